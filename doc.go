@@ -1,0 +1,64 @@
+// Package kubembed runs a complete Kubernetes control plane inside the calling
+// process: etcd embedded, a generic API server assembled over it with the
+// upstream storage of every built-in resource, custom resources, API
+// aggregation, and the identities that all of it needs. kubectl, client-go,
+// controller-runtime and real kubelets use it like any cluster.
+//
+// This package is a tour and holds no code. The one call is in
+// [github.com/kubembed/kubembed/pkg/controlplane]:
+//
+//	cp, err := controlplane.Start(ctx, controlplane.Config{}) // ready when it returns
+//	if err != nil {
+//		return err
+//	}
+//	defer cp.Close()
+//	client := kubernetes.NewForConfigOrDie(cp.ClientConfig())
+//
+// # The packages
+//
+//   - pkg/controlplane: Config, Start, Run, Server. Most programs need no other.
+//   - pkg/apiserver: assembles the API server: API groups, authentication,
+//     authorization, admission, custom resources, aggregation, OpenAPI, readiness.
+//   - pkg/etcd: the embedded member. It listens on no port.
+//   - pkg/pki: CAs, serving, client and node certificates, service-account keys,
+//     kubeconfigs; in memory or on disk.
+//
+// Dependencies point one way: controlplane → apiserver, etcd, pki → internal.
+//
+// # Upstream code, not our own
+//
+// The API server is k8s.io/apiserver; storage, strategies, validation,
+// defaulting, printers and admission are the packages of k8s.io/kubernetes.
+// What is our own is what upstream has no reason to offer:
+//
+//   - Lifecycle. Upstream's servers own their process: they end it on errors,
+//     take its signals, print, and leave goroutines behind. Here a control
+//     plane is a value that starts and stops, many to a process.
+//   - The storage path. All resources share one in-process etcd client, without
+//     socket or gRPC, where upstream dials one client per resource.
+//   - Identities, made and kept without files that a user has to prepare.
+//   - The in-process transport: clients in the same process skip TLS and HTTP.
+//   - Speed of start. What upstream's controllers create in the first seconds of
+//     a cluster is written through storage before anything is served, OpenAPI
+//     documents are built when they are asked for, and nothing polls.
+//
+// # The process belongs to the host
+//
+// The library never exits the process, prints, parses flags, takes signals,
+// changes feature gates, or touches the loggers of etcd and gRPC. Three things
+// are per process upstream, and so here:
+//
+//   - Feature gates (k8s.io/apiserver/pkg/util/feature) and Prometheus metrics
+//     (k8s.io/component-base/metrics/legacyregistry) are shared by all control
+//     planes of a process. Gates are used as the host has set them.
+//   - klog's output, while a control plane runs and unless the host has set it
+//     up itself, goes to Config.Logger instead of standard error.
+//   - Privileged containers are allowed (k8s.io/kubernetes/pkg/capabilities).
+//
+// # go.mod
+//
+// A module can require kubembed without any replace directive, although
+// k8s.io/kubernetes is built with 31 of them: our go.mod pins every staging
+// module at the matching version, which internal/staging keeps through
+// go mod tidy.
+package kubembed
