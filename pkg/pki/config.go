@@ -1,0 +1,132 @@
+package pki
+
+import (
+	"fmt"
+	"net"
+	"os"
+	"slices"
+	"strings"
+
+	"k8s.io/apimachinery/pkg/util/validation"
+	"k8s.io/apimachinery/pkg/util/validation/field"
+	"k8s.io/utils/clock"
+)
+
+// Config says where the identities are kept and what the API server is called.
+// Its zero value keeps everything in memory and serves the loopback names.
+type Config struct {
+	// Dir is the folder that keeps the identities from one start to the next.
+	// If empty, they live in memory only and nothing is written. A missing
+	// folder is made with mode 0700, files in it with mode 0600. An existing
+	// folder keeps its mode, but private keys in it that others may read are
+	// made private. One process at a time: callers hold a lock.
+	Dir string
+
+	// Hosts are further DNS names and IP addresses, without a port, by which
+	// clients reach the API server. The serving certificate always has
+	// localhost, 127.0.0.1, ::1, the machine's host name when it is a valid DNS
+	// name, and the in-cluster names: kubernetes, kubernetes.default,
+	// kubernetes.default.svc and kubernetes.default.svc.<ClusterDomain>.
+	Hosts []string
+
+	// ServiceIPs are the cluster IPs of the Service kubernetes/default, by
+	// which pods reach the API server. If empty, pods must use a name.
+	ServiceIPs []net.IP
+
+	// ClusterDomain is the DNS suffix of Services. If empty, "cluster.local".
+	ClusterDomain string
+
+	// Clock tells when certificates begin, end and are due for renewal. If nil,
+	// the machine's clock.
+	Clock clock.PassiveClock
+}
+
+// Validate reports all problems of c at once, in an error that names the fields.
+// It looks at no file.
+func (c Config) Validate() error {
+	var errs field.ErrorList
+	for i, host := range c.Hosts {
+		if problem := hostProblem(host); problem != "" {
+			errs = append(errs, field.Invalid(field.NewPath("Hosts").Index(i), host, problem))
+		}
+	}
+	for i, ip := range c.ServiceIPs {
+		if ip.To16() == nil || ip.IsUnspecified() {
+			errs = append(errs, field.Invalid(field.NewPath("ServiceIPs").Index(i), ip.String(), "must be the IP address of a Service"))
+		}
+	}
+	if c.ClusterDomain != "" {
+		for _, problem := range validation.IsDNS1123Subdomain(c.ClusterDomain) {
+			errs = append(errs, field.Invalid(field.NewPath("ClusterDomain"), c.ClusterDomain, problem))
+		}
+	}
+	if err := errs.ToAggregate(); err != nil {
+		return fmt.Errorf("pki: invalid Config: %w", err)
+	}
+	return nil
+}
+
+// hostProblem returns why host cannot stand in a serving certificate, or "".
+func hostProblem(host string) string {
+	if net.ParseIP(host) != nil {
+		return ""
+	}
+	labels := strings.Split(host, ".")
+	switch last := labels[len(labels)-1]; {
+	case strings.Contains(host, "*"):
+		return "must not be a wildcard: name each host"
+	case strings.ContainsAny(host, ":[]%/"):
+		return "must be a DNS name or an IP address, without scheme, port, brackets or zone"
+	case last != "" && strings.Trim(last, "0123456789") == "":
+		// Clients take a name that ends in a number for an address (RFC 1123, 2.1).
+		return "must be a DNS name or an IP address, and is a mistyped address"
+	}
+	return strings.Join(validation.IsDNS1123Subdomain(strings.ToLower(host)), "; ")
+}
+
+// withDefaults returns a copy of c that shares nothing with the caller.
+func (c Config) withDefaults() Config {
+	c.Hosts = slices.Clone(c.Hosts)
+	c.ServiceIPs = slices.Clone(c.ServiceIPs)
+	for i, ip := range c.ServiceIPs {
+		c.ServiceIPs[i] = slices.Clone(ip)
+	}
+	if c.ClusterDomain == "" {
+		c.ClusterDomain = "cluster.local"
+	}
+	if c.Clock == nil {
+		c.Clock = clock.RealClock{}
+	}
+	return c
+}
+
+// servingNames returns every name and address of the API server, each once.
+func (c Config) servingNames() (names []string, ips []net.IP) {
+	hosts := []string{
+		"localhost",
+		"kubernetes",
+		"kubernetes.default",
+		"kubernetes.default.svc",
+		"kubernetes.default.svc." + c.ClusterDomain,
+		"127.0.0.1",
+		"::1",
+	}
+	// A machine without a usable name is served by its addresses.
+	if hostname, err := os.Hostname(); err == nil && hostProblem(hostname) == "" {
+		hosts = append(hosts, hostname)
+	}
+	for _, host := range append(hosts, c.Hosts...) {
+		if ip := net.ParseIP(host); ip != nil {
+			ips = append(ips, ip)
+		} else {
+			names = append(names, strings.ToLower(host))
+		}
+	}
+	ips = append(ips, c.ServiceIPs...)
+
+	slices.Sort(names)
+	names = slices.Compact(names)
+	slices.SortFunc(ips, func(a, b net.IP) int { return slices.Compare(a.To16(), b.To16()) })
+	ips = slices.CompactFunc(ips, net.IP.Equal)
+	return names, ips
+}

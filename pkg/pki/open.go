@@ -1,0 +1,152 @@
+package pki
+
+import (
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"errors"
+	"fmt"
+	"time"
+
+	certutil "k8s.io/client-go/util/cert"
+	"k8s.io/client-go/util/keyutil"
+)
+
+// Open loads the identities that are in cfg.Dir, makes those that are missing,
+// and renews those that near their end. A certificate of the API server itself
+// that is damaged, was signed by another CA or lacks a name is made anew; a
+// damaged CA or service-account key is an error that names the file and the
+// cure, because replacing it would lock out everybody who trusts it.
+//
+// An Open that fails leaves no new file behind, and no folder.
+func Open(cfg Config) (*PKI, error) {
+	if err := cfg.Validate(); err != nil {
+		return nil, err
+	}
+	s, err := newStore(cfg.Dir)
+	if err != nil {
+		return nil, err
+	}
+	return open(cfg.withDefaults(), s)
+}
+
+func open(cfg Config, s *store) (*PKI, error) {
+	p := &PKI{cfg: cfg, store: s, pairs: map[string]KeyPair{}}
+
+	cluster, trusted, err := p.openAuthority("ca", "kubembed-ca",
+		"all kubeconfigs and node certificates become invalid", servingFile, kubeletClientFile)
+	if err != nil {
+		return nil, err
+	}
+	frontProxy, _, err := p.openAuthority("front-proxy-ca", "kubembed-front-proxy-ca",
+		"extension API servers must read the new one", frontProxyClientFile)
+	if err != nil {
+		return nil, err
+	}
+	p.cluster, p.frontProxy = cluster, frontProxy
+	if p.bundle, err = certutil.EncodeCertificates(trusted...); err != nil {
+		return nil, fmt.Errorf("pki: encoding the CA bundle: %w", err)
+	}
+	if p.saKey, p.saPublic, err = openServiceAccountKeys(s); err != nil {
+		return nil, err
+	}
+
+	names, ips := cfg.servingNames()
+	p.certificates = []certificate{
+		{servingFile, cluster, leaf{
+			subject: pkix.Name{CommonName: "kube-apiserver"},
+			usage:   x509.ExtKeyUsageServerAuth,
+			names:   names,
+			ips:     ips,
+		}},
+		{kubeletClientFile, cluster, clientLeaf("kube-apiserver-kubelet-client", nil)},
+		{frontProxyClientFile, frontProxy, clientLeaf("front-proxy-client", nil)},
+	}
+	for _, c := range p.certificates {
+		var kp KeyPair
+		if kp.Cert, err = s.read(c.file + ".crt"); err != nil {
+			return nil, err
+		}
+		if kp.Key, err = s.read(c.file + ".key"); err != nil {
+			return nil, err
+		}
+		p.pairs[c.file] = kp
+	}
+	if _, err := p.Renew(); err != nil {
+		return nil, err
+	}
+	return p, nil
+}
+
+// openAuthority loads the CA in <file>.crt and <file>.key, or plans a new one if
+// none was ever used. A key without its certificate is what a crash in the first
+// Open leaves, unless certificates that it signed are there too.
+func (p *PKI) openAuthority(file, name, loss string, signed ...string) (*Authority, []*x509.Certificate, error) {
+	certFile, keyFile := file+".crt", file+".key"
+	broken := func(ext string, problem error) error {
+		return fmt.Errorf("pki: the authority in %s cannot be used: %w; restore the file, or delete %s and %s to make a new authority (%s)",
+			p.store.path(file+ext), problem, certFile, keyFile, loss)
+	}
+
+	certPEM, err := p.store.read(certFile)
+	if err != nil {
+		return nil, nil, err
+	}
+	keyPEM, err := p.store.read(keyFile)
+	if err != nil {
+		return nil, nil, err
+	}
+	if certPEM == nil {
+		if keyPEM != nil {
+			for _, leaf := range signed {
+				if data, err := p.store.read(leaf + ".crt"); err != nil {
+					return nil, nil, err
+				} else if data != nil {
+					return nil, nil, broken(".crt", fmt.Errorf("it is missing, but %s.crt was signed with its key", leaf))
+				}
+			}
+		}
+		return p.makeAuthority(certFile, keyFile, name)
+	}
+	if keyPEM == nil {
+		return nil, nil, broken(".key", errors.New("it is missing"))
+	}
+
+	keys, err := parseKeys(keyPEM)
+	if err != nil {
+		return nil, nil, broken(".key", err)
+	}
+	certs, err := parseCerts(certPEM)
+	if err != nil {
+		return nil, nil, broken(".crt", err)
+	}
+	cert := certs[0]
+	now := p.cfg.Clock.Now()
+	switch {
+	case !cert.IsCA || cert.KeyUsage&x509.KeyUsageCertSign == 0:
+		return nil, nil, broken(".crt", errors.New("its first certificate is not that of a CA"))
+	case !samePublicKey(keys[0].Public(), cert.PublicKey):
+		return nil, nil, broken(".key", fmt.Errorf("it is not the key of %s", certFile))
+	case now.After(cert.NotAfter):
+		return nil, nil, broken(".crt", fmt.Errorf("it expired at %s", cert.NotAfter.Format(time.RFC3339)))
+	case now.Before(cert.NotBefore):
+		// A machine that starts without a battery-backed clock, most likely.
+		return nil, nil, fmt.Errorf("pki: the authority in %s begins at %s, but the clock says %s: set the clock",
+			p.store.path(certFile), cert.NotBefore.Format(time.RFC3339), now.UTC().Format(time.RFC3339))
+	}
+	return &Authority{Cert: cert, Key: keys[0]}, certs, nil
+}
+
+// makeAuthority plans the files of a new CA, the key first: see openAuthority.
+func (p *PKI) makeAuthority(certFile, keyFile, name string) (*Authority, []*x509.Certificate, error) {
+	a, err := newAuthority(name, p.cfg.Clock.Now())
+	if err != nil {
+		return nil, nil, err
+	}
+	keyPEM, err := keyutil.MarshalPrivateKeyToPEM(a.Key)
+	if err != nil {
+		return nil, nil, fmt.Errorf("pki: encoding the key of %q: %w", name, err)
+	}
+	p.store.put(keyFile, keyPEM)
+	p.store.put(certFile, a.PEM())
+	return a, []*x509.Certificate{a.Cert}, nil
+}

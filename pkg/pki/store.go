@@ -1,0 +1,140 @@
+package pki
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strings"
+)
+
+// store is the folder, or nothing when dir is empty. Writes are gathered and made
+// at once, in order, so that an Open that fails has not touched the folder.
+type store struct {
+	dir     string
+	pending []pendingFile
+	write   func(path string, data []byte, perm fs.FileMode) error
+}
+
+type pendingFile struct {
+	name string
+	data []byte
+}
+
+// newStore refuses a dir that is something else than a folder, which would look
+// like an empty folder on Windows.
+func newStore(dir string) (*store, error) {
+	s := &store{dir: dir, write: WriteFile}
+	if dir == "" {
+		return s, nil
+	}
+	info, err := os.Stat(dir)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return s, nil
+	case err != nil:
+		return nil, fmt.Errorf("pki: looking into Dir: %w", err)
+	case !info.IsDir():
+		return nil, fmt.Errorf("pki: Dir %s is not a folder", dir)
+	}
+	return s, nil
+}
+
+func (s *store) path(name string) string {
+	return filepath.Join(s.dir, name)
+}
+
+// read returns what a file holds, or nil when there is no such file. It makes a
+// key private that others could read.
+func (s *store) read(name string) ([]byte, error) {
+	if s.dir == "" {
+		return nil, nil
+	}
+	path := s.path(name)
+	data, err := os.ReadFile(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("pki: reading what is in Dir: %w", err)
+	}
+	// Windows has no such modes: a file has the access list of its folder.
+	if strings.HasSuffix(name, ".key") && runtime.GOOS != "windows" {
+		info, err := os.Stat(path)
+		if err != nil {
+			return nil, fmt.Errorf("pki: reading what is in Dir: %w", err)
+		}
+		if info.Mode().Perm()&0o077 != 0 {
+			if err := os.Chmod(path, 0o600); err != nil {
+				return nil, fmt.Errorf("pki: others may read a private key, and its mode cannot be changed to 0600: %w", err)
+			}
+		}
+	}
+	return data, nil
+}
+
+// put plans a write for the next flush.
+func (s *store) put(name string, data []byte) {
+	if s.dir != "" {
+		s.pending = append(s.pending, pendingFile{name, data})
+	}
+}
+
+// flush makes the planned writes. If one fails, the files and the folder that
+// were not there before are taken away again.
+func (s *store) flush() (err error) {
+	pending := s.pending
+	s.pending = nil
+	if len(pending) == 0 {
+		return nil
+	}
+
+	var made []string
+	defer func() {
+		if err == nil {
+			return
+		}
+		// Backwards, so that a certificate goes before its key: see openAuthority.
+		for _, path := range slices.Backward(made) {
+			_ = os.Remove(path)
+		}
+		err = fmt.Errorf("pki: writing to Dir: %w", err)
+	}()
+
+	if !exists(s.dir) {
+		if err := os.MkdirAll(s.dir, 0o700); err != nil {
+			return err
+		}
+		made = append(made, s.dir)
+	}
+	s.removeLeftovers()
+	for _, file := range pending {
+		path := s.path(file.name)
+		if !exists(path) {
+			made = append(made, path)
+		}
+		if err := s.write(path, file.data, 0o600); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// removeLeftovers deletes the temporary files of a process that died in WriteFile:
+// they may hold private keys.
+func (s *store) removeLeftovers() {
+	entries, _ := os.ReadDir(s.dir)
+	for _, entry := range entries {
+		if strings.Contains(entry.Name(), tempSuffix) {
+			_ = os.Remove(s.path(entry.Name()))
+		}
+	}
+}
+
+func exists(path string) bool {
+	_, err := os.Lstat(path)
+	return !errors.Is(err, fs.ErrNotExist)
+}
