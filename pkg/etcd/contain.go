@@ -1,0 +1,134 @@
+package etcd
+
+import (
+	"errors"
+	"fmt"
+	"runtime"
+	"runtime/debug"
+	"strings"
+	"sync"
+
+	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
+)
+
+// containment keeps etcd's fatal and panic messages from ending the process.
+// It is the zap hook for both.
+//
+// What happens to the goroutine that logged the message depends on whose it is:
+//
+//   - Under run, that is the goroutine of Start or of a caller of the client,
+//     it panics, and run turns the panic into an error.
+//   - Otherwise it is one of etcd's and stays where it is, with the locks that
+//     it holds. Unwinding it would run etcd's deferred functions, which release
+//     locks on half-done work that the next commit would make durable, and
+//     close channels that other goroutines then panic on. Standing still is as
+//     near to a process exit as one goroutine can come. When the rest of the
+//     member has been stopped without it, release lets it exit.
+type containment struct {
+	once     sync.Once
+	failed   chan struct{} // closed by the first fail
+	err      error         // set before failed is closed
+	released chan struct{}
+}
+
+// containedPanic is what unwinds a goroutine that is under run.
+type containedPanic struct{ err error }
+
+// panicError is a panic that somebody else's code did not expect.
+type panicError struct {
+	value any
+	stack []byte
+}
+
+func (e *panicError) Error() string { return fmt.Sprintf("panic: %v\n%s", e.value, e.stack) }
+
+func newContainment() *containment {
+	return &containment{failed: make(chan struct{}), released: make(chan struct{})}
+}
+
+// logger returns base with its ends of the process taken away.
+func (c *containment) logger(base *zap.Logger) *zap.Logger {
+	if base == nil {
+		base = zap.NewNop()
+	}
+	return base.WithOptions(zap.WithFatalHook(c), zap.WithPanicHook(c))
+}
+
+// OnWrite implements zapcore.CheckWriteHook. zap calls it after a fatal or
+// panic message was written, also when the level is not enabled.
+func (c *containment) OnWrite(entry *zapcore.CheckedEntry, fields []zapcore.Field) {
+	err := entryError(entry.Message, fields)
+	c.fail(err)
+	if underRun() {
+		panic(containedPanic{err})
+	}
+	<-c.released
+	runtime.Goexit()
+}
+
+// fail records the first failure.
+func (c *containment) fail(err error) {
+	c.once.Do(func() {
+		c.err = err
+		close(c.failed)
+	})
+}
+
+// release lets the goroutines exit that OnWrite holds. It is only safe when
+// the server's other goroutines are gone.
+func (c *containment) release() { close(c.released) }
+
+// run calls f and returns its error. A panic in f, and a fault in memory that
+// is mapped from a file, become errors and count as a failure of the member.
+func (c *containment) run(f func() error) (err error) {
+	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
+	defer func() {
+		switch p := recover().(type) {
+		case nil:
+		case containedPanic:
+			err = p.err
+		default:
+			err = &panicError{value: p, stack: debug.Stack()}
+			c.fail(err)
+		}
+	}()
+	return f()
+}
+
+// underRun reports whether run is on the stack of the calling goroutine. It
+// is only asked on the way to a failure, so its cost does not matter.
+func underRun() bool {
+	pcs := make([]uintptr, 256)
+	frames := runtime.CallersFrames(pcs[:runtime.Callers(1, pcs)])
+	for {
+		frame, more := frames.Next()
+		if strings.HasSuffix(frame.Function, "etcd.(*containment).run") {
+			return true
+		}
+		if !more {
+			return false
+		}
+	}
+}
+
+// entryError makes an error of a log entry, with the error it carries.
+func entryError(message string, fields []zapcore.Field) error {
+	var parts []string
+	for _, f := range fields {
+		switch v := f.Interface.(type) {
+		case error:
+			return fmt.Errorf("%s: %w", message, v)
+		case fmt.Stringer:
+			parts = append(parts, f.Key+"="+v.String())
+		case nil:
+			if f.String != "" {
+				parts = append(parts, f.Key+"="+f.String)
+			}
+		}
+	}
+	if len(parts) == 0 {
+		return errors.New(message)
+	}
+	return fmt.Errorf("%s (%s)", message, strings.Join(parts, ", "))
+}

@@ -1,0 +1,41 @@
+package etcd
+
+import (
+	"errors"
+	"io"
+	"strings"
+	"testing"
+
+	"go.uber.org/zap"
+)
+
+func TestRunMakesErrorsOfPanics(t *testing.T) {
+	var nothing *Member
+	for name, f := range map[string]func(lg *zap.Logger){
+		"fatal": func(lg *zap.Logger) { lg.Fatal("gave up", zap.Error(io.ErrUnexpectedEOF)) },
+		"panic": func(lg *zap.Logger) { lg.Panic("gave up", zap.String("why", "because")) },
+		"raw":   func(*zap.Logger) { panic("gave up") },
+		"nil":   func(*zap.Logger) { _ = nothing.client },
+	} {
+		t.Run(name, func(t *testing.T) {
+			c := newContainment()
+			err := c.run(func() error { f(c.logger(nil)); return nil })
+			if err == nil {
+				t.Fatal("no error")
+			}
+			if c.ok() || !errors.Is(c.err, err) {
+				t.Errorf("recorded %v, returned %v", c.err, err)
+			}
+			if name == "fatal" && !errors.Is(err, io.ErrUnexpectedEOF) {
+				t.Errorf("the cause is lost: %v", err)
+			}
+			if name == "panic" && !strings.Contains(err.Error(), "why=because") {
+				t.Errorf("the fields are lost: %v", err)
+			}
+		})
+	}
+	c := newContainment()
+	if err := c.run(func() error { return io.EOF }); !errors.Is(err, io.EOF) || !c.ok() {
+		t.Errorf("an error is no failure: %v", err)
+	}
+}

@@ -1,0 +1,103 @@
+package etcd
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"sync"
+
+	"go.etcd.io/etcd/server/v3/etcdserver"
+	"go.etcd.io/etcd/server/v3/etcdserver/api/v3rpc"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/test/bufconn"
+)
+
+// pipeBytes is the buffer of one direction of one in-memory connection.
+const pipeBytes = 256 << 10
+
+// gateway is a gRPC server over the member that is reached through memory. It
+// is started by the first dial: most control planes dial once or never.
+type gateway struct {
+	server  *etcdserver.EtcdServer
+	contain *containment
+
+	mu       sync.Mutex
+	closed   bool
+	listener *bufconn.Listener
+	grpc     *grpc.Server
+	serving  sync.WaitGroup
+}
+
+// DialContext returns an in-memory connection to the member's gRPC API, for
+// clients that insist on dialling. It has the signature of a net dialer;
+// network and addr are ignored. The connection is plain text and stays in the
+// process. It returns ErrClosed after Close and once the member failed.
+func (m *Member) DialContext(ctx context.Context, _, _ string) (net.Conn, error) {
+	return m.gateway.dial(ctx)
+}
+
+func (g *gateway) dial(ctx context.Context) (net.Conn, error) {
+	listener, err := g.listen()
+	if err != nil {
+		return nil, err
+	}
+	conn, err := listener.DialContext(ctx)
+	if err != nil {
+		if g.isClosed() {
+			return nil, ErrClosed
+		}
+		return nil, fmt.Errorf("etcd: dial: %w", err)
+	}
+	return conn, nil
+}
+
+// listen starts the server if this is the first dial.
+func (g *gateway) listen() (*bufconn.Listener, error) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.closed {
+		return nil, ErrClosed
+	}
+	if g.listener == nil {
+		g.listener = bufconn.Listen(pipeBytes)
+		g.grpc = v3rpc.Server(g.server, nil, g.unary,
+			grpc.ChainStreamInterceptor(g.stream),
+			grpc.WaitForHandlers(true)) // or close would leave handlers reading a closed database
+		g.serving.Go(func() { _ = g.grpc.Serve(g.listener) })
+	}
+	return g.listener, nil
+}
+
+func (g *gateway) isClosed() bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.closed
+}
+
+// refuse makes further dials fail.
+func (g *gateway) refuse() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.closed = true
+}
+
+// close cuts every connection and waits for the handlers.
+func (g *gateway) close() {
+	g.refuse()
+	if g.grpc != nil {
+		g.grpc.Stop()
+		g.serving.Wait()
+	}
+}
+
+func (g *gateway) unary(ctx context.Context, req any, _ *grpc.UnaryServerInfo, handler grpc.UnaryHandler) (resp any, err error) {
+	err = g.contain.run(func() error {
+		resp, err = handler(ctx, req)
+		return err
+	})
+	return resp, err
+}
+
+func (g *gateway) stream(srv any, stream grpc.ServerStream, _ *grpc.StreamServerInfo, handler grpc.StreamHandler) error {
+	return g.contain.run(func() error { return handler(srv, stream) })
+}

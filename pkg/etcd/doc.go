@@ -1,0 +1,64 @@
+// Package etcd runs one etcd member inside the calling process.
+//
+// The member listens on no port and no socket. Its client calls the server's
+// functions directly, and the few callers that insist on dialling get an
+// in-memory connection. A complete program:
+//
+//	package main
+//
+//	import (
+//		"context"
+//		"fmt"
+//		"log"
+//
+//		"github.com/kubembed/kubembed/pkg/etcd"
+//	)
+//
+//	func main() {
+//		ctx := context.Background()
+//		member, err := etcd.Start(ctx, etcd.Config{Dir: "/var/lib/example/etcd"})
+//		if err != nil {
+//			log.Fatal(err)
+//		}
+//		defer member.Close()
+//
+//		if _, err := member.Client().Put(ctx, "greeting", "hello"); err != nil {
+//			log.Fatal(err)
+//		}
+//		resp, err := member.Client().Get(ctx, "greeting")
+//		if err != nil {
+//			log.Fatal(err)
+//		}
+//		fmt.Printf("%s\n", resp.Kvs[0].Value)
+//	}
+//
+// # Safety of the host process
+//
+// etcd is written to be a process of its own: some forty places in it end the
+// process when they cannot go on, and its database panics when its file is
+// damaged. This package keeps those from the host:
+//
+//   - Before etcd sees a data folder, Start checks that nobody else uses it,
+//     that no newer etcd wrote it, and that the database and the write-ahead
+//     log can be read from end to end. See [ErrInUse], [ErrNewerVersion] and
+//     [ErrCorrupt].
+//   - A fatal or panic message that etcd logs afterwards stops the goroutine
+//     that logged it instead of the process. The member has then failed:
+//     [Member.Done] is closed and [Member.Err] says why. Nothing more is
+//     written by the goroutine that gave up, as if the process had ended there.
+//
+// What cannot be contained is a plain panic in one of etcd's own background
+// goroutines. The known causes are an unreadable or lying disk under an open
+// database.
+//
+// A member that failed may leave goroutines and an open database behind in this
+// process. Close says so when it happens; the folder can then be used again
+// once the process has ended.
+//
+// # Global state
+//
+// Importing etcd registers its metrics with the default Prometheus registry
+// and an expvar; nothing here can change that. This package adds nothing of its
+// own: no logger is set for gRPC, zap or etcd, no signal is handled, and
+// nothing is printed.
+package etcd

@@ -1,0 +1,325 @@
+package etcd
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"sync"
+	"time"
+
+	clientv3 "go.etcd.io/etcd/client/v3"
+	"go.etcd.io/etcd/server/v3/embed"
+	"go.etcd.io/raft/v3/raftpb"
+)
+
+const (
+	// drainTimeout bounds how long Close waits for calls that are in flight.
+	drainTimeout = time.Second
+
+	// failedTimeout bounds how long a failed member gets to stop. It either
+	// stops in milliseconds or is stuck on a goroutine that gave up.
+	failedTimeout = 2 * time.Second
+)
+
+// Member is a running etcd member. Its methods may be called concurrently.
+type Member struct {
+	folder  *folder
+	release func() // gives the folder free: keeps it, or undoes a failed start
+	contain *containment
+	etcd    *embed.Etcd
+	client  *clientv3.Client
+	gate    *gate
+	gateway *gateway
+
+	closeOnce sync.Once
+	closing   chan struct{} // closed when Close begins
+	closeErr  error
+
+	doneOnce   sync.Once
+	done       chan struct{}
+	err        error         // set before done is closed
+	supervised chan struct{} // closed when supervise returned
+}
+
+// Start starts a member and returns when it is its own leader and serves reads
+// and writes. ctx bounds the start only.
+//
+// If Start fails it leaves nothing behind: no goroutine, no lock, and no file
+// that was not there before. The exceptions are those of a member that fails,
+// see the package documentation, and a ctx that ends while etcd is reading a
+// large database: Start returns and what it began is undone when etcd is
+// through.
+//
+// Start returns ErrInUse, ErrNewerVersion and ErrCorrupt, wrapped, and the
+// ctx's cause when ctx ends.
+func Start(ctx context.Context, cfg Config) (_ *Member, err error) {
+	if err := cfg.Validate(); err != nil {
+		return nil, err
+	}
+	// The host may change its working directory later.
+	if cfg.Dir, err = filepath.Abs(cfg.Dir); err != nil {
+		return nil, fmt.Errorf("etcd: Config.Dir: %w", err)
+	}
+	if ctx.Err() != nil {
+		return nil, startError(context.Cause(ctx))
+	}
+	f, err := openFolder(cfg.Dir)
+	if err != nil {
+		return nil, err
+	}
+	c := newContainment()
+	lg := c.logger(cfg.Logger)
+	var r replay
+	if !f.fresh {
+		// A containment of its own: damage found here is no failed member.
+		probe := newContainment()
+		if r, err = preflight(ctx, probe, cfg.Dir, probe.logger(nil)); err != nil {
+			f.undo()
+			return nil, err
+		}
+	}
+
+	m := &Member{
+		folder: f, release: f.unlock, contain: c, gate: &gate{},
+		closing: make(chan struct{}), done: make(chan struct{}), supervised: make(chan struct{}),
+	}
+	started := make(chan error, 1)
+	go func() {
+		started <- c.run(func() (err error) {
+			m.etcd, err = embed.StartEtcd(cfg.embedConfig(lg, r))
+			return err
+		})
+	}()
+
+	select {
+	case err = <-started:
+		if err != nil {
+			m.abandon(c.ok())
+			return nil, startError(err)
+		}
+	case <-c.failed:
+		// etcd opens the database in a goroutine that StartEtcd waits for; if
+		// that one gave up, StartEtcd never returns.
+		m.unwind(started)
+		return nil, startError(c.err)
+	case <-ctx.Done():
+		m.unwind(started)
+		return nil, startError(context.Cause(ctx))
+	}
+
+	m.client = newClient(m.etcd.Server, c, m.gate)
+	m.gateway = &gateway{server: m.etcd.Server, contain: c}
+	go m.supervise()
+	if err := m.elect(ctx, r); err != nil {
+		m.release = f.undo
+		return nil, errors.Join(startError(err), m.Close())
+	}
+	return m, nil
+}
+
+func startError(err error) error { return fmt.Errorf("etcd: start: %w", err) }
+
+// ok reports whether nothing has failed so far.
+func (c *containment) ok() bool {
+	select {
+	case <-c.failed:
+		return false
+	default:
+		return true
+	}
+}
+
+// abandon ends a start that failed. If etcd gave up in the middle it may still
+// have its files open, so they are left; its own lock on the database then
+// keeps others out.
+func (m *Member) abandon(clean bool) {
+	if clean {
+		m.folder.undo()
+	} else {
+		m.folder.unlock()
+	}
+}
+
+// unwind undoes a start whose StartEtcd has not returned. It waits for it, but
+// not for long: the goroutine that it leaves finishes the work.
+func (m *Member) unwind(started <-chan error) {
+	undone := make(chan struct{})
+	go func() {
+		defer close(undone)
+		err := <-started
+		clean := m.contain.ok()
+		if err == nil {
+			m.etcd.Close()
+			clean = true
+		}
+		m.abandon(clean)
+	}()
+	select {
+	case <-undone:
+	case <-time.After(failedTimeout):
+	}
+}
+
+// elect makes the member its own leader and waits until it serves. Waiting for
+// raft's election timeout is pointless for a single member; the message that
+// is sent when a leader hands over makes it campaign at once. Were it ignored,
+// the timeout would elect the member as ever, only later.
+//
+// A campaign makes raft look through the entries that it does not yet know to
+// be applied, and panic if etcd has dropped them from memory already, which
+// etcd may do in the instant between applying them and telling raft. So there
+// is no hurry when etcd drops any: after 100 entries without a snapshot, it
+// always drops the first. With a snapshot it drops none, because
+// SnapshotCatchUpEntries covers all that is replayed. A start that must not
+// hurry takes 100 to 500 ms longer; it can only follow the first 1,000 writes.
+func (m *Member) elect(ctx context.Context, r replay) error {
+	const dropsAfter = 100 // etcdserver's memorySnapshotCount
+	hurry := r.snapshot > 0 || r.entries <= dropsAfter
+	s := m.etcd.Server
+	id := uint64(s.MemberID())
+	poll := time.NewTicker(time.Millisecond)
+	defer poll.Stop()
+	for {
+		// Raft refuses to campaign before it knows its configuration.
+		if applied := s.AppliedIndex(); hurry && s.Leader() == 0 && applied > 0 && applied >= s.CommittedIndex() {
+			_ = s.Process(ctx, raftpb.Message{Type: raftpb.MsgTimeoutNow, From: id, To: id})
+		}
+		select {
+		case <-s.ReadyNotify():
+			return nil
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		case <-m.done:
+			return m.err
+		case <-poll.C:
+		}
+	}
+}
+
+// supervise turns an end that nobody asked for into Done and Err.
+func (m *Member) supervise() {
+	defer close(m.supervised)
+	var err error
+	select {
+	case <-m.closing:
+		return
+	case <-m.contain.failed:
+		err = m.contain.err
+	case <-m.etcd.Server.StopNotify():
+		err = errors.New("the server stopped by itself")
+	case err = <-m.etcd.Err():
+		if err == nil {
+			err = errors.New("the server stopped by itself")
+		}
+	}
+	m.gate.close()
+	m.gateway.refuse()
+	m.finish(fmt.Errorf("etcd: member failed: %w", err))
+}
+
+// finish closes done, once, with the reason.
+func (m *Member) finish(err error) {
+	m.doneOnce.Do(func() {
+		m.err = err
+		close(m.done)
+	})
+}
+
+// Client returns the client of the member. It calls the server's functions
+// directly: no socket, no framing. It is shared and belongs to the member;
+// callers must not close it. After Close, and once the member failed, reads
+// and writes return rpctypes.ErrStopped and watches are closed.
+//
+// The events of a watch are shared with every other watch of the process:
+// callers must not change them.
+func (m *Member) Client() *clientv3.Client { return m.client }
+
+// Done returns a channel that is closed when the member has stopped, by Close
+// or by itself. After the latter, Close must still be called.
+func (m *Member) Done() <-chan struct{} { return m.done }
+
+// Err returns why the member stopped by itself. It is nil while the member
+// runs and after a plain Close.
+func (m *Member) Err() error {
+	select {
+	case <-m.done:
+		return m.err
+	default:
+		return nil
+	}
+}
+
+// Close stops the member and waits until it has stopped. It may be called
+// again, and concurrently; every call waits and returns the same error. The
+// steps, in order:
+//
+//  1. refuse new calls of the client and new dials;
+//  2. cut the in-memory gRPC connections and wait for their handlers;
+//  3. wait for reads and writes in flight, a second at most;
+//  4. close the client, which ends watches and lease keep-alives;
+//  5. stop the server, which commits and closes its files, and wait for it;
+//  6. unlock the data folder and close Done.
+//
+// A member that failed gets two seconds for steps 2 to 5. If it is stuck, Close
+// returns an error, its goroutines stay, and its database stays open, so that
+// the folder is in use until the process ends.
+func (m *Member) Close() error {
+	m.closeOnce.Do(func() { m.closeErr = m.close() })
+	return m.closeErr
+}
+
+func (m *Member) close() error {
+	m.gate.close()
+	m.gateway.refuse()
+	close(m.closing)
+	<-m.supervised
+
+	stopped := make(chan error, 1)
+	go func() {
+		stopped <- m.contain.run(func() error {
+			m.stop()
+			return nil
+		})
+	}()
+	failed := m.contain.failed
+	var timeout <-chan time.Time
+	for {
+		select {
+		case err := <-stopped:
+			if err != nil {
+				stopped = nil // a failure, so the timeout has been set or is about to be
+				continue
+			}
+			m.contain.release()
+			m.release()
+			m.finish(nil)
+			return nil
+		case <-failed:
+			// A healthy member may take its time to write; this one may not.
+			failed, timeout = nil, time.After(failedTimeout)
+		case <-timeout:
+			err := fmt.Errorf("etcd: close: the failed member is stuck and keeps %s in use until the process ends: %w", m.folder.dir, m.contain.err)
+			m.folder.unlock()
+			m.finish(err)
+			return err
+		}
+	}
+}
+
+// stop is steps 2 to 5 of Close.
+func (m *Member) stop() {
+	m.gateway.close()
+	drained := make(chan struct{})
+	go func() {
+		defer close(drained)
+		m.gate.calls.Wait()
+	}()
+	select {
+	case <-drained:
+	case <-time.After(drainTimeout):
+	}
+	_ = m.client.Close() // only ever says that its context is cancelled
+	m.etcd.Close()
+	<-drained // the server has stopped, so what was in flight has ended
+}

@@ -1,0 +1,239 @@
+package etcd
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/coreos/go-semver/semver"
+	"go.etcd.io/bbolt"
+	bolterrors "go.etcd.io/bbolt/errors"
+	"go.etcd.io/etcd/api/v3/mvccpb"
+	"go.etcd.io/etcd/api/v3/version"
+	"go.etcd.io/etcd/server/v3/etcdserver/api/snap"
+	"go.etcd.io/etcd/server/v3/storage/datadir"
+	"go.etcd.io/etcd/server/v3/storage/schema"
+	"go.etcd.io/etcd/server/v3/storage/wal"
+	"go.etcd.io/etcd/server/v3/storage/wal/walpb"
+	"go.uber.org/zap"
+)
+
+// replay is what etcd does at a start to get where it was: it loads a snapshot,
+// if there is one, and applies the entries of the log that follow.
+type replay struct {
+	snapshot uint64 // index of its last entry; zero without one
+	entries  uint64
+}
+
+// preflight reads a data folder the way etcd is about to, so that what would
+// end the process, or wait for ever, becomes an error while there is still
+// nothing to clean up. The caller holds the folder's lock.
+//
+// Everything is read once more than etcd needs, but from the page cache the
+// second time; BenchmarkRestart tells what it costs.
+//
+// It returns what etcd is going to replay.
+func preflight(ctx context.Context, c *containment, dir string, lg *zap.Logger) (_ replay, err error) {
+	haveWAL := wal.Exist(datadir.ToWALDir(dir))
+	applied, err := checkDB(ctx, c, dir, haveWAL)
+	if err != nil || !haveWAL {
+		return replay{}, err
+	}
+	return checkWAL(c, dir, applied, lg)
+}
+
+// checkDB reads the database and returns the index of the last raft entry
+// that it has applied.
+func checkDB(ctx context.Context, c *containment, dir string, haveWAL bool) (applied uint64, err error) {
+	path := datadir.ToBackendFileName(dir)
+	info, err := os.Stat(path)
+	switch {
+	case errors.Is(err, fs.ErrNotExist) && haveWAL:
+		return 0, corrupt(path, errors.New("the file is missing, but there is a write-ahead log"))
+	case errors.Is(err, fs.ErrNotExist):
+		return 0, nil // a new folder
+	case err != nil:
+		return 0, dirError(dir, err)
+	case info.Size() == 0 && haveWAL:
+		return 0, corrupt(path, errors.New("the file is empty"))
+	case info.Size() == 0:
+		return 0, nil // killed in its first start, before anything was stored
+	}
+
+	// If Open panics, only the file is there to be closed.
+	var file *os.File
+	var db *bbolt.DB
+	defer func() {
+		if db != nil {
+			_ = db.Close()
+		} else if file != nil {
+			_ = file.Close()
+		}
+	}()
+	err = c.run(func() (err error) {
+		db, err = bbolt.Open(path, 0o600, &bbolt.Options{
+			ReadOnly: true,
+			Timeout:  time.Nanosecond, // one try for the lock
+			OpenFile: func(name string, flag int, perm os.FileMode) (f *os.File, err error) {
+				file, err = os.OpenFile(name, flag, perm)
+				return file, err
+			},
+		})
+		if err != nil {
+			return err
+		}
+		return db.View(func(tx *bbolt.Tx) (err error) {
+			// Reading mapped pages beyond the end of the file is a fault.
+			if tx.Size() > info.Size() {
+				return fmt.Errorf("the file has %d bytes of %d", info.Size(), tx.Size())
+			}
+			if err := checkVersion(tx); err != nil {
+				return err
+			}
+			applied = uint64At(tx, schema.Meta.Name(), schema.MetaConsistentIndexKeyName)
+			pageSize := uint64(db.Info().PageSize)
+			root := uint64(tx.Cursor().Bucket().Root())
+			if err := newPageCheck(file, pageSize, uint64(tx.Size())/pageSize).tree(root, nil, nil); err != nil {
+				return err
+			}
+			return checkRevisions(ctx, tx)
+		})
+	})
+	switch {
+	case errors.Is(err, bolterrors.ErrTimeout):
+		return 0, fmt.Errorf("etcd: Config.Dir: %s: %w: another etcd has %s open: stop it, or name another folder", dir, ErrInUse, path)
+	case err != nil && ctx.Err() != nil:
+		return 0, err
+	case errors.Is(err, ErrNewerVersion), errors.Is(err, fs.ErrPermission):
+		return 0, fmt.Errorf("etcd: Config.Dir: %s: %w", path, err)
+	case err != nil:
+		return 0, corrupt(path, err)
+	case applied > 0 && !haveWAL:
+		return 0, corrupt(datadir.ToWALDir(dir), errors.New("the write-ahead log is missing, but the database has data"))
+	}
+	return applied, nil
+}
+
+// checkVersion refuses what etcd's MustDetectDowngrade would end the process
+// for. Both versions are compared by major and minor, as etcd does.
+func checkVersion(tx *bbolt.Tx) error {
+	ours := semver.Must(semver.NewVersion(version.Version))
+	for _, at := range []struct{ bucket, key []byte }{
+		{schema.Cluster.Name(), schema.ClusterClusterVersionKeyName},
+		{schema.Meta.Name(), schema.MetaStorageVersionName},
+	} {
+		value := valueAt(tx, at.bucket, at.key)
+		if value == nil {
+			continue
+		}
+		theirs, err := semver.NewVersion(string(value))
+		if err != nil {
+			return fmt.Errorf("%s: %w", at.key, err)
+		}
+		if theirs.Major > ours.Major || theirs.Major == ours.Major && theirs.Minor > ours.Minor {
+			return fmt.Errorf("%w: %s is %s, this is etcd %s: use the newer version, or restore a backup",
+				ErrNewerVersion, at.key, theirs, ours)
+		}
+	}
+	return nil
+}
+
+// checkRevisions reads every revision, as etcd does when it rebuilds its index.
+// etcd does it in a goroutine of its own and panics there.
+func checkRevisions(ctx context.Context, tx *bbolt.Tx) error {
+	b := tx.Bucket(schema.Key.Name())
+	if b == nil {
+		return nil
+	}
+	var kv mvccpb.KeyValue
+	n := 0
+	return b.ForEach(func(key, value []byte) error {
+		if n++; n%4096 == 0 && ctx.Err() != nil {
+			return startError(context.Cause(ctx))
+		}
+		if len(key) < 17 || len(key) > 18 || key[8] != '_' {
+			return fmt.Errorf("%x is no revision", key)
+		}
+		kv.Reset()
+		if err := kv.Unmarshal(value); err != nil {
+			return fmt.Errorf("revision %x: %w", key, err)
+		}
+		return nil
+	})
+}
+
+// checkWAL reads the write-ahead log from the snapshot that etcd would choose.
+// A torn last record is what a crash leaves and etcd repairs it; a log that
+// ends before what the database has applied is a lost one.
+func checkWAL(c *containment, dir string, applied uint64, lg *zap.Logger) (r replay, err error) {
+	walDir := datadir.ToWALDir(dir)
+	err = c.run(func() error {
+		entries, err := wal.ValidSnapshotEntries(lg, walDir)
+		if err != nil {
+			return err
+		}
+		var from walpb.Snapshot
+		newest, err := snap.New(lg, datadir.ToSnapDir(dir)).LoadNewestAvailable(entries)
+		if err == nil {
+			from.Index, from.Term = newest.Metadata.Index, newest.Metadata.Term
+		} else if !errors.Is(err, snap.ErrNoSnapshot) {
+			return err
+		}
+		if from.Index > applied {
+			return fmt.Errorf("the snapshot is at entry %d, but the database at %d", from.Index, applied)
+		}
+		w, err := wal.OpenForRead(lg, walDir, from)
+		if err != nil {
+			return err
+		}
+		defer func() { _ = w.Close() }()
+		metadata, _, ents, err := w.ReadAll()
+		if err != nil {
+			return err
+		}
+		if len(metadata) == 0 {
+			return errors.New("it has no header")
+		}
+		last := from.Index
+		if n := len(ents); n > 0 {
+			last = ents[n-1].Index
+		}
+		if last < applied {
+			return fmt.Errorf("it ends at entry %d, but the database has applied entry %d", last, applied)
+		}
+		r = replay{snapshot: from.Index, entries: last - from.Index}
+		return nil
+	})
+	if err != nil {
+		return r, corrupt(filepath.Join(walDir, "*.wal"), err)
+	}
+	return r, nil
+}
+
+func valueAt(tx *bbolt.Tx, bucket, key []byte) []byte {
+	b := tx.Bucket(bucket)
+	if b == nil {
+		return nil
+	}
+	return b.Get(key)
+}
+
+func uint64At(tx *bbolt.Tx, bucket, key []byte) uint64 {
+	if v := valueAt(tx, bucket, key); len(v) == 8 {
+		return binary.BigEndian.Uint64(v)
+	}
+	return 0
+}
+
+func corrupt(path string, err error) error {
+	// Where bbolt noticed the damage is of no use to anybody.
+	if p := (*panicError)(nil); errors.As(err, &p) {
+		err = fmt.Errorf("%v", p.value)
+	}
+	return fmt.Errorf("etcd: Config.Dir: %w: %s: %w: restore the folder from a backup, or name an empty one", ErrCorrupt, path, err)
+}
