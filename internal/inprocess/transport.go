@@ -1,0 +1,282 @@
+package inprocess
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/url"
+	"runtime/debug"
+	"strings"
+	"sync"
+)
+
+var (
+	// ErrStopped is returned for requests that begin after Shutdown or are in
+	// flight when it is called. It is both http.ErrServerClosed and
+	// net.ErrClosed to errors.Is.
+	ErrStopped error = &stoppedError{"inprocess: the control plane is stopped"}
+
+	// ErrUpgrade is returned for requests that ask for another protocol.
+	ErrUpgrade = errors.New("inprocess: a connection cannot be upgraded in memory (exec, attach and port-forward need one): " +
+		"use the control plane's kubeconfig, which connects over TLS")
+
+	// errStoppedStream ends response bodies. Its text holds net.ErrClosed's, by
+	// which client-go (IsProbableEOF) knows that a watch ended with its
+	// connection and reconnects without an error event. ErrStopped must not
+	// hold it: client-go would send a refused GET again, ten times, a second
+	// apart.
+	errStoppedStream error = &stoppedError{ErrStopped.Error() + ": " + net.ErrClosed.Error()}
+
+	errHandlerAborted = fmt.Errorf("inprocess: the handler aborted the response: %w", io.ErrUnexpectedEOF)
+)
+
+type stoppedError struct{ text string }
+
+func (e *stoppedError) Error() string { return e.text }
+
+func (e *stoppedError) Is(target error) bool {
+	return target == http.ErrServerClosed || target == net.ErrClosed || target == ErrStopped
+}
+
+// Transport is an http.RoundTripper that calls a handler of this process. It
+// is safe for concurrent use. See the package documentation for its semantics.
+type Transport struct {
+	// ErrorLog is told of panics in the handler, with the handler's request
+	// and the stack. http.ErrAbortHandler is not reported. If nil, panics are
+	// not reported; the client sees an aborted response either way. It must
+	// be set before the first request.
+	ErrorLog func(req *http.Request, panicValue any, stack []byte)
+
+	handler http.Handler
+	base    context.Context
+	stop    context.CancelCauseFunc
+
+	mu      sync.Mutex
+	stopped bool
+	active  int           // handlers that run
+	idle    chan struct{} // closed when stopped and no handler runs
+}
+
+var _ http.RoundTripper = (*Transport)(nil)
+
+// NewTransport returns a Transport that calls h.
+func NewTransport(h http.Handler) *Transport {
+	t := &Transport{handler: h, idle: make(chan struct{})}
+	t.base, t.stop = context.WithCancelCause(context.Background())
+	return t
+}
+
+// RoundTrip calls the handler in its own goroutine and returns when the
+// response's header is known. It returns the error of the request's context
+// as soon as that context ends, even when the handler does not return.
+// The request's body is closed when the handler returns or the request is
+// given up, whichever is first.
+func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
+	server, err := serverRequest(req)
+	if err == nil && req.Context().Err() != nil {
+		err = contextError(req.Context())
+	}
+	if err == nil && !t.begin() {
+		err = ErrStopped
+	}
+	if err != nil {
+		if req.Body != nil {
+			_ = req.Body.Close()
+		}
+		return nil, err
+	}
+
+	e := newExchange(t, req)
+	if e.request.src != nil {
+		server.Body = &e.request
+	}
+	go e.serve(server.WithContext(e.ctx))
+	return e.await()
+}
+
+// CloseIdleConnections does nothing: there are no connections. client-go calls it.
+func (t *Transport) CloseIdleConnections() {}
+
+// Shutdown refuses new requests, cancels the contexts of those in flight, whose
+// clients get ErrStopped, and waits until every handler has returned or ctx
+// ends. It does not drain: a caller that wants to lets the handlers end first.
+// It may be called again, also after it gave up. It must not be called, other
+// than with a ctx that ends, by a handler of this Transport.
+func (t *Transport) Shutdown(ctx context.Context) error {
+	t.mu.Lock()
+	if !t.stopped {
+		t.stopped = true
+		if t.active == 0 {
+			close(t.idle)
+		}
+	}
+	t.mu.Unlock()
+	t.stop(errStoppedStream)
+
+	select {
+	case <-t.idle:
+		return nil
+	default:
+	}
+	select {
+	case <-t.idle:
+		return nil
+	case <-ctx.Done():
+		t.mu.Lock()
+		defer t.mu.Unlock()
+		return fmt.Errorf("inprocess: %d handlers have not returned: %w", t.active, contextError(ctx))
+	}
+}
+
+// Close is Shutdown without a bound on the wait.
+func (t *Transport) Close() error { return t.Shutdown(context.Background()) }
+
+func (t *Transport) begin() bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.stopped {
+		return false
+	}
+	t.active++
+	return true
+}
+
+func (t *Transport) end() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.active--
+	if t.stopped && t.active == 0 {
+		close(t.idle)
+	}
+}
+
+// serve runs the handler.
+func (e *exchange) serve(req *http.Request) {
+	defer e.transport.end()
+	returned := false
+	defer func() {
+		if returned {
+			e.finish(false)
+			return
+		}
+		// A panic, or runtime.Goexit, for which recover returns nil.
+		v := recover()
+		e.finish(true)
+		if v != nil && v != http.ErrAbortHandler && e.transport.ErrorLog != nil {
+			e.transport.ErrorLog(req, v, debug.Stack())
+		}
+	}()
+	e.transport.handler.ServeHTTP((*responseWriter)(e), req)
+	returned = true
+}
+
+// serverRequest returns the request that a server would have parsed from the
+// client's, with no context and an empty body.
+func serverRequest(req *http.Request) (http.Request, error) {
+	if req.URL == nil {
+		return http.Request{}, errors.New("inprocess: the request has no URL")
+	}
+	method := req.Method
+	if method == "" {
+		method = http.MethodGet
+	}
+	if method == http.MethodConnect || hasToken(req.Header["Connection"], "upgrade") {
+		return http.Request{}, ErrUpgrade
+	}
+	uri := req.URL.RequestURI()
+	if !strings.HasPrefix(uri, "/") && uri != "*" {
+		return http.Request{}, fmt.Errorf("inprocess: the URL's path must begin with a slash: %q", uri)
+	}
+	// A server parses the URI: no scheme, host, user or fragment.
+	u := &url.URL{Path: req.URL.Path, RawQuery: req.URL.RawQuery, ForceQuery: req.URL.ForceQuery}
+	if u.Path == "" {
+		u.Path = "/"
+	}
+	if req.URL.RawPath != "" || req.URL.Opaque != "" {
+		var err error
+		if u, err = url.ParseRequestURI(uri); err != nil {
+			return http.Request{}, fmt.Errorf("inprocess: %w", err)
+		}
+	}
+	host := req.Host
+	if host == "" {
+		host = req.URL.Host
+	}
+	length := req.ContentLength
+	switch {
+	case req.Body == nil || req.Body == http.NoBody:
+		length = 0
+	case length == 0: // a client's way to say "unknown"
+		length = -1
+	}
+	return http.Request{
+		Method:        method,
+		URL:           u,
+		Proto:         "HTTP/2.0",
+		ProtoMajor:    2,
+		Header:        requestHeader(req.Header),
+		Body:          http.NoBody,
+		ContentLength: length,
+		Host:          host,
+		RemoteAddr:    "127.0.0.1:0",
+		RequestURI:    uri,
+	}, nil
+}
+
+func requestHeader(h http.Header) http.Header {
+	return copyHeader(h, func(key string) bool {
+		switch key {
+		case "Connection", "Content-Length", "Host", "Keep-Alive", "Proxy-Connection", "Transfer-Encoding", "Upgrade":
+			return false
+		}
+		return true
+	})
+}
+
+// copyHeader copies the fields that keep accepts, under their canonical names.
+func copyHeader(h http.Header, keep func(canonical string) bool) http.Header {
+	n := 0
+	for _, v := range h {
+		n += len(v)
+	}
+	values := make([]string, n) // shared, as in http.Header.Clone
+	out := make(http.Header, len(h)+1)
+	for k, v := range h {
+		k = http.CanonicalHeaderKey(k)
+		if len(v) == 0 || !keep(k) {
+			continue
+		}
+		if have, twice := out[k]; twice {
+			out[k] = append(have, v...)
+			continue
+		}
+		n := copy(values, v)
+		out[k] = values[:n:n]
+		values = values[n:]
+	}
+	return out
+}
+
+func hasToken(values []string, token string) bool {
+	for _, v := range values {
+		for part := range strings.SplitSeq(v, ",") {
+			if strings.EqualFold(strings.TrimSpace(part), token) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// contextError returns the cause of a context's end, which is always also
+// context.Canceled or context.DeadlineExceeded to errors.Is.
+func contextError(ctx context.Context) error {
+	err, cause := ctx.Err(), context.Cause(ctx)
+	if errors.Is(cause, err) {
+		return cause
+	}
+	return fmt.Errorf("%w: %w", err, cause)
+}

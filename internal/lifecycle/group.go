@@ -1,0 +1,90 @@
+// Package lifecycle has the one way to start goroutines in this project: each
+// belongs to a Group that waits for it, and that takes no more work once it
+// is closed.
+package lifecycle
+
+import (
+	"context"
+	"fmt"
+	"sync"
+)
+
+// Group counts work in progress. Its zero value is ready. It is safe for
+// concurrent use.
+//
+// Unlike a sync.WaitGroup it can be closed: work that begins after Close is
+// refused instead of racing with Wait.
+type Group struct {
+	mu     sync.Mutex
+	count  int
+	closed bool
+	idle   chan struct{} // made by Close, closed when closed and count is 0
+}
+
+// Begin notes that work begins and returns the function that notes its end. It
+// reports false when the group is closed: the work must then not be done.
+func (g *Group) Begin() (end func(), ok bool) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.closed {
+		return nil, false
+	}
+	g.count++
+	return sync.OnceFunc(g.end), true
+}
+
+func (g *Group) end() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.count--
+	g.release()
+}
+
+// Go runs f in a goroutine of the group. It reports false, without running f,
+// when the group is closed.
+func (g *Group) Go(f func()) bool {
+	end, ok := g.Begin()
+	if !ok {
+		return false
+	}
+	go func() {
+		defer end()
+		f()
+	}()
+	return true
+}
+
+// Close refuses further work. It may be called again.
+func (g *Group) Close() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if !g.closed {
+		g.closed = true
+		g.idle = make(chan struct{})
+		g.release()
+	}
+}
+
+// Wait closes the group and returns when all of its work has ended, or with an
+// error that says how much has not when ctx ends.
+func (g *Group) Wait(ctx context.Context) error {
+	g.Close()
+	select {
+	case <-g.idle:
+		return nil
+	case <-ctx.Done():
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.count == 0 {
+		return nil
+	}
+	return fmt.Errorf("%d still running: %w", g.count, context.Cause(ctx))
+}
+
+// release is called with mu held.
+func (g *Group) release() {
+	if g.closed && g.count == 0 {
+		close(g.idle)
+	}
+}

@@ -1,0 +1,187 @@
+package storage
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"sync"
+
+	clientv3 "go.etcd.io/etcd/client/v3"
+	etcdkubernetes "go.etcd.io/etcd/client/v3/kubernetes"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	utilnet "k8s.io/apimachinery/pkg/util/net"
+	"k8s.io/apiserver/pkg/server/egressselector"
+	"k8s.io/apiserver/pkg/server/options"
+	"k8s.io/apiserver/pkg/storage"
+	"k8s.io/apiserver/pkg/storage/etcd3"
+	"k8s.io/apiserver/pkg/storage/feature"
+	"k8s.io/apiserver/pkg/storage/storagebackend"
+	"k8s.io/utils/clock"
+)
+
+// DefaultPrefix is the path below which every object is stored: what
+// kube-apiserver uses, so that etcdctl, snapshots and other tools find
+// objects where they expect them.
+const DefaultPrefix = "/registry"
+
+// DialFunc opens a connection to etcd for the upstream code that insists on
+// dialling.
+type DialFunc func(ctx context.Context, network, address string) (net.Conn, error)
+
+// Backend is one etcd, reached through one client, that all resources share.
+// It is safe for concurrent use.
+type Backend struct {
+	client    *etcdkubernetes.Client
+	dial      DialFunc
+	prefix    string
+	compactor interface {
+		etcd3.Compactor
+		Stop()
+	}
+
+	mu     sync.Mutex
+	stores map[schema.GroupResource]Store
+	open   map[*func()]struct{} // how to destroy what has not been
+}
+
+// Store is a resource's storage below the watch cache, with the prefix of its
+// keys.
+type Store struct {
+	storage.Interface
+	ResourcePrefix string
+}
+
+// NewBackend returns a Backend over client and starts its compactor. The
+// client stays the caller's: Close ends the compactor and not the client.
+func NewBackend(client *clientv3.Client, dial DialFunc) *Backend {
+	shared := &etcdkubernetes.Client{Client: sharedClient(client)}
+	shared.Kubernetes = shared
+	// Lists are served consistently from the watch cache once etcd is known to
+	// report progress. etcd3.New asks each endpoint of the client, and an
+	// in-process client has none.
+	feature.DefaultFeatureSupportChecker.CheckClient(client.Ctx(), named{client}, storage.RequestWatchProgress)
+	return &Backend{
+		client: shared,
+		dial:   dial,
+		prefix: DefaultPrefix,
+		// NewCompactor and not StartCompactorPerEndpoint: that one keeps a
+		// compactor per endpoint and process, and an in-process client has no
+		// endpoint to be told apart by.
+		compactor: etcd3.NewCompactor(client, storagebackend.DefaultCompactInterval, clock.RealClock{}, nil),
+		stores:    map[schema.GroupResource]Store{},
+		open:      map[*func()]struct{}{},
+	}
+}
+
+// named gives an in-process client an endpoint for those who ask.
+type named struct{ *clientv3.Client }
+
+func (c named) Endpoints() []string {
+	if endpoints := c.Client.Endpoints(); len(endpoints) > 0 {
+		return endpoints
+	}
+	return []string{"embedded"}
+}
+
+// sharedClient returns a copy of client whose KV tracks the latency of each
+// request for the audit log and the metrics, as upstream's own client does.
+func sharedClient(client *clientv3.Client) *clientv3.Client {
+	c := clientv3.NewCtxClient(client.Ctx())
+	c.KV = etcd3.NewETCDLatencyTracker(client.KV)
+	c.Watcher = client.Watcher
+	c.Lease = client.Lease
+	c.Maintenance = client.Maintenance
+	c.Cluster = client.Cluster
+	c.Auth = client.Auth
+	return c
+}
+
+// Client returns the shared client.
+func (b *Backend) Client() *clientv3.Client { return b.client.Client }
+
+// Prefix returns the path below which every object is stored.
+func (b *Backend) Prefix() string { return b.prefix }
+
+// Close destroys the storages that the API server has made and not destroyed,
+// which are those of resources that are switched off, and ends the compactor.
+func (b *Backend) Close() {
+	b.mu.Lock()
+	var destroy []func()
+	for f := range b.open {
+		destroy = append(destroy, *f)
+	}
+	b.mu.Unlock()
+	for _, f := range destroy {
+		f()
+	}
+	b.compactor.Stop()
+}
+
+// own returns destroy in a form that may be called more than once, as it is
+// for storages that subresources share, and that Close calls if nobody does.
+func (b *Backend) own(destroy func()) func() {
+	var once func()
+	once = sync.OnceFunc(func() {
+		b.mu.Lock()
+		delete(b.open, &once)
+		b.mu.Unlock()
+		destroy()
+	})
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.open[&once] = struct{}{}
+	return once
+}
+
+// Store returns the storage of a built-in resource below the watch cache. It
+// is there once the resource is installed.
+func (b *Backend) Store(resource schema.GroupResource) (Store, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	store, ok := b.stores[resource]
+	if !ok {
+		return Store{}, fmt.Errorf("storage: resource %q is not installed", resource)
+	}
+	return store, nil
+}
+
+func (b *Backend) remember(resource schema.GroupResource, store Store) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.stores != nil {
+		b.stores[resource] = store
+	}
+}
+
+// ForgetStores drops what Store finds. Call it when the built-in resources are
+// seeded, or the stores of deleted custom resources stay in memory for ever.
+func (b *Backend) ForgetStores() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.stores = nil
+}
+
+// EtcdOptions returns upstream's defaults, as kube-apiserver has them, for
+// this backend. They carry an in-memory dialler for the code that dials.
+func (b *Backend) EtcdOptions(codec runtime.Codec) *options.EtcdOptions {
+	o := options.NewEtcdOptions(storagebackend.NewDefaultConfig(b.prefix, codec))
+	o.DefaultStorageMediaType = runtime.ContentTypeProtobuf
+	o.SkipHealthEndpoints = true
+	o.StorageConfig.Transport.ServerList = b.endpoints()
+	if b.dial != nil {
+		o.StorageConfig.Transport.EgressLookup = func(egressselector.NetworkContext) (utilnet.DialFunc, error) {
+			return utilnet.DialFunc(b.dial), nil
+		}
+	}
+	return o
+}
+
+// endpoints is what is shown where upstream wants an address. An in-process
+// member has none; "passthrough:" keeps gRPC from looking it up in the DNS.
+func (b *Backend) endpoints() []string {
+	if b.dial != nil {
+		return []string{"passthrough:///embedded"}
+	}
+	return b.client.Endpoints()
+}
