@@ -1,0 +1,122 @@
+package apiserver
+
+import (
+	"fmt"
+
+	"k8s.io/apiserver/pkg/apis/apiserver"
+	"k8s.io/apiserver/pkg/authentication/authenticator"
+	"k8s.io/apiserver/pkg/authentication/authenticatorfactory"
+	"k8s.io/apiserver/pkg/authentication/request/headerrequest"
+	"k8s.io/apiserver/pkg/authentication/request/union"
+	"k8s.io/apiserver/pkg/authentication/user"
+	"k8s.io/apiserver/pkg/server/dynamiccertificates"
+	"k8s.io/kubernetes/pkg/controller/serviceaccount"
+	kubeauthenticator "k8s.io/kubernetes/pkg/kubeapiserver/authenticator"
+	kubeoptions "k8s.io/kubernetes/pkg/kubeapiserver/options"
+	serviceaccounttoken "k8s.io/kubernetes/pkg/serviceaccount"
+	"k8s.io/kubernetes/plugin/pkg/auth/authenticator/token/bootstrap"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+)
+
+// anonymousPaths is all that a request without credentials may reach.
+var anonymousPaths = []apiserver.AnonymousAuthCondition{
+	{Path: "/healthz"}, {Path: "/livez"}, {Path: "/readyz"}, {Path: "/version"},
+}
+
+// authentication assembles x509, service-account tokens, bootstrap tokens and
+// the front proxy: BuiltInAuthenticationOptions.ApplyTo of kube-apiserver with
+// its keys from memory.
+func (g *generic) authentication() error {
+	clientCA, err := g.clientCA()
+	if err != nil {
+		return err
+	}
+	frontProxy, err := g.requestHeader()
+	if err != nil {
+		return err
+	}
+	keys, err := g.serviceAccountKeys()
+	if err != nil {
+		return err
+	}
+	audiences := authenticator.Audiences{g.config.ServiceAccountIssuer}
+	defaults := kubeoptions.NewBuiltInAuthenticationOptions()
+	core := g.informers.Core().V1()
+	request, _, definitions, schemes, err := kubeauthenticator.Config{
+		Anonymous:                      apiserver.AnonymousAuthConfig{Enabled: true, Conditions: anonymousPaths},
+		BootstrapToken:                 true,
+		ServiceAccountLookup:           true,
+		ServiceAccountIssuers:          []string{g.config.ServiceAccountIssuer},
+		APIAudiences:                   audiences,
+		TokenSuccessCacheTTL:           defaults.TokenSuccessCacheTTL,
+		TokenFailureCacheTTL:           defaults.TokenFailureCacheTTL,
+		RequestHeaderConfig:            frontProxy,
+		ServiceAccountPublicKeysGetter: keys,
+		ServiceAccountTokenGetter: serviceaccount.NewGetterFromClient(g.client,
+			core.Secrets().Lister(), core.ServiceAccounts().Lister(), core.Pods().Lister(), core.Nodes().Lister()),
+		SecretsWriter:               g.client.CoreV1(),
+		BootstrapTokenAuthenticator: bootstrap.NewTokenAuthenticator(core.Secrets().Lister().Secrets(metav1.NamespaceSystem)),
+		ClientCAContentProvider:     clientCA,
+		APIServerID:                 g.server.APIServerID,
+	}.New(g.ctx)
+	if err != nil {
+		return fmt.Errorf("apiserver: authentication: %w", err)
+	}
+	for _, ca := range []dynamiccertificates.CAContentProvider{clientCA, frontProxy.CAContentProvider} {
+		if err := g.server.Authentication.ApplyClientCert(ca, g.server.SecureServing); err != nil {
+			return fmt.Errorf("apiserver: client CA: %w", err)
+		}
+	}
+	g.server.Authentication.Authenticator = request
+	g.server.Authentication.APIAudiences = audiences
+	g.server.Authentication.RequestHeaderConfig = frontProxy
+	g.server.OpenAPIConfig.SecurityDefinitions = definitions
+	g.server.OpenAPIV3Config.SecuritySchemes = schemes
+	return nil
+}
+
+// tokens authenticates bearer tokens that never leave the process.
+func (g *generic) tokens(users map[string]*user.DefaultInfo) {
+	g.server.Authentication.Authenticator = union.New(
+		authenticatorfactory.NewFromTokens(users, g.server.Authentication.APIAudiences),
+		g.server.Authentication.Authenticator,
+	)
+}
+
+// requestHeader trusts the identity headers of a proxy that shows a
+// certificate of the front-proxy CA, with kube-apiserver's usual header names.
+func (g *generic) requestHeader() (*authenticatorfactory.RequestHeaderConfig, error) {
+	ca, err := dynamiccertificates.NewStaticCAContent("front-proxy-ca", g.config.PKI.FrontProxyCA().PEM())
+	if err != nil {
+		return nil, fmt.Errorf("apiserver: front-proxy CA: %w", err)
+	}
+	return &authenticatorfactory.RequestHeaderConfig{
+		CAContentProvider:   ca,
+		UsernameHeaders:     headerrequest.StaticStringSlice{"X-Remote-User"},
+		UIDHeaders:          headerrequest.StaticStringSlice{"X-Remote-Uid"},
+		GroupHeaders:        headerrequest.StaticStringSlice{"X-Remote-Group"},
+		ExtraHeaderPrefixes: headerrequest.StaticStringSlice{"X-Remote-Extra-"},
+		AllowedClientNames:  headerrequest.StaticStringSlice{"front-proxy-client"},
+	}, nil
+}
+
+func (g *generic) clientCA() (dynamiccertificates.CAContentProvider, error) {
+	ca, err := dynamiccertificates.NewStaticCAContent("client-ca", g.config.PKI.CABundle())
+	if err != nil {
+		return nil, fmt.Errorf("apiserver: cluster CA: %w", err)
+	}
+	return ca, nil
+}
+
+func (g *generic) serviceAccountKeys() (serviceaccounttoken.PublicKeysGetter, error) {
+	var public []any
+	for _, key := range g.config.PKI.ServiceAccountPublicKeys() {
+		public = append(public, key)
+	}
+	keys, err := serviceaccounttoken.StaticPublicKeysGetter(public)
+	if err != nil {
+		return nil, fmt.Errorf("apiserver: service-account keys: %w", err)
+	}
+	return keys, nil
+}

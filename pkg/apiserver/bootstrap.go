@@ -1,0 +1,212 @@
+package apiserver
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"sync/atomic"
+
+	"golang.org/x/sync/errgroup"
+	corev1 "k8s.io/api/core/v1"
+	flowcontrolv1 "k8s.io/api/flowcontrol/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	flowcontrolbootstrap "k8s.io/apiserver/pkg/apis/flowcontrol/bootstrap"
+	genericapirequest "k8s.io/apiserver/pkg/endpoints/request"
+	"k8s.io/apiserver/pkg/registry/rest"
+	apistorage "k8s.io/apiserver/pkg/storage"
+	"k8s.io/kube-aggregator/pkg/apis/apiregistration"
+	apiregistrationv1 "k8s.io/kube-aggregator/pkg/apis/apiregistration/v1"
+	aggregatorscheme "k8s.io/kube-aggregator/pkg/apiserver/scheme"
+	"k8s.io/kube-aggregator/pkg/controllers/autoregister"
+	"k8s.io/kube-aggregator/pkg/registry/apiservice"
+	"k8s.io/kubernetes/pkg/api/legacyscheme"
+	"k8s.io/kubernetes/pkg/apis/core"
+	"k8s.io/kubernetes/pkg/apis/flowcontrol"
+	"k8s.io/kubernetes/pkg/apis/networking"
+	"k8s.io/kubernetes/pkg/apis/rbac"
+	"k8s.io/kubernetes/pkg/apis/scheduling"
+	schedulingv1 "k8s.io/kubernetes/pkg/apis/scheduling/v1"
+	"k8s.io/kubernetes/pkg/registry/core/namespace"
+	"k8s.io/kubernetes/pkg/registry/flowcontrol/flowschema"
+	"k8s.io/kubernetes/pkg/registry/flowcontrol/prioritylevelconfiguration"
+	"k8s.io/kubernetes/pkg/registry/networking/servicecidr"
+	"k8s.io/kubernetes/pkg/registry/rbac/clusterrole"
+	"k8s.io/kubernetes/pkg/registry/rbac/clusterrolebinding"
+	"k8s.io/kubernetes/pkg/registry/rbac/role"
+	"k8s.io/kubernetes/pkg/registry/rbac/rolebinding"
+	"k8s.io/kubernetes/pkg/registry/scheduling/priorityclass"
+
+	"github.com/kubembed/kubembed/internal/storage"
+)
+
+// bootstrapWriters is how many objects are written at once. With fsync on,
+// concurrent writers share their fsyncs.
+const bootstrapWriters = 16
+
+// bootstrapObject is one of the objects that upstream's controllers and hooks
+// create in the first second of a cluster's life.
+type bootstrapObject struct {
+	kind   *bootstrapKind
+	object runtime.Object // what to store, in its v1 form
+}
+
+// bootstrapKind is how upstream stores objects of a kind.
+type bootstrapKind struct {
+	resource schema.GroupResource
+	strategy rest.RESTCreateStrategy
+	scheme   *runtime.Scheme
+	internal func() runtime.Object // an empty object of the internal version
+}
+
+var (
+	namespaceKind = &bootstrapKind{core.Resource("namespaces"), namespace.Strategy, legacyscheme.Scheme,
+		func() runtime.Object { return &core.Namespace{} }}
+	priorityClassKind = &bootstrapKind{scheduling.Resource("priorityclasses"), priorityclass.Strategy, legacyscheme.Scheme,
+		func() runtime.Object { return &scheduling.PriorityClass{} }}
+	clusterRoleKind = &bootstrapKind{rbac.Resource("clusterroles"), clusterrole.Strategy, legacyscheme.Scheme,
+		func() runtime.Object { return &rbac.ClusterRole{} }}
+	clusterRoleBindingKind = &bootstrapKind{rbac.Resource("clusterrolebindings"), clusterrolebinding.Strategy, legacyscheme.Scheme,
+		func() runtime.Object { return &rbac.ClusterRoleBinding{} }}
+	roleKind = &bootstrapKind{rbac.Resource("roles"), role.Strategy, legacyscheme.Scheme,
+		func() runtime.Object { return &rbac.Role{} }}
+	roleBindingKind = &bootstrapKind{rbac.Resource("rolebindings"), rolebinding.Strategy, legacyscheme.Scheme,
+		func() runtime.Object { return &rbac.RoleBinding{} }}
+	priorityLevelKind = &bootstrapKind{flowcontrol.Resource("prioritylevelconfigurations"), prioritylevelconfiguration.Strategy, legacyscheme.Scheme,
+		func() runtime.Object { return &flowcontrol.PriorityLevelConfiguration{} }}
+	flowSchemaKind = &bootstrapKind{flowcontrol.Resource("flowschemas"), flowschema.Strategy, legacyscheme.Scheme,
+		func() runtime.Object { return &flowcontrol.FlowSchema{} }}
+	serviceCIDRKind = &bootstrapKind{networking.Resource("servicecidrs"), servicecidr.Strategy, legacyscheme.Scheme,
+		func() runtime.Object { return &networking.ServiceCIDR{} }}
+	apiServiceKind = &bootstrapKind{apiregistration.Resource("apiservices"), apiservice.NewStrategy(aggregatorscheme.Scheme), aggregatorscheme.Scheme,
+		func() runtime.Object { return &apiregistration.APIService{} }}
+)
+
+// bootstrapObjects are the system namespaces, upstream's RBAC policy, priority
+// classes and flow control, the range of Service IPs, and the registrations of
+// the built-in groups with the aggregator.
+func (s *Server) bootstrapObjects() []bootstrapObject {
+	var all []bootstrapObject
+	add := func(kind *bootstrapKind, object runtime.Object) {
+		all = append(all, bootstrapObject{kind, object})
+	}
+	for _, name := range systemNamespaces {
+		add(namespaceKind, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: name}})
+	}
+	for _, class := range schedulingv1.SystemPriorityClasses() {
+		add(priorityClassKind, class)
+	}
+	policy := rbacPolicy()
+	for i := range policy.ClusterRoles {
+		add(clusterRoleKind, &policy.ClusterRoles[i])
+	}
+	for i := range policy.ClusterRoleBindings {
+		add(clusterRoleBindingKind, &policy.ClusterRoleBindings[i])
+	}
+	for _, roles := range policy.Roles {
+		for i := range roles {
+			add(roleKind, &roles[i])
+		}
+	}
+	for _, bindings := range policy.RoleBindings {
+		for i := range bindings {
+			add(roleBindingKind, &bindings[i])
+		}
+	}
+	for _, level := range slices.Concat(flowcontrolbootstrap.MandatoryPriorityLevelConfigurations, flowcontrolbootstrap.SuggestedPriorityLevelConfigurations) {
+		level = level.DeepCopy()
+		metav1.SetMetaDataAnnotation(&level.ObjectMeta, flowcontrolv1.AutoUpdateAnnotationKey, "true")
+		add(priorityLevelKind, level)
+	}
+	for _, schema := range slices.Concat(flowcontrolbootstrap.MandatoryFlowSchemas, flowcontrolbootstrap.SuggestedFlowSchemas) {
+		schema = schema.DeepCopy()
+		metav1.SetMetaDataAnnotation(&schema.ObjectMeta, flowcontrolv1.AutoUpdateAnnotationKey, "true")
+		add(flowSchemaKind, schema)
+	}
+	add(serviceCIDRKind, defaultServiceCIDRObject(s.config.ServiceCIDR))
+	for gv, priority := range groupPriorities() {
+		if !s.serves(gv) {
+			continue
+		}
+		add(apiServiceKind, &apiregistrationv1.APIService{
+			// As the autoregistration controller would label it; it keeps
+			// them up to date from here on.
+			ObjectMeta: metav1.ObjectMeta{
+				Name:   gv.Version + "." + gv.Group,
+				Labels: map[string]string{autoregister.AutoRegisterManagedLabel: "onstart"},
+			},
+			Spec: apiregistrationv1.APIServiceSpec{
+				Group: gv.Group, Version: gv.Version,
+				GroupPriorityMinimum: priority.Group, VersionPriority: priority.Version,
+			},
+		})
+	}
+	return all
+}
+
+// serves tells whether a server behind the aggregator has the group version.
+func (s *Server) serves(gv schema.GroupVersion) bool {
+	path := "/apis/" + gv.Group + "/" + gv.Version
+	if gv.Group == "" {
+		path = "/api/" + gv.Version
+	}
+	return slices.Contains(s.builtinPaths, path)
+}
+
+// seed writes what is missing of the bootstrap objects straight through
+// storage, before anything is served: upstream's own hooks poll with a second
+// between tries, and readiness would wait for them. Defaults, strategies and
+// validation are upstream's. It reports whether everything was new.
+func (s *Server) seed(ctx context.Context) (fresh bool, err error) {
+	var existing atomic.Bool
+	group, ctx := errgroup.WithContext(ctx)
+	group.SetLimit(bootstrapWriters)
+	for _, o := range s.bootstrapObjects() {
+		store, err := s.backend.Store(o.kind.resource)
+		if err != nil {
+			continue // switched off by Config.RuntimeConfig
+		}
+		group.Go(func() error {
+			err := o.create(ctx, store)
+			switch {
+			case apistorage.IsExist(err), apierrors.IsAlreadyExists(err):
+				existing.Store(true)
+				return nil
+			case err != nil:
+				return fmt.Errorf("apiserver: bootstrap %s: %w", o.kind.resource, err)
+			}
+			return nil
+		})
+	}
+	return !existing.Load(), group.Wait()
+}
+
+func (o bootstrapObject) create(ctx context.Context, store storage.Store) error {
+	versioned, internal := o.object.DeepCopyObject(), o.kind.internal()
+	o.kind.scheme.Default(versioned)
+	if err := o.kind.scheme.Convert(versioned, internal, nil); err != nil {
+		return err
+	}
+	accessor, err := meta.Accessor(internal)
+	if err != nil {
+		return err
+	}
+	rest.FillObjectMetaSystemFields(accessor)
+	ctx = genericapirequest.WithNamespace(ctx, accessor.GetNamespace())
+	ctx = genericapirequest.WithRequestInfo(ctx, &genericapirequest.RequestInfo{
+		IsResourceRequest: true, Verb: "create",
+		APIGroup: o.kind.resource.Group, APIVersion: "v1", Resource: o.kind.resource.Resource,
+		Namespace: accessor.GetNamespace(), Name: accessor.GetName(),
+	})
+	if err := rest.BeforeCreate(o.kind.strategy, ctx, internal); err != nil {
+		return err
+	}
+	key := store.ResourcePrefix + "/" + accessor.GetName()
+	if o.kind.strategy.NamespaceScoped() {
+		key = store.ResourcePrefix + "/" + accessor.GetNamespace() + "/" + accessor.GetName()
+	}
+	return store.Create(ctx, key, internal, nil, 0)
+}

@@ -1,0 +1,143 @@
+package apiserver
+
+import (
+	"context"
+	"fmt"
+	"net/url"
+
+	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
+	apiextensionsv1beta1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1beta1"
+	apiextensionsapiserver "k8s.io/apiextensions-apiserver/pkg/apiserver"
+	apiextensionsoptions "k8s.io/apiextensions-apiserver/pkg/cmd/server/options"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	genericapiserver "k8s.io/apiserver/pkg/server"
+	"k8s.io/apiserver/pkg/util/notfoundhandler"
+	"k8s.io/apiserver/pkg/util/proxy"
+	"k8s.io/apiserver/pkg/util/webhook"
+	apiregistrationv1 "k8s.io/kube-aggregator/pkg/apis/apiregistration/v1"
+	apiregistrationv1beta1 "k8s.io/kube-aggregator/pkg/apis/apiregistration/v1beta1"
+	aggregatorapiserver "k8s.io/kube-aggregator/pkg/apiserver"
+	aggregatorscheme "k8s.io/kube-aggregator/pkg/apiserver/scheme"
+	"k8s.io/kubernetes/pkg/controlplane"
+	controlplaneapiserver "k8s.io/kubernetes/pkg/controlplane/apiserver"
+)
+
+// chain assembles aggregator → built-in APIs → custom resources → not found,
+// as k8s.io/kubernetes/cmd/kube-apiserver/app.CreateServerChain does.
+func (s *Server) chain(g *generic) (_ *aggregatorapiserver.APIAggregator, err error) {
+	services, err := g.serviceResolver()
+	if err != nil {
+		return nil, err
+	}
+	kube, err := g.kubeConfig(services)
+	if err != nil {
+		return nil, err
+	}
+	base := *g.server
+	g.server.SkipOpenAPIInstallation = true // installLazyOpenAPI instead
+	extensionsConfig, err := g.extensionsConfig(base, services, kube)
+	if err != nil {
+		return nil, err
+	}
+	aggregatorConfig, err := g.aggregatorConfig(base, services, kube)
+	if err != nil {
+		return nil, err
+	}
+
+	notFound := notfoundhandler.New(g.server.Serializer, func(context.Context) bool { return s.discoveryComplete() })
+	extensions, err := extensionsConfig.Complete().New(genericapiserver.NewEmptyDelegateWithCustomHandler(notFound))
+	if err != nil {
+		return nil, fmt.Errorf("apiserver: custom resource server: %w", err)
+	}
+	s.extensions, s.destroy = extensions, extensions.GenericAPIServer.Destroy
+	builtin, err := kube.Complete().New(extensions.GenericAPIServer)
+	if err != nil {
+		return nil, fmt.Errorf("apiserver: built-in APIs: %w", err)
+	}
+	s.destroy = builtin.ControlPlane.GenericAPIServer.Destroy
+	s.builtinPaths = builtin.ControlPlane.GenericAPIServer.ListedPaths()
+	if err := installLazyOpenAPI(builtin.ControlPlane.GenericAPIServer, g.server.OpenAPIConfig, g.server.OpenAPIV3Config); err != nil {
+		return nil, fmt.Errorf("apiserver: OpenAPI: %w", err)
+	}
+	crds := apiextensionsv1.SchemeGroupVersion.WithResource("customresourcedefinitions")
+	aggregator, err := controlplaneapiserver.CreateAggregatorServer(
+		aggregatorConfig.Complete(),
+		builtin.ControlPlane.GenericAPIServer,
+		extensions.Informers.Apiextensions().V1().CustomResourceDefinitions(),
+		extensionsConfig.GenericConfig.MergedResourceConfig.ResourceEnabled(crds),
+		groupPriorities(),
+	)
+	if err != nil {
+		return nil, fmt.Errorf("apiserver: aggregator: %w", err)
+	}
+	s.destroy = aggregator.GenericAPIServer.Destroy
+	return aggregator, nil
+}
+
+// extensionsConfig is for the server of custom resources.
+func (g *generic) extensionsConfig(base genericapiserver.Config, services webhook.ServiceResolver, kube *controlplane.Config) (*apiextensionsapiserver.Config, error) {
+	// v1beta1 is how upstream stores definitions: it is the more compact of
+	// the two (https://issue.k8s.io/82292).
+	versioner := runtime.NewMultiGroupVersioner(apiextensionsv1beta1.SchemeGroupVersion, schema.GroupKind{Group: apiextensionsv1beta1.GroupName})
+	codec := apiextensionsapiserver.Codecs.LegacyCodec(apiextensionsv1beta1.SchemeGroupVersion, apiextensionsv1.SchemeGroupVersion)
+	c, etcd := g.derive(base, codec, versioner)
+	if err := applyExtensionsResourceConfig(&c, g.config.RuntimeConfig); err != nil {
+		return nil, fmt.Errorf("apiserver: Config.RuntimeConfig: %w", err)
+	}
+	return &apiextensionsapiserver.Config{
+		GenericConfig: &genericapiserver.RecommendedConfig{Config: c, SharedInformerFactory: g.informers},
+		ExtraConfig: apiextensionsapiserver.ExtraConfig{
+			CRDRESTOptionsGetter: g.backend.RESTOptionsGetter(
+				apiextensionsoptions.NewCRDRESTOptionsGetter(*etcd, c.ResourceTransformers, c.StorageObjectCountTracker), nil),
+			MasterCount: 1,
+			AuthResolverWrapper: webhook.NewDefaultAuthenticationInfoResolverWrapper(
+				kube.ControlPlane.ProxyTransport, nil, g.loopback, c.TracerProvider),
+			ServiceResolver: services,
+		},
+	}, nil
+}
+
+// aggregatorConfig is for the server in front, which also proxies to
+// aggregated API servers.
+func (g *generic) aggregatorConfig(base genericapiserver.Config, services webhook.ServiceResolver, kube *controlplane.Config) (*aggregatorapiserver.Config, error) {
+	versioner := runtime.NewMultiGroupVersioner(apiregistrationv1.SchemeGroupVersion, schema.GroupKind{Group: apiregistrationv1beta1.GroupName})
+	codec := aggregatorscheme.Codecs.LegacyCodec(apiregistrationv1.SchemeGroupVersion, apiregistrationv1beta1.SchemeGroupVersion)
+	c, _ := g.derive(base, codec, versioner)
+	// The aggregator serves the merged OpenAPI document itself.
+	c.SkipOpenAPIInstallation = true
+	if err := applyAggregatorResourceConfig(&c); err != nil {
+		return nil, fmt.Errorf("apiserver: aggregator: %w", err)
+	}
+	cert, key, err := g.keyPairFiles("front-proxy-client", g.config.PKI.FrontProxyClient())
+	if err != nil {
+		return nil, err
+	}
+	return &aggregatorapiserver.Config{
+		GenericConfig: &genericapiserver.RecommendedConfig{Config: c, SharedInformerFactory: g.informers},
+		ExtraConfig: aggregatorapiserver.ExtraConfig{
+			ProxyClientCertFile:       cert,
+			ProxyClientKeyFile:        key,
+			ServiceResolver:           services,
+			ProxyTransport:            kube.ControlPlane.ProxyTransport,
+			RejectForwardingRedirects: true,
+		},
+	}, nil
+}
+
+// serviceResolver finds webhooks and aggregated servers behind Services. The
+// process is seldom on the cluster's network, where a cluster IP means
+// something, so that a Service is resolved to its endpoints, as kube-apiserver
+// does with --enable-aggregator-routing.
+func (g *generic) serviceResolver() (webhook.ServiceResolver, error) {
+	slices, err := proxy.NewEndpointSliceIndexerGetter(g.informers.Discovery().V1().EndpointSlices())
+	if err != nil {
+		return nil, fmt.Errorf("apiserver: service resolver: %w", err)
+	}
+	resolver := aggregatorapiserver.NewEndpointServiceResolver(g.informers.Core().V1().Services().Lister(), slices)
+	local, err := url.Parse(g.loopback.Host)
+	if err != nil {
+		return nil, fmt.Errorf("apiserver: loopback address: %w", err)
+	}
+	return aggregatorapiserver.NewLoopbackServiceResolver(resolver, local), nil
+}

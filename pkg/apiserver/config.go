@@ -1,0 +1,249 @@
+package apiserver
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"sort"
+	"strings"
+	"time"
+
+	clientv3 "go.etcd.io/etcd/client/v3"
+	"go.uber.org/zap"
+	apiextensionsapiserver "k8s.io/apiextensions-apiserver/pkg/apiserver"
+	"k8s.io/apimachinery/pkg/util/sets"
+	"k8s.io/apimachinery/pkg/util/validation/field"
+	genericoptions "k8s.io/apiserver/pkg/server/options"
+	storagevalue "k8s.io/apiserver/pkg/storage/value"
+	aggregatorscheme "k8s.io/kube-aggregator/pkg/apiserver/scheme"
+	"k8s.io/kubernetes/pkg/api/legacyscheme"
+	kubeoptions "k8s.io/kubernetes/pkg/kubeapiserver/options"
+
+	"github.com/kubembed/kubembed/pkg/pki"
+)
+
+// Config is what an API server is assembled from. The fields under "Required"
+// must be set; the zero value of every other field works.
+type Config struct {
+	// Required.
+
+	// Listener accepts HTTPS connections. The server closes it.
+	Listener net.Listener
+	// Client reaches etcd. It stays the caller's, and must outlive the server.
+	Client *clientv3.Client
+	// PKI holds the identities that the server serves with, trusts and issues.
+	PKI *pki.PKI
+	// Dir is a private folder for the few files that upstream wants as files.
+	// It stays the caller's, who removes it after Stop.
+	Dir string
+
+	// Optional.
+
+	// Dial connects to etcd for the upstream code that dials by itself. If
+	// nil, that code dials Client's endpoints.
+	Dial func(ctx context.Context, network, address string) (net.Conn, error)
+	// InsecureListener accepts plain HTTP without authentication or
+	// authorization. If nil, there is none. The server closes it.
+	InsecureListener net.Listener
+	// AdvertiseAddress is where the members of the cluster reach the server:
+	// the address in the endpoints of the kubernetes Service. If nil, the
+	// Listener's address, or for an unspecified one the host's default.
+	AdvertiseAddress net.IP
+	// ServiceCIDR is the range of Service cluster IPs. If nil, 10.0.0.0/24,
+	// upstream's default.
+	ServiceCIDR *net.IPNet
+	// ServiceAccountIssuer is the issuer of service-account tokens. If empty,
+	// https://kubernetes.default.svc.cluster.local.
+	ServiceAccountIssuer string
+
+	// RuntimeConfig switches API groups, versions and resources on and off,
+	// like kube-apiserver's --runtime-config: "apps/v1": "false",
+	// "api/all": "false", "v1": "true". Nil serves upstream's defaults.
+	RuntimeConfig map[string]string
+	// EnableAdmissionPlugins and DisableAdmissionPlugins name plugins on top
+	// of kube-apiserver's defaults.
+	EnableAdmissionPlugins, DisableAdmissionPlugins []string
+
+	// MaxRequestsInFlight and MaxMutatingRequestsInFlight together are the
+	// concurrency that priority and fairness hands out. If zero, 400 and 200,
+	// upstream's defaults.
+	MaxRequestsInFlight, MaxMutatingRequestsInFlight int
+	// RequestTimeout bounds every request but watches and other long-running
+	// ones. If zero, one minute.
+	RequestTimeout time.Duration
+	// EventTTL is how long events are kept. If zero, one hour.
+	EventTTL time.Duration
+
+	// Audit writes who did what. Its zero value writes nothing.
+	Audit Audit
+	// Transformers encrypt resources on their way to etcd. If nil, resources
+	// are stored in the clear.
+	Transformers storagevalue.ResourceTransformers
+
+	// Logger takes what the server says. If nil, it is silent.
+	Logger *zap.Logger
+}
+
+// Audit says where audit events go.
+type Audit struct {
+	// LogPath is the file to which audit events are appended, one JSON object
+	// a line. If empty, nothing is written.
+	LogPath string
+	// PolicyFile is an audit.k8s.io/v1 Policy. If empty, every request is
+	// written at level Metadata.
+	PolicyFile string
+	// MaxSizeMB is the size in megabytes at which LogPath is rotated. If
+	// zero, it is never rotated.
+	MaxSizeMB int
+	// MaxBackups is how many rotated files are kept. If zero, all are.
+	MaxBackups int
+}
+
+const (
+	defaultServiceCIDR          = "10.0.0.0/24"
+	defaultServiceAccountIssuer = "https://kubernetes.default.svc.cluster.local"
+)
+
+// withDefaults returns a copy with every zero filled in.
+func (c Config) withDefaults() Config {
+	if c.ServiceCIDR == nil {
+		_, c.ServiceCIDR, _ = net.ParseCIDR(defaultServiceCIDR)
+	}
+	if c.ServiceAccountIssuer == "" {
+		c.ServiceAccountIssuer = defaultServiceAccountIssuer
+	}
+	if c.MaxRequestsInFlight == 0 {
+		c.MaxRequestsInFlight = 400
+	}
+	if c.MaxMutatingRequestsInFlight == 0 {
+		c.MaxMutatingRequestsInFlight = 200
+	}
+	if c.RequestTimeout == 0 {
+		c.RequestTimeout = time.Minute
+	}
+	if c.EventTTL == 0 {
+		c.EventTTL = time.Hour
+	}
+	if c.Logger == nil {
+		c.Logger = zap.NewNop()
+	}
+	return c
+}
+
+// Validate reports every problem at once, each with the field's name.
+func (c Config) Validate() error {
+	var errs field.ErrorList
+	if c.Listener == nil {
+		errs = append(errs, field.Required(field.NewPath("Listener"), "the HTTPS listener"))
+	}
+	if c.Client == nil {
+		errs = append(errs, field.Required(field.NewPath("Client"), "the etcd client"))
+	}
+	if c.PKI == nil {
+		errs = append(errs, field.Required(field.NewPath("PKI"), "the identities, from pki.Open"))
+	}
+	if c.Dir == "" {
+		errs = append(errs, field.Required(field.NewPath("Dir"), "a private folder"))
+	}
+	errs = append(errs, c.ValidateOptional()...)
+	return wrap(errs)
+}
+
+// ValidateOptional checks the optional fields only, so that a caller can
+// report problems before it has opened what the required fields hold.
+func (c Config) ValidateOptional() field.ErrorList {
+	var errs field.ErrorList
+	if c.ServiceCIDR != nil {
+		if ones, bits := c.ServiceCIDR.Mask.Size(); bits-ones < 3 {
+			errs = append(errs, field.Invalid(field.NewPath("ServiceCIDR"), c.ServiceCIDR.String(), "must hold at least 8 addresses"))
+		} else if bits == 128 && ones < 64 {
+			errs = append(errs, field.Invalid(field.NewPath("ServiceCIDR"), c.ServiceCIDR.String(), "an IPv6 range must be /64 or smaller"))
+		}
+	}
+	for _, n := range []struct {
+		name  string
+		value int64
+	}{
+		{"MaxRequestsInFlight", int64(c.MaxRequestsInFlight)},
+		{"MaxMutatingRequestsInFlight", int64(c.MaxMutatingRequestsInFlight)},
+		{"RequestTimeout", int64(c.RequestTimeout)},
+		{"EventTTL", int64(c.EventTTL)},
+	} {
+		if n.value < 0 {
+			errs = append(errs, field.Invalid(field.NewPath(n.name), n.value, "must not be negative; zero is the default"))
+		}
+	}
+	errs = append(errs, c.validateRuntimeConfig()...)
+	errs = append(errs, c.validateAdmission()...)
+	return append(errs, c.Audit.validate()...)
+}
+
+func (c Config) validateRuntimeConfig() field.ErrorList {
+	path := field.NewPath("RuntimeConfig")
+	var errs field.ErrorList
+	for _, key := range sets.List(sets.KeySet(c.RuntimeConfig)) {
+		if v := c.RuntimeConfig[key]; v != "" && v != "true" && v != "false" {
+			errs = append(errs, field.Invalid(path.Key(key), v, `must be "true" or "false"`))
+		}
+	}
+	o := &genericoptions.APIEnablementOptions{RuntimeConfig: runtimeConfig(c.RuntimeConfig)}
+	for _, err := range o.Validate(legacyscheme.Scheme, apiextensionsapiserver.Scheme, aggregatorscheme.Scheme) {
+		errs = append(errs, field.Invalid(path, flat(c.RuntimeConfig), strings.ReplaceAll(err.Error(), "runtime-config", "RuntimeConfig")))
+	}
+	if len(errs) == 0 {
+		if _, err := mergedResourceConfig(c.RuntimeConfig); err != nil {
+			errs = append(errs, field.Invalid(path, flat(c.RuntimeConfig), err.Error()))
+		}
+	}
+	return errs
+}
+
+func (c Config) validateAdmission() field.ErrorList {
+	var errs field.ErrorList
+	known := sets.New(kubeoptions.AllOrderedPlugins...)
+	check := func(name string, plugins []string) {
+		for i, plugin := range plugins {
+			if !known.Has(plugin) {
+				errs = append(errs, field.NotSupported(field.NewPath(name).Index(i), plugin, sets.List(known)))
+			}
+		}
+	}
+	check("EnableAdmissionPlugins", c.EnableAdmissionPlugins)
+	check("DisableAdmissionPlugins", c.DisableAdmissionPlugins)
+	if both := sets.New(c.EnableAdmissionPlugins...).Intersection(sets.New(c.DisableAdmissionPlugins...)); both.Len() > 0 {
+		errs = append(errs, field.Invalid(field.NewPath("DisableAdmissionPlugins"), sets.List(both), "also in EnableAdmissionPlugins: take them out of one"))
+	}
+	return errs
+}
+
+func (a Audit) validate() field.ErrorList {
+	path := field.NewPath("Audit")
+	var errs field.ErrorList
+	if a.PolicyFile != "" && a.LogPath == "" {
+		errs = append(errs, field.Required(path.Child("LogPath"), "PolicyFile is set but nothing would be written"))
+	}
+	if a.MaxSizeMB < 0 {
+		errs = append(errs, field.Invalid(path.Child("MaxSizeMB"), a.MaxSizeMB, "must not be negative"))
+	}
+	if a.MaxBackups < 0 {
+		errs = append(errs, field.Invalid(path.Child("MaxBackups"), a.MaxBackups, "must not be negative"))
+	}
+	return errs
+}
+
+// wrap turns a list of field errors into one error, nil for none.
+func wrap(errs field.ErrorList) error {
+	if len(errs) == 0 {
+		return nil
+	}
+	return fmt.Errorf("apiserver: invalid Config: %w", errs.ToAggregate())
+}
+
+func flat(m map[string]string) string {
+	var pairs []string
+	for k, v := range m {
+		pairs = append(pairs, k+"="+v)
+	}
+	sort.Strings(pairs)
+	return strings.Join(pairs, ",")
+}

@@ -1,0 +1,85 @@
+// Package apiserver assembles the Kubernetes API server over an etcd client.
+// Most programs use it through package controlplane, which brings the etcd
+// member and the identities along; this package is for hosts that have either
+// of their own.
+//
+//	package main
+//
+//	import (
+//		"context"
+//		"log"
+//		"net"
+//		"os"
+//
+//		"github.com/kubembed/kubembed/pkg/apiserver"
+//		"github.com/kubembed/kubembed/pkg/etcd"
+//		"github.com/kubembed/kubembed/pkg/pki"
+//	)
+//
+//	func main() {
+//		ctx := context.Background()
+//		dir, err := os.MkdirTemp("", "apiserver-")
+//		if err != nil {
+//			log.Fatal(err)
+//		}
+//		defer os.RemoveAll(dir)
+//		member, err := etcd.Start(ctx, etcd.Config{Dir: dir + "/etcd", Ephemeral: true})
+//		if err != nil {
+//			log.Fatal(err)
+//		}
+//		defer member.Close()
+//		identities, err := pki.Open(pki.Config{})
+//		if err != nil {
+//			log.Fatal(err)
+//		}
+//		listener, err := net.Listen("tcp", "127.0.0.1:0")
+//		if err != nil {
+//			log.Fatal(err)
+//		}
+//		server, err := apiserver.New(apiserver.Config{
+//			Listener: listener,
+//			Client:   member.Client(),
+//			Dial:     member.DialContext,
+//			PKI:      identities,
+//			Dir:      dir,
+//		})
+//		if err != nil {
+//			log.Fatal(err)
+//		}
+//		if err := server.Start(ctx); err != nil {
+//			log.Fatal(err)
+//		}
+//		defer server.Stop(ctx)
+//		log.Print("serving on ", server.URL())
+//	}
+//
+// # The chain
+//
+// A request passes upstream's filters, and then the first of these that knows
+// its path: the aggregator (k8s.io/kube-aggregator), the built-in APIs
+// (k8s.io/kubernetes/pkg/controlplane), custom resources
+// (k8s.io/apiextensions-apiserver), not found. It is the chain of
+// kube-apiserver, assembled from the same parts by configuration structs where
+// kube-apiserver goes by flags.
+//
+// # Where it differs from kube-apiserver
+//
+//   - The objects that a new cluster begins with (system namespaces, RBAC
+//     policy, priority classes, flow control, the default ServiceCIDR,
+//     registrations of the built-in groups) are written through storage before
+//     anything is served. They carry no managedFields.
+//   - OpenAPI documents are built when they are first asked for, and are listed
+//     without a hash of their content.
+//   - Services of webhooks and aggregated API servers are resolved to their
+//     endpoints, as with --enable-aggregator-routing.
+//   - Profiling and log-level handlers, which reach into the process, are off.
+//   - Groups that Config.RuntimeConfig switches off may be any: the server's own
+//     informers see them as empty.
+//
+// # When upstream gives up
+//
+// Upstream ends the process when one of its start hooks returns an error, and
+// hooks return errors when they are cut short. Hooks are therefore never cut
+// short: Stop waits for them. Those that poll for seconds and then give up are
+// replaced.
+package apiserver

@@ -1,0 +1,234 @@
+package apiserver
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"time"
+
+	coordinationv1 "k8s.io/api/coordination/v1"
+	corev1 "k8s.io/api/core/v1"
+	networkingv1 "k8s.io/api/networking/v1"
+	apiextensionsapiserver "k8s.io/apiextensions-apiserver/pkg/apiserver"
+	"k8s.io/apimachinery/pkg/api/meta"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/util/sets"
+	"k8s.io/apiserver/pkg/endpoints/discovery/aggregated"
+	openapinamer "k8s.io/apiserver/pkg/endpoints/openapi"
+	genericapiserver "k8s.io/apiserver/pkg/server"
+	"k8s.io/apiserver/pkg/server/dynamiccertificates"
+	"k8s.io/apiserver/pkg/server/filters"
+	"k8s.io/apiserver/pkg/server/healthz"
+	genericoptions "k8s.io/apiserver/pkg/server/options"
+	serverstorage "k8s.io/apiserver/pkg/server/storage"
+	"k8s.io/apiserver/pkg/util/compatibility"
+	utilfeature "k8s.io/apiserver/pkg/util/feature"
+	utilflowcontrol "k8s.io/apiserver/pkg/util/flowcontrol"
+	"k8s.io/apiserver/pkg/util/openapi"
+	clientgoinformers "k8s.io/client-go/informers"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/rest"
+	basecompatibility "k8s.io/component-base/compatibility"
+	aggregatorscheme "k8s.io/kube-aggregator/pkg/apiserver/scheme"
+	"k8s.io/kubernetes/pkg/api/legacyscheme"
+	flowcontrolv1 "k8s.io/kubernetes/pkg/apis/flowcontrol/v1"
+	generatedopenapi "k8s.io/kubernetes/pkg/generated/openapi"
+	"k8s.io/kubernetes/pkg/kubeapiserver"
+	rbacrest "k8s.io/kubernetes/pkg/registry/rbac/rest"
+	schedulingrest "k8s.io/kubernetes/pkg/registry/scheduling/rest"
+
+	"github.com/kubembed/kubembed/internal/storage"
+)
+
+// generic is what the three servers of the chain share: upstream's
+// controlplane/apiserver.BuildGenericConfig without its flags and files.
+type generic struct {
+	ctx       context.Context // lives as long as the server
+	config    Config
+	server    *genericapiserver.Config
+	backend   *storage.Backend
+	etcd      *genericoptions.EtcdOptions
+	factory   *serverstorage.DefaultStorageFactory
+	loopback  *rest.Config
+	client    *kubernetes.Clientset
+	informers clientgoinformers.SharedInformerFactory
+}
+
+// informerResync is what kube-apiserver uses.
+const informerResync = 10 * time.Minute
+
+// newGeneric fills a generic server configuration. ctx lives as long as the
+// server.
+func newGeneric(ctx context.Context, cfg Config, backend *storage.Backend, loopback *rest.Config) (*generic, error) {
+	g := &generic{ctx: ctx, config: cfg, backend: backend, loopback: loopback}
+	c := genericapiserver.NewConfig(legacyscheme.Codecs)
+	g.server = c
+
+	c.EffectiveVersion = effectiveVersion{compatibility.DefaultComponentGlobalsRegistry.EffectiveVersionFor(basecompatibility.DefaultKubeComponent)}
+	c.FeatureGate = utilfeature.DefaultFeatureGate
+	c.LoopbackClientConfig = loopback
+	c.MaxRequestsInFlight = cfg.MaxRequestsInFlight
+	c.MaxMutatingRequestsInFlight = cfg.MaxMutatingRequestsInFlight
+	c.RequestTimeout = cfg.RequestTimeout
+	c.PublicAddress = cfg.AdvertiseAddress
+	// Profiling handlers would let an API user change the log level of the
+	// host's process; the host has its own.
+	c.EnableProfiling = false
+	// The "log" check of upstream starts a goroutine for ever that flushes
+	// klog, which is the host's.
+	checks := []healthz.HealthChecker{healthz.PingHealthz}
+	c.HealthzChecks, c.LivezChecks, c.ReadyzChecks = checks, checks, checks
+	c.DisabledPostStartHooks.Insert(replacedHooks...)
+	c.LongRunningFunc = filters.BasicLongRunningRequestCheck(
+		sets.NewString("watch", "proxy"),
+		sets.NewString("attach", "exec", "proxy", "log", "portforward"),
+	)
+	c.AggregatedDiscoveryGroupManager = aggregated.NewResourceManager("apis")
+
+	var err error
+	if g.client, err = kubernetes.NewForConfig(loopback); err != nil {
+		return nil, fmt.Errorf("apiserver: loopback client: %w", err)
+	}
+	g.informers = clientgoinformers.NewSharedInformerFactoryWithOptions(g.client, informerResync, clientgoinformers.WithTransform(trimManagedFields))
+	if c.MergedResourceConfig, err = mergedResourceConfig(cfg.RuntimeConfig); err != nil {
+		return nil, fmt.Errorf("apiserver: Config.RuntimeConfig: %w", err)
+	}
+	c.DisabledPostStartHooks.Insert(hooksWithoutResources(c.MergedResourceConfig)...)
+	if c.MergedResourceConfig.ResourceEnabled(flowcontrolv1.SchemeGroupVersion.WithResource("flowschemas")) {
+		c.FlowControl = utilflowcontrol.New(g.informers, g.client.FlowcontrolV1(), c.MaxRequestsInFlight+c.MaxMutatingRequestsInFlight)
+	}
+	g.openAPI()
+	if err := g.secureServing(); err != nil {
+		return nil, err
+	}
+	if err := g.storage(); err != nil {
+		return nil, err
+	}
+	if err := g.authentication(); err != nil {
+		return nil, err
+	}
+	if err := g.authorization(); err != nil {
+		return nil, err
+	}
+	return g, g.audit()
+}
+
+// replacedHooks are upstream's hooks whose work is done before the server
+// serves (bootstrap.go). They wait a second before their first try, and end
+// the process when they fail for 30.
+var replacedHooks = []string{
+	rbacrest.PostStartHookName,
+	schedulingrest.PostStartHookName,
+	// Its controller waits 100 ms for an informer of its own, for an object
+	// that is there already. Start runs the controller.
+	serviceCIDRHook,
+	// There is one server: it has no peers to be found by.
+	"peer-endpoint-reconciler-controller",
+}
+
+// hooksWithoutResources are upstream's start hooks that never finish, or end
+// the process, when the resources they write are switched off.
+func hooksWithoutResources(enabled *serverstorage.ResourceConfig) (hooks []string) {
+	needs := func(hook string, resources ...schema.GroupVersionResource) {
+		for _, resource := range resources {
+			if !enabled.ResourceEnabled(resource) {
+				hooks = append(hooks, hook)
+				return
+			}
+		}
+	}
+	services := corev1.SchemeGroupVersion.WithResource("services")
+	endpoints := corev1.SchemeGroupVersion.WithResource("endpoints")
+	leases := coordinationv1.SchemeGroupVersion.WithResource("leases")
+	cidrs := networkingv1.SchemeGroupVersion.WithResource("servicecidrs")
+	addresses := networkingv1.SchemeGroupVersion.WithResource("ipaddresses")
+	needs("start-kube-apiserver-identity-lease-controller", leases)
+	needs("start-kube-apiserver-identity-lease-garbage-collector", leases)
+	needs("bootstrap-controller", services, endpoints, cidrs, addresses)
+	return hooks
+}
+
+func trimManagedFields(obj any) (any, error) {
+	if accessor, err := meta.Accessor(obj); err == nil && accessor.GetManagedFields() != nil {
+		accessor.SetManagedFields(nil)
+	}
+	return obj, nil
+}
+
+func (g *generic) openAPI() {
+	definitions := openapi.GetOpenAPIDefinitionsWithoutDisabledFeatures(generatedopenapi.GetOpenAPIDefinitions)
+	namer := openapinamer.NewDefinitionNamer(legacyscheme.Scheme, apiextensionsapiserver.Scheme, aggregatorscheme.Scheme)
+	g.server.OpenAPIConfig = genericapiserver.DefaultOpenAPIConfig(definitions, namer)
+	g.server.OpenAPIConfig.Info.Title = "Kubernetes"
+	g.server.OpenAPIV3Config = genericapiserver.DefaultOpenAPIV3Config(definitions, namer)
+	g.server.OpenAPIV3Config.Info.Title = "Kubernetes"
+}
+
+func (g *generic) secureServing() error {
+	serving := g.config.PKI.Serving()
+	cert, err := dynamiccertificates.NewStaticCertKeyContent("serving-cert", serving.Cert, serving.Key)
+	if err != nil {
+		return fmt.Errorf("apiserver: serving certificate: %w", err)
+	}
+	g.server.SecureServing = &genericapiserver.SecureServingInfo{Listener: g.config.Listener, Cert: cert}
+	return nil
+}
+
+// storage builds upstream's storage factory, and hands its RESTOptions to our
+// backend.
+func (g *generic) storage() error {
+	g.etcd = g.backend.EtcdOptions(nil)
+	g.etcd.StorageConfig.StorageObjectCountTracker = g.server.StorageObjectCountTracker
+	g.etcd.StorageConfig.EventsHistoryWindow = max(g.etcd.StorageConfig.EventsHistoryWindow, g.config.RequestTimeout+15*time.Second)
+	fc := kubeapiserver.NewStorageFactoryConfigEffectiveVersion(g.server.EffectiveVersion)
+	fc.APIResourceConfig = g.server.MergedResourceConfig
+	var err error
+	if g.factory, err = fc.Complete(g.etcd).New(); err != nil {
+		return fmt.Errorf("apiserver: storage factory: %w", err)
+	}
+	g.factory.StorageConfig.StorageObjectCountTracker = g.server.StorageObjectCountTracker
+	g.server.ResourceTransformers = g.config.Transformers
+	g.server.RESTOptionsGetter = g.backend.RESTOptionsGetter(g.etcd.CreateRESTOptionsGetter(g.factory, g.config.Transformers), g.served)
+	g.etcdHealth()
+	return nil
+}
+
+// served tells whether a built-in resource is served in any of its versions.
+func (g *generic) served(resource schema.GroupResource) bool {
+	for _, gv := range legacyscheme.Scheme.PrioritizedVersionsForGroup(resource.Group) {
+		if g.server.MergedResourceConfig.ResourceEnabled(gv.WithResource(resource.Resource)) {
+			return true
+		}
+	}
+	return false
+}
+
+// derive returns a copy of the shared configuration for another server of the
+// chain, with storage of its own codec. It mirrors CreateAPIExtensionsConfig
+// and CreateAggregatorConfig of k8s.io/kubernetes/pkg/controlplane/apiserver.
+func (g *generic) derive(base genericapiserver.Config, codec runtime.Codec, versioner runtime.GroupVersioner) (genericapiserver.Config, *genericoptions.EtcdOptions) {
+	base.PostStartHooks = map[string]genericapiserver.PostStartHookConfigEntry{}
+	etcd := g.backend.EtcdOptions(codec)
+	etcd.StorageConfig.EncodeVersioner = versioner
+	etcd.StorageConfig.StorageObjectCountTracker = base.StorageObjectCountTracker
+	simple := &genericoptions.SimpleStorageFactory{StorageConfig: etcd.StorageConfig}
+	base.RESTOptionsGetter = g.backend.RESTOptionsGetter(etcd.CreateRESTOptionsGetter(simple, base.ResourceTransformers), nil)
+	return base, etcd
+}
+
+// etcdHealth adds the checks that kube-apiserver has, over the shared client.
+func (g *generic) etcdHealth() {
+	check := func(timeout time.Duration) func(*http.Request) error {
+		return func(r *http.Request) error {
+			ctx, cancel := context.WithTimeout(r.Context(), timeout)
+			defer cancel()
+			if _, err := g.backend.Client().Get(ctx, g.backend.Prefix()+"/health"); err != nil {
+				return fmt.Errorf("error getting data from etcd: %w", err)
+			}
+			return nil
+		}
+	}
+	g.server.AddHealthChecks(healthz.NamedGroupedCheck("etcd", "etcd", check(g.etcd.StorageConfig.HealthcheckTimeout)))
+	g.server.AddReadyzChecks(healthz.NamedGroupedCheck("etcd-readiness", "etcd-readiness", check(g.etcd.StorageConfig.ReadycheckTimeout)))
+}

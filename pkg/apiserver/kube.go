@@ -1,0 +1,214 @@
+package apiserver
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apiserver/pkg/admission"
+	"k8s.io/apiserver/pkg/admission/initializer"
+	utilfeature "k8s.io/apiserver/pkg/util/feature"
+	"k8s.io/apiserver/pkg/util/webhook"
+	"k8s.io/client-go/dynamic"
+	corev1client "k8s.io/client-go/kubernetes/typed/core/v1"
+	discoveryv1client "k8s.io/client-go/kubernetes/typed/discovery/v1"
+	metricsfeatures "k8s.io/component-base/metrics/features"
+	"k8s.io/kubernetes/pkg/capabilities"
+	"k8s.io/kubernetes/pkg/controlplane"
+	controlplaneapiserver "k8s.io/kubernetes/pkg/controlplane/apiserver"
+	controlplaneadmission "k8s.io/kubernetes/pkg/controlplane/apiserver/admission"
+	"k8s.io/kubernetes/pkg/controlplane/controller/clusterauthenticationtrust"
+	"k8s.io/kubernetes/pkg/controlplane/reconcilers"
+	kubeadmission "k8s.io/kubernetes/pkg/kubeapiserver/admission"
+	kubeoptions "k8s.io/kubernetes/pkg/kubeapiserver/options"
+	"k8s.io/kubernetes/pkg/kubelet/client"
+	"k8s.io/kubernetes/pkg/serviceaccount"
+
+	"github.com/kubembed/kubembed/pkg/pki"
+)
+
+// kubernetesServicePort is where the kubernetes Service listens.
+const kubernetesServicePort = 443
+
+// kubeConfig is for the built-in APIs: CreateConfig of
+// k8s.io/kubernetes/pkg/controlplane/apiserver and CreateKubeAPIServerConfig
+// of cmd/kube-apiserver.
+func (g *generic) kubeConfig(services webhook.ServiceResolver) (*controlplane.Config, error) {
+	// Per process and set once. Without it privileged pods are refused.
+	capabilities.Setup(true, 0)
+	metricsfeatures.ApplyFeatureGates(utilfeature.DefaultFeatureGate)
+	serviceaccount.RegisterMetrics()
+
+	issuer, err := serviceaccount.JWTTokenGenerator(g.config.ServiceAccountIssuer, g.config.PKI.ServiceAccountKey())
+	if err != nil {
+		return nil, fmt.Errorf("apiserver: service-account issuer: %w", err)
+	}
+	keys, err := g.serviceAccountKeys()
+	if err != nil {
+		return nil, err
+	}
+	kubelet, err := g.kubeletClient()
+	if err != nil {
+		return nil, err
+	}
+	trust, err := g.clusterAuthenticationInfo()
+	if err != nil {
+		return nil, err
+	}
+	accounts := kubeoptions.NewBuiltInAuthenticationOptions().WithServiceAccounts().ServiceAccounts
+	c := &controlplane.Config{
+		ControlPlane: controlplaneapiserver.Config{
+			Generic: g.server,
+			Extra: controlplaneapiserver.Extra{
+				ClusterAuthenticationInfo:           trust,
+				APIResourceConfigSource:             g.server.MergedResourceConfig,
+				StorageFactory:                      g.factory,
+				EventTTL:                            g.config.EventTTL,
+				ProxyTransport:                      controlplaneapiserver.CreateProxyTransport(),
+				ServiceAccountIssuer:                issuer,
+				ServiceAccountExtendedMaxExpiration: accounts.MaxExtendedExpiration,
+				ExtendExpiration:                    accounts.ExtendExpiration,
+				ServiceAccountIssuerURL:             g.config.ServiceAccountIssuer,
+				ServiceAccountPublicKeysGetter:      keys,
+				SystemNamespaces:                    systemNamespaces,
+				VersionedInformers:                  g.informers,
+				PeerEndpointLeaseReconciler:         noPeers{},
+			},
+		},
+		Extra: controlplane.Extra{
+			KubeletClientConfig:      kubelet,
+			ServiceIPRange:           *g.config.ServiceCIDR,
+			APIServerServicePort:     kubernetesServicePort,
+			EndpointReconcilerConfig: controlplane.EndpointReconcilerConfig{Reconciler: g.endpointReconciler()},
+			MasterCount:              1,
+		},
+	}
+	return c, g.admission(services, c)
+}
+
+// systemNamespaces are there when the server is ready.
+var systemNamespaces = []string{metav1.NamespaceSystem, metav1.NamespacePublic, corev1.NamespaceNodeLease, metav1.NamespaceDefault}
+
+// endpointReconciler keeps the endpoints of the kubernetes Service. With one
+// server the simplest of upstream's does: it writes our address and no other.
+func (g *generic) endpointReconciler() reconcilers.EndpointReconciler {
+	return reconcilers.NewMasterCountEndpointReconciler(1, reconcilers.NewEndpointsAdapter(
+		corev1client.NewForConfigOrDie(g.loopback), discoveryv1client.NewForConfigOrDie(g.loopback)))
+}
+
+// admission puts kube-apiserver's default plugins and NodeRestriction in
+// front of every write. ServiceAccount stays off until something creates
+// service accounts: with it no pod could be created.
+func (g *generic) admission(services webhook.ServiceResolver, c *controlplane.Config) error {
+	generic, err := (&controlplaneadmission.Config{
+		ExternalInformers:    g.informers,
+		LoopbackClientConfig: g.loopback,
+		APIResourceConfig:    g.server.MergedResourceConfig,
+	}).New(c.ControlPlane.ProxyTransport, nil, services, g.server.TracerProvider)
+	if err != nil {
+		return fmt.Errorf("apiserver: admission: %w", err)
+	}
+	kube, err := (&kubeadmission.Config{}).New()
+	if err != nil {
+		return fmt.Errorf("apiserver: admission: %w", err)
+	}
+	dynamicClient, err := dynamic.NewForConfig(g.loopback)
+	if err != nil {
+		return fmt.Errorf("apiserver: admission: %w", err)
+	}
+	o := kubeoptions.NewAdmissionOptions()
+	o.GenericAdmission.EnablePlugins, o.GenericAdmission.DisablePlugins = g.config.admissionPlugins()
+	initializers := slices.Concat([]admission.PluginInitializer{drained(g.ctx.Done())}, generic, kube)
+	if err := o.ApplyTo(g.server, g.informers, g.client, dynamicClient, utilfeature.DefaultFeatureGate,
+		g.server.EffectiveVersion, initializers...); err != nil {
+		return fmt.Errorf("apiserver: admission: %w", err)
+	}
+	return nil
+}
+
+// drained tells plugins when to stop. Upstream's initializer tells them a
+// channel that only upstream's own Run closes; this one comes right
+// after it, before those that start goroutines.
+type drained <-chan struct{}
+
+func (d drained) Initialize(plugin admission.Interface) {
+	if wants, ok := plugin.(initializer.WantsDrainedNotification); ok {
+		wants.SetDrainedNotification(d)
+	}
+}
+
+// admissionPlugins merges our defaults with the host's lists.
+func (c Config) admissionPlugins() (enable, disable []string) {
+	enable = append([]string{}, c.EnableAdmissionPlugins...)
+	disable = append([]string{}, c.DisableAdmissionPlugins...)
+	if !slices.Contains(disable, "NodeRestriction") {
+		enable = append(enable, "NodeRestriction")
+	}
+	if !slices.Contains(enable, "ServiceAccount") {
+		disable = append(disable, "ServiceAccount")
+	}
+	return enable, disable
+}
+
+// kubeletClient is how the server reaches kubelets for logs, exec and the
+// like, with kube-apiserver's defaults. It shows no client certificate yet:
+// upstream's kubelet client takes one by file name only, and follows the file
+// with goroutines that nothing can stop.
+func (g *generic) kubeletClient() (client.KubeletClientConfig, error) {
+	ca, err := g.privateFile("kubelet-ca.crt", g.config.PKI.CABundle())
+	if err != nil {
+		return client.KubeletClientConfig{}, err
+	}
+	return client.KubeletClientConfig{
+		Port:         10250,
+		ReadOnlyPort: 10255,
+		PreferredAddressTypes: []string{
+			string(corev1.NodeHostName), string(corev1.NodeInternalDNS), string(corev1.NodeInternalIP),
+			string(corev1.NodeExternalDNS), string(corev1.NodeExternalIP),
+		},
+		HTTPTimeout:     kubeletTimeout,
+		TLSClientConfig: client.KubeletTLSConfig{CAFile: ca},
+	}, nil
+}
+
+// clusterAuthenticationInfo is published in kube-system, so that aggregated
+// API servers know whom to trust.
+func (g *generic) clusterAuthenticationInfo() (clusterauthenticationtrust.ClusterAuthenticationInfo, error) {
+	frontProxy, err := g.requestHeader()
+	if err != nil {
+		return clusterauthenticationtrust.ClusterAuthenticationInfo{}, err
+	}
+	clientCA, err := g.clientCA()
+	if err != nil {
+		return clusterauthenticationtrust.ClusterAuthenticationInfo{}, err
+	}
+	return clusterauthenticationtrust.ClusterAuthenticationInfo{
+		ClientCA:                         clientCA,
+		RequestHeaderCA:                  frontProxy.CAContentProvider,
+		RequestHeaderAllowedNames:        frontProxy.AllowedClientNames,
+		RequestHeaderExtraHeaderPrefixes: frontProxy.ExtraHeaderPrefixes,
+		RequestHeaderGroupHeaders:        frontProxy.GroupHeaders,
+		RequestHeaderUsernameHeaders:     frontProxy.UsernameHeaders,
+		RequestHeaderUIDHeaders:          frontProxy.UIDHeaders,
+	}, nil
+}
+
+// keyPairFiles writes a key pair that upstream takes by file name.
+func (g *generic) keyPairFiles(name string, pair pki.KeyPair) (cert, key string, err error) {
+	if cert, err = g.privateFile(name+".crt", pair.Cert); err != nil {
+		return "", "", err
+	}
+	key, err = g.privateFile(name+".key", pair.Key)
+	return cert, key, err
+}
+
+func (g *generic) privateFile(name string, content []byte) (string, error) {
+	path := filepath.Join(g.config.Dir, name)
+	if err := os.WriteFile(path, content, 0o600); err != nil {
+		return "", fmt.Errorf("apiserver: Config.Dir: %w", err)
+	}
+	return path, nil
+}

@@ -1,0 +1,40 @@
+package apiserver_test
+
+import (
+	"fmt"
+	"os"
+	"testing"
+
+	"go.uber.org/goleak"
+	"go.uber.org/zap"
+
+	"github.com/kubembed/kubembed/internal/klogbridge"
+)
+
+func TestMain(m *testing.M) {
+	// As pkg/controlplane does: what upstream prints is nobody's business.
+	detach := klogbridge.Attach(zap.NewNop())
+	code := m.Run()
+	if err := closeShared(); err != nil {
+		fmt.Fprintln(os.Stderr, "stopping the shared server:", err)
+		code = 1
+	}
+	detach()
+	if code == 0 {
+		if err := leaks(); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			code = 1
+		}
+	}
+	os.Exit(code)
+}
+
+// leaks finds goroutines that stopped servers have left.
+func leaks() error {
+	return goleak.Find(
+		// The watch cache waits at most 3 s for a resource version, and has a
+		// timer for that. Nothing stops it sooner.
+		goleak.IgnoreAnyFunction("k8s.io/apiserver/pkg/storage/cacher.(*watchCache).waitUntilFreshAndBlock"),
+		goleak.IgnoreAnyFunction("k8s.io/apiserver/pkg/storage/cacher.(*watchCache).waitUntilFreshAndBlock.func2"),
+	)
+}

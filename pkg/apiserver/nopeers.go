@@ -1,0 +1,18 @@
+package apiserver
+
+import (
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apiserver/pkg/reconcilers"
+)
+
+// noPeers answers upstream's mixed-version proxy, which is on by default, for
+// a server that has no peers.
+type noPeers struct{}
+
+var _ reconcilers.PeerEndpointLeaseReconciler = noPeers{}
+
+func (noPeers) GetEndpoint(string) (string, error)                      { return "", nil }
+func (noPeers) UpdateLease(string, string, []corev1.EndpointPort) error { return nil }
+func (noPeers) RemoveLease(string) error                                { return nil }
+func (noPeers) Destroy()                                                {}
+func (noPeers) StopReconciling()                                        {}

@@ -1,0 +1,81 @@
+package apiserver
+
+import (
+	"encoding/json"
+	"net/http"
+	"strings"
+	"sync"
+
+	restful "github.com/emicklei/go-restful/v3"
+	genericapiserver "k8s.io/apiserver/pkg/server"
+	"k8s.io/apiserver/pkg/server/mux"
+	"k8s.io/apiserver/pkg/server/routes"
+	openapicommon "k8s.io/kube-openapi/pkg/common"
+	"k8s.io/kube-openapi/pkg/handler3"
+)
+
+const (
+	openAPIV2Path = "/openapi/v2"
+	openAPIV3Path = "/openapi/v3"
+)
+
+// lazyOpenAPI serves the OpenAPI documents of the built-in APIs, each built by
+// upstream's code when it is first asked for. Upstream builds all of them at
+// start, which is half a second of CPU that most programs never need.
+type lazyOpenAPI struct {
+	v2     func() http.Handler
+	v3     map[string]func() http.Handler // by group version, like "apis/apps/v1"
+	v3Root []byte
+}
+
+// installLazyOpenAPI takes the place of the handlers that PrepareRun would
+// install. The server must have been made with SkipOpenAPIInstallation, and
+// all of its APIs installed.
+func installLazyOpenAPI(server *genericapiserver.GenericAPIServer, v2 *openapicommon.Config, v3 *openapicommon.OpenAPIV3Config) error {
+	l := &lazyOpenAPI{v3: map[string]func() http.Handler{}}
+	container := server.Handler.GoRestfulContainer
+	l.v2 = sync.OnceValue(func() http.Handler {
+		m := mux.NewPathRecorderMux("openapi-v2")
+		routes.OpenAPI{Config: v2}.InstallV2(container, m)
+		return m
+	})
+	root := handler3.OpenAPIV3Discovery{Paths: map[string]handler3.OpenAPIV3DiscoveryGroupVersion{}}
+	for _, service := range container.RegisteredWebServices() {
+		path := strings.TrimPrefix(service.RootPath(), "/")
+		l.v3[path] = sync.OnceValue(func() http.Handler {
+			one := restful.NewContainer()
+			one.Add(service)
+			m := mux.NewPathRecorderMux("openapi-v3-" + path)
+			routes.OpenAPI{V3Config: v3}.InstallV3(one, m)
+			return m
+		})
+		// Without a hash of the document, which is not known before it is
+		// built: clients then ask again with its ETag.
+		root.Paths[path] = handler3.OpenAPIV3DiscoveryGroupVersion{ServerRelativeURL: openAPIV3Path + "/" + path}
+	}
+	var err error
+	if l.v3Root, err = json.Marshal(root); err != nil {
+		return err
+	}
+	server.Handler.NonGoRestfulMux.Handle(openAPIV2Path, l)
+	server.Handler.NonGoRestfulMux.Handle(openAPIV3Path, l)
+	server.Handler.NonGoRestfulMux.HandlePrefix(openAPIV3Path+"/", l)
+	return nil
+}
+
+func (l *lazyOpenAPI) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	switch path := r.URL.Path; {
+	case path == openAPIV2Path:
+		l.v2().ServeHTTP(w, r)
+	case path == openAPIV3Path:
+		w.Header().Set("Content-Type", "application/json")
+		_, _ = w.Write(l.v3Root)
+	default:
+		document, ok := l.v3[strings.TrimPrefix(path, openAPIV3Path+"/")]
+		if !ok {
+			http.NotFound(w, r)
+			return
+		}
+		document().ServeHTTP(w, r)
+	}
+}

@@ -1,0 +1,36 @@
+package apiserver
+
+import (
+	"maps"
+
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	controlplaneapiserver "k8s.io/kubernetes/pkg/controlplane/apiserver"
+)
+
+// groupPriorities orders API groups in discovery, so that kubectl prefers the
+// group that it prefers elsewhere. Upstream keeps the list of the groups that
+// only kube-apiserver serves unexported, in
+// k8s.io/kubernetes/cmd/kube-apiserver/app/aggregator.go.
+func groupPriorities() map[schema.GroupVersion]controlplaneapiserver.APIServicePriority {
+	all := controlplaneapiserver.DefaultGenericAPIServicePriorities()
+	maps.Copy(all, map[schema.GroupVersion]controlplaneapiserver.APIServicePriority{
+		{Group: "apps", Version: "v1"}:                    {Group: 17800, Version: 15},
+		{Group: "autoscaling", Version: "v1"}:             {Group: 17500, Version: 15},
+		{Group: "autoscaling", Version: "v2"}:             {Group: 17500, Version: 30},
+		{Group: "batch", Version: "v1"}:                   {Group: 17400, Version: 15},
+		{Group: "networking.k8s.io", Version: "v1"}:       {Group: 17200, Version: 15},
+		{Group: "networking.k8s.io", Version: "v1beta1"}:  {Group: 17200, Version: 9},
+		{Group: "policy", Version: "v1"}:                  {Group: 17100, Version: 15},
+		{Group: "storage.k8s.io", Version: "v1"}:          {Group: 16800, Version: 15},
+		{Group: "storage.k8s.io", Version: "v1beta1"}:     {Group: 16800, Version: 9},
+		{Group: "storage.k8s.io", Version: "v1alpha1"}:    {Group: 16800, Version: 1},
+		{Group: "scheduling.k8s.io", Version: "v1"}:       {Group: 16600, Version: 15},
+		{Group: "scheduling.k8s.io", Version: "v1alpha2"}: {Group: 16600, Version: 2},
+		{Group: "node.k8s.io", Version: "v1"}:             {Group: 16300, Version: 15},
+		{Group: "resource.k8s.io", Version: "v1"}:         {Group: 16200, Version: 21},
+		{Group: "resource.k8s.io", Version: "v1beta2"}:    {Group: 16200, Version: 15},
+		{Group: "resource.k8s.io", Version: "v1beta1"}:    {Group: 16200, Version: 9},
+		{Group: "resource.k8s.io", Version: "v1alpha3"}:   {Group: 16200, Version: 1},
+	})
+	return all
+}

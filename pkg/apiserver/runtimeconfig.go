@@ -1,0 +1,54 @@
+package apiserver
+
+import (
+	"strings"
+
+	apiextensionsapiserver "k8s.io/apiextensions-apiserver/pkg/apiserver"
+	genericapiserver "k8s.io/apiserver/pkg/server"
+	"k8s.io/apiserver/pkg/server/resourceconfig"
+	serverstorage "k8s.io/apiserver/pkg/server/storage"
+	cliflag "k8s.io/component-base/cli/flag"
+	aggregatorapiserver "k8s.io/kube-aggregator/pkg/apiserver"
+	aggregatorscheme "k8s.io/kube-aggregator/pkg/apiserver/scheme"
+	"k8s.io/kubernetes/pkg/api/legacyscheme"
+	"k8s.io/kubernetes/pkg/controlplane"
+)
+
+// runtimeConfig brings the spellings of the core group that kube-apiserver
+// accepts into the one that upstream's parser knows, as
+// controlplane/apiserver/options.Options.Complete does.
+func runtimeConfig(in map[string]string) cliflag.ConfigurationMap {
+	out := cliflag.ConfigurationMap{}
+	for key, value := range in {
+		switch {
+		case key == "v1" || strings.HasPrefix(key, "v1/"):
+			key = "/" + key
+		case key == "api/v1" || strings.HasPrefix(key, "api/v1/"):
+			key = strings.TrimPrefix(key, "api")
+		}
+		out[key] = value
+	}
+	return out
+}
+
+// mergedResourceConfig is upstream's default for the built-in groups with the
+// host's switches applied.
+func mergedResourceConfig(overrides map[string]string) (*serverstorage.ResourceConfig, error) {
+	return resourceconfig.MergeAPIResourceConfigs(controlplane.DefaultAPIResourceConfigSource(), runtimeConfig(overrides), legacyscheme.Scheme)
+}
+
+// applyExtensionsResourceConfig and applyAggregatorResourceConfig do the same
+// for the two servers beside the built-in one.
+func applyExtensionsResourceConfig(c *genericapiserver.Config, overrides map[string]string) (err error) {
+	c.MergedResourceConfig, err = resourceconfig.MergeAPIResourceConfigs(
+		apiextensionsapiserver.DefaultAPIResourceConfigSource(), runtimeConfig(overrides), apiextensionsapiserver.Scheme)
+	return err
+}
+
+// The aggregator has no life without its own group: it is what serves
+// discovery, so that "api/all": "false" leaves it on.
+func applyAggregatorResourceConfig(c *genericapiserver.Config) (err error) {
+	c.MergedResourceConfig, err = resourceconfig.MergeAPIResourceConfigs(
+		aggregatorapiserver.DefaultAPIResourceConfigSource(), nil, aggregatorscheme.Scheme)
+	return err
+}

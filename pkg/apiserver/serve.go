@@ -1,0 +1,161 @@
+package apiserver
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"strconv"
+	"time"
+
+	"go.uber.org/zap"
+	"golang.org/x/net/http2"
+	"k8s.io/apimachinery/pkg/util/httpstream"
+)
+
+// served is a listener and the HTTP server on it. It is our own and not
+// upstream's SecureServingInfo.Serve, which prints to standard error, panics
+// when the listener fails, and holds a stop for HTTP/2's grace of a second.
+type served struct {
+	listener net.Listener
+	server   *http.Server
+	done     chan struct{} // closed when Serve has returned; nil before start
+	err      error
+}
+
+// secureServing has kube-apiserver's timeouts and HTTP/2 settings.
+func (s *Server) secureServing() *served {
+	server := s.httpServer(s.config.Listener, s.track(http.HandlerFunc(s.serveInProcess)))
+	server.TLSConfig = &tls.Config{
+		MinVersion: tls.VersionTLS12,
+		NextProtos: []string{"h2", "http/1.1"},
+		// Who the client is, the authenticators say: a connection without a
+		// certificate is welcome to bring a token.
+		ClientAuth: tls.RequestClientCert,
+		GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) {
+			cert, err := s.config.PKI.Serving().TLS()
+			return &cert, err
+		},
+	}
+	const resourceBody99Percentile = 256 * 1024
+	const maxStreams = 100
+	// The only error is a TLS configuration without the ciphers HTTP/2 needs.
+	_ = http2.ConfigureServer(server, &http2.Server{
+		IdleTimeout:                  server.IdleTimeout,
+		MaxUploadBufferPerStream:     resourceBody99Percentile,
+		MaxReadFrameSize:             resourceBody99Percentile,
+		MaxConcurrentStreams:         maxStreams,
+		MaxUploadBufferPerConnection: resourceBody99Percentile * maxStreams,
+	})
+	return &served{listener: tls.NewListener(s.config.Listener, server.TLSConfig), server: server}
+}
+
+// insecureServing answers everybody as an administrator.
+func (s *Server) insecureServing() *served {
+	handler := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		r.Header.Set("Authorization", "Bearer "+s.secrets.insecure)
+		s.serveInProcess(w, r)
+	})
+	return &served{listener: s.config.InsecureListener, server: s.httpServer(s.config.InsecureListener, s.track(handler))}
+}
+
+func (s *Server) httpServer(listener net.Listener, handler http.Handler) *http.Server {
+	return &http.Server{
+		Addr:              listener.Addr().String(),
+		Handler:           handler,
+		MaxHeaderBytes:    1 << 20,
+		IdleTimeout:       90 * time.Second, // matches http.DefaultTransport keep-alive timeout
+		ReadHeaderTimeout: 32 * time.Second, // just shy of requestTimeoutUpperBound
+		ErrorLog:          zap.NewStdLog(s.config.Logger.Named("http").WithOptions(zap.IncreaseLevel(zap.WarnLevel))),
+		BaseContext:       func(net.Listener) context.Context { return s.ctx },
+	}
+}
+
+// track counts the handlers at work, so that Stop can wait for them: closing
+// a http.Server does not.
+func (s *Server) track(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		end, ok := s.requests.Begin()
+		if !ok {
+			http.Error(w, "the API server is stopped", http.StatusServiceUnavailable)
+			return
+		}
+		defer end()
+		next.ServeHTTP(w, r)
+	})
+}
+
+func (s *served) start() {
+	s.done = make(chan struct{})
+	go func() {
+		defer close(s.done)
+		if err := s.server.Serve(s.listener); !errors.Is(err, http.ErrServerClosed) {
+			s.err = fmt.Errorf("apiserver: listener %s: %w", s.listener.Addr(), err)
+		}
+	}()
+}
+
+// close ends the listener and its connections, and waits for the accept loop.
+func (s *served) close() error {
+	err := s.server.Close()
+	if s.done == nil {
+		return errors.Join(err, ignoreClosed(s.listener.Close()))
+	}
+	<-s.done
+	return errors.Join(ignoreClosed(err), s.err)
+}
+
+func ignoreClosed(err error) error {
+	if errors.Is(err, net.ErrClosed) {
+		return nil
+	}
+	return err
+}
+
+// URL is where the HTTPS listener is reached from this machine.
+func (s *Server) URL() string { return "https://" + localAddress(s.config.Listener.Addr()) }
+
+// InsecureURL is where the plain HTTP listener is reached from this machine,
+// or empty.
+func (s *Server) InsecureURL() string {
+	if s.config.InsecureListener == nil {
+		return ""
+	}
+	return "http://" + localAddress(s.config.InsecureListener.Addr())
+}
+
+// localAddress turns an unspecified address into a loopback one.
+func localAddress(addr net.Addr) string {
+	tcp, ok := addr.(*net.TCPAddr)
+	if !ok || !tcp.IP.IsUnspecified() {
+		return addr.String()
+	}
+	host := "127.0.0.1"
+	if tcp.IP.To4() == nil {
+		host = "::1"
+	}
+	return net.JoinHostPort(host, strconv.Itoa(tcp.Port))
+}
+
+// shortcut sends requests to the handler in this process, except for those
+// that want the connection for themselves.
+func (s *Server) shortcut(network http.RoundTripper) http.RoundTripper {
+	return &shortcut{inProcess: s.transport, network: network}
+}
+
+type shortcut struct {
+	inProcess, network http.RoundTripper
+}
+
+func (t *shortcut) RoundTrip(r *http.Request) (*http.Response, error) {
+	if httpstream.IsUpgradeRequest(r) {
+		return t.network.RoundTrip(r)
+	}
+	return t.inProcess.RoundTrip(r)
+}
+
+// WrappedRoundTripper lets client-go look through to the network, which it
+// does to find TLS settings and to cancel requests.
+func (t *shortcut) WrappedRoundTripper() http.RoundTripper { return t.network }

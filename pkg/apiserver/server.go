@@ -1,0 +1,229 @@
+package apiserver
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"go.uber.org/zap"
+	apiextensionsapiserver "k8s.io/apiextensions-apiserver/pkg/apiserver"
+	"k8s.io/apiserver/pkg/authentication/user"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/rest"
+	aggregatorapiserver "k8s.io/kube-aggregator/pkg/apiserver"
+
+	"github.com/kubembed/kubembed/internal/inprocess"
+	"github.com/kubembed/kubembed/internal/lifecycle"
+	"github.com/kubembed/kubembed/internal/storage"
+)
+
+// kubeletTimeout bounds how long a kubelet may take to answer, as in
+// kube-apiserver.
+const kubeletTimeout = 5 * time.Second
+
+// Server is an assembled API server. New makes it, Start serves, Stop ends it;
+// each once. Its other methods are safe for concurrent use.
+type Server struct {
+	config     Config
+	backend    *storage.Backend
+	generic    *generic
+	aggregator *aggregatorapiserver.APIAggregator
+	extensions *apiextensionsapiserver.CustomResourceDefinitions
+	handler    http.Handler
+	transport  *inprocess.Transport
+	secrets    secrets
+	unserved   *unserved
+	serving    []*served
+	requests   lifecycle.Group // requests over the listeners
+	background lifecycle.Group // our own goroutines
+
+	// ctx lives as long as the server: informers, controllers and every
+	// request end with it.
+	ctx    context.Context
+	cancel context.CancelFunc
+
+	builtinPaths []string
+	destroy      func() // storage of what has been assembled so far
+	auditStarted bool
+	hooksStarted bool
+	discovered   atomic.Bool
+	stopOnce     sync.Once
+	stopErr      error
+}
+
+// New assembles a server from cfg. Nothing is served and no goroutine that
+// talks to etcd runs before Start but the watch caches' own. If New fails,
+// nothing is left behind, and the listeners are closed.
+func New(cfg Config) (_ *Server, err error) {
+	if err := cfg.Validate(); err != nil {
+		return nil, err
+	}
+	cfg = cfg.withDefaults()
+	s := &Server{config: cfg, destroy: func() {}}
+	s.ctx, s.cancel = context.WithCancel(context.Background())
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, s.Stop(context.Background()))
+		}
+	}()
+	if s.secrets, err = newSecrets(); err != nil {
+		return nil, err
+	}
+	if s.unserved, err = newUnserved(cfg.RuntimeConfig, defaultServiceCIDRObject(cfg.ServiceCIDR)); err != nil {
+		return nil, fmt.Errorf("apiserver: Config.RuntimeConfig: %w", err)
+	}
+	s.transport = inprocess.NewTransport(http.HandlerFunc(s.serveInProcess))
+	s.backend = storage.NewBackend(cfg.Client, cfg.Dial)
+	s.serving = append(s.serving, s.secureServing())
+	if cfg.InsecureListener != nil {
+		s.serving = append(s.serving, s.insecureServing())
+	}
+	if s.generic, err = newGeneric(s.ctx, cfg, s.backend, s.LoopbackConfig()); err != nil {
+		return nil, err
+	}
+	s.generic.tokens(map[string]*user.DefaultInfo{
+		s.secrets.admin:    {Name: AdminUser, Groups: []string{user.AllAuthenticated, user.SystemPrivilegedGroup}},
+		s.secrets.insecure: {Name: insecureUser, Groups: []string{user.AllAuthenticated, user.SystemPrivilegedGroup}},
+	})
+	if s.aggregator, err = s.chain(s.generic); err != nil {
+		return nil, err
+	}
+	return s, nil
+}
+
+// Start seeds what every cluster begins with, serves, and returns when the
+// server is ready: /readyz is green, and the first pod can be created. ctx
+// bounds the start only. If Start fails, the server is stopped.
+func (s *Server) Start(ctx context.Context) (err error) {
+	defer func() {
+		if err != nil {
+			stopCtx, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopTimeout)
+			defer cancel()
+			err = errors.Join(err, s.Stop(stopCtx))
+		}
+	}()
+	fresh, err := s.seed(ctx)
+	if err != nil {
+		return err
+	}
+	s.backend.ForgetStores()
+	if err := s.prepare(); err != nil {
+		return err
+	}
+	if err := s.startInformers(ctx); err != nil {
+		return err
+	}
+	for _, serving := range s.serving {
+		serving.start()
+	}
+	// Upstream ends the process when a hook returns an error, and a hook that
+	// is cut short returns one. So the hooks are never cut short: they live on
+	// s.ctx, and Stop waits for them.
+	s.background.Go(s.runServiceCIDR)
+	s.hooksStarted = true
+	s.aggregator.GenericAPIServer.RunPostStartHooks(s.ctx)
+	if err := s.waitReady(ctx); err != nil {
+		return err
+	}
+	if !fresh {
+		return s.reconcile(ctx)
+	}
+	return nil
+}
+
+// prepare installs health and OpenAPI handlers and opens the handler for
+// in-process requests.
+func (s *Server) prepare() error {
+	prepared, err := s.aggregator.PrepareRun()
+	if err != nil {
+		return fmt.Errorf("apiserver: prepare: %w", err)
+	}
+	server := prepared.GenericAPIServer
+	if server.AuditBackend != nil {
+		if err := server.AuditBackend.Run(s.ctx.Done()); err != nil {
+			return fmt.Errorf("apiserver: audit: %w", err)
+		}
+		s.auditStarted = true
+	}
+	s.handler = server.Handler
+	return nil
+}
+
+// reconcile brings the RBAC policy of an older release up to this one's.
+func (s *Server) reconcile(ctx context.Context) error {
+	client, err := kubernetes.NewForConfig(s.LoopbackConfig())
+	if err != nil {
+		return fmt.Errorf("apiserver: loopback client: %w", err)
+	}
+	if err := reconcileRBAC(ctx, client); err != nil {
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+		// Upstream, too, goes on with as much of the policy as it could write.
+		s.config.Logger.Error("bootstrap RBAC policy is not complete", zap.Error(err))
+	}
+	return nil
+}
+
+// serveInProcess is what the in-process transport calls. There is no handler
+// before Start has prepared one.
+func (s *Server) serveInProcess(w http.ResponseWriter, r *http.Request) {
+	if s.handler == nil {
+		http.Error(w, "the API server is not started", http.StatusServiceUnavailable)
+		return
+	}
+	s.handler.ServeHTTP(w, r)
+}
+
+// discoveryComplete tells whether a path that is not served is unknown, or
+// only not known yet.
+func (s *Server) discoveryComplete() bool {
+	if s.discovered.Load() {
+		return true
+	}
+	for _, signal := range s.aggregator.GenericAPIServer.MuxAndDiscoveryCompleteSignals() {
+		select {
+		case <-signal:
+		default:
+			return false
+		}
+	}
+	s.discovered.Store(true)
+	return true
+}
+
+// LoopbackConfig is the client configuration of the server itself: privileged,
+// in-process, protobuf, as upstream's loopback client.
+func (s *Server) LoopbackConfig() *rest.Config {
+	c := s.clientConfig(s.secrets.loopback)
+	if s.unserved != nil {
+		c.WrapTransport = func(network http.RoundTripper) http.RoundTripper {
+			return s.unserved.wrap(s.ctx, s.shortcut(network))
+		}
+	}
+	c.ContentType = "application/vnd.kubernetes.protobuf"
+	c.DisableCompression = true
+	return c
+}
+
+// ClientConfig is a client configuration for user AdminUser in group
+// system:masters. Requests are handed to the server in the same process, with
+// neither socket nor TLS; those that upgrade the connection (exec, attach,
+// port-forward) go over TLS to the Listener. Each call returns a new copy.
+func (s *Server) ClientConfig() *rest.Config {
+	return s.clientConfig(s.secrets.admin)
+}
+
+func (s *Server) clientConfig(token string) *rest.Config {
+	return &rest.Config{
+		Host:            s.URL(),
+		BearerToken:     token,
+		TLSClientConfig: rest.TLSClientConfig{CAData: s.config.PKI.CABundle()},
+		WrapTransport:   s.shortcut,
+		QPS:             -1, // priority and fairness limits, as for any other client
+	}
+}

@@ -1,0 +1,119 @@
+package apiserver
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+)
+
+const (
+	// stopTimeout bounds the parts of a stop that wait for others.
+	stopTimeout = 10 * time.Second
+	// hooksTimeout is how long a stop waits for upstream's start hooks. They
+	// are done within a second of a start unless etcd is gone.
+	hooksTimeout = 5 * time.Second
+)
+
+// Stop ends the server, in this order: requests in flight are answered as long
+// as ctx allows (a ctx that has ended cuts them), upstream's shutdown hooks
+// take our address out of the kubernetes Service, listeners and connections
+// are closed, watches with them, informers and controllers end, storage is
+// released, and the audit log is written out. etcd and the files in Dir are
+// the caller's. Later calls return what the first one did.
+func (s *Server) Stop(ctx context.Context) error {
+	s.stopOnce.Do(func() { s.stopErr = s.stop(ctx) })
+	return s.stopErr
+}
+
+func (s *Server) stop(ctx context.Context) error {
+	var errs []error
+	if s.hooksStarted {
+		errs = append(errs, s.waitHooks())
+		if err := within(stopTimeout, s.aggregator.GenericAPIServer.RunPreShutdownHooks); err != nil {
+			errs = append(errs, fmt.Errorf("apiserver: shutdown hooks: %w", err))
+		}
+		s.drain(ctx)
+	}
+	s.cancel()
+	for _, serving := range s.serving {
+		errs = append(errs, serving.close())
+	}
+	stopCtx, cancel := context.WithTimeout(context.Background(), stopTimeout)
+	defer cancel()
+	if s.transport != nil {
+		if err := s.transport.Shutdown(stopCtx); err != nil {
+			errs = append(errs, fmt.Errorf("apiserver: in-process requests: %w", err))
+		}
+	}
+	if err := s.requests.Wait(stopCtx); err != nil {
+		errs = append(errs, fmt.Errorf("apiserver: requests: %w", err))
+	}
+	if s.generic != nil {
+		if err := within(stopTimeout, func() error { s.generic.informers.Shutdown(); return nil }); err != nil {
+			errs = append(errs, fmt.Errorf("apiserver: informers: %w", err))
+		}
+	}
+	s.destroy()
+	if s.auditStarted {
+		s.aggregator.GenericAPIServer.AuditBackend.Shutdown()
+	}
+	if s.backend != nil {
+		s.backend.Close()
+	}
+	return errors.Join(errs...)
+}
+
+// drain lets short requests finish. Watches and other long-running requests
+// are closed, not awaited.
+func (s *Server) drain(ctx context.Context) {
+	drained := make(chan struct{})
+	go func() {
+		defer close(drained)
+		s.generic.server.NonLongRunningRequestWaitGroup.Wait()
+	}()
+	select {
+	case <-drained:
+	case <-ctx.Done():
+		// Cutting the requests ends them, and with them the wait above.
+	}
+}
+
+// waitHooks waits until upstream's start hooks have returned.
+func (s *Server) waitHooks() error {
+	deadline := time.Now().Add(hooksTimeout)
+	for pause := readyPollMin; ; pause = min(2*pause, readyPollMax) {
+		red, err := s.red()
+		if err != nil {
+			return fmt.Errorf("apiserver: start hooks: %w", err)
+		}
+		var hooks []string
+		for _, check := range red {
+			if name, ok := strings.CutPrefix(check, "poststarthook/"); ok {
+				hooks = append(hooks, name)
+			}
+		}
+		if len(hooks) == 0 {
+			return nil
+		}
+		if time.Now().After(deadline) {
+			return fmt.Errorf("apiserver: start hooks that did not return: %s", strings.Join(hooks, ", "))
+		}
+		time.Sleep(pause)
+	}
+}
+
+// within runs f and waits for it no longer than timeout.
+func within(timeout time.Duration, f func() error) error {
+	done := make(chan error, 1)
+	go func() { done <- f() }()
+	timer := time.NewTimer(timeout)
+	defer timer.Stop()
+	select {
+	case err := <-done:
+		return err
+	case <-timer.C:
+		return fmt.Errorf("not done within %s", timeout)
+	}
+}

@@ -1,0 +1,28 @@
+package apiserver
+
+import (
+	apimachineryversion "k8s.io/apimachinery/pkg/version"
+	"k8s.io/component-base/compatibility"
+	"k8s.io/component-base/version"
+)
+
+// KubernetesVersion is the Kubernetes release whose code is embedded.
+const KubernetesVersion = "v1.36.3"
+
+// effectiveVersion is upstream's, but tells the release that is embedded: a
+// library is linked without upstream's version stamps, and upstream would
+// report v0.0.0-master, which kubectl takes for a wild version skew.
+type effectiveVersion struct {
+	compatibility.EffectiveVersion
+}
+
+func (e effectiveVersion) Info() *apimachineryversion.Info {
+	info := version.Get()
+	if upstream := e.EffectiveVersion.Info(); upstream != nil {
+		info = *upstream
+	}
+	info.Major, info.Minor = "1", "36"
+	info.GitVersion = KubernetesVersion
+	info.GitCommit, info.GitTreeState, info.BuildDate = "", "", ""
+	return &info
+}
