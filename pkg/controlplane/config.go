@@ -1,0 +1,203 @@
+package controlplane
+
+import (
+	"fmt"
+	"maps"
+	"net"
+	"net/netip"
+	"slices"
+	"strconv"
+	"time"
+
+	"go.uber.org/zap"
+	"k8s.io/apimachinery/pkg/util/validation/field"
+
+	"github.com/kubembed/kubembed/pkg/apiserver"
+	"github.com/kubembed/kubembed/pkg/etcd"
+	"github.com/kubembed/kubembed/pkg/pki"
+)
+
+// Config says what to start. Its zero value is a complete, private, ephemeral
+// control plane on a free loopback port. Start copies it: changes after that
+// have no effect.
+type Config struct {
+	// DataDir is the folder that the control plane keeps its state in: etcd's
+	// data, certificates and keys. It is created with mode 0700 if it is
+	// missing, and belongs to one running control plane at a time. Everything
+	// that was acknowledged survives a crash or a power cut. If empty, the
+	// control plane is ephemeral: a temporary folder, no fsync, removed at the
+	// end.
+	DataDir string
+
+	// BindAddress is the IP address and port to serve HTTPS on. An address
+	// that workers can reach lets them join; an empty host or 0.0.0.0 is every
+	// address of the machine; port 0 is a free one. If empty, "127.0.0.1:0".
+	BindAddress string
+
+	// AdvertiseAddress is the IP address under which workers reach the
+	// control plane. It is in kubeconfigs, in the serving certificate and in
+	// the endpoints of the kubernetes Service. If empty, the address of
+	// BindAddress, or where that is every address, the one of the machine's
+	// default route.
+	AdvertiseAddress string
+
+	// Hosts are further DNS names and IP addresses that clients use for the
+	// control plane: they are put in its serving certificate. Loopback, the
+	// machine's name, BindAddress, AdvertiseAddress and the kubernetes Service
+	// always are.
+	Hosts []string
+
+	// InsecureAddr is an IP address and port to serve plain HTTP on, where
+	// everybody is an administrator: no TLS, no authentication, no
+	// authorization. For demonstrations on a network that you trust. If empty,
+	// off.
+	InsecureAddr string
+
+	// ServiceCIDR is the range of Service cluster IPs. If empty,
+	// "10.0.0.0/24", upstream's default. It must not change in the life of a
+	// DataDir.
+	ServiceCIDR string
+
+	// RuntimeConfig switches API groups, versions and resources on and off, in
+	// the manner of kube-apiserver's --runtime-config: "apps/v1": "false",
+	// or {"api/all": "false", "v1": "true"} for little more than pods and
+	// nodes. If empty, what kube-apiserver serves by default.
+	RuntimeConfig map[string]string
+
+	// EnableAdmissionPlugins and DisableAdmissionPlugins change the set of
+	// admission plugins: kube-apiserver's defaults and NodeRestriction. The
+	// ServiceAccount plugin is off unless it is enabled here, because without
+	// a controller that creates service accounts it refuses every pod.
+	EnableAdmissionPlugins, DisableAdmissionPlugins []string
+
+	// MaxRequestsInFlight and MaxMutatingRequestsInFlight together are the
+	// number of requests served at once, shared out by priority and fairness.
+	// If zero, 400 and 200, upstream's defaults.
+	MaxRequestsInFlight, MaxMutatingRequestsInFlight int
+
+	// RequestTimeout bounds every request but watches and other long-running
+	// ones. If zero, one minute.
+	RequestTimeout time.Duration
+
+	// EventTTL is how long events are kept. If zero, one hour.
+	EventTTL time.Duration
+
+	// Audit writes who did what to a file. If zero, off.
+	Audit apiserver.Audit
+
+	// EtcdQuotaBytes limits the size of the database. When it is reached,
+	// writes are refused. If zero, etcd.DefaultQuotaBytes.
+	EtcdQuotaBytes int64
+
+	// Logger takes what the control plane says, and what the Kubernetes code
+	// in it writes through klog (see the package documentation). If nil, it is
+	// silent.
+	Logger *zap.Logger
+}
+
+const (
+	defaultBindAddress = "127.0.0.1:0"
+	defaultServiceCIDR = "10.0.0.0/24"
+)
+
+// clone returns a copy that shares nothing that the caller can change, with
+// zeros filled in.
+func (c Config) clone() Config {
+	c.Hosts = slices.Clone(c.Hosts)
+	c.RuntimeConfig = maps.Clone(c.RuntimeConfig)
+	c.EnableAdmissionPlugins = slices.Clone(c.EnableAdmissionPlugins)
+	c.DisableAdmissionPlugins = slices.Clone(c.DisableAdmissionPlugins)
+	if c.BindAddress == "" {
+		c.BindAddress = defaultBindAddress
+	}
+	if c.ServiceCIDR == "" {
+		c.ServiceCIDR = defaultServiceCIDR
+	}
+	if c.Logger == nil {
+		c.Logger = zap.NewNop()
+	}
+	return c
+}
+
+// Validate reports every problem at once, each with the field's name.
+func (c Config) Validate() error {
+	c = c.clone()
+	var errs field.ErrorList
+	bind, err := parseAddress("BindAddress", c.BindAddress)
+	errs = append(errs, err...)
+	if c.InsecureAddr != "" {
+		insecure, err := parseAddress("InsecureAddr", c.InsecureAddr)
+		errs = append(errs, err...)
+		if insecure.Port() != 0 && insecure == bind {
+			errs = append(errs, field.Invalid(field.NewPath("InsecureAddr"), c.InsecureAddr, "the same as BindAddress: choose another port"))
+		}
+	}
+	if c.AdvertiseAddress != "" {
+		if ip, err := netip.ParseAddr(c.AdvertiseAddress); err != nil {
+			errs = append(errs, field.Invalid(field.NewPath("AdvertiseAddress"), c.AdvertiseAddress, "must be an IP address without a port"))
+		} else if ip.IsUnspecified() || ip.IsMulticast() {
+			errs = append(errs, field.Invalid(field.NewPath("AdvertiseAddress"), c.AdvertiseAddress, "must be an address that workers can connect to"))
+		}
+	}
+	server := c.apiserver()
+	if _, cidr, err := net.ParseCIDR(c.ServiceCIDR); err != nil {
+		errs = append(errs, field.Invalid(field.NewPath("ServiceCIDR"), c.ServiceCIDR, `must be an IP range like "10.0.0.0/24"`))
+	} else {
+		server.ServiceCIDR = cidr
+	}
+	errs = append(errs, server.ValidateOptional()...)
+	if c.EtcdQuotaBytes < 0 {
+		errs = append(errs, field.Invalid(field.NewPath("EtcdQuotaBytes"), c.EtcdQuotaBytes,
+			fmt.Sprintf("must not be negative; zero is %d", etcd.DefaultQuotaBytes)))
+	}
+	for i, host := range c.Hosts {
+		if err := (pki.Config{Hosts: []string{host}}).Validate(); err != nil {
+			errs = append(errs, field.Invalid(field.NewPath("Hosts").Index(i), host, "must be a DNS name or an IP address"))
+		}
+	}
+	if len(errs) > 0 {
+		return fmt.Errorf("controlplane: invalid Config: %w", errs.ToAggregate())
+	}
+	return nil
+}
+
+// parseAddress accepts IP:port, :port and localhost:port.
+func parseAddress(name, value string) (netip.AddrPort, field.ErrorList) {
+	invalid := func(detail string) (netip.AddrPort, field.ErrorList) {
+		return netip.AddrPort{}, field.ErrorList{field.Invalid(field.NewPath(name), value, detail)}
+	}
+	host, port, err := net.SplitHostPort(value)
+	if err != nil {
+		return invalid(`must be an IP address and a port, like "127.0.0.1:6443"`)
+	}
+	number, err := strconv.ParseUint(port, 10, 16)
+	if err != nil {
+		return invalid("the port must be a number from 0 to 65535")
+	}
+	switch host {
+	case "":
+		host = "0.0.0.0"
+	case "localhost":
+		host = "127.0.0.1"
+	}
+	ip, err := netip.ParseAddr(host)
+	if err != nil {
+		return invalid("the host must be an IP address of this machine")
+	}
+	return netip.AddrPortFrom(ip, uint16(number)), nil
+}
+
+// apiserver is the part of the configuration that is the API server's.
+func (c Config) apiserver() apiserver.Config {
+	return apiserver.Config{
+		RuntimeConfig:               c.RuntimeConfig,
+		EnableAdmissionPlugins:      c.EnableAdmissionPlugins,
+		DisableAdmissionPlugins:     c.DisableAdmissionPlugins,
+		MaxRequestsInFlight:         c.MaxRequestsInFlight,
+		MaxMutatingRequestsInFlight: c.MaxMutatingRequestsInFlight,
+		RequestTimeout:              c.RequestTimeout,
+		EventTTL:                    c.EventTTL,
+		Audit:                       c.Audit,
+		Logger:                      c.Logger.Named("apiserver"),
+	}
+}

@@ -1,0 +1,46 @@
+package controlplane_test
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"go.uber.org/goleak"
+)
+
+// programs are what this binary becomes when it is started under another name:
+// processes of their own for what a test cannot do to its own.
+var programs = map[string]func(args []string) error{
+	"hold":  holdMain,
+	"quiet": quietMain,
+}
+
+func TestMain(m *testing.M) {
+	if program, ok := programs[filepath.Base(os.Args[0])]; ok {
+		if err := program(os.Args[1:]); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		os.Exit(0)
+	}
+	code := m.Run()
+	if code == 0 {
+		if err := leaks(); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			code = 1
+		}
+	}
+	os.Exit(code)
+}
+
+// leaks finds goroutines that a stopped control plane has left.
+func leaks(ignore ...goleak.Option) error {
+	return goleak.Find(append(ignore,
+		// The watch cache waits at most 3 s for a resource version, and has a
+		// timer for that.
+		// Nothing stops it sooner.
+		goleak.IgnoreAnyFunction("k8s.io/apiserver/pkg/storage/cacher.(*watchCache).waitUntilFreshAndBlock"),
+		goleak.IgnoreAnyFunction("k8s.io/apiserver/pkg/storage/cacher.(*watchCache).waitUntilFreshAndBlock.func2"),
+	)...)
+}

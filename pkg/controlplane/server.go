@@ -1,0 +1,204 @@
+package controlplane
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"os"
+	"sync"
+	"time"
+
+	"k8s.io/client-go/rest"
+	"k8s.io/client-go/tools/clientcmd"
+
+	"github.com/kubembed/kubembed/internal/lifecycle"
+	"github.com/kubembed/kubembed/pkg/apiserver"
+	"github.com/kubembed/kubembed/pkg/etcd"
+	"github.com/kubembed/kubembed/pkg/pki"
+)
+
+// shutdownTimeout is how long Run lets requests in flight finish.
+const shutdownTimeout = 10 * time.Second
+
+// Server is a running control plane. Its methods are safe for concurrent use.
+type Server struct {
+	config    Config
+	dir       string
+	runDir    string
+	temporary bool
+
+	detachLogger       func()
+	family             *lifecycle.Family
+	listener, insecure net.Listener
+	advertise          netip.Addr
+	etcd               *etcd.Member
+	pki                *pki.PKI
+	apiserver          *apiserver.Server
+
+	stopOnce sync.Once
+	stopErr  error
+	done     chan struct{}
+
+	mu      sync.Mutex
+	stopped bool // by Shutdown or Close
+	err     error
+}
+
+// ClientConfig returns a client configuration for an administrator (user
+// kubernetes-admin in group system:masters). It works in this process only:
+// requests are handed to the API server without socket or TLS, and those that
+// need a connection of their own (exec, attach, port-forward) go over TLS.
+// There is no client-side rate limit. Each call returns a new copy.
+func (s *Server) ClientConfig() *rest.Config { return s.apiserver.ClientConfig() }
+
+// URL is where the control plane serves HTTPS, under the advertised address.
+func (s *Server) URL() string {
+	return "https://" + net.JoinHostPort(s.advertise.String(), port(s.listener))
+}
+
+// InsecureURL is where the control plane serves plain HTTP, or empty.
+func (s *Server) InsecureURL() string { return s.apiserver.InsecureURL() }
+
+// CABundle returns the PEM certificates by which clients know the server.
+func (s *Server) CABundle() []byte { return s.pki.CABundle() }
+
+// Kubeconfig returns a kubeconfig file for user in groups, with a client
+// certificate of its own that is valid for a year. It connects over TLS to
+// URL. Kubeconfig("admin", "system:masters") may do everything.
+func (s *Server) Kubeconfig(user string, groups ...string) ([]byte, error) {
+	pair, err := s.pki.IssueClient(user, groups, 0)
+	if err != nil {
+		return nil, fmt.Errorf("controlplane: kubeconfig: %w", err)
+	}
+	return s.kubeconfig(user, pair)
+}
+
+// NodeKubeconfig returns a kubeconfig file for the kubelet of the node that is
+// called name. It may do what a kubelet needs, for that node and the pods on
+// it.
+func (s *Server) NodeKubeconfig(name string) ([]byte, error) {
+	pair, err := s.pki.IssueNode(name, 0)
+	if err != nil {
+		return nil, fmt.Errorf("controlplane: node kubeconfig: %w", err)
+	}
+	return s.kubeconfig("system:node:"+name, pair)
+}
+
+func (s *Server) kubeconfig(user string, pair pki.KeyPair) ([]byte, error) {
+	data, err := clientcmd.Write(*pki.Kubeconfig(s.URL(), s.pki.CABundle(), user, pair))
+	if err != nil {
+		return nil, fmt.Errorf("controlplane: kubeconfig: %w", err)
+	}
+	return data, nil
+}
+
+// Done is closed when the control plane has stopped: after Shutdown or Close,
+// or by itself when a part of it failed.
+func (s *Server) Done() <-chan struct{} { return s.done }
+
+// Err says why the control plane stopped by itself. It is nil while it runs
+// and after Shutdown or Close.
+func (s *Server) Err() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.err
+}
+
+// Shutdown stops the control plane. Requests in flight are answered as long as
+// ctx allows; watches are closed, not awaited. Then, in this order: API
+// server, etcd, files. A temporary folder is removed. Later calls, and those
+// of Close, wait for the first and return its error.
+func (s *Server) Shutdown(ctx context.Context) error {
+	s.mu.Lock()
+	s.stopped = true
+	s.mu.Unlock()
+	return s.stop(ctx)
+}
+
+// Close is Shutdown that cuts requests in flight.
+func (s *Server) Close() error {
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	return s.Shutdown(ctx)
+}
+
+func (s *Server) stop(ctx context.Context) error {
+	s.stopOnce.Do(func() {
+		s.stopErr = s.unwind(ctx)
+		close(s.done)
+	})
+	return s.stopErr
+}
+
+// supervise ends the control plane when etcd ends by itself.
+func (s *Server) supervise() {
+	select {
+	case <-s.done:
+		return
+	case <-s.etcd.Done():
+	}
+	s.mu.Lock()
+	if !s.stopped {
+		s.err = fmt.Errorf("controlplane: etcd stopped: %w", s.etcd.Err())
+	}
+	s.mu.Unlock()
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	_ = s.stop(ctx)
+}
+
+// unwind stops what has been started, last first.
+func (s *Server) unwind(ctx context.Context) error {
+	var errs []error
+	if s.apiserver != nil {
+		errs = append(errs, s.apiserver.Stop(ctx))
+	}
+	for _, listener := range []net.Listener{s.listener, s.insecure} {
+		// The API server has closed them, if it got so far.
+		if listener != nil {
+			_ = listener.Close()
+		}
+	}
+	if s.etcd != nil {
+		errs = append(errs, s.etcd.Close())
+	}
+	switch {
+	case s.temporary:
+		errs = append(errs, os.RemoveAll(s.dir))
+	case s.runDir != "":
+		errs = append(errs, os.RemoveAll(s.runDir))
+	}
+	errs = append(errs, s.waitForGoroutines())
+	s.detachLogger()
+	return errors.Join(errs...)
+}
+
+// stragglersTimeout is how long a stop waits for upstream's goroutines. They
+// have been told to stop, and end within milliseconds.
+const stragglersTimeout = 5 * time.Second
+
+// selfEnding are goroutines of upstream that nothing can stop. Each ends by
+// itself.
+var selfEnding = []string{
+	// A timer of three seconds for each list at a resource version.
+	"cacher.(*watchCache).waitUntilFreshAndBlock",
+}
+
+// waitForGoroutines keeps the promise that nothing of a stopped control plane
+// runs or logs any more: upstream's controllers are told to stop, but give no
+// way to wait for them.
+func (s *Server) waitForGoroutines() error {
+	ctx, cancel := context.WithTimeout(context.Background(), stragglersTimeout)
+	defer cancel()
+	if err := s.family.Wait(ctx, selfEnding...); err != nil {
+		return fmt.Errorf("controlplane: stop: %w", err)
+	}
+	return nil
+}
+
+func port(listener net.Listener) string {
+	_, port, _ := net.SplitHostPort(listener.Addr().String())
+	return port
+}

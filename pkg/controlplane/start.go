@@ -1,0 +1,243 @@
+package controlplane
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"syscall"
+	"time"
+
+	"go.uber.org/zap"
+	utilnet "k8s.io/apimachinery/pkg/util/net"
+	netutils "k8s.io/utils/net"
+
+	"github.com/kubembed/kubembed/internal/klogbridge"
+	"github.com/kubembed/kubembed/internal/lifecycle"
+	"github.com/kubembed/kubembed/pkg/apiserver"
+	"github.com/kubembed/kubembed/pkg/etcd"
+	"github.com/kubembed/kubembed/pkg/pki"
+)
+
+// startTimeout bounds a start whose ctx does not. A start takes a fraction of a
+// second; one on a large data folder, seconds.
+const startTimeout = 2 * time.Minute
+
+var errStartTimeout = fmt.Errorf("not ready after %s", startTimeout)
+
+// Start starts a control plane and returns when it is ready: every readiness
+// check is green, the system namespaces and the RBAC bootstrap policy are
+// there, and the first pod can be created. ctx bounds the start only; the
+// control plane runs until Shutdown or Close.
+//
+// A failed start says what failed and what to change, and leaves no goroutine,
+// no listener and no temporary folder. What a durable start had written to
+// DataDir stays.
+func Start(ctx context.Context, cfg Config) (_ *Server, err error) {
+	if err := cfg.Validate(); err != nil {
+		return nil, err
+	}
+	if err := ctx.Err(); err != nil {
+		return nil, fmt.Errorf("controlplane: start: %w", err)
+	}
+	ctx, cancel := context.WithTimeoutCause(ctx, startTimeout, errStartTimeout)
+	defer cancel()
+	s := &Server{config: cfg.clone(), done: make(chan struct{}), family: lifecycle.NewFamily()}
+	s.detachLogger = klogbridge.Attach(s.config.Logger)
+	defer func() {
+		if err != nil {
+			err = fmt.Errorf("controlplane: start: %w", err)
+			if cleanup := s.unwind(context.WithoutCancel(ctx)); cleanup != nil {
+				s.config.Logger.Warn("cleaning up after a failed start", zap.Error(cleanup))
+			}
+		}
+	}()
+	s.family.Do(ctx, func() { err = s.start(ctx) })
+	if err != nil {
+		return nil, err
+	}
+	go s.supervise()
+	return s, nil
+}
+
+// start starts the parts, each on top of the one before.
+func (s *Server) start(ctx context.Context) error {
+	if err := s.listen(); err != nil {
+		return err
+	}
+	if err := s.folders(); err != nil {
+		return err
+	}
+	if err := s.startEtcd(ctx); err != nil {
+		return err
+	}
+	if err := s.openPKI(); err != nil {
+		return err
+	}
+	return s.startAPIServer(ctx)
+}
+
+// Run starts a control plane and blocks until ctx ends, when it shuts down, or
+// until the control plane fails by itself. It returns nil after a clean
+// shutdown.
+func Run(ctx context.Context, cfg Config) error {
+	s, err := Start(ctx, cfg)
+	if err != nil {
+		if ctx.Err() != nil {
+			return nil
+		}
+		return err
+	}
+	select {
+	case <-ctx.Done():
+	case <-s.Done():
+	}
+	stopCtx, cancel := context.WithTimeout(context.Background(), shutdownTimeout)
+	defer cancel()
+	return errors.Join(s.Err(), s.Shutdown(stopCtx))
+}
+
+// listen binds the addresses first: whoever wants one that is taken learns it
+// at once, and the port is known before certificates are made.
+func (s *Server) listen() (err error) {
+	if s.listener, err = listen("BindAddress", s.config.BindAddress); err != nil {
+		return err
+	}
+	if s.config.InsecureAddr == "" {
+		return nil
+	}
+	if s.insecure, err = listen("InsecureAddr", s.config.InsecureAddr); err != nil {
+		return err
+	}
+	s.config.Logger.Warn("INSECURE: plain HTTP is served, and everybody who can connect is an administrator",
+		zap.String("field", "InsecureAddr"), zap.Stringer("address", s.insecure.Addr()))
+	return nil
+}
+
+func listen(name, address string) (net.Listener, error) {
+	addr, errs := parseAddress(name, address)
+	if len(errs) > 0 {
+		return nil, errs.ToAggregate()
+	}
+	listener, err := net.Listen("tcp", addr.String())
+	switch {
+	case err == nil:
+		return listener, nil
+	case errors.Is(err, syscall.EADDRINUSE):
+		return nil, fmt.Errorf("Config.%s: %s is in use: choose another port, or port 0 for a free one: %w", name, address, err)
+	case errors.Is(err, syscall.EADDRNOTAVAIL):
+		return nil, fmt.Errorf("Config.%s: %s is not an address of this machine: %w", name, address, err)
+	default:
+		return nil, fmt.Errorf("Config.%s: %w", name, err)
+	}
+}
+
+// folders makes the folder that everything lives in.
+func (s *Server) folders() (err error) {
+	if s.config.DataDir == "" {
+		if s.dir, err = os.MkdirTemp("", "kubembed-"); err != nil {
+			return fmt.Errorf("temporary folder (is TMPDIR writable?): %w", err)
+		}
+		s.temporary = true
+		return nil
+	}
+	if s.dir, err = filepath.Abs(s.config.DataDir); err != nil {
+		return fmt.Errorf("Config.DataDir: %w", err)
+	}
+	if err := os.MkdirAll(s.dir, 0o700); err != nil {
+		return fmt.Errorf("Config.DataDir: %w: choose a folder that this process can write to", err)
+	}
+	return nil
+}
+
+// startEtcd is first, because its lock on the folder keeps every other start
+// away from what comes after.
+func (s *Server) startEtcd(ctx context.Context) (err error) {
+	s.etcd, err = etcd.Start(ctx, etcd.Config{
+		Dir:        filepath.Join(s.dir, "etcd"),
+		Ephemeral:  s.temporary,
+		QuotaBytes: s.config.EtcdQuotaBytes,
+		Logger:     s.config.Logger.Named("etcd"),
+	})
+	if err != nil && !s.temporary {
+		return fmt.Errorf("Config.DataDir: %w", err)
+	}
+	return err
+}
+
+func (s *Server) openPKI() error {
+	advertise, err := s.advertiseAddress()
+	if err != nil {
+		return err
+	}
+	s.advertise = advertise
+	_, cidr, err := net.ParseCIDR(s.config.ServiceCIDR)
+	if err != nil {
+		return fmt.Errorf("Config.ServiceCIDR: %w", err)
+	}
+	serviceIP, err := netutils.GetIndexedIP(cidr, 1)
+	if err != nil {
+		return fmt.Errorf("Config.ServiceCIDR: %w", err)
+	}
+	hosts := append([]string{advertise.String()}, s.config.Hosts...)
+	if bound := s.boundIP(); !bound.IsUnspecified() {
+		hosts = append(hosts, bound.String())
+	}
+	c := pki.Config{Hosts: hosts, ServiceIPs: []net.IP{serviceIP}}
+	if !s.temporary {
+		c.Dir = filepath.Join(s.dir, "pki")
+	}
+	s.pki, err = pki.Open(c)
+	return err
+}
+
+func (s *Server) boundIP() netip.Addr {
+	return netip.MustParseAddrPort(s.listener.Addr().String()).Addr().Unmap()
+}
+
+// advertiseAddress is where others reach this control plane.
+func (s *Server) advertiseAddress() (netip.Addr, error) {
+	if s.config.AdvertiseAddress != "" {
+		return netip.ParseAddr(s.config.AdvertiseAddress)
+	}
+	bound := s.boundIP()
+	if !bound.IsUnspecified() {
+		return bound, nil
+	}
+	ip, err := utilnet.ChooseHostInterface()
+	if err != nil {
+		return netip.Addr{}, fmt.Errorf("Config.AdvertiseAddress: BindAddress is every address, and this machine has no default route to choose one by; set the address that workers use: %w", err)
+	}
+	addr, _ := netip.AddrFromSlice(ip)
+	return addr.Unmap(), nil
+}
+
+func (s *Server) startAPIServer(ctx context.Context) error {
+	// Upstream takes some certificates by file name; the folder is private,
+	// and goes with the server.
+	s.runDir = filepath.Join(s.dir, "run")
+	if err := os.RemoveAll(s.runDir); err != nil {
+		return fmt.Errorf("Config.DataDir: %w", err)
+	}
+	if err := os.Mkdir(s.runDir, 0o700); err != nil {
+		return fmt.Errorf("Config.DataDir: %w", err)
+	}
+	c := s.config.apiserver()
+	_, c.ServiceCIDR, _ = net.ParseCIDR(s.config.ServiceCIDR) // validated
+	c.Listener, c.InsecureListener = s.listener, s.insecure
+	c.Client, c.Dial = s.etcd.Client(), s.etcd.DialContext
+	c.PKI, c.Dir = s.pki, s.runDir
+	c.AdvertiseAddress = s.advertise.AsSlice()
+	server, err := apiserver.New(c)
+	if err != nil {
+		return err
+	}
+	if err := server.Start(ctx); err != nil {
+		return err
+	}
+	s.apiserver = server
+	return nil
+}
