@@ -20,6 +20,8 @@ import (
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
 	"k8s.io/klog/v2"
+
+	"github.com/kubembed/kubembed/internal/logging"
 )
 
 // Attach sends klog's lines to logger until detach is called. With several
@@ -97,8 +99,7 @@ func (b *bridge) Write(line []byte) (int, error) {
 }
 
 // parse splits "E0102 15:04:05.678901   12345 file.go:67] message". Levels are
-// one lower than klog's: what upstream calls a warning or an error it mostly
-// retries by itself, and a host's errors are for what the host must act on.
+// one lower than klog's: see logging.Lower.
 func parse(line []byte) (level zapcore.Level, source, message string) {
 	text := string(bytes.TrimRight(line, "\n"))
 	header, message, found := strings.Cut(text, "] ")
@@ -108,14 +109,15 @@ func parse(line []byte) (level zapcore.Level, source, message string) {
 	if fields := strings.Fields(header); len(fields) > 0 {
 		source = fields[len(fields)-1]
 	}
-	switch header[:1] {
-	case "F":
-		return zapcore.ErrorLevel, source, message
-	case "E":
-		return zapcore.WarnLevel, source, message
-	case "W":
-		return zapcore.InfoLevel, source, message
+	switch {
+	case strings.HasPrefix(header, "F"):
+		level = zapcore.ErrorLevel
+	case strings.HasPrefix(header, "E"):
+		level = logging.Level(zapcore.ErrorLevel)
+	case strings.HasPrefix(header, "W"):
+		level = logging.Level(zapcore.WarnLevel)
 	default:
-		return zapcore.DebugLevel, source, message
+		level = logging.Level(zapcore.InfoLevel)
 	}
+	return level, source, message
 }

@@ -97,7 +97,7 @@ func (g *generic) requestHeader() (*authenticatorfactory.RequestHeaderConfig, er
 		UIDHeaders:          headerrequest.StaticStringSlice{"X-Remote-Uid"},
 		GroupHeaders:        headerrequest.StaticStringSlice{"X-Remote-Group"},
 		ExtraHeaderPrefixes: headerrequest.StaticStringSlice{"X-Remote-Extra-"},
-		AllowedClientNames:  headerrequest.StaticStringSlice{"front-proxy-client"},
+		AllowedClientNames:  headerrequest.StaticStringSlice{frontProxyClient},
 	}, nil
 }
 

@@ -98,6 +98,10 @@ func (g *generic) extensionsConfig(base genericapiserver.Config, services webhoo
 	}, nil
 }
 
+// frontProxyClient is the identity that the server shows to aggregated API
+// servers, and the only one whose identity headers it believes.
+const frontProxyClient = "front-proxy-client"
+
 // aggregatorConfig is for the server in front, which also proxies to
 // aggregated API servers.
 func (g *generic) aggregatorConfig(base genericapiserver.Config, services webhook.ServiceResolver, kube *controlplane.Config) (*aggregatorapiserver.Config, error) {
@@ -109,7 +113,7 @@ func (g *generic) aggregatorConfig(base genericapiserver.Config, services webhoo
 	if err := applyAggregatorResourceConfig(&c); err != nil {
 		return nil, fmt.Errorf("apiserver: aggregator: %w", err)
 	}
-	cert, key, err := g.keyPairFiles("front-proxy-client", g.config.PKI.FrontProxyClient())
+	cert, key, err := g.keyPairFiles(frontProxyClient, g.config.PKI.FrontProxyClient())
 	if err != nil {
 		return nil, err
 	}

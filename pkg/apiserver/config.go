@@ -46,8 +46,9 @@ type Config struct {
 	// authorization. If nil, there is none. The server closes it.
 	InsecureListener net.Listener
 	// AdvertiseAddress is where the members of the cluster reach the server:
-	// the address in the endpoints of the kubernetes Service. If nil, the
-	// Listener's address, or for an unspecified one the host's default.
+	// the address in the endpoints of the kubernetes Service, which has none
+	// for a loopback address. If nil, the Listener's address, or where that is
+	// every address, a loopback one.
 	AdvertiseAddress net.IP
 	// ServiceCIDR is the range of Service cluster IPs. If nil, 10.0.0.0/24,
 	// upstream's default.
@@ -108,6 +109,12 @@ const (
 func (c Config) withDefaults() Config {
 	if c.ServiceCIDR == nil {
 		_, c.ServiceCIDR, _ = net.ParseCIDR(defaultServiceCIDR)
+	}
+	if c.AdvertiseAddress == nil {
+		c.AdvertiseAddress = net.IPv4(127, 0, 0, 1)
+		if tcp, ok := c.Listener.Addr().(*net.TCPAddr); ok && !tcp.IP.IsUnspecified() {
+			c.AdvertiseAddress = tcp.IP
+		}
 	}
 	if c.ServiceAccountIssuer == "" {
 		c.ServiceAccountIssuer = defaultServiceAccountIssuer

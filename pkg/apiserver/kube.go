@@ -94,7 +94,11 @@ var systemNamespaces = []string{metav1.NamespaceSystem, metav1.NamespacePublic, 
 
 // endpointReconciler keeps the endpoints of the kubernetes Service. With one
 // server the simplest of upstream's does: it writes our address and no other.
+// A loopback address may not be in endpoints, and would lead pods astray.
 func (g *generic) endpointReconciler() reconcilers.EndpointReconciler {
+	if g.server.PublicAddress.IsLoopback() {
+		return reconcilers.NewNoneEndpointReconciler()
+	}
 	return reconcilers.NewMasterCountEndpointReconciler(1, reconcilers.NewEndpointsAdapter(
 		corev1client.NewForConfigOrDie(g.loopback), discoveryv1client.NewForConfigOrDie(g.loopback)))
 }

@@ -27,13 +27,14 @@ type served struct {
 
 // secureServing has kube-apiserver's timeouts and HTTP/2 settings.
 func (s *Server) secureServing() *served {
-	server := s.httpServer(s.config.Listener, s.track(http.HandlerFunc(s.serveInProcess)))
+	server := s.httpServer(s.config.Listener, s.track(http.HandlerFunc(s.serve)))
 	server.TLSConfig = &tls.Config{
 		MinVersion: tls.VersionTLS12,
 		NextProtos: []string{"h2", "http/1.1"},
 		// Who the client is, the authenticators say: a connection without a
 		// certificate is welcome to bring a token.
 		ClientAuth: tls.RequestClientCert,
+		// Asked anew for each connection, a renewed certificate needs no restart.
 		GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) {
 			cert, err := s.config.PKI.Serving().TLS()
 			return &cert, err
@@ -56,7 +57,7 @@ func (s *Server) secureServing() *served {
 func (s *Server) insecureServing() *served {
 	handler := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		r.Header.Set("Authorization", "Bearer "+s.secrets.insecure)
-		s.serveInProcess(w, r)
+		s.serve(w, r)
 	})
 	return &served{listener: s.config.InsecureListener, server: s.httpServer(s.config.InsecureListener, s.track(handler))}
 }

@@ -33,7 +33,8 @@ type Server struct {
 	generic    *generic
 	aggregator *aggregatorapiserver.APIAggregator
 	extensions *apiextensionsapiserver.CustomResourceDefinitions
-	handler    http.Handler
+	handler    http.Handler // set when prepared is closed
+	prepared   chan struct{}
 	transport  *inprocess.Transport
 	secrets    secrets
 	unserved   *unserved
@@ -63,7 +64,7 @@ func New(cfg Config) (_ *Server, err error) {
 		return nil, err
 	}
 	cfg = cfg.withDefaults()
-	s := &Server{config: cfg, destroy: func() {}}
+	s := &Server{config: cfg, destroy: func() {}, prepared: make(chan struct{})}
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	defer func() {
 		if err != nil {
@@ -76,7 +77,7 @@ func New(cfg Config) (_ *Server, err error) {
 	if s.unserved, err = newUnserved(cfg.RuntimeConfig, defaultServiceCIDRObject(cfg.ServiceCIDR)); err != nil {
 		return nil, fmt.Errorf("apiserver: Config.RuntimeConfig: %w", err)
 	}
-	s.transport = inprocess.NewTransport(http.HandlerFunc(s.serveInProcess))
+	s.transport = inprocess.NewTransport(http.HandlerFunc(s.serve))
 	s.backend = storage.NewBackend(cfg.Client, cfg.Dial)
 	s.serving = append(s.serving, s.secureServing())
 	if cfg.InsecureListener != nil {
@@ -150,6 +151,7 @@ func (s *Server) prepare() error {
 		s.auditStarted = true
 	}
 	s.handler = server.Handler
+	close(s.prepared)
 	return nil
 }
 
@@ -169,14 +171,25 @@ func (s *Server) reconcile(ctx context.Context) error {
 	return nil
 }
 
-// serveInProcess is what the in-process transport calls. There is no handler
-// before Start has prepared one.
-func (s *Server) serveInProcess(w http.ResponseWriter, r *http.Request) {
-	if s.handler == nil {
-		http.Error(w, "the API server is not started", http.StatusServiceUnavailable)
-		return
+// ReloadIdentities makes the server use the certificates that its PKI has
+// renewed. New connections get the renewed serving certificate in any case.
+func (s *Server) ReloadIdentities() error {
+	// Upstream follows the files.
+	_, _, err := s.generic.keyPairFiles(frontProxyClient, s.config.PKI.FrontProxyClient())
+	return err
+}
+
+// serve waits for the handler, which is there when Start has prepared it: some
+// of upstream's plugins ask for OpenAPI as soon as they are made, and would ask
+// again only seconds later.
+func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
+	select {
+	case <-s.prepared:
+		s.handler.ServeHTTP(w, r)
+	case <-r.Context().Done():
+	case <-s.ctx.Done():
+		http.Error(w, "the API server is stopped", http.StatusServiceUnavailable)
 	}
-	s.handler.ServeHTTP(w, r)
 }
 
 // discoveryComplete tells whether a path that is not served is unknown, or

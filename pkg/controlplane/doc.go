@@ -58,10 +58,11 @@
 //
 // # Logs
 //
-// Nothing is printed. Config.Logger takes etcd's log, the API server's, and
-// what the Kubernetes code writes through klog: its information at debug
-// level, its warnings as information, its errors, most of which it retries by
-// itself, as warnings. A host that has configured klog keeps its own output.
+// Nothing is printed. Config.Logger takes etcd's log, and what the Kubernetes
+// code writes through klog, one level lower than upstream has them: its
+// information at debug level, its warnings as information, its errors, most of
+// which it retries by itself, as warnings. A host that has configured klog
+// keeps its own output.
 //
 // # What is not here yet
 //

@@ -10,6 +10,7 @@ import (
 	"sync"
 	"time"
 
+	"go.uber.org/zap"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
 
@@ -132,21 +133,44 @@ func (s *Server) stop(ctx context.Context) error {
 	return s.stopErr
 }
 
-// supervise ends the control plane when etcd ends by itself.
+// renewInterval is how often certificates are looked at. They are renewed when
+// a third of their life is left, which is months.
+const renewInterval = 12 * time.Hour
+
+// supervise renews certificates, and ends the control plane when etcd ends by
+// itself.
 func (s *Server) supervise() {
-	select {
-	case <-s.done:
+	renew := time.NewTicker(renewInterval)
+	defer renew.Stop()
+	for {
+		select {
+		case <-s.done:
+			return
+		case <-renew.C:
+			s.renew()
+			continue
+		case <-s.etcd.Done():
+		}
+		s.mu.Lock()
+		if !s.stopped {
+			s.err = fmt.Errorf("controlplane: etcd stopped: %w", s.etcd.Err())
+		}
+		s.mu.Unlock()
+		ctx, cancel := context.WithCancel(context.Background())
+		cancel()
+		_ = s.stop(ctx)
 		return
-	case <-s.etcd.Done():
 	}
-	s.mu.Lock()
-	if !s.stopped {
-		s.err = fmt.Errorf("controlplane: etcd stopped: %w", s.etcd.Err())
+}
+
+func (s *Server) renew() {
+	renewed, err := s.pki.Renew()
+	if err == nil && renewed {
+		err = s.apiserver.ReloadIdentities()
 	}
-	s.mu.Unlock()
-	ctx, cancel := context.WithCancel(context.Background())
-	cancel()
-	_ = s.stop(ctx)
+	if err != nil {
+		s.config.Logger.Error("certificates are not renewed; they will be tried again", zap.Duration("in", renewInterval), zap.Error(err))
+	}
 }
 
 // unwind stops what has been started, last first.

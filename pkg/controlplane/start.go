@@ -17,6 +17,7 @@ import (
 
 	"github.com/kubembed/kubembed/internal/klogbridge"
 	"github.com/kubembed/kubembed/internal/lifecycle"
+	"github.com/kubembed/kubembed/internal/logging"
 	"github.com/kubembed/kubembed/pkg/apiserver"
 	"github.com/kubembed/kubembed/pkg/etcd"
 	"github.com/kubembed/kubembed/pkg/pki"
@@ -160,7 +161,7 @@ func (s *Server) startEtcd(ctx context.Context) (err error) {
 		Dir:        filepath.Join(s.dir, "etcd"),
 		Ephemeral:  s.temporary,
 		QuotaBytes: s.config.EtcdQuotaBytes,
-		Logger:     s.config.Logger.Named("etcd"),
+		Logger:     logging.Lower(s.config.Logger.Named("etcd")),
 	})
 	if err != nil && !s.temporary {
 		return fmt.Errorf("Config.DataDir: %w", err)

@@ -1,0 +1,45 @@
+// Package logging brings what upstream logs to the levels of a host.
+package logging
+
+import (
+	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
+)
+
+// Lower returns a logger that writes each entry one level lower: upstream's
+// information at debug level, its warnings as information, its errors as
+// warnings. Upstream is written as a server of its own: what it calls a
+// warning or an error it mostly expects at a start or retries by itself, and a
+// host's errors are for what the host must act on. Levels above error, which
+// end something, stay.
+func Lower(logger *zap.Logger) *zap.Logger {
+	return logger.WithOptions(zap.WrapCore(func(core zapcore.Core) zapcore.Core {
+		return lower{core}
+	}))
+}
+
+type lower struct{ zapcore.Core }
+
+// Level is what an entry of the given level is written at.
+func Level(level zapcore.Level) zapcore.Level {
+	if level > zapcore.DebugLevel && level <= zapcore.ErrorLevel {
+		return level - 1
+	}
+	return level
+}
+
+func (c lower) Enabled(level zapcore.Level) bool { return c.Core.Enabled(Level(level)) }
+
+func (c lower) With(fields []zapcore.Field) zapcore.Core { return lower{c.Core.With(fields)} }
+
+func (c lower) Check(entry zapcore.Entry, checked *zapcore.CheckedEntry) *zapcore.CheckedEntry {
+	if c.Enabled(entry.Level) {
+		return checked.AddCore(entry, c)
+	}
+	return checked
+}
+
+func (c lower) Write(entry zapcore.Entry, fields []zapcore.Field) error {
+	entry.Level = Level(entry.Level)
+	return c.Core.Write(entry, fields)
+}

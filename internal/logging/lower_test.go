@@ -1,0 +1,40 @@
+package logging_test
+
+import (
+	"testing"
+
+	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
+	"go.uber.org/zap/zaptest/observer"
+
+	"github.com/kubembed/kubembed/internal/logging"
+)
+
+func TestLower(t *testing.T) {
+	core, logs := observer.New(zapcore.InfoLevel)
+	logger := logging.Lower(zap.New(core)).With(zap.String("with", "a field"))
+	logger.Debug("debug")
+	logger.Info("info")
+	logger.Warn("warning")
+	logger.Error("error")
+	logger.DPanic("panic")
+
+	want := []struct {
+		level   zapcore.Level
+		message string
+	}{
+		{zapcore.InfoLevel, "warning"},
+		{zapcore.WarnLevel, "error"},
+		{zapcore.DPanicLevel, "panic"},
+	}
+	entries := logs.All()
+	if len(entries) != len(want) {
+		t.Fatalf("got %d entries, want %d: %v", len(entries), len(want), entries)
+	}
+	for i, w := range want {
+		got := entries[i]
+		if got.Level != w.level || got.Message != w.message || got.ContextMap()["with"] != "a field" {
+			t.Errorf("entry %d is %s %q %v, want %s %q with the field", i, got.Level, got.Message, got.ContextMap(), w.level, w.message)
+		}
+	}
+}
