@@ -168,6 +168,11 @@ func (b *Backend) EtcdOptions(codec runtime.Codec) *options.EtcdOptions {
 	o := options.NewEtcdOptions(storagebackend.NewDefaultConfig(b.prefix, codec))
 	o.DefaultStorageMediaType = runtime.ContentTypeProtobuf
 	o.SkipHealthEndpoints = true
+	// Upstream keeps a compactor and a monitor of the database's size for each
+	// endpoint and process, and takes all in-memory endpoints for the same.
+	// The compactor here is the Backend's.
+	o.StorageConfig.CompactionInterval = 0
+	o.StorageConfig.DBMetricPollInterval = 0
 	o.StorageConfig.Transport.ServerList = b.endpoints()
 	if b.dial != nil {
 		o.StorageConfig.Transport.EgressLookup = func(egressselector.NetworkContext) (utilnet.DialFunc, error) {
