@@ -107,6 +107,8 @@ func (c Config) embedConfig(logger *zap.Logger, r replay) *embed.Config {
 	ec.SnapshotCount = snapshotCount
 	ec.SnapshotCatchUpEntries = catchUpEntries + r.entries
 	ec.MaxTxnOps = MaxTxnOps
+	// NewConfig leaves it at zero, at which every request is logged as slow.
+	ec.WarningUnaryRequestDuration = embed.DefaultWarningUnaryRequestDuration
 
 	// The builder only sets the config's logger. embed's SetupGlobalLoggers,
 	// which would replace those of gRPC and zap, is never called.
