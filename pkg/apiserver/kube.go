@@ -158,7 +158,8 @@ func (c Config) admissionPlugins() (enable, disable []string) {
 }
 
 // kubeletClient is how the server reaches kubelets for logs, exec and the
-// like, with kube-apiserver's defaults. It shows no client certificate yet:
+// like, with kube-apiserver's defaults, but by address before name, as kubeadm
+// has it: nothing resolves the names of workers for the host. It shows no client certificate yet:
 // upstream's kubelet client takes one by file name only, and follows the file
 // with goroutines that nothing can stop.
 func (g *generic) kubeletClient() (client.KubeletClientConfig, error) {
@@ -170,8 +171,7 @@ func (g *generic) kubeletClient() (client.KubeletClientConfig, error) {
 		Port:         10250,
 		ReadOnlyPort: 10255,
 		PreferredAddressTypes: []string{
-			string(corev1.NodeHostName), string(corev1.NodeInternalDNS), string(corev1.NodeInternalIP),
-			string(corev1.NodeExternalDNS), string(corev1.NodeExternalIP),
+			string(corev1.NodeInternalIP), string(corev1.NodeExternalIP), string(corev1.NodeHostName),
 		},
 		HTTPTimeout:     kubeletTimeout,
 		TLSClientConfig: client.KubeletTLSConfig{CAFile: ca},
