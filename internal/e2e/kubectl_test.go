@@ -1,0 +1,226 @@
+package e2e
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+	_ "unsafe" // for go:linkname
+
+	_ "k8s.io/client-go/plugin/pkg/client/auth" // as cmd/kubectl does
+	"k8s.io/client-go/tools/clientcmd"
+	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
+	"k8s.io/component-base/cli"
+	"k8s.io/component-base/logs"
+	"k8s.io/component-base/version"
+	"k8s.io/kubectl/pkg/cmd"
+	cmdutil "k8s.io/kubectl/pkg/cmd/util"
+)
+
+// upstreamVersion is the release whose code is compiled in here.
+const upstreamVersion = "v1.36.3"
+
+// gitVersion is what the release build of Kubernetes sets with -ldflags -X, which
+// "go test" without flags cannot.
+//
+//go:linkname gitVersion k8s.io/component-base/version.gitVersion
+var gitVersion string
+
+// stampVersion gives a program the version that its release binary has.
+func stampVersion() error {
+	gitVersion = upstreamVersion
+	return version.SetDynamicVersion(upstreamVersion)
+}
+
+// kubectlMain is main of k8s.io/kubernetes/cmd/kubectl.
+func kubectlMain([]string) error {
+	if err := stampVersion(); err != nil {
+		return err
+	}
+	_, _ = logs.GlogSetter(cmd.GetLogVerbosity(os.Args))
+	if err := cli.RunNoErrOutput(cmd.NewDefaultKubectlCommand()); err != nil {
+		cmdutil.CheckErr(err) // Prints the error and exits.
+	}
+	return nil
+}
+
+// kubectl runs kubectl commands with one kubeconfig file.
+type kubectl struct {
+	kubeconfig string
+	home       string // discovery cache and kuberc: none of the user's
+}
+
+// kubectlFor writes a kubeconfig file and gives the kubectl that uses it.
+func kubectlFor(t *testing.T, kubeconfig []byte) *kubectl {
+	t.Helper()
+	home := t.TempDir()
+	k := &kubectl{kubeconfig: filepath.Join(home, "kubeconfig.yaml"), home: home}
+	if err := os.WriteFile(k.kubeconfig, kubeconfig, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return k
+}
+
+// withCredentials is kubectl for the same cluster as somebody else.
+func (k *kubectl) withCredentials(t *testing.T, credentials clientcmdapi.AuthInfo) *kubectl {
+	t.Helper()
+	config, err := clientcmd.LoadFromFile(k.kubeconfig)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name := range config.AuthInfos {
+		config.AuthInfos[name] = &credentials
+	}
+	content, err := clientcmd.Write(*config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return kubectlFor(t, content)
+}
+
+// result is how one kubectl command ended.
+type result struct {
+	args           []string
+	stdout, stderr string
+	code           int
+}
+
+func (r result) String() string {
+	return "kubectl " + strings.Join(r.args, " ") + "\n" + r.stdout + r.stderr
+}
+
+// run runs kubectl to its end, whatever that is.
+func (k *kubectl) run(t *testing.T, stdin string, args ...string) result {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
+	defer cancel()
+	var stdout, stderr bytes.Buffer
+	c := k.command(t, args...)
+	c.Stdin, c.Stdout, c.Stderr = strings.NewReader(stdin), &stdout, &stderr
+	if err := c.Start(); err != nil {
+		t.Fatalf("start kubectl: %v", err)
+	}
+	stop := context.AfterFunc(ctx, func() { _ = c.Process.Kill() })
+	defer stop()
+	err := c.Wait()
+	r := result{args: args, stdout: stdout.String(), stderr: stderr.String()}
+	if exit, ok := errors.AsType[*exec.ExitError](err); ok {
+		r.code = exit.ExitCode()
+	} else if err != nil {
+		t.Fatalf("%s%v", r, err)
+	}
+	if ctx.Err() != nil {
+		t.Fatalf("%s%v", r, ctx.Err())
+	}
+	return r
+}
+
+// command is a kubectl command that was not started yet.
+func (k *kubectl) command(t *testing.T, args ...string) *exec.Cmd {
+	t.Helper()
+	c := command(t, "kubectl", append([]string{"--kubeconfig", k.kubeconfig}, args...)...)
+	c.Env = append(os.Environ(), "HOME="+k.home, "KUBECACHEDIR="+filepath.Join(k.home, "cache"), "KUBECONFIG=")
+	return c
+}
+
+// ok runs a command that must succeed, and gives its stdout.
+func (k *kubectl) ok(t *testing.T, args ...string) string {
+	t.Helper()
+	return k.okStdin(t, "", args...)
+}
+
+// okStdin is ok with something to read.
+func (k *kubectl) okStdin(t *testing.T, stdin string, args ...string) string {
+	t.Helper()
+	r := k.run(t, stdin, args...)
+	if r.code != 0 {
+		t.Fatalf("%sexit code %d", r, r.code)
+	}
+	return r.stdout
+}
+
+// fails runs a command that must fail with the given words on stderr.
+func (k *kubectl) fails(t *testing.T, stdin string, words string, args ...string) {
+	t.Helper()
+	r := k.run(t, stdin, args...)
+	if r.code == 0 || !strings.Contains(r.stderr, words) {
+		t.Fatalf("%sexit code %d; want another than 0, and %q on stderr", r, r.code, words)
+	}
+}
+
+// eventually is ok for what becomes true some time after the command before: the
+// authorizers and the published schemas follow the store by watch.
+func (k *kubectl) eventually(t *testing.T, args ...string) string {
+	t.Helper()
+	var r result
+	poll(t, "exit code 0", func() (bool, any) {
+		r = k.run(t, "", args...)
+		return r.code == 0, r
+	})
+	return r.stdout
+}
+
+// want checks that a command printed all the given words.
+func want(t *testing.T, out string, words ...string) {
+	t.Helper()
+	for _, w := range words {
+		if !strings.Contains(out, w) {
+			t.Errorf("got %q, want %q in it", out, w)
+		}
+	}
+}
+
+// wantIs checks a command's whole output but for the space around it.
+func wantIs(t *testing.T, out, all string) {
+	t.Helper()
+	if strings.TrimSpace(out) != all {
+		t.Errorf("got %q, want %q", out, all)
+	}
+}
+
+// squeeze puts one space for any amount of it.
+func squeeze(out string) string { return strings.Join(strings.Fields(out), " ") }
+
+// table reads what "kubectl get" printed: cells by column name, a map for each
+// row. Columns of upstream are separated by three spaces or more.
+func table(t *testing.T, out string) []map[string]string {
+	t.Helper()
+	lines := strings.Split(strings.TrimRight(out, "\n"), "\n")
+	head := lines[0]
+	type column struct {
+		name       string
+		start, end int
+	}
+	var columns []column
+	for i := 0; i < len(head); {
+		end := strings.Index(head[i:], "  ")
+		name := head[i:]
+		next := len(head)
+		if end >= 0 {
+			name = head[i : i+end]
+			next = i + end + len(head[i+end:]) - len(strings.TrimLeft(head[i+end:], " "))
+		}
+		columns = append(columns, column{name, i, next})
+		i = next
+	}
+	var rows []map[string]string
+	for _, line := range lines[1:] {
+		row := map[string]string{}
+		for i, c := range columns {
+			end := c.end
+			if i == len(columns)-1 || end > len(line) {
+				end = len(line)
+			}
+			if c.start < end {
+				row[c.name] = strings.TrimSpace(line[c.start:end])
+			}
+		}
+		rows = append(rows, row)
+	}
+	return rows
+}

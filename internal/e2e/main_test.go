@@ -1,0 +1,51 @@
+package e2e
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"syscall"
+	"testing"
+
+	"go.uber.org/goleak"
+)
+
+// programs are what this binary becomes when it is started under another name.
+// The name stands in argv[0], so that ps shows what runs and no environment
+// variable is needed.
+var programs = map[string]func(args []string) error{
+	"kubectl":  kubectlMain,
+	"kubelet":  kubeletMain,
+	"kubembed": kubembedMain,
+}
+
+func TestMain(m *testing.M) {
+	name := filepath.Base(os.Args[0])
+	if program, ok := programs[name]; ok {
+		if err := program(os.Args[1:]); err != nil {
+			fmt.Fprintf(os.Stderr, "%s: %v\n", name, err)
+			os.Exit(1)
+		}
+		os.Exit(0)
+	}
+	goleak.VerifyTestMain(m,
+		// The watch cache waits at most three seconds for a resource version, and
+		// nothing stops that sooner.
+		goleak.IgnoreAnyFunction("k8s.io/apiserver/pkg/storage/cacher.(*watchCache).waitUntilFreshAndBlock"),
+		goleak.IgnoreAnyFunction("k8s.io/apiserver/pkg/storage/cacher.(*watchCache).waitUntilFreshAndBlock.func2"),
+	)
+}
+
+// untilSignal is the context of a long-running program. It also ends the program
+// together with the test that started it, when that dies without a word: the
+// other end of stdin closes then.
+func untilSignal() (context.Context, context.CancelFunc) {
+	go func() {
+		_, _ = io.Copy(io.Discard, os.Stdin)
+		os.Exit(3)
+	}()
+	return signal.NotifyContext(context.Background(), syscall.SIGTERM, os.Interrupt)
+}

@@ -1,0 +1,243 @@
+package e2e
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	coordinationv1 "k8s.io/api/coordination/v1"
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/fields"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/util/wait"
+	"k8s.io/apimachinery/pkg/watch"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/rest"
+	"k8s.io/client-go/tools/cache"
+	"k8s.io/client-go/tools/clientcmd"
+	watchtools "k8s.io/client-go/tools/watch"
+
+	"github.com/kubembed/kubembed/pkg/controlplane"
+)
+
+// plane is how the tests reach a control plane, in this process or in another.
+type plane struct {
+	url            string
+	adminConfig    []byte // kubeconfig
+	nodeKubeconfig func(t *testing.T, name string) []byte
+}
+
+// startServer starts a control plane in this process.
+func startServer(t *testing.T, cfg controlplane.Config) (plane, *controlplane.Server) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	server, err := controlplane.Start(ctx, cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := server.Close(); err != nil {
+			t.Errorf("Close: %v", err)
+		}
+	})
+	admin, err := server.Kubeconfig("admin", "system:masters")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return plane{
+		url:         server.URL(),
+		adminConfig: admin,
+		nodeKubeconfig: func(t *testing.T, name string) []byte {
+			t.Helper()
+			node, err := server.NodeKubeconfig(name)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return node
+		},
+	}, server
+}
+
+// kubectl is kubectl as the admin.
+func (p plane) kubectl(t *testing.T) *kubectl {
+	t.Helper()
+	return kubectlFor(t, p.adminConfig)
+}
+
+// clientConfig is that of the admin, over TLS.
+func (p plane) clientConfig(t *testing.T) *rest.Config {
+	t.Helper()
+	config, err := clientcmd.RESTConfigFromKubeConfig(p.adminConfig)
+	if err != nil {
+		t.Fatal(err)
+	}
+	config.QPS = -1
+	return config
+}
+
+// client is a client of the admin, over TLS.
+func (p plane) client(t *testing.T) kubernetes.Interface {
+	t.Helper()
+	client, err := kubernetes.NewForConfig(p.clientConfig(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return client
+}
+
+// kubembedMain is a control plane until SIGTERM. When it is ready, the kubeconfig
+// files are in the folder given and stdout has the address.
+func kubembedMain(args []string) (err error) {
+	flags := flag.NewFlagSet("kubembed", flag.ContinueOnError)
+	cfg := controlplane.Config{}
+	flags.StringVar(&cfg.DataDir, "data-dir", "", "where the state is")
+	flags.StringVar(&cfg.BindAddress, "bind-address", "", "host:port")
+	nodes := flags.String("nodes", "", "names of nodes that get a kubeconfig, with commas")
+	kubeconfigs := flags.String("kubeconfigs", "", "folder for the kubeconfig files")
+	if err := flags.Parse(args); err != nil {
+		return err
+	}
+	ctx, stop := untilSignal()
+	defer stop()
+	server, err := controlplane.Start(ctx, cfg)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, server.Shutdown(context.Background())) }()
+
+	config, err := server.Kubeconfig("admin", "system:masters")
+	if err != nil {
+		return err
+	}
+	if err := os.WriteFile(filepath.Join(*kubeconfigs, "admin"), config, 0o600); err != nil {
+		return err
+	}
+	for _, node := range strings.Split(*nodes, ",") {
+		config, err := server.NodeKubeconfig(node)
+		if err != nil {
+			return err
+		}
+		if err := os.WriteFile(filepath.Join(*kubeconfigs, node), config, 0o600); err != nil {
+			return err
+		}
+	}
+	fmt.Println(server.URL())
+	<-ctx.Done()
+	return nil
+}
+
+// startProcessPlane starts a control plane in a process of its own. An empty
+// address is a free one.
+func startProcessPlane(t *testing.T, dataDir, address string, nodes ...string) (plane, *process) {
+	t.Helper()
+	kubeconfigs := t.TempDir()
+	read := func(t *testing.T, name string) []byte {
+		t.Helper()
+		config, err := os.ReadFile(filepath.Join(kubeconfigs, name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return config
+	}
+	url := &firstLine{line: make(chan string, 1)}
+	process := startProcess(t, url, "kubembed", "--data-dir="+dataDir, "--bind-address="+address,
+		"--nodes="+strings.Join(nodes, ","), "--kubeconfigs="+kubeconfigs)
+	select {
+	case url := <-url.line:
+		return plane{url: url, adminConfig: read(t, "admin"), nodeKubeconfig: read}, process
+	case <-process.done:
+		t.Fatal("the control plane ended before it was ready")
+	case <-time.After(time.Minute):
+		t.Fatal("the control plane was not ready within a minute")
+	}
+	return plane{}, nil
+}
+
+// firstLine gives the first line that is written to it.
+type firstLine struct {
+	buf  bytes.Buffer
+	line chan string // of one element
+	sent bool
+}
+
+func (w *firstLine) Write(p []byte) (int, error) {
+	if w.sent {
+		return len(p), nil
+	}
+	w.buf.Write(p)
+	if line, err := w.buf.ReadString('\n'); err == nil {
+		w.sent = true
+		w.line <- strings.TrimSpace(line)
+	} else if errors.Is(err, io.EOF) {
+		w.buf.WriteString(line)
+	}
+	return len(p), nil
+}
+
+// waitNode watches a node until done is true of it.
+func waitNode(t *testing.T, client kubernetes.Interface, name string, done func(*corev1.Node) bool) *corev1.Node {
+	t.Helper()
+	lw := cache.NewListWatchFromClient(client.CoreV1().RESTClient(), "nodes", "", byName(name))
+	return until(t, lw, &corev1.Node{}, done)
+}
+
+// waitPod watches a pod in the namespace default until done is true of it.
+func waitPod(t *testing.T, client kubernetes.Interface, name string, done func(*corev1.Pod) bool) *corev1.Pod {
+	t.Helper()
+	lw := cache.NewListWatchFromClient(client.CoreV1().RESTClient(), "pods", "default", byName(name))
+	return until(t, lw, &corev1.Pod{}, done)
+}
+
+// waitLease watches the lease of a node until done is true of it.
+func waitLease(t *testing.T, client kubernetes.Interface, node string, done func(*coordinationv1.Lease) bool) *coordinationv1.Lease {
+	t.Helper()
+	lw := cache.NewListWatchFromClient(client.CoordinationV1().RESTClient(), "leases", corev1.NamespaceNodeLease, byName(node))
+	return until(t, lw, &coordinationv1.Lease{}, done)
+}
+
+func byName(name string) fields.Selector {
+	return fields.OneTermEqualSelector("metadata.name", name)
+}
+
+// until watches one object until done is true of it.
+func until[T runtime.Object](t *testing.T, lw cache.ListerWatcher, kind T, done func(T) bool) T {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
+	defer cancel()
+	var last T
+	_, err := watchtools.UntilWithSync(ctx, lw, kind, nil, func(e watch.Event) (bool, error) {
+		object, ok := e.Object.(T)
+		if !ok || e.Type == watch.Deleted {
+			return false, nil
+		}
+		last = object
+		return done(object), nil
+	})
+	if err != nil {
+		t.Fatalf("watch %T: %v; last seen: %+v", kind, err, last)
+	}
+	return last
+}
+
+// poll calls done until it says true, for what cannot be watched. What it gives
+// besides is printed if it never does.
+func poll(t *testing.T, what string, done func() (ok bool, last any)) {
+	t.Helper()
+	var last any
+	err := wait.PollUntilContextTimeout(t.Context(), 100*time.Millisecond, time.Minute, true, func(context.Context) (ok bool, err error) {
+		ok, last = done()
+		return ok, nil
+	})
+	if err != nil {
+		t.Fatalf("want %s; last seen: %v: %v", what, last, err)
+	}
+}
