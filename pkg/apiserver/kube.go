@@ -2,6 +2,7 @@ package apiserver
 
 import (
 	"fmt"
+	"net"
 	"os"
 	"path/filepath"
 	"slices"
@@ -10,6 +11,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apiserver/pkg/admission"
 	"k8s.io/apiserver/pkg/admission/initializer"
+	apistorage "k8s.io/apiserver/pkg/storage"
 	utilfeature "k8s.io/apiserver/pkg/util/feature"
 	"k8s.io/apiserver/pkg/util/webhook"
 	"k8s.io/client-go/dynamic"
@@ -97,10 +99,18 @@ var systemNamespaces = []string{metav1.NamespaceSystem, metav1.NamespacePublic, 
 // A loopback address may not be in endpoints, and would lead pods astray.
 func (g *generic) endpointReconciler() reconcilers.EndpointReconciler {
 	if g.server.PublicAddress.IsLoopback() {
-		return reconcilers.NewNoneEndpointReconciler()
+		return noEndpoints{reconcilers.NewNoneEndpointReconciler()}
 	}
 	return reconcilers.NewMasterCountEndpointReconciler(1, reconcilers.NewEndpointsAdapter(
 		corev1client.NewForConfigOrDie(g.loopback), discoveryv1client.NewForConfigOrDie(g.loopback)))
+}
+
+// noEndpoints finds none to remove. Upstream's says that it has removed some,
+// of which the start warns.
+type noEndpoints struct{ reconcilers.EndpointReconciler }
+
+func (noEndpoints) RemoveEndpoints(service string, _ net.IP, _ []corev1.EndpointPort) error {
+	return apistorage.NewKeyNotFoundError(service, 0)
 }
 
 // admission puts kube-apiserver's default plugins and NodeRestriction in
