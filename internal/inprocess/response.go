@@ -133,7 +133,7 @@ func (e *exchange) lost() error {
 	if e.over && e.client.Err() == nil {
 		err = e.failure
 	}
-	switch err {
+	switch err { //nolint:errorlint // these very values: the error of a nested call may wrap another's
 	case nil:
 		return nil
 	case io.ErrUnexpectedEOF:

@@ -165,7 +165,7 @@ func (e *exchange) serve(req *http.Request) {
 		// A panic, or runtime.Goexit, for which recover returns nil.
 		v := recover()
 		e.finish(true)
-		if v != nil && v != http.ErrAbortHandler && e.transport.ErrorLog != nil {
+		if v != nil && !isAbort(v) && e.transport.ErrorLog != nil {
 			e.transport.ErrorLog(req, v, debug.Stack())
 		}
 	}()
@@ -279,4 +279,10 @@ func contextError(ctx context.Context) error {
 		return cause
 	}
 	return fmt.Errorf("%w: %w", err, cause)
+}
+
+// isAbort tells whether a handler panicked to abort its response.
+func isAbort(panicked any) bool {
+	err, ok := panicked.(error)
+	return ok && errors.Is(err, http.ErrAbortHandler)
 }

@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"sync/atomic"
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -99,17 +100,25 @@ var systemNamespaces = []string{metav1.NamespaceSystem, metav1.NamespacePublic, 
 // A loopback address may not be in endpoints, and would lead pods astray.
 func (g *generic) endpointReconciler() reconcilers.EndpointReconciler {
 	if g.server.PublicAddress.IsLoopback() {
-		return noEndpoints{reconcilers.NewNoneEndpointReconciler()}
+		return &noEndpoints{EndpointReconciler: reconcilers.NewNoneEndpointReconciler()}
 	}
 	return reconcilers.NewMasterCountEndpointReconciler(1, reconcilers.NewEndpointsAdapter(
 		corev1client.NewForConfigOrDie(g.loopback), discoveryv1client.NewForConfigOrDie(g.loopback)))
 }
 
-// noEndpoints finds none to remove. Upstream's says that it has removed some,
-// of which the start warns.
-type noEndpoints struct{ reconcilers.EndpointReconciler }
+// noEndpoints has none to remove at the start. Upstream's says that it has
+// removed some, of which the start warns.
+type noEndpoints struct {
+	reconcilers.EndpointReconciler
+	stopped atomic.Bool
+}
 
-func (noEndpoints) RemoveEndpoints(service string, _ net.IP, _ []corev1.EndpointPort) error {
+func (e *noEndpoints) StopReconciling() { e.stopped.Store(true) }
+
+func (e *noEndpoints) RemoveEndpoints(service string, _ net.IP, _ []corev1.EndpointPort) error {
+	if e.stopped.Load() {
+		return nil
+	}
 	return apistorage.NewKeyNotFoundError(service, 0)
 }
 

@@ -11,8 +11,7 @@ import (
 	"time"
 
 	"go.uber.org/zap"
-	"golang.org/x/net/http2"
-	"k8s.io/apimachinery/pkg/util/httpstream"
+	"k8s.io/streaming/pkg/httpstream"
 )
 
 // served is a listener and the HTTP server on it. It is our own and not
@@ -24,6 +23,13 @@ type served struct {
 	done     chan struct{} // closed when Serve has returned; nil before start
 	err      error
 }
+
+// What kube-apiserver has for HTTP/2: room for the bodies of nearly all requests,
+// and enough streams for the watches of a client.
+const (
+	resourceBody99Percentile = 256 * 1024
+	maxStreams               = 100
+)
 
 // secureServing has kube-apiserver's timeouts and HTTP/2 settings.
 func (s *Server) secureServing() *served {
@@ -40,16 +46,12 @@ func (s *Server) secureServing() *served {
 			return &cert, err
 		},
 	}
-	const resourceBody99Percentile = 256 * 1024
-	const maxStreams = 100
-	// The only error is a TLS configuration without the ciphers HTTP/2 needs.
-	_ = http2.ConfigureServer(server, &http2.Server{
-		IdleTimeout:                  server.IdleTimeout,
-		MaxUploadBufferPerStream:     resourceBody99Percentile,
-		MaxReadFrameSize:             resourceBody99Percentile,
-		MaxConcurrentStreams:         maxStreams,
-		MaxUploadBufferPerConnection: resourceBody99Percentile * maxStreams,
-	})
+	server.HTTP2 = &http.HTTP2Config{
+		MaxConcurrentStreams:          maxStreams,
+		MaxReadFrameSize:              resourceBody99Percentile,
+		MaxReceiveBufferPerStream:     resourceBody99Percentile,
+		MaxReceiveBufferPerConnection: resourceBody99Percentile * maxStreams,
+	}
 	return &served{listener: tls.NewListener(s.config.Listener, server.TLSConfig), server: server}
 }
 
@@ -127,17 +129,14 @@ func (s *Server) InsecureURL() string {
 	return "http://" + localAddress(s.config.InsecureListener.Addr())
 }
 
-// localAddress turns an unspecified address into a loopback one.
+// localAddress turns an unspecified address, at which IPv4 is answered too,
+// into a loopback one.
 func localAddress(addr net.Addr) string {
 	tcp, ok := addr.(*net.TCPAddr)
 	if !ok || !tcp.IP.IsUnspecified() {
 		return addr.String()
 	}
-	host := "127.0.0.1"
-	if tcp.IP.To4() == nil {
-		host = "::1"
-	}
-	return net.JoinHostPort(host, strconv.Itoa(tcp.Port))
+	return net.JoinHostPort("127.0.0.1", strconv.Itoa(tcp.Port))
 }
 
 // shortcut sends requests to the handler in this process, except for those

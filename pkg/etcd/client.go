@@ -59,7 +59,7 @@ type guardedKV struct {
 
 var _ pb.KVClient = (*guardedKV)(nil)
 
-func guard[Req, Resp any](g *guardedKV, ctx context.Context, in Req, call func(context.Context, Req, ...grpc.CallOption) (Resp, error)) (out Resp, err error) {
+func guard[Req, Resp any](ctx context.Context, g *guardedKV, in Req, call func(context.Context, Req, ...grpc.CallOption) (Resp, error)) (out Resp, err error) {
 	if !g.gate.enter() {
 		return out, rpctypes.ErrGRPCStopped
 	}
@@ -72,21 +72,21 @@ func guard[Req, Resp any](g *guardedKV, ctx context.Context, in Req, call func(c
 }
 
 func (g *guardedKV) Range(ctx context.Context, in *pb.RangeRequest, _ ...grpc.CallOption) (*pb.RangeResponse, error) {
-	return guard(g, ctx, in, g.kv.Range)
+	return guard(ctx, g, in, g.kv.Range)
 }
 
 func (g *guardedKV) Put(ctx context.Context, in *pb.PutRequest, _ ...grpc.CallOption) (*pb.PutResponse, error) {
-	return guard(g, ctx, in, g.kv.Put)
+	return guard(ctx, g, in, g.kv.Put)
 }
 
 func (g *guardedKV) DeleteRange(ctx context.Context, in *pb.DeleteRangeRequest, _ ...grpc.CallOption) (*pb.DeleteRangeResponse, error) {
-	return guard(g, ctx, in, g.kv.DeleteRange)
+	return guard(ctx, g, in, g.kv.DeleteRange)
 }
 
 func (g *guardedKV) Txn(ctx context.Context, in *pb.TxnRequest, _ ...grpc.CallOption) (*pb.TxnResponse, error) {
-	return guard(g, ctx, in, g.kv.Txn)
+	return guard(ctx, g, in, g.kv.Txn)
 }
 
 func (g *guardedKV) Compact(ctx context.Context, in *pb.CompactionRequest, _ ...grpc.CallOption) (*pb.CompactionResponse, error) {
-	return guard(g, ctx, in, g.kv.Compact)
+	return guard(ctx, g, in, g.kv.Compact)
 }

@@ -1,0 +1,26 @@
+package main
+
+import (
+	"io"
+
+	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
+
+	"github.com/kubembed/kubembed/pkg/controlplane"
+)
+
+// config is the control plane that the command line asks for.
+func (o options) config(stderr io.Writer) controlplane.Config {
+	level := zapcore.WarnLevel
+	if o.verbose {
+		level = zapcore.InfoLevel
+	}
+	encoder := zapcore.NewConsoleEncoder(zap.NewDevelopmentEncoderConfig())
+	return controlplane.Config{
+		DataDir:      o.dataDir,
+		BindAddress:  o.bindAddress,
+		InsecureAddr: o.insecureAddr,
+		Hosts:        o.hosts,
+		Logger:       zap.New(zapcore.NewCore(encoder, zapcore.Lock(zapcore.AddSync(stderr)), level)),
+	}
+}

@@ -1,0 +1,132 @@
+package main
+
+import (
+	"encoding/json"
+	"io/fs"
+	"net"
+	"net/http"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/yaml"
+)
+
+// TestWalk does what the text that is printed tells the reader to do.
+func TestWalk(t *testing.T) {
+	dataDir := filepath.Join(t.TempDir(), "data")
+	m := start(t, "--insecure-bind-address=127.0.0.1:0", "--data-dir="+dataDir)
+
+	for _, name := range []string{"admin", "worker1", "worker2"} {
+		info, err := os.Stat(filepath.Join(m.dir, name+".kubeconfig"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if info.Mode() != fs.FileMode(0o600) {
+			t.Errorf("%s: mode %v", info.Name(), info.Mode())
+		}
+	}
+
+	// The insecure address needs no credentials.
+	insecure := m.find(t, `curl (\S+) \| jq`)
+	response, err := http.Get(insecure)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var nodes corev1.NodeList
+	err = json.NewDecoder(response.Body).Decode(&nodes)
+	if response.Body.Close(); err != nil {
+		t.Fatal(err)
+	}
+	http.DefaultClient.CloseIdleConnections()
+	if nodes.Kind != "NodeList" || nodes.APIVersion != "v1" || nodes.ResourceVersion == "" {
+		t.Errorf("%s: %+v", insecure, nodes)
+	}
+
+	// The worker registers itself, and no other.
+	worker, workerConfig := m.client(t, m.find(t, `--kubeconfig=(worker1\S+)`))
+	node := &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: "worker1"}}
+	if _, err := worker.CoreV1().Nodes().Create(t.Context(), node, metav1.CreateOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	node.Name = "worker2"
+	if _, err := worker.CoreV1().Nodes().Create(t.Context(), node, metav1.CreateOptions{}); !apierrors.IsForbidden(err) {
+		t.Errorf("worker1 registers worker2: %v", err)
+	}
+
+	// The administrator deploys the manifests that the text names.
+	admin, adminConfig := m.client(t, "admin.kubeconfig")
+	for _, pattern := range []string{`apply -f (\S+worker1\S+)`, `apply -f (\S+unbound\S+)`} {
+		manifest, err := os.ReadFile(filepath.Join("..", "..", m.find(t, pattern)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		var pod corev1.Pod
+		if err := yaml.UnmarshalStrict(manifest, &pod); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := admin.CoreV1().Pods("default").Create(t.Context(), &pod, metav1.CreateOptions{}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	// It stays open over the end, which must not wait for it.
+	watch, err := worker.CoreV1().Pods("").Watch(t.Context(), metav1.ListOptions{FieldSelector: "spec.nodeName=worker1"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer watch.Stop()
+	event := <-watch.ResultChan()
+	if pod, ok := event.Object.(*corev1.Pod); !ok || pod.Name != "nginx" {
+		t.Errorf("the worker sees %+v", event)
+	}
+
+	m.end(t)
+	if want := "The data is kept in " + dataDir; !strings.Contains(m.stdout.String(), want) {
+		t.Errorf("%q is missing", want)
+	}
+	for _, address := range []string{adminConfig.Host, workerConfig.Host, insecure} {
+		u, err := url.Parse(address)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if conn, err := net.Dial("tcp", u.Host); err == nil {
+			conn.Close()
+			t.Errorf("%s is still open", address)
+		}
+	}
+
+	// The next one has the data.
+	m = start(t, "--data-dir="+dataDir)
+	admin, _ = m.client(t, "admin.kubeconfig")
+	if _, err := admin.CoreV1().Pods("default").Get(t.Context(), "nginx", metav1.GetOptions{}); err != nil {
+		t.Error(err)
+	}
+	if text := m.stdout.String(); strings.Contains(text, "curl") {
+		t.Errorf("curl without an insecure address:\n%s", text)
+	}
+}
+
+func TestWithoutDataDirNothingIsKept(t *testing.T) {
+	temp := t.TempDir()
+	t.Setenv("TMPDIR", temp)
+	m := start(t)
+	m.end(t)
+	if !strings.Contains(m.stdout.String(), "The data was discarded") {
+		t.Error("the text does not say so")
+	}
+	left, err := os.ReadDir(temp)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, entry := range left {
+		// t.TempDir of start is in TMPDIR too.
+		if strings.HasPrefix(entry.Name(), "kubembed-") {
+			t.Errorf("%s is left", entry.Name())
+		}
+	}
+}
