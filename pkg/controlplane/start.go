@@ -8,7 +8,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
-	"syscall"
+	"strings"
 	"time"
 
 	"go.uber.org/zap"
@@ -50,6 +50,10 @@ func Start(ctx context.Context, cfg Config) (_ *Server, err error) {
 	s.detachLogger = klogbridge.Attach(s.config.Logger)
 	defer func() {
 		if err != nil {
+			// What a call says that was cut short is not always that it was.
+			if cause := context.Cause(ctx); cause != nil && !errors.Is(err, cause) {
+				err = fmt.Errorf("%w: %w", cause, err)
+			}
 			err = fmt.Errorf("controlplane: start: %w", err)
 			if cleanup := s.unwind(context.WithoutCancel(ctx)); cleanup != nil {
 				s.config.Logger.Warn("cleaning up after a failed start", zap.Error(cleanup))
@@ -127,9 +131,9 @@ func listen(name, address string) (net.Listener, error) {
 	switch {
 	case err == nil:
 		return listener, nil
-	case errors.Is(err, syscall.EADDRINUSE):
+	case errors.Is(err, errAddressInUse):
 		return nil, fmt.Errorf("Config.%s: %s is in use: choose another port, or port 0 for a free one: %w", name, address, err)
-	case errors.Is(err, syscall.EADDRNOTAVAIL):
+	case errors.Is(err, errAddressNotLocal):
 		return nil, fmt.Errorf("Config.%s: %s is not an address of this machine: %w", name, address, err)
 	default:
 		return nil, fmt.Errorf("Config.%s: %w", name, err)
@@ -164,10 +168,19 @@ func (s *Server) startEtcd(ctx context.Context) (err error) {
 		Logger:     logging.Lower(s.config.Logger.Named("etcd")),
 	})
 	if err != nil && !s.temporary {
-		return fmt.Errorf("Config.DataDir: %w", err)
+		return dataDirError{err}
 	}
 	return err
 }
+
+// dataDirError calls etcd's folder by the name that our user knows.
+type dataDirError struct{ err error }
+
+func (e dataDirError) Error() string {
+	return "Config.DataDir: " + strings.TrimPrefix(strings.TrimPrefix(e.err.Error(), "etcd: "), "Config.Dir: ")
+}
+
+func (e dataDirError) Unwrap() error { return e.err }
 
 func (s *Server) openPKI() error {
 	advertise, err := s.advertiseAddress()

@@ -1,0 +1,10 @@
+//go:build !windows
+
+package controlplane
+
+import "syscall"
+
+const (
+	errAddressInUse    = syscall.EADDRINUSE
+	errAddressNotLocal = syscall.EADDRNOTAVAIL
+)
