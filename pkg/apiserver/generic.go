@@ -95,6 +95,11 @@ func newGeneric(ctx context.Context, cfg Config, backend *storage.Backend, loopb
 		return nil, fmt.Errorf("apiserver: Config.RuntimeConfig: %w", err)
 	}
 	c.DisabledPostStartHooks.Insert(hooksWithoutResources(c.MergedResourceConfig)...)
+	// First of what can fail: from here on upstream starts goroutines that only
+	// a server that runs can end.
+	if err := g.audit(); err != nil {
+		return nil, err
+	}
 	if c.MergedResourceConfig.ResourceEnabled(flowcontrolv1.SchemeGroupVersion.WithResource("flowschemas")) {
 		c.FlowControl = utilflowcontrol.New(g.informers, g.client.FlowcontrolV1(), c.MaxRequestsInFlight+c.MaxMutatingRequestsInFlight)
 	}
@@ -111,7 +116,7 @@ func newGeneric(ctx context.Context, cfg Config, backend *storage.Backend, loopb
 	if err := g.authorization(); err != nil {
 		return nil, err
 	}
-	return g, g.audit()
+	return g, nil
 }
 
 // replacedHooks are upstream's hooks whose work is done before the server

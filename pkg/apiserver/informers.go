@@ -3,9 +3,10 @@ package apiserver
 import (
 	"context"
 	"fmt"
+	"reflect"
+	"slices"
+	"strings"
 	"time"
-
-	"k8s.io/client-go/tools/cache"
 )
 
 // startInformers starts the shared informers and waits until they are synced.
@@ -17,13 +18,9 @@ func (s *Server) startInformers(ctx context.Context) error {
 	s.extensions.Informers.Start(stop)
 	s.aggregator.APIRegistrationInformers.Start(stop)
 
-	var synced []cache.InformerSynced
-	synced = append(synced,
-		s.extensions.Informers.Apiextensions().V1().CustomResourceDefinitions().Informer().HasSynced,
-		s.aggregator.APIRegistrationInformers.Apiregistration().V1().APIServices().Informer().HasSynced,
-	)
 	for pause := readyPollMin; ; pause = min(2*pause, readyPollMax) {
-		if allSynced(synced) && s.sharedInformersSynced() {
+		waiting := s.unsynced()
+		if len(waiting) == 0 {
 			return nil
 		}
 		timer := time.NewTimer(pause)
@@ -31,29 +28,25 @@ func (s *Server) startInformers(ctx context.Context) error {
 		case <-timer.C:
 		case <-ctx.Done():
 			timer.Stop()
-			return fmt.Errorf("apiserver: informers did not sync: %w", context.Cause(ctx))
+			return fmt.Errorf("apiserver: informers did not sync: %s: %w", strings.Join(waiting, ", "), context.Cause(ctx))
 		}
 	}
 }
 
-func allSynced(synced []cache.InformerSynced) bool {
-	for _, has := range synced {
-		if !has() {
-			return false
-		}
-	}
-	return true
-}
-
-// sharedInformersSynced asks without waiting: a closed channel makes upstream
-// look once.
-func (s *Server) sharedInformersSynced() bool {
+// unsynced names the kinds whose informers have not seen all objects yet.
+func (s *Server) unsynced() (kinds []string) {
+	// With a closed channel upstream looks once instead of waiting.
 	now := make(chan struct{})
 	close(now)
-	for _, synced := range s.generic.informers.WaitForCacheSync(now) {
-		if !synced {
-			return false
+	for _, factory := range []interface {
+		WaitForCacheSync(<-chan struct{}) map[reflect.Type]bool
+	}{s.generic.informers, s.extensions.Informers, s.aggregator.APIRegistrationInformers} {
+		for kind, synced := range factory.WaitForCacheSync(now) {
+			if !synced {
+				kinds = append(kinds, kind.String())
+			}
 		}
 	}
-	return true
+	slices.Sort(kinds)
+	return kinds
 }

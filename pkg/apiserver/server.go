@@ -112,14 +112,32 @@ func (s *Server) Start(ctx context.Context) (err error) {
 		return err
 	}
 	s.backend.ForgetStores()
-	if err := s.prepare(); err != nil {
+	if err := s.run(ctx); err != nil {
 		return err
+	}
+	if err := s.waitReady(ctx); err != nil {
+		return err
+	}
+	if !fresh {
+		return s.reconcile(ctx)
+	}
+	return nil
+}
+
+// run starts what New has made.
+func (s *Server) run(ctx context.Context) error {
+	if s.handler == nil {
+		if err := s.prepare(); err != nil {
+			return err
+		}
 	}
 	if err := s.startInformers(ctx); err != nil {
 		return err
 	}
-	for _, serving := range s.serving {
-		serving.start()
+	if ctx.Err() == nil {
+		for _, serving := range s.serving {
+			serving.start()
+		}
 	}
 	// Upstream ends the process when a hook returns an error, and a hook that
 	// is cut short returns one. So the hooks are never cut short: they live on
@@ -127,12 +145,6 @@ func (s *Server) Start(ctx context.Context) (err error) {
 	s.background.Go(s.runServiceCIDR)
 	s.hooksStarted = true
 	s.aggregator.GenericAPIServer.RunPostStartHooks(s.ctx)
-	if err := s.waitReady(ctx); err != nil {
-		return err
-	}
-	if !fresh {
-		return s.reconcile(ctx)
-	}
 	return nil
 }
 

@@ -29,7 +29,14 @@ func (s *Server) Stop(ctx context.Context) error {
 
 func (s *Server) stop(ctx context.Context) error {
 	var errs []error
-	if s.hooksStarted {
+	if s.aggregator != nil && !s.hooksStarted && s.etcdAnswers() {
+		// Upstream's queues and authorizers begin in New, and end only with
+		// the hooks that run them.
+		runCtx, cancel := context.WithTimeout(context.Background(), stopTimeout)
+		errs = append(errs, s.run(runCtx))
+		cancel()
+	}
+	if s.hooksStarted && s.etcdAnswers() {
 		errs = append(errs, s.waitHooks())
 		if err := within(stopTimeout, s.aggregator.GenericAPIServer.RunPreShutdownHooks); err != nil {
 			errs = append(errs, fmt.Errorf("apiserver: shutdown hooks: %w", err))
@@ -63,6 +70,14 @@ func (s *Server) stop(ctx context.Context) error {
 		s.backend.Close()
 	}
 	return errors.Join(errs...)
+}
+
+// etcdAnswers tells whether there is any use in letting upstream clean up.
+func (s *Server) etcdAnswers() bool {
+	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+	defer cancel()
+	_, err := s.backend.Client().Get(ctx, s.backend.Prefix()+"/health")
+	return err == nil
 }
 
 // drain lets short requests finish. Watches and other long-running requests
