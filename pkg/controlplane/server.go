@@ -185,8 +185,11 @@ func (s *Server) unwind(ctx context.Context) error {
 			_ = listener.Close()
 		}
 	}
+	var stuck bool
 	if s.etcd != nil {
-		errs = append(errs, s.etcd.Close())
+		err := s.etcd.Close()
+		stuck = err != nil
+		errs = append(errs, err)
 	}
 	switch {
 	case s.temporary:
@@ -194,7 +197,9 @@ func (s *Server) unwind(ctx context.Context) error {
 	case s.runDir != "":
 		errs = append(errs, os.RemoveAll(s.runDir))
 	}
-	errs = append(errs, s.waitForGoroutines())
+	if !stuck { // a member that failed may never end
+		errs = append(errs, s.waitForGoroutines())
+	}
 	s.detachLogger()
 	return errors.Join(errs...)
 }

@@ -1,0 +1,86 @@
+package controlplane_test
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"strings"
+	"testing"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/kubernetes"
+
+	"github.com/kubembed/kubembed/pkg/controlplane"
+)
+
+// process is this binary under the name of a program.
+type process struct {
+	*exec.Cmd
+	stdout *bufio.Reader
+	stderr bytes.Buffer
+}
+
+// startProcess runs a program. It is killed at the end of the test at the
+// latest.
+func startProcess(t *testing.T, name string, args ...string) *process {
+	t.Helper()
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := &process{Cmd: exec.CommandContext(t.Context(), self, args...)}
+	p.Args[0] = name
+	p.Stderr = &p.stderr
+	stdout, err := p.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	p.stdout = bufio.NewReader(stdout)
+	// When this process ends without a word, the end of stdin ends the other.
+	if _, err := p.StdinPipe(); err != nil {
+		t.Fatal(err)
+	}
+	if err := p.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		_ = p.Process.Kill()
+		_ = p.Wait()
+	})
+	return p
+}
+
+func (p *process) readLine(t *testing.T) string {
+	t.Helper()
+	line, err := p.stdout.ReadString('\n')
+	if err != nil {
+		_ = p.Wait()
+		t.Fatalf("%s: %v\n%s", p.Args[0], err, &p.stderr)
+	}
+	return strings.TrimSpace(line)
+}
+
+// holdMain runs a control plane on the folder given, creates a pod, prints its
+// UID, and holds on until stdin ends.
+func holdMain(args []string) error {
+	ctx := context.Background()
+	server, err := controlplane.Start(ctx, controlplane.Config{DataDir: args[0]})
+	if err != nil {
+		return err
+	}
+	client, err := kubernetes.NewForConfig(server.ClientConfig())
+	if err != nil {
+		return err
+	}
+	pod, err := client.CoreV1().Pods("default").Create(ctx, newPod("acknowledged"), metav1.CreateOptions{})
+	if err != nil {
+		return err
+	}
+	fmt.Println(pod.UID)
+	_, _ = io.Copy(io.Discard, os.Stdin)
+	return server.Close()
+}

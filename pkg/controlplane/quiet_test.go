@@ -1,0 +1,195 @@
+package controlplane_test
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"log"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/url"
+	"os"
+	"path/filepath"
+	"reflect"
+	"runtime"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+
+	"go.uber.org/zap"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/watch"
+	utilfeature "k8s.io/apiserver/pkg/util/feature"
+	"k8s.io/client-go/dynamic"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/klog/v2"
+
+	"github.com/kubembed/kubembed/pkg/controlplane"
+)
+
+// TestHostIsLeftAlone has a process use a control plane. It prints nothing,
+// tells systemd nothing, and finds all that is its own as it was.
+func TestHostIsLeftAlone(t *testing.T) {
+	notify, err := net.ListenPacket("unixgram", filepath.Join(t.TempDir(), "notify"))
+	if err != nil {
+		t.Skip("no systemd here:", err)
+	}
+	defer notify.Close()
+	path := notify.LocalAddr().String()
+	t.Setenv("NOTIFY_SOCKET", path)
+	report := filepath.Join(t.TempDir(), "report")
+	host := startProcess(t, "quiet", report)
+	stdout, err := io.ReadAll(host.stdout)
+	if err != nil {
+		t.Fatal(err)
+	}
+	waitErr := host.Wait()
+	problems, err := os.ReadFile(report)
+	if waitErr != nil || err != nil || len(problems) > 0 {
+		t.Errorf("the host: %v, %v: %s", waitErr, err, problems)
+	}
+	if len(stdout) > 0 {
+		t.Errorf("on stdout: %s", stdout)
+	}
+	// klog was the host's before and is again: of three lines, the one while
+	// the control plane ran went to its logger.
+	lines := strings.Split(strings.TrimSpace(host.stderr.String()), "\n")
+	if len(lines) != 2 || !strings.HasSuffix(lines[0], "] before") || !strings.HasSuffix(lines[1], "] after") {
+		t.Errorf("on stderr: %s", &host.stderr)
+	}
+
+	// Had anything been sent to systemd, it would come first.
+	sender, err := net.Dial("unixgram", path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer sender.Close()
+	if _, err := io.WriteString(sender, "ours"); err != nil {
+		t.Fatal(err)
+	}
+	buf := make([]byte, 100)
+	if n, _, err := notify.ReadFrom(buf); err != nil || string(buf[:n]) != "ours" {
+		t.Errorf("systemd was told %q, %v", buf[:n], err)
+	}
+}
+
+// TestSignalsAreTheHosts: a host that handles no signals dies of them.
+func TestSignalsAreTheHosts(t *testing.T) {
+	if runtime.GOOS == "windows" {
+		t.Skip("there are no signals to send")
+	}
+	for _, sig := range []syscall.Signal{syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP} {
+		t.Run(sig.String(), func(t *testing.T) {
+			host := startProcess(t, "hold", t.TempDir())
+			host.readLine(t)
+			if err := host.Process.Signal(sig); err != nil {
+				t.Fatal(err)
+			}
+			_ = host.Wait()
+			if status, ok := host.ProcessState.Sys().(syscall.WaitStatus); !ok || !status.Signaled() || status.Signal() != sig {
+				t.Errorf("the host ended with %v", host.ProcessState)
+			}
+		})
+	}
+}
+
+// quietMain is the host. It writes what it does not like into the file given.
+func quietMain(args []string) error {
+	klog.Info("before")
+	before := snapshot()
+	err := useControlPlane(context.Background(), func() {
+		klog.Info("while it runs")
+	})
+	var problems strings.Builder
+	if err != nil {
+		fmt.Fprintln(&problems, err)
+	}
+	after := snapshot()
+	for what, value := range before {
+		if !reflect.DeepEqual(value, after[what]) {
+			fmt.Fprintf(&problems, "%s: was %v, is %v\n", what, value, after[what])
+		}
+	}
+	klog.Info("after")
+	klog.Flush()
+	return os.WriteFile(args[0], []byte(problems.String()), 0o600)
+}
+
+// useControlPlane starts a control plane, does what hosts do, and what upstream
+// has reason to log about, and stops it.
+func useControlPlane(ctx context.Context, running func()) (err error) {
+	server, err := controlplane.Start(ctx, controlplane.Config{})
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, server.Close()) }()
+	running()
+	config := server.ClientConfig()
+	client, err := kubernetes.NewForConfig(config)
+	if err != nil {
+		return err
+	}
+	pods, err := client.CoreV1().Pods("default").Watch(ctx, metav1.ListOptions{})
+	if err != nil {
+		return err
+	}
+	if _, err := client.CoreV1().Pods("default").Create(ctx, newPod("first"), metav1.CreateOptions{}); err != nil {
+		return err
+	}
+	if e := <-pods.ResultChan(); e.Type != watch.Added {
+		return fmt.Errorf("watch: %+v", e)
+	}
+	if err := defineWidgets(ctx, config); err != nil {
+		return err
+	}
+	custom, err := dynamic.NewForConfig(config)
+	if err != nil {
+		return err
+	}
+	if _, err := custom.Resource(widgetResource).Namespace("default").Create(ctx, newWidget("first"), metav1.CreateOptions{}); err != nil {
+		return err
+	}
+	if _, err := client.CoreV1().Pods("default").Create(ctx, newPod("Not_A_Name"), metav1.CreateOptions{}); err == nil {
+		return errors.New("a bad request was accepted")
+	}
+	// A TLS client that does not trust the server, which net/http logs.
+	response, err := http.Get(server.URL())
+	if err == nil {
+		response.Body.Close()
+		return errors.New("the server was trusted")
+	}
+	return nil
+}
+
+// snapshot is what a process has one of.
+func snapshot() map[string]any {
+	klogFlags := flag.NewFlagSet("klog", flag.ContinueOnError)
+	klog.InitFlags(klogFlags)
+	environment := os.Environ()
+	slices.Sort(environment)
+	dir, err := os.Getwd()
+	_, pattern := http.DefaultServeMux.Handler(&http.Request{Method: http.MethodGet, URL: &url.URL{Path: "/metrics"}})
+	return map[string]any{
+		"os.Args":               slices.Clone(os.Args),
+		"environment":           environment,
+		"working folder":        fmt.Sprint(dir, err),
+		"flag.CommandLine":      flags(flag.CommandLine),
+		"klog":                  flags(klogFlags),
+		"log":                   fmt.Sprint(log.Writer() == os.Stderr, log.Flags(), log.Prefix()),
+		"slog.Default":          slog.Default(),
+		"zap.L":                 zap.L(),
+		"http.DefaultTransport": http.DefaultTransport,
+		"http.DefaultServeMux":  pattern,
+		"GOMAXPROCS":            runtime.GOMAXPROCS(0),
+		"feature gates":         fmt.Sprint(utilfeature.DefaultFeatureGate),
+	}
+}
+
+func flags(set *flag.FlagSet) (values []string) {
+	set.VisitAll(func(f *flag.Flag) { values = append(values, f.Name+"="+f.Value.String()) })
+	return values
+}
