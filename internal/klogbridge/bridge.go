@@ -7,7 +7,8 @@
 // output or -logtostderr=false keeps its own.
 //
 // klog's fatal errors end the process. Where the API server's start hooks
-// would do that, only the hook ends: see [contain].
+// would do that, only the hook ends: see [contain]. klog prints the error and
+// its stack to standard error before that, which nothing can keep it from.
 package klogbridge
 
 import (

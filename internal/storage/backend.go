@@ -33,6 +33,7 @@ type DialFunc func(ctx context.Context, network, address string) (net.Conn, erro
 // It is safe for concurrent use.
 type Backend struct {
 	client    *etcdkubernetes.Client
+	endpoints []string // for the code that dials
 	dial      DialFunc
 	prefix    string
 	compactor interface {
@@ -61,10 +62,17 @@ func NewBackend(client *clientv3.Client, dial DialFunc) *Backend {
 	// report progress. etcd3.New asks each endpoint of the client, and an
 	// in-process client has none.
 	feature.DefaultFeatureSupportChecker.CheckClient(client.Ctx(), named{client}, storage.RequestWatchProgress)
+	// What is shown where upstream wants an address. An in-process member has
+	// none; "passthrough:" keeps gRPC from looking it up in the DNS.
+	endpoints := client.Endpoints()
+	if dial != nil {
+		endpoints = []string{"passthrough:///embedded"}
+	}
 	return &Backend{
-		client: shared,
-		dial:   dial,
-		prefix: DefaultPrefix,
+		client:    shared,
+		endpoints: endpoints,
+		dial:      dial,
+		prefix:    DefaultPrefix,
 		// NewCompactor and not StartCompactorPerEndpoint: that one keeps a
 		// compactor per endpoint and process, and an in-process client has no
 		// endpoint to be told apart by.
@@ -173,20 +181,11 @@ func (b *Backend) EtcdOptions(codec runtime.Codec) *options.EtcdOptions {
 	// The compactor here is the Backend's.
 	o.StorageConfig.CompactionInterval = 0
 	o.StorageConfig.DBMetricPollInterval = 0
-	o.StorageConfig.Transport.ServerList = b.endpoints()
+	o.StorageConfig.Transport.ServerList = b.endpoints
 	if b.dial != nil {
 		o.StorageConfig.Transport.EgressLookup = func(egressselector.NetworkContext) (utilnet.DialFunc, error) {
 			return utilnet.DialFunc(b.dial), nil
 		}
 	}
 	return o
-}
-
-// endpoints is what is shown where upstream wants an address. An in-process
-// member has none; "passthrough:" keeps gRPC from looking it up in the DNS.
-func (b *Backend) endpoints() []string {
-	if b.dial != nil {
-		return []string{"passthrough:///embedded"}
-	}
-	return b.client.Endpoints()
 }

@@ -204,6 +204,9 @@ func (o bootstrapObject) create(ctx context.Context, store storage.Store) error 
 	if err := rest.BeforeCreate(o.kind.strategy, ctx, internal); err != nil {
 		return err
 	}
+	if cidr, ok := internal.(*networking.ServiceCIDR); ok {
+		markReady(cidr)
+	}
 	key := store.ResourcePrefix + "/" + accessor.GetName()
 	if o.kind.strategy.NamespaceScoped() {
 		key = store.ResourcePrefix + "/" + accessor.GetNamespace() + "/" + accessor.GetName()

@@ -3,7 +3,6 @@ package apiserver
 import (
 	"context"
 	"fmt"
-	"net/url"
 
 	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
 	apiextensionsv1beta1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1beta1"
@@ -13,7 +12,6 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	genericapiserver "k8s.io/apiserver/pkg/server"
 	"k8s.io/apiserver/pkg/util/notfoundhandler"
-	"k8s.io/apiserver/pkg/util/proxy"
 	"k8s.io/apiserver/pkg/util/webhook"
 	apiregistrationv1 "k8s.io/kube-aggregator/pkg/apis/apiregistration/v1"
 	apiregistrationv1beta1 "k8s.io/kube-aggregator/pkg/apis/apiregistration/v1beta1"
@@ -127,21 +125,4 @@ func (g *generic) aggregatorConfig(base genericapiserver.Config, services webhoo
 			RejectForwardingRedirects: true,
 		},
 	}, nil
-}
-
-// serviceResolver finds webhooks and aggregated servers behind Services. The
-// process is seldom on the cluster's network, where a cluster IP means
-// something, so that a Service is resolved to its endpoints, as kube-apiserver
-// does with --enable-aggregator-routing.
-func (g *generic) serviceResolver() (webhook.ServiceResolver, error) {
-	slices, err := proxy.NewEndpointSliceIndexerGetter(g.informers.Discovery().V1().EndpointSlices())
-	if err != nil {
-		return nil, fmt.Errorf("apiserver: service resolver: %w", err)
-	}
-	resolver := aggregatorapiserver.NewEndpointServiceResolver(g.informers.Core().V1().Services().Lister(), slices)
-	local, err := url.Parse(g.loopback.Host)
-	if err != nil {
-		return nil, fmt.Errorf("apiserver: loopback address: %w", err)
-	}
-	return aggregatorapiserver.NewLoopbackServiceResolver(resolver, local), nil
 }

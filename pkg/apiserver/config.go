@@ -60,6 +60,7 @@ type Config struct {
 	// RuntimeConfig switches API groups, versions and resources on and off,
 	// like kube-apiserver's --runtime-config: "apps/v1": "false",
 	// "api/all": "false", "v1": "true". Nil serves upstream's defaults.
+	// Services get cluster IPs only where networking.k8s.io/v1 is served.
 	RuntimeConfig map[string]string
 	// EnableAdmissionPlugins and DisableAdmissionPlugins name plugins on top
 	// of kube-apiserver's defaults.

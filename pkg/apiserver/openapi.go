@@ -34,7 +34,11 @@ type lazyOpenAPI struct {
 func installLazyOpenAPI(server *genericapiserver.GenericAPIServer, v2 *openapicommon.Config, v3 *openapicommon.OpenAPIV3Config) error {
 	l := &lazyOpenAPI{v3: map[string]func() http.Handler{}}
 	container := server.Handler.GoRestfulContainer
+	// Upstream's builders write to maps that the documents share.
+	var building sync.Mutex
 	l.v2 = sync.OnceValue(func() http.Handler {
+		building.Lock()
+		defer building.Unlock()
 		m := mux.NewPathRecorderMux("openapi-v2")
 		routes.OpenAPI{Config: v2}.InstallV2(container, m)
 		return m
@@ -43,6 +47,8 @@ func installLazyOpenAPI(server *genericapiserver.GenericAPIServer, v2 *openapico
 	for _, service := range container.RegisteredWebServices() {
 		path := strings.TrimPrefix(service.RootPath(), "/")
 		l.v3[path] = sync.OnceValue(func() http.Handler {
+			building.Lock()
+			defer building.Unlock()
 			one := restful.NewContainer()
 			one.Add(service)
 			m := mux.NewPathRecorderMux("openapi-v3-" + path)

@@ -8,10 +8,13 @@ import (
 	"net"
 	"net/http"
 	"strconv"
+	"sync/atomic"
 	"time"
 
 	"go.uber.org/zap"
 	"k8s.io/streaming/pkg/httpstream"
+
+	"github.com/kubembed/kubembed/internal/inprocess"
 )
 
 // served is a listener and the HTTP server on it. It is our own and not
@@ -142,14 +145,23 @@ func localAddress(addr net.Addr) string {
 // shortcut sends requests to the handler in this process, except for those
 // that want the connection for themselves.
 func (s *Server) shortcut(network http.RoundTripper) http.RoundTripper {
-	return &shortcut{inProcess: s.transport, network: network}
+	return &shortcut{inProcess: s.transport, network: network, stopping: &s.stopping}
 }
 
 type shortcut struct {
 	inProcess, network http.RoundTripper
+	stopping           *atomic.Bool
 }
 
 func (t *shortcut) RoundTrip(r *http.Request) (*http.Response, error) {
+	// The filters would say "try again in a second", and upstream's own
+	// controllers would, with nothing to stop them.
+	if t.stopping.Load() {
+		if r.Body != nil {
+			_ = r.Body.Close()
+		}
+		return nil, inprocess.ErrStopped
+	}
 	if httpstream.IsUpgradeRequest(r) {
 		return t.network.RoundTrip(r)
 	}

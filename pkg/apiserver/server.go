@@ -52,6 +52,7 @@ type Server struct {
 	auditStarted bool
 	hooksStarted bool
 	discovered   atomic.Bool
+	stopping     atomic.Bool // clients in this process are turned away
 	stopOnce     sync.Once
 	stopErr      error
 }
@@ -116,6 +117,9 @@ func (s *Server) Start(ctx context.Context) (err error) {
 		return err
 	}
 	if err := s.waitReady(ctx); err != nil {
+		return err
+	}
+	if err := s.waitServiceIPs(ctx); err != nil {
 		return err
 	}
 	if !fresh {

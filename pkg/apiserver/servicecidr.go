@@ -1,11 +1,19 @@
 package apiserver
 
 import (
+	"context"
+	"fmt"
 	"net"
+	"strings"
+	"time"
 
+	corev1 "k8s.io/api/core/v1"
 	networkingv1 "k8s.io/api/networking/v1"
+	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/kubernetes/pkg/apis/networking"
 	"k8s.io/kubernetes/pkg/controlplane/controller/defaultservicecidr"
+	"k8s.io/kubernetes/pkg/registry/core/service/ipallocator"
 )
 
 // serviceCIDRHook is upstream's name for the start of the controller that
@@ -19,6 +27,63 @@ func defaultServiceCIDRObject(cidr *net.IPNet) *networkingv1.ServiceCIDR {
 		ObjectMeta: metav1.ObjectMeta{Name: defaultservicecidr.DefaultServiceCIDRName},
 		Spec:       networkingv1.ServiceCIDRSpec{CIDRs: []string{cidr.String()}},
 	}
+}
+
+// markReady does to the default ServiceCIDR what upstream's controller does once
+// it is there. Strategies drop the status of what is created.
+func markReady(cidr *networking.ServiceCIDR) {
+	meta.SetStatusCondition(&cidr.Status.Conditions, metav1.Condition{
+		Type:    networkingv1.ServiceCIDRConditionReady,
+		Status:  metav1.ConditionTrue,
+		Message: "Kubernetes default Service CIDR is ready",
+	})
+}
+
+// allocatesServiceIPs tells whether Services get cluster IPs.
+func (g *generic) allocatesServiceIPs() bool {
+	enabled := g.server.MergedResourceConfig
+	return enabled.ResourceEnabled(corev1.SchemeGroupVersion.WithResource("services")) &&
+		enabled.ResourceEnabled(networkingv1.SchemeGroupVersion.WithResource("servicecidrs")) &&
+		enabled.ResourceEnabled(networkingv1.SchemeGroupVersion.WithResource("ipaddresses"))
+}
+
+// serviceIPsTimeout is when waitServiceIPs believes that the range is full.
+const serviceIPsTimeout = time.Second
+
+// waitServiceIPs returns when a Service would get an address. Upstream's
+// allocator is not among the readiness checks: it looks for its informers every
+// 100 ms, and until then has no address, as when the range is full.
+func (s *Server) waitServiceIPs(ctx context.Context) error {
+	if !s.generic.allocatesServiceIPs() {
+		return nil
+	}
+	service := &corev1.Service{
+		ObjectMeta: metav1.ObjectMeta{GenerateName: "kubembed-start-"},
+		Spec:       corev1.ServiceSpec{Ports: []corev1.ServicePort{{Port: 80}}},
+	}
+	giveUp := time.Now().Add(serviceIPsTimeout)
+	for pause := readyPollMin; ; pause = min(2*pause, readyPollMax) {
+		_, err := s.generic.client.CoreV1().Services(metav1.NamespaceDefault).Create(ctx, service,
+			metav1.CreateOptions{DryRun: []string{metav1.DryRunAll}})
+		// Other errors are the host's own policies and webhooks.
+		if ctx.Err() == nil && (!withoutAddress(err) || time.Now().After(giveUp)) {
+			return nil
+		}
+		timer := time.NewTimer(pause)
+		select {
+		case <-timer.C:
+		case <-ctx.Done():
+			timer.Stop()
+			return fmt.Errorf("apiserver: not ready: Services get no address: %w: %w", context.Cause(ctx), err)
+		}
+	}
+}
+
+// withoutAddress knows the allocator's errors by their texts, which are all that
+// a client gets of them.
+func withoutAddress(err error) bool {
+	return err != nil && (strings.Contains(err.Error(), ipallocator.ErrFull.Error()) ||
+		strings.Contains(err.Error(), ipallocator.ErrNotReady.Error()))
 }
 
 // runServiceCIDR keeps the default ServiceCIDR as upstream's hook does.

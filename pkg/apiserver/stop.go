@@ -41,8 +41,10 @@ func (s *Server) stop(ctx context.Context) error {
 		if err := within(stopTimeout, s.aggregator.GenericAPIServer.RunPreShutdownHooks); err != nil {
 			errs = append(errs, fmt.Errorf("apiserver: shutdown hooks: %w", err))
 		}
+		s.stopping.Store(true)
 		s.drain(ctx)
 	}
+	s.stopping.Store(true)
 	s.cancel()
 	for _, serving := range s.serving {
 		errs = append(errs, serving.close())

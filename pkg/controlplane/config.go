@@ -61,7 +61,8 @@ type Config struct {
 	// RuntimeConfig switches API groups, versions and resources on and off, in
 	// the manner of kube-apiserver's --runtime-config: "apps/v1": "false",
 	// or {"api/all": "false", "v1": "true"} for little more than pods and
-	// nodes. If empty, what kube-apiserver serves by default.
+	// nodes. Services get cluster IPs only where networking.k8s.io/v1 is
+	// served. If empty, what kube-apiserver serves by default.
 	RuntimeConfig map[string]string
 
 	// EnableAdmissionPlugins and DisableAdmissionPlugins change the set of
