@@ -133,7 +133,9 @@ func (e *exchange) lost() error {
 	if e.over && e.client.Err() == nil {
 		err = e.failure
 	}
-	switch err { //nolint:errorlint // these very values: the error of a nested call may wrap another's
+	// These very values: the error of a nested call may wrap another's.
+	//nolint:errorlint
+	switch err {
 	case nil:
 		return nil
 	case io.ErrUnexpectedEOF:

@@ -284,23 +284,24 @@ func TestServiceAccountIssuerDiscovery(t *testing.T) {
 	if len(keys.Keys) != 1 || keys.Keys[0].Kty != "EC" || keys.Keys[0].Crv != "P-256" {
 		t.Fatalf("keys %+v", keys.Keys)
 	}
-	public := &ecdsa.PublicKey{Curve: elliptic.P256(), X: integer(t, keys.Keys[0].X), Y: integer(t, keys.Keys[0].Y)}
+	point := slices.Concat([]byte{4}, decode(t, keys.Keys[0].X), decode(t, keys.Keys[0].Y)) // SEC 1, uncompressed
+	public, err := ecdsa.ParseUncompressedPublicKey(elliptic.P256(), point)
+	if err != nil {
+		t.Fatal(err)
+	}
 
 	parts := strings.Split(token, ".")
 	if len(parts) != 3 {
 		t.Fatalf("a token of %d parts", len(parts))
 	}
 	var header struct{ Alg, Kid string }
-	if err := json.Unmarshal(integer(t, parts[0]).Bytes(), &header); err != nil {
+	if err := json.Unmarshal(decode(t, parts[0]), &header); err != nil {
 		t.Fatal(err)
 	}
 	if header.Alg != "ES256" || header.Kid != keys.Keys[0].Kid {
 		t.Errorf("the token's header is %+v, the key is %q", header, keys.Keys[0].Kid)
 	}
-	signature, err := base64.RawURLEncoding.DecodeString(parts[2])
-	if err != nil {
-		t.Fatal(err)
-	}
+	signature := decode(t, parts[2])
 	digest := sha256.Sum256([]byte(parts[0] + "." + parts[1]))
 	half := len(signature) / 2
 	if !ecdsa.Verify(public, digest[:], new(big.Int).SetBytes(signature[:half]), new(big.Int).SetBytes(signature[half:])) {
@@ -308,14 +309,14 @@ func TestServiceAccountIssuerDiscovery(t *testing.T) {
 	}
 }
 
-// integer decodes the base64 of JSON web tokens.
-func integer(t testing.TB, s string) *big.Int {
+// decode undoes the base64 of JSON web tokens.
+func decode(t testing.TB, s string) []byte {
 	t.Helper()
 	b, err := base64.RawURLEncoding.DecodeString(s)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return new(big.Int).SetBytes(b)
+	return b
 }
 
 func TestBootstrapToken(t *testing.T) {

@@ -7,8 +7,10 @@ import (
 	"crypto/x509"
 	"errors"
 	"io"
+	"log"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
@@ -28,7 +30,7 @@ import (
 
 // patience is how long a test waits for what must come. It is never the time
 // that anything is asserted to take.
-const patience = time.Minute
+const patience = 30 * time.Second
 
 // plane is a running API server over an etcd of its own.
 type plane struct {
@@ -294,6 +296,17 @@ func pod(name string) *corev1.Pod {
 	}
 }
 
+// tlsServer is somebody else's server, on loopback, that says nothing.
+func tlsServer(t testing.TB, handler http.HandlerFunc) *httptest.Server {
+	t.Helper()
+	server := httptest.NewUnstartedServer(handler)
+	server.TLS = &tls.Config{MinVersion: tls.VersionTLS12, ClientAuth: tls.RequestClientCert}
+	server.Config.ErrorLog = log.New(io.Discard, "", 0)
+	server.StartTLS()
+	t.Cleanup(server.Close)
+	return server
+}
+
 // eventually tries until try returns nil. It is for what upstream does behind
 // informers, where there is no event to wait for.
 func eventually(t testing.TB, what string, try func() error) {
@@ -325,3 +338,6 @@ func must[T any](value T, err error) func(testing.TB) T {
 		return value
 	}
 }
+
+// contains tells whether err says text.
+func contains(err error, text string) bool { return err != nil && strings.Contains(err.Error(), text) }

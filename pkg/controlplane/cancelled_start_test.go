@@ -19,7 +19,7 @@ import (
 func TestStartWithAContextThatHasEnded(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	startCancelled(t, ctx, controlplane.Config{}, context.Canceled)
+	startCancelled(ctx, t, controlplane.Config{}, context.Canceled)
 }
 
 // TestCancelledStart ends the context at many moments of a start: whenever it
@@ -44,7 +44,7 @@ func TestCancelledStart(t *testing.T) {
 					cancel()
 				}
 			})
-			startCancelled(t, ctx, controlplane.Config{Logger: logger}, context.Canceled)
+			startCancelled(ctx, t, controlplane.Config{Logger: logger}, context.Canceled)
 		})
 	}
 }
@@ -57,7 +57,7 @@ func TestStartThatIsTooSlow(t *testing.T) {
 		t.Run(after.String(), func(t *testing.T) {
 			ctx, cancel := context.WithTimeout(t.Context(), after)
 			defer cancel()
-			startCancelled(t, ctx, controlplane.Config{}, context.DeadlineExceeded)
+			startCancelled(ctx, t, controlplane.Config{}, context.DeadlineExceeded)
 		})
 	}
 }
@@ -68,7 +68,7 @@ func TestCancelledStartOfDataDir(t *testing.T) {
 	dir := t.TempDir()
 	for _, after := range []time.Duration{5, 20, 50, 100, 200} {
 		ctx, cancel := context.WithTimeout(t.Context(), after*time.Millisecond)
-		startCancelled(t, ctx, controlplane.Config{DataDir: dir}, context.DeadlineExceeded)
+		startCancelled(ctx, t, controlplane.Config{DataDir: dir}, context.DeadlineExceeded)
 		cancel()
 	}
 	createPod(t, admin(t, start(t, controlplane.Config{DataDir: dir})), "first")
@@ -76,7 +76,7 @@ func TestCancelledStartOfDataDir(t *testing.T) {
 
 // startCancelled starts a control plane with a ctx that ends. Nothing may be
 // left of it.
-func startCancelled(t *testing.T, ctx context.Context, cfg controlplane.Config, want error) {
+func startCancelled(ctx context.Context, t *testing.T, cfg controlplane.Config, want error) {
 	t.Helper()
 	temp := ownTemp(t)
 	files, goroutines := openFiles(t), goleak.IgnoreCurrent()

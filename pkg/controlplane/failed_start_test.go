@@ -60,7 +60,7 @@ func TestEveryBadFieldIsNamed(t *testing.T) {
 		t.Run(b.name, func(t *testing.T) {
 			var cfg controlplane.Config
 			b.set(&cfg)
-			wantError(t, cfg, b.want...)
+			_ = wantError(t, cfg, b.want...)
 		})
 	}
 	t.Run("all at once", func(t *testing.T) {
@@ -71,7 +71,7 @@ func TestEveryBadFieldIsNamed(t *testing.T) {
 			MaxRequestsInFlight: -1, MaxMutatingRequestsInFlight: -1, RequestTimeout: -1, EventTTL: -1,
 			Audit: apiserver.Audit{PolicyFile: "p", MaxSizeMB: -1, MaxBackups: -1}, EtcdQuotaBytes: -1,
 		}
-		wantError(t, cfg, "BindAddress: ", "InsecureAddr: ", "AdvertiseAddress: ", "Hosts[0]: ", "ServiceCIDR: ",
+		_ = wantError(t, cfg, "BindAddress: ", "InsecureAddr: ", "AdvertiseAddress: ", "Hosts[0]: ", "ServiceCIDR: ",
 			"RuntimeConfig[apps/v1]: ", "nonsense.example.com", "EnableAdmissionPlugins[0]: ", "DisableAdmissionPlugins[0]: ",
 			"MaxRequestsInFlight: ", "MaxMutatingRequestsInFlight: ", "RequestTimeout: ", "EventTTL: ",
 			"Audit.LogPath: ", "Audit.MaxSizeMB: ", "Audit.MaxBackups: ", "EtcdQuotaBytes: ")
@@ -82,7 +82,7 @@ func TestEveryBadFieldIsNamed(t *testing.T) {
 func TestAuditPolicyThatIsNone(t *testing.T) {
 	dir := t.TempDir()
 	audit := apiserver.Audit{LogPath: filepath.Join(dir, "audit.log"), PolicyFile: filepath.Join(dir, "missing.yaml")}
-	wantError(t, controlplane.Config{Audit: audit}, "Audit", "missing.yaml")
+	_ = wantError(t, controlplane.Config{Audit: audit}, "Audit", "missing.yaml")
 }
 
 func TestAddressInUse(t *testing.T) {
@@ -92,20 +92,20 @@ func TestAddressInUse(t *testing.T) {
 	}
 	defer listener.Close()
 	taken := listener.Addr().String()
-	wantError(t, controlplane.Config{BindAddress: taken}, "Config.BindAddress", taken, "in use")
-	wantError(t, controlplane.Config{InsecureAddr: taken}, "Config.InsecureAddr", taken, "in use")
+	_ = wantError(t, controlplane.Config{BindAddress: taken}, "Config.BindAddress", taken, "in use")
+	_ = wantError(t, controlplane.Config{InsecureAddr: taken}, "Config.InsecureAddr", taken, "in use")
 }
 
 func TestAddressOfAnotherMachine(t *testing.T) {
-	wantError(t, controlplane.Config{BindAddress: "192.0.2.1:0"}, "Config.BindAddress", "192.0.2.1:0", "not an address of this machine")
-	wantError(t, controlplane.Config{InsecureAddr: "192.0.2.1:0"}, "Config.InsecureAddr", "192.0.2.1:0", "not an address of this machine")
+	_ = wantError(t, controlplane.Config{BindAddress: "192.0.2.1:0"}, "Config.BindAddress", "192.0.2.1:0", "not an address of this machine")
+	_ = wantError(t, controlplane.Config{InsecureAddr: "192.0.2.1:0"}, "Config.InsecureAddr", "192.0.2.1:0", "not an address of this machine")
 }
 
 // TestAddressIsAskedForFirst: a start that cannot serve does not touch the
 // data folder.
 func TestAddressIsAskedForFirst(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "data")
-	wantError(t, controlplane.Config{BindAddress: "192.0.2.1:0", DataDir: dir}, "BindAddress")
+	_ = wantError(t, controlplane.Config{BindAddress: "192.0.2.1:0", DataDir: dir}, "BindAddress")
 	if _, err := os.Stat(dir); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("the folder was made: %v", err)
 	}
@@ -145,8 +145,8 @@ func TestDataDirIsNoFolder(t *testing.T) {
 	if err := os.WriteFile(file, []byte("precious"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	wantError(t, controlplane.Config{DataDir: file}, "Config.DataDir", file)
-	wantError(t, controlplane.Config{DataDir: filepath.Join(file, "below")}, "Config.DataDir", file)
+	_ = wantError(t, controlplane.Config{DataDir: file}, "Config.DataDir", file)
+	_ = wantError(t, controlplane.Config{DataDir: filepath.Join(file, "below")}, "Config.DataDir", file)
 	if content, err := os.ReadFile(file); err != nil || string(content) != "precious" {
 		t.Errorf("the file is now %q, %v", content, err)
 	}
@@ -154,7 +154,7 @@ func TestDataDirIsNoFolder(t *testing.T) {
 
 func TestTemporaryFolderCannotBeMade(t *testing.T) {
 	t.Setenv("TMPDIR", filepath.Join(t.TempDir(), "missing"))
-	wantStartFails(t, controlplane.Config{}, "TMPDIR")
+	_ = wantStartFails(t, controlplane.Config{}, "TMPDIR")
 }
 
 // TestDamagedDataDir: the error names the file, nothing is changed, and with

@@ -9,9 +9,10 @@ import (
 	"net/http"
 	"net/http/httptest"
 
-	"github.com/kubembed/kubembed/pkg/pki"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
+
+	"github.com/kubembed/kubembed/pkg/pki"
 )
 
 // A server with the serving certificate knows a client by its kubeconfig.

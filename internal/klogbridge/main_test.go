@@ -1,0 +1,80 @@
+package klogbridge_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"strings"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+	"k8s.io/klog/v2"
+)
+
+// helperEnv makes the test binary act as a host of its own: what is tested ends
+// processes, or is one per process.
+const helperEnv = "KUBEMBED_KLOGBRIDGE_TEST_HELPER"
+
+var helpers = map[string]func() error{
+	"fatal":              fatal,
+	"hook":               hook,
+	"hook's goroutine":   hookGoroutine,
+	"host's files":       hostFiles,
+	"host's logger":      hostLogger,
+	"host's later files": hostLaterFiles,
+	"host's threshold":   hostThreshold,
+	"default to stderr":  func() error { klog.Info("to stderr"); return nil },
+}
+
+func TestMain(m *testing.M) {
+	if name := os.Getenv(helperEnv); name != "" {
+		helper, ok := helpers[name]
+		if !ok {
+			fmt.Println("no helper", name)
+			os.Exit(2)
+		}
+		if err := helper(); err != nil {
+			fmt.Println("helper failed:", err)
+			os.Exit(1)
+		}
+		fmt.Println("alive")
+		os.Exit(0)
+	}
+	goleak.VerifyTestMain(m,
+		// Started by an init function of klog, for the process.
+		goleak.IgnoreAnyFunction("k8s.io/klog/v2.(*flushDaemon).run.func1"),
+	)
+}
+
+// child runs a helper in a process of its own.
+func child(t *testing.T, name string) (code int, stdout, stderr string) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, os.Args[0])
+	cmd.Env = append(os.Environ(), helperEnv+"="+name)
+	var out, errs strings.Builder
+	cmd.Stdout, cmd.Stderr = &out, &errs
+	err := cmd.Run()
+	if exit := (*exec.ExitError)(nil); err != nil && !errors.As(err, &exit) {
+		t.Fatal(err)
+	}
+	return cmd.ProcessState.ExitCode(), out.String(), errs.String()
+}
+
+// wantAlive fails unless the helper ran to its end and printed nothing else.
+func wantAlive(t *testing.T, name string) {
+	t.Helper()
+	code, stdout, stderr := child(t, name)
+	if code != 0 || stdout != "alive\n" {
+		t.Errorf("exit code %d, stdout %q, stderr %.2000q", code, stdout, stderr)
+	}
+	if stderr != "" {
+		t.Errorf("it printed %.2000q", stderr)
+	}
+}
+
+var background = context.Background()

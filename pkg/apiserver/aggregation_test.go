@@ -1,0 +1,292 @@
+package apiserver_test
+
+import (
+	"context"
+	"crypto/x509"
+	"encoding/json"
+	"encoding/pem"
+	"fmt"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+
+	corev1 "k8s.io/api/core/v1"
+	discoveryv1 "k8s.io/api/discovery/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/fields"
+	"k8s.io/apimachinery/pkg/util/intstr"
+	apiregistrationv1 "k8s.io/kube-aggregator/pkg/apis/apiregistration/v1"
+	aggregatorclient "k8s.io/kube-aggregator/pkg/client/clientset_generated/clientset"
+)
+
+// seen is a request that reached an aggregated server.
+type seen struct {
+	path   string
+	header http.Header
+	proxy  string // the name in a client certificate of the front-proxy CA
+}
+
+// aggregated is an API server with one resource, on loopback. It believes the
+// identity headers of nobody but the front proxy, as real ones do.
+func (p *plane) aggregated(t testing.TB, group string) (*httptest.Server, <-chan seen) {
+	t.Helper()
+	requests := make(chan seen, 100)
+	frontProxy := x509.NewCertPool()
+	frontProxy.AppendCertsFromPEM(p.pki.FrontProxyCA().PEM())
+	server := tlsServer(t, func(w http.ResponseWriter, r *http.Request) {
+		s := seen{path: r.URL.Path, header: r.Header.Clone()}
+		if certs := r.TLS.PeerCertificates; len(certs) > 0 {
+			if _, err := certs[0].Verify(x509.VerifyOptions{Roots: frontProxy, KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth}}); err == nil {
+				s.proxy = certs[0].Subject.CommonName
+			}
+		}
+		if s.proxy == "" {
+			http.Error(w, "who are you?", http.StatusUnauthorized)
+			return
+		}
+		var answer any
+		switch r.URL.Path {
+		case "/apis/" + group + "/v1":
+			answer = metav1.APIResourceList{
+				TypeMeta:     metav1.TypeMeta{Kind: "APIResourceList", APIVersion: "v1"},
+				GroupVersion: group + "/v1",
+				APIResources: []metav1.APIResource{{Name: "gadgets", Kind: "Gadget", Verbs: metav1.Verbs{"get", "list"}}},
+			}
+		case "/apis/" + group + "/v1/gadgets/one":
+			requests <- s
+			answer = map[string]any{"apiVersion": group + "/v1", "kind": "Gadget", "metadata": map[string]any{"name": "one"}}
+		default:
+			http.NotFound(w, r)
+			return
+		}
+		w.Header().Set("Content-Type", "application/json")
+		_ = json.NewEncoder(w).Encode(answer)
+	})
+	return server, requests
+}
+
+// service makes a Service whose one endpoint is address. It is written straight
+// to etcd, because the API accepts no endpoint on loopback.
+func (p *plane) service(t testing.TB, namespace string, address net.Addr) {
+	t.Helper()
+	must(p.admin().CoreV1().Services(namespace).Create(t.Context(), &corev1.Service{
+		ObjectMeta: metav1.ObjectMeta{Name: "api"},
+		Spec:       corev1.ServiceSpec{Ports: []corev1.ServicePort{{Port: 443, TargetPort: intstr.FromInt32(443)}}},
+	}, metav1.CreateOptions{}))(t)
+	host, port, err := net.SplitHostPort(address.String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	number, err := strconv.ParseInt(port, 10, 32)
+	if err != nil {
+		t.Fatal(err)
+	}
+	name, protocol, portNumber, ready := "", corev1.ProtocolTCP, int32(number), true
+	slice := must(json.Marshal(&discoveryv1.EndpointSlice{
+		TypeMeta:    metav1.TypeMeta{Kind: "EndpointSlice", APIVersion: "discovery.k8s.io/v1"},
+		ObjectMeta:  metav1.ObjectMeta{Namespace: namespace, Name: "api", Labels: map[string]string{discoveryv1.LabelServiceName: "api"}},
+		AddressType: discoveryv1.AddressTypeIPv4,
+		Endpoints:   []discoveryv1.Endpoint{{Addresses: []string{host}, Conditions: discoveryv1.EndpointConditions{Ready: &ready}}},
+		Ports:       []discoveryv1.EndpointPort{{Name: &name, Protocol: &protocol, Port: &portNumber}},
+	}))(t)
+	must(p.etcd.Client().Put(t.Context(), "/registry/endpointslices/"+namespace+"/api", string(slice)))(t)
+}
+
+// register registers a group with the aggregator and removes it at the end.
+func (p *plane) register(t testing.TB, group, namespace string, modify func(*apiregistrationv1.APIServiceSpec)) {
+	t.Helper()
+	port := int32(443)
+	spec := apiregistrationv1.APIServiceSpec{
+		Group: group, Version: "v1", GroupPriorityMinimum: 100, VersionPriority: 10,
+		Service: &apiregistrationv1.ServiceReference{Namespace: namespace, Name: "api", Port: &port},
+	}
+	modify(&spec)
+	services := aggregatorclient.NewForConfigOrDie(p.ClientConfig()).ApiregistrationV1().APIServices()
+	must(services.Create(t.Context(), &apiregistrationv1.APIService{ObjectMeta: metav1.ObjectMeta{Name: "v1." + group}, Spec: spec}, metav1.CreateOptions{}))(t)
+	t.Cleanup(func() {
+		if err := services.Delete(context.Background(), "v1."+group, metav1.DeleteOptions{}); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// wantAvailable watches until the aggregator has made up its mind as wanted.
+func (p *plane) wantAvailable(t testing.TB, group string, want apiregistrationv1.ConditionStatus) apiregistrationv1.APIServiceCondition {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	w := must(aggregatorclient.NewForConfigOrDie(p.ClientConfig()).ApiregistrationV1().APIServices().Watch(ctx, metav1.ListOptions{
+		FieldSelector: fields.OneTermEqualSelector("metadata.name", "v1."+group).String(),
+	}))(t)
+	defer w.Stop()
+	var last apiregistrationv1.APIServiceCondition
+	for event := range w.ResultChan() {
+		if s, ok := event.Object.(*apiregistrationv1.APIService); ok {
+			for _, c := range s.Status.Conditions {
+				if c.Type == apiregistrationv1.Available {
+					if last = c; c.Status == want {
+						return c
+					}
+				}
+			}
+		}
+	}
+	t.Fatalf("%s is %+v, want Available %s", group, last, want)
+	return last
+}
+
+func TestAggregatedServer(t *testing.T) {
+	const group = "aggregated.example.com"
+	p := sharedPlane(t)
+	ns := p.namespace(t)
+	server, requests := p.aggregated(t, group)
+	p.service(t, ns, server.Listener.Addr())
+	p.register(t, group, ns, func(s *apiregistrationv1.APIServiceSpec) { s.InsecureSkipTLSVerify = true })
+	p.wantAvailable(t, group, apiregistrationv1.ConditionTrue)
+
+	const path = "/apis/" + group + "/v1/gadgets/one"
+	eventually(t, "it is proxied", func() error {
+		if a := p.get(t, path); a.status != http.StatusOK || !strings.Contains(a.body, `"Gadget"`) {
+			return fmt.Errorf("HTTP %d %.100s", a.status, a.body)
+		}
+		return nil
+	})
+	s := <-requests
+	if s.proxy != "front-proxy-client" {
+		t.Errorf("the proxy shows the certificate of %q", s.proxy)
+	}
+	if user := s.header.Get("X-Remote-User"); user != "kubernetes-admin" {
+		t.Errorf("the user is %q", user)
+	}
+	if groups := s.header.Values("X-Remote-Group"); !slices.Contains(groups, "system:masters") {
+		t.Errorf("the groups are %q", groups)
+	}
+	// The credentials of the client are not the other server's business.
+	if s.header.Get("Authorization") != "" {
+		t.Error("the client's token was passed on")
+	}
+	// The client is who he is, whatever he says that he is.
+	pair := must(p.pki.IssueClient("jane", []string{"system:masters"}, 0))(t)
+	p.call(t, p.httpClient(t, pair), http.MethodGet, path, "", "X-Remote-User: root", "X-Remote-Group: root").want(t, http.StatusOK)
+	s = <-requests
+	if users := s.header.Values("X-Remote-User"); !slices.Equal(users, []string{"jane"}) || slices.Contains(s.header.Values("X-Remote-Group"), "root") {
+		t.Errorf("jane passes for %q in %q", users, s.header.Values("X-Remote-Group"))
+	}
+	// Authorization is on our side, too.
+	p.call(t, p.httpClient(t, must(p.pki.IssueClient("john", nil, 0))(t)), http.MethodGet, path, "").want(t, http.StatusForbidden)
+
+	for _, accept := range []string{"Accept: application/json", aggregatedDiscovery} {
+		eventually(t, "discovery lists the group", func() error {
+			if !strings.Contains(p.get(t, "/apis", accept).body, group) {
+				return fmt.Errorf("it does not (%s)", accept)
+			}
+			return nil
+		})
+	}
+}
+
+// TestAggregatedServerWithCABundle: a server that caBundle vouches for must have
+// the name of its Service.
+func TestAggregatedServerWithCABundle(t *testing.T) {
+	const group = "verified.example.com"
+	p := sharedPlane(t)
+	ns := p.namespace(t)
+	server, _ := p.aggregated(t, group)
+	p.service(t, ns, server.Listener.Addr())
+	p.register(t, group, ns, func(s *apiregistrationv1.APIServiceSpec) {
+		// The certificate of httptest is for example.com.
+		s.CABundle = pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: server.Certificate().Raw})
+	})
+	c := p.wantAvailable(t, group, apiregistrationv1.ConditionFalse)
+	if c.Reason != "FailedDiscoveryCheck" || !strings.Contains(c.Message, "api."+ns+".svc") {
+		t.Errorf("%+v", c)
+	}
+}
+
+func TestBrokenAggregatedServer(t *testing.T) {
+	const group = "broken.example.com"
+	p := sharedPlane(t)
+	ns := p.namespace(t)
+	gone := must(net.Listen("tcp", "127.0.0.1:0"))(t)
+	p.service(t, ns, gone.Addr())
+	gone.Close()
+	p.register(t, group, ns, func(s *apiregistrationv1.APIServiceSpec) { s.InsecureSkipTLSVerify = true })
+	if c := p.wantAvailable(t, group, apiregistrationv1.ConditionFalse); c.Reason != "FailedDiscoveryCheck" {
+		t.Errorf("%+v", c)
+	}
+	eventually(t, "it is unavailable", func() error {
+		if a := p.get(t, "/apis/"+group+"/v1/gadgets"); a.status != http.StatusServiceUnavailable {
+			return fmt.Errorf("HTTP %d %.100s", a.status, a.body)
+		}
+		return nil
+	})
+	// The rest is none the worse for it.
+	p.get(t, "/apis/apps/v1").want(t, http.StatusOK)
+	p.get(t, "/readyz").want(t, http.StatusOK)
+}
+
+func TestAggregatedServerWithoutService(t *testing.T) {
+	const group = "nowhere.example.com"
+	p := sharedPlane(t)
+	p.register(t, group, p.namespace(t), func(s *apiregistrationv1.APIServiceSpec) { s.InsecureSkipTLSVerify = true })
+	if c := p.wantAvailable(t, group, apiregistrationv1.ConditionFalse); c.Reason != "ServiceNotFound" {
+		t.Errorf("%+v", c)
+	}
+}
+
+// TestBuiltInGroupsAreAvailable: each has its registration, as with
+// kube-apiserver.
+func TestBuiltInGroupsAreAvailable(t *testing.T) {
+	p := sharedPlane(t)
+	services := aggregatorclient.NewForConfigOrDie(p.ClientConfig()).ApiregistrationV1().APIServices()
+	for _, gv := range defaultGroupVersions() {
+		group, version, found := strings.Cut(gv, "/")
+		if !found {
+			group, version = "", gv
+		}
+		if group == "apiregistration.k8s.io" {
+			continue // the aggregator's own
+		}
+		eventually(t, gv, func() error {
+			s, err := services.Get(t.Context(), version+"."+group, metav1.GetOptions{})
+			if err != nil {
+				return err
+			}
+			if len(s.Status.Conditions) != 1 || s.Status.Conditions[0].Status != apiregistrationv1.ConditionTrue {
+				return fmt.Errorf("conditions %+v", s.Status.Conditions)
+			}
+			return nil
+		})
+	}
+}
+
+// TestExternalNameService: kube-apiserver without --enable-aggregator-routing
+// resolves it, and it is how an aggregated server or a webhook in the same
+// process is reached: endpoints may not be on loopback.
+func TestExternalNameService(t *testing.T) {
+	const group = "external.example.com"
+	p := sharedPlane(t)
+	ns := p.namespace(t)
+	server, _ := p.aggregated(t, group)
+	must(p.admin().CoreV1().Services(ns).Create(t.Context(), &corev1.Service{
+		ObjectMeta: metav1.ObjectMeta{Name: "api"},
+		Spec:       corev1.ServiceSpec{Type: corev1.ServiceTypeExternalName, ExternalName: "localhost"},
+	}, metav1.CreateOptions{}))(t)
+	_, port, _ := net.SplitHostPort(server.Listener.Addr().String())
+	number := must(strconv.ParseInt(port, 10, 32))(t)
+	p.register(t, group, ns, func(s *apiregistrationv1.APIServiceSpec) {
+		s.InsecureSkipTLSVerify = true
+		*s.Service.Port = int32(number)
+	})
+	p.wantAvailable(t, group, apiregistrationv1.ConditionTrue)
+	eventually(t, "it is proxied", func() error {
+		if a := p.get(t, "/apis/"+group+"/v1/gadgets/one"); a.status != http.StatusOK {
+			return fmt.Errorf("HTTP %d %.100s", a.status, a.body)
+		}
+		return nil
+	})
+}

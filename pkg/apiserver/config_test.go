@@ -1,0 +1,76 @@
+package apiserver_test
+
+import (
+	"net"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/kubembed/kubembed/pkg/apiserver"
+)
+
+func cidr(t testing.TB, s string) *net.IPNet {
+	t.Helper()
+	_, n, err := net.ParseCIDR(s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return n
+}
+
+// TestValidateNamesEveryField: all problems at once, each under the name that a
+// Go programmer can find.
+func TestValidateNamesEveryField(t *testing.T) {
+	err := apiserver.Config{
+		ServiceCIDR:                 cidr(t, "10.0.0.0/30"),
+		RuntimeConfig:               map[string]string{"apps/v1": "maybe"},
+		EnableAdmissionPlugins:      []string{"Unknown"},
+		DisableAdmissionPlugins:     []string{"Unknown"},
+		MaxRequestsInFlight:         -1,
+		MaxMutatingRequestsInFlight: -1,
+		RequestTimeout:              -time.Second,
+		EventTTL:                    -time.Second,
+		Audit:                       apiserver.Audit{PolicyFile: "policy.yaml", MaxSizeMB: -1, MaxBackups: -1},
+	}.Validate()
+	if err == nil {
+		t.Fatal("valid")
+	}
+	for _, field := range []string{
+		"Listener:", "Client:", "PKI:", "Dir:", "ServiceCIDR:", "RuntimeConfig[apps/v1]:", "EnableAdmissionPlugins[0]:",
+		"DisableAdmissionPlugins[0]:", "DisableAdmissionPlugins:", "MaxRequestsInFlight:", "MaxMutatingRequestsInFlight:",
+		"RequestTimeout:", "EventTTL:", "Audit.LogPath:", "Audit.MaxSizeMB:", "Audit.MaxBackups:",
+	} {
+		if !strings.Contains(err.Error(), field) {
+			t.Errorf("%s is not named: %v", field, err)
+		}
+	}
+	if strings.Contains(err.Error(), "--") {
+		t.Errorf("the error is about a flag: %v", err)
+	}
+	if _, newErr := apiserver.New(apiserver.Config{}); newErr == nil || !strings.HasPrefix(newErr.Error(), "apiserver: invalid Config: ") {
+		t.Errorf("New: %v", newErr)
+	}
+}
+
+func TestValidateOptional(t *testing.T) {
+	for _, test := range []struct {
+		config apiserver.Config
+		want   string // "" for valid
+	}{
+		{apiserver.Config{}, ""},
+		{apiserver.Config{ServiceCIDR: cidr(t, "10.0.0.0/29")}, ""},
+		{apiserver.Config{ServiceCIDR: cidr(t, "fd00::/112")}, ""},
+		{apiserver.Config{ServiceCIDR: cidr(t, "fd00::/48")}, "/64 or smaller"},
+		{apiserver.Config{RuntimeConfig: map[string]string{"api/all": "false", "v1": "true"}}, ""},
+		{apiserver.Config{RuntimeConfig: map[string]string{"apps/v1/deployments": "false"}}, ""},
+		{apiserver.Config{RuntimeConfig: map[string]string{"unknown.example.com/v1": "true"}}, "RuntimeConfig"},
+		{apiserver.Config{RuntimeConfig: map[string]string{"api/all": "false"}}, "RuntimeConfig"},
+		{apiserver.Config{EnableAdmissionPlugins: []string{"AlwaysPullImages"}, DisableAdmissionPlugins: []string{"LimitRanger"}}, ""},
+		{apiserver.Config{EnableAdmissionPlugins: []string{"LimitRanger"}, DisableAdmissionPlugins: []string{"LimitRanger"}}, "also in EnableAdmissionPlugins"},
+	} {
+		err := test.config.ValidateOptional().ToAggregate()
+		if test.want == "" && err != nil || test.want != "" && !contains(err, test.want) {
+			t.Errorf("%+v: %v, want %q", test.config, err, test.want)
+		}
+	}
+}

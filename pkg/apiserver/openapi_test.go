@@ -1,0 +1,167 @@
+package apiserver_test
+
+import (
+	"encoding/json"
+	"net/http"
+	"strings"
+	"sync"
+	"testing"
+)
+
+type openAPIRoot struct {
+	Paths map[string]struct {
+		ServerRelativeURL string `json:"serverRelativeURL"`
+	} `json:"paths"`
+}
+
+func TestOpenAPIV3Root(t *testing.T) {
+	p := sharedPlane(t)
+	var root openAPIRoot
+	unmarshal(t, p.get(t, "/openapi/v3").want(t, http.StatusOK).body, &root)
+	for _, gv := range defaultGroupVersions() {
+		path := "apis/" + gv
+		if gv == "v1" {
+			path = "api/v1"
+		}
+		entry, ok := root.Paths[path]
+		if !ok {
+			t.Errorf("%s is not listed", path)
+			continue
+		}
+		if !strings.HasPrefix(entry.ServerRelativeURL, "/openapi/v3/"+path) {
+			t.Errorf("%s is at %s", path, entry.ServerRelativeURL)
+		}
+	}
+}
+
+// TestOpenAPIV3Documents follows each link of the root: what is listed is
+// served, and is OpenAPI.
+func TestOpenAPIV3Documents(t *testing.T) {
+	p := sharedPlane(t)
+	var root openAPIRoot
+	unmarshal(t, p.get(t, "/openapi/v3").want(t, http.StatusOK).body, &root)
+	for path, entry := range root.Paths {
+		if strings.Contains(path, "example.com") {
+			continue // another test's, who may take it away
+		}
+		var document struct {
+			OpenAPI string                     `json:"openapi"`
+			Paths   map[string]json.RawMessage `json:"paths"`
+		}
+		unmarshal(t, p.get(t, entry.ServerRelativeURL).want(t, http.StatusOK).body, &document)
+		if !strings.HasPrefix(document.OpenAPI, "3.") || len(document.Paths) == 0 {
+			t.Errorf("%s: version %q, %d paths", path, document.OpenAPI, len(document.Paths))
+		}
+		for described := range document.Paths {
+			if !strings.HasPrefix(described, "/"+path) && path != "version" {
+				t.Errorf("%s describes %s", path, described)
+			}
+		}
+	}
+}
+
+func TestOpenAPIV3Schemas(t *testing.T) {
+	p := sharedPlane(t)
+	for path, want := range map[string]string{
+		"apis/apps/v1":                   "io.k8s.api.apps.v1.Deployment",
+		"api/v1":                         "io.k8s.api.core.v1.Pod",
+		"apis/apiextensions.k8s.io/v1":   "io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1.CustomResourceDefinition",
+		"apis/apiregistration.k8s.io/v1": "io.k8s.kube-aggregator.pkg.apis.apiregistration.v1.APIService",
+	} {
+		var document struct {
+			Components struct {
+				Schemas map[string]struct {
+					Properties map[string]json.RawMessage `json:"properties"`
+				} `json:"schemas"`
+			} `json:"components"`
+		}
+		unmarshal(t, p.get(t, "/openapi/v3/"+path).want(t, http.StatusOK).body, &document)
+		if _, ok := document.Components.Schemas[want].Properties["spec"]; !ok {
+			t.Errorf("%s has no %s with a spec", path, want)
+		}
+	}
+}
+
+func TestOpenAPIV3NotModified(t *testing.T) {
+	p := sharedPlane(t)
+	a := p.get(t, "/openapi/v3/apis/apps/v1").want(t, http.StatusOK)
+	tag := a.header.Get("ETag")
+	if tag == "" {
+		t.Fatal("no ETag")
+	}
+	p.get(t, "/openapi/v3/apis/apps/v1", "If-None-Match: "+tag).want(t, http.StatusNotModified)
+	p.get(t, "/openapi/v3/apis/apps/v1", `If-None-Match: "other"`).want(t, http.StatusOK)
+}
+
+func TestOpenAPIV3Protobuf(t *testing.T) {
+	p := sharedPlane(t)
+	a := p.get(t, "/openapi/v3/apis/apps/v1", "Accept: application/com.github.proto-openapi.spec.v3.v1.0+protobuf").want(t, http.StatusOK)
+	if json.Valid([]byte(a.body)) || !strings.Contains(a.body, "Deployment") {
+		t.Errorf("%.100q", a.body)
+	}
+}
+
+func TestOpenAPIV3Unknown(t *testing.T) {
+	p := sharedPlane(t)
+	for _, path := range []string{"apis/unknown/v1", "apis/apps/v9", "apis/apps/v1/deployments", ""} {
+		if a := p.get(t, "/openapi/v3/"+path); a.status != http.StatusNotFound {
+			t.Errorf("%q: HTTP %d", path, a.status)
+		}
+	}
+}
+
+func TestOpenAPIV2(t *testing.T) {
+	p := sharedPlane(t)
+	a := p.get(t, "/openapi/v2").want(t, http.StatusOK)
+	var document struct {
+		Swagger     string                     `json:"swagger"`
+		Definitions map[string]json.RawMessage `json:"definitions"`
+		Paths       map[string]json.RawMessage `json:"paths"`
+	}
+	unmarshal(t, a.body, &document)
+	if document.Swagger != "2.0" {
+		t.Errorf("version %q", document.Swagger)
+	}
+	for _, name := range []string{
+		"io.k8s.api.core.v1.Pod", "io.k8s.api.apps.v1.Deployment",
+		"io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1.CustomResourceDefinition",
+		"io.k8s.kube-aggregator.pkg.apis.apiregistration.v1.APIService",
+	} {
+		if document.Definitions[name] == nil {
+			t.Errorf("no definition of %s", name)
+		}
+	}
+	if document.Paths["/api/v1/namespaces/{namespace}/pods"] == nil || document.Paths["/apis/apps/v1/namespaces/{namespace}/deployments"] == nil {
+		t.Error("paths are missing")
+	}
+	p.get(t, "/openapi/v2", "If-None-Match: "+a.header.Get("ETag")).want(t, http.StatusNotModified)
+	binary := p.get(t, "/openapi/v2", "Accept: application/com.github.proto-openapi.spec.v2@v1.0+protobuf").want(t, http.StatusOK)
+	if json.Valid([]byte(binary.body)) || !strings.Contains(binary.body, "io.k8s.api.core.v1.Pod") {
+		t.Errorf("in protobuf: %.100q", binary.body)
+	}
+}
+
+// TestOpenAPIManyFirstRequests: the documents are built when they are first
+// asked for, by whoever that is. The list of them changes meanwhile, as upstream
+// finds out about their hashes.
+func TestOpenAPIManyFirstRequests(t *testing.T) {
+	p := startPlane(t)
+	client := p.inProcess(t)
+	var askers sync.WaitGroup
+	for _, path := range []string{"/openapi/v3", "/openapi/v3/apis/apps/v1", "/openapi/v3/api/v1", "/openapi/v2"} {
+		var mu sync.Mutex
+		bodies := map[string]int{}
+		for range 4 {
+			askers.Go(func() {
+				a := p.call(t, client, http.MethodGet, path, "")
+				mu.Lock()
+				defer mu.Unlock()
+				bodies[a.body]++
+				if a.status != http.StatusOK || len(bodies) > 1 && path != "/openapi/v3" {
+					t.Errorf("%s: HTTP %d, %d different answers", path, a.status, len(bodies))
+				}
+			})
+		}
+	}
+	askers.Wait()
+}

@@ -1,0 +1,79 @@
+package apiserver_test
+
+import (
+	"fmt"
+	"net"
+	"testing"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/kubembed/kubembed/pkg/apiserver"
+)
+
+func TestKubernetesService(t *testing.T) {
+	p := startPlane(t, func(c *apiserver.Config) {
+		c.ServiceCIDR = cidr(t, "10.96.0.0/24")
+		c.AdvertiseAddress = net.ParseIP("192.0.2.10")
+	})
+	ctx := t.Context()
+	core := p.admin().CoreV1()
+	eventually(t, "the kubernetes Service", func() error {
+		s, err := core.Services("default").Get(ctx, "kubernetes", metav1.GetOptions{})
+		if err == nil && s.Spec.ClusterIP != "10.96.0.1" {
+			t.Fatalf("its address is %s", s.Spec.ClusterIP)
+		}
+		return err
+	})
+	eventually(t, "its endpoint", func() error {
+		slices, err := p.admin().DiscoveryV1().EndpointSlices("default").List(ctx, metav1.ListOptions{LabelSelector: "kubernetes.io/service-name=kubernetes"})
+		if err != nil {
+			return err
+		}
+		for _, s := range slices.Items {
+			if len(s.Endpoints) == 1 && s.Endpoints[0].Addresses[0] == "192.0.2.10" {
+				return nil
+			}
+		}
+		return fmt.Errorf("%+v", slices.Items)
+	})
+}
+
+// TestServiceAddresses: the allocators keep their books in etcd. That of the
+// node ports dials it by itself.
+func TestServiceAddresses(t *testing.T) {
+	p := startPlane(t, func(c *apiserver.Config) { c.ServiceCIDR = cidr(t, "10.97.0.0/28") })
+	ctx := t.Context()
+	services := p.admin().CoreV1().Services("default")
+	used := map[string]bool{}
+	for _, name := range []string{"a", "b"} {
+		created := must(services.Create(ctx, &corev1.Service{
+			ObjectMeta: metav1.ObjectMeta{Name: name},
+			Spec:       corev1.ServiceSpec{Type: corev1.ServiceTypeNodePort, Ports: []corev1.ServicePort{{Port: 80}}},
+		}, metav1.CreateOptions{}))(t)
+		ip, port := created.Spec.ClusterIP, created.Spec.Ports[0].NodePort
+		if !cidr(t, "10.97.0.0/28").Contains(net.ParseIP(ip)) || port < 30000 || port > 32767 {
+			t.Errorf("%s: address %s, port %d", name, ip, port)
+		}
+		if used[ip] || used[fmt.Sprint(port)] {
+			t.Errorf("%s or port %d was given twice", ip, port)
+		}
+		used[ip], used[fmt.Sprint(port)] = true, true
+	}
+	taken := must(services.Get(ctx, "a", metav1.GetOptions{}))(t)
+	_, err := services.Create(ctx, &corev1.Service{
+		ObjectMeta: metav1.ObjectMeta{Name: "c"},
+		Spec:       corev1.ServiceSpec{ClusterIP: taken.Spec.ClusterIP, Ports: []corev1.ServicePort{{Port: 80}}},
+	}, metav1.CreateOptions{})
+	wantRefused(t, err, "already allocated")
+	_, err = services.Create(ctx, &corev1.Service{
+		ObjectMeta: metav1.ObjectMeta{Name: "c"},
+		Spec:       corev1.ServiceSpec{Type: corev1.ServiceTypeNodePort, Ports: []corev1.ServicePort{{Port: 80, NodePort: taken.Spec.Ports[0].NodePort}}},
+	}, metav1.CreateOptions{})
+	wantRefused(t, err, "already allocated")
+	_, err = services.Create(ctx, &corev1.Service{
+		ObjectMeta: metav1.ObjectMeta{Name: "c"},
+		Spec:       corev1.ServiceSpec{ClusterIP: "10.0.0.5", Ports: []corev1.ServicePort{{Port: 80}}},
+	}, metav1.CreateOptions{})
+	wantRefused(t, err, "10.0.0.5")
+}
