@@ -3,6 +3,7 @@ package etcd
 import (
 	"context"
 	"sync"
+	"time"
 
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
@@ -15,13 +16,43 @@ import (
 )
 
 // newClient returns the in-process client. Upstream's runs a call's server
-// side in the caller's goroutine, so reads and writes go through a guard.
-func newClient(s *etcdserver.EtcdServer, c *containment, g *gate) *clientv3.Client {
+// side in the caller's goroutine, so reads and writes go through a guard. The
+// server side of watches runs in goroutines that upstream's client forgets:
+// they go through a gate, at which Close waits for them.
+func newClient(s *etcdserver.EtcdServer, c *containment, calls, watches *gate) *clientv3.Client {
 	client := v3client.New(s)
 	kv := adapter.KvServerToKvClient(v3rpc.NewQuotaKVServer(s))
-	client.KV = clientv3.NewKVFromKVClient(&guardedKV{kv: kv, contain: c, gate: g}, client)
+	client.KV = clientv3.NewKVFromKVClient(&guardedKV{kv: kv, contain: c, gate: calls}, client)
+	watch := adapter.WatchServerToWatchClient(&gatedWatch{v3rpc.NewWatchServer(s), watches})
+	client.Watcher = &quietWatcher{clientv3.NewWatchFromWatchClient(watch, client)}
 	return client
 }
+
+// gatedWatch counts the streams that are served.
+type gatedWatch struct {
+	pb.WatchServer
+	gate *gate
+}
+
+func (w *gatedWatch) Watch(stream pb.Watch_WatchServer) error {
+	if !w.gate.enter() {
+		return rpctypes.ErrGRPCStopped
+	}
+	defer w.gate.leave()
+	return w.WatchServer.Watch(stream)
+}
+
+// quietWatcher is v3client's watchWrapper: contexts are not printed, which
+// would read their values while others write them.
+type quietWatcher struct{ clientv3.Watcher }
+
+func (w *quietWatcher) Watch(ctx context.Context, key string, opts ...clientv3.OpOption) clientv3.WatchChan {
+	return w.Watcher.Watch(&blankContext{ctx}, key, opts...)
+}
+
+type blankContext struct{ context.Context }
+
+func (*blankContext) String() string { return "(blankCtx)" }
 
 // gate counts calls and refuses new ones once it is closed. A read that finds
 // the database closed under it would panic in the host's goroutine.
@@ -48,6 +79,26 @@ func (g *gate) close() {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.closed = true
+}
+
+// drained is closed when the calls that were let in have ended.
+func (g *gate) drained() <-chan struct{} {
+	drained := make(chan struct{})
+	go func() {
+		defer close(drained)
+		g.calls.Wait()
+	}()
+	return drained
+}
+
+// waitDrained waits for drained, drainTimeout at most.
+func waitDrained(drained <-chan struct{}) {
+	timer := time.NewTimer(drainTimeout)
+	defer timer.Stop()
+	select {
+	case <-drained:
+	case <-timer.C:
+	}
 }
 
 // guardedKV passes calls through the gate and the containment.

@@ -29,7 +29,8 @@ type Member struct {
 	contain *containment
 	etcd    *embed.Etcd
 	client  *clientv3.Client
-	gate    *gate
+	gate    *gate // reads and writes
+	watches *gate
 	gateway *gateway
 
 	closeOnce sync.Once
@@ -81,7 +82,7 @@ func Start(ctx context.Context, cfg Config) (_ *Member, err error) {
 	}
 
 	m := &Member{
-		folder: f, release: f.unlock, contain: c, gate: &gate{},
+		folder: f, release: f.unlock, contain: c, gate: &gate{}, watches: &gate{},
 		closing: make(chan struct{}), done: make(chan struct{}), supervised: make(chan struct{}),
 	}
 	started := make(chan error, 1)
@@ -108,7 +109,7 @@ func Start(ctx context.Context, cfg Config) (_ *Member, err error) {
 		return nil, startError(context.Cause(ctx))
 	}
 
-	m.client = newClient(m.etcd.Server, c, m.gate)
+	m.client = newClient(m.etcd.Server, c, m.gate, m.watches)
 	m.gateway = &gateway{server: m.etcd.Server, contain: c}
 	go m.supervise()
 	if err := m.elect(ctx, r); err != nil {
@@ -257,7 +258,9 @@ func (m *Member) Err() error {
 //  1. refuse new calls of the client and new dials;
 //  2. cut the in-memory gRPC connections and wait for their handlers;
 //  3. wait for reads and writes in flight, a second at most;
-//  4. close the client, which ends watches and lease keep-alives;
+//  4. close the client, which ends watches and lease keep-alives, and wait for
+//     the watches, a second at most: one that reads on would find the database
+//     closed under it;
 //  5. stop the server, which commits and closes its files, and wait for it;
 //  6. unlock the data folder and close Done.
 //
@@ -310,16 +313,13 @@ func (m *Member) close() error {
 // stop is steps 2 to 5 of Close.
 func (m *Member) stop() {
 	m.gateway.close()
-	drained := make(chan struct{})
-	go func() {
-		defer close(drained)
-		m.gate.calls.Wait()
-	}()
-	select {
-	case <-drained:
-	case <-time.After(drainTimeout):
-	}
+	calls := m.gate.drained()
+	waitDrained(calls)
+	m.watches.close()
 	_ = m.client.Close() // only ever says that its context is cancelled
+	watches := m.watches.drained()
+	waitDrained(watches)
 	m.etcd.Close()
-	<-drained // the server has stopped, so what was in flight has ended
+	<-calls // the server has stopped, so what was in flight has ended
+	<-watches
 }
