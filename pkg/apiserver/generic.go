@@ -45,6 +45,7 @@ import (
 // controlplane/apiserver.BuildGenericConfig without its flags and files.
 type generic struct {
 	ctx       context.Context // lives as long as the server
+	drained   <-chan struct{} // closed when no request is served any more
 	config    Config
 	server    *genericapiserver.Config
 	backend   *storage.Backend
@@ -58,10 +59,9 @@ type generic struct {
 // informerResync is what kube-apiserver uses.
 const informerResync = 10 * time.Minute
 
-// newGeneric fills a generic server configuration. ctx lives as long as the
-// server.
-func newGeneric(ctx context.Context, cfg Config, backend *storage.Backend, loopback *rest.Config) (*generic, error) {
-	g := &generic{ctx: ctx, config: cfg, backend: backend, loopback: loopback}
+// newGeneric fills a generic server configuration.
+func newGeneric(ctx context.Context, drained <-chan struct{}, cfg Config, backend *storage.Backend, loopback *rest.Config) (*generic, error) {
+	g := &generic{ctx: ctx, drained: drained, config: cfg, backend: backend, loopback: loopback}
 	c := genericapiserver.NewConfig(legacyscheme.Codecs)
 	g.server = c
 

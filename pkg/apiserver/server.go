@@ -46,6 +46,9 @@ type Server struct {
 	// request end with it.
 	ctx    context.Context
 	cancel context.CancelFunc
+	// drained is closed after that, when no request is served any more: what
+	// requests wait for must not end before them.
+	drained chan struct{}
 
 	builtinPaths []string
 	destroy      func() // storage of what has been assembled so far
@@ -65,7 +68,7 @@ func New(cfg Config) (_ *Server, err error) {
 		return nil, err
 	}
 	cfg = cfg.withDefaults()
-	s := &Server{config: cfg, destroy: func() {}, prepared: make(chan struct{})}
+	s := &Server{config: cfg, destroy: func() {}, prepared: make(chan struct{}), drained: make(chan struct{})}
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	defer func() {
 		if err != nil {
@@ -84,7 +87,7 @@ func New(cfg Config) (_ *Server, err error) {
 	if cfg.InsecureListener != nil {
 		s.serving = append(s.serving, s.insecureServing())
 	}
-	if s.generic, err = newGeneric(s.ctx, cfg, s.backend, s.LoopbackConfig()); err != nil {
+	if s.generic, err = newGeneric(s.ctx, s.drained, cfg, s.backend, s.LoopbackConfig()); err != nil {
 		return nil, err
 	}
 	s.generic.tokens(map[string]*user.DefaultInfo{

@@ -59,6 +59,7 @@ func (s *Server) stop(ctx context.Context) error {
 	if err := s.requests.Wait(stopCtx); err != nil {
 		errs = append(errs, fmt.Errorf("apiserver: requests: %w", err))
 	}
+	close(s.drained)
 	if s.generic != nil {
 		if err := within(stopTimeout, func() error { s.generic.informers.Shutdown(); return nil }); err != nil {
 			errs = append(errs, fmt.Errorf("apiserver: informers: %w", err))
