@@ -164,7 +164,7 @@ func (s *Server) prepare() error {
 	}
 	server := prepared.GenericAPIServer
 	if server.AuditBackend != nil {
-		if err := server.AuditBackend.Run(s.ctx.Done()); err != nil {
+		if err := server.AuditBackend.Run(s.drained); err != nil {
 			return fmt.Errorf("apiserver: audit: %w", err)
 		}
 		s.auditStarted = true

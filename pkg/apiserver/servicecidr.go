@@ -47,7 +47,8 @@ func (g *generic) allocatesServiceIPs() bool {
 		enabled.ResourceEnabled(networkingv1.SchemeGroupVersion.WithResource("ipaddresses"))
 }
 
-// serviceIPsTimeout is when waitServiceIPs believes that the range is full.
+// serviceIPsTimeout is when waitServiceIPs believes that the range is full, or
+// that a webhook of the host's does not answer.
 const serviceIPsTimeout = time.Second
 
 // waitServiceIPs returns when a Service would get an address. Upstream's
@@ -61,19 +62,22 @@ func (s *Server) waitServiceIPs(ctx context.Context) error {
 		ObjectMeta: metav1.ObjectMeta{GenerateName: "kubembed-start-"},
 		Spec:       corev1.ServiceSpec{Ports: []corev1.ServicePort{{Port: 80}}},
 	}
-	giveUp := time.Now().Add(serviceIPsTimeout)
+	limit, cancel := context.WithTimeout(ctx, serviceIPsTimeout)
+	defer cancel()
 	for pause := readyPollMin; ; pause = min(2*pause, readyPollMax) {
-		_, err := s.generic.client.CoreV1().Services(metav1.NamespaceDefault).Create(ctx, service,
+		_, err := s.generic.client.CoreV1().Services(metav1.NamespaceDefault).Create(limit, service,
 			metav1.CreateOptions{DryRun: []string{metav1.DryRunAll}})
-		// Other errors are the host's own policies and webhooks.
-		if ctx.Err() == nil && (!withoutAddress(err) || time.Now().After(giveUp)) {
-			return nil
+		if ctx.Err() == nil && !withoutAddress(err) {
+			return nil // other errors are of the host's own policies and webhooks
 		}
 		timer := time.NewTimer(pause)
 		select {
 		case <-timer.C:
-		case <-ctx.Done():
+		case <-limit.Done():
 			timer.Stop()
+			if ctx.Err() == nil {
+				return nil
+			}
 			return fmt.Errorf("apiserver: not ready: Services get no address: %w: %w", context.Cause(ctx), err)
 		}
 	}

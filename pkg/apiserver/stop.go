@@ -16,12 +16,12 @@ const (
 	hooksTimeout = 5 * time.Second
 )
 
-// Stop ends the server, in this order: requests in flight are answered as long
-// as ctx allows (a ctx that has ended cuts them), upstream's shutdown hooks
-// take our address out of the kubernetes Service, listeners and connections
-// are closed, watches with them, informers and controllers end, storage is
-// released, and the audit log is written out. etcd and the files in Dir are
-// the caller's. Later calls return what the first one did.
+// Stop ends the server, in this order: upstream's shutdown hooks take our
+// address out of the kubernetes Service, requests in flight are answered as
+// long as ctx allows (a ctx that has ended cuts them), listeners and
+// connections are closed, watches with them, informers and controllers end,
+// storage is released, and the audit log is written out. etcd and the files in
+// Dir are the caller's. Later calls return what the first one did.
 func (s *Server) Stop(ctx context.Context) error {
 	s.stopOnce.Do(func() { s.stopErr = s.stop(ctx) })
 	return s.stopErr
@@ -60,6 +60,9 @@ func (s *Server) stop(ctx context.Context) error {
 		errs = append(errs, fmt.Errorf("apiserver: requests: %w", err))
 	}
 	close(s.drained)
+	if err := s.background.Wait(stopCtx); err != nil {
+		errs = append(errs, fmt.Errorf("apiserver: controllers: %w", err))
+	}
 	if s.generic != nil {
 		if err := within(stopTimeout, func() error { s.generic.informers.Shutdown(); return nil }); err != nil {
 			errs = append(errs, fmt.Errorf("apiserver: informers: %w", err))
