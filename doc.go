@@ -40,7 +40,8 @@
 //   - The in-process transport: clients in the same process skip TLS and HTTP.
 //   - Speed of start. What upstream's controllers create in the first seconds of
 //     a cluster is written through storage before anything is served, OpenAPI
-//     documents are built when they are asked for, and nothing polls.
+//     documents are built when they are asked for, and no start waits for a
+//     controller that looks once a second.
 //
 // # The process belongs to the host
 //

@@ -7,7 +7,6 @@ import (
 	"sync"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
-	etcdkubernetes "go.etcd.io/etcd/client/v3/kubernetes"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	utilnet "k8s.io/apimachinery/pkg/util/net"
@@ -32,7 +31,7 @@ type DialFunc func(ctx context.Context, network, address string) (net.Conn, erro
 // Backend is one etcd, reached through one client, that all resources share.
 // It is safe for concurrent use.
 type Backend struct {
-	client    *etcdkubernetes.Client
+	client    *clientv3.Client
 	endpoints []string // for the code that dials
 	dial      DialFunc
 	prefix    string
@@ -56,8 +55,6 @@ type Store struct {
 // NewBackend returns a Backend over client and starts its compactor. The
 // client stays the caller's: Close ends the compactor and not the client.
 func NewBackend(client *clientv3.Client, dial DialFunc) *Backend {
-	shared := &etcdkubernetes.Client{Client: sharedClient(client)}
-	shared.Kubernetes = shared
 	// Lists are served consistently from the watch cache once etcd is known to
 	// report progress. etcd3.New asks each endpoint of the client, and an
 	// in-process client has none.
@@ -69,7 +66,7 @@ func NewBackend(client *clientv3.Client, dial DialFunc) *Backend {
 		endpoints = []string{"passthrough:///embedded"}
 	}
 	return &Backend{
-		client:    shared,
+		client:    sharedClient(client),
 		endpoints: endpoints,
 		dial:      dial,
 		prefix:    DefaultPrefix,
@@ -95,18 +92,13 @@ func (c named) Endpoints() []string {
 // sharedClient returns a copy of client whose KV tracks the latency of each
 // request for the audit log and the metrics, as upstream's own client does.
 func sharedClient(client *clientv3.Client) *clientv3.Client {
-	c := clientv3.NewCtxClient(client.Ctx())
+	c := copyClient(client)
 	c.KV = etcd3.NewETCDLatencyTracker(client.KV)
-	c.Watcher = client.Watcher
-	c.Lease = client.Lease
-	c.Maintenance = client.Maintenance
-	c.Cluster = client.Cluster
-	c.Auth = client.Auth
 	return c
 }
 
 // Client returns the shared client.
-func (b *Backend) Client() *clientv3.Client { return b.client.Client }
+func (b *Backend) Client() *clientv3.Client { return b.client }
 
 // Prefix returns the path below which every object is stored.
 func (b *Backend) Prefix() string { return b.prefix }
@@ -152,6 +144,14 @@ func (b *Backend) Store(resource schema.GroupResource) (Store, error) {
 		return Store{}, fmt.Errorf("storage: resource %q is not installed", resource)
 	}
 	return store, nil
+}
+
+// copyClient returns a client of its own over the same connection.
+func copyClient(client *clientv3.Client) *clientv3.Client {
+	c := clientv3.NewCtxClient(client.Ctx())
+	c.KV, c.Watcher, c.Lease = client.KV, client.Watcher, client.Lease
+	c.Maintenance, c.Cluster, c.Auth = client.Maintenance, client.Cluster, client.Auth
+	return c
 }
 
 func (b *Backend) remember(resource schema.GroupResource, store Store) {

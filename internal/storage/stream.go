@@ -14,13 +14,10 @@ import (
 // reached the start of every watch on it: the watch of one resource that begins
 // after the last write would keep all others from learning that they are fresh.
 func (b *Backend) clientFor(resource schema.GroupResource) *etcdkubernetes.Client {
-	shared := b.client.Client
-	c := clientv3.NewCtxClient(shared.Ctx())
-	c.KV, c.Lease, c.Maintenance, c.Cluster, c.Auth = shared.KV, shared.Lease, shared.Maintenance, shared.Cluster, shared.Auth
-	c.Watcher = ownStream{Watcher: shared.Watcher, resource: resource.String()}
-	k := &etcdkubernetes.Client{Client: c}
-	k.Kubernetes = k
-	return k
+	c := &etcdkubernetes.Client{Client: copyClient(b.client)}
+	c.Kubernetes = c
+	c.Watcher = ownStream{Watcher: b.client.Watcher, resource: resource.String()}
+	return c
 }
 
 // ownStream keeps watches apart by their metadata, by which the etcd client
