@@ -46,20 +46,27 @@
 // # The process belongs to the host
 //
 // The library never exits the process, prints, parses flags, takes signals,
-// changes feature gates, or touches the loggers of etcd and gRPC. Three things
-// are per process upstream, and so here:
+// changes feature gates, or touches the loggers of etcd and gRPC. What cannot
+// be kept from the host is told by package etcd. These are per process
+// upstream, and so here:
 //
 //   - Feature gates (k8s.io/apiserver/pkg/util/feature) and Prometheus metrics
 //     (k8s.io/component-base/metrics/legacyregistry) are shared by all control
 //     planes of a process. Gates are used as the host has set them.
 //   - klog's output, while a control plane runs and unless the host has set it
 //     up itself, goes to Config.Logger instead of standard error.
+//   - klog.OsExit, from the import on: a fatal error in a start hook of an API
+//     server ends the hook and not the process. klog has then printed it to
+//     standard error. For every other caller it is as before.
+//   - Importing etcd registers its metrics with the default Prometheus registry,
+//     and an expvar.
+//   - Goroutines of a control plane carry the profiler label "kubembed".
 //   - Privileged containers are allowed (k8s.io/kubernetes/pkg/capabilities).
 //
 // # go.mod
 //
 // A module can require kubembed without any replace directive, although
-// k8s.io/kubernetes is built with 31 of them: our go.mod pins every staging
-// module at the matching version, which internal/staging keeps through
-// go mod tidy.
+// k8s.io/kubernetes is built with 33 of them: our go.mod pins the 31 staging
+// modules that it requires at the matching version, which internal/staging
+// keeps through go mod tidy.
 package kubembed

@@ -3,7 +3,9 @@
 // Upstream dials one gRPC client per resource and per custom resource: time
 // at start, memory for ever. Here every resource shares ONE client, normally
 // etcd's in-process client, which has neither socket nor gRPC framing. Only
-// watch streams are kept apart by resource (see stream.go). The seam is upstream's own: [Backend.RESTOptionsGetter] returns
+// watch streams are kept apart by resource (see stream.go).
+//
+// The seam is upstream's own: [Backend.RESTOptionsGetter] returns
 // generic.RESTOptions whose StorageDecorator builds the etcd3 store and the
 // watch cache from the shared client. Everything behind the seam (etcd3
 // store, watch cache, compactor, transformers) is upstream's.

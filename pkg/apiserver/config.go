@@ -33,14 +33,16 @@ type Config struct {
 	Client *clientv3.Client
 	// PKI holds the identities that the server serves with, trusts and issues.
 	PKI *pki.PKI
-	// Dir is a private folder for the few files that upstream wants as files.
-	// It stays the caller's, who removes it after Stop.
+	// Dir is an existing folder, mode 0700, for the few files that upstream
+	// wants as files, a private key among them. It stays the caller's, who
+	// removes it after Stop.
 	Dir string
 
 	// Optional.
 
 	// Dial connects to etcd for the upstream code that dials by itself. If
-	// nil, that code dials Client's endpoints.
+	// nil, that code dials Client's endpoints, without Client's TLS settings
+	// and credentials: set Dial for an etcd that wants them.
 	Dial func(ctx context.Context, network, address string) (net.Conn, error)
 	// InsecureListener accepts plain HTTP without authentication or
 	// authorization. If nil, there is none. The server closes it.
@@ -58,12 +60,15 @@ type Config struct {
 	ServiceAccountIssuer string
 
 	// RuntimeConfig switches API groups, versions and resources on and off,
-	// like kube-apiserver's --runtime-config: "apps/v1": "false",
-	// "api/all": "false", "v1": "true". Nil serves upstream's defaults.
-	// Services get cluster IPs only where networking.k8s.io/v1 is served.
+	// like kube-apiserver's --runtime-config: {"apps/v1": "false"}, or
+	// {"api/all": "false", "v1": "true"} for little more than pods and nodes.
+	// Nil serves upstream's defaults. Services get cluster IPs only where
+	// networking.k8s.io/v1 is served, and without rbac.authorization.k8s.io
+	// only nodes and system:masters may do anything.
 	RuntimeConfig map[string]string
-	// EnableAdmissionPlugins and DisableAdmissionPlugins name plugins on top
-	// of kube-apiserver's defaults.
+	// EnableAdmissionPlugins and DisableAdmissionPlugins change the set of
+	// admission plugins: kube-apiserver's defaults and NodeRestriction, without
+	// ServiceAccount unless it is enabled here. A plugin in both is an error.
 	EnableAdmissionPlugins, DisableAdmissionPlugins []string
 
 	// MaxRequestsInFlight and MaxMutatingRequestsInFlight together are the
@@ -82,22 +87,25 @@ type Config struct {
 	// are stored in the clear.
 	Transformers storagevalue.ResourceTransformers
 
-	// Logger takes what the server says. If nil, it is silent.
+	// Logger takes what this package says. If nil, nothing. What the
+	// Kubernetes code writes through klog goes where the host's klog goes, by
+	// default to standard error; package controlplane takes it to its Logger.
 	Logger *zap.Logger
 }
 
 // Audit says where audit events go.
 type Audit struct {
 	// LogPath is the file to which audit events are appended, one JSON object
-	// a line. If empty, nothing is written.
+	// a line. It is created with mode 0600. If empty, nothing is written.
 	LogPath string
-	// PolicyFile is an audit.k8s.io/v1 Policy. If empty, every request is
+	// PolicyFile is the path of an audit.k8s.io/v1 Policy. If empty, every request is
 	// written at level Metadata.
 	PolicyFile string
 	// MaxSizeMB is the size in megabytes at which LogPath is rotated. If
 	// zero, it is never rotated.
 	MaxSizeMB int
-	// MaxBackups is how many rotated files are kept. If zero, all are.
+	// MaxBackups is how many rotated files are kept. If zero, all are. It has
+	// no effect without MaxSizeMB.
 	MaxBackups int
 }
 
@@ -229,6 +237,9 @@ func (a Audit) validate() field.ErrorList {
 	var errs field.ErrorList
 	if a.PolicyFile != "" && a.LogPath == "" {
 		errs = append(errs, field.Required(path.Child("LogPath"), "PolicyFile is set but nothing would be written"))
+	}
+	if a.LogPath == "-" {
+		errs = append(errs, field.Invalid(path.Child("LogPath"), a.LogPath, "must be a file: standard output is the host's"))
 	}
 	if a.MaxSizeMB < 0 {
 		errs = append(errs, field.Invalid(path.Child("MaxSizeMB"), a.MaxSizeMB, "must not be negative"))

@@ -79,7 +79,8 @@
 // # When upstream gives up
 //
 // Upstream ends the process when one of its start hooks returns an error, and
-// hooks return errors when they are cut short. Hooks are therefore never cut
-// short: Stop waits for them. Those that poll for seconds and then give up are
-// replaced.
+// hooks return errors when they are cut short. Hooks are therefore not cut
+// short: Stop waits for them, five seconds at most. Those that poll for seconds
+// and then give up are replaced. What is left ends the hook and not the process
+// (see the root package on klog.OsExit).
 package apiserver

@@ -24,7 +24,6 @@ type served struct {
 	listener net.Listener
 	server   *http.Server
 	done     chan struct{} // closed when Serve has returned; nil before start
-	err      error
 }
 
 // What kube-apiserver has for HTTP/2: room for the bodies of nearly all requests,
@@ -93,12 +92,13 @@ func (s *Server) track(next http.Handler) http.Handler {
 	})
 }
 
-func (s *served) start() {
+// start serves until close. A listener that ends by itself is reported to failed.
+func (s *served) start(failed func(error)) {
 	s.done = make(chan struct{})
 	go func() {
 		defer close(s.done)
 		if err := s.server.Serve(s.listener); !errors.Is(err, http.ErrServerClosed) {
-			s.err = fmt.Errorf("apiserver: listener %s: %w", s.listener.Addr(), err)
+			failed(fmt.Errorf("apiserver: listener %s: %w", s.listener.Addr(), err))
 		}
 	}()
 }
@@ -110,7 +110,7 @@ func (s *served) close() error {
 		return errors.Join(err, ignoreClosed(s.listener.Close()))
 	}
 	<-s.done
-	return errors.Join(ignoreClosed(err), s.err)
+	return ignoreClosed(err)
 }
 
 func ignoreClosed(err error) error {

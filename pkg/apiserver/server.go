@@ -17,6 +17,7 @@ import (
 	aggregatorapiserver "k8s.io/kube-aggregator/pkg/apiserver"
 
 	"github.com/kubembed/kubembed/internal/inprocess"
+	_ "github.com/kubembed/kubembed/internal/klogbridge" // a hook that fails does not end the process
 	"github.com/kubembed/kubembed/internal/lifecycle"
 	"github.com/kubembed/kubembed/internal/storage"
 )
@@ -25,8 +26,8 @@ import (
 // kube-apiserver.
 const kubeletTimeout = 5 * time.Second
 
-// Server is an assembled API server. New makes it, Start serves, Stop ends it;
-// each once. Its other methods are safe for concurrent use.
+// Server is an assembled API server. New makes it, Start serves it, once, and
+// Stop ends it. Its other methods are safe for concurrent use.
 type Server struct {
 	config     Config
 	backend    *storage.Backend
@@ -58,17 +59,21 @@ type Server struct {
 	stopping     atomic.Bool // clients in this process are turned away
 	stopOnce     sync.Once
 	stopErr      error
+	failOnce     sync.Once
+	failed       chan struct{} // closed when a listener has failed
+	failure      error
 }
 
 // New assembles a server from cfg. Nothing is served and no goroutine that
 // talks to etcd runs before Start but the watch caches' own. If New fails,
-// nothing is left behind, and the listeners are closed.
+// nothing is left behind, and the listeners are closed, except when cfg is
+// invalid: then nothing has been touched.
 func New(cfg Config) (_ *Server, err error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, err
 	}
 	cfg = cfg.withDefaults()
-	s := &Server{config: cfg, destroy: func() {}, prepared: make(chan struct{}), drained: make(chan struct{})}
+	s := &Server{config: cfg, destroy: func() {}, prepared: make(chan struct{}), drained: make(chan struct{}), failed: make(chan struct{})}
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	defer func() {
 		if err != nil {
@@ -102,7 +107,9 @@ func New(cfg Config) (_ *Server, err error) {
 
 // Start seeds what every cluster begins with, serves, and returns when the
 // server is ready: /readyz is green, and the first pod can be created. ctx
-// bounds the start only. If Start fails, the server is stopped.
+// bounds the start only; without a deadline it may wait for ever. The error
+// names the readiness checks that are red. If Start fails, the server is
+// stopped, and cannot be started again.
 func (s *Server) Start(ctx context.Context) (err error) {
 	defer func() {
 		if err != nil {
@@ -143,7 +150,7 @@ func (s *Server) run(ctx context.Context) error {
 	}
 	if ctx.Err() == nil {
 		for _, serving := range s.serving {
-			serving.start()
+			serving.start(s.fail)
 		}
 	}
 	// Upstream ends the process when a hook returns an error, and a hook that
@@ -188,6 +195,26 @@ func (s *Server) reconcile(ctx context.Context) error {
 		s.config.Logger.Error("bootstrap RBAC policy is not complete", zap.Error(err))
 	}
 	return nil
+}
+
+// Failed is closed when a listener ends by itself; Err then says why.
+func (s *Server) Failed() <-chan struct{} { return s.failed }
+
+// Err says why Failed is closed. It is nil before.
+func (s *Server) Err() error {
+	select {
+	case <-s.failed:
+		return s.failure
+	default:
+		return nil
+	}
+}
+
+func (s *Server) fail(err error) {
+	s.failOnce.Do(func() {
+		s.failure = err
+		close(s.failed)
+	})
 }
 
 // ReloadIdentities makes the server use the certificates that its PKI has

@@ -199,3 +199,19 @@ func TestEventTTL(t *testing.T) {
 		t.Errorf("the lease is for %s", ttl)
 	}
 }
+
+// A listener that ends by itself is a failure that the host is told of.
+func TestListenerThatFails(t *testing.T) {
+	var listener net.Listener
+	p := startPlane(t, func(c *apiserver.Config) { listener = c.Listener })
+	if err := p.Err(); err != nil {
+		t.Errorf("before: %v", err)
+	}
+	if err := listener.Close(); err != nil {
+		t.Fatal(err)
+	}
+	<-p.Failed()
+	if err := p.Err(); !errors.Is(err, net.ErrClosed) {
+		t.Errorf("after: %v", err)
+	}
+}

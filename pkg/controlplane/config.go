@@ -25,13 +25,14 @@ type Config struct {
 	// data, certificates and keys. It is created with mode 0700 if it is
 	// missing, and belongs to one running control plane at a time. Everything
 	// that was acknowledged survives a crash or a power cut. If empty, the
-	// control plane is ephemeral: a temporary folder, no fsync, removed at the
-	// end.
+	// control plane is ephemeral: a folder kubembed-* in os.TempDir, no fsync,
+	// removed at the end. A process that is killed leaves it.
 	DataDir string
 
 	// BindAddress is the IP address and port to serve HTTPS on. An address
 	// that workers can reach lets them join; an empty host or 0.0.0.0 is every
-	// address of the machine; port 0 is a free one. If empty, "127.0.0.1:0".
+	// IPv4 address of the machine, [::] every IPv6 one too, localhost is
+	// 127.0.0.1; port 0 is a free one. If empty, "127.0.0.1:0".
 	BindAddress string
 
 	// AdvertiseAddress is the IP address under which workers reach the
@@ -54,21 +55,24 @@ type Config struct {
 	InsecureAddr string
 
 	// ServiceCIDR is the range of Service cluster IPs. If empty,
-	// "10.0.0.0/24", upstream's default. It must not change in the life of a
-	// DataDir.
+	// "10.0.0.0/24", upstream's default. It holds at least 8 addresses; an IPv6
+	// range is /64 or smaller. It must not change in the life of a DataDir,
+	// which is not detected.
 	ServiceCIDR string
 
 	// RuntimeConfig switches API groups, versions and resources on and off, in
-	// the manner of kube-apiserver's --runtime-config: "apps/v1": "false",
-	// or {"api/all": "false", "v1": "true"} for little more than pods and
-	// nodes. Services get cluster IPs only where networking.k8s.io/v1 is
-	// served. If empty, what kube-apiserver serves by default.
+	// the manner of kube-apiserver's --runtime-config: {"apps/v1": "false"}, or
+	// {"api/all": "false", "v1": "true"} for little more than pods and nodes.
+	// Services get cluster IPs only where networking.k8s.io/v1 is served, and
+	// without rbac.authorization.k8s.io only nodes and system:masters may do
+	// anything. If empty, what kube-apiserver serves by default.
 	RuntimeConfig map[string]string
 
 	// EnableAdmissionPlugins and DisableAdmissionPlugins change the set of
 	// admission plugins: kube-apiserver's defaults and NodeRestriction. The
-	// ServiceAccount plugin is off unless it is enabled here, because without
-	// a controller that creates service accounts it refuses every pod.
+	// ServiceAccount plugin is off unless it is enabled here: it refuses pods in
+	// a namespace without a service account "default", which no controller
+	// creates yet.
 	EnableAdmissionPlugins, DisableAdmissionPlugins []string
 
 	// MaxRequestsInFlight and MaxMutatingRequestsInFlight together are the
@@ -86,8 +90,8 @@ type Config struct {
 	// Audit writes who did what to a file. If zero, off.
 	Audit apiserver.Audit
 
-	// EtcdQuotaBytes limits the size of the database. When it is reached,
-	// writes are refused. If zero, etcd.DefaultQuotaBytes.
+	// EtcdQuotaBytes limits the size of the database file, in bytes. When it is
+	// reached, writes are refused. If zero, etcd.DefaultQuotaBytes, 8 GiB.
 	EtcdQuotaBytes int64
 
 	// Logger takes what the control plane says, and what the Kubernetes code

@@ -33,8 +33,8 @@
 // # Ephemeral or durable
 //
 // Without [Config].DataDir a control plane is ephemeral: it lives in a
-// temporary folder, writes nothing to disk that must last, and leaves nothing
-// behind. With it, everything that was acknowledged survives a crash, and the
+// temporary folder, writes nothing to disk that must last, and removes it when
+// it stops. With it, everything that was acknowledged survives a crash, and the
 // same CA, keys and objects are there at the next start.
 //
 // # Who may do what
@@ -62,7 +62,8 @@
 // code writes through klog, one level lower than upstream has them: its
 // information at debug level, its warnings as information, its errors, most of
 // which it retries by itself, as warnings. A host that has configured klog
-// keeps its own output.
+// keeps its own output. With several control planes in a process, each line of
+// klog goes to the Logger of each.
 //
 // # What is not here yet
 //

@@ -59,15 +59,16 @@ func (s *Server) URL() string {
 	return "https://" + net.JoinHostPort(s.advertise.String(), port(s.listener))
 }
 
-// InsecureURL is where the control plane serves plain HTTP, or empty.
+// InsecureURL is where this machine reaches the plain HTTP listener, or empty.
+// Unlike URL it has a loopback address where InsecureAddr is every address.
 func (s *Server) InsecureURL() string { return s.apiserver.InsecureURL() }
 
 // CABundle returns the PEM certificates by which clients know the server.
 func (s *Server) CABundle() []byte { return s.pki.CABundle() }
 
 // Kubeconfig returns a kubeconfig file for user in groups, with a client
-// certificate of its own that is valid for a year. It connects over TLS to
-// URL. Kubeconfig("admin", "system:masters") may do everything.
+// certificate of its own that is valid for a year, or as long as the CA if that
+// is shorter, and cannot be revoked. It connects over TLS to URL. Kubeconfig("admin", "system:masters") may do everything.
 func (s *Server) Kubeconfig(user string, groups ...string) ([]byte, error) {
 	pair, err := s.pki.IssueClient(user, groups, 0)
 	if err != nil {
@@ -78,7 +79,8 @@ func (s *Server) Kubeconfig(user string, groups ...string) ([]byte, error) {
 
 // NodeKubeconfig returns a kubeconfig file for the kubelet of the node that is
 // called name. It may do what a kubelet needs, for that node and the pods on
-// it.
+// it. Its certificate is valid for a year. A name that is no DNS subdomain is an
+// error.
 func (s *Server) NodeKubeconfig(name string) ([]byte, error) {
 	pair, err := s.pki.IssueNode(name, 0)
 	if err != nil {
@@ -96,7 +98,7 @@ func (s *Server) kubeconfig(user string, pair pki.KeyPair) ([]byte, error) {
 }
 
 // Done is closed when the control plane has stopped: after Shutdown or Close,
-// or by itself when a part of it failed.
+// or by itself when its etcd or a listener failed.
 func (s *Server) Done() <-chan struct{} { return s.done }
 
 // Err says why the control plane stopped by itself. It is nil while it runs
@@ -109,8 +111,10 @@ func (s *Server) Err() error {
 
 // Shutdown stops the control plane. Requests in flight are answered as long as
 // ctx allows; watches are closed, not awaited. Then, in this order: API
-// server, etcd, files. A temporary folder is removed. Later calls, and those
-// of Close, wait for the first and return its error.
+// server, etcd, files. A temporary folder is removed. A ctx that never ends
+// waits for the slowest request, Config.RequestTimeout at most. The error says
+// what could not be stopped; the rest is stopped nevertheless. Later calls, and
+// those of Close, wait for the first and return its error.
 func (s *Server) Shutdown(ctx context.Context) error {
 	s.mu.Lock()
 	s.stopped = true
@@ -137,8 +141,8 @@ func (s *Server) stop(ctx context.Context) error {
 // a third of their life is left, which is months.
 const renewInterval = 12 * time.Hour
 
-// supervise renews certificates, and ends the control plane when etcd ends by
-// itself.
+// supervise renews certificates, and ends the control plane when etcd or a
+// listener ends by itself.
 func (s *Server) supervise() {
 	renew := time.NewTicker(renewInterval)
 	defer renew.Stop()
@@ -150,16 +154,22 @@ func (s *Server) supervise() {
 			s.renew()
 			continue
 		case <-s.etcd.Done():
+			s.fail(fmt.Errorf("controlplane: etcd stopped: %w", s.etcd.Err()))
+		case <-s.apiserver.Failed():
+			s.fail(fmt.Errorf("controlplane: %w", s.apiserver.Err()))
 		}
-		s.mu.Lock()
-		if !s.stopped {
-			s.err = fmt.Errorf("controlplane: etcd stopped: %w", s.etcd.Err())
-		}
-		s.mu.Unlock()
 		ctx, cancel := context.WithCancel(context.Background())
 		cancel()
 		_ = s.stop(ctx)
 		return
+	}
+}
+
+func (s *Server) fail(err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.stopped {
+		s.err = err
 	}
 }
 

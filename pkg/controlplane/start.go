@@ -23,20 +23,21 @@ import (
 	"github.com/kubembed/kubembed/pkg/pki"
 )
 
-// startTimeout bounds a start whose ctx does not. A start takes a fraction of a
-// second; one on a large data folder, seconds.
+// startTimeout bounds every start; a ctx can only make it shorter. A start takes
+// a fraction of a second; one on a large data folder, seconds.
 const startTimeout = 2 * time.Minute
 
 var errStartTimeout = fmt.Errorf("not ready after %s", startTimeout)
 
 // Start starts a control plane and returns when it is ready: every readiness
 // check is green, the system namespaces and the RBAC bootstrap policy are
-// there, and the first pod can be created. ctx bounds the start only; the
-// control plane runs until Shutdown or Close.
+// there, and the first pod can be created. ctx bounds the start only, which may
+// take two minutes at most; the control plane runs until Shutdown or Close.
 //
 // A failed start says what failed and what to change, and leaves no goroutine,
 // no listener and no temporary folder. What a durable start had written to
-// DataDir stays.
+// DataDir stays. For errors.Is: etcd.ErrInUse, etcd.ErrCorrupt and
+// etcd.ErrNewerVersion, about DataDir, and the cause of ctx when it ends.
 func Start(ctx context.Context, cfg Config) (_ *Server, err error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, err
@@ -85,9 +86,10 @@ func (s *Server) start(ctx context.Context) error {
 	return s.startAPIServer(ctx)
 }
 
-// Run starts a control plane and blocks until ctx ends, when it shuts down, or
-// until the control plane fails by itself. It returns nil after a clean
-// shutdown.
+// Run starts a control plane and blocks until ctx ends or the control plane
+// fails by itself. When ctx ends, requests in flight get ten seconds, then they
+// are cut. It returns nil after a clean shutdown, and when ctx ends before the
+// control plane is ready.
 func Run(ctx context.Context, cfg Config) error {
 	s, err := Start(ctx, cfg)
 	if err != nil {

@@ -63,8 +63,8 @@ type Config struct {
 	Ephemeral bool
 
 	// QuotaBytes limits the size of the database file. When it is reached the
-	// member refuses writes and answers "mvcc: database space exceeded". If
-	// zero, DefaultQuotaBytes.
+	// member refuses writes with rpctypes.ErrNoSpace. If zero,
+	// DefaultQuotaBytes.
 	QuotaBytes int64
 
 	// Logger receives etcd's log. Its fatal and panic hooks are replaced; it

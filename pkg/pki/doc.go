@@ -36,8 +36,9 @@
 // # Keys and lifetimes
 //
 // All keys that are made are ECDSA P-256. An authority lasts ten years, every
-// other certificate one year or as long as its authority, if that is shorter. All
-// begin five minutes before they are made, for clients whose clock is behind.
+// other certificate one year, unless [PKI.IssueClient] or [PKI.IssueNode] is told
+// otherwise, or as long as its authority, if that is shorter. All begin five
+// minutes before they are made, for clients whose clock is behind.
 //
 // [Open] renews the API server's certificates when less than a third of their
 // life is left, and [PKI.Renew] does so in a process that runs for long. An
