@@ -15,8 +15,11 @@ import (
 	"bytes"
 	"flag"
 	"io"
+	"maps"
+	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
@@ -36,23 +39,37 @@ func Attach(logger *zap.Logger) (detach func()) {
 var process bridge
 
 type bridge struct {
+	// klog holds a lock of its own while it calls Write, and takes it in its
+	// setters, which are called with mu held: Write must not take mu.
 	mu      sync.Mutex
 	loggers map[*zap.Logger]struct{}
 	restore func() // what undoes the takeover; nil while klog is the host's
+	current atomic.Pointer[[]*zap.Logger]
+}
+
+// publish is called with mu held when loggers has changed.
+func (b *bridge) publish() {
+	loggers := slices.Collect(maps.Keys(b.loggers))
+	b.current.Store(&loggers)
 }
 
 func (b *bridge) attach(logger *zap.Logger) func() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if len(b.loggers) == 0 {
+	first := len(b.loggers) == 0
+	if first {
 		b.loggers = map[*zap.Logger]struct{}{}
-		b.restore = takeOver(b)
 	}
 	b.loggers[logger] = struct{}{}
+	b.publish()
+	if first {
+		b.restore = takeOver(b)
+	}
 	return sync.OnceFunc(func() {
 		b.mu.Lock()
 		defer b.mu.Unlock()
 		delete(b.loggers, logger)
+		b.publish()
 		if len(b.loggers) == 0 && b.restore != nil {
 			b.restore()
 			b.restore = nil
@@ -85,13 +102,11 @@ func takeOver(w io.Writer) (restore func()) {
 // Write takes one message of klog, with its header.
 func (b *bridge) Write(line []byte) (int, error) {
 	level, source, message := parse(line)
-	b.mu.Lock()
-	loggers := make([]*zap.Logger, 0, len(b.loggers))
-	for logger := range b.loggers {
-		loggers = append(loggers, logger)
+	loggers := b.current.Load()
+	if loggers == nil {
+		return len(line), nil
 	}
-	b.mu.Unlock()
-	for _, logger := range loggers {
+	for _, logger := range *loggers {
 		if entry := logger.Check(level, message); entry != nil {
 			entry.Write(zap.String("source", source))
 		}

@@ -33,10 +33,10 @@ func (c lower) Enabled(level zapcore.Level) bool { return c.Core.Enabled(Level(l
 func (c lower) With(fields []zapcore.Field) zapcore.Core { return lower{c.Core.With(fields)} }
 
 func (c lower) Check(entry zapcore.Entry, checked *zapcore.CheckedEntry) *zapcore.CheckedEntry {
-	if c.Enabled(entry.Level) {
-		return checked.AddCore(entry, c)
-	}
-	return checked
+	// The core below decides, and writes: it may be several, with levels of
+	// their own, or a sampler.
+	entry.Level = Level(entry.Level)
+	return c.Core.Check(entry, checked)
 }
 
 func (c lower) Write(entry zapcore.Entry, fields []zapcore.Field) error {

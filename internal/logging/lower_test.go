@@ -38,3 +38,16 @@ func TestLower(t *testing.T) {
 		}
 	}
 }
+
+// A host's logger may be several, each with a level of its own.
+func TestLowerLeavesLevelsToEachCore(t *testing.T) {
+	file, fileLogs := observer.New(zapcore.DebugLevel)
+	console, consoleLogs := observer.New(zapcore.ErrorLevel)
+	logging.Lower(zap.New(zapcore.NewTee(file, console))).Error("retried")
+	if got := consoleLogs.Len(); got != 0 {
+		t.Errorf("%d entries for the core that wants errors only", got)
+	}
+	if got := fileLogs.FilterLevelExact(zapcore.WarnLevel).Len(); got != 1 {
+		t.Errorf("%d warnings for the core that wants everything", got)
+	}
+}

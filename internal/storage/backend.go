@@ -92,9 +92,9 @@ func (c named) Endpoints() []string {
 // sharedClient returns a copy of client whose KV tracks the latency of each
 // request for the audit log and the metrics, as upstream's own client does.
 func sharedClient(client *clientv3.Client) *clientv3.Client {
-	c := copyClient(client)
+	c := *client
 	c.KV = etcd3.NewETCDLatencyTracker(client.KV)
-	return c
+	return &c
 }
 
 // Client returns the shared client.
@@ -144,14 +144,6 @@ func (b *Backend) Store(resource schema.GroupResource) (Store, error) {
 		return Store{}, fmt.Errorf("storage: resource %q is not installed", resource)
 	}
 	return store, nil
-}
-
-// copyClient returns a client of its own over the same connection.
-func copyClient(client *clientv3.Client) *clientv3.Client {
-	c := clientv3.NewCtxClient(client.Ctx())
-	c.KV, c.Watcher, c.Lease = client.KV, client.Watcher, client.Lease
-	c.Maintenance, c.Cluster, c.Auth = client.Maintenance, client.Cluster, client.Auth
-	return c
 }
 
 func (b *Backend) remember(resource schema.GroupResource, store Store) {

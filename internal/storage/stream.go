@@ -14,9 +14,10 @@ import (
 // reached the start of every watch on it: the watch of one resource that begins
 // after the last write would keep all others from learning that they are fresh.
 func (b *Backend) clientFor(resource schema.GroupResource) *etcdkubernetes.Client {
-	c := &etcdkubernetes.Client{Client: copyClient(b.client)}
+	client := *b.client
+	client.Watcher = ownStream{Watcher: b.client.Watcher, resource: resource.String()}
+	c := &etcdkubernetes.Client{Client: &client}
 	c.Kubernetes = c
-	c.Watcher = ownStream{Watcher: b.client.Watcher, resource: resource.String()}
 	return c
 }
 

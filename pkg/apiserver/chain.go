@@ -32,6 +32,7 @@ func (s *Server) chain(g *generic) (_ *aggregatorapiserver.APIAggregator, err er
 	if err != nil {
 		return nil, err
 	}
+	s.proxyTransport = kube.ControlPlane.ProxyTransport
 	base := *g.server
 	g.server.SkipOpenAPIInstallation = true // installLazyOpenAPI instead
 	extensionsConfig, err := g.extensionsConfig(base, services, kube)
@@ -43,7 +44,9 @@ func (s *Server) chain(g *generic) (_ *aggregatorapiserver.APIAggregator, err er
 		return nil, err
 	}
 
-	notFound := notfoundhandler.New(g.server.Serializer, func(context.Context) bool { return s.discoveryComplete() })
+	notFound := notfoundhandler.New(g.server.Serializer, func(ctx context.Context) bool {
+		return ctx.Value(discoveryIncomplete{}) == nil
+	})
 	extensions, err := extensionsConfig.Complete().New(genericapiserver.NewEmptyDelegateWithCustomHandler(notFound))
 	if err != nil {
 		return nil, fmt.Errorf("apiserver: custom resource server: %w", err)

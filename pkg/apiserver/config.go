@@ -102,7 +102,7 @@ type Audit struct {
 	// written at level Metadata.
 	PolicyFile string
 	// MaxSizeMB is the size in megabytes at which LogPath is rotated. If
-	// zero, it is never rotated.
+	// zero, it is never rotated. Rotation leaves a goroutine behind.
 	MaxSizeMB int
 	// MaxBackups is how many rotated files are kept. If zero, all are. It has
 	// no effect without MaxSizeMB.
@@ -151,6 +151,9 @@ func (c Config) Validate() error {
 	var errs field.ErrorList
 	if c.Listener == nil {
 		errs = append(errs, field.Required(field.NewPath("Listener"), "the HTTPS listener"))
+	} else if tcp, ok := c.Listener.Addr().(*net.TCPAddr); !ok || tcp.Port == 0 {
+		// Upstream asks for the port, and ends the process when there is none.
+		errs = append(errs, field.Invalid(field.NewPath("Listener"), c.Listener.Addr().String(), "must listen on an IP address and port"))
 	}
 	if c.Client == nil {
 		errs = append(errs, field.Required(field.NewPath("Client"), "the etcd client"))
@@ -162,6 +165,9 @@ func (c Config) Validate() error {
 		errs = append(errs, field.Required(field.NewPath("Dir"), "a private folder"))
 	}
 	errs = append(errs, c.ValidateOptional()...)
+	if len(errs) == 0 {
+		errs = append(errs, c.withDefaults().validateFamilies()...)
+	}
 	return wrap(errs)
 }
 
@@ -192,6 +198,16 @@ func (c Config) ValidateOptional() field.ErrorList {
 	errs = append(errs, c.validateRuntimeConfig()...)
 	errs = append(errs, c.validateAdmission()...)
 	return append(errs, c.Audit.validate()...)
+}
+
+// validateFamilies refuses endpoints of the kubernetes Service that its own IP
+// address cannot be translated to.
+func (c Config) validateFamilies() field.ErrorList {
+	if c.AdvertiseAddress.IsLoopback() || (c.AdvertiseAddress.To4() == nil) == (c.ServiceCIDR.IP.To4() == nil) {
+		return nil
+	}
+	return field.ErrorList{field.Invalid(field.NewPath("ServiceCIDR"), c.ServiceCIDR.String(),
+		fmt.Sprintf("must be of the same IP family as the advertised address %s", c.AdvertiseAddress))}
 }
 
 func (c Config) validateRuntimeConfig() field.ErrorList {

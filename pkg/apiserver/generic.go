@@ -217,6 +217,7 @@ func (g *generic) derive(base genericapiserver.Config, codec runtime.Codec, vers
 	etcd := g.backend.EtcdOptions(codec)
 	etcd.StorageConfig.EncodeVersioner = versioner
 	etcd.StorageConfig.StorageObjectCountTracker = base.StorageObjectCountTracker
+	etcd.StorageConfig.EventsHistoryWindow = g.etcd.StorageConfig.EventsHistoryWindow
 	simple := &genericoptions.SimpleStorageFactory{StorageConfig: etcd.StorageConfig}
 	base.RESTOptionsGetter = g.backend.RESTOptionsGetter(etcd.CreateRESTOptionsGetter(simple, base.ResourceTransformers), nil)
 	return base, etcd

@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"slices"
 	"sync/atomic"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -79,6 +80,11 @@ func (g *generic) kubeConfig(services webhook.ServiceResolver) (*controlplane.Co
 				SystemNamespaces:                    systemNamespaces,
 				VersionedInformers:                  g.informers,
 				PeerEndpointLeaseReconciler:         noPeers{},
+
+				// For hosts that switch the feature gate on.
+				CoordinatedLeadershipLeaseDuration: 15 * time.Second,
+				CoordinatedLeadershipRenewDeadline: 10 * time.Second,
+				CoordinatedLeadershipRetryPeriod:   2 * time.Second,
 			},
 		},
 		Extra: controlplane.Extra{

@@ -5,13 +5,17 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"log"
 	"net"
 	"net/http"
 	"strconv"
+	"strings"
 	"sync/atomic"
 	"time"
 
 	"go.uber.org/zap"
+	oldhttpstream "k8s.io/apimachinery/pkg/util/httpstream" //nolint:staticcheck // client-go's SPDY executor is still of this one
+	"k8s.io/client-go/transport/websocket"
 	"k8s.io/streaming/pkg/httpstream"
 
 	"github.com/kubembed/kubembed/internal/inprocess"
@@ -22,6 +26,7 @@ import (
 // when the listener fails, and holds a stop for HTTP/2's grace of a second.
 type served struct {
 	listener net.Listener
+	conns    *conns
 	server   *http.Server
 	done     chan struct{} // closed when Serve has returned; nil before start
 }
@@ -54,16 +59,45 @@ func (s *Server) secureServing() *served {
 		MaxReceiveBufferPerStream:     resourceBody99Percentile,
 		MaxReceiveBufferPerConnection: resourceBody99Percentile * maxStreams,
 	}
-	return &served{listener: tls.NewListener(s.config.Listener, server.TLSConfig), server: server}
+	conns := newConns(s.config.Listener)
+	return &served{listener: tls.NewListener(conns, server.TLSConfig), conns: conns, server: server}
 }
 
 // insecureServing answers everybody as an administrator.
 func (s *Server) insecureServing() *served {
 	handler := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if s.fromElsewhere(r) {
+			http.Error(w, "web pages of other origins, and names that are not this server's, are refused without authentication", http.StatusForbidden)
+			return
+		}
 		r.Header.Set("Authorization", "Bearer "+s.secrets.insecure)
 		s.serve(w, r)
 	})
-	return &served{listener: s.config.InsecureListener, server: s.httpServer(s.config.InsecureListener, s.track(handler))}
+	conns := newConns(s.config.InsecureListener)
+	return &served{listener: conns, conns: conns, server: s.httpServer(conns, s.track(handler))}
+}
+
+// fromElsewhere tells a web page that the user happens to visit from curl and
+// kubectl: browsers say where a request comes from, and a name that leads here
+// without being in our certificate has been made to.
+func (s *Server) fromElsewhere(r *http.Request) bool {
+	if origin := r.Header.Get("Origin"); origin != "" && origin != "http://"+r.Host {
+		return true
+	}
+	switch r.Header.Get("Sec-Fetch-Site") {
+	case "", "none", "same-origin":
+	default:
+		return true
+	}
+	host := r.Host
+	if name, _, err := net.SplitHostPort(host); err == nil {
+		host = name
+	}
+	if net.ParseIP(strings.Trim(host, "[]")) != nil {
+		return false
+	}
+	cert, err := s.config.PKI.Serving().TLS()
+	return err != nil || cert.Leaf == nil || cert.Leaf.VerifyHostname(host) != nil
 }
 
 func (s *Server) httpServer(listener net.Listener, handler http.Handler) *http.Server {
@@ -73,9 +107,29 @@ func (s *Server) httpServer(listener net.Listener, handler http.Handler) *http.S
 		MaxHeaderBytes:    1 << 20,
 		IdleTimeout:       90 * time.Second, // matches http.DefaultTransport keep-alive timeout
 		ReadHeaderTimeout: 32 * time.Second, // just shy of requestTimeoutUpperBound
-		ErrorLog:          zap.NewStdLog(s.config.Logger.Named("http").WithOptions(zap.IncreaseLevel(zap.WarnLevel))),
+		ErrorLog:          errorLog(s.config.Logger.Named("http")),
 		BaseContext:       func(net.Listener) context.Context { return s.ctx },
 	}
+}
+
+// errorLog takes what net/http has to say. A client that breaks off a handshake,
+// as those that probe a port do, is no warning.
+func errorLog(logger *zap.Logger) *log.Logger {
+	return log.New(writer(func(line []byte) {
+		message := strings.TrimSpace(string(line))
+		if strings.HasPrefix(message, "http: TLS handshake error") {
+			logger.Debug(message)
+			return
+		}
+		logger.Warn(message)
+	}), "", 0)
+}
+
+type writer func([]byte)
+
+func (w writer) Write(line []byte) (int, error) {
+	w(line)
+	return len(line), nil
 }
 
 // track counts the handlers at work, so that Stop can wait for them: closing
@@ -110,6 +164,8 @@ func (s *served) close() error {
 		return errors.Join(err, ignoreClosed(s.listener.Close()))
 	}
 	<-s.done
+	// A http.Server forgets connections that have been upgraded.
+	s.conns.closeAll()
 	return ignoreClosed(err)
 }
 
@@ -145,6 +201,11 @@ func localAddress(addr net.Addr) string {
 // shortcut sends requests to the handler in this process, except for those
 // that want the connection for themselves.
 func (s *Server) shortcut(network http.RoundTripper) http.RoundTripper {
+	switch network.(type) {
+	case httpstream.UpgradeRoundTripper, oldhttpstream.UpgradeRoundTripper, websocket.ConnectionHolder:
+		// client-go wraps these, which ask for the upgrade themselves.
+		return network
+	}
 	return &shortcut{inProcess: s.transport, network: network, stopping: &s.stopping}
 }
 

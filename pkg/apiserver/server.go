@@ -51,6 +51,8 @@ type Server struct {
 	// requests wait for must not end before them.
 	drained chan struct{}
 
+	proxyTransport *http.Transport // to pods, Services and aggregated servers
+
 	builtinPaths []string
 	destroy      func() // storage of what has been assembled so far
 	auditStarted bool
@@ -126,6 +128,9 @@ func (s *Server) Start(ctx context.Context) (err error) {
 	if err := s.run(ctx); err != nil {
 		return err
 	}
+	for _, serving := range s.serving {
+		serving.start(s.fail)
+	}
 	if err := s.waitReady(ctx); err != nil {
 		return err
 	}
@@ -138,7 +143,7 @@ func (s *Server) Start(ctx context.Context) (err error) {
 	return nil
 }
 
-// run starts what New has made.
+// run starts what New has made, for requests in this process.
 func (s *Server) run(ctx context.Context) error {
 	if s.handler == nil {
 		if err := s.prepare(); err != nil {
@@ -147,11 +152,6 @@ func (s *Server) run(ctx context.Context) error {
 	}
 	if err := s.startInformers(ctx); err != nil {
 		return err
-	}
-	if ctx.Err() == nil {
-		for _, serving := range s.serving {
-			serving.start(s.fail)
-		}
 	}
 	// Upstream ends the process when a hook returns an error, and a hook that
 	// is cut short returns one. So the hooks are never cut short: they live on
@@ -231,12 +231,20 @@ func (s *Server) ReloadIdentities() error {
 func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
 	select {
 	case <-s.prepared:
+		if !s.discoveryComplete() {
+			r = r.WithContext(context.WithValue(r.Context(), discoveryIncomplete{}, true))
+		}
 		s.handler.ServeHTTP(w, r)
 	case <-r.Context().Done():
 	case <-s.ctx.Done():
 		http.Error(w, "the API server is stopped", http.StatusServiceUnavailable)
 	}
 }
+
+// discoveryIncomplete marks requests that came before every path was known. One
+// that is not found may be there a moment later: it gets 503 and not 404, on
+// which controllers act.
+type discoveryIncomplete struct{}
 
 // discoveryComplete tells whether a path that is not served is unknown, or
 // only not known yet.
@@ -266,6 +274,7 @@ func (s *Server) LoopbackConfig() *rest.Config {
 	}
 	c.ContentType = "application/vnd.kubernetes.protobuf"
 	c.DisableCompression = true
+	c.WarningHandler = rest.NoWarnings{} // nobody reads the server's to itself
 	return c
 }
 

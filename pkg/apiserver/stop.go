@@ -68,6 +68,9 @@ func (s *Server) stop(ctx context.Context) error {
 			errs = append(errs, fmt.Errorf("apiserver: informers: %w", err))
 		}
 	}
+	if s.proxyTransport != nil {
+		s.proxyTransport.CloseIdleConnections()
+	}
 	s.destroy()
 	if s.auditStarted {
 		s.aggregator.GenericAPIServer.AuditBackend.Shutdown()

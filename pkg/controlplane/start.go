@@ -47,7 +47,7 @@ func Start(ctx context.Context, cfg Config) (_ *Server, err error) {
 	}
 	ctx, cancel := context.WithTimeoutCause(ctx, startTimeout, errStartTimeout)
 	defer cancel()
-	s := &Server{config: cfg.clone(), done: make(chan struct{}), family: lifecycle.NewFamily()}
+	s := &Server{config: cfg.clone(), done: make(chan struct{}), supervised: make(chan struct{}), family: lifecycle.NewFamily()}
 	s.detachLogger = klogbridge.Attach(s.config.Logger)
 	defer func() {
 		if err != nil {

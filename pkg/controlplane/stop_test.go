@@ -256,7 +256,7 @@ func halfRequest(t *testing.T, server *controlplane.Server) *unfinished {
 	}
 	t.Cleanup(func() { _ = conn.Close() })
 	const first, rest = `{"apiVersion":"v1","kind":"ConfigMap",`, `"metadata":{"name":"slow"}}`
-	_, err = fmt.Fprintf(conn, "POST /api/v1/namespaces/default/configmaps HTTP/1.1\r\nHost: x\r\n"+
+	_, err = fmt.Fprintf(conn, "POST /api/v1/namespaces/default/configmaps HTTP/1.1\r\nHost: localhost\r\n"+
 		"Content-Type: application/json\r\nExpect: 100-continue\r\nContent-Length: %d\r\n\r\n", len(first+rest))
 	if err != nil {
 		t.Fatal(err)

@@ -1,0 +1,35 @@
+package klogbridge_test
+
+import (
+	"sync"
+	"testing"
+
+	"go.uber.org/zap"
+	"k8s.io/klog/v2"
+
+	"github.com/kubembed/kubembed/internal/klogbridge"
+)
+
+// klog calls the bridge with a lock held that the bridge takes to let go of
+// klog. Both at once used to wait for each other for ever.
+func TestDetachWhileOthersLog(t *testing.T) {
+	stop := make(chan struct{})
+	var loggers sync.WaitGroup
+	for range 4 {
+		loggers.Go(func() {
+			for {
+				select {
+				case <-stop:
+					return
+				default:
+					klog.V(0).Info("a line")
+				}
+			}
+		})
+	}
+	for range 200 {
+		klogbridge.Attach(zap.NewNop())() // the last one gives klog back
+	}
+	close(stop)
+	loggers.Wait()
+}
