@@ -5,7 +5,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
-	"log"
+	"log" //nolint:depguard // the type that http.Server takes
 	"net"
 	"net/http"
 	"strconv"
