@@ -9,7 +9,6 @@ import (
 	"strconv"
 	"strings"
 	"sync/atomic"
-	"time"
 )
 
 // familyLabel is the profiler label that the goroutines of a Family carry.
@@ -34,28 +33,20 @@ func (f *Family) Do(ctx context.Context, fn func()) {
 	pprof.Do(ctx, pprof.Labels(familyLabel, f.id), func(context.Context) { fn() })
 }
 
-const (
-	waitPollMin = time.Millisecond
-	waitPollMax = 20 * time.Millisecond
-)
-
 // Wait returns when no goroutine of the family runs, save those with one of
 // the ignored functions on their stack, or with an error that names one that
 // does when ctx ends. Nothing of the family may call it.
 func (f *Family) Wait(ctx context.Context, ignore ...string) error {
-	for pause := waitPollMin; ; pause = min(2*pause, waitPollMax) {
-		running, example := f.running(ignore)
-		if running == 0 {
-			return nil
-		}
-		timer := time.NewTimer(pause)
-		select {
-		case <-timer.C:
-		case <-ctx.Done():
-			timer.Stop()
-			return fmt.Errorf("%d goroutines still running, one of them %s: %w", running, example, context.Cause(ctx))
-		}
+	var running int
+	var example string
+	err := Poll(ctx, func() bool {
+		running, example = f.running(ignore)
+		return running == 0
+	})
+	if err != nil {
+		return fmt.Errorf("%d goroutines still running, one of them %s: %w", running, example, err)
 	}
+	return nil
 }
 
 // running counts the family in the goroutine profile, whose text form is: a

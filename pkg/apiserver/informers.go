@@ -6,7 +6,8 @@ import (
 	"reflect"
 	"slices"
 	"strings"
-	"time"
+
+	"github.com/kubembed/kubembed/internal/lifecycle"
 )
 
 // startInformers starts the shared informers and waits until they are synced.
@@ -18,19 +19,15 @@ func (s *Server) startInformers(ctx context.Context) error {
 	s.extensions.Informers.Start(stop)
 	s.aggregator.APIRegistrationInformers.Start(stop)
 
-	for pause := readyPollMin; ; pause = min(2*pause, readyPollMax) {
-		waiting := s.unsynced()
-		if len(waiting) == 0 {
-			return nil
-		}
-		timer := time.NewTimer(pause)
-		select {
-		case <-timer.C:
-		case <-ctx.Done():
-			timer.Stop()
-			return fmt.Errorf("apiserver: informers did not sync: %s: %w", strings.Join(waiting, ", "), context.Cause(ctx))
-		}
+	var waiting []string
+	err := lifecycle.Poll(ctx, func() bool {
+		waiting = s.unsynced()
+		return len(waiting) == 0
+	})
+	if err != nil {
+		return fmt.Errorf("apiserver: informers did not sync: %s: %w", strings.Join(waiting, ", "), err)
 	}
+	return nil
 }
 
 // unsynced names the kinds whose informers have not seen all objects yet.

@@ -182,6 +182,10 @@ func (c Config) admissionPlugins() (enable, disable []string) {
 	return enable, disable
 }
 
+// kubeletTimeout bounds how long a kubelet may take to answer, as in
+// kube-apiserver.
+const kubeletTimeout = 5 * time.Second
+
 // kubeletClient is how the server reaches kubelets for logs, exec and the
 // like, with kube-apiserver's defaults, but by address before name, as kubeadm
 // has it: nothing resolves the names of workers for the host. It shows no client certificate yet:

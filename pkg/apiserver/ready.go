@@ -6,34 +6,26 @@ import (
 	"io"
 	"net/http"
 	"strings"
-	"time"
-)
 
-// The readiness checks look at memory, and at etcd once: asking again after a
-// millisecond costs less than a start that is felt.
-const (
-	readyPollMin = time.Millisecond
-	readyPollMax = 20 * time.Millisecond
+	"github.com/kubembed/kubembed/internal/lifecycle"
 )
 
 // waitReady returns when every readiness check is green, or says which are
 // red when ctx ends.
 func (s *Server) waitReady(ctx context.Context) error {
-	for pause := readyPollMin; ; pause = min(2*pause, readyPollMax) {
-		red, err := s.red()
-		if err == nil && len(red) == 0 && s.discoveryComplete() {
-			return nil
-		}
-		timer := time.NewTimer(pause)
-		select {
-		case <-timer.C:
-		case <-ctx.Done():
-			timer.Stop()
-			if err != nil {
-				return fmt.Errorf("apiserver: not ready: %w: %w", context.Cause(ctx), err)
-			}
-			return fmt.Errorf("apiserver: not ready: %w; red checks: %s", context.Cause(ctx), strings.Join(red, ", "))
-		}
+	var red []string
+	var redErr error
+	err := lifecycle.Poll(ctx, func() bool {
+		red, redErr = s.red()
+		return redErr == nil && len(red) == 0 && s.discoveryComplete()
+	})
+	switch {
+	case err == nil:
+		return nil
+	case redErr != nil:
+		return fmt.Errorf("apiserver: not ready: %w: %w", err, redErr)
+	default:
+		return fmt.Errorf("apiserver: not ready: %w; red checks: %s", err, strings.Join(red, ", "))
 	}
 }
 

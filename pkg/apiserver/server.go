@@ -7,7 +7,6 @@ import (
 	"net/http"
 	"sync"
 	"sync/atomic"
-	"time"
 
 	"go.uber.org/zap"
 	apiextensionsapiserver "k8s.io/apiextensions-apiserver/pkg/apiserver"
@@ -21,10 +20,6 @@ import (
 	"github.com/kubembed/kubembed/internal/lifecycle"
 	"github.com/kubembed/kubembed/internal/storage"
 )
-
-// kubeletTimeout bounds how long a kubelet may take to answer, as in
-// kube-apiserver.
-const kubeletTimeout = 5 * time.Second
 
 // Server is an assembled API server. New makes it, Start serves it, once, and
 // Stop ends it. Its other methods are safe for concurrent use.

@@ -14,6 +14,8 @@ import (
 	"k8s.io/kubernetes/pkg/apis/networking"
 	"k8s.io/kubernetes/pkg/controlplane/controller/defaultservicecidr"
 	"k8s.io/kubernetes/pkg/registry/core/service/ipallocator"
+
+	"github.com/kubembed/kubembed/internal/lifecycle"
 )
 
 // serviceCIDRHook is upstream's name for the start of the controller that
@@ -64,23 +66,17 @@ func (s *Server) waitServiceIPs(ctx context.Context) error {
 	}
 	limit, cancel := context.WithTimeout(ctx, serviceIPsTimeout)
 	defer cancel()
-	for pause := readyPollMin; ; pause = min(2*pause, readyPollMax) {
-		_, err := s.generic.client.CoreV1().Services(metav1.NamespaceDefault).Create(limit, service,
+	var createErr error
+	err := lifecycle.Poll(limit, func() bool {
+		_, createErr = s.generic.client.CoreV1().Services(metav1.NamespaceDefault).Create(limit, service,
 			metav1.CreateOptions{DryRun: []string{metav1.DryRunAll}})
-		if ctx.Err() == nil && !withoutAddress(err) {
-			return nil // other errors are of the host's own policies and webhooks
-		}
-		timer := time.NewTimer(pause)
-		select {
-		case <-timer.C:
-		case <-limit.Done():
-			timer.Stop()
-			if ctx.Err() == nil {
-				return nil
-			}
-			return fmt.Errorf("apiserver: not ready: Services get no address: %w: %w", context.Cause(ctx), err)
-		}
+		// Other errors are of the host's own policies and webhooks.
+		return ctx.Err() == nil && !withoutAddress(createErr)
+	})
+	if err != nil && ctx.Err() != nil {
+		return fmt.Errorf("apiserver: not ready: Services get no address: %w: %w", context.Cause(ctx), createErr)
 	}
+	return nil
 }
 
 // withoutAddress knows the allocator's errors by their texts, which are all that

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"strings"
 	"time"
+
+	"github.com/kubembed/kubembed/internal/lifecycle"
 )
 
 const (
@@ -106,25 +108,28 @@ func (s *Server) drain(ctx context.Context) {
 
 // waitHooks waits until upstream's start hooks have returned.
 func (s *Server) waitHooks() error {
-	deadline := time.Now().Add(hooksTimeout)
-	for pause := readyPollMin; ; pause = min(2*pause, readyPollMax) {
-		red, err := s.red()
-		if err != nil {
-			return fmt.Errorf("apiserver: start hooks: %w", err)
-		}
-		var hooks []string
+	ctx, cancel := context.WithTimeout(context.Background(), hooksTimeout)
+	defer cancel()
+	var hooks []string
+	var redErr error
+	err := lifecycle.Poll(ctx, func() bool {
+		var red []string
+		red, redErr = s.red()
+		hooks = nil
 		for _, check := range red {
 			if name, ok := strings.CutPrefix(check, "poststarthook/"); ok {
 				hooks = append(hooks, name)
 			}
 		}
-		if len(hooks) == 0 {
-			return nil
-		}
-		if time.Now().After(deadline) {
-			return fmt.Errorf("apiserver: start hooks that did not return: %s", strings.Join(hooks, ", "))
-		}
-		time.Sleep(pause)
+		return redErr != nil || len(hooks) == 0
+	})
+	switch {
+	case redErr != nil:
+		return fmt.Errorf("apiserver: start hooks: %w", redErr)
+	case err != nil:
+		return fmt.Errorf("apiserver: start hooks that did not return: %s", strings.Join(hooks, ", "))
+	default:
+		return nil
 	}
 }
 
