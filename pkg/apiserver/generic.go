@@ -38,6 +38,7 @@ import (
 	rbacrest "k8s.io/kubernetes/pkg/registry/rbac/rest"
 	schedulingrest "k8s.io/kubernetes/pkg/registry/scheduling/rest"
 
+	"github.com/kubembed/kubembed/internal/lifecycle"
 	"github.com/kubembed/kubembed/internal/storage"
 )
 
@@ -54,6 +55,8 @@ type generic struct {
 	loopback  *rest.Config
 	client    *kubernetes.Clientset
 	informers clientgoinformers.SharedInformerFactory
+
+	admissions lifecycle.Group // calls of the admission chain
 }
 
 // informerResync is what kube-apiserver uses.

@@ -155,6 +155,7 @@ func (g *generic) admission(services webhook.ServiceResolver, c *controlplane.Co
 		g.server.EffectiveVersion, initializers...); err != nil {
 		return fmt.Errorf("apiserver: admission: %w", err)
 	}
+	g.server.AdmissionControl = countedAdmission{Interface: g.server.AdmissionControl, calls: &g.admissions}
 	return nil
 }
 

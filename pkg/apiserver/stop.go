@@ -61,6 +61,11 @@ func (s *Server) stop(ctx context.Context) error {
 	if err := s.requests.Wait(stopCtx); err != nil {
 		errs = append(errs, fmt.Errorf("apiserver: requests: %w", err))
 	}
+	if s.generic != nil {
+		if err := s.generic.admissions.Wait(stopCtx); err != nil {
+			errs = append(errs, fmt.Errorf("apiserver: admission: %w", err))
+		}
+	}
 	close(s.drained)
 	if err := s.background.Wait(stopCtx); err != nil {
 		errs = append(errs, fmt.Errorf("apiserver: controllers: %w", err))
