@@ -8,10 +8,11 @@ import (
 
 // Lower returns a logger that writes each entry one level lower: upstream's
 // information at debug level, its warnings as information, its errors as
-// warnings. Upstream is written as a server of its own: what it calls a
-// warning or an error it mostly expects at a start or retries by itself, and a
-// host's errors are for what the host must act on. Levels above error, which
-// end something, stay.
+// warnings. Its debug level is dropped: etcd writes whole requests there, and
+// Secrets are in them. Upstream is written as a server of its own: what it
+// calls a warning or an error it mostly expects at a start or retries by
+// itself, and a host's errors are for what the host must act on. Levels above
+// error, which end something, stay.
 func Lower(logger *zap.Logger) *zap.Logger {
 	return logger.WithOptions(zap.WrapCore(func(core zapcore.Core) zapcore.Core {
 		return lower{core}
@@ -28,11 +29,16 @@ func Level(level zapcore.Level) zapcore.Level {
 	return level
 }
 
-func (c lower) Enabled(level zapcore.Level) bool { return c.Core.Enabled(Level(level)) }
+func (c lower) Enabled(level zapcore.Level) bool {
+	return level > zapcore.DebugLevel && c.Core.Enabled(Level(level))
+}
 
 func (c lower) With(fields []zapcore.Field) zapcore.Core { return lower{c.Core.With(fields)} }
 
 func (c lower) Check(entry zapcore.Entry, checked *zapcore.CheckedEntry) *zapcore.CheckedEntry {
+	if entry.Level <= zapcore.DebugLevel {
+		return checked
+	}
 	// The core below decides, and writes: it may be several, with levels of
 	// their own, or a sampler.
 	entry.Level = Level(entry.Level)

@@ -51,3 +51,17 @@ func TestLowerLeavesLevelsToEachCore(t *testing.T) {
 		t.Errorf("%d warnings for the core that wants everything", got)
 	}
 }
+
+// TestLowerDropsDebug: etcd's debug lines have whole requests in them, Secrets
+// included.
+func TestLowerDropsDebug(t *testing.T) {
+	core, logs := observer.New(zapcore.DebugLevel)
+	logger := logging.Lower(zap.New(core))
+	logger.Debug("a request with a Secret")
+	if checked := logger.Check(zapcore.DebugLevel, "another"); checked != nil {
+		checked.Write()
+	}
+	if logs.Len() != 0 || logger.Core().Enabled(zapcore.DebugLevel) {
+		t.Errorf("%v", logs.All())
+	}
+}
