@@ -3,6 +3,7 @@ package apiserver
 import (
 	"context"
 	"fmt"
+	"net/http"
 
 	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
 	apiextensionsv1beta1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1beta1"
@@ -17,7 +18,6 @@ import (
 	apiregistrationv1beta1 "k8s.io/kube-aggregator/pkg/apis/apiregistration/v1beta1"
 	aggregatorapiserver "k8s.io/kube-aggregator/pkg/apiserver"
 	aggregatorscheme "k8s.io/kube-aggregator/pkg/apiserver/scheme"
-	"k8s.io/kubernetes/pkg/controlplane"
 	controlplaneapiserver "k8s.io/kubernetes/pkg/controlplane/apiserver"
 )
 
@@ -28,18 +28,20 @@ func (s *Server) chain(g *generic) (_ *aggregatorapiserver.APIAggregator, err er
 	if err != nil {
 		return nil, err
 	}
-	kube, err := g.kubeConfig(services)
+	// Where administrators have registered webhooks and API servers, on this
+	// machine too.
+	s.webhooks = controlplaneapiserver.CreateProxyTransport()
+	kube, err := g.kubeConfig(services, s.webhooks)
 	if err != nil {
 		return nil, err
 	}
-	s.proxyTransport = kube.ControlPlane.ProxyTransport
 	base := *g.server
 	g.server.SkipOpenAPIInstallation = true // installLazyOpenAPI instead
-	extensionsConfig, err := g.extensionsConfig(base, services, kube)
+	extensionsConfig, err := g.extensionsConfig(base, services, s.webhooks)
 	if err != nil {
 		return nil, err
 	}
-	aggregatorConfig, err := g.aggregatorConfig(base, services, kube)
+	aggregatorConfig, err := g.aggregatorConfig(base, services, s.webhooks)
 	if err != nil {
 		return nil, err
 	}
@@ -52,19 +54,19 @@ func (s *Server) chain(g *generic) (_ *aggregatorapiserver.APIAggregator, err er
 		return nil, fmt.Errorf("apiserver: custom resource server: %w", err)
 	}
 	s.extensions, s.destroy = extensions, extensions.GenericAPIServer.Destroy
-	builtin, err := kube.Complete().New(extensions.GenericAPIServer)
+	builtin, err := g.builtin(kube, extensions.GenericAPIServer)
 	if err != nil {
 		return nil, fmt.Errorf("apiserver: built-in APIs: %w", err)
 	}
-	s.destroy = builtin.ControlPlane.GenericAPIServer.Destroy
-	s.builtinPaths = builtin.ControlPlane.GenericAPIServer.ListedPaths()
-	if err := installLazyOpenAPI(builtin.ControlPlane.GenericAPIServer, g.server.OpenAPIConfig, g.server.OpenAPIV3Config); err != nil {
+	s.destroy = builtin.GenericAPIServer.Destroy
+	s.builtinPaths = builtin.GenericAPIServer.ListedPaths()
+	if err := installLazyOpenAPI(builtin.GenericAPIServer, g.server.OpenAPIConfig, g.server.OpenAPIV3Config); err != nil {
 		return nil, fmt.Errorf("apiserver: OpenAPI: %w", err)
 	}
 	crds := apiextensionsv1.SchemeGroupVersion.WithResource("customresourcedefinitions")
 	aggregator, err := controlplaneapiserver.CreateAggregatorServer(
 		aggregatorConfig.Complete(),
-		builtin.ControlPlane.GenericAPIServer,
+		builtin.GenericAPIServer,
 		extensions.Informers.Apiextensions().V1().CustomResourceDefinitions(),
 		extensionsConfig.GenericConfig.MergedResourceConfig.ResourceEnabled(crds),
 		groupPriorities(),
@@ -77,7 +79,7 @@ func (s *Server) chain(g *generic) (_ *aggregatorapiserver.APIAggregator, err er
 }
 
 // extensionsConfig is for the server of custom resources.
-func (g *generic) extensionsConfig(base genericapiserver.Config, services webhook.ServiceResolver, kube *controlplane.Config) (*apiextensionsapiserver.Config, error) {
+func (g *generic) extensionsConfig(base genericapiserver.Config, services webhook.ServiceResolver, webhooks *http.Transport) (*apiextensionsapiserver.Config, error) {
 	// v1beta1 is how upstream stores definitions: it is the more compact of
 	// the two (https://issue.k8s.io/82292).
 	versioner := runtime.NewMultiGroupVersioner(apiextensionsv1beta1.SchemeGroupVersion, schema.GroupKind{Group: apiextensionsv1beta1.GroupName})
@@ -93,7 +95,7 @@ func (g *generic) extensionsConfig(base genericapiserver.Config, services webhoo
 				apiextensionsoptions.NewCRDRESTOptionsGetter(*etcd, c.ResourceTransformers, c.StorageObjectCountTracker), nil),
 			MasterCount: 1,
 			AuthResolverWrapper: webhook.NewDefaultAuthenticationInfoResolverWrapper(
-				kube.ControlPlane.ProxyTransport, nil, g.loopback, c.TracerProvider),
+				webhooks, nil, g.loopback, c.TracerProvider),
 			ServiceResolver: services,
 		},
 	}, nil
@@ -105,7 +107,7 @@ const frontProxyClient = "front-proxy-client"
 
 // aggregatorConfig is for the server in front, which also proxies to
 // aggregated API servers.
-func (g *generic) aggregatorConfig(base genericapiserver.Config, services webhook.ServiceResolver, kube *controlplane.Config) (*aggregatorapiserver.Config, error) {
+func (g *generic) aggregatorConfig(base genericapiserver.Config, services webhook.ServiceResolver, webhooks *http.Transport) (*aggregatorapiserver.Config, error) {
 	versioner := runtime.NewMultiGroupVersioner(apiregistrationv1.SchemeGroupVersion, schema.GroupKind{Group: apiregistrationv1beta1.GroupName})
 	codec := aggregatorscheme.Codecs.LegacyCodec(apiregistrationv1.SchemeGroupVersion, apiregistrationv1beta1.SchemeGroupVersion)
 	c, _ := g.derive(base, codec, versioner)
@@ -124,7 +126,7 @@ func (g *generic) aggregatorConfig(base genericapiserver.Config, services webhoo
 			ProxyClientCertFile:       cert,
 			ProxyClientKeyFile:        key,
 			ServiceResolver:           services,
-			ProxyTransport:            kube.ControlPlane.ProxyTransport,
+			ProxyTransport:            webhooks,
 			RejectForwardingRedirects: true,
 		},
 	}, nil

@@ -81,6 +81,10 @@ type Config struct {
 	// EventTTL is how long events are kept. If zero, one hour.
 	EventTTL time.Duration
 
+	// KubeletInsecureTLS accepts any serving certificate of a kubelet. By default it
+	// must be of PKI's CA, for the address that the API server connects to.
+	KubeletInsecureTLS bool
+
 	// Audit writes who did what. Its zero value writes nothing.
 	Audit Audit
 	// Transformers encrypt resources on their way to etcd. If nil, resources

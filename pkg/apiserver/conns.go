@@ -5,9 +5,10 @@ import (
 	"sync"
 )
 
-// conns is a listener that knows its open connections. A http.Server lets go
-// of those that a handler has taken over (exec, port-forward, proxied
-// WebSockets), and nothing but their end makes such a handler return.
+// conns knows its open connections: those of a listener, or those that the
+// server makes itself. A http.Server lets go of connections that a handler has
+// taken over (exec, port-forward, proxied WebSockets), and nothing but their end
+// makes such a handler return.
 type conns struct {
 	net.Listener
 
@@ -25,11 +26,16 @@ func (c *conns) Accept() (net.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	tracked := &conn{Conn: accepted, of: c}
+	return c.track(accepted)
+}
+
+// track returns connected, known; after closeAll it is closed.
+func (c *conns) track(connected net.Conn) (net.Conn, error) {
+	tracked := &conn{Conn: connected, of: c}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.closed {
-		_ = accepted.Close()
+		_ = connected.Close()
 		return nil, net.ErrClosed
 	}
 	c.open[tracked] = struct{}{}

@@ -72,6 +72,15 @@
 //     without a hash of their content.
 //   - Services of webhooks and aggregated API servers are resolved to their
 //     endpoints, as with --enable-aggregator-routing.
+//   - Kubelets must serve with a certificate of PKI's CA, unless
+//     Config.KubeletInsecureTLS is set; kube-apiserver verifies none by default.
+//   - Kubelets, pods and Services are not connected to at loopback addresses,
+//     unless Listener is on loopback and the node has registered one for its
+//     kubelet, nor at metadata services of clouds. Names are judged by what
+//     they resolve to. Pods, Services and other ports of nodes are not
+//     reached at link-local addresses either.
+//   - HTTP(S)_PROXY has no effect on these connections.
+//   - Bootstrap tokens may have secrets of more than upstream's 16 characters.
 //   - Profiling and log-level handlers, which reach into the process, are off.
 //   - Groups that Config.RuntimeConfig switches off may be any: the server's own
 //     informers see them as empty.

@@ -57,6 +57,7 @@ type generic struct {
 	informers clientgoinformers.SharedInformerFactory
 
 	admissions lifecycle.Group // calls of the admission chain
+	outgoing   *conns          // to kubelets, and where others may proxy to
 }
 
 // informerResync is what kube-apiserver uses.
@@ -64,7 +65,7 @@ const informerResync = 10 * time.Minute
 
 // newGeneric fills a generic server configuration.
 func newGeneric(ctx context.Context, drained <-chan struct{}, cfg Config, backend *storage.Backend, loopback *rest.Config) (*generic, error) {
-	g := &generic{ctx: ctx, drained: drained, config: cfg, backend: backend, loopback: loopback}
+	g := &generic{ctx: ctx, drained: drained, config: cfg, backend: backend, loopback: loopback, outgoing: newConns(nil)}
 	c := genericapiserver.NewConfig(legacyscheme.Codecs)
 	g.server = c
 
@@ -128,9 +129,6 @@ func newGeneric(ctx context.Context, drained <-chan struct{}, cfg Config, backen
 var replacedHooks = []string{
 	rbacrest.PostStartHookName,
 	schedulingrest.PostStartHookName,
-	// Its controller waits 100 ms for an informer of its own, for an object
-	// that is there already. Start runs the controller.
-	serviceCIDRHook,
 	// There is one server: it has no peers to be found by.
 	"peer-endpoint-reconciler-controller",
 }

@@ -3,6 +3,7 @@ package apiserver
 import (
 	"fmt"
 	"net"
+	"net/http"
 	"os"
 	"path/filepath"
 	"slices"
@@ -28,7 +29,6 @@ import (
 	"k8s.io/kubernetes/pkg/controlplane/reconcilers"
 	kubeadmission "k8s.io/kubernetes/pkg/kubeapiserver/admission"
 	kubeoptions "k8s.io/kubernetes/pkg/kubeapiserver/options"
-	"k8s.io/kubernetes/pkg/kubelet/client"
 	"k8s.io/kubernetes/pkg/serviceaccount"
 
 	"github.com/kubembed/kubembed/pkg/pki"
@@ -40,7 +40,7 @@ const kubernetesServicePort = 443
 // kubeConfig is for the built-in APIs: CreateConfig of
 // k8s.io/kubernetes/pkg/controlplane/apiserver and CreateKubeAPIServerConfig
 // of cmd/kube-apiserver.
-func (g *generic) kubeConfig(services webhook.ServiceResolver) (*controlplane.Config, error) {
+func (g *generic) kubeConfig(services webhook.ServiceResolver, webhooks *http.Transport) (*controlplane.Config, error) {
 	// Per process and set once. Without it privileged pods are refused.
 	capabilities.Setup(true, 0)
 	metricsfeatures.ApplyFeatureGates(utilfeature.DefaultFeatureGate)
@@ -51,10 +51,6 @@ func (g *generic) kubeConfig(services webhook.ServiceResolver) (*controlplane.Co
 		return nil, fmt.Errorf("apiserver: service-account issuer: %w", err)
 	}
 	keys, err := g.serviceAccountKeys()
-	if err != nil {
-		return nil, err
-	}
-	kubelet, err := g.kubeletClient()
 	if err != nil {
 		return nil, err
 	}
@@ -71,7 +67,7 @@ func (g *generic) kubeConfig(services webhook.ServiceResolver) (*controlplane.Co
 				APIResourceConfigSource:             g.server.MergedResourceConfig,
 				StorageFactory:                      g.factory,
 				EventTTL:                            g.config.EventTTL,
-				ProxyTransport:                      controlplaneapiserver.CreateProxyTransport(),
+				ProxyTransport:                      g.proxyTransport(),
 				ServiceAccountIssuer:                issuer,
 				ServiceAccountExtendedMaxExpiration: accounts.MaxExtendedExpiration,
 				ExtendExpiration:                    accounts.ExtendExpiration,
@@ -88,14 +84,14 @@ func (g *generic) kubeConfig(services webhook.ServiceResolver) (*controlplane.Co
 			},
 		},
 		Extra: controlplane.Extra{
-			KubeletClientConfig:      kubelet,
+			KubeletClientConfig:      kubeletClientConfig(),
 			ServiceIPRange:           *g.config.ServiceCIDR,
 			APIServerServicePort:     kubernetesServicePort,
 			EndpointReconcilerConfig: controlplane.EndpointReconcilerConfig{Reconciler: g.endpointReconciler()},
 			MasterCount:              1,
 		},
 	}
-	return c, g.admission(services, c)
+	return c, g.admission(services, webhooks)
 }
 
 // systemNamespaces are there when the server is ready.
@@ -131,12 +127,12 @@ func (e *noEndpoints) RemoveEndpoints(service string, _ net.IP, _ []corev1.Endpo
 // admission puts kube-apiserver's default plugins and NodeRestriction in
 // front of every write. ServiceAccount stays off until something creates
 // service accounts: with it no pod could be created.
-func (g *generic) admission(services webhook.ServiceResolver, c *controlplane.Config) error {
+func (g *generic) admission(services webhook.ServiceResolver, webhooks *http.Transport) error {
 	generic, err := (&controlplaneadmission.Config{
 		ExternalInformers:    g.informers,
 		LoopbackClientConfig: g.loopback,
 		APIResourceConfig:    g.server.MergedResourceConfig,
-	}).New(c.ControlPlane.ProxyTransport, nil, services, g.server.TracerProvider)
+	}).New(webhooks, nil, services, g.server.TracerProvider)
 	if err != nil {
 		return fmt.Errorf("apiserver: admission: %w", err)
 	}
@@ -181,31 +177,6 @@ func (c Config) admissionPlugins() (enable, disable []string) {
 		disable = append(disable, "ServiceAccount")
 	}
 	return enable, disable
-}
-
-// kubeletTimeout bounds how long a kubelet may take to answer, as in
-// kube-apiserver.
-const kubeletTimeout = 5 * time.Second
-
-// kubeletClient is how the server reaches kubelets for logs, exec and the
-// like, with kube-apiserver's defaults, but by address before name, as kubeadm
-// has it: nothing resolves the names of workers for the host. It shows no client certificate yet:
-// upstream's kubelet client takes one by file name only, and follows the file
-// with goroutines that nothing can stop.
-func (g *generic) kubeletClient() (client.KubeletClientConfig, error) {
-	ca, err := g.privateFile("kubelet-ca.crt", g.config.PKI.CABundle())
-	if err != nil {
-		return client.KubeletClientConfig{}, err
-	}
-	return client.KubeletClientConfig{
-		Port:         10250,
-		ReadOnlyPort: 10255,
-		PreferredAddressTypes: []string{
-			string(corev1.NodeInternalIP), string(corev1.NodeExternalIP), string(corev1.NodeHostName),
-		},
-		HTTPTimeout:     kubeletTimeout,
-		TLSClientConfig: client.KubeletTLSConfig{CAFile: ca},
-	}, nil
 }
 
 // clusterAuthenticationInfo is published in kube-system, so that aggregated

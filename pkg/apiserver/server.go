@@ -46,7 +46,7 @@ type Server struct {
 	// requests wait for must not end before them.
 	drained chan struct{}
 
-	proxyTransport *http.Transport // to pods, Services and aggregated servers
+	webhooks *http.Transport // to webhooks and aggregated servers
 
 	builtinPaths []string
 	destroy      func() // storage of what has been assembled so far

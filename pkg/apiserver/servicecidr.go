@@ -18,10 +18,6 @@ import (
 	"github.com/kubembed/kubembed/internal/lifecycle"
 )
 
-// serviceCIDRHook is upstream's name for the start of the controller that
-// keeps the default ServiceCIDR.
-const serviceCIDRHook = "start-kubernetes-service-cidr-controller"
-
 // defaultServiceCIDRObject is the range that Service cluster IPs come from.
 func defaultServiceCIDRObject(cidr *net.IPNet) *networkingv1.ServiceCIDR {
 	return &networkingv1.ServiceCIDR{

@@ -51,6 +51,9 @@ func (s *Server) stop(ctx context.Context) error {
 	for _, serving := range s.serving {
 		errs = append(errs, serving.close())
 	}
+	if s.generic != nil {
+		s.generic.outgoing.closeAll()
+	}
 	stopCtx, cancel := context.WithTimeout(context.Background(), stopTimeout)
 	defer cancel()
 	if s.transport != nil {
@@ -75,8 +78,8 @@ func (s *Server) stop(ctx context.Context) error {
 			errs = append(errs, fmt.Errorf("apiserver: informers: %w", err))
 		}
 	}
-	if s.proxyTransport != nil {
-		s.proxyTransport.CloseIdleConnections()
+	if s.webhooks != nil {
+		s.webhooks.CloseIdleConnections()
 	}
 	s.destroy()
 	if s.auditStarted {

@@ -87,6 +87,21 @@ type Config struct {
 	// EventTTL is how long events are kept. If zero, one hour.
 	EventTTL time.Duration
 
+	// KubeletInsecureTLS lets the control plane talk to kubelets that have made
+	// their serving certificate themselves, as they do without
+	// serverTLSBootstrap in their configuration. Whoever can answer at the
+	// address of a node is then believed to be its kubelet, and sees what is
+	// sent to it by kubectl exec, for example. By default a kubelet must show a
+	// certificate of the control plane's CA, which it gets by asking for one.
+	KubeletInsecureTLS bool
+
+	// ClusterSigningDuration is how long certificates are valid that kubelets
+	// and others get by a CertificateSigningRequest, like
+	// kube-controller-manager's flag of that name. A request may ask for less.
+	// Certificates are dated back by five minutes, so that kubelets renew those of
+	// less than about two minutes all the time. If zero, one year.
+	ClusterSigningDuration time.Duration
+
 	// Audit writes who did what to a file. If zero, off.
 	Audit apiserver.Audit
 
@@ -117,6 +132,9 @@ func (c Config) clone() Config {
 	}
 	if c.ServiceCIDR == "" {
 		c.ServiceCIDR = defaultServiceCIDR
+	}
+	if c.ClusterSigningDuration == 0 {
+		c.ClusterSigningDuration = 365 * 24 * time.Hour
 	}
 	if c.Logger == nil {
 		c.Logger = zap.NewNop()
@@ -151,6 +169,9 @@ func (c Config) Validate() error {
 		server.ServiceCIDR = cidr
 	}
 	errs = append(errs, server.ValidateOptional()...)
+	if c.ClusterSigningDuration < 0 {
+		errs = append(errs, field.Invalid(field.NewPath("ClusterSigningDuration"), c.ClusterSigningDuration.String(), "must not be negative; zero is one year"))
+	}
 	if c.EtcdQuotaBytes < 0 {
 		errs = append(errs, field.Invalid(field.NewPath("EtcdQuotaBytes"), c.EtcdQuotaBytes,
 			fmt.Sprintf("must not be negative; zero is %d", etcd.DefaultQuotaBytes)))
@@ -203,6 +224,7 @@ func (c Config) apiserver() apiserver.Config {
 		RequestTimeout:              c.RequestTimeout,
 		EventTTL:                    c.EventTTL,
 		Audit:                       c.Audit,
+		KubeletInsecureTLS:          c.KubeletInsecureTLS,
 		Logger:                      c.Logger.Named("apiserver"),
 	}
 }

@@ -1,0 +1,75 @@
+package apiserver
+
+import (
+	"errors"
+	"fmt"
+
+	genericapiserver "k8s.io/apiserver/pkg/server"
+	"k8s.io/kubernetes/pkg/controlplane"
+	controlplaneapiserver "k8s.io/kubernetes/pkg/controlplane/apiserver"
+	"k8s.io/kubernetes/pkg/controlplane/controller/kubernetesservice"
+)
+
+// builtin is the server of the built-in APIs: CompletedConfig.New of
+// k8s.io/kubernetes/pkg/controlplane, which gives no access to the storage that
+// it installs. Server.run starts the controller of the default ServiceCIDR:
+// upstream's hook would wait 100 ms for an informer of its own, for an object
+// that is there already.
+func (g *generic) builtin(kube *controlplane.Config, delegate genericapiserver.DelegationTarget) (*controlplaneapiserver.Server, error) {
+	c := kube.Complete()
+	server, err := c.ControlPlane.New(controlplaneapiserver.KubeAPIServer, delegate)
+	if err != nil {
+		return nil, err
+	}
+	providers, err := c.StorageProviders(g.client)
+	if err != nil {
+		return nil, err
+	}
+	if err := g.connectKubelets(providers); err != nil {
+		return nil, err
+	}
+	if err := server.InstallAPIs(providers...); err != nil {
+		return nil, err
+	}
+	_, port, err := c.ControlPlane.Generic.SecureServing.HostPort()
+	if err != nil {
+		return nil, fmt.Errorf("listener address: %w", err)
+	}
+	service := kubernetesservice.New(kubernetesservice.Config{
+		PublicIP:                  c.ControlPlane.Generic.PublicAddress,
+		EndpointReconciler:        c.Extra.EndpointReconcilerConfig.Reconciler,
+		EndpointInterval:          c.Extra.EndpointReconcilerConfig.Interval,
+		ServiceIP:                 c.Extra.APIServerServiceIP,
+		ServicePort:               c.Extra.APIServerServicePort,
+		PublicServicePort:         port,
+		KubernetesServiceNodePort: c.Extra.KubernetesServiceNodePort,
+	}, g.client, g.informers.Core().V1().Services())
+	// Both under upstream's names: hooksWithoutResources switches the first off.
+	if err := server.GenericAPIServer.AddPostStartHook("bootstrap-controller", func(hook genericapiserver.PostStartHookContext) error {
+		service.Start(hook.Done())
+		return nil
+	}); err != nil {
+		return nil, err
+	}
+	return server, server.GenericAPIServer.AddPreShutdownHook("stop-kubernetes-service-controller", func() error {
+		service.Stop()
+		return nil
+	})
+}
+
+// connectKubelets replaces the provider of the core group, in its place: the
+// order is that of discovery.
+func (g *generic) connectKubelets(providers []controlplaneapiserver.RESTStorageProvider) error {
+	for i, provider := range providers {
+		if provider.GroupName() != "" {
+			continue
+		}
+		hook, ok := provider.(genericapiserver.PostStartHookProvider)
+		if !ok {
+			return fmt.Errorf("the storage provider of the core group is a %T, which has no start hook", provider)
+		}
+		providers[i] = coreProvider{RESTStorageProvider: provider, PostStartHookProvider: hook, kubelets: g.newKubelets()}
+		return nil
+	}
+	return errors.New("no storage provider of the core group")
+}

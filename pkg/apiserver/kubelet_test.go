@@ -1,0 +1,261 @@
+package apiserver_test
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/client-go/tools/remotecommand"
+	"k8s.io/client-go/transport/spdy"
+	criremotecommand "k8s.io/cri-streaming/pkg/streaming/remotecommand"
+	clocktesting "k8s.io/utils/clock/testing"
+
+	"github.com/kubembed/kubembed/pkg/apiserver"
+	"github.com/kubembed/kubembed/pkg/pki"
+)
+
+const kubeletClient = "kube-apiserver-kubelet-client"
+
+// Whatever a kubelet answers is asked for with the server's client certificate.
+func TestKubeletSeesClientCertificate(t *testing.T) {
+	p := sharedPlane(t)
+	ns := p.namespace(t)
+	kubelet := echoKubelet(t, serving(t, p.pki.CA(), "127.0.0.1"))
+	const node = "client-certificate"
+	p.worker(t, ns, node, kubelet.port(t), internalIP("127.0.0.1"))
+
+	for path, want := range map[string]string{
+		"/api/v1/namespaces/" + ns + "/pods/" + node + "/log":                         "/containerLogs/" + ns + "/" + node + "/main",
+		"/api/v1/nodes/" + node + "/proxy/pods":                                       "/pods",
+		fmt.Sprintf("/api/v1/nodes/%s:%d/proxy/stats/", node, kubelet.port(t)):        "/stats/",
+		fmt.Sprintf("/api/v1/nodes/https:%s:%d/proxy/run", node, kubelet.port(t)):     "/run",
+		"/api/v1/namespaces/" + ns + "/pods/" + node + "/log?follow=true&tailLines=1": "/containerLogs/" + ns + "/" + node + "/main",
+	} {
+		if got := p.get(t, path).want(t, http.StatusOK).body; got != want {
+			t.Errorf("%s: got %q, want %q", path, got, want)
+		}
+	}
+	for _, subresource := range []string{"exec", "attach"} {
+		for name, executor := range p.executors(t, ns, node, subresource) {
+			if err := executor.StreamWithContext(t.Context(), remotecommand.StreamOptions{Stdin: strings.NewReader(""), Stdout: io.Discard}); !contains(err, "/"+subresource+"/"+ns+"/"+node+"/main") {
+				t.Errorf("%s, %s: got %v, want the kubelet's answer", subresource, name, err)
+			}
+		}
+	}
+	transport, upgrader, err := spdy.RoundTripperFor(p.ClientConfig())
+	if err != nil {
+		t.Fatal(err)
+	}
+	at := p.admin().CoreV1().RESTClient().Post().Namespace(ns).Resource("pods").Name(node).SubResource("portforward").URL()
+	_, _, err = spdy.NewDialer(upgrader, &http.Client{Transport: transport}, http.MethodPost, at).Dial("portforward.k8s.io")
+	if !contains(err, "/portForward/"+ns+"/"+node) {
+		t.Errorf("portforward: got %v, want the kubelet's answer", err)
+	}
+
+	if callers := kubelet.seen(); len(callers) != 10 {
+		t.Errorf("%d calls", len(callers))
+	}
+	for _, caller := range kubelet.seen() {
+		if caller.Subject.CommonName != kubeletClient || caller.CheckSignatureFrom(p.pki.CA().Cert) != nil {
+			t.Errorf("called by %s of %s", caller.Subject, caller.Issuer)
+		}
+	}
+}
+
+// cat is a container that gives back what it gets.
+type cat struct{}
+
+func (cat) ExecInContainer(_ context.Context, _, _, _ string, _ []string, in io.Reader, out, _ io.WriteCloser, _ bool, _ <-chan criremotecommand.TerminalSize, _ time.Duration) error {
+	_, err := io.Copy(out, in)
+	return err
+}
+
+// catKubelet runs cat, with the code that kubelets and container runtimes use.
+func catKubelet(w http.ResponseWriter, r *http.Request) {
+	options, err := criremotecommand.NewOptions(r)
+	if err != nil {
+		http.Error(w, err.Error(), http.StatusBadRequest)
+		return
+	}
+	criremotecommand.ServeExec(w, r, cat{}, "", "", "", nil, options, time.Minute, time.Minute, criremotecommand.SupportedStreamingProtocols)
+}
+
+func TestKubeletExec(t *testing.T) {
+	p := sharedPlane(t)
+	ns := p.namespace(t)
+	kubelet := startKubelet(t, serving(t, p.pki.CA(), "127.0.0.1"), catKubelet)
+	p.worker(t, ns, "exec", kubelet.port(t), internalIP("127.0.0.1"))
+	for name, executor := range p.executors(t, ns, "exec", "exec") {
+		ctx, cancel := context.WithTimeout(t.Context(), patience)
+		var stdout bytes.Buffer
+		err := executor.StreamWithContext(ctx, remotecommand.StreamOptions{Stdin: strings.NewReader("there and back"), Stdout: &stdout})
+		cancel()
+		if err != nil || stdout.String() != "there and back" {
+			t.Errorf("%s: got %q, %v", name, stdout.String(), err)
+		}
+	}
+}
+
+func TestKubeletCertificate(t *testing.T) {
+	insecure := startPlane(t, func(c *apiserver.Config) { c.KubeletInsecureTLS = true })
+	secure := sharedPlane(t)
+	for _, test := range []struct {
+		name, problem string
+		authority     *pki.Authority
+		ip            string
+	}{
+		{"own-address", "", secure.pki.CA(), "127.0.0.1"},
+		{"self-signed", "certificate signed by unknown authority", nil, "127.0.0.1"},
+		{"other-authority", "certificate signed by unknown authority", insecure.pki.CA(), "127.0.0.1"},
+		{"front-proxy-authority", "certificate signed by unknown authority", secure.pki.FrontProxyCA(), "127.0.0.1"},
+		{"other-address", "certificate is valid for 127.0.0.2, not 127.0.0.1", secure.pki.CA(), "127.0.0.2"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			kubelet := startKubelet(t, serving(t, test.authority, test.ip), func(w http.ResponseWriter, r *http.Request) {
+				if r.Header.Get("Upgrade") != "" {
+					catKubelet(w, r)
+					return
+				}
+				_, _ = io.WriteString(w, "a line")
+			})
+			reaches := func(p *plane, skip bool, problem string) {
+				t.Helper()
+				ns := p.namespace(t)
+				node := test.name + "-" + ns
+				p.worker(t, ns, node, kubelet.port(t), internalIP("127.0.0.1"))
+				log, err := p.logs(t, ns, node, corev1.PodLogOptions{InsecureSkipTLSVerifyBackend: skip})
+				switch {
+				case problem == "" && (err != nil || log != "a line"):
+					t.Errorf("log: got %q, %v", log, err)
+				case problem != "" && (!contains(err, problem) || !contains(err, "serverTLSBootstrap") || !contains(err, node)):
+					t.Errorf("log: got %q, %v, want %q and what can be done", log, err, problem)
+				}
+				if skip {
+					return // there is no such option for others
+				}
+				for name, executor := range p.executors(t, ns, node, "exec") {
+					err := executor.StreamWithContext(t.Context(), remotecommand.StreamOptions{Stdin: strings.NewReader(""), Stdout: io.Discard})
+					if (problem == "") != (err == nil) || problem != "" && !contains(err, problem) {
+						t.Errorf("exec, %s: got %v, want %q", name, err, problem)
+					}
+				}
+			}
+			reaches(secure, false, test.problem)
+			reaches(secure, true, "")
+			reaches(insecure, false, "")
+		})
+	}
+}
+
+// A server that has renewed its client certificate shows it to kubelets that it
+// is already connected to.
+func TestKubeletSeesRenewedCertificate(t *testing.T) {
+	clock := clocktesting.NewFakePassiveClock(time.Now())
+	identities := must(pki.Open(pki.Config{Clock: clock}))(t)
+	p := startPlane(t, func(c *apiserver.Config) { c.PKI = identities })
+	ns := p.namespace(t)
+	kubelet := echoKubelet(t, serving(t, identities.CA(), "127.0.0.1"))
+	p.worker(t, ns, "renewed", kubelet.port(t), internalIP("127.0.0.1"))
+	read := func() {
+		t.Helper()
+		if _, err := p.logs(t, ns, "renewed", corev1.PodLogOptions{}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	read()
+	clock.SetTime(time.Now().Add(300 * 24 * time.Hour))
+	if renewed, err := identities.Renew(); err != nil || !renewed {
+		t.Fatal(renewed, err)
+	}
+	if err := p.ReloadIdentities(); err != nil {
+		t.Fatal(err)
+	}
+	read()
+	callers := kubelet.seen()
+	want := must(identities.KubeletClient().TLS())(t).Leaf
+	if callers[0].Equal(want) || !callers[1].Equal(want) {
+		t.Errorf("shown: %s and %s, has %s", callers[0].NotAfter, callers[1].NotAfter, want.NotAfter)
+	}
+}
+
+// A kubelet that goes away ends what it was answering.
+func TestKubeletVanishes(t *testing.T) {
+	p := sharedPlane(t)
+	ns := p.namespace(t)
+	kubelet := startKubelet(t, serving(t, p.pki.CA(), "127.0.0.1"), func(w http.ResponseWriter, r *http.Request) {
+		if r.Header.Get("Upgrade") != "" {
+			catKubelet(w, r)
+			return
+		}
+		_, _ = io.WriteString(w, "a line\n")
+		_ = http.NewResponseController(w).Flush()
+		<-r.Context().Done()
+	})
+	p.worker(t, ns, "vanishes", kubelet.port(t), internalIP("127.0.0.1"))
+	stream, err := p.admin().CoreV1().Pods(ns).GetLogs("vanishes", &corev1.PodLogOptions{Follow: true}).Stream(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer stream.Close()
+	if _, err := io.ReadFull(stream, make([]byte, len("a line\n"))); err != nil {
+		t.Fatal(err)
+	}
+	kubelet.vanish()
+	if more, err := io.ReadAll(stream); len(more) > 0 {
+		t.Errorf("then %q, %v", more, err)
+	}
+	for name, executor := range p.executors(t, ns, "vanishes", "exec") {
+		stdin, typed := io.Pipe()
+		read, stdout := io.Pipe()
+		ctx, cancel := context.WithTimeout(t.Context(), patience)
+		ended := make(chan error, 1)
+		go func() {
+			ended <- executor.StreamWithContext(ctx, remotecommand.StreamOptions{Stdin: stdin, Stdout: stdout})
+		}()
+		_, _ = typed.Write([]byte("x"))
+		if _, err := io.ReadFull(read, make([]byte, 1)); err != nil {
+			t.Fatal(err)
+		}
+		kubelet.vanish()
+		// client-go takes the end of a connection for the end of the command.
+		if err := <-ended; ctx.Err() != nil {
+			t.Errorf("%s: exec goes on: %v", name, err)
+		}
+		cancel()
+		_ = typed.Close()
+	}
+}
+
+// Stop waits for handlers, and one of them may wait for a kubelet that has
+// accepted a connection and says nothing.
+func TestStopEndsKubeletConnections(t *testing.T) {
+	p := startPlane(t)
+	ns := p.namespace(t)
+	asked := make(chan struct{}, 4)
+	kubelet := startKubelet(t, serving(t, p.pki.CA(), "127.0.0.1"), func(_ http.ResponseWriter, r *http.Request) {
+		asked <- struct{}{}
+		<-r.Context().Done()
+	})
+	p.worker(t, ns, "silent", kubelet.port(t), internalIP("127.0.0.1"))
+	results := make(chan error, 2)
+	for _, executor := range p.executors(t, ns, "silent", "exec") {
+		go func() {
+			results <- executor.StreamWithContext(context.Background(), remotecommand.StreamOptions{Stdin: strings.NewReader(""), Stdout: io.Discard})
+		}()
+		<-asked
+	}
+	if err := p.Stop(ended()); err != nil {
+		t.Error(err)
+	}
+	for range 2 {
+		if err := <-results; err == nil {
+			t.Error("no error")
+		}
+	}
+}

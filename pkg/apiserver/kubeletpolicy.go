@@ -1,0 +1,76 @@
+package apiserver
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"net/netip"
+	"sync"
+
+	"go.uber.org/zap"
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/kubernetes/scheme"
+	corev1client "k8s.io/client-go/kubernetes/typed/core/v1"
+	"k8s.io/client-go/tools/record"
+
+	"github.com/kubembed/kubembed/internal/nodeaddress"
+)
+
+// reasonAddressRefused is the reason of the events about a node whose address is
+// not connected to.
+const reasonAddressRefused = "KubeletAddressRefused"
+
+// kubeletPolicy says at which addresses nodes may have their kubelets.
+type kubeletPolicy struct {
+	local    bool // only this machine can connect to the server, so all nodes are on it
+	logger   *zap.Logger
+	recorder func() record.EventRecorder
+}
+
+func newKubeletPolicy(g *generic) *kubeletPolicy {
+	tcp, ok := g.config.Listener.Addr().(*net.TCPAddr)
+	return &kubeletPolicy{
+		local:  ok && tcp.IP.IsLoopback(),
+		logger: g.config.Logger,
+		// Made when there is something to tell, which is never in a sound cluster.
+		recorder: sync.OnceValue(func() record.EventRecorder {
+			broadcaster := record.NewBroadcaster(record.WithContext(g.ctx))
+			broadcaster.StartRecordingToSink(&corev1client.EventSinkImpl{Interface: g.client.CoreV1().Events("")})
+			return broadcaster.NewRecorder(scheme.Scheme, corev1.EventSource{Component: "kube-apiserver"})
+		}),
+	}
+}
+
+// allows is asked about the address of each connection, when a name has been
+// resolved.
+func (p *kubeletPolicy) allows(ip netip.Addr) error { return nodeaddress.CheckKubelet(ip, p.local) }
+
+// check tells the client, the log and the node's events why nothing is sent to
+// the kubelet of node at host. A name may be resolved to something else when it
+// is connected to: that is checked again.
+func (p *kubeletPolicy) check(ctx context.Context, node types.NodeName, host string) error {
+	ips := []netip.Addr{}
+	if ip, err := netip.ParseAddr(host); err == nil {
+		ips = append(ips, ip)
+	} else if ips, err = net.DefaultResolver.LookupNetIP(ctx, "ip", host); err != nil {
+		return nil // as the connection will say
+	}
+	for _, ip := range ips {
+		if err := p.allows(ip); err != nil {
+			return p.refuse(node, host, err)
+		}
+	}
+	return nil
+}
+
+func (p *kubeletPolicy) refuse(node types.NodeName, host string, err error) error {
+	p.logger.Warn("the kubelet of a node is not connected to",
+		zap.String("node", string(node)), zap.String("address", host), zap.Error(err))
+	message := fmt.Sprintf("the address %s that node %s has registered is refused: %v", host, node, err)
+	// Kubelets, too, give events about their node its name for a UID.
+	p.recorder().Event(&corev1.ObjectReference{APIVersion: "v1", Kind: "Node", Name: string(node), UID: types.UID(node)},
+		corev1.EventTypeWarning, reasonAddressRefused, message)
+	return apierrors.NewServiceUnavailable(message)
+}
