@@ -14,9 +14,6 @@ import (
 	kubeauthenticator "k8s.io/kubernetes/pkg/kubeapiserver/authenticator"
 	kubeoptions "k8s.io/kubernetes/pkg/kubeapiserver/options"
 	serviceaccounttoken "k8s.io/kubernetes/pkg/serviceaccount"
-	"k8s.io/kubernetes/plugin/pkg/auth/authenticator/token/bootstrap"
-
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
 // anonymousPaths is all that a request without credentials may reach.
@@ -43,9 +40,10 @@ func (g *generic) authentication() error {
 	audiences := authenticator.Audiences{g.config.ServiceAccountIssuer}
 	defaults := kubeoptions.NewBuiltInAuthenticationOptions()
 	core := g.informers.Core().V1()
+	// Bootstrap tokens are not among these, which are cached for ten seconds:
+	// one that was revoked would work on.
 	request, _, definitions, schemes, err := kubeauthenticator.Config{
 		Anonymous:                      apiserver.AnonymousAuthConfig{Enabled: true, Conditions: anonymousPaths},
-		BootstrapToken:                 true,
 		ServiceAccountLookup:           true,
 		ServiceAccountIssuers:          []string{g.config.ServiceAccountIssuer},
 		APIAudiences:                   audiences,
@@ -55,10 +53,9 @@ func (g *generic) authentication() error {
 		ServiceAccountPublicKeysGetter: keys,
 		ServiceAccountTokenGetter: serviceaccount.NewGetterFromClient(g.client,
 			core.Secrets().Lister(), core.ServiceAccounts().Lister(), core.Pods().Lister(), core.Nodes().Lister()),
-		SecretsWriter:               g.client.CoreV1(),
-		BootstrapTokenAuthenticator: bootstrap.NewTokenAuthenticator(core.Secrets().Lister().Secrets(metav1.NamespaceSystem)),
-		ClientCAContentProvider:     clientCA,
-		APIServerID:                 g.server.APIServerID,
+		SecretsWriter:           g.client.CoreV1(),
+		ClientCAContentProvider: clientCA,
+		APIServerID:             g.server.APIServerID,
 	}.New(g.ctx)
 	if err != nil {
 		return fmt.Errorf("apiserver: authentication: %w", err)
@@ -68,7 +65,7 @@ func (g *generic) authentication() error {
 			return fmt.Errorf("apiserver: client CA: %w", err)
 		}
 	}
-	g.server.Authentication.Authenticator = request
+	g.server.Authentication.Authenticator = union.New(request, g.bootstrapTokens(audiences))
 	g.server.Authentication.APIAudiences = audiences
 	g.server.Authentication.RequestHeaderConfig = frontProxy
 	g.server.OpenAPIConfig.SecurityDefinitions = definitions

@@ -319,37 +319,6 @@ func decode(t testing.TB, s string) []byte {
 	return b
 }
 
-func TestBootstrapToken(t *testing.T) {
-	p := sharedPlane(t)
-	create := func(id, secret string, data map[string]string) string {
-		s := &corev1.Secret{
-			ObjectMeta: metav1.ObjectMeta{Namespace: metav1.NamespaceSystem, Name: "bootstrap-token-" + id},
-			Type:       corev1.SecretTypeBootstrapToken,
-			StringData: map[string]string{"token-id": id, "token-secret": secret, "usage-bootstrap-authentication": "true"},
-		}
-		for k, v := range data {
-			s.StringData[k] = v
-		}
-		must(p.admin().CoreV1().Secrets(s.Namespace).Create(t.Context(), s, metav1.CreateOptions{}))(t)
-		return id + "." + secret
-	}
-	expired := create("old000", "0123456789abcdef", map[string]string{"expiration": time.Now().Add(-time.Hour).UTC().Format(time.RFC3339)})
-	unusable := create("sig000", "0123456789abcdef", map[string]string{"usage-bootstrap-authentication": "false"})
-	valid := create("new000", "fedcba9876543210", map[string]string{
-		"expiration":        time.Now().Add(time.Hour).UTC().Format(time.RFC3339),
-		"auth-extra-groups": "system:bootstrappers:workers",
-	})
-	// The informer has them in the order in which they were made.
-	eventually(t, "the valid token", func() error {
-		_, err := whoAmI(t, p.bearer(valid))
-		return err
-	})
-	wantUser(t, p.bearer(valid), "system:bootstrap:new000", "system:authenticated", "system:bootstrappers", "system:bootstrappers:workers")
-	wantNobody(t, p.bearer(expired))
-	wantNobody(t, p.bearer(unusable))
-	wantNobody(t, p.bearer("new000.0000000000000000"))
-}
-
 func TestTokenReview(t *testing.T) {
 	p := sharedPlane(t)
 	ns := p.namespace(t)

@@ -4,24 +4,59 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 
+	rbacv1 "k8s.io/api/rbac/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apiserver/pkg/authentication/user"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/util/retry"
 	"k8s.io/component-helpers/auth/rbac/reconciliation"
 	rbacrest "k8s.io/kubernetes/pkg/registry/rbac/rest"
 	"k8s.io/kubernetes/plugin/pkg/auth/authorizer/rbac/bootstrappolicy"
+
+	"github.com/kubembed/kubembed/internal/join"
 )
 
 type policyData = rbacrest.PolicyData
 
-// rbacPolicy is upstream's bootstrap policy.
+// rbacPolicy is upstream's bootstrap policy, and the bindings that upstream
+// leaves to whoever sets up a cluster.
 func rbacPolicy() policyData {
 	return policyData{
 		ClusterRoles:        append(bootstrappolicy.ClusterRoles(), bootstrappolicy.ControllerRoles()...),
-		ClusterRoleBindings: append(bootstrappolicy.ClusterRoleBindings(), bootstrappolicy.ControllerRoleBindings()...),
+		ClusterRoleBindings: slices.Concat(bootstrappolicy.ClusterRoleBindings(), bootstrappolicy.ControllerRoleBindings(), nodeBindings()),
 		Roles:               bootstrappolicy.NamespaceRoles(),
 		RoleBindings:        bootstrappolicy.NamespaceRoleBindings(),
 	}
+}
+
+// kubeletClientUser is the user of PKI.KubeletClient.
+const kubeletClientUser = "kube-apiserver-kubelet-client"
+
+// nodeBindings are what kubeadm sets up for nodes, by other names.
+func nodeBindings() (bindings []rbacv1.ClusterRoleBinding) {
+	bind := func(name, kind, subject, role string) {
+		bindings = append(bindings, rbacv1.ClusterRoleBinding{
+			ObjectMeta: metav1.ObjectMeta{
+				Name:        name,
+				Labels:      maps.Clone(bootstrappolicy.Label),
+				Annotations: maps.Clone(bootstrappolicy.Annotation),
+			},
+			Subjects: []rbacv1.Subject{{Kind: kind, APIGroup: rbacv1.GroupName, Name: subject}},
+			RoleRef:  rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: role},
+		})
+	}
+	// A worker that joins asks for the first client certificate of its kubelet.
+	bind("kubembed:kubelet-bootstrap", rbacv1.GroupKind, join.Group, "system:node-bootstrapper")
+	// Kubelets renew their client certificates themselves.
+	bind("kubembed:node-certificate-rotation", rbacv1.GroupKind, user.NodesGroup,
+		"system:certificates.k8s.io:certificatesigningrequests:selfnodeclient")
+	// kubectl logs, exec and port-forward end at a kubelet, which asks whether
+	// the API server may.
+	bind("kubembed:kubelet-api-admin", rbacv1.UserKind, kubeletClientUser, "system:kubelet-api-admin")
+	return bindings
 }
 
 // reconcileRBAC adds to existing bootstrap roles what a newer release grants,

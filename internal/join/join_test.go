@@ -1,0 +1,70 @@
+package join
+
+import (
+	"strings"
+	"testing"
+
+	"go.uber.org/goleak"
+	bootstrapapi "k8s.io/cluster-bootstrap/token/api"
+	bootstraputil "k8s.io/cluster-bootstrap/token/util"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+func TestNewToken(t *testing.T) {
+	// 26 characters of 32 are 130 bits, if all are used at every place.
+	used := map[int]map[byte]bool{}
+	seen := map[string]bool{}
+	for range 2000 {
+		token := NewToken()
+		if len(token.Secret) < 26 || seen[token.Secret] {
+			t.Fatalf("%d characters, seen before: %t", len(token.Secret), seen[token.Secret])
+		}
+		seen[token.Secret] = true
+		for i := range 26 {
+			if used[i] == nil {
+				used[i] = map[byte]bool{}
+			}
+			used[i][token.Secret[i]] = true
+		}
+		parsed, ok := ParseToken(token.String())
+		if !ok || parsed != token {
+			t.Fatalf("%s is not a token", token)
+		}
+		if !bootstraputil.IsValidBootstrapTokenID(token.ID) || token.SecretName() != bootstrapapi.BootstrapTokenSecretPrefix+token.ID {
+			t.Fatalf("ID %q in Secret %q", token.ID, token.SecretName())
+		}
+	}
+	for i, characters := range used {
+		if len(characters) != 32 {
+			t.Errorf("%d different characters at place %d", len(characters), i)
+		}
+	}
+}
+
+func TestGroup(t *testing.T) {
+	if err := bootstraputil.ValidateBootstrapGroupName(Group); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestParseToken(t *testing.T) {
+	for text, want := range map[string]bool{
+		"abcdef.0123456789abcdef":           true,
+		"abcdef." + strings.Repeat("a", 64): true,
+		"abcdef." + strings.Repeat("a", 65): false,
+		"abcdef.0123456789abcde":            false,
+		"abcde.0123456789abcdef":            false,
+		"abcdefg.0123456789abcdef":          false,
+		"abcdef.0123456789abcdeF":           false,
+		"abcdef.0123456789abcdef\n":         false,
+		"abcdef.0123456789abcdef.0123":      false,
+		"\nabcdef.0123456789abcdef":         false,
+		"abcdef":                            false,
+		"":                                  false,
+	} {
+		if _, ok := ParseToken(text); ok != want {
+			t.Errorf("%q: %t", text, ok)
+		}
+	}
+}

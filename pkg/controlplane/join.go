@@ -1,0 +1,245 @@
+package controlplane
+
+import (
+	"context"
+	"crypto/subtle"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	certificatesv1 "k8s.io/api/certificates/v1"
+	corev1 "k8s.io/api/core/v1"
+	rbacv1 "k8s.io/api/rbac/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/tools/clientcmd"
+	"k8s.io/client-go/util/cert"
+	bootstrapapi "k8s.io/cluster-bootstrap/token/api"
+
+	"github.com/kubembed/kubembed/internal/join"
+	"github.com/kubembed/kubembed/pkg/pki"
+)
+
+const (
+	// defaultJoinLifetime is kubeadm's default.
+	defaultJoinLifetime = 24 * time.Hour
+	// joinTokenTries is how often an ID may be taken already: there are 2³⁰.
+	joinTokenTries = 5
+	// joinWriteTimeout bounds writing a token, and taking one back that nobody
+	// has got. Both take milliseconds.
+	joinWriteTimeout = 10 * time.Second
+)
+
+// JoinKubeconfig returns a kubeconfig file with which workers join: any number
+// of them, until lifetime has passed or the file is revoked. It is what
+// kubelet's --bootstrap-kubeconfig takes. The kubelet asks with it for a client
+// certificate of its own, for the name of its node, which it uses from then on.
+// A name that a Node object has already is refused: delete the Node first. With
+// serverTLSBootstrap in its configuration the kubelet gets its serving
+// certificate too, and it renews both by itself.
+//
+// If lifetime is zero, it is 24 hours. It is rounded up to a full second, and
+// has no maximum. A negative one is an error.
+//
+// The file holds URL, CABundle and a bootstrap token with 128 random bits. The
+// token is that of a group which may create and read
+// CertificateSigningRequests, and nothing else. Whoever has the file can add
+// nodes, though, so it is a secret. The token is kept in a Secret in
+// kube-system that bears the name of the file's user: kubectl -n kube-system
+// delete secret bootstrap-token-<id> revokes it, as RevokeJoinKubeconfig does.
+//
+// It is an error where Config.RuntimeConfig has switched off secrets,
+// certificates.k8s.io/v1 or rbac.authorization.k8s.io/v1, and after Shutdown.
+// An error leaves no token.
+func (s *Server) JoinKubeconfig(ctx context.Context, lifetime time.Duration) ([]byte, error) {
+	data, err := s.joinKubeconfig(ctx, lifetime)
+	if err != nil {
+		return nil, fmt.Errorf("controlplane: join kubeconfig: %w", err)
+	}
+	return data, nil
+}
+
+func (s *Server) joinKubeconfig(ctx context.Context, lifetime time.Duration) ([]byte, error) {
+	switch {
+	case lifetime < 0:
+		return nil, fmt.Errorf("the lifetime must not be negative, but is %s; zero is %s", lifetime, defaultJoinLifetime)
+	case lifetime == 0:
+		lifetime = defaultJoinLifetime
+	}
+	client, err := s.joinClient()
+	if err != nil {
+		return nil, err
+	}
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	if err := s.servesJoining(); err != nil {
+		return nil, err
+	}
+	// From here on ctx is not asked: a write that is given up may still be done,
+	// and nobody would have its token.
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), joinWriteTimeout)
+	defer cancel()
+	for range joinTokenTries {
+		token := join.NewToken()
+		cfg := pki.Kubeconfig(s.URL(), s.pki.CABundle(), token.SecretName(), pki.KeyPair{})
+		cfg.AuthInfos[token.SecretName()].Token = token.String()
+		data, err := clientcmd.Write(*cfg)
+		if err != nil {
+			return nil, err
+		}
+		secret := joinSecret(token, time.Now().Add(lifetime))
+		switch _, err := client.CoreV1().Secrets(secret.Namespace).Create(ctx, secret, metav1.CreateOptions{}); {
+		case err == nil:
+			return data, nil
+		case apierrors.IsAlreadyExists(err):
+			continue
+		default:
+			// It may have been written nevertheless.
+			ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), joinWriteTimeout)
+			defer cancel()
+			return nil, errors.Join(err, deleteToken(ctx, client, token))
+		}
+	}
+	return nil, fmt.Errorf("%d random token IDs in a row are taken: are there many Secrets bootstrap-token-* in %s?", joinTokenTries, metav1.NamespaceSystem)
+}
+
+// joinSecret is a token as upstream keeps it, but for the length of its secret.
+func joinSecret(token join.Token, expiration time.Time) *corev1.Secret {
+	// RFC 3339 has full seconds, and a short lifetime must not round to none.
+	expiration = expiration.Add(time.Second - time.Nanosecond).Truncate(time.Second).UTC()
+	return &corev1.Secret{
+		ObjectMeta: metav1.ObjectMeta{Namespace: metav1.NamespaceSystem, Name: token.SecretName()},
+		Type:       bootstrapapi.SecretTypeBootstrapToken,
+		Data: map[string][]byte{
+			bootstrapapi.BootstrapTokenDescriptionKey:      []byte("Lets workers join: made by JoinKubeconfig. Delete it to revoke the kubeconfig."),
+			bootstrapapi.BootstrapTokenIDKey:               []byte(token.ID),
+			bootstrapapi.BootstrapTokenSecretKey:           []byte(token.Secret),
+			bootstrapapi.BootstrapTokenExpirationKey:       []byte(expiration.Format(time.RFC3339)),
+			bootstrapapi.BootstrapTokenUsageAuthentication: []byte("true"),
+			bootstrapapi.BootstrapTokenExtraGroupsKey:      []byte(join.Group),
+		},
+	}
+}
+
+// RevokeJoinKubeconfig revokes a file that JoinKubeconfig of this control plane
+// has returned: the next request with its token is refused. A file that has
+// been revoked, or has expired, is no error. One that has no join token, or is
+// another control plane's, is.
+//
+// Workers that have joined stay: the certificate of a kubelet is valid for
+// Config.ClusterSigningDuration, renewed by the kubelet as long as it runs, and
+// cannot be revoked. Deleting the Node does not take it away: the kubelet makes
+// the Node again when it starts. To put a worker out, stop its kubelet, delete
+// its certificates and kubeconfig, then the Node. Against one that is in
+// somebody else's hands only a new CA helps.
+func (s *Server) RevokeJoinKubeconfig(ctx context.Context, kubeconfig []byte) error {
+	if err := s.revokeJoinKubeconfig(ctx, kubeconfig); err != nil {
+		return fmt.Errorf("controlplane: revoke join kubeconfig: %w", err)
+	}
+	return nil
+}
+
+func (s *Server) revokeJoinKubeconfig(ctx context.Context, kubeconfig []byte) error {
+	token, err := s.joinToken(kubeconfig)
+	if err != nil {
+		return err
+	}
+	client, err := s.joinClient()
+	if err != nil {
+		return err
+	}
+	return deleteToken(ctx, client, token)
+}
+
+// joinToken is the token in a file that JoinKubeconfig has made.
+func (s *Server) joinToken(kubeconfig []byte) (join.Token, error) {
+	cfg, err := clientcmd.Load(kubeconfig)
+	if err != nil {
+		return join.Token{}, fmt.Errorf("not a kubeconfig file: %w", err)
+	}
+	current, ok := cfg.Contexts[cfg.CurrentContext]
+	if !ok {
+		return join.Token{}, errors.New("not made by JoinKubeconfig: the file has no current context")
+	}
+	user, cluster := cfg.AuthInfos[current.AuthInfo], cfg.Clusters[current.Cluster]
+	if user == nil || cluster == nil {
+		return join.Token{}, errors.New("not made by JoinKubeconfig: the current context of the file has no user or no cluster")
+	}
+	token, ok := join.ParseToken(user.Token)
+	if !ok {
+		return join.Token{}, errors.New("not made by JoinKubeconfig: the user of the file has no bootstrap token")
+	}
+	// The token is not known here then, which must not look like success.
+	if !shareCertificate(cluster.CertificateAuthorityData, s.pki.CABundle()) {
+		return join.Token{}, errors.New("the file is another control plane's: its certificate authority is not the one of this")
+	}
+	return token, nil
+}
+
+// shareCertificate tells whether a certificate is in both bundles. They may be
+// of different times, before and after a CA was added.
+func shareCertificate(a, b []byte) bool {
+	first, err := cert.ParseCertsPEM(a)
+	if err != nil {
+		return false
+	}
+	second, err := cert.ParseCertsPEM(b)
+	return err == nil && slices.ContainsFunc(first, func(c *x509.Certificate) bool { return slices.ContainsFunc(second, c.Equal) })
+}
+
+// deleteToken deletes the Secret of token and no other. That there is none is
+// no error.
+func deleteToken(ctx context.Context, client kubernetes.Interface, token join.Token) error {
+	secrets := client.CoreV1().Secrets(metav1.NamespaceSystem)
+	secret, err := secrets.Get(ctx, token.SecretName(), metav1.GetOptions{})
+	switch {
+	case apierrors.IsNotFound(err):
+		return nil
+	case err != nil:
+		return err
+	case secret.Type != bootstrapapi.SecretTypeBootstrapToken:
+		return fmt.Errorf("secret %s/%s is not a bootstrap token but of type %q, and stays", secret.Namespace, secret.Name, secret.Type)
+	case subtle.ConstantTimeCompare(secret.Data[bootstrapapi.BootstrapTokenSecretKey], []byte(token.Secret)) != 1:
+		return fmt.Errorf("secret %s/%s is another token with the same ID, and stays", secret.Namespace, secret.Name)
+	}
+	err = secrets.Delete(ctx, secret.Name, *metav1.NewPreconditionDeleteOptions(string(secret.UID)))
+	if apierrors.IsNotFound(err) {
+		return nil
+	}
+	return err
+}
+
+// joinClient is the administrator's client of a control plane that runs.
+func (s *Server) joinClient() (*kubernetes.Clientset, error) {
+	s.mu.Lock()
+	stopped := s.stopped
+	s.mu.Unlock()
+	select {
+	case <-s.done:
+		stopped = true
+	default:
+	}
+	if stopped {
+		return nil, errors.New("the control plane is stopped")
+	}
+	return kubernetes.NewForConfig(s.ClientConfig())
+}
+
+// servesJoining is an error when a worker could not join.
+func (s *Server) servesJoining() error {
+	for _, resource := range []schema.GroupVersionResource{
+		corev1.SchemeGroupVersion.WithResource("secrets"),
+		certificatesv1.SchemeGroupVersion.WithResource("certificatesigningrequests"),
+		rbacv1.SchemeGroupVersion.WithResource("clusterrolebindings"),
+	} {
+		if !s.apiserver.Serves(resource) {
+			return fmt.Errorf("%s of %s are not served, and workers cannot join without: switch them on in Config.RuntimeConfig", resource.Resource, resource.GroupVersion())
+		}
+	}
+	return nil
+}
