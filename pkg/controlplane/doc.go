@@ -41,14 +41,63 @@
 //
 // Clients are known by certificates of the control plane's own CA
 // ([Server.Kubeconfig], [Server.NodeKubeconfig]), service-account tokens,
-// bootstrap tokens, or a front proxy. The Node authorizer and RBAC, with
-// upstream's bootstrap policy, decide what they may do. Without credentials
-// only health and version can be read. Config.InsecureAddr is the one
-// exception, off by default.
+// bootstrap tokens ([Server.JoinKubeconfig]), or a front proxy. The Node
+// authorizer and RBAC, with upstream's bootstrap policy, decide what they may
+// do. Without credentials only health and version can be read.
+// Config.InsecureAddr is the one exception, off by default.
 //
 // Admission is kube-apiserver's default set and NodeRestriction. The
 // ServiceAccount plugin is off by default for now: it refuses pods until a
 // controller creates the default service account of their namespace.
+//
+// # Workers
+//
+// Kubelets join with the file that [Server.JoinKubeconfig] returns, the same for
+// all of them, as --bootstrap-kubeconfig:
+//
+//	kubelet --config=kubelet.yaml --bootstrap-kubeconfig=join.kubeconfig \
+//	    --kubeconfig=/var/lib/kubelet/kubeconfig
+//
+// where kubelet.yaml says what is not the default, with the certificates of
+// [Server.CABundle] in ca.crt:
+//
+//	apiVersion: kubelet.config.k8s.io/v1beta1
+//	kind: KubeletConfiguration
+//	authentication:
+//	  x509:
+//	    clientCAFile: ca.crt
+//	rotateCertificates: true
+//	serverTLSBootstrap: true
+//
+// The kubelet asks for certificates by CertificateSigningRequests. The control
+// plane approves
+//
+//   - a first client certificate, asked for with the join file, in the name of a
+//     node of which no Node object exists. Where a machine is set up anew, delete
+//     the old Node first. Otherwise whoever has the file could become any node.
+//   - its renewal, asked for by the node. rotateCertificates makes a kubelet do
+//     so in time.
+//   - a serving certificate, asked for by the node, for its own name and the
+//     addresses that its Node has registered, as far as they are not those of
+//     another Node, of the control plane or of a cloud's metadata service.
+//     Loopback addresses do only where BindAddress is loopback too. A kubelet on
+//     the machine of the control plane gets its certificate once its Node bears
+//     the label node-role.kubernetes.io/control-plane, which kubelets cannot put
+//     on themselves.
+//
+// Other requests of kubelets get the condition Denied with a reason, which is a
+// warning in the log too. Requests of anybody else wait for kubectl certificate
+// approve. What is approved is signed, for Config.ClusterSigningDuration.
+//
+// Denied requests are deleted after an hour. A certificate cannot be revoked:
+// [Server.RevokeJoinKubeconfig] keeps further workers out, not those that have
+// joined.
+//
+// The API server uses the kubelet for logs, exec, attach, port-forward and the
+// proxy of nodes. It shows a client certificate, which authentication.x509 is
+// for, and wants to see the serving certificate: a kubelet without
+// serverTLSBootstrap makes its own, which Config.KubeletInsecureTLS allows, for
+// all nodes. [Server.NodeKubeconfig] is for a kubelet that needs no joining.
 //
 // # Several at once
 //
@@ -67,7 +116,6 @@
 //
 // # What is not here yet
 //
-// Controllers and the scheduler: a pod without nodeName stays Pending, and a
-// deleted namespace stays Terminating. kubectl logs, exec and port-forward:
-// the API server has no client certificate for kubelets yet.
+// Most controllers, and the scheduler: a pod without nodeName stays Pending, and
+// a deleted namespace stays Terminating.
 package controlplane

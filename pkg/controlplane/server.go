@@ -14,6 +14,7 @@ import (
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
 
+	"github.com/kubembed/kubembed/internal/certificates"
 	"github.com/kubembed/kubembed/internal/lifecycle"
 	"github.com/kubembed/kubembed/pkg/apiserver"
 	"github.com/kubembed/kubembed/pkg/etcd"
@@ -34,9 +35,11 @@ type Server struct {
 	family             *lifecycle.Family
 	listener, insecure net.Listener
 	advertise          netip.Addr
+	serviceIP          net.IP // of the Service kubernetes
 	etcd               *etcd.Member
 	pki                *pki.PKI
 	apiserver          *apiserver.Server
+	certificates       *certificates.Controllers
 
 	stopOnce sync.Once
 	stopErr  error
@@ -112,7 +115,7 @@ func (s *Server) Err() error {
 }
 
 // Shutdown stops the control plane. Requests in flight are answered as long as
-// ctx allows; watches are closed, not awaited. Then, in this order: API
+// ctx allows; watches are closed, not awaited. The order is: controllers, API
 // server, etcd, files. A temporary folder is removed. A ctx that never ends
 // waits for the slowest request, Config.RequestTimeout at most. The error says
 // what could not be stopped; the rest is stopped nevertheless. Later calls, and
@@ -191,6 +194,9 @@ func (s *Server) renew() {
 // unwind stops what has been started, last first.
 func (s *Server) unwind(ctx context.Context) error {
 	var errs []error
+	if s.certificates != nil {
+		errs = append(errs, s.stopCertificates())
+	}
 	if s.apiserver != nil {
 		errs = append(errs, s.apiserver.Stop(ctx))
 	}

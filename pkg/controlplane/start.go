@@ -83,7 +83,10 @@ func (s *Server) start(ctx context.Context) error {
 	if err := s.openPKI(); err != nil {
 		return err
 	}
-	return s.startAPIServer(ctx)
+	if err := s.startAPIServer(ctx); err != nil {
+		return err
+	}
+	return s.startCertificates()
 }
 
 // Run starts a control plane and blocks until ctx ends or the control plane
@@ -202,6 +205,7 @@ func (s *Server) openPKI() error {
 	if bound := s.boundIP(); !bound.IsUnspecified() {
 		hosts = append(hosts, bound.String())
 	}
+	s.serviceIP = serviceIP
 	c := pki.Config{Hosts: hosts, ServiceIPs: []net.IP{serviceIP}}
 	if !s.temporary {
 		c.Dir = filepath.Join(s.dir, "pki")

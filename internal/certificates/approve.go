@@ -1,0 +1,156 @@
+package certificates
+
+import (
+	"context"
+	"crypto/x509"
+	"fmt"
+	"slices"
+	"strings"
+
+	"go.uber.org/zap"
+	certificatesv1 "k8s.io/api/certificates/v1"
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/validation"
+	"k8s.io/apiserver/pkg/authentication/user"
+	"k8s.io/client-go/kubernetes"
+	certificatesapi "k8s.io/kubernetes/pkg/apis/certificates"
+	"k8s.io/kubernetes/pkg/auth/nodeidentifier"
+	upstream "k8s.io/kubernetes/pkg/controller/certificates"
+
+	"github.com/kubembed/kubembed/internal/join"
+)
+
+// nodeUserPrefix is what upstream's node identifier looks for.
+const nodeUserPrefix = "system:node:"
+
+// kubeletApprover approves and denies what kubelets ask for.
+type kubeletApprover struct {
+	Config
+	client kubernetes.Interface
+}
+
+// verdict is what is done with a request. The zero value leaves it alone.
+type verdict struct {
+	condition       certificatesv1.RequestConditionType
+	reason, message string
+}
+
+func approved(reason, message string) verdict {
+	return verdict{certificatesv1.CertificateApproved, reason, message}
+}
+
+// maxProblems is how many problems a denial names: a request has room for
+// thousands of wrong names.
+const maxProblems = 10
+
+func denied(reason string, problems ...string) verdict {
+	if more := len(problems) - maxProblems; more > 0 {
+		problems = append(problems[:maxProblems:maxProblems], fmt.Sprintf("and %d more", more))
+	}
+	return verdict{certificatesv1.CertificateDenied, reason, strings.Join(problems, "; ")}
+}
+
+func (a *kubeletApprover) handle(ctx context.Context, request *certificatesv1.CertificateSigningRequest) error {
+	approved, denied := upstream.GetCertApprovalCondition(&request.Status)
+	if approved || denied || upstream.HasTrueCondition(request, certificatesv1.CertificateFailed) {
+		return nil
+	}
+	v, err := a.judge(ctx, request)
+	if err != nil || v.condition == "" {
+		return err
+	}
+	request.Status.Conditions = append(request.Status.Conditions, certificatesv1.CertificateSigningRequestCondition{
+		Type:           v.condition,
+		Status:         corev1.ConditionTrue,
+		Reason:         v.reason,
+		Message:        v.message,
+		LastUpdateTime: metav1.Now(),
+	})
+	// After a conflict the queue has the newer request judged.
+	if _, err := a.client.CertificatesV1().CertificateSigningRequests().UpdateApproval(ctx, request.Name, request, metav1.UpdateOptions{}); err != nil {
+		if apierrors.IsConflict(err) || apierrors.IsNotFound(err) {
+			return upstream.IgnorableError("request %s: %v", request.Name, err)
+		}
+		return fmt.Errorf("certificates: approval of request %s: %w", request.Name, err)
+	}
+	say := a.Logger.Info
+	if v.condition == certificatesv1.CertificateDenied {
+		say = a.Logger.Warn
+	}
+	say("certificate request "+strings.ToLower(string(v.condition)),
+		zap.String("request", request.Name), zap.String("user", request.Spec.Username),
+		zap.String("signer", request.Spec.SignerName), zap.String("reason", v.message))
+	return nil
+}
+
+func (a *kubeletApprover) judge(ctx context.Context, request *certificatesv1.CertificateSigningRequest) (verdict, error) {
+	name, node := nodeidentifier.NewDefaultNodeIdentifier().NodeIdentity(&user.DefaultInfo{Name: request.Spec.Username, Groups: request.Spec.Groups})
+	joins := slices.Contains(request.Spec.Groups, join.Group)
+	if !node && !joins {
+		return verdict{}, nil
+	}
+	parsed, err := certificatesapi.ParseCSR(request.Spec.Request)
+	if err != nil {
+		return verdict{}, fmt.Errorf("certificates: request %s: %w", request.Name, err)
+	}
+	switch signer := request.Spec.SignerName; {
+	case joins:
+		return a.judgeJoin(ctx, request, parsed)
+	case signer == certificatesv1.KubeAPIServerClientKubeletSignerName:
+		return judgeRenewal(request, parsed), nil
+	case signer == certificatesv1.KubeletServingSignerName:
+		return a.judgeServing(ctx, request, parsed, name)
+	default:
+		return verdict{}, nil
+	}
+}
+
+// judgeJoin judges what somebody asks for who has a join token.
+func (a *kubeletApprover) judgeJoin(ctx context.Context, request *certificatesv1.CertificateSigningRequest, parsed *x509.CertificateRequest) (verdict, error) {
+	const reason = "JoinRequestDenied"
+	switch signer := request.Spec.SignerName; {
+	case signer == certificatesv1.KubeAPIServerClientKubeletSignerName:
+	case strings.HasPrefix(signer, "kubernetes.io/"):
+		return denied(reason, fmt.Sprintf("a join token is for signer %s only, not %s", certificatesv1.KubeAPIServerClientKubeletSignerName, signer)), nil
+	default:
+		return verdict{}, nil // the host's own
+	}
+	if err := validKubeletClient(parsed, request.Spec.Usages); err != nil {
+		return denied(reason, err.Error()), nil
+	}
+	name := strings.TrimPrefix(parsed.Subject.CommonName, nodeUserPrefix)
+	if problems := validation.IsDNS1123Subdomain(name); len(problems) > 0 {
+		return denied(reason, fmt.Sprintf("%.100q cannot be the name of a node: %s", name, strings.Join(problems, ", "))), nil
+	}
+	// Asked live: who joins under the name of a node gets what is meant for it.
+	switch _, err := a.client.CoreV1().Nodes().Get(ctx, name, metav1.GetOptions{}); {
+	case err == nil:
+		return denied(reason, fmt.Sprintf("node %s exists already; if this machine replaces it, delete it first: kubectl delete node %s", name, name)), nil
+	case !apierrors.IsNotFound(err):
+		return verdict{}, fmt.Errorf("certificates: request %s: node %s: %w", request.Name, name, err)
+	}
+	return approved("JoinTokenApproved", fmt.Sprintf("First client certificate of node %s, for a join token.", name)), nil
+}
+
+// judgeRenewal judges the client certificate that a node asks for. A good one is
+// approved by upstream's approver, if RBAC allows it.
+func judgeRenewal(request *certificatesv1.CertificateSigningRequest, parsed *x509.CertificateRequest) verdict {
+	var problems []string
+	if err := validKubeletClient(parsed, request.Spec.Usages); err != nil {
+		problems = append(problems, err.Error())
+	}
+	problems = append(problems, otherCommonName(request, parsed)...)
+	if len(problems) == 0 {
+		return verdict{}
+	}
+	return denied("NodeClientRequestDenied", problems...)
+}
+
+func otherCommonName(request *certificatesv1.CertificateSigningRequest, parsed *x509.CertificateRequest) []string {
+	if parsed.Subject.CommonName == request.Spec.Username {
+		return nil
+	}
+	return []string{fmt.Sprintf("common name %.100q is not that of the requester, %q", parsed.Subject.CommonName, request.Spec.Username)}
+}

@@ -1,0 +1,193 @@
+package certificates
+
+import (
+	"context"
+	"fmt"
+	"net/netip"
+	"sync"
+	"time"
+
+	"go.uber.org/zap"
+	authorizationv1 "k8s.io/api/authorization/v1"
+	certificatesv1 "k8s.io/api/certificates/v1"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/fields"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apiserver/pkg/authentication/user"
+	"k8s.io/client-go/informers"
+	"k8s.io/client-go/kubernetes"
+	corelisters "k8s.io/client-go/listers/core/v1"
+	"k8s.io/client-go/rest"
+	"k8s.io/client-go/tools/cache"
+	bootstrapapi "k8s.io/cluster-bootstrap/token/api"
+	"k8s.io/kubernetes/pkg/controller/bootstrap"
+	upstream "k8s.io/kubernetes/pkg/controller/certificates"
+	"k8s.io/kubernetes/pkg/controller/certificates/approver"
+	"k8s.io/kubernetes/pkg/controller/certificates/authority"
+	"k8s.io/kubernetes/pkg/controller/certificates/cleaner"
+
+	"github.com/kubembed/kubembed/internal/lifecycle"
+)
+
+// workers is how many requests each controller works on at once. Upstream has
+// 5; here a request to the API server takes a millisecond.
+const workers = 2
+
+// Config says for whom the controllers work. All fields are required.
+type Config struct {
+	// Client may do everything, and act as others.
+	Client *rest.Config
+	// Serves tells whether the API server serves a resource.
+	Serves func(schema.GroupVersionResource) bool
+	// Nodes are all nodes, and may be a moment old.
+	Nodes corelisters.NodeLister
+
+	// CA signs.
+	CA *authority.CertificateAuthority
+	// SigningDuration is how long certificates are valid. A request may ask for
+	// less.
+	SigningDuration time.Duration
+
+	// Local says that the API server can be reached from this machine only, so
+	// that all nodes are on it.
+	Local bool
+	// OwnNames and OwnAddresses are what the control plane is called.
+	OwnNames     []string
+	OwnAddresses []netip.Addr
+	// ServiceAddresses are the cluster IPs of the Service kubernetes.
+	ServiceAddresses []netip.Addr
+
+	Logger *zap.Logger
+}
+
+// Controllers are running controllers.
+type Controllers struct {
+	config Config
+	client kubernetes.Interface
+	cancel context.CancelFunc
+	group  lifecycle.Group
+}
+
+// Start starts the controllers and does not wait for them. What they need and
+// is not served they do without: nothing runs without certificates.k8s.io/v1.
+func Start(cfg Config) (*Controllers, error) {
+	c := &Controllers{config: cfg}
+	config := rest.CopyConfig(cfg.Client)
+	config.UserAgent = "certificate-controllers"
+	// Who did it, in the audit log. Upstream's controllers have roles of their
+	// own; where RBAC is switched off nobody has.
+	config.Impersonate = rest.ImpersonationConfig{UserName: user.KubeControllerManager, Groups: []string{user.SystemPrivilegedGroup}}
+	client, err := kubernetes.NewForConfig(config)
+	if err != nil {
+		return nil, fmt.Errorf("certificates: client: %w", err)
+	}
+	c.client = client
+	ctx, cancel := context.WithCancel(context.Background())
+	c.cancel = cancel
+	if c.serves(certificatesv1.SchemeGroupVersion.WithResource("certificatesigningrequests")) {
+		c.group.Go(func() { c.runRequests(ctx) })
+		if c.serves(corev1.SchemeGroupVersion.WithResource("secrets")) {
+			c.group.Go(func() { c.runTokens(ctx) })
+		}
+	}
+	return c, nil
+}
+
+// Stop ends the controllers and waits for them, no longer than ctx. It may be
+// called again.
+func (c *Controllers) Stop(ctx context.Context) error {
+	c.cancel()
+	if err := c.group.Wait(ctx); err != nil {
+		return fmt.Errorf("certificates: controllers: %w", err)
+	}
+	return nil
+}
+
+func (c *Controllers) serves(resource schema.GroupVersionResource) bool {
+	return c.config.Serves(resource)
+}
+
+// runRequests works on CertificateSigningRequests until ctx ends.
+func (c *Controllers) runRequests(ctx context.Context) {
+	factory := c.informers()
+	defer factory.Shutdown()
+	requests := factory.Certificates().V1().CertificateSigningRequests()
+	if !synced(ctx, factory, requests.Informer()) {
+		return
+	}
+	signer := &signer{client: c.client, ca: c.config.CA, duration: c.config.SigningDuration}
+	csrs := []*upstream.CertificateController{
+		upstream.NewCertificateController(ctx, "csrsigning", c.client, requests, signer.handle),
+	}
+	if c.serves(authorizationv1.SchemeGroupVersion.WithResource("subjectaccessreviews")) {
+		csrs = append(csrs, approver.NewCSRApprovingController(ctx, c.client, requests))
+	}
+	if c.serves(corev1.SchemeGroupVersion.WithResource("nodes")) {
+		kubelets := &kubeletApprover{Config: c.config, client: c.client}
+		csrs = append(csrs, upstream.NewCertificateController(ctx, "kubeletapproving", c.client, requests, kubelets.handle))
+	}
+	clean := cleaner.NewCSRCleanerController(c.client.CertificatesV1().CertificateSigningRequests(), requests)
+
+	var running sync.WaitGroup
+	for _, controller := range csrs {
+		running.Go(func() { controller.Run(ctx, workers) })
+	}
+	running.Go(func() { clean.Run(ctx, 1) })
+	running.Wait()
+}
+
+// runTokens works on bootstrap tokens until ctx ends. It sees no other Secret,
+// and no other ConfigMap than cluster-info.
+func (c *Controllers) runTokens(ctx context.Context) {
+	tokens := c.informers(informers.WithNamespace(metav1.NamespaceSystem),
+		where(fields.OneTermEqualSelector("type", string(bootstrapapi.SecretTypeBootstrapToken))))
+	defer tokens.Shutdown()
+	secrets := tokens.Core().V1().Secrets()
+	if !synced(ctx, tokens, secrets.Informer()) {
+		return
+	}
+	clean, err := bootstrap.NewTokenCleaner(c.client, secrets, bootstrap.DefaultTokenCleanerOptions())
+	if err != nil {
+		c.config.Logger.Error("expired bootstrap tokens are not deleted", zap.Error(err))
+		return
+	}
+	var running sync.WaitGroup
+	running.Go(func() { clean.Run(ctx) })
+	defer running.Wait()
+
+	if !c.serves(corev1.SchemeGroupVersion.WithResource("configmaps")) {
+		return
+	}
+	info := c.informers(informers.WithNamespace(metav1.NamespacePublic),
+		where(fields.OneTermEqualSelector(metav1.ObjectNameField, bootstrapapi.ConfigMapClusterInfo)))
+	defer info.Shutdown()
+	configMaps := info.Core().V1().ConfigMaps()
+	if !synced(ctx, info, configMaps.Informer()) {
+		return
+	}
+	sign, err := bootstrap.NewSigner(c.client, secrets, configMaps, bootstrap.DefaultSignerOptions())
+	if err != nil {
+		c.config.Logger.Error("the ConfigMap cluster-info is not signed", zap.Error(err))
+		return
+	}
+	sign.Run(ctx)
+}
+
+// informers makes a factory without resync: what upstream's controllers want
+// to look at again they put in their queues.
+func (c *Controllers) informers(options ...informers.SharedInformerOption) informers.SharedInformerFactory {
+	return informers.NewSharedInformerFactoryWithOptions(c.client, 0, options...)
+}
+
+func where(selector fields.Selector) informers.SharedInformerOption {
+	return informers.WithTweakListOptions(func(o *metav1.ListOptions) { o.FieldSelector = selector.String() })
+}
+
+// synced starts the factory and reports whether informer is synced before ctx
+// ends. Controllers are made after that: their own wait looks every 100 ms, and
+// takes a control plane that is stopped sooner for an error.
+func synced(ctx context.Context, factory informers.SharedInformerFactory, informer cache.SharedIndexInformer) bool {
+	factory.Start(ctx.Done())
+	return cache.WaitFor(ctx, "", informer.HasSyncedChecker())
+}

@@ -1,0 +1,22 @@
+// Package certificates runs the controllers that turn a
+// CertificateSigningRequest into a certificate, as kube-controller-manager does,
+// and those of bootstrap tokens: upstream's approver, cleaner, bootstrap signer
+// and token cleaner; an approver of what kubelets ask for, which upstream
+// leaves to the operator; and a signer of our own around upstream's signing.
+//
+// # Who gets what
+//
+// A request that is left alone waits for kubectl certificate approve.
+//
+//   - Whoever holds a join token: the first client certificate of a node that
+//     does not exist yet, and nothing else of the signers kubernetes.io/*.
+//   - A node: a new client certificate in its own name, which upstream's approver
+//     approves after a SubjectAccessReview, and serving certificates for its own
+//     name and for what its Node object has as addresses, except those that are
+//     another's.
+//   - All others: left alone.
+//
+// What cannot be right is denied, with all the reasons in the condition Denied
+// of the request and in the log. A kubelet asks again by itself, after seconds
+// at first and twice a minute later; denied requests are deleted after an hour.
+package certificates

@@ -1,0 +1,124 @@
+package certificates
+
+import (
+	"context"
+	"crypto/x509"
+	"encoding/pem"
+	"fmt"
+	"time"
+
+	certificatesv1 "k8s.io/api/certificates/v1"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/sets"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/util/certificate/csr"
+	certificatesapi "k8s.io/kubernetes/pkg/apis/certificates"
+	upstream "k8s.io/kubernetes/pkg/controller/certificates"
+	"k8s.io/kubernetes/pkg/controller/certificates/authority"
+)
+
+// signer signs what is approved: the handler of upstream's package signer, with
+// its validation and its authority. Upstream's takes the CA's key as a file,
+// and follows it with an inotify instance for each of its signers, of which a
+// user has 128; this one has the key in memory, and one queue for all signers.
+type signer struct {
+	client   kubernetes.Interface
+	ca       *authority.CertificateAuthority
+	duration time.Duration
+}
+
+// signers are kube-controller-manager's, but for kubernetes.io/legacy-unknown:
+// requests for it cannot be created since certificates.k8s.io/v1.
+var signers = map[string]func(*x509.CertificateRequest, []certificatesv1.KeyUsage) error{
+	certificatesv1.KubeAPIServerClientKubeletSignerName: validKubeletClient,
+	certificatesv1.KubeletServingSignerName:             validKubeletServing,
+	certificatesv1.KubeAPIServerClientSignerName:        validClient,
+}
+
+// What upstream's signer has, and for the same reasons.
+const (
+	backdate    = 5 * time.Minute
+	short       = 8 * time.Hour
+	minDuration = 10 * time.Minute
+)
+
+func (s *signer) handle(ctx context.Context, request *certificatesv1.CertificateSigningRequest) error {
+	if !upstream.IsCertificateRequestApproved(request) || upstream.HasTrueCondition(request, certificatesv1.CertificateFailed) {
+		return nil
+	}
+	valid, ours := signers[request.Spec.SignerName]
+	if !ours {
+		return nil
+	}
+	parsed, err := certificatesapi.ParseCSR(request.Spec.Request)
+	if err != nil {
+		return fmt.Errorf("certificates: request %s: %w", request.Name, err)
+	}
+	if err := valid(parsed, request.Spec.Usages); err != nil {
+		request.Status.Conditions = append(request.Status.Conditions, certificatesv1.CertificateSigningRequestCondition{
+			Type:           certificatesv1.CertificateFailed,
+			Status:         corev1.ConditionTrue,
+			Reason:         "SignerValidationFailure",
+			Message:        err.Error(),
+			LastUpdateTime: metav1.Now(),
+		})
+	} else {
+		der, err := s.ca.Sign(parsed.Raw, authority.PermissiveSigningPolicy{
+			TTL:      s.lifetime(request.Spec.ExpirationSeconds),
+			Usages:   request.Spec.Usages,
+			Backdate: backdate,
+			Short:    short,
+		})
+		if err != nil {
+			return fmt.Errorf("certificates: signing request %s: %w", request.Name, err)
+		}
+		request.Status.Certificate = pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})
+	}
+	if _, err := s.client.CertificatesV1().CertificateSigningRequests().UpdateStatus(ctx, request, metav1.UpdateOptions{}); err != nil {
+		return fmt.Errorf("certificates: status of request %s: %w", request.Name, err)
+	}
+	return nil
+}
+
+// lifetime is what the request asks for, within bounds.
+func (s *signer) lifetime(expirationSeconds *int32) time.Duration {
+	if expirationSeconds == nil {
+		return s.duration
+	}
+	return min(max(csr.ExpirationSecondsToDuration(*expirationSeconds), minDuration), s.duration)
+}
+
+func validKubeletClient(request *x509.CertificateRequest, usages []certificatesv1.KeyUsage) error {
+	return certificatesapi.ValidateKubeletClientCSR(request, usageSet(usages))
+}
+
+func validKubeletServing(request *x509.CertificateRequest, usages []certificatesv1.KeyUsage) error {
+	return certificatesapi.ValidateKubeletServingCSR(request, usageSet(usages))
+}
+
+// validClient takes any user: whoever approved it has looked.
+func validClient(_ *x509.CertificateRequest, usages []certificatesv1.KeyUsage) error {
+	client := false
+	for _, usage := range usages {
+		switch usage {
+		case certificatesv1.UsageDigitalSignature, certificatesv1.UsageKeyEncipherment:
+		case certificatesv1.UsageClientAuth:
+			client = true
+		default:
+			return fmt.Errorf("invalid usage for client certificate: %s", usage)
+		}
+	}
+	if !client {
+		return fmt.Errorf("missing required usage for client certificate: %s", certificatesv1.UsageClientAuth)
+	}
+	return nil
+}
+
+func usageSet(usages []certificatesv1.KeyUsage) sets.String { //nolint:staticcheck // upstream takes it
+	set := sets.NewString() //nolint:staticcheck // upstream takes it
+	for _, usage := range usages {
+		set.Insert(string(usage))
+	}
+	return set
+}
