@@ -3,17 +3,35 @@
 //
 //	go test ./internal/e2e/... # at the top of the repository
 //
-// The walk of testdata/seed is the main test (walk_test.go). Everything that is
-// not the library runs as a process of its own, and each is this test binary
-// started under another name (main_test.go):
+// The walk of testdata/seed is the main test (walk_test.go). What kubelets make
+// possible and what they must not is tested from their side: how they join and
+// renew their certificates (join, rotation, badjoin), logs, exec and the like
+// over both protocols (streams, vanish), and what their credentials reach
+// (kubeletapi, isolation).
+//
+// Everything that is not the library runs as a process of its own, and each is
+// this test binary started under another name (main_test.go):
 //
 //   - kubectl: k8s.io/kubectl, with its own flags, exit code, stdout and stderr
-//   - kubelet: k8s.io/kubernetes/pkg/kubemark, that is real kubelet code over a
-//     fake container runtime, whose CRI socket the tests ask what is running
+//   - kubelet: k8s.io/kubernetes/cmd/kubelet/app, with its own flags and
+//     configuration file, which joins as in production: with a join file, a
+//     certificate of its own as client and as server, and a control plane that
+//     it asks who its clients are. cAdvisor, cgroups and mounts are upstream's
+//     fakes (kubelet_test.go).
 //   - kubembed: a control plane, for the tests that kill it
 //
-// The kubelets listen on no TCP port. They need neither root nor cgroups; as
-// root, where /dev/kmsg can be read, they post events as well.
+// The container runtime of a kubelet is upstream's fake behind a CRI socket,
+// with containerd's streaming server (runtime_test.go). A container in it is a
+// folder, in which exec runs commands of this machine, and a log
+// (container_test.go).
+//
+// Each kubelet listens at an address of its own in 127.0.0.0/8, which Linux has
+// without being asked, on port 10250. No kubelet registers such an address by
+// itself: it is started for a cloud whose controller, here the test, does it.
+// Kubelets need neither root nor cgroups; as root, where /dev/kmsg can be read,
+// they post events as well.
+//
+// The folder realnode has the same with the real kubelet program and containerd.
 //
 // # Why a module of its own
 //

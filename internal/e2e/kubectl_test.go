@@ -53,6 +53,7 @@ func kubectlMain([]string) error {
 type kubectl struct {
 	kubeconfig string
 	home       string // discovery cache and kuberc: none of the user's
+	env        []string
 }
 
 // kubectlFor writes a kubeconfig file and gives the kubectl that uses it.
@@ -125,6 +126,7 @@ func (k *kubectl) command(t *testing.T, args ...string) *exec.Cmd {
 	t.Helper()
 	c := command(t, "kubectl", append([]string{"--kubeconfig", k.kubeconfig}, args...)...)
 	c.Env = append(os.Environ(), "HOME="+k.home, "KUBECACHEDIR="+filepath.Join(k.home, "cache"), "KUBECONFIG=")
+	c.Env = append(c.Env, k.env...)
 	return c
 }
 

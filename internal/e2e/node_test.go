@@ -1,18 +1,9 @@
 package e2e
 
 import (
-	"bufio"
-	"crypto/tls"
-	"fmt"
-	"io"
-	"math/rand/v2"
-	"net"
-	"net/http"
 	"os"
 	"path/filepath"
-	"strings"
 	"testing"
-	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
@@ -20,34 +11,6 @@ import (
 
 	"github.com/kubembed/kubembed/pkg/controlplane"
 )
-
-// TestNodeIdentity checks what the kubeconfig of a node cannot do.
-func TestNodeIdentity(t *testing.T) {
-	p, _ := startServer(t, controlplane.Config{})
-	k := p.kubectl(t)
-	node := func(name string) string {
-		return `{"apiVersion":"v1","kind":"Node","metadata":{"name":"` + name + `"}}`
-	}
-	worker1 := kubectlFor(t, p.nodeKubeconfig(t, "worker1"))
-	want(t, worker1.ok(t, "auth", "whoami"), "system:node:worker1", "system:nodes")
-	worker1.okStdin(t, node("worker1"), "create", "-f", "-")
-	worker1.fails(t, node("worker2"), "forbidden", "create", "-f", "-")
-	k.okStdin(t, node("worker2"), "create", "-f", "-")
-	worker1.ok(t, "label", "node", "worker1", "colour=red")
-	worker1.fails(t, "", "forbidden", "label", "node", "worker1", "node-restriction.kubernetes.io/colour=red")
-	worker1.fails(t, "", "forbidden", "label", "node", "worker2", "colour=red")
-
-	// A secret is for the node that has a pod with it.
-	k.ok(t, "create", "secret", "generic", "s", "--from-literal=key=value")
-	worker1.fails(t, "", "forbidden", "get", "secret", "s")
-	k.okStdin(t, `{"apiVersion":"v1","kind":"Pod","metadata":{"name":"p"},"spec":{"nodeName":"worker1","containers":[
-		{"name":"c","image":"i","envFrom":[{"secretRef":{"name":"s"}}]}]}}`, "create", "-f", "-")
-	worker1.eventually(t, "get", "secret", "s")
-	worker2 := kubectlFor(t, p.nodeKubeconfig(t, "worker2"))
-	worker2.fails(t, "", "forbidden", "get", "secret", "s")
-	worker2.fails(t, "", "forbidden", "get", "pod", "p")
-	wantIs(t, worker2.ok(t, "get", "pods", "-A", "--field-selector=spec.nodeName=worker2", "-o", "name"), "")
-}
 
 // TestPodVolumes runs a pod with what its kubelet has to ask the control plane
 // for: a configmap, a secret, and a token of a service account.
@@ -132,77 +95,4 @@ func TestKubeletRestart(t *testing.T) {
 	if again.UID != node.UID {
 		t.Errorf("node has UID %s, had %s", again.UID, node.UID)
 	}
-}
-
-// TestKubeletAPI goes through the control plane to the API of a kubelet: its logs,
-// and streams in both directions.
-func TestKubeletAPI(t *testing.T) {
-	t.Skip("the control plane has no client certificate for kubelets yet, and trusts only certificates of its own CA (pkg/apiserver, kubeletClient)")
-	p, _ := startServer(t, controlplane.Config{})
-	k, client := p.kubectl(t), p.client(t)
-	address := fmt.Sprintf("127.%d.%d.%d", 1+rand.IntN(254), rand.IntN(255), 1+rand.IntN(254))
-	startWorker(t, p, address, "--serve")
-	waitNode(t, client, address, ready)
-	k.ok(t, "run", "nginx", "--image=nginx:latest", `--overrides={"spec":{"nodeName":"`+address+`"}}`)
-	waitPod(t, client, "nginx", running)
-
-	t.Run("logs", func(t *testing.T) {
-		want(t, k.ok(t, "logs", "nginx"), "started")
-	})
-	t.Run("exec", func(t *testing.T) {
-		wantIs(t, k.ok(t, "exec", "nginx", "--", "echo", "hello", "there"), "hello there")
-		wantIs(t, k.okStdin(t, "through and through", "exec", "-i", "nginx", "--", "cat"), "through and through")
-		if r := k.run(t, "", "exec", "nginx", "--", "exit"); r.code != 3 {
-			t.Errorf("%sexit code %d, want 3", r, r.code)
-		}
-	})
-	t.Run("port-forward", func(t *testing.T) {
-		c := k.command(t, "port-forward", "pod/nginx", ":80")
-		stdout, err := c.StdoutPipe()
-		if err != nil {
-			t.Fatal(err)
-		}
-		c.Stderr = os.Stderr
-		if err := c.Start(); err != nil {
-			t.Fatal(err)
-		}
-		timeout := time.AfterFunc(time.Minute, func() { _ = c.Process.Kill() })
-		defer func() {
-			timeout.Stop()
-			_ = c.Process.Kill()
-			_ = c.Wait()
-		}()
-		line, err := bufio.NewReader(stdout).ReadString('\n')
-		if err != nil {
-			t.Fatal(err)
-		}
-		local, _, _ := strings.Cut(strings.TrimPrefix(line, "Forwarding from "), " ")
-		conn, err := net.DialTimeout("tcp", local, time.Minute)
-		if err != nil {
-			t.Fatalf("%q: %v", line, err)
-		}
-		defer func() { _ = conn.Close() }()
-		_ = conn.SetDeadline(time.Now().Add(time.Minute))
-		if _, err := conn.Write([]byte("ping")); err != nil {
-			t.Fatal(err)
-		}
-		got := make([]byte, 4)
-		if _, err := io.ReadFull(conn, got); err != nil || string(got) != "ping" {
-			t.Errorf("got %q, %v", got, err)
-		}
-	})
-	t.Run("nobody else", func(t *testing.T) {
-		insecure := &http.Client{Transport: &http.Transport{
-			TLSClientConfig:   &tls.Config{InsecureSkipVerify: true},
-			DisableKeepAlives: true,
-		}}
-		resp, err := insecure.Get("https://" + address + ":10250/pods")
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer func() { _ = resp.Body.Close() }()
-		if resp.StatusCode != http.StatusUnauthorized {
-			t.Errorf("got %s without credentials", resp.Status)
-		}
-	})
 }

@@ -33,6 +33,7 @@ type plane struct {
 	url            string
 	adminConfig    []byte // kubeconfig
 	nodeKubeconfig func(t *testing.T, name string) []byte
+	joinKubeconfig func(t *testing.T) []byte
 }
 
 // startServer starts a control plane in this process.
@@ -64,7 +65,24 @@ func startServer(t *testing.T, cfg controlplane.Config) (plane, *controlplane.Se
 			}
 			return node
 		},
+		joinKubeconfig: func(t *testing.T) []byte { return joinKubeconfig(t, server, time.Hour) },
 	}, server
+}
+
+// joinKubeconfig makes a join file.
+func joinKubeconfig(t *testing.T, server *controlplane.Server, lifetime time.Duration) []byte {
+	t.Helper()
+	join, err := server.JoinKubeconfig(t.Context(), lifetime)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return join
+}
+
+// ca is the certificate of the control plane's CA.
+func (p plane) ca(t *testing.T) []byte {
+	t.Helper()
+	return p.clientConfig(t).CAData
 }
 
 // kubectl is kubectl as the admin.
@@ -101,7 +119,6 @@ func kubembedMain(args []string) (err error) {
 	cfg := controlplane.Config{}
 	flags.StringVar(&cfg.DataDir, "data-dir", "", "where the state is")
 	flags.StringVar(&cfg.BindAddress, "bind-address", "", "host:port")
-	nodes := flags.String("nodes", "", "names of nodes that get a kubeconfig, with commas")
 	kubeconfigs := flags.String("kubeconfigs", "", "folder for the kubeconfig files")
 	if err := flags.Parse(args); err != nil {
 		return err
@@ -121,14 +138,12 @@ func kubembedMain(args []string) (err error) {
 	if err := os.WriteFile(filepath.Join(*kubeconfigs, "admin"), config, 0o600); err != nil {
 		return err
 	}
-	for _, node := range strings.Split(*nodes, ",") {
-		config, err := server.NodeKubeconfig(node)
-		if err != nil {
-			return err
-		}
-		if err := os.WriteFile(filepath.Join(*kubeconfigs, node), config, 0o600); err != nil {
-			return err
-		}
+	join, err := server.JoinKubeconfig(ctx, time.Hour)
+	if err != nil {
+		return err
+	}
+	if err := os.WriteFile(filepath.Join(*kubeconfigs, "join"), join, 0o600); err != nil {
+		return err
 	}
 	fmt.Println(server.URL())
 	<-ctx.Done()
@@ -137,7 +152,7 @@ func kubembedMain(args []string) (err error) {
 
 // startProcessPlane starts a control plane in a process of its own. An empty
 // address is a free one.
-func startProcessPlane(t *testing.T, dataDir, address string, nodes ...string) (plane, *process) {
+func startProcessPlane(t *testing.T, dataDir, address string) (plane, *process) {
 	t.Helper()
 	kubeconfigs := t.TempDir()
 	read := func(t *testing.T, name string) []byte {
@@ -149,11 +164,13 @@ func startProcessPlane(t *testing.T, dataDir, address string, nodes ...string) (
 		return config
 	}
 	url := &firstLine{line: make(chan string, 1)}
-	process := startProcess(t, url, "kubembed", "--data-dir="+dataDir, "--bind-address="+address,
-		"--nodes="+strings.Join(nodes, ","), "--kubeconfigs="+kubeconfigs)
+	process := startProcess(t, url, "kubembed", "--data-dir="+dataDir, "--bind-address="+address, "--kubeconfigs="+kubeconfigs)
 	select {
 	case url := <-url.line:
-		return plane{url: url, adminConfig: read(t, "admin"), nodeKubeconfig: read}, process
+		return plane{
+			url: url, adminConfig: read(t, "admin"),
+			joinKubeconfig: func(t *testing.T) []byte { return read(t, "join") },
+		}, process
 	case <-process.done:
 		t.Fatal("the control plane ended before it was ready")
 	case <-time.After(time.Minute):
@@ -211,7 +228,7 @@ func byName(name string) fields.Selector {
 // until watches one object until done is true of it.
 func until[T runtime.Object](t *testing.T, lw cache.ListerWatcher, kind T, done func(T) bool) T {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	var last T
 	_, err := watchtools.UntilWithSync(ctx, lw, kind, nil, func(e watch.Event) (bool, error) {

@@ -15,7 +15,7 @@ import (
 type process struct {
 	name  string
 	cmd   *exec.Cmd
-	stdin io.Closer
+	stdin io.WriteCloser
 	out   *tail
 	done  chan struct{} // closed when it has ended
 }
@@ -24,7 +24,13 @@ type process struct {
 // its output if the test failed. Lines on stdout go to the given writer.
 func startProcess(t *testing.T, stdout io.Writer, name string, args ...string) *process {
 	t.Helper()
-	p := &process{name: name, cmd: command(t, name, args...), out: &tail{limit: 64 << 10}, done: make(chan struct{})}
+	return startCommand(t, command(t, name, args...), stdout)
+}
+
+// startCommand is startProcess for a command that is prepared.
+func startCommand(t *testing.T, cmd *exec.Cmd, stdout io.Writer) *process {
+	t.Helper()
+	p := &process{name: cmd.Args[0], cmd: cmd, out: &tail{limit: 64 << 10}, done: make(chan struct{})}
 	p.cmd.Stderr = p.out
 	p.cmd.Stdout = p.out
 	if stdout != nil {
@@ -36,7 +42,7 @@ func startProcess(t *testing.T, stdout io.Writer, name string, args ...string) *
 	}
 	p.stdin = stdin
 	if err := p.cmd.Start(); err != nil {
-		t.Fatalf("start %s: %v", name, err)
+		t.Fatalf("start %s: %v", p.name, err)
 	}
 	go func() {
 		defer close(p.done)
@@ -45,7 +51,7 @@ func startProcess(t *testing.T, stdout io.Writer, name string, args ...string) *
 	t.Cleanup(func() {
 		p.kill(t)
 		if t.Failed() {
-			t.Logf("output of %s %q:\n%s", name, args, p.out)
+			t.Logf("output of %q:\n%s", cmd.Args, p.out)
 		}
 	})
 	return p
@@ -81,10 +87,16 @@ func (p *process) kill(t *testing.T) {
 func (p *process) signal(t *testing.T, sig os.Signal) {
 	t.Helper()
 	_ = p.cmd.Process.Signal(sig) // It may have ended before.
+	p.wait(t)
+}
+
+// wait waits until the process has ended, by itself or by a signal.
+func (p *process) wait(t *testing.T) {
+	t.Helper()
 	select {
 	case <-p.done:
 	case <-time.After(time.Minute):
-		t.Errorf("%s did not end within a minute of %v", p.name, sig)
+		t.Errorf("%s did not end within a minute", p.name)
 	}
 }
 

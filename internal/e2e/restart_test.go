@@ -48,7 +48,7 @@ func TestRestartKeepsEverything(t *testing.T) {
 // of writes, starts it again, and finds all that it ever said it had stored.
 func TestKillKeepsEverythingAcknowledged(t *testing.T) {
 	dataDir := t.TempDir()
-	p, process := startProcessPlane(t, dataDir, "127.0.0.1:0", "worker1", "worker2")
+	p, process := startProcessPlane(t, dataDir, "127.0.0.1:0")
 	workers := []*worker{startWorker(t, p, "worker1"), startWorker(t, p, "worker2")}
 	before := settle(t, p)
 
@@ -57,7 +57,7 @@ func TestKillKeepsEverythingAcknowledged(t *testing.T) {
 		written.untilKilled(t, p.client(t), process, enough)
 		start := time.Now()
 		var again plane
-		again, process = startProcessPlane(t, dataDir, address(t, p), "worker1", "worker2")
+		again, process = startProcessPlane(t, dataDir, address(t, p))
 		t.Logf("killed after %d writes, ready again after %v", len(written.stored)+len(written.deleted), time.Since(start))
 		if again.url != p.url {
 			t.Fatalf("URL is %s after the restart, was %s", again.url, p.url)

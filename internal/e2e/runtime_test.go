@@ -3,96 +3,116 @@ package e2e
 import (
 	"context"
 	"fmt"
-	"io"
 	"net"
 	"net/http"
 	"net/url"
-	"os"
 	"path/filepath"
-	"strings"
-	"time"
+	"sync"
 
-	cri "k8s.io/cri-api/pkg/apis"
+	"google.golang.org/grpc"
 	criv1 "k8s.io/cri-api/pkg/apis/runtime/v1"
+	fakecri "k8s.io/cri-client/pkg/fake"
+	criutil "k8s.io/cri-client/pkg/util"
 	"k8s.io/cri-streaming/pkg/streaming"
-	"k8s.io/cri-streaming/pkg/streaming/remotecommand"
-	"k8s.io/utils/exec"
 )
 
-// streamingRuntime adds to a fake container runtime what kubectl logs, exec and
-// port-forward need: a log file for each container, and the streaming server
-// that containerd has, with three programs in place of a container.
-type streamingRuntime struct {
-	cri.RuntimeService
+// containers is a container runtime behind a CRI socket: upstream's fake, which
+// remembers what it is told, with the streaming server that containerd has, and a
+// log file and a folder for each container.
+type containers struct {
+	*fakecri.RemoteRuntime
+	server  *grpc.Server
 	streams streaming.Server
-	logs    string // folder
+	dir     string
+
+	mu  sync.Mutex
+	all map[string]*container
 }
 
-// newStreamingRuntime serves streams on a free loopback port until the process
-// ends, to whom knows the random URL of a stream.
-func newStreamingRuntime(runtime cri.RuntimeService, dir string) (*streamingRuntime, error) {
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
+// startContainers serves a container runtime until stop.
+func startContainers(endpoint, dir string) (*containers, error) {
+	r := &containers{RemoteRuntime: fakecri.NewFakeRemoteRuntime(), server: grpc.NewServer(), dir: dir, all: map[string]*container{}}
+	r.RuntimeService.FakeStatus = &criv1.RuntimeStatus{Conditions: []*criv1.RuntimeCondition{
+		{Type: criv1.RuntimeReady, Status: true},
+		{Type: criv1.NetworkReady, Status: true},
+	}}
+	r.ImageService.SetFakeImageSize(1) // An image without a size is an error in the CRI client.
+	// Who knows the random URL of a stream has it.
+	streams, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		return nil, err
 	}
 	config := streaming.DefaultConfig
-	config.BaseURL = &url.URL{Scheme: "http", Host: listener.Addr().String(), Path: "/"}
-	streams, err := streaming.NewServer(config, container{})
+	config.BaseURL = &url.URL{Scheme: "http", Host: streams.Addr().String(), Path: "/"}
+	if r.streams, err = streaming.NewServer(config, inside{r}); err != nil {
+		return nil, err
+	}
+	socket, err := criutil.CreateListener(endpoint)
 	if err != nil {
 		return nil, err
 	}
-	go func() { _ = http.Serve(listener, streams) }() // It ends with the process.
-	return &streamingRuntime{runtime, streams, dir}, nil
+	criv1.RegisterRuntimeServiceServer(r.server, r)
+	criv1.RegisterImageServiceServer(r.server, r)
+	go func() { _ = r.server.Serve(socket) }()
+	go func() { _ = http.Serve(streams, r.streams) }() // It ends with the process.
+	return r, nil
 }
 
-func (r *streamingRuntime) Exec(_ context.Context, req *criv1.ExecRequest) (*criv1.ExecResponse, error) {
-	return r.streams.GetExec(req)
-}
+func (r *containers) stop() { r.server.Stop() }
 
-func (r *streamingRuntime) PortForward(_ context.Context, req *criv1.PortForwardRequest) (*criv1.PortForwardResponse, error) {
-	return r.streams.GetPortForward(req)
-}
-
-func (r *streamingRuntime) StartContainer(ctx context.Context, id string) error {
-	line := fmt.Sprintf("%s stdout F %s started\n", time.Now().Format(time.RFC3339Nano), id)
-	if err := os.WriteFile(r.logFile(id), []byte(line), 0o600); err != nil {
-		return err
+// container finds a container that has been started.
+func (r *containers) container(id string) (*container, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if c, ok := r.all[id]; ok {
+		return c, nil
 	}
-	return r.RuntimeService.StartContainer(ctx, id)
+	return nil, fmt.Errorf("container %s was not started", id)
 }
 
-func (r *streamingRuntime) ContainerStatus(ctx context.Context, id string, verbose bool) (*criv1.ContainerStatusResponse, error) {
-	resp, err := r.RuntimeService.ContainerStatus(ctx, id, verbose)
+// StartContainer makes the log and the folder of a container.
+func (r *containers) StartContainer(ctx context.Context, req *criv1.StartContainerRequest) (*criv1.StartContainerResponse, error) {
+	c, err := newContainer(filepath.Join(r.dir, "containers", req.ContainerId))
+	if err != nil {
+		return nil, err
+	}
+	if err := c.print("started"); err != nil {
+		return nil, err
+	}
+	r.mu.Lock()
+	r.all[req.ContainerId] = c
+	r.mu.Unlock()
+	return r.RemoteRuntime.StartContainer(ctx, req)
+}
+
+// StopContainer ends a container, with exit code 0.
+func (r *containers) StopContainer(ctx context.Context, req *criv1.StopContainerRequest) (*criv1.StopContainerResponse, error) {
+	if c, err := r.container(req.ContainerId); err == nil {
+		c.end()
+	}
+	return r.RemoteRuntime.StopContainer(ctx, req)
+}
+
+// ContainerStatus says where the log is.
+func (r *containers) ContainerStatus(ctx context.Context, req *criv1.ContainerStatusRequest) (*criv1.ContainerStatusResponse, error) {
+	resp, err := r.RemoteRuntime.ContainerStatus(ctx, req)
 	if err == nil {
-		resp.Status.LogPath = r.logFile(id)
+		if c, err := r.container(req.ContainerId); err == nil {
+			resp.Status.LogPath = c.log
+		}
 	}
 	return resp, err
 }
 
-func (r *streamingRuntime) logFile(id string) string { return filepath.Join(r.logs, id+".log") }
-
-// container is what can be executed in any container: echo, cat, and exit with code
-// three. Every port echoes.
-type container struct{}
-
-func (container) Exec(_ context.Context, _ string, args []string, in io.Reader, out, _ io.WriteCloser, _ bool, _ <-chan remotecommand.TerminalSize) error {
-	switch args[0] {
-	case "echo":
-		_, err := fmt.Fprintln(out, strings.Join(args[1:], " "))
-		return err
-	case "cat":
-		_, err := io.Copy(out, in)
-		return err
-	default:
-		return exec.CodeExitError{Err: fmt.Errorf("%s: exit code 3", args[0]), Code: 3}
-	}
+// Exec gives the URL of a stream, as do Attach and PortForward.
+func (r *containers) Exec(_ context.Context, req *criv1.ExecRequest) (*criv1.ExecResponse, error) {
+	return r.streams.GetExec(req)
 }
 
-func (container) Attach(context.Context, string, io.Reader, io.WriteCloser, io.WriteCloser, bool, <-chan remotecommand.TerminalSize) error {
-	return fmt.Errorf("attach is not supported")
+func (r *containers) Attach(_ context.Context, req *criv1.AttachRequest) (*criv1.AttachResponse, error) {
+	return r.streams.GetAttach(req)
 }
 
-func (container) PortForward(_ context.Context, _ string, _ int32, stream io.ReadWriteCloser) error {
-	_, err := io.Copy(stream, stream)
-	return err
+func (r *containers) PortForward(_ context.Context, req *criv1.PortForwardRequest) (*criv1.PortForwardResponse, error) {
+	return r.streams.GetPortForward(req)
 }

@@ -1,0 +1,96 @@
+package e2e
+
+import (
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"testing"
+	"time"
+
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/rest"
+	"k8s.io/client-go/tools/clientcmd"
+)
+
+// port is where a kubelet serves its API.
+const port = "10250"
+
+// clientCertificate is what the kubelet of a worker has got to show to the
+// control plane.
+func (w *worker) clientCertificate() (*x509.Certificate, error) {
+	content, err := os.ReadFile(w.file("pki", "kubelet-client-current.pem"))
+	if err != nil {
+		return nil, err
+	}
+	for block, rest := pem.Decode(content); block != nil; block, rest = pem.Decode(rest) {
+		if block.Type == "CERTIFICATE" {
+			return x509.ParseCertificate(block.Bytes)
+		}
+	}
+	return nil, errors.New("no certificate in the file")
+}
+
+// clientConfig has the credentials that the kubelet of a worker has now.
+func (w *worker) clientConfig(t *testing.T) *rest.Config {
+	t.Helper()
+	config, err := clientcmd.BuildConfigFromFlags("", w.file("kubeconfig.yaml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	// By value: client-go follows files with a goroutine that never ends.
+	if err := rest.LoadTLSFiles(config); err != nil {
+		t.Fatal(err)
+	}
+	config.CAFile, config.CertFile, config.KeyFile = "", "", ""
+	config.QPS = -1
+	return config
+}
+
+// client is a client with the credentials of a worker's kubelet.
+func (w *worker) client(t *testing.T) kubernetes.Interface {
+	t.Helper()
+	client, err := kubernetes.NewForConfig(w.clientConfig(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return client
+}
+
+// kubeconfig is the kubeconfig file that the kubelet of a worker has written.
+func (w *worker) kubeconfig(t *testing.T) []byte {
+	t.Helper()
+	return []byte(read(t, w.file("kubeconfig.yaml")))
+}
+
+// serving is the certificate that the kubelet of a worker shows. It is verified
+// for the worker's address.
+func (w *worker) serving(ca []byte) (*x509.Certificate, error) {
+	roots := x509.NewCertPool()
+	if !roots.AppendCertsFromPEM(ca) {
+		return nil, fmt.Errorf("no certificate in %q", ca)
+	}
+	dialer := &net.Dialer{Timeout: 10 * time.Second}
+	conn, err := tls.DialWithDialer(dialer, "tcp", net.JoinHostPort(w.address, port), &tls.Config{RootCAs: roots})
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = conn.Close() }()
+	return conn.ConnectionState().PeerCertificates[0], nil
+}
+
+// waitServing waits until the kubelet of a worker has its serving certificate.
+func waitServing(t *testing.T, p plane, w *worker) *x509.Certificate {
+	t.Helper()
+	ca := p.ca(t)
+	var got *x509.Certificate
+	poll(t, "a serving certificate of "+w.name, func() (ok bool, last any) {
+		certificate, err := w.serving(ca)
+		got = certificate
+		return err == nil, err
+	})
+	return got
+}
