@@ -1,0 +1,83 @@
+package realnode
+
+import (
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"syscall"
+	"testing"
+)
+
+const (
+	masterAddress = "10.87.0.1"
+	bridge        = "workers"
+)
+
+// master is a machine with examples/master and the kubectl of its administrator.
+type master struct {
+	*machine
+	env         []string // of kubectl
+	bin         string   // folder with the programs that were built
+	kubectlPath string
+	process     *process
+	version     string // of Kubernetes
+	text        string // that it printed
+	insecureURL string
+}
+
+// newMaster builds the programs of all machines and starts the master.
+func newMaster(t *testing.T, dir string) *master {
+	t.Helper()
+	m := &master{machine: newMachine(t, dir, "master"), bin: filepath.Join(dir, "bin")}
+	if err := os.Mkdir(m.bin, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	// The version is where the release build has it.
+	m.version = kubernetesVersion(t)
+	stamp := "-ldflags=-s -w -X k8s.io/component-base/version.gitVersion=" + m.version
+	build(t, nil, m.bin, stamp, "k8s.io/kubernetes/cmd/kubelet", "k8s.io/kubernetes/cmd/kubectl")
+	build(t, nil, m.bin, "-ldflags=-s -w", "../../../examples/master")
+	m.kubectlPath = filepath.Join(m.bin, "kubectl")
+
+	m.ip(t, "link", "add", bridge, "type", "bridge")
+	m.ip(t, "addr", "add", masterAddress+"/24", "dev", bridge)
+	m.ip(t, "link", "set", bridge, "up")
+
+	m.process = m.spawn(t, m.command(filepath.Join(m.bin, "master"),
+		"--bind-address="+masterAddress, "--insecure-bind-address="+masterAddress))
+	m.text = m.process.waitFor(t, "Press Ctrl-C to end it.\n")
+	m.insecureURL = regexp.MustCompile(`http://\S+:\d+`).FindString(m.text)
+	return m
+}
+
+// end ends the master as Ctrl-C does.
+func (m *master) end(t *testing.T) {
+	t.Helper()
+	m.process.end(t, syscall.SIGINT)
+	out, _ := m.process.out.read()
+	if code := m.process.cmd.ProcessState.ExitCode(); code != 0 || !strings.Contains(string(out), "Ended.") {
+		t.Errorf("the master ended with code %d", code)
+	}
+}
+
+// joinFile is what an operator copies to the workers.
+func (m *master) joinFile(t *testing.T) []byte {
+	t.Helper()
+	content, err := os.ReadFile(filepath.Join(m.dir, "join.kubeconfig"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return content
+}
+
+// kubernetesVersion is the release that go.mod requires.
+func kubernetesVersion(t *testing.T) string {
+	t.Helper()
+	out, err := exec.CommandContext(t.Context(), "go", "list", "-m", "-f={{.Version}}", "k8s.io/kubernetes").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return strings.TrimSpace(string(out))
+}
