@@ -37,6 +37,10 @@
 //   - The storage path. All resources share one in-process etcd client, without
 //     socket or gRPC, where upstream dials one client per resource.
 //   - Identities, made and kept without files that a user has to prepare.
+//   - The approval of what kubelets ask to have signed when they join, and of
+//     their serving certificates, for which upstream has no controller.
+//   - The API server's connection to kubelets, with certificates from memory,
+//     and its refusal of addresses that no kubelet should have.
 //   - The in-process transport: clients in the same process skip TLS and HTTP.
 //   - Speed of start. What upstream's controllers create in the first seconds of
 //     a cluster is written through storage before anything is served, OpenAPI

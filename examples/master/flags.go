@@ -7,8 +7,8 @@ import (
 	"io"
 	"net"
 	"net/netip"
-	"slices"
 	"strings"
+	"time"
 )
 
 // options are what the command line says.
@@ -18,7 +18,7 @@ type options struct {
 	insecureAddr  string
 	hosts         []string
 	kubeconfigDir string
-	workers       []string
+	joinLifetime  time.Duration
 	verbose       bool
 }
 
@@ -26,7 +26,7 @@ type options struct {
 // where it checks them (see inFlags).
 func parse(args []string, stderr io.Writer) (options, error) {
 	var opts options
-	var hosts, workers string
+	var hosts string
 	flags := flag.NewFlagSet("master", flag.ContinueOnError)
 	flags.SetOutput(io.Discard) // errors are returned, and printed once
 	flags.StringVar(&opts.dataDir, "data-dir", "", "keep everything in this `folder`; without it, nothing outlives this process")
@@ -34,7 +34,7 @@ func parse(args []string, stderr io.Writer) (options, error) {
 	flags.StringVar(&opts.insecureAddr, "insecure-bind-address", "", "serve plain HTTP too, on this `IP[:port]`, port 8080 by default; whoever can connect is an administrator")
 	flags.StringVar(&hosts, "hosts", "", "further `names` and IPs that clients use for this machine, with commas")
 	flags.StringVar(&opts.kubeconfigDir, "kubeconfig-dir", ".", "write the kubeconfig files to this `folder`, by default the current one")
-	flags.StringVar(&workers, "worker", "worker1,worker2", "`names` of the workers that get a kubeconfig file, with commas; worker1,worker2 by default")
+	flags.DurationVar(&opts.joinLifetime, "join-lifetime", 24*time.Hour, "how long workers can join with the join file, as a `duration` like 90m; 24h by default")
 	flags.BoolVar(&opts.verbose, "v", false, "log to stderr what happens, not only warnings")
 	switch err := flags.Parse(args); {
 	case errors.Is(err, flag.ErrHelp):
@@ -51,9 +51,9 @@ func parse(args []string, stderr io.Writer) (options, error) {
 	}
 	opts.bindAddress = withPort(opts.bindAddress, "6443")
 	opts.insecureAddr = withPort(opts.insecureAddr, "8080")
-	opts.hosts, opts.workers = split(hosts), split(workers)
-	if slices.Contains(opts.workers, adminFile) {
-		return options{}, fmt.Errorf("--worker: %s: that kubeconfig file is the administrator's; choose another name", adminFile)
+	opts.hosts = split(hosts)
+	if opts.joinLifetime <= 0 {
+		return options{}, fmt.Errorf("--join-lifetime: %s: must be more than zero", opts.joinLifetime)
 	}
 	return opts, nil
 }

@@ -31,8 +31,7 @@ func TestFlagErrors(t *testing.T) {
 		"insecure taken":  {[]string{free, "--insecure-bind-address=" + taken.Addr().String()}, []string{"--insecure-bind-address:", "in use"}},
 		"foreign address": {[]string{"--bind-address=192.0.2.1"}, []string{"--bind-address:", "192.0.2.1:6443", "not an address of this machine"}},
 		"data folder":     {[]string{free, "--data-dir=" + file}, []string{"--data-dir:", file}},
-		"admin":           {[]string{free, "--worker=worker1,admin"}, []string{"--worker:", "admin"}},
-		"worker":          {[]string{free, "--worker=Worker_1"}, []string{"--worker:", "Worker_1"}},
+		"lifetime":        {[]string{free, "--join-lifetime=0"}, []string{"--join-lifetime:", "0s"}},
 		"kubeconfigs":     {[]string{free, "--kubeconfig-dir=" + file}, []string{"--kubeconfig-dir:", file}},
 	} {
 		t.Run(name, func(t *testing.T) {

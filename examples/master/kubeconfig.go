@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -10,13 +11,15 @@ import (
 	"github.com/kubembed/kubembed/pkg/pki"
 )
 
-// adminFile is the name of the administrator's kubeconfig file.
-const adminFile = "admin"
+// The names of the kubeconfig files.
+const (
+	adminFile = "admin.kubeconfig"
+	joinFile  = "join.kubeconfig"
+)
 
-// writeKubeconfigs writes a file for the administrator and one for each worker:
-// the API server lets a kubelet touch its own node and the pods on it only, so
-// it must know which worker it is talking to.
-func (o options) writeKubeconfigs(cp *controlplane.Server) error {
+// writeKubeconfigs writes a file for the administrator, and one that all
+// workers join with: each kubelet asks for an identity of its own by it.
+func (o options) writeKubeconfigs(ctx context.Context, cp *controlplane.Server) error {
 	if err := os.MkdirAll(o.kubeconfigDir, 0o700); err != nil {
 		return fmt.Errorf("--kubeconfig-dir: %w", err)
 	}
@@ -27,29 +30,23 @@ func (o options) writeKubeconfigs(cp *controlplane.Server) error {
 	if err := o.write(adminFile, admin); err != nil {
 		return err
 	}
-	for _, name := range o.workers {
-		worker, err := cp.NodeKubeconfig(name)
-		if err != nil {
-			return fmt.Errorf("--worker: %w", err)
-		}
-		if err := o.write(name, worker); err != nil {
-			return err
-		}
+	join, err := cp.JoinKubeconfig(ctx, o.joinLifetime)
+	if err != nil {
+		return err
 	}
-	return nil
+	return o.write(joinFile, join)
 }
 
 func (o options) write(name string, kubeconfig []byte) error {
-	if err := pki.WriteFile(o.kubeconfig(name), kubeconfig, 0o600); err != nil {
+	if err := pki.WriteFile(o.path(name), kubeconfig, 0o600); err != nil {
 		return fmt.Errorf("--kubeconfig-dir: %w", err)
 	}
 	return nil
 }
 
-// kubeconfig is the path of a kubeconfig file, short if it is below the current
-// folder.
-func (o options) kubeconfig(name string) string {
-	return short(filepath.Join(o.kubeconfigDir, name+".kubeconfig"))
+// path is that of a kubeconfig file, short if it is below the current folder.
+func (o options) path(name string) string {
+	return short(filepath.Join(o.kubeconfigDir, name))
 }
 
 // short returns path relative to the current folder if it is below it, and

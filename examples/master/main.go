@@ -1,5 +1,6 @@
 // Master is a Kubernetes master in one process: API server and etcd. Kubelets
-// on other machines join it with a file, and kubectl and curl talk to it.
+// join it, all with the same file, and kubectl and curl talk to it. README.md
+// beside this file goes from here to pods on two workers, step by step.
 //
 //	go run ./examples/master --bind-address=192.0.2.1 --data-dir=data
 package main
@@ -59,7 +60,10 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 
 // serve says what there is and waits for the end.
 func (o options) serve(ctx context.Context, cp *controlplane.Server, stdout io.Writer, took time.Duration) error {
-	if err := o.writeKubeconfigs(cp); err != nil {
+	if err := o.writeKubeconfigs(ctx, cp); err != nil {
+		if ctx.Err() != nil {
+			return nil
+		}
 		return err
 	}
 	if err := o.welcome(stdout, cp, took); err != nil {

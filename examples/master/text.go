@@ -8,6 +8,8 @@ import (
 	"text/template"
 	"time"
 
+	"k8s.io/apimachinery/pkg/util/duration"
+
 	"github.com/kubembed/kubembed/pkg/controlplane"
 )
 
@@ -19,9 +21,10 @@ func (o options) welcome(out io.Writer, cp *controlplane.Server, took time.Durat
 		"DataDir":  o.dataDir,
 		"Insecure": cp.InsecureURL(),
 		"Local":    isLoopback(cp.URL()),
-		"Kubectl":  "kubectl --kubeconfig " + o.kubeconfig(adminFile),
-		"Workers":  o.workers,
-		"File":     o.kubeconfig,
+		"Kubectl":  "kubectl --kubeconfig " + o.path(adminFile),
+		"Join":     o.path(joinFile),
+		"JoinFile": joinFile,
+		"Lifetime": duration.HumanDuration(o.joinLifetime),
 	})
 }
 
@@ -44,7 +47,9 @@ func isLoopback(address string) bool {
 	return err == nil && ip.IsLoopback()
 }
 
-// The names of the pods' files are those of the workers that they are bound to.
+// What is typed on a worker is not indented: the end of kubelet.yaml must be at
+// the beginning of a line. Defaults of KubeletConfiguration do the rest, the
+// authentication and authorization of whoever talks to the kubelet among them.
 var welcomeText = template.Must(template.New("welcome").Funcs(template.FuncMap{"short": short}).Parse(
 	`The control plane is ready: {{.URL}} (started in {{.Took}}).
 {{- if .DataDir}}
@@ -60,23 +65,42 @@ See the nodes, by REST and with kubectl:
     {{.Kubectl}} get --raw /api/v1/nodes | jq .
 {{- end}}
     {{.Kubectl}} get nodes
-{{- range .Workers}}
 
-To join {{.}}, copy {{call $.File .}} to it (each worker has a file of its own) and type there:
-    sudo kubelet --kubeconfig={{.}}.kubeconfig --hostname-override={{.}}
-{{- if or (eq . "worker1") (eq . "worker2")}}
-Run a pod on {{.}}, then delete it:
-    {{$.Kubectl}} apply -f testdata/seed/nginx-{{.}}.yaml
-    {{$.Kubectl}} get pods -o wide
-    {{$.Kubectl}} delete -f testdata/seed/nginx-{{.}}.yaml
-{{- end}}
-{{- end}}
+To join a worker, copy {{.Join}} to it, and type there, where the file is, what
+follows. All workers take the same file, each with a name of its own at the end.
+It is a secret: whoever has it can add workers, for {{.Lifetime}} from now.
 
-A pod without nodeName stays Pending, as there is no scheduler:
-    {{.Kubectl}} apply -f testdata/seed/nginx-unbound.yaml
+sed -n 's/.*certificate-authority-data: //p' {{.JoinFile}} | base64 -d > ca.crt
+cat > kubelet.yaml <<EOF
+apiVersion: kubelet.config.k8s.io/v1beta1
+kind: KubeletConfiguration
+authentication:
+  x509:
+    clientCAFile: ca.crt
+rotateCertificates: true
+serverTLSBootstrap: true
+EOF
+sudo kubelet --config=kubelet.yaml --bootstrap-kubeconfig={{.JoinFile}} \
+    --kubeconfig=/var/lib/kubelet/kubeconfig --hostname-override=worker1
 {{if .Local}}
 Only this machine can reach the control plane. Workers on other machines need
 one with --bind-address=<an IP address of this machine>.
-{{end}}
+{{- else}}
+If the worker is this machine, let its kubelet have the address of the control plane:
+    {{.Kubectl}} label node worker1 node-role.kubernetes.io/control-plane=
+{{- end}}
+
+Run a pod on worker1, look into it, and delete it:
+    {{.Kubectl}} apply -f testdata/seed/nginx-worker1.yaml
+    {{.Kubectl}} get pods -o wide
+    {{.Kubectl}} logs nginx
+    {{.Kubectl}} exec -it nginx -- sh
+    {{.Kubectl}} delete -f testdata/seed/nginx-worker1.yaml
+On worker2 it is the same:
+    {{.Kubectl}} apply -f testdata/seed/nginx-worker2.yaml
+
+A pod without nodeName stays Pending, as there is no scheduler:
+    {{.Kubectl}} apply -f testdata/seed/nginx-unbound.yaml
+
 Press Ctrl-C to end it.
 `))

@@ -12,7 +12,6 @@ import (
 	"testing"
 
 	corev1 "k8s.io/api/core/v1"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/yaml"
 )
@@ -22,8 +21,8 @@ func TestWalk(t *testing.T) {
 	dataDir := filepath.Join(t.TempDir(), "data")
 	m := start(t, "--insecure-bind-address=127.0.0.1:0", "--data-dir="+dataDir)
 
-	for _, name := range []string{"admin", "worker1", "worker2"} {
-		info, err := os.Stat(filepath.Join(m.dir, name+".kubeconfig"))
+	for _, name := range []string{"admin.kubeconfig", "join.kubeconfig"} {
+		info, err := os.Stat(filepath.Join(m.dir, name))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -48,17 +47,6 @@ func TestWalk(t *testing.T) {
 		t.Errorf("%s: %+v", insecure, nodes)
 	}
 
-	// The worker registers itself, and no other.
-	worker, workerConfig := m.client(t, m.find(t, `--kubeconfig=(worker1\S+)`))
-	node := &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: "worker1"}}
-	if _, err := worker.CoreV1().Nodes().Create(t.Context(), node, metav1.CreateOptions{}); err != nil {
-		t.Fatal(err)
-	}
-	node.Name = "worker2"
-	if _, err := worker.CoreV1().Nodes().Create(t.Context(), node, metav1.CreateOptions{}); !apierrors.IsForbidden(err) {
-		t.Errorf("worker1 registers worker2: %v", err)
-	}
-
 	// The administrator deploys the manifests that the text names.
 	admin, adminConfig := m.client(t, "admin.kubeconfig")
 	for _, pattern := range []string{`apply -f (\S+worker1\S+)`, `apply -f (\S+unbound\S+)`} {
@@ -75,21 +63,21 @@ func TestWalk(t *testing.T) {
 		}
 	}
 	// It stays open over the end, which must not wait for it.
-	watch, err := worker.CoreV1().Pods("").Watch(t.Context(), metav1.ListOptions{FieldSelector: "spec.nodeName=worker1"})
+	watch, err := admin.CoreV1().Pods("").Watch(t.Context(), metav1.ListOptions{FieldSelector: "spec.nodeName=worker1"})
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer watch.Stop()
 	event := <-watch.ResultChan()
 	if pod, ok := event.Object.(*corev1.Pod); !ok || pod.Name != "nginx" {
-		t.Errorf("the worker sees %+v", event)
+		t.Errorf("worker1 would see %+v", event)
 	}
 
 	m.end(t)
 	if want := "The data is kept in " + dataDir; !strings.Contains(m.stdout.String(), want) {
 		t.Errorf("%q is missing", want)
 	}
-	for _, address := range []string{adminConfig.Host, workerConfig.Host, insecure} {
+	for _, address := range []string{adminConfig.Host, insecure} {
 		u, err := url.Parse(address)
 		if err != nil {
 			t.Fatal(err)
