@@ -114,6 +114,10 @@ func (b *bridge) Write(line []byte) (int, error) {
 	return len(line), nil
 }
 
+// calledOff ends errors about what was called off, on purpose as a rule: a watch
+// that is not needed any more, for one.
+const calledOff = "context canceled"
+
 // parse splits "E0102 15:04:05.678901   12345 file.go:67] message". Levels are
 // one lower than klog's: see logging.Lower.
 func parse(line []byte) (level zapcore.Level, source, message string) {
@@ -134,6 +138,9 @@ func parse(line []byte) (level zapcore.Level, source, message string) {
 		level = logging.Level(zapcore.WarnLevel)
 	default:
 		level = logging.Level(zapcore.InfoLevel)
+	}
+	if level == logging.Level(zapcore.ErrorLevel) && strings.HasSuffix(message, calledOff) {
+		level = zapcore.DebugLevel
 	}
 	return level, source, message
 }

@@ -1,6 +1,7 @@
 package klogbridge_test
 
 import (
+	"context"
 	"errors"
 	"flag"
 	"fmt"
@@ -43,9 +44,10 @@ func TestLevelsAndSource(t *testing.T) {
 	klog.ErrorS(errors.New("the cause"), "structured", "key", "value")
 	klog.Info("two\nlines] with a bracket")
 	klog.V(9).Info("too detailed")
+	klog.Errorf("failed to sync: %v", context.Canceled)
 	want := []string{
 		"debug information", "info a warning", "warn an error", `warn "structured" err="the cause" key="value"`,
-		"debug two\nlines] with a bracket",
+		"debug two\nlines] with a bracket", "debug failed to sync: context canceled",
 	}
 	if got := messages(logs); !slices.Equal(got, want) {
 		t.Errorf("got  %q\nwant %q", got, want)

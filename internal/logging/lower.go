@@ -21,6 +21,19 @@ func Lower(logger *zap.Logger) *zap.Logger {
 
 type lower struct{ zapcore.Core }
 
+// expected are errors that every new member of etcd meets, and gets over by
+// itself within seconds. They are debug level.
+var expected = map[string]bool{
+	"failed to update storage version": true,
+}
+
+func level(entry zapcore.Entry) zapcore.Level {
+	if expected[entry.Message] {
+		return zapcore.DebugLevel
+	}
+	return Level(entry.Level)
+}
+
 // Level is what an entry of the given level is written at.
 func Level(level zapcore.Level) zapcore.Level {
 	if level > zapcore.DebugLevel && level <= zapcore.ErrorLevel {
@@ -41,11 +54,11 @@ func (c lower) Check(entry zapcore.Entry, checked *zapcore.CheckedEntry) *zapcor
 	}
 	// The core below decides, and writes: it may be several, with levels of
 	// their own, or a sampler.
-	entry.Level = Level(entry.Level)
+	entry.Level = level(entry)
 	return c.Core.Check(entry, checked)
 }
 
 func (c lower) Write(entry zapcore.Entry, fields []zapcore.Field) error {
-	entry.Level = Level(entry.Level)
+	entry.Level = level(entry)
 	return c.Core.Write(entry, fields)
 }

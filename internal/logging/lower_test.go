@@ -65,3 +65,12 @@ func TestLowerDropsDebug(t *testing.T) {
 		t.Errorf("%v", logs.All())
 	}
 }
+
+// TestLowerExpected: the first start of a member is no reason for a warning.
+func TestLowerExpected(t *testing.T) {
+	core, logs := observer.New(zapcore.DebugLevel)
+	logging.Lower(zap.New(core)).Error("failed to update storage version")
+	if entries := logs.All(); len(entries) != 1 || entries[0].Level != zapcore.DebugLevel {
+		t.Errorf("%v", entries)
+	}
+}
