@@ -49,6 +49,9 @@ func (g *generic) dialer(what string, allowed func(netip.Addr) error) utilnet.Di
 		},
 	}
 	return func(ctx context.Context, network, address string) (net.Conn, error) {
+		if g.ctx.Err() != nil {
+			return nil, context.Cause(g.ctx)
+		}
 		// Requests do not end with the context that their transport dials with.
 		ctx, cancel := context.WithCancel(ctx)
 		defer cancel()
