@@ -14,7 +14,6 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/fields"
 	"k8s.io/apimachinery/pkg/runtime/schema"
-	"k8s.io/apiserver/pkg/authentication/user"
 	"k8s.io/client-go/informers"
 	"k8s.io/client-go/kubernetes"
 	corelisters "k8s.io/client-go/listers/core/v1"
@@ -26,8 +25,6 @@ import (
 	"k8s.io/kubernetes/pkg/controller/certificates/approver"
 	"k8s.io/kubernetes/pkg/controller/certificates/authority"
 	"k8s.io/kubernetes/pkg/controller/certificates/cleaner"
-
-	"github.com/kubembed/kubembed/internal/lifecycle"
 )
 
 // workers is how many requests each controller works on at once. Upstream has
@@ -36,8 +33,6 @@ const workers = 2
 
 // Config says for whom the controllers work. All fields are required.
 type Config struct {
-	// Client may do everything, and act as others.
-	Client *rest.Config
 	// Serves tells whether the API server serves a resource.
 	Serves func(schema.GroupVersionResource) bool
 	// Nodes are all nodes, and may be a moment old.
@@ -61,46 +56,41 @@ type Config struct {
 	Logger *zap.Logger
 }
 
-// Controllers are running controllers.
+// Controllers are a component of the control plane.
 type Controllers struct {
 	config Config
 	client kubernetes.Interface
-	cancel context.CancelFunc
-	group  lifecycle.Group
 }
 
-// Start starts the controllers and does not wait for them. What they need and
-// is not served they do without: nothing runs without certificates.k8s.io/v1.
-func Start(cfg Config) (*Controllers, error) {
-	c := &Controllers{config: cfg}
-	config := rest.CopyConfig(cfg.Client)
+// New returns the controllers.
+func New(cfg Config) *Controllers { return &Controllers{config: cfg} }
+
+// Name is for people. No component of a host can have it.
+func (*Controllers) Name() string { return "certificate controllers" }
+
+// Run runs the controllers until ctx ends, and returns when all have ended. What
+// they need and is not served they do without: nothing runs without
+// certificates.k8s.io/v1.
+func (c *Controllers) Run(ctx context.Context, config *rest.Config, ready func()) error {
+	config = rest.CopyConfig(config)
 	config.UserAgent = "certificate-controllers"
-	// Who did it, in the audit log. Upstream's controllers have roles of their
-	// own; where RBAC is switched off nobody has.
-	config.Impersonate = rest.ImpersonationConfig{UserName: user.KubeControllerManager, Groups: []string{user.SystemPrivilegedGroup}}
+	config.ContentType = "application/vnd.kubernetes.protobuf"
+	config.AcceptContentTypes = "application/vnd.kubernetes.protobuf,application/json"
 	client, err := kubernetes.NewForConfig(config)
 	if err != nil {
-		return nil, fmt.Errorf("certificates: client: %w", err)
+		return fmt.Errorf("certificates: client: %w", err)
 	}
 	c.client = client
-	ctx, cancel := context.WithCancel(context.Background())
-	c.cancel = cancel
+	var running sync.WaitGroup
+	defer running.Wait()
 	if c.serves(certificatesv1.SchemeGroupVersion.WithResource("certificatesigningrequests")) {
-		c.group.Go(func() { c.runRequests(ctx) })
+		running.Go(func() { c.runRequests(ctx) })
 		if c.serves(corev1.SchemeGroupVersion.WithResource("secrets")) {
-			c.group.Go(func() { c.runTokens(ctx) })
+			running.Go(func() { c.runTokens(ctx) })
 		}
 	}
-	return c, nil
-}
-
-// Stop ends the controllers and waits for them, no longer than ctx. It may be
-// called again.
-func (c *Controllers) Stop(ctx context.Context) error {
-	c.cancel()
-	if err := c.group.Wait(ctx); err != nil {
-		return fmt.Errorf("certificates: controllers: %w", err)
-	}
+	ready()
+	<-ctx.Done()
 	return nil
 }
 

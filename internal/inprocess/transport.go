@@ -50,6 +50,12 @@ type Transport struct {
 	// be set before the first request.
 	ErrorLog func(req *http.Request, panicValue any, stack []byte)
 
+	// Adopt is called at the start of each goroutine that the handler runs in,
+	// which otherwise carries the profiler labels of the client: what a handler
+	// starts and leaves running is the server's. It must be set before the first
+	// request.
+	Adopt func()
+
 	handler http.Handler
 	base    context.Context
 	stop    context.CancelCauseFunc
@@ -93,7 +99,12 @@ func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	if e.request.src != nil {
 		server.Body = &e.request
 	}
-	go e.serve(server.WithContext(e.ctx))
+	go func() {
+		if t.Adopt != nil {
+			t.Adopt()
+		}
+		e.serve(server.WithContext(e.ctx))
+	}()
 	return e.await()
 }
 

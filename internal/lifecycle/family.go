@@ -33,6 +33,12 @@ func (f *Family) Do(ctx context.Context, fn func()) {
 	pprof.Do(ctx, pprof.Labels(familyLabel, f.id), func(context.Context) { fn() })
 }
 
+// Adopt makes the calling goroutine, and what it starts from now on, the
+// family's and no other's.
+func (f *Family) Adopt() {
+	pprof.SetGoroutineLabels(pprof.WithLabels(context.Background(), pprof.Labels(familyLabel, f.id)))
+}
+
 // Wait returns when no goroutine of the family runs, save those with one of
 // the ignored functions on their stack, or with an error that names one that
 // does when ctx ends. Nothing of the family may call it.

@@ -16,24 +16,92 @@ var forbidden = []string{
 	"github.com/kubembed/kubembed/internal/e2e",
 	"k8s.io/kubectl/pkg/cmd",
 	"k8s.io/kubernetes/cmd",
-	"k8s.io/kubernetes/pkg/kubelet",
 	"k8s.io/kubernetes/pkg/kubemark",
 	"k8s.io/kubernetes/test",
 	"testing", // registers flags
 }
 
-// allowed are exceptions, for upstream's API server proxies to kubelets.
-var allowed = []string{
+// optional are folders that only those link who import a component.
+var optional = []string{
+	"github.com/kubembed/kubembed/pkg/components",
+	"k8s.io/kubernetes/pkg/controller",
+	"k8s.io/kubernetes/pkg/kubelet",
+	"k8s.io/kubernetes/pkg/scheduler",
+	"sigs.k8s.io/kwok",
+}
+
+// core are exceptions, for every control plane.
+var core = []string{
+	"k8s.io/kubernetes/pkg/controller",
+	"k8s.io/kubernetes/pkg/controller/bootstrap",
+	"k8s.io/kubernetes/pkg/controller/certificates",
+	"k8s.io/kubernetes/pkg/controller/certificates/approver",
+	"k8s.io/kubernetes/pkg/controller/certificates/authority",
+	"k8s.io/kubernetes/pkg/controller/certificates/cleaner",
+	"k8s.io/kubernetes/pkg/controller/certificates/rootcacertpublisher",
+	"k8s.io/kubernetes/pkg/controller/clusterroleaggregation",
+	"k8s.io/kubernetes/pkg/controller/garbagecollector",
+	"k8s.io/kubernetes/pkg/controller/garbagecollector/metaonly",
+	"k8s.io/kubernetes/pkg/controller/garbagecollector/metrics",
+	"k8s.io/kubernetes/pkg/controller/namespace",
+	"k8s.io/kubernetes/pkg/controller/namespace/deletion",
+	"k8s.io/kubernetes/pkg/controller/resourcequota",
+	"k8s.io/kubernetes/pkg/controller/serviceaccount",
+	"k8s.io/kubernetes/pkg/controller/ttl",
+	// Upstream's API server imports these for the Service kubernetes,
+	"k8s.io/kubernetes/pkg/controller/endpoint",
+	"k8s.io/kubernetes/pkg/controller/endpointslice",
+	"k8s.io/kubernetes/pkg/controller/endpointslicemirroring",
+	"k8s.io/kubernetes/pkg/controller/endpointslicemirroring/metrics",
+	"k8s.io/kubernetes/pkg/controller/util/endpointslice",
+	// these to proxy to kubelets,
 	"k8s.io/kubernetes/pkg/kubelet/client",
 	"k8s.io/kubernetes/pkg/kubelet/events",
 	"k8s.io/kubernetes/pkg/kubelet/server/metrics",
 	"k8s.io/kubernetes/pkg/kubelet/util/format",
+	// and these to validate.
+	"k8s.io/kubernetes/pkg/scheduler/apis/config",
+	"k8s.io/kubernetes/pkg/scheduler/util",
+}
+
+// configuration are types only, of every controller: the garbage collector
+// knows them.
+func configuration(name string) bool {
+	folder := "k8s.io/kubernetes/pkg/controller"
+	return below(name, folder+"/apis") || below(name, folder) && (strings.HasSuffix(name, "/config") || strings.HasSuffix(name, "/config/v1alpha1"))
 }
 
 func TestLibraryLinksNothingForbidden(t *testing.T) {
-	importers := map[string][]string{}
-	var linked []string
-	for line := range strings.Lines(goCommand(t, checkout(t), nil, "list", "-deps", "-f", "{{.ImportPath}} {{join .Imports \" \"}}", "./pkg/...")) {
+	linked, importers := dependencies(t, "./pkg/...")
+	for _, name := range linked {
+		if slices.ContainsFunc(forbidden, func(folder string) bool { return below(name, folder) }) {
+			t.Errorf("%s is linked, because of %s", name, strings.Join(importers[name], ", "))
+		}
+	}
+}
+
+// TestComponentsAreOptional: who imports no component links no code of one.
+func TestComponentsAreOptional(t *testing.T) {
+	linked, importers := dependencies(t, "./pkg/controlplane", "./pkg/apiserver", "./pkg/etcd", "./pkg/pki")
+	for _, name := range linked {
+		if slices.ContainsFunc(optional, func(folder string) bool { return below(name, folder) }) &&
+			!slices.Contains(core, name) && !configuration(name) {
+			t.Errorf("%s is linked, because of %s", name, strings.Join(importers[name], ", "))
+		}
+	}
+	for _, name := range core {
+		if !slices.Contains(linked, name) {
+			t.Errorf("%s is not linked: the exception can go", name)
+		}
+	}
+}
+
+// dependencies are what packages link, and who imports it.
+func dependencies(t *testing.T, packages ...string) (linked []string, importers map[string][]string) {
+	t.Helper()
+	importers = map[string][]string{}
+	args := append([]string{"list", "-deps", "-f", "{{.ImportPath}} {{join .Imports \" \"}}"}, packages...)
+	for line := range strings.Lines(goCommand(t, checkout(t), nil, args...)) {
 		fields := strings.Fields(line)
 		linked = append(linked, fields[0])
 		for _, imported := range fields[1:] {
@@ -43,11 +111,7 @@ func TestLibraryLinksNothingForbidden(t *testing.T) {
 	if !slices.Contains(linked, "k8s.io/apiserver/pkg/server") {
 		t.Fatalf("the list is not that of the library: %q", linked)
 	}
-	for _, name := range linked {
-		if slices.ContainsFunc(forbidden, func(folder string) bool { return below(name, folder) }) && !slices.Contains(allowed, name) {
-			t.Errorf("%s is linked, because of %s", name, strings.Join(importers[name], ", "))
-		}
-	}
+	return linked, importers
 }
 
 func below(name, folder string) bool { return name == folder || strings.HasPrefix(name, folder+"/") }

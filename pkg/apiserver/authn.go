@@ -6,9 +6,9 @@ import (
 	"k8s.io/apiserver/pkg/apis/apiserver"
 	"k8s.io/apiserver/pkg/authentication/authenticator"
 	"k8s.io/apiserver/pkg/authentication/authenticatorfactory"
+	"k8s.io/apiserver/pkg/authentication/request/bearertoken"
 	"k8s.io/apiserver/pkg/authentication/request/headerrequest"
 	"k8s.io/apiserver/pkg/authentication/request/union"
-	"k8s.io/apiserver/pkg/authentication/user"
 	"k8s.io/apiserver/pkg/server/dynamiccertificates"
 	"k8s.io/kubernetes/pkg/controller/serviceaccount"
 	kubeauthenticator "k8s.io/kubernetes/pkg/kubeapiserver/authenticator"
@@ -74,9 +74,9 @@ func (g *generic) authentication() error {
 }
 
 // tokens authenticates bearer tokens that never leave the process.
-func (g *generic) tokens(users map[string]*user.DefaultInfo) {
+func (g *generic) tokens(users *users) {
 	g.server.Authentication.Authenticator = union.New(
-		authenticatorfactory.NewFromTokens(users, g.server.Authentication.APIAudiences),
+		bearertoken.New(authenticator.WrapAudienceAgnosticToken(g.server.Authentication.APIAudiences, users)),
 		g.server.Authentication.Authenticator,
 	)
 }

@@ -30,7 +30,10 @@ import (
 	"k8s.io/kubernetes/pkg/apis/rbac"
 	"k8s.io/kubernetes/pkg/apis/scheduling"
 	schedulingv1 "k8s.io/kubernetes/pkg/apis/scheduling/v1"
+	"k8s.io/kubernetes/pkg/controller/certificates/rootcacertpublisher"
+	"k8s.io/kubernetes/pkg/registry/core/configmap"
 	"k8s.io/kubernetes/pkg/registry/core/namespace"
+	"k8s.io/kubernetes/pkg/registry/core/serviceaccount"
 	"k8s.io/kubernetes/pkg/registry/flowcontrol/flowschema"
 	"k8s.io/kubernetes/pkg/registry/flowcontrol/prioritylevelconfiguration"
 	"k8s.io/kubernetes/pkg/registry/networking/servicecidr"
@@ -65,6 +68,10 @@ type bootstrapKind struct {
 var (
 	namespaceKind = &bootstrapKind{core.Resource("namespaces"), namespace.Strategy, legacyscheme.Scheme,
 		func() runtime.Object { return &core.Namespace{} }}
+	serviceAccountKind = &bootstrapKind{core.Resource("serviceaccounts"), serviceaccount.Strategy, legacyscheme.Scheme,
+		func() runtime.Object { return &core.ServiceAccount{} }}
+	configMapKind = &bootstrapKind{core.Resource("configmaps"), configmap.Strategy, legacyscheme.Scheme,
+		func() runtime.Object { return &core.ConfigMap{} }}
 	priorityClassKind = &bootstrapKind{scheduling.Resource("priorityclasses"), priorityclass.Strategy, legacyscheme.Scheme,
 		func() runtime.Object { return &scheduling.PriorityClass{} }}
 	clusterRoleKind = &bootstrapKind{rbac.Resource("clusterroles"), clusterrole.Strategy, legacyscheme.Scheme,
@@ -86,8 +93,9 @@ var (
 )
 
 // bootstrapObjects are the system namespaces, upstream's RBAC policy, priority
-// classes and flow control, the range of Service IPs, and the registrations of
-// the built-in groups with the aggregator.
+// classes and flow control, the range of Service IPs, the registrations of
+// the built-in groups with the aggregator, and what Config.Controllers would
+// give the namespaces.
 func (s *Server) bootstrapObjects() []bootstrapObject {
 	var all []bootstrapObject
 	add := func(kind *bootstrapKind, object runtime.Object) {
@@ -95,11 +103,18 @@ func (s *Server) bootstrapObjects() []bootstrapObject {
 	}
 	for _, name := range systemNamespaces {
 		add(namespaceKind, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: name}})
+		if s.config.Controllers {
+			add(serviceAccountKind, &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Namespace: name, Name: "default"}})
+			add(configMapKind, s.rootCA(name))
+		}
 	}
 	for _, class := range schedulingv1.SystemPriorityClasses() {
 		add(priorityClassKind, class)
 	}
 	policy := rbacPolicy()
+	if s.config.Controllers {
+		aggregateClusterRoles(policy.ClusterRoles)
+	}
 	for i := range policy.ClusterRoles {
 		add(clusterRoleKind, &policy.ClusterRoles[i])
 	}
@@ -145,6 +160,18 @@ func (s *Server) bootstrapObjects() []bootstrapObject {
 		})
 	}
 	return all
+}
+
+// rootCA is what upstream's controller publishes in every namespace.
+func (s *Server) rootCA(namespace string) *corev1.ConfigMap {
+	return &corev1.ConfigMap{
+		ObjectMeta: metav1.ObjectMeta{
+			Namespace:   namespace,
+			Name:        rootcacertpublisher.RootCACertConfigMapName,
+			Annotations: map[string]string{rootcacertpublisher.DescriptionAnnotation: rootcacertpublisher.Description},
+		},
+		Data: map[string]string{"ca.crt": string(s.config.PKI.CABundle())},
+	}
 }
 
 // serves tells whether a server behind the aggregator has the group version.

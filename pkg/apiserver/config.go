@@ -13,6 +13,7 @@ import (
 	apiextensionsapiserver "k8s.io/apiextensions-apiserver/pkg/apiserver"
 	"k8s.io/apimachinery/pkg/util/sets"
 	"k8s.io/apimachinery/pkg/util/validation/field"
+	"k8s.io/apiserver/pkg/server/healthz"
 	genericoptions "k8s.io/apiserver/pkg/server/options"
 	storagevalue "k8s.io/apiserver/pkg/storage/value"
 	aggregatorscheme "k8s.io/kube-aggregator/pkg/apiserver/scheme"
@@ -68,7 +69,8 @@ type Config struct {
 	RuntimeConfig map[string]string
 	// EnableAdmissionPlugins and DisableAdmissionPlugins change the set of
 	// admission plugins: kube-apiserver's defaults and NodeRestriction, without
-	// ServiceAccount unless it is enabled here. A plugin in both is an error.
+	// TaintNodesByCondition, and without ServiceAccount where Controllers is
+	// false. A plugin in both is an error.
 	EnableAdmissionPlugins, DisableAdmissionPlugins []string
 
 	// MaxRequestsInFlight and MaxMutatingRequestsInFlight together are the
@@ -85,11 +87,24 @@ type Config struct {
 	// must be of PKI's CA, for the address that the API server connects to.
 	KubeletInsecureTLS bool
 
+	// Controllers says that upstream's controllers of service accounts, of the
+	// ConfigMap kube-root-ca.crt and of aggregated ClusterRoles run beside the
+	// server. What they would do first is then done when Start returns, and the
+	// ServiceAccount admission plugin is on by default: without them it would
+	// refuse every pod.
+	Controllers bool
+	// ReadyzChecks are added to /readyz. Start does not wait for them.
+	ReadyzChecks []healthz.HealthChecker
+
 	// Audit writes who did what. Its zero value writes nothing.
 	Audit Audit
 	// Transformers encrypt resources on their way to etcd. If nil, resources
 	// are stored in the clear.
 	Transformers storagevalue.ResourceTransformers
+
+	// Adopt, if not nil, is called at the start of each goroutine that serves a
+	// client in this process.
+	Adopt func()
 
 	// Logger takes what this package says. If nil, nothing. What the
 	// Kubernetes code writes through klog goes where the host's klog goes, by

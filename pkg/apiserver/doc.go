@@ -67,7 +67,9 @@
 //   - The objects that a new cluster begins with (system namespaces, RBAC
 //     policy, priority classes, flow control, the default ServiceCIDR,
 //     registrations of the built-in groups) are written through storage before
-//     anything is served. They carry no managedFields.
+//     anything is served. They carry no managedFields. With Config.Controllers the
+//     default service accounts, the ConfigMaps kube-root-ca.crt and the rules of
+//     aggregated ClusterRoles are among them.
 //   - OpenAPI documents are built when they are first asked for, and are listed
 //     without a hash of their content.
 //   - Services of webhooks and aggregated API servers are resolved to their

@@ -197,6 +197,7 @@ func (g *generic) storage() error {
 	g.server.ResourceTransformers = g.config.Transformers
 	g.server.RESTOptionsGetter = g.backend.RESTOptionsGetter(g.etcd.CreateRESTOptionsGetter(g.factory, g.config.Transformers), g.served)
 	g.etcdHealth()
+	g.server.AddReadyzChecks(g.config.ReadyzChecks...)
 	return nil
 }
 

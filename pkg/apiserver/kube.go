@@ -125,8 +125,8 @@ func (e *noEndpoints) RemoveEndpoints(service string, _ net.IP, _ []corev1.Endpo
 }
 
 // admission puts kube-apiserver's default plugins and NodeRestriction in
-// front of every write. ServiceAccount stays off until something creates
-// service accounts: with it no pod could be created.
+// front of every write. ServiceAccount is on where something creates service
+// accounts: without that no pod could be created.
 func (g *generic) admission(services webhook.ServiceResolver, webhooks *http.Transport) error {
 	generic, err := (&controlplaneadmission.Config{
 		ExternalInformers:    g.informers,
@@ -166,6 +166,13 @@ func (d drained) Initialize(plugin admission.Interface) {
 	}
 }
 
+const (
+	serviceAccountPlugin = "ServiceAccount"
+	// taintPlugin gives each new node a taint, which only the node lifecycle
+	// controller takes away: without that no pod could be scheduled.
+	taintPlugin = "TaintNodesByCondition"
+)
+
 // admissionPlugins merges our defaults with the host's lists.
 func (c Config) admissionPlugins() (enable, disable []string) {
 	enable = append([]string{}, c.EnableAdmissionPlugins...)
@@ -173,8 +180,11 @@ func (c Config) admissionPlugins() (enable, disable []string) {
 	if !slices.Contains(disable, "NodeRestriction") {
 		enable = append(enable, "NodeRestriction")
 	}
-	if !slices.Contains(enable, "ServiceAccount") {
-		disable = append(disable, "ServiceAccount")
+	if !c.Controllers && !slices.Contains(enable, serviceAccountPlugin) && !slices.Contains(disable, serviceAccountPlugin) {
+		disable = append(disable, serviceAccountPlugin)
+	}
+	if !slices.Contains(enable, taintPlugin) && !slices.Contains(disable, taintPlugin) {
+		disable = append(disable, taintPlugin)
 	}
 	return enable, disable
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/url"
 	"strings"
 
 	"github.com/kubembed/kubembed/internal/lifecycle"
@@ -29,9 +30,13 @@ func (s *Server) waitReady(ctx context.Context) error {
 	}
 }
 
-// red lists the readiness checks that fail.
+// red lists the readiness checks that fail, of the server's own.
 func (s *Server) red() ([]string, error) {
-	request, err := http.NewRequestWithContext(s.ctx, http.MethodGet, s.URL()+"/readyz?verbose", nil)
+	query := url.Values{"verbose": {""}}
+	for _, check := range s.config.ReadyzChecks {
+		query.Add("exclude", check.Name())
+	}
+	request, err := http.NewRequestWithContext(s.ctx, http.MethodGet, s.URL()+"/readyz?"+query.Encode(), nil)
 	if err != nil {
 		return nil, err
 	}

@@ -1,8 +1,13 @@
 package apiserver
 
 import (
+	"context"
 	"crypto/rand"
 	"fmt"
+	"sync"
+
+	"k8s.io/apiserver/pkg/authentication/authenticator"
+	"k8s.io/apiserver/pkg/authentication/user"
 )
 
 // AdminUser is the user of ClientConfig, in group system:masters.
@@ -32,4 +37,31 @@ func newToken() (string, error) {
 		return "", fmt.Errorf("apiserver: random token: %w", err)
 	}
 	return fmt.Sprintf("%x", b), nil
+}
+
+// users are who the tokens authenticate.
+type users struct {
+	mu      sync.RWMutex
+	byToken map[string]*user.DefaultInfo
+}
+
+// add makes token that of a user.
+func (u *users) add(token, name string, groups ...string) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if u.byToken == nil {
+		u.byToken = map[string]*user.DefaultInfo{}
+	}
+	u.byToken[token] = &user.DefaultInfo{Name: name, Groups: append([]string{user.AllAuthenticated}, groups...)}
+}
+
+// AuthenticateToken is authenticator.Token.
+func (u *users) AuthenticateToken(_ context.Context, token string) (*authenticator.Response, bool, error) {
+	u.mu.RLock()
+	defer u.mu.RUnlock()
+	info, ok := u.byToken[token]
+	if !ok {
+		return nil, false, nil
+	}
+	return &authenticator.Response{User: info}, true, nil
 }

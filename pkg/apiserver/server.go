@@ -33,6 +33,7 @@ type Server struct {
 	prepared   chan struct{}
 	transport  *inprocess.Transport
 	secrets    secrets
+	users      users
 	unserved   *unserved
 	serving    []*served
 	requests   lifecycle.Group // requests over the listeners
@@ -84,6 +85,7 @@ func New(cfg Config) (_ *Server, err error) {
 		return nil, fmt.Errorf("apiserver: Config.RuntimeConfig: %w", err)
 	}
 	s.transport = inprocess.NewTransport(http.HandlerFunc(s.serve))
+	s.transport.Adopt = cfg.Adopt
 	s.backend = storage.NewBackend(cfg.Client, cfg.Dial)
 	s.serving = append(s.serving, s.secureServing())
 	if cfg.InsecureListener != nil {
@@ -92,10 +94,9 @@ func New(cfg Config) (_ *Server, err error) {
 	if s.generic, err = newGeneric(s.ctx, s.drained, cfg, s.backend, s.LoopbackConfig()); err != nil {
 		return nil, err
 	}
-	s.generic.tokens(map[string]*user.DefaultInfo{
-		s.secrets.admin:    {Name: AdminUser, Groups: []string{user.AllAuthenticated, user.SystemPrivilegedGroup}},
-		s.secrets.insecure: {Name: insecureUser, Groups: []string{user.AllAuthenticated, user.SystemPrivilegedGroup}},
-	})
+	s.users.add(s.secrets.admin, AdminUser, user.SystemPrivilegedGroup)
+	s.users.add(s.secrets.insecure, insecureUser, user.SystemPrivilegedGroup)
+	s.generic.tokens(&s.users)
 	if s.aggregator, err = s.chain(s.generic); err != nil {
 		return nil, err
 	}
@@ -279,6 +280,18 @@ func (s *Server) LoopbackConfig() *rest.Config {
 // port-forward) go over TLS to the Listener. Each call returns a new copy.
 func (s *Server) ClientConfig() *rest.Config {
 	return s.clientConfig(s.secrets.admin)
+}
+
+// ClientConfigAs is ClientConfig for another user, in groups. It is good for as
+// long as the server, and each call has a secret of its own: it is for parts of
+// the control plane, not for guests.
+func (s *Server) ClientConfigAs(user string, groups ...string) (*rest.Config, error) {
+	token, err := newToken()
+	if err != nil {
+		return nil, err
+	}
+	s.users.add(token, user, groups...)
+	return s.clientConfig(token), nil
 }
 
 func (s *Server) clientConfig(token string) *rest.Config {

@@ -13,8 +13,17 @@ import (
 )
 
 func BenchmarkStartToFirstPod(b *testing.B) {
+	for _, c := range []struct {
+		name string
+		off  bool
+	}{{"controllers", false}, {"none", true}} {
+		b.Run(c.name, func(b *testing.B) { startToFirstPod(b, controlplane.Config{DisableCoreControllers: c.off}) })
+	}
+}
+
+func startToFirstPod(b *testing.B, cfg controlplane.Config) {
 	for b.Loop() {
-		server := startBench(b)
+		server := startBench(b, cfg)
 		createPod(b, admin(b, server), "first")
 		b.StopTimer()
 		closeServer(b, server)
@@ -26,7 +35,7 @@ func BenchmarkStartToFirstPod(b *testing.B) {
 func BenchmarkStop(b *testing.B) {
 	for b.Loop() {
 		b.StopTimer()
-		server := startBench(b)
+		server := startBench(b, controlplane.Config{})
 		b.StartTimer()
 		closeServer(b, server)
 	}
@@ -36,7 +45,7 @@ func BenchmarkStop(b *testing.B) {
 func BenchmarkStopWithWatches(b *testing.B) {
 	for b.Loop() {
 		b.StopTimer()
-		server := startBench(b)
+		server := startBench(b, controlplane.Config{})
 		for i := range 100 {
 			client := admin(b, server)
 			if i%2 == 0 {
@@ -69,9 +78,9 @@ func BenchmarkCreatePod(b *testing.B) {
 	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "pods/s")
 }
 
-func startBench(b *testing.B) *controlplane.Server {
+func startBench(b *testing.B, cfg controlplane.Config) *controlplane.Server {
 	b.Helper()
-	server, err := controlplane.Start(context.Background(), controlplane.Config{})
+	server, err := controlplane.Start(context.Background(), cfg)
 	if err != nil {
 		b.Fatal(err)
 	}

@@ -312,7 +312,7 @@ func TestNodeClientRequests(t *testing.T) {
 	}
 	for _, subresource := range []string{"approval", "status"} {
 		if !slices.ContainsFunc(strings.Split(string(lines), "\n"), func(line string) bool {
-			return strings.Contains(line, `"impersonatedUser":{"username":"system:kube-controller-manager"`) && strings.Contains(line, `"subresource":"`+subresource+`"`)
+			return strings.Contains(line, `"user":{"username":"system:kube-controller-manager"`) && strings.Contains(line, `"subresource":"`+subresource+`"`)
 		}) {
 			t.Errorf("the audit log does not say who wrote the %s", subresource)
 		}

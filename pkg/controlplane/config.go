@@ -69,10 +69,11 @@ type Config struct {
 	RuntimeConfig map[string]string
 
 	// EnableAdmissionPlugins and DisableAdmissionPlugins change the set of
-	// admission plugins: kube-apiserver's defaults and NodeRestriction. The
-	// ServiceAccount plugin is off unless it is enabled here: it refuses pods in
-	// a namespace without a service account "default", which no controller
-	// creates yet.
+	// admission plugins: kube-apiserver's defaults and NodeRestriction, without
+	// TaintNodesByCondition: the taint that it gives new nodes is taken away by the
+	// node lifecycle controller (pkg/components/controllers) alone. With
+	// DisableCoreControllers the ServiceAccount plugin is off unless it is enabled
+	// here: it refuses pods in a namespace without a service account "default".
 	EnableAdmissionPlugins, DisableAdmissionPlugins []string
 
 	// MaxRequestsInFlight and MaxMutatingRequestsInFlight together are the
@@ -102,6 +103,17 @@ type Config struct {
 	// less than about two minutes all the time. If zero, one year.
 	ClusterSigningDuration time.Duration
 
+	// Components run beside the API server, from before Start returns until the
+	// control plane stops. Their names are different. If empty, none.
+	Components []Component
+
+	// DisableCoreControllers leaves out the controllers that every control plane
+	// has: a deleted namespace stays Terminating, nothing that is owned is
+	// collected, no namespace gets a service account, so that the ServiceAccount
+	// plugin is off, and no certificate is signed, so that workers cannot join.
+	// It is for hosts that run all of these themselves.
+	DisableCoreControllers bool
+
 	// Audit writes who did what to a file. If zero, off.
 	Audit apiserver.Audit
 
@@ -127,6 +139,7 @@ func (c Config) clone() Config {
 	c.RuntimeConfig = maps.Clone(c.RuntimeConfig)
 	c.EnableAdmissionPlugins = slices.Clone(c.EnableAdmissionPlugins)
 	c.DisableAdmissionPlugins = slices.Clone(c.DisableAdmissionPlugins)
+	c.Components = slices.Clone(c.Components)
 	if c.BindAddress == "" {
 		c.BindAddress = defaultBindAddress
 	}
@@ -172,6 +185,7 @@ func (c Config) Validate() error {
 	if c.ClusterSigningDuration < 0 {
 		errs = append(errs, field.Invalid(field.NewPath("ClusterSigningDuration"), c.ClusterSigningDuration.String(), "must not be negative; zero is one year"))
 	}
+	errs = append(errs, c.validateComponents()...)
 	if c.EtcdQuotaBytes < 0 {
 		errs = append(errs, field.Invalid(field.NewPath("EtcdQuotaBytes"), c.EtcdQuotaBytes,
 			fmt.Sprintf("must not be negative; zero is %d", etcd.DefaultQuotaBytes)))
@@ -225,6 +239,7 @@ func (c Config) apiserver() apiserver.Config {
 		EventTTL:                    c.EventTTL,
 		Audit:                       c.Audit,
 		KubeletInsecureTLS:          c.KubeletInsecureTLS,
+		Controllers:                 !c.DisableCoreControllers,
 		Logger:                      c.Logger.Named("apiserver"),
 	}
 }

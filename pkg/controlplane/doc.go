@@ -46,9 +46,64 @@
 // do. Without credentials only health and version can be read.
 // Config.InsecureAddr is the one exception, off by default.
 //
-// Admission is kube-apiserver's default set and NodeRestriction. The
-// ServiceAccount plugin is off by default for now: it refuses pods until a
-// controller creates the default service account of their namespace.
+// Admission is kube-apiserver's default set and NodeRestriction, without
+// TaintNodesByCondition: the taint that it gives every new node is taken away
+// by the node lifecycle controller, which a control plane has only if its host
+// adds it.
+//
+// # Core controllers
+//
+// A control plane keeps itself in order, as kube-controller-manager does:
+//
+//   - A deleted namespace is emptied and goes, five seconds after it was deleted
+//     at the earliest: upstream waits for requests that are under way.
+//   - What belongs to an owner that is gone is collected, custom resources too;
+//     orphaning and foreground deletion do what Kubernetes documents. An object of
+//     a new custom resource is known as an owner about two seconds after its
+//     definition is established.
+//   - Every namespace gets the service account "default", which pods have by
+//     default, and the ConfigMap kube-root-ca.crt. Secrets of type
+//     kubernetes.io/service-account-token get their token.
+//   - ResourceQuotas have a status, and are enforced.
+//   - Aggregated ClusterRoles (admin, edit, view) have rules.
+//   - Pods of nodes that are gone, deleted pods that no node has, and more than
+//     12,500 pods that have ended are deleted.
+//   - Certificates are signed and cleaned up, and bootstrap tokens expire (see
+//     Workers).
+//   - Nodes carry the annotation by which kubelets know how long to cache.
+//
+// They begin when the API server is ready, most of them a fifth of a second later: no
+// start waits for them, and the service accounts, ConfigMaps and rules of a new
+// control plane are there before. They take some 5 MB of heap, and next to no CPU
+// while nothing happens. What Config.RuntimeConfig switches off they do without.
+// Config.DisableCoreControllers leaves all of them out. To the API server they are the
+// user system:kube-controller-manager.
+//
+// A panic in one of them ends the process: upstream has it so.
+//
+// # Components
+//
+// What else a cluster wants runs as a [Component] in Config.Components: a
+// scheduler, workload controllers, simulated nodes, or controllers of your own. A
+// component is a name, and a function that works until its context ends:
+//
+//	func (c *controller) Run(ctx context.Context, config *rest.Config, ready func()) error {
+//		client, err := kubernetes.NewForConfig(config)
+//		if err != nil {
+//			return err
+//		}
+//		... // start informers and wait until they are synced
+//		ready()
+//		... // work until ctx ends
+//		return nil
+//	}
+//
+// Components start together when the API server is ready, and Start waits until
+// each has called ready. They are told to end before the API server is stopped,
+// which waits for them. One that ends before that, by an error or a panic, ends
+// the control plane: Done is closed, and Err names it. The check
+// component/NAME of /readyz is green while it is ready. examples/controller is a
+// complete program.
 //
 // # Workers
 //
@@ -114,8 +169,8 @@
 // keeps its own output. With several control planes in a process, each line of
 // klog goes to the Logger of each.
 //
-// # What is not here yet
+// # What a control plane does not do by itself
 //
-// Most controllers, and the scheduler: a pod without nodeName stays Pending, and
-// a deleted namespace stays Terminating.
+// Without components nothing is scheduled: a pod without nodeName stays Pending.
+// Nothing makes pods of Deployments and Jobs, nor endpoints of Services.
 package controlplane

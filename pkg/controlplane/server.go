@@ -14,7 +14,6 @@ import (
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
 
-	"github.com/kubembed/kubembed/internal/certificates"
 	"github.com/kubembed/kubembed/internal/lifecycle"
 	"github.com/kubembed/kubembed/pkg/apiserver"
 	"github.com/kubembed/kubembed/pkg/etcd"
@@ -39,7 +38,8 @@ type Server struct {
 	etcd               *etcd.Member
 	pki                *pki.PKI
 	apiserver          *apiserver.Server
-	certificates       *certificates.Controllers
+	controllers        *components // our own
+	components         *components // the host's
 
 	stopOnce sync.Once
 	stopErr  error
@@ -103,7 +103,7 @@ func (s *Server) kubeconfig(user string, pair pki.KeyPair) ([]byte, error) {
 }
 
 // Done is closed when the control plane has stopped: after Shutdown or Close,
-// or by itself when its etcd or a listener failed.
+// or by itself when its etcd, a listener or a component failed.
 func (s *Server) Done() <-chan struct{} { return s.done }
 
 // Err says why the control plane stopped by itself. It is nil while it runs
@@ -115,8 +115,9 @@ func (s *Server) Err() error {
 }
 
 // Shutdown stops the control plane. Requests in flight are answered as long as
-// ctx allows; watches are closed, not awaited. The order is: controllers, API
-// server, etcd, files. A temporary folder is removed. A ctx that never ends
+// ctx allows; watches are closed, not awaited. The order is: components,
+// controllers, API server, etcd, files. A component gets ten seconds to end; one
+// that does not is named in the error. A temporary folder is removed. A ctx that never ends
 // waits for the slowest request, Config.RequestTimeout at most. The error says
 // what could not be stopped; the rest is stopped nevertheless. Later calls, and
 // those of Close, wait for the first and return its error.
@@ -148,8 +149,8 @@ func (s *Server) stop(ctx context.Context) error {
 // a third of their life is left, which is months.
 const renewInterval = 12 * time.Hour
 
-// supervise renews certificates, and ends the control plane when etcd or a
-// listener ends by itself.
+// supervise renews certificates, and ends the control plane when a part of it
+// ends by itself.
 func (s *Server) supervise() {
 	defer close(s.supervised)
 	renew := time.NewTicker(renewInterval)
@@ -165,6 +166,10 @@ func (s *Server) supervise() {
 			s.fail(fmt.Errorf("controlplane: etcd stopped: %w", s.etcd.Err()))
 		case <-s.apiserver.Failed():
 			s.fail(fmt.Errorf("controlplane: %w", s.apiserver.Err()))
+		case <-s.controllers.failed:
+			s.fail(fmt.Errorf("controlplane: %w", s.controllers.failure))
+		case <-s.components.failed:
+			s.fail(fmt.Errorf("controlplane: %w", s.components.failure))
 		}
 		ctx, cancel := context.WithCancel(context.Background())
 		cancel()
@@ -194,8 +199,15 @@ func (s *Server) renew() {
 // unwind stops what has been started, last first.
 func (s *Server) unwind(ctx context.Context) error {
 	var errs []error
-	if s.certificates != nil {
-		errs = append(errs, s.stopCertificates())
+	// Those whose goroutines may never end are not waited for any longer.
+	var deaf, stuck bool
+	if err := s.components.stop(); err != nil {
+		deaf = true
+		errs = append(errs, err)
+	}
+	if err := s.controllers.stop(); err != nil {
+		stuck = true
+		errs = append(errs, err)
 	}
 	if s.apiserver != nil {
 		errs = append(errs, s.apiserver.Stop(ctx))
@@ -206,10 +218,9 @@ func (s *Server) unwind(ctx context.Context) error {
 			_ = listener.Close()
 		}
 	}
-	var stuck bool
 	if s.etcd != nil {
 		err := s.etcd.Close()
-		stuck = err != nil
+		stuck = stuck || err != nil
 		errs = append(errs, err)
 	}
 	switch {
@@ -218,8 +229,11 @@ func (s *Server) unwind(ctx context.Context) error {
 	case s.runDir != "":
 		errs = append(errs, os.RemoveAll(s.runDir))
 	}
-	if !stuck { // a member that failed may never end
-		s.waitForGoroutines()
+	if s.components != nil && !deaf {
+		s.waitForGoroutines(s.components.family)
+	}
+	if !stuck {
+		s.waitForGoroutines(s.family)
 	}
 	s.detachLogger()
 	return errors.Join(errs...)
@@ -245,10 +259,10 @@ var selfEnding = []string{
 // waitForGoroutines keeps the promise that nothing of a stopped control plane
 // runs or logs any more: upstream's controllers are told to stop, but give no
 // way to wait for them.
-func (s *Server) waitForGoroutines() {
+func (s *Server) waitForGoroutines(family *lifecycle.Family) {
 	ctx, cancel := context.WithTimeout(context.Background(), stragglersTimeout)
 	defer cancel()
-	if err := s.family.Wait(ctx, selfEnding...); err != nil {
+	if err := family.Wait(ctx, selfEnding...); err != nil {
 		s.config.Logger.Warn("stopped, but not all of it has ended", zap.Error(err))
 	}
 }

@@ -31,11 +31,13 @@ var errStartTimeout = fmt.Errorf("not ready after %s", startTimeout)
 
 // Start starts a control plane and returns when it is ready: every readiness
 // check is green, the system namespaces and the RBAC bootstrap policy are
-// there, and the first pod can be created. ctx bounds the start only, which may
-// take two minutes at most; the control plane runs until Shutdown or Close.
+// there, the first pod can be created, and every component of
+// Config.Components has said that it is ready. ctx bounds the start only, which
+// may take two minutes at most; the control plane runs until Shutdown or Close.
 //
 // A failed start says what failed and what to change, and leaves no goroutine,
-// no listener and no temporary folder. What a durable start had written to
+// no listener and no temporary folder, unless a component ignores that it has to
+// end. What a durable start had written to
 // DataDir stays. For errors.Is: etcd.ErrInUse, etcd.ErrCorrupt and
 // etcd.ErrNewerVersion, about DataDir, and the cause of ctx when it ends.
 func Start(ctx context.Context, cfg Config) (_ *Server, err error) {
@@ -83,10 +85,19 @@ func (s *Server) start(ctx context.Context) error {
 	if err := s.openPKI(); err != nil {
 		return err
 	}
+	// A family of their own: one that does not end must not keep us from waiting
+	// for everything else.
+	s.components = newComponents(s.config.Components, lifecycle.NewFamily(), s.config.Logger)
 	if err := s.startAPIServer(ctx); err != nil {
 		return err
 	}
-	return s.startCertificates()
+	if err := s.startControllers(); err != nil {
+		return err
+	}
+	if err := s.startComponents(); err != nil {
+		return err
+	}
+	return s.components.wait(ctx)
 }
 
 // Run starts a control plane and blocks until ctx ends or the control plane
@@ -250,7 +261,9 @@ func (s *Server) startAPIServer(ctx context.Context) error {
 	c.Listener, c.InsecureListener = s.listener, s.insecure
 	c.Client, c.Dial = s.etcd.Client(), s.etcd.DialContext
 	c.PKI, c.Dir = s.pki, s.runDir
+	c.Adopt = s.family.Adopt
 	c.AdvertiseAddress = s.advertise.AsSlice()
+	c.ReadyzChecks = s.components.checks()
 	server, err := apiserver.New(c)
 	if err != nil {
 		return err

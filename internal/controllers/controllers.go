@@ -1,0 +1,141 @@
+package controllers
+
+import (
+	"context"
+	"crypto"
+	"fmt"
+	"sync"
+
+	"go.uber.org/zap"
+	corev1 "k8s.io/api/core/v1"
+	rbacv1 "k8s.io/api/rbac/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/client-go/informers"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/metadata"
+	"k8s.io/client-go/rest"
+)
+
+// Config says what the controllers work with. All fields are required.
+type Config struct {
+	// Informers are those of the API server, and run already.
+	Informers informers.SharedInformerFactory
+	// Serves tells whether the API server serves a built-in resource.
+	Serves func(schema.GroupVersionResource) bool
+	// WatchAPIs has changed called whenever an API was defined, registered, or
+	// removed.
+	WatchAPIs func(changed func()) error
+
+	// RootCA is published in every namespace, in PEM.
+	RootCA []byte
+	// ServiceAccountKey signs the tokens that are kept in Secrets.
+	ServiceAccountKey crypto.Signer
+
+	Logger *zap.Logger
+}
+
+// Controllers are a component of the control plane.
+type Controllers struct {
+	Config
+	name string
+	list func(*run) []starter
+}
+
+// ServiceAccounts returns the controller that the first pod of a new namespace
+// waits for.
+func ServiceAccounts(cfg Config) *Controllers {
+	return &Controllers{cfg, "service account controller", func(r *run) []starter {
+		return []starter{{r.serviceAccounts, resources("namespaces", "serviceaccounts")}}
+	}}
+}
+
+// Others returns all other controllers, most of which clean up.
+func Others(cfg Config) *Controllers {
+	return &Controllers{cfg, "core controllers", func(r *run) []starter {
+		return []starter{
+			{r.rootCA, resources("namespaces", "configmaps")},
+			{r.tokens, resources("serviceaccounts", "secrets")},
+			{r.nodeTTL, resources("nodes")},
+			{r.clusterRoles, []schema.GroupVersionResource{rbacv1.SchemeGroupVersion.WithResource("clusterroles")}},
+			{r.namespaces, resources("namespaces")},
+			{r.pods, resources("pods", "nodes")},
+			{r.objects, nil},
+		}
+	}}
+}
+
+// Name is for people. No component of a host can have it.
+func (c *Controllers) Name() string { return c.name }
+
+// Run runs the controllers until ctx ends, and returns when all have ended.
+// Those whose resources are not served do not run.
+func (c *Controllers) Run(ctx context.Context, config *rest.Config, ready func()) error {
+	config = rest.CopyConfig(config)
+	config.UserAgent = "core-controllers"
+	config.ContentType = "application/vnd.kubernetes.protobuf"
+	config.AcceptContentTypes = "application/vnd.kubernetes.protobuf,application/json"
+	// What is deprecated is collected too.
+	config.WarningHandler = rest.NoWarnings{}
+	ctx, cancel := context.WithCancel(ctx)
+	r := &run{Config: c.Config, ctx: ctx}
+	// Nothing that was started is left behind.
+	defer r.running.Wait()
+	defer cancel()
+	var err error
+	if r.client, err = kubernetes.NewForConfig(config); err != nil {
+		return fmt.Errorf("controllers: client: %w", err)
+	}
+	if r.metadata, err = metadata.NewForConfig(config); err != nil {
+		return fmt.Errorf("controllers: client: %w", err)
+	}
+	for _, one := range c.list(r) {
+		if !r.serves(one.needs) {
+			continue
+		}
+		if err := one.start(); err != nil && ctx.Err() == nil {
+			return fmt.Errorf("controllers: %w", err)
+		}
+	}
+	ready()
+	<-ctx.Done()
+	return nil
+}
+
+// starter starts a controller where all that it needs is served.
+type starter struct {
+	start func() error
+	needs []schema.GroupVersionResource
+}
+
+// run is what the controllers have while they run.
+type run struct {
+	Config
+	ctx      context.Context
+	client   *kubernetes.Clientset
+	metadata metadata.Interface
+	first    []*metav1.APIResourceList // what is served, when asked first
+	running  sync.WaitGroup
+}
+
+// loop runs a controller until it returns, which is when ctx ends.
+func (r *run) loop(run func(context.Context)) {
+	r.running.Go(func() { run(r.ctx) })
+}
+
+func (r *run) serves(needs []schema.GroupVersionResource) bool {
+	for _, resource := range needs {
+		if !r.Serves(resource) {
+			return false
+		}
+	}
+	return true
+}
+
+// resources are of the core group.
+func resources(names ...string) (all []schema.GroupVersionResource) {
+	for _, name := range names {
+		all = append(all, corev1.SchemeGroupVersion.WithResource(name))
+	}
+	return all
+}

@@ -1,0 +1,131 @@
+package controllers
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"go.uber.org/zap"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/fields"
+	"k8s.io/client-go/informers"
+	"k8s.io/client-go/tools/cache"
+	"k8s.io/klog/v2"
+	"k8s.io/kubernetes/pkg/controller/certificates/rootcacertpublisher"
+	"k8s.io/kubernetes/pkg/controller/clusterroleaggregation"
+	"k8s.io/kubernetes/pkg/controller/namespace"
+	"k8s.io/kubernetes/pkg/controller/serviceaccount"
+	"k8s.io/kubernetes/pkg/controller/ttl"
+	serviceaccounttoken "k8s.io/kubernetes/pkg/serviceaccount"
+)
+
+const (
+	// workers is how many objects a controller works on at once where that is
+	// more than one. Upstream has 5 to 20; here a request to the API server
+	// takes a millisecond.
+	workers = 2
+	// manyWorkers is for those who delete what others wait for.
+	manyWorkers = 5
+	// resync is that of the API server's informers. Upstream has 5 minutes.
+	resync = 10 * time.Minute
+)
+
+// serviceAccounts creates the service account "default" in every namespace.
+func (r *run) serviceAccounts() error {
+	accounts := accountInformer{ServiceAccountInformer: r.Informers.Core().V1().ServiceAccounts()}
+	accounts.handlers.SharedIndexInformer = accounts.ServiceAccountInformer.Informer()
+	namespaces := namespaceInformer{NamespaceInformer: r.Informers.Core().V1().Namespaces()}
+	namespaces.handlers.SharedIndexInformer = namespaces.NamespaceInformer.Informer()
+	controller, err := serviceaccount.NewServiceAccountsController(klog.FromContext(r.ctx), &accounts, &namespaces, r.client,
+		serviceaccount.DefaultServiceAccountsControllerOptions())
+	if err != nil {
+		return fmt.Errorf("service accounts: %w", err)
+	}
+	r.loop(func(ctx context.Context) {
+		accounts.handlers.wait(ctx)
+		namespaces.handlers.wait(ctx)
+		controller.Run(ctx, 1)
+	})
+	return nil
+}
+
+// rootCA creates the ConfigMap kube-root-ca.crt in every namespace. It sees no
+// other ConfigMap.
+func (r *run) rootCA() error {
+	named := fields.OneTermEqualSelector(metav1.ObjectNameField, rootcacertpublisher.RootCACertConfigMapName).String()
+	factory := informers.NewSharedInformerFactoryWithOptions(r.client, 0,
+		informers.WithTweakListOptions(func(o *metav1.ListOptions) { o.FieldSelector = named }))
+	configMaps := factory.Core().V1().ConfigMaps()
+	synced := configMaps.Informer().HasSyncedChecker()
+	factory.Start(r.ctx.Done())
+	r.loop(func(ctx context.Context) {
+		defer factory.Shutdown()
+		if !cache.WaitFor(ctx, "", synced) {
+			return
+		}
+		publisher, err := rootcacertpublisher.NewPublisher(configMaps, r.Informers.Core().V1().Namespaces(), r.client, r.RootCA)
+		if err != nil {
+			r.Logger.Error("namespaces get no ConfigMap "+rootcacertpublisher.RootCACertConfigMapName, zap.Error(err))
+			return
+		}
+		publisher.Run(ctx, 1)
+	})
+	return nil
+}
+
+// tokens fills Secrets of type kubernetes.io/service-account-token.
+func (r *run) tokens() error {
+	generator, err := serviceaccounttoken.JWTTokenGenerator(serviceaccounttoken.LegacyIssuer, r.ServiceAccountKey)
+	if err != nil {
+		return fmt.Errorf("service-account tokens: %w", err)
+	}
+	controller, err := serviceaccount.NewTokensController(klog.FromContext(r.ctx),
+		r.Informers.Core().V1().ServiceAccounts(), r.Informers.Core().V1().Secrets(), r.client,
+		serviceaccount.TokensControllerOptions{TokenGenerator: generator, RootCA: r.RootCA})
+	if err != nil {
+		return fmt.Errorf("service-account tokens: %w", err)
+	}
+	r.loop(func(ctx context.Context) { controller.Run(ctx, workers) })
+	return nil
+}
+
+// namespaces empties the namespaces that are deleted.
+func (r *run) namespaces() error {
+	first, err := r.discovered()
+	if err != nil {
+		return err
+	}
+	controller := namespace.NewNamespaceController(r.ctx, r.client, r.metadata,
+		func() ([]*metav1.APIResourceList, error) {
+			if answer := first; answer != nil {
+				first = nil // in the constructor: upstream ends the process if this one fails
+				return namespaced(answer), nil
+			}
+			return r.client.Discovery().ServerPreferredNamespacedResources()
+		},
+		r.Informers.Core().V1().Namespaces(), resync, corev1.FinalizerKubernetes)
+	r.loop(func(ctx context.Context) { controller.Run(ctx, manyWorkers) })
+	return nil
+}
+
+// nodeTTL tells kubelets how long they may keep Secrets and ConfigMaps.
+func (r *run) nodeTTL() error {
+	controller := ttl.NewTTLController(r.ctx, r.Informers.Core().V1().Nodes(), r.client)
+	r.loop(func(ctx context.Context) { controller.Run(ctx, workers) })
+	return nil
+}
+
+// pods collects the pods that nothing else will.
+func (r *run) pods() error {
+	collector := newPodCollector(r.client, r.Informers.Core().V1().Pods().Lister(), r.Informers.Core().V1().Nodes().Lister())
+	r.loop(collector.run)
+	return nil
+}
+
+// clusterRoles gives aggregated ClusterRoles their rules.
+func (r *run) clusterRoles() error {
+	controller := clusterroleaggregation.NewClusterRoleAggregation(r.Informers.Rbac().V1().ClusterRoles(), r.client.RbacV1())
+	r.loop(func(ctx context.Context) { controller.Run(ctx, 1) })
+	return nil
+}

@@ -1,0 +1,32 @@
+package controllers
+
+import (
+	"context"
+	"time"
+
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/client-go/informers"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/metadata"
+)
+
+// NewPodCollector has limits that a test can reach.
+func NewPodCollector(client kubernetes.Interface, factory informers.SharedInformerFactory, quarantine time.Duration, terminated int) (collect func(context.Context)) {
+	c := newPodCollector(client, factory.Core().V1().Pods().Lister(), factory.Core().V1().Nodes().Lister())
+	c.quarantine, c.terminated = quarantine, terminated
+	return c.collect
+}
+
+type ObjectInformers = objectInformers
+
+func NewObjectInformers(ctx context.Context, typed informers.SharedInformerFactory, client metadata.Interface) *ObjectInformers {
+	return newObjectInformers(ctx, typed, client)
+}
+
+func (o *objectInformers) Wait() { o.wait() }
+
+func (o *objectInformers) Users(resource schema.GroupVersionResource) int {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.objects[resource].users
+}

@@ -1,0 +1,78 @@
+package controllers_test
+
+import (
+	"context"
+	"sync"
+	"testing"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/client-go/informers"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/metadata"
+
+	"github.com/kubembed/kubembed/internal/controllers"
+)
+
+// TestInformerEndsWithTheInterestInIt: the last of those who want a kind ends
+// its informer, and who wants it again gets a new one.
+func TestInformerEndsWithTheInterestInIt(t *testing.T) {
+	config := start(t).ClientConfig()
+	client := kubernetes.NewForConfigOrDie(config)
+	ctx, stop := context.WithCancel(t.Context())
+	typed := informers.NewSharedInformerFactory(client, 0)
+	all := controllers.NewObjectInformers(ctx, typed, metadata.NewForConfigOrDie(config))
+	defer typed.Shutdown()
+	defer all.Wait()
+	defer stop()
+
+	if _, err := client.CoreV1().ConfigMaps("default").Create(t.Context(), &corev1.ConfigMap{
+		ObjectMeta: metav1.ObjectMeta{Name: "one", Labels: map[string]string{"big": "label"}},
+	}, metav1.CreateOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	resource := corev1.SchemeGroupVersion.WithResource("configmaps")
+	first, err := all.ForResource(resource)
+	if err != nil {
+		t.Fatal(err)
+	}
+	all.Start(ctx.Done())
+	eventually(t, "sync", first.Informer().HasSynced)
+	list, err := first.Lister().List(labels.Everything())
+	if err != nil || len(list) == 0 {
+		t.Fatalf("%v, %v", list, err)
+	}
+	for _, object := range list {
+		if o := object.(*metav1.PartialObjectMetadata); o.Labels != nil || o.UID == "" {
+			t.Errorf("not only what is needed: %+v", o)
+		}
+	}
+
+	var running sync.WaitGroup
+	ends := []chan struct{}{make(chan struct{}), make(chan struct{})}
+	done := []chan struct{}{make(chan struct{}), make(chan struct{})}
+	controller := first.Informer().GetController()
+	for i := range ends {
+		running.Go(func() {
+			defer close(done[i])
+			controller.Run(ends[i])
+		})
+	}
+	// Both have begun when one has ended and the informer has not.
+	eventually(t, "two who are interested", func() bool { return all.Users(resource) == 2 })
+	close(ends[0])
+	<-done[0]
+	if again, err := all.ForResource(resource); err != nil || again != first {
+		t.Errorf("the informer is another while somebody wants it: %v", err)
+	}
+	close(ends[1])
+	running.Wait()
+	eventually(t, "the end of the informer", first.Informer().IsStopped)
+	second, err := all.ForResource(resource)
+	if err != nil || second == first {
+		t.Fatalf("the informer is the same, which has ended: %v", err)
+	}
+	all.Start(ctx.Done())
+	eventually(t, "the new informer", second.Informer().HasSynced)
+}

@@ -1,0 +1,62 @@
+package apiserver
+
+import (
+	"fmt"
+
+	"k8s.io/apimachinery/pkg/api/meta"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/client-go/informers"
+	corelisters "k8s.io/client-go/listers/core/v1"
+	"k8s.io/client-go/tools/cache"
+)
+
+// Informers are the server's own, for parts of the control plane. They know what
+// there was a moment ago. What they hand out is shared and must not be changed;
+// informers that are added must be started. Of kinds that Config.RuntimeConfig has
+// switched off they see none.
+func (s *Server) Informers() informers.SharedInformerFactory { return s.generic.informers }
+
+// WatchAPIs has changed called whenever a custom resource or an API server behind
+// this one was defined, has changed or was removed, until the server stops.
+// Discovery may tell of it some moments later.
+func (s *Server) WatchAPIs(changed func()) error {
+	handler := cache.ResourceEventHandlerDetailedFuncs{
+		AddFunc: func(_ any, initial bool) {
+			if !initial {
+				changed()
+			}
+		},
+		UpdateFunc: func(before, after any) {
+			if differ(before, after) { // and are not only told again
+				changed()
+			}
+		},
+		DeleteFunc: func(any) { changed() },
+	}
+	for _, informer := range []cache.SharedIndexInformer{
+		s.extensions.Informers.Apiextensions().V1().CustomResourceDefinitions().Informer(),
+		s.aggregator.APIRegistrationInformers.Apiregistration().V1().APIServices().Informer(),
+	} {
+		if _, err := informer.AddEventHandler(handler); err != nil {
+			return fmt.Errorf("apiserver: watch APIs: %w", err)
+		}
+	}
+	return nil
+}
+
+func differ(before, after any) bool {
+	a, errA := meta.Accessor(before)
+	b, errB := meta.Accessor(after)
+	return errA != nil || errB != nil || a.GetResourceVersion() != b.GetResourceVersion()
+}
+
+// Nodes lists what the server's own informer knows, which is all nodes, as they
+// were a moment ago. What it returns is shared and must not be changed.
+func (s *Server) Nodes() corelisters.NodeLister {
+	return s.generic.informers.Core().V1().Nodes().Lister()
+}
+
+// Serves tells whether a built-in resource is served in that version.
+func (s *Server) Serves(resource schema.GroupVersionResource) bool {
+	return s.generic.server.MergedResourceConfig.ResourceEnabled(resource)
+}

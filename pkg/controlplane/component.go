@@ -1,0 +1,65 @@
+package controlplane
+
+import (
+	"context"
+	"reflect"
+	"strings"
+
+	"k8s.io/apimachinery/pkg/util/validation"
+	"k8s.io/apimachinery/pkg/util/validation/field"
+	"k8s.io/client-go/rest"
+)
+
+// Component is a part of the control plane that runs beside the API server: a
+// scheduler, controllers, whatever a host writes against the Kubernetes API.
+// A value runs in one control plane at a time.
+type Component interface {
+	// Name is a DNS label, like "scheduler", and always the same. It is in
+	// errors, in the readiness check component/NAME, in the user that the
+	// component is to the API server, system:NAME, and in its user agent.
+	Name() string
+
+	// Run works against the control plane that config leads to until ctx ends,
+	// then returns, having ended all it has started: the control plane stops
+	// when it has returned, or after ten seconds. What it returns then does not
+	// matter. To return before ctx ends, or to panic, is a failure of the
+	// component that ends the control plane. A panic in another goroutine than
+	// that of Run ends the process, as always.
+	//
+	// It calls ready, from any goroutine, once it can do its work; Start waits
+	// for that. Calling it again does nothing.
+	//
+	// config is the component's own copy: in-process, in group system:masters,
+	// without client-side rate limit, speaking JSON. For built-in types set its
+	// ContentType to application/vnd.kubernetes.protobuf, which is faster.
+	Run(ctx context.Context, config *rest.Config, ready func()) error
+}
+
+// validateComponents checks that each has a name of its own.
+func (c Config) validateComponents() (errs field.ErrorList) {
+	names := map[string]bool{}
+	for i, component := range c.Components {
+		path := field.NewPath("Components").Index(i)
+		if isNil(component) {
+			errs = append(errs, field.Required(path, "must not be nil: leave it out"))
+			continue
+		}
+		name := component.Name()
+		if problems := validation.IsDNS1123Label(name); len(problems) > 0 {
+			errs = append(errs, field.Invalid(path, name, "Name must be a DNS label: "+strings.Join(problems, "; ")))
+		} else if names[name] {
+			errs = append(errs, field.Duplicate(path, name))
+		}
+		names[name] = true
+	}
+	return errs
+}
+
+// isNil tells of a nil pointer in an interface too, which has no name to give.
+func isNil(component Component) bool {
+	if component == nil {
+		return true
+	}
+	value := reflect.ValueOf(component)
+	return value.Kind() == reflect.Pointer && value.IsNil()
+}

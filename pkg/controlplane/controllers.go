@@ -1,0 +1,95 @@
+package controlplane
+
+import (
+	"context"
+	"net"
+	"net/netip"
+	"time"
+
+	"k8s.io/apiserver/pkg/authentication/user"
+	"k8s.io/client-go/rest"
+	"k8s.io/kubernetes/pkg/controller/certificates/authority"
+
+	"github.com/kubembed/kubembed/internal/certificates"
+	"github.com/kubembed/kubembed/internal/controllers"
+)
+
+// startControllers starts the core controllers. They are not awaited: what they
+// would do first has been done by the API server.
+func (s *Server) startControllers() error {
+	if s.config.DisableCoreControllers {
+		s.controllers = newComponents(nil, s.family, s.config.Logger)
+		return nil
+	}
+	serving, err := s.pki.Serving().TLS()
+	if err != nil {
+		return err
+	}
+	core := controllers.Config{
+		Informers:         s.apiserver.Informers(),
+		Serves:            s.apiserver.Serves,
+		WatchAPIs:         s.apiserver.WatchAPIs,
+		RootCA:            s.pki.CABundle(),
+		ServiceAccountKey: s.pki.ServiceAccountKey(),
+		Logger:            s.config.Logger.Named("controllers"),
+	}
+	s.controllers = newComponents([]Component{
+		controllers.ServiceAccounts(core),
+		later{controllers.Others(core)},
+		later{certificates.New(certificates.Config{
+			Serves:           s.apiserver.Serves,
+			Nodes:            s.apiserver.Nodes(),
+			CA:               &authority.CertificateAuthority{Certificate: s.pki.CA().Cert, PrivateKey: s.pki.CA().Key},
+			SigningDuration:  s.config.ClusterSigningDuration,
+			Local:            s.boundIP().IsLoopback(),
+			OwnNames:         serving.Leaf.DNSNames,
+			ServiceAddresses: addresses(s.serviceIP),
+			OwnAddresses:     addresses(serving.Leaf.IPAddresses...),
+			Logger:           s.config.Logger.Named("certificates"),
+		})},
+	}, s.family, s.config.Logger)
+	return s.controllers.start(func(string) (*rest.Config, error) {
+		// Upstream's controllers have roles of their own; where RBAC is switched off
+		// nobody has.
+		return s.apiserver.ClientConfigAs(user.KubeControllerManager, user.SystemPrivilegedGroup)
+	})
+}
+
+// headStart is what the host's first requests have before the controllers list
+// everything, or else those who start many control planes would feel it.
+const headStart = 200 * time.Millisecond
+
+// later is a component that begins after headStart.
+type later struct{ Component }
+
+func (l later) Run(ctx context.Context, config *rest.Config, ready func()) error {
+	timer := time.NewTimer(headStart)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+		return nil
+	case <-timer.C:
+		return l.Component.Run(ctx, config, ready)
+	}
+}
+
+// startComponents starts the host's components.
+func (s *Server) startComponents() error {
+	return s.components.start(func(name string) (*rest.Config, error) {
+		config, err := s.apiserver.ClientConfigAs("system:"+name, user.SystemPrivilegedGroup)
+		if err != nil {
+			return nil, err
+		}
+		config.UserAgent = name
+		return config, nil
+	})
+}
+
+func addresses(ips ...net.IP) (addrs []netip.Addr) {
+	for _, ip := range ips {
+		if addr, ok := netip.AddrFromSlice(ip); ok {
+			addrs = append(addrs, addr.Unmap())
+		}
+	}
+	return addrs
+}

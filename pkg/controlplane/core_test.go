@@ -1,0 +1,396 @@
+package controlplane_test
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	appsv1 "k8s.io/api/apps/v1"
+	batchv1 "k8s.io/api/batch/v1"
+	corev1 "k8s.io/api/core/v1"
+	networkingv1 "k8s.io/api/networking/v1"
+	policyv1 "k8s.io/api/policy/v1"
+	rbacv1 "k8s.io/api/rbac/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/resource"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/dynamic"
+	"k8s.io/client-go/kubernetes"
+
+	"github.com/kubembed/kubembed/internal/lifecycle"
+	"github.com/kubembed/kubembed/pkg/controlplane"
+)
+
+// eventually asks until done says nothing more is missing.
+func eventually(t testing.TB, what string, missing func() string) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	var last string
+	if err := lifecycle.Poll(ctx, func() bool { last = missing(); return last == "" }); err != nil {
+		t.Fatalf("%s: %s", what, last)
+	}
+}
+
+// isGone is for eventually: an object that is asked for, or what is there.
+func isGone(err error) string {
+	if apierrors.IsNotFound(err) {
+		return ""
+	}
+	return fmt.Sprintf("is there, or: %v", err)
+}
+
+func createNamespace(t testing.TB, client kubernetes.Interface, name string) {
+	t.Helper()
+	if _, err := client.CoreV1().Namespaces().Create(t.Context(), &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: name}}, metav1.CreateOptions{}); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestNewNamespace: a pod can be created in it at once, and finds what a pod
+// wants to find.
+func TestNewNamespace(t *testing.T) {
+	server := start(t, controlplane.Config{})
+	client := admin(t, server)
+	createNamespace(t, client, "new")
+	pod, err := client.CoreV1().Pods("new").Create(t.Context(), newPod("first"), metav1.CreateOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if pod.Spec.ServiceAccountName != "default" || len(pod.Spec.Volumes) != 1 || pod.Spec.Volumes[0].Projected == nil {
+		t.Errorf("the pod has no token: %+v", pod.Spec)
+	}
+	eventually(t, "the root CA", func() string {
+		ca, err := client.CoreV1().ConfigMaps("new").Get(t.Context(), "kube-root-ca.crt", metav1.GetOptions{})
+		if err != nil || ca.Data["ca.crt"] != string(server.CABundle()) {
+			return fmt.Sprint(ca, err)
+		}
+		return ""
+	})
+}
+
+// TestSystemNamespacesAreComplete right after Start, without waiting for a
+// controller.
+func TestSystemNamespacesAreComplete(t *testing.T) {
+	server := start(t, controlplane.Config{})
+	client := admin(t, server)
+	for _, namespace := range []string{"default", "kube-system", "kube-public", "kube-node-lease"} {
+		if _, err := client.CoreV1().ServiceAccounts(namespace).Get(t.Context(), "default", metav1.GetOptions{}); err != nil {
+			t.Error(err)
+		}
+		ca, err := client.CoreV1().ConfigMaps(namespace).Get(t.Context(), "kube-root-ca.crt", metav1.GetOptions{})
+		if err != nil || ca.Data["ca.crt"] != string(server.CABundle()) {
+			t.Errorf("%s: %+v, %v", namespace, ca, err)
+		}
+	}
+	for _, name := range []string{"admin", "edit", "view"} {
+		role, err := client.RbacV1().ClusterRoles().Get(t.Context(), name, metav1.GetOptions{})
+		if err != nil || len(role.Rules) == 0 {
+			t.Errorf("clusterrole %s: %+v, %v", name, role.Rules, err)
+		}
+	}
+}
+
+// TestAggregatedClusterRole: one more rule for everybody who may view. The
+// controller writes what the start has written, and this.
+func TestAggregatedClusterRole(t *testing.T) {
+	client := admin(t, start(t, controlplane.Config{}))
+	before := map[string][]rbacv1.PolicyRule{}
+	roles := []string{"view", "edit", "admin"}
+	for _, name := range roles {
+		role, err := client.RbacV1().ClusterRoles().Get(t.Context(), name, metav1.GetOptions{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		before[name] = role.Rules
+	}
+	rule := rbacv1.PolicyRule{APIGroups: []string{"example.com"}, Resources: []string{"widgets"}, Verbs: []string{"get"}}
+	_, err := client.RbacV1().ClusterRoles().Create(t.Context(), &rbacv1.ClusterRole{
+		// Last in the order, and so last of the rules of all.
+		ObjectMeta: metav1.ObjectMeta{Name: "zz-widgets", Labels: map[string]string{
+			"rbac.authorization.k8s.io/aggregate-to-view": "true", "rbac.authorization.k8s.io/aggregate-to-edit": "true", "rbac.authorization.k8s.io/aggregate-to-admin": "true"}},
+		Rules: []rbacv1.PolicyRule{rule},
+	}, metav1.CreateOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var after []rbacv1.PolicyRule
+	eventually(t, "the rule in view", func() string {
+		role, err := client.RbacV1().ClusterRoles().Get(t.Context(), "view", metav1.GetOptions{})
+		if err != nil || !hasRule(role.Rules, rule) {
+			return fmt.Sprint(err)
+		}
+		after = role.Rules
+		return ""
+	})
+	if got, want := fmt.Sprint(after), fmt.Sprint(append(before["view"], rule)); got != want {
+		t.Errorf("view before, and the rule: %s\nafter: %s", want, got)
+	}
+	for _, name := range roles[1:] {
+		eventually(t, "the rule in "+name, func() string {
+			role, err := client.RbacV1().ClusterRoles().Get(t.Context(), name, metav1.GetOptions{})
+			if err != nil || !hasRule(role.Rules, rule) || len(role.Rules) != len(before[name])+1 {
+				return fmt.Sprint(err, role.Rules)
+			}
+			return ""
+		})
+	}
+}
+
+// TestNothingIsLeftToAggregate: the rules that a start has written are those, in
+// that order, that the controller would write.
+func TestNothingIsLeftToAggregate(t *testing.T) {
+	client := admin(t, start(t, controlplane.Config{}))
+	// When the second of these has reached the role admin, the controller has
+	// looked at every role.
+	for _, name := range []string{"first", "second"} {
+		rule := rbacv1.PolicyRule{APIGroups: []string{"example.com"}, Resources: []string{name}, Verbs: []string{"get"}}
+		_, err := client.RbacV1().ClusterRoles().Create(t.Context(), &rbacv1.ClusterRole{
+			ObjectMeta: metav1.ObjectMeta{Name: name, Labels: map[string]string{"rbac.authorization.k8s.io/aggregate-to-admin": "true"}},
+			Rules:      []rbacv1.PolicyRule{rule},
+		}, metav1.CreateOptions{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		eventually(t, "the rule in admin", func() string {
+			role, err := client.RbacV1().ClusterRoles().Get(t.Context(), "admin", metav1.GetOptions{})
+			if err != nil || !hasRule(role.Rules, rule) {
+				return fmt.Sprint(err)
+			}
+			return ""
+		})
+	}
+	for _, name := range []string{"view", "edit"} {
+		role, err := client.RbacV1().ClusterRoles().Get(t.Context(), name, metav1.GetOptions{})
+		if err != nil || len(role.ManagedFields) != 0 {
+			t.Errorf("clusterrole %s has been written: %v, %v", name, role.ManagedFields, err)
+		}
+	}
+}
+
+func hasRule(rules []rbacv1.PolicyRule, rule rbacv1.PolicyRule) bool {
+	return slices.ContainsFunc(rules, func(r rbacv1.PolicyRule) bool { return r.String() == rule.String() })
+}
+
+// TestTokenSecret is filled, and its token is good.
+func TestTokenSecret(t *testing.T) {
+	server := start(t, controlplane.Config{})
+	client := admin(t, server)
+	_, err := client.CoreV1().Secrets("default").Create(t.Context(), &corev1.Secret{
+		ObjectMeta: metav1.ObjectMeta{Name: "token", Annotations: map[string]string{corev1.ServiceAccountNameKey: "default"}},
+		Type:       corev1.SecretTypeServiceAccountToken,
+	}, metav1.CreateOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var token string
+	eventually(t, "the token", func() string {
+		secret, err := client.CoreV1().Secrets("default").Get(t.Context(), "token", metav1.GetOptions{})
+		if err != nil || string(secret.Data["ca.crt"]) != string(server.CABundle()) || string(secret.Data["namespace"]) != "default" {
+			return fmt.Sprint(secret, err)
+		}
+		token = string(secret.Data["token"])
+		return ""
+	})
+	config := server.ClientConfig()
+	config.BearerToken = token
+	// The authenticator sees the Secret a moment later.
+	eventually(t, "a request of the service account", func() string {
+		_, err = clientFor(t, config).CoreV1().Pods("").List(t.Context(), metav1.ListOptions{})
+		if !apierrors.IsForbidden(err) || !strings.Contains(err.Error(), "system:serviceaccount:default:default") {
+			return fmt.Sprint(err)
+		}
+		return ""
+	})
+}
+
+// TestResourceQuota is computed, of custom resources too, and enforced.
+func TestResourceQuota(t *testing.T) {
+	server := start(t, controlplane.Config{})
+	client := admin(t, server)
+	createWidgets(t, server)
+	hard := corev1.ResourceList{"pods": resource.MustParse("1"), "count/widgets.example.com": resource.MustParse("5"), "count/deployments.apps": resource.MustParse("0")}
+	_, err := client.CoreV1().ResourceQuotas("default").Create(t.Context(),
+		&corev1.ResourceQuota{ObjectMeta: metav1.ObjectMeta{Name: "few"}, Spec: corev1.ResourceQuotaSpec{Hard: hard}}, metav1.CreateOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	// Watched and not asked for: the controller takes a deletion for none of its
+	// business as long as it has not seen what the creation was counted as.
+	used := func(name, want string) {
+		t.Helper()
+		until(t, client.CoreV1().RESTClient(), "resourcequotas", "few", &corev1.ResourceQuota{}, func(quota *corev1.ResourceQuota) bool {
+			used, ok := quota.Status.Used[corev1.ResourceName(name)]
+			return ok && used.String() == want
+		})
+	}
+	used("pods", "0")
+	createPod(t, client, "first")
+	used("pods", "1")
+	_, err = client.CoreV1().Pods("default").Create(t.Context(), newPod("second"), metav1.CreateOptions{})
+	if !apierrors.IsForbidden(err) || !strings.Contains(err.Error(), "exceeded quota") {
+		t.Errorf("one pod too many: %v", err)
+	}
+	if err := client.CoreV1().Pods("default").Delete(t.Context(), "first", metav1.DeleteOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	used("pods", "0")
+	// Nothing but the controller can tell that the first of these is gone.
+	used("count/widgets.example.com", "0")
+	if _, err := widgets(t, server).Create(t.Context(), newWidget("one"), metav1.CreateOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	used("count/widgets.example.com", "1")
+	if err := widgets(t, server).Delete(t.Context(), "one", metav1.DeleteOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	used("count/widgets.example.com", "0")
+}
+
+// fill creates 20 objects of each of ten kinds in a namespace, and as many
+// widgets.
+func fill(t *testing.T, server *controlplane.Server, namespace string) {
+	t.Helper()
+	client, ctx := admin(t, server), t.Context()
+	dynamicClient, err := dynamic.NewForConfig(server.ClientConfig())
+	if err != nil {
+		t.Fatal(err)
+	}
+	labels := map[string]string{"app": "x"}
+	template := corev1.PodTemplateSpec{ObjectMeta: metav1.ObjectMeta{Labels: labels}, Spec: newPod("x").Spec}
+	selector := &metav1.LabelSelector{MatchLabels: labels}
+	job := template
+	job.Spec.RestartPolicy = corev1.RestartPolicyNever
+	for i := range 20 {
+		meta := metav1.ObjectMeta{Name: fmt.Sprint("x-", i)}
+		for _, create := range []func() error{
+			func() error {
+				_, err := client.CoreV1().Pods(namespace).Create(ctx, newPod(meta.Name), metav1.CreateOptions{})
+				return err
+			},
+			func() error {
+				_, err := client.CoreV1().ConfigMaps(namespace).Create(ctx, &corev1.ConfigMap{ObjectMeta: meta}, metav1.CreateOptions{})
+				return err
+			},
+			func() error {
+				_, err := client.CoreV1().Secrets(namespace).Create(ctx, &corev1.Secret{ObjectMeta: meta}, metav1.CreateOptions{})
+				return err
+			},
+			func() error {
+				_, err := client.CoreV1().ServiceAccounts(namespace).Create(ctx, &corev1.ServiceAccount{ObjectMeta: meta}, metav1.CreateOptions{})
+				return err
+			},
+			func() error {
+				_, err := client.CoreV1().Services(namespace).Create(ctx, &corev1.Service{ObjectMeta: meta, Spec: corev1.ServiceSpec{ClusterIP: "None", Ports: []corev1.ServicePort{{Port: 80}}}}, metav1.CreateOptions{})
+				return err
+			},
+			func() error {
+				_, err := client.AppsV1().Deployments(namespace).Create(ctx, &appsv1.Deployment{ObjectMeta: meta, Spec: appsv1.DeploymentSpec{Selector: selector, Template: template}}, metav1.CreateOptions{})
+				return err
+			},
+			func() error {
+				_, err := client.BatchV1().Jobs(namespace).Create(ctx, &batchv1.Job{ObjectMeta: meta, Spec: batchv1.JobSpec{Template: job}}, metav1.CreateOptions{})
+				return err
+			},
+			func() error {
+				_, err := client.NetworkingV1().NetworkPolicies(namespace).Create(ctx, &networkingv1.NetworkPolicy{ObjectMeta: meta}, metav1.CreateOptions{})
+				return err
+			},
+			func() error {
+				_, err := client.PolicyV1().PodDisruptionBudgets(namespace).Create(ctx, &policyv1.PodDisruptionBudget{ObjectMeta: meta, Spec: policyv1.PodDisruptionBudgetSpec{Selector: selector}}, metav1.CreateOptions{})
+				return err
+			},
+			func() error {
+				_, err := client.RbacV1().Roles(namespace).Create(ctx, &rbacv1.Role{ObjectMeta: meta}, metav1.CreateOptions{})
+				return err
+			},
+			func() error {
+				_, err := dynamicClient.Resource(widgetResource).Namespace(namespace).Create(ctx, newWidget(meta.Name), metav1.CreateOptions{})
+				return err
+			},
+		} {
+			if err := create(); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+}
+
+func deleteNamespace(t *testing.T, client kubernetes.Interface, name string) {
+	t.Helper()
+	if err := client.CoreV1().Namespaces().Delete(t.Context(), name, metav1.DeleteOptions{}); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func wantNamespaceGone(t *testing.T, client kubernetes.Interface, name string) {
+	t.Helper()
+	eventually(t, "namespace "+name, func() string {
+		_, err := client.CoreV1().Namespaces().Get(t.Context(), name, metav1.GetOptions{})
+		return isGone(err)
+	})
+}
+
+// TestNamespaceDeletion deletes 220 objects of eleven kinds.
+func TestNamespaceDeletion(t *testing.T) {
+	server := start(t, controlplane.Config{})
+	client := admin(t, server)
+	createWidgets(t, server)
+	createNamespace(t, client, "full")
+	fill(t, server, "full")
+	createPod(t, client, "elsewhere")
+	deleteNamespace(t, client, "full")
+	wantNamespaceGone(t, client, "full")
+	// What was in it is not found when there is one of that name again.
+	createNamespace(t, client, "full")
+	list, err := client.CoreV1().Pods("full").List(t.Context(), metav1.ListOptions{})
+	if err != nil || len(list.Items) != 0 {
+		t.Errorf("pods: %v, %v", list.Items, err)
+	}
+	if got := podNames(t, client); !slices.Equal(got, []string{"elsewhere"}) {
+		t.Errorf("pods: %v", got)
+	}
+}
+
+// TestNamespaceDeletionIsFinishedAfterRestart, where a stop came in between.
+func TestNamespaceDeletionIsFinishedAfterRestart(t *testing.T) {
+	cfg := controlplane.Config{DataDir: t.TempDir()}
+	server, err := controlplane.Start(t.Context(), cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	createWidgets(t, server)
+	createNamespace(t, admin(t, server), "full")
+	fill(t, server, "full")
+	deleteNamespace(t, admin(t, server), "full")
+	closeServer(t, server)
+
+	client := admin(t, start(t, cfg))
+	namespace, err := client.CoreV1().Namespaces().Get(t.Context(), "full", metav1.GetOptions{})
+	if err != nil || namespace.Status.Phase != corev1.NamespaceTerminating {
+		t.Fatalf("%+v, %v: the deletion was not interrupted", namespace, err)
+	}
+	wantNamespaceGone(t, client, "full")
+}
+
+// TestWithoutCoreControllers nothing happens by itself.
+func TestWithoutCoreControllers(t *testing.T) {
+	server := start(t, controlplane.Config{DisableCoreControllers: true})
+	client := admin(t, server)
+	pod := createPod(t, client, "first")
+	if pod.Spec.ServiceAccountName != "" {
+		t.Errorf("the pod has the service account %q", pod.Spec.ServiceAccountName)
+	}
+	accounts, err := client.CoreV1().ServiceAccounts("").List(t.Context(), metav1.ListOptions{})
+	if err != nil || len(accounts.Items) != 0 {
+		t.Errorf("service accounts: %v, %v", accounts.Items, err)
+	}
+	for _, name := range []string{"internal/controllers.", "internal/certificates."} {
+		if runs(name) {
+			t.Errorf("goroutines of %s", name)
+		}
+	}
+}

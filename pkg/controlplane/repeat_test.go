@@ -1,0 +1,53 @@
+package controlplane_test
+
+import (
+	"runtime"
+	"testing"
+
+	"go.uber.org/goleak"
+
+	"github.com/kubembed/kubembed/pkg/controlplane"
+)
+
+// TestStartAndStopAgainAndAgain stops control planes right after their start,
+// and with all controllers at work. Nothing adds up.
+func TestStartAndStopAgainAndAgain(t *testing.T) {
+	const times = 30
+	cycle := func(i int) {
+		server, err := controlplane.Start(t.Context(), parts(&part{name: "idle", run: idle}))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if i%2 == 0 {
+			eventually(t, "the controllers", func() string {
+				if runs("garbagecollector.(*GarbageCollector).runAttemptToDeleteWorker") && runs("resourcequota.(*Controller).Run") {
+					return ""
+				}
+				return "they do not run"
+			})
+		}
+		closeServer(t, server)
+	}
+	cycle(0) // what is made once in a process
+	cycle(1)
+	goroutines, files, heap := goleak.IgnoreCurrent(), openFiles(t), heapAlloc()
+	for i := range times {
+		cycle(i)
+	}
+	if err := leaks(goroutines); err != nil {
+		t.Error(err)
+	}
+	wantOpenFiles(t, files)
+	// One control plane has some 50 MB: a tenth of each would be seen.
+	if after := heapAlloc(); after > heap+times*5<<20 {
+		t.Errorf("heap before: %d MB, after: %d MB", heap>>20, after>>20)
+	}
+}
+
+func heapAlloc() uint64 {
+	runtime.GC()
+	runtime.GC() // what finalizers have let go
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return m.HeapAlloc
+}
