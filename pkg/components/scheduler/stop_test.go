@@ -1,0 +1,179 @@
+package scheduler_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"os"
+	"runtime"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	apiruntime "k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/client-go/rest"
+	configv1 "k8s.io/kube-scheduler/config/v1"
+	fwk "k8s.io/kube-scheduler/framework"
+	frameworkruntime "k8s.io/kubernetes/pkg/scheduler/framework/runtime"
+
+	"github.com/kubembed/kubembed/internal/lifecycle"
+	"github.com/kubembed/kubembed/pkg/components/scheduler"
+	"github.com/kubembed/kubembed/pkg/controlplane"
+)
+
+func listOf(name string) metav1.ListOptions {
+	return metav1.ListOptions{FieldSelector: "metadata.name=" + name}
+}
+
+// hold is a plugin that lets pods wait for ten minutes before they are bound.
+type hold struct{ waiting chan string }
+
+func (hold) Name() string { return "Hold" }
+
+func (h hold) Permit(_ context.Context, _ fwk.CycleState, pod *corev1.Pod, _ string) (*fwk.Status, time.Duration) {
+	h.waiting <- pod.Name
+	return fwk.NewStatus(fwk.Wait), 10 * time.Minute
+}
+
+func TestStopDoesNotWaitForPodsThatWait(t *testing.T) {
+	config, client := start(t, controlplane.Config{})
+	createNode(t, client, newNode("a", "8"))
+	h := hold{make(chan string, 1)}
+	stop := run(t, config, scheduler.New(scheduler.Config{
+		Configuration: &configv1.KubeSchedulerConfiguration{Profiles: []configv1.KubeSchedulerProfile{{
+			Plugins: &configv1.Plugins{Permit: configv1.PluginSet{Enabled: []configv1.Plugin{{Name: "Hold"}}}},
+		}}},
+		Plugins: frameworkruntime.Registry{"Hold": func(context.Context, apiruntime.Object, fwk.Handle) (fwk.Plugin, error) { return h, nil }},
+	}))
+	createPod(t, client, newPod("held", "1"))
+	<-h.waiting
+	stop() // an error of Run would say that the pod is still waited for
+	pod, err := client.CoreV1().Pods("default").Get(t.Context(), "held", metav1.GetOptions{})
+	if err != nil || pod.Spec.NodeName != "" || len(pod.Status.Conditions) != 0 {
+		t.Errorf("after the stop: %v, node %q, conditions %v", err, pod.Spec.NodeName, pod.Status.Conditions)
+	}
+
+	// Another scheduler takes over where this one was stopped.
+	run(t, config, scheduler.New(scheduler.Config{}))
+	nodeOf(t, client, "held")
+}
+
+func TestRunSaysWhichKindsItCannotRead(t *testing.T) {
+	config, _ := start(t, controlplane.Config{RuntimeConfig: map[string]string{"apps/v1": "false"}})
+	gone := errors.New("the start took too long")
+	ctx, cancel := context.WithTimeoutCause(t.Context(), 2*time.Second, gone)
+	defer cancel()
+	err := scheduler.New(scheduler.Config{}).Run(ctx, config, func() { t.Error("ready") })
+	if !errors.Is(err, gone) || !strings.Contains(err.Error(), "failed to sync all caches: *v1.ReplicaSet, *v1.StatefulSet: the start took too long") {
+		t.Error(err)
+	}
+}
+
+func TestStartAndStopManyTimes(t *testing.T) {
+	times := 200
+	if testing.Short() {
+		times = 20
+	}
+	config, client := start(t, controlplane.Config{})
+	createNode(t, client, newNode("a", "64"))
+	s := scheduler.New(scheduler.Config{})
+	var goroutines, files int
+	var heap uint64
+	began := time.Now()
+	for i := range times {
+		stop := run(t, config, s)
+		name := fmt.Sprint("pod-", i)
+		createPod(t, client, newPod(name, "1m"))
+		nodeOf(t, client, name)
+		if err := client.CoreV1().Pods("default").Delete(t.Context(), name, metav1.DeleteOptions{}); err != nil {
+			t.Fatal(err)
+		}
+		stop()
+		if i == times/10 {
+			goroutines, files, heap = settled(t, math.MaxInt), openFiles(), heapInUse()
+		}
+	}
+	took := time.Since(began) / time.Duration(times)
+	now := settled(t, goroutines+10)
+	t.Logf("%v each; goroutines %d, then %d; files %d, then %d; heap %d KiB, then %d KiB", took,
+		goroutines, now, files, openFiles(), heap>>10, heapInUse()>>10)
+	if now > goroutines+10 {
+		t.Errorf("%d goroutines, and %d at the end", goroutines, now)
+	}
+	if now := openFiles(); now > files {
+		t.Errorf("%d open files, and %d at the end", files, now)
+	}
+	// The watch cache and etcd of the control plane keep what was written.
+	if now := heapInUse(); now > heap+uint64(times)*100<<10 {
+		t.Errorf("%d KiB of heap, and %d KiB at the end", heap>>10, now>>10)
+	}
+}
+
+// settled counts goroutines when those are gone that end by themselves within a
+// second, and waits until there are no more than most, but not for ever.
+func settled(t *testing.T, most int) int {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	defer cancel()
+	_ = lifecycle.Poll(ctx, func() bool {
+		stacks := make([]byte, 8<<20)
+		stacks = stacks[:runtime.Stack(stacks, true)]
+		return runtime.NumGoroutine() <= most && !strings.Contains(string(stacks), "MetricAsyncRecorder")
+	})
+	return runtime.NumGoroutine()
+}
+
+func openFiles() int {
+	entries, _ := os.ReadDir("/proc/self/fd") // none elsewhere
+	return len(entries)
+}
+
+func heapInUse() uint64 {
+	runtime.GC()
+	runtime.GC()
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return m.HeapAlloc
+}
+
+func TestOneValueForSeveralControlPlanes(t *testing.T) {
+	s := scheduler.New(scheduler.Config{})
+	var all sync.WaitGroup
+	for i := range 3 {
+		config, client := start(t, controlplane.Config{})
+		all.Go(func() {
+			ctx, cancel := context.WithCancel(t.Context())
+			done := make(chan error, 1)
+			go func() { done <- s.Run(ctx, config, func() {}) }()
+			node := fmt.Sprint("node-", i)
+			if _, err := client.CoreV1().Nodes().Create(ctx, newNode(node, "1"), metav1.CreateOptions{}); err != nil {
+				t.Error(err)
+			}
+			if _, err := client.CoreV1().Pods("default").Create(ctx, newPod("pod", "1"), metav1.CreateOptions{}); err != nil {
+				t.Error(err)
+			}
+			if err := lifecycle.Poll(ctx, func() bool {
+				pod, err := client.CoreV1().Pods("default").Get(ctx, "pod", metav1.GetOptions{})
+				return err == nil && pod.Spec.NodeName == node
+			}); err != nil {
+				t.Error(err)
+			}
+			cancel()
+			if err := <-done; err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	all.Wait()
+}
+
+func TestRunReportsAnUnusableClient(t *testing.T) {
+	err := scheduler.New(scheduler.Config{}).Run(t.Context(), &rest.Config{Host: "::"}, func() { t.Error("ready") })
+	if err == nil || !strings.HasPrefix(err.Error(), "scheduler: client: ") {
+		t.Error(err)
+	}
+}
