@@ -1,0 +1,211 @@
+package controllers
+
+import (
+	"context"
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"os/exec"
+	"path/filepath"
+	"reflect"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+
+	"k8s.io/apimachinery/pkg/api/meta"
+	"k8s.io/apimachinery/pkg/runtime"
+	utilfeature "k8s.io/apiserver/pkg/util/feature"
+	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
+	"k8s.io/client-go/rest"
+	"k8s.io/component-base/featuregate"
+	featuregatetesting "k8s.io/component-base/featuregate/testing"
+	kubectrlmgrconfig "k8s.io/kubernetes/pkg/controller/apis/config"
+	"k8s.io/kubernetes/pkg/features"
+)
+
+// descriptor is what upstream says about a controller, in the words of its source.
+type descriptor struct {
+	name                        string
+	aliases, gates              []string
+	offByDefault, cloudProvider bool
+}
+
+// A new release of upstream that has another controller, name, alias, feature
+// gate or default fails this test.
+func TestCatalogueIsUpstreams(t *testing.T) {
+	found := upstreamDescriptors(t)
+	if len(found) < 45 {
+		t.Fatalf("only %d controllers found in upstream's source", len(found))
+	}
+	ours := map[string]controller{}
+	for _, c := range catalogue() {
+		ours[c.name] = c
+	}
+	for _, d := range found {
+		if _, err := canonical(d.name); err != nil && strings.Contains(err.Error(), "no such controller") {
+			t.Errorf("upstream's %s is neither in the catalogue nor elsewhere", d.name)
+		}
+		for _, alias := range d.aliases {
+			if _, err := canonical(alias); err != nil && strings.Contains(err.Error(), "no such controller") {
+				t.Errorf("upstream's alias %s of %s is not known", alias, d.name)
+			}
+		}
+		c, ok := ours[d.name]
+		if !ok {
+			continue
+		}
+		delete(ours, d.name)
+		if !slices.Equal(c.aliases, d.aliases) || c.offByDefault != d.offByDefault || d.cloudProvider {
+			t.Errorf("%s: the catalogue has %+v, upstream %+v", d.name, c, d)
+		}
+		// The source names the variables, whose names are those of the gates.
+		var gates []string
+		for _, gate := range c.gates {
+			gates = append(gates, string(gate))
+		}
+		if !slices.Equal(gates, d.gates) {
+			t.Errorf("%s: feature gates %q, upstream %q", d.name, gates, d.gates)
+		}
+	}
+	for name := range ours {
+		t.Errorf("%s is not upstream's any more", name)
+	}
+	for _, e := range elsewhere {
+		for _, name := range e.names {
+			if !slices.ContainsFunc(found, func(d descriptor) bool { return d.name == name || slices.Contains(d.aliases, name) }) {
+				t.Errorf("%s is not upstream's any more", name)
+			}
+		}
+	}
+}
+
+// upstreamDescriptors reads the source: the package cannot be imported.
+func upstreamDescriptors(t *testing.T) (found []descriptor) {
+	t.Helper()
+	names := map[string]string{}
+	for _, path := range []string{"k8s.io/kubernetes/cmd/kube-controller-manager/names", "k8s.io/cloud-provider/names"} {
+		parse(t, path, func(node ast.Node) {
+			if spec, ok := node.(*ast.ValueSpec); ok && len(spec.Values) == 1 {
+				if text, ok := spec.Values[0].(*ast.BasicLit); ok {
+					names[spec.Names[0].Name], _ = strconv.Unquote(text.Value)
+				}
+			}
+		})
+	}
+	parse(t, "k8s.io/kubernetes/cmd/kube-controller-manager/app", func(node ast.Node) {
+		literal, ok := node.(*ast.CompositeLit)
+		if !ok {
+			return
+		}
+		if kind, ok := literal.Type.(*ast.Ident); !ok || kind.Name != "ControllerDescriptor" {
+			return
+		}
+		var d descriptor
+		for _, element := range literal.Elts {
+			field := element.(*ast.KeyValueExpr)
+			switch field.Key.(*ast.Ident).Name {
+			case "name":
+				d.name = names[field.Value.(*ast.SelectorExpr).Sel.Name]
+			case "aliases":
+				for _, alias := range field.Value.(*ast.CompositeLit).Elts {
+					text, _ := strconv.Unquote(alias.(*ast.BasicLit).Value)
+					d.aliases = append(d.aliases, text)
+				}
+			case "requiredFeatureGates":
+				for _, gate := range field.Value.(*ast.CompositeLit).Elts {
+					d.gates = append(d.gates, gate.(*ast.SelectorExpr).Sel.Name)
+				}
+			case "isDisabledByDefault":
+				d.offByDefault = true
+			case "isCloudProviderController":
+				d.cloudProvider = true
+			}
+		}
+		found = append(found, d)
+	})
+	return found
+}
+
+func parse(t *testing.T, path string, visit func(ast.Node)) {
+	t.Helper()
+	dir, err := exec.CommandContext(t.Context(), "go", "list", "-f", "{{.Dir}}", path).Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	files, err := filepath.Glob(filepath.Join(strings.TrimSpace(string(dir)), "*.go"))
+	if err != nil || len(files) == 0 {
+		t.Fatal(path, files, err)
+	}
+	for _, file := range files {
+		if strings.HasSuffix(file, "_test.go") {
+			continue
+		}
+		tree, err := parser.ParseFile(token.NewFileSet(), file, nil, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		ast.Inspect(tree, func(node ast.Node) bool { visit(node); return true })
+	}
+}
+
+// A resource that is missing from reads would keep all controllers from getting
+// ready where it is switched off; one too many leaves a controller out.
+func TestReadsAreTheCachesThatAreAskedFor(t *testing.T) {
+	settings, err := Config{PodCIDR: "10.244.0.0/16"}.clone().settings()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Run("by default", func(t *testing.T) { testReads(t, settings) })
+	for _, gate := range []featuregate.Feature{
+		features.GenericWorkload, features.WorkloadWithJob, features.DRAWorkloadResourceClaims, features.DRADeviceTaintRules,
+	} {
+		featuregatetesting.SetFeatureGateDuringTest(t, utilfeature.DefaultFeatureGate, gate, true)
+	}
+	t.Run("with gates on", func(t *testing.T) { testReads(t, settings) })
+}
+
+func testReads(t *testing.T, settings *kubectrlmgrconfig.KubeControllerManagerConfiguration) {
+	for _, c := range catalogue() {
+		t.Run(c.name, func(t *testing.T) {
+			if c.name == nodeIPAM {
+				t.Skip("asks the API server when it is made")
+			}
+			ctx, cancel := context.WithCancel(t.Context())
+			defer cancel()
+			e, err := newEnvironment(ctx, settings, &rest.Config{Host: "http://127.0.0.1:1", QPS: -1})
+			if err != nil {
+				t.Fatal(err)
+			}
+			loop, err := c.build(ctx, e)
+			if err != nil {
+				t.Fatal(err)
+			}
+			// Ended before it begins: it is only to say which caches there are.
+			cancel()
+			e.informers.StartWithContext(ctx)
+			var asked []string
+			for kind := range e.informers.WaitForCacheSyncWithContext(ctx).Synced {
+				asked = append(asked, resourceOf(t, kind))
+			}
+			e.informers.Shutdown()
+			loop(ctx)
+			want := c.caches()
+			slices.Sort(asked)
+			slices.Sort(want)
+			if !slices.Equal(asked, want) {
+				t.Errorf("reads:\n%q\ncaches:\n%q", want, asked)
+			}
+		})
+	}
+}
+
+func resourceOf(t *testing.T, kind reflect.Type) string {
+	t.Helper()
+	kinds, _, err := clientgoscheme.Scheme.ObjectKinds(reflect.New(kind.Elem()).Interface().(runtime.Object))
+	if err != nil {
+		t.Fatal(err)
+	}
+	resource, _ := meta.UnsafeGuessKindToResource(kinds[0])
+	return resource.GroupVersion().String() + "/" + resource.Resource
+}

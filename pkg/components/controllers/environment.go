@@ -1,0 +1,74 @@
+package controllers
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"time"
+
+	"k8s.io/apimachinery/pkg/api/meta"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/util/wait"
+	"k8s.io/client-go/discovery/cached/memory"
+	"k8s.io/client-go/informers"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/rest"
+	"k8s.io/client-go/restmapper"
+	kubectrlmgrconfig "k8s.io/kubernetes/pkg/controller/apis/config"
+)
+
+// environment is what the controllers of one run share: upstream's
+// ControllerContext.
+type environment struct {
+	settings  *kubectrlmgrconfig.KubeControllerManagerConfiguration
+	config    *rest.Config
+	informers informers.SharedInformerFactory
+	mapper    *restmapper.DeferredDiscoveryRESTMapper
+}
+
+// mapperAge is how long the list of API resources is believed, as upstream has
+// it: custom resources come and go.
+const mapperAge = 30 * time.Second
+
+func newEnvironment(ctx context.Context, settings *kubectrlmgrconfig.KubeControllerManagerConfiguration, config *rest.Config) (*environment, error) {
+	config = rest.CopyConfig(config)
+	config.ContentType = runtime.ContentTypeProtobuf
+	config.AcceptContentTypes = runtime.ContentTypeProtobuf + "," + runtime.ContentTypeJSON
+	e := &environment{settings: settings, config: config}
+	client, err := e.client("shared-informers")
+	if err != nil {
+		return nil, err
+	}
+	// Not all caches are listed again at the same moment.
+	resync := time.Duration(float64(settings.Generic.MinResyncPeriod.Duration) * (1 + rand.Float64()))
+	e.informers = informers.NewSharedInformerFactoryWithOptions(client, resync, informers.WithTransform(trim))
+
+	discovery, err := e.client("controller-discovery")
+	if err != nil {
+		return nil, err
+	}
+	e.mapper = restmapper.NewDeferredDiscoveryRESTMapper(memory.NewMemCacheClient(discovery.Discovery()))
+	go wait.UntilWithContext(ctx, func(context.Context) { e.mapper.Reset() }, mapperAge)
+	return e, nil
+}
+
+// trim keeps out of the caches what no controller looks at.
+func trim(object any) (any, error) {
+	if accessor, err := meta.Accessor(object); err == nil && accessor.GetManagedFields() != nil {
+		accessor.SetManagedFields(nil)
+	}
+	return object, nil
+}
+
+// configFor is for clients that name themselves, as they show in audit logs.
+func (e *environment) configFor(name string) *rest.Config {
+	return rest.AddUserAgent(rest.CopyConfig(e.config), name)
+}
+
+func (e *environment) client(name string) (*kubernetes.Clientset, error) {
+	client, err := kubernetes.NewForConfig(e.configFor(name))
+	if err != nil {
+		return nil, fmt.Errorf("client %s: %w", name, err)
+	}
+	return client, nil
+}

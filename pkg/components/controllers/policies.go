@@ -1,0 +1,218 @@
+package controllers
+
+import (
+	"context"
+	"time"
+
+	apiextensionsscheme "k8s.io/apiextensions-apiserver/pkg/client/clientset/clientset/scheme"
+	"k8s.io/apiserver/pkg/admission/plugin/policy/validating"
+	"k8s.io/apiserver/pkg/cel/openapi/resolver"
+	genericfeatures "k8s.io/apiserver/pkg/features"
+	utilfeature "k8s.io/apiserver/pkg/util/feature"
+	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
+	"k8s.io/component-base/featuregate"
+	"k8s.io/klog/v2"
+	"k8s.io/kubernetes/pkg/controller/certificates/cleaner"
+	"k8s.io/kubernetes/pkg/controller/devicetainteviction"
+	"k8s.io/kubernetes/pkg/controller/resourceclaim"
+	"k8s.io/kubernetes/pkg/controller/resourcepoolstatusrequest"
+	"k8s.io/kubernetes/pkg/controller/scheduling/podgroupprotection"
+	"k8s.io/kubernetes/pkg/controller/serviceaccount"
+	"k8s.io/kubernetes/pkg/controller/servicecidrs"
+	"k8s.io/kubernetes/pkg/controller/storageversiongc"
+	"k8s.io/kubernetes/pkg/controller/validatingadmissionpolicystatus"
+	"k8s.io/kubernetes/pkg/features"
+	"k8s.io/kubernetes/pkg/generated/openapi"
+	"k8s.io/utils/clock"
+)
+
+// policies are what is left: devices, Service ranges, policies, old tokens.
+var policies = []controller{
+	{
+		name: "resourceclaim-controller", aliases: []string{"resource-claim-controller"},
+		gates:     []featuregate.Feature{features.DynamicResourceAllocation},
+		reads:     []string{pods, resourceClaims, resourceClaimTemplates},
+		readsWith: map[featuregate.Feature][]string{features.DRAWorkloadResourceClaims: {podGroups}},
+		build:     newResourceClaim,
+	},
+	{
+		name:      "device-taint-eviction-controller",
+		gates:     []featuregate.Feature{features.DynamicResourceAllocation, features.DRADeviceTaints},
+		reads:     []string{pods, resourceClaims, resourceSlices, deviceClasses},
+		readsWith: map[featuregate.Feature][]string{features.DRADeviceTaintRules: {deviceTaintRules}},
+		build:     newDeviceTaintEviction,
+	},
+	{
+		name:  "resourcepoolstatusrequest-controller",
+		gates: []featuregate.Feature{features.DRAResourcePoolStatus},
+		reads: []string{poolStatusRequests, resourceSlices, resourceClaims},
+		build: newResourcePoolStatusRequest,
+	},
+	{
+		name:  "podgroup-protection-controller",
+		gates: []featuregate.Feature{features.GenericWorkload},
+		reads: []string{podGroups, pods},
+		build: newPodGroupProtection,
+	},
+	{
+		name:  "service-cidr-controller",
+		gates: []featuregate.Feature{features.MultiCIDRServiceAllocator},
+		reads: []string{serviceCIDRs, ipAddresses},
+		build: newServiceCIDR,
+	},
+	{
+		name:  "validatingadmissionpolicy-status-controller",
+		reads: []string{admissionPolicies},
+		build: newAdmissionPolicyStatus,
+	},
+	{
+		name: "legacy-serviceaccount-token-cleaner-controller", aliases: []string{"legacy-service-account-token-cleaner"},
+		reads: []string{serviceAccounts, secrets, pods},
+		build: newLegacyTokenCleaner,
+	},
+	{
+		name:  "podcertificaterequest-cleaner-controller",
+		gates: []featuregate.Feature{features.PodCertificateRequest},
+		reads: []string{podCertificateRequests},
+		build: newPodCertificateRequestCleaner,
+	},
+	{
+		name: "storageversion-garbage-collector-controller", aliases: []string{"storage-version-gc"},
+		gates: []featuregate.Feature{genericfeatures.APIServerIdentity, genericfeatures.StorageVersionAPI},
+		reads: []string{leases, storageVersions},
+		build: newStorageVersionGC,
+	},
+}
+
+func newResourceClaim(ctx context.Context, e *environment) (func(context.Context), error) {
+	client, err := e.client("resource-claim-controller")
+	if err != nil {
+		return nil, err
+	}
+	claimMetrics()
+	enabled := utilfeature.DefaultFeatureGate.Enabled
+	c, err := resourceclaim.NewController(klog.FromContext(ctx),
+		resourceclaim.Features{
+			AdminAccess:            enabled(features.DRAAdminAccess),
+			PrioritizedList:        enabled(features.DRAPrioritizedList),
+			WorkloadResourceClaims: enabled(features.DRAWorkloadResourceClaims),
+		},
+		client, e.informers.Core().V1().Pods(), e.informers.Scheduling().V1alpha2().PodGroups(),
+		e.informers.Resource().V1().ResourceClaims(), e.informers.Resource().V1().ResourceClaimTemplates())
+	if err != nil {
+		return nil, err
+	}
+	return func(ctx context.Context) { c.Run(ctx, int(e.settings.ResourceClaimController.ConcurrentSyncs)) }, nil
+}
+
+func newDeviceTaintEviction(_ context.Context, e *environment) (func(context.Context), error) {
+	const name = "device-taint-eviction-controller"
+	client, err := e.client(name)
+	if err != nil {
+		return nil, err
+	}
+	c := devicetainteviction.New(client,
+		e.informers.Core().V1().Pods(), e.informers.Resource().V1().ResourceClaims(), e.informers.Resource().V1().ResourceSlices(),
+		e.informers.Resource().V1beta2().DeviceTaintRules(), e.informers.Resource().V1().DeviceClasses(), name,
+		utilfeature.DefaultFeatureGate.Enabled(features.DRAWorkloadResourceClaims))
+	return func(ctx context.Context) {
+		if err := c.Run(ctx, int(e.settings.DeviceTaintEvictionController.ConcurrentSyncs)); err != nil {
+			klog.FromContext(ctx).Error(err, "Pods are not evicted from tainted devices any more")
+		}
+		<-ctx.Done()
+	}, nil
+}
+
+func newResourcePoolStatusRequest(ctx context.Context, e *environment) (func(context.Context), error) {
+	client, err := e.client("resourcepoolstatusrequest-controller")
+	if err != nil {
+		return nil, err
+	}
+	c, err := resourcepoolstatusrequest.NewController(ctx, client,
+		e.informers.Resource().V1alpha3().ResourcePoolStatusRequests(),
+		e.informers.Resource().V1().ResourceSlices(), e.informers.Resource().V1().ResourceClaims())
+	if err != nil {
+		return nil, err
+	}
+	return func(ctx context.Context) { c.Run(ctx, 1) }, nil
+}
+
+func newPodGroupProtection(ctx context.Context, e *environment) (func(context.Context), error) {
+	client, err := e.client("podgroup-protection-controller")
+	if err != nil {
+		return nil, err
+	}
+	c, err := podgroupprotection.NewPodGroupProtectionController(klog.FromContext(ctx),
+		e.informers.Scheduling().V1alpha2().PodGroups(), e.informers.Core().V1().Pods(), client)
+	if err != nil {
+		return nil, err
+	}
+	return func(ctx context.Context) { c.Run(ctx, 1) }, nil
+}
+
+func newServiceCIDR(ctx context.Context, e *environment) (func(context.Context), error) {
+	client, err := e.client("service-cidrs-controller")
+	if err != nil {
+		return nil, err
+	}
+	c := servicecidrs.NewController(ctx, e.informers.Networking().V1().ServiceCIDRs(), e.informers.Networking().V1().IPAddresses(), client)
+	return func(ctx context.Context) { c.Run(ctx, 5) }, nil
+}
+
+func newAdmissionPolicyStatus(_ context.Context, e *environment) (func(context.Context), error) {
+	client, err := e.client("validatingadmissionpolicy-status-controller")
+	if err != nil {
+		return nil, err
+	}
+	schemas := resolver.NewDefinitionsSchemaResolver(openapi.GetOpenAPIDefinitions, clientgoscheme.Scheme, apiextensionsscheme.Scheme).
+		Combine(&resolver.ClientDiscoveryResolver{Discovery: client.Discovery()})
+	c, err := validatingadmissionpolicystatus.NewController(
+		e.informers.Admissionregistration().V1().ValidatingAdmissionPolicies(),
+		client.AdmissionregistrationV1().ValidatingAdmissionPolicies(),
+		&validating.TypeChecker{SchemaResolver: schemas, RestMapper: e.mapper})
+	if err != nil {
+		return nil, err
+	}
+	return func(ctx context.Context) {
+		c.Run(ctx, int(e.settings.ValidatingAdmissionPolicyStatusController.ConcurrentPolicySyncs))
+	}, nil
+}
+
+func newLegacyTokenCleaner(_ context.Context, e *environment) (func(context.Context), error) {
+	client, err := e.client("legacy-service-account-token-cleaner")
+	if err != nil {
+		return nil, err
+	}
+	c, err := serviceaccount.NewLegacySATokenCleaner(
+		e.informers.Core().V1().ServiceAccounts(), e.informers.Core().V1().Secrets(), e.informers.Core().V1().Pods(),
+		client, clock.RealClock{},
+		serviceaccount.LegacySATokenCleanerOptions{
+			CleanUpPeriod: e.settings.LegacySATokenCleaner.CleanUpPeriod.Duration,
+			SyncInterval:  serviceaccount.DefaultCleanerSyncInterval,
+		})
+	if err != nil {
+		return nil, err
+	}
+	return c.Run, nil
+}
+
+func newPodCertificateRequestCleaner(_ context.Context, e *environment) (func(context.Context), error) {
+	client, err := e.client("podcertificaterequestcleaner")
+	if err != nil {
+		return nil, err
+	}
+	// Upstream's periods, for which it has no settings.
+	c := cleaner.NewPCRCleanerController(client, e.informers.Certificates().V1beta1().PodCertificateRequests(),
+		clock.RealClock{}, 15*time.Minute, 5*time.Minute)
+	return func(ctx context.Context) { c.Run(ctx, 1) }, nil
+}
+
+func newStorageVersionGC(ctx context.Context, e *environment) (func(context.Context), error) {
+	client, err := e.client("storage-version-garbage-collector")
+	if err != nil {
+		return nil, err
+	}
+	c := storageversiongc.NewStorageVersionGC(ctx, client,
+		e.informers.Coordination().V1().Leases(), e.informers.Internal().V1alpha1().StorageVersions())
+	return c.Run, nil
+}
