@@ -22,8 +22,12 @@
 //   - pkg/etcd: the embedded member. It listens on no port.
 //   - pkg/pki: CAs, serving, client and node certificates, service-account keys,
 //     kubeconfigs; in memory or on disk.
+//   - pkg/components/scheduler, controllers and hollownode: kube-scheduler, the
+//     controllers of kube-controller-manager, and simulated nodes, each for
+//     Config.Components. A program links those that it imports.
 //
 // Dependencies point one way: controlplane → apiserver, etcd, pki → internal.
+// Components know none but internal.
 //
 // # Upstream code, not our own
 //
@@ -39,6 +43,7 @@
 //   - Identities, made and kept without files that a user has to prepare.
 //   - The approval of what kubelets ask to have signed when they join, and of
 //     their serving certificates, for which upstream has no controller.
+//   - The garbage collector of pods: upstream's would link the kubelet.
 //   - The API server's connection to kubelets, with certificates from memory,
 //     and its refusal of addresses that no kubelet should have.
 //   - The in-process transport: clients in the same process skip TLS and HTTP.

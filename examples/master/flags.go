@@ -19,6 +19,8 @@ type options struct {
 	hosts         []string
 	kubeconfigDir string
 	joinLifetime  time.Duration
+	scheduler     bool
+	controllers   bool
 	verbose       bool
 }
 
@@ -35,10 +37,12 @@ func parse(args []string, stderr io.Writer) (options, error) {
 	flags.StringVar(&hosts, "hosts", "", "further `names` and IPs that clients use for this machine, with commas")
 	flags.StringVar(&opts.kubeconfigDir, "kubeconfig-dir", ".", "write the kubeconfig files to this `folder`, by default the current one")
 	flags.DurationVar(&opts.joinLifetime, "join-lifetime", 24*time.Hour, "how long workers can join with the join file, as a `duration` like 90m; 24h by default")
+	flags.BoolVar(&opts.scheduler, "scheduler", false, "run the scheduler: a pod without nodeName gets a node")
+	flags.BoolVar(&opts.controllers, "controllers", false, "run the controllers of workloads and nodes: Deployments get pods, and pods leave nodes that do not answer")
 	flags.BoolVar(&opts.verbose, "v", false, "log to stderr what happens, not only warnings")
 	switch err := flags.Parse(args); {
 	case errors.Is(err, flag.ErrHelp):
-		fmt.Fprintln(stderr, "master runs a Kubernetes API server and its etcd in one process.")
+		fmt.Fprintln(stderr, "master runs a Kubernetes control plane in one process.")
 		flags.VisitAll(func(f *flag.Flag) {
 			value, usage := flag.UnquoteUsage(f)
 			fmt.Fprintf(stderr, "  %s\n    \t%s\n", strings.TrimSpace("--"+f.Name+" "+value), usage)

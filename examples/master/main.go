@@ -1,8 +1,9 @@
-// Master is a Kubernetes master in one process: API server and etcd. Kubelets
-// join it, all with the same file, and kubectl and curl talk to it. README.md
-// beside this file goes from here to pods on two workers, step by step.
+// Master is a Kubernetes master in one process: API server and etcd, and the
+// scheduler and the controllers where they are asked for. Kubelets join it, all
+// with the same file, and kubectl and curl talk to it. README.md beside this
+// file goes from here to pods on two workers, step by step.
 //
-//	go run ./examples/master --bind-address=192.0.2.1 --data-dir=data
+//	go run ./examples/master --bind-address=192.0.2.1 --data-dir=data --scheduler
 package main
 
 import (

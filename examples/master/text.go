@@ -25,6 +25,9 @@ func (o options) welcome(out io.Writer, cp *controlplane.Server, took time.Durat
 		"Join":     o.path(joinFile),
 		"JoinFile": joinFile,
 		"Lifetime": duration.HumanDuration(o.joinLifetime),
+
+		"Scheduler":   o.scheduler,
+		"Controllers": o.controllers,
 	})
 }
 
@@ -99,8 +102,23 @@ Run a pod on worker1, look into it, and delete it:
 On worker2 it is the same:
     {{.Kubectl}} apply -f testdata/seed/nginx-worker2.yaml
 
-A pod without nodeName stays Pending, as there is no scheduler:
+{{if .Scheduler -}}
+The scheduler chooses a node for a pod without nodeName:
     {{.Kubectl}} apply -f testdata/seed/nginx-unbound.yaml
+    {{.Kubectl}} get pods -o wide
+{{- else -}}
+A pod without nodeName stays Pending, as there is no scheduler; --scheduler adds it:
+    {{.Kubectl}} apply -f testdata/seed/nginx-unbound.yaml
+{{- end}}
+{{- if .Controllers}}
+
+The controllers make the pods of a Deployment{{if not .Scheduler}}, which stay Pending too{{end}}:
+    {{.Kubectl}} create deployment web --image=nginx:latest --replicas=3
+    {{- if .Scheduler}}
+    {{.Kubectl}} rollout status deployment web
+    {{- end}}
+    {{.Kubectl}} get deployments,pods -o wide
+{{- end}}
 
 Press Ctrl-C to end it.
 `))
