@@ -9,6 +9,10 @@
 // over both protocols (streams, vanish), and what their credentials reach
 // (kubeletapi, isolation).
 //
+// What components add is tested on simulated nodes (components), and the
+// scheduler with a kubelet too. The folder soak starts and stops control planes
+// with all components 200 times, unless -short is given.
+//
 // Everything that is not the library runs as a process of its own, and each is
 // this test binary started under another name (main_test.go):
 //

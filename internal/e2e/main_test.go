@@ -36,6 +36,9 @@ func TestMain(m *testing.M) {
 		// nothing stops that sooner.
 		goleak.IgnoreAnyFunction("k8s.io/apiserver/pkg/storage/cacher.(*watchCache).waitUntilFreshAndBlock"),
 		goleak.IgnoreAnyFunction("k8s.io/apiserver/pkg/storage/cacher.(*watchCache).waitUntilFreshAndBlock.func2"),
+		// The scheduler's, which sleeps for a second before it looks whether it should
+		// stop.
+		goleak.IgnoreAnyFunction("k8s.io/kubernetes/pkg/scheduler/metrics.(*MetricAsyncRecorder).run"),
 	)
 }
 

@@ -57,7 +57,7 @@ func TestSeedWalk(t *testing.T) {
 
 	step(t, "a pod for worker1 runs there", func(t *testing.T) {
 		wantIs(t, k.ok(t, "apply", "-f", nginxWorker1), "pod/nginx created")
-		k.ok(t, "wait", "--for=condition=Ready", "pod/nginx", "--timeout=120s")
+		k.ok(t, "wait", "--for=jsonpath={.status.phase}=Running", "pod/nginx", "--timeout=120s")
 		wantPod(t, k, "nginx", "worker1")
 		wantContainers(t, worker1, "nginx/nginx")
 	})
@@ -66,7 +66,7 @@ func TestSeedWalk(t *testing.T) {
 		wantIs(t, k.ok(t, "apply", "-f", nginxUnbound), "pod/nginx-unbound created")
 		// What worker1 does with a pod that came later shows that it had its chance.
 		k.ok(t, "run", "later", "--image=nginx:latest", `--overrides={"spec":{"nodeName":"worker1"}}`)
-		k.ok(t, "wait", "--for=condition=Ready", "pod/later", "--timeout=120s")
+		k.ok(t, "wait", "--for=jsonpath={.status.phase}=Running", "pod/later", "--timeout=120s")
 		wantIs(t, k.ok(t, "get", "pod", "nginx-unbound", "-o", "jsonpath={.status.phase},{.spec.nodeName},{.status.podIP}"), "Pending,,")
 		row := podRow(t, k, "nginx-unbound")
 		if row["STATUS"] != "Pending" || row["NODE"] != "<none>" || row["IP"] != "<none>" || row["READY"] != "0/1" {
@@ -88,7 +88,7 @@ func TestSeedWalk(t *testing.T) {
 		wantIs(t, k.ok(t, "delete", "-f", nginxWorker2), `pod "nginx" deleted from default namespace`)
 		wantContainers(t, worker1)
 		wantIs(t, k.ok(t, "apply", "-f", nginxWorker2), "pod/nginx created")
-		k.ok(t, "wait", "--for=condition=Ready", "pod/nginx", "--timeout=120s")
+		k.ok(t, "wait", "--for=jsonpath={.status.phase}=Running", "pod/nginx", "--timeout=120s")
 		wantPod(t, k, "nginx", "worker2")
 		wantContainers(t, worker1)
 		wantContainers(t, worker2, "nginx/nginx")

@@ -1,0 +1,171 @@
+// Package soak starts and stops control planes many times in one process, which
+// must have no more goroutines, open files and memory than before.
+//
+// It is a package of its own for a process of its own: what other tests leave in
+// memory would be part of the figures.
+package soak
+
+import (
+	"context"
+	"os"
+	"path/filepath"
+	"runtime"
+	"runtime/pprof"
+	"strings"
+	"testing"
+	"time"
+
+	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/wait"
+	"k8s.io/client-go/kubernetes"
+
+	"github.com/kubembed/kubembed/pkg/components/controllers"
+	"github.com/kubembed/kubembed/pkg/components/hollownode"
+	"github.com/kubembed/kubembed/pkg/components/scheduler"
+	"github.com/kubembed/kubembed/pkg/controlplane"
+)
+
+const (
+	// warmUp is after how many rounds all that is made once has been made.
+	warmUp = 20
+	rounds = 200
+
+	// What may be more after rounds than after warmUp. A control plane has some
+	// 60 MB and 2,000 goroutines: what is left of one is a small part of this in
+	// each round, and much more than this after all of them.
+	goroutinesMore = 5
+	filesMore      = 2
+	heapMore       = 9 << 20 // 50 kB a round
+)
+
+// TestStartAndStopEverything starts a control plane with all components, lets a
+// Deployment get its pods, and stops it, again and again.
+func TestStartAndStopEverything(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes minutes")
+	}
+	var started, stopped time.Duration
+	var early figures
+	for i := range rounds {
+		start, stop := round(t)
+		started, stopped = started+start, stopped+stop
+		switch i + 1 {
+		case 1:
+			t.Logf("after 1: %+v", measure(t, 0))
+		case warmUp:
+			early = measure(t, 0)
+			t.Logf("after %d: %+v", warmUp, early)
+		}
+	}
+	late := measure(t, early.goroutines+goroutinesMore)
+	t.Logf("after %d: %+v; start %s, stop %s on average", rounds, late, started/rounds, stopped/rounds)
+	if late.goroutines > early.goroutines+goroutinesMore {
+		stacks := &strings.Builder{}
+		_ = pprof.Lookup("goroutine").WriteTo(stacks, 1)
+		t.Errorf("%d goroutines, %d before:\n%s", late.goroutines, early.goroutines, stacks)
+	}
+	if late.files > early.files+filesMore {
+		t.Errorf("%d open files, %d before", late.files, early.files)
+	}
+	if late.heap > early.heap+heapMore {
+		t.Errorf("%d bytes of heap, %d before", late.heap, early.heap)
+	}
+}
+
+// round is one control plane. It returns how long it took to start and to stop.
+func round(t *testing.T) (start, stop time.Duration) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	began := time.Now()
+	server, err := controlplane.Start(ctx, controlplane.Config{Components: []controlplane.Component{
+		controllers.New(controllers.Config{PodCIDR: "10.244.0.0/16"}),
+		hollownode.New(hollownode.Config{Count: 3}),
+		scheduler.New(scheduler.Config{}),
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	start = time.Since(began)
+	deploy(ctx, t, server)
+	began = time.Now()
+	if err := server.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return start, time.Since(began)
+}
+
+// deploy returns when a Deployment is available.
+func deploy(ctx context.Context, t *testing.T, server *controlplane.Server) {
+	t.Helper()
+	client, err := kubernetes.NewForConfig(server.ClientConfig())
+	if err != nil {
+		t.Fatal(err)
+	}
+	deployments := client.AppsV1().Deployments("default")
+	watch, err := deployments.Watch(ctx, metav1.ListOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer watch.Stop()
+	replicas, labels := int32(3), map[string]string{"app": "web"}
+	if _, err := deployments.Create(ctx, &appsv1.Deployment{
+		ObjectMeta: metav1.ObjectMeta{Name: "web"},
+		Spec: appsv1.DeploymentSpec{
+			Replicas: &replicas,
+			Selector: &metav1.LabelSelector{MatchLabels: labels},
+			Template: corev1.PodTemplateSpec{
+				ObjectMeta: metav1.ObjectMeta{Labels: labels},
+				Spec:       corev1.PodSpec{Containers: []corev1.Container{{Name: "nginx", Image: "nginx:latest"}}},
+			},
+		},
+	}, metav1.CreateOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	for event := range watch.ResultChan() {
+		if d, ok := event.Object.(*appsv1.Deployment); ok && d.Status.AvailableReplicas == replicas {
+			return
+		}
+	}
+	t.Fatal("the Deployment is not available:", ctx.Err())
+}
+
+// figures are what the process has.
+type figures struct {
+	goroutines, files int
+	heap              uint64 // bytes
+}
+
+// measure gives timers of upstream the time to run out, which are seconds, until
+// there are no more goroutines than enough.
+func measure(t *testing.T, enough int) figures {
+	t.Helper()
+	_ = wait.PollUntilContextTimeout(t.Context(), 100*time.Millisecond, 5*time.Second, true, func(context.Context) (bool, error) {
+		return runtime.NumGoroutine() <= enough, nil
+	})
+	var memory runtime.MemStats
+	for range 3 { // finalizers, and what they hold
+		runtime.GC()
+	}
+	runtime.ReadMemStats(&memory)
+	return figures{runtime.NumGoroutine(), openFiles(t), memory.HeapAlloc}
+}
+
+// openFiles is zero where that cannot be seen.
+func openFiles(t *testing.T) int {
+	t.Helper()
+	files, err := filepath.Glob("/proc/self/fd/*")
+	if err != nil {
+		t.Fatal(err)
+	}
+	open := 0
+	for _, file := range files {
+		// The one that Glob has read the folder with is closed.
+		if _, err := os.Lstat(file); err == nil {
+			open++
+		}
+	}
+	return open
+}
