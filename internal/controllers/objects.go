@@ -95,6 +95,11 @@ func (r *run) garbage(ctx context.Context, all *objectInformers, discovery *pati
 	collector.Run(ctx, manyWorkers, syncTimeout)
 }
 
+// quotaResync is how often all quotas are computed anew. Upstream has 5 minutes,
+// in which one is wrong that counts an API of which the controller did not know
+// yet, or whose last object was deleted before it had seen that it was counted.
+const quotaResync = 30 * time.Second
+
 // quota computes how much of each ResourceQuota is used. That it is not
 // exceeded is up to an admission plugin.
 func (r *run) quota(ctx context.Context, all *objectInformers, first []*metav1.APIResourceList, discovery *patient) {
@@ -106,7 +111,7 @@ func (r *run) quota(ctx context.Context, all *objectInformers, first []*metav1.A
 	controller, err := resourcequota.NewController(ctx, &resourcequota.ControllerOptions{
 		QuotaClient:               r.client.CoreV1(),
 		ResourceQuotaInformer:     r.Informers.Core().V1().ResourceQuotas(),
-		ResyncPeriod:              controller.StaticResyncPeriodFunc(resync),
+		ResyncPeriod:              controller.StaticResyncPeriodFunc(quotaResync),
 		InformerFactory:           all,
 		ReplenishmentResyncPeriod: controller.NoResyncPeriodFunc,
 		DiscoveryFunc:             func() ([]*metav1.APIResourceList, error) { return namespaced(first), nil },

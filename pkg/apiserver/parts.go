@@ -3,6 +3,7 @@ package apiserver
 import (
 	"fmt"
 
+	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/client-go/informers"
@@ -17,12 +18,13 @@ import (
 func (s *Server) Informers() informers.SharedInformerFactory { return s.generic.informers }
 
 // WatchAPIs has changed called whenever a custom resource or an API server behind
-// this one was defined, has changed or was removed, until the server stops.
-// Discovery may tell of it some moments later.
+// this one was defined, has changed or was removed, until the server stops, and
+// for custom resources that there are. Discovery may tell of it some moments
+// later.
 func (s *Server) WatchAPIs(changed func()) error {
 	handler := cache.ResourceEventHandlerDetailedFuncs{
-		AddFunc: func(_ any, initial bool) {
-			if !initial {
+		AddFunc: func(object any, initial bool) {
+			if _, custom := object.(*apiextensionsv1.CustomResourceDefinition); custom || !initial {
 				changed()
 			}
 		},

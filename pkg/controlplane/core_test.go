@@ -218,8 +218,6 @@ func TestResourceQuota(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	// Watched and not asked for: the controller takes a deletion for none of its
-	// business as long as it has not seen what the creation was counted as.
 	used := func(name, want string) {
 		t.Helper()
 		until(t, client.CoreV1().RESTClient(), "resourcequotas", "few", &corev1.ResourceQuota{}, func(quota *corev1.ResourceQuota) bool {
