@@ -2,17 +2,22 @@ package klogbridge
 
 import (
 	"runtime"
+	"slices"
 	"strings"
 
 	"k8s.io/klog/v2"
 )
 
-// hookFunction is the function of upstream that ends the process when a start
+// contained begin the names of functions of upstream whose fatal errors end
+// their goroutine and not the process. The first ends the process when a start
 // hook returns an error.
-const hookFunction = "k8s.io/apiserver/pkg/server.runPostStartHook"
+var contained = []string{"k8s.io/apiserver/pkg/server.runPostStartHook"}
+
+// Contain adds to them. Only init functions may call it.
+func Contain(function string) { contained = append(contained, function) }
 
 // klog.OsExit is a variable without a lock, so that it is set before anything
-// runs. For every caller but a start hook of an API server it is as before.
+// runs. For every caller but the contained it is as before.
 func init() {
 	exit := klog.OsExit
 	klog.OsExit = func(code int) {
@@ -23,15 +28,15 @@ func init() {
 	}
 }
 
-// contain reports whether a fatal error is a start hook's. The hook's readiness
-// check then stays red, which is what fails the start, or is seen by whoever
-// watches /readyz; the process goes on.
+// contain reports whether a fatal error is one that is contained. A hook's
+// readiness check then stays red, which is what fails the start, or is seen by
+// whoever watches /readyz; the process goes on.
 func contain() bool {
 	pcs := make([]uintptr, 64)
 	frames := runtime.CallersFrames(pcs[:runtime.Callers(2, pcs)])
 	for {
 		frame, more := frames.Next()
-		if strings.HasPrefix(frame.Function, hookFunction) {
+		if slices.ContainsFunc(contained, func(function string) bool { return strings.HasPrefix(frame.Function, function) }) {
 			return true
 		}
 		if !more {

@@ -15,6 +15,7 @@ import (
 	"k8s.io/client-go/tools/cache"
 	watchtools "k8s.io/client-go/tools/watch"
 
+	"github.com/kubembed/kubembed/internal/lifecycle"
 	"github.com/kubembed/kubembed/pkg/components/controllers"
 	"github.com/kubembed/kubembed/pkg/components/hollownode"
 	"github.com/kubembed/kubembed/pkg/components/scheduler"
@@ -119,12 +120,10 @@ func until[T runtime.Object](t testing.TB, client rest.Interface, resource, name
 // eventually asks until it is so.
 func eventually(t testing.TB, what string, done func() bool) {
 	t.Helper()
-	deadline := time.Now().Add(patience)
-	for !done() {
-		if time.Now().After(deadline) {
-			t.Fatalf("never: %s", what)
-		}
-		time.Sleep(10 * time.Millisecond)
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	if err := lifecycle.Poll(ctx, done); err != nil {
+		t.Fatalf("never: %s: %v", what, err)
 	}
 }
 

@@ -2,10 +2,8 @@ package scheduler
 
 import (
 	"errors"
-	"runtime"
-	"strings"
 
-	"k8s.io/klog/v2"
+	"github.com/kubembed/kubembed/internal/klogbridge"
 )
 
 const (
@@ -20,30 +18,5 @@ const (
 
 var errCacheCorrupted = errors.New("a pod has moved from one node to another, as after a restore of the database: start again")
 
-// klog.OsExit is a variable without a lock, so that it is set before anything
-// runs. For every other caller it is as before.
-func init() {
-	exit := klog.OsExit
-	klog.OsExit = func(code int) {
-		if contain() {
-			runtime.Goexit()
-		}
-		exit(code)
-	}
-}
-
-// contain reports whether a scheduler's cache is what wants the process to end.
-// Its logger has ended the run by then.
-func contain() bool {
-	pcs := make([]uintptr, 64)
-	frames := runtime.CallersFrames(pcs[:runtime.Callers(2, pcs)])
-	for {
-		frame, more := frames.Next()
-		if strings.HasPrefix(frame.Function, cacheFunction) {
-			return true
-		}
-		if !more {
-			return false
-		}
-	}
-}
+// The scheduler's logger has ended the run by then.
+func init() { klogbridge.Contain(cacheFunction) }

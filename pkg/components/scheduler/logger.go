@@ -1,60 +1,39 @@
 package scheduler
 
 import (
-	"fmt"
 	"strings"
 
 	"github.com/go-logr/logr"
 	"go.uber.org/zap"
-	"go.uber.org/zap/zapcore"
 	"k8s.io/klog/v2"
 
 	"github.com/kubembed/kubembed/internal/logging"
 )
 
-// sink hands to zap what the scheduler logs through the logger of its context,
-// so that a line goes to its own control plane's logger and no other's.
+// sink is where the scheduler logs.
 type sink struct {
-	logger *zap.Logger
+	logging.Sink
 	// corrupted is called when upstream says that it cannot go on.
 	corrupted func()
 }
 
 func newLogger(logger *zap.Logger, corrupted func()) klog.Logger {
-	return logr.New(sink{logging.Lower(logger.WithOptions(zap.WithCaller(false))), corrupted})
-}
-
-func (s sink) Init(logr.RuntimeInfo) {}
-
-func (s sink) Enabled(level int) bool {
-	return s.logger.Core().Enabled(zapcore.InfoLevel) && klog.V(klog.Level(level)).Enabled()
-}
-
-func (s sink) Info(_ int, message string, keysAndValues ...any) {
-	s.logger.Info(message, fields(keysAndValues)...)
+	return logr.New(sink{logging.NewSink(logger), corrupted})
 }
 
 func (s sink) Error(err error, message string, keysAndValues ...any) {
-	s.logger.Error(message, append(fields(keysAndValues), zap.Error(err))...)
+	s.Sink.Error(err, message, keysAndValues...)
 	if strings.Contains(message, cacheCorrupted) {
 		s.corrupted()
 	}
 }
 
 func (s sink) WithValues(keysAndValues ...any) logr.LogSink {
-	s.logger = s.logger.With(fields(keysAndValues)...)
+	s.Sink = s.With(keysAndValues...)
 	return s
 }
 
 func (s sink) WithName(name string) logr.LogSink {
-	s.logger = s.logger.Named(name)
+	s.Sink = s.Named(name)
 	return s
-}
-
-func fields(keysAndValues []any) []zap.Field {
-	list := make([]zap.Field, 0, len(keysAndValues)/2+1) // and the error
-	for i := 0; i+1 < len(keysAndValues); i += 2 {
-		list = append(list, zap.Any(fmt.Sprint(keysAndValues[i]), keysAndValues[i+1]))
-	}
-	return list
 }
