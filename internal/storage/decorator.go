@@ -48,6 +48,7 @@ func (b *Backend) decorator(cached bool) generic.StorageDecorator {
 			IndexerFuncs:        trigger,
 			Indexers:            indexers,
 			Codec:               config.Codec,
+			Clock:               sharedClock{},
 		})
 		if err != nil {
 			destroyStore()

@@ -175,8 +175,7 @@ func (m *Member) unwind(started <-chan error) {
 // SnapshotCatchUpEntries covers all that is replayed. A start that must not
 // hurry takes 100 to 500 ms longer; it can only follow the first 1,000 writes.
 func (m *Member) elect(ctx context.Context, r replay) error {
-	const dropsAfter = 100 // etcdserver's memorySnapshotCount
-	hurry := r.snapshot > 0 || r.entries <= dropsAfter
+	hurry := r.hurry()
 	s := m.etcd.Server
 	id := uint64(s.MemberID())
 	poll := time.NewTicker(time.Millisecond)

@@ -30,6 +30,12 @@ type replay struct {
 	entries  uint64
 }
 
+// hurry reports whether the member may campaign at once, see Member.elect.
+func (r replay) hurry() bool {
+	const dropsAfter = 100 // etcdserver's memorySnapshotCount
+	return r.snapshot > 0 || r.entries <= dropsAfter
+}
+
 // preflight reads a data folder the way etcd is about to, so that what would
 // end the process, or wait for ever, becomes an error while there is still
 // nothing to clean up. The caller holds the folder's lock.
