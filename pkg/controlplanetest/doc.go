@@ -1,0 +1,2 @@
+// Package controlplanetest gives tests a Kubernetes control plane.
+package controlplanetest
