@@ -65,8 +65,12 @@
 //   - klog's output, while a control plane runs and unless the host has set it
 //     up itself, goes to Config.Logger instead of standard error.
 //   - klog.OsExit, from the import on: a fatal error in a start hook of an API
-//     server ends the hook and not the process. klog has then printed it to
-//     standard error. For every other caller it is as before.
+//     server, or in the scheduler's cache, ends its goroutine and not the process.
+//     klog has then printed it to standard error. For every other caller it is as
+//     before.
+//   - The panic handlers of k8s.io/apimachinery/pkg/util/runtime have one more,
+//     which ends a goroutine of a component that panics, and the component, in
+//     place of the process.
 //   - Importing etcd registers its metrics with the default Prometheus registry,
 //     and an expvar.
 //   - Goroutines of a control plane carry the profiler label "kubembed".

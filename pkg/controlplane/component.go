@@ -23,8 +23,9 @@ type Component interface {
 	// then returns, having ended all it has started: the control plane stops
 	// when it has returned, or after ten seconds. What it returns then does not
 	// matter. To return before ctx ends, or to panic, is a failure of the
-	// component that ends the control plane. A panic in another goroutine than
-	// that of Run ends the process, as always.
+	// component that ends the control plane, and so is a panic in a goroutine that
+	// Run has started where client-go or apimachinery recovers it. Any other panic
+	// ends the process, as always.
 	//
 	// It calls ready, from any goroutine, once it can do its work; Start waits
 	// for that. Calling it again does nothing.

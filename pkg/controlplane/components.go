@@ -14,6 +14,7 @@ import (
 	"k8s.io/apiserver/pkg/server/healthz"
 	"k8s.io/client-go/rest"
 
+	"github.com/kubembed/kubembed/internal/containment"
 	"github.com/kubembed/kubembed/internal/lifecycle"
 )
 
@@ -77,11 +78,9 @@ func (c *components) start(client func(name string) (*rest.Config, error)) error
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	c.cancel = cancel
-	c.family.Do(ctx, func() {
-		for i, one := range c.all {
-			go c.run(ctx, one, configs[i])
-		}
-	})
+	for i, one := range c.all {
+		go c.run(ctx, one, configs[i])
+	}
 	return nil
 }
 
@@ -98,9 +97,15 @@ func (c *components) run(ctx context.Context, one *component, config *rest.Confi
 			c.fail(fmt.Errorf("component %s: %w", one.name, err))
 		}
 	}()
-	if failure := one.Run(ctx, config, sync.OnceFunc(func() { close(one.ready) })); failure != nil {
-		err = failure
-	}
+	ready := sync.OnceFunc(func() { close(one.ready) })
+	forget := containment.Do(ctx, func(err error) { c.fail(fmt.Errorf("component %s: %w", one.name, err)) }, func(ctx context.Context) {
+		c.family.Do(ctx, func() {
+			if failure := one.Run(ctx, config, ready); failure != nil {
+				err = failure
+			}
+		})
+	})
+	forget()
 }
 
 func (c *components) fail(err error) {

@@ -79,7 +79,7 @@
 // Config.DisableCoreControllers leaves all of them out. To the API server they are the
 // user system:kube-controller-manager.
 //
-// A panic in one of them ends the process: upstream has it so.
+// A panic in one of them ends the control plane, as that of a component does.
 //
 // # Components
 //
@@ -101,7 +101,9 @@
 // Components start together when the API server is ready, and Start waits until
 // each has called ready. They are told to end before the API server is stopped,
 // which waits for them. One that ends before that, by an error or a panic, ends
-// the control plane: Done is closed, and Err names it. The check
+// the control plane: Done is closed, and Err names it. So does a panic in a
+// goroutine that it has started, where client-go recovers it: in informers'
+// handlers, and in the loops of k8s.io/apimachinery/pkg/util/wait. The check
 // component/NAME of /readyz is green while it is ready. examples/controller is a
 // complete program.
 //

@@ -16,6 +16,7 @@ import (
 	"k8s.io/klog/v2"
 	kubectrlmgrconfig "k8s.io/kubernetes/pkg/controller/apis/config"
 
+	"github.com/kubembed/kubembed/internal/containment"
 	"github.com/kubembed/kubembed/internal/lifecycle"
 )
 
@@ -73,7 +74,7 @@ type run struct {
 func (r *run) run(ctx context.Context, config *rest.Config, chosen []controller, ready func()) (err error) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	family := lifecycle.NewFamily()
-	forget := runs.do(ctx, cancel, func(ctx context.Context) {
+	forget := containment.Do(ctx, cancel, func(ctx context.Context) {
 		family.Do(ctx, func() { err = r.work(ctx, cancel, config, chosen, ready) })
 	})
 	defer forget()
@@ -110,7 +111,7 @@ func (r *run) work(ctx context.Context, cancel context.CancelCauseFunc, config *
 	}
 	ready()
 	<-ctx.Done()
-	return panicked(ctx)
+	return containment.Cause(ctx)
 }
 
 // fill reads what the controllers have caches of.
@@ -120,7 +121,7 @@ func fill(ctx context.Context, e *environment) error {
 	if synced.Err == nil {
 		return nil
 	}
-	if err := panicked(ctx); err != nil {
+	if err := containment.Cause(ctx); err != nil {
 		return err
 	}
 	return fmt.Errorf("not read yet: %s: %w", unread(synced.Synced), synced.Err)
@@ -148,7 +149,7 @@ func (r *run) build(ctx context.Context, e *environment, chosen []controller) (m
 				zap.String("controller", c.name), zap.Strings("missing", missing))
 			continue
 		}
-		loop, err := contained(c.name, func() (func(context.Context), error) { return c.build(named(ctx, c.name), e) })
+		loop, err := containment.Call(c.name, func() (func(context.Context), error) { return c.build(named(ctx, c.name), e) })
 		if err != nil {
 			return loops, fmt.Errorf("%s: %w", c.name, err)
 		}
@@ -163,7 +164,7 @@ func (r *run) start(ctx context.Context, fail context.CancelCauseFunc, name stri
 	defer r.mu.Unlock()
 	r.running[name] = true
 	go func() {
-		_, err := contained(name, func() (struct{}, error) {
+		_, err := containment.Call(name, func() (struct{}, error) {
 			loop(named(ctx, name))
 			return struct{}{}, nil
 		})

@@ -7,6 +7,7 @@ import (
 	"go.uber.org/zap"
 	"k8s.io/klog/v2"
 
+	"github.com/kubembed/kubembed/internal/containment"
 	"github.com/kubembed/kubembed/internal/logging"
 )
 
@@ -14,15 +15,18 @@ import (
 // panics.
 type sink struct {
 	logging.Sink
-	// name is the controller's.
+	// name is the controller's, empty before it has one.
 	name string
 	// fail ends the run.
 	fail context.CancelCauseFunc
 }
 
 func newLogger(logger *zap.Logger, fail context.CancelCauseFunc) klog.Logger {
-	return logr.New(sink{logging.NewSink(logger), unnamed, fail})
+	return logr.New(sink{Sink: logging.NewSink(logger), fail: fail})
 }
+
+// Panicked is part of containment.Sink.
+func (s sink) Panicked(value any) { s.fail(&containment.Error{Part: s.name, Value: value}) }
 
 func (s sink) WithValues(keysAndValues ...any) logr.LogSink {
 	s.Sink = s.With(keysAndValues...)
@@ -30,7 +34,7 @@ func (s sink) WithValues(keysAndValues ...any) logr.LogSink {
 }
 
 func (s sink) WithName(name string) logr.LogSink {
-	if s.name == unnamed {
+	if s.name == "" {
 		s.name = name
 	}
 	s.Sink = s.Named(name)

@@ -1,0 +1,151 @@
+// Package containment keeps a panic in a goroutine of a component from ending the
+// process: it ends the component instead.
+//
+// Upstream's controllers, and whatever is made of client-go's informers and work
+// queues, work in goroutines that they start themselves. Upstream recovers panics
+// there, to call the handlers in a list, and then panics again. A handler of ours
+// in that list ends the goroutine before that. Whose goroutine it is, the logger
+// tells that upstream had from us. Where there is none, which is in event
+// handlers, it is the profiler's label, which a goroutine inherits from the one
+// that starts it.
+package containment
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"runtime"
+	"runtime/pprof"
+	"strconv"
+	"strings"
+	"sync"
+
+	utilruntime "k8s.io/apimachinery/pkg/util/runtime"
+	"k8s.io/klog/v2"
+)
+
+// Error is that a part of the process has panicked. Upstream has logged the stack.
+type Error struct {
+	// Part is what panicked, or empty where that is not known.
+	Part  string
+	Value any
+}
+
+func (e *Error) Error() string {
+	if e.Part == "" {
+		return fmt.Sprintf("panicked: %v", e.Value)
+	}
+	return fmt.Sprintf("%s panicked: %v", e.Part, e.Value)
+}
+
+// Cause is the panic that has ended ctx, if one has.
+func Cause(ctx context.Context) error {
+	if failure := (*Error)(nil); errors.As(context.Cause(ctx), &failure) {
+		return failure
+	}
+	return nil
+}
+
+// Call calls f, and makes an error of a panic.
+func Call[T any](part string, f func() (T, error)) (result T, err error) {
+	defer func() {
+		if value := recover(); value != nil {
+			err = &Error{part, value}
+		}
+	}()
+	return f()
+}
+
+// Sink is a logr.LogSink that knows whose goroutine logs with it.
+type Sink interface {
+	// Panicked ends whatever the goroutine belongs to.
+	Panicked(value any)
+}
+
+// Do calls f. A goroutine that begins in it and panics ends alone, and fail is
+// called, until forget is. In a call of Do within f the inner one counts.
+func Do(ctx context.Context, fail func(error), f func(context.Context)) (forget func()) {
+	id := parts.add(fail)
+	pprof.Do(ctx, pprof.Labels(label, id), f)
+	return func() { parts.remove(id) }
+}
+
+// The list has no lock, so that it is changed before anything runs. For every
+// other caller all is as before.
+func init() {
+	utilruntime.PanicHandlers = append(utilruntime.PanicHandlers, contain)
+}
+
+// contain ends the goroutine of a part, and the part, in place of the process.
+func contain(ctx context.Context, value any) {
+	if sink, ok := klog.FromContext(ctx).GetSink().(Sink); ok {
+		sink.Panicked(value)
+		runtime.Goexit()
+	}
+	if fail := parts.ofThisGoroutine(); fail != nil {
+		fail(&Error{Value: value})
+		runtime.Goexit()
+	}
+}
+
+// label is the profiler label of a part's goroutines.
+const label = "kubembed-component"
+
+// parts are those of this process.
+var parts = registry{fail: map[string]func(error){}}
+
+type registry struct {
+	mu   sync.Mutex
+	last int
+	fail map[string]func(error)
+}
+
+func (r *registry) add(fail func(error)) (id string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.last++
+	id = strconv.Itoa(r.last)
+	r.fail[id] = fail
+	return id
+}
+
+func (r *registry) remove(id string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	delete(r.fail, id)
+}
+
+// ofThisGoroutine is how to end the part that this goroutine belongs to, or nil.
+func (r *registry) ofThisGoroutine() func(error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if len(r.fail) == 0 {
+		return nil
+	}
+	return r.fail[labelOfTheOneThatLooks()]
+}
+
+// labelOfTheOneThatLooks finds itself in the goroutine profile, which is the one
+// place where labels can be read: see lifecycle.Family about its form. It is called
+// by one goroutine at a time.
+func labelOfTheOneThatLooks() string {
+	var profile bytes.Buffer
+	if err := pprof.Lookup("goroutine").WriteTo(&profile, 1); err != nil {
+		return ""
+	}
+	for record := range strings.SplitSeq(profile.String(), "\n\n") {
+		if !strings.Contains(record, ".labelOfTheOneThatLooks+") {
+			continue
+		}
+		// A request in this process is answered in a goroutine that has the
+		// client's label. Its panics are the API server's to handle.
+		if strings.Contains(record, "k8s.io/apiserver/") {
+			return ""
+		}
+		_, rest, _ := strings.Cut(record, strconv.Quote(label)+":\"")
+		id, _, _ := strings.Cut(rest, `"`)
+		return id
+	}
+	return ""
+}
