@@ -99,7 +99,7 @@ func (g *generic) requestHeader() (*authenticatorfactory.RequestHeaderConfig, er
 }
 
 func (g *generic) clientCA() (dynamiccertificates.CAContentProvider, error) {
-	ca, err := dynamiccertificates.NewStaticCAContent("client-ca", g.config.PKI.CABundle())
+	ca, err := dynamiccertificates.NewStaticCAContent("client-ca", g.config.PKI.ClientCAs())
 	if err != nil {
 		return nil, fmt.Errorf("apiserver: cluster CA: %w", err)
 	}

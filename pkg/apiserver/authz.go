@@ -9,16 +9,22 @@ import (
 	"k8s.io/kubernetes/pkg/kubeapiserver/authorizer/modes"
 )
 
-// authorization is the Node authorizer and RBAC, in upstream's usual order.
-// Where the rbac group is switched off there is nothing to ask: nodes and
-// system:masters remain.
+// authorizationModes are those that need nothing but a name.
+var authorizationModes = []string{modes.ModeNode, modes.ModeRBAC, modes.ModeAlwaysAllow, modes.ModeAlwaysDeny}
+
+// authorization is by default the Node authorizer and RBAC, in upstream's usual
+// order. Where the rbac group is switched off RBAC has nothing to ask: by default
+// nodes and system:masters remain.
 func (g *generic) authorization() error {
-	enabled := []string{modes.ModeNode}
-	if g.server.MergedResourceConfig.ResourceEnabled(rbacv1.SchemeGroupVersion.WithResource("clusterroles")) {
-		enabled = append(enabled, modes.ModeRBAC)
+	enabled := g.config.AuthorizationModes
+	if len(enabled) == 0 {
+		enabled = []string{modes.ModeNode, modes.ModeRBAC}
 	}
 	var authorizers []apiserverconfig.AuthorizerConfiguration
 	for _, mode := range enabled {
+		if mode == modes.ModeRBAC && !g.server.MergedResourceConfig.ResourceEnabled(rbacv1.SchemeGroupVersion.WithResource("clusterroles")) {
+			continue
+		}
 		authorizers = append(authorizers, apiserverconfig.AuthorizerConfiguration{
 			Type: apiserverconfig.AuthorizerType(mode),
 			Name: kubeauthorizer.GetNameForAuthorizerMode(mode),

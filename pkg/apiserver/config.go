@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net"
+	"slices"
 	"sort"
 	"strings"
 	"time"
@@ -72,6 +73,12 @@ type Config struct {
 	// TaintNodesByCondition, and without ServiceAccount where Controllers is
 	// false. A plugin in both is an error.
 	EnableAdmissionPlugins, DisableAdmissionPlugins []string
+
+	// AuthorizationModes decide, in this order, who may do what, as kube-apiserver's
+	// --authorization-mode does: Node, RBAC, AlwaysAllow, AlwaysDeny. The first one
+	// that has an opinion wins. If empty, Node and RBAC. Group system:masters may do
+	// everything in any case.
+	AuthorizationModes []string
 
 	// MaxRequestsInFlight and MaxMutatingRequestsInFlight together are the
 	// concurrency that priority and fairness hands out. If zero, 400 and 200,
@@ -216,6 +223,15 @@ func (c Config) ValidateOptional() field.ErrorList {
 	}
 	errs = append(errs, c.validateRuntimeConfig()...)
 	errs = append(errs, c.validateAdmission()...)
+	for i, mode := range c.AuthorizationModes {
+		path := field.NewPath("AuthorizationModes").Index(i)
+		switch {
+		case !slices.Contains(authorizationModes, mode):
+			errs = append(errs, field.NotSupported(path, mode, authorizationModes))
+		case slices.Contains(c.AuthorizationModes[:i], mode):
+			errs = append(errs, field.Duplicate(path, mode))
+		}
+	}
 	return append(errs, c.Audit.validate()...)
 }
 

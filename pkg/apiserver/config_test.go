@@ -30,6 +30,7 @@ func TestValidateNamesEveryField(t *testing.T) {
 		MaxMutatingRequestsInFlight: -1,
 		RequestTimeout:              -time.Second,
 		EventTTL:                    -time.Second,
+		AuthorizationModes:          []string{"RBAC", "Webhook", "RBAC"},
 		Audit:                       apiserver.Audit{PolicyFile: "policy.yaml", MaxSizeMB: -1, MaxBackups: -1},
 	}.Validate()
 	if err == nil {
@@ -38,7 +39,7 @@ func TestValidateNamesEveryField(t *testing.T) {
 	for _, field := range []string{
 		"Listener:", "Client:", "PKI:", "Dir:", "ServiceCIDR:", "RuntimeConfig[apps/v1]:", "EnableAdmissionPlugins[0]:",
 		"DisableAdmissionPlugins[0]:", "DisableAdmissionPlugins:", "MaxRequestsInFlight:", "MaxMutatingRequestsInFlight:",
-		"RequestTimeout:", "EventTTL:", "Audit.LogPath:", "Audit.MaxSizeMB:", "Audit.MaxBackups:",
+		"RequestTimeout:", "EventTTL:", "AuthorizationModes[1]:", "AuthorizationModes[2]:", "Audit.LogPath:", "Audit.MaxSizeMB:", "Audit.MaxBackups:",
 	} {
 		if !strings.Contains(err.Error(), field) {
 			t.Errorf("%s is not named: %v", field, err)

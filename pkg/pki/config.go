@@ -1,6 +1,7 @@
 package pki
 
 import (
+	"crypto/tls"
 	"fmt"
 	"net"
 	"os"
@@ -36,6 +37,17 @@ type Config struct {
 	// ClusterDomain is the DNS suffix of Services. If empty, "cluster.local".
 	ClusterDomain string
 
+	// Serving is a serving certificate that was made elsewhere, with those of its
+	// issuers after it. It is served as it is: no name is added to it, it is not
+	// renewed, and clients must know its issuer, which CABundle does not tell. If
+	// empty, Open makes one that CA signs.
+	Serving KeyPair
+
+	// ClientCAs are PEM certificates of further authorities whose clients the API
+	// server trusts: whatever user and groups a certificate of theirs names. If
+	// empty, only those in CABundle are trusted.
+	ClientCAs []byte
+
 	// Clock tells when certificates begin, end and are due for renewal. If nil,
 	// the machine's clock.
 	Clock clock.PassiveClock
@@ -58,6 +70,16 @@ func (c Config) Validate() error {
 	if c.ClusterDomain != "" {
 		for _, problem := range validation.IsDNS1123Subdomain(c.ClusterDomain) {
 			errs = append(errs, field.Invalid(field.NewPath("ClusterDomain"), c.ClusterDomain, problem))
+		}
+	}
+	if c.Serving.Cert != nil || c.Serving.Key != nil {
+		if _, err := tls.X509KeyPair(c.Serving.Cert, c.Serving.Key); err != nil {
+			errs = append(errs, field.Invalid(field.NewPath("Serving"), field.OmitValueType{}, err.Error()))
+		}
+	}
+	if len(c.ClientCAs) > 0 {
+		if _, err := parseCerts(c.ClientCAs); err != nil {
+			errs = append(errs, field.Invalid(field.NewPath("ClientCAs"), field.OmitValueType{}, err.Error()))
 		}
 	}
 	if err := errs.ToAggregate(); err != nil {
@@ -91,6 +113,8 @@ func (c Config) withDefaults() Config {
 	for i, ip := range c.ServiceIPs {
 		c.ServiceIPs[i] = slices.Clone(ip)
 	}
+	c.Serving = KeyPair{Cert: slices.Clone(c.Serving.Cert), Key: slices.Clone(c.Serving.Key)}
+	c.ClientCAs = slices.Clone(c.ClientCAs)
 	if c.ClusterDomain == "" {
 		c.ClusterDomain = "cluster.local"
 	}

@@ -5,6 +5,7 @@ import (
 	"crypto/x509/pkix"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	certutil "k8s.io/client-go/util/cert"
@@ -46,20 +47,25 @@ func open(cfg Config, s *store) (*PKI, error) {
 	if p.bundle, err = certutil.EncodeCertificates(trusted...); err != nil {
 		return nil, fmt.Errorf("pki: encoding the CA bundle: %w", err)
 	}
+	p.clientCAs = slices.Concat(p.bundle, cfg.ClientCAs)
 	if p.saKey, p.saPublic, err = openServiceAccountKeys(s); err != nil {
 		return nil, err
 	}
 
-	names, ips := cfg.servingNames()
 	p.certificates = []certificate{
-		{servingFile, cluster, leaf{
+		{kubeletClientFile, cluster, clientLeaf("kube-apiserver-kubelet-client", nil)},
+		{frontProxyClientFile, frontProxy, clientLeaf("front-proxy-client", nil)},
+	}
+	if cfg.Serving.Cert != nil {
+		p.pairs[servingFile] = cfg.Serving
+	} else {
+		names, ips := cfg.servingNames()
+		p.certificates = append([]certificate{{servingFile, cluster, leaf{
 			subject: pkix.Name{CommonName: "kube-apiserver"},
 			usage:   x509.ExtKeyUsageServerAuth,
 			names:   names,
 			ips:     ips,
-		}},
-		{kubeletClientFile, cluster, clientLeaf("kube-apiserver-kubelet-client", nil)},
-		{frontProxyClientFile, frontProxy, clientLeaf("front-proxy-client", nil)},
+		}}}, p.certificates...)
 	}
 	for _, c := range p.certificates {
 		var kp KeyPair

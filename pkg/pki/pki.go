@@ -26,6 +26,7 @@ type PKI struct {
 	cfg          Config
 	cluster      *Authority
 	bundle       []byte
+	clientCAs    []byte
 	frontProxy   *Authority
 	saKey        crypto.Signer
 	saPublic     []crypto.PublicKey
@@ -89,6 +90,10 @@ func (p *PKI) Renew() (bool, error) {
 // it in the file ca.crt.
 func (p *PKI) CABundle() []byte { return p.bundle }
 
+// ClientCAs returns, in PEM, all that the API server trusts clients by: CABundle and
+// Config.ClientCAs.
+func (p *PKI) ClientCAs() []byte { return p.clientCAs }
+
 // CA returns the authority that signs serving and client certificates.
 func (p *PKI) CA() *Authority { return p.cluster }
 
@@ -96,7 +101,8 @@ func (p *PKI) CA() *Authority { return p.cluster }
 // else. Whoever it vouches for may act as any user, so it is not CA.
 func (p *PKI) FrontProxyCA() *Authority { return p.frontProxy }
 
-// Serving returns the API server's serving certificate.
+// Serving returns the API server's serving certificate: Config.Serving, or one that
+// CA has signed.
 func (p *PKI) Serving() KeyPair { return p.pair(servingFile) }
 
 // FrontProxyClient returns the certificate with which the API server passes

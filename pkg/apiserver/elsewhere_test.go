@@ -1,0 +1,47 @@
+package apiserver_test
+
+import (
+	"strings"
+	"testing"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/rest"
+
+	"github.com/kubembed/kubembed/pkg/apiserver"
+	"github.com/kubembed/kubembed/pkg/pki"
+)
+
+// The serving certificate is of one authority, the client's of another, and neither
+// is the server's own.
+func TestIdentitiesMadeElsewhere(t *testing.T) {
+	t.Parallel()
+	serving, clients := must(pki.Open(pki.Config{}))(t), must(pki.Open(pki.Config{}))(t)
+	p := startPlane(t, func(c *apiserver.Config) {
+		c.PKI = must(pki.Open(pki.Config{Serving: serving.Serving(), ClientCAs: clients.CABundle()}))(t)
+	})
+	config := func(issuer *pki.PKI) *rest.Config {
+		pair := must(issuer.IssueClient("jane", []string{"system:masters"}, 0))(t)
+		return &rest.Config{Host: p.URL(), TLSClientConfig: rest.TLSClientConfig{
+			CAData: serving.CABundle(), CertData: pair.Cert, KeyData: pair.Key,
+		}}
+	}
+	wantUser(t, config(clients), "jane", "system:masters", "system:authenticated")
+	wantNobody(t, config(serving))
+
+	// Extension API servers learn whom to trust.
+	trust := must(p.admin().CoreV1().ConfigMaps("kube-system").Get(t.Context(), "extension-apiserver-authentication", metav1.GetOptions{}))(t)
+	if !strings.Contains(trust.Data["client-ca-file"], string(clients.CABundle())) {
+		t.Error("the authority is not published")
+	}
+}
+
+func TestAuthorizationModes(t *testing.T) {
+	t.Parallel()
+	p := startPlane(t, func(c *apiserver.Config) { c.AuthorizationModes = []string{"RBAC"} })
+	_, err := p.node(t, "one").CoreV1().Nodes().Get(t.Context(), "one", metav1.GetOptions{})
+	wantForbidden(t, "reading its node without the Node authorizer", err)
+
+	p = startPlane(t, func(c *apiserver.Config) { c.AuthorizationModes = []string{"AlwaysAllow"} })
+	nobody := must(p.pki.IssueClient("nobody", nil, 0))(t)
+	must(clientset(t, p.with(nobody)).CoreV1().Secrets("kube-system").List(t.Context(), metav1.ListOptions{}))(t)
+}
