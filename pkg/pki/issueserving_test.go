@@ -1,0 +1,59 @@
+package pki
+
+import (
+	"crypto/tls"
+	"crypto/x509"
+	"strings"
+	"testing"
+	"time"
+)
+
+func TestIssueServing(t *testing.T) {
+	p := mustOpen(t, Config{})
+	kp, err := p.IssueServing([]string{"API.system.svc", "127.0.0.1", "::1"}, time.Hour)
+	if err != nil {
+		t.Fatal(err)
+	}
+	server := &tls.Config{Certificates: []tls.Certificate{mustTLS(t, kp)}, MinVersion: tls.VersionTLS12}
+	for name, ok := range map[string]bool{"api.system.svc": true, "127.0.0.1": true, "::1": true, "kubernetes": false} {
+		_, _, err := handshake(t, server, &tls.Config{RootCAs: pool(t, p.CABundle()), ServerName: name, MinVersion: tls.VersionTLS12})
+		if (err == nil) != ok {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	leaf := mustTLS(t, kp).Leaf
+	if len(leaf.ExtKeyUsage) != 1 || leaf.ExtKeyUsage[0] != x509.ExtKeyUsageServerAuth {
+		t.Errorf("usages %v", leaf.ExtKeyUsage)
+	}
+	if left := time.Until(leaf.NotAfter); left > time.Hour {
+		t.Errorf("it is valid for %v", left)
+	}
+}
+
+func TestIssueServingRefuses(t *testing.T) {
+	p := mustOpen(t, Config{})
+	for _, test := range []struct {
+		hosts []string
+		ttl   time.Duration
+		want  string
+	}{
+		{nil, 0, "there must be a host"},
+		{[]string{"ok", "https://a"}, 0, `"https://a"`},
+		{[]string{"127.0.0.1:443"}, 0, "without scheme, port"},
+		{[]string{"*.system.svc"}, 0, "wildcard"},
+		{[]string{"a"}, -1, "must not be negative"},
+	} {
+		if _, err := p.IssueServing(test.hosts, test.ttl); err == nil || !strings.Contains(err.Error(), test.want) {
+			t.Errorf("%q: error %v, want one with %q", test.hosts, err, test.want)
+		}
+	}
+	// A name that does not fit into the subject is no less served.
+	long := strings.Repeat("a", 60) + ".system.svc"
+	kp, err := p.IssueServing([]string{long}, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if leaf := mustTLS(t, kp).Leaf; leaf.VerifyHostname(long) != nil || leaf.Subject.CommonName != "" {
+		t.Errorf("subject %v, names %v", leaf.Subject, leaf.DNSNames)
+	}
+}
