@@ -95,6 +95,7 @@ func newGeneric(ctx context.Context, drained <-chan struct{}, cfg Config, backen
 		return nil, fmt.Errorf("apiserver: loopback client: %w", err)
 	}
 	g.informers = clientgoinformers.NewSharedInformerFactoryWithOptions(g.client, informerResync, clientgoinformers.WithTransform(trimManagedFields))
+	tellInformers(g.informers)
 	if c.MergedResourceConfig, err = mergedResourceConfig(cfg.RuntimeConfig); err != nil {
 		return nil, fmt.Errorf("apiserver: Config.RuntimeConfig: %w", err)
 	}

@@ -1,0 +1,142 @@
+// Package checkpoint remembers what is stored in etcd below a prefix, and finds
+// and undoes what has changed since.
+package checkpoint
+
+import (
+	"context"
+	"maps"
+	"slices"
+	"sync"
+
+	"go.etcd.io/etcd/api/v3/mvccpb"
+	clientv3 "go.etcd.io/etcd/client/v3"
+)
+
+// Checkpoint is what was stored. Its methods are safe for concurrent use, but two
+// restores at once make no sense.
+type Checkpoint struct {
+	client *clientv3.Client
+	prefix string
+
+	mu       sync.Mutex
+	stored   map[string]entry
+	revision int64 // at which they were stored
+}
+
+// entry is a key that was there.
+type entry struct {
+	value []byte
+	// The revisions at which the key was seen with that value last: of its
+	// creation, and of its last change.
+	created, modified int64
+}
+
+func newEntry(kv *mvccpb.KeyValue) entry {
+	return entry{value: kv.Value, created: kv.CreateRevision, modified: kv.ModRevision}
+}
+
+// page is how many keys are read at once.
+const page = 10000
+
+// Take remembers every key below prefix.
+func Take(ctx context.Context, client *clientv3.Client, prefix string) (*Checkpoint, error) {
+	c := &Checkpoint{client: client, prefix: prefix, stored: map[string]entry{}}
+	var err error
+	c.revision, err = c.each(ctx, func(key string, e entry) { c.stored[key] = e })
+	if err != nil {
+		return nil, err
+	}
+	return c, nil
+}
+
+// each reads what is stored, all of it at one revision, which it returns.
+func (c *Checkpoint) each(ctx context.Context, visit func(string, entry), options ...clientv3.OpOption) (int64, error) {
+	end := clientv3.GetPrefixRangeEnd(c.prefix)
+	from, revision := c.prefix, int64(0)
+	for {
+		got, err := c.client.Get(ctx, from, append([]clientv3.OpOption{
+			clientv3.WithRange(end), clientv3.WithLimit(page), clientv3.WithRev(revision),
+		}, options...)...)
+		if err != nil {
+			return 0, err
+		}
+		if revision == 0 {
+			revision = got.Header.Revision
+		}
+		for _, kv := range got.Kvs {
+			visit(string(kv.Key), newEntry(kv))
+		}
+		if !got.More || len(got.Kvs) == 0 {
+			return revision, nil
+		}
+		from = string(got.Kvs[len(got.Kvs)-1].Key) + "\x00"
+	}
+}
+
+// Difference is a key that is not as it was.
+type Difference struct {
+	Key string
+	// New is a key that was not there, Gone one that is not there any more, and
+	// Replaced one that was deleted and created again.
+	New, Gone, Replaced bool
+}
+
+// Differences are all keys that are not as they were, in their order.
+func (c *Checkpoint) Differences(ctx context.Context) ([]Difference, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	var all []Difference
+	var suspects []entry // parallel to all
+	missing := maps.Clone(c.stored)
+	_, err := c.each(ctx, func(key string, now entry) {
+		delete(missing, key)
+		was, ok := c.stored[key]
+		switch {
+		case !ok:
+			all, suspects = append(all, Difference{Key: key, New: true}), append(suspects, now)
+		case was.modified != now.modified:
+			all, suspects = append(all, Difference{Key: key, Replaced: was.created != now.created}), append(suspects, now)
+		}
+	}, clientv3.WithKeysOnly())
+	if err != nil {
+		return nil, err
+	}
+	kept := all[:0]
+	for i, d := range all {
+		if !d.New {
+			same, err := c.same(ctx, d.Key, suspects[i])
+			if err != nil {
+				return nil, err
+			}
+			if same {
+				continue
+			}
+		}
+		kept = append(kept, d)
+	}
+	for key := range missing {
+		kept = append(kept, Difference{Key: key, Gone: true})
+	}
+	slices.SortFunc(kept, func(a, b Difference) int {
+		if a.Key < b.Key {
+			return -1
+		}
+		return 1
+	})
+	return kept, nil
+}
+
+// same tells whether a key that was written has its value nevertheless.
+func (c *Checkpoint) same(ctx context.Context, key string, now entry) (bool, error) {
+	got, err := c.client.Get(ctx, key)
+	if err != nil || len(got.Kvs) == 0 {
+		return false, err
+	}
+	was := c.stored[key]
+	if string(got.Kvs[0].Value) != string(was.value) {
+		return false, nil
+	}
+	was.created, was.modified = now.created, now.modified
+	c.stored[key] = was
+	return true, nil
+}

@@ -1,0 +1,138 @@
+package apiserver
+
+import (
+	"context"
+	"fmt"
+	"reflect"
+	"time"
+
+	apiextensionsscheme "k8s.io/apiextensions-apiserver/pkg/client/clientset/clientset/scheme"
+	"k8s.io/apimachinery/pkg/api/meta"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/util/resourceversion"
+	"k8s.io/client-go/kubernetes/scheme"
+	"k8s.io/client-go/tools/cache"
+	aggregatorscheme "k8s.io/kube-aggregator/pkg/client/clientset_generated/clientset/scheme"
+
+	"github.com/kubembed/kubembed/internal/lifecycle"
+)
+
+// WaitForInformers returns when the server itself knows what has happened to
+// resource up to resourceVersion: what authorizes and admits requests, counts
+// quotas, and serves custom resources works from informers, which lag behind what
+// was written by a millisecond or so. resourceVersion is that of an object of
+// resource, as it was when it was created, updated or deleted. Of a resource for
+// which the server has no informer there is nothing to wait for.
+//
+//	config, err := client.AdmissionregistrationV1().ValidatingWebhookConfigurations().Create(ctx, config, metav1.CreateOptions{})
+//	...
+//	err = server.WaitForInformers(ctx, schema.GroupResource{Group: "admissionregistration.k8s.io",
+//		Resource: "validatingwebhookconfigurations"}, config.ResourceVersion)
+//	// The next request meets the webhook.
+//
+// That an informer has seen a CustomResourceDefinition or an APIService does not
+// mean that its API is served already: discovery tells. Admission policies are
+// compiled once a second, which is not waited for.
+//
+// The error is the cause of ctx, when that ends first, and names the resource.
+func (s *Server) WaitForInformers(ctx context.Context, resource schema.GroupResource, resourceVersion string) error {
+	informers := s.runningInformers()[resource]
+	var failure error
+	err := lifecycle.Poll(ctx, func() bool {
+		for _, informer := range informers {
+			seen, err := hasSeen(informer, resourceVersion)
+			if failure = err; !seen {
+				return err != nil
+			}
+		}
+		return true
+	})
+	if err == nil {
+		err = failure
+	}
+	if err != nil {
+		return fmt.Errorf("apiserver: informer of %s at resourceVersion %q: %w", resource, resourceVersion, err)
+	}
+	waitTold(ctx, informers, resourceVersion, 1)
+	return nil
+}
+
+// hasSeen tells whether the store of an informer is at resourceVersion.
+func hasSeen(informer cache.SharedIndexInformer, resourceVersion string) (bool, error) {
+	at := informer.GetStore().LastStoreSyncResourceVersion()
+	if at == "" {
+		return false, nil
+	}
+	order, err := resourceversion.CompareResourceVersion(at, resourceVersion)
+	return order >= 0, err
+}
+
+// toldTimeout is when waitTold believes that a handler was never told: one that
+// began after a deletion, or whose informer had to list anew.
+const toldTimeout = time.Second
+
+// waitTold waits for the handlers of informers that have seen so many changes at
+// resourceVersion.
+func waitTold(ctx context.Context, informers []cache.SharedIndexInformer, resourceVersion string, changes int) {
+	limit, cancel := context.WithTimeout(ctx, toldTimeout)
+	defer cancel()
+	for _, informer := range informers {
+		if told, ok := informer.(*toldInformer); ok {
+			_ = lifecycle.Poll(limit, func() bool { return told.at(resourceVersion, changes) })
+		}
+	}
+}
+
+// runningInformers are the server's own, of whatever version.
+func (s *Server) runningInformers() map[schema.GroupResource][]cache.SharedIndexInformer {
+	all := map[schema.GroupResource][]cache.SharedIndexInformer{}
+	// With a closed channel upstream looks once instead of waiting.
+	now := make(chan struct{})
+	close(now)
+	add := func(started map[reflect.Type]bool, scheme *runtime.Scheme, informer func(schema.GroupVersionResource) (cache.SharedIndexInformer, error)) {
+		for object := range started {
+			for _, kind := range kinds(scheme, object) {
+				resource, _ := meta.UnsafeGuessKindToResource(kind)
+				if one, err := informer(resource); err == nil {
+					all[resource.GroupResource()] = append(all[resource.GroupResource()], one)
+				}
+			}
+		}
+	}
+	add(s.generic.informers.WaitForCacheSync(now), scheme.Scheme, func(resource schema.GroupVersionResource) (cache.SharedIndexInformer, error) {
+		informer, err := s.generic.informers.ForResource(resource)
+		if err != nil {
+			return nil, err
+		}
+		return informer.Informer(), nil
+	})
+	add(s.extensions.Informers.WaitForCacheSync(now), apiextensionsscheme.Scheme, func(resource schema.GroupVersionResource) (cache.SharedIndexInformer, error) {
+		informer, err := s.extensions.Informers.ForResource(resource)
+		if err != nil {
+			return nil, err
+		}
+		return informer.Informer(), nil
+	})
+	add(s.aggregator.APIRegistrationInformers.WaitForCacheSync(now), aggregatorscheme.Scheme, func(resource schema.GroupVersionResource) (cache.SharedIndexInformer, error) {
+		informer, err := s.aggregator.APIRegistrationInformers.ForResource(resource)
+		if err != nil {
+			return nil, err
+		}
+		return informer.Informer(), nil
+	})
+	return all
+}
+
+// kinds are what a scheme calls the objects of an informer.
+func kinds(scheme *runtime.Scheme, object reflect.Type) []schema.GroupVersionKind {
+	empty, ok := reflect.New(object.Elem()).Interface().(runtime.Object)
+	if !ok {
+		return nil
+	}
+	kinds, _, err := scheme.ObjectKinds(empty)
+	if err != nil {
+		return nil
+	}
+	return kinds
+}

@@ -1,0 +1,148 @@
+package apiserver
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+
+	"k8s.io/apimachinery/pkg/api/meta"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/util/resourceversion"
+	"k8s.io/client-go/tools/cache"
+
+	"github.com/kubembed/kubembed/internal/lifecycle"
+)
+
+// StoredChange is an object that was written in etcd, past the API server.
+type StoredChange struct {
+	Key      string // in etcd
+	Deleted  bool
+	Revision int64 // of the transaction
+}
+
+// WaitForStored returns when the server knows of what was written past it: all of
+// its informers have each change, as with WaitForInformers, and admission has
+// compiled the policies. Where policies were changed that takes up to a second,
+// which is how often upstream looks. Keys of resources without an informer are
+// passed over. The error is the cause of ctx, when that ends first, and names the
+// first key that is missing.
+func (s *Server) WaitForStored(ctx context.Context, changes []StoredChange) error {
+	var waiting []storedWait
+	latest := map[schema.GroupResource]latestChange{}
+	running := s.runningInformers()
+	prefixes := s.storedUnder(running)
+	for _, change := range changes {
+		resource, name, ok := prefixes.find(change.Key)
+		if !ok {
+			continue
+		}
+		waiting = append(waiting, storedWait{change, running[resource], name})
+		latest[resource] = latest[resource].add(change.Revision)
+	}
+	err := lifecycle.Poll(ctx, func() bool {
+		waiting = slices.DeleteFunc(waiting, storedWait.seen)
+		return len(waiting) == 0
+	})
+	if err != nil {
+		return fmt.Errorf("apiserver: informers do not see the change of %s: %w", waiting[0].Key, err)
+	}
+	for resource, last := range latest {
+		waitTold(ctx, running[resource], strconv.FormatInt(last.revision, 10), last.changes)
+	}
+	return waitCompiled(ctx, latest, running)
+}
+
+// waitCompiled waits until admission knows the policies that have changed.
+func waitCompiled(ctx context.Context, changed map[schema.GroupResource]latestChange, running map[schema.GroupResource][]cache.SharedIndexInformer) error {
+	for resource := range changed {
+		for _, informer := range running[resource] {
+			told, ok := informer.(*toldInformer)
+			if !ok || told.policies == nil {
+				continue
+			}
+			if err := lifecycle.Poll(ctx, func() bool { return !told.policies.stale.Load() }); err != nil {
+				return fmt.Errorf("apiserver: %s are not compiled: %w", resource, err)
+			}
+		}
+	}
+	return nil
+}
+
+// latestChange is the last transaction that changed a resource, and how many of
+// its objects.
+type latestChange struct {
+	revision int64
+	changes  int
+}
+
+func (l latestChange) add(revision int64) latestChange {
+	switch {
+	case revision > l.revision:
+		return latestChange{revision, 1}
+	case revision == l.revision:
+		l.changes++
+	}
+	return l
+}
+
+// storedWait is a change that informers have not seen yet.
+type storedWait struct {
+	StoredChange
+	informers []cache.SharedIndexInformer
+	name      string // in the informers
+}
+
+func (w storedWait) seen() bool {
+	for _, informer := range w.informers {
+		object, exists, err := informer.GetStore().GetByKey(w.name)
+		if err != nil {
+			return false
+		}
+		if !exists {
+			// Deleted, or deleted again.
+			seen, err := hasSeen(informer, strconv.FormatInt(w.Revision, 10))
+			if !w.Deleted && (!seen || err != nil) {
+				return false
+			}
+			continue
+		}
+		accessor, err := meta.Accessor(object)
+		if err != nil {
+			return false
+		}
+		order, err := resourceversion.CompareResourceVersion(accessor.GetResourceVersion(), strconv.FormatInt(w.Revision, 10))
+		if err != nil || order < 0 {
+			return false
+		}
+	}
+	return true
+}
+
+// storedPrefixes are where the objects of resources are stored.
+type storedPrefixes map[string]schema.GroupResource
+
+func (s *Server) storedUnder(informers map[schema.GroupResource][]cache.SharedIndexInformer) storedPrefixes {
+	prefixes := storedPrefixes{}
+	for resource := range informers {
+		path := s.generic.factory.ResourcePrefix(resource)
+		switch resource.Group {
+		case "apiextensions.k8s.io", "apiregistration.k8s.io":
+			// The storage of these servers is made without the factory.
+			path = resource.Group + "/" + resource.Resource
+		}
+		prefixes[s.backend.Prefix()+"/"+strings.Trim(path, "/")+"/"] = resource
+	}
+	return prefixes
+}
+
+// find returns the resource of a key, and what its object is called by informers.
+func (p storedPrefixes) find(key string) (resource schema.GroupResource, name string, ok bool) {
+	for prefix, candidate := range p {
+		if rest, under := strings.CutPrefix(key, prefix); under {
+			return candidate, rest, true
+		}
+	}
+	return schema.GroupResource{}, "", false
+}

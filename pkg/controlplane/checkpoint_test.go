@@ -1,0 +1,224 @@
+package controlplane_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	apiextensionsclient "k8s.io/apiextensions-apiserver/pkg/client/clientset/clientset/typed/apiextensions/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/kubembed/kubembed/pkg/controlplane"
+)
+
+func checkpoint(t testing.TB, server *controlplane.Server) *controlplane.Checkpoint {
+	t.Helper()
+	saved, err := server.Checkpoint(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return saved
+}
+
+func restore(t testing.TB, saved *controlplane.Checkpoint) {
+	t.Helper()
+	if err := saved.Restore(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// What was deleted comes back as it was, custom resources with their definition.
+func TestRestoreBringsBack(t *testing.T) {
+	t.Parallel()
+	server := start(t, controlplane.Config{})
+	client := admin(t, server)
+	createWidgets(t, server)
+	widget, err := widgets(t, server).Create(t.Context(), newWidget("kept"), metav1.CreateOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	before, err := client.CoreV1().ConfigMaps("default").Create(t.Context(), &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Name: "kept"}, Data: map[string]string{"k": "v"}}, metav1.CreateOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	saved := checkpoint(t, server)
+
+	definitions, err := apiextensionsclient.NewForConfig(server.ClientConfig())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := definitions.CustomResourceDefinitions().Delete(t.Context(), "widgets.example.com", metav1.DeleteOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	if err := client.CoreV1().ConfigMaps("default").Delete(t.Context(), "kept", metav1.DeleteOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := client.CoreV1().ConfigMaps("default").Create(t.Context(), &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Name: "kept"}}, metav1.CreateOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	restore(t, saved)
+
+	again, err := widgets(t, server).Get(t.Context(), "kept", metav1.GetOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if again.GetUID() != widget.GetUID() {
+		t.Errorf("the widget is another one")
+	}
+	after, err := client.CoreV1().ConfigMaps("default").Get(t.Context(), "kept", metav1.GetOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if after.UID != before.UID || after.Data["k"] != "v" {
+		t.Errorf("the config map is another one: %v", after)
+	}
+	if _, err := widgets(t, server).Create(t.Context(), newWidget("new"), metav1.CreateOptions{}); err != nil {
+		t.Errorf("a restored definition does not work: %v", err)
+	}
+}
+
+// Watches go on, and tell of an object that was replaced that it went and came.
+func TestRestoreIsSeenByWatches(t *testing.T) {
+	t.Parallel()
+	server := start(t, controlplane.Config{})
+	configMaps := admin(t, server).CoreV1().ConfigMaps("default")
+	for _, name := range []string{"a-changed", "b-replaced", "c-gone"} {
+		if _, err := configMaps.Create(t.Context(), &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Name: name}}, metav1.CreateOptions{}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	saved := checkpoint(t, server)
+	if _, err := configMaps.Patch(t.Context(), "a-changed", types.MergePatchType, []byte(`{"data":{"k":"v"}}`), metav1.PatchOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"b-replaced", "c-gone"} {
+		if err := configMaps.Delete(t.Context(), name, metav1.DeleteOptions{}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, name := range []string{"b-replaced", "d-new"} {
+		if _, err := configMaps.Create(t.Context(), &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Name: name}}, metav1.CreateOptions{}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	list, err := configMaps.List(t.Context(), metav1.ListOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	events, err := configMaps.Watch(t.Context(), metav1.ListOptions{ResourceVersion: list.ResourceVersion})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer events.Stop()
+	restore(t, saved)
+	if _, err := configMaps.Create(t.Context(), &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Name: "last"}}, metav1.CreateOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	seen := map[string]string{}
+	for event := range events.ResultChan() {
+		object, ok := event.Object.(*corev1.ConfigMap)
+		if !ok {
+			t.Fatalf("%s %v", event.Type, event.Object)
+		}
+		if object.Name == "last" {
+			break
+		}
+		seen[object.Name] += string(event.Type) + " "
+	}
+	for name, want := range map[string]string{"a-changed": "MODIFIED ", "b-replaced": "DELETED ADDED ", "c-gone": "ADDED ", "d-new": "DELETED "} {
+		if seen[name] != want {
+			t.Errorf("the watch told of %s: %q, and not %q", name, seen[name], want)
+		}
+	}
+}
+
+// A writer that does not end is told of.
+func TestRestoreNamesWhatKeepsChanging(t *testing.T) {
+	t.Parallel()
+	server := start(t, controlplane.Config{})
+	saved := checkpoint(t, server)
+	client := admin(t, server)
+	ctx, stop := context.WithCancel(t.Context())
+	var writer sync.WaitGroup
+	defer writer.Wait()
+	defer stop()
+	for i := range 4 {
+		writer.Go(func() {
+			for ctx.Err() == nil {
+				_, _ = client.CoreV1().ConfigMaps("default").Create(ctx, &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Name: fmt.Sprint("busy-", i)}}, metav1.CreateOptions{})
+			}
+		})
+	}
+	// One may find a moment when nothing is written.
+	var err error
+	for err == nil && t.Context().Err() == nil {
+		limit, cancel := context.WithTimeoutCause(t.Context(), 300*time.Millisecond, errors.New("enough"))
+		err = saved.Restore(limit)
+		cancel()
+	}
+	if err == nil || !strings.Contains(err.Error(), "/registry/configmaps/default/busy-") || !strings.Contains(err.Error(), "enough") {
+		t.Errorf("Restore: %v", err)
+	}
+	stop()
+	writer.Wait()
+	restore(t, saved)
+	for i := range 4 {
+		if _, err := client.CoreV1().ConfigMaps("default").Get(t.Context(), fmt.Sprint("busy-", i), metav1.GetOptions{}); !apierrors.IsNotFound(err) {
+			t.Errorf("after Restore: %v", err)
+		}
+	}
+}
+
+// A second checkpoint and the first know nothing of each other.
+func TestCheckpointsAreIndependent(t *testing.T) {
+	t.Parallel()
+	server := start(t, controlplane.Config{})
+	client := admin(t, server).CoreV1().ConfigMaps("default")
+	first := checkpoint(t, server)
+	create := func(name string) {
+		t.Helper()
+		if _, err := client.Create(t.Context(), &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Name: name}}, metav1.CreateOptions{}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want := func(name string, there bool) {
+		t.Helper()
+		if _, err := client.Get(t.Context(), name, metav1.GetOptions{}); apierrors.IsNotFound(err) == there {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	create("a")
+	second := checkpoint(t, server)
+	create("b")
+	restore(t, first)
+	want("a", false)
+	restore(t, second)
+	want("a", true)
+	want("b", false)
+	restore(t, first)
+	restore(t, first)
+	want("a", false)
+}
+
+func TestRestoreAfterTheEnd(t *testing.T) {
+	t.Parallel()
+	server, err := controlplane.Start(t.Context(), controlplane.Config{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	saved := checkpoint(t, server)
+	closeServer(t, server)
+	if err := saved.Restore(t.Context()); err == nil {
+		t.Error("a control plane that has ended was restored")
+	}
+	if _, err := server.Checkpoint(t.Context()); err == nil {
+		t.Error("a control plane that has ended has a checkpoint")
+	}
+}
