@@ -8,7 +8,47 @@ import (
 // controllers and nothing else.
 type Config struct {
 	// ControlPlane is what is started. If zero, a private, ephemeral control
-	// plane on a free loopback port. Its Logger is set by the fixture unless it
-	// is set here.
+	// plane on a free loopback port. If its Logger is nil, what it would log from
+	// zap's info level on is kept, one MiB at most, and logged by the test if that
+	// fails; of a shared control plane the part since the test began. klog's lines
+	// do not say where they come from, so they are those of all control planes of
+	// the process.
 	ControlPlane controlplane.Config
+
+	// KeepOnFailure keeps the control plane of a test that has failed, for a look
+	// at it with kubectl: the path of a kubeconfig and the command are written to
+	// standard error, since what a test logs is not seen before its end, and the
+	// test ends when that file is removed or the test binary is ended. Run go test
+	// with -v in the folder of the package, or it holds back all output, and with
+	// -timeout=0, or it ends the test after ten minutes.
+	//
+	// The library reads no flag and no environment variable. A flag is the user's
+	// to have:
+	//
+	//	var keep = flag.Bool("keep", false, "keep the control planes of failed tests")
+	//
+	//	func TestWidget(t *testing.T) {
+	//		cp := controlplanetest.New(t, controlplanetest.Config{KeepOnFailure: *keep})
+	KeepOnFailure bool
+
+	// DumpOnFailure is a folder. What the control plane of a failed test has is
+	// written to a new folder in it that is named after the test: all objects,
+	// without the contents of Secrets, as YAML files of one resource and namespace
+	// each, events.txt, and the logs of the control plane. It is created if it is
+	// missing. A relative path begins in the folder of the package, where tests
+	// run. If empty, nothing is written.
+	DumpOnFailure string
+
+	// Audit keeps a log of every request for AuditTrail and DumpOnFailure, in a
+	// temporary folder, or in ControlPlane.Audit.LogPath if that is set.
+	Audit bool
+
+	// CRDs are installed at the start, and belong to the state that Reset goes back
+	// to. If zero, none; see InstallCRDs for those of one test.
+	CRDs CRDs
+
+	// Webhooks are installed at the start, after the definitions that they convert,
+	// and belong to the state that Reset goes back to. ControlPlane.WebhookServer
+	// is their server. If zero, none; see InstallWebhooks for those of one test.
+	Webhooks Webhooks
 }

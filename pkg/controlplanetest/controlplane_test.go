@@ -1,19 +1,279 @@
 package controlplanetest_test
 
 import (
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
 	"testing"
+	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/watch"
+	"k8s.io/client-go/informers"
 	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/rest"
+	"k8s.io/client-go/tools/cache"
 
+	"github.com/kubembed/kubembed/pkg/controlplane"
 	"github.com/kubembed/kubembed/pkg/controlplanetest"
 )
 
+func list(t controlplanetest.TB, cp *controlplanetest.ControlPlane) {
+	t.Helper()
+	client := kubernetes.NewForConfigOrDie(cp.ClientConfig())
+	if _, err := client.CoreV1().Namespaces().List(context.Background(), metav1.ListOptions{}); err != nil {
+		t.Fatalf("%v", err)
+	}
+}
+
 func TestNew(t *testing.T) {
 	t.Parallel()
-	cp := controlplanetest.New(t, controlplanetest.Config{})
-	client := kubernetes.NewForConfigOrDie(cp.ClientConfig())
-	if _, err := client.CoreV1().Namespaces().List(t.Context(), metav1.ListOptions{}); err != nil {
+	list(t, controlplanetest.New(t, controlplanetest.Config{}))
+}
+
+func TestNewFails(t *testing.T) {
+	t.Parallel()
+	var cfg controlplanetest.Config
+	cfg.ControlPlane.BindAddress = "nonsense"
+	var r recorder
+	r.run(func(t controlplanetest.TB) { controlplanetest.New(t, cfg) })
+	if !r.failed || !strings.Contains(r.text(), "BindAddress") {
+		t.Errorf("failed %v: %s", r.failed, r.text())
+	}
+}
+
+// planes are the two kinds of control plane that a test can have.
+var planes = map[string]func(controlplanetest.TB) *controlplanetest.ControlPlane{
+	"own": func(t controlplanetest.TB) *controlplanetest.ControlPlane {
+		return controlplanetest.New(t, controlplanetest.Config{})
+	},
+	"shared": controlplanetest.Shared,
+}
+
+// TestUseAfterEnd: whatever a test leaves running learns which test it was.
+func TestUseAfterEnd(t *testing.T) {
+	t.Parallel()
+	for name, get := range planes {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			var cp *controlplanetest.ControlPlane
+			var configs map[string]*rest.Config
+			r := recorder{name: "TestThatEnds/" + name}
+			r.run(func(t controlplanetest.TB) {
+				cp = get(t)
+				configs = map[string]*rest.Config{
+					"in process":      cp.ClientConfig(),
+					"TLS":             cp.UserConfig(t, "admin", "system:masters"),
+					"impersonated":    cp.ImpersonatedConfig("admin", "system:masters"),
+					"service account": cp.ServiceAccountConfig(t, "default", "robot"),
+				}
+				for name, config := range configs {
+					if _, err := kubernetes.NewForConfigOrDie(config).Discovery().ServerVersion(); err != nil {
+						t.Errorf("%s: %v", name, err)
+					}
+				}
+			})
+			if r.failed {
+				t.Fatal(r.text())
+			}
+			configs["made later"] = cp.ClientConfig()
+			for kind, config := range configs {
+				_, err := kubernetes.NewForConfigOrDie(config).CoreV1().Pods("default").List(t.Context(), metav1.ListOptions{})
+				if err == nil || !strings.Contains(err.Error(), r.name) {
+					t.Errorf("%s: %v", kind, err)
+				}
+			}
+
+			_, kubeconfig := cp.Kubeconfig("admin")
+			_, node := cp.NodeKubeconfig("node")
+			_, join := cp.JoinKubeconfig(t.Context(), time.Hour)
+			revoke := cp.RevokeJoinKubeconfig(t.Context(), nil)
+			for i, err := range []error{kubeconfig, node, join, revoke} {
+				if err == nil || !strings.Contains(err.Error(), r.name) {
+					t.Errorf("method %d: %v", i, err)
+				}
+			}
+			for i, method := range []func(t controlplanetest.TB){
+				func(t controlplanetest.TB) { cp.Namespace(t) },
+				func(t controlplanetest.TB) { cp.UserConfig(t, "admin") },
+				func(t controlplanetest.TB) { cp.ServiceAccountConfig(t, "default", "default") },
+				func(t controlplanetest.TB) { cp.KubeconfigFile(t, "admin") },
+				func(t controlplanetest.TB) { cp.AuditTrail(t, controlplanetest.AuditFilter{}) },
+			} {
+				later := recorder{name: "TestLater"}
+				later.run(method)
+				if !later.failed || !strings.Contains(later.text(), r.name) {
+					t.Errorf("fixture's method %d: failed %v: %s", i, later.failed, later.text())
+				}
+			}
+		})
+	}
+}
+
+// TestLeakedWatches: a test forgets its watches and informers. They end with it,
+// by an error with its name, and hold up nobody.
+func TestLeakedWatches(t *testing.T) {
+	t.Parallel()
+	for name, get := range planes {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			ctx, cancel := context.WithCancel(context.Background())
+			var factory informers.SharedInformerFactory
+			var watches []watch.Interface
+			told := make(chan error, 1)
+			r := recorder{name: "TestThatLeaks/" + name}
+			r.run(func(t controlplanetest.TB) {
+				cp := get(t)
+				for _, config := range []*rest.Config{cp.ClientConfig(), cp.UserConfig(t, "admin", "system:masters")} {
+					w, err := kubernetes.NewForConfigOrDie(config).CoreV1().ConfigMaps("").Watch(ctx, metav1.ListOptions{})
+					if err != nil {
+						t.Fatalf("%v", err)
+					}
+					watches = append(watches, w)
+				}
+				factory = informers.NewSharedInformerFactory(kubernetes.NewForConfigOrDie(cp.ClientConfig()), 0)
+				informer := factory.Core().V1().Pods().Informer()
+				if err := informer.SetWatchErrorHandler(func(_ *cache.Reflector, err error) {
+					if strings.Contains(err.Error(), "TestThatLeaks/"+name) {
+						select {
+						case told <- err:
+						default:
+						}
+					}
+				}); err != nil {
+					t.Fatalf("%v", err)
+				}
+				factory.Start(ctx.Done())
+				factory.WaitForCacheSync(ctx.Done())
+			})
+			if r.failed {
+				t.Fatal(r.text())
+			}
+			for i, w := range watches {
+				var last watch.Event
+				for event := range w.ResultChan() {
+					last = event
+				}
+				// A connection that is cut gives no reason, which is as it is
+				// where the control plane is gone.
+				if last.Type == watch.Error && !strings.Contains(errorText(last), r.name) {
+					t.Errorf("watch %d: %v", i, errorText(last))
+				}
+			}
+			select {
+			case err := <-told:
+				t.Log(err)
+			case <-t.Context().Done():
+			}
+			cancel()
+			factory.Shutdown()
+			// The next test runs on.
+			r = recorder{name: "TestNext"}
+			r.run(func(t controlplanetest.TB) { list(t, get(t)) })
+			if r.failed {
+				t.Error(r.text())
+			}
+		})
+	}
+}
+
+func errorText(event watch.Event) string {
+	if status, ok := event.Object.(*metav1.Status); ok {
+		return status.Message
+	}
+	return ""
+}
+
+// dies is a component that ends, and its control plane with it, when it is told.
+type dies struct{ when chan struct{} }
+
+func (dies) Name() string { return "dies" }
+
+func (d dies) Run(ctx context.Context, _ *rest.Config, ready func()) error {
+	ready()
+	select {
+	case <-ctx.Done():
+		return nil
+	case <-d.when:
+		return errors.New("on purpose")
+	}
+}
+
+// A control plane that stops by itself fails its test, with the reason.
+func TestStoppedByItself(t *testing.T) {
+	t.Parallel()
+	component := dies{make(chan struct{})}
+	var cfg controlplanetest.Config
+	cfg.ControlPlane.Components = []controlplane.Component{component}
+	var r recorder
+	r.run(func(t controlplanetest.TB) {
+		cp := controlplanetest.New(t, cfg)
+		close(component.when)
+		<-cp.Done()
+	})
+	if !r.failed || !strings.Contains(r.text(), "on purpose") {
+		t.Errorf("failed %v: %s", r.failed, r.text())
+	}
+}
+
+// ginkgo behaves as GinkgoT does: Errorf and Fatalf panic, and a cleanup cannot
+// have a cleanup.
+type ginkgo struct {
+	*recorder
+	cleaning *bool
+}
+
+func (g ginkgo) Errorf(format string, args ...any) {
+	g.say(true, format, args...)
+	panic("failed")
+}
+
+func (g ginkgo) Fatalf(format string, args ...any) { g.Errorf(format, args...) }
+
+func (g ginkgo) TempDir() string {
+	if *g.cleaning {
+		g.Errorf("a cleanup in a cleanup")
+	}
+	return g.recorder.TempDir()
+}
+
+func (g ginkgo) Cleanup(f func()) {
+	if *g.cleaning {
+		g.Errorf("a cleanup in a cleanup")
+	}
+	g.recorder.Cleanup(func() {
+		*g.cleaning = true
+		f()
+	})
+}
+
+// A failure at the end, even before it, keeps nothing running.
+func TestEndOfGinkgo(t *testing.T) {
+	t.Parallel()
+	file := filepath.Join(t.TempDir(), "file")
+	if err := os.WriteFile(file, nil, 0o600); err != nil {
 		t.Fatal(err)
+	}
+	for name, test := range map[string]func(cp *controlplanetest.ControlPlane, t controlplanetest.TB, stop func()){
+		"fails":           func(_ *controlplanetest.ControlPlane, t controlplanetest.TB, _ func()) { t.Fatalf("on purpose") },
+		"stops by itself": func(cp *controlplanetest.ControlPlane, _ controlplanetest.TB, stop func()) { stop(); <-cp.Done() },
+	} {
+		component := dies{make(chan struct{})}
+		var r recorder
+		var cp *controlplanetest.ControlPlane
+		r.run(func(t controlplanetest.TB) {
+			g := ginkgo{&r, new(bool)}
+			cfg := controlplanetest.Config{Audit: true, DumpOnFailure: file}
+			cfg.ControlPlane.Components = []controlplane.Component{component}
+			cp = controlplanetest.New(g, cfg)
+			cp.Namespace(g)
+			test(cp, g, func() { close(component.when) })
+		})
+		if !r.failed || !strings.Contains(r.text(), "on purpose") || !strings.Contains(r.text(), "Config.DumpOnFailure") || strings.Contains(r.text(), "in a cleanup") {
+			t.Errorf("%s: failed %v: %s", name, r.failed, r.text())
+		}
+		<-cp.Done()
 	}
 }

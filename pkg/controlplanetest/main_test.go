@@ -1,12 +1,51 @@
 package controlplanetest_test
 
 import (
+	"fmt"
 	"os"
+	"path/filepath"
 	"testing"
+
+	"go.uber.org/goleak"
 
 	"github.com/kubembed/kubembed/pkg/controlplanetest"
 )
 
+// children are what this binary becomes when it is started under another name: a
+// test binary whose tests fail on purpose, see child_test.go.
+var children = map[string]func(m *testing.M) int{
+	"child":              func(m *testing.M) int { return controlplanetest.Main(m, controlplanetest.Config{}) },
+	"child-without-main": func(m *testing.M) int { return m.Run() },
+	"child-bad-config": func(m *testing.M) int {
+		var cfg controlplanetest.Config
+		cfg.ControlPlane.BindAddress = "nonsense"
+		return controlplanetest.Main(m, cfg)
+	},
+	"child-keep": func(m *testing.M) int {
+		return controlplanetest.Main(m, controlplanetest.Config{KeepOnFailure: true})
+	},
+}
+
 func TestMain(m *testing.M) {
-	os.Exit(controlplanetest.Main(m, controlplanetest.Config{}))
+	if main, ok := children[filepath.Base(os.Args[0])]; ok {
+		os.Exit(main(m))
+	}
+	code := controlplanetest.Main(m, controlplanetest.Config{Audit: true})
+	if code == 0 {
+		if err := leaks(); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			code = 1
+		}
+	}
+	os.Exit(code)
+}
+
+// leaks finds goroutines that a stopped control plane has left.
+func leaks() error {
+	return goleak.Find(
+		// The watch cache waits at most 3 s for a resource version, and has a
+		// timer for that. Nothing stops it sooner.
+		goleak.IgnoreAnyFunction("k8s.io/apiserver/pkg/storage/cacher.(*watchCache).waitUntilFreshAndBlock"),
+		goleak.IgnoreAnyFunction("k8s.io/apiserver/pkg/storage/cacher.(*watchCache).waitUntilFreshAndBlock.func2"),
+	)
 }

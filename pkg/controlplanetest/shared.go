@@ -9,8 +9,9 @@ import (
 var shared struct {
 	sync.Mutex
 	config *Config // of Main
-	cp     *ControlPlane
+	plane  *plane
 	err    error
+	views  map[string]*ControlPlane // of the tests that run
 }
 
 // Main runs the tests of a package that share one control plane, and returns the
@@ -21,40 +22,98 @@ var shared struct {
 //	}
 //
 // The control plane starts at the first call of Shared, and stops after the last
-// test.
+// test. What goes wrong at its end is written to standard error, since no test is
+// left to say so, and makes the exit code 1.
 func Main(m interface{ Run() int }, cfg Config) int {
 	shared.Lock()
 	shared.config = &cfg
 	shared.Unlock()
+	// If Run panics, too; otherwise there is nothing left to do.
+	defer func() { _ = endShared() }()
 	code := m.Run()
+	if err := endShared(); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		code = max(code, 1)
+	}
+	return code
+}
+
+func endShared() error {
 	shared.Lock()
 	defer shared.Unlock()
-	if shared.cp == nil {
-		return code
+	p := shared.plane
+	shared.config, shared.plane, shared.err, shared.views = nil, nil, nil, nil
+	if p == nil {
+		return nil
 	}
-	if err := shared.cp.end(); err != nil && code == 0 {
-		fmt.Fprintln(os.Stderr, err)
-		code = 1
-	}
-	shared.config, shared.cp = nil, nil
-	return code
+	return p.stop()
 }
 
 // Shared returns the control plane that the tests of the package share. TestMain
 // must call Main. Give each test a Namespace of its own, or call Reset between
 // tests that do not run in parallel.
+//
+// A start that fails is not tried again: each test that calls Shared fails with
+// its error. If the control plane stops by itself, which fails the tests that
+// have it, the next test gets a new one.
 func Shared(t TB) *ControlPlane {
 	t.Helper()
+	cp, isNew, err := sharedView(t.Name())
+	if err != nil {
+		t.Fatalf("%v", err)
+	}
+	if isNew {
+		t.Cleanup(func() {
+			t.Helper()
+			shared.Lock()
+			delete(shared.views, t.Name())
+			shared.Unlock()
+			cp.finish(t)
+		})
+	}
+	return cp
+}
+
+// sharedView is the same for each call of a test, so that a failure is
+// reported once.
+func sharedView(test string) (cp *ControlPlane, isNew bool, err error) {
 	shared.Lock()
 	defer shared.Unlock()
 	if shared.config == nil {
-		t.Fatalf("controlplanetest: Shared needs: func TestMain(m *testing.M) { os.Exit(controlplanetest.Main(m, controlplanetest.Config{})) }")
+		return nil, false, fmt.Errorf("controlplanetest: Shared works while Main runs the tests; the package needs\n\n" +
+			"\tfunc TestMain(m *testing.M) {\n" +
+			"\t\tos.Exit(controlplanetest.Main(m, controlplanetest.Config{}))\n" +
+			"\t}")
 	}
-	if shared.cp == nil && shared.err == nil {
-		shared.cp, shared.err = start("the tests of the package", *shared.config)
+	if cp := shared.views[test]; cp != nil && cp.plane == shared.plane && !shared.plane.dead() {
+		return cp, false, nil
+	}
+	if shared.plane != nil && shared.plane.dead() {
+		_ = shared.plane.stop()
+		shared.plane = nil
+	}
+	if shared.plane == nil && shared.err == nil {
+		p, err := start(*shared.config)
+		if err != nil {
+			shared.err = fmt.Errorf("%w%s", err, p.log.report(0))
+		} else {
+			shared.plane, shared.views = p, map[string]*ControlPlane{}
+		}
 	}
 	if shared.err != nil {
-		t.Fatalf("%v", shared.err)
+		return nil, false, shared.err
 	}
-	return shared.cp
+	cp = shared.plane.view(test, true)
+	shared.views[test] = cp
+	return cp, true, nil
+}
+
+// dead tells whether the control plane has stopped.
+func (p *plane) dead() bool {
+	select {
+	case <-p.server.Done():
+		return true
+	default:
+		return false
+	}
 }

@@ -1,7 +1,8 @@
 package controlplanetest
 
 // TB is what the fixture needs of a test: *testing.T, *testing.B, *testing.F and
-// what Ginkgo's GinkgoT returns have it.
+// what Ginkgo's GinkgoT returns have it. Fatalf does not return; that Errorf does is
+// not relied on, as Ginkgo's does not.
 type TB interface {
 	Helper()
 	Name() string

@@ -1,0 +1,175 @@
+package controlplanetest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"strings"
+
+	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
+	"k8s.io/apiextensions-apiserver/pkg/client/clientset/clientset"
+	clientv1 "k8s.io/apiextensions-apiserver/pkg/client/clientset/clientset/typed/apiextensions/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/client-go/rest"
+)
+
+// crdClient is a client for definitions and for what they define.
+type crdClient struct {
+	clientv1.CustomResourceDefinitionInterface
+	rest  rest.Interface
+	plane *plane
+}
+
+func (p *plane) crdClient() (crdClient, error) {
+	config := p.admin()
+	// Schemas are large, and JSON takes several times as long.
+	config.ContentType = runtime.ContentTypeProtobuf
+	config.AcceptContentTypes = runtime.ContentTypeProtobuf + "," + runtime.ContentTypeJSON
+	client, err := clientset.NewForConfig(config)
+	if err != nil {
+		return crdClient{}, err
+	}
+	return crdClient{client.ApiextensionsV1().CustomResourceDefinitions(), client.ApiextensionsV1().RESTClient(), p}, nil
+}
+
+// installConfiguredCRDs is for the start of the control plane.
+func (p *plane) installConfiguredCRDs(ctx context.Context) error {
+	if p.config.CRDs.empty() {
+		return nil
+	}
+	if _, err := p.installCRDs(ctx, p.config.CRDs); err != nil {
+		return fmt.Errorf("install CRDs: %w", err)
+	}
+	return nil
+}
+
+func (p *plane) installCRDs(ctx context.Context, crds CRDs) ([]*apiextensionsv1.CustomResourceDefinition, error) {
+	wanted, readErr := crds.read()
+	ctx, cancel := crdContext(ctx, len(wanted))
+	defer cancel()
+	client, err := p.crdClient()
+	if err != nil {
+		return nil, err
+	}
+	// What can be read is validated even if other files cannot, so that one run
+	// shows all problems. One definition alone is stored or not: there is no half.
+	if len(wanted) != 1 || readErr != nil {
+		if err := client.validateAll(ctx, wanted); err != nil || readErr != nil {
+			return nil, errors.Join(readErr, err)
+		}
+	}
+	installed := make([]*apiextensionsv1.CustomResourceDefinition, len(wanted))
+	errs := make([]error, len(wanted))
+	inParallel(len(wanted), func(i int) {
+		if installed[i], errs[i] = client.install(ctx, wanted[i]); errs[i] != nil {
+			errs[i] = fmt.Errorf("%s: %w", wanted[i].from, errs[i])
+		}
+	})
+	if err := errors.Join(errs...); err != nil {
+		if len(wanted) > 1 {
+			err = fmt.Errorf("%w\n%s", err, whatWasInstalled(wanted, errs))
+		}
+		return nil, err
+	}
+	if err := client.waitForDiscovery(ctx, installed, true); err != nil {
+		return nil, err
+	}
+	return installed, nil
+}
+
+func whatWasInstalled(wanted []customResource, errs []error) string {
+	var done []string
+	for i, crd := range wanted {
+		if errs[i] == nil {
+			done = append(done, crd.Name)
+		}
+	}
+	if len(done) == 0 {
+		return "none is installed"
+	}
+	return "installed are: " + strings.Join(done, ", ")
+}
+
+// validateAll has the API server validate what it would store.
+func (c crdClient) validateAll(ctx context.Context, wanted []customResource) error {
+	errs := make([]error, len(wanted))
+	inParallel(len(wanted), func(i int) {
+		if _, err := c.store(ctx, wanted[i], []string{metav1.DryRunAll}); err != nil {
+			errs[i] = fmt.Errorf("%s: %w", wanted[i].from, err)
+		}
+	})
+	return errors.Join(errs...)
+}
+
+// store creates or updates the definition.
+func (c crdClient) store(ctx context.Context, wanted customResource, dryRun []string) (*apiextensionsv1.CustomResourceDefinition, error) {
+	for {
+		stored, err := c.Create(ctx, wanted.CustomResourceDefinition, metav1.CreateOptions{DryRun: dryRun})
+		if !apierrors.IsAlreadyExists(err) {
+			return stored, err
+		}
+		existing, err := c.Get(ctx, wanted.Name, metav1.GetOptions{})
+		if apierrors.IsNotFound(err) {
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
+		if existing.DeletionTimestamp != nil {
+			if len(dryRun) > 0 {
+				return existing, nil
+			}
+			if err := c.waitUntilGone(ctx, existing); err != nil {
+				return nil, err
+			}
+			continue
+		}
+		c.change(existing, wanted)
+		stored, err = c.Update(ctx, existing, metav1.UpdateOptions{DryRun: dryRun})
+		// Somebody else was faster: another test, or a controller with the status.
+		if !apierrors.IsConflict(err) && !apierrors.IsNotFound(err) {
+			return stored, err
+		}
+	}
+}
+
+// change makes existing what is wanted, without what others have added to it.
+func (c crdClient) change(existing *apiextensionsv1.CustomResourceDefinition, wanted customResource) {
+	existing.Spec = *wanted.Spec.DeepCopy()
+	c.plane.conversions.keep(existing)
+	if existing.Labels == nil {
+		existing.Labels = map[string]string{}
+	}
+	if existing.Annotations == nil {
+		existing.Annotations = map[string]string{}
+	}
+	maps.Copy(existing.Labels, wanted.Labels)
+	maps.Copy(existing.Annotations, wanted.Annotations)
+}
+
+// install returns the definition as it is when it is established and can be
+// listed.
+func (c crdClient) install(ctx context.Context, wanted customResource) (*apiextensionsv1.CustomResourceDefinition, error) {
+	crd, err := c.store(ctx, wanted, nil)
+	if err != nil {
+		return nil, err
+	}
+	crd, err = c.waitUntilEstablished(ctx, crd)
+	if err != nil {
+		return nil, err
+	}
+	if crd, err = c.backdate(ctx, crd); err != nil {
+		return nil, err
+	}
+	crd.SetGroupVersionKind(crdKind)
+	if err := c.plane.server.WaitForInformers(ctx, crdResource, crd.ResourceVersion); err != nil {
+		return nil, err
+	}
+	if err := c.waitUntilServed(ctx, crd); err != nil {
+		return nil, err
+	}
+	return crd, nil
+}

@@ -1,0 +1,138 @@
+package controlplanetest
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"k8s.io/apiextensions-apiserver/pkg/apihelpers"
+	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/fields"
+	"k8s.io/apimachinery/pkg/watch"
+)
+
+// namesGrace is how long a name may belong to another definition: one that is
+// being deleted, perhaps.
+const namesGrace = 2 * time.Second
+
+func (c crdClient) waitUntilEstablished(ctx context.Context, crd *apiextensionsv1.CustomResourceDefinition) (*apiextensionsv1.CustomResourceDefinition, error) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	var refused *time.Timer
+	return c.waitFor(ctx, crd, "established", func(event watch.EventType, crd *apiextensionsv1.CustomResourceDefinition) (bool, error) {
+		if event == watch.Deleted {
+			return false, errors.New("was deleted by somebody else before it was established")
+		}
+		if names := apihelpers.FindCRDCondition(crd, apiextensionsv1.NamesAccepted); names != nil && names.Status == apiextensionsv1.ConditionFalse && refused == nil {
+			refused = time.AfterFunc(namesGrace, func() { cancel(errors.New("another definition has one of its names")) })
+		}
+		return apihelpers.IsCRDConditionTrue(crd, apiextensionsv1.Established), nil
+	})
+}
+
+// waitFor follows the definition, beginning with crd, until done says so. The error
+// tells in which state it has stayed.
+func (c crdClient) waitFor(ctx context.Context, crd *apiextensionsv1.CustomResourceDefinition, what string,
+	done func(watch.EventType, *apiextensionsv1.CustomResourceDefinition) (bool, error),
+) (*apiextensionsv1.CustomResourceDefinition, error) {
+	if ok, err := done(watch.Added, crd); ok || err != nil {
+		return crd, err
+	}
+	stayed := func(err error) error {
+		return fmt.Errorf("is not %s: %w%s", what, err, conditions(crd))
+	}
+	for {
+		watcher, err := c.Watch(ctx, metav1.ListOptions{
+			FieldSelector:   fields.OneTermEqualSelector(metav1.ObjectNameField, crd.Name).String(),
+			ResourceVersion: crd.ResourceVersion,
+		})
+		if err != nil {
+			return nil, stayed(cmp.Or(context.Cause(ctx), err))
+		}
+		for event := range watcher.ResultChan() {
+			next, ok := event.Object.(*apiextensionsv1.CustomResourceDefinition)
+			if !ok {
+				watcher.Stop()
+				return nil, stayed(apierrors.FromObject(event.Object))
+			}
+			crd = next
+			if ok, err := done(event.Type, crd); ok || err != nil {
+				watcher.Stop()
+				return crd, err
+			}
+		}
+		if ctx.Err() != nil {
+			return nil, stayed(context.Cause(ctx))
+		}
+	}
+}
+
+// conditions are those that are not what they are on a definition that works.
+func conditions(crd *apiextensionsv1.CustomResourceDefinition) string {
+	var b strings.Builder
+	for _, condition := range crd.Status.Conditions {
+		good := apiextensionsv1.ConditionTrue
+		if condition.Type == apiextensionsv1.Terminating || condition.Type == apiextensionsv1.NonStructuralSchema {
+			good = apiextensionsv1.ConditionFalse
+		}
+		if condition.Status != good {
+			fmt.Fprintf(&b, "; condition %s is %s: %s: %s", condition.Type, condition.Status, condition.Reason, condition.Message)
+		}
+	}
+	return b.String()
+}
+
+// waitUntilServed lists every served version. The API server prepares a resource
+// when it is first asked for it, and says here if it cannot.
+func (c crdClient) waitUntilServed(ctx context.Context, crd *apiextensionsv1.CustomResourceDefinition) error {
+	for _, version := range crd.Spec.Versions {
+		if !version.Served {
+			continue
+		}
+		if err := soon(ctx, func() (bool, error) {
+			err := c.list(ctx, crd, version.Name)
+			// A webhook that is not there yet may be needed for objects that are.
+			return err == nil || conversionWebhook(crd.Spec.Conversion) != nil && !apierrors.IsNotFound(err), err
+		}); err != nil {
+			return fmt.Errorf("version %s is established but cannot be listed: %w", version.Name, err)
+		}
+	}
+	return nil
+}
+
+func (c crdClient) list(ctx context.Context, crd *apiextensionsv1.CustomResourceDefinition, version string) error {
+	return c.rest.Get().AbsPath("/apis", crd.Spec.Group, version, crd.Spec.Names.Plural).
+		Param("limit", "1").
+		SetHeader("Accept", "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1").
+		Do(ctx).Error()
+}
+
+const (
+	soonFirst = time.Millisecond
+	soonMax   = 20 * time.Millisecond
+)
+
+// soon is for what no watch tells: it calls done until it is true, first after one
+// millisecond. The error at the end is that of done.
+func soon(ctx context.Context, done func() (bool, error)) error {
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	<-timer.C
+	for pause := soonFirst; ; pause = min(2*pause, soonMax) {
+		ok, err := done()
+		if ok {
+			return nil
+		}
+		timer.Reset(pause)
+		select {
+		case <-ctx.Done():
+			return errors.Join(err, context.Cause(ctx))
+		case <-timer.C:
+		}
+	}
+}

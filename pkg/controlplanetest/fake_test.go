@@ -1,0 +1,121 @@
+package controlplanetest_test
+
+import (
+	"fmt"
+	"os"
+	"runtime"
+	"slices"
+	"strings"
+	"sync"
+
+	"github.com/kubembed/kubembed/pkg/controlplanetest"
+)
+
+// recorder is a test that records what happens to it, for failures that must
+// not be those of the real test. Its zero value is called TestRecorded.
+type recorder struct {
+	name string
+
+	mu       sync.Mutex
+	failed   bool
+	messages []string // of Logf, Errorf and Fatalf
+	panicked any      // what f or a cleanup panicked with
+
+	cleanups []func()
+	folders  []string
+}
+
+var _ controlplanetest.TB = (*recorder)(nil)
+
+// run runs f, and then its cleanups, last first, as a test would. It returns
+// when all of them have. It may be called again, as another test.
+func (r *recorder) run(f func(t controlplanetest.TB)) {
+	r.call(func() { f(r) })
+	for {
+		r.mu.Lock()
+		last := len(r.cleanups) - 1
+		if last < 0 {
+			r.mu.Unlock()
+			break
+		}
+		cleanup := r.cleanups[last]
+		r.cleanups = r.cleanups[:last]
+		r.mu.Unlock()
+		r.call(cleanup)
+	}
+	for _, folder := range r.folders {
+		_ = os.RemoveAll(folder)
+	}
+	r.folders = nil
+}
+
+// call runs f in a goroutine of its own, which Fatalf ends.
+func (r *recorder) call(f func()) {
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		defer func() {
+			if v := recover(); v != nil {
+				r.mu.Lock()
+				r.panicked, r.failed = v, true
+				r.mu.Unlock()
+			}
+		}()
+		f()
+	}()
+	<-done
+}
+
+// text is all that the test said.
+func (r *recorder) text() string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return strings.Join(r.messages, "\n")
+}
+
+func (r *recorder) say(fail bool, format string, args ...any) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.failed = r.failed || fail
+	r.messages = append(r.messages, fmt.Sprintf(format, args...))
+}
+
+func (r *recorder) Helper() {}
+
+func (r *recorder) Name() string {
+	if r.name == "" {
+		return "TestRecorded"
+	}
+	return r.name
+}
+
+func (r *recorder) Failed() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.failed
+}
+
+func (r *recorder) Logf(format string, args ...any)   { r.say(false, format, args...) }
+func (r *recorder) Errorf(format string, args ...any) { r.say(true, format, args...) }
+
+func (r *recorder) Fatalf(format string, args ...any) {
+	r.say(true, format, args...)
+	runtime.Goexit()
+}
+
+func (r *recorder) Cleanup(f func()) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.cleanups = append(r.cleanups, f)
+}
+
+func (r *recorder) TempDir() string {
+	folder, err := os.MkdirTemp("", "recorded-*")
+	if err != nil {
+		r.Fatalf("%v", err)
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.folders = append(slices.Clip(r.folders), folder)
+	return folder
+}

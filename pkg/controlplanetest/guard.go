@@ -1,0 +1,73 @@
+package controlplanetest
+
+import (
+	"context"
+	"io"
+	"net/http"
+
+	"k8s.io/client-go/rest"
+)
+
+// guard makes the requests of a client end with the test.
+func (cp *ControlPlane) guard(config *rest.Config) *rest.Config {
+	config.Wrap(func(next http.RoundTripper) http.RoundTripper { return guarded{cp, next} })
+	return config
+}
+
+type guarded struct {
+	cp   *ControlPlane
+	next http.RoundTripper
+}
+
+// WrappedRoundTripper is for client-go, which looks for the transport inside.
+func (g guarded) WrappedRoundTripper() http.RoundTripper { return g.next }
+
+func (g guarded) RoundTrip(req *http.Request) (*http.Response, error) {
+	if err := g.cp.over(); err != nil {
+		if req.Body != nil {
+			_ = req.Body.Close()
+		}
+		return nil, err
+	}
+	ctx, cancel := context.WithCancelCause(req.Context())
+	release := context.AfterFunc(g.cp.ctx, func() { cancel(context.Cause(g.cp.ctx)) })
+	resp, err := g.next.RoundTrip(req.WithContext(ctx))
+	if err != nil {
+		release()
+		cancel(nil)
+		return nil, g.cp.explain(err)
+	}
+	if resp.StatusCode == http.StatusSwitchingProtocols {
+		return resp, nil // the body is a connection, and not ours to wrap
+	}
+	resp.Body = &guardedBody{resp.Body, g.cp, func() { release(); cancel(nil) }}
+	return resp, nil
+}
+
+// explain returns the end of the test as the reason of an error after it.
+func (cp *ControlPlane) explain(err error) error {
+	if over := cp.over(); over != nil {
+		return over
+	}
+	return err
+}
+
+// guardedBody is the body of a response, which the end of the test ends.
+type guardedBody struct {
+	io.ReadCloser
+	cp      *ControlPlane
+	release func()
+}
+
+func (b *guardedBody) Read(p []byte) (int, error) {
+	n, err := b.ReadCloser.Read(p)
+	if err != nil && err != io.EOF { //nolint:errorlint // a reader's end is this very value
+		err = b.cp.explain(err)
+	}
+	return n, err
+}
+
+func (b *guardedBody) Close() error {
+	defer b.release()
+	return b.ReadCloser.Close()
+}

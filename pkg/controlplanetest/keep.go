@@ -1,0 +1,58 @@
+package controlplanetest
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"time"
+)
+
+// keepPoll is how often a kept control plane looks whether its kubeconfig is
+// still there.
+const keepPoll = 200 * time.Millisecond
+
+// keep waits until the user has seen enough of the control plane of a failed
+// test.
+func (cp *ControlPlane) keep() error {
+	if !cp.config.KeepOnFailure || cp.dead() {
+		return nil
+	}
+	// Not in t.TempDir: Ginkgo lets no cleanup have a cleanup.
+	dir, err := os.MkdirTemp("", "controlplanetest-*")
+	if err == nil {
+		defer func() { _ = os.RemoveAll(dir) }()
+	}
+	var path string
+	if err == nil {
+		path, err = cp.writeKubeconfig(dir, "kubernetes-admin", "system:masters")
+	}
+	if err != nil {
+		return fmt.Errorf("controlplanetest: Config.KeepOnFailure: %w", err)
+	}
+	// Not by t.Logf: nobody would see it while the test has not ended.
+	fmt.Fprintf(os.Stderr, "\n%s has failed. Its control plane is kept until you remove the file or end the test (-timeout=0 lets it wait longer than ten minutes):\n"+
+		"\tkubectl --kubeconfig=%s get all --all-namespaces\n"+
+		"\trm %s\n", cp.test, path, path)
+	ticker := time.NewTicker(keepPoll)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-cp.Done():
+			return nil
+		case <-ticker.C:
+			if _, err := os.Stat(path); os.IsNotExist(err) {
+				return nil
+			}
+		}
+	}
+}
+
+// writeKubeconfig writes a kubeconfig into a folder.
+func (cp *ControlPlane) writeKubeconfig(dir, user string, groups ...string) (string, error) {
+	data, err := cp.Kubeconfig(user, groups...)
+	if err != nil {
+		return "", err
+	}
+	path := filepath.Join(dir, fileName(user)+".kubeconfig")
+	return path, os.WriteFile(path, data, 0o600)
+}

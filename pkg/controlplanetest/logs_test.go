@@ -1,0 +1,57 @@
+package controlplanetest_test
+
+import (
+	"strings"
+	"testing"
+
+	"go.uber.org/zap"
+	"k8s.io/klog/v2"
+
+	"github.com/kubembed/kubembed/pkg/controlplanetest"
+)
+
+// TestLogs: what is logged while a test runs is shown if it fails, and only then;
+// of a shared control plane nothing from before.
+func TestLogs(t *testing.T) {
+	t.Parallel()
+	for name, get := range planes {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			get(t) // klog's lines go to control planes that run
+			klog.Error("before ", name)
+			for _, fail := range []bool{false, true} {
+				var r recorder
+				r.run(func(t controlplanetest.TB) {
+					get(t)
+					klog.Error("meanwhile ", name)
+					if fail {
+						t.Fatalf("on purpose")
+					}
+				})
+				text := r.text()
+				if strings.Contains(text, "meanwhile "+name) != fail || strings.Contains(text, "before "+name) {
+					t.Errorf("failed %v:\n%s", fail, text)
+				}
+				if r.failed != fail {
+					t.Errorf("failed %v, not %v", r.failed, fail)
+				}
+			}
+		})
+	}
+}
+
+// Who has a logger has the lines in it.
+func TestLoggerOfOnesOwn(t *testing.T) {
+	t.Parallel()
+	var cfg controlplanetest.Config
+	cfg.ControlPlane.Logger = zap.NewNop()
+	var r recorder
+	r.run(func(t controlplanetest.TB) {
+		controlplanetest.New(t, cfg)
+		klog.Error("not to be seen")
+		t.Fatalf("on purpose")
+	})
+	if r.text() != "on purpose" {
+		t.Error(r.text())
+	}
+}

@@ -1,0 +1,148 @@
+package controlplanetest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+	"sync"
+	"time"
+
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/rest"
+
+	"github.com/kubembed/kubembed/pkg/controlplane"
+)
+
+// startTimeout bounds a start, whose error then says what was not ready. Some
+// twenty at once on two cores need a few seconds.
+const startTimeout = 3 * time.Minute
+
+// userAgent is that of the fixture's own requests.
+const userAgent = "kubembed-controlplanetest"
+
+// plane is a control plane, of one test or of several.
+type plane struct {
+	server *controlplane.Server
+	// config is that of the tests, with a Logger in any case.
+	config Config
+	log    *logBuffer // nil if the logger is the user's
+	// auditPath is the file of the audit log, in auditDir if that is our own.
+	auditPath, auditDir string
+	client              func() (kubernetes.Interface, error) // of the fixture
+	stopped             func() error
+
+	webhooks    planeWebhooks
+	conversions conversions
+	baseline    *controlplane.Checkpoint // what Reset goes back to
+}
+
+// start returns a plane in any case: a failed start has logged something.
+func start(cfg Config) (*plane, error) {
+	p := &plane{config: cfg}
+	p.stopped = sync.OnceValue(p.end)
+	p.client = sync.OnceValues(func() (kubernetes.Interface, error) { return kubernetes.NewForConfig(p.admin()) })
+	ctx, cancel := context.WithTimeout(context.Background(), startTimeout)
+	defer cancel()
+	began, err := p.register(cancel)
+	if err == nil {
+		err = func() error {
+			defer began() // also if it panics
+			return p.run(ctx)
+		}()
+	}
+	if err != nil {
+		return p, errors.Join(fmt.Errorf("controlplanetest: %w", err), p.stop())
+	}
+	return p, nil
+}
+
+func (p *plane) run(ctx context.Context) error {
+	cfg := p.config.ControlPlane
+	if cfg.Logger == nil {
+		p.log, cfg.Logger = newLogBuffer()
+		p.config.ControlPlane.Logger = cfg.Logger
+	}
+	if err := p.audit(&cfg.Audit); err != nil {
+		return err
+	}
+	hurryPolicies()
+	server, err := controlplane.Start(ctx, cfg)
+	if err != nil {
+		return err
+	}
+	p.server = server
+	if err := p.prepare(ctx); err != nil {
+		return err
+	}
+	return p.takeBaseline(ctx)
+}
+
+// prepare installs what Config asks for, before the first test has the control
+// plane. What needs an end gets it in end.
+func (p *plane) prepare(ctx context.Context) error {
+	if err := p.installConfiguredCRDs(ctx); err != nil {
+		return err
+	}
+	return p.installConfiguredWebhooks(ctx)
+}
+
+// admin is a client configuration for the fixture itself, which works as long as
+// the control plane does.
+func (p *plane) admin() *rest.Config {
+	config := p.server.ClientConfig()
+	config.UserAgent = userAgent
+	return config
+}
+
+// stop stops the control plane, once. What has failed by itself before is no
+// error here.
+func (p *plane) stop() error { return p.stopped() }
+
+func (p *plane) end() error {
+	p.unregister()
+	var errs []error
+	if p.server != nil {
+		if err := p.server.Close(); err != nil {
+			errs = append(errs, fmt.Errorf("controlplanetest: %w", err))
+		}
+	}
+	if err := p.closeConfiguredWebhooks(); err != nil {
+		errs = append(errs, fmt.Errorf("controlplanetest: webhooks: %w", err))
+	}
+	if p.auditDir != "" {
+		if err := os.RemoveAll(p.auditDir); err != nil {
+			errs = append(errs, fmt.Errorf("controlplanetest: audit log: %w", err))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// marks are places in the logs.
+type marks struct {
+	log   int
+	audit int64
+}
+
+func (p *plane) marks() marks {
+	return marks{log: p.log.next(), audit: p.auditSize()}
+}
+
+// fileName is the name of a test as one of a folder or file.
+func fileName(test string) string {
+	name := strings.Map(func(r rune) rune {
+		if r == '-' || r == '_' || r == '.' || r >= '0' && r <= '9' || r >= 'A' && r <= 'Z' || r >= 'a' && r <= 'z' {
+			return r
+		}
+		return '_'
+	}, test)
+	name = strings.TrimLeft(name, ".")
+	if len(name) > 120 {
+		name = name[:120]
+	}
+	if name == "" {
+		return "test"
+	}
+	return name
+}

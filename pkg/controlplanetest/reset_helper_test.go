@@ -1,0 +1,274 @@
+package controlplanetest_test
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
+	apiextensionsclient "k8s.io/apiextensions-apiserver/pkg/client/clientset/clientset"
+	"k8s.io/apimachinery/pkg/api/equality"
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/util/wait"
+	"k8s.io/apimachinery/pkg/watch"
+	"k8s.io/client-go/discovery"
+	"k8s.io/client-go/dynamic"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/restmapper"
+	"sigs.k8s.io/yaml"
+
+	"github.com/kubembed/kubembed/pkg/controlplanetest"
+)
+
+// dirt is a control plane with clients to make it dirty with.
+type dirt struct {
+	*controlplanetest.ControlPlane
+	t           testing.TB
+	client      *kubernetes.Clientset
+	dynamic     *dynamic.DynamicClient
+	definitions *apiextensionsclient.Clientset
+}
+
+func newDirt(t testing.TB, cp *controlplanetest.ControlPlane) *dirt {
+	config := cp.ClientConfig()
+	return &dirt{
+		ControlPlane: cp, t: t, client: kubernetes.NewForConfigOrDie(config), dynamic: dynamic.NewForConfigOrDie(config),
+		definitions: apiextensionsclient.NewForConfigOrDie(config),
+	}
+}
+
+// must fails the test with an error.
+func (d *dirt) must(err error) {
+	d.t.Helper()
+	if err != nil {
+		d.t.Fatal(err)
+	}
+}
+
+// eventually waits until done.
+func (d *dirt) eventually(what string, done func() bool) {
+	d.t.Helper()
+	err := wait.PollUntilContextTimeout(d.t.Context(), 2*time.Millisecond, time.Minute, true, func(context.Context) (bool, error) { return done(), nil })
+	if err != nil {
+		d.t.Fatalf("%s: %v", what, err)
+	}
+}
+
+// create creates the objects of a manifest, and waits until custom resources
+// are served.
+func (d *dirt) create(manifest string) (created []*unstructured.Unstructured) {
+	d.t.Helper()
+	for document := range strings.SplitSeq(manifest, "\n---\n") {
+		object := &unstructured.Unstructured{}
+		if err := yaml.Unmarshal([]byte(document), &object.Object); err != nil {
+			d.t.Fatalf("%v in %s", err, document)
+		}
+		made, err := d.resource(object).Create(d.t.Context(), object, metav1.CreateOptions{})
+		if err != nil {
+			d.t.Fatalf("create %s %s: %v", object.GetKind(), object.GetName(), err)
+		}
+		created = append(created, made)
+		if object.GetKind() == "CustomResourceDefinition" {
+			d.established(object.GetName())
+		}
+	}
+	return created
+}
+
+// resource is the client for the kind of an object, as discovery tells of it now.
+func (d *dirt) resource(object *unstructured.Unstructured) dynamic.ResourceInterface {
+	d.t.Helper()
+	groups, err := restmapper.GetAPIGroupResources(d.client.Discovery())
+	d.must(err)
+	gvk := object.GroupVersionKind()
+	mapping, err := restmapper.NewDiscoveryRESTMapper(groups).RESTMapping(gvk.GroupKind(), gvk.Version)
+	d.must(err)
+	if mapping.Scope.Name() == meta.RESTScopeNameRoot {
+		return d.dynamic.Resource(mapping.Resource)
+	}
+	return d.dynamic.Resource(mapping.Resource).Namespace(cmp.Or(object.GetNamespace(), "default"))
+}
+
+// established waits until a custom resource is served and discovery tells of it.
+func (d *dirt) established(name string) {
+	d.t.Helper()
+	d.eventually("CRD "+name, func() bool {
+		definition, err := d.definitions.ApiextensionsV1().CustomResourceDefinitions().Get(d.t.Context(), name, metav1.GetOptions{})
+		d.must(err)
+		for _, version := range definition.Spec.Versions {
+			gvr := schema.GroupVersionResource{Group: definition.Spec.Group, Version: version.Name, Resource: definition.Spec.Names.Plural}
+			if !d.discovered(gvr) {
+				return false
+			}
+			if _, err := d.dynamic.Resource(gvr).List(d.t.Context(), metav1.ListOptions{}); err != nil {
+				return false
+			}
+		}
+		return slices.ContainsFunc(definition.Status.Conditions, func(c apiextensionsv1.CustomResourceDefinitionCondition) bool {
+			return c.Type == apiextensionsv1.Established && c.Status == apiextensionsv1.ConditionTrue
+		})
+	})
+}
+
+func (d *dirt) discovered(gvr schema.GroupVersionResource) bool {
+	list, err := d.client.Discovery().ServerResourcesForGroupVersion(gvr.GroupVersion().String())
+	return err == nil && slices.ContainsFunc(list.APIResources, func(r metav1.APIResource) bool { return r.Name == gvr.Resource })
+}
+
+// pod is a pod that needs nothing.
+func pod(name string) *corev1.Pod {
+	return &corev1.Pod{
+		ObjectMeta: metav1.ObjectMeta{Name: name},
+		Spec:       corev1.PodSpec{Containers: []corev1.Container{{Name: "c", Image: "image"}}},
+	}
+}
+
+// state is what there is, without what changes by itself.
+type state map[string]map[string]any
+
+// state lists every object of every resource that discovery tells of.
+func (d *dirt) state() state {
+	d.t.Helper()
+	found := state{}
+	lists, err := d.client.Discovery().ServerPreferredResources()
+	d.must(err)
+	for _, list := range discovery.FilteredBy(discovery.SupportsAllVerbs{Verbs: []string{"list", "get"}}, lists) {
+		gv, err := schema.ParseGroupVersion(list.GroupVersion)
+		d.must(err)
+		for _, resource := range list.APIResources {
+			gvr := gv.WithResource(resource.Name)
+			found[gvr.String()] = nil // an API is state too
+			objects, err := d.dynamic.Resource(gvr).List(d.t.Context(), metav1.ListOptions{})
+			d.must(err)
+			for _, object := range objects.Items {
+				object.SetResourceVersion("")
+				switch gvr.Resource {
+				case "leases":
+					unstructured.RemoveNestedField(object.Object, "spec")
+					object.SetManagedFields(nil)
+				case "flowschemas":
+					// The API server may have found them dangling for a moment.
+					unstructured.RemoveNestedField(object.Object, "status")
+					object.SetManagedFields(nil)
+				}
+				found[fmt.Sprintf("%s %s/%s", gvr.GroupResource(), object.GetNamespace(), object.GetName())] = object.Object
+			}
+		}
+	}
+	return found
+}
+
+// compare reports how the state is not as it was.
+func (d *dirt) compare(was, is state) {
+	d.t.Helper()
+	for _, key := range slices.Sorted(maps.Keys(is)) {
+		if _, ok := was[key]; !ok {
+			d.t.Errorf("%s is new", key)
+		}
+	}
+	for _, key := range slices.Sorted(maps.Keys(was)) {
+		if now, ok := is[key]; !ok {
+			d.t.Errorf("%s is gone", key)
+		} else if !equality.Semantic.DeepEqual(was[key], now) {
+			d.t.Errorf("%s has changed:\n%v\n%v", key, was[key], now)
+		}
+	}
+}
+
+// works checks that the control plane does its work.
+func (d *dirt) works() {
+	d.t.Helper()
+	ctx := d.t.Context()
+	ready, err := d.client.Discovery().RESTClient().Get().AbsPath("/readyz").Param("verbose", "").DoRaw(ctx)
+	if err != nil {
+		d.t.Fatalf("/readyz: %v: %s", err, ready)
+	}
+	pods := d.client.CoreV1().Pods("default")
+	events, err := pods.Watch(ctx, metav1.ListOptions{})
+	d.must(err)
+	defer events.Stop()
+	_, err = pods.Create(ctx, pod("works"), metav1.CreateOptions{})
+	d.must(err)
+	d.next(events, watch.Added)
+	d.must(pods.Delete(ctx, "works", *metav1.NewDeleteOptions(0)))
+	d.next(events, watch.Deleted)
+
+	// A new namespace gets what belongs to it, from controllers.
+	_, err = d.client.CoreV1().Namespaces().Create(ctx, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: "works"}}, metav1.CreateOptions{})
+	d.must(err)
+	d.eventually("service account of a new namespace", func() bool {
+		_, err := d.client.CoreV1().ServiceAccounts("works").Get(ctx, "default", metav1.GetOptions{})
+		return err == nil
+	})
+	d.eventually("root CA of a new namespace", func() bool {
+		_, err := d.client.CoreV1().ConfigMaps("works").Get(ctx, "kube-root-ca.crt", metav1.GetOptions{})
+		return err == nil
+	})
+}
+
+func (d *dirt) next(events watch.Interface, kind watch.EventType) {
+	d.t.Helper()
+	timeout := time.NewTimer(time.Minute)
+	defer timeout.Stop()
+	for {
+		select {
+		case event, ok := <-events.ResultChan():
+			if !ok {
+				d.t.Fatalf("the watch has ended before %s", kind)
+			}
+			if event.Type == kind {
+				return
+			}
+		case <-timeout.C:
+			d.t.Fatalf("the watch does not tell of %s", kind)
+		}
+	}
+}
+
+// whole waits until a new control plane has what is written just after its
+// start.
+func (d *dirt) whole() {
+	d.t.Helper()
+	d.eventually("what follows a start", func() bool {
+		for _, name := range []string{"extension-apiserver-authentication", "kube-apiserver-legacy-service-account-token-tracking"} {
+			if _, err := d.client.CoreV1().ConfigMaps("kube-system").Get(d.t.Context(), name, metav1.GetOptions{}); err != nil {
+				return false
+			}
+		}
+		_, err := d.client.CoreV1().Services("default").Get(d.t.Context(), "kubernetes", metav1.GetOptions{})
+		return err == nil
+	})
+	d.eventually("status of flow schemas", func() bool {
+		schemas, err := d.client.FlowcontrolV1().FlowSchemas().List(d.t.Context(), metav1.ListOptions{})
+		d.must(err)
+		for i := range schemas.Items {
+			if len(schemas.Items[i].Status.Conditions) == 0 {
+				return false
+			}
+		}
+		return true
+	})
+}
+
+// patch changes an object by a merge patch.
+func (d *dirt) patch(gvr schema.GroupVersionResource, namespace, name, patch string, subresources ...string) {
+	d.t.Helper()
+	_, err := d.dynamic.Resource(gvr).Namespace(namespace).Patch(d.t.Context(), name, types.MergePatchType, []byte(patch), metav1.PatchOptions{}, subresources...)
+	d.must(err)
+}
+
+// remove deletes an object at once.
+func (d *dirt) remove(gvr schema.GroupVersionResource, namespace, name string) {
+	d.t.Helper()
+	d.must(d.dynamic.Resource(gvr).Namespace(namespace).Delete(d.t.Context(), name, *metav1.NewDeleteOptions(0)))
+}

@@ -1,0 +1,29 @@
+package controlplanetest_test
+
+import (
+	"testing"
+
+	"github.com/kubembed/kubembed/pkg/controlplanetest"
+)
+
+// Each test has a control plane of its own name, over the same server.
+func TestShared(t *testing.T) {
+	cp := controlplanetest.Shared(t)
+	list(t, cp)
+	if controlplanetest.Shared(t) != cp {
+		t.Error("the second call of the test gave another one")
+	}
+	t.Run("parallel", func(t *testing.T) {
+		for _, name := range []string{"a", "b", "c", "d"} {
+			t.Run(name, func(t *testing.T) {
+				t.Parallel()
+				other := controlplanetest.Shared(t)
+				if other == cp || other.Server != cp.Server {
+					t.Error("not the same server for another test")
+				}
+				list(t, other)
+			})
+		}
+	})
+	list(t, cp) // the ends of the others do not concern it
+}

@@ -1,0 +1,101 @@
+package controlplanetest
+
+import (
+	"fmt"
+	"time"
+
+	authenticationv1 "k8s.io/api/authentication/v1"
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/rest"
+	"k8s.io/client-go/tools/clientcmd"
+)
+
+// tokenLifetime is that of a service account's token, in seconds: no test is
+// longer.
+const tokenLifetime = int64(24 * time.Hour / time.Second)
+
+// UserConfig returns a client configuration for user in groups, who may do what
+// RBAC lets them: nothing at first, unless a group is system:masters. It connects
+// over TLS, with a client certificate of its own, and has no rate limit. Like
+// those of ClientConfig its requests end with the test.
+func (cp *ControlPlane) UserConfig(t TB, user string, groups ...string) *rest.Config {
+	t.Helper()
+	cp.live(t)
+	data, err := cp.Kubeconfig(user, groups...)
+	if err != nil {
+		t.Fatalf("controlplanetest: UserConfig for %q: %v", user, err)
+	}
+	config, err := clientcmd.RESTConfigFromKubeConfig(data)
+	if err != nil {
+		t.Fatalf("controlplanetest: UserConfig for %q: %v", user, err)
+	}
+	config.QPS = -1
+	return cp.guard(config)
+}
+
+// ImpersonatedConfig is ClientConfig whose requests count as those of user in
+// groups: without a connection and a certificate it is the cheapest way to be
+// somebody else. The Impersonate field of the result takes a UID and extra
+// values too.
+func (cp *ControlPlane) ImpersonatedConfig(user string, groups ...string) *rest.Config {
+	config := cp.ClientConfig()
+	config.Impersonate = rest.ImpersonationConfig{UserName: user, Groups: groups}
+	return config
+}
+
+// ServiceAccountConfig returns a client configuration for a service account,
+// which is created if it is missing, in a namespace that exists. It connects over
+// TLS, with a token that is valid for a day, and has no rate limit. Like those of
+// ClientConfig its requests end with the test.
+func (cp *ControlPlane) ServiceAccountConfig(t TB, namespace, name string) *rest.Config {
+	t.Helper()
+	cp.live(t)
+	token, err := cp.serviceAccountToken(namespace, name)
+	if err != nil {
+		t.Fatalf("controlplanetest: ServiceAccountConfig for %s/%s: %v", namespace, name, err)
+	}
+	return cp.guard(&rest.Config{
+		Host:            cp.URL(),
+		TLSClientConfig: rest.TLSClientConfig{CAData: cp.CABundle()},
+		BearerToken:     token,
+		QPS:             -1,
+	})
+}
+
+func (cp *ControlPlane) serviceAccountToken(namespace, name string) (string, error) {
+	client, err := cp.client()
+	if err != nil {
+		return "", err
+	}
+	accounts := client.CoreV1().ServiceAccounts(namespace)
+	_, err = accounts.Get(cp.ctx, name, metav1.GetOptions{})
+	if apierrors.IsNotFound(err) {
+		account := &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Name: name}}
+		_, err = accounts.Create(cp.ctx, account, metav1.CreateOptions{})
+	}
+	if err != nil && !apierrors.IsAlreadyExists(err) {
+		return "", fmt.Errorf("the account: %w", err)
+	}
+	lifetime := tokenLifetime
+	request := &authenticationv1.TokenRequest{Spec: authenticationv1.TokenRequestSpec{ExpirationSeconds: &lifetime}}
+	request, err = accounts.CreateToken(cp.ctx, name, request, metav1.CreateOptions{})
+	if err != nil {
+		return "", fmt.Errorf("its token: %w", err)
+	}
+	return request.Status.Token, nil
+}
+
+// KubeconfigFile returns the path of a kubeconfig for user in groups, for a
+// program of its own, kubectl for one. It connects over TLS, and is removed at the
+// end of the test. KubeconfigFile(t, "admin", "system:masters") may do everything.
+func (cp *ControlPlane) KubeconfigFile(t TB, user string, groups ...string) string {
+	t.Helper()
+	cp.live(t)
+	path, err := cp.writeKubeconfig(t.TempDir(), user, groups...)
+	if err != nil {
+		t.Fatalf("controlplanetest: KubeconfigFile for %q: %v", user, err)
+	}
+	return path
+}

@@ -1,0 +1,159 @@
+package controlplanetest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"sync"
+
+	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+)
+
+// conversions are the definitions whose objects a server of the fixture converts,
+// by name.
+type conversions struct {
+	mu sync.Mutex
+	of map[string]conversion
+}
+
+type conversion struct {
+	owner        string
+	now, earlier *apiextensionsv1.CustomResourceConversion
+}
+
+// keep gives a definition that is installed anew the conversion that it has.
+func (c *conversions) keep(crd *apiextensionsv1.CustomResourceDefinition) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if kept, ok := c.of[crd.Name]; ok {
+		crd.Spec.Conversion = kept.now.DeepCopy()
+	}
+}
+
+func (c *conversions) take(name string, taken conversion) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if other, ok := c.of[name]; ok {
+		return fmt.Errorf("conversion of %s: %s has it and has not yet ended: a definition has one conversion; install it in Config.Webhooks for all tests, or do not run these tests in parallel", name, other.owner)
+	}
+	if c.of == nil {
+		c.of = map[string]conversion{}
+	}
+	c.of[name] = taken
+	return nil
+}
+
+func (c *conversions) giveBack(name string) conversion {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	taken := c.of[name]
+	delete(c.of, name)
+	return taken
+}
+
+// readConversions returns the definitions that are named, and those that ask for a
+// webhook behind a Service.
+func (i *installedWebhooks) readConversions(ctx context.Context, field string, names []string) ([]apiextensionsv1.CustomResourceDefinition, error) {
+	client, _, err := i.plane.definitions()
+	if err != nil {
+		return nil, err
+	}
+	// From the watch cache, which has all that is served. The newest state would take
+	// until that has asked etcd.
+	list, err := client.List(ctx, metav1.ListOptions{ResourceVersion: "0"})
+	if err != nil {
+		return nil, err
+	}
+	installed := map[string]apiextensionsv1.CustomResourceDefinition{}
+	found := map[string]apiextensionsv1.CustomResourceDefinition{}
+	for _, crd := range list.Items {
+		installed[crd.Name] = crd
+		if service := conversionWebhook(crd.Spec.Conversion); service != nil && service.Service != nil {
+			found[crd.Name] = crd
+		}
+	}
+	var errs []error
+	for n, name := range names {
+		crd, ok := installed[name]
+		if !ok {
+			if newest, err := client.Get(ctx, name, metav1.GetOptions{}); err == nil {
+				crd, ok = *newest, true
+			}
+		}
+		if !ok {
+			errs = append(errs, fmt.Errorf("%s.Conversion[%d]: no CustomResourceDefinition is called %q: %s", field, n, name, whatIsInstalled(installed)))
+			continue
+		}
+		found[name] = crd
+	}
+	return slices.SortedFunc(maps.Values(found), func(a, b apiextensionsv1.CustomResourceDefinition) int {
+		return strings.Compare(a.Name, b.Name)
+	}), errors.Join(errs...)
+}
+
+func whatIsInstalled(crds map[string]apiextensionsv1.CustomResourceDefinition) string {
+	if len(crds) == 0 {
+		return "none is installed; install them before the webhooks"
+	}
+	return "installed are " + strings.Join(slices.Sorted(maps.Keys(crds)), ", ")
+}
+
+func conversionWebhook(c *apiextensionsv1.CustomResourceConversion) *apiextensionsv1.WebhookClientConfig {
+	if c == nil || c.Strategy != apiextensionsv1.WebhookConverter || c.Webhook == nil {
+		return nil
+	}
+	return c.Webhook.ClientConfig
+}
+
+// convert makes the server convert the objects of these definitions.
+func (i *installedWebhooks) convert(ctx context.Context, crds []apiextensionsv1.CustomResourceDefinition) error {
+	for n := range crds {
+		wanted := i.conversion(crds[n])
+		if err := i.plane.conversions.take(crds[n].Name, conversion{i.owner.name, wanted, crds[n].Spec.Conversion}); err != nil {
+			return err
+		}
+		i.conversions = append(i.conversions, &convertedDefinition{name: crds[n].Name, now: wanted})
+	}
+	errs := make([]error, len(crds))
+	inParallel(len(crds), func(n int) {
+		errs[n] = i.conversions[n].convert(ctx, i.plane)
+	})
+	return errors.Join(errs...)
+}
+
+func (i *installedWebhooks) conversion(crd apiextensionsv1.CustomResourceDefinition) *apiextensionsv1.CustomResourceConversion {
+	path, versions := "/convert", []string{"v1"}
+	if asked := conversionWebhook(crd.Spec.Conversion); asked != nil {
+		versions = crd.Spec.Conversion.Webhook.ConversionReviewVersions
+		if asked.Service != nil && asked.Service.Path != nil {
+			path = *asked.Service.Path
+		}
+	}
+	url := i.server.url(path)
+	i.server.serves = append(i.server.serves, fmt.Sprintf("conversion of CustomResourceDefinition %q at %s", crd.Name, url))
+	return &apiextensionsv1.CustomResourceConversion{
+		Strategy: apiextensionsv1.WebhookConverter,
+		Webhook: &apiextensionsv1.WebhookConversion{
+			ClientConfig:             &apiextensionsv1.WebhookClientConfig{URL: &url, CABundle: i.server.ca},
+			ConversionReviewVersions: versions,
+		},
+	}
+}
+
+// unconvert gives the definitions back the conversion that they had, as far as
+// they exist and have that of the server.
+func (i *installedWebhooks) unconvert(ctx context.Context) error {
+	errs := make([]error, len(i.conversions))
+	inParallel(len(i.conversions), func(n int) {
+		taken := i.plane.conversions.giveBack(i.conversions[n].name)
+		if err := i.conversions[n].restore(ctx, i.plane, taken.earlier); !apierrors.IsNotFound(err) {
+			errs[n] = err
+		}
+	})
+	return errors.Join(errs...)
+}

@@ -1,0 +1,130 @@
+package controlplanetest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"slices"
+	"sync"
+	"time"
+)
+
+// webhooksTimeout bounds an installation and a removal.
+const webhooksTimeout = time.Minute
+
+// installedBy is an annotation of what the fixture installs, with the name of the
+// test.
+const installedBy = "controlplanetest.kubembed/installed-by"
+
+// installedWebhooks are those of one call.
+type installedWebhooks struct {
+	plane          *plane
+	owner          owner
+	server         *WebhookServer
+	client         registrationClient
+	configurations []registration // those that exist
+	conversions    []*convertedDefinition
+}
+
+func (p *plane) installWebhooks(ctx context.Context, owner owner, field string, w Webhooks) (_ *installedWebhooks, err error) {
+	ctx, cancel := context.WithTimeout(ctx, webhooksTimeout)
+	defer cancel()
+	configurations, readErr := w.read(field)
+	client, err := p.registrationClient()
+	if err != nil {
+		return nil, err
+	}
+	server, err := p.localServer("webhook server", owner, w.Handler, w.ReadyTimeout, nil)
+	if err != nil {
+		return nil, err
+	}
+	i := &installedWebhooks{plane: p, owner: owner, server: &WebhookServer{server}, client: client}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, i.remove(context.WithoutCancel(ctx), false))
+		}
+	}()
+	for _, c := range configurations {
+		confine(c.object, slices.Clone(w.Namespaces))
+		redirect(c, server)
+	}
+	conversions, conversionErr := i.readConversions(ctx, field, w.Conversion)
+	// What can be read is validated even if other files cannot, so that one run
+	// shows all problems.
+	if err := errors.Join(readErr, client.validateAll(ctx, owner.name, configurations), conversionErr); err != nil {
+		return nil, err
+	}
+	for _, c := range configurations {
+		if err := client.create(ctx, owner.name, c); err != nil {
+			return nil, err
+		}
+		i.configurations = append(i.configurations, c)
+	}
+	for _, c := range i.configurations {
+		if err := p.server.WaitForInformers(ctx, c.resource, c.GetResourceVersion()); err != nil {
+			return nil, fmt.Errorf("%s: %w", c.from, err)
+		}
+	}
+	return i, i.convert(ctx, conversions)
+}
+
+// remove closes the server after the API server has stopped calling it. Where the
+// control plane stops, it just closes the server.
+func (i *installedWebhooks) remove(ctx context.Context, stopping bool) error {
+	ctx, cancel := context.WithTimeout(ctx, webhooksTimeout)
+	defer cancel()
+	var errs []error
+	if !stopping {
+		for _, c := range i.configurations {
+			errs = append(errs, i.client.remove(ctx, i.plane, c))
+		}
+		errs = append(errs, i.unconvert(ctx))
+	}
+	errs = append(errs, i.server.close())
+	i.owner.silence()
+	return errors.Join(errs...)
+}
+
+// planeWebhooks are those of Config.
+type planeWebhooks struct {
+	mu        sync.Mutex
+	installed *installedWebhooks
+}
+
+// installConfiguredWebhooks is for the start of the control plane, after the CRDs.
+func (p *plane) installConfiguredWebhooks(ctx context.Context) error {
+	if p.config.Webhooks.empty() {
+		return nil
+	}
+	installed, err := p.installWebhooks(ctx, p.ownerOfAll(), "Webhooks", p.config.Webhooks)
+	if err != nil {
+		return fmt.Errorf("install webhooks: %w", err)
+	}
+	p.webhooks.mu.Lock()
+	defer p.webhooks.mu.Unlock()
+	p.webhooks.installed = installed
+	return nil
+}
+
+// closeConfiguredWebhooks is for the end, after the control plane has stopped.
+func (p *plane) closeConfiguredWebhooks() error {
+	server := p.webhooks.server()
+	if server == nil {
+		return nil
+	}
+	err := server.close()
+	if server.CertDir != "" {
+		err = errors.Join(err, os.RemoveAll(server.CertDir))
+	}
+	return err
+}
+
+func (p *planeWebhooks) server() *WebhookServer {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.installed == nil {
+		return nil
+	}
+	return p.installed.server
+}

@@ -1,0 +1,187 @@
+package controlplanetest
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"runtime/debug"
+	"strconv"
+	"strings"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/kubembed/kubembed/internal/lifecycle"
+)
+
+// LocalServer is a server on this machine that the API server calls.
+type LocalServer struct {
+	// Host and Port are where the server listens: Host is a loopback address. The
+	// port of a server that the test starts itself has been looked for, and is not
+	// given to another test of the process; another process could take it before
+	// the server does.
+	Host string
+	Port int
+
+	// CertDir is a folder with tls.crt and tls.key, by which the API server knows
+	// the server. It is removed at the end of the test. Empty where the fixture
+	// serves a Handler.
+	CertDir string
+
+	ca      []byte
+	timeout time.Duration
+	// what is "webhook server"; owner is the test; serves says what it should
+	// answer.
+	what, owner string
+	serves      []string
+
+	http     *http.Server // nil if the test starts one itself
+	handlers lifecycle.Group
+	serving  chan struct{}
+}
+
+const (
+	readyTimeout    = 10 * time.Second
+	handlersTimeout = 5 * time.Second
+)
+
+// WaitReady returns when the server answers. One that does not within
+// Webhooks.ReadyTimeout, or APIServices.ReadyTimeout, fails the test: the message
+// names what it should serve, the files, and the address.
+func (s *LocalServer) WaitReady(t TB) {
+	t.Helper()
+	if err := s.waitReady(context.Background()); err != nil {
+		t.Fatalf("controlplanetest: %v", err)
+	}
+}
+
+func (s *LocalServer) waitReady(ctx context.Context) error {
+	roots := x509.NewCertPool()
+	roots.AppendCertsFromPEM(s.ca)
+	dialer := tls.Dialer{Config: &tls.Config{RootCAs: roots, ServerName: s.Host, MinVersion: tls.VersionTLS12}}
+	ctx, cancel := context.WithTimeout(ctx, s.timeout)
+	defer cancel()
+	var last error
+	err := soon(ctx, func() (bool, error) {
+		conn, err := dialer.DialContext(ctx, "tcp", s.address())
+		if err != nil {
+			// The end of ctx says less than what was wrong before.
+			if timeout := net.Error(nil); last == nil || !errors.As(err, &timeout) || !timeout.Timeout() {
+				last = err
+			}
+			return false, err
+		}
+		return true, conn.Close()
+	})
+	if err == nil {
+		return nil
+	}
+	cure := "start it before WaitReady, with the Host, Port and CertDir that it was given"
+	if strings.Contains(last.Error(), "certificate") {
+		cure = "serve the certificate in CertDir"
+	}
+	return fmt.Errorf("the %s of %s does not answer at %s within %v: %w: %s; it is to serve:\n%s",
+		s.what, s.owner, s.address(), s.timeout, last, cure, strings.Join(s.serves, "\n"))
+}
+
+func (s *LocalServer) address() string { return net.JoinHostPort(s.Host, strconv.Itoa(s.Port)) }
+
+func (s *LocalServer) url(path string) string {
+	return "https://" + s.address() + "/" + strings.TrimPrefix(path, "/")
+}
+
+// localServer makes ready what a server needs: for handler it listens already, and
+// else the port and the certificate are there. extraHosts get the port.
+func (p *plane) localServer(what string, owner owner, handler http.Handler, timeout time.Duration, extraHosts func(port int) []string) (*LocalServer, error) {
+	if timeout == 0 {
+		timeout = readyTimeout
+	}
+	s := &LocalServer{what: what, owner: owner.name, timeout: timeout, ca: p.server.CABundle()}
+	listener, err := s.listen(handler != nil)
+	if err != nil {
+		return nil, err
+	}
+	hosts := []string{"localhost", "127.0.0.1", "::1"}
+	if extraHosts != nil {
+		hosts = append(hosts, extraHosts(s.Port)...)
+	}
+	pair, err := p.server.ServingCertificate(hosts...)
+	if err != nil {
+		return nil, errors.Join(err, s.close())
+	}
+	if handler == nil {
+		return s, s.writeCertificate(owner, pair.Cert, pair.Key)
+	}
+	certificate, err := pair.TLS()
+	if err != nil {
+		_ = listener.Close()
+		return nil, err
+	}
+	s.serve(owner, listener, certificate, handler)
+	return s, nil
+}
+
+func (s *LocalServer) writeCertificate(owner owner, cert, key []byte) (err error) {
+	if s.CertDir, err = owner.tempDir(); err != nil {
+		return err
+	}
+	if err := os.WriteFile(filepath.Join(s.CertDir, "tls.crt"), cert, 0o600); err != nil {
+		return err
+	}
+	return os.WriteFile(filepath.Join(s.CertDir, "tls.key"), key, 0o600)
+}
+
+func (s *LocalServer) serve(owner owner, listener net.Listener, certificate tls.Certificate, handler http.Handler) {
+	s.http = &http.Server{
+		Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			end, ok := s.handlers.Begin()
+			if !ok {
+				http.Error(w, "the test has ended", http.StatusServiceUnavailable)
+				return
+			}
+			defer end()
+			defer func() {
+				if v := recover(); v != nil && v != http.ErrAbortHandler { //nolint:errorlint // as net/http does
+					owner.logf("%s: panic serving %s: %v\n%s", s.what, r.URL.Path, v, debug.Stack())
+					panic(http.ErrAbortHandler)
+				}
+			}()
+			handler.ServeHTTP(w, r)
+		}),
+		// An aggregated API server knows the front proxy by its certificate, which it
+		// verifies itself.
+		TLSConfig:         &tls.Config{Certificates: []tls.Certificate{certificate}, ClientAuth: tls.RequestClientCert, MinVersion: tls.VersionTLS12},
+		ReadHeaderTimeout: time.Minute,
+		// Clients that hang up: the API server tries several times at once whether a
+		// server is there.
+		ErrorLog: zap.NewStdLog(zap.NewNop()),
+	}
+	s.serving = make(chan struct{})
+	go func() {
+		defer close(s.serving)
+		_ = s.http.ServeTLS(listener, "", "") // until it is closed
+	}()
+}
+
+// close cuts requests in flight, and waits for their handlers, which are told by
+// the contexts of the requests.
+func (s *LocalServer) close() error {
+	if s == nil || s.http == nil {
+		return nil
+	}
+	err := s.http.Close()
+	<-s.serving
+	s.handlers.Close()
+	ctx, cancel := context.WithTimeout(context.Background(), handlersTimeout)
+	defer cancel()
+	if s.handlers.Wait(ctx) != nil {
+		err = errors.Join(err, fmt.Errorf("a handler of the %s still runs %v after its request was cut: let it end with the context of the request", s.what, handlersTimeout))
+	}
+	return err
+}

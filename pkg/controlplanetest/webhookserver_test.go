@@ -1,0 +1,213 @@
+package controlplanetest_test
+
+import (
+	"context"
+	"crypto/tls"
+	"fmt"
+	"net"
+	"net/http"
+	"path/filepath"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	admissionregistrationv1 "k8s.io/api/admissionregistration/v1"
+
+	"github.com/kubembed/kubembed/pkg/controlplanetest"
+)
+
+// oneWebhook is for ConfigMaps, under /validate, in a namespace.
+func oneWebhook(namespace string) controlplanetest.Webhooks {
+	return controlplanetest.Webhooks{
+		Validating: []*admissionregistrationv1.ValidatingWebhookConfiguration{validating("one", "/validate")},
+		Namespaces: []string{namespace},
+	}
+}
+
+// listen binds the port that a server was given.
+func listen(t testing.TB, server *controlplanetest.LocalServer) net.Listener {
+	t.Helper()
+	listener, err := net.Listen("tcp", net.JoinHostPort(server.Host, fmt.Sprint(server.Port)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { listener.Close() })
+	return listener
+}
+
+// TestWebhookServerOfTheTest: it is started with a host, a port and a folder, as
+// controller-runtime's is.
+func TestWebhookServerOfTheTest(t *testing.T) {
+	t.Parallel()
+	cp := controlplanetest.Shared(t)
+	namespace := cp.Namespace(t)
+	server := cp.InstallWebhooks(t, oneWebhook(namespace))
+
+	// Until it runs, requests are refused, and the API server says why.
+	_, err := tryConfigMap(t, cp, namespace, true)
+	wantError(t, err, `failed calling webhook "one.example.com"`, fmt.Sprintf("https://127.0.0.1:%d/validate", server.Port), "connection refused")
+
+	own := &http.Server{Handler: refusal("by my own server"), ReadHeaderTimeout: time.Minute}
+	listener := listen(t, server.LocalServer)
+	go func() {
+		_ = own.ServeTLS(listener, filepath.Join(server.CertDir, "tls.crt"), filepath.Join(server.CertDir, "tls.key"))
+	}()
+	defer own.Close()
+	server.WaitReady(t)
+	_, err = tryConfigMap(t, cp, namespace, true)
+	wantError(t, err, "by my own server")
+}
+
+// TestWebhookServerThatIsNotReady: the message says which webhook is without a
+// server, where it is from, and the address, and the next test runs on.
+func TestWebhookServerThatIsNotReady(t *testing.T) {
+	t.Parallel()
+	certificate := func(t testing.TB, server *controlplanetest.WebhookServer) tls.Certificate {
+		t.Helper()
+		other := controlplanetest.Shared(t)
+		pair, err := other.ServingCertificate("somebody.else")
+		if err != nil {
+			t.Fatal(err)
+		}
+		certificate, err := pair.TLS()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return certificate
+	}
+	for name, test := range map[string]struct {
+		start func(t testing.TB, server *controlplanetest.WebhookServer)
+		want  string
+	}{
+		"not started": {func(testing.TB, *controlplanetest.WebhookServer) {}, "connection refused"},
+		"never answers": {func(t testing.TB, server *controlplanetest.WebhookServer) {
+			listen(t, server.LocalServer) // and nobody accepts
+		}, "deadline exceeded"},
+		"no TLS": {func(t testing.TB, server *controlplanetest.WebhookServer) {
+			listener := listen(t, server.LocalServer)
+			plain := &http.Server{Handler: refusal("no"), ReadHeaderTimeout: time.Minute}
+			go func() { _ = plain.Serve(listener) }()
+			t.Cleanup(func() { plain.Close() })
+		}, "does not look like a TLS handshake"},
+		"other certificate": {func(t testing.TB, server *controlplanetest.WebhookServer) {
+			listener := tls.NewListener(listen(t, server.LocalServer), &tls.Config{Certificates: []tls.Certificate{certificate(t, server)}, MinVersion: tls.VersionTLS12})
+			other := &http.Server{Handler: refusal("no"), ReadHeaderTimeout: time.Minute, ErrorLog: silent()}
+			go func() { _ = other.Serve(listener) }()
+			t.Cleanup(func() { other.Close() })
+		}, "serve the certificate in CertDir"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			cp := controlplanetest.Shared(t)
+			namespace := cp.Namespace(t)
+			r := recorder{name: "TestDead"}
+			var address string
+			r.run(func(recorded controlplanetest.TB) {
+				webhooks := oneWebhook(namespace)
+				webhooks.Paths = []string{"testdata/webhooks"}
+				webhooks.ReadyTimeout = time.Second
+				server := cp.InstallWebhooks(recorded, webhooks)
+				address = fmt.Sprintf("127.0.0.1:%d", server.Port)
+				test.start(t, server)
+				server.WaitReady(recorded)
+			})
+			if !r.failed {
+				t.Error("it did not fail")
+			}
+			for _, want := range []string{
+				"TestDead", test.want, address, `webhook "one.example.com"`, "Webhooks.Validating[0]",
+				`webhook "vconfigmap.example.com"`, "testdata/webhooks/manifests.yaml", "https://" + address + "/validate-configmap",
+			} {
+				if !strings.Contains(filepath.ToSlash(r.text()), want) {
+					t.Errorf("message without %q:\n%s", want, r.text())
+				}
+			}
+			if _, err := tryConfigMap(t, cp, namespace, false); err != nil {
+				t.Errorf("the next test: %v", err)
+			}
+		})
+	}
+}
+
+// TestSlowWebhook: the API server gives up after timeoutSeconds, and the handler
+// learns of it by its context.
+func TestSlowWebhook(t *testing.T) {
+	t.Parallel()
+	cp := controlplanetest.Shared(t)
+	namespace := cp.Namespace(t)
+	webhooks := oneWebhook(namespace)
+	seconds := int32(1)
+	webhooks.Validating[0].Webhooks[0].TimeoutSeconds = &seconds
+	ended := make(chan struct{}, 1)
+	webhooks.Handler = http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		<-r.Context().Done()
+		ended <- struct{}{}
+	})
+	r := recorder{}
+	r.run(func(t controlplanetest.TB) {
+		cp.InstallWebhooks(t, webhooks)
+		_, err := tryConfigMap(t, cp, namespace, true)
+		wantError(t, err, `failed calling webhook "one.example.com"`, "context deadline exceeded")
+		<-ended
+		// A request that is under way when the test ends is cut.
+		go func() { _, _ = tryConfigMap(t, cp, namespace, true) }()
+	})
+	if r.failed {
+		t.Error(r.text())
+	}
+	if _, err := tryConfigMap(t, cp, namespace, true); err != nil {
+		t.Errorf("the next test: %v", err)
+	}
+}
+
+// TestWebhookHandlerThatStays: a handler that does not end with its request is the
+// fault of a test, which is told.
+func TestWebhookHandlerThatStays(t *testing.T) {
+	t.Parallel()
+	cp := controlplanetest.Shared(t)
+	namespace := cp.Namespace(t)
+	webhooks := oneWebhook(namespace)
+	called, release := make(chan struct{}), make(chan struct{})
+	var once atomic.Bool
+	webhooks.Handler = http.HandlerFunc(func(http.ResponseWriter, *http.Request) {
+		if once.CompareAndSwap(false, true) {
+			close(called)
+		}
+		<-release
+	})
+	r := recorder{name: "TestThatLeaks"}
+	done := make(chan struct{})
+	r.run(func(recorded controlplanetest.TB) {
+		cp.InstallWebhooks(recorded, webhooks)
+		go func() {
+			defer close(done)
+			_, _ = tryConfigMap(t, cp, namespace, true)
+		}()
+		<-called
+	})
+	close(release)
+	<-done
+	if !r.failed || !strings.Contains(r.text(), "TestThatLeaks") || !strings.Contains(r.text(), "still runs") {
+		t.Errorf("failed %v: %s", r.failed, r.text())
+	}
+}
+
+// TestWebhookHandlerThatPanics: the panic is in the log of the test.
+func TestWebhookHandlerThatPanics(t *testing.T) {
+	t.Parallel()
+	cp := controlplanetest.Shared(t)
+	namespace := cp.Namespace(t)
+	webhooks := oneWebhook(namespace)
+	webhooks.Handler = http.HandlerFunc(func(http.ResponseWriter, *http.Request) { panic("at the webhook") })
+	r := recorder{}
+	r.run(func(t controlplanetest.TB) {
+		cp.InstallWebhooks(t, webhooks)
+		_, err := tryConfigMap(t, cp, namespace, true)
+		wantError(t, err, `failed calling webhook "one.example.com"`)
+		_ = eventuallyIn(context.Background(), func() bool { return strings.Contains(r.text(), "at the webhook") })
+	})
+	if r.failed || !strings.Contains(r.text(), "panic serving") || !strings.Contains(r.text(), "at the webhook") {
+		t.Errorf("failed %v: %s", r.failed, r.text())
+	}
+}
