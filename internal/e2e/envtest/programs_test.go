@@ -1,0 +1,368 @@
+package envtest
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	authenticationv1 "k8s.io/api/authentication/v1"
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/wait"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/rest"
+
+	"github.com/kubembed/kubembed/pkg/pki"
+)
+
+// patience is how long a test waits for what must come.
+const patience = 2 * time.Minute
+
+// program is a running program, with what it has said.
+type program struct {
+	cmd    *exec.Cmd
+	output output
+	ended  chan struct{}
+	err    error
+	temp   string // its TMPDIR
+}
+
+// output is what a program has said so far.
+type output struct {
+	mu  sync.Mutex
+	all bytes.Buffer
+}
+
+func (o *output) Write(data []byte) (int, error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.all.Write(data)
+}
+
+func (o *output) String() string {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.all.String()
+}
+
+func start(t *testing.T, name string, args ...string) *program {
+	t.Helper()
+	p := &program{cmd: exec.Command(filepath.Join(assets(t), name), args...), ended: make(chan struct{}), temp: t.TempDir()}
+	p.cmd.Stdout, p.cmd.Stderr = &p.output, &p.output
+	p.cmd.Env = append(os.Environ(), "TMPDIR="+p.temp)
+	if err := p.cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	go func() {
+		defer close(p.ended)
+		p.err = p.cmd.Wait()
+	}()
+	t.Cleanup(func() {
+		_ = p.cmd.Process.Kill()
+		<-p.ended
+		if t.Failed() {
+			t.Logf("%s:\n%s", name, p.output.String())
+		}
+	})
+	return p
+}
+
+// wait waits for its end, and returns the exit code.
+func (p *program) wait(t *testing.T) int {
+	t.Helper()
+	select {
+	case <-p.ended:
+		return p.cmd.ProcessState.ExitCode()
+	case <-time.After(patience):
+		t.Fatal("the program does not end")
+		return 0
+	}
+}
+
+// cluster is what envtest starts: both programs, with its flags.
+type cluster struct {
+	etcd, apiserver  *program
+	serving, clients *pki.PKI // two authorities, as envtest has
+	url              string
+}
+
+func startCluster(t *testing.T, more ...string) *cluster {
+	t.Helper()
+	c := &cluster{}
+	var err error
+	if c.serving, err = pki.Open(pki.Config{}); err != nil {
+		t.Fatal(err)
+	}
+	if c.clients, err = pki.Open(pki.Config{}); err != nil {
+		t.Fatal(err)
+	}
+	etcd, peer := freeAddress(t), freeAddress(t)
+	c.etcd = start(t, "etcd", "--advertise-client-urls=http://"+etcd, "--data-dir="+t.TempDir(),
+		"--listen-client-urls=http://"+etcd, "--listen-peer-urls=http://"+peer, "--unsafe-no-fsync=true")
+	healthy(t, c.etcd, "http://"+etcd+"/health", http.DefaultClient)
+
+	dir := t.TempDir()
+	write := func(name string, data []byte) string {
+		path := filepath.Join(dir, name)
+		if err := os.WriteFile(path, data, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return path
+	}
+	write("apiserver.crt", c.serving.Serving().Cert)
+	write("apiserver.key", c.serving.Serving().Key)
+	// envtest hands the public key over as a certificate: any with its key will do.
+	signer, err := c.serving.IssueClient("sa-signer", nil, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	host, port, _ := net.SplitHostPort(freeAddress(t))
+	c.url = "https://" + net.JoinHostPort(host, port)
+	c.apiserver = start(t, "kube-apiserver", append([]string{
+		"--allow-privileged=true", "--authorization-mode=RBAC", "--bind-address=" + host, "--cert-dir=" + dir,
+		"--client-ca-file=" + write("client-cert-auth-ca.crt", c.clients.CABundle()), "--disable-admission-plugins=ServiceAccount",
+		"--etcd-servers=http://" + etcd, "--secure-port=" + port, "--service-account-issuer=" + c.url + "/",
+		"--service-account-key-file=" + write("sa-signer.crt", signer.Cert), "--service-account-signing-key-file=" + write("sa-signer.key", signer.Key),
+		"--service-cluster-ip-range=10.0.0.0/24",
+	}, more...)...)
+	client, err := rest.HTTPClientFor(&rest.Config{Host: c.url, TLSClientConfig: rest.TLSClientConfig{CAData: c.serving.CABundle()}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	healthy(t, c.apiserver, c.url+"/healthz", client)
+	return c
+}
+
+// freeAddress is an address that was free a moment ago, as envtest finds one.
+func freeAddress(t *testing.T) string {
+	t.Helper()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer listener.Close()
+	return listener.Addr().String()
+}
+
+// healthy waits as envtest does.
+func healthy(t *testing.T, p *program, url string, client *http.Client) {
+	t.Helper()
+	eventually(t, url, func(ctx context.Context) (bool, error) {
+		select {
+		case <-p.ended:
+			return false, fmt.Errorf("it has ended: %w", p.err)
+		default:
+		}
+		request, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+		if err != nil {
+			return false, err
+		}
+		response, err := client.Do(request)
+		if err != nil {
+			return false, nil
+		}
+		defer response.Body.Close()
+		return response.StatusCode == http.StatusOK, nil
+	})
+}
+
+func eventually(t *testing.T, what string, condition func(context.Context) (bool, error)) {
+	t.Helper()
+	if err := wait.PollUntilContextTimeout(t.Context(), 20*time.Millisecond, patience, true, condition); err != nil {
+		t.Fatalf("%s: %v", what, err)
+	}
+}
+
+// client is somebody with a certificate of the clients' authority.
+func (c *cluster) client(t *testing.T, user string, groups ...string) *kubernetes.Clientset {
+	t.Helper()
+	pair, err := c.clients.IssueClient(user, groups, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	client, err := kubernetes.NewForConfig(&rest.Config{Host: c.url, TLSClientConfig: rest.TLSClientConfig{
+		CAData: c.serving.CABundle(), CertData: pair.Cert, KeyData: pair.Key,
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return client
+}
+
+// What envtest's users know of its cluster holds on this one.
+func TestProgramsTakeWhatEnvtestGives(t *testing.T) {
+	t.Parallel()
+	c := startCluster(t)
+	ctx := t.Context()
+	admin := c.client(t, "admin", "system:masters")
+
+	// Pods need no service account, and privileged ones are allowed.
+	yes := true
+	pod := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Name: "one"}, Spec: corev1.PodSpec{Containers: []corev1.Container{
+		{Name: "one", Image: "one", SecurityContext: &corev1.SecurityContext{Privileged: &yes}},
+	}}}
+	if _, err := admin.CoreV1().Pods("default").Create(ctx, pod, metav1.CreateOptions{}); err != nil {
+		t.Error(err)
+	}
+	// RBAC decides about others.
+	if _, err := c.client(t, "jane").CoreV1().Pods("default").List(ctx, metav1.ListOptions{}); !apierrors.IsForbidden(err) {
+		t.Errorf("jane lists pods: %v", err)
+	}
+	// Services have addresses of the range. This one comes when the server is ready.
+	eventually(t, "the Service kubernetes", func(ctx context.Context) (bool, error) {
+		service, err := admin.CoreV1().Services("default").Get(ctx, "kubernetes", metav1.GetOptions{})
+		return err == nil && service.Spec.ClusterIP == "10.0.0.1", nil
+	})
+	// Nodes are tainted as by kube-apiserver.
+	node, err := admin.CoreV1().Nodes().Create(ctx, &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: "one"}}, metav1.CreateOptions{})
+	if err != nil || len(node.Spec.Taints) != 1 {
+		t.Errorf("a new node: %v, %v", node, err)
+	}
+	// Tokens are signed with the key of the flags, which verifies them.
+	account, err := admin.CoreV1().ServiceAccounts("default").Create(ctx, &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Name: "one"}}, metav1.CreateOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	token, err := admin.CoreV1().ServiceAccounts("default").CreateToken(ctx, account.Name, &authenticationv1.TokenRequest{}, metav1.CreateOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	bearer, err := kubernetes.NewForConfig(&rest.Config{Host: c.url, BearerToken: token.Status.Token, TLSClientConfig: rest.TLSClientConfig{CAData: c.serving.CABundle()}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	review, err := bearer.AuthenticationV1().SelfSubjectReviews().Create(ctx, &authenticationv1.SelfSubjectReview{}, metav1.CreateOptions{})
+	if err != nil || review.Status.UserInfo.Username != "system:serviceaccount:default:one" {
+		t.Errorf("the token is of %v, %v", review, err)
+	}
+	// What is quick is not in etcd's log.
+	if log := c.etcd.output.String(); strings.Contains(log, "request stats") {
+		t.Errorf("etcd logs each request:\n%.1000s", log)
+	}
+	// There are no controllers.
+	if _, err := admin.CoreV1().ServiceAccounts("default").Get(ctx, "default", metav1.GetOptions{}); !apierrors.IsNotFound(err) {
+		t.Errorf("the service account default: %v", err)
+	}
+}
+
+// A stop takes no longer than what is under way, ends with 0, and leaves no file.
+func TestProgramsStop(t *testing.T) {
+	t.Parallel()
+	c := startCluster(t)
+	watch, err := c.client(t, "admin", "system:masters").CoreV1().Pods("").Watch(t.Context(), metav1.ListOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer watch.Stop()
+	for _, p := range []*program{c.apiserver, c.etcd} {
+		if err := p.cmd.Process.Signal(syscall.SIGTERM); err != nil {
+			t.Fatal(err)
+		}
+		if code := p.wait(t); code != 0 {
+			t.Errorf("%s: exit code %d", p.cmd.Path, code)
+		}
+		if left, err := os.ReadDir(p.temp); err != nil || len(left) > 0 {
+			t.Errorf("%s left %v, %v", p.cmd.Path, left, err)
+		}
+	}
+}
+
+// A suite that crashes leaves nothing that runs.
+func TestProgramsEndWithTheirParent(t *testing.T) {
+	t.Parallel()
+	client, peer := freeAddress(t), freeAddress(t)
+	parent := exec.Command("sh", "-c", `"$0" "$@" & read line`, filepath.Join(assets(t), "etcd"), "--data-dir="+t.TempDir(),
+		"--advertise-client-urls=http://"+client, "--listen-client-urls=http://"+client, "--listen-peer-urls=http://"+peer, "--unsafe-no-fsync")
+	stdin, err := parent.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := parent.Start(); err != nil {
+		t.Fatal(err)
+	}
+	healthy(t, &program{}, "http://"+client+"/health", http.DefaultClient)
+	stdin.Close()
+	if err := parent.Wait(); err != nil && parent.ProcessState.ExitCode() != 1 { // read found the end
+		t.Fatal(err)
+	}
+	eventually(t, "etcd still listens", func(context.Context) (bool, error) {
+		listener, err := net.Listen("tcp", client)
+		if err == nil {
+			listener.Close()
+		}
+		return err == nil, nil
+	})
+}
+
+func TestCoreControllers(t *testing.T) {
+	t.Parallel()
+	c := startCluster(t, "--core-controllers")
+	ctx := t.Context()
+	namespaces := c.client(t, "admin", "system:masters").CoreV1().Namespaces()
+	if _, err := namespaces.Create(ctx, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: "one"}}, metav1.CreateOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	if err := namespaces.Delete(ctx, "one", metav1.DeleteOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the namespace is still there", func(ctx context.Context) (bool, error) {
+		_, err := namespaces.Get(ctx, "one", metav1.GetOptions{})
+		return apierrors.IsNotFound(err), nil
+	})
+	if err := c.apiserver.cmd.Process.Signal(syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	if code := c.apiserver.wait(t); code != 0 {
+		t.Errorf("exit code %d", code)
+	}
+}
+
+// What cannot start says why, and ends with another code than 0.
+func TestProgramsRefuse(t *testing.T) {
+	t.Parallel()
+	taken, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { taken.Close() })
+	_, port, _ := net.SplitHostPort(taken.Addr().String())
+	_, free, _ := net.SplitHostPort(freeAddress(t))
+	missing := filepath.Join(t.TempDir(), "missing.crt")
+	for _, test := range []struct {
+		name string
+		args []string
+		want string
+	}{
+		{"kube-apiserver", []string{"--no-such-flag"}, "unknown flag: --no-such-flag"},
+		{"kube-apiserver", nil, "--etcd-servers must be set"},
+		{"kube-apiserver", []string{"--etcd-servers=http://127.0.0.1:1", "--feature-gates=NoSuchGate=true"}, "NoSuchGate"},
+		{"kube-apiserver", []string{"--etcd-servers=http://127.0.0.1:1", "--client-ca-file=" + missing}, "--client-ca-file: open " + missing},
+		{"kube-apiserver", []string{"--etcd-servers=http://127.0.0.1:1", "--tls-cert-file=" + missing}, "--tls-private-key-file"},
+		{"kube-apiserver", []string{"--etcd-servers=http://127.0.0.1:1", "--bind-address=127.0.0.1", "--secure-port=" + port}, "address already in use"},
+		{"kube-apiserver", []string{"--etcd-servers=http://127.0.0.1:1", "--bind-address=127.0.0.1", "--secure-port=" + free}, "--etcd-servers=http://127.0.0.1:1: etcd did not answer"},
+		{"etcd", []string{"--no-such-flag"}, "no-such-flag"},
+		{"etcd", []string{"word"}, `"word" is not a flag`},
+		{"etcd", []string{"--host-whitelist=example.com"}, "--host-whitelist is not supported"},
+		{"etcd", []string{"--experimental-initial-corrupt-check=true"}, "--experimental-initial-corrupt-check is not supported"},
+		{"etcd", []string{"--listen-client-urls=nonsense"}, "listen-client-urls"},
+	} {
+		t.Run(test.name+" "+strings.Join(test.args, " "), func(t *testing.T) {
+			t.Parallel()
+			p := start(t, test.name, test.args...)
+			if code := p.wait(t); code == 0 || !strings.Contains(p.output.String(), test.want) {
+				t.Errorf("exit code %d, and not %q:\n%s", code, test.want, p.output.String())
+			}
+		})
+	}
+}

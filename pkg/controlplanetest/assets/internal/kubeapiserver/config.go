@@ -1,0 +1,136 @@
+package kubeapiserver
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"slices"
+	"strings"
+
+	"k8s.io/kubernetes/pkg/kubeapiserver/authorizer/modes"
+	kubeoptions "k8s.io/kubernetes/pkg/kubeapiserver/options"
+
+	"github.com/kubembed/kubembed/pkg/apiserver"
+)
+
+// config is what the flags say about an API server, without the fields that must be
+// opened first.
+func (f *flags) config() (apiserver.Config, error) {
+	c := apiserver.Config{
+		AdvertiseAddress:            f.GenericServerRunOptions.AdvertiseAddress,
+		RuntimeConfig:               f.APIEnablement.RuntimeConfig,
+		MaxRequestsInFlight:         f.GenericServerRunOptions.MaxRequestsInFlight,
+		MaxMutatingRequestsInFlight: f.GenericServerRunOptions.MaxMutatingRequestsInFlight,
+		RequestTimeout:              f.GenericServerRunOptions.RequestTimeout,
+		EventTTL:                    f.EventTTL,
+		Controllers:                 f.coreControllers,
+		AuthorizationModes:          list(f.Authorization.Modes),
+		Audit: apiserver.Audit{
+			LogPath:    f.Audit.LogOptions.Path,
+			PolicyFile: f.Audit.PolicyFile,
+			MaxSizeMB:  f.Audit.LogOptions.MaxSize,
+			MaxBackups: f.Audit.LogOptions.MaxBackups,
+		},
+	}
+	if len(c.AdvertiseAddress) == 0 || c.AdvertiseAddress.IsUnspecified() {
+		c.AdvertiseAddress = nil
+	}
+	var errs []error
+	errs = append(errs, f.issuer(&c), f.serviceCIDR(&c), f.audit(&c))
+	for _, mode := range []string{modes.ModeWebhook, modes.ModeABAC} {
+		if slices.Contains(c.AuthorizationModes, mode) {
+			errs = append(errs, fmt.Errorf("--authorization-mode=%s is not supported by this program: use Node, RBAC, AlwaysAllow or AlwaysDeny", mode))
+		}
+	}
+	f.admission(&c)
+	if len(f.Etcd.StorageConfig.Transport.ServerList) == 0 {
+		errs = append(errs, errors.New("--etcd-servers must be set"))
+	}
+	if err := errors.Join(errs...); err != nil {
+		return c, err
+	}
+	return c, inFlags(c.ValidateOptional().ToAggregate())
+}
+
+// admission turns kube-apiserver's set into changes of ours: NodeRestriction is not in
+// it, ServiceAccount and TaintNodesByCondition are.
+func (f *flags) admission(c *apiserver.Config) {
+	enable := list(f.Admission.GenericAdmission.EnablePlugins)
+	disable := list(f.Admission.GenericAdmission.DisablePlugins)
+	for _, plugin := range []string{"ServiceAccount", "TaintNodesByCondition"} {
+		if !slices.Contains(disable, plugin) && !slices.Contains(enable, plugin) {
+			enable = append(enable, plugin)
+		}
+	}
+	if plugin := "NodeRestriction"; !slices.Contains(disable, plugin) && !slices.Contains(enable, plugin) {
+		disable = append(disable, plugin)
+	}
+	c.EnableAdmissionPlugins, c.DisableAdmissionPlugins = enable, disable
+}
+
+func (f *flags) issuer(c *apiserver.Config) error {
+	issuers, audiences := f.Authentication.ServiceAccounts.Issuers, f.Authentication.APIAudiences
+	if len(issuers) > 1 {
+		return fmt.Errorf("--service-account-issuer: one issuer is supported by this program, not %d", len(issuers))
+	}
+	if len(issuers) == 1 {
+		c.ServiceAccountIssuer = issuers[0]
+	}
+	if len(audiences) > 0 && !slices.Equal(audiences, issuers) {
+		return fmt.Errorf("--api-audiences: none but the issuer of --service-account-issuer is supported by this program, not %q", audiences)
+	}
+	return nil
+}
+
+func (f *flags) serviceCIDR(c *apiserver.Config) error {
+	if f.serviceClusterIPRange == "" {
+		cidr := kubeoptions.DefaultServiceIPCIDR
+		c.ServiceCIDR = &cidr
+		return nil
+	}
+	if strings.Contains(f.serviceClusterIPRange, ",") {
+		return fmt.Errorf("--service-cluster-ip-range=%s: one range is supported by this program, not two", f.serviceClusterIPRange)
+	}
+	_, cidr, err := net.ParseCIDR(f.serviceClusterIPRange)
+	if err != nil {
+		return fmt.Errorf("--service-cluster-ip-range: %w", err)
+	}
+	c.ServiceCIDR = cidr
+	return nil
+}
+
+// audit follows kube-apiserver, where "-" is standard output and a policy without a
+// log has no effect.
+func (f *flags) audit(c *apiserver.Config) error {
+	if c.Audit.LogPath == "-" {
+		c.Audit.LogPath = "/dev/stdout"
+	}
+	if c.Audit.LogPath == "" {
+		c.Audit = apiserver.Audit{}
+	}
+	return nil
+}
+
+// inFlags calls the fields of an apiserver.Config by the flags that they come from.
+func inFlags(err error) error {
+	if err == nil {
+		return nil
+	}
+	return errors.New(fieldFlags.Replace(err.Error()))
+}
+
+var fieldFlags = strings.NewReplacer(
+	"MaxMutatingRequestsInFlight", "--max-mutating-requests-inflight",
+	"MaxRequestsInFlight", "--max-requests-inflight",
+	"RequestTimeout", "--request-timeout",
+	"EventTTL", "--event-ttl",
+	"RuntimeConfig", "--runtime-config",
+	"EnableAdmissionPlugins", "--enable-admission-plugins",
+	"DisableAdmissionPlugins", "--disable-admission-plugins",
+	"AuthorizationModes", "--authorization-mode",
+	"ServiceCIDR", "--service-cluster-ip-range",
+	"Audit.LogPath", "--audit-log-path",
+	"Audit.PolicyFile", "--audit-policy-file",
+	"Audit.MaxSizeMB", "--audit-log-maxsize",
+	"Audit.MaxBackups", "--audit-log-maxbackup",
+)

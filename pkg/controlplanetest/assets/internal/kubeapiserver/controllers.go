@@ -1,0 +1,44 @@
+package kubeapiserver
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"golang.org/x/sync/errgroup"
+	"k8s.io/apiserver/pkg/authentication/user"
+
+	"github.com/kubembed/kubembed/internal/controllers"
+	"github.com/kubembed/kubembed/pkg/apiserver"
+)
+
+// runControllers runs the core controllers until ctx ends. That one of them ends
+// before is an error.
+func runControllers(ctx context.Context, server *apiserver.Server, c apiserver.Config) error {
+	core := controllers.Config{
+		Informers:         server.Informers(),
+		Serves:            server.Serves,
+		WatchAPIs:         server.WatchAPIs,
+		RootCA:            c.PKI.CABundle(),
+		ServiceAccountKey: c.PKI.ServiceAccountKey(),
+		Logger:            c.Logger.Named("controllers"),
+	}
+	config, err := server.ClientConfigAs(user.KubeControllerManager, user.SystemPrivilegedGroup)
+	if err != nil {
+		return err
+	}
+	group, ctx := errgroup.WithContext(ctx)
+	for _, one := range []*controllers.Controllers{controllers.ServiceAccounts(core), controllers.Others(core)} {
+		group.Go(func() error {
+			err := one.Run(ctx, config, func() {})
+			if err == nil && ctx.Err() == nil {
+				err = errors.New("ended by itself")
+			}
+			if err != nil {
+				return fmt.Errorf("%s: %w", one.Name(), err)
+			}
+			return nil
+		})
+	}
+	return group.Wait()
+}
