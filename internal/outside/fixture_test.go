@@ -1,0 +1,77 @@
+package outside_test
+
+import (
+	"encoding/json"
+	"flag"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	// As in outside_test.go.
+	_ "github.com/kubembed/kubembed/pkg/controlplanetest"
+)
+
+var variants = flag.Bool("variants", false, "build the test of an outside module with -race, and vendored with -trimpath, too: "+
+	"minutes, as everything is built anew, unless it is in the build cache")
+
+// TestFixtureFromOutside is a user of the test fixture: a module with one test,
+// go get, go test. It has no replace directive, no downloaded binary and no
+// environment variable.
+func TestFixtureFromOutside(t *testing.T) {
+	if testing.Short() {
+		t.Skip("builds a program and may need the module proxy")
+	}
+	version, env := publish(t)
+	dir := t.TempDir()
+	name := "adopter_test.go"
+	test, err := os.ReadFile(filepath.Join("testdata", "adopter", name))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(dir, name), test, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	goCommand(t, dir, env, "mod", "init", "example.com/adopter")
+	goCommand(t, dir, env, "get", library+"/pkg/controlplanetest@"+version)
+
+	var mod struct {
+		Require []struct{ Path, Version string }
+		Replace []any
+	}
+	if err := json.Unmarshal([]byte(goCommand(t, dir, env, "mod", "edit", "-json")), &mod); err != nil {
+		t.Fatal(err)
+	}
+	if len(mod.Replace) > 0 {
+		t.Errorf("replace directives: %v", mod.Replace)
+	}
+	var got string
+	for _, required := range mod.Require {
+		if required.Path == library {
+			got = required.Version
+		}
+	}
+	if got != version {
+		t.Fatalf("the module requires version %q, not %s", got, version)
+	}
+
+	// From here on nothing is downloaded.
+	offline := append(env, "GOPROXY=off", "KUBEBUILDER_ASSETS=")
+	passes := func(flags ...string) {
+		t.Helper()
+		began := time.Now()
+		out := goCommand(t, dir, offline, append(append([]string{"test", "-count=1", "-v"}, flags...), "./...")...)
+		if !strings.Contains(out, "--- PASS: TestOwn") || !strings.Contains(out, "--- PASS: TestShared") {
+			t.Errorf("go test %v:\n%s", flags, out)
+		}
+		t.Logf("go test %v took %v", flags, time.Since(began).Round(time.Second))
+	}
+	passes()
+	if *variants {
+		passes("-race")
+		goCommand(t, dir, env, "mod", "tidy")
+		goCommand(t, dir, env, "mod", "vendor")
+		passes("-mod=vendor", "-trimpath")
+	}
+}
