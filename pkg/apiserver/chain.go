@@ -54,6 +54,9 @@ func (s *Server) chain(g *generic) (_ *aggregatorapiserver.APIAggregator, err er
 		return nil, fmt.Errorf("apiserver: custom resource server: %w", err)
 	}
 	s.extensions, s.destroy = extensions, extensions.GenericAPIServer.Destroy
+	if err := createWithoutDelay(extensions.Informers); err != nil {
+		return nil, fmt.Errorf("apiserver: custom resources: %w", err)
+	}
 	builtin, err := g.builtin(kube, extensions.GenericAPIServer)
 	if err != nil {
 		return nil, fmt.Errorf("apiserver: built-in APIs: %w", err)

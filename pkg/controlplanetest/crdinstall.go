@@ -161,9 +161,6 @@ func (c crdClient) install(ctx context.Context, wanted customResource) (*apiexte
 	if err != nil {
 		return nil, err
 	}
-	if crd, err = c.backdate(ctx, crd); err != nil {
-		return nil, err
-	}
 	crd.SetGroupVersionKind(crdKind)
 	if err := c.plane.server.WaitForInformers(ctx, crdResource, crd.ResourceVersion); err != nil {
 		return nil, err
