@@ -1,0 +1,99 @@
+package controllertest_test
+
+import (
+	"strings"
+	"testing"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/webhook"
+
+	controllertest "github.com/kubembed/kubembed/examples/controller-test"
+	v1 "github.com/kubembed/kubembed/examples/controller-test/v1"
+	"github.com/kubembed/kubembed/examples/controller-test/v1alpha1"
+	"github.com/kubembed/kubembed/pkg/controlplanetest"
+)
+
+// A control plane of its own, with everything that the program has: the test is
+// free to do what it wants in all namespaces.
+func startAll(t *testing.T) client.Client {
+	t.Helper()
+	cp := controlplanetest.New(t, controlplanetest.Config{})
+	cp.InstallCRDs(t, crds)
+	webhooks := cp.InstallWebhooks(t, controlplanetest.Webhooks{
+		Paths:      []string{"config/webhook"},
+		Conversion: []string{"pages.site.example.com"},
+	})
+	mgr := newManager(t, cp, ctrl.Options{WebhookServer: webhook.NewServer(webhook.Options{
+		Host:    webhooks.Host,
+		Port:    webhooks.Port,
+		CertDir: webhooks.CertDir,
+	})})
+	for _, setup := range []func(ctrl.Manager) error{controllertest.Setup, controllertest.SetupWebhooks} {
+		if err := setup(mgr); err != nil {
+			t.Fatal(err)
+		}
+	}
+	start(t, mgr)
+	webhooks.WaitReady(t)
+	return newClient(t, cp)
+}
+
+func TestOldVersionIsConverted(t *testing.T) {
+	t.Parallel()
+	c := startAll(t)
+	old := &v1alpha1.Page{
+		ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: "welcome"},
+		Spec:       v1alpha1.PageSpec{Title: "Welcome", Text: "One.\n\nTwo."},
+	}
+	if err := c.Create(t.Context(), old); err != nil {
+		t.Fatal(err)
+	}
+	var page v1.Page
+	if err := c.Get(t.Context(), client.ObjectKeyFromObject(old), &page); err != nil {
+		t.Fatal(err)
+	}
+	if got := strings.Join(page.Spec.Paragraphs, "|"); got != "One.|Two." {
+		t.Errorf("paragraphs are %q", got)
+	}
+	waitForHTML(t, c, &page, "<p>Two.</p>")
+	eventually(t, "status in the old version", func() (bool, error) {
+		err := c.Get(t.Context(), client.ObjectKeyFromObject(old), old)
+		return old.Status.ConfigMap == "welcome-page" && old.Spec.Text == "One.\n\nTwo.", err
+	})
+}
+
+func TestInvalidPageIsRefused(t *testing.T) {
+	t.Parallel()
+	c := startAll(t)
+	page := newPage("default", "Twice")
+	page.Spec.Paragraphs = []string{"Once", "Twice"}
+	err := c.Create(t.Context(), page)
+	if !apierrors.IsForbidden(err) || !strings.Contains(err.Error(), "spec.paragraphs[1]") {
+		t.Errorf("the page is not refused for its second paragraph: %v", err)
+	}
+}
+
+func TestNamespaceIsEmptied(t *testing.T) {
+	t.Parallel()
+	c := startAll(t)
+	namespace := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: "site"}}
+	if err := c.Create(t.Context(), namespace); err != nil {
+		t.Fatal(err)
+	}
+	page := newPage("site", "Short-lived")
+	if err := c.Create(t.Context(), page); err != nil {
+		t.Fatal(err)
+	}
+	waitForHTML(t, c, page, "Short-lived")
+	if err := c.Delete(t.Context(), namespace); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the namespace is gone", func() (bool, error) {
+		err := c.Get(t.Context(), client.ObjectKeyFromObject(namespace), namespace)
+		return apierrors.IsNotFound(err), client.IgnoreNotFound(err)
+	})
+}

@@ -1,0 +1,13 @@
+package controllertest_test
+
+import (
+	"os"
+	"testing"
+
+	"github.com/kubembed/kubembed/pkg/controlplanetest"
+)
+
+// TestMain is only needed for controlplanetest.Shared.
+func TestMain(m *testing.M) {
+	os.Exit(controlplanetest.Main(m, controlplanetest.Config{}))
+}

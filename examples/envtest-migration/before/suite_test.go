@@ -1,0 +1,35 @@
+package suite
+
+import (
+	"os"
+	"testing"
+
+	. "github.com/onsi/ginkgo/v2" //nolint:revive // as Ginkgo is used
+	. "github.com/onsi/gomega"    //nolint:revive // as Gomega is used
+	"sigs.k8s.io/controller-runtime/pkg/envtest"
+
+	controllertest "github.com/kubembed/kubembed/examples/controller-test"
+)
+
+func TestPages(t *testing.T) {
+	if os.Getenv("KUBEBUILDER_ASSETS") == "" {
+		t.Skip("KUBEBUILDER_ASSETS is not set")
+	}
+	RegisterFailHandler(Fail)
+	RunSpecs(t, "Pages")
+}
+
+var _ = BeforeSuite(func() {
+	testEnv := &envtest.Environment{
+		Scheme:                controllertest.Scheme(),
+		CRDDirectoryPaths:     crdPaths,
+		ErrorIfCRDPathMissing: true,
+		WebhookInstallOptions: envtest.WebhookInstallOptions{Paths: webhookPaths},
+	}
+	cfg, err := testEnv.Start()
+	Expect(err).NotTo(HaveOccurred())
+	DeferCleanup(testEnv.Stop)
+
+	webhooks := testEnv.WebhookInstallOptions
+	startManager(cfg, webhooks.LocalServingHost, webhooks.LocalServingPort, webhooks.LocalServingCertDir)
+})

@@ -1,0 +1,13 @@
+// Package migration has one Ginkgo suite three times, for the controller of
+// examples/controller-test:
+//
+//   - before: with envtest, as kubebuilder writes it. It runs where
+//     KUBEBUILDER_ASSETS names a folder with kube-apiserver and etcd.
+//   - oneline: envtest's installers of CRDs and webhooks, on a control plane of
+//     controlplanetest: two fields and one call more.
+//   - after: with controlplanetest only.
+//
+// What differs is suite_test.go. What the suite tests, and how it starts its
+// manager, is the same in all of them: page_test.go and manager_test.go.
+// pkg/controlplanetest/MIGRATION.md has the rest of envtest.
+package migration

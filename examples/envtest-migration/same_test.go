@@ -1,0 +1,27 @@
+package migration
+
+import (
+	"bytes"
+	"os"
+	"path/filepath"
+	"testing"
+)
+
+// The suites would prove nothing if they were not the same.
+func TestSuitesAreTheSame(t *testing.T) {
+	for _, name := range []string{"page_test.go", "manager_test.go"} {
+		before, err := os.ReadFile(filepath.Join("before", name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, folder := range []string{"oneline", "after"} {
+			other, err := os.ReadFile(filepath.Join(folder, name))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if !bytes.Equal(before, other) {
+				t.Errorf("%s differs in before and %s: copy one to the other", name, folder)
+			}
+		}
+	}
+}
