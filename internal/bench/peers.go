@@ -1,0 +1,69 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+)
+
+// peers are the programs that envtest starts, and their packages.
+var peers = []struct{ program, module, pkg string }{
+	{"kube-apiserver", "k8s.io/kubernetes", "k8s.io/kubernetes/cmd/kube-apiserver"},
+	{"etcd", "go.etcd.io/etcd/server/v3", "go.etcd.io/etcd/server/v3"},
+}
+
+// buildPeers builds what is not in the cache, in the module peers.
+func (b *bench) buildPeers() error {
+	if b.cache == "" {
+		cache, err := os.UserCacheDir()
+		if err != nil {
+			return err
+		}
+		b.cache = filepath.Join(cache, "kubembed-bench")
+	}
+	name := "peers"
+	for _, peer := range peers {
+		version, err := b.version(peer.module)
+		if err != nil {
+			return err
+		}
+		name += "-" + version
+	}
+	b.assets = filepath.Join(b.cache, name)
+	for _, peer := range peers {
+		path := filepath.Join(b.assets, peer.program)
+		if _, err := os.Stat(path); err == nil {
+			continue
+		}
+		fmt.Fprintln(os.Stderr, "building", path)
+		// What is there is complete: a build that is interrupted leaves the other.
+		unfinished := path + ".unfinished"
+		build := b.goCommand("peers", "build", "-ldflags=-s -w", "-o", unfinished, peer.pkg)
+		build.Env = append(os.Environ(), "GOWORK=off", "CGO_ENABLED=0")
+		if err := runLoudly(build); err != nil {
+			return err
+		}
+		if err := os.Rename(unfinished, path); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// version is that of a module, which must be the one that the library has.
+func (b *bench) version(module string) (string, error) {
+	list := b.goCommand("peers", "list", "-m", "-f", "{{.Version}}", module)
+	list.Env = append(os.Environ(), "GOWORK=off")
+	theirs, err := output(list)
+	if err != nil {
+		return "", err
+	}
+	ours, err := output(b.goCommand(".", "list", "-m", "-f", "{{.Version}}", module))
+	if err != nil {
+		return "", err
+	}
+	if ours != theirs {
+		return "", fmt.Errorf("%s is %s in the library and %s in internal/bench/peers/go.mod: change the latter", module, ours, theirs)
+	}
+	return ours, nil
+}

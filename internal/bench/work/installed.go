@@ -1,0 +1,41 @@
+package work
+
+import (
+	"encoding/json"
+	"os"
+	"time"
+)
+
+// Installed is what installing many CRDs took, as the test binaries report it.
+type Installed struct {
+	CRDs    int           // how many
+	Took    time.Duration // until all were served
+	Before  int64         // resident bytes of all processes before
+	After   int64         // and a while after
+	Started time.Duration // what the start took, until ready
+}
+
+// settle is how long the memory is left to settle, before and after.
+const settle = 5 * time.Second
+
+// MeasureInstall writes to file what install takes.
+func MeasureInstall(file string, started time.Duration, install func() (crds int)) error {
+	result := Installed{Started: started}
+	time.Sleep(settle)
+	var err error
+	if result.Before, err = ResidentMemory(os.Getpid()); err != nil {
+		return err
+	}
+	began := time.Now()
+	result.CRDs = install()
+	result.Took = time.Since(began)
+	time.Sleep(settle)
+	if result.After, err = ResidentMemory(os.Getpid()); err != nil {
+		return err
+	}
+	data, err := json.Marshal(result)
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(file, data, 0o600)
+}
