@@ -25,9 +25,10 @@
 //   - pkg/components/scheduler, controllers and hollownode: kube-scheduler, the
 //     controllers of kube-controller-manager, and simulated nodes, each for
 //     Config.Components. A program links those that it imports.
+//   - pkg/controlplanetest: the fixture for tests, in place of envtest.
 //
-// Dependencies point one way: controlplane → apiserver, etcd, pki → internal.
-// Components know none but internal.
+// Dependencies point one way: controlplanetest → controlplane → apiserver, etcd,
+// pki → internal. Components know none but internal.
 //
 // # Upstream code, not our own
 //
