@@ -1,6 +1,7 @@
 package apiserver_test
 
 import (
+	"errors"
 	"strings"
 	"testing"
 
@@ -28,11 +29,14 @@ func TestIdentitiesMadeElsewhere(t *testing.T) {
 	wantUser(t, config(clients), "jane", "system:masters", "system:authenticated")
 	wantNobody(t, config(serving))
 
-	// Extension API servers learn whom to trust.
-	trust := must(p.admin().CoreV1().ConfigMaps("kube-system").Get(t.Context(), "extension-apiserver-authentication", metav1.GetOptions{}))(t)
-	if !strings.Contains(trust.Data["client-ca-file"], string(clients.CABundle())) {
-		t.Error("the authority is not published")
-	}
+	// Extension API servers learn whom to trust, a moment after the start.
+	eventually(t, "the authority is published", func() error {
+		trust, err := p.admin().CoreV1().ConfigMaps("kube-system").Get(t.Context(), "extension-apiserver-authentication", metav1.GetOptions{})
+		if err == nil && !strings.Contains(trust.Data["client-ca-file"], string(clients.CABundle())) {
+			err = errors.New("it is not in the ConfigMap")
+		}
+		return err
+	})
 }
 
 func TestAuthorizationModes(t *testing.T) {
