@@ -61,7 +61,7 @@ func start(t *testing.T, mgr ctrl.Manager) {
 	})
 }
 
-// eventually waits until get returns an object for which done is true.
+// eventually waits until done is true and has no error.
 func eventually(t *testing.T, what string, done func() (bool, error)) {
 	t.Helper()
 	var last error

@@ -72,7 +72,7 @@ func (b *bench) run(only string) error {
 	if b.work, err = os.MkdirTemp("", "kubembed-bench-"); err != nil {
 		return err
 	}
-	defer os.RemoveAll(b.work) //nolint:errcheck // temporary
+	defer func() { _ = os.RemoveAll(b.work) }()
 	if err := b.buildPeers(); err != nil {
 		return err
 	}

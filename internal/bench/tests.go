@@ -66,7 +66,7 @@ func (b *bench) start(side string, args ...string) (run, error) {
 	if err != nil {
 		return run{}, err
 	}
-	defer log.Close() //nolint:errcheck // nothing more is written
+	defer func() { _ = log.Close() }()
 	cmd.Stdout, cmd.Stderr = log, log
 	began := time.Now()
 	if err := cmd.Start(); err != nil {
