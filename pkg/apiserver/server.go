@@ -62,6 +62,10 @@ type Server struct {
 	failure      error
 }
 
+// ID is the name of the server among those that share an etcd. Its Lease in
+// kube-system has it too.
+func (s *Server) ID() string { return s.generic.server.APIServerID }
+
 // New assembles a server from cfg. Nothing is served and no goroutine that
 // talks to etcd runs before Start but the watch caches' own. If New fails,
 // nothing is left behind, and the listeners are closed, except when cfg is

@@ -25,6 +25,7 @@ func (s *Server) late() []string {
 		"ipaddresses/" + s.serviceIP.String(),
 		"configmaps/kube-system/extension-apiserver-authentication",
 		"configmaps/kube-system/kube-apiserver-legacy-service-account-token-tracking",
+		leases + "kube-system/" + s.apiserver.ID(),
 	}
 	if !s.advertise.IsLoopback() {
 		keys = append(keys, "services/endpoints/default/kubernetes", "endpointslices/default/kubernetes")
