@@ -105,9 +105,17 @@ type Config struct {
 
 	// Audit writes who did what. Its zero value writes nothing.
 	Audit Audit
-	// Transformers encrypt resources on their way to etcd. If nil, resources
-	// are stored in the clear.
+	// Encryption encrypts resources on their way to etcd. If zero, they are stored in
+	// the clear.
+	Encryption Encryption
+	// Transformers encrypt in a way of the caller's own. Not together with Encryption.
 	Transformers storagevalue.ResourceTransformers
+
+	// Prefix is the path in etcd below which all is stored. If empty, "/registry",
+	// kube-apiserver's default.
+	Prefix string
+	// Shared says that other API servers may work on the same data.
+	Shared bool
 
 	// Adopt, if not nil, is called at the start of each goroutine that serves a
 	// client in this process.

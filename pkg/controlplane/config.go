@@ -13,7 +13,6 @@ import (
 	"k8s.io/apimachinery/pkg/util/validation/field"
 
 	"github.com/kubembed/kubembed/pkg/apiserver"
-	"github.com/kubembed/kubembed/pkg/etcd"
 	"github.com/kubembed/kubembed/pkg/pki"
 )
 
@@ -117,9 +116,21 @@ type Config struct {
 	// Audit writes who did what to a file. If zero, off.
 	Audit apiserver.Audit
 
-	// EtcdQuotaBytes limits the size of the database file, in bytes. When it is
-	// reached, writes are refused. If zero, etcd.DefaultQuotaBytes, 8 GiB.
-	EtcdQuotaBytes int64
+	// Etcd says where and how the state is kept. If zero, in one etcd member in this
+	// process, alone.
+	Etcd Etcd
+
+	// PKI are the authorities and keys of another control plane, from Server.PKI, for
+	// one that shares its etcd or is of the same cluster: clients of one are then
+	// clients of all. They are written to DataDir when that has none, and must not
+	// contradict those that it has. If empty, DataDir's, or new ones.
+	PKI []byte
+
+	// Encryption is of what is stored. If zero, everything is stored in the clear.
+	Encryption apiserver.Encryption
+
+	// Snapshots are taken at intervals. If zero, none.
+	Snapshots Snapshots
 
 	// Logger takes what the control plane says, and what the Kubernetes code
 	// in it writes through klog (see the package documentation). If nil, it is
@@ -140,6 +151,9 @@ func (c Config) clone() Config {
 	c.EnableAdmissionPlugins = slices.Clone(c.EnableAdmissionPlugins)
 	c.DisableAdmissionPlugins = slices.Clone(c.DisableAdmissionPlugins)
 	c.Components = slices.Clone(c.Components)
+	c.Etcd = c.Etcd.clone()
+	c.PKI = slices.Clone(c.PKI)
+	c.Encryption = c.Encryption.Clone()
 	if c.BindAddress == "" {
 		c.BindAddress = defaultBindAddress
 	}
@@ -186,10 +200,8 @@ func (c Config) Validate() error {
 		errs = append(errs, field.Invalid(field.NewPath("ClusterSigningDuration"), c.ClusterSigningDuration.String(), "must not be negative; zero is one year"))
 	}
 	errs = append(errs, c.validateComponents()...)
-	if c.EtcdQuotaBytes < 0 {
-		errs = append(errs, field.Invalid(field.NewPath("EtcdQuotaBytes"), c.EtcdQuotaBytes,
-			fmt.Sprintf("must not be negative; zero is %d", etcd.DefaultQuotaBytes)))
-	}
+	errs = append(errs, c.Etcd.validate(field.NewPath("Etcd"))...)
+	errs = append(errs, c.Snapshots.validate(field.NewPath("Snapshots"))...)
 	for i, host := range c.Hosts {
 		if err := (pki.Config{Hosts: []string{host}}).Validate(); err != nil {
 			errs = append(errs, field.Invalid(field.NewPath("Hosts").Index(i), host, "must be a DNS name or an IP address"))
@@ -238,6 +250,9 @@ func (c Config) apiserver() apiserver.Config {
 		RequestTimeout:              c.RequestTimeout,
 		EventTTL:                    c.EventTTL,
 		Audit:                       c.Audit,
+		Encryption:                  c.Encryption,
+		Prefix:                      c.Etcd.Prefix,
+		Shared:                      c.Etcd.shared(),
 		KubeletInsecureTLS:          c.KubeletInsecureTLS,
 		Controllers:                 !c.DisableCoreControllers,
 		Logger:                      c.Logger.Named("apiserver"),

@@ -51,7 +51,7 @@ func TestEveryBadFieldIsNamed(t *testing.T) {
 		{"writes", func(c *controlplane.Config) { c.MaxMutatingRequestsInFlight = -2 }, []string{"MaxMutatingRequestsInFlight: Invalid value: -2"}},
 		{"request timeout", func(c *controlplane.Config) { c.RequestTimeout = -time.Second }, []string{"RequestTimeout: Invalid value"}},
 		{"event TTL", func(c *controlplane.Config) { c.EventTTL = -time.Second }, []string{"EventTTL: Invalid value"}},
-		{"quota", func(c *controlplane.Config) { c.EtcdQuotaBytes = -1 }, []string{"EtcdQuotaBytes: Invalid value: -1"}},
+		{"quota", func(c *controlplane.Config) { c.Etcd.QuotaBytes = -1 }, []string{"Etcd.QuotaBytes: Invalid value: -1"}},
 		{"policy for no log", func(c *controlplane.Config) { c.Audit = apiserver.Audit{PolicyFile: "policy.yaml"} }, []string{"Audit.LogPath: Required value"}},
 		{"audit size", func(c *controlplane.Config) { c.Audit.MaxSizeMB = -1 }, []string{"Audit.MaxSizeMB: Invalid value: -1"}},
 		{"audit backups", func(c *controlplane.Config) { c.Audit.MaxBackups = -1 }, []string{"Audit.MaxBackups: Invalid value: -1"}},
@@ -69,12 +69,12 @@ func TestEveryBadFieldIsNamed(t *testing.T) {
 			ServiceCIDR: "y", RuntimeConfig: map[string]string{"apps/v1": "perhaps", "nonsense.example.com/v1": "true"},
 			EnableAdmissionPlugins: []string{"Nonsense"}, DisableAdmissionPlugins: []string{"Rubbish"},
 			MaxRequestsInFlight: -1, MaxMutatingRequestsInFlight: -1, RequestTimeout: -1, EventTTL: -1,
-			Audit: apiserver.Audit{PolicyFile: "p", MaxSizeMB: -1, MaxBackups: -1}, EtcdQuotaBytes: -1,
+			Audit: apiserver.Audit{PolicyFile: "p", MaxSizeMB: -1, MaxBackups: -1}, Etcd: controlplane.Etcd{QuotaBytes: -1},
 		}
 		_ = wantError(t, cfg, "BindAddress: ", "InsecureAddr: ", "AdvertiseAddress: ", "Hosts[0]: ", "ServiceCIDR: ",
 			"RuntimeConfig[apps/v1]: ", "nonsense.example.com", "EnableAdmissionPlugins[0]: ", "DisableAdmissionPlugins[0]: ",
 			"MaxRequestsInFlight: ", "MaxMutatingRequestsInFlight: ", "RequestTimeout: ", "EventTTL: ",
-			"Audit.LogPath: ", "Audit.MaxSizeMB: ", "Audit.MaxBackups: ", "EtcdQuotaBytes: ")
+			"Audit.LogPath: ", "Audit.MaxSizeMB: ", "Audit.MaxBackups: ", "Etcd.QuotaBytes: ")
 	})
 }
 

@@ -180,7 +180,7 @@ func (s *Server) startEtcd(ctx context.Context) (err error) {
 	s.etcd, err = etcd.Start(ctx, etcd.Config{
 		Dir:        filepath.Join(s.dir, "etcd"),
 		Ephemeral:  s.temporary,
-		QuotaBytes: s.config.EtcdQuotaBytes,
+		QuotaBytes: s.config.Etcd.QuotaBytes,
 		Logger:     logging.Lower(s.config.Logger.Named("etcd")),
 	})
 	if err != nil && !s.temporary {
