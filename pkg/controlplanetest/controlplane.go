@@ -40,9 +40,12 @@ func New(t TB, cfg Config) *ControlPlane {
 		t.Fatalf("%v%s", err, p.log.report(0))
 	}
 	cp := p.view(t.Name(), false)
+	// Package testing keeps the cleanups of a parallel test until all have ended.
+	held := cp
 	t.Cleanup(func() {
 		t.Helper()
-		cp.finish(t)
+		held.finish(t)
+		held = nil
 	})
 	return cp
 }
