@@ -101,7 +101,7 @@ func newAuthority(name string, now time.Time) (*Authority, error) {
 // leaf describes a certificate that signs nothing itself.
 type leaf struct {
 	subject pkix.Name
-	usage   x509.ExtKeyUsage
+	usages  []x509.ExtKeyUsage
 	names   []string
 	ips     []net.IP
 }
@@ -122,7 +122,7 @@ func (a *Authority) issue(l leaf, now time.Time, ttl time.Duration) (KeyPair, er
 		NotBefore:             now.Add(-clockSkew),
 		NotAfter:              now.Add(ttl),
 		KeyUsage:              x509.KeyUsageDigitalSignature,
-		ExtKeyUsage:           []x509.ExtKeyUsage{l.usage},
+		ExtKeyUsage:           l.usages,
 		BasicConstraintsValid: true,
 		DNSNames:              l.names,
 		IPAddresses:           l.ips,
@@ -147,12 +147,15 @@ func (a *Authority) accepts(kp KeyPair, l leaf, now time.Time) bool {
 	cert := pair.Leaf
 	roots := x509.NewCertPool()
 	roots.AddCert(a.Cert)
-	if _, err := cert.Verify(x509.VerifyOptions{
-		Roots:       roots,
-		CurrentTime: now,
-		KeyUsages:   []x509.ExtKeyUsage{l.usage},
-	}); err != nil {
-		return false
+	// Verify is content with any one of several usages.
+	for _, usage := range l.usages {
+		if _, err := cert.Verify(x509.VerifyOptions{
+			Roots:       roots,
+			CurrentTime: now,
+			KeyUsages:   []x509.ExtKeyUsage{usage},
+		}); err != nil {
+			return false
+		}
 	}
 	if cert.Subject.CommonName != l.subject.CommonName || !slices.Equal(cert.Subject.Organization, l.subject.Organization) {
 		return false

@@ -48,6 +48,18 @@ type Config struct {
 	// empty, only those in CABundle are trusted.
 	ClientCAs []byte
 
+	// EtcdMember are the DNS names and IP addresses, without a port, of an etcd member
+	// that is one of a cluster. With them Open makes EtcdFiles, which need Dir. If
+	// empty, there is no such certificate.
+	EtcdMember []string
+
+	// Import is what Export has returned, there or in another process: the
+	// authorities and keys that all servers of one cluster have in common. Open
+	// writes them to Dir, where there are none, or keeps them in memory without Dir.
+	// Where Dir has some, those stay, and must have a certificate or key in common
+	// with these, each, else Open fails. If empty, Open makes what is missing.
+	Import []byte
+
 	// Clock tells when certificates begin, end and are due for renewal. If nil,
 	// the machine's clock.
 	Clock clock.PassiveClock
@@ -80,6 +92,19 @@ func (c Config) Validate() error {
 	if len(c.ClientCAs) > 0 {
 		if _, err := parseCerts(c.ClientCAs); err != nil {
 			errs = append(errs, field.Invalid(field.NewPath("ClientCAs"), field.OmitValueType{}, err.Error()))
+		}
+	}
+	for i, host := range c.EtcdMember {
+		if problem := hostProblem(host); problem != "" {
+			errs = append(errs, field.Invalid(field.NewPath("EtcdMember").Index(i), host, problem))
+		}
+	}
+	if len(c.EtcdMember) > 0 && c.Dir == "" {
+		errs = append(errs, field.Required(field.NewPath("Dir"), "EtcdMember is set, and etcd takes its certificates from files"))
+	}
+	if len(c.Import) > 0 {
+		if _, err := parseBundle(c.Import); err != nil {
+			errs = append(errs, field.Invalid(field.NewPath("Import"), field.OmitValueType{}, err.Error()))
 		}
 	}
 	if err := errs.ToAggregate(); err != nil {
@@ -115,6 +140,8 @@ func (c Config) withDefaults() Config {
 	}
 	c.Serving = KeyPair{Cert: slices.Clone(c.Serving.Cert), Key: slices.Clone(c.Serving.Key)}
 	c.ClientCAs = slices.Clone(c.ClientCAs)
+	c.EtcdMember = slices.Clone(c.EtcdMember)
+	c.Import = slices.Clone(c.Import)
 	if c.ClusterDomain == "" {
 		c.ClusterDomain = "cluster.local"
 	}
@@ -139,15 +166,24 @@ func (c Config) servingNames() (names []string, ips []net.IP) {
 	if hostname, err := os.Hostname(); err == nil && hostProblem(hostname) == "" {
 		hosts = append(hosts, hostname)
 	}
-	for _, host := range append(hosts, c.Hosts...) {
+	names, ips = splitHosts(append(hosts, c.Hosts...))
+	return sortNames(names, append(ips, c.ServiceIPs...))
+}
+
+// splitHosts tells names from addresses.
+func splitHosts(hosts []string) (names []string, ips []net.IP) {
+	for _, host := range hosts {
 		if ip := net.ParseIP(host); ip != nil {
 			ips = append(ips, ip)
 		} else {
 			names = append(names, strings.ToLower(host))
 		}
 	}
-	ips = append(ips, c.ServiceIPs...)
+	return names, ips
+}
 
+// sortNames leaves each once.
+func sortNames(names []string, ips []net.IP) ([]string, []net.IP) {
 	slices.Sort(names)
 	names = slices.Compact(names)
 	slices.SortFunc(ips, func(a, b net.IP) int { return slices.Compare(a.To16(), b.To16()) })

@@ -1,7 +1,7 @@
 // Package pki makes and keeps every identity that a control plane needs: the
-// cluster's certificate authority and the separate one of the front proxy, the
-// API server's own certificates, the service-account keys, and the client
-// certificates and kubeconfigs of users and nodes.
+// cluster's certificate authority and the separate ones of the front proxy and of
+// etcd's members, the API server's own certificates, the service-account keys, and
+// the client certificates and kubeconfigs of users and nodes.
 //
 // A complete program, which makes the kubeconfig of an administrator:
 //
@@ -55,6 +55,8 @@
 //	apiserver-kubelet-client.crt, .key      API server to kubelet
 //	front-proxy-client.crt, .key            API server to extension API servers
 //	sa.key, sa.pub                          service-account tokens
+//	etcd/ca.crt, etcd/ca.key                the authority of etcd's members
+//	etcd/member.crt, .key                   an etcd member, with Config.EtcdMember
 //
 // Authorities and keys made elsewhere, RSA too, are used when they are put there
 // before the start. Certificates that stand in ca.crt after the first are trusted
@@ -63,4 +65,38 @@
 // Each file is replaced as a whole, and a key is written before its certificate,
 // so a crash leaves nothing that the next Open does not repair. The folder has no
 // lock of its own: one process at a time may open it.
+//
+// # Several servers of one cluster
+//
+// They have the authorities and the service-account keys in common, and each its
+// own certificates. [PKI.Export] of the first is [Config].Import of all others, which
+// write it to their folders at their first Open. After that Import is compared only:
+// a folder keeps what it has, so that an authority can be changed in one folder after
+// the other. The authority of etcd's members is always among them, whether it is used
+// or not, so that members never make one each.
+//
+// # A new authority
+//
+// The one of the cluster is replaced in three steps. Each is a change in the folder
+// followed by a restart, of all servers of the cluster one after the other, before the
+// next step begins. Make it first, with Open in an empty folder, of which ca.crt and
+// ca.key are wanted.
+//
+//  1. Append the new ca.crt to the old: both are trusted, and the old one signs. Then
+//     give the clients the new [PKI.CABundle]: in kubeconfigs, in the clientCAFile of
+//     kubelets, with webhooks and whoever else has a copy of ca.crt. Pods get it in the
+//     ConfigMap kube-root-ca.crt.
+//  2. Replace ca.key, then put the new certificate first in ca.crt, the old one second:
+//     both are trusted, and the new one signs. Open makes the API server's certificates
+//     anew. Then issue kubeconfigs and node certificates anew; kubelets with
+//     rotateCertificates ask for theirs when the old ones near their end, or when their
+//     files are taken away. An empty Config.Import, or the Export of a server that has
+//     come this far, is needed from the next step on.
+//  3. Take the old certificate out of ca.crt. What it signed is refused.
+//
+// The authorities of the front proxy and of etcd's members go the same way, in
+// their own files. Who has copies of front-proxy-ca.crt reads them from the ConfigMap
+// kube-system/extension-apiserver-authentication; those of etcd/ca.crt are in the
+// folders of the other members. Service-account keys need two: append the new public
+// key to sa.pub on all servers, then put the new key in sa.key.
 package pki

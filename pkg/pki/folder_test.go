@@ -25,6 +25,7 @@ import (
 var allFiles = []string{
 	"ca.key", "ca.crt",
 	"front-proxy-ca.key", "front-proxy-ca.crt",
+	"etcd/ca.key", "etcd/ca.crt",
 	"sa.key", "sa.pub",
 	"apiserver.key", "apiserver.crt",
 	"apiserver-kubelet-client.key", "apiserver-kubelet-client.crt",
@@ -33,23 +34,27 @@ var allFiles = []string{
 
 func readAll(t *testing.T, dir string) map[string]string {
 	t.Helper()
-	entries, err := os.ReadDir(dir)
+	files := map[string]string{}
+	tree := os.DirFS(dir)
+	err := fs.WalkDir(tree, ".", func(name string, entry fs.DirEntry, err error) error {
+		if err != nil || entry.IsDir() {
+			return err
+		}
+		data, err := fs.ReadFile(tree, name)
+		files[name] = string(data)
+		return err
+	})
 	if err != nil {
 		t.Fatal(err)
-	}
-	files := map[string]string{}
-	for _, entry := range entries {
-		data, err := os.ReadFile(filepath.Join(dir, entry.Name()))
-		if err != nil {
-			t.Fatal(err)
-		}
-		files[entry.Name()] = string(data)
 	}
 	return files
 }
 
 func write(t *testing.T, dir, name string, data []byte) {
 	t.Helper()
+	if err := os.MkdirAll(filepath.Dir(filepath.Join(dir, name)), 0o700); err != nil {
+		t.Fatal(err)
+	}
 	if err := os.WriteFile(filepath.Join(dir, name), data, 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -164,7 +169,7 @@ func TestDamagedAuthority(t *testing.T) {
 	}
 	edPEM := pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: edDER})
 
-	for _, ca := range []string{"ca", "front-proxy-ca"} {
+	for _, ca := range []string{"ca", "front-proxy-ca", "etcd/ca"} {
 		for _, tc := range []struct {
 			name   string
 			damage func(t *testing.T, dir string)
@@ -194,15 +199,17 @@ func TestDamagedAuthority(t *testing.T) {
 		} {
 			t.Run(ca+"/"+tc.name, func(t *testing.T) {
 				dir := t.TempDir()
-				old := mustOpen(t, Config{Dir: dir})
+				cfg := Config{Dir: dir, EtcdMember: []string{"192.0.2.1"}}
+				old := mustOpen(t, cfg)
 				tc.damage(t, dir)
 				damaged := readAll(t, dir)
 
-				_, err := Open(Config{Dir: dir, Hosts: []string{"new.example"}})
+				cfg.Hosts = []string{"new.example"}
+				_, err := Open(cfg)
 				if err == nil {
 					t.Fatal("no error")
 				}
-				for _, want := range []string{filepath.Join(dir, tc.file), "delete " + ca + ".crt and " + ca + ".key"} {
+				for _, want := range []string{filepath.Join(dir, filepath.FromSlash(tc.file)), "delete " + ca + ".crt and " + ca + ".key"} {
 					if !strings.Contains(err.Error(), want) {
 						t.Errorf("the error does not say %q: %v", want, err)
 					}
@@ -219,7 +226,8 @@ func TestDamagedAuthority(t *testing.T) {
 						t.Fatal(err)
 					}
 				}
-				p := mustOpen(t, Config{Dir: dir})
+				cfg.Hosts = nil
+				p := mustOpen(t, cfg)
 				if clusterKept := bytes.Equal(p.CABundle(), old.CABundle()); clusterKept != (ca != "ca") {
 					t.Errorf("cluster CA kept %t", clusterKept)
 				}
@@ -238,8 +246,8 @@ func TestDamagedAuthority(t *testing.T) {
 }
 
 func TestDamagedLeafIsMadeAnew(t *testing.T) {
-	other := mustOpen(t, Config{})
-	for _, file := range []string{"apiserver", "apiserver-kubelet-client", "front-proxy-client"} {
+	other := mustOpen(t, Config{Dir: t.TempDir(), EtcdMember: []string{"192.0.2.1"}})
+	for _, file := range []string{"apiserver", "apiserver-kubelet-client", "front-proxy-client", "etcd/member"} {
 		for name, damage := range map[string]func(t *testing.T, dir string){
 			"no key":         func(t *testing.T, dir string) { remove(t, dir, file+".key") },
 			"no certificate": func(t *testing.T, dir string) { remove(t, dir, file+".crt") },
@@ -258,9 +266,10 @@ func TestDamagedLeafIsMadeAnew(t *testing.T) {
 		} {
 			t.Run(file+"/"+name, func(t *testing.T) {
 				dir := t.TempDir()
-				old := mustOpen(t, Config{Dir: dir})
+				cfg := Config{Dir: dir, EtcdMember: []string{"192.0.2.1"}}
+				old := mustOpen(t, cfg)
 				damage(t, dir)
-				p := mustOpen(t, Config{Dir: dir})
+				p := mustOpen(t, cfg)
 				for _, c := range p.certificates {
 					if same(p.pairs[c.file], old.pairs[c.file]) == (c.file == file) {
 						t.Errorf("%s: kept %t", c.file, c.file == file)
@@ -269,7 +278,7 @@ func TestDamagedLeafIsMadeAnew(t *testing.T) {
 						t.Errorf("%s is not good", c.file)
 					}
 				}
-				if again := mustOpen(t, Config{Dir: dir}); !same(again.pairs[file], p.pairs[file]) {
+				if again := mustOpen(t, cfg); !same(again.pairs[file], p.pairs[file]) {
 					t.Error("the repair did not last")
 				}
 			})

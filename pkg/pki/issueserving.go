@@ -24,7 +24,7 @@ func (p *PKI) IssueServing(hosts []string, ttl time.Duration) (KeyPair, error) {
 	case ttl == 0:
 		ttl = leafLifetime
 	}
-	l := leaf{usage: x509.ExtKeyUsageServerAuth}
+	l := leaf{usages: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}}
 	for _, host := range hosts {
 		if problem := hostProblem(host); problem != "" {
 			return KeyPair{}, fmt.Errorf("pki: issuing a serving certificate for %q: %s", host, problem)

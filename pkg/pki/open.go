@@ -5,10 +5,10 @@ import (
 	"crypto/x509/pkix"
 	"errors"
 	"fmt"
+	"path/filepath"
 	"slices"
 	"time"
 
-	certutil "k8s.io/client-go/util/cert"
 	"k8s.io/client-go/util/keyutil"
 )
 
@@ -23,6 +23,13 @@ func Open(cfg Config) (*PKI, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, err
 	}
+	if cfg.Dir != "" {
+		dir, err := filepath.Abs(cfg.Dir)
+		if err != nil {
+			return nil, fmt.Errorf("pki: Dir: %w", err)
+		}
+		cfg.Dir = dir
+	}
 	s, err := newStore(cfg.Dir)
 	if err != nil {
 		return nil, err
@@ -32,21 +39,30 @@ func Open(cfg Config) (*PKI, error) {
 
 func open(cfg Config, s *store) (*PKI, error) {
 	p := &PKI{cfg: cfg, store: s, pairs: map[string]KeyPair{}}
+	if len(cfg.Import) > 0 {
+		if err := s.adopt(cfg.Import); err != nil {
+			return nil, err
+		}
+	}
 
-	cluster, trusted, err := p.openAuthority("ca", "kubembed-ca",
+	cluster, trusted, err := p.openAuthority(clusterAuthority, "kubembed-ca",
 		"all kubeconfigs and node certificates become invalid", servingFile, kubeletClientFile)
 	if err != nil {
 		return nil, err
 	}
-	frontProxy, _, err := p.openAuthority("front-proxy-ca", "kubembed-front-proxy-ca",
+	frontProxy, frontProxies, err := p.openAuthority(frontProxyAuthority, "kubembed-front-proxy-ca",
 		"extension API servers must read the new one", frontProxyClientFile)
 	if err != nil {
 		return nil, err
 	}
-	p.cluster, p.frontProxy = cluster, frontProxy
-	if p.bundle, err = certutil.EncodeCertificates(trusted...); err != nil {
-		return nil, fmt.Errorf("pki: encoding the CA bundle: %w", err)
+	// Made whether it is needed or not: Export has one for those who need it.
+	etcd, etcds, err := p.openAuthority(etcdAuthority, "kubembed-etcd-ca",
+		"all members of the cluster must have the new one", etcdMemberFile)
+	if err != nil {
+		return nil, err
 	}
+	p.cluster, p.frontProxy, p.etcd = cluster, frontProxy, etcd
+	p.bundle, p.frontProxies, p.etcdBundle = encodeCerts(trusted), encodeCerts(frontProxies), encodeCerts(etcds)
 	p.clientCAs = slices.Concat(p.bundle, cfg.ClientCAs)
 	if p.saKey, p.saPublic, err = openServiceAccountKeys(s); err != nil {
 		return nil, err
@@ -62,10 +78,13 @@ func open(cfg Config, s *store) (*PKI, error) {
 		names, ips := cfg.servingNames()
 		p.certificates = append([]certificate{{servingFile, cluster, leaf{
 			subject: pkix.Name{CommonName: "kube-apiserver"},
-			usage:   x509.ExtKeyUsageServerAuth,
+			usages:  []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
 			names:   names,
 			ips:     ips,
 		}}}, p.certificates...)
+	}
+	if len(cfg.EtcdMember) > 0 {
+		p.certificates = append(p.certificates, certificate{etcdMemberFile, etcd, cfg.etcdMemberLeaf()})
 	}
 	for _, c := range p.certificates {
 		var kp KeyPair

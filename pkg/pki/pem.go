@@ -89,6 +89,14 @@ func encodeCert(der []byte) []byte {
 	return pem.EncodeToMemory(&pem.Block{Type: certutil.CertificateBlockType, Bytes: der})
 }
 
+func encodeCerts(certs []*x509.Certificate) []byte {
+	var b bytes.Buffer
+	for _, cert := range certs {
+		b.Write(encodeCert(cert.Raw))
+	}
+	return b.Bytes()
+}
+
 func encodePublicKeys(keys []crypto.PublicKey) ([]byte, error) {
 	var b bytes.Buffer
 	for _, key := range keys {

@@ -28,6 +28,9 @@ type PKI struct {
 	bundle       []byte
 	clientCAs    []byte
 	frontProxy   *Authority
+	frontProxies []byte
+	etcd         *Authority
+	etcdBundle   []byte
 	saKey        crypto.Signer
 	saPublic     []crypto.PublicKey
 	certificates []certificate
@@ -50,12 +53,13 @@ const (
 	servingFile          = "apiserver"
 	kubeletClientFile    = "apiserver-kubelet-client"
 	frontProxyClientFile = "front-proxy-client"
+	etcdMemberFile       = "etcd/member"
 )
 
 // Renew does for a running control plane what Open does at the start: it makes
-// anew those of Serving, KubeletClient and FrontProxyClient that have less than
-// a third of their life left, and reports whether there were any. A process that
-// may run for months calls it daily and hands the new pairs on.
+// anew those of Serving, KubeletClient, FrontProxyClient and the etcd member's that
+// have less than a third of their life left, and reports whether there were any. A
+// process that may run for months calls it daily and hands the new pairs on.
 func (p *PKI) Renew() (bool, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -100,6 +104,10 @@ func (p *PKI) CA() *Authority { return p.cluster }
 // FrontProxyCA returns the authority that signs FrontProxyClient and nothing
 // else. Whoever it vouches for may act as any user, so it is not CA.
 func (p *PKI) FrontProxyCA() *Authority { return p.frontProxy }
+
+// FrontProxyCABundle returns, in PEM, the certificates by which a front proxy is
+// trusted: that of FrontProxyCA, and any that stand after it in its file.
+func (p *PKI) FrontProxyCABundle() []byte { return p.frontProxies }
 
 // Serving returns the API server's serving certificate: Config.Serving, or one that
 // CA has signed.
@@ -161,6 +169,6 @@ func (p *PKI) IssueNode(name string, ttl time.Duration) (KeyPair, error) {
 func clientLeaf(username string, groups []string) leaf {
 	return leaf{
 		subject: pkix.Name{CommonName: username, Organization: groups},
-		usage:   x509.ExtKeyUsageClientAuth,
+		usages:  []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth},
 	}
 }

@@ -14,9 +14,10 @@ import (
 // store is the folder, or nothing when dir is empty. Writes are gathered and made
 // at once, in order, so that an Open that fails has not touched the folder.
 type store struct {
-	dir     string
-	pending []pendingFile
-	write   func(path string, data []byte, perm fs.FileMode) error
+	dir      string
+	imported map[string][]byte // stand in for files that are missing
+	pending  []pendingFile
+	write    func(path string, data []byte, perm fs.FileMode) error
 }
 
 type pendingFile struct {
@@ -50,6 +51,9 @@ func (s *store) path(name string) string {
 // read returns what a file holds, or nil when there is no such file. It makes a
 // key private that others could read.
 func (s *store) read(name string) ([]byte, error) {
+	if data, ok := s.imported[name]; ok {
+		return data, nil
+	}
 	if s.dir == "" {
 		return nil, nil
 	}
@@ -104,15 +108,14 @@ func (s *store) flush() (err error) {
 		err = fmt.Errorf("pki: writing to Dir: %w", err)
 	}()
 
-	if !exists(s.dir) {
-		if err := os.MkdirAll(s.dir, 0o700); err != nil {
-			return err
-		}
-		made = append(made, s.dir)
-	}
 	s.removeLeftovers()
 	for _, file := range pending {
 		path := s.path(file.name)
+		folders, err := mkdir(filepath.Dir(path))
+		made = append(made, folders...)
+		if err != nil {
+			return err
+		}
 		if !exists(path) {
 			made = append(made, path)
 		}
@@ -126,12 +129,37 @@ func (s *store) flush() (err error) {
 // removeLeftovers deletes the temporary files of a process that died in WriteFile:
 // they may hold private keys.
 func (s *store) removeLeftovers() {
-	entries, _ := os.ReadDir(s.dir)
-	for _, entry := range entries {
-		if strings.Contains(entry.Name(), tempSuffix) {
-			_ = os.Remove(s.path(entry.Name()))
+	for _, dir := range []string{s.dir, s.path("etcd")} {
+		entries, _ := os.ReadDir(dir)
+		for _, entry := range entries {
+			if strings.Contains(entry.Name(), tempSuffix) {
+				_ = os.Remove(filepath.Join(dir, entry.Name()))
+			}
 		}
 	}
+}
+
+// mkdir makes the folder and those above it that are missing, for good: what is
+// synced in a folder whose own name is lost is lost with it. It returns those that
+// it has made, the outermost first.
+func mkdir(dir string) (made []string, err error) {
+	if exists(dir) {
+		return nil, nil
+	}
+	if parent := filepath.Dir(dir); parent != dir {
+		if made, err = mkdir(parent); err != nil {
+			return made, err
+		}
+	}
+	if err := os.Mkdir(dir, 0o700); err != nil {
+		return made, err
+	}
+	made = append(made, dir)
+	// Whoever may make a folder in another may not always read that.
+	if err := syncDir(filepath.Dir(dir)); err != nil && !errors.Is(err, fs.ErrPermission) {
+		return made, err
+	}
+	return made, nil
 }
 
 func exists(path string) bool {

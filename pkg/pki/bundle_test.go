@@ -1,0 +1,181 @@
+package pki
+
+import (
+	"bytes"
+	"errors"
+	"io/fs"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+)
+
+func export(t *testing.T, p *PKI) []byte {
+	t.Helper()
+	bundle, err := p.Export()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return bundle
+}
+
+// sameAuthorities tells whether a cluster that one of them serves is that of the other.
+func sameAuthorities(t *testing.T, a, b *PKI) bool {
+	t.Helper()
+	return bytes.Equal(export(t, a), export(t, b))
+}
+
+func TestImport(t *testing.T) {
+	for name, dir := range map[string]string{"memory": "", "folder": t.TempDir()} {
+		t.Run(name, func(t *testing.T) {
+			from := mustOpen(t, Config{Dir: dir})
+			bundle := export(t, from)
+
+			inMemory := mustOpen(t, Config{Import: bundle})
+			if !sameAuthorities(t, inMemory, from) {
+				t.Error("in memory: others")
+			}
+			to := filepath.Join(t.TempDir(), "deep", "pki")
+			first := mustOpen(t, Config{Dir: to, Import: bundle})
+			if !sameAuthorities(t, first, from) {
+				t.Error("in a folder: others")
+			}
+			if same(first.Serving(), from.Serving()) {
+				t.Error("the serving certificate is shared")
+			}
+			if err := mustTLS(t, first.Serving()).Leaf.CheckSignatureFrom(from.CA().Cert); err != nil {
+				t.Error(err)
+			}
+			// They stay, with Import and without.
+			files := readAll(t, to)
+			for _, cfg := range []Config{{Dir: to}, {Dir: to, Import: bundle}} {
+				mustOpen(t, cfg)
+				if !maps.Equal(readAll(t, to), files) {
+					t.Error("the second Open wrote")
+				}
+			}
+		})
+	}
+}
+
+// What is trusted besides comes with it.
+func TestImportOfRotatedAuthorities(t *testing.T) {
+	dir := t.TempDir()
+	old := mustOpen(t, Config{Dir: dir})
+	remove(t, dir, "ca.crt", "ca.key", "apiserver.crt", "apiserver-kubelet-client.crt", "sa.key")
+	mustOpen(t, Config{Dir: dir})
+	write(t, dir, "ca.crt", slices.Concat([]byte(readAll(t, dir)["ca.crt"]), old.CABundle()))
+	rotated := mustOpen(t, Config{Dir: dir})
+	p := mustOpen(t, Config{Dir: t.TempDir(), Import: export(t, rotated)})
+	if !bytes.Equal(p.CABundle(), rotated.CABundle()) || bytes.Equal(p.CA().PEM(), old.CA().PEM()) {
+		t.Error("the bundle differs")
+	}
+	if len(p.ServiceAccountPublicKeys()) != 2 || !samePublicKey(p.ServiceAccountKey().Public(), rotated.ServiceAccountKey().Public()) {
+		t.Errorf("%d service-account keys", len(p.ServiceAccountPublicKeys()))
+	}
+	// A server that is a step behind goes on with its own.
+	behind := t.TempDir()
+	mustOpen(t, Config{Dir: behind, Import: export(t, old)})
+	if q := mustOpen(t, Config{Dir: behind, Import: export(t, rotated)}); !sameAuthorities(t, q, old) {
+		t.Error("its own were replaced")
+	}
+	// A key that was deleted to be rotated does not come back.
+	remove(t, behind, "sa.key")
+	q := mustOpen(t, Config{Dir: behind, Import: export(t, old)})
+	if samePublicKey(q.ServiceAccountKey().Public(), old.ServiceAccountKey().Public()) {
+		t.Error("the deleted key is back")
+	}
+}
+
+func TestImportContradictsTheFolder(t *testing.T) {
+	bundle := export(t, mustOpen(t, Config{}))
+	for _, name := range []string{"ca.crt", "front-proxy-ca.crt", "etcd/ca.crt", "sa.pub"} {
+		t.Run(name, func(t *testing.T) {
+			dir := t.TempDir()
+			mustOpen(t, Config{Dir: dir})
+			own := readAll(t, dir)
+			// Only this one is the folder's own.
+			keep := []string{name, strings.TrimSuffix(name, ".crt") + ".key", "sa.key"}
+			for file := range own {
+				if !slices.Contains(keep, file) || file == "sa.key" && name != "sa.pub" {
+					remove(t, dir, file)
+				}
+			}
+			before := readAll(t, dir)
+			_, err := Open(Config{Dir: dir, Import: bundle})
+			if !errors.Is(err, ErrOtherAuthority) || !strings.Contains(err.Error(), filepath.Join(dir, filepath.FromSlash(name))) || !strings.Contains(err.Error(), "leave Import empty") {
+				t.Errorf("error %v", err)
+			}
+			if !maps.Equal(readAll(t, dir), before) {
+				t.Error("the folder was changed")
+			}
+		})
+	}
+}
+
+// A crash or an error in the first start with Import is repaired by the next.
+func TestInterruptedImport(t *testing.T) {
+	bundle := export(t, mustOpen(t, Config{}))
+	complete := t.TempDir()
+	var order []string
+	if _, err := open(Config{Dir: complete, Import: bundle}.withDefaults(), &store{dir: complete, write: func(path string, data []byte, perm fs.FileMode) error {
+		name, err := filepath.Rel(complete, path)
+		order = append(order, filepath.ToSlash(name))
+		return errors.Join(err, WriteFile(path, data, perm))
+	}}); err != nil {
+		t.Fatal(err)
+	}
+	if len(order) != len(allFiles) {
+		t.Fatalf("%d writes, want %d: %q", len(order), len(allFiles), order)
+	}
+	for n := range order {
+		dir := t.TempDir()
+		for _, name := range order[:n] {
+			write(t, dir, name, []byte(readAll(t, complete)[name]))
+		}
+		if p := mustOpen(t, Config{Dir: dir, Import: bundle}); !bytes.Equal(export(t, p), bundle) {
+			t.Errorf("after %d writes: others", n)
+		}
+
+		dir = filepath.Join(t.TempDir(), "pki")
+		writes := 0
+		_, err := open(Config{Dir: dir, Import: bundle}.withDefaults(), &store{dir: dir, write: func(path string, data []byte, perm fs.FileMode) error {
+			if writes++; writes > n {
+				return errDiskFull
+			}
+			return WriteFile(path, data, perm)
+		}})
+		if _, statErr := os.Stat(dir); !errors.Is(err, errDiskFull) || !errors.Is(statErr, fs.ErrNotExist) {
+			t.Errorf("after %d writes: error %v, left behind: %v", n, err, statErr)
+		}
+	}
+}
+
+func TestDamagedBundle(t *testing.T) {
+	bundle, other := string(export(t, mustOpen(t, Config{}))), string(export(t, mustOpen(t, Config{})))
+	last := strings.LastIndex(bundle, "-----BEGIN")
+	for what, data := range map[string]string{
+		"a kubeconfig":     "apiVersion: v1\nkind: Config\n",
+		"half":             bundle[:len(bundle)/2],
+		"without its last": bundle[:last],
+		"no header":        string(mustOpen(t, Config{}).CABundle()),
+		"a foreign header": strings.Replace(bundle, ": ca.key", ": ../ca.key", 1),
+		"another's last":   bundle[:last] + other[strings.LastIndex(other, "-----BEGIN"):],
+	} {
+		dir := filepath.Join(t.TempDir(), "pki")
+		_, err := Open(Config{Dir: dir, Import: []byte(data)})
+		if err == nil || !strings.Contains(err.Error(), "Import") || strings.Contains(err.Error(), "MHc") {
+			t.Errorf("%s: error %v", what, err)
+		}
+		if _, err := os.Stat(dir); !errors.Is(err, fs.ErrNotExist) {
+			t.Errorf("%s: a folder was made", what)
+		}
+	}
+	for n := 0; n < len(bundle)-1; n += 97 {
+		if _, err := parseBundle([]byte(bundle[:n])); err == nil {
+			t.Errorf("cut at %d: no error", n)
+		}
+	}
+}
