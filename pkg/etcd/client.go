@@ -2,6 +2,7 @@ package etcd
 
 import (
 	"context"
+	"errors"
 	"sync"
 	"time"
 
@@ -19,10 +20,10 @@ import (
 // side in the caller's goroutine, so reads and writes go through a guard. The
 // server side of watches runs in goroutines that upstream's client forgets:
 // they go through a gate, at which Close waits for them.
-func newClient(s *etcdserver.EtcdServer, c *containment, calls, watches *gate) *clientv3.Client {
+func newClient(s *etcdserver.EtcdServer, c *containment, calls, watches *gate, u *upkeep) *clientv3.Client {
 	client := v3client.New(s)
 	kv := adapter.KvServerToKvClient(v3rpc.NewQuotaKVServer(s))
-	client.KV = clientv3.NewKVFromKVClient(&guardedKV{kv: kv, contain: c, gate: calls}, client)
+	client.KV = clientv3.NewKVFromKVClient(&guardedKV{kv: kv, contain: c, gate: calls, upkeep: u}, client)
 	watch := adapter.WatchServerToWatchClient(&gatedWatch{v3rpc.NewWatchServer(s), watches})
 	client.Watcher = &quietWatcher{clientv3.NewWatchFromWatchClient(watch, client)}
 	return client
@@ -101,11 +102,13 @@ func waitDrained(drained <-chan struct{}) {
 	}
 }
 
-// guardedKV passes calls through the gate and the containment.
+// guardedKV passes calls through the gate and the containment, and refuses those
+// that the disk has no room for.
 type guardedKV struct {
 	kv      pb.KVClient
 	contain *containment
 	gate    *gate
+	upkeep  *upkeep
 }
 
 var _ pb.KVClient = (*guardedKV)(nil)
@@ -115,10 +118,16 @@ func guard[Req, Resp any](ctx context.Context, g *guardedKV, in Req, call func(c
 		return out, rpctypes.ErrGRPCStopped
 	}
 	defer g.gate.leave()
+	if err := g.upkeep.space.admitRequest(in); err != nil {
+		return out, err
+	}
 	err = g.contain.run(func() error {
 		out, err = call(ctx, in)
 		return err
 	})
+	if errors.Is(err, rpctypes.ErrGRPCNoSpace) {
+		g.upkeep.hurry()
+	}
 	return out, err
 }
 

@@ -8,6 +8,7 @@ import (
 
 	"go.etcd.io/etcd/server/v3/embed"
 	"go.uber.org/zap"
+	"k8s.io/apimachinery/pkg/util/validation/field"
 )
 
 // DefaultQuotaBytes is the quota when Config.QuotaBytes is zero: 8 GiB, the
@@ -66,6 +67,10 @@ type Config struct {
 	// DefaultQuotaBytes.
 	QuotaBytes int64
 
+	// Cluster makes the member one of a cluster. If nil, it is alone, and listens
+	// nowhere.
+	Cluster *Cluster
+
 	// Logger receives etcd's log. Its fatal and panic hooks are replaced; it
 	// is otherwise used as it is. If nil, nothing is logged.
 	Logger *zap.Logger
@@ -82,6 +87,15 @@ func (c Config) Validate() error {
 	}
 	if c.QuotaBytes < 0 {
 		errs = append(errs, fmt.Errorf("etcd: Config.QuotaBytes: %d is negative: zero means %d", c.QuotaBytes, DefaultQuotaBytes))
+	}
+	if c.Cluster != nil {
+		at := field.NewPath("Config", "Cluster")
+		if c.Ephemeral {
+			errs = append(errs, errors.New("etcd: Config.Ephemeral: a member of a cluster must keep what it has acknowledged: leave out Ephemeral or Cluster"))
+		}
+		for _, err := range append(c.Cluster.ValidateFields(at), c.Cluster.validateFiles(at)...) {
+			errs = append(errs, fmt.Errorf("etcd: %w", err))
+		}
 	}
 	return errors.Join(errs...)
 }

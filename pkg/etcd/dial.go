@@ -2,6 +2,7 @@ package etcd
 
 import (
 	"context"
+	"crypto/tls"
 	"fmt"
 	"net"
 	"sync"
@@ -15,11 +16,10 @@ import (
 // pipeBytes is the buffer of one direction of one in-memory connection.
 const pipeBytes = 256 << 10
 
-// gateway is a gRPC server over the member that is reached through memory. It
-// is started by the first dial: most control planes dial once or never.
+// gateway is a gRPC server that is reached through memory. It is started by the
+// first dial: most control planes dial once or never.
 type gateway struct {
-	server  *etcdserver.EtcdServer
-	contain *containment
+	server func() *grpc.Server
 
 	mu       sync.Mutex
 	closed   bool
@@ -28,8 +28,8 @@ type gateway struct {
 	serving  sync.WaitGroup
 }
 
-// DialContext returns an in-memory connection to the member's gRPC API, for
-// clients that insist on dialling. It has the signature of a net dialer;
+// DialContext returns an in-memory connection to the gRPC API of the member, or of
+// its cluster, for clients that insist on dialling. It has the signature of a net dialer;
 // network and addr are ignored. The connection is plain text and stays in the
 // process. It returns ErrClosed after Close and once the member failed.
 func (m *Member) DialContext(ctx context.Context, _, _ string) (net.Conn, error) {
@@ -60,9 +60,7 @@ func (g *gateway) listen() (*bufconn.Listener, error) {
 	}
 	if g.listener == nil {
 		g.listener = bufconn.Listen(pipeBytes)
-		g.grpc = v3rpc.Server(g.server, nil, g.unary,
-			grpc.ChainStreamInterceptor(g.stream),
-			grpc.WaitForHandlers(true)) // or close would leave handlers reading a closed database
+		g.grpc = g.server()
 		g.serving.Go(func() { _ = g.grpc.Serve(g.listener) })
 	}
 	return g.listener, nil
@@ -72,6 +70,13 @@ func (g *gateway) isClosed() bool {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	return g.closed
+}
+
+// set changes which server the first dial is going to start.
+func (g *gateway) set(server func() *grpc.Server) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.server = server
 }
 
 // refuse makes further dials fail.
@@ -90,14 +95,23 @@ func (g *gateway) close() {
 	}
 }
 
-func (g *gateway) unary(ctx context.Context, req any, _ *grpc.UnaryServerInfo, handler grpc.UnaryHandler) (resp any, err error) {
-	err = g.contain.run(func() error {
-		resp, err = handler(ctx, req)
-		return err
-	})
-	return resp, err
-}
-
-func (g *gateway) stream(srv any, stream grpc.ServerStream, _ *grpc.StreamServerInfo, handler grpc.StreamHandler) error {
-	return g.contain.run(func() error { return handler(srv, stream) })
+// newServer returns a gRPC server over s. Calls that panic are contained, and those
+// that the disk has no room for are refused.
+func newServer(s *etcdserver.EtcdServer, c *containment, u *upkeep, tls *tls.Config, opts ...grpc.ServerOption) *grpc.Server {
+	unary := func(ctx context.Context, req any, _ *grpc.UnaryServerInfo, handler grpc.UnaryHandler) (resp any, err error) {
+		if err := u.space.admitRequest(req); err != nil {
+			return nil, err
+		}
+		err = c.run(func() error {
+			resp, err = handler(ctx, req)
+			return err
+		})
+		return resp, err
+	}
+	stream := func(srv any, stream grpc.ServerStream, _ *grpc.StreamServerInfo, handler grpc.StreamHandler) error {
+		return c.run(func() error { return handler(srv, stream) })
+	}
+	return v3rpc.Server(s, tls, unary, append(opts,
+		grpc.ChainStreamInterceptor(stream),
+		grpc.WaitForHandlers(true))...) // or its stop would leave handlers reading a closed database
 }

@@ -1,7 +1,8 @@
-// Package etcd runs one etcd member inside the calling process.
+// Package etcd runs an etcd member inside the calling process, alone or as one of a
+// cluster, or connects to an etcd elsewhere.
 //
-// The member listens on no port and no socket. Its client calls the server's
-// functions directly, and the few callers that insist on dialling get an
+// A member that is alone listens on no port and no socket. Its client calls the
+// server's functions directly, and the few callers that insist on dialling get an
 // in-memory connection. A complete program:
 //
 //	package main
@@ -31,6 +32,31 @@
 //		}
 //		fmt.Printf("%s\n", resp.Kvs[0].Value)
 //	}
+//
+// # Members of a cluster
+//
+// With Config.Cluster the member listens for the others, and for their clients, with
+// mutual TLS. The cluster goes on as long as more than half of its members do. The
+// client of such a member is an ordinary one, over all members that vote: it uses the
+// leader, and where that is gone, the next one as soon as it is elected, within some
+// three seconds. A member that hangs or is cut off is left as soon. What was under way
+// there fails with an error of code Unavailable; the client repeats reads by itself,
+// and of a write nobody can know then whether it has been done.
+//
+// [Member.AddMember] tells the cluster of a new member, which then joins as a learner
+// and promotes itself; [Member.RemoveMember] removes one for good. A member whose data
+// is lost does not come back: it is removed, and another is added.
+//
+// A member that fails by itself ends, also while the rest of its cluster is well: see
+// [Member.Done]. Its process starts it again.
+//
+// After Close, connections between members on which single questions were asked stay
+// for five seconds, with a few goroutines: etcd does not close them.
+//
+// # An etcd elsewhere
+//
+// [Connect] returns a connection to etcd at endpoints of its own, whose client uses
+// the endpoints in the same way.
 //
 // # Safety of the host process
 //

@@ -17,6 +17,30 @@ var (
 	// ErrCorrupt says that a file of the data folder is damaged or missing.
 	// The error's text names the file. Restore the folder from a backup.
 	ErrCorrupt = errors.New("data folder is damaged")
+
+	// ErrNoSpace says that the disk of the data folder has too little room. The
+	// error's text tells how many bytes are free and how many are needed. Start
+	// returns it, and Member.CheckSpace while writes are refused.
+	ErrNoSpace = errors.New("too little room on the disk")
+
+	// ErrOtherMember says that the data folder is of another member: of a cluster where
+	// this one is alone, or the reverse, or of another name or address.
+	ErrOtherMember = errors.New("data folder is of another member")
+
+	// ErrOtherCluster says that the members at the addresses of Config.Cluster are of
+	// another cluster than this one.
+	ErrOtherCluster = errors.New("another cluster")
+
+	// ErrRemoved says that the cluster does not know this member: it has been removed,
+	// or not been added. Member.Err wraps it when a running member is removed.
+	ErrRemoved = errors.New("not a member of the cluster")
+
+	// ErrLost says that the data of a member of a cluster is not in its folder. It must
+	// not begin anew: the others believe it to have what it has acknowledged.
+	ErrLost = errors.New("the member's data is missing")
+
+	// ErrHasData is returned by Restore for a folder that has a member's data.
+	ErrHasData = errors.New("data folder has data")
 )
 
 // ErrClosed is returned by DialContext after Close, or once the member failed.

@@ -1,13 +1,17 @@
 package etcd_test
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"net/url"
 	"os"
+	"os/exec"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 
 	"go.etcd.io/bbolt"
@@ -99,6 +103,61 @@ func TestReadOnlyDir(t *testing.T) {
 	_, err := etcd.Start(t.Context(), etcd.Config{Dir: dir})
 	if !errors.Is(err, os.ErrPermission) || !strings.Contains(err.Error(), "Config.Dir") {
 		t.Errorf("start: %v", err)
+	}
+}
+
+// Where root reads and writes everything, a file system says no.
+func TestReadOnlyFileSystem(t *testing.T) {
+	if runtime.GOOS != "linux" || os.Getuid() != 0 {
+		t.Skip("only root on Linux can mount a folder a second time")
+	}
+	parent := t.TempDir()
+	dir := filepath.Join(parent, "etcd")
+	fill(t, dir)
+	for _, args := range [][]string{{"--bind", parent, parent}, {"-o", "remount,bind,ro", parent}} {
+		if out, err := exec.Command("mount", args...).CombinedOutput(); err != nil {
+			t.Skipf("mount %s: %v: %s", args, err, out)
+		}
+		t.Cleanup(func() { _ = exec.Command("umount", parent).Run() })
+	}
+	for _, dir := range []string{dir, filepath.Join(parent, "new")} {
+		_, err := etcd.Start(t.Context(), etcd.Config{Dir: dir})
+		if !errors.Is(err, syscall.EROFS) || !strings.Contains(err.Error(), "Config.Dir") || !strings.Contains(err.Error(), dir) {
+			t.Errorf("start: %v", err)
+		}
+	}
+}
+
+// etcd would put its own beside what is there.
+func TestDatabaseOfAnotherProgram(t *testing.T) {
+	dir := t.TempDir()
+	if err := os.MkdirAll(filepath.Join(dir, "member", "snap"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(dir, "member", "snap", "db")
+	db, err := bbolt.Open(path, 0o600, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := db.Update(func(tx *bbolt.Tx) error {
+		_, err := tx.CreateBucket([]byte("invoices"))
+		return err
+	}); err != nil {
+		t.Fatal(err)
+	}
+	if err := db.Close(); err != nil {
+		t.Fatal(err)
+	}
+	before, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = etcd.Start(t.Context(), etcd.Config{Dir: dir})
+	if !errors.Is(err, etcd.ErrCorrupt) || !strings.Contains(err.Error(), "invoices") {
+		t.Errorf("start: %v", err)
+	}
+	if after, err := os.ReadFile(path); err != nil || !bytes.Equal(before, after) {
+		t.Errorf("the file has changed (%v)", err)
 	}
 }
 

@@ -28,11 +28,13 @@ func TestMain(m *testing.M) {
 		}
 		os.Exit(0)
 	}
-	goleak.VerifyTestMain(m,
-		// Started by an init function of a dependency, for the process.
-		goleak.IgnoreAnyFunction("go.opencensus.io/stats/view.(*worker).start"),
-		goleak.IgnoreAnyFunction("k8s.io/klog/v2.(*flushDaemon).run.func1"),
-	)
+	goleak.VerifyTestMain(m, ignoredGoroutines...)
+}
+
+var ignoredGoroutines = []goleak.Option{
+	// Started by an init function of a dependency, for the process.
+	goleak.IgnoreAnyFunction("go.opencensus.io/stats/view.(*worker).start"),
+	goleak.IgnoreAnyFunction("k8s.io/klog/v2.(*flushDaemon).run.func1"),
 }
 
 func helper(mode, dir string) error {
@@ -50,6 +52,10 @@ func helper(mode, dir string) error {
 		return m.Close()
 	case "stuck":
 		return stuck(dir)
+	case "torn":
+		return tornFill(dir)
+	case "damage":
+		return damageFill(dir)
 	}
 	return errors.New("unknown mode " + mode)
 }

@@ -11,6 +11,7 @@ import (
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"go.etcd.io/etcd/server/v3/embed"
 	"go.etcd.io/raft/v3/raftpb"
+	"google.golang.org/grpc"
 )
 
 const (
@@ -25,6 +26,7 @@ const (
 // Member is a running etcd member. Its methods may be called concurrently.
 type Member struct {
 	folder  *folder
+	alone   bool
 	release func() // gives the folder free: keeps it, or undoes a failed start
 	contain *containment
 	etcd    *embed.Etcd
@@ -32,6 +34,12 @@ type Member struct {
 	gate    *gate // reads and writes
 	watches *gate
 	gateway *gateway
+	upkeep  *upkeep
+
+	// Of a member that has others.
+	network *network
+	clients *grpc.Server   // for the others
+	serving sync.WaitGroup // it, and promoteSelf
 
 	closeOnce sync.Once
 	closing   chan struct{} // closed when Close begins
@@ -62,11 +70,16 @@ func Start(ctx context.Context, cfg Config) (_ *Member, err error) {
 	if cfg.Dir, err = filepath.Abs(cfg.Dir); err != nil {
 		return nil, fmt.Errorf("etcd: Config.Dir: %w", err)
 	}
+	cfg.Cluster = cfg.Cluster.clone()
 	if ctx.Err() != nil {
 		return nil, startError(context.Cause(ctx))
 	}
 	f, err := openFolder(cfg.Dir)
 	if err != nil {
+		return nil, err
+	}
+	if err := checkRestored(f); err != nil {
+		f.undo()
 		return nil, err
 	}
 	c := newContainment()
@@ -75,20 +88,45 @@ func Start(ctx context.Context, cfg Config) (_ *Member, err error) {
 	if !f.fresh {
 		// A containment of its own: damage found here is no failed member.
 		probe := newContainment()
-		if r, err = preflight(ctx, probe, cfg.Dir, probe.logger(nil)); err != nil {
+		if r, err = preflight(ctx, probe, cfg.Dir, cfg.Cluster == nil, probe.logger(nil)); err != nil {
+			f.undo()
+			return nil, err
+		}
+		if err := checkBelongs(probe, cfg.Dir, cfg.Cluster); err != nil {
 			f.undo()
 			return nil, err
 		}
 	}
+	var others *entry
+	if cfg.Cluster != nil {
+		if others, err = cfg.Cluster.enter(ctx, f.fresh); err != nil {
+			f.undo()
+			return nil, err
+		}
+		defer others.close()
+	}
+	room := newSpace(cfg.Dir, cfg.Ephemeral)
+	if err := room.start(f.fresh); err != nil {
+		f.undo()
+		return nil, err
+	}
 
 	m := &Member{
-		folder: f, release: f.unlock, contain: c, gate: &gate{}, watches: &gate{},
+		folder: f, alone: cfg.Cluster == nil, release: f.unlock, contain: c, gate: &gate{}, watches: &gate{},
 		closing: make(chan struct{}), done: make(chan struct{}), supervised: make(chan struct{}),
+	}
+	ec := cfg.embedConfig(lg, r)
+	ec.BootstrapDefragThresholdMegabytes = startDefragmentMB(room)
+	if others != nil {
+		if err := others.apply(ec); err != nil {
+			f.undo()
+			return nil, err
+		}
 	}
 	started := make(chan error, 1)
 	go func() {
 		started <- c.run(func() (err error) {
-			m.etcd, err = embed.StartEtcd(cfg.embedConfig(lg, r))
+			m.etcd, err = embed.StartEtcd(ec)
 			return err
 		})
 	}()
@@ -109,13 +147,24 @@ func Start(ctx context.Context, cfg Config) (_ *Member, err error) {
 		return nil, startError(context.Cause(ctx))
 	}
 
-	m.client = newClient(m.etcd.Server, c, m.gate, m.watches)
-	m.gateway = &gateway{server: m.etcd.Server, contain: c}
+	m.upkeep = newUpkeep(m.etcd.Server, c, m.gate, room, lg)
+	m.client = newClient(m.etcd.Server, c, m.gate, m.watches, m.upkeep)
+	guardRest(m)
+	m.gateway = &gateway{server: func() *grpc.Server { return newServer(m.etcd.Server, c, m.upkeep, nil) }}
 	go m.supervise()
-	if err := m.elect(ctx, r); err != nil {
+	if others != nil {
+		if f.fresh {
+			m.release = m.forgetUnlessPromised
+		}
+		if err := m.participate(ctx, others, cfg.Logger); err != nil {
+			return nil, errors.Join(startError(err), m.Close())
+		}
+		m.release = f.unlock
+	} else if err := m.elect(ctx, r); err != nil {
 		m.release = f.undo
 		return nil, errors.Join(startError(err), m.Close())
 	}
+	m.upkeep.start(m.closing)
 	return m, nil
 }
 
@@ -152,7 +201,8 @@ func (m *Member) unwind(started <-chan error) {
 		clean := m.contain.ok()
 		if err == nil {
 			m.etcd.Close()
-			clean = true
+			// It may have made promises to others.
+			clean = m.alone
 		}
 		m.abandon(clean)
 	}()
@@ -212,6 +262,9 @@ func (m *Member) supervise() {
 		if err == nil {
 			err = errors.New("the server stopped by itself")
 		}
+	}
+	if !m.alone && m.removed() {
+		err = m.removedError()
 	}
 	m.gate.close()
 	m.gateway.refuse()
@@ -311,6 +364,7 @@ func (m *Member) close() error {
 
 // stop is steps 2 to 5 of Close.
 func (m *Member) stop() {
+	m.leave()
 	m.gateway.close()
 	calls := m.gate.drained()
 	waitDrained(calls)
@@ -318,6 +372,7 @@ func (m *Member) stop() {
 	_ = m.client.Close() // only ever says that its context is cancelled
 	watches := m.watches.drained()
 	waitDrained(watches)
+	m.upkeep.running.Wait()
 	m.etcd.Close()
 	<-calls // the server has stopped, so what was in flight has ended
 	<-watches

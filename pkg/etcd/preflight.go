@@ -41,16 +41,17 @@ func (r replay) hurry() bool {
 // nothing to clean up. The caller holds the folder's lock.
 //
 // Everything is read once more than etcd needs, but from the page cache the
-// second time; BenchmarkRestart tells what it costs.
+// second time; BenchmarkRestart tells what it costs. alone tells that the member has
+// no others.
 //
 // It returns what etcd is going to replay.
-func preflight(ctx context.Context, c *containment, dir string, lg *zap.Logger) (_ replay, err error) {
+func preflight(ctx context.Context, c *containment, dir string, alone bool, lg *zap.Logger) (_ replay, err error) {
 	haveWAL := wal.Exist(datadir.ToWALDir(dir))
 	applied, err := checkDB(ctx, c, dir, haveWAL)
 	if err != nil || !haveWAL {
 		return replay{}, err
 	}
-	return checkWAL(c, dir, applied, lg)
+	return checkWAL(c, dir, applied, alone, lg)
 }
 
 // checkDB reads the database and returns the index of the last raft entry
@@ -100,6 +101,9 @@ func checkDB(ctx context.Context, c *containment, dir string, haveWAL bool) (app
 			}
 			if err := checkVersion(tx); err != nil {
 				return err
+			}
+			if name, _ := tx.Cursor().First(); name != nil && tx.Bucket(schema.Meta.Name()) == nil {
+				return fmt.Errorf("it is the database of another program: it has %q, and nothing of etcd", name)
 			}
 			applied = uint64At(tx, schema.Meta.Name(), schema.MetaConsistentIndexKeyName)
 			pageSize := uint64(db.Info().PageSize)
@@ -174,9 +178,9 @@ func checkRevisions(ctx context.Context, tx *bbolt.Tx) error {
 }
 
 // checkWAL reads the write-ahead log from the snapshot that etcd would choose.
-// A torn last record is what a crash leaves and etcd repairs it; a log that
-// ends before what the database has applied is a lost one.
-func checkWAL(c *containment, dir string, applied uint64, lg *zap.Logger) (r replay, err error) {
+// A torn last record is what a crash leaves and etcd repairs it, see checkTail; a
+// log that ends before what the database has applied is a lost one.
+func checkWAL(c *containment, dir string, applied uint64, alone bool, lg *zap.Logger) (r replay, err error) {
 	walDir := datadir.ToWALDir(dir)
 	err = c.run(func() error {
 		entries, err := wal.ValidSnapshotEntries(lg, walDir)
@@ -184,13 +188,16 @@ func checkWAL(c *containment, dir string, applied uint64, lg *zap.Logger) (r rep
 			return err
 		}
 		var from walpb.Snapshot
-		newest, err := snap.New(lg, datadir.ToSnapDir(dir)).LoadNewestAvailable(entries)
+		snapshots := snap.New(lg, datadir.ToSnapDir(dir))
+		newest, err := snapshots.LoadNewestAvailable(entries)
 		if err == nil {
 			from.Index, from.Term = newest.Metadata.Index, newest.Metadata.Term
 		} else if !errors.Is(err, snap.ErrNoSnapshot) {
 			return err
 		}
-		if from.Index > applied {
+		// A member that was sent the database of another has it beside its own until
+		// the snapshot is written down.
+		if _, err := snapshots.DBFilePath(from.Index); from.Index > applied && err != nil {
 			return fmt.Errorf("the snapshot is at entry %d, but the database at %d", from.Index, applied)
 		}
 		w, err := wal.OpenForRead(lg, walDir, from)
@@ -209,6 +216,9 @@ func checkWAL(c *containment, dir string, applied uint64, lg *zap.Logger) (r rep
 		if n := len(ents); n > 0 {
 			last = ents[n-1].Index
 		}
+		if err := checkTail(walDir, last, alone); err != nil {
+			return err
+		}
 		if last < applied {
 			return fmt.Errorf("it ends at entry %d, but the database has applied entry %d", last, applied)
 		}
@@ -216,7 +226,11 @@ func checkWAL(c *containment, dir string, applied uint64, lg *zap.Logger) (r rep
 		return nil
 	})
 	if err != nil {
-		return r, corrupt(filepath.Join(walDir, "*.wal"), err)
+		at := filepath.Join(walDir, "*.wal")
+		if f := (*fileError)(nil); errors.As(err, &f) {
+			at = f.path
+		}
+		return r, corrupt(at, err)
 	}
 	return r, nil
 }

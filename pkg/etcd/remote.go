@@ -1,26 +1,41 @@
 package etcd
 
 import (
+	"crypto/tls"
+	"crypto/x509"
 	"errors"
+	"fmt"
 	"net/url"
+	"os"
+	"slices"
+	"strings"
 
+	"go.etcd.io/etcd/client/pkg/v3/transport"
 	"go.uber.org/zap"
 	"k8s.io/apimachinery/pkg/util/validation/field"
 )
 
 // Remote says how to reach an etcd elsewhere.
 type Remote struct {
-	// Endpoints are client URLs, all http or all https. Required.
+	// Endpoints are client URLs with a port, like "https://10.0.0.1:2379", all http
+	// or all https. Required.
 	Endpoints []string
-	// CA, Cert and Key are PEM files for https.
+	// CA, Cert and Key are PEM files for https: the authority of the servers, and
+	// the client certificate and its key. They are read again for each connection.
+	// If CA is empty, the machine's authorities; if Cert and Key are, no certificate
+	// is shown.
 	CA, Cert, Key string
 	// Logger receives the client's log. If nil, nothing is logged.
 	Logger *zap.Logger
 }
 
-// Validate reports every problem of r in one error that names the fields.
+// Validate reports every problem of r in one error that names the fields. It reads
+// the files.
 func (r Remote) Validate() error {
-	return r.ValidateFields(nil).ToAggregate()
+	if errs := r.ValidateFields(nil); len(errs) > 0 {
+		return fmt.Errorf("etcd: invalid Remote: %w", errs.ToAggregate())
+	}
+	return nil
 }
 
 // ValidateFields is Validate for callers whose fields are at a path.
@@ -28,14 +43,57 @@ func (r Remote) ValidateFields(at *field.Path) (errs field.ErrorList) {
 	if len(r.Endpoints) == 0 {
 		errs = append(errs, field.Required(at.Child("Endpoints"), "the client URLs of etcd"))
 	}
+	var schemes []string
 	for i, endpoint := range r.Endpoints {
+		at := at.Child("Endpoints").Index(i)
 		u, err := url.Parse(endpoint)
-		if err == nil && (u.Scheme != "http" && u.Scheme != "https" || u.Host == "") {
-			err = errors.New("no scheme or host")
+		if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Hostname() == "" || u.Port() == "" ||
+			strings.Trim(u.Path, "/") != "" || u.User != nil || u.RawQuery != "" {
+			errs = append(errs, field.Invalid(at, endpoint, `must be a URL with a port, like "https://10.0.0.1:2379"`))
+			continue
+		}
+		if slices.Contains(r.Endpoints[:i], endpoint) {
+			errs = append(errs, field.Duplicate(at, endpoint))
+		}
+		if schemes = append(schemes, u.Scheme); u.Scheme != schemes[0] {
+			errs = append(errs, field.Invalid(at, endpoint, "must be "+schemes[0]+" like the first: they are members of one etcd"))
+		}
+	}
+	return append(errs, r.validateFiles(at, len(schemes) > 0 && schemes[0] == "http")...)
+}
+
+func (r Remote) validateFiles(at *field.Path, plain bool) (errs field.ErrorList) {
+	for _, f := range []struct{ name, file string }{{"CA", r.CA}, {"Cert", r.Cert}, {"Key", r.Key}} {
+		if plain && f.file != "" {
+			errs = append(errs, field.Forbidden(at.Child(f.name), "it is for https, and Endpoints are http"))
+		}
+	}
+	switch {
+	case len(errs) > 0:
+		return errs
+	case r.Cert != "" && r.Key == "":
+		errs = append(errs, field.Required(at.Child("Key"), "the key of Cert"))
+	case r.Key != "" && r.Cert == "":
+		errs = append(errs, field.Required(at.Child("Cert"), "the certificate of Key"))
+	case r.Cert != "":
+		if _, err := tls.LoadX509KeyPair(r.Cert, r.Key); err != nil {
+			errs = append(errs, field.Invalid(at.Child("Cert"), r.Cert, "must be PEM certificates that Key, "+r.Key+", is of: "+err.Error()))
+		}
+	}
+	if r.CA != "" {
+		data, err := os.ReadFile(r.CA)
+		if err == nil && !x509.NewCertPool().AppendCertsFromPEM(data) {
+			err = errors.New("no certificate is in it")
 		}
 		if err != nil {
-			errs = append(errs, field.Invalid(at.Child("Endpoints").Index(i), endpoint, `must be a URL like "https://10.0.0.1:2379"`))
+			errs = append(errs, field.Invalid(at.Child("CA"), r.CA, "must be PEM certificates: "+err.Error()))
 		}
 	}
 	return errs
+}
+
+func (r Remote) encrypted() bool { return strings.HasPrefix(r.Endpoints[0], "https:") }
+
+func (r Remote) tlsInfo() transport.TLSInfo {
+	return transport.TLSInfo{TrustedCAFile: r.CA, CertFile: r.Cert, KeyFile: r.Key, Logger: zap.NewNop()}
 }

@@ -1,0 +1,93 @@
+// Package folderlock lets a folder be used by one owner at a time.
+package folderlock
+
+import (
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+
+	"go.etcd.io/etcd/client/pkg/v3/fileutil"
+)
+
+// name is the lock file in the folder. It holds the owner's process id, for people;
+// the lock itself is the kernel's and ends with the process.
+const name = "lock"
+
+// ErrLocked says that somebody has the lock. Owner tells who.
+var ErrLocked = fileutil.ErrLocked
+
+// Lock is held until Unlock or Remove.
+type Lock struct {
+	path string
+	file *fileutil.LockedFile
+	// New says that the lock file was not there before.
+	New bool
+}
+
+// Take locks dir, which exists, without ever waiting. A failed start elsewhere may
+// remove the file between our open and our lock, so the file must still be there
+// afterwards.
+func Take(dir string) (*Lock, error) {
+	l := &Lock{path: filepath.Join(dir, name)}
+	for {
+		l.New = !fileutil.Exist(l.path)
+		file, err := fileutil.TryLockFile(l.path, os.O_RDWR|os.O_CREATE, fileutil.PrivateFileMode)
+		if err != nil {
+			return nil, err
+		}
+		held, err := file.Stat()
+		if err == nil {
+			var named fs.FileInfo
+			if named, err = os.Stat(l.path); err == nil && os.SameFile(held, named) {
+				l.file = file
+				break
+			}
+		}
+		_ = file.Close()
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return nil, err
+		}
+	}
+	// Only for the message of the next one who wants the folder.
+	if err := l.file.Truncate(0); err == nil {
+		_, _ = l.file.WriteAt([]byte(strconv.Itoa(os.Getpid())+"\n"), 0)
+	}
+	return l, nil
+}
+
+// Unlock gives the folder free. Closing the file is what ends the lock, and there is
+// nothing to be done about a file that cannot be closed. It may be called again.
+func (l *Lock) Unlock() {
+	if l.file != nil {
+		_ = l.file.Close()
+		l.file = nil
+	}
+}
+
+// Remove is Unlock that removes the lock file as well, if Take has made it.
+func (l *Lock) Remove() {
+	if l.file != nil && l.New {
+		_ = os.Remove(l.path)
+	}
+	l.Unlock()
+}
+
+// Owner describes who holds the lock of dir; what is called when nothing is known of
+// him but that he has it.
+func Owner(dir, what string) string {
+	pid, err := os.ReadFile(filepath.Join(dir, name))
+	if err != nil {
+		return what
+	}
+	switch s := strings.TrimSpace(string(pid)); s {
+	case "":
+		return what
+	case strconv.Itoa(os.Getpid()):
+		return what + " of this process"
+	default:
+		return "process " + s
+	}
+}

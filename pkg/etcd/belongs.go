@@ -1,0 +1,85 @@
+package etcd
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"time"
+
+	"go.etcd.io/bbolt"
+	"go.etcd.io/etcd/server/v3/etcdserver/api/membership"
+	"go.etcd.io/etcd/server/v3/storage/datadir"
+	"go.etcd.io/etcd/server/v3/storage/schema"
+)
+
+// checkBelongs refuses a folder of another member: one that is alone where this one is
+// of a cluster, one of a cluster where this one is alone, or one of another name or
+// address. cl is nil for a member that is alone. The database has been checked.
+func checkBelongs(c *containment, dir string, cl *Cluster) error {
+	var members []*membership.Member
+	if err := c.run(func() (err error) {
+		members, err = storedMembers(datadir.ToBackendFileName(dir))
+		return err
+	}); err != nil {
+		return corrupt(datadir.ToBackendFileName(dir), err)
+	}
+	if len(members) == 0 {
+		return nil // killed in its first start
+	}
+	alone := false
+	for _, m := range members {
+		for _, u := range m.PeerURLs {
+			alone = alone || u == nowhere.String()
+		}
+	}
+	switch {
+	case cl == nil && !alone:
+		return fmt.Errorf("etcd: Config.Dir: %s: %w: it is of a member of a cluster: set Cluster, with the Name that it was begun with", dir, ErrOtherMember)
+	case cl == nil:
+		return nil
+	case alone:
+		return fmt.Errorf("etcd: Config.Dir: %s: %w: it is of a member that is alone, which cannot become one of a cluster: leave out Cluster, or name an empty folder", dir, ErrOtherMember)
+	}
+	own := at(members, cl.PeerAddr)
+	if own == nil {
+		for _, m := range members {
+			if m.Name == cl.Name {
+				return fmt.Errorf("etcd: Config.Cluster.PeerAddr: %w: the cluster knows member %q at %s, which cannot be changed: keep the address, or remove the member and add it again",
+					ErrOtherMember, m.Name, m.PeerURLs)
+			}
+		}
+		return nil // removed; its others tell
+	}
+	if own.Name != "" && own.Name != cl.Name {
+		return fmt.Errorf("etcd: Config.Cluster.Name: %w: %s is of member %q", ErrOtherMember, dir, own.Name)
+	}
+	return nil
+}
+
+func storedMembers(path string) (members []*membership.Member, err error) {
+	if info, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) || err == nil && info.Size() == 0 {
+		return nil, nil
+	}
+	db, err := bbolt.Open(path, 0o600, &bbolt.Options{ReadOnly: true, Timeout: time.Nanosecond})
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = db.Close() }()
+	err = db.View(func(tx *bbolt.Tx) error {
+		bucket := tx.Bucket(schema.Members.Name())
+		if bucket == nil {
+			return nil
+		}
+		return bucket.ForEach(func(_, value []byte) error {
+			m := &membership.Member{}
+			if err := json.Unmarshal(value, m); err != nil {
+				return fmt.Errorf("a member of the cluster: %w", err)
+			}
+			members = append(members, m)
+			return nil
+		})
+	})
+	return members, err
+}

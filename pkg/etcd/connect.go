@@ -1,0 +1,109 @@
+package etcd
+
+import (
+	"context"
+	"errors"
+	"net"
+	"net/url"
+	"time"
+
+	clientv3 "go.etcd.io/etcd/client/v3"
+	"go.uber.org/zap"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/backoff"
+)
+
+// As kube-apiserver has them (k8s.io/apiserver/pkg/storage/storagebackend/factory).
+const (
+	keepAliveTime    = 30 * time.Second
+	keepAliveTimeout = 10 * time.Second
+)
+
+// How soon a member is left that has stopped to answer: it is asked every
+// probeInterval, and has probeTimeout to answer. gRPC's own keepalive cannot be
+// shorter than ten seconds.
+const (
+	probeInterval = 250 * time.Millisecond
+	probeTimeout  = 2 * time.Second
+)
+
+// reconnectDelay is the longest time between two tries to connect to an endpoint.
+// gRPC's own is two minutes.
+const reconnectDelay = time.Second
+
+// network is a client over endpoints, of which it uses those that answer, see probe.go.
+type network struct {
+	client *clientv3.Client
+	dialer *dialer
+	// endpoints are all there are at the moment.
+	endpoints func() []string
+
+	cancel context.CancelFunc
+	done   chan struct{}
+}
+
+// newNetwork connects lazily. endpoints returns at least one.
+func newNetwork(d *dialer, endpoints func() []string, logger *zap.Logger) (*network, error) {
+	if logger == nil {
+		logger = zap.NewNop()
+	}
+	client, err := clientv3.New(clientv3.Config{
+		Endpoints:            endpoints(),
+		DialKeepAliveTime:    keepAliveTime,
+		DialKeepAliveTimeout: keepAliveTimeout,
+		Logger:               logger,
+		DialOptions:          d.options(),
+	})
+	if err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	n := &network{client: client, dialer: d, endpoints: endpoints, cancel: cancel, done: make(chan struct{})}
+	go n.run(ctx)
+	return n, nil
+}
+
+// options are for all connections.
+func (d *dialer) options() []grpc.DialOption {
+	return []grpc.DialOption{
+		grpc.WithContextDialer(d.dial),
+		grpc.WithTransportCredentials(d.credentials()),
+		grpc.WithConnectParams(grpc.ConnectParams{
+			Backoff:           backoff.Config{BaseDelay: 50 * time.Millisecond, Multiplier: 1.6, Jitter: 0.2, MaxDelay: reconnectDelay},
+			MinConnectTimeout: dialTimeout,
+		}),
+	}
+}
+
+// close ends the client and waits for what it has started.
+func (n *network) close() {
+	n.cancel()
+	<-n.done
+	_ = n.client.Close() // only ever says that its context is cancelled
+}
+
+// problemOf returns why endpoint cannot be connected to.
+func (n *network) problemOf(endpoint string) error {
+	if err := n.dialer.problem(hostOf(endpoint)); err != nil {
+		return err
+	}
+	return errors.New("no answer")
+}
+
+// hostOf returns the host and port of an endpoint.
+func hostOf(endpoint string) string {
+	u, err := url.Parse(endpoint)
+	if err != nil {
+		return endpoint
+	}
+	return u.Host
+}
+
+// hostOnly returns the host of an address.
+func hostOnly(address string) string {
+	host, _, err := net.SplitHostPort(address)
+	if err != nil {
+		return address
+	}
+	return host
+}

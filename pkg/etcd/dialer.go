@@ -1,0 +1,156 @@
+package etcd
+
+import (
+	"context"
+	"crypto/tls"
+	"maps"
+	"net"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"go.etcd.io/etcd/client/pkg/v3/transport"
+	"google.golang.org/grpc/credentials"
+	"google.golang.org/grpc/credentials/insecure"
+)
+
+// dialTimeout bounds one try to connect to one endpoint, with its handshake.
+const dialTimeout = 3 * time.Second
+
+// dialer opens the connections of a client to endpoints elsewhere, and remembers
+// them: gRPC tells nobody why it cannot connect, and keeps a connection to a member
+// that has stopped to answer, with all the calls on it.
+type dialer struct {
+	tls transport.TLSInfo
+	// encrypted tells whether the endpoints are https.
+	encrypted bool
+
+	mu       sync.Mutex
+	open     map[string]map[*dialed]struct{} // by address
+	problems map[string]error                // why the last try failed, by address
+}
+
+func newDialer(info transport.TLSInfo, encrypted bool) *dialer {
+	return &dialer{tls: info, encrypted: encrypted, open: map[string]map[*dialed]struct{}{}, problems: map[string]error{}}
+}
+
+func (d *dialer) dial(ctx context.Context, addr string) (net.Conn, error) {
+	ctx, cancel := context.WithTimeout(ctx, dialTimeout)
+	defer cancel()
+	conn, err := (&net.Dialer{KeepAlive: 10 * time.Second}).DialContext(ctx, "tcp", addr)
+	if err != nil {
+		d.note(addr, err)
+		return nil, err
+	}
+	if !d.encrypted {
+		d.note(addr, nil)
+	}
+	c := &dialed{Conn: conn, dialer: d, addr: addr}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.open[addr] == nil {
+		d.open[addr] = map[*dialed]struct{}{}
+	}
+	d.open[addr][c] = struct{}{}
+	return c, nil
+}
+
+// cut closes the connections to addr, so that what waits for them goes elsewhere.
+func (d *dialer) cut(addr string) {
+	for _, c := range d.connections(addr) {
+		_ = c.Close()
+	}
+}
+
+// connections returns those to addr that are open.
+func (d *dialer) connections(addr string) []*dialed {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return slices.Collect(maps.Keys(d.open[addr]))
+}
+
+// note remembers why there is no connection to addr; nil is that there is one.
+func (d *dialer) note(addr string, err error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.problems[addr] = err
+}
+
+// problem returns why the last try to connect to addr failed, or nil.
+func (d *dialer) problem(addr string) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.problems[addr]
+}
+
+// credentials are those of the endpoints' scheme.
+func (d *dialer) credentials() credentials.TransportCredentials {
+	if !d.encrypted {
+		return insecure.NewCredentials()
+	}
+	return &freshTLS{TransportCredentials: credentials.NewTLS(nil), dialer: d}
+}
+
+// freshTLS reads the files again for each handshake, the authority too.
+type freshTLS struct {
+	credentials.TransportCredentials
+	dialer *dialer
+}
+
+func (f *freshTLS) ClientHandshake(ctx context.Context, authority string, conn net.Conn) (net.Conn, credentials.AuthInfo, error) {
+	c, dialed := conn.(*dialed)
+	config, err := f.config()
+	if err == nil {
+		var info credentials.AuthInfo
+		if conn, info, err = credentials.NewTLS(config).ClientHandshake(ctx, authority, conn); err == nil {
+			if dialed {
+				f.dialer.note(c.addr, nil)
+				// What the server thinks of our certificate comes with the first read.
+				conn = &refusal{Conn: conn, dialed: c}
+			}
+			return conn, info, nil
+		}
+	}
+	if dialed {
+		f.dialer.note(c.addr, err)
+	}
+	return nil, nil, err
+}
+
+func (f *freshTLS) config() (*tls.Config, error) { return f.dialer.tls.ClientConfig() }
+
+func (f *freshTLS) Clone() credentials.TransportCredentials {
+	return &freshTLS{TransportCredentials: f.TransportCredentials.Clone(), dialer: f.dialer}
+}
+
+// dialed is a connection that its dialer knows until it is closed.
+type dialed struct {
+	net.Conn
+	dialer *dialer
+	addr   string
+}
+
+func (c *dialed) Close() error {
+	c.dialer.mu.Lock()
+	delete(c.dialer.open[c.addr], c)
+	if len(c.dialer.open[c.addr]) == 0 {
+		delete(c.dialer.open, c.addr)
+	}
+	c.dialer.mu.Unlock()
+	return c.Conn.Close()
+}
+
+// refusal notes what the server says against the client's certificate.
+type refusal struct {
+	net.Conn
+	dialed *dialed
+}
+
+func (c *refusal) Read(b []byte) (int, error) {
+	n, err := c.Conn.Read(b)
+	if err != nil && strings.Contains(err.Error(), "tls: ") {
+		c.dialed.dialer.note(c.dialed.addr, err)
+	}
+	return n, err
+}

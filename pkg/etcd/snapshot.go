@@ -1,0 +1,148 @@
+package etcd
+
+import (
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"io"
+
+	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
+	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
+	clientv3 "go.etcd.io/etcd/client/v3"
+)
+
+// Snapshot is a consistent copy of a member's database while it is read, in the
+// format of "etcdctl snapshot save": the database file, then its SHA-256. It reads
+// like a file and ends with io.EOF when it is whole; any other error means that it
+// is not. It must be closed, and is for one goroutine.
+type Snapshot struct {
+	size   int64
+	reader io.Reader
+	close  func()
+}
+
+// Size returns how many bytes there are to read in all.
+func (s *Snapshot) Size() int64 { return s.size }
+
+// Read implements io.Reader.
+func (s *Snapshot) Read(p []byte) (int, error) { return s.reader.Read(p) }
+
+// Close ends the snapshot. It may be called before all is read, and again.
+func (s *Snapshot) Close() error {
+	s.close()
+	return nil
+}
+
+// OpenSnapshot begins a snapshot of what is in the database now. Until it is read or
+// closed the pages that it holds are not used again, so that the file grows by what
+// is written meanwhile, and the member is not defragmented. It ends early when ctx
+// ends, and with ErrClosed when the member is closed or fails: neither waits for
+// whoever reads.
+func (m *Member) OpenSnapshot(ctx context.Context) (*Snapshot, error) {
+	if ctx.Err() != nil {
+		return nil, snapshotError(context.Cause(ctx))
+	}
+	if !m.gate.enter() {
+		return nil, snapshotError(ErrClosed)
+	}
+	m.upkeep.snapshots.RLock()
+	// In a goroutine of its own, so that a reader that stands still does not hold the
+	// database open, which Close waits for.
+	out, in := io.Pipe()
+	size, ended := make(chan int64, 1), make(chan struct{})
+	go func() {
+		defer close(ended)
+		defer m.gate.leave()
+		defer m.upkeep.snapshots.RUnlock()
+		_ = in.CloseWithError(m.contain.run(func() error {
+			snapshot := m.etcd.Server.Backend().Snapshot()
+			defer func() { _ = snapshot.Close() }() // ends a read transaction
+			size <- snapshot.Size()
+			_, err := snapshot.WriteTo(in)
+			return err
+		}))
+	}()
+	go func() {
+		var cause error
+		select {
+		case <-ended:
+			return
+		case <-ctx.Done():
+			cause = context.Cause(ctx)
+		case <-m.closing:
+			cause = ErrClosed
+		case <-m.done:
+			cause = ErrClosed
+		}
+		_ = in.CloseWithError(snapshotError(cause))
+	}()
+	select {
+	case n := <-size:
+		return &Snapshot{size: n + sha256.Size, reader: &contextReader{ctx, newSummed(out, n, nil)}, close: func() {
+			_ = out.CloseWithError(snapshotError(ErrClosed))
+			<-ended
+		}}, nil
+	case <-ended:
+		_, err := out.Read(make([]byte, 1))
+		return nil, snapshotError(err)
+	}
+}
+
+// Snapshot writes a snapshot of the member to w, as OpenSnapshot describes it, and
+// returns how many bytes it wrote.
+func (m *Member) Snapshot(ctx context.Context, w io.Writer) (int64, error) {
+	snapshot, err := m.OpenSnapshot(ctx)
+	if err != nil {
+		return 0, err
+	}
+	n, err := io.Copy(w, snapshot)
+	return n, errors.Join(err, snapshot.Close())
+}
+
+// OpenSnapshot begins a snapshot of one of the members that client is connected to.
+// It ends early when ctx ends.
+func OpenSnapshot(ctx context.Context, client *clientv3.Client) (*Snapshot, error) {
+	conn := client.ActiveConnection()
+	if conn == nil {
+		return nil, snapshotError(errors.New("the client has no connection, as that of a member in this process: use Member.OpenSnapshot"))
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	stream, err := pb.NewMaintenanceClient(conn).Snapshot(ctx, &pb.SnapshotRequest{})
+	var first *pb.SnapshotResponse
+	if err == nil {
+		first, err = stream.Recv()
+	}
+	if err != nil {
+		cancel()
+		return nil, snapshotError(rpctypes.Error(err))
+	}
+	// The server counts the bytes of the database, without the sum that follows them.
+	n := int64(len(first.Blob)) + int64(first.RemainingBytes)
+	blobs := &blobReader{stream: stream, blob: first.Blob}
+	return &Snapshot{size: n + sha256.Size, reader: newSummed(blobs, n, blobs), close: cancel}, nil
+}
+
+func snapshotError(err error) error { return fmt.Errorf("etcd: snapshot: %w", err) }
+
+// blobReader reads what a server sends.
+type blobReader struct {
+	stream pb.Maintenance_SnapshotClient
+	blob   []byte
+}
+
+func (r *blobReader) Read(p []byte) (int, error) {
+	for len(r.blob) == 0 {
+		response, err := r.stream.Recv()
+		if errors.Is(err, io.EOF) {
+			return 0, io.EOF
+		}
+		if err != nil {
+			return 0, snapshotError(rpctypes.Error(err))
+		}
+		r.blob = response.Blob
+	}
+	n := copy(p, r.blob)
+	r.blob = r.blob[n:]
+	return n, nil
+}

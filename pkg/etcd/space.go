@@ -1,0 +1,171 @@
+package etcd
+
+import (
+	"fmt"
+	"math"
+	"os"
+	"path/filepath"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
+	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
+	"go.etcd.io/etcd/server/v3/storage/datadir"
+	"go.etcd.io/etcd/server/v3/storage/wal"
+)
+
+// etcd ends itself when its disk is full: a write that it has promised to make
+// cannot be made. So writes are refused before that, while there is room for what
+// follows from those that are under way: the next segment of the write-ahead log,
+// which etcd fills the disk with when it begins the one before, new pages of the
+// database, and a snapshot of raft's.
+//
+// What deletes is let through longer, for that is how room is made.
+const (
+	spareBytes    = 48 << 20
+	spareDeleting = 16 << 20
+	// How long, and for how many bytes of requests, an answer about the room holds.
+	spaceInterval = 100 * time.Millisecond
+	spaceBytes    = 4 << 20
+)
+
+// space watches the room on the disk of a folder, for the calls that need it.
+type space struct {
+	dir   string
+	spare int64 // on top of spareBytes and spareDeleting
+	// free tells the bytes that this user may still write, and false where that
+	// cannot be told.
+	free func(dir string) (int64, bool)
+
+	used atomic.Int64 // bytes of requests since the last look
+	next atomic.Int64 // when to look again, in Unix nanoseconds
+
+	mu      sync.Mutex
+	left    atomic.Int64 // at the last look
+	reserve *reserve     // nil where nothing has to last
+}
+
+func newSpace(dir string, ephemeral bool) *space {
+	s := &space{dir: dir, free: freeBytes}
+	if !ephemeral {
+		// Without it the next start, or the one after, would fail.
+		s.spare = wal.SegmentSizeBytes
+		s.reserve = &reserve{}
+	}
+	return s
+}
+
+// look returns the bytes that are left, as of a moment ago.
+func (s *space) look(bytes int64) int64 {
+	now := time.Now().UnixNano()
+	if s.used.Add(bytes) < spaceBytes && now < s.next.Load() {
+		return s.left.Load()
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.used.Load() < spaceBytes && now < s.next.Load() {
+		return s.left.Load() // another call has looked
+	}
+	return s.refresh()
+}
+
+// refresh looks now. The caller holds mu.
+func (s *space) refresh() int64 {
+	if s.reserve != nil {
+		s.reserve.extend(s.dir)
+	}
+	left, ok := s.free(s.dir)
+	if !ok {
+		left = math.MaxInt64
+	}
+	s.left.Store(left)
+	s.used.Store(0)
+	s.next.Store(time.Now().Add(spaceInterval).UnixNano())
+	return left
+}
+
+// admit refuses a write of that many bytes if the disk is about to be full.
+func (s *space) admit(bytes int, deletes bool) error {
+	need := s.spare + spareBytes
+	if deletes {
+		need = s.spare + spareDeleting
+	}
+	if s.look(int64(bytes)) < need {
+		return rpctypes.ErrGRPCNoSpace
+	}
+	return nil
+}
+
+// check says what is missing, and what to do.
+func (s *space) check() error {
+	s.mu.Lock()
+	free := s.refresh() // or it would be green while writes are refused
+	s.mu.Unlock()
+	if need := s.spare + spareBytes; free < need {
+		return fmt.Errorf("%s: %w: %d bytes are free, %d are needed, and writes are refused until then: delete other files on this disk, or enlarge it", s.dir, ErrNoSpace, free, need)
+	}
+	return nil
+}
+
+// admitRequest is admit for a request of the gRPC API.
+func (s *space) admitRequest(request any) error {
+	switch r := request.(type) {
+	case *pb.PutRequest:
+		return s.admit(r.Size(), false)
+	case *pb.TxnRequest:
+		if puts, deletes := writes(r); puts || deletes {
+			return s.admit(r.Size(), !puts)
+		}
+	case *pb.LeaseGrantRequest:
+		return s.admit(r.Size(), false)
+	case *pb.DeleteRangeRequest:
+		return s.admit(r.Size(), true)
+	case *pb.CompactionRequest:
+		return s.admit(r.Size(), true)
+	}
+	return nil
+}
+
+// writes tells what a transaction may do.
+func writes(r *pb.TxnRequest) (puts, deletes bool) {
+	for _, ops := range [][]*pb.RequestOp{r.Success, r.Failure} {
+		for _, op := range ops {
+			switch op := op.Request.(type) {
+			case *pb.RequestOp_RequestPut:
+				puts = true
+			case *pb.RequestOp_RequestDeleteRange:
+				deletes = true
+			case *pb.RequestOp_RequestTxn:
+				p, d := writes(op.RequestTxn)
+				puts, deletes = puts || p, deletes || d
+			}
+		}
+	}
+	return puts, deletes
+}
+
+// start returns ErrNoSpace if etcd would not find the room that it takes when it
+// starts. It fills the disk with two segments of a new write-ahead log, or the next
+// one of an old one, before anything is written to them.
+func (s *space) start(fresh bool) error {
+	need := s.spare + spareBytes + wal.SegmentSizeBytes
+	if s.reserve != nil {
+		need += reserveBytes
+	}
+	if fresh {
+		need += wal.SegmentSizeBytes
+	}
+	free, ok := s.free(s.dir)
+	// The next segment of a member that was killed is used again.
+	leftovers, _ := filepath.Glob(filepath.Join(datadir.ToWALDir(s.dir), "*.tmp"))
+	for _, path := range leftovers {
+		if info, err := os.Stat(path); err == nil {
+			free += info.Size()
+		}
+	}
+	if ok && free < need {
+		return fmt.Errorf("etcd: Config.Dir: %s: %w: %d bytes are free, %d are needed to start: delete other files on this disk, or name a folder on another one", s.dir, ErrNoSpace, free, need)
+	}
+	return nil
+}

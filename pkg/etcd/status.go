@@ -1,0 +1,89 @@
+package etcd
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
+	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
+	"go.etcd.io/etcd/api/v3/version"
+	clientv3 "go.etcd.io/etcd/client/v3"
+	"go.etcd.io/etcd/server/v3/etcdserver"
+)
+
+// Status is how a member is at one moment.
+type Status struct {
+	// Version is that of the etcd that answers, like "3.6.16".
+	Version string
+	// MemberID is the member that answers, Leader that of its cluster, or zero while
+	// there is none.
+	MemberID, Leader uint64
+	// Revision is that of the last write that it knows.
+	Revision int64
+	// SizeBytes is the size of the database file, and InUseBytes what of it holds
+	// something. The rest is used for what is written next.
+	SizeBytes, InUseBytes int64
+	// QuotaBytes is the size at which writes are refused. Zero where it is not told.
+	QuotaBytes int64
+	// Alarms are those of the cluster, like "NOSPACE". If there are any, writes are
+	// refused.
+	Alarms []string
+}
+
+// Status tells how the member is, without asking others of its cluster.
+func (m *Member) Status() Status {
+	s := m.etcd.Server
+	status := Status{
+		Version:    version.Version,
+		MemberID:   uint64(s.MemberID()),
+		Leader:     uint64(s.Leader()),
+		SizeBytes:  s.Backend().Size(),
+		InUseBytes: s.Backend().SizeInUse(),
+		QuotaBytes: s.Cfg.QuotaBackendBytes,
+		Revision:   m.upkeep.revision(),
+	}
+	for _, alarm := range s.Alarms() {
+		status.Alarms = append(status.Alarms, alarm.Alarm.String())
+	}
+	return status
+}
+
+// StatusOf asks one of the members that client is connected to.
+func StatusOf(ctx context.Context, client *clientv3.Client) (Status, error) {
+	conn := client.ActiveConnection()
+	if conn == nil {
+		return Status{}, errors.New("etcd: status: the client has no connection, as that of a member in this process: use Member.Status")
+	}
+	r, err := pb.NewMaintenanceClient(conn).Status(ctx, &pb.StatusRequest{})
+	if err != nil {
+		return Status{}, fmt.Errorf("etcd: status: %w", rpctypes.Error(err))
+	}
+	status := Status{
+		Version: r.Version, MemberID: r.Header.MemberId, Leader: r.Leader, Revision: r.Header.Revision,
+		SizeBytes: r.DbSize, InUseBytes: r.DbSizeInUse, QuotaBytes: r.DbSizeQuota,
+	}
+	for _, text := range r.Errors {
+		for _, alarm := range []string{noSpace.String(), pb.AlarmType_CORRUPT.String()} {
+			// It is the text form of an AlarmMember.
+			if strings.Contains(text, "alarm:"+alarm) {
+				status.Alarms = append(status.Alarms, alarm)
+			}
+		}
+	}
+	return status, nil
+}
+
+const noSpace = pb.AlarmType_NOSPACE
+
+// alarmed tells whether the alarm is on, of the member id or, if that is zero, of
+// any member of the cluster.
+func alarmed(s *etcdserver.EtcdServer, alarm pb.AlarmType, id uint64) bool {
+	for _, a := range s.Alarms() {
+		if a.Alarm == alarm && (id == 0 || a.MemberID == id) {
+			return true
+		}
+	}
+	return false
+}

@@ -1,0 +1,166 @@
+package etcd_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"go.etcd.io/etcd/client/pkg/v3/fileutil"
+	"go.etcd.io/etcd/server/v3/storage/wal"
+	"go.etcd.io/etcd/server/v3/storage/wal/walpb"
+	"go.etcd.io/raft/v3/raftpb"
+
+	"github.com/kubembed/kubembed/pkg/etcd"
+)
+
+const (
+	tornWrites = 50
+	tornSize   = 10 << 10 // of the last write, which is many sectors
+	sector     = 512
+)
+
+// tornFill writes, the last being a large one, and waits to be killed.
+func tornFill(dir string) error {
+	wal.SegmentSizeBytes = damageSegment
+	ctx := context.Background()
+	m, err := etcd.Start(ctx, etcd.Config{Dir: dir})
+	if err != nil {
+		return err
+	}
+	for i := range tornWrites {
+		if _, err := m.Client().Put(ctx, fmt.Sprint("key", i), strings.Repeat("value", 100)); err != nil {
+			return err
+		}
+	}
+	if _, err := m.Client().Put(ctx, "last", strings.Repeat("z", tornSize)); err != nil {
+		return err
+	}
+	fmt.Println("acknowledged")
+	_, _ = io.Copy(io.Discard, os.Stdin)
+	return nil
+}
+
+// TestTornWrite leaves what a power cut in the midst of the last write leaves: a
+// start must not take it for damage, and nothing before that write may be missing.
+func TestTornWrite(t *testing.T) {
+	origin := t.TempDir()
+	path, end := tornLog(t, origin)
+	begin := end - tornSize + sector // in the record
+	for name, tear := range map[string]func(t *testing.T, path string){
+		"the end is missing":       func(t *testing.T, path string) { zero(t, path, begin+tornSize/2, end) },
+		"the beginning is":         func(t *testing.T, path string) { zero(t, path, begin-2*sector, begin+sector) },
+		"a sector in the middle":   func(t *testing.T, path string) { zero(t, path, begin+8*sector, begin+9*sector) },
+		"every second sector":      func(t *testing.T, path string) { everySecond(t, path, begin, end) },
+		"only the end is there":    func(t *testing.T, path string) { zero(t, path, begin-2*sector, end-sector) },
+		"it is missing as a whole": func(t *testing.T, path string) { zero(t, path, begin-2*sector, end) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir := filepath.Join(t.TempDir(), "copy")
+			if err := os.CopyFS(dir, os.DirFS(origin)); err != nil {
+				t.Fatal(err)
+			}
+			private(t, dir)
+			tear(t, filepath.Join(dir, path))
+			for range 2 { // also after etcd's repair
+				m := start(t, etcd.Config{Dir: dir})
+				// The one before may have been in a sector of the last.
+				for i := range tornWrites - 1 {
+					if got := get(t, m.Client(), fmt.Sprint("key", i)); !strings.HasPrefix(got, "value") {
+						t.Errorf("key%d is %q", i, got)
+					}
+				}
+				put(t, m.Client(), "after", "the repair")
+				closeMember(t, m)
+			}
+		})
+	}
+}
+
+// TestTailOfCluster: where others may have told a member at once of an entry and
+// that it is committed, damage shows by the entry after that.
+func TestTailOfCluster(t *testing.T) {
+	dir := t.TempDir()
+	path, end := tornLog(t, dir)
+	path = filepath.Join(dir, path)
+	check := func(alone bool) error { return etcd.CheckTail(filepath.Dir(path), lastEntry(t, path), alone) }
+	for _, alone := range []bool{true, false} {
+		if err := check(alone); err != nil {
+			t.Errorf("before, alone %t: %v", alone, err)
+		}
+	}
+	zero(t, path, end/2, end/2+sector)
+	for _, alone := range []bool{true, false} {
+		err := check(alone)
+		if err == nil || !strings.Contains(err.Error(), "further entries had been stored") {
+			t.Errorf("after, alone %t: %v", alone, err)
+		}
+	}
+}
+
+// tornLog runs tornFill on dir, and returns the path of the log from there on and
+// how much of it is used.
+func tornLog(t *testing.T, dir string) (path string, end int64) {
+	t.Helper()
+	smallSegments(t)
+	cmd, line := child(t, "torn", dir)
+	if line != "acknowledged" {
+		t.Fatal(line)
+	}
+	_ = cmd.Process.Kill()
+	_ = cmd.Wait()
+	path = glob(t, dir, "wal", "*.wal")[0]
+	data, err := os.ReadFile(filepath.Join(dir, path))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return path, int64(len(strings.TrimRight(string(data), "\x00")))
+}
+
+// zero overwrites whole sectors.
+func zero(t *testing.T, path string, from, to int64) {
+	t.Helper()
+	from = (from + sector - 1) / sector * sector
+	edit(t, path, from, (to+sector-1)/sector*sector-from, func(byte) byte { return 0 })
+}
+
+func everySecond(t *testing.T, path string, from, to int64) {
+	t.Helper()
+	for ; from < to; from += 2 * sector {
+		zero(t, path, from, from+1)
+	}
+}
+
+// lastEntry is the index of the last entry that can be read.
+func lastEntry(t *testing.T, path string) (last uint64) {
+	t.Helper()
+	file, err := os.Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer file.Close()
+	decoder := wal.NewDecoder(fileutil.NewFileReader(file))
+	var rec walpb.Record
+	for {
+		if err := decoder.Decode(&rec); err != nil {
+			if !errors.Is(err, io.EOF) && !errors.Is(err, io.ErrUnexpectedEOF) {
+				t.Fatal(err)
+			}
+			return last
+		}
+		switch rec.Type {
+		case wal.CrcType:
+			decoder.UpdateCRC(rec.Crc)
+		case wal.EntryType:
+			var e raftpb.Entry
+			if err := e.Unmarshal(rec.Data); err != nil {
+				t.Fatal(err)
+			}
+			last = e.Index
+		}
+	}
+}
