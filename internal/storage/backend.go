@@ -35,6 +35,7 @@ type Backend struct {
 	endpoints []string // for the code that dials
 	dial      DialFunc
 	prefix    string
+	reach     *reach // nil in memory
 	compactor interface {
 		etcd3.Compactor
 		Stop()
@@ -52,24 +53,29 @@ type Store struct {
 	ResourcePrefix string
 }
 
-// NewBackend returns a Backend over client and starts its compactor. The
-// client stays the caller's: Close ends the compactor and not the client.
-func NewBackend(client *clientv3.Client, dial DialFunc) *Backend {
+// NewBackend returns a Backend over client that keeps everything below prefix, and
+// starts its compactor, which works together with those of other servers on the
+// same etcd, whatever their prefix. The client stays the caller's: Close ends the
+// compactor and not the client.
+func NewBackend(client *clientv3.Client, dial DialFunc, prefix string) *Backend {
 	// Lists are served consistently from the watch cache once etcd is known to
 	// report progress. etcd3.New asks each endpoint of the client, and an
 	// in-process client has none.
 	feature.DefaultFeatureSupportChecker.CheckClient(client.Ctx(), named{client}, storage.RequestWatchProgress)
-	// What is shown where upstream wants an address. An in-process member has
-	// none; "passthrough:" keeps gRPC from looking it up in the DNS.
+	// What is shown where upstream wants an address, and dial ignores. An
+	// in-process member has none; "passthrough:" keeps gRPC from looking it up in
+	// the DNS.
 	endpoints := client.Endpoints()
 	if dial != nil {
 		endpoints = []string{"passthrough:///embedded"}
 	}
+	reach := newReach(client)
 	return &Backend{
-		client:    sharedClient(client),
+		client:    sharedClient(client, reach),
+		reach:     reach,
 		endpoints: endpoints,
 		dial:      dial,
-		prefix:    DefaultPrefix,
+		prefix:    prefix,
 		// NewCompactor and not StartCompactorPerEndpoint: that one keeps a
 		// compactor per endpoint and process, and an in-process client has no
 		// endpoint to be told apart by.
@@ -90,10 +96,14 @@ func (c named) Endpoints() []string {
 }
 
 // sharedClient returns a copy of client whose KV tracks the latency of each
-// request for the audit log and the metrics, as upstream's own client does.
-func sharedClient(client *clientv3.Client) *clientv3.Client {
+// request for the audit log and the metrics, as upstream's own client does. It does
+// not wait long for an etcd that is out of reach.
+func sharedClient(client *clientv3.Client, reach *reach) *clientv3.Client {
 	c := *client
-	c.KV = etcd3.NewETCDLatencyTracker(client.KV)
+	if reach != nil {
+		c.KV, c.Lease = reachKV{c.KV, reach}, reachLease{c.Lease, reach}
+	}
+	c.KV = etcd3.NewETCDLatencyTracker(c.KV)
 	return &c
 }
 
@@ -116,6 +126,7 @@ func (b *Backend) Close() {
 		f()
 	}
 	b.compactor.Stop()
+	b.reach.close()
 }
 
 // own returns destroy in a form that may be called more than once, as it is

@@ -63,6 +63,12 @@ func (b *Backend) decorator(cached bool) generic.StorageDecorator {
 	}
 }
 
+// Uncached is storagebackend/factory.Create over the shared client, for objects
+// that no registry has. Close destroys it if nobody does.
+func (b *Backend) Uncached(config *storagebackend.ConfigForResource, resourcePrefix string) (storage.Interface, factory.DestroyFunc, error) {
+	return b.decorator(false)(config, resourcePrefix, nil, nil, nil, nil, nil, nil)
+}
+
 // newStore is newETCD3Storage of k8s.io/apiserver's storagebackend/factory
 // without its dialling.
 func (b *Backend) newStore(config *storagebackend.ConfigForResource, newFunc, newListFunc func() runtime.Object, resourcePrefix string) (storage.Interface, factory.DestroyFunc, error) {

@@ -82,7 +82,7 @@ func start(t *testing.T) *setup {
 	s.Backend = storage.NewBackend(client, func(context.Context, string, string) (net.Conn, error) {
 		t.Error("a resource dials etcd")
 		return nil, errors.New("dialled")
-	})
+	}, storage.DefaultPrefix)
 	t.Cleanup(func() {
 		s.Close()
 		if err := member.Close(); err != nil {
@@ -347,7 +347,7 @@ func TestEndpointsAreThoseOfTheClient(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer client.Close()
-	external := storage.NewBackend(client, nil)
+	external := storage.NewBackend(client, nil, storage.DefaultPrefix)
 	defer external.Close()
 	if got := external.EtcdOptions(nil).StorageConfig.Transport; !slices.Equal(got.ServerList, endpoints) || got.EgressLookup != nil {
 		t.Errorf("external: %q", got.ServerList)

@@ -29,6 +29,7 @@ type seen struct {
 	path   string
 	header http.Header
 	proxy  string // the name in a client certificate of the front-proxy CA
+	cert   *x509.Certificate
 }
 
 // aggregated is an API server with one resource, on loopback. It believes the
@@ -42,7 +43,7 @@ func (p *plane) aggregated(t testing.TB, group string) (*httptest.Server, <-chan
 		s := seen{path: r.URL.Path, header: r.Header.Clone()}
 		if certs := r.TLS.PeerCertificates; len(certs) > 0 {
 			if _, err := certs[0].Verify(x509.VerifyOptions{Roots: frontProxy, KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth}}); err == nil {
-				s.proxy = certs[0].Subject.CommonName
+				s.proxy, s.cert = certs[0].Subject.CommonName, certs[0]
 			}
 		}
 		if s.proxy == "" {

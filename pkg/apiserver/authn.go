@@ -84,7 +84,7 @@ func (g *generic) tokens(users *users) {
 // requestHeader trusts the identity headers of a proxy that shows a
 // certificate of the front-proxy CA, with kube-apiserver's usual header names.
 func (g *generic) requestHeader() (*authenticatorfactory.RequestHeaderConfig, error) {
-	ca, err := dynamiccertificates.NewStaticCAContent("front-proxy-ca", g.config.PKI.FrontProxyCA().PEM())
+	ca, err := dynamiccertificates.NewStaticCAContent("front-proxy-ca", g.config.PKI.FrontProxyCABundle())
 	if err != nil {
 		return nil, fmt.Errorf("apiserver: front-proxy CA: %w", err)
 	}

@@ -54,8 +54,10 @@ func (s *Server) chain(g *generic) (_ *aggregatorapiserver.APIAggregator, err er
 		return nil, fmt.Errorf("apiserver: custom resource server: %w", err)
 	}
 	s.extensions, s.destroy = extensions, extensions.GenericAPIServer.Destroy
-	if err := createWithoutDelay(extensions.Informers); err != nil {
-		return nil, fmt.Errorf("apiserver: custom resources: %w", err)
+	if !s.config.Shared {
+		if err := createWithoutDelay(extensions.Informers); err != nil {
+			return nil, fmt.Errorf("apiserver: custom resources: %w", err)
+		}
 	}
 	builtin, err := g.builtin(kube, extensions.GenericAPIServer)
 	if err != nil {
@@ -96,7 +98,7 @@ func (g *generic) extensionsConfig(base genericapiserver.Config, services webhoo
 		ExtraConfig: apiextensionsapiserver.ExtraConfig{
 			CRDRESTOptionsGetter: g.backend.RESTOptionsGetter(
 				apiextensionsoptions.NewCRDRESTOptionsGetter(*etcd, c.ResourceTransformers, c.StorageObjectCountTracker), nil),
-			MasterCount: 1,
+			MasterCount: g.config.serverCount(),
 			AuthResolverWrapper: webhook.NewDefaultAuthenticationInfoResolverWrapper(
 				webhooks, nil, g.loopback, c.TracerProvider),
 			ServiceResolver: services,

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net"
+	"path"
 	"slices"
 	"sort"
 	"strings"
@@ -21,6 +22,7 @@ import (
 	"k8s.io/kubernetes/pkg/api/legacyscheme"
 	kubeoptions "k8s.io/kubernetes/pkg/kubeapiserver/options"
 
+	"github.com/kubembed/kubembed/internal/storage"
 	"github.com/kubembed/kubembed/pkg/pki"
 )
 
@@ -106,15 +108,19 @@ type Config struct {
 	// Audit writes who did what. Its zero value writes nothing.
 	Audit Audit
 	// Encryption encrypts resources on their way to etcd. If zero, they are stored in
-	// the clear.
+	// the clear. Nothing that is stored may be encrypted with a key that it lacks:
+	// New then fails with ErrUndecryptable.
 	Encryption Encryption
 	// Transformers encrypt in a way of the caller's own. Not together with Encryption.
 	Transformers storagevalue.ResourceTransformers
 
-	// Prefix is the path in etcd below which all is stored. If empty, "/registry",
-	// kube-apiserver's default.
+	// Prefix is the path in etcd below which all is stored. Servers with different
+	// prefixes in one etcd do not see each other; none may be below another's. If
+	// empty, "/registry", kube-apiserver's default.
 	Prefix string
-	// Shared says that other API servers may work on the same data.
+	// Shared says that other API servers may work on the same data, with the same
+	// PKI, Encryption, ServiceCIDR and RuntimeConfig. See "Several servers" in the
+	// package documentation.
 	Shared bool
 
 	// Adopt, if not nil, is called at the start of each goroutine that serves a
@@ -174,6 +180,9 @@ func (c Config) withDefaults() Config {
 	if c.EventTTL == 0 {
 		c.EventTTL = time.Hour
 	}
+	if c.Prefix == "" {
+		c.Prefix = storage.DefaultPrefix
+	}
 	if c.Logger == nil {
 		c.Logger = zap.NewNop()
 	}
@@ -197,6 +206,9 @@ func (c Config) Validate() error {
 	}
 	if c.Dir == "" {
 		errs = append(errs, field.Required(field.NewPath("Dir"), "a private folder"))
+	}
+	if c.Prefix != "" && (!strings.HasPrefix(c.Prefix, "/") || path.Clean(c.Prefix) != c.Prefix || c.Prefix == "/") {
+		errs = append(errs, field.Invalid(field.NewPath("Prefix"), c.Prefix, `must be a path like "/registry", without a slash at its end`))
 	}
 	errs = append(errs, c.ValidateOptional()...)
 	if len(errs) == 0 {
@@ -239,6 +251,10 @@ func (c Config) ValidateOptional() field.ErrorList {
 		case slices.Contains(c.AuthorizationModes[:i], mode):
 			errs = append(errs, field.Duplicate(path, mode))
 		}
+	}
+	errs = append(errs, c.Encryption.validate(field.NewPath("Encryption"))...)
+	if c.Transformers != nil && len(c.Encryption.Keys) > 0 {
+		errs = append(errs, field.Forbidden(field.NewPath("Transformers"), "Encryption is set too: take out one of them"))
 	}
 	return append(errs, c.Audit.validate()...)
 }

@@ -87,6 +87,37 @@
 //   - Groups that Config.RuntimeConfig switches off may be any: the server's own
 //     informers see them as empty.
 //
+// # Several servers
+//
+// With Config.Shared several servers work on the same data, as several kube-apiservers
+// do:
+//
+//   - Each has an ID of its own, by its machine's name, address and port, and a Lease
+//     in kube-system with that name.
+//   - The endpoints of the kubernetes Service are those that live: one that is stopped
+//     is taken out at once, one that is killed within 25 seconds. As upstream, there is
+//     one port for all: servers that are not on loopback listen on the same.
+//   - A definition of custom resources is established five seconds after its names are
+//     accepted, and the first object waits for two more: by then all servers know it.
+//   - What is written through one has its effect in the others within milliseconds:
+//     roles, webhooks, policies, APIServices. WaitForInformers and the like tell about
+//     the server that they are called on.
+//   - They are one Kubernetes minor version apart at most, which the key
+//     PREFIX/kubembed/version in etcd is for; see ErrVersionSkew. A server alone does
+//     not go back to an older minor version either.
+//
+// Controllers that only one server may run are up to the caller.
+//
+// # Without etcd
+//
+// While etcd cannot be reached the checks etcd and etcd-readiness are red. Reads
+// from the watch cache go on; what needs etcd fails with HTTP 500 after three seconds,
+// and then at once, where kube-apiserver would let it wait for a minute. Watches stay
+// open. All of it mends itself when etcd is back. An etcd that keeps connections but
+// does not answer holds requests for as long as Config.RequestTimeout. A Service that
+// asks for a node port meanwhile makes upstream's client of etcd, which takes no
+// logger, write to standard error.
+//
 // # When upstream gives up
 //
 // Upstream ends the process when one of its start hooks returns an error, and

@@ -1,17 +1,157 @@
 package apiserver
 
-import "slices"
+import (
+	"bytes"
+	"crypto/sha256"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
 
-// Encryption says which resources are encrypted on their way to etcd, and how.
+	"k8s.io/apimachinery/pkg/util/validation/field"
+	"k8s.io/apiserver/pkg/apis/apiserver"
+	"k8s.io/apiserver/pkg/apis/apiserver/validation"
+)
+
+// Encryption says which resources are encrypted on their way to etcd, and how. Its
+// zero value encrypts nothing.
+//
+// The first of Keys encrypts, and all of them decrypt. What was stored before there
+// were keys, or is of a resource that was not in Resources, is read as it is, and is
+// encrypted when it is written the next time, or all of it by Server.Reencrypt.
+// Whoever can write to etcd can therefore put objects in the clear there.
+//
+// A new key takes three starts, each of all servers that share the data: with the
+// new key after the old one, so that all can read it; with the new key first, and
+// then Reencrypt; and without the old one. Encryption ends with WriteClear and
+// Reencrypt, after which Keys can go. Old revisions of an object stay in etcd until
+// they are compacted, and its old bytes in the database until they are written over
+// or it is defragmented, in the write-ahead log until that is rotated, and in
+// snapshots: a key that others may know is no longer a secret for what is in those.
+//
+// Without the keys nothing that was encrypted can be read, by nobody. They are in no
+// snapshot: keep them elsewhere too.
 type Encryption struct {
 	// Resources are encrypted, like kube-apiserver's EncryptionConfiguration names
-	// them: "secrets", "configmaps", "widgets.example.com", "*.apps", "*.*". If empty,
-	// "secrets".
+	// them: "secrets", "configmaps", "widgets.example.com", "*.apps", "*." for the core
+	// group, "*.*" for everything, custom resources too. If empty, "secrets".
 	Resources []string
+	// Keys encrypt and decrypt: the first does both.
+	Keys []EncryptionKey
+	// WriteClear writes everything in the clear, and decrypts with Keys.
+	WriteClear bool
+}
+
+// EncryptionKey is one of Secretbox, AESGCM and KMS.
+type EncryptionKey struct {
+	// Name is stored with what the key encrypts, and must stay what it is. If empty,
+	// it is made from the key, and is "kms" for a KMS. Set it to the name in
+	// kube-apiserver's EncryptionConfiguration to read what that has written.
+	Name string
+
+	// Secretbox is a key of 32 random bytes for XSalsa20 and Poly1305, which is what
+	// Kubernetes recommends where there is no KMS.
+	Secretbox []byte
+	// AESGCM is a key of 16, 24 or 32 random bytes for AES in Galois/Counter mode. Its
+	// nonces are random: Kubernetes wants a new key every 200,000 writes, which nothing
+	// here counts.
+	AESGCM []byte
+	// KMS is a key-management service that has the keys.
+	KMS KMS
+}
+
+// KMS is a plugin of version 2 (k8s.io/kms).
+type KMS struct {
+	// Endpoint is its socket, like "unix:///run/kms.sock".
+	Endpoint string
+	// Timeout bounds each call. If zero, three seconds, upstream's default.
+	Timeout time.Duration
 }
 
 // Clone returns a copy that shares nothing.
 func (e Encryption) Clone() Encryption {
 	e.Resources = slices.Clone(e.Resources)
+	e.Keys = slices.Clone(e.Keys)
+	for i, key := range e.Keys {
+		e.Keys[i].Secretbox, e.Keys[i].AESGCM = bytes.Clone(key.Secretbox), bytes.Clone(key.AESGCM)
+	}
 	return e
+}
+
+func (e Encryption) withDefaults() Encryption {
+	e = e.Clone()
+	if len(e.Resources) == 0 {
+		e.Resources = []string{"secrets"}
+	}
+	for i, key := range e.Keys {
+		switch secret := append(key.Secretbox[:len(key.Secretbox):len(key.Secretbox)], key.AESGCM...); {
+		case key.Name != "":
+		case key.KMS.Endpoint != "":
+			e.Keys[i].Name = "kms"
+		default:
+			e.Keys[i].Name = fmt.Sprintf("%x", sha256.Sum256(secret))[:8]
+		}
+		if key.KMS.Timeout == 0 {
+			e.Keys[i].KMS.Timeout = 3 * time.Second
+		}
+	}
+	return e
+}
+
+// validate never says what a key is.
+func (e Encryption) validate(at *field.Path) (errs field.ErrorList) {
+	if len(e.Keys) == 0 {
+		if len(e.Resources) > 0 || e.WriteClear {
+			errs = append(errs, field.Required(at.Child("Keys"), "Resources or WriteClear is set, but there is no key"))
+		}
+		return errs
+	}
+	names := map[string]bool{}
+	for i, key := range e.withDefaults().Keys {
+		at := at.Child("Keys").Index(i)
+		errs = append(errs, key.validate(at)...)
+		if names[key.Name] {
+			errs = append(errs, field.Duplicate(at.Child("Name"), key.Name))
+		}
+		names[key.Name] = true
+	}
+	// Upstream looks at the names of resources as it would in its file.
+	upstream := &apiserver.EncryptionConfiguration{Resources: []apiserver.ResourceConfiguration{{
+		Resources: e.withDefaults().Resources,
+		Providers: []apiserver.ProviderConfiguration{{Identity: &apiserver.IdentityConfiguration{}}},
+	}}}
+	for _, err := range validation.ValidateEncryptionConfiguration(upstream, false) {
+		err.Field = strings.Replace(err.Field, "resources[0].resources", at.Child("Resources").String(), 1)
+		errs = append(errs, err)
+	}
+	return errs
+}
+
+func (k EncryptionKey) validate(at *field.Path) (errs field.ErrorList) {
+	kinds := 0
+	for _, set := range []bool{len(k.Secretbox) > 0, len(k.AESGCM) > 0, k.KMS.Endpoint != ""} {
+		if set {
+			kinds++
+		}
+	}
+	if kinds != 1 {
+		errs = append(errs, field.Invalid(at, field.OmitValueType{}, "must have one of Secretbox, AESGCM and KMS.Endpoint"))
+	}
+	if strings.Contains(k.Name, ":") {
+		errs = append(errs, field.Invalid(at.Child("Name"), k.Name, "must not contain a colon"))
+	}
+	length := func(name string, key []byte, allowed ...int) {
+		if len(key) > 0 && !slices.Contains(allowed, len(key)) {
+			errs = append(errs, field.Invalid(at.Child(name), field.OmitValueType{}, fmt.Sprintf("it has %d bytes, but must have one of %v", len(key), allowed)))
+		}
+	}
+	length("Secretbox", k.Secretbox, 32)
+	length("AESGCM", k.AESGCM, 16, 24, 32)
+	if k.KMS.Endpoint != "" && !strings.HasPrefix(k.KMS.Endpoint, "unix://") {
+		errs = append(errs, field.Invalid(at.Child("KMS", "Endpoint"), k.KMS.Endpoint, `must be a unix socket, like "unix:///run/kms.sock"`))
+	}
+	if k.KMS.Timeout < 0 {
+		errs = append(errs, field.Invalid(at.Child("KMS", "Timeout"), k.KMS.Timeout.String(), "must not be negative; zero is three seconds"))
+	}
+	return errs
 }

@@ -55,6 +55,8 @@ type generic struct {
 	loopback  *rest.Config
 	client    *kubernetes.Clientset
 	informers clientgoinformers.SharedInformerFactory
+	// encryption is nil where nothing is encrypted, or by Config.Transformers.
+	encryption *encryption
 
 	admissions lifecycle.Group // calls of the admission chain
 	outgoing   *conns          // to kubelets, and where others may proxy to
@@ -91,6 +93,11 @@ func newGeneric(ctx context.Context, drained <-chan struct{}, cfg Config, backen
 	c.AggregatedDiscoveryGroupManager = aggregated.NewResourceManager("apis")
 
 	var err error
+	if cfg.Shared {
+		if c.APIServerID, err = cfg.serverID(); err != nil {
+			return nil, err
+		}
+	}
 	if g.client, err = kubernetes.NewForConfig(loopback); err != nil {
 		return nil, fmt.Errorf("apiserver: loopback client: %w", err)
 	}
@@ -100,7 +107,10 @@ func newGeneric(ctx context.Context, drained <-chan struct{}, cfg Config, backen
 		return nil, fmt.Errorf("apiserver: Config.RuntimeConfig: %w", err)
 	}
 	c.DisabledPostStartHooks.Insert(hooksWithoutResources(c.MergedResourceConfig)...)
-	// First of what can fail: from here on upstream starts goroutines that only
+	if err := g.encrypt(); err != nil {
+		return nil, err
+	}
+	// First of what can fail otherwise: from here on upstream starts goroutines that only
 	// a server that runs can end.
 	if err := g.audit(); err != nil {
 		return nil, err
@@ -130,7 +140,7 @@ func newGeneric(ctx context.Context, drained <-chan struct{}, cfg Config, backen
 var replacedHooks = []string{
 	rbacrest.PostStartHookName,
 	schedulingrest.PostStartHookName,
-	// There is one server: it has no peers to be found by.
+	// No server is sent what another knows and it does not.
 	"peer-endpoint-reconciler-controller",
 }
 
@@ -196,7 +206,13 @@ func (g *generic) storage() error {
 	}
 	g.factory.StorageConfig.StorageObjectCountTracker = g.server.StorageObjectCountTracker
 	g.server.ResourceTransformers = g.config.Transformers
-	g.server.RESTOptionsGetter = g.backend.RESTOptionsGetter(g.etcd.CreateRESTOptionsGetter(g.factory, g.config.Transformers), g.served)
+	if g.encryption != nil {
+		g.server.ResourceTransformers = g.encryption.transformers
+		// As upstream has it: a KMS that is away is no reason to restart.
+		g.server.HealthzChecks = append(g.server.HealthzChecks, g.encryption.kms...)
+		g.server.AddReadyzChecks(g.encryption.kms...)
+	}
+	g.server.RESTOptionsGetter = g.backend.RESTOptionsGetter(g.etcd.CreateRESTOptionsGetter(g.factory, g.server.ResourceTransformers), g.served)
 	g.etcdHealth()
 	g.server.AddReadyzChecks(g.config.ReadyzChecks...)
 	return nil

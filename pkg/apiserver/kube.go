@@ -58,6 +58,10 @@ func (g *generic) kubeConfig(services webhook.ServiceResolver, webhooks *http.Tr
 	if err != nil {
 		return nil, err
 	}
+	endpoints, err := g.endpointReconciler()
+	if err != nil {
+		return nil, err
+	}
 	accounts := kubeoptions.NewBuiltInAuthenticationOptions().WithServiceAccounts().ServiceAccounts
 	c := &controlplane.Config{
 		ControlPlane: controlplaneapiserver.Config{
@@ -87,8 +91,8 @@ func (g *generic) kubeConfig(services webhook.ServiceResolver, webhooks *http.Tr
 			KubeletClientConfig:      kubeletClientConfig(),
 			ServiceIPRange:           *g.config.ServiceCIDR,
 			APIServerServicePort:     kubernetesServicePort,
-			EndpointReconcilerConfig: controlplane.EndpointReconcilerConfig{Reconciler: g.endpointReconciler()},
-			MasterCount:              1,
+			EndpointReconcilerConfig: controlplane.EndpointReconcilerConfig{Reconciler: endpoints},
+			MasterCount:              g.config.serverCount(),
 		},
 	}
 	return c, g.admission(services, webhooks)
@@ -100,12 +104,16 @@ var systemNamespaces = []string{metav1.NamespaceSystem, metav1.NamespacePublic, 
 // endpointReconciler keeps the endpoints of the kubernetes Service. With one
 // server the simplest of upstream's does: it writes our address and no other.
 // A loopback address may not be in endpoints, and would lead pods astray.
-func (g *generic) endpointReconciler() reconcilers.EndpointReconciler {
-	if g.server.PublicAddress.IsLoopback() {
-		return &noEndpoints{EndpointReconciler: reconcilers.NewNoneEndpointReconciler()}
+func (g *generic) endpointReconciler() (reconcilers.EndpointReconciler, error) {
+	switch {
+	case g.server.PublicAddress.IsLoopback():
+		return &noEndpoints{EndpointReconciler: reconcilers.NewNoneEndpointReconciler()}, nil
+	case g.config.Shared:
+		return g.leaseReconciler()
+	default:
+		return reconcilers.NewMasterCountEndpointReconciler(1, reconcilers.NewEndpointsAdapter(
+			corev1client.NewForConfigOrDie(g.loopback), discoveryv1client.NewForConfigOrDie(g.loopback))), nil
 	}
-	return reconcilers.NewMasterCountEndpointReconciler(1, reconcilers.NewEndpointsAdapter(
-		corev1client.NewForConfigOrDie(g.loopback), discoveryv1client.NewForConfigOrDie(g.loopback)))
 }
 
 // noEndpoints has none to remove at the start. Upstream's says that it has

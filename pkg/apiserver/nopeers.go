@@ -5,8 +5,8 @@ import (
 	"k8s.io/apiserver/pkg/reconcilers"
 )
 
-// noPeers answers upstream's mixed-version proxy, which is on by default, for
-// a server that has no peers.
+// noPeers answers upstream's mixed-version proxy, which is on by default. It is not
+// used here: a server answers what it knows itself.
 type noPeers struct{}
 
 var _ reconcilers.PeerEndpointLeaseReconciler = noPeers{}

@@ -1,6 +1,7 @@
 package apiserver
 
 import (
+	"context"
 	"fmt"
 
 	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
@@ -17,11 +18,17 @@ import (
 // switched off they see none.
 func (s *Server) Informers() informers.SharedInformerFactory { return s.generic.informers }
 
+// NewInformers returns informers like those of Informers, for the caller alone, who
+// starts them and shuts them down.
+func (s *Server) NewInformers() informers.SharedInformerFactory {
+	return informers.NewSharedInformerFactoryWithOptions(s.generic.client, informerResync, informers.WithTransform(trimManagedFields))
+}
+
 // WatchAPIs has changed called whenever a custom resource or an API server behind
-// this one was defined, has changed or was removed, until the server stops, and
-// for custom resources that there are. Discovery may tell of it some moments
-// later.
-func (s *Server) WatchAPIs(changed func()) error {
+// this one was defined, has changed or was removed, until ctx ends or the server
+// stops, and for custom resources that there are. Discovery may tell of it some
+// moments later.
+func (s *Server) WatchAPIs(ctx context.Context, changed func()) error {
 	handler := cache.ResourceEventHandlerDetailedFuncs{
 		AddFunc: func(object any, initial bool) {
 			if _, custom := object.(*apiextensionsv1.CustomResourceDefinition); custom || !initial {
@@ -39,9 +46,11 @@ func (s *Server) WatchAPIs(changed func()) error {
 		s.extensions.Informers.Apiextensions().V1().CustomResourceDefinitions().Informer(),
 		s.aggregator.APIRegistrationInformers.Apiregistration().V1().APIServices().Informer(),
 	} {
-		if _, err := informer.AddEventHandler(handler); err != nil {
+		registration, err := informer.AddEventHandler(handler)
+		if err != nil {
 			return fmt.Errorf("apiserver: watch APIs: %w", err)
 		}
+		context.AfterFunc(ctx, func() { _ = informer.RemoveEventHandler(registration) }) // only ever says that it is none of its own
 	}
 	return nil
 }

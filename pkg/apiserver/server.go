@@ -62,14 +62,15 @@ type Server struct {
 	failure      error
 }
 
-// ID is the name of the server among those that share an etcd. Its Lease in
-// kube-system has it too.
+// ID is the name of the server among those that share an etcd, the same after a
+// restart at the same address. Its Lease in kube-system has it too.
 func (s *Server) ID() string { return s.generic.server.APIServerID }
 
 // New assembles a server from cfg. Nothing is served and no goroutine that
 // talks to etcd runs before Start but the watch caches' own. If New fails,
 // nothing is left behind, and the listeners are closed, except when cfg is
-// invalid: then nothing has been touched.
+// invalid: then nothing has been touched. The error is ErrVersionSkew where what is
+// stored in etcd is of a Kubernetes version that this one cannot follow.
 func New(cfg Config) (_ *Server, err error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, err
@@ -90,10 +91,13 @@ func New(cfg Config) (_ *Server, err error) {
 	}
 	s.transport = inprocess.NewTransport(http.HandlerFunc(s.serve))
 	s.transport.Adopt = cfg.Adopt
-	s.backend = storage.NewBackend(cfg.Client, cfg.Dial)
+	s.backend = storage.NewBackend(cfg.Client, cfg.Dial, cfg.Prefix)
 	s.serving = append(s.serving, s.secureServing())
 	if cfg.InsecureListener != nil {
 		s.serving = append(s.serving, s.insecureServing())
+	}
+	if err = s.claimVersion(); err != nil {
+		return nil, err
 	}
 	if s.generic, err = newGeneric(s.ctx, s.drained, cfg, s.backend, s.LoopbackConfig()); err != nil {
 		return nil, err
