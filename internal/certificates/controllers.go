@@ -31,7 +31,7 @@ import (
 // 5; here a request to the API server takes a millisecond.
 const workers = 2
 
-// Config says for whom the controllers work. All fields are required.
+// Config says for whom the controllers work. All fields but Servers are required.
 type Config struct {
 	// Serves tells whether the API server serves a resource.
 	Serves func(schema.GroupVersionResource) bool
@@ -50,6 +50,9 @@ type Config struct {
 	// OwnNames and OwnAddresses are what the control plane is called.
 	OwnNames     []string
 	OwnAddresses []netip.Addr
+	// Servers, if not nil, returns the addresses of all API servers, where there may
+	// be others.
+	Servers func(context.Context) ([]netip.Addr, error)
 	// ServiceAddresses are the cluster IPs of the Service kubernetes.
 	ServiceAddresses []netip.Addr
 

@@ -63,8 +63,14 @@ func (a *kubeletApprover) judgeServing(ctx context.Context, request *certificate
 			problems = append(problems, problem)
 		}
 	}
+	var servers []netip.Addr
+	if a.Servers != nil {
+		if servers, err = a.Servers(ctx); err != nil {
+			return verdict{}, fmt.Errorf("certificates: request %s: API servers: %w", request.Name, err)
+		}
+	}
 	for _, ip := range parsed.IPAddresses {
-		if problem := a.checkIP(ip, node, others); problem != "" {
+		if problem := a.checkIP(ip, node, others, servers); problem != "" {
 			problems = append(problems, problem)
 		}
 	}
@@ -106,7 +112,7 @@ func (a *kubeletApprover) checkName(dns string, node *corev1.Node, others []*cor
 }
 
 // checkIP says why node may not have ip in its certificate, or nothing.
-func (a *kubeletApprover) checkIP(raw net.IP, node *corev1.Node, others []*corev1.Node) string {
+func (a *kubeletApprover) checkIP(raw net.IP, node *corev1.Node, others []*corev1.Node, servers []netip.Addr) string {
 	ip, _ := netip.AddrFromSlice(raw)
 	ip = ip.Unmap()
 	if !hasIP(node, ip) {
@@ -127,7 +133,7 @@ func (a *kubeletApprover) checkIP(raw net.IP, node *corev1.Node, others []*corev
 			return fmt.Sprintf("IP address %s is that of node %s", ip, other.Name)
 		}
 	}
-	if slices.Contains(a.OwnAddresses, ip) {
+	if slices.Contains(a.OwnAddresses, ip) || slices.Contains(servers, ip) {
 		return own(fmt.Sprintf("IP address %s", ip), node)
 	}
 	return ""

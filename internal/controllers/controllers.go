@@ -17,15 +17,20 @@ import (
 	"k8s.io/client-go/rest"
 )
 
-// Config says what the controllers work with. All fields are required.
+// Config says what the controllers work with. All fields but NewInformers are
+// required.
 type Config struct {
 	// Informers are those of the API server, and run already.
 	Informers informers.SharedInformerFactory
+	// NewInformers, if not nil, makes others in their place for each Run: what
+	// upstream's controllers put into informers they never take back, which would
+	// add up where Run is called again and again.
+	NewInformers func() informers.SharedInformerFactory
 	// Serves tells whether the API server serves a built-in resource.
 	Serves func(schema.GroupVersionResource) bool
 	// WatchAPIs has changed called whenever an API was defined, registered, or
-	// removed.
-	WatchAPIs func(changed func()) error
+	// removed, until ctx ends.
+	WatchAPIs func(ctx context.Context, changed func()) error
 
 	// RootCA is published in every namespace, in PEM.
 	RootCA []byte
@@ -39,20 +44,23 @@ type Config struct {
 type Controllers struct {
 	Config
 	name string
-	list func(*run) []starter
+	// kinds are those of which there are Informers.
+	kinds map[schema.GroupVersion][]string
+	list  func(*run) []starter
 }
 
 // ServiceAccounts returns the controller that the first pod of a new namespace
 // waits for.
 func ServiceAccounts(cfg Config) *Controllers {
-	return &Controllers{cfg, "service account controller", func(r *run) []starter {
+	kinds := map[schema.GroupVersion][]string{{Version: "v1"}: {"namespaces", "serviceaccounts"}}
+	return &Controllers{cfg, "service account controller", kinds, func(r *run) []starter {
 		return []starter{{r.serviceAccounts, resources("namespaces", "serviceaccounts")}}
 	}}
 }
 
 // Others returns all other controllers, most of which clean up.
 func Others(cfg Config) *Controllers {
-	return &Controllers{cfg, "core controllers", func(r *run) []starter {
+	return &Controllers{cfg, "core controllers", shared, func(r *run) []starter {
 		return []starter{
 			{r.rootCA, resources("namespaces", "configmaps")},
 			{r.tokens, resources("serviceaccounts", "secrets")},
@@ -79,9 +87,18 @@ func (c *Controllers) Run(ctx context.Context, config *rest.Config, ready func()
 	config.WarningHandler = rest.NoWarnings{}
 	ctx, cancel := context.WithCancel(ctx)
 	r := &run{Config: c.Config, ctx: ctx}
+	if c.NewInformers != nil {
+		r.Informers = c.NewInformers()
+		defer r.Informers.Shutdown()
+	}
 	// Nothing that was started is left behind.
 	defer r.running.Wait()
 	defer cancel()
+	if c.NewInformers != nil {
+		if err := c.startInformers(ctx, r.Informers); err != nil || ctx.Err() != nil {
+			return err
+		}
+	}
 	var err error
 	if r.client, err = kubernetes.NewForConfig(config); err != nil {
 		return fmt.Errorf("controllers: client: %w", err)
@@ -99,6 +116,23 @@ func (c *Controllers) Run(ctx context.Context, config *rest.Config, ready func()
 	}
 	ready()
 	<-ctx.Done()
+	return nil
+}
+
+// startInformers makes all that there may be, and waits until they know what there
+// is, as those of the API server do, or ctx ends.
+func (c *Controllers) startInformers(ctx context.Context, factory informers.SharedInformerFactory) error {
+	for gv, kinds := range c.kinds {
+		for _, kind := range kinds {
+			informer, err := factory.ForResource(gv.WithResource(kind))
+			if err != nil {
+				return fmt.Errorf("controllers: informers: %w", err)
+			}
+			informer.Informer()
+		}
+	}
+	factory.StartWithContext(ctx)
+	factory.WaitForCacheSyncWithContext(ctx)
 	return nil
 }
 

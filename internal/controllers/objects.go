@@ -34,7 +34,7 @@ func (r *run) objects() error {
 		return err
 	}
 	changes := &changes{}
-	if err := r.WatchAPIs(changes.notify); err != nil {
+	if err := r.WatchAPIs(r.ctx, changes.notify); err != nil {
 		return fmt.Errorf("objects: %w", err)
 	}
 	r.loop(func(ctx context.Context) {

@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"github.com/kubembed/kubembed/internal/checkpoint"
-	"github.com/kubembed/kubembed/internal/storage"
 	"github.com/kubembed/kubembed/pkg/apiserver"
 )
 
@@ -26,7 +25,7 @@ type Checkpoint struct {
 // hundred bytes for each object on top of the object itself, and it is of this
 // Server only. It takes a millisecond or so for a new control plane.
 func (s *Server) Checkpoint(ctx context.Context) (*Checkpoint, error) {
-	stored, err := checkpoint.Take(ctx, s.etcd.Client(), storage.DefaultPrefix+"/")
+	stored, err := checkpoint.Take(ctx, s.etcd.Client(), s.config.Etcd.Prefix+"/")
 	if err != nil {
 		return nil, fmt.Errorf("controlplane: checkpoint: %w", err)
 	}
@@ -126,7 +125,7 @@ func (c *Checkpoint) differences(ctx context.Context) ([]checkpoint.Difference, 
 	}
 	kept := all[:0]
 	for _, d := range all {
-		if !ignored(d) {
+		if !c.ignored(d) {
 			kept = append(kept, d)
 		}
 	}
@@ -135,7 +134,7 @@ func (c *Checkpoint) differences(ctx context.Context) ([]checkpoint.Difference, 
 
 // undo undoes differences step by step.
 func (c *Checkpoint) undo(ctx context.Context, differences []checkpoint.Difference) error {
-	all := steps(differences)
+	all := c.steps(differences)
 	last := len(all) - 1
 	for _, step := range all[:last] {
 		if err := c.step(ctx, step); err != nil {
@@ -145,7 +144,7 @@ func (c *Checkpoint) undo(ctx context.Context, differences []checkpoint.Differen
 	if err := c.deleteAPIs(ctx, all[last]); err != nil {
 		return err
 	}
-	return c.server.apiserver.WaitForAPIs(ctx, apis(differences))
+	return c.server.apiserver.WaitForAPIs(ctx, c.apis(differences))
 }
 
 // step undoes differences, and waits until the API server knows of it.

@@ -11,7 +11,6 @@ import (
 	"k8s.io/kubernetes/pkg/api/legacyscheme"
 
 	"github.com/kubembed/kubembed/internal/checkpoint"
-	"github.com/kubembed/kubembed/internal/storage"
 )
 
 // lateTimeout is how long a new control plane is given to write what upstream's
@@ -31,7 +30,7 @@ func (s *Server) late() []string {
 		keys = append(keys, "services/endpoints/default/kubernetes", "endpointslices/default/kubernetes")
 	}
 	for i, key := range keys {
-		keys[i] = storage.DefaultPrefix + "/" + key
+		keys[i] = s.config.Etcd.Prefix + "/" + key
 	}
 	return keys
 }

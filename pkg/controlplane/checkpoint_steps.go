@@ -11,11 +11,10 @@ import (
 
 	"github.com/kubembed/kubembed/internal/checkpoint"
 	"github.com/kubembed/kubembed/internal/lifecycle"
-	"github.com/kubembed/kubembed/internal/storage"
 	"github.com/kubembed/kubembed/pkg/apiserver"
 )
 
-// Where things are stored, below storage.DefaultPrefix.
+// Where things are stored, below Config.Etcd.Prefix.
 const (
 	leases      = "leases/"
 	events      = "events/"
@@ -34,36 +33,36 @@ var owners = []string{
 	"jobs/", "cronjobs/", "horizontalpodautoscalers/", "poddisruptionbudgets/",
 }
 
-func under(key string, prefixes ...string) bool {
-	rest := strings.TrimPrefix(key, storage.DefaultPrefix+"/")
+func (c *Checkpoint) under(key string, prefixes ...string) bool {
+	rest := strings.TrimPrefix(key, c.server.config.Etcd.Prefix+"/")
 	return slices.ContainsFunc(prefixes, func(prefix string) bool { return strings.HasPrefix(rest, prefix) })
 }
 
 // ignored tells which differences are life and not a change of state.
-func ignored(d checkpoint.Difference) bool {
+func (c *Checkpoint) ignored(d checkpoint.Difference) bool {
 	switch {
-	case under(d.Key, alive...):
+	case c.under(d.Key, alive...):
 		return true
-	case under(d.Key, leases):
+	case c.under(d.Key, leases):
 		return !d.New && !d.Gone
-	case under(d.Key, events):
+	case c.under(d.Key, events):
 		return !d.New // one that is gone has expired
 	}
 	return false
 }
 
 // steps sorts differences by when they are undone.
-func steps(differences []checkpoint.Difference) [][]checkpoint.Difference {
+func (c *Checkpoint) steps(differences []checkpoint.Difference) [][]checkpoint.Difference {
 	var first, then, back, last []checkpoint.Difference
 	for _, d := range differences {
 		switch {
 		case !d.New:
 			// When what would change it again is gone.
 			back = append(back, d)
-		case under(d.Key, definitions, apiServices):
+		case c.under(d.Key, definitions, apiServices):
 			// When their objects are gone, so that watches still tell of those.
 			last = append(last, d)
-		case under(d.Key, owners...):
+		case c.under(d.Key, owners...):
 			first = append(first, d)
 		default:
 			then = append(then, d)
@@ -73,14 +72,14 @@ func steps(differences []checkpoint.Difference) [][]checkpoint.Difference {
 }
 
 // apis are the custom resources and group versions among differences.
-func apis(differences []checkpoint.Difference) (all apiserver.APIs) {
+func (c *Checkpoint) apis(differences []checkpoint.Difference) (all apiserver.APIs) {
 	for _, d := range differences {
 		name := d.Key[strings.LastIndexByte(d.Key, '/')+1:]
 		first, group, _ := strings.Cut(name, ".")
 		switch {
-		case under(d.Key, definitions):
+		case c.under(d.Key, definitions):
 			all.Resources = append(all.Resources, schema.GroupResource{Group: group, Resource: first})
-		case under(d.Key, apiServices):
+		case c.under(d.Key, apiServices):
 			all.GroupVersions = append(all.GroupVersions, schema.GroupVersion{Group: group, Version: first})
 		}
 	}
@@ -98,15 +97,15 @@ func (c *Checkpoint) deleteAPIs(ctx context.Context, step []checkpoint.Differenc
 	groups := map[string]bool{}
 	var defined, own, other []checkpoint.Difference
 	for _, d := range step {
-		if under(d.Key, definitions) {
+		if c.under(d.Key, definitions) {
 			defined = append(defined, d)
-			groups[apis([]checkpoint.Difference{d}).Resources[0].Group] = true
+			groups[c.apis([]checkpoint.Difference{d}).Resources[0].Group] = true
 		}
 	}
 	for _, d := range step {
 		switch {
-		case !under(d.Key, apiServices):
-		case groups[apis([]checkpoint.Difference{d}).GroupVersions[0].Group]:
+		case !c.under(d.Key, apiServices):
+		case groups[c.apis([]checkpoint.Difference{d}).GroupVersions[0].Group]:
 			own = append(own, d)
 		default:
 			other = append(other, d)

@@ -12,7 +12,14 @@ import (
 
 // Component is a part of the control plane that runs beside the API server: a
 // scheduler, controllers, whatever a host writes against the Kubernetes API.
-// A value runs in one control plane at a time.
+// A value is of one control plane at a time.
+//
+// Where several control planes share an etcd (see [Etcd]) each has the component, and
+// it runs in one of them, which is elected by a Lease in kube-system that is called
+// kubembed-component- and its name. There Run may be called again after it has
+// returned: its context ends too when the Lease is lost, because etcd was away for
+// ten seconds, say, and the control plane goes on. Until it is elected it counts as
+// ready. A component that is to run in all of them is given as [Everywhere].
 type Component interface {
 	// Name is a DNS label, like "scheduler", and always the same. It is in
 	// errors, in the readiness check component/NAME, in the user that the
@@ -58,6 +65,9 @@ func (c Config) validateComponents() (errs field.ErrorList) {
 
 // isNil tells of a nil pointer in an interface too, which has no name to give.
 func isNil(component Component) bool {
+	if wrapped, ok := component.(everywhere); ok {
+		component = wrapped.Component
+	}
 	if component == nil {
 		return true
 	}

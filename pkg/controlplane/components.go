@@ -40,13 +40,19 @@ type components struct {
 type component struct {
 	Component
 	name         string
+	config       *rest.Config
 	ready, ended chan struct{} // closed when it is
+	setReady     func()
 }
 
 func newComponents(all []Component, family *lifecycle.Family, logger *zap.Logger) *components {
 	c := &components{logger: logger, family: family, failed: make(chan struct{})}
 	for _, one := range all {
-		c.all = append(c.all, &component{Component: one, name: one.Name(), ready: make(chan struct{}), ended: make(chan struct{})})
+		ready := make(chan struct{})
+		c.all = append(c.all, &component{
+			Component: one, name: one.Name(), ready: ready, ended: make(chan struct{}),
+			setReady: sync.OnceFunc(func() { close(ready) }),
+		})
 	}
 	return c
 }
@@ -67,26 +73,63 @@ func (c *components) checks() (checks []healthz.HealthChecker) {
 	return checks
 }
 
-// start starts the components, all at once, each with a client of its own.
-func (c *components) start(client func(name string) (*rest.Config, error)) error {
-	configs := make([]*rest.Config, len(c.all))
-	for i, one := range c.all {
+// start starts the components, all at once, each with a client of its own. Those
+// that lease gives the name of a Lease run in one server at a time, the ones with the
+// same Lease in the same; the others, and all without elections, run here.
+func (c *components) start(client func(name string) (*rest.Config, error), elections *elections, lease func(Component) string) error {
+	groups := map[string][]*component{}
+	for _, one := range c.all {
 		var err error
-		if configs[i], err = client(one.name); err != nil {
+		if one.config, err = client(one.name); err != nil {
 			return err
 		}
+		name := ""
+		if elections != nil {
+			name = lease(one.Component)
+		}
+		groups[name] = append(groups[name], one)
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	c.cancel = cancel
-	for i, one := range c.all {
-		go c.run(ctx, one, configs[i])
+	for name, group := range groups {
+		if name == "" {
+			for _, one := range group {
+				go func() {
+					defer close(one.ended)
+					c.run(ctx, one)
+				}()
+			}
+			continue
+		}
+		go c.stand(ctx, elections, name, group)
 	}
 	return nil
 }
 
+// stand runs a group of components whenever this server is elected. Those that wait
+// to be are ready for that.
+func (c *components) stand(ctx context.Context, elections *elections, lease string, group []*component) {
+	defer func() {
+		for _, one := range group {
+			close(one.ended)
+		}
+	}()
+	standby := func() {
+		for _, one := range group {
+			one.setReady()
+		}
+	}
+	elections.lead(ctx, lease, standby, func(ctx context.Context) {
+		var running sync.WaitGroup
+		defer running.Wait()
+		for _, one := range group {
+			running.Go(func() { c.run(ctx, one) })
+		}
+	})
+}
+
 // run runs a component. To end before ctx does, in whatever way, is to fail.
-func (c *components) run(ctx context.Context, one *component, config *rest.Config) {
-	defer close(one.ended)
+func (c *components) run(ctx context.Context, one *component) {
 	err := errEnded // by runtime.Goexit too, which tests do that fail
 	defer func() {
 		if cause := recover(); cause != nil {
@@ -97,10 +140,11 @@ func (c *components) run(ctx context.Context, one *component, config *rest.Confi
 			c.fail(fmt.Errorf("component %s: %w", one.name, err))
 		}
 	}()
-	ready := sync.OnceFunc(func() { close(one.ready) })
+	// A component may do with its copy what it likes.
+	config := rest.CopyConfig(one.config)
 	forget := containment.Do(ctx, func(err error) { c.fail(fmt.Errorf("component %s: %w", one.name, err)) }, func(ctx context.Context) {
 		c.family.Do(ctx, func() {
-			if failure := one.Run(ctx, config, ready); failure != nil {
+			if failure := one.Run(ctx, config, one.setReady); failure != nil {
 				err = failure
 			}
 		})

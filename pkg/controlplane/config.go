@@ -11,6 +11,7 @@ import (
 
 	"go.uber.org/zap"
 	"k8s.io/apimachinery/pkg/util/validation/field"
+	"k8s.io/utils/clock"
 
 	"github.com/kubembed/kubembed/pkg/apiserver"
 	"github.com/kubembed/kubembed/pkg/pki"
@@ -136,6 +137,9 @@ type Config struct {
 	// in it writes through klog (see the package documentation). If nil, it is
 	// silent.
 	Logger *zap.Logger
+
+	// clock is for tests of certificates. If nil, the machine's.
+	clock clock.WithTicker
 }
 
 const (
@@ -200,8 +204,12 @@ func (c Config) Validate() error {
 		errs = append(errs, field.Invalid(field.NewPath("ClusterSigningDuration"), c.ClusterSigningDuration.String(), "must not be negative; zero is one year"))
 	}
 	errs = append(errs, c.validateComponents()...)
+	errs = append(errs, c.validatePKI(field.NewPath("PKI"))...)
 	errs = append(errs, c.Etcd.validate(field.NewPath("Etcd"))...)
-	errs = append(errs, c.Snapshots.validate(field.NewPath("Snapshots"))...)
+	if c.Etcd.Name != "" && c.DataDir == "" {
+		errs = append(errs, field.Required(field.NewPath("DataDir"), "a member of a cluster (Etcd.Name) must keep what it has acknowledged"))
+	}
+	errs = append(errs, c.Snapshots.validate(field.NewPath("Snapshots"), c.DataDir)...)
 	for i, host := range c.Hosts {
 		if err := (pki.Config{Hosts: []string{host}}).Validate(); err != nil {
 			errs = append(errs, field.Invalid(field.NewPath("Hosts").Index(i), host, "must be a DNS name or an IP address"))

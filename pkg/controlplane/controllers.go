@@ -2,10 +2,12 @@ package controlplane
 
 import (
 	"context"
+	"errors"
 	"net"
 	"net/netip"
 	"time"
 
+	coordinationv1 "k8s.io/api/coordination/v1"
 	"k8s.io/apiserver/pkg/authentication/user"
 	"k8s.io/client-go/rest"
 	"k8s.io/kubernetes/pkg/controller/certificates/authority"
@@ -13,6 +15,28 @@ import (
 	"github.com/kubembed/kubembed/internal/certificates"
 	"github.com/kubembed/kubembed/internal/controllers"
 )
+
+// startElections is for when there may be others on the same etcd: the core
+// controllers, each component and what takes snapshots are in one of them at a time.
+func (s *Server) startElections() error {
+	if !s.config.Etcd.shared() {
+		return nil
+	}
+	if !s.apiserver.Serves(coordinationv1.SchemeGroupVersion.WithResource("leases")) {
+		return errors.New("Config.RuntimeConfig: coordination.k8s.io/v1 is switched off, and control planes that share an etcd elect by Leases: switch it on")
+	}
+	config, err := s.apiserver.ClientConfigAs("system:kubembed-leader-election", user.SystemPrivilegedGroup)
+	if err != nil {
+		return err
+	}
+	if s.elections, err = newElections(config, s.apiserver.ID(), s.config.Logger.Named("election")); err != nil {
+		return err
+	}
+	if s.config.Snapshots.Interval > 0 {
+		s.elections.hold(snapshotLease)
+	}
+	return nil
+}
 
 // startControllers starts the core controllers. They are not awaited: what they
 // would do first has been done by the API server.
@@ -33,6 +57,11 @@ func (s *Server) startControllers() error {
 		ServiceAccountKey: s.pki.ServiceAccountKey(),
 		Logger:            s.config.Logger.Named("controllers"),
 	}
+	var servers func(context.Context) ([]netip.Addr, error)
+	if s.elections != nil {
+		core.NewInformers = s.apiserver.NewInformers
+		servers = s.elections.servers
+	}
 	s.controllers = newComponents([]Component{
 		controllers.ServiceAccounts(core),
 		later{controllers.Others(core)},
@@ -45,6 +74,7 @@ func (s *Server) startControllers() error {
 			OwnNames:         serving.Leaf.DNSNames,
 			ServiceAddresses: addresses(s.serviceIP),
 			OwnAddresses:     addresses(serving.Leaf.IPAddresses...),
+			Servers:          servers,
 			Logger:           s.config.Logger.Named("certificates"),
 		})},
 	}, s.family, s.config.Logger)
@@ -52,7 +82,7 @@ func (s *Server) startControllers() error {
 		// Upstream's controllers have roles of their own; where RBAC is switched off
 		// nobody has.
 		return s.apiserver.ClientConfigAs(user.KubeControllerManager, user.SystemPrivilegedGroup)
-	})
+	}, s.elections, func(Component) string { return coreLease })
 }
 
 // headStart is what the host's first requests have before the controllers list
@@ -82,7 +112,7 @@ func (s *Server) startComponents() error {
 		}
 		config.UserAgent = name
 		return config, nil
-	})
+	}, s.elections, leaseOf)
 }
 
 func addresses(ips ...net.IP) (addrs []netip.Addr) {

@@ -37,6 +37,30 @@
 // it stops. With it, everything that was acknowledged survives a crash, and the
 // same CA, keys and objects are there at the next start.
 //
+// # A cluster of members
+//
+// With Config.Etcd.Name the etcd members of several control planes, on as many
+// machines, form one cluster, which goes on as long as more than half of them do.
+// All have the same Config.PKI, which the first one makes before it is started, with
+// package pki, or a control plane that is alone returns ([Server.PKI]):
+//
+//	first := map[string]string{"a": "10.0.0.1:2380", "b": "10.0.0.2:2380", "c": "10.0.0.3:2380"}
+//	cp, err := controlplane.Start(ctx, controlplane.Config{
+//		DataDir:     "/var/lib/example",
+//		BindAddress: "10.0.0.1:6443",
+//		PKI:         identities,
+//		Etcd:        controlplane.Etcd{Name: "a", PeerAddr: first["a"], InitialCluster: first},
+//	})
+//
+// Start waits until more than half are there. Each serves all objects, whether its own
+// member is up to date or not, and when the leader is lost, goes on when there is
+// another, within some three seconds. A request that was under way then may fail with
+// status 500 although it was done.
+//
+// A further member is added by [Server.AddMember] of any of them, and started with
+// what that returns as Config.Etcd.Join. A machine that is lost is replaced by
+// [Server.RemoveMember] and a member of a new name and an empty folder.
+//
 // # Who may do what
 //
 // Clients are known by certificates of the control plane's own CA
@@ -50,6 +74,21 @@
 // TaintNodesByCondition: the taint that it gives every new node is taken away
 // by the node lifecycle controller, which a control plane has only if its host
 // adds it.
+//
+// # Encryption
+//
+// Config.Encryption encrypts Secrets and what else it names on the way to etcd, with
+// keys of the host's or of a key-management service. A start without a key that
+// something was encrypted with fails with apiserver.ErrUndecryptable and says which.
+// [Server.Reencrypt] makes a change of keys complete.
+//
+// # Certificates
+//
+// All but the authorities, which last ten years, last a year, and are renewed while
+// the control plane serves when a third of that is left: new connections see the new
+// ones, and none is cut. A machine that has slept longer renews within a minute.
+// Kubeconfigs and node certificates are their owners' to renew. Package pki tells how
+// an authority is replaced.
 //
 // # Core controllers
 //

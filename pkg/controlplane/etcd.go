@@ -3,7 +3,6 @@ package controlplane
 import (
 	"fmt"
 	"maps"
-	"net/netip"
 	"path"
 	"slices"
 	"strings"
@@ -21,10 +20,19 @@ import (
 //     The cluster stands as long as more than half of its members do.
 //   - An etcd elsewhere, with Endpoints.
 //
-// In the last two several control planes serve the same objects. Controllers and
-// components run in one of them at a time, elected by Leases. They must have the
-// same PKI and Encryption, ServiceCIDR and RuntimeConfig, and clocks that agree
-// within a second or two.
+// In the last two several control planes serve the same objects. They must have the
+// same PKI and Encryption, ServiceCIDR and RuntimeConfig, be one Kubernetes minor
+// version apart at most, and have clocks that agree within a second or two. The core
+// controllers, each component and what takes snapshots run in one of them at a time,
+// elected by Leases: another takes over within a second or so where one is closed,
+// and after 15 to 20 seconds where one has vanished. The endpoints of the kubernetes
+// Service are the addresses of all that live, and the port of any: those that are
+// not loopback must listen on the same. A definition of custom resources is
+// established after five seconds, when all of them know it.
+//
+// A control plane whose etcd cannot be reached goes on: /readyz is red, requests fail
+// within seconds where they need etcd, elected components are stopped after ten, and
+// all is as before when etcd is back.
 type Etcd struct {
 	// QuotaBytes limits the size of the database of a member in this process, in
 	// bytes. When it is reached writes are refused and /readyz is red, until what
@@ -47,11 +55,12 @@ type Etcd struct {
 	Prefix string
 
 	// Name is that of the member in the cluster. It must not change in the life of
-	// DataDir. If empty, the member is alone.
+	// DataDir, which it needs. If empty, the member is alone, which does not change in
+	// the life of DataDir either.
 	Name string
 	// PeerAddr is the IP address and port under which the other members reach this
 	// one, and where it listens for them with mutual TLS, by certificates of PKI. The
-	// port is not 0. Required with Name.
+	// port is not 0. It must not change in the life of DataDir. Required with Name.
 	PeerAddr string
 	// ClientAddr is the IP address and port where it serves the other members'
 	// control planes, with mutual TLS too. If empty, the address of PeerAddr and a
@@ -129,37 +138,16 @@ func (e Etcd) validateCluster(at *field.Path) (errs field.ErrorList) {
 		}
 		return errs
 	}
-	if e.PeerAddr == "" {
-		errs = append(errs, field.Required(at.Child("PeerAddr"), `where the other members reach this one, like "10.0.0.1:2380"`))
+	return append(errs, e.cluster().ValidateFields(at)...)
+}
+
+// cluster is what etcd has to know of it, without the certificates, or nil.
+func (e Etcd) cluster() *etcd.Cluster {
+	if e.Name == "" {
+		return nil
 	}
-	address := func(at *field.Path, value string, zero bool) {
-		ip, err := netip.ParseAddrPort(value)
-		if err != nil || !zero && ip.Port() == 0 || ip.Addr().IsUnspecified() {
-			errs = append(errs, field.Invalid(at, value, `must be an IP address and a port, like "10.0.0.1:2380"`))
-		}
+	return &etcd.Cluster{
+		Name: e.Name, PeerAddr: e.PeerAddr, ClientAddr: e.ClientAddr,
+		InitialCluster: e.InitialCluster, Join: e.Join,
 	}
-	if e.PeerAddr != "" {
-		address(at.Child("PeerAddr"), e.PeerAddr, false)
-	}
-	if e.ClientAddr != "" {
-		address(at.Child("ClientAddr"), e.ClientAddr, true)
-	}
-	for name, value := range e.InitialCluster {
-		address(at.Child("InitialCluster").Key(name), value, false)
-	}
-	for i, value := range e.Join {
-		address(at.Child("Join").Index(i), value, false)
-	}
-	switch own, ok := e.InitialCluster[e.Name]; {
-	case len(e.Join) > 0 && len(e.InitialCluster) > 0:
-		errs = append(errs, field.Forbidden(at.Child("Join"), "InitialCluster is set too: a member either begins a cluster or joins one"))
-	case len(e.Join) > 0:
-	case len(e.InitialCluster) == 0:
-		errs = append(errs, field.Required(at.Child("InitialCluster"), "the first members' names and addresses, or Join for a cluster that runs"))
-	case !ok:
-		errs = append(errs, field.Invalid(at.Child("InitialCluster"), e.InitialCluster, fmt.Sprintf("%q, the Name of this member, is not in it", e.Name)))
-	case e.PeerAddr != "" && own != e.PeerAddr:
-		errs = append(errs, field.Invalid(at.Child("InitialCluster").Key(e.Name), own, fmt.Sprintf("must be PeerAddr, which is %s", e.PeerAddr)))
-	}
-	return errs
 }

@@ -14,6 +14,7 @@ import (
 var programs = map[string]func(args []string) error{
 	"hold":  holdMain,
 	"quiet": quietMain,
+	"share": shareMain,
 }
 
 func TestMain(m *testing.M) {

@@ -14,6 +14,7 @@ import (
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
 
+	"github.com/kubembed/kubembed/internal/folderlock"
 	"github.com/kubembed/kubembed/internal/lifecycle"
 	"github.com/kubembed/kubembed/pkg/apiserver"
 	"github.com/kubembed/kubembed/pkg/etcd"
@@ -34,12 +35,16 @@ type Server struct {
 	family             *lifecycle.Family
 	listener, insecure net.Listener
 	advertise          netip.Addr
-	serviceIP          net.IP // of the Service kubernetes
-	etcd               *etcd.Member
+	serviceIP          net.IP           // of the Service kubernetes
+	lock               *folderlock.Lock // of DataDir
+	etcd               store
+	member             *etcd.Member // etcd, if that is in this process
 	pki                *pki.PKI
 	apiserver          *apiserver.Server
+	elections          *elections  // nil unless etcd is shared
 	controllers        *components // our own
 	components         *components // the host's
+	snapshots          *schedule
 
 	stopOnce sync.Once
 	stopErr  error
@@ -145,22 +150,20 @@ func (s *Server) stop(ctx context.Context) error {
 	return s.stopErr
 }
 
-// renewInterval is how often certificates are looked at. They are renewed when
-// a third of their life is left, which is months.
-const renewInterval = 12 * time.Hour
-
 // supervise renews certificates, and ends the control plane when a part of it
 // ends by itself.
 func (s *Server) supervise() {
 	defer close(s.supervised)
-	renew := time.NewTicker(renewInterval)
-	defer renew.Stop()
+	var certificates renewal
+	s.renewWhenDue(&certificates)
+	minute := s.clock().NewTicker(clockInterval)
+	defer minute.Stop()
 	for {
 		select {
 		case <-s.done:
 			return
-		case <-renew.C:
-			s.renew()
+		case <-minute.C():
+			s.renewWhenDue(&certificates)
 			continue
 		case <-s.etcd.Done():
 			s.fail(fmt.Errorf("controlplane: etcd stopped: %w", s.etcd.Err()))
@@ -186,21 +189,13 @@ func (s *Server) fail(err error) {
 	}
 }
 
-func (s *Server) renew() {
-	renewed, err := s.pki.Renew()
-	if err == nil && renewed {
-		err = s.apiserver.ReloadIdentities()
-	}
-	if err != nil {
-		s.config.Logger.Error("certificates are not renewed; they will be tried again", zap.Duration("in", renewInterval), zap.Error(err))
-	}
-}
-
 // unwind stops what has been started, last first.
 func (s *Server) unwind(ctx context.Context) error {
 	var errs []error
 	// Those whose goroutines may never end are not waited for any longer.
 	var deaf, stuck bool
+	s.snapshots.stop()
+	s.unmonitor()
 	if err := s.components.stop(); err != nil {
 		deaf = true
 		errs = append(errs, err)
@@ -209,6 +204,7 @@ func (s *Server) unwind(ctx context.Context) error {
 		stuck = true
 		errs = append(errs, err)
 	}
+	s.elections.stop()
 	if s.apiserver != nil {
 		errs = append(errs, s.apiserver.Stop(ctx))
 	}
@@ -228,6 +224,9 @@ func (s *Server) unwind(ctx context.Context) error {
 		errs = append(errs, os.RemoveAll(s.dir))
 	case s.runDir != "":
 		errs = append(errs, os.RemoveAll(s.runDir))
+	}
+	if s.lock != nil {
+		s.lock.Unlock()
 	}
 	if s.components != nil && !deaf {
 		s.waitForGoroutines(s.components.family)
@@ -252,6 +251,10 @@ var selfEnding = []string{
 	"net/http.(*persistConn).writeLoop",
 	"http2.(*ClientConn).readLoop",
 	"net/http.(*http2ClientConn).readLoop",
+	// Connections of other members, on which they have asked single questions. etcd
+	// ends them when nothing has been read for five seconds.
+	"net/http.(*connReader).abortPendingRead",
+	"net/http.(*connReader).backgroundRead",
 	// The rotation of audit logs has one goroutine, for ever.
 	"lumberjack.v2.(*Logger).millRun",
 }

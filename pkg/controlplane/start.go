@@ -8,7 +8,6 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
-	"strings"
 	"time"
 
 	"go.uber.org/zap"
@@ -17,7 +16,6 @@ import (
 
 	"github.com/kubembed/kubembed/internal/klogbridge"
 	"github.com/kubembed/kubembed/internal/lifecycle"
-	"github.com/kubembed/kubembed/internal/logging"
 	"github.com/kubembed/kubembed/pkg/apiserver"
 	"github.com/kubembed/kubembed/pkg/etcd"
 	"github.com/kubembed/kubembed/pkg/pki"
@@ -39,7 +37,9 @@ var errStartTimeout = fmt.Errorf("not ready after %s", startTimeout)
 // no listener and no temporary folder, unless a component ignores that it has to
 // end. What a durable start had written to
 // DataDir stays. For errors.Is: etcd.ErrInUse, etcd.ErrCorrupt and
-// etcd.ErrNewerVersion, about DataDir, and the cause of ctx when it ends.
+// etcd.ErrNewerVersion, about DataDir; etcd.ErrOtherMember, ErrOtherCluster,
+// ErrRemoved and ErrLost, about a member of a cluster; etcd.ErrUnreachable, about
+// Etcd.Endpoints; and the cause of ctx when it ends.
 func Start(ctx context.Context, cfg Config) (_ *Server, err error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, err
@@ -79,10 +79,14 @@ func (s *Server) start(ctx context.Context) error {
 	if err := s.folders(); err != nil {
 		return err
 	}
-	if err := s.startEtcd(ctx); err != nil {
-		return err
+	// Before there are keys that a restore would find to be others.
+	if err := etcd.CheckRestored(filepath.Join(s.dir, "etcd")); err != nil {
+		return storeError{err}
 	}
 	if err := s.openPKI(); err != nil {
+		return err
+	}
+	if err := s.openStore(ctx); err != nil {
 		return err
 	}
 	// A family of their own: one that does not end must not keep us from waiting
@@ -91,13 +95,20 @@ func (s *Server) start(ctx context.Context) error {
 	if err := s.startAPIServer(ctx); err != nil {
 		return err
 	}
+	if err := s.startElections(); err != nil {
+		return err
+	}
 	if err := s.startControllers(); err != nil {
 		return err
 	}
 	if err := s.startComponents(); err != nil {
 		return err
 	}
-	return s.components.wait(ctx)
+	if err := s.components.wait(ctx); err != nil {
+		return err
+	}
+	s.startSnapshots()
+	return nil
 }
 
 // Run starts a control plane and blocks until ctx ends or the control plane
@@ -156,7 +167,7 @@ func listen(name, address string) (net.Listener, error) {
 	}
 }
 
-// folders makes the folder that everything lives in.
+// folders makes the folder that everything lives in, and locks it.
 func (s *Server) folders() (err error) {
 	if s.config.DataDir == "" {
 		if s.dir, err = os.MkdirTemp("", "kubembed-"); err != nil {
@@ -171,32 +182,8 @@ func (s *Server) folders() (err error) {
 	if err := os.MkdirAll(s.dir, 0o700); err != nil {
 		return fmt.Errorf("Config.DataDir: %w: choose a folder that this process can write to", err)
 	}
-	return nil
+	return s.lockFolder()
 }
-
-// startEtcd is first, because its lock on the folder keeps every other start
-// away from what comes after.
-func (s *Server) startEtcd(ctx context.Context) (err error) {
-	s.etcd, err = etcd.Start(ctx, etcd.Config{
-		Dir:        filepath.Join(s.dir, "etcd"),
-		Ephemeral:  s.temporary,
-		QuotaBytes: s.config.Etcd.QuotaBytes,
-		Logger:     logging.Lower(s.config.Logger.Named("etcd")),
-	})
-	if err != nil && !s.temporary {
-		return dataDirError{err}
-	}
-	return err
-}
-
-// dataDirError calls etcd's folder by the name that our user knows.
-type dataDirError struct{ err error }
-
-func (e dataDirError) Error() string {
-	return "Config.DataDir: " + strings.TrimPrefix(strings.TrimPrefix(e.err.Error(), "etcd: "), "Config.Dir: ")
-}
-
-func (e dataDirError) Unwrap() error { return e.err }
 
 func (s *Server) openPKI() error {
 	advertise, err := s.advertiseAddress()
@@ -217,12 +204,15 @@ func (s *Server) openPKI() error {
 		hosts = append(hosts, bound.String())
 	}
 	s.serviceIP = serviceIP
-	c := pki.Config{Hosts: hosts, ServiceIPs: []net.IP{serviceIP}}
-	if !s.temporary {
+	c := pki.Config{Hosts: hosts, ServiceIPs: []net.IP{serviceIP}, Import: s.config.PKI, EtcdMember: s.config.Etcd.memberHosts(), Clock: s.clock()}
+	// etcd takes its certificates from files.
+	if !s.temporary || len(c.EtcdMember) > 0 {
 		c.Dir = filepath.Join(s.dir, "pki")
 	}
-	s.pki, err = pki.Open(c)
-	return err
+	if s.pki, err = pki.Open(c); err != nil {
+		return pkiError{err}
+	}
+	return nil
 }
 
 func (s *Server) boundIP() netip.Addr {
@@ -263,7 +253,7 @@ func (s *Server) startAPIServer(ctx context.Context) error {
 	c.PKI, c.Dir = s.pki, s.runDir
 	c.Adopt = s.family.Adopt
 	c.AdvertiseAddress = s.advertise.AsSlice()
-	c.ReadyzChecks = s.components.checks()
+	c.ReadyzChecks = append(s.components.checks(), s.spaceCheck())
 	server, err := apiserver.New(c)
 	if err != nil {
 		return err
@@ -272,5 +262,6 @@ func (s *Server) startAPIServer(ctx context.Context) error {
 		return err
 	}
 	s.apiserver = server
+	s.monitor() // upstream's is set by each API server
 	return nil
 }

@@ -26,6 +26,10 @@
 //		}
 //	}
 //
+// Where several control planes share an etcd the nodes are in the one that is elected,
+// and move to another with their names. For nodes in each of them, give each a
+// Config.NamePrefix of its own, and the component as controlplane.Everywhere.
+//
 // # What a hollow node does
 //
 // It registers, is Ready, and renews its Lease. A pod that is bound to it runs:

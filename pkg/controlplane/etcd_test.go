@@ -1,0 +1,71 @@
+package controlplane_test
+
+import (
+	"errors"
+	"strings"
+	"testing"
+
+	"github.com/kubembed/kubembed/pkg/controlplane"
+	"github.com/kubembed/kubembed/pkg/etcd"
+)
+
+// TestEtcdConfig names the field for everything that cannot be meant.
+func TestEtcdConfig(t *testing.T) {
+	const own = "127.0.0.1:2380"
+	cluster := map[string]string{"a": own, "b": "127.0.0.1:2480"}
+	for name, test := range map[string]struct {
+		etcd controlplane.Etcd
+		want string
+	}{
+		"both ways":                  {controlplane.Etcd{Endpoints: []string{"http://127.0.0.1:1"}, Name: "a"}, "Etcd.Name: "},
+		"mixed schemes":              {controlplane.Etcd{Endpoints: []string{"http://127.0.0.1:1", "https://127.0.0.1:2"}}, "Etcd.Endpoints[1]: "},
+		"a file that is not there":   {controlplane.Etcd{Endpoints: []string{"https://127.0.0.1:1"}, CA: "none.pem"}, "Etcd.CA: "},
+		"a certificate without key":  {controlplane.Etcd{Endpoints: []string{"https://127.0.0.1:1"}, Cert: "c.pem"}, "Etcd.Key: "},
+		"TLS for http":               {controlplane.Etcd{Endpoints: []string{"http://127.0.0.1:1"}, CA: "ca.pem"}, "Etcd.CA: "},
+		"TLS without endpoints":      {controlplane.Etcd{CA: "ca.pem"}, "Etcd.CA: "},
+		"no name":                    {controlplane.Etcd{PeerAddr: own, InitialCluster: cluster}, "Etcd.Name: "},
+		"no address":                 {controlplane.Etcd{Name: "a", InitialCluster: cluster}, "Etcd.PeerAddr: "},
+		"port 0":                     {controlplane.Etcd{Name: "a", PeerAddr: "127.0.0.1:0", InitialCluster: cluster}, "Etcd.PeerAddr: "},
+		"every address":              {controlplane.Etcd{Name: "a", PeerAddr: "0.0.0.0:2380", InitialCluster: cluster}, "Etcd.PeerAddr: "},
+		"no cluster":                 {controlplane.Etcd{Name: "a", PeerAddr: own}, "Etcd.InitialCluster: "},
+		"not in the cluster":         {controlplane.Etcd{Name: "c", PeerAddr: own, InitialCluster: cluster}, "Etcd.InitialCluster: "},
+		"another address in it":      {controlplane.Etcd{Name: "a", PeerAddr: "127.0.0.1:9", InitialCluster: cluster}, "Etcd.InitialCluster[a]: "},
+		"the same address twice":     {controlplane.Etcd{Name: "a", PeerAddr: own, InitialCluster: map[string]string{"a": own, "b": own}}, "Etcd.InitialCluster[b]: "},
+		"begins and joins":           {controlplane.Etcd{Name: "a", PeerAddr: own, InitialCluster: cluster, Join: []string{own}}, "Etcd.Join: "},
+		"clients at the peers' port": {controlplane.Etcd{Name: "a", PeerAddr: own, ClientAddr: own, InitialCluster: cluster}, "Etcd.ClientAddr: "},
+	} {
+		err := controlplane.Config{DataDir: "data", Etcd: test.etcd}.Validate()
+		if err == nil || !strings.Contains(err.Error(), test.want) {
+			t.Errorf("%s: %v does not name %s", name, err, test.want)
+		}
+	}
+	member := controlplane.Etcd{Name: "a", PeerAddr: own, InitialCluster: cluster}
+	if err := (controlplane.Config{DataDir: "data", Etcd: member}).Validate(); err != nil {
+		t.Error(err)
+	}
+	if err := (controlplane.Config{Etcd: member}).Validate(); err == nil || !strings.Contains(err.Error(), "DataDir: ") {
+		t.Errorf("a member without DataDir: %v", err)
+	}
+}
+
+// TestEndpointsDoNotAnswer: the start is bounded, and says what is in the way.
+func TestEndpointsDoNotAnswer(t *testing.T) {
+	err := wantStartFails(t, controlplane.Config{Etcd: controlplane.Etcd{Endpoints: []string{"http://127.0.0.1:1"}}},
+		"Config.Etcd.Endpoints", "http://127.0.0.1:1", "connection refused")
+	if !errors.Is(err, etcd.ErrUnreachable) {
+		t.Errorf("%v is no etcd.ErrUnreachable", err)
+	}
+}
+
+func TestMembersOfOneThatIsAlone(t *testing.T) {
+	server := start(t, controlplane.Config{})
+	if _, err := server.Members(t.Context()); !errors.Is(err, etcd.ErrAlone) {
+		t.Errorf("members: %v", err)
+	}
+	if _, err := server.AddMember(t.Context(), "b", "127.0.0.1:2380"); !errors.Is(err, etcd.ErrAlone) {
+		t.Errorf("add: %v", err)
+	}
+	if err := server.RemoveMember(t.Context(), "b"); !errors.Is(err, etcd.ErrAlone) {
+		t.Errorf("remove: %v", err)
+	}
+}

@@ -1,0 +1,43 @@
+package controlplane
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"strings"
+
+	"k8s.io/apiserver/pkg/server/healthz"
+
+	"github.com/kubembed/kubembed/pkg/etcd"
+)
+
+// EtcdStatus tells how etcd is: the size of its database and how much of it is in
+// use, its revision and its alarms. It is of the member in this process, without
+// asking others, or of one of Config.Etcd.Endpoints.
+func (s *Server) EtcdStatus(ctx context.Context) (etcd.Status, error) {
+	if s.member != nil {
+		return s.member.Status(), nil
+	}
+	status, err := etcd.StatusOf(ctx, s.etcd.Client())
+	if err != nil {
+		return status, fmt.Errorf("controlplane: %w", err)
+	}
+	return status, nil
+}
+
+// spaceCheck is the readiness check of the room for writes. It says what to do.
+func (s *Server) spaceCheck() healthz.HealthChecker {
+	return healthz.NamedCheck("etcd-space", func(r *http.Request) error {
+		if s.member != nil {
+			return s.member.CheckSpace()
+		}
+		status, err := s.EtcdStatus(r.Context())
+		if err != nil {
+			return nil //nolint:nilerr // another check tells whether etcd answers
+		}
+		if len(status.Alarms) > 0 {
+			return fmt.Errorf("etcd has the alarm %s, so that writes are refused: its database has %d bytes of %d: see to it there", strings.Join(status.Alarms, ", "), status.SizeBytes, status.QuotaBytes)
+		}
+		return nil
+	})
+}

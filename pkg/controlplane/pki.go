@@ -1,0 +1,60 @@
+package controlplane
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+	"strings"
+
+	"k8s.io/apimachinery/pkg/util/validation/field"
+
+	"github.com/kubembed/kubembed/pkg/pki"
+)
+
+// PKI returns the authorities and keys that all control planes of one cluster have
+// in common, for Config.PKI of another. With it anybody can be anyone in the
+// cluster: hand it on as you would hand on the keys, and store it with mode 0600
+// (pki.WriteFile).
+func (s *Server) PKI() ([]byte, error) {
+	bundle, err := s.pki.Export()
+	if err != nil {
+		return nil, fmt.Errorf("controlplane: %w", err)
+	}
+	return bundle, nil
+}
+
+// validatePKI never says what is in it.
+func (c Config) validatePKI(at *field.Path) field.ErrorList {
+	if len(c.PKI) == 0 {
+		return nil
+	}
+	if err := (pki.Config{Import: c.PKI}).Validate(); err != nil {
+		return field.ErrorList{field.Invalid(at, field.OmitValueType{}, "must be what Server.PKI has returned: "+err.Error())}
+	}
+	return nil
+}
+
+// memberHosts are the names of a member of a cluster, for its certificate.
+func (e Etcd) memberHosts() (hosts []string) {
+	if e.Name == "" {
+		return nil
+	}
+	for _, address := range []string{e.PeerAddr, e.ClientAddr} {
+		if parsed, err := netip.ParseAddrPort(address); err == nil {
+			hosts = append(hosts, parsed.Addr().Unmap().String())
+		}
+	}
+	return hosts
+}
+
+// pkiError calls things by the names that our user knows.
+type pkiError struct{ err error }
+
+func (e pkiError) Error() string {
+	if errors.Is(e.err, pki.ErrOtherAuthority) {
+		return strings.NewReplacer("pki: Dir", "Config.DataDir", "Import", "Config.PKI").Replace(e.err.Error())
+	}
+	return e.err.Error()
+}
+
+func (e pkiError) Unwrap() error { return e.err }

@@ -1,0 +1,173 @@
+package controlplane_test
+
+import (
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"net/http"
+	"testing"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/rest"
+	"k8s.io/utils/clock"
+	clocktesting "k8s.io/utils/clock/testing"
+
+	"github.com/kubembed/kubembed/pkg/controlplane"
+)
+
+const month = 30 * 24 * time.Hour
+
+// wallClock is set by the test, and ticks when told to, as does the clock of a machine
+// that has slept.
+type wallClock struct {
+	*clocktesting.FakeClock
+	ticks chan time.Time
+}
+
+func (c wallClock) NewTicker(time.Duration) clock.Ticker { return c }
+func (c wallClock) C() <-chan time.Time                  { return c.ticks }
+func (c wallClock) Stop()                                {}
+
+// set returns when the control plane has seen the new time: it takes a second tick.
+func (c wallClock) set(now time.Time) {
+	c.SetTime(now)
+	c.ticks <- now
+	c.ticks <- now
+}
+
+// aging is a control plane whose certificates go by a clock that the test sets.
+type aging struct {
+	*controlplane.Server
+	clock wallClock
+	roots *x509.CertPool
+	cert  tls.Certificate
+}
+
+func startAging(t *testing.T) *aging {
+	t.Helper()
+	a := &aging{clock: wallClock{clocktesting.NewFakeClock(time.Now()), make(chan time.Time)}, roots: x509.NewCertPool()}
+	cfg := controlplane.Config{DataDir: t.TempDir()}
+	cfg.SetClock(a.clock)
+	a.Server = start(t, cfg)
+	a.roots.AppendCertsFromPEM(a.CABundle())
+	kubeconfig, err := a.Kubeconfig("jane", "system:masters")
+	if err != nil {
+		t.Fatal(err)
+	}
+	config := fromKubeconfig(t, kubeconfig)
+	if a.cert, err = tls.X509KeyPair(config.CertData, config.KeyData); err != nil {
+		t.Fatal(err)
+	}
+	a.clock.set(a.clock.Now()) // supervision has begun
+	return a
+}
+
+// tls verifies the server by the test's clock.
+func (a *aging) tls() *tls.Config {
+	return &tls.Config{RootCAs: a.roots, Certificates: []tls.Certificate{a.cert}, Time: a.clock.Now, MinVersion: tls.VersionTLS12, NextProtos: []string{"h2", "http/1.1"}}
+}
+
+// client has connections of its own.
+func (a *aging) client(t *testing.T) (*kubernetes.Clientset, *http.Transport) {
+	t.Helper()
+	transport := &http.Transport{TLSClientConfig: a.tls(), ForceAttemptHTTP2: true}
+	t.Cleanup(transport.CloseIdleConnections)
+	return clientFor(t, &rest.Config{Host: a.URL(), Transport: transport, QPS: -1}), transport
+}
+
+// serving is the certificate of a new handshake.
+func (a *aging) serving(t *testing.T) (*x509.Certificate, error) {
+	t.Helper()
+	conn, err := tls.Dial("tcp", hostPort(t, a.URL()), a.tls())
+	if err != nil {
+		return nil, err
+	}
+	return conn.ConnectionState().PeerCertificates[0], conn.Close()
+}
+
+// TestCertificatesAreRenewedWhileServing lets a year go by, a month at a time.
+// Nothing is cut off, and no handshake fails, by the clock of the client.
+func TestCertificatesAreRenewedWhileServing(t *testing.T) {
+	a := startAging(t)
+	first, err := a.serving(t)
+	if err != nil {
+		t.Fatal(err)
+	}
+	long, _ := a.client(t)
+	watch, err := long.CoreV1().ConfigMaps("default").Watch(t.Context(), metav1.ListOptions{FieldSelector: "metadata.name=late"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer watch.Stop()
+
+	// Those who come and go all the time.
+	stop, stopped := make(chan struct{}), make(chan error, 1)
+	fresh, transport := a.client(t)
+	go func() {
+		var errs []error
+		defer func() { stopped <- errors.Join(errs...) }()
+		for {
+			select {
+			case <-stop:
+				return
+			default:
+			}
+			_, err := fresh.CoreV1().Namespaces().Get(t.Context(), "default", metav1.GetOptions{})
+			transport.CloseIdleConnections()
+			if err != nil {
+				errs = append(errs, err)
+			}
+		}
+	}()
+	now := first
+	for range 13 {
+		a.clock.set(a.clock.Now().Add(month))
+		before := now
+		if now, err = a.serving(t); err != nil {
+			t.Fatal(err)
+		}
+		if due := before.NotAfter.Sub(a.clock.Now()) < before.NotAfter.Sub(before.NotBefore)/3; now.Equal(before) == due {
+			t.Errorf("at %s: renewed %t", a.clock.Now(), !due)
+		}
+		if _, err := long.CoreV1().Nodes().List(t.Context(), metav1.ListOptions{}); err != nil {
+			t.Error(err)
+		}
+	}
+	close(stop)
+	if err := <-stopped; err != nil {
+		t.Error(err)
+	}
+	if now.Equal(first) || !first.NotAfter.Before(a.clock.Now()) {
+		t.Error("the first certificate has not come to its end")
+	}
+	late := &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Name: "late"}}
+	if _, err := admin(t, a.Server).CoreV1().ConfigMaps("default").Create(t.Context(), late, metav1.CreateOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	select {
+	case event, ok := <-watch.ResultChan():
+		if configMap, is := event.Object.(*corev1.ConfigMap); !ok || !is || configMap.Name != "late" {
+			t.Errorf("the watch from a year ago: %v, %v", ok, event)
+		}
+	case <-time.After(time.Minute):
+		t.Error("the watch from a year ago is silent")
+	}
+}
+
+// TestMachineThatSlept wakes when everything has expired.
+func TestMachineThatSlept(t *testing.T) {
+	a := startAging(t)
+	now := a.clock.Now()
+	a.clock.set(now.Add(14 * month))
+	if _, err := a.serving(t); err != nil {
+		t.Error(err)
+	}
+	// Set back again, what begins in a year is of no use.
+	a.clock.set(now)
+	if _, err := a.serving(t); err != nil {
+		t.Errorf("set back: %v", err)
+	}
+}

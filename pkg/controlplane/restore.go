@@ -1,0 +1,282 @@
+package controlplane
+
+import (
+	"archive/tar"
+	"bufio"
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/binary"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"hash"
+	"io"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"go.uber.org/zap"
+	"k8s.io/apimachinery/pkg/util/validation/field"
+
+	"github.com/kubembed/kubembed/internal/folderlock"
+	"github.com/kubembed/kubembed/internal/logging"
+	"github.com/kubembed/kubembed/pkg/etcd"
+	"github.com/kubembed/kubembed/pkg/pki"
+)
+
+// RestoreConfig says how to restore. Its zero value is for a control plane whose etcd
+// is alone in its process.
+type RestoreConfig struct {
+	// RevisionBump is added to the snapshot's resource version. It must be more than
+	// the number of writes between the snapshot and the restore. If zero,
+	// etcd.DefaultRevisionBump, 1,000,000,000.
+	RevisionBump uint64
+
+	// Name and PeerAddr are those of Config.Etcd, for a member of a cluster. It is a
+	// new cluster, of this one member: start it first, with itself as InitialCluster,
+	// and let the others join it with empty folders. If empty, the member is alone.
+	Name, PeerAddr string
+
+	// Logger takes what etcd says. If nil, nothing is said.
+	Logger *zap.Logger
+}
+
+// Validate reports every problem at once, each with the field's name.
+func (c RestoreConfig) Validate() error {
+	var errs field.ErrorList
+	if (c.Name == "") != (c.PeerAddr == "") {
+		errs = append(errs, field.Required(field.NewPath("Name"), "Name and PeerAddr are set together, for a member of a cluster, or not at all"))
+	}
+	if c.PeerAddr != "" {
+		if address, err := netip.ParseAddrPort(c.PeerAddr); err != nil || address.Port() == 0 || address.Addr().IsUnspecified() {
+			errs = append(errs, field.Invalid(field.NewPath("PeerAddr"), c.PeerAddr, `must be an IP address and a port, like "10.0.0.1:2380"`))
+		}
+	}
+	if len(errs) > 0 {
+		return fmt.Errorf("controlplane: invalid RestoreConfig: %w", errs.ToAggregate())
+	}
+	return nil
+}
+
+// Restore makes dir a DataDir with what is in a snapshot: one of Server.Snapshot or of
+// Config.Snapshots, or an etcd.db of "etcdctl snapshot save", which brings no
+// authorities and keys, so that Config.PKI or those in dir are used, or else new ones
+// made. Start with the Encryption, Etcd.Prefix and ServiceCIDR of that time.
+//
+// dir is missing, empty, or holds at most the folder pki of the same cluster. The
+// snapshot is checked from end to end before anything is put in place. If Restore fails
+// nothing of it is left. If the process is killed, Start refuses the folder, and
+// Restore can be called again. All is on the disk when it returns. It needs room for
+// the database twice while it works.
+//
+// No client sees time run backwards: resource versions go on above all that were ever
+// given (see RestoreConfig.RevisionBump), and whoever watches or lists at one of before
+// is told, by 410 Gone, to list anew. Clients that had seen objects which the snapshot
+// does not have see them deleted.
+//
+// For errors.Is: etcd.ErrCorrupt for a snapshot that was cut short or changed,
+// etcd.ErrHasData, etcd.ErrInUse, etcd.ErrNoSpace, etcd.ErrNewerVersion, and the cause
+// of ctx when it ends.
+func Restore(ctx context.Context, dir string, r io.Reader, cfg RestoreConfig) error {
+	if err := cfg.Validate(); err != nil {
+		return err
+	}
+	if dir == "" {
+		return errors.New("controlplane: restore: no folder is named")
+	}
+	dir, err := filepath.Abs(dir)
+	if err != nil {
+		return fmt.Errorf("controlplane: restore: %w", err)
+	}
+	if err := restoreLocked(ctx, dir, bufio.NewReaderSize(r, 1<<16), cfg); err != nil {
+		if cut(err) && !errors.Is(err, etcd.ErrCorrupt) {
+			err = corruptSnapshot(err)
+		}
+		return fmt.Errorf("controlplane: restore: %w", err)
+	}
+	return nil
+}
+
+// restoreLocked keeps every start away meanwhile, and takes away what it made if it
+// fails.
+func restoreLocked(ctx context.Context, dir string, r *bufio.Reader, cfg RestoreConfig) (err error) {
+	_, missing := os.Lstat(dir)
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return err
+	}
+	lock, err := folderlock.Take(dir)
+	if errors.Is(err, folderlock.ErrLocked) {
+		return fmt.Errorf("%s: %w by %s: stop it, or name another folder", dir, etcd.ErrInUse, folderlock.Owner(dir, "another control plane"))
+	}
+	if err != nil {
+		return err
+	}
+	defer func() {
+		if err == nil {
+			lock.Unlock()
+			return
+		}
+		lock.Remove()
+		if errors.Is(missing, os.ErrNotExist) {
+			_ = os.Remove(dir) // fails, as it should, unless it is empty
+		}
+	}()
+	return restore(ctx, dir, r, cfg)
+}
+
+// cut tells whether an error is one of tar about what it reads.
+func cut(err error) bool {
+	return errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, io.EOF) || errors.Is(err, tar.ErrHeader)
+}
+
+// corruptSnapshot is etcd.ErrCorrupt, about a snapshot.
+func corruptSnapshot(err error) error {
+	return snapshotDamage{fmt.Errorf("the snapshot was cut short or changed: %w", err)}
+}
+
+type snapshotDamage struct{ error }
+
+func (snapshotDamage) Is(target error) bool { return target == etcd.ErrCorrupt }
+func (d snapshotDamage) Unwrap() error      { return d.error }
+
+func restore(ctx context.Context, dir string, r *bufio.Reader, cfg RestoreConfig) error {
+	c := etcd.RestoreConfig{Dir: filepath.Join(dir, "etcd"), Name: cfg.Name, RevisionBump: cfg.RevisionBump}
+	if cfg.PeerAddr != "" {
+		c.PeerURL = "https://" + cfg.PeerAddr
+	}
+	if cfg.Logger != nil {
+		c.Logger = logging.Lower(cfg.Logger.Named("etcd"))
+	}
+	head, err := r.Peek(512)
+	switch {
+	case isDatabase(head):
+		return etcd.Restore(ctx, c, r)
+	case isTar(head):
+		return restoreArchive(ctx, dir, c, &unarchive{tar: tar.NewReader(r)})
+	case err != nil && !errors.Is(err, io.EOF):
+		return err
+	case err != nil:
+		return corruptSnapshot(fmt.Errorf("it has %d bytes", len(head)))
+	case bytes.HasPrefix(head, []byte{0x1f, 0x8b}):
+		return corruptSnapshot(errors.New("it is compressed: give it to gunzip first"))
+	}
+	return corruptSnapshot(errors.New("it is neither of Server.Snapshot nor of etcdctl"))
+}
+
+// isDatabase looks for the magic number of bbolt's first page.
+func isDatabase(head []byte) bool {
+	return len(head) >= 20 && binary.NativeEndian.Uint32(head[16:]) == 0xED0CDAED
+}
+
+func isTar(head []byte) bool { return len(head) >= 262 && string(head[257:262]) == "ustar" }
+
+// restoreArchive puts the keys in place when all has been read and found whole, and
+// the objects, by which a folder is known to have data, after them.
+func restoreArchive(ctx context.Context, dir string, c etcd.RestoreConfig, a *unarchive) (err error) {
+	if err := a.about(); err != nil {
+		return err
+	}
+	database, err := a.next(databaseEntry)
+	if err != nil {
+		return err
+	}
+	keys := filepath.Join(dir, "pki")
+	_, missing := os.Lstat(keys)
+	c.Confirm = func() error {
+		bundle, err := a.rest()
+		if err != nil {
+			return err
+		}
+		_, err = pki.Open(pki.Config{Dir: keys, Import: bundle})
+		if errors.Is(err, pki.ErrOtherAuthority) {
+			return fmt.Errorf("%s is of another cluster than the snapshot: delete it, or name an empty folder: %w", keys, err)
+		}
+		return err
+	}
+	err = etcd.Restore(ctx, c, database)
+	if err != nil && errors.Is(missing, os.ErrNotExist) {
+		_ = os.RemoveAll(keys)
+	}
+	return err
+}
+
+// unarchive reads the entries of a snapshot.
+type unarchive struct {
+	tar  *tar.Reader
+	name string
+	sum  hash.Hash
+	sums strings.Builder
+}
+
+// next returns the next entry, which must have that name.
+func (a *unarchive) next(name string) (io.Reader, error) {
+	a.finish()
+	header, err := a.tar.Next()
+	if errors.Is(err, io.EOF) {
+		return nil, corruptSnapshot(fmt.Errorf("%s is missing", name))
+	}
+	if err != nil {
+		return nil, corruptSnapshot(err)
+	}
+	if header.Name != name {
+		return nil, corruptSnapshot(fmt.Errorf("there is %q where %s should be", header.Name, name))
+	}
+	a.name, a.sum = name, sha256.New()
+	return io.TeeReader(a.tar, a.sum), nil
+}
+
+// finish notes the sum of the entry that has been read.
+func (a *unarchive) finish() {
+	if a.sum != nil {
+		a.sums.WriteString(sumLine(a.name, a.sum))
+		a.sum = nil
+	}
+}
+
+// small reads an entry that is no database.
+func (a *unarchive) small(name string) ([]byte, error) {
+	r, err := a.next(name)
+	if err != nil {
+		return nil, err
+	}
+	data, err := io.ReadAll(io.LimitReader(r, 1<<20))
+	if err != nil {
+		return nil, corruptSnapshot(err)
+	}
+	return data, nil
+}
+
+func (a *unarchive) about() error {
+	data, err := a.small(aboutEntry)
+	if err != nil {
+		return err
+	}
+	var about about
+	if err := json.Unmarshal(data, &about); err != nil {
+		return corruptSnapshot(fmt.Errorf("%s: %w", aboutEntry, err))
+	}
+	if about.Format != snapshotFormat {
+		return fmt.Errorf("the snapshot is of format %d, taken with Kubernetes %s, and this version knows format %d: restore it with the version that took it", about.Format, about.Kubernetes, snapshotFormat)
+	}
+	return nil
+}
+
+// rest returns the keys, if all of the snapshot is there as it was written.
+func (a *unarchive) rest() ([]byte, error) {
+	bundle, err := a.small(pkiEntry)
+	if err != nil {
+		return nil, err
+	}
+	a.finish()
+	want := a.sums.String()
+	got, err := a.small(sumsEntry)
+	if err != nil {
+		return nil, err
+	}
+	if want != string(got) {
+		return nil, corruptSnapshot(fmt.Errorf("its files are not those that %s lists", sumsEntry))
+	}
+	return bundle, nil
+}

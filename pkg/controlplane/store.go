@@ -1,0 +1,105 @@
+package controlplane
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"path/filepath"
+	"strings"
+
+	clientv3 "go.etcd.io/etcd/client/v3"
+
+	"github.com/kubembed/kubembed/internal/folderlock"
+	"github.com/kubembed/kubembed/internal/logging"
+	"github.com/kubembed/kubembed/pkg/etcd"
+)
+
+// store is where the state is kept: a member in this process or an etcd elsewhere.
+type store interface {
+	Client() *clientv3.Client
+	DialContext(ctx context.Context, network, address string) (net.Conn, error)
+	// Done is closed when it has ended, by Close or by itself, of which Err tells.
+	Done() <-chan struct{}
+	Err() error
+	Close() error
+}
+
+var (
+	_ store = (*etcd.Member)(nil)
+	_ store = (*etcd.Connection)(nil)
+)
+
+// lockFolder keeps every other start away from what is in the folder.
+func (s *Server) lockFolder() (err error) {
+	s.lock, err = folderlock.Take(s.dir)
+	switch {
+	case errors.Is(err, folderlock.ErrLocked):
+		return fmt.Errorf("Config.DataDir: %s: %w by %s: stop it, or name another folder",
+			s.dir, etcd.ErrInUse, folderlock.Owner(s.dir, "another control plane"))
+	case err != nil:
+		return fmt.Errorf("Config.DataDir: cannot use %s: %w: name a folder that this user can write to, or one that can be made", s.dir, err)
+	}
+	return nil
+}
+
+// openStore starts the member, or connects to the etcd elsewhere.
+func (s *Server) openStore(ctx context.Context) error {
+	logger := logging.Lower(s.config.Logger.Named("etcd"))
+	e := s.config.Etcd
+	if e.external() {
+		connection, err := etcd.Connect(ctx, etcd.Remote{Endpoints: e.Endpoints, CA: e.CA, Cert: e.Cert, Key: e.Key, Logger: logger})
+		if err != nil {
+			return storeError{err}
+		}
+		s.etcd = connection
+		return nil
+	}
+	member, err := etcd.Start(ctx, etcd.Config{
+		Dir:        filepath.Join(s.dir, "etcd"),
+		Ephemeral:  s.temporary,
+		QuotaBytes: e.QuotaBytes,
+		Cluster:    s.etcdCluster(),
+		Logger:     logger,
+	})
+	if err != nil {
+		if s.temporary {
+			return err
+		}
+		return storeError{err}
+	}
+	s.etcd, s.member = member, member
+	return nil
+}
+
+// etcdCluster is what makes the member one of a cluster, or nil.
+func (s *Server) etcdCluster() *etcd.Cluster {
+	c := s.config.Etcd.cluster()
+	if c != nil {
+		c.CA, c.Cert, c.Key = s.pki.EtcdFiles()
+	}
+	return c
+}
+
+// storeError calls etcd's fields by the names that our user knows.
+type storeError struct{ err error }
+
+var storeFields = strings.NewReplacer(
+	"etcd: ", "",
+	"Config.Dir: ", "",
+	"Config.Cluster", "Config.Etcd",
+	"Remote.", "Config.Etcd.",
+	"leave out Cluster", "leave out Config.Etcd.Name",
+	"set Cluster, with the Name", "set Config.Etcd.Name to the name",
+	"AddMember of one", "Server.AddMember of one",
+)
+
+func (e storeError) Error() string {
+	text := storeFields.Replace(e.err.Error())
+	if strings.Contains(e.err.Error(), "Config.Dir: ") {
+		return "Config.DataDir: " + text
+	}
+	return text
+}
+
+func (e storeError) Unwrap() error { return e.err }

@@ -1,0 +1,17 @@
+package controlplane_test
+
+import (
+	"syscall"
+	"testing"
+)
+
+// onTmpfs tells whether what is in dir is in memory only.
+func onTmpfs(t testing.TB, dir string) bool {
+	t.Helper()
+	var fs syscall.Statfs_t
+	if err := syscall.Statfs(dir, &fs); err != nil {
+		t.Fatal(err)
+	}
+	const tmpfs, ramfs = 0x01021994, 0x858458f6
+	return int64(fs.Type) == tmpfs || int64(fs.Type) == ramfs
+}
