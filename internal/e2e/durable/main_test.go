@@ -1,0 +1,35 @@
+package durable
+
+import (
+	"flag"
+	"fmt"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"go.uber.org/goleak"
+)
+
+var (
+	cycles = flag.Int("cycles", 50, "how often TestKill kills")
+	plugs  = flag.Int("plugs", 10, "how often TestPlugPulled pulls the plug")
+	seed   = flag.Int64("seed", 0, "of what is random; 0 takes one from the clock")
+)
+
+// programs are what this binary becomes when it is started under another name.
+var programs = map[string]func(args []string) error{"durable-plane": planeMain}
+
+func TestMain(m *testing.M) {
+	name := filepath.Base(os.Args[0])
+	if program, ok := programs[name]; ok {
+		if err := program(os.Args[1:]); err != nil {
+			fmt.Fprintf(os.Stderr, "%s: %v\n", name, err)
+			os.Exit(1)
+		}
+		os.Exit(0)
+	}
+	goleak.VerifyTestMain(m,
+		goleak.IgnoreAnyFunction("k8s.io/klog/v2.(*flushDaemon).run.func1"),
+		goleak.IgnoreAnyFunction("go.opencensus.io/stats/view.(*worker).start"),
+	)
+}
