@@ -8,15 +8,13 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"time"
+	"strconv"
 
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"sigs.k8s.io/yaml"
 
 	"github.com/kubembed/kubembed/internal/bench/work"
 )
-
-// crdCount is how many are installed, the first of what crdSources have.
-const crdCount = 100
 
 // crdSources are modules that have their CRDs in them, and where. They are fetched,
 // not required: nothing of their code is used.
@@ -33,54 +31,38 @@ var crdSources = []struct{ module, files string }{
 	{"github.com/cilium/cilium@v1.18.0", "pkg/k8s/apis/cilium.io/client/crds/*/*.yaml"},
 }
 
-// crds measures what 100 CRDs take.
-func (b *bench) crds() ([]row, error) {
-	folder := filepath.Join(b.work, "crds")
-	size, err := fetchCRDs(folder)
-	if err != nil {
-		return nil, err
-	}
-	var ours, theirs []work.Installed
-	for i := range b.runs {
-		fmt.Fprintf(os.Stderr, "%d CRDs (%d KiB of YAML): run %d of %d\n", crdCount, size/1024, i+1, b.runs)
-		for _, side := range []struct {
-			name string
-			to   *[]work.Installed
-		}{{"own", &ours}, {"envtest", &theirs}} {
-			installed, err := b.install(side.name, folder)
+var crdsSection = section{
+	name: "crds", title: "CRDs of known projects",
+	about: "Installed from files until all are served, in a test. If there are not enough, they are installed again under other groups. " +
+		"Memory is what the processes of the test have resident, the test binary too, five seconds after the start and five seconds after the CRDs are served.",
+	sides:  []string{own, envtest},
+	ratios: [][2]string{{own, envtest}},
+	measure: func(m *measurement) error {
+		for _, crds := range m.sizes.CRDs {
+			installed, err := m.install(crds)
 			if err != nil {
-				return nil, err
+				return err
 			}
-			*side.to = append(*side.to, installed)
-			fmt.Fprintf(os.Stderr, "  %s: %s, %d MiB before, %d after\n", side.name, installed.Took.Round(time.Millisecond), installed.Before/mebibyte, installed.After/mebibyte)
+			name := fmt.Sprintf("%d CRDs: ", crds)
+			each := float64(crds)
+			m.add(name+"time for each", "ms", float64(installed.Took.Microseconds())/1000/each)
+			m.add(name+"memory of each", "KiB", float64(installed.After-installed.Before)/kibibyte/each)
+			m.addBytes(name+"memory before, resident", installed.Before)
+			m.addBytes(name+"memory after, resident", installed.After)
+			m.addTime(name+"ready for the first test", installed.Started)
 		}
-	}
-	column := func(runs []work.Installed, value func(work.Installed) float64) (column []float64) {
-		for _, r := range runs {
-			column = append(column, value(r))
-		}
-		return column
-	}
-	measures := []struct {
-		name, unit string
-		value      func(work.Installed) float64
-	}{
-		{"start, ready for the first test", "ms", func(i work.Installed) float64 { return float64(i.Started.Microseconds()) / 1000 }},
-		{"100 CRDs installed and served: time per CRD", "ms", func(i work.Installed) float64 { return float64(i.Took.Microseconds()) / 1000 / crdCount }},
-		{"the same: memory per CRD", "KiB", func(i work.Installed) float64 { return float64(i.After-i.Before) / 1024 / crdCount }},
-		{"resident memory before", "MiB", func(i work.Installed) float64 { return float64(i.Before) / mebibyte }},
-		{"resident memory with 100 CRDs", "MiB", func(i work.Installed) float64 { return float64(i.After) / mebibyte }},
-	}
-	var rows []row
-	for _, m := range measures {
-		rows = append(rows, row{m.name, m.unit, column(ours, m.value), column(theirs, m.value)})
-	}
-	return rows, nil
+		return nil
+	},
 }
 
-func (b *bench) install(side, folder string) (installed work.Installed, err error) {
-	result := filepath.Join(b.work, "installed.json")
-	if _, err := b.start(side, "-test.run=^TestInstall$", "-crds="+folder, "-result="+result); err != nil {
+func (m *measurement) install(crds int) (installed work.Installed, err error) {
+	dir, remove, err := m.folder("installed-")
+	if err != nil {
+		return installed, err
+	}
+	defer remove()
+	result := filepath.Join(dir, "result.json")
+	if _, err := m.test("TestInstall", "-crds="+m.paths.crds(crds), "-result="+result); err != nil {
 		return installed, err
 	}
 	data, err := os.ReadFile(result)
@@ -90,48 +72,84 @@ func (b *bench) install(side, folder string) (installed work.Installed, err erro
 	if err := json.Unmarshal(data, &installed); err != nil {
 		return installed, err
 	}
-	if installed.CRDs != crdCount {
-		return installed, fmt.Errorf("%s has installed %d CRDs, not %d", side, installed.CRDs, crdCount)
+	if installed.CRDs != crds {
+		return installed, fmt.Errorf("%d CRDs are installed, not %d", installed.CRDs, crds)
 	}
-	return installed, os.Remove(result)
+	return installed, nil
 }
 
-// fetchCRDs writes a file for each CRD, and returns the size of all.
-func fetchCRDs(folder string) (size int, err error) {
-	if err := os.Mkdir(folder, 0o700); err != nil {
-		return 0, err
-	}
-	written := 0
+func (p paths) crds(n int) string { return filepath.Join(p.CRDs, strconv.Itoa(n)) }
+
+// fetchCRDs makes a folder for each number of CRDs, with a file for each.
+func (b *bench) fetchCRDs() error {
+	b.paths.CRDs = filepath.Join(b.paths.Work, "crds")
+	var all [][]byte
 	for _, source := range crdSources {
 		dir, err := download(source.module)
 		if err != nil {
-			return 0, err
+			return err
 		}
 		files, err := filepath.Glob(filepath.Join(dir, source.files))
 		if err != nil {
-			return 0, err
+			return err
 		}
 		if len(files) == 0 {
-			return 0, fmt.Errorf("%s has no %s", source.module, source.files)
+			return fmt.Errorf("%s has no %s", source.module, source.files)
 		}
 		for _, file := range files {
 			crds, err := readCRDs(file)
 			if err != nil {
-				return 0, fmt.Errorf("%s: %w", file, err)
+				return fmt.Errorf("%s: %w", file, err)
 			}
-			for _, crd := range crds {
-				if written == crdCount {
-					return size, nil
-				}
-				size += len(crd)
-				written++
-				if err := os.WriteFile(filepath.Join(folder, fmt.Sprintf("%03d.yaml", written)), crd, 0o600); err != nil {
-					return 0, err
-				}
-			}
+			all = append(all, crds...)
 		}
 	}
-	return 0, fmt.Errorf("the modules have %d CRDs, not %d", written, crdCount)
+	for _, n := range b.sizes.CRDs {
+		if err := writeCRDs(b.paths.crds(n), all, n); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func writeCRDs(folder string, all [][]byte, n int) error {
+	if err := os.MkdirAll(folder, 0o700); err != nil {
+		return err
+	}
+	for i := range n {
+		crd := all[i%len(all)]
+		if again := i / len(all); again > 0 {
+			var err error
+			if crd, err = regroup(crd, fmt.Sprintf("again%d.", again)); err != nil {
+				return err
+			}
+		}
+		if err := os.WriteFile(filepath.Join(folder, fmt.Sprintf("%04d.yaml", i)), crd, 0o600); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// regroup makes another CRD of one, by what it puts before the group.
+func regroup(crd []byte, before string) ([]byte, error) {
+	object := &unstructured.Unstructured{}
+	if err := yaml.Unmarshal(crd, &object.Object); err != nil {
+		return nil, err
+	}
+	group, _, err := unstructured.NestedString(object.Object, "spec", "group")
+	if err != nil {
+		return nil, err
+	}
+	plural, _, err := unstructured.NestedString(object.Object, "spec", "names", "plural")
+	if err != nil {
+		return nil, err
+	}
+	object.SetName(plural + "." + before + group)
+	if err := unstructured.SetNestedField(object.Object, before+group, "spec", "group"); err != nil {
+		return nil, err
+	}
+	return yaml.Marshal(object.Object)
 }
 
 // readCRDs returns the documents of file that are CRDs.

@@ -1,111 +1,155 @@
-// Command bench compares control planes of this library with those of envtest, in
-// the same run, and prints a table:
+// Command bench compares control planes of this library with its peers, in one run:
 //
-//	go run ./internal/bench # at the top of the repository; -h tells the flags
+//	go run ./internal/bench        # at the top of the repository; -h tells the flags
+//	go run ./internal/bench -quick # small, to see that everything works
 //
-// Both sides take turns, and a row has the median of all runs with the fastest
-// and the slowest. Nothing else should run on the machine.
+// It writes to a folder (-out): results.json with every measurement, README.md with
+// a table for each section (ours and the peers', median and range, ratio, bar and
+// aim) under a header that tells the machine, the versions and the settings, and
+// plots. Progress is on standard error. Nothing else should run on the machine.
 //
-//   - tests: a package of 20 tests, from the start of its test binary to its end.
-//     Each installs a CRD, creates ten custom resources, and runs a manager of
-//     controller-runtime until its controller has reconciled them. Ours have a
-//     control plane each (folder own), envtest's share one (folder envtest), with
-//     the CRDs installed by the tests or, in a row of its own, before them.
-//   - crds: 100 CRDs of known projects, installed from files until all are served.
-//     Memory is what the processes of the test have resident: the test binary and
-//     what it started, five seconds after the start and five seconds after the
-//     CRDs are served.
+// All sides take turns (A B A B), at least five times, and each measurement is in a
+// process of its own: this program again, which starts the control plane in another
+// (package hosts), is its client (package load), and stops it. A bench that was
+// interrupted goes on where it was; -only takes some sections, and -redo measures
+// them again. What was measured with another build of the library is not mixed with
+// what is measured now.
+//
+// The sides are:
+//
+//   - kubembed: package controlplane, with a client in another process, over TLS
+//   - kubembed in-process: the same, with Server.ClientConfig in the same process
+//   - envtest: of controller-runtime, with kube-apiserver and etcd
+//   - testserver: kube-apiserver's own test server and an embedded etcd, in one process
+//   - separate: envtest with fsync and a folder, against DataDir
+//
+// kwok and other light peers are not among them: kwok runs the same kube-apiserver
+// and etcd for what is measured here.
 //
 // kube-apiserver and etcd are built from the modules that this library is made
-// from, at the same versions, and kept in a folder of the user's cache. Reading memory needs Linux.
+// from, at the same versions, and kept in a folder of the user's cache. Reading
+// memory and CPU of processes needs Linux.
 //
 // # Modules
 //
-// This module is apart from the library for the sake of controller-runtime. Its
-// go.mod is updated as that of internal/e2e. The one in the folder peers has
-// kube-apiserver and etcd as tools, and none of our packages. It is not in the
-// workspace: the etcd program needs old modules that no other build should see. Its
-// versions of Kubernetes and etcd follow those of the library; otherwise go mod
-// tidy works in it with GOWORK=off.
+// This module is apart from the library for the sake of controller-runtime and of
+// the plots. Its go.mod is updated as that of internal/e2e. The one in the folder
+// peers has kube-apiserver and etcd as tools, the testserver, and none of our
+// packages. It is not in the workspace: the etcd program needs old modules that no
+// other build should see. Its versions of Kubernetes and etcd follow those of the
+// library; otherwise go mod tidy works in it with GOWORK=off.
 package main
 
 import (
+	"context"
 	"errors"
 	"flag"
 	"fmt"
 	"os"
 	"os/exec"
-	"path/filepath"
+	"os/signal"
 	"strings"
+	"syscall"
 )
 
 func main() {
-	var b bench
-	var only string
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	if len(os.Args) == 2 && os.Args[1] == childArgument {
+		if err := child(ctx); err != nil {
+			fmt.Fprintln(os.Stderr, "bench:", err)
+			os.Exit(1)
+		}
+		return
+	}
+	b := bench{sizes: fullSizes()}
+	var only, skip string
+	var quick bool
 	flag.IntVar(&b.runs, "runs", 5, "how often each side runs")
-	flag.StringVar(&only, "only", "", "tests or crds, or both if empty")
+	flag.StringVar(&only, "only", "", "sections to measure, with commas between: "+strings.Join(sectionNames(), ", ")+" (if empty, all but cold)")
+	flag.StringVar(&skip, "skip", "", "sections to leave out")
+	flag.StringVar(&b.out, "out", "bench-results", "folder of the results")
 	flag.StringVar(&b.cache, "cache", "", "folder of the built kube-apiserver and etcd (default is one in the user's cache)")
+	flag.BoolVar(&b.redo, "redo", false, "drop what is there of the sections, and measure them again")
+	flag.BoolVar(&b.report, "report", false, "measure nothing, and write the report of what is there")
+	flag.BoolVar(&quick, "quick", false, "small sizes, and one run unless -runs says otherwise")
+	b.sizes.flags()
 	flag.Parse()
-	if err := b.run(only); err != nil {
+	if quick {
+		b.quick()
+	}
+	if err := b.run(ctx, only, skip); err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
 		os.Exit(1)
 	}
 }
 
-type bench struct {
-	runs   int
-	cache  string
-	module string // folder of this module
-	work   string // temporary folder
-	assets string // folder of kube-apiserver and etcd
+// quick takes the small sizes for what the flags do not say.
+func (b *bench) quick() {
+	said := map[string]string{}
+	flag.Visit(func(f *flag.Flag) { said[f.Name] = f.Value.String() })
+	b.sizes = quickSizes()
+	if said["runs"] == "" {
+		b.runs = 1
+	}
+	for name, value := range said {
+		_ = flag.Set(name, value) // It was valid before.
+	}
 }
 
-func (b *bench) run(only string) error {
-	if b.runs < 1 || only != "" && only != "tests" && only != "crds" {
-		return fmt.Errorf("-runs must be positive, and -only tests or crds")
-	}
-	module, err := output(exec.Command("go", "list", "-m", "-f", "{{.Dir}}", "github.com/kubembed/kubembed/internal/bench"))
+type bench struct {
+	runs         int
+	out, cache   string
+	redo, report bool
+	sizes        sizes
+	paths        paths
+}
+
+// paths are of what has been built, for the children too.
+type paths struct {
+	Module string // folder of this module
+	Work   string // temporary folder
+	Assets string // folder of kube-apiserver and etcd
+	CRDs   string // folder of CRDs
+}
+
+func (b *bench) run(ctx context.Context, only, skip string) error {
+	sections, err := chooseSections(only, skip)
 	if err != nil {
 		return err
 	}
-	b.module = module
-	if b.work, err = os.MkdirTemp("", "kubembed-bench-"); err != nil {
+	if b.runs < 1 {
+		return errors.New("-runs must be positive")
+	}
+	r, err := loadResults(b.out)
+	if err != nil {
 		return err
 	}
-	defer func() { _ = os.RemoveAll(b.work) }()
-	if err := b.buildPeers(); err != nil {
+	if b.report {
+		return r.report(b.out)
+	}
+	if b.paths.Module, err = output(exec.Command("go", "list", "-m", "-f", "{{.Dir}}", "github.com/kubembed/kubembed/internal/bench")); err != nil {
 		return err
 	}
-	for _, side := range []string{"own", "envtest"} {
-		fmt.Fprintln(os.Stderr, "building the tests of", side)
-		if err := runLoudly(b.goCommand(".", "test", "-c", "-o", filepath.Join(b.work, side+".test"), "./"+side)); err != nil {
-			return err
+	if b.paths.Work, err = os.MkdirTemp("", "kubembed-bench-"); err != nil {
+		return err
+	}
+	defer func() { _ = os.RemoveAll(b.paths.Work) }()
+	if err := b.build(sections); err != nil {
+		return err
+	}
+	if r.Header, err = b.header(ctx); err != nil {
+		return err
+	}
+	for _, s := range sections {
+		if b.redo {
+			r.drop(s.name)
+		}
+		if err := b.measure(ctx, s, r); err != nil {
+			return errors.Join(err, r.report(b.out))
 		}
 	}
-	var rows []row
-	if only != "crds" {
-		more, err := b.tests()
-		if err != nil {
-			return err
-		}
-		rows = append(rows, more...)
-	}
-	if only != "tests" {
-		more, err := b.crds()
-		if err != nil {
-			return err
-		}
-		rows = append(rows, more...)
-	}
-	printTable(os.Stdout, rows)
-	return nil
-}
-
-// goCommand is the go command in a folder of this module.
-func (b *bench) goCommand(folder string, args ...string) *exec.Cmd {
-	cmd := exec.Command("go", args...)
-	cmd.Dir = filepath.Join(b.module, folder)
-	return cmd
+	return r.report(b.out)
 }
 
 // runLoudly shows what the command says.

@@ -29,9 +29,9 @@ func (b *bench) buildPeers() error {
 		}
 		name += "-" + version
 	}
-	b.assets = filepath.Join(b.cache, name)
+	b.paths.Assets = filepath.Join(b.cache, name)
 	for _, peer := range peers {
-		path := filepath.Join(b.assets, peer.program)
+		path := filepath.Join(b.paths.Assets, peer.program)
 		if _, err := os.Stat(path); err == nil {
 			continue
 		}

@@ -1,51 +1,156 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"io"
+	"math"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
-	"text/tabwriter"
 )
 
-// row is one measure on each side, once a run.
-type row struct {
-	name, unit string
-	ours       []float64
-	theirs     []float64
+// report writes the tables and plots of what there is.
+func (r *results) report(folder string) (err error) {
+	if len(r.Measurements) == 0 {
+		return nil
+	}
+	if err := r.save(folder); err != nil {
+		return err
+	}
+	file, err := os.Create(filepath.Join(folder, "README.md"))
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, file.Close()) }()
+	r.writeHeader(file)
+	for _, s := range sections {
+		figures := r.figures(s.name)
+		if len(figures) == 0 {
+			continue
+		}
+		fmt.Fprintf(file, "\n## %s\n\n%s\nMeasured in %s.\n\n", s.title, s.about, r.took(s.name))
+		if note := r.mixed(s.name); note != "" {
+			fmt.Fprintf(file, "%s\n\n", note)
+		}
+		writeTable(file, s, figures)
+		plots, err := plotSection(folder, s, figures)
+		if err != nil {
+			return err
+		}
+		fmt.Fprintln(file)
+		for _, plot := range plots {
+			fmt.Fprintf(file, "![%s](%s)\n", plot.title, plot.file)
+		}
+	}
+	return nil
 }
 
-func printTable(w io.Writer, rows []row) {
-	table := tabwriter.NewWriter(w, 0, 0, 1, ' ', 0)
-	fmt.Fprintln(table, "|\t| kubembed\t| envtest\t| kubembed / envtest\t|")
-	fmt.Fprintln(table, "|---\t|---\t|---\t|---\t|")
-	for _, r := range rows {
-		ours, theirs := spread(r.ours), spread(r.theirs)
-		fmt.Fprintf(table, "| %s\t| %s %s\t| %s %s\t| %.2f\t|\n", r.name, ours, r.unit, theirs, r.unit, ours.median/theirs.median)
+func (r *results) writeHeader(w io.Writer) {
+	fmt.Fprint(w, "# Beside the peers\n\nWritten by `go run ./internal/bench`, whose documentation says what the sides are. Each cell is the median of all runs, with the least and the most. "+
+		"A ratio is that of two medians. Every measurement is in results.json.\n\n| | |\n|---|---|\n")
+	for _, line := range slices.Concat(r.Header, settings) {
+		fmt.Fprintf(w, "| %s | %s |\n", line[0], line[1])
 	}
-	table.Flush()
+}
+
+// mixed says so if not everything in the section is of the build in the header.
+func (r *results) mixed(section string) string {
+	for _, m := range r.Measurements {
+		if m.Section == section && !slices.ContainsFunc(r.Header, func(line [2]string) bool { return strings.HasSuffix(line[1], m.Build) }) {
+			return fmt.Sprintf("Measured with build %s, on %s.", m.Build, m.Began.Format("2006-01-02"))
+		}
+	}
+	return ""
+}
+
+// writeTable leaves out the sides that have no figure.
+func writeTable(w io.Writer, s section, figures []figure) {
+	has := func(side string) bool {
+		return slices.ContainsFunc(figures, func(f figure) bool { return len(f.sides[side]) > 0 })
+	}
+	titles, rules := []string{""}, []string{"---"}
+	column := func(title string) {
+		titles, rules = append(titles, title), append(rules, "---:")
+	}
+	var sides []string
+	for _, side := range s.sides {
+		if has(side) {
+			sides = append(sides, side)
+			column(side)
+		}
+	}
+	var ratios [][2]string
+	for _, pair := range s.ratios {
+		if has(pair[0]) && has(pair[1]) {
+			ratios = append(ratios, pair)
+			column(short(pair[0]) + " / " + pair[1])
+		}
+	}
+	titles, rules = append(titles, "bar (aim)", "reached"), append(rules, "---", "---")
+	line := func(cells []string) { fmt.Fprintf(w, "| %s |\n", strings.Join(cells, " | ")) }
+	line(titles)
+	line(rules)
+	for _, f := range figures {
+		cells := []string{f.name}
+		for _, side := range sides {
+			cells = append(cells, cell(f.sides[side], f.unit))
+		}
+		for _, pair := range ratios {
+			cells = append(cells, ratio(f.sides[pair[0]], f.sides[pair[1]]))
+		}
+		var told, reached []string
+		for _, b := range barsOf(s.name, f.name) {
+			if verdict := b.verdict(f); verdict != "" {
+				told, reached = append(told, b.told(f.unit)), append(reached, verdict)
+			}
+		}
+		line(append(cells, strings.Join(told, "; "), strings.Join(reached, "; ")))
+	}
+}
+
+func cell(values []float64, unit string) string {
+	if len(values) == 0 {
+		return ""
+	}
+	s := spread(values)
+	text := strings.TrimSpace(digits(s.median) + " " + unit)
+	if len(values) > 1 {
+		text += fmt.Sprintf(" (%s–%s)", digits(s.least), digits(s.most))
+	}
+	return text
+}
+
+func ratio(ours, theirs []float64) string {
+	if len(ours) == 0 || len(theirs) == 0 || spread(theirs).median == 0 {
+		return ""
+	}
+	return digits(spread(ours).median / spread(theirs).median)
 }
 
 type statistics struct{ median, least, most float64 }
-
-func (s statistics) String() string {
-	return fmt.Sprintf("%s (%s–%s)", figure(s.median), figure(s.least), figure(s.most))
-}
-
-// figure has three digits.
-func figure(f float64) string {
-	text := fmt.Sprintf("%.2f", f)
-	if f >= 10 {
-		text = fmt.Sprintf("%.1f", f)
-	}
-	if f >= 100 {
-		text = fmt.Sprintf("%.0f", f)
-	}
-	return strings.TrimSuffix(text, ".00")
-}
 
 func spread(values []float64) statistics {
 	sorted := slices.Sorted(slices.Values(values))
 	n := len(sorted)
 	return statistics{(sorted[(n-1)/2] + sorted[n/2]) / 2, sorted[0], sorted[n-1]}
+}
+
+// digits has three of them.
+func digits(f float64) string {
+	places := 2
+	switch abs := math.Abs(f); {
+	case abs >= 99.95:
+		places = 0
+	case abs >= 9.995:
+		places = 1
+	case abs < 0.0995 && abs > 0:
+		places = 3
+	}
+	text := fmt.Sprintf("%.*f", places, f)
+	if strings.Contains(text, ".") {
+		text = strings.TrimSuffix(strings.TrimRight(text, "0"), ".")
+	}
+	return text
 }

@@ -1,86 +1,64 @@
 package main
 
 import (
+	"bytes"
 	"fmt"
-	"os"
 	"os/exec"
-	"path/filepath"
 	"time"
 
-	"github.com/kubembed/kubembed/internal/bench/work"
+	"github.com/kubembed/kubembed/internal/bench/process"
 )
 
-const mebibyte = 1 << 20
+var testsSection = section{
+	name: "tests", title: "A package of 20 tests",
+	about: "From the start of its test binary to its end. Each test installs a CRD, creates ten custom resources, and runs a manager of controller-runtime until its controller has reconciled them. " +
+		"Ours have a control plane each, envtest's share one, with the CRDs installed by the tests or before them.",
+	sides:  []string{own, envtest, installed},
+	ratios: [][2]string{{own, envtest}, {own, installed}},
+	measure: func(m *measurement) error {
+		name := "TestPackage"
+		if m.side == installed {
+			name = "TestInstalledOnce"
+		}
+		r, err := m.test(name)
+		if err != nil {
+			return err
+		}
+		m.add("wall time", "s", r.wall.Seconds())
+		m.add("CPU time", "s", r.cpu.Seconds())
+		m.addBytes("peak memory", r.peak)
+		return nil
+	},
+}
 
-// run is one run of a test binary.
-type run struct {
+// testRun is one run of a test binary.
+type testRun struct {
 	wall, cpu time.Duration
 	peak      int64 // resident bytes, of all processes together
 }
 
-// tests measures the packages of 20 tests.
-func (b *bench) tests() ([]row, error) {
-	var ours, theirs, once []run
-	for i := range b.runs {
-		fmt.Fprintf(os.Stderr, "20 tests: run %d of %d\n", i+1, b.runs)
-		for _, side := range []struct {
-			name, test string
-			to         *[]run
-		}{
-			{"own", "TestPackage", &ours},
-			{"envtest", "TestPackage", &theirs},
-			{"envtest", "TestInstalledOnce", &once},
-		} {
-			r, err := b.start(side.name, "-test.run=^"+side.test+"$")
-			if err != nil {
-				return nil, err
-			}
-			*side.to = append(*side.to, r)
-			fmt.Fprintf(os.Stderr, "  %s %s: %s, CPU %s, peak %d MiB\n", side.name, side.test, r.wall.Round(time.Millisecond), r.cpu.Round(time.Millisecond), r.peak/mebibyte)
-		}
+// test runs a test of the side's test binary, and fails where it does.
+func (m *measurement) test(name string, args ...string) (testRun, error) {
+	program := envTests
+	if m.side == own {
+		program = ownTests
 	}
-	column := func(runs []run, value func(run) float64) (column []float64) {
-		for _, r := range runs {
-			column = append(column, value(r))
-		}
-		return column
-	}
-	wall := func(r run) float64 { return r.wall.Seconds() }
-	cpu := func(r run) float64 { return r.cpu.Seconds() }
-	peak := func(r run) float64 { return float64(r.peak) / mebibyte }
-	const ownEach = "20 tests, a control plane each against one shared"
-	return []row{
-		{ownEach + ": wall time", "s", column(ours, wall), column(theirs, wall)},
-		{"the same, CRDs installed before the tests in envtest", "s", column(ours, wall), column(once, wall)},
-		{ownEach + ": CPU time", "s", column(ours, cpu), column(theirs, cpu)},
-		{ownEach + ": peak memory", "MiB", column(ours, peak), column(theirs, peak)},
-	}, nil
-}
-
-// start runs the test binary of a side, and fails where a test does.
-func (b *bench) start(side string, args ...string) (run, error) {
-	cmd := exec.Command(filepath.Join(b.work, side+".test"), append(args, "-test.v", "-test.timeout=5m")...)
-	cmd.Dir = b.work
-	cmd.Env = append(os.Environ(), "KUBEBUILDER_ASSETS="+b.assets)
-	log, err := os.Create(filepath.Join(b.work, side+".log"))
-	if err != nil {
-		return run{}, err
-	}
-	defer func() { _ = log.Close() }()
-	cmd.Stdout, cmd.Stderr = log, log
+	cmd := exec.Command(m.paths.program(program), append(args, "-test.run=^"+name+"$", "-test.v", "-test.timeout=20m")...)
+	cmd.Dir = m.paths.Work
+	var log bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &log, &log
 	began := time.Now()
 	if err := cmd.Start(); err != nil {
-		return run{}, err
+		return testRun{}, err
 	}
 	ended, peak := make(chan struct{}), make(chan int64)
 	go func() { peak <- peakMemory(cmd.Process.Pid, ended) }()
-	err = cmd.Wait()
+	err := cmd.Wait()
 	took := time.Since(began)
 	close(ended)
-	r := run{wall: took, cpu: cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime(), peak: <-peak}
+	r := testRun{wall: took, cpu: cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime(), peak: <-peak}
 	if err != nil {
-		text, _ := os.ReadFile(log.Name())
-		return run{}, fmt.Errorf("%s: %w\n%s", cmd, err, text)
+		return testRun{}, fmt.Errorf("%s: %w\n%s", cmd, err, log.Bytes())
 	}
 	return r, nil
 }
@@ -95,7 +73,7 @@ func peakMemory(pid int, ended <-chan struct{}) int64 {
 			return peak
 		case <-tick.C:
 			// The process may have ended just now.
-			if memory, err := work.ResidentMemory(pid); err == nil {
+			if memory, err := process.Resident(pid); err == nil {
 				peak = max(peak, memory)
 			}
 		}

@@ -74,7 +74,7 @@ func TestInstall(t *testing.T) {
 	began := time.Now()
 	start(t, env)
 	err := work.MeasureInstall(*result, time.Since(began), func() int {
-		installed, err := envtest.InstallCRDs(env.Config, envtest.CRDInstallOptions{Paths: []string{*folder}, ErrorIfPathMissing: true, MaxTime: time.Minute})
+		installed, err := envtest.InstallCRDs(env.Config, envtest.CRDInstallOptions{Paths: []string{*folder}, ErrorIfPathMissing: true, MaxTime: 10 * time.Minute})
 		if err != nil {
 			t.Fatal(err)
 		}

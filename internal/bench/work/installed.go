@@ -4,6 +4,8 @@ import (
 	"encoding/json"
 	"os"
 	"time"
+
+	"github.com/kubembed/kubembed/internal/bench/process"
 )
 
 // Installed is what installing many CRDs took, as the test binaries report it.
@@ -23,14 +25,14 @@ func MeasureInstall(file string, started time.Duration, install func() (crds int
 	result := Installed{Started: started}
 	time.Sleep(settle)
 	var err error
-	if result.Before, err = ResidentMemory(os.Getpid()); err != nil {
+	if result.Before, err = process.Resident(os.Getpid()); err != nil {
 		return err
 	}
 	began := time.Now()
 	result.CRDs = install()
 	result.Took = time.Since(began)
 	time.Sleep(settle)
-	if result.After, err = ResidentMemory(os.Getpid()); err != nil {
+	if result.After, err = process.Resident(os.Getpid()); err != nil {
 		return err
 	}
 	data, err := json.Marshal(result)

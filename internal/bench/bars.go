@@ -1,0 +1,112 @@
+package main
+
+import (
+	"cmp"
+	"fmt"
+	"strings"
+)
+
+// bar is what a figure is to reach: its ratio to a peer's or, without a peer, the
+// figure itself.
+type bar struct {
+	section, figure string
+	side, peer      string
+	atLeast         bool // else at most
+	bar, aim        float64
+}
+
+// bars are those of the project, for the figures that end with the text, where {rate}
+// stands for any number.
+var bars = []bar{
+	{"start", startName, own, envtest, false, 1. / 10, 1. / 20},
+	{"start", stopName, own, envtest, false, 1. / 20, 1. / 50},
+	{"start", "watches open", own, envtest, false, 1. / 20, 1. / 50},
+	{"start", memoryName, own, envtest, false, 1 / 2.5, 1. / 4},
+	{"planes", furtherName, own, "", false, 30, 15},
+	{"requests", rateOf("create", 16), own, envtest, true, 1.5, 2.5},
+	{"requests", rateOf("create", 16), inProcess, envtest, true, 3, 5},
+	{"requests", "create at {rate}/s, 16 clients: p99", own, envtest, false, 1, 1},
+	{"requests", "create at {rate}/s, 16 clients: p99", inProcess, envtest, false, 1, 1},
+	{"list", ": time", own, envtest, false, 1, 1},
+	{"list", ": time", inProcess, envtest, false, 1 / 1.5, 1 / 1.5},
+	{"watch", "watchers: events", own, envtest, true, 1, 1},
+	{"watch", "watchers: events", inProcess, envtest, true, 1.5, 1.5},
+	{"heartbeats", "nodes: CPU", own, envtest, false, 1, 1},
+	{"growth", "1 client: p50, to that of the fewest", own, "", false, 1.3, 1.3},
+	{"growth", "memory of each", own, envtest, false, 1, 1},
+	{"durable", "16 writers: rate", durableOwn, separate, true, 1.5, 2.5},
+	{"durable", "1 writers in-process: p50", durableOwn, rawEtcd, false, 2, 1.3},
+	{"edit", editName, own, envtest, false, 1, 1. / 2},
+}
+
+// barsOf are those of a figure.
+func barsOf(section, figure string) (found []bar) {
+	for _, b := range bars {
+		before, after, _ := strings.Cut(b.figure, "{rate}")
+		if b.section != section {
+			continue
+		}
+		if strings.Contains(b.figure, "{rate}") && strings.HasPrefix(figure, before) && strings.HasSuffix(figure, after) ||
+			!strings.Contains(b.figure, "{rate}") && strings.HasSuffix(figure, b.figure) {
+			found = append(found, b)
+		}
+	}
+	return found
+}
+
+// told is how the bar is told: "own / envtest ≤ 0.1 (0.05)".
+func (b bar) told(unit string) string {
+	relation := "≤"
+	if b.atLeast {
+		relation = "≥"
+	}
+	what := b.side
+	if b.peer != "" {
+		what, unit = short(b.side)+" / "+b.peer, ""
+	}
+	text := fmt.Sprintf("%s %s %s", what, relation, strings.TrimSpace(digits(b.bar)+" "+unit))
+	if b.aim != b.bar {
+		text += fmt.Sprintf(" (%s)", digits(b.aim))
+	}
+	return text
+}
+
+// verdict compares the medians.
+func (b bar) verdict(f figure) string {
+	ours, ok := f.sides[b.side]
+	if !ok {
+		return ""
+	}
+	value := spread(ours).median
+	if b.peer != "" {
+		theirs, ok := f.sides[b.peer]
+		if !ok {
+			return ""
+		}
+		value /= spread(theirs).median
+	}
+	reaches := func(limit float64) bool {
+		if b.atLeast {
+			return cmp.Compare(value, limit) >= 0
+		}
+		return cmp.Compare(value, limit) <= 0
+	}
+	switch {
+	case reaches(b.aim):
+		return "aim"
+	case reaches(b.bar):
+		return "bar"
+	}
+	return "**missed**"
+}
+
+// short is the name of a side in a narrow column.
+func short(side string) string {
+	switch side {
+	case inProcess:
+		return "in-process"
+	case durableOwn:
+		return own
+	}
+	return side
+}

@@ -1,0 +1,130 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"time"
+)
+
+const editName = "go test, from the change to the result"
+
+var editSection = section{
+	name: "edit", title: "The edit loop",
+	about: "One line of a test is changed that starts a control plane and creates a pod (folder edit), and go test is run, with everything else in the build cache. The line is changed in a copy, by go's -overlay. " +
+		"The build alone is that of another change, with go test -c.",
+	sides:   []string{own, envtest},
+	ratios:  [][2]string{{own, envtest}},
+	measure: editLoop,
+}
+
+func editLoop(m *measurement) error {
+	dir, remove, err := m.folder("edit-")
+	if err != nil {
+		return err
+	}
+	defer remove()
+	pkg := "./edit/" + map[string]string{own: "own", envtest: "envtest"}[m.side]
+	overlay := func() (string, error) { return m.overlay(dir, filepath.Join(m.paths.Module, pkg, "edit_test.go")) }
+	// The first fills the cache, the second is measured.
+	for _, measured := range []bool{false, true} {
+		changed, err := overlay()
+		if err != nil {
+			return err
+		}
+		took, cpu, err := m.goRun("test", "-overlay="+changed, pkg)
+		if err != nil {
+			return err
+		}
+		if measured {
+			m.add(editName, "s", took.Seconds())
+			m.add("the same, CPU time", "s", cpu.Seconds())
+		}
+	}
+	changed, err := overlay()
+	if err != nil {
+		return err
+	}
+	binary := filepath.Join(dir, "test")
+	// go test links without what only debuggers read, go test -c does not.
+	took, cpu, err := m.goRun("test", "-overlay="+changed, "-c", "-ldflags=-s -w", "-o", binary, pkg)
+	if err != nil {
+		return err
+	}
+	m.add("the build alone", "s", took.Seconds())
+	m.add("the build alone, CPU time", "s", cpu.Seconds())
+	info, err := os.Stat(binary)
+	if err != nil {
+		return err
+	}
+	m.addBytes("test binary", info.Size())
+	list := exec.CommandContext(m.ctx, "go", "list", "-deps", "-test", pkg)
+	list.Dir = m.paths.Module
+	packages, err := output(list)
+	if err != nil {
+		return err
+	}
+	m.add("packages in it", "", float64(strings.Count(packages, "\n")+1))
+	return nil
+}
+
+// overlay writes what go's -overlay reads, with a changed copy of the file.
+func (m *measurement) overlay(dir, file string) (string, error) {
+	const before = `const name = "edited`
+	source, err := os.ReadFile(file)
+	if err != nil {
+		return "", err
+	}
+	after := fmt.Sprint(before, "-", time.Now().UnixNano())
+	changed := bytes.Replace(source, []byte(before), []byte(after), 1)
+	if bytes.Equal(changed, source) {
+		return "", fmt.Errorf("%s has no line with %s", file, before)
+	}
+	replacement, overlay := filepath.Join(dir, "edit_test.go"), filepath.Join(dir, "overlay.json")
+	told, err := json.Marshal(map[string]map[string]string{"Replace": {file: replacement}})
+	if err != nil {
+		return "", err
+	}
+	return overlay, errors.Join(os.WriteFile(replacement, changed, 0o600), os.WriteFile(overlay, told, 0o600))
+}
+
+// goRun runs the go command in this module.
+func (m *measurement) goRun(args ...string) (took, cpu time.Duration, err error) {
+	cmd := exec.Command("go", args...) // It ends by itself, and would leave others if it was killed.
+	cmd.Dir = m.paths.Module
+	began := time.Now()
+	out, err := cmd.CombinedOutput()
+	if err != nil {
+		return 0, 0, fmt.Errorf("%s: %w\n%s", cmd, err, out)
+	}
+	return time.Since(began), cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime(), nil
+}
+
+var coldSection = section{
+	name: "cold", title: "Cold build",
+	about: "The test of the edit loop built with an empty build cache, all modules downloaded. The CPU time is that of all compilers. For envtest, without kube-apiserver and etcd, which its users download.",
+	sides: []string{own, envtest}, ratios: [][2]string{{own, envtest}}, byHand: true,
+	measure: func(m *measurement) error {
+		dir, remove, err := m.folder("cold-")
+		if err != nil {
+			return err
+		}
+		defer remove()
+		pkg := "./edit/" + map[string]string{own: "own", envtest: "envtest"}[m.side]
+		if err := os.Setenv("GOCACHE", filepath.Join(dir, "cache")); err != nil {
+			return err
+		}
+		took, cpu, err := m.goRun("test", "-c", "-o", filepath.Join(dir, "test"), pkg)
+		if err != nil {
+			return err
+		}
+		m.add("wall time", "s", took.Seconds())
+		m.add("CPU time", "s", cpu.Seconds())
+		return nil
+	},
+}

@@ -1,0 +1,136 @@
+package hosts
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"syscall"
+	"time"
+
+	"k8s.io/client-go/rest"
+	"k8s.io/client-go/tools/clientcmd"
+
+	"github.com/kubembed/kubembed/internal/bench/process"
+)
+
+// Host is a host that runs.
+type Host struct {
+	Ready
+	// Exec is until Ready was read, from before the program was started.
+	Exec time.Duration
+
+	cmd    *exec.Cmd
+	in     io.WriteCloser
+	out    *json.Decoder
+	stderr bytes.Buffer
+	temp   string
+}
+
+// Start starts a host, with its temporary folders in the one named. It stops when
+// ctx ends. It must be closed.
+func Start(ctx context.Context, temp, program string, args ...string) (_ *Host, err error) {
+	h := &Host{cmd: exec.Command(program, args...)}
+	if h.temp, err = os.MkdirTemp(temp, "host-"); err != nil {
+		return nil, err
+	}
+	h.cmd.Env = append(os.Environ(), "TMPDIR="+h.temp)
+	h.cmd.Stderr = &h.stderr
+	if h.in, err = h.cmd.StdinPipe(); err != nil {
+		return nil, err
+	}
+	out, err := h.cmd.StdoutPipe()
+	if err != nil {
+		return nil, err
+	}
+	h.out = json.NewDecoder(out)
+	began := time.Now()
+	if err := h.cmd.Start(); err != nil {
+		return nil, err
+	}
+	stop := context.AfterFunc(ctx, func() { _ = h.in.Close() })
+	defer func() {
+		if err != nil {
+			stop()
+			_ = h.cmd.Wait() // It ends by itself, and stops what it has started.
+			err = errors.Join(err, h.Close())
+		}
+	}()
+	if err := h.out.Decode(&h.Ready); err != nil {
+		return nil, h.broken(err)
+	}
+	h.Exec = time.Since(began)
+	if h.Error != "" {
+		return nil, fmt.Errorf("%s: %s", program, h.Error)
+	}
+	return h, nil
+}
+
+// Config is the administrator's, over TLS.
+func (h *Host) Config() (*rest.Config, error) {
+	return clientcmd.RESTConfigFromKubeConfig([]byte(h.Kubeconfig))
+}
+
+// Do waits until the host has done it.
+func (h *Host) Do(c Command) (a Answer, err error) {
+	if err := json.NewEncoder(h.in).Encode(c); err != nil {
+		return a, h.broken(err)
+	}
+	if err := h.out.Decode(&a); err != nil {
+		return a, h.broken(err)
+	}
+	if a.Error != "" {
+		return a, fmt.Errorf("%s: %s", c.Do, a.Error)
+	}
+	return a, nil
+}
+
+func (h *Host) broken(err error) error {
+	return fmt.Errorf("%s does not answer: %w\n%s", h.cmd.Path, err, tail(h.stderr.Bytes()))
+}
+
+func tail(text []byte) []byte { return text[max(0, len(text)-4000):] }
+
+// Processes are the host and what it has started. servers are those that the
+// control plane is made of: without the host, where it only starts others.
+func (h *Host) Processes() (all, servers []int, err error) {
+	all, err = process.Tree(h.cmd.Process.Pid)
+	servers = all
+	if len(all) > 1 {
+		servers = all[1:]
+	}
+	return all, servers, err
+}
+
+// Close ends the host, with whatever it has started, at once: a stop that is
+// measured is a command. Their temporary folders are removed.
+func (h *Host) Close() error {
+	// As long as the host has not ended, its children's ids are not others'.
+	if children, err := h.children(); err == nil {
+		for _, pid := range children {
+			_ = syscall.Kill(pid, syscall.SIGKILL)
+		}
+	}
+	// It is the host that they leave their exit codes to.
+	for began := time.Now(); time.Since(began) < time.Second; time.Sleep(10 * time.Millisecond) {
+		if children, err := h.children(); err != nil || len(children) == 0 {
+			break
+		}
+	}
+	_ = h.cmd.Process.Kill() // It may have ended.
+	_ = h.cmd.Wait()
+	return os.RemoveAll(h.temp)
+}
+
+// children are the processes that the host has started.
+func (h *Host) children() ([]int, error) {
+	all, _, err := h.Processes()
+	if err != nil {
+		return nil, err
+	}
+	return all[1:], nil
+}

@@ -1,0 +1,116 @@
+// Package load is the work that all sides of the bench are given. It knows of a
+// side only how to reach it.
+package load
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/rest"
+)
+
+// Spec is one piece of work.
+type Spec struct {
+	Work      string        // a key of works
+	Namespace string        `json:",omitempty"` // where its objects are
+	Clients   int           `json:",omitempty"` // goroutines that ask one after the other
+	Objects   int           `json:",omitempty"` // how many requests, or objects
+	First     int           `json:",omitempty"` // number of the first object
+	Rate      float64       `json:",omitempty"` // requests a second, or as fast as it goes if 0
+	Window    time.Duration `json:",omitempty"` // how long, where it is not how many
+	Watchers  int           `json:",omitempty"`
+	List      List          `json:",omitzero"`
+}
+
+// Result is how a piece of work went. Latencies are those of single requests, and
+// delays those of events.
+type Result struct {
+	Count    int           // requests, or events
+	Took     time.Duration // for all
+	P50, P99 time.Duration
+	Bytes    int64 // read, where that is counted
+}
+
+// PerSecond is how many there were in a second.
+func (r Result) PerSecond() float64 { return float64(r.Count) / r.Took.Seconds() }
+
+// Client does work, one piece at a time, and keeps what later pieces need.
+type Client struct {
+	client kubernetes.Interface
+	rest   rest.Interface
+	pods   map[string][]*corev1.Pod // by namespace
+	nodes  []*heartbeat
+}
+
+// contentType is what the controllers of Kubernetes ask for.
+const contentType = runtime.ContentTypeProtobuf
+
+// New returns a client like those of controllers: protobuf, one HTTP/2 connection
+// if the server has HTTP/2, and no limit of its own.
+func New(config *rest.Config) (*Client, error) {
+	config = rest.CopyConfig(config)
+	config.QPS = -1
+	config.ContentType = contentType
+	config.AcceptContentTypes = contentType + "," + runtime.ContentTypeJSON
+	client, err := kubernetes.NewForConfig(config)
+	if err != nil {
+		return nil, err
+	}
+	return &Client{client: client, rest: client.CoreV1().RESTClient(), pods: map[string][]*corev1.Pod{}}, nil
+}
+
+// works are what Do knows.
+var works = map[string]func(*Client, context.Context, Spec) (Result, error){
+	"create":     (*Client).create,
+	"get":        (*Client).get,
+	"update":     (*Client).update,
+	"patch":      (*Client).patch,
+	"apply":      (*Client).apply,
+	"delete":     (*Client).delete,
+	"list":       (*Client).list,
+	"watch":      (*Client).watch,
+	"nodes":      (*Client).registerNodes,
+	"heartbeats": (*Client).heartbeats,
+}
+
+// Do does one piece of work. An error of any request is an error.
+func (c *Client) Do(ctx context.Context, spec Spec) (Result, error) {
+	work, ok := works[spec.Work]
+	if !ok {
+		return Result{}, fmt.Errorf("load: there is no work %q", spec.Work)
+	}
+	if spec.Namespace != "" {
+		if err := c.namespace(ctx, spec.Namespace); err != nil {
+			return Result{}, err
+		}
+	}
+	result, err := work(c, ctx, spec)
+	if err != nil {
+		return Result{}, fmt.Errorf("load: %s: %w", spec.Work, err)
+	}
+	return result, nil
+}
+
+// namespace makes sure that there is one.
+func (c *Client) namespace(ctx context.Context, name string) error {
+	if _, ok := c.pods[name]; ok {
+		return nil
+	}
+	_, err := c.client.CoreV1().Namespaces().Get(ctx, name, metav1.GetOptions{})
+	if err != nil {
+		_, err = c.client.CoreV1().Namespaces().Create(ctx, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: name}}, metav1.CreateOptions{})
+	}
+	if err != nil {
+		return fmt.Errorf("load: namespace %s: %w", name, err)
+	}
+	c.pods[name] = nil
+	return nil
+}
+
+var errFewPods = errors.New("there are fewer pods than Objects: create them before")

@@ -1,0 +1,134 @@
+package load
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"slices"
+	"strconv"
+	"sync"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+)
+
+// The annotation of a pod says when its creation was asked for, in nanoseconds, so
+// that what a watcher gets tells how late it is.
+const (
+	sent       = "bench/sent"
+	sentBefore = "<sent:"
+	sentAfter  = '>'
+)
+
+// watch has so many watchers see all pods that are then created. The events are
+// not decoded: only the time is looked for in their bytes.
+func (c *Client) watch(ctx context.Context, s Spec) (Result, error) {
+	watches, err := c.OpenWatches(ctx, s.Namespace, s.Watchers)
+	if err != nil {
+		return Result{}, err
+	}
+	defer watches.Close()
+	delays := make([][]time.Duration, s.Watchers)
+	failures := make([]error, s.Watchers)
+	var wg sync.WaitGroup
+	began := time.Now()
+	for i, body := range watches.bodies {
+		wg.Go(func() {
+			delays[i], failures[i] = readEvents(body, s.Objects)
+		})
+	}
+	pods := c.client.CoreV1().Pods(s.Namespace)
+	_, err = run(ctx, s.Objects, s.Clients, s.Rate, func(ctx context.Context, i int) error {
+		pod := Pod(fmt.Sprint("pod-", s.First+i))
+		pod.Annotations = map[string]string{sent: fmt.Sprintf("%s%d%c", sentBefore, time.Now().UnixNano(), sentAfter)}
+		_, err := pods.Create(ctx, pod, metav1.CreateOptions{})
+		return err
+	})
+	if err != nil {
+		watches.Close() // The readers would wait for ever.
+		wg.Wait()
+		return Result{}, err
+	}
+	wg.Wait()
+	took := time.Since(began)
+	for _, err := range failures {
+		if err != nil {
+			return Result{}, err
+		}
+	}
+	return resultOf(slices.Concat(delays...), took), nil
+}
+
+func readEvents(body io.ReadCloser, n int) ([]time.Duration, error) {
+	var delays []time.Duration
+	reader := frames(body)
+	buffer := make([]byte, 64<<10)
+	for len(delays) < n {
+		length, err := reader.Read(buffer)
+		if err != nil {
+			return nil, fmt.Errorf("event %d of %d: %w", len(delays)+1, n, err)
+		}
+		at, err := sentAt(buffer[:length])
+		if err != nil {
+			return nil, err
+		}
+		delays = append(delays, time.Since(at))
+	}
+	return delays, nil
+}
+
+// sentAt finds the annotation in an event.
+func sentAt(event []byte) (time.Time, error) {
+	_, rest, found := bytes.Cut(event, []byte(sentBefore))
+	digits, _, ended := bytes.Cut(rest, []byte{sentAfter})
+	nano, err := strconv.ParseInt(string(digits), 10, 64)
+	if !found || !ended || err != nil {
+		return time.Time{}, fmt.Errorf("an event of %d bytes does not say when it was sent", len(event))
+	}
+	return time.Unix(0, nano), nil
+}
+
+// Watches are open until Close.
+type Watches struct {
+	cancel context.CancelFunc
+	bodies []io.ReadCloser
+}
+
+// OpenWatches opens n watches of the pods of a namespace, or of all if it is empty,
+// from now on.
+func (c *Client) OpenWatches(ctx context.Context, namespace string, n int) (_ *Watches, err error) {
+	ctx, cancel := context.WithCancel(ctx)
+	watches := &Watches{cancel: cancel, bodies: make([]io.ReadCloser, n)}
+	defer func() {
+		if err != nil {
+			watches.Close()
+		}
+	}()
+	list, err := c.client.CoreV1().Pods(namespace).List(ctx, metav1.ListOptions{Limit: 1})
+	if err != nil {
+		return nil, err
+	}
+	_, err = run(ctx, n, 16, 0, func(_ context.Context, i int) (err error) {
+		watches.bodies[i], err = c.rest.Get().Resource("pods").Namespace(namespace).
+			Param("watch", "true").Param("resourceVersion", list.ResourceVersion).
+			SetHeader("Accept", runtime.ContentTypeProtobuf+";stream=watch").
+			Stream(ctx) // not run's, which ends with it
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	return watches, nil
+}
+
+// Close closes what is open.
+func (w *Watches) Close() {
+	w.cancel()
+	for _, body := range w.bodies {
+		if body != nil {
+			_ = body.Close()
+		}
+	}
+}

@@ -1,0 +1,214 @@
+package main
+
+import (
+	"fmt"
+	"image/color"
+	"math"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+
+	"gonum.org/v1/plot"
+	"gonum.org/v1/plot/plotter"
+	"gonum.org/v1/plot/plotutil"
+	"gonum.org/v1/plot/vg"
+	"gonum.org/v1/plot/vg/draw"
+)
+
+// drawing is a plot of the figures of a section that end with a text. The rest of
+// their names is on the axis: as numbers where they are lines.
+type drawing struct {
+	section, file, title string
+	ends                 string
+	lines                bool
+	logarithmic          bool
+}
+
+var drawings = []drawing{
+	{section: "start", file: "start", title: "Start to first stored pod", ends: startName},
+	{section: "start", file: "stop", title: "Stop", ends: "open"},
+	{section: "start", file: "memory", title: "Idle memory", ends: memoryName},
+	{section: "restart", file: "restart", title: "Start on a folder with pods", ends: "pods there"},
+	{section: "requests", file: "requests", title: "Requests, as fast as it goes", ends: " clients: rate"},
+	{section: "requests", file: "requests-cpu", title: "Server CPU of a request", ends: " clients: server CPU"},
+	{section: "list", file: "list", title: "LIST", ends: ": time", logarithmic: true},
+	{section: "watch", file: "watch", title: "Events delivered", ends: " watchers: events", lines: true, logarithmic: true},
+	{section: "watch", file: "watch-delay", title: "Delay of an event at even load, p99", ends: " watchers: delay p99 at even load", lines: true, logarithmic: true},
+	{section: "heartbeats", file: "heartbeats", title: "CPU for the heartbeats of nodes", ends: " nodes: CPU", lines: true},
+	{section: "growth", file: "growth-memory", title: "Memory by pods stored", ends: " pods: memory, resident", lines: true},
+	{section: "growth", file: "growth-latency", title: "Create with one client, p50, by pods stored", ends: " pods: create, 1 client: p50", lines: true},
+	{section: "durable", file: "durable", title: "Durable creates", ends: " writers: rate", lines: true, logarithmic: true},
+	{section: "planes", file: "planes", title: "Memory by control planes in one process", ends: ": memory, resident", lines: true},
+	{section: "crds", file: "crds", title: "CRDs until served", ends: " CRDs: time for each"},
+	{section: "tests", file: "tests", title: "A package of 20 tests", ends: "wall time"},
+	{section: "edit", file: "edit", title: "The edit loop", ends: editName},
+}
+
+// plotted is a plot in a file.
+type plotted struct{ title, file string }
+
+func plotSection(folder string, s section, figures []figure) (done []plotted, err error) {
+	for _, d := range drawings {
+		if d.section != s.name {
+			continue
+		}
+		var chosen []figure
+		for _, f := range figures {
+			if strings.HasSuffix(f.name, d.ends) {
+				f.name = strings.TrimRight(strings.TrimSuffix(f.name, d.ends), ":, ")
+				chosen = append(chosen, f)
+			}
+		}
+		if len(chosen) == 0 {
+			continue
+		}
+		p := plot.New()
+		p.Title.Text, p.Y.Label.Text = d.title, chosen[0].unit
+		p.Legend.Top, p.Legend.Left = true, true
+		if d.lines {
+			err = d.drawLines(p, s.sides, chosen)
+		} else {
+			err = d.drawBars(p, s.sides, chosen)
+		}
+		if err != nil {
+			return nil, fmt.Errorf("plot %s: %w", d.file, err)
+		}
+		if d.logarithmic {
+			p.Y.Scale, p.Y.Tick.Marker = plot.LogScale{}, plot.LogTicks{Prec: -1}
+		} else {
+			p.Y.Min = 0
+		}
+		// Room for the legend above what is drawn.
+		p.Y.Max *= 1.3
+		width := vg.Length(max(16, 2+len(chosen))) * vg.Centimeter
+		if err := p.Save(width, 10*vg.Centimeter, filepath.Join(folder, d.file+".svg")); err != nil {
+			return nil, err
+		}
+		done = append(done, plotted{d.title, d.file + ".svg"})
+	}
+	return done, nil
+}
+
+// drawBars has a group of bars for each figure, one bar a side.
+func (d drawing) drawBars(p *plot.Plot, sides []string, figures []figure) error {
+	sides = measured(sides, figures)
+	const group = 0.8 // of the distance between two
+	p.X.Min, p.X.Max = -0.5, float64(len(figures))-0.5
+	var names []string
+	for _, f := range figures {
+		names = append(names, f.name)
+	}
+	if len(figures) > 1 || names[0] != "" {
+		p.NominalX(names...)
+	} else {
+		p.HideX()
+	}
+	if len(figures) > 4 {
+		p.X.Tick.Label.Rotation, p.X.Tick.Label.XAlign, p.X.Tick.Label.YAlign = math.Pi/3, draw.XRight, draw.YCenter
+	}
+	for i, side := range sides {
+		fill := plotutil.Color(i)
+		width := group / float64(len(sides))
+		legend, err := plotter.NewPolygon(plotter.XYs{{}})
+		if err != nil {
+			return err
+		}
+		legend.Color = fill
+		p.Legend.Add(side, legend)
+		for j, f := range figures {
+			if len(f.sides[side]) == 0 {
+				continue
+			}
+			s := spread(f.sides[side])
+			left := float64(j) - group/2 + float64(i)*width
+			floor := 0.0
+			if d.logarithmic {
+				floor = s.median / 1e6 // there is no zero
+			}
+			bar, err := plotter.NewPolygon(plotter.XYs{{X: left, Y: floor}, {X: left, Y: s.median}, {X: left + width, Y: s.median}, {X: left + width, Y: floor}})
+			if err != nil {
+				return err
+			}
+			bar.Color, bar.LineStyle.Width = fill, 0
+			p.Add(bar)
+			if err := addRange(p, plotter.XY{X: left + width/2, Y: s.median}, s, color.Black); err != nil {
+				return err
+			}
+		}
+	}
+	if d.logarithmic {
+		p.Y.Min = least(figures) / 2
+	}
+	return nil
+}
+
+// drawLines has a line for each side. The names of the figures are numbers.
+func (d drawing) drawLines(p *plot.Plot, sides []string, figures []figure) error {
+	for i, side := range measured(sides, figures) {
+		var points plotter.XYs
+		for _, f := range figures {
+			x, err := strconv.ParseFloat(f.name, 64)
+			if err != nil || len(f.sides[side]) == 0 {
+				continue
+			}
+			s := spread(f.sides[side])
+			point := plotter.XY{X: x, Y: s.median}
+			points = append(points, point)
+			if err := addRange(p, point, s, plotutil.Color(i)); err != nil {
+				return err
+			}
+		}
+		if len(points) == 0 {
+			continue
+		}
+		line, dots, err := plotter.NewLinePoints(points)
+		if err != nil {
+			return err
+		}
+		line.Color, dots.Color, dots.Shape = plotutil.Color(i), plotutil.Color(i), plotutil.Shape(i)
+		p.Add(line, dots)
+		p.Legend.Add(side, line, dots)
+	}
+	words := strings.Fields(d.ends)
+	p.X.Label.Text = strings.Trim(words[0], ":,")
+	if p.X.Label.Text == "" || strings.HasPrefix(d.ends, ":") {
+		p.X.Label.Text = "control planes"
+	}
+	return nil
+}
+
+// addRange draws the least and the most.
+func addRange(p *plot.Plot, at plotter.XY, s statistics, c color.Color) error {
+	errors := struct {
+		plotter.XYs
+		plotter.YErrors
+	}{plotter.XYs{at}, plotter.YErrors{{Low: s.least - s.median, High: s.most - s.median}}}
+	bars, err := plotter.NewYErrorBars(errors)
+	if err != nil {
+		return err
+	}
+	bars.Color = c
+	p.Add(bars)
+	return nil
+}
+
+// measured are the sides that have any of the figures.
+func measured(sides []string, figures []figure) (some []string) {
+	for _, side := range sides {
+		if slices.ContainsFunc(figures, func(f figure) bool { return len(f.sides[side]) > 0 }) {
+			some = append(some, side)
+		}
+	}
+	return some
+}
+
+func least(figures []figure) float64 {
+	low := math.Inf(1)
+	for _, f := range figures {
+		for _, values := range f.sides {
+			low = min(low, slices.Min(values))
+		}
+	}
+	return low
+}

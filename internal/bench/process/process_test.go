@@ -1,0 +1,81 @@
+package process
+
+import (
+	"os"
+	"os/exec"
+	"runtime"
+	"slices"
+	"testing"
+	"time"
+)
+
+func TestParseStat(t *testing.T) {
+	// The name has a space and a parenthesis in it.
+	line := "42 (a) b) S 7 42 42 0 -1 4194560 1 2 3 4 100 50 20 5 20 0 9 0 1234 99999999 321 18446744073709551615 1 1"
+	s, err := parseStat([]byte(line))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if want := (stat{parent: 7, cpu: 1750 * time.Millisecond, pages: 321}); s != want {
+		t.Errorf("%+v, not %+v", s, want)
+	}
+	for _, bad := range []string{"", "42 (a) S 7", "42 (a) S x 42 42 0 -1 4194560 1 2 3 4 100 50 20 5 20 0 9 0 1234 99999999 321 1 1"} {
+		if s, err := parseStat([]byte(bad)); err == nil {
+			t.Errorf("%q: %+v", bad, s)
+		}
+	}
+}
+
+func TestParseRollup(t *testing.T) {
+	const text = "55d0-7ffc ---p 00000000 00:00 0    [rollup]\nRss:                1792 kB\nPss:                 263 kB\nPss_Dirty:           100 kB\n"
+	m, err := parseRollup([]byte(text))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if want := (Memory{1792 << 10, 263 << 10}); m != want {
+		t.Errorf("%+v, not %+v", m, want)
+	}
+	for _, bad := range []string{"", "Rss: 12 kB\n", "Rss: x kB\nPss: 1 kB\n"} {
+		if m, err := parseRollup([]byte(bad)); err == nil {
+			t.Errorf("%q: %+v", bad, m)
+		}
+	}
+}
+
+func TestTreeHasChildren(t *testing.T) {
+	if runtime.GOOS != "linux" {
+		t.Skip("needs /proc")
+	}
+	child := exec.Command("sleep", "60")
+	if err := child.Start(); err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		_ = child.Process.Kill()
+		_ = child.Wait()
+	}()
+	pids, err := Tree(os.Getpid())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if pids[0] != os.Getpid() || !slices.Contains(pids, child.Process.Pid) {
+		t.Errorf("%d and its child %d: %d", os.Getpid(), child.Process.Pid, pids)
+	}
+	all, err := MemoryOf(pids)
+	if err != nil {
+		t.Fatal(err)
+	}
+	own, err := MemoryOf(pids[:1])
+	if err != nil {
+		t.Fatal(err)
+	}
+	if own.Resident <= 0 || own.Resident >= all.Resident || own.Proportional > own.Resident {
+		t.Errorf("own %+v of %+v", own, all)
+	}
+	if _, err := CPU(pids); err != nil {
+		t.Error(err)
+	}
+	if _, err := CPU([]int{1 << 30}); err == nil {
+		t.Error("a process that does not exist uses CPU")
+	}
+}

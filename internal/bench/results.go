@@ -1,0 +1,118 @@
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"reflect"
+	"slices"
+	"time"
+)
+
+// results are what is in results.json.
+type results struct {
+	Header       header
+	Measurements []result
+}
+
+// result is one measurement.
+type result struct {
+	Section, Side string
+	Run           int
+	Build         string // of our host, so that builds are not mixed
+	Sizes         sizes
+	Began         time.Time
+	Took          float64 // seconds, with the start and stop of the control plane
+	Metrics       []metric
+}
+
+func loadResults(folder string) (*results, error) {
+	r := &results{}
+	data, err := os.ReadFile(filepath.Join(folder, "results.json"))
+	if errors.Is(err, fs.ErrNotExist) {
+		return r, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	if err := json.Unmarshal(data, r); err != nil {
+		return nil, fmt.Errorf("%s: %w", folder, err)
+	}
+	return r, nil
+}
+
+// save replaces the file whole, so that an interruption leaves the one before.
+func (r *results) save(folder string) error {
+	if err := os.MkdirAll(folder, 0o755); err != nil {
+		return err
+	}
+	data, err := json.MarshalIndent(r, "", "\t")
+	if err != nil {
+		return err
+	}
+	path := filepath.Join(folder, "results.json")
+	if err := os.WriteFile(path+".new", append(data, '\n'), 0o644); err != nil {
+		return err
+	}
+	return os.Rename(path+".new", path)
+}
+
+func (r *results) drop(section string) {
+	r.Measurements = slices.DeleteFunc(r.Measurements, func(m result) bool { return m.Section == section })
+}
+
+// keep drops what was measured in a section with another build or other sizes, and
+// returns how much that was.
+func (r *results) keep(section, build string, s sizes) int {
+	before := len(r.Measurements)
+	r.Measurements = slices.DeleteFunc(r.Measurements, func(m result) bool {
+		return m.Section == section && (m.Build != build || !reflect.DeepEqual(m.Sizes, s))
+	})
+	return before - len(r.Measurements)
+}
+
+func (r *results) has(section, side string, run int) bool {
+	return slices.ContainsFunc(r.Measurements, func(m result) bool {
+		return m.Section == section && m.Side == side && m.Run == run
+	})
+}
+
+// figure is a metric of all runs on all sides.
+type figure struct {
+	name, unit string
+	sides      map[string][]float64
+}
+
+// figures are those of a section, in the order of the measurements.
+func (r *results) figures(section string) (figures []figure) {
+	index := map[string]int{}
+	for _, m := range r.Measurements {
+		if m.Section != section {
+			continue
+		}
+		for _, metric := range m.Metrics {
+			i, ok := index[metric.Name]
+			if !ok {
+				i = len(figures)
+				index[metric.Name] = i
+				figures = append(figures, figure{metric.Name, metric.Unit, map[string][]float64{}})
+			}
+			figures[i].sides[m.Side] = append(figures[i].sides[m.Side], metric.Value)
+		}
+	}
+	return figures
+}
+
+// took is how long all measurements of a section have taken.
+func (r *results) took(section string) time.Duration {
+	var sum float64
+	for _, m := range r.Measurements {
+		if m.Section == section {
+			sum += m.Took
+		}
+	}
+	return time.Duration(sum * float64(time.Second)).Round(time.Second)
+}

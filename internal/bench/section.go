@@ -1,0 +1,80 @@
+package main
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// The sides. What each of them is stands in the documentation of this command.
+const (
+	own        = "kubembed"
+	bare       = "kubembed without controllers"
+	inProcess  = "kubembed in-process"
+	envtest    = "envtest"
+	installed  = "envtest, CRDs installed before"
+	inOne      = "testserver"
+	separate   = "separate"
+	rawEtcd    = "raw etcd"
+	durableOwn = "kubembed with DataDir"
+)
+
+// section is measured by itself.
+type section struct {
+	name, title string
+	// about says what is done, and what is the same on both sides.
+	about string
+	// sides take turns, in this order.
+	sides []string
+	// ratios are the pairs of sides that are compared.
+	ratios [][2]string
+	// byHand sections are only measured when they are asked for.
+	byHand  bool
+	measure func(*measurement) error
+}
+
+var sections = []section{
+	startSection, restartSection, requestsSection, listSection, watchSection, heartbeatsSection,
+	growthSection, durableSection, planesSection, crdsSection, testsSection, editSection, coldSection,
+}
+
+func sectionNames() (names []string) {
+	for _, s := range sections {
+		names = append(names, s.name)
+	}
+	return names
+}
+
+func chooseSections(only, skip string) ([]section, error) {
+	chosen := map[string]bool{}
+	for _, list := range []struct {
+		flag, text string
+		choose     bool
+	}{{"only", only, true}, {"skip", skip, false}} {
+		if list.text == "" {
+			continue
+		}
+		for name := range strings.SplitSeq(list.text, ",") {
+			if !slices.Contains(sectionNames(), name) {
+				return nil, fmt.Errorf("-%s: there is no section %q: they are %s", list.flag, name, strings.Join(sectionNames(), ", "))
+			}
+			chosen[name] = list.choose
+		}
+	}
+	var sorted []section
+	for _, s := range sections {
+		choose, said := chosen[s.name]
+		if choose || !said && only == "" && !s.byHand {
+			sorted = append(sorted, s)
+		}
+	}
+	return sorted, nil
+}
+
+func findSection(name string) (section, bool) {
+	i := slices.IndexFunc(sections, func(s section) bool { return s.name == name })
+	if i < 0 {
+		return section{}, false
+	}
+	return sections[i], true
+}

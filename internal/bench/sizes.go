@@ -1,0 +1,110 @@
+package main
+
+import (
+	"flag"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// sizes are how much there is of everything.
+type sizes struct {
+	Folder   int           // pods in the folder that is started on
+	Watches  int           // open when stopping, or no such stop if 0
+	Idle     time.Duration // of which the CPU is measured, and before it memory is left to settle for half as long
+	Clients  numbers
+	Requests numbers       // of each kind, for each of Clients
+	Rate     int           // creates a second at equal load
+	Load     time.Duration // how long
+	Lists    numbers       // pods in a list
+	Repeats  int           // of each list
+	Watchers numbers
+	Events   int // for all watchers together, at most
+	Nodes    numbers
+	Beats    time.Duration // how long heartbeats are sent
+	CRDs     numbers
+	Planes   numbers
+	Growth   numbers // pods
+	Probes   int     // creates measured at each of Growth
+	Writes   numbers // durable ones, for each of Clients
+}
+
+func fullSizes() sizes {
+	return sizes{
+		Folder: 10000, Watches: 1000, Idle: 20 * time.Second,
+		Clients: numbers{1, 16, 128}, Requests: numbers{1000, 5000, 5000}, Rate: 500, Load: 5 * time.Second,
+		Lists: numbers{10000, 100000}, Repeats: 5,
+		Watchers: numbers{1, 100, 1000}, Events: 100000,
+		Nodes: numbers{1000, 5000}, Beats: 30 * time.Second,
+		CRDs: numbers{100, 500}, Planes: numbers{1, 10, 50},
+		Growth: numbers{1000, 10000, 100000, 150000}, Probes: 1000,
+		Writes: numbers{2000, 8000, 16000},
+	}
+}
+
+func quickSizes() sizes {
+	return sizes{
+		Folder: 500, Idle: 2 * time.Second,
+		Clients: numbers{1, 16, 128}, Requests: numbers{100, 500, 500}, Rate: 200, Load: time.Second,
+		Lists: numbers{500}, Repeats: 3,
+		Watchers: numbers{1, 100}, Events: 5000,
+		Nodes: numbers{200}, Beats: 3 * time.Second,
+		CRDs: numbers{10}, Planes: numbers{1, 3},
+		Growth: numbers{200, 1000}, Probes: 100,
+		Writes: numbers{200, 800, 1600},
+	}
+}
+
+// flags has those that are worth changing on the command line.
+func (s *sizes) flags() {
+	flag.Var(&s.Clients, "clients", "clients at once")
+	flag.Var(&s.Requests, "requests", "requests of each kind, as many numbers as -clients")
+	flag.Var(&s.Writes, "writes", "durable writes, as many numbers as -clients")
+	flag.Var(&s.Lists, "lists", "pods in a list")
+	flag.Var(&s.Watchers, "watchers", "watchers at once")
+	flag.Var(&s.Nodes, "nodes", "nodes that send heartbeats")
+	flag.Var(&s.CRDs, "crds", "CRDs installed")
+	flag.Var(&s.Planes, "planes", "control planes in one process")
+	flag.Var(&s.Growth, "growth", "pods at which the growth is measured")
+	flag.IntVar(&s.Folder, "folder", s.Folder, "pods in the folder that is started on")
+	flag.IntVar(&s.Watches, "watches", s.Watches, "watches open when stopping (upstream's stop takes its time, a minute in the testserver)")
+	flag.IntVar(&s.Rate, "rate", s.Rate, "creates a second at equal load, which all sides must reach")
+	flag.DurationVar(&s.Idle, "idle", s.Idle, "how long idle CPU is measured")
+	flag.DurationVar(&s.Beats, "beats", s.Beats, "how long heartbeats are measured")
+}
+
+func (s sizes) check() error {
+	for _, n := range []numbers{s.Clients, s.Lists, s.Watchers, s.Nodes, s.CRDs, s.Planes, s.Growth} {
+		if len(n) == 0 {
+			return fmt.Errorf("a size is empty")
+		}
+	}
+	if len(s.Requests) != len(s.Clients) || len(s.Writes) != len(s.Clients) {
+		return fmt.Errorf("-requests and -writes must have as many numbers as -clients, %d", len(s.Clients))
+	}
+	return nil
+}
+
+// numbers is a flag: positive numbers with commas between.
+type numbers []int
+
+func (n *numbers) String() string {
+	var text []string
+	for _, i := range *n {
+		text = append(text, strconv.Itoa(i))
+	}
+	return strings.Join(text, ",")
+}
+
+func (n *numbers) Set(text string) error {
+	*n = nil
+	for part := range strings.SplitSeq(text, ",") {
+		i, err := strconv.Atoi(strings.TrimSpace(part))
+		if err != nil || i < 1 {
+			return fmt.Errorf("%q is not a positive number", part)
+		}
+		*n = append(*n, i)
+	}
+	return nil
+}

@@ -1,0 +1,128 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/kubembed/kubembed/internal/bench/hosts"
+	"github.com/kubembed/kubembed/internal/bench/load"
+	"github.com/kubembed/kubembed/internal/bench/process"
+)
+
+const (
+	startName  = "start to first stored pod"
+	stopName   = "stop, idle"
+	memoryName = "idle memory of the control plane, resident"
+)
+
+var startSection = section{
+	name: "start", title: "Start, stop, idle",
+	about: "An empty, ephemeral control plane. A start is from the call of the library until a pod is stored, in the process that calls it. " +
+		"The control plane is the processes it is made of: for kubembed and the testserver all of the process, with the client in it; for envtest kube-apiserver and etcd, without the process that has started them. " +
+		"Watches are a client's in another process; envtest gives up waiting for kube-apiserver after 20 seconds, and kills it. kubembed runs its controllers (namespaces, garbage collection, service accounts, certificates), which the others have not, except where it says without.",
+	sides:  []string{own, envtest, inOne, bare},
+	ratios: [][2]string{{own, envtest}, {own, inOne}},
+	measure: func(m *measurement) error {
+		err := m.with("", func(s *server) error {
+			m.addTime(startName, s.Started)
+			m.addTime("the same, from the start of the program", s.Exec)
+			if err := s.idle(); err != nil {
+				return err
+			}
+			return s.stop(stopName)
+		})
+		if err != nil || m.sizes.Watches == 0 {
+			return err
+		}
+		return m.with("", func(s *server) error {
+			watches, err := s.client.OpenWatches(m.ctx, "", m.sizes.Watches)
+			if err != nil {
+				return err
+			}
+			defer watches.Close()
+			return s.stop(fmt.Sprintf("stop, %d watches open", m.sizes.Watches))
+		})
+	},
+}
+
+func (s *server) stop(name string) error {
+	answer, err := s.Do(hosts.Command{Do: hosts.Stop})
+	s.addTime(name, answer.Took)
+	if err != nil && s.side == envtest && strings.Contains(err.Error(), envtestGivesUp) {
+		return nil
+	}
+	return err
+}
+
+// envtestGivesUp is what envtest says when it has waited for 20 seconds, and has
+// killed kube-apiserver. That is how long the stop takes.
+const envtestGivesUp = "timeout waiting for process kube-apiserver to stop"
+
+func (s *server) idle() error {
+	servers, all, err := s.settled()
+	if err != nil {
+		return err
+	}
+	s.addBytes(memoryName, servers.Resident)
+	s.addBytes("the same, proportional set size", servers.Proportional)
+	s.addBytes("idle memory with the process that started it, resident", all.Resident)
+	_, pids, err := s.Processes()
+	if err != nil {
+		return err
+	}
+	before, err := process.CPU(pids)
+	if err != nil {
+		return err
+	}
+	began := time.Now()
+	if err := s.sleep(s.sizes.Idle); err != nil {
+		return err
+	}
+	after, err := process.CPU(pids)
+	s.add("idle CPU", "ms/s", float64((after-before).Milliseconds())/time.Since(began).Seconds())
+	return err
+}
+
+var restartSection = section{
+	name: "restart", title: "Start on a folder with pods",
+	about:   "As above, on the folder of a control plane that was stopped, durable on both sides. The folder is filled once for each side.",
+	sides:   []string{durableOwn, separate},
+	ratios:  [][2]string{{durableOwn, separate}},
+	measure: restart,
+}
+
+func restart(m *measurement) error {
+	dir := filepath.Join(m.paths.Work, "folder-of-"+m.side)
+	filled := dir + ".filled"
+	if _, err := os.Stat(filled); err != nil {
+		if err := os.RemoveAll(dir); err != nil {
+			return err
+		}
+		err := m.with(dir, func(s *server) error {
+			if _, err := s.do(load.Spec{Work: "create", Namespace: "folder", Clients: 16, Objects: m.sizes.Folder}); err != nil {
+				return err
+			}
+			_, err := s.Do(hosts.Command{Do: hosts.Stop})
+			return err
+		})
+		if err != nil {
+			return err
+		}
+		if err := os.WriteFile(filled, nil, 0o600); err != nil {
+			return err
+		}
+	}
+	return m.with(dir, func(s *server) error {
+		m.addTime(fmt.Sprintf("%s, %d pods there", startName, m.sizes.Folder), s.Started)
+		m.addTime("the same, from the start of the program", s.Exec)
+		return s.stop(fmt.Sprintf("stop, idle, %d pods there", m.sizes.Folder))
+	})
+}
+
+func tempDir(parent, pattern string) (dir string, remove func(), err error) {
+	dir, err = os.MkdirTemp(parent, pattern)
+	return dir, func() { _ = os.RemoveAll(dir) }, err
+}
