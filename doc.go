@@ -19,7 +19,8 @@
 //   - pkg/controlplane: Config, Start, Run, Server. Most programs need no other.
 //   - pkg/apiserver: assembles the API server: API groups, authentication,
 //     authorization, admission, custom resources, aggregation, OpenAPI, readiness.
-//   - pkg/etcd: the embedded member. It listens on no port.
+//   - pkg/etcd: the embedded member, which listens on no port unless it is one of a
+//     cluster, and the connection to an etcd elsewhere; snapshots and maintenance.
 //   - pkg/pki: CAs, serving, client and node certificates, service-account keys,
 //     kubeconfigs; in memory or on disk.
 //   - pkg/components/scheduler, controllers and hollownode: kube-scheduler, the
@@ -47,6 +48,9 @@
 //   - The garbage collector of pods: upstream's would link the kubelet.
 //   - The API server's connection to kubelets, with certificates from memory,
 //     and its refusal of addresses that no kubelet should have.
+//   - Durability: damage is found before etcd sees it, where etcd would end the
+//     process or forget the end of its log; writes stop before the disk is full.
+//   - Several control planes of one cluster, their identities, elections and members.
 //   - The in-process transport: clients in the same process skip TLS and HTTP.
 //   - Speed of start. What upstream's controllers create in the first seconds of
 //     a cluster is written through storage before anything is served, OpenAPI
