@@ -13,6 +13,10 @@
 // scheduler with a kubelet too. The folder soak starts and stops control planes
 // with all components 200 times, unless -short is given.
 //
+// The folder durable kills control planes, pulls the plug under them and takes
+// their disks away; the folder cluster does that to members of a cluster, and cuts
+// their network.
+//
 // Everything that is not the library runs as a process of its own, and each is
 // this test binary started under another name (main_test.go):
 //

@@ -24,8 +24,8 @@ type Config struct {
 	// DataDir is the folder that the control plane keeps its state in: etcd's
 	// data, certificates and keys. It is created with mode 0700 if it is
 	// missing, and belongs to one running control plane at a time. Everything
-	// that was acknowledged survives a crash or a power cut. If empty, the
-	// control plane is ephemeral: a folder kubembed-* in os.TempDir, no fsync,
+	// that was acknowledged survives a crash or a power cut. It needs 272 MiB of
+	// free space to begin with. If empty, the control plane is ephemeral: a folder kubembed-* in os.TempDir, no fsync,
 	// removed at the end. A process that is killed leaves it.
 	DataDir string
 

@@ -34,8 +34,32 @@
 //
 // Without [Config].DataDir a control plane is ephemeral: it lives in a
 // temporary folder, writes nothing to disk that must last, and removes it when
-// it stops. With it, everything that was acknowledged survives a crash, and the
-// same CA, keys and objects are there at the next start.
+// it stops. With it, everything that was acknowledged survives a crash and a power
+// cut, and the same CA, keys and objects are there at the next start, or Start says
+// what is damaged. DURABILITY.md beside this file has what was tried, and the limits.
+//
+// A DataDir wants 272 MiB of free space at its first start and 208 MiB later, most of
+// it for the two segments of 64 MiB that etcd's log is prepared in. When less than
+// 112 MiB are left, or the database has reached Config.Etcd.QuotaBytes, /readyz is red
+// (etcd-space) and writes but deletions are refused, with the status of upstream's
+// etcd errors, until there is room again. Nothing has to be restarted.
+//
+// etcd is compacted every five minutes. Its database is defragmented while it runs
+// when more is free in it than used, at least 64 MiB, and no more than 128 MiB are
+// used, which is what can be copied while clients wait; otherwise at the next start.
+// [Server.EtcdStatus] tells its size.
+//
+// # Snapshots
+//
+// [Server.Snapshot] writes all objects, and the authorities and keys without which
+// they could not be used, to one file, while the control plane works; Config.Snapshots
+// does so at intervals. It is a tar archive: the etcd.db in it is what etcdutl
+// restores. Keys of Config.Encryption are not in it. [Restore] makes a DataDir of it:
+//
+//	err := controlplane.Restore(ctx, "/var/lib/example", file, controlplane.RestoreConfig{})
+//
+// Resource versions then go on above all that were ever given, so that no client
+// takes old objects for new.
 //
 // # A cluster of members
 //

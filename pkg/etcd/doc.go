@@ -58,6 +58,13 @@
 // [Connect] returns a connection to etcd at endpoints of its own, whose client uses
 // the endpoints in the same way.
 //
+// # Snapshots and space
+//
+// [Member.Snapshot] writes what "etcdctl snapshot save" does, and [Restore] makes a data
+// folder of either, with a higher revision. A member defragments its database, clears
+// the alarm of its quota when there is room again, and refuses writes before the disk
+// is full; [Member.CheckSpace] says so.
+//
 // # Safety of the host process
 //
 // etcd is written to be a process of its own: some forty places in it end the
