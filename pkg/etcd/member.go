@@ -8,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"go.etcd.io/etcd/server/v3/embed"
 	"go.etcd.io/raft/v3/raftpb"
@@ -237,12 +238,24 @@ func (m *Member) elect(ctx context.Context, r replay) error {
 		}
 		select {
 		case <-s.ReadyNotify():
-			return nil
+			return m.firstRead(ctx)
 		case <-ctx.Done():
 			return context.Cause(ctx)
 		case <-m.done:
 			return m.err
 		case <-poll.C:
+		}
+	}
+}
+
+// firstRead reads until etcd's reads know that there is a leader. They learn of it and
+// of the first read by two channels, and when both are ready and they see to the read
+// first, they answer that the leader has changed, which a busy machine makes happen.
+func (m *Member) firstRead(ctx context.Context) error {
+	for {
+		_, err := m.client.Get(ctx, "\x00", clientv3.WithCountOnly())
+		if !errors.Is(err, rpctypes.ErrLeaderChanged) {
+			return err
 		}
 	}
 }

@@ -1,9 +1,13 @@
 package durable
 
 import (
+	"bytes"
+	"errors"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 
@@ -88,10 +92,16 @@ func (d *disk) run(name string, args ...string) {
 	}
 }
 
-// pullPlug shuts the file system down under the process, without another write to
-// the device and without its own log, ends the process, and mounts what is left.
+// pullPlug stops the process as a machine without power stops, shuts the file system
+// down, without another write to the device and without its own log, ends the process,
+// and mounts what is left. Were the process not stopped before, it could still
+// acknowledge a write: in a file system that is being shut down fsync may succeed
+// although nothing was written.
 func (d *disk) pullPlug(p *process) error {
 	d.t.Helper()
+	if err := p.freeze(); err != nil {
+		d.t.Fatal(err)
+	}
 	if err := shutDown(d.dir); err != nil {
 		d.t.Fatal(err)
 	}
@@ -99,4 +109,40 @@ func (d *disk) pullPlug(p *process) error {
 	d.run("umount", d.dir)
 	d.run("mount", "-o", "loop", d.image, d.dir)
 	return err
+}
+
+// freeze stops all threads of the process. One that is in the kernel, in an fsync for
+// example, stops when it comes back from there, before it can tell anybody.
+func (p *process) freeze() error {
+	if err := p.cmd.Process.Signal(unix.SIGSTOP); err != nil {
+		if errors.Is(err, os.ErrProcessDone) {
+			return nil // kill says so
+		}
+		return err
+	}
+	tasks := fmt.Sprintf("/proc/%d/task", p.cmd.Process.Pid)
+	for {
+		threads, err := os.ReadDir(tasks)
+		if errors.Is(err, os.ErrNotExist) {
+			return nil // so does it then
+		}
+		if err != nil {
+			return err
+		}
+		running := false
+		for _, thread := range threads {
+			stat, err := os.ReadFile(filepath.Join(tasks, thread.Name(), "stat"))
+			if err != nil {
+				running = true // it has just ended
+				continue
+			}
+			// The state follows the name, which is in parentheses.
+			state := stat[bytes.LastIndexByte(stat, ')')+2]
+			running = running || !bytes.ContainsRune([]byte("TtDZX"), rune(state))
+		}
+		if !running {
+			return nil
+		}
+		runtime.Gosched()
+	}
 }
