@@ -14,6 +14,7 @@ import (
 	kubeauthenticator "k8s.io/kubernetes/pkg/kubeapiserver/authenticator"
 	kubeoptions "k8s.io/kubernetes/pkg/kubeapiserver/options"
 	serviceaccounttoken "k8s.io/kubernetes/pkg/serviceaccount"
+	"k8s.io/utils/clock"
 )
 
 // anonymousPaths is all that a request without credentials may reach.
@@ -65,7 +66,8 @@ func (g *generic) authentication() error {
 			return fmt.Errorf("apiserver: client CA: %w", err)
 		}
 	}
-	g.server.Authentication.Authenticator = union.New(request, g.bootstrapTokens(audiences))
+	certificates := newCertificateCache(request, clientCA, frontProxy.UsernameHeaders.Value(), clock.RealClock{})
+	g.server.Authentication.Authenticator = union.New(certificates, g.bootstrapTokens(audiences))
 	g.server.Authentication.APIAudiences = audiences
 	g.server.Authentication.RequestHeaderConfig = frontProxy
 	g.server.OpenAPIConfig.SecurityDefinitions = definitions

@@ -9,6 +9,7 @@ import (
 	"crypto/x509/pkix"
 	"encoding/base64"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"math/big"
 	"net/http"
@@ -22,6 +23,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/rest"
+	"k8s.io/client-go/util/cert"
 	"k8s.io/client-go/util/keyutil"
 
 	"github.com/kubembed/kubembed/pkg/apiserver"
@@ -81,6 +83,35 @@ func TestCertificateOfAStranger(t *testing.T) {
 		t.Fatal(err)
 	}
 	p.call(t, p.httpClient(t, pair), http.MethodGet, "/api", "").want(t, http.StatusUnauthorized)
+}
+
+// TestCertificateThatExpires: on a connection that stays open, a certificate is
+// of no use from the moment that it has expired.
+func TestCertificateThatExpires(t *testing.T) {
+	p := sharedPlane(t)
+	pair, err := p.pki.IssueClient("jane", []string{"system:masters"}, 2*time.Second)
+	if err != nil {
+		t.Fatal(err)
+	}
+	certs, err := cert.ParseCertsPEM(pair.Cert)
+	if err != nil {
+		t.Fatal(err)
+	}
+	client := p.httpClient(t, pair)
+	expires := certs[0].NotAfter
+	eventually(t, "the certificate expires", func() error {
+		begin := time.Now()
+		switch a := p.call(t, client, http.MethodGet, "/api", ""); {
+		case a.status == http.StatusUnauthorized:
+			return nil
+		case begin.After(expires):
+			t.Fatalf("HTTP %d %s after it has expired", a.status, begin.Sub(expires))
+		}
+		return errors.New("still valid")
+	})
+	if time.Now().Before(expires) {
+		t.Error("refused before it has expired")
+	}
 }
 
 // The tokens that never leave the process are of no use to anybody else.

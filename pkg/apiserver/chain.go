@@ -90,6 +90,7 @@ func (g *generic) extensionsConfig(base genericapiserver.Config, services webhoo
 	versioner := runtime.NewMultiGroupVersioner(apiextensionsv1beta1.SchemeGroupVersion, schema.GroupKind{Group: apiextensionsv1beta1.GroupName})
 	codec := apiextensionsapiserver.Codecs.LegacyCodec(apiextensionsv1beta1.SchemeGroupVersion, apiextensionsv1.SchemeGroupVersion)
 	c, etcd := g.derive(base, codec, versioner)
+	extensionsOpenAPI(&c)
 	if err := applyExtensionsResourceConfig(&c, g.config.RuntimeConfig); err != nil {
 		return nil, fmt.Errorf("apiserver: Config.RuntimeConfig: %w", err)
 	}
@@ -116,6 +117,7 @@ func (g *generic) aggregatorConfig(base genericapiserver.Config, services webhoo
 	versioner := runtime.NewMultiGroupVersioner(apiregistrationv1.SchemeGroupVersion, schema.GroupKind{Group: apiregistrationv1beta1.GroupName})
 	codec := aggregatorscheme.Codecs.LegacyCodec(apiregistrationv1.SchemeGroupVersion, apiregistrationv1beta1.SchemeGroupVersion)
 	c, _ := g.derive(base, codec, versioner)
+	aggregatorOpenAPI(&c)
 	// The aggregator serves the merged OpenAPI document itself.
 	c.SkipOpenAPIInstallation = true
 	if err := applyAggregatorResourceConfig(&c); err != nil {

@@ -25,7 +25,6 @@ import (
 	"k8s.io/apiserver/pkg/util/compatibility"
 	utilfeature "k8s.io/apiserver/pkg/util/feature"
 	utilflowcontrol "k8s.io/apiserver/pkg/util/flowcontrol"
-	"k8s.io/apiserver/pkg/util/openapi"
 	clientgoinformers "k8s.io/client-go/informers"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
@@ -33,7 +32,6 @@ import (
 	aggregatorscheme "k8s.io/kube-aggregator/pkg/apiserver/scheme"
 	"k8s.io/kubernetes/pkg/api/legacyscheme"
 	flowcontrolv1 "k8s.io/kubernetes/pkg/apis/flowcontrol/v1"
-	generatedopenapi "k8s.io/kubernetes/pkg/generated/openapi"
 	"k8s.io/kubernetes/pkg/kubeapiserver"
 	rbacrest "k8s.io/kubernetes/pkg/registry/rbac/rest"
 	schedulingrest "k8s.io/kubernetes/pkg/registry/scheduling/rest"
@@ -174,11 +172,10 @@ func trimManagedFields(obj any) (any, error) {
 }
 
 func (g *generic) openAPI() {
-	definitions := openapi.GetOpenAPIDefinitionsWithoutDisabledFeatures(generatedopenapi.GetOpenAPIDefinitions)
 	namer := openapinamer.NewDefinitionNamer(legacyscheme.Scheme, apiextensionsapiserver.Scheme, aggregatorscheme.Scheme)
-	g.server.OpenAPIConfig = genericapiserver.DefaultOpenAPIConfig(definitions, namer)
+	g.server.OpenAPIConfig = genericapiserver.DefaultOpenAPIConfig(definitionsV2, namer)
 	g.server.OpenAPIConfig.Info.Title = "Kubernetes"
-	g.server.OpenAPIV3Config = genericapiserver.DefaultOpenAPIV3Config(definitions, namer)
+	g.server.OpenAPIV3Config = genericapiserver.DefaultOpenAPIV3Config(definitionsV3, namer)
 	g.server.OpenAPIV3Config.Info.Title = "Kubernetes"
 }
 

@@ -165,3 +165,19 @@ func TestOpenAPIManyFirstRequests(t *testing.T) {
 	}
 	askers.Wait()
 }
+
+// TestOpenAPIOfManyServers: servers of one process share definitions, and may
+// build documents of them at the same time.
+func TestOpenAPIOfManyServers(t *testing.T) {
+	var askers sync.WaitGroup
+	for _, p := range []*plane{startPlane(t), startPlane(t)} {
+		askers.Go(func() {
+			for _, path := range []string{"/openapi/v3/api/v1", "/openapi/v3/apis/apps/v1", "/openapi/v2"} {
+				if a := p.call(t, p.inProcess(t), http.MethodGet, path, ""); a.status != http.StatusOK {
+					t.Errorf("%s: HTTP %d", path, a.status)
+				}
+			}
+		})
+	}
+	askers.Wait()
+}

@@ -1,0 +1,85 @@
+package apiserver
+
+import (
+	"maps"
+	"sync"
+
+	apiextensionsopenapi "k8s.io/apiextensions-apiserver/pkg/generated/openapi"
+	genericfeatures "k8s.io/apiserver/pkg/features"
+	genericapiserver "k8s.io/apiserver/pkg/server"
+	utilfeature "k8s.io/apiserver/pkg/util/feature"
+	"k8s.io/apiserver/pkg/util/openapi"
+	aggregatoropenapi "k8s.io/kube-aggregator/pkg/generated/openapi"
+	builderutil "k8s.io/kube-openapi/pkg/builder3/util"
+	openapicommon "k8s.io/kube-openapi/pkg/common"
+	generatedopenapi "k8s.io/kubernetes/pkg/generated/openapi"
+)
+
+// Upstream makes all 1,400 definitions anew for each document and each server.
+// Here those of version 3, which managed fields need at start, are made once
+// for a process, and the small servers of the chain get the definitions of
+// their own types for their documents of version 2.
+
+// definitionsV2 are for the built-in APIs, when somebody asks for the document.
+var definitionsV2 = openapi.GetOpenAPIDefinitionsWithoutDisabledFeatures(generatedopenapi.GetOpenAPIDefinitions)
+
+// extensionsOpenAPI and aggregatorOpenAPI make the document of version 2 at
+// start, of a few types, generated from the same sources as those of
+// definitionsV2.
+func extensionsOpenAPI(c *genericapiserver.Config) {
+	onlyDefinitions(c, apiextensionsopenapi.GetOpenAPIDefinitions)
+}
+func aggregatorOpenAPI(c *genericapiserver.Config) {
+	onlyDefinitions(c, aggregatoropenapi.GetOpenAPIDefinitions)
+}
+
+func onlyDefinitions(c *genericapiserver.Config, definitions openapicommon.GetOpenAPIDefinitions) {
+	own := *c.OpenAPIConfig
+	own.GetDefinitions = openapi.GetOpenAPIDefinitionsWithoutDisabledFeatures(definitions)
+	c.OpenAPIConfig = &own
+}
+
+// definitionsV3 returns definitions of which all servers of the process share
+// what upstream's builders leave as it is: everything but the map itself, and
+// the extensions of each definition. ref must be that of
+// genericapiserver.DefaultOpenAPIV3Config, which does the same for every server.
+func definitionsV3(ref openapicommon.ReferenceCallback) map[string]openapicommon.OpenAPIDefinition {
+	shared := sharedDefinitionsV3.of(ref)
+	own := make(map[string]openapicommon.OpenAPIDefinition, len(shared))
+	for name, definition := range shared {
+		definition.Schema.Extensions = maps.Clone(definition.Schema.Extensions)
+		own[name] = definition
+	}
+	return own
+}
+
+var sharedDefinitionsV3 sharedDefinitions
+
+// sharedDefinitions are read by many servers, and written by none.
+type sharedDefinitions struct {
+	mu sync.Mutex
+	// By OpenAPIEnums, the one feature gate on which definitions depend. It
+	// may be set between one server and the next.
+	byEnums map[bool]map[string]openapicommon.OpenAPIDefinition
+}
+
+func (s *sharedDefinitions) of(ref openapicommon.ReferenceCallback) map[string]openapicommon.OpenAPIDefinition {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	enums := utilfeature.DefaultFeatureGate.Enabled(genericfeatures.OpenAPIEnums)
+	if made, ok := s.byEnums[enums]; ok {
+		return made
+	}
+	made := definitionsV2(ref)
+	for name, definition := range made {
+		// Upstream's builder does it for each document, and has nothing to
+		// copy where it is done.
+		definition.Schema = *builderutil.WrapRefs(&definition.Schema)
+		made[name] = definition
+	}
+	if s.byEnums == nil {
+		s.byEnums = map[bool]map[string]openapicommon.OpenAPIDefinition{}
+	}
+	s.byEnums[enums] = made
+	return made
+}
