@@ -21,8 +21,14 @@ type Etcd struct {
 // Start starts an etcd that ends with the test.
 func Start(t testing.TB) *Etcd {
 	t.Helper()
+	return StartOn(t, t.TempDir())
+}
+
+// StartOn starts one on a data folder.
+func StartOn(t testing.TB, dir string) *Etcd {
+	t.Helper()
 	c := embed.NewConfig()
-	c.Dir = t.TempDir()
+	c.Dir = dir
 	c.ZapLoggerBuilder = embed.NewZapLoggerBuilder(zap.NewNop())
 	c.UnsafeNoFsync = true
 	c.TickMs, c.ElectionMs = 10, 100

@@ -2,11 +2,14 @@ package controlplane_test
 
 import (
 	"errors"
+	"net"
+	"path/filepath"
 	"strings"
 	"testing"
 
 	"github.com/kubembed/kubembed/pkg/controlplane"
 	"github.com/kubembed/kubembed/pkg/etcd"
+	"github.com/kubembed/kubembed/pkg/pki"
 )
 
 // TestEtcdConfig names the field for everything that cannot be meant.
@@ -48,12 +51,62 @@ func TestEtcdConfig(t *testing.T) {
 	}
 }
 
+// TestEtcdTLSFiles: files that are mixed up or missing are named, with what is wrong,
+// before anything is started.
+func TestEtcdTLSFiles(t *testing.T) {
+	dir := t.TempDir()
+	files := func(dir string) (ca, cert, key string) {
+		p, err := pki.Open(pki.Config{Dir: dir, EtcdMember: []string{"127.0.0.1"}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return p.EtcdFiles()
+	}
+	ca, cert, key := files(filepath.Join(dir, "one"))
+	_, _, otherKey := files(filepath.Join(dir, "other"))
+	https, plain := []string{"https://127.0.0.1:1"}, []string{"http://127.0.0.1:1"}
+	none := filepath.Join(dir, "none.pem")
+	for name, test := range map[string]struct {
+		etcd controlplane.Etcd
+		want []string
+	}{
+		"no key":                {controlplane.Etcd{Endpoints: https, CA: ca, Cert: cert}, []string{"Etcd.Key: Required", "the key of Cert"}},
+		"no certificate":        {controlplane.Etcd{Endpoints: https, CA: ca, Key: key}, []string{"Etcd.Cert: Required", "the certificate of Key"}},
+		"the key of another":    {controlplane.Etcd{Endpoints: https, CA: ca, Cert: cert, Key: otherKey}, []string{"Etcd.Cert: ", cert, otherKey, "does not match"}},
+		"certificate and key":   {controlplane.Etcd{Endpoints: https, CA: ca, Cert: key, Key: cert}, []string{"Etcd.Cert: ", key, "must be PEM certificates that Key"}},
+		"the key for the CA":    {controlplane.Etcd{Endpoints: https, CA: key, Cert: cert, Key: key}, []string{"Etcd.CA: ", key, "must be PEM certificates"}},
+		"no such CA":            {controlplane.Etcd{Endpoints: https, CA: none}, []string{"Etcd.CA: ", none, "no such file"}},
+		"no such certificate":   {controlplane.Etcd{Endpoints: https, CA: ca, Cert: none, Key: key}, []string{"Etcd.Cert: ", none, "no such file"}},
+		"all of them for http":  {controlplane.Etcd{Endpoints: plain, CA: ca, Cert: cert, Key: key}, []string{"Etcd.CA: ", "Etcd.Cert: ", "Etcd.Key: ", "Endpoints are http"}},
+		"http and https":        {controlplane.Etcd{Endpoints: append(https, plain...), CA: ca}, []string{"Etcd.Endpoints[1]: ", "must be https like the first"}},
+		"for no etcd elsewhere": {controlplane.Etcd{CA: ca}, []string{"Etcd.CA: ", "it is for Endpoints", "from PKI"}},
+	} {
+		_, err := controlplane.Start(t.Context(), controlplane.Config{Etcd: test.etcd})
+		if err == nil {
+			t.Fatalf("%s: it has started", name)
+		}
+		if missing := lacks(err.Error(), test.want...); missing != "" {
+			t.Errorf("%s: %v does not say %q", name, err, missing)
+		}
+	}
+}
+
 // TestEndpointsDoNotAnswer: the start is bounded, and says what is in the way.
 func TestEndpointsDoNotAnswer(t *testing.T) {
-	err := wantStartFails(t, controlplane.Config{Etcd: controlplane.Etcd{Endpoints: []string{"http://127.0.0.1:1"}}},
-		"Config.Etcd.Endpoints", "http://127.0.0.1:1", "connection refused")
-	if !errors.Is(err, etcd.ErrUnreachable) {
-		t.Errorf("%v is no etcd.ErrUnreachable", err)
+	silent, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer silent.Close()
+	for endpoint, want := range map[string]string{
+		"http://127.0.0.1:1":               "connection refused",
+		"http://" + silent.Addr().String(): "no answer",
+	} {
+		err := wantStartFails(t, controlplane.Config{Etcd: controlplane.Etcd{Endpoints: []string{endpoint}}},
+			"Config.Etcd.Endpoints", "etcd does not answer", endpoint, want)
+		if !errors.Is(err, etcd.ErrUnreachable) {
+			t.Errorf("%v is no etcd.ErrUnreachable", err)
+		}
 	}
 }
 

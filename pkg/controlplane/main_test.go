@@ -12,9 +12,10 @@ import (
 // programs are what this binary becomes when it is started under another name:
 // processes of their own, for what a test cannot do to its own.
 var programs = map[string]func(args []string) error{
-	"hold":  holdMain,
-	"quiet": quietMain,
-	"share": shareMain,
+	"hold":    holdMain,
+	"quiet":   quietMain,
+	"restore": restoreMain,
+	"share":   shareMain,
 }
 
 func TestMain(m *testing.M) {

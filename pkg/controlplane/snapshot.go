@@ -57,7 +57,9 @@ type about struct {
 //
 // The control plane serves while it is written. It holds pages of the database until
 // then, so write it to where it goes quickly. An error means that what has been
-// written is worth nothing. Snapshot ends early when ctx ends, and with etcd.ErrClosed
+// written is worth nothing. Where the members of a cluster have lost their majority it
+// is of what this one has, and with Config.Etcd.Endpoints of what one of them has, which
+// may lag behind the others. Snapshot ends early when ctx ends, and with etcd.ErrClosed
 // when the control plane stops.
 func (s *Server) Snapshot(ctx context.Context, w io.Writer) error {
 	if err := s.snapshot(ctx, w); err != nil {

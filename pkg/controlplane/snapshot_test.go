@@ -5,9 +5,11 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -226,13 +228,24 @@ func TestRestoreRefuses(t *testing.T) {
 	dir := t.TempDir()
 	server := start(t, controlplane.Config{DataDir: dir})
 	data := snapshotOf(t, server)
-	if err := controlplane.Restore(t.Context(), dir, bytes.NewReader(data), controlplane.RestoreConfig{}); !errors.Is(err, etcd.ErrInUse) {
-		t.Errorf("into a folder in use: %v", err)
+	refused := func(what string, is error, want ...string) {
+		t.Helper()
+		before := list(t, dir)
+		err := controlplane.Restore(t.Context(), dir, bytes.NewReader(data), controlplane.RestoreConfig{})
+		if !errors.Is(err, is) || lacks(err.Error(), append(want, dir)...) != "" {
+			t.Errorf("%s: %v does not say %q", what, err, want)
+		}
+		if after := list(t, dir); !slices.Equal(before, after) {
+			t.Errorf("%s: files before: %v\nafter: %v", what, before, after)
+		}
 	}
+	refused("into a folder in use", etcd.ErrInUse, "this process", "stop it, or name another folder")
+	createPod(t, admin(t, server), "unharmed")
 	closeServer(t, server)
-	if err := controlplane.Restore(t.Context(), dir, bytes.NewReader(data), controlplane.RestoreConfig{}); !errors.Is(err, etcd.ErrHasData) {
-		t.Errorf("into a folder with data: %v", err)
-	}
+	refused("into a folder with data", etcd.ErrHasData, "name an empty one")
+	other := startProcess(t, "hold", dir)
+	other.readLine(t)
+	refused("into a folder in use by another process", etcd.ErrInUse, fmt.Sprintf("process %d", other.Process.Pid), "stop it, or name another folder")
 	flip := func(at int) []byte {
 		flipped := bytes.Clone(data)
 		flipped[at] ^= 4
@@ -255,6 +268,9 @@ func TestRestoreRefuses(t *testing.T) {
 			err := controlplane.Restore(t.Context(), dir, bytes.NewReader(damaged), controlplane.RestoreConfig{})
 			if !errors.Is(err, etcd.ErrCorrupt) || !strings.Contains(err.Error(), "the snapshot") {
 				t.Errorf("error %v, want that the snapshot is damaged", err)
+			}
+			if strings.HasPrefix(name, "cut") && !strings.Contains(err.Error(), "cut short") {
+				t.Errorf("%v does not say that it was cut short", err)
 			}
 			if _, err := os.Lstat(dir); !errors.Is(err, os.ErrNotExist) {
 				t.Errorf("something is left: %v", entries(t, dir))

@@ -40,8 +40,6 @@ const (
 	snapshotPrefix, snapshotSuffix = "kubembed-", ".tar"
 	snapshotTime                   = "20060102T150405.000Z"
 	unfinishedSuffix               = ".unfinished"
-	// snapshotsLease is for one of those that share an etcd.
-	snapshotsLease = "kubembed-snapshots"
 )
 
 func (s Snapshots) validate(at *field.Path, dataDir string) (errs field.ErrorList) {
@@ -78,9 +76,6 @@ func (s *Server) startSnapshots() {
 		return
 	}
 	registerMetrics()
-	if s.elections != nil {
-		s.elections.hold(snapshotsLease)
-	}
 	c := s.config.Snapshots
 	if c.Dir == "" {
 		c.Dir = filepath.Join(s.dir, "snapshots")

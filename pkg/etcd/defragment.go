@@ -3,7 +3,10 @@ package etcd
 import (
 	"context"
 	"os"
+	"slices"
+	"time"
 
+	"go.etcd.io/etcd/server/v3/etcdserver/api/membership"
 	"go.etcd.io/etcd/server/v3/storage/datadir"
 	"go.uber.org/zap"
 )
@@ -17,8 +20,11 @@ const (
 	// for 10 MB of pods in use, 2.8 s for 100 MB, and with 500 MB etcd told them that
 	// their requests had timed out.
 	pauseBytes = 128 << 20
-	// How many turns a leader leaves to followers, which nobody waits for.
-	followersFirst = 3
+	// What is begun in the first half of a turn ends in it, and clocks may differ by
+	// some seconds.
+	turnLength = 10 * time.Second
+	// How many rounds a leader leaves to followers, which nobody waits for.
+	followersFirst = 1
 )
 
 // fragmented tells whether a defragmentation is due.
@@ -27,14 +33,37 @@ func (u *upkeep) fragmented() bool {
 	return size-inUse >= max(fragmentBytes, inUse) && inUse <= pauseBytes
 }
 
-// myTurn makes the leader wait.
-func (u *upkeep) myTurn() bool {
-	if len(u.server.Cluster().Members()) == 1 || u.server.Leader() != u.server.MemberID() {
-		u.leading = 0
-		return true
+// untilTurn returns how long it is until this member may defragment: zero is now. The
+// members of a cluster take turns, by the clock, because two that pause at once could
+// leave the others without a majority, and the leader leaves the first to the others.
+func (u *upkeep) untilTurn(now time.Time) time.Duration {
+	members := u.server.Cluster().Members() // sorted by ID
+	if len(members) == 1 {
+		return 0
 	}
-	u.leading++
-	return u.leading > followersFirst
+	own := u.server.MemberID()
+	turn := untilTurn(now, slices.IndexFunc(members, func(m *membership.Member) bool { return m.ID == own }), len(members))
+	if u.server.Leader() != own {
+		u.wished = time.Time{}
+		return turn
+	}
+	if u.wished.IsZero() {
+		u.wished = now
+	}
+	return max(turn, followersFirst*turnLength*time.Duration(len(members))-now.Sub(u.wished))
+}
+
+// untilTurn is zero from the beginning to the middle of a turn: what is begun later
+// would last into the next member's, or begin in it, with a clock that is behind.
+func untilTurn(now time.Time, index, members int) time.Duration {
+	round := turnLength * time.Duration(members)
+	// Of the Unix time, which is the same on all machines.
+	passed := time.Duration(now.UnixNano()) - turnLength*time.Duration(index)
+	passed %= round
+	if passed < turnLength/2 {
+		return 0
+	}
+	return round - passed
 }
 
 // defragment does it, if nothing speaks against it: it is tried again.

@@ -63,7 +63,8 @@
 // [Member.Snapshot] writes what "etcdctl snapshot save" does, and [Restore] makes a data
 // folder of either, with a higher revision. A member defragments its database, clears
 // the alarm of its quota when there is room again, and refuses writes before the disk
-// is full; [Member.CheckSpace] says so.
+// is full; [Member.CheckSpace] says so. Members of a cluster defragment in turns of ten
+// seconds, by their clocks, the leader last.
 //
 // # Safety of the host process
 //

@@ -1,6 +1,10 @@
 package etcd
 
-import "go.uber.org/zap"
+import (
+	"time"
+
+	"go.uber.org/zap"
+)
 
 // ContainedLogger is the logger that etcd uses.
 func (m *Member) ContainedLogger() *zap.Logger { return m.etcd.GetLogger() }
@@ -21,3 +25,11 @@ func Connections(m *Member, addr string) int {
 	defer d.mu.Unlock()
 	return len(d.open[addr])
 }
+
+// Turns are those of a member that wants to defragment from now on.
+type Turns struct{ upkeep *upkeep }
+
+func NewTurns(m *Member) Turns { return Turns{&upkeep{server: m.etcd.Server}} }
+
+// Until is how long it is at now until the next.
+func (t Turns) Until(now time.Time) time.Duration { return t.upkeep.untilTurn(now) }

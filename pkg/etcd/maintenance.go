@@ -46,8 +46,8 @@ type upkeep struct {
 	running   sync.WaitGroup
 
 	// Of run alone.
-	seen, compacted int64 // revisions
-	leading         int   // how often it left the first turn to followers
+	seen, compacted int64     // revisions
+	wished          time.Time // since when it wants to defragment, if it leads
 }
 
 func newUpkeep(s *etcdserver.EtcdServer, c *containment, calls *gate, sp *space, lg *zap.Logger) *upkeep {
@@ -97,16 +97,21 @@ func (u *upkeep) run(closing <-chan struct{}) {
 func (u *upkeep) turn(ctx context.Context) time.Duration {
 	if !alarmed(u.server, noSpace, 0) {
 		u.seen, u.compacted = 0, 0
-		if u.fragmented() && u.myTurn() {
-			u.defragment(ctx)
+		if !u.fragmented() {
+			u.wished = time.Time{}
+			return upkeepInterval
 		}
+		if wait := u.untilTurn(time.Now()); wait > 0 {
+			return min(wait, upkeepInterval)
+		}
+		u.defragment(ctx)
 		return upkeepInterval
 	}
 	u.compact(ctx)
 	u.recount()
 	quota := float64(u.server.Cfg.QuotaBackendBytes)
 	size, inUse := u.server.Backend().Size(), u.server.Backend().SizeInUse()
-	if float64(size) >= quota*disarmBelow && float64(inUse) < quota*shrinkBelow && u.myTurn() {
+	if float64(size) >= quota*disarmBelow && float64(inUse) < quota*shrinkBelow && u.untilTurn(time.Now()) == 0 {
 		u.defragment(ctx)
 		size = u.server.Backend().Size()
 	}

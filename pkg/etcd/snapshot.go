@@ -34,7 +34,9 @@ func (s *Snapshot) Close() error {
 	return nil
 }
 
-// OpenSnapshot begins a snapshot of what is in the database now. Until it is read or
+// OpenSnapshot begins a snapshot of what is in the database now, which is all that has
+// been acknowledged: a member of a cluster that lags behind catches up first. Where the
+// cluster has no leader the snapshot is of what this member has. Until it is read or
 // closed the pages that it holds are not used again, so that the file grows by what
 // is written meanwhile, and the member is not defragmented. It ends early when ctx
 // ends, and with ErrClosed when the member is closed or fails: neither waits for
@@ -42,6 +44,9 @@ func (s *Snapshot) Close() error {
 func (m *Member) OpenSnapshot(ctx context.Context) (*Snapshot, error) {
 	if ctx.Err() != nil {
 		return nil, snapshotError(context.Cause(ctx))
+	}
+	if err := m.catchUp(ctx); err != nil {
+		return nil, snapshotError(err)
 	}
 	if !m.gate.enter() {
 		return nil, snapshotError(ErrClosed)
@@ -89,6 +94,22 @@ func (m *Member) OpenSnapshot(ctx context.Context) (*Snapshot, error) {
 	}
 }
 
+// catchUp returns when the member has all that its cluster had acknowledged before.
+func (m *Member) catchUp(ctx context.Context) error {
+	if m.network == nil {
+		return nil // alone
+	}
+	err := m.upkeep.call(ctx, func(ctx context.Context) error {
+		// It is linearizable, and of this member.
+		_, err := m.etcd.Server.Range(ctx, &pb.RangeRequest{Key: []byte{0}})
+		return err
+	})
+	if err != nil && ctx.Err() == nil && m.etcd.Server.Leader() == 0 {
+		return nil // what a majority that is lost for good has left
+	}
+	return err
+}
+
 // Snapshot writes a snapshot of the member to w, as OpenSnapshot describes it, and
 // returns how many bytes it wrote.
 func (m *Member) Snapshot(ctx context.Context, w io.Writer) (int64, error) {
@@ -100,8 +121,9 @@ func (m *Member) Snapshot(ctx context.Context, w io.Writer) (int64, error) {
 	return n, errors.Join(err, snapshot.Close())
 }
 
-// OpenSnapshot begins a snapshot of one of the members that client is connected to.
-// It ends early when ctx ends.
+// OpenSnapshot begins a snapshot of one of the members that client is connected to, as
+// "etcdctl snapshot save" does: of what that one has, which may lag behind others. It
+// ends early when ctx ends.
 func OpenSnapshot(ctx context.Context, client *clientv3.Client) (*Snapshot, error) {
 	conn := client.ActiveConnection()
 	if conn == nil {

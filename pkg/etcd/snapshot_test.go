@@ -204,3 +204,33 @@ func TestMaintenanceOfTheClient(t *testing.T) {
 		t.Errorf("of a closed member: %v", err)
 	}
 }
+
+// TestSnapshotWithoutALeader: what is left when most members are lost can be saved.
+func TestSnapshotWithoutALeader(t *testing.T) {
+	members, _ := newTestCluster(t, "a", "b", "c").startAll()
+	mustPut(t, members["a"].Client(), "key-1", "x")
+	take := func() (int64, error) {
+		var b bytes.Buffer
+		if _, err := members["a"].Snapshot(t.Context(), &b); err != nil {
+			return 0, err
+		}
+		dir := t.TempDir()
+		err := etcd.Restore(t.Context(), etcd.RestoreConfig{Dir: dir}, &b)
+		if err != nil {
+			return 0, err
+		}
+		return count(t, dir), nil
+	}
+	if n, err := take(); n != 1 {
+		t.Errorf("with all members there are %d keys, %v", n, err)
+	}
+	for _, name := range []string{"b", "c"} {
+		if err := members[name].Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	wait(t, "there is no leader", func() bool { return members["a"].Status().Leader == 0 })
+	if n, err := take(); n != 1 {
+		t.Errorf("without a leader there are %d keys, %v", n, err)
+	}
+}

@@ -35,8 +35,9 @@ type hostReady struct {
 
 // command is a further line, and result the one that answers it.
 type command struct {
-	Do             string // members, add, remove, stop
+	Do             string // members, add, remove, snapshot, stop
 	Name, PeerAddr string
+	File           string // for the snapshot
 }
 
 type result struct {
@@ -91,6 +92,8 @@ func hostMain() error {
 			r.Join, err = cp.AddMember(ctx, c.Name, c.PeerAddr)
 		case "remove":
 			err = cp.RemoveMember(ctx, c.Name)
+		case "snapshot":
+			err = snapshotTo(ctx, cp, c.File)
 		}
 		cancel()
 		if err != nil {
@@ -100,6 +103,14 @@ func hostMain() error {
 			return err
 		}
 	}
+}
+
+func snapshotTo(ctx context.Context, cp *controlplane.Server, path string) error {
+	file, err := os.Create(path)
+	if err != nil {
+		return err
+	}
+	return errors.Join(cp.Snapshot(ctx, file), file.Close())
 }
 
 func readLine(r *bufio.Reader, into any) error {

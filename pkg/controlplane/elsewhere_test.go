@@ -1,0 +1,118 @@
+package controlplane_test
+
+import (
+	"bytes"
+	"os"
+	"path/filepath"
+	"testing"
+
+	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
+	clientv3 "go.etcd.io/etcd/client/v3"
+	etcdutl "go.etcd.io/etcd/etcdutl/v3/snapshot"
+	"go.uber.org/zap"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/kubembed/kubembed/internal/etcdtest"
+	"github.com/kubembed/kubembed/pkg/controlplane"
+)
+
+func wantConfigMap(t *testing.T, server *controlplane.Server, name, value string) {
+	t.Helper()
+	got, err := admin(t, server).CoreV1().ConfigMaps("default").Get(t.Context(), name, metav1.GetOptions{})
+	if err != nil || got.Data["v"] != value {
+		t.Errorf("%s is %v, %v, want %q", name, got.Data, err, value)
+	}
+}
+
+// TestMoveIn: what was in an etcd elsewhere goes on in this process.
+func TestMoveIn(t *testing.T) {
+	t.Parallel()
+	e := etcdtest.Start(t)
+	server := start(t, controlplane.Config{Etcd: controlplane.Etcd{Endpoints: []string{e.Endpoint()}, Prefix: "/mine"}})
+	putConfigMap(t, admin(t, server), "kept", "x")
+	ca := server.CABundle()
+	data := snapshotOf(t, server)
+	closeServer(t, server)
+
+	dir := filepath.Join(t.TempDir(), "data")
+	if err := controlplane.Restore(t.Context(), dir, bytes.NewReader(data), controlplane.RestoreConfig{}); err != nil {
+		t.Fatal(err)
+	}
+	server = start(t, controlplane.Config{DataDir: dir, Etcd: controlplane.Etcd{Prefix: "/mine"}})
+	wantConfigMap(t, server, "kept", "x")
+	putConfigMap(t, admin(t, server), "kept", "y")
+	if !bytes.Equal(server.CABundle(), ca) {
+		t.Error("the CA is another one")
+	}
+	if about := string(unpack(t, data)["snapshot.json"]); lacks(about, `"prefix": "/mine"`, `"serviceCIDR": "10.0.0.0/24"`) != "" {
+		t.Errorf("snapshot.json is %s", about)
+	}
+}
+
+// TestMoveOut: what was in this process goes on in an etcd elsewhere, which etcdutl has
+// made of the snapshot.
+func TestMoveOut(t *testing.T) {
+	t.Parallel()
+	server := start(t, controlplane.Config{})
+	putConfigMap(t, admin(t, server), "kept", "x")
+	files := unpack(t, snapshotOf(t, server))
+	closeServer(t, server)
+
+	database := filepath.Join(t.TempDir(), "etcd.db")
+	if err := os.WriteFile(database, files["etcd.db"], 0o600); err != nil {
+		t.Fatal(err)
+	}
+	dir := filepath.Join(t.TempDir(), "elsewhere")
+	// As "etcdutl snapshot restore etcd.db --data-dir elsewhere".
+	err := etcdutl.NewV3(zap.NewNop()).Restore(etcdutl.RestoreConfig{
+		SnapshotPath: database, OutputDataDir: dir, Name: "default",
+		PeerURLs: []string{"http://localhost:2380"}, InitialCluster: "default=http://localhost:2380", InitialClusterToken: "etcd-cluster",
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	e := etcdtest.StartOn(t, dir)
+	server = start(t, controlplane.Config{Etcd: controlplane.Etcd{Endpoints: []string{e.Endpoint()}}, PKI: files["pki.pem"]})
+	wantConfigMap(t, server, "kept", "x")
+	putConfigMap(t, admin(t, server), "kept", "y")
+}
+
+// TestStatusOfEtcdElsewhere: its size, and that it has run out of room.
+func TestStatusOfEtcdElsewhere(t *testing.T) {
+	t.Parallel()
+	e := etcdtest.Start(t)
+	server := start(t, controlplane.Config{Etcd: controlplane.Etcd{Endpoints: []string{e.Endpoint()}}})
+	client := admin(t, server)
+	status, err := server.EtcdStatus(t.Context())
+	if err != nil || status.Version == "" || status.MemberID == 0 || status.Leader == 0 || status.Revision == 0 ||
+		status.SizeBytes == 0 || status.InUseBytes == 0 || len(status.Alarms) > 0 {
+		t.Errorf("status %+v, %v", status, err)
+	}
+	if text := spaceCheck(t, client); text != "" {
+		t.Errorf("the readiness check says %s", text)
+	}
+	direct := e.Client(t)
+	if _, err := direct.Get(t.Context(), "x"); err != nil { // connects
+		t.Fatal(err)
+	}
+	if _, err := pb.NewMaintenanceClient(direct.ActiveConnection()).Alarm(t.Context(),
+		&pb.AlarmRequest{Action: pb.AlarmRequest_ACTIVATE, Alarm: pb.AlarmType_NOSPACE, MemberID: status.MemberID}); err != nil {
+		t.Fatal(err)
+	}
+	if missing := lacks(spaceCheck(t, client), "NOSPACE", "writes are refused", "see to it there"); missing != "" {
+		t.Errorf("the readiness check says %q, without %q", spaceCheck(t, client), missing)
+	}
+	if err := client.Discovery().RESTClient().Get().AbsPath("/readyz").Do(t.Context()).Error(); err == nil {
+		t.Error("/readyz is green")
+	}
+	if status, err := server.EtcdStatus(t.Context()); err != nil || len(status.Alarms) != 1 || status.Alarms[0] != "NOSPACE" {
+		t.Errorf("status %+v, %v", status, err)
+	}
+	if _, err := direct.AlarmDisarm(t.Context(), &clientv3.AlarmMember{}); err != nil {
+		t.Fatal(err)
+	}
+	if text := spaceCheck(t, client); text != "" {
+		t.Errorf("the readiness check says %s after the alarm", text)
+	}
+	putConfigMap(t, client, "after", "x")
+}

@@ -1,0 +1,223 @@
+package controlplane_test
+
+import (
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
+	"go.uber.org/zap/zaptest/observer"
+	"k8s.io/component-base/metrics/legacyregistry"
+	"k8s.io/utils/clock"
+	clocktesting "k8s.io/utils/clock/testing"
+
+	"github.com/kubembed/kubembed/internal/etcdtest"
+	"github.com/kubembed/kubembed/pkg/controlplane"
+)
+
+// alarmClock tells what its timers are set to, which is when those who set them begin
+// to wait.
+type alarmClock struct {
+	*clocktesting.FakeClock
+	set chan time.Duration
+}
+
+func newAlarmClock(now time.Time) alarmClock {
+	return alarmClock{clocktesting.NewFakeClock(now), make(chan time.Duration, 100)}
+}
+
+func (c alarmClock) NewTimer(d time.Duration) clock.Timer {
+	t := c.FakeClock.NewTimer(d)
+	c.set <- d
+	return alarm{t, c.set}
+}
+
+type alarm struct {
+	clock.Timer
+	set chan time.Duration
+}
+
+func (a alarm) Reset(d time.Duration) bool {
+	active := a.Timer.Reset(d)
+	a.set <- d
+	return active
+}
+
+// waits checks how long it is until the next snapshot.
+func (c alarmClock) waits(t *testing.T, want time.Duration) {
+	t.Helper()
+	select {
+	case d := <-c.set:
+		if d != want {
+			t.Fatalf("the next snapshot is after %v, want %v", d, want)
+		}
+	case <-time.After(time.Minute):
+		t.Fatal("no snapshot is taken")
+	}
+}
+
+// snapshotFailures is the metric of that name, of all control planes of this process.
+func snapshotFailures(t *testing.T) float64 {
+	t.Helper()
+	families, err := legacyregistry.DefaultGatherer.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, family := range families {
+		if family.GetName() == "kubembed_snapshot_failures_total" {
+			return family.Metric[0].GetCounter().GetValue()
+		}
+	}
+	t.Fatal("there is no kubembed_snapshot_failures_total")
+	return 0
+}
+
+func wantEntries(t *testing.T, dir string, want ...string) {
+	t.Helper()
+	if got := entries(t, dir); !slices.Equal(got, want) {
+		t.Errorf("there are %v, want %v", got, want)
+	}
+}
+
+// TestScheduleOfSnapshots: their names, how many are kept, and what becomes of one that
+// cannot be taken.
+func TestScheduleOfSnapshots(t *testing.T) {
+	clock := newAlarmClock(time.Now())
+	name := func() string { return "kubembed-" + clock.Now().UTC().Format("20060102T150405.000Z") + ".tar" }
+	dir := filepath.Join(t.TempDir(), "snapshots")
+	if err := os.Mkdir(dir, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	// Of a process that was killed, of one long ago, and of others.
+	for _, file := range []string{
+		"kubembed-20240102T030405.000Z.tar.unfinished", "kubembed-20240102T030405.000Z.tar",
+		"a.unfinished", "kubembed-mine.tar", "kubembed-mine.tar.unfinished",
+	} {
+		if err := os.WriteFile(filepath.Join(dir, file), nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	others := []string{"kubembed-mine.tar", "kubembed-mine.tar.unfinished"}
+	core, logs := observer.New(zapcore.ErrorLevel)
+	cfg := controlplane.Config{
+		Logger:    zap.New(core),
+		Snapshots: controlplane.Snapshots{Dir: dir, Interval: time.Hour, Keep: 2},
+	}
+	cfg.SetClock(clock)
+	start(t, cfg)
+	clock.waits(t, time.Hour)
+	failed := snapshotFailures(t)
+
+	clock.Step(time.Hour)
+	clock.waits(t, time.Hour)
+	first := name()
+	wantEntries(t, dir, append([]string{"a.unfinished", "kubembed-20240102T030405.000Z.tar", first}, others...)...)
+	clock.Step(time.Hour)
+	clock.waits(t, time.Hour)
+	second := name()
+	wantEntries(t, dir, append([]string{"a.unfinished", first, second}, others...)...)
+
+	// Its folder is a file: what nobody can write to.
+	away := dir + "-away"
+	if err := os.Rename(dir, away); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(dir, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	clock.Step(time.Hour)
+	clock.waits(t, time.Minute)
+	clock.Step(time.Minute)
+	clock.waits(t, time.Minute)
+	if n := snapshotFailures(t) - failed; n != 2 {
+		t.Errorf("%v failures are counted, want 2", n)
+	}
+	said := logs.FilterMessageSnippet("the snapshot is not taken").All()
+	if len(said) != 2 {
+		t.Fatalf("the log has %v", logs.All())
+	}
+	if text, _ := said[0].ContextMap()["error"].(string); lacks(text, "Config.Snapshots.Dir", dir) != "" {
+		t.Errorf("the log says %v", said[0].ContextMap())
+	}
+	if err := os.Remove(dir); err != nil {
+		t.Fatal(err)
+	}
+	// It is made anew where it is gone.
+	clock.Step(time.Minute)
+	clock.waits(t, time.Hour)
+	third := name()
+	wantEntries(t, dir, third)
+	if info, err := os.Stat(dir); err != nil || info.Mode().Perm() != 0o700 {
+		t.Errorf("the folder: %v, %v", info, err)
+	}
+	info, err := os.Stat(filepath.Join(dir, third))
+	if err != nil || info.Mode().Perm() != 0o600 || info.Size() == 0 {
+		t.Errorf("the snapshot: %v, %v", info, err)
+	}
+}
+
+// TestSnapshotsAreOfOne of those that share an etcd, and taken by another when that one
+// is closed. Where etcd is away nothing is left of them.
+func TestSnapshotsAreOfOne(t *testing.T) {
+	t.Parallel()
+	const interval = 30 * time.Second
+	e := etcdtest.Start(t)
+	var clocks []alarmClock
+	var dirs []string
+	servers := share(t, e, 2, func(i int, c *controlplane.Config) {
+		clocks = append(clocks, newAlarmClock(time.Now()))
+		dirs = append(dirs, t.TempDir())
+		c.SetClock(clocks[i])
+		c.Snapshots = controlplane.Snapshots{Dir: dirs[i], Interval: interval}
+	})
+	for i := range servers {
+		clocks[i].waits(t, interval)
+	}
+	// newest is what a server has when its next turn is over.
+	newest := func(i int) string {
+		clocks[i].Step(interval)
+		clocks[i].waits(t, interval)
+		list := entries(t, dirs[i])
+		for _, name := range list {
+			if filepath.Ext(name) != ".tar" {
+				t.Errorf("there is %s", name)
+			}
+		}
+		return append([]string{""}, list...)[len(list)]
+	}
+	by := -1
+	polled(t, "one of them takes snapshots", func() bool {
+		for i := range servers {
+			if newest(i) != "" {
+				by = i
+			}
+		}
+		return by >= 0
+	})
+	if newest(1-by) != "" {
+		t.Error("both take snapshots")
+	}
+	last := newest(by)
+	e.Leave()
+	if now := newest(by); now != last {
+		t.Errorf("there is %s, and etcd is away", now)
+	}
+	e.Return(t)
+	polled(t, "a snapshot when etcd is back", func() bool { return newest(by) != last })
+	closeServer(t, servers[by])
+	polled(t, "the other takes them", func() bool { return newest(1-by) != "" })
+}
+
+// lacks returns the first of want that is not in text.
+func lacks(text string, want ...string) string {
+	for _, part := range want {
+		if !strings.Contains(text, part) {
+			return part
+		}
+	}
+	return ""
+}
