@@ -66,10 +66,17 @@ func (c *Checkpoint) Restore(ctx context.Context) error {
 	var last []checkpoint.Difference
 	calm, took := false, time.Duration(0)
 	c.undone = map[string]bool{}
+	patience := time.Now().Add(terminatingTimeout)
 	for {
 		differences, err := c.differences(ctx)
+		var terminating bool
+		if err == nil && time.Now().Before(patience) {
+			terminating, err = c.terminating(ctx, differences)
+		}
 		if err == nil {
 			switch {
+			case terminating:
+				err = pause(ctx, quiet)
 			case len(differences) > 0:
 				last, calm = differences, false
 				begin := time.Now()

@@ -37,8 +37,9 @@ func TestResetTakesEffect(t *testing.T) {
 			config := cp.ClientConfig()
 			config.Impersonate = rest.ImpersonationConfig{UserName: "jane", Groups: []string{"system:authenticated"}}
 			jane := kubernetes.NewForConfigOrDie(config).CoreV1().Secrets("kube-system")
-			binding := d.create(manifestOf(d.t, "cluster role and binding"))[1]
-			d.must(cp.WaitForInformers(d.t.Context(), bindings.GroupResource(), binding.GetResourceVersion()))
+			created := d.create(manifestOf(d.t, "cluster role and binding"))
+			d.must(cp.WaitForInformers(d.t.Context(), schema.GroupResource{Group: bindings.Group, Resource: "clusterroles"}, created[0].GetResourceVersion()))
+			d.must(cp.WaitForInformers(d.t.Context(), bindings.GroupResource(), created[1].GetResourceVersion()))
 			if _, err := jane.List(d.t.Context(), metav1.ListOptions{}); err != nil {
 				d.t.Errorf("after WaitForInformers: %v", err)
 			}
