@@ -21,6 +21,7 @@ import (
 	"k8s.io/client-go/rest"
 
 	"github.com/kubembed/kubembed/internal/etcdtest"
+	"github.com/kubembed/kubembed/internal/lifecycle"
 	"github.com/kubembed/kubembed/pkg/apiserver"
 	"github.com/kubembed/kubembed/pkg/controlplane"
 )
@@ -336,14 +337,12 @@ func shareMain(args []string) error {
 	if err := os.WriteFile(args[1], pki, 0o600); err != nil {
 		return err
 	}
-	for {
+	if err := lifecycle.Poll(ctx, func() bool {
 		shifts.mu.Lock()
-		running := len(shifts.running) > 0
-		shifts.mu.Unlock()
-		if running {
-			break
-		}
-		time.Sleep(10 * time.Millisecond)
+		defer shifts.mu.Unlock()
+		return len(shifts.running) > 0
+	}); err != nil {
+		return err
 	}
 	fmt.Println("elected")
 	_, _ = io.Copy(io.Discard, os.Stdin)

@@ -9,6 +9,8 @@ import (
 	"runtime"
 	"slices"
 	"strings"
+
+	"github.com/kubembed/kubembed/internal/files"
 )
 
 // store is the folder, or nothing when dir is empty. Writes are gathered and made
@@ -156,7 +158,7 @@ func mkdir(dir string) (made []string, err error) {
 	}
 	made = append(made, dir)
 	// Whoever may make a folder in another may not always read that.
-	if err := syncDir(filepath.Dir(dir)); err != nil && !errors.Is(err, fs.ErrPermission) {
+	if err := files.SyncDir(filepath.Dir(dir)); err != nil && !errors.Is(err, fs.ErrPermission) {
 		return made, err
 	}
 	return made, nil
