@@ -56,15 +56,23 @@ func barsOf(section, figure string) (found []bar) {
 
 // told is how the bar is told: "own / envtest ≤ 0.1 (0.05)".
 func (b bar) told(unit string) string {
+	what := b.side
+	if b.peer != "" {
+		what = short(b.side) + " / " + b.peer
+	}
+	return what + " " + b.limits(unit)
+}
+
+// limits are the bar and, in brackets, the aim, of a ratio if there is a peer.
+func (b bar) limits(unit string) string {
 	relation := "≤"
 	if b.atLeast {
 		relation = "≥"
 	}
-	what := b.side
 	if b.peer != "" {
-		what, unit = short(b.side)+" / "+b.peer, ""
+		unit = ""
 	}
-	text := fmt.Sprintf("%s %s %s", what, relation, strings.TrimSpace(digits(b.bar)+" "+unit))
+	text := relation + " " + strings.TrimSpace(digits(b.bar)+" "+unit)
 	if b.aim != b.bar {
 		text += fmt.Sprintf(" (%s)", digits(b.aim))
 	}

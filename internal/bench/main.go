@@ -7,6 +7,10 @@
 // a table for each section (ours and the peers', median and range, ratio, bar and
 // aim) under a header that tells the machine, the versions and the settings, and
 // plots. Progress is on standard error. Nothing else should run on the machine.
+// With -readme, a page gets the figures that have a bar, between two comments that
+// it must have. What the README of the project shows was written by
+//
+//	go run ./internal/bench -out internal/bench/results -readme README.md
 //
 // All sides take turns (A B A B), at least five times, and each measurement is in a
 // process of its own: this program again, which starts the control plane in another
@@ -69,6 +73,7 @@ func main() {
 	flag.StringVar(&only, "only", "", "sections to measure, with commas between: "+strings.Join(sectionNames(), ", ")+" (if empty, all but cold)")
 	flag.StringVar(&skip, "skip", "", "sections to leave out")
 	flag.StringVar(&b.out, "out", "bench-results", "folder of the results")
+	flag.StringVar(&b.readme, "readme", "", "page whose summary is replaced by that of the results (if empty, none)")
 	flag.StringVar(&b.cache, "cache", "", "folder of the built kube-apiserver and etcd (default is one in the user's cache)")
 	flag.BoolVar(&b.redo, "redo", false, "drop what is there of the sections, and measure them again")
 	flag.BoolVar(&b.report, "report", false, "measure nothing, and write the report of what is there")
@@ -100,6 +105,7 @@ func (b *bench) quick() {
 type bench struct {
 	runs         int
 	out, cache   string
+	readme       string
 	redo, report bool
 	sizes        sizes
 	paths        paths
@@ -126,7 +132,7 @@ func (b *bench) run(ctx context.Context, only, skip string) error {
 		return err
 	}
 	if b.report {
-		return r.report(b.out)
+		return b.write(r)
 	}
 	if b.paths.Module, err = output(exec.Command("go", "list", "-m", "-f", "{{.Dir}}", "github.com/kubembed/kubembed/internal/bench")); err != nil {
 		return err
@@ -149,7 +155,15 @@ func (b *bench) run(ctx context.Context, only, skip string) error {
 			return errors.Join(err, r.report(b.out))
 		}
 	}
-	return r.report(b.out)
+	return b.write(r)
+}
+
+// write writes the report and, if it was asked for, the summary.
+func (b *bench) write(r *results) error {
+	if err := r.report(b.out); err != nil || b.readme == "" {
+		return err
+	}
+	return r.summarize(b.readme, b.out)
 }
 
 // runLoudly shows what the command says.

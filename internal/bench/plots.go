@@ -23,26 +23,27 @@ type drawing struct {
 	ends                 string
 	lines                bool
 	logarithmic          bool
+	summary              bool // one of those that say most
 }
 
 var drawings = []drawing{
-	{section: "start", file: "start", title: "Start to first stored pod", ends: startName},
+	{section: "start", file: "start", title: "Start to first stored pod", ends: startName, summary: true},
 	{section: "start", file: "stop", title: "Stop", ends: "open"},
-	{section: "start", file: "memory", title: "Idle memory", ends: memoryName},
+	{section: "start", file: "memory", title: "Idle memory", ends: memoryName, summary: true},
 	{section: "restart", file: "restart", title: "Start on a folder with pods", ends: "pods there"},
-	{section: "requests", file: "requests", title: "Requests, as fast as it goes", ends: " clients: rate"},
+	{section: "requests", file: "requests", title: "Requests, as fast as it goes", ends: " clients: rate", summary: true},
 	{section: "requests", file: "requests-cpu", title: "Server CPU of a request", ends: " clients: server CPU"},
 	{section: "list", file: "list", title: "LIST", ends: ": time", logarithmic: true},
-	{section: "watch", file: "watch", title: "Events delivered", ends: " watchers: events", lines: true, logarithmic: true},
+	{section: "watch", file: "watch", title: "Events delivered", ends: " watchers: events", lines: true, logarithmic: true, summary: true},
 	{section: "watch", file: "watch-delay", title: "Delay of an event at even load, p99", ends: " watchers: delay p99 at even load", lines: true, logarithmic: true},
 	{section: "heartbeats", file: "heartbeats", title: "CPU for the heartbeats of nodes", ends: " nodes: CPU", lines: true},
 	{section: "growth", file: "growth-memory", title: "Memory by pods stored", ends: " pods: memory, resident", lines: true},
-	{section: "growth", file: "growth-latency", title: "Create with one client, p50, by pods stored", ends: " pods: create, 1 client: p50", lines: true},
-	{section: "durable", file: "durable", title: "Durable creates", ends: " writers: rate", lines: true, logarithmic: true},
-	{section: "planes", file: "planes", title: "Memory by control planes in one process", ends: ": memory, resident", lines: true},
+	{section: "growth", file: "growth-latency", title: "Create with one client, p50, by pods stored", ends: " pods: create, 1 client: p50", lines: true, summary: true},
+	{section: "durable", file: "durable", title: "Durable creates", ends: " writers: rate", lines: true, logarithmic: true, summary: true},
+	{section: "planes", file: "planes", title: "Memory by control planes in one process", ends: ": memory, resident", lines: true, summary: true},
 	{section: "crds", file: "crds", title: "CRDs until served", ends: " CRDs: time for each"},
 	{section: "tests", file: "tests", title: "A package of 20 tests", ends: "wall time"},
-	{section: "edit", file: "edit", title: "The edit loop", ends: editName},
+	{section: "edit", file: "edit", title: "The edit loop", ends: editName, summary: true},
 }
 
 // plotted is a plot in a file.

@@ -1,0 +1,76 @@
+package main
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+)
+
+// What stands between these lines of a page is written by this command.
+const (
+	summaryBegin = "<!-- bench: what follows is written by go run ./internal/bench -readme -->"
+	summaryEnd   = "<!-- bench: end -->"
+)
+
+// summarize replaces the summary in a page by that of the results in a folder.
+func (r *results) summarize(page, folder string) error {
+	text, err := os.ReadFile(page)
+	if err != nil {
+		return err
+	}
+	before, rest, begun := bytes.Cut(text, []byte(summaryBegin+"\n"))
+	_, after, ended := bytes.Cut(rest, []byte(summaryEnd+"\n"))
+	if !begun || !ended {
+		return fmt.Errorf("-readme: %s must have the lines %q and %q, and what is between them is replaced", page, summaryBegin, summaryEnd)
+	}
+	link, err := filepath.Rel(filepath.Dir(page), folder)
+	if err != nil {
+		return err
+	}
+	var out bytes.Buffer
+	out.Write(before)
+	fmt.Fprintln(&out, summaryBegin)
+	r.writeSummary(&out, filepath.ToSlash(link))
+	fmt.Fprintln(&out, summaryEnd)
+	out.Write(after)
+	return os.WriteFile(page, out.Bytes(), 0o644)
+}
+
+// writeSummary has a line for each figure that has a bar, and the plots that say most.
+func (r *results) writeSummary(w io.Writer, link string) {
+	fmt.Fprint(w, "\n| | ours | peer | ratio | bar (aim) | |\n|---|---:|---:|---:|---|---|\n")
+	for _, s := range sections {
+		for _, f := range r.figures(s.name) {
+			for _, b := range barsOf(s.name, f.name) {
+				verdict := b.verdict(f)
+				if verdict == "" {
+					continue
+				}
+				name := s.title + ": " + f.name
+				if b.side == inProcess {
+					name += ", in-process"
+				}
+				peer, compared := "", ""
+				if b.peer != "" {
+					peer = cell(f.sides[b.peer], f.unit) + " " + b.peer
+					compared = ratio(f.sides[b.side], f.sides[b.peer])
+				}
+				fmt.Fprintf(w, "| %s | %s | %s | %s | %s | %s |\n", name, cell(f.sides[b.side], f.unit), peer, compared, b.limits(f.unit), verdict)
+			}
+		}
+	}
+	fmt.Fprintln(w)
+	for _, d := range drawings {
+		if d.summary && len(r.figures(d.section)) > 0 {
+			fmt.Fprintf(w, "![%s](%s/%s.svg)\n", d.title, link, d.file)
+		}
+	}
+	var head []string
+	for _, line := range r.Header {
+		head = append(head, line[0]+" "+line[1])
+	}
+	fmt.Fprintf(w, "\nMedian of all runs, with the least and the most. %s. [All figures](%s/README.md), each with its range, and what is the same on all sides.\n\n", strings.Join(head, "; "), link)
+}

@@ -1,0 +1,57 @@
+package main
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// A page keeps what it had around the summary, which is replaced each time.
+func TestSummary(t *testing.T) {
+	folder := t.TempDir()
+	page := filepath.Join(folder, "README.md")
+	r := &results{Header: header{{"kubembed", "commit 123, build abc"}}, Measurements: []result{
+		{Section: "start", Side: own, Metrics: []metric{{startName, "ms", 100}}},
+		{Section: "start", Side: envtest, Metrics: []metric{{startName, "ms", 1000}}},
+		{Section: "planes", Side: own, Metrics: []metric{{"10" + furtherName, "MiB", 40}}},
+	}}
+	write := func(text string) {
+		t.Helper()
+		if err := os.WriteFile(page, []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write("before\n" + summaryBegin + "\nold\n")
+	if err := r.summarize(page, folder); err == nil || !strings.Contains(err.Error(), summaryEnd) {
+		t.Errorf("of a page without the comment at the end: %v", err)
+	}
+	write("before\n" + summaryBegin + "\nold\n" + summaryEnd + "\nafter\n")
+	for range 2 {
+		if err := r.summarize(page, filepath.Join(folder, "some", "results")); err != nil {
+			t.Fatal(err)
+		}
+	}
+	data, err := os.ReadFile(page)
+	if err != nil {
+		t.Fatal(err)
+	}
+	text := string(data)
+	if !strings.HasPrefix(text, "before\n"+summaryBegin+"\n") || !strings.HasSuffix(text, summaryEnd+"\nafter\n") || strings.Contains(text, "old") {
+		t.Errorf("what is around it was not kept, or what was there not replaced:\n%s", text)
+	}
+	for _, want := range []string{
+		"| 100 ms | 1000 ms envtest | 0.1 | ≤ 0.1 (0.05) | bar |",
+		"| 40 MiB |  |  | ≤ 30 MiB (15) | **missed** |",
+		"(some/results/start.svg)",
+		"commit 123, build abc",
+		"(some/results/README.md)",
+	} {
+		if strings.Count(text, want) != 1 {
+			t.Errorf("the summary does not have once %q:\n%s", want, text)
+		}
+	}
+	if strings.Contains(text, "durable.svg") {
+		t.Error("the summary has a plot of what was not measured")
+	}
+}
