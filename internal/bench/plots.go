@@ -13,7 +13,6 @@ import (
 	"gonum.org/v1/plot/plotter"
 	"gonum.org/v1/plot/plotutil"
 	"gonum.org/v1/plot/vg"
-	"gonum.org/v1/plot/vg/draw"
 )
 
 // drawing is a plot of the figures of a section that end with a text. The rest of
@@ -31,8 +30,10 @@ var drawings = []drawing{
 	{section: "start", file: "stop", title: "Stop", ends: "open"},
 	{section: "start", file: "memory", title: "Idle memory", ends: memoryName, summary: true},
 	{section: "restart", file: "restart", title: "Start on a folder with pods", ends: "pods there"},
-	{section: "requests", file: "requests", title: "Requests, as fast as it goes", ends: " clients: rate", summary: true},
-	{section: "requests", file: "requests-cpu", title: "Server CPU of a request", ends: " clients: server CPU"},
+	{section: "requests", file: "requests", title: "Requests of 16 clients, as fast as it goes", ends: ", 16 clients: rate", summary: true},
+	{section: "requests", file: "requests-1", title: "Requests of one client, as fast as it goes", ends: ", 1 clients: rate"},
+	{section: "requests", file: "requests-128", title: "Requests of 128 clients, as fast as it goes", ends: ", 128 clients: rate"},
+	{section: "requests", file: "requests-cpu", title: "Server CPU of a request, 16 clients", ends: ", 16 clients: server CPU"},
 	{section: "list", file: "list", title: "LIST", ends: ": time", logarithmic: true},
 	{section: "watch", file: "watch", title: "Events delivered", ends: " watchers: events", lines: true, logarithmic: true, summary: true},
 	{section: "watch", file: "watch-delay", title: "Delay of an event at even load, p99", ends: " watchers: delay p99 at even load", lines: true, logarithmic: true},
@@ -65,7 +66,7 @@ func plotSection(folder string, s section, figures []figure) (done []plotted, er
 			continue
 		}
 		p := plot.New()
-		p.Title.Text, p.Y.Label.Text = d.title, chosen[0].unit
+		p.Title.Text, p.Y.Label.Text = d.title, strings.Replace(chosen[0].unit, "/s", "a second", 1)
 		p.Legend.Top, p.Legend.Left = true, true
 		if d.lines {
 			err = d.drawLines(p, s.sides, chosen)
@@ -82,7 +83,10 @@ func plotSection(folder string, s section, figures []figure) (done []plotted, er
 		}
 		// Room for the legend above what is drawn.
 		p.Y.Max *= 1.3
-		width := vg.Length(max(16, 2+len(chosen))) * vg.Centimeter
+		width := vg.Length(max(16, 2+3*len(chosen))) * vg.Centimeter
+		if d.lines {
+			width = 16 * vg.Centimeter
+		}
 		if err := p.Save(width, 10*vg.Centimeter, filepath.Join(folder, d.file+".svg")); err != nil {
 			return nil, err
 		}
@@ -98,18 +102,15 @@ func (d drawing) drawBars(p *plot.Plot, sides []string, figures []figure) error 
 	p.X.Min, p.X.Max = -0.5, float64(len(figures))-0.5
 	var names []string
 	for _, f := range figures {
-		names = append(names, f.name)
+		names = append(names, strings.ReplaceAll(f.name, ", ", ",\n"))
 	}
 	if len(figures) > 1 || names[0] != "" {
 		p.NominalX(names...)
 	} else {
 		p.HideX()
 	}
-	if len(figures) > 4 {
-		p.X.Tick.Label.Rotation, p.X.Tick.Label.XAlign, p.X.Tick.Label.YAlign = math.Pi/3, draw.XRight, draw.YCenter
-	}
 	for i, side := range sides {
-		fill := plotutil.Color(i)
+		fill := colorOf(side)
 		width := group / float64(len(sides))
 		legend, err := plotter.NewPolygon(plotter.XYs{{}})
 		if err != nil {
@@ -146,7 +147,8 @@ func (d drawing) drawBars(p *plot.Plot, sides []string, figures []figure) error 
 
 // drawLines has a line for each side. The names of the figures are numbers.
 func (d drawing) drawLines(p *plot.Plot, sides []string, figures []figure) error {
-	for i, side := range measured(sides, figures) {
+	var ticks []plot.Tick
+	for _, side := range measured(sides, figures) {
 		var points plotter.XYs
 		for _, f := range figures {
 			x, err := strconv.ParseFloat(f.name, 64)
@@ -156,7 +158,10 @@ func (d drawing) drawLines(p *plot.Plot, sides []string, figures []figure) error
 			s := spread(f.sides[side])
 			point := plotter.XY{X: x, Y: s.median}
 			points = append(points, point)
-			if err := addRange(p, point, s, plotutil.Color(i)); err != nil {
+			if tick := (plot.Tick{Value: x, Label: f.name}); !slices.Contains(ticks, tick) {
+				ticks = append(ticks, tick)
+			}
+			if err := addRange(p, point, s, colorOf(side)); err != nil {
 				return err
 			}
 		}
@@ -167,9 +172,18 @@ func (d drawing) drawLines(p *plot.Plot, sides []string, figures []figure) error
 		if err != nil {
 			return err
 		}
-		line.Color, dots.Color, dots.Shape = plotutil.Color(i), plotutil.Color(i), plotutil.Shape(i)
+		line.Color, dots.Color = colorOf(side), colorOf(side)
 		p.Add(line, dots)
 		p.Legend.Add(side, line, dots)
+	}
+	// What was measured, with a margin, and far apart if it is.
+	p.X.Tick.Marker = plot.ConstantTicks(ticks)
+	if p.X.Min > 0 && p.X.Max/p.X.Min >= 20 {
+		p.X.Scale = plot.LogScale{}
+		p.X.Min, p.X.Max = p.X.Min/1.2, p.X.Max*1.2
+	} else {
+		margin := (p.X.Max - p.X.Min) / 20
+		p.X.Min, p.X.Max = p.X.Min-margin, p.X.Max+margin
 	}
 	words := strings.Fields(d.ends)
 	p.X.Label.Text = strings.Trim(words[0], ":,")
@@ -177,6 +191,18 @@ func (d drawing) drawLines(p *plot.Plot, sides []string, figures []figure) error
 		p.X.Label.Text = "control planes"
 	}
 	return nil
+}
+
+// colorOf is the same in all plots.
+func colorOf(side string) color.Color {
+	sides := []string{own, inProcess, envtest, inOne, bare, separate, rawEtcd}
+	if side == durableOwn {
+		side = own
+	}
+	if i := slices.Index(sides, side); i >= 0 {
+		return plotutil.Color(i)
+	}
+	return plotutil.Color(len(sides))
 }
 
 // addRange draws the least and the most.
