@@ -26,10 +26,21 @@ func TestTimersOfTheSharedClockFireTogether(t *testing.T) {
 
 func TestShortTimersOfTheSharedClockAreExact(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		start := time.Now()
-		<-sharedClock{}.NewTimer(100 * time.Millisecond).C()
-		if took := time.Since(start); took != 100*time.Millisecond {
-			t.Errorf("100 ms took %v", took)
+		for _, c := range []struct {
+			clock sharedClock
+			want  time.Duration
+		}{
+			{sharedClock{}, progressPeriod},
+			{sharedClock{near: true}, nearPeriod}, // etcd is asked more often
+		} {
+			start := time.Now()
+			timer := c.clock.NewTimer(progressPeriod)
+			<-timer.C()
+			timer.Reset(progressPeriod)
+			<-timer.C()
+			if took := time.Since(start); took != 2*c.want {
+				t.Errorf("near %v: two of %v took %v, not %v each", c.clock.near, progressPeriod, took, c.want)
+			}
 		}
 	})
 }

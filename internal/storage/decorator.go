@@ -48,7 +48,7 @@ func (b *Backend) decorator(cached bool) generic.StorageDecorator {
 			IndexerFuncs:        trigger,
 			Indexers:            indexers,
 			Codec:               config.Codec,
-			Clock:               sharedClock{},
+			Clock:               sharedClock{near: b.reach == nil},
 		})
 		if err != nil {
 			destroyStore()

@@ -21,6 +21,7 @@ func (g *generic) builtin(kube *controlplane.Config, delegate genericapiserver.D
 	if err != nil {
 		return nil, err
 	}
+	c.ControlPlane.Extra.VersionedInformers = promptInformers{g.informers, g.ctx}
 	providers, err := c.StorageProviders(g.client)
 	if err != nil {
 		return nil, err

@@ -155,7 +155,7 @@ func (g *generic) admission(services webhook.ServiceResolver, webhooks *http.Tra
 	o := kubeoptions.NewAdmissionOptions()
 	o.GenericAdmission.EnablePlugins, o.GenericAdmission.DisablePlugins = g.config.admissionPlugins()
 	initializers := slices.Concat([]admission.PluginInitializer{drained(g.drained)}, generic, kube)
-	if err := o.ApplyTo(g.server, g.informers, g.client, dynamicClient, utilfeature.DefaultFeatureGate,
+	if err := o.ApplyTo(g.server, promptInformers{g.informers, g.ctx}, g.client, dynamicClient, utilfeature.DefaultFeatureGate,
 		g.server.EffectiveVersion, initializers...); err != nil {
 		return fmt.Errorf("apiserver: admission: %w", err)
 	}

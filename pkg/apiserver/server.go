@@ -9,6 +9,7 @@ import (
 	"sync/atomic"
 
 	"go.uber.org/zap"
+	"golang.org/x/sync/errgroup"
 	apiextensionsapiserver "k8s.io/apiextensions-apiserver/pkg/apiserver"
 	"k8s.io/apiserver/pkg/authentication/user"
 	"k8s.io/client-go/kubernetes"
@@ -124,8 +125,15 @@ func (s *Server) Start(ctx context.Context) (err error) {
 			err = errors.Join(err, s.Stop(stopCtx))
 		}
 	}()
-	fresh, err := s.seed(ctx)
-	if err != nil {
+	// To prepare takes a core, to seed the other: neither needs what the other does.
+	var fresh bool
+	var group errgroup.Group
+	group.Go(s.prepare)
+	group.Go(func() (err error) {
+		fresh, err = s.seed(ctx)
+		return err
+	})
+	if err := group.Wait(); err != nil {
 		return err
 	}
 	s.backend.ForgetStores()
@@ -149,7 +157,7 @@ func (s *Server) Start(ctx context.Context) (err error) {
 
 // run starts what New has made, for requests in this process.
 func (s *Server) run(ctx context.Context) error {
-	if s.handler == nil {
+	if s.handler == nil { // stopped before Start
 		if err := s.prepare(); err != nil {
 			return err
 		}
