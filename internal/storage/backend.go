@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"sync"
+	"sync/atomic"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"k8s.io/apimachinery/pkg/runtime"
@@ -40,6 +41,8 @@ type Backend struct {
 		etcd3.Compactor
 		Stop()
 	}
+
+	streams atomic.Int64
 
 	mu     sync.Mutex
 	stores map[schema.GroupResource]Store

@@ -2,6 +2,7 @@ package storage
 
 import (
 	"context"
+	"strconv"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
 	etcdkubernetes "go.etcd.io/etcd/client/v3/kubernetes"
@@ -9,13 +10,13 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 )
 
-// clientFor is the shared client with watch streams of resource's own. etcd
-// answers a request for progress for a whole stream, and only once it has
-// reached the start of every watch on it: the watch of one resource that begins
+// clientFor is the shared client with watch streams of its own for one storage of
+// resource. etcd answers a request for progress for a whole stream, and only once it has
+// reached the start of every watch on it: the watch of one storage that begins
 // after the last write would keep all others from learning that they are fresh.
 func (b *Backend) clientFor(resource schema.GroupResource) *etcdkubernetes.Client {
 	client := *b.client
-	client.Watcher = ownStream{Watcher: b.client.Watcher, resource: resource.String()}
+	client.Watcher = ownStream{Watcher: b.client.Watcher, name: resource.String() + " " + strconv.FormatInt(b.streams.Add(1), 10)}
 	c := &etcdkubernetes.Client{Client: &client}
 	c.Kubernetes = c
 	return c
@@ -25,7 +26,7 @@ func (b *Backend) clientFor(resource schema.GroupResource) *etcdkubernetes.Clien
 // chooses the stream.
 type ownStream struct {
 	clientv3.Watcher
-	resource string
+	name string
 }
 
 func (s ownStream) Watch(ctx context.Context, key string, opts ...clientv3.OpOption) clientv3.WatchChan {
@@ -37,5 +38,5 @@ func (s ownStream) RequestProgress(ctx context.Context) error {
 }
 
 func (s ownStream) mark(ctx context.Context) context.Context {
-	return metadata.AppendToOutgoingContext(ctx, "kubembed-resource", s.resource)
+	return metadata.AppendToOutgoingContext(ctx, "kubembed-resource", s.name)
 }
