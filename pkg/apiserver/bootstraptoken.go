@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"regexp"
 	"strings"
+	"sync"
 	"time"
 
 	"go.uber.org/zap"
@@ -35,7 +36,7 @@ type bootstrapTokens struct {
 	lister  corev1listers.SecretNamespaceLister
 	client  corev1client.SecretInterface
 	unknown flowcontrol.PassiveRateLimiter // of looking up tokens that the informer does not know
-	logger  *zap.Logger
+	logger  func() *zap.Logger             // made at the first refusal: it is half a megabyte
 }
 
 const (
@@ -53,9 +54,11 @@ func (g *generic) bootstrapTokens(audiences authenticator.Audiences) authenticat
 		lister:  g.informers.Core().V1().Secrets().Lister().Secrets(metav1.NamespaceSystem),
 		client:  g.client.CoreV1().Secrets(metav1.NamespaceSystem),
 		unknown: flowcontrol.NewTokenBucketPassiveRateLimiter(unknownLookups, unknownLookups),
-		logger: g.config.Logger.WithOptions(zap.WrapCore(func(core zapcore.Core) zapcore.Core {
-			return zapcore.NewSamplerWithOptions(core, time.Second, refusalsLogged, 0)
-		})),
+		logger: sync.OnceValue(func() *zap.Logger {
+			return g.config.Logger.WithOptions(zap.WrapCore(func(core zapcore.Core) zapcore.Core {
+				return zapcore.NewSamplerWithOptions(core, time.Second, refusalsLogged, 0)
+			}))
+		}),
 	})
 	request := group.NewAuthenticatedGroupAdder(union.New(bearertoken.New(tokens), websocket.NewProtocolAuthenticator(tokens)))
 	return authenticator.RequestFunc(func(r *http.Request) (*authenticator.Response, bool, error) {
@@ -133,7 +136,7 @@ func (b *bootstrapTokens) refused(ctx context.Context, id, reason string) {
 	if address, _ := ctx.Value(clientAddress{}).(string); address != "" {
 		fields = append(fields, zap.String("client", address))
 	}
-	b.logger.Warn("a bootstrap token was refused", fields...)
+	b.logger().Warn("a bootstrap token was refused", fields...)
 }
 
 const reasonUnknown = "there is no such token: it was deleted, or has expired and was cleaned up"

@@ -14,7 +14,7 @@ import (
 )
 
 // pipeBytes is the buffer of one direction of one in-memory connection.
-const pipeBytes = 256 << 10
+const pipeBytes = 32 << 10
 
 // gateway is a gRPC server that is reached through memory. It is started by the
 // first dial: most control planes dial once or never.
