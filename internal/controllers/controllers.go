@@ -32,6 +32,10 @@ type Config struct {
 	// removed, until ctx ends.
 	WatchAPIs func(ctx context.Context, changed func()) error
 
+	// FirstUse returns a channel that is closed when there may be objects of a
+	// resource: custom resources that nobody uses need no informer.
+	FirstUse func(context.Context, schema.GroupResource) <-chan struct{}
+
 	// RootCA is published in every namespace, in PEM.
 	RootCA []byte
 	// ServiceAccountKey signs the tokens that are kept in Secrets.

@@ -19,8 +19,8 @@ func NewPodCollector(client kubernetes.Interface, factory informers.SharedInform
 
 type ObjectInformers = objectInformers
 
-func NewObjectInformers(ctx context.Context, typed informers.SharedInformerFactory, client metadata.Interface) *ObjectInformers {
-	return newObjectInformers(ctx, typed, client)
+func NewObjectInformers(ctx context.Context, typed informers.SharedInformerFactory, client metadata.Interface, firstUse func(context.Context, schema.GroupResource) <-chan struct{}) *ObjectInformers {
+	return newObjectInformers(ctx, typed, client, firstUse)
 }
 
 func (o *objectInformers) Wait() { o.wait() }

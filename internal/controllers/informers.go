@@ -39,14 +39,18 @@ type objectInformers struct {
 	ctx    context.Context
 	typed  informers.SharedInformerFactory
 	client metadata.Interface
+	// firstUse is Config.FirstUse.
+	firstUse func(context.Context, schema.GroupResource) <-chan struct{}
 
 	mu      sync.Mutex
 	objects map[schema.GroupVersionResource]*objectInformer
 	running sync.WaitGroup
 }
 
-func newObjectInformers(ctx context.Context, typed informers.SharedInformerFactory, client metadata.Interface) *objectInformers {
-	return &objectInformers{ctx: ctx, typed: typed, client: client, objects: map[schema.GroupVersionResource]*objectInformer{}}
+func newObjectInformers(ctx context.Context, typed informers.SharedInformerFactory, client metadata.Interface,
+	firstUse func(context.Context, schema.GroupResource) <-chan struct{},
+) *objectInformers {
+	return &objectInformers{ctx: ctx, typed: typed, client: client, firstUse: firstUse, objects: map[schema.GroupVersionResource]*objectInformer{}}
 }
 
 // ForResource returns the informer of a kind. Start starts it.
@@ -63,7 +67,8 @@ func (o *objectInformers) ForResource(resource schema.GroupVersionResource) (inf
 		if err := generic.Informer().SetTransform(trim); err != nil {
 			return nil, err
 		}
-		informer = &objectInformer{SharedIndexInformer: generic.Informer(), generic: generic, all: o, resource: resource}
+		informer = &objectInformer{SharedIndexInformer: generic.Informer(), generic: generic, all: o, resource: resource,
+			used: o.firstUse(o.ctx, resource.GroupResource())}
 		o.objects[resource] = informer
 	}
 	return informer, nil
@@ -79,7 +84,13 @@ func (o *objectInformers) Start(stop <-chan struct{}) {
 		if informer.cancel == nil {
 			ctx, cancel := context.WithCancel(o.ctx)
 			informer.cancel = cancel
-			o.running.Go(func() { informer.RunWithContext(ctx) })
+			o.running.Go(func() {
+				select {
+				case <-ctx.Done():
+				case <-informer.used:
+					informer.RunWithContext(ctx)
+				}
+			})
 		}
 	}
 }
@@ -93,10 +104,24 @@ type objectInformer struct {
 	generic  informers.GenericInformer
 	all      *objectInformers
 	resource schema.GroupVersionResource
+	used     <-chan struct{} // closed when there may be objects
 	// Under the lock of all.
 	cancel context.CancelFunc
 	users  int
 }
+
+// inUse tells whether there may be objects. Where there are none the informer does
+// not run, and knows all of them.
+func (i *objectInformer) inUse() bool {
+	select {
+	case <-i.used:
+		return true
+	default:
+		return false
+	}
+}
+
+func (i *objectInformer) HasSynced() bool { return !i.inUse() || i.SharedIndexInformer.HasSynced() }
 
 func (i *objectInformer) Informer() cache.SharedIndexInformer { return i }
 func (i *objectInformer) Lister() cache.GenericLister         { return i.generic.Lister() }
@@ -111,6 +136,8 @@ type interest struct {
 	cache.Controller
 	informer *objectInformer
 }
+
+func (i interest) HasSynced() bool { return i.informer.HasSynced() }
 
 // Run returns when stop is closed.
 func (i interest) Run(stop <-chan struct{}) {

@@ -8,12 +8,19 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/client-go/informers"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/metadata"
 
 	"github.com/kubembed/kubembed/internal/controllers"
 )
+
+var closed = func() chan struct{} {
+	c := make(chan struct{})
+	close(c)
+	return c
+}()
 
 // TestInformerEndsWithTheInterestInIt: the last of those who want a kind ends
 // its informer, and who wants it again gets a new one.
@@ -22,7 +29,7 @@ func TestInformerEndsWithTheInterestInIt(t *testing.T) {
 	client := kubernetes.NewForConfigOrDie(config)
 	ctx, stop := context.WithCancel(t.Context())
 	typed := informers.NewSharedInformerFactory(client, 0)
-	all := controllers.NewObjectInformers(ctx, typed, metadata.NewForConfigOrDie(config))
+	all := controllers.NewObjectInformers(ctx, typed, metadata.NewForConfigOrDie(config), func(context.Context, schema.GroupResource) <-chan struct{} { return closed })
 	defer typed.Shutdown()
 	defer all.Wait()
 	defer stop()
@@ -75,4 +82,47 @@ func TestInformerEndsWithTheInterestInIt(t *testing.T) {
 	}
 	all.Start(ctx.Done())
 	eventually(t, "the new informer", second.Informer().HasSynced)
+}
+
+// TestInformerBeginsWithTheFirstUse: until then it has synced, with nothing, and
+// ends without having begun.
+func TestInformerBeginsWithTheFirstUse(t *testing.T) {
+	config := start(t).ClientConfig()
+	client := kubernetes.NewForConfigOrDie(config)
+	ctx, stop := context.WithCancel(t.Context())
+	typed := informers.NewSharedInformerFactory(client, 0)
+	used := make(chan struct{})
+	all := controllers.NewObjectInformers(ctx, typed, metadata.NewForConfigOrDie(config), func(_ context.Context, resource schema.GroupResource) <-chan struct{} {
+		if resource.Resource == "events" {
+			return make(chan struct{})
+		}
+		return used
+	})
+	defer typed.Shutdown()
+	defer all.Wait()
+	defer stop()
+	if _, err := client.CoreV1().ConfigMaps("default").Create(t.Context(), &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Name: "one"}}, metav1.CreateOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	informer, err := all.ForResource(corev1.SchemeGroupVersion.WithResource("configmaps"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	never, err := all.ForResource(corev1.SchemeGroupVersion.WithResource("events"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	all.Start(ctx.Done())
+	for _, i := range []informers.GenericInformer{informer, never} {
+		if !i.Informer().HasSynced() || !i.Informer().GetController().HasSynced() {
+			t.Error("somebody has to wait for what nobody uses")
+		}
+	}
+	if keys := informer.Informer().GetStore().ListKeys(); len(keys) > 0 {
+		t.Errorf("%v is known before it is used", keys)
+	}
+	close(used)
+	eventually(t, "sync", func() bool {
+		return len(informer.Informer().GetStore().ListKeys()) > 0 && informer.Informer().HasSynced()
+	})
 }

@@ -38,7 +38,7 @@ func (r *run) objects() error {
 		return fmt.Errorf("objects: %w", err)
 	}
 	r.loop(func(ctx context.Context) {
-		all := newObjectInformers(ctx, r.Informers, r.metadata)
+		all := newObjectInformers(ctx, r.Informers, r.metadata, r.FirstUse)
 		defer all.wait()
 		if !all.sync(ctx, r.patient(ctx, changes, first)) {
 			return
@@ -65,9 +65,14 @@ func (o *objectInformers) sync(ctx context.Context, discovery *patient) bool {
 		if _, ignored := garbagecollector.DefaultIgnoredResources()[kind.GroupResource()]; ignored {
 			continue
 		}
-		if informer, err := o.ForResource(kind); err == nil {
-			checkers = append(checkers, informer.Informer().HasSyncedChecker())
+		informer, err := o.ForResource(kind)
+		if err != nil {
+			continue
 		}
+		if object, ok := informer.(*objectInformer); ok && !object.inUse() {
+			continue
+		}
+		checkers = append(checkers, informer.Informer().HasSyncedChecker())
 	}
 	o.Start(ctx.Done())
 	timeout, cancel := context.WithTimeout(ctx, syncTimeout)

@@ -97,8 +97,8 @@ func (g *generic) extensionsConfig(base genericapiserver.Config, services webhoo
 	return &apiextensionsapiserver.Config{
 		GenericConfig: &genericapiserver.RecommendedConfig{Config: c, SharedInformerFactory: g.informers},
 		ExtraConfig: apiextensionsapiserver.ExtraConfig{
-			CRDRESTOptionsGetter: g.backend.RESTOptionsGetter(
-				apiextensionsoptions.NewCRDRESTOptionsGetter(*etcd, c.ResourceTransformers, c.StorageObjectCountTracker), nil),
+			CRDRESTOptionsGetter: usedOptions{g.backend.RESTOptionsGetter(
+				apiextensionsoptions.NewCRDRESTOptionsGetter(*etcd, c.ResourceTransformers, c.StorageObjectCountTracker), nil), &g.uses},
 			MasterCount: g.config.serverCount(),
 			AuthResolverWrapper: webhook.NewDefaultAuthenticationInfoResolverWrapper(
 				webhooks, nil, g.loopback, c.TracerProvider),

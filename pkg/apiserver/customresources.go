@@ -1,10 +1,16 @@
 package apiserver
 
 import (
+	"context"
+	"sync"
 	"time"
 
+	clientv3 "go.etcd.io/etcd/client/v3"
 	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
 	informers "k8s.io/apiextensions-apiserver/pkg/client/informers/externalversions"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	genericregistry "k8s.io/apiserver/pkg/registry/generic"
 )
 
 // createDelay is how long upstream lets the creation of a custom resource sleep
@@ -29,4 +35,80 @@ func createWithoutDelay(factory informers.SharedInformerFactory) error {
 		}
 		return object, nil
 	})
+}
+
+// FirstUse returns a channel that is closed when there may be objects of a custom
+// resource: when it has been asked for since the server runs, by whomever, when some
+// are stored from before, or when other servers work on the same etcd. For any other
+// resource it is closed. It is for controllers of every kind: their informers would
+// have the server prepare, and keep in memory, what nobody uses. ctx bounds the call.
+func (s *Server) FirstUse(ctx context.Context, resource schema.GroupResource) <-chan struct{} {
+	used := s.generic.uses.of(resource)
+	select {
+	case <-used:
+		return used
+	default:
+	}
+	if s.config.Shared || !s.custom(resource) || s.stored(ctx, resource) {
+		s.generic.uses.mark(resource)
+	}
+	return used
+}
+
+func (s *Server) custom(resource schema.GroupResource) bool {
+	_, err := s.extensions.Informers.Apiextensions().V1().CustomResourceDefinitions().Lister().Get(resource.String())
+	return err == nil
+}
+
+// stored tells whether there may be objects of a custom resource in etcd.
+func (s *Server) stored(ctx context.Context, resource schema.GroupResource) bool {
+	// The prefix of upstream's CustomResourceDefinitionRESTOptionsGetter.
+	prefix := s.backend.Prefix() + "/" + resource.Group + "/" + resource.Resource + "/"
+	objects, err := s.backend.Client().Get(ctx, prefix, clientv3.WithPrefix(), clientv3.WithCountOnly())
+	return err != nil || objects.Count > 0
+}
+
+// firstUses are channels that are closed when a custom resource is asked for first.
+// They stay when its definition is deleted: it may be defined again.
+type firstUses struct {
+	mu        sync.Mutex
+	resources map[schema.GroupResource]*firstUse
+}
+
+type firstUse struct {
+	once sync.Once
+	used chan struct{}
+}
+
+func (f *firstUses) get(resource schema.GroupResource) *firstUse {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	use, ok := f.resources[resource]
+	if !ok {
+		use = &firstUse{used: make(chan struct{})}
+		if f.resources == nil {
+			f.resources = map[schema.GroupResource]*firstUse{}
+		}
+		f.resources[resource] = use
+	}
+	return use
+}
+
+func (f *firstUses) of(resource schema.GroupResource) <-chan struct{} { return f.get(resource).used }
+
+func (f *firstUses) mark(resource schema.GroupResource) {
+	use := f.get(resource)
+	use.once.Do(func() { close(use.used) })
+}
+
+// usedOptions marks custom resources when upstream makes their storage, which it
+// does for the first request.
+type usedOptions struct {
+	genericregistry.RESTOptionsGetter
+	uses *firstUses
+}
+
+func (o usedOptions) GetRESTOptions(resource schema.GroupResource, example runtime.Object) (genericregistry.RESTOptions, error) {
+	o.uses.mark(resource)
+	return o.RESTOptionsGetter.GetRESTOptions(resource, example)
 }

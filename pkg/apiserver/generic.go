@@ -58,6 +58,7 @@ type generic struct {
 
 	admissions lifecycle.Group // calls of the admission chain
 	outgoing   *conns          // to kubelets, and where others may proxy to
+	uses       firstUses       // of custom resources
 }
 
 // informerResync is what kube-apiserver uses.

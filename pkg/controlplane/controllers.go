@@ -53,6 +53,7 @@ func (s *Server) startControllers() error {
 		Informers:         s.apiserver.Informers(),
 		Serves:            s.apiserver.Serves,
 		WatchAPIs:         s.apiserver.WatchAPIs,
+		FirstUse:          s.apiserver.FirstUse,
 		RootCA:            s.pki.CABundle(),
 		ServiceAccountKey: s.pki.ServiceAccountKey(),
 		Logger:            s.config.Logger.Named("controllers"),

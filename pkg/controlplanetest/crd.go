@@ -38,10 +38,11 @@ type CRDs struct {
 }
 
 // InstallCRDs creates the definitions, or updates those that exist, and returns
-// them in the order of the sources when they are served: they are in discovery
-// and can be listed in all of their served versions, and an update is in effect.
-// All are validated before the first is stored. What is wrong fails the test: the
-// message has all problems, each with the file and document.
+// them in the order of the sources when they are served: they are in discovery and
+// can be used in all of their served versions, and an update is in effect. What is
+// wrong fails the test: the message has all problems, each with the file and document.
+// All or none are stored: if the API server refuses one, those that are new are removed
+// again.
 //
 // They stay until UninstallCRDs, Reset or the end of the control plane. Tests that
 // run in parallel may install the same ones. It takes a minute at most, and a

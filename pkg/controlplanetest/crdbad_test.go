@@ -110,6 +110,48 @@ func TestBadCRDs(t *testing.T) {
 	cp.InstallCRDs(t, controlplanetest.CRDs{Paths: []string{"testdata/crds"}})
 }
 
+// TestRefusedCRDsChangeNothing: neither what is there nor what is not.
+func TestRefusedCRDsChangeNothing(t *testing.T) {
+	t.Parallel()
+	cp := controlplanetest.New(t, controlplanetest.Config{})
+	kind := schema.GroupVersionKind{Group: "example.com", Version: "v1", Kind: "Foo"}
+	foo := controlplanetest.NewCRD(kind, "foos", apiextensionsv1.ClusterScoped)
+	kind.Kind = "Baz"
+	baz := controlplanetest.NewCRD(kind, "bazs", apiextensionsv1.ClusterScoped)
+	before := cp.InstallCRDs(t, controlplanetest.CRDs{Objects: []*apiextensionsv1.CustomResourceDefinition{baz, foo}})
+	foo.Labels = map[string]string{"changed": "yes"}
+	kind.Kind = "Bar"
+	bar := controlplanetest.NewCRD(kind, "bars", apiextensionsv1.ClusterScoped)
+	crds := clientset.NewForConfigOrDie(cp.ClientConfig()).ApiextensionsV1().CustomResourceDefinitions()
+	unchanged := func() {
+		t.Helper()
+		all, err := crds.List(t.Context(), metav1.ListOptions{})
+		if err != nil || len(all.Items) != 2 {
+			t.Fatalf("%d definitions, not 2: %v", len(all.Items), err)
+		}
+		for i, crd := range all.Items {
+			if crd.ResourceVersion != before[i].ResourceVersion {
+				t.Errorf("%s was changed", crd.Name)
+			}
+		}
+	}
+	refused := func(objects ...*apiextensionsv1.CustomResourceDefinition) {
+		t.Helper()
+		var r recorder
+		r.run(func(t controlplanetest.TB) { cp.InstallCRDs(t, controlplanetest.CRDs{Objects: objects}) })
+		if !r.failed {
+			t.Fatal("it did not fail")
+		}
+		unchanged()
+	}
+	// One that is new, and one that is there.
+	badNew := controlplanetest.NewCRD(schema.GroupVersionKind{Group: "example.com", Version: "v1", Kind: "Broken"}, "broken", "Everywhere")
+	refused(foo, bar, badNew)
+	badUpdate := baz.DeepCopy()
+	badUpdate.Spec.Scope = apiextensionsv1.NamespaceScoped // immutable
+	refused(foo, bar, badUpdate)
+}
+
 // TestCRDNameConflict: a definition that is valid and cannot be served. The message
 // says why, and what was installed nevertheless.
 func TestCRDNameConflict(t *testing.T) {

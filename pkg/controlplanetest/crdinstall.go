@@ -54,17 +54,17 @@ func (p *plane) installCRDs(ctx context.Context, crds CRDs) ([]*apiextensionsv1.
 	if err != nil {
 		return nil, err
 	}
-	// What can be read is validated even if other files cannot, so that one run
-	// shows all problems. One definition alone is stored or not: there is no half.
-	if len(wanted) != 1 || readErr != nil {
-		if err := client.validateAll(ctx, wanted); err != nil || readErr != nil {
-			return nil, errors.Join(readErr, err)
-		}
+	if readErr != nil {
+		// What can be read is validated nevertheless, so that one run shows all problems.
+		return nil, errors.Join(readErr, client.validateAll(ctx, wanted))
 	}
-	installed := make([]*apiextensionsv1.CustomResourceDefinition, len(wanted))
+	installed, err := client.storeAll(ctx, wanted)
+	if err != nil {
+		return nil, err
+	}
 	errs := make([]error, len(wanted))
 	inParallel(len(wanted), func(i int) {
-		if installed[i], errs[i] = client.install(ctx, wanted[i]); errs[i] != nil {
+		if installed[i], errs[i] = client.waitUntilServed(ctx, installed[i]); errs[i] != nil {
 			errs[i] = fmt.Errorf("%s: %w", wanted[i].from, errs[i])
 		}
 	})
@@ -102,6 +102,65 @@ func (c crdClient) validateAll(ctx context.Context, wanted []customResource) err
 		}
 	})
 	return errors.Join(errs...)
+}
+
+// storeAll creates or updates the definitions, all or none: those that are new are
+// removed again if one is refused, and the others are validated before. To validate
+// the new ones too would take as long as to store them.
+func (c crdClient) storeAll(ctx context.Context, wanted []customResource) ([]*apiextensionsv1.CustomResourceDefinition, error) {
+	stored := make([]*apiextensionsv1.CustomResourceDefinition, len(wanted))
+	var created, existing []int
+	each := func(which []int, do func(i int) error) error {
+		errs := make([]error, len(which))
+		inParallel(len(which), func(n int) {
+			i := which[n]
+			if err := do(i); err != nil {
+				errs[n] = fmt.Errorf("%s: %w", wanted[i].from, err)
+			}
+		})
+		return errors.Join(errs...)
+	}
+	all := make([]int, len(wanted))
+	exists := make([]bool, len(wanted))
+	for i := range all {
+		all[i] = i
+	}
+	err := each(all, func(i int) (err error) {
+		stored[i], err = c.Create(ctx, wanted[i].CustomResourceDefinition, metav1.CreateOptions{})
+		if apierrors.IsAlreadyExists(err) {
+			exists[i] = true
+			return nil
+		}
+		return err
+	})
+	for i := range all {
+		if exists[i] {
+			existing = append(existing, i)
+		} else if stored[i] != nil && stored[i].UID != "" {
+			created = append(created, i)
+		}
+	}
+	if len(wanted) > 1 { // One alone is stored or not: there is no half.
+		err = errors.Join(err, each(existing, func(i int) error {
+			_, err := c.store(ctx, wanted[i], []string{metav1.DryRunAll})
+			return err
+		}))
+	}
+	if err == nil {
+		err = each(existing, func(i int) (err error) {
+			stored[i], err = c.store(ctx, wanted[i], nil)
+			return err
+		})
+	}
+	if err == nil {
+		return stored, nil
+	}
+	return nil, errors.Join(err, each(created, func(i int) error {
+		if _, err := c.uninstall(ctx, wanted[i].Name); err != nil {
+			return fmt.Errorf("cannot be removed again: %w", err)
+		}
+		return nil
+	}))
 }
 
 // store creates or updates the definition.
@@ -150,23 +209,13 @@ func (c crdClient) change(existing *apiextensionsv1.CustomResourceDefinition, wa
 	maps.Copy(existing.Annotations, wanted.Annotations)
 }
 
-// install returns the definition as it is when it is established and can be
-// listed.
-func (c crdClient) install(ctx context.Context, wanted customResource) (*apiextensionsv1.CustomResourceDefinition, error) {
-	crd, err := c.store(ctx, wanted, nil)
-	if err != nil {
-		return nil, err
-	}
-	crd, err = c.waitUntilEstablished(ctx, crd)
+// waitUntilServed returns the definition as it is when it is established and the
+// server knows: from then on it serves the first request.
+func (c crdClient) waitUntilServed(ctx context.Context, crd *apiextensionsv1.CustomResourceDefinition) (*apiextensionsv1.CustomResourceDefinition, error) {
+	crd, err := c.waitUntilEstablished(ctx, crd)
 	if err != nil {
 		return nil, err
 	}
 	crd.SetGroupVersionKind(crdKind)
-	if err := c.plane.server.WaitForInformers(ctx, crdResource, crd.ResourceVersion); err != nil {
-		return nil, err
-	}
-	if err := c.waitUntilServed(ctx, crd); err != nil {
-		return nil, err
-	}
-	return crd, nil
+	return crd, c.plane.server.WaitForInformers(ctx, crdResource, crd.ResourceVersion)
 }

@@ -58,7 +58,15 @@ func (c crdClient) waitFor(ctx context.Context, crd *apiextensionsv1.CustomResou
 			next, ok := event.Object.(*apiextensionsv1.CustomResourceDefinition)
 			if !ok {
 				watcher.Stop()
-				return nil, stayed(apierrors.FromObject(event.Object))
+				err := apierrors.FromObject(event.Object)
+				if !apierrors.IsResourceExpired(err) {
+					return nil, stayed(err)
+				}
+				// It was stored before many others.
+				if next, err = c.Get(ctx, crd.Name, metav1.GetOptions{}); err != nil {
+					return nil, stayed(err)
+				}
+				event.Type = watch.Modified
 			}
 			crd = next
 			if ok, err := done(event.Type, crd); ok || err != nil {
@@ -85,24 +93,6 @@ func conditions(crd *apiextensionsv1.CustomResourceDefinition) string {
 		}
 	}
 	return b.String()
-}
-
-// waitUntilServed lists every served version. The API server prepares a resource
-// when it is first asked for it, and says here if it cannot.
-func (c crdClient) waitUntilServed(ctx context.Context, crd *apiextensionsv1.CustomResourceDefinition) error {
-	for _, version := range crd.Spec.Versions {
-		if !version.Served {
-			continue
-		}
-		if err := soon(ctx, func() (bool, error) {
-			err := c.list(ctx, crd, version.Name)
-			// A webhook that is not there yet may be needed for objects that are.
-			return err == nil || conversionWebhook(crd.Spec.Conversion) != nil && !apierrors.IsNotFound(err), err
-		}); err != nil {
-			return fmt.Errorf("version %s is established but cannot be listed: %w", version.Name, err)
-		}
-	}
-	return nil
 }
 
 func (c crdClient) list(ctx context.Context, crd *apiextensionsv1.CustomResourceDefinition, version string) error {

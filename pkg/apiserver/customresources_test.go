@@ -1,0 +1,59 @@
+package apiserver_test
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"testing"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+)
+
+// TestFirstUse: a custom resource is in use when it has been asked for, or was
+// before the server, which is asked for nothing by this.
+func TestFirstUse(t *testing.T) {
+	p := sharedPlane(t)
+	const group, stored = "unused.example.com", "stored.example.com"
+	widgets := p.widgets(t, group)
+	p.widgets(t, stored)
+	used := func(group, resource string) bool {
+		select {
+		case <-p.FirstUse(t.Context(), schema.GroupResource{Group: group, Resource: resource}):
+			return true
+		default:
+			return false
+		}
+	}
+	for _, group := range []string{group, stored} {
+		eventually(t, "discovery", func() error {
+			if p.get(t, "/apis/"+group+"/v1").status != http.StatusOK {
+				return errors.New("not there")
+			}
+			return nil
+		})
+	}
+	key := "/registry/" + stored + "/widgets/default/one"
+	if _, err := p.etcd.Client().Put(t.Context(), key, "{}"); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _, _ = p.etcd.Client().Delete(context.WithoutCancel(t.Context()), key) })
+	if used(group, "widgets") {
+		t.Error("what nobody has asked for is in use")
+	}
+	if !used(stored, "widgets") {
+		t.Error("what is stored is not in use")
+	}
+	if !used("", "pods") || !used("", "nothing") {
+		t.Error("what is no custom resource is not in use")
+	}
+	first := p.FirstUse(t.Context(), schema.GroupResource{Group: group, Resource: "widgets"})
+	if _, err := widgets.List(t.Context(), metav1.ListOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	select {
+	case <-first:
+	default:
+		t.Error("what was asked for is not in use")
+	}
+}
