@@ -16,8 +16,6 @@ import (
 
 	"github.com/kubembed/kubembed/internal/folderlock"
 	"github.com/kubembed/kubembed/internal/lifecycle"
-	"github.com/kubembed/kubembed/pkg/apiserver"
-	"github.com/kubembed/kubembed/pkg/etcd"
 	"github.com/kubembed/kubembed/pkg/pki"
 )
 
@@ -38,9 +36,9 @@ type Server struct {
 	serviceIP          net.IP           // of the Service kubernetes
 	lock               *folderlock.Lock // of DataDir
 	etcd               store
-	member             *etcd.Member // etcd, if that is in this process
+	member             etcdMember // etcd, if that is in this process
 	pki                *pki.PKI
-	apiserver          *apiserver.Server
+	apiserver          apiServer
 	elections          *elections  // nil unless etcd is shared
 	controllers        *components // our own
 	components         *components // the host's

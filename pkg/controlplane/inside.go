@@ -1,0 +1,51 @@
+package controlplane
+
+import (
+	"context"
+
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/client-go/informers"
+	corelisters "k8s.io/client-go/listers/core/v1"
+	"k8s.io/client-go/rest"
+
+	"github.com/kubembed/kubembed/pkg/apiserver"
+	"github.com/kubembed/kubembed/pkg/etcd"
+)
+
+// What a Server is made of is behind interfaces, for the sake of those who import
+// this package: the compiler goes through the types of all fields, and theirs, each
+// time, and behind these two is most of upstream's server. That is half of what it
+// takes to compile a small test.
+
+// apiServer is an *apiserver.Server.
+type apiServer interface {
+	ID() string
+	ClientConfig() *rest.Config
+	ClientConfigAs(user string, groups ...string) (*rest.Config, error)
+	InsecureURL() string
+	Informers() informers.SharedInformerFactory
+	NewInformers() informers.SharedInformerFactory
+	Nodes() corelisters.NodeLister
+	Serves(resource schema.GroupVersionResource) bool
+	FirstUse(ctx context.Context, resource schema.GroupResource) <-chan struct{}
+	WatchAPIs(ctx context.Context, changed func()) error
+	WaitForAPIs(ctx context.Context, apis apiserver.APIs) error
+	WaitForInformers(ctx context.Context, resource schema.GroupResource, resourceVersion string) error
+	WaitForStored(ctx context.Context, changes []apiserver.StoredChange) error
+	Reencrypt(ctx context.Context) (int, error)
+	ReloadIdentities() error
+	Failed() <-chan struct{}
+	Err() error
+	Stop(ctx context.Context) error
+}
+
+// etcdMember is an *etcd.Member.
+type etcdMember interface {
+	Status() etcd.Status
+	CheckSpace() error
+	OpenSnapshot(ctx context.Context) (*etcd.Snapshot, error)
+	Members(ctx context.Context) ([]etcd.ClusterMember, error)
+	AddMember(ctx context.Context, name, peerAddr string) (join []string, err error)
+	PromoteMember(ctx context.Context, name string) error
+	RemoveMember(ctx context.Context, name string) error
+}
