@@ -17,6 +17,7 @@ const (
 	testserver  = "testserver"
 	ownTests    = "own.test"
 	envTests    = "envtest.test"
+	ownPrograms = "assets" // a folder
 )
 
 // build makes all programs. They are for the sections, but few enough.
@@ -27,6 +28,11 @@ func (b *bench) build(sections []section) error {
 	if err := b.buildPeers(); err != nil {
 		return err
 	}
+	// go build puts several programs into a folder that there is.
+	if err := os.Mkdir(b.paths.program(ownPrograms), 0o700); err != nil {
+		return err
+	}
+	const assets = "github.com/kubembed/kubembed/pkg/controlplanetest/assets/"
 	builds := []struct {
 		name, folder string
 		args         []string
@@ -36,6 +42,7 @@ func (b *bench) build(sections []section) error {
 		{testserver, "peers", []string{"build", "./testserver"}},
 		{ownTests, ".", []string{"test", "-c", "./own"}},
 		{envTests, ".", []string{"test", "-c", "./envtest"}},
+		{ownPrograms, ".", []string{"build", assets + "kube-apiserver", assets + "etcd"}},
 	}
 	for _, p := range builds {
 		fmt.Fprintln(os.Stderr, "building", p.name)

@@ -17,9 +17,9 @@ const editName = "go test, from the change to the result"
 var editSection = section{
 	name: "edit", title: "The edit loop",
 	about: "One line of a test is changed that starts a control plane and creates a pod (folder edit), and go test is run, with everything else in the build cache. The line is changed in a copy, by go's -overlay. " +
-		"The build alone is that of another change, with go test -c.",
-	sides:   []string{own, envtest},
-	ratios:  [][2]string{{own, envtest}},
+		"The build alone is that of another change, with go test -c. With kubembed's programs, installed before, the test is envtest's, and so is its build.",
+	sides:   []string{own, envtest, programs},
+	ratios:  [][2]string{{own, envtest}, {programs, envtest}},
 	measure: editLoop,
 }
 
@@ -29,7 +29,12 @@ func editLoop(m *measurement) error {
 		return err
 	}
 	defer remove()
-	pkg := "./edit/" + map[string]string{own: "own", envtest: "envtest"}[m.side]
+	pkg := "./edit/" + map[string]string{own: "own", envtest: "envtest", programs: "envtest"}[m.side]
+	if m.side == programs {
+		if err := os.Setenv("KUBEBUILDER_ASSETS", m.paths.program(ownPrograms)); err != nil {
+			return err
+		}
+	}
 	overlay := func() (string, error) { return m.overlay(dir, filepath.Join(m.paths.Module, pkg, "edit_test.go")) }
 	// The first fills the cache, the second is measured.
 	for _, measured := range []bool{false, true} {
@@ -45,6 +50,9 @@ func editLoop(m *measurement) error {
 			m.add(editName, "s", took.Seconds())
 			m.add("the same, CPU time", "s", cpu.Seconds())
 		}
+	}
+	if m.side == programs {
+		return nil
 	}
 	changed, err := overlay()
 	if err != nil {

@@ -24,6 +24,7 @@
 //   - kubembed: package controlplane, with a client in another process, over TLS
 //   - kubembed in-process: the same, with Server.ClientConfig in the same process
 //   - envtest: of controller-runtime, with kube-apiserver and etcd
+//   - envtest with kubembed's programs: those of pkg/controlplanetest/assets
 //   - testserver: kube-apiserver's own test server and an embedded etcd, in one process
 //   - separate: envtest with fsync and a folder, against DataDir
 //

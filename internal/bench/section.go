@@ -17,6 +17,7 @@ const (
 	separate   = "separate"
 	rawEtcd    = "raw etcd"
 	durableOwn = "kubembed with DataDir"
+	programs   = "envtest with kubembed's programs"
 )
 
 // section is measured by itself.
