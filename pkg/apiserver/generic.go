@@ -72,6 +72,7 @@ func newGeneric(ctx context.Context, drained <-chan struct{}, cfg Config, backen
 
 	c.EffectiveVersion = effectiveVersion{compatibility.DefaultComponentGlobalsRegistry.EffectiveVersionFor(basecompatibility.DefaultKubeComponent)}
 	c.FeatureGate = utilfeature.DefaultFeatureGate
+	c.BuildHandlerChainFunc = handlerChain
 	c.LoopbackClientConfig = loopback
 	c.MaxRequestsInFlight = cfg.MaxRequestsInFlight
 	c.MaxMutatingRequestsInFlight = cfg.MaxMutatingRequestsInFlight

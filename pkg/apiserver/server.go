@@ -241,6 +241,7 @@ func (s *Server) ReloadIdentities() error {
 // of upstream's plugins ask for OpenAPI as soon as they are made, and would ask
 // again only seconds later.
 func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
+	growStack16()
 	select {
 	case <-s.prepared:
 		if !s.discoveryComplete() {
