@@ -33,7 +33,8 @@ type Config struct {
 	WatchAPIs func(ctx context.Context, changed func()) error
 
 	// FirstUse returns a channel that is closed when there may be objects of a
-	// resource: custom resources that nobody uses need no informer.
+	// resource: custom resources that nobody uses need no informer. If nil, there may
+	// be objects of all.
 	FirstUse func(context.Context, schema.GroupResource) <-chan struct{}
 
 	// RootCA is published in every namespace, in PEM.

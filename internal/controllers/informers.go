@@ -50,6 +50,11 @@ type objectInformers struct {
 func newObjectInformers(ctx context.Context, typed informers.SharedInformerFactory, client metadata.Interface,
 	firstUse func(context.Context, schema.GroupResource) <-chan struct{},
 ) *objectInformers {
+	if firstUse == nil {
+		used := make(chan struct{})
+		close(used)
+		firstUse = func(context.Context, schema.GroupResource) <-chan struct{} { return used }
+	}
 	return &objectInformers{ctx: ctx, typed: typed, client: client, firstUse: firstUse, objects: map[schema.GroupVersionResource]*objectInformer{}}
 }
 

@@ -16,12 +16,6 @@ import (
 	"github.com/kubembed/kubembed/internal/controllers"
 )
 
-var closed = func() chan struct{} {
-	c := make(chan struct{})
-	close(c)
-	return c
-}()
-
 // TestInformerEndsWithTheInterestInIt: the last of those who want a kind ends
 // its informer, and who wants it again gets a new one.
 func TestInformerEndsWithTheInterestInIt(t *testing.T) {
@@ -29,7 +23,7 @@ func TestInformerEndsWithTheInterestInIt(t *testing.T) {
 	client := kubernetes.NewForConfigOrDie(config)
 	ctx, stop := context.WithCancel(t.Context())
 	typed := informers.NewSharedInformerFactory(client, 0)
-	all := controllers.NewObjectInformers(ctx, typed, metadata.NewForConfigOrDie(config), func(context.Context, schema.GroupResource) <-chan struct{} { return closed })
+	all := controllers.NewObjectInformers(ctx, typed, metadata.NewForConfigOrDie(config), nil)
 	defer typed.Shutdown()
 	defer all.Wait()
 	defer stop()

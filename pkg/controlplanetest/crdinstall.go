@@ -58,13 +58,13 @@ func (p *plane) installCRDs(ctx context.Context, crds CRDs) ([]*apiextensionsv1.
 		// What can be read is validated nevertheless, so that one run shows all problems.
 		return nil, errors.Join(readErr, client.validateAll(ctx, wanted))
 	}
-	installed, err := client.storeAll(ctx, wanted)
+	installed, existed, err := client.storeAll(ctx, wanted)
 	if err != nil {
 		return nil, err
 	}
 	errs := make([]error, len(wanted))
 	inParallel(len(wanted), func(i int) {
-		if installed[i], errs[i] = client.waitUntilServed(ctx, installed[i]); errs[i] != nil {
+		if installed[i], errs[i] = client.waitUntilServed(ctx, installed[i], existed[i]); errs[i] != nil {
 			errs[i] = fmt.Errorf("%s: %w", wanted[i].from, errs[i])
 		}
 	})
@@ -107,8 +107,8 @@ func (c crdClient) validateAll(ctx context.Context, wanted []customResource) err
 // storeAll creates or updates the definitions, all or none: those that are new are
 // removed again if one is refused, and the others are validated before. To validate
 // the new ones too would take as long as to store them.
-func (c crdClient) storeAll(ctx context.Context, wanted []customResource) ([]*apiextensionsv1.CustomResourceDefinition, error) {
-	stored := make([]*apiextensionsv1.CustomResourceDefinition, len(wanted))
+func (c crdClient) storeAll(ctx context.Context, wanted []customResource) (stored []*apiextensionsv1.CustomResourceDefinition, existed []bool, err error) {
+	stored, existed = make([]*apiextensionsv1.CustomResourceDefinition, len(wanted)), make([]bool, len(wanted))
 	var created, existing []int
 	each := func(which []int, do func(i int) error) error {
 		errs := make([]error, len(which))
@@ -121,20 +121,19 @@ func (c crdClient) storeAll(ctx context.Context, wanted []customResource) ([]*ap
 		return errors.Join(errs...)
 	}
 	all := make([]int, len(wanted))
-	exists := make([]bool, len(wanted))
 	for i := range all {
 		all[i] = i
 	}
-	err := each(all, func(i int) (err error) {
+	err = each(all, func(i int) (err error) {
 		stored[i], err = c.Create(ctx, wanted[i].CustomResourceDefinition, metav1.CreateOptions{})
 		if apierrors.IsAlreadyExists(err) {
-			exists[i] = true
+			existed[i] = true
 			return nil
 		}
 		return err
 	})
 	for i := range all {
-		if exists[i] {
+		if existed[i] {
 			existing = append(existing, i)
 		} else if stored[i] != nil && stored[i].UID != "" {
 			created = append(created, i)
@@ -153,9 +152,9 @@ func (c crdClient) storeAll(ctx context.Context, wanted []customResource) ([]*ap
 		})
 	}
 	if err == nil {
-		return stored, nil
+		return stored, existed, nil
 	}
-	return nil, errors.Join(err, each(created, func(i int) error {
+	return nil, nil, errors.Join(err, each(created, func(i int) error {
 		if _, err := c.uninstall(ctx, wanted[i].Name); err != nil {
 			return fmt.Errorf("cannot be removed again: %w", err)
 		}
@@ -210,12 +209,19 @@ func (c crdClient) change(existing *apiextensionsv1.CustomResourceDefinition, wa
 }
 
 // waitUntilServed returns the definition as it is when it is established and the
-// server knows: from then on it serves the first request.
-func (c crdClient) waitUntilServed(ctx context.Context, crd *apiextensionsv1.CustomResourceDefinition) (*apiextensionsv1.CustomResourceDefinition, error) {
+// server knows: a new one is served from then on, with the first request. What was
+// served before as it was is asked for in all versions.
+func (c crdClient) waitUntilServed(ctx context.Context, crd *apiextensionsv1.CustomResourceDefinition, existed bool) (*apiextensionsv1.CustomResourceDefinition, error) {
 	crd, err := c.waitUntilEstablished(ctx, crd)
 	if err != nil {
 		return nil, err
 	}
 	crd.SetGroupVersionKind(crdKind)
-	return crd, c.plane.server.WaitForInformers(ctx, crdResource, crd.ResourceVersion)
+	if err := c.plane.server.WaitForInformers(ctx, crdResource, crd.ResourceVersion); err != nil {
+		return nil, err
+	}
+	if existed {
+		return crd, c.waitUntilListed(ctx, crd)
+	}
+	return crd, nil
 }

@@ -95,6 +95,24 @@ func conditions(crd *apiextensionsv1.CustomResourceDefinition) string {
 	return b.String()
 }
 
+// waitUntilListed lists every served version. The API server prepares a resource
+// when it is first asked for it, and says here if it cannot.
+func (c crdClient) waitUntilListed(ctx context.Context, crd *apiextensionsv1.CustomResourceDefinition) error {
+	for _, version := range crd.Spec.Versions {
+		if !version.Served {
+			continue
+		}
+		if err := soon(ctx, func() (bool, error) {
+			err := c.list(ctx, crd, version.Name)
+			// A webhook that is not there yet may be needed for objects that are.
+			return err == nil || conversionWebhook(crd.Spec.Conversion) != nil && !apierrors.IsNotFound(err), err
+		}); err != nil {
+			return fmt.Errorf("version %s is established but cannot be listed: %w", version.Name, err)
+		}
+	}
+	return nil
+}
+
 func (c crdClient) list(ctx context.Context, crd *apiextensionsv1.CustomResourceDefinition, version string) error {
 	return c.rest.Get().AbsPath("/apis", crd.Spec.Group, version, crd.Spec.Names.Plural).
 		Param("limit", "1").
