@@ -32,14 +32,14 @@ type sizes struct {
 
 func fullSizes() sizes {
 	return sizes{
-		Folder: 10000, Watches: 1000, Idle: 20 * time.Second,
-		Clients: numbers{1, 16, 128}, Requests: numbers{1000, 5000, 5000}, Rate: 500, Load: 5 * time.Second,
-		Lists: numbers{10000, 100000}, Repeats: 5,
+		Folder: 10000, Watches: 1000, Idle: 10 * time.Second,
+		Clients: numbers{1, 16, 128}, Requests: numbers{500, 3000, 3000}, Rate: 500, Load: 5 * time.Second,
+		Lists: numbers{10000, 100000}, Repeats: 10,
 		Watchers: numbers{1, 100, 1000}, Events: 100000,
-		Nodes: numbers{1000, 5000}, Beats: 30 * time.Second,
+		Nodes: numbers{1000, 5000}, Beats: 15 * time.Second,
 		CRDs: numbers{100, 500}, Planes: numbers{1, 10, 50},
 		Growth: numbers{1000, 10000, 100000, 150000}, Probes: 1000,
-		Writes: numbers{2000, 8000, 16000},
+		Writes: numbers{1000, 4000, 8000},
 	}
 }
 
@@ -47,7 +47,7 @@ func quickSizes() sizes {
 	return sizes{
 		Folder: 500, Idle: 2 * time.Second,
 		Clients: numbers{1, 16, 128}, Requests: numbers{100, 500, 500}, Rate: 200, Load: time.Second,
-		Lists: numbers{500}, Repeats: 3,
+		Lists: numbers{500}, Repeats: 10,
 		Watchers: numbers{1, 100}, Events: 5000,
 		Nodes: numbers{200}, Beats: 3 * time.Second,
 		CRDs: numbers{10}, Planes: numbers{1, 3},
