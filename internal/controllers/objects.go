@@ -65,14 +65,10 @@ func (o *objectInformers) sync(ctx context.Context, discovery *patient) bool {
 		if _, ignored := garbagecollector.DefaultIgnoredResources()[kind.GroupResource()]; ignored {
 			continue
 		}
-		informer, err := o.ForResource(kind)
-		if err != nil {
-			continue
+		// Where there are no objects it has synced, and is not to be waited for.
+		if informer, err := o.ForResource(kind); err == nil && !informer.Informer().HasSynced() {
+			checkers = append(checkers, informer.Informer().HasSyncedChecker())
 		}
-		if object, ok := informer.(*objectInformer); ok && !object.inUse() {
-			continue
-		}
-		checkers = append(checkers, informer.Informer().HasSyncedChecker())
 	}
 	o.Start(ctx.Done())
 	timeout, cancel := context.WithTimeout(ctx, syncTimeout)

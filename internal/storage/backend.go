@@ -42,7 +42,7 @@ type Backend struct {
 		Stop()
 	}
 
-	streams atomic.Int64
+	streams atomic.Int64 // made so far: their names are numbered
 
 	mu     sync.Mutex
 	stores map[schema.GroupResource]Store

@@ -72,33 +72,32 @@ func (s *Server) stored(ctx context.Context, resource schema.GroupResource) bool
 // They stay when its definition is deleted: it may be defined again.
 type firstUses struct {
 	mu        sync.Mutex
-	resources map[schema.GroupResource]*firstUse
+	resources map[schema.GroupResource]chan struct{}
 }
 
-type firstUse struct {
-	once sync.Once
-	used chan struct{}
-}
-
-func (f *firstUses) get(resource schema.GroupResource) *firstUse {
+func (f *firstUses) of(resource schema.GroupResource) chan struct{} {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	use, ok := f.resources[resource]
+	used, ok := f.resources[resource]
 	if !ok {
-		use = &firstUse{used: make(chan struct{})}
+		used = make(chan struct{})
 		if f.resources == nil {
-			f.resources = map[schema.GroupResource]*firstUse{}
+			f.resources = map[schema.GroupResource]chan struct{}{}
 		}
-		f.resources[resource] = use
+		f.resources[resource] = used
 	}
-	return use
+	return used
 }
 
-func (f *firstUses) of(resource schema.GroupResource) <-chan struct{} { return f.get(resource).used }
-
 func (f *firstUses) mark(resource schema.GroupResource) {
-	use := f.get(resource)
-	use.once.Do(func() { close(use.used) })
+	used := f.of(resource)
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	select {
+	case <-used:
+	default:
+		close(used)
+	}
 }
 
 // usedOptions marks custom resources when upstream makes their storage, which it

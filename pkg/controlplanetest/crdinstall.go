@@ -62,11 +62,9 @@ func (p *plane) installCRDs(ctx context.Context, crds CRDs) ([]*apiextensionsv1.
 	if err != nil {
 		return nil, err
 	}
-	errs := make([]error, len(wanted))
-	inParallel(len(wanted), func(i int) {
-		if installed[i], errs[i] = client.waitUntilServed(ctx, installed[i], existed[i]); errs[i] != nil {
-			errs[i] = fmt.Errorf("%s: %w", wanted[i].from, errs[i])
-		}
+	errs := each(wanted, func(i int) (err error) {
+		installed[i], err = client.waitUntilServed(ctx, installed[i], existed[i])
+		return err
 	})
 	if err := errors.Join(errs...); err != nil {
 		if len(wanted) > 1 {
@@ -95,83 +93,67 @@ func whatWasInstalled(wanted []customResource, errs []error) string {
 
 // validateAll has the API server validate what it would store.
 func (c crdClient) validateAll(ctx context.Context, wanted []customResource) error {
-	errs := make([]error, len(wanted))
-	inParallel(len(wanted), func(i int) {
-		if _, err := c.store(ctx, wanted[i], []string{metav1.DryRunAll}); err != nil {
-			errs[i] = fmt.Errorf("%s: %w", wanted[i].from, err)
-		}
-	})
-	return errors.Join(errs...)
+	return errors.Join(each(wanted, func(i int) error {
+		_, err := c.store(ctx, wanted[i], []string{metav1.DryRunAll})
+		return err
+	})...)
 }
 
 // storeAll creates or updates the definitions, all or none: those that are new are
 // removed again if one is refused, and the others are validated before. To validate
 // the new ones too would take as long as to store them.
 func (c crdClient) storeAll(ctx context.Context, wanted []customResource) (stored []*apiextensionsv1.CustomResourceDefinition, existed []bool, err error) {
-	stored, existed = make([]*apiextensionsv1.CustomResourceDefinition, len(wanted)), make([]bool, len(wanted))
-	var created, existing []int
-	each := func(which []int, do func(i int) error) error {
-		errs := make([]error, len(which))
-		inParallel(len(which), func(n int) {
-			i := which[n]
-			if err := do(i); err != nil {
-				errs[n] = fmt.Errorf("%s: %w", wanted[i].from, err)
-			}
-		})
-		return errors.Join(errs...)
-	}
-	all := make([]int, len(wanted))
-	for i := range all {
-		all[i] = i
-	}
-	err = each(all, func(i int) (err error) {
+	stored = make([]*apiextensionsv1.CustomResourceDefinition, len(wanted))
+	existed, created := make([]bool, len(wanted)), make([]bool, len(wanted))
+	err = errors.Join(each(wanted, func(i int) (err error) {
 		stored[i], err = c.Create(ctx, wanted[i].CustomResourceDefinition, metav1.CreateOptions{})
-		if apierrors.IsAlreadyExists(err) {
-			existed[i] = true
+		if existed[i] = apierrors.IsAlreadyExists(err); existed[i] {
 			return nil
 		}
+		created[i] = err == nil
 		return err
-	})
-	for i := range all {
-		if existed[i] {
-			existing = append(existing, i)
-		} else if stored[i] != nil && stored[i].UID != "" {
-			created = append(created, i)
-		}
-	}
+	})...)
 	if len(wanted) > 1 { // One alone is stored or not: there is no half.
-		err = errors.Join(err, each(existing, func(i int) error {
-			_, err := c.store(ctx, wanted[i], []string{metav1.DryRunAll})
-			return err
-		}))
+		var existing []customResource
+		for i, crd := range wanted {
+			if existed[i] {
+				existing = append(existing, crd)
+			}
+		}
+		err = errors.Join(err, c.validateAll(ctx, existing))
 	}
 	if err == nil {
-		err = each(existing, func(i int) (err error) {
-			stored[i], err = c.store(ctx, wanted[i], nil)
+		err = errors.Join(each(wanted, func(i int) (err error) {
+			if existed[i] {
+				stored[i], err = c.store(ctx, wanted[i], nil)
+			}
 			return err
-		})
+		})...)
 	}
 	if err == nil {
 		return stored, existed, nil
 	}
-	return nil, nil, errors.Join(err, each(created, func(i int) error {
+	return nil, nil, errors.Join(append([]error{err}, each(wanted, func(i int) error {
+		if !created[i] {
+			return nil
+		}
 		if _, err := c.uninstall(ctx, wanted[i].Name); err != nil {
 			return fmt.Errorf("cannot be removed again: %w", err)
 		}
 		return nil
-	}))
+	})...)...)
 }
 
 // store creates or updates the definition.
 func (c crdClient) store(ctx context.Context, wanted customResource, dryRun []string) (*apiextensionsv1.CustomResourceDefinition, error) {
 	for {
-		stored, err := c.Create(ctx, wanted.CustomResourceDefinition, metav1.CreateOptions{DryRun: dryRun})
-		if !apierrors.IsAlreadyExists(err) {
-			return stored, err
-		}
 		existing, err := c.Get(ctx, wanted.Name, metav1.GetOptions{})
 		if apierrors.IsNotFound(err) {
-			continue
+			stored, err := c.Create(ctx, wanted.CustomResourceDefinition, metav1.CreateOptions{DryRun: dryRun})
+			if apierrors.IsAlreadyExists(err) {
+				continue
+			}
+			return stored, err
 		}
 		if err != nil {
 			return nil, err
@@ -186,7 +168,7 @@ func (c crdClient) store(ctx context.Context, wanted customResource, dryRun []st
 			continue
 		}
 		c.change(existing, wanted)
-		stored, err = c.Update(ctx, existing, metav1.UpdateOptions{DryRun: dryRun})
+		stored, err := c.Update(ctx, existing, metav1.UpdateOptions{DryRun: dryRun})
 		// Somebody else was faster: another test, or a controller with the status.
 		if !apierrors.IsConflict(err) && !apierrors.IsNotFound(err) {
 			return stored, err

@@ -1,6 +1,8 @@
 package controlplanetest
 
 import (
+	"fmt"
+
 	"golang.org/x/sync/errgroup"
 )
 
@@ -18,4 +20,15 @@ func inParallel(n int, f func(i int)) {
 		})
 	}
 	_ = group.Wait()
+}
+
+// each does it for all definitions in parallel. An error says of which it is.
+func each(crds []customResource, do func(i int) error) []error {
+	errs := make([]error, len(crds))
+	inParallel(len(crds), func(i int) {
+		if err := do(i); err != nil {
+			errs[i] = fmt.Errorf("%s: %w", crds[i].from, err)
+		}
+	})
+	return errs
 }

@@ -24,11 +24,9 @@ func (p *plane) uninstallCRDs(ctx context.Context, crds CRDs) error {
 		return err
 	}
 	gone := make([]*apiextensionsv1.CustomResourceDefinition, len(wanted))
-	errs := make([]error, len(wanted))
-	inParallel(len(wanted), func(i int) {
-		if gone[i], errs[i] = client.uninstall(ctx, wanted[i].Name); errs[i] != nil {
-			errs[i] = fmt.Errorf("%s: %w", wanted[i].from, errs[i])
-		}
+	errs := each(wanted, func(i int) (err error) {
+		gone[i], err = client.uninstall(ctx, wanted[i].Name)
+		return err
 	})
 	if err := errors.Join(errs...); err != nil {
 		return err
