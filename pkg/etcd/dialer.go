@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"go.etcd.io/etcd/client/pkg/v3/transport"
@@ -105,8 +106,6 @@ func (f *freshTLS) ClientHandshake(ctx context.Context, authority string, conn n
 		var info credentials.AuthInfo
 		if conn, info, err = credentials.NewTLS(config).ClientHandshake(ctx, authority, conn); err == nil {
 			if dialed {
-				f.dialer.note(c.addr, nil)
-				// What the server thinks of our certificate comes with the first read.
 				conn = &refusal{Conn: conn, dialed: c}
 			}
 			return conn, info, nil
@@ -141,15 +140,23 @@ func (c *dialed) Close() error {
 	return c.Conn.Close()
 }
 
-// refusal notes what the server says against the client's certificate.
+// refusal notes what the server says against the client's certificate, which comes
+// not with the handshake but with the first read. Until then what was noted of the
+// connection before stands: a call that ends in between is told that.
 type refusal struct {
 	net.Conn
 	dialed *dialed
+	heard  atomic.Bool
 }
 
 func (c *refusal) Read(b []byte) (int, error) {
 	n, err := c.Conn.Read(b)
-	if err != nil && strings.Contains(err.Error(), "tls: ") {
+	switch {
+	case err == nil:
+		if c.heard.CompareAndSwap(false, true) {
+			c.dialed.dialer.note(c.dialed.addr, nil)
+		}
+	case strings.Contains(err.Error(), "tls: "):
 		c.dialed.dialer.note(c.dialed.addr, err)
 	}
 	return n, err
