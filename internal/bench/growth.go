@@ -19,8 +19,8 @@ var growthSection = section{
 	name: "growth", title: "Growth",
 	about: "An ephemeral control plane is filled with pods by 16 writers. At each number of pods, its memory after a while, less that of the empty one, is divided by them, " +
 		"and further creates are measured, with one client and with 16.",
-	sides:  []string{own, envtest, inOne},
-	ratios: [][2]string{{own, envtest}, {own, inOne}},
+	sides:  []string{own, envtest},
+	ratios: [][2]string{{own, envtest}},
 	measure: func(m *measurement) error {
 		return m.with("", func(s *server) error {
 			empty, _, err := s.settled()

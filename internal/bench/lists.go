@@ -35,7 +35,7 @@ var listSection = section{
 					there = pods
 				}
 				for _, kind := range listKinds {
-					d, err := s.do(load.Spec{Work: "list", Namespace: "lists", Objects: m.sizes.Repeats, List: kind.list})
+					d, err := s.do(load.Spec{Work: "list", Namespace: "lists", Objects: m.sizes.repeats(pods), List: kind.list})
 					if err != nil {
 						return err
 					}

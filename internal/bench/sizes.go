@@ -18,7 +18,7 @@ type sizes struct {
 	Rate     int           // creates a second at equal load
 	Load     time.Duration // how long
 	Lists    numbers       // pods in a list
-	Repeats  int           // of each list
+	Repeats  int           // of each list, see repeats
 	Watchers numbers
 	Events   int // for all watchers together, at most
 	Nodes    numbers
@@ -28,6 +28,12 @@ type sizes struct {
 	Growth   numbers // pods
 	Probes   int     // creates measured at each of Growth
 	Writes   numbers // durable ones, for each of Clients
+}
+
+// repeats is how often so many pods are listed: not for minutes.
+func (s sizes) repeats(pods int) int {
+	const often = 10000
+	return max(s.Repeats*often/max(pods, often), 3)
 }
 
 func fullSizes() sizes {
@@ -68,7 +74,7 @@ func (s *sizes) flags() {
 	flag.Var(&s.Planes, "planes", "control planes in one process")
 	flag.Var(&s.Growth, "growth", "pods at which the growth is measured")
 	flag.IntVar(&s.Folder, "folder", s.Folder, "pods in the folder that is started on")
-	flag.IntVar(&s.Watches, "watches", s.Watches, "watches open when stopping (upstream's stop takes its time, a minute in the testserver)")
+	flag.IntVar(&s.Watches, "watches", s.Watches, "watches open when stopping (envtest's stop then takes 20 seconds)")
 	flag.IntVar(&s.Rate, "rate", s.Rate, "creates a second at equal load, which all sides must reach")
 	flag.DurationVar(&s.Idle, "idle", s.Idle, "how long idle CPU is measured")
 	flag.DurationVar(&s.Beats, "beats", s.Beats, "how long heartbeats are measured")
