@@ -78,7 +78,8 @@ func (b *bench) commit(ctx context.Context) string {
 	switch {
 	case commit == "":
 		return "unknown commit"
-	case git("status", "--porcelain", "--untracked-files=no") != "":
+	// What is written by this command is no change.
+	case git("status", "--porcelain", "--untracked-files=no", "--", ":(top)", ":(top,exclude)internal/bench/results", ":(top,exclude)README.md") != "":
 		return "commit " + commit + " with changes"
 	}
 	return "commit " + commit
