@@ -29,7 +29,7 @@ func (w withoutWebhooks) Admit(ctx context.Context, a admission.Attributes, o ad
 // skipWithoutWebhooks decorates that plugin and no other. Webhooks of a manifest, which
 // are not in informers, are not among what Config can say.
 func skipWithoutWebhooks(factory informers.SharedInformerFactory) admission.Decorator {
-	return admission.DecoratorFunc(func(handler admission.Interface, name string) admission.Interface {
+	return admission.DecoratorFunc(func(handler admission.Interface, _ string) admission.Interface {
 		plugin, ok := handler.(*mutatingwebhook.Plugin)
 		if !ok {
 			return handler
