@@ -72,5 +72,20 @@ func (r *results) writeSummary(w io.Writer, link string) {
 	for _, line := range r.Header {
 		head = append(head, line[0]+" "+line[1])
 	}
+	var notes []string
+	titles := map[string][]string{}
+	for _, s := range sections {
+		note := r.mixed(s.name)
+		if note == "" {
+			continue
+		}
+		if titles[note] == nil {
+			notes = append(notes, note)
+		}
+		titles[note] = append(titles[note], s.title)
+	}
 	fmt.Fprintf(w, "\nMedian of all runs, with the least and the most. %s. [All figures](%s/README.md), each with its range, and what is the same on all sides.\n\n", strings.Join(head, "; "), link)
+	for _, note := range notes {
+		fmt.Fprintf(w, "%s: %s\n\n", strings.Join(titles[note], "; "), note)
+	}
 }

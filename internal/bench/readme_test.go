@@ -14,7 +14,7 @@ func TestSummary(t *testing.T) {
 	r := &results{Header: header{{"kubembed", "commit 123, build abc"}}, Measurements: []result{
 		{Section: "start", Side: own, Metrics: []metric{{startName, "ms", 100}}},
 		{Section: "start", Side: envtest, Metrics: []metric{{startName, "ms", 1000}}},
-		{Section: "planes", Side: own, Metrics: []metric{{"10" + furtherName, "MiB", 40}}},
+		{Section: "planes", Side: own, Build: "xyz", Metrics: []metric{{"10" + furtherName, "MiB", 40}}},
 	}}
 	write := func(text string) {
 		t.Helper()
@@ -46,6 +46,7 @@ func TestSummary(t *testing.T) {
 		"(some/results/start.svg)",
 		"commit 123, build abc",
 		"(some/results/README.md)",
+		"\n" + planesSection.title + ": Measured with build xyz, on ",
 	} {
 		if strings.Count(text, want) != 1 {
 			t.Errorf("the summary does not have once %q:\n%s", want, text)
