@@ -55,7 +55,7 @@ func (b *Backend) decorator(cached bool) generic.StorageDecorator {
 			return nil, func() {}, fmt.Errorf("storage: watch cache of %s: %w", config.GroupResource, err)
 		}
 		delegator := cacher.NewCacheDelegator(c, store)
-		return delegator, b.own(func() {
+		return warming{delegator, c}, b.own(func() {
 			delegator.Stop()
 			c.Stop()
 			destroyStore()

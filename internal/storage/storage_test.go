@@ -23,7 +23,6 @@ import (
 	"k8s.io/apiserver/pkg/registry/rest"
 	"k8s.io/apiserver/pkg/server/options"
 	apistorage "k8s.io/apiserver/pkg/storage"
-	"k8s.io/apiserver/pkg/storage/cacher"
 	"k8s.io/apiserver/pkg/storage/value"
 	"k8s.io/kubernetes/pkg/api/legacyscheme"
 	"k8s.io/kubernetes/pkg/apis/core"
@@ -46,13 +45,24 @@ func TestMain(m *testing.M) {
 	)
 }
 
-// counted counts what goes through a client.
+// counted counts what goes through a client, and can hold reads.
 type counted struct {
 	clientv3.KV
 	calls atomic.Int64
+	gate  atomic.Pointer[chan struct{}]
 }
 
+// hold makes reads wait until gate is closed.
+func (c *counted) hold(gate chan struct{}) { c.gate.Store(&gate) }
+
 func (c *counted) Get(ctx context.Context, key string, opts ...clientv3.OpOption) (*clientv3.GetResponse, error) {
+	if gate := c.gate.Load(); gate != nil {
+		select {
+		case <-*gate:
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+	}
 	c.calls.Add(1)
 	return c.KV.Get(ctx, key, opts...)
 }
@@ -204,7 +214,7 @@ func TestWatchCacheIsOffForEvents(t *testing.T) {
 		storage apistorage.Interface
 		cached  bool
 	}{"configmaps": {configMaps.Storage.Storage, true}, "events": {events.Storage.Storage, false}} {
-		if _, cached := test.storage.(*cacher.CacheDelegator); cached != test.cached {
+		if storage.Cached(test.storage) != test.cached {
 			t.Errorf("%s: %T", name, test.storage)
 		}
 	}
@@ -226,10 +236,10 @@ func TestWhatIsNotServed(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer secrets.Destroy()
-	if _, cached := configMaps.Storage.Storage.(*cacher.CacheDelegator); cached {
+	if storage.Cached(configMaps.Storage.Storage) {
 		t.Error("a resource that is not served has a watch cache")
 	}
-	if _, cached := secrets.Storage.Storage.(*cacher.CacheDelegator); !cached {
+	if !storage.Cached(secrets.Storage.Storage) {
 		t.Error("a resource that is served has none")
 	}
 }

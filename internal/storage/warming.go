@@ -1,0 +1,52 @@
+package storage
+
+import (
+	"context"
+	"time"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/watch"
+	"k8s.io/apiserver/pkg/storage"
+	"k8s.io/apiserver/pkg/storage/cacher"
+)
+
+// warming lets lists and watches wait for a watch cache that is being filled, for as
+// long as upstream would have the client wait before it asks again, which is a second
+// (calculateRetryAfterForUnreadyCache of k8s.io/apiserver's storage/cacher). An empty
+// cache is filled within milliseconds, one of 10,000 pods within some tenths of a
+// second. Not only clients lose the rest: upstream's finalizer of custom resources,
+// which is refused the list of what it is to delete, may look again while it has not
+// been told of its own last write, and then forgets the definition until the next
+// resync, after five minutes.
+type warming struct {
+	*cacher.CacheDelegator
+	cacher *cacher.Cacher
+}
+
+func (w warming) GetList(ctx context.Context, key string, opts storage.ListOptions, list runtime.Object) error {
+	err := w.CacheDelegator.GetList(ctx, key, opts, list)
+	if w.warmed(ctx, err) {
+		err = w.CacheDelegator.GetList(ctx, key, opts, list)
+	}
+	return err
+}
+
+func (w warming) Watch(ctx context.Context, key string, opts storage.ListOptions) (watch.Interface, error) {
+	watcher, err := w.CacheDelegator.Watch(ctx, key, opts)
+	if w.warmed(ctx, err) {
+		watcher, err = w.CacheDelegator.Watch(ctx, key, opts)
+	}
+	return watcher, err
+}
+
+// warmed waits if err is that the cache is not filled yet, and tells whether it is now.
+func (w warming) warmed(ctx context.Context, err error) bool {
+	if !apierrors.IsTooManyRequests(err) {
+		return false
+	}
+	seconds, _ := apierrors.SuggestsClientDelay(err)
+	ctx, cancel := context.WithTimeout(ctx, time.Duration(seconds)*time.Second)
+	defer cancel()
+	return w.cacher.Wait(ctx) == nil
+}
