@@ -59,6 +59,7 @@ type generic struct {
 	admissions lifecycle.Group // calls of the admission chain
 	outgoing   *conns          // to kubelets, and where others may proxy to
 	uses       firstUses       // of custom resources
+	pods       *sharedPods
 }
 
 // informerResync is what kube-apiserver uses.
@@ -66,7 +67,7 @@ const informerResync = 10 * time.Minute
 
 // newGeneric fills a generic server configuration.
 func newGeneric(ctx context.Context, drained <-chan struct{}, cfg Config, backend *storage.Backend, loopback *rest.Config) (*generic, error) {
-	g := &generic{ctx: ctx, drained: drained, config: cfg, backend: backend, loopback: loopback, outgoing: newConns(nil)}
+	g := &generic{ctx: ctx, drained: drained, config: cfg, backend: backend, loopback: loopback, outgoing: newConns(nil), pods: &sharedPods{ctx: ctx}}
 	c := genericapiserver.NewConfig(legacyscheme.Codecs)
 	g.server = c
 
@@ -101,7 +102,7 @@ func newGeneric(ctx context.Context, drained <-chan struct{}, cfg Config, backen
 	if g.client, err = kubernetes.NewForConfig(loopback); err != nil {
 		return nil, fmt.Errorf("apiserver: loopback client: %w", err)
 	}
-	g.informers = clientgoinformers.NewSharedInformerFactoryWithOptions(g.client, informerResync, clientgoinformers.WithTransform(trimManagedFields))
+	g.informers = g.newInformers()
 	tellInformers(g.informers)
 	if c.MergedResourceConfig, err = mergedResourceConfig(cfg.RuntimeConfig); err != nil {
 		return nil, fmt.Errorf("apiserver: Config.RuntimeConfig: %w", err)
@@ -164,6 +165,11 @@ func hooksWithoutResources(enabled *serverstorage.ResourceConfig) (hooks []strin
 	needs("start-kube-apiserver-identity-lease-garbage-collector", leases)
 	needs("bootstrap-controller", services, endpoints, cidrs, addresses)
 	return hooks
+}
+
+// newInformers are those of the server, not started.
+func (g *generic) newInformers() clientgoinformers.SharedInformerFactory {
+	return clientgoinformers.NewSharedInformerFactoryWithOptions(g.client, informerResync, clientgoinformers.WithTransform(g.pods.transform))
 }
 
 func trimManagedFields(obj any) (any, error) {

@@ -24,11 +24,13 @@ import (
 	podrest "k8s.io/kubernetes/pkg/registry/core/pod/rest"
 )
 
-// coreProvider is upstream's storage of the core group, with our way to kubelets.
+// coreProvider is upstream's storage of the core group, with our way to kubelets, and
+// pods that informers share.
 type coreProvider struct {
 	controlplaneapiserver.RESTStorageProvider
 	genericapiserver.PostStartHookProvider
 	kubelets *kubelets
+	pods     *sharedPods
 }
 
 func (p coreProvider) NewRESTStorage(resources serverstorage.APIResourceConfigSource, options genericregistry.RESTOptionsGetter) (genericapiserver.APIGroupInfo, error) {
@@ -36,7 +38,13 @@ func (p coreProvider) NewRESTStorage(resources serverstorage.APIResourceConfigSo
 	if err != nil {
 		return info, err
 	}
-	return info, p.kubelets.connect(info.VersionedResourcesStorageMap["v1"])
+	v1 := info.VersionedResourcesStorageMap["v1"]
+	if pods, ok := v1["pods"]; ok { // unless they are switched off
+		if err := p.pods.use(pods); err != nil {
+			return info, err
+		}
+	}
+	return info, p.kubelets.connect(v1)
 }
 
 // kubeletResources are those that are answered by kubelets.

@@ -13,15 +13,15 @@ import (
 )
 
 // Informers are the server's own, for parts of the control plane. They know what
-// there was a moment ago. What they hand out is shared and must not be changed;
-// informers that are added must be started. Of kinds that Config.RuntimeConfig has
-// switched off they see none.
+// there was a moment ago. What they hand out is shared and must not be changed: pods
+// are in the memory that the API server serves them from. Informers that are added must
+// be started. Of kinds that Config.RuntimeConfig has switched off they see none.
 func (s *Server) Informers() informers.SharedInformerFactory { return s.generic.informers }
 
 // NewInformers returns informers like those of Informers, for the caller alone, who
 // starts them and shuts them down.
 func (s *Server) NewInformers() informers.SharedInformerFactory {
-	return informers.NewSharedInformerFactoryWithOptions(s.generic.client, informerResync, informers.WithTransform(trimManagedFields))
+	return s.generic.newInformers()
 }
 
 // WatchAPIs has changed called whenever a custom resource or an API server behind
