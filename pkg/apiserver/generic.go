@@ -60,6 +60,7 @@ type generic struct {
 	outgoing   *conns          // to kubelets, and where others may proxy to
 	uses       firstUses       // of custom resources
 	pods       *sharedPods
+	writes     writes
 }
 
 // informerResync is what kube-apiserver uses.
@@ -73,7 +74,7 @@ func newGeneric(ctx context.Context, drained <-chan struct{}, cfg Config, backen
 
 	c.EffectiveVersion = effectiveVersion{compatibility.DefaultComponentGlobalsRegistry.EffectiveVersionFor(basecompatibility.DefaultKubeComponent)}
 	c.FeatureGate = utilfeature.DefaultFeatureGate
-	c.BuildHandlerChainFunc = handlerChain
+	c.BuildHandlerChainFunc = g.writes.chain
 	c.LoopbackClientConfig = loopback
 	c.MaxRequestsInFlight = cfg.MaxRequestsInFlight
 	c.MaxMutatingRequestsInFlight = cfg.MaxMutatingRequestsInFlight

@@ -35,9 +35,12 @@ func (s *Server) Checkpoint(ctx context.Context) (*Checkpoint, error) {
 }
 
 // quiet is how long at least nothing may have changed when Restore returns:
-// controllers may be in the middle of a request when what they write into goes. On
+// controllers may be about to make a request when what they write into goes. On
 // a busy machine that takes longer, and so does what Restore does.
 const quiet = 5 * time.Millisecond
+
+// writesTimeout is how long requests in flight get to end: one may hang in a webhook.
+const writesTimeout = time.Second
 
 // Restore brings the control plane back to the checkpoint: what was created since
 // then is deleted, what was changed or deleted is as it was, with its UID. It does
@@ -52,7 +55,8 @@ const quiet = 5 * time.Millisecond
 // admission policies were.
 //
 // What is written meanwhile is lost, or, if it does not end, keeps Restore from
-// returning: stop controllers, managers and other clients of your own before.
+// returning: stop controllers, managers and other clients of your own before. Requests
+// in flight get a second to end.
 // When ctx ends the error says which keys keep changing.
 //
 // These stay as they are: Leases of the time of the checkpoint, which are
@@ -67,6 +71,7 @@ func (c *Checkpoint) Restore(ctx context.Context) error {
 	calm, took := false, time.Duration(0)
 	c.undone = map[string]bool{}
 	patience := time.Now().Add(terminatingTimeout)
+	c.awaitWrites(ctx)
 	for {
 		differences, err := c.differences(ctx)
 		var terminating bool
@@ -86,13 +91,23 @@ func (c *Checkpoint) Restore(ctx context.Context) error {
 				return nil
 			default:
 				calm = true
-				err = pause(ctx, max(quiet, took/2))
+				if err = pause(ctx, max(quiet, took/2)); err == nil {
+					c.awaitWrites(ctx)
+				}
 			}
 		}
 		if err != nil {
 			return restoreError(ctx, last, err)
 		}
 	}
+}
+
+// awaitWrites lets requests in flight end, of which those of controllers would write
+// after the restore.
+func (c *Checkpoint) awaitWrites(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, writesTimeout)
+	defer cancel()
+	_ = c.server.apiserver.WaitForWrites(ctx) // If they do not end they are no controller's.
 }
 
 func pause(ctx context.Context, d time.Duration) error {

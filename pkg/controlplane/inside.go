@@ -31,6 +31,7 @@ type apiServer interface {
 	WatchAPIs(ctx context.Context, changed func()) error
 	WaitForAPIs(ctx context.Context, apis apiserver.APIs) error
 	WaitForInformers(ctx context.Context, resource schema.GroupResource, resourceVersion string) error
+	WaitForWrites(ctx context.Context) error
 	WaitForStored(ctx context.Context, changes []apiserver.StoredChange) error
 	Reencrypt(ctx context.Context) (int, error)
 	ReloadIdentities() error

@@ -1,0 +1,74 @@
+package apiserver
+
+import (
+	"context"
+	"net/http"
+	"sync"
+
+	"k8s.io/apimachinery/pkg/util/httpstream"
+	genericapiserver "k8s.io/apiserver/pkg/server"
+
+	"github.com/kubembed/kubembed/internal/lifecycle"
+)
+
+// writes are the requests in flight that may change what is stored.
+type writes struct {
+	mu      sync.Mutex
+	begun   uint64 // so far
+	running map[uint64]struct{}
+}
+
+// chain is upstream's chain of handlers, with writes counted before all others.
+func (w *writes) chain(api http.Handler, c *genericapiserver.Config) http.Handler {
+	next := handlerChain(api, c)
+	return http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
+		switch r.Method {
+		case http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete:
+			if !httpstream.IsUpgradeRequest(r) { // exec, attach and port-forward last
+				defer w.begin()()
+			}
+		}
+		next.ServeHTTP(rw, r)
+	})
+}
+
+func (w *writes) begin() (end func()) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.running == nil {
+		w.running = map[uint64]struct{}{}
+	}
+	number := w.begun
+	w.begun++
+	w.running[number] = struct{}{}
+	return func() {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		delete(w.running, number)
+	}
+}
+
+func (w *writes) before() uint64 {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.begun
+}
+
+func (w *writes) ended(before uint64) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for number := range w.running {
+		if number < before {
+			return false
+		}
+	}
+	return true
+}
+
+// WaitForWrites returns when the requests that may change something, and that the
+// server has got before the call, have ended. The error is the cause of ctx, when that
+// ends first.
+func (s *Server) WaitForWrites(ctx context.Context) error {
+	before := s.generic.writes.before()
+	return lifecycle.Poll(ctx, func() bool { return s.generic.writes.ended(before) })
+}

@@ -1,0 +1,57 @@
+package controlplane_test
+
+import (
+	"io"
+	"net/http"
+	"testing"
+	"time"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/rest"
+
+	"github.com/kubembed/kubembed/pkg/controlplane"
+)
+
+// TestRestoreWaitsForWrites: what a request in flight writes is gone after the restore.
+func TestRestoreWaitsForWrites(t *testing.T) {
+	t.Parallel()
+	server := start(t, controlplane.Config{})
+	saved := checkpoint(t, server)
+	client, err := rest.HTTPClientFor(server.ClientConfig())
+	if err != nil {
+		t.Fatal(err)
+	}
+	body, write := io.Pipe()
+	request, err := http.NewRequestWithContext(t.Context(), http.MethodPost, server.ClientConfig().Host+"/api/v1/namespaces/default/configmaps", body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	request.Header.Set("Content-Type", "application/json")
+	created := make(chan error, 1)
+	go func() {
+		response, err := client.Do(request)
+		if err == nil {
+			err = response.Body.Close()
+			if response.StatusCode != http.StatusCreated {
+				t.Errorf("create: %s", response.Status)
+			}
+		}
+		created <- err
+	}()
+	if _, err := io.WriteString(write, `{"apiVersion": "v1", "kind": "ConfigMap", `); err != nil { // The server reads it.
+		t.Fatal(err)
+	}
+	// A restore that does not wait is over before that.
+	time.AfterFunc(50*time.Millisecond, func() {
+		_, err := io.WriteString(write, `"metadata": {"name": "late"}}`)
+		_ = write.CloseWithError(err)
+	})
+	restore(t, saved)
+	if err := <-created; err != nil {
+		t.Fatal(err)
+	}
+	if _, err := admin(t, server).CoreV1().ConfigMaps("default").Get(t.Context(), "late", metav1.GetOptions{}); !apierrors.IsNotFound(err) {
+		t.Errorf("what was written during the restore is there: %v", err)
+	}
+}
