@@ -47,6 +47,13 @@ type promptInformer struct {
 	ctx context.Context
 }
 
+func (p promptInformer) AddEventHandler(handler cache.ResourceEventHandler) (cache.ResourceEventHandlerRegistration, error) {
+	if told, ok := p.SharedIndexInformer.(*toldInformer); ok {
+		return told.addCompiler(handler)
+	}
+	return p.SharedIndexInformer.AddEventHandler(handler)
+}
+
 func (p promptInformer) HasSynced() bool {
 	select {
 	case <-p.HasSyncedChecker().Done():

@@ -100,7 +100,17 @@ func (i *toldInformer) AddEventHandlerWithResyncPeriod(handler cache.ResourceEve
 }
 
 func (i *toldInformer) AddEventHandlerWithOptions(handler cache.ResourceEventHandler, options cache.HandlerOptions) (cache.ResourceEventHandlerRegistration, error) {
-	told := &toldHandler{handler: handler, policies: i.policies}
+	return i.add(handler, options, nil)
+}
+
+// addCompiler adds the handler of admission, which compiles the policies after it was
+// told. Others, those of the garbage collector and of quotas, may be told later.
+func (i *toldInformer) addCompiler(handler cache.ResourceEventHandler) (cache.ResourceEventHandlerRegistration, error) {
+	return i.add(handler, cache.HandlerOptions{}, i.policies)
+}
+
+func (i *toldInformer) add(handler cache.ResourceEventHandler, options cache.HandlerOptions, policies *policyKind) (cache.ResourceEventHandlerRegistration, error) {
+	told := &toldHandler{handler: handler, policies: policies}
 	told.last.Store(&lastTold{resourceVersion: "1"})
 	registration, err := i.SharedIndexInformer.AddEventHandlerWithOptions(told, options)
 	if err == nil {
@@ -121,7 +131,7 @@ func (i *toldInformer) RemoveEventHandler(registration cache.ResourceEventHandle
 // toldHandler remembers what it was told last.
 type toldHandler struct {
 	handler  cache.ResourceEventHandler
-	policies *policyKind
+	policies *policyKind // nil unless it is admission's
 	last     atomic.Pointer[lastTold]
 }
 
