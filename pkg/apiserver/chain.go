@@ -53,6 +53,7 @@ func (s *Server) chain(g *generic) (_ *aggregatorapiserver.APIAggregator, err er
 	if err != nil {
 		return nil, fmt.Errorf("apiserver: custom resource server: %w", err)
 	}
+	g.made.definitions = extensions.Informers.Apiextensions().V1().CustomResourceDefinitions().Lister()
 	s.extensions, s.destroy = extensions, extensions.GenericAPIServer.Destroy
 	if !s.config.Shared {
 		if err := createWithoutDelay(extensions.Informers); err != nil {
@@ -98,7 +99,7 @@ func (g *generic) extensionsConfig(base genericapiserver.Config, services webhoo
 		GenericConfig: &genericapiserver.RecommendedConfig{Config: c, SharedInformerFactory: g.informers},
 		ExtraConfig: apiextensionsapiserver.ExtraConfig{
 			CRDRESTOptionsGetter: usedOptions{g.backend.RESTOptionsGetter(
-				apiextensionsoptions.NewCRDRESTOptionsGetter(*etcd, c.ResourceTransformers, c.StorageObjectCountTracker), nil), &g.uses},
+				apiextensionsoptions.NewCRDRESTOptionsGetter(*etcd, c.ResourceTransformers, c.StorageObjectCountTracker), nil), &g.uses, &g.made},
 			MasterCount: g.config.serverCount(),
 			AuthResolverWrapper: webhook.NewDefaultAuthenticationInfoResolverWrapper(
 				webhooks, nil, g.loopback, c.TracerProvider),

@@ -101,13 +101,15 @@ func (f *firstUses) mark(resource schema.GroupResource) {
 }
 
 // usedOptions marks custom resources when upstream makes their storage, which it
-// does for the first request.
+// does for the first request, and for the first after their definition has changed.
 type usedOptions struct {
 	genericregistry.RESTOptionsGetter
 	uses *firstUses
+	made *madeStorages
 }
 
 func (o usedOptions) GetRESTOptions(resource schema.GroupResource, example runtime.Object) (genericregistry.RESTOptions, error) {
 	o.uses.mark(resource)
+	o.made.add(resource)
 	return o.RESTOptionsGetter.GetRESTOptions(resource, example)
 }

@@ -59,6 +59,7 @@ type generic struct {
 	admissions lifecycle.Group // calls of the admission chain
 	outgoing   *conns          // to kubelets, and where others may proxy to
 	uses       firstUses       // of custom resources
+	made       madeStorages    // of custom resources
 	pods       *sharedPods
 	writes     writes
 }

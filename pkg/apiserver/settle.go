@@ -31,9 +31,10 @@ import (
 //		Resource: "validatingwebhookconfigurations"}, config.ResourceVersion)
 //	// The next request meets the webhook.
 //
-// That an informer has seen a CustomResourceDefinition or an APIService does not
-// mean that its API is served already: discovery tells. Admission policies are
-// compiled once a second, which is not waited for.
+// That an informer has seen a new CustomResourceDefinition or an APIService does not
+// mean that its API is served already: discovery tells. One that was served before is
+// served as it says. Admission policies are compiled once a second, which is not waited
+// for.
 //
 // The error is the cause of ctx, when that ends first, and names the resource.
 func (s *Server) WaitForInformers(ctx context.Context, resource schema.GroupResource, resourceVersion string) error {
@@ -55,6 +56,9 @@ func (s *Server) WaitForInformers(ctx context.Context, resource schema.GroupReso
 		return fmt.Errorf("apiserver: informer of %s at resourceVersion %q: %w", resource, resourceVersion, err)
 	}
 	waitTold(ctx, informers, resourceVersion, 1)
+	if resource == definitions {
+		s.waitRemade(ctx)
+	}
 	return nil
 }
 

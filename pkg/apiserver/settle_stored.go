@@ -50,6 +50,9 @@ func (s *Server) WaitForStored(ctx context.Context, changes []StoredChange) erro
 	}
 	for resource, last := range latest {
 		waitTold(ctx, running[resource], strconv.FormatInt(last.revision, 10), last.changes)
+		if resource == definitions {
+			s.waitRemade(ctx)
+		}
 	}
 	return waitCompiled(ctx, latest, running)
 }
