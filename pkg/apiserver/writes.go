@@ -5,8 +5,8 @@ import (
 	"net/http"
 	"sync"
 
-	"k8s.io/apimachinery/pkg/util/httpstream"
 	genericapiserver "k8s.io/apiserver/pkg/server"
+	"k8s.io/streaming/pkg/httpstream"
 
 	"github.com/kubembed/kubembed/internal/lifecycle"
 )
