@@ -8,7 +8,8 @@
 // The seam is upstream's own: [Backend.RESTOptionsGetter] returns
 // generic.RESTOptions whose StorageDecorator builds the etcd3 store and the
 // watch cache from the shared client. Everything behind the seam (etcd3
-// store, watch cache, compactor, transformers) is upstream's.
+// store, watch cache, compactor, transformers) is upstream's. Requests that come
+// while a watch cache is being filled wait for it (see warming.go).
 //
 // The few upstream places that insist on dialling an endpoint (the node port
 // allocator goes through generic.NewRawStorage) are given an in-memory
