@@ -47,6 +47,7 @@ type promptInformer struct {
 	ctx context.Context
 }
 
+// AddEventHandler is called by admission: of policies nobody else gets informers like this.
 func (p promptInformer) AddEventHandler(handler cache.ResourceEventHandler) (cache.ResourceEventHandlerRegistration, error) {
 	if told, ok := p.SharedIndexInformer.(*toldInformer); ok {
 		return told.addCompiler(handler)

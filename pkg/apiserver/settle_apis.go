@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 
+	"k8s.io/apiextensions-apiserver/pkg/apihelpers"
 	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/runtime/schema"
@@ -114,10 +115,7 @@ func servedVersions(definition *apiextensionsv1.CustomResourceDefinition) map[st
 	if definition == nil {
 		return served
 	}
-	established := false
-	for _, condition := range definition.Status.Conditions {
-		established = established || condition.Type == apiextensionsv1.Established && condition.Status == apiextensionsv1.ConditionTrue
-	}
+	established := apihelpers.IsCRDConditionTrue(definition, apiextensionsv1.Established)
 	for _, version := range definition.Spec.Versions {
 		if established && version.Served {
 			served[version.Name] = true

@@ -4,10 +4,8 @@ import (
 	"context"
 	"sync"
 
-	"k8s.io/apiextensions-apiserver/pkg/apihelpers"
 	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
 	listers "k8s.io/apiextensions-apiserver/pkg/client/listers/apiextensions/v1"
-	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
 
@@ -46,12 +44,21 @@ func (m *madeStorages) add(resource schema.GroupResource) {
 	m.last[resource] = definition{crd.UID, crd.Generation}
 }
 
-// old tells whether there may be a storage by an older state of the definition.
-func (m *madeStorages) old(crd *apiextensionsv1.CustomResourceDefinition) bool {
+// outdated are the definitions that are served and have changed since a storage was
+// made by them.
+func (m *madeStorages) outdated() (crds []*apiextensionsv1.CustomResourceDefinition) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	last, ok := m.last[schema.GroupResource{Group: crd.Spec.Group, Resource: crd.Status.AcceptedNames.Plural}]
-	return ok && last.uid == crd.UID && last.generation < crd.Generation
+	for resource, last := range m.last {
+		crd, err := m.definitions.Get(resource.String())
+		switch {
+		case err != nil || crd.UID != last.uid: // gone, with its storage
+			delete(m.last, resource)
+		case last.generation < crd.Generation && crd.DeletionTimestamp == nil && len(servedVersions(crd)) > 0:
+			crds = append(crds, crd)
+		}
+	}
+	return crds
 }
 
 // waitRemade waits until custom resources that are in use are served as their
@@ -61,34 +68,21 @@ func (s *Server) waitRemade(ctx context.Context) {
 	limit, cancel := context.WithTimeout(ctx, toldTimeout)
 	defer cancel()
 	_ = lifecycle.Poll(limit, func() bool {
-		all, err := s.generic.made.definitions.List(labels.Everything())
-		if err != nil {
-			return true
+		for _, crd := range s.generic.made.outdated() {
+			s.ask(limit, crd)
 		}
-		done := true
-		for _, crd := range all {
-			if s.generic.made.old(crd) && s.ask(limit, crd) {
-				done = done && !s.generic.made.old(crd)
-			}
-		}
-		return done
+		return len(s.generic.made.outdated()) == 0
 	})
 }
 
-// ask asks for a custom resource, unless it is not served.
-func (s *Server) ask(ctx context.Context, crd *apiextensionsv1.CustomResourceDefinition) bool {
-	if crd.DeletionTimestamp != nil || !apihelpers.IsCRDConditionTrue(crd, apiextensionsv1.Established) {
-		return false
+// ask asks for a custom resource, in any version. The answer does not matter.
+func (s *Server) ask(ctx context.Context, crd *apiextensionsv1.CustomResourceDefinition) {
+	for version := range servedVersions(crd) {
+		_ = s.generic.client.CoreV1().RESTClient().Get().
+			AbsPath("/apis", crd.Spec.Group, version, crd.Status.AcceptedNames.Plural).
+			Param("limit", "1").
+			SetHeader("Accept", "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1").
+			Do(ctx).Error()
+		return
 	}
-	for _, version := range crd.Spec.Versions {
-		if version.Served {
-			_ = s.generic.client.CoreV1().RESTClient().Get().
-				AbsPath("/apis", crd.Spec.Group, version.Name, crd.Status.AcceptedNames.Plural).
-				Param("limit", "1").
-				SetHeader("Accept", "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1").
-				Do(ctx).Error() // Whatever the answer is.
-			return true
-		}
-	}
-	return false
 }

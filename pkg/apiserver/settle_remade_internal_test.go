@@ -14,32 +14,37 @@ func TestMadeStorages(t *testing.T) {
 	indexer := cache.NewIndexer(cache.MetaNamespaceKeyFunc, cache.Indexers{})
 	made := madeStorages{definitions: listers.NewCustomResourceDefinitionLister(indexer)}
 	resource := apiextensionsv1.Resource("widgets")
-	state := func(uid types.UID, generation int64) *apiextensionsv1.CustomResourceDefinition {
+	state := func(uid types.UID, generation int64) {
 		crd := &apiextensionsv1.CustomResourceDefinition{}
 		crd.Name, crd.UID, crd.Generation = resource.String(), uid, generation
 		crd.Spec.Group, crd.Status.AcceptedNames.Plural = resource.Group, resource.Resource
+		crd.Spec.Versions = []apiextensionsv1.CustomResourceDefinitionVersion{{Name: "v1", Served: true}}
+		crd.Status.Conditions = []apiextensionsv1.CustomResourceDefinitionCondition{
+			{Type: apiextensionsv1.Established, Status: apiextensionsv1.ConditionTrue},
+		}
 		if err := indexer.Update(crd); err != nil {
 			t.Fatal(err)
 		}
-		return crd
 	}
-	first := state("a", 1)
-	if made.old(first) {
+	old := func() bool { return len(made.outdated()) > 0 }
+	state("a", 1)
+	if old() {
 		t.Error("what was never made is old")
 	}
 	made.add(resource)
-	if made.old(first) {
+	if old() {
 		t.Error("what was made by this state is old")
 	}
-	second := state("a", 2)
-	if !made.old(second) {
+	state("a", 2)
+	if !old() {
 		t.Error("what was made by an older state is not old")
 	}
 	made.add(resource)
-	if made.old(second) || made.old(first) {
+	if old() {
 		t.Error("what was made again is old")
 	}
-	if made.old(state("b", 3)) {
+	state("b", 3)
+	if old() {
 		t.Error("what was made by a definition of the same name, which is gone, is old")
 	}
 }
