@@ -38,6 +38,13 @@ type RestoreConfig struct {
 	// revisions. If zero, DefaultRevisionBump.
 	RevisionBump uint64
 
+	// Drop, if not nil, reports whether a key that has this value is left out of what is
+	// restored, as if it had been deleted after the snapshot. It is called for every
+	// revision of a key in order, and its last answer counts. It must not keep or change
+	// its arguments. Dropped, if not nil, is then called for each key that was left out.
+	Drop    func(key, value []byte) bool
+	Dropped func(key []byte)
+
 	// Confirm, if not nil, is called when the snapshot has been found whole and before
 	// the member's data are put in place, which does not happen if it returns an
 	// error.
@@ -120,6 +127,11 @@ func Restore(ctx context.Context, cfg RestoreConfig, r io.Reader) (err error) {
 	source, err := receive(ctx, work, r)
 	if err != nil {
 		return err
+	}
+	if cfg.Drop != nil {
+		if err := drop(ctx, cfg, source); err != nil {
+			return err
+		}
 	}
 	data := filepath.Join(work, "data")
 	if err := rebuild(ctx, cfg, source, data); err != nil {
