@@ -133,6 +133,12 @@ type Config struct {
 	// Snapshots are taken at intervals. If zero, none.
 	Snapshots Snapshots
 
+	// SnapshotKey authenticates snapshots, those of Server.Snapshot and of Snapshots: each
+	// ends with a MAC, by which Restore with the same RestoreConfig.Key knows that
+	// nobody without the key has made or changed it. It is at least 32 random bytes, kept
+	// where neither DataDir nor the snapshots are. If empty, snapshots have checksums only.
+	SnapshotKey []byte
+
 	// Logger takes what the control plane says, and what the Kubernetes code
 	// in it writes through klog (see the package documentation). If nil, it is
 	// silent.
@@ -157,6 +163,7 @@ func (c Config) clone() Config {
 	c.Components = slices.Clone(c.Components)
 	c.Etcd = c.Etcd.clone()
 	c.PKI = slices.Clone(c.PKI)
+	c.SnapshotKey = slices.Clone(c.SnapshotKey)
 	c.Encryption = c.Encryption.Clone()
 	if c.BindAddress == "" {
 		c.BindAddress = defaultBindAddress
@@ -210,6 +217,7 @@ func (c Config) Validate() error {
 		errs = append(errs, field.Required(field.NewPath("DataDir"), "a member of a cluster (Etcd.Name) must keep what it has acknowledged"))
 	}
 	errs = append(errs, c.Snapshots.validate(field.NewPath("Snapshots"), c.DataDir)...)
+	errs = append(errs, validateSnapshotKey(field.NewPath("SnapshotKey"), c.SnapshotKey)...)
 	for i, host := range c.Hosts {
 		if err := (pki.Config{Hosts: []string{host}}).Validate(); err != nil {
 			errs = append(errs, field.Invalid(field.NewPath("Hosts").Index(i), host, "must be a DNS name or an IP address"))

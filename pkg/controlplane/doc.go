@@ -59,7 +59,12 @@
 //	err := controlplane.Restore(ctx, "/var/lib/example", file, controlplane.RestoreConfig{})
 //
 // Resource versions then go on above all that were ever given, so that no client
-// takes old objects for new.
+// takes old objects for new. Join files from before a restore are invalid, because a
+// snapshot does not know which of them were revoked after it.
+//
+// The checksums in a snapshot stop accidents. Config.SnapshotKey adds a MAC, by which
+// [Restore] with the same RestoreConfig.Key refuses a snapshot that somebody else has
+// made or changed.
 //
 // # A cluster of members
 //

@@ -131,6 +131,10 @@ func joinSecret(token join.Token, expiration time.Time) *corev1.Secret {
 // been revoked, or has expired, is no error. One that has no join token, or is
 // another control plane's, is.
 //
+// Restore keeps it revoked: it invalidates all join files of the snapshot. A copy of
+// DataDir or of an external etcd that was made before the revocation, and is put back by
+// other means, does not: revoke the file again.
+//
 // Workers that have joined stay: the certificate of a kubelet is valid for
 // Config.ClusterSigningDuration, renewed by the kubelet as long as it runs, and
 // cannot be revoked. Deleting the Node does not take it away: the kubelet makes

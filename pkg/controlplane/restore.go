@@ -39,7 +39,21 @@ type RestoreConfig struct {
 	// and let the others join it with empty folders. If empty, the member is alone.
 	Name, PeerAddr string
 
-	// Logger takes what etcd says. If nil, nothing is said.
+	// KeepJoinKubeconfigs leaves the files of Server.JoinKubeconfig valid that were so
+	// when the snapshot was taken and have not expired, also those that were revoked
+	// after it. By default Restore invalidates them all, and all other bootstrap tokens.
+	KeepJoinKubeconfigs bool
+
+	// Key is the Config.SnapshotKey of the control plane that took the snapshot. With it
+	// Restore takes only a snapshot of a holder of the key, from the first byte to the
+	// last, and returns ErrNotAuthentic for any other, before it opens the database in
+	// it. An older snapshot is as authentic as the newest: which one it is, its name and
+	// the time in it say. If empty, anything is taken whose checksums are right, which
+	// stop accidents and nobody who means to change it. At least 32 bytes.
+	Key []byte
+
+	// Logger receives etcd's log, and a warning with what Restore has invalidated. If
+	// nil, nothing is logged.
 	Logger *zap.Logger
 }
 
@@ -54,6 +68,7 @@ func (c RestoreConfig) Validate() error {
 			errs = append(errs, field.Invalid(field.NewPath("PeerAddr"), c.PeerAddr, `must be an IP address and a port, like "10.0.0.1:2380"`))
 		}
 	}
+	errs = append(errs, validateSnapshotKey(field.NewPath("Key"), c.Key)...)
 	if len(errs) > 0 {
 		return fmt.Errorf("controlplane: invalid RestoreConfig: %w", errs.ToAggregate())
 	}
@@ -76,8 +91,21 @@ func (c RestoreConfig) Validate() error {
 // is told, by 410 Gone, to list anew. Clients that had seen objects which the snapshot
 // does not have see them deleted.
 //
+// A restore takes back everything that was done after the snapshot, and what was done
+// to keep somebody out with it:
+//
+//   - Join files that were revoked after the snapshot would be valid again. So Restore
+//     deletes all bootstrap tokens and the certificate requests of their holders that
+//     have not been signed (where those are encrypted, all requests). Workers that have
+//     joined keep their certificates; others need a new file of Server.JoinKubeconfig.
+//     See RestoreConfig.KeepJoinKubeconfigs.
+//   - The keys of nodes that were revoked since are accepted again: revoke them again.
+//   - RBAC roles and bindings, ServiceAccounts and Secrets that were deleted or narrowed
+//     since are back, and with them the tokens that depend on them. Delete them again
+//     before anybody can connect, for example while BindAddress is a loopback address.
+//
 // For errors.Is: etcd.ErrCorrupt for a snapshot that was cut short or changed,
-// etcd.ErrHasData, etcd.ErrInUse, etcd.ErrNoSpace, etcd.ErrNewerVersion, and the cause
+// ErrNotAuthentic for one that RestoreConfig.Key does not vouch for, etcd.ErrHasData, etcd.ErrInUse, etcd.ErrNoSpace, etcd.ErrNewerVersion, and the cause
 // of ctx when it ends.
 func Restore(ctx context.Context, dir string, r io.Reader, cfg RestoreConfig) error {
 	if err := cfg.Validate(); err != nil {
@@ -141,7 +169,7 @@ type snapshotDamage struct{ error }
 func (snapshotDamage) Is(target error) bool { return target == etcd.ErrCorrupt }
 func (d snapshotDamage) Unwrap() error      { return d.error }
 
-func restore(ctx context.Context, dir string, r *bufio.Reader, cfg RestoreConfig) error {
+func restore(ctx context.Context, dir string, r *bufio.Reader, cfg RestoreConfig) (err error) {
 	c := etcd.RestoreConfig{Dir: filepath.Join(dir, "etcd"), Name: cfg.Name, RevisionBump: cfg.RevisionBump}
 	if cfg.PeerAddr != "" {
 		c.PeerURL = "https://" + cfg.PeerAddr
@@ -150,11 +178,24 @@ func restore(ctx context.Context, dir string, r *bufio.Reader, cfg RestoreConfig
 		c.Logger = logging.Lower(cfg.Logger.Named("etcd"))
 	}
 	head, err := r.Peek(512)
+	var gone invalidated
+	if !cfg.KeepJoinKubeconfigs {
+		gone.apply(&c)
+	}
+	defer func() {
+		if err == nil {
+			gone.log(cfg.Logger)
+		}
+	}()
 	switch {
+	case isDatabase(head) && len(cfg.Key) > 0:
+		return notAuthentic(errNoMAC)
 	case isDatabase(head):
 		return etcd.Restore(ctx, c, r)
 	case isTar(head):
-		return restoreArchive(ctx, dir, c, &unarchive{tar: tar.NewReader(r)})
+		return restoreArchive(ctx, dir, c, newUnarchive(r, cfg.Key))
+	case len(cfg.Key) > 0 && (err == nil || errors.Is(err, io.EOF)):
+		return notAuthentic(errNoMAC)
 	case err != nil && !errors.Is(err, io.EOF):
 		return err
 	case err != nil:
@@ -175,6 +216,7 @@ func isTar(head []byte) bool { return len(head) >= 262 && string(head[257:262]) 
 // restoreArchive puts the keys in place when all has been read and found whole, and
 // the objects, by which a folder is known to have data, after them.
 func restoreArchive(ctx context.Context, dir string, c etcd.RestoreConfig, a *unarchive) (err error) {
+	defer func() { err = a.source.vouched(err) }()
 	if err := a.about(); err != nil {
 		return err
 	}
@@ -184,30 +226,62 @@ func restoreArchive(ctx context.Context, dir string, c etcd.RestoreConfig, a *un
 	}
 	keys := filepath.Join(dir, "pki")
 	_, missing := os.Lstat(keys)
+	var bundle []byte
+	// All is read and found right before the database is opened.
+	whole := &thenReader{r: database, then: func() (err error) {
+		bundle, err = a.rest()
+		return err
+	}}
 	c.Confirm = func() error {
-		bundle, err := a.rest()
-		if err != nil {
-			return err
-		}
-		_, err = pki.Open(pki.Config{Dir: keys, Import: bundle})
+		_, err := pki.Open(pki.Config{Dir: keys, Import: bundle})
 		if errors.Is(err, pki.ErrOtherAuthority) {
 			return fmt.Errorf("%s is of another cluster than the snapshot: delete it, or name an empty folder: %w", keys, err)
 		}
 		return err
 	}
-	err = etcd.Restore(ctx, c, database)
+	err = etcd.Restore(ctx, c, whole)
 	if err != nil && errors.Is(missing, os.ErrNotExist) {
 		_ = os.RemoveAll(keys)
+	}
+	if cut(err) && !errors.Is(err, etcd.ErrCorrupt) {
+		err = corruptSnapshot(err)
 	}
 	return err
 }
 
+// thenReader calls then where r ends, whose error it returns instead of io.EOF.
+type thenReader struct {
+	r    io.Reader
+	then func() error
+	err  error // of the end
+}
+
+func (r *thenReader) Read(p []byte) (int, error) {
+	if r.err != nil {
+		return 0, r.err
+	}
+	n, err := r.r.Read(p)
+	if errors.Is(err, io.EOF) {
+		if r.err = r.then(); r.err == nil {
+			r.err = io.EOF
+		}
+		err = r.err
+	}
+	return n, err
+}
+
 // unarchive reads the entries of a snapshot.
 type unarchive struct {
-	tar  *tar.Reader
-	name string
-	sum  hash.Hash
-	sums strings.Builder
+	source *authenticator
+	tar    *tar.Reader
+	name   string
+	sum    hash.Hash
+	sums   strings.Builder
+}
+
+func newUnarchive(r io.Reader, key []byte) *unarchive {
+	source := newAuthenticator(r, key)
+	return &unarchive{source: source, tar: tar.NewReader(source)}
 }
 
 // next returns the next entry, which must have that name.
@@ -263,7 +337,8 @@ func (a *unarchive) about() error {
 	return nil
 }
 
-// rest returns the keys, if all of the snapshot is there as it was written.
+// rest reads what follows the database, and returns the keys if all of the snapshot is
+// there as it was written.
 func (a *unarchive) rest() ([]byte, error) {
 	bundle, err := a.small(pkiEntry)
 	if err != nil {
@@ -278,5 +353,5 @@ func (a *unarchive) rest() ([]byte, error) {
 	if want != string(got) {
 		return nil, corruptSnapshot(fmt.Errorf("its files are not those that %s lists", sumsEntry))
 	}
-	return bundle, nil
+	return bundle, a.source.verify(a)
 }

@@ -38,6 +38,7 @@ func TestKilledRestore(t *testing.T) {
 	for i := range objects {
 		putConfigMap(t, admin(t, server), fmt.Sprintf("kept-%d", i), "x")
 	}
+	joinKubeconfig(t, server, 0)
 	ca, data := server.CABundle(), snapshotOf(t, server)
 	closeServer(t, server)
 	file := filepath.Join(t.TempDir(), "snapshot.tar")
@@ -52,6 +53,9 @@ func TestKilledRestore(t *testing.T) {
 		}
 		if !bytes.Equal(server.CABundle(), ca) {
 			t.Error("the CA is another one")
+		}
+		if names := tokens(t, server); len(names) > 0 {
+			t.Errorf("join files of before are valid: %v", names)
 		}
 	}
 	process := startProcess(t, "restore", filepath.Join(t.TempDir(), "data"), file)

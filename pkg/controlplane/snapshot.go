@@ -4,6 +4,7 @@ import (
 	"archive/tar"
 	"bytes"
 	"context"
+	"crypto/hmac"
 	"crypto/sha256"
 	"encoding/json"
 	"errors"
@@ -18,7 +19,7 @@ import (
 	"github.com/kubembed/kubembed/pkg/etcd"
 )
 
-// The entries of a snapshot, in their order. The sums come last: what lacks them was
+// The entries of a snapshot, in their order; macEntry may follow. What lacks the sums was
 // cut short.
 const (
 	aboutEntry    = "snapshot.json"
@@ -48,12 +49,15 @@ type about struct {
 // this moment, the authorities and the service-account keys. Restore makes a DataDir
 // of it. The keys of Config.Encryption are not in it, so keep them, elsewhere.
 // Otherwise it is as secret as the control plane: it holds every Secret, and keys with
-// which anybody can be anyone.
+// which anybody can be anyone. Whoever can write to where it is kept can make the
+// control plane that is restored from it obey them, unless Config.SnapshotKey is set.
 //
-// It is a tar archive of four files. etcd.db is a snapshot of etcd, as "etcdctl
+// It is a tar archive. etcd.db is a snapshot of etcd, as "etcdctl
 // snapshot save" makes it, which etcdutl restores too; pki.pem is what PKI returns;
 // snapshot.json tells the versions, the time, the revision and what Config should
-// have the same at the next start; SHA256SUMS, the last, is for sha256sum -c.
+// have the same at the next start; SHA256SUMS is for sha256sum -c; with
+// Config.SnapshotKey HMAC-SHA256 follows, the MAC of every byte of the archive before
+// it.
 //
 // The control plane serves while it is written. It holds pages of the database until
 // then, so write it to where it goes quickly. An error means that what has been
@@ -94,7 +98,7 @@ func (s *Server) snapshot(ctx context.Context, w io.Writer) (err error) {
 	if err != nil {
 		return err
 	}
-	a := newArchive(w, s.clock().Now())
+	a := newArchive(w, s.clock().Now(), s.config.SnapshotKey)
 	description = append(description, '\n')
 	a.add(aboutEntry, int64(len(description)), bytes.NewReader(description))
 	a.add(databaseEntry, database.Size(), database)
@@ -115,11 +119,18 @@ type archive struct {
 	tar  *tar.Writer
 	time time.Time
 	sums bytes.Buffer
+	mac  hash.Hash // of all that has been written; nil without a key
 	err  error
 }
 
-func newArchive(w io.Writer, now time.Time) *archive {
-	return &archive{tar: tar.NewWriter(w), time: now.Truncate(time.Second)}
+func newArchive(w io.Writer, now time.Time, key []byte) *archive {
+	a := &archive{time: now.Truncate(time.Second)}
+	if len(key) > 0 {
+		a.mac = hmac.New(sha256.New, key)
+		w = io.MultiWriter(w, a.mac)
+	}
+	a.tar = tar.NewWriter(w)
+	return a
 }
 
 func (a *archive) add(name string, size int64, r io.Reader) {
@@ -137,6 +148,7 @@ func (a *archive) add(name string, size int64, r io.Reader) {
 
 func (a *archive) close() error {
 	a.add(sumsEntry, int64(a.sums.Len()), bytes.NewReader(bytes.Clone(a.sums.Bytes())))
+	a.sign()
 	if a.err != nil {
 		return a.err
 	}

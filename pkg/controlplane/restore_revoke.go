@@ -1,0 +1,84 @@
+package controlplane
+
+import (
+	"bytes"
+	"regexp"
+	"strings"
+
+	"go.uber.org/zap"
+	certificatesv1 "k8s.io/api/certificates/v1"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/client-go/kubernetes/scheme"
+	bootstrapapi "k8s.io/cluster-bootstrap/token/api"
+
+	"github.com/kubembed/kubembed/pkg/etcd"
+)
+
+// A snapshot does not know what was revoked after it. So Restore leaves out every
+// bootstrap token, and what holders of one have asked for and not got yet. Keys show
+// both, below any Config.Etcd.Prefix, also where values are encrypted.
+var (
+	tokenKey   = regexp.MustCompile(`/secrets/` + metav1.NamespaceSystem + `/` + bootstrapapi.BootstrapTokenSecretPrefix + `[a-z0-9]{6}$`)
+	requestKey = regexp.MustCompile(`/certificatesigningrequests/[^/]+$`)
+)
+
+// encrypted is how a value begins that Config.Encryption has encrypted.
+var encrypted = []byte("k8s:enc:")
+
+// invalidated collects what a restore has left out.
+type invalidated struct{ tokens, requests []string }
+
+// apply makes a restore leave it out.
+func (i *invalidated) apply(c *etcd.RestoreConfig) {
+	c.Drop = func(key, value []byte) bool { return isToken(key, value) || isTokenRequest(key, value) }
+	c.Dropped = func(key []byte) {
+		name := string(key[bytes.LastIndexByte(key, '/')+1:])
+		if tokenKey.Match(key) {
+			i.tokens = append(i.tokens, name)
+		} else {
+			i.requests = append(i.requests, name)
+		}
+	}
+}
+
+// log reports what was left out. The name of a token is no secret.
+func (i *invalidated) log(logger *zap.Logger) {
+	if logger != nil && len(i.tokens)+len(i.requests) > 0 {
+		logger.Warn("the join files of before the restore are invalid, because some may have been revoked after the snapshot: workers that have joined are not affected, others need a new JoinKubeconfig",
+			zap.Strings("tokens", i.tokens), zap.Strings("certificate-requests", i.requests))
+	}
+}
+
+// isToken reports whether an object is a bootstrap token, or may be one.
+func isToken(key, value []byte) bool {
+	if !tokenKey.Match(key) {
+		return false
+	}
+	if bytes.HasPrefix(value, encrypted) {
+		return true
+	}
+	var secret corev1.Secret
+	return decode(value, &secret) && secret.Type == bootstrapapi.SecretTypeBootstrapToken
+}
+
+// isTokenRequest reports whether an object is, or may be, a certificate request by the
+// holder of a bootstrap token that has not been signed. It would be, after the restore.
+func isTokenRequest(key, value []byte) bool {
+	if !requestKey.Match(key) {
+		return false
+	}
+	if bytes.HasPrefix(value, encrypted) {
+		return true
+	}
+	var request certificatesv1.CertificateSigningRequest
+	return decode(value, &request) && strings.HasPrefix(request.Spec.Username, bootstrapapi.BootstrapUserPrefix) && len(request.Status.Certificate) == 0
+}
+
+// decode reads an object as the API server has stored it, and reports whether it is of
+// the type of into.
+func decode(value []byte, into runtime.Object) bool {
+	object, _, err := scheme.Codecs.UniversalDeserializer().Decode(value, nil, into)
+	return err == nil && object == into
+}
