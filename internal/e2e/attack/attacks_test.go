@@ -1,0 +1,124 @@
+//go:build linux
+
+package attack
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// attack works until ctx ends and leaves nothing open. It counts what it does in s.
+type attack func(ctx context.Context, t *target, s *stats)
+
+// attacks by name. Each works on its own, beside all others.
+var attacks = map[string]attack{
+	// connections_test.go
+	"idle-tcp":           idleTCP,
+	"idle-tls":           idleTLS,
+	"half-handshakes":    halfHandshakes,
+	"idle-authenticated": idleAuthenticated,
+	"slow-headers":       slowHeaders,
+	"idle-insecure":      idleInsecure,
+	// http2_test.go
+	"rapid-reset":               rapidReset,
+	"rapid-reset-authenticated": rapidResetAuthenticated,
+	// bodies_test.go
+	"endless-bodies":  endlessBodies,
+	"large-bodies":    largeBodies,
+	"large-headers":   largeHeaders,
+	"deep-json":       deepJSON,
+	"deep-yaml":       deepYAML,
+	"deep-cbor":       deepCBOR,
+	"deep-protobuf":   deepProtobuf,
+	"unread-watches":  unreadWatches,
+	"empty-condition": emptyConditions,
+	// tokens_test.go
+	"bad-tokens": badTokens,
+	"bad-jwts":   badJWTs,
+	// requests_test.go
+	"request-flood":  requestFlood,
+	"large-requests": largeRequests,
+	"large-rsa-keys": largeRSAKeys,
+	// identities_test.go
+	"join-race":     joinRace,
+	"server-names":  serverNames,
+	"node-squatter": nodeSquatter,
+	// proxies_test.go
+	"node-proxy": nodeProxy,
+	"web-pages":  webPages,
+	// snapshots_test.go
+	"future-snapshots": futureSnapshots,
+	"full-disk":        fullDisk,
+}
+
+// stats of an attack.
+type stats struct {
+	tries    atomic.Int64 // connections, requests or streams
+	answered atomic.Int64 // of which the server took, in whatever way
+	won      atomic.Int64 // what must never happen
+
+	mu    sync.Mutex
+	first string // of what was won
+	notes map[string]int
+}
+
+// win notes that the attacker has got what it must not have.
+func (s *stats) win(format string, args ...any) {
+	s.won.Add(1)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.first == "" {
+		s.first = fmt.Sprintf(format, args...)
+	}
+}
+
+// note counts what is worth knowing.
+func (s *stats) note(what string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.notes == nil {
+		s.notes = map[string]int{}
+	}
+	if len(s.notes) < 8 || s.notes[what] > 0 {
+		s.notes[what]++
+	}
+}
+
+func (s *stats) String() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	text := fmt.Sprintf("%9d tries, %9d answered", s.tries.Load(), s.answered.Load())
+	if n := s.won.Load(); n > 0 {
+		text += fmt.Sprintf(", WON %d: %s", n, s.first)
+	}
+	if len(s.notes) > 0 {
+		text += fmt.Sprintf(", %v", s.notes)
+	}
+	return text
+}
+
+// rounds calls f until ctx ends, every so often: attackers too leave the CPUs to others,
+// or only their own speed would be tested.
+func rounds(ctx context.Context, every time.Duration, f func()) {
+	tick := time.NewTicker(every)
+	defer tick.Stop()
+	for ctx.Err() == nil {
+		f()
+		select {
+		case <-ctx.Done():
+		case <-tick.C:
+		}
+	}
+}
+
+// parallel runs f n times at once and returns when all have ended.
+func parallel(n int, f func()) {
+	var wg sync.WaitGroup
+	for range n {
+		wg.Go(f)
+	}
+	wg.Wait()
+}

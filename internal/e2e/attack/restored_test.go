@@ -1,0 +1,43 @@
+//go:build linux
+
+package attack
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/kubembed/kubembed/pkg/controlplane"
+)
+
+// checkSnapshots waits for a snapshot of after the attacks, and restores it.
+func checkSnapshots(t *testing.T, p *plane) {
+	t.Helper()
+	ended := time.Now()
+	var data []byte
+	// After a failure the next one is a minute later.
+	eventually(t, 90*time.Second, "a snapshot of after the attacks", func(context.Context) error {
+		paths, err := filepath.Glob(filepath.Join(p.Snapshots, "kubembed-*.tar"))
+		if err != nil {
+			return err
+		}
+		for _, path := range paths {
+			if info, err := os.Stat(path); err == nil && info.ModTime().After(ended) {
+				data, err = os.ReadFile(path)
+				return err // it may be deleted by now, for a newer one
+			}
+		}
+		return fmt.Errorf("there are %v", paths)
+	})
+	if data == nil {
+		return
+	}
+	err := controlplane.Restore(t.Context(), filepath.Join(t.TempDir(), "restored"), bytes.NewReader(data), controlplane.RestoreConfig{Key: snapshotKey})
+	if err != nil {
+		t.Errorf("the snapshot: %v", err)
+	}
+}
