@@ -136,7 +136,7 @@ type Config struct {
 	// SnapshotKey authenticates snapshots, those of Server.Snapshot and of Snapshots: each
 	// ends with a MAC, by which Restore with the same RestoreConfig.Key knows that
 	// nobody without the key has made or changed it. It is at least 32 random bytes, kept
-	// where neither DataDir nor the snapshots are. If empty, snapshots have checksums only.
+	// where neither DataDir nor the snapshots are. If nil, snapshots have checksums only.
 	SnapshotKey []byte
 
 	// Logger takes what the control plane says, and what the Kubernetes code

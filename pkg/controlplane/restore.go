@@ -48,8 +48,8 @@ type RestoreConfig struct {
 	// Restore takes only a snapshot of a holder of the key, from the first byte to the
 	// last, and returns ErrNotAuthentic for any other, before it opens the database in
 	// it. An older snapshot is as authentic as the newest: which one it is, its name and
-	// the time in it say. If empty, anything is taken whose checksums are right, which
-	// stop accidents and nobody who means to change it. At least 32 bytes.
+	// the time in it say. If nil, anything is taken whose checksums are right, which stop
+	// accidents and nobody who means to change it. At least 32 bytes.
 	Key []byte
 
 	// Logger receives etcd's log, and a warning with what Restore has invalidated. If
@@ -194,16 +194,20 @@ func restore(ctx context.Context, dir string, r *bufio.Reader, cfg RestoreConfig
 		return etcd.Restore(ctx, c, r)
 	case isTar(head):
 		return restoreArchive(ctx, dir, c, newUnarchive(r, cfg.Key))
-	case len(cfg.Key) > 0 && (err == nil || errors.Is(err, io.EOF)):
-		return notAuthentic(errNoMAC)
 	case err != nil && !errors.Is(err, io.EOF):
 		return err
 	case err != nil:
-		return corruptSnapshot(fmt.Errorf("it has %d bytes", len(head)))
+		err = fmt.Errorf("it has %d bytes", len(head))
 	case bytes.HasPrefix(head, []byte{0x1f, 0x8b}):
-		return corruptSnapshot(errors.New("it is compressed: give it to gunzip first"))
+		err = errors.New("it is compressed: give it to gunzip first")
+	default:
+		err = errors.New("it is neither of Server.Snapshot nor of etcdctl")
 	}
-	return corruptSnapshot(errors.New("it is neither of Server.Snapshot nor of etcdctl"))
+	err = corruptSnapshot(err)
+	if len(cfg.Key) > 0 {
+		err = notAuthentic(err)
+	}
+	return err
 }
 
 // isDatabase looks for the magic number of bbolt's first page.

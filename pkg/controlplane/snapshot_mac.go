@@ -39,9 +39,10 @@ var (
 	errOtherMAC = errors.New("its MAC is not that of RestoreConfig.Key: it was changed, or taken with another Config.SnapshotKey")
 )
 
-// validateSnapshotKey never shows the key.
+// validateSnapshotKey never shows the key. One that is empty but not nil was read from the
+// wrong file, say, and must not switch the check off.
 func validateSnapshotKey(at *field.Path, key []byte) field.ErrorList {
-	if len(key) == 0 || len(key) >= minSnapshotKey {
+	if key == nil || len(key) >= minSnapshotKey {
 		return nil
 	}
 	return field.ErrorList{field.Invalid(at, fmt.Sprintf("(%d bytes)", len(key)),

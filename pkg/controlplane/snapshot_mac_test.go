@@ -164,6 +164,7 @@ func TestRestoreWithKey(t *testing.T) {
 		"a bit of pki.pem":        flip(bytes.Index(second, []byte("PRIVATE KEY")) + 20),
 		"a bit of the padding":    flip(bytes.LastIndex(second, []byte("HMAC-SHA256")) - 1),
 		"a database of etcdctl":   unpack(t, second)["etcd.db"],
+		"compressed":              append([]byte{0x1f, 0x8b}, second...),
 		"nothing of ours":         bytes.Repeat([]byte("x"), 2000),
 		"a database and a MAC":    append(unpack(t, second)["etcd.db"], unpack(t, second)["HMAC-SHA256"]...),
 		"of another key":          nil, // below
@@ -188,6 +189,12 @@ func TestRestoreWithKey(t *testing.T) {
 }
 
 func TestShortSnapshotKey(t *testing.T) {
+	if err := (controlplane.RestoreConfig{Key: []byte{}}).Validate(); err == nil || lacks(err.Error(), "Key", "0 bytes") != "" {
+		t.Errorf("an empty key: %v", err)
+	}
+	if err := (controlplane.Config{SnapshotKey: []byte{}}).Validate(); err == nil || lacks(err.Error(), "SnapshotKey", "0 bytes") != "" {
+		t.Errorf("an empty key: %v", err)
+	}
 	short := []byte("correct horse battery staple")
 	err := controlplane.Config{SnapshotKey: short}.Validate()
 	if err == nil || lacks(err.Error(), "SnapshotKey", "28 bytes", "at least 32") != "" || strings.Contains(err.Error(), string(short)) {
