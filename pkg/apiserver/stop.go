@@ -16,6 +16,10 @@ const (
 	// hooksTimeout is how long a stop waits for upstream's start hooks. They
 	// are done within a second of a start unless etcd is gone.
 	hooksTimeout = 5 * time.Second
+	// answerTimeout is how long etcd has for a question of a stop.
+	answerTimeout = time.Second
+	// leastTimeout is what each part of a stop gets where others have used up the time.
+	leastTimeout = time.Second
 )
 
 // Stop ends the server, in this order: upstream's shutdown hooks take our
@@ -35,12 +39,12 @@ func (s *Server) stop(ctx context.Context) error {
 		// Upstream's queues and authorizers begin in New, and end only with
 		// the hooks that run them.
 		runCtx, cancel := context.WithTimeout(context.Background(), stopTimeout)
-		errs = append(errs, s.run(runCtx))
+		errs = append(errs, lifecycle.Within(stopTimeout, func() error { return s.run(runCtx) }))
 		cancel()
 	}
 	if s.hooksStarted && s.etcdAnswers() {
 		errs = append(errs, s.waitHooks())
-		if err := within(stopTimeout, s.aggregator.GenericAPIServer.RunPreShutdownHooks); err != nil {
+		if err := lifecycle.Within(stopTimeout, s.aggregator.GenericAPIServer.RunPreShutdownHooks); err != nil {
 			errs = append(errs, fmt.Errorf("apiserver: shutdown hooks: %w", err))
 		}
 		s.stopping.Store(true)
@@ -73,30 +77,38 @@ func (s *Server) stop(ctx context.Context) error {
 	if err := s.background.Wait(stopCtx); err != nil {
 		errs = append(errs, fmt.Errorf("apiserver: controllers: %w", err))
 	}
-	if s.generic != nil {
-		if err := within(stopTimeout, func() error { s.generic.informers.Shutdown(); return nil }); err != nil {
-			errs = append(errs, fmt.Errorf("apiserver: informers: %w", err))
+	// None of these takes a context, and all of them may wait for a disk that hangs.
+	end := func(what string, f func()) {
+		deadline, _ := stopCtx.Deadline()
+		if err := lifecycle.Within(max(leastTimeout, time.Until(deadline)), func() error { f(); return nil }); err != nil {
+			errs = append(errs, fmt.Errorf("apiserver: %s: %w", what, err))
 		}
+	}
+	if s.generic != nil {
+		end("informers", s.generic.informers.Shutdown)
 	}
 	if s.webhooks != nil {
 		s.webhooks.CloseIdleConnections()
 	}
-	s.destroy()
+	end("storage", s.destroy)
 	if s.auditStarted {
-		s.aggregator.GenericAPIServer.AuditBackend.Shutdown()
+		end("audit log", s.aggregator.GenericAPIServer.AuditBackend.Shutdown)
 	}
 	if s.backend != nil {
-		s.backend.Close()
+		end("connections to etcd", s.backend.Close)
 	}
 	return errors.Join(errs...)
 }
 
 // etcdAnswers tells whether there is any use in letting upstream clean up.
 func (s *Server) etcdAnswers() bool {
-	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), answerTimeout)
 	defer cancel()
-	_, err := s.backend.Client().Get(ctx, s.backend.Prefix()+"/health")
-	return err == nil
+	// A member whose disk hangs does not look at ctx.
+	return lifecycle.Within(answerTimeout+time.Second, func() error {
+		_, err := s.backend.Client().Get(ctx, s.backend.Prefix()+"/health")
+		return err
+	}) == nil
 }
 
 // drain lets short requests finish. Watches and other long-running requests
@@ -138,19 +150,5 @@ func (s *Server) waitHooks() error {
 		return fmt.Errorf("apiserver: start hooks that did not return: %s", strings.Join(hooks, ", "))
 	default:
 		return nil
-	}
-}
-
-// within runs f and waits for it no longer than timeout.
-func within(timeout time.Duration, f func() error) error {
-	done := make(chan error, 1)
-	go func() { done <- f() }()
-	timer := time.NewTimer(timeout)
-	defer timer.Stop()
-	select {
-	case err := <-done:
-		return err
-	case <-timer.C:
-		return fmt.Errorf("not done within %s", timeout)
 	}
 }

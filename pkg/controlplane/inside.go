@@ -44,6 +44,7 @@ type apiServer interface {
 type etcdMember interface {
 	Status() etcd.Status
 	CheckSpace() error
+	SpaceNeeded() int64
 	OpenSnapshot(ctx context.Context) (*etcd.Snapshot, error)
 	Members(ctx context.Context) ([]etcd.ClusterMember, error)
 	AddMember(ctx context.Context, name, peerAddr string) (join []string, err error)

@@ -2,6 +2,7 @@ package controlplane
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"strings"
@@ -29,7 +30,13 @@ func (s *Server) EtcdStatus(ctx context.Context) (etcd.Status, error) {
 func (s *Server) spaceCheck() healthz.HealthChecker {
 	return healthz.NamedCheck("etcd-space", func(r *http.Request) error {
 		if s.member != nil {
-			return s.member.CheckSpace()
+			err := s.member.CheckSpace()
+			if errors.Is(err, etcd.ErrNoSpace) {
+				if advice := s.snapshots.Load().advice(); advice != "" {
+					err = fmt.Errorf("%w%s", err, advice)
+				}
+			}
+			return err
 		}
 		status, err := s.EtcdStatus(r.Context())
 		if err != nil {

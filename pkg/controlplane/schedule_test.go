@@ -1,6 +1,7 @@
 package controlplane_test
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
@@ -11,6 +12,7 @@ import (
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
 	"go.uber.org/zap/zaptest/observer"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/component-base/metrics/legacyregistry"
 	"k8s.io/utils/clock"
 	clocktesting "k8s.io/utils/clock/testing"
@@ -78,6 +80,7 @@ func snapshotFailures(t *testing.T) float64 {
 
 func wantEntries(t *testing.T, dir string, want ...string) {
 	t.Helper()
+	slices.Sort(want)
 	if got := entries(t, dir); !slices.Equal(got, want) {
 		t.Errorf("there are %v, want %v", got, want)
 	}
@@ -87,7 +90,10 @@ func wantEntries(t *testing.T, dir string, want ...string) {
 // cannot be taken.
 func TestScheduleOfSnapshots(t *testing.T) {
 	clock := newAlarmClock(time.Now())
-	name := func() string { return "kubembed-" + clock.Now().UTC().Format("20060102T150405.000Z") + ".tar" }
+	var cluster string
+	name := func(number int) string {
+		return fmt.Sprintf("kubembed-%s-%010d-%s.tar", cluster, number, clock.Now().UTC().Format("20060102T150405.000Z"))
+	}
 	dir := filepath.Join(t.TempDir(), "snapshots")
 	if err := os.Mkdir(dir, 0o700); err != nil {
 		t.Fatal(err)
@@ -96,30 +102,34 @@ func TestScheduleOfSnapshots(t *testing.T) {
 	for _, file := range []string{
 		"kubembed-20240102T030405.000Z.tar.unfinished", "kubembed-20240102T030405.000Z.tar",
 		"a.unfinished", "kubembed-mine.tar", "kubembed-mine.tar.unfinished",
+		"kubembed-0a0b0c0d-0000000007-20240102T030405.000Z.tar", "kubembed-0a0b0c0d-0000000008-20240102T030405.000Z.tar.unfinished",
 	} {
 		if err := os.WriteFile(filepath.Join(dir, file), nil, 0o600); err != nil {
 			t.Fatal(err)
 		}
 	}
-	others := []string{"kubembed-mine.tar", "kubembed-mine.tar.unfinished"}
+	others := []string{
+		"a.unfinished", "kubembed-mine.tar", "kubembed-mine.tar.unfinished",
+		"kubembed-0a0b0c0d-0000000007-20240102T030405.000Z.tar", "kubembed-0a0b0c0d-0000000008-20240102T030405.000Z.tar.unfinished",
+	}
 	core, logs := observer.New(zapcore.ErrorLevel)
 	cfg := controlplane.Config{
 		Logger:    zap.New(core),
 		Snapshots: controlplane.Snapshots{Dir: dir, Interval: time.Hour, Keep: 2},
 	}
 	cfg.SetClock(clock)
-	start(t, cfg)
+	cluster = clusterOf(t, start(t, cfg))
 	clock.waits(t, time.Hour)
 	failed := snapshotFailures(t)
 
 	clock.Step(time.Hour)
 	clock.waits(t, time.Hour)
-	first := name()
-	wantEntries(t, dir, append([]string{"a.unfinished", "kubembed-20240102T030405.000Z.tar", first}, others...)...)
+	first := name(1)
+	wantEntries(t, dir, append([]string{"kubembed-20240102T030405.000Z.tar", first}, others...)...)
 	clock.Step(time.Hour)
 	clock.waits(t, time.Hour)
-	second := name()
-	wantEntries(t, dir, append([]string{"a.unfinished", first, second}, others...)...)
+	second := name(2)
+	wantEntries(t, dir, append([]string{first, second}, others...)...)
 
 	// Its folder is a file: what nobody can write to.
 	away := dir + "-away"
@@ -149,7 +159,7 @@ func TestScheduleOfSnapshots(t *testing.T) {
 	// It is made anew where it is gone.
 	clock.Step(time.Minute)
 	clock.waits(t, time.Hour)
-	third := name()
+	third := name(1)
 	wantEntries(t, dir, third)
 	if info, err := os.Stat(dir); err != nil || info.Mode().Perm() != 0o700 {
 		t.Errorf("the folder: %v, %v", info, err)
@@ -210,6 +220,16 @@ func TestSnapshotsAreOfOne(t *testing.T) {
 	polled(t, "a snapshot when etcd is back", func() bool { return newest(by) != last })
 	closeServer(t, servers[by])
 	polled(t, "the other takes them", func() bool { return newest(1-by) != "" })
+}
+
+// clusterOf is what names the cluster of server in the names of snapshots.
+func clusterOf(t testing.TB, server *controlplane.Server) string {
+	t.Helper()
+	namespace, err := admin(t, server).CoreV1().Namespaces().Get(t.Context(), "kube-system", metav1.GetOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(namespace.UID[:8])
 }
 
 // lacks returns the first of want that is not in text.

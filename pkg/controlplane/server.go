@@ -6,11 +6,10 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
-	"os"
 	"sync"
+	"sync/atomic"
 	"time"
 
-	"go.uber.org/zap"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
 
@@ -42,11 +41,12 @@ type Server struct {
 	elections          *elections  // nil unless etcd is shared
 	controllers        *components // our own
 	components         *components // the host's
-	snapshots          *schedule
+	snapshots          atomic.Pointer[schedule]
 
-	stopOnce sync.Once
-	stopErr  error
-	done     chan struct{}
+	stopOnce  sync.Once
+	stopErr   error
+	unwinding stopped
+	done      chan struct{}
 	// supervised is closed when supervise has returned.
 	supervised chan struct{}
 
@@ -124,28 +124,33 @@ func (s *Server) Err() error {
 // waits for the slowest request, Config.RequestTimeout at most. The error says
 // what could not be stopped; the rest is stopped nevertheless. Later calls, and
 // those of Close, wait for the first and return its error.
+//
+// Whatever hangs, Shutdown returns a minute and a half after ctx has ended or
+// RequestTimeout has passed, at the latest: a write to a disk that hangs cannot be
+// called off. The error then names what has not ended, and DataDir is in use until it
+// has.
 func (s *Server) Shutdown(ctx context.Context) error {
 	s.mu.Lock()
 	s.stopped = true
 	s.mu.Unlock()
 	err := s.stop(ctx)
-	<-s.supervised
+	// It may write certificates to a disk that hangs.
+	late := time.NewTimer(supervisorTimeout)
+	defer late.Stop()
+	select {
+	case <-s.supervised:
+	case <-late.C:
+		err = errors.Join(err, fmt.Errorf("controlplane: stop: the renewal of certificates in %s has not ended: is its disk hung?", s.dir))
+	}
 	return err
 }
 
-// Close is Shutdown that cuts requests in flight.
+// Close is Shutdown that cuts requests in flight. It takes some milliseconds, and where
+// a disk hangs under it a minute and a half at most.
 func (s *Server) Close() error {
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel()
 	return s.Shutdown(ctx)
-}
-
-func (s *Server) stop(ctx context.Context) error {
-	s.stopOnce.Do(func() {
-		s.stopErr = s.unwind(ctx)
-		close(s.done)
-	})
-	return s.stopErr
 }
 
 // supervise renews certificates, and ends the control plane when a part of it
@@ -184,87 +189,6 @@ func (s *Server) fail(err error) {
 	defer s.mu.Unlock()
 	if !s.stopped {
 		s.err = err
-	}
-}
-
-// unwind stops what has been started, last first.
-func (s *Server) unwind(ctx context.Context) error {
-	var errs []error
-	// Those whose goroutines may never end are not waited for any longer.
-	var deaf, stuck bool
-	s.snapshots.stop()
-	s.unmonitor()
-	if err := s.components.stop(); err != nil {
-		deaf = true
-		errs = append(errs, err)
-	}
-	if err := s.controllers.stop(); err != nil {
-		stuck = true
-		errs = append(errs, err)
-	}
-	s.elections.stop()
-	if s.apiserver != nil {
-		errs = append(errs, s.apiserver.Stop(ctx))
-	}
-	for _, listener := range []net.Listener{s.listener, s.insecure} {
-		// The API server has closed them, if it got so far.
-		if listener != nil {
-			_ = listener.Close()
-		}
-	}
-	if s.etcd != nil {
-		err := s.etcd.Close()
-		stuck = stuck || err != nil
-		errs = append(errs, err)
-	}
-	switch {
-	case s.temporary:
-		errs = append(errs, os.RemoveAll(s.dir))
-	case s.runDir != "":
-		errs = append(errs, os.RemoveAll(s.runDir))
-	}
-	if s.lock != nil {
-		s.lock.Unlock()
-	}
-	if s.components != nil && !deaf {
-		s.waitForGoroutines(s.components.family)
-	}
-	if !stuck {
-		s.waitForGoroutines(s.family)
-	}
-	s.detachLogger()
-	return errors.Join(errs...)
-}
-
-// stragglersTimeout is how long a stop waits for upstream's goroutines. They
-// have been told to stop, and end within milliseconds.
-const stragglersTimeout = 5 * time.Second
-
-// selfEnding are goroutines that nothing here can stop.
-var selfEnding = []string{
-	// A timer of three seconds for each list at a resource version.
-	"cacher.(*watchCache).waitUntilFreshAndBlock",
-	// Connections to webhooks, kept by client-go until they are idle for 90 s.
-	"net/http.(*persistConn).readLoop",
-	"net/http.(*persistConn).writeLoop",
-	"http2.(*ClientConn).readLoop",
-	"net/http.(*http2ClientConn).readLoop",
-	// Connections of other members, on which they have asked single questions. etcd
-	// ends them when nothing has been read for five seconds.
-	"net/http.(*connReader).abortPendingRead",
-	"net/http.(*connReader).backgroundRead",
-	// The rotation of audit logs has one goroutine, for ever.
-	"lumberjack.v2.(*Logger).millRun",
-}
-
-// waitForGoroutines keeps the promise that nothing of a stopped control plane
-// runs or logs any more: upstream's controllers are told to stop, but give no
-// way to wait for them.
-func (s *Server) waitForGoroutines(family *lifecycle.Family) {
-	ctx, cancel := context.WithTimeout(context.Background(), stragglersTimeout)
-	defer cancel()
-	if err := family.Wait(ctx, selfEnding...); err != nil {
-		s.config.Logger.Warn("stopped, but not all of it has ended", zap.Error(err))
 	}
 }
 

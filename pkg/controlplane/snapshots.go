@@ -2,17 +2,20 @@ package controlplane
 
 import (
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io"
 	"os"
 	"path/filepath"
-	"slices"
-	"strings"
+	"regexp"
+	"sync/atomic"
 	"time"
 
 	"go.uber.org/zap"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/validation/field"
+	"k8s.io/client-go/kubernetes"
 	"k8s.io/utils/clock"
 
 	"github.com/kubembed/kubembed/internal/files"
@@ -21,25 +24,39 @@ import (
 // Snapshots says how often a control plane takes a snapshot of itself, in the
 // form of Server.Snapshot. Where control planes share an etcd one of them does.
 type Snapshots struct {
-	// Dir is the folder for them, best on another disk. It is created with mode
-	// 0700 if it is missing. Their names are kubembed-TIME.tar, with the time in UTC.
+	// Dir is the directory for them, best on another disk. It is created with mode
+	// 0700 if it is missing. Their names are kubembed-CLUSTER-NUMBER-TIME.tar: eight
+	// digits of the UID of the namespace kube-system, a number that counts up, and the
+	// time in UTC. Age goes by the number, so that a clock may be corrected. Control
+	// planes of different clusters may share a directory. Names of earlier versions,
+	// kubembed-TIME.tar, count as older than all others, and as every cluster's.
 	// If empty, "snapshots" in DataDir; required without one.
 	Dir string
 	// Interval is the time between two of them, from the start on. One that fails is
 	// logged, counted in the metric kubembed_snapshot_failures_total, and taken again
 	// after a minute, or Interval if that is less. If zero, none are taken.
 	Interval time.Duration
-	// Keep is how many are kept; older ones are deleted. If zero, 5.
+	// Keep is how many are kept; older ones are deleted. If zero, 5. Where the disk has
+	// no room for so many, the oldest are deleted before the next is written, but never
+	// the last. A snapshot never uses the room that etcd needs on the same disk: one for
+	// which too little is left fails, with etcd.ErrNoSpace in the log.
 	Keep int
+	// Timeout bounds each of them, until it is on the disk. One that takes longer fails,
+	// as on a disk that hangs, and while such a disk holds it no other is begun. If zero,
+	// 30 seconds and one more for each 4 MiB of the database.
+	Timeout time.Duration
 }
 
 const (
 	defaultKeep   = 5
 	snapshotRetry = time.Minute
-	// The names of finished snapshots sort by time.
-	snapshotPrefix, snapshotSuffix = "kubembed-", ".tar"
-	snapshotTime                   = "20060102T150405.000Z"
-	unfinishedSuffix               = ".unfinished"
+	// The default of Timeout.
+	snapshotTimeout = 30 * time.Second
+	snapshotSpeed   = 4 << 20 // bytes in a second
+	// snapshotGrace is how long a snapshot that is cut short may take to clean up.
+	snapshotGrace = time.Second
+	// snapshotStop is how long a stop waits for that.
+	snapshotStop = 3 * time.Second
 )
 
 func (s Snapshots) validate(at *field.Path, dataDir string) (errs field.ErrorList) {
@@ -49,25 +66,36 @@ func (s Snapshots) validate(at *field.Path, dataDir string) (errs field.ErrorLis
 	if s.Keep < 0 {
 		errs = append(errs, field.Invalid(at.Child("Keep"), s.Keep, "must not be negative; zero keeps 5"))
 	}
-	if s.Interval == 0 && (s.Dir != "" || s.Keep != 0) {
-		errs = append(errs, field.Required(at.Child("Interval"), "Dir or Keep is set but no snapshot would be taken"))
+	if s.Timeout < 0 {
+		errs = append(errs, field.Invalid(at.Child("Timeout"), s.Timeout.String(), "must not be negative; zero is a time for the size of the database"))
+	}
+	if s.Interval == 0 && (s.Dir != "" || s.Keep != 0 || s.Timeout != 0) {
+		errs = append(errs, field.Required(at.Child("Interval"), "Dir, Keep or Timeout is set but no snapshot would be taken"))
 	}
 	if s.Interval > 0 && s.Dir == "" && dataDir == "" {
-		errs = append(errs, field.Required(at.Child("Dir"), "the folder for snapshots, because there is no DataDir to keep them in"))
+		errs = append(errs, field.Required(at.Child("Dir"), "the directory for snapshots, because there is no DataDir to keep them in"))
 	}
 	return errs
 }
 
-// schedule takes snapshots until ctx ends.
+// schedule takes snapshots until it is cancelled.
 type schedule struct {
 	config Snapshots
 	take   func(context.Context, io.Writer) error
-	// mine tells whether it is for this control plane to take them.
+	// cluster names the cluster, and size is that of its database.
+	cluster func(context.Context) (string, error)
+	size    func(context.Context) (int64, error)
+	// mine reports whether it is for this control plane to take them.
 	mine   func() bool
+	room   *room
 	logger *zap.Logger
 	clock  clock.Clock
-	end    context.CancelFunc
+	cancel context.CancelFunc
 	ended  chan struct{}
+
+	stock atomic.Pointer[snapshotFiles] // as of the last look
+	// task has the disk; it may never return. It is run's until ended is closed.
+	task *task
 }
 
 // startSnapshots begins the work, if there is any.
@@ -78,34 +106,98 @@ func (s *Server) startSnapshots() {
 	registerMetrics()
 	c := s.config.Snapshots
 	if c.Dir == "" {
-		c.Dir = filepath.Join(s.dir, "snapshots")
+		c.Dir = s.defaultSnapshotDir()
 	}
 	if c.Keep == 0 {
 		c.Keep = defaultKeep
 	}
-	ctx, end := context.WithCancel(context.Background())
-	s.snapshots = &schedule{
-		config: c, take: s.snapshot, mine: s.takesSnapshots,
-		logger: s.config.Logger, clock: s.clock(), end: end, ended: make(chan struct{}),
+	r := newRoom(c.Dir, filepath.Join(s.dir, "etcd"), nil)
+	if s.member != nil {
+		r.needed = s.member.SpaceNeeded
 	}
-	go s.snapshots.run(ctx)
+	ctx, cancel := context.WithCancel(context.Background())
+	schedule := &schedule{
+		config: c, take: s.snapshot, cluster: s.clusterName, size: s.databaseSize, mine: s.takesSnapshots, room: r,
+		logger: s.config.Logger, clock: s.clock(), cancel: cancel, ended: make(chan struct{}),
+	}
+	s.snapshots.Store(schedule)
+	go schedule.run(ctx)
 }
 
-// takesSnapshots tells whether it is for this control plane to take them.
+func (s *Server) defaultSnapshotDir() string { return filepath.Join(s.dir, "snapshots") }
+
+// takesSnapshots reports whether it is for this control plane to take them.
 func (s *Server) takesSnapshots() bool { return s.elections.holds(snapshotLease) }
 
-// stop ends the work and waits for it. It may be called again, and on nil.
+func (s *Server) databaseSize(ctx context.Context) (int64, error) {
+	status, err := s.EtcdStatus(ctx)
+	return status.SizeBytes, err
+}
+
+// clusterName is the same for all control planes of a cluster, and after a Restore.
+func (s *Server) clusterName(ctx context.Context) (string, error) {
+	client, err := kubernetes.NewForConfig(s.ClientConfig())
+	if err != nil {
+		return "", err
+	}
+	namespace, err := client.CoreV1().Namespaces().Get(ctx, metav1.NamespaceSystem, metav1.GetOptions{})
+	if err != nil {
+		return "", fmt.Errorf("namespace %s: %w", metav1.NamespaceSystem, err)
+	}
+	return shortName(string(namespace.UID)), nil
+}
+
+// shortUID is the first group of a UID.
+var shortUID = regexp.MustCompile(`\A[0-9a-f]{8}`)
+
+// shortName identifies by eight digits.
+func shortName(uid string) string {
+	if digits := shortUID.FindString(uid); digits != "" {
+		return digits
+	}
+	sum := sha256.Sum256([]byte(uid))
+	return fmt.Sprintf("%x", sum[:4])
+}
+
+// stop ends the work without waiting for it. It may be called again, and on nil.
 func (s *schedule) stop() {
 	if s != nil {
-		s.end()
-		<-s.ended
+		s.cancel()
 	}
+}
+
+// wait returns when the work has ended after stop. It may be called on nil. A disk that
+// hangs holds a goroutine for as long; then the error says so.
+func (s *schedule) wait() error {
+	if s == nil {
+		return nil
+	}
+	late := time.NewTimer(snapshotStop)
+	defer late.Stop()
+	for _, ended := range []func() <-chan struct{}{
+		func() <-chan struct{} { return s.ended },
+		func() <-chan struct{} { return s.task.ended() },
+	} {
+		select {
+		case <-ended():
+		case <-late.C:
+			return s.hangs()
+		}
+	}
+	return nil
+}
+
+func (s *schedule) hangs() error {
+	return fmt.Errorf("the snapshot to %s has not ended: is its disk hung?", s.config.Dir)
 }
 
 func (s *schedule) run(ctx context.Context) {
 	defer close(s.ended)
 	timer := s.clock.NewTimer(s.config.Interval)
 	defer timer.Stop()
+	if err := s.do(ctx, s.survey); err != nil && ctx.Err() == nil {
+		s.logger.Warn("the directory of snapshots cannot be read", zap.Error(err))
+	}
 	for {
 		select {
 		case <-ctx.Done():
@@ -114,7 +206,7 @@ func (s *schedule) run(ctx context.Context) {
 		}
 		next := s.config.Interval
 		if s.mine() {
-			if err := s.one(ctx); err != nil && ctx.Err() == nil {
+			if err := s.do(ctx, s.one); err != nil && ctx.Err() == nil {
 				next = min(next, snapshotRetry)
 				snapshotFailures.Inc()
 				s.logger.Error("the snapshot is not taken; it will be tried again", zap.Duration("in", next), zap.Error(err))
@@ -124,17 +216,75 @@ func (s *schedule) run(ctx context.Context) {
 	}
 }
 
-// one takes a snapshot and deletes those that are too many.
-func (s *schedule) one(ctx context.Context) (err error) {
-	dir := s.config.Dir
-	if err := os.MkdirAll(dir, 0o700); err != nil {
+// survey looks at what is there, and at the clock by it.
+func (s *schedule) survey(ctx context.Context, _ *task) error {
+	cluster, err := s.cluster(ctx)
+	if err != nil {
+		return err
+	}
+	present, err := s.present(cluster)
+	if err != nil {
+		return err
+	}
+	if future := present.future(s.clock.Now()); len(future) > 0 {
+		s.logger.Warn("snapshots have names from the future: the clock is wrong now, or was then; their numbers decide which are the newest",
+			zap.Int("snapshots", len(future)), zap.String("one", future[len(future)-1].path), zap.Time("now", s.clock.Now().UTC()))
+	}
+	return nil
+}
+
+// present returns the snapshots that there are.
+func (s *schedule) present(cluster string) (snapshotFiles, error) {
+	present, err := readSnapshots(s.config.Dir, cluster)
+	if err == nil {
+		_, present.shared = s.room.shared()
+		s.stock.Store(&present)
+	}
+	return present, err
+}
+
+// one takes a snapshot and deletes those that are too many. When ctx has ended it only
+// cleans up.
+func (s *schedule) one(ctx context.Context, t *task) (err error) {
+	size, err := s.size(ctx)
+	if err != nil {
+		return err
+	}
+	if s.config.Timeout == 0 {
+		t.extend(snapshotTimeout + time.Duration(size/snapshotSpeed)*time.Second)
+	}
+	cluster, err := s.cluster(ctx)
+	if err != nil {
+		return err
+	}
+	if err := os.MkdirAll(s.config.Dir, 0o700); err != nil {
 		return fmt.Errorf("Config.Snapshots.Dir: %w", err)
 	}
-	if err := s.tidy(); err != nil {
+	present, err := s.present(cluster)
+	if err != nil {
+		return err
+	}
+	if err := present.tidy(); err != nil {
+		return err
+	}
+	defer func() { _, _ = s.present(cluster) }() // as it is now
+	if err := s.room.make(present, size, s.logger); err != nil {
 		return err
 	}
 	now := s.clock.Now()
-	path := filepath.Join(dir, snapshotPrefix+now.UTC().Format(snapshotTime)+snapshotSuffix)
+	path := filepath.Join(s.config.Dir, nameOfSnapshot(cluster, present.next(), now))
+	if err := s.write(ctx, path); err != nil {
+		return err
+	}
+	lastSnapshot.Set(float64(now.Unix()))
+	if present, err = s.present(cluster); err != nil {
+		return err
+	}
+	return present.retain(s.config.Keep, path)
+}
+
+// write leaves a whole snapshot at path or nothing.
+func (s *schedule) write(ctx context.Context, path string) (err error) {
 	file, err := os.OpenFile(path+unfinishedSuffix, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
 	if err != nil {
 		return fmt.Errorf("Config.Snapshots.Dir: %w", err)
@@ -145,53 +295,30 @@ func (s *schedule) one(ctx context.Context) (err error) {
 			_ = os.Remove(file.Name())
 		}
 	}()
-	if err := s.take(ctx, file); err != nil {
+	if err := s.take(ctx, s.room.writer(ctx, file)); err != nil {
 		return err
 	}
 	if err := errors.Join(file.Sync(), file.Close()); err != nil {
 		return err
 	}
+	if ctx.Err() != nil {
+		return context.Cause(ctx) // it counts as a failure already
+	}
 	if err := os.Rename(file.Name(), path); err != nil {
 		return err
 	}
-	if err := files.SyncDir(dir); err != nil {
-		return err
-	}
-	lastSnapshot.Set(float64(now.Unix()))
-	return s.retain()
+	return files.SyncDir(s.config.Dir)
 }
 
-// tidy deletes what a process that was killed had begun.
-func (s *schedule) tidy() error {
-	for _, path := range s.list(snapshotSuffix + unfinishedSuffix) {
-		if err := os.Remove(path); err != nil {
-			return err
-		}
+// advice says what of the snapshots can be deleted where etcd has too little room on
+// their disk. It is empty where nothing can. It may be called on nil.
+func (s *schedule) advice() string {
+	if s == nil {
+		return ""
 	}
-	return nil
-}
-
-// retain deletes all but the newest.
-func (s *schedule) retain() error {
-	all := s.list(snapshotSuffix)
-	for _, path := range all[:max(0, len(all)-s.config.Keep)] {
-		if err := os.Remove(path); err != nil {
-			return fmt.Errorf("an old snapshot is not deleted: %w", err)
-		}
+	stock := s.stock.Load()
+	if stock == nil || !stock.shared || len(stock.finished) < 2 {
+		return ""
 	}
-	return nil
-}
-
-// list returns our files, the oldest first. Those of others are left alone.
-func (s *schedule) list(suffix string) (paths []string) {
-	entries, _ := os.ReadDir(s.config.Dir)
-	for _, entry := range entries {
-		stamp, ours := strings.CutPrefix(entry.Name(), snapshotPrefix)
-		stamp, ends := strings.CutSuffix(stamp, suffix)
-		if _, err := time.Parse(snapshotTime, stamp); ours && ends && err == nil {
-			paths = append(paths, filepath.Join(s.config.Dir, entry.Name()))
-		}
-	}
-	slices.Sort(paths)
-	return paths
+	return stock.advice(s.config.Dir)
 }

@@ -34,13 +34,14 @@ var errStartTimeout = fmt.Errorf("not ready after %s", startTimeout)
 // may take two minutes at most; the control plane runs until Shutdown or Close.
 //
 // A failed start says what failed and what to change, and leaves no goroutine,
-// no listener and no temporary folder, unless a component ignores that it has to
-// end. What a durable start had written to
+// no listener and no temporary directory, unless a component ignores that it has to
+// end, or the disk of DataDir hangs: Start then returns half a minute after ctx has
+// ended, and the rest ends when the disk answers. What a durable start had written to
 // DataDir stays. For errors.Is: etcd.ErrInUse, etcd.ErrCorrupt and
 // etcd.ErrNewerVersion, about DataDir; etcd.ErrOtherMember, ErrOtherCluster,
 // ErrRemoved and ErrLost, about a member of a cluster; etcd.ErrUnreachable, about
 // Etcd.Endpoints; and the cause of ctx when it ends.
-func Start(ctx context.Context, cfg Config) (_ *Server, err error) {
+func Start(ctx context.Context, cfg Config) (*Server, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, err
 	}
@@ -51,24 +52,73 @@ func Start(ctx context.Context, cfg Config) (_ *Server, err error) {
 	defer cancel()
 	s := &Server{config: cfg.clone(), done: make(chan struct{}), supervised: make(chan struct{}), family: lifecycle.NewFamily()}
 	s.detachLogger = klogbridge.Attach(s.config.Logger)
-	defer func() {
-		if err != nil {
-			// What a call says that was cut short is not always that it was.
-			if cause := context.Cause(ctx); cause != nil && !errors.Is(err, cause) {
-				err = fmt.Errorf("%w: %w", cause, err)
-			}
-			err = fmt.Errorf("controlplane: start: %w", err)
-			if cleanup := s.unwind(context.WithoutCancel(ctx)); cleanup != nil {
-				s.config.Logger.Warn("cleaning up after a failed start", zap.Error(cleanup))
-			}
+	if err := s.startWithin(ctx); err != nil {
+		// What a call says that was cut short is not always that it was.
+		if cause := context.Cause(ctx); cause != nil && !errors.Is(err, cause) {
+			err = fmt.Errorf("%w: %w", cause, err)
 		}
-	}()
-	s.family.Do(ctx, func() { err = s.start(ctx) })
-	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("controlplane: start: %w", err)
 	}
 	go s.supervise()
 	return s, nil
+}
+
+// startGrace is how long a start may go on after its ctx has ended, to undo what it has
+// done. One that takes longer is held by a disk that hangs, which no ctx ends.
+const startGrace = 30 * time.Second
+
+// startWithin starts the parts, and undoes what it has done if it fails. Where a disk
+// holds it, a goroutine stays that does so when the disk answers.
+func (s *Server) startWithin(ctx context.Context) error {
+	started := make(chan outcome, 1)
+	go func() {
+		o := outcome{err: errGaveUp}
+		defer func() {
+			o.panicked = recover()
+			started <- o
+		}()
+		s.family.Do(ctx, func() { o.err = s.start(ctx) })
+	}()
+	select {
+	case o := <-started:
+		return s.undoUnless(ctx, o)
+	case <-ctx.Done():
+	}
+	late := time.NewTimer(startGrace)
+	defer late.Stop()
+	select {
+	case o := <-started:
+		return s.undoUnless(ctx, o)
+	case <-late.C:
+	}
+	go func() {
+		<-started
+		_ = s.unwindWithin(ctx, stopTimeout)
+	}()
+	return fmt.Errorf("it has not ended %s later, and is undone when it does: does the disk of Config.DataDir (%s) hang?", startGrace, s.config.DataDir)
+}
+
+// outcome is what start has come to.
+type outcome struct {
+	err      error
+	panicked any
+}
+
+// errGaveUp is of a start whose goroutine was ended from within, as klog's fatal errors
+// are here.
+var errGaveUp = errors.New("a fatal error, which is in the log")
+
+// undoUnless undoes what a failed start has done. A panic is the host's to recover from.
+func (s *Server) undoUnless(ctx context.Context, o outcome) error {
+	if o.panicked != nil {
+		panic(o.panicked)
+	}
+	if o.err != nil {
+		if cleanup := s.unwindWithin(ctx, stopTimeout); cleanup != nil {
+			s.config.Logger.Warn("cleaning up after a failed start", zap.Error(cleanup))
+		}
+	}
+	return o.err
 }
 
 // start starts the parts, each on top of the one before.

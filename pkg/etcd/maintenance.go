@@ -185,6 +185,10 @@ func (u *upkeep) call(ctx context.Context, f func(context.Context) error) error 
 	return u.contain.run(func() error { return f(ctx) })
 }
 
+// SpaceNeeded returns how many bytes must be free on the disk of Config.Dir for the
+// member to accept writes. Whatever else is written there should leave that free.
+func (m *Member) SpaceNeeded() int64 { return m.upkeep.space.need() }
+
 // CheckSpace returns nil if the member accepts writes, as far as room for them is
 // concerned. Otherwise the error says what has run out, and what to do: the disk
 // (ErrNoSpace), or the quota. The member recovers from both by itself.

@@ -22,6 +22,10 @@ const (
 	// failedTimeout bounds how long a failed member gets to stop. It either
 	// stops in milliseconds or is stuck on a goroutine that gave up.
 	failedTimeout = 2 * time.Second
+
+	// closeTimeout bounds how long one gets that is well. It has a commit and a
+	// synchronization to do; one that takes so long is on a disk that hangs.
+	closeTimeout = 30 * time.Second
 )
 
 // Member is a running etcd member. Its methods may be called concurrently.
@@ -331,7 +335,9 @@ func (m *Member) Err() error {
 //
 // A member that failed gets two seconds for steps 2 to 5. If it is stuck, Close
 // returns an error, its goroutines stay, and its database stays open, so that
-// the folder is in use until the process ends.
+// the folder is in use until the process ends. Any other gets 30 seconds. On a disk
+// that hangs, Close then returns an error, the folder stays in use, and steps 5 and 6
+// come to their end when the disk answers.
 func (m *Member) Close() error {
 	m.closeOnce.Do(func() { m.closeErr = m.close() })
 	return m.closeErr
@@ -352,6 +358,8 @@ func (m *Member) close() error {
 	}()
 	failed := m.contain.failed
 	var timeout <-chan time.Time
+	hung := time.NewTimer(closeTimeout)
+	defer hung.Stop()
 	for {
 		select {
 		case err := <-stopped:
@@ -363,6 +371,19 @@ func (m *Member) close() error {
 			m.release()
 			m.finish(nil)
 			return nil
+		case <-hung.C:
+			if timeout != nil || stopped == nil {
+				continue
+			}
+			err := fmt.Errorf("etcd: close: the files in %s are not closed after %s, and in use until they are: is their disk hung?", m.folder.dir, closeTimeout)
+			go func() {
+				if err := <-stopped; err == nil {
+					m.contain.release()
+					m.release()
+				}
+			}()
+			m.finish(err)
+			return err
 		case <-failed:
 			// A healthy member may take its time to write; this one may not.
 			failed, timeout = nil, time.After(failedTimeout)

@@ -16,6 +16,7 @@ import (
 	"go.etcd.io/etcd/server/v3/storage/wal"
 	"go.uber.org/zap"
 
+	"github.com/kubembed/kubembed/internal/diskspace"
 	"github.com/kubembed/kubembed/internal/files"
 )
 
@@ -174,7 +175,7 @@ func rebuild(ctx context.Context, cfg RestoreConfig, source, data string) error 
 		return err
 	}
 	need := info.Size() + wal.SegmentSizeBytes + spareBytes
-	if free, ok := freeBytes(cfg.Dir); ok && free < need {
+	if free, ok := diskspace.Free(cfg.Dir); ok && free < need {
 		return fmt.Errorf("%s: %w: %d bytes are free, %d more are needed", cfg.Dir, ErrNoSpace, free, need)
 	}
 	c := newContainment()

@@ -13,6 +13,8 @@ import (
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 	"go.etcd.io/etcd/server/v3/storage/datadir"
 	"go.etcd.io/etcd/server/v3/storage/wal"
+
+	"github.com/kubembed/kubembed/internal/diskspace"
 )
 
 // etcd ends itself when its disk is full: a write that it has promised to make
@@ -47,7 +49,7 @@ type space struct {
 }
 
 func newSpace(dir string, ephemeral bool) *space {
-	s := &space{dir: dir, free: freeBytes}
+	s := &space{dir: dir, free: diskspace.Free}
 	if !ephemeral {
 		// Without it the next start, or the one after, would fail.
 		s.spare = wal.SegmentSizeBytes
@@ -85,9 +87,12 @@ func (s *space) refresh() int64 {
 	return left
 }
 
+// need is how many bytes must be free for writes to be accepted.
+func (s *space) need() int64 { return s.spare + spareBytes }
+
 // admit refuses a write of that many bytes if the disk is about to be full.
 func (s *space) admit(bytes int, deletes bool) error {
-	need := s.spare + spareBytes
+	need := s.need()
 	if deletes {
 		need = s.spare + spareDeleting
 	}
@@ -102,7 +107,7 @@ func (s *space) check() error {
 	s.mu.Lock()
 	free := s.refresh() // or it would be green while writes are refused
 	s.mu.Unlock()
-	if need := s.spare + spareBytes; free < need {
+	if need := s.need(); free < need {
 		return fmt.Errorf("%s: %w: %d bytes are free, %d are needed, and writes are refused until then: delete other files on this disk, or enlarge it", s.dir, ErrNoSpace, free, need)
 	}
 	return nil
@@ -149,7 +154,7 @@ func writes(r *pb.TxnRequest) (puts, deletes bool) {
 // starts. It fills the disk with two segments of a new write-ahead log, or the next
 // one of an old one, before anything is written to them.
 func (s *space) start(fresh bool) error {
-	need := s.spare + spareBytes + wal.SegmentSizeBytes
+	need := s.need() + wal.SegmentSizeBytes
 	if s.reserve != nil {
 		need += reserveBytes
 	}

@@ -1,0 +1,72 @@
+package controlplane_test
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
+	"go.uber.org/zap/zaptest/observer"
+
+	"github.com/kubembed/kubembed/pkg/controlplane"
+)
+
+// TestSnapshotsAfterAClockCorrection: the newest snapshots are kept, whatever the clock
+// says, and those of a time when it was wrong make room for them.
+func TestSnapshotsAfterAClockCorrection(t *testing.T) {
+	const year = 365 * 24 * time.Hour
+	clock := newAlarmClock(time.Now())
+	dir := t.TempDir()
+	for i := range 3 {
+		name := fmt.Sprintf("kubembed-2140010%dT000000.000Z.tar", i+1)
+		if err := os.WriteFile(filepath.Join(dir, name), []byte("of an earlier version"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	core, logs := observer.New(zapcore.WarnLevel)
+	cfg := controlplane.Config{
+		Logger:    zap.New(core),
+		Snapshots: controlplane.Snapshots{Dir: dir, Interval: time.Hour, Keep: 3},
+	}
+	cfg.SetClock(clock)
+	cluster := clusterOf(t, start(t, cfg))
+	clock.waits(t, time.Hour)
+	failed := snapshotFailures(t)
+
+	var taken []string
+	now := clock.Now()
+	for i, jump := range []time.Duration{0, year, -2 * year, 0, year} {
+		now = now.Add(jump + time.Hour)
+		// The timer goes by what has passed, not by the time of day.
+		clock.Step(time.Hour)
+		clock.SetTime(now)
+		clock.waits(t, time.Hour)
+		list := entries(t, dir)
+		newest := slices.IndexFunc(list, func(name string) bool {
+			return strings.HasPrefix(name, fmt.Sprintf("kubembed-%s-%010d-", cluster, i+1))
+		})
+		if newest < 0 {
+			t.Fatalf("snapshot %d, after a jump of %v, is not there: %v", i+1, jump, list)
+		}
+		taken = append(taken, list[newest])
+		for _, name := range taken[max(0, len(taken)-3):] {
+			if !slices.Contains(list, name) {
+				t.Errorf("after a jump of %v, %s is gone: %v", jump, name, list)
+			}
+		}
+		if len(list) != 3 {
+			t.Errorf("after a jump of %v there are %v", jump, list)
+		}
+	}
+	if n := snapshotFailures(t) - failed; n != 0 {
+		t.Errorf("%v failures are counted", n)
+	}
+	if n := logs.FilterMessageSnippet("from the future").Len(); n != 1 {
+		t.Errorf("%d warnings of names from the future, want one: %v", n, logs.All())
+	}
+}

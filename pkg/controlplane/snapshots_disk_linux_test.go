@@ -1,0 +1,228 @@
+package controlplane_test
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime/pprof"
+	"strings"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
+	"go.uber.org/zap/zaptest/observer"
+	"golang.org/x/sys/unix"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/kubembed/kubembed/pkg/controlplane"
+	"github.com/kubembed/kubembed/pkg/etcd"
+)
+
+// freeze makes every write to the file system hang until thaw, or the end of the test.
+func freeze(t *testing.T, mount string) (thaw func()) {
+	t.Helper()
+	if out, err := exec.Command("fsfreeze", "-f", mount).CombinedOutput(); err != nil {
+		t.Skipf("fsfreeze: %v: %s", err, out)
+	}
+	thawed := false
+	thaw = func() {
+		if !thawed {
+			thawed = true
+			if out, err := exec.Command("fsfreeze", "-u", mount).CombinedOutput(); err != nil {
+				t.Errorf("fsfreeze: %v: %s", err, out)
+			}
+		}
+	}
+	t.Cleanup(thaw)
+	return thaw
+}
+
+// closed calls Close, which must return in time.
+func closed(t *testing.T, server *controlplane.Server, within time.Duration) error {
+	t.Helper()
+	ended := make(chan error, 1)
+	begin := time.Now()
+	go func() { ended <- server.Close() }()
+	select {
+	case err := <-ended:
+		t.Logf("Close: %s: %v", time.Since(begin).Round(time.Millisecond), err)
+		return err
+	case <-time.After(within):
+		var stacks strings.Builder
+		_ = pprof.Lookup("goroutine").WriteTo(&stacks, 1)
+		t.Fatalf("Close has not returned after %s\n%s", within, &stacks)
+		return nil
+	}
+}
+
+// TestDiskOfSnapshotsHangs: the failure is counted and logged, one goroutine waits for
+// the disk and no other, and Close says what has not ended.
+func TestDiskOfSnapshotsHangs(t *testing.T) {
+	disk := smallDisk(t, 32)
+	goroutines := goleak.IgnoreCurrent()
+	core, logs := observer.New(zapcore.ErrorLevel)
+	dir := filepath.Join(disk, "s")
+	server, err := controlplane.Start(t.Context(), controlplane.Config{
+		Logger:    zap.New(core),
+		Snapshots: controlplane.Snapshots{Dir: dir, Interval: 30 * time.Millisecond, Timeout: 200 * time.Millisecond},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	polled(t, "a snapshot", func() bool {
+		list, _ := filepath.Glob(filepath.Join(dir, "*.tar"))
+		return len(list) > 0
+	})
+	failed := snapshotFailures(t)
+	thaw := freeze(t, disk)
+	polled(t, "three failures", func() bool { return snapshotFailures(t)-failed >= 3 })
+	for _, want := range []string{"has not ended after", "none is begun while another has the disk", dir, "is its disk hung?"} {
+		found := false
+		for _, entry := range logs.FilterMessageSnippet("the snapshot is not taken").All() {
+			found = found || strings.Contains(fmt.Sprint(entry.ContextMap()["error"]), want)
+		}
+		if !found {
+			t.Errorf("the log does not say %q: %v", want, logs.All())
+		}
+	}
+	if n := stacks(t, "controlplane.(*schedule).one("); n != 1 {
+		t.Errorf("%d goroutines take snapshots", n)
+	}
+	putConfigMap(t, admin(t, server), "meanwhile", "x")
+	if err := closed(t, server, 30*time.Second); err == nil || lacks(err.Error(), dir, "is its disk hung?") != "" {
+		t.Errorf("Close: %v, want an error about %s", err, dir)
+	}
+	thaw()
+	if err := leaks(goroutines); err != nil {
+		t.Error(err)
+	}
+	for _, name := range entries(t, dir) {
+		if !strings.HasSuffix(name, ".tar") {
+			t.Errorf("%s is left", name)
+		}
+	}
+}
+
+// stacks counts the goroutines that are in a function.
+func stacks(t *testing.T, function string) int {
+	t.Helper()
+	var all strings.Builder
+	if err := pprof.Lookup("goroutine").WriteTo(&all, 2); err != nil {
+		t.Fatal(err)
+	}
+	return strings.Count(all.String(), function)
+}
+
+// leave fills a disk and leaves so many megabytes free on a disk.
+func leave(t *testing.T, disk string, free int64) *os.File {
+	t.Helper()
+	file, err := os.Create(filepath.Join(disk, "filler"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = file.Close() })
+	if take := freeMB(t, disk) - free; take > 0 {
+		if err := unix.Fallocate(int(file.Fd()), 0, 0, take<<20); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return file
+}
+
+func freeMB(t *testing.T, disk string) int64 {
+	t.Helper()
+	var fs unix.Statfs_t
+	if err := unix.Statfs(disk, &fs); err != nil {
+		t.Fatal(err)
+	}
+	return int64(fs.Bavail) * fs.Bsize >> 20
+}
+
+// TestSnapshotsOnTheDiskOfEtcd never take the room that etcd needs. The oldest make room
+// for the next; where that is not enough the next fails, and nothing of it is left.
+func TestSnapshotsOnTheDiskOfEtcd(t *testing.T) {
+	disk := smallDisk(t, 520)
+	core, logs := observer.New(zapcore.WarnLevel)
+	clock := newAlarmClock(time.Now())
+	data := filepath.Join(disk, "data")
+	cfg := controlplane.Config{DataDir: data, Logger: zap.New(core), Snapshots: controlplane.Snapshots{Interval: time.Hour}}
+	cfg.SetClock(clock)
+	server := start(t, cfg)
+	clock.waits(t, time.Hour)
+	client := admin(t, server)
+	value := strings.Repeat("x", 700_000)
+	for i := range 60 {
+		putConfigMap(t, client, fmt.Sprintf("fill-%d", i), value)
+	}
+	dir := filepath.Join(data, "snapshots")
+	failed := snapshotFailures(t)
+	took := 0
+	for range 6 {
+		clock.Step(time.Hour)
+		clock.waits(t, time.Hour)
+		took = max(took, len(entries(t, dir)))
+		putConfigMap(t, client, "written", "x")
+		if text := spaceCheck(t, client); text != "" {
+			t.Fatalf("with %d MB free the readiness check says %s", freeMB(t, disk), text)
+		}
+	}
+	if n := snapshotFailures(t) - failed; n != 0 {
+		t.Errorf("%v failures are counted: %v", n, logs.All())
+	}
+	if list := entries(t, dir); took >= 5 || took < 1 || len(list) < 1 || !strings.Contains(list[len(list)-1], "-0000000006-") {
+		t.Errorf("%d snapshots found room, and there are %v: the disk has another size than the test thinks", took, list)
+	}
+	if logs.FilterMessageSnippet("the oldest snapshots were deleted").Len() == 0 {
+		t.Errorf("the log does not say that snapshots were deleted: %v", logs.All())
+	}
+
+	// Others fill the disk.
+	filler := leave(t, disk, 140)
+	before := entries(t, dir)
+	clock.Step(time.Hour)
+	clock.waits(t, time.Minute)
+	if n := snapshotFailures(t) - failed; n != 1 {
+		t.Errorf("%v failures are counted, want one", n)
+	}
+	if list := entries(t, dir); len(list) == 0 || list[len(list)-1] != before[len(before)-1] || strings.Contains(strings.Join(list, " "), "unfinished") {
+		t.Errorf("there are %v, and were %v", list, before)
+	}
+	said := logs.FilterMessageSnippet("the snapshot is not taken").All()
+	if len(said) != 1 || lacks(fmt.Sprint(said[0].ContextMap()["error"]), etcd.ErrNoSpace.Error(), dir, "bytes are free") != "" {
+		t.Errorf("the log says %v", said)
+	}
+	putConfigMap(t, client, "written", "y")
+
+	// And more, until etcd refuses writes.
+	if err := filler.Truncate(0); err != nil {
+		t.Fatal(err)
+	}
+	clock.Step(time.Hour) // two again
+	clock.waits(t, time.Hour)
+	clock.Step(time.Hour)
+	clock.waits(t, time.Hour)
+	if n := len(entries(t, dir)); n < 2 {
+		t.Fatalf("%d snapshots", n)
+	}
+	leave(t, disk, 100)
+	var text string
+	polled(t, "the readiness check is red", func() bool { text = spaceCheck(t, client); return text != "" })
+	if lacks(text, dir, "all but the newest") != "" {
+		t.Errorf("the readiness check says %s", text)
+	}
+	if _, err := client.CoreV1().ConfigMaps("default").Create(t.Context(), configMap("refused", "x"), metav1.CreateOptions{}); err == nil {
+		t.Error("a write is accepted")
+	}
+	// The next turn lets etcd go on, at the price of all but the newest.
+	clock.Step(time.Hour)
+	clock.waits(t, time.Minute)
+	polled(t, "the readiness check is green", func() bool { return spaceCheck(t, client) == "" })
+	putConfigMap(t, client, "written", "z")
+	if list := entries(t, dir); len(list) == 0 {
+		t.Error("the newest snapshot is gone")
+	}
+}
+

@@ -1,0 +1,174 @@
+package controlplane
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"sync/atomic"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/kubembed/kubembed/internal/lifecycle"
+)
+
+const (
+	// stopTimeout bounds a stop, once requests in flight have been answered or cut.
+	// Each part has a bound of its own, and all of them together rarely come near it.
+	stopTimeout = 90 * time.Second
+	// drainTimeout is how long a request may take where Config.RequestTimeout is zero.
+	drainTimeout = time.Minute
+	// electionsTimeout, filesTimeout and supervisorTimeout bound parts of a stop.
+	electionsTimeout  = 5 * time.Second
+	filesTimeout      = 5 * time.Second
+	supervisorTimeout = 5 * time.Second
+)
+
+// stopped is what a stop has come to, and to what end.
+type stopped struct {
+	step atomic.Value // string
+}
+
+func (s *stopped) begin(step string) { s.step.Store(step) }
+
+// stop is unwind, once, with a bound on all that it waits for: whatever part of the
+// process or disk does not answer, the host gets its goroutine back.
+func (s *Server) stop(ctx context.Context) error {
+	s.stopOnce.Do(func() {
+		s.stopErr = s.unwindWithin(ctx, stopTimeout)
+		close(s.done)
+	})
+	return s.stopErr
+}
+
+// unwindWithin gives up when timeout has passed after requests in flight have had
+// their time.
+func (s *Server) unwindWithin(ctx context.Context, timeout time.Duration) error {
+	ended := make(chan error, 1)
+	go func() { ended <- s.unwind(ctx) }()
+	requests := s.config.RequestTimeout
+	if requests == 0 {
+		requests = drainTimeout
+	}
+	drained := time.NewTimer(requests)
+	defer drained.Stop()
+	select {
+	case err := <-ended:
+		return err
+	case <-ctx.Done():
+	case <-drained.C:
+	}
+	late := time.NewTimer(timeout)
+	defer late.Stop()
+	select {
+	case err := <-ended:
+		return err
+	case <-late.C:
+		return fmt.Errorf("controlplane: stop: it has not ended after %s, and goes on without being waited for: it waits for %v", timeout, s.unwinding.step.Load())
+	}
+}
+
+// unwind stops what has been started, last first. What may take long begins to end
+// first and is waited for last.
+func (s *Server) unwind(ctx context.Context) error {
+	var errs []error
+	note := func(err error) bool {
+		errs = append(errs, err)
+		return err != nil
+	}
+	step := s.unwinding.begin
+	snapshots := s.snapshots.Load()
+	snapshots.stop()
+	s.unmonitor()
+	// Do not wait for goroutines that have already missed their stop deadline.
+	step("components")
+	deaf := note(s.components.stop())
+	step("controllers")
+	stuck := note(s.controllers.stop())
+	step("elections")
+	stuck = note(named("elections", lifecycle.Within(electionsTimeout, func() error { s.elections.stop(); return nil }))) || stuck
+	if s.apiserver != nil {
+		step("the API server")
+		stuck = note(s.apiserver.Stop(ctx)) || stuck
+	}
+	for _, listener := range []net.Listener{s.listener, s.insecure} {
+		// The API server has closed them, if it got so far.
+		if listener != nil {
+			_ = listener.Close()
+		}
+	}
+	if s.etcd != nil {
+		step("etcd")
+		stuck = note(s.etcd.Close()) || stuck
+	}
+	step("the snapshot to Config.Snapshots.Dir")
+	stuck = note(named("Config.Snapshots", snapshots.wait())) || stuck
+	step("files of " + s.dir)
+	stuck = note(named("the disk of "+s.dir+" is hung", lifecycle.Within(filesTimeout, s.removeFiles))) || stuck
+	step("goroutines")
+	if s.components != nil && !deaf {
+		s.waitForGoroutines(s.components.family)
+	}
+	if !stuck {
+		s.waitForGoroutines(s.family)
+	}
+	step("the Logger")
+	s.detachLogger()
+	return errors.Join(errs...)
+}
+
+// named says what an error is about.
+func named(what string, err error) error {
+	if err == nil {
+		return nil
+	}
+	return fmt.Errorf("controlplane: stop: %s: %w", what, err)
+}
+
+// removeFiles removes what is not to last, and gives DataDir free.
+func (s *Server) removeFiles() (err error) {
+	switch {
+	case s.temporary:
+		err = os.RemoveAll(s.dir)
+	case s.runDir != "":
+		err = os.RemoveAll(s.runDir)
+	}
+	if s.lock != nil {
+		s.lock.Unlock()
+	}
+	return err
+}
+
+// stragglersTimeout is how long a stop waits for upstream's goroutines. They
+// have been told to stop, and end within milliseconds.
+const stragglersTimeout = 5 * time.Second
+
+// selfEnding are goroutines that nothing here can stop.
+var selfEnding = []string{
+	// A timer of three seconds for each list at a resource version.
+	"cacher.(*watchCache).waitUntilFreshAndBlock",
+	// Connections to webhooks, kept by client-go until they are idle for 90 s.
+	"net/http.(*persistConn).readLoop",
+	"net/http.(*persistConn).writeLoop",
+	"http2.(*ClientConn).readLoop",
+	"net/http.(*http2ClientConn).readLoop",
+	// Connections of other members, on which they have asked single questions. etcd
+	// ends them when nothing has been read for five seconds.
+	"net/http.(*connReader).abortPendingRead",
+	"net/http.(*connReader).backgroundRead",
+	// The rotation of audit logs has one goroutine, for ever.
+	"lumberjack.v2.(*Logger).millRun",
+}
+
+// waitForGoroutines keeps the promise that nothing of a stopped control plane
+// runs or logs any more: upstream's controllers are told to stop, but give no
+// way to wait for them.
+func (s *Server) waitForGoroutines(family *lifecycle.Family) {
+	ctx, cancel := context.WithTimeout(context.Background(), stragglersTimeout)
+	defer cancel()
+	if err := family.Wait(ctx, selfEnding...); err != nil {
+		s.config.Logger.Warn("stopped, but not all of it has ended", zap.Error(err))
+	}
+}
