@@ -5,9 +5,9 @@ import (
 	"time"
 )
 
-// Within runs f, and waits for it no longer than timeout. Where it gives up it leaves a
-// goroutine behind, which ends when f does.
-func Within(timeout time.Duration, f func() error) error {
+// Within runs f, and waits for it no longer than timeout. Where it gives up, its error
+// begins with what, and a goroutine stays that ends when f does.
+func Within(timeout time.Duration, what string, f func() error) error {
 	done := make(chan error, 1)
 	go func() { done <- f() }()
 	timer := time.NewTimer(timeout)
@@ -16,6 +16,6 @@ func Within(timeout time.Duration, f func() error) error {
 	case err := <-done:
 		return err
 	case <-timer.C:
-		return fmt.Errorf("not done within %s", timeout)
+		return fmt.Errorf("%s: not done within %s", what, timeout)
 	}
 }

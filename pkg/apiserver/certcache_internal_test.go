@@ -149,6 +149,8 @@ func TestCertificateIsForgottenWhenNotValid(t *testing.T) {
 		"certificate":        {[2]time.Time{ago, long}, [2]time.Time{ago, soon}, certificateTTL/2 + time.Second},
 		"CA":                 {[2]time.Time{ago, soon}, [2]time.Time{ago, long}, certificateTTL/2 + time.Second},
 		"clock set back":     {[2]time.Time{ago, long}, [2]time.Time{just, long}, -certificateTTL/2 - time.Second},
+		"a year ahead":       {[2]time.Time{ago, long}, [2]time.Time{ago, long}, 365 * 24 * time.Hour},
+		"a year back":        {[2]time.Time{ago, long}, [2]time.Time{ago, long}, -365 * 24 * time.Hour},
 		"CA, clock set back": {[2]time.Time{just, long}, [2]time.Time{ago, long}, -certificateTTL/2 - time.Second},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -144,8 +144,10 @@ type Audit struct {
 	// MaxSizeMB is the size in megabytes at which LogPath is rotated. If
 	// zero, it is never rotated. Rotation leaves a goroutine behind.
 	MaxSizeMB int
-	// MaxBackups is how many rotated files are kept. If zero, all are. It has
-	// no effect without MaxSizeMB.
+	// MaxBackups is how many rotated files are kept: the latest by their names, which
+	// have the time. Names from the future, of a time when the clock was wrong, are
+	// corrected at the start and each minute. If zero, all are kept. It has no effect
+	// without MaxSizeMB.
 	MaxBackups int
 }
 

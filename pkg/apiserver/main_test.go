@@ -40,6 +40,8 @@ func leaks() (err error) {
 			// timer for that. Nothing stops it sooner.
 			goleak.IgnoreAnyFunction("k8s.io/apiserver/pkg/storage/cacher.(*watchCache).waitUntilFreshAndBlock"),
 			goleak.IgnoreAnyFunction("k8s.io/apiserver/pkg/storage/cacher.(*watchCache).waitUntilFreshAndBlock.func2"),
+			// Of each rotated file there is one, for ever.
+			goleak.IgnoreAnyFunction("gopkg.in/natefinch/lumberjack%2ev2.(*Logger).millRun"),
 		); err == nil {
 			return nil
 		}

@@ -187,6 +187,10 @@ func (s *Server) prepare() error {
 			return fmt.Errorf("apiserver: audit: %w", err)
 		}
 		s.auditStarted = true
+		if a := s.config.Audit; a.MaxSizeMB > 0 && a.MaxBackups > 0 {
+			backups := auditBackups{log: a.LogPath, logger: s.config.Logger}
+			s.background.Go(func() { backups.run(s.ctx) })
+		}
 	}
 	s.handler = server.Handler
 	close(s.prepared)

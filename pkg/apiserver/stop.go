@@ -39,12 +39,13 @@ func (s *Server) stop(ctx context.Context) error {
 		// Upstream's queues and authorizers begin in New, and end only with
 		// the hooks that run them.
 		runCtx, cancel := context.WithTimeout(context.Background(), stopTimeout)
-		errs = append(errs, lifecycle.Within(stopTimeout, func() error { return s.run(runCtx) }))
+		errs = append(errs, lifecycle.Within(stopTimeout, "apiserver: start hooks", func() error { return s.run(runCtx) }))
 		cancel()
 	}
 	if s.hooksStarted && s.etcdAnswers() {
-		errs = append(errs, s.waitHooks())
-		if err := lifecycle.Within(stopTimeout, s.aggregator.GenericAPIServer.RunPreShutdownHooks); err != nil {
+		// It asks through handlers, which may hang where the audit log's disk does.
+		errs = append(errs, lifecycle.Within(hooksTimeout+time.Second, "apiserver: start hooks", s.waitHooks))
+		if err := lifecycle.Within(stopTimeout, "they hang", s.aggregator.GenericAPIServer.RunPreShutdownHooks); err != nil {
 			errs = append(errs, fmt.Errorf("apiserver: shutdown hooks: %w", err))
 		}
 		s.stopping.Store(true)
@@ -80,9 +81,7 @@ func (s *Server) stop(ctx context.Context) error {
 	// None of these takes a context, and all of them may wait for a disk that hangs.
 	end := func(what string, f func()) {
 		deadline, _ := stopCtx.Deadline()
-		if err := lifecycle.Within(max(leastTimeout, time.Until(deadline)), func() error { f(); return nil }); err != nil {
-			errs = append(errs, fmt.Errorf("apiserver: %s: %w", what, err))
-		}
+		errs = append(errs, lifecycle.Within(max(leastTimeout, time.Until(deadline)), "apiserver: "+what, func() error { f(); return nil }))
 	}
 	if s.generic != nil {
 		end("informers", s.generic.informers.Shutdown)
@@ -105,7 +104,7 @@ func (s *Server) etcdAnswers() bool {
 	ctx, cancel := context.WithTimeout(context.Background(), answerTimeout)
 	defer cancel()
 	// A member whose disk hangs does not look at ctx.
-	return lifecycle.Within(answerTimeout+time.Second, func() error {
+	return lifecycle.Within(answerTimeout+time.Second, "etcd", func() error {
 		_, err := s.backend.Client().Get(ctx, s.backend.Prefix()+"/health")
 		return err
 	}) == nil

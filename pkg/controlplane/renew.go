@@ -1,6 +1,7 @@
 package controlplane
 
 import (
+	"fmt"
 	"time"
 
 	"go.uber.org/zap"
@@ -28,19 +29,23 @@ func (s *Server) clock() clock.WithTicker {
 
 // renewal is what supervise knows of the certificates.
 type renewal struct {
-	next   time.Time // by the wall clock
+	next   time.Time // by the wall clock, as seen is
+	seen   time.Time // the last look at the clock
 	reload bool      // what has been renewed is not all in use
 }
 
 // renewWhenDue looks at the certificates if it is time to.
 func (s *Server) renewWhenDue(r *renewal) {
 	now := s.clock().Now().Round(0) // without the monotonic reading, by which Sub would go
+	// What was renewed before the clock was set back may begin in the future.
+	setBack := now.Before(r.seen)
+	r.seen = now
 	switch {
 	case r.next.IsZero(): // the start has looked
 		r.next = now.Add(renewInterval)
 		return
-	case now.Before(r.next) && r.next.Sub(now) <= renewInterval:
-		return // or else the clock was set back
+	case now.Before(r.next) && !setBack:
+		return
 	}
 	r.next = now.Add(renewInterval)
 	if err := s.renew(r); err != nil {
@@ -50,6 +55,11 @@ func (s *Server) renewWhenDue(r *renewal) {
 }
 
 func (s *Server) renew(r *renewal) error {
+	// A certificate of a CA that is not valid yet is of no use, and says nothing.
+	if begin, now := s.pki.CA().Cert.NotBefore, s.clock().Now(); now.Before(begin) {
+		return fmt.Errorf("the CA begins at %s, but the clock says %s, so that clients refuse its certificates: set the clock; if it is right now, and was wrong when the CA was made, stop and replace the CA (package pki)",
+			begin.Format(time.RFC3339), now.UTC().Format(time.RFC3339))
+	}
 	renewed, err := s.pki.Renew()
 	if err != nil {
 		return err

@@ -8,6 +8,8 @@ import (
 	"testing"
 	"time"
 
+	"go.uber.org/zap"
+	"go.uber.org/zap/zaptest/observer"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/kubernetes"
@@ -46,10 +48,10 @@ type aging struct {
 	cert  tls.Certificate
 }
 
-func startAging(t *testing.T) *aging {
+func startAging(t *testing.T, logger *zap.Logger) *aging {
 	t.Helper()
 	a := &aging{clock: wallClock{clocktesting.NewFakeClock(time.Now()), make(chan time.Time)}, roots: x509.NewCertPool()}
-	cfg := controlplane.Config{DataDir: t.TempDir()}
+	cfg := controlplane.Config{DataDir: t.TempDir(), Logger: logger}
 	cfg.SetClock(a.clock)
 	a.Server = start(t, cfg)
 	a.roots.AppendCertsFromPEM(a.CABundle())
@@ -91,7 +93,7 @@ func (a *aging) serving(t *testing.T) (*x509.Certificate, error) {
 // TestCertificatesAreRenewedWhileServing lets a year go by, a month at a time.
 // Nothing is cut off, and no handshake fails, by the clock of the client.
 func TestCertificatesAreRenewedWhileServing(t *testing.T) {
-	a := startAging(t)
+	a := startAging(t, nil)
 	first, err := a.serving(t)
 	if err != nil {
 		t.Fatal(err)
@@ -159,7 +161,7 @@ func TestCertificatesAreRenewedWhileServing(t *testing.T) {
 
 // TestMachineThatSlept wakes when everything has expired.
 func TestMachineThatSlept(t *testing.T) {
-	a := startAging(t)
+	a := startAging(t, nil)
 	now := a.clock.Now()
 	a.clock.set(now.Add(14 * month))
 	if _, err := a.serving(t); err != nil {
@@ -169,5 +171,44 @@ func TestMachineThatSlept(t *testing.T) {
 	a.clock.set(now)
 	if _, err := a.serving(t); err != nil {
 		t.Errorf("set back: %v", err)
+	}
+}
+
+// TestClockJumpsOfAYear: certificates are renewed at once after one ahead. After one back,
+// before the CA, the log says so, and all is well when the clock is.
+func TestClockJumpsOfAYear(t *testing.T) {
+	const year = 365 * 24 * time.Hour
+	core, logs := observer.New(zap.ErrorLevel)
+	a := startAging(t, zap.New(core))
+	now := a.clock.Now()
+	first, err := a.serving(t)
+	if err != nil {
+		t.Fatal(err)
+	}
+	a.clock.set(now.Add(year))
+	if renewed, err := a.serving(t); err != nil || renewed.Equal(first) {
+		t.Errorf("a year ahead: %v, renewed %t", err, err == nil && !renewed.Equal(first))
+	}
+	// Set back by less than the interval of looks, but to before the renewed one.
+	a.clock.set(now.Add(year - time.Hour))
+	if _, err := a.serving(t); err != nil {
+		t.Errorf("an hour back: %v", err)
+	}
+	if logs.Len() != 0 {
+		t.Errorf("the log says %v", logs.All())
+	}
+	a.clock.set(now.Add(-year))
+	said := logs.FilterMessageSnippet("certificates are not renewed").All()
+	if len(said) == 0 {
+		t.Fatalf("a year back: the log says %v", logs.All())
+	}
+	if text, _ := said[0].ContextMap()["error"].(string); lacks(text, "set the clock", "replace the CA") != "" {
+		t.Errorf("a year back: the log says %s", text)
+	}
+	// What is in this process does not go by certificates.
+	putConfigMap(t, admin(t, a.Server), "meanwhile", "x")
+	a.clock.set(now)
+	if _, err := a.serving(t); err != nil {
+		t.Errorf("set right: %v", err)
 	}
 }

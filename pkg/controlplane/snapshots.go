@@ -57,6 +57,8 @@ const (
 	snapshotGrace = time.Second
 	// snapshotStop is how long a stop waits for that.
 	snapshotStop = 3 * time.Second
+	// roomTick is how often old snapshots may have to make room for etcd.
+	roomTick = time.Minute
 )
 
 func (s Snapshots) validate(at *field.Path, dataDir string) (errs field.ErrorList) {
@@ -89,7 +91,7 @@ type schedule struct {
 	mine   func() bool
 	room   *room
 	logger *zap.Logger
-	clock  clock.Clock
+	clock  clock.WithTicker
 	cancel context.CancelFunc
 	ended  chan struct{}
 
@@ -181,7 +183,7 @@ func (s *schedule) wait() error {
 		select {
 		case <-ended():
 		case <-late.C:
-			return s.hangs()
+			return fmt.Errorf("controlplane: stop: %w", s.hangs())
 		}
 	}
 	return nil
@@ -198,10 +200,17 @@ func (s *schedule) run(ctx context.Context) {
 	if err := s.do(ctx, s.survey); err != nil && ctx.Err() == nil {
 		s.logger.Warn("the directory of snapshots cannot be read", zap.Error(err))
 	}
+	minute := s.clock.NewTicker(roomTick)
+	defer minute.Stop()
 	for {
 		select {
 		case <-ctx.Done():
 			return
+		case <-minute.C():
+			if err := s.relieve(ctx); err != nil && ctx.Err() == nil {
+				s.logger.Warn("old snapshots are not deleted, and etcd has too little room beside them", zap.Error(err))
+			}
+			continue
 		case <-timer.C():
 		}
 		next := s.config.Interval
@@ -231,6 +240,27 @@ func (s *schedule) survey(ctx context.Context, _ *task) error {
 			zap.Int("snapshots", len(future)), zap.String("one", future[len(future)-1].path), zap.Time("now", s.clock.Now().UTC()))
 	}
 	return nil
+}
+
+// relieve deletes the oldest snapshots where etcd refuses writes because they, and what
+// others have written since, take its room.
+func (s *schedule) relieve(ctx context.Context) error {
+	stock := s.stock.Load()
+	if stock == nil || !stock.shared || len(stock.finished) < 2 || !s.room.short() {
+		return nil
+	}
+	return s.do(ctx, func(ctx context.Context, _ *task) error {
+		cluster, err := s.cluster(ctx)
+		if err != nil {
+			return err
+		}
+		present, err := s.present(cluster)
+		if err != nil {
+			return err
+		}
+		defer func() { _, _ = s.present(cluster) }()
+		return s.room.relieve(present, s.logger)
+	})
 }
 
 // present returns the snapshots that there are.

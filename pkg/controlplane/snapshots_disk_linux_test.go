@@ -225,4 +225,3 @@ func TestSnapshotsOnTheDiskOfEtcd(t *testing.T) {
 		t.Error("the newest snapshot is gone")
 	}
 }
-

@@ -105,6 +105,16 @@ func (f snapshotFiles) bytes() (sum int64) {
 	return sum
 }
 
+// spare are those that may be deleted to make room: all that are older than the newest
+// that is not empty.
+func (f snapshotFiles) spare() snapshotFiles {
+	newest := len(f.finished) - 1
+	for newest > 0 && f.finished[newest].size == 0 {
+		newest--
+	}
+	return snapshotFiles{finished: f.finished[:max(newest, 0)]}
+}
+
 // future returns those whose names are later than now.
 func (f snapshotFiles) future(now time.Time) (files []snapshotFile) {
 	for _, file := range f.finished {

@@ -74,24 +74,44 @@ func (r *room) make(files snapshotFiles, size int64, logger *zap.Logger) error {
 	if free >= want {
 		return nil
 	}
-	newest := len(files.finished) - 1
-	for newest > 0 && files.finished[newest].size == 0 {
-		newest--
-	}
-	spare := snapshotFiles{finished: files.finished[:max(newest, 0)]}
-	goal := want
-	if free+spare.bytes() < want {
-		goal = 0
-		if shared {
-			goal = etcdNeeds - roomToBegin + roomToGoOn
+	spare := files.spare()
+	if free+spare.bytes() >= want {
+		if err := r.deleteUntil(want, free, spare, logger); err != nil {
+			return err
 		}
+	} else if err := r.relieve(files, logger); err != nil {
+		return err
 	}
+	if now, ok := r.free(r.dir); ok && now < want {
+		return r.noRoom(now, size, etcdNeeds)
+	}
+	return nil
+}
+
+// short reports whether etcd has too little room to accept writes. It is for a disk that
+// is shared with etcd, so that this waits for no other.
+func (r *room) short() bool {
+	free, ok := r.free(r.data)
+	return ok && free < r.needed()
+}
+
+// relieve deletes the oldest snapshots until etcd accepts writes again.
+func (r *room) relieve(files snapshotFiles, logger *zap.Logger) error {
+	free, ok := r.free(r.dir)
+	if etcdNeeds, shared := r.shared(); ok && shared && free < etcdNeeds {
+		return r.deleteUntil(etcdNeeds+roomToGoOn, free, files.spare(), logger)
+	}
+	return nil
+}
+
+// deleteUntil deletes snapshots, the oldest first, until goal bytes are free.
+func (r *room) deleteUntil(goal, free int64, spare snapshotFiles, logger *zap.Logger) error {
 	deleted, have := 0, free
 	for _, file := range spare.finished {
 		if have >= goal {
 			break
 		}
-		if err := os.Remove(file.path); err != nil {
+		if err := os.Remove(file.path); err != nil && !os.IsNotExist(err) {
 			return fmt.Errorf("an old snapshot is not deleted: %w", err)
 		}
 		have += file.size
@@ -100,9 +120,6 @@ func (r *room) make(files snapshotFiles, size int64, logger *zap.Logger) error {
 	if deleted > 0 {
 		logger.Warn("the oldest snapshots were deleted, because the disk has too little room for them",
 			zap.Int("deleted", deleted), zap.Int64("bytes", have-free), zap.String("dir", r.dir))
-	}
-	if now, ok := r.free(r.dir); ok && now < want {
-		return r.noRoom(now, size, etcdNeeds)
 	}
 	return nil
 }

@@ -88,7 +88,7 @@ func (s *Server) unwind(ctx context.Context) error {
 	step("controllers")
 	stuck := note(s.controllers.stop())
 	step("elections")
-	stuck = note(named("elections", lifecycle.Within(electionsTimeout, func() error { s.elections.stop(); return nil }))) || stuck
+	stuck = note(lifecycle.Within(electionsTimeout, "controlplane: stop: elections", func() error { s.elections.stop(); return nil })) || stuck
 	if s.apiserver != nil {
 		step("the API server")
 		stuck = note(s.apiserver.Stop(ctx)) || stuck
@@ -104,9 +104,9 @@ func (s *Server) unwind(ctx context.Context) error {
 		stuck = note(s.etcd.Close()) || stuck
 	}
 	step("the snapshot to Config.Snapshots.Dir")
-	stuck = note(named("Config.Snapshots", snapshots.wait())) || stuck
+	stuck = note(snapshots.wait()) || stuck
 	step("files of " + s.dir)
-	stuck = note(named("the disk of "+s.dir+" is hung", lifecycle.Within(filesTimeout, s.removeFiles))) || stuck
+	stuck = note(lifecycle.Within(filesTimeout, "controlplane: stop: "+s.dir+": is its disk hung?", s.removeFiles)) || stuck
 	step("goroutines")
 	if s.components != nil && !deaf {
 		s.waitForGoroutines(s.components.family)
@@ -117,14 +117,6 @@ func (s *Server) unwind(ctx context.Context) error {
 	step("the Logger")
 	s.detachLogger()
 	return errors.Join(errs...)
-}
-
-// named says what an error is about.
-func named(what string, err error) error {
-	if err == nil {
-		return nil
-	}
-	return fmt.Errorf("controlplane: stop: %s: %w", what, err)
 }
 
 // removeFiles removes what is not to last, and gives DataDir free.

@@ -33,3 +33,10 @@ func NewTurns(m *Member) Turns { return Turns{&upkeep{server: m.etcd.Server}} }
 
 // Until is how long it is at now until the next.
 func (t Turns) Until(now time.Time) time.Duration { return t.upkeep.untilTurn(now) }
+
+// SetCloseTimeout is for members that are closed from now on.
+func SetCloseTimeout(d time.Duration) (restore func()) {
+	was := closeTimeout
+	closeTimeout = d
+	return func() { closeTimeout = was }
+}

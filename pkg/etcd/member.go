@@ -22,11 +22,11 @@ const (
 	// failedTimeout bounds how long a failed member gets to stop. It either
 	// stops in milliseconds or is stuck on a goroutine that gave up.
 	failedTimeout = 2 * time.Second
-
-	// closeTimeout bounds how long one gets that is well. It has a commit and a
-	// synchronization to do; one that takes so long is on a disk that hangs.
-	closeTimeout = 30 * time.Second
 )
+
+// closeTimeout bounds how long one gets that is well. It has a commit and a
+// synchronization to do; one that takes so long is on a disk that hangs. Tests shorten it.
+var closeTimeout = 30 * time.Second
 
 // Member is a running etcd member. Its methods may be called concurrently.
 type Member struct {
@@ -375,7 +375,7 @@ func (m *Member) close() error {
 			if timeout != nil || stopped == nil {
 				continue
 			}
-			err := fmt.Errorf("etcd: close: the files in %s are not closed after %s, and in use until they are: is their disk hung?", m.folder.dir, closeTimeout)
+			err := fmt.Errorf("etcd: close: %s is not closed after %s, and in use until it is: is its disk hung?", m.folder.dir, closeTimeout)
 			go func() {
 				if err := <-stopped; err == nil {
 					m.contain.release()

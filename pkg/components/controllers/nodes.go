@@ -45,8 +45,12 @@ func newNodeLifecycle(ctx context.Context, e *environment) (func(context.Context
 		return nil, err
 	}
 	settings := e.settings.NodeLifecycleController
+	heartbeats, err := newHeartbeats(e.informers.Coordination().V1().Leases())
+	if err != nil {
+		return nil, err
+	}
 	c, err := nodelifecycle.NewNodeLifecycleController(ctx,
-		e.informers.Coordination().V1().Leases(), e.informers.Core().V1().Pods(), e.informers.Core().V1().Nodes(),
+		heartbeats, e.informers.Core().V1().Pods(), e.informers.Core().V1().Nodes(),
 		e.informers.Apps().V1().DaemonSets(), client,
 		e.settings.KubeCloudShared.NodeMonitorPeriod.Duration,
 		settings.NodeStartupGracePeriod.Duration, settings.NodeMonitorGracePeriod.Duration,

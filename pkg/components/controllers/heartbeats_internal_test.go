@@ -1,0 +1,56 @@
+package controllers
+
+import (
+	"testing"
+	"time"
+
+	coordinationv1 "k8s.io/api/coordination/v1"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/informers"
+	"k8s.io/client-go/kubernetes/fake"
+	"k8s.io/utils/ptr"
+)
+
+// TestNodesStayAliveWhenTheirClockIsSetBack: upstream's controller sees each renewal as a
+// later one, and a Lease that is not renewed as the same.
+func TestNodesStayAliveWhenTheirClockIsSetBack(t *testing.T) {
+	const year = 365 * 24 * time.Hour
+	factory := informers.NewSharedInformerFactory(fake.NewClientset(), 0)
+	h, err := newHeartbeats(factory.Coordination().V1().Leases())
+	if err != nil {
+		t.Fatal(err)
+	}
+	store := factory.Coordination().V1().Leases().Informer().GetStore()
+	renew := func(at time.Time) {
+		t.Helper()
+		if err := store.Add(&coordinationv1.Lease{
+			ObjectMeta: metav1.ObjectMeta{Namespace: corev1.NamespaceNodeLease, Name: "node"},
+			Spec:       coordinationv1.LeaseSpec{RenewTime: ptr.To(metav1.NewMicroTime(at))},
+		}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	get := func() *metav1.MicroTime {
+		t.Helper()
+		lease, err := h.Lister().Leases(corev1.NamespaceNodeLease).Get("node")
+		if err != nil {
+			t.Fatal(err)
+		}
+		return lease.Spec.RenewTime
+	}
+	now := time.Now()
+	renew(now)
+	last := get()
+	for _, jump := range []time.Duration{time.Second, -year, -year + time.Second, year, 0} {
+		renew(now.Add(jump))
+		seen := get()
+		if !last.Before(seen) { // as upstream compares them
+			t.Errorf("after a jump of %v a renewal counts for nothing: %v, and before %v", jump, seen, last)
+		}
+		if again := get(); !again.Equal(seen) {
+			t.Errorf("without a renewal: %v, and before %v", again, seen)
+		}
+		last = seen
+	}
+}

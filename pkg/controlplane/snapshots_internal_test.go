@@ -1,0 +1,209 @@
+package controlplane
+
+import (
+	"context"
+	"errors"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"go.uber.org/zap"
+	"k8s.io/utils/clock"
+
+	"github.com/kubembed/kubembed/internal/lifecycle"
+	"github.com/kubembed/kubembed/pkg/etcd"
+)
+
+const testCluster = "0a0b0c0d"
+
+// disk is what a test says of a disk that snapshots share with etcd.
+type disk struct {
+	size, others int64 // of the disk, and what others have written
+	dir          string
+}
+
+func (d *disk) free(string) (int64, bool) {
+	free := d.size - d.others
+	entries, _ := os.ReadDir(d.dir)
+	for _, entry := range entries {
+		if info, err := entry.Info(); err == nil {
+			free -= info.Size()
+		}
+	}
+	return free, true
+}
+
+// scheduleOn has etcd on the same disk, which needs 100 MiB.
+func scheduleOn(t *testing.T, d *disk, size int64, take func(context.Context, io.Writer) error) *schedule {
+	d.dir = t.TempDir()
+	r := newRoom(d.dir, d.dir, func() int64 { return 100 << 20 })
+	r.free = d.free
+	r.same = func(string, string) bool { return true }
+	return &schedule{
+		config:  Snapshots{Dir: d.dir, Interval: time.Hour, Keep: 5},
+		take:    take,
+		cluster: func(context.Context) (string, error) { return testCluster, nil },
+		size:    func(context.Context) (int64, error) { return size, nil },
+		mine:    func() bool { return true },
+		room:    r,
+		logger:  zap.NewNop(),
+		clock:   clock.RealClock{},
+	}
+}
+
+func names(t *testing.T, dir string) string {
+	t.Helper()
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var all []string
+	for _, entry := range entries {
+		all = append(all, entry.Name())
+	}
+	return strings.Join(all, " ")
+}
+
+// TestDiskFillsWhileASnapshotIsWritten: it stops while etcd has room, and leaves nothing.
+func TestDiskFillsWhileASnapshotIsWritten(t *testing.T) {
+	d := &disk{size: 200 << 20}
+	wrote := 0
+	s := scheduleOn(t, d, 8<<20, func(_ context.Context, w io.Writer) error {
+		for range 8 {
+			n, err := w.Write(make([]byte, 1<<20))
+			wrote += n
+			if err != nil {
+				return err
+			}
+			if wrote == 4<<20 {
+				d.others = 90 << 20
+			}
+		}
+		return nil
+	})
+	err := s.do(t.Context(), s.one)
+	if !errors.Is(err, etcd.ErrNoSpace) || !strings.Contains(err.Error(), d.dir) {
+		t.Errorf("error %v, want ErrNoSpace about %s", err, d.dir)
+	}
+	if wrote > 6<<20 {
+		t.Errorf("%d bytes are written", wrote)
+	}
+	if left := names(t, d.dir); left != "" {
+		t.Errorf("left: %s", left)
+	}
+}
+
+// TestOldSnapshotsMakeRoom, but only where that helps, and never the newest that has
+// something in it.
+func TestOldSnapshotsMakeRoom(t *testing.T) {
+	for _, tc := range []struct {
+		name       string
+		disk       disk
+		empty      bool   // the newest is
+		kept, gone string // of the numbers 1 to 3, of 10 MiB each
+		fails      bool
+	}{
+		{name: "room for all", disk: disk{size: 300 << 20}, kept: "1 2 3 4"},
+		{name: "room for three", disk: disk{size: 200 << 20}, kept: "2 3 4", gone: "1"},
+		{name: "room for two", disk: disk{size: 190 << 20}, kept: "3 4", gone: "1 2"},
+		{name: "no room, whatever is deleted", disk: disk{size: 160 << 20}, kept: "1 2 3", fails: true},
+		{name: "no room for etcd", disk: disk{size: 200 << 20, others: 72 << 20}, kept: "3", gone: "1 2", fails: true},
+		{name: "the newest is empty", disk: disk{size: 180 << 20}, empty: true, kept: "1 2 3", fails: true},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			d := tc.disk
+			s := scheduleOn(t, &d, 10<<20, func(_ context.Context, w io.Writer) error {
+				_, err := w.Write(make([]byte, 10<<20))
+				return err
+			})
+			for i := range uint64(3) {
+				size := int64(10 << 20)
+				if tc.empty && i == 2 {
+					size = 0
+				}
+				if err := os.WriteFile(filepath.Join(d.dir, nameOfSnapshot(testCluster, i+1, time.Now())), make([]byte, size), 0o600); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if err := s.do(t.Context(), s.one); errors.Is(err, etcd.ErrNoSpace) != tc.fails || !tc.fails && err != nil {
+				t.Errorf("error %v", err)
+			}
+			left := names(t, d.dir)
+			for number := range strings.FieldsSeq(tc.kept) {
+				if !strings.Contains(left, "-000000000"+number+"-") {
+					t.Errorf("%s is gone: %s", number, left)
+				}
+			}
+			for number := range strings.FieldsSeq(tc.gone) {
+				if strings.Contains(left, "-000000000"+number+"-") {
+					t.Errorf("%s is there: %s", number, left)
+				}
+			}
+			if strings.Contains(left, unfinishedSuffix) {
+				t.Errorf("left: %s", left)
+			}
+		})
+	}
+}
+
+// TestOrderOfSnapshots goes by their numbers. What has none is older, and what is of
+// another cluster, or of nobody, is not seen.
+func TestOrderOfSnapshots(t *testing.T) {
+	dir := t.TempDir()
+	at := func(year int) time.Time { return time.Date(year, 1, 2, 3, 4, 5, 0, time.UTC) }
+	want := []string{
+		"kubembed-20250102T030405.000Z.tar",
+		"kubembed-20400102T030405.000Z.tar",
+		nameOfSnapshot(testCluster, 1, at(2041)),
+		nameOfSnapshot(testCluster, 2, at(2025)),
+		nameOfSnapshot(testCluster, 10_000_000_000, at(1970)),
+	}
+	for _, name := range append([]string{
+		nameOfSnapshot("ffffffff", 3, at(2026)), "kubembed-mine.tar", "kubembed-20260102T030405.000Z.tar.gz",
+		"kubembed-" + testCluster + "-99999999999999999999-20260102T030405.000Z.tar",
+		"kubembed-" + testCluster + "-0000000011-20261302T030405.000Z.tar",
+		nameOfSnapshot(testCluster, 4, at(2026)) + unfinishedSuffix,
+	}, want...) {
+		if err := os.WriteFile(filepath.Join(dir, name), nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.Mkdir(filepath.Join(dir, nameOfSnapshot(testCluster, 11, at(2026))), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	files, err := readSnapshots(dir, testCluster)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	for _, file := range files.finished {
+		got = append(got, filepath.Base(file.path))
+	}
+	if strings.Join(got, "\n") != strings.Join(want, "\n") {
+		t.Errorf("there are\n%s, want\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
+	}
+	if len(files.unfinished) != 1 || files.next() != 10_000_000_001 {
+		t.Errorf("unfinished %v, next %d", files.unfinished, files.next())
+	}
+	if future := files.future(at(2026)); len(future) != 2 {
+		t.Errorf("from the future: %v", future)
+	}
+}
+
+// TestStopNamesWhatHangs where no part has a bound of its own.
+func TestStopNamesWhatHangs(t *testing.T) {
+	held := make(chan struct{})
+	ended := make(chan struct{})
+	s := &Server{family: lifecycle.NewFamily(), detachLogger: func() { <-held; close(ended) }}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	// Time enough for the rest, which has nothing to do.
+	if err := s.unwindWithin(ctx, time.Second); err == nil || !strings.Contains(err.Error(), "waits for the Logger") {
+		t.Errorf("error %v, want one that names the Logger", err)
+	}
+	close(held)
+	<-ended
+}
