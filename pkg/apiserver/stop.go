@@ -28,6 +28,9 @@ const (
 // connections are closed, watches with them, informers and controllers end,
 // storage is released, and the audit log is written out. etcd and the files in
 // Dir are the caller's. Later calls return what the first one did.
+//
+// Each part is bounded: where etcd's disk or that of the audit log hangs, Stop returns
+// within 40 seconds after ctx has ended, with an error that names what has not.
 func (s *Server) Stop(ctx context.Context) error {
 	s.stopOnce.Do(func() { s.stopErr = s.stop(ctx) })
 	return s.stopErr
@@ -63,11 +66,11 @@ func (s *Server) stop(ctx context.Context) error {
 	defer cancel()
 	if s.transport != nil {
 		if err := s.transport.Shutdown(stopCtx); err != nil {
-			errs = append(errs, fmt.Errorf("apiserver: in-process requests: %w", err))
+			errs = append(errs, fmt.Errorf("apiserver: in-process requests: %w%s", err, s.hangHint()))
 		}
 	}
 	if err := s.requests.Wait(stopCtx); err != nil {
-		errs = append(errs, fmt.Errorf("apiserver: requests: %w", err))
+		errs = append(errs, fmt.Errorf("apiserver: requests: %w%s", err, s.hangHint()))
 	}
 	if s.generic != nil {
 		if err := s.generic.admissions.Wait(stopCtx); err != nil {
@@ -97,6 +100,14 @@ func (s *Server) stop(ctx context.Context) error {
 		end("connections to etcd", s.backend.Close)
 	}
 	return errors.Join(errs...)
+}
+
+// hangHint says why requests may not end: each is written to the audit log.
+func (s *Server) hangHint() string {
+	if s.config.Audit.LogPath == "" {
+		return ""
+	}
+	return fmt.Sprintf(" (is the disk of Config.Audit.LogPath, %s, hung?)", s.config.Audit.LogPath)
 }
 
 // etcdAnswers tells whether there is any use in letting upstream clean up.

@@ -53,7 +53,10 @@
 //
 // [Server.Snapshot] writes all objects, and the authorities and keys without which
 // they could not be used, to one file, while the control plane works; Config.Snapshots
-// does so at intervals. It is a tar archive: the etcd.db in it is what etcdutl
+// does so at intervals. Where those are on the disk of DataDir, the default, they leave
+// etcd the room that it needs: the oldest are deleted first, and one that still has no
+// room fails, in the log and in the metric kubembed_snapshot_failures_total. They are
+// numbered, so that a clock that is set back makes none of them old. It is a tar archive: the etcd.db in it is what etcdutl
 // restores. Keys of Config.Encryption are not in it. [Restore] makes a DataDir of it:
 //
 //	err := controlplane.Restore(ctx, "/var/lib/example", file, controlplane.RestoreConfig{})
@@ -65,6 +68,22 @@
 // The checksums in a snapshot stop accidents. Config.SnapshotKey adds a MAC, by which
 // [Restore] with the same RestoreConfig.Key refuses a snapshot that somebody else has
 // made or changed.
+//
+// # Disks that hang, clocks that jump
+//
+// A disk that hangs holds the call that writes to it, which nothing can end. Close and
+// Shutdown return nevertheless, within a minute and a half, and their error names what
+// has not ended; its goroutine ends when the disk answers. A scheduled snapshot that is
+// held so fails after Snapshots.Timeout, and no other is begun until it has ended. An
+// audit log on such a disk holds all requests.
+//
+// Timers, elections, Leases of nodes, events and endpoints of servers go by the time
+// that has passed, not by the time of day. When the clock is set a year ahead,
+// certificates are renewed within a minute; tokens and kubeconfigs that have expired by
+// then are refused, join files among them, which are deleted. When it is set back to
+// before the CA was made, clients refuse all certificates: the log says so each hour, and
+// Start does; both name what to do, which is to set the clock, or where that is right to
+// replace the CA (package pki).
 //
 // # A cluster of members
 //

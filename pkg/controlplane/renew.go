@@ -29,23 +29,19 @@ func (s *Server) clock() clock.WithTicker {
 
 // renewal is what supervise knows of the certificates.
 type renewal struct {
-	next   time.Time // by the wall clock, as seen is
-	seen   time.Time // the last look at the clock
+	next   time.Time // by the wall clock
 	reload bool      // what has been renewed is not all in use
 }
 
 // renewWhenDue looks at the certificates if it is time to.
 func (s *Server) renewWhenDue(r *renewal) {
 	now := s.clock().Now().Round(0) // without the monotonic reading, by which Sub would go
-	// What was renewed before the clock was set back may begin in the future.
-	setBack := now.Before(r.seen)
-	r.seen = now
 	switch {
 	case r.next.IsZero(): // the start has looked
 		r.next = now.Add(renewInterval)
 		return
-	case now.Before(r.next) && !setBack:
-		return
+	case now.Before(r.next) && r.next.Sub(now) <= renewInterval:
+		return // or else the clock was set back
 	}
 	r.next = now.Add(renewInterval)
 	if err := s.renew(r); err != nil {

@@ -72,6 +72,7 @@ func TestDiskOfSnapshotsHangs(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	t.Cleanup(func() { _ = server.Close() }) // before the disk goes
 	polled(t, "a snapshot", func() bool {
 		list, _ := filepath.Glob(filepath.Join(dir, "*.tar"))
 		return len(list) > 0

@@ -17,7 +17,7 @@ import (
 const (
 	// stopTimeout bounds a stop, once requests in flight have been answered or cut.
 	// Each part has a bound of its own, and all of them together rarely come near it.
-	stopTimeout = 90 * time.Second
+	stopTimeout = 80 * time.Second
 	// drainTimeout is how long a request may take where Config.RequestTimeout is zero.
 	drainTimeout = time.Minute
 	// electionsTimeout, filesTimeout and supervisorTimeout bound parts of a stop.
