@@ -55,10 +55,8 @@ func (s *Server) chain(g *generic) (_ *aggregatorapiserver.APIAggregator, err er
 	}
 	g.made.definitions = extensions.Informers.Apiextensions().V1().CustomResourceDefinitions().Lister()
 	s.extensions, s.destroy = extensions, extensions.GenericAPIServer.Destroy
-	if !s.config.Shared {
-		if err := createWithoutDelay(extensions.Informers); err != nil {
-			return nil, fmt.Errorf("apiserver: custom resources: %w", err)
-		}
+	if err := createWithoutDelay(extensions.Informers, s.config.Shared); err != nil {
+		return nil, fmt.Errorf("apiserver: custom resources: %w", err)
 	}
 	builtin, err := g.builtin(kube, extensions.GenericAPIServer)
 	if err != nil {

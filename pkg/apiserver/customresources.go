@@ -20,8 +20,14 @@ const createDelay = 2 * time.Second
 
 // createWithoutDelay makes definitions look as if they had been established that
 // long ago. There is no other API server, as upstream's establishing controller,
-// which has a delay for the same reason, is told by MasterCount.
-func createWithoutDelay(factory informers.SharedInformerFactory) error {
+// which has a delay for the same reason, is told by MasterCount. Where there may be
+// others the delay stays, but ends: a definition that was established at a time that the
+// clock, set back, has yet to reach counts as established now.
+func createWithoutDelay(factory informers.SharedInformerFactory, shared bool) error {
+	least := createDelay
+	if shared {
+		least = 0
+	}
 	return factory.Apiextensions().V1().CustomResourceDefinitions().Informer().SetTransform(func(object any) (any, error) {
 		crd, ok := object.(*apiextensionsv1.CustomResourceDefinition)
 		if !ok {
@@ -29,8 +35,9 @@ func createWithoutDelay(factory informers.SharedInformerFactory) error {
 		}
 		for i := range crd.Status.Conditions {
 			condition := &crd.Status.Conditions[i]
-			if condition.Type == apiextensionsv1.Established && time.Since(condition.LastTransitionTime.Time) < createDelay {
-				condition.LastTransitionTime.Time = condition.LastTransitionTime.Add(-createDelay)
+			// In the future, if the clock has been set back.
+			if age := time.Since(condition.LastTransitionTime.Time); condition.Type == apiextensionsv1.Established && age < least {
+				condition.LastTransitionTime.Time = condition.LastTransitionTime.Add(min(age, 0) - least)
 			}
 		}
 		return object, nil

@@ -13,12 +13,22 @@ import (
 
 // TestNewDefinitionsAreNotNew: upstream would let creations sleep.
 func TestNewDefinitionsAreNotNew(t *testing.T) {
+	for name, established := range map[string]metav1.Time{
+		"now":                         metav1.Now(),
+		"before a clock was set back": metav1.NewTime(time.Now().AddDate(1, 0, 0)),
+	} {
+		t.Run(name, func(t *testing.T) { testNewDefinition(t, established, false, createDelay) })
+		t.Run(name+", shared", func(t *testing.T) { testNewDefinition(t, established, true, 0) })
+	}
+}
+
+func testNewDefinition(t *testing.T, at metav1.Time, shared bool, least time.Duration) {
 	crd := &apiextensionsv1.CustomResourceDefinition{ObjectMeta: metav1.ObjectMeta{Name: "widgets.example.com"}}
 	crd.Status.Conditions = []apiextensionsv1.CustomResourceDefinitionCondition{{
-		Type: apiextensionsv1.Established, Status: apiextensionsv1.ConditionTrue, LastTransitionTime: metav1.Now(),
+		Type: apiextensionsv1.Established, Status: apiextensionsv1.ConditionTrue, LastTransitionTime: at,
 	}}
 	factory := informers.NewSharedInformerFactory(fake.NewClientset(crd), 0)
-	if err := createWithoutDelay(factory); err != nil {
+	if err := createWithoutDelay(factory, shared); err != nil {
 		t.Fatal(err)
 	}
 	stop := make(chan struct{})
@@ -31,7 +41,7 @@ func TestNewDefinitionsAreNotNew(t *testing.T) {
 		t.Fatal(err)
 	}
 	established := apihelpers.FindCRDCondition(known, apiextensionsv1.Established)
-	if age := time.Since(established.LastTransitionTime.Time); age < createDelay {
+	if age := time.Since(established.LastTransitionTime.Time); age < least {
 		t.Errorf("established %v ago", age)
 	}
 }

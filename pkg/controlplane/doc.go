@@ -56,8 +56,9 @@
 // does so at intervals. Where those are on the disk of DataDir, the default, they leave
 // etcd the room that it needs: the oldest are deleted first, and one that still has no
 // room fails, in the log and in the metric kubembed_snapshot_failures_total. They are
-// numbered, so that a clock that is set back makes none of them old. It is a tar archive: the etcd.db in it is what etcdutl
-// restores. Keys of Config.Encryption are not in it. [Restore] makes a DataDir of it:
+// numbered, so that a clock that is set back makes none of them old. A snapshot is a tar
+// archive: the etcd.db in it is what etcdutl restores. Keys of Config.Encryption are not
+// in it. [Restore] makes a DataDir of it:
 //
 //	err := controlplane.Restore(ctx, "/var/lib/example", file, controlplane.RestoreConfig{})
 //

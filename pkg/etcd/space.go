@@ -41,7 +41,7 @@ type space struct {
 	free func(dir string) (int64, bool)
 
 	used atomic.Int64 // bytes of requests since the last look
-	next atomic.Int64 // when to look again, in Unix nanoseconds
+	next atomic.Int64 // when to look again, by steady
 
 	mu      sync.Mutex
 	left    atomic.Int64 // at the last look
@@ -58,9 +58,15 @@ func newSpace(dir string, ephemeral bool) *space {
 	return s
 }
 
+var steadyFrom = time.Now()
+
+// steady is a time in nanoseconds that goes on when the clock is set back. By the time
+// of day the disk would then be looked at no more until that has come again.
+func steady() int64 { return int64(time.Since(steadyFrom)) }
+
 // look returns the bytes that are left, as of a moment ago.
 func (s *space) look(bytes int64) int64 {
-	now := time.Now().UnixNano()
+	now := steady()
 	if s.used.Add(bytes) < spaceBytes && now < s.next.Load() {
 		return s.left.Load()
 	}
@@ -83,7 +89,7 @@ func (s *space) refresh() int64 {
 	}
 	s.left.Store(left)
 	s.used.Store(0)
-	s.next.Store(time.Now().Add(spaceInterval).UnixNano())
+	s.next.Store(steady() + int64(spaceInterval))
 	return left
 }
 
