@@ -3,6 +3,7 @@ package folderlock
 
 import (
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -10,6 +11,8 @@ import (
 	"strings"
 
 	"go.etcd.io/etcd/client/pkg/v3/fileutil"
+
+	"github.com/kubembed/kubembed/internal/ownership"
 )
 
 // name is the lock file in the folder. It holds the owner's process id, for people;
@@ -30,18 +33,27 @@ type Lock struct {
 // Take locks dir, which exists, without ever waiting. A failed start elsewhere may
 // remove the file between our open and our lock, so the file must still be there
 // afterwards.
+//
+// It refuses a directory that another user controls (ownership.ErrUntrusted), and a lock
+// file that is a link, because it writes to that file.
 func Take(dir string) (*Lock, error) {
+	if err := ownership.Dir(dir); err != nil {
+		return nil, err
+	}
 	l := &Lock{path: filepath.Join(dir, name)}
 	for {
 		l.New = !fileutil.Exist(l.path)
-		file, err := fileutil.TryLockFile(l.path, os.O_RDWR|os.O_CREATE, fileutil.PrivateFileMode)
+		if err := plain(l.path); err != nil {
+			return nil, err
+		}
+		file, err := fileutil.TryLockFile(l.path, os.O_RDWR|os.O_CREATE|ownership.NoFollow, fileutil.PrivateFileMode)
 		if err != nil {
 			return nil, err
 		}
 		held, err := file.Stat()
 		if err == nil {
 			var named fs.FileInfo
-			if named, err = os.Stat(l.path); err == nil && os.SameFile(held, named) {
+			if named, err = os.Lstat(l.path); err == nil && os.SameFile(held, named) {
 				l.file = file
 				break
 			}
@@ -56,6 +68,21 @@ func Take(dir string) (*Lock, error) {
 		_, _ = l.file.WriteAt([]byte(strconv.Itoa(os.Getpid())+"\n"), 0)
 	}
 	return l, nil
+}
+
+// plain says what is wrong with a lock file that is not a plain one of ours. The open
+// that follows does not follow links, whatever happens in between.
+func plain(path string) error {
+	info, err := os.Lstat(path)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return nil
+	case err != nil:
+		return err
+	case !ownership.Plain(info):
+		return fmt.Errorf("%s: %w: it is a link or no regular file, and would be written to: find out who put it there, and delete it", path, ownership.ErrUntrusted)
+	}
+	return ownership.File(path)
 }
 
 // Unlock gives the folder free. Closing the file is what ends the lock, and there is

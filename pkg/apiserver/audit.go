@@ -6,6 +6,8 @@ import (
 	"path/filepath"
 
 	genericoptions "k8s.io/apiserver/pkg/server/options"
+
+	"github.com/kubembed/kubembed/internal/ownership"
 )
 
 // defaultAuditPolicy is what is written when the host gives no policy of its
@@ -22,6 +24,9 @@ func (g *generic) audit() error {
 	a := g.config.Audit
 	if a.LogPath == "" {
 		return nil
+	}
+	if err := ownership.Appended(a.LogPath); err != nil {
+		return fmt.Errorf("apiserver: Config.Audit.LogPath: %w", err)
 	}
 	o := genericoptions.NewAuditOptions()
 	o.LogOptions.Path = a.LogPath

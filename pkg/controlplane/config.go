@@ -25,9 +25,20 @@ type Config struct {
 	// data, certificates and keys. It is created with mode 0700 if it is
 	// missing, and belongs to one running control plane at a time. Everything
 	// that was acknowledged survives a crash or a power cut. It needs 272 MiB of
-	// free space to begin with. If empty, the control plane is ephemeral: a folder kubembed-* in os.TempDir, no fsync,
+	// free space to begin with. It belongs to the user of the process, or root, and
+	// neither group nor others may write to it: in a volume that others may, name a
+	// subdirectory. If empty, the control plane is ephemeral: a folder kubembed-* in os.TempDir, no fsync,
 	// removed at the end. A process that is killed leaves it.
 	DataDir string
+
+	// NewCluster confirms that a new cluster is wanted where DataDir has lost a part of
+	// itself: its etcd data, a CA, or the service-account keys. What is missing is made
+	// again, empty or new, what is there stays as it is, and keys take over the objects
+	// in etcd, also an external one, that were stored under other ones. Clients, nodes
+	// and tokens of before are strangers then. Set it for one start, never for good: it
+	// takes away the protection against a disk that is not mounted. By default such a
+	// start fails, with etcd.ErrLost, pki.ErrLost or etcd.ErrOtherCluster.
+	NewCluster bool
 
 	// BindAddress is the IP address and port to serve HTTPS on. An address
 	// that workers can reach lets them join; an empty host or 0.0.0.0 is every

@@ -54,7 +54,11 @@ func (e pkiError) Error() string {
 	if errors.Is(e.err, pki.ErrOtherAuthority) {
 		return strings.NewReplacer("pki: Dir", "Config.DataDir", "Import", "Config.PKI").Replace(e.err.Error())
 	}
-	return e.err.Error()
+	text := e.err.Error()
+	if strings.Contains(text, "or delete") {
+		text += "; after a deletion Config.NewCluster must confirm that new ones are wanted"
+	}
+	return text
 }
 
 func (e pkiError) Unwrap() error { return e.err }

@@ -191,7 +191,7 @@ func restore(ctx context.Context, dir string, r *bufio.Reader, cfg RestoreConfig
 	case isDatabase(head) && len(cfg.Key) > 0:
 		return notAuthentic(errNoMAC)
 	case isDatabase(head):
-		return etcd.Restore(ctx, c, r)
+		return restoreDatabase(ctx, dir, c, r)
 	case isTar(head):
 		return restoreArchive(ctx, dir, c, newUnarchive(r, cfg.Key))
 	case err != nil && !errors.Is(err, io.EOF):
@@ -217,6 +217,38 @@ func isDatabase(head []byte) bool {
 
 func isTar(head []byte) bool { return len(head) >= 262 && string(head[257:262]) == "ustar" }
 
+// restoreDatabase notes that the database has come without keys.
+func restoreDatabase(ctx context.Context, dir string, c etcd.RestoreConfig, r io.Reader) error {
+	return recorded(dir, func(before *record) error {
+		c.Confirm = func() error {
+			after := record{Format: recordFormat}
+			if before != nil {
+				after = *before
+			}
+			after.Restored = true
+			return after.write(dir)
+		}
+		return etcd.Restore(ctx, c, r)
+	})
+}
+
+// recorded calls f with the record of dir, and puts that back if f fails.
+func recorded(dir string, f func(before *record) error) error {
+	before, err := readRecord(dir)
+	if err != nil {
+		return err
+	}
+	if err = f(before); err == nil {
+		return nil
+	}
+	if before != nil {
+		_ = before.write(dir)
+	} else {
+		_ = os.Remove(filepath.Join(dir, recordFile))
+	}
+	return err
+}
+
 // restoreArchive puts the keys in place when all has been read and found whole, and
 // the objects, by which a folder is known to have data, after them.
 func restoreArchive(ctx context.Context, dir string, c etcd.RestoreConfig, a *unarchive) (err error) {
@@ -236,14 +268,20 @@ func restoreArchive(ctx context.Context, dir string, c etcd.RestoreConfig, a *un
 		bundle, err = a.rest()
 		return err
 	}}
-	c.Confirm = func() error {
-		_, err := pki.Open(pki.Config{Dir: keys, Import: bundle})
-		if errors.Is(err, pki.ErrOtherAuthority) {
-			return fmt.Errorf("%s is of another cluster than the snapshot: delete it, or name an empty folder: %w", keys, err)
+	err = recorded(dir, func(*record) error {
+		c.Confirm = func() error {
+			p, err := pki.Open(pki.Config{Dir: keys, Import: bundle})
+			if errors.Is(err, pki.ErrOtherAuthority) {
+				return fmt.Errorf("%s is of another cluster than the snapshot: delete it, or name an empty directory: %w", keys, err)
+			}
+			if err != nil {
+				return err
+			}
+			// The next start adds where etcd is, when it has started it.
+			return record{Format: recordFormat, PKI: p.Fingerprints()}.write(dir)
 		}
-		return err
-	}
-	err = etcd.Restore(ctx, c, whole)
+		return etcd.Restore(ctx, c, whole)
+	})
 	if err != nil && errors.Is(missing, os.ErrNotExist) {
 		_ = os.RemoveAll(keys)
 	}

@@ -37,6 +37,8 @@ type Server struct {
 	etcd               store
 	member             etcdMember // etcd, if that is in this process
 	pki                *pki.PKI
+	record             *record // of DataDir, as the start found it, or nil
+	newKeys            bool    // DataDir had no keys
 	apiserver          apiServer
 	elections          *elections  // nil unless etcd is shared
 	controllers        *components // our own

@@ -19,6 +19,7 @@ import (
 	"k8s.io/utils/clock"
 
 	"github.com/kubembed/kubembed/internal/files"
+	"github.com/kubembed/kubembed/internal/ownership"
 )
 
 // Snapshots says how often a control plane takes a snapshot of itself, in the
@@ -288,6 +289,9 @@ func (s *schedule) one(ctx context.Context, t *task) (err error) {
 		return err
 	}
 	if err := os.MkdirAll(s.config.Dir, 0o700); err != nil {
+		return fmt.Errorf("Config.Snapshots.Dir: %w", err)
+	}
+	if err := ownership.Dir(s.config.Dir); err != nil {
 		return fmt.Errorf("Config.Snapshots.Dir: %w", err)
 	}
 	present, err := s.present(cluster)

@@ -38,9 +38,11 @@ var errStartTimeout = fmt.Errorf("not ready after %s", startTimeout)
 // end, or the disk of DataDir hangs: Start then returns half a minute after ctx has
 // ended, and the rest ends when the disk answers. What a durable start had written to
 // DataDir stays. For errors.Is: etcd.ErrInUse, etcd.ErrCorrupt and
-// etcd.ErrNewerVersion, about DataDir; etcd.ErrOtherMember, ErrOtherCluster,
-// ErrRemoved and ErrLost, about a member of a cluster; etcd.ErrUnreachable, about
-// Etcd.Endpoints; and the cause of ctx when it ends.
+// etcd.ErrNewerVersion, about DataDir; etcd.ErrLost and pki.ErrLost, for what is missing
+// of it; ErrUntrusted, where other users of the machine control it; etcd.ErrOtherMember
+// and ErrRemoved, about a member of a cluster; etcd.ErrOtherCluster, about that or about
+// keys that are not those of what is stored; etcd.ErrUnreachable, about Etcd.Endpoints;
+// and the cause of ctx when it ends.
 func Start(ctx context.Context, cfg Config) (*Server, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, err
@@ -133,10 +135,19 @@ func (s *Server) start(ctx context.Context) error {
 	if err := etcd.CheckRestored(filepath.Join(s.dir, "etcd")); err != nil {
 		return storeError{err}
 	}
+	if err := s.checkKept(); err != nil {
+		return err
+	}
 	if err := s.openPKI(); err != nil {
 		return err
 	}
 	if err := s.openStore(ctx); err != nil {
+		return err
+	}
+	if err := s.claimIdentity(ctx); err != nil {
+		return err
+	}
+	if err := s.keepRecord(); err != nil {
 		return err
 	}
 	// A family of their own: one that does not end must not keep us from waiting
@@ -257,7 +268,7 @@ func (s *Server) openPKI() error {
 	c := pki.Config{Hosts: hosts, ServiceIPs: []net.IP{serviceIP}, Import: s.config.PKI, EtcdMember: s.config.Etcd.memberHosts(), Clock: s.clock()}
 	// etcd takes its certificates from files.
 	if !s.temporary || len(c.EtcdMember) > 0 {
-		c.Dir = filepath.Join(s.dir, "pki")
+		c.Dir = s.pkiDir()
 	}
 	if s.pki, err = pki.Open(c); err != nil {
 		return pkiError{err}

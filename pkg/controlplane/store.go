@@ -12,6 +12,7 @@ import (
 
 	"github.com/kubembed/kubembed/internal/folderlock"
 	"github.com/kubembed/kubembed/internal/logging"
+	"github.com/kubembed/kubembed/internal/ownership"
 	"github.com/kubembed/kubembed/pkg/etcd"
 )
 
@@ -37,6 +38,8 @@ func (s *Server) lockFolder() (err error) {
 	case errors.Is(err, folderlock.ErrLocked):
 		return fmt.Errorf("Config.DataDir: %s: %w by %s: stop it, or name another folder",
 			s.dir, etcd.ErrInUse, folderlock.Owner(s.dir, "another control plane"))
+	case errors.Is(err, ownership.ErrUntrusted):
+		return fmt.Errorf("Config.DataDir: %w", err)
 	case err != nil:
 		return fmt.Errorf("Config.DataDir: cannot use %s: %w: name a folder that this user can write to, or one that can be made", s.dir, err)
 	}

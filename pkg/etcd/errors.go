@@ -35,8 +35,10 @@ var (
 	// or not been added. Member.Err wraps it when a running member is removed.
 	ErrRemoved = errors.New("not a member of the cluster")
 
-	// ErrLost says that the data of a member of a cluster is not in its folder. It must
-	// not begin anew: the others believe it to have what it has acknowledged.
+	// ErrLost says that the data of a member is not in its directory any more. It must
+	// not begin again with nothing: others believe it to have what it has acknowledged.
+	// Start finds that out from the other members of a cluster; package controlplane
+	// also from what it keeps beside the directory.
 	ErrLost = errors.New("the member's data is missing")
 
 	// ErrHasData is returned by Restore for a folder that has a member's data.

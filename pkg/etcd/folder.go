@@ -9,8 +9,10 @@ import (
 
 	"go.etcd.io/etcd/client/pkg/v3/fileutil"
 	"go.etcd.io/etcd/server/v3/storage/datadir"
+	"go.etcd.io/etcd/server/v3/storage/wal"
 
 	"github.com/kubembed/kubembed/internal/folderlock"
+	"github.com/kubembed/kubembed/internal/ownership"
 )
 
 // folder is a locked data folder that remembers what was there before.
@@ -35,8 +37,13 @@ func openFolder(dir string) (_ *folder, err error) {
 	switch f.lock, err = folderlock.Take(dir); {
 	case errors.Is(err, folderlock.ErrLocked):
 		return nil, inUseError(dir)
+	case errors.Is(err, ownership.ErrUntrusted):
+		return nil, fmt.Errorf("etcd: Config.Dir: %w", err)
 	case err != nil:
 		return nil, dirError(dir, err)
+	}
+	if err := ownership.Tree(dir); err != nil {
+		return nil, fmt.Errorf("etcd: Config.Dir: %w", err)
 	}
 	if err := fileutil.IsDirWriteable(dir); err != nil {
 		return nil, dirError(dir, err)
@@ -93,4 +100,14 @@ func dirError(dir string, err error) error {
 
 func inUseError(dir string) error {
 	return fmt.Errorf("etcd: Config.Dir: %s: %w by %s: stop it, or name another folder", dir, ErrInUse, folderlock.Owner(dir, "another member"))
+}
+
+// HasData reports whether dir holds the data of a member. A directory that is missing or
+// empty does not, nor one whose member was killed before it had written anything.
+func HasData(dir string) bool {
+	if wal.Exist(datadir.ToWALDir(dir)) {
+		return true
+	}
+	info, err := os.Stat(datadir.ToBackendFileName(dir))
+	return err == nil && info.Size() > 0
 }

@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"github.com/kubembed/kubembed/internal/files"
+	"github.com/kubembed/kubembed/internal/ownership"
 )
 
 // store is the folder, or nothing when dir is empty. Writes are gathered and made
@@ -43,6 +44,9 @@ func newStore(dir string) (*store, error) {
 	case !info.IsDir():
 		return nil, fmt.Errorf("pki: Dir %s is not a folder", dir)
 	}
+	if err := ownership.Tree(dir); err != nil {
+		return nil, fmt.Errorf("pki: Dir: %w", err)
+	}
 	return s, nil
 }
 
@@ -56,17 +60,11 @@ func (s *store) read(name string) ([]byte, error) {
 	if data, ok := s.imported[name]; ok {
 		return data, nil
 	}
-	if s.dir == "" {
-		return nil, nil
+	data, err := s.peek(name)
+	if data == nil {
+		return nil, err
 	}
 	path := s.path(name)
-	data, err := os.ReadFile(path)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil
-	}
-	if err != nil {
-		return nil, fmt.Errorf("pki: reading what is in Dir: %w", err)
-	}
 	// Windows has no such modes: a file has the access list of its folder.
 	if strings.HasSuffix(name, ".key") && runtime.GOOS != "windows" {
 		info, err := os.Stat(path)
@@ -78,6 +76,24 @@ func (s *store) read(name string) ([]byte, error) {
 				return nil, fmt.Errorf("pki: others may read a private key, and its mode cannot be changed to 0600: %w", err)
 			}
 		}
+	}
+	return data, nil
+}
+
+// peek returns what a file holds, or nil when there is no such file.
+func (s *store) peek(name string) ([]byte, error) {
+	if s.dir == "" {
+		return nil, nil
+	}
+	data, err := os.ReadFile(s.path(name))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("pki: reading what is in Dir: %w", err)
+	}
+	if data == nil {
+		data = []byte{}
 	}
 	return data, nil
 }

@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 
 	"github.com/kubembed/kubembed/internal/files"
+	"github.com/kubembed/kubembed/internal/ownership"
 )
 
 // tempSuffix marks the files that WriteFile has not finished.
@@ -14,11 +15,15 @@ const tempSuffix = ".unfinished-"
 // WriteFile replaces the file at path with data, for good: after a crash or a
 // power cut there is the old file or the new one, never a part, and never a
 // moment at which others can read it. Use perm 0600 for a kubeconfig or a key.
-// The folder must exist.
+// The directory must exist, and be one that other users of the machine cannot write to,
+// or like /tmp: whoever can replace a kubeconfig decides what its user runs.
 func WriteFile(path string, data []byte, perm fs.FileMode) (err error) {
 	dir, base := filepath.Split(path)
 	if dir == "" {
 		dir = "."
+	}
+	if err := ownership.Shared(dir); err != nil {
+		return err
 	}
 	// CreateTemp makes the file with mode 0600.
 	f, err := os.CreateTemp(dir, base+tempSuffix+"*")

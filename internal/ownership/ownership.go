@@ -1,0 +1,115 @@
+// Package ownership refuses directories and files that another user of the machine could
+// have prepared, or could change while they are in use.
+//
+// The rule is that of PostgreSQL and OpenSSH: the owner is the user of this process or
+// root, and neither group nor others may write. Symbolic links are followed, because who
+// may place one in a directory that has passed may also place anything else there.
+//
+// Parents are not looked at: what another user has put in place of a directory has that
+// user for its owner. Windows keeps access lists instead of modes; nothing is checked
+// there.
+package ownership
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+)
+
+// ErrUntrusted says that another user owns a directory or a file, or may write to it.
+var ErrUntrusted = errors.New("other users of this machine control it")
+
+// Dir checks a directory. One that is missing is no error: who makes it owns it.
+func Dir(path string) error {
+	info, err := os.Stat(path)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return nil
+	case err != nil:
+		return err
+	case !info.IsDir():
+		return nil // its user says so in better words
+	}
+	return check(path, info, "use a new subdirectory of it, or ")
+}
+
+// Shared checks a directory in which only single files are ours. It may be one like
+// /tmp, where the sticky bit keeps others from replacing them.
+func Shared(path string) error {
+	info, err := os.Stat(path)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return nil
+	case err != nil:
+		return err
+	case !info.IsDir():
+		return nil
+	case info.Mode()&fs.ModeSticky != 0 && trusted(info):
+		return nil
+	}
+	return check(path, info, "use a new subdirectory of it, or ")
+}
+
+// File checks a file that is there. A missing one is no error.
+func File(path string) error {
+	info, err := os.Stat(path)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return nil
+	case err != nil:
+		return err
+	}
+	return check(path, info, "")
+}
+
+func check(path string, info fs.FileInfo, cure string) error {
+	if uid, ok := owner(info); ok && !trusted(info) {
+		return fmt.Errorf("%s: %w: it belongs to user %d, and this process runs as user %d: %sif what is in it is yours, chown it to user %d",
+			path, ErrUntrusted, uid, os.Geteuid(), cure, os.Geteuid())
+	}
+	if mode := info.Mode().Perm(); writable(mode) {
+		return fmt.Errorf("%s: %w: its mode %04o lets group or others write: %sif what is in it is yours, chmod go-w",
+			path, ErrUntrusted, mode, cure)
+	}
+	return nil
+}
+
+// Tree checks a directory with all that is in it.
+func Tree(dir string) error {
+	if err := Dir(dir); err != nil {
+		return err
+	}
+	return filepath.WalkDir(dir, func(path string, entry fs.DirEntry, err error) error {
+		switch {
+		case errors.Is(err, fs.ErrNotExist):
+			return nil
+		case err != nil:
+			return err
+		case path == dir:
+			return nil
+		case entry.IsDir():
+			return Dir(path)
+		}
+		return File(path)
+	})
+}
+
+// Appended checks a file that is going to be appended to, and is made if it is missing:
+// its directory, and who has put there what is at its name.
+func Appended(path string) error {
+	if err := Shared(filepath.Dir(path)); err != nil {
+		return err
+	}
+	info, err := os.Lstat(path)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return nil
+	case err != nil:
+		return err
+	case !trusted(info):
+		return check(path, info, "")
+	}
+	return File(path)
+}

@@ -1,0 +1,37 @@
+//go:build unix
+
+package ownership
+
+import (
+	"io/fs"
+	"os"
+	"syscall"
+)
+
+// NoFollow is a flag of os.OpenFile that refuses a symbolic link.
+const NoFollow = syscall.O_NOFOLLOW
+
+// owner returns the user that a file belongs to.
+func owner(info fs.FileInfo) (uint32, bool) {
+	stat, ok := info.Sys().(*syscall.Stat_t)
+	if !ok {
+		return 0, false
+	}
+	return stat.Uid, true
+}
+
+// trusted reports whether the owner is this process's user, or root, who can do
+// anything anyway.
+func trusted(info fs.FileInfo) bool {
+	uid, ok := owner(info)
+	return !ok || uid == 0 || int64(uid) == int64(os.Geteuid())
+}
+
+func writable(mode fs.FileMode) bool { return mode&0o022 != 0 }
+
+// Plain reports whether an open file is a regular one without another name, as nobody
+// can have put in place of ours to have something else overwritten.
+func Plain(info fs.FileInfo) bool {
+	stat, ok := info.Sys().(*syscall.Stat_t)
+	return info.Mode().IsRegular() && (!ok || stat.Nlink <= 1)
+}

@@ -1,0 +1,211 @@
+package controlplane_test
+
+import (
+	"bytes"
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/kubembed/kubembed/internal/etcdtest"
+	"github.com/kubembed/kubembed/pkg/controlplane"
+	"github.com/kubembed/kubembed/pkg/etcd"
+	"github.com/kubembed/kubembed/pkg/pki"
+)
+
+// away takes what matches out of dir, and returns a function that puts it back.
+func away(t *testing.T, dir string, patterns ...string) (back func()) {
+	t.Helper()
+	aside := t.TempDir()
+	moved := map[string]string{}
+	for _, pattern := range patterns {
+		paths, err := filepath.Glob(filepath.Join(dir, pattern))
+		if err != nil || len(paths) == 0 {
+			t.Fatalf("nothing matches %s: %v", pattern, err)
+		}
+		for _, path := range paths {
+			moved[path] = filepath.Join(aside, strings.ReplaceAll(strings.TrimPrefix(path, dir), string(filepath.Separator), "_"))
+			if err := os.Rename(path, moved[path]); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	return func() {
+		t.Helper()
+		for path, at := range moved {
+			if err := os.RemoveAll(path); err != nil {
+				t.Fatal(err)
+			}
+			if err := os.Rename(at, path); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+}
+
+// TestMissingPartsAreNotMadeAgain: a start on what is left of a DataDir says what is
+// missing, and makes nothing in its place.
+func TestMissingPartsAreNotMadeAgain(t *testing.T) {
+	dir := t.TempDir()
+	server := start(t, controlplane.Config{DataDir: dir})
+	putConfigMap(t, admin(t, server), "kept", "x")
+	ca := server.CABundle()
+	closeServer(t, server)
+
+	refused := func(t *testing.T, want error, names ...string) {
+		t.Helper()
+		_, err := controlplane.Start(t.Context(), controlplane.Config{DataDir: dir})
+		if !errors.Is(err, want) || lacks(err.Error(), names...) != "" {
+			t.Errorf("the start says %v, want %v with %q", err, want, names)
+		}
+	}
+	empty := func(t *testing.T, path string) {
+		t.Helper()
+		if err := os.Mkdir(filepath.Join(dir, path), 0o700); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, c := range []struct {
+		lost []string
+		want error
+		text string
+	}{
+		{[]string{"etcd"}, etcd.ErrLost, "etcd is missing"},
+		{[]string{"etcd/member"}, etcd.ErrLost, "etcd is missing"},
+		{[]string{"etcd/member/*"}, etcd.ErrLost, "etcd is missing"},
+		{[]string{"etcd/member/wal"}, etcd.ErrCorrupt, "wal"},
+		{[]string{"etcd/member/snap"}, etcd.ErrCorrupt, "db"},
+		{[]string{"pki"}, pki.ErrLost, "ca.crt"},
+		{[]string{"pki/ca.*"}, pki.ErrLost, "ca.crt"},
+		{[]string{"pki/ca.crt"}, pki.ErrLost, "ca.crt"},
+		{[]string{"pki/front-proxy-ca.*"}, pki.ErrLost, "front-proxy-ca.crt"},
+		{[]string{"pki/etcd"}, pki.ErrLost, "etcd/ca.crt"},
+		{[]string{"pki/sa.*"}, pki.ErrLost, "sa.key"},
+		{[]string{"etcd", "pki"}, etcd.ErrLost, "etcd is missing"},
+		// A DataDir of a version that kept no record.
+		{[]string{"cluster.json", "pki"}, pki.ErrLost, "ca.crt"},
+		{[]string{"cluster.json", "pki/sa.*"}, pki.ErrLost, "sa.key"},
+	} {
+		t.Run(strings.ReplaceAll(strings.Join(c.lost, "+"), "/", "_"), func(t *testing.T) {
+			back := away(t, dir, c.lost...)
+			defer back()
+			texts := []string{filepath.FromSlash(c.text), "Config.DataDir"}
+			if !errors.Is(c.want, etcd.ErrCorrupt) {
+				texts = append(texts, "not mounted", "Restore", "Config.NewCluster")
+			}
+			refused(t, c.want, texts...)
+			// A mount point without its disk is a directory.
+			if path := c.lost[len(c.lost)-1]; !strings.Contains(path, "*") && filepath.Ext(path) == "" {
+				if _, err := os.Lstat(filepath.Join(dir, path)); !errors.Is(err, os.ErrNotExist) {
+					t.Errorf("the failed start made %s", path)
+				}
+				empty(t, path)
+				refused(t, c.want, texts...)
+			}
+		})
+	}
+	t.Run("a damaged record", func(t *testing.T) {
+		defer away(t, dir, "cluster.json")()
+		if err := os.WriteFile(filepath.Join(dir, "cluster.json"), []byte("{"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		refused(t, etcd.ErrCorrupt, "cluster.json", "delete it")
+	})
+	t.Run("an external etcd in place of its own", func(t *testing.T) {
+		defer away(t, dir, "etcd")()
+		data, err := os.ReadFile(filepath.Join(dir, "cluster.json"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer away(t, dir, "cluster.json")()
+		if err := os.WriteFile(filepath.Join(dir, "cluster.json"), bytes.Replace(data, []byte("standalone"), []byte("external"), 1), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		refused(t, etcd.ErrLost, "Config.Etcd.Endpoints")
+	})
+
+	// The record alone is written again.
+	if err := os.Remove(filepath.Join(dir, "cluster.json")); err != nil {
+		t.Fatal(err)
+	}
+	server = start(t, controlplane.Config{DataDir: dir})
+	wantConfigMap(t, server, "kept", "x")
+	if !bytes.Equal(server.CABundle(), ca) {
+		t.Error("the CA is another one")
+	}
+	closeServer(t, server)
+	if _, err := os.Lstat(filepath.Join(dir, "cluster.json")); err != nil {
+		t.Error(err)
+	}
+	// And etcd knows whose objects it keeps, without it.
+	back := away(t, dir, "pki", "cluster.json")
+	if _, err := pki.Open(pki.Config{Dir: filepath.Join(dir, "pki")}); err != nil {
+		t.Fatal(err)
+	}
+	refused(t, etcd.ErrOtherCluster, "CA ca", "Config.NewCluster")
+	back()
+
+	t.Run("NewCluster", func(t *testing.T) {
+		defer away(t, dir, "pki")()
+		server := start(t, controlplane.Config{DataDir: dir, NewCluster: true})
+		wantConfigMap(t, server, "kept", "x")
+		if bytes.Equal(server.CABundle(), ca) {
+			t.Error("the CA is the old one")
+		}
+		ca = server.CABundle()
+		closeServer(t, server)
+		// Afterwards all is as after any first start.
+		server = start(t, controlplane.Config{DataDir: dir})
+		if !bytes.Equal(server.CABundle(), ca) {
+			t.Error("the CA is another one again")
+		}
+		closeServer(t, server)
+		if err := os.RemoveAll(filepath.Join(dir, "etcd")); err != nil {
+			t.Fatal(err)
+		}
+		server = start(t, controlplane.Config{DataDir: dir, NewCluster: true})
+		if _, err := admin(t, server).CoreV1().ConfigMaps("default").Get(t.Context(), "kept", metav1.GetOptions{}); !apierrors.IsNotFound(err) {
+			t.Errorf("the new etcd has the old object: %v", err)
+		}
+		if !bytes.Equal(server.CABundle(), ca) {
+			t.Error("the CA, which was not lost, is another one")
+		}
+		closeServer(t, server)
+	})
+}
+
+// TestAnotherClustersKeysAreRefused: a DataDir without its disk, on an etcd that has the
+// objects of the right one.
+func TestAnotherClustersKeysAreRefused(t *testing.T) {
+	t.Parallel()
+	e := etcdtest.Start(t)
+	external := controlplane.Etcd{Endpoints: []string{e.Endpoint()}}
+	first := start(t, controlplane.Config{DataDir: filepath.Join(t.TempDir(), "first"), Etcd: external})
+	putConfigMap(t, admin(t, first), "kept", "x")
+	bundle, err := first.PKI()
+	if err != nil {
+		t.Fatal(err)
+	}
+	closeServer(t, first)
+
+	dir := t.TempDir()
+	for name, cfg := range map[string]controlplane.Config{
+		"an empty DataDir": {DataDir: dir, Etcd: external},
+		"keys in memory":   {Etcd: external},
+	} {
+		if _, err := controlplane.Start(t.Context(), cfg); !errors.Is(err, etcd.ErrOtherCluster) || lacks(err.Error(), "Config.PKI", "Config.NewCluster") != "" {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	if _, err := os.Lstat(filepath.Join(dir, "pki")); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("the wrong keys are left in the way of the right ones: %v", entries(t, dir))
+	}
+	other := start(t, controlplane.Config{Etcd: controlplane.Etcd{Endpoints: external.Endpoints, Prefix: "/other"}})
+	closeServer(t, other)
+	second := start(t, controlplane.Config{DataDir: dir, Etcd: external, PKI: bundle})
+	wantConfigMap(t, second, "kept", "x")
+}
