@@ -15,7 +15,9 @@ import (
 
 	"go.etcd.io/etcd/client/pkg/v3/transport"
 	"go.etcd.io/etcd/client/pkg/v3/types"
+	"go.etcd.io/etcd/pkg/v3/featuregate"
 	"go.etcd.io/etcd/server/v3/embed"
+	"go.etcd.io/etcd/server/v3/features"
 	"go.uber.org/zap"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/keepalive"
@@ -182,6 +184,12 @@ type entry struct {
 	// members are those of the cluster that it joins. Nil is the first start of
 	// InitialCluster, or a later start, when none of them count.
 	members types.URLsMap
+	// joined is the answer that they are from.
+	joined answer
+	// fresh says that the directory has no data.
+	fresh bool
+	// proxied says that the environment leads to a proxy, see direct.go.
+	proxied bool
 }
 
 // enter finds out before etcd does what keeps a member out of its cluster. fresh says
@@ -190,7 +198,7 @@ func (c *Cluster) enter(ctx context.Context, fresh bool) (_ *entry, err error) {
 	if err := c.checkPeerAddr(); err != nil {
 		return nil, err
 	}
-	e := &entry{Cluster: c}
+	e := &entry{Cluster: c, fresh: fresh, proxied: c.proxied()}
 	defer func() {
 		if err != nil {
 			e.close()
@@ -201,7 +209,7 @@ func (c *Cluster) enter(ctx context.Context, fresh bool) (_ *entry, err error) {
 	}
 	switch {
 	case fresh && len(c.Join) > 0:
-		e.members, err = c.join(ctx, e.peers)
+		e.members, e.joined, err = c.join(ctx, e.peers)
 	case fresh:
 		err = c.begin(ctx, e.peers)
 	}
@@ -256,6 +264,10 @@ func (e *entry) apply(ec *embed.Config) error {
 	ec.PreVote = true
 	ec.InitialElectionTickAdvance = true
 	ec.StrictReconfigCheck = true
+	// See agree.go.
+	if err := ec.ServerFeatureGate.(featuregate.MutableFeatureGate).SetFromMap(map[string]bool{string(features.CompactHashCheck): true}); err != nil {
+		return fmt.Errorf("etcd: %w", err)
+	}
 	ec.SnapshotCount, ec.SnapshotCatchUpEntries = clusterSnapshotCount, clusterCatchUpEntries
 	return nil
 }
@@ -282,10 +294,20 @@ func (m *Member) serveClients(e *entry) error {
 
 // participate makes the member one of its cluster, and returns when that has a leader.
 func (m *Member) participate(ctx context.Context, e *entry, logger *zap.Logger) error {
-	if err := m.serveClients(e); err != nil {
-		return err
+	if e.proxied {
+		if err := goDirect(m.etcd.Server); err != nil {
+			return err
+		}
 	}
 	if err := m.await(ctx, e.Cluster, e.peers); err != nil {
+		return err
+	}
+	if !e.fresh {
+		if err := m.agree(ctx, e.Cluster, e.peers, m.upkeep.lg); err != nil {
+			return err
+		}
+	}
+	if err := m.serveClients(e); err != nil {
 		return err
 	}
 	// An ordinary client over all members that vote: when this one cannot serve,
@@ -298,6 +320,7 @@ func (m *Member) participate(ctx context.Context, e *entry, logger *zap.Logger) 
 	m.client = m.network.client
 	m.gateway.set(func() *grpc.Server { return newProxy(m.client) })
 	m.serving.Go(m.promoteSelf)
+	m.serving.Go(func() { m.watchAlarms(e.Cluster, m.upkeep.lg) })
 	return nil
 }
 

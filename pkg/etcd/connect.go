@@ -66,6 +66,8 @@ func newNetwork(d *dialer, endpoints func() []string, logger *zap.Logger) (*netw
 // options are for all connections.
 func (d *dialer) options() []grpc.DialOption {
 	return []grpc.DialOption{
+		// Members and an external etcd are reached directly, whatever HTTPS_PROXY says.
+		grpc.WithNoProxy(),
 		grpc.WithContextDialer(d.dial),
 		grpc.WithTransportCredentials(d.credentials()),
 		grpc.WithConnectParams(grpc.ConnectParams{

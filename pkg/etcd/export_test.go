@@ -1,8 +1,12 @@
 package etcd
 
 import (
+	"bytes"
+	"testing"
 	"time"
 
+	"go.etcd.io/etcd/server/v3/features"
+	"go.etcd.io/etcd/server/v3/storage/schema"
 	"go.uber.org/zap"
 )
 
@@ -39,4 +43,44 @@ func SetCloseTimeout(d time.Duration) (restore func()) {
 	was := closeTimeout
 	closeTimeout = d
 	return func() { closeTimeout = was }
+}
+
+// CheckCompactHashes does now what the leader does once a minute, and reports whether it
+// does so at all.
+func (m *Member) CheckCompactHashes() bool {
+	m.etcd.Server.CorruptionChecker().CompactHashCheck()
+	return m.etcd.Server.FeatureEnabled(features.CompactHashCheck)
+}
+
+// Leads reports whether the member is the leader.
+func (m *Member) Leads() bool { return m.etcd.Server.Leader() == m.etcd.Server.MemberID() }
+
+// Overwrite changes bytes of a value in the database of this member alone.
+func (m *Member) Overwrite(before, after string) (changed int) {
+	b := m.etcd.Server.Backend()
+	tx := b.BatchTx()
+	tx.LockOutsideApply()
+	keys, values := tx.UnsafeRange(schema.Key, make([]byte, 17), bytes.Repeat([]byte{0xff}, 17), 0)
+	for i, value := range values {
+		if bytes.Contains(value, []byte(before)) {
+			tx.UnsafePut(schema.Key, bytes.Clone(keys[i]), bytes.Replace(bytes.Clone(value), []byte(before), []byte(after), 1))
+			changed++
+		}
+	}
+	tx.Unlock()
+	b.ForceCommit()
+	return changed
+}
+
+// PeerTransports is how many transports to other members were found.
+func (m *Member) PeerTransports() (int, error) {
+	_, all, err := peerTransports(m.etcd.Server)
+	return len(all), err
+}
+
+// SetAgreeTimeout is for a test that nothing runs beside.
+func SetAgreeTimeout(t *testing.T, timeout time.Duration) {
+	before := agreeTimeout
+	agreeTimeout = timeout
+	t.Cleanup(func() { agreeTimeout = before })
 }

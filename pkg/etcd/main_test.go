@@ -54,6 +54,8 @@ func helper(mode, dir string) error {
 		return stuck(dir)
 	case "torn":
 		return tornFill(dir)
+	case "proxied":
+		return proxied(dir)
 	case "damage":
 		return damageFill(dir)
 	}
@@ -63,8 +65,14 @@ func helper(mode, dir string) error {
 // child runs the test binary as a helper and waits for its first line.
 func child(t *testing.T, mode, dir string) (*exec.Cmd, string) {
 	t.Helper()
+	return childWith(t, mode, dir)
+}
+
+// childWith is child with more in its environment.
+func childWith(t *testing.T, mode, dir string, env ...string) (*exec.Cmd, string) {
+	t.Helper()
 	cmd := exec.Command(os.Args[0])
-	cmd.Env = append(os.Environ(), helperEnv+"="+mode+" "+dir)
+	cmd.Env = append(append(os.Environ(), helperEnv+"="+mode+" "+dir), env...)
 	stdin, err := cmd.StdinPipe()
 	if err != nil {
 		t.Fatal(err)

@@ -127,6 +127,12 @@ func Start(ctx context.Context, cfg Config) (_ *Member, err error) {
 			f.undo()
 			return nil, err
 		}
+		if others.proxied && others.members != nil {
+			if err := c.run(func() error { return others.prepareJoin(cfg.Dir, others.joined.cluster, others.joined.members, lg) }); err != nil {
+				f.undo()
+				return nil, err
+			}
+		}
 	}
 	started := make(chan error, 1)
 	go func() {

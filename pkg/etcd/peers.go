@@ -12,9 +12,9 @@ import (
 	"sync"
 	"time"
 
+	"go.etcd.io/etcd/client/pkg/v3/transport"
 	"go.etcd.io/etcd/client/pkg/v3/types"
 	"go.etcd.io/etcd/server/v3/etcdserver/api/membership"
-	"go.etcd.io/etcd/server/v3/etcdserver/api/rafthttp"
 	"go.uber.org/zap"
 )
 
@@ -31,10 +31,11 @@ type peers struct {
 }
 
 func newPeers(c *Cluster) (*peers, error) {
-	transport, err := rafthttp.NewRoundTripper(c.tlsInfo(), peerTimeout)
+	transport, err := transport.NewTransport(c.tlsInfo(), peerTimeout)
 	if err != nil {
 		return nil, fmt.Errorf("etcd: Config.Cluster: %w", err)
 	}
+	transport.Proxy = nil // see direct.go
 	return &peers{http: &http.Client{Transport: transport, Timeout: peerTimeout}}, nil
 }
 
@@ -185,7 +186,7 @@ const joinTimeout = 10 * time.Second
 
 // join returns the members of the cluster at Join, which knows this one, as etcd wants
 // to be told of them.
-func (c *Cluster) join(ctx context.Context, p *peers) (types.URLsMap, error) {
+func (c *Cluster) join(ctx context.Context, p *peers) (types.URLsMap, answer, error) {
 	ctx, cancel := context.WithTimeout(ctx, joinTimeout)
 	defer cancel()
 	poll := time.NewTicker(200 * time.Millisecond)
@@ -203,14 +204,15 @@ func (c *Cluster) join(ctx context.Context, p *peers) (types.URLsMap, error) {
 			}
 			own := at(a.members, c.PeerAddr)
 			if own != nil && len(own.ClientURLs) > 0 {
-				return nil, fmt.Errorf("etcd: Config.Cluster: %w: %s", ErrLost, lostAdvice(a.address, own.Name))
+				return nil, answer{}, fmt.Errorf("etcd: Config.Cluster: %w: %s", ErrLost, lostAdvice(a.address, own.Name))
 			}
 			if own != nil {
-				return c.urls(a.members)
+				urls, err := c.urls(a.members)
+				return urls, a, err
 			}
 		}
 		if err := c.checkRefused(answers); err != nil {
-			return nil, err
+			return nil, answer{}, err
 		}
 		select {
 		case <-poll.C:
@@ -219,9 +221,9 @@ func (c *Cluster) join(ctx context.Context, p *peers) (types.URLsMap, error) {
 		}
 		i := slices.IndexFunc(last, func(a answer) bool { return a.err == nil })
 		if i < 0 {
-			return nil, fmt.Errorf("etcd: Config.Cluster.Join: no member answers: %s: %w", unanswered(last), context.Cause(ctx))
+			return nil, answer{}, fmt.Errorf("etcd: Config.Cluster.Join: no member answers: %s: %w", unanswered(last), context.Cause(ctx))
 		}
-		return nil, fmt.Errorf("etcd: Config.Cluster.Join: %w: cluster %s at %s has no member with PeerAddr %s: call AddMember of one of its members first",
+		return nil, answer{}, fmt.Errorf("etcd: Config.Cluster.Join: %w: cluster %s at %s has no member with PeerAddr %s: call AddMember of one of its members first",
 			ErrRemoved, last[i].cluster, last[i].address, c.PeerAddr)
 	}
 }

@@ -1,0 +1,227 @@
+package etcd
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
+	"go.etcd.io/etcd/server/v3/etcdserver"
+	"go.etcd.io/etcd/server/v3/etcdserver/api/membership"
+	"go.etcd.io/etcd/server/v3/storage/mvcc"
+	"go.uber.org/zap"
+)
+
+// Members of a cluster have the same data, but nothing in raft notices when the file of
+// one is changed while it is stopped, or damaged. Its objects would be served, to
+// everybody when it leads, under the resource versions of others.
+//
+// So a member that comes back compares its data with those of the others, by etcd's own
+// hash, before it serves clients. etcd's InitialCorruptCheck does so before the member
+// has read what it has missed, when the hashes can seldom be compared, and also keeps out
+// a good member because of one bad other. While members run the leader compares what
+// each has compacted (CompactHashCheck), and raises an alarm, see watchAlarms.
+
+// agreeTimeout is how long a member that comes back waits until hashes can be compared:
+// until it has caught up, or a majority has answered.
+var agreeTimeout = 10 * time.Second
+
+const (
+	// hashTimeout bounds one hash. It reads all of the database.
+	hashTimeout   = 30 * time.Second
+	agreeInterval = 100 * time.Millisecond
+)
+
+// verdict is how a member compares with the others.
+type verdict struct {
+	members   int
+	same      []string // PeerAddr of those with the same data, this one among them
+	different map[uint32][]string
+	unknown   []string // no answer, or one that cannot be compared
+}
+
+func (v verdict) quorum() int { return v.members/2 + 1 }
+
+// outvoted reports whether a majority agrees on other data.
+func (v verdict) outvoted() bool {
+	for _, others := range v.different {
+		if len(others) >= v.quorum() {
+			return true
+		}
+	}
+	return false
+}
+
+func (v verdict) differing() (addresses []string) {
+	for _, others := range v.different {
+		addresses = append(addresses, others...)
+	}
+	slices.Sort(addresses)
+	return addresses
+}
+
+// agree returns ErrCorrupt where the member has other data than the others. Where those
+// cannot be compared within agreeTimeout, which a member that has missed much may need
+// to catch up, the member goes on: the leader compares again at the next compaction.
+func (m *Member) agree(ctx context.Context, c *Cluster, p *peers, lg *zap.Logger) error {
+	client := &http.Client{Transport: p.http.Transport} // without its timeout
+	poll := time.NewTicker(agreeInterval)
+	defer poll.Stop()
+	end := time.Now().Add(agreeTimeout)
+	for {
+		v, err := m.compare(ctx, c, client)
+		if err != nil {
+			return err
+		}
+		differing := v.differing()
+		switch late := time.Now().After(end); {
+		case v.outvoted():
+			return m.differs("those of %s, which agree with each other: remove this member with RemoveMember, empty its directory, and let it join again", differing)
+		case len(v.same) >= v.quorum():
+			if len(differing) > 0 {
+				lg.Error("other members have other data than the majority: remove them, and let them join again", zap.Strings("members", differing))
+			}
+			return nil
+		case late && len(differing) > 0:
+			return m.differs("those of %s, and too few members answer to tell who is right: start all of them", differing)
+		case late:
+			if len(v.unknown) > 0 {
+				lg.Warn("the data cannot be compared with those of a majority of the members", zap.Strings("unknown", v.unknown))
+			}
+			return nil
+		case len(differing) == 0 && !m.behind(v):
+			return nil // the others do not answer, and compare when they come
+		}
+		select {
+		case <-poll.C:
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		case <-m.done:
+			return m.err
+		}
+	}
+}
+
+// behind reports whether it is worth a wait that hashes can be compared.
+func (m *Member) behind(v verdict) bool {
+	return len(v.unknown) > 0 && v.members-len(v.unknown) < v.quorum()
+}
+
+func (m *Member) differs(format string, others []string) error {
+	return fmt.Errorf("Config.Dir: %s: %w: its data differ from "+format, m.folder.dir, ErrCorrupt, strings.Join(others, ", "))
+}
+
+// compare asks all other members for the hash of what they have at this one's revision.
+func (m *Member) compare(ctx context.Context, c *Cluster, client *http.Client) (v verdict, err error) {
+	s := m.etcd.Server
+	var own mvcc.KeyValueHash
+	if err := m.contain.run(func() (err error) {
+		own, _, err = s.KV().HashStorage().HashByRev(0)
+		return err
+	}); err != nil {
+		return v, fmt.Errorf("comparing data: %w", err)
+	}
+	v.same, v.different = []string{c.PeerAddr}, map[uint32][]string{}
+	var mu sync.Mutex
+	var all sync.WaitGroup
+	for _, member := range s.Cluster().Members() {
+		if member.IsLearner {
+			continue
+		}
+		v.members++
+		if member.ID == s.MemberID() || len(member.PeerURLs) == 0 {
+			continue
+		}
+		all.Go(func() {
+			hash, err := hashOf(ctx, s, client, member, own.Revision)
+			mu.Lock()
+			defer mu.Unlock()
+			address := hostOf(member.PeerURLs[0])
+			switch {
+			case err != nil || hash.CompactRevision != own.CompactRevision:
+				v.unknown = append(v.unknown, address)
+			case hash.Hash == own.Hash:
+				v.same = append(v.same, address)
+			default:
+				v.different[hash.Hash] = append(v.different[hash.Hash], address)
+			}
+		})
+	}
+	all.Wait()
+	return v, ctx.Err()
+}
+
+func hashOf(ctx context.Context, s *etcdserver.EtcdServer, client *http.Client, member *membership.Member, revision int64) (*pb.HashKVResponse, error) {
+	ctx, cancel := context.WithTimeout(ctx, hashTimeout)
+	defer cancel()
+	return etcdserver.HashByRev(ctx, s.Cluster().ID(), client, member.PeerURLs[0], revision)
+}
+
+// watchAlarms ends a member that the leader has found to have other data than the
+// majority. The leader takes the alarm back when the member has ended or been removed,
+// so that the others, who are refused writes meanwhile, go on.
+func (m *Member) watchAlarms(c *Cluster, lg *zap.Logger) {
+	p, err := newPeers(c)
+	if err != nil {
+		lg.Error("alarms are not watched", zap.Error(err)) // certificates that have just been read
+		return
+	}
+	defer p.close()
+	tick := time.NewTicker(alarmInterval)
+	defer tick.Stop()
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	go func() {
+		select {
+		case <-m.closing:
+			cancel()
+		case <-ctx.Done():
+		}
+	}()
+	s := m.etcd.Server
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-m.done:
+			return
+		case <-tick.C:
+		}
+		if alarmed(s, pb.AlarmType_CORRUPT, uint64(s.MemberID())) {
+			m.contain.fail(fmt.Errorf("%w: the other members agree on other data: remove this member with RemoveMember, empty %s, and let it join again", ErrCorrupt, m.folder.dir))
+			return
+		}
+		if s.Leader() == s.MemberID() {
+			m.disarm(ctx, p, lg)
+		}
+	}
+}
+
+// disarm takes back alarms about members that no longer serve.
+func (m *Member) disarm(ctx context.Context, p *peers, lg *zap.Logger) {
+	s := m.etcd.Server
+	members := s.Cluster().Members()
+	for _, alarm := range s.Alarms() {
+		if alarm.Alarm != pb.AlarmType_CORRUPT {
+			continue
+		}
+		i := slices.IndexFunc(members, func(member *membership.Member) bool { return uint64(member.ID) == alarm.MemberID })
+		switch {
+		case alarm.MemberID == 0 && len(members) > 1:
+			continue // nobody knows who is wrong
+		case i >= 0 && len(members[i].PeerURLs) > 0 && p.askOne(ctx, hostOf(members[i].PeerURLs[0])).err == nil:
+			continue
+		case ctx.Err() != nil:
+			return
+		}
+		err := m.upkeep.call(ctx, func(ctx context.Context) error {
+			_, err := s.Alarm(ctx, &pb.AlarmRequest{MemberID: alarm.MemberID, Action: pb.AlarmRequest_DEACTIVATE, Alarm: alarm.Alarm})
+			return err
+		})
+		lg.Warn("the member with other data has ended; the others go on", zap.Uint64("member", alarm.MemberID), zap.Error(err))
+	}
+}

@@ -1,0 +1,136 @@
+package etcd_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"go.etcd.io/bbolt"
+	clientv3 "go.etcd.io/etcd/client/v3"
+
+	"github.com/kubembed/kubembed/pkg/etcd"
+)
+
+// changeValue changes bytes of a value in the database of a member that is stopped.
+func changeValue(t *testing.T, cfg etcd.Config, before, after string) {
+	t.Helper()
+	db, err := bbolt.Open(filepath.Join(cfg.Dir, "member", "snap", "db"), 0o600, &bbolt.Options{Timeout: time.Minute})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	changed := 0
+	if err := db.Update(func(tx *bbolt.Tx) error {
+		b := tx.Bucket([]byte("key"))
+		return b.ForEach(func(k, v []byte) error {
+			if !bytes.Contains(v, []byte(before)) {
+				return nil
+			}
+			changed++
+			return b.Put(bytes.Clone(k), bytes.Replace(bytes.Clone(v), []byte(before), []byte(after), 1))
+		})
+	}); err != nil || changed != 1 {
+		t.Fatalf("changed %d values, %v", changed, err)
+	}
+}
+
+// TestMemberWithOtherDataIsRefused: a member whose data were changed while it was stopped
+// serves nobody, and does not keep out those that are right.
+func TestMemberWithOtherDataIsRefused(t *testing.T) {
+	members, configs := newTestCluster(t, "a", "b", "c").startAll()
+	mustPut(t, members["a"].Client(), "k", "AAAA")
+	wantValue(t, members["c"].Client(), "k", "AAAA")
+	if n, err := members["a"].PeerTransports(); n != 3 || err != nil {
+		t.Errorf("%d transports to peers, %v", n, err)
+	}
+	stop := func(name string) {
+		t.Helper()
+		if err := members[name].Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	again := func(name string) {
+		t.Helper()
+		m, err := startMember(configs[name])
+		if err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		members[name] = m
+		t.Cleanup(func() { _ = m.Close() })
+	}
+	stop("c")
+	changeValue(t, configs["c"], "AAAA", "BBBB")
+	// What it has missed does not hide it, nor does a compaction.
+	mustPut(t, members["a"].Client(), "later", "1")
+	if _, err := members["a"].Client().Compact(t.Context(), 2); err != nil {
+		t.Fatal(err)
+	}
+	refused(t, configs["c"], etcd.ErrCorrupt, "with RemoveMember")
+	wantValue(t, members["a"].Client(), "k", "AAAA")
+	stop("a")
+	again("a")
+	wantValue(t, members["a"].Client(), "later", "1")
+
+	// With only one other nobody knows who is right.
+	stop("b")
+	etcd.SetAgreeTimeout(t, time.Second)
+	refused(t, configs["c"], etcd.ErrCorrupt, "too few members answer")
+	again("b")
+
+	changeValue(t, configs["c"], "BBBB", "AAAA")
+	again("c")
+	wantValue(t, members["c"].Client(), "k", "AAAA")
+}
+
+// TestMemberThatIsFoundWrongEnds: the leader compares the members while they run. One
+// that differs ends by itself, and the others go on without anybody's help.
+func TestMemberThatIsFoundWrongEnds(t *testing.T) {
+	members, _ := newTestCluster(t, "a", "b", "c").startAll()
+	client := members["a"].Client()
+	mustPut(t, client, "k", "AAAA")
+	leader := leaderOf(t, members["a"]).Name
+	wrong, right := "a", "b"
+	for name := range members {
+		if name != leader {
+			wrong = name
+		}
+	}
+	for name := range members {
+		if name != wrong {
+			right = name
+		}
+	}
+	wantValue(t, members[wrong].Client(), "k", "AAAA")
+	if n := members[wrong].Overwrite("AAAA", "BBBB"); n != 1 {
+		t.Fatalf("changed %d values", n)
+	}
+	client = members[right].Client()
+	eventually(t, "the end of the member that is wrong", func(ctx context.Context) error {
+		got, err := client.Put(ctx, "x", "y")
+		if err == nil {
+			_, err = client.Compact(ctx, got.Header.Revision, clientv3.WithCompactPhysical())
+		}
+		for name, m := range members {
+			if name != wrong && m.Leads() && !m.CheckCompactHashes() {
+				t.Fatal("the leader never compares")
+			}
+		}
+		select {
+		case <-members[wrong].Done():
+			return nil
+		case <-time.After(100 * time.Millisecond):
+			return errors.Join(errors.New("it runs"), err)
+		}
+	})
+	if err := members[wrong].Err(); !errors.Is(err, etcd.ErrCorrupt) {
+		t.Errorf("it ended with %v", err)
+	}
+	_ = members[wrong].Close()
+	mustPut(t, client, "after", "1")
+	if err := members[right].CheckSpace(); err != nil {
+		t.Error(err)
+	}
+}
