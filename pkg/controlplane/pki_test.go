@@ -49,7 +49,7 @@ func TestSharedPKI(t *testing.T) {
 			if err := os.CopyFS(filepath.Join(dir, "etcd"), os.DirFS(filepath.Join(firstDir, "etcd"))); err != nil {
 				t.Fatal(err)
 			}
-			second := start(t, controlplane.Config{DataDir: dir, PKI: bundle})
+			second := start(t, controlplane.Config{DataDir: dir, PKI: bundle, NewCluster: bundle == nil})
 			byCert := fromKubeconfig(t, kubeconfig)
 			byCert.Host = second.URL()
 			byToken := clientFor(t, &rest.Config{Host: second.URL(), BearerToken: token.Status.Token,

@@ -16,6 +16,7 @@ import (
 
 	"github.com/kubembed/kubembed/internal/klogbridge"
 	"github.com/kubembed/kubembed/internal/lifecycle"
+	"github.com/kubembed/kubembed/internal/ownership"
 	"github.com/kubembed/kubembed/pkg/apiserver"
 	"github.com/kubembed/kubembed/pkg/etcd"
 	"github.com/kubembed/kubembed/pkg/pki"
@@ -131,6 +132,9 @@ func (s *Server) start(ctx context.Context) error {
 	if err := s.folders(); err != nil {
 		return err
 	}
+	if err := s.checkSnapshotDir(); err != nil {
+		return err
+	}
 	// Before there are keys that a restore would find to be others.
 	if err := etcd.CheckRestored(filepath.Join(s.dir, "etcd")); err != nil {
 		return storeError{err}
@@ -244,6 +248,21 @@ func (s *Server) folders() (err error) {
 		return fmt.Errorf("Config.DataDir: %w: choose a folder that this process can write to", err)
 	}
 	return s.lockFolder()
+}
+
+// checkSnapshotDir refuses at the start what each snapshot would be refused for.
+func (s *Server) checkSnapshotDir() error {
+	if s.config.Snapshots.Interval == 0 {
+		return nil
+	}
+	dir := s.config.Snapshots.Dir
+	if dir == "" {
+		dir = filepath.Join(s.dir, "snapshots")
+	}
+	if err := ownership.Dir(dir); err != nil {
+		return fmt.Errorf("Config.Snapshots.Dir: %w", err)
+	}
+	return nil
 }
 
 func (s *Server) openPKI() error {

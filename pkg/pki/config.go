@@ -20,7 +20,8 @@ type Config struct {
 	// If empty, they live in memory only and nothing is written. A missing
 	// folder is made with mode 0700, files in it with mode 0600. An existing
 	// folder keeps its mode, but private keys in it that others may read are
-	// made private. One process at a time: callers hold a lock.
+	// made private. One that another user of the machine owns or may write to is
+	// refused, and so is a file in it. One process at a time: callers hold a lock.
 	Dir string
 
 	// Hosts are further DNS names and IP addresses, without a port, by which
