@@ -38,11 +38,21 @@
 // cut, and the same CA, keys and objects are there at the next start, or Start says
 // what is damaged. DURABILITY.md beside this file has what was tried, and the limits.
 //
+// A start that misses a part of DataDir makes no new one in its place, for the usual
+// cause is a disk that is not mounted. It fails with etcd.ErrLost or pki.ErrLost, and
+// with etcd.ErrOtherCluster where the keys are not those of what etcd holds.
+// Config.NewCluster confirms, for one start, that new ones are wanted.
+//
+// DataDir, what is in it, and the directories of snapshots and of the audit log belong to
+// the user of the process or to root, and neither group nor others may write to them.
+// Everything else is refused with [ErrUntrusted].
+//
 // A DataDir wants 272 MiB of free space at its first start and 208 MiB later, most of
 // it for the two segments of 64 MiB that etcd's log is prepared in. When less than
 // 112 MiB are left, or the database has reached Config.Etcd.QuotaBytes, /readyz is red
 // (etcd-space) and writes but deletions are refused, with the status of upstream's
-// etcd errors, until there is room again. Nothing has to be restarted.
+// etcd errors, until there is room again. Nothing has to be restarted. The check
+// etcd-data is red while etcd's members do not agree on the data.
 //
 // etcd is compacted every five minutes. Its database is defragmented while it runs
 // when more is free in it than used, at least 64 MiB, and no more than 128 MiB are

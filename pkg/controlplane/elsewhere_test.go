@@ -111,6 +111,27 @@ func TestStatusOfEtcdElsewhere(t *testing.T) {
 	if _, err := direct.AlarmDisarm(t.Context(), &clientv3.AlarmMember{}); err != nil {
 		t.Fatal(err)
 	}
+	dataCheck := func() string {
+		data, err := client.Discovery().RESTClient().Get().AbsPath("/readyz/etcd-data").DoRaw(t.Context())
+		if err == nil {
+			return ""
+		}
+		return err.Error() + string(data)
+	}
+	corrupt := &pb.AlarmRequest{Action: pb.AlarmRequest_ACTIVATE, Alarm: pb.AlarmType_CORRUPT, MemberID: status.MemberID}
+	if _, err := pb.NewMaintenanceClient(direct.ActiveConnection()).Alarm(t.Context(), corrupt); err != nil {
+		t.Fatal(err)
+	}
+	if dataCheck() == "" {
+		t.Error("the readiness check of the data is green under the alarm CORRUPT")
+	}
+	corrupt.Action = pb.AlarmRequest_DEACTIVATE
+	if _, err := pb.NewMaintenanceClient(direct.ActiveConnection()).Alarm(t.Context(), corrupt); err != nil {
+		t.Fatal(err)
+	}
+	if text := dataCheck(); text != "" {
+		t.Error(text)
+	}
 	if text := spaceCheck(t, client); text != "" {
 		t.Errorf("the readiness check says %s after the alarm", text)
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 
 	"k8s.io/apiserver/pkg/server/healthz"
@@ -46,5 +47,16 @@ func (s *Server) spaceCheck() healthz.HealthChecker {
 			return fmt.Errorf("etcd has the alarm %s, so that writes are refused: its database has %d bytes of %d: see to it there", strings.Join(status.Alarms, ", "), status.SizeBytes, status.QuotaBytes)
 		}
 		return nil
+	})
+}
+
+// dataCheck is the readiness check of the members' agreement on the data.
+func (s *Server) dataCheck() healthz.HealthChecker {
+	return healthz.NamedCheck("etcd-data", func(r *http.Request) error {
+		status, err := s.EtcdStatus(r.Context())
+		if err == nil && slices.Contains(status.Alarms, "CORRUPT") {
+			return errors.New("etcd has the alarm CORRUPT: its members do not agree on the data: remove those that are wrong, and let them join again with empty directories, or restore a snapshot")
+		}
+		return nil // another check reports whether etcd answers
 	})
 }

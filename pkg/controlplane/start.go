@@ -333,7 +333,7 @@ func (s *Server) startAPIServer(ctx context.Context) error {
 	c.PKI, c.Dir = s.pki, s.runDir
 	c.Adopt = s.family.Adopt
 	c.AdvertiseAddress = s.advertise.AsSlice()
-	c.ReadyzChecks = append(s.components.checks(), s.spaceCheck())
+	c.ReadyzChecks = append(s.components.checks(), s.spaceCheck(), s.dataCheck())
 	server, err := apiserver.New(c)
 	if err != nil {
 		return err

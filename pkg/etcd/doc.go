@@ -66,6 +66,21 @@
 // is full; [Member.CheckSpace] says so. Members of a cluster defragment in turns of ten
 // seconds, by their clocks, the leader last.
 //
+// # Members that differ
+//
+// A member of a cluster that comes back compares its data with those of the others before
+// it serves clients, and while members run the leader compares them after each compaction.
+// One that differs from a majority does not start, or ends, with [ErrCorrupt]; the others
+// go on without it.
+//
+// # Who is trusted
+//
+// Directories and files of a member that another user of the machine owns, or may write
+// to, are refused. Members talk to each other, and to an external etcd, directly: no
+// proxy of the environment (HTTPS_PROXY) is used. etcd asks such a proxy for connections
+// to its members, if there is one, in the first milliseconds of a start, until that is
+// taken from it; those connections are closed.
+//
 // # Safety of the host process
 //
 // etcd is written to be a process of its own: some forty places in it end the
