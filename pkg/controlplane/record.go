@@ -76,9 +76,12 @@ func readRecord(dir string) (*record, error) {
 		return nil, fmt.Errorf("Config.DataDir: %w", err)
 	}
 	var r record
-	if err := json.Unmarshal(data, &r); err != nil || r.Format < 1 {
-		return nil, fmt.Errorf("Config.DataDir: %w: %s cannot be read (%v): restore it from a backup, or, if etcd and pki beside it are complete, delete it",
-			etcd.ErrCorrupt, path, err)
+	err = json.Unmarshal(data, &r)
+	if err == nil && r.Format < 1 {
+		err = errors.New("it has no format")
+	}
+	if err != nil {
+		return nil, fmt.Errorf("Config.DataDir: %w: %s: %w: restore it from a backup, or, if etcd and pki beside it are complete, delete it", etcd.ErrCorrupt, path, err)
 	}
 	if r.Format > recordFormat {
 		return nil, fmt.Errorf("Config.DataDir: %w: %s has format %d, and this version knows %d: use the newer version", etcd.ErrNewerVersion, path, r.Format, recordFormat)
