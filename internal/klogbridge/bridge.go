@@ -6,6 +6,11 @@
 // instead; afterwards klog is as it was. A host that has set a klog logger, an
 // output or -logtostderr=false keeps its own.
 //
+// Nothing of a logger is called while klog writes, which it does under a lock of
+// the process: lines are queued, see package logqueue. What a logger itself writes
+// to klog does not come back to it, nor to the others, but goes where klog writes
+// by default, which is what its host must have meant.
+//
 // klog's fatal errors end the process. Where the API server's start hooks
 // would do that, only the hook ends: see [contain]. klog prints the error and
 // its stack to standard error before that, which nothing can keep it from.
@@ -14,25 +19,48 @@ package klogbridge
 import (
 	"bytes"
 	"flag"
+	"fmt"
 	"io"
 	"maps"
+	"os"
 	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
 	"k8s.io/klog/v2"
 
 	"github.com/kubembed/kubembed/internal/logging"
+	"github.com/kubembed/kubembed/internal/logqueue"
 )
 
 // Attach sends klog's lines to logger until detach is called. With several
 // attached, each line goes to each logger once: a line does not say which
-// control plane it is about. detach may be called more than once.
-func Attach(logger *zap.Logger) (detach func()) {
-	return process.attach(logger.Named("klog").WithOptions(zap.WithCaller(false)))
+// control plane it is about. detach may be called more than once. A logger that
+// is not that of a logqueue.Queue gets a queue of its own, for which detach waits:
+// its error says that the logger blocks.
+func Attach(logger *zap.Logger) (detach func() error) {
+	logger = logger.Named("klog")
+	closeQueue := func() error { return nil }
+	core, queued := logger.Core().(*logqueue.Core)
+	if !queued {
+		q := logqueue.New(logger, nil)
+		core, closeQueue = q.Core(), q.Close
+	}
+	remove := process.attach(&target{core: core, name: logger.Name()})
+	return sync.OnceValue(func() error {
+		remove()
+		return closeQueue()
+	})
+}
+
+// target is one logger.
+type target struct {
+	core *logqueue.Core
+	name string
 }
 
 // process is the one klog of this process.
@@ -42,40 +70,59 @@ type bridge struct {
 	// klog holds a lock of its own while it calls Write, and takes it in its
 	// setters, which are called with mu held: Write must not take mu.
 	mu      sync.Mutex
-	loggers map[*zap.Logger]struct{}
+	targets map[*target]struct{}
 	restore func() // what undoes the takeover; nil while klog is the host's
-	current atomic.Pointer[[]*zap.Logger]
+	current atomic.Pointer[[]*target]
 }
 
-// publish is called with mu held when loggers has changed.
+// publish is called with mu held when targets has changed.
 func (b *bridge) publish() {
-	loggers := slices.Collect(maps.Keys(b.loggers))
-	b.current.Store(&loggers)
+	targets := slices.Collect(maps.Keys(b.targets))
+	b.current.Store(&targets)
 }
 
-func (b *bridge) attach(logger *zap.Logger) func() {
+func (b *bridge) attach(t *target) (remove func()) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	first := len(b.loggers) == 0
+	first := len(b.targets) == 0
 	if first {
-		b.loggers = map[*zap.Logger]struct{}{}
+		b.targets = map[*target]struct{}{}
 	}
-	b.loggers[logger] = struct{}{}
+	b.targets[t] = struct{}{}
 	b.publish()
 	if first {
 		b.restore = takeOver(b)
 	}
-	return sync.OnceFunc(func() {
+	return func() {
 		b.mu.Lock()
 		defer b.mu.Unlock()
-		delete(b.loggers, logger)
+		delete(b.targets, t)
 		b.publish()
-		if len(b.loggers) == 0 && b.restore != nil {
+		if len(b.targets) == 0 && b.restore != nil {
 			b.restore()
 			b.restore = nil
 		}
-	})
+	}
 }
+
+// flush waits for what is queued, a moment in all.
+func (b *bridge) flush() {
+	targets := b.current.Load()
+	if targets == nil {
+		return
+	}
+	deadline := time.Now().Add(flushTimeout)
+	for _, t := range *targets {
+		t.core.Flush(time.Until(deadline))
+	}
+}
+
+const (
+	// flushTimeout is how long the end of the process waits for the loggers.
+	flushTimeout = time.Second
+	// longest is how much of a line is taken. The stacks of a panic fit.
+	longest = 64 << 10
+)
 
 // takeOver redirects klog's output. It uses only those of klog's setters that
 // may be called while others log.
@@ -100,18 +147,26 @@ func takeOver(w io.Writer) (restore func()) {
 }
 
 // Write takes one message of klog, with its header.
-func (b *bridge) Write(line []byte) (int, error) {
-	level, source, message := parse(line)
-	loggers := b.current.Load()
-	if loggers == nil {
-		return len(line), nil
+func (b *bridge) Write(text []byte) (int, error) {
+	n := len(text)
+	if logqueue.Delivering() {
+		_, err := os.Stderr.Write(text)
+		return n, err
 	}
-	for _, logger := range *loggers {
-		if entry := logger.Check(level, message); entry != nil {
-			entry.Write(zap.String("source", source))
-		}
+	targets := b.current.Load()
+	if targets == nil || len(*targets) == 0 {
+		return n, nil
 	}
-	return len(line), nil
+	if n > longest {
+		text = fmt.Appendf(nil, "%s... (%d bytes more)", bytes.ToValidUTF8(text[:longest], nil), n-longest)
+	}
+	level, source, message := parse(text)
+	entry := zapcore.Entry{Level: level, Time: time.Now(), Message: message}
+	for _, t := range *targets {
+		entry.LoggerName = t.name
+		t.core.Put(source, entry, []zapcore.Field{zap.String("source", source)})
+	}
+	return n, nil
 }
 
 // calledOff ends errors about what was called off, on purpose as a rule: a watch

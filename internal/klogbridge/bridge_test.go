@@ -37,7 +37,7 @@ func messages(logs *observer.ObservedLogs) []string {
 
 func TestLevelsAndSource(t *testing.T) {
 	logger, logs := observed(zapcore.DebugLevel)
-	defer klogbridge.Attach(logger)()
+	detach := klogbridge.Attach(logger)
 	klog.Info("information")
 	klog.Warning("a warning")
 	klog.Error("an error")
@@ -45,6 +45,7 @@ func TestLevelsAndSource(t *testing.T) {
 	klog.Info("two\nlines] with a bracket")
 	klog.V(9).Info("too detailed")
 	klog.Errorf("failed to sync: %v", context.Canceled)
+	detach()
 	want := []string{
 		"debug information", "info a warning", "warn an error", `warn "structured" err="the cause" key="value"`,
 		"debug two\nlines] with a bracket", "debug failed to sync: context canceled",

@@ -24,6 +24,7 @@ func init() {
 		if contain() {
 			runtime.Goexit()
 		}
+		process.flush() // klog holds no lock here
 		exit(code)
 	}
 }

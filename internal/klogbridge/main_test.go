@@ -26,6 +26,8 @@ var helpers = map[string]func() error{
 	"host's logger":      hostLogger,
 	"host's later files": hostLaterFiles,
 	"host's threshold":   hostThreshold,
+	"klog logger":        klogLogger,
+	"last line":          lastLine,
 	"default to stderr":  func() error { klog.Info("to stderr"); return nil },
 }
 

@@ -1,0 +1,143 @@
+package logqueue
+
+import (
+	"slices"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"go.uber.org/zap/zapcore"
+)
+
+// A kind of line may come burst times at once, and perSecond times a second
+// from then on. zap's sampler knows lines by their text, in which a client can
+// put what it likes; here it is where the line comes from.
+//
+// Strangers cause warnings and errors. Upstream's information, which only those
+// see who want debug lines, has its own limit: it has one line for each request
+// when a host asks for that.
+const (
+	burst, perSecond           = 50, 1
+	debugBurst, debugPerSecond = 1000, 100
+	// maxKinds bounds the memory. There are about a thousand sites in all.
+	maxKinds = 1024
+	// shared is the kind of lines for which there is no other any more.
+	shared = "others"
+)
+
+// limiter knows what has been logged lately. Its zero value is ready.
+type limiter struct {
+	kinds      map[string]*kind
+	suppressed bool // something waits for a report
+}
+
+type kind struct {
+	kind       string
+	tokens     float64
+	last       string
+	at         time.Time
+	suppressed int
+	level      zapcore.Level
+	logger     string
+	debug      bool
+}
+
+func limits(debug bool) (most, rate float64) {
+	if debug {
+		return debugBurst, debugPerSecond
+	}
+	return burst, perSecond
+}
+
+// refill gives k what it has gained since it was last seen.
+func (k *kind) refill(now time.Time) (full bool) {
+	most, rate := limits(k.debug)
+	k.tokens = min(most, k.tokens+rate*max(0, now.Sub(k.at).Seconds()))
+	k.at = now
+	return k.tokens >= most
+}
+
+// take reports whether the line may be written.
+func (l *limiter) take(name string, entry *zapcore.Entry, now time.Time) bool {
+	debug := entry.Level <= zapcore.DebugLevel
+	k := l.find(name, debug, now)
+	k.refill(now)
+	if k.tokens >= 1 {
+		k.tokens--
+		return true
+	}
+	if k.suppressed == 0 || entry.Level > k.level {
+		k.level = entry.Level
+	}
+	k.suppressed++
+	k.last, k.logger = short(entry.Message), entry.LoggerName
+	l.suppressed = true
+	return false
+}
+
+func (l *limiter) find(name string, debug bool, now time.Time) *kind {
+	key := name
+	if debug {
+		key += " debug"
+	}
+	if k, ok := l.kinds[key]; ok {
+		return k
+	}
+	if len(l.kinds) >= maxKinds {
+		for other, k := range l.kinds {
+			if k.refill(now) && k.suppressed == 0 {
+				delete(l.kinds, other)
+			}
+		}
+	}
+	if len(l.kinds) >= maxKinds {
+		if k, ok := l.kinds[shared]; ok {
+			return k
+		}
+		name, key, debug = shared, shared, false // one more
+	}
+	if l.kinds == nil {
+		l.kinds = map[string]*kind{}
+	}
+	most, _ := limits(debug)
+	k := &kind{kind: name, tokens: most, at: now, debug: debug}
+	l.kinds[strings.Clone(key)] = k
+	return k
+}
+
+// report returns the kinds of which lines were suppressed, and forgets those.
+func (l *limiter) report() (all []kind) {
+	l.suppressed = false
+	for _, k := range l.kinds {
+		if k.suppressed > 0 {
+			all = append(all, *k)
+			k.suppressed = 0
+		}
+	}
+	slices.SortFunc(all, func(a, b kind) int { return strings.Compare(a.kind, b.kind) })
+	return all
+}
+
+// template is what lines have in common that differ in an address, a number or a
+// quoted text.
+func template(message string) string {
+	const longest = 80
+	cut := strings.IndexAny(message, "0123456789\"'`[{(<=")
+	if cut < 0 || cut > longest {
+		cut = min(len(message), longest)
+	}
+	return message[:cut]
+}
+
+// short is the beginning of a message.
+func short(message string) string {
+	const most = 300
+	if len(message) <= most {
+		return message
+	}
+	cut := most
+	for cut > 0 && !utf8.RuneStart(message[cut]) {
+		cut--
+	}
+	return message[:cut] + "..."
+}

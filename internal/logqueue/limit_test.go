@@ -1,0 +1,143 @@
+package logqueue
+
+import (
+	"fmt"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
+	"go.uber.org/zap/zaptest/observer"
+)
+
+// A flood of one kind is cut, whatever a client puts into its lines, reported and
+// counted, and hides nothing else.
+func TestFlood(t *testing.T) {
+	for name, flood := range map[string]func(*zap.Logger, int){
+		"one text":      func(l *zap.Logger, _ int) { l.Warn("unable to authenticate") },
+		"an address":    func(l *zap.Logger, i int) { l.Warn(fmt.Sprintf("http: TLS handshake error from 192.0.2.1:%d: EOF", i)) },
+		"a quoted text": func(l *zap.Logger, i int) { l.Warn(fmt.Sprintf("unknown user %q", distinct(i))) },
+		"one call":      func(l *zap.Logger, i int) { l.WithOptions(zap.AddCaller()).Warn(distinct(i)) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			core, logs := observer.New(zap.DebugLevel)
+			var dropped atomic.Int64
+			q := New(zap.New(core), func(reason string, n int) {
+				if reason == Rate {
+					dropped.Add(int64(n))
+				}
+			})
+			const lines = 3000
+			begun := time.Now()
+			for i := range lines {
+				flood(q.Logger().Named("part"), i)
+			}
+			most := burst + perSecond*int(time.Since(begun).Seconds()+1)
+			q.Logger().Error("something that matters")
+			closeQueue(t, q)
+			summaries := logs.FilterMessage("log lines were suppressed: there were too many of one kind").All()
+			var sum int64
+			for _, s := range summaries {
+				sum += s.ContextMap()["lines"].(int64)
+				if s.Level != zap.WarnLevel || s.LoggerName != "part" {
+					t.Errorf("summary: %+v", s)
+				}
+			}
+			passed := logs.Len() - len(summaries) - 1
+			if passed < burst || passed > most || sum != lines-int64(passed) || dropped.Load() != sum {
+				t.Errorf("%d lines and %d summaries of %d; %d counted", passed, len(summaries), sum, dropped.Load())
+			}
+			if logs.FilterMessage("something that matters").Len() != 1 {
+				t.Error("another line is gone")
+			}
+		})
+	}
+}
+
+// The report of a flood comes when it is over, not with the next line.
+func TestFloodIsReportedWithoutAnotherLine(t *testing.T) {
+	reported := make(chan struct{}, 1)
+	q := New(hooked(func(e zapcore.Entry, _ []zapcore.Field) {
+		if strings.Contains(e.Message, "suppressed") {
+			select {
+			case reported <- struct{}{}:
+			default:
+			}
+		}
+	}), nil)
+	defer closeQueue(t, q)
+	for range burst + 10 {
+		q.Logger().Warn("one text")
+	}
+	wait(t, reported, "the report")
+}
+
+// Debug lines, of which a host asks for many, have room.
+func TestDebugLinesHaveRoom(t *testing.T) {
+	core, logs := observer.New(zap.DebugLevel)
+	q := New(zap.New(core), nil)
+	for range 900 {
+		q.Logger().Debug("one text")
+	}
+	closeQueue(t, q)
+	if got := logs.Len(); got != 900 {
+		t.Errorf("%d of 900 lines", got)
+	}
+}
+
+func TestKindsRecover(t *testing.T) {
+	var l limiter
+	now := time.Now()
+	entry := &zapcore.Entry{Level: zapcore.WarnLevel}
+	take := func(n int) (taken int) {
+		for range n {
+			if l.take("kind", entry, now) {
+				taken++
+			}
+		}
+		return taken
+	}
+	if got := take(burst + 5); got != burst {
+		t.Errorf("%d at first", got)
+	}
+	now = now.Add(10 * time.Second)
+	if got := take(burst); got != 10*perSecond {
+		t.Errorf("%d after ten seconds", got)
+	}
+	now = now.Add(-time.Hour) // a clock that goes back
+	if got := take(1); got != 0 {
+		t.Errorf("%d from the past", got)
+	}
+	now = now.Add(2 * time.Hour)
+	if got := take(2 * burst); got != burst {
+		t.Errorf("%d after an hour", got)
+	}
+	if kinds := l.report(); len(kinds) != 1 || kinds[0].suppressed != 5+burst-10*perSecond+1+burst {
+		t.Errorf("%+v", kinds)
+	}
+}
+
+// Kinds cost memory, and there is a limit to that too.
+func TestKindsAreBounded(t *testing.T) {
+	var l limiter
+	now := time.Now()
+	taken := 0
+	for i := range 10 * maxKinds {
+		if l.take(distinct(i), &zapcore.Entry{Level: zapcore.WarnLevel, Message: strings.Repeat("ä", 1000)}, now) {
+			taken++
+		}
+	}
+	if len(l.kinds) > maxKinds+1 || taken != maxKinds+burst {
+		t.Errorf("%d kinds, %d lines", len(l.kinds), taken)
+	}
+	if kinds := l.report(); len(kinds) != 1 || kinds[0].kind != shared || len(kinds[0].last) > 310 || !strings.HasSuffix(kinds[0].last, "ä...") {
+		t.Errorf("%+v", kinds)
+	}
+	now = now.Add(time.Hour)
+	l.take("another", &zapcore.Entry{}, now)
+	if len(l.kinds) > 10 {
+		t.Errorf("%d kinds are remembered for an hour", len(l.kinds))
+	}
+}

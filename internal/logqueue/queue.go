@@ -1,0 +1,262 @@
+// Package logqueue keeps a host's logger from holding up the code that logs.
+//
+// A [Queue] stands between the two: whoever logs appends to a bounded list, and
+// one goroutine hands the lines to the logger, in order. A logger that blocks,
+// panics, or logs again reaches nothing but that goroutine. Lines for which there
+// is no room are dropped and counted, and so are lines of one kind that come too
+// often (see [Rate]): strangers cause log lines, and must not fill a disk with them.
+package logqueue
+
+import (
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
+)
+
+const (
+	// maxLines and maxBytes bound what waits for the logger. A start logs a few
+	// hundred lines.
+	maxLines = 4096
+	maxBytes = 8 << 20
+
+	// panicWait is how long a line waits to be written that ends something.
+	panicWait = time.Second
+)
+
+// How long Close waits for the logger. They are variables for tests.
+var (
+	stallTimeout = 2 * time.Second // without a line
+	closeTimeout = 10 * time.Second
+)
+
+// Why a line was dropped.
+const (
+	Full   = "full"   // the logger does not keep up
+	Rate   = "rate"   // too many of the same kind
+	Failed = "failed" // the logger panicked
+	Closed = "closed" // it came after the end
+)
+
+// Queue hands lines to one logger. Its methods are safe for concurrent use.
+type Queue struct {
+	root    *Core
+	logger  *zap.Logger
+	errors  zapcore.WriteSyncer // where zap writes what a core could not
+	dropped func(reason string, lines int)
+	wake    chan struct{} // holds one
+	done    chan struct{} // closed when the worker has ended
+	close   func() error
+	pending atomic.Int64 // lines that the logger has not taken
+	written atomic.Int64 // those that it has
+	gaveUp  atomic.Bool
+
+	mu     sync.Mutex
+	lines  []line
+	bytes  int
+	lost   int // since the last report of it
+	limits limiter
+	closed bool
+
+	// Of the worker only.
+	batch   []line
+	current line
+	failed  int
+}
+
+// line is one entry for the logger, or a mark that is closed in its turn.
+type line struct {
+	core   *Core
+	entry  zapcore.Entry
+	fields []zapcore.Field
+	mark   chan struct{}
+	report bool // about other lines
+}
+
+// New returns a queue in front of logger. Close must be called. dropped, unless
+// nil, is called with the reason for and the number of lines that are dropped.
+func New(logger *zap.Logger, dropped func(reason string, lines int)) *Queue {
+	if dropped == nil {
+		dropped = func(string, int) {}
+	}
+	q := &Queue{
+		errors: errorOutput(logger), dropped: dropped,
+		wake: make(chan struct{}, 1), done: make(chan struct{}),
+	}
+	q.root = &Core{queue: q, host: logger.Core()}
+	q.logger = logger.WithOptions(zap.WrapCore(func(zapcore.Core) zapcore.Core { return q.root }))
+	q.close = sync.OnceValue(q.end)
+	go q.work()
+	return q
+}
+
+// Logger returns the logger in front of the queue. It has the options and the
+// levels of the one behind it. What it is given may be changed afterwards.
+func (q *Queue) Logger() *zap.Logger { return q.logger }
+
+// Core returns the core of Logger.
+func (q *Queue) Core() *Core { return q.root }
+
+// Ensure returns logger and does nothing if it is already that of a Queue.
+// Otherwise it is New.
+func Ensure(logger *zap.Logger, dropped func(reason string, lines int)) (queued *zap.Logger, closeQueue func() error) {
+	if _, ok := logger.Core().(interface{ queued() }); ok {
+		return logger, func() error { return nil }
+	}
+	q := New(logger, dropped)
+	return q.Logger(), q.Close
+}
+
+// Close waits until the logger has taken all lines. It gives up, with an error,
+// when that takes two seconds for a single line, or ten in all. Lines that come
+// later are dropped. A logger that never returns keeps one goroutine.
+func (q *Queue) Close() error { return q.close() }
+
+func (q *Queue) end() error {
+	q.mu.Lock()
+	q.closed = true
+	q.mu.Unlock()
+	q.signal()
+	last := time.NewTimer(closeTimeout)
+	defer last.Stop()
+	stall := time.NewTicker(stallTimeout)
+	defer stall.Stop()
+	for before := q.written.Load(); ; {
+		select {
+		case <-q.done:
+			return nil
+		case <-last.C:
+		case <-stall.C:
+			if now := q.written.Load(); now != before {
+				before = now
+				continue
+			}
+		}
+		q.gaveUp.Store(true)
+		waiting := int(q.pending.Load())
+		q.dropped(Closed, waiting)
+		return fmt.Errorf("it blocks, and %d lines are not written: a Logger must return", waiting)
+	}
+}
+
+// Flush waits until the logger has taken what was queued before, for as long as
+// timeout, and reports whether it has. The logger itself does not wait.
+func (q *Queue) Flush(timeout time.Duration) bool {
+	if Delivering() {
+		return false
+	}
+	mark := make(chan struct{})
+	q.mu.Lock()
+	if q.closed {
+		mark = q.done
+	} else {
+		q.lines = append(q.lines, line{mark: mark})
+	}
+	q.mu.Unlock()
+	q.signal()
+	timer := time.NewTimer(timeout)
+	defer timer.Stop()
+	select {
+	case <-mark:
+		return true
+	case <-q.done:
+		return true
+	case <-timer.C:
+		return false
+	}
+}
+
+// admit reports whether a line will be queued, and counts it if not.
+func (q *Queue) admit(kind string, entry *zapcore.Entry) bool {
+	q.mu.Lock()
+	reason := q.refusal(kind, entry)
+	q.mu.Unlock()
+	if reason == "" {
+		return true
+	}
+	q.dropped(reason, 1)
+	if reason == Rate {
+		q.signal() // which makes the worker report it, in time
+	}
+	return false
+}
+
+// refusal is called with mu held.
+func (q *Queue) refusal(kind string, entry *zapcore.Entry) string {
+	switch {
+	case q.closed:
+		return Closed
+	case entry.Level >= zapcore.DPanicLevel:
+		return "" // there are few, and they say why something ended
+	case !q.limits.take(kind, entry, time.Now()):
+		return Rate
+	case len(q.lines) >= maxLines || q.bytes >= maxBytes:
+		q.lost++
+		return Full
+	}
+	return ""
+}
+
+func (q *Queue) push(l line) {
+	q.mu.Lock()
+	late := q.closed
+	if !late {
+		q.lines = append(q.lines, l)
+		q.bytes += size(l)
+		q.pending.Add(1)
+	}
+	q.mu.Unlock()
+	if late {
+		q.dropped(Closed, 1)
+		return
+	}
+	q.signal()
+}
+
+func (q *Queue) signal() {
+	select {
+	case q.wake <- struct{}{}:
+	default:
+	}
+}
+
+// size is about what a line takes in memory.
+func size(l line) int {
+	n := 200 + len(l.entry.Message) + len(l.entry.Stack)
+	for i := range l.fields {
+		n += 100 + len(l.fields[i].String)
+		switch v := l.fields[i].Interface.(type) {
+		case []byte:
+			n += len(v)
+		case sized:
+			n += v.size()
+		}
+	}
+	return n
+}
+
+// errorOutput finds out where logger reports the errors of its cores.
+func errorOutput(logger *zap.Logger) zapcore.WriteSyncer {
+	logger = logger.WithOptions(zap.WrapCore(func(zapcore.Core) zapcore.Core { return probe{} }))
+	checked := logger.Check(zapcore.InfoLevel, "")
+	if checked == nil {
+		return nil
+	}
+	output := checked.ErrorOutput
+	checked.Write() // which gives it back to zap
+	return output
+}
+
+// probe is a core that takes everything and writes nothing.
+type probe struct{}
+
+func (probe) Enabled(zapcore.Level) bool          { return true }
+func (p probe) With([]zapcore.Field) zapcore.Core { return p }
+func (p probe) Check(e zapcore.Entry, c *zapcore.CheckedEntry) *zapcore.CheckedEntry {
+	return c.AddCore(e, p)
+}
+func (probe) Write(zapcore.Entry, []zapcore.Field) error { return nil }
+func (probe) Sync() error                                { return nil }

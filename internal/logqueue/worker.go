@@ -1,0 +1,170 @@
+package logqueue
+
+import (
+	"runtime"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
+)
+
+// reportInterval is how soon the log says that lines were dropped for their
+// number. It is a variable for tests.
+var reportInterval = 10 * time.Second
+
+// work hands the lines to the logger until the queue is closed and empty.
+func (q *Queue) work() {
+	ended := false
+	defer func() {
+		if !ended { // the logger has ended this goroutine: runtime.Goexit
+			q.lose()
+			q.ended()
+			go q.work()
+		}
+	}()
+	var report <-chan time.Time
+	for {
+		for len(q.batch) > 0 {
+			// Off the list first: the logger may not return.
+			l := q.batch[0]
+			q.batch[0] = line{}
+			q.batch = q.batch[1:]
+			q.take(l)
+		}
+		more, closed, suppressed := q.next()
+		switch {
+		case more:
+			continue
+		case closed:
+			q.report()
+			ended = true
+			close(q.done)
+			return
+		case suppressed && report == nil:
+			report = time.After(reportInterval)
+		}
+		select {
+		case <-q.wake:
+		case <-report:
+			report = nil
+			q.report()
+		}
+	}
+}
+
+// next fetches the lines that wait.
+func (q *Queue) next() (more, closed, suppressed bool) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.batch, q.lines, q.bytes = q.lines, nil, 0
+	if q.lost > 0 {
+		// They would have come after those that wait.
+		q.batch = append(q.batch, q.summary(zapcore.WarnLevel, "log lines were dropped: the Logger did not keep up", q.lost))
+		q.lost = 0
+	}
+	if q.failed > 0 {
+		q.batch = append(q.batch, q.summary(zapcore.WarnLevel, "log lines were lost: the Logger panicked", q.failed))
+		q.failed = 0
+	}
+	return len(q.batch) > 0, q.closed, q.limits.suppressed
+}
+
+// report writes how many lines were dropped of each kind.
+func (q *Queue) report() {
+	q.mu.Lock()
+	kinds := q.limits.report()
+	q.mu.Unlock()
+	for _, k := range kinds {
+		l := q.summary(k.level, "log lines were suppressed: there were too many of one kind", k.suppressed)
+		l.entry.LoggerName = k.logger
+		l.fields = append(l.fields, zap.String("kind", k.kind), zap.String("last", k.last))
+		q.take(l)
+	}
+}
+
+func (q *Queue) summary(level zapcore.Level, message string, lines int) line {
+	return line{
+		core:   q.root,
+		entry:  zapcore.Entry{Level: level, Time: time.Now(), LoggerName: q.logger.Name(), Message: message},
+		fields: []zapcore.Field{zap.Int("lines", lines)},
+		report: true,
+	}
+}
+
+// take hands a line to the logger, unless nobody waits for that any more.
+func (q *Queue) take(l line) {
+	switch {
+	case l.mark != nil:
+		close(l.mark)
+		return
+	case q.gaveUp.Load():
+		return // Close has counted it
+	}
+	q.current = l
+	q.call()
+	q.ended()
+}
+
+// ended notes that the logger has returned.
+func (q *Queue) ended() {
+	q.written.Add(1)
+	if !q.current.report {
+		q.pending.Add(-1)
+	}
+}
+
+// call calls the logger with the current line, and survives a panic.
+func (q *Queue) call() {
+	defer func() {
+		if recover() != nil {
+			q.lose()
+		}
+	}()
+	delivering.Add(1)
+	defer delivering.Add(-1)
+	q.deliver(q.current)
+}
+
+// lose counts a line on which the logger has failed. A report is not worth one.
+func (q *Queue) lose() {
+	if !q.current.report {
+		q.dropped(Failed, 1)
+		q.failed++
+	}
+}
+
+// deliver calls the logger. Its name is known to Delivering.
+//
+//go:noinline
+func (q *Queue) deliver(l line) {
+	checked := l.core.resolve().Check(l.entry, nil)
+	if checked == nil {
+		return
+	}
+	checked.ErrorOutput = q.errors
+	checked.Write(l.fields...)
+}
+
+// delivering counts the loggers that are being called, of all queues.
+var delivering atomic.Int64
+
+// Delivering reports whether the caller is a logger that a Queue has called: what
+// that logs itself must not come back to it.
+func Delivering() bool {
+	if delivering.Load() == 0 {
+		return false
+	}
+	pcs := make([]uintptr, 512)
+	frames := runtime.CallersFrames(pcs[:runtime.Callers(2, pcs)])
+	for {
+		frame, more := frames.Next()
+		if strings.HasSuffix(frame.Function, "logqueue.(*Queue).deliver") {
+			return true
+		}
+		if !more {
+			return false
+		}
+	}
+}
