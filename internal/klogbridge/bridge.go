@@ -50,7 +50,7 @@ func Attach(logger *zap.Logger) (detach func() error) {
 		q := logqueue.New(logger, nil)
 		core, closeQueue = q.Core(), q.Close
 	}
-	remove := process.attach(&target{core: core, name: logger.Name()})
+	remove := process.attach(&target{core: core.Verbose(), name: logger.Name()})
 	return sync.OnceValue(func() error {
 		remove()
 		return closeQueue()

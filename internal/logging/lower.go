@@ -21,6 +21,12 @@ func Lower(logger *zap.Logger) *zap.Logger {
 
 type lower struct{ zapcore.Core }
 
+// Queued is as of the core below: see logqueue.Ensure.
+func (c lower) Queued() bool {
+	core, ok := c.Core.(interface{ Queued() bool })
+	return ok && core.Queued()
+}
+
 // expected are errors that every new member of etcd meets, and gets over by
 // itself within seconds. They are debug level.
 var expected = map[string]bool{

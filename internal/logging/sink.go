@@ -7,6 +7,8 @@ import (
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
 	"k8s.io/klog/v2"
+
+	"github.com/kubembed/kubembed/internal/logqueue"
 )
 
 // Sink hands to zap what upstream logs through the logger of its context, so
@@ -17,7 +19,15 @@ type Sink struct{ logger *zap.Logger }
 
 // NewSink returns a sink that writes as Lower does.
 func NewSink(logger *zap.Logger) Sink {
-	return Sink{Lower(logger.WithOptions(zap.WithCaller(false)))}
+	return Sink{Lower(logger.WithOptions(zap.WithCaller(false), zap.WrapCore(verbose)))}
+}
+
+// verbose has a queue leave room for what a host asks for with klog's verbosity.
+func verbose(core zapcore.Core) zapcore.Core {
+	if queued, ok := core.(*logqueue.Core); ok {
+		return queued.Verbose()
+	}
+	return core
 }
 
 // Init is part of logr.LogSink.

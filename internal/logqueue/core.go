@@ -13,10 +13,12 @@ type Core struct {
 	fields []zapcore.Field
 	// host is the logger's core, with the fields. The worker makes it when it is
 	// first needed.
-	host zapcore.Core
+	host    zapcore.Core
+	verbose bool
 }
 
-func (*Core) queued() {}
+// Queued reports that there is a queue, which a core that wraps this one does too.
+func (*Core) Queued() bool { return true }
 
 // Enabled asks the logger, which is the only thing that is asked of it in the
 // caller's goroutine.
@@ -27,8 +29,12 @@ func (c *Core) Enabled(level zapcore.Level) (enabled bool) {
 
 // With returns a core whose lines have the fields.
 func (c *Core) With(fields []zapcore.Field) zapcore.Core {
-	return &Core{queue: c.queue, parent: c, fields: freeze(fields)}
+	return &Core{queue: c.queue, parent: c, fields: freeze(fields), verbose: c.verbose}
 }
+
+// Verbose returns a core for code that logs as much at debug level as its host
+// asks for.
+func (c *Core) Verbose() *Core { return &Core{queue: c.queue, parent: c, verbose: true} }
 
 // Check leaves it to the logger whether it writes the entry, when its turn comes.
 func (c *Core) Check(entry zapcore.Entry, checked *zapcore.CheckedEntry) *zapcore.CheckedEntry {
@@ -55,7 +61,7 @@ func (c *Core) Write(entry zapcore.Entry, fields []zapcore.Field) error {
 // Put queues the entry, of a kind, without asking the logger for its level. It
 // calls nothing of the host's but methods of the fields.
 func (c *Core) Put(kind string, entry zapcore.Entry, fields []zapcore.Field) {
-	if c.queue.admit(kind, &entry) {
+	if c.queue.admit(kind, &entry, c.verbose) {
 		c.queue.push(line{core: c, entry: entry, fields: freeze(fields)})
 	}
 }
@@ -72,7 +78,9 @@ func (c *Core) Sync() error {
 // resolve is called by the worker only.
 func (c *Core) resolve() zapcore.Core {
 	if c.host == nil {
-		c.host = c.parent.resolve().With(c.fields)
+		if c.host = c.parent.resolve(); len(c.fields) > 0 {
+			c.host = c.host.With(c.fields)
+		}
 	}
 	return c.host
 }

@@ -13,12 +13,12 @@ import (
 // from then on. zap's sampler knows lines by their text, in which a client can
 // put what it likes; here it is where the line comes from.
 //
-// Strangers cause warnings and errors. Upstream's information, which only those
-// see who want debug lines, has its own limit: it has one line for each request
-// when a host asks for that.
+// Upstream's information, which is at debug level, has its own limit (see
+// [Core.Verbose]): it has a line for each request and object when a host has set
+// klog's verbosity, and nothing that strangers cause otherwise.
 const (
-	burst, perSecond           = 50, 1
-	debugBurst, debugPerSecond = 1000, 100
+	burst, perSecond               = 50, 1
+	verboseBurst, verbosePerSecond = 1000, 100
 	// maxKinds bounds the memory. There are about a thousand sites in all.
 	maxKinds = 1024
 	// shared is the kind of lines for which there is no other any more.
@@ -39,28 +39,27 @@ type kind struct {
 	suppressed int
 	level      zapcore.Level
 	logger     string
-	debug      bool
+	verbose    bool
 }
 
-func limits(debug bool) (most, rate float64) {
-	if debug {
-		return debugBurst, debugPerSecond
+func limits(verbose bool) (most, rate float64) {
+	if verbose {
+		return verboseBurst, verbosePerSecond
 	}
 	return burst, perSecond
 }
 
 // refill gives k what it has gained since it was last seen.
 func (k *kind) refill(now time.Time) (full bool) {
-	most, rate := limits(k.debug)
+	most, rate := limits(k.verbose)
 	k.tokens = min(most, k.tokens+rate*max(0, now.Sub(k.at).Seconds()))
 	k.at = now
 	return k.tokens >= most
 }
 
 // take reports whether the line may be written.
-func (l *limiter) take(name string, entry *zapcore.Entry, now time.Time) bool {
-	debug := entry.Level <= zapcore.DebugLevel
-	k := l.find(name, debug, now)
+func (l *limiter) take(name string, entry *zapcore.Entry, verbose bool, now time.Time) bool {
+	k := l.find(name, verbose && entry.Level <= zapcore.DebugLevel, now)
 	k.refill(now)
 	if k.tokens >= 1 {
 		k.tokens--
@@ -75,10 +74,10 @@ func (l *limiter) take(name string, entry *zapcore.Entry, now time.Time) bool {
 	return false
 }
 
-func (l *limiter) find(name string, debug bool, now time.Time) *kind {
+func (l *limiter) find(name string, verbose bool, now time.Time) *kind {
 	key := name
-	if debug {
-		key += " debug"
+	if verbose {
+		key += " verbose"
 	}
 	if k, ok := l.kinds[key]; ok {
 		return k
@@ -94,13 +93,13 @@ func (l *limiter) find(name string, debug bool, now time.Time) *kind {
 		if k, ok := l.kinds[shared]; ok {
 			return k
 		}
-		name, key, debug = shared, shared, false // one more
+		name, key, verbose = shared, shared, false // one more
 	}
 	if l.kinds == nil {
 		l.kinds = map[string]*kind{}
 	}
-	most, _ := limits(debug)
-	k := &kind{kind: name, tokens: most, at: now, debug: debug}
+	most, _ := limits(verbose)
+	k := &kind{kind: name, tokens: most, at: now, verbose: verbose}
 	l.kinds[strings.Clone(key)] = k
 	return k
 }

@@ -74,16 +74,24 @@ func TestFloodIsReportedWithoutAnotherLine(t *testing.T) {
 	wait(t, reported, "the report")
 }
 
-// Debug lines, of which a host asks for many, have room.
-func TestDebugLinesHaveRoom(t *testing.T) {
+// A host that asks for many debug lines gets them.
+func TestVerboseLinesHaveRoom(t *testing.T) {
 	core, logs := observer.New(zap.DebugLevel)
 	q := New(zap.New(core), nil)
+	verbose := q.Logger().WithOptions(zap.WrapCore(func(core zapcore.Core) zapcore.Core { return core.(*Core).Verbose() }))
 	for range 900 {
-		q.Logger().Debug("one text")
+		verbose.With(zap.Int("i", 1)).Debug("verbose")
+		verbose.Warn("a warning")
+		q.Logger().Debug("not verbose")
 	}
 	closeQueue(t, q)
-	if got := logs.Len(); got != 900 {
+	if got := logs.FilterMessage("verbose").Len(); got != 900 {
 		t.Errorf("%d of 900 lines", got)
+	}
+	for _, message := range []string{"a warning", "not verbose"} {
+		if got := logs.FilterMessage(message).Len(); got > 100 {
+			t.Errorf("%d lines: %s", got, message)
+		}
 	}
 }
 
@@ -93,7 +101,7 @@ func TestKindsRecover(t *testing.T) {
 	entry := &zapcore.Entry{Level: zapcore.WarnLevel}
 	take := func(n int) (taken int) {
 		for range n {
-			if l.take("kind", entry, now) {
+			if l.take("kind", entry, false, now) {
 				taken++
 			}
 		}
@@ -125,7 +133,7 @@ func TestKindsAreBounded(t *testing.T) {
 	now := time.Now()
 	taken := 0
 	for i := range 10 * maxKinds {
-		if l.take(distinct(i), &zapcore.Entry{Level: zapcore.WarnLevel, Message: strings.Repeat("ä", 1000)}, now) {
+		if l.take(distinct(i), &zapcore.Entry{Level: zapcore.WarnLevel, Message: strings.Repeat("ä", 1000)}, false, now) {
 			taken++
 		}
 	}
@@ -136,7 +144,7 @@ func TestKindsAreBounded(t *testing.T) {
 		t.Errorf("%+v", kinds)
 	}
 	now = now.Add(time.Hour)
-	l.take("another", &zapcore.Entry{}, now)
+	l.take("another", &zapcore.Entry{}, true, now)
 	if len(l.kinds) > 10 {
 		t.Errorf("%d kinds are remembered for an hour", len(l.kinds))
 	}

@@ -103,7 +103,7 @@ func (q *Queue) Core() *Core { return q.root }
 // Ensure returns logger and does nothing if it is already that of a Queue.
 // Otherwise it is New.
 func Ensure(logger *zap.Logger, dropped func(reason string, lines int)) (queued *zap.Logger, closeQueue func() error) {
-	if _, ok := logger.Core().(interface{ queued() }); ok {
+	if core, ok := logger.Core().(interface{ Queued() bool }); ok && core.Queued() {
 		return logger, func() error { return nil }
 	}
 	q := New(logger, dropped)
@@ -170,9 +170,9 @@ func (q *Queue) Flush(timeout time.Duration) bool {
 }
 
 // admit reports whether a line will be queued, and counts it if not.
-func (q *Queue) admit(kind string, entry *zapcore.Entry) bool {
+func (q *Queue) admit(kind string, entry *zapcore.Entry, verbose bool) bool {
 	q.mu.Lock()
-	reason := q.refusal(kind, entry)
+	reason := q.refusal(kind, entry, verbose)
 	q.mu.Unlock()
 	if reason == "" {
 		return true
@@ -185,13 +185,13 @@ func (q *Queue) admit(kind string, entry *zapcore.Entry) bool {
 }
 
 // refusal is called with mu held.
-func (q *Queue) refusal(kind string, entry *zapcore.Entry) string {
+func (q *Queue) refusal(kind string, entry *zapcore.Entry, verbose bool) string {
 	switch {
 	case q.closed:
 		return Closed
 	case entry.Level >= zapcore.DPanicLevel:
 		return "" // there are few, and they say why something ended
-	case !q.limits.take(kind, entry, time.Now()):
+	case !q.limits.take(kind, entry, verbose, time.Now()):
 		return Rate
 	case len(q.lines) >= maxLines || q.bytes >= maxBytes:
 		q.lost++

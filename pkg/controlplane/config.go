@@ -151,8 +151,11 @@ type Config struct {
 	SnapshotKey []byte
 
 	// Logger takes what the control plane says, and what the Kubernetes code
-	// in it writes through klog (see the package documentation). If nil, it is
-	// silent.
+	// in it writes through klog (see the package documentation). It is called in a
+	// goroutine of its own, and holds up nothing: while it blocks, 4,096 lines or 8 MiB
+	// wait for it and further lines are dropped. Shutdown, Close and a failed Start
+	// wait until it has written the last line, and return an error if it takes
+	// longer than two seconds for one. If nil, the control plane is silent.
 	Logger *zap.Logger
 
 	// clock is for tests of certificates. If nil, the machine's.

@@ -265,9 +265,25 @@
 // Nothing is printed. Config.Logger takes etcd's log, and what the Kubernetes
 // code writes through klog, one level lower than upstream has them: its
 // information at debug level, its warnings as information, its errors, most of
-// which it retries by itself, as warnings. A host that has configured klog
-// keeps its own output. With several control planes in a process, each line of
-// klog goes to the Logger of each.
+// which it retries by itself, as warnings. With several control planes in a
+// process, each line of klog goes to the Logger of each.
+//
+// Clients cause log lines, some before they have authenticated: with bad tokens,
+// broken TLS handshakes, requests that they reset. A kind of line (those from one
+// place in the code) may come 50 times at once and once a second from then on;
+// upstream's information a thousand times and a hundred, for hosts that set klog's
+// verbosity. The rest is suppressed, and every ten seconds one line for each kind
+// says how many. The metric
+// kubembed_log_lines_dropped_total counts them, and those for which a Logger was
+// too slow.
+//
+// Lines that a Logger itself writes to klog do not return to it: they go to
+// standard error, as without a control plane.
+//
+// A host that has configured klog (a logger, an output, or -logtostderr=false)
+// before the first Start keeps its own output. Upstream's lines then bypass the
+// Logger and its limits: such a host has to limit them itself, and its klog logger
+// must not block.
 //
 // # What a control plane does not do by itself
 //

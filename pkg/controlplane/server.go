@@ -28,7 +28,8 @@ type Server struct {
 	runDir    string
 	temporary bool
 
-	detachLogger       func()
+	detachLogger       func()       // from klog
+	closeLog           func() error // waits for Config.Logger
 	family             *lifecycle.Family
 	listener, insecure net.Listener
 	advertise          netip.Addr
@@ -121,7 +122,8 @@ func (s *Server) Err() error {
 
 // Shutdown stops the control plane. Requests in flight are answered as long as
 // ctx allows; watches are closed, not awaited. The order is: components,
-// controllers, API server, etcd, files. A component gets ten seconds to end; one
+// controllers, API server, etcd, files, and the last lines for Config.Logger, which
+// has two seconds for each. A component gets ten seconds to end; one
 // that does not is named in the error. A temporary folder is removed. A ctx that never ends
 // waits for the slowest request, Config.RequestTimeout at most. The error says
 // what could not be stopped; the rest is stopped nevertheless. Later calls, and

@@ -14,7 +14,6 @@ import (
 	utilnet "k8s.io/apimachinery/pkg/util/net"
 	netutils "k8s.io/utils/net"
 
-	"github.com/kubembed/kubembed/internal/klogbridge"
 	"github.com/kubembed/kubembed/internal/lifecycle"
 	"github.com/kubembed/kubembed/internal/ownership"
 	"github.com/kubembed/kubembed/pkg/apiserver"
@@ -54,7 +53,7 @@ func Start(ctx context.Context, cfg Config) (*Server, error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, startTimeout, errStartTimeout)
 	defer cancel()
 	s := &Server{config: cfg.clone(), done: make(chan struct{}), supervised: make(chan struct{}), family: lifecycle.NewFamily()}
-	s.detachLogger = klogbridge.Attach(s.config.Logger)
+	s.config.Logger, s.detachLogger, s.closeLog = queueLogger(s.config.Logger)
 	if err := s.startWithin(ctx); err != nil {
 		// What a call says that was cut short is not always that it was.
 		if cause := context.Cause(ctx); cause != nil && !errors.Is(err, cause) {
@@ -97,6 +96,7 @@ func (s *Server) startWithin(ctx context.Context) error {
 	go func() {
 		<-started
 		_ = s.unwindWithin(ctx, stopTimeout)
+		_ = s.closeLog()
 	}()
 	return fmt.Errorf("it has not ended %s later, and is undone when it does: does the disk of Config.DataDir (%s) hang?", startGrace, s.config.DataDir)
 }
@@ -119,6 +119,9 @@ func (s *Server) undoUnless(ctx context.Context, o outcome) error {
 	if o.err != nil {
 		if cleanup := s.unwindWithin(ctx, stopTimeout); cleanup != nil {
 			s.config.Logger.Warn("cleaning up after a failed start", zap.Error(cleanup))
+		}
+		if blocked := s.closeLog(); blocked != nil {
+			return fmt.Errorf("%w; %w", o.err, blocked)
 		}
 	}
 	return o.err

@@ -37,7 +37,7 @@ func (s *stopped) begin(step string) { s.step.Store(step) }
 // process or disk does not answer, the host gets its goroutine back.
 func (s *Server) stop(ctx context.Context) error {
 	s.stopOnce.Do(func() {
-		s.stopErr = s.unwindWithin(ctx, stopTimeout)
+		s.stopErr = errors.Join(s.unwindWithin(ctx, stopTimeout), s.closeLog())
 		close(s.done)
 	})
 	return s.stopErr

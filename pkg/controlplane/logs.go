@@ -1,0 +1,47 @@
+package controlplane
+
+import (
+	"fmt"
+	"sync"
+
+	"go.uber.org/zap"
+	"k8s.io/component-base/metrics"
+	"k8s.io/component-base/metrics/legacyregistry"
+
+	"github.com/kubembed/kubembed/internal/klogbridge"
+	"github.com/kubembed/kubembed/internal/logqueue"
+)
+
+var logLinesDropped = metrics.NewCounterVec(&metrics.CounterOpts{
+	Name: "kubembed_log_lines_dropped_total",
+	Help: "Number of log lines that did not reach Config.Logger, by reason: full (the Logger does not keep up), " +
+		"rate (too many of one kind), failed (the Logger panicked), closed (after the end).",
+	StabilityLevel: metrics.ALPHA,
+}, []string{"reason"})
+
+// countDropped is called with klog's lock held: it takes counters that are there.
+var countDropped = sync.OnceValue(func() func(reason string, lines int) {
+	legacyregistry.MustRegister(logLinesDropped)
+	counters := map[string]metrics.CounterMetric{}
+	for _, reason := range []string{logqueue.Full, logqueue.Rate, logqueue.Failed, logqueue.Closed} {
+		counters[reason] = logLinesDropped.WithLabelValues(reason)
+	}
+	return func(reason string, lines int) { counters[reason].Add(float64(lines)) }
+})
+
+// queueLogger returns logger behind a queue, which klog writes to as well. A host's
+// Logger that blocks or panics then holds up nothing of this control plane, nor of
+// another. closeLog is called last, and detach before that, when klog may write to
+// others.
+func queueLogger(logger *zap.Logger) (queued *zap.Logger, detach func(), closeLog func() error) {
+	q := logqueue.New(logger, countDropped())
+	remove := klogbridge.Attach(q.Logger())
+	detach = func() { _ = remove() } // it waits for nothing: the queue is ours
+	return q.Logger(), detach, func() error {
+		detach()
+		if err := q.Close(); err != nil {
+			return fmt.Errorf("Config.Logger: %w", err)
+		}
+		return nil
+	}
+}

@@ -1,0 +1,129 @@
+package controlplane_test
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
+	"k8s.io/klog/v2"
+
+	"github.com/kubembed/kubembed/pkg/controlplane"
+)
+
+// logHook is a core that calls a function for each line.
+type logHook func(zapcore.Entry)
+
+func (logHook) Enabled(zapcore.Level) bool                       { return true }
+func (h logHook) With([]zapcore.Field) zapcore.Core              { return h }
+func (h logHook) Write(e zapcore.Entry, _ []zapcore.Field) error { h(e); return nil }
+func (logHook) Sync() error                                      { return nil }
+func (h logHook) Check(e zapcore.Entry, c *zapcore.CheckedEntry) *zapcore.CheckedEntry {
+	return c.AddCore(e, h)
+}
+
+// TestLoggerThatBlocks: it holds up neither its own control plane nor another, and
+// Close for no longer than it says.
+func TestLoggerThatBlocks(t *testing.T) {
+	goroutines := goleak.IgnoreCurrent()
+	stuck := make(chan struct{})
+	var after atomic.Bool
+	var late atomic.Int64
+	blocked, err := controlplane.Start(t.Context(), controlplane.Config{Logger: zap.New(logHook(func(zapcore.Entry) {
+		if after.Load() {
+			late.Add(1)
+		}
+		<-stuck
+	}))})
+	if err != nil {
+		t.Fatal(err)
+	}
+	other := start(t, controlplane.Config{})
+	klog.Warning("a line for both")
+	for _, server := range []*controlplane.Server{blocked, other} {
+		createPod(t, overTLS(t, server, "jane", "system:masters"), "first")
+	}
+	closeServer(t, other)
+	closed := make(chan error, 1)
+	go func() { closed <- blocked.Close() }()
+	select {
+	case err := <-closed:
+		if err == nil || !strings.Contains(err.Error(), "Config.Logger: it blocks") {
+			t.Errorf("Close: %v", err)
+		}
+	case <-time.After(time.Minute):
+		close(stuck)
+		t.Fatal("Close does not return")
+	}
+	<-blocked.Done()
+	after.Store(true)
+	close(stuck)
+	if err := leaks(goroutines); err != nil {
+		t.Error(err)
+	}
+	if n := late.Load(); n > 0 {
+		t.Errorf("%d lines were written after Close", n)
+	}
+}
+
+// klogCore is a host's core that writes through klog.
+type klogCore struct{ zapcore.LevelEnabler }
+
+func (c klogCore) With([]zapcore.Field) zapcore.Core { return c }
+func (klogCore) Sync() error                         { return nil }
+func (klogCore) Write(e zapcore.Entry, _ []zapcore.Field) error {
+	klog.Warning("by the Logger: ", e.Message)
+	return nil
+}
+
+func (c klogCore) Check(e zapcore.Entry, checked *zapcore.CheckedEntry) *zapcore.CheckedEntry {
+	if c.Enabled(e.Level) {
+		return checked.AddCore(e, c)
+	}
+	return checked
+}
+
+// TestLoggerThatWritesToKlog: such lines once waited for themselves, with klog
+// locked for the process. They are printed by klog, as the host wants.
+func TestLoggerThatWritesToKlog(t *testing.T) {
+	stderr := os.Stderr
+	defer func() { os.Stderr = stderr }()
+	file, err := os.Create(filepath.Join(t.TempDir(), "stderr"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer file.Close()
+	os.Stderr = file
+	closed := make(chan error, 1)
+	go func() {
+		server, err := controlplane.Start(t.Context(), controlplane.Config{InsecureAddr: "127.0.0.1:0", Logger: zap.New(klogCore{zap.WarnLevel})})
+		if err == nil {
+			klog.Error("the host says something")
+			err = server.Close()
+		}
+		closed <- err
+	}()
+	select {
+	case err := <-closed:
+		if err != nil {
+			t.Error(err)
+		}
+	case <-time.After(time.Minute):
+		t.Fatal("the control plane waits for its Logger, which waits for klog")
+	}
+	os.Stderr = stderr
+	printed, err := os.ReadFile(file.Name())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{"by the Logger: INSECURE", "by the Logger: the host says something"} {
+		if n := strings.Count(string(printed), want); n != 1 {
+			t.Errorf("%q is printed %d times: %.2000s", want, n, printed)
+		}
+	}
+}
