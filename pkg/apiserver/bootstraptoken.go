@@ -40,8 +40,9 @@ type bootstrapTokens struct {
 }
 
 const (
-	// refusalsLogged is how many lines a second the log gets at most, however
-	// many tokens are tried.
+	// refusalsLogged is how many lines of this package the log gets in a second,
+	// however many tokens are tried. Upstream has a line of its own for each, through
+	// klog, which package controlplane limits: see its documentation.
 	refusalsLogged = 5
 	// unknownLookups is how often in a second storage is asked for a token that
 	// the informer does not know. Whoever guesses tokens costs no more.

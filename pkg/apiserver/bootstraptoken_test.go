@@ -211,7 +211,8 @@ func TestBootstrapTokenExpiresAtOnce(t *testing.T) {
 	wantNobody(t, token)
 }
 
-// Whoever tries tokens fills no disk with the log.
+// This package's own lines about refused tokens are limited. For all lines, those
+// of upstream included, see TestStrangersDoNotFloodTheLog in package controlplane.
 func TestRefusedTokensDoNotFloodTheLog(t *testing.T) {
 	p, logs := loggingPlane(t)
 	client := p.httpClient(t, pki.KeyPair{})

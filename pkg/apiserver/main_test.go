@@ -26,7 +26,7 @@ func TestMain(m *testing.M) {
 			code = 1
 		}
 	}
-	detach() // what is still ending may still talk
+	_ = detach() // what is still ending may still talk
 	os.Exit(code)
 }
 
@@ -42,6 +42,8 @@ func leaks() (err error) {
 			goleak.IgnoreAnyFunction("k8s.io/apiserver/pkg/storage/cacher.(*watchCache).waitUntilFreshAndBlock.func2"),
 			// Of each rotated file there is one, for ever.
 			goleak.IgnoreAnyFunction("gopkg.in/natefinch/lumberjack%2ev2.(*Logger).millRun"),
+			// It is that of TestMain, to the end.
+			goleak.IgnoreAnyFunction("github.com/kubembed/kubembed/internal/logqueue.(*Queue).work"),
 		); err == nil {
 			return nil
 		}

@@ -70,6 +70,10 @@ func (s *Server) insecureServing() *served {
 			http.Error(w, "web pages of other origins, and names that are not this server's, are refused without authentication", http.StatusForbidden)
 			return
 		}
+		if browser(r) && proxies(r) {
+			http.Error(w, noProxyForBrowsers, http.StatusForbidden)
+			return
+		}
 		r.Header.Set("Authorization", "Bearer "+s.secrets.insecure)
 		s.serve(w, r)
 	})

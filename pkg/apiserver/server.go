@@ -246,6 +246,9 @@ func (s *Server) ReloadIdentities() error {
 // again only seconds later.
 func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
 	growStack16()
+	if othersAnswer(r.URL.Path) {
+		w = sandboxed(w, r)
+	}
 	select {
 	case <-s.prepared:
 		if !s.discoveryComplete() {

@@ -61,8 +61,9 @@ type Config struct {
 
 	// InsecureAddr is an IP address and port to serve plain HTTP on, where
 	// everybody is an administrator: no TLS, no authentication, no
-	// authorization. For demonstrations on a network that you trust. If empty,
-	// off.
+	// authorization. For demonstrations on a network that you trust. Web pages of
+	// other origins are refused, and so is the proxy of pods, services and nodes to
+	// browsers: a page of a pod would be an administrator too. If empty, off.
 	InsecureAddr string
 
 	// ServiceCIDR is the range of Service cluster IPs. If empty,
