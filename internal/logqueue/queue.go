@@ -8,6 +8,7 @@
 package logqueue
 
 import (
+	"errors"
 	"fmt"
 	"sync"
 	"sync/atomic"
@@ -43,16 +44,16 @@ const (
 
 // Queue hands lines to one logger. Its methods are safe for concurrent use.
 type Queue struct {
-	root    *Core
-	logger  *zap.Logger
-	errors  zapcore.WriteSyncer // where zap writes what a core could not
-	dropped func(reason string, lines int)
-	wake    chan struct{} // holds one
-	done    chan struct{} // closed when the worker has ended
-	close   func() error
-	pending atomic.Int64 // lines that the logger has not taken
-	written atomic.Int64 // those that it has
-	gaveUp  atomic.Bool
+	root     *Core
+	logger   *zap.Logger
+	failures zapcore.WriteSyncer // where zap writes what a core could not
+	dropped  func(reason string, lines int)
+	wake     chan struct{} // holds one
+	done     chan struct{} // closed when the worker has ended
+	close    func() error
+	pending  atomic.Int64 // lines that the logger has not taken
+	written  atomic.Int64 // those that it has
+	gaveUp   atomic.Bool
 
 	mu     sync.Mutex
 	lines  []line
@@ -83,7 +84,7 @@ func New(logger *zap.Logger, dropped func(reason string, lines int)) *Queue {
 		dropped = func(string, int) {}
 	}
 	q := &Queue{
-		errors: errorOutput(logger), dropped: dropped,
+		failures: errorOutput(logger), dropped: dropped,
 		wake: make(chan struct{}, 1), done: make(chan struct{}),
 	}
 	q.root = &Core{queue: q, host: logger.Core()}
@@ -108,6 +109,17 @@ func Ensure(logger *zap.Logger, dropped func(reason string, lines int)) (queued 
 	}
 	q := New(logger, dropped)
 	return q.Logger(), q.Close
+}
+
+// Ensured is Ensure for a function that logs until it returns. done, which is
+// deferred, adds to the error of the function that the logger blocks.
+func Ensured(logger *zap.Logger, err *error) (queued *zap.Logger, done func()) {
+	queued, closeQueue := Ensure(logger, nil)
+	return queued, func() {
+		if blocked := closeQueue(); blocked != nil {
+			*err = errors.Join(*err, fmt.Errorf("Config.Logger: %w", blocked))
+		}
+	}
 }
 
 // Close waits until the logger has taken all lines. It gives up, with an error,

@@ -143,7 +143,7 @@ func (q *Queue) deliver(l line) {
 	if checked == nil {
 		return
 	}
-	checked.ErrorOutput = q.errors
+	checked.ErrorOutput = q.failures
 	checked.Write(l.fields...)
 }
 

@@ -130,6 +130,8 @@ type Config struct {
 	// Logger takes what this package says. If nil, nothing. What the
 	// Kubernetes code writes through klog goes where the host's klog goes, by
 	// default to standard error; package controlplane takes it to its Logger.
+	// Requests wait for it: it must not block (package controlplane puts a queue in
+	// front, which also limits what clients can have logged).
 	Logger *zap.Logger
 }
 

@@ -99,6 +99,7 @@ func insecureProxy(t *testing.T, p *plane, page, logs string) {
 		{name: "a WebSocket", path: page, headers: []string{"Connection: Upgrade", "Upgrade: websocket", "Sec-WebSocket-Version: 13", "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==", "Origin: " + own}, status: http.StatusForbidden},
 		{name: "a log", path: logs, headers: []string{"Sec-Fetch-Site: none"}, status: http.StatusOK},
 		{name: "a list in a browser", path: "/api/v1/nodes", headers: []string{"Sec-Fetch-Site: none", "User-Agent: Mozilla/5.0"}, status: http.StatusOK},
+		{name: "a script of a page of a pod", path: "/api/v1/secrets", headers: []string{"Sec-Fetch-Site: same-origin", "Referer: " + own + "/api/v1/namespaces/default/pods/web:8080/proxy/"}, status: http.StatusForbidden},
 		{name: "a script of a sandboxed page", path: "/api/v1/secrets", headers: []string{"Origin: null", "Sec-Fetch-Site: cross-site"}, status: http.StatusForbidden},
 		{name: "a form of a sandboxed page", method: http.MethodPost, path: "/api/v1/namespaces", headers: []string{"Origin: null", "Content-Type: text/plain"}, status: http.StatusForbidden},
 	} {
@@ -119,7 +120,7 @@ func insecureProxy(t *testing.T, p *plane, page, logs string) {
 		if response.StatusCode != test.status {
 			t.Errorf("%s: %s, want %d: %.200s", test.name, response.Status, test.status, body)
 		}
-		if test.status == http.StatusOK && test.path != "/api/v1/nodes" {
+		if test.status == http.StatusOK {
 			wantSandboxed(t, test.name, response.Header)
 		}
 		if test.status == http.StatusForbidden && test.path == page && !strings.Contains(string(body), "kubectl port-forward") {

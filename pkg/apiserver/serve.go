@@ -8,6 +8,7 @@ import (
 	"log" //nolint:depguard // the type that http.Server takes
 	"net"
 	"net/http"
+	"net/url"
 	"strconv"
 	"strings"
 	"sync/atomic"
@@ -70,9 +71,12 @@ func (s *Server) insecureServing() *served {
 			http.Error(w, "web pages of other origins, and names that are not this server's, are refused without authentication", http.StatusForbidden)
 			return
 		}
-		if browser(r) && proxies(r) {
-			http.Error(w, noProxyForBrowsers, http.StatusForbidden)
-			return
+		if browser(r) {
+			if proxies(r) {
+				http.Error(w, noProxyForBrowsers, http.StatusForbidden)
+				return
+			}
+			w = sandboxed(w, r) // nothing here is meant to be more than read
 		}
 		r.Header.Set("Authorization", "Bearer "+s.secrets.insecure)
 		s.serve(w, r)
@@ -86,6 +90,10 @@ func (s *Server) insecureServing() *served {
 // without being in our certificate has been made to.
 func (s *Server) fromElsewhere(r *http.Request) bool {
 	if origin := r.Header.Get("Origin"); origin != "" && origin != "http://"+r.Host {
+		return true
+	}
+	// A page that should not have been shown.
+	if referer, err := url.Parse(r.Referer()); err != nil || othersAnswer(referer.Path) {
 		return true
 	}
 	switch r.Header.Get("Sec-Fetch-Site") {

@@ -22,6 +22,7 @@ import (
 
 	"github.com/kubembed/kubembed/internal/folderlock"
 	"github.com/kubembed/kubembed/internal/logging"
+	"github.com/kubembed/kubembed/internal/logqueue"
 	"github.com/kubembed/kubembed/pkg/etcd"
 	"github.com/kubembed/kubembed/pkg/pki"
 )
@@ -117,6 +118,11 @@ func Restore(ctx context.Context, dir string, r io.Reader, cfg RestoreConfig) er
 	dir, err := filepath.Abs(dir)
 	if err != nil {
 		return fmt.Errorf("controlplane: restore: %w", err)
+	}
+	if cfg.Logger != nil {
+		logger, closeLog := logqueue.Ensure(cfg.Logger, nil)
+		cfg.Logger = logger
+		defer func() { _ = closeLog() }() // what is restored is, whatever the Logger does
 	}
 	if err := restoreLocked(ctx, dir, bufio.NewReaderSize(r, 1<<16), cfg); err != nil {
 		if cut(err) && !errors.Is(err, etcd.ErrCorrupt) {

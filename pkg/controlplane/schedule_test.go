@@ -146,10 +146,13 @@ func TestScheduleOfSnapshots(t *testing.T) {
 	if n := snapshotFailures(t) - failed; n != 2 {
 		t.Errorf("%v failures are counted, want 2", n)
 	}
-	said := logs.FilterMessageSnippet("the snapshot is not taken").All()
-	if len(said) != 2 {
-		t.Fatalf("the log has %v", logs.All())
-	}
+	var said []observer.LoggedEntry
+	eventually(t, "two lines in the log", func() string {
+		if said = logs.FilterMessageSnippet("the snapshot is not taken").All(); len(said) == 2 {
+			return ""
+		}
+		return fmt.Sprint(logs.All())
+	})
 	if text, _ := said[0].ContextMap()["error"].(string); lacks(text, "Config.Snapshots.Dir", dir) != "" {
 		t.Errorf("the log says %v", said[0].ContextMap())
 	}

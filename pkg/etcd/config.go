@@ -72,7 +72,9 @@ type Config struct {
 	Cluster *Cluster
 
 	// Logger receives etcd's log. Its fatal and panic hooks are replaced; it
-	// is otherwise used as it is. If nil, nothing is logged.
+	// is otherwise used as it is, by etcd's own goroutines, which wait for it: it
+	// must not block (package controlplane puts a queue in front). If nil, nothing is
+	// logged.
 	Logger *zap.Logger
 }
 

@@ -18,6 +18,7 @@ import (
 
 	"github.com/kubembed/kubembed/internal/containment"
 	"github.com/kubembed/kubembed/internal/lifecycle"
+	"github.com/kubembed/kubembed/internal/logqueue"
 )
 
 // Controllers are upstream's controllers as one component of a control plane.
@@ -51,7 +52,9 @@ func (c *Controllers) Run(ctx context.Context, config *rest.Config, ready func()
 	if err != nil {
 		return err
 	}
-	r := &run{settings: settings, logger: c.config.Logger, stopTimeout: stopTimeout, running: map[string]bool{}}
+	logger, done := logqueue.Ensured(c.config.Logger, &err)
+	defer done()
+	r := &run{settings: settings, logger: logger, stopTimeout: stopTimeout, running: map[string]bool{}}
 	if err := r.run(ctx, config, chosen, ready); err != nil {
 		return fmt.Errorf("controllers: %w", err)
 	}

@@ -8,6 +8,8 @@ import (
 	"sync"
 
 	"k8s.io/client-go/rest"
+
+	"github.com/kubembed/kubembed/internal/logqueue"
 )
 
 // Nodes are simulated nodes. As a component of a control plane they run while it
@@ -48,11 +50,13 @@ func (n *Nodes) Names() []string { return slices.Clone(n.names) }
 // before that when Config is invalid, when Config.Address cannot be listened on,
 // when the API server refuses a node, or when the Nodes run already. An API
 // server that does not answer is no error: it is tried again.
-func (n *Nodes) Run(ctx context.Context, config *rest.Config, ready func()) error {
+func (n *Nodes) Run(ctx context.Context, config *rest.Config, ready func()) (err error) {
 	if err := n.config.Validate(); err != nil {
 		return err
 	}
-	s, err := newSession(n, config)
+	logger, done := logqueue.Ensured(n.config.Logger, &err)
+	defer done()
+	s, err := newSession(n, config, logger)
 	if err != nil {
 		return err
 	}

@@ -56,7 +56,7 @@ type session struct {
 	fail       context.CancelCauseFunc
 }
 
-func newSession(n *Nodes, config *rest.Config) (*session, error) {
+func newSession(n *Nodes, config *rest.Config, logger *zap.Logger) (*session, error) {
 	c := rest.CopyConfig(config)
 	c.ContentType = runtime.ContentTypeProtobuf
 	c.AcceptContentTypes = runtime.ContentTypeProtobuf + "," + runtime.ContentTypeJSON
@@ -66,9 +66,11 @@ func newSession(n *Nodes, config *rest.Config) (*session, error) {
 	if err != nil {
 		return nil, fmt.Errorf("hollownode: client: %w", err)
 	}
+	own := n.config
+	own.Logger = logger
 	s := &session{
 		Nodes:      n,
-		logger:     n.config.Logger,
+		logger:     logger,
 		rest:       c,
 		client:     client,
 		boot:       string(uuid.NewUUID()),
@@ -80,7 +82,7 @@ func newSession(n *Nodes, config *rest.Config) (*session, error) {
 		s.nodes[name] = &node{name: name, number: i}
 	}
 	s.pods = &pods{
-		config:  &n.config,
+		config:  &own,
 		ips:     s.ips,
 		ours:    func(name string) bool { return s.nodes[name] != nil },
 		enqueue: func(name types.NamespacedName) { s.queue.Add(name) },

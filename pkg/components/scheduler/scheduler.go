@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	"go.uber.org/zap"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
@@ -14,6 +15,7 @@ import (
 	upstream "k8s.io/kubernetes/pkg/scheduler"
 
 	"github.com/kubembed/kubembed/internal/lifecycle"
+	"github.com/kubembed/kubembed/internal/logqueue"
 )
 
 // Scheduler is kube-scheduler as a component of a control plane. It may be run
@@ -43,9 +45,11 @@ func (s *Scheduler) Run(ctx context.Context, config *rest.Config, ready func()) 
 	if err := s.Validate(); err != nil {
 		return err
 	}
+	logger, done := logqueue.Ensured(s.config.Logger, &err)
+	defer done()
 	var sched *upstream.Scheduler
 	family := lifecycle.NewFamily()
-	family.Do(ctx, func() { sched, err = s.run(ctx, config, ready) })
+	family.Do(ctx, func() { sched, err = s.run(ctx, config, logger, ready) })
 	if err != nil {
 		err = fmt.Errorf("scheduler: %w", err)
 	}
@@ -57,10 +61,10 @@ func (s *Scheduler) Run(ctx context.Context, config *rest.Config, ready func()) 
 
 // run has started goroutines and not waited for them when it returns. What it
 // has made of the scheduler is returned with an error too.
-func (s *Scheduler) run(ctx context.Context, config *rest.Config, ready func()) (*upstream.Scheduler, error) {
+func (s *Scheduler) run(ctx context.Context, config *rest.Config, logger *zap.Logger, ready func()) (*upstream.Scheduler, error) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	ctx = klog.NewContext(ctx, newLogger(s.config.Logger, func() { cancel(errCacheCorrupted) }))
+	ctx = klog.NewContext(ctx, newLogger(logger, func() { cancel(errCacheCorrupted) }))
 
 	p, err := newParts(ctx, config)
 	if err != nil {
