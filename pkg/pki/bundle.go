@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 
 	"k8s.io/client-go/util/keyutil"
 )
@@ -16,14 +17,19 @@ const (
 	clusterAuthority    = "ca"
 	frontProxyAuthority = "front-proxy-ca"
 	etcdAuthority       = "etcd/ca"
+	// kubeletServingAuthority is younger than the others: bundles may lack it.
+	kubeletServingAuthority = "kubelet-serving-ca"
 )
+
+// authorities are the keys of Fingerprints, too.
+var authorities = []string{clusterAuthority, frontProxyAuthority, etcdAuthority, kubeletServingAuthority}
 
 // sharedFiles are the files that all servers of one cluster have in common, in the
 // order of a bundle. The last holds one key: a bundle that is cut short lacks it.
 var sharedFiles = []string{
-	clusterAuthority + ".crt", frontProxyAuthority + ".crt", etcdAuthority + ".crt",
+	clusterAuthority + ".crt", frontProxyAuthority + ".crt", kubeletServingAuthority + ".crt", etcdAuthority + ".crt",
 	saPublicFile, saKeyFile,
-	clusterAuthority + ".key", frontProxyAuthority + ".key", etcdAuthority + ".key",
+	clusterAuthority + ".key", frontProxyAuthority + ".key", kubeletServingAuthority + ".key", etcdAuthority + ".key",
 }
 
 // bundleHeader names the file in Dir that a block of a bundle belongs to.
@@ -42,16 +48,18 @@ func (p *PKI) Export() ([]byte, error) {
 		return nil, fmt.Errorf("pki: exporting: %w", err)
 	}
 	files := map[string][]byte{
-		clusterAuthority + ".crt":    p.bundle,
-		frontProxyAuthority + ".crt": p.frontProxies,
-		etcdAuthority + ".crt":       p.etcdBundle,
-		saPublicFile:                 public,
+		clusterAuthority + ".crt":        p.bundle,
+		frontProxyAuthority + ".crt":     p.frontProxies,
+		kubeletServingAuthority + ".crt": p.kubeletServings,
+		etcdAuthority + ".crt":           p.etcdBundle,
+		saPublicFile:                     public,
 	}
 	for name, key := range map[string]crypto.Signer{
-		saKeyFile:                    p.saKey,
-		clusterAuthority + ".key":    p.cluster.Key,
-		frontProxyAuthority + ".key": p.frontProxy.Key,
-		etcdAuthority + ".key":       p.etcd.Key,
+		saKeyFile:                        p.saKey,
+		clusterAuthority + ".key":        p.cluster.Key,
+		frontProxyAuthority + ".key":     p.frontProxy.Key,
+		kubeletServingAuthority + ".key": p.kubeletServing.Key,
+		etcdAuthority + ".key":           p.etcd.Key,
 	} {
 		if files[name], err = keyutil.MarshalPrivateKeyToPEM(key); err != nil {
 			return nil, fmt.Errorf("pki: exporting %s: %w", name, err)
@@ -83,12 +91,17 @@ func parseBundle(data []byte) (map[string][]byte, error) {
 		block.Headers = nil
 		files[name] = append(files[name], pem.EncodeToMemory(block)...)
 	}
+	// A bundle of an older release has neither: see openKubeletServing.
+	older := files[kubeletServingAuthority+".crt"] == nil && files[kubeletServingAuthority+".key"] == nil
 	for _, name := range sharedFiles {
-		if files[name] == nil {
+		if files[name] == nil && !(older && strings.HasPrefix(name, kubeletServingAuthority)) {
 			return nil, fmt.Errorf("it holds no %s: it was cut short", name)
 		}
 	}
-	for _, name := range []string{clusterAuthority, frontProxyAuthority, etcdAuthority} {
+	for _, name := range authorities {
+		if older && name == kubeletServingAuthority {
+			continue
+		}
 		certs, err := parseCerts(files[name+".crt"])
 		if err != nil {
 			return nil, fmt.Errorf("%s.crt: %w", name, err)
@@ -119,7 +132,10 @@ func (s *store) adopt(bundle []byte) error {
 		return fmt.Errorf("pki: Import: %w", err) // Validate has found it
 	}
 	imported := map[string][]byte{}
-	for _, name := range []string{clusterAuthority, frontProxyAuthority, etcdAuthority} {
+	for _, name := range authorities {
+		if files[name+".crt"] == nil {
+			continue
+		}
 		own, err := s.read(name + ".crt")
 		if err != nil {
 			return err

@@ -91,7 +91,7 @@ func TestImportOfRotatedAuthorities(t *testing.T) {
 
 func TestImportContradictsTheFolder(t *testing.T) {
 	bundle := export(t, mustOpen(t, Config{}))
-	for _, name := range []string{"ca.crt", "front-proxy-ca.crt", "etcd/ca.crt", "sa.pub"} {
+	for _, name := range []string{"ca.crt", "front-proxy-ca.crt", "kubelet-serving-ca.crt", "etcd/ca.crt", "sa.pub"} {
 		t.Run(name, func(t *testing.T) {
 			dir := t.TempDir()
 			mustOpen(t, Config{Dir: dir})

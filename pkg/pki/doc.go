@@ -1,6 +1,6 @@
 // Package pki makes and keeps every identity that a control plane needs: the
-// cluster's certificate authority and the separate ones of the front proxy and of
-// etcd's members, the API server's own certificates, the service-account keys, and
+// cluster's certificate authority and the separate ones of the front proxy, of etcd's
+// members and of kubelets as servers, the API server's own certificates, the service-account keys, and
 // the client certificates and kubeconfigs of users and nodes.
 //
 // A complete program, which makes the kubeconfig of an administrator:
@@ -51,6 +51,7 @@
 //
 //	ca.crt, ca.key                          the cluster's authority
 //	front-proxy-ca.crt, .key                the authority of front-proxy-client
+//	kubelet-serving-ca.crt, .key            the CA of kubelets' serving certificates
 //	apiserver.crt, .key                     serving
 //	apiserver-kubelet-client.crt, .key      API server to kubelet
 //	front-proxy-client.crt, .key            API server to extension API servers
@@ -75,6 +76,19 @@
 // the other. The authority of etcd's members is always among them, whether it is used
 // or not, so that members never make one each.
 //
+// # Kubelets as servers
+//
+// The serving certificates of kubelets have a CA of their own, [PKI.KubeletServingCA],
+// which the API server trusts for kubelets and nobody else needs to trust for anything
+// else: no kubelet can pass for the API server, a webhook or a Service. Its key is
+// derived from the cluster's CA when it is made, one-way, so all servers of a cluster
+// have the same one. A directory or a bundle of a release before it gets it at the next
+// [Open]; upgrade all servers of a cluster before or after a change of its CA, not in
+// between. If ca.key has leaked, replace both CAs.
+//
+// Programs that verify kubelets by themselves need [PKI.KubeletServingCABundle], and
+// until the certificates that older releases signed have been renewed, CABundle too.
+//
 // # A new authority
 //
 // The one of the cluster is replaced in three steps. Each is a change in the folder
@@ -94,8 +108,8 @@
 //     come this far, is needed from the next step on.
 //  3. Take the old certificate out of ca.crt. What it signed is refused.
 //
-// The authorities of the front proxy and of etcd's members go the same way, in
-// their own files. Who has copies of front-proxy-ca.crt reads them from the ConfigMap
+// The authorities of the front proxy, of etcd's members and of kubelets as servers go
+// the same way, in their own files. Who has copies of front-proxy-ca.crt reads them from the ConfigMap
 // kube-system/extension-apiserver-authentication; those of etcd/ca.crt are in the
 // folders of the other members. Service-account keys need two: append the new public
 // key to sa.pub on all servers, then put the new key in sa.key.

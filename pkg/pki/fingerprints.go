@@ -11,10 +11,6 @@ import (
 	"slices"
 )
 
-// authorities are the base names of the files of all CAs, which are also the keys of
-// Fingerprints.
-var authorities = []string{clusterAuthority, frontProxyAuthority, etcdAuthority}
-
 // serviceAccountKeys is the key of Fingerprints for the keys in sa.key and sa.pub.
 const serviceAccountKeys = "sa"
 
@@ -25,12 +21,13 @@ var ErrLost = errors.New("keys are missing that were there before")
 
 // Fingerprints returns the SHA-256, in hexadecimal, of everything that all servers of
 // one cluster have in common: of the certificates of each CA, by its file's base name
-// ("ca", "front-proxy-ca", "etcd/ca"), and of the service-account keys ("sa"). There are
+// ("ca", "front-proxy-ca", "etcd/ca", "kubelet-serving-ca"), and of the service-account keys ("sa"). There are
 // several while one is replaced by another. None of it is secret.
 func (p *PKI) Fingerprints() map[string][]string {
 	prints := map[string][]string{}
 	for name, bundle := range map[string][]byte{
 		clusterAuthority: p.bundle, frontProxyAuthority: p.frontProxies, etcdAuthority: p.etcdBundle,
+		kubeletServingAuthority: p.kubeletServings,
 	} {
 		// Open has read it.
 		prints[name], _ = certificatePrints(bundle)

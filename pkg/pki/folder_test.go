@@ -26,6 +26,7 @@ var allFiles = []string{
 	"ca.key", "ca.crt",
 	"front-proxy-ca.key", "front-proxy-ca.crt",
 	"etcd/ca.key", "etcd/ca.crt",
+	"kubelet-serving-ca.key", "kubelet-serving-ca.crt",
 	"sa.key", "sa.pub",
 	"apiserver.key", "apiserver.crt",
 	"apiserver-kubelet-client.key", "apiserver-kubelet-client.crt",

@@ -61,6 +61,11 @@ func open(cfg Config, s *store) (*PKI, error) {
 	if err != nil {
 		return nil, err
 	}
+	kubeletServing, kubeletServings, err := p.openKubeletServing(cluster)
+	if err != nil {
+		return nil, err
+	}
+	p.kubeletServing, p.kubeletServings = kubeletServing, encodeCerts(kubeletServings)
 	p.cluster, p.frontProxy, p.etcd = cluster, frontProxy, etcd
 	p.bundle, p.frontProxies, p.etcdBundle = encodeCerts(trusted), encodeCerts(frontProxies), encodeCerts(etcds)
 	p.clientCAs = slices.Concat(p.bundle, cfg.ClientCAs)

@@ -31,9 +31,12 @@ type PKI struct {
 	frontProxies []byte
 	etcd         *Authority
 	etcdBundle   []byte
-	saKey        crypto.Signer
-	saPublic     []crypto.PublicKey
-	certificates []certificate
+	// kubeletServing signs for kubelets, and kubeletServings are trusted with it.
+	kubeletServing  *Authority
+	kubeletServings []byte
+	saKey           crypto.Signer
+	saPublic        []crypto.PublicKey
+	certificates    []certificate
 
 	mu    sync.RWMutex // guards what follows
 	store *store
@@ -98,7 +101,8 @@ func (p *PKI) CABundle() []byte { return p.bundle }
 // Config.ClientCAs.
 func (p *PKI) ClientCAs() []byte { return p.clientCAs }
 
-// CA returns the authority that signs serving and client certificates.
+// CA returns the authority that signs the API server's serving certificate, those of
+// IssueServing, and client certificates.
 func (p *PKI) CA() *Authority { return p.cluster }
 
 // FrontProxyCA returns the authority that signs FrontProxyClient and nothing

@@ -10,20 +10,24 @@ import (
 // Each authority is replaced by way of a file that has both: who it has signed is
 // trusted until its certificate is taken out.
 func TestNewAuthority(t *testing.T) {
-	for _, name := range []string{clusterAuthority, frontProxyAuthority, etcdAuthority} {
+	for _, name := range authorities {
 		t.Run(name, func(t *testing.T) {
 			dir, made := t.TempDir(), t.TempDir()
 			cfg := Config{Dir: dir, EtcdMember: []string{"192.0.2.1"}}
 			open := func() (bundle []byte, leaf KeyPair, others map[string]KeyPair) {
 				p := mustOpen(t, cfg)
-				bundles := map[string][]byte{clusterAuthority: p.CABundle(), frontProxyAuthority: p.FrontProxyCABundle(), etcdAuthority: p.etcdBundle}
+				bundles := map[string][]byte{clusterAuthority: p.CABundle(), frontProxyAuthority: p.FrontProxyCABundle(), etcdAuthority: p.etcdBundle, kubeletServingAuthority: p.KubeletServingCABundle()}
 				leaves := map[string]string{clusterAuthority: servingFile, frontProxyAuthority: frontProxyClientFile, etcdAuthority: etcdMemberFile}
 				others = maps.Clone(p.pairs)
 				delete(others, leaves[name])
 				if name == clusterAuthority {
 					delete(others, kubeletClientFile)
 				}
-				return bundles[name], p.pairs[leaves[name]], others
+				leaf = p.pairs[leaves[name]]
+				if name == kubeletServingAuthority { // a kubelet keeps its own
+					leaf = KeyPair{Cert: p.KubeletServingCA().PEM()}
+				}
+				return bundles[name], leaf, others
 			}
 			_, first, others := open()
 			mustOpen(t, Config{Dir: made})

@@ -1,0 +1,160 @@
+package pki
+
+import (
+	"crypto"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/hkdf"
+	"crypto/rsa"
+	"crypto/sha256"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"errors"
+	"fmt"
+	"math/big"
+	"strings"
+	"time"
+
+	"k8s.io/apimachinery/pkg/util/validation"
+	"k8s.io/apiserver/pkg/authentication/user"
+	"k8s.io/client-go/util/keyutil"
+)
+
+// kubeletServingCA is the name and the HKDF label of the CA. A label never changes:
+// servers that derive different keys do not trust each other's kubelets.
+const (
+	kubeletServingCA      = "kubembed-kubelet-serving-ca"
+	kubeletServingKey     = "kubembed kubelet-serving-ca key v1"
+	kubeletServingSerial  = "kubembed kubelet-serving-ca serial v1"
+	maxKeyDerivationTries = 8
+)
+
+// openKubeletServing loads the CA of kubelet serving certificates. A directory or a
+// bundle of a release before it has none. It is then derived from the cluster's CA,
+// with the same result on every server of a cluster, so that they agree without
+// having to be told, whichever is upgraded first.
+func (p *PKI) openKubeletServing(cluster *Authority) (*Authority, []*x509.Certificate, error) {
+	cert, err := p.store.read(kubeletServingAuthority + ".crt")
+	if err != nil {
+		return nil, nil, err
+	}
+	if cert != nil {
+		return p.openAuthority(kubeletServingAuthority, kubeletServingCA, "kubelets must renew their serving certificates")
+	}
+	a, err := deriveKubeletServing(cluster)
+	if err != nil {
+		return nil, nil, err
+	}
+	key, err := keyutil.MarshalPrivateKeyToPEM(a.Key)
+	if err != nil {
+		return nil, nil, fmt.Errorf("pki: encoding the key of %q: %w", kubeletServingCA, err)
+	}
+	// The key first: a key without its certificate is derived again.
+	p.store.put(kubeletServingAuthority+".key", key)
+	p.store.put(kubeletServingAuthority+".crt", a.PEM())
+	return a, []*x509.Certificate{a.Cert}, nil
+}
+
+// deriveKubeletServing makes the CA of kubelet serving certificates from the key and
+// the dates of cluster, down to the last byte. The derivation is one-way: the key of
+// this CA does not give away that of the cluster.
+func deriveKubeletServing(cluster *Authority) (*Authority, error) {
+	key, err := deriveKey(cluster.Key, kubeletServingKey)
+	if err != nil {
+		return nil, fmt.Errorf("pki: making the key of %q: %w", kubeletServingCA, err)
+	}
+	public, err := x509.MarshalPKIXPublicKey(key.Public())
+	if err != nil {
+		return nil, fmt.Errorf("pki: encoding the key of %q: %w", kubeletServingCA, err)
+	}
+	sum := sha256.Sum256(append([]byte(kubeletServingSerial), public...))
+	id, err := keyID(key.Public())
+	if err != nil {
+		return nil, fmt.Errorf("pki: signing %q: %w", kubeletServingCA, err)
+	}
+	template := &x509.Certificate{
+		SerialNumber:          new(big.Int).SetBytes(sum[:16]),
+		Subject:               pkix.Name{CommonName: kubeletServingCA},
+		NotBefore:             cluster.Cert.NotBefore,
+		NotAfter:              latest(cluster.Cert.NotAfter, cluster.Cert.NotBefore.Add(caLifetime)),
+		KeyUsage:              x509.KeyUsageDigitalSignature | x509.KeyUsageCertSign | x509.KeyUsageCRLSign,
+		BasicConstraintsValid: true,
+		IsCA:                  true,
+		SubjectKeyId:          id,
+	}
+	// Without a source of random numbers the signature is the one of RFC 6979.
+	der, err := x509.CreateCertificate(nil, template, template, key.Public(), key)
+	if err != nil {
+		return nil, fmt.Errorf("pki: signing %q: %w", kubeletServingCA, err)
+	}
+	cert, err := x509.ParseCertificate(der)
+	if err != nil {
+		return nil, fmt.Errorf("pki: signing %q: %w", kubeletServingCA, err)
+	}
+	return &Authority{Cert: cert, Key: key}, nil
+}
+
+// deriveKey makes an ECDSA key for label from the secret part of another key.
+func deriveKey(from crypto.Signer, label string) (*ecdsa.PrivateKey, error) {
+	var secret []byte
+	switch from := from.(type) {
+	case *ecdsa.PrivateKey:
+		scalar, err := from.Bytes()
+		if err != nil {
+			return nil, err
+		}
+		secret = scalar
+	case *rsa.PrivateKey:
+		secret = from.D.Bytes()
+	default:
+		return nil, fmt.Errorf("the CA has a %T, where ECDSA or RSA is needed", from)
+	}
+	// One in 2^32 is no number of the curve: the next is tried.
+	for try := range maxKeyDerivationTries {
+		data, err := hkdf.Key(sha256.New, secret, nil, fmt.Sprintf("%s %d", label, try), 32)
+		if err != nil {
+			return nil, err
+		}
+		if key, err := ecdsa.ParseRawPrivateKey(elliptic.P256(), data); err == nil {
+			return key, nil
+		}
+	}
+	return nil, errors.New("no key could be derived")
+}
+
+func latest(a, b time.Time) time.Time {
+	if a.After(b) {
+		return a
+	}
+	return b
+}
+
+// KubeletServingCA returns the CA that signs the serving certificates of kubelets and
+// nothing else. The API server trusts it for kubelets only, each for its own node;
+// clients of the API server do not trust it. Whoever else connects to kubelets, such
+// as metrics-server or Prometheus, needs KubeletServingCABundle.
+func (p *PKI) KubeletServingCA() *Authority { return p.kubeletServing }
+
+// KubeletServingCABundle returns, in PEM, the certificates by which kubelets are
+// trusted as servers: that of KubeletServingCA, and any that stand after it in the
+// file kubelet-serving-ca.crt. It does not contain CABundle, whose CA signed the
+// serving certificates of kubelets before there was this one.
+func (p *PKI) KubeletServingCABundle() []byte { return p.kubeletServings }
+
+// IssueNodeServing makes the serving certificate of the kubelet of node name, signed
+// by KubeletServingCA, for hosts: the DNS names and IP addresses, without ports, that
+// the node has registered, at least one. The API server calls a kubelet only if its
+// certificate names the node. It is not kept. A ttl of zero means one year; none
+// outlives the CA, and none can be revoked. Kubelets get theirs by themselves: it is
+// for programs that stand in for a kubelet.
+func (p *PKI) IssueNodeServing(name string, hosts []string, ttl time.Duration) (KeyPair, error) {
+	if problems := validation.IsDNS1123Subdomain(name); len(problems) > 0 {
+		return KeyPair{}, fmt.Errorf("pki: issuing a serving certificate for node %q: invalid name: %s", name, strings.Join(problems, "; "))
+	}
+	l, ttl, err := servingLeaf(hosts, ttl)
+	if err != nil {
+		return KeyPair{}, err
+	}
+	l.subject = pkix.Name{CommonName: nodeUserPrefix + name, Organization: []string{user.NodesGroup}}
+	return p.kubeletServing.issue(l, p.cfg.Clock.Now(), ttl)
+}
