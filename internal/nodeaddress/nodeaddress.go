@@ -23,18 +23,41 @@ var metadata = []netip.Addr{
 	netip.MustParseAddr("192.0.0.192"),     // Oracle
 }
 
+var (
+	thisNetwork = netip.MustParsePrefix("0.0.0.0/8")
+	// translated are the ranges of IPv6 whose last 32 bits are an IPv4 address that a
+	// gateway, or an old system, connects to: RFC 6052 (NAT64) and RFC 4291, 2.5.5.1.
+	translated = []netip.Prefix{netip.MustParsePrefix("64:ff9b::/96"), netip.MustParsePrefix("::/96")}
+)
+
+// Canonical returns the address that ip means, without a zone: of an IPv4 address in
+// one of the forms of IPv6 that address.
+func Canonical(ip netip.Addr) netip.Addr {
+	ip = ip.Unmap().WithZone("")
+	if ip == netip.IPv6Loopback() || ip == netip.IPv6Unspecified() {
+		return ip
+	}
+	for _, prefix := range translated {
+		if prefix.Contains(ip) {
+			bytes := ip.As16()
+			return netip.AddrFrom4([4]byte(bytes[12:]))
+		}
+	}
+	return ip
+}
+
 // CheckKubelet says why the API server does not connect to a kubelet at ip,
 // which its node has registered. Loopback is another machine than this one only
 // in name: it is an address of a node where the control plane listens on
 // loopback itself (local), so that all its nodes are on this machine.
 func CheckKubelet(ip netip.Addr, local bool) error {
-	ip = ip.Unmap().WithZone("")
+	ip = Canonical(ip)
 	switch {
 	case slices.Contains(metadata, ip):
 		return fmt.Errorf("%s is the metadata service of a cloud", ip)
 	case ip.IsLoopback() && !local:
 		return fmt.Errorf("%s is a loopback address: here it is the control plane, not the node", ip)
-	case ip.IsUnspecified(), ip.IsMulticast(), !ip.IsValid():
+	case ip.IsUnspecified(), ip.IsMulticast(), !ip.IsValid(), thisNetwork.Contains(ip):
 		return fmt.Errorf("%s is not the address of a machine", ip)
 	}
 	return nil
@@ -43,7 +66,7 @@ func CheckKubelet(ip netip.Addr, local bool) error {
 // CheckProxy says why the API server does not connect to ip for whoever proxies
 // to a pod, a Service, or another port of a node than its kubelet's.
 func CheckProxy(ip netip.Addr) error {
-	ip = ip.Unmap().WithZone("")
+	ip = Canonical(ip)
 	if ip.IsLinkLocalUnicast() {
 		return fmt.Errorf("%s is a link-local address", ip)
 	}

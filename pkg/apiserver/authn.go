@@ -67,7 +67,7 @@ func (g *generic) authentication() error {
 		}
 	}
 	certificates := newCertificateCache(request, clientCA, frontProxy.UsernameHeaders.Value(), clock.RealClock{})
-	g.server.Authentication.Authenticator = union.New(certificates, g.bootstrapTokens(audiences))
+	g.server.Authentication.Authenticator = union.New(noKubeletClient{certificates}, g.bootstrapTokens(audiences))
 	g.server.Authentication.APIAudiences = audiences
 	g.server.Authentication.RequestHeaderConfig = frontProxy
 	g.server.OpenAPIConfig.SecurityDefinitions = definitions

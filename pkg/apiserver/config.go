@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net"
+	"net/netip"
 	"path"
 	"slices"
 	"sort"
@@ -92,9 +93,19 @@ type Config struct {
 	// EventTTL is how long events are kept. If zero, one hour.
 	EventTTL time.Duration
 
-	// KubeletInsecureTLS accepts any serving certificate of a kubelet. By default it
-	// must be of PKI's CA, for the address that the API server connects to.
+	// KubeletInsecureTLS accepts any serving certificate of a kubelet but the API
+	// server's own. By default it must be of PKI's KubeletServingCA or CA, with the
+	// subject of the node that is meant, CN=system:node:NAME and O=system:nodes, and
+	// for the address that the API server connects to.
 	KubeletInsecureTLS bool
+	// Reserved are further DNS names and IP addresses, without ports, of the control
+	// plane. Those in PKI's serving certificate and AdvertiseAddress need not be
+	// among them. See Server.Reserved. If empty, there are none.
+	Reserved []string
+	// PrivateEndpoints are where the process listens besides Listener and
+	// InsecureListener, for parts of the control plane only, as an etcd member does.
+	// The server connects to none of them for a client. If empty, there are none.
+	PrivateEndpoints []netip.AddrPort
 
 	// Controllers says that upstream's controllers of service accounts, of the
 	// ConfigMap kube-root-ca.crt and of aggregated ClusterRoles run beside the

@@ -74,8 +74,14 @@
 //     without a hash of their content.
 //   - Services of webhooks and aggregated API servers are resolved to their
 //     endpoints, as with --enable-aggregator-routing.
-//   - Kubelets must serve with a certificate of PKI's CA, unless
-//     Config.KubeletInsecureTLS is set; kube-apiserver verifies none by default.
+//   - Kubelets must serve with a certificate of PKI's KubeletServingCA or CA, with the
+//     subject CN=system:node:NAME, O=system:nodes of the node that is meant, and for its
+//     address, unless Config.KubeletInsecureTLS is set; kube-apiserver verifies none by
+//     default, and no names ever. The server name of the handshake is the node's name.
+//   - Kubelets are not connected to where an API server that shares the etcd listens, or
+//     etcd. Pods, Services and nodes are not connected to at the insecure listener of
+//     one, or at etcd. The certificate with which servers call kubelets is refused at a
+//     server, except to ask whose it is.
 //   - Kubelets, pods and Services are not connected to at loopback addresses,
 //     unless Listener is on loopback and the node has registered one for its
 //     kubelet, nor at metadata services of clouds. Names are judged by what
@@ -102,6 +108,8 @@
 //   - What is written through one has its effect in the others within milliseconds:
 //     roles, webhooks, policies, APIServices. WaitForInformers and the like tell about
 //     the server that they are called on.
+//   - Each publishes its names, addresses and endpoints below PREFIX/kubembed/servers in
+//     etcd, for an hour after it was last there: see Server.Reserved.
 //   - They are one Kubernetes minor version apart at most, which the key
 //     PREFIX/kubembed/version in etcd is for; see ErrVersionSkew. A server alone does
 //     not go back to an older minor version either.

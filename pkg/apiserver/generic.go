@@ -62,6 +62,7 @@ type generic struct {
 	made       madeStorages    // of custom resources
 	pods       *sharedPods
 	writes     writes
+	presences  *presences
 }
 
 // informerResync is what kube-apiserver uses.
@@ -100,6 +101,9 @@ func newGeneric(ctx context.Context, drained <-chan struct{}, cfg Config, backen
 		if c.APIServerID, err = cfg.serverID(); err != nil {
 			return nil, err
 		}
+	}
+	if g.presences, err = g.newPresences(); err != nil {
+		return nil, err
 	}
 	if g.client, err = kubernetes.NewForConfig(loopback); err != nil {
 		return nil, fmt.Errorf("apiserver: loopback client: %w", err)

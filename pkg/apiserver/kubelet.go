@@ -1,10 +1,8 @@
 package apiserver
 
 import (
-	"bytes"
 	"context"
 	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"net"
@@ -15,7 +13,9 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	utilnet "k8s.io/apimachinery/pkg/util/net"
 	"k8s.io/apiserver/pkg/server/egressselector"
+	corelisters "k8s.io/client-go/listers/core/v1"
 	"k8s.io/kubernetes/pkg/kubelet/client"
+	"k8s.io/utils/lru"
 
 	"github.com/kubembed/kubembed/pkg/pki"
 )
@@ -27,25 +27,30 @@ import (
 type kubelets struct {
 	pki      *pki.PKI
 	insecure bool
-	roots    *x509.CertPool
+	roots    kubeletRoots
 	dial     utilnet.DialFunc
 	policy   *kubeletPolicy
+	nodes    corelisters.NodeLister
 
-	mu sync.Mutex
-	// cert is the client certificate of the transports.
-	cert                 []byte
-	verified, unverified *http.Transport
+	mu    sync.Mutex
+	cert  kubeletClientCertificate
+	calls *lru.Cache // *kubeletCalls by the name of the node
 }
 
 func (g *generic) newKubelets() *kubelets {
 	k := &kubelets{
 		pki:      g.config.PKI,
 		insecure: g.config.KubeletInsecureTLS,
-		roots:    x509.NewCertPool(),
+		roots:    newKubeletRoots(g.config.PKI),
 		policy:   newKubeletPolicy(g),
+		nodes:    g.informers.Core().V1().Nodes().Lister(),
+		calls: lru.NewWithEvictionFunc(maxKubeletTransports, func(_ lru.Key, calls any) {
+			if calls, ok := calls.(*kubeletCalls); ok {
+				calls.close()
+			}
+		}),
 	}
-	k.roots.AppendCertsFromPEM(g.config.PKI.CABundle())
-	k.dial = g.dialer("kubelet", k.policy.allows)
+	k.dial = g.endpointDialer("kubelet", k.policy.allows)
 	return k
 }
 
@@ -78,59 +83,16 @@ func (c kubeletConnections) GetConnectionInfo(ctx context.Context, node types.No
 	if err != nil {
 		return nil, err
 	}
-	if err := c.kubelets.policy.check(ctx, node, info.Hostname); err != nil {
+	if err := c.kubelets.policy.check(ctx, node, info.Hostname, info.Port); err != nil {
 		return nil, err
 	}
-	verified, unverified, err := c.kubelets.transports()
+	calls, err := c.kubelets.of(node, info.Hostname, info.Port)
 	if err != nil {
 		return nil, err
 	}
-	info.Transport = &kubeletTransport{Transport: verified, node: node}
-	info.InsecureSkipTLSVerifyTransport = &kubeletTransport{Transport: unverified, node: node}
+	info.Transport = &kubeletTransport{Transport: calls.verified(), node: node}
+	info.InsecureSkipTLSVerifyTransport = &kubeletTransport{Transport: calls.unverified(), node: node}
 	return info, nil
-}
-
-// transports returns the transport that verifies kubelets, and the one that
-// does not. Both show the client certificate that the PKI has now; connections
-// that were made with an older one last as long as the requests on them.
-func (k *kubelets) transports() (verified, unverified *http.Transport, err error) {
-	pair := k.pki.KubeletClient()
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	if k.verified != nil && bytes.Equal(k.cert, pair.Cert) {
-		return k.verified, k.unverified, nil
-	}
-	cert, err := pair.TLS()
-	if err != nil {
-		return nil, nil, fmt.Errorf("apiserver: client certificate for kubelets: %w", err)
-	}
-	for _, old := range []*http.Transport{k.verified, k.unverified} {
-		if old != nil {
-			old.CloseIdleConnections()
-		}
-	}
-	k.cert = pair.Cert
-	k.verified, k.unverified = k.transport(cert, k.insecure), k.transport(cert, true)
-	return k.verified, k.unverified, nil
-}
-
-// transport has what upstream's transports have: HTTP/2, with pings that end the
-// connection to a kubelet that is gone.
-func (k *kubelets) transport(cert tls.Certificate, insecure bool) *http.Transport {
-	t := utilnet.SetTransportDefaults(&http.Transport{
-		DialContext:         k.dial,
-		MaxIdleConnsPerHost: 25,
-		TLSClientConfig: &tls.Config{
-			MinVersion:         tls.VersionTLS12,
-			RootCAs:            k.roots,
-			InsecureSkipVerify: insecure,
-			// Not Certificates: a kubelet that does not name our CA would see none.
-			GetClientCertificate: func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return &cert, nil },
-		},
-	})
-	// A proxy would connect to what has not been checked here.
-	t.Proxy = nil
-	return t
 }
 
 // kubeletTransport says what can be done about a kubelet that is not believed.
@@ -143,7 +105,7 @@ func (t *kubeletTransport) RoundTrip(r *http.Request) (*http.Response, error) {
 	response, err := t.Transport.RoundTrip(r)
 	var invalid *tls.CertificateVerificationError
 	if errors.As(err, &invalid) {
-		err = fmt.Errorf("the kubelet of node %s has no serving certificate of the cluster's CA for its address (it asks for one with serverTLSBootstrap; Config.KubeletInsecureTLS accepts any): %w", t.node, err)
+		err = fmt.Errorf("the kubelet of node %s has no serving certificate of the cluster's CA for its name and address (it asks for one with serverTLSBootstrap; Config.KubeletInsecureTLS accepts any): %w", t.node, err)
 	}
 	return response, err
 }

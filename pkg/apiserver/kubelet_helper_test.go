@@ -24,6 +24,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/kubernetes/scheme"
 	"k8s.io/client-go/tools/remotecommand"
+	"k8s.io/client-go/transport/spdy"
 	"k8s.io/client-go/util/connrotation"
 
 	"github.com/kubembed/kubembed/pkg/pki"
@@ -103,18 +104,22 @@ func (k *kubeletServer) port(t testing.TB) int32 {
 	return int32(must(strconv.Atoi(port))(t))
 }
 
-// serving is a certificate for ip, of the authority or, if that is nil, of its own.
-func serving(t testing.TB, authority *pki.Authority, ip string) tls.Certificate {
+// serving is a certificate of the kubelet of node for ip, of the authority or, if that
+// is nil, of its own.
+func serving(t testing.TB, authority *pki.Authority, node, ip string, modify ...func(*x509.Certificate)) tls.Certificate {
 	t.Helper()
 	key := must(ecdsa.GenerateKey(elliptic.P256(), rand.Reader))(t)
 	template := &x509.Certificate{
 		SerialNumber: must(rand.Int(rand.Reader, elliptic.P256().Params().N))(t),
-		Subject:      pkix.Name{Organization: []string{"system:nodes"}, CommonName: "system:node:" + ip},
+		Subject:      pkix.Name{Organization: []string{"system:nodes"}, CommonName: "system:node:" + node},
 		NotBefore:    time.Now().Add(-time.Minute),
 		NotAfter:     time.Now().Add(time.Hour),
 		KeyUsage:     x509.KeyUsageDigitalSignature,
 		ExtKeyUsage:  []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
 		IPAddresses:  []net.IP{net.ParseIP(ip)},
+	}
+	for _, m := range modify {
+		m(template)
 	}
 	parent, signer := template, any(key)
 	if authority != nil {
@@ -171,4 +176,19 @@ func (p *plane) executors(t testing.TB, ns, pod, subresource string) map[string]
 		"SPDY":      must(remotecommand.NewSPDYExecutor(p.ClientConfig(), http.MethodPost, at))(t),
 		"WebSocket": must(remotecommand.NewWebSocketExecutor(p.ClientConfig(), http.MethodGet, at.String()))(t),
 	}
+}
+
+// portForward opens the connection of kubectl port-forward.
+func (p *plane) portForward(t testing.TB, ns, pod string) error {
+	t.Helper()
+	transport, upgrader, err := spdy.RoundTripperFor(p.ClientConfig())
+	if err != nil {
+		t.Fatal(err)
+	}
+	at := p.admin().CoreV1().RESTClient().Post().Namespace(ns).Resource("pods").Name(pod).SubResource("portforward").URL()
+	conn, _, err := spdy.NewDialer(upgrader, &http.Client{Transport: transport}, http.MethodPost, at).Dial("portforward.k8s.io")
+	if err == nil {
+		_ = conn.Close()
+	}
+	return err
 }

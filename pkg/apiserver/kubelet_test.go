@@ -3,6 +3,9 @@ package apiserver_test
 import (
 	"bytes"
 	"context"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/asn1"
 	"fmt"
 	"io"
 	"net/http"
@@ -12,7 +15,6 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/client-go/tools/remotecommand"
-	"k8s.io/client-go/transport/spdy"
 	criremotecommand "k8s.io/cri-streaming/pkg/streaming/remotecommand"
 	clocktesting "k8s.io/utils/clock/testing"
 
@@ -26,8 +28,8 @@ const kubeletClient = "kube-apiserver-kubelet-client"
 func TestKubeletSeesClientCertificate(t *testing.T) {
 	p := sharedPlane(t)
 	ns := p.namespace(t)
-	kubelet := echoKubelet(t, serving(t, p.pki.CA(), "127.0.0.1"))
 	const node = "client-certificate"
+	kubelet := echoKubelet(t, serving(t, p.pki.KubeletServingCA(), node, "127.0.0.1"))
 	p.worker(t, ns, node, kubelet.port(t), internalIP("127.0.0.1"))
 
 	for path, want := range map[string]string{
@@ -48,12 +50,7 @@ func TestKubeletSeesClientCertificate(t *testing.T) {
 			}
 		}
 	}
-	transport, upgrader, err := spdy.RoundTripperFor(p.ClientConfig())
-	if err != nil {
-		t.Fatal(err)
-	}
-	at := p.admin().CoreV1().RESTClient().Post().Namespace(ns).Resource("pods").Name(node).SubResource("portforward").URL()
-	_, _, err = spdy.NewDialer(upgrader, &http.Client{Transport: transport}, http.MethodPost, at).Dial("portforward.k8s.io")
+	err := p.portForward(t, ns, node)
 	if !contains(err, "/portForward/"+ns+"/"+node) {
 		t.Errorf("portforward: got %v, want the kubelet's answer", err)
 	}
@@ -89,7 +86,7 @@ func catKubelet(w http.ResponseWriter, r *http.Request) {
 func TestKubeletExec(t *testing.T) {
 	p := sharedPlane(t)
 	ns := p.namespace(t)
-	kubelet := startKubelet(t, serving(t, p.pki.CA(), "127.0.0.1"), catKubelet)
+	kubelet := startKubelet(t, serving(t, p.pki.KubeletServingCA(), "exec", "127.0.0.1"), catKubelet)
 	p.worker(t, ns, "exec", kubelet.port(t), internalIP("127.0.0.1"))
 	for name, executor := range p.executors(t, ns, "exec", "exec") {
 		ctx, cancel := context.WithTimeout(t.Context(), patience)
@@ -105,29 +102,57 @@ func TestKubeletExec(t *testing.T) {
 func TestKubeletCertificate(t *testing.T) {
 	insecure := startPlane(t, func(c *apiserver.Config) { c.KubeletInsecureTLS = true })
 	secure := sharedPlane(t)
+	kubelets := secure.pki.KubeletServingCA()
+	const unknown, wrongName = "certificate signed by unknown authority", "x509: certificate is of"
+	subject := func(name string, organizations ...string) func(*x509.Certificate) {
+		return func(c *x509.Certificate) { c.Subject = pkix.Name{CommonName: name, Organization: organizations} }
+	}
+	usage := func(usages ...x509.ExtKeyUsage) func(*x509.Certificate) {
+		return func(c *x509.Certificate) { c.ExtKeyUsage = usages }
+	}
 	for _, test := range []struct {
 		name, problem string
 		authority     *pki.Authority
 		ip            string
+		modify        func(*x509.Certificate)
 	}{
-		{"own-address", "", secure.pki.CA(), "127.0.0.1"},
-		{"self-signed", "certificate signed by unknown authority", nil, "127.0.0.1"},
-		{"other-authority", "certificate signed by unknown authority", insecure.pki.CA(), "127.0.0.1"},
-		{"front-proxy-authority", "certificate signed by unknown authority", secure.pki.FrontProxyCA(), "127.0.0.1"},
-		{"other-address", "certificate is valid for 127.0.0.2, not 127.0.0.1", secure.pki.CA(), "127.0.0.2"},
+		{"own-address", "", kubelets, "127.0.0.1", nil},
+		{"older-release", "", secure.pki.CA(), "127.0.0.1", nil},
+		{"self-signed", unknown, nil, "127.0.0.1", nil},
+		{"other-authority", unknown, insecure.pki.KubeletServingCA(), "127.0.0.1", nil},
+		{"front-proxy-authority", unknown, secure.pki.FrontProxyCA(), "127.0.0.1", nil},
+		{"other-address", "certificate is valid for 127.0.0.2, not 127.0.0.1", kubelets, "127.0.0.2", nil},
+		{"other-node", wrongName, kubelets, "127.0.0.1", subject("system:node:evil", "system:nodes")},
+		{"other-node-of-older-release", wrongName, secure.pki.CA(), "127.0.0.1", subject("system:node:evil", "system:nodes")},
+		{"other-group", wrongName, kubelets, "127.0.0.1", func(c *x509.Certificate) { c.Subject.Organization = []string{"admins"} }},
+		{"group-more", wrongName, kubelets, "127.0.0.1", func(c *x509.Certificate) { c.Subject.Organization = []string{"system:nodes", "admins"} }},
+		{"no-group", wrongName, kubelets, "127.0.0.1", func(c *x509.Certificate) { c.Subject.Organization = nil }},
+		{"two-names", wrongName, kubelets, "127.0.0.1", func(c *x509.Certificate) {
+			name := c.Subject.CommonName
+			c.Subject = pkix.Name{Organization: []string{"system:nodes"}, ExtraNames: []pkix.AttributeTypeAndValue{
+				{Type: asn1.ObjectIdentifier{2, 5, 4, 3}, Value: "system:node:evil"}, {Type: asn1.ObjectIdentifier{2, 5, 4, 3}, Value: name}}}
+		}},
+		{"client", "incompatible key usage", kubelets, "127.0.0.1", usage(x509.ExtKeyUsageClientAuth)},
+		{"client-of-cluster", unknown, secure.pki.CA(), "127.0.0.1", usage(x509.ExtKeyUsageClientAuth)},
+		{"webhook", wrongName, secure.pki.CA(), "127.0.0.1", subject("hooks.example.com")},
+		{"expired", "certificate has expired", kubelets, "127.0.0.1", func(c *x509.Certificate) { c.NotAfter = c.NotBefore.Add(time.Second) }},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			kubelet := startKubelet(t, serving(t, test.authority, test.ip), func(w http.ResponseWriter, r *http.Request) {
-				if r.Header.Get("Upgrade") != "" {
-					catKubelet(w, r)
-					return
-				}
-				_, _ = io.WriteString(w, "a line")
-			})
 			reaches := func(p *plane, skip bool, problem string) {
 				t.Helper()
 				ns := p.namespace(t)
 				node := test.name + "-" + ns
+				modify := test.modify
+				if modify == nil {
+					modify = func(*x509.Certificate) {}
+				}
+				kubelet := startKubelet(t, serving(t, test.authority, node, test.ip, modify), func(w http.ResponseWriter, r *http.Request) {
+					if r.Header.Get("Upgrade") != "" {
+						catKubelet(w, r)
+						return
+					}
+					_, _ = io.WriteString(w, "a line")
+				})
 				p.worker(t, ns, node, kubelet.port(t), internalIP("127.0.0.1"))
 				log, err := p.logs(t, ns, node, corev1.PodLogOptions{InsecureSkipTLSVerifyBackend: skip})
 				switch {
@@ -145,6 +170,24 @@ func TestKubeletCertificate(t *testing.T) {
 						t.Errorf("exec, %s: got %v, want %q", name, err, problem)
 					}
 				}
+				if problem == "" {
+					return
+				}
+				for name, executor := range p.executors(t, ns, node, "attach") {
+					err := executor.StreamWithContext(t.Context(), remotecommand.StreamOptions{Stdin: strings.NewReader(""), Stdout: io.Discard})
+					if !contains(err, problem) {
+						t.Errorf("attach, %s: got %v, want %q", name, err, problem)
+					}
+				}
+				if err := p.portForward(t, ns, node); !contains(err, problem) {
+					t.Errorf("portforward: got %v, want %q", err, problem)
+				}
+				if answer := p.get(t, "/api/v1/nodes/"+node+"/proxy/run/x"); answer.status < 500 || !strings.Contains(answer.body, problem) {
+					t.Errorf("proxy: got %d %s, want %q", answer.status, answer.body, problem)
+				}
+				if called := kubelet.seen(); len(called) > 0 {
+					t.Errorf("the kubelet has seen %d requests", len(called))
+				}
 			}
 			reaches(secure, false, test.problem)
 			reaches(secure, true, "")
@@ -160,7 +203,7 @@ func TestKubeletSeesRenewedCertificate(t *testing.T) {
 	identities := must(pki.Open(pki.Config{Clock: clock}))(t)
 	p := startPlane(t, func(c *apiserver.Config) { c.PKI = identities })
 	ns := p.namespace(t)
-	kubelet := echoKubelet(t, serving(t, identities.CA(), "127.0.0.1"))
+	kubelet := echoKubelet(t, serving(t, identities.KubeletServingCA(), "renewed", "127.0.0.1"))
 	p.worker(t, ns, "renewed", kubelet.port(t), internalIP("127.0.0.1"))
 	read := func() {
 		t.Helper()
@@ -188,7 +231,7 @@ func TestKubeletSeesRenewedCertificate(t *testing.T) {
 func TestKubeletVanishes(t *testing.T) {
 	p := sharedPlane(t)
 	ns := p.namespace(t)
-	kubelet := startKubelet(t, serving(t, p.pki.CA(), "127.0.0.1"), func(w http.ResponseWriter, r *http.Request) {
+	kubelet := startKubelet(t, serving(t, p.pki.KubeletServingCA(), "vanishes", "127.0.0.1"), func(w http.ResponseWriter, r *http.Request) {
 		if r.Header.Get("Upgrade") != "" {
 			catKubelet(w, r)
 			return
@@ -238,7 +281,7 @@ func TestStopEndsKubeletConnections(t *testing.T) {
 	p := startPlane(t)
 	ns := p.namespace(t)
 	asked := make(chan struct{}, 4)
-	kubelet := startKubelet(t, serving(t, p.pki.CA(), "127.0.0.1"), func(_ http.ResponseWriter, r *http.Request) {
+	kubelet := startKubelet(t, serving(t, p.pki.KubeletServingCA(), "silent", "127.0.0.1"), func(_ http.ResponseWriter, r *http.Request) {
 		asked <- struct{}{}
 		<-r.Context().Done()
 	})

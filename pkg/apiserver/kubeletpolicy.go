@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"strconv"
 	"sync"
 
 	"go.uber.org/zap"
@@ -22,18 +23,19 @@ import (
 // not connected to.
 const reasonAddressRefused = "KubeletAddressRefused"
 
-// kubeletPolicy says at which addresses nodes may have their kubelets.
+// kubeletPolicy says at which addresses and ports nodes may have their kubelets.
 type kubeletPolicy struct {
-	local    bool // only this machine can connect to the server, so all nodes are on it
-	logger   *zap.Logger
-	recorder func() record.EventRecorder
+	local     bool // only this machine can connect to the server, so all nodes are on it
+	presences *presences
+	logger    *zap.Logger
+	recorder  func() record.EventRecorder
 }
 
 func newKubeletPolicy(g *generic) *kubeletPolicy {
-	tcp, ok := g.config.Listener.Addr().(*net.TCPAddr)
 	return &kubeletPolicy{
-		local:  ok && tcp.IP.IsLoopback(),
-		logger: g.config.Logger,
+		local:     g.config.local(),
+		presences: g.presences,
+		logger:    g.config.Logger,
 		// Made when there is something to tell, which is never in a sound cluster.
 		recorder: sync.OnceValue(func() record.EventRecorder {
 			broadcaster := record.NewBroadcaster(record.WithContext(g.ctx))
@@ -43,14 +45,24 @@ func newKubeletPolicy(g *generic) *kubeletPolicy {
 	}
 }
 
-// allows is asked about the address of each connection, when a name has been
-// resolved.
-func (p *kubeletPolicy) allows(ip netip.Addr) error { return nodeaddress.CheckKubelet(ip, p.local) }
+// allows is asked about the endpoint of each connection, when a name has been
+// resolved. A node that has registered an endpoint of the control plane would have
+// clients with the right to its proxy act there as kube-apiserver-kubelet-client.
+func (p *kubeletPolicy) allows(at netip.AddrPort) error {
+	if err := nodeaddress.CheckKubelet(at.Addr(), p.local); err != nil {
+		return err
+	}
+	return p.presences.checkKubelet(at)
+}
 
 // check tells the client, the log and the node's events why nothing is sent to
-// the kubelet of node at host. A name may be resolved to something else when it
-// is connected to: that is checked again.
-func (p *kubeletPolicy) check(ctx context.Context, node types.NodeName, host string) error {
+// the kubelet of node at host and port. A name may be resolved to something else when
+// it is connected to: that is checked again.
+func (p *kubeletPolicy) check(ctx context.Context, node types.NodeName, host, port string) error {
+	number, err := strconv.ParseUint(port, 10, 16)
+	if err != nil {
+		return p.refuse(node, host, fmt.Errorf("%q is not a port", port))
+	}
 	ips := []netip.Addr{}
 	if ip, err := netip.ParseAddr(host); err == nil {
 		ips = append(ips, ip)
@@ -58,7 +70,7 @@ func (p *kubeletPolicy) check(ctx context.Context, node types.NodeName, host str
 		return nil // as the connection will say
 	}
 	for _, ip := range ips {
-		if err := p.allows(ip); err != nil {
+		if err := p.allows(netip.AddrPortFrom(ip, uint16(number))); err != nil {
 			return p.refuse(node, host, err)
 		}
 	}

@@ -48,7 +48,7 @@ func warned(logs *observer.ObservedLogs, texts ...string) bool {
 func TestNodeAddressRefused(t *testing.T) {
 	p, logs := openPlane(t)
 	ns := p.namespace(t)
-	kubelet := startKubelet(t, serving(t, p.pki.CA(), "127.0.0.1"), func(http.ResponseWriter, *http.Request) {
+	kubelet := startKubelet(t, serving(t, p.pki.KubeletServingCA(), "refused", "127.0.0.1"), func(http.ResponseWriter, *http.Request) {
 		t.Error("the kubelet was called")
 	})
 	for i, test := range []struct{ address, problem string }{
@@ -107,7 +107,7 @@ func TestNodeAddressRefused(t *testing.T) {
 func TestLocalNode(t *testing.T) {
 	p := sharedPlane(t)
 	ns := p.namespace(t)
-	kubelet := echoKubelet(t, serving(t, p.pki.CA(), "127.0.0.1"))
+	kubelet := echoKubelet(t, serving(t, p.pki.KubeletServingCA(), "local", "127.0.0.1"))
 	p.worker(t, ns, "local", kubelet.port(t), internalIP("127.0.0.1"))
 	p.get(t, "/api/v1/nodes/local/proxy/metrics").want(t, http.StatusOK)
 

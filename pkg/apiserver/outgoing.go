@@ -21,15 +21,25 @@ import (
 // not lead to what only this machine can reach.
 func (g *generic) proxyTransport() *http.Transport {
 	t := controlplaneapiserver.CreateProxyTransport()
-	t.DialContext = g.dialer("proxy", nodeaddress.CheckProxy)
+	t.DialContext = g.endpointDialer("proxy", func(at netip.AddrPort) error {
+		if err := nodeaddress.CheckProxy(at.Addr()); err != nil {
+			return err
+		}
+		return g.presences.checkProxy(at)
+	})
 	// A proxy would connect to what has not been checked here.
 	t.Proxy = nil
 	return t
 }
 
-// dialer connects to addresses that allowed has no objection to, after names
-// have been resolved. Its connections end when the server stops.
+// dialer is endpointDialer for whatever port.
 func (g *generic) dialer(what string, allowed func(netip.Addr) error) utilnet.DialFunc {
+	return g.endpointDialer(what, func(at netip.AddrPort) error { return allowed(at.Addr()) })
+}
+
+// endpointDialer connects to endpoints that allowed has no objection to, after names
+// have been resolved. Its connections end when the server stops.
+func (g *generic) endpointDialer(what string, allowed func(netip.AddrPort) error) utilnet.DialFunc {
 	logger := g.config.Logger.With(zap.String("for", what))
 	d := net.Dialer{
 		Timeout: 30 * time.Second,
@@ -39,7 +49,7 @@ func (g *generic) dialer(what string, allowed func(netip.Addr) error) utilnet.Di
 		ControlContext: func(_ context.Context, _, address string, _ syscall.RawConn) error {
 			resolved, err := netip.ParseAddrPort(address)
 			if err == nil {
-				err = allowed(resolved.Addr())
+				err = allowed(resolved)
 			}
 			if err != nil {
 				logger.Warn("a connection is refused", zap.String("address", address), zap.Error(err))

@@ -48,7 +48,7 @@ func TestPagesOfOthersAreSandboxed(t *testing.T) {
 	p := startPlane(t, func(c *apiserver.Config) { c.InsecureListener = insecure })
 	ns := p.namespace(t)
 	const node = "hostile"
-	kubelet := startKubelet(t, serving(t, p.pki.CA(), "127.0.0.1"), hostilePage)
+	kubelet := startKubelet(t, serving(t, p.pki.KubeletServingCA(), node, "127.0.0.1"), hostilePage)
 	p.worker(t, ns, node, kubelet.port(t), internalIP("127.0.0.1"))
 	admin := must(p.pki.IssueClient("admin", []string{"system:masters"}, 0))(t)
 	page, logs := "/api/v1/nodes/"+node+"/proxy/page", "/api/v1/namespaces/"+ns+"/pods/"+node+"/log"

@@ -133,6 +133,12 @@ func (s *Server) Start(ctx context.Context) (err error) {
 		fresh, err = s.seed(ctx)
 		return err
 	})
+	group.Go(func() error {
+		if err := s.generic.presences.publish(ctx); err != nil {
+			return fmt.Errorf("apiserver: names of the server for others: %w", err)
+		}
+		return nil
+	})
 	if err := group.Wait(); err != nil {
 		return err
 	}
@@ -169,6 +175,7 @@ func (s *Server) run(ctx context.Context) error {
 	// is cut short returns one. So the hooks are never cut short: they live on
 	// s.ctx, and Stop waits for them.
 	s.background.Go(s.runServiceCIDR)
+	s.background.Go(func() { s.generic.presences.run(s.ctx) })
 	s.hooksStarted = true
 	s.aggregator.GenericAPIServer.RunPostStartHooks(s.ctx)
 	return nil

@@ -9,6 +9,7 @@ import (
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/pem"
+	"errors"
 	"fmt"
 	"math/big"
 	"net"
@@ -24,127 +25,157 @@ import (
 )
 
 const (
-	// certificateWait is how long the first connections wait for the certificate
-	// of the cluster's CA, which takes milliseconds to get.
-	certificateWait = 10 * time.Second
+	// certificateWait is how long a connection waits for the certificate of its node,
+	// which takes milliseconds to get. Clients give up a handshake after ten seconds.
+	certificateWait = 5 * time.Second
 	// certificateRetry is the pause after a request for one that failed.
 	certificateRetry = time.Minute
+	// maxRequestName is how long the name of a request may be.
+	maxRequestName = 253
 )
 
-// certificate is what the server shows: one of the cluster's CA, and until there
-// is one, or for good where nobody signs, one that it has made itself.
-type certificate struct {
-	key     *ecdsa.PrivateKey
-	request []byte // PEM
+// certificates are what the server shows: a serving certificate for each node, for the
+// API server calls no kubelet without one in the node's name. The node is the server
+// name of the handshake. Each certificate is asked for when its node is first called:
+// most nodes never are. Where nobody signs, the server shows one that it has made.
+type certificates struct {
+	srv *server
+	key *ecdsa.PrivateKey
 
-	mu      sync.Mutex
-	current *tls.Certificate
-	// settled is closed when current is what the API server believes, or when
-	// there is no use in waiting for that.
-	settled chan struct{}
-	settle  func()
+	mu     sync.Mutex
+	byNode map[string]*certificate
+	// unsigned is until when nothing is asked for, after a request has failed.
+	unsigned time.Time
+	// unserved is that the API server has no certificates.k8s.io/v1.
+	unserved bool
 }
 
-func newCertificate(srv *server) (*certificate, error) {
+// certificate is that of one node. Whoever has put something into turn may ask for it.
+type certificate struct {
+	turn    chan struct{}
+	current *tls.Certificate
+	due     time.Time // when another is asked for
+}
+
+func newCertificates(srv *server) (*certificates, error) {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		return nil, err
 	}
-	// The name is that of one node, the address that of all: it is what counts.
-	subject := pkix.Name{CommonName: "system:node:" + srv.names[0], Organization: []string{"system:nodes"}}
-	ips := []net.IP{srv.address.Addr().AsSlice()}
-	request, err := x509.CreateCertificateRequest(rand.Reader, &x509.CertificateRequest{Subject: subject, IPAddresses: ips}, key)
+	return &certificates{srv: srv, key: key, byNode: map[string]*certificate{}}, nil
+}
+
+// get is for tls.Config.
+func (c *certificates) get(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
+	node := hello.ServerName
+	if c.srv.nodes[node] == nil {
+		node = c.srv.names[0]
+	}
+	ctx, cancel := context.WithTimeout(hello.Context(), certificateWait)
+	defer cancel()
+	one := c.of(node)
+	select {
+	case one.turn <- struct{}{}:
+		defer func() { <-one.turn }()
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+	if one.current != nil && time.Now().Before(one.due) {
+		return one.current, nil
+	}
+	signed, err := c.signed(ctx, node)
 	if err != nil {
 		return nil, err
 	}
+	if signed == nil {
+		return c.selfSigned(node)
+	}
+	one.current = signed
+	one.due = signed.Leaf.NotAfter.Add(-signed.Leaf.NotAfter.Sub(signed.Leaf.NotBefore) / 3)
+	return signed, nil
+}
+
+func (c *certificates) of(node string) *certificate {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.byNode[node] == nil {
+		c.byNode[node] = &certificate{turn: make(chan struct{}, 1)}
+	}
+	return c.byNode[node]
+}
+
+// signed returns a certificate for node, or none where nobody signs.
+func (c *certificates) signed(ctx context.Context, node string) (*tls.Certificate, error) {
+	c.mu.Lock()
+	hopeless := c.unserved || time.Now().Before(c.unsigned)
+	c.mu.Unlock()
+	if hopeless {
+		return nil, nil
+	}
+	signed, err := c.obtain(ctx, node)
+	switch {
+	case err == nil:
+		return signed, nil
+	case errors.Is(ctx.Err(), context.Canceled):
+		return nil, ctx.Err() // the client is gone, or the nodes are
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if apierrors.IsNotFound(err) {
+		if !c.unserved {
+			c.srv.logger.Info("certificates.k8s.io/v1 is not served: logs need Config.KubeletInsecureTLS of the control plane")
+		}
+		c.unserved = true
+		return nil, nil
+	}
+	c.unsigned = time.Now().Add(certificateRetry)
+	c.srv.logger.Warn("no serving certificate yet; it will be tried again", zap.String("node", node), zap.Duration("in", certificateRetry), zap.Error(err))
+	return nil, nil
+}
+
+func (c *certificates) subject(node string) pkix.Name {
+	return pkix.Name{CommonName: "system:node:" + node, Organization: []string{"system:nodes"}}
+}
+
+func (c *certificates) ips() []net.IP { return []net.IP{c.srv.address.Addr().AsSlice()} }
+
+// selfSigned is for control planes that believe any certificate.
+func (c *certificates) selfSigned(node string) (*tls.Certificate, error) {
 	own := &x509.Certificate{
 		SerialNumber: big.NewInt(1),
-		Subject:      subject,
-		IPAddresses:  ips,
+		Subject:      c.subject(node),
+		IPAddresses:  c.ips(),
 		NotBefore:    time.Now().Add(-time.Hour),
 		NotAfter:     time.Now().AddDate(1, 0, 0),
 		KeyUsage:     x509.KeyUsageDigitalSignature,
 		ExtKeyUsage:  []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
 	}
-	der, err := x509.CreateCertificate(rand.Reader, own, own, key.Public(), key)
+	der, err := x509.CreateCertificate(rand.Reader, own, own, c.key.Public(), c.key)
 	if err != nil {
 		return nil, err
 	}
-	c := &certificate{
-		key:     key,
-		request: pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE REQUEST", Bytes: request}),
-		current: &tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key},
-		settled: make(chan struct{}),
-	}
-	c.settle = sync.OnceFunc(func() { close(c.settled) })
-	return c, nil
+	return &tls.Certificate{Certificate: [][]byte{der}, PrivateKey: c.key}, nil
 }
 
-// get is for tls.Config.
-func (c *certificate) get(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
-	select {
-	case <-c.settled:
-	case <-hello.Context().Done():
-		return nil, hello.Context().Err()
+// obtain asks for a serving certificate, like the kubelet of node, and approves it,
+// like the operator of these nodes.
+func (c *certificates) obtain(ctx context.Context, node string) (*tls.Certificate, error) {
+	srv := c.srv
+	der, err := x509.CreateCertificateRequest(rand.Reader, &x509.CertificateRequest{Subject: c.subject(node), IPAddresses: c.ips()}, c.key)
+	if err != nil {
+		return nil, err
 	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.current, nil
-}
-
-// keepCertificate gets a certificate, and another when two thirds of its life
-// are over, until ctx ends.
-func (srv *server) keepCertificate(ctx context.Context) {
-	c := srv.certificate
-	timer := time.AfterFunc(certificateWait, c.settle)
-	defer timer.Stop()
-	defer c.settle()
-	for {
-		// The approver looks for the node.
-		select {
-		case <-srv.registered:
-		case <-ctx.Done():
-			return
-		}
-		pause := certificateRetry
-		signed, err := srv.obtain(ctx)
-		switch {
-		case err == nil:
-			c.mu.Lock()
-			c.current = signed
-			c.mu.Unlock()
-			c.settle()
-			pause = time.Until(signed.Leaf.NotAfter) - signed.Leaf.NotAfter.Sub(signed.Leaf.NotBefore)/3
-		case ctx.Err() != nil:
-			return
-		case apierrors.IsNotFound(err):
-			srv.logger.Info("certificates.k8s.io/v1 is not served: logs need Config.KubeletInsecureTLS of the control plane")
-			return
-		default:
-			srv.logger.Warn("no serving certificate yet; it will be tried again", zap.Duration("in", certificateRetry), zap.Error(err))
-		}
-		select {
-		case <-ctx.Done():
-			return
-		case <-time.After(max(pause, certificateRetry)):
-		}
-	}
-}
-
-// obtain asks for a serving certificate, like a kubelet, and approves it, like
-// the operator of these nodes.
-func (srv *server) obtain(ctx context.Context) (*tls.Certificate, error) {
-	ctx, cancel := context.WithTimeout(ctx, 5*time.Minute)
-	defer cancel()
-	c := srv.certificate
 	requests := srv.client.CertificatesV1().CertificateSigningRequests()
-	name := "hollownode-" + srv.names[0]
-	// One that nobody has signed would stay for a day.
-	if err := requests.Delete(ctx, name, metav1.DeleteOptions{}); err != nil && !apierrors.IsNotFound(err) {
+	name := "hollownode-" + node
+	if len(name) > maxRequestName {
+		name = "" // one is generated
+	} else if err := requests.Delete(ctx, name, metav1.DeleteOptions{}); err != nil && !apierrors.IsNotFound(err) {
+		// One that nobody has signed would stay for a day.
 		return nil, fmt.Errorf("deleting an old request: %w", err)
 	}
 	usages := []certificatesv1.KeyUsage{certificatesv1.UsageDigitalSignature, certificatesv1.UsageServerAuth}
-	name, uid, err := csr.RequestCertificateWithContext(ctx, srv.client, c.request, name, certificatesv1.KubeletServingSignerName, nil, usages, c.key)
+	pemRequest := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE REQUEST", Bytes: der})
+	name, uid, err := csr.RequestCertificateWithContext(ctx, srv.client, pemRequest, name, certificatesv1.KubeletServingSignerName, nil, usages, c.key)
 	if err != nil {
 		return nil, err
 	}

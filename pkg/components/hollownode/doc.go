@@ -51,8 +51,8 @@
 //
 // kubectl logs works, follows too, and shows a line for each start and end of a
 // container, and [AnnotationLog]. The kubelet API of all nodes is on one port of
-// Config.Address. It has a serving certificate of the cluster's CA, which it
-// asks for and approves as an administrator may, and is open to those whom the
+// Config.Address. It has a serving certificate for each node that is called, which
+// it asks for and approves as an administrator may, and is open to those whom the
 // cluster's authorization allows nodes/proxy.
 //
 // [Nodes.Kill] is a power cut for one node, [Nodes.Revive] the end of it.

@@ -25,11 +25,11 @@ import (
 // server is the kubelet API of all nodes: they have one address and one port.
 type server struct {
 	*session
-	listener    net.Listener
-	address     netip.AddrPort
-	http        *http.Server
-	handlers    lifecycle.Group
-	certificate *certificate
+	listener     net.Listener
+	address      netip.AddrPort
+	http         *http.Server
+	handlers     lifecycle.Group
+	certificates *certificates
 }
 
 // listen binds Config.Address, so that nodes can register with the port.
@@ -45,7 +45,7 @@ func listen(s *session) (*server, error) {
 		return nil, fmt.Errorf("hollownode: Config.Address: %w: choose an address of this machine, and port 0 for a free one", err)
 	}
 	srv := &server{session: s, listener: listener, address: netip.MustParseAddrPort(listener.Addr().String())}
-	if srv.certificate, err = newCertificate(srv); err != nil {
+	if srv.certificates, err = newCertificates(srv); err != nil {
 		_ = listener.Close()
 		return nil, fmt.Errorf("hollownode: serving certificate: %w", err)
 	}
@@ -68,7 +68,7 @@ func listen(s *session) (*server, error) {
 		ErrorLog:          errorLog,
 		TLSConfig: &tls.Config{
 			MinVersion:     tls.VersionTLS12,
-			GetCertificate: srv.certificate.get,
+			GetCertificate: srv.certificates.get,
 			// A kubelet shows its API only to those whom the cluster knows.
 			ClientAuth: tls.RequireAndVerifyClientCert,
 			ClientCAs:  clients,

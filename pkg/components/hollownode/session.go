@@ -118,7 +118,6 @@ func (s *session) run(ctx context.Context, ready func()) error {
 		group.Go(func() { s.work(ctx) })
 	}
 	group.Go(func() { s.renewLeases(ctx) })
-	group.Go(func() { s.server.keepCertificate(ctx) })
 	var watches sync.WaitGroup
 	defer watches.Wait()
 	watches.Go(func() { s.watch(ctx, "nodes", &corev1.Node{}, nodeStore{s}, fields.Everything()) })

@@ -1,0 +1,127 @@
+package apiserver
+
+import (
+	"bytes"
+	"crypto/tls"
+	"fmt"
+	"net/http"
+	"sync"
+
+	"k8s.io/apimachinery/pkg/types"
+	utilnet "k8s.io/apimachinery/pkg/util/net"
+	"k8s.io/utils/lru"
+)
+
+// maxKubeletTransports bounds the number of nodes with cached transports, of which each
+// takes about 3 kB. The least recently used is evicted first. Idle connections close
+// after 90 seconds in any case, so descriptors do not pile up.
+const maxKubeletTransports = 1000
+
+// kubeletCalls holds the transports to the kubelet of one node. Nodes share none: a
+// connection that one node accepted, at an address that it had, is never reused for
+// another node that has the address now.
+type kubeletCalls struct {
+	kubeletTarget
+	cert                 []byte
+	verified, unverified func() *http.Transport
+	close                func()
+}
+
+// kubeletTarget identifies a node and the endpoint of its kubelet. A node that was
+// deleted and created again has another UID.
+type kubeletTarget struct {
+	uid        types.UID
+	host, port string
+}
+
+// kubeletClientCertificate is the server's client certificate, parsed once.
+type kubeletClientCertificate struct {
+	pem []byte
+	tls tls.Certificate
+}
+
+// of returns the transports to the kubelet of node at host and port, with the current
+// client certificate of the PKI. When the certificate or the target changes, older
+// connections close as soon as no request uses them.
+func (k *kubelets) of(node types.NodeName, host, port string) (*kubeletCalls, error) {
+	target := kubeletTarget{host: host, port: port}
+	if known, err := k.nodes.Get(string(node)); err == nil {
+		target.uid = known.UID
+	}
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if pair := k.pki.KubeletClient(); !bytes.Equal(k.cert.pem, pair.Cert) {
+		cert, err := pair.TLS()
+		if err != nil {
+			return nil, fmt.Errorf("apiserver: client certificate for kubelets: %w", err)
+		}
+		k.cert = kubeletClientCertificate{pem: pair.Cert, tls: cert}
+	}
+	if got, ok := k.calls.Get(lru.Key(string(node))); ok {
+		if calls, ok := got.(*kubeletCalls); ok {
+			if calls.kubeletTarget == target && bytes.Equal(calls.cert, k.cert.pem) {
+				return calls, nil
+			}
+			calls.close()
+		}
+	}
+	calls := k.newCalls(node, target, k.cert)
+	k.calls.Add(lru.Key(string(node)), calls)
+	return calls, nil
+}
+
+func (k *kubelets) newCalls(node types.NodeName, target kubeletTarget, cert kubeletClientCertificate) *kubeletCalls {
+	var mu sync.Mutex
+	var made []*http.Transport
+	transport := func(verify func(tls.ConnectionState) error) func() *http.Transport {
+		return sync.OnceValue(func() *http.Transport {
+			t := k.transport(node, cert.tls, verify)
+			mu.Lock()
+			defer mu.Unlock()
+			made = append(made, t)
+			return t
+		})
+	}
+	calls := &kubeletCalls{
+		kubeletTarget: target,
+		cert:          cert.pem,
+		verified:      transport(k.roots.verify(node, target.host)),
+		unverified:    transport(k.refuseOwn),
+		close: func() {
+			mu.Lock()
+			defer mu.Unlock()
+			for _, t := range made {
+				t.CloseIdleConnections()
+			}
+		},
+	}
+	if k.insecure {
+		calls.verified = calls.unverified
+	}
+	return calls
+}
+
+// transport has what upstream's transports have: HTTP/2, with pings that end the
+// connection to a kubelet that is gone.
+func (k *kubelets) transport(node types.NodeName, cert tls.Certificate, verify func(tls.ConnectionState) error) *http.Transport {
+	t := utilnet.SetTransportDefaults(&http.Transport{
+		DialContext:         k.dial,
+		MaxIdleConnsPerHost: 25,
+		TLSClientConfig: &tls.Config{
+			MinVersion: tls.VersionTLS12,
+			// A server that stands in for the kubelets of several nodes at one address
+			// needs to know which node is meant.
+			ServerName: string(node),
+			// crypto/tls would verify ServerName against the certificate's DNS names.
+			// verify does the whole verification instead, also on connections that
+			// upstream makes for exec, attach and port-forward.
+			InsecureSkipVerify: true,
+			VerifyConnection:   verify,
+			// Not Certificates: a kubelet that does not name our CA would see none.
+			GetClientCertificate: func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return &cert, nil },
+		},
+	})
+	// A proxy would connect to what has not been checked here.
+	t.Proxy = nil
+	return t
+}
