@@ -31,15 +31,16 @@ import (
 // 5; here a request to the API server takes a millisecond.
 const workers = 2
 
-// Config says for whom the controllers work. All fields but Servers are required.
+// Config says for whom the controllers work. All fields are required.
 type Config struct {
 	// Serves tells whether the API server serves a resource.
 	Serves func(schema.GroupVersionResource) bool
 	// Nodes are all nodes, and may be a moment old.
 	Nodes corelisters.NodeLister
 
-	// CA signs.
-	CA *authority.CertificateAuthority
+	// CA signs all but serving certificates of kubelets, which KubeletServingCA signs:
+	// nobody but the API server believes them, and it only about the node.
+	CA, KubeletServingCA *authority.CertificateAuthority
 	// SigningDuration is how long certificates are valid. A request may ask for
 	// less.
 	SigningDuration time.Duration
@@ -47,14 +48,14 @@ type Config struct {
 	// Local says that the API server can be reached from this machine only, so
 	// that all nodes are on it.
 	Local bool
-	// OwnNames and OwnAddresses are what the control plane is called.
-	OwnNames     []string
-	OwnAddresses []netip.Addr
-	// Servers, if not nil, returns the addresses of all API servers, where there may
-	// be others.
-	Servers func(context.Context) ([]netip.Addr, error)
+	// Reserved returns the DNS names, in lower case, and the IP addresses of the
+	// control plane: of all servers, and of what they call and have certified.
+	Reserved func(context.Context) ([]string, []netip.Addr, error)
 	// ServiceAddresses are the cluster IPs of the Service kubernetes.
 	ServiceAddresses []netip.Addr
+	// ServiceRange is where the cluster IPs of Services are, besides the ranges of
+	// the ServiceCIDRs in the API.
+	ServiceRange netip.Prefix
 
 	Logger *zap.Logger
 }
@@ -109,7 +110,7 @@ func (c *Controllers) runRequests(ctx context.Context) {
 	if !synced(ctx, factory, requests.Informer()) {
 		return
 	}
-	signer := &signer{client: c.client, ca: c.config.CA, duration: c.config.SigningDuration}
+	signer := &signer{client: c.client, ca: c.config.CA, servingCA: c.config.KubeletServingCA, duration: c.config.SigningDuration}
 	csrs := []*upstream.CertificateController{
 		upstream.NewCertificateController(ctx, "csrsigning", c.client, requests, signer.handle),
 	}

@@ -12,8 +12,9 @@
 //     does not exist yet, and nothing else of the signers kubernetes.io/*.
 //   - A node: a new client certificate in its own name, which upstream's approver
 //     approves after a SubjectAccessReview, and serving certificates for its own
-//     name and for what its Node object has as addresses, except those that are
-//     another's.
+//     name and for what its Node object has as addresses, except those of the
+//     control plane, of Services and of webhooks. What other nodes have registered
+//     does not matter. Another CA signs these.
 //   - All others: left alone.
 //
 // What cannot be right is denied, with all the reasons in the condition Denied

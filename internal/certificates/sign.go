@@ -26,6 +26,8 @@ type signer struct {
 	client   kubernetes.Interface
 	ca       *authority.CertificateAuthority
 	duration time.Duration
+	// servingCA signs serving certificates of kubelets, and ca the others.
+	servingCA *authority.CertificateAuthority
 }
 
 // signers are kube-controller-manager's, but for kubernetes.io/legacy-unknown:
@@ -64,7 +66,11 @@ func (s *signer) handle(ctx context.Context, request *certificatesv1.Certificate
 			LastUpdateTime: metav1.Now(),
 		})
 	} else {
-		der, err := s.ca.Sign(parsed.Raw, authority.PermissiveSigningPolicy{
+		ca := s.ca
+		if request.Spec.SignerName == certificatesv1.KubeletServingSignerName {
+			ca = s.servingCA
+		}
+		der, err := ca.Sign(parsed.Raw, authority.PermissiveSigningPolicy{
 			TTL:      s.lifetime(request.Spec.ExpirationSeconds),
 			Usages:   request.Spec.Usages,
 			Backdate: backdate,

@@ -132,7 +132,7 @@ func takenName(t *testing.T, p plane, log *observer.ObservedLogs) {
 		t.Error("the second worker1 has not joined")
 	}
 	second.register(t, client, second.address)
-	waitServing(t, p, second)
+	waitServing(t, second)
 }
 
 // TestNodeAddresses registers addresses where the control plane must not connect

@@ -36,7 +36,7 @@ func TestJoin(t *testing.T) {
 		want(t, kubectlFor(t, w.kubeconfig(t)).ok(t, "auth", "whoami"), "system:node:"+w.name, "system:nodes")
 		keys[string(certificate.RawSubjectPublicKeyInfo)] = true
 
-		serving[w.name] = waitServing(t, p, w)
+		serving[w.name] = waitServing(t, w)
 		wantIdentity(t, w, serving[w.name], x509.ExtKeyUsageServerAuth)
 		if ips := serving[w.name].IPAddresses; len(ips) != 1 || ips[0].String() != w.address || !slices.Equal(serving[w.name].DNSNames, []string{w.name}) {
 			t.Errorf("the serving certificate of %s is for %v and %v, want %s and its name", w.name, ips, serving[w.name].DNSNames, w.address)
@@ -81,7 +81,7 @@ func TestJoin(t *testing.T) {
 		w.start(t)
 		waitLease(t, client, w.name, renewedAfter(killed))
 		waitNode(t, client, w.name, ready)
-		if again := waitServing(t, p, w); !again.Equal(serving[w.name]) {
+		if again := waitServing(t, w); !again.Equal(serving[w.name]) {
 			t.Errorf("%s has another serving certificate after its restart", w.name)
 		}
 		k.ok(t, "run", "on-"+w.name, "--image=nginx:latest", `--overrides={"spec":{"nodeName":"`+w.name+`"}}`)
@@ -137,7 +137,7 @@ func TestNodeKubeconfig(t *testing.T) {
 	w.start(t)
 	w.setAddress(t, p.client(t))
 	waitNode(t, p.client(t), "worker1", ready)
-	waitServing(t, p, w)
+	waitServing(t, w)
 	config, err := clientcmd.RESTConfigFromKubeConfig(given)
 	if err != nil {
 		t.Fatal(err)

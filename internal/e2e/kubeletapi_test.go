@@ -22,7 +22,7 @@ func TestKubeletAuthorization(t *testing.T) {
 	p, _ := startServer(t, controlplane.Config{})
 	k := p.kubectl(t)
 	w := startWorker(t, p, "worker1")
-	waitServing(t, p, w)
+	waitServing(t, w)
 	other := startWorker(t, p, "worker2")
 	stranger, _ := startServer(t, controlplane.Config{})
 
@@ -73,6 +73,8 @@ func (w *worker) ask(t *testing.T, p plane, as rest.Config, request string) int 
 	if err != nil {
 		t.Fatal(err)
 	}
+	serving := w.servingTLS()
+	config.InsecureSkipVerify, config.VerifyConnection = serving.InsecureSkipVerify, serving.VerifyConnection
 	transport := &http.Transport{TLSClientConfig: config, DisableKeepAlives: true}
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()

@@ -22,7 +22,7 @@ func TestRotation(t *testing.T) {
 	client := p.client(t)
 	w := startWorker(t, p, "worker1")
 	waitNode(t, client, "worker1", ready)
-	servingBefore := waitServing(t, p, w)
+	servingBefore := waitServing(t, w)
 	clientBefore, err := w.clientCertificate()
 	if err != nil {
 		t.Fatal(err)
@@ -34,13 +34,12 @@ func TestRotation(t *testing.T) {
 		}
 	}
 
-	ca := p.ca(t)
 	poll(t, "a new client certificate", func() (bool, any) {
 		certificate, err := w.clientCertificate()
 		return err == nil && !certificate.Equal(clientBefore), err
 	})
 	poll(t, "a new serving certificate", func() (bool, any) {
-		certificate, err := w.serving(ca)
+		certificate, err := w.serving()
 		return err == nil && !certificate.Equal(servingBefore), err
 	})
 	poll(t, "the end of the old client certificate", func() (bool, any) {

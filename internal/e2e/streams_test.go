@@ -25,7 +25,7 @@ func TestStreams(t *testing.T) {
 	p, _ := startServer(t, controlplane.Config{})
 	client := p.client(t)
 	w := startWorker(t, p, "worker1")
-	waitServing(t, p, w)
+	waitServing(t, w)
 	for _, protocol := range []struct{ name, websockets string }{{"WebSocket", "true"}, {"SPDY", "false"}} {
 		t.Run(protocol.name, func(t *testing.T) {
 			k := p.kubectl(t)

@@ -14,9 +14,9 @@ func TestKubeletVanishes(t *testing.T) {
 	p, _ := startServer(t, controlplane.Config{})
 	k, client := p.kubectl(t), p.client(t)
 	w := startWorker(t, p, "worker1")
-	waitServing(t, p, w)
+	waitServing(t, w)
 	bystander := startWorker(t, p, "worker2")
-	waitServing(t, p, bystander)
+	waitServing(t, bystander)
 	for _, name := range []string{"worker1", "worker2"} {
 		k.ok(t, "run", "on-"+name, "--image=nginx:latest", `--overrides={"spec":{"nodeName":"`+name+`"}}`)
 		waitPod(t, client, "on-"+name, running)
@@ -53,7 +53,7 @@ func TestKubeletVanishes(t *testing.T) {
 	wantIs(t, k.ok(t, "exec", "on-worker2", "--", "echo", "still here"), "still here")
 
 	w.start(t)
-	waitServing(t, p, w)
+	waitServing(t, w)
 	poll(t, "the container again", func() (bool, any) {
 		r := k.run(t, "", "exec", "on-worker1", "--", "echo", "back")
 		return r.code == 0, r

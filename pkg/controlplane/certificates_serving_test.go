@@ -72,7 +72,13 @@ func TestServingRequests(t *testing.T) {
 			}
 		}
 	})
-	const wrongNode, wrongService, wrongOwn = "is that of node n2", "is that of a Service", "kubectl label node n1 node-role.kubernetes.io/control-plane="
+	t.Run("what another node has registered", func(t *testing.T) {
+		request := servingCSR("n1")
+		request.DNSNames = append(request.DNSNames, "n2", "n2.example.com")
+		ip(request, nodeAddress2)
+		wantSigned(t, server, request.create(t, n1), x509.ExtKeyUsageServerAuth)
+	})
+	const wrongService, wrongOwn = "is that of a Service", "kubectl label node n1 node-role.kubernetes.io/control-plane="
 	for _, c := range []struct {
 		name    string
 		change  func(*csr)
@@ -85,9 +91,6 @@ func TestServingRequests(t *testing.T) {
 		{"no names", func(c *csr) { c.DNSNames = nil }, "DNS or IP subjectAltName is required"},
 		{"unregistered address", func(c *csr) { ip(c, "192.0.2.99") }, "192.0.2.99 is not a registered address of node n1"},
 		{"unregistered name", func(c *csr) { c.DNSNames = []string{"n9"} }, `"n9" is neither the name of node n1`},
-		{"address of another node", func(c *csr) { ip(c, nodeAddress2) }, wrongNode},
-		{"name of another node", func(c *csr) { c.DNSNames = []string{"n2"} }, wrongNode},
-		{"DNS name of another node", func(c *csr) { c.DNSNames = []string{"n2.example.com"} }, wrongNode},
 		{"address of the control plane", func(c *csr) { ip(c, ownAddress) }, wrongOwn},
 		{"name of the control plane", func(c *csr) { c.DNSNames = []string{"kubembed.example.com"} }, wrongOwn},
 		{"address of the kubernetes Service", func(c *csr) { ip(c, "10.0.0.1") }, "is that of the Service kubernetes"},
@@ -101,8 +104,8 @@ func TestServingRequests(t *testing.T) {
 		{"wildcard", func(c *csr) { c.DNSNames = []string{"*.example.com"} }, "not a DNS name"},
 		{"upper case", func(c *csr) { c.DNSNames = []string{"N1.Example.Com"} }, "not a DNS name"},
 		{"address as a name", func(c *csr) { c.DNSNames = []string{nodeAddress1} }, "not a DNS name"},
-		{"several problems", func(c *csr) { ip(c, nodeAddress2, "192.0.2.99") },
-			"192.0.2.12 is that of node n2; IP address 192.0.2.99 is not"},
+		{"several problems", func(c *csr) { ip(c, "10.0.0.1", "192.0.2.99") },
+			"10.0.0.1 is that of the Service kubernetes; IP address 192.0.2.99 is not"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			request := servingCSR("n1")
@@ -159,9 +162,8 @@ func TestServingRequestOnControlPlaneMachine(t *testing.T) {
 		wantDenied(t, admin(t, server), request.create(t, n1), "NodeServingRequestDenied", message)
 	}
 	for ip, message := range map[string]string{
-		"10.0.0.1":   "is that of the Service kubernetes",
-		"127.0.0.1":  "loopback",
-		nodeAddress2: "is that of node n2",
+		"10.0.0.1":  "is that of the Service kubernetes",
+		"127.0.0.1": "loopback",
 	} {
 		request := servingCSR("n1")
 		request.IPAddresses = []net.IP{net.ParseIP(ip)}
@@ -206,7 +208,7 @@ func TestServingCertificateServes(t *testing.T) {
 		}
 	}()
 	roots := x509.NewCertPool()
-	roots.AppendCertsFromPEM(server.CABundle())
+	roots.AppendCertsFromPEM(server.KubeletServingCABundle())
 	conn, err := tls.Dial("tcp", listener.Addr().String(), &tls.Config{RootCAs: roots})
 	if err != nil {
 		t.Fatal(err)
@@ -233,7 +235,7 @@ func TestServingRequestBeforeNode(t *testing.T) {
 		t.Errorf("names: %v", cert.DNSNames)
 	}
 	// The CA that has signed is the one that is kept.
-	block, _ := pem.Decode(server.CABundle())
+	block, _ := pem.Decode(server.KubeletServingCABundle())
 	ca, err := x509.ParseCertificate(block.Bytes)
 	if err != nil {
 		t.Fatal(err)

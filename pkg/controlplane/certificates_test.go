@@ -150,10 +150,18 @@ func wantSigned(t testing.TB, server *controlplane.Server, name string, usage x5
 	if err != nil {
 		t.Fatal(err)
 	}
-	roots := x509.NewCertPool()
-	roots.AppendCertsFromPEM(server.CABundle())
+	cluster, kubelets := x509.NewCertPool(), x509.NewCertPool()
+	cluster.AppendCertsFromPEM(server.CABundle())
+	kubelets.AppendCertsFromPEM(server.KubeletServingCABundle())
+	roots, others := cluster, kubelets
+	if usage == x509.ExtKeyUsageServerAuth { // only kubelets ask for it
+		roots, others = kubelets, cluster
+	}
 	if _, err := cert.Verify(x509.VerifyOptions{Roots: roots, KeyUsages: []x509.ExtKeyUsage{usage}}); err != nil {
 		t.Error(err)
+	}
+	if _, err := cert.Verify(x509.VerifyOptions{Roots: others, KeyUsages: []x509.ExtKeyUsage{usage}}); err == nil {
+		t.Errorf("%s is believed by who trusts the other CA", cert.Subject)
 	}
 	if cert.IsCA || !slices.Equal(cert.ExtKeyUsage, []x509.ExtKeyUsage{usage}) {
 		t.Errorf("IsCA: %v, usages: %v", cert.IsCA, cert.ExtKeyUsage)

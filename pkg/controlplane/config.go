@@ -105,7 +105,7 @@ type Config struct {
 	// serverTLSBootstrap in their configuration. Whoever can answer at the
 	// address of a node is then believed to be its kubelet, and sees what is
 	// sent to it by kubectl exec, for example. By default a kubelet must show a
-	// certificate of the control plane's CA, which it gets by asking for one.
+	// certificate of the control plane for its node, which it gets by asking for one.
 	KubeletInsecureTLS bool
 
 	// ClusterSigningDuration is how long certificates are valid that kubelets

@@ -3,6 +3,7 @@ package controlplane
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net"
 	"net/netip"
 	"time"
@@ -45,9 +46,9 @@ func (s *Server) startControllers() error {
 		s.controllers = newComponents(nil, s.family, s.config.Logger)
 		return nil
 	}
-	serving, err := s.pki.Serving().TLS()
+	services, err := netip.ParsePrefix(s.config.ServiceCIDR)
 	if err != nil {
-		return err
+		return fmt.Errorf("Config.ServiceCIDR: %w", err)
 	}
 	core := controllers.Config{
 		Informers:         s.apiserver.Informers(),
@@ -58,10 +59,8 @@ func (s *Server) startControllers() error {
 		ServiceAccountKey: s.pki.ServiceAccountKey(),
 		Logger:            s.config.Logger.Named("controllers"),
 	}
-	var servers func(context.Context) ([]netip.Addr, error)
 	if s.elections != nil {
 		core.NewInformers = s.apiserver.NewInformers
-		servers = s.elections.servers
 	}
 	s.controllers = newComponents([]Component{
 		controllers.ServiceAccounts(core),
@@ -72,10 +71,10 @@ func (s *Server) startControllers() error {
 			CA:               &authority.CertificateAuthority{Certificate: s.pki.CA().Cert, PrivateKey: s.pki.CA().Key},
 			SigningDuration:  s.config.ClusterSigningDuration,
 			Local:            s.boundIP().IsLoopback(),
-			OwnNames:         serving.Leaf.DNSNames,
+			KubeletServingCA: &authority.CertificateAuthority{Certificate: s.pki.KubeletServingCA().Cert, PrivateKey: s.pki.KubeletServingCA().Key},
+			Reserved:         s.reserved,
 			ServiceAddresses: addresses(s.serviceIP),
-			OwnAddresses:     addresses(serving.Leaf.IPAddresses...),
-			Servers:          servers,
+			ServiceRange:     services.Masked(),
 			Logger:           s.config.Logger.Named("certificates"),
 		})},
 	}, s.family, s.config.Logger)

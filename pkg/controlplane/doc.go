@@ -233,12 +233,15 @@
 //   - its renewal, asked for by the node. rotateCertificates makes a kubelet do
 //     so in time.
 //   - a serving certificate, asked for by the node, for its own name and the
-//     addresses that its Node has registered, as far as they are not those of
-//     another Node, of the control plane or of a cloud's metadata service.
-//     Loopback addresses do only where BindAddress is loopback too. A kubelet on
-//     the machine of the control plane gets its certificate once its Node bears
-//     the label node-role.kubernetes.io/control-plane, which kubelets cannot put
-//     on themselves.
+//     addresses that its Node has registered, except those of the control plane,
+//     of Services, of webhooks that are called by a URL or have a certificate of
+//     [Server.ServingCertificate], and of a cloud's metadata service. The control
+//     plane has the names and addresses in its serving certificate, Config.Hosts
+//     among them, and those of every server that shares its etcd. Loopback
+//     addresses are accepted only if BindAddress is loopback too. A kubelet on the
+//     machine of the control plane, or of such a webhook, gets its certificate once
+//     its Node bears the label node-role.kubernetes.io/control-plane, which kubelets
+//     cannot put on themselves.
 //
 // Other requests of kubelets get the condition Denied with a reason, which is a
 // warning in the log too. Requests of anybody else wait for kubectl certificate
@@ -250,9 +253,21 @@
 //
 // The API server uses the kubelet for logs, exec, attach, port-forward and the
 // proxy of nodes. It shows a client certificate, which authentication.x509 is
-// for, and wants to see the serving certificate: a kubelet without
-// serverTLSBootstrap makes its own, which Config.KubeletInsecureTLS allows, for
-// all nodes. [Server.NodeKubeconfig] is for a kubelet that needs no joining.
+// for, and verifies that the serving certificate names the node that is meant and
+// the address that it calls. A node that has the address of another, or once had
+// it, gets nothing that is meant for the other, so nodes may register what they
+// like without harm to others. A kubelet without serverTLSBootstrap makes its own
+// certificate, which Config.KubeletInsecureTLS allows, for all nodes.
+// [Server.NodeKubeconfig] is for a kubelet that needs no joining, and
+// [Server.NodeServingCertificate] for a program that stands in for a kubelet.
+//
+// Serving certificates of kubelets have a CA of their own, which clients of the
+// control plane do not trust. Programs that connect to kubelets by themselves need
+// [Server.KubeletServingCABundle]. Releases before had them signed by the CA of
+// CABundle: the API server accepts those until they are renewed.
+//
+// No kubelet is called at an address and port where a server of the control plane
+// or its etcd listens, and nobody is proxied to its insecure listener or its etcd.
 //
 // # Several at once
 //

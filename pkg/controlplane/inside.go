@@ -2,6 +2,7 @@ package controlplane
 
 import (
 	"context"
+	"net/netip"
 
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/client-go/informers"
@@ -26,6 +27,8 @@ type apiServer interface {
 	Informers() informers.SharedInformerFactory
 	NewInformers() informers.SharedInformerFactory
 	Nodes() corelisters.NodeLister
+	Reserve(ctx context.Context, hosts ...string) error
+	Reserved(ctx context.Context) ([]string, []netip.Addr, error)
 	Serves(resource schema.GroupVersionResource) bool
 	FirstUse(ctx context.Context, resource schema.GroupResource) <-chan struct{}
 	WatchAPIs(ctx context.Context, changed func()) error

@@ -335,6 +335,7 @@ func (s *Server) startAPIServer(ctx context.Context) error {
 	c.Client, c.Dial = s.etcd.Client(), s.etcd.DialContext
 	c.PKI, c.Dir = s.pki, s.runDir
 	c.Adopt = s.family.Adopt
+	c.Reserved, c.PrivateEndpoints = s.config.Hosts, s.config.Etcd.privateEndpoints()
 	c.AdvertiseAddress = s.advertise.AsSlice()
 	c.ReadyzChecks = append(s.components.checks(), s.spaceCheck(), s.dataCheck())
 	server, err := apiserver.New(c)

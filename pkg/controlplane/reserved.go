@@ -1,0 +1,37 @@
+package controlplane
+
+import (
+	"context"
+	"net/netip"
+)
+
+// reserved returns the names and addresses that no node gets a serving certificate for.
+// Servers of older releases publish none; their addresses are in the endpoints of the
+// kubernetes Service.
+func (s *Server) reserved(ctx context.Context) (names []string, addrs []netip.Addr, err error) {
+	if names, addrs, err = s.apiserver.Reserved(ctx); err != nil {
+		return nil, nil, err
+	}
+	if s.elections != nil {
+		others, err := s.elections.servers(ctx)
+		if err != nil {
+			return nil, nil, err
+		}
+		addrs = append(addrs, others...)
+	}
+	return names, addrs, nil
+}
+
+// privateEndpoints returns the endpoints of a member of an etcd cluster. If ClientAddr
+// is empty, the API server knows that endpoint from its etcd client.
+func (e Etcd) privateEndpoints() (endpoints []netip.AddrPort) {
+	if e.Name == "" {
+		return nil
+	}
+	for _, address := range []string{e.PeerAddr, e.ClientAddr} {
+		if endpoint, err := netip.ParseAddrPort(address); err == nil && endpoint.Port() != 0 {
+			endpoints = append(endpoints, endpoint)
+		}
+	}
+	return endpoints
+}
