@@ -77,10 +77,10 @@ func (g *generic) authentication() error {
 
 // tokens authenticates bearer tokens that never leave the process.
 func (g *generic) tokens(users *users) {
-	g.server.Authentication.Authenticator = grownStacks{union.New(
+	g.server.Authentication.Authenticator = grownStacks{knownConns{union.New(
 		bearertoken.New(authenticator.WrapAudienceAgnosticToken(g.server.Authentication.APIAudiences, users)),
 		g.server.Authentication.Authenticator,
-	)}
+	)}}
 }
 
 // requestHeader trusts the identity headers of a proxy that shows a

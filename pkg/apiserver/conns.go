@@ -59,6 +59,9 @@ type conn struct {
 	of *conns
 }
 
+// NetConn returns the connection below.
+func (c *conn) NetConn() net.Conn { return c.Conn }
+
 func (c *conn) Close() error {
 	c.of.mu.Lock()
 	delete(c.of.open, c)

@@ -13,6 +13,7 @@ import (
 	utilnet "k8s.io/apimachinery/pkg/util/net"
 	controlplaneapiserver "k8s.io/kubernetes/pkg/controlplane/apiserver"
 
+	"github.com/kubembed/kubembed/internal/connlimit"
 	"github.com/kubembed/kubembed/internal/nodeaddress"
 )
 
@@ -66,7 +67,9 @@ func (g *generic) endpointDialer(what string, allowed func(netip.AddrPort) error
 		ctx, cancel := context.WithCancel(ctx)
 		defer cancel()
 		defer context.AfterFunc(g.ctx, cancel)()
-		conn, err := d.DialContext(ctx, network, address)
+		// Whoever may have a connection opened for each of his requests does not use
+		// up what the process can open.
+		conn, err := connlimit.Process.Dial(func() (net.Conn, error) { return d.DialContext(ctx, network, address) })
 		if err != nil {
 			return nil, err
 		}

@@ -19,6 +19,7 @@ import (
 	"k8s.io/client-go/transport/websocket"
 	"k8s.io/streaming/pkg/httpstream"
 
+	"github.com/kubembed/kubembed/internal/connlimit"
 	"github.com/kubembed/kubembed/internal/inprocess"
 )
 
@@ -60,7 +61,7 @@ func (s *Server) secureServing() *served {
 		MaxReceiveBufferPerStream:     resourceBody99Percentile,
 		MaxReceiveBufferPerConnection: resourceBody99Percentile * maxStreams,
 	}
-	conns := newConns(s.config.Listener)
+	conns := s.acceptFrom(s.config.Listener, connlimit.Options{Name: "https"})
 	return &served{listener: tls.NewListener(conns, server.TLSConfig), conns: conns, server: server}
 }
 
@@ -81,8 +82,14 @@ func (s *Server) insecureServing() *served {
 		r.Header.Set("Authorization", "Bearer "+s.secrets.insecure)
 		s.serve(w, r)
 	})
-	conns := newConns(s.config.InsecureListener)
+	conns := s.acceptFrom(s.config.InsecureListener, connlimit.Options{Name: "insecure", Anybody: true})
 	return &served{listener: conns, conns: conns, server: s.httpServer(conns, s.track(handler))}
+}
+
+// acceptFrom accepts connections of listener as far as the process has room for them.
+func (s *Server) acceptFrom(listener net.Listener, options connlimit.Options) *conns {
+	options.Logger = s.config.Logger
+	return newConns(connlimit.Process.Listener(listener, options))
 }
 
 // fromElsewhere tells a web page that the user happens to visit from curl and
@@ -121,6 +128,7 @@ func (s *Server) httpServer(listener net.Listener, handler http.Handler) *http.S
 		ReadHeaderTimeout: 32 * time.Second, // just shy of requestTimeoutUpperBound
 		ErrorLog:          errorLog(s.config.Logger.Named("http")),
 		BaseContext:       func(net.Listener) context.Context { return s.ctx },
+		ConnContext:       withConn,
 	}
 }
 
@@ -154,6 +162,9 @@ func (s *Server) track(next http.Handler) http.Handler {
 			return
 		}
 		defer end()
+		conn := connOf(r.Context())
+		conn.Begin()
+		defer conn.End()
 		next.ServeHTTP(w, r)
 	})
 }

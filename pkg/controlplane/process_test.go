@@ -20,6 +20,7 @@ import (
 // process is this binary under the name of a program.
 type process struct {
 	*exec.Cmd
+	stdin  io.WriteCloser
 	stdout *bufio.Reader
 	stderr bytes.Buffer
 }
@@ -41,7 +42,7 @@ func startProcess(t *testing.T, name string, args ...string) *process {
 	}
 	p.stdout = bufio.NewReader(stdout)
 	// When this process ends without a word, the end of stdin ends the other.
-	if _, err := p.StdinPipe(); err != nil {
+	if p.stdin, err = p.StdinPipe(); err != nil {
 		t.Fatal(err)
 	}
 	if err := p.Start(); err != nil {

@@ -14,6 +14,7 @@ import (
 	utilnet "k8s.io/apimachinery/pkg/util/net"
 	netutils "k8s.io/utils/net"
 
+	"github.com/kubembed/kubembed/internal/connlimit"
 	"github.com/kubembed/kubembed/internal/lifecycle"
 	"github.com/kubembed/kubembed/internal/ownership"
 	"github.com/kubembed/kubembed/pkg/apiserver"
@@ -129,6 +130,10 @@ func (s *Server) undoUnless(ctx context.Context, o outcome) error {
 
 // start starts the parts, each on top of the one before.
 func (s *Server) start(ctx context.Context) error {
+	if err := connlimit.Check(); err != nil {
+		return err
+	}
+	registerConnectionMetrics()
 	if err := s.listen(); err != nil {
 		return err
 	}

@@ -151,7 +151,7 @@ var selfEnding = []string{
 	"net/http.(*connReader).abortPendingRead",
 	"net/http.(*connReader).backgroundRead",
 	// The rotation of audit logs has one goroutine, for ever.
-	"lumberjack.v2.(*Logger).millRun",
+	"lumberjack%2ev2.(*Logger).millRun",
 }
 
 // waitForGoroutines keeps the promise that nothing of a stopped control plane

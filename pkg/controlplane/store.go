@@ -92,6 +92,7 @@ var storeFields = strings.NewReplacer(
 	"Config.Dir: ", "",
 	"Config.Cluster", "Config.Etcd",
 	"Remote.", "Config.Etcd.",
+	"lower QuotaBytes", "lower Config.Etcd.QuotaBytes",
 	"leave out Cluster", "leave out Config.Etcd.Name",
 	"set Cluster, with the Name", "set Config.Etcd.Name to the name",
 	"AddMember of one", "Server.AddMember of one",

@@ -3,7 +3,6 @@ package etcd
 import (
 	"context"
 	"crypto/sha256"
-	"crypto/tls"
 	"encoding/hex"
 	"fmt"
 	"maps"
@@ -20,6 +19,7 @@ import (
 	"go.etcd.io/etcd/server/v3/features"
 	"go.uber.org/zap"
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/keepalive"
 	"k8s.io/apimachinery/pkg/util/validation/field"
 )
@@ -166,12 +166,13 @@ func (c *Cluster) listenClients() (net.Listener, error) {
 	return listener, nil
 }
 
-// checkPeerAddr says in our words that PeerAddr cannot be listened at, which etcd's
-// error does not. etcd binds it a moment later, by itself.
+// checkPeerAddr finds out early that PeerAddr cannot be listened at. It is bound for
+// good when the member is about to serve: until then, others that ask who is there are
+// refused, and do not have to wait.
 func (c *Cluster) checkPeerAddr() error {
-	listener, err := net.Listen("tcp", c.PeerAddr)
+	listener, err := c.listenPeers()
 	if err != nil {
-		return fmt.Errorf("etcd: Config.Cluster.PeerAddr: %w: choose an address of this machine with a free port", err)
+		return err
 	}
 	return listener.Close()
 }
@@ -181,6 +182,8 @@ type entry struct {
 	*Cluster
 	peers   *peers
 	clients net.Listener
+	// peerListener is bound at PeerAddr from apply on.
+	peerListener net.Listener
 	// members are those of the cluster that it joins. Nil is the first start of
 	// InitialCluster, or a later start, when none of them count.
 	members types.URLsMap
@@ -227,8 +230,10 @@ func (e *entry) close() {
 	if e.peers != nil {
 		e.peers.close()
 	}
-	if e.clients != nil {
-		_ = e.clients.Close()
+	for _, listener := range []net.Listener{e.clients, e.peerListener} {
+		if listener != nil {
+			_ = listener.Close()
+		}
 	}
 }
 
@@ -241,8 +246,11 @@ func (e *entry) apply(ec *embed.Config) error {
 	}
 	ec.Name = c.Name
 	peer := peerURL(c.PeerAddr)
-	ec.ListenPeerUrls, ec.AdvertisePeerUrls = []url.URL{peer}, []url.URL{peer}
-	// Clients are served by serveClients.
+	if e.peerListener, err = c.listenPeers(); err != nil {
+		return err
+	}
+	// Peers are served by servePeers, and clients by serveClients.
+	ec.ListenPeerUrls, ec.AdvertisePeerUrls = nil, []url.URL{peer}
 	ec.ListenClientUrls, ec.AdvertiseClientUrls = nil, []url.URL{peerURL(e.clients.Addr().String())}
 	ec.PeerTLSInfo, ec.ClientTLSInfo = c.tlsInfo(), c.tlsInfo()
 	ec.InitialClusterToken = token
@@ -276,17 +284,16 @@ func (e *entry) apply(ec *embed.Config) error {
 func peerURL(address string) url.URL { return url.URL{Scheme: "https", Host: address} }
 
 // serveClients serves the clients of the other members, and our own.
-func (m *Member) serveClients(e *entry) error {
-	info := e.tlsInfo()
-	config, err := info.ServerConfig()
+func (m *Member) serveClients(e *entry, logger *zap.Logger) error {
+	config, err := e.serveTLS()
 	if err != nil {
-		return fmt.Errorf("etcd: Config.Cluster: %w", err)
+		return err
 	}
-	config.MinVersion = tls.VersionTLS12
-	m.clients = newServer(m.etcd.Server, m.contain, m.upkeep, config,
+	m.clients = newServer(m.etcd.Server, m.contain, m.upkeep,
+		grpc.Creds(knownCredentials{credentials.NewTLS(config)}),
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: keepAliveTimeout / 2}),
 		grpc.KeepaliveParams(keepalive.ServerParameters{Time: keepAliveTime, Timeout: keepAliveTimeout}))
-	listener := e.clients
+	listener := limited(e.clients, "etcd-clients", logger)
 	e.clients = nil // the server closes it
 	m.serving.Go(func() { _ = m.clients.Serve(listener) })
 	return nil
@@ -299,6 +306,9 @@ func (m *Member) participate(ctx context.Context, e *entry, logger *zap.Logger) 
 			return err
 		}
 	}
+	if err := m.servePeers(e, logger); err != nil {
+		return err
+	}
 	if err := m.await(ctx, e.Cluster, e.peers); err != nil {
 		return err
 	}
@@ -307,7 +317,7 @@ func (m *Member) participate(ctx context.Context, e *entry, logger *zap.Logger) 
 			return err
 		}
 	}
-	if err := m.serveClients(e); err != nil {
+	if err := m.serveClients(e, logger); err != nil {
 		return err
 	}
 	// An ordinary client over all members that vote: when this one cannot serve,

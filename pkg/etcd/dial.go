@@ -2,7 +2,6 @@ package etcd
 
 import (
 	"context"
-	"crypto/tls"
 	"fmt"
 	"net"
 	"sync"
@@ -97,7 +96,7 @@ func (g *gateway) close() {
 
 // newServer returns a gRPC server over s. Calls that panic are contained, and those
 // that the disk has no room for are refused.
-func newServer(s *etcdserver.EtcdServer, c *containment, u *upkeep, tls *tls.Config, opts ...grpc.ServerOption) *grpc.Server {
+func newServer(s *etcdserver.EtcdServer, c *containment, u *upkeep, opts ...grpc.ServerOption) *grpc.Server {
 	unary := func(ctx context.Context, req any, _ *grpc.UnaryServerInfo, handler grpc.UnaryHandler) (resp any, err error) {
 		if err := u.space.admitRequest(req); err != nil {
 			return nil, err
@@ -111,7 +110,7 @@ func newServer(s *etcdserver.EtcdServer, c *containment, u *upkeep, tls *tls.Con
 	stream := func(srv any, stream grpc.ServerStream, _ *grpc.StreamServerInfo, handler grpc.StreamHandler) error {
 		return c.run(func() error { return handler(srv, stream) })
 	}
-	return v3rpc.Server(s, tls, unary, append(opts,
+	return v3rpc.Server(s, nil, unary, append(opts,
 		grpc.ChainStreamInterceptor(stream),
 		grpc.WaitForHandlers(true))...) // or its stop would leave handlers reading a closed database
 }

@@ -84,3 +84,11 @@ func SetAgreeTimeout(t *testing.T, timeout time.Duration) {
 	agreeTimeout = timeout
 	t.Cleanup(func() { agreeTimeout = before })
 }
+
+// MappedBytes is how much address space a start looks for.
+func MappedBytes(quota int64) int64 {
+	if quota == 0 {
+		quota = DefaultQuotaBytes
+	}
+	return mappedBytes(quota, 0)
+}

@@ -43,6 +43,7 @@ type Member struct {
 
 	// Of a member that has others.
 	network *network
+	peers   *peerServer    // for the others, of which it is one
 	clients *grpc.Server   // for the others
 	serving sync.WaitGroup // it, and promoteSelf
 
@@ -84,6 +85,10 @@ func Start(ctx context.Context, cfg Config) (_ *Member, err error) {
 		return nil, err
 	}
 	if err := checkRestored(f); err != nil {
+		f.undo()
+		return nil, err
+	}
+	if err := checkLimits(f.dir, cfg.QuotaBytes); err != nil {
 		f.undo()
 		return nil, err
 	}
@@ -161,7 +166,7 @@ func Start(ctx context.Context, cfg Config) (_ *Member, err error) {
 	m.upkeep = newUpkeep(m.etcd.Server, c, m.gate, room, lg)
 	m.client = newClient(m.etcd.Server, c, m.gate, m.watches, m.upkeep)
 	guardRest(m)
-	m.gateway = &gateway{server: func() *grpc.Server { return newServer(m.etcd.Server, c, m.upkeep, nil) }}
+	m.gateway = &gateway{server: func() *grpc.Server { return newServer(m.etcd.Server, c, m.upkeep) }}
 	go m.supervise()
 	if others != nil {
 		if f.fresh {
@@ -395,6 +400,9 @@ func (m *Member) close() error {
 			failed, timeout = nil, time.After(failedTimeout)
 		case <-timeout:
 			err := fmt.Errorf("etcd: close: the failed member is stuck and keeps %s in use until the process ends: %w", m.folder.dir, m.contain.err)
+			if m.peers != nil {
+				_ = m.peers.http.Close()
+			}
 			m.folder.unlock()
 			m.finish(err)
 			return err
@@ -414,6 +422,7 @@ func (m *Member) stop() {
 	waitDrained(watches)
 	m.upkeep.running.Wait()
 	m.etcd.Close()
+	m.closePeers()
 	<-calls // the server has stopped, so what was in flight has ended
 	<-watches
 }

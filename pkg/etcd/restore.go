@@ -104,6 +104,10 @@ func Restore(ctx context.Context, cfg RestoreConfig, r io.Reader) (err error) {
 		f.unlock()
 		return restoreError(fmt.Errorf("%s: %w: name an empty one", cfg.Dir, ErrHasData))
 	}
+	if err := checkRestoreLimits(f.dir); err != nil {
+		f.undo()
+		return restoreError(err)
+	}
 	work := filepath.Join(cfg.Dir, restoring)
 	defer func() {
 		if err != nil {

@@ -1,0 +1,112 @@
+package connlimit
+
+import (
+	"container/list"
+	"errors"
+	"net"
+	"sync/atomic"
+	"time"
+)
+
+// ErrExhausted is returned for connections that the server would have to open for a
+// client when there are too many.
+var ErrExhausted = errors.New("too many connections for the limit of open files: raise it (ulimit -n, LimitNOFILE=), or try again later")
+
+// Class is what a client may do, as far as it matters for who has to go.
+type Class int
+
+// Classes, those first whose connections are closed first.
+const (
+	// Guest is a client that may do little, or that anybody could be.
+	Guest Class = iota + 1
+	// User is any other client.
+	User
+	// Admin is an administrator: its connections are closed only while they are idle.
+	Admin
+	// Peer is a member of the etcd cluster: its connections are never closed.
+	Peer
+)
+
+// client is who was authenticated on a connection.
+type client struct {
+	class Class
+	name  string
+}
+
+// epoch is what Conn.used counts from.
+var epoch = time.Now()
+
+// Conn is a connection that counts. Its methods may be called on nil, where a request
+// has come over none.
+type Conn struct {
+	net.Conn
+	budget   *Budget
+	listener *Listener // nil for one that the server has opened
+	opened   time.Time
+
+	client atomic.Pointer[client] // nil until one is authenticated
+	busy   atomic.Int32           // requests on it
+	used   atomic.Int64           // when the last request ended, since epoch
+
+	// Of the budget, under its lock.
+	place *list.Element // among its listener's strangers
+	gone  bool
+}
+
+// Close closes the connection.
+func (c *Conn) Close() error {
+	c.budget.mu.Lock()
+	c.budget.remove(c)
+	c.budget.mu.Unlock()
+	return c.Conn.Close()
+}
+
+// Begin says that a request begins on the connection; End that it has ended.
+func (c *Conn) Begin() {
+	if c != nil {
+		c.busy.Add(1)
+	}
+}
+
+// End is the end of what Begin began.
+func (c *Conn) End() {
+	if c != nil {
+		c.used.Store(int64(time.Since(epoch)))
+		c.busy.Add(-1)
+	}
+}
+
+// Authenticated says who is at the other end. The first client stays the one that the
+// connection is counted for, unless a later one may do more.
+func (c *Conn) Authenticated(class Class, name string) {
+	if c == nil {
+		return
+	}
+	if c.listener != nil && c.listener.options.Anybody {
+		class = Guest
+	}
+	if is := c.client.Load(); is != nil && is.class >= class {
+		return
+	}
+	c.budget.mu.Lock()
+	defer c.budget.mu.Unlock()
+	if is := c.client.Load(); is == nil || is.class < class {
+		c.used.Store(int64(time.Since(epoch)))
+		c.budget.authenticated(c, &client{class, name})
+	}
+}
+
+// Of returns the connection of a budget below conn, or nil.
+func Of(conn net.Conn) *Conn {
+	for conn != nil {
+		switch c := conn.(type) {
+		case *Conn:
+			return c
+		case interface{ NetConn() net.Conn }: // *tls.Conn
+			conn = c.NetConn()
+		default:
+			return nil
+		}
+	}
+	return nil
+}

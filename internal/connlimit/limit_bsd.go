@@ -1,0 +1,7 @@
+//go:build unix && !linux
+
+package connlimit
+
+const descriptorDir = "/dev/fd"
+
+func statDescriptors() (int, bool) { return 0, false }

@@ -1,0 +1,109 @@
+package connlimit
+
+import (
+	"container/list"
+	"net"
+	"sync"
+	"time"
+
+	"go.uber.org/zap"
+)
+
+// Options describe a listener.
+type Options struct {
+	// Name is what it is called in metrics and in the log.
+	Name string
+	// Anybody says that all clients are authenticated, whoever they are: none of
+	// their connections is worth more than Guest.
+	Anybody bool
+	// Priority says that a new connection takes its place at once, without leaving
+	// the oldest one a moment to authenticate.
+	Priority bool
+	// Logger takes what is said about connections that were closed. If nil, nothing.
+	Logger *zap.Logger
+}
+
+// Listener accepts connections that count.
+type Listener struct {
+	net.Listener
+	budget    *Budget
+	options   Options
+	done      chan struct{} // closed by Close
+	closeOnce sync.Once
+	closeErr  error
+
+	// Under the budget's lock.
+	strangers *list.List // connections that are not authenticated, the oldest first
+	isClosed  bool
+	report    report
+}
+
+// Listener returns l, whose connections then count.
+func (b *Budget) Listener(l net.Listener, options Options) *Listener {
+	if options.Logger == nil {
+		options.Logger = zap.NewNop()
+	}
+	wrapped := &Listener{Listener: l, budget: b, options: options, done: make(chan struct{}), strangers: list.New()}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.listeners[wrapped] = struct{}{}
+	return wrapped
+}
+
+// Accept returns the next connection that there is room for. When the system has no
+// descriptor left, it closes what it can and tries again, with pauses, until Close.
+func (l *Listener) Accept() (net.Conn, error) {
+	const shortest, longest = 5 * time.Millisecond, time.Second
+	delay := shortest
+	for {
+		accepted, err := l.Listener.Accept()
+		if err == nil {
+			delay = shortest
+			if c := l.budget.admit(l, accepted); c != nil {
+				return c, nil
+			}
+			continue
+		}
+		if !l.budget.relieve(err) {
+			return nil, err
+		}
+		if !l.wait(delay) {
+			return nil, net.ErrClosed
+		}
+		delay = min(2*delay, longest)
+	}
+}
+
+// wait returns after d, or false at once when the listener is closed.
+func (l *Listener) wait(d time.Duration) bool {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return true
+	case <-l.done:
+		return false
+	}
+}
+
+// Close ends the listener. Connections that it has accepted stay.
+func (l *Listener) Close() error {
+	l.closeOnce.Do(func() {
+		close(l.done)
+		l.closeErr = l.Listener.Close()
+		b := l.budget
+		b.mu.Lock()
+		l.isClosed = true
+		logging := l.report.logging
+		b.forget(l)
+		b.mu.Unlock()
+		if logging != nil {
+			// A Logger that hangs is the host's; this is not to hang with it.
+			select {
+			case <-logging:
+			case <-time.After(time.Second):
+			}
+		}
+	})
+	return l.closeErr
+}

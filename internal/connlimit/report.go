@@ -1,0 +1,141 @@
+package connlimit
+
+import (
+	"time"
+
+	"go.uber.org/zap"
+)
+
+// Client is what kind of client's connection was closed.
+type Client string
+
+// Kinds of clients.
+const (
+	Unauthenticated Client = "unauthenticated"
+	Unprivileged    Client = "unprivileged"
+	Idle            Client = "idle"
+	Busy            Client = "busy"
+	// Refused is one whose connection was closed as soon as it was accepted, because
+	// none of the others could be.
+	Refused Client = "refused"
+)
+
+// Closed are connections that were closed because there were too many.
+type Closed struct {
+	Listener string
+	Client   Client
+}
+
+// Stats are numbers of a budget.
+type Stats struct {
+	// Capacity is how many connections there may be; Open, how many there are.
+	Capacity, Open int
+	// Closed is how many were closed, since the process began.
+	Closed map[Closed]uint64
+}
+
+// Stats returns the numbers as they are.
+func (b *Budget) Stats() Stats {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.measureIfDue(nil)
+	s := Stats{Capacity: b.size.capacity, Open: b.total(), Closed: map[Closed]uint64{}}
+	for what, number := range b.closed {
+		s.Closed[what] = number
+	}
+	return s
+}
+
+const (
+	// logInterval is how often the log says that connections are closed, at most.
+	logInterval = 10 * time.Second
+	// lookInterval is how often connections are compared with what there is room for.
+	lookInterval = time.Second
+)
+
+// report is what is still to be said about a listener.
+type report struct {
+	closed  map[Client]int
+	last    time.Time
+	logging chan struct{} // closed when the line is written
+}
+
+func (b *Budget) count(what Closed, l *Listener) {
+	b.closed[what]++
+	if l.report.closed == nil {
+		l.report.closed = map[Client]int{}
+	}
+	l.report.closed[what.Client]++
+}
+
+// watch looks after the budget while there are connections. It needs no goroutine that
+// somebody would have to end. The caller holds mu.
+func (b *Budget) watch() {
+	if b.timer == nil {
+		b.timer = time.AfterFunc(lookInterval, b.look)
+	}
+}
+
+// forget is the end of a listener; what it has not said yet stays in the metrics. Its
+// connections still count. The caller holds mu.
+func (b *Budget) forget(l *Listener) {
+	if l.strangers.Len() == 0 {
+		delete(b.listeners, l)
+	}
+	if b.total() == 0 && b.timer != nil {
+		b.timer.Stop()
+		b.timer = nil
+	}
+}
+
+// look closes what has become too much, and says what was closed.
+func (b *Budget) look() {
+	b.mu.Lock()
+	b.timer = nil
+	b.measureIfDue(nil)
+	victims := b.excess()
+	pending := false
+	for l := range b.listeners {
+		if l.isClosed {
+			if l.strangers.Len() == 0 {
+				delete(b.listeners, l)
+			}
+			continue
+		}
+		b.say(l)
+		pending = pending || len(l.report.closed) > 0
+	}
+	if b.total() > 0 || pending {
+		b.watch()
+	}
+	b.mu.Unlock()
+	for _, v := range victims {
+		_ = v.Conn.Close()
+	}
+}
+
+// say writes a line about a listener, if it is time. The caller holds mu.
+func (b *Budget) say(l *Listener) {
+	r := &l.report
+	if len(r.closed) == 0 || r.logging != nil || time.Since(r.last) < logInterval {
+		return
+	}
+	all := 0
+	for _, number := range r.closed {
+		all += number
+	}
+	fields := []zap.Field{
+		zap.String("listener", l.options.Name), zap.Int("closed", all), zap.Any("clients", r.closed),
+		zap.Int("open", b.total()), zap.Int("connections", b.size.capacity), zap.Int("open-files-limit", b.size.limit),
+		zap.Int("open-files-of-others", b.size.others),
+	}
+	r.closed, r.last, r.logging = nil, time.Now(), make(chan struct{})
+	done := r.logging
+	go func() { // a Logger may hang
+		l.options.Logger.Warn("connections were closed: there were too many for the limit of open files (raise it, by ulimit -n or LimitNOFILE=, if they are all yours)", fields...)
+		b.mu.Lock()
+		r.logging = nil
+		b.mu.Unlock()
+		close(done)
+	}()
+}

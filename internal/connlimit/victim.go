@@ -1,0 +1,109 @@
+package connlimit
+
+import (
+	"cmp"
+	"time"
+)
+
+// victim takes a connection out of the budget, for the caller to close. If patient,
+// one that is not authenticated is left its moment to do so: wait is how much of it
+// is left. Nil and zero say that every connection must stay. The caller holds mu.
+func (b *Budget) victim(now time.Time, patient bool) (v *Conn, wait time.Duration) {
+	everybody := b.strangers <= b.newcomers()
+	if everybody || b.strangers <= b.spare() && b.guests+b.greedy > 0 {
+		if v, why := b.authenticatedVictim(everybody); v != nil {
+			b.take(v, why)
+			return v, 0
+		}
+	}
+	// Of the listener that has most: a flood of one does not keep clients from another.
+	var from *Listener
+	for l := range b.listeners {
+		if l.strangers.Len() > 0 && (from == nil || l.strangers.Len() > from.strangers.Len()) {
+			from = l
+		}
+	}
+	if from == nil {
+		return nil, 0
+	}
+	oldest := from.strangers.Front().Value.(*Conn)
+	if left := b.grace - now.Sub(oldest.opened); patient && left > 0 {
+		return nil, left
+	}
+	b.take(oldest, Unauthenticated)
+	return oldest, 0
+}
+
+func (b *Budget) take(v *Conn, why Client) {
+	b.remove(v)
+	b.count(Closed{v.listener.options.Name, why}, v.listener)
+}
+
+// The order in which connections of clients are closed.
+const (
+	idleGuest = iota
+	busyGuest
+	idleUser
+	busyUser
+)
+
+// candidate is a connection with what decides when it is its turn.
+type candidate struct {
+	conn *Conn
+	rank int
+	many int   // connections of the same client
+	age  int64 // the greater, the sooner
+}
+
+// authenticatedVictim returns the connection of a client that is missed least, or nil:
+// of everybody, or of guests and those that have more than their fair share. It looks
+// at all of them.
+func (b *Budget) authenticatedVictim(everybody bool) (*Conn, Client) {
+	var best candidate
+	for c := range b.known {
+		client := c.client.Load()
+		next := candidate{conn: c}
+		busy := c.busy.Load() > 0
+		switch {
+		case client.class == Peer, client.class == Admin && busy,
+			!everybody && client.class != Guest && b.clients[client.name] <= fair:
+			continue
+		case client.class == Guest && busy:
+			next.rank = busyGuest
+		case client.class == Guest:
+			next.rank = idleGuest
+		case busy:
+			next.rank = busyUser
+		default:
+			next.rank = idleUser
+		}
+		if client.class != Guest {
+			next.many = b.clients[client.name]
+		}
+		if busy {
+			// The newest: what has worked for long is not disturbed by those that
+			// are too many.
+			next.age = int64(c.opened.Sub(epoch))
+		} else {
+			next.age = -c.used.Load()
+		}
+		if best.conn == nil || compare(next, best) < 0 {
+			best = next
+		}
+	}
+	switch {
+	case best.conn == nil:
+		return nil, ""
+	case best.rank <= busyGuest:
+		return best.conn, Unprivileged
+	case best.rank == idleUser:
+		return best.conn, Idle
+	default:
+		return best.conn, Busy
+	}
+}
+
+// compare is negative if a goes before b.
+func compare(a, b candidate) int {
+	return cmp.Or(cmp.Compare(a.rank, b.rank), cmp.Compare(b.many, a.many), cmp.Compare(b.age, a.age))
+}

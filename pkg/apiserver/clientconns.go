@@ -1,0 +1,59 @@
+package apiserver
+
+import (
+	"context"
+	"net"
+	"net/http"
+	"slices"
+	"strings"
+
+	"k8s.io/apiserver/pkg/authentication/authenticator"
+	"k8s.io/apiserver/pkg/authentication/user"
+	bootstrapapi "k8s.io/cluster-bootstrap/token/api"
+
+	"github.com/kubembed/kubembed/internal/connlimit"
+)
+
+// clientConn is the key of the connection that a request has come over.
+type clientConn struct{}
+
+// withConn is http.Server's ConnContext.
+func withConn(ctx context.Context, conn net.Conn) context.Context {
+	if c := connlimit.Of(conn); c != nil {
+		return context.WithValue(ctx, clientConn{}, c)
+	}
+	return ctx
+}
+
+// connOf returns the connection of a request, or nil for one in this process.
+func connOf(ctx context.Context) *connlimit.Conn {
+	c, _ := ctx.Value(clientConn{}).(*connlimit.Conn)
+	return c
+}
+
+// knownConns notes on the connection of a request who has been authenticated, so that
+// it is not among the first that are closed when there are too many.
+type knownConns struct{ authenticator.Request }
+
+func (k knownConns) AuthenticateRequest(r *http.Request) (*authenticator.Response, bool, error) {
+	response, ok, err := k.Request.AuthenticateRequest(r)
+	if ok && err == nil && response.User != nil {
+		if c := connOf(r.Context()); c != nil {
+			note(c, response.User)
+		}
+	}
+	return response, ok, err
+}
+
+func note(c *connlimit.Conn, who user.Info) {
+	name := who.GetName()
+	switch {
+	case name == user.Anonymous:
+	case strings.HasPrefix(name, bootstrapapi.BootstrapUserPrefix):
+		c.Authenticated(connlimit.Guest, name)
+	case slices.Contains(who.GetGroups(), user.SystemPrivilegedGroup):
+		c.Authenticated(connlimit.Admin, name)
+	default:
+		c.Authenticated(connlimit.User, name)
+	}
+}

@@ -1,0 +1,130 @@
+package etcd
+
+import (
+	"fmt"
+	"math"
+	"os"
+	"path/filepath"
+
+	"go.etcd.io/etcd/server/v3/storage"
+	"go.etcd.io/etcd/server/v3/storage/backend"
+	"go.etcd.io/etcd/server/v3/storage/datadir"
+	"go.etcd.io/etcd/server/v3/storage/wal"
+
+	"github.com/kubembed/kubembed/internal/connlimit"
+)
+
+// What etcd needs of the process is looked for before etcd starts: where it finds out
+// by itself it gives up halfway, and goroutines of it stay.
+
+const (
+	// spareAddressSpace is what a member needs beside its database: memory for a start,
+	// and for some hundred megabytes of objects.
+	spareAddressSpace = 512 << 20
+	// spareLog is how far a segment of the log may become longer than etcd plans.
+	spareLog = 16 << 20
+)
+
+// processLimits are what the system allows this process; zero is no limit.
+type processLimits struct {
+	fileSize     int64 // of one file
+	addressSpace int64
+	addressUsed  int64
+}
+
+// checkLimits returns an error where a member cannot run within the limits of the
+// process. dir is its data directory, which exists.
+func checkLimits(dir string, quota int64) error {
+	if quota == 0 {
+		quota = DefaultQuotaBytes
+	}
+	var size int64
+	if info, err := os.Stat(datadir.ToBackendFileName(dir)); err == nil {
+		size = info.Size()
+	}
+	return checkProcess(dir, quota, mappedBytes(quota, size))
+}
+
+// checkRestoreLimits is checkLimits for a restore, for which etcd knows no quota.
+func checkRestoreLimits(dir string) error {
+	return checkProcess(dir, 0, mappedBytes(0, 0))
+}
+
+func checkProcess(dir string, quota, mapped int64) error {
+	if err := connlimit.Check(); err != nil {
+		return fmt.Errorf("etcd: %w", err)
+	}
+	if err := readLimits().check(quota, mapped); err != nil {
+		return err
+	}
+	if mapped == 0 {
+		return nil
+	}
+	if err := tryMap(dir, mapped); err != nil {
+		return fmt.Errorf("etcd: Config.Dir: %s: %d bytes of address space for the database cannot be had: %w: raise the limits of memory mappings (ulimit -v, vm.max_map_count), or name a directory on a disk whose files can be mapped", dir, mapped, err)
+	}
+	return nil
+}
+
+// check compares the limits with what a member needs: mapped bytes of address space
+// for its database, which grows to about quota.
+func (l processLimits) check(quota, mapped int64) error {
+	if largest := max(quota+quota/10, wal.SegmentSizeBytes+spareLog); l.fileSize > 0 && l.fileSize < largest {
+		cure := "raise it (ulimit -f, LimitFSIZE=)"
+		if quota > 0 && l.fileSize >= wal.SegmentSizeBytes+spareLog {
+			cure += fmt.Sprintf(", or lower QuotaBytes to %d", l.fileSize/11*10)
+		}
+		return fmt.Errorf("etcd: the limit of the size of a file (RLIMIT_FSIZE) is %d bytes, and etcd needs files of %d: %s", l.fileSize, largest, cure)
+	}
+	if need := l.addressUsed + mapped + spareAddressSpace; l.addressSpace > 0 && mapped > 0 && l.addressSpace < need {
+		cure := fmt.Sprintf("raise it to %d or more (ulimit -v, LimitAS=)", need)
+		if quota > 0 {
+			cure += ", or lower QuotaBytes, of which the address space is a tenth more"
+		}
+		return fmt.Errorf("etcd: the limit of address space (RLIMIT_AS) is %d bytes, of which %d are in use, and etcd maps its database into %d more: %s", l.addressSpace, l.addressUsed, mapped, cure)
+	}
+	return nil
+}
+
+// mappedBytes is how much address space etcd maps a database of size bytes into: a
+// tenth more than its quota, in steps of bbolt's. It is zero where etcd maps no more
+// than it has.
+func mappedBytes(quota, size int64) int64 {
+	if !mapsAhead {
+		return 0
+	}
+	mapped := int64(backend.InitialMmapSize)
+	if quota > 0 && quota != storage.DefaultQuotaBytes {
+		mapped = quota + quota/10
+	}
+	mapped = max(mapped, size)
+	for step := int64(32 << 10); step <= 1<<30; step *= 2 {
+		if mapped <= step {
+			return step
+		}
+	}
+	const step = 1 << 30
+	if mapped > math.MaxInt64-step {
+		return mapped
+	}
+	return (mapped + step - 1) / step * step
+}
+
+// tryMap maps a file in dir as etcd is going to, and lets go of it.
+func tryMap(dir string, bytes int64) error {
+	file, err := os.OpenFile(filepath.Join(dir, "mapped"), os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
+	if os.IsExist(err) {
+		// Left by a process that was killed here.
+		if err = os.Remove(filepath.Join(dir, "mapped")); err == nil {
+			return tryMap(dir, bytes)
+		}
+	}
+	if err != nil {
+		return err
+	}
+	defer func() {
+		_ = file.Close()
+		_ = os.Remove(file.Name())
+	}()
+	return mapOnce(file, bytes)
+}
