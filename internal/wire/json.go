@@ -25,6 +25,9 @@ func (m *meter) json(body []byte, sizes Sizes, outer int) error {
 			i = endOfString(body, i)
 		case '{', '[':
 			begin, size := i, sizes.Object
+			if n := len(open); n > 0 && open[n-1] < 0 {
+				size = max(0, sizes.Object-sizes.Element) // the rest is the element's
+			}
 			if body[i] == '[' {
 				begin, size = -i-1, sizes.Element
 			}

@@ -10,12 +10,16 @@ import (
 // interfaces.
 const yamlToken = 256
 
+// Parsing estimates the memory that parsing a YAML document takes, in bytes, from
+// what it could hold. It is fast.
+func Parsing(body []byte) int64 { return 8*int64(len(body)) + yamlToken*yamlTokens(body) }
+
 // YAML measures a YAML document, of which JSON is one. What is no YAML is
 // reported as malformed.
 func YAML(body []byte, sizes Sizes, limits Limits) (Cost, error) {
 	// Parsing costs memory itself, so what it will take is bounded first.
 	m := meter{limits: limits}
-	if err := m.add(8*int64(len(body)) + yamlToken*yamlTokens(body)); err != nil {
+	if err := m.add(Parsing(body)); err != nil {
 		return m.cost, err
 	}
 	parsing := m.cost.Bytes

@@ -24,7 +24,12 @@ var (
 
 func (c countedAdmission) Admit(ctx context.Context, a admission.Attributes, o admission.ObjectInterfaces) error {
 	if chain, ok := c.Interface.(admission.MutationInterface); ok {
-		return c.count(func() error { return chain.Admit(ctx, a, o) })
+		return c.count(func() error {
+			if err := checkCertificateRequest(a); err != nil {
+				return err
+			}
+			return chain.Admit(ctx, a, o)
+		})
 	}
 	return nil
 }

@@ -29,6 +29,7 @@ func (g *generic) builtin(kube *controlplane.Config, delegate genericapiserver.D
 	if err := g.connectKubelets(providers); err != nil {
 		return nil, err
 	}
+	withFewErrors(providers)
 	if err := server.InstallAPIs(providers...); err != nil {
 		return nil, err
 	}

@@ -67,6 +67,8 @@ func (s *Server) chain(g *generic) (_ *aggregatorapiserver.APIAggregator, err er
 	if err := installLazyOpenAPI(builtin.GenericAPIServer, g.server.OpenAPIConfig, g.server.OpenAPIV3Config); err != nil {
 		return nil, fmt.Errorf("apiserver: OpenAPI: %w", err)
 	}
+	// In front of the built-in APIs and of custom resources, behind what is proxied.
+	builtin.GenericAPIServer.Handler.Director = g.bodies.filter(builtin.GenericAPIServer.Handler.Director)
 	crds := apiextensionsv1.SchemeGroupVersion.WithResource("customresourcedefinitions")
 	aggregator, err := controlplaneapiserver.CreateAggregatorServer(
 		aggregatorConfig.Complete(),
@@ -119,6 +121,11 @@ func (g *generic) aggregatorConfig(base genericapiserver.Config, services webhoo
 	aggregatorOpenAPI(&c)
 	// The aggregator serves the merged OpenAPI document itself.
 	c.SkipOpenAPIInstallation = true
+	// It decodes APIServices alone.
+	chain := c.BuildHandlerChainFunc
+	c.BuildHandlerChainFunc = func(api http.Handler, c *genericapiserver.Config) http.Handler {
+		return chain(g.bodies.filterGroup(apiregistrationv1.GroupName, api), c)
+	}
 	if err := applyAggregatorResourceConfig(&c); err != nil {
 		return nil, fmt.Errorf("apiserver: aggregator: %w", err)
 	}

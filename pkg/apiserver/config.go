@@ -134,6 +134,13 @@ type Config struct {
 	// package documentation.
 	Shared bool
 
+	// StorageUsed returns how many bytes of etcd's database are in use, and its
+	// quota. From 70 % on clients that only have a token to join may not create
+	// anything, from 80 % on nodes, and from 90 % on all but administrators and the
+	// parts of the control plane: they may delete. It is called with every such
+	// write, and must be fast. If nil, nothing is kept for administrators.
+	StorageUsed func() (inUse, quota int64)
+
 	// Adopt, if not nil, is called at the start of each goroutine that serves a
 	// client in this process.
 	Adopt func()

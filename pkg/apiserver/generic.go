@@ -63,6 +63,7 @@ type generic struct {
 	pods       *sharedPods
 	writes     writes
 	presences  *presences
+	bodies     *bodies
 }
 
 // informerResync is what kube-apiserver uses.
@@ -70,7 +71,7 @@ const informerResync = 10 * time.Minute
 
 // newGeneric fills a generic server configuration.
 func newGeneric(ctx context.Context, drained <-chan struct{}, cfg Config, backend *storage.Backend, loopback *rest.Config) (*generic, error) {
-	g := &generic{ctx: ctx, drained: drained, config: cfg, backend: backend, loopback: loopback, outgoing: newConns(nil), pods: &sharedPods{ctx: ctx}}
+	g := &generic{ctx: ctx, drained: drained, config: cfg, backend: backend, loopback: loopback, outgoing: newConns(nil), pods: &sharedPods{ctx: ctx}, bodies: newBodies(cfg.StorageUsed)}
 	c := genericapiserver.NewConfig(legacyscheme.Codecs)
 	g.server = c
 
@@ -81,6 +82,8 @@ func newGeneric(ctx context.Context, drained <-chan struct{}, cfg Config, backen
 	c.MaxRequestsInFlight = cfg.MaxRequestsInFlight
 	c.MaxMutatingRequestsInFlight = cfg.MaxMutatingRequestsInFlight
 	c.RequestTimeout = cfg.RequestTimeout
+	c.MaxRequestBodyBytes = maxBody
+	c.JSONPatchMaxCopyBytes = jsonPatchCopyBytes
 	c.PublicAddress = cfg.AdvertiseAddress
 	// Profiling handlers would let an API user change the log level of the
 	// host's process; the host has its own.

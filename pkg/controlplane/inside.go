@@ -48,6 +48,7 @@ type etcdMember interface {
 	Status() etcd.Status
 	CheckSpace() error
 	SpaceNeeded() int64
+	Usage() (inUse, quota int64)
 	OpenSnapshot(ctx context.Context) (*etcd.Snapshot, error)
 	Members(ctx context.Context) ([]etcd.ClusterMember, error)
 	AddMember(ctx context.Context, name, peerAddr string) (join []string, err error)

@@ -341,6 +341,9 @@ func (s *Server) startAPIServer(ctx context.Context) error {
 	c.PKI, c.Dir = s.pki, s.runDir
 	c.Adopt = s.family.Adopt
 	c.Reserved, c.PrivateEndpoints = s.config.Hosts, s.config.Etcd.privateEndpoints()
+	if s.member != nil {
+		c.StorageUsed = s.member.Usage
+	}
 	c.AdvertiseAddress = s.advertise.AsSlice()
 	c.ReadyzChecks = append(s.components.checks(), s.spaceCheck(), s.dataCheck())
 	server, err := apiserver.New(c)

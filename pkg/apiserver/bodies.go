@@ -1,0 +1,310 @@
+package apiserver
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"mime"
+	"net/http"
+	"reflect"
+	"slices"
+	"strings"
+	"sync"
+
+	jsonpatch "gopkg.in/evanphx/json-patch.v4"
+	apiextensionsapiserver "k8s.io/apiextensions-apiserver/pkg/apiserver"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metainternalversionscheme "k8s.io/apimachinery/pkg/apis/meta/internalversion/scheme"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apiserver/pkg/endpoints/handlers/responsewriters"
+	"k8s.io/apiserver/pkg/endpoints/request"
+	aggregatorscheme "k8s.io/kube-aggregator/pkg/apiserver/scheme"
+	"k8s.io/kubernetes/pkg/api/legacyscheme"
+	"k8s.io/streaming/pkg/httpstream"
+
+	"github.com/kubembed/kubembed/internal/wire"
+)
+
+// bodies reads and measures the body of every write before upstream decodes it,
+// which trusts it: a few hundred kilobytes overflow the stack, and with it end the
+// process, or take gigabytes. It comes after authentication, authorization, and
+// priority and fairness: whoever may not write is refused with the body unread.
+type bodies struct {
+	memory  *bodyMemory
+	storage *storageBudget
+
+	types  wire.Types
+	shapes sync.Map // schema.GroupVersionKind → *wire.Shape
+}
+
+const (
+	// pointerDepth is how deep a path of a JSON patch may lead. Each operation "copy"
+	// could otherwise make the object deeper by the depth of the patch.
+	pointerDepth = 512
+	// jsonPatchCopyBytes is what the operations "copy" of a patch may add up to.
+	// Upstream has 3 MiB, which are a million elements.
+	jsonPatchCopyBytes = 256 << 10
+)
+
+// schemes hold all types that a protobuf body is decoded into.
+var schemes = []*runtime.Scheme{legacyscheme.Scheme, apiextensionsapiserver.Scheme, aggregatorscheme.Scheme, metainternalversionscheme.Scheme}
+
+func newBodies(used func() (inUse, quota int64)) *bodies {
+	return &bodies{memory: newBodyMemory(), storage: newStorageBudget(used)}
+}
+
+// filter guards the APIs that next decodes bodies for. An aggregated API server
+// has limits of its own.
+func (b *bodies) filter(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		info, ok := request.RequestInfoFrom(r.Context())
+		if !ok || !info.IsResourceRequest || !mayWrite(r.Method) || streams(info.Subresource) || httpstream.IsUpgradeRequest(r) {
+			next.ServeHTTP(w, r)
+			return
+		}
+		release, err := b.admit(r, info)
+		if err != nil {
+			gv := schema.GroupVersion{Group: info.APIGroup, Version: info.APIVersion}
+			responsewriters.ErrorNegotiated(err, legacyscheme.Codecs, gv, w, r)
+			return
+		}
+		if release != nil {
+			defer release()
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
+// filterGroup is filter for one API group.
+func (b *bodies) filterGroup(group string, next http.Handler) http.Handler {
+	filtered := b.filter(next)
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if info, ok := request.RequestInfoFrom(r.Context()); ok && info.APIGroup == group {
+			filtered.ServeHTTP(w, r)
+			return
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
+func mayWrite(method string) bool {
+	switch method {
+	case http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete:
+		return true
+	}
+	return false
+}
+
+// streams reports whether the body goes through to a kubelet or a pod.
+func streams(subresource string) bool {
+	switch subresource {
+	case "proxy", "exec", "attach", "portforward":
+		return true
+	}
+	return false
+}
+
+// admit reads the body, and replaces it by what was read. The function that it
+// returns, which may be nil, has to be called when the request is done.
+func (b *bodies) admit(r *http.Request, info *request.RequestInfo) (release func(), err error) {
+	who := requesterOf(r.Context())
+	limit := who.bodyLimit(info, r.Method)
+	body, err := readBody(r, limit)
+	if err != nil {
+		return nil, err
+	}
+	var held releases
+	defer func() {
+		if err != nil {
+			held.release()
+		}
+	}()
+	limits, parsing := who.costLimit(info), int64(0)
+	if isYAML(mediaType(r)) {
+		// It has to be parsed to be measured.
+		if parsing = wire.Parsing(body); parsing > limits.Bytes {
+			return nil, apierrors.NewRequestEntityTooLargeError("the YAML body has too many elements")
+		}
+		if err := b.memory.acquire(r.Context(), who, parsing, &held); err != nil {
+			return nil, err
+		}
+	}
+	cost, err := b.measure(r, info, body, limits)
+	if e := (*wire.Error)(nil); errors.As(err, &e) {
+		if e.TooLarge {
+			return nil, apierrors.NewRequestEntityTooLargeError(e.Error())
+		}
+		return nil, apierrors.NewBadRequest(e.Error())
+	} else if err != nil {
+		return nil, err
+	}
+	if err := b.storage.admit(who, info, r.Method, len(body)); err != nil {
+		return nil, err
+	}
+	if err := b.memory.acquire(r.Context(), who, cost.Bytes+cost.Nested-parsing, &held); err != nil {
+		return nil, err
+	}
+	if held == nil {
+		return nil, nil
+	}
+	return held.release, nil
+}
+
+// readBody reads at most limit bytes. What the client's connection does to the
+// rest is left to whoever reads on.
+func readBody(r *http.Request, limit int64) ([]byte, error) {
+	if r.Body == nil || r.Body == http.NoBody {
+		return nil, nil
+	}
+	tooLarge := func() error {
+		return apierrors.NewRequestEntityTooLargeError(fmt.Sprintf("limit is %d", limit))
+	}
+	if r.ContentLength > limit {
+		return nil, tooLarge()
+	}
+	var buffer bytes.Buffer
+	if r.ContentLength > 0 {
+		buffer.Grow(int(r.ContentLength) + bytes.MinRead) // or it grows once more to see the end
+	}
+	_, err := buffer.ReadFrom(io.LimitReader(r.Body, limit+1))
+	body := buffer.Bytes()
+	if int64(len(body)) > limit {
+		return nil, tooLarge()
+	}
+	rest := io.Reader(bytes.NewReader(body))
+	if err != nil {
+		rest = io.MultiReader(rest, failedReader{err}) // upstream knows what to answer
+	}
+	r.Body = &readAhead{Reader: rest, Closer: r.Body}
+	return body, nil
+}
+
+// readAhead is a body that is read already.
+type readAhead struct {
+	io.Reader
+	io.Closer
+}
+
+// failedReader returns the error that reading the body has ended with.
+type failedReader struct{ err error }
+
+func (f failedReader) Read([]byte) (int, error) { return 0, f.err }
+
+func isYAML(mediaType string) bool {
+	return mediaType == runtime.ContentTypeYAML || mediaType == string(types.ApplyYAMLPatchType)
+}
+
+func (b *bodies) measure(r *http.Request, info *request.RequestInfo, body []byte, limits wire.Limits) (wire.Cost, error) {
+	if len(body) == 0 {
+		return wire.Cost{}, nil
+	}
+	sizes := wire.Untyped
+	if r.Method == http.MethodDelete || info.Subresource == "scale" || builtinGroup(info.APIGroup) {
+		sizes = wire.Typed
+	}
+	switch mediaType(r) {
+	case runtime.ContentTypeProtobuf:
+		return b.protobuf(body, limits)
+	case runtime.ContentTypeYAML, string(types.ApplyYAMLPatchType):
+		return wire.YAML(body, sizes, limits)
+	case runtime.ContentTypeCBOR, string(types.ApplyCBORPatchType):
+		return wire.CBOR(body, sizes, limits)
+	case string(types.JSONPatchType):
+		cost, err := wire.JSON(body, sizes, limits)
+		if err == nil {
+			err = shallowPointers(body)
+		}
+		return cost, err
+	default: // JSON, other patches, and what upstream refuses
+		return wire.JSON(body, sizes, limits)
+	}
+}
+
+func mediaType(r *http.Request) string {
+	header := r.Header.Get("Content-Type")
+	switch header { // almost always, and it allocates nothing
+	case runtime.ContentTypeJSON, runtime.ContentTypeProtobuf:
+		return header
+	}
+	if r.Method == http.MethodPatch {
+		header, _, _ = strings.Cut(header, ";")
+		return header
+	}
+	parsed, _, err := mime.ParseMediaType(header)
+	if err != nil {
+		return header
+	}
+	return parsed
+}
+
+// builtinGroup reports whether bodies for a group are decoded into Go types.
+func builtinGroup(group string) bool {
+	return slices.ContainsFunc(schemes, func(s *runtime.Scheme) bool { return s.IsGroupRegistered(group) })
+}
+
+func (b *bodies) protobuf(body []byte, limits wire.Limits) (wire.Cost, error) {
+	envelope, err := wire.Open(body)
+	if err != nil {
+		return wire.Cost{}, err
+	}
+	shape, err := b.shape(envelope.APIVersion, envelope.Kind)
+	if err != nil {
+		return wire.Cost{}, err
+	}
+	return wire.Protobuf(envelope.Message, shape, limits)
+}
+
+// shape is that of the type which the decoder makes. A body must say which: the
+// decoder would find out by the resource.
+func (b *bodies) shape(apiVersion, kind string) (*wire.Shape, error) {
+	gv, err := schema.ParseGroupVersion(apiVersion)
+	if err != nil || gv.Version == "" || kind == "" {
+		return nil, apierrors.NewBadRequest(fmt.Sprintf("a protobuf body must have an apiVersion and a kind, but has %q and %q", apiVersion, kind))
+	}
+	gvk := gv.WithKind(kind)
+	if known, ok := b.shapes.Load(gvk); ok {
+		return known.(*wire.Shape), nil
+	}
+	typ, ok := goType(gvk)
+	if !ok {
+		return nil, apierrors.NewBadRequest(fmt.Sprintf("no kind %q is known for version %q, or not in protobuf", kind, apiVersion))
+	}
+	shape := b.types.Of(typ)
+	b.shapes.Store(gvk, shape)
+	return shape, nil
+}
+
+func goType(gvk schema.GroupVersionKind) (reflect.Type, bool) {
+	for _, scheme := range schemes {
+		if typ, ok := scheme.AllKnownTypes()[gvk]; ok {
+			return typ, true
+		}
+	}
+	if gvk.Kind == "DeleteOptions" { // of custom resources too
+		return reflect.TypeFor[metav1.DeleteOptions](), true
+	}
+	return nil, false
+}
+
+// shallowPointers refuses a JSON patch with a path that leads too deep.
+func shallowPointers(body []byte) error {
+	if len(body) <= pointerDepth {
+		return nil
+	}
+	patch, err := jsonpatch.DecodePatch(body)
+	if err != nil {
+		return nil // upstream says what is wrong
+	}
+	for i, operation := range patch {
+		path, _ := operation.Path()
+		from, _ := operation.From()
+		if strings.Count(path, "/") > pointerDepth || strings.Count(from, "/") > pointerDepth {
+			return apierrors.NewBadRequest(fmt.Sprintf("operation %d of the JSON patch has a path of more than %d elements", i, pointerDepth))
+		}
+	}
+	return nil
+}

@@ -1,0 +1,122 @@
+package apiserver
+
+import (
+	"context"
+	"net/http"
+	"slices"
+	"strings"
+
+	authenticationv1 "k8s.io/api/authentication/v1"
+	authorizationv1 "k8s.io/api/authorization/v1"
+	certificatesv1 "k8s.io/api/certificates/v1"
+	coordinationv1 "k8s.io/api/coordination/v1"
+	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
+	"k8s.io/apiserver/pkg/authentication/user"
+	"k8s.io/apiserver/pkg/endpoints/request"
+	bootstrapapi "k8s.io/cluster-bootstrap/token/api"
+
+	"github.com/kubembed/kubembed/internal/wire"
+)
+
+// How large a body may be, in bytes. What may be sent by clients of few rights, or
+// never is large, is limited by its resource.
+const (
+	maxBody = 3 << 20 // upstream's
+	// A request for a certificate with an RSA key of 8,192 bits and a hundred names
+	// is 8 kB. Status and approval hold the chain of certificates as well.
+	maxCertificateRequest = 32 << 10
+	maxCertificateChain   = 128 << 10
+	// Reviews hold a token at most, evictions and bindings a reference, deletions
+	// their options.
+	maxSmall = 64 << 10
+	// The status of a node lists its images.
+	maxNodeBody = 1 << 20
+)
+
+// requester is who makes a request, as far as limits go.
+type requester struct {
+	name       string
+	privileged bool // administrators, and parts of the control plane
+	bootstrap  bool // has no more than a token to join
+	node       bool
+}
+
+func requesterOf(ctx context.Context) requester {
+	info, ok := request.UserFrom(ctx)
+	if !ok {
+		return requester{}
+	}
+	r := requester{name: info.GetName()}
+	for _, group := range info.GetGroups() {
+		switch {
+		case group == user.SystemPrivilegedGroup, group == "system:serviceaccounts:kube-system":
+			r.privileged = true
+		case group == bootstrapapi.BootstrapDefaultGroup, strings.HasPrefix(group, bootstrapapi.BootstrapDefaultGroup+":"):
+			r.bootstrap = true
+		case group == user.NodesGroup:
+			r.node = true
+		}
+	}
+	switch r.name {
+	case user.APIServerUser, user.KubeControllerManager, user.KubeScheduler:
+		r.privileged = true
+	}
+	return r
+}
+
+// limited reports whether what the requester may store is bounded.
+func (r requester) limited() bool { return !r.privileged && (r.bootstrap || r.node) }
+
+func (r requester) bodyLimit(info *request.RequestInfo, method string) int64 {
+	limit := int64(maxBody)
+	if r.limited() {
+		limit = maxNodeBody
+		if r.bootstrap {
+			limit = maxCertificateRequest
+		}
+	}
+	return min(limit, resourceLimit(info, method))
+}
+
+func resourceLimit(info *request.RequestInfo, method string) int64 {
+	switch {
+	case method == http.MethodDelete, slices.Contains(smallSubresources, info.Subresource):
+		return maxSmall
+	case info.APIGroup == certificatesv1.GroupName && info.Resource == "certificatesigningrequests" && info.Subresource != "",
+		info.APIGroup == certificatesv1.GroupName && info.Resource == "podcertificaterequests" && info.Subresource != "":
+		return maxCertificateChain
+	case info.APIGroup == certificatesv1.GroupName && info.Resource != "clustertrustbundles":
+		return maxCertificateRequest
+	case info.APIGroup == authenticationv1.GroupName, info.APIGroup == authorizationv1.GroupName, info.APIGroup == coordinationv1.GroupName:
+		return maxSmall
+	}
+	return maxBody
+}
+
+// maxDepth is that of any body. JSON's is 10,000 upstream, where each level is
+// several frames of the stack in conversion, validation, OpenAPI and CEL.
+const maxDepth = 1000
+
+// maxNested bounds what types with a JSON encoding of their own, as schemas are,
+// read again at each level: a schema of 1.4 MB whose levels are 30 on average has
+// 42 MB.
+const maxNested = 128 << 20
+
+// costLimit is what a body may take when it is decoded. The largest object that
+// etcd takes is 1.5 MB. As a CRD or a custom resource that is well below 128 MiB.
+func (r requester) costLimit(info *request.RequestInfo) wire.Limits {
+	limits := wire.Limits{Depth: maxDepth, Nested: maxNested}
+	switch {
+	case !r.privileged && r.bootstrap:
+		limits.Bytes = 2 << 20
+	case !r.privileged && r.node:
+		limits.Bytes = 16 << 20
+	case info.APIGroup == apiextensionsv1.GroupName || !builtinGroup(info.APIGroup):
+		limits.Bytes = 128 << 20
+	default:
+		limits.Bytes = 64 << 20
+	}
+	return limits
+}
+
+var smallSubresources = []string{"binding", "eviction", "token", "scale"}
