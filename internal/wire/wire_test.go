@@ -267,10 +267,16 @@ func TestNestedLengths(t *testing.T) {
 }
 
 func TestElementsOfYAMLAndCBOR(t *testing.T) {
-	_, err := wire.YAML([]byte("["+strings.Repeat("a,", 100_000)+"a]"), wire.Untyped, limits)
+	for _, body := range []string{"[" + strings.Repeat("a,", 100_000) + "a]", strings.Repeat("- a\n", 100_000)} {
+		_, err := wire.YAML([]byte(body), wire.Typed, limits)
+		refused(t, err, true, "memory")
+	}
+	_, err := wire.Parsing([]byte("[" + strings.Repeat("a,", 1_200_000) + "a]"))
 	refused(t, err, true, "memory")
-	_, err = wire.YAML([]byte(strings.Repeat("- a\n", 100_000)), wire.Untyped, limits)
-	refused(t, err, true, "memory")
+	// Text is no reason.
+	if n, err := wire.Parsing([]byte(`{"a":"` + strings.Repeat("1,", 1_200_000) + `"}`)); err != nil || n > 32<<20 {
+		t.Errorf("text: %d, %v", n, err)
+	}
 	for _, item := range []byte{0x80, 0xa0, 0x00, 0x40, 0xf6} {
 		_, err := wire.CBOR(append([]byte{0x9f}, bytes.Repeat([]byte{item}, 300_000)...), wire.Untyped, limits)
 		refused(t, err, true, "memory")

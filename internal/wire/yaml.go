@@ -2,37 +2,48 @@ package wire
 
 import (
 	"encoding/json"
+	"fmt"
 
 	"sigs.k8s.io/yaml"
 )
 
-// yamlToken is what a token of YAML takes while it is parsed: events, nodes and
-// interfaces.
-const yamlToken = 256
+const (
+	// yamlToken is what a token of YAML takes while it is parsed: events, nodes and
+	// interfaces.
+	yamlToken = 256
+	// maxParsing is what parsing may take. Text in a YAML document looks like tokens,
+	// so it is more than what a decoded body may take.
+	maxParsing = 256 << 20
+)
 
 // Parsing estimates the memory that parsing a YAML document takes, in bytes, from
-// what it could hold. It is fast.
-func Parsing(body []byte) int64 { return 8*int64(len(body)) + yamlToken*yamlTokens(body) }
+// what it could hold.
+func Parsing(body []byte) (int64, error) {
+	tokens := yamlTokens
+	if json.Valid(body) { // as what kubectl and client-go apply always is
+		tokens = jsonTokens
+	}
+	estimate := 8*int64(len(body)) + yamlToken*tokens(body)
+	if estimate > maxParsing {
+		return estimate, &Error{TooLarge: true, text: fmt.Sprintf("the body would take more than %d bytes of memory when it is parsed as YAML: it has too many elements", maxParsing)}
+	}
+	return estimate, nil
+}
 
 // YAML measures a YAML document, of which JSON is one. What is no YAML is
-// reported as malformed.
+// reported as malformed. To be measured it is parsed: see [Parsing].
 func YAML(body []byte, sizes Sizes, limits Limits) (Cost, error) {
-	// Parsing costs memory itself, so what it will take is bounded first.
-	m := meter{limits: limits}
-	if err := m.add(Parsing(body)); err != nil {
-		return m.cost, err
+	if json.Valid(body) {
+		return JSON(body, sizes, limits)
 	}
-	parsing := m.cost.Bytes
-	document := body
-	if !json.Valid(body) {
-		var err error
-		if document, err = yaml.YAMLToJSON(body); err != nil {
-			return m.cost, malformed("the body is not valid YAML: %v", err)
-		}
+	if _, err := Parsing(body); err != nil {
+		return Cost{}, err
 	}
-	cost, err := JSON(document, sizes, limits)
-	cost.Bytes = max(cost.Bytes, parsing)
-	return cost, err
+	document, err := yaml.YAMLToJSON(body)
+	if err != nil {
+		return Cost{}, malformed("the body is not valid YAML: %v", err)
+	}
+	return JSON(document, sizes, limits)
 }
 
 // yamlTokens is at least the number of scalars and collections.
@@ -40,6 +51,18 @@ func yamlTokens(body []byte) (n int64) {
 	for _, b := range body {
 		switch b {
 		case ',', ':', '\n', '\r', '-', '{', '[', '?', '*':
+			n++
+		}
+	}
+	return n
+}
+
+func jsonTokens(body []byte) (n int64) {
+	for i := 0; i < len(body); i++ {
+		switch body[i] {
+		case '"':
+			i = endOfString(body, i)
+		case ',', ':', '{', '[':
 			n++
 		}
 	}

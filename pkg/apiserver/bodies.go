@@ -126,21 +126,16 @@ func (b *bodies) admit(r *http.Request, info *request.RequestInfo) (release func
 	limits, parsing := who.costLimit(info), int64(0)
 	if isYAML(mediaType(r)) {
 		// It has to be parsed to be measured.
-		if parsing = wire.Parsing(body); parsing > limits.Bytes {
-			return nil, apierrors.NewRequestEntityTooLargeError("the YAML body has too many elements")
+		if parsing, err = wire.Parsing(body); err != nil {
+			return nil, bodyRefusal(err)
 		}
 		if err := b.memory.acquire(r.Context(), who, parsing, &held); err != nil {
 			return nil, err
 		}
 	}
 	cost, err := b.measure(r, info, body, limits)
-	if e := (*wire.Error)(nil); errors.As(err, &e) {
-		if e.TooLarge {
-			return nil, apierrors.NewRequestEntityTooLargeError(e.Error())
-		}
-		return nil, apierrors.NewBadRequest(e.Error())
-	} else if err != nil {
-		return nil, err
+	if err != nil {
+		return nil, bodyRefusal(err)
 	}
 	if err := b.storage.admit(who, info, r.Method, len(body)); err != nil {
 		return nil, err
@@ -152,6 +147,19 @@ func (b *bodies) admit(r *http.Request, info *request.RequestInfo) (release func
 		return nil, nil
 	}
 	return held.release, nil
+}
+
+// bodyRefusal is the answer for a body that cannot be taken.
+func bodyRefusal(err error) error {
+	e := (*wire.Error)(nil)
+	switch {
+	case !errors.As(err, &e):
+		return err
+	case e.TooLarge:
+		return apierrors.NewRequestEntityTooLargeError(e.Error())
+	default:
+		return apierrors.NewBadRequest(e.Error())
+	}
 }
 
 // readBody reads at most limit bytes. What the client's connection does to the

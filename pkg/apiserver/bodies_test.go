@@ -17,6 +17,7 @@ import (
 	"testing"
 
 	"google.golang.org/protobuf/encoding/protowire"
+	corev1 "k8s.io/api/core/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
@@ -159,10 +160,19 @@ func TestBodiesThatGrow(t *testing.T) {
 func TestManyProblems(t *testing.T) {
 	p := sharedPlane(t)
 	body := pbBody(t, "v1", "Pod", pbField(1, pbField(1, "x"))+pbField(2, strings.Repeat("\x12\x00", 5_000)))
-	a := p.call(t, p.inProcess(t), "POST", podsPath, body, protobufType)
-	if a.status != http.StatusUnprocessableEntity || !strings.Contains(a.body, "more problems") || len(a.body) > 200<<10 {
-		t.Errorf("%d, %d bytes: %.300s", a.status, len(a.body), a.body)
+	client := p.inProcess(t)
+	refused := func(what string, a answer) {
+		if a.status != http.StatusUnprocessableEntity || !strings.Contains(a.body, "more problems") || len(a.body) > 200<<10 {
+			t.Errorf("%s: %d, %d bytes: %.300s", what, a.status, len(a.body), a.body)
+		}
 	}
+	refused("pod", p.call(t, client, "POST", podsPath, body, protobufType))
+	// Subresources have stores of their own.
+	node := must(p.admin().CoreV1().Nodes().Create(t.Context(), &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: "problems"}}, metav1.CreateOptions{}))(t)
+	defer p.call(t, client, "DELETE", "/api/v1/nodes/problems", "")
+	addresses := strings.TrimSuffix(strings.Repeat(`{"type":"Hostname","address":"a"},`, 5_000), ",")
+	refused("status", p.call(t, client, "PUT", "/api/v1/nodes/problems/status",
+		`{"apiVersion":"v1","kind":"Node","metadata":{"name":"problems","resourceVersion":"`+node.ResourceVersion+`"},"status":{"addresses":[`+addresses+`]}}`))
 }
 
 // certificateRequest is a request with an RSA key of so many bits, and a signature
@@ -282,4 +292,3 @@ func TestBodiesOfStrangersAreNotRead(t *testing.T) {
 		t.Errorf("status %s", response.Status)
 	}
 }
-

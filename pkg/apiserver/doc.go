@@ -93,6 +93,34 @@
 //   - Groups that Config.RuntimeConfig switches off may be any: the server's own
 //     informers see them as empty.
 //
+// # What a request may cost
+//
+// Bodies for built-in APIs and custom resources are read and measured before they
+// are decoded, because decoders trust what they read (internal/wire). A client
+// without credentials or rights is refused with the body unread. Aggregated API
+// servers have limits of their own.
+//
+//   - Size: 3 MiB, as upstream. CertificateSigningRequests 32 KiB, their status and
+//     approval 128 KiB; reviews, leases, evictions, bindings, scale, token requests
+//     and the options of a deletion 64 KiB; what nodes send 1 MiB, and what clients
+//     send that only have a token to join 32 KiB. Otherwise HTTP 413.
+//   - Depth: 1,000 levels in any encoding, also of JSON inside protobuf. Paths of a
+//     JSON patch may have 512 elements. Otherwise HTTP 400.
+//   - Memory when decoded, as estimated: 64 MiB, for CRDs and custom resources 128
+//     MiB. All that decode at once may take 192 MiB, of which 64 MiB are for
+//     administrators; a request waits up to ten seconds for the others, and then
+//     gets HTTP 429. Bodies of up to 256 KiB decoded do not wait.
+//   - The operations "copy" of a JSON patch may copy 256 KiB. Upstream keeps this
+//     limit in a variable of the process.
+//   - RSA keys of CertificateSigningRequests: 8,192 bits.
+//   - A protobuf body must have an apiVersion and a kind.
+//   - Of an invalid object of a built-in type 100 problems are reported.
+//
+// What clients may store is bounded as well. One with a token to join may create 32
+// MiB at once and 8 MiB an hour, of which a request of 1 kB takes 7 kB, and a node
+// 32 MiB at once and 32 MiB an hour: then they get HTTP 429. Config.StorageUsed keeps
+// the end of etcd's quota for administrators: others get HTTP 507.
+//
 // # Several servers
 //
 // With Config.Shared several servers work on the same data, as several kube-apiservers

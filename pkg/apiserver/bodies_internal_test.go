@@ -1,0 +1,95 @@
+package apiserver
+
+import (
+	"context"
+	"reflect"
+	"testing"
+	"time"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/runtime"
+
+	"github.com/kubembed/kubembed/internal/wire"
+)
+
+// An element of JSON is taken for as large as any type is, with what growing the
+// slice leaves behind.
+func TestNoElementIsLarger(t *testing.T) {
+	seen := map[reflect.Type]bool{}
+	var walk func(reflect.Type)
+	walk = func(typ reflect.Type) {
+		if seen[typ] {
+			return
+		}
+		seen[typ] = true
+		switch typ.Kind() {
+		case reflect.Pointer:
+			walk(typ.Elem())
+		case reflect.Map:
+			walk(typ.Elem())
+		case reflect.Slice:
+			if size := int64(typ.Elem().Size()); 3*size > wire.Typed.Element {
+				t.Errorf("an element of %s has %d bytes, more than a third of %d", typ, size, wire.Typed.Element)
+			}
+			walk(typ.Elem())
+		case reflect.Struct:
+			for i := range typ.NumField() {
+				walk(typ.Field(i).Type)
+			}
+		}
+	}
+	for _, scheme := range schemes {
+		for gvk, typ := range scheme.AllKnownTypes() {
+			if typ.Kind() == reflect.Struct && gvk.Version != runtime.APIVersionInternal && !isList(typ) {
+				walk(typ)
+			}
+		}
+	}
+	if len(seen) < 1000 {
+		t.Errorf("only %d types", len(seen))
+	}
+}
+
+// isList reports whether typ is a list of objects, which nobody can write.
+func isList(typ reflect.Type) bool {
+	_, items := typ.FieldByName("Items")
+	return items
+}
+
+// Requests with large bodies wait for each other, those of administrators have a
+// part of their own, and small ones never wait.
+func TestBodyMemory(t *testing.T) {
+	m := newBodyMemory()
+	admin, user := requester{privileged: true}, requester{}
+	soon := func() context.Context {
+		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
+		t.Cleanup(cancel)
+		return ctx
+	}
+	var held, more releases
+	if err := m.acquire(soon(), user, 1<<40, &held); err != nil { // more than there is, alone
+		t.Fatal(err)
+	}
+	if err := m.acquire(soon(), user, 1<<20, &more); !apierrors.IsTooManyRequests(err) || more != nil {
+		t.Errorf("a second body: %v", err)
+	}
+	if err := m.acquire(soon(), user, decodedFree, &more); err != nil || more != nil {
+		t.Errorf("a small body: %v", err)
+	}
+	if err := m.acquire(soon(), admin, decodedAtOnce-decodedForOthers, &more); err != nil {
+		t.Errorf("an administrator: %v", err)
+	}
+	if err := m.acquire(soon(), admin, 1<<20, &more); !apierrors.IsTooManyRequests(err) {
+		t.Errorf("more than all: %v", err)
+	}
+	held.release()
+	more.release()
+	var all releases
+	if err := m.acquire(soon(), admin, decodedAtOnce, &all); err != nil {
+		t.Errorf("when all is given back: %v", err)
+	}
+	all.release()
+	if err := m.acquire(soon(), user, decodedForOthers, &all); err != nil {
+		t.Errorf("when all is given back: %v", err)
+	}
+}
