@@ -81,6 +81,9 @@ func TestAttacks(t *testing.T) {
 	u.measure(p)
 	summarize(t, results, j, &u, p)
 	for name, s := range results {
+		if s.tries.Load() == 0 && *duration >= time.Minute && (name != "full-disk" || p.SnapshotDisk) {
+			t.Errorf("%s did not try anything: %s", name, s)
+		}
 		if s.won.Load() > 0 {
 			t.Errorf("%s: %s", name, s)
 		}

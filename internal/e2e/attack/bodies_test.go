@@ -51,7 +51,7 @@ func bombs(ctx context.Context, t *target, s *stats, contentType string, bodies 
 	token := t.token(joinBodies)
 	parallel(2, func() {
 		next := 0
-		rounds(ctx, 100*time.Millisecond, func() {
+		rounds(ctx, 500*time.Millisecond, func() {
 			t.post(ctx, hc, requests, token, contentType, bytes.NewReader(bodies[next%len(bodies)]()), s)
 			next++
 		})
@@ -183,7 +183,7 @@ func largeBodies(ctx context.Context, t *target, s *stats) {
 	defer hc.CloseIdleConnections()
 	tokens := []string{t.token(joinBodies), ""}
 	next := 0
-	rounds(ctx, 250*time.Millisecond, func() {
+	rounds(ctx, time.Second, func() {
 		t.post(ctx, hc, requests, tokens[next%2], "application/json", io.LimitReader(spaces{}, 100<<20), s)
 		next++
 	})

@@ -35,7 +35,7 @@ func held(ctx context.Context, n int, s *stats, open func() (net.Conn, error), n
 		}
 		conns = alive
 		// No more at once than would keep the listener's queue full for others.
-		for range min(100, n-len(conns)) {
+		for range min(50, n-len(conns)) {
 			s.tries.Add(1)
 			conn, err := open()
 			if err != nil {

