@@ -20,6 +20,9 @@ const (
 	// grace is how long a connection may take to authenticate before a newer one
 	// takes its place. Further ones wait in the system's queue, which has no descriptors.
 	grace = 250 * time.Millisecond
+	// silentGrace is how long it may take to send the first byte, which those of real
+	// clients have sent when they are accepted, or nearly so.
+	silentGrace = 50 * time.Millisecond
 	// fair is how many connections of a client are as good as those of others.
 	fair = 16
 	// pause bounds how long a listener waits before it looks again.
@@ -32,8 +35,8 @@ var Process = New()
 // Budget is a number of connections that listeners share. Its methods are safe for
 // concurrent use.
 type Budget struct {
-	system system
-	grace  time.Duration
+	system             system
+	grace, silentGrace time.Duration
 
 	mu        sync.Mutex
 	listeners map[*Listener]struct{}
@@ -54,7 +57,7 @@ func New() *Budget { return newBudget(processLimits{}) }
 
 func newBudget(s system) *Budget {
 	return &Budget{
-		system: s, grace: grace,
+		system: s, grace: grace, silentGrace: silentGrace,
 		listeners: map[*Listener]struct{}{}, known: map[*Conn]struct{}{},
 		clients: map[string]int{}, closed: map[Closed]uint64{},
 	}
@@ -102,7 +105,7 @@ func (b *Budget) admit(l *Listener, accepted net.Conn) *Conn {
 			_ = accepted.Close()
 			return nil
 		}
-		v, wait := b.victim(time.Now(), !l.options.Priority)
+		v, wait := b.victim(time.Now(), true)
 		if v == nil && wait == 0 {
 			b.count(Closed{l.options.Name, Refused}, l)
 		}

@@ -47,10 +47,20 @@ type Conn struct {
 	client atomic.Pointer[client] // nil until one is authenticated
 	busy   atomic.Int32           // requests on it
 	used   atomic.Int64           // when the last request ended, since epoch
+	heard  atomic.Bool            // the client has sent something
 
 	// Of the budget, under its lock.
 	place *list.Element // among its listener's strangers
 	gone  bool
+}
+
+// Read reads from the connection.
+func (c *Conn) Read(b []byte) (int, error) {
+	n, err := c.Conn.Read(b)
+	if n > 0 && !c.heard.Load() {
+		c.heard.Store(true)
+	}
+	return n, err
 }
 
 // Close closes the connection.
@@ -109,4 +119,12 @@ func Of(conn net.Conn) *Conn {
 		}
 	}
 	return nil
+}
+
+// Client returns who was authenticated, or nobody.
+func (c *Conn) Client() (class Class, name string) {
+	if is := c.client.Load(); is != nil {
+		return is.class, is.name
+	}
+	return 0, ""
 }

@@ -35,7 +35,7 @@ func budgetOf(capacity int) (*Budget, *fixed) {
 	system := &fixed{}
 	system.files.Store(int64(capacity + capacity/2))
 	system.budget = newBudget(system)
-	system.budget.grace = 0
+	system.budget.grace, system.budget.silentGrace = 0, 0
 	return system.budget, system
 }
 
@@ -273,7 +273,7 @@ func TestAnybodyIsAGuest(t *testing.T) {
 // TestFloodOfOneListener leaves connections to another their time to authenticate.
 func TestFloodOfOneListener(t *testing.T) {
 	b, _ := budgetOf(16)
-	public, peers := serve(t, b, Options{}), serve(t, b, Options{Priority: true})
+	public, peers := serve(t, b, Options{}), serve(t, b, Options{})
 	member := peers.connect()
 	for range 60 {
 		public.connect()
@@ -284,7 +284,7 @@ func TestFloodOfOneListener(t *testing.T) {
 // TestStrangersHaveAMoment has one too many come: it waits.
 func TestStrangersHaveAMoment(t *testing.T) {
 	b, _ := budgetOf(8)
-	b.grace = time.Hour
+	b.grace, b.silentGrace = time.Hour, time.Hour
 	s := serve(t, b, Options{})
 	var all []pair
 	for range 8 {
@@ -311,7 +311,7 @@ func TestStrangersHaveAMoment(t *testing.T) {
 // TestCloseEndsTheWait: a listener that waits for room can be closed.
 func TestCloseEndsTheWait(t *testing.T) {
 	b, _ := budgetOf(8)
-	b.grace = time.Hour
+	b.grace, b.silentGrace = time.Hour, time.Hour
 	s := serve(t, b, Options{})
 	for range 8 {
 		s.connect()
@@ -566,4 +566,23 @@ func TestFairShare(t *testing.T) {
 	if b.greedy != 0 || b.guests != 0 || len(b.clients) != 1 {
 		t.Errorf("greedy %d, guests %d, clients %v", b.greedy, b.guests, b.clients)
 	}
+}
+
+// TestSilentStrangersGoSooner than those that have begun to speak.
+func TestSilentStrangersGoSooner(t *testing.T) {
+	b, _ := budgetOf(8)
+	b.grace, b.silentGrace = time.Hour, 0
+	s := serve(t, b, Options{})
+	speaking, silent := s.connect(), s.connect()
+	if _, err := speaking.client.Write([]byte{1}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := io.ReadFull(speaking.server, make([]byte, 1)); err != nil {
+		t.Fatal(err)
+	}
+	for range 20 {
+		s.connect()
+	}
+	want(t, "the one that speaks", speaking, true)
+	want(t, "the one that does not", silent, false)
 }

@@ -16,9 +16,6 @@ type Options struct {
 	// Anybody says that all clients are authenticated, whoever they are: none of
 	// their connections is worth more than Guest.
 	Anybody bool
-	// Priority says that a new connection takes its place at once, without leaving
-	// the oldest one a moment to authenticate.
-	Priority bool
 	// Logger takes what is said about connections that were closed. If nil, nothing.
 	Logger *zap.Logger
 }
@@ -83,6 +80,24 @@ func (l *Listener) wait(d time.Duration) bool {
 		return true
 	case <-l.done:
 		return false
+	}
+}
+
+// CloseStrangers closes the connections on which nobody has been authenticated. It is
+// for servers that would wait for their handshakes, after Close.
+func (l *Listener) CloseStrangers() {
+	b := l.budget
+	b.mu.Lock()
+	var strangers []*Conn
+	for l.strangers.Len() > 0 {
+		c := l.strangers.Front().Value.(*Conn)
+		b.remove(c)
+		strangers = append(strangers, c)
+	}
+	b.forget(l)
+	b.mu.Unlock()
+	for _, c := range strangers {
+		_ = c.Conn.Close()
 	}
 }
 

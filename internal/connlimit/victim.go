@@ -26,12 +26,35 @@ func (b *Budget) victim(now time.Time, patient bool) (v *Conn, wait time.Duratio
 	if from == nil {
 		return nil, 0
 	}
-	oldest := from.strangers.Front().Value.(*Conn)
-	if left := b.grace - now.Sub(oldest.opened); patient && left > 0 {
-		return nil, left
+	v, wait = b.stranger(from, now)
+	if v == nil && !patient {
+		v, wait = from.strangers.Front().Value.(*Conn), 0
 	}
-	b.take(oldest, Unauthenticated)
-	return oldest, 0
+	if v != nil {
+		b.take(v, Unauthenticated)
+	}
+	return v, wait
+}
+
+// stranger returns the oldest connection of a listener that has had its time, or how
+// long it is until there is one.
+func (b *Budget) stranger(from *Listener, now time.Time) (v *Conn, wait time.Duration) {
+	oldest := from.strangers.Front()
+	wait = b.grace - now.Sub(oldest.Value.(*Conn).opened)
+	if wait <= 0 {
+		return oldest.Value.(*Conn), 0
+	}
+	for e := oldest; e != nil; e = e.Next() {
+		c := e.Value.(*Conn)
+		if c.heard.Load() {
+			continue
+		}
+		if left := b.silentGrace - now.Sub(c.opened); left > 0 {
+			return nil, min(wait, left)
+		}
+		return c, 0
+	}
+	return nil, wait
 }
 
 func (b *Budget) take(v *Conn, why Client) {

@@ -290,10 +290,11 @@ func (m *Member) serveClients(e *entry, logger *zap.Logger) error {
 		return err
 	}
 	m.clients = newServer(m.etcd.Server, m.contain, m.upkeep,
-		grpc.Creds(knownCredentials{credentials.NewTLS(config)}),
+		grpc.Creds(knownCredentials{credentials.NewTLS(config)}), grpc.ConnectionTimeout(peerHeaderTimeout),
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: keepAliveTimeout / 2}),
 		grpc.KeepaliveParams(keepalive.ServerParameters{Time: keepAliveTime, Timeout: keepAliveTimeout}))
 	listener := limited(e.clients, "etcd-clients", logger)
+	m.clientListener = listener
 	e.clients = nil // the server closes it
 	m.serving.Go(func() { _ = m.clients.Serve(listener) })
 	return nil
@@ -357,6 +358,9 @@ func (m *Member) leave() {
 		m.network.close()
 	}
 	if m.clients != nil {
+		// gRPC would wait for the handshakes of those that never send a byte.
+		_ = m.clientListener.Close()
+		m.clientListener.CloseStrangers()
 		m.clients.Stop()
 	}
 	m.serving.Wait()

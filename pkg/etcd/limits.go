@@ -18,9 +18,9 @@ import (
 // by itself it gives up halfway, and goroutines of it stay.
 
 const (
-	// spareAddressSpace is what a member needs beside its database: memory for a start,
-	// and for some hundred megabytes of objects.
-	spareAddressSpace = 512 << 20
+	// spareAddressSpace is what a start needs beside the database. More is needed for more
+	// objects; a Go program without memory ends by itself.
+	spareAddressSpace = 256 << 20
 	// spareLog is how far a segment of the log may become longer than etcd plans.
 	spareLog = 16 << 20
 )

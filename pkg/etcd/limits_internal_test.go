@@ -14,7 +14,7 @@ func TestLimitsAreCompared(t *testing.T) {
 		want          []string // parts of the error; none for no error
 	}{
 		"no limits":         {processLimits{}, DefaultQuotaBytes, 9 * gib, nil},
-		"8 GB":              {processLimits{addressSpace: 8e9, addressUsed: 1e9}, DefaultQuotaBytes, 9 * gib, []string{"RLIMIT_AS", "8000000000", "1000000000", "9663676416", "11200547328", "ulimit -v", "QuotaBytes"}},
+		"8 GB":              {processLimits{addressSpace: 8e9, addressUsed: 1e9}, DefaultQuotaBytes, 9 * gib, []string{"RLIMIT_AS", "8000000000", "1000000000", "9663676416", "10932111872", "ulimit -v", "QuotaBytes"}},
 		"8 GB, small quota": {processLimits{addressSpace: 8e9, addressUsed: 1e9}, gib, 2 * gib, nil},
 		"20 GB":             {processLimits{addressSpace: 20e9, addressUsed: 2e9}, DefaultQuotaBytes, 9 * gib, nil},
 		"8 GB, not mapped":  {processLimits{addressSpace: 8e9, addressUsed: 1e9}, DefaultQuotaBytes, 0, nil},

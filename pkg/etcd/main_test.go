@@ -50,6 +50,8 @@ func helper(mode, dir string) error {
 		fmt.Println("ready")
 		_, _ = io.Copy(io.Discard, os.Stdin)
 		return m.Close()
+	case "flooded":
+		return flooded(dir)
 	case "limited":
 		return limited(dir)
 	case "stuck":

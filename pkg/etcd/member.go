@@ -13,6 +13,8 @@ import (
 	"go.etcd.io/etcd/server/v3/embed"
 	"go.etcd.io/raft/v3/raftpb"
 	"google.golang.org/grpc"
+
+	"github.com/kubembed/kubembed/internal/connlimit"
 )
 
 const (
@@ -43,9 +45,11 @@ type Member struct {
 
 	// Of a member that has others.
 	network *network
-	peers   *peerServer    // for the others, of which it is one
-	clients *grpc.Server   // for the others
-	serving sync.WaitGroup // it, and promoteSelf
+	peers   *peerServer  // for the others, of which it is one
+	clients *grpc.Server // for the others
+	// clientListener is that of clients.
+	clientListener *connlimit.Listener
+	serving        sync.WaitGroup // it, and promoteSelf
 
 	closeOnce sync.Once
 	closing   chan struct{} // closed when Close begins

@@ -108,8 +108,8 @@ func (m *Member) closePeers() {
 type peerConn struct{}
 
 // limited counts the connections of a listener for the other members.
-func limited(l net.Listener, name string, logger *zap.Logger) net.Listener {
-	return connlimit.Process.Listener(l, connlimit.Options{Name: name, Priority: true, Logger: logger})
+func limited(l net.Listener, name string, logger *zap.Logger) *connlimit.Listener {
+	return connlimit.Process.Listener(l, connlimit.Options{Name: name, Logger: logger})
 }
 
 // peerListener gives peers as long to read and to write as etcd does.
