@@ -47,20 +47,22 @@ func (m *bodyMemory) acquire(ctx context.Context, who requester, bytes int64, he
 	}
 	ctx, cancel := context.WithTimeout(ctx, decodedWait)
 	defer cancel()
-	take := func(s *semaphore.Weighted, size int64) error {
-		n := min(bytes, size)
-		if s.Acquire(ctx, n) != nil {
+	take := func(s *semaphore.Weighted) error {
+		if s.Acquire(ctx, bytes) != nil {
 			return errBusy()
 		}
-		*held = append(*held, func() { s.Release(n) })
+		*held = append(*held, func() { s.Release(bytes) })
 		return nil
 	}
-	if !who.privileged {
-		if err := take(m.others, decodedForOthers); err != nil {
-			return err
-		}
+	if who.privileged {
+		bytes = min(bytes, decodedAtOnce)
+		return take(m.all)
 	}
-	return take(m.all, decodedAtOnce)
+	bytes = min(bytes, decodedForOthers)
+	if err := take(m.others); err != nil {
+		return err
+	}
+	return take(m.all)
 }
 
 func errBusy() error {
