@@ -35,8 +35,10 @@ func Dir(path string) error {
 	return check(path, info, "use a new subdirectory of it, or ")
 }
 
-// Shared checks a directory in which only single files are ours. It may be one like
-// /tmp, where the sticky bit keeps others from replacing them.
+// Shared checks a directory in which only single files are ours, such as the working
+// directory of a user. It may be one like /tmp, where the sticky bit keeps others from
+// replacing them. The private group of its owner may write: with umask 002, the default of
+// several distributions, it may to every directory that the user makes.
 func Shared(path string) error {
 	info, err := os.Stat(path)
 	switch {
@@ -47,6 +49,8 @@ func Shared(path string) error {
 	case !info.IsDir():
 		return nil
 	case info.Mode()&fs.ModeSticky != 0 && trusted(info):
+		return nil
+	case info.Mode().Perm()&0o002 == 0 && trusted(info) && privateGroup(info):
 		return nil
 	}
 	return check(path, info, "use a new subdirectory of it, or ")

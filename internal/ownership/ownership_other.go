@@ -11,6 +11,8 @@ func owner(fs.FileInfo) (uint32, bool) { return 0, false }
 
 func trusted(fs.FileInfo) bool { return true }
 
+func privateGroup(fs.FileInfo) bool { return true }
+
 func writable(fs.FileMode) bool { return false }
 
 // Plain reports whether an open file is a regular one.

@@ -27,6 +27,13 @@ func trusted(info fs.FileInfo) bool {
 	return !ok || uid == 0 || int64(uid) == int64(os.Geteuid())
 }
 
+// privateGroup reports whether a file's group is that of its owner alone, which by
+// convention has the owner's number. That of root has other members.
+func privateGroup(info fs.FileInfo) bool {
+	stat, ok := info.Sys().(*syscall.Stat_t)
+	return ok && stat.Uid != 0 && stat.Gid == stat.Uid
+}
+
 func writable(mode fs.FileMode) bool { return mode&0o022 != 0 }
 
 // Plain reports whether an open file is a regular one without another name, as nobody
