@@ -7,9 +7,9 @@
 // output or -logtostderr=false keeps its own.
 //
 // Nothing of a logger is called while klog writes, which it does under a lock of
-// the process: lines are queued, see package logqueue. What a logger itself writes
-// to klog does not come back to it, nor to the others, but goes where klog writes
-// by default, which is what its host must have meant.
+// the process: lines are queued, see package logqueue. Lines that a logger itself writes
+// to klog do not come back to it, nor to the others: they go where klog writes by
+// default, as without a bridge.
 //
 // klog's fatal errors end the process. Where the API server's start hooks
 // would do that, only the hook ends: see [contain]. klog prints the error and
@@ -105,7 +105,7 @@ func (b *bridge) attach(t *target) (remove func()) {
 	}
 }
 
-// flush waits for what is queued, a moment in all.
+// flush waits for the queued lines, at most flushTimeout in all.
 func (b *bridge) flush() {
 	targets := b.current.Load()
 	if targets == nil {

@@ -13,8 +13,8 @@ import (
 )
 
 // freeze returns fields that can be written later, in another goroutine. zap
-// evaluates most of them when it writes, and whoever logged may by then have
-// changed what they refer to. Numbers, strings and times are as they were;
+// evaluates most of them when it writes, and by then the caller may have
+// changed the values behind them. Numbers, strings and times are as they were;
 // errors keep their chain; objects keep their structure, with the fields in the
 // order of their names.
 func freeze(fields []zapcore.Field) []zapcore.Field {
@@ -54,7 +54,7 @@ func encode(f zapcore.Field) (fields []zapcore.Field) {
 	return fields
 }
 
-// encoded makes a field of what a MapObjectEncoder holds.
+// encoded makes a field of a value of a MapObjectEncoder.
 func encoded(key string, value any) zapcore.Field {
 	switch v := value.(type) {
 	case map[string]any:
@@ -161,7 +161,7 @@ func reflected(value any) any {
 }
 
 // reflectedOrError returns value if it cannot be changed, or its JSON, which is
-// what zap's encoders write of it.
+// as zap's encoders write it.
 func reflectedOrError(value any) (any, error) {
 	if value == nil || constant(reflect.TypeOf(value)) {
 		return value, nil

@@ -11,7 +11,7 @@ import (
 
 // A kind of line may come burst times at once, and perSecond times a second
 // from then on. zap's sampler knows lines by their text, in which a client can
-// put what it likes; here it is where the line comes from.
+// put anything; here a kind is a place in the code.
 //
 // Upstream's information, which is at debug level, has its own limit (see
 // [Core.Verbose]): it has a line for each request and object when a host has set
@@ -25,7 +25,7 @@ const (
 	shared = "others"
 )
 
-// limiter knows what has been logged lately. Its zero value is ready.
+// limiter counts recent lines by kind. Its zero value is ready.
 type limiter struct {
 	kinds      map[string]*kind
 	suppressed bool // something waits for a report
@@ -49,7 +49,7 @@ func limits(verbose bool) (most, rate float64) {
 	return burst, perSecond
 }
 
-// refill gives k what it has gained since it was last seen.
+// refill adds the tokens that k has gained since the last call.
 func (k *kind) refill(now time.Time) (full bool) {
 	most, rate := limits(k.verbose)
 	k.tokens = min(most, k.tokens+rate*max(0, now.Sub(k.at).Seconds()))
@@ -117,8 +117,8 @@ func (l *limiter) report() (all []kind) {
 	return all
 }
 
-// template is what lines have in common that differ in an address, a number or a
-// quoted text.
+// template returns the common beginning of lines that differ in an address, a number
+// or a quoted text.
 func template(message string) string {
 	const longest = 80
 	cut := strings.IndexAny(message, "0123456789\"'`[{(<=")

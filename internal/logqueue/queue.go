@@ -1,6 +1,6 @@
 // Package logqueue keeps a host's logger from holding up the code that logs.
 //
-// A [Queue] stands between the two: whoever logs appends to a bounded list, and
+// A [Queue] stands between the two: callers append to a bounded list, and
 // one goroutine hands the lines to the logger, in order. A logger that blocks,
 // panics, or logs again reaches nothing but that goroutine. Lines for which there
 // is no room are dropped and counted, and so are lines of one kind that come too
@@ -19,7 +19,7 @@ import (
 )
 
 const (
-	// maxLines and maxBytes bound what waits for the logger. A start logs a few
+	// maxLines and maxBytes bound the waiting lines. A start logs a few
 	// hundred lines.
 	maxLines = 4096
 	maxBytes = 8 << 20
@@ -46,13 +46,13 @@ const (
 type Queue struct {
 	root     *Core
 	logger   *zap.Logger
-	failures zapcore.WriteSyncer // where zap writes what a core could not
+	failures zapcore.WriteSyncer // where zap reports failed writes
 	dropped  func(reason string, lines int)
 	wake     chan struct{} // holds one
 	done     chan struct{} // closed when the worker has ended
 	close    func() error
 	pending  atomic.Int64 // lines that the logger has not taken
-	written  atomic.Int64 // those that it has
+	written  atomic.Int64 // lines that it has taken
 	gaveUp   atomic.Bool
 
 	mu     sync.Mutex
@@ -95,7 +95,7 @@ func New(logger *zap.Logger, dropped func(reason string, lines int)) *Queue {
 }
 
 // Logger returns the logger in front of the queue. It has the options and the
-// levels of the one behind it. What it is given may be changed afterwards.
+// levels of the one behind it. Values in its fields may change afterwards.
 func (q *Queue) Logger() *zap.Logger { return q.logger }
 
 // Core returns the core of Logger.
@@ -154,7 +154,7 @@ func (q *Queue) end() error {
 	}
 }
 
-// Flush waits until the logger has taken what was queued before, for as long as
+// Flush waits until the logger has taken the lines queued before, for as long as
 // timeout, and reports whether it has. The logger itself does not wait.
 func (q *Queue) Flush(timeout time.Duration) bool {
 	if Delivering() {
@@ -235,7 +235,7 @@ func (q *Queue) signal() {
 	}
 }
 
-// size is about what a line takes in memory.
+// size estimates the memory of a line.
 func size(l line) int {
 	n := 200 + len(l.entry.Message) + len(l.entry.Stack)
 	for i := range l.fields {

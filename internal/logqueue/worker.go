@@ -60,7 +60,7 @@ func (q *Queue) next() (more, closed, suppressed bool) {
 	defer q.mu.Unlock()
 	q.batch, q.lines, q.bytes = q.lines, nil, 0
 	if q.lost > 0 {
-		// They would have come after those that wait.
+		// They would have come after the waiting lines.
 		q.batch = append(q.batch, q.summary(zapcore.WarnLevel, "log lines were dropped: the Logger did not keep up", q.lost))
 		q.lost = 0
 	}

@@ -12,7 +12,7 @@ import (
 
 // Pods, nodes, services and aggregated API servers answer some requests
 // themselves, under the address of the API server. A browser would take a page of
-// theirs for the API server's own, and let its scripts do what the user may.
+// theirs for the API server's own, and let its scripts act with all rights of the user.
 
 // sandboxPolicy has browsers show a page as one of no origin, without scripts and
 // forms. A page may add a policy of its own, not weaken this one: browsers apply
@@ -34,7 +34,7 @@ var withheld = []string{
 }
 
 // othersAnswer reports whether the response may be of somebody else's making. It
-// is true of a few too many, whom it costs two headers.
+// is also true of a few other responses, which get two headers more.
 func othersAnswer(path string) bool {
 	// /api/v1/namespaces/NAMESPACE/pods/NAME/proxy, log and the like.
 	if strings.Contains(path, "/proxy") || strings.Contains(path, "/log") {
