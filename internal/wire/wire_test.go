@@ -88,7 +88,7 @@ func refused(t *testing.T, err error, tooLarge bool, text string) {
 // JSON inside protobuf is decoded later, when it is a matter of luck by whom.
 func TestDeepDocuments(t *testing.T) {
 	deep := []byte(strings.Repeat(`{"f:a":`, 200) + "{}" + strings.Repeat("}", 200))
-	pod := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{ManagedFields: []metav1.ManagedFieldsEntry{{FieldsV1: &metav1.FieldsV1{Raw: deep}}}}}
+	pod := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{ManagedFields: []metav1.ManagedFieldsEntry{{FieldsV1: metav1.NewFieldsV1(string(deep))}}}}
 	schema := &apiextensionsv1.JSONSchemaProps{Properties: map[string]apiextensionsv1.JSONSchemaProps{"a": {Default: &apiextensionsv1.JSON{Raw: deep}}}}
 	for name, c := range map[string]struct {
 		m     interface{ Marshal() ([]byte, error) }
