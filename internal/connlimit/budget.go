@@ -10,7 +10,7 @@ import (
 
 const (
 	// reserve is how many descriptors are left for files: etcd's log and database,
-	// snapshots, audit logs, and what the host opens.
+	// snapshots, audit logs, and files of the host.
 	reserve = 200
 	// minCapacity is how many connections there may be however little is left.
 	minCapacity = 8
@@ -63,7 +63,7 @@ func newBudget(s system) *Budget {
 	}
 }
 
-// size is what was measured last.
+// size is the last measurement.
 type size struct {
 	limit    int // descriptors of the process
 	others   int // of them, not connections of the budget
@@ -142,7 +142,7 @@ func (b *Budget) reserveOutgoing() bool {
 	for {
 		b.mu.Lock()
 		b.measureIfDue(nil)
-		// Half: whoever may open connections through the server does not keep
+		// Half: clients that open connections through the server must not keep
 		// others from connecting to it.
 		if b.outgoing >= b.size.capacity/2 {
 			b.mu.Unlock()
@@ -163,8 +163,8 @@ func (b *Budget) reserveOutgoing() bool {
 	}
 }
 
-// relieve closes what is too much after accept has failed, and reports whether it is
-// worth another try.
+// relieve closes excess connections after accept has failed, and reports whether
+// accept is worth another try.
 func (b *Budget) relieve(err error) bool {
 	full := errors.Is(err, errTooMany)
 	if !full && !slices.ContainsFunc(passing, func(target error) bool { return errors.Is(err, target) }) {

@@ -12,7 +12,7 @@ import (
 // client when there are too many.
 var ErrExhausted = errors.New("too many connections for the limit of open files: raise it (ulimit -n, LimitNOFILE=), or try again later")
 
-// Class is what a client may do, as far as it matters for who has to go.
+// Class ranks clients by their rights, for the order in which connections are closed.
 type Class int
 
 // Classes, those first whose connections are closed first.
@@ -33,7 +33,7 @@ type client struct {
 	name  string
 }
 
-// epoch is what Conn.used counts from.
+// epoch is the zero of Conn.used.
 var epoch = time.Now()
 
 // Conn is a connection that counts. Its methods may be called on nil, where a request
@@ -71,14 +71,14 @@ func (c *Conn) Close() error {
 	return c.Conn.Close()
 }
 
-// Begin says that a request begins on the connection; End that it has ended.
+// Begin says that a request begins on the connection.
 func (c *Conn) Begin() {
 	if c != nil {
 		c.busy.Add(1)
 	}
 }
 
-// End is the end of what Begin began.
+// End says that a request on the connection has ended.
 func (c *Conn) End() {
 	if c != nil {
 		c.used.Store(int64(time.Since(epoch)))

@@ -6,8 +6,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// systemLimit is what the kernel allows a process, whatever its limit says, which may
-// be infinity.
+// systemLimit is the kernel's own limit for a process, whose soft limit may be infinity.
 func systemLimit() int {
 	limit, err := unix.SysctlUint32("kern.maxfilesperproc")
 	if err != nil || limit > math.MaxInt32 {

@@ -29,7 +29,7 @@ func descriptorLimit() int {
 // unknownLimit is POSIX's least maximum on systems of today.
 const unknownLimit = 256
 
-// openDescriptors counts what is open.
+// openDescriptors counts the open descriptors of the process.
 func openDescriptors() (int, bool) {
 	if number, ok := statDescriptors(); ok {
 		return number, true

@@ -11,12 +11,12 @@ import (
 
 // Options describe a listener.
 type Options struct {
-	// Name is what it is called in metrics and in the log.
+	// Name identifies the listener in metrics and in the log.
 	Name string
-	// Anybody says that all clients are authenticated, whoever they are: none of
-	// their connections is worth more than Guest.
+	// Anybody says that every client counts as authenticated: its connections rank no
+	// higher than Guest.
 	Anybody bool
-	// Logger takes what is said about connections that were closed. If nil, nothing.
+	// Logger gets a line about closed connections now and then. If nil, nothing is logged.
 	Logger *zap.Logger
 }
 
@@ -48,7 +48,7 @@ func (b *Budget) Listener(l net.Listener, options Options) *Listener {
 }
 
 // Accept returns the next connection that there is room for. When the system has no
-// descriptor left, it closes what it can and tries again, with pauses, until Close.
+// descriptor left, it closes excess connections and tries again, with pauses, until Close.
 func (l *Listener) Accept() (net.Conn, error) {
 	const shortest, longest = 5 * time.Millisecond, time.Second
 	delay := shortest

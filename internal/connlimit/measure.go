@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// system is what limits the descriptors of a process.
+// system knows the descriptors of a process.
 type system interface {
 	// limit is how many it may have open.
 	limit() int
@@ -46,8 +46,8 @@ func (b *Budget) measureIfDue(accepted net.Conn) {
 	}
 }
 
-// measure compares the limit with what is open. full says that nothing could be
-// opened. The caller holds mu.
+// measure computes the capacity. full says that no descriptor could be opened. The
+// caller holds mu.
 func (b *Budget) measure(full bool) {
 	b.measured = time.Now()
 	b.size.limit = b.system.limit()

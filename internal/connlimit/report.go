@@ -6,7 +6,7 @@ import (
 	"go.uber.org/zap"
 )
 
-// Client is what kind of client's connection was closed.
+// Client is the kind of client whose connection was closed.
 type Client string
 
 // Kinds of clients.
@@ -49,11 +49,11 @@ func (b *Budget) Stats() Stats {
 const (
 	// logInterval is how often the log says that connections are closed, at most.
 	logInterval = 10 * time.Second
-	// lookInterval is how often connections are compared with what there is room for.
+	// lookInterval is how often the number of connections is checked.
 	lookInterval = time.Second
 )
 
-// report is what is still to be said about a listener.
+// report collects closed connections of a listener for the log.
 type report struct {
 	closed  map[Client]int
 	last    time.Time
@@ -76,8 +76,7 @@ func (b *Budget) watch() {
 	}
 }
 
-// forget is the end of a listener; what it has not said yet stays in the metrics. Its
-// connections still count. The caller holds mu.
+// forget is the end of a listener. Its connections still count. The caller holds mu.
 func (b *Budget) forget(l *Listener) {
 	if l.strangers.Len() == 0 {
 		delete(b.listeners, l)
@@ -88,7 +87,7 @@ func (b *Budget) forget(l *Listener) {
 	}
 }
 
-// look closes what has become too much, and says what was closed.
+// look closes excess connections, and logs closed ones.
 func (b *Budget) look() {
 	b.mu.Lock()
 	b.timer = nil

@@ -70,7 +70,7 @@ const (
 	busyUser
 )
 
-// candidate is a connection with what decides when it is its turn.
+// candidate is a connection with its sort keys.
 type candidate struct {
 	conn *Conn
 	rank int
@@ -79,8 +79,8 @@ type candidate struct {
 }
 
 // authenticatedVictim returns the connection of a client that is missed least, or nil:
-// of everybody, or of guests and those that have more than their fair share. It looks
-// at all of them.
+// of everybody, or of guests and clients with more than their fair share. It looks at
+// all of them.
 func (b *Budget) authenticatedVictim(everybody bool) (*Conn, Client) {
 	var best candidate
 	for c := range b.known {
@@ -104,8 +104,7 @@ func (b *Budget) authenticatedVictim(everybody bool) (*Conn, Client) {
 			next.many = b.clients[client.name]
 		}
 		if busy {
-			// The newest: what has worked for long is not disturbed by those that
-			// are too many.
+			// The newest: connections that have worked for long are not disturbed.
 			next.age = int64(c.opened.Sub(epoch))
 		} else {
 			next.age = -c.used.Load()

@@ -67,8 +67,8 @@ func (g *generic) endpointDialer(what string, allowed func(netip.AddrPort) error
 		ctx, cancel := context.WithCancel(ctx)
 		defer cancel()
 		defer context.AfterFunc(g.ctx, cancel)()
-		// Whoever may have a connection opened for each of his requests does not use
-		// up what the process can open.
+		// A client whose every request opens a connection must not use up the
+		// descriptors of the process.
 		conn, err := connlimit.Process.Dial(func() (net.Conn, error) { return d.DialContext(ctx, network, address) })
 		if err != nil {
 			return nil, err

@@ -269,6 +269,36 @@
 // No kubelet is called at an address and port where a server of the control plane
 // or its etcd listens, and nobody is proxied to its insecure listener or its etcd.
 //
+// # Limits of the process
+//
+// Set these for the process that a control plane runs in:
+//
+//   - Open files (ulimit -n, LimitNOFILE=): 1,024 at least, and one for each connection
+//     that clients hold, which is one or two for a node. Start refuses less than 40
+//     that are free.
+//   - Address space (ulimit -v, LimitAS=): unlimited, or 12 GB. etcd maps its database
+//     into 9 GiB of it, a tenth more than Config.Etcd.QuotaBytes; it takes no memory.
+//   - Size of a file (ulimit -f, LimitFSIZE=): unlimited, or a tenth more than
+//     Config.Etcd.QuotaBytes.
+//
+// Start says at once which of them is too low, what it found and what it needs.
+//
+// All control planes of a process share one number of connections: the limit of open
+// files, less what the process has open otherwise, less 200 for etcd's log, snapshots
+// and other files, or a third of the rest where that is less. The limit is read again
+// every second while connections are many, so that a host may raise it; on Windows
+// there is none, and the number is 16,320. When it is reached, a new connection takes
+// the place of another, in this order: one on which nobody has authenticated (the
+// oldest, which has had 250 ms, or 50 ms without sending a byte); one of a bootstrap
+// token, or of InsecureAddr; one that is idle, of the client that has most; a busy one
+// of a client that is no administrator, again of the one that has most. Connections
+// between members of etcd and busy ones of administrators stay. Those that are not
+// authenticated, or of bootstrap tokens or InsecureAddr, are 8,192 at most in any case.
+// Half of the number is for connections that the API server opens because clients ask
+// for it (exec, logs, proxies). The metric kubembed_connections_closed_total counts
+// what was closed, by listener and kind of client, kubembed_connections and
+// kubembed_connections_limit are the numbers, and the log has a line every ten seconds.
+//
 // # Several at once
 //
 // Any number of control planes run in one process. They share nothing but

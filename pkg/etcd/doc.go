@@ -81,6 +81,17 @@
 // to its members, if there is one, in the first milliseconds of a start, until that is
 // taken from it; those connections are closed.
 //
+// # Limits of the process
+//
+// etcd maps its database into address space, a tenth more than its quota in whole
+// gigabytes: 9 GiB by default, which takes no memory. Start returns an error at once,
+// with what was found and what is needed, where the process may not have that much
+// (RLIMIT_AS), where files may not become as large as the quota allows (RLIMIT_FSIZE),
+// where fewer than 40 files can be opened (RLIMIT_NOFILE), and where files in the
+// directory cannot be mapped. A member that has others serves them as long as there are
+// descriptors for files: connections that show no certificate of a member are closed
+// first, those of members never.
+//
 // # Safety of the host process
 //
 // etcd is written to be a process of its own: some forty places in it end the

@@ -14,8 +14,8 @@ import (
 	"github.com/kubembed/kubembed/internal/connlimit"
 )
 
-// What etcd needs of the process is looked for before etcd starts: where it finds out
-// by itself it gives up halfway, and goroutines of it stay.
+// The limits of the process are checked before etcd starts: when etcd itself runs into
+// one, it gives up halfway and leaves goroutines behind.
 
 const (
 	// spareAddressSpace is what a start needs beside the database. More is needed for more
@@ -25,7 +25,7 @@ const (
 	spareLog = 16 << 20
 )
 
-// processLimits are what the system allows this process; zero is no limit.
+// processLimits are limits that the system sets for this process; zero is no limit.
 type processLimits struct {
 	fileSize     int64 // of one file
 	addressSpace int64
@@ -66,7 +66,7 @@ func checkProcess(dir string, quota, mapped int64) error {
 	return nil
 }
 
-// check compares the limits with what a member needs: mapped bytes of address space
+// check compares the limits with the needs of a member: mapped bytes of address space
 // for its database, which grows to about quota.
 func (l processLimits) check(quota, mapped int64) error {
 	if largest := max(quota+quota/10, wal.SegmentSizeBytes+spareLog); l.fileSize > 0 && l.fileSize < largest {

@@ -37,7 +37,7 @@ type peerServer struct {
 	done chan struct{}
 }
 
-// serveTLS is the TLS configuration of what the members serve.
+// serveTLS is the TLS configuration for peers and for clients.
 func (e *entry) serveTLS() (*tls.Config, error) {
 	info := e.tlsInfo()
 	config, err := info.ServerConfig()
@@ -67,7 +67,7 @@ func (m *Member) servePeers(e *entry, logger *zap.Logger) error {
 	handler := etcdhttp.NewPeerHandler(m.etcd.GetLogger(), m.etcd.Server)
 	p := &peerServer{done: make(chan struct{}), http: &http.Server{
 		Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			// Whoever gets here has shown a certificate of a member.
+			// TLS has verified a certificate of a member.
 			c, _ := r.Context().Value(peerConn{}).(*connlimit.Conn)
 			c.Authenticated(connlimit.Peer, "etcd")
 			handler.ServeHTTP(w, r)
@@ -91,7 +91,7 @@ func (m *Member) servePeers(e *entry, logger *zap.Logger) error {
 	return nil
 }
 
-// closePeers ends what servePeers began, if it has. It may be called again.
+// closePeers ends the server for peers, if there is one. It may be called again.
 func (m *Member) closePeers() {
 	if m.peers == nil {
 		return
