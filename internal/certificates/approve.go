@@ -20,15 +20,14 @@ import (
 	upstream "k8s.io/kubernetes/pkg/controller/certificates"
 
 	"github.com/kubembed/kubembed/internal/join"
+	"github.com/kubembed/kubembed/internal/nodeidentity"
 )
-
-// nodeUserPrefix is what upstream's node identifier looks for.
-const nodeUserPrefix = "system:node:"
 
 // kubeletApprover approves and denies what kubelets ask for.
 type kubeletApprover struct {
 	Config
 	client kubernetes.Interface
+	names  *names
 }
 
 // verdict is what is done with a request. The zero value leaves it alone.
@@ -120,19 +119,25 @@ func (a *kubeletApprover) judgeJoin(ctx context.Context, request *certificatesv1
 	if err := validKubeletClient(parsed, request.Spec.Usages); err != nil {
 		return denied(reason, err.Error()), nil
 	}
-	name := strings.TrimPrefix(parsed.Subject.CommonName, nodeUserPrefix)
+	name := strings.TrimPrefix(parsed.Subject.CommonName, nodeidentity.UserPrefix)
 	if problems := validation.IsDNS1123Subdomain(name); len(problems) > 0 {
 		return denied(reason, fmt.Sprintf("%.100q cannot be the name of a node: %s", name, strings.Join(problems, ", "))), nil
 	}
-	// Asked live: who joins under the name of a node gets what is meant for it.
-	switch _, err := a.client.CoreV1().Nodes().Get(ctx, name, metav1.GetOptions{}); {
-	case err == nil:
-		return denied(reason, fmt.Sprintf("node %s exists already; if this machine replaces it, delete it first: kubectl delete node %s", name, name)), nil
-	case !apierrors.IsNotFound(err):
-		return verdict{}, fmt.Errorf("certificates: request %s: node %s: %w", request.Name, name, err)
+	if a.names == nil {
+		return denied(reason, "the name of a node is reserved in a Secret, and secrets are not served"), nil
 	}
-	return approved("JoinTokenApproved", fmt.Sprintf("First client certificate of node %s, for a join token.", name)), nil
+	problem, err := a.names.reserve(ctx, request, parsed, name)
+	switch {
+	case err != nil:
+		return verdict{}, fmt.Errorf("certificates: request %s: %w", request.Name, err)
+	case problem != "":
+		return denied(reason, problem), nil
+	}
+	return approved(joinApproved, fmt.Sprintf("First client certificate of node %s, for a join token.", name)), nil
 }
+
+// joinApproved is the reason of the approval of a join request.
+const joinApproved = "JoinTokenApproved"
 
 // judgeRenewal judges the client certificate that a node asks for. A good one is
 // approved by upstream's approver, if RBAC allows it.

@@ -16,7 +16,6 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/client-go/informers"
 	"k8s.io/client-go/kubernetes"
-	corelisters "k8s.io/client-go/listers/core/v1"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/cache"
 	bootstrapapi "k8s.io/cluster-bootstrap/token/api"
@@ -25,18 +24,20 @@ import (
 	"k8s.io/kubernetes/pkg/controller/certificates/approver"
 	"k8s.io/kubernetes/pkg/controller/certificates/authority"
 	"k8s.io/kubernetes/pkg/controller/certificates/cleaner"
+
+	"github.com/kubembed/kubembed/internal/nodeidentity"
 )
 
 // workers is how many requests each controller works on at once. Upstream has
 // 5; here a request to the API server takes a millisecond.
 const workers = 2
 
-// Config says for whom the controllers work. All fields are required.
+// Config says for whom the controllers work. All fields but NodeInformer are required.
 type Config struct {
 	// Serves tells whether the API server serves a resource.
 	Serves func(schema.GroupVersionResource) bool
-	// Nodes are all nodes, and may be a moment old.
-	Nodes corelisters.NodeLister
+	// NodeInformer has all nodes, and is running. It is needed where nodes are served.
+	NodeInformer cache.SharedIndexInformer
 
 	// CA signs all but serving certificates of kubelets, which KubeletServingCA signs:
 	// nobody but the API server believes them, and it only about the node.
@@ -44,6 +45,9 @@ type Config struct {
 	// SigningDuration is how long certificates are valid. A request may ask for
 	// less.
 	SigningDuration time.Duration
+	// KubeletSigningDuration is the same for the certificates of kubelets that renew
+	// them.
+	KubeletSigningDuration time.Duration
 
 	// Local says that the API server can be reached from this machine only, so
 	// that all nodes are on it.
@@ -110,7 +114,23 @@ func (c *Controllers) runRequests(ctx context.Context) {
 	if !synced(ctx, factory, requests.Informer()) {
 		return
 	}
-	signer := &signer{client: c.client, ca: c.config.CA, servingCA: c.config.KubeletServingCA, duration: c.config.SigningDuration}
+	var running sync.WaitGroup
+	defer running.Wait()
+	names, records := c.names()
+	if names != nil {
+		defer records.Shutdown()
+		informer := records.Core().V1().Secrets().Informer()
+		if !synced(ctx, records, informer) {
+			return
+		}
+		if c.config.NodeInformer != nil {
+			running.Go(func() { newReleaser(c.client, c.config.Logger, c.config.NodeInformer, informer).run(ctx) })
+		}
+	}
+	signer := &signer{
+		client: c.client, ca: c.config.CA, servingCA: c.config.KubeletServingCA,
+		duration: c.config.SigningDuration, kubelets: c.config.KubeletSigningDuration, names: names,
+	}
 	csrs := []*upstream.CertificateController{
 		upstream.NewCertificateController(ctx, "csrsigning", c.client, requests, signer.handle),
 	}
@@ -118,17 +138,31 @@ func (c *Controllers) runRequests(ctx context.Context) {
 		csrs = append(csrs, approver.NewCSRApprovingController(ctx, c.client, requests))
 	}
 	if c.serves(corev1.SchemeGroupVersion.WithResource("nodes")) {
-		kubelets := &kubeletApprover{Config: c.config, client: c.client}
+		kubelets := &kubeletApprover{Config: c.config, client: c.client, names: names}
 		csrs = append(csrs, upstream.NewCertificateController(ctx, "kubeletapproving", c.client, requests, kubelets.handle))
 	}
 	clean := cleaner.NewCSRCleanerController(c.client.CertificatesV1().CertificateSigningRequests(), requests)
 
-	var running sync.WaitGroup
 	for _, controller := range csrs {
 		running.Go(func() { controller.Run(ctx, workers) })
 	}
 	running.Go(func() { clean.Run(ctx, 1) })
-	running.Wait()
+}
+
+// names binds names of nodes to keys, with informers of their records that are not
+// started yet. It is nil where there are no nodes, or no Secrets to keep records in.
+func (c *Controllers) names() (*names, informers.SharedInformerFactory) {
+	if !c.serves(corev1.SchemeGroupVersion.WithResource("secrets")) || !c.serves(corev1.SchemeGroupVersion.WithResource("nodes")) {
+		return nil, nil
+	}
+	factory := c.informers(informers.WithNamespace(metav1.NamespaceSystem),
+		where(fields.OneTermEqualSelector("type", string(nodeidentity.SecretType))))
+	informer := factory.Core().V1().Secrets().Informer()
+	if err := informer.AddIndexers(cache.Indexers{byToken: indexByToken}); err != nil {
+		c.config.Logger.Error("the names that a join token reserves are not counted", zap.Error(err))
+	}
+	return &names{client: c.client, records: informer.GetIndexer(),
+		duration: c.config.SigningDuration, kubelets: c.config.KubeletSigningDuration}, factory
 }
 
 // runTokens works on bootstrap tokens until ctx ends. It sees no other Secret,

@@ -12,7 +12,6 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/sets"
 	"k8s.io/client-go/kubernetes"
-	"k8s.io/client-go/util/certificate/csr"
 	certificatesapi "k8s.io/kubernetes/pkg/apis/certificates"
 	upstream "k8s.io/kubernetes/pkg/controller/certificates"
 	"k8s.io/kubernetes/pkg/controller/certificates/authority"
@@ -28,6 +27,8 @@ type signer struct {
 	duration time.Duration
 	// servingCA signs serving certificates of kubelets, and ca the others.
 	servingCA *authority.CertificateAuthority
+	kubelets  time.Duration // of certificates of kubelets that renew them
+	names     *names        // nil where nothing can be recorded
 }
 
 // signers are kube-controller-manager's, but for kubernetes.io/legacy-unknown:
@@ -57,12 +58,18 @@ func (s *signer) handle(ctx context.Context, request *certificatesv1.Certificate
 	if err != nil {
 		return fmt.Errorf("certificates: request %s: %w", request.Name, err)
 	}
-	if err := valid(parsed, request.Spec.Usages); err != nil {
+	refusal := valid(parsed, request.Spec.Usages)
+	if refusal == nil && s.names != nil {
+		if refusal, err = s.names.bind(ctx, request, parsed); err != nil {
+			return fmt.Errorf("certificates: request %s: %w", request.Name, err)
+		}
+	}
+	if refusal != nil {
 		request.Status.Conditions = append(request.Status.Conditions, certificatesv1.CertificateSigningRequestCondition{
 			Type:           certificatesv1.CertificateFailed,
 			Status:         corev1.ConditionTrue,
 			Reason:         "SignerValidationFailure",
-			Message:        err.Error(),
+			Message:        refusal.Error(),
 			LastUpdateTime: metav1.Now(),
 		})
 	} else {
@@ -71,7 +78,7 @@ func (s *signer) handle(ctx context.Context, request *certificatesv1.Certificate
 			ca = s.servingCA
 		}
 		der, err := ca.Sign(parsed.Raw, authority.PermissiveSigningPolicy{
-			TTL:      s.lifetime(request.Spec.ExpirationSeconds),
+			TTL:      s.lifetime(request),
 			Usages:   request.Spec.Usages,
 			Backdate: backdate,
 			Short:    short,
@@ -85,14 +92,6 @@ func (s *signer) handle(ctx context.Context, request *certificatesv1.Certificate
 		return fmt.Errorf("certificates: status of request %s: %w", request.Name, err)
 	}
 	return nil
-}
-
-// lifetime is what the request asks for, within bounds.
-func (s *signer) lifetime(expirationSeconds *int32) time.Duration {
-	if expirationSeconds == nil {
-		return s.duration
-	}
-	return min(max(csr.ExpirationSecondsToDuration(*expirationSeconds), minDuration), s.duration)
 }
 
 func validKubeletClient(request *x509.CertificateRequest, usages []certificatesv1.KeyUsage) error {

@@ -11,9 +11,10 @@ import (
 	bootstraputil "k8s.io/cluster-bootstrap/token/util"
 )
 
-// Group is the group of clients that join with a token. It is bound to
-// system:node-bootstrapper and to nothing else, and the requests of its members
-// for client certificates of kubelets are approved.
+// Group is the group of clients that join with a token. It is bound to a role
+// that may create CertificateSigningRequests and read them by name, and to
+// nothing else, and the requests of its members for client certificates of
+// kubelets are approved.
 const Group = "system:bootstrappers:kubembed:join"
 
 // Token is a bootstrap token in upstream's sense, <id>.<secret>, whose secret

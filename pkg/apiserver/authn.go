@@ -66,8 +66,11 @@ func (g *generic) authentication() error {
 			return fmt.Errorf("apiserver: client CA: %w", err)
 		}
 	}
-	certificates := newCertificateCache(request, clientCA, frontProxy.UsernameHeaders.Value(), clock.RealClock{})
-	g.server.Authentication.Authenticator = union.New(noKubeletClient{certificates}, g.bootstrapTokens(audiences))
+	if g.revoked, err = newRevokedNodes(core.Secrets().Informer(), g.config.Logger); err != nil {
+		return err
+	}
+	certificates := newCertificateCache(nodeKeys{request}, clientCA, frontProxy.UsernameHeaders.Value(), clock.RealClock{})
+	g.server.Authentication.Authenticator = union.New(noKubeletClient{g.revoked.wrap(certificates)}, g.bootstrapTokens(audiences))
 	g.server.Authentication.APIAudiences = audiences
 	g.server.Authentication.RequestHeaderConfig = frontProxy
 	g.server.OpenAPIConfig.SecurityDefinitions = definitions

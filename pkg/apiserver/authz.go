@@ -37,6 +37,6 @@ func (g *generic) authorization() error {
 	if err != nil {
 		return fmt.Errorf("apiserver: authorization: %w", err)
 	}
-	g.server.Authorization.Authorizer, g.server.RuleResolver = authorizer, resolver
+	g.server.Authorization.Authorizer, g.server.RuleResolver = joinAuthorizer{authorizer}, resolver
 	return nil
 }

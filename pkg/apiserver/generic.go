@@ -64,6 +64,7 @@ type generic struct {
 	writes     writes
 	presences  *presences
 	bodies     *bodies
+	revoked    *revokedNodes
 }
 
 // informerResync is what kube-apiserver uses.

@@ -27,7 +27,7 @@ func (s *Server) startInformers(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("apiserver: informers did not sync: %s: %w", strings.Join(waiting, ", "), err)
 	}
-	return nil
+	return s.generic.revoked.waitSynced(ctx)
 }
 
 // unsynced names the kinds whose informers have not seen all objects yet.

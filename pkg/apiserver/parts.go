@@ -8,7 +8,6 @@ import (
 	"k8s.io/apimachinery/pkg/api/meta"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/client-go/informers"
-	corelisters "k8s.io/client-go/listers/core/v1"
 	"k8s.io/client-go/tools/cache"
 )
 
@@ -59,12 +58,6 @@ func differ(before, after any) bool {
 	a, errA := meta.Accessor(before)
 	b, errB := meta.Accessor(after)
 	return errA != nil || errB != nil || a.GetResourceVersion() != b.GetResourceVersion()
-}
-
-// Nodes lists what the server's own informer knows, which is all nodes, as they
-// were a moment ago. What it returns is shared and must not be changed.
-func (s *Server) Nodes() corelisters.NodeLister {
-	return s.generic.informers.Core().V1().Nodes().Lister()
 }
 
 // Serves tells whether a built-in resource is served in that version.

@@ -7,6 +7,7 @@ import (
 	"maps"
 	"slices"
 
+	certificatesv1 "k8s.io/api/certificates/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apiserver/pkg/authentication/user"
@@ -25,7 +26,7 @@ type policyData = rbacrest.PolicyData
 // leaves to whoever sets up a cluster.
 func rbacPolicy() policyData {
 	return policyData{
-		ClusterRoles:        append(bootstrappolicy.ClusterRoles(), bootstrappolicy.ControllerRoles()...),
+		ClusterRoles:        slices.Concat(bootstrappolicy.ClusterRoles(), bootstrappolicy.ControllerRoles(), []rbacv1.ClusterRole{joinRole()}),
 		ClusterRoleBindings: slices.Concat(bootstrappolicy.ClusterRoleBindings(), bootstrappolicy.ControllerRoleBindings(), nodeBindings()),
 		Roles:               bootstrappolicy.NamespaceRoles(),
 		RoleBindings:        bootstrappolicy.NamespaceRoleBindings(),
@@ -49,7 +50,7 @@ func nodeBindings() (bindings []rbacv1.ClusterRoleBinding) {
 		})
 	}
 	// A worker that joins asks for the first client certificate of its kubelet.
-	bind("kubembed:kubelet-bootstrap", rbacv1.GroupKind, join.Group, "system:node-bootstrapper")
+	bind("kubembed:kubelet-bootstrap", rbacv1.GroupKind, join.Group, joinRoleName)
 	// Kubelets renew their client certificates themselves.
 	bind("kubembed:node-certificate-rotation", rbacv1.GroupKind, user.NodesGroup,
 		"system:certificates.k8s.io:certificatesigningrequests:selfnodeclient")
@@ -57,6 +58,27 @@ func nodeBindings() (bindings []rbacv1.ClusterRoleBinding) {
 	// the API server may.
 	bind("kubembed:kubelet-api-admin", rbacv1.UserKind, kubeletClientUser, "system:kubelet-api-admin")
 	return bindings
+}
+
+// joinRoleName is the role of whoever joins with a token.
+const joinRoleName = "kubembed:node-bootstrapper"
+
+// joinRole is upstream's system:node-bootstrapper without list and watch, by which
+// whoever has a join token sees the requests of all others. joinAuthorizer has
+// what a kubelet needs of these.
+func joinRole() rbacv1.ClusterRole {
+	return rbacv1.ClusterRole{
+		ObjectMeta: metav1.ObjectMeta{
+			Name:        joinRoleName,
+			Labels:      maps.Clone(bootstrappolicy.Label),
+			Annotations: maps.Clone(bootstrappolicy.Annotation),
+		},
+		Rules: []rbacv1.PolicyRule{{
+			Verbs:     []string{"create", "get"},
+			APIGroups: []string{certificatesv1.GroupName},
+			Resources: []string{"certificatesigningrequests"},
+		}},
+	}
 }
 
 // reconcileRBAC adds to existing bootstrap roles what a newer release grants,

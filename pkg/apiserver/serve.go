@@ -55,6 +55,12 @@ func (s *Server) secureServing() *served {
 			return &cert, err
 		},
 	}
+	// The API server knows on which connections nodes have authenticated.
+	counted := server.ConnContext
+	server.ConnContext = func(ctx context.Context, c net.Conn) context.Context {
+		return s.generic.revoked.conns.context(counted(ctx, c), c)
+	}
+	server.ConnState = func(c net.Conn, state http.ConnState) { s.generic.revoked.conns.state(c, state) }
 	server.HTTP2 = &http.HTTP2Config{
 		MaxConcurrentStreams:          maxStreams,
 		MaxReadFrameSize:              resourceBody99Percentile,

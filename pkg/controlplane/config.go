@@ -115,6 +115,16 @@ type Config struct {
 	// less than about two minutes all the time. If zero, one year.
 	ClusterSigningDuration time.Duration
 
+	// KubeletSigningDuration is the same for the certificates of kubelets that renew
+	// them: all serving certificates, all renewals, and the first client certificate
+	// of a kubelet with rotateCertificates. The first one of a kubelet without it is
+	// valid for ClusterSigningDuration, since its node is lost when it ends. A kubelet
+	// renews when 70 to 90 % of the time have passed; a machine that is off until its
+	// certificate has expired has to join again, with a join file that is valid and
+	// after its Node was deleted. It must not be longer than ClusterSigningDuration. If
+	// zero, 30 days, or ClusterSigningDuration if that is shorter.
+	KubeletSigningDuration time.Duration
+
 	// Components run beside the API server, from before Start returns until the
 	// control plane stops. Their names are different. If empty, none.
 	Components []Component
@@ -166,6 +176,9 @@ type Config struct {
 const (
 	defaultBindAddress = "127.0.0.1:0"
 	defaultServiceCIDR = "10.0.0.0/24"
+	// defaultKubeletSigningDuration leaves a machine that is off at the worst time
+	// three days.
+	defaultKubeletSigningDuration = 30 * 24 * time.Hour
 )
 
 // clone returns a copy that shares nothing that the caller can change, with
@@ -188,6 +201,9 @@ func (c Config) clone() Config {
 	}
 	if c.ClusterSigningDuration == 0 {
 		c.ClusterSigningDuration = 365 * 24 * time.Hour
+	}
+	if c.KubeletSigningDuration == 0 {
+		c.KubeletSigningDuration = min(defaultKubeletSigningDuration, c.ClusterSigningDuration)
 	}
 	if c.Logger == nil {
 		c.Logger = zap.NewNop()
@@ -224,6 +240,13 @@ func (c Config) Validate() error {
 	errs = append(errs, server.ValidateOptional()...)
 	if c.ClusterSigningDuration < 0 {
 		errs = append(errs, field.Invalid(field.NewPath("ClusterSigningDuration"), c.ClusterSigningDuration.String(), "must not be negative; zero is one year"))
+	}
+	switch path, value := field.NewPath("KubeletSigningDuration"), c.KubeletSigningDuration; {
+	case c.ClusterSigningDuration < 0:
+	case value < 0:
+		errs = append(errs, field.Invalid(path, value.String(), "must not be negative; zero is 30 days, or ClusterSigningDuration if that is shorter"))
+	case value > c.ClusterSigningDuration:
+		errs = append(errs, field.Invalid(path, value.String(), fmt.Sprintf("must not be longer than ClusterSigningDuration, which is %s", c.ClusterSigningDuration)))
 	}
 	errs = append(errs, c.validateComponents()...)
 	errs = append(errs, c.validatePKI(field.NewPath("PKI"))...)

@@ -228,8 +228,9 @@
 // plane approves
 //
 //   - a first client certificate, asked for with the join file, in the name of a
-//     node of which no Node object exists. Where a machine is set up anew, delete
-//     the old Node first. Otherwise whoever has the file could become any node.
+//     node of which no Node object exists, and which no other key has got. Where a
+//     machine is set up again, delete the old Node first. Otherwise whoever has the
+//     file could become any node.
 //   - its renewal, asked for by the node. rotateCertificates makes a kubelet do
 //     so in time.
 //   - a serving certificate, asked for by the node, for its own name and the
@@ -245,11 +246,12 @@
 //
 // Other requests of kubelets get the condition Denied with a reason, which is a
 // warning in the log too. Requests of anybody else wait for kubectl certificate
-// approve. What is approved is signed, for Config.ClusterSigningDuration.
+// approve. What is approved is signed, for Config.KubeletSigningDuration where a
+// kubelet renews it, and Config.ClusterSigningDuration otherwise.
 //
-// Denied requests are deleted after an hour. A certificate cannot be revoked:
-// [Server.RevokeJoinKubeconfig] keeps further workers out, not those that have
-// joined.
+// Denied requests are deleted after an hour. [Server.RevokeJoinKubeconfig] keeps
+// further workers out, not those that have joined: [Server.RevokeNode] takes the
+// identity of one from whoever has it.
 //
 // The API server uses the kubelet for logs, exec, attach, port-forward and the
 // proxy of nodes. It shows a client certificate, which authentication.x509 is

@@ -6,7 +6,6 @@ import (
 
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/client-go/informers"
-	corelisters "k8s.io/client-go/listers/core/v1"
 	"k8s.io/client-go/rest"
 
 	"github.com/kubembed/kubembed/pkg/apiserver"
@@ -26,7 +25,6 @@ type apiServer interface {
 	InsecureURL() string
 	Informers() informers.SharedInformerFactory
 	NewInformers() informers.SharedInformerFactory
-	Nodes() corelisters.NodeLister
 	Reserve(ctx context.Context, hosts ...string) error
 	Reserved(ctx context.Context) ([]string, []netip.Addr, error)
 	Serves(resource schema.GroupVersionResource) bool
@@ -34,6 +32,7 @@ type apiServer interface {
 	WatchAPIs(ctx context.Context, changed func()) error
 	WaitForAPIs(ctx context.Context, apis apiserver.APIs) error
 	WaitForInformers(ctx context.Context, resource schema.GroupResource, resourceVersion string) error
+	WaitForRevokedNode(ctx context.Context, node, resourceVersion string) error
 	WaitForWrites(ctx context.Context) error
 	WaitForStored(ctx context.Context, changes []apiserver.StoredChange) error
 	Reencrypt(ctx context.Context) (int, error)

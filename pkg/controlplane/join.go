@@ -38,17 +38,19 @@ const (
 // of them, until lifetime has passed or the file is revoked. It is what
 // kubelet's --bootstrap-kubeconfig takes. The kubelet asks with it for a client
 // certificate of its own, for the name of its node, which it uses from then on.
-// A name that a Node object has already is refused: delete the Node first. With
-// serverTLSBootstrap in its configuration the kubelet gets its serving
-// certificate too, and it renews both by itself.
+// The name then belongs to its key: no other key gets it until the Node has
+// appeared and is deleted, or the certificate has expired. A name that a Node has
+// already is refused too: delete the Node first. With serverTLSBootstrap in its
+// configuration the kubelet gets its serving certificate too, and it renews both
+// by itself.
 //
 // If lifetime is zero, it is 24 hours. It is rounded up to a full second, and
 // has no maximum. A negative one is an error.
 //
 // The file holds URL, CABundle and a bootstrap token with 128 random bits. The
-// token is that of a group which may create and read
-// CertificateSigningRequests, and nothing else. Whoever has the file can add
-// nodes, though, so it is a secret. The token is kept in a Secret in
+// token is that of a group which may create CertificateSigningRequests and read
+// those that it can name, and nothing else. Whoever has the file can add nodes,
+// though, also under a name that a machine is going to have, so it is a secret. The token is kept in a Secret in
 // kube-system that bears the name of the file's user: kubectl -n kube-system
 // delete secret bootstrap-token-<id> revokes it, as RevokeJoinKubeconfig does.
 //
@@ -135,12 +137,18 @@ func joinSecret(token join.Token, expiration time.Time) *corev1.Secret {
 // DataDir or of an external etcd that was made before the revocation, and is put back by
 // other means, does not: revoke the file again.
 //
-// Workers that have joined stay: the certificate of a kubelet is valid for
-// Config.ClusterSigningDuration, renewed by the kubelet as long as it runs, and
-// cannot be revoked. Deleting the Node does not take it away: the kubelet makes
-// the Node again when it starts. To put a worker out, stop its kubelet, delete
-// its certificates and kubeconfig, then the Node. Against one that is in
-// somebody else's hands only a new CA helps.
+// Workers that have joined stay, those of a thief among them: their certificates
+// are their own, are renewed as long as their kubelets run, and outlive the file
+// and the Node. [Server.RevokeNode] puts out one. The names that were taken with a
+// file are those of the Secrets in kube-system that bear the ID of its token, which
+// is in the name of the file's user, bootstrap-token-<id>:
+//
+//	kubectl -n kube-system get secrets -l join-token.kubembed.dev/<id>
+//
+// They are called node-identity.<node>, and are deleted with the Node: look at them
+// before you delete Nodes. So where a file was stolen, revoke it, then revoke each
+// of these nodes that is not yours for certain, and have the others join with a new
+// file.
 func (s *Server) RevokeJoinKubeconfig(ctx context.Context, kubeconfig []byte) error {
 	if err := s.revokeJoinKubeconfig(ctx, kubeconfig); err != nil {
 		return fmt.Errorf("controlplane: revoke join kubeconfig: %w", err)

@@ -90,11 +90,17 @@ func (s *Server) Kubeconfig(user string, groups ...string) ([]byte, error) {
 
 // NodeKubeconfig returns a kubeconfig file for the kubelet of the node that is
 // called name. It may do what a kubelet needs, for that node and the pods on
-// it. Its certificate is valid for a year. A name that is no DNS subdomain is an
-// error.
+// it. Its certificate is valid for a year, and its key belongs to the name: nobody
+// with a join file gets the name until the Node was there and is deleted, or the
+// certificate has expired. After RevokeNode the file is accepted, and earlier ones
+// are not. A name that is no DNS subdomain is an error, and so is an etcd that does
+// not answer.
 func (s *Server) NodeKubeconfig(name string) ([]byte, error) {
 	pair, err := s.pki.IssueNode(name, 0)
 	if err != nil {
+		return nil, fmt.Errorf("controlplane: node kubeconfig: %w", err)
+	}
+	if err := s.vouch(name, pair.Cert); err != nil {
 		return nil, fmt.Errorf("controlplane: node kubeconfig: %w", err)
 	}
 	return s.kubeconfig("system:node:"+name, pair)

@@ -157,3 +157,11 @@ func (cp *ControlPlane) RevokeJoinKubeconfig(ctx context.Context, kubeconfig []b
 	}
 	return cp.Server.RevokeJoinKubeconfig(ctx, kubeconfig)
 }
+
+// RevokeNode is controlplane.Server.RevokeNode, until the end of the test.
+func (cp *ControlPlane) RevokeNode(ctx context.Context, name string) error {
+	if err := cp.over(); err != nil {
+		return err
+	}
+	return cp.Server.RevokeNode(ctx, name)
+}
