@@ -45,7 +45,7 @@ func TestLevelsAndSource(t *testing.T) {
 	klog.Info("two\nlines] with a bracket")
 	klog.V(9).Info("too detailed")
 	klog.Errorf("failed to sync: %v", context.Canceled)
-	detach()
+	_ = detach()
 	want := []string{
 		"debug information", "info a warning", "warn an error", `warn "structured" err="the cause" key="value"`,
 		"debug two\nlines] with a bracket", "debug failed to sync: context canceled",
@@ -67,10 +67,10 @@ func TestSeveralLoggers(t *testing.T) {
 	detachOne, detachTwo := klogbridge.Attach(one), klogbridge.Attach(two)
 	klog.Error("to both")
 	klog.Info("to one")
-	detachOne()
-	detachOne()
+	_ = detachOne()
+	_ = detachOne()
 	klog.Error("to two")
-	detachTwo()
+	_ = detachTwo()
 	if got, want := messages(oneLogs), []string{"warn to both", "debug to one"}; !slices.Equal(got, want) {
 		t.Errorf("one: %q, want %q", got, want)
 	}
@@ -83,9 +83,9 @@ func TestSeveralLoggers(t *testing.T) {
 func TestSameLoggerTwice(t *testing.T) {
 	logger, logs := observed(zapcore.DebugLevel)
 	first, second := klogbridge.Attach(logger), klogbridge.Attach(logger)
-	first()
+	_ = first()
 	klog.Info("still attached")
-	second()
+	_ = second()
 	if got := messages(logs); !slices.Contains(got, "debug still attached") {
 		t.Errorf("%q", got)
 	}
@@ -100,7 +100,7 @@ func TestConcurrentUse(t *testing.T) {
 				detach := klogbridge.Attach(logger)
 				line := fmt.Sprintf("line of %d", i)
 				klog.Info(line)
-				detach()
+				_ = detach()
 				if got := messages(logs); !slices.Contains(got, "debug "+line) {
 					t.Errorf("%q is not in %q", line, got)
 				}
@@ -121,7 +121,7 @@ func TestDetachRestores(t *testing.T) {
 	klogFlags().VisitAll(func(f *flag.Flag) { before[f.Name] = f.Value.String() })
 	for range 2 {
 		logger, _ := observed(zapcore.DebugLevel)
-		klogbridge.Attach(logger)()
+		_ = klogbridge.Attach(logger)()
 		klogFlags().VisitAll(func(f *flag.Flag) {
 			if got := f.Value.String(); got != before[f.Name] {
 				t.Errorf("-%s is %s, was %s", f.Name, got, before[f.Name])
@@ -168,7 +168,7 @@ func hostFiles() error {
 	logger, logs := observed(zapcore.DebugLevel)
 	detach := klogbridge.Attach(logger)
 	klog.Info("attached")
-	detach()
+	_ = detach()
 	klog.Info("detached")
 	klog.Flush()
 	if got := host.String(); !strings.Contains(got, "] attached\n") || !strings.Contains(got, "] detached\n") {
@@ -184,7 +184,7 @@ func hostFiles() error {
 // klog then opens them by itself, if nobody has left an output behind.
 func hostLaterFiles() error {
 	logger, _ := observed(zapcore.DebugLevel)
-	klogbridge.Attach(logger)()
+	_ = klogbridge.Attach(logger)()
 	dir, err := os.MkdirTemp("", "klog-")
 	if err != nil {
 		return err
@@ -215,7 +215,7 @@ func hostLogger() error {
 	logger, logs := observed(zapcore.DebugLevel)
 	detach := klogbridge.Attach(logger)
 	klog.InfoS("attached")
-	detach()
+	_ = detach()
 	klog.InfoS("detached")
 	if len(host) != 2 {
 		return fmt.Errorf("the host's logger has %q", host)
@@ -234,7 +234,7 @@ func hostThreshold() error {
 	logger, _ := observed(zapcore.DebugLevel)
 	detach := klogbridge.Attach(logger)
 	klog.Error("not for stderr")
-	detach()
+	_ = detach()
 	if got := klogFlags().Lookup("stderrthreshold").Value.String(); got != "1" {
 		return fmt.Errorf("the threshold is %s", got)
 	}

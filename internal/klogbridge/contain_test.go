@@ -67,7 +67,7 @@ func newServer() (*genericapiserver.GenericAPIServer, error) {
 func hook() error {
 	logger, logs := observed(zapcore.DebugLevel)
 	detach := klogbridge.Attach(logger)
-	defer detach()
+	defer func() { _ = detach() }()
 	server, err := newServer()
 	if err != nil {
 		return err

@@ -28,7 +28,7 @@ func TestDetachWhileOthersLog(t *testing.T) {
 		})
 	}
 	for range 200 {
-		klogbridge.Attach(zap.NewNop())() // the last one gives klog back
+		_ = klogbridge.Attach(zap.NewNop())() // the last one gives klog back
 	}
 	close(stop)
 	loggers.Wait()
