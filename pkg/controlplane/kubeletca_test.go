@@ -83,7 +83,8 @@ func TestDataDirWithoutKubeletCA(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, file := range files {
+	// Nor did older releases record what a DataDir has.
+	for _, file := range append(files, filepath.Join(cfg.DataDir, "cluster.json")) {
 		_ = os.Remove(file)
 	}
 	old := func(node string) tls.Certificate {
