@@ -5,9 +5,12 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
+	"go.uber.org/zap"
+	"go.uber.org/zap/zaptest/observer"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
@@ -208,4 +211,27 @@ func TestAnotherClustersKeysAreRefused(t *testing.T) {
 	closeServer(t, other)
 	second := start(t, controlplane.Config{DataDir: dir, Etcd: external, PKI: bundle})
 	wantConfigMap(t, second, "kept", "x")
+}
+
+// TestChangedKeysAreReported: without sa.key, a start makes a new one and goes on, as in a
+// rotation. The log says so, because it may have been lost.
+func TestChangedKeysAreReported(t *testing.T) {
+	core, logs := observer.New(zap.WarnLevel)
+	cfg := controlplane.Config{DataDir: t.TempDir(), Logger: zap.New(core)}
+	warnings := func() []observer.LoggedEntry {
+		closeServer(t, start(t, cfg)) // which writes all lines
+		return logs.FilterMessageSnippet("other keys than at the last start").TakeAll()
+	}
+	for range 2 {
+		if got := warnings(); len(got) > 0 {
+			t.Errorf("with the same keys the log says %v", got)
+		}
+	}
+	if err := os.Remove(filepath.Join(cfg.DataDir, "pki", "sa.key")); err != nil {
+		t.Fatal(err)
+	}
+	got := warnings()
+	if len(got) != 1 || !slices.Equal(got[0].ContextMap()["keys"].([]any), []any{"sa"}) {
+		t.Errorf("with another service-account key the log says %v", got)
+	}
 }

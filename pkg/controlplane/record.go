@@ -188,5 +188,22 @@ func (s *Server) keepRecord() error {
 	if s.record.equal(r) {
 		return nil
 	}
+	if changed := s.record.changed(r); len(changed) > 0 {
+		s.config.Logger.Warn("DataDir has other keys than at the last start, as in a rotation: make sure that you meant it",
+			zap.Strings("keys", changed), zap.String("dir", s.pkiDir()))
+	}
 	return r.write(s.dir)
+}
+
+// changed returns the names of keys that were there before and have changed.
+func (r *record) changed(now record) (names []string) {
+	if r == nil {
+		return nil
+	}
+	for _, name := range slices.Sorted(maps.Keys(r.PKI)) {
+		if !slices.Equal(r.PKI[name], now.PKI[name]) {
+			names = append(names, name)
+		}
+	}
+	return names
 }
