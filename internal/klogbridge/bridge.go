@@ -105,6 +105,10 @@ func (b *bridge) attach(t *target) (remove func()) {
 	}
 }
 
+// Flush waits for the lines that were logged before, a second at most, until the
+// attached loggers have them.
+func Flush() { process.flush() }
+
 // flush waits for the queued lines, at most flushTimeout in all.
 func (b *bridge) flush() {
 	targets := b.current.Load()
@@ -118,7 +122,7 @@ func (b *bridge) flush() {
 }
 
 const (
-	// flushTimeout is how long the end of the process waits for the loggers.
+	// flushTimeout bounds the wait for the loggers, also at the end of the process.
 	flushTimeout = time.Second
 	// longest is how much of a line is taken. The stacks of a panic fit.
 	longest = 64 << 10

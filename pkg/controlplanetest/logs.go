@@ -7,6 +7,8 @@ import (
 
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
+
+	"github.com/kubembed/kubembed/internal/klogbridge"
 )
 
 // maxLog is how many bytes of log are kept for a test that may fail.
@@ -53,6 +55,7 @@ func (b *logBuffer) next() int {
 	if b == nil {
 		return 0
 	}
+	klogbridge.Flush()
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return b.first + len(b.lines)
@@ -63,6 +66,7 @@ func (b *logBuffer) report(from int) string {
 	if b == nil {
 		return ""
 	}
+	klogbridge.Flush()
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	skip := max(from-b.first, 0)
