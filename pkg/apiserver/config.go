@@ -263,6 +263,16 @@ func (c Config) ValidateOptional() field.ErrorList {
 			errs = append(errs, field.Invalid(field.NewPath(n.name), n.value, "must not be negative; zero is the default"))
 		}
 	}
+	for i, host := range c.Reserved {
+		if err := (pki.Config{Hosts: []string{strings.TrimSuffix(host, ".")}}).Validate(); err != nil {
+			errs = append(errs, field.Invalid(field.NewPath("Reserved").Index(i), host, "must be a DNS name or an IP address, without a port"))
+		}
+	}
+	for i, endpoint := range c.PrivateEndpoints {
+		if !endpoint.IsValid() || endpoint.Port() == 0 {
+			errs = append(errs, field.Invalid(field.NewPath("PrivateEndpoints").Index(i), endpoint.String(), "must be an IP address and a port that is not 0"))
+		}
+	}
 	errs = append(errs, c.validateRuntimeConfig()...)
 	errs = append(errs, c.validateAdmission()...)
 	for i, mode := range c.AuthorizationModes {

@@ -2,6 +2,7 @@ package apiserver_test
 
 import (
 	"net"
+	"net/netip"
 	"strings"
 	"testing"
 	"time"
@@ -31,6 +32,8 @@ func TestValidateNamesEveryField(t *testing.T) {
 		RequestTimeout:              -time.Second,
 		EventTTL:                    -time.Second,
 		AuthorizationModes:          []string{"RBAC", "Webhook", "RBAC"},
+		Reserved:                    []string{"a.example.com.", "192.0.2.1:443", ""},
+		PrivateEndpoints:            []netip.AddrPort{netip.MustParseAddrPort("192.0.2.1:0"), {}},
 		Audit:                       apiserver.Audit{PolicyFile: "policy.yaml", MaxSizeMB: -1, MaxBackups: -1},
 	}.Validate()
 	if err == nil {
@@ -40,10 +43,14 @@ func TestValidateNamesEveryField(t *testing.T) {
 		"Listener:", "Client:", "PKI:", "Dir:", "ServiceCIDR:", "RuntimeConfig[apps/v1]:", "EnableAdmissionPlugins[0]:",
 		"DisableAdmissionPlugins[0]:", "DisableAdmissionPlugins:", "MaxRequestsInFlight:", "MaxMutatingRequestsInFlight:",
 		"RequestTimeout:", "EventTTL:", "AuthorizationModes[1]:", "AuthorizationModes[2]:", "Audit.LogPath:", "Audit.MaxSizeMB:", "Audit.MaxBackups:",
+		"Reserved[1]:", "Reserved[2]:", "PrivateEndpoints[0]:", "PrivateEndpoints[1]:",
 	} {
 		if !strings.Contains(err.Error(), field) {
 			t.Errorf("%s is not named: %v", field, err)
 		}
+	}
+	if strings.Contains(err.Error(), "Reserved[0]") {
+		t.Errorf("a name with a dot at its end: %v", err)
 	}
 	if strings.Contains(err.Error(), "--") {
 		t.Errorf("the error is about a flag: %v", err)
