@@ -21,18 +21,14 @@ import (
 // ErrUntrusted says that another user owns a directory or a file, or may write to it.
 var ErrUntrusted = errors.New("other users of this machine control it")
 
-// Dir checks a directory. One that is missing is no error: who makes it owns it.
+// Dir checks a directory. One that is missing is no error: the process that creates it
+// owns it. A path that is no directory is left to its user, who reports it better.
 func Dir(path string) error {
-	info, err := os.Stat(path)
-	switch {
-	case errors.Is(err, fs.ErrNotExist):
-		return nil
-	case err != nil:
+	info, err := stat(path)
+	if info == nil || !info.IsDir() {
 		return err
-	case !info.IsDir():
-		return nil // its user says so in better words
 	}
-	return check(path, info, "use a new subdirectory of it, or ")
+	return check(path, info, otherDir)
 }
 
 // Shared checks a directory in which only single files are ours, such as the working
@@ -40,33 +36,41 @@ func Dir(path string) error {
 // replacing them. The private group of its owner may write: with umask 002, the default of
 // several distributions, it may to every directory that the user makes.
 func Shared(path string) error {
-	info, err := os.Stat(path)
+	info, err := stat(path)
 	switch {
-	case errors.Is(err, fs.ErrNotExist):
-		return nil
-	case err != nil:
+	case info == nil, !info.IsDir():
 		return err
-	case !info.IsDir():
-		return nil
 	case info.Mode()&fs.ModeSticky != 0 && trusted(info):
 		return nil
 	case info.Mode().Perm()&0o002 == 0 && trusted(info) && privateGroup(info):
 		return nil
 	}
-	return check(path, info, "use a new subdirectory of it, or ")
+	return check(path, info, otherDir)
 }
 
-// File checks a file that is there. A missing one is no error.
+// File checks an existing file. A missing one is no error.
 func File(path string) error {
-	info, err := os.Stat(path)
-	switch {
-	case errors.Is(err, fs.ErrNotExist):
-		return nil
-	case err != nil:
+	info, err := stat(path)
+	if info == nil {
 		return err
 	}
 	return check(path, info, "")
 }
+
+// stat follows links. It returns nil, and no error, for a missing file.
+func stat(path string) (fs.FileInfo, error) {
+	info, err := os.Stat(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	return info, nil
+}
+
+// otherDir begins the cure for a directory.
+const otherDir = "use a new subdirectory of it, or "
 
 func check(path string, info fs.FileInfo, cure string) error {
 	if uid, ok := owner(info); ok && !trusted(info) {

@@ -1,6 +1,7 @@
 package controlplane
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"errors"
@@ -108,9 +109,7 @@ func (s *Server) startSnapshots() {
 	}
 	registerMetrics()
 	c := s.config.Snapshots
-	if c.Dir == "" {
-		c.Dir = s.defaultSnapshotDir()
-	}
+	c.Dir = s.snapshotDir()
 	if c.Keep == 0 {
 		c.Keep = defaultKeep
 	}
@@ -127,7 +126,10 @@ func (s *Server) startSnapshots() {
 	go schedule.run(ctx)
 }
 
-func (s *Server) defaultSnapshotDir() string { return filepath.Join(s.dir, "snapshots") }
+// snapshotDir is Config.Snapshots.Dir, or its default.
+func (s *Server) snapshotDir() string {
+	return cmp.Or(s.config.Snapshots.Dir, filepath.Join(s.dir, "snapshots"))
+}
 
 // takesSnapshots reports whether it is for this control plane to take them.
 func (s *Server) takesSnapshots() bool { return s.elections.holds(snapshotLease) }
@@ -226,13 +228,9 @@ func (s *schedule) run(ctx context.Context) {
 	}
 }
 
-// survey looks at what is there, and at the clock by it.
+// survey lists the snapshots and warns about names from the future.
 func (s *schedule) survey(ctx context.Context, _ *task) error {
-	cluster, err := s.cluster(ctx)
-	if err != nil {
-		return err
-	}
-	present, err := s.present(cluster)
+	_, present, err := s.look(ctx)
 	if err != nil {
 		return err
 	}
@@ -251,11 +249,7 @@ func (s *schedule) relieve(ctx context.Context) error {
 		return nil
 	}
 	return s.do(ctx, func(ctx context.Context, _ *task) error {
-		cluster, err := s.cluster(ctx)
-		if err != nil {
-			return err
-		}
-		present, err := s.present(cluster)
+		cluster, present, err := s.look(ctx)
 		if err != nil {
 			return err
 		}
@@ -264,7 +258,16 @@ func (s *schedule) relieve(ctx context.Context) error {
 	})
 }
 
-// present returns the snapshots that there are.
+// look returns the name of the cluster and its snapshots.
+func (s *schedule) look(ctx context.Context) (cluster string, present snapshotFiles, err error) {
+	if cluster, err = s.cluster(ctx); err != nil {
+		return cluster, present, err
+	}
+	present, err = s.present(cluster)
+	return cluster, present, err
+}
+
+// present returns the snapshots of a cluster, and keeps them as s.stock.
 func (s *schedule) present(cluster string) (snapshotFiles, error) {
 	present, err := readSnapshots(s.config.Dir, cluster)
 	if err == nil {

@@ -263,11 +263,7 @@ func (s *Server) checkSnapshotDir() error {
 	if s.config.Snapshots.Interval == 0 {
 		return nil
 	}
-	dir := s.config.Snapshots.Dir
-	if dir == "" {
-		dir = filepath.Join(s.dir, "snapshots")
-	}
-	if err := ownership.Dir(dir); err != nil {
+	if err := ownership.Dir(s.snapshotDir()); err != nil {
 		return fmt.Errorf("Config.Snapshots.Dir: %w", err)
 	}
 	return nil
