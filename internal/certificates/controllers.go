@@ -53,7 +53,8 @@ type Config struct {
 	// that all nodes are on it.
 	Local bool
 	// Reserved returns the DNS names, in lower case, and the IP addresses of the
-	// control plane: of all servers, and of what they call and have certified.
+	// control plane: of all servers, of the webhooks that they call, and of
+	// certificates of Server.ServingCertificate.
 	Reserved func(context.Context) ([]string, []netip.Addr, error)
 	// ServiceAddresses are the cluster IPs of the Service kubernetes.
 	ServiceAddresses []netip.Addr

@@ -24,8 +24,8 @@
 // from the approval until its Node is deleted. This is in a record (package
 // nodeidentity) that is stored before the request is approved, and the signer adds
 // the keys that a node renews its certificate with. It refuses, by the condition
-// Failed, what has asked with a key that was revoked or that the name does not
-// belong to any more.
+// Failed, requests that were made with a revoked key, or with a key that no longer
+// owns the name.
 //
 // # Refusals
 //

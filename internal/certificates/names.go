@@ -35,7 +35,7 @@ const (
 	byToken = "token"
 	// maxUnregistered is how many names one token may have reserved at a time of
 	// which no Node has appeared. A kubelet makes its Node a second after it has its
-	// certificate; whoever has stolen a join file must not fill etcd with names.
+	// certificate; the thief of a join file must not fill etcd with names.
 	maxUnregistered = 2000
 	// lapseSlack is how much longer than its certificate a key is remembered: it is
 	// signed a moment after it was approved.
@@ -153,7 +153,7 @@ func (n *names) exists(ctx context.Context, name string) (bool, error) {
 	return true, nil
 }
 
-// bind records the key of an approved request before it is signed, whoever has
+// bind records the key of an approved request before it is signed, no matter who
 // approved it. The refusal says why it must not be signed.
 func (n *names) bind(ctx context.Context, request *certificatesv1.CertificateSigningRequest, parsed *x509.CertificateRequest) (refusal, err error) {
 	signer := request.Spec.SignerName

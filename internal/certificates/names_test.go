@@ -12,7 +12,7 @@ import (
 	"github.com/kubembed/kubembed/internal/nodeidentity"
 )
 
-// TestNamesOfATokenAreBounded: whoever has stolen a join file must not fill etcd
+// TestNamesOfATokenAreBounded: the thief of a join file must not fill etcd
 // with names that no Node will have.
 func TestNamesOfATokenAreBounded(t *testing.T) {
 	n := &names{records: cache.NewIndexer(cache.MetaNamespaceKeyFunc, cache.Indexers{byToken: indexByToken}), duration: time.Hour, kubelets: time.Hour}

@@ -514,7 +514,7 @@ func TestCheck(t *testing.T) {
 func TestThisProcess(t *testing.T) {
 	before, ok := openDescriptors()
 	if !ok {
-		t.Skip("this system does not say what is open")
+		t.Skip("this system does not count open descriptors")
 	}
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -529,7 +529,7 @@ func TestThisProcess(t *testing.T) {
 }
 
 // TestFairShare: clients that have many connections, and guests, leave half of the
-// budget to those that come; others leave an eighth.
+// budget to newcomers; others leave an eighth.
 func TestFairShare(t *testing.T) {
 	b, _ := budgetOf(80)
 	s := serve(t, b, Options{})
@@ -568,7 +568,7 @@ func TestFairShare(t *testing.T) {
 	}
 }
 
-// TestSilentStrangersGoSooner than those that have begun to speak.
+// TestSilentStrangersGoSooner than strangers that have sent a byte.
 func TestSilentStrangersGoSooner(t *testing.T) {
 	b, _ := budgetOf(8)
 	b.grace, b.silentGrace = time.Hour, 0

@@ -14,8 +14,7 @@ type usage struct {
 	total, free int64
 }
 
-// Same reports whether what is written in one directory is taken from the room of the
-// other. Subvolumes of one pool (Btrfs, ZFS, APFS) have devices of their own, but the
+// Same reports whether two directories share their free space. Subvolumes of one pool (Btrfs, ZFS, APFS) have devices of their own, but the
 // same room.
 func Same(one, other string) bool {
 	a, ok := usageOf(one)

@@ -17,7 +17,7 @@
 // their disks away; the folder cluster does that to members of a cluster, and cuts
 // their network.
 //
-// The folder attack runs all known attacks at once against a control plane in a process
+// The directory attack runs all known attacks at once against a control plane in a process
 // of its own.
 //
 // Everything that is not the library runs as a process of its own, and each is

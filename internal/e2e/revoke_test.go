@@ -55,7 +55,7 @@ func TestRevokedWorker(t *testing.T) {
 }
 
 // TestFirstCertificateWithoutRotation asks as a kubelet without rotateCertificates
-// does, which never renews what it gets. The name of its request shows it.
+// does, which never renews its certificate. The name of its request shows it.
 func TestFirstCertificateWithoutRotation(t *testing.T) {
 	_, server := startServer(t, controlplane.Config{})
 	dir := t.TempDir()

@@ -70,8 +70,8 @@ func Take(dir string) (*Lock, error) {
 	return l, nil
 }
 
-// plain says what is wrong with a lock file that is not a plain one of ours. The open
-// that follows does not follow links, whatever happens in between.
+// plain returns an error for a lock file that is not a regular one of ours. The open
+// after it does not follow links, so a file that is replaced in between is refused too.
 func plain(path string) error {
 	info, err := os.Lstat(path)
 	switch {

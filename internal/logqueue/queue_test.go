@@ -169,7 +169,7 @@ func TestLoggerThatFails(t *testing.T) {
 	}
 }
 
-// What the logger asks for in its levels, and what it cannot write, is its own affair.
+// The logger's own level decides about lines, and its own error output gets its errors.
 func TestLoggerThatReportsErrors(t *testing.T) {
 	var reported bytes.Buffer
 	failing := zapcore.NewCore(zapcore.NewJSONEncoder(zap.NewProductionEncoderConfig()), badWriter{}, zap.InfoLevel)

@@ -74,11 +74,11 @@ const otherDir = "use a new subdirectory of it, or "
 
 func check(path string, info fs.FileInfo, cure string) error {
 	if uid, ok := owner(info); ok && !trusted(info) {
-		return fmt.Errorf("%s: %w: it belongs to user %d, and this process runs as user %d: %sif what is in it is yours, chown it to user %d",
+		return fmt.Errorf("%s: %w: it belongs to user %d, and this process runs as user %d: %sif its content is yours, chown it to user %d",
 			path, ErrUntrusted, uid, os.Geteuid(), cure, os.Geteuid())
 	}
 	if mode := info.Mode().Perm(); writable(mode) {
-		return fmt.Errorf("%s: %w: its mode %04o lets group or others write: %sif what is in it is yours, chmod go-w",
+		return fmt.Errorf("%s: %w: its mode %04o lets group or others write: %sif its content is yours, chmod go-w",
 			path, ErrUntrusted, mode, cure)
 	}
 	return nil
@@ -105,7 +105,7 @@ func Tree(dir string) error {
 }
 
 // Appended checks a file that is going to be appended to, and is made if it is missing:
-// its directory, and who has put there what is at its name.
+// its directory, and the owner of any file or link at its name.
 func Appended(path string) error {
 	if err := Shared(filepath.Dir(path)); err != nil {
 		return err

@@ -58,7 +58,7 @@ func TestDirectoriesOfOthersAreRefused(t *testing.T) {
 		})
 	}
 	if err := errors.Join(ownership.Dir(filepath.Join(base, "none")), ownership.Shared(filepath.Join(base, "none")), ownership.File(filepath.Join(base, "none"))); err != nil {
-		t.Errorf("what is missing: %v", err)
+		t.Errorf("missing ones: %v", err)
 	}
 }
 

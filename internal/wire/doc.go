@@ -1,6 +1,6 @@
 // Package wire measures the bodies of API requests before they are decoded.
 //
-// A decoder trusts what it reads. Two bytes of protobuf or three of JSON become
+// A decoder trusts its input. Two bytes of protobuf or three of JSON become
 // a struct of a kilobyte, a schema nested 100,000 levels deep overflows the
 // stack, from which Go cannot recover, and a protobuf map entry whose value ends
 // after the entry is decoded twice, at every level: 200 bytes then take for

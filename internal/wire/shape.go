@@ -14,7 +14,7 @@ type Types struct {
 	shapes map[reflect.Type]*Shape
 }
 
-// Shape is what has to be known of a message to measure it.
+// Shape describes a message as far as measuring needs it.
 type Shape struct {
 	fields []field // by number
 }

@@ -103,7 +103,7 @@ func TestDeepDocuments(t *testing.T) {
 	}
 }
 
-// What is large by itself is not: bytes may hold anything.
+// Large bytes are not refused: they may hold anything.
 func TestBytesAreNoMessages(t *testing.T) {
 	data := nested(1, 400, same)
 	cm := &corev1.ConfigMap{BinaryData: map[string][]byte{"x": data, "y": bytes.Repeat([]byte{10, 0}, 100_000)}, Data: map[string]string{"z": string(data)}}

@@ -17,7 +17,7 @@ const (
 )
 
 // Parsing estimates the memory that parsing a YAML document takes, in bytes, from
-// what it could hold.
+// the number of its possible tokens.
 func Parsing(body []byte) (int64, error) {
 	tokens := yamlTokens
 	if json.Valid(body) { // as what kubectl and client-go apply always is
@@ -30,8 +30,8 @@ func Parsing(body []byte) (int64, error) {
 	return estimate, nil
 }
 
-// YAML measures a YAML document, of which JSON is one. What is no YAML is
-// reported as malformed. To be measured it is parsed: see [Parsing].
+// YAML measures a YAML document, which JSON is too. Anything else is reported as
+// malformed. It has to parse the document: see [Parsing].
 func YAML(body []byte, sizes Sizes, limits Limits) (Cost, error) {
 	if json.Valid(body) {
 		return JSON(body, sizes, limits)

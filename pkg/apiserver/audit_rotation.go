@@ -11,9 +11,10 @@ import (
 )
 
 const (
-	// auditBackupTime is how lumberjack names what it has rotated: audit-TIME.log.
+	// auditBackupTime is the format of the time in the names of rotated files,
+	// audit-TIME.log. It is lumberjack's.
 	auditBackupTime = "2006-01-02T15-04-05.000"
-	// auditClockInterval is how often those names are looked at. A rotation in between,
+	// auditClockInterval is how often these names are checked. A rotation in between,
 	// after a clock was set back, may still delete the newest.
 	auditClockInterval = time.Minute
 )

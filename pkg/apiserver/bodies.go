@@ -32,7 +32,7 @@ import (
 // bodies reads and measures the body of every write before upstream decodes it,
 // which trusts it: a few hundred kilobytes overflow the stack, and with it end the
 // process, or take gigabytes. It comes after authentication, authorization, and
-// priority and fairness: whoever may not write is refused with the body unread.
+// priority and fairness: clients that may not write are refused with the body unread.
 type bodies struct {
 	memory  *bodyMemory
 	storage *storageBudget
@@ -108,7 +108,7 @@ func streams(subresource string) bool {
 	return false
 }
 
-// admit reads the body, and replaces it by what was read. The function that it
+// admit reads the body, and puts the bytes in its place. The function that it
 // returns, which may be nil, has to be called when the request is done.
 func (b *bodies) admit(r *http.Request, info *request.RequestInfo) (release func(), err error) {
 	who := requesterOf(r.Context())
@@ -162,8 +162,8 @@ func bodyRefusal(err error) error {
 	}
 }
 
-// readBody reads at most limit bytes. What the client's connection does to the
-// rest is left to whoever reads on.
+// readBody reads at most limit bytes. An error of the connection is left to the
+// next reader of r.Body.
 func readBody(r *http.Request, limit int64) ([]byte, error) {
 	if r.Body == nil || r.Body == http.NoBody {
 		return nil, nil
@@ -305,7 +305,7 @@ func shallowPointers(body []byte) error {
 	}
 	patch, err := jsonpatch.DecodePatch(body)
 	if err != nil {
-		return nil // upstream says what is wrong
+		return nil // upstream reports it
 	}
 	for i, operation := range patch {
 		path, _ := operation.Path()

@@ -39,7 +39,7 @@ func pbBody(t testing.TB, apiVersion, kind, raw string) string {
 
 // pbNested nests fields in each other, once per level and number.
 func pbNested(levels int, numbers ...protowire.Number) string {
-	// A length comes before what it measures: written from the inside, backwards.
+	// A length comes before its bytes: written from the inside, backwards.
 	var reversed []byte
 	for range levels {
 		for i := len(numbers) - 1; i >= 0; i-- {

@@ -149,7 +149,7 @@ func TestBodiesThatGrow(t *testing.T) {
 			}
 		})
 	}
-	// What is as large and no larger decoded is taken.
+	// A body of the same size that does not grow when it is decoded is accepted.
 	if a := p.call(t, client, "POST", configMapsPath, pbBody(t, "v1", "ConfigMap", pbField(1, pbField(1, "large"))+pbField(3, pbField(1, "x"), pbField(2, strings.Repeat("\x12\x00", 450_000)))), protobufType); a.status != http.StatusCreated {
 		t.Errorf("a ConfigMap of 0.9 MB: %d %.300s", a.status, a.body)
 	}
@@ -202,7 +202,7 @@ func certificateRequest(t testing.TB, bits int) string {
 	return `{"apiVersion":"certificates.k8s.io/v1","kind":"CertificateSigningRequest","metadata":{"name":"rsa"},"spec":{"signerName":"kubernetes.io/kube-apiserver-client-kubelet","usages":["client auth"],"request":"` + request + `"}}`
 }
 
-// The signature of a large key takes seconds to verify, whoever waits for it.
+// The signature of a large key takes seconds to verify, also when the client has gone.
 func TestLargeKeys(t *testing.T) {
 	p := sharedPlane(t)
 	client := p.inProcess(t)
@@ -218,8 +218,8 @@ func TestLargeKeys(t *testing.T) {
 	}
 }
 
-// Whoever has no more than a token to join cannot fill etcd, and what is left of
-// it is the administrator's.
+// Clients with a join token cannot fill etcd: the rest of the quota is the
+// administrator's.
 func TestStorageIsKeptForAdministrators(t *testing.T) {
 	var inUse atomic.Int64
 	p := startPlane(t, func(c *apiserver.Config) {
@@ -279,7 +279,7 @@ func TestStorageIsKeptForAdministrators(t *testing.T) {
 	want(0, "an administrator", admin, http.StatusCreated)
 }
 
-// Whoever is not let in is answered with the body unread.
+// Clients that are not let in are answered with the body unread.
 func TestBodiesOfStrangersAreNotRead(t *testing.T) {
 	p := sharedPlane(t)
 	body, end := io.Pipe()

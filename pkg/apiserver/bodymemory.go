@@ -16,7 +16,7 @@ const (
 	// decodedForOthers is the part of it for requests that no administrator makes.
 	decodedForOthers = 128 << 20
 	// A body that takes no more than this does not count. Leases and status never
-	// wait for what is large.
+	// wait for large bodies.
 	decodedFree = 256 << 10
 	// decodedWait is how long a body waits for others to be done.
 	decodedWait = 10 * time.Second
@@ -31,7 +31,7 @@ func newBodyMemory() *bodyMemory {
 	return &bodyMemory{semaphore.NewWeighted(decodedAtOnce), semaphore.NewWeighted(decodedForOthers)}
 }
 
-// releases give back what was acquired.
+// releases give back acquired memory.
 type releases []func()
 
 func (r releases) release() {

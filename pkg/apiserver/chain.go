@@ -67,7 +67,7 @@ func (s *Server) chain(g *generic) (_ *aggregatorapiserver.APIAggregator, err er
 	if err := installLazyOpenAPI(builtin.GenericAPIServer, g.server.OpenAPIConfig, g.server.OpenAPIV3Config); err != nil {
 		return nil, fmt.Errorf("apiserver: OpenAPI: %w", err)
 	}
-	// In front of the built-in APIs and of custom resources, behind what is proxied.
+	// In front of the built-in APIs and of custom resources, behind the aggregator's proxy.
 	builtin.GenericAPIServer.Handler.Director = g.bodies.filter(builtin.GenericAPIServer.Handler.Director)
 	crds := apiextensionsv1.SchemeGroupVersion.WithResource("customresourcedefinitions")
 	aggregator, err := controlplaneapiserver.CreateAggregatorServer(

@@ -89,7 +89,7 @@ func TestConnectionsAreKnown(t *testing.T) {
 	}
 }
 
-// TestOutgoingConnectionsCount: those that clients have the server open.
+// TestOutgoingConnectionsCount: the server opens them on behalf of clients.
 func TestOutgoingConnectionsCount(t *testing.T) {
 	g, _, _, listener := newOutgoing(t)
 	before := connlimit.Process.Stats().Open

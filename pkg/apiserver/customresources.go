@@ -19,10 +19,10 @@ import (
 const createDelay = 2 * time.Second
 
 // createWithoutDelay makes definitions look as if they had been established that
-// long ago. There is no other API server, as upstream's establishing controller,
-// which has a delay for the same reason, is told by MasterCount. Where there may be
-// others the delay stays, but ends: a definition that was established at a time that the
-// clock, set back, has yet to reach counts as established now.
+// long ago. There is no other API server, as MasterCount says to upstream's
+// establishing controller, which has a delay for the same reason. Where there may be
+// others the delay stays, but ends: when the clock was set back, a CRD that was
+// established in what is now the future counts as established now.
 func createWithoutDelay(factory informers.SharedInformerFactory, shared bool) error {
 	least := createDelay
 	if shared {

@@ -96,7 +96,7 @@
 // # What a request may cost
 //
 // Bodies for built-in APIs and custom resources are read and measured before they
-// are decoded, because decoders trust what they read (internal/wire). A client
+// are decoded, because decoders trust their input (internal/wire). A client
 // without credentials or rights is refused with the body unread. Aggregated API
 // servers have limits of their own.
 //

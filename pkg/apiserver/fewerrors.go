@@ -55,8 +55,8 @@ func reportFewErrors(storage rest.Storage) {
 
 var storeType = reflect.TypeFor[*registry.Store]()
 
-// stores finds those that a storage is made of. Subresources keep theirs in
-// fields that are not exported.
+// stores finds the stores in a storage. Subresources keep theirs in unexported
+// fields.
 func stores(v reflect.Value) (found []*registry.Store) {
 	for v.Kind() == reflect.Pointer || v.Kind() == reflect.Interface {
 		if v.IsNil() {

@@ -10,7 +10,7 @@ import (
 	"github.com/kubembed/kubembed/internal/join"
 )
 
-// joinAuthorizer lets whoever joins with a token list and watch the one
+// joinAuthorizer lets clients with a join token list and watch the one
 // CertificateSigningRequest that it can name, if it may get it: a kubelet waits
 // for its certificate so (WaitForCertificate in client-go/util/certificate/csr).
 // Its role does not grant list and watch, which would show the requests of all

@@ -121,7 +121,7 @@ func (k *kubelets) transport(node types.NodeName, cert tls.Certificate, verify f
 			GetClientCertificate: func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return &cert, nil },
 		},
 	})
-	// A proxy would connect to what has not been checked here.
+	// A proxy would connect to addresses that were not checked here.
 	t.Proxy = nil
 	return t
 }

@@ -13,7 +13,7 @@ import (
 )
 
 // A node that had an address keeps a certificate for it, and the connections that the
-// server has made. Neither gets what is meant for the node that has the address now.
+// server has made. Neither gets requests for the node that has the address now.
 func TestKubeletOfFormerAddress(t *testing.T) {
 	p := sharedPlane(t)
 	ns := p.namespace(t)

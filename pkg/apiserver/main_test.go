@@ -26,7 +26,7 @@ func TestMain(m *testing.M) {
 			code = 1
 		}
 	}
-	_ = detach() // what is still ending may still talk
+	_ = detach() // goroutines that are still ending may still log
 	os.Exit(code)
 }
 

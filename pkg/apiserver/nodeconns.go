@@ -92,7 +92,7 @@ func (n *nodeConns) remove(c net.Conn) {
 }
 
 // close closes the connections of a node with keys that are not accepted, and ends
-// what is under way on them.
+// the requests on them.
 func (n *nodeConns) close(node string, accepts func(key string) bool) {
 	n.mu.Lock()
 	var closing []net.Conn

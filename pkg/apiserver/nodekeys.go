@@ -55,8 +55,8 @@ func nodeKey(info user.Info) string {
 // revokedNodes refuses nodes whose identity was revoked, but for the keys that
 // were bound to their name later. It asks nothing but memory: an informer tells
 // it of the records, here and in every server that shares the etcd. It is in
-// front of the cache of certificates, and closes the connections of those that
-// it does not accept any more.
+// front of the cache of certificates, and closes the connections of nodes that it
+// no longer accepts.
 type revokedNodes struct {
 	logger *zap.Logger
 	synced func() bool
@@ -115,7 +115,7 @@ func (r *revokedNodes) set(object any) {
 	record, err := nodeidentity.Load(secret)
 	if err != nil {
 		// Somebody has written into it. Earlier revocations stay.
-		r.logger.Error("the record of a node cannot be read: what it says last is not enforced", zap.Error(err))
+		r.logger.Error("the record of a node cannot be read: its last change is not enforced", zap.Error(err))
 		return
 	}
 	var enforced *revokedNode
@@ -170,7 +170,7 @@ func (r *revokedNodes) wrap(next authenticator.Request) authenticator.Request {
 			return response, ok, nil
 		}
 		key := nodeKey(response.User)
-		// First known, then judged: whoever is revoked in between is found by one of both.
+		// First known, then judged: one of the two finds a node that is revoked in between.
 		r.conns.add(req, node, key)
 		if !(*r.records.Load())[node].accepts(key) {
 			return nil, false, errRevokedNode

@@ -36,7 +36,7 @@ type presence struct {
 	Private []netip.AddrPort `json:"private,omitempty"`
 }
 
-// presences knows this server's presence and those that other servers publish.
+// presences knows this server's presence and the published ones of other servers.
 type presences struct {
 	config Config
 	id     string

@@ -118,7 +118,7 @@ func machineAddresses(t testing.TB) (ips []string) {
 	return ips
 }
 
-// What trusts whoever can connect is not for those who may only proxy.
+// Endpoints that trust every client are not for clients that may only proxy.
 func TestProxyToPrivateEndpointsIsRefused(t *testing.T) {
 	addresses := machineAddresses(t)
 	if len(addresses) == 0 {
@@ -203,7 +203,7 @@ func TestKubeletClientAtServer(t *testing.T) {
 	if _, err := whoAmI(t, p.with(p.pki.KubeletClient())); err != nil {
 		t.Errorf("it may not ask who it is: %v", err)
 	}
-	// An administrator may act as it, to see what it may.
+	// An administrator may act as it, to see its rights.
 	config := rest.CopyConfig(p.ClientConfig())
 	config.Impersonate = rest.ImpersonationConfig{UserName: kubeletClient}
 	if _, err := clientset(t, config).CoreV1().Nodes().List(t.Context(), metav1.ListOptions{}); err != nil {

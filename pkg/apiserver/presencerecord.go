@@ -96,7 +96,7 @@ func (r *presenceRecord) list(ctx context.Context) (others []presence, own bool,
 		}
 		var one presence
 		if err := json.Unmarshal(kv.Value, &one); err != nil {
-			return nil, own, fmt.Errorf("%s in etcd is not what it should be: %w", kv.Key, err)
+			return nil, own, fmt.Errorf("%s in etcd is malformed: %w", kv.Key, err)
 		}
 		others = append(others, one)
 	}

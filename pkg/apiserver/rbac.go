@@ -60,12 +60,12 @@ func nodeBindings() (bindings []rbacv1.ClusterRoleBinding) {
 	return bindings
 }
 
-// joinRoleName is the role of whoever joins with a token.
+// joinRoleName is the role of clients with a join token.
 const joinRoleName = "kubembed:node-bootstrapper"
 
-// joinRole is upstream's system:node-bootstrapper without list and watch, by which
-// whoever has a join token sees the requests of all others. joinAuthorizer has
-// what a kubelet needs of these.
+// joinRole is upstream's system:node-bootstrapper without list and watch, which show
+// the requests of all others. joinAuthorizer grants the part of them that a kubelet
+// needs.
 func joinRole() rbacv1.ClusterRole {
 	return rbacv1.ClusterRole{
 		ObjectMeta: metav1.ObjectMeta{

@@ -30,7 +30,7 @@ const (
 // Dir are the caller's. Later calls return what the first one did.
 //
 // Each part is bounded: where etcd's disk or that of the audit log hangs, Stop returns
-// within 40 seconds after ctx has ended, with an error that names what has not.
+// within 40 seconds after ctx has ended, with an error that names the part that has not ended.
 func (s *Server) Stop(ctx context.Context) error {
 	s.stopOnce.Do(func() { s.stopErr = s.stop(ctx) })
 	return s.stopErr

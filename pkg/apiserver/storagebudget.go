@@ -23,7 +23,7 @@ const (
 	bootstrapBurst, bootstrapHour = 32 << 20, 8 << 20
 	// A kubelet creates little but events, which are kept for an hour.
 	nodeBurst, nodeHour = 32 << 20, 32 << 20
-	// storedCopies is how often what is created is written: a request for a
+	// storedCopies is how often a new object is written: a request for a
 	// certificate once more when it is approved, and when it is signed.
 	storedCopies   = 3
 	storedOverhead = 4 << 10
@@ -112,7 +112,7 @@ func (r requester) hour() int {
 	return nodeHour
 }
 
-// maxBuckets is how many there may be before those that are full are dropped.
+// maxBuckets is the number of buckets from which on full ones are dropped.
 const maxBuckets = 4096
 
 func (s *storageBudget) bucket(who requester, now time.Time) *rate.Limiter {

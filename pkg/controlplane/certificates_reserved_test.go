@@ -86,8 +86,8 @@ func TestClaimsBlockNobody(t *testing.T) {
 	wantSigned(t, server, asks("worker-7", "worker-7", "198.51.100.77", "worker-7.example.com").create(t, worker), x509.ExtKeyUsageServerAuth)
 }
 
-// What a Service may be called in any cluster, what is in the ranges of Services, and
-// what webhooks and their certificates are called is no node's.
+// No node gets a name that a Service may have in any cluster, an address in the ranges
+// of Services, or a name of a webhook or its certificate.
 func TestServingRequestsForTheControlPlane(t *testing.T) {
 	server := startForOthers(t)
 	if _, err := server.ServingCertificate("hooks.example.com", "203.0.113.9"); err != nil {

@@ -27,15 +27,15 @@ type Config struct {
 	// that was acknowledged survives a crash or a power cut. It needs 272 MiB of
 	// free space to begin with. It belongs to the user of the process, or root, and
 	// neither group nor others may write to it: in a volume that others may, name a
-	// subdirectory. If empty, the control plane is ephemeral: a folder kubembed-* in os.TempDir, no fsync,
-	// removed at the end. A process that is killed leaves it.
+	// subdirectory. If empty, the control plane is ephemeral: a directory kubembed-* in
+	// os.TempDir, no fsync, removed at the end. A process that is killed leaves it.
 	DataDir string
 
 	// NewCluster confirms that a new cluster is wanted where DataDir has lost a part of
-	// itself: its etcd data, a CA, or the service-account keys. What is missing is made
-	// again, empty or new, what is there stays as it is, and keys take over the objects
-	// in etcd, also an external one, that were stored under other ones. Clients, nodes
-	// and tokens of before are strangers then. Set it for one start, never for good: it
+	// itself: its etcd data, a CA, or the service-account keys. Missing parts are made
+	// again, empty or new; existing parts stay as they are, and the keys take over the
+	// objects in etcd, also an external one, that were stored under other keys. Earlier
+	// clients, nodes and tokens are no longer accepted. Set it for one start, never for good: it
 	// takes away the protection against a disk that is not mounted. By default such a
 	// start fails, with etcd.ErrLost, pki.ErrLost or etcd.ErrOtherCluster.
 	NewCluster bool

@@ -271,7 +271,7 @@ func asked(ctx context.Context, conn net.Conn, err error, text string) (net.Conn
 	return conn, conn.SetDeadline(time.Time{})
 }
 
-// crowd holds connections, and makes others for those that are closed.
+// crowd holds connections, and replaces each that is closed.
 type crowd struct {
 	running sync.WaitGroup
 	end     context.CancelFunc

@@ -43,7 +43,7 @@
 // with etcd.ErrOtherCluster where the keys are not those of what etcd holds.
 // Config.NewCluster confirms, for one start, that new ones are wanted.
 //
-// DataDir, what is in it, and the directories of snapshots and of the audit log belong to
+// DataDir, its content, and the directories of snapshots and of the audit log belong to
 // the user of the process or to root, and neither group nor others may write to them.
 // Everything else is refused with [ErrUntrusted].
 //
@@ -229,7 +229,7 @@
 //
 //   - a first client certificate, asked for with the join file, in the name of a
 //     node of which no Node object exists, and which no other key has got. Where a
-//     machine is set up again, delete the old Node first. Otherwise whoever has the
+//     machine is set up again, delete the old Node first. Otherwise anybody with the
 //     file could become any node.
 //   - its renewal, asked for by the node. rotateCertificates makes a kubelet do
 //     so in time.
@@ -246,19 +246,19 @@
 //
 // Other requests of kubelets get the condition Denied with a reason, which is a
 // warning in the log too. Requests of anybody else wait for kubectl certificate
-// approve. What is approved is signed, for Config.KubeletSigningDuration where a
+// approve. Approved requests are signed, for Config.KubeletSigningDuration where a
 // kubelet renews it, and Config.ClusterSigningDuration otherwise.
 //
 // Denied requests are deleted after an hour. [Server.RevokeJoinKubeconfig] keeps
-// further workers out, not those that have joined: [Server.RevokeNode] takes the
-// identity of one from whoever has it.
+// further workers out, and leaves joined workers in: [Server.RevokeNode] revokes the
+// identity of one.
 //
 // The API server uses the kubelet for logs, exec, attach, port-forward and the
 // proxy of nodes. It shows a client certificate, which authentication.x509 is
 // for, and verifies that the serving certificate names the node that is meant and
 // the address that it calls. A node that has the address of another, or once had
-// it, gets nothing that is meant for the other, so nodes may register what they
-// like without harm to others. A kubelet without serverTLSBootstrap makes its own
+// it, gets nothing that is meant for the other, so nodes may register any address
+// without harm to others. A kubelet without serverTLSBootstrap makes its own
 // certificate, which Config.KubeletInsecureTLS allows, for all nodes.
 // [Server.NodeKubeconfig] is for a kubelet that needs no joining, and
 // [Server.NodeServingCertificate] for a program that stands in for a kubelet.
@@ -283,7 +283,7 @@
 //   - Size of a file (ulimit -f, LimitFSIZE=): unlimited, or a tenth more than
 //     Config.Etcd.QuotaBytes.
 //
-// Start says at once which of them is too low, what it found and what it needs.
+// Start fails at once where one of them is too low, with the limit and the need.
 //
 // All control planes of a process share one number of connections: the limit of open
 // files, less what the process has open otherwise, less 200 for etcd's log, snapshots
@@ -294,11 +294,11 @@
 // oldest, which has had 250 ms, or 50 ms without sending a byte); one of a bootstrap
 // token, or of InsecureAddr; one that is idle, of the client that has most; a busy one
 // of a client that is no administrator, again of the one that has most. Connections
-// between members of etcd and busy ones of administrators stay. Those that are not
-// authenticated, or of bootstrap tokens or InsecureAddr, are 8,192 at most in any case.
+// between members of etcd and busy ones of administrators stay. Connections that are
+// not authenticated, or of bootstrap tokens or InsecureAddr, are 8,192 at most in any case.
 // Half of the number is for connections that the API server opens because clients ask
 // for it (exec, logs, proxies). The metric kubembed_connections_closed_total counts
-// what was closed, by listener and kind of client, kubembed_connections and
+// closed connections, by listener and kind of client, kubembed_connections and
 // kubembed_connections_limit are the numbers, and the log has a line every ten seconds.
 //
 // # Several at once

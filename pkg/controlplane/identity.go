@@ -50,7 +50,7 @@ func (s *Server) claimIdentity(ctx context.Context) error {
 		if len(got.Kvs) > 0 {
 			var stored identity
 			if err := json.Unmarshal(got.Kvs[0].Value, &stored); err != nil {
-				return fmt.Errorf("%s in etcd is not what it should be: %w", key, err)
+				return fmt.Errorf("%s in etcd is malformed: %w", key, err)
 			}
 			if err := s.sameKeys(stored, own); err != nil {
 				return err
@@ -90,7 +90,7 @@ func (s *Server) sameKeys(stored, own identity) error {
 			etcd.ErrOtherCluster, s.config.Etcd.Prefix, keyNames(name), stored.PKI[name], own.PKI[name])
 		switch {
 		case s.config.NewCluster:
-			s.config.Logger.Warn("takes over what is stored, as Config.NewCluster confirms: take it out of the configuration now", zap.Error(err))
+			s.config.Logger.Warn("takes over the stored objects, as Config.NewCluster confirms: take it out of the configuration now", zap.Error(err))
 			return nil
 		case s.record != nil && s.record.Restored:
 			return nil

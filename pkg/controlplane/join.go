@@ -49,8 +49,8 @@ const (
 //
 // The file holds URL, CABundle and a bootstrap token with 128 random bits. The
 // token is that of a group which may create CertificateSigningRequests and read
-// those that it can name, and nothing else. Whoever has the file can add nodes,
-// though, also under a name that a machine is going to have, so it is a secret. The token is kept in a Secret in
+// them by name, and nothing else. Anybody with the file can add nodes, though, also
+// under the name of a future machine, so it is a secret. The token is kept in a Secret in
 // kube-system that bears the name of the file's user: kubectl -n kube-system
 // delete secret bootstrap-token-<id> revokes it, as RevokeJoinKubeconfig does.
 //

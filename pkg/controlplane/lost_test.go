@@ -50,8 +50,8 @@ func away(t *testing.T, dir string, patterns ...string) (back func()) {
 	}
 }
 
-// TestMissingPartsAreNotMadeAgain: a start on what is left of a DataDir says what is
-// missing, and makes nothing in its place.
+// TestMissingPartsAreNotMadeAgain: a start on the rest of a DataDir names the missing
+// part, and makes nothing in its place.
 func TestMissingPartsAreNotMadeAgain(t *testing.T) {
 	dir := t.TempDir()
 	server := start(t, controlplane.Config{DataDir: dir})

@@ -55,7 +55,7 @@ func (s *Server) dataCheck() healthz.HealthChecker {
 	return healthz.NamedCheck("etcd-data", func(r *http.Request) error {
 		status, err := s.EtcdStatus(r.Context())
 		if err == nil && slices.Contains(status.Alarms, "CORRUPT") {
-			return errors.New("etcd has the alarm CORRUPT: its members do not agree on the data: remove those that are wrong, and let them join again with empty directories, or restore a snapshot")
+			return errors.New("etcd has the alarm CORRUPT: its members do not agree on the data: remove the members that are wrong, and let them join again with empty directories, or restore a snapshot")
 		}
 		return nil // another check reports whether etcd answers
 	})

@@ -23,9 +23,9 @@ import (
 // The error's text names it and the cure.
 var ErrUntrusted = ownership.ErrUntrusted
 
-// recordFile is in DataDir. It says what a start has found or made there, so that the
-// next one notices what has gone since. It is written when a start has keys and etcd:
-// whatever a crash in the first start leaves has no record, and is completed.
+// recordFile is in DataDir. It lists the parts that a start has found or made there, so
+// that the next start notices missing ones. It is written when a start has keys and
+// etcd: after a crash in the first start there is no record, and the parts are completed.
 const recordFile = "cluster.json"
 
 // recordFormat changes when older versions of this package must not go on with what newer
@@ -107,7 +107,7 @@ func (r *record) equal(other record) bool {
 }
 
 // checkKept compares DataDir with its record before anything new is made. With NewCluster
-// it says in the log what is lost.
+// it logs the loss.
 func (s *Server) checkKept() (err error) {
 	if s.temporary {
 		return nil
@@ -119,7 +119,7 @@ func (s *Server) checkKept() (err error) {
 	s.newKeys = errors.Is(err, fs.ErrNotExist)
 	err = s.missing()
 	if err != nil && s.config.NewCluster {
-		s.config.Logger.Warn("begins again without what is missing, as Config.NewCluster confirms: take it out of the configuration now", zap.Error(err))
+		s.config.Logger.Warn("makes missing parts again, as Config.NewCluster confirms: take it out of the configuration now", zap.Error(err))
 		return nil
 	}
 	return err
@@ -127,7 +127,7 @@ func (s *Server) checkKept() (err error) {
 
 func (s *Server) pkiDir() string { return filepath.Join(s.dir, "pki") }
 
-// missing returns what is lost of DataDir, or nil.
+// missing returns an error that names the lost part of DataDir, or nil.
 func (s *Server) missing() error {
 	kept := etcd.HasData(filepath.Join(s.dir, "etcd"))
 	if s.record == nil || s.record.Restored {
@@ -175,7 +175,7 @@ func (s *Server) missingKeys() error {
 // lost says how to proceed.
 func lost(format string, args ...any) error {
 	return fmt.Errorf("Config.DataDir: "+format+"; the usual cause is a disk that is not mounted: mount it, or restore a backup or a snapshot (Restore), "+
-		"or set Config.NewCluster for one start, which makes what is missing again, without its objects and for none of its clients", args...)
+		"or set Config.NewCluster for one start, which makes the missing part again, without its objects and for none of its clients", args...)
 }
 
 // keepRecord writes down what this start has found or made. It comes when keys and etcd

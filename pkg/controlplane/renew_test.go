@@ -206,7 +206,7 @@ func TestClockJumpsOfAYear(t *testing.T) {
 	if text, _ := said[0].ContextMap()["error"].(string); lacks(text, "set the clock", "replace the CA") != "" {
 		t.Errorf("a year back: the log says %s", text)
 	}
-	// What is in this process does not go by certificates.
+	// Clients in this process do not go by certificates.
 	putConfigMap(t, admin(t, a.Server), "meanwhile", "x")
 	a.clock.set(now)
 	if _, err := a.serving(t); err != nil {

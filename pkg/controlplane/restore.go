@@ -41,7 +41,7 @@ type RestoreConfig struct {
 	Name, PeerAddr string
 
 	// KeepJoinKubeconfigs leaves the files of Server.JoinKubeconfig valid that were so
-	// when the snapshot was taken and have not expired, also those that were revoked
+	// when the snapshot was taken and have not expired, also if they were revoked
 	// after it. By default Restore invalidates them all, and all other bootstrap tokens.
 	KeepJoinKubeconfigs bool
 
@@ -92,8 +92,8 @@ func (c RestoreConfig) Validate() error {
 // is told, by 410 Gone, to list anew. Clients that had seen objects which the snapshot
 // does not have see them deleted.
 //
-// A restore takes back everything that was done after the snapshot, and what was done
-// to keep somebody out with it:
+// A restore takes back everything that was done after the snapshot, also to keep
+// somebody out:
 //
 //   - Join files that were revoked after the snapshot would be valid again. So Restore
 //     deletes all bootstrap tokens and the certificate requests of their holders that
@@ -122,7 +122,7 @@ func Restore(ctx context.Context, dir string, r io.Reader, cfg RestoreConfig) er
 	if cfg.Logger != nil {
 		logger, closeLog := logqueue.Ensure(cfg.Logger, nil)
 		cfg.Logger = logger
-		defer func() { _ = closeLog() }() // what is restored is, whatever the Logger does
+		defer func() { _ = closeLog() }() // a Logger that blocks does not undo the restore
 	}
 	if err := restoreLocked(ctx, dir, bufio.NewReaderSize(r, 1<<16), cfg); err != nil {
 		if cut(err) && !errors.Is(err, etcd.ErrCorrupt) {

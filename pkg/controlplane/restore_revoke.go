@@ -16,7 +16,7 @@ import (
 	"github.com/kubembed/kubembed/pkg/etcd"
 )
 
-// A snapshot does not know what was revoked after it. So Restore leaves out every
+// A snapshot does not know later revocations. So Restore leaves out every
 // bootstrap token, and what holders of one have asked for and not got yet. Keys show
 // both, below any Config.Etcd.Prefix, also where values are encrypted.
 var (
@@ -43,7 +43,7 @@ func (i *invalidated) apply(c *etcd.RestoreConfig) {
 	}
 }
 
-// log reports what was left out. The name of a token is no secret.
+// log reports the keys that were left out. The name of a token is no secret.
 func (i *invalidated) log(logger *zap.Logger) {
 	if logger != nil && len(i.tokens)+len(i.requests) > 0 {
 		logger.Warn("the join files of before the restore are invalid, because some may have been revoked after the snapshot: workers that have joined are not affected, others need a new JoinKubeconfig",

@@ -21,7 +21,7 @@ import (
 	"github.com/kubembed/kubembed/pkg/etcd"
 )
 
-// restored returns a new DataDir with what is in a snapshot.
+// restored returns a new DataDir with the content of a snapshot.
 func restored(t *testing.T, snapshot []byte, cfg controlplane.RestoreConfig) (dir string) {
 	t.Helper()
 	dir = filepath.Join(t.TempDir(), "data")

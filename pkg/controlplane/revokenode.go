@@ -16,9 +16,9 @@ import (
 	"github.com/kubembed/kubembed/internal/nodeidentity"
 )
 
-// RevokeNode takes the identity of a node from whoever has it: from then on no
-// client certificate in the name of the node is accepted whose key was there
-// before, however it came to be, and the Node is deleted, if there is one. Open
+// RevokeNode revokes the identity of a node: from then on no client certificate in
+// the name of the node is accepted whose key existed before, no matter how it was
+// issued, and the Node is deleted, if there is one. Open
 // connections of the node are closed, its watches with them. It is no error to
 // revoke a name that no node has, or the same one again.
 //

@@ -137,8 +137,8 @@ func (s *Server) Err() error {
 //
 // Whatever hangs, Shutdown returns a minute and a half after ctx has ended or
 // RequestTimeout has passed, at the latest: a write to a disk that hangs cannot be
-// called off. The error then names what has not ended, and DataDir is in use until it
-// has.
+// called off. The error then names the part that has not ended, and DataDir is in use
+// until it has.
 func (s *Server) Shutdown(ctx context.Context) error {
 	s.mu.Lock()
 	s.stopped = true

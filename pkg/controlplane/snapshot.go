@@ -49,8 +49,8 @@ type about struct {
 // this moment, the authorities and the service-account keys. Restore makes a DataDir
 // of it. The keys of Config.Encryption are not in it, so keep them, elsewhere.
 // Otherwise it is as secret as the control plane: it holds every Secret, and keys with
-// which anybody can be anyone. Whoever can write to where it is kept can make the
-// control plane that is restored from it obey them, unless Config.SnapshotKey is set.
+// which anybody can be anyone. Anybody who can change it controls the control plane that
+// is restored from it, unless Config.SnapshotKey is set.
 //
 // It is a tar archive. etcd.db is a snapshot of etcd, as "etcdctl
 // snapshot save" makes it, which etcdutl restores too; pki.pem is what PKI returns;

@@ -49,7 +49,7 @@ func validateSnapshotKey(at *field.Path, key []byte) field.ErrorList {
 		fmt.Sprintf("must have at least %d bytes, random ones, as of crypto/rand", minSnapshotKey))}
 }
 
-// sign adds the MAC of what has been written so far.
+// sign adds the MAC of the bytes written so far.
 func (a *archive) sign() {
 	if a.mac == nil || a.err != nil {
 		return
@@ -62,7 +62,7 @@ func (a *archive) sign() {
 }
 
 // authenticator is the reader below the entries of a snapshot. With a key it computes
-// the MAC of what is read.
+// the MAC of the bytes read.
 type authenticator struct {
 	r    io.Reader
 	mac  hash.Hash // nil without a key
@@ -140,8 +140,8 @@ func (a *authenticator) end(entries *unarchive) error {
 	return nil
 }
 
-// vouched makes the error about a snapshot one about its authenticity too, where there
-// is a key and what was read so far is not covered by it.
+// vouched adds ErrNotAuthentic to the error about a damaged snapshot, where there is a
+// key and no MAC has confirmed the bytes read so far.
 func (a *authenticator) vouched(err error) error {
 	if a.mac == nil || a.ok || !errors.Is(err, etcd.ErrCorrupt) || errors.Is(err, ErrNotAuthentic) {
 		return err

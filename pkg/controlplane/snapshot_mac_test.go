@@ -61,7 +61,7 @@ func archived(t *testing.T, entries []entry) []byte {
 	return b.Bytes()
 }
 
-// summedUp makes the checksums right again, as whoever changes a snapshot would.
+// summedUp makes the checksums right again, as somebody who changes a snapshot would.
 func summedUp(entries []entry) []entry {
 	var sums strings.Builder
 	for i, e := range entries {

@@ -277,8 +277,7 @@ func (s *schedule) present(cluster string) (snapshotFiles, error) {
 	return present, err
 }
 
-// one takes a snapshot and deletes those that are too many. When ctx has ended it only
-// cleans up.
+// one takes a snapshot and deletes the excess. When ctx has ended it only cleans up.
 func (s *schedule) one(ctx context.Context, t *task) (err error) {
 	size, err := s.size(ctx)
 	if err != nil {

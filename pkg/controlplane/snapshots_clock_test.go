@@ -42,7 +42,7 @@ func TestSnapshotsAfterAClockCorrection(t *testing.T) {
 	now := clock.Now()
 	for i, jump := range []time.Duration{0, year, -2 * year, 0, year} {
 		now = now.Add(jump + time.Hour)
-		// The timer goes by what has passed, not by the time of day.
+		// The timer goes by elapsed time, not by the time of day.
 		clock.Step(time.Hour)
 		clock.SetTime(now)
 		clock.waits(t, time.Hour)

@@ -105,8 +105,8 @@ func (f snapshotFiles) bytes() (sum int64) {
 	return sum
 }
 
-// spare are those that may be deleted to make room: all that are older than the newest
-// that is not empty.
+// spare are the snapshots that may be deleted to make room: all that are older than the
+// newest that is not empty.
 func (f snapshotFiles) spare() snapshotFiles {
 	newest := len(f.finished) - 1
 	for newest > 0 && f.finished[newest].size == 0 {

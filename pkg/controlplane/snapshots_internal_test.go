@@ -149,8 +149,8 @@ func TestOldSnapshotsMakeRoom(t *testing.T) {
 	}
 }
 
-// TestOrderOfSnapshots goes by their numbers. What has none is older, and what is of
-// another cluster, or of nobody, is not seen.
+// TestOrderOfSnapshots goes by their numbers. Files without one are older, and files of
+// another cluster, or of nobody, are ignored.
 func TestOrderOfSnapshots(t *testing.T) {
 	dir := t.TempDir()
 	at := func(year int) time.Time { return time.Date(year, 1, 2, 3, 4, 5, 0, time.UTC) }

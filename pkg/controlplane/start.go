@@ -39,10 +39,10 @@ var errStartTimeout = fmt.Errorf("not ready after %s", startTimeout)
 // end, or the disk of DataDir hangs: Start then returns half a minute after ctx has
 // ended, and the rest ends when the disk answers. What a durable start had written to
 // DataDir stays. For errors.Is: etcd.ErrInUse, etcd.ErrCorrupt and
-// etcd.ErrNewerVersion, about DataDir; etcd.ErrLost and pki.ErrLost, for what is missing
+// etcd.ErrNewerVersion, about DataDir; etcd.ErrLost and pki.ErrLost, for missing parts
 // of it; ErrUntrusted, where other users of the machine control it; etcd.ErrOtherMember
 // and ErrRemoved, about a member of a cluster; etcd.ErrOtherCluster, about that or about
-// keys that are not those of what is stored; etcd.ErrUnreachable, about Etcd.Endpoints;
+// objects that were stored under other keys; etcd.ErrUnreachable, about Etcd.Endpoints;
 // and the cause of ctx when it ends.
 func Start(ctx context.Context, cfg Config) (*Server, error) {
 	if err := cfg.Validate(); err != nil {
@@ -66,12 +66,12 @@ func Start(ctx context.Context, cfg Config) (*Server, error) {
 	return s, nil
 }
 
-// startGrace is how long a start may go on after its ctx has ended, to undo what it has
-// done. One that takes longer is held by a disk that hangs, which no ctx ends.
+// startGrace is how long a start may go on after its ctx has ended, to undo its work. One
+// that takes longer is held by a disk that hangs, which no ctx ends.
 const startGrace = 30 * time.Second
 
-// startWithin starts the parts, and undoes what it has done if it fails. Where a disk
-// holds it, a goroutine stays that does so when the disk answers.
+// startWithin starts the parts, and undoes its work if it fails. Where a disk holds it, a
+// goroutine stays that does so when the disk answers.
 func (s *Server) startWithin(ctx context.Context) error {
 	started := make(chan outcome, 1)
 	go func() {

@@ -26,7 +26,7 @@ const (
 	supervisorTimeout = 5 * time.Second
 )
 
-// stopped is what a stop has come to, and to what end.
+// stopped records the part that a stop is waiting for.
 type stopped struct {
 	step atomic.Value // string
 }
@@ -70,8 +70,8 @@ func (s *Server) unwindWithin(ctx context.Context, timeout time.Duration) error 
 	}
 }
 
-// unwind stops what has been started, last first. What may take long begins to end
-// first and is waited for last.
+// unwind stops the parts that were started, last first. It begins with the parts that
+// may take long, and waits for them last.
 func (s *Server) unwind(ctx context.Context) error {
 	var errs []error
 	note := func(err error) bool {
@@ -119,7 +119,7 @@ func (s *Server) unwind(ctx context.Context) error {
 	return errors.Join(errs...)
 }
 
-// removeFiles removes what is not to last, and gives DataDir free.
+// removeFiles removes temporary files, and unlocks DataDir.
 func (s *Server) removeFiles() (err error) {
 	switch {
 	case s.temporary:
@@ -155,8 +155,8 @@ var selfEnding = []string{
 }
 
 // waitForGoroutines keeps the promise that nothing of a stopped control plane
-// runs or logs any more: upstream's controllers are told to stop, but give no
-// way to wait for them.
+// runs or logs any more: upstream's controllers can be stopped, but give no way to
+// wait for them.
 func (s *Server) waitForGoroutines(family *lifecycle.Family) {
 	ctx, cancel := context.WithTimeout(context.Background(), stragglersTimeout)
 	defer cancel()

@@ -18,8 +18,8 @@ import (
 
 const stranger = 65534
 
-// TestWhatOthersControlIsRefused: whoever can write to what a control plane trusts can
-// be anyone in it, or have its process write over other files.
+// TestWhatOthersControlIsRefused: somebody who can write to files that a control plane
+// trusts can be anyone in it, or have its process write over other files.
 func TestWhatOthersControlIsRefused(t *testing.T) {
 	mkdir := func(t *testing.T, mode fs.FileMode, path ...string) {
 		t.Helper()

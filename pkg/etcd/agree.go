@@ -22,9 +22,9 @@ import (
 //
 // So a member that comes back compares its data with those of the others, by etcd's own
 // hash, before it serves clients. etcd's InitialCorruptCheck does so before the member
-// has read what it has missed, when the hashes can seldom be compared, and also keeps out
-// a good member because of one bad other. While members run the leader compares what
-// each has compacted (CompactHashCheck), and raises an alarm, see watchAlarms.
+// has caught up, when the hashes can seldom be compared, and also keeps out a good member
+// because of one bad other. While members run the leader compares the hashes of their
+// compactions (CompactHashCheck), and raises an alarm, see watchAlarms.
 
 // agreeTimeout is how long a member that comes back waits until hashes can be compared:
 // until it has caught up, or a majority has answered.
@@ -115,7 +115,7 @@ func (m *Member) differs(format string, others []string) error {
 	return fmt.Errorf("Config.Dir: %s: %w: its data differ from "+format, m.folder.dir, ErrCorrupt, strings.Join(others, ", "))
 }
 
-// compare asks all other members for the hash of what they have at this one's revision.
+// compare asks all other members for the hash of their data at this one's revision.
 func (m *Member) compare(ctx context.Context, c *Cluster, client *http.Client) (v verdict, err error) {
 	s := m.etcd.Server
 	var own mvcc.KeyValueHash

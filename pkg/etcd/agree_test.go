@@ -38,7 +38,7 @@ func changeValue(t *testing.T, cfg etcd.Config, before, after string) {
 }
 
 // TestMemberWithOtherDataIsRefused: a member whose data were changed while it was stopped
-// serves nobody, and does not keep out those that are right.
+// serves nobody, and does not keep out the others.
 func TestMemberWithOtherDataIsRefused(t *testing.T) {
 	members, configs := newTestCluster(t, "a", "b", "c").startAll()
 	mustPut(t, members["a"].Client(), "k", "AAAA")
@@ -63,7 +63,7 @@ func TestMemberWithOtherDataIsRefused(t *testing.T) {
 	}
 	stop("c")
 	changeValue(t, configs["c"], "AAAA", "BBBB")
-	// What it has missed does not hide it, nor does a compaction.
+	// Writes that it has missed do not hide it, nor does a compaction.
 	mustPut(t, members["a"].Client(), "later", "1")
 	if _, err := members["a"].Client().Compact(t.Context(), 2); err != nil {
 		t.Fatal(err)

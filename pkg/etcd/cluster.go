@@ -358,7 +358,7 @@ func (m *Member) leave() {
 		m.network.close()
 	}
 	if m.clients != nil {
-		// gRPC would wait for the handshakes of those that never send a byte.
+		// gRPC would wait for the handshakes of clients that never send a byte.
 		_ = m.clientListener.Close()
 		m.clientListener.CloseStrangers()
 		m.clients.Stop()

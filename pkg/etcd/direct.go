@@ -26,7 +26,8 @@ import (
 // etcd makes the HTTP transports by which members talk to each other with
 // http.ProxyFromEnvironment, and offers no way to have them without. HTTPS_PROXY, which
 // hosts have for other reasons, then leads them to a proxy that knows nothing of members.
-// What is here takes it from those transports, and is only used where there is a proxy.
+// The functions here remove it from these transports, and are only used where there is a
+// proxy.
 
 // anyPeer stands for members that are going to be added: an address of a network that is
 // reserved for documentation (RFC 5737).

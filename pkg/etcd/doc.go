@@ -85,7 +85,7 @@
 //
 // etcd maps its database into address space, a tenth more than its quota in whole
 // gigabytes: 9 GiB by default, which takes no memory. Start returns an error at once,
-// with what was found and what is needed, where the process may not have that much
+// with the limit and the need, where the process may not have that much
 // (RLIMIT_AS), where files may not become as large as the quota allows (RLIMIT_FSIZE),
 // where fewer than 40 files can be opened (RLIMIT_NOFILE), and where files in the
 // directory cannot be mapped. A member that has others serves them as long as there are

@@ -36,9 +36,9 @@ var (
 	ErrRemoved = errors.New("not a member of the cluster")
 
 	// ErrLost says that the data of a member is not in its directory any more. It must
-	// not begin again with nothing: others believe it to have what it has acknowledged.
-	// Start finds that out from the other members of a cluster; package controlplane
-	// also from what it keeps beside the directory.
+	// not begin again with nothing: others rely on the writes that it has acknowledged.
+	// Start learns it from the other members of a cluster; package controlplane also
+	// from its record beside the directory.
 	ErrLost = errors.New("the member's data is missing")
 
 	// ErrHasData is returned by Restore for a folder that has a member's data.

@@ -74,7 +74,7 @@ func TestFloodOfPeerPorts(t *testing.T) {
 // floodFiles is how many files the members' process may open.
 const floodFiles = 400
 
-// hold holds so many connections, and makes others for those that are closed.
+// hold holds so many connections, and replaces each that is closed.
 func hold(ctx context.Context, address string, number int, first func()) {
 	open := make([]net.Conn, number)
 	pause := time.NewTicker(100 * time.Millisecond)

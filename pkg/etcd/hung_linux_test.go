@@ -14,8 +14,8 @@ import (
 	"github.com/kubembed/kubembed/pkg/etcd"
 )
 
-// TestCloseOnAHungDisk: Close returns and says what hangs. The folder is in use until the
-// disk answers, and then whole.
+// TestCloseOnAHungDisk: Close returns and names the disk. The directory is in use until
+// the disk answers, and then whole.
 func TestCloseOnAHungDisk(t *testing.T) {
 	if os.Getuid() != 0 {
 		t.Skip("mounts a file system: run it as root")

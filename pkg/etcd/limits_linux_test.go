@@ -31,8 +31,8 @@ var limits = map[string]struct {
 	"enough of either": {unix.RLIMIT_AS, 20e9, nil},
 }
 
-// TestLimitsOfTheProcess: a start that cannot succeed says what is missing, and leaves
-// nothing behind.
+// TestLimitsOfTheProcess: a start that cannot succeed names the limit, and leaves nothing
+// behind.
 func TestLimitsOfTheProcess(t *testing.T) {
 	for name, limit := range limits {
 		t.Run(name, func(t *testing.T) {

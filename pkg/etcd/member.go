@@ -350,9 +350,9 @@ func (m *Member) Err() error {
 //
 // A member that failed gets two seconds for steps 2 to 5. If it is stuck, Close
 // returns an error, its goroutines stay, and its database stays open, so that
-// the folder is in use until the process ends. Any other gets 30 seconds. On a disk
-// that hangs, Close then returns an error, the folder stays in use, and steps 5 and 6
-// come to their end when the disk answers.
+// the directory is in use until the process ends. Any other gets 30 seconds. On a disk
+// that hangs, Close then returns an error, the directory stays in use, and steps 5 and
+// 6 finish when the disk answers.
 func (m *Member) Close() error {
 	m.closeOnce.Do(func() { m.closeErr = m.close() })
 	return m.closeErr

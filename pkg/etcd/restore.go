@@ -39,8 +39,8 @@ type RestoreConfig struct {
 	// revisions. If zero, DefaultRevisionBump.
 	RevisionBump uint64
 
-	// Drop, if not nil, reports whether a key that has this value is left out of what is
-	// restored, as if it had been deleted after the snapshot. It is called for every
+	// Drop, if not nil, reports whether a key with this value is left out of the restored
+	// data, as if it had been deleted after the snapshot. It is called for every
 	// revision of a key in order, and its last answer counts. It must not keep or change
 	// its arguments. Dropped, if not nil, is then called for each key that was left out.
 	Drop    func(key, value []byte) bool

@@ -73,7 +73,7 @@ func dropped(ctx context.Context, drop func(key, value []byte) bool, source stri
 			if bucket == nil {
 				return nil
 			}
-			// In the order of revisions: the last one of a key is what it is now.
+			// In the order of revisions: the last one of a key is its current value.
 			var kv mvccpb.KeyValue
 			n := 0
 			return bucket.ForEach(func(revision, value []byte) error {

@@ -12,8 +12,8 @@ import (
 	"github.com/kubembed/kubembed/pkg/etcd"
 )
 
-// TestRestoreDrops leaves out the keys that are selected by what they hold last, also
-// from a snapshot of what was restored before.
+// TestRestoreDrops leaves out the keys that are selected by their last value, also from
+// a snapshot of a restored database.
 func TestRestoreDrops(t *testing.T) {
 	m := memberWith(t, 100)
 	put := func(key, value string, opts ...clientv3.OpOption) {

@@ -131,8 +131,8 @@ func latest(a, b time.Time) time.Time {
 
 // KubeletServingCA returns the CA that signs the serving certificates of kubelets and
 // nothing else. The API server trusts it for kubelets only, each for its own node;
-// clients of the API server do not trust it. Whoever else connects to kubelets, such
-// as metrics-server or Prometheus, needs KubeletServingCABundle.
+// clients of the API server do not trust it. Other programs that connect to kubelets,
+// such as metrics-server or Prometheus, need KubeletServingCABundle.
 func (p *PKI) KubeletServingCA() *Authority { return p.kubeletServing }
 
 // KubeletServingCABundle returns, in PEM, the certificates by which kubelets are

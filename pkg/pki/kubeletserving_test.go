@@ -36,7 +36,7 @@ func verifies(t *testing.T, roots []byte, pair KeyPair, host string) error {
 	return err
 }
 
-// A certificate for a kubelet is worth nothing to whoever trusts the cluster's CA.
+// A certificate for a kubelet is worth nothing to clients that trust the cluster's CA.
 func TestKubeletServingCAIsSeparate(t *testing.T) {
 	p := mustOpen(t, Config{})
 	pair, err := p.IssueNodeServing("n1", []string{"192.0.2.1", "n1.example.com"}, 0)

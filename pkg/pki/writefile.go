@@ -16,7 +16,7 @@ const tempSuffix = ".unfinished-"
 // power cut there is the old file or the new one, never a part, and never a
 // moment at which others can read it. Use perm 0600 for a kubeconfig or a key.
 // The directory must exist, and be one that other users of the machine cannot write to,
-// or like /tmp: whoever can replace a kubeconfig decides what its user runs.
+// or like /tmp: a user who can replace a kubeconfig decides which commands its reader runs.
 func WriteFile(path string, data []byte, perm fs.FileMode) (err error) {
 	dir, base := filepath.Split(path)
 	if dir == "" {

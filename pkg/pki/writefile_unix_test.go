@@ -12,8 +12,8 @@ import (
 	"github.com/kubembed/kubembed/internal/ownership"
 )
 
-// TestWriteFileWhereOthersWrite: who can replace a kubeconfig decides which server its
-// user trusts, and what it runs.
+// TestWriteFileWhereOthersWrite: somebody who can replace a kubeconfig decides which
+// server its user trusts, and which commands it runs.
 func TestWriteFileWhereOthersWrite(t *testing.T) {
 	dir := t.TempDir()
 	for mode, accepted := range map[fs.FileMode]bool{

@@ -10,7 +10,7 @@ import (
 	"time"
 )
 
-// attack works until ctx ends and leaves nothing open. It counts what it does in s.
+// attack works until ctx ends and leaves nothing open. It counts its work in s.
 type attack func(ctx context.Context, t *target, s *stats)
 
 // attacks by name. Each works on its own, beside all others.
@@ -61,11 +61,11 @@ type stats struct {
 	won      atomic.Int64 // what must never happen
 
 	mu    sync.Mutex
-	first string // of what was won
+	first string // description of the first win
 	notes map[string]int
 }
 
-// win notes that the attacker has got what it must not have.
+// win notes that the attacker has got something that it must not have.
 func (s *stats) win(format string, args ...any) {
 	s.won.Add(1)
 	s.mu.Lock()
@@ -75,7 +75,7 @@ func (s *stats) win(format string, args ...any) {
 	}
 }
 
-// note counts what is worth knowing.
+// note counts an observation.
 func (s *stats) note(what string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

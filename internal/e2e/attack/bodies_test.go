@@ -213,8 +213,8 @@ func largeHeaders(ctx context.Context, t *target, s *stats) {
 	})
 }
 
-// unreadWatches opens watches and lists of what is written all the time, and does not
-// read them.
+// unreadWatches opens watches and lists of objects that change all the time, and does
+// not read them.
 func unreadWatches(ctx context.Context, t *target, s *stats) {
 	hc := t.httpClient(t.Low)
 	defer hc.CloseIdleConnections()

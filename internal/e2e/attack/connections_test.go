@@ -12,8 +12,8 @@ import (
 	"time"
 )
 
-// held keeps n connections open, opens new ones for those that the server closes, and
-// closes them all at the end.
+// held keeps n connections open, replaces each that the server closes, and closes them
+// all at the end.
 func held(ctx context.Context, n int, s *stats, open func() (net.Conn, error), nudge func(net.Conn)) {
 	var conns []net.Conn
 	defer func() {

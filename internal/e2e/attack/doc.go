@@ -15,7 +15,7 @@
 // what a fuzzer has found.
 //
 // TestAttacks fails when the control plane's process ends, when a write that was
-// acknowledged is lost, when an attacker got what it must not have, when an honest node
+// acknowledged is lost, when an attacker succeeded, when an honest node
 // is ever seen not ready, when memory, log or descriptors exceed their bounds, and when
 // the control plane is not as before within the recovery time after the attacks end: a
 // new client creates, lists and watches, /readyz is green, and all nodes are Ready.

@@ -167,7 +167,7 @@ type plane struct {
 	dir    string
 	cmd    *exec.Cmd
 	stdin  io.WriteCloser
-	stderr string // the path of what it says when it ends
+	stderr string // path of its standard error
 	done   chan struct{}
 }
 

@@ -71,7 +71,7 @@ func requestFlood(ctx context.Context, t *target, s *stats) {
 	})
 }
 
-// largeRequests fills the database with what is after the end of a request.
+// largeRequests fills the database with padding after the end of a request.
 func largeRequests(ctx context.Context, t *target, s *stats) {
 	request, _ := nodeRequest("large", nil)
 	request = append(request, bytes.Repeat([]byte{'\n'}, 1_300_000)...)

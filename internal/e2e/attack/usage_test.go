@@ -18,8 +18,8 @@ type usage struct {
 	logBytes    int64
 }
 
-// measure looks at the process, and keeps what is more than before. The kernel keeps the
-// peak of the memory.
+// measure looks at the process, and keeps the maxima. The kernel keeps that of the
+// memory.
 func (u *usage) measure(p *plane) {
 	status, _ := os.ReadFile(fmt.Sprintf("/proc/%d/status", p.cmd.Process.Pid))
 	for line := range strings.Lines(string(status)) {

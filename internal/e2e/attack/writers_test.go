@@ -30,7 +30,7 @@ type journal struct {
 	slowest                        atomic.Int64 // of the acknowledged, in nanoseconds
 }
 
-// written is an object. Its only writer numbers what it writes.
+// written is an object. Its only writer numbers its writes.
 type written struct {
 	acknowledged, tried int
 }
@@ -73,7 +73,7 @@ func (j *journal) one(ctx context.Context, c kubernetes.Interface, name string, 
 	}
 	if err != nil {
 		j.refused.Add(1)
-		// What is there now is what the next write builds on.
+		// The next write builds on the stored object.
 		switch now, err := maps.Get(ctx, name, metav1.GetOptions{}); {
 		case err == nil:
 			versions[name] = now.ResourceVersion
@@ -95,7 +95,7 @@ func (j *journal) one(ctx context.Context, c kubernetes.Interface, name string, 
 	j.objects[name].acknowledged = n
 }
 
-// lost compares what is there with what was acknowledged.
+// lost compares the stored objects with the acknowledged writes.
 func (j *journal) lost(list *corev1.ConfigMapList) (lost []string) {
 	there := map[string]int{}
 	for _, object := range list.Items {

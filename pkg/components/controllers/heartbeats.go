@@ -14,7 +14,7 @@ import (
 // heartbeats are the Leases of nodes with the time at which a renewal was seen in place
 // of the node's own. Upstream's controller takes for alive a node whose Lease was renewed
 // at a later time than before: when the clock of a machine is set back it would be dead
-// until that clock has caught up. What it does with the time is to compare it.
+// until that clock has caught up. It uses the time for this comparison only.
 type heartbeats struct {
 	coordinationinformers.LeaseInformer
 	now func() time.Time

@@ -50,7 +50,8 @@ type certificates struct {
 	unserved bool
 }
 
-// certificate is that of one node. Whoever has put something into turn may ask for it.
+// certificate is that of one node. turn is a lock with a channel, for select: the
+// goroutine that has put something into it may ask for the certificate.
 type certificate struct {
 	turn    chan struct{}
 	current *tls.Certificate
