@@ -20,6 +20,7 @@ func (o options) config(stderr io.Writer) controlplane.Config {
 	encoder := zapcore.NewConsoleEncoder(zap.NewDevelopmentEncoderConfig())
 	cfg := controlplane.Config{
 		DataDir:      o.dataDir,
+		NewCluster:   o.newCluster,
 		BindAddress:  o.bindAddress,
 		InsecureAddr: o.insecureAddr,
 		Hosts:        o.hosts,

@@ -14,6 +14,7 @@ import (
 // options are what the command line says.
 type options struct {
 	dataDir       string
+	newCluster    bool
 	bindAddress   string
 	insecureAddr  string
 	hosts         []string
@@ -32,6 +33,7 @@ func parse(args []string, stderr io.Writer) (options, error) {
 	flags := flag.NewFlagSet("master", flag.ContinueOnError)
 	flags.SetOutput(io.Discard) // errors are returned, and printed once
 	flags.StringVar(&opts.dataDir, "data-dir", "", "keep everything in this `folder`; without it, nothing outlives this process")
+	flags.BoolVar(&opts.newCluster, "new-cluster", false, "for one start: make the parts again that --data-dir has lost, empty or new")
 	flags.StringVar(&opts.bindAddress, "bind-address", "127.0.0.1:6443", "serve HTTPS on this `IP[:port]`, 127.0.0.1:6443 by default; workers must be able to reach it")
 	flags.StringVar(&opts.insecureAddr, "insecure-bind-address", "", "serve plain HTTP too, on this `IP[:port]`, port 8080 by default; whoever can connect is an administrator")
 	flags.StringVar(&hosts, "hosts", "", "further `names` and IPs that clients use for this machine, with commas")
@@ -85,7 +87,7 @@ func inFlags(err error) error {
 		"Config.InsecureAddr", "--insecure-bind-address", "InsecureAddr:", "--insecure-bind-address:",
 		"Config.BindAddress", "--bind-address", "BindAddress:", "--bind-address:",
 		"Config.AdvertiseAddress", "--bind-address",
-		"Config.DataDir", "--data-dir", "etcd: Config.Dir: ", "",
+		"Config.DataDir", "--data-dir", "Config.NewCluster", "--new-cluster", "etcd: Config.Dir: ", "",
 		"Hosts[", "--hosts[",
 	).Replace(err.Error())}
 }

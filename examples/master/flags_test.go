@@ -18,6 +18,10 @@ func TestFlagErrors(t *testing.T) {
 	if err := os.WriteFile(file, nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
+	lost := t.TempDir()
+	if err := os.WriteFile(filepath.Join(lost, "cluster.json"), []byte(`{"format":1,"etcd":"standalone"}`), 0o600); err != nil {
+		t.Fatal(err)
+	}
 	const free = "--bind-address=127.0.0.1:0"
 	for name, test := range map[string]struct {
 		args []string
@@ -31,6 +35,7 @@ func TestFlagErrors(t *testing.T) {
 		"insecure taken":  {[]string{free, "--insecure-bind-address=" + taken.Addr().String()}, []string{"--insecure-bind-address:", "in use"}},
 		"foreign address": {[]string{"--bind-address=192.0.2.1"}, []string{"--bind-address:", "192.0.2.1:6443", "not an address of this machine"}},
 		"data folder":     {[]string{free, "--data-dir=" + file}, []string{"--data-dir:", file}},
+		"data lost":       {[]string{free, "--data-dir=" + lost}, []string{"--data-dir:", lost, "--new-cluster"}},
 		"lifetime":        {[]string{free, "--join-lifetime=0"}, []string{"--join-lifetime:", "0s"}},
 		"kubeconfigs":     {[]string{free, "--kubeconfig-dir=" + file}, []string{"--kubeconfig-dir:", file}},
 	} {
