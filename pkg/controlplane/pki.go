@@ -55,8 +55,9 @@ func (e pkiError) Error() string {
 		return strings.NewReplacer("pki: Dir", "Config.DataDir", "Import", "Config.PKI").Replace(e.err.Error())
 	}
 	text := e.err.Error()
+	// A control plane does not make lost keys again by itself, as package pki does.
 	if strings.Contains(text, "or delete") {
-		text += "; after a deletion Config.NewCluster must confirm that new ones are wanted"
+		text += "; if the start after a deletion misses keys, Config.NewCluster confirms that new ones are wanted"
 	}
 	return text
 }

@@ -1,0 +1,34 @@
+package controlplane
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/kubembed/kubembed/pkg/pki"
+)
+
+// TestDamagedKeysNameNewCluster: the advice of package pki to delete a file is not all
+// that a control plane needs, which refuses to start without the file.
+func TestDamagedKeysNameNewCluster(t *testing.T) {
+	for _, file := range []string{"ca.crt", "sa.key", "sa.pub"} {
+		dir := t.TempDir()
+		if _, err := pki.Open(pki.Config{Dir: dir}); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(filepath.Join(dir, file), []byte("damaged"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		_, err := pki.Open(pki.Config{Dir: dir})
+		if err == nil {
+			t.Fatalf("%s: no error", file)
+		}
+		text := pkiError{err}.Error()
+		for _, part := range []string{file, "delete", "Config.NewCluster"} {
+			if !strings.Contains(text, part) {
+				t.Errorf("%s: %q is not in: %s", file, part, text)
+			}
+		}
+	}
+}
