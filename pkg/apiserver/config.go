@@ -156,7 +156,9 @@ type Config struct {
 // Audit says where audit events go.
 type Audit struct {
 	// LogPath is the file to which audit events are appended, one JSON object
-	// a line. It is created with mode 0600. If empty, nothing is written.
+	// a line. It is created with mode 0600. Its directory belongs to the user of the
+	// process or to root, and others may not write to it, unless it is one like /tmp. If
+	// empty, nothing is written.
 	LogPath string
 	// PolicyFile is the path of an audit.k8s.io/v1 Policy. If empty, every request is
 	// written at level Metadata.

@@ -43,9 +43,10 @@
 // with etcd.ErrOtherCluster where the keys are not those of what etcd holds.
 // Config.NewCluster confirms, for one start, that new ones are wanted.
 //
-// DataDir, its content, and the directories of snapshots and of the audit log belong to
-// the user of the process or to root, and neither group nor others may write to them.
-// Everything else is refused with [ErrUntrusted].
+// DataDir, its content, and the directory of snapshots belong to the user of the process
+// or to root, and neither group nor others may write to them. The same goes for an audit
+// log, whose directory may also be one like /tmp, or one that the private group of its
+// owner may write to. Everything else is refused with [ErrUntrusted].
 //
 // A DataDir wants 272 MiB of free space at its first start and 208 MiB later, most of
 // it for the two segments of 64 MiB that etcd's log is prepared in. When less than

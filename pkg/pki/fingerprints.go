@@ -21,8 +21,8 @@ var ErrLost = errors.New("keys are missing that were there before")
 
 // Fingerprints returns the SHA-256, in hexadecimal, of everything that all servers of
 // one cluster have in common: of the certificates of each CA, by its file's base name
-// ("ca", "front-proxy-ca", "etcd/ca", "kubelet-serving-ca"), and of the service-account keys ("sa"). There are
-// several while one is replaced by another. None of it is secret.
+// ("ca", "front-proxy-ca", "etcd/ca", "kubelet-serving-ca"), and of the service-account
+// keys ("sa"). There are several while one is replaced by another. None of it is secret.
 func (p *PKI) Fingerprints() map[string][]string {
 	prints := map[string][]string{}
 	for name, bundle := range map[string][]byte{
