@@ -24,7 +24,6 @@ import (
 	"k8s.io/apiserver/pkg/endpoints/request"
 	aggregatorscheme "k8s.io/kube-aggregator/pkg/apiserver/scheme"
 	"k8s.io/kubernetes/pkg/api/legacyscheme"
-	"k8s.io/streaming/pkg/httpstream"
 
 	"github.com/kubembed/kubembed/internal/wire"
 )
@@ -62,7 +61,7 @@ func newBodies(used func() (inUse, quota int64)) *bodies {
 func (b *bodies) filter(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		info, ok := request.RequestInfoFrom(r.Context())
-		if !ok || !info.IsResourceRequest || !mayWrite(r.Method) || streams(info.Subresource) || httpstream.IsUpgradeRequest(r) {
+		if !ok || !info.IsResourceRequest || !mayWrite(r.Method) || streams(info.Subresource) {
 			next.ServeHTTP(w, r)
 			return
 		}
@@ -99,7 +98,9 @@ func mayWrite(method string) bool {
 	return false
 }
 
-// streams reports whether the body goes through to a kubelet or a pod.
+// streams reports whether the body goes through to a kubelet or a pod. What the
+// client says, as by the header Connection: Upgrade, does not matter: upstream
+// decodes the body all the same.
 func streams(subresource string) bool {
 	switch subresource {
 	case "proxy", "exec", "attach", "portforward":

@@ -3,6 +3,7 @@ package apiserver_test
 import (
 	"crypto/rand"
 	"crypto/rsa"
+	"crypto/tls"
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/asn1"
@@ -70,6 +71,19 @@ func TestDeepBodies(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// The header of requests for streams changes nothing about how a body is decoded.
+func TestBodiesWithUpgrade(t *testing.T) {
+	p := sharedPlane(t)
+	body := pbBody(t, "certificates.k8s.io/v1", "CertificateSigningRequest", strings.Repeat(pbField(3, pbField(1)), 20_000))
+	client := p.httpClient(t, must(p.pki.IssueClient("upgrade", []string{"system:masters"}, 0))(t))
+	transport := client.Transport.(*http.Transport)
+	transport.ForceAttemptHTTP2, transport.TLSNextProto = false, map[string]func(string, *tls.Conn) http.RoundTripper{}
+	a := p.call(t, client, "POST", csrsPath, body, protobufType, "Connection: Upgrade", "Upgrade: x")
+	if a.status != http.StatusRequestEntityTooLarge {
+		t.Errorf("%d %.300s", a.status, a.body)
 	}
 }
 
