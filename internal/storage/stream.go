@@ -18,7 +18,7 @@ func (b *Backend) clientFor(resource schema.GroupResource) *etcdkubernetes.Clien
 	client := *b.client
 	client.Watcher = ownStream{Watcher: b.client.Watcher, name: resource.String() + " " + strconv.FormatInt(b.streams.Add(1), 10)}
 	c := &etcdkubernetes.Client{Client: &client}
-	c.Kubernetes = c
+	c.Kubernetes = charged{c}
 	return c
 }
 

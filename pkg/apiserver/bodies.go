@@ -25,6 +25,7 @@ import (
 	aggregatorscheme "k8s.io/kube-aggregator/pkg/apiserver/scheme"
 	"k8s.io/kubernetes/pkg/api/legacyscheme"
 
+	"github.com/kubembed/kubembed/internal/storage"
 	"github.com/kubembed/kubembed/internal/wire"
 )
 
@@ -73,6 +74,9 @@ func (b *bodies) filter(next http.Handler) http.Handler {
 		}
 		if release != nil {
 			defer release()
+		}
+		if charge := b.storage.charge(requesterOf(r.Context()), info, r.Method); charge != nil {
+			r = r.WithContext(storage.WithCharge(r.Context(), charge))
 		}
 		next.ServeHTTP(w, r)
 	})

@@ -291,6 +291,21 @@ func TestStorageIsKeptForAdministrators(t *testing.T) {
 		t.Errorf("40 kB by a join token: %d %.300s", a.status, a.body)
 	}
 	want(0, "an administrator", admin, http.StatusCreated)
+
+	// Small patches of a large object store all of it each time.
+	if a := p.call(t, admin, "POST", configMapsPath, `{"apiVersion":"v1","kind":"ConfigMap","metadata":{"name":"large"},"data":{"a":"`+strings.Repeat("x", 900<<10)+`"}}`); a.status != http.StatusCreated {
+		t.Fatalf("%d %.300s", a.status, a.body)
+	}
+	status, sent = 0, 0
+	for ; status != http.StatusTooManyRequests && sent < 100; sent++ {
+		status = p.call(t, node, "PATCH", configMapsPath+"/large", fmt.Sprintf(`{"data":{"b":"%d"}}`, sent), mergePatchType).status
+	}
+	if status != http.StatusTooManyRequests || sent < 40 {
+		t.Errorf("%d patches of an object of 900 kB by a node: %d", sent, status)
+	}
+	if a := p.call(t, node, "PATCH", "/apis/coordination.k8s.io/v1/namespaces/kube-node-lease/leases/a", `{"spec":{"holderIdentity":"a"}}`, mergePatchType); a.status != http.StatusOK {
+		t.Errorf("a node that has used up its share renews its lease: %d %.300s", a.status, a.body)
+	}
 }
 
 // Clients that are not let in are answered with the body unread.

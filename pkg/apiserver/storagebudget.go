@@ -21,8 +21,15 @@ import (
 const (
 	// A request to join is charged with 8 kB: 4,000 nodes may join at once.
 	bootstrapBurst, bootstrapHour = 32 << 20, 8 << 20
-	// A kubelet creates little but events, which are kept for an hour.
-	nodeBurst, nodeHour = 32 << 20, 32 << 20
+	// A kubelet creates little but events, which are kept for an hour, and updates its
+	// Node and its pods: etcd keeps every version until it is compacted, five minutes
+	// later. A node that replaces 110 pods every minute takes 160 MB an hour.
+	nodeBurst, nodeHour = 48 << 20, 512 << 20
+	// Leases are charged to a budget of their own: a node that has used up its share
+	// stays alive. Renewals take half a megabyte an hour.
+	leaseBurst, leaseHour = 4 << 20, 8 << 20
+	// updateOverhead is what an update costs besides the object.
+	updateOverhead = 1 << 10
 	// storedCopies is how often a new object is written: a request for a
 	// certificate once more when it is approved, and when it is signed.
 	storedCopies   = 3
@@ -42,11 +49,11 @@ type storageBudget struct {
 	used func() (inUse, quota int64) // nil if nobody knows
 
 	mu      sync.Mutex
-	buckets map[string]*rate.Limiter // by user
+	buckets map[share]*rate.Limiter
 }
 
 func newStorageBudget(used func() (inUse, quota int64)) *storageBudget {
-	return &storageBudget{used: used, buckets: map[string]*rate.Limiter{}}
+	return &storageBudget{used: used, buckets: map[share]*rate.Limiter{}}
 }
 
 // admit refuses a write that is over the requester's budget, or for which the
@@ -61,15 +68,46 @@ func (s *storageBudget) admit(who requester, info *request.RequestInfo, method s
 	if method != http.MethodPost || !who.limited() || info.Subresource != "" {
 		return nil
 	}
+	return s.take(who.share(info), storedCopies*bytes+storedOverhead)
+}
+
+// charge returns what has to be called with the size of each object that a node's
+// update stores, or nil. Creations are charged before, by their bodies.
+func (s *storageBudget) charge(who requester, info *request.RequestInfo, method string) func(bytes int) error {
+	if !who.limited() || method == http.MethodPost && info.Subresource == "" {
+		return nil
+	}
+	return func(bytes int) error { return s.take(who.share(info), bytes+updateOverhead) }
+}
+
+func (s *storageBudget) take(from share, bytes int) error {
 	now := time.Now()
-	reservation := s.bucket(who, now).ReserveN(now, storedCopies*bytes+storedOverhead)
+	reservation := s.bucket(from, now).ReserveN(now, bytes)
 	delay := reservation.DelayFrom(now)
 	if reservation.OK() && delay == 0 {
 		return nil
 	}
 	reservation.CancelAt(now)
-	return apierrors.NewTooManyRequests(fmt.Sprintf("user %q has created more than its share of objects: it may store %d MiB an hour", who.name, who.hour()>>20),
+	return apierrors.NewTooManyRequests(fmt.Sprintf("user %q has stored more than its share: it may store %d MiB an hour", from.name, from.hour>>20),
 		int(min(60, math.Ceil(delay.Seconds()))))
+}
+
+// share is what a user may store.
+type share struct {
+	name        string
+	leases      bool
+	burst, hour int
+}
+
+func (r requester) share(info *request.RequestInfo) share {
+	switch {
+	case r.bootstrap:
+		return share{name: r.name, burst: bootstrapBurst, hour: bootstrapHour}
+	case info.APIGroup == coordinationv1.GroupName:
+		return share{name: r.name, leases: true, burst: leaseBurst, hour: leaseHour}
+	default:
+		return share{name: r.name, burst: nodeBurst, hour: nodeHour}
+	}
 }
 
 // stored reports whether anything is stored of a write.
@@ -105,34 +143,23 @@ func (s *storageBudget) reserved(who requester, info *request.RequestInfo, metho
 		fmt.Sprintf("etcd uses %d of %d bytes, and the rest is kept for administrators: delete objects, or raise Config.Etcd.QuotaBytes", inUse, quota), 0, true)
 }
 
-func (r requester) hour() int {
-	if r.bootstrap {
-		return bootstrapHour
-	}
-	return nodeHour
-}
-
 // maxBuckets is the number of buckets from which on full ones are dropped.
 const maxBuckets = 4096
 
-func (s *storageBudget) bucket(who requester, now time.Time) *rate.Limiter {
+func (s *storageBudget) bucket(of share, now time.Time) *rate.Limiter {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if b, ok := s.buckets[who.name]; ok {
+	if b, ok := s.buckets[of]; ok {
 		return b
 	}
 	if len(s.buckets) >= maxBuckets {
-		for name, b := range s.buckets {
+		for of, b := range s.buckets {
 			if b.TokensAt(now) >= float64(b.Burst()) {
-				delete(s.buckets, name)
+				delete(s.buckets, of)
 			}
 		}
 	}
-	burst := nodeBurst
-	if who.bootstrap {
-		burst = bootstrapBurst
-	}
-	b := rate.NewLimiter(rate.Limit(float64(who.hour())/time.Hour.Seconds()), burst)
-	s.buckets[who.name] = b
+	b := rate.NewLimiter(rate.Limit(float64(of.hour)/time.Hour.Seconds()), of.burst)
+	s.buckets[of] = b
 	return b
 }
