@@ -2,8 +2,9 @@
 // have prepared, or could change while they are in use.
 //
 // The rule is that of PostgreSQL and OpenSSH: the owner is the user of this process or
-// root, and neither group nor others may write. Symbolic links are followed, because who
-// may place one in a directory that has passed may also place anything else there.
+// root, and neither group nor others may write. Symbolic links are followed if they, too,
+// are this user's or root's: one of another user leads to where that user wants files to
+// be written.
 //
 // Parents are not looked at: what another user has put in place of a directory has that
 // user for its owner. Windows keeps access lists instead of modes; nothing is checked
@@ -57,9 +58,17 @@ func File(path string) error {
 	return check(path, info, "")
 }
 
-// stat follows links. It returns nil, and no error, for a missing file.
+// stat follows a symbolic link at path unless it belongs to another user. It returns nil,
+// and no error, for a missing file.
 func stat(path string) (fs.FileInfo, error) {
-	info, err := os.Stat(path)
+	info, err := os.Lstat(path)
+	if err == nil && info.Mode()&fs.ModeSymlink != 0 {
+		if uid, ok := owner(info); ok && !trusted(info) {
+			return nil, fmt.Errorf("%s: %w: it is a symbolic link of user %d, and this process runs as user %d: name what it leads to",
+				path, ErrUntrusted, uid, os.Geteuid())
+		}
+		info, err = os.Stat(path)
+	}
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}

@@ -84,3 +84,29 @@ func expect(t *testing.T, what string, err error, accepted bool, message string)
 		t.Errorf("%s = %v, want ErrUntrusted with %q", what, err, message)
 	}
 }
+
+// A link of another user would have files written where that user wants them.
+func TestLinksOfOthersAreRefused(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("giving a link to another user needs root")
+	}
+	base := t.TempDir()
+	target, link := filepath.Join(base, "target"), filepath.Join(base, "link")
+	if err := os.Mkdir(target, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Symlink(target, link); err != nil {
+		t.Fatal(err)
+	}
+	if err := ownership.Dir(link); err != nil {
+		t.Errorf("a link of its own: %v", err)
+	}
+	if err := os.Lchown(link, 12345, 12345); err != nil {
+		t.Fatal(err)
+	}
+	for name, check := range map[string]func(string) error{"Dir": ownership.Dir, "Shared": ownership.Shared, "File": ownership.File, "Tree": ownership.Tree} {
+		if err := check(link); !errors.Is(err, ownership.ErrUntrusted) {
+			t.Errorf("%s: a link of another user: %v", name, err)
+		}
+	}
+}
