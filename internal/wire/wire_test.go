@@ -325,3 +325,14 @@ func BenchmarkMeasure(b *testing.B) {
 		}
 	})
 }
+
+func TestLongestList(t *testing.T) {
+	for body, want := range map[string]int{
+		``: 0, `[`: 0, `]}{`: 0, `{"a":[1,2,3]}`: 0, `[{},{},{}]`: 3, `{"a":[{"b":[{},{},{"c":"[{},{},{},{}"}]},{}]}`: 3,
+		`[[{}],[{}],{}]`: 1, `{"a":"\\\"","b":[{},{}]}`: 2,
+	} {
+		if got := wire.LongestList([]byte(body)); got != want {
+			t.Errorf("%s: %d, not %d", body, got, want)
+		}
+	}
+}

@@ -45,6 +45,10 @@ const (
 	// pointerDepth is how deep a path of a JSON patch may lead. Each operation "copy"
 	// could otherwise make the object deeper by the depth of the patch.
 	pointerDepth = 512
+	// maxPatchedElements is how many elements a list in a strategic merge patch may have.
+	// Upstream looks for each in all of the list that there is: 10,000 conditions of a
+	// node take a minute of CPU, whether the client waits or not.
+	maxPatchedElements = 1000
 	// jsonPatchCopyBytes is what the operations "copy" of a patch may add up to.
 	// Upstream has 3 MiB, which are a million elements.
 	jsonPatchCopyBytes = 256 << 10
@@ -230,6 +234,12 @@ func (b *bodies) measure(r *http.Request, info *request.RequestInfo, body []byte
 		cost, err := wire.JSON(body, sizes, limits)
 		if err == nil {
 			err = shallowPointers(body)
+		}
+		return cost, err
+	case string(types.StrategicMergePatchType):
+		cost, err := wire.JSON(body, sizes, limits)
+		if n := wire.LongestList(body); err == nil && n > maxPatchedElements {
+			err = apierrors.NewRequestEntityTooLargeError(fmt.Sprintf("a list of the strategic merge patch has %d elements, and %d is the limit: use server-side apply, a JSON patch, or an update", n, maxPatchedElements))
 		}
 		return cost, err
 	default: // JSON, other patches, and what upstream refuses

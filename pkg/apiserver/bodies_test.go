@@ -74,6 +74,21 @@ func TestDeepBodies(t *testing.T) {
 	}
 }
 
+// Upstream merges long lists in quadratic time.
+func TestLongListsInPatches(t *testing.T) {
+	p := sharedPlane(t)
+	patch := func(n int) answer {
+		list := strings.Repeat(`,{"uid":"a"}`, n)[1:]
+		return p.call(t, p.inProcess(t), "PATCH", configMapsPath+"/none", `{"metadata":{"ownerReferences":[`+list+`]}}`, "Content-Type: application/strategic-merge-patch+json")
+	}
+	if a := patch(1001); a.status != http.StatusRequestEntityTooLarge || !strings.Contains(a.body, "1001 elements") {
+		t.Errorf("%d %.300s", a.status, a.body)
+	}
+	if a := patch(1000); a.status != http.StatusNotFound {
+		t.Errorf("%d %.300s", a.status, a.body)
+	}
+}
+
 // The header of requests for streams changes nothing about how a body is decoded.
 func TestBodiesWithUpgrade(t *testing.T) {
 	p := sharedPlane(t)
