@@ -31,11 +31,13 @@ import (
 
 // bodies reads and measures the body of every write before upstream decodes it,
 // which trusts it: a few hundred kilobytes overflow the stack, and with it end the
-// process, or take gigabytes. It comes after authentication, authorization, and
+// process, or take gigabytes. It also bounds what clients of few rights may store, and
+// how many watches they may have open. It comes after authentication, authorization, and
 // priority and fairness: clients that may not write are refused with the body unread.
 type bodies struct {
 	memory  *bodyMemory
 	storage *storageBudget
+	watches watchBudget
 
 	types  wire.Types
 	shapes sync.Map // schema.GroupVersionKind → *wire.Shape
@@ -66,14 +68,17 @@ func newBodies(used func() (inUse, quota int64)) *bodies {
 func (b *bodies) filter(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		info, ok := request.RequestInfoFrom(r.Context())
+		if ok && info.Verb == "watch" && !mayWrite(r.Method) {
+			b.watch(w, r, info, next)
+			return
+		}
 		if !ok || !info.IsResourceRequest || !mayWrite(r.Method) || streams(info.Subresource) {
 			next.ServeHTTP(w, r)
 			return
 		}
 		release, err := b.admit(r, info)
 		if err != nil {
-			gv := schema.GroupVersion{Group: info.APIGroup, Version: info.APIVersion}
-			responsewriters.ErrorNegotiated(err, legacyscheme.Codecs, gv, w, r)
+			refuse(w, r, info, err)
 			return
 		}
 		if release != nil {
@@ -84,6 +89,22 @@ func (b *bodies) filter(next http.Handler) http.Handler {
 		}
 		next.ServeHTTP(w, r)
 	})
+}
+
+// watch serves a watch if the client may have one more.
+func (b *bodies) watch(w http.ResponseWriter, r *http.Request, info *request.RequestInfo, next http.Handler) {
+	end, err := b.watches.begin(requesterOf(r.Context()))
+	if err != nil {
+		refuse(w, r, info, err)
+		return
+	}
+	defer end()
+	next.ServeHTTP(w, r)
+}
+
+func refuse(w http.ResponseWriter, r *http.Request, info *request.RequestInfo, err error) {
+	gv := schema.GroupVersion{Group: info.APIGroup, Version: info.APIVersion}
+	responsewriters.ErrorNegotiated(err, legacyscheme.Codecs, gv, w, r)
 }
 
 // filterGroup is filter for one API group.

@@ -119,7 +119,7 @@
 // What clients may store is bounded as well. One with a token to join may create 32
 // MiB at once and 8 MiB an hour, of which a request of 1 kB takes 7 kB, and a node
 // 48 MiB at once and 128 MiB an hour, updates included, with a budget of its own for
-// Leases: then they get HTTP 429. Config.StorageUsed keeps
+// Leases: then they get HTTP 429. They may have 1,000 and 3,000 watches open. Config.StorageUsed keeps
 // the end of etcd's quota for administrators: others get HTTP 507.
 //
 // # Several servers
