@@ -46,7 +46,7 @@ func newMaster(t *testing.T, dir string) *master {
 	m.ip(t, "link", "set", bridge, "up")
 
 	m.process = m.spawn(t, m.command(filepath.Join(m.bin, "master"),
-		"--bind-address="+masterAddress, "--insecure-bind-address="+masterAddress))
+		"--bind-address="+masterAddress, "--insecure-bind-address="+masterAddress, "--data-dir=data"))
 	m.text = m.process.waitFor(t, "Press Ctrl-C to end it.\n")
 	m.insecureURL = regexp.MustCompile(`http://\S+:\d+`).FindString(m.text)
 	return m
@@ -70,6 +70,11 @@ func (m *master) joinFile(t *testing.T) []byte {
 		t.Fatal(err)
 	}
 	return content
+}
+
+// kubeletCA is the file by which others than the API server verify kubelets.
+func (m *master) kubeletCA() string {
+	return filepath.Join(m.dir, "data", "pki", "kubelet-serving-ca.crt")
 }
 
 // kubernetesVersion is the release that go.mod requires.

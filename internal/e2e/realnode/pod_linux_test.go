@@ -111,7 +111,7 @@ func (m *master) testKubeletAuth(t *testing.T, w *worker) {
 	m.kubectl(t, "create", "serviceaccount", "operator")
 	m.kubectl(t, "create", "clusterrolebinding", "operator", "--clusterrole=system:kubelet-api-admin", "--serviceaccount=default:operator")
 	for who, status := range map[string]string{"": "401", "robot": "403", "operator": "200"} {
-		args := []string{"-ca=" + filepath.Join(w.home, "ca.crt")}
+		args := []string{"-ca=" + m.kubeletCA()}
 		if who != "" {
 			args = append(args, "-token="+strings.TrimSpace(m.kubectl(t, "create", "token", who)))
 		}
