@@ -64,7 +64,7 @@ func stat(path string) (fs.FileInfo, error) {
 	info, err := os.Lstat(path)
 	if err == nil && info.Mode()&fs.ModeSymlink != 0 {
 		if uid, ok := owner(info); ok && !trusted(info) {
-			return nil, fmt.Errorf("%s: %w: it is a symbolic link of user %d, and this process runs as user %d: name what it leads to",
+			return nil, fmt.Errorf("%s: %w: it is a symbolic link of user %d, and this process runs as user %d: name its target instead",
 				path, ErrUntrusted, uid, os.Geteuid())
 		}
 		info, err = os.Stat(path)

@@ -21,8 +21,8 @@ const createDelay = 2 * time.Second
 // createWithoutDelay makes definitions look as if they had been established that
 // long ago. There is no other API server, as MasterCount says to upstream's
 // establishing controller, which has a delay for the same reason. Where there may be
-// others the delay stays, but ends: when the clock was set back, a CRD that was
-// established in what is now the future counts as established now.
+// others the delay stays, but ends: when the clock was set back, a CRD whose
+// time of establishment is in the future counts as established now.
 func createWithoutDelay(factory informers.SharedInformerFactory, shared bool) error {
 	least := createDelay
 	if shared {

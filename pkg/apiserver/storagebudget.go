@@ -71,8 +71,8 @@ func (s *storageBudget) admit(who requester, info *request.RequestInfo, method s
 	return s.take(who.share(info), storedCopies*bytes+storedOverhead)
 }
 
-// charge returns what has to be called with the size of each object that a node's
-// update stores, or nil. Creations are charged before, by their bodies.
+// charge returns a function to call with the size of each object that an update by a
+// node stores, or nil. Creations are charged before, by their bodies.
 func (s *storageBudget) charge(who requester, info *request.RequestInfo, method string) func(bytes int) error {
 	if !who.limited() || method == http.MethodPost && info.Subresource == "" {
 		return nil

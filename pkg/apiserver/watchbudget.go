@@ -8,8 +8,8 @@ import (
 )
 
 // How many watches an identity with few rights may have open. Each takes some 120 kB,
-// and priority and fairness only counts those that begin. A machine that joins watches
-// its request for a second, a kubelet each Secret and ConfigMap of its pods.
+// and priority and fairness counts only their beginning. A joining machine watches its
+// request for a second, a kubelet each Secret and ConfigMap of its pods.
 const (
 	bootstrapWatches = 1000
 	nodeWatches      = 3000

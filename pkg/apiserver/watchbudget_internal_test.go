@@ -11,7 +11,7 @@ import (
 	"github.com/kubembed/kubembed/internal/join"
 )
 
-// Whoever has a token to join cannot open any number of watches.
+// TestWatchesOfGuestsAreCounted: the watches of a join token are bounded.
 func TestWatchesOfGuestsAreCounted(t *testing.T) {
 	served, hold := make(chan struct{}), make(chan struct{})
 	handler := newBodies(nil).filter(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {

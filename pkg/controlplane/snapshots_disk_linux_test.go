@@ -59,7 +59,7 @@ func closed(t *testing.T, server *controlplane.Server, within time.Duration) err
 }
 
 // TestDiskOfSnapshotsHangs: the failure is counted and logged, one goroutine waits for
-// the disk and no other, and Close names what has not ended.
+// the disk and no other, and Close names the snapshot that has not ended.
 func TestDiskOfSnapshotsHangs(t *testing.T) {
 	disk := smallDisk(t, 32)
 	goroutines := goleak.IgnoreCurrent()

@@ -69,7 +69,7 @@ func (s *store) read(name string) ([]byte, error) {
 	if strings.HasSuffix(name, ".key") && runtime.GOOS != "windows" {
 		info, err := os.Stat(path)
 		if err != nil {
-			return nil, fmt.Errorf("pki: reading what is in Dir: %w", err)
+			return nil, fmt.Errorf("pki: reading a file in Dir: %w", err)
 		}
 		if info.Mode().Perm()&0o077 != 0 {
 			if err := os.Chmod(path, 0o600); err != nil {
@@ -90,7 +90,7 @@ func (s *store) peek(name string) ([]byte, error) {
 		return nil, nil
 	}
 	if err != nil {
-		return nil, fmt.Errorf("pki: reading what is in Dir: %w", err)
+		return nil, fmt.Errorf("pki: reading a file in Dir: %w", err)
 	}
 	if data == nil {
 		data = []byte{}
