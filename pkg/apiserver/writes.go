@@ -3,6 +3,8 @@ package apiserver
 import (
 	"context"
 	"net/http"
+	"slices"
+	"strings"
 	"sync"
 
 	genericapiserver "k8s.io/apiserver/pkg/server"
@@ -24,12 +26,18 @@ func (w *writes) chain(api http.Handler, c *genericapiserver.Config) http.Handle
 	return http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
 		switch r.Method {
 		case http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete:
-			if !httpstream.IsUpgradeRequest(r) { // exec, attach and port-forward last
+			if !lasts(r) {
 				defer w.begin()()
 			}
 		}
 		next.ServeHTTP(rw, r)
 	})
+}
+
+// lasts reports whether a request streams to a kubelet or a pod, and changes nothing
+// that is stored. Any client may send the header of an upgrade with any request.
+func lasts(r *http.Request) bool {
+	return httpstream.IsUpgradeRequest(r) && slices.ContainsFunc(strings.Split(r.URL.Path, "/"), streams)
 }
 
 func (w *writes) begin() (end func()) {
