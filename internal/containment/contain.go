@@ -16,6 +16,7 @@ import (
 	"errors"
 	"fmt"
 	"runtime"
+	"runtime/debug"
 	"runtime/pprof"
 	"strconv"
 	"strings"
@@ -30,6 +31,8 @@ type Error struct {
 	// Part is what panicked, or empty where that is not known.
 	Part  string
 	Value any
+	// Stack is that of the panic if Call has recovered it, and nil otherwise.
+	Stack []byte
 }
 
 func (e *Error) Error() string {
@@ -39,19 +42,28 @@ func (e *Error) Error() string {
 	return fmt.Sprintf("%s panicked: %v", e.Part, e.Value)
 }
 
-// Cause is the panic that has ended ctx, if one has.
+// Cause is the panic or fatal error that has ended ctx, if one has.
 func Cause(ctx context.Context) error {
-	if failure := (*Error)(nil); errors.As(context.Cause(ctx), &failure) {
+	cause := context.Cause(ctx)
+	if failure := (*Error)(nil); errors.As(cause, &failure) {
 		return failure
+	}
+	if fatal := (*Fatal)(nil); errors.As(cause, &fatal) {
+		return fatal
 	}
 	return nil
 }
 
-// Call calls f, and makes an error of a panic.
+// Call calls f, and makes an error of a panic, and of what upstream would end the
+// process for.
 func Call[T any](part string, f func() (T, error)) (result T, err error) {
 	defer func() {
-		if value := recover(); value != nil {
-			err = &Error{part, value}
+		switch value := recover().(type) {
+		case nil:
+		case *Fatal:
+			err = fmt.Errorf("%s: %w", part, value)
+		default:
+			err = &Error{Part: part, Value: value, Stack: debug.Stack()}
 		}
 	}()
 	return f()
@@ -114,12 +126,14 @@ func inRequest() bool {
 const label = "kubembed-component"
 
 // parts are those of this process.
-var parts = registry{fail: map[string]func(error){}}
+var parts = registry{fail: map[string]func(error){}, families: map[string]func(error){}}
 
 type registry struct {
 	mu   sync.Mutex
 	last int
 	fail map[string]func(error)
+	// families are those of Watch, by their labels.
+	families map[string]func(error)
 }
 
 func (r *registry) add(fail func(error)) (id string) {
@@ -137,31 +151,56 @@ func (r *registry) remove(id string) {
 	delete(r.fail, id)
 }
 
+func (r *registry) addFamily(label string, fail func(error)) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.families[label] = fail
+}
+
+func (r *registry) removeFamily(label string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	delete(r.families, label)
+}
+
 // ofThisGoroutine is how to end the part that this goroutine belongs to, or nil.
 func (r *registry) ofThisGoroutine() func(error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if len(r.fail) == 0 {
+	if len(r.fail) == 0 && len(r.families) == 0 {
 		return nil
 	}
-	return r.fail[labelOfTheOneThatLooks()]
+	labels := labelsOfTheOneThatLooks()
+	_, rest, _ := strings.Cut(labels, strconv.Quote(label)+":\"")
+	id, _, _ := strings.Cut(rest, `"`)
+	if fail := r.fail[id]; fail != nil {
+		return fail
+	}
+	for family, fail := range r.families {
+		if strings.Contains(labels, family) {
+			return fail
+		}
+	}
+	return nil
 }
 
-// labelOfTheOneThatLooks finds itself in the goroutine profile, which is the one
+// labelsOfTheOneThatLooks finds itself in the goroutine profile, which is the one
 // place where labels can be read: see lifecycle.Family about its form. It is called
 // by one goroutine at a time.
-func labelOfTheOneThatLooks() string {
+func labelsOfTheOneThatLooks() string {
 	var profile bytes.Buffer
 	if err := pprof.Lookup("goroutine").WriteTo(&profile, 1); err != nil {
 		return ""
 	}
 	for record := range strings.SplitSeq(profile.String(), "\n\n") {
-		if !strings.Contains(record, ".labelOfTheOneThatLooks+") {
+		if !strings.Contains(record, ".labelsOfTheOneThatLooks+") {
 			continue
 		}
-		_, rest, _ := strings.Cut(record, strconv.Quote(label)+":\"")
-		id, _, _ := strings.Cut(rest, `"`)
-		return id
+		for line := range strings.SplitSeq(record, "\n") {
+			if strings.HasPrefix(line, "# labels: ") {
+				return line
+			}
+		}
 	}
 	return ""
 }

@@ -11,9 +11,9 @@
 // to klog do not come back to it, nor to the others: they go where klog writes by
 // default, as without a bridge.
 //
-// klog's fatal errors end the process. Where the API server's start hooks
-// would do that, only the hook ends: see [contain]. klog prints the error and
-// its stack to standard error before that, which nothing can keep it from.
+// klog's fatal errors end the process. On the goroutines of a control plane, they fail
+// that instead: see containment.GiveUp. Where the host has set up klog otherwise, klog
+// prints the error and its stack before that.
 package klogbridge
 
 import (
@@ -24,6 +24,7 @@ import (
 	"maps"
 	"os"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -126,6 +127,8 @@ const (
 	flushTimeout = time.Second
 	// longest is how much of a line is taken. The stacks of a panic fit.
 	longest = 64 << 10
+	// aboveFatal is a severity that no line has.
+	aboveFatal = 4
 )
 
 // takeOver redirects klog's output. It uses only those of klog's setters that
@@ -141,7 +144,7 @@ func takeOver(w io.Writer) (restore func()) {
 	// with one output, for the lowest, each line is written once.
 	klog.SetOutput(io.Discard)
 	klog.SetOutputBySeverity("INFO", w)
-	_ = flags.Set("stderrthreshold", "FATAL")
+	_ = flags.Set("stderrthreshold", strconv.Itoa(aboveFatal))
 	klog.LogToStderr(false)
 	return func() {
 		klog.LogToStderr(true)
@@ -160,6 +163,13 @@ func (b *bridge) Write(text []byte) (int, error) {
 	targets := b.current.Load()
 	if targets == nil || len(*targets) == 0 {
 		return n, nil
+	}
+	if bytes.HasPrefix(text, []byte("F")) && calledBy("k8s.io/klog/v2.Fatal", "k8s.io/klog/v2.Exit") {
+		_, _, message := parse(text)
+		defer func() {
+			giveUp(message)
+			_, _ = os.Stderr.Write(text) // it is the host's, and ends the process
+		}()
 	}
 	if n > longest {
 		text = fmt.Appendf(nil, "%s... (%d bytes more)", bytes.ToValidUTF8(text[:longest], nil), n-longest)

@@ -19,7 +19,12 @@ import (
 const helperEnv = "KUBEMBED_KLOGBRIDGE_TEST_HELPER"
 
 var helpers = map[string]func() error{
-	"fatal":              fatal,
+	"fatal":        fatal,
+	"host's fatal": hostsFatal,
+	"part's fatal": partsFatal,
+
+	"part's fatal in host's klog": partsFatalInHostsKlog,
+
 	"hook":               hook,
 	"hook's goroutine":   hookGoroutine,
 	"host's files":       hostFiles,

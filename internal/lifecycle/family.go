@@ -28,6 +28,9 @@ func NewFamily() *Family {
 	return &Family{id: strconv.FormatInt(families.Add(1), 10)}
 }
 
+// Label is the family's label in the text form of a goroutine profile.
+func (f *Family) Label() string { return fmt.Sprintf("%q:%q", familyLabel, f.id) }
+
 // Do runs f in this goroutine. What it starts belongs to the family.
 func (f *Family) Do(ctx context.Context, fn func()) {
 	pprof.Do(ctx, pprof.Labels(familyLabel, f.id), func(context.Context) { fn() })
@@ -62,7 +65,7 @@ func (f *Family) running(ignore []string) (count int, example string) {
 	if err := pprof.Lookup("goroutine").WriteTo(&profile, 1); err != nil {
 		return 0, ""
 	}
-	label := fmt.Sprintf("%q:%q", familyLabel, f.id)
+	label := f.Label()
 	var (
 		number  int
 		ours    bool

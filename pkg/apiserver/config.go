@@ -245,13 +245,7 @@ func (c Config) Validate() error {
 // report problems before it has opened what the required fields hold.
 func (c Config) ValidateOptional() field.ErrorList {
 	var errs field.ErrorList
-	if c.ServiceCIDR != nil {
-		if ones, bits := c.ServiceCIDR.Mask.Size(); bits-ones < 3 {
-			errs = append(errs, field.Invalid(field.NewPath("ServiceCIDR"), c.ServiceCIDR.String(), "must hold at least 8 addresses"))
-		} else if bits == 128 && ones < 64 {
-			errs = append(errs, field.Invalid(field.NewPath("ServiceCIDR"), c.ServiceCIDR.String(), "an IPv6 range must be /64 or smaller"))
-		}
-	}
+	errs = append(errs, validateServiceCIDR(c.ServiceCIDR)...)
 	for _, n := range []struct {
 		name  string
 		value int64
@@ -316,8 +310,10 @@ func (c Config) validateRuntimeConfig() field.ErrorList {
 		errs = append(errs, field.Invalid(path, flat(c.RuntimeConfig), strings.ReplaceAll(err.Error(), "runtime-config", "RuntimeConfig")))
 	}
 	if len(errs) == 0 {
-		if _, err := mergedResourceConfig(c.RuntimeConfig); err != nil {
+		if merged, err := mergedResourceConfig(c.RuntimeConfig); err != nil {
 			errs = append(errs, field.Invalid(path, flat(c.RuntimeConfig), err.Error()))
+		} else {
+			errs = append(errs, validateServed(path, merged, c.RuntimeConfig)...)
 		}
 	}
 	return errs
@@ -331,6 +327,11 @@ func (c Config) validateAdmission() field.ErrorList {
 			if !known.Has(plugin) {
 				errs = append(errs, field.NotSupported(field.NewPath(name).Index(i), plugin, sets.List(known)))
 			}
+		}
+	}
+	for i, plugin := range c.EnableAdmissionPlugins {
+		if slices.Contains(configuredPlugins, plugin) {
+			errs = append(errs, field.Invalid(field.NewPath("EnableAdmissionPlugins").Index(i), plugin, "does not work without a configuration file of its own, for which there is no field: leave it out"))
 		}
 	}
 	check("EnableAdmissionPlugins", c.EnableAdmissionPlugins)

@@ -183,6 +183,9 @@ const (
 	taintPlugin = "TaintNodesByCondition"
 )
 
+// configuredPlugins are those that upstream cannot make without a configuration file.
+var configuredPlugins = []string{"EventRateLimit", "ImagePolicyWebhook"}
+
 // admissionPlugins merges our defaults with the host's lists.
 func (c Config) admissionPlugins() (enable, disable []string) {
 	enable = append([]string{}, c.EnableAdmissionPlugins...)

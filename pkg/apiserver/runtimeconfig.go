@@ -3,7 +3,10 @@ package apiserver
 import (
 	"strings"
 
+	corev1 "k8s.io/api/core/v1"
+	flowcontrolv1 "k8s.io/api/flowcontrol/v1"
 	apiextensionsapiserver "k8s.io/apiextensions-apiserver/pkg/apiserver"
+	"k8s.io/apimachinery/pkg/util/validation/field"
 	genericapiserver "k8s.io/apiserver/pkg/server"
 	"k8s.io/apiserver/pkg/server/resourceconfig"
 	serverstorage "k8s.io/apiserver/pkg/server/storage"
@@ -35,6 +38,19 @@ func runtimeConfig(in map[string]string) cliflag.ConfigurationMap {
 // host's switches applied.
 func mergedResourceConfig(overrides map[string]string) (*serverstorage.ResourceConfig, error) {
 	return resourceconfig.MergeAPIResourceConfigs(controlplane.DefaultAPIResourceConfigSource(), runtimeConfig(overrides), legacyscheme.Scheme)
+}
+
+// validateServed refuses to switch off resources without which upstream panics or never
+// gets ready.
+func validateServed(path *field.Path, merged *serverstorage.ResourceConfig, overrides map[string]string) (errs field.ErrorList) {
+	if !merged.ResourceEnabled(corev1.SchemeGroupVersion.WithResource("secrets")) {
+		errs = append(errs, field.Invalid(path, flat(overrides), `v1 and its secrets cannot be switched off: leave "v1" on, with the resources of it that you do not need off, like "v1/podtemplates": "false"`))
+	}
+	schemas := merged.ResourceEnabled(flowcontrolv1.SchemeGroupVersion.WithResource("flowschemas"))
+	if levels := merged.ResourceEnabled(flowcontrolv1.SchemeGroupVersion.WithResource("prioritylevelconfigurations")); schemas != levels {
+		errs = append(errs, field.Invalid(path, flat(overrides), "flowschemas and prioritylevelconfigurations of flowcontrol.apiserver.k8s.io/v1 need each other: switch both of them on or off"))
+	}
+	return errs
 }
 
 // applyExtensionsResourceConfig and applyAggregatorResourceConfig do the same

@@ -16,6 +16,7 @@ import (
 	"k8s.io/client-go/rest"
 	aggregatorapiserver "k8s.io/kube-aggregator/pkg/apiserver"
 
+	"github.com/kubembed/kubembed/internal/containment"
 	"github.com/kubembed/kubembed/internal/inprocess"
 	_ "github.com/kubembed/kubembed/internal/klogbridge" // a hook that fails does not end the process
 	"github.com/kubembed/kubembed/internal/lifecycle"
@@ -84,11 +85,26 @@ func New(cfg Config) (_ *Server, err error) {
 			err = errors.Join(err, s.Stop(context.Background()))
 		}
 	}()
-	if s.secrets, err = newSecrets(); err != nil {
+	if err = contained(s.assemble); err != nil {
 		return nil, err
 	}
+	return s, nil
+}
+
+// contained makes an error of what upstream panics or ends the process for.
+func contained(f func() error) error {
+	_, err := containment.Call("apiserver", func() (struct{}, error) { return struct{}{}, f() })
+	return err
+}
+
+// assemble makes the parts of the server.
+func (s *Server) assemble() (err error) {
+	cfg := s.config
+	if s.secrets, err = newSecrets(); err != nil {
+		return err
+	}
 	if s.unserved, err = newUnserved(cfg.RuntimeConfig, defaultServiceCIDRObject(cfg.ServiceCIDR)); err != nil {
-		return nil, fmt.Errorf("apiserver: Config.RuntimeConfig: %w", err)
+		return fmt.Errorf("apiserver: Config.RuntimeConfig: %w", err)
 	}
 	s.transport = inprocess.NewTransport(http.HandlerFunc(s.serve))
 	s.transport.Adopt = cfg.Adopt
@@ -98,18 +114,18 @@ func New(cfg Config) (_ *Server, err error) {
 		s.serving = append(s.serving, s.insecureServing())
 	}
 	if err = s.claimVersion(); err != nil {
-		return nil, err
+		return err
 	}
 	if s.generic, err = newGeneric(s.ctx, s.drained, cfg, s.backend, s.LoopbackConfig()); err != nil {
-		return nil, err
+		return err
 	}
 	s.users.add(s.secrets.admin, AdminUser, user.SystemPrivilegedGroup)
 	s.users.add(s.secrets.insecure, insecureUser, user.SystemPrivilegedGroup)
 	s.generic.tokens(&s.users)
 	if s.aggregator, err = s.chain(s.generic); err != nil {
-		return nil, err
+		return err
 	}
-	return s, nil
+	return nil
 }
 
 // Start seeds what every cluster begins with, serves, and returns when the
@@ -125,15 +141,22 @@ func (s *Server) Start(ctx context.Context) (err error) {
 			err = errors.Join(err, s.Stop(stopCtx))
 		}
 	}()
+	return contained(func() error { return s.start(ctx) })
+}
+
+func (s *Server) start(ctx context.Context) error {
 	// To prepare takes a core, to seed the other: neither needs what the other does.
 	var fresh bool
 	var group errgroup.Group
-	group.Go(s.prepare)
-	group.Go(func() (err error) {
+	together := func(f func() error) {
+		group.Go(func() error { return contained(f) })
+	}
+	together(s.prepare)
+	together(func() (err error) {
 		fresh, err = s.seed(ctx)
 		return err
 	})
-	group.Go(func() error {
+	together(func() error {
 		if err := s.generic.presences.publish(ctx); err != nil {
 			return fmt.Errorf("apiserver: names of the server for others: %w", err)
 		}

@@ -42,8 +42,11 @@ type Config struct {
 
 	// BindAddress is the IP address and port to serve HTTPS on. An address
 	// that workers can reach lets them join; an empty host or 0.0.0.0 is every
-	// IPv4 address of the machine, [::] every IPv6 one too, localhost is
-	// 127.0.0.1; port 0 is a free one. If empty, "127.0.0.1:0".
+	// IPv4 address of the machine and no IPv6 one, [::] is every address of both
+	// families, localhost is 127.0.0.1. Port 0 is a free one. DataDir remembers it, so
+	// that kubeconfigs outlive a restart: later starts use it too. If it is taken by
+	// then, they log a warning and use another free one from then on. A DataDir that
+	// Restore has made begins with a new one. If empty, "127.0.0.1:0".
 	BindAddress string
 
 	// AdvertiseAddress is the IP address under which workers reach the
@@ -59,7 +62,7 @@ type Config struct {
 	// always are.
 	Hosts []string
 
-	// InsecureAddr is an IP address and port to serve plain HTTP on, where
+	// InsecureAddr is an IP address and port, like BindAddress, to serve plain HTTP on, where
 	// everybody is an administrator: no TLS, no authentication, no
 	// authorization. For demonstrations on a network that you trust. Web pages of
 	// other origins are refused, and so is the proxy of pods, services and nodes to
@@ -67,9 +70,11 @@ type Config struct {
 	InsecureAddr string
 
 	// ServiceCIDR is the range of Service cluster IPs. If empty,
-	// "10.0.0.0/24", upstream's default. It holds at least 8 addresses; an IPv6
-	// range is /64 or smaller. It must not change in the life of a DataDir,
-	// which is not detected.
+	// "10.0.0.0/24", upstream's default. It holds at least 8 addresses, and no
+	// loopback, link-local, multicast, broadcast or unspecified ones; an IPv6 range is
+	// /64 or smaller, and not IPv4-mapped. It must not change in the life of the
+	// objects, in DataDir or in an external etcd: Start then fails, before anything is
+	// changed.
 	ServiceCIDR string
 
 	// RuntimeConfig switches API groups, versions and resources on and off, in
@@ -77,7 +82,8 @@ type Config struct {
 	// {"api/all": "false", "v1": "true"} for little more than pods and nodes.
 	// Services get cluster IPs only where networking.k8s.io/v1 is served, and
 	// without rbac.authorization.k8s.io only nodes and system:masters may do
-	// anything. If empty, what kube-apiserver serves by default.
+	// anything. v1 and its secrets cannot be switched off. If empty, what kube-apiserver
+	// serves by default.
 	RuntimeConfig map[string]string
 
 	// EnableAdmissionPlugins and DisableAdmissionPlugins change the set of
@@ -86,6 +92,7 @@ type Config struct {
 	// node lifecycle controller (pkg/components/controllers) alone. With
 	// DisableCoreControllers the ServiceAccount plugin is off unless it is enabled
 	// here: it refuses pods in a namespace without a service account "default".
+	// EventRateLimit and ImagePolicyWebhook, which need a file, cannot be enabled.
 	EnableAdmissionPlugins, DisableAdmissionPlugins []string
 
 	// MaxRequestsInFlight and MaxMutatingRequestsInFlight together are the
@@ -227,7 +234,7 @@ func (c Config) Validate() error {
 	if c.AdvertiseAddress != "" {
 		if ip, err := netip.ParseAddr(c.AdvertiseAddress); err != nil {
 			errs = append(errs, field.Invalid(field.NewPath("AdvertiseAddress"), c.AdvertiseAddress, "must be an IP address without a port"))
-		} else if ip.IsUnspecified() || ip.IsMulticast() {
+		} else if ip.IsUnspecified() || ip.IsMulticast() || ip.Zone() != "" {
 			errs = append(errs, field.Invalid(field.NewPath("AdvertiseAddress"), c.AdvertiseAddress, "must be an address that workers can connect to"))
 		}
 	}
@@ -287,7 +294,7 @@ func parseAddress(name, value string) (netip.AddrPort, field.ErrorList) {
 		host = "127.0.0.1"
 	}
 	ip, err := netip.ParseAddr(host)
-	if err != nil {
+	if err != nil || ip.IsMulticast() {
 		return invalid("the host must be an IP address of this machine")
 	}
 	return netip.AddrPortFrom(ip, uint16(number)), nil

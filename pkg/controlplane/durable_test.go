@@ -214,7 +214,7 @@ func TestKilledProcessLosesNothing(t *testing.T) {
 func TestCloseKeepsOnlyWhatLasts(t *testing.T) {
 	dir := t.TempDir()
 	closeServer(t, start(t, controlplane.Config{DataDir: dir}))
-	if got := entries(t, dir); !slices.Equal(got, []string{"cluster.json", "etcd", "lock", "pki"}) {
+	if got := entries(t, dir); !slices.Equal(got, []string{"cluster.json", "etcd", "lock", "pki", "ports.json"}) {
 		t.Errorf("the folder holds %v", got)
 	}
 }

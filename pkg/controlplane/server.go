@@ -31,6 +31,8 @@ type Server struct {
 	detachLogger       func()       // from klog
 	closeLog           func() error // waits for Config.Logger
 	family             *lifecycle.Family
+	fatal              *fatal
+	forget             func() // ends the watch of family for fatal errors
 	listener, insecure net.Listener
 	advertise          netip.Addr
 	serviceIP          net.IP           // of the Service kubernetes
@@ -182,6 +184,8 @@ func (s *Server) supervise() {
 			s.fail(fmt.Errorf("controlplane: etcd stopped: %w", s.etcd.Err()))
 		case <-s.apiserver.Failed():
 			s.fail(fmt.Errorf("controlplane: %w", s.apiserver.Err()))
+		case <-s.fatal.given:
+			s.fail(fmt.Errorf("controlplane: %w", s.fatal.err))
 		case <-s.controllers.failed:
 			s.fail(fmt.Errorf("controlplane: %w", s.controllers.failure))
 		case <-s.components.failed:

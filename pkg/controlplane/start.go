@@ -15,6 +15,7 @@ import (
 	netutils "k8s.io/utils/net"
 
 	"github.com/kubembed/kubembed/internal/connlimit"
+	"github.com/kubembed/kubembed/internal/containment"
 	"github.com/kubembed/kubembed/internal/lifecycle"
 	"github.com/kubembed/kubembed/internal/ownership"
 	"github.com/kubembed/kubembed/pkg/apiserver"
@@ -53,7 +54,10 @@ func Start(ctx context.Context, cfg Config) (*Server, error) {
 	}
 	ctx, cancel := context.WithTimeoutCause(ctx, startTimeout, errStartTimeout)
 	defer cancel()
-	s := &Server{config: cfg.clone(), done: make(chan struct{}), supervised: make(chan struct{}), family: lifecycle.NewFamily()}
+	ctx, abandon := context.WithCancelCause(ctx)
+	defer abandon(nil)
+	s := &Server{config: cfg.clone(), done: make(chan struct{}), supervised: make(chan struct{}), family: lifecycle.NewFamily(), fatal: newFatal()}
+	s.forget = containment.Watch(s.family, func(err error) { s.fatal.give(err, abandon) })
 	s.config.Logger, s.detachLogger, s.closeLog = queueLogger(s.config.Logger)
 	if err := s.startWithin(ctx); err != nil {
 		// What a call says that was cut short is not always that it was.
@@ -73,25 +77,24 @@ const startGrace = 30 * time.Second
 // startWithin starts the parts, and undoes its work if it fails. Where a disk holds it, a
 // goroutine stays that does so when the disk answers.
 func (s *Server) startWithin(ctx context.Context) error {
-	started := make(chan outcome, 1)
+	started := make(chan error, 1)
 	go func() {
-		o := outcome{err: errGaveUp}
-		defer func() {
-			o.panicked = recover()
-			started <- o
-		}()
-		s.family.Do(ctx, func() { o.err = s.start(ctx) })
+		err := errGaveUp
+		defer func() { started <- err }()
+		s.family.Do(ctx, func() {
+			_, err = containment.Call("the start", func() (struct{}, error) { return struct{}{}, s.start(ctx) })
+		})
 	}()
 	select {
-	case o := <-started:
-		return s.undoUnless(ctx, o)
+	case err := <-started:
+		return s.undo(ctx, err)
 	case <-ctx.Done():
 	}
 	late := time.NewTimer(startGrace)
 	defer late.Stop()
 	select {
-	case o := <-started:
-		return s.undoUnless(ctx, o)
+	case err := <-started:
+		return s.undo(ctx, err)
 	case <-late.C:
 	}
 	go func() {
@@ -102,30 +105,22 @@ func (s *Server) startWithin(ctx context.Context) error {
 	return fmt.Errorf("it has not ended %s later, and is undone when it does: does the disk of Config.DataDir (%s) hang?", startGrace, s.config.DataDir)
 }
 
-// outcome is what start has come to.
-type outcome struct {
-	err      error
-	panicked any
-}
+// errGaveUp is of a start whose goroutine was ended from within, by runtime.Goexit.
+var errGaveUp = errors.New("its goroutine was ended")
 
-// errGaveUp is of a start whose goroutine was ended from within, as klog's fatal errors
-// are here.
-var errGaveUp = errors.New("a fatal error, which is in the log")
-
-// undoUnless undoes what a failed start has done. A panic is the host's to recover from.
-func (s *Server) undoUnless(ctx context.Context, o outcome) error {
-	if o.panicked != nil {
-		panic(o.panicked)
+// undo undoes what a start has done that failed with err, if it did.
+func (s *Server) undo(ctx context.Context, err error) error {
+	if err == nil {
+		return nil
 	}
-	if o.err != nil {
-		if cleanup := s.unwindWithin(ctx, stopTimeout); cleanup != nil {
-			s.config.Logger.Warn("cleaning up after a failed start", zap.Error(cleanup))
-		}
-		if blocked := s.closeLog(); blocked != nil {
-			return fmt.Errorf("%w; %w", o.err, blocked)
-		}
+	s.logPanic(err)
+	if cleanup := s.unwindWithin(ctx, stopTimeout); cleanup != nil {
+		s.config.Logger.Warn("cleaning up after a failed start", zap.Error(cleanup))
 	}
-	return o.err
+	if blocked := s.closeLog(); blocked != nil {
+		return fmt.Errorf("%w; %w", err, blocked)
+	}
+	return err
 }
 
 // start starts the parts, each on top of the one before.
@@ -162,6 +157,9 @@ func (s *Server) start(ctx context.Context) error {
 	if err := s.keepRecord(); err != nil {
 		return err
 	}
+	if err := s.keepPorts(); err != nil {
+		return err
+	}
 	// A family of their own: one that does not end must not keep us from waiting
 	// for everything else.
 	s.components = newComponents(s.config.Components, lifecycle.NewFamily(), s.config.Logger)
@@ -178,6 +176,9 @@ func (s *Server) start(ctx context.Context) error {
 		return err
 	}
 	if err := s.components.wait(ctx); err != nil {
+		return err
+	}
+	if err := s.fatal.cause(); err != nil {
 		return err
 	}
 	s.startSnapshots()
@@ -208,36 +209,19 @@ func Run(ctx context.Context, cfg Config) error {
 // listen binds the addresses first: whoever wants one that is taken learns it
 // at once, and the port is known before certificates are made.
 func (s *Server) listen() (err error) {
-	if s.listener, err = listen("BindAddress", s.config.BindAddress); err != nil {
+	kept := readPorts(s.config.DataDir)
+	if s.listener, err = listenAgain("BindAddress", s.config.BindAddress, kept.Bind); err != nil {
 		return err
 	}
 	if s.config.InsecureAddr == "" {
 		return nil
 	}
-	if s.insecure, err = listen("InsecureAddr", s.config.InsecureAddr); err != nil {
+	if s.insecure, err = listenAgain("InsecureAddr", s.config.InsecureAddr, kept.Insecure); err != nil {
 		return err
 	}
 	s.config.Logger.Warn("INSECURE: plain HTTP is served, and everybody who can connect is an administrator",
 		zap.String("field", "InsecureAddr"), zap.Stringer("address", s.insecure.Addr()))
 	return nil
-}
-
-func listen(name, address string) (net.Listener, error) {
-	addr, errs := parseAddress(name, address)
-	if len(errs) > 0 {
-		return nil, errs.ToAggregate()
-	}
-	listener, err := net.Listen("tcp", addr.String())
-	switch {
-	case err == nil:
-		return listener, nil
-	case errors.Is(err, errAddressInUse):
-		return nil, fmt.Errorf("Config.%s: %s is in use: choose another port, or port 0 for a free one: %w", name, address, err)
-	case errors.Is(err, errAddressNotLocal):
-		return nil, fmt.Errorf("Config.%s: %s is not an address of this machine: %w", name, address, err)
-	default:
-		return nil, fmt.Errorf("Config.%s: %w", name, err)
-	}
 }
 
 // folders makes the folder that everything lives in, and locks it.
@@ -317,7 +301,10 @@ func (s *Server) advertiseAddress() (netip.Addr, error) {
 		return netip.Addr{}, fmt.Errorf("Config.AdvertiseAddress: BindAddress is every address, and this machine has no default route to choose one by; set the address that workers use: %w", err)
 	}
 	addr, _ := netip.AddrFromSlice(ip)
-	return addr.Unmap(), nil
+	if addr = addr.Unmap(); bound.Is4() && !addr.Is4() {
+		return netip.Addr{}, fmt.Errorf("Config.AdvertiseAddress: BindAddress is every IPv4 address, and the default route of this machine is of IPv6 (%s): set the address that workers use, or listen on [::]", addr)
+	}
+	return addr, nil
 }
 
 func (s *Server) startAPIServer(ctx context.Context) error {

@@ -113,6 +113,7 @@ func (s *Server) unwind(ctx context.Context) error {
 	}
 	if !stuck {
 		s.waitForGoroutines(s.family)
+		s.forget()
 	}
 	step("the Logger")
 	s.detachLogger()

@@ -1,0 +1,51 @@
+package containment
+
+import (
+	"runtime"
+	"strings"
+
+	"github.com/kubembed/kubembed/internal/lifecycle"
+)
+
+// Fatal is an error for which upstream ends the process.
+type Fatal struct{ Message string }
+
+func (f *Fatal) Error() string { return "fatal error of the Kubernetes code: " + f.Message }
+
+// GiveUp stands in for the end of the process. Within Call it panics, and Call returns
+// fatal. On another goroutine of a part, it fails the part and ends the goroutine. It
+// returns on a goroutine that belongs to no part. It must not log through klog, which
+// may hold its lock.
+func GiveUp(fatal *Fatal) {
+	if withinCall() {
+		panic(fatal)
+	}
+	if fail := parts.ofThisGoroutine(); fail != nil {
+		fail(fatal)
+		runtime.Goexit()
+	}
+}
+
+// Watch makes a part of the goroutines of a family, but for those that Do has given to
+// another part: fail is called when one of them panics or gives up, until forget is.
+func Watch(family *lifecycle.Family, fail func(error)) (forget func()) {
+	parts.addFamily(family.Label(), fail)
+	return func() { parts.removeFamily(family.Label()) }
+}
+
+// call begins the names of the functions that Call is compiled to.
+const call = "github.com/kubembed/kubembed/internal/containment.Call["
+
+func withinCall() bool {
+	pcs := make([]uintptr, 512)
+	frames := runtime.CallersFrames(pcs[:runtime.Callers(1, pcs)])
+	for {
+		frame, more := frames.Next()
+		if strings.HasPrefix(frame.Function, call) {
+			return true
+		}
+		if !more {
+			return false
+		}
+	}
+}

@@ -1,0 +1,58 @@
+package apiserver
+
+import (
+	"fmt"
+	"net"
+	"net/netip"
+
+	"k8s.io/apimachinery/pkg/util/validation/field"
+)
+
+// notForServices are the addresses that no Service can have: packets to them never
+// leave a node, or go to many.
+var notForServices = []struct {
+	prefix netip.Prefix
+	are    string
+}{
+	{netip.MustParsePrefix("0.0.0.0/8"), "unspecified addresses"},
+	{netip.MustParsePrefix("127.0.0.0/8"), "loopback addresses"},
+	{netip.MustParsePrefix("169.254.0.0/16"), "link-local addresses"},
+	{netip.MustParsePrefix("224.0.0.0/4"), "multicast addresses"},
+	{netip.MustParsePrefix("255.255.255.255/32"), "the broadcast address"},
+	{netip.MustParsePrefix("::/127"), "the unspecified and the loopback address"},
+	{netip.MustParsePrefix("fe80::/10"), "link-local addresses"},
+	{netip.MustParsePrefix("ff00::/8"), "multicast addresses"},
+}
+
+// validateServiceCIDR refuses the ranges that upstream ends the process for, cannot
+// allocate from, or would allocate addresses from that nobody can connect to.
+func validateServiceCIDR(cidr *net.IPNet) field.ErrorList {
+	if cidr == nil {
+		return nil
+	}
+	invalid := func(format string, args ...any) field.ErrorList {
+		return field.ErrorList{field.Invalid(field.NewPath("ServiceCIDR"), cidr.String(), fmt.Sprintf(format, args...))}
+	}
+	ones, bits := cidr.Mask.Size()
+	if cidr.IP.To4() != nil && bits == 128 {
+		return invalid("must not be a range of IPv4-mapped IPv6 addresses: write it as an IPv4 range, like %q", defaultServiceCIDR)
+	}
+	prefix, err := netip.ParsePrefix(cidr.String())
+	if err != nil {
+		return invalid("must be an IP range like %q", defaultServiceCIDR)
+	}
+	switch {
+	case bits-ones < 3:
+		return invalid("must hold at least 8 addresses")
+	case bits == 128 && ones < 64:
+		return invalid("an IPv6 range must be /64 or smaller")
+	case prefix != prefix.Masked():
+		return invalid("must begin with the first address of the range: write %q", prefix.Masked())
+	}
+	for _, not := range notForServices {
+		if prefix.Overlaps(not.prefix) {
+			return invalid("must not contain %s (%s): choose a private range, like %q", not.are, not.prefix, defaultServiceCIDR)
+		}
+	}
+	return nil
+}

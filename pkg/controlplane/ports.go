@@ -1,0 +1,113 @@
+package controlplane
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"os"
+	"path/filepath"
+
+	"go.uber.org/zap"
+
+	"github.com/kubembed/kubembed/pkg/pki"
+)
+
+// portsFile is in DataDir. It is no part of the record: a start does without it, and
+// snapshots do not hold it, so that two control planes restored from one do not want the
+// same port.
+const portsFile = "ports.json"
+
+// ports are those that a start has got where the configuration asks for any free one, so
+// that the next start gets the same and kubeconfigs stay valid. Zero is none.
+type ports struct {
+	Bind     uint16 `json:"bindAddress,omitempty"`
+	Insecure uint16 `json:"insecureAddr,omitempty"`
+}
+
+// readPorts returns no ports where the file is missing or damaged.
+func readPorts(dataDir string) (p ports) {
+	if dataDir == "" {
+		return p
+	}
+	data, err := os.ReadFile(filepath.Join(dataDir, portsFile))
+	if err != nil || json.Unmarshal(data, &p) != nil {
+		return ports{}
+	}
+	return p
+}
+
+// keepPorts records the ports of this start. It comes when all parts of DataDir are
+// there, and the ports are bound. A port that was taken is replaced for good: whoever
+// has it would get it again at the next start, and this control plane another one each
+// time.
+func (s *Server) keepPorts() error {
+	if s.temporary {
+		return nil
+	}
+	before := readPorts(s.dir)
+	now := before
+	s.keepPort("BindAddress", s.config.BindAddress, s.listener, &now.Bind)
+	if s.insecure != nil {
+		s.keepPort("InsecureAddr", s.config.InsecureAddr, s.insecure, &now.Insecure)
+	}
+	if now == before {
+		return nil
+	}
+	data, err := json.Marshal(now)
+	if err == nil {
+		err = pki.WriteFile(filepath.Join(s.dir, portsFile), append(data, '\n'), 0o600)
+	}
+	if err != nil {
+		return fmt.Errorf("Config.DataDir: writing %s: %w", portsFile, err)
+	}
+	return nil
+}
+
+// keepPort sets kept to the port of listener if the configuration asks for any free one.
+func (s *Server) keepPort(name, address string, listener net.Listener, kept *uint16) {
+	if wanted, errs := parseAddress(name, address); len(errs) > 0 || wanted.Port() != 0 {
+		return
+	}
+	got := netip.MustParseAddrPort(listener.Addr().String()).Port()
+	if *kept != 0 && *kept != got {
+		s.config.Logger.Warn("the port of the last start is taken, and another one is used from now on: "+
+			"kubeconfigs with the old port do not work any more; name a port in the configuration to keep it",
+			zap.String("field", name), zap.Uint16("old", *kept), zap.Uint16("port", got))
+	}
+	*kept = got
+}
+
+// listenAgain binds address, at port kept if it has none of its own and that one is free.
+func listenAgain(name, address string, kept uint16) (net.Listener, error) {
+	addr, errs := parseAddress(name, address)
+	if len(errs) > 0 {
+		return nil, errs.ToAggregate()
+	}
+	if addr.Port() == 0 && kept != 0 {
+		if listener, err := listenAt(netip.AddrPortFrom(addr.Addr(), kept)); err == nil {
+			return listener, nil
+		}
+	}
+	listener, err := listenAt(addr)
+	switch {
+	case err == nil:
+		return listener, nil
+	case errors.Is(err, errAddressInUse):
+		return nil, fmt.Errorf("Config.%s: %s is in use: choose another port, or port 0 for a free one: %w", name, address, err)
+	case errors.Is(err, errAddressNotLocal):
+		return nil, fmt.Errorf("Config.%s: %s is not an address of this machine: %w", name, address, err)
+	default:
+		return nil, fmt.Errorf("Config.%s: %w", name, err)
+	}
+}
+
+// listenAt listens for the family of addr: for "tcp", 0.0.0.0 is every IPv6 address too.
+func listenAt(addr netip.AddrPort) (net.Listener, error) {
+	network := "tcp"
+	if addr.Addr().Is4() {
+		network = "tcp4"
+	}
+	return net.Listen(network, addr.String())
+}

@@ -1,0 +1,141 @@
+package controlplane_test
+
+import (
+	"net"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"testing"
+
+	"go.uber.org/zap"
+	"go.uber.org/zap/zaptest/observer"
+
+	"github.com/kubembed/kubembed/pkg/controlplane"
+)
+
+// TestKubeconfigOutlivesARestart: port 0 is the same free port at each start on a
+// DataDir. Until then each start took a new one.
+func TestKubeconfigOutlivesARestart(t *testing.T) {
+	core, logs := observer.New(zap.WarnLevel)
+	cfg := controlplane.Config{DataDir: t.TempDir(), InsecureAddr: "127.0.0.1:0", Logger: zap.New(core)}
+	changed := func() int { return logs.FilterMessageSnippet("port of the last start is taken").Len() }
+	server := start(t, cfg)
+	kubeconfig, err := server.Kubeconfig("admin", "system:masters")
+	if err != nil {
+		t.Fatal(err)
+	}
+	url, insecure := server.URL(), server.InsecureURL()
+	closeServer(t, server)
+
+	server = start(t, cfg)
+	if server.URL() != url || server.InsecureURL() != insecure || changed() > 0 {
+		t.Errorf("at %s and %s, and before at %s and %s: %v", server.URL(), server.InsecureURL(), url, insecure, logs.All())
+	}
+	putConfigMap(t, clientFor(t, fromKubeconfig(t, kubeconfig)), "by-kubeconfig", "x")
+	// A second start on the DataDir changes nothing.
+	if _, err := controlplane.Start(t.Context(), cfg); err == nil {
+		t.Error("two control planes have one DataDir")
+	}
+	closeServer(t, server)
+	path := filepath.Join(cfg.DataDir, "ports.json")
+	if info, err := os.Stat(path); err != nil || runtime.GOOS != "windows" && info.Mode().Perm() != 0o600 {
+		t.Errorf("%v, %v", info, err)
+	}
+
+	t.Run("taken", func(t *testing.T) {
+		taken, err := net.Listen("tcp", hostPort(t, url))
+		if err != nil {
+			t.Fatal(err)
+		}
+		server := start(t, cfg)
+		other := server.URL()
+		if other == url || server.InsecureURL() != insecure || changed() != 1 {
+			t.Errorf("at %s and %s: %v", other, server.InsecureURL(), logs.All())
+		}
+		closeServer(t, server)
+		_ = taken.Close()
+		// The other one has replaced it: two that want the same port do not take turns.
+		server = start(t, cfg)
+		if server.URL() != other || changed() != 1 {
+			t.Errorf("at %s, and before at %s: %v", server.URL(), other, logs.All())
+		}
+		url = other
+		closeServer(t, server)
+	})
+	t.Run("named", func(t *testing.T) {
+		cfg := cfg
+		cfg.BindAddress = "127.0.0.1:" + freePort(t)
+		server := start(t, cfg)
+		if got := hostPort(t, server.URL()); got != cfg.BindAddress {
+			t.Errorf("at %s, want %s", got, cfg.BindAddress)
+		}
+		closeServer(t, server)
+	})
+	for _, damaged := range []string{"", "{", "[]", `{"bindAddress":70000}`, `{"bindAddress":-1}`} {
+		if err := os.WriteFile(path, []byte(damaged), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		server := start(t, cfg)
+		url = server.URL()
+		closeServer(t, server)
+	}
+	server = start(t, cfg)
+	if server.URL() != url || changed() != 1 {
+		t.Errorf("after damage at %s, and before at %s: %v", server.URL(), url, logs.All())
+	}
+}
+
+// freePort is one that nobody has at the moment.
+func freePort(t testing.TB) string {
+	t.Helper()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer listener.Close()
+	_, port, err := net.SplitHostPort(listener.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return port
+}
+
+// TestEveryAddressOfAFamily: 0.0.0.0 is not served over IPv6. It was, without
+// authentication too.
+func TestEveryAddressOfAFamily(t *testing.T) {
+	probe, err := net.Listen("tcp", "[::1]:0")
+	if err != nil {
+		t.Skip("no IPv6 here:", err)
+	}
+	_ = probe.Close()
+	for _, c := range []struct {
+		address   string
+		four, six bool
+	}{
+		{"0.0.0.0:0", true, false},
+		{":0", true, false},
+		{"[::]:0", true, true},
+		{"[::1]:0", false, true},
+		{"127.0.0.1:0", true, false},
+	} {
+		t.Run(strings.ReplaceAll(c.address, ":", "_"), func(t *testing.T) {
+			server := start(t, controlplane.Config{BindAddress: c.address, InsecureAddr: c.address, AdvertiseAddress: "127.0.0.1"})
+			for _, url := range []string{server.URL(), server.InsecureURL()} {
+				_, port, err := net.SplitHostPort(hostPort(t, url))
+				if err != nil {
+					t.Fatal(err)
+				}
+				for host, want := range map[string]bool{"127.0.0.1": c.four, "::1": c.six} {
+					conn, err := net.Dial("tcp", net.JoinHostPort(host, port))
+					if err == nil {
+						_ = conn.Close()
+					}
+					if got := err == nil; got != want {
+						t.Errorf("%s at %s: connected %t, want %t: %v", url, host, got, want, err)
+					}
+				}
+			}
+		})
+	}
+}
