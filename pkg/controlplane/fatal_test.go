@@ -1,14 +1,18 @@
 package controlplane_test
 
 import (
+	"context"
 	"math"
 	"net"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/rest"
+	"k8s.io/klog/v2"
 
 	"github.com/kubembed/kubembed/pkg/controlplane"
 )
@@ -82,4 +86,71 @@ func TestExtremeValues(t *testing.T) {
 			}
 		})
 	}
+}
+
+// named is a component that calls begin on the goroutine of the start, which asks for its
+// name when Validate has.
+type named struct {
+	asked atomic.Int32
+	begin func()
+}
+
+func (n *named) Name() string {
+	if n.asked.Add(1) == 2 {
+		n.begin()
+	}
+	return "one"
+}
+
+func (n *named) Run(ctx context.Context, config *rest.Config, ready func()) error {
+	return idle(ctx, config, ready)
+}
+
+// TestFatalDuringAStart: what ends upstream's process, or panics, is the error of the
+// start, and the start is undone.
+func TestFatalDuringAStart(t *testing.T) {
+	inGoroutine := make(chan struct{})
+	for name, begin := range map[string]func(){
+		"klog.Fatal": func() { klog.Fatal("no way on") },
+		"klog.Exit":  func() { klog.Exit("no way on") },
+		"panic":      func() { panic("no way on") },
+		"klog.Fatal in a goroutine": func() {
+			go func() {
+				defer close(inGoroutine)
+				klog.Fatal("no way on")
+			}()
+			<-inGoroutine
+		},
+	} {
+		t.Run(strings.ReplaceAll(name, " ", "_"), func(t *testing.T) {
+			_ = wantError(t, controlplane.Config{Components: []controlplane.Component{&named{begin: begin}}}, "controlplane: start: ", "no way on")
+		})
+	}
+	t.Run("klog.Fatal_of_a_component", func(t *testing.T) {
+		cfg := parts(&part{name: "bad", run: func(ctx context.Context, _ *rest.Config, _ func()) error {
+			go klog.Fatal("no way on")
+			<-ctx.Done()
+			return nil
+		}})
+		_ = wantError(t, cfg, "component bad: fatal error of the Kubernetes code: no way on")
+	})
+}
+
+// TestFatalOfARunningControlPlane ends it, and neither the process nor another control
+// plane.
+func TestFatalOfARunningControlPlane(t *testing.T) {
+	now := make(chan struct{})
+	server := start(t, controlplane.Config{Components: []controlplane.Component{&named{begin: func() {
+		go func() {
+			<-now
+			klog.Fatal("no way on")
+		}()
+	}}}})
+	other := start(t, controlplane.Config{})
+	close(now)
+	<-server.Done()
+	if err := server.Err(); err == nil || !strings.Contains(err.Error(), "fatal error of the Kubernetes code: no way on") {
+		t.Errorf("Err: %v", err)
+	}
+	createPod(t, admin(t, other), "first")
 }

@@ -1,0 +1,62 @@
+package apiserver_test
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"strings"
+	"testing"
+
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	storagevalue "k8s.io/apiserver/pkg/storage/value"
+	"k8s.io/apiserver/pkg/storage/value/encrypt/identity"
+	"k8s.io/klog/v2"
+
+	"github.com/kubembed/kubembed/pkg/apiserver"
+)
+
+// transformers are asked while the server is assembled, for the storage of each resource.
+type transformers func(schema.GroupResource)
+
+func (f transformers) TransformerForResource(resource schema.GroupResource) storagevalue.Transformer {
+	f(resource)
+	return identity.NewEncryptCheckTransformer()
+}
+
+// TestFatalWhileItIsAssembled: what ends upstream's process is an error of New. It works
+// in a process of its own, because upstream's goroutines of a half-made server stay.
+func TestFatalWhileItIsAssembled(t *testing.T) {
+	const child = "KUBEMBED_APISERVER_TEST_FATAL"
+	if os.Getenv(child) != "" {
+		fmt.Println(newWithFatal(t))
+		os.Exit(0)
+	}
+	cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^"+t.Name()+"$")
+	cmd.Env = append(os.Environ(), child+"=1")
+	output, err := cmd.CombinedOutput()
+	if err != nil || !strings.Contains(string(output), "apiserver: fatal error of the Kubernetes code") {
+		t.Errorf("%v: %s", err, output)
+	}
+}
+
+func newWithFatal(t *testing.T) error {
+	p := sharedPlane(t)
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return err
+	}
+	_, err = apiserver.New(apiserver.Config{
+		Listener: listener, Client: p.etcd.Client(), Dial: p.etcd.DialContext, PKI: p.pki, Dir: t.TempDir(), Prefix: "/fatal",
+		Transformers: transformers(func(r schema.GroupResource) {
+			if r.Resource == "services" {
+				klog.Fatal("no way on")
+			}
+		}),
+	})
+	if _, accepts := listener.Accept(); !errors.Is(accepts, net.ErrClosed) {
+		return fmt.Errorf("the listener is open: %w", accepts)
+	}
+	return err
+}
