@@ -53,8 +53,9 @@ const bootstrapWriters = 16
 // bootstrapObject is one of the objects that upstream's controllers and hooks
 // create in the first second of a cluster's life.
 type bootstrapObject struct {
-	kind   *bootstrapKind
-	object runtime.Object // what to store, in its v1 form
+	kind    *bootstrapKind
+	object  runtime.Object // what to store, in its v1 form
+	manager string         // in managedFields
 }
 
 // bootstrapKind is how upstream stores objects of a kind.
@@ -98,14 +99,15 @@ var (
 // give the namespaces.
 func (s *Server) bootstrapObjects() []bootstrapObject {
 	var all []bootstrapObject
-	add := func(kind *bootstrapKind, object runtime.Object) {
-		all = append(all, bootstrapObject{kind, object})
+	addAs := func(manager string, kind *bootstrapKind, object runtime.Object) {
+		all = append(all, bootstrapObject{kind, object, manager})
 	}
+	add := func(kind *bootstrapKind, object runtime.Object) { addAs(serverManager, kind, object) }
 	for _, name := range systemNamespaces {
 		add(namespaceKind, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: name}})
 		if s.config.Controllers {
-			add(serviceAccountKind, &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Namespace: name, Name: "default"}})
-			add(configMapKind, s.rootCA(name))
+			addAs(controllersManager, serviceAccountKind, &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Namespace: name, Name: "default"}})
+			addAs(controllersManager, configMapKind, s.rootCA(name))
 		}
 	}
 	for _, class := range schedulingv1.SystemPriorityClasses() {
@@ -134,12 +136,12 @@ func (s *Server) bootstrapObjects() []bootstrapObject {
 	for _, level := range slices.Concat(flowcontrolbootstrap.MandatoryPriorityLevelConfigurations, flowcontrolbootstrap.SuggestedPriorityLevelConfigurations) {
 		level = level.DeepCopy()
 		metav1.SetMetaDataAnnotation(&level.ObjectMeta, flowcontrolv1.AutoUpdateAnnotationKey, "true")
-		add(priorityLevelKind, level)
+		addAs(flowControlManager, priorityLevelKind, level)
 	}
 	for _, schema := range slices.Concat(flowcontrolbootstrap.MandatoryFlowSchemas, flowcontrolbootstrap.SuggestedFlowSchemas) {
 		schema = schema.DeepCopy()
 		metav1.SetMetaDataAnnotation(&schema.ObjectMeta, flowcontrolv1.AutoUpdateAnnotationKey, "true")
-		add(flowSchemaKind, schema)
+		addAs(flowControlManager, flowSchemaKind, schema)
 	}
 	add(serviceCIDRKind, defaultServiceCIDRObject(s.config.ServiceCIDR))
 	for gv, priority := range groupPriorities() {
@@ -198,9 +200,12 @@ func (s *Server) seed(ctx context.Context) (fresh bool, err error) {
 		}
 		group.Go(func() error {
 			err := o.create(ctx, store)
-			switch {
-			case apistorage.IsExist(err), apierrors.IsAlreadyExists(err):
+			if apistorage.IsExist(err) || apierrors.IsAlreadyExists(err) {
 				existing.Store(true)
+				err = s.repair(ctx, store, o)
+			}
+			switch {
+			case apierrors.IsNotFound(err), apistorage.IsNotFound(err): // deleted by another server
 				return nil
 			case err != nil:
 				return fmt.Errorf("apiserver: bootstrap %s: %w", o.kind.resource, err)
@@ -211,10 +216,24 @@ func (s *Server) seed(ctx context.Context) (fresh bool, err error) {
 	return !existing.Load(), group.Wait()
 }
 
-func (o bootstrapObject) create(ctx context.Context, store storage.Store) error {
-	versioned, internal := o.object.DeepCopyObject(), o.kind.internal()
+// forms returns what to store with defaults, in its v1 and in its internal form.
+func (o bootstrapObject) forms() (versioned, internal runtime.Object, err error) {
+	versioned, internal = o.object.DeepCopyObject(), o.kind.internal()
 	o.kind.scheme.Default(versioned)
-	if err := o.kind.scheme.Convert(versioned, internal, nil); err != nil {
+	return versioned, internal, o.kind.scheme.Convert(versioned, internal, nil)
+}
+
+// key is that of the object in etcd.
+func (o bootstrapObject) key(store storage.Store, object metav1.Object) string {
+	if o.kind.strategy.NamespaceScoped() {
+		return store.ResourcePrefix + "/" + object.GetNamespace() + "/" + object.GetName()
+	}
+	return store.ResourcePrefix + "/" + object.GetName()
+}
+
+func (o bootstrapObject) create(ctx context.Context, store storage.Store) error {
+	versioned, internal, err := o.forms()
+	if err != nil {
 		return err
 	}
 	accessor, err := meta.Accessor(internal)
@@ -222,6 +241,11 @@ func (o bootstrapObject) create(ctx context.Context, store storage.Store) error 
 		return err
 	}
 	rest.FillObjectMetaSystemFields(accessor)
+	owned, err := managedFields(versioned, o.kind.resource.Group, o.manager)
+	if err != nil {
+		return err
+	}
+	accessor.SetManagedFields(owned)
 	ctx = genericapirequest.WithNamespace(ctx, accessor.GetNamespace())
 	ctx = genericapirequest.WithRequestInfo(ctx, &genericapirequest.RequestInfo{
 		IsResourceRequest: true, Verb: "create",
@@ -234,9 +258,5 @@ func (o bootstrapObject) create(ctx context.Context, store storage.Store) error 
 	if cidr, ok := internal.(*networking.ServiceCIDR); ok {
 		markReady(cidr)
 	}
-	key := store.ResourcePrefix + "/" + accessor.GetName()
-	if o.kind.strategy.NamespaceScoped() {
-		key = store.ResourcePrefix + "/" + accessor.GetNamespace() + "/" + accessor.GetName()
-	}
-	return store.Create(ctx, key, internal, nil, 0)
+	return store.Create(ctx, o.key(store, accessor), internal, nil, 0)
 }

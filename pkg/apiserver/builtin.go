@@ -70,7 +70,7 @@ func (g *generic) connectKubelets(providers []controlplaneapiserver.RESTStorageP
 		if !ok {
 			return fmt.Errorf("the storage provider of the core group is a %T, which has no start hook", provider)
 		}
-		providers[i] = coreProvider{RESTStorageProvider: provider, PostStartHookProvider: hook, kubelets: g.newKubelets(), pods: g.pods}
+		providers[i] = coreProvider{RESTStorageProvider: provider, PostStartHookProvider: hook, kubelets: g.newKubelets(), pods: g.pods, services: &g.services}
 		return nil
 	}
 	return errors.New("no storage provider of the core group")

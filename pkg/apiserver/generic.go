@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net/http"
+	"sync/atomic"
 	"time"
 
 	coordinationv1 "k8s.io/api/coordination/v1"
@@ -65,6 +66,8 @@ type generic struct {
 	presences  *presences
 	bodies     *bodies
 	revoked    *revokedNodes
+	services   creater     // the storage of Services; nil where they are switched off
+	started    atomic.Bool // the server is ready
 }
 
 // informerResync is what kube-apiserver uses.

@@ -179,8 +179,11 @@ func (s *Server) start(ctx context.Context) error {
 		return err
 	}
 	if !fresh {
-		return s.reconcile(ctx)
+		if err := s.reconcile(ctx); err != nil {
+			return err
+		}
 	}
+	s.generic.started.Store(true)
 	return nil
 }
 
@@ -325,6 +328,7 @@ func (s *Server) LoopbackConfig() *rest.Config {
 	c.ContentType = "application/vnd.kubernetes.protobuf"
 	c.DisableCompression = true
 	c.WarningHandler = rest.NoWarnings{} // nobody reads the server's to itself
+	c.UserAgent = serverUserAgent        // which names the server in managedFields
 	return c
 }
 

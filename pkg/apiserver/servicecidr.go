@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net"
+	"slices"
 	"strings"
 	"time"
 
@@ -11,6 +12,11 @@ import (
 	networkingv1 "k8s.io/api/networking/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/labels"
+	genericapirequest "k8s.io/apiserver/pkg/endpoints/request"
+	"k8s.io/apiserver/pkg/registry/rest"
+	"k8s.io/kubernetes/pkg/api/legacyscheme"
+	"k8s.io/kubernetes/pkg/apis/core"
 	"k8s.io/kubernetes/pkg/apis/networking"
 	"k8s.io/kubernetes/pkg/controlplane/controller/defaultservicecidr"
 	"k8s.io/kubernetes/pkg/registry/core/service/ipallocator"
@@ -45,34 +51,49 @@ func (g *generic) allocatesServiceIPs() bool {
 		enabled.ResourceEnabled(networkingv1.SchemeGroupVersion.WithResource("ipaddresses"))
 }
 
-// serviceIPsTimeout is when waitServiceIPs believes that the range is full, or
-// that a webhook of the host's does not answer.
+// serviceIPsTimeout is when waitServiceIPs believes that the range is full.
 const serviceIPsTimeout = time.Second
 
-// waitServiceIPs returns when a Service would get an address. Upstream's
-// allocator is not among the readiness checks: it looks for its informers every
-// 100 ms, and until then has no address, as when the range is full.
+// creater is the storage of a resource, without the handlers in front of it.
+type creater = rest.Creater
+
+// waitServiceIPs returns when a Service would get an address. Upstream's allocator is
+// not among the readiness checks, and before it has its informers it has no address, as
+// when the range is full. It is asked through the storage: a request would be in the
+// audit log, and webhooks and policies of clients would have their say.
 func (s *Server) waitServiceIPs(ctx context.Context) error {
-	if !s.generic.allocatesServiceIPs() {
+	if s.generic.services == nil || !s.generic.allocatesServiceIPs() || !s.hasServiceRange() {
 		return nil
-	}
-	service := &corev1.Service{
-		ObjectMeta: metav1.ObjectMeta{GenerateName: "kubembed-start-"},
-		Spec:       corev1.ServiceSpec{Ports: []corev1.ServicePort{{Port: 80}}},
 	}
 	limit, cancel := context.WithTimeout(ctx, serviceIPsTimeout)
 	defer cancel()
+	limit = genericapirequest.WithNamespace(limit, metav1.NamespaceDefault)
 	var createErr error
 	err := lifecycle.Poll(limit, func() bool {
-		_, createErr = s.generic.client.CoreV1().Services(metav1.NamespaceDefault).Create(limit, service,
-			metav1.CreateOptions{DryRun: []string{metav1.DryRunAll}})
-		// Other errors are of the host's own policies and webhooks.
+		service := &corev1.Service{
+			ObjectMeta: metav1.ObjectMeta{GenerateName: "kubembed-start-", Namespace: metav1.NamespaceDefault},
+			Spec:       corev1.ServiceSpec{Ports: []corev1.ServicePort{{Port: 80}}},
+		}
+		legacyscheme.Scheme.Default(service)
+		internal := &core.Service{}
+		if createErr = legacyscheme.Scheme.Convert(service, internal, nil); createErr == nil {
+			_, createErr = s.generic.services.Create(limit, internal, rest.ValidateAllObjectFunc, &metav1.CreateOptions{DryRun: []string{metav1.DryRunAll}})
+		}
 		return ctx.Err() == nil && !withoutAddress(createErr)
 	})
 	if err != nil && ctx.Err() != nil {
 		return fmt.Errorf("apiserver: not ready: Services get no address: %w: %w", context.Cause(ctx), createErr)
 	}
 	return nil
+}
+
+// hasServiceRange reports whether there is a ServiceCIDR that the allocator takes
+// addresses from. An administrator may have deleted all, or marked them as not ready.
+func (s *Server) hasServiceRange() bool {
+	ranges, err := s.generic.informers.Networking().V1().ServiceCIDRs().Lister().List(labels.Everything())
+	return err == nil && slices.ContainsFunc(ranges, func(cidr *networkingv1.ServiceCIDR) bool {
+		return cidr.DeletionTimestamp == nil && meta.IsStatusConditionTrue(cidr.Status.Conditions, networkingv1.ServiceCIDRConditionReady)
+	})
 }
 
 // withoutAddress knows the allocator's errors by their texts, which are all that

@@ -1,6 +1,8 @@
 package apiserver
 
 import (
+	"runtime"
+
 	apimachineryversion "k8s.io/apimachinery/pkg/version"
 	"k8s.io/component-base/compatibility"
 	"k8s.io/component-base/version"
@@ -26,3 +28,7 @@ func (e effectiveVersion) Info() *apimachineryversion.Info {
 	info.GitCommit, info.GitTreeState, info.BuildDate = "", "", ""
 	return &info
 }
+
+// serverUserAgent is the User-Agent of the server's requests to itself, as
+// kube-apiserver's.
+const serverUserAgent = serverManager + "/" + KubernetesVersion + " (" + runtime.GOOS + "/" + runtime.GOARCH + ") kubernetes"
