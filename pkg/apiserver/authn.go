@@ -79,11 +79,13 @@ func (g *generic) authentication() error {
 }
 
 // tokens authenticates bearer tokens that never leave the process.
-func (g *generic) tokens(users *users) {
-	g.server.Authentication.Authenticator = grownStacks{knownConns{union.New(
-		bearertoken.New(authenticator.WrapAudienceAgnosticToken(g.server.Authentication.APIAudiences, users)),
-		g.server.Authentication.Authenticator,
-	)}}
+func (g *generic) tokens(users *users, admin *adminCertificate) {
+	own := bearertoken.New(authenticator.WrapAudienceAgnosticToken(g.server.Authentication.APIAudiences, users))
+	others := g.server.Authentication.Authenticator
+	g.server.Authentication.Authenticator = grownStacks{knownConns{byCertificateFirst{
+		with:    adminYields{union.New(others, own), admin},
+		without: union.New(own, others),
+	}}}
 }
 
 // requestHeader trusts the identity headers of a proxy that shows a

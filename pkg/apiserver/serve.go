@@ -11,16 +11,11 @@ import (
 	"net/url"
 	"strconv"
 	"strings"
-	"sync/atomic"
 	"time"
 
 	"go.uber.org/zap"
-	oldhttpstream "k8s.io/apimachinery/pkg/util/httpstream" //nolint:staticcheck // client-go's SPDY executor is still of this one
-	"k8s.io/client-go/transport/websocket"
-	"k8s.io/streaming/pkg/httpstream"
 
 	"github.com/kubembed/kubembed/internal/connlimit"
-	"github.com/kubembed/kubembed/internal/inprocess"
 )
 
 // served is a listener and the HTTP server on it. It is our own and not
@@ -226,38 +221,3 @@ func localAddress(addr net.Addr) string {
 	}
 	return net.JoinHostPort("127.0.0.1", strconv.Itoa(tcp.Port))
 }
-
-// shortcut sends requests to the handler in this process, except for those
-// that want the connection for themselves.
-func (s *Server) shortcut(network http.RoundTripper) http.RoundTripper {
-	switch network.(type) {
-	case httpstream.UpgradeRoundTripper, oldhttpstream.UpgradeRoundTripper, websocket.ConnectionHolder:
-		// client-go wraps these, which ask for the upgrade themselves.
-		return network
-	}
-	return &shortcut{inProcess: s.transport, network: network, stopping: &s.stopping}
-}
-
-type shortcut struct {
-	inProcess, network http.RoundTripper
-	stopping           *atomic.Bool
-}
-
-func (t *shortcut) RoundTrip(r *http.Request) (*http.Response, error) {
-	// The filters would say "try again in a second", and upstream's own
-	// controllers would, with nothing to stop them.
-	if t.stopping.Load() {
-		if r.Body != nil {
-			_ = r.Body.Close()
-		}
-		return nil, inprocess.ErrStopped
-	}
-	if httpstream.IsUpgradeRequest(r) {
-		return t.network.RoundTrip(r)
-	}
-	return t.inProcess.RoundTrip(r)
-}
-
-// WrappedRoundTripper lets client-go look through to the network, which it
-// does to find TLS settings and to cancel requests.
-func (t *shortcut) WrappedRoundTripper() http.RoundTripper { return t.network }

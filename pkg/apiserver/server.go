@@ -13,7 +13,6 @@ import (
 	apiextensionsapiserver "k8s.io/apiextensions-apiserver/pkg/apiserver"
 	"k8s.io/apiserver/pkg/authentication/user"
 	"k8s.io/client-go/kubernetes"
-	"k8s.io/client-go/rest"
 	aggregatorapiserver "k8s.io/kube-aggregator/pkg/apiserver"
 
 	"github.com/kubembed/kubembed/internal/containment"
@@ -35,6 +34,7 @@ type Server struct {
 	prepared   chan struct{}
 	transport  *inprocess.Transport
 	secrets    secrets
+	admin      adminCertificate
 	users      users
 	unserved   *unserved
 	serving    []*served
@@ -121,7 +121,7 @@ func (s *Server) assemble() (err error) {
 	}
 	s.users.add(s.secrets.admin, AdminUser, user.SystemPrivilegedGroup)
 	s.users.add(s.secrets.insecure, insecureUser, user.SystemPrivilegedGroup)
-	s.generic.tokens(&s.users)
+	s.generic.tokens(&s.users, &s.admin)
 	if s.aggregator, err = s.chain(s.generic); err != nil {
 		return err
 	}
@@ -314,50 +314,4 @@ func (s *Server) discoveryComplete() bool {
 	}
 	s.discovered.Store(true)
 	return true
-}
-
-// LoopbackConfig is the client configuration of the server itself: privileged,
-// in-process, protobuf, as upstream's loopback client.
-func (s *Server) LoopbackConfig() *rest.Config {
-	c := s.clientConfig(s.secrets.loopback)
-	if s.unserved != nil {
-		c.WrapTransport = func(network http.RoundTripper) http.RoundTripper {
-			return s.unserved.wrap(s.ctx, s.shortcut(network))
-		}
-	}
-	c.ContentType = "application/vnd.kubernetes.protobuf"
-	c.DisableCompression = true
-	c.WarningHandler = rest.NoWarnings{} // nobody reads the server's to itself
-	c.UserAgent = serverUserAgent        // which names the server in managedFields
-	return c
-}
-
-// ClientConfig is a client configuration for user AdminUser in group
-// system:masters. Requests are handed to the server in the same process, with
-// neither socket nor TLS; those that upgrade the connection (exec, attach,
-// port-forward) go over TLS to the Listener. Each call returns a new copy.
-func (s *Server) ClientConfig() *rest.Config {
-	return s.clientConfig(s.secrets.admin)
-}
-
-// ClientConfigAs is ClientConfig for another user, in groups. It is good for as
-// long as the server, and each call has a secret of its own: it is for parts of
-// the control plane, not for guests.
-func (s *Server) ClientConfigAs(user string, groups ...string) (*rest.Config, error) {
-	token, err := newToken()
-	if err != nil {
-		return nil, err
-	}
-	s.users.add(token, user, groups...)
-	return s.clientConfig(token), nil
-}
-
-func (s *Server) clientConfig(token string) *rest.Config {
-	return &rest.Config{
-		Host:            s.URL(),
-		BearerToken:     token,
-		TLSClientConfig: rest.TLSClientConfig{CAData: s.config.PKI.CABundle()},
-		WrapTransport:   s.shortcut,
-		QPS:             -1, // priority and fairness limits, as for any other client
-	}
 }

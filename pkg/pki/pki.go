@@ -158,6 +158,16 @@ func (p *PKI) IssueClient(username string, groups []string, ttl time.Duration) (
 	return p.cluster.issue(clientLeaf(username, groups), p.cfg.Clock.Now(), ttl)
 }
 
+// RenewClient returns kp while it is a client certificate for username as a member of
+// groups and has more than a third of its life left, and otherwise a new one, of
+// IssueClient.
+func (p *PKI) RenewClient(kp KeyPair, username string, groups []string) (KeyPair, error) {
+	if p.cluster.accepts(kp, clientLeaf(username, groups), p.cfg.Clock.Now()) {
+		return kp, nil
+	}
+	return p.IssueClient(username, groups, 0)
+}
+
 // IssueNode makes the client certificate of a kubelet: user system:node:<name>,
 // group system:nodes, which is what the node authorizer goes by. A ttl of zero
 // means one year.

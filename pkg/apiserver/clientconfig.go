@@ -1,0 +1,87 @@
+package apiserver
+
+import (
+	"net/http"
+	"slices"
+
+	"go.uber.org/zap"
+	"k8s.io/client-go/rest"
+)
+
+// LoopbackConfig is the client configuration of the server itself: privileged,
+// in-process, protobuf, as upstream's loopback client.
+func (s *Server) LoopbackConfig() *rest.Config {
+	c := s.tokenConfig(s.secrets.loopback)
+	if s.unserved != nil {
+		wrap := c.WrapTransport
+		c.WrapTransport = func(network http.RoundTripper) http.RoundTripper {
+			return s.unserved.wrap(s.ctx, wrap(network))
+		}
+	}
+	c.ContentType = "application/vnd.kubernetes.protobuf"
+	c.DisableCompression = true
+	c.WarningHandler = rest.NoWarnings{} // nobody reads the server's to itself
+	c.UserAgent = serverUserAgent        // which names the server in managedFields
+	return c
+}
+
+// ClientConfig is a client configuration for user AdminUser in group
+// system:masters. It has a client certificate, its key, the CA and the URL, like
+// the one that envtest returns, so that a kubeconfig can be made from it.
+//
+// While they are unchanged, requests are handed to the server in the same process,
+// with neither socket nor TLS, for as long as the server runs. Those that upgrade
+// the connection (exec, attach, port-forward) go over TLS to the Listener. So does
+// every request of a copy with another Host, TLSClientConfig, Dial, Proxy, Transport,
+// or with other credentials: client-go sends it as if the server were elsewhere. The
+// fields that say nothing of where to or as whom (Impersonate, Timeout, QPS, UserAgent,
+// ContentType and so on) may be changed in place.
+//
+// Where a copy has both the certificate and credentials that are sent as a header (a
+// bearer token, a password), the header counts. kube-apiserver would go by the
+// certificate, and the copy would be an administrator's still.
+//
+// The certificate is valid for a year, or as long as the CA if that is shorter, and
+// cannot be revoked. Each call returns a new copy, whose certificate has at least a
+// third of its life left: a process that runs for longer than some months calls it
+// again before exec, or for a new kubeconfig. There is no certificate if the CA has
+// expired.
+func (s *Server) ClientConfig() *rest.Config {
+	pair, err := s.admin.current(s.config.PKI)
+	if err != nil {
+		s.config.Logger.Error("ClientConfig has no client certificate: its copies, kubeconfigs made from it, exec and port-forward are not authenticated", zap.Error(err))
+	}
+	c := s.clientConfig()
+	c.Host += "/" // envtest's has it
+	c.CertData, c.KeyData = slices.Clone(pair.Cert), slices.Clone(pair.Key)
+	c.WrapTransport = s.shortcut(rest.TLSClientConfig{CAData: s.config.PKI.CABundle(), CertData: pair.Cert, KeyData: pair.Key},
+		credentials{authorization: "Bearer " + s.secrets.admin, implied: true})
+	return c
+}
+
+// ClientConfigAs is ClientConfig for another user, in groups, with a bearer token
+// instead of a certificate. It is good for as long as the server, and each call has a
+// secret of its own: it is for parts of the control plane, not for guests.
+func (s *Server) ClientConfigAs(user string, groups ...string) (*rest.Config, error) {
+	token, err := newToken()
+	if err != nil {
+		return nil, err
+	}
+	s.users.add(token, user, groups...)
+	return s.tokenConfig(token), nil
+}
+
+func (s *Server) tokenConfig(token string) *rest.Config {
+	c := s.clientConfig()
+	c.BearerToken = token
+	c.WrapTransport = s.shortcut(rest.TLSClientConfig{CAData: s.config.PKI.CABundle()}, credentials{authorization: "Bearer " + token})
+	return c
+}
+
+func (s *Server) clientConfig() *rest.Config {
+	return &rest.Config{
+		Host:            s.URL(),
+		TLSClientConfig: rest.TLSClientConfig{CAData: slices.Clone(s.config.PKI.CABundle())},
+		QPS:             -1, // priority and fairness limits, as for any other client
+	}
+}
