@@ -15,9 +15,9 @@ import (
 	"github.com/kubembed/kubembed/internal/ownership"
 )
 
-// name is the lock file in the folder. It holds the owner's process id, for people;
+// Name is the lock file in the directory. It holds the owner's process id, for people;
 // the lock itself is the kernel's and ends with the process.
-const name = "lock"
+const Name = "lock"
 
 // ErrLocked says that somebody has the lock. Owner tells who.
 var ErrLocked = fileutil.ErrLocked
@@ -36,17 +36,23 @@ type Lock struct {
 //
 // It refuses a directory that another user controls (ownership.ErrUntrusted), and a lock
 // file that is a link, because it writes to that file.
-func Take(dir string) (*Lock, error) {
+func Take(dir string) (*Lock, error) { return take(dir, os.O_CREATE) }
+
+// TakeExisting is Take for a directory that has a lock file: a missing one is an error
+// (fs.ErrNotExist).
+func TakeExisting(dir string) (*Lock, error) { return take(dir, 0) }
+
+func take(dir string, create int) (*Lock, error) {
 	if err := ownership.Dir(dir); err != nil {
 		return nil, err
 	}
-	l := &Lock{path: filepath.Join(dir, name)}
+	l := &Lock{path: filepath.Join(dir, Name)}
 	for {
 		l.New = !fileutil.Exist(l.path)
 		if err := plain(l.path); err != nil {
 			return nil, err
 		}
-		file, err := fileutil.TryLockFile(l.path, os.O_RDWR|os.O_CREATE|ownership.NoFollow, fileutil.PrivateFileMode)
+		file, err := fileutil.TryLockFile(l.path, os.O_RDWR|create|ownership.NoFollow, fileutil.PrivateFileMode)
 		if err != nil {
 			return nil, err
 		}
@@ -59,7 +65,7 @@ func Take(dir string) (*Lock, error) {
 			}
 		}
 		_ = file.Close()
-		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		if err != nil && (create == 0 || !errors.Is(err, fs.ErrNotExist)) {
 			return nil, err
 		}
 	}
@@ -105,7 +111,7 @@ func (l *Lock) Remove() {
 // Owner describes who holds the lock of dir; what is called when nothing is known of
 // him but that he has it.
 func Owner(dir, what string) string {
-	pid, err := os.ReadFile(filepath.Join(dir, name))
+	pid, err := os.ReadFile(filepath.Join(dir, Name))
 	if err != nil {
 		return what
 	}

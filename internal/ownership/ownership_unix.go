@@ -42,3 +42,10 @@ func Plain(info fs.FileInfo) bool {
 	stat, ok := info.Sys().(*syscall.Stat_t)
 	return info.Mode().IsRegular() && (!ok || stat.Nlink <= 1)
 }
+
+// Private reports whether a file or directory belongs to the user of this process, not
+// to root unless that is the user, and nobody else may do anything with it.
+func Private(info fs.FileInfo) bool {
+	uid, ok := owner(info)
+	return ok && int64(uid) == int64(os.Geteuid()) && info.Mode().Perm()&0o077 == 0
+}

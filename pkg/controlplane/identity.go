@@ -33,7 +33,7 @@ const identityTimeout = 10 * time.Second
 // writes down those of this one. A control plane whose keys end with it, for want of
 // DataDir and Config.PKI, leaves no claim, which nobody could follow.
 func (s *Server) claimIdentity(ctx context.Context) error {
-	lasting := !s.temporary || len(s.config.PKI) > 0
+	lasting := s.temporary == nil || len(s.config.PKI) > 0
 	if !lasting && !s.config.Etcd.external() {
 		return nil // an etcd that is new, and ends with it
 	}

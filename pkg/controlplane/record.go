@@ -109,7 +109,7 @@ func (r *record) equal(other record) bool {
 // checkKept compares DataDir with its record before anything new is made. With NewCluster
 // it logs the loss.
 func (s *Server) checkKept() (err error) {
-	if s.temporary {
+	if s.temporary != nil {
 		return nil
 	}
 	if s.record, err = readRecord(s.dir); err != nil {
@@ -181,7 +181,7 @@ func lost(format string, args ...any) error {
 // keepRecord writes down what this start has found or made. It comes when keys and etcd
 // are there.
 func (s *Server) keepRecord() error {
-	if s.temporary {
+	if s.temporary != nil {
 		return nil
 	}
 	r := record{Format: recordFormat, Etcd: s.config.Etcd.place(), PKI: s.pki.Fingerprints()}

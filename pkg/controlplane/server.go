@@ -15,6 +15,7 @@ import (
 
 	"github.com/kubembed/kubembed/internal/folderlock"
 	"github.com/kubembed/kubembed/internal/lifecycle"
+	"github.com/kubembed/kubembed/internal/tempdir"
 	"github.com/kubembed/kubembed/pkg/pki"
 )
 
@@ -26,7 +27,7 @@ type Server struct {
 	config    Config
 	dir       string
 	runDir    string
-	temporary bool
+	temporary *tempdir.Dir // dir, where that is temporary, or nil
 
 	detachLogger       func()       // from klog
 	closeLog           func() error // waits for Config.Logger

@@ -18,6 +18,7 @@ import (
 	"github.com/kubembed/kubembed/internal/containment"
 	"github.com/kubembed/kubembed/internal/lifecycle"
 	"github.com/kubembed/kubembed/internal/ownership"
+	"github.com/kubembed/kubembed/internal/tempdir"
 	"github.com/kubembed/kubembed/pkg/apiserver"
 	"github.com/kubembed/kubembed/pkg/etcd"
 	"github.com/kubembed/kubembed/pkg/pki"
@@ -67,6 +68,7 @@ func Start(ctx context.Context, cfg Config) (*Server, error) {
 		return nil, fmt.Errorf("controlplane: start: %w", err)
 	}
 	go s.supervise()
+	s.sweepLater()
 	return s, nil
 }
 
@@ -132,7 +134,7 @@ func (s *Server) start(ctx context.Context) error {
 	if err := s.listen(); err != nil {
 		return err
 	}
-	if err := s.folders(); err != nil {
+	if err := s.folders(ctx); err != nil {
 		return err
 	}
 	if err := s.checkSnapshotDir(); err != nil {
@@ -225,13 +227,9 @@ func (s *Server) listen() (err error) {
 }
 
 // folders makes the folder that everything lives in, and locks it.
-func (s *Server) folders() (err error) {
+func (s *Server) folders(ctx context.Context) (err error) {
 	if s.config.DataDir == "" {
-		if s.dir, err = os.MkdirTemp("", "kubembed-"); err != nil {
-			return fmt.Errorf("temporary folder (is TMPDIR writable?): %w", err)
-		}
-		s.temporary = true
-		return nil
+		return s.makeTemporary(ctx)
 	}
 	if s.dir, err = filepath.Abs(s.config.DataDir); err != nil {
 		return fmt.Errorf("Config.DataDir: %w", err)
@@ -239,7 +237,13 @@ func (s *Server) folders() (err error) {
 	if err := os.MkdirAll(s.dir, 0o700); err != nil {
 		return fmt.Errorf("Config.DataDir: %w: choose a folder that this process can write to", err)
 	}
-	return s.lockFolder()
+	if err := s.lockFolder(); err != nil {
+		return err
+	}
+	if err := tempdir.Forget(s.dir); err != nil {
+		return fmt.Errorf("Config.DataDir: %w", err)
+	}
+	return nil
 }
 
 // checkSnapshotDir refuses at the start what each snapshot would be refused for.
@@ -274,7 +278,7 @@ func (s *Server) openPKI() error {
 	s.serviceIP = serviceIP
 	c := pki.Config{Hosts: hosts, ServiceIPs: []net.IP{serviceIP}, Import: s.config.PKI, EtcdMember: s.config.Etcd.memberHosts(), Clock: s.clock()}
 	// etcd takes its certificates from files.
-	if !s.temporary || len(c.EtcdMember) > 0 {
+	if s.temporary == nil || len(c.EtcdMember) > 0 {
 		c.Dir = s.pkiDir()
 	}
 	if s.pki, err = pki.Open(c); err != nil {

@@ -123,8 +123,8 @@ func (s *Server) unwind(ctx context.Context) error {
 // removeFiles removes temporary files, and unlocks DataDir.
 func (s *Server) removeFiles() (err error) {
 	switch {
-	case s.temporary:
-		err = os.RemoveAll(s.dir)
+	case s.temporary != nil:
+		err = s.temporary.Remove()
 	case s.runDir != "":
 		err = os.RemoveAll(s.runDir)
 	}

@@ -60,13 +60,13 @@ func (s *Server) openStore(ctx context.Context) error {
 	}
 	member, err := etcd.Start(ctx, etcd.Config{
 		Dir:        filepath.Join(s.dir, "etcd"),
-		Ephemeral:  s.temporary,
+		Ephemeral:  s.temporary != nil,
 		QuotaBytes: e.QuotaBytes,
 		Cluster:    s.etcdCluster(),
 		Logger:     logger,
 	})
 	if err != nil {
-		if s.temporary {
+		if s.temporary != nil {
 			return err
 		}
 		return storeError{err}

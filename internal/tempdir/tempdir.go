@@ -1,0 +1,106 @@
+// Package tempdir makes temporary directories that do not outlive their process for
+// long: those of a process that was killed are removed by the next one that calls
+// [Sweep].
+//
+// Each directory holds a lock file, which its process has locked, and a mark with the
+// name of the directory. Only a directory with its mark, of this user, whose lock is
+// free is swept: nothing that a user named, copied or renamed, and nothing that is
+// being made at the same time, as the mark is written after the lock was taken.
+package tempdir
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+
+	"github.com/kubembed/kubembed/internal/folderlock"
+)
+
+const (
+	// prefix begins the names of all directories.
+	prefix = "kubembed-"
+	// mark is the file that says that a directory is temporary. It contains the
+	// directory's name.
+	mark = "temporary"
+)
+
+// Dir is a temporary directory of this process.
+type Dir struct {
+	Path string
+	lock *folderlock.Lock
+}
+
+// Make makes a directory in os.TempDir, called kubembed-, the kind, and a number.
+// The process must not keep files of its own called "lock" or "temporary" in it.
+func Make(kind string) (*Dir, error) {
+	if kind != "" {
+		kind += "-"
+	}
+	path, err := os.MkdirTemp("", prefix+kind)
+	if err != nil {
+		return nil, fmt.Errorf("temporary directory (is TMPDIR writable?): %w", err)
+	}
+	d := &Dir{Path: path}
+	if d.lock, err = folderlock.Take(path); err == nil {
+		err = os.WriteFile(filepath.Join(path, mark), []byte(filepath.Base(path)), 0o600)
+	}
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("temporary directory: %w", err), d.Remove())
+	}
+	return d, nil
+}
+
+// Remove removes the directory with all that is in it. The mark and the lock go last:
+// what a process leaves that is killed meanwhile can still be swept. It may be called
+// again, and on nil.
+func (d *Dir) Remove() error {
+	if d == nil {
+		return nil
+	}
+	err := empty(d.Path)
+	if d.lock != nil {
+		d.lock.Unlock() // an open file cannot be removed on Windows
+	}
+	return errors.Join(err, os.RemoveAll(d.Path))
+}
+
+// Forget removes the mark from a directory that somebody has named to keep data in.
+func Forget(path string) error {
+	if err := os.Remove(filepath.Join(path, mark)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	return nil
+}
+
+// empty removes what is in a directory, the mark last, and leaves the lock file.
+func empty(path string) error {
+	root, err := os.OpenRoot(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	defer func() { _ = root.Close() }()
+	return emptyRoot(root)
+}
+
+func emptyRoot(root *os.Root) error {
+	entries, err := fs.ReadDir(root.FS(), ".")
+	if err != nil {
+		return err
+	}
+	for _, entry := range entries {
+		if name := entry.Name(); name != mark && name != folderlock.Name {
+			if err := root.RemoveAll(name); err != nil {
+				return err
+			}
+		}
+	}
+	if err := root.Remove(mark); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	return nil
+}

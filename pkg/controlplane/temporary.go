@@ -1,0 +1,52 @@
+package controlplane
+
+import (
+	"context"
+	"os"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/kubembed/kubembed/internal/diskspace"
+	"github.com/kubembed/kubembed/internal/tempdir"
+)
+
+const (
+	// sweepTimeout bounds a sweep. It takes milliseconds. A stop waits for it.
+	sweepTimeout = 4 * time.Second
+	// sweepFirst is the free space below which a start sweeps before it begins: it
+	// would fail for want of what killed processes have left.
+	sweepFirst = 512 << 20
+)
+
+// makeTemporary makes the directory of an ephemeral control plane.
+func (s *Server) makeTemporary(ctx context.Context) (err error) {
+	if free, ok := diskspace.Free(os.TempDir()); ok && free < sweepFirst {
+		s.sweep(ctx)
+	}
+	if s.temporary, err = tempdir.Make(""); err != nil {
+		return err
+	}
+	s.dir = s.temporary.Path
+	return nil
+}
+
+// sweepLater removes what killed processes have left, beside the work of an ephemeral
+// control plane that has started.
+func (s *Server) sweepLater() {
+	if s.temporary != nil {
+		s.family.Do(context.Background(), func() { go s.sweep(context.Background()) })
+	}
+}
+
+func (s *Server) sweep(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, sweepTimeout)
+	defer cancel()
+	removed, err := tempdir.Sweep(ctx)
+	for _, path := range removed {
+		s.config.Logger.Info("removed the temporary directory of a process that was killed", zap.String("path", path))
+	}
+	if err != nil {
+		s.config.Logger.Info("temporary directories of killed processes cannot be removed", zap.Error(err))
+	}
+}

@@ -1,0 +1,75 @@
+package controlplane_test
+
+import (
+	"os"
+	"path/filepath"
+	"slices"
+	"testing"
+
+	"github.com/kubembed/kubembed/pkg/controlplane"
+)
+
+// killEphemeral leaves what ephemeral control planes have whose processes are killed.
+func killEphemeral(t *testing.T, n int) {
+	t.Helper()
+	var all []*process
+	for range n {
+		all = append(all, startProcess(t, "hold", ""))
+	}
+	for _, p := range all {
+		p.readLine(t)
+	}
+	for _, p := range all {
+		_ = p.Process.Kill()
+		_ = p.Wait()
+	}
+}
+
+// TestKilledProcessesLeaveNothing: the next ephemeral start removes what killed
+// processes have left, and nothing of one that runs.
+func TestKilledProcessesLeaveNothing(t *testing.T) {
+	temp := ownTemp(t)
+	killEphemeral(t, 2)
+	left := entries(t, temp)
+	if len(left) != 2 {
+		t.Fatalf("two killed processes have left %v", left)
+	}
+	// Several processes start at once.
+	first, second := startProcess(t, "hold", ""), startProcess(t, "hold", "")
+	first.readLine(t)
+	second.readLine(t)
+	server := start(t, controlplane.Config{})
+	closeServer(t, server) // which waits for the sweep
+	now := entries(t, temp)
+	if len(now) != 2 || slices.ContainsFunc(now, func(name string) bool { return slices.Contains(left, name) }) {
+		t.Errorf("two processes run, and there are %v; killed ones had left %v", now, left)
+	}
+	for _, p := range []*process{first, second} {
+		_ = p.stdin.Close()
+		if err := p.Wait(); err != nil {
+			t.Errorf("%v\n%s", err, &p.stderr)
+		}
+	}
+	if left := entries(t, temp); len(left) > 0 {
+		t.Errorf("left: %v", left)
+	}
+}
+
+// TestKeptDirectoryIsNotSwept: who names the directory that a killed process has left
+// as DataDir keeps it.
+func TestKeptDirectoryIsNotSwept(t *testing.T) {
+	temp := ownTemp(t)
+	killEphemeral(t, 1)
+	dir := filepath.Join(temp, entries(t, temp)[0])
+	// What is left has no keys on disk; only its name matters here.
+	for _, name := range []string{"etcd", "run"} {
+		if err := os.RemoveAll(filepath.Join(dir, name)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	closeServer(t, start(t, controlplane.Config{DataDir: dir}))
+	closeServer(t, start(t, controlplane.Config{}))
+	if _, err := os.Stat(filepath.Join(dir, "etcd")); err != nil {
+		t.Error(err)
+	}
+}
