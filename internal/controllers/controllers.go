@@ -69,7 +69,6 @@ func Others(cfg Config) *Controllers {
 		return []starter{
 			{r.rootCA, resources("namespaces", "configmaps")},
 			{r.tokens, resources("serviceaccounts", "secrets")},
-			{r.nodeTTL, resources("nodes")},
 			{r.clusterRoles, []schema.GroupVersionResource{rbacv1.SchemeGroupVersion.WithResource("clusterroles")}},
 			{r.namespaces, resources("namespaces")},
 			{r.pods, resources("pods", "nodes")},

@@ -16,7 +16,6 @@ import (
 	"k8s.io/kubernetes/pkg/controller/clusterroleaggregation"
 	"k8s.io/kubernetes/pkg/controller/namespace"
 	"k8s.io/kubernetes/pkg/controller/serviceaccount"
-	"k8s.io/kubernetes/pkg/controller/ttl"
 	serviceaccounttoken "k8s.io/kubernetes/pkg/serviceaccount"
 )
 
@@ -106,13 +105,6 @@ func (r *run) namespaces() error {
 		},
 		r.Informers.Core().V1().Namespaces(), resync, corev1.FinalizerKubernetes)
 	r.loop(func(ctx context.Context) { controller.Run(ctx, manyWorkers) })
-	return nil
-}
-
-// nodeTTL tells kubelets how long they may keep Secrets and ConfigMaps.
-func (r *run) nodeTTL() error {
-	controller := ttl.NewTTLController(r.ctx, r.Informers.Core().V1().Nodes(), r.client)
-	r.loop(func(ctx context.Context) { controller.Run(ctx, workers) })
 	return nil
 }
 

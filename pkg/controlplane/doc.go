@@ -33,8 +33,8 @@
 // # Ephemeral or durable
 //
 // Without [Config].DataDir a control plane is ephemeral: it lives in a
-// temporary folder, writes nothing to disk that must last, and removes it when
-// it stops. With it, everything that was acknowledged survives a crash and a power
+// temporary directory, writes nothing to disk that must last, and removes it when
+// it stops; after a kill, the next ephemeral start of the same user does. With it, everything that was acknowledged survives a crash and a power
 // cut, and the same CA, keys and objects are there at the next start, or Start says
 // what is damaged. DURABILITY.md beside this file has what was tried, and the limits.
 //
@@ -169,7 +169,6 @@
 //     12,500 pods that have ended are deleted.
 //   - Certificates are signed and cleaned up, and bootstrap tokens expire (see
 //     Workers).
-//   - Nodes carry the annotation by which kubelets know how long to cache.
 //
 // They begin when the API server is ready, most of them a fifth of a second later: no
 // start waits for them, and the service accounts, ConfigMaps and rules of a new
@@ -336,5 +335,8 @@
 // # What a control plane does not do by itself
 //
 // Without components nothing is scheduled: a pod without nodeName stays Pending.
-// Nothing makes pods of Deployments and Jobs, nor endpoints of Services.
+// Nothing makes pods of Deployments and Jobs, nor endpoints of Services. Nodes get no
+// annotation node.alpha.kubernetes.io/ttl: kubelets watch Secrets and ConfigMaps and
+// need none; those with configMapAndSecretChangeDetectionStrategy Cache see a change
+// after up to a minute. It comes with ttl-controller of pkg/components/controllers.
 package controlplane

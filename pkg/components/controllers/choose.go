@@ -19,8 +19,8 @@ const (
 	Workloads = "workloads"
 
 	// Nodes are the controllers that look after nodes: they taint those that do
-	// not answer, evict pods from tainted ones, and give out ranges of pod
-	// addresses where Config.PodCIDR is set.
+	// not answer, evict pods from tainted ones, annotate them for kubelets that
+	// cache, and give out ranges of pod addresses where Config.PodCIDR is set.
 	Nodes = "nodes"
 
 	// All is what kube-controller-manager runs by default without a cloud:
@@ -115,7 +115,6 @@ var elsewhere = []struct {
 		"serviceaccount-controller", "serviceaccount",
 		"serviceaccount-token-controller", "serviceaccount-token",
 		"token-cleaner-controller", "tokencleaner",
-		"ttl-controller", "ttl",
 	}},
 	{"it works only together with a cloud provider, which kube-controller-manager has none of either", []string{
 		"service-lb-controller", "service",

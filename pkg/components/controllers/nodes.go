@@ -14,6 +14,7 @@ import (
 	"k8s.io/kubernetes/pkg/controller/nodeipam/ipam"
 	"k8s.io/kubernetes/pkg/controller/nodelifecycle"
 	"k8s.io/kubernetes/pkg/controller/tainteviction"
+	"k8s.io/kubernetes/pkg/controller/ttl"
 	"k8s.io/kubernetes/pkg/features"
 	netutils "k8s.io/utils/net"
 )
@@ -37,6 +38,23 @@ var nodes = []controller{
 		reads: []string{nodesResource},
 		build: newNodeIPAM,
 	},
+	{
+		name: "ttl-controller", aliases: []string{"ttl"}, set: Nodes,
+		reads: []string{nodesResource},
+		build: newNodeTTL,
+	},
+}
+
+// nodeTTLWorkers is upstream's number.
+const nodeTTLWorkers = 5
+
+func newNodeTTL(ctx context.Context, e *environment) (func(context.Context), error) {
+	client, err := e.client("ttl-controller")
+	if err != nil {
+		return nil, err
+	}
+	c := ttl.NewTTLController(ctx, e.informers.Core().V1().Nodes(), client)
+	return func(ctx context.Context) { c.Run(ctx, nodeTTLWorkers) }, nil
 }
 
 func newNodeLifecycle(ctx context.Context, e *environment) (func(context.Context), error) {

@@ -49,7 +49,7 @@ func TestDeadNode(t *testing.T) {
 	})
 }
 
-// Each node gets a range of its own, and none that Services have.
+// Each node gets a range of its own, and none that Services have. ttl-controller runs too.
 func TestNodeIPAM(t *testing.T) {
 	p, _ := cluster(t, hollownode.Config{Count: 3}, controllers.Config{
 		Controllers: []string{controllers.Nodes},
@@ -57,7 +57,9 @@ func TestNodeIPAM(t *testing.T) {
 	})
 	seen := map[string]bool{"10.0.0.0/24": true}
 	for _, name := range []string{"node-0", "node-1", "node-2"} {
-		node := until(t, p.CoreV1().RESTClient(), "nodes", "", name, &corev1.Node{}, func(n *corev1.Node) bool { return n.Spec.PodCIDR != "" })
+		node := until(t, p.CoreV1().RESTClient(), "nodes", "", name, &corev1.Node{}, func(n *corev1.Node) bool {
+			return n.Spec.PodCIDR != "" && n.Annotations["node.alpha.kubernetes.io/ttl"] == "0"
+		})
 		if seen[node.Spec.PodCIDR] {
 			t.Errorf("%s has %s, which is taken", name, node.Spec.PodCIDR)
 		}
