@@ -160,10 +160,11 @@ type Config struct {
 	// Encryption is of what is stored. If zero, everything is stored in the clear.
 	Encryption apiserver.Encryption
 
-	// Snapshots are taken at intervals. If zero, none.
+	// Snapshots are taken at intervals, and by Server.TakeSnapshot. If zero, none are
+	// taken but by that.
 	Snapshots Snapshots
 
-	// SnapshotKey authenticates snapshots, those of Server.Snapshot and of Snapshots: each
+	// SnapshotKey authenticates snapshots, those of Server and of Snapshots: each
 	// ends with a MAC, by which Restore with the same RestoreConfig.Key knows that
 	// nobody without the key has made or changed it. It is at least 32 random bytes, kept
 	// where neither DataDir nor the snapshots are. If nil, snapshots have checksums only.

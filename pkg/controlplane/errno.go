@@ -7,4 +7,6 @@ import "syscall"
 const (
 	errAddressInUse    = syscall.EADDRINUSE
 	errAddressNotLocal = syscall.EADDRNOTAVAIL
+	errDiskFull        = syscall.ENOSPC
+	errDiskQuota       = syscall.EDQUOT
 )

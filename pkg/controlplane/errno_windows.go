@@ -2,8 +2,10 @@ package controlplane
 
 import "syscall"
 
-// Winsock's own numbers, which package syscall does not name.
+// Numbers of Windows and Winsock, which package syscall does not name.
 const (
 	errAddressInUse    = syscall.Errno(10048) // WSAEADDRINUSE
 	errAddressNotLocal = syscall.Errno(10049) // WSAEADDRNOTAVAIL
+	errDiskFull        = syscall.Errno(112)   // ERROR_DISK_FULL
+	errDiskQuota       = syscall.Errno(1295)  // ERROR_DISK_QUOTA_EXCEEDED
 )

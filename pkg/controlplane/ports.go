@@ -43,7 +43,7 @@ func readPorts(dataDir string) (p ports) {
 // has it would get it again at the next start, and this control plane another one each
 // time.
 func (s *Server) keepPorts() error {
-	if s.temporary {
+	if s.temporary != nil {
 		return nil
 	}
 	before := readPorts(s.dir)

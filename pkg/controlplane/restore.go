@@ -124,13 +124,27 @@ func Restore(ctx context.Context, dir string, r io.Reader, cfg RestoreConfig) er
 		cfg.Logger = logger
 		defer func() { _ = closeLog() }() // a Logger that blocks does not undo the restore
 	}
+	from := offset(r)
 	if err := restoreLocked(ctx, dir, bufio.NewReaderSize(r, 1<<16), cfg); err != nil {
-		if cut(err) && !errors.Is(err, etcd.ErrCorrupt) {
+		if damaged := cut(err) || errors.Is(err, etcd.ErrCorrupt); damaged && from > 0 {
+			// No fault of the snapshot.
+			err = fmt.Errorf("the reader was not at the beginning of a file but at offset %d: rewind it with Seek(0, io.SeekStart), or open the file again: %v", from, err) //nolint:errorlint // not ErrCorrupt
+		} else if cut(err) && !errors.Is(err, etcd.ErrCorrupt) {
 			err = corruptSnapshot(err)
 		}
 		return fmt.Errorf("controlplane: restore: %w", err)
 	}
 	return nil
+}
+
+// offset is where a file is read from, or zero for other readers.
+func offset(r io.Reader) int64 {
+	if seeker, ok := r.(io.Seeker); ok {
+		if at, err := seeker.Seek(0, io.SeekCurrent); err == nil {
+			return at
+		}
+	}
+	return 0
 }
 
 // restoreLocked keeps every start away meanwhile, and takes away what it made if it

@@ -48,6 +48,7 @@ type Server struct {
 	controllers        *components // our own
 	components         *components // the host's
 	snapshots          atomic.Pointer[schedule]
+	madeDirs           []string // by checkSnapshotDir
 
 	stopOnce  sync.Once
 	stopErr   error

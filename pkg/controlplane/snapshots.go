@@ -7,9 +7,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"regexp"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -19,24 +22,30 @@ import (
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/utils/clock"
 
-	"github.com/kubembed/kubembed/internal/files"
 	"github.com/kubembed/kubembed/internal/ownership"
+	"github.com/kubembed/kubembed/pkg/etcd"
 )
 
 // Snapshots says how often a control plane takes a snapshot of itself, in the
 // form of Server.Snapshot. Where control planes share an etcd one of them does.
+// ListSnapshots returns them, and Server.TakeSnapshot takes one at once.
 type Snapshots struct {
 	// Dir is the directory for them, best on another disk. It is created with mode
-	// 0700 if it is missing. Their names are kubembed-CLUSTER-NUMBER-TIME.tar: eight
-	// digits of the UID of the namespace kube-system, a number that counts up, and the
-	// time in UTC. Age goes by the number, so that a clock may be corrected. Control
-	// planes of different clusters may share a directory. Names of earlier versions,
+	// 0700 if it is missing, and Start fails if no file can be written to it. Their
+	// names are kubembed-CLUSTER-NUMBER-TIME.tar: eight digits of the UID of the
+	// namespace kube-system, a number that counts up, and the time in UTC. The number
+	// decides which is newer, so that a clock may be corrected. Control planes of
+	// different clusters may share a directory. Names of earlier versions,
 	// kubembed-TIME.tar, count as older than all others, and as every cluster's.
 	// If empty, "snapshots" in DataDir; required without one.
 	Dir string
-	// Interval is the time between two of them, from the start on. One that fails is
+	// Interval is the time between two of them, also across restarts: Start measures
+	// it from the time in the name of the cluster's newest snapshot in Dir. Where
+	// that is longer ago, lies in the future, or there is none yet, the first one is
+	// taken within ten seconds after the start. One that fails is
 	// logged, counted in the metric kubembed_snapshot_failures_total, and taken again
-	// after a minute, or Interval if that is less. If zero, none are taken.
+	// after a minute, or Interval if that is less. If zero, none are taken but by
+	// Server.TakeSnapshot.
 	Interval time.Duration
 	// Keep is how many are kept; older ones are deleted. If zero, 5. Where the disk has
 	// no room for so many, the oldest are deleted before the next is written, but never
@@ -52,6 +61,9 @@ type Snapshots struct {
 const (
 	defaultKeep   = 5
 	snapshotRetry = time.Minute
+	// snapshotSoon bounds the random delay of the first snapshot after a start, so that
+	// control planes that start together do not all write at the same moment.
+	snapshotSoon = 10 * time.Second
 	// The default of Timeout.
 	snapshotTimeout = 30 * time.Second
 	snapshotSpeed   = 4 << 20 // bytes in a second
@@ -73,8 +85,8 @@ func (s Snapshots) validate(at *field.Path, dataDir string) (errs field.ErrorLis
 	if s.Timeout < 0 {
 		errs = append(errs, field.Invalid(at.Child("Timeout"), s.Timeout.String(), "must not be negative; zero is a time for the size of the database"))
 	}
-	if s.Interval == 0 && (s.Dir != "" || s.Keep != 0 || s.Timeout != 0) {
-		errs = append(errs, field.Required(at.Child("Interval"), "Dir, Keep or Timeout is set but no snapshot would be taken"))
+	if s.Interval == 0 && s.Dir == "" && (s.Keep != 0 || s.Timeout != 0) {
+		errs = append(errs, field.Required(at.Child("Interval"), "Keep or Timeout is set but no snapshot would be taken; set Dir alone for Server.TakeSnapshot"))
 	}
 	if s.Interval > 0 && s.Dir == "" && dataDir == "" {
 		errs = append(errs, field.Required(at.Child("Dir"), "the directory for snapshots, because there is no DataDir to keep them in"))
@@ -82,7 +94,7 @@ func (s Snapshots) validate(at *field.Path, dataDir string) (errs field.ErrorLis
 	return errs
 }
 
-// schedule takes snapshots until it is cancelled.
+// schedule takes snapshots until it is cancelled: at intervals, and on request.
 type schedule struct {
 	config Snapshots
 	take   func(context.Context, io.Writer) error
@@ -94,36 +106,51 @@ type schedule struct {
 	room   *room
 	logger *zap.Logger
 	clock  clock.WithTicker
-	cancel context.CancelFunc
-	ended  chan struct{}
+	ctx    context.Context // ends when the control plane stops
+	cancel context.CancelCauseFunc
+	ended  chan struct{} // closed when run has returned
 
 	stock atomic.Pointer[snapshotFiles] // as of the last look
-	// task has the disk; it may never return. It is run's until ended is closed.
+	taken atomic.Int64                  // how many
+	// requested is notified of a snapshot that run has not taken.
+	requested chan struct{}
+
+	mu sync.Mutex
+	// task has the disk; it may never return.
 	task *task
 }
 
 // startSnapshots begins the work, if there is any.
 func (s *Server) startSnapshots() {
-	if s.config.Snapshots.Interval == 0 {
+	c := s.config.Snapshots
+	if c.Dir == "" && s.temporary != nil {
 		return
 	}
-	registerMetrics()
-	c := s.config.Snapshots
 	c.Dir = s.snapshotDir()
 	if c.Keep == 0 {
 		c.Keep = defaultKeep
 	}
-	r := newRoom(c.Dir, filepath.Join(s.dir, "etcd"), nil)
+	ctx, cancel := context.WithCancelCause(context.Background())
+	schedule := &schedule{
+		config: c, take: s.snapshot, cluster: s.clusterName, size: s.databaseSize, mine: s.takesSnapshots, room: s.newRoom(c.Dir),
+		logger: s.config.Logger, clock: s.clock(), ctx: ctx, cancel: cancel, ended: make(chan struct{}), requested: make(chan struct{}, 1),
+	}
+	s.snapshots.Store(schedule)
+	if c.Interval == 0 {
+		close(schedule.ended)
+		return
+	}
+	registerMetrics()
+	go schedule.run(ctx)
+}
+
+// newRoom watches the disk of a directory for snapshots.
+func (s *Server) newRoom(dir string) *room {
+	r := newRoom(dir, filepath.Join(s.dir, "etcd"), nil)
 	if s.member != nil {
 		r.needed = s.member.SpaceNeeded
 	}
-	ctx, cancel := context.WithCancel(context.Background())
-	schedule := &schedule{
-		config: c, take: s.snapshot, cluster: s.clusterName, size: s.databaseSize, mine: s.takesSnapshots, room: r,
-		logger: s.config.Logger, clock: s.clock(), cancel: cancel, ended: make(chan struct{}),
-	}
-	s.snapshots.Store(schedule)
-	go schedule.run(ctx)
+	return r
 }
 
 // snapshotDir is Config.Snapshots.Dir, or its default.
@@ -167,7 +194,7 @@ func shortName(uid string) string {
 // stop ends the work without waiting for it. It may be called again, and on nil.
 func (s *schedule) stop() {
 	if s != nil {
-		s.cancel()
+		s.cancel(etcd.ErrClosed)
 	}
 }
 
@@ -181,7 +208,7 @@ func (s *schedule) wait() error {
 	defer late.Stop()
 	for _, ended := range []func() <-chan struct{}{
 		func() <-chan struct{} { return s.ended },
-		func() <-chan struct{} { return s.task.ended() },
+		func() <-chan struct{} { return s.current().ended() },
 	} {
 		select {
 		case <-ended():
@@ -198,11 +225,12 @@ func (s *schedule) hangs() error {
 
 func (s *schedule) run(ctx context.Context) {
 	defer close(s.ended)
-	timer := s.clock.NewTimer(s.config.Interval)
-	defer timer.Stop()
+	surveyed := s.mine() // and nobody else has the directory
 	if err := s.do(ctx, s.survey); err != nil && ctx.Err() == nil {
 		s.logger.Warn("the directory of snapshots cannot be read", zap.Error(err))
 	}
+	timer := s.clock.NewTimer(max(s.rest(), s.soon()))
+	defer timer.Stop()
 	minute := s.clock.NewTicker(roomTick)
 	defer minute.Stop()
 	for {
@@ -214,17 +242,71 @@ func (s *schedule) run(ctx context.Context) {
 				s.logger.Warn("old snapshots are not deleted, and etcd has too little room beside them", zap.Error(err))
 			}
 			continue
+		case <-s.requested:
+			timer.Reset(s.config.Interval)
+			continue
 		case <-timer.C():
 		}
 		next := s.config.Interval
-		if s.mine() {
-			if err := s.do(ctx, s.one); err != nil && ctx.Err() == nil {
+		switch {
+		case !s.mine():
+			// It may become so, long before the next one is due.
+			surveyed = false
+			next = min(next, snapshotRetry)
+		case !surveyed && s.surveyRest(ctx) > 0:
+			surveyed = true
+			next = s.rest()
+		default:
+			surveyed = true
+			if err := s.do(ctx, s.oneUnless(s.taken.Load())); err != nil && ctx.Err() == nil {
 				next = min(next, snapshotRetry)
 				snapshotFailures.Inc()
 				s.logger.Error("the snapshot is not taken; it will be tried again", zap.Duration("in", next), zap.Error(err))
 			}
 		}
 		timer.Reset(next)
+	}
+}
+
+// soon is a random part of snapshotSoon, or of the interval if that is shorter.
+func (s *schedule) soon() time.Duration {
+	return rand.N(min(s.config.Interval, snapshotSoon)) + 1
+}
+
+// rest is the time until the next snapshot is due, by the newest in the directory at
+// the last look. It is zero if that is overdue, or its age is unknown.
+func (s *schedule) rest() time.Duration {
+	stock := s.stock.Load()
+	if stock == nil {
+		return 0
+	}
+	newest, ok := stock.newest()
+	age := s.clock.Since(newest.time)
+	if !ok || age < -futureTolerance {
+		return 0
+	}
+	return max(0, s.config.Interval-max(0, age))
+}
+
+// surveyRest is rest after a look at the directory.
+func (s *schedule) surveyRest(ctx context.Context) time.Duration {
+	err := s.do(ctx, func(ctx context.Context, _ *task) error {
+		_, _, err := s.look(ctx)
+		return err
+	})
+	if err != nil {
+		return 0 // the snapshot fails for the same reason, and says so
+	}
+	return s.rest()
+}
+
+// oneUnless is one, unless more snapshots than taken have been taken meanwhile.
+func (s *schedule) oneUnless(taken int64) func(context.Context, *task) error {
+	return func(ctx context.Context, t *task) error {
+		if s.taken.Load() > taken {
+			return nil
+		}
+		return s.one(ctx, t)
 	}
 }
 
@@ -278,72 +360,64 @@ func (s *schedule) present(cluster string) (snapshotFiles, error) {
 }
 
 // one takes a snapshot and deletes the excess. When ctx has ended it only cleans up.
-func (s *schedule) one(ctx context.Context, t *task) (err error) {
+func (s *schedule) one(ctx context.Context, t *task) error {
+	_, err := s.next(ctx, t)
+	return err
+}
+
+// next is one, and returns the path of the snapshot.
+func (s *schedule) next(ctx context.Context, t *task) (path string, err error) {
 	size, err := s.size(ctx)
 	if err != nil {
-		return err
+		return "", err
 	}
 	if s.config.Timeout == 0 {
 		t.extend(snapshotTimeout + time.Duration(size/snapshotSpeed)*time.Second)
 	}
 	cluster, err := s.cluster(ctx)
 	if err != nil {
-		return err
+		return "", err
 	}
 	if err := os.MkdirAll(s.config.Dir, 0o700); err != nil {
-		return fmt.Errorf("Config.Snapshots.Dir: %w", err)
+		return "", fmt.Errorf("Config.Snapshots.Dir: %w", err)
 	}
 	if err := ownership.Dir(s.config.Dir); err != nil {
-		return fmt.Errorf("Config.Snapshots.Dir: %w", err)
+		return "", fmt.Errorf("Config.Snapshots.Dir: %w", err)
 	}
 	present, err := s.present(cluster)
 	if err != nil {
-		return err
+		return "", err
 	}
 	if err := present.tidy(); err != nil {
-		return err
+		return "", err
 	}
 	defer func() { _, _ = s.present(cluster) }() // as it is now
 	if err := s.room.make(present, size, s.logger); err != nil {
-		return err
+		return "", err
 	}
 	now := s.clock.Now()
-	path := filepath.Join(s.config.Dir, nameOfSnapshot(cluster, present.next(), now))
+	path = filepath.Join(s.config.Dir, nameOfSnapshot(cluster, present.next(), now))
 	if err := s.write(ctx, path); err != nil {
-		return err
+		return "", err
 	}
+	s.taken.Add(1)
 	lastSnapshot.Set(float64(now.Unix()))
 	if present, err = s.present(cluster); err != nil {
-		return err
+		return path, err
 	}
-	return present.retain(s.config.Keep, path)
+	return path, present.retain(s.config.Keep, path)
 }
 
 // write leaves a whole snapshot at path or nothing.
-func (s *schedule) write(ctx context.Context, path string) (err error) {
-	file, err := os.OpenFile(path+unfinishedSuffix, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
-	if err != nil {
+func (s *schedule) write(ctx context.Context, path string) error {
+	err := writeWhole(ctx, path, path+unfinishedSuffix, func(file io.Writer) error {
+		return s.take(ctx, s.room.writer(ctx, file))
+	})
+	var of *fs.PathError
+	if errors.As(err, &of) {
 		return fmt.Errorf("Config.Snapshots.Dir: %w", err)
 	}
-	defer func() {
-		if err != nil {
-			_ = file.Close() // a second Close does no harm
-			_ = os.Remove(file.Name())
-		}
-	}()
-	if err := s.take(ctx, s.room.writer(ctx, file)); err != nil {
-		return err
-	}
-	if err := errors.Join(file.Sync(), file.Close()); err != nil {
-		return err
-	}
-	if ctx.Err() != nil {
-		return context.Cause(ctx) // it counts as a failure already
-	}
-	if err := os.Rename(file.Name(), path); err != nil {
-		return err
-	}
-	return files.SyncDir(s.config.Dir)
+	return err
 }
 
 // advice says what of the snapshots can be deleted where etcd has too little room on

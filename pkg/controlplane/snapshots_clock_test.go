@@ -35,7 +35,7 @@ func TestSnapshotsAfterAClockCorrection(t *testing.T) {
 	}
 	cfg.SetClock(clock)
 	cluster := clusterOf(t, start(t, cfg))
-	clock.waits(t, time.Hour)
+	clock.waitsSoon(t)
 	failed := snapshotFailures(t)
 
 	var taken []string

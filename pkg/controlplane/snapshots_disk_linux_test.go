@@ -152,7 +152,7 @@ func TestSnapshotsOnTheDiskOfEtcd(t *testing.T) {
 	cfg := controlplane.Config{DataDir: data, Logger: zap.New(core), Snapshots: controlplane.Snapshots{Interval: time.Hour}}
 	cfg.SetClock(clock)
 	server := start(t, cfg)
-	clock.waits(t, time.Hour)
+	clock.waitsSoon(t)
 	client := admin(t, server)
 	value := strings.Repeat("x", 700_000)
 	for i := range 60 {

@@ -29,23 +29,25 @@ var snapshotName = regexp.MustCompile(`\A` + snapshotPrefix + `(?:([0-9a-f]{8})-
 
 // snapshotFile is a file of the directory of snapshots that is ours.
 type snapshotFile struct {
-	path   string
-	number uint64 // zero for those of earlier versions
-	time   time.Time
-	size   int64
+	path    string
+	cluster string // empty for those of earlier versions
+	number  uint64 // zero for those of earlier versions
+	time    time.Time
+	size    int64
 }
 
 func nameOfSnapshot(cluster string, number uint64, now time.Time) string {
 	return fmt.Sprintf("%s%s-%010d-%s%s", snapshotPrefix, cluster, number, now.UTC().Format(snapshotTime), snapshotSuffix)
 }
 
-// parseSnapshot reports false for names that are not of snapshots of this cluster.
-// Earlier versions did not name the cluster.
+// parseSnapshot reports false for names that are not of snapshots of this cluster, or of
+// any cluster if none is named. Earlier versions did not name the cluster.
 func parseSnapshot(name, cluster string) (f snapshotFile, ok bool) {
 	parts := snapshotName.FindStringSubmatch(name)
-	if parts == nil || parts[1] != "" && parts[1] != cluster {
+	if parts == nil || parts[1] != "" && cluster != "" && parts[1] != cluster {
 		return f, false
 	}
+	f.cluster = parts[1]
 	var err error
 	if parts[2] != "" {
 		if f.number, err = strconv.ParseUint(parts[2], 10, 64); err != nil {
@@ -69,6 +71,12 @@ func readSnapshots(dir, cluster string) (files snapshotFiles, err error) {
 	if err != nil && !os.IsNotExist(err) {
 		return files, fmt.Errorf("Config.Snapshots.Dir: %w", err)
 	}
+	return snapshotsAmong(entries, dir, cluster), nil
+}
+
+// snapshotsAmong returns the snapshots among the entries of a directory, of all clusters if
+// none is named.
+func snapshotsAmong(entries []os.DirEntry, dir, cluster string) (files snapshotFiles) {
 	for _, entry := range entries {
 		name, unfinished := strings.CutSuffix(entry.Name(), unfinishedSuffix)
 		f, ours := parseSnapshot(name, cluster)
@@ -87,7 +95,7 @@ func readSnapshots(dir, cluster string) (files snapshotFiles, err error) {
 	slices.SortFunc(files.finished, func(a, b snapshotFile) int {
 		return cmp.Or(cmp.Compare(a.number, b.number), a.time.Compare(b.time))
 	})
-	return files, nil
+	return files
 }
 
 // next is the number of the next snapshot.
@@ -96,6 +104,16 @@ func (f snapshotFiles) next() uint64 {
 		return 1
 	}
 	return f.finished[len(f.finished)-1].number + 1
+}
+
+// newest is the newest snapshot that names the cluster and is not empty.
+func (f snapshotFiles) newest() (snapshotFile, bool) {
+	for _, file := range slices.Backward(f.finished) {
+		if file.number > 0 && file.size > 0 {
+			return file, true
+		}
+	}
+	return snapshotFile{}, false
 }
 
 func (f snapshotFiles) bytes() (sum int64) {
@@ -125,10 +143,11 @@ func (f snapshotFiles) future(now time.Time) (files []snapshotFile) {
 	return files
 }
 
-// tidy deletes what a process that was killed had begun.
+// tidy deletes what a process that was killed had begun. What another process writes
+// now is locked.
 func (f snapshotFiles) tidy() error {
 	for _, path := range f.unfinished {
-		if err := os.Remove(path); err != nil && !os.IsNotExist(err) {
+		if err := removeUnlocked(path); err != nil {
 			return err
 		}
 	}

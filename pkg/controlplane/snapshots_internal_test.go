@@ -12,6 +12,7 @@ import (
 
 	"go.uber.org/zap"
 	"k8s.io/utils/clock"
+	clocktesting "k8s.io/utils/clock/testing"
 
 	"github.com/kubembed/kubembed/internal/lifecycle"
 	"github.com/kubembed/kubembed/pkg/etcd"
@@ -206,4 +207,78 @@ func TestStopNamesWhatHangs(t *testing.T) {
 	}
 	close(held)
 	<-ended
+}
+
+// TestNextSnapshotIsDue by the newest of the cluster that has something in it.
+func TestNextSnapshotIsDue(t *testing.T) {
+	now := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
+	ago := func(number uint64, d time.Duration) string { return nameOfSnapshot(testCluster, number, now.Add(-d)) }
+	for name, tc := range map[string]struct {
+		files []string
+		empty string
+		want  time.Duration
+	}{
+		"none":                           {},
+		"one":                            {files: []string{ago(1, 10*time.Minute)}, want: 50 * time.Minute},
+		"one that is overdue":            {files: []string{ago(1, 61*time.Minute)}},
+		"the newest by number":           {files: []string{ago(1, 10*time.Minute), ago(2, 20*time.Minute)}, want: 40 * time.Minute},
+		"of another cluster":             {files: []string{nameOfSnapshot("ffffffff", 3, now)}},
+		"of an earlier version":          {files: []string{"kubembed-20260102T030405.000Z.tar"}},
+		"from the future":                {files: []string{ago(1, -time.Hour)}},
+		"from the future, and corrected": {files: []string{ago(1, -time.Hour), ago(2, 10*time.Minute)}, want: 50 * time.Minute},
+		"of a clock that is fast":        {files: []string{ago(1, -time.Second)}, want: time.Hour},
+		"the newest is empty":            {files: []string{ago(1, 10*time.Minute)}, empty: ago(2, 0), want: 50 * time.Minute},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := scheduleOn(t, &disk{size: 300 << 20}, 0, nil)
+			s.clock = clocktesting.NewFakeClock(now)
+			for _, file := range tc.files {
+				if err := os.WriteFile(filepath.Join(s.config.Dir, file), []byte("x"), 0o600); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if tc.empty != "" {
+				if err := os.WriteFile(filepath.Join(s.config.Dir, tc.empty), nil, 0o600); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if got := s.surveyRest(t.Context()); got != tc.want {
+				t.Errorf("the next is due in %v, want %v", got, tc.want)
+			}
+		})
+	}
+}
+
+// TestSnapshotOfAnotherProcessIsLeft while that writes it.
+func TestSnapshotOfAnotherProcessIsLeft(t *testing.T) {
+	dir := t.TempDir()
+	path := filepath.Join(dir, nameOfSnapshot(testCluster, 1, time.Now()))
+	s := scheduleOn(t, &disk{size: 300 << 20}, 0, nil)
+	tidied := func() []string {
+		files, err := readSnapshots(dir, testCluster)
+		if err == nil {
+			err = files.tidy()
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		return files.unfinished
+	}
+	s.config.Dir, s.take = dir, func(_ context.Context, w io.Writer) error {
+		if n := tidied(); len(n) != 1 {
+			t.Errorf("unfinished: %v, want the one that is being written", n)
+		}
+		_, err := w.Write([]byte("x"))
+		return err
+	}
+	if err := s.write(t.Context(), path); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Rename(path, path+unfinishedSuffix); err != nil {
+		t.Fatal(err)
+	}
+	tidied()
+	if left := names(t, dir); left != "" {
+		t.Errorf("left: %s", left)
+	}
 }

@@ -25,7 +25,8 @@ const (
 
 // room watches the disk of the snapshots.
 type room struct {
-	dir string
+	name string // of dir, for errors
+	dir  string
 	// data is etcd's directory, and needed are the bytes that etcd wants to be free
 	// there. needed is nil where etcd is in no directory of this process.
 	data   string
@@ -35,7 +36,7 @@ type room struct {
 }
 
 func newRoom(dir, data string, needed func() int64) *room {
-	return &room{dir: dir, data: data, needed: needed, free: diskspace.Free, same: diskspace.Same}
+	return &room{name: "Config.Snapshots.Dir", dir: dir, data: data, needed: needed, free: diskspace.Free, same: diskspace.Same}
 }
 
 // shared returns the bytes that must stay free for etcd, and false where the snapshots
@@ -53,7 +54,7 @@ func (r *room) noRoom(free, snapshot, etcdNeeds int64) error {
 	if etcdNeeds > 0 {
 		text += fmt.Sprintf(" beside the %d of etcd on the same disk", etcdNeeds)
 	}
-	return fmt.Errorf("Config.Snapshots.Dir: %s: %w: %s: name a directory on another disk, set a lower Keep, or delete other files", r.dir, etcd.ErrNoSpace, text)
+	return fmt.Errorf("%s: %s: %w: %s: name a directory on another disk, set a lower Keep, or delete other files", r.name, r.dir, etcd.ErrNoSpace, text)
 }
 
 // make deletes the oldest snapshots until there is room for one of size bytes. The

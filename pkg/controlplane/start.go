@@ -17,7 +17,6 @@ import (
 	"github.com/kubembed/kubembed/internal/connlimit"
 	"github.com/kubembed/kubembed/internal/containment"
 	"github.com/kubembed/kubembed/internal/lifecycle"
-	"github.com/kubembed/kubembed/internal/ownership"
 	"github.com/kubembed/kubembed/internal/tempdir"
 	"github.com/kubembed/kubembed/pkg/apiserver"
 	"github.com/kubembed/kubembed/pkg/etcd"
@@ -119,6 +118,7 @@ func (s *Server) undo(ctx context.Context, err error) error {
 	if cleanup := s.unwindWithin(ctx, stopTimeout); cleanup != nil {
 		s.config.Logger.Warn("cleaning up after a failed start", zap.Error(cleanup))
 	}
+	removeEmpty(s.madeDirs)
 	if blocked := s.closeLog(); blocked != nil {
 		return fmt.Errorf("%w; %w", err, blocked)
 	}
@@ -242,17 +242,6 @@ func (s *Server) folders(ctx context.Context) (err error) {
 	}
 	if err := tempdir.Forget(s.dir); err != nil {
 		return fmt.Errorf("Config.DataDir: %w", err)
-	}
-	return nil
-}
-
-// checkSnapshotDir refuses at the start what each snapshot would be refused for.
-func (s *Server) checkSnapshotDir() error {
-	if s.config.Snapshots.Interval == 0 {
-		return nil
-	}
-	if err := ownership.Dir(s.snapshotDir()); err != nil {
-		return fmt.Errorf("Config.Snapshots.Dir: %w", err)
 	}
 	return nil
 }
