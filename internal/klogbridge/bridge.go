@@ -174,42 +174,54 @@ func (b *bridge) Write(text []byte) (int, error) {
 	if n > longest {
 		text = fmt.Appendf(nil, "%s... (%d bytes more)", bytes.ToValidUTF8(text[:longest], nil), n-longest)
 	}
-	level, source, message := parse(text)
-	entry := zapcore.Entry{Level: level, Time: time.Now(), Message: message}
+	l := parse(text)
+	entry := zapcore.Entry{Level: l.level, Time: time.Now(), Message: l.message}
 	for _, t := range *targets {
 		entry.LoggerName = t.name
-		t.core.Put(source, entry, []zapcore.Field{zap.String("source", source)})
+		if l.logger != "" {
+			entry.LoggerName += "." + l.logger
+		}
+		t.core.Put(l.source, entry, l.fields)
 	}
 	return n, nil
 }
 
-// calledOff ends errors about what was called off, on purpose as a rule: a watch
-// that is not needed any more, for one.
-const calledOff = "context canceled"
+// line is one of klog.
+type line struct {
+	level                   zapcore.Level
+	source, message, logger string
+	fields                  []zapcore.Field
+}
 
 // parse splits "E0102 15:04:05.678901   12345 file.go:67] message". Levels are
 // one lower than klog's: see logging.Lower.
-func parse(line []byte) (level zapcore.Level, source, message string) {
-	text := string(bytes.TrimRight(line, "\n"))
-	header, message, found := strings.Cut(text, "] ")
+func parse(text []byte) line {
+	l := line{level: zapcore.DebugLevel, message: string(bytes.TrimRight(text, "\n"))}
+	header, message, found := strings.Cut(l.message, "] ")
 	if !found {
-		return zapcore.DebugLevel, "", text
+		return l
 	}
+	l.message = message
 	if fields := strings.Fields(header); len(fields) > 0 {
-		source = fields[len(fields)-1]
+		l.source = fields[len(fields)-1]
 	}
 	switch {
 	case strings.HasPrefix(header, "F"):
-		level = zapcore.ErrorLevel
+		l.level = zapcore.ErrorLevel
 	case strings.HasPrefix(header, "E"):
-		level = logging.Level(zapcore.ErrorLevel)
+		l.level = logging.Level(zapcore.ErrorLevel)
 	case strings.HasPrefix(header, "W"):
-		level = logging.Level(zapcore.WarnLevel)
-	default:
-		level = logging.Level(zapcore.InfoLevel)
+		l.level = logging.Level(zapcore.WarnLevel)
 	}
-	if level == logging.Level(zapcore.ErrorLevel) && strings.HasSuffix(message, calledOff) {
-		level = zapcore.DebugLevel
+	cause := message
+	if p, ok := parsePairs(message); ok {
+		l.message, l.logger, l.fields, cause = p.message, p.logger, p.fields, p.cause
 	}
-	return level, source, message
+	l.fields = append(l.fields, zap.String("source", l.source))
+	switch {
+	case l.level < zapcore.InfoLevel || header[0] == 'F':
+	case l.level == zapcore.WarnLevel && strings.HasSuffix(cause, logging.CalledOff), logging.Expected(l.message, cause):
+		l.level = zapcore.DebugLevel
+	}
+	return l
 }

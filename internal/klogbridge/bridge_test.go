@@ -47,7 +47,7 @@ func TestLevelsAndSource(t *testing.T) {
 	klog.Errorf("failed to sync: %v", context.Canceled)
 	_ = detach()
 	want := []string{
-		"debug information", "info a warning", "warn an error", `warn "structured" err="the cause" key="value"`,
+		"debug information", "info a warning", "warn an error", "warn structured",
 		"debug two\nlines] with a bracket", "debug failed to sync: context canceled",
 	}
 	if got := messages(logs); !slices.Equal(got, want) {

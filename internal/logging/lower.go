@@ -27,14 +27,10 @@ func (c lower) Queued() bool {
 	return ok && core.Queued()
 }
 
-// expected are errors that every new member of etcd meets, and gets over by
-// itself within seconds. They are debug level.
-var expected = map[string]bool{
-	"failed to update storage version": true,
-}
-
+// level is what an entry is written at. Its fields are not known before the core below
+// has decided: an expectation of what is logged here has no Cause.
 func level(entry zapcore.Entry) zapcore.Level {
-	if expected[entry.Message] {
+	if entry.Level >= zapcore.WarnLevel && entry.Level <= zapcore.ErrorLevel && Expected(entry.Message, "") {
 		return zapcore.DebugLevel
 	}
 	return Level(entry.Level)

@@ -2,6 +2,7 @@ package logging
 
 import (
 	"fmt"
+	"strings"
 
 	"github.com/go-logr/logr"
 	"go.uber.org/zap"
@@ -15,11 +16,15 @@ import (
 // that a line goes to its own control plane's logger and no other's. It is
 // embedded in a logr.LogSink, which adds WithValues and WithName: those return
 // what embeds it.
-type Sink struct{ logger *zap.Logger }
+type Sink struct {
+	logger *zap.Logger
+	plain  *zap.Logger // the same with the levels as they are
+}
 
 // NewSink returns a sink that writes as Lower does.
 func NewSink(logger *zap.Logger) Sink {
-	return Sink{Lower(logger.WithOptions(zap.WithCaller(false), zap.WrapCore(verbose)))}
+	logger = logger.WithOptions(zap.WithCaller(false), zap.WrapCore(verbose))
+	return Sink{Lower(logger), logger}
 }
 
 // verbose has a queue leave room for what a host asks for with klog's verbosity.
@@ -45,19 +50,46 @@ func (s Sink) Info(_ int, message string, keysAndValues ...any) {
 
 // Error is part of logr.LogSink.
 func (s Sink) Error(err error, message string, keysAndValues ...any) {
-	s.logger.Error(message, append(fields(keysAndValues), zap.Error(err))...)
+	all := append(fields(keysAndValues), zap.Error(err))
+	if quiet(err, message) {
+		s.plain.Debug(message, all...)
+		return
+	}
+	s.logger.Error(message, all...)
 }
 
 // With returns a sink whose lines have the fields.
-func (s Sink) With(keysAndValues ...any) Sink { return Sink{s.logger.With(fields(keysAndValues)...)} }
+func (s Sink) With(keysAndValues ...any) Sink {
+	all := fields(keysAndValues)
+	return Sink{s.logger.With(all...), s.plain.With(all...)}
+}
 
 // Named returns a sink with name added to its own.
-func (s Sink) Named(name string) Sink { return Sink{s.logger.Named(name)} }
+func (s Sink) Named(name string) Sink { return Sink{s.logger.Named(name), s.plain.Named(name)} }
+
+// CalledOff ends errors about what was called off, on purpose as a rule: a watch that is
+// not needed any more, for one.
+const CalledOff = "context canceled"
+
+// quiet reports whether an error is no operator's business.
+func quiet(err error, message string) bool {
+	if err == nil {
+		return Expected(message, "")
+	}
+	cause := text(err)
+	return strings.HasSuffix(cause, CalledOff) || Expected(message, cause)
+}
+
+// text is that of an error of upstream's.
+func text(err error) (text string) {
+	defer func() { _ = recover() }() // as zap does
+	return err.Error()
+}
 
 func fields(keysAndValues []any) []zap.Field {
 	list := make([]zap.Field, 0, len(keysAndValues)/2+1) // and the error
 	for i := 0; i+1 < len(keysAndValues); i += 2 {
-		list = append(list, zap.Any(fmt.Sprint(keysAndValues[i]), keysAndValues[i+1]))
+		list = append(list, zap.Any(Key(fmt.Sprint(keysAndValues[i])), keysAndValues[i+1]))
 	}
 	return list
 }

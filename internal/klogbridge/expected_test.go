@@ -1,0 +1,52 @@
+package klogbridge_test
+
+import (
+	"errors"
+	"slices"
+	"testing"
+
+	"go.uber.org/zap/zapcore"
+	utilruntime "k8s.io/apimachinery/pkg/util/runtime"
+	"k8s.io/klog/v2"
+
+	"github.com/kubembed/kubembed/internal/klogbridge"
+)
+
+// TestExpectedLines: what upstream writes when nothing is wrong is at debug level, and
+// what resembles it is not.
+func TestExpectedLines(t *testing.T) {
+	for _, line := range []struct {
+		log  func()
+		want string
+	}{
+		{func() { klog.Warning("Skipping API apps/v1beta1 because it has no resources.") }, "debug"},
+		{func() { klog.Warning("Skipping API apps/v1beta1 because of a fault") }, "info"},
+		{func() { klog.Error("SPDY upgrade failed: 501 Not Implemented") }, "debug"},
+		{func() { klog.Error("SPDY upgrade failed: 404 Not Found") }, "debug"},
+		{func() { klog.Error("SPDY upgrade failed: 500 Internal Server Error") }, "warn"},
+		{func() { klog.ErrorS(errors.New("use of closed network connection"), "Error on socket receive") }, "debug"},
+		{func() { klog.ErrorS(errors.New("client disconnected"), "Failed to encode watch event") }, "debug"},
+		{func() { klog.ErrorS(errors.New("unable to encode watch object"), "Failed to encode watch event") }, "warn"},
+		{func() {
+			klog.ErrorS(errors.New("read: connection reset by peer"), "Error proxying data from client to backend")
+		}, "debug"},
+		{func() {
+			klog.ErrorS(errors.New("tls: bad record MAC"), "Error proxying data from client to backend")
+		}, "warn"},
+		{func() {
+			utilruntime.HandleError(errors.New(`sync "default/web" failed with read version: 1 is not as new as written version: 2 for group resource replicasets.apps`))
+		}, "debug"},
+		{func() { utilruntime.HandleError(errors.New(`sync "default/web" failed with quota exceeded`)) }, "warn"},
+		{func() { klog.Error("the client said: Error on socket receive") }, "warn"},
+		{func() { klog.ErrorS(errors.New("get: context canceled"), "Failed to list") }, "debug"},
+		{func() { klog.ErrorS(nil, "Failed to list", "last", "context canceled") }, "warn"},
+	} {
+		logger, logs := observed(zapcore.DebugLevel)
+		detach := klogbridge.Attach(logger)
+		line.log()
+		_ = detach()
+		if got := messages(logs); len(got) != 1 || !slices.Equal([]string{logs.All()[0].Level.String()}, []string{line.want}) {
+			t.Errorf("%q, want %s", got, line.want)
+		}
+	}
+}

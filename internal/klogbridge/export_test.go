@@ -1,0 +1,4 @@
+package klogbridge
+
+// Parse is for the fuzzer.
+func Parse(text string) { _, _ = parsePairs(text) }

@@ -1,0 +1,119 @@
+package logging
+
+import (
+	"regexp"
+	"strings"
+)
+
+// Expectation is a line that upstream writes as an error or a warning when nothing is
+// wrong: a person ends "kubectl exec", a controller is a millisecond ahead of its cache.
+// An operator has nothing to do about it, so that it is at debug level. What is not
+// listed stays as it is: each entry names one line, and where it comes from.
+type Expectation struct {
+	// Package and File are where upstream has the text.
+	Package, File string
+	// Text stands in File as it is here.
+	Text string
+	// Message begins the line. If empty, Text does.
+	Message string
+	// Cause is what the rest of the line has to be like. If nil, whatever it is, it is
+	// not an operator's business.
+	Cause *regexp.Regexp
+	// Why it is expected.
+	Why string
+}
+
+// gone is how the connection of a client ends that has what it wanted.
+var gone = regexp.MustCompile(`client disconnected|http2: stream closed|connection reset by peer|broken pipe|` +
+	`use of closed network connection|context canceled|forcibly closed by the remote host|aborted by the software`)
+
+// unhandled is what utilruntime.HandleError calls every error.
+const unhandled = "Unhandled Error"
+
+// Expectations are all of them, of klog and of etcd.
+var Expectations = []Expectation{
+	{
+		Package: "go.etcd.io/etcd/server/v3/etcdserver/version", File: "monitor.go",
+		Text: "failed to update storage version",
+		Why:  "every new member meets it, and gets over it within seconds",
+	},
+	{
+		Package: "go.etcd.io/etcd/server/v3/etcdserver", File: "server.go",
+		Text: "Failed to detect schema version",
+		Why:  "the same: its database has no term yet; a damaged one fails the start",
+	},
+	{
+		Package: "go.etcd.io/etcd/server/v3/embed", File: "config.go",
+		Text: "Running http and grpc server on single port. This is not recommended for production.",
+		Why:  "the member serves nobody over the network, or other members only",
+	},
+	{
+		Package: "go.etcd.io/etcd/server/v3/auth", File: "store.go",
+		Text: "simple token is not cryptographically signed",
+		Why:  "etcd's own authentication is not used",
+	},
+	{
+		Package: "k8s.io/apiserver/pkg/server", File: "genericapiserver.go",
+		Text:    "Skipping API %v because it has no resources.",
+		Message: "Skipping API ",
+		Cause:   regexp.MustCompile(`because it has no resources`),
+		Why:     "versions of APIs that are off by default: 32 lines in each start",
+	},
+	{
+		Package: "k8s.io/streaming/pkg/httpstream/wsstream", File: "conn.go",
+		Text: "Error on socket receive",
+		Why:  "the client of an exec or attach over WebSocket ends the connection when it has what it wanted",
+	},
+	{
+		Package: "k8s.io/apiserver/pkg/util/proxy", File: "streamtunnel.go",
+		Text:    "SPDY upgrade failed: %s",
+		Message: "SPDY upgrade failed: ",
+		Cause:   regexp.MustCompile(`\A(4\d\d|501) `),
+		Why:     "the kubelet's answer to a client's port-forward, which the client gets: simulated nodes have none",
+	},
+	{
+		Package: "k8s.io/apimachinery/pkg/util/proxy", File: "upgradeaware.go",
+		Text:  "Error proxying data from client to backend",
+		Cause: gone,
+		Why:   "the client of a port-forward or exec has ended, as kubectl on Ctrl-C does",
+	},
+	{
+		Package: "k8s.io/apimachinery/pkg/util/proxy", File: "upgradeaware.go",
+		Text:  "Error proxying data from backend to client",
+		Cause: gone,
+		Why:   "the same, while the kubelet was sending",
+	},
+	{
+		Package: "k8s.io/apiserver/pkg/endpoints/handlers", File: "watch.go",
+		Text:  "Failed to encode watch event",
+		Cause: gone,
+		Why:   "the client of a watch has ended it while an event was written",
+	},
+	{
+		Package: "k8s.io/kubernetes/pkg/controller/util/consistency", File: "consistency.go",
+		Text:    "read version: %s is not as new as written version: %s for group resource %s",
+		Message: unhandled,
+		Cause:   regexp.MustCompile(`read version: \S* is not as new as written version: `),
+		Why:     "a controller waits until its cache has seen its own write, and is called again then",
+	},
+}
+
+// Expected reports whether a line is one of Expectations. cause is its error, and what
+// else it says.
+func Expected(message, cause string) bool {
+	for i := range Expectations {
+		if Expectations[i].matches(message, cause) {
+			return true
+		}
+	}
+	return false
+}
+
+func (e *Expectation) matches(message, cause string) bool {
+	begin := e.Message
+	if begin == "" {
+		begin = e.Text
+	}
+	rest, found := strings.CutPrefix(message, begin)
+	return found && (e.Cause == nil || e.Cause.MatchString(rest+cause))
+}
