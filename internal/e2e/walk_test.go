@@ -23,7 +23,8 @@ var (
 // (Teil 2)": a master, workers that join it one after the other, and pods that
 // the admin binds to them by spec.nodeName, as no scheduler runs.
 func TestSeedWalk(t *testing.T) {
-	p, server := startServer(t, controlplane.Config{InsecureAddr: "127.0.0.1:0"})
+	log, logger := newJournal()
+	p, server := startServer(t, controlplane.Config{DataDir: t.TempDir(), InsecureAddr: "127.0.0.1:0", Logger: logger})
 	k := p.kubectl(t)
 	var worker1, worker2 *worker
 
@@ -115,6 +116,18 @@ func TestSeedWalk(t *testing.T) {
 		}
 		wantContainers(t, worker1)
 		wantContainers(t, worker2)
+	})
+
+	step(t, "the operator has nothing to do", func(t *testing.T) {
+		if err := server.Close(); err != nil {
+			t.Fatal(err)
+		}
+		log.save(t)
+		log.wantCalm(t, "INSECURE")
+		for _, node := range []string{"worker1", "worker2"} {
+			log.wantLine(t, "node joined", map[string]string{"node": node})
+			log.wantLine(t, "certificate signed", map[string]string{"requester": "system:node:" + node})
+		}
 	})
 }
 

@@ -111,8 +111,8 @@ func (g *generic) endpointReconciler() (reconcilers.EndpointReconciler, error) {
 	case g.config.Shared:
 		return g.leaseReconciler()
 	default:
-		return reconcilers.NewMasterCountEndpointReconciler(1, reconcilers.NewEndpointsAdapter(
-			corev1client.NewForConfigOrDie(g.loopback), discoveryv1client.NewForConfigOrDie(g.loopback))), nil
+		adapter := reconcilers.NewEndpointsAdapter(corev1client.NewForConfigOrDie(g.loopback), discoveryv1client.NewForConfigOrDie(g.loopback))
+		return &staleEndpoints{EndpointReconciler: reconcilers.NewMasterCountEndpointReconciler(1, adapter), read: adapter.Get}, nil
 	}
 }
 
