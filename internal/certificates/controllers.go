@@ -130,7 +130,7 @@ func (c *Controllers) runRequests(ctx context.Context) {
 	}
 	signer := &signer{
 		client: c.client, ca: c.config.CA, servingCA: c.config.KubeletServingCA,
-		duration: c.config.SigningDuration, kubelets: c.config.KubeletSigningDuration, names: names,
+		duration: c.config.SigningDuration, kubelets: c.config.KubeletSigningDuration, names: names, logger: c.config.Logger,
 	}
 	csrs := []*upstream.CertificateController{
 		upstream.NewCertificateController(ctx, "csrsigning", c.client, requests, signer.handle),

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"time"
 
+	"go.uber.org/zap"
 	certificatesv1 "k8s.io/api/certificates/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -29,6 +30,7 @@ type signer struct {
 	servingCA *authority.CertificateAuthority
 	kubelets  time.Duration // of certificates of kubelets that renew them
 	names     *names        // nil where nothing can be recorded
+	logger    *zap.Logger
 }
 
 // signers are kube-controller-manager's, but for kubernetes.io/legacy-unknown:
@@ -91,7 +93,18 @@ func (s *signer) handle(ctx context.Context, request *certificatesv1.Certificate
 	if _, err := s.client.CertificatesV1().CertificateSigningRequests().UpdateStatus(ctx, request, metav1.UpdateOptions{}); err != nil {
 		return fmt.Errorf("certificates: status of request %s: %w", request.Name, err)
 	}
+	s.log(request, refusal)
 	return nil
+}
+
+// log says what was signed for whom, with the keys of the approver's line.
+func (s *signer) log(request *certificatesv1.CertificateSigningRequest, refusal error) {
+	fields := []zap.Field{zap.String("request", request.Name), zap.String("user", request.Spec.Username), zap.String("signer", request.Spec.SignerName)}
+	if refusal != nil {
+		s.logger.Warn("certificate request refused by the signer", append(fields, zap.String("reason", refusal.Error()))...)
+		return
+	}
+	s.logger.Info("certificate signed", fields...)
 }
 
 func validKubeletClient(request *x509.CertificateRequest, usages []certificatesv1.KeyUsage) error {

@@ -15,8 +15,8 @@ func TestOrdinaryUseLogsNoWarning(t *testing.T) {
 	log, logger := newJournal()
 	nodes := hollownode.New(hollownode.Config{Count: 2})
 	p, server := startServer(t, controlplane.Config{Logger: logger, Components: []controlplane.Component{
-		scheduler.New(scheduler.Config{Logger: logger.Named("scheduler")}),
-		controllers.New(controllers.Config{Logger: logger.Named("controllers")}),
+		scheduler.New(scheduler.Config{}),
+		controllers.New(controllers.Config{}),
 		nodes,
 	}})
 	k := p.kubectl(t)
@@ -78,7 +78,7 @@ func TestOrdinaryUseLogsNoWarning(t *testing.T) {
 	log.wantLine(t, "component is ready", map[string]string{"component": "scheduler", "took": ""})
 	log.wantLine(t, "node joined", map[string]string{"node": "worker1"})
 	log.wantLine(t, "node joined", map[string]string{"node": nodes.Names()[0]})
-	log.wantLine(t, "certificate signed", map[string]string{"signer": "kubernetes.io/kubelet-serving", "requester": "system:node:worker1", "name": ""})
+	log.wantLine(t, "certificate signed", map[string]string{"signer": "kubernetes.io/kubelet-serving", "user": "system:node:worker1", "request": ""})
 	log.wantLine(t, "certificate signed", map[string]string{"signer": "kubernetes.io/kube-apiserver-client-kubelet"})
 	log.wantLine(t, "stopping", map[string]string{"reason": "Shutdown or Close was called"})
 	log.wantLine(t, "stopped", map[string]string{"took": ""})

@@ -126,7 +126,7 @@ func TestSeedWalk(t *testing.T) {
 		log.wantCalm(t, "INSECURE")
 		for _, node := range []string{"worker1", "worker2"} {
 			log.wantLine(t, "node joined", map[string]string{"node": node})
-			log.wantLine(t, "certificate signed", map[string]string{"requester": "system:node:" + node})
+			log.wantLine(t, "certificate signed", map[string]string{"user": "system:node:" + node})
 		}
 	})
 }

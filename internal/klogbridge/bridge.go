@@ -165,7 +165,7 @@ func (b *bridge) Write(text []byte) (int, error) {
 		return n, nil
 	}
 	if bytes.HasPrefix(text, []byte("F")) && calledBy("k8s.io/klog/v2.Fatal", "k8s.io/klog/v2.Exit") {
-		_, _, message := parse(text)
+		_, message, _ := strings.Cut(string(bytes.TrimRight(text, "\n")), "] ")
 		defer func() {
 			giveUp(message)
 			_, _ = os.Stderr.Write(text) // it is the host's, and ends the process

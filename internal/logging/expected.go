@@ -90,6 +90,12 @@ var Expectations = []Expectation{
 		Why:   "the client of a watch has ended it while an event was written",
 	},
 	{
+		Package: "k8s.io/kubernetes/pkg/controller/serviceaccount", File: "legacy_serviceaccount_token_cleaner.go",
+		Text:  "Getting lastest possible tracked_since time",
+		Cause: regexp.MustCompile(`not found\z`),
+		Why:   "the API server writes that ConfigMap a moment after the first start; the controller asks again",
+	},
+	{
 		Package: "k8s.io/kubernetes/pkg/controller/util/consistency", File: "consistency.go",
 		Text:    "read version: %s is not as new as written version: %s for group resource %s",
 		Message: unhandled,

@@ -64,3 +64,16 @@ func (c lower) Write(entry zapcore.Entry, fields []zapcore.Field) error {
 	entry.Level = level(entry)
 	return c.Core.Write(entry, fields)
 }
+
+// Plain undoes Lower, for what this project itself says through a logger that etcd has.
+func Plain(logger *zap.Logger) *zap.Logger {
+	if logger == nil {
+		return zap.NewNop()
+	}
+	return logger.WithOptions(zap.WrapCore(func(core zapcore.Core) zapcore.Core {
+		if lowered, ok := core.(lower); ok {
+			return lowered.Core
+		}
+		return core
+	}))
+}

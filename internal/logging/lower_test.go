@@ -74,3 +74,16 @@ func TestLowerExpected(t *testing.T) {
 		t.Errorf("%v", entries)
 	}
 }
+
+// TestPlain: what this project says itself has the levels that it has chosen.
+func TestPlain(t *testing.T) {
+	core, logs := observer.New(zapcore.DebugLevel)
+	logging.Plain(logging.Lower(zap.New(core)).With(zap.String("with", "a field")).Named("part")).Warn("ours")
+	logging.Plain(zap.New(core)).Warn("ours, of a host's logger")
+	logging.Plain(nil).Warn("nobody's")
+	entries := logs.All()
+	if len(entries) != 2 || entries[0].Level != zapcore.WarnLevel || entries[1].Level != zapcore.WarnLevel ||
+		entries[0].ContextMap()["with"] != "a field" || entries[0].LoggerName != "part" {
+		t.Errorf("%v", entries)
+	}
+}

@@ -2,9 +2,12 @@ package controlplane
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"reflect"
 	"strings"
 
+	utilerrors "k8s.io/apimachinery/pkg/util/errors"
 	"k8s.io/apimachinery/pkg/util/validation"
 	"k8s.io/apimachinery/pkg/util/validation/field"
 	"k8s.io/client-go/rest"
@@ -20,6 +23,10 @@ import (
 // returned: its context ends too when the Lease is lost, because etcd was away for
 // ten seconds, say, and the control plane goes on. Until it is elected it counts as
 // ready. A component that is to run in all of them is given as [Everywhere].
+//
+// A component may have a method Validate() error. [Config.Validate], and so [Start], calls
+// it before anything is started, and reports what it returns with the component's index
+// and name.
 type Component interface {
 	// Name is a DNS label, like "scheduler", and always the same. It is in
 	// errors, in the readiness check component/NAME, in the user that the
@@ -40,10 +47,19 @@ type Component interface {
 	// config is the component's own copy: in-process, in group system:masters,
 	// without client-side rate limit, speaking JSON. For built-in types set its
 	// ContentType to application/vnd.kubernetes.protobuf, which is faster.
+	//
+	// A component that needs an API that [Config].RuntimeConfig has switched off returns an
+	// error at once: client-go's informers would wait for it for ever.
 	Run(ctx context.Context, config *rest.Config, ready func()) error
 }
 
-// validateComponents checks that each has a name of its own.
+// validator is a component that knows what is wrong with its configuration.
+type validator interface {
+	// Validate returns an error if the component cannot run as it is configured.
+	Validate() error
+}
+
+// validateComponents checks that each has a name of its own, and is valid itself.
 func (c Config) validateComponents() (errs field.ErrorList) {
 	names := map[string]bool{}
 	for i, component := range c.Components {
@@ -59,15 +75,58 @@ func (c Config) validateComponents() (errs field.ErrorList) {
 			errs = append(errs, field.Duplicate(path, name))
 		}
 		names[name] = true
+		errs = append(errs, validateComponent(path.String(), name, component)...)
 	}
 	return errs
 }
 
+// validateComponent asks the component, if it knows. Its fields keep their names.
+func validateComponent(path, name string, component Component) (errs field.ErrorList) {
+	v, ok := unwrapped(component).(validator)
+	if !ok {
+		return nil
+	}
+	err := callValidate(v)
+	if err == nil {
+		return nil
+	}
+	at := fmt.Sprintf("%s (%s)", path, name)
+	var several utilerrors.Aggregate
+	if errors.As(err, &several) {
+		for _, one := range several.Errors() {
+			if invalid := (*field.Error)(nil); errors.As(one, &invalid) {
+				errs = append(errs, &field.Error{Type: invalid.Type, Field: at + ": " + invalid.Field, BadValue: invalid.BadValue, Detail: invalid.Detail})
+			}
+		}
+	}
+	if len(errs) == 0 || len(errs) != len(several.Errors()) {
+		detail := strings.TrimPrefix(err.Error(), name+": ")
+		return field.ErrorList{{Type: field.ErrorTypeInvalid, Field: at, BadValue: field.OmitValueType{}, Detail: detail}}
+	}
+	return errs
+}
+
+// callValidate makes an error of a panic: Validate has promised to return one.
+func callValidate(v validator) (err error) {
+	defer func() {
+		if cause := recover(); cause != nil {
+			err = fmt.Errorf("Validate panics: %v", cause)
+		}
+	}()
+	return v.Validate()
+}
+
+// unwrapped is the host's own value.
+func unwrapped(component Component) Component {
+	if wrapped, ok := component.(everywhere); ok {
+		return wrapped.Component
+	}
+	return component
+}
+
 // isNil tells of a nil pointer in an interface too, which has no name to give.
 func isNil(component Component) bool {
-	if wrapped, ok := component.(everywhere); ok {
-		component = wrapped.Component
-	}
+	component = unwrapped(component)
 	if component == nil {
 		return true
 	}

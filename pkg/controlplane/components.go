@@ -16,6 +16,7 @@ import (
 
 	"github.com/kubembed/kubembed/internal/containment"
 	"github.com/kubembed/kubembed/internal/lifecycle"
+	"github.com/kubembed/kubembed/internal/logging"
 )
 
 // componentsTimeout is how long a stop waits for components.
@@ -30,6 +31,7 @@ type components struct {
 	logger *zap.Logger
 	family *lifecycle.Family  // their goroutines
 	cancel context.CancelFunc // nil before start
+	began  time.Time
 
 	failOnce sync.Once
 	failed   chan struct{} // closed when one has failed
@@ -43,16 +45,18 @@ type component struct {
 	config       *rest.Config
 	ready, ended chan struct{} // closed when it is
 	setReady     func()
+	readyAt      time.Time // before ready is closed
 }
 
 func newComponents(all []Component, family *lifecycle.Family, logger *zap.Logger) *components {
 	c := &components{logger: logger, family: family, failed: make(chan struct{})}
 	for _, one := range all {
-		ready := make(chan struct{})
-		c.all = append(c.all, &component{
-			Component: one, name: one.Name(), ready: ready, ended: make(chan struct{}),
-			setReady: sync.OnceFunc(func() { close(ready) }),
+		own := &component{Component: one, name: one.Name(), ready: make(chan struct{}), ended: make(chan struct{})}
+		own.setReady = sync.OnceFunc(func() {
+			own.readyAt = time.Now()
+			close(own.ready)
 		})
+		c.all = append(c.all, own)
 	}
 	return c
 }
@@ -90,7 +94,7 @@ func (c *components) start(client func(name string) (*rest.Config, error), elect
 		groups[name] = append(groups[name], one)
 	}
 	ctx, cancel := context.WithCancel(context.Background())
-	c.cancel = cancel
+	c.cancel, c.began = cancel, time.Now()
 	for name, group := range groups {
 		if name == "" {
 			for _, one := range group {
@@ -140,6 +144,7 @@ func (c *components) run(ctx context.Context, one *component) {
 			c.fail(fmt.Errorf("component %s: %w", one.name, err))
 		}
 	}()
+	ctx = logging.NewContext(ctx, c.logger.Named(one.name))
 	// A component may do with its copy what it likes.
 	config := rest.CopyConfig(one.config)
 	forget := containment.Do(ctx, func(err error) { c.fail(fmt.Errorf("component %s: %w", one.name, err)) }, func(ctx context.Context) {
@@ -162,13 +167,8 @@ func (c *components) fail(err error) {
 // wait returns when all are ready, or says which are not.
 func (c *components) wait(ctx context.Context) error {
 	for _, one := range c.all {
-		select {
-		case <-one.ready:
-		case <-c.failed:
-			return c.failure
-		case <-ctx.Done():
-			waiting := c.names(func(o *component) bool { return !closed(o.ready) })
-			return fmt.Errorf("not ready: component %s: %w", waiting, context.Cause(ctx))
+		if err := c.announce(ctx, one); err != nil {
+			return err
 		}
 	}
 	return nil

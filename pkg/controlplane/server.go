@@ -49,6 +49,8 @@ type Server struct {
 	components         *components // the host's
 	snapshots          atomic.Pointer[schedule]
 	madeDirs           []string // by checkSnapshotDir
+	health             *health
+	began              time.Time // the start
 
 	stopOnce  sync.Once
 	stopErr   error

@@ -402,6 +402,7 @@ func (s *schedule) next(ctx context.Context, t *task) (path string, err error) {
 	}
 	s.taken.Add(1)
 	lastSnapshot.Set(float64(now.Unix()))
+	defer s.logSnapshot(path, now, present)
 	if present, err = s.present(cluster); err != nil {
 		return path, err
 	}

@@ -59,6 +59,8 @@ func Start(ctx context.Context, cfg Config) (*Server, error) {
 	s := &Server{config: cfg.clone(), done: make(chan struct{}), supervised: make(chan struct{}), family: lifecycle.NewFamily(), fatal: newFatal()}
 	s.forget = containment.Watch(s.family, func(err error) { s.fatal.give(err, abandon) })
 	s.config.Logger, s.detachLogger, s.closeLog = queueLogger(s.config.Logger)
+	s.began = time.Now()
+	s.logStarting()
 	if err := s.startWithin(ctx); err != nil {
 		// What a call says that was cut short is not always that it was.
 		if cause := context.Cause(ctx); cause != nil && !errors.Is(err, cause) {
@@ -98,6 +100,7 @@ func (s *Server) startWithin(ctx context.Context) error {
 		return s.undo(ctx, err)
 	case <-late.C:
 	}
+	s.logFailedStart(ctx, fmt.Errorf("it has not ended %s later: does the disk of Config.DataDir hang? %w", startGrace, context.Cause(ctx)))
 	go func() {
 		<-started
 		_ = s.unwindWithin(ctx, stopTimeout)
@@ -115,6 +118,7 @@ func (s *Server) undo(ctx context.Context, err error) error {
 		return nil
 	}
 	s.logPanic(err)
+	s.logFailedStart(ctx, err)
 	if cleanup := s.unwindWithin(ctx, stopTimeout); cleanup != nil {
 		s.config.Logger.Warn("cleaning up after a failed start", zap.Error(cleanup))
 	}
@@ -168,6 +172,9 @@ func (s *Server) start(ctx context.Context) error {
 	if err := s.startAPIServer(ctx); err != nil {
 		return err
 	}
+	if err := s.watchNodes(); err != nil {
+		return err
+	}
 	if err := s.startElections(); err != nil {
 		return err
 	}
@@ -184,6 +191,8 @@ func (s *Server) start(ctx context.Context) error {
 		return err
 	}
 	s.startSnapshots()
+	s.startHealth()
+	s.logStarted()
 	return nil
 }
 

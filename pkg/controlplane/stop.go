@@ -37,7 +37,11 @@ func (s *stopped) begin(step string) { s.step.Store(step) }
 // process or disk does not answer, the host gets its goroutine back.
 func (s *Server) stop(ctx context.Context) error {
 	s.stopOnce.Do(func() {
-		s.stopErr = errors.Join(s.unwindWithin(ctx, stopTimeout), s.closeLog())
+		begin := time.Now()
+		s.logStopping()
+		err := s.unwindWithin(ctx, stopTimeout)
+		s.logStopped(begin, err)
+		s.stopErr = errors.Join(err, s.closeLog())
 		close(s.done)
 	})
 	return s.stopErr
@@ -81,6 +85,7 @@ func (s *Server) unwind(ctx context.Context) error {
 	step := s.unwinding.begin
 	snapshots := s.snapshots.Load()
 	snapshots.stop()
+	s.health.stop()
 	s.unmonitor()
 	// Do not wait for goroutines that have already missed their stop deadline.
 	step("components")

@@ -332,6 +332,7 @@ func (m *Member) participate(ctx context.Context, e *entry, logger *zap.Logger) 
 	m.gateway.set(func() *grpc.Server { return newProxy(m.client) })
 	m.serving.Go(m.promoteSelf)
 	m.serving.Go(func() { m.watchAlarms(e.Cluster, m.upkeep.lg) })
+	m.serving.Go(func() { m.watchMembers(e.Cluster, m.upkeep.lg) })
 	return nil
 }
 

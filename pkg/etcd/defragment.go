@@ -81,9 +81,12 @@ func (u *upkeep) defragment(ctx context.Context) {
 	}
 	defer u.snapshots.Unlock()
 	// Not under contain.run: what it holds when it gives up must not be let go.
+	before, begin := u.server.Backend().Size(), time.Now()
 	if err := u.server.Defragment(); err != nil {
 		u.lg.Warn("the database is not defragmented; it will be tried again", zap.Error(err))
+		return
 	}
+	u.lg.Info("the database was defragmented", zap.Int64("before", before), zap.Int64("size", u.server.Backend().Size()), zap.Duration("took", time.Since(begin)))
 }
 
 // startDefragmentMB is embed's BootstrapDefragThresholdMegabytes for a folder: how

@@ -15,6 +15,7 @@ import (
 	"google.golang.org/grpc"
 
 	"github.com/kubembed/kubembed/internal/connlimit"
+	"github.com/kubembed/kubembed/internal/logging"
 )
 
 const (
@@ -167,7 +168,7 @@ func Start(ctx context.Context, cfg Config) (_ *Member, err error) {
 		return nil, startError(context.Cause(ctx))
 	}
 
-	m.upkeep = newUpkeep(m.etcd.Server, c, m.gate, room, lg)
+	m.upkeep = newUpkeep(m.etcd.Server, c, m.gate, room, logging.Plain(lg))
 	m.client = newClient(m.etcd.Server, c, m.gate, m.watches, m.upkeep)
 	guardRest(m)
 	m.gateway = &gateway{server: func() *grpc.Server { return newServer(m.etcd.Server, c, m.upkeep) }}

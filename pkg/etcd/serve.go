@@ -18,6 +18,7 @@ import (
 	"google.golang.org/grpc/credentials"
 
 	"github.com/kubembed/kubembed/internal/connlimit"
+	"github.com/kubembed/kubembed/internal/logging"
 )
 
 // The member serves the others itself, where etcd would listen by itself (embed's
@@ -109,7 +110,7 @@ type peerConn struct{}
 
 // limited counts the connections of a listener for the other members.
 func limited(l net.Listener, name string, logger *zap.Logger) *connlimit.Listener {
-	return connlimit.Process.Listener(l, connlimit.Options{Name: name, Logger: logger})
+	return connlimit.Process.Listener(l, connlimit.Options{Name: name, Logger: logging.Plain(logger)})
 }
 
 // peerListener gives peers as long to read and to write as etcd does.

@@ -27,6 +27,10 @@ type controller struct {
 	// readsWith are those that it has caches of only if a feature gate is on.
 	readsWith map[featuregate.Feature][]string
 
+	// named is set where Config.Controllers has its name, and not only a set of which it
+	// is one: it must not be left out silently.
+	named bool
+
 	// build makes it. The caches that it asks for are filled afterwards, and then
 	// run is called, which returns when its ctx has ended.
 	build func(context.Context, *environment) (run func(context.Context), err error)

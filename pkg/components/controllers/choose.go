@@ -73,6 +73,7 @@ func choose(items []string, ipam bool) (chosen []controller, errs field.ErrorLis
 			inSet = false
 		}
 		if (inSet || with[c.name]) && !without[c.name] {
+			c.named = with[c.name]
 			chosen = append(chosen, c)
 		}
 	}

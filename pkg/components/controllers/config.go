@@ -46,7 +46,7 @@ type Config struct {
 	// Logger takes what the controllers log, upstream's information at debug
 	// level, its errors, most of which it retries by itself, as warnings. More
 	// than upstream's verbosity 0 is logged when the host has raised klog's. If
-	// nil, it is silent.
+	// nil, the logger of the control plane that runs it, named after the component.
 	Logger *zap.Logger
 }
 
@@ -54,9 +54,6 @@ type Config struct {
 // zeros filled in.
 func (c Config) clone() Config {
 	c.Controllers = slices.Clone(c.Controllers)
-	if c.Logger == nil {
-		c.Logger = zap.NewNop()
-	}
 	return c
 }
 

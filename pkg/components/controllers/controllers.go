@@ -18,7 +18,9 @@ import (
 
 	"github.com/kubembed/kubembed/internal/containment"
 	"github.com/kubembed/kubembed/internal/lifecycle"
+	"github.com/kubembed/kubembed/internal/logging"
 	"github.com/kubembed/kubembed/internal/logqueue"
+	"github.com/kubembed/kubembed/internal/served"
 )
 
 // Controllers are upstream's controllers as one component of a control plane.
@@ -40,10 +42,11 @@ func (c *Controllers) Validate() error { return c.config.Validate() }
 // ctx ends, and returns when everything that it has started has ended. It calls
 // ready when the controllers have seen what is there and begin to work. A
 // controller of resources that the control plane does not serve, or whose
-// feature gate is off, is left out.
+// feature gate is off, is left out, unless Config.Controllers has its name.
 //
-// It returns an error at once for a Config that is not valid, and for
-// controllers that cannot be made. If ctx ends before ready was called, the
+// It returns an error at once for a Config that is not valid, for controllers that
+// cannot be made, for one that Config.Controllers names and that cannot run here, and
+// where none can. If ctx ends before ready was called, the
 // error says which kinds of objects could not be read; after that, what did not
 // end. If one of the controllers panics, all end, and the error names it.
 // Otherwise it is nil.
@@ -52,7 +55,7 @@ func (c *Controllers) Run(ctx context.Context, config *rest.Config, ready func()
 	if err != nil {
 		return err
 	}
-	logger, done := logqueue.Ensured(c.config.Logger, &err)
+	logger, done := logqueue.Ensured(logging.Own(ctx, c.config.Logger), &err)
 	defer done()
 	r := &run{settings: settings, logger: logger, stopTimeout: stopTimeout, running: map[string]bool{}}
 	if err := r.run(ctx, config, chosen, ready); err != nil {
@@ -137,19 +140,28 @@ func (r *run) build(ctx context.Context, e *environment, chosen []controller) (m
 	if err != nil {
 		return nil, err
 	}
-	served, err := servedBy(client.Discovery())
+	present, err := servedBy(client.Discovery())
 	if err != nil {
 		return nil, err
 	}
 	loops := map[string]func(context.Context){}
+	var lacking []string
 	for _, c := range chosen {
 		if gate, off := c.gated(); off {
-			r.logger.Debug("a controller is left out: its feature gate is off", zap.String("controller", c.name), zap.String("gate", gate))
+			say := r.logger.Debug
+			if c.named {
+				say = r.logger.Warn
+			}
+			say("a controller is left out: its feature gate is off", zap.String("controller", c.name), zap.String("gate", gate))
 			continue
 		}
-		if missing := served.lacks(c.caches()); len(missing) > 0 {
+		if missing := present.lacks(c.caches()); len(missing) > 0 {
+			if c.named {
+				return loops, fmt.Errorf("Config.Controllers: %w", &served.MissingError{Needs: c.name, Resources: missing})
+			}
 			r.logger.Warn("a controller is left out: the control plane does not serve what it works on",
 				zap.String("controller", c.name), zap.Strings("missing", missing))
+			lacking = append(lacking, missing...)
 			continue
 		}
 		loop, err := containment.Call(c.name, func() (func(context.Context), error) { return c.build(named(ctx, c.name), e) })
@@ -157,6 +169,10 @@ func (r *run) build(ctx context.Context, e *environment, chosen []controller) (m
 			return loops, fmt.Errorf("%s: %w", c.name, err)
 		}
 		loops[c.name] = loop
+	}
+	if len(loops) == 0 && len(lacking) > 0 {
+		slices.Sort(lacking)
+		return loops, fmt.Errorf("Config.Controllers: %w", &served.MissingError{Needs: "every one of them", Resources: slices.Compact(lacking)})
 	}
 	return loops, nil
 }

@@ -67,7 +67,8 @@ type Config struct {
 	// zero, they stop at once.
 	StopDelay time.Duration
 
-	// Logger takes what the nodes say. If nil, they are silent.
+	// Logger takes what the nodes say. If nil, the logger of the control plane that
+	// runs them, named after the component.
 	Logger *zap.Logger
 }
 
@@ -101,9 +102,6 @@ func (c Config) clone() Config {
 	c.PodCIDR = or(c.PodCIDR, defaultPodCIDR)
 	c.LeaseDuration = or(c.LeaseDuration, defaultLeaseDuration)
 	c.JobDuration = or(c.JobDuration, defaultJobDuration)
-	if c.Logger == nil {
-		c.Logger = zap.NewNop()
-	}
 	return c
 }
 

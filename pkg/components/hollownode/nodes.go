@@ -9,6 +9,7 @@ import (
 
 	"k8s.io/client-go/rest"
 
+	"github.com/kubembed/kubembed/internal/logging"
 	"github.com/kubembed/kubembed/internal/logqueue"
 )
 
@@ -25,8 +26,8 @@ type Nodes struct {
 	running *session
 }
 
-// New returns nodes that are started by Run, which also says what is wrong with
-// cfg: Config.Validate tells it sooner. cfg is copied.
+// New returns nodes that are started by Run. It copies cfg. What is wrong with it is
+// reported by Validate, and by Run.
 func New(cfg Config) *Nodes {
 	n := &Nodes{config: cfg.clone(), dead: map[string]bool{}}
 	for i := range n.config.Count {
@@ -41,6 +42,9 @@ func (n *Nodes) Name() string { return n.config.Name }
 // Names are the names of the nodes.
 func (n *Nodes) Names() []string { return slices.Clone(n.names) }
 
+// Validate is [Config.Validate] of what New was given.
+func (n *Nodes) Validate() error { return n.config.Validate() }
+
 // Run registers the nodes with the API server that config leads to, calls ready
 // when all are Ready and pods run on them, and keeps them until ctx ends. config
 // belongs to an administrator. Nodes and pods stay as objects then, like those of
@@ -48,13 +52,14 @@ func (n *Nodes) Names() []string { return slices.Clone(n.names) }
 //
 // It returns nil when ctx has ended and nothing of it runs any more, and an error
 // before that when Config is invalid, when Config.Address cannot be listened on,
-// when the API server refuses a node, or when the Nodes run already. An API
+// when the API server does not serve nodes, pods or leases (RuntimeConfig), when it
+// refuses a node, or when the Nodes run already. An API
 // server that does not answer is no error: it is tried again.
 func (n *Nodes) Run(ctx context.Context, config *rest.Config, ready func()) (err error) {
 	if err := n.config.Validate(); err != nil {
 		return err
 	}
-	logger, done := logqueue.Ensured(n.config.Logger, &err)
+	logger, done := logqueue.Ensured(logging.Own(ctx, n.config.Logger), &err)
 	defer done()
 	s, err := newSession(n, config, logger)
 	if err != nil {

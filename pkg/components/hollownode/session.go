@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"go.uber.org/zap"
+	coordinationv1 "k8s.io/api/coordination/v1"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -22,6 +23,8 @@ import (
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/cache"
 	"k8s.io/client-go/util/workqueue"
+
+	"github.com/kubembed/kubembed/internal/served"
 )
 
 const (
@@ -109,6 +112,9 @@ func (s *session) run(ctx context.Context, ready func()) error {
 	if err := s.askVersion(ctx); err != nil {
 		return ended(ctx)
 	}
+	if err := s.requireResources(ctx); err != nil {
+		return err
+	}
 	// The watches put into the queue, so they end first.
 	defer s.queue.ShutDown()
 	for name := range s.nodes {
@@ -171,6 +177,22 @@ func (s *session) askVersion(ctx context.Context) error {
 		case <-time.After(retryDelay):
 		}
 	}
+}
+
+// requireResources returns an error if what the nodes cannot do without is not served.
+// An API server that does not answer is none: it is tried again.
+func (s *session) requireResources(ctx context.Context) error {
+	err := served.Require(s.client.Discovery(), "hollownode",
+		corev1.SchemeGroupVersion.WithResource("nodes"),
+		corev1.SchemeGroupVersion.WithResource("pods"),
+		coordinationv1.SchemeGroupVersion.WithResource("leases"))
+	if missing := (*served.MissingError)(nil); errors.As(err, &missing) {
+		return fmt.Errorf("hollownode: %w", err)
+	}
+	if err != nil && ctx.Err() == nil {
+		s.logger.Info("the API server does not say what it serves", zap.Error(err))
+	}
+	return nil
 }
 
 func (s *session) watch(ctx context.Context, resource string, kind runtime.Object, store cache.ReflectorStore, selector fields.Selector) {

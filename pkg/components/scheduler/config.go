@@ -35,7 +35,7 @@ type Config struct {
 	// Logger takes what the scheduler logs, upstream's information at debug
 	// level, its errors, most of which it retries by itself, as warnings. More
 	// than upstream's verbosity 0 is logged when the host has raised klog's. If
-	// nil, it is silent.
+	// nil, the logger of the control plane that runs it, named after the component.
 	Logger *zap.Logger
 }
 
@@ -47,9 +47,6 @@ func (c Config) clone() Config {
 		c.Configuration = &configv1.KubeSchedulerConfiguration{}
 	}
 	c.Plugins = maps.Clone(c.Plugins)
-	if c.Logger == nil {
-		c.Logger = zap.NewNop()
-	}
 	return c
 }
 

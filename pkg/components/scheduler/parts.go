@@ -10,12 +10,14 @@ import (
 	"k8s.io/client-go/dynamic/dynamicinformer"
 	"k8s.io/client-go/informers"
 	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/kubernetes/scheme"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/events"
 	upstream "k8s.io/kubernetes/pkg/scheduler"
 	"k8s.io/kubernetes/pkg/scheduler/profile"
 
 	"github.com/kubembed/kubembed/internal/lifecycle"
+	"github.com/kubembed/kubembed/internal/served"
 )
 
 // userAgent is what audit logs call the scheduler.
@@ -91,6 +93,9 @@ func (s *Scheduler) newScheduler(ctx context.Context, p *parts) (*upstream.Sched
 func (p *parts) sync(ctx context.Context, sched *upstream.Scheduler) error {
 	p.informers.StartWithContext(ctx)
 	p.dynamic.Start(ctx.Done())
+	if err := p.requireResources(); err != nil {
+		return err
+	}
 	if err := p.informers.WaitForCacheSyncWithContext(ctx).AsError(); err != nil {
 		return err
 	}
@@ -107,4 +112,13 @@ func (p *parts) sync(ctx context.Context, sched *upstream.Scheduler) error {
 	now, cancel := context.WithCancel(ctx)
 	cancel()
 	return lifecycle.Poll(ctx, func() bool { return sched.WaitForHandlersSync(now) == nil })
+}
+
+// requireResources returns an error if one of the informers, which have been started, is
+// of what the control plane does not serve: it would never be synced.
+func (p *parts) requireResources() error {
+	// With a closed channel it lists the informers without waiting for them.
+	now := make(chan struct{})
+	close(now)
+	return served.Require(p.client.Discovery(), "the scheduler", served.Resources(scheme.Scheme, p.informers.WaitForCacheSync(now))...)
 }

@@ -15,6 +15,7 @@ import (
 	upstream "k8s.io/kubernetes/pkg/scheduler"
 
 	"github.com/kubembed/kubembed/internal/lifecycle"
+	"github.com/kubembed/kubembed/internal/logging"
 	"github.com/kubembed/kubembed/internal/logqueue"
 )
 
@@ -37,15 +38,16 @@ func (s *Scheduler) Validate() error { return s.config.Validate() }
 // the package documentation names. It calls ready when it has seen what is
 // there: nodes, pods, volumes.
 //
-// It returns an error at once for a Config that is not valid, and for profiles
-// that cannot be made. If ctx ends before ready was called, the error says which
+// It returns an error at once for a Config that is not valid, for profiles that
+// cannot be made, and where the control plane does not serve a resource that the
+// scheduler reads (RuntimeConfig). If ctx ends before ready was called, the error says which
 // kinds of objects could not be read; after that, what did not end. Otherwise
 // it is nil.
 func (s *Scheduler) Run(ctx context.Context, config *rest.Config, ready func()) (err error) {
 	if err := s.Validate(); err != nil {
 		return err
 	}
-	logger, done := logqueue.Ensured(s.config.Logger, &err)
+	logger, done := logqueue.Ensured(logging.Own(ctx, s.config.Logger), &err)
 	defer done()
 	var sched *upstream.Scheduler
 	family := lifecycle.NewFamily()

@@ -1,0 +1,26 @@
+package logging
+
+import (
+	"context"
+
+	"go.uber.org/zap"
+)
+
+type contextKey struct{}
+
+// NewContext returns a context for a component that has no logger of its own.
+func NewContext(ctx context.Context, logger *zap.Logger) context.Context {
+	return context.WithValue(ctx, contextKey{}, logger)
+}
+
+// Own returns a component's logger: configured, or if that is nil the one of NewContext,
+// or else one that is silent.
+func Own(ctx context.Context, configured *zap.Logger) *zap.Logger {
+	if configured != nil {
+		return configured
+	}
+	if logger, ok := ctx.Value(contextKey{}).(*zap.Logger); ok && logger != nil {
+		return logger
+	}
+	return zap.NewNop()
+}

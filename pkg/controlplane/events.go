@@ -1,0 +1,101 @@
+package controlplane
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/kubembed/kubembed/pkg/apiserver"
+)
+
+// What an operator reads at info level: what has begun and ended, with fields that have
+// the same names everywhere (address, version, dataDir, component, node, path, took,
+// reason, error). What he has to act on is a warning, and what has ended the control plane
+// an error.
+
+// logStarting begins the log of a start.
+func (s *Server) logStarting() {
+	s.config.Logger.Info("starting", zap.String("version", apiserver.KubernetesVersion), zap.String("dataDir", s.config.DataDir), zap.Bool("ephemeral", s.config.DataDir == ""))
+}
+
+// logStarted says that it is ready.
+func (s *Server) logStarted() {
+	fields := []zap.Field{
+		zap.String("address", s.URL()),
+		zap.String("version", apiserver.KubernetesVersion),
+		zap.String("dataDir", s.dir),
+		zap.Bool("ephemeral", s.temporary != nil),
+		zap.Duration("took", time.Since(s.began)),
+	}
+	if insecure := s.apiserver.InsecureURL(); insecure != "" {
+		fields = append(fields, zap.String("insecureAddress", insecure))
+	}
+	if s.config.Etcd.Name != "" {
+		fields = append(fields, zap.String("member", s.config.Etcd.Name))
+	}
+	if s.config.Etcd.external() {
+		fields = append(fields, zap.Strings("etcd", s.config.Etcd.Endpoints))
+	}
+	s.config.Logger.Info("started", fields...)
+}
+
+// logFailedStart says why there is no control plane. One that was called off is none of
+// an operator's worries.
+func (s *Server) logFailedStart(ctx context.Context, err error) {
+	took := zap.Duration("took", time.Since(s.began))
+	if errors.Is(context.Cause(ctx), context.Canceled) {
+		s.config.Logger.Info("the start was called off", zap.String("reason", err.Error()), took)
+		return
+	}
+	s.config.Logger.Error("the start has failed", zap.Error(err), zap.String("dataDir", s.config.DataDir), took)
+}
+
+// logStopping says that it stops, and why.
+func (s *Server) logStopping() {
+	if err := s.Err(); err != nil {
+		s.config.Logger.Error("the control plane has failed, and stops", zap.Error(err))
+		return
+	}
+	s.config.Logger.Info("stopping", zap.String("reason", "Shutdown or Close was called"))
+}
+
+// logStopped says how that has ended.
+func (s *Server) logStopped(begin time.Time, err error) {
+	took := zap.Duration("took", time.Since(begin))
+	if err != nil {
+		s.config.Logger.Warn("stopped, but not everything has ended", zap.Error(err), took)
+		return
+	}
+	s.config.Logger.Info("stopped", took)
+}
+
+// waitingInterval is how often the log names the components that a start waits for. It is
+// a variable for tests.
+var waitingInterval = 10 * time.Second
+
+// announce waits for a component, and says when it is ready.
+func (c *components) announce(ctx context.Context, one *component) error {
+	reminder := time.NewTicker(waitingInterval)
+	defer reminder.Stop()
+	for {
+		select {
+		case <-one.ready:
+			c.logger.Info("component is ready", zap.String("component", one.name), zap.Duration("took", one.readyAt.Sub(c.began)))
+			return nil
+		case <-c.failed:
+			return c.failure
+		case <-reminder.C:
+			c.logger.Warn("the start waits for components", zap.String("component", c.waiting()), zap.Duration("for", time.Since(c.began).Round(time.Second)))
+		case <-ctx.Done():
+			return fmt.Errorf("not ready: component %s: %w", c.waiting(), context.Cause(ctx))
+		}
+	}
+}
+
+// waiting names those that are not ready.
+func (c *components) waiting() string {
+	return c.names(func(o *component) bool { return !closed(o.ready) })
+}

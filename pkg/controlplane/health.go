@@ -1,0 +1,110 @@
+package controlplane
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"path"
+	"time"
+
+	clientv3 "go.etcd.io/etcd/client/v3"
+	"go.uber.org/zap"
+	"k8s.io/apiserver/pkg/server/healthz"
+)
+
+// Faults of the storage turn /readyz red, which an operator sees who has somebody ask for
+// it. The log has them too, once when they begin and once when they are over.
+
+// healthInterval is how often the storage is looked at, and healthTimeout how long it may
+// take to answer. They are variables for tests.
+var (
+	healthInterval = 5 * time.Second
+	healthTimeout  = 10 * time.Second
+)
+
+// health looks at the storage until it is stopped.
+type health struct {
+	logger *zap.Logger
+	checks []healthz.HealthChecker
+	faults map[string]time.Time // since when, by the name of the check
+	cancel context.CancelFunc
+	ended  chan struct{}
+}
+
+// startHealth begins to look.
+func (s *Server) startHealth() {
+	ctx, cancel := context.WithCancel(context.Background())
+	h := &health{
+		logger: s.config.Logger, cancel: cancel, ended: make(chan struct{}), faults: map[string]time.Time{},
+		checks: []healthz.HealthChecker{s.answerCheck(), s.spaceCheck(), s.dataCheck()},
+	}
+	s.health = h
+	go h.run(ctx)
+}
+
+// stop ends it without waiting: a look at a disk that hangs may not return. It may be
+// called on nil.
+func (h *health) stop() {
+	if h != nil {
+		h.cancel()
+	}
+}
+
+func (h *health) run(ctx context.Context) {
+	defer close(h.ended)
+	tick := time.NewTicker(healthInterval)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+		for _, check := range h.checks {
+			h.look(ctx, check)
+		}
+	}
+}
+
+// look logs what has changed about one check.
+func (h *health) look(ctx context.Context, check healthz.HealthChecker) {
+	limited, cancel := context.WithTimeout(ctx, healthTimeout)
+	defer cancel()
+	request, err := http.NewRequestWithContext(limited, http.MethodGet, "/readyz/"+check.Name(), http.NoBody)
+	if err != nil {
+		return
+	}
+	err = check.Check(request)
+	if ctx.Err() != nil {
+		return
+	}
+	since, known := h.faults[check.Name()]
+	switch {
+	case err != nil && !known:
+		h.faults[check.Name()] = time.Now()
+		h.logger.Warn("the control plane is not ready", zap.String("check", check.Name()), zap.Error(err))
+	case err == nil && known:
+		delete(h.faults, check.Name())
+		h.logger.Info("the control plane is ready again", zap.String("check", check.Name()), zap.Duration("after", time.Since(since)))
+	}
+}
+
+// answerCheck asks etcd for a key that need not be there.
+func (s *Server) answerCheck() healthz.HealthChecker {
+	key := path.Join(cmp.Or(s.config.Etcd.Prefix, "/registry"), "health")
+	return healthz.NamedCheck("etcd", func(r *http.Request) error {
+		_, err := s.etcd.Client().Get(r.Context(), key, clientv3.WithCountOnly())
+		switch {
+		case err == nil:
+			return nil
+		case errors.Is(err, context.DeadlineExceeded) && s.member != nil && s.config.Etcd.Name == "":
+			return fmt.Errorf("etcd has not answered for %s: is the disk of Config.DataDir (%s) hung, or the machine overloaded? %w", healthTimeout, s.dir, err)
+		case s.member != nil:
+			return fmt.Errorf("etcd does not answer: do more than half of the members run, and reach each other? %w", err)
+		default:
+			return fmt.Errorf("etcd does not answer at Config.Etcd.Endpoints: %w", err)
+		}
+	})
+}
