@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"go.uber.org/zap/zapcore"
 	kubectrlmgrconfig "k8s.io/kubernetes/pkg/controller/apis/config"
 
 	"github.com/kubembed/kubembed/pkg/components/controllers"
@@ -19,6 +20,7 @@ type cluster struct {
 	plane
 	*kubectl
 	nodes *hollownode.Nodes
+	log   *journal
 }
 
 // startCluster starts a cluster of three simulated nodes, in which a node is
@@ -26,7 +28,8 @@ type cluster struct {
 func startCluster(t *testing.T) cluster {
 	t.Helper()
 	nodes := hollownode.New(hollownode.Config{Count: 3, LeaseDuration: 2 * time.Second})
-	p, _ := startServer(t, controlplane.Config{Components: []controlplane.Component{
+	log, logger := newJournal()
+	p, _ := startServer(t, controlplane.Config{Logger: logger, Components: []controlplane.Component{
 		controllers.New(controllers.Config{Tune: func(c *kubectrlmgrconfig.KubeControllerManagerConfiguration) {
 			c.KubeCloudShared.NodeMonitorPeriod.Duration = 200 * time.Millisecond
 			c.NodeLifecycleController.NodeMonitorGracePeriod.Duration = 6 * time.Second
@@ -34,7 +37,7 @@ func startCluster(t *testing.T) cluster {
 		nodes,
 		scheduler.New(scheduler.Config{}),
 	}})
-	return cluster{p, p.kubectl(t), nodes}
+	return cluster{p, p.kubectl(t), nodes, log}
 }
 
 // TestComponents has kubectl use a cluster that has everything.
@@ -53,7 +56,11 @@ func TestComponents(t *testing.T) {
 	step(t, "a DaemonSet covers all nodes", c.daemonSet)
 	step(t, "a StatefulSet scales in order", c.statefulSet)
 	step(t, "a namespace is deleted", c.namespace)
+	step(t, "the log has no warning", func(t *testing.T) { c.log.wantCalm(t) })
 	step(t, "the pods of a dead node are evicted", c.deadNode)
+	if !strings.Contains(c.log.text(t, zapcore.WarnLevel), "node is not ready any more") {
+		t.Error("the log has no warning about the dead node")
+	}
 }
 
 // list is what jsonpath finds in what kubectl gets, sorted.

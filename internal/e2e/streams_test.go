@@ -22,10 +22,12 @@ import (
 // TestStreams goes through the control plane to the API of a kubelet, by each of
 // the protocols that kubectl speaks.
 func TestStreams(t *testing.T) {
-	p, _ := startServer(t, controlplane.Config{})
+	log, logger := newJournal()
+	p, _ := startServer(t, controlplane.Config{Logger: logger})
 	client := p.client(t)
 	w := startWorker(t, p, "worker1")
 	waitServing(t, w)
+	defer log.wantCalm(t) // whatever people do with their terminals
 	for _, protocol := range []struct{ name, websockets string }{{"WebSocket", "true"}, {"SPDY", "false"}} {
 		t.Run(protocol.name, func(t *testing.T) {
 			k := p.kubectl(t)

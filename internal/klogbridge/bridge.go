@@ -44,6 +44,15 @@ import (
 // is not that of a logqueue.Queue gets a queue of its own, for which detach waits:
 // its error says that the logger blocks.
 func Attach(logger *zap.Logger) (detach func() error) {
+	detach, _ = AttachUntilStop(logger)
+	return detach
+}
+
+// AttachUntilStop is Attach for what ends in two steps. After stopping is called upstream's
+// errors and warnings are at debug level in this logger: they are about requests that were
+// cut and caches that were not filled in time, and what could not be stopped is reported by
+// who waited for it.
+func AttachUntilStop(logger *zap.Logger) (detach func() error, stopping func()) {
 	logger = logger.Named("klog")
 	closeQueue := func() error { return nil }
 	core, queued := logger.Core().(*logqueue.Core)
@@ -51,17 +60,19 @@ func Attach(logger *zap.Logger) (detach func() error) {
 		q := logqueue.New(logger, nil)
 		core, closeQueue = q.Core(), q.Close
 	}
-	remove := process.attach(&target{core: core.Verbose(), name: logger.Name()})
+	t := &target{core: core.Verbose(), name: logger.Name()}
+	remove := process.attach(t)
 	return sync.OnceValue(func() error {
 		remove()
 		return closeQueue()
-	})
+	}), func() { t.stopping.Store(true) }
 }
 
 // target is one logger.
 type target struct {
-	core *logqueue.Core
-	name string
+	core     *logqueue.Core
+	name     string
+	stopping atomic.Bool
 }
 
 // process is the one klog of this process.
@@ -175,9 +186,12 @@ func (b *bridge) Write(text []byte) (int, error) {
 		text = fmt.Appendf(nil, "%s... (%d bytes more)", bytes.ToValidUTF8(text[:longest], nil), n-longest)
 	}
 	l := parse(text)
-	entry := zapcore.Entry{Level: l.level, Time: time.Now(), Message: l.message}
+	entry := zapcore.Entry{Time: time.Now(), Message: l.message}
 	for _, t := range *targets {
-		entry.LoggerName = t.name
+		entry.LoggerName, entry.Level = t.name, l.level
+		if !l.fatal && t.stopping.Load() {
+			entry.Level = zapcore.DebugLevel
+		}
 		if l.logger != "" {
 			entry.LoggerName += "." + l.logger
 		}
@@ -189,6 +203,7 @@ func (b *bridge) Write(text []byte) (int, error) {
 // line is one of klog.
 type line struct {
 	level                   zapcore.Level
+	fatal                   bool
 	source, message, logger string
 	fields                  []zapcore.Field
 }
@@ -207,7 +222,7 @@ func parse(text []byte) line {
 	}
 	switch {
 	case strings.HasPrefix(header, "F"):
-		l.level = zapcore.ErrorLevel
+		l.level, l.fatal = zapcore.ErrorLevel, true
 	case strings.HasPrefix(header, "E"):
 		l.level = logging.Level(zapcore.ErrorLevel)
 	case strings.HasPrefix(header, "W"):
@@ -219,7 +234,7 @@ func parse(text []byte) line {
 	}
 	l.fields = append(l.fields, zap.String("source", l.source))
 	switch {
-	case l.level < zapcore.InfoLevel || header[0] == 'F':
+	case l.level < zapcore.InfoLevel || l.fatal:
 	case l.level == zapcore.WarnLevel && strings.HasSuffix(cause, logging.CalledOff), logging.Expected(l.message, cause):
 		l.level = zapcore.DebugLevel
 	}

@@ -37,6 +37,13 @@ func TestExpectedLines(t *testing.T) {
 			utilruntime.HandleError(errors.New(`sync "default/web" failed with read version: 1 is not as new as written version: 2 for group resource replicasets.apps`))
 		}, "debug"},
 		{func() { utilruntime.HandleError(errors.New(`sync "default/web" failed with quota exceeded`)) }, "warn"},
+		{func() {
+			klog.ErrorS(errors.New("read version: 1 is not as new as written version: 2 for group resource pods"), "Error syncing StatefulSet, requeuing")
+		}, "debug"},
+		{func() {
+			klog.ErrorS(errors.New("Operation cannot be fulfilled on pods \"a\": the object has been modified; please apply your changes to the latest version and try again"), "Error syncing")
+		}, "debug"},
+		{func() { klog.ErrorS(errors.New("Operation cannot be fulfilled on pods \"a\": it is another"), "Error syncing") }, "warn"},
 		{func() { klog.Error("the client said: Error on socket receive") }, "warn"},
 		{func() { klog.ErrorS(errors.New("get: context canceled"), "Failed to list") }, "debug"},
 		{func() { klog.ErrorS(nil, "Failed to list", "last", "context canceled") }, "warn"},
@@ -48,5 +55,25 @@ func TestExpectedLines(t *testing.T) {
 		if got := messages(logs); len(got) != 1 || !slices.Equal([]string{logs.All()[0].Level.String()}, []string{line.want}) {
 			t.Errorf("%q, want %s", got, line.want)
 		}
+	}
+}
+
+// TestStopIsQuiet: upstream complains of what a stop has cut. It does so to the control
+// plane that stops, and to the others as before.
+func TestStopIsQuiet(t *testing.T) {
+	one, oneLogs := observed(zapcore.DebugLevel)
+	two, twoLogs := observed(zapcore.DebugLevel)
+	detachOne, stopping := klogbridge.AttachUntilStop(one)
+	detachTwo := klogbridge.Attach(two)
+	klog.Error("before")
+	stopping()
+	klog.Error("Unable to sync caches")
+	klog.Warning("a warning")
+	_, _ = detachOne(), detachTwo()
+	if got, want := messages(oneLogs), []string{"warn before", "debug Unable to sync caches", "debug a warning"}; !slices.Equal(got, want) {
+		t.Errorf("one: %q, want %q", got, want)
+	}
+	if got, want := messages(twoLogs), []string{"warn before", "warn Unable to sync caches", "info a warning"}; !slices.Equal(got, want) {
+		t.Errorf("two: %q, want %q", got, want)
 	}
 }

@@ -14,8 +14,9 @@ type Expectation struct {
 	Package, File string
 	// Text stands in File as it is here.
 	Text string
-	// Message begins the line. If empty, Text does.
-	Message string
+	// Message begins the line. If empty, Text does. If Anywhere, every message may.
+	Message  string
+	Anywhere bool
 	// Cause is what the rest of the line has to be like. If nil, whatever it is, it is
 	// not an operator's business.
 	Cause *regexp.Regexp
@@ -25,10 +26,7 @@ type Expectation struct {
 
 // gone is how the connection of a client ends that has what it wanted.
 var gone = regexp.MustCompile(`client disconnected|http2: stream closed|connection reset by peer|broken pipe|` +
-	`use of closed network connection|context canceled|forcibly closed by the remote host|aborted by the software`)
-
-// unhandled is what utilruntime.HandleError calls every error.
-const unhandled = "Unhandled Error"
+	`use of closed network connection|context canceled|the client closed the response body|forcibly closed by the remote host|aborted by the software`)
 
 // Expectations are all of them, of klog and of etcd.
 var Expectations = []Expectation{
@@ -97,11 +95,55 @@ var Expectations = []Expectation{
 	},
 	{
 		Package: "k8s.io/kubernetes/pkg/controller/util/consistency", File: "consistency.go",
-		Text:    "read version: %s is not as new as written version: %s for group resource %s",
-		Message: unhandled,
-		Cause:   regexp.MustCompile(`read version: \S* is not as new as written version: `),
-		Why:     "a controller waits until its cache has seen its own write, and is called again then",
+		Text:     "read version: %s is not as new as written version: %s for group resource %s",
+		Anywhere: true,
+		Cause:    regexp.MustCompile(`read version: \S* is not as new as written version: \S* for group resource \S+\z`),
+		Why:      "a controller waits until its cache has seen its own write, and is called again then",
 	},
+	{
+		Package: "k8s.io/apiserver/pkg/registry/generic/registry", File: "store.go",
+		Text:     "the object has been modified; please apply your changes to the latest version and try again",
+		Anywhere: true,
+		Cause:    regexp.MustCompile(`the object has been modified; please apply your changes to the latest version and try again\z`),
+		Why:      "two have written an object at the same moment, and the controller that came second reads it again",
+	},
+	{
+		Package: "k8s.io/kubernetes/pkg/controller/namespace/deletion", File: "namespaced_resources_deleter.go",
+		Text:     "unexpected items still remain in namespace: %s for gvr: %v",
+		Anywhere: true,
+		Cause:    regexp.MustCompile(`unexpected items still remain in namespace: \S+ for gvr: `),
+		Why:      "objects with finalizers, and pods that end in their grace period, hold up the deletion of a namespace, whose conditions say so",
+	},
+}
+
+// Faults are lines of etcd that are as serious as it says: they stay what they are. Most of
+// its warnings are about what it retries, and damage in general is found before etcd
+// starts, and is an error of that start.
+var Faults = []Expectation{
+	fault("failed to read a snap file"),
+	fault("failed to read empty snapshot file"),
+	fault("failed to read empty snapshot data"),
+	fault("failed to unmarshal snappb.Snapshot"),
+	fault("failed to unmarshal raftpb.Snapshot"),
+	fault("snap file is corrupt"),
+	fault("renamed to a broken snap file"),
+}
+
+func fault(text string) Expectation {
+	return Expectation{
+		Package: "go.etcd.io/etcd/server/v3/etcdserver/api/snap", File: "snapshotter.go", Text: text,
+		Why: "the disk has damaged a file; etcd uses an older one and reads the log from there",
+	}
+}
+
+// isFault reports whether etcd's line is one of Faults.
+func isFault(message string) bool {
+	for i := range Faults {
+		if Faults[i].matches(message, "") {
+			return true
+		}
+	}
+	return false
 }
 
 // Expected reports whether a line is one of Expectations. cause is its error, and what
@@ -117,7 +159,7 @@ func Expected(message, cause string) bool {
 
 func (e *Expectation) matches(message, cause string) bool {
 	begin := e.Message
-	if begin == "" {
+	if begin == "" && !e.Anywhere {
 		begin = e.Text
 	}
 	rest, found := strings.CutPrefix(message, begin)

@@ -1,10 +1,12 @@
 package logging_test
 
 import (
+	"context"
 	"errors"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -20,7 +22,7 @@ import (
 // has changed would be a warning again, and one that it has dropped is to be deleted.
 func TestExpectationsAreUpstreams(t *testing.T) {
 	dirs := map[string]string{}
-	for _, e := range logging.Expectations {
+	for _, e := range slices.Concat(logging.Expectations, logging.Faults) {
 		if e.Why == "" {
 			t.Errorf("%q has no reason", e.Text)
 		}
@@ -50,12 +52,15 @@ type sink struct{ logging.Sink }
 // TestSinkExpected: lines of a component's own logger have the same levels.
 func TestSinkExpected(t *testing.T) {
 	core, logs := observer.New(zapcore.DebugLevel)
-	s := sink{logging.NewSink(zap.New(core)).Named("part").With("with", "a field")}
+	ctx, cancel := context.WithCancel(t.Context())
+	s := sink{logging.NewSink(ctx, zap.New(core)).Named("part").With("with", "a field")}
 	s.Error(errors.New("client disconnected"), "Failed to encode watch event", "msg", "a key of the line's own")
 	s.Error(errors.New("cannot encode"), "Failed to encode watch event")
 	s.Error(errors.New("list: context canceled"), "reflector")
 	s.Error(nil, "no reason")
-	for i, want := range []zapcore.Level{zapcore.DebugLevel, zapcore.WarnLevel, zapcore.DebugLevel, zapcore.WarnLevel} {
+	cancel()
+	s.Error(errors.New("timed out"), "waiting for caches")
+	for i, want := range []zapcore.Level{zapcore.DebugLevel, zapcore.WarnLevel, zapcore.DebugLevel, zapcore.WarnLevel, zapcore.DebugLevel} {
 		entry := logs.All()[i]
 		if entry.Level != want || entry.ContextMap()["with"] != "a field" || entry.LoggerName != "part" {
 			t.Errorf("line %d: %v %v", i, entry.Entry, entry.ContextMap())

@@ -30,8 +30,13 @@ func (c lower) Queued() bool {
 // level is what an entry is written at. Its fields are not known before the core below
 // has decided: an expectation of what is logged here has no Cause.
 func level(entry zapcore.Entry) zapcore.Level {
-	if entry.Level >= zapcore.WarnLevel && entry.Level <= zapcore.ErrorLevel && Expected(entry.Message, "") {
-		return zapcore.DebugLevel
+	if entry.Level >= zapcore.WarnLevel && entry.Level <= zapcore.ErrorLevel {
+		switch {
+		case Expected(entry.Message, ""):
+			return zapcore.DebugLevel
+		case isFault(entry.Message):
+			return zapcore.WarnLevel
+		}
 	}
 	return Level(entry.Level)
 }

@@ -75,6 +75,17 @@ func TestLowerExpected(t *testing.T) {
 	}
 }
 
+// TestLowerKeepsFaults: a damaged file is not one level less serious.
+func TestLowerKeepsFaults(t *testing.T) {
+	core, logs := observer.New(zapcore.DebugLevel)
+	lg := logging.Lower(zap.New(core))
+	lg.Warn("snap file is corrupt")
+	lg.Warn("found unexpected non-snap file; skipping")
+	if entries := logs.All(); len(entries) != 2 || entries[0].Level != zapcore.WarnLevel || entries[1].Level != zapcore.InfoLevel {
+		t.Errorf("%v", entries)
+	}
+}
+
 // TestPlain: what this project says itself has the levels that it has chosen.
 func TestPlain(t *testing.T) {
 	core, logs := observer.New(zapcore.DebugLevel)

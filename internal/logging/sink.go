@@ -1,6 +1,7 @@
 package logging
 
 import (
+	"context"
 	"fmt"
 	"strings"
 
@@ -19,12 +20,14 @@ import (
 type Sink struct {
 	logger *zap.Logger
 	plain  *zap.Logger // the same with the levels as they are
+	ctx    context.Context
 }
 
-// NewSink returns a sink that writes as Lower does.
-func NewSink(logger *zap.Logger) Sink {
+// NewSink returns a sink that writes as Lower does. When ctx has ended, which is that of
+// what logs here, its errors are at debug level: they are about what was cut short.
+func NewSink(ctx context.Context, logger *zap.Logger) Sink {
 	logger = logger.WithOptions(zap.WithCaller(false), zap.WrapCore(verbose))
-	return Sink{Lower(logger), logger}
+	return Sink{Lower(logger), logger, ctx}
 }
 
 // verbose has a queue leave room for what a host asks for with klog's verbosity.
@@ -51,7 +54,7 @@ func (s Sink) Info(_ int, message string, keysAndValues ...any) {
 // Error is part of logr.LogSink.
 func (s Sink) Error(err error, message string, keysAndValues ...any) {
 	all := append(fields(keysAndValues), zap.Error(err))
-	if quiet(err, message) {
+	if s.ctx.Err() != nil || quiet(err, message) {
 		s.plain.Debug(message, all...)
 		return
 	}
@@ -61,11 +64,11 @@ func (s Sink) Error(err error, message string, keysAndValues ...any) {
 // With returns a sink whose lines have the fields.
 func (s Sink) With(keysAndValues ...any) Sink {
 	all := fields(keysAndValues)
-	return Sink{s.logger.With(all...), s.plain.With(all...)}
+	return Sink{s.logger.With(all...), s.plain.With(all...), s.ctx}
 }
 
 // Named returns a sink with name added to its own.
-func (s Sink) Named(name string) Sink { return Sink{s.logger.Named(name), s.plain.Named(name)} }
+func (s Sink) Named(name string) Sink { return Sink{s.logger.Named(name), s.plain.Named(name), s.ctx} }
 
 // CalledOff ends errors about what was called off, on purpose as a rule: a watch that is
 // not needed any more, for one.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"time"
 
 	"go.uber.org/zap"
@@ -51,6 +52,15 @@ func (s *Server) logFailedStart(ctx context.Context, err error) {
 		return
 	}
 	s.config.Logger.Error("the start has failed", zap.Error(err), zap.String("dataDir", s.config.DataDir), took)
+}
+
+// logUncleanStop tells an operator of a crash that nobody else may have noticed. A stop
+// removes runDir.
+func (s *Server) logUncleanStop() {
+	if _, err := os.Stat(s.runDir); err == nil && s.temporary == nil {
+		s.config.Logger.Warn("the control plane was not stopped the last time: the process was killed, or the machine crashed; everything that was acknowledged is there",
+			zap.String("dataDir", s.dir))
+	}
 }
 
 // logStopping says that it stops, and why.

@@ -31,6 +31,8 @@ type health struct {
 	faults map[string]time.Time // since when, by the name of the check
 	cancel context.CancelFunc
 	ended  chan struct{}
+
+	interval, timeout time.Duration
 }
 
 // startHealth begins to look.
@@ -38,6 +40,7 @@ func (s *Server) startHealth() {
 	ctx, cancel := context.WithCancel(context.Background())
 	h := &health{
 		logger: s.config.Logger, cancel: cancel, ended: make(chan struct{}), faults: map[string]time.Time{},
+		interval: healthInterval, timeout: healthTimeout,
 		checks: []healthz.HealthChecker{s.answerCheck(), s.spaceCheck(), s.dataCheck()},
 	}
 	s.health = h
@@ -54,7 +57,7 @@ func (h *health) stop() {
 
 func (h *health) run(ctx context.Context) {
 	defer close(h.ended)
-	tick := time.NewTicker(healthInterval)
+	tick := time.NewTicker(h.interval)
 	defer tick.Stop()
 	for {
 		select {
@@ -70,7 +73,7 @@ func (h *health) run(ctx context.Context) {
 
 // look logs what has changed about one check.
 func (h *health) look(ctx context.Context, check healthz.HealthChecker) {
-	limited, cancel := context.WithTimeout(ctx, healthTimeout)
+	limited, cancel := context.WithTimeout(ctx, h.timeout)
 	defer cancel()
 	request, err := http.NewRequestWithContext(limited, http.MethodGet, "/readyz/"+check.Name(), http.NoBody)
 	if err != nil {
@@ -94,13 +97,14 @@ func (h *health) look(ctx context.Context, check healthz.HealthChecker) {
 // answerCheck asks etcd for a key that need not be there.
 func (s *Server) answerCheck() healthz.HealthChecker {
 	key := path.Join(cmp.Or(s.config.Etcd.Prefix, "/registry"), "health")
+	timeout := healthTimeout
 	return healthz.NamedCheck("etcd", func(r *http.Request) error {
 		_, err := s.etcd.Client().Get(r.Context(), key, clientv3.WithCountOnly())
 		switch {
 		case err == nil:
 			return nil
 		case errors.Is(err, context.DeadlineExceeded) && s.member != nil && s.config.Etcd.Name == "":
-			return fmt.Errorf("etcd has not answered for %s: is the disk of Config.DataDir (%s) hung, or the machine overloaded? %w", healthTimeout, s.dir, err)
+			return fmt.Errorf("etcd has not answered for %s: is the disk of Config.DataDir (%s) hung, or the machine overloaded? %w", timeout, s.dir, err)
 		case s.member != nil:
 			return fmt.Errorf("etcd does not answer: do more than half of the members run, and reach each other? %w", err)
 		default:

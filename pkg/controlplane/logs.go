@@ -31,13 +31,13 @@ var countDropped = sync.OnceValue(func() func(reason string, lines int) {
 
 // queueLogger returns logger behind a queue, which klog writes to as well. A host's
 // Logger that blocks or panics then holds up nothing of this control plane, nor of
-// another. closeLog is called last, and detach before that, when klog may write to
-// others.
-func queueLogger(logger *zap.Logger) (queued *zap.Logger, detach func(), closeLog func() error) {
+// another. stopping is called when a stop begins, detach when klog may write to others,
+// and closeLog last.
+func queueLogger(logger *zap.Logger) (queued *zap.Logger, stopping, detach func(), closeLog func() error) {
 	q := logqueue.New(logger, countDropped())
-	remove := klogbridge.Attach(q.Logger())
+	remove, stopping := klogbridge.AttachUntilStop(q.Logger())
 	detach = func() { _ = remove() } // it waits for nothing: the queue is ours
-	return q.Logger(), detach, func() error {
+	return q.Logger(), stopping, detach, func() error {
 		detach()
 		if err := q.Close(); err != nil {
 			return fmt.Errorf("Config.Logger: %w", err)

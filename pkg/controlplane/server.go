@@ -29,6 +29,7 @@ type Server struct {
 	runDir    string
 	temporary *tempdir.Dir // dir, where that is temporary, or nil
 
+	quietKlog          func()       // for the stop
 	detachLogger       func()       // from klog
 	closeLog           func() error // waits for Config.Logger
 	family             *lifecycle.Family

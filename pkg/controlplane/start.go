@@ -58,7 +58,7 @@ func Start(ctx context.Context, cfg Config) (*Server, error) {
 	defer abandon(nil)
 	s := &Server{config: cfg.clone(), done: make(chan struct{}), supervised: make(chan struct{}), family: lifecycle.NewFamily(), fatal: newFatal()}
 	s.forget = containment.Watch(s.family, func(err error) { s.fatal.give(err, abandon) })
-	s.config.Logger, s.detachLogger, s.closeLog = queueLogger(s.config.Logger)
+	s.config.Logger, s.quietKlog, s.detachLogger, s.closeLog = queueLogger(s.config.Logger)
 	s.began = time.Now()
 	s.logStarting()
 	if err := s.startWithin(ctx); err != nil {
@@ -313,6 +313,7 @@ func (s *Server) startAPIServer(ctx context.Context) error {
 	// Upstream takes some certificates by file name; the folder is private,
 	// and goes with the server.
 	s.runDir = filepath.Join(s.dir, "run")
+	s.logUncleanStop()
 	if err := os.RemoveAll(s.runDir); err != nil {
 		return fmt.Errorf("Config.DataDir: %w", err)
 	}

@@ -82,6 +82,7 @@ func (s *Server) unwind(ctx context.Context) error {
 		errs = append(errs, err)
 		return err != nil
 	}
+	s.quietKlog()
 	step := s.unwinding.begin
 	snapshots := s.snapshots.Load()
 	snapshots.stop()

@@ -95,7 +95,7 @@ func (r *run) run(ctx context.Context, config *rest.Config, chosen []controller,
 
 // work has started goroutines and not waited for them when it returns.
 func (r *run) work(ctx context.Context, cancel context.CancelCauseFunc, config *rest.Config, chosen []controller, ready func()) error {
-	ctx = klog.NewContext(ctx, newLogger(r.logger, cancel))
+	ctx = klog.NewContext(ctx, newLogger(ctx, r.logger, cancel))
 	e, err := newEnvironment(ctx, r.settings, config)
 	if err != nil {
 		return err

@@ -21,8 +21,8 @@ type sink struct {
 	fail context.CancelCauseFunc
 }
 
-func newLogger(logger *zap.Logger, fail context.CancelCauseFunc) klog.Logger {
-	return logr.New(sink{Sink: logging.NewSink(logger), fail: fail})
+func newLogger(ctx context.Context, logger *zap.Logger, fail context.CancelCauseFunc) klog.Logger {
+	return logr.New(sink{Sink: logging.NewSink(ctx, logger), fail: fail})
 }
 
 // Panicked is part of containment.Sink.

@@ -19,7 +19,7 @@ func TestCorruptedCacheEndsTheRunAndNotTheProcess(t *testing.T) {
 	ctx, cancel := context.WithCancelCause(t.Context())
 	defer cancel(nil)
 	logs, seen := observer.New(zap.DebugLevel)
-	logger := newLogger(zap.New(logs), func() { cancel(errCacheCorrupted) })
+	logger := newLogger(t.Context(), zap.New(logs), func() { cancel(errCacheCorrupted) })
 	c := cache.New(klog.NewContext(ctx, logger), nil, false)
 	before := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Name: "pod", UID: "1"}, Spec: corev1.PodSpec{NodeName: "a"}}
 	after := before.DeepCopy()

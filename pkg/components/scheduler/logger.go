@@ -1,6 +1,7 @@
 package scheduler
 
 import (
+	"context"
 	"strings"
 
 	"github.com/go-logr/logr"
@@ -17,8 +18,8 @@ type sink struct {
 	corrupted func()
 }
 
-func newLogger(logger *zap.Logger, corrupted func()) klog.Logger {
-	return logr.New(sink{logging.NewSink(logger), corrupted})
+func newLogger(ctx context.Context, logger *zap.Logger, corrupted func()) klog.Logger {
+	return logr.New(sink{logging.NewSink(ctx, logger), corrupted})
 }
 
 func (s sink) Error(err error, message string, keysAndValues ...any) {

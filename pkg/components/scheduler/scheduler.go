@@ -66,7 +66,7 @@ func (s *Scheduler) Run(ctx context.Context, config *rest.Config, ready func()) 
 func (s *Scheduler) run(ctx context.Context, config *rest.Config, logger *zap.Logger, ready func()) (*upstream.Scheduler, error) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	ctx = klog.NewContext(ctx, newLogger(logger, func() { cancel(errCacheCorrupted) }))
+	ctx = klog.NewContext(ctx, newLogger(ctx, logger, func() { cancel(errCacheCorrupted) }))
 
 	p, err := newParts(ctx, config)
 	if err != nil {
