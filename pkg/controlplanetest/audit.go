@@ -117,11 +117,10 @@ func (p *plane) audit(cfg *apiserver.Audit) error {
 		return nil
 	}
 	if cfg.LogPath == "" {
-		dir, err := os.MkdirTemp("", "controlplanetest-*")
+		dir, err := p.tempDir("audit")
 		if err != nil {
 			return fmt.Errorf("audit log: %w", err)
 		}
-		p.auditDir = dir
 		cfg.LogPath = filepath.Join(dir, "audit.log")
 	}
 	p.auditPath = cfg.LogPath

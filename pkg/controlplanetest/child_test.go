@@ -60,6 +60,17 @@ func TestInChild(t *testing.T) {
 		}
 	})
 	t.Run("next", func(t *testing.T) { list(t, controlplanetest.Shared(t)) })
+	t.Run("like-envtest", func(t *testing.T) {
+		cp := controlplanetest.Shared(t)
+		client := kubernetes.NewForConfigOrDie(cp.ClientConfig())
+		namespace := cp.Namespace(t)
+		if names, err := namesIn(t.Context(), client, namespace); err != nil || len(names) > 0 {
+			t.Errorf("a new namespace has %v: %v", names, err)
+		}
+		if pod, err := tryPod(t.Context(), client, namespace); err != nil || pod.Spec.ServiceAccountName != "" {
+			t.Errorf("%v: %+v", err, pod.Spec)
+		}
+	})
 	t.Run("fails", func(t *testing.T) {
 		list(t, controlplanetest.Shared(t))
 		t.Error("on purpose")
@@ -146,6 +157,15 @@ func TestSharedThatHasStopped(t *testing.T) {
 	}
 	if names := leftovers(t, tmp); len(names) > 0 {
 		t.Errorf("it left %v", names)
+	}
+}
+
+func TestMainLikeEnvtest(t *testing.T) {
+	t.Parallel()
+	cmd, _ := child(t, "child-envtest", "like-envtest")
+	out, err := cmd.CombinedOutput()
+	if err != nil || !strings.Contains(string(out), "--- PASS: TestInChild/like-envtest") {
+		t.Errorf("%v\n%s", err, out)
 	}
 }
 

@@ -15,6 +15,25 @@ type Config struct {
 	// the process.
 	ControlPlane controlplane.Config
 
+	// BehaveLikeEnvtest is for suites that were written for controller-runtime's
+	// envtest, which has an API server and no controllers. It stands for
+	// ControlPlane.DisableCoreControllers, and for the admission plugins of
+	// kube-apiserver without ServiceAccount, as envtest starts it:
+	//
+	//   - Nothing but the test writes to its objects. A namespace has no service
+	//     account "default" and no ConfigMap kube-root-ca.crt, a pod is as it was
+	//     created, a ResourceQuota has no status, aggregated ClusterRoles have no
+	//     rules, and CertificateSigningRequests wait.
+	//   - Nothing is deleted that the test does not delete: not what has an owner that
+	//     is gone, and no pod of a node that is gone. A deleted namespace stays
+	//     Terminating, with all that is in it.
+	//   - A new Node has the taint node.kubernetes.io/not-ready.
+	//
+	// Plugins that ControlPlane enables or disables by name, and its Components, are
+	// as it says. Reset still goes back to the state at the start. If false, a control
+	// plane behaves like a cluster.
+	BehaveLikeEnvtest bool
+
 	// KeepOnFailure keeps the control plane of a test that has failed, for a look
 	// at it with kubectl: the path of a kubeconfig and the command are written to
 	// standard error, since what a test logs is not seen before its end, and the

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"k8s.io/client-go/rest"
@@ -20,14 +21,18 @@ type ControlPlane struct {
 
 	// plane is what the tests of a shared control plane have in common.
 	*plane
-	// test is the name of the test, and shared whether others have the plane too.
-	test   string
+	// test is the name of the test, and node what its TB says that it is, which is
+	// empty for some of Ginkgo's.
+	test, node string
+	// shared is whether others have the plane too.
 	shared bool
 	// ctx ends with the test. Its cause is the error of everything later.
 	ctx    context.Context
 	expire context.CancelCauseFunc
 	// began tells what in the logs is of this test's time.
 	began marks
+	// failures are those that OnFailure has been called for.
+	failures failures
 }
 
 // New starts a control plane, and returns when it is ready. It stops at the end
@@ -37,51 +42,68 @@ func New(t TB, cfg Config) *ControlPlane {
 	t.Helper()
 	p, err := start(cfg)
 	if err != nil {
-		t.Fatalf("%v%s", err, p.log.report(0))
+		t.Fatalf("%v%s", err, p.log.report(0, time.Time{}))
 	}
-	cp := p.view(t.Name(), false)
+	cp := p.view(t, false)
 	// Package testing keeps the cleanups of a parallel test until all have ended.
 	held := cp
-	t.Cleanup(func() {
+	atEnd(t, func(ctx context.Context) {
 		t.Helper()
-		held.finish(t)
+		held.finish(ctx, t)
 		held = nil
 	})
 	return cp
 }
 
 // view is what a test has of the control plane.
-func (p *plane) view(test string, shared bool) *ControlPlane {
-	cp := &ControlPlane{Server: p.server, plane: p, test: test, shared: shared, began: p.marks()}
+func (p *plane) view(t TB, shared bool) *ControlPlane {
+	cp := &ControlPlane{Server: p.server, plane: p, node: t.Name(), shared: shared, began: p.marks()}
+	cp.test = cp.nameOf(t)
 	cp.ctx, cp.expire = context.WithCancelCause(context.Background())
-	if test == "" {
-		cp.test = "the test" // of a Ginkgo node that is no spec
-	}
 	return cp
 }
 
 // finish is the end of the test: first what helps to understand why it failed.
 // Errorf comes last, as Ginkgo's does not return.
-func (cp *ControlPlane) finish(t TB) {
+func (cp *ControlPlane) finish(ctx context.Context, t TB) {
 	t.Helper()
+	end := time.Now() // of what is shown of the log
 	var errs []error
 	if err := cp.Err(); err != nil {
 		errs = append(errs, fmt.Errorf("controlplanetest: the control plane has stopped by itself: %w", err))
 	}
-	if t.Failed() || len(errs) > 0 {
-		errs = append(errs, cp.dump(t), cp.keep())
+	v := cp.verdict(ctx, t)
+	// What OnFailure has shown of all that have failed is not shown again.
+	tests := v.specs
+	if len(tests) == 0 {
+		tests = []string{cp.test}
+	}
+	failed := len(errs) > 0 || v.failed && !cp.failures.all(tests)
+	if failed || v.unknown {
+		errs = append(errs, cp.dump(cp.test, end, func(text string) {
+			if v.unknown {
+				text += " (this version of Ginkgo does not tell whether a spec has failed: call OnFailure in JustAfterEach)"
+			}
+			say(t, dumpedAs, strings.TrimSpace(text+"\n"+failedSpecs(v.specs)))
+		}))
+	}
+	if failed {
+		cp.plane.examined.Store(true)
+		errs = append(errs, cp.keep(ctx, cp.test))
 	}
 	cp.expire(&endedError{cp.test, cp.shared})
 	if !cp.shared {
-		errs = append(errs, cp.stop())
+		if err := cp.stop(); err != nil {
+			errs, end = append(errs, err), time.Time{} // the log may say why
+		}
 	}
 	if panicking() {
 		stopAll()
 	}
 	err := errors.Join(errs...)
-	if t.Failed() || err != nil {
-		if report := cp.log.report(cp.began.log); report != "" {
-			t.Logf("controlplanetest: log of the control plane:%s", report)
+	if failed || err != nil {
+		if report := cp.log.report(max(cp.began.log, cp.failures.shown()), end); report != "" {
+			say(t, loggedAs, report)
 		}
 	}
 	if err != nil {

@@ -40,14 +40,18 @@ func (p *plane) installConfiguredCRDs(ctx context.Context) error {
 	if p.config.CRDs.empty() {
 		return nil
 	}
-	if _, err := p.installCRDs(ctx, p.config.CRDs); err != nil {
+	if _, err := p.installReadCRDs(ctx, p.read.crds, nil); err != nil {
 		return fmt.Errorf("install CRDs: %w", err)
 	}
 	return nil
 }
 
 func (p *plane) installCRDs(ctx context.Context, crds CRDs) ([]*apiextensionsv1.CustomResourceDefinition, error) {
-	wanted, readErr := crds.read()
+	wanted, err := crds.read()
+	return p.installReadCRDs(ctx, wanted, err)
+}
+
+func (p *plane) installReadCRDs(ctx context.Context, wanted []customResource, readErr error) ([]*apiextensionsv1.CustomResourceDefinition, error) {
 	ctx, cancel := crdContext(ctx, len(wanted))
 	defer cancel()
 	client, err := p.crdClient()

@@ -28,17 +28,17 @@ const (
 	listTimeout = 10 * time.Second
 )
 
-// dump writes what the control plane has to a folder. What cannot be had is told
-// there, and does not keep the rest from being written.
-func (cp *ControlPlane) dump(t TB) error {
-	t.Helper()
+// dump writes what the control plane has to a directory named after a test, with the log
+// up to end. What cannot be had is told there, and does not keep the rest from being
+// written. say is called with where it is.
+func (cp *ControlPlane) dump(name string, end time.Time, say func(text string)) error {
 	if cp.config.DumpOnFailure == "" {
 		return nil
 	}
-	dir, err := newFolder(cp.config.DumpOnFailure, fileName(cp.test))
+	dir, err := newFolder(cp.config.DumpOnFailure, fileName(name))
 	if err == nil {
-		t.Logf("controlplanetest: what the control plane has is in %s", dir)
-		err = cp.dumpTo(dir)
+		say(dir)
+		err = cp.dumpTo(dir, end)
 	}
 	if err != nil {
 		return fmt.Errorf("controlplanetest: Config.DumpOnFailure: %w", err)
@@ -65,9 +65,9 @@ func newFolder(parent, name string) (string, error) {
 	}
 }
 
-func (cp *ControlPlane) dumpTo(dir string) error {
+func (cp *ControlPlane) dumpTo(dir string, end time.Time) error {
 	d := dumper{dir: dir}
-	if log := cp.log.report(cp.began.log); log != "" {
+	if log := cp.log.report(cp.began.log, end); log != "" {
 		d.write("controlplane.log", []byte(log[1:]+"\n"))
 	}
 	if cp.auditPath != "" {

@@ -1,6 +1,7 @@
 package controlplanetest
 
 import (
+	"context"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -11,14 +12,14 @@ import (
 // still there.
 const keepPoll = 200 * time.Millisecond
 
-// keep waits until the user has seen enough of the control plane of a failed
-// test.
-func (cp *ControlPlane) keep() error {
-	if !cp.config.KeepOnFailure || cp.dead() {
+// keep waits until the user has seen enough of the control plane of a failed test, once
+// for each test that owns it, or ctx ends.
+func (cp *ControlPlane) keep(ctx context.Context, name string) error {
+	if !cp.config.KeepOnFailure || cp.dead() || !cp.failures.keepOnce() {
 		return nil
 	}
 	// Not in t.TempDir: Ginkgo lets no cleanup have a cleanup.
-	dir, err := os.MkdirTemp("", "controlplanetest-*")
+	dir, err := cp.tempDir("keep")
 	if err == nil {
 		defer func() { _ = os.RemoveAll(dir) }()
 	}
@@ -32,12 +33,14 @@ func (cp *ControlPlane) keep() error {
 	// Not by t.Logf: nobody would see it while the test has not ended.
 	fmt.Fprintf(os.Stderr, "\n%s has failed. Its control plane is kept until you remove the file or end the test (-timeout=0 lets it wait longer than ten minutes):\n"+
 		"\tkubectl --kubeconfig=%s get all --all-namespaces\n"+
-		"\trm %s\n", cp.test, path, path)
+		"\trm %s\n", name, path, path)
 	ticker := time.NewTicker(keepPoll)
 	defer ticker.Stop()
 	for {
 		select {
 		case <-cp.Done():
+			return nil
+		case <-ctx.Done():
 			return nil
 		case <-ticker.C:
 			if _, err := os.Stat(path); os.IsNotExist(err) {

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strings"
 	"sync"
+	"time"
 
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
@@ -18,10 +19,49 @@ const maxLog = 1 << 20
 // empty.
 type logBuffer struct {
 	mu    sync.Mutex
-	lines []string
+	lines []logLine
 	first int // the number of lines[0], counted from the start
 	bytes int
 }
+
+type logLine struct {
+	time time.Time
+	text string
+}
+
+// logCore writes to a logBuffer.
+type logCore struct {
+	zapcore.LevelEnabler
+	encoder zapcore.Encoder
+	buffer  *logBuffer
+}
+
+func (c logCore) With(fields []zapcore.Field) zapcore.Core {
+	c.encoder = c.encoder.Clone()
+	for i := range fields {
+		fields[i].AddTo(c.encoder)
+	}
+	return c
+}
+
+func (c logCore) Check(entry zapcore.Entry, checked *zapcore.CheckedEntry) *zapcore.CheckedEntry {
+	if c.Enabled(entry.Level) {
+		return checked.AddCore(entry, c)
+	}
+	return checked
+}
+
+func (c logCore) Write(entry zapcore.Entry, fields []zapcore.Field) error {
+	text, err := c.encoder.EncodeEntry(entry, fields)
+	if err != nil {
+		return err
+	}
+	c.buffer.add(entry.Time, text.String())
+	text.Free()
+	return nil
+}
+
+func (c logCore) Sync() error { return nil }
 
 func newLogBuffer() (*logBuffer, *zap.Logger) {
 	b := &logBuffer{}
@@ -29,25 +69,23 @@ func newLogBuffer() (*logBuffer, *zap.Logger) {
 	encoder.EncodeTime = zapcore.TimeEncoderOfLayout("15:04:05.000")
 	encoder.CallerKey = ""
 	encoder.ConsoleSeparator = "  "
-	core := zapcore.NewCore(zapcore.NewConsoleEncoder(encoder), zapcore.AddSync(b), zapcore.InfoLevel)
-	return b, zap.New(core)
+	return b, zap.New(logCore{zapcore.InfoLevel, zapcore.NewConsoleEncoder(encoder), b})
 }
 
-// Write takes one entry, which may be of several lines.
-func (b *logBuffer) Write(entry []byte) (int, error) {
+// add takes one entry, which may be of several lines.
+func (b *logBuffer) add(at time.Time, entry string) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.lines = append(b.lines, string(entry))
+	b.lines = append(b.lines, logLine{at, entry})
 	b.bytes += len(entry)
 	drop := 0
 	for b.bytes > maxLog && drop < len(b.lines)-1 {
-		b.bytes -= len(b.lines[drop])
-		b.lines[drop] = ""
+		b.bytes -= len(b.lines[drop].text)
+		b.lines[drop] = logLine{}
 		drop++
 	}
 	b.lines = b.lines[drop:]
 	b.first += drop
-	return len(entry), nil
 }
 
 // next is the number that the next line will have.
@@ -61,21 +99,27 @@ func (b *logBuffer) next() int {
 	return b.first + len(b.lines)
 }
 
-// report returns the lines from the number on, after a line break, or nothing.
-func (b *logBuffer) report(from int) string {
+// report returns the lines from the number on that were logged until end, after a line
+// break, or nothing. Zero is no end.
+func (b *logBuffer) report(from int, end time.Time) string {
 	if b == nil {
 		return ""
 	}
 	klogbridge.Flush()
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	skip := max(from-b.first, 0)
-	if skip >= len(b.lines) {
+	var lines strings.Builder
+	for _, line := range b.lines[min(max(from-b.first, 0), len(b.lines)):] {
+		if end.IsZero() || !line.time.After(end) {
+			lines.WriteString(line.text)
+		}
+	}
+	if lines.Len() == 0 {
 		return ""
 	}
 	text := "\n"
 	if b.first > from {
 		text += fmt.Sprintf("(%d earlier lines were dropped)\n", b.first-from)
 	}
-	return text + strings.TrimRight(strings.Join(b.lines[skip:], ""), "\n")
+	return text + strings.TrimRight(lines.String(), "\n")
 }

@@ -21,6 +21,9 @@ var children = map[string]func(m *testing.M) int{
 		cfg.ControlPlane.BindAddress = "nonsense"
 		return controlplanetest.Main(m, cfg)
 	},
+	"child-envtest": func(m *testing.M) int {
+		return controlplanetest.Main(m, controlplanetest.Config{BehaveLikeEnvtest: true})
+	},
 	"child-keep": func(m *testing.M) int {
 		return controlplanetest.Main(m, controlplanetest.Config{KeepOnFailure: true})
 	},

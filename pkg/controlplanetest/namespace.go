@@ -50,6 +50,7 @@ func (cp *ControlPlane) Namespace(t TB) string {
 			t.Errorf("controlplanetest: Namespace: %v", err)
 		}
 	})
+	cp.watch(t)
 	if !cp.config.ControlPlane.DisableCoreControllers {
 		if err := waitForServiceAccount(ctx, client, name); err != nil {
 			t.Fatalf("controlplanetest: Namespace %s: %v", name, err)

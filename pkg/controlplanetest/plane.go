@@ -4,9 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"k8s.io/client-go/kubernetes"
@@ -28,10 +28,14 @@ type plane struct {
 	// config is that of the tests, with a Logger in any case.
 	config Config
 	log    *logBuffer // nil if the logger is the user's
-	// auditPath is the file of the audit log, in auditDir if that is our own.
-	auditPath, auditDir string
-	client              func() (kubernetes.Interface, error) // of the fixture
-	stopped             func() error
+	read   files      // of config
+	// auditPath is the file of the audit log.
+	auditPath string
+	temporary temporary
+	client    func() (kubernetes.Interface, error) // of the fixture
+	stopped   func() error
+	// examined is whether a failure of a test has been looked into.
+	examined atomic.Bool
 
 	webhooks    planeWebhooks
 	conversions conversions
@@ -40,6 +44,9 @@ type plane struct {
 
 // start returns a plane in any case: a failed start has logged something.
 func start(cfg Config) (*plane, error) {
+	if cfg.BehaveLikeEnvtest {
+		cfg.ControlPlane = likeEnvtest(cfg.ControlPlane)
+	}
 	p := &plane{config: cfg}
 	p.stopped = sync.OnceValue(p.end)
 	p.client = sync.OnceValues(func() (kubernetes.Interface, error) { return kubernetes.NewForConfig(p.admin()) })
@@ -59,6 +66,9 @@ func start(cfg Config) (*plane, error) {
 }
 
 func (p *plane) run(ctx context.Context) error {
+	if err := p.readFiles(); err != nil {
+		return err
+	}
 	cfg := p.config.ControlPlane
 	if cfg.Logger == nil {
 		p.log, cfg.Logger = newLogBuffer()
@@ -111,10 +121,8 @@ func (p *plane) end() error {
 	if err := p.closeConfiguredWebhooks(); err != nil {
 		errs = append(errs, fmt.Errorf("controlplanetest: webhooks: %w", err))
 	}
-	if p.auditDir != "" {
-		if err := os.RemoveAll(p.auditDir); err != nil {
-			errs = append(errs, fmt.Errorf("controlplanetest: audit log: %w", err))
-		}
+	if err := p.temporary.remove(); err != nil {
+		errs = append(errs, fmt.Errorf("controlplanetest: %w", err))
 	}
 	return errors.Join(errs...)
 }

@@ -1,9 +1,12 @@
 package controlplanetest
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"os"
 	"sync"
+	"time"
 )
 
 var shared struct {
@@ -23,7 +26,8 @@ var shared struct {
 //
 // The control plane starts at the first call of Shared, and stops after the last
 // test. What goes wrong at its end is written to standard error, since no test is
-// left to say so, and makes the exit code 1.
+// left to say so, and makes the exit code 1. So is the log, and DumpOnFailure and
+// KeepOnFailure are obeyed, where tests have failed and none of them had called Shared.
 func Main(m interface{ Run() int }, cfg Config) int {
 	shared.Lock()
 	shared.config = &cfg
@@ -31,11 +35,34 @@ func Main(m interface{ Run() int }, cfg Config) int {
 	// If Run panics, too; otherwise there is nothing left to do.
 	defer func() { _ = endShared() }()
 	code := m.Run()
-	if err := endShared(); err != nil {
+	if err := errors.Join(examineShared(code), endShared()); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		code = max(code, 1)
 	}
 	return code
+}
+
+// examineShared is for failures of tests that have not called Shared, but used what
+// another test has got from it.
+func examineShared(code int) error {
+	shared.Lock()
+	p := shared.plane
+	shared.Unlock()
+	if code == 0 || p == nil || p.examined.Load() {
+		return nil
+	}
+	end := time.Now()
+	cp := &ControlPlane{Server: p.server, plane: p, test: "TestMain", shared: true}
+	cp.ctx, cp.expire = context.WithCancelCause(context.Background())
+	defer cp.expire(nil)
+	dumped := cp.dump(cp.test, end, func(text string) {
+		fmt.Fprintf(os.Stderr, "controlplanetest: %s%s\n", dumpedAs, text)
+	})
+	kept := cp.keep(cp.ctx, "a test")
+	if report := p.log.report(0, end); report != "" {
+		fmt.Fprintf(os.Stderr, "controlplanetest: %s%s\n", loggedAs, report)
+	}
+	return errors.Join(dumped, kept)
 }
 
 func endShared() error {
@@ -58,17 +85,17 @@ func endShared() error {
 // have it, the next test gets a new one.
 func Shared(t TB) *ControlPlane {
 	t.Helper()
-	cp, isNew, err := sharedView(t.Name())
+	cp, isNew, err := sharedView(t)
 	if err != nil {
 		t.Fatalf("%v", err)
 	}
 	if isNew {
-		t.Cleanup(func() {
+		atEnd(t, func(ctx context.Context) {
 			t.Helper()
 			shared.Lock()
-			delete(shared.views, t.Name())
+			delete(shared.views, cp.node)
 			shared.Unlock()
-			cp.finish(t)
+			cp.finish(ctx, t)
 		})
 	}
 	return cp
@@ -76,7 +103,8 @@ func Shared(t TB) *ControlPlane {
 
 // sharedView is the same for each call of a test, so that a failure is
 // reported once.
-func sharedView(test string) (cp *ControlPlane, isNew bool, err error) {
+func sharedView(t TB) (cp *ControlPlane, isNew bool, err error) {
+	test := t.Name()
 	shared.Lock()
 	defer shared.Unlock()
 	if shared.config == nil {
@@ -95,7 +123,7 @@ func sharedView(test string) (cp *ControlPlane, isNew bool, err error) {
 	if shared.plane == nil && shared.err == nil {
 		p, err := start(*shared.config)
 		if err != nil {
-			shared.err = fmt.Errorf("%w%s", err, p.log.report(0))
+			shared.err = fmt.Errorf("%w%s", err, p.log.report(0, time.Time{}))
 		} else {
 			shared.plane, shared.views = p, map[string]*ControlPlane{}
 		}
@@ -103,7 +131,7 @@ func sharedView(test string) (cp *ControlPlane, isNew bool, err error) {
 	if shared.err != nil {
 		return nil, false, shared.err
 	}
-	cp = shared.plane.view(test, true)
+	cp = shared.plane.view(t, true)
 	shared.views[test] = cp
 	return cp, true, nil
 }

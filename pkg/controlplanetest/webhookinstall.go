@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"slices"
 	"sync"
 	"time"
@@ -27,10 +26,14 @@ type installedWebhooks struct {
 	conversions    []*convertedDefinition
 }
 
-func (p *plane) installWebhooks(ctx context.Context, owner owner, field string, w Webhooks) (_ *installedWebhooks, err error) {
+func (p *plane) installWebhooks(ctx context.Context, owner owner, field string, w Webhooks) (*installedWebhooks, error) {
+	configurations, readErr := w.read(field)
+	return p.installReadWebhooks(ctx, owner, field, w, configurations, readErr)
+}
+
+func (p *plane) installReadWebhooks(ctx context.Context, owner owner, field string, w Webhooks, configurations []registration, readErr error) (_ *installedWebhooks, err error) {
 	ctx, cancel := context.WithTimeout(ctx, webhooksTimeout)
 	defer cancel()
-	configurations, readErr := w.read(field)
 	client, err := p.registrationClient()
 	if err != nil {
 		return nil, err
@@ -97,7 +100,7 @@ func (p *plane) installConfiguredWebhooks(ctx context.Context) error {
 	if p.config.Webhooks.empty() {
 		return nil
 	}
-	installed, err := p.installWebhooks(ctx, p.ownerOfAll(), "Webhooks", p.config.Webhooks)
+	installed, err := p.installReadWebhooks(ctx, p.ownerOfAll(), "Webhooks", p.config.Webhooks, p.read.webhooks, nil)
 	if err != nil {
 		return fmt.Errorf("install webhooks: %w", err)
 	}
@@ -113,11 +116,7 @@ func (p *plane) closeConfiguredWebhooks() error {
 	if server == nil {
 		return nil
 	}
-	err := server.close()
-	if server.CertDir != "" {
-		err = errors.Join(err, os.RemoveAll(server.CertDir))
-	}
-	return err
+	return server.close()
 }
 
 func (p *planeWebhooks) server() *WebhookServer {

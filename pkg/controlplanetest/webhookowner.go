@@ -1,9 +1,6 @@
 package controlplanetest
 
-import (
-	"os"
-	"sync"
-)
+import "sync"
 
 // owner is the test, or the control plane, that something is installed for.
 type owner struct {
@@ -49,6 +46,6 @@ func (p *plane) ownerOfAll() owner {
 			}
 		},
 		silence: func() {},
-		tempDir: func() (string, error) { return os.MkdirTemp("", "kubembed-webhooks-*") },
+		tempDir: func() (string, error) { return p.tempDir("webhooks") },
 	}
 }

@@ -1,0 +1,134 @@
+package controlplanetest
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+)
+
+// OnFailure does for t, at once and if it has failed, what is otherwise done at the end
+// of the test that owns the control plane: the log, DumpOnFailure and KeepOnFailure. It
+// is for tests that use the control plane of another: subtests, and Ginkgo's specs where
+// BeforeSuite or BeforeAll has the control plane. The dump then is of the state that t
+// has left, before other tests and cleanups change it, and bears its name:
+//
+//	var _ = JustAfterEach(func() { cp.OnFailure(GinkgoT()) })
+//
+// It does nothing for a test that has not failed, at a second call for the same test, on
+// a nil ControlPlane, and after the end of the control plane's test. Namespace(t) calls
+// it at the end of t. It is safe for concurrent use.
+func (cp *ControlPlane) OnFailure(t TB) {
+	t.Helper()
+	if cp == nil || !t.Failed() || cp.over() != nil {
+		return
+	}
+	name := cp.nameOf(t)
+	if !cp.failures.add(name) {
+		return
+	}
+	cp.examine(context.Background(), t, name, time.Now())
+}
+
+// failures are the tests whose failure has been looked into.
+type failures struct {
+	mu    sync.Mutex
+	names []string
+	log   int // up to where the log has been shown
+	kept  bool
+}
+
+func (f *failures) add(name string) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if slices.Contains(f.names, name) {
+		return false
+	}
+	f.names = append(f.names, name)
+	return true
+}
+
+// all reports whether each of names is there.
+func (f *failures) all(names []string) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return !slices.ContainsFunc(names, func(name string) bool { return !slices.Contains(f.names, name) })
+}
+
+// shown returns up to where the log has been shown.
+func (f *failures) shown() int {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.log
+}
+
+// show is shown, for the last time before the log is shown up to next.
+func (f *failures) show(next int) int {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	before := f.log
+	f.log = next
+	return before
+}
+
+// keepOnce reports whether nothing has been kept before.
+func (f *failures) keepOnce() bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	before := f.kept
+	f.kept = true
+	return !before
+}
+
+// examine logs, dumps, and keeps the control plane, for a test that does not own it.
+func (cp *ControlPlane) examine(ctx context.Context, t TB, name string, end time.Time) {
+	t.Helper()
+	cp.plane.examined.Store(true)
+	err := errors.Join(cp.dump(name, end, func(text string) { say(t, dumpedAs, text) }), cp.keep(ctx, name))
+	if report := cp.log.report(max(cp.began.log, cp.failures.show(cp.log.next())), end); report != "" {
+		say(t, loggedAs, report)
+	}
+	if err != nil {
+		t.Errorf("%v", err)
+	}
+}
+
+const (
+	dumpedAs = "what the control plane has is in "
+	loggedAs = "log of the control plane:"
+)
+
+// nameOf is the name of a test, for people.
+func (cp *ControlPlane) nameOf(t TB) string {
+	switch name := t.Name(); {
+	case name != "":
+		return name
+	case asGinkgo(t) != nil:
+		return suiteNode
+	default:
+		return "the test"
+	}
+}
+
+// watch has OnFailure called at the end of a test that uses the control plane of
+// another, before the cleanup functions that are registered already.
+func (cp *ControlPlane) watch(t TB) {
+	t.Helper()
+	if cp.nameOf(t) == cp.test {
+		return
+	}
+	t.Cleanup(func() {
+		t.Helper()
+		cp.OnFailure(t)
+	})
+}
+
+// failedSpecs names specs for a message.
+func failedSpecs(names []string) string {
+	if len(names) == 0 {
+		return ""
+	}
+	return "failed: " + strings.Join(names, "; ")
+}
