@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -18,7 +17,6 @@ import (
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/tools/cache"
 	watchtools "k8s.io/client-go/tools/watch"
-	"sigs.k8s.io/yaml"
 
 	"github.com/kubembed/kubembed/pkg/components/hollownode"
 )
@@ -31,11 +29,11 @@ func TestSchedulerIsOneFlag(t *testing.T) {
 	want(t, m, "stays Pending, as there is no scheduler")
 	client, _ := m.client(t, adminFile)
 	register(t, client)
-	applyUnbound(t, m, client)
+	applyUnbound(t, client)
 	m.end(t)
 
-	m = start(t, dataDir, "--scheduler")
-	want(t, m, "The scheduler chooses a node")
+	m = start(t, dataDir, "--scheduler", "--controllers")
+	want(t, m, "The scheduler chooses a node", "rollout status deployment web")
 	client, _ = m.client(t, adminFile)
 	waitPod(t, client, "nginx-unbound", func(pod *corev1.Pod) bool { return pod.Spec.NodeName == "worker0" })
 	m.worker(t)
@@ -55,9 +53,13 @@ func register(t *testing.T, client kubernetes.Interface) {
 
 func TestSchedulerAndControllers(t *testing.T) {
 	m := start(t, "--scheduler", "--controllers")
-	want(t, m, "The scheduler chooses a node", "make the pods of a Deployment:", "rollout status deployment web")
+	// It would wait for ever, as there is no node.
+	if text := m.stdout.String(); strings.Contains(text, "rollout status") {
+		t.Errorf("rollout status without a node:\n%s", text)
+	}
+	want(t, m, "The scheduler chooses a node", "make the pods of a Deployment, which are Pending until a worker has joined:")
 	client := m.worker(t)
-	applyUnbound(t, m, client)
+	applyUnbound(t, client)
 	waitRunning(t, client, "nginx-unbound")
 	deploy(t, client)
 	waitDeployment(t, client, "web", func(d *appsv1.Deployment) bool { return d.Status.AvailableReplicas == 3 })
@@ -94,17 +96,10 @@ func (m *master) worker(t *testing.T) kubernetes.Interface {
 	return client
 }
 
-// applyUnbound creates the pod of the manifest that the text names.
-func applyUnbound(t *testing.T, m *master, client kubernetes.Interface) {
+// applyUnbound creates the pod without nodeName of the walk.
+func applyUnbound(t *testing.T, client kubernetes.Interface) {
 	t.Helper()
-	manifest, err := os.ReadFile(filepath.Join("..", "..", m.find(t, `apply -f (\S+unbound\S+)`)))
-	if err != nil {
-		t.Fatal(err)
-	}
-	var pod corev1.Pod
-	if err := yaml.UnmarshalStrict(manifest, &pod); err != nil {
-		t.Fatal(err)
-	}
+	pod := seed(t, "unbound")
 	created, err := client.CoreV1().Pods("default").Create(t.Context(), &pod, metav1.CreateOptions{})
 	if err != nil {
 		t.Fatal(err)

@@ -1,30 +1,56 @@
 package main
 
 import (
+	"context"
+	"encoding/base64"
+	"errors"
+	"flag"
+	"fmt"
 	"io"
+	"net"
+	"os"
+	"strconv"
+	"strings"
 
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
+	utilnet "k8s.io/apimachinery/pkg/util/net"
+	"k8s.io/klog/v2"
 
+	"github.com/kubembed/kubembed/pkg/apiserver"
 	"github.com/kubembed/kubembed/pkg/components/controllers"
+	"github.com/kubembed/kubembed/pkg/components/hollownode"
 	"github.com/kubembed/kubembed/pkg/components/scheduler"
 	"github.com/kubembed/kubembed/pkg/controlplane"
+	"github.com/kubembed/kubembed/pkg/etcd"
 )
 
-// config is the control plane that the command line asks for.
-func (o options) config(stderr io.Writer) controlplane.Config {
-	level := zapcore.WarnLevel
-	if o.verbose {
-		level = zapcore.InfoLevel
-	}
-	encoder := zapcore.NewConsoleEncoder(zap.NewDevelopmentEncoderConfig())
+// config is the control plane that the flags ask for.
+func (o options) config(stderr io.Writer) (controlplane.Config, error) {
 	cfg := controlplane.Config{
-		DataDir:      o.dataDir,
-		NewCluster:   o.newCluster,
-		BindAddress:  o.bindAddress,
-		InsecureAddr: o.insecureAddr,
-		Hosts:        o.hosts,
-		Logger:       zap.New(zapcore.NewCore(encoder, zapcore.Lock(zapcore.AddSync(stderr)), level)),
+		DataDir:          o.dataDir,
+		NewCluster:       o.newCluster,
+		BindAddress:      o.bindAddress,
+		AdvertiseAddress: o.advertiseAddress,
+		InsecureAddr:     o.insecureAddr,
+		Hosts:            o.hosts,
+		Snapshots:        controlplane.Snapshots{Interval: o.snapshotInterval, Keep: o.snapshotKeep, Dir: o.snapshotDir},
+		Encryption:       apiserver.Encryption{Resources: o.encryptionResources},
+		Logger:           o.logger(stderr),
+	}
+	if o.snapshotKeyFile != "" {
+		key, err := readKey("--snapshot-key-file", o.snapshotKeyFile)
+		if err != nil {
+			return cfg, err
+		}
+		cfg.SnapshotKey = key
+	}
+	for _, file := range o.encryptionKeyFiles {
+		key, err := readKey("--encryption-key-file", file)
+		if err != nil {
+			return cfg, err
+		}
+		cfg.Encryption.Keys = append(cfg.Encryption.Keys, apiserver.EncryptionKey{Secretbox: key})
 	}
 	if o.scheduler {
 		cfg.Components = append(cfg.Components, scheduler.New(scheduler.Config{Logger: cfg.Logger.Named("scheduler")}))
@@ -35,5 +61,85 @@ func (o options) config(stderr io.Writer) controlplane.Config {
 			Logger:      cfg.Logger.Named("controllers"),
 		}))
 	}
-	return cfg
+	if o.simulatedNodes > 0 {
+		cfg.Components = append(cfg.Components, hollownode.New(hollownode.Config{
+			Count:   o.simulatedNodes,
+			Address: o.nodeAddress(),
+			Logger:  cfg.Logger.Named("nodes"),
+		}))
+	}
+	return cfg, nil
+}
+
+// nodeAddress is where simulated nodes listen: a control plane that listens on more
+// than loopback connects to no kubelet on loopback.
+func (o options) nodeAddress() string {
+	host, _, err := net.SplitHostPort(o.bindAddress)
+	if err != nil {
+		return "" // Validate says what is wrong with it
+	}
+	ip := net.ParseIP(host)
+	if host == "localhost" || ip.IsLoopback() {
+		return ""
+	}
+	if ip == nil || ip.IsUnspecified() {
+		if ip, err = utilnet.ResolveBindAddress(ip); err != nil {
+			return ""
+		}
+	}
+	return net.JoinHostPort(ip.String(), "0")
+}
+
+// logger writes to stderr. From --v=2 on, the details of Kubernetes are in it: klog's
+// verbosity belongs to the process, which is this program's.
+func (o options) logger(stderr io.Writer) *zap.Logger {
+	level := zapcore.WarnLevel
+	switch {
+	case o.verbosity == 1:
+		level = zapcore.InfoLevel
+	case o.verbosity > 1:
+		level = zapcore.DebugLevel
+		flags := flag.NewFlagSet("klog", flag.ContinueOnError)
+		klog.InitFlags(flags)
+		_ = flags.Set("v", strconv.Itoa(o.verbosity)) // a number is no error
+	}
+	encoder := zapcore.NewConsoleEncoder(zap.NewDevelopmentEncoderConfig())
+	return zap.New(zapcore.NewCore(encoder, zapcore.Lock(zapcore.AddSync(stderr)), level))
+}
+
+// readKey reads a key of at least 32 bytes: as they are, or in base64.
+func readKey(name, path string) ([]byte, error) {
+	const least = 32
+	data, err := os.ReadFile(path)
+	if err != nil {
+		return nil, usagef("%s: %w", name, err)
+	}
+	key, err := base64.StdEncoding.DecodeString(strings.TrimSpace(string(data)))
+	if err == nil && len(key) >= least {
+		return key, nil
+	}
+	if len(data) >= least {
+		return data, nil
+	}
+	return nil, usagef("%s: %s: must have %d random bytes, as they are or in base64, as by: head -c %d /dev/urandom | base64 > %s", name, path, least, least, path)
+}
+
+// restoreSnapshot makes --data-dir of the snapshot of --restore.
+func (o options) restoreSnapshot(ctx context.Context, cfg controlplane.Config) (err error) {
+	if o.restore == "" {
+		return nil
+	}
+	file, err := os.Open(o.restore)
+	if err != nil {
+		return usagef("--restore: %w", err)
+	}
+	defer func() { err = errors.Join(err, file.Close()) }()
+	err = controlplane.Restore(ctx, o.dataDir, file, controlplane.RestoreConfig{Key: cfg.SnapshotKey, Logger: cfg.Logger})
+	switch {
+	case errors.Is(err, etcd.ErrHasData):
+		return usagef("--restore: %w; if it has been restored already, leave --restore out", err)
+	case err != nil:
+		return fmt.Errorf("--restore: %w", err)
+	}
+	return nil
 }

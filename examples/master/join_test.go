@@ -82,7 +82,7 @@ func TestWorkerText(t *testing.T) {
 		t.Skip("there is no sh here:", err)
 	}
 	m := start(t)
-	script := m.find(t, `(?m)((?s)^sed .*^EOF\n)`)
+	script := m.find(t, `(?m)((?s)^sed .*?^EOF\n)`)
 	page, err := os.ReadFile("README.md")
 	if err != nil {
 		t.Fatal(err)

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 
 	"github.com/kubembed/kubembed/pkg/controlplane"
@@ -20,9 +21,6 @@ const (
 // writeKubeconfigs writes a file for the administrator, and one that all
 // workers join with: each kubelet asks for an identity of its own by it.
 func (o options) writeKubeconfigs(ctx context.Context, cp *controlplane.Server) error {
-	if err := os.MkdirAll(o.kubeconfigDir, 0o700); err != nil {
-		return fmt.Errorf("--kubeconfig-dir: %w", err)
-	}
 	admin, err := cp.Kubeconfig("kubernetes-admin", "system:masters")
 	if err != nil {
 		return err
@@ -44,12 +42,12 @@ func (o options) write(name string, kubeconfig []byte) error {
 	return nil
 }
 
-// path is that of a kubeconfig file, short if it is below the current folder.
+// path is that of a kubeconfig file, short if it is below the current directory.
 func (o options) path(name string) string {
 	return short(filepath.Join(o.kubeconfigDir, name))
 }
 
-// short returns path relative to the current folder if it is below it, and
+// short returns path relative to the current directory if it is below it, and
 // absolute otherwise.
 func short(path string) string {
 	absolute, err := filepath.Abs(path)
@@ -66,3 +64,13 @@ func short(path string) string {
 	}
 	return relative
 }
+
+// quote makes a path one word for a shell.
+func quote(path string) string {
+	if plain.MatchString(path) {
+		return path
+	}
+	return "'" + strings.ReplaceAll(path, "'", `'\''`) + "'"
+}
+
+var plain = regexp.MustCompile(`^[\w./:\\@%+=-]+$`)

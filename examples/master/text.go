@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"net/netip"
@@ -8,27 +9,50 @@ import (
 	"text/template"
 	"time"
 
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/duration"
+	"k8s.io/client-go/kubernetes"
 
 	"github.com/kubembed/kubembed/pkg/controlplane"
 )
 
 // welcome prints what to type next, in the order in which it makes sense.
-func (o options) welcome(out io.Writer, cp *controlplane.Server, took time.Duration) error {
-	return welcomeText.Execute(out, map[string]any{
+func (o options) welcome(ctx context.Context, out io.Writer, cp *controlplane.Server, took time.Duration) error {
+	client, err := kubernetes.NewForConfig(cp.ClientConfig())
+	if err != nil {
+		return err
+	}
+	nodes, err := client.CoreV1().Nodes().List(ctx, metav1.ListOptions{Limit: 1})
+	if err != nil {
+		return err
+	}
+	data := map[string]any{
 		"URL":      cp.URL(),
 		"Took":     took.Round(time.Millisecond),
 		"DataDir":  o.dataDir,
 		"Insecure": cp.InsecureURL(),
 		"Local":    isLoopback(cp.URL()),
-		"Kubectl":  "kubectl --kubeconfig " + o.path(adminFile),
+		"Kubectl":  "kubectl --kubeconfig " + quote(o.path(adminFile)),
 		"Join":     o.path(joinFile),
 		"JoinFile": joinFile,
 		"Lifetime": duration.HumanDuration(o.joinLifetime),
+		"Manifest": manifest,
 
+		"Demo":        o.demo,
+		"Simulated":   o.simulatedNodes,
+		"Nodes":       len(nodes.Items) > 0,
 		"Scheduler":   o.scheduler,
 		"Controllers": o.controllers,
-	})
+	}
+	if err := welcomeText.Execute(out, data); err != nil {
+		return err
+	}
+	if o.demo {
+		if err := showDeployment(ctx, out, cp); err != nil {
+			return err
+		}
+	}
+	return nextText.Execute(out, data)
 }
 
 // farewell prints what becomes of the data.
@@ -40,7 +64,7 @@ func (o options) farewell(out io.Writer) {
 	fmt.Fprintf(out, "Ended. The data is kept in %s.\n", short(o.dataDir))
 }
 
-// isLoopback tells whether other machines cannot reach the host of a URL.
+// isLoopback reports whether other machines cannot reach the host of a URL.
 func isLoopback(address string) bool {
 	u, err := url.Parse(address)
 	if err != nil {
@@ -50,17 +74,42 @@ func isLoopback(address string) bool {
 	return err == nil && ip.IsLoopback()
 }
 
-// What is typed on a worker is not indented: the end of kubelet.yaml must be at
-// the beginning of a line. Defaults of KubeletConfiguration do the rest, the
-// authentication and authorization of whoever talks to the kubelet among them.
-var welcomeText = template.Must(template.New("welcome").Funcs(template.FuncMap{"short": short}).Parse(
+// manifest is that of the walk, testdata/seed/nginx-worker1.yaml.
+const manifest = `apiVersion: v1
+kind: Pod
+metadata:
+  name: nginx
+  labels:
+    app: nginx
+spec:
+  nodeName: worker1
+  containers:
+  - name: nginx
+    image: nginx:latest
+    imagePullPolicy: IfNotPresent
+    ports:
+      - containerPort: 80
+        name: http
+        protocol: TCP
+  restartPolicy: Always
+`
+
+var functions = template.FuncMap{"short": short}
+
+var welcomeText = template.Must(template.New("welcome").Funcs(functions).Parse(
 	`The control plane is ready: {{.URL}} (started in {{.Took}}).
 {{- if .DataDir}}
 Its data is kept in {{short .DataDir}}.
 {{- else}}
 Its data is discarded at the end; --data-dir keeps it.
 {{- end}}
+`))
 
+// What is typed on a worker, and a file, are not indented: the EOF must be at the
+// beginning of a line. Defaults of KubeletConfiguration do the rest, the
+// authentication and authorization of whoever talks to the kubelet among them.
+var nextText = template.Must(template.New("next").Funcs(functions).Parse(
+	`
 See the nodes, by REST and with kubectl:
 {{- if .Insecure}}
     curl {{.Insecure}}/api/v1/nodes | jq .
@@ -68,6 +117,15 @@ See the nodes, by REST and with kubectl:
     {{.Kubectl}} get --raw /api/v1/nodes | jq .
 {{- end}}
     {{.Kubectl}} get nodes
+{{- if .Simulated}}
+
+{{.Simulated}} of them are simulated: pods get Running there and have logs, but no container runs.
+{{- if not .Demo}}
+    {{.Kubectl}} run nginx --image=nginx:latest{{if not .Scheduler}} --overrides='{"spec":{"nodeName":"node-0"}}'{{end}}
+    {{.Kubectl}} get pods -o wide
+    {{.Kubectl}} logs nginx
+{{- end}}
+{{- else}}
 
 To join a worker, copy {{.Join}} to it, and type there, where the file is, what
 follows. All workers take the same file, each with a name of its own at the end.
@@ -93,31 +151,48 @@ If the worker is this machine, let its kubelet have the address of the control p
     {{.Kubectl}} label node worker1 node-role.kubernetes.io/control-plane=
 {{- end}}
 
-Run a pod on worker1, look into it, and delete it:
-    {{.Kubectl}} apply -f testdata/seed/nginx-worker1.yaml
+Write the manifest of a pod on worker1:
+
+cat > nginx.yaml <<EOF
+{{.Manifest -}}
+EOF
+
+Run the pod, look into it, and delete it:
+    {{.Kubectl}} apply -f nginx.yaml
     {{.Kubectl}} get pods -o wide
     {{.Kubectl}} logs nginx
     {{.Kubectl}} exec -it nginx -- sh
-    {{.Kubectl}} delete -f testdata/seed/nginx-worker1.yaml
+    {{.Kubectl}} delete -f nginx.yaml
 On worker2 it is the same:
-    {{.Kubectl}} apply -f testdata/seed/nginx-worker2.yaml
+    sed 's/worker1/worker2/' nginx.yaml | {{.Kubectl}} apply -f -
 
 {{if .Scheduler -}}
 The scheduler chooses a node for a pod without nodeName:
-    {{.Kubectl}} apply -f testdata/seed/nginx-unbound.yaml
-    {{.Kubectl}} get pods -o wide
 {{- else -}}
 A pod without nodeName stays Pending, as there is no scheduler; --scheduler adds it:
-    {{.Kubectl}} apply -f testdata/seed/nginx-unbound.yaml
 {{- end}}
-{{- if .Controllers}}
+    sed '/nodeName/d; s/^  name: nginx$/  name: nginx-unbound/' nginx.yaml | {{.Kubectl}} apply -f -
+{{- if .Scheduler}}
+    {{.Kubectl}} get pods -o wide
+{{- end}}
+{{- end}}
+{{- if .Demo}}
 
-The controllers make the pods of a Deployment{{if not .Scheduler}}, which stay Pending too{{end}}:
+See the Deployment, its pods and their logs:
+    {{.Kubectl}} get deployments,pods -o wide
+    {{.Kubectl}} logs deployment/web
+{{- else if .Controllers}}
+
+The controllers make the pods of a Deployment
+{{- if not .Scheduler}}, which stay Pending too{{else if not .Nodes}}, which are Pending until a worker has joined{{end}}:
     {{.Kubectl}} create deployment web --image=nginx:latest --replicas=3
-    {{- if .Scheduler}}
+    {{- if and .Scheduler .Nodes}}
     {{.Kubectl}} rollout status deployment web
     {{- end}}
     {{.Kubectl}} get deployments,pods -o wide
+    {{- if and .Scheduler .Simulated}}
+    {{.Kubectl}} logs deployment/web
+    {{- end}}
 {{- end}}
 
 Press Ctrl-C to end it.

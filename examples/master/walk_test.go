@@ -7,7 +7,9 @@ import (
 	"net/http"
 	"net/url"
 	"os"
+	"os/exec"
 	"path/filepath"
+	"reflect"
 	"strings"
 	"testing"
 
@@ -47,17 +49,9 @@ func TestWalk(t *testing.T) {
 		t.Errorf("%s: %+v", insecure, nodes)
 	}
 
-	// The administrator deploys the manifests that the text names.
+	// The administrator deploys the manifests of the text, see TestManifestsOfTheText.
 	admin, adminConfig := m.client(t, "admin.kubeconfig")
-	for _, pattern := range []string{`apply -f (\S+worker1\S+)`, `apply -f (\S+unbound\S+)`} {
-		manifest, err := os.ReadFile(filepath.Join("..", "..", m.find(t, pattern)))
-		if err != nil {
-			t.Fatal(err)
-		}
-		var pod corev1.Pod
-		if err := yaml.UnmarshalStrict(manifest, &pod); err != nil {
-			t.Fatal(err)
-		}
+	for _, pod := range []corev1.Pod{seed(t, "worker1"), seed(t, "unbound")} {
 		if _, err := admin.CoreV1().Pods("default").Create(t.Context(), &pod, metav1.CreateOptions{}); err != nil {
 			t.Fatal(err)
 		}
@@ -97,6 +91,59 @@ func TestWalk(t *testing.T) {
 	if text := m.stdout.String(); strings.Contains(text, "curl") {
 		t.Errorf("curl without an insecure address:\n%s", text)
 	}
+}
+
+// TestManifestsOfTheText types what the text says about manifests, and gets those of the
+// walk. It names no file that only a clone has. README.md says the same.
+func TestManifestsOfTheText(t *testing.T) {
+	sh, err := exec.LookPath("sh")
+	if err != nil {
+		t.Skip("there is no sh here:", err)
+	}
+	m := start(t)
+	file := m.find(t, `(?m)((?s)^cat > nginx.yaml .*?^EOF\n)`)
+	page, err := os.ReadFile("README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !strings.Contains(string(page), file) {
+		t.Errorf("README.md does not have this:\n%s", file)
+	}
+	if text := m.stdout.String(); strings.Contains(text, "testdata") {
+		t.Errorf("a file of the clone:\n%s", text)
+	}
+	for name, command := range map[string]string{
+		"worker1": "cat nginx.yaml",
+		"worker2": m.find(t, `(sed \S+worker2\S+ nginx.yaml) \| kubectl .* apply -f -`),
+		"unbound": m.find(t, `(sed .*nodeName.* nginx.yaml) \| kubectl .* apply -f -`),
+	} {
+		typed := exec.CommandContext(t.Context(), sh, "-eu", "-c", file+command)
+		typed.Dir = t.TempDir()
+		out, err := typed.Output()
+		if err != nil {
+			t.Fatal(err)
+		}
+		var got corev1.Pod
+		if err := yaml.UnmarshalStrict(out, &got); err != nil {
+			t.Fatal(err)
+		}
+		if want := seed(t, name); !reflect.DeepEqual(got, want) {
+			t.Errorf("%s: it is\n%s", name, out)
+		}
+	}
+}
+
+// seed is a manifest of the walk.
+func seed(t *testing.T, name string) (pod corev1.Pod) {
+	t.Helper()
+	data, err := os.ReadFile(filepath.Join("..", "..", "testdata", "seed", "nginx-"+name+".yaml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := yaml.UnmarshalStrict(data, &pod); err != nil {
+		t.Fatal(err)
+	}
+	return pod
 }
 
 func TestWithoutDataDirNothingIsKept(t *testing.T) {

@@ -1,0 +1,80 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/kubembed/kubembed/pkg/pki"
+)
+
+// ours are the names that control planes and this program use in --data-dir.
+var ours = []string{"cluster.json", "etcd", "pki", "run", "lock", "snapshots", adminFile, joinFile}
+
+// volumes are what file systems and systems that look after disks put in the root of one.
+var volumes = []string{"lost+found", ".snapshot", ".snapshots", ".zfs", ".fseventsd", ".Spotlight-V100", ".Trashes", ".DS_Store", "System Volume Information", "$RECYCLE.BIN"}
+
+// checkDataDir refuses a directory with files of others: a typing error would mix a
+// cluster with somebody's home directory. A record of a control plane says that it is
+// one's data directory, whatever else is there.
+func checkDataDir(dir string) error {
+	if dir == "" {
+		return nil
+	}
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return nil //nolint:nilerr // missing, or a problem that the library reports better
+	}
+	var foreign []string
+	for _, entry := range entries {
+		name := entry.Name()
+		if name == "cluster.json" {
+			return nil
+		}
+		known := slices.Contains(ours, name) || slices.Contains(volumes, name) ||
+			strings.HasPrefix(name, ".Trash-") || strings.HasPrefix(name, ".nfs") || strings.Contains(name, ".unfinished-")
+		if !known {
+			foreign = append(foreign, name)
+		}
+	}
+	if len(foreign) == 0 {
+		return nil
+	}
+	named := strings.Join(foreign[:min(3, len(foreign))], ", ")
+	if more := len(foreign) - 3; more > 0 {
+		named += fmt.Sprintf(" and %d more", more)
+	}
+	return usagef("--data-dir: %s: is not empty and not a data directory of a control plane, as it has %s: name an empty or a new directory, like %s",
+		dir, named, filepath.Join(dir, "kubembed"))
+}
+
+// checkKubeconfigDir finds out before the start whether the kubeconfig files can be
+// written.
+func (o options) checkKubeconfigDir() error {
+	if err := os.MkdirAll(o.kubeconfigDir, 0o700); err != nil {
+		return usagef("--kubeconfig-dir: %w", err)
+	}
+	for _, name := range []string{adminFile, joinFile} {
+		path := filepath.Join(o.kubeconfigDir, name)
+		info, err := os.Lstat(path)
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return usagef("--kubeconfig-dir: %w", err)
+		}
+		if err == nil && info.IsDir() {
+			return usagef("--kubeconfig-dir: %s is a directory, and must be a file or missing", path)
+		}
+	}
+	probe := filepath.Join(o.kubeconfigDir, ".kubeconfig-probe")
+	err := pki.WriteFile(probe, nil, 0o600)
+	if err == nil {
+		err = os.Remove(probe)
+	}
+	if err != nil {
+		return usagef("--kubeconfig-dir: the kubeconfig files cannot be written: %w", err)
+	}
+	return nil
+}
