@@ -69,8 +69,11 @@ func (g *generic) authentication() error {
 	if g.revoked, err = newRevokedNodes(core.Secrets().Informer(), g.config.Logger); err != nil {
 		return err
 	}
+	if g.revokedCertificates, err = newRevokedCertificates(core.Secrets().Informer()); err != nil {
+		return err
+	}
 	certificates := newCertificateCache(nodeKeys{request}, clientCA, frontProxy.UsernameHeaders.Value(), clock.RealClock{})
-	g.server.Authentication.Authenticator = union.New(noKubeletClient{g.revoked.wrap(certificates)}, g.bootstrapTokens(audiences))
+	g.server.Authentication.Authenticator = union.New(noKubeletClient{g.revokedCertificates.wrap(g.revoked.wrap(certificates))}, g.bootstrapTokens(audiences))
 	g.server.Authentication.APIAudiences = audiences
 	g.server.Authentication.RequestHeaderConfig = frontProxy
 	g.server.OpenAPIConfig.SecurityDefinitions = definitions

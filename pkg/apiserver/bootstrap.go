@@ -190,6 +190,9 @@ func (s *Server) serves(gv schema.GroupVersion) bool {
 // between tries, and readiness would wait for them. Defaults, strategies and
 // validation are upstream's. It reports whether everything was new.
 func (s *Server) seed(ctx context.Context) (fresh bool, err error) {
+	if err := s.checkServiceCIDR(ctx); err != nil {
+		return false, err
+	}
 	var existing atomic.Bool
 	group, ctx := errgroup.WithContext(ctx)
 	group.SetLimit(bootstrapWriters)

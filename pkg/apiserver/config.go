@@ -27,11 +27,9 @@ import (
 	"github.com/kubembed/kubembed/pkg/pki"
 )
 
-// Config is what an API server is assembled from. The fields under "Required"
-// must be set; the zero value of every other field works.
+// Config is what an API server is assembled from. Listener, Client, PKI and Dir must be
+// set; the zero value of every other field works.
 type Config struct {
-	// Required.
-
 	// Listener accepts HTTPS connections. The server closes it.
 	Listener net.Listener
 	// Client reaches etcd. It stays the caller's, and must outlive the server.
@@ -42,8 +40,6 @@ type Config struct {
 	// wants as files, a private key among them. It stays the caller's, who
 	// removes it after Stop.
 	Dir string
-
-	// Optional.
 
 	// Dial connects to etcd for the upstream code that dials by itself. If
 	// nil, that code dials Client's endpoints, without Client's TLS settings

@@ -68,6 +68,8 @@ type generic struct {
 	revoked    *revokedNodes
 	services   creater     // the storage of Services; nil where they are switched off
 	started    atomic.Bool // the server is ready
+
+	revokedCertificates *revokedCertificates
 }
 
 // informerResync is what kube-apiserver uses.

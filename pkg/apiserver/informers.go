@@ -27,6 +27,9 @@ func (s *Server) startInformers(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("apiserver: informers did not sync: %s: %w", strings.Join(waiting, ", "), err)
 	}
+	if err := s.generic.revokedCertificates.waitSynced(ctx); err != nil {
+		return err
+	}
 	return s.generic.revoked.waitSynced(ctx)
 }
 

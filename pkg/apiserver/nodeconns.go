@@ -26,6 +26,7 @@ type nodeConn struct {
 	net.Conn
 	known     atomic.Bool // in nodeConns
 	node, key string
+	hash      atomic.Pointer[string] // of the client certificate's key, see keyOfConn
 }
 
 // nodeConnKey is the key of the nodeConn of a request.

@@ -55,7 +55,7 @@ func (s *Server) secureServing() *served {
 	server.ConnContext = func(ctx context.Context, c net.Conn) context.Context {
 		return s.generic.revoked.conns.context(counted(ctx, c), c)
 	}
-	server.ConnState = func(c net.Conn, state http.ConnState) { s.generic.revoked.conns.state(c, state) }
+	server.ConnState = func(c net.Conn, state http.ConnState) { s.generic.connState(c, state) }
 	server.HTTP2 = &http.HTTP2Config{
 		MaxConcurrentStreams:          maxStreams,
 		MaxReadFrameSize:              resourceBody99Percentile,

@@ -140,7 +140,7 @@ func (s *storageBudget) reserved(who requester, info *request.RequestInfo, metho
 		return nil
 	}
 	return apierrors.NewGenericServerResponse(http.StatusInsufficientStorage, info.Verb, schema.GroupResource{Group: info.APIGroup, Resource: info.Resource}, info.Name,
-		fmt.Sprintf("etcd uses %d of %d bytes, and the rest is kept for administrators: delete objects, or raise Config.Etcd.QuotaBytes", inUse, quota), 0, true)
+		fmt.Sprintf("etcd uses %d of %d bytes, and the rest is kept for administrators: delete objects, or raise controlplane.Config.Etcd.QuotaBytes", inUse, quota), 0, true)
 }
 
 // maxBuckets is the number of buckets from which on full ones are dropped.

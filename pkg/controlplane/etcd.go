@@ -50,8 +50,8 @@ type Etcd struct {
 	CA, Cert, Key string
 	// Prefix is the path below which all is stored, also in a member in this
 	// process. Control planes with different prefixes in one etcd do not see each
-	// other. It must not change in the life of the data. If empty, "/registry",
-	// kube-apiserver's default.
+	// other. It must not change in the life of the data: Start on a DataDir
+	// with another one fails. If empty, "/registry", kube-apiserver's default.
 	Prefix string
 
 	// Name is that of the member in the cluster. It must not change in the life of

@@ -114,6 +114,8 @@ func TestMembersOfOneThatIsAlone(t *testing.T) {
 	server := start(t, controlplane.Config{})
 	if _, err := server.Members(t.Context()); !errors.Is(err, etcd.ErrAlone) {
 		t.Errorf("members: %v", err)
+	} else if want := "controlplane: this member is standalone, and no member of a cluster: see Config.Etcd"; err.Error() != want {
+		t.Errorf("members: %q, want %q", err, want)
 	}
 	if _, err := server.AddMember(t.Context(), "b", "127.0.0.1:2380"); !errors.Is(err, etcd.ErrAlone) {
 		t.Errorf("add: %v", err)

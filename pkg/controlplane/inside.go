@@ -4,6 +4,7 @@ import (
 	"context"
 	"net/netip"
 
+	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/client-go/informers"
 	"k8s.io/client-go/rest"
@@ -32,6 +33,7 @@ type apiServer interface {
 	WatchAPIs(ctx context.Context, changed func()) error
 	WaitForAPIs(ctx context.Context, apis apiserver.APIs) error
 	WaitForInformers(ctx context.Context, resource schema.GroupResource, resourceVersion string) error
+	WaitForRevokedCertificate(ctx context.Context, secret *corev1.Secret) error
 	WaitForRevokedNode(ctx context.Context, node, resourceVersion string) error
 	WaitForWrites(ctx context.Context) error
 	WaitForStored(ctx context.Context, changes []apiserver.StoredChange) error

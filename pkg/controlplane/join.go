@@ -228,16 +228,8 @@ func deleteToken(ctx context.Context, client kubernetes.Interface, token join.To
 
 // joinClient is the administrator's client of a control plane that runs.
 func (s *Server) joinClient() (*kubernetes.Clientset, error) {
-	s.mu.Lock()
-	stopped := s.stopped
-	s.mu.Unlock()
-	select {
-	case <-s.done:
-		stopped = true
-	default:
-	}
-	if stopped {
-		return nil, errors.New("the control plane is stopped")
+	if err := s.running(); err != nil {
+		return nil, err
 	}
 	return kubernetes.NewForConfig(s.ClientConfig())
 }

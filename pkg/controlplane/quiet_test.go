@@ -12,6 +12,7 @@ import (
 	"net/http"
 	"net/url"
 	"os"
+	"os/signal"
 	"path/filepath"
 	"reflect"
 	"runtime"
@@ -84,6 +85,9 @@ func TestSignalsAreTheHosts(t *testing.T) {
 	}
 	for _, sig := range []syscall.Signal{syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP} {
 		t.Run(sig.String(), func(t *testing.T) {
+			if signal.Ignored(sig) {
+				t.Skip("ignored in this process (nohup), and so in those that it starts")
+			}
 			host := startProcess(t, "hold", t.TempDir())
 			host.readLine(t)
 			if err := host.Process.Signal(sig); err != nil {

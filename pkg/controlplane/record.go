@@ -40,6 +40,9 @@ type record struct {
 	// PKI has the fingerprints of the CAs and keys, see pki.PKI.Fingerprints. A name that
 	// is missing was not there at the time.
 	PKI map[string][]string `json:"pki,omitempty"`
+	// Prefix is the path in etcd below which the objects are. It is empty where an older
+	// version has written the record.
+	Prefix string `json:"prefix,omitempty"`
 	// Restored says that Restore has put a database there that came without keys: those
 	// of the next start replace what the database knows of earlier ones.
 	Restored bool `json:"restored,omitempty"`
@@ -102,7 +105,7 @@ func (r record) write(dir string) error {
 }
 
 func (r *record) equal(other record) bool {
-	return r != nil && r.Format == other.Format && r.Etcd == other.Etcd && r.Restored == other.Restored &&
+	return r != nil && r.Format == other.Format && r.Etcd == other.Etcd && r.Restored == other.Restored && r.Prefix == other.Prefix &&
 		maps.EqualFunc(r.PKI, other.PKI, slices.Equal)
 }
 
@@ -130,6 +133,10 @@ func (s *Server) pkiDir() string { return filepath.Join(s.dir, "pki") }
 // missing returns an error that names the lost part of DataDir, or nil.
 func (s *Server) missing() error {
 	kept := etcd.HasData(filepath.Join(s.dir, "etcd"))
+	if s.record != nil && s.record.Prefix != "" && s.record.Prefix != s.config.Etcd.Prefix {
+		return fmt.Errorf("Config.Etcd.Prefix is %s, and the objects of %s are below %s: set it to that, or name another DataDir, "+
+			"or set Config.NewCluster for one start to begin a new cluster below %[1]s", s.config.Etcd.Prefix, s.dir, s.record.Prefix)
+	}
 	if s.record == nil || s.record.Restored {
 		if kept && s.record == nil && !s.config.Etcd.external() {
 			return s.missingKeys()
@@ -184,9 +191,13 @@ func (s *Server) keepRecord() error {
 	if s.temporary != nil {
 		return nil
 	}
-	r := record{Format: recordFormat, Etcd: s.config.Etcd.place(), PKI: s.pki.Fingerprints()}
+	r := record{Format: recordFormat, Etcd: s.config.Etcd.place(), PKI: s.pki.Fingerprints(), Prefix: s.config.Etcd.Prefix}
 	if s.record.equal(r) {
 		return nil
+	}
+	if r.Etcd == etcdExternal && s.record != nil && s.record.Etcd != etcdExternal && etcd.HasData(filepath.Join(s.dir, "etcd")) {
+		s.config.Logger.Warn("the objects in DataDir are no longer used, but those in Config.Etcd.Endpoints: make sure that you meant it",
+			zap.String("dir", filepath.Join(s.dir, "etcd")))
 	}
 	if changed := s.record.changed(r); len(changed) > 0 {
 		s.config.Logger.Warn("DataDir has other keys than at the last start, as in a rotation: make sure that you meant it",

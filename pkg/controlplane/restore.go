@@ -100,7 +100,8 @@ func (c RestoreConfig) Validate() error {
 //     have not been signed (where those are encrypted, all requests). Workers that have
 //     joined keep their certificates; others need a new file of Server.JoinKubeconfig.
 //     See RestoreConfig.KeepJoinKubeconfigs.
-//   - The keys of nodes that were revoked since are accepted again: revoke them again.
+//   - The keys of nodes and the kubeconfigs that were revoked since are accepted again:
+//     revoke them again.
 //   - RBAC roles and bindings, ServiceAccounts and Secrets that were deleted or narrowed
 //     since are back, and with them the tokens that depend on them. Delete them again
 //     before anybody can connect, for example while BindAddress is a loopback address.
@@ -273,7 +274,8 @@ func recorded(dir string, f func(before *record) error) error {
 // the objects, by which a folder is known to have data, after them.
 func restoreArchive(ctx context.Context, dir string, c etcd.RestoreConfig, a *unarchive) (err error) {
 	defer func() { err = a.source.vouched(err) }()
-	if err := a.about(); err != nil {
+	about, err := a.about()
+	if err != nil {
 		return err
 	}
 	database, err := a.next(databaseEntry)
@@ -298,7 +300,7 @@ func restoreArchive(ctx context.Context, dir string, c etcd.RestoreConfig, a *un
 				return err
 			}
 			// The next start adds where etcd is, when it has started it.
-			return record{Format: recordFormat, PKI: p.Fingerprints()}.write(dir)
+			return record{Format: recordFormat, PKI: p.Fingerprints(), Prefix: about.Prefix}.write(dir)
 		}
 		return etcd.Restore(ctx, c, whole)
 	})
@@ -384,19 +386,18 @@ func (a *unarchive) small(name string) ([]byte, error) {
 	return data, nil
 }
 
-func (a *unarchive) about() error {
+func (a *unarchive) about() (about about, err error) {
 	data, err := a.small(aboutEntry)
 	if err != nil {
-		return err
+		return about, err
 	}
-	var about about
 	if err := json.Unmarshal(data, &about); err != nil {
-		return corruptSnapshot(fmt.Errorf("%s: %w", aboutEntry, err))
+		return about, corruptSnapshot(fmt.Errorf("%s: %w", aboutEntry, err))
 	}
 	if about.Format != snapshotFormat {
-		return fmt.Errorf("the snapshot is of format %d, taken with Kubernetes %s, and this version knows format %d: restore it with the version that took it", about.Format, about.Kubernetes, snapshotFormat)
+		return about, fmt.Errorf("the snapshot is of format %d, taken with Kubernetes %s, and this version knows format %d: restore it with the version that took it", about.Format, about.Kubernetes, snapshotFormat)
 	}
-	return nil
+	return about, nil
 }
 
 // rest reads what follows the database, and returns the keys if all of the snapshot is

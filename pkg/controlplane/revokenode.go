@@ -89,8 +89,11 @@ func (s *Server) keepsRecords() bool {
 // before the kubelet has made its Node.
 func (s *Server) vouch(name string, certificate []byte) error {
 	client, err := s.joinClient()
-	if err != nil || !s.keepsRecords() {
-		return nil //nolint:nilerr // nobody joins a control plane that is stopped
+	if err != nil {
+		return err
+	}
+	if !s.keepsRecords() {
+		return nil
 	}
 	parsed, err := cert.ParseCertsPEM(certificate)
 	if err != nil {

@@ -11,7 +11,6 @@ import (
 	"time"
 
 	"k8s.io/client-go/rest"
-	"k8s.io/client-go/tools/clientcmd"
 
 	"github.com/kubembed/kubembed/internal/folderlock"
 	"github.com/kubembed/kubembed/internal/lifecycle"
@@ -84,43 +83,6 @@ func (s *Server) InsecureURL() string { return s.apiserver.InsecureURL() }
 // CABundle returns the PEM certificates by which clients know the server.
 func (s *Server) CABundle() []byte { return s.pki.CABundle() }
 
-// Kubeconfig returns a kubeconfig file for user in groups, with a client
-// certificate of its own that is valid for a year, or as long as the CA if that
-// is shorter, and cannot be revoked. It connects over TLS to URL. Kubeconfig("admin", "system:masters") may do everything.
-func (s *Server) Kubeconfig(user string, groups ...string) ([]byte, error) {
-	pair, err := s.pki.IssueClient(user, groups, 0)
-	if err != nil {
-		return nil, fmt.Errorf("controlplane: kubeconfig: %w", err)
-	}
-	return s.kubeconfig(user, pair)
-}
-
-// NodeKubeconfig returns a kubeconfig file for the kubelet of the node that is
-// called name. It may do what a kubelet needs, for that node and the pods on
-// it. Its certificate is valid for a year, and its key belongs to the name: nobody
-// with a join file gets the name until the Node was there and is deleted, or the
-// certificate has expired. After RevokeNode the file is accepted, and earlier ones
-// are not. A name that is no DNS subdomain is an error, and so is an etcd that does
-// not answer.
-func (s *Server) NodeKubeconfig(name string) ([]byte, error) {
-	pair, err := s.pki.IssueNode(name, 0)
-	if err != nil {
-		return nil, fmt.Errorf("controlplane: node kubeconfig: %w", err)
-	}
-	if err := s.vouch(name, pair.Cert); err != nil {
-		return nil, fmt.Errorf("controlplane: node kubeconfig: %w", err)
-	}
-	return s.kubeconfig("system:node:"+name, pair)
-}
-
-func (s *Server) kubeconfig(user string, pair pki.KeyPair) ([]byte, error) {
-	data, err := clientcmd.Write(*pki.Kubeconfig(s.URL(), s.pki.CABundle(), user, pair))
-	if err != nil {
-		return nil, fmt.Errorf("controlplane: kubeconfig: %w", err)
-	}
-	return data, nil
-}
-
 // Done is closed when the control plane has stopped: after Shutdown or Close,
 // or by itself when its etcd, a listener or a component failed.
 func (s *Server) Done() <-chan struct{} { return s.done }
@@ -186,7 +148,7 @@ func (s *Server) supervise() {
 			s.renewWhenDue(&certificates)
 			continue
 		case <-s.etcd.Done():
-			s.fail(fmt.Errorf("controlplane: etcd stopped: %w", s.etcd.Err()))
+			s.fail(fmt.Errorf("controlplane: etcd stopped: %w", storeError{s.etcd.Err()}))
 		case <-s.apiserver.Failed():
 			s.fail(fmt.Errorf("controlplane: %w", s.apiserver.Err()))
 		case <-s.fatal.given:

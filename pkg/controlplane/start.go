@@ -334,10 +334,10 @@ func (s *Server) startAPIServer(ctx context.Context) error {
 	c.ReadyzChecks = append(s.components.checks(), s.spaceCheck(), s.dataCheck())
 	server, err := apiserver.New(c)
 	if err != nil {
-		return err
+		return apiserverError{err}
 	}
 	if err := server.Start(ctx); err != nil {
-		return err
+		return apiserverError{err}
 	}
 	s.apiserver = server
 	s.monitor() // upstream's is set by each API server

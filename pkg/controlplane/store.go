@@ -66,9 +66,6 @@ func (s *Server) openStore(ctx context.Context) error {
 		Logger:     logger,
 	})
 	if err != nil {
-		if s.temporary != nil {
-			return err
-		}
 		return storeError{err}
 	}
 	s.etcd, s.member = member, member
@@ -91,6 +88,9 @@ var storeFields = strings.NewReplacer(
 	"etcd: ", "",
 	"Config.Dir: ", "",
 	"Config.Cluster", "Config.Etcd",
+	"Config.QuotaBytes", "Config.Etcd.QuotaBytes",
+	"Config.Ephemeral", "Config.DataDir",
+	"RestoreConfig.PeerURL", "RestoreConfig.PeerAddr",
 	"Remote.", "Config.Etcd.",
 	"lower QuotaBytes", "lower Config.Etcd.QuotaBytes",
 	"leave out Cluster", "leave out Config.Etcd.Name",
@@ -107,3 +107,17 @@ func (e storeError) Error() string {
 }
 
 func (e storeError) Unwrap() error { return e.err }
+
+// apiserverError calls the API server's fields by the names that our user knows.
+type apiserverError struct{ err error }
+
+var apiserverFields = strings.NewReplacer(
+	"Config.Dir", "Config.DataDir",
+	"Config.Listener", "Config.BindAddress",
+	"Config.Prefix", "Config.Etcd.Prefix",
+	"Config.Reserved", "Config.Hosts",
+)
+
+func (e apiserverError) Error() string { return apiserverFields.Replace(e.err.Error()) }
+
+func (e apiserverError) Unwrap() error { return e.err }

@@ -25,7 +25,7 @@ type ClusterMember struct {
 }
 
 // ErrAlone is returned where only a member of a cluster can do what was asked for.
-var ErrAlone = errors.New("etcd: this member is alone: Config.Cluster is for members that have others")
+var ErrAlone = errors.New("etcd: this member is standalone, and no member of a cluster: see Config.Cluster")
 
 // Members lists the members of the cluster, as the leader knows them, by name.
 func (m *Member) Members(ctx context.Context) ([]ClusterMember, error) {

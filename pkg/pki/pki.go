@@ -142,8 +142,8 @@ func (p *PKI) ServiceAccountKey() crypto.Signer { return p.saKey }
 func (p *PKI) ServiceAccountPublicKeys() []crypto.PublicKey { return slices.Clone(p.saPublic) }
 
 // IssueClient makes a client certificate for username as a member of groups. It is
-// not kept. A ttl of zero means one year; none outlives the CA, and none can be
-// revoked.
+// not kept. A ttl of zero means one year; none outlives the CA. PKI cannot revoke it; a
+// control plane that serves with it can, see controlplane.Server.RevokeKubeconfig.
 func (p *PKI) IssueClient(username string, groups []string, ttl time.Duration) (KeyPair, error) {
 	switch {
 	case username == "":

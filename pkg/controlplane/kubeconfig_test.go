@@ -1,0 +1,207 @@
+package controlplane_test
+
+import (
+	"context"
+	"crypto/x509"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/rest"
+	"k8s.io/client-go/util/cert"
+
+	"github.com/kubembed/kubembed/pkg/controlplane"
+)
+
+// newKubeconfig is of an administrator.
+func newKubeconfig(t testing.TB, server *controlplane.Server, lifetime time.Duration) (file []byte, config *rest.Config, certificate *x509.Certificate) {
+	t.Helper()
+	file, err := server.NewKubeconfig(controlplane.KubeconfigOptions{User: "jane", Groups: []string{"system:masters"}, Lifetime: lifetime})
+	if err != nil {
+		t.Fatal(err)
+	}
+	config = fromKubeconfig(t, file)
+	chain, err := cert.ParseCertsPEM(config.CertData)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return file, config, chain[0]
+}
+
+func mayList(t testing.TB, what string, client kubernetes.Interface) {
+	t.Helper()
+	if _, err := client.CoreV1().Pods("default").List(t.Context(), metav1.ListOptions{}); err != nil {
+		t.Errorf("%s: %v", what, err)
+	}
+}
+
+func mayNotList(t testing.TB, what string, client kubernetes.Interface) {
+	t.Helper()
+	_, err := client.CoreV1().Pods("default").List(t.Context(), metav1.ListOptions{})
+	wantStatus(t, what, err, http.StatusUnauthorized)
+}
+
+// TestRevokeKubeconfig: it was good for a year, whoever had it.
+func TestRevokeKubeconfig(t *testing.T) {
+	cfg := controlplane.Config{DataDir: t.TempDir()}
+	server := start(t, cfg)
+	ctx := t.Context()
+	file, config, certificate := newKubeconfig(t, server, 0)
+	_, otherConfig, _ := newKubeconfig(t, server, 0)
+	client, other := clientFor(t, config), clientFor(t, otherConfig)
+	mayList(t, "before", client)
+	mayList(t, "the other file of the user", other)
+	watching, err := client.CoreV1().Pods("default").Watch(ctx, metav1.ListOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer watching.Stop()
+
+	for range 2 { // again is no error
+		if err := server.RevokeKubeconfig(ctx, file); err != nil {
+			t.Fatal(err)
+		}
+	}
+	mayNotList(t, "after, on the same connections", client)
+	mayNotList(t, "after, on a new connection", clientFor(t, rest.CopyConfig(config)))
+	mayList(t, "the other file of the user, after", other)
+	for range watching.ResultChan() { // until it is closed
+	}
+	secrets, err := admin(t, server).CoreV1().Secrets("kube-system").List(ctx, metav1.ListOptions{FieldSelector: "type=kubembed.dev/revoked-certificate"})
+	if err != nil || len(secrets.Items) != 1 || string(secrets.Items[0].Data["user"]) != "jane" ||
+		string(secrets.Items[0].Data["notAfter"]) != certificate.NotAfter.UTC().Format(time.RFC3339) {
+		t.Fatalf("%v, %v", secrets, err)
+	}
+	closeServer(t, server)
+
+	server = start(t, cfg)
+	mayNotList(t, "after a restart", client)
+	mayList(t, "the other file of the user, after a restart", other)
+	// A revocation whose certificate has expired is deleted by the next one.
+	secret := secrets.Items[0]
+	secret.Data["notAfter"] = []byte(time.Now().Add(-time.Minute).UTC().Format(time.RFC3339))
+	secret.ResourceVersion = ""
+	if _, err := admin(t, server).CoreV1().Secrets("kube-system").Update(ctx, &secret, metav1.UpdateOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	last, lastConfig, _ := newKubeconfig(t, server, 0)
+	if err := server.RevokeKubeconfig(ctx, last); err != nil {
+		t.Fatal(err)
+	}
+	mayNotList(t, "the last", clientFor(t, lastConfig))
+	polled(t, "the deleted revocation is forgotten", func() bool {
+		_, err := client.CoreV1().Pods("default").List(ctx, metav1.ListOptions{})
+		return err == nil
+	})
+}
+
+func TestRevokeKubeconfigOfOthers(t *testing.T) {
+	server := start(t, controlplane.Config{})
+	elsewhere := start(t, controlplane.Config{})
+	foreign, _, _ := newKubeconfig(t, elsewhere, 0)
+	node, err := server.NodeKubeconfig("n1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for want, file := range map[string][]byte{
+		"not of this control plane": foreign,
+		"use RevokeNode":            node,
+		"use RevokeJoinKubeconfig":  joinKubeconfig(t, server, time.Hour),
+		"not a kubeconfig file":     []byte("nonsense"),
+		"no current context":        []byte("{}"),
+	} {
+		if err := server.RevokeKubeconfig(t.Context(), file); err == nil || lacks(err.Error(), "controlplane: revoke kubeconfig: ", want) != "" {
+			t.Errorf("%v, want %q", err, want)
+		}
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	file, config, _ := newKubeconfig(t, server, 0)
+	if err := server.RevokeKubeconfig(ctx, file); err == nil {
+		t.Error("revoked with a ctx that has ended")
+	}
+	mayList(t, "what was not revoked", clientFor(t, config))
+}
+
+func TestKubeconfigLifetime(t *testing.T) {
+	server := start(t, controlplane.Config{})
+	_, config, certificate := newKubeconfig(t, server, time.Hour)
+	if left := time.Until(certificate.NotAfter); left > time.Hour || left < 50*time.Minute {
+		t.Errorf("valid for %s", left)
+	}
+	mayList(t, "an hour", clientFor(t, config))
+	_, _, certificate = newKubeconfig(t, server, 0)
+	if left := time.Until(certificate.NotAfter); left < 360*24*time.Hour {
+		t.Errorf("valid for %s by default", left)
+	}
+	for want, options := range map[string]controlplane.KubeconfigOptions{
+		"Lifetime must not be negative": {User: "jane", Lifetime: -time.Second},
+		"user must not be empty":        {},
+		"group must not be empty":       {User: "jane", Groups: []string{""}},
+	} {
+		if _, err := server.NewKubeconfig(options); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%+v: %v, want %q", options, err, want)
+		}
+	}
+}
+
+// TestNoKubeconfigOfAStoppedControlPlane: they were returned, and good for nothing.
+func TestNoKubeconfigOfAStoppedControlPlane(t *testing.T) {
+	server := start(t, controlplane.Config{})
+	file, _, _ := newKubeconfig(t, server, 0)
+	closeServer(t, server)
+	for name, call := range map[string]func() error{
+		"Kubeconfig":       func() error { _, err := server.Kubeconfig("jane"); return err },
+		"NewKubeconfig":    func() error { _, err := server.NewKubeconfig(controlplane.KubeconfigOptions{User: "jane"}); return err },
+		"NodeKubeconfig":   func() error { _, err := server.NodeKubeconfig("n1"); return err },
+		"JoinKubeconfig":   func() error { _, err := server.JoinKubeconfig(t.Context(), 0); return err },
+		"RevokeKubeconfig": func() error { return server.RevokeKubeconfig(t.Context(), file) },
+	} {
+		if err := call(); err == nil || !strings.Contains(err.Error(), "the control plane is stopped") {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+// TestChangedServiceCIDR: Services kept addresses of the old range, and new ones got
+// theirs from it too.
+func TestChangedServiceCIDR(t *testing.T) {
+	dir := t.TempDir()
+	server := start(t, controlplane.Config{DataDir: dir, ServiceCIDR: "10.1.0.0/24"})
+	closeServer(t, server)
+	for _, other := range []string{"", "10.1.0.0/16", "fd00::/112"} {
+		_ = wantStartFails(t, controlplane.Config{DataDir: dir, ServiceCIDR: other}, "Config.ServiceCIDR", "10.1.0.0/24", "set it to that")
+	}
+	// The same one, written otherwise.
+	server = start(t, controlplane.Config{DataDir: dir, ServiceCIDR: "10.1.0.9/24"})
+	// An administrator moves the Services, as upstream describes.
+	client := admin(t, server)
+	if err := client.NetworkingV1().ServiceCIDRs().Delete(t.Context(), "kubernetes", metav1.DeleteOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	closeServer(t, server)
+	server = start(t, controlplane.Config{DataDir: dir, ServiceCIDR: "10.2.0.0/24"})
+	if _, err := admin(t, server).CoreV1().Services("default").List(t.Context(), metav1.ListOptions{}); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestChangedPrefix: the objects seemed to be lost.
+func TestChangedPrefix(t *testing.T) {
+	dir := t.TempDir()
+	server := start(t, controlplane.Config{DataDir: dir})
+	putConfigMap(t, admin(t, server), "kept", "x")
+	closeServer(t, server)
+	cfg := controlplane.Config{DataDir: dir, Etcd: controlplane.Etcd{Prefix: "/other"}}
+	_ = wantStartFails(t, cfg, "Config.Etcd.Prefix is /other", "below /registry", "Config.NewCluster")
+	cfg.NewCluster = true
+	closeServer(t, start(t, cfg))
+	cfg.NewCluster = false
+	server = start(t, cfg)
+	if _, err := admin(t, server).CoreV1().ConfigMaps("default").Get(t.Context(), "kept", metav1.GetOptions{}); err == nil {
+		t.Error("an object below the other prefix is seen")
+	}
+}
