@@ -77,6 +77,10 @@ func Others(cfg Config) *Controllers {
 	}}
 }
 
+// userAgent is the User-Agent of the controllers. What is before the slash is the owner
+// of what they write, in managedFields, and the same as upstream's.
+const userAgent = "kube-controller-manager/core-controllers"
+
 // Name is for people. No component of a host can have it.
 func (c *Controllers) Name() string { return c.name }
 
@@ -84,7 +88,7 @@ func (c *Controllers) Name() string { return c.name }
 // Those whose resources are not served do not run.
 func (c *Controllers) Run(ctx context.Context, config *rest.Config, ready func()) error {
 	config = rest.CopyConfig(config)
-	config.UserAgent = "core-controllers"
+	config.UserAgent = userAgent
 	config.ContentType = "application/vnd.kubernetes.protobuf"
 	config.AcceptContentTypes = "application/vnd.kubernetes.protobuf,application/json"
 	// What is deprecated is collected too.

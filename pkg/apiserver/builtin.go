@@ -38,7 +38,7 @@ func (g *generic) builtin(kube *controlplane.Config, delegate genericapiserver.D
 		return nil, fmt.Errorf("listener address: %w", err)
 	}
 	service := kubernetesservice.New(kubernetesservice.Config{
-		PublicIP:                  c.ControlPlane.Generic.PublicAddress,
+		PublicIP:                  g.publishedAddress(),
 		EndpointReconciler:        c.Extra.EndpointReconcilerConfig.Reconciler,
 		EndpointInterval:          c.Extra.EndpointReconcilerConfig.Interval,
 		ServiceIP:                 c.Extra.APIServerServiceIP,

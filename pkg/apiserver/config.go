@@ -51,7 +51,10 @@ type Config struct {
 	// AdvertiseAddress is where the members of the cluster reach the server:
 	// the address in the endpoints of the kubernetes Service, which has none
 	// for a loopback address. If nil, the Listener's address, or where that is
-	// every address, a loopback one.
+	// every address, a loopback one. Where it is nil and the Listener is on
+	// loopback, the endpoints have the address of this machine, as kube-apiserver's
+	// have, although only this machine reaches the server; where the machine has
+	// none of ServiceCIDR's family, and where Shared is set, there are none.
 	AdvertiseAddress net.IP
 	// ServiceCIDR is the range of Service cluster IPs. If nil, 10.0.0.0/24,
 	// upstream's default.
@@ -141,6 +144,10 @@ type Config struct {
 	// client in this process.
 	Adopt func()
 
+	// endpoint is the address in the endpoints of the kubernetes Service where that
+	// is not AdvertiseAddress.
+	endpoint net.IP
+
 	// Logger takes what this package says. If nil, nothing. What the
 	// Kubernetes code writes through klog goes where the host's klog goes, by
 	// default to standard error; package controlplane takes it to its Logger.
@@ -184,6 +191,7 @@ func (c Config) withDefaults() Config {
 		if tcp, ok := c.Listener.Addr().(*net.TCPAddr); ok && !tcp.IP.IsUnspecified() {
 			c.AdvertiseAddress = tcp.IP
 		}
+		c.endpoint = c.machineEndpoint()
 	}
 	if c.ServiceAccountIssuer == "" {
 		c.ServiceAccountIssuer = defaultServiceAccountIssuer

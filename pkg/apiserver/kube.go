@@ -2,31 +2,25 @@ package apiserver
 
 import (
 	"fmt"
-	"net"
 	"net/http"
 	"os"
 	"path/filepath"
 	"slices"
-	"sync/atomic"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apiserver/pkg/admission"
 	"k8s.io/apiserver/pkg/admission/initializer"
-	apistorage "k8s.io/apiserver/pkg/storage"
 	utilfeature "k8s.io/apiserver/pkg/util/feature"
 	"k8s.io/apiserver/pkg/util/webhook"
 	"k8s.io/client-go/dynamic"
-	corev1client "k8s.io/client-go/kubernetes/typed/core/v1"
-	discoveryv1client "k8s.io/client-go/kubernetes/typed/discovery/v1"
 	metricsfeatures "k8s.io/component-base/metrics/features"
 	"k8s.io/kubernetes/pkg/capabilities"
 	"k8s.io/kubernetes/pkg/controlplane"
 	controlplaneapiserver "k8s.io/kubernetes/pkg/controlplane/apiserver"
 	controlplaneadmission "k8s.io/kubernetes/pkg/controlplane/apiserver/admission"
 	"k8s.io/kubernetes/pkg/controlplane/controller/clusterauthenticationtrust"
-	"k8s.io/kubernetes/pkg/controlplane/reconcilers"
 	kubeadmission "k8s.io/kubernetes/pkg/kubeapiserver/admission"
 	kubeoptions "k8s.io/kubernetes/pkg/kubeapiserver/options"
 	"k8s.io/kubernetes/pkg/serviceaccount"
@@ -100,37 +94,6 @@ func (g *generic) kubeConfig(services webhook.ServiceResolver, webhooks *http.Tr
 
 // systemNamespaces are there when the server is ready.
 var systemNamespaces = []string{metav1.NamespaceSystem, metav1.NamespacePublic, corev1.NamespaceNodeLease, metav1.NamespaceDefault}
-
-// endpointReconciler keeps the endpoints of the kubernetes Service. With one
-// server the simplest of upstream's does: it writes our address and no other.
-// A loopback address may not be in endpoints, and would lead pods astray.
-func (g *generic) endpointReconciler() (reconcilers.EndpointReconciler, error) {
-	switch {
-	case g.server.PublicAddress.IsLoopback():
-		return &noEndpoints{EndpointReconciler: reconcilers.NewNoneEndpointReconciler()}, nil
-	case g.config.Shared:
-		return g.leaseReconciler()
-	default:
-		adapter := reconcilers.NewEndpointsAdapter(corev1client.NewForConfigOrDie(g.loopback), discoveryv1client.NewForConfigOrDie(g.loopback))
-		return &staleEndpoints{EndpointReconciler: reconcilers.NewMasterCountEndpointReconciler(1, adapter), read: adapter.Get}, nil
-	}
-}
-
-// noEndpoints has none to remove at the start. Upstream's says that it has
-// removed some, of which the start warns.
-type noEndpoints struct {
-	reconcilers.EndpointReconciler
-	stopped atomic.Bool
-}
-
-func (e *noEndpoints) StopReconciling() { e.stopped.Store(true) }
-
-func (e *noEndpoints) RemoveEndpoints(service string, _ net.IP, _ []corev1.EndpointPort) error {
-	if e.stopped.Load() {
-		return nil
-	}
-	return apistorage.NewKeyNotFoundError(service, 0)
-}
 
 // admission puts kube-apiserver's default plugins and NodeRestriction in
 // front of every write. ServiceAccount is on where something creates service

@@ -41,6 +41,7 @@ func (s *Server) red() ([]string, error) {
 		return nil, err
 	}
 	request.Header.Set("Authorization", "Bearer "+s.secrets.loopback)
+	request.Header.Set("User-Agent", serverUserAgent)
 	response, err := s.transport.RoundTrip(request)
 	if err != nil {
 		return nil, err

@@ -26,7 +26,7 @@ func (s *Server) late() []string {
 		"configmaps/kube-system/kube-apiserver-legacy-service-account-token-tracking",
 		leases + "kube-system/" + s.apiserver.ID(),
 	}
-	if !s.advertise.IsLoopback() {
+	if s.apiserver.PublishesAddress() {
 		keys = append(keys, "services/endpoints/default/kubernetes", "endpointslices/default/kubernetes")
 	}
 	for i, key := range keys {

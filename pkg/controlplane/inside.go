@@ -29,6 +29,7 @@ type apiServer interface {
 	Reserve(ctx context.Context, hosts ...string) error
 	Reserved(ctx context.Context) ([]string, []netip.Addr, error)
 	Serves(resource schema.GroupVersionResource) bool
+	PublishesAddress() bool
 	FirstUse(ctx context.Context, resource schema.GroupResource) <-chan struct{}
 	WatchAPIs(ctx context.Context, changed func()) error
 	WaitForAPIs(ctx context.Context, apis apiserver.APIs) error

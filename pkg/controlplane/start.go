@@ -330,7 +330,9 @@ func (s *Server) startAPIServer(ctx context.Context) error {
 	if s.member != nil {
 		c.StorageUsed = s.member.Usage
 	}
-	c.AdvertiseAddress = s.advertise.AsSlice()
+	if s.config.AdvertiseAddress != "" || !s.advertise.IsLoopback() {
+		c.AdvertiseAddress = s.advertise.AsSlice()
+	}
 	c.ReadyzChecks = append(s.components.checks(), s.spaceCheck(), s.dataCheck())
 	server, err := apiserver.New(c)
 	if err != nil {

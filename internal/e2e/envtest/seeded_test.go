@@ -1,0 +1,182 @@
+package envtest
+
+import (
+	"context"
+	"encoding/json"
+	"flag"
+	"fmt"
+	"maps"
+	"os"
+	"path/filepath"
+	"reflect"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/util/wait"
+	"k8s.io/client-go/kubernetes"
+
+	"github.com/kubembed/kubembed/pkg/pki"
+)
+
+var updateSeeded = flag.Bool("update-seeded", false, "write testdata/seeded.json, by the programs in -assets, which should be kube-apiserver and etcd")
+
+// seededKinds are the paths of all kinds of which kube-apiserver makes objects when it
+// starts on an empty etcd.
+var seededKinds = []string{
+	"/api/v1/namespaces", "/api/v1/configmaps", "/api/v1/services", "/api/v1/endpoints", "/api/v1/serviceaccounts", "/api/v1/secrets", "/api/v1/events",
+	"/apis/discovery.k8s.io/v1/endpointslices",
+	"/apis/rbac.authorization.k8s.io/v1/clusterroles", "/apis/rbac.authorization.k8s.io/v1/clusterrolebindings",
+	"/apis/rbac.authorization.k8s.io/v1/roles", "/apis/rbac.authorization.k8s.io/v1/rolebindings",
+	"/apis/flowcontrol.apiserver.k8s.io/v1/flowschemas", "/apis/flowcontrol.apiserver.k8s.io/v1/prioritylevelconfigurations",
+	"/apis/networking.k8s.io/v1/servicecidrs", "/apis/networking.k8s.io/v1/ipaddresses",
+	"/apis/apiregistration.k8s.io/v1/apiservices", "/apis/scheduling.k8s.io/v1/priorityclasses",
+	"/apis/coordination.k8s.io/v1/leases",
+}
+
+// TestSeededMetadata compares the metadata of all objects that there are after a start
+// with those of kube-apiserver, which are in testdata/seeded.json. That is written with
+//
+//	go test ./internal/e2e/envtest -run=SeededMetadata -args -update-seeded -assets=/path/to/directory
+//
+// where the directory has kube-apiserver and etcd, and the machine has a default route.
+func TestSeededMetadata(t *testing.T) {
+	golden := filepath.Join("testdata", "seeded.json")
+	if *updateSeeded {
+		ours := built.dir
+		built.dir = *assetsDir
+		defer func() { built.dir = ours }()
+	}
+	var flags []string
+	if *updateSeeded {
+		flags = frontProxy(t)
+	}
+	c := startCluster(t, flags...)
+	admin := c.client(t, "admin", "system:masters")
+	if *updateSeeded {
+		eventually(t, "the endpoints of kubernetes", func(ctx context.Context) (bool, error) {
+			list, err := admin.DiscoveryV1().EndpointSlices("").List(ctx, metav1.ListOptions{})
+			return err == nil && len(list.Items) > 0, nil
+		})
+		data, err := json.MarshalIndent(seeded(t, admin), "", " ")
+		if err == nil {
+			err = os.WriteFile(golden, append(data, '\n'), 0o600)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		return
+	}
+	data, err := os.ReadFile(golden)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := map[string]any{}
+	if err := json.Unmarshal(data, &want); err != nil {
+		t.Fatal(err)
+	}
+	// Controllers write some of them in the second after the start.
+	var difference string
+	err = wait.PollUntilContextTimeout(t.Context(), 20*time.Millisecond, 20*time.Second, true, func(context.Context) (bool, error) {
+		difference = differences(want, seeded(t, admin))
+		return difference == "", nil
+	})
+	if err != nil {
+		t.Fatalf("metadata of seeded objects (kube-apiserver's and ours):\n%s", difference)
+	}
+}
+
+// frontProxy are the flags by which kube-apiserver trusts a front proxy, as our programs
+// do by themselves: extension-apiserver-authentication tells of it.
+func frontProxy(t *testing.T) []string {
+	t.Helper()
+	identities, err := pki.Open(pki.Config{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ca := filepath.Join(t.TempDir(), "front-proxy-ca.crt")
+	if err := os.WriteFile(ca, identities.CABundle(), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return []string{
+		"--requestheader-client-ca-file=" + ca, "--requestheader-allowed-names=front-proxy-client",
+		"--requestheader-username-headers=X-Remote-User", "--requestheader-group-headers=X-Remote-Group",
+		"--requestheader-uid-headers=X-Remote-Uid", "--requestheader-extra-headers-prefix=X-Remote-Extra-",
+	}
+}
+
+// seeded are the metadata of all objects, by path and name, without what differs
+// between two starts, and without objects of this project's own.
+func seeded(t *testing.T, admin *kubernetes.Clientset) map[string]any {
+	t.Helper()
+	all := map[string]any{}
+	for _, path := range seededKinds {
+		data, err := admin.Discovery().RESTClient().Get().AbsPath(path).SetHeader("Accept", "application/json").DoRaw(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		var list unstructured.UnstructuredList
+		if err := list.UnmarshalJSON(data); err != nil {
+			t.Fatal(err)
+		}
+		for i := range list.Items {
+			item := &list.Items[i]
+			if strings.HasPrefix(item.GetName(), "kubembed:") {
+				continue
+			}
+			name := item.GetName()
+			metadata, _ := item.Object["metadata"].(map[string]any)
+			if strings.HasPrefix(name, "apiserver-") {
+				name = "apiserver-ID"
+			}
+			for _, key := range []string{"name", "uid", "resourceVersion", "creationTimestamp"} {
+				delete(metadata, key)
+			}
+			hide(metadata, "labels", "kubernetes.io/hostname")
+			hide(metadata, "annotations", "kubernetes.io/peer-advertise-address")
+			fields, _ := metadata["managedFields"].([]any)
+			for _, entry := range fields {
+				if entry, ok := entry.(map[string]any); ok {
+					delete(entry, "time")
+				}
+			}
+			all[strings.TrimSuffix(path+"/"+item.GetNamespace(), "/")+"/"+name] = metadata
+		}
+	}
+	// As they are read from a file.
+	data, err := json.Marshal(all)
+	if err != nil {
+		t.Fatal(err)
+	}
+	all = map[string]any{}
+	if err := json.Unmarshal(data, &all); err != nil {
+		t.Fatal(err)
+	}
+	return all
+}
+
+// hide replaces the value of a label or annotation that is of the machine.
+func hide(metadata map[string]any, kind, key string) {
+	if values, ok := metadata[kind].(map[string]any); ok && values[key] != nil {
+		values[key] = "HIDDEN"
+	}
+}
+
+// differences lists the objects whose metadata differ, with both.
+func differences(want, got map[string]any) string {
+	var all strings.Builder
+	for _, key := range slices.Sorted(maps.Keys(want)) {
+		if !reflect.DeepEqual(want[key], got[key]) {
+			fmt.Fprintf(&all, "%s:\n\t%v\n\t%v\n", key, want[key], got[key])
+		}
+	}
+	for _, key := range slices.Sorted(maps.Keys(got)) {
+		if want[key] == nil {
+			fmt.Fprintf(&all, "%s: not there in kube-apiserver\n", key)
+		}
+	}
+	return all.String()
+}

@@ -1,0 +1,98 @@
+package apiserver
+
+import (
+	"context"
+	"net"
+	"slices"
+	"sync/atomic"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	utilnet "k8s.io/apimachinery/pkg/util/net"
+	apistorage "k8s.io/apiserver/pkg/storage"
+	corev1client "k8s.io/client-go/kubernetes/typed/core/v1"
+	discoveryv1client "k8s.io/client-go/kubernetes/typed/discovery/v1"
+	"k8s.io/kubernetes/pkg/controlplane/reconcilers"
+)
+
+// machineEndpoint is the address in the endpoints of the kubernetes Service where
+// AdvertiseAddress is not set and would be a loopback address, which endpoints may not
+// have. It is the one that kube-apiserver takes: that of this machine, if it has one.
+func (c Config) machineEndpoint() net.IP {
+	if !c.AdvertiseAddress.IsLoopback() || c.Shared {
+		return nil
+	}
+	ip, err := utilnet.ResolveBindAddress(c.AdvertiseAddress)
+	if err != nil || ip.IsLoopback() || (ip.To4() == nil) != (c.ServiceCIDR.IP.To4() == nil) {
+		return nil
+	}
+	return ip
+}
+
+// publishedAddress is the address in the endpoints of the kubernetes Service.
+func (g *generic) publishedAddress() net.IP {
+	if g.config.endpoint != nil {
+		return g.config.endpoint
+	}
+	return g.server.PublicAddress
+}
+
+// PublishesAddress reports whether the kubernetes Service has endpoints: the address in
+// them may not be a loopback address.
+func (s *Server) PublishesAddress() bool { return !s.generic.publishedAddress().IsLoopback() }
+
+// endpointReconciler keeps the endpoints of the kubernetes Service. With one
+// server the simplest of upstream's does: it writes our address and no other.
+func (g *generic) endpointReconciler() (reconcilers.EndpointReconciler, error) {
+	switch {
+	case g.publishedAddress().IsLoopback():
+		return &firstRemoval{EndpointReconciler: reconcilers.NewNoneEndpointReconciler()}, nil
+	case g.config.Shared:
+		return g.leaseReconciler()
+	default:
+		endpoints := corev1client.NewForConfigOrDie(g.loopback)
+		return &firstRemoval{
+			EndpointReconciler: reconcilers.NewMasterCountEndpointReconciler(1, reconcilers.NewEndpointsAdapter(
+				endpoints, discoveryv1client.NewForConfigOrDie(g.loopback))),
+			ctx:       g.ctx,
+			endpoints: endpoints.Endpoints(metav1.NamespaceDefault),
+		}, nil
+	}
+}
+
+// firstRemoval says at the start that there are no endpoints of an earlier server where
+// there are none. Upstream's would say that it has removed them, of which the start
+// warns.
+type firstRemoval struct {
+	reconcilers.EndpointReconciler
+	ctx       context.Context
+	endpoints corev1client.EndpointsInterface // nil where nothing is ever written
+	stopped   atomic.Bool
+}
+
+func (r *firstRemoval) StopReconciling() {
+	r.stopped.Store(true)
+	r.EndpointReconciler.StopReconciling()
+}
+
+func (r *firstRemoval) RemoveEndpoints(service string, ip net.IP, ports []corev1.EndpointPort) error {
+	if !r.stopped.Load() && !r.has(service, ip) {
+		return apistorage.NewKeyNotFoundError(service, 0)
+	}
+	return r.EndpointReconciler.RemoveEndpoints(service, ip, ports)
+}
+
+// has reports whether ip is, or may be, in the endpoints of a Service.
+func (r *firstRemoval) has(service string, ip net.IP) bool {
+	if r.endpoints == nil {
+		return false
+	}
+	endpoints, err := r.endpoints.Get(r.ctx, service, metav1.GetOptions{})
+	if err != nil {
+		return !apierrors.IsNotFound(err)
+	}
+	return slices.ContainsFunc(endpoints.Subsets, func(subset corev1.EndpointSubset) bool {
+		return slices.ContainsFunc(subset.Addresses, func(address corev1.EndpointAddress) bool { return address.IP == ip.String() })
+	})
+}

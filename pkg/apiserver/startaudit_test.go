@@ -1,0 +1,71 @@
+package apiserver_test
+
+import (
+	"bufio"
+	_ "embed"
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	auditv1 "k8s.io/apiserver/pkg/apis/audit/v1"
+	"k8s.io/apiserver/pkg/authentication/user"
+
+	"github.com/kubembed/kubembed/pkg/apiserver"
+)
+
+// kubeAPIServerAudit lists what kube-apiserver v1.36.3, with the authorization modes Node
+// and RBAC and an address that is not loopback, asks of itself in the first four seconds
+// and at a stop: the verb, and the resource or path, of each request of system:apiserver
+// in its audit log.
+//
+//go:embed testdata/start-audit.txt
+var kubeAPIServerAudit string
+
+// TestStartAudit: the audit log has no request of the server to itself that
+// kube-apiserver's does not have, and all are made under its name.
+func TestStartAudit(t *testing.T) {
+	upstream := map[string]bool{}
+	for line := range strings.Lines(kubeAPIServerAudit) {
+		upstream[strings.TrimSpace(line)] = true
+	}
+	dir := t.TempDir()
+	log := filepath.Join(dir, "audit.log")
+	p, err := newPlane(dir, func(c *apiserver.Config) { c.Audit.LogPath = log })
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := p.close(); err != nil {
+		t.Error(err)
+	}
+	file := must(os.Open(log))(t)
+	defer file.Close()
+	lines := bufio.NewScanner(file)
+	lines.Buffer(nil, 1<<20)
+	own := 0
+	for lines.Scan() {
+		var event auditv1.Event
+		if err := json.Unmarshal(lines.Bytes(), &event); err != nil {
+			t.Fatalf("%v: %s", err, lines.Text())
+		}
+		if event.User.Username != user.APIServerUser {
+			t.Errorf("%s asks for %s %s", event.User.Username, event.Verb, event.RequestURI)
+			continue
+		}
+		own++
+		request := event.Verb + " " + strings.SplitN(event.RequestURI, "?", 2)[0]
+		if o := event.ObjectRef; o != nil && o.Resource != "" {
+			request = event.Verb + " " + strings.Trim(o.APIGroup+"/"+o.Resource+"/"+o.Subresource, "/")
+		}
+		if !upstream[request] {
+			t.Errorf("kube-apiserver does not ask itself for %s (%s)", request, event.RequestURI)
+		}
+		if !strings.HasPrefix(event.UserAgent, "kube-apiserver/v1.") {
+			t.Errorf("the User-Agent of %s is %q", request, event.UserAgent)
+		}
+	}
+	if err := lines.Err(); err != nil || own == 0 {
+		t.Errorf("%d requests, %v", own, err)
+	}
+}
