@@ -2,10 +2,12 @@ package apiserver
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"sync/atomic"
 
+	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 	"golang.org/x/sync/errgroup"
 	corev1 "k8s.io/api/core/v1"
 	flowcontrolv1 "k8s.io/api/flowcontrol/v1"
@@ -261,5 +263,16 @@ func (o bootstrapObject) create(ctx context.Context, store storage.Store) error 
 	if cidr, ok := internal.(*networking.ServiceCIDR); ok {
 		markReady(cidr)
 	}
-	return store.Create(ctx, o.key(store, accessor), internal, nil, 0)
+	key := o.key(store, accessor)
+	err = store.Create(ctx, key, internal, nil, 0)
+	if err != nil && errors.Is(rpctypes.Error(err), rpctypes.ErrNoSpace) && exists(ctx, store, o.kind, key) {
+		// etcd has no room for writes, and refuses this one before it looks. Whoever
+		// makes room needs a control plane that starts.
+		return apistorage.NewKeyExistsError(key, 0)
+	}
+	return err
+}
+
+func exists(ctx context.Context, store storage.Store, kind *bootstrapKind, key string) bool {
+	return store.Get(ctx, key, apistorage.GetOptions{}, kind.internal()) == nil
 }

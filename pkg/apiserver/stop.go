@@ -38,6 +38,8 @@ func (s *Server) Stop(ctx context.Context) error {
 
 func (s *Server) stop(ctx context.Context) error {
 	var errs []error
+	var hooks chan error
+	var hung error // the hooks
 	if s.aggregator != nil && !s.hooksStarted && s.etcdAnswers() {
 		// Upstream's queues and authorizers begin in New, and end only with
 		// the hooks that run them.
@@ -48,14 +50,31 @@ func (s *Server) stop(ctx context.Context) error {
 	if s.hooksStarted && s.etcdAnswers() {
 		// It asks through handlers, which may hang where the audit log's disk does.
 		errs = append(errs, lifecycle.Within(hooksTimeout+time.Second, "apiserver: start hooks", s.waitHooks))
-		if err := lifecycle.Within(stopTimeout, "they hang", s.aggregator.GenericAPIServer.RunPreShutdownHooks); err != nil {
-			errs = append(errs, fmt.Errorf("apiserver: shutdown hooks: %w", err))
+		hooks = make(chan error, 1)
+		if err := lifecycle.Within(stopTimeout, "they hang", func() error {
+			err := s.aggregator.GenericAPIServer.RunPreShutdownHooks()
+			hooks <- err
+			return err
+		}); err != nil {
+			hung = fmt.Errorf("apiserver: shutdown hooks: %w", err)
 		}
 		s.stopping.Store(true)
 		s.drain(ctx)
 	}
 	s.stopping.Store(true)
 	s.cancel()
+	if hung != nil {
+		// That of the identity's Lease waits as long as the Lease cannot be written, as
+		// where etcd has no room, and ends with the context.
+		late := time.NewTimer(leastTimeout)
+		defer late.Stop()
+		select {
+		case err := <-hooks:
+			errs = append(errs, err)
+		case <-late.C:
+			errs = append(errs, hung)
+		}
+	}
 	for _, serving := range s.serving {
 		errs = append(errs, serving.close())
 	}

@@ -24,7 +24,7 @@ type Config struct {
 	// DataDir is the folder that the control plane keeps its state in: etcd's
 	// data, certificates and keys. It is created with mode 0700 if it is
 	// missing, and belongs to one running control plane at a time. Everything
-	// that was acknowledged survives a crash or a power cut. It needs 272 MiB of
+	// that was acknowledged survives a crash or a power cut. It needs 284 MiB of
 	// free space to begin with. It belongs to the user of the process, or root, and
 	// neither group nor others may write to it: in a volume that others may, name a
 	// subdirectory. If empty, the control plane is ephemeral: a directory kubembed-* in

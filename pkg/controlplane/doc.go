@@ -48,9 +48,10 @@
 // log, whose directory may also be one like /tmp, or one that the private group of its
 // owner may write to. Everything else is refused with [ErrUntrusted].
 //
-// A DataDir wants 272 MiB of free space at its first start and 208 MiB later, most of
-// it for the two segments of 64 MiB that etcd's log is prepared in. When less than
-// 112 MiB are left, or the database has reached Config.Etcd.QuotaBytes, /readyz is red
+// A DataDir wants 284 MiB of free space at its first start, most of it for the two
+// segments of 61 MiB that etcd's log is prepared in, and for what it is kept from filling; a
+// directory that was enough for the first start is enough for later ones. When less than
+// 110 MiB are left, or the database has reached Config.Etcd.QuotaBytes, /readyz is red
 // (etcd-space) and writes but deletions are refused, with the status of upstream's
 // etcd errors, until there is room again. Nothing has to be restarted. The check
 // etcd-data is red while etcd's members do not agree on the data.

@@ -13,6 +13,9 @@ import (
 	"github.com/kubembed/kubembed/pkg/etcd"
 )
 
+// minQuotaBytes is ten times what a control plane begins with.
+const minQuotaBytes = 2 << 20
+
 // Etcd says where and how a control plane keeps its state. There are three ways:
 //
 //   - One member in this process, alone, with no listener: the zero value.
@@ -37,6 +40,7 @@ type Etcd struct {
 	// QuotaBytes limits the size of the database of a member in this process, in
 	// bytes. When it is reached writes are refused and /readyz is red, until what
 	// was deleted has been compacted away. If zero, etcd.DefaultQuotaBytes, 8 GiB.
+	// At least 2 MiB.
 	QuotaBytes int64
 
 	// Endpoints are the client URLs of an etcd elsewhere, like
@@ -95,9 +99,9 @@ func (e Etcd) clone() Etcd {
 }
 
 func (e Etcd) validate(at *field.Path) (errs field.ErrorList) {
-	if e.QuotaBytes < 0 {
+	if e.QuotaBytes < 0 || e.QuotaBytes > 0 && e.QuotaBytes < minQuotaBytes {
 		errs = append(errs, field.Invalid(at.Child("QuotaBytes"), e.QuotaBytes,
-			fmt.Sprintf("must not be negative; zero is %d", etcd.DefaultQuotaBytes)))
+			fmt.Sprintf("must be at least %d, what a control plane begins with, or zero, which is %d", minQuotaBytes, etcd.DefaultQuotaBytes)))
 	}
 	if e.Prefix != "" && (!strings.HasPrefix(e.Prefix, "/") || path.Clean(e.Prefix) != e.Prefix || e.Prefix == "/") {
 		errs = append(errs, field.Invalid(at.Child("Prefix"), e.Prefix, `must be a path like "/registry", without a slash at its end`))

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 
+	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 	"k8s.io/apiserver/pkg/server/healthz"
 
 	"github.com/kubembed/kubembed/pkg/etcd"
@@ -48,6 +49,18 @@ func (s *Server) spaceCheck() healthz.HealthChecker {
 		}
 		return nil
 	})
+}
+
+// explainSpace adds to the error of a start what has run out, and what to do, where etcd
+// has refused a write for lack of room.
+func (s *Server) explainSpace(err error) error {
+	if err == nil || s.member == nil || !strings.Contains(err.Error(), rpctypes.ErrorDesc(rpctypes.ErrNoSpace)) {
+		return err
+	}
+	if space := s.member.CheckSpace(); space != nil {
+		return fmt.Errorf("%w: %w", err, storeError{space})
+	}
+	return err
 }
 
 // dataCheck is the readiness check of the members' agreement on the data.

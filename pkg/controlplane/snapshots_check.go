@@ -25,10 +25,13 @@ func (s *Server) checkSnapshotDir() error {
 		return nil
 	}
 	dir := s.snapshotDir()
-	if err := ownership.Dir(dir); err != nil {
+	err := ownership.Dir(dir)
+	if errors.Is(err, ErrUntrusted) {
 		return fmt.Errorf("Config.Snapshots.Dir: %w", err)
 	}
-	err := s.tryWrite(dir)
+	if err == nil {
+		err = s.tryWrite(dir)
+	}
 	if errors.Is(err, errDiskFull) || errors.Is(err, errDiskQuota) {
 		s.config.Logger.Warn("the disk of the snapshots is full", zap.String("field", "Config.Snapshots.Dir"), zap.String("dir", dir), zap.Error(err))
 		return nil

@@ -226,3 +226,32 @@ func TestSnapshotsOnTheDiskOfEtcd(t *testing.T) {
 		t.Error("the newest snapshot is gone")
 	}
 }
+
+// TestStartChecksTheDiskOfSnapshots: one that is read-only is refused, and one that is full
+// is not, because old snapshots make room.
+func TestStartChecksTheDiskOfSnapshots(t *testing.T) {
+	disk := smallDisk(t, 16)
+	filler := leave(t, disk, 0)
+	for err := error(nil); err == nil; {
+		_, err = filler.Write(make([]byte, 4096))
+	}
+	core, logs := observer.New(zapcore.WarnLevel)
+	cfg := controlplane.Config{Logger: zap.New(core), Snapshots: controlplane.Snapshots{Dir: disk, Interval: time.Hour}}
+	closeServer(t, start(t, cfg))
+	if logs.FilterMessageSnippet("the disk of the snapshots is full").Len() != 1 {
+		t.Errorf("the log does not say that the disk is full: %v", logs.All())
+	}
+	if err := filler.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if out, err := exec.Command("mount", "-o", "remount,ro", disk).CombinedOutput(); err != nil {
+		t.Skipf("mount: %v: %s", err, out)
+	}
+	server, err := controlplane.Start(t.Context(), cfg)
+	if err == nil {
+		closeServer(t, server)
+	}
+	if err == nil || lacks(err.Error(), "Config.Snapshots.Dir", disk, "read-only") != "" {
+		t.Errorf("error %v, want that the disk is read-only", err)
+	}
+}

@@ -85,7 +85,7 @@ func (s *Server) startWithin(ctx context.Context) error {
 		err := errGaveUp
 		defer func() { started <- err }()
 		s.family.Do(ctx, func() {
-			_, err = containment.Call("the start", func() (struct{}, error) { return struct{}{}, s.start(ctx) })
+			_, err = containment.Call("the start", func() (struct{}, error) { return struct{}{}, s.explainSpace(s.start(ctx)) })
 		})
 	}()
 	select {

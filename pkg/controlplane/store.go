@@ -66,6 +66,9 @@ func (s *Server) openStore(ctx context.Context) error {
 		Logger:     logger,
 	})
 	if err != nil {
+		if s.temporary != nil {
+			return temporaryError{err}
+		}
 		return storeError{err}
 	}
 	s.etcd, s.member = member, member
@@ -105,6 +108,19 @@ func (e storeError) Error() string {
 	}
 	return text
 }
+
+// temporaryError is storeError without a DataDir.
+type temporaryError struct{ err error }
+
+func (e temporaryError) Error() string {
+	text := storeError(e).Error()
+	if rest, ok := strings.CutPrefix(text, "Config.DataDir: "); ok {
+		return "the temporary directory (TMPDIR): " + rest + ", or set Config.DataDir"
+	}
+	return text
+}
+
+func (e temporaryError) Unwrap() error { return e.err }
 
 func (e storeError) Unwrap() error { return e.err }
 

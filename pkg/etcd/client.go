@@ -119,6 +119,7 @@ func guard[Req, Resp any](ctx context.Context, g *guardedKV, in Req, call func(c
 	}
 	defer g.gate.leave()
 	if err := g.upkeep.space.admitRequest(in); err != nil {
+		g.upkeep.hurry()
 		return out, err
 	}
 	err = g.contain.run(func() error {

@@ -96,6 +96,10 @@ func (u *upkeep) run(closing <-chan struct{}) {
 // turn does what is due and returns when to look again.
 func (u *upkeep) turn(ctx context.Context) time.Duration {
 	if !alarmed(u.server, noSpace, 0) {
+		if u.space.check() != nil {
+			u.reclaim(ctx)
+			return alarmInterval
+		}
 		u.seen, u.compacted = 0, 0
 		if !u.fragmented() {
 			u.wished = time.Time{}

@@ -20,6 +20,16 @@ type reserve struct {
 	upTo int64
 }
 
+// reserveMissing is how many bytes a start is going to reserve. What an earlier one has
+// reserved is still there.
+func reserveMissing(dir string) int64 {
+	info, err := os.Stat(datadir.ToBackendFileName(dir))
+	if err != nil || !canReserve {
+		return 0
+	}
+	return max(0, info.Size()+reserveBytes-allocated(info))
+}
+
 // extend reserves more if the database has grown, or is another file. Where the file
 // system cannot, the member may fail when its disk is filled within a tenth of a
 // second.

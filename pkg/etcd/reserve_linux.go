@@ -3,9 +3,20 @@ package etcd
 import (
 	"errors"
 	"os"
+	"syscall"
 
 	"golang.org/x/sys/unix"
 )
+
+const canReserve = true
+
+// allocated is how many bytes of the disk a file has, which may be more than its size.
+func allocated(info os.FileInfo) int64 {
+	if stat, ok := info.Sys().(*syscall.Stat_t); ok {
+		return stat.Blocks * 512
+	}
+	return info.Size()
+}
 
 // allocate takes room on the disk for the first bytes of a file, also where it ends
 // before, and leaves its size as it is.

@@ -2,7 +2,14 @@
 
 package etcd
 
-import "errors"
+import (
+	"errors"
+	"os"
+)
+
+const canReserve = false
+
+func allocated(info os.FileInfo) int64 { return info.Size() }
 
 // allocate takes room on the disk where there is a call for it.
 func allocate(string, int64) error { return errors.ErrUnsupported }

@@ -172,13 +172,18 @@ func receive(ctx context.Context, work string, r io.Reader) (string, error) {
 	return path, nil
 }
 
+// restoredBytes is what the first start after a restore writes, at most.
+const restoredBytes = 4 << 20
+
 // rebuild makes a data folder of the snapshot at source.
 func rebuild(ctx context.Context, cfg RestoreConfig, source, data string) error {
 	info, err := os.Stat(source)
 	if err != nil {
 		return err
 	}
-	need := info.Size() + wal.SegmentSizeBytes + spareBytes
+	// Both segments of a new log, and the database once more; or, when what has been
+	// received is gone, what a member needs to start and accept writes.
+	need := 2*wal.SegmentSizeBytes + max(info.Size()+spareBytes, newSpace(cfg.Dir, false).need()+reserveBytes+restoredBytes)
 	if free, ok := diskspace.Free(cfg.Dir); ok && free < need {
 		return fmt.Errorf("%s: %w: %d bytes are free, %d more are needed", cfg.Dir, ErrNoSpace, free, need)
 	}

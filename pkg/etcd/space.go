@@ -27,6 +27,13 @@ import (
 const (
 	spareBytes    = 48 << 20
 	spareDeleting = 16 << 20
+	// firstBytes is what a first start writes besides its log: objects, keys, certificates.
+	firstBytes = 8 << 20
+	// firstDatabase is the size of its database: bbolt grows it by so much at a time.
+	firstDatabase = 16 << 20
+	// spareEphemeral lets etcd prepare a segment of its log at any time that it accepts
+	// writes. Without it etcd would fail when it needs that segment.
+	spareEphemeral = 16 << 20
 	// How long, and for how many bytes of requests, an answer about the room holds.
 	spaceInterval = 100 * time.Millisecond
 	spaceBytes    = 4 << 20
@@ -49,7 +56,7 @@ type space struct {
 }
 
 func newSpace(dir string, ephemeral bool) *space {
-	s := &space{dir: dir, free: diskspace.Free}
+	s := &space{dir: dir, free: diskspace.Free, spare: spareEphemeral}
 	if !ephemeral {
 		// Without it the next start, or the one after, would fail.
 		s.spare = wal.SegmentSizeBytes
@@ -156,27 +163,46 @@ func writes(r *pb.TxnRequest) (puts, deletes bool) {
 	return puts, deletes
 }
 
-// start returns ErrNoSpace if etcd would not find the room that it takes when it
-// starts. It fills the disk with two segments of a new write-ahead log, or the next
-// one of an old one, before anything is written to them.
+// start returns ErrNoSpace if the disk has too little room for etcd to start, and, the first
+// time, for what a control plane begins with, so that it can be started again.
 func (s *space) start(fresh bool) error {
-	need := s.need() + wal.SegmentSizeBytes
-	if s.reserve != nil {
-		need += reserveBytes
-	}
-	if fresh {
-		need += wal.SegmentSizeBytes
-	}
 	free, ok := s.free(s.dir)
-	// The next segment of a member that was killed is used again.
-	leftovers, _ := filepath.Glob(filepath.Join(datadir.ToWALDir(s.dir), "*.tmp"))
-	for _, path := range leftovers {
-		if info, err := os.Stat(path); err == nil {
-			free += info.Size()
-		}
-	}
-	if ok && free < need {
+	if need := s.startNeeds(fresh) - leftovers(s.dir); ok && free < need {
 		return fmt.Errorf("etcd: Config.Dir: %s: %w: %d bytes are free, %d are needed to start: delete other files on this disk, or name a folder on another one", s.dir, ErrNoSpace, free, need)
 	}
 	return nil
+}
+
+// startNeeds is how many bytes must be free for a start. etcd fills the disk with two
+// segments of a new write-ahead log, or the next one of an old one, before anything is
+// written to them.
+//
+// A first start must leave enough for writes. A later one need not: all that a member with
+// a full disk had when it was stopped is enough to start it again, or nobody could
+// delete objects to make room. It refuses writes below need(), as before.
+func (s *space) startNeeds(fresh bool) int64 {
+	if fresh {
+		need := s.need() + 2*wal.SegmentSizeBytes + firstBytes
+		if s.reserve != nil && canReserve {
+			need += firstDatabase + reserveBytes - firstBytes/2
+		}
+		return need
+	}
+	need := int64(spareBytes + wal.SegmentSizeBytes)
+	if s.reserve != nil {
+		need += reserveMissing(s.dir)
+	}
+	return need
+}
+
+// leftovers is the size of the next segment of a member that was killed, which is used
+// again.
+func leftovers(dir string) (sum int64) {
+	paths, _ := filepath.Glob(filepath.Join(datadir.ToWALDir(dir), "*.tmp"))
+	for _, path := range paths {
+		if info, err := os.Stat(path); err == nil {
+			sum += info.Size()
+		}
+	}
+	return sum
 }
