@@ -26,6 +26,7 @@ func TestOrdinaryUseLogsNoWarning(t *testing.T) {
 	waitServing(t, w)
 
 	step(t, "a Deployment", func(t *testing.T) {
+		k.ok(t, "cordon", "worker1") // its pods are on simulated nodes
 		k.ok(t, "create", "deployment", "web", "--image=nginx:1", "--replicas=3", "--port=80")
 		k.ok(t, "rollout", "status", "deployment/web", "--timeout=60s")
 		k.ok(t, "set", "image", "deployment/web", "nginx=nginx:2")

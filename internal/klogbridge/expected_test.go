@@ -43,7 +43,9 @@ func TestExpectedLines(t *testing.T) {
 		{func() {
 			klog.ErrorS(errors.New("Operation cannot be fulfilled on pods \"a\": the object has been modified; please apply your changes to the latest version and try again"), "Error syncing")
 		}, "debug"},
-		{func() { klog.ErrorS(errors.New("Operation cannot be fulfilled on pods \"a\": it is another"), "Error syncing") }, "warn"},
+		{func() {
+			klog.ErrorS(errors.New("Operation cannot be fulfilled on pods \"a\": it is another"), "Error syncing")
+		}, "warn"},
 		{func() { klog.Error("the client said: Error on socket receive") }, "warn"},
 		{func() { klog.ErrorS(errors.New("get: context canceled"), "Failed to list") }, "debug"},
 		{func() { klog.ErrorS(nil, "Failed to list", "last", "context canceled") }, "warn"},

@@ -113,7 +113,8 @@ func (s *session) run(ctx context.Context, ready func()) error {
 		return ended(ctx)
 	}
 	if err := s.requireResources(ctx); err != nil {
-		return err
+		fail(failure{err})
+		return ended(ctx)
 	}
 	// The watches put into the queue, so they end first.
 	defer s.queue.ShutDown()
@@ -187,7 +188,7 @@ func (s *session) requireResources(ctx context.Context) error {
 		corev1.SchemeGroupVersion.WithResource("pods"),
 		coordinationv1.SchemeGroupVersion.WithResource("leases"))
 	if missing := (*served.MissingError)(nil); errors.As(err, &missing) {
-		return fmt.Errorf("hollownode: %w", err)
+		return err
 	}
 	if err != nil && ctx.Err() == nil {
 		s.logger.Info("the API server does not say what it serves", zap.Error(err))
