@@ -92,7 +92,7 @@ type ginkgoSpec struct {
 
 // ginkgoOK are the bits of types.SpecState of specs that have not failed: pending,
 // skipped, passed.
-const ginkgoOK = 1 | 2 | 4
+const ginkgoOK = 1<<1 | 1<<2 | 1<<3
 
 // ginkgoSpecs returns the specs of the suite that have ended. A node can ask Ginkgo
 // for the current one only, so they are read from the suite behind the context of the
@@ -136,7 +136,7 @@ const suiteNode = "the suite"
 func say(t TB, heading, text string) {
 	t.Helper()
 	if g := asGinkgo(t); g != nil && !t.Failed() {
-		g.AddReportEntryVisibilityAlways("controlplanetest: "+heading, text)
+		g.AddReportEntryVisibilityAlways("controlplanetest", heading+text)
 		return
 	}
 	t.Logf("controlplanetest: %s%s", heading, text)

@@ -20,7 +20,7 @@ var _ = BeforeSuite(func() {
 	existing := true
 	testEnv := &envtest.Environment{
 		UseExistingCluster:    &existing,
-		Config:                controlplanetest.New(GinkgoT(), controlplanetest.Config{}).ClientConfig(),
+		Config:                controlplanetest.New(GinkgoT(), controlplanetest.Config{BehaveLikeEnvtest: true}).ClientConfig(),
 		Scheme:                controllertest.Scheme(),
 		CRDDirectoryPaths:     crdPaths,
 		ErrorIfCRDPathMissing: true,
