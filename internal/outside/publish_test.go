@@ -60,10 +60,17 @@ func publish(t *testing.T) (version string, env []string) {
 	if err := os.MkdirAll(folder, 0o700); err != nil {
 		t.Fatal(err)
 	}
+	if err := os.WriteFile(filepath.Join(folder, "list"), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
 	for ending, data := range map[string][]byte{".info": info, ".mod": contents["go.mod"], ".zip": archive.Bytes()} {
 		if err := os.WriteFile(filepath.Join(folder, version+ending), data, 0o600); err != nil {
 			t.Fatal(err)
 		}
+	}
+	// What go get without a version asks for.
+	if err := os.WriteFile(filepath.Join(filepath.Dir(folder), "@latest"), info, 0o600); err != nil {
+		t.Fatal(err)
 	}
 	cache := strings.TrimSpace(goCommand(t, root, nil, "env", "GOMODCACHE"))
 	t.Cleanup(func() { forget(t, cache, version) })

@@ -1,0 +1,100 @@
+package outside_test
+
+import (
+	"encoding/json"
+	"os"
+	"os/exec"
+	"path"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/kubembed/kubembed/internal/docs"
+
+	// As in outside_test.go.
+	_ "github.com/kubembed/kubembed/pkg/components/controllers"
+	_ "github.com/kubembed/kubembed/pkg/components/hollownode"
+	_ "github.com/kubembed/kubembed/pkg/components/scheduler"
+	_ "github.com/kubembed/kubembed/pkg/controlplanetest"
+)
+
+// TestPagesInANewModule is a reader of the pages: a new module, what the pages tell to go
+// get, and their blocks of Go, which are compiled and run.
+func TestPagesInANewModule(t *testing.T) {
+	if testing.Short() {
+		t.Skip("builds a program and may need the module proxy")
+	}
+	_, env := publish(t)
+	root, dir := checkout(t), t.TempDir()
+	goCommand(t, dir, env, "mod", "init", "example.com/reader")
+
+	pages, err := docs.Pages(root)
+	if err != nil {
+		t.Fatal(err)
+	}
+	written := 0
+	for _, page := range pages {
+		blocks, err := docs.Read(root, page)
+		if err != nil {
+			t.Fatal(err)
+		}
+		name := strings.ToLower(strings.TrimSuffix(path.Base(page), ".md"))
+		for _, block := range blocks {
+			switch {
+			case block.Has("not run:"):
+			case block.Has("in a new module"):
+				c := exec.CommandContext(t.Context(), "sh", "-euc", block.Text)
+				c.Dir, c.Env = dir, append(append(os.Environ(), "GOWORK=off"), env...)
+				if out, err := c.CombinedOutput(); err != nil {
+					t.Fatalf("%s: %v\n%s", block, err, out)
+				}
+			case block.Lang == "go":
+				source, err := block.GoTest(name + "_test")
+				if err != nil {
+					t.Fatal(err)
+				}
+				write(t, filepath.Join(dir, name, block.FileName()), source)
+				written++
+			}
+		}
+	}
+	// Blocks name files in config, or ../config.
+	config := filepath.Join(root, "examples", "controller-test", "config")
+	for _, to := range []string{dir, filepath.Join(dir, "readme")} {
+		for from, name := range map[string]string{"crd": "crd/bases", "webhook": "webhook"} {
+			if err := os.CopyFS(filepath.Join(to, "config", filepath.FromSlash(name)), os.DirFS(filepath.Join(config, from))); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	if written < 8 {
+		t.Errorf("only %d blocks of Go", written)
+	}
+
+	// Ginkgo is of a suite's own go.mod. Everything else is what go mod tidy adds for a
+	// reader.
+	var suite struct {
+		Require []struct{ Path, Version string }
+	}
+	if err := json.Unmarshal([]byte(goCommand(t, filepath.Join(root, "examples", "envtest-migration"), nil, "mod", "edit", "-json")), &suite); err != nil {
+		t.Fatal(err)
+	}
+	for _, r := range suite.Require {
+		if strings.HasPrefix(r.Path, "github.com/onsi/") {
+			goCommand(t, dir, env, "mod", "edit", "-require="+r.Path+"@"+r.Version)
+		}
+	}
+	goCommand(t, dir, env, "mod", "tidy")
+	t.Log(goCommand(t, dir, env, "test", "-count=1", "-v", "./..."))
+}
+
+func write(t *testing.T, file, content string) {
+	t.Helper()
+	err := os.MkdirAll(filepath.Dir(file), 0o700)
+	if err == nil {
+		err = os.WriteFile(file, []byte(content), 0o600)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+}
