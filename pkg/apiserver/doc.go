@@ -161,5 +161,8 @@
 // hooks return errors when they are cut short. Hooks are therefore not cut
 // short: Stop waits for them, five seconds at most. Those that poll for seconds
 // and then give up are replaced. What is left ends the hook and not the process
-// (see the root package on klog.OsExit).
+// (see the root package on klog.OsExit). New and Start return upstream's fatal errors
+// and panics on their goroutines as errors. After one, goroutines of upstream's
+// unfinished parts may stay, for which upstream has no end. Package controlplane also
+// makes errors of those on all other goroutines of the server.
 package apiserver

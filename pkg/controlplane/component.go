@@ -38,8 +38,8 @@ type Component interface {
 	// when it has returned, or after ten seconds. What it returns then does not
 	// matter. To return before ctx ends, or to panic, is a failure of the
 	// component that ends the control plane, and so is a panic in a goroutine that
-	// Run has started where client-go or apimachinery recovers it. Any other panic
-	// ends the process, as always.
+	// Run has started where client-go or apimachinery recovers it. So are klog.Fatal and
+	// klog.Exit there. Any other panic ends the process, as always.
 	//
 	// It calls ready, from any goroutine, once it can do its work; Start waits
 	// for that. Calling it again does nothing.

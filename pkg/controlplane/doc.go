@@ -61,6 +61,13 @@
 // used, which is what can be copied while clients wait; otherwise at the next start.
 // [Server.EtcdStatus] tells its size.
 //
+// # Kubeconfigs
+//
+// [Server.Kubeconfig] and [Server.NewKubeconfig] return a file with a client certificate
+// of its own, which is valid for a year or a shorter time. It outlives restarts: where
+// BindAddress has port 0, DataDir remembers the port. [Server.RevokeKubeconfig] revokes a
+// file that is no longer trusted.
+//
 // # Snapshots
 //
 // [Server.Snapshot] writes all objects, and the authorities and keys without which
@@ -202,7 +209,8 @@
 // which waits for them. One that ends before that, by an error or a panic, ends
 // the control plane: Done is closed, and Err names it. So does a panic in a
 // goroutine that it has started, where client-go recovers it: in informers'
-// handlers, and in the loops of k8s.io/apimachinery/pkg/util/wait. The check
+// handlers, and in the loops of k8s.io/apimachinery/pkg/util/wait, and so does
+// klog.Fatal. The check
 // component/NAME of /readyz is green while it is ready. examples/controller is a
 // complete program.
 //

@@ -44,7 +44,9 @@ var errStartTimeout = fmt.Errorf("not ready after %s", startTimeout)
 // of it; ErrUntrusted, where other users of the machine control it; etcd.ErrOtherMember
 // and ErrRemoved, about a member of a cluster; etcd.ErrOtherCluster, about that or about
 // objects that were stored under other keys; etcd.ErrUnreachable, about Etcd.Endpoints;
-// and the cause of ctx when it ends.
+// and the cause of ctx when it ends. A fatal error of the Kubernetes code (klog.Fatal),
+// and a panic, is an error too. After Start has returned, it ends the control plane, see
+// Done.
 func Start(ctx context.Context, cfg Config) (*Server, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, err

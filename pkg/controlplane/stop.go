@@ -119,7 +119,9 @@ func (s *Server) unwind(ctx context.Context) error {
 	}
 	if !stuck {
 		s.waitForGoroutines(s.family)
-		s.forget()
+		if s.forget != nil {
+			s.forget()
+		}
 	}
 	step("the Logger")
 	s.detachLogger()
