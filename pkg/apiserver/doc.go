@@ -67,9 +67,24 @@
 //   - The objects that a new cluster begins with (system namespaces, RBAC
 //     policy, priority classes, flow control, the default ServiceCIDR,
 //     registrations of the built-in groups) are written through storage before
-//     anything is served. They carry no managedFields. With Config.Controllers the
-//     default service accounts, the ConfigMaps kube-root-ca.crt and the rules of
-//     aggregated ClusterRoles are among them.
+//     anything is served, with the metadata that kube-apiserver gives them,
+//     managedFields included. With Config.Controllers the default service accounts,
+//     the ConfigMaps kube-root-ca.crt and the rules of aggregated ClusterRoles are
+//     among them. Objects of data that an older release of this package has made stay
+//     without managedFields, and as upstream has it for such objects, updates of them
+//     are not tracked before somebody applies one, and conflicts name
+//     "before-first-apply": who owned which field before is not known. One that is
+//     deleted has them after the next start.
+//   - There are three more ClusterRoleBindings and a ClusterRole, for nodes: see "RBAC
+//     for nodes".
+//   - Before anything is served, a start writes the APIServices of built-in group
+//     versions as they should be. One that names another server and has lost the label
+//     kube-aggregator.kubernetes.io/automanaged is the control plane's again, with a
+//     warning; kube-apiserver does not get ready with it.
+//   - Webhooks and admission policies are not asked about what the server itself writes
+//     until Start returns and from Stop on, nor ever about the endpoints of the
+//     kubernetes Service: one that refuses everything or hangs keeps no server from its
+//     start or stop.
 //   - OpenAPI documents are built when they are first asked for, and are listed
 //     without a hash of their content.
 //   - Services of webhooks and aggregated API servers are resolved to their
@@ -92,6 +107,23 @@
 //   - Profiling and log-level handlers, which reach into the process, are off.
 //   - Groups that Config.RuntimeConfig switches off may be any: the server's own
 //     informers see them as empty.
+//
+// # RBAC for nodes
+//
+// Upstream's bootstrap policy says nothing about nodes that join: kubeadm and others
+// bring the bindings along. Here these are part of the policy, and are repaired by a
+// start like the rest of it:
+//
+//   - ClusterRoleBinding kubembed:kubelet-bootstrap: clients with a join token (group
+//     system:bootstrappers:kubembed:join) may create and get CertificateSigningRequests,
+//     by the ClusterRole kubembed:node-bootstrapper.
+//   - ClusterRoleBinding kubembed:node-certificate-rotation: kubelets (group
+//     system:nodes) may renew their client certificates.
+//   - ClusterRoleBinding kubembed:kubelet-api-admin: the API server's own identity at
+//     kubelets (user kube-apiserver-kubelet-client) may use their APIs.
+//
+// To change one, set its annotation rbac.authorization.kubernetes.io/autoupdate to
+// "false", as with upstream's.
 //
 // # What a request may cost
 //

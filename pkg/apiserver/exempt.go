@@ -3,6 +3,7 @@ package apiserver
 import (
 	"context"
 
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apiserver/pkg/admission"
 	mutatingpolicy "k8s.io/apiserver/pkg/admission/plugin/policy/mutating"
 	validatingpolicy "k8s.io/apiserver/pkg/admission/plugin/policy/validating"
@@ -11,11 +12,13 @@ import (
 	"k8s.io/apiserver/pkg/authentication/user"
 )
 
-// exemptStart decorates the admission of webhooks and policies, which clients define:
-// until the server is ready they are not asked about what the server itself writes. One
-// that refuses everything, or hangs, as its server is started only after this one,
-// would otherwise keep it from repairing its RBAC policy, and a start from its end.
-func (g *generic) exemptStart(handler admission.Interface, name string) admission.Interface {
+// exemptOwn decorates the admission of webhooks and policies, which clients define:
+// until the server is ready, and when it stops, they are not asked about what the server
+// itself writes. One that refuses everything, or hangs because its server is started
+// after this one, would keep the server from repairing its RBAC policy and APIServices,
+// and Start and Stop from returning. They are never asked about the endpoints of the
+// kubernetes Service: Stop waits for a write of them.
+func (g *generic) exemptOwn(handler admission.Interface, name string) admission.Interface {
 	switch name {
 	case mutatingwebhook.PluginName, validatingwebhook.PluginName, mutatingpolicy.PluginName, validatingpolicy.PluginName:
 		return exempt{handler, g}
@@ -35,7 +38,7 @@ var (
 
 func (e exempt) Admit(ctx context.Context, a admission.Attributes, o admission.ObjectInterfaces) error {
 	plugin, ok := e.Interface.(admission.MutationInterface)
-	if !ok || e.starts(a) {
+	if !ok || e.own(a) {
 		return nil
 	}
 	return plugin.Admit(ctx, a, o)
@@ -43,13 +46,22 @@ func (e exempt) Admit(ctx context.Context, a admission.Attributes, o admission.O
 
 func (e exempt) Validate(ctx context.Context, a admission.Attributes, o admission.ObjectInterfaces) error {
 	plugin, ok := e.Interface.(admission.ValidationInterface)
-	if !ok || e.starts(a) {
+	if !ok || e.own(a) {
 		return nil
 	}
 	return plugin.Validate(ctx, a, o)
 }
 
-// starts reports whether the server itself is the client, and not ready.
-func (e exempt) starts(a admission.Attributes) bool {
-	return !e.generic.started.Load() && a.GetUserInfo() != nil && a.GetUserInfo().GetName() == user.APIServerUser
+// own reports whether a is exempt.
+func (e exempt) own(a admission.Attributes) bool {
+	if a.GetUserInfo() == nil || a.GetUserInfo().GetName() != user.APIServerUser {
+		return false
+	}
+	switch a.GetResource().Resource {
+	case "endpoints", "endpointslices":
+		if a.GetNamespace() == metav1.NamespaceDefault && a.GetName() == kubernetesServiceName {
+			return true
+		}
+	}
+	return !e.generic.settled.Load()
 }

@@ -67,7 +67,7 @@ type generic struct {
 	bodies     *bodies
 	revoked    *revokedNodes
 	services   creater     // the storage of Services; nil where they are switched off
-	started    atomic.Bool // the server is ready
+	settled    atomic.Bool // Start has succeeded, and Stop has not begun
 
 	revokedCertificates *revokedCertificates
 }

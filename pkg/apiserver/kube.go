@@ -29,7 +29,10 @@ import (
 )
 
 // kubernetesServicePort is where the kubernetes Service listens.
-const kubernetesServicePort = 443
+const (
+	kubernetesServiceName = "kubernetes"
+	kubernetesServicePort = 443
+)
 
 // kubeConfig is for the built-in APIs: CreateConfig of
 // k8s.io/kubernetes/pkg/controlplane/apiserver and CreateKubeAPIServerConfig
@@ -118,7 +121,7 @@ func (g *generic) admission(services webhook.ServiceResolver, webhooks *http.Tra
 	o := kubeoptions.NewAdmissionOptions()
 	o.GenericAdmission.EnablePlugins, o.GenericAdmission.DisablePlugins = g.config.admissionPlugins()
 	// Before upstream's, which count the calls.
-	o.GenericAdmission.Decorators = slices.Insert(o.GenericAdmission.Decorators, 0, skipWithoutWebhooks(g.informers), admission.Decorator(admission.DecoratorFunc(g.exemptStart)))
+	o.GenericAdmission.Decorators = slices.Insert(o.GenericAdmission.Decorators, 0, skipWithoutWebhooks(g.informers), admission.Decorator(admission.DecoratorFunc(g.exemptOwn)))
 	initializers := slices.Concat([]admission.PluginInitializer{drained(g.drained)}, generic, kube)
 	if err := o.ApplyTo(g.server, promptInformers{g.informers, g.ctx}, g.client, dynamicClient, utilfeature.DefaultFeatureGate,
 		g.server.EffectiveVersion, initializers...); err != nil {

@@ -183,7 +183,7 @@ func (s *Server) start(ctx context.Context) error {
 			return err
 		}
 	}
-	s.generic.started.Store(true)
+	s.generic.settled.Store(true)
 	return nil
 }
 

@@ -16,7 +16,7 @@ import (
 )
 
 // kubeAPIServerAudit lists what kube-apiserver v1.36.3, with the authorization modes Node
-// and RBAC and an address that is not loopback, asks of itself in the first four seconds
+// and RBAC, NodeRestriction and an address that is not loopback, asks of itself in the first four seconds
 // and at a stop: the verb, and the resource or path, of each request of system:apiserver
 // in its audit log.
 //

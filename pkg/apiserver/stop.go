@@ -40,6 +40,9 @@ func (s *Server) stop(ctx context.Context) error {
 	var errs []error
 	var hooks chan error
 	var hung error // the hooks
+	if s.generic != nil {
+		s.generic.settled.Store(false)
+	}
 	if s.aggregator != nil && !s.hooksStarted && s.etcdAnswers() {
 		// Upstream's queues and authorizers begin in New, and end only with
 		// the hooks that run them.

@@ -54,7 +54,9 @@ type Config struct {
 	// control plane. It is in kubeconfigs, in the serving certificate and in
 	// the endpoints of the kubernetes Service. If empty, the address of
 	// BindAddress, or where that is every address, the one of the machine's
-	// default route.
+	// default route. Endpoints may not have loopback addresses: where BindAddress
+	// is one and this is empty, they have the address of the machine, as
+	// kube-apiserver's have, although nothing listens there.
 	AdvertiseAddress string
 
 	// Hosts are further DNS names and IP addresses that clients use for the

@@ -9,8 +9,10 @@ import (
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/metadata"
 
 	"github.com/kubembed/kubembed/internal/lifecycle"
 	"github.com/kubembed/kubembed/pkg/controlplane"
@@ -179,6 +181,7 @@ func TestStartAfterDamage(t *testing.T) {
 			t.Log(time.Since(begin))
 			server = again
 			wantRepaired(t, admin(t, server))
+			wantManagers(t, server, "v1.")
 			if !damage.restricted {
 				wantPod(t, admin(t, server))
 			}
@@ -239,6 +242,30 @@ func wantRepaired(t *testing.T, client *kubernetes.Clientset) {
 	}
 	if _, err := client.RbacV1().ClusterRoleBindings().Get(t.Context(), "system:basic-user", metav1.GetOptions{}); err != nil {
 		t.Error(err)
+	}
+}
+
+// wantManagers checks who owns the fields of an APIService that was repaired.
+func wantManagers(t *testing.T, server *controlplane.Server, name string) {
+	t.Helper()
+	client, err := metadata.NewForConfig(server.ClientConfig())
+	if err != nil {
+		t.Fatal(err)
+	}
+	service, err := client.Resource(schema.GroupVersionResource{Group: "apiregistration.k8s.io", Version: "v1", Resource: "apiservices"}).
+		Get(t.Context(), name, metav1.GetOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	owned := false
+	for _, entry := range service.ManagedFields {
+		owned = owned || entry.Subresource == ""
+		if entry.Manager != "kube-apiserver" {
+			t.Errorf("%s owns %s of the repaired APIService", entry.Manager, entry.FieldsV1)
+		}
+	}
+	if !owned {
+		t.Errorf("nobody owns the repaired APIService: %v", service.ManagedFields)
 	}
 }
 

@@ -1,0 +1,49 @@
+package controlplane_test
+
+import (
+	"slices"
+	"strings"
+	"testing"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/kubembed/kubembed/pkg/controlplane"
+)
+
+// TestSeededObjectsHaveOwners: a conflict about an object that is there from the start
+// names the client of upstream's that creates it, and later updates are tracked.
+func TestSeededObjectsHaveOwners(t *testing.T) {
+	t.Parallel()
+	server := start(t, controlplane.Config{})
+	client := admin(t, server).Discovery().RESTClient()
+	for path, test := range map[string]struct{ body, owner string }{
+		"/apis/apiregistration.k8s.io/v1/apiservices/v1.apps": {
+			`{"apiVersion":"apiregistration.k8s.io/v1","kind":"APIService","spec":{"group":"apps","version":"v1","groupPriorityMinimum":1,"versionPriority":1}}`, "kube-apiserver",
+		},
+		"/apis/flowcontrol.apiserver.k8s.io/v1/flowschemas/probes": {
+			`{"apiVersion":"flowcontrol.apiserver.k8s.io/v1","kind":"FlowSchema","spec":{"matchingPrecedence":3}}`, "api-priority-and-fairness-config-producer-v1",
+		},
+		"/apis/rbac.authorization.k8s.io/v1/clusterroles/view": {
+			`{"apiVersion":"rbac.authorization.k8s.io/v1","kind":"ClusterRole","rules":[]}`, "clusterrole-aggregation-controller",
+		},
+		"/api/v1/namespaces/default/configmaps/kube-root-ca.crt": {
+			`{"apiVersion":"v1","kind":"ConfigMap","data":{"ca.crt":"other"}}`, "kube-controller-manager",
+		},
+	} {
+		err := client.Patch(types.ApplyPatchType).AbsPath(path).Param("fieldManager", "other").Body([]byte(test.body)).Do(t.Context()).Error()
+		if !apierrors.IsConflict(err) || !strings.Contains(err.Error(), `"`+test.owner+`"`) {
+			t.Errorf("%s: %v, want a conflict with %s", path, err, test.owner)
+		}
+	}
+	namespaces := admin(t, server).CoreV1().Namespaces()
+	changed, err := namespaces.Patch(t.Context(), "kube-public", types.MergePatchType, []byte(`{"metadata":{"labels":{"mine":"yes"}}}`),
+		metav1.PatchOptions{FieldManager: "me"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !slices.ContainsFunc(changed.ManagedFields, func(e metav1.ManagedFieldsEntry) bool { return e.Manager == "me" }) {
+		t.Errorf("the update is not tracked: %v", changed.ManagedFields)
+	}
+}
