@@ -42,7 +42,8 @@ type Backend struct {
 		Stop()
 	}
 
-	streams atomic.Int64 // made so far: their names are numbered
+	streams   atomic.Int64 // made so far: their names are numbered
+	observers func(schema.GroupResource) Observer
 
 	mu     sync.Mutex
 	stores map[schema.GroupResource]Store

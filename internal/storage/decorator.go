@@ -92,6 +92,7 @@ func (b *Backend) newStore(config *storagebackend.ConfigForResource, newFunc, ne
 	if unsafeDeletion {
 		s = etcd3.NewStoreWithUnsafeCorruptObjectDeletion(s, config.GroupResource)
 	}
+	s = b.observed(config.GroupResource, s)
 	b.remember(config.GroupResource, Store{Interface: s, ResourcePrefix: resourcePrefix})
 	return s, store.Close, nil
 }

@@ -14,7 +14,8 @@ import (
 // ends those when the last call has returned.
 type countedAdmission struct {
 	admission.Interface
-	calls *lifecycle.Group
+	calls   *lifecycle.Group
+	current *currentAdmission
 }
 
 var (
@@ -28,6 +29,7 @@ func (c countedAdmission) Admit(ctx context.Context, a admission.Attributes, o a
 			if err := checkCertificateRequest(a); err != nil {
 				return err
 			}
+			c.current.wait(ctx, a)
 			return chain.Admit(ctx, a, o)
 		})
 	}
@@ -36,7 +38,10 @@ func (c countedAdmission) Admit(ctx context.Context, a admission.Attributes, o a
 
 func (c countedAdmission) Validate(ctx context.Context, a admission.Attributes, o admission.ObjectInterfaces) error {
 	if chain, ok := c.Interface.(admission.ValidationInterface); ok {
-		return c.count(func() error { return chain.Validate(ctx, a, o) })
+		return c.count(func() error {
+			c.current.wait(ctx, a)
+			return chain.Validate(ctx, a, o)
+		})
 	}
 	return nil
 }

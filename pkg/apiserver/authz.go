@@ -31,12 +31,14 @@ func (g *generic) authorization() error {
 		})
 	}
 	authorizer, resolver, err := kubeauthorizer.Config{
-		VersionedInformerFactory:   g.informers,
+		VersionedInformerFactory:   g.acknowledged.graphInformers(g.informers),
 		AuthorizationConfiguration: &apiserverconfig.AuthorizationConfiguration{Authorizers: authorizers},
 	}.New(g.ctx, g.server.APIServerID)
 	if err != nil {
 		return fmt.Errorf("apiserver: authorization: %w", err)
 	}
-	g.server.Authorization.Authorizer, g.server.RuleResolver = joinAuthorizer{authorizer}, resolver
+	rbac := g.acknowledged.of(rbacSources)
+	g.server.Authorization.Authorizer = currentAuthorizer{joinAuthorizer{authorizer}, g.acknowledged, rbac}
+	g.server.RuleResolver = currentRules{resolver, g.acknowledged, rbac}
 	return nil
 }

@@ -58,6 +58,7 @@ func (s *Server) chain(g *generic) (_ *aggregatorapiserver.APIAggregator, err er
 	if err := createWithoutDelay(extensions.Informers, s.config.Shared); err != nil {
 		return nil, fmt.Errorf("apiserver: custom resources: %w", err)
 	}
+	extensions.GenericAPIServer.Handler.Director = g.acknowledged.customResources(extensions.GenericAPIServer.Handler.Director)
 	builtin, err := g.builtin(kube, extensions.GenericAPIServer)
 	if err != nil {
 		return nil, fmt.Errorf("apiserver: built-in APIs: %w", err)

@@ -70,14 +70,16 @@ type generic struct {
 	settled    atomic.Bool // Start has succeeded, and Stop has not begun
 
 	revokedCertificates *revokedCertificates
+	// acknowledged is what decisions have to know of.
+	acknowledged *acknowledged
 }
 
 // informerResync is what kube-apiserver uses.
 const informerResync = 10 * time.Minute
 
 // newGeneric fills a generic server configuration.
-func newGeneric(ctx context.Context, drained <-chan struct{}, cfg Config, backend *storage.Backend, loopback *rest.Config) (*generic, error) {
-	g := &generic{ctx: ctx, drained: drained, config: cfg, backend: backend, loopback: loopback, outgoing: newConns(nil), pods: &sharedPods{ctx: ctx}, bodies: newBodies(cfg.StorageUsed)}
+func newGeneric(ctx context.Context, drained <-chan struct{}, cfg Config, backend *storage.Backend, acknowledged *acknowledged, loopback *rest.Config) (*generic, error) {
+	g := &generic{ctx: ctx, drained: drained, config: cfg, backend: backend, acknowledged: acknowledged, loopback: loopback, outgoing: newConns(nil), pods: &sharedPods{ctx: ctx}, bodies: newBodies(cfg.StorageUsed)}
 	c := genericapiserver.NewConfig(legacyscheme.Codecs)
 	g.server = c
 

@@ -30,6 +30,7 @@ func (s *Server) startInformers(ctx context.Context) error {
 	if err := s.generic.revokedCertificates.waitSynced(ctx); err != nil {
 		return err
 	}
+	s.generic.acknowledged.begin(s.runningInformers)
 	return s.generic.revoked.waitSynced(ctx)
 }
 

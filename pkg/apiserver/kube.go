@@ -127,7 +127,7 @@ func (g *generic) admission(services webhook.ServiceResolver, webhooks *http.Tra
 		g.server.EffectiveVersion, initializers...); err != nil {
 		return fmt.Errorf("apiserver: admission: %w", err)
 	}
-	g.server.AdmissionControl = countedAdmission{Interface: g.server.AdmissionControl, calls: &g.admissions}
+	g.server.AdmissionControl = countedAdmission{Interface: g.server.AdmissionControl, calls: &g.admissions, current: newCurrentAdmission(g.acknowledged)}
 	return nil
 }
 

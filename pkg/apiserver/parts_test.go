@@ -47,3 +47,16 @@ func TestClientConfigAs(t *testing.T) {
 		}
 	}
 }
+
+// TestCopyOfClientConfigAs: it has a token, and whose certificate a copy shows is who
+// the copy is, as with kube-apiserver. The token counted.
+func TestCopyOfClientConfigAs(t *testing.T) {
+	p := sharedPlane(t)
+	config := must(p.ClientConfigAs("system:part", "system:masters"))(t)
+	pair := must(p.pki.IssueClient("jane", nil, 0))(t)
+	config.CertData, config.KeyData = pair.Cert, pair.Key
+	review, err := clientset(t, config).AuthenticationV1().SelfSubjectReviews().Create(t.Context(), &authenticationv1.SelfSubjectReview{}, metav1.CreateOptions{})
+	if err != nil || review.Status.UserInfo.Username != "jane" {
+		t.Errorf("%v, %v, want jane", review, err)
+	}
+}

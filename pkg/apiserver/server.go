@@ -109,6 +109,8 @@ func (s *Server) assemble() (err error) {
 	s.transport = inprocess.NewTransport(http.HandlerFunc(s.serve))
 	s.transport.Adopt = cfg.Adopt
 	s.backend = storage.NewBackend(cfg.Client, cfg.Dial, cfg.Prefix)
+	acknowledged := newAcknowledged()
+	s.backend.Observe(acknowledged.observer)
 	s.serving = append(s.serving, s.secureServing())
 	if cfg.InsecureListener != nil {
 		s.serving = append(s.serving, s.insecureServing())
@@ -116,7 +118,7 @@ func (s *Server) assemble() (err error) {
 	if err = s.claimVersion(); err != nil {
 		return err
 	}
-	if s.generic, err = newGeneric(s.ctx, s.drained, cfg, s.backend, s.LoopbackConfig()); err != nil {
+	if s.generic, err = newGeneric(s.ctx, s.drained, cfg, s.backend, acknowledged, s.LoopbackConfig()); err != nil {
 		return err
 	}
 	s.users.add(s.secrets.admin, AdminUser, user.SystemPrivilegedGroup)

@@ -72,10 +72,12 @@ func TestStopEndsUpgradedConnections(t *testing.T) {
 
 	roots := x509.NewCertPool()
 	roots.AppendCertsFromPEM(p.pki.CABundle())
-	client := must((&tls.Dialer{Config: &tls.Config{RootCAs: roots}}).DialContext(t.Context(), "tcp", strings.TrimPrefix(p.URL(), "https://")))(t)
+	config := p.ClientConfig()
+	certificates := []tls.Certificate{must(tls.X509KeyPair(config.CertData, config.KeyData))(t)}
+	client := must((&tls.Dialer{Config: &tls.Config{RootCAs: roots, Certificates: certificates}}).DialContext(t.Context(), "tcp", strings.TrimPrefix(p.URL(), "https://")))(t)
 	defer client.Close()
-	if _, err := fmt.Fprintf(client, "GET /apis/%s/v1/upgrade HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer %s\r\nConnection: Upgrade\r\nUpgrade: test\r\n\r\n",
-		group, p.ClientConfig().BearerToken); err != nil {
+	if _, err := fmt.Fprintf(client, "GET /apis/%s/v1/upgrade HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: test\r\n\r\n",
+		group); err != nil {
 		t.Fatal(err)
 	}
 	answer := bufio.NewReader(client)

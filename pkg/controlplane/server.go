@@ -65,10 +65,19 @@ type Server struct {
 }
 
 // ClientConfig returns a client configuration for an administrator (user
-// kubernetes-admin in group system:masters). It works in this process only:
-// requests are handed to the API server without socket or TLS, and those that
-// need a connection of their own (exec, attach, port-forward) go over TLS.
-// There is no client-side rate limit. Each call returns a new copy.
+// kubernetes-admin in group system:masters), with what envtest's has: Host, CA, a
+// client certificate and its key. There is no client-side rate limit.
+//
+// In this process requests are handed to the API server without socket or TLS, and
+// those that need a connection of their own (exec, attach, port-forward) go over TLS.
+// A copy with another Host, TLSClientConfig, Dial, Proxy or Transport, or with
+// other credentials, does what it says, over the network, as with any other server:
+// with the certificate of jane it is jane's, and without one nobody's. Credentials in a
+// header (BearerToken, Username) count more than the certificate.
+//
+// The certificate cannot be revoked. It is valid for a year at most, and for four
+// months at least (or as long as the CA), from the call on, and a kubeconfig made from it
+// as long. Only copies, exec and port-forward depend on it. Each call returns a new copy.
 func (s *Server) ClientConfig() *rest.Config { return s.apiserver.ClientConfig() }
 
 // URL is where the control plane serves HTTPS, under the advertised address.

@@ -1,0 +1,73 @@
+package apiserver
+
+import (
+	"context"
+	"slices"
+
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apiserver/pkg/admission"
+	"k8s.io/apiserver/pkg/authentication/user"
+)
+
+// currentAdmission is what has to be known before a request is admitted: what plugins
+// look up in their informers.
+type currentAdmission struct {
+	acknowledged *acknowledged
+	cluster      []*source // for all requests
+	namespaced   []*source // for all in a namespace
+	quotas       []*source // the same, and for the quotas themselves
+	resources    map[schema.GroupResource][]*source
+	binding      []*source // for pods that get a node
+	nodes        []*source // for what nodes ask of pods
+}
+
+func newCurrentAdmission(a *acknowledged) *currentAdmission {
+	core := func(resources ...string) []*source { return a.of(groupResources("", resources...)) }
+	scheduling := func(resources ...string) []*source {
+		return a.of(groupResources("scheduling.k8s.io", resources...))
+	}
+	c := &currentAdmission{
+		acknowledged: a,
+		cluster:      a.of(policySources),
+		quotas:       slices.Concat(a.of(policySources), core("namespaces")),
+		binding:      core("nodes"),
+		nodes:        core("pods", "nodes"),
+	}
+	c.namespaced = slices.Concat(c.quotas, core("resourcequotas"))
+	storageClasses := a.of(groupResources("storage.k8s.io", "storageclasses"))
+	c.resources = map[schema.GroupResource][]*source{
+		{Resource: "pods"}: slices.Concat(core("limitranges", "serviceaccounts"), scheduling("priorityclasses", "podgroups"),
+			a.of(groupResources("node.k8s.io", "runtimeclasses")), a.of(groupResources("storage.k8s.io", "csidrivers"))),
+		{Resource: "persistentvolumeclaims"}:                      slices.Concat(core("limitranges"), storageClasses),
+		{Group: "scheduling.k8s.io", Resource: "priorityclasses"}: scheduling("priorityclasses"),
+		{Group: "scheduling.k8s.io", Resource: "podgroups"}:       scheduling("priorityclasses", "workloads"),
+		{Group: "networking.k8s.io", Resource: "ingresses"}:       a.of(groupResources("networking.k8s.io", "ingressclasses")),
+	}
+	return c
+}
+
+func (c *currentAdmission) wait(ctx context.Context, a admission.Attributes) {
+	resource := a.GetResource().GroupResource()
+	switch {
+	case a.GetNamespace() == "", resource.Group == "" && resource.Resource == "namespaces":
+		c.acknowledged.wait(ctx, c.cluster)
+	case resource.Group == "" && resource.Resource == "resourcequotas":
+		c.acknowledged.wait(ctx, c.quotas)
+	default:
+		c.acknowledged.wait(ctx, c.namespaced)
+	}
+	if sources := c.resources[resource]; sources != nil {
+		c.acknowledged.wait(ctx, sources)
+	}
+	if resource.Group != "" {
+		return
+	}
+	pods := resource.Resource == "pods"
+	if pods && a.GetSubresource() == "binding" {
+		c.acknowledged.wait(ctx, c.binding)
+	}
+	if who := a.GetUserInfo(); who != nil && (pods || resource.Resource == "serviceaccounts") && a.GetSubresource() != "status" &&
+		slices.Contains(who.GetGroups(), user.NodesGroup) {
+		c.acknowledged.wait(ctx, c.nodes)
+	}
+}

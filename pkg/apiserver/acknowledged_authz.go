@@ -1,0 +1,137 @@
+package apiserver
+
+import (
+	"context"
+	"slices"
+	"strconv"
+	"sync/atomic"
+
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apiserver/pkg/authentication/user"
+	"k8s.io/apiserver/pkg/authorization/authorizer"
+	clientgoinformers "k8s.io/client-go/informers"
+	"k8s.io/client-go/informers/certificates"
+	"k8s.io/client-go/informers/core"
+	"k8s.io/client-go/informers/internalinterfaces"
+	"k8s.io/client-go/informers/resource"
+	"k8s.io/client-go/informers/storage"
+	"k8s.io/client-go/kubernetes/scheme"
+	"k8s.io/client-go/tools/cache"
+)
+
+// currentAuthorizer decides by the roles and bindings that were acknowledged before,
+// grants and revocations alike. A node that is refused is asked about again when the
+// Node authorizer knows of the pods that were: to wait for each pod would hold up the
+// requests of all nodes.
+type currentAuthorizer struct {
+	authorizer.Authorizer
+	acknowledged *acknowledged
+	rbac         []*source
+}
+
+func (c currentAuthorizer) Authorize(ctx context.Context, a authorizer.Attributes) (authorizer.Decision, string, error) {
+	who := a.GetUser()
+	if who == nil || slices.Contains(who.GetGroups(), user.SystemPrivilegedGroup) {
+		return c.Authorizer.Authorize(ctx, a)
+	}
+	c.acknowledged.wait(ctx, c.rbac)
+	decision, reason, err := c.Authorizer.Authorize(ctx, a)
+	if decision != authorizer.DecisionAllow && slices.Contains(who.GetGroups(), user.NodesGroup) && c.acknowledged.wait(ctx, c.acknowledged.graph) {
+		return c.Authorizer.Authorize(ctx, a)
+	}
+	return decision, reason, err
+}
+
+// currentRules are the rules of SelfSubjectRulesReviews.
+type currentRules struct {
+	authorizer.RuleResolver
+	acknowledged *acknowledged
+	rbac         []*source
+}
+
+func (c currentRules) RulesFor(ctx context.Context, who user.Info, namespace string) ([]authorizer.ResourceRuleInfo, []authorizer.NonResourceRuleInfo, bool, error) {
+	c.acknowledged.wait(ctx, c.rbac)
+	return c.RuleResolver.RulesFor(ctx, who, namespace)
+}
+
+// toldGraph is how far the Node authorizer's graph is told of a resource.
+type toldGraph struct {
+	handlers atomic.Int32
+	last     atomic.Uint64
+}
+
+// graphInformers are for the Node authorizer alone.
+func (a *acknowledged) graphInformers(informers clientgoinformers.SharedInformerFactory) clientgoinformers.SharedInformerFactory {
+	return graphFactory{informers, a}
+}
+
+type graphFactory struct {
+	clientgoinformers.SharedInformerFactory
+	acknowledged *acknowledged
+}
+
+func (f graphFactory) Core() core.Interface { return core.New(f, metav1.NamespaceAll, nil) }
+func (f graphFactory) Storage() storage.Interface {
+	return storage.New(f, metav1.NamespaceAll, nil)
+}
+func (f graphFactory) Resource() resource.Interface { return resource.New(f, metav1.NamespaceAll, nil) }
+func (f graphFactory) Certificates() certificates.Interface {
+	return certificates.New(f, metav1.NamespaceAll, nil)
+}
+
+func (f graphFactory) InformerFor(object runtime.Object, newFunc internalinterfaces.NewInformerFunc) cache.SharedIndexInformer {
+	informer := f.SharedInformerFactory.InformerFor(object, newFunc)
+	kinds, _, err := scheme.Scheme.ObjectKinds(object)
+	if err != nil {
+		return informer
+	}
+	resource, _ := meta.UnsafeGuessKindToResource(kinds[0])
+	if s := f.acknowledged.sources[schema.GroupResource{Group: resource.Group, Resource: resource.Resource}]; s != nil && s.graph != nil {
+		return graphInformer{informer, s.graph}
+	}
+	return informer
+}
+
+type graphInformer struct {
+	cache.SharedIndexInformer
+	told *toldGraph
+}
+
+func (i graphInformer) AddEventHandler(handler cache.ResourceEventHandler) (cache.ResourceEventHandlerRegistration, error) {
+	i.told.handlers.Add(1)
+	return i.SharedIndexInformer.AddEventHandler(graphHandler{handler, i.told})
+}
+
+// graphHandler remembers the newest that the graph was told.
+type graphHandler struct {
+	handler cache.ResourceEventHandler
+	told    *toldGraph
+}
+
+func (h graphHandler) OnAdd(object any, initial bool) {
+	h.handler.OnAdd(object, initial)
+	h.note(object)
+}
+
+func (h graphHandler) OnUpdate(before, after any) {
+	h.handler.OnUpdate(before, after)
+	h.note(after)
+}
+
+func (h graphHandler) OnDelete(object any) {
+	h.handler.OnDelete(object)
+	h.note(object)
+}
+
+func (h graphHandler) note(object any) {
+	accessor, err := meta.Accessor(object)
+	if err != nil {
+		return // deleted while the informer had no watch
+	}
+	if revision, err := strconv.ParseUint(accessor.GetResourceVersion(), 10, 64); err == nil {
+		raise(&h.told.last, revision)
+	}
+}

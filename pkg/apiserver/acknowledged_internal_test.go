@@ -1,0 +1,132 @@
+package apiserver
+
+import (
+	"context"
+	"strconv"
+	"testing"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apiserver/pkg/authentication/user"
+	genericapirequest "k8s.io/apiserver/pkg/endpoints/request"
+	"k8s.io/client-go/tools/cache"
+)
+
+// lateInformer is an informer of a resource whose watch the test is.
+type lateInformer struct{ cache.SharedIndexInformer }
+
+func newLate(resource schema.GroupResource) (*acknowledged, lateInformer) {
+	a := newAcknowledged()
+	late := lateInformer{cache.NewSharedIndexInformer(&cache.ListWatch{}, &corev1.Namespace{}, 0, cache.Indexers{})}
+	a.begin(func() map[schema.GroupResource][]cache.SharedIndexInformer {
+		return map[schema.GroupResource][]cache.SharedIndexInformer{resource: {late}}
+	})
+	return a, late
+}
+
+func (l lateInformer) hear(t *testing.T, revision uint64) {
+	t.Helper()
+	object := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: "n", ResourceVersion: strconv.FormatUint(revision, 10)}}
+	if err := l.GetIndexer().Add(object); err != nil {
+		t.Fatal(err)
+	}
+}
+
+var namespaces = schema.GroupResource{Resource: "namespaces"}
+
+// TestOnlyWhatIsBehindIsWaitedFor, and by nobody who does not depend on it.
+func TestOnlyWhatIsBehindIsWaitedFor(t *testing.T) {
+	t.Parallel()
+	a, late := newLate(namespaces)
+	sources := a.of([]schema.GroupResource{namespaces})
+	if a.wait(t.Context(), sources) {
+		t.Error("waited, and nothing was written")
+	}
+	written := a.observer(namespaces)
+	written(t.Context(), 7)
+	written(t.Context(), 5) // an update that changed nothing
+	if a.wait(t.Context(), a.of(rbacSources)) {
+		t.Error("waited for what it does not depend on")
+	}
+	gone, cancel := context.WithCancel(t.Context())
+	cancel()
+	a.wait(gone, sources)
+	if a.sources[namespaces].seen.Load() != 0 {
+		t.Error("a client that is gone has ended the wait of others")
+	}
+	waited := make(chan bool)
+	go func() { waited <- a.wait(t.Context(), sources) }()
+	late.hear(t, 6)
+	if a.sources[namespaces].seen.Load() != 0 {
+		t.Error("6 is not 7")
+	}
+	late.hear(t, 7)
+	if !<-waited {
+		t.Error("did not wait")
+	}
+	if a.wait(t.Context(), sources) {
+		t.Error("waited again")
+	}
+	if a.observer(schema.GroupResource{Resource: "configmaps"}) != nil {
+		t.Error("every write is observed")
+	}
+}
+
+// TestOneWriteIsWaitedForOnce: an informer that has lost its watch holds up no request
+// for longer than the bound, and later ones not at all.
+func TestOneWriteIsWaitedForOnce(t *testing.T) {
+	t.Parallel()
+	a, _ := newLate(namespaces)
+	sources := a.of([]schema.GroupResource{namespaces})
+	a.observer(namespaces)(t.Context(), 7)
+	if !a.wait(t.Context(), sources) {
+		t.Error("did not wait")
+	}
+	if a.wait(t.Context(), sources) {
+		t.Error("waits again for what did not come")
+	}
+}
+
+// TestUsageOfQuotasIsNotWaitedFor: admission writes it at each creation.
+func TestUsageOfQuotasIsNotWaitedFor(t *testing.T) {
+	t.Parallel()
+	quotas := schema.GroupResource{Resource: "resourcequotas"}
+	a := newAcknowledged()
+	by := func(name, subresource string) context.Context {
+		ctx := genericapirequest.WithUser(t.Context(), &user.DefaultInfo{Name: name})
+		return genericapirequest.WithRequestInfo(ctx, &genericapirequest.RequestInfo{Subresource: subresource})
+	}
+	a.observer(quotas)(by(user.APIServerUser, "status"), 7)
+	if got := a.sources[quotas].written.Load(); got != 0 {
+		t.Errorf("admission's update counts: %d", got)
+	}
+	for i, ctx := range []context.Context{by(user.KubeControllerManager, "status"), by("jane", ""), t.Context()} {
+		a.observer(quotas)(ctx, uint64(8+i))
+		if got := a.sources[quotas].written.Load(); got != uint64(8+i) {
+			t.Errorf("update %d does not count: %d", i, got)
+		}
+	}
+}
+
+// TestAcknowledgedSourcesExist: what requests wait for are resources that there are.
+func TestAcknowledgedSourcesExist(t *testing.T) {
+	t.Parallel()
+	current := newCurrentAdmission(newAcknowledged())
+	for resource, sources := range current.resources {
+		for _, s := range append(sources, current.namespaced...) {
+			if s == nil {
+				t.Errorf("%s waits for a resource that is not observed", resource)
+			}
+		}
+	}
+}
+
+// BenchmarkAcknowledged is what each creation of a pod costs when nothing is behind.
+func BenchmarkAcknowledged(b *testing.B) {
+	current := newCurrentAdmission(newAcknowledged())
+	for b.Loop() {
+		current.acknowledged.wait(b.Context(), current.namespaced)
+		current.acknowledged.wait(b.Context(), current.resources[schema.GroupResource{Resource: "pods"}])
+	}
+}
