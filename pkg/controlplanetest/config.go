@@ -10,7 +10,7 @@ type Config struct {
 	// ControlPlane is what is started. If zero, a private, ephemeral control
 	// plane on a free loopback port. If its Logger is nil, what it would log from
 	// zap's info level on is kept, one MiB at most, and logged by the test if that
-	// fails; of a shared control plane the part since the test began. klog's lines
+	// fails: from its begin to its end, without the lines of the stop. klog's lines
 	// do not say where they come from, so they are those of all control planes of
 	// the process.
 	ControlPlane controlplane.Config
@@ -37,7 +37,8 @@ type Config struct {
 	// KeepOnFailure keeps the control plane of a test that has failed, for a look
 	// at it with kubectl: the path of a kubeconfig and the command are written to
 	// standard error, since what a test logs is not seen before its end, and the
-	// test ends when that file is removed or the test binary is ended. Run go test
+	// test ends when that file is removed or the test binary is ended. It is kept once,
+	// at the end of the test that owns it, or at the first OnFailure. Run go test
 	// with -v in the folder of the package, or it holds back all output, and with
 	// -timeout=0, or it ends the test after ten minutes.
 	//
@@ -50,8 +51,10 @@ type Config struct {
 	//		cp := controlplanetest.New(t, controlplanetest.Config{KeepOnFailure: *keep})
 	KeepOnFailure bool
 
-	// DumpOnFailure is a folder. What the control plane of a failed test has is
-	// written to a new folder in it that is named after the test: all objects,
+	// DumpOnFailure is a directory. What the control plane of a failed test has is
+	// written to a new directory in it that is named after the test, or "the_suite"
+	// for one that Ginkgo's BeforeSuite owns, and "TestMain" where tests have failed
+	// that have not called Shared: all objects,
 	// without the contents of Secrets, as YAML files of one resource and namespace
 	// each, events.txt, and the logs of the control plane. It is created if it is
 	// missing. A relative path begins in the folder of the package, where tests

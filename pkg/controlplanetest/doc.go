@@ -69,17 +69,35 @@
 //
 // # When a test fails
 //
-// What the control plane has logged meanwhile is logged by the test. For more,
+// What the control plane has logged until its end is logged by the test. For more,
 // there are three fields of [Config]: DumpOnFailure writes all objects, events
-// and logs to a folder, for a CI job to keep; KeepOnFailure keeps the control
+// and logs to a directory, for a CI job to keep; KeepOnFailure keeps the control
 // plane, for a look with kubectl; and Audit records all requests, of which
 // [ControlPlane.AuditTrail] gives a test those of the code that it tests.
 //
+// The test that owns the control plane does so at its end, also for the failures of
+// its subtests and of Ginkgo's specs. [ControlPlane.OnFailure] does so at once for one
+// of these, and Namespace calls it.
+//
+// # Suites written for envtest
+//
+// Config.BehaveLikeEnvtest leaves out the controllers, and has the admission plugins of
+// envtest: nothing but the test writes to its objects. MIGRATION.md beside this file has
+// the rest of envtest.
+//
 // # Ginkgo and others
 //
-// A test is a [TB], which *testing.T is, and what GinkgoT returns:
+// A test is a [TB], which *testing.T is, and what GinkgoT returns, in BeforeSuite,
+// BeforeAll or BeforeEach:
 //
-//	var _ = BeforeEach(func() {
-//		cp = controlplanetest.New(GinkgoT(), controlplanetest.Config{})
+//	var cp *controlplanetest.ControlPlane
+//
+//	var _ = BeforeSuite(func() {
+//		cp = controlplanetest.New(GinkgoT(), controlplanetest.Config{DumpOnFailure: "dump"})
 //	})
+//
+//	var _ = JustAfterEach(func() { cp.OnFailure(GinkgoT()) })
+//
+// Without the last line a failed spec is noticed at the end of the suite, and the dump
+// is of what there is then.
 package controlplanetest

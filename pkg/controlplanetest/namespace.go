@@ -21,9 +21,10 @@ const namespaceTimeout = time.Minute
 
 // Namespace creates a namespace, and returns its name: that of the test as far as
 // names can be, and a random end. Pods can be created in it: it has its service
-// account "default". It is deleted at the end of the test, which does not wait
-// for that, unless the test has failed: then it stays for whoever looks for the
-// reason. Each call creates another one.
+// account "default", or needs none (Config.BehaveLikeEnvtest). It is deleted at the
+// end of the test, which does not wait for that, unless the test has failed: then it
+// stays for whoever looks for the reason. Each call creates another one. OnFailure is
+// called at the end of the test.
 func (cp *ControlPlane) Namespace(t TB) string {
 	t.Helper()
 	cp.live(t)

@@ -19,6 +19,7 @@ import (
 	"k8s.io/client-go/rest"
 	logsapi "k8s.io/component-base/logs/api/v1"
 
+	"github.com/kubembed/kubembed/internal/tempdir"
 	"github.com/kubembed/kubembed/pkg/apiserver"
 )
 
@@ -66,12 +67,15 @@ func run(ctx context.Context, f *flags, stderr io.Writer) (err error) {
 	}
 	rest.SetDefaultWarningHandler(rest.NoWarnings{})
 	c.Logger = logger(stderr)
-	// The folder holds private keys, and is gone with the process.
-	folder, err := os.MkdirTemp("", "kube-apiserver-")
+	// The directory holds private keys, and is gone with the process, or with the next
+	// one if this one is killed.
+	temporary, err := tempdir.Make("kube-apiserver")
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, os.RemoveAll(folder)) }()
+	defer func() { err = errors.Join(err, temporary.Remove()) }()
+	go func() { _, _ = tempdir.Sweep(ctx) }()
+	folder := temporary.Path
 	if c.Listener, err = f.listen(); err != nil {
 		return err
 	}
