@@ -318,11 +318,28 @@
 //
 // # Logs
 //
-// Nothing is printed. Config.Logger takes etcd's log, and what the Kubernetes
-// code writes through klog, one level lower than upstream has them: its
-// information at debug level, its warnings as information, its errors, most of
-// which it retries by itself, as warnings. With several control planes in a
-// process, each line of klog goes to the Logger of each.
+// Nothing is printed. Config.Logger takes what the control plane says, etcd's log, and
+// what the Kubernetes code writes through klog.
+//
+//   - An error has ended something: "the start has failed", "the control plane has
+//     failed, and stops".
+//   - A warning is for an operator to act on. A start, the use of the API by workers,
+//     kubectl and controllers, and a stop log none; each fault that DURABILITY.md lists
+//     logs one.
+//   - Information is what happens: starting, started (with address, version, dataDir,
+//     took), component is ready, node joined, node is ready, certificate signed,
+//     certificates were renewed, snapshot written and removed, the database was
+//     defragmented, a member was added, stopping (with reason), stopped.
+//   - The rest is at debug level.
+//
+// Upstream's lines are one level lower than upstream has them: its information at debug
+// level, its warnings as information, its errors, most of which it retries by itself, as
+// warnings. Those that it writes when nothing is wrong are at debug level, and so is all
+// that it says while the control plane stops. The key-value pairs of klog's structured
+// lines become fields, err as "error", and keys that a line has of its own, such as msg,
+// get the prefix "klog_". With several control planes in a process, each line of klog
+// goes to the Logger of each. Fields have the same names everywhere: node, component,
+// member, path, size, took, reason, error; user, signer and request for certificates.
 //
 // Clients cause log lines, some before they have authenticated: with bad tokens,
 // broken TLS handshakes, requests that they reset. A kind of line (those from one

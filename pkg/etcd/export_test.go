@@ -92,3 +92,10 @@ func MappedBytes(quota int64) int64 {
 	}
 	return mappedBytes(quota, 0)
 }
+
+// SetMemberWatch is for members that are started from now on.
+func SetMemberWatch(t *testing.T, interval, grace time.Duration) {
+	wait, patience := memberInterval, memberGrace
+	memberInterval, memberGrace = interval, grace
+	t.Cleanup(func() { memberInterval, memberGrace = wait, patience })
+}

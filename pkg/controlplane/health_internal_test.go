@@ -1,0 +1,42 @@
+package controlplane
+
+import (
+	"errors"
+	"net/http"
+	"testing"
+	"time"
+
+	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
+	"go.uber.org/zap/zaptest/observer"
+	"k8s.io/apiserver/pkg/server/healthz"
+)
+
+// TestHealthLogsChanges: a fault is a line when it begins and one when it is over, whichever
+// check finds it.
+func TestHealthLogsChanges(t *testing.T) {
+	core, logs := observer.New(zapcore.DebugLevel)
+	var fault error
+	check := healthz.NamedCheck("etcd-data", func(*http.Request) error { return fault })
+	h := &health{logger: zap.New(core), faults: map[string]time.Time{}, timeout: time.Minute}
+	for _, now := range []error{nil, errors.New("CORRUPT"), errors.New("CORRUPT still"), nil, nil, errors.New("again")} {
+		fault = now
+		h.look(t.Context(), check)
+	}
+	want := []struct {
+		level   zapcore.Level
+		message string
+	}{
+		{zapcore.WarnLevel, "the control plane is not ready"},
+		{zapcore.InfoLevel, "the control plane is ready again"},
+		{zapcore.WarnLevel, "the control plane is not ready"},
+	}
+	if logs.Len() != len(want) {
+		t.Fatalf("%v", logs.All())
+	}
+	for i, entry := range logs.All() {
+		if entry.Level != want[i].level || entry.Message != want[i].message || entry.ContextMap()["check"] != "etcd-data" {
+			t.Errorf("line %d: %v %v", i, entry.Entry, entry.ContextMap())
+		}
+	}
+}
