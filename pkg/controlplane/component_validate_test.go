@@ -49,7 +49,7 @@ func TestValidateAsksComponents(t *testing.T) {
 			cfg.Components = append(cfg.Components, c.component)
 			err := cfg.Validate()
 			if (err == nil) != (c.want == nil) || err != nil && lacks(err.Error(), c.want...) != "" {
-				t.Errorf("Validate: %v, want %q", err, c.want)
+				t.Fatalf("Validate: %v, want %q", err, c.want)
 			}
 			if c.want == nil {
 				return
