@@ -27,7 +27,7 @@ func checkDataDir(dir string) error {
 	}
 	entries, err := os.ReadDir(dir)
 	if err != nil {
-		return nil //nolint:nilerr // missing, or a problem that the library reports better
+		return nil // missing, or a problem that the library reports better
 	}
 	var foreign []string
 	for _, entry := range entries {

@@ -78,8 +78,8 @@ func (o *options) flagSet() *pflag.FlagSet {
 	define(text(&o.snapshotKeyFile), "snapshot-key-file", "authenticate snapshots with the key in this `file`: at least 32 random bytes, as they are or in base64")
 	define(text(&o.restore), "restore", "for one start: make a new --data-dir of this snapshot `file`")
 
-	define(list(&o.encryptionKeyFiles), "encryption-key-file", "encrypt what is stored with the key in this `file`: 32 random bytes, as they are or in base64. Give it again for keys that only decrypt")
-	define(list(&o.encryptionResources), "encryption-resources", "what is encrypted, `resources` like secrets,configmaps or *.*; secrets by default")
+	define(list(&o.encryptionKeyFiles), "encryption-key-file", "encrypt stored objects with the key in this `file`: 32 random bytes, as they are or in base64. Give it again for keys that only decrypt")
+	define(list(&o.encryptionResources), "encryption-resources", "the encrypted `resources`, like secrets,configmaps or *.*; secrets by default")
 
 	verbosity := flags.VarPF(number(&o.verbosity, 0), "v", "v", "log to stderr: 0 warnings, 1 what happens, 2 and more details, a `level` as of other Kubernetes programs; --v alone is 1")
 	verbosity.NoOptDefVal = "1"

@@ -74,7 +74,7 @@ func forbidden(t *testing.T, what string, err error) {
 	}
 }
 
-// TestWorkerText types what is printed for a worker, but the kubelet itself.
+// TestWorkerText types the text for a worker, but the kubelet itself.
 // README.md says the same.
 func TestWorkerText(t *testing.T) {
 	sh, err := exec.LookPath("sh")

@@ -105,7 +105,7 @@ Its data is discarded at the end; --data-dir keeps it.
 {{- end}}
 `))
 
-// What is typed on a worker, and a file, are not indented: the EOF must be at the
+// Text for a worker, and a file, are not indented: the EOF must be at the
 // beginning of a line. Defaults of KubeletConfiguration do the rest, the
 // authentication and authorization of whoever talks to the kubelet among them.
 var nextText = template.Must(template.New("next").Funcs(functions).Parse(

@@ -13,7 +13,7 @@
 //	<!-- docs: workers join -->                sh: simulated workers called worker1 and worker2 join after it
 //	<!-- docs: in a new module -->             sh: commands of somebody who starts one, like go get
 //	<!-- docs: given STATEMENTS -->            go: what the block takes for granted
-//	<!-- docs: with OLD => NEW -->             go: what is of another machine
+//	<!-- docs: with OLD => NEW -->             go: a replacement, as for paths of another machine
 //	<!-- docs: compile only: REASON -->        go: not run
 //
 // A line of "..." in a block of Go stands for statements of the reader.

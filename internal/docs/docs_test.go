@@ -120,7 +120,7 @@ func TestGoBlocks(t *testing.T) {
 	}{
 		"statements": {
 			Block{Line: 7, Text: "cp, err := controlplane.Start(ctx, controlplane.Config{}) // ready\njoin, err := cp.JoinKubeconfig(ctx, time.Hour)\n"},
-			[]string{"func TestLine7(", `controlplane "github.com/kubembed/kubembed/pkg/controlplane"`, `time "time"`, "_ = []any{cp, err, join}", "cp.Close()", "return err"},
+			[]string{"func Test_Line7(", `controlplane "github.com/kubembed/kubembed/pkg/controlplane"`, `time "time"`, "_ = []any{cp, err, join}", "cp.Close()", "return err"},
 		},
 		"a test with a gap": {
 			Block{Text: "func TestWidget(t *testing.T) {\n\tc := 1\n\t...\n}\n"},

@@ -45,7 +45,18 @@ var imports = map[string]string{
 }
 
 // FileName is for the file of GoTest.
-func (b Block) FileName() string { return fmt.Sprintf("line%d_test.go", b.Line) }
+func (b Block) FileName() string { return strings.ToLower(b.name()) + "_test.go" }
+
+// name is part of the names of functions, like READMELine7.
+func (b Block) name() string {
+	page := strings.Map(func(r rune) rune {
+		if r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' {
+			return r
+		}
+		return -1
+	}, strings.TrimSuffix(b.Page, ".md"))
+	return fmt.Sprintf("%sLine%d", page, b.Line)
+}
 
 // ellipsis is a line that stands for statements of the reader.
 var ellipsis = regexp.MustCompile(`(?m)^\s*\.\.\.(\s*//.*)?$`)
@@ -66,7 +77,7 @@ func (b Block) GoTest(pkg string) (string, error) {
 	text = ellipsis.ReplaceAllString(text, ellipsisCall)
 	given := strings.Join(b.Get("given"), "\n")
 
-	name := fmt.Sprintf("Line%d", b.Line)
+	name := b.name()
 	head := "package " + pkg + "\n\n"
 	if _, err := parser.ParseFile(token.NewFileSet(), b.Page, head+text, 0); err == nil {
 		return b.finish(head+text, name)
@@ -75,7 +86,7 @@ func (b Block) GoTest(pkg string) (string, error) {
 	if b.Has("compile only:") {
 		body += "\nvar _ = run" + name + "\n"
 	} else {
-		body += "\nfunc Test" + name + "(t *testing.T) {\n\tif err := run" + name + "(t, t.Context()); err != nil {\n\t\tt.Fatal(err)\n\t}\n}\n"
+		body += "\nfunc Test_" + name + "(t *testing.T) {\n\tif err := run" + name + "(t, t.Context()); err != nil {\n\t\tt.Fatal(err)\n\t}\n}\n"
 	}
 	return b.finish(body, name)
 }
@@ -89,7 +100,7 @@ func (b Block) finish(source, name string) (string, error) {
 	}
 	e := editor{fset: fset, source: source}
 	for _, decl := range file.Decls {
-		if f, ok := decl.(*ast.FuncDecl); ok && f.Body != nil && f.Name.Name != "Test"+name {
+		if f, ok := decl.(*ast.FuncDecl); ok && f.Body != nil && f.Name.Name != "Test_"+name {
 			e.function(f, f.Name.Name == "run"+name)
 		}
 	}

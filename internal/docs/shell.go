@@ -83,7 +83,7 @@ type Command struct {
 	Line         int
 }
 
-// Commands are the lines after "$ ", with what is below each.
+// Commands are the lines after "$ ", each with the output below it.
 func (b Block) Commands() (commands []Command) {
 	open := false // the command goes on
 	for i, line := range strings.Split(strings.TrimSuffix(b.Text, "\n"), "\n") {
@@ -103,7 +103,7 @@ func (b Block) Commands() (commands []Command) {
 	return commands
 }
 
-// console runs the commands and compares. What is shown may be true a little later, so
+// console runs the commands and compares. The shown output may come a little later, so
 // that commands that only look are repeated.
 func (b Block) console(s *strings.Builder) {
 	for _, c := range b.Commands() {

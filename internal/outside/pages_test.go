@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"os"
 	"os/exec"
-	"path"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -38,7 +37,6 @@ func TestPagesInANewModule(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		name := strings.ToLower(strings.TrimSuffix(path.Base(page), ".md"))
 		for _, block := range blocks {
 			switch {
 			case block.Has("not run:"):
@@ -49,18 +47,18 @@ func TestPagesInANewModule(t *testing.T) {
 					t.Fatalf("%s: %v\n%s", block, err, out)
 				}
 			case block.Lang == "go":
-				source, err := block.GoTest(name + "_test")
+				source, err := block.GoTest("pages_test")
 				if err != nil {
 					t.Fatal(err)
 				}
-				write(t, filepath.Join(dir, name, block.FileName()), source)
+				write(t, filepath.Join(dir, "pages", block.FileName()), source)
 				written++
 			}
 		}
 	}
 	// Blocks name files in config, or ../config.
 	config := filepath.Join(root, "examples", "controller-test", "config")
-	for _, to := range []string{dir, filepath.Join(dir, "readme")} {
+	for _, to := range []string{dir, filepath.Join(dir, "pages")} {
 		for from, name := range map[string]string{"crd": "crd/bases", "webhook": "webhook"} {
 			if err := os.CopyFS(filepath.Join(to, "config", filepath.FromSlash(name)), os.DirFS(filepath.Join(config, from))); err != nil {
 				t.Fatal(err)
