@@ -30,6 +30,14 @@ func (f *fatal) give(err error, abandon context.CancelCauseFunc) {
 	})
 }
 
+// ignore is called when the control plane is stopped, for whatever reason: hooks that are
+// cut short return errors, for which upstream ends the process.
+func (f *fatal) ignore() {
+	if f != nil {
+		f.once.Do(func() {})
+	}
+}
+
 // cause returns nil while there is none.
 func (f *fatal) cause() error {
 	if closed(f.given) {

@@ -1,6 +1,7 @@
 package controlplane_test
 
 import (
+	"bytes"
 	"net"
 	"os"
 	"path/filepath"
@@ -83,6 +84,28 @@ func TestKubeconfigOutlivesARestart(t *testing.T) {
 	server = start(t, cfg)
 	if server.URL() != url || changed() != 1 {
 		t.Errorf("after damage at %s, and before at %s: %v", server.URL(), url, logs.All())
+	}
+}
+
+// TestRestoredDoesNotWantThePort: two control planes that were restored from one snapshot
+// have a port each, and so has the one that it was taken of.
+func TestRestoredDoesNotWantThePort(t *testing.T) {
+	core, logs := observer.New(zap.WarnLevel)
+	server := start(t, controlplane.Config{DataDir: t.TempDir()})
+	var snapshot bytes.Buffer
+	if err := server.Snapshot(t.Context(), &snapshot); err != nil {
+		t.Fatal(err)
+	}
+	urls := map[string]bool{server.URL(): true}
+	for range 2 {
+		dir := filepath.Join(t.TempDir(), "data")
+		if err := controlplane.Restore(t.Context(), dir, bytes.NewReader(snapshot.Bytes()), controlplane.RestoreConfig{}); err != nil {
+			t.Fatal(err)
+		}
+		urls[start(t, controlplane.Config{DataDir: dir, Logger: zap.New(core)}).URL()] = true
+	}
+	if len(urls) != 3 || logs.FilterMessageSnippet("port").Len() > 0 {
+		t.Errorf("at %v: %v", urls, logs.All())
 	}
 }
 

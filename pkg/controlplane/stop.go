@@ -83,6 +83,7 @@ func (s *Server) unwind(ctx context.Context) error {
 		return err != nil
 	}
 	s.quietKlog()
+	s.fatal.ignore()
 	step := s.unwinding.begin
 	snapshots := s.snapshots.Load()
 	snapshots.stop()
