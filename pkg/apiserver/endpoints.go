@@ -47,44 +47,60 @@ func (s *Server) PublishesAddress() bool { return !s.generic.publishedAddress().
 func (g *generic) endpointReconciler() (reconcilers.EndpointReconciler, error) {
 	switch {
 	case g.publishedAddress().IsLoopback():
-		return &firstRemoval{EndpointReconciler: reconcilers.NewNoneEndpointReconciler()}, nil
+		return &quietEndpoints{EndpointReconciler: reconcilers.NewNoneEndpointReconciler()}, nil
 	case g.config.Shared:
 		return g.leaseReconciler()
 	default:
 		endpoints := corev1client.NewForConfigOrDie(g.loopback)
-		return &firstRemoval{
-			EndpointReconciler: reconcilers.NewMasterCountEndpointReconciler(1, reconcilers.NewEndpointsAdapter(
-				endpoints, discoveryv1client.NewForConfigOrDie(g.loopback))),
-			ctx:       g.ctx,
-			endpoints: endpoints.Endpoints(metav1.NamespaceDefault),
+		adapter := reconcilers.NewEndpointsAdapter(endpoints, discoveryv1client.NewForConfigOrDie(g.loopback))
+		return &quietEndpoints{
+			EndpointReconciler: reconcilers.NewMasterCountEndpointReconciler(1, adapter),
+			ctx:                g.ctx,
+			endpoints:          endpoints.Endpoints(metav1.NamespaceDefault),
+			adapter:            &adapter,
 		}, nil
 	}
 }
 
-// firstRemoval says at the start that there are no endpoints of an earlier server where
-// there are none. Upstream's would say that it has removed them, of which the start
-// warns.
-type firstRemoval struct {
+// quietEndpoints does not warn of ordinary starts. Upstream's reconciler says that it has
+// removed endpoints of an earlier server where there are none, and it resets endpoints
+// that have no address, which is how a stop leaves them: the start warns of both.
+type quietEndpoints struct {
 	reconcilers.EndpointReconciler
 	ctx       context.Context
 	endpoints corev1client.EndpointsInterface // nil where nothing is ever written
+	adapter   *reconcilers.EndpointsAdapter
+	filled    atomic.Bool
 	stopped   atomic.Bool
 }
 
-func (r *firstRemoval) StopReconciling() {
+func (r *quietEndpoints) StopReconciling() {
 	r.stopped.Store(true)
 	r.EndpointReconciler.StopReconciling()
 }
 
-func (r *firstRemoval) RemoveEndpoints(service string, ip net.IP, ports []corev1.EndpointPort) error {
+func (r *quietEndpoints) RemoveEndpoints(service string, ip net.IP, ports []corev1.EndpointPort) error {
 	if !r.stopped.Load() && !r.has(service, ip) {
 		return apistorage.NewKeyNotFoundError(service, 0)
 	}
 	return r.EndpointReconciler.RemoveEndpoints(service, ip, ports)
 }
 
+func (r *quietEndpoints) ReconcileEndpoints(service string, ip net.IP, ports []corev1.EndpointPort, reconcilePorts bool) error {
+	if r.endpoints != nil && !r.stopped.Load() && !r.filled.Swap(true) {
+		endpoints, err := r.endpoints.Get(r.ctx, service, metav1.GetOptions{})
+		if err == nil && len(endpoints.Subsets) == 0 {
+			endpoints.Subsets = []corev1.EndpointSubset{{Addresses: []corev1.EndpointAddress{{IP: ip.String()}}, Ports: ports}}
+			if _, err := r.adapter.Update(metav1.NamespaceDefault, endpoints); err != nil {
+				return err
+			}
+		}
+	}
+	return r.EndpointReconciler.ReconcileEndpoints(service, ip, ports, reconcilePorts)
+}
+
 // has reports whether ip is, or may be, in the endpoints of a Service.
-func (r *firstRemoval) has(service string, ip net.IP) bool {
+func (r *quietEndpoints) has(service string, ip net.IP) bool {
 	if r.endpoints == nil {
 		return false
 	}

@@ -1,13 +1,19 @@
 package controlplane_test
 
 import (
+	"net"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
+	"go.uber.org/zap"
+	"go.uber.org/zap/zaptest/observer"
+	discoveryv1 "k8s.io/api/discovery/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
+	utilnet "k8s.io/apimachinery/pkg/util/net"
 
 	"github.com/kubembed/kubembed/pkg/controlplane"
 )
@@ -45,5 +51,31 @@ func TestSeededObjectsHaveOwners(t *testing.T) {
 	}
 	if !slices.ContainsFunc(changed.ManagedFields, func(e metav1.ManagedFieldsEntry) bool { return e.Manager == "me" }) {
 		t.Errorf("the update is not tracked: %v", changed.ManagedFields)
+	}
+}
+
+// TestEndpointsOnLoopback: the kubernetes Service has the endpoints that kube-apiserver
+// gives it, which has an address of the machine where it listens on loopback. A second
+// start does not warn of what the first stop has left.
+func TestEndpointsOnLoopback(t *testing.T) {
+	t.Parallel()
+	machine, err := utilnet.ResolveBindAddress(net.IPv4(127, 0, 0, 1))
+	if err != nil || machine.To4() == nil {
+		t.Skipf("this machine has no address: %v", err)
+	}
+	core, observed := observer.New(zap.WarnLevel)
+	dir := t.TempDir()
+	for range 2 {
+		server := start(t, controlplane.Config{DataDir: dir, Logger: zap.New(core)})
+		port, _ := strconv.Atoi(strings.TrimPrefix(hostPort(t, server.URL()), "127.0.0.1:"))
+		until(t, admin(t, server).DiscoveryV1().RESTClient(), "endpointslices", "kubernetes", &discoveryv1.EndpointSlice{}, func(slice *discoveryv1.EndpointSlice) bool {
+			return len(slice.Endpoints) == 1 && slices.Equal(slice.Endpoints[0].Addresses, []string{machine.String()}) && int(*slice.Ports[0].Port) == port
+		})
+		closeServer(t, server)
+	}
+	for _, entry := range observed.All() {
+		if strings.Contains(entry.Message, "endpoints") {
+			t.Errorf("a warning: %s", entry.Message)
+		}
 	}
 }

@@ -16,6 +16,7 @@ import (
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	utilnet "k8s.io/apimachinery/pkg/util/net"
 	"k8s.io/apimachinery/pkg/util/wait"
 	"k8s.io/client-go/kubernetes"
 
@@ -77,6 +78,10 @@ func TestSeededMetadata(t *testing.T) {
 	want := map[string]any{}
 	if err := json.Unmarshal(data, &want); err != nil {
 		t.Fatal(err)
+	}
+	if _, err := utilnet.ChooseHostInterface(); err != nil { // kube-apiserver would not start
+		delete(want, "/api/v1/endpoints/default/kubernetes")
+		delete(want, "/apis/discovery.k8s.io/v1/endpointslices/default/kubernetes")
 	}
 	// Controllers write some of them in the second after the start.
 	var difference string
