@@ -42,7 +42,7 @@ func (s *Server) repair(ctx context.Context, store storage.Store, o bootstrapObj
 	if !ok {
 		return fmt.Errorf("an APIService is a %T", internal)
 	}
-	changed := false
+	changed, elsewhere := false, false
 	err = store.GuaranteedUpdate(ctx, o.key(store, wanted), &apiregistration.APIService{}, false, nil, apistorage.SimpleUpdate(func(stored runtime.Object) (runtime.Object, error) {
 		current, ok := stored.(*apiregistration.APIService)
 		if !ok {
@@ -52,6 +52,7 @@ func (s *Server) repair(ctx context.Context, store storage.Store, o bootstrapObj
 		if changed = !apiequality.Semantic.DeepEqual(current.Spec, wanted.Spec) && (managed || current.Spec.Service != nil); !changed {
 			return current, nil
 		}
+		elsewhere = current.Spec.Service != nil
 		repaired := current.DeepCopy()
 		repaired.Spec = wanted.Spec
 		if !managed {
@@ -62,8 +63,8 @@ func (s *Server) repair(ctx context.Context, store storage.Store, o bootstrapObj
 		}
 		return s.updatedAPIService(current, repaired)
 	}), nil)
-	if err == nil && changed {
-		s.config.Logger.Warn("an APIService of a built-in API was altered, and is as it was: while it is another server's, the control plane cannot start",
+	if err == nil && changed && elsewhere {
+		s.config.Logger.Warn("an APIService sent a built-in API to another server, and is the control plane's again, which could not start without it",
 			zap.String("apiservice", wanted.Name))
 	}
 	return err
