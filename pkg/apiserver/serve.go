@@ -25,6 +25,7 @@ type served struct {
 	listener net.Listener
 	conns    *conns
 	server   *http.Server
+	tls      bool
 	done     chan struct{} // closed when Serve has returned; nil before start
 }
 
@@ -40,7 +41,6 @@ func (s *Server) secureServing() *served {
 	server := s.httpServer(s.config.Listener, s.track(http.HandlerFunc(s.serve)))
 	server.TLSConfig = &tls.Config{
 		MinVersion: tls.VersionTLS12,
-		NextProtos: []string{"h2", "http/1.1"},
 		// Who the client is, the authenticators say: a connection without a
 		// certificate is welcome to bring a token.
 		ClientAuth: tls.RequestClientCert,
@@ -63,7 +63,7 @@ func (s *Server) secureServing() *served {
 		MaxReceiveBufferPerConnection: resourceBody99Percentile * maxStreams,
 	}
 	conns := s.acceptFrom(s.config.Listener, connlimit.Options{Name: "https"})
-	return &served{listener: tls.NewListener(conns, server.TLSConfig), conns: conns, server: server}
+	return &served{listener: conns, conns: conns, server: server, tls: true}
 }
 
 // insecureServing answers everybody as an administrator.
@@ -175,10 +175,19 @@ func (s *served) start(failed func(error)) {
 	s.done = make(chan struct{})
 	go func() {
 		defer close(s.done)
-		if err := s.server.Serve(s.listener); !errors.Is(err, http.ErrServerClosed) {
+		if err := s.serve(); !errors.Is(err, http.ErrServerClosed) {
 			failed(fmt.Errorf("apiserver: listener %s: %w", s.listener.Addr(), err))
 		}
 	}()
+}
+
+// serve leaves it to net/http to offer what it serves: no HTTP/2 with
+// GODEBUG=http2server=0, by which operators avoid faults of HTTP/2.
+func (s *served) serve() error {
+	if s.tls {
+		return s.server.ServeTLS(s.listener, "", "")
+	}
+	return s.server.Serve(s.listener)
 }
 
 // close ends the listener and its connections, and waits for the accept loop.
