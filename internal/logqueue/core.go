@@ -69,6 +69,9 @@ func (c *Core) Put(kind string, entry zapcore.Entry, fields []zapcore.Field) {
 // Flush is that of the queue.
 func (c *Core) Flush(timeout time.Duration) bool { return c.queue.Flush(timeout) }
 
+// Stalled is that of the queue.
+func (c *Core) Stalled() time.Duration { return c.queue.Stalled() }
+
 // Sync waits a moment for the logger. Lines are written in any case.
 func (c *Core) Sync() error {
 	c.queue.Flush(panicWait)

@@ -54,6 +54,7 @@ type Queue struct {
 	pending  atomic.Int64 // lines that the logger has not taken
 	written  atomic.Int64 // lines that it has taken
 	gaveUp   atomic.Bool
+	began    atomic.Int64 // when the logger was called that has not returned; see Stalled
 
 	mu     sync.Mutex
 	lines  []line

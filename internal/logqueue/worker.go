@@ -124,6 +124,8 @@ func (q *Queue) call() {
 	}()
 	delivering.Add(1)
 	defer delivering.Add(-1)
+	q.began.Store(time.Since(epoch).Nanoseconds() + 1)
+	defer q.began.Store(0)
 	q.deliver(q.current)
 }
 
@@ -167,4 +169,16 @@ func Delivering() bool {
 			return false
 		}
 	}
+}
+
+// epoch is what Queue.began counts from, by the monotonic clock.
+var epoch = time.Now()
+
+// Stalled returns for how long the logger has been at one line, or zero.
+func (q *Queue) Stalled() time.Duration {
+	began := q.began.Load()
+	if began == 0 {
+		return 0
+	}
+	return max(0, time.Since(epoch)-time.Duration(began))
 }

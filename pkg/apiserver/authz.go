@@ -12,16 +12,20 @@ import (
 // authorizationModes are those that need nothing but a name.
 var authorizationModes = []string{modes.ModeNode, modes.ModeRBAC, modes.ModeAlwaysAllow, modes.ModeAlwaysDeny}
 
+// modes are Config.AuthorizationModes, or the default.
+func (c Config) modes() []string {
+	if len(c.AuthorizationModes) == 0 {
+		return []string{modes.ModeNode, modes.ModeRBAC}
+	}
+	return c.AuthorizationModes
+}
+
 // authorization is by default the Node authorizer and RBAC, in upstream's usual
 // order. Where the rbac group is switched off RBAC has nothing to ask: by default
 // nodes and system:masters remain.
 func (g *generic) authorization() error {
-	enabled := g.config.AuthorizationModes
-	if len(enabled) == 0 {
-		enabled = []string{modes.ModeNode, modes.ModeRBAC}
-	}
 	var authorizers []apiserverconfig.AuthorizerConfiguration
-	for _, mode := range enabled {
+	for _, mode := range g.config.modes() {
 		if mode == modes.ModeRBAC && !g.server.MergedResourceConfig.ResourceEnabled(rbacv1.SchemeGroupVersion.WithResource("clusterroles")) {
 			continue
 		}

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"go.uber.org/zap"
 	apiextensionsapiserver "k8s.io/apiextensions-apiserver/pkg/apiserver"
@@ -114,6 +115,15 @@ type Config struct {
 	Controllers bool
 	// ReadyzChecks are added to /readyz. Start does not wait for them.
 	ReadyzChecks []healthz.HealthChecker
+
+	// Profiling serves /debug/pprof of the process to clients that are authorized for
+	// these paths, by default group system:masters, as kube-apiserver does by default. A
+	// profile shows the code and the goroutines of the whole program, and the program
+	// cannot take a CPU profile at the same time. If false, it is not served.
+	Profiling bool
+	// Metrics are served at /metrics. If nil, those of legacyregistry are, which
+	// upstream's packages register.
+	Metrics prometheus.Gatherer
 
 	// Audit writes who did what. Its zero value writes nothing.
 	Audit Audit

@@ -59,8 +59,9 @@ type generic struct {
 
 	admissions lifecycle.Group // calls of the admission chain
 	outgoing   *conns          // to kubelets, and where others may proxy to
-	uses       firstUses       // of custom resources
-	made       madeStorages    // of custom resources
+	boot       boot
+	uses       firstUses    // of custom resources
+	made       madeStorages // of custom resources
 	pods       *sharedPods
 	writes     writes
 	presences  *presences
@@ -93,13 +94,12 @@ func newGeneric(ctx context.Context, drained <-chan struct{}, cfg Config, backen
 	c.MaxRequestBodyBytes = maxBody
 	c.JSONPatchMaxCopyBytes = jsonPatchCopyBytes
 	c.PublicAddress = cfg.AdvertiseAddress
-	// Profiling handlers would let an API user change the log level of the
-	// host's process; the host has its own.
-	c.EnableProfiling = false
-	// The "log" check of upstream starts a goroutine for ever that flushes
-	// klog, which is the host's.
-	checks := []healthz.HealthChecker{healthz.PingHealthz}
-	c.HealthzChecks, c.LivezChecks, c.ReadyzChecks = checks, checks, checks
+	c.EnableProfiling = false // see installDebug
+	c.Flagz = flags{cfg}
+	c.HealthzChecks, c.LivezChecks, c.ReadyzChecks = nil, nil, nil
+	c.AddHealthChecks(healthz.PingHealthz, newLogCheck(cfg.Logger))
+	c.AddHealthzChecks(g.servingCheck())
+	c.AddLivezChecks(g.servingCheck())
 	c.DisabledPostStartHooks.Insert(replacedHooks...)
 	c.LongRunningFunc = filters.BasicLongRunningRequestCheck(
 		sets.NewString("watch", "proxy"),
@@ -125,6 +125,7 @@ func newGeneric(ctx context.Context, drained <-chan struct{}, cfg Config, backen
 		return nil, fmt.Errorf("apiserver: Config.RuntimeConfig: %w", err)
 	}
 	c.DisabledPostStartHooks.Insert(hooksWithoutResources(c.MergedResourceConfig)...)
+	c.AddHealthChecks(g.boot.checks(g)...)
 	if err := g.encrypt(); err != nil {
 		return nil, err
 	}
@@ -159,7 +160,7 @@ var replacedHooks = []string{
 	rbacrest.PostStartHookName,
 	schedulingrest.PostStartHookName,
 	// No server is sent what another knows and it does not.
-	"peer-endpoint-reconciler-controller",
+	peersHook,
 }
 
 // hooksWithoutResources are upstream's start hooks that never finish, or end

@@ -15,7 +15,6 @@ import (
 	utilfeature "k8s.io/apiserver/pkg/util/feature"
 	"k8s.io/apiserver/pkg/util/webhook"
 	"k8s.io/client-go/dynamic"
-	metricsfeatures "k8s.io/component-base/metrics/features"
 	"k8s.io/kubernetes/pkg/capabilities"
 	"k8s.io/kubernetes/pkg/controlplane"
 	controlplaneapiserver "k8s.io/kubernetes/pkg/controlplane/apiserver"
@@ -40,8 +39,7 @@ const (
 func (g *generic) kubeConfig(services webhook.ServiceResolver, webhooks *http.Transport) (*controlplane.Config, error) {
 	// Per process and set once. Without it privileged pods are refused.
 	capabilities.Setup(true, 0)
-	metricsfeatures.ApplyFeatureGates(utilfeature.DefaultFeatureGate)
-	serviceaccount.RegisterMetrics()
+	registerProcessMetrics()
 
 	issuer, err := serviceaccount.JWTTokenGenerator(g.config.ServiceAccountIssuer, g.config.PKI.ServiceAccountKey())
 	if err != nil {

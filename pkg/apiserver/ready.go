@@ -36,6 +36,9 @@ func (s *Server) red() ([]string, error) {
 	for _, check := range s.config.ReadyzChecks {
 		query.Add("exclude", check.Name())
 	}
+	for _, check := range bootChecks {
+		query.Add("exclude", check)
+	}
 	request, err := http.NewRequestWithContext(s.ctx, http.MethodGet, s.URL()+"/readyz?"+query.Encode(), nil)
 	if err != nil {
 		return nil, err

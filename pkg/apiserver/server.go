@@ -155,13 +155,17 @@ func (s *Server) start(ctx context.Context) error {
 	}
 	together(s.prepare)
 	together(func() (err error) {
-		fresh, err = s.seed(ctx)
+		if fresh, err = s.seed(ctx); err == nil {
+			s.generic.boot.seeded.Store(true)
+			s.generic.boot.roles.Store(fresh) // or see reconcile
+		}
 		return err
 	})
 	together(func() error {
 		if err := s.generic.presences.publish(ctx); err != nil {
 			return fmt.Errorf("apiserver: names of the server for others: %w", err)
 		}
+		s.generic.boot.published.Store(true)
 		return nil
 	})
 	if err := group.Wait(); err != nil {
@@ -212,6 +216,7 @@ func (s *Server) run(ctx context.Context) error {
 // prepare installs health and OpenAPI handlers and opens the handler for
 // in-process requests.
 func (s *Server) prepare() error {
+	s.installDebug(s.aggregator.GenericAPIServer) // before upstream lists the paths
 	prepared, err := s.aggregator.PrepareRun()
 	if err != nil {
 		return fmt.Errorf("apiserver: prepare: %w", err)
@@ -244,7 +249,10 @@ func (s *Server) reconcile(ctx context.Context) error {
 		}
 		// Upstream, too, goes on with as much of the policy as it could write.
 		s.config.Logger.Error("bootstrap RBAC policy is not complete", zap.Error(err))
+		s.background.Go(func() { s.reconcileLater(client) })
+		return nil
 	}
+	s.generic.boot.roles.Store(true)
 	return nil
 }
 

@@ -1,0 +1,155 @@
+// Package clientmetrics measures the Kubernetes clients of the process by the metrics
+// rest_client_* that kube-apiserver has.
+//
+// Upstream's package, k8s.io/component-base/metrics/prometheus/restclient, is for main
+// packages. client-go takes one observer per process, so a library that imports it
+// silences controller-runtime's rest_client_requests_total in a program that uses both.
+// It also keeps time series of every host for ever, and each control plane is a host.
+// This package adds its observers to those of the program, gives way to observers that
+// register later, and forgets hosts.
+package clientmetrics
+
+import (
+	"context"
+	"net/url"
+	"reflect"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	clientgo "k8s.io/client-go/tools/metrics"
+	"k8s.io/component-base/metrics/legacyregistry"
+)
+
+// client-go's variables have no lock, so only init may set them. It leaves
+// clientgo.Register to the program.
+func init() { observe() }
+
+func observe() {
+	switch {
+	case isNoop(clientgo.RequestResult):
+		clientgo.RequestResult = results{}
+	case !isUpstream(clientgo.RequestResult):
+		clientgo.RequestResult = results{next: clientgo.RequestResult}
+	}
+	replace[clientgo.LatencyMetric](&clientgo.RequestLatency, latency{requestDuration})
+	replace[clientgo.LatencyMetric](&clientgo.RateLimiterLatency, latency{rateLimiterDuration})
+	replace[clientgo.SizeMetric](&clientgo.RequestSize, size{requestSize})
+	replace[clientgo.SizeMetric](&clientgo.ResponseSize, size{responseSize})
+	replace[clientgo.RetryMetric](&clientgo.RequestRetry, retries{})
+	replace[clientgo.ExpiryMetric](&clientgo.ClientCertExpiry, execTTL)
+	replace[clientgo.DurationMetric](&clientgo.ClientCertRotationAge, rotationAge{})
+	replace[clientgo.CallsMetric](&clientgo.ExecPluginCalls, execCalls{})
+	replace[clientgo.TransportCacheMetric](&clientgo.TransportCacheEntries, cacheEntries{})
+	replace[clientgo.TransportCreateCallsMetric](&clientgo.TransportCreateCalls, createCalls{})
+	replace[clientgo.TransportCAReloadsMetric](&clientgo.TransportCAReloads, caReloads{})
+	replace[clientgo.TransportCertRotationGCCallsMetric](&clientgo.TransportCertRotationGCCalls, rotationGCCalls{})
+	replace[clientgo.TransportCacheGCCallsMetric](&clientgo.TransportCacheGCCalls, cacheGCCalls{})
+}
+
+func replace[T any](at *T, by T) {
+	if isNoop(*at) {
+		*at = by
+	}
+}
+
+// isNoop reports whether it is what client-go has where nobody observes.
+func isNoop(observer any) bool { return packageOf(observer) == packageOf(clientgo.RegisterOpts{}) }
+
+// isUpstream reports whether the program has imported upstream's package, which has
+// registered metrics of the same names.
+func isUpstream(observer any) bool {
+	return packageOf(observer) == "k8s.io/component-base/metrics/prometheus/restclient"
+}
+
+func packageOf(v any) string {
+	t := reflect.TypeOf(v)
+	if t.Kind() == reflect.Pointer {
+		t = t.Elem()
+	}
+	return t.PkgPath()
+}
+
+// Register shows the metrics in legacyregistry. It does so at the first call, and not
+// when the package is imported, so that a program may import upstream's package, which
+// must be the first to register: what is there already stays.
+var Register = sync.OnceFunc(func() {
+	for _, m := range all {
+		_ = legacyregistry.Register(m)
+	}
+	_ = legacyregistry.Registerer().Register(execTTLSeconds)
+})
+
+// Forget deletes the time series of a host, which has the form host:port.
+func Forget(host string) {
+	labels := prometheus.Labels{"host": host}
+	for _, v := range []interface {
+		IsCreated() bool
+		DeletePartialMatch(prometheus.Labels) int
+	}{requestDuration, rateLimiterDuration, requestSize, responseSize, requests, requestRetries} {
+		if v.IsCreated() {
+			v.DeletePartialMatch(labels)
+		}
+	}
+}
+
+// results counts requests, and passes them on to the observer that was there before.
+type results struct{ next clientgo.ResultMetric }
+
+func (r results) Increment(ctx context.Context, code, method, host string) {
+	requests.WithLabelValues(code, method, host).Inc()
+	if r.next != nil {
+		r.next.Increment(ctx, code, method, host)
+	}
+}
+
+type latency struct{ seconds *histogramVec }
+
+func (l latency) Observe(_ context.Context, verb string, u url.URL, d time.Duration) {
+	l.seconds.WithLabelValues(verb, u.Host).Observe(d.Seconds())
+}
+
+type size struct{ bytes *histogramVec }
+
+func (s size) Observe(_ context.Context, verb, host string, bytes float64) {
+	s.bytes.WithLabelValues(verb, host).Observe(bytes)
+}
+
+type retries struct{}
+
+func (retries) IncrementRetry(_ context.Context, code, method, host string) {
+	requestRetries.WithLabelValues(code, method, host).Inc()
+}
+
+type rotationAge struct{}
+
+func (rotationAge) Observe(age time.Duration) { execRotationAge.Observe(age.Seconds()) }
+
+type execCalls struct{}
+
+func (execCalls) Increment(code int, status string) {
+	execPluginCalls.WithLabelValues(strconv.Itoa(code), status).Inc()
+}
+
+type cacheEntries struct{}
+
+func (cacheEntries) Observe(entries int) { transportEntries.Set(float64(entries)) }
+
+type createCalls struct{}
+
+func (createCalls) Increment(result string) { transportCreateCalls.WithLabelValues(result).Inc() }
+
+type caReloads struct{}
+
+func (caReloads) Increment(result, reason string) {
+	transportCAReloads.WithLabelValues(result, reason).Inc()
+}
+
+type rotationGCCalls struct{}
+
+func (rotationGCCalls) Increment() { transportRotationGCCalls.Inc() }
+
+type cacheGCCalls struct{}
+
+func (cacheGCCalls) Increment(result string) { transportGCCalls.WithLabelValues(result).Inc() }

@@ -1,0 +1,52 @@
+package apiserver
+
+import (
+	"sync"
+	_ "time/tzdata" // for the time zones of CronJobs, where the machine has no zone files
+
+	"k8s.io/apiserver/pkg/util/compatibility"
+	utilfeature "k8s.io/apiserver/pkg/util/feature"
+	basecompatibility "k8s.io/component-base/compatibility"
+	"k8s.io/component-base/metrics"
+	metricsfeatures "k8s.io/component-base/metrics/features"
+	"k8s.io/component-base/metrics/legacyregistry"
+	"k8s.io/kubernetes/pkg/serviceaccount"
+
+	"github.com/kubembed/kubembed/internal/clientmetrics"
+)
+
+// This file has what kube-apiserver's main package does to its process beyond starting
+// the server, as far as it is a library's to do. The rest is the program's: signals, flags,
+// klog and its formats (logs.InitLogs, logsapi.ValidateAndApply and its feature gates),
+// rest.SetDefaultWarningHandler, the gates' values, block profiles, and client-go's metrics
+// of leader elections and informers, which are empty in kube-apiserver and which
+// controller-runtime would lose.
+
+// registerProcessMetrics registers the metrics of the process that upstream's main
+// packages register, and brings those of feature gates up to date.
+func registerProcessMetrics() {
+	metricsfeatures.ApplyFeatureGates(utilfeature.DefaultFeatureGate)
+	serviceaccount.RegisterMetrics()
+	clientmetrics.Register()
+	registerBuildInfo()
+	utilfeature.DefaultMutableFeatureGate.AddMetrics()
+	compatibility.DefaultComponentGlobalsRegistry.AddMetrics()
+}
+
+// registerBuildInfo registers kubernetes_build_info with the release that is embedded:
+// upstream's package has v0.0.0-master, as version.go explains. A program that imports
+// upstream's package, as the parts of Kubernetes do, keeps its own.
+var registerBuildInfo = sync.OnceFunc(func() {
+	buildInfo := metrics.NewGaugeVec(&metrics.GaugeOpts{
+		Name: "kubernetes_build_info",
+		Help: "A metric with a constant '1' value labeled by major, minor, git version, git commit, git tree state, build date, " +
+			"Go version, and compiler from which Kubernetes was built, and platform on which it is running.",
+		StabilityLevel: metrics.BETA,
+	}, []string{"major", "minor", "git_version", "git_commit", "git_tree_state", "build_date", "go_version", "compiler", "platform"})
+	if legacyregistry.Register(buildInfo) != nil {
+		return
+	}
+	info := effectiveVersion{compatibility.DefaultComponentGlobalsRegistry.EffectiveVersionFor(basecompatibility.DefaultKubeComponent)}.Info()
+	buildInfo.WithLabelValues(info.Major, info.Minor, info.GitVersion, info.GitCommit, info.GitTreeState, info.BuildDate,
+		info.GoVersion, info.Compiler, info.Platform).Set(1)
+})

@@ -1,0 +1,186 @@
+package apiserver_test
+
+import (
+	"encoding/json"
+	"errors"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"runtime"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	batchv1 "k8s.io/api/batch/v1"
+	corev1 "k8s.io/api/core/v1"
+	rbacv1 "k8s.io/api/rbac/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/utils/ptr"
+
+	"github.com/kubembed/kubembed/pkg/apiserver"
+)
+
+// TestTimeZones: CronJobs may name a time zone where the machine has no zone files.
+func TestTimeZones(t *testing.T) {
+	p := sharedPlane(t)
+	ns := p.namespace(t)
+	for zone, want := range map[string]bool{"Europe/Berlin": true, "Pacific/Chatham": true, "Nowhere/Land": false} {
+		job := &batchv1.CronJob{
+			ObjectMeta: metav1.ObjectMeta{GenerateName: "nightly-"},
+			Spec: batchv1.CronJobSpec{Schedule: "0 3 * * *", TimeZone: ptr.To(zone), JobTemplate: batchv1.JobTemplateSpec{Spec: batchv1.JobSpec{
+				Template: corev1.PodTemplateSpec{Spec: pod("any").Spec},
+			}}},
+		}
+		job.Spec.JobTemplate.Spec.Template.Spec.RestartPolicy = corev1.RestartPolicyNever
+		if _, err := p.admin().BatchV1().CronJobs(ns).Create(t.Context(), job, metav1.CreateOptions{}); (err == nil) != want {
+			t.Errorf("%s: %v", zone, err)
+		}
+	}
+}
+
+// TestTimeZonesWithoutZoneFiles is TestTimeZones where there are none.
+func TestTimeZonesWithoutZoneFiles(t *testing.T) {
+	if runtime.GOOS != "linux" || os.Getuid() != 0 {
+		t.Skip("hiding the machine's zone files takes root and Linux")
+	}
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	const hide = `for d in /usr/share/zoneinfo /usr/share/lib/zoneinfo /usr/lib/locale/TZ /etc/zoneinfo "$1"; do
+		if [ -d "$d" ]; then mount -t tmpfs none "$d" || exit 99; fi
+	done
+	unset ZONEINFO TZ
+	exec "$2" -test.run='^TestTimeZones$' -test.v`
+	cmd := exec.CommandContext(t.Context(), "unshare", "--mount", "sh", "-c", hide, "sh", filepath.Join(runtime.GOROOT(), "lib", "time"), self)
+	out, err := cmd.CombinedOutput()
+	var exit *exec.ExitError
+	if errors.Is(err, exec.ErrNotFound) || errors.As(err, &exit) && exit.ExitCode() == 99 || strings.Contains(string(out), "unshare failed") {
+		t.Skipf("no mount namespace here: %v %s", err, out)
+	}
+	if err != nil || !strings.Contains(string(out), "--- PASS: TestTimeZones") {
+		t.Errorf("%v\n%s", err, out)
+	}
+}
+
+// TestDebugPaths: profiles are for hosts that ask for it, and for those whom RBAC lets
+// read them. What changes the process is for nobody.
+func TestDebugPaths(t *testing.T) {
+	p := startPlane(t, func(c *apiserver.Config) { c.Profiling = true })
+	for path, want := range map[string]int{
+		"/debug/pprof/":          http.StatusOK,
+		"/debug/pprof/heap":      http.StatusOK,
+		"/debug/pprof/goroutine": http.StatusOK,
+		"/debug/pprof/profile":   http.StatusBadRequest, // seconds=x
+		"/debug/pprof/cmdline":   http.StatusNotFound,
+		"/debug/flags":           http.StatusNotFound,
+		"/debug/flags/v":         http.StatusNotFound,
+		"/logs/":                 http.StatusNotFound,
+		"/statusz":               http.StatusOK,
+		"/flagz":                 http.StatusOK,
+		"/metrics/slis":          http.StatusOK,
+		"/debug/api_priority_and_fairness/dump_priority_levels": http.StatusOK,
+	} {
+		query := ""
+		if want == http.StatusBadRequest {
+			query, want = "?seconds=1", http.StatusOK
+		}
+		if a := p.get(t, path+query); a.status != want {
+			t.Errorf("%s: HTTP %d, want %d", path, a.status, want)
+		}
+	}
+	if a := p.call(t, p.inProcess(t), http.MethodDelete, "/metrics", ""); a.status != http.StatusOK || strings.Contains(a.body, "metrics reset") {
+		t.Errorf("DELETE /metrics: HTTP %d %q", a.status, a.body)
+	}
+
+	nobody := p.httpClient(t, must(p.pki.IssueClient("nobody", nil, 0))(t))
+	for _, path := range []string{"/debug/pprof/heap", "/flagz", "/statusz", "/metrics"} {
+		p.call(t, nobody, http.MethodGet, path, "").want(t, http.StatusForbidden)
+	}
+	role := &rbacv1.ClusterRole{ObjectMeta: metav1.ObjectMeta{Name: "profiler"}, Rules: []rbacv1.PolicyRule{{Verbs: []string{"get"}, NonResourceURLs: []string{"/debug/pprof/*"}}}}
+	must(p.admin().RbacV1().ClusterRoles().Create(t.Context(), role, metav1.CreateOptions{}))(t)
+	binding := &rbacv1.ClusterRoleBinding{ObjectMeta: metav1.ObjectMeta{Name: "profiler"}, RoleRef: rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: "profiler"},
+		Subjects: []rbacv1.Subject{{APIGroup: rbacv1.GroupName, Kind: "User", Name: "nobody"}}}
+	must(p.admin().RbacV1().ClusterRoleBindings().Create(t.Context(), binding, metav1.CreateOptions{}))(t)
+	eventually(t, "the profiler may not profile", func() error {
+		if a := p.call(t, nobody, http.MethodGet, "/debug/pprof/heap", ""); a.status != http.StatusOK {
+			return errors.New(a.body)
+		}
+		return nil
+	})
+	// The default.
+	if a := sharedPlane(t).get(t, "/debug/pprof/"); a.status != http.StatusNotFound {
+		t.Errorf("profiles are served without being asked for: HTTP %d", a.status)
+	}
+}
+
+// TestFlagz has what the host has configured, and no secret.
+func TestFlagz(t *testing.T) {
+	secret := strings.Repeat("s", 32)
+	p := startPlane(t, func(c *apiserver.Config) {
+		c.RequestTimeout = 77 * time.Second
+		c.RuntimeConfig = map[string]string{"apps/v1": "false"}
+		c.Encryption = apiserver.Encryption{Keys: []apiserver.EncryptionKey{{Name: "one", Secretbox: []byte(secret)}}, Resources: []string{"secrets"}}
+	})
+	body := p.get(t, "/flagz", "Accept: text/plain").want(t, http.StatusOK).body
+	for name, value := range map[string]string{
+		"request-timeout": "1m17s", "runtime-config": "apps/v1=false", "service-cluster-ip-range": "10.0.0.0/24",
+		"authorization-mode": "[Node,RBAC]", "profiling": "false", "max-requests-inflight": "400",
+	} {
+		// Upstream separates them by a character that it chooses at random.
+		if !regexp.MustCompile(`(?m)^` + name + `[=: ]+` + regexp.QuoteMeta(value) + `$`).MatchString(body) {
+			t.Errorf("%s is not %s in %s", name, value, body)
+		}
+	}
+	if strings.Contains(body, secret) || strings.Contains(body, "PRIVATE") {
+		t.Errorf("a secret is told: %s", body)
+	}
+}
+
+// golden is a file of internal/bench/golden, which makes them with the real
+// kube-apiserver of the version that is embedded.
+func golden(t *testing.T, name string) (lines []string) {
+	t.Helper()
+	data, err := os.ReadFile(filepath.Join("testdata", "kube-apiserver-"+apiserver.KubernetesVersion, name))
+	if err != nil {
+		t.Fatalf("%v: make it by go run ./internal/bench/golden", err)
+	}
+	return strings.Fields(string(data))
+}
+
+// TestHealthChecksOfKubeAPIServer: monitors ask for checks by their names.
+func TestHealthChecksOfKubeAPIServer(t *testing.T) {
+	p := sharedPlane(t)
+	for _, endpoint := range []string{"readyz", "livez", "healthz"} {
+		checks := golden(t, endpoint)
+		if len(checks) < 30 {
+			t.Fatalf("%d checks", len(checks))
+		}
+		body := p.get(t, "/"+endpoint+"?verbose").want(t, http.StatusOK).body
+		for _, check := range checks {
+			if !strings.Contains(body, "[+]"+check+" ok\n") {
+				t.Errorf("/%s has no %s", endpoint, check)
+			}
+			if a := p.get(t, "/"+endpoint+"/"+check); a.status != http.StatusOK || a.body != "ok" {
+				t.Errorf("/%s/%s: HTTP %d %s", endpoint, check, a.status, a.body)
+			}
+		}
+	}
+}
+
+// TestPathsOfKubeAPIServer compares what the server lists at its root.
+func TestPathsOfKubeAPIServer(t *testing.T) {
+	var list struct{ Paths []string }
+	p := sharedPlane(t)
+	if err := json.Unmarshal([]byte(p.get(t, "/").want(t, http.StatusOK).body), &list); err != nil {
+		t.Fatal(err)
+	}
+	for _, path := range golden(t, "paths") {
+		if !slices.Contains(list.Paths, path) {
+			t.Errorf("%s is not listed", path)
+		}
+	}
+}
