@@ -146,6 +146,12 @@ type Config struct {
 	// It is for hosts that run all of these themselves.
 	DisableCoreControllers bool
 
+	// Profiling serves /debug/pprof of the process to clients that RBAC authorizes for
+	// it, by default group system:masters, as kube-apiserver does by default. Profiles
+	// show the code and the goroutines of the whole program, and while a client takes a
+	// CPU profile the program cannot. If false, it is not served.
+	Profiling bool
+
 	// Audit writes who did what to a file. If zero, off.
 	Audit apiserver.Audit
 
@@ -319,6 +325,7 @@ func (c Config) apiserver() apiserver.Config {
 		Prefix:                      c.Etcd.Prefix,
 		Shared:                      c.Etcd.shared(),
 		KubeletInsecureTLS:          c.KubeletInsecureTLS,
+		Profiling:                   c.Profiling,
 		Controllers:                 !c.DisableCoreControllers,
 		Logger:                      c.Logger.Named("apiserver"),
 	}

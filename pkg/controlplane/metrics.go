@@ -2,58 +2,143 @@ package controlplane
 
 import (
 	"context"
+	"net"
 	"slices"
 	"sync"
+	"sync/atomic"
+	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	etcd3metrics "k8s.io/apiserver/pkg/storage/etcd3/metrics"
-	"k8s.io/component-base/metrics"
 	"k8s.io/component-base/metrics/legacyregistry"
+
+	"github.com/kubembed/kubembed/internal/clientmetrics"
 )
 
-// The metrics of a process are those of all its control planes, like upstream's.
+// measured is what a control plane counts about itself. A host may keep its Gatherer for
+// ever, so it does not keep the Server.
+type measured struct {
+	name      string // its listener's address, which no other control plane of the process has
+	server    atomic.Pointer[Server]
+	scheduled atomic.Bool  // snapshots are
+	failures  atomic.Int64 // of scheduled snapshots
+	last      atomic.Int64 // Unix time of the last one
+}
+
+// planes are the control planes that run.
+var planes struct {
+	sync.Mutex
+	running []*measured
+	// gathered are those whose Gatherer somebody has asked for, the first one first.
+	gathered []*measured
+}
+
+// controlPlane is the label that names a control plane.
+const controlPlane = "control_plane"
+
+// The metrics of one control plane.
 var (
-	snapshotFailures = metrics.NewCounter(&metrics.CounterOpts{
-		Name:           "kubembed_snapshot_failures_total",
-		Help:           "Number of scheduled snapshots that could not be taken.",
-		StabilityLevel: metrics.ALPHA,
-	})
-	lastSnapshot = metrics.NewGauge(&metrics.GaugeOpts{
-		Name:           "kubembed_snapshot_last_success_timestamp_seconds",
-		Help:           "Unix time of the last scheduled snapshot that was taken.",
-		StabilityLevel: metrics.ALPHA,
-	})
+	snapshotFailuresDesc = prometheus.NewDesc("kubembed_snapshot_failures_total",
+		"Number of scheduled snapshots that could not be taken.", []string{controlPlane}, nil)
+	lastSnapshotDesc = prometheus.NewDesc("kubembed_snapshot_last_success_timestamp_seconds",
+		"Unix time of the last scheduled snapshot that was taken, or 0.", []string{controlPlane}, nil)
+	databaseSizeDesc = prometheus.NewDesc("kubembed_etcd_database_size_bytes",
+		"Size of the etcd database on disk.", []string{controlPlane}, nil)
+	databaseInUseDesc = prometheus.NewDesc("kubembed_etcd_database_in_use_bytes",
+		"How much of the etcd database is in use.", []string{controlPlane}, nil)
+	databaseQuotaDesc = prometheus.NewDesc("kubembed_etcd_database_quota_bytes",
+		"Size of the etcd database at which writes are refused.", []string{controlPlane}, nil)
+
+	planeDescs = []*prometheus.Desc{snapshotFailuresDesc, lastSnapshotDesc, databaseSizeDesc, databaseInUseDesc, databaseQuotaDesc}
 )
 
+// planeCollector collects the metrics of all control planes that run.
+type planeCollector struct{}
+
+func (planeCollector) Describe(descs chan<- *prometheus.Desc) {
+	for _, desc := range planeDescs {
+		descs <- desc
+	}
+}
+
+func (planeCollector) Collect(all chan<- prometheus.Metric) {
+	planes.Lock()
+	running := slices.Clone(planes.running)
+	planes.Unlock()
+	for _, m := range running {
+		m.collect(all)
+	}
+}
+
+func (m *measured) collect(all chan<- prometheus.Metric) {
+	put := func(desc *prometheus.Desc, kind prometheus.ValueType, value float64) {
+		all <- prometheus.MustNewConstMetric(desc, kind, value, m.name)
+	}
+	if m.scheduled.Load() {
+		put(snapshotFailuresDesc, prometheus.CounterValue, float64(m.failures.Load()))
+		put(lastSnapshotDesc, prometheus.GaugeValue, float64(m.last.Load()))
+	}
+	if s := m.server.Load(); s != nil && s.member != nil {
+		status := s.member.Status()
+		put(databaseSizeDesc, prometheus.GaugeValue, float64(status.SizeBytes))
+		put(databaseInUseDesc, prometheus.GaugeValue, float64(status.InUseBytes))
+		put(databaseQuotaDesc, prometheus.GaugeValue, float64(status.QuotaBytes))
+	}
+}
+
+func (m *measured) snapshotFailed() { m.failures.Add(1) }
+
+func (m *measured) snapshotTaken(at time.Time) { m.last.Store(at.Unix()) }
+
+// planeRegistry has the metrics of control planes and no others.
+var planeRegistry = prometheus.NewRegistry()
+
+// registerMetrics shows the library's metrics in legacyregistry, too.
 var registerMetrics = sync.OnceFunc(func() {
-	legacyregistry.MustRegister(snapshotFailures, lastSnapshot)
+	planeRegistry.MustRegister(planeCollector{})
+	legacyregistry.Registerer().MustRegister(planeCollector{}, connectionMetrics{})
 })
 
-// monitors are those whose databases are measured in apiserver_storage_size_bytes.
-// Upstream has one getter for the process, which dials a client for each look.
-var monitors struct {
-	sync.Mutex
-	servers []*Server
+// measure has the control plane's metrics until unmeasure.
+func (s *Server) measure() {
+	planes.Lock()
+	defer planes.Unlock()
+	planes.running = append(planes.running, s.measured)
+	etcd3metrics.SetStorageMonitorGetter(storageMonitors) // upstream's is set by each API server
 }
 
-// monitor shows the size of the database from now on, and until unmonitor.
-func (s *Server) monitor() {
-	monitors.Lock()
-	defer monitors.Unlock()
-	monitors.servers = append(monitors.servers, s)
-	etcd3metrics.SetStorageMonitorGetter(storageMonitors)
+func (s *Server) unmeasure() {
+	if s.measured == nil {
+		return
+	}
+	planes.Lock()
+	defer planes.Unlock()
+	other := func(m *measured) bool { return m == s.measured }
+	planes.running = slices.DeleteFunc(planes.running, other)
+	planes.gathered = slices.DeleteFunc(planes.gathered, other)
+	s.measured.server.Store(nil)
 }
 
-func (s *Server) unmonitor() {
-	monitors.Lock()
-	defer monitors.Unlock()
-	monitors.servers = slices.DeleteFunc(monitors.servers, func(other *Server) bool { return other == s })
+// forgetClients deletes the time series of those who were clients of this control plane.
+func (s *Server) forgetClients() {
+	if s.listener == nil {
+		return
+	}
+	clientmetrics.Forget(s.listener.Addr().String())
+	for _, host := range []string{"127.0.0.1", s.advertise.String()} {
+		clientmetrics.Forget(net.JoinHostPort(host, port(s.listener)))
+	}
 }
 
+// storageMonitors measure apiserver_storage_size_bytes. Upstream has one getter for the
+// process, which dials a client for each look.
 func storageMonitors() (all []etcd3metrics.Monitor, _ error) {
-	monitors.Lock()
-	defer monitors.Unlock()
-	for _, s := range monitors.servers {
-		all = append(all, sizeMonitor{s})
+	planes.Lock()
+	defer planes.Unlock()
+	for _, m := range planes.running {
+		if s := m.server.Load(); s != nil {
+			all = append(all, sizeMonitor{s})
+		}
 	}
 	return all, nil
 }

@@ -1,45 +1,35 @@
 package controlplane
 
 import (
-	"sync"
-
-	"k8s.io/component-base/metrics"
-	"k8s.io/component-base/metrics/legacyregistry"
+	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/kubembed/kubembed/internal/connlimit"
 )
 
-// registerConnectionMetrics shows the connections of the process, which all its
-// control planes share.
-var registerConnectionMetrics = sync.OnceFunc(func() {
-	legacyregistry.CustomMustRegister(&connectionMetrics{})
-})
-
+// The connections of the process are shared by all its control planes.
 var (
-	connectionsDesc = metrics.NewDesc("kubembed_connections",
-		"Number of open connections, of all listeners and to where clients have them opened.",
-		nil, nil, metrics.ALPHA, "")
-	connectionsLimitDesc = metrics.NewDesc("kubembed_connections_limit",
-		"Number of connections that the limit of open files has room for.",
-		nil, nil, metrics.ALPHA, "")
-	connectionsClosedDesc = metrics.NewDesc("kubembed_connections_closed_total",
+	connectionsDesc = prometheus.NewDesc("kubembed_connections",
+		"Number of open connections, of all listeners and to where clients have them opened.", nil, nil)
+	connectionsLimitDesc = prometheus.NewDesc("kubembed_connections_limit",
+		"Number of connections that the limit of open files has room for.", nil, nil)
+	connectionsClosedDesc = prometheus.NewDesc("kubembed_connections_closed_total",
 		"Number of connections that were closed because there were too many for the limit of open files.",
-		[]string{"listener", "client"}, nil, metrics.ALPHA, "")
+		[]string{"listener", "client"}, nil)
 )
 
-type connectionMetrics struct{ metrics.BaseStableCollector }
+type connectionMetrics struct{}
 
-func (*connectionMetrics) DescribeWithStability(descs chan<- *metrics.Desc) {
+func (connectionMetrics) Describe(descs chan<- *prometheus.Desc) {
 	descs <- connectionsDesc
 	descs <- connectionsLimitDesc
 	descs <- connectionsClosedDesc
 }
 
-func (*connectionMetrics) CollectWithStability(all chan<- metrics.Metric) {
+func (connectionMetrics) Collect(all chan<- prometheus.Metric) {
 	stats := connlimit.Process.Stats()
-	all <- metrics.NewLazyConstMetric(connectionsDesc, metrics.GaugeValue, float64(stats.Open))
-	all <- metrics.NewLazyConstMetric(connectionsLimitDesc, metrics.GaugeValue, float64(stats.Capacity))
+	all <- prometheus.MustNewConstMetric(connectionsDesc, prometheus.GaugeValue, float64(stats.Open))
+	all <- prometheus.MustNewConstMetric(connectionsLimitDesc, prometheus.GaugeValue, float64(stats.Capacity))
 	for what, number := range stats.Closed {
-		all <- metrics.NewLazyConstMetric(connectionsClosedDesc, metrics.CounterValue, float64(number), what.Listener, string(what.Client))
+		all <- prometheus.MustNewConstMetric(connectionsClosedDesc, prometheus.CounterValue, float64(number), what.Listener, string(what.Client))
 	}
 }

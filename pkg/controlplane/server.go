@@ -51,6 +51,7 @@ type Server struct {
 	madeDirs           []string // by checkSnapshotDir
 	health             *health
 	began              time.Time // the start
+	measured           *measured
 
 	stopOnce  sync.Once
 	stopErr   error

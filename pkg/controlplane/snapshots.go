@@ -102,13 +102,14 @@ type schedule struct {
 	cluster func(context.Context) (string, error)
 	size    func(context.Context) (int64, error)
 	// mine reports whether it is for this control plane to take them.
-	mine   func() bool
-	room   *room
-	logger *zap.Logger
-	clock  clock.WithTicker
-	ctx    context.Context // ends when the control plane stops
-	cancel context.CancelCauseFunc
-	ended  chan struct{} // closed when run has returned
+	mine     func() bool
+	room     *room
+	measured *measured // counts
+	logger   *zap.Logger
+	clock    clock.WithTicker
+	ctx      context.Context // ends when the control plane stops
+	cancel   context.CancelCauseFunc
+	ended    chan struct{} // closed when run has returned
 
 	stock atomic.Pointer[snapshotFiles] // as of the last look
 	taken atomic.Int64                  // how many
@@ -132,7 +133,7 @@ func (s *Server) startSnapshots() {
 	}
 	ctx, cancel := context.WithCancelCause(context.Background())
 	schedule := &schedule{
-		config: c, take: s.snapshot, cluster: s.clusterName, size: s.databaseSize, mine: s.takesSnapshots, room: s.newRoom(c.Dir),
+		config: c, take: s.snapshot, cluster: s.clusterName, size: s.databaseSize, mine: s.takesSnapshots, room: s.newRoom(c.Dir), measured: s.measured,
 		logger: s.config.Logger, clock: s.clock(), ctx: ctx, cancel: cancel, ended: make(chan struct{}), requested: make(chan struct{}, 1),
 	}
 	s.snapshots.Store(schedule)
@@ -140,7 +141,7 @@ func (s *Server) startSnapshots() {
 		close(schedule.ended)
 		return
 	}
-	registerMetrics()
+	s.measured.scheduled.Store(true)
 	go schedule.run(ctx)
 }
 
@@ -260,7 +261,7 @@ func (s *schedule) run(ctx context.Context) {
 			surveyed = true
 			if err := s.do(ctx, s.oneUnless(s.taken.Load())); err != nil && ctx.Err() == nil {
 				next = min(next, snapshotRetry)
-				snapshotFailures.Inc()
+				s.measured.snapshotFailed()
 				s.logger.Error("the snapshot is not taken; it will be tried again", zap.Duration("in", next), zap.Error(err))
 			}
 		}
@@ -401,7 +402,7 @@ func (s *schedule) next(ctx context.Context, t *task) (path string, err error) {
 		return "", err
 	}
 	s.taken.Add(1)
-	lastSnapshot.Set(float64(now.Unix()))
+	s.measured.snapshotTaken(now)
 	defer s.logSnapshot(path, now, present)
 	if present, err = s.present(cluster); err != nil {
 		return path, err

@@ -44,14 +44,15 @@ func scheduleOn(t *testing.T, d *disk, size int64, take func(context.Context, io
 	r.free = d.free
 	r.same = func(string, string) bool { return true }
 	return &schedule{
-		config:  Snapshots{Dir: d.dir, Interval: time.Hour, Keep: 5},
-		take:    take,
-		cluster: func(context.Context) (string, error) { return testCluster, nil },
-		size:    func(context.Context) (int64, error) { return size, nil },
-		mine:    func() bool { return true },
-		room:    r,
-		logger:  zap.NewNop(),
-		clock:   clock.RealClock{},
+		config:   Snapshots{Dir: d.dir, Interval: time.Hour, Keep: 5},
+		take:     take,
+		cluster:  func(context.Context) (string, error) { return testCluster, nil },
+		size:     func(context.Context) (int64, error) { return size, nil },
+		mine:     func() bool { return true },
+		room:     r,
+		logger:   zap.NewNop(),
+		clock:    clock.RealClock{},
+		measured: &measured{},
 	}
 }
 

@@ -136,10 +136,12 @@ func (s *Server) start(ctx context.Context) error {
 	if err := connlimit.Check(); err != nil {
 		return err
 	}
-	registerConnectionMetrics()
+	registerMetrics()
 	if err := s.listen(); err != nil {
 		return err
 	}
+	s.measured = &measured{name: s.listener.Addr().String()}
+	s.measured.server.Store(s)
 	if err := s.folders(ctx); err != nil {
 		return err
 	}
@@ -336,6 +338,7 @@ func (s *Server) startAPIServer(ctx context.Context) error {
 		c.AdvertiseAddress = s.advertise.AsSlice()
 	}
 	c.ReadyzChecks = append(s.components.checks(), s.spaceCheck(), s.dataCheck())
+	c.Metrics = served{of: s.measured, etcd: s.member != nil}
 	server, err := apiserver.New(c)
 	if err != nil {
 		return apiserverError{err}
@@ -344,6 +347,6 @@ func (s *Server) startAPIServer(ctx context.Context) error {
 		return apiserverError{err}
 	}
 	s.apiserver = server
-	s.monitor() // upstream's is set by each API server
+	s.measure()
 	return nil
 }

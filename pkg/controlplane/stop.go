@@ -88,7 +88,7 @@ func (s *Server) unwind(ctx context.Context) error {
 	snapshots := s.snapshots.Load()
 	snapshots.stop()
 	s.health.stop()
-	s.unmonitor()
+	s.unmeasure()
 	// Do not wait for goroutines that have already missed their stop deadline.
 	step("components")
 	deaf := note(s.components.stop())
@@ -124,6 +124,7 @@ func (s *Server) unwind(ctx context.Context) error {
 			s.forget()
 		}
 	}
+	s.forgetClients()
 	step("the Logger")
 	s.detachLogger()
 	return errors.Join(errs...)

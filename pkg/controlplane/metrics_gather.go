@@ -1,0 +1,119 @@
+package controlplane
+
+import (
+	"slices"
+	"strings"
+
+	"github.com/prometheus/client_golang/prometheus"
+	dto "github.com/prometheus/client_model/go"
+	"k8s.io/component-base/metrics/legacyregistry"
+)
+
+// Metrics returns what prometheus.DefaultGatherer lacks: the metrics of this control
+// plane, which the label control_plane names by the address of its listener, and those
+// that the Kubernetes code counts for the whole process. A host serves both:
+//
+//	all := prometheus.Gatherers{prometheus.DefaultGatherer, cp.Metrics()}
+//	http.Handle("/metrics", promhttp.HandlerFor(all, promhttp.HandlerOpts{}))
+//
+// Metrics of the process that are in both, go_* and process_* among them, are left to
+// the DefaultGatherer, which also has those of etcd. Gatherers of several control planes
+// can be combined as well: then the metrics of the process are in that of the control
+// plane whose Metrics was called first, among those that still run, so that nothing is
+// counted twice. When a control plane stops, its Gatherer has no metrics, and no error,
+// from then on.
+//
+// Clients get the metrics of one control plane and of the process at /metrics of the
+// API server, with those of etcd where it is embedded, and without the host's.
+func (s *Server) Metrics() prometheus.Gatherer {
+	planes.Lock()
+	defer planes.Unlock()
+	if slices.Contains(planes.running, s.measured) && !slices.Contains(planes.gathered, s.measured) {
+		planes.gathered = append(planes.gathered, s.measured)
+	}
+	return gatherer{s.measured}
+}
+
+// defaultGatherer is what upstream's packages and etcd register with. A host may put
+// Metrics into prometheus.DefaultGatherer.
+var defaultGatherer = prometheus.DefaultGatherer
+
+// gatherer is for the host.
+type gatherer struct{ of *measured }
+
+func (g gatherer) Gather() ([]*dto.MetricFamily, error) {
+	running, first := g.of.state()
+	switch {
+	case !running:
+		return nil, nil
+	case !first:
+		families, err := planeRegistry.Gather()
+		return g.of.only(families), err
+	}
+	families, err := legacyregistry.DefaultGatherer.Gather()
+	// The errors of its collectors are for those who gather it.
+	registered, _ := defaultGatherer.Gather()
+	there := familyNames(registered)
+	families = slices.DeleteFunc(families, func(family *dto.MetricFamily) bool { return there[family.GetName()] })
+	return g.of.only(families), err
+}
+
+// state reports whether the control plane runs, and whether its Gatherer has the metrics
+// of the process.
+func (m *measured) state() (running, first bool) {
+	planes.Lock()
+	defer planes.Unlock()
+	return slices.Contains(planes.running, m), len(planes.gathered) > 0 && planes.gathered[0] == m
+}
+
+// only leaves out the metrics of other control planes.
+func (m *measured) only(families []*dto.MetricFamily) []*dto.MetricFamily {
+	others := func(metric *dto.Metric) bool {
+		return slices.ContainsFunc(metric.Label, func(label *dto.LabelPair) bool {
+			return label.GetName() == controlPlane && label.GetValue() != m.name
+		})
+	}
+	return slices.DeleteFunc(families, func(family *dto.MetricFamily) bool {
+		if !strings.HasPrefix(family.GetName(), "kubembed_") {
+			return false
+		}
+		family.Metric = slices.DeleteFunc(family.Metric, others)
+		return len(family.Metric) == 0
+	})
+}
+
+func familyNames(families []*dto.MetricFamily) map[string]bool {
+	all := make(map[string]bool, len(families))
+	for _, family := range families {
+		all[family.GetName()] = true
+	}
+	return all
+}
+
+// served are the metrics for clients of the API server.
+type served struct {
+	of   *measured
+	etcd bool // it is in this process
+}
+
+// etcdPrefixes are those of what etcd registers with the default registry, which has
+// the host's metrics too.
+var etcdPrefixes = []string{"etcd_", "grpc_server_", "os_fd_"}
+
+func (g served) Gather() ([]*dto.MetricFamily, error) {
+	families, err := legacyregistry.DefaultGatherer.Gather()
+	families = g.of.only(families)
+	if !g.etcd {
+		return families, err
+	}
+	registered, _ := defaultGatherer.Gather() // the host's errors are not the client's
+	there := familyNames(families)
+	for _, family := range registered {
+		name := family.GetName()
+		if !there[name] && slices.ContainsFunc(etcdPrefixes, func(prefix string) bool { return strings.HasPrefix(name, prefix) }) {
+			families = append(families, family)
+		}
+	}
+	slices.SortFunc(families, func(a, b *dto.MetricFamily) int { return strings.Compare(a.GetName(), b.GetName()) })
+	return families, err
+}

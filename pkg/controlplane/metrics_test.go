@@ -1,0 +1,216 @@
+package controlplane_test
+
+import (
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+	authenticationv1 "k8s.io/api/authentication/v1"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/kubernetes"
+
+	"github.com/kubembed/kubembed/pkg/apiserver"
+	"github.com/kubembed/kubembed/pkg/controlplane"
+)
+
+// scrape returns the series that a host serves from gatherers, with the number of
+// samples of each, as Prometheus gets them.
+func scrape(t *testing.T, gatherers ...prometheus.Gatherer) map[string]int {
+	t.Helper()
+	w := httptest.NewRecorder()
+	r := httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/metrics", nil)
+	promhttp.HandlerFor(prometheus.Gatherers(gatherers), promhttp.HandlerOpts{}).ServeHTTP(w, r)
+	if w.Code != http.StatusOK {
+		t.Fatalf("HTTP %d: %.2000s", w.Code, w.Body)
+	}
+	return series(w.Body.String())
+}
+
+func series(text string) map[string]int {
+	all := map[string]int{}
+	for line := range strings.Lines(text) {
+		if !strings.HasPrefix(line, "#") {
+			all[line[:strings.LastIndex(line, " ")]]++
+		}
+	}
+	return all
+}
+
+// wantSeries wants each of these, or of a family that is meant by its name, once.
+func wantSeries(t *testing.T, what string, all map[string]int, want ...string) {
+	t.Helper()
+	for name, n := range all {
+		if n != 1 {
+			t.Errorf("%s: %s is there %d times", what, name, n)
+		}
+	}
+	for _, prefix := range want {
+		if len(prefixed(all, prefix)) == 0 {
+			t.Errorf("%s: there is no %s", what, prefix)
+		}
+	}
+}
+
+func prefixed(all map[string]int, prefix string) (found []string) {
+	for name := range all {
+		if strings.HasPrefix(name, prefix) {
+			found = append(found, name)
+		}
+	}
+	return found
+}
+
+// TestMetricsOfAHost: a host combines them with what it has, in any order.
+func TestMetricsOfAHost(t *testing.T) {
+	snapshots := controlplane.Snapshots{Dir: t.TempDir(), Interval: time.Hour}
+	one, two := start(t, controlplane.Config{Snapshots: snapshots}), start(t, controlplane.Config{Snapshots: snapshots})
+	// The addresses of their listeners, which is where they are reached here.
+	label := func(s *controlplane.Server) string {
+		return fmt.Sprintf("{control_plane=%q}", strings.TrimPrefix(s.URL(), "https://"))
+	}
+	const size, failures, last = "kubembed_etcd_database_size_bytes", "kubembed_snapshot_failures_total", "kubembed_snapshot_last_success_timestamp_seconds"
+	own := func(s *controlplane.Server) []string {
+		return []string{size + label(s), failures + label(s), last + label(s)}
+	}
+	process := []string{
+		"apiserver_request_total{", "apiserver_storage_objects{", "workqueue_depth{", "rest_client_requests_total{",
+		"kubernetes_build_info{", "kubernetes_feature_enabled{", "version_info{", "kubembed_connections",
+	}
+	for name, gatherer := range map[string]prometheus.Gatherer{"one": one.Metrics(), "one again": one.Metrics()} {
+		all := scrape(t, gatherer)
+		wantSeries(t, name, all, slices.Concat(process, own(one))...)
+		if others := prefixed(all, size+label(two)); len(others) > 0 {
+			t.Errorf("%s: %q is of the other", name, others)
+		}
+	}
+	everything := slices.Concat(process, own(one), own(two), []string{"etcd_server_has_leader", "go_goroutines", "apiserver_storage_size_bytes{"})
+	for name, gatherers := range map[string][]prometheus.Gatherer{
+		"the default one first": {prometheus.DefaultGatherer, one.Metrics(), two.Metrics()},
+		"the default one last":  {two.Metrics(), one.Metrics(), prometheus.DefaultGatherer},
+	} {
+		wantSeries(t, name, scrape(t, gatherers...), everything...)
+	}
+
+	first, second := one.Metrics(), two.Metrics()
+	closeServer(t, one)
+	all := scrape(t, prometheus.DefaultGatherer, first, second)
+	// Upstream deletes this one, of all control planes, and counts again each minute.
+	process = slices.DeleteFunc(process, func(name string) bool { return name == "apiserver_storage_objects{" })
+	wantSeries(t, "after one has stopped", all, slices.Concat(process, own(two))...)
+	for _, gone := range own(one) {
+		if all[gone] != 0 {
+			t.Errorf("%s is there after its control plane has stopped", gone)
+		}
+	}
+	host := strings.TrimPrefix(one.URL(), "https://")
+	for name := range all {
+		if strings.HasPrefix(name, "rest_client_") && strings.Contains(name, fmt.Sprintf("host=%q", host)) {
+			t.Errorf("%s stays after its control plane has stopped", name)
+		}
+	}
+	closeServer(t, two)
+	for _, gatherer := range []prometheus.Gatherer{first, second, one.Metrics()} {
+		if families, err := gatherer.Gather(); err != nil || len(families) > 0 {
+			t.Errorf("after the end: %v, %v", families, err)
+		}
+	}
+}
+
+// TestMetricsInTheDefaultGatherer: a host may add them to it, rather than to a handler.
+func TestMetricsInTheDefaultGatherer(t *testing.T) {
+	before := prometheus.DefaultGatherer
+	t.Cleanup(func() { prometheus.DefaultGatherer = before })
+	server := start(t, controlplane.Config{})
+	prometheus.DefaultGatherer = prometheus.Gatherers{before, server.Metrics()}
+	wantSeries(t, "the default", scrape(t, prometheus.DefaultGatherer), "kubembed_etcd_database_size_bytes{", "etcd_server_has_leader", "apiserver_request_total{")
+}
+
+// TestMetricsOfKubeAPIServer: what dashboards and alerts are written for is at /metrics,
+// with etcd's, and nothing of the host's.
+func TestMetricsOfKubeAPIServer(t *testing.T) {
+	mine := prometheus.NewCounter(prometheus.CounterOpts{Name: "etcetera_of_the_host_total", Help: "It is the host's."})
+	prometheus.MustRegister(mine)
+	t.Cleanup(func() { prometheus.Unregister(mine) })
+	server := start(t, controlplane.Config{})
+	other := start(t, controlplane.Config{})
+	client := admin(t, server)
+	// Tokens and leases are counted once there are some.
+	event := &corev1.Event{ObjectMeta: metav1.ObjectMeta{Name: "any"}, InvolvedObject: corev1.ObjectReference{Namespace: "default"}}
+	if _, err := client.CoreV1().Events("default").Create(t.Context(), event, metav1.CreateOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	token, err := client.CoreV1().ServiceAccounts("default").CreateToken(t.Context(), "default", &authenticationv1.TokenRequest{}, metav1.CreateOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	review := &authenticationv1.TokenReview{Spec: authenticationv1.TokenReviewSpec{Token: token.Status.Token}}
+	if _, err := client.AuthenticationV1().TokenReviews().Create(t.Context(), review, metav1.CreateOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	// Of administrators there are no decisions, and they do not queue.
+	if _, err := overTLS(t, server, "nobody").Discovery().ServerVersion(); err != nil {
+		t.Fatal(err)
+	}
+	tls := overTLS(t, server, "admin", "system:masters")
+	for _, client := range []*kubernetes.Clientset{client, tls} {
+		if _, err := client.CoreV1().Pods("").List(t.Context(), metav1.ListOptions{}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	golden, err := os.ReadFile(filepath.Join("..", "apiserver", "testdata", "kube-apiserver-"+apiserver.KubernetesVersion, "metrics"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := strings.Fields(string(golden))
+	want = append(want, "etcd_server_has_leader", "etcd_disk_wal_fsync_duration_seconds", "etcd_mvcc_db_total_size_in_bytes", "os_fd_used")
+	var text string
+	there := map[string]bool{}
+	missing := func(name string) bool { return !there[name] }
+	eventually(t, "metrics are missing", func() string {
+		data, err := client.RESTClient().Get().AbsPath("/metrics").DoRaw(t.Context())
+		if err != nil {
+			return err.Error()
+		}
+		text = string(data)
+		there = families(text)
+		if slices.ContainsFunc(want, missing) {
+			return strings.Join(slices.DeleteFunc(slices.Clone(want), func(name string) bool { return !missing(name) }), " ")
+		}
+		return ""
+	})
+	for name := range there {
+		if strings.HasPrefix(name, "etcetera") {
+			t.Errorf("%s is the host's", name)
+		}
+	}
+	for name, n := range series(text) {
+		if n != 1 || strings.Contains(name, fmt.Sprintf("control_plane=%q", strings.TrimPrefix(other.URL(), "https://"))) {
+			t.Errorf("%s is there %d times", name, n)
+		}
+	}
+	if !strings.Contains(text, `git_version="`+apiserver.KubernetesVersion+`"`) {
+		t.Error("kubernetes_build_info is not of the release that is embedded")
+	}
+	if !strings.Contains(text, `kubernetes_feature_enabled{name="ComponentFlagz",stage="BETA"} 1`) {
+		t.Error("kubernetes_feature_enabled has no ComponentFlagz")
+	}
+}
+
+func families(text string) map[string]bool {
+	all := map[string]bool{}
+	for line := range strings.Lines(text) {
+		if name, found := strings.CutPrefix(line, "# TYPE "); found {
+			all[strings.Fields(name)[0]] = true
+		}
+	}
+	return all
+}
