@@ -310,6 +310,22 @@
 // closed connections, by listener and kind of client, kubembed_connections and
 // kubembed_connections_limit are the numbers, and the log has a line every ten seconds.
 //
+// # Metrics
+//
+// [Server.Metrics] is a prometheus.Gatherer with the metrics of the control plane and of
+// the Kubernetes code, which a host serves together with prometheus.DefaultGatherer. The
+// metrics of one control plane have the label control_plane, the address of its listener:
+// kubembed_etcd_database_size_bytes, _in_use_bytes and _quota_bytes, and with
+// Config.Snapshots kubembed_snapshot_failures_total and
+// kubembed_snapshot_last_success_timestamp_seconds. Upstream's metrics, and etcd's, are of
+// the process and count all its control planes.
+//
+// The API server serves them at /metrics, with etcd's where it is embedded, under the
+// names that kube-apiserver has, and /statusz and /flagz, which shows Config as
+// kube-apiserver's flags, without secrets. /readyz, /livez and /healthz have
+// all of kube-apiserver's checks. Config.Profiling adds /debug/pprof. Clients cannot
+// change klog's verbosity or reset metrics: both are the host's.
+//
 // # Several at once
 //
 // Any number of control planes run in one process. They share nothing but
