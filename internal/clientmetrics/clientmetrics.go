@@ -5,7 +5,7 @@
 // packages. client-go takes one observer per process, so a library that imports it
 // silences controller-runtime's rest_client_requests_total in a program that uses both.
 // It also keeps time series of every host for ever, and each control plane is a host.
-// This package adds its observers to those of the program, gives way to observers that
+// This package adds its observers to the existing ones, gives way to observers that
 // register later, and forgets hosts.
 package clientmetrics
 
@@ -54,7 +54,7 @@ func replace[T any](at *T, by T) {
 	}
 }
 
-// isNoop reports whether it is what client-go has where nobody observes.
+// isNoop reports whether it is one of the placeholders of client-go.
 func isNoop(observer any) bool { return packageOf(observer) == packageOf(clientgo.RegisterOpts{}) }
 
 // isUpstream reports whether the program has imported upstream's package, which has
