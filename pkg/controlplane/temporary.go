@@ -14,8 +14,8 @@ import (
 const (
 	// sweepTimeout bounds a sweep. It takes milliseconds. A stop waits for it.
 	sweepTimeout = 4 * time.Second
-	// sweepFirst is the free space below which a start sweeps before it begins: it
-	// would fail for want of what killed processes have left.
+	// sweepFirst is the free space below which a start sweeps before it begins, as it
+	// may need the space that killed processes have taken.
 	sweepFirst = 512 << 20
 )
 
@@ -31,8 +31,8 @@ func (s *Server) makeTemporary(ctx context.Context) (err error) {
 	return nil
 }
 
-// sweepLater removes what killed processes have left, beside the work of an ephemeral
-// control plane that has started.
+// sweepLater removes the directories of killed processes in the background, after an
+// ephemeral control plane has started.
 func (s *Server) sweepLater() {
 	if s.temporary != nil {
 		s.family.Do(context.Background(), func() { go s.sweep(context.Background()) })

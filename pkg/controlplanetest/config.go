@@ -24,14 +24,13 @@ type Config struct {
 	//     account "default" and no ConfigMap kube-root-ca.crt, a pod is as it was
 	//     created, a ResourceQuota has no status, aggregated ClusterRoles have no
 	//     rules, and CertificateSigningRequests wait.
-	//   - Nothing is deleted that the test does not delete: not what has an owner that
-	//     is gone, and no pod of a node that is gone. A deleted namespace stays
-	//     Terminating, with all that is in it.
+	//   - Only the test deletes objects: dependents of a deleted owner and pods of a
+	//     deleted node stay. A deleted namespace stays Terminating, with its objects.
 	//   - A new Node has the taint node.kubernetes.io/not-ready.
 	//
-	// Plugins that ControlPlane enables or disables by name, and its Components, are
-	// as it says. Reset still goes back to the state at the start. If false, a control
-	// plane behaves like a cluster.
+	// Admission plugins that ControlPlane names, and its Components, take precedence.
+	// Reset works as without the field. If false, the control plane behaves like a
+	// cluster.
 	BehaveLikeEnvtest bool
 
 	// KeepOnFailure keeps the control plane of a test that has failed, for a look

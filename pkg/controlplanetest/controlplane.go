@@ -73,7 +73,7 @@ func (cp *ControlPlane) finish(ctx context.Context, t TB) {
 		errs = append(errs, fmt.Errorf("controlplanetest: the control plane has stopped by itself: %w", err))
 	}
 	v := cp.verdict(ctx, t)
-	// What OnFailure has shown of all that have failed is not shown again.
+	// OnFailure may have shown all failures already.
 	tests := v.specs
 	if len(tests) == 0 {
 		tests = []string{cp.test}

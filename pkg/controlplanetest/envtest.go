@@ -14,8 +14,8 @@ var envtestPlugins = map[string]bool{
 	"ServiceAccount":        false,
 }
 
-// likeEnvtest leaves out what envtest has not, and adds what it has. What the user has
-// set stays, as flags do that are given to envtest.
+// likeEnvtest switches controllers and plugins as envtest does. Plugins that the user
+// names stay, as envtest's flags would.
 func likeEnvtest(c controlplane.Config) controlplane.Config {
 	c.DisableCoreControllers = true
 	c.EnableAdmissionPlugins = slices.Clone(c.EnableAdmissionPlugins)

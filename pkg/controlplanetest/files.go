@@ -9,14 +9,14 @@ import (
 	"github.com/kubembed/kubembed/internal/tempdir"
 )
 
-// files are what Config names.
+// files are the contents of the files that Config names.
 type files struct {
 	crds     []customResource
 	webhooks []registration
 }
 
-// readFiles reads them before anything is started: what is wrong with them, and with the
-// rest of the configuration, is known at once.
+// readFiles reads them before the control plane starts, so that all problems with them
+// and with the rest of the configuration are reported at once.
 func (p *plane) readFiles() (err error) {
 	var errs []error
 	if !p.config.CRDs.empty() {

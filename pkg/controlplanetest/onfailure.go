@@ -9,11 +9,11 @@ import (
 	"time"
 )
 
-// OnFailure does for t, at once and if it has failed, what is otherwise done at the end
-// of the test that owns the control plane: the log, DumpOnFailure and KeepOnFailure. It
-// is for tests that use the control plane of another: subtests, and Ginkgo's specs where
-// BeforeSuite or BeforeAll has the control plane. The dump then is of the state that t
-// has left, before other tests and cleanups change it, and bears its name:
+// OnFailure logs, dumps and keeps the control plane at once if t has failed, as Config
+// says, instead of at the end of the test that owns it. It is for tests that use the
+// control plane of another: subtests, and Ginkgo's specs where BeforeSuite or BeforeAll
+// owns the control plane. The dump is named after t, and shows the state before other
+// tests and cleanups change it:
 //
 //	var _ = JustAfterEach(func() { cp.OnFailure(GinkgoT()) })
 //
@@ -32,7 +32,7 @@ func (cp *ControlPlane) OnFailure(t TB) {
 	cp.examine(context.Background(), t, name, time.Now())
 }
 
-// failures are the tests whose failure has been looked into.
+// failures are the tests for which OnFailure has run.
 type failures struct {
 	mu    sync.Mutex
 	names []string
@@ -82,7 +82,7 @@ func (f *failures) keepOnce() bool {
 	return !before
 }
 
-// examine logs, dumps, and keeps the control plane, for a test that does not own it.
+// examine logs, dumps and keeps the control plane for a test that does not own it.
 func (cp *ControlPlane) examine(ctx context.Context, t TB, name string, end time.Time) {
 	t.Helper()
 	cp.plane.examined.Store(true)
