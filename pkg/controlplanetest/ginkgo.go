@@ -68,15 +68,15 @@ func (cp *ControlPlane) verdict(ctx context.Context, t TB) verdict {
 	}
 	first := 0
 	if cp.node != "" { // BeforeAll: it had the name of the first of its specs
+		first = len(specs)
 		for i, spec := range slices.Backward(specs) {
 			if spec.name == cp.node {
 				first = i
 				break
 			}
-			first = i + 1
 		}
 	}
-	for _, spec := range specs[min(first, len(specs)):] {
+	for _, spec := range specs[first:] {
 		if spec.failed {
 			v.failed = true
 			v.specs = append(v.specs, spec.name)
