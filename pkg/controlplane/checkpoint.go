@@ -70,13 +70,13 @@ func (c *Checkpoint) Restore(ctx context.Context) error {
 	var last []checkpoint.Difference
 	calm, took := false, time.Duration(0)
 	c.undone = map[string]bool{}
-	patience := time.Now().Add(terminatingTimeout)
+	patience := newPatience()
 	c.awaitWrites(ctx)
 	for {
 		differences, err := c.differences(ctx)
 		var terminating bool
-		if err == nil && time.Now().Before(patience) {
-			terminating, err = c.terminating(ctx, differences)
+		if err == nil {
+			terminating, err = c.terminating(ctx, differences, patience)
 		}
 		if err == nil {
 			switch {

@@ -2,13 +2,11 @@ package controlplane
 
 import (
 	"context"
-	"encoding/json"
 	"slices"
 	"strings"
 	"time"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 
 	"github.com/kubembed/kubembed/internal/checkpoint"
@@ -86,28 +84,6 @@ func (c *Checkpoint) apis(differences []checkpoint.Difference) (all apiserver.AP
 		}
 	}
 	return all
-}
-
-// terminatingTimeout is how long definitions that are being deleted get to be gone.
-const terminatingTimeout = time.Second
-
-// terminating tells whether a definition is being deleted that is to be as it was:
-// what deletes its objects first would go on with those that are put back.
-func (c *Checkpoint) terminating(ctx context.Context, differences []checkpoint.Difference) (bool, error) {
-	for _, d := range differences {
-		if d.New || d.Gone || !c.under(d.Key, definitions) {
-			continue
-		}
-		got, err := c.server.etcd.Client().Get(ctx, d.Key)
-		if err != nil {
-			return false, err
-		}
-		var definition metav1.PartialObjectMetadata // stored as JSON
-		if len(got.Kvs) > 0 && json.Unmarshal(got.Kvs[0].Value, &definition) == nil && definition.DeletionTimestamp != nil {
-			return true, nil
-		}
-	}
-	return false, nil
 }
 
 // unregisterTimeout is how long the API server gets to unregister the versions of

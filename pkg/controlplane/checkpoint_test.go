@@ -222,3 +222,44 @@ func TestRestoreAfterTheEnd(t *testing.T) {
 		t.Error("a control plane that has ended has a checkpoint")
 	}
 }
+
+// TestRestoreWhileACRDIsDeleted: the custom resources were missing when upstream's finalizer
+// took more than a second, as on a busy machine. One that a finalizer of its own holds
+// makes it take so long here.
+func TestRestoreWhileACRDIsDeleted(t *testing.T) { // not parallel: it counts goroutines
+	server := start(t, controlplane.Config{})
+	createWidgets(t, server)
+	for i := range 20 {
+		if _, err := widgets(t, server).Create(t.Context(), newWidget(fmt.Sprintf("kept-%d", i)), metav1.CreateOptions{}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	saved := checkpoint(t, server)
+	held := newWidget("held")
+	held.SetFinalizers([]string{"example.com/held"})
+	if _, err := widgets(t, server).Create(t.Context(), held, metav1.CreateOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	crds, err := apiextensionsclient.NewForConfig(server.ClientConfig())
+	if err != nil {
+		t.Fatal(err)
+	}
+	definitions := crds.CustomResourceDefinitions()
+	if err := definitions.Delete(t.Context(), "widgets.example.com", metav1.DeleteOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	restore(t, saved)
+	crd, err := definitions.Get(t.Context(), "widgets.example.com", metav1.GetOptions{})
+	if err != nil || crd.DeletionTimestamp != nil {
+		t.Fatalf("the CRD: %+v, %v", crd, err)
+	}
+	// What the finalizer has begun is over: a CRD that it had still to see to is not
+	// deleted after the restore.
+	list, err := widgets(t, server).List(t.Context(), metav1.ListOptions{})
+	if err != nil || len(list.Items) != 20 {
+		t.Errorf("%d widgets are there, want 20: %v", len(list.Items), err)
+	}
+	if n := stacks(t, "finalizer.(*CRDFinalizer).deleteInstances"); n != 0 {
+		t.Errorf("%d finalizers are still at work", n)
+	}
+}

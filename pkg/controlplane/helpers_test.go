@@ -5,6 +5,8 @@ import (
 	"errors"
 	"net/url"
 	"os"
+	"runtime/pprof"
+	"strings"
 	"testing"
 	"time"
 
@@ -162,4 +164,14 @@ func entries(t testing.TB, dir string) (names []string) {
 		names = append(names, entry.Name())
 	}
 	return names
+}
+
+// stacks counts the goroutines that are in a function.
+func stacks(t *testing.T, function string) int {
+	t.Helper()
+	var all strings.Builder
+	if err := pprof.Lookup("goroutine").WriteTo(&all, 2); err != nil {
+		t.Fatal(err)
+	}
+	return strings.Count(all.String(), function)
 }

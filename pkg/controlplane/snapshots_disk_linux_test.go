@@ -107,16 +107,6 @@ func TestDiskOfSnapshotsHangs(t *testing.T) {
 	}
 }
 
-// stacks counts the goroutines that are in a function.
-func stacks(t *testing.T, function string) int {
-	t.Helper()
-	var all strings.Builder
-	if err := pprof.Lookup("goroutine").WriteTo(&all, 2); err != nil {
-		t.Fatal(err)
-	}
-	return strings.Count(all.String(), function)
-}
-
 // leave fills a disk and leaves so many megabytes free on a disk.
 func leave(t *testing.T, disk string, free int64) *os.File {
 	t.Helper()
