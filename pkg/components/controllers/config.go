@@ -94,6 +94,7 @@ func (c Config) settings() (*kubectrlmgrconfig.KubeControllerManagerConfiguratio
 	if err := v1alpha1.Convert_v1alpha1_KubeControllerManagerConfiguration_To_config_KubeControllerManagerConfiguration(&defaults, settings, nil); err != nil {
 		return nil, err
 	}
+	setFlagDefaults(settings)
 	// Upstream defaults to allocating, which it then refuses without a range.
 	settings.KubeCloudShared.AllocateNodeCIDRs = c.PodCIDR != ""
 	settings.KubeCloudShared.ClusterCIDR = c.PodCIDR

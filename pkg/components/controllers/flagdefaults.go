@@ -1,0 +1,22 @@
+package controllers
+
+import (
+	kubectrlmgrconfig "k8s.io/kubernetes/pkg/controller/apis/config"
+	"k8s.io/kubernetes/pkg/controller/garbagecollector"
+	garbagecollectorconfig "k8s.io/kubernetes/pkg/controller/garbagecollector/config"
+	"k8s.io/kubernetes/pkg/controller/nodeipam/ipam"
+)
+
+// setFlagDefaults sets what kube-controller-manager defaults by its flags alone: the defaults
+// of its configuration are zero, at which the pods of no more than one dead node would be
+// evicted while the controllers run (k8s.io/kubernetes/cmd/kube-controller-manager/app/options).
+func setFlagDefaults(c *kubectrlmgrconfig.KubeControllerManagerConfiguration) {
+	n := &c.NodeLifecycleController
+	n.NodeEvictionRate, n.SecondaryNodeEvictionRate = 0.1, 0.01
+	n.LargeClusterSizeThreshold, n.UnhealthyZoneThreshold = 50, 0.55
+	c.KubeCloudShared.CIDRAllocatorType = string(ipam.RangeAllocatorType)
+	for ignored := range garbagecollector.DefaultIgnoredResources() {
+		c.GarbageCollectorController.GCIgnoredResources = append(c.GarbageCollectorController.GCIgnoredResources,
+			garbagecollectorconfig.GroupResource{Group: ignored.Group, Resource: ignored.Resource})
+	}
+}

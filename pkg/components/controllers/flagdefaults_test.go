@@ -1,0 +1,66 @@
+package controllers
+
+import (
+	"reflect"
+	"testing"
+
+	"k8s.io/kubernetes/cmd/kube-controller-manager/app/options"
+	"k8s.io/kubernetes/pkg/controller/garbagecollector"
+)
+
+// TestDefaultsAreThoseOfTheFlags: kube-controller-manager has defaults that only its flags
+// know. Without the one of node-eviction-rate the pods of the second node that died were
+// never evicted, and often not those of the first.
+func TestDefaultsAreThoseOfTheFlags(t *testing.T) {
+	settings, err := Config{}.settings()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n := settings.NodeLifecycleController; n.NodeEvictionRate <= 0 {
+		t.Errorf("%v nodes are evicted in a second", n.NodeEvictionRate)
+	}
+	if n := len(settings.GarbageCollectorController.GCIgnoredResources); n != len(garbagecollector.DefaultIgnoredResources()) {
+		t.Errorf("%d resources are not collected", n)
+	}
+	upstream, err := options.NewKubeControllerManagerOptions()
+	if err != nil {
+		t.Fatal(err)
+	}
+	upstream.Flags(nil, nil, nil) // which sets the defaults
+	ours := reflect.ValueOf(*settings)
+	compared := 0
+	all := reflect.ValueOf(*upstream)
+	for i := range all.NumField() {
+		option := all.Field(i)
+		if option.Kind() != reflect.Pointer || option.IsNil() || option.Elem().Kind() != reflect.Struct || option.Elem().NumField() == 0 {
+			continue
+		}
+		// Each embeds the part of the configuration that it sets.
+		theirs := option.Elem().Field(0)
+		if theirs.Kind() != reflect.Pointer || theirs.IsNil() {
+			continue
+		}
+		for j := range ours.NumField() {
+			if ours.Field(j).Type() != theirs.Type().Elem() {
+				continue
+			}
+			compared++
+			name := ours.Type().Field(j).Name
+			for k := range ours.Field(j).NumField() {
+				field := ours.Field(j).Type().Field(k).Name
+				switch name + "." + field {
+				case "KubeCloudShared.AllocateNodeCIDRs", // Config.PodCIDR
+					"Generic.LeaderElection",                        // the control plane elects
+					"GarbageCollectorController.GCIgnoredResources": // in any order
+					continue
+				}
+				if a, b := ours.Field(j).Field(k).Interface(), theirs.Elem().Field(k).Interface(); !reflect.DeepEqual(a, b) {
+					t.Errorf("%s.%s is %v, and upstream's is %v", name, field, a, b)
+				}
+			}
+		}
+	}
+	if compared < 15 {
+		t.Errorf("%d parts of the configuration are compared: upstream's options have another form", compared)
+	}
+}
