@@ -49,11 +49,13 @@
 // owner may write to. Everything else is refused with [ErrUntrusted].
 //
 // A DataDir wants 284 MiB of free space at its first start, most of it for the two
-// segments of 61 MiB that etcd's log is prepared in, and for what it is kept from filling; a
-// directory that was enough for the first start is enough for later ones. When less than
+// segments of 61 MiB that etcd's log is prepared in, and for what it is kept from filling. A
+// later start needs no more than a control plane leaves free, also one whose disk or quota is
+// full, so that objects can be deleted. When less than
 // 110 MiB are left, or the database has reached Config.Etcd.QuotaBytes, /readyz is red
 // (etcd-space) and writes but deletions are refused, with the status of upstream's
-// etcd errors, until there is room again. Nothing has to be restarted. The check
+// etcd errors, until there is room again. Meanwhile history, the space of deleted objects and
+// the log that no start needs are given back. Nothing has to be restarted. The check
 // etcd-data is red while etcd's members do not agree on the data.
 //
 // etcd is compacted every five minutes. Its database is defragmented while it runs
@@ -70,16 +72,19 @@
 //
 // # Snapshots
 //
-// [Server.Snapshot] writes all objects, and the authorities and keys without which
-// they could not be used, to one file, while the control plane works; Config.Snapshots
-// does so at intervals. Where those are on the disk of DataDir, the default, they leave
-// etcd the room that it needs: the oldest are deleted first, and one that still has no
-// room fails, in the log and in the metric kubembed_snapshot_failures_total. They are
+// [Server.WriteSnapshot] writes all objects, and the CAs and keys without which
+// they could not be used, to one file, while the control plane works; [Server.Snapshot]
+// writes the same to an io.Writer. Config.Snapshots does so at intervals, which go on across
+// restarts, [Server.TakeSnapshot] at once, and [ListSnapshots] returns the files. Where
+// those are on the disk of DataDir, the default, they leave etcd the room that it needs: the
+// oldest are deleted first, and one that still has no room fails, in the log and in the metric kubembed_snapshot_failures_total. They are
 // numbered, so that a clock that is set back makes none of them old. A snapshot is a tar
 // archive: the etcd.db in it is what etcdutl restores. Keys of Config.Encryption are not
 // in it. [Restore] makes a DataDir of it:
 //
-//	err := controlplane.Restore(ctx, "/var/lib/example", file, controlplane.RestoreConfig{})
+//	snapshots, err := controlplane.ListSnapshots("/mnt/backup") // the newest first
+//	file, err := os.Open(snapshots[0].Path)
+//	err = controlplane.Restore(ctx, "/var/lib/example", file, controlplane.RestoreConfig{})
 //
 // Resource versions then go on above all that were ever given, so that no client
 // takes old objects for new. Join files from before a restore are invalid, because a

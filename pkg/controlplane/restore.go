@@ -79,7 +79,8 @@ func (c RestoreConfig) Validate() error {
 // Restore makes dir a DataDir with what is in a snapshot: one of Server.Snapshot or of
 // Config.Snapshots, or an etcd.db of "etcdctl snapshot save", which brings no
 // authorities and keys, so that Config.PKI or those in dir are used, or else new ones
-// made. Start with the Encryption, Etcd.Prefix and ServiceCIDR of that time.
+// made. r is read from where it is: open the Path of a SnapshotFile, and rewind a file that
+// has been written. Start with the Encryption, Etcd.Prefix and ServiceCIDR of that time.
 //
 // dir is missing, empty, or holds at most the folder pki of the same cluster. The
 // snapshot is checked from end to end before anything is put in place. If Restore fails

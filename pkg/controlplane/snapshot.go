@@ -46,8 +46,10 @@ type about struct {
 }
 
 // Snapshot writes to w all that is needed to come back: the objects as they are at
-// this moment, the authorities and the service-account keys. Restore makes a DataDir
-// of it. The keys of Config.Encryption are not in it, so keep them, elsewhere.
+// this moment, the CAs and the service-account keys. Restore makes a DataDir
+// of it. WriteSnapshot writes it to a file, and makes that durable. A file that Snapshot
+// writes to is synchronized by its owner, and rewound or opened again before Restore reads
+// it. The keys of Config.Encryption are not in it, so keep them, elsewhere.
 // Otherwise it is as secret as the control plane: it holds every Secret, and keys with
 // which anybody can be anyone. Anybody who can change it controls the control plane that
 // is restored from it, unless Config.SnapshotKey is set.

@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -209,5 +210,36 @@ func TestListSnapshots(t *testing.T) {
 	}
 	if f := list[0]; f.Cluster != "0a0b0c0d" || f.Number != 3 || f.Size != 2 || !f.Time.Equal(time.Date(2025, 1, 2, 3, 4, 5, 0, time.UTC)) || !filepath.IsAbs(f.Path) {
 		t.Errorf("the first is %+v", f)
+	}
+}
+
+// TestTwoControlPlanesShareADirectoryOfSnapshots: each deletes its own only.
+func TestTwoControlPlanesShareADirectoryOfSnapshots(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	taken := map[string]int{}
+	for range 2 {
+		server := start(t, controlplane.Config{Snapshots: controlplane.Snapshots{Dir: dir, Keep: 2}})
+		for range 3 {
+			file, err := server.TakeSnapshot(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			taken[file.Cluster]++
+		}
+		closeServer(t, server)
+	}
+	list, err := controlplane.ListSnapshots(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	kept := map[string][]int{}
+	for _, file := range list {
+		kept[file.Cluster] = append(kept[file.Cluster], file.Number)
+	}
+	for cluster, n := range taken {
+		if n != 3 || len(taken) != 2 || !slices.Equal(kept[cluster], []int{3, 2}) {
+			t.Errorf("%s: %d were taken, and %v are kept, want the last two of three", cluster, n, kept[cluster])
+		}
 	}
 }
