@@ -97,7 +97,7 @@ func (s *signer) handle(ctx context.Context, request *certificatesv1.Certificate
 	return nil
 }
 
-// log says what was signed for whom, with the keys of the approver's line.
+// log logs the result, with the keys of the approver's line.
 func (s *signer) log(request *certificatesv1.CertificateSigningRequest, refusal error) {
 	fields := []zap.Field{zap.String("request", request.Name), zap.String("user", request.Spec.Username), zap.String("signer", request.Spec.SignerName)}
 	if refusal != nil {

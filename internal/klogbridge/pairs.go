@@ -25,8 +25,8 @@ import (
 //		lines
 //	 > key={"of":"JSON"} key=1
 //
-// parsePairs accepts that and nothing else. Other lines stay as they are, also those that
-// look like it for a part.
+// parsePairs accepts that and nothing else. Other lines stay text, even if a part of them
+// looks like pairs.
 
 const (
 	// mostPairs bounds the fields of a line. Upstream has ten at most.

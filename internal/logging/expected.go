@@ -7,8 +7,8 @@ import (
 
 // Expectation is a line that upstream writes as an error or a warning when nothing is
 // wrong: a person ends "kubectl exec", a controller is a millisecond ahead of its cache.
-// An operator has nothing to do about it, so that it is at debug level. What is not
-// listed stays as it is: each entry names one line, and where it comes from.
+// An operator has nothing to do about it, so that it is at debug level. Other lines
+// keep their level: each entry names one line, and its source.
 type Expectation struct {
 	// Package and File are where upstream has the text.
 	Package, File string

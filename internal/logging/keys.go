@@ -1,6 +1,6 @@
 package logging
 
-// reserved are the keys that a line has of its own: those of zap's encoders and ours.
+// reserved are keys of every line: zap's encoders and this project write them.
 // Upstream's pairs must not put another value beside them: many readers of JSON take the
 // last.
 var reserved = map[string]bool{

@@ -28,7 +28,7 @@ func (c lower) Queued() bool {
 }
 
 // level is what an entry is written at. Its fields are not known before the core below
-// has decided: an expectation of what is logged here has no Cause.
+// has decided: expectations about etcd have no Cause.
 func level(entry zapcore.Entry) zapcore.Level {
 	if entry.Level >= zapcore.WarnLevel && entry.Level <= zapcore.ErrorLevel {
 		switch {

@@ -23,8 +23,8 @@ type Sink struct {
 	ctx    context.Context
 }
 
-// NewSink returns a sink that writes as Lower does. When ctx has ended, which is that of
-// what logs here, its errors are at debug level: they are about what was cut short.
+// NewSink returns a sink that writes as Lower does. ctx is that of the component
+// that logs: after its end, errors are at debug level, because the stop causes them.
 func NewSink(ctx context.Context, logger *zap.Logger) Sink {
 	logger = logger.WithOptions(zap.WithCaller(false), zap.WrapCore(verbose))
 	return Sink{Lower(logger), logger, ctx}
@@ -70,8 +70,8 @@ func (s Sink) With(keysAndValues ...any) Sink {
 // Named returns a sink with name added to its own.
 func (s Sink) Named(name string) Sink { return Sink{s.logger.Named(name), s.plain.Named(name), s.ctx} }
 
-// CalledOff ends errors about what was called off, on purpose as a rule: a watch that is
-// not needed any more, for one.
+// CalledOff ends errors of calls that were cancelled, on purpose as a rule, like a watch
+// that nobody needs any more.
 const CalledOff = "context canceled"
 
 // quiet reports whether an error is no operator's business.

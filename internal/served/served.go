@@ -15,9 +15,10 @@ import (
 	"k8s.io/client-go/discovery"
 )
 
-// MissingError is that a component cannot work without what is not served.
+// MissingError reports resources that a component needs and the control plane does not
+// serve.
 type MissingError struct {
-	// Needs is what cannot work without.
+	// Needs names the component.
 	Needs string
 	// Resources are like "apps/v1 replicasets", sorted.
 	Resources []string
@@ -28,8 +29,8 @@ func (e *MissingError) Error() string {
 		strings.Join(e.Resources, ", "), e.Needs, e.Needs)
 }
 
-// Missing returns those of resources that are not served, sorted, like "apps/v1
-// replicasets". It asks for each of their versions once.
+// Missing returns the resources that are not served, sorted, like "apps/v1 replicasets".
+// It asks for each of their versions once.
 func Missing(client discovery.DiscoveryInterface, resources ...schema.GroupVersionResource) (missing []string, err error) {
 	served := map[schema.GroupVersion]map[string]bool{}
 	for _, resource := range resources {

@@ -53,7 +53,7 @@ type Component interface {
 	Run(ctx context.Context, config *rest.Config, ready func()) error
 }
 
-// validator is a component that knows what is wrong with its configuration.
+// validator is a component that can check its configuration.
 type validator interface {
 	// Validate returns an error if the component cannot run as it is configured.
 	Validate() error

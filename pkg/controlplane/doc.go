@@ -355,8 +355,8 @@
 //
 // Upstream's lines are one level lower than upstream has them: its information at debug
 // level, its warnings as information, its errors, most of which it retries by itself, as
-// warnings. Those that it writes when nothing is wrong are at debug level, and so is all
-// that it says while the control plane stops. The key-value pairs of klog's structured
+// warnings. Lines that it writes when nothing is wrong are at debug level, and so is everything
+// that it logs while the control plane stops. The key-value pairs of klog's structured
 // lines become fields, err as "error", and keys that a line has of its own, such as msg,
 // get the prefix "klog_". With several control planes in a process, each line of klog
 // goes to the Logger of each. Fields have the same names everywhere: node, component,

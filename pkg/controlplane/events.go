@@ -12,10 +12,9 @@ import (
 	"github.com/kubembed/kubembed/pkg/apiserver"
 )
 
-// What an operator reads at info level: what has begun and ended, with fields that have
-// the same names everywhere (address, version, dataDir, component, node, path, took,
-// reason, error). What he has to act on is a warning, and what has ended the control plane
-// an error.
+// The log for operators. Beginnings and ends are at info level, with fields of the same
+// names everywhere (address, version, dataDir, component, node, path, took, reason,
+// error). A warning asks for action, and an error has ended the control plane.
 
 // logStarting begins the log of a start.
 func (s *Server) logStarting() {
@@ -54,8 +53,7 @@ func (s *Server) logFailedStart(ctx context.Context, err error) {
 	s.config.Logger.Error("the start has failed", zap.Error(err), zap.String("dataDir", s.config.DataDir), took)
 }
 
-// logUncleanStop tells an operator of a crash that nobody else may have noticed. A stop
-// removes runDir.
+// logUncleanStop warns of a crash that nobody else may have noticed. A stop removes runDir.
 func (s *Server) logUncleanStop() {
 	if _, err := os.Stat(s.runDir); err == nil && s.temporary == nil {
 		s.config.Logger.Warn("the control plane was not stopped the last time: the process was killed, or the machine crashed; everything that was acknowledged is there",
@@ -105,7 +103,7 @@ func (c *components) announce(ctx context.Context, one *component) error {
 	}
 }
 
-// waiting names those that are not ready.
+// waiting names the components that are not ready.
 func (c *components) waiting() string {
 	return c.names(func(o *component) bool { return !closed(o.ready) })
 }

@@ -71,7 +71,7 @@ func (h *health) run(ctx context.Context) {
 	}
 }
 
-// look logs what has changed about one check.
+// look runs one check, and logs a change.
 func (h *health) look(ctx context.Context, check healthz.HealthChecker) {
 	limited, cancel := context.WithTimeout(ctx, h.timeout)
 	defer cancel()

@@ -19,7 +19,7 @@ var memberInterval = 5 * time.Second
 // one after the other.
 var memberGrace = time.Minute
 
-// memberWatch says what has changed in a cluster since the last look.
+// memberWatch logs the changes in a cluster since the last look.
 type memberWatch struct {
 	lg       *zap.Logger
 	known    map[uint64]*membership.Member // nil before the first look
@@ -86,7 +86,7 @@ func (w *memberWatch) lead(leader uint64) {
 	}
 }
 
-// changed compares the others with those of the last look.
+// changed compares the other members with the last look.
 func (w *memberWatch) changed(members []*membership.Member) {
 	now := map[uint64]*membership.Member{}
 	for _, member := range members {

@@ -26,8 +26,8 @@ type Nodes struct {
 	running *session
 }
 
-// New returns nodes that are started by Run. It copies cfg. What is wrong with it is
-// reported by Validate, and by Run.
+// New returns nodes that are started by Run. It copies cfg. Validate and Run
+// report mistakes in it.
 func New(cfg Config) *Nodes {
 	n := &Nodes{config: cfg.clone(), dead: map[string]bool{}}
 	for i := range n.config.Count {
