@@ -82,7 +82,9 @@ func (s *Server) unwind(ctx context.Context) error {
 		errs = append(errs, err)
 		return err != nil
 	}
-	s.quietKlog()
+	if s.quietKlog != nil {
+		s.quietKlog()
+	}
 	s.fatal.ignore()
 	step := s.unwinding.begin
 	snapshots := s.snapshots.Load()
