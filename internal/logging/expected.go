@@ -51,6 +51,18 @@ var Expectations = []Expectation{
 		Why:  "etcd's own authentication is not used",
 	},
 	{
+		Package: "go.etcd.io/etcd/server/v3/etcdserver/txn", File: "util.go",
+		Text: "apply request took too long",
+		Why:  "its limit is 100 ms, which every busy machine exceeds, with a line for each request; a disk or member that is slow by seconds fails the readiness check",
+	},
+	{
+		Package: "go.etcd.io/raft/v3", File: "raft.go",
+		Text:     "%x cannot campaign at term %d since there are still pending configuration changes to apply",
+		Anywhere: true,
+		Cause:    regexp.MustCompile(`\A[0-9a-f]+ cannot campaign at term \d+ since there are still pending configuration changes to apply\z`),
+		Why:      "a new member is told to lead before it has applied its own membership, and tries again",
+	},
+	{
 		Package: "k8s.io/apiserver/pkg/server", File: "genericapiserver.go",
 		Text:    "Skipping API %v because it has no resources.",
 		Message: "Skipping API ",

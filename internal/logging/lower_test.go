@@ -70,7 +70,8 @@ func TestLowerDropsDebug(t *testing.T) {
 func TestLowerExpected(t *testing.T) {
 	core, logs := observer.New(zapcore.DebugLevel)
 	logging.Lower(zap.New(core)).Error("failed to update storage version")
-	if entries := logs.All(); len(entries) != 1 || entries[0].Level != zapcore.DebugLevel {
+	logging.Lower(zap.New(core)).Warn("18872ab49415b7e4 cannot campaign at term 1 since there are still pending configuration changes to apply")
+	if entries := logs.All(); len(entries) != 2 || entries[0].Level != zapcore.DebugLevel || entries[1].Level != zapcore.DebugLevel {
 		t.Errorf("%v", entries)
 	}
 }
