@@ -35,6 +35,11 @@
 // blocks until the reader catches up or goes away. A reader is woken by
 // Flush, by 32 KiB of waiting data, and by the end of the response.
 //
+// The API server's watch cache ends a watch that does not keep up, here as over a
+// socket: the reader gets what is waiting and then io.EOF, and
+// apiserver_terminated_watchers_total is one higher. On a machine with more work than
+// cores that happens to readers that are not slow themselves.
+//
 // A response is an error unless it is complete: when the handler panics, the
 // body ends with io.ErrUnexpectedEOF, when the transport is shut down with
 // [ErrStopped], when the client's context ends with that context's error.

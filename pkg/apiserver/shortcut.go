@@ -58,7 +58,12 @@ func isTransportFor(network http.RoundTripper, own rest.TLSClientConfig) bool {
 	if err != nil {
 		return false
 	}
-	made, err := transport.New(config)
+	var made http.RoundTripper
+	config.WrapTransport = func(rt http.RoundTripper) http.RoundTripper { // Before client-go wraps it for the log.
+		made = rt
+		return rt
+	}
+	_, err = transport.New(config)
 	return err == nil && made == network
 }
 

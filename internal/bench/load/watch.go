@@ -3,6 +3,7 @@ package load
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"slices"
@@ -67,6 +68,10 @@ func readEvents(body io.ReadCloser, n int) ([]time.Duration, error) {
 	buffer := make([]byte, 64<<10)
 	for len(delays) < n {
 		length, err := reader.Read(buffer)
+		if errors.Is(err, io.EOF) {
+			return nil, fmt.Errorf("event %d of %d: %w: the API server has ended the watch, as it does with a reader that it takes to be too slow (apiserver_terminated_watchers_total): "+
+				"is the machine busy with something else?", len(delays)+1, n, err)
+		}
 		if err != nil {
 			return nil, fmt.Errorf("event %d of %d: %w", len(delays)+1, n, err)
 		}
