@@ -187,6 +187,20 @@
 // asks for a node port meanwhile makes upstream's client of etcd, which takes no
 // logger, write to standard error.
 //
+// # What a decision knows
+//
+// Requests are authorized and admitted by informers, which hear of a write about a
+// millisecond later. A request that depends on a write that this server has
+// acknowledged, or shown to a reader of the object, waits until the informers have it:
+// roles and bindings; namespaces, quotas, limit ranges, service accounts; priority,
+// runtime, storage and ingress classes; webhook configurations; CustomResourceDefinitions;
+// for nodes that would be refused, pods and volumes. It waits for a second at most;
+// later requests do not wait for the same write again. Not waited for are: the
+// compilation of admission policies, which upstream does once a second; a node's access
+// to what a pod has just stopped using; the new schema of a custom resource that is in use
+// (WaitForInformers); what was only seen in a list or a watch; and writes of other
+// servers of the same etcd.
+//
 // # When upstream gives up
 //
 // Upstream ends the process when one of its start hooks returns an error, and
