@@ -1,0 +1,145 @@
+// Host is a web service that keeps its data in a control plane of its own: durable, with
+// hourly snapshots, and with the signals, logs and metrics of the service.
+//
+//	go run ./examples/host -data data -backup backup
+//	curl -X PUT -d 'buy milk' http://127.0.0.1:8000/notes/monday
+//	curl http://127.0.0.1:8000/notes/monday
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"os/signal"
+	"syscall"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+	"go.uber.org/zap"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	corev1ac "k8s.io/client-go/applyconfigurations/core/v1"
+	"k8s.io/client-go/kubernetes"
+	corev1client "k8s.io/client-go/kubernetes/typed/core/v1"
+
+	"github.com/kubembed/kubembed/pkg/controlplane"
+)
+
+func main() {
+	var s service
+	flag.StringVar(&s.listen, "listen", "127.0.0.1:8000", "serve HTTP on this `address`")
+	flag.StringVar(&s.data, "data", "data", "keep the control plane in this `directory`")
+	flag.StringVar(&s.backup, "backup", "backup", "put snapshots in this `directory`, best on another disk")
+	flag.StringVar(&s.restore, "restore", "", "for one start: make a new -data of this snapshot `file`")
+	flag.Parse()
+
+	s.log = zap.Must(zap.NewProduction())
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	if err := s.run(ctx); err != nil {
+		s.log.Fatal("failed", zap.Error(err))
+	}
+	s.log.Info("stopped")
+}
+
+type service struct {
+	listen, data, backup, restore string // flags
+
+	log   *zap.Logger
+	cp    *controlplane.Server
+	notes corev1client.ConfigMapInterface
+}
+
+// run serves until ctx ends or the control plane fails.
+func (s *service) run(ctx context.Context) (err error) {
+	if s.restore != "" {
+		if err := s.restoreFrom(ctx, s.restore); err != nil {
+			return err
+		}
+	}
+	s.cp, err = controlplane.Start(ctx, controlplane.Config{
+		DataDir:   s.data,
+		Snapshots: controlplane.Snapshots{Interval: time.Hour, Keep: 48, Dir: s.backup},
+		Logger:    s.log.Named("controlplane"),
+	})
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, s.cp.Err(), inTime(s.cp.Shutdown)) }() // after the web server
+	s.notes = kubernetes.NewForConfigOrDie(s.cp.ClientConfig()).CoreV1().ConfigMaps(metav1.NamespaceDefault)
+	listener, err := net.Listen("tcp", s.listen)
+	if err != nil {
+		return err
+	}
+	server := &http.Server{Handler: s.handler(), ReadHeaderTimeout: 10 * time.Second}
+	served := make(chan error, 1)
+	go func() { served <- server.Serve(listener) }()
+	s.log.Info("listening", zap.Stringer("address", listener.Addr()))
+	select {
+	case <-ctx.Done():
+	case <-s.cp.Done():
+	case err := <-served:
+		return err
+	}
+	return inTime(server.Shutdown)
+}
+
+// inTime lets requests in flight end.
+func inTime(shutdown func(context.Context) error) error {
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	return shutdown(ctx)
+}
+
+func (s *service) restoreFrom(ctx context.Context, path string) error {
+	snapshot, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	defer snapshot.Close()
+	return controlplane.Restore(ctx, s.data, snapshot, controlplane.RestoreConfig{Logger: s.log.Named("restore")})
+}
+
+// handler has the service's own metrics.
+func (s *service) handler() http.Handler {
+	registry := prometheus.NewRegistry()
+	saved := prometheus.NewCounter(prometheus.CounterOpts{Name: "notes_saved_total", Help: "Notes that were saved."})
+	registry.MustRegister(saved)
+	mux := http.NewServeMux()
+	mux.Handle("GET /metrics", promhttp.HandlerFor(registry, promhttp.HandlerOpts{}))
+	mux.HandleFunc("GET /notes/{name}", func(w http.ResponseWriter, r *http.Request) {
+		note, err := s.notes.Get(r.Context(), r.PathValue("name"), metav1.GetOptions{})
+		answer(w, err, func() string { return note.Data["text"] })
+	})
+	mux.HandleFunc("PUT /notes/{name}", func(w http.ResponseWriter, r *http.Request) {
+		text, err := io.ReadAll(http.MaxBytesReader(w, r.Body, 1<<16))
+		if err == nil {
+			note := corev1ac.ConfigMap(r.PathValue("name"), metav1.NamespaceDefault).WithData(map[string]string{"text": string(text)})
+			_, err = s.notes.Apply(r.Context(), note, metav1.ApplyOptions{FieldManager: "host", Force: true})
+		}
+		answer(w, err, func() string { saved.Inc(); return "saved\n" })
+	})
+	mux.HandleFunc("POST /snapshots", func(w http.ResponseWriter, r *http.Request) {
+		snapshot, err := s.cp.TakeSnapshot(r.Context())
+		answer(w, err, func() string { return snapshot.Path + "\n" })
+	})
+	return mux
+}
+
+// answer turns errors of the API into those of HTTP.
+func answer(w http.ResponseWriter, err error, text func() string) {
+	switch status := apierrors.APIStatus(nil); {
+	case err == nil:
+		fmt.Fprint(w, text())
+	case errors.As(err, &status):
+		http.Error(w, err.Error(), int(status.Status().Code))
+	default:
+		http.Error(w, err.Error(), http.StatusInternalServerError)
+	}
+}
