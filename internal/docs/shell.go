@@ -36,7 +36,8 @@ func Script(blocks []Block) string {
 
 const preamble = `set -Eeuo pipefail
 current='the beginning' log=/dev/null job= joblog=
-trap 'echo "$current failed:"; tail -n 60 "$log"; exit 1' ERR
+exec 3>&1 # where the output of blocks does not go
+trap 'echo "$current failed:" >&3; tail -n 60 "$log" >&3; exit 1' ERR
 begin() { current=$1 log=$OUT/${1//[^A-Za-z0-9]/_}; : > "$log"; echo "$current"; }
 end_background() {
   if [[ -z $job ]]; then return; fi
@@ -114,7 +115,7 @@ func (b Block) console(s *strings.Builder) {
 		}
 		fmt.Fprintf(s, "printf %%s %s > \"$OUT/want\"\n", quote(c.Output))
 		if strings.Contains(c.Text, "kubectl get ") || strings.Contains(c.Text, "kubeconfig get ") {
-			fmt.Fprintf(s, "for ((n = 0; n < 300; n++)); do\n{ %s\n} > \"$log\" 2>&1\nif \"$DOCS\" match \"$OUT/want\" \"$log\" > /dev/null; then break; fi\nsleep 0.2\ndone\n", c.Text)
+			fmt.Fprintf(s, "for ((n = 0; n < 300; n++)); do\n{ %s\n} > \"$log\" 2>&1 || true\nif \"$DOCS\" match \"$OUT/want\" \"$log\" > /dev/null; then break; fi\nsleep 0.2\ndone\n", c.Text)
 		} else {
 			fmt.Fprintf(s, "{ %s\n} > \"$log\" 2>&1\n", c.Text)
 		}

@@ -14,6 +14,9 @@ import (
 	"testing"
 	"time"
 
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/tools/clientcmd"
 
 	"github.com/kubembed/kubembed/pkg/components/hollownode"
@@ -51,7 +54,8 @@ func helper(args []string) error {
 	return fmt.Errorf("what is %q?", args)
 }
 
-// workers are simulated: worker1 and worker2, and worker0, which no page mentions.
+// workers are simulated: worker1 and worker2, and worker0, which no page mentions and
+// which gets no pods.
 func workers(kubeconfig string) error {
 	config, err := clientcmd.BuildConfigFromFlags("", kubeconfig)
 	if err != nil {
@@ -60,7 +64,18 @@ func workers(kubeconfig string) error {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
 	nodes := hollownode.New(hollownode.Config{NamePrefix: "worker", Count: 3, Address: config.Host[len("https://"):strings.LastIndex(config.Host, ":")] + ":0"})
-	return nodes.Run(ctx, config, func() { fmt.Println("ready") })
+	client, err := kubernetes.NewForConfig(config)
+	if err != nil {
+		return err
+	}
+	return nodes.Run(ctx, config, func() {
+		_, err := client.CoreV1().Nodes().Patch(ctx, "worker0", types.MergePatchType, []byte(`{"spec":{"unschedulable":true}}`), metav1.PatchOptions{})
+		if err != nil {
+			fmt.Println(err)
+			return
+		}
+		fmt.Println("ready")
+	})
 }
 
 // TestCommandsOfPages types what the pages tell to type, each in a copy of the clone and in
