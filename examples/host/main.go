@@ -102,17 +102,17 @@ func (s *service) restoreFrom(ctx context.Context, path string) error {
 	if err != nil {
 		return err
 	}
-	defer snapshot.Close()
+	defer func() { _ = snapshot.Close() }() // read only
 	return controlplane.Restore(ctx, s.data, snapshot, controlplane.RestoreConfig{Logger: s.log.Named("restore")})
 }
 
-// handler has the service's own metrics.
+// handler has the service's own metrics beside those of the control plane.
 func (s *service) handler() http.Handler {
 	registry := prometheus.NewRegistry()
 	saved := prometheus.NewCounter(prometheus.CounterOpts{Name: "notes_saved_total", Help: "Notes that were saved."})
 	registry.MustRegister(saved)
 	mux := http.NewServeMux()
-	mux.Handle("GET /metrics", promhttp.HandlerFor(registry, promhttp.HandlerOpts{}))
+	mux.Handle("GET /metrics", promhttp.HandlerFor(prometheus.Gatherers{prometheus.DefaultGatherer, registry, s.cp.Metrics()}, promhttp.HandlerOpts{}))
 	mux.HandleFunc("GET /notes/{name}", func(w http.ResponseWriter, r *http.Request) {
 		note, err := s.notes.Get(r.Context(), r.PathValue("name"), metav1.GetOptions{})
 		answer(w, err, func() string { return note.Data["text"] })

@@ -41,7 +41,12 @@ func TestService(t *testing.T) {
 	h.want(t, http.MethodGet, "notes/monday", "", http.StatusOK, "buy milk")
 	snapshot := strings.TrimSpace(h.want(t, http.MethodPost, "snapshots", "", http.StatusOK, backup))
 	h.want(t, http.MethodPut, "notes/monday", "sell milk", http.StatusOK, "saved")
-	h.want(t, http.MethodGet, "metrics", "", http.StatusOK, "notes_saved_total 2")
+	metrics := h.want(t, http.MethodGet, "metrics", "", http.StatusOK, "notes_saved_total 2")
+	for _, name := range []string{"apiserver_request_total", "kubembed_etcd_database_size_bytes", "etcd_server_has_leader", "go_goroutines"} {
+		if !strings.Contains(metrics, "\n"+name) {
+			t.Errorf("/metrics has no %s of the control plane", name)
+		}
+	}
 	h.stop(t)
 
 	h = start(t, data, "-backup="+backup)
