@@ -69,13 +69,15 @@
 //     planes of a process. Gates are used as the host has set them.
 //   - klog's output, while a control plane runs and unless the host has set it
 //     up itself, goes to Config.Logger instead of standard error.
-//   - klog.OsExit, from the import on: a fatal error in a start hook of an API
-//     server, or in the scheduler's cache, ends its goroutine and not the process.
-//     klog has then printed it to standard error. For every other caller it is as
-//     before.
+//   - klog.OsExit, from the import on: a fatal error on a goroutine of a control plane
+//     is an error of its start, or ends that control plane, and not the process. Where
+//     the host has set up klog itself, klog has printed it before. For every goroutine
+//     of the host it is as before.
 //   - The panic handlers of k8s.io/apimachinery/pkg/util/runtime have one more,
-//     which ends a goroutine of a component that panics, and the component, in
-//     place of the process.
+//     which ends a goroutine of a control plane or component that panics, and the
+//     control plane, in place of the process.
+//   - client-go's metrics of clients have one observer more; those of the host are kept.
+//   - time/tzdata is linked, 450 kB, for CronJobs with a time zone.
 //   - Importing etcd registers its metrics with the default Prometheus registry,
 //     and an expvar.
 //   - Goroutines of a control plane carry the profiler label "kubembed".
