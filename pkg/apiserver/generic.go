@@ -67,8 +67,8 @@ type generic struct {
 	presences  *presences
 	bodies     *bodies
 	revoked    *revokedNodes
-	services   creater     // the storage of Services; nil where they are switched off
-	settled    atomic.Bool // Start has succeeded, and Stop has not begun
+	services   serviceCreator // the storage of Services; nil where they are switched off
+	settled    atomic.Bool    // Start has succeeded, and Stop has not begun
 
 	revokedCertificates *revokedCertificates
 	// acknowledged is what decisions have to know of.

@@ -31,7 +31,7 @@ type coreProvider struct {
 	genericapiserver.PostStartHookProvider
 	kubelets *kubelets
 	pods     *sharedPods
-	services *creater // set when the storage is made
+	services *serviceCreator // set when the storage is made
 }
 
 func (p coreProvider) NewRESTStorage(resources serverstorage.APIResourceConfigSource, options genericregistry.RESTOptionsGetter) (genericapiserver.APIGroupInfo, error) {
@@ -40,7 +40,7 @@ func (p coreProvider) NewRESTStorage(resources serverstorage.APIResourceConfigSo
 		return info, err
 	}
 	v1 := info.VersionedResourcesStorageMap["v1"]
-	*p.services, _ = v1["services"].(creater)
+	*p.services, _ = v1["services"].(serviceCreator)
 	if pods, ok := v1["pods"]; ok { // unless they are switched off
 		if err := p.pods.use(pods); err != nil {
 			return info, err

@@ -78,7 +78,7 @@ func (m *fieldOwners) add(manager string, operation metav1.ManagedFieldsOperatio
 	}
 	m.entries = append(m.entries, metav1.ManagedFieldsEntry{
 		Manager: manager, Operation: operation, Subresource: subresource, APIVersion: m.apiVersion, Time: &m.now,
-		FieldsType: "FieldsV1", FieldsV1: &metav1.FieldsV1{Raw: raw},
+		FieldsType: "FieldsV1", FieldsV1: &metav1.FieldsV1{Raw: raw}, //nolint:staticcheck // as upstream makes them: the accessors copy
 	})
 }
 

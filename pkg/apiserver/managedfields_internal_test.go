@@ -108,7 +108,7 @@ func fieldManager(t *testing.T, kind *bootstrapKind, versioned runtime.Object, o
 func updates(entries []metav1.ManagedFieldsEntry) (all []string) {
 	for _, e := range entries {
 		if e.Operation == metav1.ManagedFieldsOperationUpdate {
-			all = append(all, fmt.Sprintf("%s %s %s %s", e.Manager, e.APIVersion, e.Subresource, e.FieldsV1.Raw))
+			all = append(all, fmt.Sprintf("%s %s %s %s", e.Manager, e.APIVersion, e.Subresource, e.FieldsV1.GetRawString()))
 		}
 	}
 	return all

@@ -54,8 +54,8 @@ func (g *generic) allocatesServiceIPs() bool {
 // serviceIPsTimeout is when waitServiceIPs believes that the range is full.
 const serviceIPsTimeout = time.Second
 
-// creater is the storage of a resource, without the handlers in front of it.
-type creater = rest.Creater
+// serviceCreator is the storage of a resource, without the handlers in front of it.
+type serviceCreator = rest.Creater
 
 // waitServiceIPs returns when a Service would get an address. Upstream's allocator is
 // not among the readiness checks, and before it has its informers it has no address, as
