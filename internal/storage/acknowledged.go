@@ -12,9 +12,8 @@ import (
 // wrote or read is answered. A reader may know of a write before its writer does.
 type Observer func(ctx context.Context, revision uint64)
 
-// Observe has the writes, and reads from etcd, of resources observed whose storage is
-// made later. observers
-// returns nil for the others, which then cost nothing.
+// Observe has the writes of resources, and reads from etcd, observed where their storage
+// is made later. observers returns nil for the other resources, which then cost nothing.
 func (b *Backend) Observe(observers func(schema.GroupResource) Observer) { b.observers = observers }
 
 func (b *Backend) observed(resource schema.GroupResource, store storage.Interface) storage.Interface {
@@ -47,7 +46,7 @@ func (s observedStore) Delete(ctx context.Context, key string, out runtime.Objec
 	return s.note(ctx, out, s.Interface.Delete(ctx, key, out, preconditions, validate, cached, opts))
 }
 
-// GuaranteedUpdate may change nothing, and tells an older revision then.
+// GuaranteedUpdate may change nothing, and notes an older revision then.
 func (s observedStore) GuaranteedUpdate(ctx context.Context, key string, out runtime.Object, ignoreNotFound bool,
 	preconditions *storage.Preconditions, update storage.UpdateFunc, cached runtime.Object) error {
 	return s.note(ctx, out, s.Interface.GuaranteedUpdate(ctx, key, out, ignoreNotFound, preconditions, update, cached))

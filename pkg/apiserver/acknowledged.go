@@ -123,12 +123,14 @@ func raise(to *atomic.Uint64, revision uint64) {
 	}
 }
 
-// wait returns when the informers of sources have what was acknowledged before the call,
-// after currentTimeout, or when ctx ends. It reports whether it had to wait.
-func (a *acknowledged) wait(ctx context.Context, sources []*source) bool {
-	for _, s := range sources {
-		if s.seen.Load() < s.written.Load() {
-			return a.waitFor(ctx, sources)
+// wait returns when the informers of all sources have what was acknowledged before the
+// call, after currentTimeout, or when ctx ends. It reports whether it had to wait.
+func (a *acknowledged) wait(ctx context.Context, all ...[]*source) bool {
+	for _, sources := range all {
+		for _, s := range sources {
+			if s.seen.Load() < s.written.Load() {
+				return a.waitFor(ctx, slices.Concat(all...))
+			}
 		}
 	}
 	return false

@@ -48,26 +48,25 @@ func newCurrentAdmission(a *acknowledged) *currentAdmission {
 
 func (c *currentAdmission) wait(ctx context.Context, a admission.Attributes) {
 	resource := a.GetResource().GroupResource()
+	var where, binding, nodes []*source
 	switch {
 	case a.GetNamespace() == "", resource.Group == "" && resource.Resource == "namespaces":
-		c.acknowledged.wait(ctx, c.cluster)
+		where = c.cluster
 	case resource.Group == "" && resource.Resource == "resourcequotas":
-		c.acknowledged.wait(ctx, c.quotas)
+		where = c.quotas
 	default:
-		c.acknowledged.wait(ctx, c.namespaced)
+		where = c.namespaced
 	}
-	if sources := c.resources[resource]; sources != nil {
-		c.acknowledged.wait(ctx, sources)
+	if resource.Group == "" {
+		pods := resource.Resource == "pods"
+		if pods && a.GetSubresource() == "binding" {
+			binding = c.binding
+		}
+		if who := a.GetUserInfo(); who != nil && (pods || resource.Resource == "serviceaccounts") && a.GetSubresource() != "status" &&
+			slices.Contains(who.GetGroups(), user.NodesGroup) {
+			nodes = c.nodes
+		}
 	}
-	if resource.Group != "" {
-		return
-	}
-	pods := resource.Resource == "pods"
-	if pods && a.GetSubresource() == "binding" {
-		c.acknowledged.wait(ctx, c.binding)
-	}
-	if who := a.GetUserInfo(); who != nil && (pods || resource.Resource == "serviceaccounts") && a.GetSubresource() != "status" &&
-		slices.Contains(who.GetGroups(), user.NodesGroup) {
-		c.acknowledged.wait(ctx, c.nodes)
-	}
+	// In one call, which has one bound.
+	c.acknowledged.wait(ctx, where, c.resources[resource], binding, nodes)
 }

@@ -2,6 +2,7 @@ package apiserver
 
 import (
 	"context"
+	"slices"
 	"strconv"
 	"testing"
 
@@ -113,12 +114,12 @@ func TestUsageOfQuotasIsNotWaitedFor(t *testing.T) {
 func TestAcknowledgedSourcesExist(t *testing.T) {
 	t.Parallel()
 	current := newCurrentAdmission(newAcknowledged())
-	for resource, sources := range current.resources {
-		for _, s := range append(sources, current.namespaced...) {
-			if s == nil {
-				t.Errorf("%s waits for a resource that is not observed", resource)
-			}
-		}
+	all := slices.Concat(current.namespaced, current.binding, current.nodes)
+	for _, sources := range current.resources {
+		all = append(all, sources...)
+	}
+	if slices.Contains(all, nil) {
+		t.Error("waits for a resource that is not observed")
 	}
 }
 
@@ -126,7 +127,6 @@ func TestAcknowledgedSourcesExist(t *testing.T) {
 func BenchmarkAcknowledged(b *testing.B) {
 	current := newCurrentAdmission(newAcknowledged())
 	for b.Loop() {
-		current.acknowledged.wait(b.Context(), current.namespaced)
-		current.acknowledged.wait(b.Context(), current.resources[schema.GroupResource{Resource: "pods"}])
+		current.acknowledged.wait(b.Context(), current.namespaced, current.resources[schema.GroupResource{Resource: "pods"}], nil, nil)
 	}
 }

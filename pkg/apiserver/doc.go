@@ -194,8 +194,8 @@
 // acknowledged, or shown to a reader of the object, waits until the informers have it:
 // roles and bindings; namespaces, quotas, limit ranges, service accounts; priority,
 // runtime, storage and ingress classes; webhook configurations; CustomResourceDefinitions;
-// for nodes that would be refused, pods and volumes. It waits for a second at most;
-// later requests do not wait for the same write again. Not waited for are: the
+// for nodes that would be refused, pods and volumes. Each decision waits for a second at
+// most; later ones do not wait for the same write again. Not waited for are: the
 // compilation of admission policies, which upstream does once a second; a node's access
 // to what a pod has just stopped using; the new schema of a custom resource that is in use
 // (WaitForInformers); what was only seen in a list or a watch; and writes of other

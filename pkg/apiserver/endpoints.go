@@ -90,6 +90,7 @@ func (r *quietEndpoints) ReconcileEndpoints(service string, ip net.IP, ports []c
 	if r.endpoints != nil && !r.stopped.Load() && !r.filled.Swap(true) {
 		endpoints, err := r.endpoints.Get(r.ctx, service, metav1.GetOptions{})
 		if err == nil && len(endpoints.Subsets) == 0 {
+			//nolint:staticcheck // deprecated, and what upstream's reconciler writes
 			endpoints.Subsets = []corev1.EndpointSubset{{Addresses: []corev1.EndpointAddress{{IP: ip.String()}}, Ports: ports}}
 			if _, err := r.adapter.Update(metav1.NamespaceDefault, endpoints); err != nil {
 				return err
@@ -108,7 +109,10 @@ func (r *quietEndpoints) has(service string, ip net.IP) bool {
 	if err != nil {
 		return !apierrors.IsNotFound(err)
 	}
-	return slices.ContainsFunc(endpoints.Subsets, func(subset corev1.EndpointSubset) bool {
-		return slices.ContainsFunc(subset.Addresses, func(address corev1.EndpointAddress) bool { return address.IP == ip.String() })
-	})
+	for _, subset := range endpoints.Subsets {
+		if slices.ContainsFunc(subset.Addresses, func(address corev1.EndpointAddress) bool { return address.IP == ip.String() }) {
+			return true
+		}
+	}
+	return false
 }

@@ -2,6 +2,7 @@ package apiserver
 
 import (
 	"context"
+	"slices"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apiserver/pkg/admission"
@@ -52,9 +53,12 @@ func (e exempt) Validate(ctx context.Context, a admission.Attributes, o admissio
 	return plugin.Validate(ctx, a, o)
 }
 
-// own reports whether a is exempt.
+// own reports whether a is exempt. The server is known by its group, too: a client
+// certificate with its name does not make a client exempt, nor does the right to
+// impersonate users.
 func (e exempt) own(a admission.Attributes) bool {
-	if a.GetUserInfo() == nil || a.GetUserInfo().GetName() != user.APIServerUser {
+	who := a.GetUserInfo()
+	if who == nil || who.GetName() != user.APIServerUser || !slices.Contains(who.GetGroups(), user.SystemPrivilegedGroup) {
 		return false
 	}
 	switch a.GetResource().Resource {

@@ -11,9 +11,10 @@ import (
 	"k8s.io/streaming/pkg/httpstream"
 )
 
-// nodeConns knows the connections on which nodes have authenticated with a client
-// certificate, and closes those of a node that is not accepted any more: a watch
-// that is open is not authenticated again.
+// nodeConns knows the connections on which nodes, or the holders of a key, have
+// authenticated with a client certificate, and closes those of one that is not accepted
+// any more: a watch that is open is not authenticated again. A connection may be in
+// several nodeConns.
 type nodeConns struct {
 	mu    sync.Mutex
 	nodes map[string]map[net.Conn]*nodeConn
@@ -26,15 +27,21 @@ type nodeConn struct {
 	net.Conn
 	known     atomic.Bool // in nodeConns
 	node, key string
-	hash      atomic.Pointer[string] // of the client certificate's key, see keyOfConn
+	hash      atomic.Pointer[string] // of the client certificate's key, see revokedCertificates.keyOf
 }
 
 // nodeConnKey is the key of the nodeConn of a request.
-type nodeConnKey struct{}
+type nodeConnKey struct{ in *nodeConns }
 
 // context is http.Server's ConnContext.
 func (n *nodeConns) context(ctx context.Context, c net.Conn) context.Context {
-	return context.WithValue(ctx, nodeConnKey{}, &nodeConn{Conn: c})
+	return context.WithValue(ctx, nodeConnKey{n}, &nodeConn{Conn: c})
+}
+
+// of returns the nodeConn of a request, or nil if it came over no connection.
+func (n *nodeConns) of(r *http.Request) *nodeConn {
+	conn, _ := r.Context().Value(nodeConnKey{n}).(*nodeConn)
+	return conn
 }
 
 // state is http.Server's ConnState. What a handler has taken over is the
@@ -47,8 +54,8 @@ func (n *nodeConns) state(c net.Conn, state http.ConnState) {
 
 // add knows that the request's connection is a node's.
 func (n *nodeConns) add(r *http.Request, node, key string) {
-	conn, ok := r.Context().Value(nodeConnKey{}).(*nodeConn)
-	if !ok {
+	conn := n.of(r)
+	if conn == nil {
 		return
 	}
 	if !conn.known.Load() {

@@ -5,11 +5,9 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
-	"maps"
 	"net"
 	"net/http"
 	"sync"
-	"sync/atomic"
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apiserver/pkg/authentication/authenticator"
@@ -26,16 +24,12 @@ var errRevokedCertificate = errors.New("apiserver: the client certificate was re
 // the connections on which they were shown. It asks nothing but memory, as revokedNodes.
 type revokedCertificates struct {
 	synced func() bool
-
-	// keys are the revoked ones. The map is replaced, never changed.
-	keys  atomic.Pointer[map[string]bool]
-	mu    sync.Mutex // of who replaces it
-	conns nodeConns  // by key
+	keys   sync.Map  // the revoked ones
+	conns  nodeConns // by key
 }
 
 func newRevokedCertificates(secrets cache.SharedIndexInformer) (*revokedCertificates, error) {
 	r := &revokedCertificates{}
-	r.keys.Store(&map[string]bool{})
 	registration, err := secrets.AddEventHandler(cache.ResourceEventHandlerFuncs{
 		AddFunc: func(object any) { r.set(object, true) },
 		// The key is in the name, and the type of a Secret does not change.
@@ -62,21 +56,18 @@ func (r *revokedCertificates) set(object any, revoked bool) {
 	if !ok {
 		return
 	}
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	keys := maps.Clone(*r.keys.Load())
-	if revoked {
-		keys[key] = true
-	} else {
-		delete(keys, key)
+	if !revoked {
+		r.keys.Delete(key)
+		return
 	}
-	r.keys.Store(&keys)
-	if revoked {
-		r.conns.close(key, func(string) bool { return false })
-	}
+	r.keys.Store(key, nil)
+	r.conns.close(key, func(string) bool { return false })
 }
 
-func (r *revokedCertificates) has(key string) bool { return (*r.keys.Load())[key] }
+func (r *revokedCertificates) has(key string) bool {
+	_, revoked := r.keys.Load(key)
+	return revoked
+}
 
 // wrap refuses users whose certificate is revoked that next accepts. Who has shown such a
 // certificate, and was accepted for a token, is not refused.
@@ -87,7 +78,7 @@ func (r *revokedCertificates) wrap(next authenticator.Request) authenticator.Req
 			return response, ok, err
 		}
 		certificate := req.TLS.PeerCertificates[0]
-		key, err := keyOfConn(req, certificate)
+		key, err := r.keyOf(req, certificate)
 		if err != nil {
 			return nil, false, err
 		}
@@ -100,10 +91,10 @@ func (r *revokedCertificates) wrap(next authenticator.Request) authenticator.Req
 	})
 }
 
-// keyOfConn is the hash of the key of a client certificate. A connection shows the same
-// one as long as it lives, so that it is computed once for each.
-func keyOfConn(r *http.Request, certificate *x509.Certificate) (string, error) {
-	conn, _ := r.Context().Value(nodeConnKey{}).(*nodeConn)
+// keyOf returns the hash of the key of a client certificate. A connection shows the same
+// certificate as long as it lives, so that the hash is computed once for each.
+func (r *revokedCertificates) keyOf(req *http.Request, certificate *x509.Certificate) (string, error) {
+	conn := r.conns.of(req)
 	if conn != nil {
 		if hash := conn.hash.Load(); hash != nil {
 			return *hash, nil
@@ -125,6 +116,11 @@ func (r *revokedCertificates) waitSynced(ctx context.Context) error {
 		return fmt.Errorf("apiserver: revoked certificates: %w", err)
 	}
 	return nil
+}
+
+// connContext is http.Server's ConnContext.
+func (g *generic) connContext(ctx context.Context, c net.Conn) context.Context {
+	return g.revokedCertificates.conns.context(g.revoked.conns.context(ctx, c), c)
 }
 
 // connState is http.Server's ConnState.

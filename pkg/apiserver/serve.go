@@ -53,7 +53,7 @@ func (s *Server) secureServing() *served {
 	// The API server knows on which connections nodes have authenticated.
 	counted := server.ConnContext
 	server.ConnContext = func(ctx context.Context, c net.Conn) context.Context {
-		return s.generic.revoked.conns.context(counted(ctx, c), c)
+		return s.generic.connContext(counted(ctx, c), c)
 	}
 	server.ConnState = func(c net.Conn, state http.ConnState) { s.generic.connState(c, state) }
 	server.HTTP2 = &http.HTTP2Config{

@@ -55,7 +55,7 @@ func (g *generic) allocatesServiceIPs() bool {
 const serviceIPsTimeout = time.Second
 
 // serviceCreator is the storage of a resource, without the handlers in front of it.
-type serviceCreator = rest.Creater
+type serviceCreator = rest.Creater //nolint:misspell // upstream's name
 
 // waitServiceIPs returns when a Service would get an address. Upstream's allocator is
 // not among the readiness checks, and before it has its informers it has no address, as

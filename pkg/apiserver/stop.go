@@ -39,7 +39,7 @@ func (s *Server) Stop(ctx context.Context) error {
 func (s *Server) stop(ctx context.Context) error {
 	var errs []error
 	var hooks chan error
-	var hung error // the hooks
+	var hung error // of the hooks
 	if s.generic != nil {
 		s.generic.settled.Store(false)
 	}
@@ -54,13 +54,14 @@ func (s *Server) stop(ctx context.Context) error {
 		// It asks through handlers, which may hang where the audit log's disk does.
 		errs = append(errs, lifecycle.Within(hooksTimeout+time.Second, "apiserver: start hooks", s.waitHooks))
 		hooks = make(chan error, 1)
-		if err := lifecycle.Within(stopTimeout, "they hang", func() error {
+		hung = lifecycle.Within(stopTimeout, "apiserver: shutdown hooks", func() error {
 			err := s.aggregator.GenericAPIServer.RunPreShutdownHooks()
+			if err != nil {
+				err = fmt.Errorf("apiserver: shutdown hooks: %w", err)
+			}
 			hooks <- err
 			return err
-		}); err != nil {
-			hung = fmt.Errorf("apiserver: shutdown hooks: %w", err)
-		}
+		})
 		s.stopping.Store(true)
 		s.drain(ctx)
 	}
