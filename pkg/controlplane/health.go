@@ -1,7 +1,6 @@
 package controlplane
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -30,7 +29,6 @@ type health struct {
 	checks []healthz.HealthChecker
 	faults map[string]time.Time // since when, by the name of the check
 	cancel context.CancelFunc
-	ended  chan struct{}
 
 	interval, timeout time.Duration
 }
@@ -39,7 +37,7 @@ type health struct {
 func (s *Server) startHealth() {
 	ctx, cancel := context.WithCancel(context.Background())
 	h := &health{
-		logger: s.config.Logger, cancel: cancel, ended: make(chan struct{}), faults: map[string]time.Time{},
+		logger: s.config.Logger, cancel: cancel, faults: map[string]time.Time{},
 		interval: healthInterval, timeout: healthTimeout,
 		checks: []healthz.HealthChecker{s.answerCheck(), s.spaceCheck(), s.dataCheck()},
 	}
@@ -47,8 +45,8 @@ func (s *Server) startHealth() {
 	go h.run(ctx)
 }
 
-// stop ends it without waiting: a look at a disk that hangs may not return. It may be
-// called on nil.
+// stop does not wait for its goroutine, which a disk that hangs may hold: the end of a
+// stop waits for it, with the rest of the family. It may be called on nil.
 func (h *health) stop() {
 	if h != nil {
 		h.cancel()
@@ -56,7 +54,6 @@ func (h *health) stop() {
 }
 
 func (h *health) run(ctx context.Context) {
-	defer close(h.ended)
 	tick := time.NewTicker(h.interval)
 	defer tick.Stop()
 	for {
@@ -96,7 +93,7 @@ func (h *health) look(ctx context.Context, check healthz.HealthChecker) {
 
 // answerCheck asks etcd for a key that need not be there.
 func (s *Server) answerCheck() healthz.HealthChecker {
-	key := path.Join(cmp.Or(s.config.Etcd.Prefix, "/registry"), "health")
+	key := path.Join(s.config.Etcd.Prefix, "health")
 	timeout := healthTimeout
 	return healthz.NamedCheck("etcd", func(r *http.Request) error {
 		_, err := s.etcd.Client().Get(r.Context(), key, clientv3.WithCountOnly())

@@ -71,7 +71,6 @@ func Start(ctx context.Context, cfg Config) (*Server, error) {
 		return nil, fmt.Errorf("controlplane: start: %w", err)
 	}
 	go s.supervise()
-	s.sweepLater()
 	return s, nil
 }
 
@@ -104,7 +103,7 @@ func (s *Server) startWithin(ctx context.Context) error {
 	}
 	s.logFailedStart(ctx, fmt.Errorf("it has not ended %s later: does the disk of Config.DataDir hang? %w", startGrace, context.Cause(ctx)))
 	go func() {
-		<-started
+		_ = <-started
 		_ = s.unwindWithin(ctx, stopTimeout)
 		_ = s.closeLog()
 	}()
@@ -196,6 +195,7 @@ func (s *Server) start(ctx context.Context) error {
 	}
 	s.startSnapshots()
 	s.startHealth()
+	s.startSweep()
 	s.logStarted()
 	return nil
 }

@@ -122,7 +122,7 @@ func (s *Server) unwind(ctx context.Context) error {
 	}
 	if !stuck {
 		s.waitForGoroutines(s.family)
-		if s.forget != nil {
+		if s.forget != nil { // Goroutines that are stuck are still contained.
 			s.forget()
 		}
 	}

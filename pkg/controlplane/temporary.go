@@ -12,7 +12,8 @@ import (
 )
 
 const (
-	// sweepTimeout bounds a sweep. It takes milliseconds. A stop waits for it.
+	// sweepTimeout bounds a sweep, which takes milliseconds. It is shorter than
+	// stragglersTimeout, as a stop waits for the sweep.
 	sweepTimeout = 4 * time.Second
 	// sweepFirst is the free space below which a start sweeps before it begins, as it
 	// may need the space that killed processes have taken.
@@ -31,11 +32,12 @@ func (s *Server) makeTemporary(ctx context.Context) (err error) {
 	return nil
 }
 
-// sweepLater removes the directories of killed processes in the background, after an
-// ephemeral control plane has started.
-func (s *Server) sweepLater() {
+// startSweep removes the directories of killed processes in the background, where the
+// control plane is ephemeral. The goroutine is of the control plane's family, so that a
+// stop waits for it: a process that lives for a second sweeps, too.
+func (s *Server) startSweep() {
 	if s.temporary != nil {
-		s.family.Do(context.Background(), func() { go s.sweep(context.Background()) })
+		go s.sweep(context.Background())
 	}
 }
 
