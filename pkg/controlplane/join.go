@@ -54,8 +54,8 @@ const (
 // kube-system that bears the name of the file's user: kubectl -n kube-system
 // delete secret bootstrap-token-<id> revokes it, as RevokeJoinKubeconfig does.
 //
-// It is an error where Config.RuntimeConfig has switched off secrets,
-// certificates.k8s.io/v1 or rbac.authorization.k8s.io/v1, and after Shutdown.
+// It is an error where Config.RuntimeConfig has switched off certificates.k8s.io/v1 or
+// rbac.authorization.k8s.io/v1, and after Shutdown.
 // An error leaves no token.
 func (s *Server) JoinKubeconfig(ctx context.Context, lifetime time.Duration) ([]byte, error) {
 	data, err := s.joinKubeconfig(ctx, lifetime)
@@ -237,7 +237,6 @@ func (s *Server) joinClient() (*kubernetes.Clientset, error) {
 // servesJoining is an error when a worker could not join.
 func (s *Server) servesJoining() error {
 	for _, resource := range []schema.GroupVersionResource{
-		corev1.SchemeGroupVersion.WithResource("secrets"),
 		certificatesv1.SchemeGroupVersion.WithResource("certificatesigningrequests"),
 		rbacv1.SchemeGroupVersion.WithResource("clusterrolebindings"),
 	} {

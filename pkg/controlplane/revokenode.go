@@ -2,7 +2,6 @@ package controlplane
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -40,9 +39,8 @@ import (
 // Node was, and ten seconds more. Its serving certificate stays valid, for which
 // the API server has no use without the Node.
 //
-// It is an error where Config.RuntimeConfig has switched off secrets, and after
-// Shutdown. After an error the identity may be revoked and the Node be there: call
-// it again.
+// It is an error after Shutdown. After any other error the identity may be revoked and
+// the Node be there: call it again.
 func (s *Server) RevokeNode(ctx context.Context, name string) error {
 	if err := s.revokeNode(ctx, name); err != nil {
 		return fmt.Errorf("controlplane: revoke node %q: %w", name, err)
@@ -57,9 +55,6 @@ func (s *Server) revokeNode(ctx context.Context, name string) error {
 	client, err := s.joinClient()
 	if err != nil {
 		return err
-	}
-	if !s.keepsRecords() {
-		return errors.New("secrets of v1 are not served, in which revocations are kept: switch them on in Config.RuntimeConfig")
 	}
 	// The record first: a kubelet that is still accepted would make its Node again.
 	secret, err := nodeidentity.Change(ctx, client.CoreV1(), name, func(r *nodeidentity.Record, _ bool) error {
@@ -79,11 +74,6 @@ func (s *Server) revokeNode(ctx context.Context, name string) error {
 	return err
 }
 
-// keepsRecords reports whether there are records of package nodeidentity.
-func (s *Server) keepsRecords() bool {
-	return s.apiserver.Serves(corev1.SchemeGroupVersion.WithResource("secrets"))
-}
-
 // vouch binds the key of a certificate that the host has made for a node. It does
 // so before the host has it, so that nobody who has a join file gets the name
 // before the kubelet has made its Node.
@@ -91,9 +81,6 @@ func (s *Server) vouch(name string, certificate []byte) error {
 	client, err := s.joinClient()
 	if err != nil {
 		return err
-	}
-	if !s.keepsRecords() {
-		return nil
 	}
 	parsed, err := cert.ParseCertsPEM(certificate)
 	if err != nil {

@@ -86,7 +86,7 @@ func (s Snapshots) validate(at *field.Path, dataDir string) (errs field.ErrorLis
 		errs = append(errs, field.Invalid(at.Child("Timeout"), s.Timeout.String(), "must not be negative; zero is a time for the size of the database"))
 	}
 	if s.Interval == 0 && s.Dir == "" && (s.Keep != 0 || s.Timeout != 0) {
-		errs = append(errs, field.Required(at.Child("Interval"), "Keep or Timeout is set but no snapshot would be taken; set Dir alone for Server.TakeSnapshot"))
+		errs = append(errs, field.Required(at.Child("Interval"), "Keep or Timeout is set but no snapshot would be taken: set it, or set Dir for snapshots of Server.TakeSnapshot"))
 	}
 	if s.Interval > 0 && s.Dir == "" && dataDir == "" {
 		errs = append(errs, field.Required(at.Child("Dir"), "the directory for snapshots, because there is no DataDir to keep them in"))
