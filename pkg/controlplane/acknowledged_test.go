@@ -3,7 +3,10 @@ package controlplane_test
 import (
 	"context"
 	"fmt"
+	"slices"
+	"strings"
 	"testing"
+	"time"
 
 	admissionregistrationv1 "k8s.io/api/admissionregistration/v1"
 	authorizationv1 "k8s.io/api/authorization/v1"
@@ -45,6 +48,16 @@ func (a asker) as(user string, groups ...string) kubernetes.Interface {
 	return kubernetes.NewForConfigOrDie(config)
 }
 
+// wait asks as fast as it can until done: what is asked for next is to come right after it.
+func (a asker) wait(what string, done func() (bool, error)) error {
+	for deadline := time.Now().Add(time.Minute); time.Now().Before(deadline); {
+		if ok, err := done(); ok || err != nil {
+			return err
+		}
+	}
+	return fmt.Errorf("not in a minute: %s", what)
+}
+
 // TestDecisionsKnowWhatWasAcknowledged: a request is authorized and admitted by what the
 // server has answered before to be written. Clients in this process were faster than its
 // informers.
@@ -55,12 +68,6 @@ func TestDecisionsKnowWhatWasAcknowledged(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	createNamespace := func(name string) string {
-		if _, err := admin(t, server).CoreV1().Namespaces().Create(t.Context(), &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: name}}, metav1.CreateOptions{}); err != nil {
-			t.Fatal(err)
-		}
-		return name
-	}
 	for path, config := range map[string]*rest.Config{"memory": server.ClientConfig(), "tls": fromKubeconfig(t, kubeconfig)} {
 		t.Run(path, func(t *testing.T) {
 			a := asker{t.Context(), config, clientFor(t, config)}
@@ -70,7 +77,8 @@ func TestDecisionsKnowWhatWasAcknowledged(t *testing.T) {
 				"limit range": tryLimitRange, "quota": tryQuota, "storage class": tryStorageClass, "ingress class": tryIngressClass,
 				"service account": tryServiceAccount, "webhook": tryWebhook, "node": tryNode, "custom resource": tryCustomResource,
 			} {
-				namespace := createNamespace(path + "-" + fmt.Sprint(len(name), name[:2], name[len(name)-2:]))
+				namespace := path + "-" + strings.ReplaceAll(name, " ", "-")
+				createNamespace(t, admin(t, server), namespace)
 				var failures []error
 				tries := acknowledgedTries
 				if name == "custom resource" {
@@ -241,10 +249,14 @@ func tryLimitRange(a asker, namespace, name string) error {
 func tryQuota(a asker, namespace, name string) error {
 	quota := &corev1.ResourceQuota{ObjectMeta: metav1.ObjectMeta{Name: name}, Spec: corev1.ResourceQuotaSpec{Hard: corev1.ResourceList{"pods": resource.MustParse("0")}}}
 	quota, err := a.CoreV1().ResourceQuotas(namespace).Create(a.ctx, quota, metav1.CreateOptions{})
-	for err == nil && len(quota.Status.Hard) == 0 { // Until then it does not count, upstream too.
-		quota, err = a.CoreV1().ResourceQuotas(namespace).Get(a.ctx, name, metav1.GetOptions{})
-	}
 	if err != nil {
+		return err
+	}
+	// Until it has a status it does not count, upstream too.
+	if err := a.wait("the quota has a status", func() (bool, error) {
+		quota, err = a.CoreV1().ResourceQuotas(namespace).Get(a.ctx, name, metav1.GetOptions{})
+		return err == nil && len(quota.Status.Hard) > 0, err
+	}); err != nil {
 		return err
 	}
 	if _, err := a.pod(namespace, func(*corev1.Pod) {}); !apierrors.IsForbidden(err) {
@@ -347,7 +359,7 @@ func tryNode(a asker, namespace, name string) error {
 
 func tryCustomResource(a asker, namespace, name string) error {
 	definitions := apiextensionsclient.NewForConfigOrDie(a.config).CustomResourceDefinitions()
-	plural := "r" + fmt.Sprint(len(name)) + name
+	plural := name
 	crd := &apiextensionsv1.CustomResourceDefinition{
 		ObjectMeta: metav1.ObjectMeta{Name: plural + ".acknowledged.example.com"},
 		Spec: apiextensionsv1.CustomResourceDefinitionSpec{
@@ -360,14 +372,13 @@ func tryCustomResource(a asker, namespace, name string) error {
 	if _, err := definitions.Create(a.ctx, crd, metav1.CreateOptions{}); err != nil {
 		return err
 	}
-	for established := false; !established; {
+	if err := a.wait("the CRD is established", func() (bool, error) {
 		got, err := definitions.Get(a.ctx, crd.Name, metav1.GetOptions{})
-		if err != nil {
-			return err
-		}
-		for _, condition := range got.Status.Conditions {
-			established = established || condition.Type == apiextensionsv1.Established && condition.Status == apiextensionsv1.ConditionTrue
-		}
+		return err == nil && slices.ContainsFunc(got.Status.Conditions, func(condition apiextensionsv1.CustomResourceDefinitionCondition) bool {
+			return condition.Type == apiextensionsv1.Established && condition.Status == apiextensionsv1.ConditionTrue
+		}), err
+	}); err != nil {
+		return err
 	}
 	object := map[string]any{"apiVersion": "acknowledged.example.com/v1", "kind": "K" + plural, "metadata": map[string]any{"name": "o"}}
 	_, err := dynamic.NewForConfigOrDie(a.config).Resource(schema.GroupVersionResource{Group: "acknowledged.example.com", Version: "v1", Resource: plural}).

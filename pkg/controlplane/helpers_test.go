@@ -40,9 +40,14 @@ func start(t testing.TB, cfg controlplane.Config) *controlplane.Server {
 func ownTemp(t testing.TB) string {
 	t.Helper()
 	dir := t.TempDir()
+	setTemp(t, dir)
+	return dir
+}
+
+func setTemp(t testing.TB, dir string) {
+	t.Helper()
 	t.Setenv("TMPDIR", dir)
 	t.Setenv("TMP", dir) // what it is called on Windows
-	return dir
 }
 
 func closeServer(t testing.TB, server *controlplane.Server) {

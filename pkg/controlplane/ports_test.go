@@ -10,7 +10,6 @@ import (
 	"testing"
 
 	"go.uber.org/zap"
-	"go.uber.org/zap/zaptest/observer"
 
 	"github.com/kubembed/kubembed/pkg/controlplane"
 )
@@ -18,8 +17,8 @@ import (
 // TestKubeconfigOutlivesARestart: port 0 is the same free port at each start on a
 // DataDir. Until then each start took a new one.
 func TestKubeconfigOutlivesARestart(t *testing.T) {
-	core, logs := observer.New(zap.WarnLevel)
-	cfg := controlplane.Config{DataDir: t.TempDir(), InsecureAddr: "127.0.0.1:0", Logger: zap.New(core)}
+	logger, logs := observed(zap.WarnLevel)
+	cfg := controlplane.Config{DataDir: t.TempDir(), InsecureAddr: "127.0.0.1:0", Logger: logger}
 	changed := func() int { return logs.FilterMessageSnippet("port of the last start is taken").Len() }
 	server := start(t, cfg)
 	kubeconfig, err := server.Kubeconfig("admin", "system:masters")
@@ -90,7 +89,7 @@ func TestKubeconfigOutlivesARestart(t *testing.T) {
 // TestRestoredDoesNotWantThePort: two control planes that were restored from one snapshot
 // have a port each, and so has the one that it was taken of.
 func TestRestoredDoesNotWantThePort(t *testing.T) {
-	core, logs := observer.New(zap.WarnLevel)
+	logger, logs := observed(zap.WarnLevel)
 	server := start(t, controlplane.Config{DataDir: t.TempDir()})
 	var snapshot bytes.Buffer
 	if err := server.Snapshot(t.Context(), &snapshot); err != nil {
@@ -102,7 +101,7 @@ func TestRestoredDoesNotWantThePort(t *testing.T) {
 		if err := controlplane.Restore(t.Context(), dir, bytes.NewReader(snapshot.Bytes()), controlplane.RestoreConfig{}); err != nil {
 			t.Fatal(err)
 		}
-		urls[start(t, controlplane.Config{DataDir: dir, Logger: zap.New(core)}).URL()] = true
+		urls[start(t, controlplane.Config{DataDir: dir, Logger: logger}).URL()] = true
 	}
 	if len(urls) != 3 || logs.FilterMessageSnippet("port").Len() > 0 {
 		t.Errorf("at %v: %v", urls, logs.All())
@@ -145,12 +144,8 @@ func TestEveryAddressOfAFamily(t *testing.T) {
 		t.Run(strings.ReplaceAll(c.address, ":", "_"), func(t *testing.T) {
 			server := start(t, controlplane.Config{BindAddress: c.address, InsecureAddr: c.address, AdvertiseAddress: "127.0.0.1"})
 			for _, url := range []string{server.URL(), server.InsecureURL()} {
-				_, port, err := net.SplitHostPort(hostPort(t, url))
-				if err != nil {
-					t.Fatal(err)
-				}
 				for host, want := range map[string]bool{"127.0.0.1": c.four, "::1": c.six} {
-					conn, err := net.Dial("tcp", net.JoinHostPort(host, port))
+					conn, err := net.Dial("tcp", net.JoinHostPort(host, port(t, url)))
 					if err == nil {
 						_ = conn.Close()
 					}

@@ -8,7 +8,6 @@ import (
 	"testing"
 
 	"go.uber.org/zap"
-	"go.uber.org/zap/zaptest/observer"
 	discoveryv1 "k8s.io/api/discovery/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -63,17 +62,17 @@ func TestEndpointsOnLoopback(t *testing.T) {
 	if err != nil || machine.To4() == nil {
 		t.Skipf("this machine has no address: %v", err)
 	}
-	core, observed := observer.New(zap.WarnLevel)
+	logger, logs := observed(zap.WarnLevel)
 	dir := t.TempDir()
 	for range 2 {
-		server := start(t, controlplane.Config{DataDir: dir, Logger: zap.New(core)})
+		server := start(t, controlplane.Config{DataDir: dir, Logger: logger})
 		port, _ := strconv.Atoi(strings.TrimPrefix(hostPort(t, server.URL()), "127.0.0.1:"))
 		until(t, admin(t, server).DiscoveryV1().RESTClient(), "endpointslices", "kubernetes", &discoveryv1.EndpointSlice{}, func(slice *discoveryv1.EndpointSlice) bool {
 			return len(slice.Endpoints) == 1 && slices.Equal(slice.Endpoints[0].Addresses, []string{machine.String()}) && int(*slice.Ports[0].Port) == port
 		})
 		closeServer(t, server)
 	}
-	for _, entry := range observed.All() {
+	for _, entry := range logs.All() {
 		if strings.Contains(entry.Message, "endpoints") {
 			t.Errorf("a warning: %s", entry.Message)
 		}

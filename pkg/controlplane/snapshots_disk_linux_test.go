@@ -225,8 +225,8 @@ func TestStartChecksTheDiskOfSnapshots(t *testing.T) {
 	for err := error(nil); err == nil; {
 		_, err = filler.Write(make([]byte, 4096))
 	}
-	core, logs := observer.New(zapcore.WarnLevel)
-	cfg := controlplane.Config{Logger: zap.New(core), Snapshots: controlplane.Snapshots{Dir: disk, Interval: time.Hour}}
+	logger, logs := observed(zapcore.WarnLevel)
+	cfg := controlplane.Config{Logger: logger, Snapshots: controlplane.Snapshots{Dir: disk, Interval: time.Hour}}
 	closeServer(t, start(t, cfg))
 	if logs.FilterMessageSnippet("the disk of the snapshots is full").Len() != 1 {
 		t.Errorf("the log does not say that the disk is full: %v", logs.All())

@@ -62,7 +62,7 @@ func TestSmallDisks(t *testing.T) {
 			return controlplane.Config{DataDir: filepath.Join(disk, "data")}
 		},
 		"ephemeral": func(t *testing.T, disk string) controlplane.Config {
-			t.Setenv("TMPDIR", disk)
+			setTemp(t, disk)
 			return controlplane.Config{}
 		},
 	} {

@@ -10,9 +10,7 @@ import (
 // left begins with removing it.
 func TestRoomThatKilledProcessesHad(t *testing.T) {
 	disk := smallDisk(t, 400)
-	for _, name := range []string{"TMPDIR", "TMP"} {
-		t.Setenv(name, disk)
-	}
+	setTemp(t, disk)
 	killEphemeral(t, 2)
 	closeServer(t, start(t, controlplane.Config{}))
 }
