@@ -8,7 +8,6 @@ import (
 	"slices"
 	"strings"
 
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
@@ -20,7 +19,7 @@ import (
 type MissingError struct {
 	// Needs names the component.
 	Needs string
-	// Resources are like "apps/v1 replicasets", sorted.
+	// Resources have the form of Name, and are sorted.
 	Resources []string
 }
 
@@ -29,55 +28,56 @@ func (e *MissingError) Error() string {
 		strings.Join(e.Resources, ", "), e.Needs, e.Needs)
 }
 
-// Missing returns the resources that are not served, sorted, like "apps/v1 replicasets".
-// It asks for each of their versions once.
-func Missing(client discovery.DiscoveryInterface, resources ...schema.GroupVersionResource) (missing []string, err error) {
-	served := map[schema.GroupVersion]map[string]bool{}
-	for _, resource := range resources {
-		gv := resource.GroupVersion()
-		if served[gv] == nil {
-			if served[gv], err = servedIn(client, gv); err != nil {
-				return nil, err
-			}
+// Name is a resource as RuntimeConfig has it, like "apps/v1/replicasets".
+func Name(resource schema.GroupVersionResource) string {
+	return resource.GroupVersion().String() + "/" + resource.Resource
+}
+
+// Resources are those that an API server serves, by Name.
+type Resources map[string]bool
+
+// By asks for them. Groups that are down, which are those of aggregated API servers, are
+// not served.
+func By(client discovery.DiscoveryInterface) (Resources, error) {
+	_, lists, err := client.ServerGroupsAndResources()
+	if err != nil && !discovery.IsGroupDiscoveryFailedError(err) {
+		return nil, fmt.Errorf("which resources are served: %w", err)
+	}
+	all := Resources{}
+	for _, list := range lists {
+		for _, resource := range list.APIResources {
+			all[list.GroupVersion+"/"+resource.Name] = true
 		}
-		if !served[gv][resource.Resource] {
-			missing = append(missing, gv.String()+" "+resource.Resource)
+	}
+	return all, nil
+}
+
+// Missing returns the names of resources that are not served, sorted.
+func (r Resources) Missing(names ...string) (missing []string) {
+	for _, name := range names {
+		if !r[name] {
+			missing = append(missing, name)
 		}
 	}
 	slices.Sort(missing)
-	return slices.Compact(missing), nil
+	return slices.Compact(missing)
 }
 
 // Require returns a MissingError unless all resources are served.
-func Require(client discovery.DiscoveryInterface, needs string, resources ...schema.GroupVersionResource) error {
-	missing, err := Missing(client, resources...)
+func Require(client discovery.DiscoveryInterface, needs string, names ...string) error {
+	all, err := By(client)
 	if err != nil {
 		return err
 	}
-	if len(missing) > 0 {
+	if missing := all.Missing(names...); len(missing) > 0 {
 		return &MissingError{needs, missing}
 	}
 	return nil
 }
 
-func servedIn(client discovery.DiscoveryInterface, gv schema.GroupVersion) (map[string]bool, error) {
-	names := map[string]bool{}
-	list, err := client.ServerResourcesForGroupVersion(gv.String())
-	if apierrors.IsNotFound(err) {
-		return names, nil
-	}
-	if err != nil {
-		return nil, fmt.Errorf("which resources of %s are served: %w", gv, err)
-	}
-	for _, resource := range list.APIResources {
-		names[resource.Name] = true
-	}
-	return names, nil
-}
-
-// Resources returns the resources of the kinds that informers have, which are pointers to
-// types of the scheme.
-func Resources(scheme *runtime.Scheme, informers map[reflect.Type]bool) (resources []schema.GroupVersionResource) {
+// OfInformers returns the names of the resources that informers are of. Their keys are
+// pointers to types of the scheme.
+func OfInformers(scheme *runtime.Scheme, informers map[reflect.Type]bool) (names []string) {
 	for kind := range informers {
 		object, ok := reflect.New(kind.Elem()).Interface().(runtime.Object)
 		if !ok {
@@ -88,7 +88,7 @@ func Resources(scheme *runtime.Scheme, informers map[reflect.Type]bool) (resourc
 			continue // custom resources, which come and go
 		}
 		resource, _ := meta.UnsafeGuessKindToResource(gvks[0])
-		resources = append(resources, resource)
+		names = append(names, Name(resource))
 	}
-	return resources
+	return names
 }

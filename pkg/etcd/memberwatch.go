@@ -46,7 +46,11 @@ func (m *Member) watchMembers(c *Cluster, lg *zap.Logger) {
 		members := slices.DeleteFunc(slices.Clone(s.Cluster().Members()), func(member *membership.Member) bool { return member.ID == s.MemberID() })
 		w.lead(uint64(s.Leader()))
 		w.changed(members)
-		w.answered(members, m.askMembers(ctx, p, members))
+		errs := askMembers(ctx, p, members)
+		if ctx.Err() != nil {
+			return // Nobody was waited for.
+		}
+		w.answered(members, errs)
 		select {
 		case <-m.closing:
 			return
@@ -58,7 +62,7 @@ func (m *Member) watchMembers(c *Cluster, lg *zap.Logger) {
 }
 
 // askMembers returns why members do not answer, or nil for each that does.
-func (m *Member) askMembers(ctx context.Context, p *peers, members []*membership.Member) []error {
+func askMembers(ctx context.Context, p *peers, members []*membership.Member) []error {
 	addresses := make([]string, len(members))
 	for i, member := range members {
 		if len(member.PeerURLs) > 0 {
@@ -67,9 +71,7 @@ func (m *Member) askMembers(ctx context.Context, p *peers, members []*membership
 	}
 	errs := make([]error, len(members))
 	for i, answer := range p.ask(ctx, addresses) {
-		if ctx.Err() == nil {
-			errs[i] = answer.err
-		}
+		errs[i] = answer.err
 	}
 	return errs
 }

@@ -41,12 +41,13 @@ func (c *Controllers) Validate() error { return c.config.Validate() }
 // Run runs the controllers against the control plane that config leads to until
 // ctx ends, and returns when everything that it has started has ended. It calls
 // ready when the controllers have seen what is there and begin to work. A
-// controller of resources that the control plane does not serve, or whose
-// feature gate is off, is left out, unless Config.Controllers has its name.
+// controller of resources that the control plane does not serve is left out, unless
+// Config.Controllers has its name, and so is one whose feature gate is off, with a
+// warning if it is named.
 //
 // It returns an error at once for a Config that is not valid, for controllers that
-// cannot be made, for one that Config.Controllers names and that cannot run here, and
-// where none can. If ctx ends before ready was called, the
+// cannot be made, for one that Config.Controllers names and whose resources are not
+// served, and where none can run for that reason. If ctx ends before ready was called, the
 // error says which kinds of objects could not be read; after that, what did not
 // end. If one of the controllers panics, all end, and the error names it.
 // Otherwise it is nil.
@@ -140,7 +141,7 @@ func (r *run) build(ctx context.Context, e *environment, chosen []controller) (m
 	if err != nil {
 		return nil, err
 	}
-	present, err := servedBy(client.Discovery())
+	present, err := served.By(client.Discovery())
 	if err != nil {
 		return nil, err
 	}
@@ -155,7 +156,7 @@ func (r *run) build(ctx context.Context, e *environment, chosen []controller) (m
 			say("a controller is left out: its feature gate is off", zap.String("controller", c.name), zap.String("gate", gate))
 			continue
 		}
-		if missing := present.lacks(c.caches()); len(missing) > 0 {
+		if missing := present.Missing(c.caches()...); len(missing) > 0 {
 			if c.named {
 				return loops, fmt.Errorf("Config.Controllers: %w", &served.MissingError{Needs: c.name, Resources: missing})
 			}

@@ -34,10 +34,10 @@ func TestWhatIsNotServedFailsTheStart(t *testing.T) {
 		component controlplane.Component
 		want      []string
 	}{
-		{"scheduler, group version", off("apps/v1"), scheduler.New(scheduler.Config{}), []string{"component scheduler: ", "apps/v1 replicasets", "apps/v1 statefulsets"}},
-		{"scheduler, resource", off("policy/v1/poddisruptionbudgets"), scheduler.New(scheduler.Config{}), []string{"component scheduler: ", "policy/v1 poddisruptionbudgets"}},
-		{"hollownode, heartbeats", off("coordination.k8s.io/v1"), hollownode.New(hollownode.Config{}), []string{"component hollownode: ", "coordination.k8s.io/v1 leases"}},
-		{"hollownode, nodes", off("v1/nodes"), hollownode.New(hollownode.Config{}), []string{"component hollownode: ", "v1 nodes"}},
+		{"scheduler, group version", off("apps/v1"), scheduler.New(scheduler.Config{}), []string{"component scheduler: ", "apps/v1/replicasets", "apps/v1/statefulsets"}},
+		{"scheduler, resource", off("policy/v1/poddisruptionbudgets"), scheduler.New(scheduler.Config{}), []string{"component scheduler: ", "policy/v1/poddisruptionbudgets"}},
+		{"hollownode, heartbeats", off("coordination.k8s.io/v1"), hollownode.New(hollownode.Config{}), []string{"component hollownode: ", "coordination.k8s.io/v1/leases"}},
+		{"hollownode, nodes", off("v1/nodes"), hollownode.New(hollownode.Config{}), []string{"component hollownode: ", "v1/nodes"}},
 		{"controller by name", off("apps/v1"), controllers.New(controllers.Config{Controllers: []string{"deployment"}}),
 			[]string{"component controllers: ", "deployment-controller", "apps/v1/deployments"}},
 		{"controller beside a set", off("batch/v1/cronjobs"), controllers.New(controllers.Config{Controllers: []string{controllers.Nodes, "cronjob-controller"}}),

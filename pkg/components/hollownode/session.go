@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"go.uber.org/zap"
-	coordinationv1 "k8s.io/api/coordination/v1"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -183,10 +182,7 @@ func (s *session) askVersion(ctx context.Context) error {
 // requireResources returns an error if what the nodes cannot do without is not served.
 // An API server that does not answer is none: it is tried again.
 func (s *session) requireResources(ctx context.Context) error {
-	err := served.Require(s.client.Discovery(), "hollownode",
-		corev1.SchemeGroupVersion.WithResource("nodes"),
-		corev1.SchemeGroupVersion.WithResource("pods"),
-		coordinationv1.SchemeGroupVersion.WithResource("leases"))
+	err := served.Require(s.client.Discovery(), "hollownode", "v1/nodes", "v1/pods", "coordination.k8s.io/v1/leases")
 	if missing := (*served.MissingError)(nil); errors.As(err, &missing) {
 		return err
 	}

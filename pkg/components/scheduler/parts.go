@@ -120,5 +120,5 @@ func (p *parts) requireResources() error {
 	// With a closed channel it lists the informers without waiting for them.
 	now := make(chan struct{})
 	close(now)
-	return served.Require(p.client.Discovery(), "the scheduler", served.Resources(scheme.Scheme, p.informers.WaitForCacheSync(now))...)
+	return served.Require(p.client.Discovery(), "the scheduler", served.OfInformers(scheme.Scheme, p.informers.WaitForCacheSync(now))...)
 }

@@ -64,7 +64,7 @@ func TestStopDoesNotWaitForPodsThatWait(t *testing.T) {
 func TestRunSaysWhichKindsItCannotRead(t *testing.T) {
 	config, _ := start(t, controlplane.Config{RuntimeConfig: map[string]string{"apps/v1": "false"}})
 	err := scheduler.New(scheduler.Config{}).Run(t.Context(), config, func() { t.Error("ready") })
-	if err == nil || !strings.Contains(err.Error(), "does not serve apps/v1 replicasets, apps/v1 statefulsets") {
+	if err == nil || !strings.Contains(err.Error(), "does not serve apps/v1/replicasets, apps/v1/statefulsets") {
 		t.Error(err)
 	}
 }
