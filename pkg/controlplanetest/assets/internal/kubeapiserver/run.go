@@ -74,7 +74,7 @@ func run(ctx context.Context, f *flags, stderr io.Writer) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, temporary.Remove()) }()
-	go func() { _, _ = tempdir.Sweep(ctx) }()
+	defer sweep(ctx)()
 	folder := temporary.Path
 	if c.Listener, err = f.listen(); err != nil {
 		return err
@@ -94,6 +94,20 @@ func run(ctx context.Context, f *flags, stderr io.Writer) (err error) {
 	}
 	defer func() { _ = c.Client.Close() }()
 	return serve(ctx, c)
+}
+
+// sweep removes what killed processes have left, until ctx ends or stop is called.
+func sweep(ctx context.Context) (stop func()) {
+	ctx, cancel := context.WithCancel(ctx)
+	swept := make(chan struct{})
+	go func() {
+		defer close(swept)
+		_, _ = tempdir.Sweep(ctx) // the next one tries again
+	}()
+	return func() {
+		cancel()
+		<-swept
+	}
 }
 
 func serve(ctx context.Context, c apiserver.Config) error {
