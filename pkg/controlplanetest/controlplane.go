@@ -58,7 +58,7 @@ func New(t TB, cfg Config) *ControlPlane {
 // view is what a test has of the control plane.
 func (p *plane) view(t TB, shared bool) *ControlPlane {
 	cp := &ControlPlane{Server: p.server, plane: p, node: t.Name(), shared: shared, began: p.marks()}
-	cp.test = cp.nameOf(t)
+	cp.test = nameOf(t)
 	cp.ctx, cp.expire = context.WithCancelCause(context.Background())
 	return cp
 }

@@ -59,7 +59,7 @@ func (cp *ControlPlane) verdict(ctx context.Context, t TB) verdict {
 		return v
 	}
 	if v.failed {
-		v.specs = append(v.specs, cp.nameOf(t))
+		v.specs = append(v.specs, nameOf(t))
 	}
 	specs, ok := ginkgoSpecs(ctx)
 	if !ok {

@@ -1,17 +1,14 @@
 package controlplanetest_test
 
 import (
-	"context"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 
 	"go.uber.org/zap"
-	"k8s.io/client-go/rest"
 	"k8s.io/klog/v2"
 
-	"github.com/kubembed/kubembed/pkg/controlplane"
 	"github.com/kubembed/kubembed/pkg/controlplanetest"
 )
 
@@ -45,18 +42,6 @@ func TestLogs(t *testing.T) {
 	}
 }
 
-// lastWords is a component that logs when the control plane stops.
-type lastWords struct{}
-
-func (lastWords) Name() string { return "last-words" }
-
-func (lastWords) Run(ctx context.Context, _ *rest.Config, ready func()) error {
-	ready()
-	<-ctx.Done()
-	klog.Error("while it stops")
-	return nil
-}
-
 // TestLogEndsWithTheFailure: neither the log of the test nor that in a dump has lines of
 // the stop.
 func TestLogEndsWithTheFailure(t *testing.T) {
@@ -64,8 +49,7 @@ func TestLogEndsWithTheFailure(t *testing.T) {
 	folder := t.TempDir()
 	r := recorder{name: "TestFails"}
 	r.run(func(t controlplanetest.TB) {
-		controlplanetest.New(t, controlplanetest.Config{DumpOnFailure: folder,
-			ControlPlane: controlplane.Config{Components: []controlplane.Component{lastWords{}}}})
+		controlplanetest.New(t, controlplanetest.Config{DumpOnFailure: folder})
 		klog.Error("just before it failed")
 		t.Fatalf("on purpose")
 	})
@@ -74,7 +58,7 @@ func TestLogEndsWithTheFailure(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, text := range []string{r.text(), string(dumped)} {
-		if !strings.Contains(text, "just before it failed") || strings.Contains(text, "while it stops") {
+		if !strings.Contains(text, "just before it failed") || strings.Contains(text, "stopping") {
 			t.Error(text)
 		}
 	}

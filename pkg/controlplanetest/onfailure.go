@@ -25,7 +25,7 @@ func (cp *ControlPlane) OnFailure(t TB) {
 	if cp == nil || !t.Failed() || cp.over() != nil {
 		return
 	}
-	name := cp.nameOf(t)
+	name := nameOf(t)
 	if !cp.failures.add(name) {
 		return
 	}
@@ -50,7 +50,7 @@ func (f *failures) add(name string) bool {
 	return true
 }
 
-// all reports whether each of names is there.
+// all reports whether OnFailure has run for each of names.
 func (f *failures) all(names []string) bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -64,16 +64,15 @@ func (f *failures) shown() int {
 	return f.log
 }
 
-// show is shown, for the last time before the log is shown up to next.
-func (f *failures) show(next int) int {
+// show returns up to where the log has been shown, and sets that to next.
+func (f *failures) show(next int) (before int) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	before := f.log
-	f.log = next
+	before, f.log = f.log, next
 	return before
 }
 
-// keepOnce reports whether nothing has been kept before.
+// keepOnce reports whether this is its first call.
 func (f *failures) keepOnce() bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -101,7 +100,7 @@ const (
 )
 
 // nameOf is the name of a test, for people.
-func (cp *ControlPlane) nameOf(t TB) string {
+func nameOf(t TB) string {
 	switch name := t.Name(); {
 	case name != "":
 		return name
@@ -116,7 +115,7 @@ func (cp *ControlPlane) nameOf(t TB) string {
 // another, before the cleanup functions that are registered already.
 func (cp *ControlPlane) watch(t TB) {
 	t.Helper()
-	if cp.nameOf(t) == cp.test {
+	if nameOf(t) == cp.test {
 		return
 	}
 	t.Cleanup(func() {
