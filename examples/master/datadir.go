@@ -13,7 +13,7 @@ import (
 )
 
 // ours are the names that control planes and this program use in --data-dir.
-var ours = []string{"cluster.json", "etcd", "pki", "run", "lock", "snapshots", adminFile, joinFile}
+var ours = []string{"cluster.json", "ports.json", "etcd", "pki", "run", "lock", "snapshots", adminFile, joinFile}
 
 // volumes are what file systems and systems that look after disks put in the root of one.
 var volumes = []string{"lost+found", ".snapshot", ".snapshots", ".zfs", ".fseventsd", ".Spotlight-V100", ".Trashes", ".DS_Store", "System Volume Information", "$RECYCLE.BIN"}

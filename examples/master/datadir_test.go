@@ -5,6 +5,9 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
+
+	"github.com/kubembed/kubembed/pkg/controlplane"
 )
 
 // A directory of somebody else does not become a data directory, and nothing is
@@ -57,6 +60,25 @@ func TestForeignDataDir(t *testing.T) {
 		}
 	}
 	if err := checkDataDir(filepath.Join(t.TempDir(), "missing")); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestDataDirWithoutRecord: the directory of a control plane that has lost cluster.json,
+// which the next start writes again, is not a foreign one, whatever else is in it.
+func TestDataDirWithoutRecord(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "data")
+	cp, err := controlplane.Start(t.Context(), controlplane.Config{DataDir: dir, Snapshots: controlplane.Snapshots{Interval: time.Hour}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cp.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Remove(filepath.Join(dir, "cluster.json")); err != nil {
+		t.Fatal(err)
+	}
+	if err := checkDataDir(dir); err != nil {
 		t.Error(err)
 	}
 }
