@@ -53,19 +53,17 @@ func (o options) config(stderr io.Writer) (controlplane.Config, error) {
 		cfg.Encryption.Keys = append(cfg.Encryption.Keys, apiserver.EncryptionKey{Secretbox: key})
 	}
 	if o.scheduler {
-		cfg.Components = append(cfg.Components, scheduler.New(scheduler.Config{Logger: cfg.Logger.Named("scheduler")}))
+		cfg.Components = append(cfg.Components, scheduler.New(scheduler.Config{}))
 	}
 	if o.controllers {
 		cfg.Components = append(cfg.Components, controllers.New(controllers.Config{
 			Controllers: []string{controllers.Workloads, controllers.Nodes},
-			Logger:      cfg.Logger.Named("controllers"),
 		}))
 	}
 	if o.simulatedNodes > 0 {
 		cfg.Components = append(cfg.Components, hollownode.New(hollownode.Config{
 			Count:   o.simulatedNodes,
 			Address: o.nodeAddress(),
-			Logger:  cfg.Logger.Named("nodes"),
 		}))
 	}
 	return cfg, nil

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"crypto/rand"
 	"encoding/base64"
 	"io/fs"
@@ -14,6 +15,9 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/wait"
+
+	"github.com/kubembed/kubembed/pkg/controlplane"
 )
 
 // TestDemo is one command that shows a Deployment, running, and its logs.
@@ -87,18 +91,13 @@ func TestSnapshotsRestoreAndEncryption(t *testing.T) {
 
 	backup := filepath.Join(dir, "backup")
 	m = start(t, append(keys, "--data-dir="+first, "--snapshot-interval=1s", "--snapshot-keep=2", "--snapshot-dir="+backup)...)
-	var snapshot string
-	for deadline := time.Now().Add(time.Minute); snapshot == ""; time.Sleep(20 * time.Millisecond) {
-		found, err := filepath.Glob(filepath.Join(backup, "kubembed-*.tar"))
-		if err != nil || time.Now().After(deadline) {
-			t.Fatalf("no snapshot: %v", err)
-		}
-		if len(found) > 0 {
-			snapshot = filepath.Join(dir, "snapshot.tar")
-			if err := os.Link(found[0], snapshot); err != nil { // it may be deleted as the oldest
-				snapshot = ""
-			}
-		}
+	snapshot := filepath.Join(dir, "snapshot.tar")
+	if err := wait.PollUntilContextTimeout(t.Context(), 20*time.Millisecond, time.Minute, true, func(context.Context) (bool, error) {
+		found, err := controlplane.ListSnapshots(backup)
+		// The oldest may be deleted meanwhile.
+		return len(found) > 0 && os.Link(found[0].Path, snapshot) == nil, err
+	}); err != nil {
+		t.Fatalf("no snapshot: %v", err)
 	}
 	m.end(t)
 
