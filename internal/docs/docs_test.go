@@ -4,6 +4,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
@@ -43,27 +44,18 @@ func TestEveryBlockIsRunOrSaysWhyNot(t *testing.T) {
 					t.Errorf("%s: %v", b, err)
 				}
 			case "sh", "console":
-				if !contains(ShellPages, page) && !b.Has("in a new module") {
+				if !slices.Contains(ShellPages, page) && !b.Has("in a new module") {
 					t.Errorf("%s: no test runs the commands of this page: add it to ShellPages, or say why not", b)
 				}
 			}
 		}
 	}
 	for _, page := range append(ShellPages, "pkg/controlplanetest/MIGRATION.md", "pkg/controlplane/DURABILITY.md") {
-		if !contains(pages, page) {
+		if !slices.Contains(pages, page) {
 			t.Errorf("%s is not among the pages %q", page, pages)
 		}
 	}
 	t.Logf("%d blocks of %d pages are run, %d say why not", run, len(pages), skipped)
-}
-
-func contains(list []string, s string) bool {
-	for _, element := range list {
-		if element == s {
-			return true
-		}
-	}
-	return false
 }
 
 // Commands with a version of Kubernetes have the one that is embedded.

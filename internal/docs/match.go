@@ -6,8 +6,8 @@ import (
 	"strings"
 )
 
-// Match reports that the lines that a page shows are those of an output, in that order:
-// nil, or which line is missing. Other lines may stand between them. Spaces, times,
+// Match returns an error with the first line of a page that is missing in an output, or not
+// in that order. Other lines may stand between them. Spaces, times,
 // addresses and generated parts of names may differ.
 func Match(shown, output string) error {
 	lines := strings.Split(output, "\n")
