@@ -102,7 +102,7 @@ func (o options) logger(stderr io.Writer) *zap.Logger {
 		_ = flags.Set("v", strconv.Itoa(o.verbosity)) // a number is no error
 	}
 	encoder := zapcore.NewConsoleEncoder(zap.NewDevelopmentEncoderConfig())
-	return zap.New(zapcore.NewCore(encoder, zapcore.Lock(zapcore.AddSync(stderr)), level))
+	return zap.New(logInFlags{zapcore.NewCore(encoder, zapcore.Lock(zapcore.AddSync(stderr)), level)})
 }
 
 // readKey reads a key of at least 32 bytes: as they are, or in base64.

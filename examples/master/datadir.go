@@ -19,8 +19,8 @@ var ours = []string{"cluster.json", "ports.json", "etcd", "pki", "run", "lock", 
 var volumes = []string{"lost+found", ".snapshot", ".snapshots", ".zfs", ".fseventsd", ".Spotlight-V100", ".Trashes", ".DS_Store", "System Volume Information", "$RECYCLE.BIN"}
 
 // checkDataDir refuses a directory with files of others: a typing error would mix a
-// cluster with somebody's home directory. A record of a control plane says that it is
-// one's data directory, whatever else is there.
+// cluster with somebody's home directory. A record of a control plane, or etcd and keys
+// that have lost theirs, say that it is one's data directory, whatever else is there.
 func checkDataDir(dir string) error {
 	if dir == "" {
 		return nil
@@ -29,12 +29,15 @@ func checkDataDir(dir string) error {
 	if err != nil {
 		return nil // missing, or a problem that the library reports better
 	}
+	has := func(name string) bool {
+		return slices.ContainsFunc(entries, func(entry os.DirEntry) bool { return entry.Name() == name })
+	}
+	if has("cluster.json") || has("etcd") && has("pki") {
+		return nil
+	}
 	var foreign []string
 	for _, entry := range entries {
 		name := entry.Name()
-		if name == "cluster.json" {
-			return nil
-		}
 		known := slices.Contains(ours, name) || slices.Contains(volumes, name) ||
 			strings.HasPrefix(name, ".Trash-") || strings.HasPrefix(name, ".nfs") || strings.Contains(name, ".unfinished-")
 		if !known {

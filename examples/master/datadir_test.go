@@ -23,6 +23,8 @@ func TestForeignDataDir(t *testing.T) {
 		{"a disk of a Mac", []string{".fseventsd/", ".DS_Store"}, false},
 		{"a first start that was cut short", []string{"lock", "run/", "pki/", "etcd/"}, false},
 		{"kubeconfigs beside it", []string{adminFile, joinFile}, false},
+		{"a start that was cut short earlier", []string{"lock", "run/", "ports.json"}, false},
+		{"its record is lost, with files of others", []string{"etcd/", "pki/", "ports.json", "notes.txt"}, false},
 		{"recorded, with files of others", []string{"cluster.json", "notes.txt"}, false},
 		{"a home", []string{".bashrc", "go/", "src/", "x"}, true},
 		{"one file", []string{"notes.txt"}, true},

@@ -75,7 +75,14 @@ func TestSnapshotsRestoreAndEncryption(t *testing.T) {
 		t.Fatal(err)
 	}
 	m.end(t)
-	err := filepath.WalkDir(first, func(path string, entry fs.DirEntry, err error) error {
+	err := os.Remove(filepath.Join(first, "cluster.json"))
+	if err == nil {
+		err = checkDataDir(first) // its next start writes the record again
+	}
+	if err != nil {
+		t.Error(err)
+	}
+	err = filepath.WalkDir(first, func(path string, entry fs.DirEntry, err error) error {
 		if err != nil || !entry.Type().IsRegular() {
 			return err
 		}

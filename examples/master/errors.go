@@ -40,7 +40,7 @@ func inFlags(err error) error {
 }
 
 func flagsFor(text string) string {
-	text = strings.NewReplacer("etcd: Config.Dir: ", "", "(Restore)", "(--restore)").Replace(text)
+	text = strings.NewReplacer("etcd: Config.Dir: ", "", "(Restore)", "(--restore)", "a new JoinKubeconfig", "the new "+joinFile).Replace(text)
 	return fieldNames.ReplaceAllStringFunc(text, func(found string) string {
 		part := fieldNames.FindStringSubmatch(found)
 		prefix, field, index, colon := part[1], part[2], part[3], part[4]

@@ -69,6 +69,9 @@ func TestExitCodes(t *testing.T) {
 		if want == 0 == (stdout.Len() == 0) || want == 0 != (stderr.Len() == 0) {
 			t.Errorf("%s: stdout %q, stderr %q", args, stdout.String(), stderr.String())
 		}
+		if want != 0 && strings.Count(stderr.String(), "\n") != 1 {
+			t.Errorf("%s: the error is not one line: %s", args, stderr.String())
+		}
 	}
 }
 

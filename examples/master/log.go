@@ -1,0 +1,47 @@
+package main
+
+import (
+	"slices"
+
+	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
+)
+
+// startFailed is the line of the library with the error of Start, which is the last
+// line of this program.
+const startFailed = "the start has failed"
+
+// logInFlags writes the names of flags where the library has those of fields, as
+// inFlags does for errors.
+type logInFlags struct{ zapcore.Core }
+
+func (l logInFlags) With(fields []zapcore.Field) zapcore.Core {
+	return logInFlags{l.Core.With(fieldsInFlags(fields))}
+}
+
+func (l logInFlags) Check(entry zapcore.Entry, checked *zapcore.CheckedEntry) *zapcore.CheckedEntry {
+	if l.Enabled(entry.Level) && entry.Message != startFailed {
+		return checked.AddCore(entry, l)
+	}
+	return checked
+}
+
+func (l logInFlags) Write(entry zapcore.Entry, fields []zapcore.Field) error {
+	entry.Message = flagsFor(entry.Message)
+	return l.Core.Write(entry, fieldsInFlags(fields))
+}
+
+func fieldsInFlags(fields []zapcore.Field) []zapcore.Field {
+	fields = slices.Clone(fields)
+	for i, field := range fields {
+		switch value := field.Interface.(type) {
+		case error:
+			fields[i] = zap.NamedError(field.Key, inFlags(value))
+		case nil:
+			if field.Type == zapcore.StringType {
+				fields[i].String = flagsFor(field.String)
+			}
+		}
+	}
+	return fields
+}
