@@ -201,9 +201,7 @@ func restore(ctx context.Context, dir string, r *bufio.Reader, cfg RestoreConfig
 	}
 	head, err := r.Peek(512)
 	var gone invalidated
-	if !cfg.KeepJoinKubeconfigs {
-		gone.apply(&c)
-	}
+	gone.apply(&c, cfg.KeepJoinKubeconfigs)
 	defer func() {
 		if err == nil {
 			gone.log(cfg.Logger)

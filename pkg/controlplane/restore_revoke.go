@@ -18,10 +18,13 @@ import (
 
 // A snapshot does not know later revocations. So Restore leaves out every
 // bootstrap token, and what holders of one have asked for and not got yet. Keys show
-// both, below any Config.Etcd.Prefix, also where values are encrypted.
+// both, below any Config.Etcd.Prefix, also where values are encrypted. It also has the
+// leases of the API servers that ran at its time, which would look like a crash to the
+// first start.
 var (
 	tokenKey   = regexp.MustCompile(`/secrets/` + metav1.NamespaceSystem + `/` + bootstrapapi.BootstrapTokenSecretPrefix + `[a-z0-9]{6}$`)
 	requestKey = regexp.MustCompile(`/certificatesigningrequests/[^/]+$`)
+	serverKey  = regexp.MustCompile(`/masterleases/[^/]+$`)
 )
 
 // encrypted is how a value begins that Config.Encryption has encrypted.
@@ -30,14 +33,17 @@ var encrypted = []byte("k8s:enc:")
 // invalidated collects what a restore has left out.
 type invalidated struct{ tokens, requests []string }
 
-// apply makes a restore leave it out.
-func (i *invalidated) apply(c *etcd.RestoreConfig) {
-	c.Drop = func(key, value []byte) bool { return isToken(key, value) || isTokenRequest(key, value) }
+// apply makes a restore leave it out, join files only if they are not kept.
+func (i *invalidated) apply(c *etcd.RestoreConfig, keepJoinKubeconfigs bool) {
+	c.Drop = func(key, value []byte) bool {
+		return isServerLease(key, value) || !keepJoinKubeconfigs && (isToken(key, value) || isTokenRequest(key, value))
+	}
 	c.Dropped = func(key []byte) {
 		name := string(key[bytes.LastIndexByte(key, '/')+1:])
-		if tokenKey.Match(key) {
+		switch {
+		case tokenKey.Match(key):
 			i.tokens = append(i.tokens, name)
-		} else {
+		case requestKey.Match(key):
 			i.requests = append(i.requests, name)
 		}
 	}
@@ -49,6 +55,12 @@ func (i *invalidated) log(logger *zap.Logger) {
 		logger.Warn("the join files of before the restore are invalid, because some may have been revoked after the snapshot: workers that have joined are not affected, others need a new JoinKubeconfig",
 			zap.Strings("tokens", i.tokens), zap.Strings("certificate-requests", i.requests))
 	}
+}
+
+// isServerLease reports whether it says that an API server is alive. Custom resources may
+// have such keys too.
+func isServerLease(key, value []byte) bool {
+	return serverKey.Match(key) && decode(value, &corev1.Endpoints{}) //nolint:staticcheck // what upstream stores
 }
 
 // isToken reports whether an object is a bootstrap token, or may be one.
