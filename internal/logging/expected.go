@@ -120,6 +120,25 @@ var Expectations = []Expectation{
 		Why:      "two have written an object at the same moment, and the controller that came second reads it again",
 	},
 	{
+		Package: "k8s.io/apiserver/pkg/admission/plugin/namespace/lifecycle", File: "admission.go",
+		Text:     "unable to create new content in namespace %s because it is being terminated",
+		Anywhere: true,
+		Cause:    regexp.MustCompile(`unable to create new content in namespace \S+ because it is being terminated\z`),
+		Why:      "a controller has not seen yet that the namespace goes, and creates there what the deletion has just removed",
+	},
+	{
+		Package: "k8s.io/kubernetes/pkg/controller/resourcequota", File: "resource_quota_controller.go",
+		Text:  "Error processing resource quota work item",
+		Cause: regexp.MustCompile(` not found\z`),
+		Why:   "the quota was deleted before its status was written",
+	},
+	{
+		Package: "k8s.io/kubernetes/pkg/controller/replicaset", File: "replica_set.go",
+		Text:  "unable to register metrics",
+		Cause: regexp.MustCompile(`\Aduplicate metrics collector registration attempted\z`),
+		Why:   "the controllers of another control plane of the process, or of an earlier one, have registered them",
+	},
+	{
 		Package: "k8s.io/kubernetes/pkg/controller/namespace/deletion", File: "namespaced_resources_deleter.go",
 		Text:     "unexpected items still remain in namespace: %s for gvr: %v",
 		Anywhere: true,

@@ -47,7 +47,6 @@ var core = []string{
 	"k8s.io/kubernetes/pkg/controller/namespace/deletion",
 	"k8s.io/kubernetes/pkg/controller/resourcequota",
 	"k8s.io/kubernetes/pkg/controller/serviceaccount",
-	"k8s.io/kubernetes/pkg/controller/ttl",
 	// Upstream's API server imports these for the Service kubernetes,
 	"k8s.io/kubernetes/pkg/controller/endpoint",
 	"k8s.io/kubernetes/pkg/controller/endpointslice",
