@@ -126,7 +126,7 @@ func TestFragmentedDatabaseShrinksAtStart(t *testing.T) {
 // TestDiskFillsUp: etcd ends when a write fails that it has promised.
 func TestDiskFillsUp(t *testing.T) {
 	m := memberWith(t, 1)
-	const spare, deleting = 48 << 20, 16 << 20
+	const spare, deleting = 64 << 20, 32 << 20
 	m.SetFree(spare - 1)
 	if _, err := m.Client().Put(t.Context(), "a", "b"); !errors.Is(err, rpctypes.ErrNoSpace) {
 		t.Errorf("a put: %v", err)
