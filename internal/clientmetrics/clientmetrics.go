@@ -73,7 +73,7 @@ func packageOf(v any) string {
 
 // Register shows the metrics in legacyregistry. It does so at the first call, and not
 // when the package is imported, so that a program may import upstream's package, which
-// must be the first to register: what is there already stays.
+// must be the first to register. Metrics that are registered already stay.
 var Register = sync.OnceFunc(func() {
 	for _, m := range all {
 		_ = legacyregistry.Register(m)

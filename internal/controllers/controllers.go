@@ -77,8 +77,8 @@ func Others(cfg Config) *Controllers {
 	}}
 }
 
-// userAgent is the User-Agent of the controllers. What is before the slash is the owner
-// of what they write, in managedFields, and the same as upstream's.
+// userAgent is the User-Agent of the controllers. The part before the slash is the
+// manager of their fields in managedFields, as upstream's.
 const userAgent = "kube-controller-manager/core-controllers"
 
 // Name is for people. No component of a host can have it.

@@ -36,7 +36,7 @@
 // Flush, by 32 KiB of waiting data, and by the end of the response.
 //
 // The API server's watch cache ends a watch that does not keep up, here as over a
-// socket: the reader gets what is waiting and then io.EOF, and
+// socket: the reader gets the waiting events and then io.EOF, and
 // apiserver_terminated_watchers_total is one higher. On a machine with more work than
 // cores that happens to readers that are not slow themselves.
 //

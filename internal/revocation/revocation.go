@@ -23,7 +23,8 @@ const (
 	SecretType corev1.SecretType = "kubembed.dev/revoked-certificate"
 
 	prefix = "revoked-certificate."
-	// userKey and notAfterKey are data of a Secret, for whoever reads it, and for Expired.
+	// userKey and notAfterKey are data of a Secret: the first is for people, the second
+	// for Expired.
 	userKey, notAfterKey = "user", "notAfter"
 )
 

@@ -8,8 +8,8 @@ import (
 	"k8s.io/apiserver/pkg/storage"
 )
 
-// Observer is called with the revision of what was written or read, before the one who
-// wrote or read is answered. A reader may know of a write before its writer does.
+// Observer is called with the revision of an object that was written or read, before the
+// client gets its answer. A reader may see a write before its writer is answered.
 type Observer func(ctx context.Context, revision uint64)
 
 // Observe has the writes of resources, and reads from etcd, observed where their storage

@@ -17,8 +17,8 @@ import (
 const names = 512
 
 // Sweep removes the directories in os.TempDir that processes of this user have left
-// which were killed, until ctx ends. It returns those that it has removed, and what has
-// kept it from others. Several processes may sweep at once.
+// which were killed, until ctx ends. It returns the removed ones, and why others could
+// not be removed. Several processes may sweep at once.
 func Sweep(ctx context.Context) (removed []string, err error) {
 	parent, err := os.Open(os.TempDir())
 	if err != nil {

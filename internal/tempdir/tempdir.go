@@ -74,7 +74,7 @@ func Forget(path string) error {
 	return nil
 }
 
-// empty removes what is in a directory, the mark last, and leaves the lock file.
+// empty removes the contents of a directory, the mark last, except the lock file.
 func empty(path string) error {
 	root, err := os.OpenRoot(path)
 	if errors.Is(err, fs.ErrNotExist) {

@@ -19,14 +19,14 @@ import (
 	"github.com/kubembed/kubembed/internal/storage"
 )
 
-// acknowledged is what this server has answered to be written, of the resources by which
-// requests are authorized and admitted. Both work from informers, which hear of a write
-// some time after the one who wrote: a millisecond when idle. A client in this process
-// asks again before that. So a decision waits until the informers that it goes by have
-// what was acknowledged before.
+// acknowledged records the newest writes that this server has acknowledged, of the
+// resources by which requests are authorized and admitted. Authorizers and admission
+// plugins read informers, which see a write later than its client does: a millisecond
+// when idle. A client in this process sends its next request before that. So a decision
+// waits until its informers have seen all writes that were acknowledged before.
 //
-// When they have, as nearly always, that costs two atomic loads for each resource.
-// What other servers of the same etcd acknowledge is not known here.
+// If they have, as nearly always, that costs two atomic loads for each resource. Writes
+// of other servers of the same etcd are not recorded.
 type acknowledged struct {
 	sources map[schema.GroupResource]*source
 	graph   []*source // of the Node authorizer
@@ -37,9 +37,9 @@ type acknowledged struct {
 // source is a resource that decisions depend on.
 type source struct {
 	resource schema.GroupResource
-	written  atomic.Uint64 // the newest revision that was acknowledged
-	seen     atomic.Uint64 // what of that informers are known to have, or are not waited for
-	graph    *toldGraph    // nil but for those of acknowledged.graph
+	written  atomic.Uint64  // the newest revision that was acknowledged
+	seen     atomic.Uint64  // up to here nobody waits: informers have it, or are too late
+	graph    *graphRevision // nil but for the resources of acknowledged.graph
 }
 
 // currentTimeout is how long a request waits, once: another one does not wait for the
@@ -71,7 +71,7 @@ func newAcknowledged() *acknowledged {
 	}
 	a.graph = a.of(graphSources)
 	for _, s := range a.graph {
-		s.graph = &toldGraph{}
+		s.graph = &graphRevision{}
 	}
 	return a
 }
@@ -123,8 +123,8 @@ func raise(to *atomic.Uint64, revision uint64) {
 	}
 }
 
-// wait returns when the informers of all sources have what was acknowledged before the
-// call, after currentTimeout, or when ctx ends. It reports whether it had to wait.
+// wait returns when the informers of all sources have seen the writes that were
+// acknowledged before the call, after currentTimeout, or when ctx ends. It reports whether it had to wait.
 func (a *acknowledged) wait(ctx context.Context, all ...[]*source) bool {
 	for _, sources := range all {
 		for _, s := range sources {
@@ -157,7 +157,7 @@ func (a *acknowledged) waitFor(ctx context.Context, sources []*source) bool {
 	return true
 }
 
-// has reports whether what decides knows of a revision.
+// has reports whether the informers, or the graph, have seen a revision.
 func (s *source) has(revision uint64, informers []cache.SharedIndexInformer) bool {
 	if s.graph != nil {
 		return s.graph.handlers.Load() == 0 || s.graph.last.Load() >= revision
@@ -174,7 +174,7 @@ func (s *source) has(revision uint64, informers []cache.SharedIndexInformer) boo
 	return true
 }
 
-// pollOften is lifecycle.Poll for what takes less than a millisecond.
+// pollOften is lifecycle.Poll for conditions that become true within a millisecond.
 func pollOften(ctx context.Context, done func() bool) bool {
 	pauses := wait.Backoff{Duration: 100 * time.Microsecond, Factor: 2, Steps: 7, Cap: 5 * time.Millisecond}
 	return pauses.DelayFunc().Until(ctx, true, true, func(context.Context) (bool, error) { return done(), nil }) == nil

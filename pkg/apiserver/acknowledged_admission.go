@@ -9,8 +9,8 @@ import (
 	"k8s.io/apiserver/pkg/authentication/user"
 )
 
-// currentAdmission is what has to be known before a request is admitted: what plugins
-// look up in their informers.
+// currentAdmission waits for the resources that admission plugins look up in their
+// informers.
 type currentAdmission struct {
 	acknowledged *acknowledged
 	cluster      []*source // for all requests
@@ -18,7 +18,7 @@ type currentAdmission struct {
 	quotas       []*source // the same, and for the quotas themselves
 	resources    map[schema.GroupResource][]*source
 	binding      []*source // for pods that get a node
-	nodes        []*source // for what nodes ask of pods
+	nodes        []*source // for requests of nodes for pods
 }
 
 func newCurrentAdmission(a *acknowledged) *currentAdmission {

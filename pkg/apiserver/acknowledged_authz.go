@@ -22,9 +22,9 @@ import (
 	"k8s.io/client-go/tools/cache"
 )
 
-// currentAuthorizer decides by the roles and bindings that were acknowledged before,
-// grants and revocations alike. A node that is refused is asked about again when the
-// Node authorizer knows of the pods that were: to wait for each pod would hold up the
+// currentAuthorizer decides by all roles and bindings that were acknowledged before,
+// grants and revocations alike. If a node is refused, it decides again once the Node
+// authorizer has seen the acknowledged pods: to wait for each pod would hold up the
 // requests of all nodes.
 type currentAuthorizer struct {
 	authorizer.Authorizer
@@ -57,8 +57,8 @@ func (c currentRules) RulesFor(ctx context.Context, who user.Info, namespace str
 	return c.RuleResolver.RulesFor(ctx, who, namespace)
 }
 
-// toldGraph is how far the Node authorizer's graph is told of a resource.
-type toldGraph struct {
+// graphRevision is how far the Node authorizer's graph has seen a resource.
+type graphRevision struct {
 	handlers atomic.Int32
 	last     atomic.Uint64
 }
@@ -97,18 +97,18 @@ func (f graphFactory) InformerFor(object runtime.Object, newFunc internalinterfa
 
 type graphInformer struct {
 	cache.SharedIndexInformer
-	told *toldGraph
+	revision *graphRevision
 }
 
 func (i graphInformer) AddEventHandler(handler cache.ResourceEventHandler) (cache.ResourceEventHandlerRegistration, error) {
-	i.told.handlers.Add(1)
-	return i.SharedIndexInformer.AddEventHandler(graphHandler{handler, i.told})
+	i.revision.handlers.Add(1)
+	return i.SharedIndexInformer.AddEventHandler(graphHandler{handler, i.revision})
 }
 
-// graphHandler remembers the newest that the graph was told.
+// graphHandler records the newest revision that the graph has seen.
 type graphHandler struct {
-	handler cache.ResourceEventHandler
-	told    *toldGraph
+	handler  cache.ResourceEventHandler
+	revision *graphRevision
 }
 
 func (h graphHandler) OnAdd(object any, initial bool) {
@@ -132,6 +132,6 @@ func (h graphHandler) note(object any) {
 		return // deleted while the informer had no watch
 	}
 	if revision, err := strconv.ParseUint(accessor.GetResourceVersion(), 10, 64); err == nil {
-		raise(&h.told.last, revision)
+		raise(&h.revision.last, revision)
 	}
 }

@@ -12,8 +12,8 @@ import (
 	"github.com/kubembed/kubembed/pkg/pki"
 )
 
-// adminCertificate is the client certificate in ClientConfig. It is made when somebody
-// asks for it.
+// adminCertificate is the client certificate in ClientConfig. It is issued at the first
+// call.
 type adminCertificate struct {
 	mu   sync.RWMutex
 	pair pki.KeyPair
@@ -47,9 +47,9 @@ func (a *adminCertificate) is(certificate []byte) bool {
 	return false
 }
 
-// byCertificateFirst asks for the client certificate before the token, as upstream
-// does, where there is one. A copy of a configuration with a token of this process and
-// somebody's certificate is somebody's.
+// byCertificateFirst authenticates by the client certificate before the token, as
+// upstream does. So a copy of a configuration with a token of this process and jane's
+// certificate is jane.
 type byCertificateFirst struct{ with, without authenticator.Request }
 
 func (b byCertificateFirst) AuthenticateRequest(r *http.Request) (*authenticator.Response, bool, error) {
@@ -60,7 +60,7 @@ func (b byCertificateFirst) AuthenticateRequest(r *http.Request) (*authenticator
 }
 
 // adminYields ignores the certificate of ClientConfig where there are other
-// credentials: a copy with somebody's token must not be an administrator's.
+// credentials: a copy with jane's token must not be an administrator.
 type adminYields struct {
 	authenticator.Request
 	admin *adminCertificate

@@ -33,9 +33,9 @@ func (s *Server) LoopbackConfig() *rest.Config {
 // with neither socket nor TLS, for as long as the server runs. Those that upgrade
 // the connection (exec, attach, port-forward) go over TLS to the Listener. So does
 // every request of a copy with another Host, TLSClientConfig, Dial, Proxy, Transport,
-// or with other credentials: client-go sends it as if the server were elsewhere. The
-// fields that say nothing of where to or as whom (Impersonate, Timeout, QPS, UserAgent,
-// ContentType and so on) may be changed in place.
+// or with other credentials: client-go sends it over the network. The fields that change
+// neither the server nor the user (Impersonate, Timeout, QPS, UserAgent, ContentType and
+// so on) may be changed in place.
 //
 // Where a copy has both the certificate and credentials that are sent as a header (a
 // bearer token, a password), the header counts. kube-apiserver would go by the

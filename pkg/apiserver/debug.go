@@ -10,7 +10,7 @@ import (
 	"k8s.io/apiserver/pkg/server/routes"
 )
 
-// installDebug installs what Config.Profiling and Config.Metrics say. Upstream's
+// installDebug serves profiles and metrics as Config.Profiling and Config.Metrics say. Upstream's
 // EnableProfiling would also serve /debug/flags/v, by which clients change klog's
 // verbosity, and DELETE of /metrics, by which they reset the metrics: both are the
 // process's.

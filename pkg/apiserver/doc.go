@@ -198,7 +198,7 @@
 // most; later ones do not wait for the same write again. Not waited for are: the
 // compilation of admission policies, which upstream does once a second; a node's access
 // to what a pod has just stopped using; the new schema of a custom resource that is in use
-// (WaitForInformers); what was only seen in a list or a watch; and writes of other
+// (WaitForInformers); writes that the client has only seen in a list or a watch; and writes of other
 // servers of the same etcd.
 //
 // # When upstream gives up

@@ -147,7 +147,7 @@ const (
 	taintPlugin = "TaintNodesByCondition"
 )
 
-// configuredPlugins are those that upstream cannot make without a configuration file.
+// configuredPlugins do not start without a configuration file.
 var configuredPlugins = []string{"EventRateLimit", "ImagePolicyWebhook"}
 
 // admissionPlugins merges our defaults with the host's lists.

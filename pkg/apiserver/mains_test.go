@@ -76,8 +76,8 @@ func goroot(t *testing.T) string {
 	return strings.TrimSpace(string(out))
 }
 
-// TestDebugPaths: profiles are for hosts that ask for it, and for those whom RBAC lets
-// read them. What changes the process is for nobody.
+// TestDebugPaths: profiles are served if the host asks for it, to users whom RBAC lets
+// read them. Nobody can change the process.
 func TestDebugPaths(t *testing.T) {
 	p := startPlane(t, func(c *apiserver.Config) { c.Profiling = true })
 	for path, want := range map[string]int{

@@ -21,9 +21,9 @@ import (
 // WaitForInformers returns when the server itself knows what has happened to
 // resource up to resourceVersion: what authorizes and admits requests, counts
 // quotas, and serves custom resources works from informers, which lag behind what
-// was written by a millisecond or so. For what was written through this server, the
-// requests that depend on it wait by themselves; this is for all else, such as the
-// writes of other servers of the same etcd. resourceVersion is that of an object of
+// was written by a millisecond or so. Requests
+// that depend on a write through this server wait by themselves; this is for other
+// writes, such as those of other servers of the same etcd. resourceVersion is that of an object of
 // resource, as it was when it was created, updated or deleted. Of a resource for
 // which the server has no informer there is nothing to wait for.
 //

@@ -23,10 +23,10 @@ type credentials struct {
 }
 
 // shortcut returns a rest.Config.WrapTransport that sends requests to the handler in
-// this process, as far as they would reach it over the network, too, as the same user.
-// own is what the configuration says of TLS. A copy that says something else, or how
-// to dial, has another transport, which stays as it is. So do the transports of exec
-// and port-forward, which upgrade the connection.
+// this process, if over the network they would reach it as the same user. own is the
+// TLSClientConfig of the configuration. A copy with another one, or with a Dial, has
+// another transport, which stays as it is. So do the transports of exec and
+// port-forward, which upgrade the connection.
 func (s *Server) shortcut(own rest.TLSClientConfig, as credentials) transport.WrapperFunc {
 	host := strings.TrimPrefix(s.URL(), "https://")
 	return func(network http.RoundTripper) http.RoundTripper {
@@ -37,9 +37,9 @@ func (s *Server) shortcut(own rest.TLSClientConfig, as credentials) transport.Wr
 	}
 }
 
-// isTransportFor reports whether client-go has made network for a configuration that
-// says own of TLS, and nothing of how to connect. It has one transport for all that are
-// equal in that.
+// isTransportFor reports whether client-go has made network for a configuration with
+// own as TLSClientConfig, and no Dial, Proxy or Transport. client-go has one transport
+// for all configurations that are equal in these.
 func isTransportFor(network http.RoundTripper, own rest.TLSClientConfig) bool {
 	innermost := network
 	for {
@@ -53,7 +53,7 @@ func isTransportFor(network http.RoundTripper, own rest.TLSClientConfig) bool {
 	if !ok {
 		return false
 	}
-	// Compression is not a matter of where to or as whom.
+	// Compression changes neither the server nor the user.
 	config, err := (&rest.Config{TLSClientConfig: own, DisableCompression: plain.DisableCompression}).TransportConfig()
 	if err != nil {
 		return false

@@ -18,8 +18,8 @@ import (
 const reclaimBytes = 4 << 20
 
 // reclaim gives room back to a disk that has too little: history that the API server would
-// have compacted, which notes each compaction with a write and is refused; what was
-// deleted; and the log up to the last snapshot of raft's. etcd keeps five segments of that,
+// have compacted, which notes each compaction with a write and is refused; deleted
+// objects; and the log up to the last snapshot of raft's. etcd keeps five segments of that,
 // which are more than a small disk has.
 func (u *upkeep) reclaim(ctx context.Context) {
 	u.compact(ctx)

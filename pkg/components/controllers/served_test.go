@@ -116,7 +116,7 @@ func TestComponentsLogToTheControlPlane(t *testing.T) {
 	}
 }
 
-// TestValidateOfComponents: what is wrong with one is known before anything starts.
+// TestValidateOfComponents: mistakes in one are reported before anything starts.
 func TestValidateOfComponents(t *testing.T) {
 	err := controlplane.Config{Components: []controlplane.Component{
 		scheduler.New(scheduler.Config{}),
