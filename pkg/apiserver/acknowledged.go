@@ -47,8 +47,9 @@ type source struct {
 const currentTimeout = time.Second
 
 var (
-	rbacSources   = groupResources("rbac.authorization.k8s.io", "roles", "rolebindings", "clusterroles", "clusterrolebindings")
-	graphSources  = slices.Concat(groupResources("", "pods", "persistentvolumes"), groupResources("storage.k8s.io", "volumeattachments"), groupResources("resource.k8s.io", "resourceslices"), groupResources("certificates.k8s.io", "podcertificaterequests"))
+	rbacSources  = groupResources("rbac.authorization.k8s.io", "roles", "rolebindings", "clusterroles", "clusterrolebindings")
+	graphSources = slices.Concat(groupResources("", "pods", "persistentvolumes"), groupResources("storage.k8s.io", "volumeattachments"),
+		groupResources("resource.k8s.io", "resourceslices"), groupResources("certificates.k8s.io", "podcertificaterequests"))
 	policySources = groupResources("admissionregistration.k8s.io", "validatingwebhookconfigurations", "mutatingwebhookconfigurations",
 		"validatingadmissionpolicies", "validatingadmissionpolicybindings", "mutatingadmissionpolicies", "mutatingadmissionpolicybindings")
 	otherSources = slices.Concat(groupResources("", "namespaces", "serviceaccounts", "limitranges", "resourcequotas", "nodes"),

@@ -168,7 +168,7 @@ func writes(r *pb.TxnRequest) (puts, deletes bool) {
 func (s *space) start(fresh bool) error {
 	free, ok := s.free(s.dir)
 	if need := s.startNeeds(fresh) - leftovers(s.dir); ok && free < need {
-		return fmt.Errorf("etcd: Config.Dir: %s: %w: %d bytes are free, %d are needed to start: delete other files on this disk, or name a folder on another one", s.dir, ErrNoSpace, free, need)
+		return fmt.Errorf("etcd: Config.Dir: %s: %w: %d bytes are free, %d are needed to start: delete other files on this disk, or name a directory on another one", s.dir, ErrNoSpace, free, need)
 	}
 	return nil
 }
