@@ -38,6 +38,7 @@ func (u *upkeep) purgeLog(ctx context.Context) {
 		return
 	}
 	// The next entry is followed by a snapshot of raft's, which a start replays the log from.
+	// Upstream's flag is a bool without a lock: at worst the entry after the next is.
 	u.server.ForceSnapshot()
 	slices.Sort(segments)
 	for _, path := range segments[:len(segments)-1] {
