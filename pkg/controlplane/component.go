@@ -25,8 +25,7 @@ import (
 // ready. A component that is to run in all of them is given as [Everywhere].
 //
 // A component may have a method Validate() error. [Config.Validate], and so [Start], calls
-// it before anything is started, and reports what it returns with the component's index
-// and name.
+// it before anything is started, and adds the component's index and name to its error.
 type Component interface {
 	// Name is a DNS label, like "scheduler", and always the same. It is in
 	// errors, in the readiness check component/NAME, in the user that the
@@ -124,7 +123,7 @@ func unwrapped(component Component) Component {
 	return component
 }
 
-// isNil tells of a nil pointer in an interface too, which has no name to give.
+// isNil reports whether component is nil, or a nil pointer, which has no name to give.
 func isNil(component Component) bool {
 	component = unwrapped(component)
 	if component == nil {

@@ -34,9 +34,10 @@
 //
 // Without [Config].DataDir a control plane is ephemeral: it lives in a
 // temporary directory, writes nothing to disk that must last, and removes it when
-// it stops; after a kill, the next ephemeral start of the same user does. With it, everything that was acknowledged survives a crash and a power
-// cut, and the same CA, keys and objects are there at the next start, or Start says
-// what is damaged. DURABILITY.md beside this file has what was tried, and the limits.
+// it stops; after a kill, the next ephemeral start of the same user does. With it,
+// everything that was acknowledged survives a crash and a power cut, and the same CA,
+// keys and objects are there at the next start, or Start says what is damaged.
+// DURABILITY.md beside this file lists the faults that were tried, and the limits.
 //
 // A start that misses a part of DataDir makes no new one in its place, for the usual
 // cause is a disk that is not mounted. It fails with etcd.ErrLost or pki.ErrLost, and
@@ -48,14 +49,14 @@
 // log, whose directory may also be one like /tmp, or one that the private group of its
 // owner may write to. Everything else is refused with [ErrUntrusted].
 //
-// A DataDir wants 284 MiB of free space at its first start, most of it for the two
-// segments of 61 MiB that etcd's log is prepared in, and for what it is kept from filling. A
-// later start needs no more than a control plane leaves free, also one whose disk or quota is
-// full, so that objects can be deleted. When less than
-// 110 MiB are left, or the database has reached Config.Etcd.QuotaBytes, /readyz is red
+// A DataDir needs 284 MiB of free space at its first start, most of it for the two
+// segments of 61 MiB in which etcd allocates its log, and for the reserve below which
+// writes are refused. A later start needs no more than a control plane leaves free, also
+// where its disk or quota is full, so that objects can be deleted. When less than 110 MiB
+// are left, or the database has reached Config.Etcd.QuotaBytes, /readyz is red
 // (etcd-space) and writes but deletions are refused, with the status of upstream's
-// etcd errors, until there is room again. Meanwhile history, the space of deleted objects and
-// the log that no start needs are given back. Nothing has to be restarted. The check
+// etcd errors, until there is room again. Meanwhile history, the space of deleted objects
+// and the log that no start needs are given back. Nothing has to be restarted. The check
 // etcd-data is red while etcd's members do not agree on the data.
 //
 // etcd is compacted every five minutes. Its database is defragmented while it runs
@@ -76,11 +77,11 @@
 // they could not be used, to one file, while the control plane works; [Server.Snapshot]
 // writes the same to an io.Writer. Config.Snapshots does so at intervals, which go on across
 // restarts, [Server.TakeSnapshot] at once, and [ListSnapshots] returns the files. Where
-// those are on the disk of DataDir, the default, they leave etcd the room that it needs: the
-// oldest are deleted first, and one that still has no room fails, in the log and in the metric kubembed_snapshot_failures_total. They are
-// numbered, so that a clock that is set back makes none of them old. A snapshot is a tar
-// archive: the etcd.db in it is what etcdutl restores. Keys of Config.Encryption are not
-// in it. [Restore] makes a DataDir of it:
+// those are on the disk of DataDir, the default, they leave etcd the room that it needs:
+// the oldest are deleted first, and one that still has no room fails, in the log and in
+// the metric kubembed_snapshot_failures_total. They are numbered, so that a clock that is
+// set back makes none of them old. A snapshot is a tar archive, and etcdutl restores the
+// etcd.db in it. Keys of Config.Encryption are not in it. [Restore] makes a DataDir of it:
 //
 //	snapshots, err := controlplane.ListSnapshots("/mnt/backup") // the newest first
 //	file, err := os.Open(snapshots[0].Path)

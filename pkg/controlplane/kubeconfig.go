@@ -205,7 +205,7 @@ func (s *Server) forgetExpired(ctx context.Context, client kubernetes.Interface)
 		return err
 	}
 	for i := range list.Items {
-		// Whoever has written into one wants it to stay.
+		// One that somebody has edited stays.
 		if expired, err := revocation.Expired(&list.Items[i], s.clock().Now()); err != nil || !expired {
 			continue
 		}

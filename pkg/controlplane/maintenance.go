@@ -51,8 +51,8 @@ func (s *Server) spaceCheck() healthz.HealthChecker {
 	})
 }
 
-// explainSpace adds to the error of a start what has run out, and what to do, where etcd
-// has refused a write for lack of room.
+// explainSpace adds the cause and the cure to the error of a start in which etcd has
+// refused a write for lack of room.
 func (s *Server) explainSpace(err error) error {
 	if err == nil || s.member == nil || !strings.Contains(err.Error(), rpctypes.ErrorDesc(rpctypes.ErrNoSpace)) {
 		return err

@@ -119,7 +119,7 @@ func (s *Server) unmeasure() {
 	s.measured.server.Store(nil)
 }
 
-// forgetClients deletes the time series of those who were clients of this control plane.
+// forgetClients deletes the time series of this control plane's clients.
 func (s *Server) forgetClients() {
 	if s.listener == nil {
 		return

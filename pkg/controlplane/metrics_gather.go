@@ -51,7 +51,7 @@ func (g gatherer) Gather() ([]*dto.MetricFamily, error) {
 		return g.of.only(families), err
 	}
 	families, err := legacyregistry.DefaultGatherer.Gather()
-	// The errors of its collectors are for those who gather it.
+	// Errors of its collectors are in its own answer.
 	registered, _ := defaultGatherer.Gather()
 	there := familyNames(registered)
 	families = slices.DeleteFunc(families, func(family *dto.MetricFamily) bool { return there[family.GetName()] })
@@ -96,8 +96,7 @@ type served struct {
 	etcd bool // it is in this process
 }
 
-// etcdPrefixes are those of what etcd registers with the default registry, which has
-// the host's metrics too.
+// etcdPrefixes begin the names of etcd's metrics. The default registry has the host's, too.
 var etcdPrefixes = []string{"etcd_", "grpc_server_", "os_fd_"}
 
 func (g served) Gather() ([]*dto.MetricFamily, error) {

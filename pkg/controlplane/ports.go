@@ -19,8 +19,8 @@ import (
 // same port.
 const portsFile = "ports.json"
 
-// ports are those that a start has got where the configuration asks for any free one, so
-// that the next start gets the same and kubeconfigs stay valid. Zero is none.
+// ports are the ports of a start where the configuration asks for any free one. The next
+// start takes the same, so that kubeconfigs stay valid. Zero is none.
 type ports struct {
 	Bind     uint16 `json:"bindAddress,omitempty"`
 	Insecure uint16 `json:"insecureAddr,omitempty"`
@@ -39,8 +39,8 @@ func readPorts(dataDir string) (p ports) {
 }
 
 // keepPorts records the ports of this start. It comes when all parts of DataDir are
-// there, and the ports are bound. A port that was taken is replaced for good: whoever
-// has it would get it again at the next start, and this control plane another one each
+// there, and the ports are bound. A port that was taken is replaced for good: its new
+// owner would get it again at the next start, and this control plane another one each
 // time.
 func (s *Server) keepPorts() error {
 	if s.temporary != nil {

@@ -69,12 +69,12 @@ type Server struct {
 // kubernetes-admin in group system:masters), with what envtest's has: Host, CA, a
 // client certificate and its key. There is no client-side rate limit.
 //
-// In this process requests are handed to the API server without socket or TLS, and
-// those that need a connection of their own (exec, attach, port-forward) go over TLS.
-// A copy with another Host, TLSClientConfig, Dial, Proxy or Transport, or with
-// other credentials, does what it says, over the network, as with any other server:
-// with the certificate of jane it is jane's, and without one nobody's. Credentials in a
-// header (BearerToken, Username) count more than the certificate.
+// In this process requests are handed to the API server without socket or TLS; exec,
+// attach and port-forward, which need a connection of their own, go over TLS. A copy
+// with another Host, TLSClientConfig, Dial, Proxy or Transport, or with other
+// credentials, is obeyed, over the network, as with any other server: with the
+// certificate of jane it is jane, and without credentials anonymous. Credentials in a
+// header (BearerToken, Username) take precedence over the certificate.
 //
 // The certificate cannot be revoked. It is valid for a year at most, and for four
 // months at least (or as long as the CA), from the call on, and a kubeconfig made from it

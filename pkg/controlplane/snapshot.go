@@ -49,7 +49,7 @@ type about struct {
 // this moment, the CAs and the service-account keys. Restore makes a DataDir
 // of it. WriteSnapshot writes it to a file, and makes that durable. A file that Snapshot
 // writes to is synchronized by its owner, and rewound or opened again before Restore reads
-// it. The keys of Config.Encryption are not in it, so keep them, elsewhere.
+// it. The keys of Config.Encryption are not in it: keep them in another place.
 // Otherwise it is as secret as the control plane: it holds every Secret, and keys with
 // which anybody can be anyone. Anybody who can change it controls the control plane that
 // is restored from it, unless Config.SnapshotKey is set.

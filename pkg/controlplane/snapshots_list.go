@@ -32,9 +32,9 @@ type SnapshotFile struct {
 }
 
 // ListSnapshots returns the finished snapshots in dir, a directory of Config.Snapshots, the
-// newest first: by number those of one cluster, by time those of several. It goes by
-// their names and does not read them. Empty files and files with other names are left
-// out. If dir is missing the error is fs.ErrNotExist.
+// newest first: by number within a cluster, by time between clusters. It goes by their
+// names and does not read them. Empty files and files with other names are left out. If
+// dir is missing the error is fs.ErrNotExist.
 func ListSnapshots(dir string) ([]SnapshotFile, error) {
 	if dir == "" {
 		return nil, errors.New("controlplane: snapshots: dir is empty: name a directory")

@@ -31,7 +31,7 @@ type ControlPlane struct {
 	expire context.CancelCauseFunc
 	// began tells what in the logs is of this test's time.
 	began marks
-	// failures are those that OnFailure has been called for.
+	// failures are the tests that OnFailure has been called for.
 	failures failures
 }
 
@@ -67,7 +67,7 @@ func (p *plane) view(t TB, shared bool) *ControlPlane {
 // Errorf comes last, as Ginkgo's does not return.
 func (cp *ControlPlane) finish(ctx context.Context, t TB) {
 	t.Helper()
-	end := time.Now() // of what is shown of the log
+	end := time.Now() // of the log that is shown
 	var errs []error
 	if err := cp.Err(); err != nil {
 		errs = append(errs, fmt.Errorf("controlplanetest: the control plane has stopped by itself: %w", err))

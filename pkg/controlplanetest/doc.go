@@ -99,5 +99,5 @@
 //	var _ = JustAfterEach(func() { cp.OnFailure(GinkgoT()) })
 //
 // Without the last line a failed spec is noticed at the end of the suite, and the dump
-// is of what there is then.
+// shows the state at that time.
 package controlplanetest

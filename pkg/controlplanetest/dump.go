@@ -29,8 +29,8 @@ const (
 )
 
 // dump writes what the control plane has to a directory named after a test, with the log
-// up to end. What cannot be had is told there, and does not keep the rest from being
-// written. say is called with where it is.
+// up to end. A resource that cannot be read is named there, and the rest is written. say
+// is called with the path.
 func (cp *ControlPlane) dump(name string, end time.Time, say func(text string)) error {
 	if cp.config.DumpOnFailure == "" {
 		return nil

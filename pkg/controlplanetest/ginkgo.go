@@ -41,12 +41,12 @@ func atEnd(t TB, f func(ctx context.Context)) {
 	})
 }
 
-// verdict is what is known at the end of a test about the time since it began.
+// verdict says how a test has ended.
 type verdict struct {
 	failed bool
-	// specs are those of Ginkgo that have failed, where the test is one of several.
+	// specs are Ginkgo's failed specs, where the node that owns the control plane is of several.
 	specs []string
-	// unknown says that this version of Ginkgo does not tell of its specs.
+	// unknown is true where the results of specs cannot be read from this version of Ginkgo.
 	unknown bool
 }
 
