@@ -1,6 +1,8 @@
 package controlplane_test
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -104,6 +106,31 @@ func TestDiskOfSnapshotsHangs(t *testing.T) {
 		if !strings.HasSuffix(name, ".tar") {
 			t.Errorf("%s is left", name)
 		}
+	}
+}
+
+// TestWriteSnapshotToADiskThatHangs: the call returns when the control plane has stopped,
+// also one whose ctx never ends.
+func TestWriteSnapshotToADiskThatHangs(t *testing.T) {
+	disk := smallDisk(t, 32)
+	server := start(t, controlplane.Config{})
+	thaw := freeze(t, disk)
+	written := make(chan error, 1)
+	go func() { written <- server.WriteSnapshot(context.Background(), filepath.Join(disk, "s.tar")) }()
+	polled(t, "the call waits for the disk", func() bool { return stacks(t, "controlplane.createLocked(") > 0 })
+	closeServer(t, server)
+	select {
+	case err := <-written:
+		if !errors.Is(err, etcd.ErrClosed) || lacks(err.Error(), disk, "is its disk hung?") != "" {
+			t.Errorf("error %v, want ErrClosed, about %s", err, disk)
+		}
+	case <-time.After(time.Minute):
+		t.Error("the call has not returned after the stop")
+	}
+	thaw()
+	polled(t, "nothing is left", func() bool { return stacks(t, "controlplane.(*Server).writeFile(") == 0 })
+	if list, err := filepath.Glob(filepath.Join(disk, "s.tar*")); err != nil || len(list) > 0 {
+		t.Errorf("left: %v, %v", list, err)
 	}
 }
 

@@ -16,6 +16,7 @@ import (
 
 	"github.com/kubembed/kubembed/internal/files"
 	"github.com/kubembed/kubembed/internal/ownership"
+	"github.com/kubembed/kubembed/pkg/etcd"
 )
 
 // WriteSnapshot writes a snapshot, as Snapshot does, to the file at path with mode 0600.
@@ -27,7 +28,8 @@ import (
 //
 // On the disk of etcd it fails with etcd.ErrNoSpace rather than use the room that etcd
 // needs. It ends early as Snapshot does. A disk that hangs holds a goroutine, and
-// WriteSnapshot returns a second after ctx has ended. It may be called concurrently.
+// WriteSnapshot returns a second after ctx has ended, or the control plane has stopped. It
+// may be called concurrently.
 func (s *Server) WriteSnapshot(ctx context.Context, path string) error {
 	if err := s.writeSnapshot(ctx, path); err != nil {
 		return fmt.Errorf("controlplane: snapshot: %w", err)
@@ -45,10 +47,14 @@ func (s *Server) writeSnapshot(ctx context.Context, path string) error {
 	}
 	ended := make(chan error, 1)
 	go func() { ended <- s.writeFile(ctx, path) }()
+	var cause error
 	select {
 	case err := <-ended:
 		return err
 	case <-ctx.Done():
+		cause = context.Cause(ctx)
+	case <-s.done:
+		cause = etcd.ErrClosed
 	}
 	grace := time.NewTimer(snapshotGrace)
 	defer grace.Stop()
@@ -56,7 +62,7 @@ func (s *Server) writeSnapshot(ctx context.Context, path string) error {
 	case err := <-ended:
 		return err
 	case <-grace.C:
-		return fmt.Errorf("%w: the snapshot to %s has not ended: is its disk hung?", context.Cause(ctx), path)
+		return fmt.Errorf("%w: the snapshot to %s has not ended: is its disk hung?", cause, path)
 	}
 }
 
