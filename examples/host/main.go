@@ -106,7 +106,7 @@ func (s *service) restoreFrom(ctx context.Context, path string) error {
 	return controlplane.Restore(ctx, s.data, snapshot, controlplane.RestoreConfig{Logger: s.log.Named("restore")})
 }
 
-// handler has the service's own metrics beside those of the control plane.
+// handler serves the notes, and the service's metrics with the control plane's.
 func (s *service) handler() http.Handler {
 	registry := prometheus.NewRegistry()
 	saved := prometheus.NewCounter(prometheus.CounterOpts{Name: "notes_saved_total", Help: "Notes that were saved."})
@@ -132,11 +132,14 @@ func (s *service) handler() http.Handler {
 	return mux
 }
 
-// answer turns errors of the API into those of HTTP.
+// answer writes the text, or the error with its status.
 func answer(w http.ResponseWriter, err error, text func() string) {
-	switch status := apierrors.APIStatus(nil); {
+	switch status, large := apierrors.APIStatus(nil), (*http.MaxBytesError)(nil); {
 	case err == nil:
+		w.Header().Set("Content-Type", "text/plain; charset=utf-8") // not what the text looks like
 		fmt.Fprint(w, text())
+	case errors.As(err, &large):
+		http.Error(w, err.Error(), http.StatusRequestEntityTooLarge)
 	case errors.As(err, &status):
 		http.Error(w, err.Error(), int(status.Status().Code))
 	default:

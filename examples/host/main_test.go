@@ -37,6 +37,7 @@ func TestService(t *testing.T) {
 	h := start(t, data, "-backup="+backup)
 	h.want(t, http.MethodGet, "notes/monday", "", http.StatusNotFound, `configmaps "monday" not found`)
 	h.want(t, http.MethodPut, "notes/No_Name", "x", http.StatusUnprocessableEntity, "RFC 1123")
+	h.want(t, http.MethodPut, "notes/long", strings.Repeat("x", 1<<17), http.StatusRequestEntityTooLarge, "too large")
 	h.want(t, http.MethodPut, "notes/monday", "buy milk", http.StatusOK, "saved")
 	h.want(t, http.MethodGet, "notes/monday", "", http.StatusOK, "buy milk")
 	snapshot := strings.TrimSpace(h.want(t, http.MethodPost, "snapshots", "", http.StatusOK, backup))
@@ -47,6 +48,8 @@ func TestService(t *testing.T) {
 			t.Errorf("/metrics has no %s of the control plane", name)
 		}
 	}
+	h.want(t, http.MethodPut, "notes/page", "<!DOCTYPE html>", http.StatusOK, "saved")
+	h.want(t, http.MethodGet, "notes/page", "", http.StatusOK, "<!DOCTYPE html>")
 	h.stop(t)
 
 	h = start(t, data, "-backup="+backup)
@@ -121,6 +124,9 @@ func (h *host) want(t *testing.T, method, path, body string, status int, text st
 	answer, err := io.ReadAll(response.Body)
 	if err != nil {
 		t.Fatal(err)
+	}
+	if kind := response.Header.Get("Content-Type"); !strings.HasPrefix(kind, "text/plain") { // no note is a page
+		t.Errorf("%s %s: %s", method, path, kind)
 	}
 	if response.StatusCode != status || !strings.Contains(string(answer), text) {
 		t.Errorf("%s %s: %s, %.500s; want %d, %q", method, path, response.Status, answer, status, text)
