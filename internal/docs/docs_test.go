@@ -118,6 +118,10 @@ func TestGoBlocks(t *testing.T) {
 			Block{Text: "func TestWidget(t *testing.T) {\n\tc := 1\n\t...\n}\n"},
 			[]string{"_ = []any{c}", `testing "testing"`},
 		},
+		"declarations": {
+			Block{Text: "var _ = JustAfterEach(func() { cp.OnFailure(GinkgoT()) })\n", Directives: []Directive{{"given", "var cp *controlplanetest.ControlPlane"}}},
+			[]string{"var cp *controlplanetest.ControlPlane", `controlplanetest "github.com/kubembed/kubembed/pkg/controlplanetest"`, `. "github.com/onsi/ginkgo/v2"`},
+		},
 		"replaced": {
 			Block{Text: "dir := \"/data\"\n", Directives: []Directive{{"with", `"/data" => t.TempDir()`}, {"compile only:", "why"}}},
 			[]string{"dir := t.TempDir()", "var _ = runLine0"},

@@ -79,8 +79,8 @@ func (b Block) GoTest(pkg string) (string, error) {
 
 	name := b.name()
 	head := "package " + pkg + "\n\n"
-	if _, err := parser.ParseFile(token.NewFileSet(), b.Page, head+text, 0); err == nil {
-		return b.finish(head+text, name)
+	if declarations := head + given + "\n" + text; parses(declarations) {
+		return b.finish(declarations, name)
 	}
 	body := head + "func run" + name + "(t *testing.T, ctx context.Context) error {\n" + given + "\n" + text + "\n}\n"
 	if b.Has("compile only:") {
@@ -89,6 +89,11 @@ func (b Block) GoTest(pkg string) (string, error) {
 		body += "\nfunc Test_" + name + "(t *testing.T) {\n\tif err := run" + name + "(t, t.Context()); err != nil {\n\t\tt.Fatal(err)\n\t}\n}\n"
 	}
 	return b.finish(body, name)
+}
+
+func parses(source string) bool {
+	_, err := parser.ParseFile(token.NewFileSet(), "", source, 0)
+	return err == nil
 }
 
 // finish adds what makes the text compile: uses of variables, checks of errors, imports.
