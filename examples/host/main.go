@@ -38,7 +38,6 @@ func main() {
 	flag.StringVar(&s.backup, "backup", "backup", "put snapshots in this `directory`, best on another disk")
 	flag.StringVar(&s.restore, "restore", "", "for one start: make a new -data of this snapshot `file`")
 	flag.Parse()
-
 	s.log = zap.Must(zap.NewProduction())
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
@@ -48,16 +47,22 @@ func main() {
 	s.log.Info("stopped")
 }
 
+const prefix = "note-" // sets notes apart from ConfigMaps of Kubernetes, like kube-root-ca.crt
+
 type service struct {
 	listen, data, backup, restore string // flags
-
-	log   *zap.Logger
-	cp    *controlplane.Server
-	notes corev1client.ConfigMapInterface
+	log                           *zap.Logger
+	cp                            *controlplane.Server
+	notes                         corev1client.ConfigMapInterface
 }
 
 // run serves until ctx ends or the control plane fails.
 func (s *service) run(ctx context.Context) (err error) {
+	listener, err := net.Listen("tcp", s.listen) // before anything is started or made
+	if err != nil {
+		return err
+	}
+	defer func() { _ = listener.Close() }()
 	if s.restore != "" {
 		if err := s.restoreFrom(ctx, s.restore); err != nil {
 			return err
@@ -73,10 +78,6 @@ func (s *service) run(ctx context.Context) (err error) {
 	}
 	defer func() { err = errors.Join(err, s.cp.Err(), inTime(s.cp.Shutdown)) }() // after the web server
 	s.notes = kubernetes.NewForConfigOrDie(s.cp.ClientConfig()).CoreV1().ConfigMaps(metav1.NamespaceDefault)
-	listener, err := net.Listen("tcp", s.listen)
-	if err != nil {
-		return err
-	}
 	server := &http.Server{Handler: s.handler(), ReadHeaderTimeout: 10 * time.Second}
 	served := make(chan error, 1)
 	go func() { served <- server.Serve(listener) }()
@@ -92,9 +93,9 @@ func (s *service) run(ctx context.Context) (err error) {
 
 // inTime lets requests in flight end.
 func inTime(shutdown func(context.Context) error) error {
-	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	ctx, cancel := context.WithTimeoutCause(context.Background(), 10*time.Second, errors.New("requests were cut off, 10 s after the stop"))
 	defer cancel()
-	return shutdown(ctx)
+	return errors.Join(shutdown(ctx), context.Cause(ctx))
 }
 
 func (s *service) restoreFrom(ctx context.Context, path string) error {
@@ -106,7 +107,7 @@ func (s *service) restoreFrom(ctx context.Context, path string) error {
 	return controlplane.Restore(ctx, s.data, snapshot, controlplane.RestoreConfig{Logger: s.log.Named("restore")})
 }
 
-// handler serves the notes, and the service's metrics with the control plane's.
+// handler has the service's own metrics beside those of the control plane.
 func (s *service) handler() http.Handler {
 	registry := prometheus.NewRegistry()
 	saved := prometheus.NewCounter(prometheus.CounterOpts{Name: "notes_saved_total", Help: "Notes that were saved."})
@@ -114,13 +115,13 @@ func (s *service) handler() http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle("GET /metrics", promhttp.HandlerFor(prometheus.Gatherers{prometheus.DefaultGatherer, registry, s.cp.Metrics()}, promhttp.HandlerOpts{}))
 	mux.HandleFunc("GET /notes/{name}", func(w http.ResponseWriter, r *http.Request) {
-		note, err := s.notes.Get(r.Context(), r.PathValue("name"), metav1.GetOptions{})
-		answer(w, err, func() string { return note.Data["text"] })
+		note, err := s.notes.Get(r.Context(), prefix+r.PathValue("name"), metav1.GetOptions{})
+		answer(w, err, func() string { return string(note.BinaryData["text"]) })
 	})
 	mux.HandleFunc("PUT /notes/{name}", func(w http.ResponseWriter, r *http.Request) {
 		text, err := io.ReadAll(http.MaxBytesReader(w, r.Body, 1<<16))
 		if err == nil {
-			note := corev1ac.ConfigMap(r.PathValue("name"), metav1.NamespaceDefault).WithData(map[string]string{"text": string(text)})
+			note := corev1ac.ConfigMap(prefix+r.PathValue("name"), metav1.NamespaceDefault).WithBinaryData(map[string][]byte{"text": text})
 			_, err = s.notes.Apply(r.Context(), note, metav1.ApplyOptions{FieldManager: "host", Force: true})
 		}
 		answer(w, err, func() string { saved.Inc(); return "saved\n" })
@@ -134,11 +135,11 @@ func (s *service) handler() http.Handler {
 
 // answer writes the text, or the error with its status.
 func answer(w http.ResponseWriter, err error, text func() string) {
-	switch status, large := apierrors.APIStatus(nil), (*http.MaxBytesError)(nil); {
+	switch status := apierrors.APIStatus(nil); {
 	case err == nil:
 		w.Header().Set("Content-Type", "text/plain; charset=utf-8") // not what the text looks like
 		fmt.Fprint(w, text())
-	case errors.As(err, &large):
+	case errors.As(err, new(*http.MaxBytesError)):
 		http.Error(w, err.Error(), http.StatusRequestEntityTooLarge)
 	case errors.As(err, &status):
 		http.Error(w, err.Error(), int(status.Status().Code))

@@ -35,14 +35,20 @@ func TestService(t *testing.T) {
 	data, backup := "-data="+filepath.Join(dir, "data"), filepath.Join(dir, "backup")
 
 	h := start(t, data, "-backup="+backup)
-	h.want(t, http.MethodGet, "notes/monday", "", http.StatusNotFound, `configmaps "monday" not found`)
+	h.want(t, http.MethodGet, "notes/monday", "", http.StatusNotFound, `configmaps "note-monday" not found`)
+	h.want(t, http.MethodGet, "notes/kube-root-ca.crt", "", http.StatusNotFound, "not found")
+	h.want(t, http.MethodPut, "notes/big", strings.Repeat("x", 1<<17), http.StatusRequestEntityTooLarge, "too large")
+	h.want(t, http.MethodPut, "notes/binary", "\xff\x00\xfe", http.StatusOK, "saved")
+	if got := h.want(t, http.MethodGet, "notes/binary", "", http.StatusOK, ""); got != "\xff\x00\xfe" {
+		t.Errorf("a note of any bytes: %q", got)
+	}
 	h.want(t, http.MethodPut, "notes/No_Name", "x", http.StatusUnprocessableEntity, "RFC 1123")
 	h.want(t, http.MethodPut, "notes/long", strings.Repeat("x", 1<<17), http.StatusRequestEntityTooLarge, "too large")
 	h.want(t, http.MethodPut, "notes/monday", "buy milk", http.StatusOK, "saved")
 	h.want(t, http.MethodGet, "notes/monday", "", http.StatusOK, "buy milk")
 	snapshot := strings.TrimSpace(h.want(t, http.MethodPost, "snapshots", "", http.StatusOK, backup))
 	h.want(t, http.MethodPut, "notes/monday", "sell milk", http.StatusOK, "saved")
-	metrics := h.want(t, http.MethodGet, "metrics", "", http.StatusOK, "notes_saved_total 2")
+	metrics := h.want(t, http.MethodGet, "metrics", "", http.StatusOK, "notes_saved_total 3")
 	for _, name := range []string{"apiserver_request_total", "kubembed_etcd_database_size_bytes", "etcd_server_has_leader", "go_goroutines"} {
 		if !strings.Contains(metrics, "\n"+name) {
 			t.Errorf("/metrics has no %s of the control plane", name)
