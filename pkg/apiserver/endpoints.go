@@ -64,7 +64,9 @@ func (g *generic) endpointReconciler() (reconcilers.EndpointReconciler, error) {
 
 // quietEndpoints does not warn of ordinary starts. Upstream's reconciler says that it has
 // removed endpoints of an earlier server where there are none, and it resets endpoints
-// that have no address, which is how a stop leaves them: the start warns of both.
+// that have no address, which is how a stop leaves them: the start warns of both. Where
+// there are endpoints, the start takes that for a crash, but every snapshot of a server
+// that runs has them. Package controlplane knows of crashes, and logs them.
 type quietEndpoints struct {
 	reconcilers.EndpointReconciler
 	ctx       context.Context
@@ -80,10 +82,15 @@ func (r *quietEndpoints) StopReconciling() {
 }
 
 func (r *quietEndpoints) RemoveEndpoints(service string, ip net.IP, ports []corev1.EndpointPort) error {
-	if !r.stopped.Load() && !r.has(service, ip) {
-		return apistorage.NewKeyNotFoundError(service, 0)
+	if r.stopped.Load() {
+		return r.EndpointReconciler.RemoveEndpoints(service, ip, ports)
 	}
-	return r.EndpointReconciler.RemoveEndpoints(service, ip, ports)
+	if r.has(service, ip) {
+		if err := r.EndpointReconciler.RemoveEndpoints(service, ip, ports); err != nil {
+			return err
+		}
+	}
+	return apistorage.NewKeyNotFoundError(service, 0)
 }
 
 func (r *quietEndpoints) ReconcileEndpoints(service string, ip net.IP, ports []corev1.EndpointPort, reconcilePorts bool) error {
