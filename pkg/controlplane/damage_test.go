@@ -103,6 +103,10 @@ var damages = []struct {
 	{name: "range of Services not ready", do: []change{
 		{"PATCH", "/apis/networking.k8s.io/v1/servicecidrs/kubernetes/status", `{"status":{"conditions":[{"type":"Ready","status":"False","reason":"Mine","message":"mine","lastTransitionTime":"2026-01-01T00:00:00Z"}]}}`},
 	}, undo: []change{{"DELETE", "/apis/networking.k8s.io/v1/servicecidrs/kubernetes", ""}}},
+	{name: "range of Services replaced", do: []change{
+		{"DELETE", "/apis/networking.k8s.io/v1/servicecidrs/kubernetes", ""},
+		{"POST", "/apis/networking.k8s.io/v1/servicecidrs", `{"metadata":{"name":"kubernetes"},"spec":{"cidrs":["10.9.0.0/24"]}}`},
+	}, undo: []change{{"DELETE", "/apis/networking.k8s.io/v1/servicecidrs/kubernetes", ""}}},
 	{name: "leases held by others", do: []change{
 		{"DELETE", "/apis/coordination.k8s.io/v1/namespaces/kube-system/leases", ""},
 		{"POST", "/apis/coordination.k8s.io/v1/namespaces/kube-system/leases", `{"metadata":{"name":"kubembed-controllers"},"spec":{"holderIdentity":"other","leaseDurationSeconds":2000000000,"acquireTime":"2026-01-01T00:00:00.000000Z","renewTime":"2090-01-01T00:00:00.000000Z"}}`},
