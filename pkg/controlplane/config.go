@@ -85,7 +85,7 @@ type Config struct {
 	// {"api/all": "false", "v1": "true"} for little more than pods and nodes.
 	// Services get cluster IPs only where networking.k8s.io/v1 is served, and
 	// without rbac.authorization.k8s.io only nodes and system:masters may do
-	// anything. v1 and its secrets cannot be switched off. If empty, what kube-apiserver
+	// anything. v1, its secrets and its namespaces cannot be switched off. If empty, what kube-apiserver
 	// serves by default.
 	RuntimeConfig map[string]string
 
@@ -244,7 +244,7 @@ func (c Config) Validate() error {
 	if c.AdvertiseAddress != "" {
 		if ip, err := netip.ParseAddr(c.AdvertiseAddress); err != nil {
 			errs = append(errs, field.Invalid(field.NewPath("AdvertiseAddress"), c.AdvertiseAddress, "must be an IP address without a port"))
-		} else if ip.IsUnspecified() || ip.IsMulticast() || ip.Zone() != "" {
+		} else if plain := ip.Unmap(); plain.IsUnspecified() || plain.IsMulticast() || plain.Zone() != "" {
 			errs = append(errs, field.Invalid(field.NewPath("AdvertiseAddress"), c.AdvertiseAddress, "must be an address that workers can connect to"))
 		}
 	}
@@ -304,10 +304,11 @@ func parseAddress(name, value string) (netip.AddrPort, field.ErrorList) {
 		host = "127.0.0.1"
 	}
 	ip, err := netip.ParseAddr(host)
-	if err != nil || ip.IsMulticast() {
+	if err != nil || ip.Unmap().IsMulticast() {
 		return invalid("the host must be an IP address of this machine")
 	}
-	return netip.AddrPortFrom(ip, uint16(number)), nil
+	// ::ffff:0.0.0.0 names every IPv4 address, and the system would take it for ::.
+	return netip.AddrPortFrom(ip.Unmap(), uint16(number)), nil
 }
 
 // apiserver is the part of the configuration that is the API server's.

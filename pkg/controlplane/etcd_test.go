@@ -30,6 +30,7 @@ func TestEtcdConfig(t *testing.T) {
 		"no address":                 {controlplane.Etcd{Name: "a", InitialCluster: cluster}, "Etcd.PeerAddr: "},
 		"port 0":                     {controlplane.Etcd{Name: "a", PeerAddr: "127.0.0.1:0", InitialCluster: cluster}, "Etcd.PeerAddr: "},
 		"every address":              {controlplane.Etcd{Name: "a", PeerAddr: "0.0.0.0:2380", InitialCluster: cluster}, "Etcd.PeerAddr: "},
+		"every IPv4 address":         {controlplane.Etcd{Name: "a", PeerAddr: "[::ffff:0.0.0.0]:2380", InitialCluster: cluster}, "Etcd.PeerAddr: "},
 		"no cluster":                 {controlplane.Etcd{Name: "a", PeerAddr: own}, "Etcd.InitialCluster: "},
 		"not in the cluster":         {controlplane.Etcd{Name: "c", PeerAddr: own, InitialCluster: cluster}, "Etcd.InitialCluster: "},
 		"another address in it":      {controlplane.Etcd{Name: "a", PeerAddr: "127.0.0.1:9", InitialCluster: cluster}, "Etcd.InitialCluster[a]: "},

@@ -65,7 +65,7 @@ func (c RestoreConfig) Validate() error {
 		errs = append(errs, field.Required(field.NewPath("Name"), "Name and PeerAddr are set together, for a member of a cluster, or not at all"))
 	}
 	if c.PeerAddr != "" {
-		if address, err := netip.ParseAddrPort(c.PeerAddr); err != nil || address.Port() == 0 || address.Addr().IsUnspecified() {
+		if address, err := netip.ParseAddrPort(c.PeerAddr); err != nil || address.Port() == 0 || address.Addr().Unmap().IsUnspecified() {
 			errs = append(errs, field.Invalid(field.NewPath("PeerAddr"), c.PeerAddr, `must be an IP address and a port, like "10.0.0.1:2380"`))
 		}
 	}

@@ -79,7 +79,7 @@ func (c *Cluster) ValidateFields(at *field.Path) (errs field.ErrorList) {
 	}
 	address := func(at *field.Path, value string, zero bool) {
 		ip, err := netip.ParseAddrPort(value)
-		if err != nil || !zero && ip.Port() == 0 || ip.Addr().IsUnspecified() {
+		if err != nil || !zero && ip.Port() == 0 || ip.Addr().Unmap().IsUnspecified() {
 			errs = append(errs, field.Invalid(at, value, `must be an IP address and a port, like "10.0.0.1:2380"`))
 		}
 	}

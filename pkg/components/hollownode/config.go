@@ -147,7 +147,7 @@ func (c Config) Validate() error {
 			errs = append(errs, field.Invalid(field.NewPath("Capacity").Key(string(name)), quantity.String(), "must not be negative"))
 		}
 	}
-	if address, err := netip.ParseAddrPort(c.Address); err != nil || address.Addr().IsUnspecified() || address.Addr().IsMulticast() {
+	if address, err := netip.ParseAddrPort(c.Address); err != nil || address.Addr().Unmap().IsUnspecified() || address.Addr().Unmap().IsMulticast() {
 		invalid("Address", c.Address, `must be one IP address of this machine and a port, like "127.0.0.1:0"`)
 	}
 	if prefix, err := netip.ParsePrefix(c.PodCIDR); err != nil || size(prefix) < 4 {
