@@ -166,7 +166,10 @@ func createLocked(path string) (*os.File, error) {
 		return locked.File, locked.Truncate(0)
 	}
 	var open *fs.PathError
-	if errors.Is(err, fileutil.ErrLocked) || errors.As(err, &open) {
+	if errors.As(err, &open) {
+		return nil, open // etcd adds how it locks
+	}
+	if errors.Is(err, fileutil.ErrLocked) {
 		return nil, err
 	}
 	return os.OpenFile(path, flags|os.O_TRUNC, fileutil.PrivateFileMode)

@@ -225,6 +225,9 @@ func Run(ctx context.Context, cfg Config) error {
 // at once, and the port is known before certificates are made.
 func (s *Server) listen() (err error) {
 	kept := readPorts(s.config.DataDir)
+	if insecure, errs := parseAddress("InsecureAddr", s.config.InsecureAddr); len(errs) == 0 && insecure.Port() == kept.Bind {
+		kept.Bind = 0 // it is named for the other one
+	}
 	if s.listener, err = listenAgain("BindAddress", s.config.BindAddress, kept.Bind); err != nil {
 		return err
 	}
