@@ -139,6 +139,11 @@ var Expectations = []Expectation{
 		Why:   "the controllers of another control plane of the process, or of an earlier one, have registered them",
 	},
 	{
+		Package: "k8s.io/kubernetes/pkg/controlplane/controller/kubernetesservice", File: "controller.go",
+		Text: "Found stale data, removed previous endpoints on kubernetes service, apiserver didn't exit successfully previously",
+		Why:  "after a Restore, whose snapshot is of a control plane that ran; a start says itself that the last one was killed",
+	},
+	{
 		Package: "k8s.io/kubernetes/pkg/controller/namespace/deletion", File: "namespaced_resources_deleter.go",
 		Text:     "unexpected items still remain in namespace: %s for gvr: %v",
 		Anywhere: true,
