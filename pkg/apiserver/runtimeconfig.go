@@ -46,6 +46,9 @@ func validateServed(path *field.Path, merged *serverstorage.ResourceConfig, over
 	if !merged.ResourceEnabled(corev1.SchemeGroupVersion.WithResource("secrets")) {
 		errs = append(errs, field.Invalid(path, flat(overrides), `v1 and its secrets cannot be switched off: leave "v1" on, with the resources of it that you do not need off, like "v1/podtemplates": "false"`))
 	}
+	if !merged.ResourceEnabled(corev1.SchemeGroupVersion.WithResource("namespaces")) {
+		errs = append(errs, field.Invalid(path, flat(overrides), "namespaces of v1 cannot be switched off: admission waits for them, ten seconds in each write, and refuses it"))
+	}
 	schemas := merged.ResourceEnabled(flowcontrolv1.SchemeGroupVersion.WithResource("flowschemas"))
 	if levels := merged.ResourceEnabled(flowcontrolv1.SchemeGroupVersion.WithResource("prioritylevelconfigurations")); schemas != levels {
 		errs = append(errs, field.Invalid(path, flat(overrides), "flowschemas and prioritylevelconfigurations of flowcontrol.apiserver.k8s.io/v1 need each other: switch both of them on or off"))

@@ -36,6 +36,7 @@ func TestValuesThatUpstreamEndsTheProcessFor(t *testing.T) {
 	}
 	for value, want := range map[string]string{
 		"v1": `leave "v1" on`, "v1/secrets": `leave "v1" on`, "api/v1": `leave "v1" on`, "api/ga": `leave "v1" on`,
+		"v1/namespaces": "namespaces of v1 cannot be switched off",
 		"flowcontrol.apiserver.k8s.io/v1/flowschemas":                 "both of them",
 		"flowcontrol.apiserver.k8s.io/v1/prioritylevelconfigurations": "both of them",
 	} {
@@ -45,6 +46,7 @@ func TestValuesThatUpstreamEndsTheProcessFor(t *testing.T) {
 		wantInvalid(t, controlplane.Config{EnableAdmissionPlugins: []string{plugin}}, "EnableAdmissionPlugins[0]: ", "leave it out")
 	}
 	wantInvalid(t, controlplane.Config{BindAddress: "224.0.0.1:0"}, "BindAddress: ", "address of this machine")
+	wantInvalid(t, controlplane.Config{AdvertiseAddress: "::ffff:0.0.0.0"}, "AdvertiseAddress: ", "workers can connect to")
 	wantInvalid(t, controlplane.Config{AdvertiseAddress: "fe80::1%eth0"}, "AdvertiseAddress: ", "workers can connect to")
 }
 
