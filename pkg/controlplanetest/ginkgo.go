@@ -18,10 +18,31 @@ func asGinkgo(t TB) ginkgo {
 	if g, ok := t.(ginkgo); ok {
 		return g
 	}
-	// GinkgoTB returns a pointer to a struct with GinkgoT in a field.
-	if v := reflect.ValueOf(t); v.Kind() == reflect.Pointer && v.Elem().Kind() == reflect.Struct {
-		if field := v.Elem().FieldByName("GinkgoT"); field.IsValid() && field.CanInterface() {
-			g, _ := field.Interface().(ginkgo)
+	return ginkgoIn(reflect.ValueOf(t))
+}
+
+// ginkgoIn returns what a struct, or a pointer to one, has of Ginkgo in a field: GinkgoTB
+// has GinkgoT there, and a wrapper of a project's own embeds either, as testing.TB mostly.
+func ginkgoIn(v reflect.Value) ginkgo {
+	if v.Kind() == reflect.Pointer {
+		v = v.Elem()
+	}
+	if v.Kind() != reflect.Struct {
+		return nil
+	}
+	for i := range v.NumField() {
+		field := v.Type().Field(i)
+		if !field.IsExported() || !field.Anonymous && field.Name != "GinkgoT" {
+			continue
+		}
+		value := v.Field(i)
+		if g, ok := value.Interface().(ginkgo); ok {
+			return g
+		}
+		if value.Kind() == reflect.Interface {
+			value = value.Elem()
+		}
+		if g := ginkgoIn(value); g != nil {
 			return g
 		}
 	}

@@ -53,6 +53,7 @@ func TestDumpOfFailedSpecs(t *testing.T) {
 	}{
 		"before-suite":         {[]string{"the_suite"}, []string{"failed: A spec fails"}},
 		"ginkgo-tb":            {[]string{"the_suite"}, []string{"failed: A spec fails"}},
+		"wrapped":              {[]string{"the_suite"}, []string{"failed: A spec fails"}},
 		"before-suite-fails":   {[]string{"the_suite"}, nil},
 		"panics":               {[]string{"the_suite"}, []string{"failed: panics"}},
 		"after-each-fails":     {[]string{"the_suite"}, []string{"failed: passes"}},

@@ -81,6 +81,9 @@ func three() {
 	It("passes again", func() {})
 }
 
+// wrapper is what a project adds its helpers to.
+type wrapper struct{ testing.TB }
+
 var suites = map[string]func(t *testing.T){
 	"before-suite": func(*testing.T) {
 		BeforeSuite(func() { cp = controlplanetest.New(GinkgoT(), config) })
@@ -88,6 +91,10 @@ var suites = map[string]func(t *testing.T){
 	},
 	"ginkgo-tb": func(*testing.T) {
 		BeforeSuite(func() { cp = controlplanetest.New(GinkgoTB(), config) })
+		Describe("A spec", three)
+	},
+	"wrapped": func(*testing.T) {
+		BeforeSuite(func() { cp = controlplanetest.New(wrapper{GinkgoTB()}, config) })
 		Describe("A spec", three)
 	},
 	"passing": func(*testing.T) {
