@@ -48,11 +48,12 @@ func Attach(logger *zap.Logger) (detach func() error) {
 	return detach
 }
 
-// AttachUntilStop is Attach for what ends in two steps. After stopping is called upstream's
+// AttachUntilStop is Attach for what ends in two steps. After stop is called upstream's
 // errors and warnings are at debug level in this logger: they are about requests that were
 // cut and caches that were not filled in time, and what could not be stopped is reported by
-// who waited for it.
-func AttachUntilStop(logger *zap.Logger) (detach func() error, stopping func()) {
+// who waited for it. Until detach is called those of such lines that look like a stop are at
+// debug level in all other loggers, too.
+func AttachUntilStop(logger *zap.Logger) (detach func() error, stop func()) {
 	logger = logger.Named("klog")
 	closeQueue := func() error { return nil }
 	core, queued := logger.Core().(*logqueue.Core)
@@ -63,17 +64,31 @@ func AttachUntilStop(logger *zap.Logger) (detach func() error, stopping func()) 
 	t := &target{core: core.Verbose(), name: logger.Name()}
 	remove := process.attach(t)
 	return sync.OnceValue(func() error {
-		remove()
-		return closeQueue()
-	}), func() { t.stopping.Store(true) }
+			remove()
+			if t.phase.Swap(detached) == stopping {
+				process.stopping.Add(-1)
+			}
+			return closeQueue()
+		}), func() {
+			if t.phase.CompareAndSwap(running, stopping) {
+				process.stopping.Add(1)
+			}
+		}
 }
 
 // target is one logger.
 type target struct {
-	core     *logqueue.Core
-	name     string
-	stopping atomic.Bool
+	core  *logqueue.Core
+	name  string
+	phase atomic.Int32
 }
+
+// The phases of a target.
+const (
+	running = iota
+	stopping
+	detached
+)
 
 // process is the one klog of this process.
 var process bridge
@@ -85,6 +100,8 @@ type bridge struct {
 	targets map[*target]struct{}
 	restore func() // what undoes the takeover; nil while klog is the host's
 	current atomic.Pointer[[]*target]
+	// stopping is how many targets are of a control plane that stops.
+	stopping atomic.Int32
 }
 
 // publish is called with mu held when targets has changed.
@@ -189,7 +206,7 @@ func (b *bridge) Write(text []byte) (int, error) {
 	entry := zapcore.Entry{Time: time.Now(), Message: l.message}
 	for _, t := range *targets {
 		entry.LoggerName, entry.Level = t.name, l.level
-		if !l.fatal && t.stopping.Load() {
+		if !l.fatal && (t.phase.Load() != running || l.ofAStop && b.stopping.Load() > 0) {
 			entry.Level = zapcore.DebugLevel
 		}
 		if l.logger != "" {
@@ -204,6 +221,7 @@ func (b *bridge) Write(text []byte) (int, error) {
 type line struct {
 	level                   zapcore.Level
 	fatal                   bool
+	ofAStop                 bool // it may be of a control plane that stops
 	source, message, logger string
 	fields                  []zapcore.Field
 }
@@ -237,6 +255,8 @@ func parse(text []byte) line {
 	case l.level < zapcore.InfoLevel || l.fatal:
 	case l.level == zapcore.WarnLevel && strings.HasSuffix(cause, logging.CalledOff), logging.Expected(l.message, cause):
 		l.level = zapcore.DebugLevel
+	default:
+		l.ofAStop = logging.OfAStop(l.message, cause)
 	}
 	return l
 }
