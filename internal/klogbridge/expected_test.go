@@ -46,6 +46,19 @@ func TestExpectedLines(t *testing.T) {
 		{func() {
 			klog.ErrorS(errors.New("Operation cannot be fulfilled on pods \"a\": it is another"), "Error syncing")
 		}, "warn"},
+		{func() {
+			klog.ErrorS(errors.New("duplicate metrics collector registration attempted"), "unable to register metrics")
+		}, "debug"},
+		{func() { klog.ErrorS(errors.New("it has no name"), "unable to register metrics") }, "warn"},
+		{func() {
+			utilruntime.HandleError(errors.New(`ns/ds failed with : failed to construct revisions of DaemonSet: controllerrevisions.apps "ds-1" is forbidden: unable to create new content in namespace ns because it is being terminated`))
+		}, "debug"},
+		{func() {
+			klog.ErrorS(errors.New(`pods "st-0" is forbidden: unable to create new content in namespace ns because it is being terminated`), "Error syncing StatefulSet, requeuing")
+		}, "debug"},
+		{func() {
+			klog.ErrorS(errors.New(`pods "st-0" is forbidden: exceeded quota`), "Error syncing StatefulSet, requeuing")
+		}, "warn"},
 		{func() { klog.Error("the client said: Error on socket receive") }, "warn"},
 		{func() { klog.ErrorS(errors.New("get: context canceled"), "Failed to list") }, "debug"},
 		{func() { klog.ErrorS(nil, "Failed to list", "last", "context canceled") }, "warn"},
