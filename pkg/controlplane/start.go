@@ -103,7 +103,7 @@ func (s *Server) startWithin(ctx context.Context) error {
 	}
 	s.logFailedStart(ctx, fmt.Errorf("it has not ended %s later: does the disk of Config.DataDir hang? %w", startGrace, context.Cause(ctx)))
 	go func() {
-		_ = <-started
+		s.logPanic(<-started)
 		_ = s.unwindWithin(ctx, stopTimeout)
 		_ = s.closeLog()
 	}()
