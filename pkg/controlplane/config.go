@@ -28,7 +28,7 @@ type Config struct {
 	// free space to begin with. It belongs to the user of the process, or root, and
 	// neither group nor others may write to it: in a volume that others may, name a
 	// subdirectory. If empty, the control plane is ephemeral: a directory kubembed-* in
-	// os.TempDir, no fsync, removed at the end. The next ephemeral start of the same user
+	// os.TempDir, no fsync, removed at the end. The next start by the same user
 	// removes the directory of a killed process.
 	DataDir string
 

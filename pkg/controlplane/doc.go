@@ -34,7 +34,7 @@
 //
 // Without [Config].DataDir a control plane is ephemeral: it lives in a
 // temporary directory, writes nothing to disk that must last, and removes it when
-// it stops; after a kill, the next ephemeral start of the same user does. With it,
+// it stops; after a kill, the next start by the same user does. With it,
 // everything that was acknowledged survives a crash and a power cut, and the same CA,
 // keys and objects are there at the next start, or Start says what is damaged.
 // DURABILITY.md beside this file lists the faults that were tried, and the limits.

@@ -26,11 +26,18 @@ var (
 // health looks at the storage until it is stopped.
 type health struct {
 	logger *zap.Logger
-	checks []healthz.HealthChecker
+	checks []namedCheck
 	faults map[string]time.Time // since when, by the name of the check
 	cancel context.CancelFunc
 
 	interval, timeout time.Duration
+}
+
+// namedCheck is a healthz.HealthChecker. That type is of a package of upstream's server,
+// which the compiler would look through for each program that imports this one.
+type namedCheck struct {
+	name  string
+	check func(*http.Request) error
 }
 
 // startHealth begins to look.
@@ -39,7 +46,9 @@ func (s *Server) startHealth() {
 	h := &health{
 		logger: s.config.Logger, cancel: cancel, faults: map[string]time.Time{},
 		interval: healthInterval, timeout: healthTimeout,
-		checks: []healthz.HealthChecker{s.answerCheck(), s.spaceCheck(), s.dataCheck()},
+	}
+	for _, check := range []healthz.HealthChecker{s.answerCheck(), s.spaceCheck(), s.dataCheck()} {
+		h.checks = append(h.checks, namedCheck{check.Name(), check.Check})
 	}
 	s.health = h
 	go h.run(ctx)
@@ -69,25 +78,25 @@ func (h *health) run(ctx context.Context) {
 }
 
 // look runs one check, and logs a change.
-func (h *health) look(ctx context.Context, check healthz.HealthChecker) {
+func (h *health) look(ctx context.Context, c namedCheck) {
 	limited, cancel := context.WithTimeout(ctx, h.timeout)
 	defer cancel()
-	request, err := http.NewRequestWithContext(limited, http.MethodGet, "/readyz/"+check.Name(), http.NoBody)
+	request, err := http.NewRequestWithContext(limited, http.MethodGet, "/readyz/"+c.name, http.NoBody)
 	if err != nil {
 		return
 	}
-	err = check.Check(request)
+	err = c.check(request)
 	if ctx.Err() != nil {
 		return
 	}
-	since, known := h.faults[check.Name()]
+	since, known := h.faults[c.name]
 	switch {
 	case err != nil && !known:
-		h.faults[check.Name()] = time.Now()
-		h.logger.Warn("the control plane is not ready", zap.String("check", check.Name()), zap.Error(err))
+		h.faults[c.name] = time.Now()
+		h.logger.Warn("the control plane is not ready", zap.String("check", c.name), zap.Error(err))
 	case err == nil && known:
-		delete(h.faults, check.Name())
-		h.logger.Info("the control plane is ready again", zap.String("check", check.Name()), zap.Duration("after", time.Since(since)))
+		delete(h.faults, c.name)
+		h.logger.Info("the control plane is ready again", zap.String("check", c.name), zap.Duration("after", time.Since(since)))
 	}
 }
 

@@ -21,7 +21,7 @@ func TestHealthLogsChanges(t *testing.T) {
 	h := &health{logger: zap.New(core), faults: map[string]time.Time{}, timeout: time.Minute}
 	for _, now := range []error{nil, errors.New("CORRUPT"), errors.New("CORRUPT still"), nil, nil, errors.New("again")} {
 		fault = now
-		h.look(t.Context(), check)
+		h.look(t.Context(), namedCheck{check.Name(), check.Check})
 	}
 	want := []struct {
 		level   zapcore.Level

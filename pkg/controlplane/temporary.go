@@ -32,13 +32,12 @@ func (s *Server) makeTemporary(ctx context.Context) (err error) {
 	return nil
 }
 
-// startSweep removes the directories of killed processes in the background, where the
-// control plane is ephemeral. The goroutine is of the control plane's family, so that a
-// stop waits for it: a process that lives for a second sweeps, too.
+// startSweep removes the directories of killed processes in the background, whether the
+// control plane is ephemeral or not: a host may have got a DataDir since. The goroutine is
+// of the control plane's family, so that a stop waits for it: a process that lives for a
+// second sweeps, too.
 func (s *Server) startSweep() {
-	if s.temporary != nil {
-		go s.sweep(context.Background())
-	}
+	go s.sweep(context.Background())
 }
 
 func (s *Server) sweep(ctx context.Context) {

@@ -25,7 +25,7 @@ func killEphemeral(t *testing.T, n int) {
 	}
 }
 
-// TestKilledProcessesLeaveNothing: the next ephemeral start removes what killed
+// TestKilledProcessesLeaveNothing: the next start removes what killed
 // processes have left, and nothing of one that runs.
 func TestKilledProcessesLeaveNothing(t *testing.T) {
 	temp := ownTemp(t)
@@ -52,6 +52,11 @@ func TestKilledProcessesLeaveNothing(t *testing.T) {
 	}
 	if left := entries(t, temp); len(left) > 0 {
 		t.Errorf("left: %v", left)
+	}
+	killEphemeral(t, 1)
+	closeServer(t, start(t, controlplane.Config{DataDir: t.TempDir()}))
+	if left := entries(t, temp); len(left) > 0 {
+		t.Errorf("left by a durable start: %v", left)
 	}
 }
 
