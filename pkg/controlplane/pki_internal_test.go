@@ -5,6 +5,9 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
+
+	clocktesting "k8s.io/utils/clock/testing"
 
 	"github.com/kubembed/kubembed/pkg/pki"
 )
@@ -29,6 +32,25 @@ func TestDamagedKeysNameNewCluster(t *testing.T) {
 			if !strings.Contains(text, part) {
 				t.Errorf("%s: %q is not in: %s", file, part, text)
 			}
+		}
+	}
+}
+
+// TestFutureCANamesNewCluster: to delete the files of a CA that begins in the future,
+// which is the remedy where the clock is right, is not enough either.
+func TestFutureCANamesNewCluster(t *testing.T) {
+	dir := t.TempDir()
+	if _, err := pki.Open(pki.Config{Dir: dir}); err != nil {
+		t.Fatal(err)
+	}
+	_, err := pki.Open(pki.Config{Dir: dir, Clock: clocktesting.NewFakePassiveClock(time.Unix(0, 0))})
+	if err == nil {
+		t.Fatal("no error")
+	}
+	text := pkiError{err}.Error()
+	for _, part := range []string{"set the clock", "replace ca.crt and ca.key", "Config.NewCluster"} {
+		if !strings.Contains(text, part) {
+			t.Errorf("%q is not in: %s", part, text)
 		}
 	}
 }

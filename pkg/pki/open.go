@@ -160,7 +160,7 @@ func (p *PKI) openAuthority(file, name, loss string, signed ...string) (*Authori
 		return nil, nil, broken(".crt", fmt.Errorf("it expired at %s", cert.NotAfter.Format(time.RFC3339)))
 	case now.Before(cert.NotBefore):
 		// A machine that starts without a battery-backed clock, most likely.
-		return nil, nil, fmt.Errorf("pki: the authority in %s begins at %s, but the clock says %s: set the clock; if it is right now, and was wrong when the authority was made, replace %s and %s (%s)",
+		return nil, nil, fmt.Errorf("pki: the authority in %s begins at %s, but the clock says %s: set the clock; if it is right now, and was wrong when the authority was made, replace %s and %s, or delete both to make a new authority (%s)",
 			p.store.path(certFile), cert.NotBefore.Format(time.RFC3339), now.UTC().Format(time.RFC3339), certFile, keyFile, loss)
 	}
 	return &Authority{Cert: cert, Key: keys[0]}, certs, nil
