@@ -2,7 +2,9 @@ package apiserver
 
 import (
 	"reflect"
+	"sync"
 
+	flowcontrolv1 "k8s.io/api/flowcontrol/v1"
 	networkingv1 "k8s.io/api/networking/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -84,11 +86,11 @@ func (m *fieldOwners) add(manager string, operation metav1.ManagedFieldsOperatio
 
 // createdFields are the fields of a new object that an empty one does not have.
 func createdFields(object runtime.Object) (*fieldpath.Set, error) {
-	content, err := runtime.DefaultUnstructuredConverter.ToUnstructured(object)
+	content, err := runtime.DefaultUnstructuredConverter.ToUnstructured(shortened(object))
 	if err != nil {
 		return nil, err
 	}
-	empty, err := runtime.DefaultUnstructuredConverter.ToUnstructured(reflect.New(reflect.TypeOf(object).Elem()).Interface())
+	empty, err := emptyContent(reflect.TypeOf(object).Elem())
 	if err != nil {
 		return nil, err
 	}
@@ -105,6 +107,40 @@ func createdFields(object runtime.Object) (*fieldpath.Set, error) {
 	set := fieldpath.NewSet()
 	addCreated(set, nil, content, empty)
 	return set, nil
+}
+
+// shortened leaves one element of the long lists: a list has one owner as a whole,
+// whatever is in it.
+func shortened(object runtime.Object) runtime.Object {
+	switch o := object.(type) {
+	case *rbacv1.ClusterRole:
+		short := *o
+		short.Rules = o.Rules[:min(1, len(o.Rules))]
+		return &short
+	case *rbacv1.Role:
+		short := *o
+		short.Rules = o.Rules[:min(1, len(o.Rules))]
+		return &short
+	case *flowcontrolv1.FlowSchema:
+		short := *o
+		short.Spec.Rules = o.Spec.Rules[:min(1, len(o.Spec.Rules))]
+		return &short
+	}
+	return object
+}
+
+// emptyContents are those of empty objects, by type. They are only read.
+var emptyContents sync.Map
+
+func emptyContent(of reflect.Type) (map[string]any, error) {
+	if content, ok := emptyContents.Load(of); ok {
+		return content.(map[string]any), nil
+	}
+	content, err := runtime.DefaultUnstructuredConverter.ToUnstructured(reflect.New(of).Interface())
+	if err == nil {
+		emptyContents.Store(of, content)
+	}
+	return content, err
 }
 
 // addCreated adds what content has and empty has not. Lists and the references to
