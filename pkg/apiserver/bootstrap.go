@@ -196,7 +196,7 @@ func (s *Server) seed(ctx context.Context) (fresh bool, err error) {
 		return false, err
 	}
 	var existing atomic.Bool
-	group, ctx := errgroup.WithContext(ctx)
+	group, creating := errgroup.WithContext(ctx)
 	group.SetLimit(bootstrapWriters)
 	for _, o := range s.bootstrapObjects() {
 		store, err := s.backend.Store(o.kind.resource)
@@ -204,10 +204,10 @@ func (s *Server) seed(ctx context.Context) (fresh bool, err error) {
 			continue // switched off by Config.RuntimeConfig
 		}
 		group.Go(func() error {
-			err := o.create(ctx, store)
+			err := o.create(creating, store)
 			if apistorage.IsExist(err) || apierrors.IsAlreadyExists(err) {
 				existing.Store(true)
-				err = s.repair(ctx, store, o)
+				err = s.repair(creating, store, o)
 			}
 			switch {
 			case apierrors.IsNotFound(err), apistorage.IsNotFound(err): // deleted by another server
@@ -218,7 +218,12 @@ func (s *Server) seed(ctx context.Context) (fresh bool, err error) {
 			return nil
 		})
 	}
-	return !existing.Load(), group.Wait()
+	err = group.Wait()
+	fresh = !existing.Load()
+	if err == nil && !fresh {
+		err = s.freeServiceAddress(ctx)
+	}
+	return fresh, err
 }
 
 // forms returns what to store with defaults, in its v1 and in its internal form.

@@ -27,7 +27,7 @@ import (
 	"github.com/kubembed/kubembed/pkg/pki"
 )
 
-// kubernetesServicePort is where the kubernetes Service listens.
+// The Service of the API server in namespace default, and where it listens.
 const (
 	kubernetesServiceName = "kubernetes"
 	kubernetesServicePort = 443

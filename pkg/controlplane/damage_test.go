@@ -93,6 +93,10 @@ var damages = []struct {
 		{"DELETE", "/api/v1/namespaces/default/services/kubernetes", ""},
 		{"POST", "/api/v1/namespaces/default/services", `{"metadata":{"name":"thief"},"spec":{"clusterIP":"10.0.0.1","ports":[{"port":80}]}}`},
 	}, undo: []change{{"DELETE", "/api/v1/namespaces/default/services/thief", ""}}},
+	{name: "kubernetes Service not created in time, its address left", do: []change{
+		{"DELETE", "/api/v1/namespaces/default/services/kubernetes", ""},
+		{"POST", "/apis/networking.k8s.io/v1/ipaddresses", `{"metadata":{"name":"10.0.0.1","labels":{"ipaddress.kubernetes.io/ip-family":"IPv4","ipaddress.kubernetes.io/managed-by":"ipallocator.k8s.io"}},"spec":{"parentRef":{"resource":"services","namespace":"default","name":"kubernetes"}}}`},
+	}, undo: []change{{"PATCH", "/api/v1/namespaces/default/services/kubernetes", `{"metadata":{"labels":{"a":"b"}}}`}}},
 	{name: "range of Services terminating", do: []change{
 		{"PATCH", "/apis/networking.k8s.io/v1/servicecidrs/kubernetes", terminating},
 		{"DELETE", "/apis/networking.k8s.io/v1/servicecidrs/kubernetes", ""},

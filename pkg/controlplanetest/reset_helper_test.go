@@ -251,8 +251,11 @@ func (d *dirt) whole() {
 				return false
 			}
 		}
-		_, err := d.client.CoreV1().Services("default").Get(d.t.Context(), "kubernetes", metav1.GetOptions{})
-		return err == nil
+		if _, err := d.client.CoreV1().Services("default").Get(d.t.Context(), "kubernetes", metav1.GetOptions{}); err != nil {
+			return false
+		}
+		_, err := d.client.DiscoveryV1().EndpointSlices("default").Get(d.t.Context(), "kubernetes", metav1.GetOptions{})
+		return err == nil // written after the Service and its endpoints
 	})
 	d.eventually("status of flow schemas", func() bool {
 		schemas, err := d.client.FlowcontrolV1().FlowSchemas().List(d.t.Context(), metav1.ListOptions{})
