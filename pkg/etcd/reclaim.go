@@ -8,6 +8,7 @@ import (
 	"slices"
 	"time"
 
+	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
 	"go.etcd.io/etcd/client/pkg/v3/fileutil"
 	"go.etcd.io/etcd/server/v3/storage/datadir"
 	"go.uber.org/zap"
@@ -40,6 +41,15 @@ func (u *upkeep) purgeLog(ctx context.Context) {
 	// The next entry is followed by a snapshot of raft's, which a start replays the log from.
 	// Upstream's flag is a bool without a lock: at worst the entry after the next is.
 	u.server.ForceSnapshot()
+	// While all writes are refused there may be no next entry. This one deletes nothing.
+	err := u.call(ctx, func(ctx context.Context) error {
+		_, err := u.server.DeleteRange(ctx, &pb.DeleteRangeRequest{Key: []byte{0}})
+		return err
+	})
+	if err != nil {
+		u.lg.Warn("the log is not shortened; it will be tried again", zap.Error(err))
+		return
+	}
 	slices.Sort(segments)
 	for _, path := range segments[:len(segments)-1] {
 		// etcd keeps those locked that follow its snapshot.
