@@ -7,7 +7,7 @@
 //     controlplanetest: two fields and one call more.
 //   - after: with controlplanetest only.
 //
-// Package failures has suites that fail, and tests what is dumped of them.
+// Package failures has failing suites, and tests their dumps.
 //
 // What differs is suite_test.go. What the suite tests, and how it starts its
 // manager, is the same in all of them: page_test.go and manager_test.go.

@@ -90,7 +90,7 @@ func after(t *testing.T, config *rest.Config) map[string]string {
 	_, err = client.CoreV1().ResourceQuotas("one").Create(ctx, &corev1.ResourceQuota{ObjectMeta: metav1.ObjectMeta{Name: "quota"},
 		Spec: corev1.ResourceQuotaSpec{Hard: corev1.ResourceList{corev1.ResourceConfigMaps: resource.MustParse("3")}}}, metav1.CreateOptions{})
 	check(err)
-	// What the test has got is what is there: nobody else writes.
+	// The update succeeds because no controller has written to the object.
 	node.Labels, pod.Labels = map[string]string{"updated": "yes"}, map[string]string{"updated": "yes"}
 	_, err = client.CoreV1().Nodes().Update(ctx, node, metav1.UpdateOptions{})
 	check(err)

@@ -54,7 +54,7 @@ func (e usageError) Unwrap() error { return e.error }
 
 func usagef(format string, args ...any) error { return usageError{fmt.Errorf(format, args...)} }
 
-// explain makes errors of pflag name the flag first, then the value and what is meant.
+// explain rewrites errors of pflag: the flag comes first, then the value and the accepted form.
 func explain(flags *pflag.FlagSet, err error) error {
 	var (
 		unknown *pflag.NotExistError
@@ -67,7 +67,7 @@ func explain(flags *pflag.FlagSet, err error) error {
 	case errors.As(err, &invalid):
 		return fmt.Errorf("--%s: %q: %w", invalid.GetFlag().Name, invalid.GetValue(), invalid.Unwrap())
 	case errors.As(err, &missing):
-		return fmt.Errorf("--%s: the value is missing (-h says what it is)", missing.GetFlag().Name)
+		return fmt.Errorf("--%s: the value is missing (see -h)", missing.GetFlag().Name)
 	}
 	return fmt.Errorf("%w (-h lists the flags)", err)
 }

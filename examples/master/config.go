@@ -74,7 +74,7 @@ func (o options) config(stderr io.Writer) (controlplane.Config, error) {
 func (o options) nodeAddress() string {
 	host, _, err := net.SplitHostPort(o.bindAddress)
 	if err != nil {
-		return "" // Validate says what is wrong with it
+		return "" // Validate reports the problem
 	}
 	ip := net.ParseIP(host)
 	if host == "localhost" || ip.IsLoopback() {

@@ -10,7 +10,7 @@ import (
 	"time"
 )
 
-// value is a flag, also of the configuration file. Its errors say what is meant,
+// value is a flag, also of the configuration file. Its errors name the accepted form,
 // where those of the packages flag and pflag say "parse error".
 type value struct {
 	set  func(string) error

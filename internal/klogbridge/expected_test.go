@@ -73,7 +73,7 @@ func TestExpectedLines(t *testing.T) {
 	}
 }
 
-// TestStopIsQuiet: upstream complains of what a stop has cut. The control plane that stops
+// TestStopIsQuiet: upstream complains of connections that a stop has cut. The control plane that stops
 // has none of it, and the others have what may be about them.
 func TestStopIsQuiet(t *testing.T) {
 	one, oneLogs := observed(zapcore.DebugLevel)

@@ -24,7 +24,7 @@ type Expectation struct {
 	Why string
 }
 
-// gone is how the connection of a client ends that has what it wanted.
+// gone matches the errors of a connection that its client has ended.
 var gone = regexp.MustCompile(`client disconnected|http2: stream closed|connection reset by peer|broken pipe|` +
 	`use of closed network connection|context canceled|the client closed the response body|forcibly closed by the remote host|aborted by the software`)
 
@@ -152,8 +152,8 @@ var Expectations = []Expectation{
 	},
 }
 
-// Faults are lines of etcd that are as serious as it says: they stay what they are. Most of
-// its warnings are about what it retries, and damage in general is found before etcd
+// Faults are lines of etcd that keep their level. Most of
+// its warnings are about operations that it retries, and damage in general is found before etcd
 // starts, and is an error of that start.
 var Faults = []Expectation{
 	fault("failed to read a snap file"),

@@ -38,7 +38,7 @@ const (
 // for them: what they report on is a part of the start itself.
 var bootChecks = []string{rolesCheck, classesCheck, rangeCheck, peersCheck}
 
-// boot is what a start has done of the work of upstream's hooks.
+// boot records which work of upstream's hooks a start has done.
 type boot struct {
 	seeded    atomic.Bool // the bootstrap objects are there
 	roles     atomic.Bool // the bootstrap roles and bindings are as this release has them

@@ -123,7 +123,7 @@ func TestDebugPaths(t *testing.T) {
 	}
 }
 
-// TestFlagz has what the host has configured, and no secret.
+// TestFlagz shows the host's configuration, and no secret.
 func TestFlagz(t *testing.T) {
 	secret := strings.Repeat("s", 32)
 	p := startPlane(t, func(c *apiserver.Config) {

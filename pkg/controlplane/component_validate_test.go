@@ -11,7 +11,7 @@ import (
 	"github.com/kubembed/kubembed/pkg/controlplane"
 )
 
-// checked is a component that knows what is wrong with it.
+// checked is a component that validates itself.
 type checked struct {
 	part
 	validate func() error

@@ -36,7 +36,7 @@
 // temporary directory, writes nothing to disk that must last, and removes it when
 // it stops; after a kill, the next start by the same user does. With it,
 // everything that was acknowledged survives a crash and a power cut, and the same CA,
-// keys and objects are there at the next start, or Start says what is damaged.
+// keys and objects are there at the next start, or Start names the damaged file.
 // DURABILITY.md beside this file lists the faults that were tried, and the limits.
 //
 // A start that misses a part of DataDir makes no new one in its place, for the usual

@@ -24,7 +24,7 @@ import (
 	"github.com/kubembed/kubembed/pkg/controlplane"
 )
 
-// observed returns a logger and what it has logged.
+// observed returns a logger and its lines.
 func observed(level zapcore.Level) (*zap.Logger, *observer.ObservedLogs) {
 	core, logs := observer.New(level)
 	return zap.New(core), logs

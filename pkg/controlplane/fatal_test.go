@@ -63,7 +63,7 @@ func wantInvalid(t *testing.T, cfg controlplane.Config, want ...string) {
 	}
 }
 
-// TestExtremeValues: what is valid starts, and gives a Service an address.
+// TestExtremeValues: valid values start, and a Service gets an address.
 func TestExtremeValues(t *testing.T) {
 	for name, cfg := range map[string]controlplane.Config{
 		"large range":   {ServiceCIDR: "32.0.0.0/3"},

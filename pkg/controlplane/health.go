@@ -13,8 +13,8 @@ import (
 	"k8s.io/apiserver/pkg/server/healthz"
 )
 
-// Faults of the storage turn /readyz red, which an operator sees who has somebody ask for
-// it. The log has them too, once when they begin and once when they are over.
+// Faults of the storage turn /readyz red. The log has them too, once when they begin and
+// once when they are over, for operators who do not poll /readyz.
 
 // healthInterval is how often the storage is looked at, and healthTimeout how long it may
 // take to answer. They are variables for tests.

@@ -44,7 +44,7 @@ func mayNotList(t testing.TB, what string, client kubernetes.Interface) {
 	wantStatus(t, what, err, http.StatusUnauthorized)
 }
 
-// TestRevokeKubeconfig: it was good for a year, whoever had it.
+// TestRevokeKubeconfig: every copy of a revoked file is refused.
 func TestRevokeKubeconfig(t *testing.T) {
 	cfg := controlplane.Config{DataDir: t.TempDir()}
 	server := start(t, cfg)

@@ -69,7 +69,7 @@ func prefixed(all map[string]int, prefix string) (found []string) {
 	return found
 }
 
-// TestMetricsOfAHost: a host combines them with what it has, in any order.
+// TestMetricsOfAHost: a host combines them with its own, in any order.
 func TestMetricsOfAHost(t *testing.T) {
 	snapshots := controlplane.Snapshots{Dir: t.TempDir(), Interval: time.Hour}
 	one, two := start(t, controlplane.Config{Snapshots: snapshots}), start(t, controlplane.Config{Snapshots: snapshots})

@@ -178,7 +178,7 @@ func TestListSnapshotsOfMissingDirectory(t *testing.T) {
 	}
 }
 
-// TestListSnapshots in their order, without what is no snapshot.
+// TestListSnapshots: snapshots in their order, and no other files.
 func TestListSnapshots(t *testing.T) {
 	dir := t.TempDir()
 	want := []string{

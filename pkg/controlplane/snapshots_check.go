@@ -42,7 +42,7 @@ func (s *Server) checkSnapshotDir() error {
 	return nil
 }
 
-// tryWrite does in dir what a snapshot does.
+// tryWrite writes to dir as a snapshot does.
 func (s *Server) tryWrite(dir string) error {
 	made := missing(dir)
 	if err := os.MkdirAll(dir, 0o700); err != nil {

@@ -113,7 +113,7 @@ func (s *Server) startWithin(ctx context.Context) error {
 // errGaveUp is of a start whose goroutine was ended from within, by runtime.Goexit.
 var errGaveUp = errors.New("its goroutine was ended")
 
-// undo undoes what a start has done that failed with err, if it did.
+// undo undoes the work of a start that failed with err. Without err it does nothing.
 func (s *Server) undo(ctx context.Context, err error) error {
 	if err == nil {
 		return nil

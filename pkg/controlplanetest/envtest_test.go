@@ -154,7 +154,7 @@ func TestBehaveLikeEnvtestAndPlugins(t *testing.T) {
 	if _, err := tryPod(t.Context(), client, "default"); !apierrors.IsForbidden(err) {
 		t.Errorf("a pod without a service account: %v", err)
 	}
-	// Who may do what is as ever.
+	// Authorization is unchanged.
 	review := &authorizationv1.SelfSubjectAccessReview{Spec: authorizationv1.SelfSubjectAccessReviewSpec{
 		ResourceAttributes: &authorizationv1.ResourceAttributes{Verb: "delete", Resource: "nodes"}}}
 	answer, err := kubernetes.NewForConfigOrDie(cp.UserConfig(t, "jane")).AuthorizationV1().SelfSubjectAccessReviews().Create(t.Context(), review, metav1.CreateOptions{})

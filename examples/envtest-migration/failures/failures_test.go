@@ -41,8 +41,8 @@ func dumped(t *testing.T, dump string) (all, complete []string) {
 	return all, complete
 }
 
-// TestDumpOfFailedSpecs: whoever owns the control plane, it is dumped when a test that
-// uses it fails, and its log is shown, and not when all pass.
+// TestDumpOfFailedSpecs: any owner of a control plane dumps it when a test that
+// uses it fails, and shows its log. Passing suites dump nothing.
 func TestDumpOfFailedSpecs(t *testing.T) {
 	if suiteName != "" {
 		t.Skip("this process runs a suite")

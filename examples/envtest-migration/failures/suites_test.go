@@ -1,5 +1,5 @@
 // Package failures has Ginkgo suites that fail on purpose, each in a process of its own:
-// what they leave of their control plane is tested.
+// the tests check the dumps that they leave.
 package failures
 
 import (
