@@ -1,6 +1,7 @@
 package controlplane_test
 
 import (
+	"context"
 	"testing"
 	"time"
 
@@ -8,6 +9,7 @@ import (
 	"go.uber.org/zap/zaptest/observer"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	"github.com/kubembed/kubembed/internal/lifecycle"
 	"github.com/kubembed/kubembed/pkg/controlplane"
 )
 
@@ -16,13 +18,14 @@ import (
 func TestStartAfterRestoreIsNoCrash(t *testing.T) {
 	server := start(t, controlplane.Config{DataDir: t.TempDir()})
 	endpoints := admin(t, server).CoreV1().Endpoints(metav1.NamespaceDefault) //nolint:staticcheck // what upstream removes
-	for deadline := time.Now().Add(30 * time.Second); ; time.Sleep(10 * time.Millisecond) {
-		if found, err := endpoints.Get(t.Context(), "kubernetes", metav1.GetOptions{}); err == nil && len(found.Subsets) > 0 {
-			break
-		}
-		if time.Now().After(deadline) {
-			t.Skip("a machine that has loopback addresses only")
-		}
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	defer cancel()
+	err := lifecycle.Poll(ctx, func() bool {
+		found, err := endpoints.Get(ctx, "kubernetes", metav1.GetOptions{})
+		return err == nil && len(found.Subsets) > 0
+	})
+	if err != nil {
+		t.Skip("a machine that has loopback addresses only")
 	}
 	snapshot := snapshotOf(t, server)
 	closeServer(t, server)
