@@ -9,6 +9,7 @@ import (
 	"go.uber.org/zap"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apiserver/pkg/quota/v1/generic"
+	"k8s.io/client-go/discovery"
 	"k8s.io/client-go/discovery/cached/memory"
 	"k8s.io/client-go/restmapper"
 	"k8s.io/client-go/tools/cache"
@@ -55,8 +56,8 @@ func (r *run) objects() error {
 
 // sync starts the informers of all kinds and waits for them: the controllers
 // themselves would look every 100 ms, and call it an error to be stopped before.
-func (o *objectInformers) sync(ctx context.Context, discovery *patient) bool {
-	kinds, err := garbagecollector.GetDeletableResources(klog.FromContext(ctx), discovery)
+func (o *objectInformers) sync(ctx context.Context, resources *patient) bool {
+	kinds, err := garbagecollector.GetDeletableResources(ctx, discovery.ToServerResourcesInterfaceWithContext(resources))
 	if err != nil {
 		return false
 	}
@@ -78,7 +79,7 @@ func (o *objectInformers) sync(ctx context.Context, discovery *patient) bool {
 }
 
 // garbage deletes what is owned by what is gone, and orphans what is to be.
-func (r *run) garbage(ctx context.Context, all *objectInformers, discovery *patient) {
+func (r *run) garbage(ctx context.Context, all *objectInformers, resources *patient) {
 	mapper := restmapper.NewDeferredDiscoveryRESTMapper(memory.NewMemCacheClient(r.client.Discovery()))
 	// Run ends all that is begun here, when ctx ends, and not sooner.
 	collector, err := garbagecollector.NewGarbageCollector(context.WithoutCancel(ctx), r.client, r.metadata, mapper,
@@ -89,7 +90,7 @@ func (r *run) garbage(ctx context.Context, all *objectInformers, discovery *pati
 	}
 	var running sync.WaitGroup
 	defer running.Wait()
-	running.Go(func() { collector.Sync(ctx, discovery, discoverPause) })
+	running.Go(func() { collector.Sync(ctx, resources, discoverPause) })
 	timeout, cancel := context.WithTimeout(ctx, syncTimeout)
 	defer cancel()
 	_ = lifecycle.Poll(timeout, func() bool { return collector.IsSynced(klog.FromContext(ctx)) })

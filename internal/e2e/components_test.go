@@ -31,7 +31,7 @@ func startCluster(t *testing.T) cluster {
 	log, logger := newJournal()
 	p, _ := startServer(t, controlplane.Config{Logger: logger, Components: []controlplane.Component{
 		controllers.New(controllers.Config{Tune: func(c *kubectrlmgrconfig.KubeControllerManagerConfiguration) {
-			c.KubeCloudShared.NodeMonitorPeriod.Duration = 200 * time.Millisecond
+			c.NodeLifecycleController.NodeMonitorPeriod.Duration = 200 * time.Millisecond
 			c.NodeLifecycleController.NodeMonitorGracePeriod.Duration = 6 * time.Second
 		}}),
 		nodes,

@@ -23,7 +23,7 @@ import (
 )
 
 // upstreamVersion is the release whose code is compiled in here.
-const upstreamVersion = "v1.36.3"
+const upstreamVersion = "v1.37.2"
 
 // gitVersion is what the release build of Kubernetes sets with -ldflags -X, which
 // "go test" without flags cannot.

@@ -41,6 +41,7 @@ func (g *generic) authentication() error {
 	audiences := authenticator.Audiences{g.config.ServiceAccountIssuer}
 	defaults := kubeoptions.NewBuiltInAuthenticationOptions()
 	core := g.informers.Core().V1()
+	webhooks := g.informers.Admissionregistration().V1()
 	// Bootstrap tokens are not among these, which are cached for ten seconds:
 	// one that was revoked would work on.
 	request, _, definitions, schemes, err := kubeauthenticator.Config{
@@ -53,7 +54,8 @@ func (g *generic) authentication() error {
 		RequestHeaderConfig:            frontProxy,
 		ServiceAccountPublicKeysGetter: keys,
 		ServiceAccountTokenGetter: serviceaccount.NewGetterFromClient(g.client,
-			core.Secrets().Lister(), core.ServiceAccounts().Lister(), core.Pods().Lister(), core.Nodes().Lister()),
+			core.Secrets().Lister(), core.ServiceAccounts().Lister(), core.Pods().Lister(), core.Nodes().Lister(),
+			webhooks.ValidatingWebhookConfigurations().Lister(), webhooks.MutatingWebhookConfigurations().Lister()),
 		SecretsWriter:           g.client.CoreV1(),
 		ClientCAContentProvider: clientCA,
 		APIServerID:             g.server.APIServerID,

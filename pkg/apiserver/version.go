@@ -9,7 +9,7 @@ import (
 )
 
 // KubernetesVersion is the Kubernetes release whose code is embedded.
-const KubernetesVersion = "v1.36.3"
+const KubernetesVersion = "v1.37.2"
 
 // effectiveVersion is upstream's, but tells the release that is embedded: a
 // library is linked without upstream's version stamps, and upstream would

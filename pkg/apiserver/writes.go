@@ -22,7 +22,7 @@ type writes struct {
 
 // chain is upstream's chain of handlers, with writes counted before all others.
 func (w *writes) chain(api http.Handler, c *genericapiserver.Config) http.Handler {
-	next := handlerChain(api, c)
+	next := genericapiserver.DefaultBuildHandlerChain(api, c)
 	return http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
 		switch r.Method {
 		case http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete:

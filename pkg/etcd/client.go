@@ -22,8 +22,9 @@ import (
 // they go through a gate, at which Close waits for them.
 func newClient(s *etcdserver.EtcdServer, c *containment, calls, watches *gate, u *upkeep) *clientv3.Client {
 	client := v3client.New(s)
-	kv := adapter.KvServerToKvClient(v3rpc.NewQuotaKVServer(s))
-	client.KV = clientv3.NewKVFromKVClient(&guardedKV{kv: kv, contain: c, gate: calls, upkeep: u}, client)
+	server := v3rpc.NewQuotaKVServer(s)
+	kv := adapter.KvServerToKvClient(server)
+	client.KV = clientv3.NewKVFromKVClient(&guardedKV{server: server, kv: kv, contain: c, gate: calls, upkeep: u}, client)
 	watch := adapter.WatchServerToWatchClient(&gatedWatch{v3rpc.NewWatchServer(s), watches})
 	client.Watcher = &quietWatcher{clientv3.NewWatchFromWatchClient(watch, client)}
 	return client
@@ -105,6 +106,7 @@ func waitDrained(drained <-chan struct{}) {
 // guardedKV passes calls through the gate and the containment, and refuses those
 // that the disk has no room for.
 type guardedKV struct {
+	server  pb.KVServer
 	kv      pb.KVClient
 	contain *containment
 	gate    *gate

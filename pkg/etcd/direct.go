@@ -128,7 +128,7 @@ func (c *Cluster) prepareJoin(dir string, cluster types.ID, members []*membershi
 	if err := be.Close(); err != nil {
 		return dirError(dir, err)
 	}
-	metadata := pbutil.MustMarshal(&etcdserverpb.Metadata{NodeID: uint64(own.ID), ClusterID: uint64(cluster)})
+	metadata := pbutil.MustMarshalMessage(&etcdserverpb.Metadata{NodeID: new(uint64(own.ID)), ClusterID: new(uint64(cluster))})
 	w, err := wal.Create(lg, datadir.ToWALDir(dir), metadata)
 	if err != nil {
 		return dirError(dir, err)

@@ -254,7 +254,7 @@ func (m *Member) elect(ctx context.Context, r replay) error {
 	for {
 		// Raft refuses to campaign before it knows its configuration.
 		if applied := s.AppliedIndex(); hurry && s.Leader() == 0 && applied > 0 && applied >= s.CommittedIndex() {
-			_ = s.Process(ctx, raftpb.Message{Type: raftpb.MsgTimeoutNow, From: id, To: id})
+			_ = s.Process(ctx, &raftpb.Message{Type: raftpb.MsgTimeoutNow.Enum(), From: &id, To: &id})
 		}
 		select {
 		case <-s.ReadyNotify():

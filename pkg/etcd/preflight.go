@@ -21,6 +21,7 @@ import (
 	"go.etcd.io/etcd/server/v3/storage/wal"
 	"go.etcd.io/etcd/server/v3/storage/wal/walpb"
 	"go.uber.org/zap"
+	"google.golang.org/protobuf/proto"
 )
 
 // replay is what etcd does at a start to get where it was: it loads a snapshot,
@@ -170,7 +171,7 @@ func checkRevisions(ctx context.Context, tx *bbolt.Tx) error {
 			return fmt.Errorf("%x is no revision", key)
 		}
 		kv.Reset()
-		if err := kv.Unmarshal(value); err != nil {
+		if err := proto.Unmarshal(value, &kv); err != nil {
 			return fmt.Errorf("revision %x: %w", key, err)
 		}
 		return nil
@@ -187,20 +188,20 @@ func checkWAL(c *containment, dir string, applied uint64, alone bool, lg *zap.Lo
 		if err != nil {
 			return err
 		}
-		var from walpb.Snapshot
+		var from, term uint64
 		snapshots := snap.New(lg, datadir.ToSnapDir(dir))
 		newest, err := snapshots.LoadNewestAvailable(entries)
 		if err == nil {
-			from.Index, from.Term = newest.Metadata.Index, newest.Metadata.Term
+			from, term = newest.GetMetadata().GetIndex(), newest.GetMetadata().GetTerm()
 		} else if !errors.Is(err, snap.ErrNoSnapshot) {
 			return err
 		}
 		// A member that was sent the database of another has it beside its own until
 		// the snapshot is written down.
-		if _, err := snapshots.DBFilePath(from.Index); from.Index > applied && err != nil {
-			return fmt.Errorf("the snapshot is at entry %d, but the database at %d", from.Index, applied)
+		if _, err := snapshots.DBFilePath(from); from > applied && err != nil {
+			return fmt.Errorf("the snapshot is at entry %d, but the database at %d", from, applied)
 		}
-		w, err := wal.OpenForRead(lg, walDir, from)
+		w, err := wal.OpenForRead(lg, walDir, &walpb.Snapshot{Index: &from, Term: &term})
 		if err != nil {
 			return err
 		}
@@ -212,9 +213,9 @@ func checkWAL(c *containment, dir string, applied uint64, alone bool, lg *zap.Lo
 		if len(metadata) == 0 {
 			return errors.New("it has no header")
 		}
-		last := from.Index
+		last := from
 		if n := len(ents); n > 0 {
-			last = ents[n-1].Index
+			last = ents[n-1].GetIndex()
 		}
 		if err := checkTail(walDir, last, alone); err != nil {
 			return err
@@ -222,7 +223,7 @@ func checkWAL(c *containment, dir string, applied uint64, alone bool, lg *zap.Lo
 		if last < applied {
 			return fmt.Errorf("it ends at entry %d, but the database has applied entry %d", last, applied)
 		}
-		r = replay{snapshot: from.Index, entries: last - from.Index}
+		r = replay{snapshot: from, entries: last - from}
 		return nil
 	})
 	if err != nil {

@@ -13,6 +13,7 @@ import (
 	"go.etcd.io/etcd/server/v3/storage/backend"
 	"go.etcd.io/etcd/server/v3/storage/mvcc"
 	"go.etcd.io/etcd/server/v3/storage/schema"
+	"google.golang.org/protobuf/proto"
 )
 
 // tombstoneLength is the length of the bucket key of a deletion: that of a revision and
@@ -81,7 +82,7 @@ func dropped(ctx context.Context, drop func(key, value []byte) bool, source stri
 					return context.Cause(ctx)
 				}
 				kv.Reset()
-				if err := kv.Unmarshal(value); err != nil {
+				if err := proto.Unmarshal(value, &kv); err != nil {
 					return err
 				}
 				switch {

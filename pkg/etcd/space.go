@@ -15,6 +15,7 @@ import (
 	"go.etcd.io/etcd/server/v3/storage/wal"
 
 	"github.com/kubembed/kubembed/internal/diskspace"
+	"google.golang.org/protobuf/proto"
 )
 
 // etcd ends itself when its disk is full: a write that it has promised to make
@@ -130,17 +131,17 @@ func (s *space) check() error {
 func (s *space) admitRequest(request any) error {
 	switch r := request.(type) {
 	case *pb.PutRequest:
-		return s.admit(r.Size(), false)
+		return s.admit(proto.Size(r), false)
 	case *pb.TxnRequest:
 		if puts, deletes := writes(r); puts || deletes {
-			return s.admit(r.Size(), !puts)
+			return s.admit(proto.Size(r), !puts)
 		}
 	case *pb.LeaseGrantRequest:
-		return s.admit(r.Size(), false)
+		return s.admit(proto.Size(r), false)
 	case *pb.DeleteRangeRequest:
-		return s.admit(r.Size(), true)
+		return s.admit(proto.Size(r), true)
 	case *pb.CompactionRequest:
-		return s.admit(r.Size(), true)
+		return s.admit(proto.Size(r), true)
 	}
 	return nil
 }

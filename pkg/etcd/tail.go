@@ -13,6 +13,7 @@ import (
 	"go.etcd.io/etcd/server/v3/storage/wal"
 	"go.etcd.io/etcd/server/v3/storage/wal/walpb"
 	"go.etcd.io/raft/v3/raftpb"
+	"google.golang.org/protobuf/proto"
 )
 
 // The write-ahead log ends where no record can be read. A crash leaves such an end
@@ -113,8 +114,8 @@ func (e *logEnd) find() error {
 	for {
 		switch err := decoder.Decode(&rec); {
 		case err == nil:
-			if rec.Type == wal.CrcType {
-				decoder.UpdateCRC(rec.Crc)
+			if rec.GetType() == wal.CrcType {
+				decoder.UpdateCRC(rec.GetCrc())
 			}
 			continue
 		case errors.Is(err, io.ErrUnexpectedEOF):
@@ -171,10 +172,10 @@ func (e *logEnd) cutShort(short bool) error {
 func (e *logEnd) checkAfter(alone bool) error {
 	committed := false
 	return e.recordsAfter(func(at int64, rec *walpb.Record) error {
-		switch rec.Type {
+		switch rec.GetType() {
 		case wal.StateType:
 			var state raftpb.HardState
-			if state.Unmarshal(rec.Data) == nil && state.Commit > e.last {
+			if proto.Unmarshal(rec.GetData(), &state) == nil && state.GetCommit() > e.last {
 				committed = true
 			}
 		case wal.EntryType:
@@ -184,7 +185,7 @@ func (e *logEnd) checkAfter(alone bool) error {
 		default:
 			return nil
 		}
-		if committed && (alone || rec.Type == wal.EntryType) {
+		if committed && (alone || rec.GetType() == wal.EntryType) {
 			return fmt.Errorf("it can be read up to byte %d, entry %d, but further entries had been stored: the record at byte %d says so", e.at, e.last, at)
 		}
 		return nil
@@ -194,23 +195,23 @@ func (e *logEnd) checkAfter(alone bool) error {
 // recordsAfter calls f for what is a record after the end: it is one if another
 // follows that continues its checksum.
 func (e *logEnd) recordsAfter(f func(at int64, rec *walpb.Record) error) error {
-	var rec, next walpb.Record
+	rec, next := new(walpb.Record), new(walpb.Record)
 	return e.dataAfter(func(at int64, data []byte) error {
 		for p := 0; p+frameBytes <= len(data); {
-			n := parseRecord(data[p:], &rec)
-			if n == 0 || parseRecord(data[p+n:], &next) == 0 || !continues(&rec, &next) {
+			n := parseRecord(data[p:], rec)
+			if n == 0 || parseRecord(data[p+n:], next) == 0 || !continues(rec, next) {
 				p += frameBytes // Records begin at multiples of it.
 				continue
 			}
 			for n > 0 {
-				if err := f(at+int64(p), &rec); err != nil {
+				if err := f(at+int64(p), rec); err != nil {
 					return err
 				}
 				p += n
-				if n = parseRecord(data[p:], &next); n > 0 && !continues(&rec, &next) {
+				if n = parseRecord(data[p:], next); n > 0 && !continues(rec, next) {
 					n = 0
 				}
-				rec, next = next, walpb.Record{}
+				rec, next = next, rec
 			}
 		}
 		return nil
@@ -281,8 +282,8 @@ func parseRecord(data []byte, rec *walpb.Record) int {
 		return 0
 	}
 	rec.Reset()
-	if rec.Unmarshal(data[frameBytes:frameBytes+size]) != nil || int64(rec.Size()) != size ||
-		rec.Type < wal.MetadataType || rec.Type > wal.SnapshotType {
+	if proto.Unmarshal(data[frameBytes:frameBytes+size], rec) != nil || int64(proto.Size(rec)) != size ||
+		rec.GetType() < wal.MetadataType || rec.GetType() > wal.SnapshotType {
 		return 0
 	}
 	return frameBytes + int(size+pad)
@@ -293,10 +294,10 @@ var crcTable = crc32.MakeTable(crc32.Castagnoli)
 // continues tells whether the checksum of next, which is over all of the log, goes
 // on from that of rec.
 func continues(rec, next *walpb.Record) bool {
-	if next.Type == wal.CrcType {
-		return next.Crc == rec.Crc
+	if next.GetType() == wal.CrcType {
+		return next.GetCrc() == rec.GetCrc()
 	}
-	return next.Crc == crc32.Update(rec.Crc, crcTable, next.Data)
+	return next.GetCrc() == crc32.Update(rec.GetCrc(), crcTable, next.GetData())
 }
 
 // bodySize returns how long a record is by its first fields: type, checksum and the

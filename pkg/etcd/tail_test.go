@@ -14,6 +14,7 @@ import (
 	"go.etcd.io/etcd/server/v3/storage/wal"
 	"go.etcd.io/etcd/server/v3/storage/wal/walpb"
 	"go.etcd.io/raft/v3/raftpb"
+	"google.golang.org/protobuf/proto"
 
 	"github.com/kubembed/kubembed/pkg/etcd"
 )
@@ -152,15 +153,15 @@ func lastEntry(t *testing.T, path string) (last uint64) {
 			}
 			return last
 		}
-		switch rec.Type {
+		switch rec.GetType() {
 		case wal.CrcType:
-			decoder.UpdateCRC(rec.Crc)
+			decoder.UpdateCRC(rec.GetCrc())
 		case wal.EntryType:
 			var e raftpb.Entry
-			if err := e.Unmarshal(rec.Data); err != nil {
+			if err := proto.Unmarshal(rec.GetData(), &e); err != nil {
 				t.Fatal(err)
 			}
-			last = e.Index
+			last = e.GetIndex()
 		}
 	}
 }

@@ -3,7 +3,7 @@
 // It runs the real kube-apiserver and etcd, which a run of internal/bench leaves in the
 // user's cache, in the directory that it prints:
 //
-//	go run ./internal/bench/golden -assets ~/.cache/kubembed-bench/peers-v1.36.3-v3.6.16
+//	go run ./internal/bench/golden -assets ~/.cache/kubembed-bench/peers-v1.37.2-v3.7.3
 package main
 
 import (

@@ -70,7 +70,7 @@ func newNodeLifecycle(ctx context.Context, e *environment) (func(context.Context
 	c, err := nodelifecycle.NewNodeLifecycleController(ctx,
 		heartbeats, e.informers.Core().V1().Pods(), e.informers.Core().V1().Nodes(),
 		e.informers.Apps().V1().DaemonSets(), client,
-		e.settings.KubeCloudShared.NodeMonitorPeriod.Duration,
+		settings.NodeMonitorPeriod.Duration,
 		settings.NodeStartupGracePeriod.Duration, settings.NodeMonitorGracePeriod.Duration,
 		settings.NodeEvictionRate, settings.SecondaryNodeEvictionRate,
 		settings.LargeClusterSizeThreshold, settings.UnhealthyZoneThreshold)

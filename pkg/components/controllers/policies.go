@@ -8,7 +8,6 @@ import (
 	"k8s.io/apiserver/pkg/admission/plugin/policy/validating"
 	"k8s.io/apiserver/pkg/cel/openapi/resolver"
 	genericfeatures "k8s.io/apiserver/pkg/features"
-	utilfeature "k8s.io/apiserver/pkg/util/feature"
 	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
 	"k8s.io/component-base/featuregate"
 	"k8s.io/klog/v2"
@@ -90,14 +89,8 @@ func newResourceClaim(ctx context.Context, e *environment) (func(context.Context
 		return nil, err
 	}
 	claimMetrics()
-	enabled := utilfeature.DefaultFeatureGate.Enabled
 	c, err := resourceclaim.NewController(klog.FromContext(ctx),
-		resourceclaim.Features{
-			AdminAccess:            enabled(features.DRAAdminAccess),
-			PrioritizedList:        enabled(features.DRAPrioritizedList),
-			WorkloadResourceClaims: enabled(features.DRAWorkloadResourceClaims),
-		},
-		client, e.informers.Core().V1().Pods(), e.informers.Scheduling().V1alpha2().PodGroups(),
+		client, e.informers.Core().V1().Pods(), e.informers.Scheduling().V1beta1().PodGroups(),
 		e.informers.Resource().V1().ResourceClaims(), e.informers.Resource().V1().ResourceClaimTemplates())
 	if err != nil {
 		return nil, err
@@ -113,8 +106,7 @@ func newDeviceTaintEviction(_ context.Context, e *environment) (func(context.Con
 	}
 	c := devicetainteviction.New(client,
 		e.informers.Core().V1().Pods(), e.informers.Resource().V1().ResourceClaims(), e.informers.Resource().V1().ResourceSlices(),
-		e.informers.Resource().V1beta2().DeviceTaintRules(), e.informers.Resource().V1().DeviceClasses(), name,
-		utilfeature.DefaultFeatureGate.Enabled(features.DRAWorkloadResourceClaims))
+		e.informers.Resource().V1().DeviceTaintRules(), e.informers.Resource().V1().DeviceClasses(), name)
 	return func(ctx context.Context) {
 		if err := c.Run(ctx, int(e.settings.DeviceTaintEvictionController.ConcurrentSyncs)); err != nil {
 			klog.FromContext(ctx).Error(err, "Pods are not evicted from tainted devices any more")
@@ -130,7 +122,8 @@ func newResourcePoolStatusRequest(ctx context.Context, e *environment) (func(con
 	}
 	c, err := resourcepoolstatusrequest.NewController(ctx, client,
 		e.informers.Resource().V1alpha3().ResourcePoolStatusRequests(),
-		e.informers.Resource().V1().ResourceSlices(), e.informers.Resource().V1().ResourceClaims())
+		e.informers.Resource().V1().ResourceSlices(), e.informers.Resource().V1().ResourceClaims(),
+		e.informers.Resource().V1().DeviceTaintRules())
 	if err != nil {
 		return nil, err
 	}
@@ -143,7 +136,7 @@ func newPodGroupProtection(ctx context.Context, e *environment) (func(context.Co
 		return nil, err
 	}
 	c, err := podgroupprotection.NewPodGroupProtectionController(klog.FromContext(ctx),
-		e.informers.Scheduling().V1alpha2().PodGroups(), e.informers.Core().V1().Pods(), client)
+		e.informers.Scheduling().V1beta1().PodGroups(), e.informers.Core().V1().Pods(), client)
 	if err != nil {
 		return nil, err
 	}
@@ -202,7 +195,7 @@ func newPodCertificateRequestCleaner(_ context.Context, e *environment) (func(co
 		return nil, err
 	}
 	// Upstream's periods, for which it has no settings.
-	c := cleaner.NewPCRCleanerController(client, e.informers.Certificates().V1beta1().PodCertificateRequests(),
+	c := cleaner.NewPCRCleanerController(client, e.informers.Certificates().V1().PodCertificateRequests(),
 		clock.RealClock{}, 15*time.Minute, 5*time.Minute)
 	return func(ctx context.Context) { c.Run(ctx, 1) }, nil
 }

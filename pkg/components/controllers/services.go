@@ -97,7 +97,7 @@ func newDisruption(ctx context.Context, e *environment) (func(context.Context), 
 		e.informers.Core().V1().ReplicationControllers(), e.informers.Apps().V1().ReplicaSets(),
 		e.informers.Apps().V1().Deployments(), e.informers.Apps().V1().StatefulSets(),
 		client, e.mapper, scales, client.Discovery())
-	return c.Run, nil
+	return func(ctx context.Context) { c.Run(ctx, int(e.settings.DisruptionController.ConcurrentDisruptionSyncs)) }, nil
 }
 
 func newHorizontalPodAutoscaler(ctx context.Context, e *environment) (func(context.Context), error) {

@@ -95,7 +95,10 @@ func newVolumeProtection(ctx context.Context, e *environment) (func(context.Cont
 	if err != nil {
 		return nil, err
 	}
-	c := pvprotection.NewPVProtectionController(klog.FromContext(ctx), e.informers.Core().V1().PersistentVolumes(), client)
+	c, err := pvprotection.NewPVProtectionController(klog.FromContext(ctx), e.informers.Core().V1().PersistentVolumes(), client)
+	if err != nil {
+		return nil, err
+	}
 	return func(ctx context.Context) { c.Run(ctx, 1) }, nil
 }
 

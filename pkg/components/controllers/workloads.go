@@ -5,7 +5,7 @@ import (
 	"time"
 
 	utilfeature "k8s.io/apiserver/pkg/util/feature"
-	schedulinginformers "k8s.io/client-go/informers/scheduling/v1alpha2"
+	schedulinginformers "k8s.io/client-go/informers/scheduling/v1beta1"
 	"k8s.io/client-go/util/flowcontrol"
 	"k8s.io/component-base/featuregate"
 	"k8s.io/kubernetes/pkg/controller/cronjob"
@@ -140,8 +140,8 @@ func newJob(ctx context.Context, e *environment) (func(context.Context), error) 
 	var workloadInformer schedulinginformers.WorkloadInformer
 	var groupInformer schedulinginformers.PodGroupInformer
 	if utilfeature.DefaultFeatureGate.Enabled(features.WorkloadWithJob) {
-		workloadInformer = e.informers.Scheduling().V1alpha2().Workloads()
-		groupInformer = e.informers.Scheduling().V1alpha2().PodGroups()
+		workloadInformer = e.informers.Scheduling().V1beta1().Workloads()
+		groupInformer = e.informers.Scheduling().V1beta1().PodGroups()
 	}
 	c, err := job.NewController(ctx, client, e.informers.Core().V1().Pods(), e.informers.Batch().V1().Jobs(), workloadInformer, groupInformer)
 	if err != nil {

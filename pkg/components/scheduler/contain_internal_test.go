@@ -20,7 +20,7 @@ func TestCorruptedCacheEndsTheRunAndNotTheProcess(t *testing.T) {
 	defer cancel(nil)
 	logs, seen := observer.New(zap.DebugLevel)
 	logger := newLogger(t.Context(), zap.New(logs), func() { cancel(errCacheCorrupted) })
-	c := cache.New(klog.NewContext(ctx, logger), nil, false)
+	c := cache.New(klog.NewContext(ctx, logger), nil, false, false)
 	before := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Name: "pod", UID: "1"}, Spec: corev1.PodSpec{NodeName: "a"}}
 	after := before.DeepCopy()
 	after.Spec.NodeName = "b"

@@ -58,7 +58,7 @@ func newParts(ctx context.Context, config *rest.Config) (*parts, error) {
 	return &parts{
 		config:    config,
 		client:    client,
-		informers: upstream.NewInformerFactory(client, 0),
+		informers: upstream.NewInformerFactory(client, 0, nil),
 		dynamic:   dynamicinformer.NewFilteredDynamicSharedInformerFactory(dynamicClient, 0, corev1.NamespaceAll, nil),
 		events:    events.NewEventBroadcasterAdapterWithContext(ctx, client),
 	}, nil
