@@ -4,10 +4,10 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
-	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 )
 
 // The programs that are built in the temporary folder.
@@ -20,39 +20,49 @@ const (
 	ownPrograms = "assets" // a folder
 )
 
+// program is one that is built.
+type program struct {
+	name, folder string
+	args         []string
+}
+
+const assets = "github.com/kubembed/kubembed/pkg/controlplanetest/assets/"
+
+var (
+	ownBuilds = []program{
+		{ownHost, ".", []string{"build", "./hosts/own"}},
+		{ownTests, ".", []string{"test", "-c", "./own"}},
+	}
+	peerBuilds = []program{
+		{envtestHost, ".", []string{"build", "./hosts/envtest"}},
+		{testserver, "peers", []string{"build", "./testserver"}},
+		{envTests, ".", []string{"test", "-c", "./envtest"}},
+		{ownPrograms, ".", []string{"build", assets + "kube-apiserver", assets + "etcd"}},
+	}
+)
+
 // build makes all programs. They are for the sections, but few enough.
 func (b *bench) build(sections []section) error {
 	if err := b.sizes.check(); err != nil {
 		return err
 	}
-	if err := b.buildPeers(); err != nil {
-		return err
-	}
-	// go build puts several programs into a folder that there is.
-	if err := os.Mkdir(b.paths.program(ownPrograms), 0o700); err != nil {
-		return err
-	}
-	const assets = "github.com/kubembed/kubembed/pkg/controlplanetest/assets/"
-	builds := []struct {
-		name, folder string
-		args         []string
-	}{
-		{ownHost, ".", []string{"build", "./hosts/own"}},
-		{envtestHost, ".", []string{"build", "./hosts/envtest"}},
-		{testserver, "peers", []string{"build", "./testserver"}},
-		{ownTests, ".", []string{"test", "-c", "./own"}},
-		{envTests, ".", []string{"test", "-c", "./envtest"}},
-		{ownPrograms, ".", []string{"build", assets + "kube-apiserver", assets + "etcd"}},
-	}
-	for _, p := range builds {
-		fmt.Fprintln(os.Stderr, "building", p.name)
-		// As the peers are: without what only debuggers read.
-		args := append([]string{p.args[0], "-ldflags=-s -w", "-o", b.paths.program(p.name)}, p.args[1:]...)
-		build := b.goCommand(p.folder, args...)
-		if p.folder == "peers" {
-			build.Env = append(os.Environ(), "GOWORK=off", "CGO_ENABLED=0")
+	builds := ownBuilds
+	if b.paths.Against == "" {
+		if err := b.buildPeers(); err != nil {
+			return err
 		}
-		if err := runLoudly(build); err != nil {
+		// go build puts several programs into a folder that there is.
+		if err := os.Mkdir(b.paths.program(ownPrograms), 0o700); err != nil {
+			return err
+		}
+		builds = slices.Concat(builds, peerBuilds)
+	}
+	if err := b.buildAll(b.paths, builds); err != nil {
+		return err
+	}
+	if b.paths.Against != "" {
+		earlier, _ := b.paths.earlier(earlierSide)
+		if err := b.buildAll(earlier, ownBuilds); err != nil {
 			return err
 		}
 	}
@@ -64,18 +74,41 @@ func (b *bench) build(sections []section) error {
 	return nil
 }
 
-func (p paths) program(name string) string { return filepath.Join(p.Work, name) }
-
-// buildOf tells programs of this library from those of another state of its source.
-func (p paths) buildOf(name string) (string, error) {
-	file, err := os.Open(p.program(name))
-	if err != nil {
-		return "", err
+// buildAll builds programs from the checkout that the paths are of.
+func (b *bench) buildAll(p paths, programs []program) error {
+	for _, program := range programs {
+		fmt.Fprintln(os.Stderr, "building", program.name+p.Suffix)
+		// As the peers are: without what only debuggers read.
+		args := append([]string{program.args[0], "-ldflags=-s -w", "-o", p.program(program.name)}, program.args[1:]...)
+		build := exec.Command("go", args...)
+		build.Dir = filepath.Join(p.Module, program.folder)
+		if program.folder == "peers" {
+			build.Env = append(os.Environ(), "GOWORK=off", "CGO_ENABLED=0")
+		}
+		if err := runLoudly(build); err != nil {
+			return err
+		}
 	}
-	defer func() { _ = file.Close() }()
+	return nil
+}
+
+func (p paths) program(name string) string { return filepath.Join(p.Work, name+p.Suffix) }
+
+// buildOf tells our programs, and those of the other checkout, from those of another
+// state of the source.
+func (p paths) buildOf(name string) (string, error) {
+	files := []string{p.program(name)}
+	if p.Against != "" {
+		earlier, _ := p.earlier(earlierSide)
+		files = append(files, earlier.program(name))
+	}
 	hash := sha256.New()
-	if _, err := io.Copy(hash, file); err != nil {
-		return "", err
+	for _, path := range files {
+		content, err := os.ReadFile(path)
+		if err != nil {
+			return "", err
+		}
+		hash.Write(content)
 	}
 	return hex.EncodeToString(hash.Sum(nil))[:12], nil
 }

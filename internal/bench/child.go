@@ -112,7 +112,8 @@ func child(ctx context.Context) error {
 	if !ok {
 		return fmt.Errorf("there is no section %q", t.Section)
 	}
-	m := &measurement{ctx: ctx, side: t.Side, sizes: t.Sizes, paths: t.Paths}
+	m := &measurement{ctx: ctx, sizes: t.Sizes}
+	m.paths, m.side = t.Paths.earlier(t.Side)
 	if err := s.measure(m); err != nil {
 		return err
 	}

@@ -27,6 +27,9 @@ var settings = header{
 	{"cores", "the client has no cores of its own: it competes with the server on all sides; server CPU for each request is beside every rate"},
 }
 
+// headerBefore is the line of the other checkout.
+const headerBefore = "before"
+
 func (b *bench) header(ctx context.Context) (header, error) {
 	cpu, err := fieldOf("/proc/cpuinfo", "model name")
 	if err != nil {
@@ -59,15 +62,18 @@ func (b *bench) header(ctx context.Context) (header, error) {
 	if err != nil {
 		return nil, err
 	}
-	h = append(h, [2]string{"kubembed", b.commit(ctx) + ", build " + build})
+	if b.paths.Against != "" {
+		h = append(h, [2]string{headerBefore, commit(ctx, b.paths.Against)})
+	}
+	h = append(h, [2]string{"kubembed", commit(ctx, b.paths.Module) + ", build " + build})
 	return h, nil
 }
 
 // commit is that of the source, if it is in a repository.
-func (b *bench) commit(ctx context.Context) string {
+func commit(ctx context.Context, module string) string {
 	git := func(args ...string) string {
 		cmd := exec.CommandContext(ctx, "git", args...)
-		cmd.Dir = b.paths.Module
+		cmd.Dir = module
 		out, err := cmd.Output()
 		if err != nil {
 			return ""

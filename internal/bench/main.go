@@ -28,6 +28,12 @@
 //   - testserver: kube-apiserver's own test server and an embedded etcd, in one process
 //   - separate: envtest with fsync and a folder, against DataDir
 //
+// With -against, the sides are those of this library only, here and in another
+// checkout, which may have another Kubernetes:
+//
+//	git worktree add ../before v0.37.0
+//	go run ./internal/bench -against ../before -only start,requests,list,growth,edit
+//
 // kwok and other light peers are not among them: kwok runs the same kube-apiserver
 // and etcd for what is measured here.
 //
@@ -76,6 +82,7 @@ func main() {
 	flag.StringVar(&b.out, "out", "bench-results", "folder of the results")
 	flag.StringVar(&b.readme, "readme", "", "page whose summary is replaced by that of the results (if empty, none)")
 	flag.StringVar(&b.cache, "cache", "", "folder of the built kube-apiserver and etcd (default is one in the user's cache)")
+	flag.StringVar(&b.against, "against", "", "top folder of another checkout of this repository, with which this one is compared instead of the peers")
 	flag.BoolVar(&b.redo, "redo", false, "drop what is there of the sections, and measure them again")
 	flag.BoolVar(&b.report, "report", false, "measure nothing, and write the report of what is there")
 	flag.BoolVar(&quick, "quick", false, "small sizes, and one run unless -runs says otherwise")
@@ -107,6 +114,7 @@ type bench struct {
 	runs         int
 	out, cache   string
 	readme       string
+	against      string
 	redo, report bool
 	sizes        sizes
 	paths        paths
@@ -114,10 +122,12 @@ type bench struct {
 
 // paths are of what has been built, for the children too.
 type paths struct {
-	Module string // folder of this module
-	Work   string // temporary folder
-	Assets string // folder of kube-apiserver and etcd
-	CRDs   string // folder of CRDs
+	Module  string // folder of this module
+	Against string // the same in the other checkout, if there is one
+	Work    string // temporary folder
+	Suffix  string // of the names of programs
+	Assets  string // folder of kube-apiserver and etcd
+	CRDs    string // folder of CRDs
 }
 
 func (b *bench) run(ctx context.Context, only, skip string) error {
@@ -137,6 +147,12 @@ func (b *bench) run(ctx context.Context, only, skip string) error {
 	}
 	if b.paths.Module, err = output(exec.Command("go", "list", "-m", "-f", "{{.Dir}}", "github.com/kubembed/kubembed/internal/bench")); err != nil {
 		return err
+	}
+	if b.against != "" {
+		if b.paths.Against, err = findAgainst(b.against); err != nil {
+			return err
+		}
+		sections = againstAll(sections)
 	}
 	if b.paths.Work, err = os.MkdirTemp("", "kubembed-bench-"); err != nil {
 		return err

@@ -95,7 +95,7 @@ var restartSection = section{
 }
 
 func restart(m *measurement) error {
-	dir := filepath.Join(m.paths.Work, "folder-of-"+m.side)
+	dir := filepath.Join(m.paths.Work, "folder-of-"+m.side+m.paths.Suffix)
 	filled := dir + ".filled"
 	if _, err := os.Stat(filled); err != nil {
 		if err := os.RemoveAll(dir); err != nil {

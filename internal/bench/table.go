@@ -25,7 +25,7 @@ func (r *results) report(folder string) (err error) {
 	}
 	defer func() { err = errors.Join(err, file.Close()) }()
 	r.writeHeader(file)
-	for _, s := range sections {
+	for _, s := range r.sections() {
 		figures := r.figures(s.name)
 		if len(figures) == 0 {
 			continue
@@ -48,7 +48,11 @@ func (r *results) report(folder string) (err error) {
 }
 
 func (r *results) writeHeader(w io.Writer) {
-	fmt.Fprint(w, "# Beside the peers\n\nWritten by `go run ./internal/bench`, whose documentation says what the sides are. Each cell is the median of all runs, with the least and the most. "+
+	title := "Beside the peers"
+	if slices.ContainsFunc(r.Header, func(line [2]string) bool { return line[0] == headerBefore }) {
+		title = "Beside an earlier state"
+	}
+	fmt.Fprint(w, "# "+title+"\n\nWritten by `go run ./internal/bench`, whose documentation says what the sides are. Each cell is the median of all runs, with the least and the most. "+
 		"A ratio is that of two medians. Every measurement is in results.json.\n\n| | |\n|---|---|\n")
 	for _, line := range slices.Concat(r.Header, settings) {
 		fmt.Fprintf(w, "| %s | %s |\n", line[0], line[1])
