@@ -1,0 +1,44 @@
+package upstream
+
+import "slices"
+
+// Entry is one place where this project copies upstream, or depends on its insides.
+// It needs at least one of Has, Digest, Fields, Exists, and Test.
+type Entry struct {
+	// Ours is the place in this project: a file from the root of the repository, ":", and the
+	// declaration in it that depends on upstream, as in "pkg/apiserver/builtin.go:(*generic).builtin".
+	// Both must exist.
+	Ours string
+	// Package is the import path of upstream's package. It may be one of Go's own.
+	Package string
+	// Decl is the declaration in Package: "Func", "(*T).Method", "T.Method", "Type", "Var", "Const",
+	// or a member of a type: "Interface.Method", "Struct.Field". If empty, it is the whole package.
+	// Declarations with one name, for several platforms, count as one.
+	Decl string
+
+	// Has are fragments of Go that Decl has, in this order. White space does not matter.
+	Has []string
+	// Digest is the digest of Decl without its comments: for bodies and tables that ours follows.
+	Digest string
+	// Fields are the names of all fields of the struct type Decl. A new field fails, too.
+	Fields []string
+	// Exists says that it is enough that Decl exists: for a name that ours repeats in a string.
+	Exists bool
+	// Test names a stronger test, as "pkg/apiserver:TestPriorities": directory and function.
+	Test string
+
+	// Look is the sentence that is printed when upstream differs: what to look at in Ours, and
+	// what goes wrong if nobody does.
+	Look string
+}
+
+// Entries are all entries, from the files of this package.
+func Entries() []Entry {
+	return slices.Concat(
+		apiserverEntries,
+		componentsEntries,
+		etcdEntries,
+		processEntries,
+		textEntries,
+	)
+}
