@@ -73,8 +73,10 @@ func packageOf(v any) string {
 
 // Register shows the metrics in legacyregistry. It does so at the first call, and not
 // when the package is imported, so that a program may import upstream's package, which
-// must be the first to register. Metrics that are registered already stay.
+// must be the first to register: it does so when client-go asks it to, which is at the
+// first client, and panics if its names are taken. Metrics that are registered already stay.
 var Register = sync.OnceFunc(func() {
+	clientgo.EnsureRegistered()
 	for _, m := range all {
 		_ = legacyregistry.Register(m)
 	}

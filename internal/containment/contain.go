@@ -11,19 +11,21 @@
 package containment
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"runtime"
 	"runtime/debug"
 	"runtime/pprof"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
 
 	utilruntime "k8s.io/apimachinery/pkg/util/runtime"
 	"k8s.io/klog/v2"
+
+	"github.com/kubembed/kubembed/internal/lifecycle"
 )
 
 // Error is that a part of the process has panicked. Upstream has logged the stack.
@@ -126,14 +128,14 @@ func inRequest() bool {
 const label = "kubembed-component"
 
 // parts are those of this process.
-var parts = registry{fail: map[string]func(error){}, families: map[string]func(error){}}
+var parts = registry{fail: map[string]func(error){}, families: map[*lifecycle.Family]func(error){}}
 
 type registry struct {
 	mu   sync.Mutex
 	last int
 	fail map[string]func(error)
-	// families are those of Watch, by their labels.
-	families map[string]func(error)
+	// families are those of Watch.
+	families map[*lifecycle.Family]func(error)
 }
 
 func (r *registry) add(fail func(error)) (id string) {
@@ -151,16 +153,16 @@ func (r *registry) remove(id string) {
 	delete(r.fail, id)
 }
 
-func (r *registry) addFamily(label string, fail func(error)) {
+func (r *registry) addFamily(family *lifecycle.Family, fail func(error)) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.families[label] = fail
+	r.families[family] = fail
 }
 
-func (r *registry) removeFamily(label string) {
+func (r *registry) removeFamily(family *lifecycle.Family) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	delete(r.families, label)
+	delete(r.families, family)
 }
 
 // ofThisGoroutine is how to end the part that this goroutine belongs to, or nil.
@@ -171,36 +173,33 @@ func (r *registry) ofThisGoroutine() func(error) {
 		return nil
 	}
 	labels := labelsOfTheOneThatLooks()
-	_, rest, _ := strings.Cut(labels, strconv.Quote(label)+":\"")
-	id, _, _ := strings.Cut(rest, `"`)
-	if fail := r.fail[id]; fail != nil {
+	if fail := r.fail[labels[label]]; fail != nil {
 		return fail
 	}
 	for family, fail := range r.families {
-		if strings.Contains(labels, family) {
+		if family.Has(labels) {
 			return fail
 		}
 	}
 	return nil
 }
 
-// labelsOfTheOneThatLooks finds itself in the goroutine profile, which is the one
-// place where labels can be read: see lifecycle.Family about its form. It is called
-// by one goroutine at a time.
-func labelsOfTheOneThatLooks() string {
-	var profile bytes.Buffer
-	if err := pprof.Lookup("goroutine").WriteTo(&profile, 1); err != nil {
-		return ""
+// theOneThatLooks is what labelsOfTheOneThatLooks finds itself by.
+const theOneThatLooks = "github.com/kubembed/kubembed/internal/containment.labelsOfTheOneThatLooks"
+
+// labelsOfTheOneThatLooks finds itself in the goroutine profile, which is the only
+// place where labels can be read. It is called by one goroutine at a time.
+//
+//go:noinline
+func labelsOfTheOneThatLooks() map[string]string {
+	all, err := lifecycle.AllGoroutines()
+	if err != nil {
+		return nil
 	}
-	for record := range strings.SplitSeq(profile.String(), "\n\n") {
-		if !strings.Contains(record, ".labelsOfTheOneThatLooks+") {
-			continue
-		}
-		for line := range strings.SplitSeq(record, "\n") {
-			if strings.HasPrefix(line, "# labels: ") {
-				return line
-			}
+	for _, g := range all {
+		if slices.Contains(g.Stack, theOneThatLooks) {
+			return g.Labels
 		}
 	}
-	return ""
+	return nil
 }

@@ -29,8 +29,8 @@ func GiveUp(fatal *Fatal) {
 // Watch makes a part of the goroutines of a family, but for those that Do has given to
 // another part: fail is called when one of them panics or gives up, until forget is.
 func Watch(family *lifecycle.Family, fail func(error)) (forget func()) {
-	parts.addFamily(family.Label(), fail)
-	return func() { parts.removeFamily(family.Label()) }
+	parts.addFamily(family, fail)
+	return func() { parts.removeFamily(family) }
 }
 
 // call begins the names of the functions that Call is compiled to.

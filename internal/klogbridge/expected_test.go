@@ -21,9 +21,9 @@ func TestExpectedLines(t *testing.T) {
 	}{
 		{func() { klog.Warning("Skipping API apps/v1beta1 because it has no resources.") }, "debug"},
 		{func() { klog.Warning("Skipping API apps/v1beta1 because of a fault") }, "info"},
-		{func() { klog.Error("SPDY upgrade failed: 501 Not Implemented") }, "debug"},
-		{func() { klog.Error("SPDY upgrade failed: 404 Not Found") }, "debug"},
-		{func() { klog.Error("SPDY upgrade failed: 500 Internal Server Error") }, "warn"},
+		{func() { klog.ErrorS(nil, "SPDY upgrade failed", "status", "501 Not Implemented") }, "debug"},
+		{func() { klog.ErrorS(nil, "SPDY upgrade failed", "status", "404 Not Found") }, "debug"},
+		{func() { klog.ErrorS(nil, "SPDY upgrade failed", "status", "500 Internal Server Error") }, "warn"},
 		{func() { klog.ErrorS(errors.New("use of closed network connection"), "Error on socket receive") }, "debug"},
 		{func() { klog.ErrorS(errors.New("client disconnected"), "Failed to encode watch event") }, "debug"},
 		{func() { klog.ErrorS(errors.New("unable to encode watch object"), "Failed to encode watch event") }, "warn"},

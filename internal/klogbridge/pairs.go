@@ -39,7 +39,7 @@ const (
 type pairs struct {
 	message string
 	logger  string // what the line names as its logger, or empty
-	cause   string // its error, or empty
+	cause   string // its error, or where it has none all that follows the message
 	fields  []zap.Field
 }
 
@@ -53,6 +53,7 @@ func parsePairs(text string) (p pairs, ok bool) {
 		return p, false
 	}
 	seen := map[string]bool{}
+	p.cause = text
 	for text != "" {
 		var key string
 		var field zap.Field

@@ -1,13 +1,10 @@
 package lifecycle
 
 import (
-	"bufio"
-	"bytes"
 	"context"
 	"fmt"
 	"runtime/pprof"
 	"strconv"
-	"strings"
 	"sync/atomic"
 )
 
@@ -28,8 +25,8 @@ func NewFamily() *Family {
 	return &Family{id: strconv.FormatInt(families.Add(1), 10)}
 }
 
-// Label is the family's label in the text form of a goroutine profile.
-func (f *Family) Label() string { return fmt.Sprintf("%q:%q", familyLabel, f.id) }
+// Has reports whether a goroutine with these profiler labels is of the family.
+func (f *Family) Has(labels map[string]string) bool { return labels[familyLabel] == f.id }
 
 // Do runs f in this goroutine. What it starts belongs to the family.
 func (f *Family) Do(ctx context.Context, fn func()) {
@@ -42,14 +39,13 @@ func (f *Family) Adopt() {
 	pprof.SetGoroutineLabels(pprof.WithLabels(context.Background(), pprof.Labels(familyLabel, f.id)))
 }
 
-// Wait returns when no goroutine of the family runs, save those with one of
-// the ignored functions on their stack, or with an error that names one that
-// does when ctx ends. Nothing of the family may call it.
-func (f *Family) Wait(ctx context.Context, ignore ...string) error {
+// Wait returns when no goroutine of the family runs, except SelfEnding ones, or with an
+// error that names one that does when ctx ends. Nothing of the family may call it.
+func (f *Family) Wait(ctx context.Context) error {
 	var running int
 	var example string
 	err := Poll(ctx, func() bool {
-		running, example = f.running(ignore)
+		running, example = f.running()
 		return running == 0
 	})
 	if err != nil {
@@ -58,50 +54,17 @@ func (f *Family) Wait(ctx context.Context, ignore ...string) error {
 	return nil
 }
 
-// running counts the family in the goroutine profile, whose text form is: a
-// line "N @ addresses", a line of labels, and a line for each function.
-func (f *Family) running(ignore []string) (count int, example string) {
-	var profile bytes.Buffer
-	if err := pprof.Lookup("goroutine").WriteTo(&profile, 1); err != nil {
+// running counts the goroutines of the family, and names where one of them began.
+func (f *Family) running() (count int, example string) {
+	all, err := AllGoroutines()
+	if err != nil {
 		return 0, ""
 	}
-	label := f.Label()
-	var (
-		number  int
-		ours    bool
-		ignored bool
-		bottom  string
-	)
-	flush := func() {
-		if ours && !ignored {
-			count += number
-			example = bottom
-		}
-		number, ours, ignored, bottom = 0, false, false, ""
-	}
-	lines := bufio.NewScanner(&profile)
-	lines.Buffer(nil, 1<<20)
-	for lines.Scan() {
-		line := lines.Text()
-		switch {
-		case line == "":
-			flush()
-		case strings.HasPrefix(line, "# labels: "):
-			ours = strings.Contains(line, label)
-		case strings.HasPrefix(line, "#"):
-			fields := strings.Split(line, "\t")
-			if len(fields) > 2 {
-				bottom = fields[2]
-			}
-			for _, function := range ignore {
-				ignored = ignored || strings.Contains(line, function)
-			}
-		default:
-			if n, _, ok := strings.Cut(line, " @ "); ok {
-				number, _ = strconv.Atoi(n)
-			}
+	for _, g := range all {
+		if f.Has(g.Labels) && !selfEnding(g.Stack) {
+			count += g.Count
+			example = g.outermost()
 		}
 	}
-	flush()
 	return count, example
 }

@@ -17,7 +17,8 @@ type Expectation struct {
 	// Message begins the line. If empty, Text does. If Anywhere, every message may.
 	Message  string
 	Anywhere bool
-	// Cause is what the rest of the line has to be like. If nil, whatever it is, it is
+	// Cause is what the rest of the message and the line's error, or its pairs if it has
+	// none, have to be like. If nil, whatever it is, it is
 	// not an operator's business.
 	Cause *regexp.Regexp
 	// Why it is expected.
@@ -76,10 +77,9 @@ var Expectations = []Expectation{
 	},
 	{
 		Package: "k8s.io/apiserver/pkg/util/proxy", File: "streamtunnel.go",
-		Text:    "SPDY upgrade failed: %s",
-		Message: "SPDY upgrade failed: ",
-		Cause:   regexp.MustCompile(`\A(4\d\d|501) `),
-		Why:     "the kubelet's answer to a client's port-forward, which the client gets: simulated nodes have none",
+		Text:  "SPDY upgrade failed",
+		Cause: regexp.MustCompile(`\A status="(4\d\d|501) `),
+		Why:   "the kubelet's answer to a client's port-forward, which the client gets: simulated nodes have none",
 	},
 	{
 		Package: "k8s.io/apimachinery/pkg/util/proxy", File: "upgradeaware.go",

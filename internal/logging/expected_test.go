@@ -3,9 +3,6 @@ package logging_test
 import (
 	"context"
 	"errors"
-	"os"
-	"os/exec"
-	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -16,33 +13,28 @@ import (
 	"go.uber.org/zap/zaptest/observer"
 
 	"github.com/kubembed/kubembed/internal/logging"
+	"github.com/kubembed/kubembed/internal/upstream"
 )
 
 // TestExpectationsAreUpstreams: each text still stands where it stood. One that upstream
 // has changed would be a warning again, and one that it has dropped is to be deleted.
 func TestExpectationsAreUpstreams(t *testing.T) {
-	dirs := map[string]string{}
+	var entries []upstream.Entry
 	for _, e := range slices.Concat(logging.Expectations, logging.Faults) {
 		if e.Why == "" {
 			t.Errorf("%q has no reason", e.Text)
 		}
-		dir, ok := dirs[e.Package]
-		if !ok {
-			out, err := exec.CommandContext(t.Context(), "go", "list", "-f", "{{.Dir}}", e.Package).Output()
-			if err != nil {
-				t.Fatalf("%s: %v", e.Package, err)
-			}
-			dir = strings.TrimSpace(string(out))
-			dirs[e.Package] = dir
-		}
-		source, err := os.ReadFile(filepath.Join(dir, e.File))
-		if err != nil {
-			t.Error(err)
-			continue
-		}
-		if !strings.Contains(string(source), strings.Trim(strconv.Quote(e.Text), `"`)) {
-			t.Errorf("%s/%s does not have %q any more", e.Package, e.File, e.Text)
-		}
+		entries = append(entries, upstream.Entry{
+			Ours: "internal/logging/expected.go", Package: e.Package, Decl: e.File, Has: []string{strings.Trim(strconv.Quote(e.Text), `"`)},
+			Look: "Write the new text and its package in the list, or delete what is gone.",
+		})
+	}
+	differences, err := upstream.Differences("../..", entries)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, difference := range differences {
+		t.Error(difference)
 	}
 }
 
@@ -58,9 +50,13 @@ func TestSinkExpected(t *testing.T) {
 	s.Error(errors.New("cannot encode"), "Failed to encode watch event")
 	s.Error(errors.New("list: context canceled"), "reflector")
 	s.Error(nil, "no reason")
+	s.Error(nil, "SPDY upgrade failed", "status", "501 Not Implemented")
+	s.Error(nil, "SPDY upgrade failed", "status", "502 Bad Gateway")
 	cancel()
 	s.Error(errors.New("timed out"), "waiting for caches")
-	for i, want := range []zapcore.Level{zapcore.DebugLevel, zapcore.WarnLevel, zapcore.DebugLevel, zapcore.WarnLevel, zapcore.DebugLevel} {
+	for i, want := range []zapcore.Level{
+		zapcore.DebugLevel, zapcore.WarnLevel, zapcore.DebugLevel, zapcore.WarnLevel, zapcore.DebugLevel, zapcore.WarnLevel, zapcore.DebugLevel,
+	} {
 		entry := logs.All()[i]
 		if entry.Level != want || entry.ContextMap()["with"] != "a field" || entry.LoggerName != "part" {
 			t.Errorf("line %d: %v %v", i, entry.Entry, entry.ContextMap())

@@ -54,7 +54,7 @@ func (s Sink) Info(_ int, message string, keysAndValues ...any) {
 // Error is part of logr.LogSink.
 func (s Sink) Error(err error, message string, keysAndValues ...any) {
 	all := append(fields(keysAndValues), zap.Error(err))
-	if s.ctx.Err() != nil || quiet(err, message) {
+	if s.ctx.Err() != nil || quiet(err, message, keysAndValues) {
 		s.plain.Debug(message, all...)
 		return
 	}
@@ -75,12 +75,23 @@ func (s Sink) Named(name string) Sink { return Sink{s.logger.Named(name), s.plai
 const CalledOff = "context canceled"
 
 // quiet reports whether an error is no operator's business.
-func quiet(err error, message string) bool {
+func quiet(err error, message string, keysAndValues []any) bool {
 	if err == nil {
-		return Expected(message, "")
+		return Expected(message, pairs(keysAndValues))
 	}
 	cause := text(err)
 	return strings.HasSuffix(cause, CalledOff) || Expected(message, cause)
+}
+
+// pairs are as klog writes them, as far as they are texts.
+func pairs(keysAndValues []any) string {
+	var b strings.Builder
+	for i := 0; i+1 < len(keysAndValues); i += 2 {
+		if value, ok := keysAndValues[i+1].(string); ok {
+			fmt.Fprintf(&b, " %v=%q", keysAndValues[i], value)
+		}
+	}
+	return b.String()
 }
 
 // text is that of an error of upstream's.

@@ -54,7 +54,7 @@ func (c *checker) checkEntry(e Entry) error {
 	if e.Package == "" && e.Test == "" {
 		return errors.New("it has neither Package nor Test")
 	}
-	if len(e.Has) == 0 && e.Digest == "" && len(e.Fields) == 0 && !e.Exists && e.Test == "" {
+	if len(e.Has) == 0 && e.Digest == "" && len(e.Fields) == 0 && len(e.Users) == 0 && !e.Exists && e.Test == "" {
 		if text, err := c.upstreamText(e); err == nil {
 			return fmt.Errorf("it has nothing to compare; the Digest of %s is %q", e.place(), digest(text))
 		}
@@ -125,12 +125,22 @@ func (c *checker) checkUpstream(e Entry) []string {
 		if err != nil {
 			return append(all, fmt.Sprintf("%s %v.", place, err))
 		}
-		if added := without(fields, e.Fields); len(added) > 0 {
-			all = append(all, fmt.Sprintf("%s has new fields: %s.", place, strings.Join(added, ", ")))
-		}
-		if gone := without(e.Fields, fields); len(gone) > 0 {
-			all = append(all, fmt.Sprintf("%s no longer has the fields %s.", place, strings.Join(gone, ", ")))
-		}
+		all = append(all, sets(place, "fields", e.Fields, fields)...)
+	}
+	if len(e.Users) > 0 {
+		all = append(all, sets(place, "users", e.Users, theirs.users(e.Decl))...)
+	}
+	return all
+}
+
+// sets compares the names that the entry has with the ones that upstream has.
+func sets(place, what string, ours, theirs []string) []string {
+	var all []string
+	if added := without(theirs, ours); len(added) > 0 {
+		all = append(all, fmt.Sprintf("%s has new %s: %s.", place, what, strings.Join(added, ", ")))
+	}
+	if gone := without(ours, theirs); len(gone) > 0 {
+		all = append(all, fmt.Sprintf("%s no longer has the %s %s.", place, what, strings.Join(gone, ", ")))
 	}
 	return all
 }

@@ -3,7 +3,7 @@ package upstream
 import "slices"
 
 // Entry is one place where this project copies upstream, or depends on its insides.
-// It needs at least one of Has, Digest, Fields, Exists, and Test.
+// It needs at least one of Has, Digest, Fields, Users, Exists, and Test.
 type Entry struct {
 	// Ours is the place in this project: a file from the root of the repository, ":", and the
 	// declaration in it that depends on upstream, as in "pkg/apiserver/builtin.go:(*generic).builtin".
@@ -12,7 +12,8 @@ type Entry struct {
 	// Package is the import path of upstream's package. It may be one of Go's own.
 	Package string
 	// Decl is the declaration in Package: "Func", "(*T).Method", "T.Method", "Type", "Var", "Const",
-	// or a member of a type: "Interface.Method", "Struct.Field". If empty, it is the whole package.
+	// a member of a type: "Interface.Method", "Struct.Field", or a whole file: "file.go". If
+	// empty, it is the whole package.
 	// Declarations with one name, for several platforms, count as one.
 	Decl string
 
@@ -22,6 +23,8 @@ type Entry struct {
 	Digest string
 	// Fields are the names of all fields of the struct type Decl. A new field fails, too.
 	Fields []string
+	// Users are all declarations of Package that use the identifier Decl. A new one fails.
+	Users []string
 	// Exists says that it is enough that Decl exists: for a name that ours repeats in a string.
 	Exists bool
 	// Test names a stronger test, as "pkg/apiserver:TestPriorities": directory and function.
@@ -41,4 +44,20 @@ func Entries() []Entry {
 		processEntries,
 		textEntries,
 	)
+}
+
+// Differences returns a sentence for each difference between the entries and upstream, and
+// for each entry that is wrong itself. root is the directory of the repository.
+func Differences(root string, entries []Entry) ([]string, error) {
+	c, err := newChecker(root, entries)
+	if err != nil {
+		return nil, err
+	}
+	var all []string
+	for _, e := range entries {
+		for _, difference := range c.differences(e) {
+			all = append(all, e.Ours+": "+difference)
+		}
+	}
+	return all, nil
 }

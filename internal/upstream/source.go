@@ -13,6 +13,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"unicode"
 )
@@ -91,7 +92,7 @@ var errNoDeclaration = errors.New("has no such declaration")
 func (s *source) find(decl string) ([]ast.Node, error) {
 	var found []ast.Node
 	for _, file := range s.files {
-		if decl == "" {
+		if decl == "" || filepath.Base(s.fset.Position(file.Package).Filename) == decl {
 			found = append(found, file)
 			continue
 		}
@@ -110,6 +111,53 @@ func (s *source) find(decl string) ([]ast.Node, error) {
 		return nil, errNoDeclaration
 	}
 	return found, nil
+}
+
+// users returns the names of the declarations that use an identifier.
+func (s *source) users(identifier string) []string {
+	var found []string
+	for _, file := range s.files {
+		for _, d := range file.Decls {
+			for _, user := range usersIn(d, identifier) {
+				if !slices.Contains(found, user) {
+					found = append(found, user)
+				}
+			}
+		}
+	}
+	return found
+}
+
+func usersIn(d ast.Decl, identifier string) []string {
+	if f, ok := d.(*ast.FuncDecl); ok {
+		if f.Body != nil && mentions(f.Body, identifier) {
+			return []string{nameOf(f)}
+		}
+		return nil
+	}
+	var found []string
+	for _, spec := range d.(*ast.GenDecl).Specs {
+		values, ok := spec.(*ast.ValueSpec)
+		if !ok {
+			continue
+		}
+		for _, value := range values.Values {
+			if mentions(value, identifier) {
+				found = append(found, values.Names[0].Name)
+			}
+		}
+	}
+	return found
+}
+
+func mentions(node ast.Node, identifier string) (found bool) {
+	ast.Inspect(node, func(n ast.Node) bool {
+		if name, ok := n.(*ast.Ident); ok && name.Name == identifier {
+			found = true
+		}
+		return !found
+	})
+	return found
 }
 
 // nameOf returns Func, T.Method or (*T).Method.

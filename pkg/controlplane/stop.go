@@ -150,30 +150,13 @@ func (s *Server) removeFiles() (err error) {
 // have been told to stop, and end within milliseconds.
 const stragglersTimeout = 5 * time.Second
 
-// selfEnding are goroutines that nothing here can stop.
-var selfEnding = []string{
-	// A timer of three seconds for each list at a resource version.
-	"cacher.(*watchCache).waitUntilFreshAndBlock",
-	// Connections to webhooks, kept by client-go until they are idle for 90 s.
-	"net/http.(*persistConn).readLoop",
-	"net/http.(*persistConn).writeLoop",
-	"http2.(*ClientConn).readLoop",
-	"net/http.(*http2ClientConn).readLoop",
-	// Connections of other members, on which they have asked single questions. etcd
-	// ends them when nothing has been read for five seconds.
-	"net/http.(*connReader).abortPendingRead",
-	"net/http.(*connReader).backgroundRead",
-	// The rotation of audit logs has one goroutine, for ever.
-	"lumberjack%2ev2.(*Logger).millRun",
-}
-
 // waitForGoroutines keeps the promise that nothing of a stopped control plane
 // runs or logs any more: upstream's controllers can be stopped, but give no way to
 // wait for them.
 func (s *Server) waitForGoroutines(family *lifecycle.Family) {
 	ctx, cancel := context.WithTimeout(context.Background(), stragglersTimeout)
 	defer cancel()
-	if err := family.Wait(ctx, selfEnding...); err != nil {
+	if err := family.Wait(ctx); err != nil {
 		s.config.Logger.Warn("stopped, but not all of it has ended", zap.Error(err))
 	}
 }

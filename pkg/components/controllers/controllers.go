@@ -221,20 +221,9 @@ func unread(synced map[reflect.Type]bool) string {
 // controllers have been told to stop, and end within milliseconds.
 const stopTimeout = 10 * time.Second
 
-// selfEnding are goroutines that nothing here can stop.
-var selfEnding = []string{
-	// The API server's, which a request in this process has started: a timer of
-	// three seconds for each list at a resource version.
-	"cacher.(*watchCache).waitUntilFreshAndBlock",
-	// Waits until a CSI driver has attached or detached, for two minutes at most.
-	"csi.(*csiAttacher).",
-	// Waits for the pod that empties a volume, for as long as that may run.
-	"recyclerclient.internalRecycleVolumeByWatchingPodUntilCompletion",
-}
-
 // wait returns when the goroutines of a run have ended.
 func (r *run) wait(ctx context.Context, family *lifecycle.Family) error {
-	err := family.Wait(ctx, selfEnding...)
+	err := family.Wait(ctx)
 	if err == nil {
 		return nil
 	}

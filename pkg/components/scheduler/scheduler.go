@@ -95,22 +95,6 @@ func (s *Scheduler) run(ctx context.Context, config *rest.Config, logger *zap.Lo
 // extenders that do not.
 const stragglersTimeout = 5 * time.Second
 
-// selfEnding are goroutines that nothing here can stop.
-var selfEnding = []string{
-	// The API server's, which a request in this process has started: a timer of
-	// three seconds for each list at a resource version.
-	"cacher.(*watchCache).waitUntilFreshAndBlock",
-	// Sleeps for a second, and looks only then whether it should stop.
-	"metrics.(*MetricAsyncRecorder).run",
-	// The process's own, started by the first who wants a signal.
-	"os/signal.loop",
-	// Connections to extenders, kept by upstream until they are idle for 90 s.
-	"net/http.(*persistConn).readLoop",
-	"net/http.(*persistConn).writeLoop",
-	"http2.(*ClientConn).readLoop",
-	"net/http.(*http2ClientConn).readLoop",
-}
-
 // wait returns when the goroutines of a run have ended.
 func (s *Scheduler) wait(family *lifecycle.Family, sched *upstream.Scheduler) error {
 	ctx, cancel := context.WithTimeout(context.Background(), stragglersTimeout)
@@ -120,7 +104,7 @@ func (s *Scheduler) wait(family *lifecycle.Family, sched *upstream.Scheduler) er
 	var running error
 	_ = lifecycle.Poll(ctx, func() bool {
 		reject(sched)
-		running = family.Wait(now, selfEnding...)
+		running = family.Wait(now)
 		return running == nil
 	})
 	return running
