@@ -191,14 +191,29 @@ func (s *Server) serves(gv schema.GroupVersion) bool {
 // storage, before anything is served: upstream's own hooks poll with a second
 // between tries, and readiness would wait for them. Defaults, strategies and
 // validation are upstream's. It reports whether everything was new.
+//
+// It writes no RBAC object where there are any. What is missing then, an operator has
+// deleted, an older release did not have, or a start that was killed has not written: how
+// it is made again depends on what is there. See reconcileRBAC.
 func (s *Server) seed(ctx context.Context) (fresh bool, err error) {
-	if err := s.checkServiceCIDR(ctx); err != nil {
+	var stored storedBefore
+	looking, lookCtx := errgroup.WithContext(ctx)
+	looking.Go(func() error { return s.checkServiceCIDR(lookCtx) })
+	looking.Go(func() (err error) {
+		stored, err = s.lookBefore(lookCtx)
+		return err
+	})
+	if err := looking.Wait(); err != nil {
 		return false, err
 	}
 	var existing atomic.Bool
+	existing.Store(stored.rbac)
 	group, creating := errgroup.WithContext(ctx)
 	group.SetLimit(bootstrapWriters)
 	for _, o := range s.bootstrapObjects() {
+		if stored.leaves(o) {
+			continue
+		}
 		store, err := s.backend.Store(o.kind.resource)
 		if err != nil {
 			continue // switched off by Config.RuntimeConfig

@@ -149,7 +149,7 @@ func (s *Server) reconcileLater(client kubernetes.Interface) {
 			return
 		}
 		ctx, cancel := context.WithTimeout(s.ctx, maxReconcileRetry)
-		err := reconcileRBAC(ctx, client)
+		err := reconcileRBAC(ctx, client, s.servedRBACPolicy())
 		cancel()
 		if err == nil {
 			s.generic.boot.roles.Store(true)

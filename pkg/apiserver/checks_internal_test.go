@@ -71,10 +71,12 @@ func TestRolesAreCompletedLater(t *testing.T) {
 			return true, nil, errors.New("a webhook refuses it")
 		}
 	})
-	s := &Server{config: Config{Logger: zap.NewNop()}, generic: &generic{}}
+	enabled := serverstorage.NewResourceConfig()
+	enabled.EnableVersions(rbacv1.SchemeGroupVersion)
+	s := &Server{config: Config{Logger: zap.NewNop()}, generic: &generic{server: &genericapiserver.Config{MergedResourceConfig: enabled}}}
 	s.ctx, s.cancel = context.WithCancel(t.Context())
 	defer s.cancel()
-	if err := reconcileRBAC(s.ctx, client); err == nil {
+	if err := reconcileRBAC(s.ctx, client, rbacPolicy()); err == nil {
 		t.Fatal("the policy is complete although a role was refused")
 	}
 	go s.reconcileLater(client)

@@ -111,7 +111,8 @@ type Config struct {
 	// ConfigMap kube-root-ca.crt and of aggregated ClusterRoles run beside the
 	// server. What they would do first is then done when Start returns, and the
 	// ServiceAccount admission plugin is on by default: without them it would
-	// refuse every pod.
+	// refuse every pod. An aggregated ClusterRole that has been deleted gets its rules
+	// back from them, after Start.
 	Controllers bool
 	// ReadyzChecks are added to /readyz. Start does not wait for them.
 	ReadyzChecks []healthz.HealthChecker

@@ -237,13 +237,13 @@ func (s *Server) prepare() error {
 	return nil
 }
 
-// reconcile brings the RBAC policy of an older release up to this one's.
+// reconcile brings the RBAC policy over existing data up to this release's.
 func (s *Server) reconcile(ctx context.Context) error {
 	client, err := kubernetes.NewForConfig(s.LoopbackConfig())
 	if err != nil {
 		return fmt.Errorf("apiserver: loopback client: %w", err)
 	}
-	if err := reconcileRBAC(ctx, client); err != nil {
+	if err := reconcileRBAC(ctx, client, s.servedRBACPolicy()); err != nil {
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
 		}

@@ -1,0 +1,188 @@
+package apiserver_test
+
+import (
+	"context"
+	"encoding/json"
+	"maps"
+	"slices"
+	"sync"
+	"testing"
+
+	clientv3 "go.etcd.io/etcd/client/v3"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	genericapiserver "k8s.io/apiserver/pkg/server"
+	"k8s.io/client-go/informers"
+	"k8s.io/client-go/kubernetes"
+	apiregistrationv1 "k8s.io/kube-aggregator/pkg/apis/apiregistration/v1"
+	aggregatorclientset "k8s.io/kube-aggregator/pkg/client/clientset_generated/clientset"
+	aggregatorinformers "k8s.io/kube-aggregator/pkg/client/informers/externalversions"
+	"k8s.io/kube-aggregator/pkg/controllers/autoregister"
+	"k8s.io/kubernetes/pkg/controlplane/controller/systemnamespaces"
+	flowcontrolrest "k8s.io/kubernetes/pkg/registry/flowcontrol/rest"
+	rbacrest "k8s.io/kubernetes/pkg/registry/rbac/rest"
+	schedulingrest "k8s.io/kubernetes/pkg/registry/scheduling/rest"
+
+	"github.com/kubembed/kubembed/pkg/apiserver"
+)
+
+// bootstrapKinds are the kinds of the objects that a start makes, by the paths of their
+// lists. Their keys in etcd begin with the values.
+var bootstrapKinds = map[string]string{
+	"/apis/rbac.authorization.k8s.io/v1/clusterroles":                                            "/registry/clusterroles/",
+	"/apis/rbac.authorization.k8s.io/v1/clusterrolebindings":                                     "/registry/clusterrolebindings/",
+	"/apis/rbac.authorization.k8s.io/v1/roles":                                                   "/registry/roles/",
+	"/apis/rbac.authorization.k8s.io/v1/rolebindings":                                            "/registry/rolebindings/",
+	"/apis/scheduling.k8s.io/v1/priorityclasses":                                                 "/registry/priorityclasses/",
+	"/apis/flowcontrol.apiserver.k8s.io/v1/flowschemas":                                          "/registry/flowschemas/",
+	"/apis/flowcontrol.apiserver.k8s.io/v1/prioritylevelconfigurations":                          "/registry/prioritylevelconfigurations/",
+	"/apis/apiregistration.k8s.io/v1/apiservices":                                                "/registry/apiregistration.k8s.io/apiservices/",
+	"/api/v1/namespaces":                                                                         "/registry/namespaces/",
+	"/api/v1/namespaces/kube-node-lease/serviceaccounts?fieldSelector=metadata.name=default":     "/registry/serviceaccounts/kube-node-lease/",
+	"/api/v1/namespaces/kube-node-lease/configmaps?fieldSelector=metadata.name=kube-root-ca.crt": "/registry/configmaps/kube-node-lease/",
+}
+
+// bootstrapState is what there is of these kinds: JSON by kind, namespace and name. It has
+// no metadata that differs from one write of an object to the next, and no status.
+func (p *plane) bootstrapState(t *testing.T) map[string]string {
+	t.Helper()
+	state := map[string]string{}
+	for path := range bootstrapKinds {
+		var list unstructured.UnstructuredList
+		if err := list.UnmarshalJSON([]byte(p.get(t, path).want(t, 200).body)); err != nil {
+			t.Fatal(err)
+		}
+		for _, object := range list.Items {
+			for _, field := range []string{"uid", "resourceVersion", "creationTimestamp", "generation", "deletionTimestamp"} {
+				unstructured.RemoveNestedField(object.Object, "metadata", field)
+			}
+			unstructured.RemoveNestedField(object.Object, "status")
+			var owners []string
+			for _, entry := range object.GetManagedFields() {
+				if entry.Subresource == "" {
+					owners = append(owners, entry.Manager+" "+string(entry.Operation)+" "+entry.FieldsV1.GetRawString())
+				}
+			}
+			slices.Sort(owners)
+			object.SetManagedFields(nil)
+			object.Object["owners"] = owners
+			content, err := json.Marshal(object.Object)
+			if err != nil {
+				t.Fatal(err)
+			}
+			state[object.GetKind()+" "+object.GetNamespace()+"/"+object.GetName()] = string(content)
+		}
+	}
+	return state
+}
+
+// stored is what etcd has of these kinds.
+func (p *plane) stored(t *testing.T) map[string]string {
+	t.Helper()
+	values := map[string]string{}
+	for _, prefix := range bootstrapKinds {
+		for _, kv := range must(p.etcd.Client().Get(t.Context(), prefix, clientv3.WithPrefix()))(t).Kvs {
+			values[string(kv.Key)] = string(kv.Value)
+		}
+	}
+	return values
+}
+
+// store puts back what stored has returned.
+func (p *plane) store(t *testing.T, values map[string]string) {
+	t.Helper()
+	now := p.stored(t)
+	for key := range now {
+		if _, ok := values[key]; !ok {
+			must(p.etcd.Client().Delete(t.Context(), key))(t)
+		}
+	}
+	for key, value := range values {
+		if now[key] != value {
+			must(p.etcd.Client().Put(t.Context(), key, value))(t)
+		}
+	}
+}
+
+// upstreamBootstrap runs what kube-apiserver runs at a start, upstream's own code, over
+// what is stored. APIServices are what it registers.
+func (p *plane) upstreamBootstrap(t *testing.T, registered []apiregistrationv1.APIService) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	var running sync.WaitGroup
+	factory := informers.NewSharedInformerFactory(kubernetes.NewForConfigOrDie(p.LoopbackConfig()), 0)
+	registrations := aggregatorclientset.NewForConfigOrDie(p.LoopbackConfig())
+	registrationFactory := aggregatorinformers.NewSharedInformerFactory(registrations, 0)
+	defer func() {
+		cancel()
+		running.Wait()
+		factory.Shutdown()
+		registrationFactory.Shutdown()
+	}()
+
+	_, roles, err := rbacrest.RESTStorageProvider{}.PostStartHook()
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, classes, err := schedulingrest.RESTStorageProvider{}.PostStartHook()
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, flows, err := flowcontrolrest.RESTStorageProvider{InformerFactory: factory}.PostStartHook()
+	if err != nil {
+		t.Fatal(err)
+	}
+	namespaces := systemnamespaces.NewController([]string{"kube-system", "kube-public", "kube-node-lease", "default"},
+		kubernetes.NewForConfigOrDie(p.LoopbackConfig()), factory.Core().V1().Namespaces())
+	services := autoregister.NewAutoRegisterController(registrationFactory.Apiregistration().V1().APIServices(), registrations.ApiregistrationV1())
+	for i := range registered {
+		services.AddAPIServiceToSyncOnStart(&registered[i])
+	}
+	factory.Start(ctx.Done())
+	registrationFactory.Start(ctx.Done())
+	running.Go(func() { namespaces.Run(ctx.Done()) })
+	running.Go(func() { services.Run(5, ctx.Done()) })
+	var hooks sync.WaitGroup
+	for name, hook := range map[string]genericapiserver.PostStartHookFunc{
+		"roles": roles, "our roles": apiserver.OwnRBACPolicy().EnsureRBACPolicy(), "priority classes": classes, "flow control": flows,
+	} {
+		hooks.Go(func() {
+			if err := hook(genericapiserver.PostStartHookContext{LoopbackClientConfig: p.LoopbackConfig(), Context: ctx}); err != nil {
+				t.Errorf("upstream's %s: %v", name, err)
+			}
+		})
+	}
+	hooks.Wait()
+	// The two controllers do not say when they have seen everything.
+	eventually(t, "upstream's controllers", func() error {
+		for i := range registered {
+			if _, err := registrations.ApiregistrationV1().APIServices().Get(ctx, registered[i].Name, metav1.GetOptions{}); err != nil {
+				return err
+			}
+		}
+		_, err := kubernetes.NewForConfigOrDie(p.LoopbackConfig()).CoreV1().Namespaces().Get(ctx, "kube-node-lease", metav1.GetOptions{})
+		return err
+	})
+}
+
+// registered are the APIServices that a start registers.
+func (p *plane) registered(t *testing.T) (registered []apiregistrationv1.APIService) {
+	t.Helper()
+	list := must(aggregatorclientset.NewForConfigOrDie(p.LoopbackConfig()).ApiregistrationV1().APIServices().List(t.Context(), metav1.ListOptions{}))(t)
+	for _, service := range list.Items {
+		registered = append(registered, apiregistrationv1.APIService{ObjectMeta: metav1.ObjectMeta{Name: service.Name}, Spec: service.Spec})
+	}
+	return registered
+}
+
+// differences are the objects that differ.
+func differences(got, want map[string]string) (all []string) {
+	names := maps.Clone(got)
+	maps.Copy(names, want)
+	for _, name := range slices.Sorted(maps.Keys(names)) {
+		if got[name] != want[name] {
+			all = append(all, name)
+		}
+	}
+	return all
+}

@@ -1,0 +1,22 @@
+package apiserver
+
+import (
+	"slices"
+	"strings"
+
+	rbacv1 "k8s.io/api/rbac/v1"
+	rbacrest "k8s.io/kubernetes/pkg/registry/rbac/rest"
+)
+
+// OwnRBACPolicy is the part of the bootstrap policy that upstream does not have.
+func OwnRBACPolicy() *rbacrest.PolicyData {
+	policy := rbacPolicy()
+	return &rbacrest.PolicyData{
+		ClusterRoles: slices.DeleteFunc(policy.ClusterRoles, func(r rbacv1.ClusterRole) bool {
+			return !strings.HasPrefix(r.Name, "kubembed:")
+		}),
+		ClusterRoleBindings: slices.DeleteFunc(policy.ClusterRoleBindings, func(b rbacv1.ClusterRoleBinding) bool {
+			return !strings.HasPrefix(b.Name, "kubembed:")
+		}),
+	}
+}

@@ -1,0 +1,100 @@
+package apiserver
+
+import (
+	"errors"
+	"slices"
+	"testing"
+
+	rbacv1 "k8s.io/api/rbac/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/client-go/kubernetes/fake"
+	clienttesting "k8s.io/client-go/testing"
+)
+
+// TestCopiesComeFirst: an object that has to be a copy of another is not created from the
+// policy when it cannot be copied. Everything else is.
+func TestCopiesComeFirst(t *testing.T) {
+	protected := map[string]string{rbacv1.AutoUpdateAnnotationKey: "false"}
+	role := &rbacv1.ClusterRole{ObjectMeta: metav1.ObjectMeta{Name: "view", Annotations: protected}}
+	binding := &rbacv1.ClusterRoleBinding{ObjectMeta: metav1.ObjectMeta{Name: "system:discovery", Annotations: protected}}
+	client := fake.NewClientset(role, binding)
+	refused := map[string]bool{"system:aggregate-to-view": false, "system:public-info-viewer": false}
+	refuse := func(action clienttesting.Action) (bool, runtime.Object, error) {
+		name := action.(clienttesting.CreateAction).GetObject().(metav1.Object).GetName()
+		if before, ok := refused[name]; !ok || before {
+			return false, nil, nil
+		}
+		refused[name] = true
+		return true, nil, errors.New("a webhook refuses it once")
+	}
+	client.PrependReactor("create", "clusterroles", refuse)
+	client.PrependReactor("create", "clusterrolebindings", refuse)
+	if err := reconcileRBAC(t.Context(), client, rbacPolicy()); err == nil {
+		t.Fatal("complete without the copies")
+	}
+	roles, bindings := client.RbacV1().ClusterRoles(), client.RbacV1().ClusterRoleBindings()
+	if _, err := roles.Get(t.Context(), "system:aggregate-to-view", metav1.GetOptions{}); !apierrors.IsNotFound(err) {
+		t.Error("the role was created and not copied")
+	}
+	if _, err := bindings.Get(t.Context(), "system:public-info-viewer", metav1.GetOptions{}); !apierrors.IsNotFound(err) {
+		t.Error("the binding was created and not copied")
+	}
+	for _, want := range []string{"system:aggregate-to-edit", "edit", "kubembed:node-bootstrapper"} {
+		if _, err := roles.Get(t.Context(), want, metav1.GetOptions{}); err != nil {
+			t.Error(err)
+		}
+	}
+	if err := reconcileRBAC(t.Context(), client, rbacPolicy()); err != nil {
+		t.Fatal(err)
+	}
+	if copied, err := bindings.Get(t.Context(), "system:public-info-viewer", metav1.GetOptions{}); err != nil || len(copied.Subjects) > 0 {
+		t.Errorf("%v, %v", copied, err)
+	}
+	if copied, err := roles.Get(t.Context(), "system:aggregate-to-view", metav1.GetOptions{}); err != nil || len(copied.Rules) > 0 {
+		t.Errorf("%v, %v", copied, err)
+	}
+}
+
+// TestAggregatedRolesDoNotStopCopies: upstream copies the rules of a role only where it
+// comes to it, in the order of a map, before any that is aggregated already.
+func TestAggregatedRolesDoNotStopCopies(t *testing.T) {
+	aggregated := &rbacv1.ClusterRole{ObjectMeta: metav1.ObjectMeta{Name: "edit"}, AggregationRule: &rbacv1.AggregationRule{}}
+	other := aggregated.DeepCopy()
+	other.Name = "admin"
+	legacy := &rbacv1.ClusterRole{
+		ObjectMeta: metav1.ObjectMeta{Name: "view"},
+		Rules:      []rbacv1.PolicyRule{{Verbs: []string{"get"}, APIGroups: []string{"example.com"}, Resources: []string{"widgets"}}},
+	}
+	for range 8 { // orders of a map
+		client := fake.NewClientset(aggregated, other, legacy)
+		if err := reconcileRBAC(t.Context(), client, policyData{ClusterRolesToAggregate: rbacPolicy().ClusterRolesToAggregate}); err != nil {
+			t.Fatal(err)
+		}
+		copied, err := client.RbacV1().ClusterRoles().Get(t.Context(), "system:aggregate-to-view", metav1.GetOptions{})
+		if err != nil || !slices.ContainsFunc(copied.Rules, func(r rbacv1.PolicyRule) bool { return slices.Contains(r.Resources, "widgets") }) {
+			t.Fatalf("%v, %v", copied, err)
+		}
+	}
+}
+
+// TestReconcileTriesAgain: an API server is unavailable for writes while storage versions
+// are updated, and others write, too.
+func TestReconcileTriesAgain(t *testing.T) {
+	resource := rbacv1.Resource("clusterroles")
+	for _, refusal := range []error{
+		apierrors.NewServiceUnavailable("storage versions are being updated"),
+		apierrors.NewConflict(resource, "view", errors.New("another server was faster")),
+	} {
+		client := fake.NewClientset()
+		refused := 0
+		client.PrependReactor("create", "clusterroles", func(clienttesting.Action) (bool, runtime.Object, error) {
+			refused++
+			return refused == 1, nil, refusal
+		})
+		if err := reconcileRBAC(t.Context(), client, rbacPolicy()); err != nil || refused < 2 {
+			t.Errorf("%v: %v", refusal, err)
+		}
+	}
+}
