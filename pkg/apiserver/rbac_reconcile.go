@@ -5,7 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"sync"
 
+	"golang.org/x/sync/errgroup"
 	rbacv1 "k8s.io/api/rbac/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -46,64 +48,85 @@ func (s *Server) servedRBACPolicy() policyData {
 // what this release grants, unless rbac.authorization.kubernetes.io/autoupdate: "false"
 // protects them. Where a step fails the others still run, and the error names it.
 func reconcileRBAC(ctx context.Context, client kubernetes.Interface, policy policyData) error {
-	var errs []error
-	run := func(verb, kind, name string, step func() error) bool {
-		if ctx.Err() != nil {
-			return false
-		}
-		err := retry.OnError(retry.DefaultBackoff, retriable, step)
-		if err != nil {
-			errs = append(errs, fmt.Errorf("apiserver: %s %s %s: %w", verb, kind, name, err))
-		}
-		return err == nil
-	}
-
+	r := reconciler{ctx: ctx}
 	// Upstream does not go on when a copy fails. Here only the object without its copy is
 	// left out: it would get what an operator has taken out of its source.
 	for source, target := range policy.ClusterRolesToAggregate {
-		if !run("copy to", "ClusterRole", target, func() error { return primeAggregated(ctx, client.RbacV1(), source, target) }) {
+		if !r.try("copy to", "ClusterRole", target, func() error { return primeAggregated(ctx, client.RbacV1(), source, target) }) {
 			policy.ClusterRoles = slices.DeleteFunc(policy.ClusterRoles, func(r rbacv1.ClusterRole) bool { return r.Name == target })
 		}
 	}
 	for source, template := range policy.ClusterRoleBindingsToSplit {
-		if !run("copy to", "ClusterRoleBinding", template.Name, func() error { return primeSplit(ctx, client.RbacV1(), source, &template) }) {
+		if !r.try("copy to", "ClusterRoleBinding", template.Name, func() error { return primeSplit(ctx, client.RbacV1(), source, &template) }) {
 			policy.ClusterRoleBindings = slices.DeleteFunc(policy.ClusterRoleBindings, func(b rbacv1.ClusterRoleBinding) bool { return b.Name == template.Name })
 		}
 	}
-
-	reconcileRole := func(kind string, role reconciliation.RuleOwner, modifier reconciliation.RuleOwnerModifier) {
-		run("reconcile", kind, role.GetName(), func() error {
-			_, err := (&reconciliation.ReconcileRoleOptions{Role: role, Client: modifier, Confirm: true}).Run()
-			return err
-		})
-	}
-	reconcileBinding := func(kind string, binding reconciliation.RoleBinding, modifier reconciliation.RoleBindingModifier) {
-		run("reconcile", kind, binding.GetName(), func() error {
-			_, err := (&reconciliation.ReconcileRoleBindingOptions{RoleBinding: binding, Client: modifier, Confirm: true}).Run()
-			return err
-		})
-	}
+	// Each of these is about one object. Upstream does one after the other.
+	r.group.SetLimit(bootstrapWriters)
 	for i := range policy.ClusterRoles {
-		reconcileRole("ClusterRole", reconciliation.ClusterRoleRuleOwner{ClusterRole: &policy.ClusterRoles[i]},
+		r.role("ClusterRole", reconciliation.ClusterRoleRuleOwner{ClusterRole: &policy.ClusterRoles[i]},
 			reconciliation.ClusterRoleModifier{Client: client.RbacV1().ClusterRoles()})
 	}
 	for i := range policy.ClusterRoleBindings {
-		reconcileBinding("ClusterRoleBinding", reconciliation.ClusterRoleBindingAdapter{ClusterRoleBinding: &policy.ClusterRoleBindings[i]},
+		r.binding("ClusterRoleBinding", reconciliation.ClusterRoleBindingAdapter{ClusterRoleBinding: &policy.ClusterRoleBindings[i]},
 			reconciliation.ClusterRoleBindingClientAdapter{Client: client.RbacV1().ClusterRoleBindings()})
 	}
 	for _, roles := range policy.Roles {
 		for i := range roles {
-			reconcileRole("Role", reconciliation.RoleRuleOwner{Role: &roles[i]},
+			r.role("Role", reconciliation.RoleRuleOwner{Role: &roles[i]},
 				reconciliation.RoleModifier{Client: client.RbacV1(), NamespaceClient: client.CoreV1().Namespaces()})
 		}
 	}
 	for _, bindings := range policy.RoleBindings {
 		for i := range bindings {
-			reconcileBinding("RoleBinding", reconciliation.RoleBindingAdapter{RoleBinding: &bindings[i]},
+			r.binding("RoleBinding", reconciliation.RoleBindingAdapter{RoleBinding: &bindings[i]},
 				reconciliation.RoleBindingClientAdapter{Client: client.RbacV1(), NamespaceClient: client.CoreV1().Namespaces()})
 		}
 	}
-	return errors.Join(append(errs, ctx.Err())...)
+	_ = r.group.Wait() // steps return no errors
+	return errors.Join(append(r.errs, ctx.Err())...)
+}
+
+// reconciler runs the steps of reconcileRBAC and keeps their errors.
+type reconciler struct {
+	ctx   context.Context
+	group errgroup.Group
+	mu    sync.Mutex
+	errs  []error
+}
+
+// try reports whether a step succeeded.
+func (r *reconciler) try(verb, kind, name string, step func() error) bool {
+	if r.ctx.Err() != nil {
+		return false
+	}
+	err := retry.OnError(retry.DefaultBackoff, retriable, step)
+	if err != nil {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		r.errs = append(r.errs, fmt.Errorf("apiserver: %s %s %s: %w", verb, kind, name, err))
+	}
+	return err == nil
+}
+
+func (r *reconciler) role(kind string, role reconciliation.RuleOwner, client reconciliation.RuleOwnerModifier) {
+	r.group.Go(func() error {
+		r.try("reconcile", kind, role.GetName(), func() error {
+			_, err := (&reconciliation.ReconcileRoleOptions{Role: role, Client: client, Confirm: true}).Run()
+			return err
+		})
+		return nil
+	})
+}
+
+func (r *reconciler) binding(kind string, binding reconciliation.RoleBinding, client reconciliation.RoleBindingModifier) {
+	r.group.Go(func() error {
+		r.try("reconcile", kind, binding.GetName(), func() error {
+			_, err := (&reconciliation.ReconcileRoleBindingOptions{RoleBinding: binding, Client: client, Confirm: true}).Run()
+			return err
+		})
+		return nil
+	})
 }
 
 // retriable is upstream's isConflictOrServiceUnavailable.
