@@ -69,10 +69,14 @@ func (s *Server) custom(resource schema.GroupResource) bool {
 
 // stored tells whether there may be objects of a custom resource in etcd.
 func (s *Server) stored(ctx context.Context, resource schema.GroupResource) bool {
-	// The prefix of upstream's CustomResourceDefinitionRESTOptionsGetter.
-	prefix := s.backend.Prefix() + "/" + resource.Group + "/" + resource.Resource + "/"
-	objects, err := s.backend.Client().Get(ctx, prefix, clientv3.WithPrefix(), clientv3.WithCountOnly())
+	objects, err := s.backend.Client().Get(ctx, s.customPrefix(resource), clientv3.WithPrefix(), clientv3.WithCountOnly())
 	return err != nil || objects.Count > 0
+}
+
+// customPrefix returns what the keys of a custom resource begin with in etcd, as upstream's
+// CustomResourceDefinitionRESTOptionsGetter has it.
+func (s *Server) customPrefix(resource schema.GroupResource) string {
+	return s.backend.Prefix() + "/" + resource.Group + "/" + resource.Resource + "/"
 }
 
 // firstUses are channels that are closed when a custom resource is asked for first.

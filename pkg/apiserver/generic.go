@@ -62,6 +62,7 @@ type generic struct {
 	boot       boot
 	uses       firstUses    // of custom resources
 	made       madeStorages // of custom resources
+	policies   policyPlugins
 	pods       *sharedPods
 	writes     writes
 	presences  *presences

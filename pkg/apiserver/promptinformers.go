@@ -42,17 +42,14 @@ func (p promptInformers) InformerFor(object runtime.Object, newFunc internalinte
 	return informer
 }
 
+// Start starts the informers for as long as the server runs. Admission starts the informer
+// of parameters of a built-in kind until the policies with such parameters are gone, and
+// shares it with all who ask for it later, who would see no change any more.
+func (p promptInformers) Start(<-chan struct{}) { p.SharedInformerFactory.Start(p.ctx.Done()) }
+
 type promptInformer struct {
 	cache.SharedIndexInformer
 	ctx context.Context
-}
-
-// AddEventHandler is called by admission: of policies nobody else gets informers like this.
-func (p promptInformer) AddEventHandler(handler cache.ResourceEventHandler) (cache.ResourceEventHandlerRegistration, error) {
-	if told, ok := p.SharedIndexInformer.(*toldInformer); ok {
-		return told.addCompiler(handler)
-	}
-	return p.SharedIndexInformer.AddEventHandler(handler)
 }
 
 func (p promptInformer) HasSynced() bool {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"reflect"
+	"slices"
 	"time"
 
 	apiextensionsscheme "k8s.io/apiextensions-apiserver/pkg/client/clientset/clientset/scheme"
@@ -35,12 +36,12 @@ import (
 //
 // That an informer has seen a new CustomResourceDefinition or an APIService does not
 // mean that its API is served already: discovery tells. One that was served before is
-// served as it says. Admission policies are compiled once a second, which is not waited
-// for.
+// served as it says. Admission looks once a second for policies that have changed, and
+// compiles them, which is not waited for; WaitForStored waits for it.
 //
 // The error is the cause of ctx, when that ends first, and names the resource.
 func (s *Server) WaitForInformers(ctx context.Context, resource schema.GroupResource, resourceVersion string) error {
-	informers := s.runningInformers()[resource]
+	informers := slices.Concat(s.runningInformers()[resource], s.paramInformers()[resource])
 	var failure error
 	err := lifecycle.Poll(ctx, func() bool {
 		for _, informer := range informers {
@@ -66,6 +67,9 @@ func (s *Server) WaitForInformers(ctx context.Context, resource schema.GroupReso
 
 // hasSeen tells whether the store of an informer is at resourceVersion.
 func hasSeen(informer cache.SharedIndexInformer, resourceVersion string) (bool, error) {
+	if unneeded(informer) {
+		return true, nil
+	}
 	at := informer.GetStore().LastStoreSyncResourceVersion()
 	if at == "" {
 		return false, nil

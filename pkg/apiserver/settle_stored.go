@@ -23,30 +23,16 @@ type StoredChange struct {
 }
 
 // WaitForStored returns when the server knows of what was written past it: all of
-// its informers have each change, as with WaitForInformers, and admission has
-// compiled the policies. Where policies were changed that takes up to a second,
-// which is how often upstream looks. Keys of resources without an informer are
+// its informers have each change, as with WaitForInformers, and requests are judged by
+// the policies that have changed. Upstream looks for changed policies once a second, and
+// then compiles them, which a wait for them may take. Keys of resources without an informer are
 // passed over. The error is the cause of ctx, when that ends first, and names the
 // first key that is missing.
 func (s *Server) WaitForStored(ctx context.Context, changes []StoredChange) error {
-	var waiting []storedWait
-	latest := map[schema.GroupResource]latestChange{}
 	running := s.runningInformers()
-	prefixes := s.storedUnder(running)
-	for _, change := range changes {
-		resource, name, ok := prefixes.find(change.Key)
-		if !ok {
-			continue
-		}
-		waiting = append(waiting, storedWait{change, running[resource], name})
-		latest[resource] = latest[resource].add(change.Revision)
-	}
-	err := lifecycle.Poll(ctx, func() bool {
-		waiting = slices.DeleteFunc(waiting, storedWait.seen)
-		return len(waiting) == 0
-	})
+	latest, err := waitSeen(ctx, changes, s.storedUnder(running), running)
 	if err != nil {
-		return fmt.Errorf("apiserver: informers do not see the change of %s: %w", waiting[0].Key, err)
+		return err
 	}
 	for resource, last := range latest {
 		waitTold(ctx, running[resource], strconv.FormatInt(last.revision, 10), last.changes)
@@ -54,23 +40,33 @@ func (s *Server) WaitForStored(ctx context.Context, changes []StoredChange) erro
 			s.waitRemade(ctx)
 		}
 	}
-	return waitCompiled(ctx, latest, running)
+	if err := s.waitEnforced(ctx, latest); err != nil {
+		return err
+	}
+	return s.waitParams(ctx, changes)
 }
 
-// waitCompiled waits until admission knows the policies that have changed.
-func waitCompiled(ctx context.Context, changed map[schema.GroupResource]latestChange, running map[schema.GroupResource][]cache.SharedIndexInformer) error {
-	for resource := range changed {
-		for _, informer := range running[resource] {
-			told, ok := informer.(*toldInformer)
-			if !ok || told.policies == nil {
-				continue
-			}
-			if err := lifecycle.Poll(ctx, func() bool { return !told.policies.stale.Load() }); err != nil {
-				return fmt.Errorf("apiserver: %s are not compiled: %w", resource, err)
-			}
+// waitSeen waits until informers have the changes of resources that are stored under
+// prefixes, and returns the last of each resource.
+func waitSeen(ctx context.Context, changes []StoredChange, prefixes storedPrefixes, informers map[schema.GroupResource][]cache.SharedIndexInformer) (map[schema.GroupResource]latestChange, error) {
+	var waiting []storedWait
+	latest := map[schema.GroupResource]latestChange{}
+	for _, change := range changes {
+		resource, name, ok := prefixes.find(change.Key)
+		if !ok {
+			continue
 		}
+		waiting = append(waiting, storedWait{change, informers[resource], name})
+		latest[resource] = latest[resource].add(change.Revision)
 	}
-	return nil
+	err := lifecycle.Poll(ctx, func() bool {
+		waiting = slices.DeleteFunc(waiting, storedWait.seen)
+		return len(waiting) == 0
+	})
+	if err != nil {
+		return nil, fmt.Errorf("apiserver: informers do not see the change of %s: %w", waiting[0].Key, err)
+	}
+	return latest, nil
 }
 
 // latestChange is the last transaction that changed a resource, and how many of
@@ -99,6 +95,9 @@ type storedWait struct {
 
 func (w storedWait) seen() bool {
 	for _, informer := range w.informers {
+		if unneeded(informer) {
+			continue
+		}
 		object, exists, err := informer.GetStore().GetByKey(w.name)
 		if err != nil {
 			return false

@@ -17,64 +17,33 @@ import (
 
 // toldInformer is an informer that knows how far its handlers have come. They are
 // told by goroutines of their own, some microseconds after the store has changed,
-// and for webhooks and policies it is they who make a change count.
+// and for webhooks it is they who make a change count.
 type toldInformer struct {
 	cache.SharedIndexInformer
-	indexer  cache.Indexer
-	policies *policyKind // nil for webhooks
 
 	mu       sync.Mutex
 	handlers map[cache.ResourceEventHandlerRegistration]*toldHandler
 }
 
-// policyKind tells whether admission has not compiled the policies of a kind since
-// they have changed.
-type policyKind struct{ stale atomic.Bool }
-
 // tellInformers has the informers of webhooks and policies made here, before
 // others ask the factory for them.
 func tellInformers(factory clientgoinformers.SharedInformerFactory) {
 	type newInformer func(kubernetes.Interface, time.Duration, cache.Indexers) cache.SharedIndexInformer
-	add := func(object runtime.Object, informer newInformer, policies *policyKind, bindings bool) {
+	add := func(object runtime.Object, informer newInformer) {
 		factory.InformerFor(object, func(client kubernetes.Interface, resync time.Duration) cache.SharedIndexInformer {
-			inner := informer(client, resync, cache.Indexers{cache.NamespaceIndex: cache.MetaNamespaceIndexFunc})
-			told := &toldInformer{
-				SharedIndexInformer: inner, indexer: inner.GetIndexer(), policies: policies,
-				handlers: map[cache.ResourceEventHandlerRegistration]*toldHandler{},
+			return &toldInformer{
+				SharedIndexInformer: informer(client, resync, cache.Indexers{cache.NamespaceIndex: cache.MetaNamespaceIndexFunc}),
+				handlers:            map[cache.ResourceEventHandlerRegistration]*toldHandler{},
 			}
-			if bindings {
-				told.indexer = compilerIndexer{inner.GetIndexer(), policies}
-			}
-			return told
 		})
 	}
-	add(&admissionregistrationv1.ValidatingWebhookConfiguration{}, admissioninformers.NewValidatingWebhookConfigurationInformer, nil, false)
-	add(&admissionregistrationv1.MutatingWebhookConfiguration{}, admissioninformers.NewMutatingWebhookConfigurationInformer, nil, false)
-	policies := func(policy, binding runtime.Object, newPolicy, newBinding newInformer) {
-		kind := &policyKind{}
-		add(policy, newPolicy, kind, false)
-		add(binding, newBinding, kind, true)
-	}
-	policies(&admissionregistrationv1.ValidatingAdmissionPolicy{}, &admissionregistrationv1.ValidatingAdmissionPolicyBinding{},
-		admissioninformers.NewValidatingAdmissionPolicyInformer, admissioninformers.NewValidatingAdmissionPolicyBindingInformer)
-	policies(&admissionregistrationv1.MutatingAdmissionPolicy{}, &admissionregistrationv1.MutatingAdmissionPolicyBinding{},
-		admissioninformers.NewMutatingAdmissionPolicyInformer, admissioninformers.NewMutatingAdmissionPolicyBindingInformer)
+	add(&admissionregistrationv1.ValidatingWebhookConfiguration{}, admissioninformers.NewValidatingWebhookConfigurationInformer)
+	add(&admissionregistrationv1.MutatingWebhookConfiguration{}, admissioninformers.NewMutatingWebhookConfigurationInformer)
+	add(&admissionregistrationv1.ValidatingAdmissionPolicy{}, admissioninformers.NewValidatingAdmissionPolicyInformer)
+	add(&admissionregistrationv1.ValidatingAdmissionPolicyBinding{}, admissioninformers.NewValidatingAdmissionPolicyBindingInformer)
+	add(&admissionregistrationv1.MutatingAdmissionPolicy{}, admissioninformers.NewMutatingAdmissionPolicyInformer)
+	add(&admissionregistrationv1.MutatingAdmissionPolicyBinding{}, admissioninformers.NewMutatingAdmissionPolicyBindingInformer)
 }
-
-// compilerIndexer has the bindings of policies. Whoever compiles the policies lists
-// it first, and nobody else does. What has been stored when a handler is called
-// is in that list.
-type compilerIndexer struct {
-	cache.Indexer
-	policies *policyKind
-}
-
-func (i compilerIndexer) List() []any {
-	i.policies.stale.Store(false)
-	return i.Indexer.List()
-}
-
-func (i *toldInformer) GetIndexer() cache.Indexer { return i.indexer }
 
 // at tells whether every handler has been told of so many changes at
 // resourceVersion, or of what came after.
@@ -100,17 +69,7 @@ func (i *toldInformer) AddEventHandlerWithResyncPeriod(handler cache.ResourceEve
 }
 
 func (i *toldInformer) AddEventHandlerWithOptions(handler cache.ResourceEventHandler, options cache.HandlerOptions) (cache.ResourceEventHandlerRegistration, error) {
-	return i.add(handler, options, nil)
-}
-
-// addCompiler adds the handler of admission, which compiles the policies after it was
-// told. Others, those of the garbage collector and of quotas, may be told later.
-func (i *toldInformer) addCompiler(handler cache.ResourceEventHandler) (cache.ResourceEventHandlerRegistration, error) {
-	return i.add(handler, cache.HandlerOptions{}, i.policies)
-}
-
-func (i *toldInformer) add(handler cache.ResourceEventHandler, options cache.HandlerOptions, policies *policyKind) (cache.ResourceEventHandlerRegistration, error) {
-	told := &toldHandler{handler: handler, policies: policies}
+	told := &toldHandler{handler: handler}
 	told.last.Store(&lastTold{resourceVersion: "1"})
 	registration, err := i.SharedIndexInformer.AddEventHandlerWithOptions(told, options)
 	if err == nil {
@@ -130,9 +89,8 @@ func (i *toldInformer) RemoveEventHandler(registration cache.ResourceEventHandle
 
 // toldHandler remembers what it was told last.
 type toldHandler struct {
-	handler  cache.ResourceEventHandler
-	policies *policyKind // nil unless it is admission's
-	last     atomic.Pointer[lastTold]
+	handler cache.ResourceEventHandler
+	last    atomic.Pointer[lastTold]
 }
 
 // lastTold is a resource version, and how many changes had it: a transaction may
@@ -155,9 +113,6 @@ func (h *toldHandler) OnDelete(object any) {
 }
 
 func (h *toldHandler) tell(object any, handle func()) {
-	if h.policies != nil {
-		h.policies.stale.Store(true)
-	}
 	handle()
 	accessor, err := meta.Accessor(object)
 	if err != nil {

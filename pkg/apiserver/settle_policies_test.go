@@ -1,0 +1,158 @@
+package apiserver_test
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"testing"
+
+	admissionregistrationv1 "k8s.io/api/admissionregistration/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	admissionclient "k8s.io/client-go/kubernetes/typed/admissionregistration/v1"
+
+	"github.com/kubembed/kubembed/pkg/apiserver"
+)
+
+// ballast is how many expressions make the compilation of a policy slow: several
+// hundred milliseconds, where the wait looks every twenty.
+const ballast = 150
+
+func ballastExpression(i int) string {
+	return fmt.Sprintf("object.metadata.name.startsWith('n') || size(object.metadata.name) + %d > 1 || object.metadata.name.matches('^[a-z]+-%d$')", i, i)
+}
+
+// policyObjects creates a policy that judges pods of a namespace, with its binding. With
+// ballast it takes long to compile.
+type policyObjects func(t *testing.T, client admissionclient.AdmissionregistrationV1Interface, name string, ballast int)
+
+func createValidating(t *testing.T, client admissionclient.AdmissionregistrationV1Interface, name string, ballast int) {
+	t.Helper()
+	policy := &admissionregistrationv1.ValidatingAdmissionPolicy{
+		ObjectMeta: metav1.ObjectMeta{Name: name},
+		Spec: admissionregistrationv1.ValidatingAdmissionPolicySpec{
+			MatchConstraints: &admissionregistrationv1.MatchResources{ResourceRules: []admissionregistrationv1.NamedRuleWithOperations{{RuleWithOperations: podCreation}}},
+			Validations:      []admissionregistrationv1.Validation{{Expression: "object.metadata.name != 'judged'", Message: "it is judged"}},
+		},
+	}
+	for i := range ballast {
+		policy.Spec.Validations = append(policy.Spec.Validations, admissionregistrationv1.Validation{Expression: ballastExpression(i)})
+	}
+	must(client.ValidatingAdmissionPolicies().Create(t.Context(), policy, metav1.CreateOptions{}))(t)
+	must(client.ValidatingAdmissionPolicyBindings().Create(t.Context(), &admissionregistrationv1.ValidatingAdmissionPolicyBinding{
+		ObjectMeta: metav1.ObjectMeta{Name: name},
+		Spec: admissionregistrationv1.ValidatingAdmissionPolicyBindingSpec{
+			PolicyName:        name,
+			MatchResources:    &admissionregistrationv1.MatchResources{NamespaceSelector: inNamespace(name)},
+			ValidationActions: []admissionregistrationv1.ValidationAction{admissionregistrationv1.Deny},
+		},
+	}, metav1.CreateOptions{}))(t)
+}
+
+func createMutating(t *testing.T, client admissionclient.AdmissionregistrationV1Interface, name string, ballast int) {
+	t.Helper()
+	policy := &admissionregistrationv1.MutatingAdmissionPolicy{
+		ObjectMeta: metav1.ObjectMeta{Name: name},
+		Spec: admissionregistrationv1.MutatingAdmissionPolicySpec{
+			ReinvocationPolicy: admissionregistrationv1.NeverReinvocationPolicy,
+			MatchConstraints:   &admissionregistrationv1.MatchResources{ResourceRules: []admissionregistrationv1.NamedRuleWithOperations{{RuleWithOperations: podCreation}}},
+			Mutations: []admissionregistrationv1.Mutation{{
+				PatchType: admissionregistrationv1.PatchTypeJSONPatch,
+				JSONPatch: &admissionregistrationv1.JSONPatch{Expression: `[JSONPatch{op: "add", path: "/metadata/labels", value: {"judged": "yes"}}]`},
+			}},
+		},
+	}
+	for i := range ballast {
+		policy.Spec.Variables = append(policy.Spec.Variables, admissionregistrationv1.Variable{Name: fmt.Sprintf("v%d", i), Expression: ballastExpression(i)})
+	}
+	must(client.MutatingAdmissionPolicies().Create(t.Context(), policy, metav1.CreateOptions{}))(t)
+	must(client.MutatingAdmissionPolicyBindings().Create(t.Context(), &admissionregistrationv1.MutatingAdmissionPolicyBinding{
+		ObjectMeta: metav1.ObjectMeta{Name: name},
+		Spec: admissionregistrationv1.MutatingAdmissionPolicyBindingSpec{
+			PolicyName: name, MatchResources: &admissionregistrationv1.MatchResources{NamespaceSelector: inNamespace(name)},
+		},
+	}, metav1.CreateOptions{}))(t)
+}
+
+// stored are objects as they are in etcd, by their keys.
+type stored map[string]string
+
+// save returns objects that have a name, which follows a namespace if they have one.
+func (p *plane) save(t *testing.T, name string, resources ...string) stored {
+	t.Helper()
+	objects := stored{}
+	for _, resource := range resources {
+		key := "/registry/" + strings.TrimSuffix(resource, "/") + "/" + name
+		got := must(p.etcd.Client().Get(t.Context(), key))(t)
+		if len(got.Kvs) != 1 {
+			t.Fatalf("nothing at %s", key)
+		}
+		objects[key] = string(got.Kvs[0].Value)
+	}
+	return objects
+}
+
+// write puts objects into etcd, and deletes others, past the server. As a Restore does, it
+// writes each at a revision of its own.
+func (p *plane) write(t *testing.T, put, deleted stored) (changes []apiserver.StoredChange) {
+	t.Helper()
+	for _, key := range slices.Sorted(maps.Keys(put)) {
+		revision := must(p.etcd.Client().Put(t.Context(), key, put[key]))(t).Header.Revision
+		changes = append(changes, apiserver.StoredChange{Key: key, Revision: revision})
+	}
+	for key := range deleted {
+		revision := must(p.etcd.Client().Delete(t.Context(), key))(t).Header.Revision
+		changes = append(changes, apiserver.StoredChange{Key: key, Revision: revision, Deleted: true})
+	}
+	return changes
+}
+
+// judged returns nil if pods of a namespace are judged by the policy of its name.
+func (p *plane) judged(t *testing.T, namespace string) error {
+	t.Helper()
+	created, err := p.createPod(t, namespace, pod("judged"), dryRun)
+	if contains(err, "it is judged") || err == nil && created.Labels["judged"] == "yes" {
+		return nil
+	}
+	return fmt.Errorf("labels %v, error %v", created.GetLabels(), err) //nolint:errorlint // may be nil
+}
+
+// TestWaitForStoredPolicies: requests are judged by the policies that were written past
+// the server, when the wait for them has returned. The compilation was taken for done
+// when it began, and requests were judged by the old policies until it ended.
+func TestWaitForStoredPolicies(t *testing.T) {
+	t.Parallel()
+	p := startPlane(t)
+	client := p.admin().AdmissionregistrationV1()
+	for kind, test := range map[string]struct {
+		create    policyObjects
+		resources []string
+	}{
+		"validating": {createValidating, []string{"validatingadmissionpolicies", "validatingadmissionpolicybindings"}},
+		"mutating":   {createMutating, []string{"mutatingadmissionpolicies", "mutatingadmissionpolicybindings"}},
+	} {
+		t.Run(kind, func(t *testing.T) {
+			t.Parallel()
+			namespace, other := p.namespace(t), p.namespace(t)
+			test.create(t, client, namespace, 0)
+			test.create(t, client, other, ballast)
+			light, heavy := p.save(t, namespace, test.resources...), p.save(t, other, test.resources...)
+			eventually(t, "the policies are in force", func() error { return errors.Join(p.judged(t, namespace), p.judged(t, other)) })
+			for round := range 2 {
+				if err := p.WaitForStored(t.Context(), p.write(t, heavy, light)); err != nil {
+					t.Fatal(err)
+				}
+				if p.judged(t, namespace) == nil {
+					t.Errorf("round %d: the policy is in force after the wait for its deletion", round)
+				}
+				if err := p.WaitForStored(t.Context(), append(p.write(t, heavy, nil), p.write(t, light, nil)...)); err != nil {
+					t.Fatal(err)
+				}
+				if err := p.judged(t, namespace); err != nil {
+					t.Errorf("round %d: the policy is not in force after the wait for it: %v", round, err)
+				}
+			}
+		})
+	}
+}
