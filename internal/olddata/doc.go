@@ -1,0 +1,28 @@
+// Package olddata has DataDirs that earlier releases have written, for tests that a later
+// release opens them, upgrades them, and loses nothing.
+//
+// testdata has one directory for each release, named after its Kubernetes version:
+//
+//	stopped.tar.gz    a DataDir whose control plane was stopped, and a snapshot of it
+//	encrypted.tar.gz  a DataDir with encryption at rest, whose control plane was killed
+//
+// Each archive also has record.json (type [Record]): every key in etcd, every object that
+// the API served, the encryption key, and the credentials that the release issued.
+//
+// Before the project moves to the next Kubernetes minor version, write the DataDirs of the
+// last release with the code of that release:
+//
+//	go build -o /tmp/write ./internal/olddata/write
+//	unshare --net --uts sh -c 'hostname olddata && ip link set lo up &&
+//		ip link add eth0 type veth peer name eth1 && ip addr add 192.0.2.1/24 dev eth0 &&
+//		ip link set eth0 up && ip link set eth1 up && ip route add default via 192.0.2.254 &&
+//		/tmp/write -out internal/olddata/testdata'
+//
+// The namespaces keep the name and the addresses of the machine out of certificates. That is how v1.36.3 was made, at the last commit before the move to Kubernetes 1.37. The
+// objects are those of write/objects.yaml and write/objects.go. They use API versions that
+// the next release must still serve.
+//
+// The archives do not expire soon: CAs are valid for ten years, and the credentials in the
+// record for as long as the CAs. Serving certificates are renewed by the start, if they are
+// due. Ports and addresses in them are those of loopback.
+package olddata
