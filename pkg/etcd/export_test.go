@@ -99,3 +99,14 @@ func SetMemberWatch(t *testing.T, interval, grace time.Duration) {
 	memberInterval, memberGrace = interval, grace
 	t.Cleanup(func() { memberInterval, memberGrace = wait, patience })
 }
+
+// Versions returns the cluster version and the storage version, of etcd's database.
+func (m *Member) Versions() (cluster, storage string) {
+	if v := m.etcd.Server.ClusterVersion(); v != nil {
+		cluster = v.String()
+	}
+	if v := m.etcd.Server.StorageVersion(); v != nil {
+		storage = v.String()
+	}
+	return cluster, storage
+}
