@@ -172,8 +172,8 @@
 //   - Each publishes its names, addresses and endpoints below PREFIX/kubembed/servers in
 //     etcd, for an hour after it was last there: see Server.Reserved.
 //   - They are one Kubernetes minor version apart at most, which the key
-//     PREFIX/kubembed/version in etcd is for; see ErrVersionSkew. A server alone does
-//     not go back to an older minor version either.
+//     PREFIX/kubembed/version in etcd is for; see ErrVersionSkew. A standalone server
+//     does not go back to an older minor version, and does not skip one.
 //
 // Controllers that only one server may run are up to the caller.
 //

@@ -3,17 +3,17 @@ package apiserver
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"time"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
-	"k8s.io/apimachinery/pkg/util/version"
+
+	"github.com/kubembed/kubembed/internal/versionskew"
 )
 
 // ErrVersionSkew is that what is stored in etcd is of a Kubernetes version that this
 // one does not work with.
-var ErrVersionSkew = errors.New("version skew")
+var ErrVersionSkew = versionskew.Err
 
 // storedVersion is kept in etcd below the prefix, in JSON: the newest release that
 // has been started on what is stored.
@@ -49,9 +49,9 @@ func (s *Server) claimVersion() error {
 			if err := json.Unmarshal(got.Kvs[0].Value, &stored); err != nil {
 				return fmt.Errorf("apiserver: %s in etcd is not what it should be: %w", key, err)
 			}
-			raise, err := follows(stored.Kubernetes, KubernetesVersion, s.config.Shared)
+			raise, err := versionskew.Follows(stored.Kubernetes, KubernetesVersion, s.config.Shared)
 			if err != nil {
-				return fmt.Errorf("apiserver: what is stored below %s in etcd is of Kubernetes %s: %w", s.config.Prefix, stored.Kubernetes, err)
+				return fmt.Errorf("apiserver: Config.Prefix: what is stored below %s in etcd is of Kubernetes %s: %w", s.config.Prefix, stored.Kubernetes, err)
 			}
 			if !raise {
 				return nil
@@ -67,32 +67,4 @@ func (s *Server) claimVersion() error {
 		}
 		// Another server was faster: see what it is.
 	}
-}
-
-// follows tells whether release own may work on what stored has written, and whether
-// it is the newer one. Kubernetes does not go back to an older minor version
-// (https://kubernetes.io/releases/version-skew-policy). Where there are several
-// servers they are one minor version apart at most, so that each can be replaced, and
-// restarted meanwhile.
-func follows(stored, own string, shared bool) (newer bool, err error) {
-	was, err := version.ParseSemantic(stored)
-	if err != nil {
-		return false, err
-	}
-	is, err := version.ParseSemantic(own)
-	if err != nil {
-		return false, err
-	}
-	minors := int(is.Minor()) - int(was.Minor())
-	switch {
-	case was.Major() != is.Major():
-		return false, fmt.Errorf("%w: this is %s, another major version", ErrVersionSkew, own)
-	case shared && minors < -1:
-		return false, fmt.Errorf("%w: this is %s, and servers that share an etcd are one minor version apart at most: use v%d.%d or newer", ErrVersionSkew, own, was.Major(), was.Minor()-1)
-	case shared && minors > 1:
-		return false, fmt.Errorf("%w: this is %s, and servers that share an etcd are one minor version apart at most: bring all of them to v%d.%d before", ErrVersionSkew, own, was.Major(), was.Minor()+1)
-	case !shared && minors < 0:
-		return false, fmt.Errorf("%w: this is %s, and Kubernetes does not go back: use v%d.%d or newer", ErrVersionSkew, own, was.Major(), was.Minor())
-	}
-	return was.LessThan(is), nil
 }

@@ -43,6 +43,10 @@ type record struct {
 	// Prefix is the path in etcd below which the objects are. It is empty where an older
 	// version has written the record.
 	Prefix string `json:"prefix,omitempty"`
+	// Kubernetes is the newest release that has been started here, like v1.37.2. It is empty
+	// where no release has, where the state is in an external etcd, and where a release with
+	// Kubernetes 1.36 has written the record. See checkRelease.
+	Kubernetes string `json:"kubernetes,omitempty"`
 	// Restored says that Restore has put a database there that came without keys: those
 	// of the next start replace what the database knows of earlier ones.
 	Restored bool `json:"restored,omitempty"`
@@ -105,7 +109,7 @@ func (r record) write(dir string) error {
 }
 
 func (r *record) equal(other record) bool {
-	return r != nil && r.Format == other.Format && r.Etcd == other.Etcd && r.Restored == other.Restored && r.Prefix == other.Prefix &&
+	return r != nil && r.Format == other.Format && r.Etcd == other.Etcd && r.Restored == other.Restored && r.Prefix == other.Prefix && r.Kubernetes == other.Kubernetes &&
 		maps.EqualFunc(r.PKI, other.PKI, slices.Equal)
 }
 
@@ -116,6 +120,10 @@ func (s *Server) checkKept() (err error) {
 		return nil
 	}
 	if s.record, err = readRecord(s.dir); err != nil {
+		return err
+	}
+	s.hadData = etcd.HasData(filepath.Join(s.dir, "etcd"))
+	if err := s.checkRelease(); err != nil {
 		return err
 	}
 	_, err = os.Lstat(s.pkiDir())
@@ -191,7 +199,7 @@ func (s *Server) keepRecord() error {
 	if s.temporary != nil {
 		return nil
 	}
-	r := record{Format: recordFormat, Etcd: s.config.Etcd.place(), PKI: s.pki.Fingerprints(), Prefix: s.config.Etcd.Prefix}
+	r := record{Format: recordFormat, Etcd: s.config.Etcd.place(), PKI: s.pki.Fingerprints(), Prefix: s.config.Etcd.Prefix, Kubernetes: s.keptRelease()}
 	if s.record.equal(r) {
 		return nil
 	}
@@ -203,7 +211,11 @@ func (s *Server) keepRecord() error {
 		s.config.Logger.Warn("DataDir has other keys than at the last start, as in a rotation: make sure that you meant it",
 			zap.Strings("keys", changed), zap.String("dir", s.pkiDir()))
 	}
-	return r.write(s.dir)
+	if err := r.write(s.dir); err != nil {
+		return err
+	}
+	s.record = &r
+	return nil
 }
 
 // changed returns the names of keys that were there before and have changed.

@@ -108,8 +108,9 @@ func (c RestoreConfig) Validate() error {
 //     before anybody can connect, for example while BindAddress is a loopback address.
 //
 // For errors.Is: etcd.ErrCorrupt for a snapshot that was cut short or changed,
-// ErrNotAuthentic for one that RestoreConfig.Key does not vouch for, etcd.ErrHasData, etcd.ErrInUse, etcd.ErrNoSpace, etcd.ErrNewerVersion, and the cause
-// of ctx when it ends.
+// ErrNotAuthentic for one that RestoreConfig.Key does not vouch for, etcd.ErrHasData,
+// etcd.ErrInUse, etcd.ErrNoSpace, etcd.ErrNewerVersion, apiserver.ErrVersionSkew for one of a
+// release that this one cannot follow, and the cause of ctx when it ends.
 func Restore(ctx context.Context, dir string, r io.Reader, cfg RestoreConfig) error {
 	if err := cfg.Validate(); err != nil {
 		return err
@@ -277,6 +278,9 @@ func restoreArchive(ctx context.Context, dir string, c etcd.RestoreConfig, a *un
 	if err != nil {
 		return err
 	}
+	if err := about.checkRelease(c.Name != ""); err != nil {
+		return err
+	}
 	database, err := a.next(databaseEntry)
 	if err != nil {
 		return err
@@ -299,7 +303,7 @@ func restoreArchive(ctx context.Context, dir string, c etcd.RestoreConfig, a *un
 				return err
 			}
 			// The next start adds where etcd is, when it has started it.
-			return record{Format: recordFormat, PKI: p.Fingerprints(), Prefix: about.Prefix}.write(dir)
+			return record{Format: recordFormat, PKI: p.Fingerprints(), Prefix: about.Prefix, Kubernetes: about.Kubernetes}.write(dir)
 		}
 		return etcd.Restore(ctx, c, whole)
 	})

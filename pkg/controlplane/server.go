@@ -41,7 +41,8 @@ type Server struct {
 	etcd               store
 	member             etcdMember // etcd, if that is in this process
 	pki                *pki.PKI
-	record             *record // of DataDir, as the start found it, or nil
+	record             *record // of DataDir, as the start found it, or nil, until it keeps its own
+	hadData            bool    // DataDir had a member's data
 	newKeys            bool    // DataDir had no keys
 	apiserver          apiServer
 	elections          *elections  // nil unless etcd is shared

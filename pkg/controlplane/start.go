@@ -40,7 +40,8 @@ var errStartTimeout = fmt.Errorf("not ready after %s", startTimeout)
 // end, or the disk of DataDir hangs: Start then returns half a minute after ctx has
 // ended, and the rest ends when the disk answers. What a durable start had written to
 // DataDir stays. For errors.Is: etcd.ErrInUse, etcd.ErrCorrupt and
-// etcd.ErrNewerVersion, about DataDir; etcd.ErrLost and pki.ErrLost, for missing parts
+// etcd.ErrNewerVersion, about DataDir; apiserver.ErrVersionSkew, where a release has stored
+// the objects that this one cannot follow; etcd.ErrLost and pki.ErrLost, for missing parts
 // of it; ErrUntrusted, where other users of the machine control it; etcd.ErrOtherMember
 // and ErrRemoved, about a member of a cluster; etcd.ErrOtherCluster, about that or about
 // objects that were stored under other keys; etcd.ErrUnreachable, about Etcd.Endpoints;
@@ -173,6 +174,9 @@ func (s *Server) start(ctx context.Context) error {
 	// for everything else.
 	s.components = newComponents(s.config.Components, lifecycle.NewFamily(), s.config.Logger)
 	if err := s.startAPIServer(ctx); err != nil {
+		return err
+	}
+	if err := s.keepRelease(); err != nil {
 		return err
 	}
 	if err := s.watchNodes(); err != nil {

@@ -5,6 +5,7 @@ import (
 	"testing"
 	"time"
 
+	"go.etcd.io/etcd/server/v3/etcdserver"
 	"go.etcd.io/etcd/server/v3/features"
 	"go.etcd.io/etcd/server/v3/storage/schema"
 	"go.uber.org/zap"
@@ -109,4 +110,10 @@ func (m *Member) Versions() (cluster, storage string) {
 		storage = v.String()
 	}
 	return cluster, storage
+}
+
+// ProposeClusterVersion writes it to the log, as the leader of a newer cluster does. Applying
+// it fails this member.
+func (m *Member) ProposeClusterVersion(v string) {
+	etcdserver.NewServerVersionAdapter(m.etcd.Server).UpdateClusterVersion(v)
 }

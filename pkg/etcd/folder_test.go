@@ -2,6 +2,7 @@ package etcd_test
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"net/url"
@@ -243,6 +244,38 @@ func TestNewerVersion(t *testing.T) {
 				t.Errorf("start: %v", err)
 			}
 		})
+	}
+}
+
+// newer leaves what a newer etcd leaves that is killed soon after its start: its cluster
+// version is in the log, and not yet in the database.
+func newer(dir string) error {
+	m, err := etcd.Start(context.Background(), etcd.Config{Dir: dir})
+	if err != nil {
+		return err
+	}
+	m.ProposeClusterVersion("3.99.0")
+	<-m.Done()
+	fmt.Println("failed:", m.Err())
+	select {}
+}
+
+func TestNewerVersionInTheLog(t *testing.T) {
+	dir := t.TempDir()
+	cmd, line := child(t, "newer", dir)
+	if !strings.HasPrefix(line, "failed:") || !strings.Contains(line, "3.99") {
+		t.Fatal(line)
+	}
+	_ = cmd.Process.Kill()
+	_ = cmd.Wait()
+	_, err := etcd.Start(t.Context(), etcd.Config{Dir: dir})
+	if !errors.Is(err, etcd.ErrNewerVersion) || errors.Is(err, etcd.ErrCorrupt) {
+		t.Fatalf("start: %v", err)
+	}
+	for _, want := range []string{"Config.Dir", dir, "3.99.0", "use the newer version"} {
+		if !strings.Contains(err.Error(), want) {
+			t.Errorf("%v: no %q", err, want)
+		}
 	}
 }
 

@@ -60,6 +60,8 @@ func helper(mode, dir string) error {
 		return tornFill(dir)
 	case "proxied":
 		return proxied(dir)
+	case "newer":
+		return newer(dir)
 	case "upgrade":
 		return upgrade(dir)
 	case "damage":

@@ -13,6 +13,7 @@ import (
 	"github.com/coreos/go-semver/semver"
 	"go.etcd.io/bbolt"
 	bolterrors "go.etcd.io/bbolt/errors"
+	"go.etcd.io/etcd/api/v3/etcdserverpb"
 	"go.etcd.io/etcd/api/v3/mvccpb"
 	"go.etcd.io/etcd/api/v3/version"
 	"go.etcd.io/etcd/server/v3/etcdserver/api/snap"
@@ -20,6 +21,7 @@ import (
 	"go.etcd.io/etcd/server/v3/storage/schema"
 	"go.etcd.io/etcd/server/v3/storage/wal"
 	"go.etcd.io/etcd/server/v3/storage/wal/walpb"
+	"go.etcd.io/raft/v3/raftpb"
 	"go.uber.org/zap"
 	"google.golang.org/protobuf/proto"
 )
@@ -133,7 +135,6 @@ func checkDB(ctx context.Context, c *containment, dir string, haveWAL bool) (app
 // checkVersion refuses what etcd's MustDetectDowngrade would end the process
 // for. Both versions are compared by major and minor, as etcd does.
 func checkVersion(tx *bbolt.Tx) error {
-	ours := semver.Must(semver.NewVersion(version.Version))
 	for _, at := range []struct{ bucket, key []byte }{
 		{schema.Cluster.Name(), schema.ClusterClusterVersionKeyName},
 		{schema.Meta.Name(), schema.MetaStorageVersionName},
@@ -142,13 +143,42 @@ func checkVersion(tx *bbolt.Tx) error {
 		if value == nil {
 			continue
 		}
-		theirs, err := semver.NewVersion(string(value))
-		if err != nil {
-			return fmt.Errorf("%s: %w", at.key, err)
+		if err := checkNotNewer(string(at.key), string(value)); err != nil {
+			return err
 		}
-		if theirs.Major > ours.Major || theirs.Major == ours.Major && theirs.Minor > ours.Minor {
-			return fmt.Errorf("%w: %s is %s, this is etcd %s: use the newer version, or restore a backup",
-				ErrNewerVersion, at.key, theirs, ours)
+	}
+	return nil
+}
+
+func checkNotNewer(name, value string) error {
+	ours := semver.Must(semver.NewVersion(version.Version))
+	theirs, err := semver.NewVersion(value)
+	if err != nil {
+		return fmt.Errorf("%s: %w", name, err)
+	}
+	if theirs.Major > ours.Major || theirs.Major == ours.Major && theirs.Minor > ours.Minor {
+		return fmt.Errorf("%w: %s is %s, this is etcd %s: use the newer version, or restore a backup",
+			ErrNewerVersion, name, theirs, ours)
+	}
+	return nil
+}
+
+// checkEntries refuses a cluster version that is in the log but not yet in the database, for
+// which etcd would end the process when it applies the entry. A newer etcd that was killed
+// soon after it had been started leaves that.
+func checkEntries(entries []raftpb.Entry) error {
+	const longest = 128 // of such an entry
+	var request etcdserverpb.InternalRaftRequest
+	for _, entry := range entries {
+		if entry.Type != raftpb.EntryNormal || len(entry.Data) == 0 || len(entry.Data) > longest {
+			continue
+		}
+		request.Reset()
+		if request.Unmarshal(entry.Data) != nil || request.ClusterVersionSet == nil {
+			continue
+		}
+		if err := checkNotNewer("clusterVersion", request.ClusterVersionSet.Ver); err != nil {
+			return err
 		}
 	}
 	return nil
@@ -213,6 +243,9 @@ func checkWAL(c *containment, dir string, applied uint64, alone bool, lg *zap.Lo
 		if len(metadata) == 0 {
 			return errors.New("it has no header")
 		}
+		if err := checkEntries(ents); err != nil {
+			return err
+		}
 		last := from
 		if n := len(ents); n > 0 {
 			last = ents[n-1].GetIndex()
@@ -230,6 +263,9 @@ func checkWAL(c *containment, dir string, applied uint64, alone bool, lg *zap.Lo
 		at := filepath.Join(walDir, "*.wal")
 		if f := (*fileError)(nil); errors.As(err, &f) {
 			at = f.path
+		}
+		if errors.Is(err, ErrNewerVersion) {
+			return r, fmt.Errorf("etcd: Config.Dir: %s: %w", at, err)
 		}
 		return r, corrupt(at, err)
 	}

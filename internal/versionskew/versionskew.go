@@ -1,0 +1,44 @@
+// Package versionskew has the rules by which a release may work on what another has stored.
+package versionskew
+
+import (
+	"errors"
+	"fmt"
+
+	"k8s.io/apimachinery/pkg/util/version"
+)
+
+// Err says that what is stored is of a Kubernetes version that this one does not work with.
+var Err = errors.New("version skew")
+
+// Follows returns an error, with the cure, if release own must not work on what stored has
+// written, and reports whether own is the newer one. Both are versions like v1.37.2.
+//
+// The rules are those of https://kubernetes.io/releases/version-skew-policy: Kubernetes does
+// not go back to an older minor version, and does not skip one, also where there is only one
+// server. Servers that share the data are one minor version apart at most, so that each can be
+// replaced, and restarted meanwhile.
+func Follows(stored, own string, shared bool) (newer bool, err error) {
+	was, err := version.ParseSemantic(stored)
+	if err != nil {
+		return false, err
+	}
+	is, err := version.ParseSemantic(own)
+	if err != nil {
+		return false, err
+	}
+	minors := int(is.Minor()) - int(was.Minor())
+	switch {
+	case was.Major() != is.Major():
+		return false, fmt.Errorf("%w: this is %s, another major version", Err, own)
+	case shared && minors < -1:
+		return false, fmt.Errorf("%w: this is %s, and servers that share an etcd are one minor version apart at most: use v%d.%d or newer", Err, own, was.Major(), was.Minor()-1)
+	case shared && minors > 1:
+		return false, fmt.Errorf("%w: this is %s, and servers that share an etcd are one minor version apart at most: bring all of them to v%d.%d before", Err, own, was.Major(), was.Minor()+1)
+	case !shared && minors < 0:
+		return false, fmt.Errorf("%w: this is %s, and Kubernetes does not go back: use v%d.%d or newer, or restore a snapshot that was taken before the upgrade", Err, own, was.Major(), was.Minor())
+	case !shared && minors > 1:
+		return false, fmt.Errorf("%w: this is %s, and Kubernetes does not skip a minor version: start v%d.%d on it before, once", Err, own, was.Major(), was.Minor()+1)
+	}
+	return was.LessThan(is), nil
+}

@@ -1,0 +1,81 @@
+package controlplane
+
+import (
+	"fmt"
+
+	"github.com/kubembed/kubembed/internal/versionskew"
+	"github.com/kubembed/kubembed/pkg/apiserver"
+)
+
+// A release that must not work on what another has stored must not open the database
+// either: etcd upgrades it at once, and the release that the error names as the cure could
+// not open it any more. So the record has the release, beside the key in etcd that is the
+// API server's.
+
+// firstRelease is that of records which name none.
+const firstRelease = "v1.36.0"
+
+// checkRelease returns an error if this release must not work on what is in DataDir.
+func (s *Server) checkRelease() error {
+	if s.config.Etcd.external() || !s.hadData {
+		return nil
+	}
+	stored := firstRelease
+	if s.record != nil {
+		switch {
+		case s.record.Kubernetes != "":
+			stored = s.record.Kubernetes
+		case s.record.Etcd == "" || s.record.Restored:
+			return nil // a database of whoever, and the API server knows
+		}
+	}
+	if _, err := versionskew.Follows(stored, apiserver.KubernetesVersion, s.config.Etcd.shared()); err != nil {
+		return fmt.Errorf("Config.DataDir: %s is of Kubernetes %s: %w", s.dir, stored, err)
+	}
+	return nil
+}
+
+// keptRelease is what the record has of the release before the API server has found that this
+// one may work on the objects.
+func (s *Server) keptRelease() string {
+	switch {
+	case s.config.Etcd.external():
+		return ""
+	case !s.hadData:
+		return apiserver.KubernetesVersion
+	case s.record == nil:
+		return ""
+	}
+	return s.record.Kubernetes
+}
+
+// keepRelease notes that this release has been started here, if it is the newest.
+func (s *Server) keepRelease() error {
+	if s.temporary != nil || s.config.Etcd.external() || s.record.Kubernetes == apiserver.KubernetesVersion {
+		return nil
+	}
+	r := *s.record
+	if r.Kubernetes != "" {
+		newer, err := versionskew.Follows(r.Kubernetes, apiserver.KubernetesVersion, true)
+		if err != nil || !newer {
+			return err
+		}
+	}
+	r.Kubernetes = apiserver.KubernetesVersion
+	if err := r.write(s.dir); err != nil {
+		return err
+	}
+	s.record = &r
+	return nil
+}
+
+// checkRelease returns an error if this release must not work on the objects of a snapshot.
+func (a about) checkRelease(shared bool) error {
+	if a.Kubernetes == "" {
+		return nil
+	}
+	if _, err := versionskew.Follows(a.Kubernetes, apiserver.KubernetesVersion, shared); err != nil {
+		return fmt.Errorf("the snapshot is of Kubernetes %s: %w", a.Kubernetes, err)
+	}
+	return nil
+}
