@@ -14,6 +14,8 @@ import (
 	"path"
 	"path/filepath"
 	"strconv"
+
+	utiljson "k8s.io/apimachinery/pkg/util/json"
 )
 
 // Names in a directory into which an archive is unpacked.
@@ -65,12 +67,18 @@ func Unpack(dir, release, name string) (*Record, error) {
 	if err := unpack(dir, file); err != nil {
 		return nil, fmt.Errorf("olddata: %s of %s: %w", name, release, err)
 	}
+	return ReadRecord(dir)
+}
+
+// ReadRecord returns the record of the archive that was unpacked into dir.
+func ReadRecord(dir string) (*Record, error) {
 	data, err := os.ReadFile(filepath.Join(dir, recordFile))
 	if err != nil {
 		return nil, err
 	}
 	record := &Record{}
-	return record, json.Unmarshal(data, record)
+	// Integers of objects stay integers, as those that a client returns.
+	return record, utiljson.Unmarshal(data, record)
 }
 
 // sizeRecord is the PAX record that has the size of a file whose zeros at the end are not

@@ -13,6 +13,7 @@ import (
 // processes of their own, for what a test cannot do to its own.
 var programs = map[string]func(args []string) error{
 	"hold":    holdMain,
+	"old":     oldPlaneMain,
 	"quiet":   quietMain,
 	"restore": restoreMain,
 	"share":   shareMain,

@@ -1,0 +1,354 @@
+package controlplane_test
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"reflect"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	authenticationv1 "k8s.io/api/authentication/v1"
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/dynamic"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/rest"
+
+	"github.com/kubembed/kubembed/internal/olddata"
+	"github.com/kubembed/kubembed/pkg/apiserver"
+	"github.com/kubembed/kubembed/pkg/controlplane"
+)
+
+// oldConfig is that of a control plane on what was unpacked into dir.
+func oldConfig(dir string, record *olddata.Record) controlplane.Config {
+	cfg := controlplane.Config{DataDir: filepath.Join(dir, olddata.DataDir), SnapshotKey: record.SnapshotKey}
+	if record.Secretbox != nil {
+		cfg.Encryption.Keys = []apiserver.EncryptionKey{{Secretbox: record.Secretbox}}
+	}
+	return cfg
+}
+
+// oldDataDirs calls f for each DataDir of an earlier release.
+func oldDataDirs(t *testing.T, names []string, f func(t *testing.T, dir string, record *olddata.Record)) {
+	t.Helper()
+	releases, err := olddata.Releases()
+	if err != nil || len(releases) == 0 {
+		t.Fatalf("earlier releases: %v, %v", releases, err)
+	}
+	for _, release := range releases {
+		for _, name := range names {
+			t.Run(release+"/"+name, func(t *testing.T) {
+				t.Parallel()
+				dir := t.TempDir()
+				record, err := olddata.Unpack(dir, release, name)
+				if err != nil {
+					t.Fatal(err)
+				}
+				f(t, dir, record)
+			})
+		}
+	}
+}
+
+// TestOldDataDir starts on the DataDir of an earlier release: every object is there, what
+// that release has issued is valid, and what it has set up is obeyed.
+func TestOldDataDir(t *testing.T) {
+	t.Parallel()
+	oldDataDirs(t, []string{olddata.Stopped, olddata.Encrypted}, func(t *testing.T, dir string, record *olddata.Record) {
+		cfg := oldConfig(dir, record)
+		for range 2 {
+			server := start(t, cfg)
+			wantOldObjects(t, server, record, false)
+			closeServer(t, server)
+		}
+		server := start(t, cfg)
+		wantOldIdentities(t, server, record)
+		wantOldRules(t, server)
+		if record.Secretbox != nil {
+			if _, err := server.Reencrypt(t.Context()); err != nil {
+				t.Error(err)
+			}
+		}
+		wantWorks(t, server)
+		closeServer(t, server)
+		if is := recordedRelease(t, cfg.DataDir, ""); is != apiserver.KubernetesVersion {
+			t.Errorf("the record of DataDir has %q", is)
+		}
+	})
+}
+
+// TestOldSnapshot restores a snapshot of an earlier release.
+func TestOldSnapshot(t *testing.T) {
+	t.Parallel()
+	oldDataDirs(t, []string{olddata.Stopped}, func(t *testing.T, dir string, record *olddata.Record) {
+		file, err := os.Open(filepath.Join(dir, olddata.Snapshot))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer file.Close()
+		restored := filepath.Join(dir, "restored")
+		if err := controlplane.Restore(t.Context(), restored, file, controlplane.RestoreConfig{Key: record.SnapshotKey, KeepJoinKubeconfigs: true}); err != nil {
+			t.Fatal(err)
+		}
+		if is := recordedRelease(t, restored, ""); is != record.Kubernetes {
+			t.Errorf("the record of the restored DataDir has %q", is)
+		}
+		cfg := oldConfig(dir, record)
+		cfg.DataDir = restored
+		server := start(t, cfg)
+		wantOldObjects(t, server, record, true)
+		wantOldIdentities(t, server, record)
+		wantWorks(t, server)
+	})
+}
+
+// oldPlaneMain is a control plane on what was unpacked into the directory given, until stdin
+// ends.
+func oldPlaneMain(args []string) error {
+	record, err := olddata.ReadRecord(args[0])
+	if err != nil {
+		return err
+	}
+	server, err := controlplane.Start(context.Background(), oldConfig(args[0], record))
+	if err != nil {
+		return err
+	}
+	fmt.Println("started")
+	_, _ = io.Copy(io.Discard, os.Stdin)
+	return server.Close()
+}
+
+// TestOldDataDirKilled kills the first starts on the DataDir of an earlier release, each a
+// little later than the one before. Nothing is lost.
+func TestOldDataDirKilled(t *testing.T) {
+	t.Parallel()
+	oldDataDirs(t, []string{olddata.Stopped, olddata.Encrypted}, func(t *testing.T, dir string, record *olddata.Record) {
+		scratch := t.TempDir()
+		if _, err := olddata.Unpack(scratch, record.Kubernetes, olddata.Encrypted); err != nil {
+			t.Fatal(err)
+		}
+		begin := time.Now()
+		process := startProcess(t, "old", scratch)
+		process.readLine(t)
+		length := time.Since(begin)
+		const rounds = 8
+		started := 0
+		for round := range rounds {
+			process := startProcess(t, "old", dir)
+			after := time.AfterFunc(length*time.Duration(round+1)/(rounds-1), func() { _ = process.Process.Kill() })
+			if line, err := process.stdout.ReadString('\n'); err == nil && strings.TrimSpace(line) == "started" {
+				started++
+				if !after.Stop() {
+					_ = process.Process.Kill()
+				}
+				_ = process.Process.Kill()
+			}
+			if err := process.Wait(); err == nil || process.ProcessState.ExitCode() > 0 {
+				t.Fatalf("not killed: %v\n%s", err, &process.stderr)
+			}
+		}
+		t.Logf("a start takes %v; of %d that were killed %d had ended", length, rounds, started)
+		server := start(t, oldConfig(dir, record))
+		wantOldObjects(t, server, record, false)
+		wantOldIdentities(t, server, record)
+	})
+}
+
+// wantOldObjects compares what is served with what the earlier release has served. After a
+// restore resource versions differ, and objects have been removed that are valid for
+// moments only.
+func wantOldObjects(t *testing.T, server *controlplane.Server, record *olddata.Record, restored bool) {
+	t.Helper()
+	client, err := dynamic.NewForConfig(server.ClientConfig())
+	if err != nil {
+		t.Fatal(err)
+	}
+	kinds := map[string]bool{}
+	for _, was := range record.Objects {
+		o := &unstructured.Unstructured{Object: was.Object}
+		if was.Resource == "componentstatuses" || was.Resource == "leases" && o.GetNamespace() == "kube-system" {
+			continue // not stored, or of a server on another machine
+		}
+		kinds[was.Resource] = true
+		at := fmt.Sprintf("%s %s/%s", was.Resource, o.GetNamespace(), o.GetName())
+		var resource dynamic.ResourceInterface = client.Resource(schema.GroupVersionResource{Group: was.Group, Version: was.Version, Resource: was.Resource})
+		if o.GetNamespace() != "" {
+			resource = resource.(dynamic.NamespaceableResourceInterface).Namespace(o.GetNamespace())
+		}
+		is, err := resource.Get(t.Context(), o.GetName(), metav1.GetOptions{})
+		if err != nil {
+			t.Errorf("%s: %v", at, err)
+			continue
+		}
+		if addressed(was) {
+			if is.GetUID() != o.GetUID() {
+				t.Errorf("%s: it is another one", at)
+			}
+			continue
+		}
+		expected, shown := o.DeepCopy(), is.DeepCopy()
+		for _, o := range []*unstructured.Unstructured{expected, shown} {
+			if restored || maintained(was) {
+				o.SetResourceVersion("")
+			}
+			if maintained(was) {
+				o.SetManagedFields(nil)
+			}
+		}
+		if missing := lost(expected.Object, shown.Object); missing != "" {
+			t.Errorf("%s: %s", at, missing)
+		}
+	}
+	if len(kinds) < 10 {
+		t.Errorf("%d kinds only", len(kinds))
+	}
+}
+
+// maintained reports whether a control plane keeps an object up to date itself, so that a
+// start may write it.
+func maintained(o olddata.Object) bool {
+	switch o.Group {
+	case "apiregistration.k8s.io", "rbac.authorization.k8s.io", "flowcontrol.apiserver.k8s.io":
+		return true
+	}
+	return false
+}
+
+// addressed reports whether an object has the address of the machine.
+func addressed(o olddata.Object) bool {
+	object := &unstructured.Unstructured{Object: o.Object}
+	return object.GetName() == "kubernetes" && (o.Resource == "endpoints" || o.Resource == "endpointslices")
+}
+
+// lost returns where is lacks something that was has, or "". What is new is no loss.
+func lost(was, is any) string {
+	switch was := was.(type) {
+	case map[string]any:
+		is, ok := is.(map[string]any)
+		if !ok {
+			return "is no object"
+		}
+		for key, value := range was {
+			if _, ok := is[key]; !ok {
+				return "." + key + " is missing"
+			}
+			if at := lost(value, is[key]); at != "" {
+				return "." + key + at
+			}
+		}
+		return ""
+	case []any:
+		is, ok := is.([]any)
+		if !ok || len(was) != len(is) {
+			return " has other items"
+		}
+		for i := range was {
+			if at := lost(was[i], is[i]); at != "" {
+				return "[" + strconv.Itoa(i) + "]" + at
+			}
+		}
+		return ""
+	}
+	if !reflect.DeepEqual(was, is) {
+		return fmt.Sprintf(" was %v, is %v", was, is)
+	}
+	return ""
+}
+
+// at is config for another server with the same CA: the port of a DataDir may be taken.
+func at(t *testing.T, config *rest.Config, server *controlplane.Server) *kubernetes.Clientset {
+	t.Helper()
+	config.Host = server.URL()
+	return clientFor(t, config)
+}
+
+// wantOldIdentities uses what the earlier release has issued.
+func wantOldIdentities(t *testing.T, server *controlplane.Server, record *olddata.Record) {
+	t.Helper()
+	old := fromKubeconfig(t, record.Admin)
+	token := &rest.Config{BearerToken: record.Token, TLSClientConfig: rest.TLSClientConfig{CAData: old.CAData}}
+	for want, client := range map[string]*kubernetes.Clientset{
+		"admin":                               at(t, old, server),
+		"system:serviceaccount:olddata:robot": at(t, token, server),
+		"system:bootstrap:":                   at(t, fromKubeconfig(t, record.Join), server),
+	} {
+		review, err := client.AuthenticationV1().SelfSubjectReviews().Create(t.Context(), &authenticationv1.SelfSubjectReview{}, metav1.CreateOptions{})
+		if err != nil || !strings.HasPrefix(review.Status.UserInfo.Username, want) {
+			if want == "system:bootstrap:" && apierrors.IsForbidden(err) && lacks(err.Error(), want) == "" {
+				continue // it may ask for certificates and nothing else
+			}
+			t.Errorf("%s: %v, %v", want, review, err)
+		}
+	}
+	robot := at(t, token, server)
+	if _, err := robot.CoreV1().ConfigMaps("olddata").Get(t.Context(), "settings", metav1.GetOptions{}); err != nil {
+		t.Error(err)
+	}
+	if _, err := robot.CoreV1().Secrets("olddata").Get(t.Context(), "password", metav1.GetOptions{}); !apierrors.IsForbidden(err) {
+		t.Errorf("an old role gives more than it did: %v", err)
+	}
+}
+
+// wantOldRules uses what the earlier release has set up.
+func wantOldRules(t *testing.T, server *controlplane.Server) {
+	t.Helper()
+	client := admin(t, server)
+	_, err := client.CoreV1().ConfigMaps("olddata").Create(t.Context(), configMap("refused", ""), metav1.CreateOptions{})
+	if err == nil || lacks(err.Error(), "an old policy refuses this name") != "" {
+		t.Errorf("an old policy: %v", err)
+	}
+	services := client.CoreV1().Services("olddata")
+	taken := &corev1.Service{ObjectMeta: metav1.ObjectMeta{Name: "taken"}, Spec: corev1.ServiceSpec{
+		Type: corev1.ServiceTypeNodePort, Ports: []corev1.ServicePort{{Port: 80, NodePort: 30077}},
+	}}
+	if _, err := services.Create(t.Context(), taken, metav1.CreateOptions{}); !apierrors.IsInvalid(err) {
+		t.Errorf("a node port that a Service has: %v", err)
+	}
+	taken.Spec.Ports[0].NodePort, taken.Spec.ClusterIP = 0, "10.0.0.77"
+	if _, err := services.Create(t.Context(), taken, metav1.CreateOptions{}); !apierrors.IsInvalid(err) {
+		t.Errorf("an address that a Service has: %v", err)
+	}
+	quota, err := client.CoreV1().ResourceQuotas("olddata").Get(t.Context(), "quota", metav1.GetOptions{})
+	if err != nil || quota.Status.Used.Pods().Value() != 2 {
+		t.Errorf("the quota has %v, %v", quota.Status.Used, err)
+	}
+}
+
+// wantWorks writes to old objects.
+func wantWorks(t *testing.T, server *controlplane.Server) {
+	t.Helper()
+	client, err := dynamic.NewForConfig(server.ClientConfig())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"stored-as-v1beta1", "stored-as-v1"} {
+		for _, version := range []string{"v1beta1", "v1"} {
+			widgets := client.Resource(schema.GroupVersionResource{Group: "olddata.kubembed.dev", Version: version, Resource: "widgets"}).Namespace("olddata")
+			patch := fmt.Appendf(nil, `{"spec":{"by":%q}}`, version)
+			if _, err := widgets.Patch(t.Context(), name, types.MergePatchType, patch, metav1.PatchOptions{}); err != nil {
+				t.Error(err)
+			}
+		}
+	}
+	// What was being deleted is, as soon as nothing holds it.
+	configMaps := admin(t, server).CoreV1().ConfigMaps("olddata")
+	if _, err := configMaps.Patch(t.Context(), "held", types.MergePatchType, []byte(`{"metadata":{"finalizers":null}}`), metav1.PatchOptions{}); err != nil {
+		t.Error(err)
+	}
+	_, err = configMaps.Get(t.Context(), "held", metav1.GetOptions{})
+	if gone := isGone(err); gone != "" {
+		t.Error(gone)
+	}
+	if _, err := configMaps.Create(t.Context(), configMap("new", ""), metav1.CreateOptions{}); err != nil && !apierrors.IsAlreadyExists(err) {
+		t.Error(err)
+	}
+}
