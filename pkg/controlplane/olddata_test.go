@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -204,7 +205,7 @@ func wantOldObjects(t *testing.T, server *controlplane.Server, record *olddata.R
 				o.SetManagedFields(nil)
 			}
 		}
-		if missing := lost(expected.Object, shown.Object); missing != "" {
+		if missing := lost(expected.Object, shown.Object, maintained(was)); missing != "" {
 			t.Errorf("%s: %s", at, missing)
 		}
 	}
@@ -229,31 +230,39 @@ func addressed(o olddata.Object) bool {
 	return object.GetName() == "kubernetes" && (o.Resource == "endpoints" || o.Resource == "endpointslices")
 }
 
-// lost returns where is lacks something that was has, or "". What is new is no loss.
-func lost(was, is any) string {
+// lost returns where is lacks something that was has, or "". New fields are no loss, nor are
+// new items of lists that may grow.
+func lost(was, is any, grown bool) string {
 	switch was := was.(type) {
 	case map[string]any:
 		is, ok := is.(map[string]any)
 		if !ok {
-			return "is no object"
+			return " is no object"
 		}
 		for key, value := range was {
 			if _, ok := is[key]; !ok {
 				return "." + key + " is missing"
 			}
-			if at := lost(value, is[key]); at != "" {
+			if at := lost(value, is[key], grown); at != "" {
 				return "." + key + at
 			}
 		}
 		return ""
 	case []any:
 		is, ok := is.([]any)
-		if !ok || len(was) != len(is) {
+		if !ok || len(was) != len(is) && !grown {
 			return " has other items"
 		}
-		for i := range was {
-			if at := lost(was[i], is[i]); at != "" {
-				return "[" + strconv.Itoa(i) + "]" + at
+		for i, item := range was {
+			at := "[" + strconv.Itoa(i) + "]"
+			if grown && !slices.ContainsFunc(is, func(other any) bool { return lost(item, other, true) == "" }) {
+				return at + " is missing"
+			}
+			if grown {
+				continue
+			}
+			if inside := lost(item, is[i], false); inside != "" {
+				return at + inside
 			}
 		}
 		return ""
