@@ -166,18 +166,17 @@ func checkNotNewer(name, value string) error {
 // checkEntries refuses a cluster version that is in the log but not yet in the database, for
 // which etcd would end the process when it applies the entry. A newer etcd that was killed
 // soon after it had been started leaves that.
-func checkEntries(entries []raftpb.Entry) error {
+func checkEntries(entries []*raftpb.Entry) error {
 	const longest = 128 // of such an entry
 	var request etcdserverpb.InternalRaftRequest
 	for _, entry := range entries {
-		if entry.Type != raftpb.EntryNormal || len(entry.Data) == 0 || len(entry.Data) > longest {
+		if entry.GetType() != raftpb.EntryNormal || len(entry.Data) == 0 || len(entry.Data) > longest {
 			continue
 		}
-		request.Reset()
-		if request.Unmarshal(entry.Data) != nil || request.ClusterVersionSet == nil {
+		if proto.Unmarshal(entry.Data, &request) != nil || request.ClusterVersionSet == nil {
 			continue
 		}
-		if err := checkNotNewer("clusterVersion", request.ClusterVersionSet.Ver); err != nil {
+		if err := checkNotNewer("clusterVersion", request.ClusterVersionSet.GetVer()); err != nil {
 			return err
 		}
 	}
