@@ -27,7 +27,7 @@ import (
 // authorizer has seen the acknowledged pods: to wait for each pod would hold up the
 // requests of all nodes.
 type currentAuthorizer struct {
-	authorizer.Authorizer
+	Authorizer   authorizer.UnconditionalAuthorizer // not embedded: of its methods, those that skip Authorize would not wait
 	acknowledged *acknowledged
 	rbac         []*source
 }

@@ -5,6 +5,7 @@ import (
 
 	rbacv1 "k8s.io/api/rbac/v1"
 	apiserverconfig "k8s.io/apiserver/pkg/apis/apiserver"
+	"k8s.io/apiserver/pkg/authorization/authorizer"
 	kubeauthorizer "k8s.io/kubernetes/pkg/kubeapiserver/authorizer"
 	"k8s.io/kubernetes/pkg/kubeapiserver/authorizer/modes"
 )
@@ -34,7 +35,7 @@ func (g *generic) authorization() error {
 			Name: kubeauthorizer.GetNameForAuthorizerMode(mode),
 		})
 	}
-	authorizer, resolver, err := kubeauthorizer.Config{
+	decides, resolver, err := kubeauthorizer.Config{
 		VersionedInformerFactory:   g.acknowledged.graphInformers(g.informers),
 		AuthorizationConfiguration: &apiserverconfig.AuthorizationConfiguration{Authorizers: authorizers},
 	}.New(g.ctx, g.server.APIServerID)
@@ -42,7 +43,9 @@ func (g *generic) authorization() error {
 		return fmt.Errorf("apiserver: authorization: %w", err)
 	}
 	rbac := g.acknowledged.of(rbacSources)
-	g.server.Authorization.Authorizer = currentAuthorizer{joinAuthorizer{authorizer}, g.acknowledged, rbac}
+	current := currentAuthorizer{joinAuthorizer{decides}, g.acknowledged, rbac}
+	// The modes give no conditional decisions, and whoever asks for one gets what Authorize says.
+	g.server.Authorization.Authorizer = authorizer.AuthorizerFunc(current.Authorize)
 	g.server.RuleResolver = currentRules{resolver, g.acknowledged, rbac}
 	return nil
 }

@@ -37,6 +37,9 @@ func (g *generic) builtin(kube *controlplane.Config, delegate genericapiserver.D
 	if err != nil {
 		return nil, fmt.Errorf("listener address: %w", err)
 	}
+	if err := c.Extra.EndpointReconcilerConfig.Reconciler.ValidateIP(g.publishedAddress()); err != nil {
+		return nil, fmt.Errorf("Config.AdvertiseAddress: the kubernetes Service cannot have %s as its endpoint: %w", g.publishedAddress(), err)
+	}
 	service := kubernetesservice.New(kubernetesservice.Config{
 		PublicIP:                  g.publishedAddress(),
 		EndpointReconciler:        c.Extra.EndpointReconcilerConfig.Reconciler,

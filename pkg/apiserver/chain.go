@@ -24,7 +24,11 @@ import (
 // chain assembles aggregator → built-in APIs → custom resources → not found,
 // as k8s.io/kubernetes/cmd/kube-apiserver/app.CreateServerChain does.
 func (s *Server) chain(g *generic) (_ *aggregatorapiserver.APIAggregator, err error) {
-	services, err := g.serviceResolver()
+	slices, err := g.endpointSlices()
+	if err != nil {
+		return nil, err
+	}
+	services, err := g.serviceResolver(slices)
 	if err != nil {
 		return nil, err
 	}
@@ -35,6 +39,7 @@ func (s *Server) chain(g *generic) (_ *aggregatorapiserver.APIAggregator, err er
 	if err != nil {
 		return nil, err
 	}
+	kube.ControlPlane.Extra.EndpointSliceGetter = slices
 	base := *g.server
 	g.server.SkipOpenAPIInstallation = true // installLazyOpenAPI instead
 	extensionsConfig, err := g.extensionsConfig(base, services, s.webhooks)

@@ -251,7 +251,11 @@ func (c Config) Validate() error {
 	}
 	errs = append(errs, c.ValidateOptional()...)
 	if len(errs) == 0 {
-		errs = append(errs, c.withDefaults().validateFamilies()...)
+		defaulted := c.withDefaults()
+		if c.AdvertiseAddress == nil {
+			errs = append(errs, validateEndpoint(defaulted.AdvertiseAddress)...)
+		}
+		errs = append(errs, defaulted.validateFamilies()...)
 	}
 	return wrap(errs)
 }
@@ -261,6 +265,9 @@ func (c Config) Validate() error {
 func (c Config) ValidateOptional() field.ErrorList {
 	var errs field.ErrorList
 	errs = append(errs, validateServiceCIDR(c.ServiceCIDR)...)
+	if c.AdvertiseAddress != nil {
+		errs = append(errs, validateEndpoint(c.AdvertiseAddress)...)
+	}
 	for _, n := range []struct {
 		name  string
 		value int64

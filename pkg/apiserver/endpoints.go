@@ -2,6 +2,8 @@ package apiserver
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"net"
 	"slices"
 	"sync/atomic"
@@ -10,6 +12,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	utilnet "k8s.io/apimachinery/pkg/util/net"
+	"k8s.io/apimachinery/pkg/util/validation/field"
 	apistorage "k8s.io/apiserver/pkg/storage"
 	corev1client "k8s.io/client-go/kubernetes/typed/core/v1"
 	discoveryv1client "k8s.io/client-go/kubernetes/typed/discovery/v1"
@@ -24,10 +27,33 @@ func (c Config) machineEndpoint() net.IP {
 		return nil
 	}
 	ip, err := utilnet.ResolveBindAddress(c.AdvertiseAddress)
-	if err != nil || ip.IsLoopback() || (ip.To4() == nil) != (c.ServiceCIDR.IP.To4() == nil) {
+	if err != nil || ip.IsLoopback() || reconcileable(ip) != nil || (ip.To4() == nil) != (c.ServiceCIDR.IP.To4() == nil) {
 		return nil
 	}
 	return ip
+}
+
+// reconcileable returns why upstream's reconcilers do not take an address as an endpoint of
+// the kubernetes Service.
+func reconcileable(ip net.IP) error {
+	err := reconcilers.NewMasterCountEndpointReconciler(1, reconcilers.EndpointsAdapter{}).ValidateIP(ip)
+	if invalid := (*field.Error)(nil); errors.As(err, &invalid) {
+		return errors.New(invalid.Detail)
+	}
+	return err
+}
+
+// validateEndpoint refuses an advertised address that the kubernetes Service cannot have as
+// its endpoint. For a loopback address there is no endpoint.
+func validateEndpoint(ip net.IP) field.ErrorList {
+	if ip.IsLoopback() {
+		return nil
+	}
+	if err := reconcileable(ip); err != nil {
+		return field.ErrorList{field.Invalid(field.NewPath("AdvertiseAddress"), ip.String(),
+			fmt.Sprintf("the endpoint of the kubernetes Service %s: set an address that it can have", err))}
+	}
+	return nil
 }
 
 // publishedAddress is the address in the endpoints of the kubernetes Service.

@@ -15,7 +15,9 @@ import (
 // for its certificate so (WaitForCertificate in client-go/util/certificate/csr).
 // Its role does not grant list and watch, which would show the requests of all
 // others.
-type joinAuthorizer struct{ authorizer.Authorizer }
+type joinAuthorizer struct {
+	Authorizer authorizer.UnconditionalAuthorizer // not embedded, as in currentAuthorizer
+}
 
 func (j joinAuthorizer) Authorize(ctx context.Context, a authorizer.Attributes) (authorizer.Decision, string, error) {
 	if a.GetResource() == "certificatesigningrequests" && ofJoiner(a) {

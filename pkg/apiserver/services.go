@@ -11,15 +11,21 @@ import (
 	aggregatorapiserver "k8s.io/kube-aggregator/pkg/apiserver"
 )
 
+// endpointSlices looks up the endpoints of Services for webhooks, aggregated API servers and
+// the proxy subresource of Services, all in one informer.
+func (g *generic) endpointSlices() (proxy.EndpointSliceGetter, error) {
+	slices, err := proxy.NewEndpointSliceIndexerGetter(g.informers.Discovery().V1().EndpointSlices())
+	if err != nil {
+		return nil, fmt.Errorf("apiserver: endpoint slices: %w", err)
+	}
+	return slices, nil
+}
+
 // serviceResolver finds webhooks and aggregated servers behind Services. The
 // process is seldom on the cluster's network, where a cluster IP means
 // something, so that a Service is resolved to its endpoints, as kube-apiserver
 // does with --enable-aggregator-routing.
-func (g *generic) serviceResolver() (webhook.ServiceResolver, error) {
-	slices, err := proxy.NewEndpointSliceIndexerGetter(g.informers.Discovery().V1().EndpointSlices())
-	if err != nil {
-		return nil, fmt.Errorf("apiserver: service resolver: %w", err)
-	}
+func (g *generic) serviceResolver(slices proxy.EndpointSliceGetter) (webhook.ServiceResolver, error) {
 	services := g.informers.Core().V1().Services().Lister()
 	local, err := url.Parse(g.loopback.Host)
 	if err != nil {

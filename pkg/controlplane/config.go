@@ -254,6 +254,13 @@ func (c Config) Validate() error {
 	} else {
 		server.ServiceCIDR = cidr
 	}
+	if c.AdvertiseAddress != "" {
+		if ip, err := netip.ParseAddr(c.AdvertiseAddress); err == nil && ip.Unmap().IsLinkLocalUnicast() && ip.Zone() == "" {
+			server.AdvertiseAddress = ip.AsSlice()
+		}
+	} else if ip := bind.Addr().Unmap(); ip.IsLinkLocalUnicast() && ip.Zone() == "" {
+		server.AdvertiseAddress = ip.AsSlice()
+	}
 	errs = append(errs, server.ValidateOptional()...)
 	if c.ClusterSigningDuration < 0 {
 		errs = append(errs, field.Invalid(field.NewPath("ClusterSigningDuration"), c.ClusterSigningDuration.String(), "must not be negative; zero is one year"))
