@@ -40,6 +40,7 @@ type source struct {
 	written  atomic.Uint64  // the newest revision that was acknowledged
 	seen     atomic.Uint64  // up to here nobody waits: informers have it, or are too late
 	graph    *graphRevision // nil but for the resources of acknowledged.graph
+	inForce  func() bool    // reports whether what informers have seen has taken effect; may be nil
 }
 
 // currentTimeout is how long a request waits, once: another one does not wait for the
@@ -172,7 +173,7 @@ func (s *source) has(revision uint64, informers []cache.SharedIndexInformer) boo
 			return false
 		}
 	}
-	return true
+	return s.inForce == nil || s.inForce()
 }
 
 // pollOften is lifecycle.Poll for conditions that become true within a millisecond.

@@ -58,7 +58,8 @@ func (s *Server) chain(g *generic) (_ *aggregatorapiserver.APIAggregator, err er
 	if err != nil {
 		return nil, fmt.Errorf("apiserver: custom resource server: %w", err)
 	}
-	g.made.definitions = extensions.Informers.Apiextensions().V1().CustomResourceDefinitions().Lister()
+	g.storages.find(extensions.GenericAPIServer.Handler.NonGoRestfulMux, extensions.Informers.Apiextensions().V1().CustomResourceDefinitions().Lister())
+	g.acknowledged.sources[definitions].inForce = g.storages.inForce
 	s.extensions, s.destroy = extensions, extensions.GenericAPIServer.Destroy
 	if err := createWithoutDelay(extensions.Informers, s.config.Shared); err != nil {
 		return nil, fmt.Errorf("apiserver: custom resources: %w", err)
@@ -105,7 +106,7 @@ func (g *generic) extensionsConfig(base genericapiserver.Config, services webhoo
 		GenericConfig: &genericapiserver.RecommendedConfig{Config: c, SharedInformerFactory: g.informers},
 		ExtraConfig: apiextensionsapiserver.ExtraConfig{
 			CRDRESTOptionsGetter: usedOptions{g.backend.RESTOptionsGetter(
-				apiextensionsoptions.NewCRDRESTOptionsGetter(*etcd, c.ResourceTransformers, c.StorageObjectCountTracker), nil), &g.uses, &g.made},
+				apiextensionsoptions.NewCRDRESTOptionsGetter(*etcd, c.ResourceTransformers, c.StorageObjectCountTracker), nil), &g.uses},
 			MasterCount: g.config.serverCount(),
 			AuthResolverWrapper: webhook.NewDefaultAuthenticationInfoResolverWrapper(
 				webhooks, nil, g.loopback, c.TracerProvider),

@@ -116,11 +116,9 @@ func (f *firstUses) mark(resource schema.GroupResource) {
 type usedOptions struct {
 	genericregistry.RESTOptionsGetter
 	uses *firstUses
-	made *madeStorages
 }
 
 func (o usedOptions) GetRESTOptions(resource schema.GroupResource, example runtime.Object) (genericregistry.RESTOptions, error) {
 	o.uses.mark(resource)
-	o.made.add(resource)
 	return o.RESTOptionsGetter.GetRESTOptions(resource, example)
 }

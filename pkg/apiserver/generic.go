@@ -60,8 +60,8 @@ type generic struct {
 	admissions lifecycle.Group // calls of the admission chain
 	outgoing   *conns          // to kubelets, and where others may proxy to
 	boot       boot
-	uses       firstUses    // of custom resources
-	made       madeStorages // of custom resources
+	uses       firstUses // of custom resources
+	storages   customStorages
 	policies   policyPlugins
 	pods       *sharedPods
 	writes     writes

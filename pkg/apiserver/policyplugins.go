@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"reflect"
 	"strconv"
-	"unsafe"
 
 	admissionregistrationv1 "k8s.io/api/admissionregistration/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
@@ -115,11 +114,11 @@ func newPolicyPlugin[P, B runtime.Object, E policy.Evaluator](
 // request, a field that upstream does not export. It is nil if the plugin is switched off.
 // ok is false where upstream has no such field.
 func policySource[H any](plugin *policy.Plugin[H]) (_ policy.Source[H], ok bool) {
-	field := reflect.ValueOf(plugin).Elem().FieldByName("source")
-	if !field.IsValid() || field.Type() != reflect.TypeFor[policy.Source[H]]() {
+	source := hidden[policy.Source[H]](reflect.ValueOf(plugin).Elem(), "source")
+	if source == nil {
 		return nil, false
 	}
-	return *(*policy.Source[H])(unsafe.Pointer(field.UnsafeAddr())), true //nolint:gosec // of the type that was compared
+	return *source, true
 }
 
 // affected reports whether policies of the plugin, or their bindings, are among what changed.

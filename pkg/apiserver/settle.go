@@ -60,7 +60,7 @@ func (s *Server) WaitForInformers(ctx context.Context, resource schema.GroupReso
 	}
 	waitTold(ctx, informers, resourceVersion, 1)
 	if resource == definitions {
-		s.waitRemade(ctx)
+		return s.waitStorages(ctx)
 	}
 	return nil
 }
@@ -92,6 +92,23 @@ func waitTold(ctx context.Context, informers []cache.SharedIndexInformer, resour
 			_ = lifecycle.Poll(limit, func() bool { return told.at(resourceVersion, changes) })
 		}
 	}
+}
+
+// waitStorages waits until custom resources are served as their CRDs say.
+func (s *Server) waitStorages(ctx context.Context) error {
+	var failure error
+	err := lifecycle.Poll(ctx, func() bool {
+		current, err := s.generic.storages.current()
+		failure = err
+		return current || err != nil
+	})
+	if err == nil {
+		err = failure
+	}
+	if err != nil {
+		return fmt.Errorf("apiserver: custom resources are served by CRDs that have changed: %w", err)
+	}
+	return nil
 }
 
 // runningInformers are the server's own, of whatever version.

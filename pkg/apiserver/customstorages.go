@@ -1,0 +1,115 @@
+package apiserver
+
+import (
+	"errors"
+	"net/http"
+	"reflect"
+	"sync"
+	"sync/atomic"
+
+	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
+	listers "k8s.io/apiextensions-apiserver/pkg/client/listers/apiextensions/v1"
+	apiequality "k8s.io/apimachinery/pkg/api/equality"
+	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apiserver/pkg/server/mux"
+)
+
+var definitions = apiextensionsv1.Resource("customresourcedefinitions")
+
+// customStorages are upstream's storages of custom resources, by which it serves those that
+// have been asked for. When a CRD changes, its storage is dropped by a handler of the
+// informer, later than the informer has the CRD: until then requests are served by the old
+// one. And who makes a storage, which takes long for a large schema, may have read the CRD
+// before it changed. So the storages are compared with the CRDs. Upstream does not export
+// them.
+type customStorages struct {
+	definitions listers.CustomResourceDefinitionLister
+	// making is held while a storage is made, from before the CRD is read. It is nil if
+	// upstream has other fields.
+	making *sync.Mutex
+	byUID  *atomic.Value
+
+	mu    sync.Mutex
+	equal map[types.UID]storageOf // what has been compared
+}
+
+// storageOf is a CRD, and what the storage of its custom resources was made by.
+type storageOf struct {
+	crd   *apiextensionsv1.CustomResourceDefinition
+	spec  *apiextensionsv1.CustomResourceDefinitionSpec
+	names *apiextensionsv1.CustomResourceDefinitionNames
+}
+
+// errCustomStorages is for a version of upstream that this package does not know.
+var errCustomStorages = errors.New("this version of k8s.io/apiextensions-apiserver does not show by which CRDs it serves custom resources " +
+	"(crdHandler's customStorageLock and customStorage, crdInfo's spec and acceptedNames): use the version in the go.mod of kubembed")
+
+// find takes the storages from the handler of custom resources.
+func (c *customStorages) find(paths *mux.PathRecorderMux, definitions listers.CustomResourceDefinitionLister) {
+	c.definitions, c.equal = definitions, map[types.UID]storageOf{}
+	handlers := hidden[map[string]http.Handler](reflect.ValueOf(paths).Elem(), "pathToHandler")
+	if handlers == nil {
+		return
+	}
+	handler := reflect.ValueOf((*handlers)["/apis"])
+	if handler.Kind() != reflect.Pointer {
+		return
+	}
+	making, byUID := hidden[sync.Mutex](handler.Elem(), "customStorageLock"), hidden[atomic.Value](handler.Elem(), "customStorage")
+	if making != nil && byUID != nil {
+		c.making, c.byUID = making, byUID
+	}
+}
+
+// inForce is current for requests, which are served all the same.
+func (c *customStorages) inForce() bool {
+	current, err := c.current()
+	return current || err != nil
+}
+
+// current reports whether all custom resources are served by the CRDs that the informer has.
+func (c *customStorages) current() (bool, error) {
+	if c.making == nil {
+		return false, errCustomStorages
+	}
+	if !c.making.TryLock() {
+		return false, nil // by a CRD that may have changed since
+	}
+	storages := reflect.ValueOf(c.byUID.Load())
+	c.making.Unlock()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	made := map[types.UID]storageOf{}
+	for each := storages.MapRange(); each.Next(); {
+		info := each.Value().Elem()
+		spec, names := hidden[*apiextensionsv1.CustomResourceDefinitionSpec](info, "spec"), hidden[*apiextensionsv1.CustomResourceDefinitionNames](info, "acceptedNames")
+		if spec == nil || names == nil {
+			return false, errCustomStorages
+		}
+		made[types.UID(each.Key().String())] = storageOf{spec: *spec, names: *names}
+	}
+	if len(made) == 0 {
+		return true, nil
+	}
+	crds, err := c.definitions.List(labels.Everything())
+	if err != nil {
+		return false, err
+	}
+	equal := make(map[types.UID]storageOf, len(made))
+	defer func() { c.equal = equal }()
+	for _, crd := range crds {
+		storage, ok := made[crd.UID]
+		if !ok {
+			continue // The next request is served by the CRD of that time.
+		}
+		storage.crd = crd
+		// As upstream compares them, but once.
+		if c.equal[crd.UID] != storage &&
+			!(apiequality.Semantic.DeepEqual(&crd.Spec, storage.spec) && apiequality.Semantic.DeepEqual(&crd.Status.AcceptedNames, storage.names)) {
+			return false, nil
+		}
+		equal[crd.UID] = storage
+	}
+	return true, nil
+}
