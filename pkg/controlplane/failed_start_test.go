@@ -179,7 +179,7 @@ func TestDamagedDataDir(t *testing.T) {
 			}
 		}, etcd.ErrCorrupt, []string{"backup"}},
 		{"database is noise", db, overwrite("noise"), etcd.ErrCorrupt, []string{"backup"}},
-		{"database is of a newer etcd", db, setClusterVersion("3.99.0"), etcd.ErrNewerVersion, []string{"3.99.0"}},
+		{"database is of a newer etcd", db, setClusterVersion("3.99.0"), etcd.ErrNewerVersion, []string{"by a newer etcd: clusterVersion is 3.99.0", "use the newer version"}},
 		{"CA certificate", filepath.Join(dir, "pki", "ca.crt"), overwrite("noise"), nil, []string{"restore", "delete"}},
 		{"CA key", filepath.Join(dir, "pki", "ca.key"), overwrite("noise"), nil, []string{"restore", "delete"}},
 		{"service-account key", filepath.Join(dir, "pki", "sa.key"), overwrite("noise"), nil, []string{"restore", "delete"}},

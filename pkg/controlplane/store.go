@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"path/filepath"
+	"regexp"
 	"strings"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
@@ -88,7 +89,6 @@ func (s *Server) etcdCluster() *etcd.Cluster {
 type storeError struct{ err error }
 
 var storeFields = strings.NewReplacer(
-	"etcd: ", "",
 	"Config.Dir: ", "",
 	"Config.Cluster", "Config.Etcd",
 	"Config.QuotaBytes", "Config.Etcd.QuotaBytes",
@@ -101,8 +101,11 @@ var storeFields = strings.NewReplacer(
 	"AddMember of one", "Server.AddMember of one",
 )
 
+// storePrefix is that of package etcd, and not the end of "a newer etcd: ".
+var storePrefix = regexp.MustCompile(`(^|: |\n|\t)etcd: `)
+
 func (e storeError) Error() string {
-	text := storeFields.Replace(e.err.Error())
+	text := storeFields.Replace(storePrefix.ReplaceAllString(e.err.Error(), "$1"))
 	if strings.Contains(e.err.Error(), "Config.Dir: ") {
 		return "Config.DataDir: " + text
 	}

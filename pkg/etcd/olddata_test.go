@@ -25,8 +25,8 @@ import (
 	"github.com/kubembed/kubembed/pkg/etcd"
 )
 
-// oldDirs calls f for each data directory of an earlier release.
-func oldDirs(t *testing.T, f func(t *testing.T, dir string, record *olddata.Record)) {
+// oldDirs calls f for each data directory of an earlier release, of those that are named.
+func oldDirs(t *testing.T, names []string, f func(t *testing.T, dir string, record *olddata.Record)) {
 	releases, err := olddata.Releases()
 	if err != nil {
 		t.Fatal(err)
@@ -35,7 +35,7 @@ func oldDirs(t *testing.T, f func(t *testing.T, dir string, record *olddata.Reco
 		t.Fatal("there is no earlier release")
 	}
 	for _, release := range releases {
-		for _, name := range []string{olddata.Stopped, olddata.Encrypted} {
+		for _, name := range names {
 			t.Run(release+"/"+name, func(t *testing.T) {
 				t.Parallel()
 				dir, record := oldDir(t, release, name)
@@ -86,7 +86,7 @@ func minor(t testing.TB) string {
 	return semver.Version{Major: v.Major, Minor: v.Minor}.String()
 }
 
-// upgraded waits until etcd has raised the versions in the database.
+// upgraded waits until etcd has brought the versions in the database to want.
 func upgraded(ctx context.Context, m *etcd.Member, want string) error {
 	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
 	defer cancel()
@@ -124,7 +124,7 @@ func versionsOnDisk(t *testing.T, dir string) (cluster, storage string) {
 // TestOldData: a data directory of an earlier release is opened, has everything, and is
 // upgraded, however long it is open.
 func TestOldData(t *testing.T) {
-	oldDirs(t, func(t *testing.T, dir string, record *olddata.Record) {
+	oldDirs(t, []string{olddata.Stopped, olddata.Encrypted}, func(t *testing.T, dir string, record *olddata.Record) {
 		before, _ := versionsOnDisk(t, dir)
 		m := start(t, etcd.Config{Dir: dir})
 		wantOld(t, m, record)
@@ -145,6 +145,39 @@ func TestOldData(t *testing.T) {
 		m = start(t, etcd.Config{Dir: dir})
 		wantOld(t, m, record)
 		put(t, m.Client(), "new", "value")
+		closeMember(t, m)
+	})
+}
+
+// TestBackByEtcdsRules: etcd goes back by one minor version where it has been asked to, and
+// loses nothing. The directory is then one for the older etcd.
+func TestBackByEtcdsRules(t *testing.T) {
+	oldDirs(t, []string{olddata.Stopped}, func(t *testing.T, dir string, record *olddata.Record) {
+		v := semver.New(version.Version)
+		before := semver.Version{Major: v.Major, Minor: v.Minor - 1}.String()
+		m := start(t, etcd.Config{Dir: dir})
+		if err := upgraded(t.Context(), m, minor(t)); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := m.Client().Downgrade(t.Context(), clientv3.DowngradeEnable, before); err != nil {
+			t.Fatal(err)
+		}
+		if err := upgraded(t.Context(), m, before); err != nil {
+			t.Fatal(err)
+		}
+		wantOld(t, m, record)
+		closeMember(t, m)
+		if cluster, storage := versionsOnDisk(t, dir); cluster != before || storage != before {
+			t.Errorf("on the disk: cluster version %s, storage version %s", cluster, storage)
+		}
+		m = start(t, etcd.Config{Dir: dir}) // until it is given up
+		wantOld(t, m, record)
+		if _, err := m.Client().Downgrade(t.Context(), clientv3.DowngradeCancel, ""); err != nil {
+			t.Fatal(err)
+		}
+		if err := upgraded(t.Context(), m, minor(t)); err != nil {
+			t.Fatal(err)
+		}
 		closeMember(t, m)
 	})
 }
@@ -192,18 +225,21 @@ func upgrade(dir string) error {
 	return nil
 }
 
-// upgradeKilledAt runs upgrade in a process of its own and returns the lines of its log.
-func upgradeKilledAt(t *testing.T, dir string, line int) (lines []string) {
+// upgradeKilledAt runs upgrade in a process of its own and returns the lines of its log. It is
+// not killed where its log is shorter than that, by chance.
+func upgradeKilledAt(t *testing.T, dir string, line int) (lines []string, killed bool) {
 	t.Helper()
 	cmd := exec.Command(os.Args[0])
 	cmd.Env = append(os.Environ(), helperEnv+"=upgrade "+dir, killAtEnv+"="+strconv.Itoa(line))
 	log := &strings.Builder{}
 	cmd.Stderr = log
 	out, err := cmd.Output()
-	if killed := err != nil && len(out) == 0; killed != (line > 0) {
-		t.Fatalf("killed at line %d: %v, %s\n%s", line, err, out, log)
+	lines = strings.Split(strings.TrimSpace(log.String()), "\n")
+	killed = err != nil && len(out) == 0
+	if !killed && (err != nil || line > 0 && len(lines) > line) || killed && line == 0 {
+		t.Fatalf("killed at line %d of %d: %v, %s\n%s", line, len(lines), err, out, log)
 	}
-	return strings.Split(strings.TrimSpace(log.String()), "\n")
+	return lines, killed
 }
 
 // killLines chooses the lines to kill at: those around each that is about a version, and
@@ -227,15 +263,24 @@ func TestOldDataKilled(t *testing.T) {
 	}
 	for _, release := range releases {
 		dir, _ := oldDir(t, release, olddata.Encrypted)
-		lines := upgradeKilledAt(t, dir, 0)
-		chosen := killLines(lines[:len(lines)-2], *killEvery) // the last ones depend on chance
-		t.Logf("%s: %d lines, killed at %d of them", release, len(lines), len(chosen))
+		lines, _ := upgradeKilledAt(t, dir, 0)
+		chosen := killLines(lines, *killEvery)
+		var kills atomic.Int64
+		t.Cleanup(func() {
+			t.Logf("%s: %d lines, killed at %d of %d", release, len(lines), kills.Load(), len(chosen))
+			if int(kills.Load()) < len(chosen)*3/4 {
+				t.Error("most were not killed")
+			}
+		})
 		for _, line := range chosen {
 			t.Run(fmt.Sprintf("%s/%d", release, line), func(t *testing.T) {
 				t.Parallel()
 				dir, record := oldDir(t, release, olddata.Encrypted)
-				log := upgradeKilledAt(t, dir, line)
-				t.Logf("killed at %.150q", log[len(log)-1])
+				log, killed := upgradeKilledAt(t, dir, line)
+				if killed {
+					kills.Add(1)
+				}
+				t.Logf("killed: %v, at %.150q", killed, log[len(log)-1])
 				m := start(t, etcd.Config{Dir: dir})
 				wantOld(t, m, record)
 				if err := upgraded(t.Context(), m, minor(t)); err != nil {

@@ -157,7 +157,7 @@ func checkNotNewer(name, value string) error {
 		return fmt.Errorf("%s: %w", name, err)
 	}
 	if theirs.Major > ours.Major || theirs.Major == ours.Major && theirs.Minor > ours.Minor {
-		return fmt.Errorf("%w: %s is %s, this is etcd %s: use the newer version, or restore a backup",
+		return fmt.Errorf("%w: %s is %s, this is etcd %s: use the newer version, or restore a snapshot or backup from before the upgrade",
 			ErrNewerVersion, name, theirs, ours)
 	}
 	return nil
