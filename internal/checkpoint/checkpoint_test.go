@@ -10,12 +10,12 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/kubembed/kubembed/internal/checkpoint"
+	"github.com/kubembed/kubembed/internal/lifecycle/leaks"
 	"github.com/kubembed/kubembed/pkg/etcd"
 )
 
 func TestMain(m *testing.M) {
-	// Started by an init function of a dependency, for the process.
-	goleak.VerifyTestMain(m, goleak.IgnoreAnyFunction("k8s.io/klog/v2.(*flushDaemon).run.func1"))
+	goleak.VerifyTestMain(m, leaks.Ignored()...)
 }
 
 func start(t *testing.T) *clientv3.Client {

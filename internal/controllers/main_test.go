@@ -8,18 +8,14 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/kubembed/kubembed/internal/lifecycle"
+	"github.com/kubembed/kubembed/internal/lifecycle/leaks"
 	"github.com/kubembed/kubembed/pkg/controlplane"
 )
 
 // What the controllers do together is tested in pkg/controlplane.
 
 func TestMain(m *testing.M) {
-	goleak.VerifyTestMain(m,
-		// The watch cache waits at most 3 s for a resource version, and has a
-		// timer for that. Nothing stops it sooner.
-		goleak.IgnoreAnyFunction("k8s.io/apiserver/pkg/storage/cacher.(*watchCache).waitUntilFreshAndBlock"),
-		goleak.IgnoreAnyFunction("k8s.io/apiserver/pkg/storage/cacher.(*watchCache).waitUntilFreshAndBlock.func2"),
-	)
+	goleak.VerifyTestMain(m, leaks.Ignored()...)
 }
 
 // start starts a control plane in which nothing else collects.

@@ -11,6 +11,8 @@ import (
 	"testing"
 
 	"go.uber.org/goleak"
+
+	"github.com/kubembed/kubembed/internal/lifecycle/leaks"
 )
 
 // programs are what this binary becomes when it is started under another name.
@@ -31,15 +33,7 @@ func TestMain(m *testing.M) {
 		}
 		os.Exit(0)
 	}
-	goleak.VerifyTestMain(m,
-		// The watch cache waits at most three seconds for a resource version, and
-		// nothing stops that sooner.
-		goleak.IgnoreAnyFunction("k8s.io/apiserver/pkg/storage/cacher.(*watchCache).waitUntilFreshAndBlock"),
-		goleak.IgnoreAnyFunction("k8s.io/apiserver/pkg/storage/cacher.(*watchCache).waitUntilFreshAndBlock.func2"),
-		// The scheduler's, which sleeps for a second before it looks whether it should
-		// stop.
-		goleak.IgnoreAnyFunction("k8s.io/kubernetes/pkg/scheduler/metrics.(*MetricAsyncRecorder).run"),
-	)
+	goleak.VerifyTestMain(m, leaks.Ignored()...)
 }
 
 // untilSignal is the context of a long-running program. It also ends the program

@@ -12,6 +12,8 @@ import (
 
 	"go.uber.org/goleak"
 	"k8s.io/klog/v2"
+
+	"github.com/kubembed/kubembed/internal/lifecycle/leaks"
 )
 
 // helperEnv makes the test binary act as a host of its own: what is tested ends
@@ -50,10 +52,7 @@ func TestMain(m *testing.M) {
 		fmt.Println("alive")
 		os.Exit(0)
 	}
-	goleak.VerifyTestMain(m,
-		// Started by an init function of klog, for the process.
-		goleak.IgnoreAnyFunction("k8s.io/klog/v2.(*flushDaemon).run.func1"),
-	)
+	goleak.VerifyTestMain(m, leaks.Ignored()...)
 }
 
 // child runs a helper in a process of its own.

@@ -9,51 +9,69 @@ import (
 type Function struct {
 	Package string // import path
 	Name    string // Func, T.Method or (*T).Method
-	Why     string
+	// Usual goroutines are there after every stop. Tests of leaks ignore them, and no others.
+	Usual bool
+	Why   string
 }
 
 // SelfEnding are functions whose goroutines nothing here can stop, and that no stop waits
 // for. Package upstream tests that they exist.
 var SelfEnding = []Function{
 	{
-		"k8s.io/apiserver/pkg/storage/cacher", "(*watchCache).waitUntilFreshAndBlock",
-		"the API server has a timer of three seconds for each list at a resource version, and has started it for a request in this process",
+		Package: "k8s.io/klog/v2", Name: "(*flushDaemon).run", Usual: true,
+		Why: "klog has started it for the process",
 	},
 	{
-		"k8s.io/kubernetes/pkg/volume/csi", "(*csiAttacher).Attach",
-		"it waits until a CSI driver has attached, for two minutes at most",
+		Package: "k8s.io/apiserver/pkg/storage/cacher", Name: "(*watchCache).waitUntilFreshLocked", Usual: true,
+		Why: "the API server has a timer of three seconds for each list at a resource version, and has started it for a request in this process",
 	},
 	{
-		"k8s.io/kubernetes/pkg/volume/csi", "(*csiAttacher).Detach",
-		"it waits until a CSI driver has detached, for two minutes at most",
+		Package: "k8s.io/kubernetes/pkg/volume/csi", Name: "(*csiAttacher).Attach",
+		Why: "it waits until a CSI driver has attached, for two minutes at most",
 	},
 	{
-		"k8s.io/kubernetes/pkg/volume/util/recyclerclient", "internalRecycleVolumeByWatchingPodUntilCompletion",
-		"it waits for the pod that empties a volume, for as long as that may run",
+		Package: "k8s.io/kubernetes/pkg/volume/csi", Name: "(*csiAttacher).Detach",
+		Why: "it waits until a CSI driver has detached, for two minutes at most",
 	},
 	{
-		"k8s.io/kubernetes/pkg/scheduler/metrics", "(*MetricAsyncRecorder).run",
-		"it sleeps for a second, and only then looks whether it should stop",
+		Package: "k8s.io/kubernetes/pkg/volume/util/recyclerclient", Name: "internalRecycleVolumeByWatchingPodUntilCompletion",
+		Why: "it waits for the pod that empties a volume, for as long as that may run",
 	},
 	{
-		"os/signal", "loop",
-		"it is the process's own, started by the first who wants a signal",
+		Package: "k8s.io/kubernetes/pkg/scheduler/metrics", Name: "(*MetricAsyncRecorder).run", Usual: true,
+		Why: "it sleeps for a second, and only then looks whether it should stop",
 	},
 	{
-		"net/http", "(*persistConn).readLoop",
-		"connections to webhooks and extenders, which client-go keeps until they are idle for 90 s",
+		Package: "os/signal", Name: "loop",
+		Why: "it is the process's own, started by the first who wants a signal",
 	},
-	{"net/http", "(*persistConn).writeLoop", "the same"},
-	{"net/http", "(*http2ClientConn).readLoop", "the same, over HTTP/2"},
-	{"golang.org/x/net/http2", "(*ClientConn).readLoop", "the same, over HTTP/2"},
 	{
-		"net/http", "(*connReader).backgroundRead",
-		"connections of other members, on which they have asked single questions; etcd ends them when nothing has been read for five seconds",
+		Package: "net/http", Name: "(*persistConn).readLoop",
+		Why: "connections to webhooks and extenders, which client-go keeps until they are idle for 90 s",
 	},
-	{"net/http", "(*connReader).abortPendingRead", "the same"},
 	{
-		"gopkg.in/natefinch/lumberjack.v2", "(*Logger).millRun",
-		"the rotation of audit logs has one goroutine, for ever",
+		Package: "net/http", Name: "(*persistConn).writeLoop",
+		Why: "the same",
+	},
+	{
+		Package: "net/http", Name: "(*http2ClientConn).readLoop",
+		Why: "the same, over HTTP/2",
+	},
+	{
+		Package: "golang.org/x/net/http2", Name: "(*ClientConn).readLoop",
+		Why: "the same, over HTTP/2",
+	},
+	{
+		Package: "net/http", Name: "(*connReader).backgroundRead",
+		Why: "connections of other members, on which they have asked single questions; etcd ends them when nothing has been read for five seconds",
+	},
+	{
+		Package: "net/http", Name: "(*connReader).abortPendingRead",
+		Why: "the same",
+	},
+	{
+		Package: "gopkg.in/natefinch/lumberjack.v2", Name: "(*Logger).millRun", Usual: true,
+		Why: "the rotation of audit logs has one goroutine, for ever",
 	},
 }
 

@@ -11,13 +11,11 @@ const beat = time.Second
 
 var epoch = time.Now()
 
-// A watch cache asks etcd how far it is while a request waits to know, as consistent
-// lists do, and upstream asks again only after progressPeriod. An etcd in this process
-// is asked by a call of a function, and need not be spared that much.
-const (
-	progressPeriod = 100 * time.Millisecond // upstream's progressRequestPeriod
-	nearPeriod     = 5 * time.Millisecond
-)
+// nearPeriod is how often a watch cache asks etcd how far it is while a request waits to
+// know, as consistent lists do. Upstream asks ten times a second. An etcd in this process
+// is asked by a call of a function, and need not be spared that much. No other timer of a
+// watch cache is shorter than a beat.
+const nearPeriod = 5 * time.Millisecond
 
 // sharedClock lets the watch caches wake up together. Each wakes once a second
 // for bookmarks, upstream with a jitter that spreads the work over several API
@@ -33,8 +31,8 @@ func (c sharedClock) NewTimer(d time.Duration) clock.Timer {
 }
 
 func (c sharedClock) after(d time.Duration) time.Duration {
-	if c.near && d == progressPeriod {
-		return nearPeriod
+	if c.near && d < beat {
+		return min(d, nearPeriod)
 	}
 	return onBeat(d)
 }

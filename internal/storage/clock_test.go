@@ -25,6 +25,7 @@ func TestTimersOfTheSharedClockFireTogether(t *testing.T) {
 }
 
 func TestShortTimersOfTheSharedClockAreExact(t *testing.T) {
+	const progressPeriod = 100 * time.Millisecond // upstream's progressRequestPeriod
 	synctest.Test(t, func(t *testing.T) {
 		for _, c := range []struct {
 			clock sharedClock

@@ -31,18 +31,13 @@ import (
 	eventstore "k8s.io/kubernetes/pkg/registry/core/event/storage"
 	secretstore "k8s.io/kubernetes/pkg/registry/core/secret/storage"
 
+	"github.com/kubembed/kubembed/internal/lifecycle/leaks"
 	"github.com/kubembed/kubembed/internal/storage"
 	"github.com/kubembed/kubembed/pkg/etcd"
 )
 
 func TestMain(m *testing.M) {
-	goleak.VerifyTestMain(m,
-		// Started by an init function of a dependency, for the process.
-		goleak.IgnoreAnyFunction("k8s.io/klog/v2.(*flushDaemon).run.func1"),
-		// A timer of three seconds for each list at a resource version.
-		goleak.IgnoreAnyFunction("k8s.io/apiserver/pkg/storage/cacher.(*watchCache).waitUntilFreshAndBlock"),
-		goleak.IgnoreAnyFunction("k8s.io/apiserver/pkg/storage/cacher.(*watchCache).waitUntilFreshAndBlock.func2"),
-	)
+	goleak.VerifyTestMain(m, leaks.Ignored()...)
 }
 
 // counted counts what goes through a client, and can hold reads.

@@ -10,6 +10,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/kubembed/kubembed/internal/klogbridge"
+	kubeleaks "github.com/kubembed/kubembed/internal/lifecycle/leaks"
 )
 
 func TestMain(m *testing.M) {
@@ -35,16 +36,10 @@ func TestMain(m *testing.M) {
 func leaks() (err error) {
 	for deadline := time.Now().Add(patience); time.Now().Before(deadline); {
 		// Find itself looks again for a second or so.
-		if err = goleak.Find(
-			// The watch cache waits at most 3 s for a resource version, and has a
-			// timer for that. Nothing stops it sooner.
-			goleak.IgnoreAnyFunction("k8s.io/apiserver/pkg/storage/cacher.(*watchCache).waitUntilFreshAndBlock"),
-			goleak.IgnoreAnyFunction("k8s.io/apiserver/pkg/storage/cacher.(*watchCache).waitUntilFreshAndBlock.func2"),
-			// Of each rotated file there is one, for ever.
-			goleak.IgnoreAnyFunction("gopkg.in/natefinch/lumberjack%2ev2.(*Logger).millRun"),
+		if err = goleak.Find(append(kubeleaks.Ignored(),
 			// It is that of TestMain, to the end.
 			goleak.IgnoreAnyFunction("github.com/kubembed/kubembed/internal/logqueue.(*Queue).work"),
-		); err == nil {
+		)...); err == nil {
 			return nil
 		}
 	}

@@ -7,6 +7,8 @@ import (
 	"testing"
 
 	"go.uber.org/goleak"
+
+	kubeleaks "github.com/kubembed/kubembed/internal/lifecycle/leaks"
 )
 
 // programs are what this binary becomes when it is started under another name:
@@ -39,11 +41,5 @@ func TestMain(m *testing.M) {
 
 // leaks finds goroutines that a stopped control plane has left.
 func leaks(ignore ...goleak.Option) error {
-	return goleak.Find(append(ignore,
-		// The watch cache waits at most 3 s for a resource version, and has a
-		// timer for that.
-		// Nothing stops it sooner.
-		goleak.IgnoreAnyFunction("k8s.io/apiserver/pkg/storage/cacher.(*watchCache).waitUntilFreshAndBlock"),
-		goleak.IgnoreAnyFunction("k8s.io/apiserver/pkg/storage/cacher.(*watchCache).waitUntilFreshAndBlock.func2"),
-	)...)
+	return goleak.Find(append(ignore, kubeleaks.Ignored()...)...)
 }

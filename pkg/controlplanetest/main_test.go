@@ -8,6 +8,7 @@ import (
 
 	"go.uber.org/goleak"
 
+	kubeleaks "github.com/kubembed/kubembed/internal/lifecycle/leaks"
 	"github.com/kubembed/kubembed/pkg/controlplanetest"
 )
 
@@ -45,10 +46,5 @@ func TestMain(m *testing.M) {
 
 // leaks finds goroutines that a stopped control plane has left.
 func leaks() error {
-	return goleak.Find(
-		// The watch cache waits at most 3 s for a resource version, and has a
-		// timer for that. Nothing stops it sooner.
-		goleak.IgnoreAnyFunction("k8s.io/apiserver/pkg/storage/cacher.(*watchCache).waitUntilFreshAndBlock"),
-		goleak.IgnoreAnyFunction("k8s.io/apiserver/pkg/storage/cacher.(*watchCache).waitUntilFreshAndBlock.func2"),
-	)
+	return goleak.Find(kubeleaks.Ignored()...)
 }

@@ -13,6 +13,7 @@ import (
 
 	"go.uber.org/goleak"
 
+	"github.com/kubembed/kubembed/internal/lifecycle/leaks"
 	"github.com/kubembed/kubembed/pkg/etcd"
 )
 
@@ -31,11 +32,7 @@ func TestMain(m *testing.M) {
 	goleak.VerifyTestMain(m, ignoredGoroutines...)
 }
 
-var ignoredGoroutines = []goleak.Option{
-	// Started by an init function of a dependency, for the process.
-	goleak.IgnoreAnyFunction("go.opencensus.io/stats/view.(*worker).start"),
-	goleak.IgnoreAnyFunction("k8s.io/klog/v2.(*flushDaemon).run.func1"),
-}
+var ignoredGoroutines = leaks.Ignored()
 
 func helper(mode, dir string) error {
 	switch mode {

@@ -13,6 +13,8 @@ import (
 
 	"go.uber.org/goleak"
 	"k8s.io/klog/v2"
+
+	"github.com/kubembed/kubembed/internal/lifecycle/leaks"
 )
 
 var (
@@ -36,10 +38,7 @@ func TestMain(m *testing.M) {
 	}
 	// Clients of a control plane that is attacked have much to say, and we count it.
 	klog.SetLogger(klog.Logger{})
-	goleak.VerifyTestMain(m,
-		goleak.IgnoreAnyFunction("k8s.io/klog/v2.(*flushDaemon).run.func1"),
-		goleak.IgnoreAnyFunction("go.opencensus.io/stats/view.(*worker).start"),
-	)
+	goleak.VerifyTestMain(m, leaks.Ignored()...)
 }
 
 // selected are the names of the attacks to run.
