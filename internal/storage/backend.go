@@ -103,7 +103,7 @@ func (c named) Endpoints() []string {
 // request for the audit log and the metrics, as upstream's own client does. It does
 // not wait long for an etcd that is out of reach.
 func sharedClient(client *clientv3.Client, reach *reach) *clientv3.Client {
-	c := copyClient(client)
+	c := copyClient(client.Ctx(), client)
 	if reach != nil {
 		c.KV, c.Lease = reachKV{c.KV, reach}, reachLease{c.Lease, reach}
 	}
@@ -111,10 +111,10 @@ func sharedClient(client *clientv3.Client, reach *reach) *clientv3.Client {
 	return c
 }
 
-// copyClient returns a client with the connection and the context of another, and
-// with fields of its own. It has no endpoints: NewBackend asks those of the first.
-func copyClient(client *clientv3.Client) *clientv3.Client {
-	c := clientv3.NewCtxClient(client.Ctx(), clientv3.WithZapLogger(client.GetLogger()))
+// copyClient returns a client with the connection of another, and with a context and
+// fields of its own. It has no endpoints: NewBackend asks those of the first.
+func copyClient(ctx context.Context, client *clientv3.Client) *clientv3.Client {
+	c := clientv3.NewCtxClient(ctx, clientv3.WithZapLogger(client.GetLogger()))
 	c.Cluster, c.KV, c.Lease = client.Cluster, client.KV, client.Lease
 	c.Watcher, c.Auth, c.Maintenance = client.Watcher, client.Auth, client.Maintenance
 	return c

@@ -88,7 +88,7 @@ func (b *Backend) newStore(config *storagebackend.ConfigForResource, newFunc, ne
 	if err != nil {
 		return nil, nil, fmt.Errorf("storage: etcd store of %s: %w", config.GroupResource, err)
 	}
-	var s storage.Interface = store
+	var s storage.Interface = listing{store}
 	if unsafeDeletion {
 		s = etcd3.NewStoreWithUnsafeCorruptObjectDeletion(s, config.GroupResource)
 	}

@@ -9,6 +9,8 @@ import (
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/connectivity"
+
+	"github.com/kubembed/kubembed/internal/etcdstream"
 )
 
 // unreachableAfter is how long calls wait for an etcd that cannot be connected to. It
@@ -126,6 +128,16 @@ func (k reachKV) Put(ctx context.Context, key, value string, opts ...clientv3.Op
 
 func (k reachKV) Get(ctx context.Context, key string, opts ...clientv3.OpOption) (*clientv3.GetResponse, error) {
 	return bounded(ctx, k.reach, func(ctx context.Context) (*clientv3.GetResponse, error) { return k.KV.Get(ctx, key, opts...) })
+}
+
+// GetStream bounds the whole stream.
+func (k reachKV) GetStream(ctx context.Context, key string, opts ...clientv3.OpOption) (clientv3.GetStreamChan, error) {
+	ctx, done := k.reach.bound(ctx)
+	stream, err := k.KV.GetStream(ctx, key, opts...)
+	if err != nil {
+		return nil, done(err)
+	}
+	return etcdstream.Relay(ctx, stream, done), nil
 }
 
 func (k reachKV) Delete(ctx context.Context, key string, opts ...clientv3.OpOption) (*clientv3.DeleteResponse, error) {

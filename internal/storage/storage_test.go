@@ -104,8 +104,10 @@ func (s *setup) getter(transformers value.ResourceTransformers) generic.RESTOpti
 	return s.RESTOptionsGetter(o.CreateRESTOptionsGetter(factory, transformers), nil)
 }
 
+// namespaced is the context of a request. Declarative validation wants to know which.
 func namespaced(t *testing.T) context.Context {
-	return genericapirequest.WithNamespace(t.Context(), "default")
+	ctx := genericapirequest.WithRequestInfo(t.Context(), &genericapirequest.RequestInfo{IsResourceRequest: true, APIVersion: "v1"})
+	return genericapirequest.WithNamespace(ctx, "default")
 }
 
 // createAndGet writes an object and reads it again.

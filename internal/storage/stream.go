@@ -15,7 +15,8 @@ import (
 // reached the start of every watch on it: the watch of one storage that begins
 // after the last write would keep all others from learning that they are fresh.
 func (b *Backend) clientFor(resource schema.GroupResource) *etcdkubernetes.Client {
-	client := copyClient(b.client)
+	// Custom resources come and go: the copy must not be kept by the context of the first.
+	client := copyClient(context.WithoutCancel(b.client.Ctx()), b.client)
 	client.Watcher = ownStream{Watcher: b.client.Watcher, name: resource.String() + " " + strconv.FormatInt(b.streams.Add(1), 10)}
 	c := &etcdkubernetes.Client{Client: client}
 	c.Kubernetes = charged{c}

@@ -2,6 +2,7 @@ package etcd
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"slices"
@@ -40,7 +41,7 @@ const (
 type verdict struct {
 	members   int
 	same      []string // PeerAddr of those with the same data, this one among them
-	different map[uint32][]string
+	different map[uint32][]*membership.Member
 	unknown   []string // no answer, or one that cannot be compared
 }
 
@@ -58,7 +59,9 @@ func (v verdict) outvoted() bool {
 
 func (v verdict) differing() (addresses []string) {
 	for _, others := range v.different {
-		addresses = append(addresses, others...)
+		for _, member := range others {
+			addresses = append(addresses, hostOf(member.PeerURLs[0]))
+		}
 	}
 	slices.Sort(addresses)
 	return addresses
@@ -125,7 +128,7 @@ func (m *Member) compare(ctx context.Context, c *Cluster, client *http.Client) (
 	}); err != nil {
 		return v, fmt.Errorf("comparing data: %w", err)
 	}
-	v.same, v.different = []string{c.PeerAddr}, map[uint32][]string{}
+	v.same, v.different = []string{c.PeerAddr}, map[uint32][]*membership.Member{}
 	var mu sync.Mutex
 	var all sync.WaitGroup
 	for _, member := range s.Cluster().Members() {
@@ -147,7 +150,7 @@ func (m *Member) compare(ctx context.Context, c *Cluster, client *http.Client) (
 			case hash.Hash == own.Hash:
 				v.same = append(v.same, address)
 			default:
-				v.different[hash.Hash] = append(v.different[hash.Hash], address)
+				v.different[hash.Hash] = append(v.different[hash.Hash], member)
 			}
 		})
 	}
@@ -183,6 +186,7 @@ func (m *Member) watchAlarms(c *Cluster, lg *zap.Logger) {
 		}
 	}()
 	s := m.etcd.Server
+	found := finder{Member: m, cluster: c, client: &http.Client{Transport: p.http.Transport}} // without its timeout
 	for {
 		select {
 		case <-ctx.Done():
@@ -196,6 +200,7 @@ func (m *Member) watchAlarms(c *Cluster, lg *zap.Logger) {
 			return
 		}
 		if s.Leader() == s.MemberID() {
+			found.whoIsWrong(ctx, lg)
 			m.disarm(ctx, p, lg)
 		}
 	}
@@ -211,17 +216,73 @@ func (m *Member) disarm(ctx context.Context, p *peers, lg *zap.Logger) {
 		}
 		i := slices.IndexFunc(members, func(member *membership.Member) bool { return uint64(member.ID) == alarm.MemberID })
 		switch {
-		case alarm.MemberID == 0 && len(members) > 1:
-			continue // nobody knows who is wrong
+		case alarm.MemberID == 0:
+			continue // of whoIsWrong
 		case i >= 0 && len(members[i].PeerURLs) > 0 && p.askOne(ctx, hostOf(members[i].PeerURLs[0])).err == nil:
 			continue
 		case ctx.Err() != nil:
 			return
 		}
-		err := m.upkeep.call(ctx, func(ctx context.Context) error {
-			_, err := s.Alarm(ctx, &pb.AlarmRequest{MemberID: alarm.MemberID, Action: pb.AlarmRequest_DEACTIVATE, Alarm: alarm.Alarm})
-			return err
-		})
+		err := m.alarm(ctx, pb.AlarmRequest_DEACTIVATE, alarm.MemberID)
 		lg.Warn("the member with other data has ended; the others go on", zap.Uint64("member", alarm.MemberID), zap.Error(err))
+	}
+}
+
+// alarm raises the alarm that a member has other data, or takes it back.
+func (m *Member) alarm(ctx context.Context, action pb.AlarmRequest_AlarmAction, id uint64) error {
+	return m.upkeep.call(ctx, func(ctx context.Context) error {
+		_, err := m.etcd.Server.Alarm(ctx, &pb.AlarmRequest{MemberID: id, Action: action, Alarm: pb.AlarmType_CORRUPT})
+		return err
+	})
+}
+
+// finder finds out for the leader which member an alarm about nobody is meant for.
+//
+// The leader of etcd compares the hashes that it can get. If one member differs, and
+// another is down or has not finished its compaction, no majority agrees, and the alarm
+// is about the member 0. All members refuse writes then, and etcd never looks again.
+type finder struct {
+	*Member
+	cluster *Cluster
+	client  *http.Client
+	next    time.Time // of a comparison, which reads all data of all members
+}
+
+// whoIsWrong replaces an alarm about nobody by one about each member that differs from
+// a majority. Without a majority the alarm stays.
+func (f *finder) whoIsWrong(ctx context.Context, lg *zap.Logger) {
+	begin := time.Now()
+	if begin.Before(f.next) || !slices.ContainsFunc(f.etcd.Server.Alarms(), func(a *pb.AlarmMember) bool {
+		return a.Alarm == pb.AlarmType_CORRUPT && a.MemberID == 0
+	}) {
+		return
+	}
+	v, err := f.compare(ctx, f.cluster, f.client)
+	f.next = time.Now().Add(10 * time.Since(begin))
+	switch differing := v.differing(); {
+	case ctx.Err() != nil:
+	case err != nil:
+		lg.Error("members have different data, and cannot be compared", zap.Error(err))
+	case v.outvoted():
+		// The next leader takes back the alarm about nobody.
+		lg.Error("this member, the leader, has other data than the majority", zap.Strings("majority", differing))
+		if err := f.alarm(ctx, pb.AlarmRequest_ACTIVATE, uint64(f.etcd.Server.MemberID())); err != nil {
+			lg.Error("the alarm about this member was not raised", zap.Error(err))
+		}
+	case len(v.same) >= v.quorum():
+		var errs []error
+		for _, members := range v.different {
+			for _, member := range members {
+				errs = append(errs, f.alarm(ctx, pb.AlarmRequest_ACTIVATE, uint64(member.ID)))
+			}
+		}
+		err := errors.Join(errs...)
+		if err == nil {
+			err = f.alarm(ctx, pb.AlarmRequest_DEACTIVATE, 0)
+		}
+		lg.Error("a majority of the members agrees; the others have different data", zap.Strings("members", differing), zap.Error(err))
+	default:
+		lg.Error("members have different data, and too few answer to tell who is right: writes are refused until a majority of the members agrees",
+			zap.Strings("different", differing), zap.Strings("unknown", v.unknown))
 	}
 }

@@ -145,3 +145,69 @@ func TestMemberThatIsFoundWrongEnds(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// TestAlarmAboutNobody: the leader sees that two members differ while the third is down,
+// and etcd's alarm is about nobody. When the third is back, the one that is wrong ends,
+// be it the leader, and the others go on without anybody's help.
+func TestAlarmAboutNobody(t *testing.T) {
+	for _, leads := range []bool{false, true} {
+		t.Run(fmt.Sprintf("leader=%v", leads), func(t *testing.T) {
+			t.Parallel()
+			members, configs := newTestCluster(t, "a", "b", "c").startAll()
+			mustPut(t, members["a"].Client(), "k", "AAAA")
+			leader := leaderOf(t, members["a"]).Name
+			var followers []string
+			for name := range members {
+				if name != leader {
+					followers = append(followers, name)
+				}
+			}
+			wrong, right, down := followers[0], leader, followers[1]
+			if leads {
+				wrong, right = right, wrong
+			}
+			wantValue(t, members[wrong].Client(), "k", "AAAA")
+			if err := members[down].Close(); err != nil {
+				t.Fatal(err)
+			}
+			eventually(t, "the value that is to be wrong", func(context.Context) error {
+				if members[wrong].Overwrite("AAAA", "BBBB") != 1 {
+					return errors.New("it is not there")
+				}
+				return nil
+			})
+			client := members[right].Client()
+			eventually(t, "the alarm", func(ctx context.Context) error {
+				got, err := client.Put(ctx, "x", "y")
+				if err == nil {
+					_, err = client.Compact(ctx, got.Header.Revision, clientv3.WithCompactPhysical())
+				}
+				for _, name := range []string{wrong, right} {
+					if members[name].Leads() {
+						members[name].CheckCompactHashes()
+					}
+				}
+				if members[right].AlarmAboutNobody() {
+					return nil
+				}
+				return fmt.Errorf("no alarm about nobody: %w", err)
+			})
+			m, err := startMember(configs[down])
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(func() { _ = m.Close() })
+			select {
+			case <-members[wrong].Done():
+			case <-time.After(time.Minute):
+				t.Fatal("the member that is wrong runs")
+			}
+			if err := members[wrong].Err(); !errors.Is(err, etcd.ErrCorrupt) {
+				t.Errorf("it ended with %v", err)
+			}
+			_ = members[wrong].Close()
+			mustPut(t, client, "after", "1")
+			wantValue(t, m.Client(), "k", "AAAA")
+		})
+	}
+}

@@ -14,6 +14,8 @@ import (
 	"go.etcd.io/etcd/server/v3/etcdserver/api/v3rpc"
 	"go.etcd.io/etcd/server/v3/proxy/grpcproxy/adapter"
 	"google.golang.org/grpc"
+
+	"github.com/kubembed/kubembed/internal/etcdstream"
 )
 
 // newClient returns the in-process client. Upstream's runs a call's server
@@ -24,7 +26,7 @@ func newClient(s *etcdserver.EtcdServer, c *containment, calls, watches *gate, u
 	client := v3client.New(s)
 	server := v3rpc.NewQuotaKVServer(s)
 	kv := adapter.KvServerToKvClient(server)
-	client.KV = clientv3.NewKVFromKVClient(&guardedKV{server: server, kv: kv, contain: c, gate: calls, upkeep: u}, client)
+	client.KV = etcdstream.KV(clientv3.NewKVFromKVClient(&guardedKV{server: server, kv: kv, contain: c, gate: calls, upkeep: u}, client), calls.ended)
 	watch := adapter.WatchServerToWatchClient(&gatedWatch{v3rpc.NewWatchServer(s), watches})
 	client.Watcher = &quietWatcher{clientv3.NewWatchFromWatchClient(watch, client)}
 	return client
@@ -62,6 +64,14 @@ type gate struct {
 	mu     sync.RWMutex
 	closed bool
 	calls  sync.WaitGroup
+	ended  context.Context // ends with close
+	end    context.CancelCauseFunc
+}
+
+func newGate() *gate {
+	g := &gate{}
+	g.ended, g.end = context.WithCancelCause(context.Background())
+	return g
 }
 
 func (g *gate) enter() bool {
@@ -76,11 +86,12 @@ func (g *gate) enter() bool {
 
 func (g *gate) leave() { g.calls.Done() }
 
-// close refuses new calls. It does not wait.
+// close refuses new calls, and ends those that wait for their caller. It does not wait.
 func (g *gate) close() {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.closed = true
+	g.end(rpctypes.ErrStopped)
 }
 
 // drained is closed when the calls that were let in have ended.

@@ -11,6 +11,8 @@ import (
 	"go.uber.org/zap"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/backoff"
+
+	"github.com/kubembed/kubembed/internal/etcdstream"
 )
 
 // As kube-apiserver has them (k8s.io/apiserver/pkg/storage/storagebackend/factory).
@@ -57,6 +59,7 @@ func newNetwork(d *dialer, endpoints func() []string, logger *zap.Logger) (*netw
 	if err != nil {
 		return nil, err
 	}
+	client.KV = etcdstream.KV(client.KV, client.Ctx())
 	ctx, cancel := context.WithCancel(context.Background())
 	n := &network{client: client, dialer: d, endpoints: endpoints, cancel: cancel, done: make(chan struct{})}
 	go n.run(ctx)

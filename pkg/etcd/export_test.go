@@ -5,6 +5,7 @@ import (
 	"testing"
 	"time"
 
+	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
 	"go.etcd.io/etcd/server/v3/etcdserver"
 	"go.etcd.io/etcd/server/v3/features"
 	"go.etcd.io/etcd/server/v3/storage/schema"
@@ -55,6 +56,16 @@ func (m *Member) CheckCompactHashes() bool {
 
 // Leads reports whether the member is the leader.
 func (m *Member) Leads() bool { return m.etcd.Server.Leader() == m.etcd.Server.MemberID() }
+
+// AlarmAboutNobody reports whether members differ, and nobody knows who is wrong.
+func (m *Member) AlarmAboutNobody() bool {
+	for _, a := range m.etcd.Server.Alarms() {
+		if a.Alarm == pb.AlarmType_CORRUPT && a.MemberID == 0 {
+			return true
+		}
+	}
+	return false
+}
 
 // Overwrite changes bytes of a value in the database of this member alone.
 func (m *Member) Overwrite(before, after string) (changed int) {

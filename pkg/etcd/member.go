@@ -127,7 +127,7 @@ func Start(ctx context.Context, cfg Config) (_ *Member, err error) {
 	}
 
 	m := &Member{
-		folder: f, alone: cfg.Cluster == nil, release: f.unlock, contain: c, gate: &gate{}, watches: &gate{},
+		folder: f, alone: cfg.Cluster == nil, release: f.unlock, contain: c, gate: newGate(), watches: newGate(),
 		closing: make(chan struct{}), done: make(chan struct{}), supervised: make(chan struct{}),
 	}
 	ec := cfg.embedConfig(lg, r)

@@ -2,23 +2,34 @@ package etcd
 
 import (
 	"context"
+	"errors"
 	"io"
+	"slices"
 
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/proto"
 )
 
 // RangeStream serves a list in chunks, with which the API server fills its watch
 // caches. Upstream's adapter for in-process clients refuses it, and the API server
 // would remember the refusal for every etcd of the process.
+//
+// Close ends the streams: it does not wait for their readers.
 func (g *guardedKV) RangeStream(ctx context.Context, in *pb.RangeRequest, _ ...grpc.CallOption) (pb.KV_RangeStreamClient, error) {
 	if !g.gate.enter() {
 		return nil, rpctypes.ErrGRPCStopped
 	}
-	stream := &rangeStream{ctx: ctx, chunks: make(chan *pb.RangeStreamResponse)}
+	in = proto.CloneOf(in) // the server changes it
+	ctx, cancel := context.WithCancel(ctx)
+	stop := context.AfterFunc(g.gate.ended, cancel)
+	stream := &rangeStream{ctx: ctx, gate: g.gate, chunks: make(chan *pb.RangeStreamResponse)}
 	go func() {
 		defer g.gate.leave()
+		defer cancel()
+		defer stop()
 		defer close(stream.chunks)
 		stream.err = g.contain.run(func() error { return g.server.RangeStream(in, stream) })
 	}()
@@ -30,6 +41,7 @@ func (g *guardedKV) RangeStream(ctx context.Context, in *pb.RangeRequest, _ ...g
 type rangeStream struct {
 	unusedStream
 	ctx    context.Context
+	gate   *gate
 	chunks chan *pb.RangeStreamResponse
 	err    error // set before chunks is closed
 }
@@ -48,7 +60,13 @@ var (
 
 func (s *rangeStream) Context() context.Context { return s.ctx }
 
+// Send hands on a copy: readers empty the list of objects while they decode them, and
+// the server looks at the size of what it has sent.
 func (s *rangeStream) Send(chunk *pb.RangeStreamResponse) error {
+	sent := chunk.GetRangeResponse()
+	chunk = &pb.RangeStreamResponse{RangeResponse: &pb.RangeResponse{
+		Header: sent.GetHeader(), Kvs: slices.Clone(sent.GetKvs()), More: sent.GetMore(), Count: sent.GetCount(),
+	}}
 	select {
 	case s.chunks <- chunk:
 		return nil
@@ -58,13 +76,37 @@ func (s *rangeStream) Send(chunk *pb.RangeStreamResponse) error {
 }
 
 func (s *rangeStream) Recv() (*pb.RangeStreamResponse, error) {
-	chunk, ok := <-s.chunks
+	select {
+	case chunk, ok := <-s.chunks:
+		return s.received(chunk, ok)
+	case <-s.ctx.Done():
+	}
+	select {
+	case chunk, ok := <-s.chunks: // a stream that is complete ends its context, too
+		return s.received(chunk, ok)
+	default:
+		return nil, s.ended(s.ctx.Err()) // also if the server hangs
+	}
+}
+
+func (s *rangeStream) received(chunk *pb.RangeStreamResponse, ok bool) (*pb.RangeStreamResponse, error) {
 	switch {
 	case ok:
 		return chunk, nil
 	case s.err != nil:
-		return nil, s.err
+		return nil, s.ended(s.err)
 	default:
 		return nil, io.EOF
 	}
+}
+
+// ended returns the error of a stream as a gRPC client would have it.
+func (s *rangeStream) ended(err error) error {
+	if !errors.Is(err, context.Canceled) && !errors.Is(err, context.DeadlineExceeded) {
+		return err
+	}
+	if s.gate.ended.Err() != nil {
+		return rpctypes.ErrGRPCStopped
+	}
+	return status.FromContextError(err).Err()
 }
