@@ -140,7 +140,7 @@ func (m *Member) compare(ctx context.Context, c *Cluster, client *http.Client) (
 			continue
 		}
 		all.Go(func() {
-			hash, err := hashOf(ctx, s, client, member, own.Revision)
+			hash, err := hashOf(ctx, s, client, member, own)
 			mu.Lock()
 			defer mu.Unlock()
 			address := hostOf(member.PeerURLs[0])
@@ -158,10 +158,21 @@ func (m *Member) compare(ctx context.Context, c *Cluster, client *http.Client) (
 	return v, ctx.Err()
 }
 
-func hashOf(ctx context.Context, s *etcdserver.EtcdServer, client *http.Client, member *membership.Member, revision int64) (*pb.HashKVResponse, error) {
+// hashOf asks another member for its hash at the revision of own.
+func hashOf(ctx context.Context, s *etcdserver.EtcdServer, client *http.Client, member *membership.Member, own mvcc.KeyValueHash) (*pb.HashKVResponse, error) {
 	ctx, cancel := context.WithTimeout(ctx, hashTimeout)
 	defer cancel()
-	return etcdserver.HashByRev(ctx, s.Cluster().ID(), client, member.PeerURLs[0], revision)
+	hash, err := etcdserver.HashByRev(ctx, s.Cluster().ID(), client, member.PeerURLs[0], own.Revision)
+	if err != nil || hash.CompactRevision == own.CompactRevision {
+		return hash, err
+	}
+	// Where nothing was written since a compaction at the last revision, etcd answers with
+	// what was the hash before it. Revision 0 asks for the one of now.
+	now, err := etcdserver.HashByRev(ctx, s.Cluster().ID(), client, member.PeerURLs[0], 0)
+	if err != nil || now.HashRevision != own.Revision {
+		return hash, err
+	}
+	return now, nil
 }
 
 // watchAlarms ends a member that the leader has found to have other data than the
