@@ -94,7 +94,7 @@ func (c *Controllers) Run(ctx context.Context, config *rest.Config, ready func()
 	// What is deprecated is collected too.
 	config.WarningHandler = rest.NoWarnings{}
 	ctx, cancel := context.WithCancel(ctx)
-	r := &run{Config: c.Config, ctx: ctx}
+	r := &run{Config: c.Config, ctx: ctx, config: config}
 	if c.NewInformers != nil {
 		r.Informers = c.NewInformers()
 		defer r.Informers.Shutdown()
@@ -154,6 +154,7 @@ type starter struct {
 type run struct {
 	Config
 	ctx      context.Context
+	config   *rest.Config
 	client   *kubernetes.Clientset
 	metadata metadata.Interface
 	first    []*metav1.APIResourceList // what is served, when asked first

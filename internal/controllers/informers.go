@@ -144,6 +144,25 @@ type interest struct {
 
 func (i interest) HasSynced() bool { return i.informer.HasSynced() }
 
+const (
+	// everyVersion is at or after every resource version that etcd will have.
+	everyVersion = "9223372036854775807"
+	// noVersion is before every resource version of a list.
+	noVersion = "1"
+)
+
+// LastSyncResourceVersion is the resource version up to which the informer knows all objects. The
+// storage version migrator waits for it, and gives up where it is not a number.
+func (i interest) LastSyncResourceVersion() string {
+	if !i.informer.inUse() {
+		return everyVersion
+	}
+	if version := i.Controller.LastSyncResourceVersion(); version != "" {
+		return version
+	}
+	return noVersion
+}
+
 // Run returns when stop is closed.
 func (i interest) Run(stop <-chan struct{}) {
 	i.informer.use(1)

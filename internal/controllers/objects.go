@@ -82,8 +82,9 @@ func (o *objectInformers) sync(ctx context.Context, resources *patient) bool {
 func (r *run) garbage(ctx context.Context, all *objectInformers, resources *patient) {
 	mapper := restmapper.NewDeferredDiscoveryRESTMapper(memory.NewMemCacheClient(r.client.Discovery()))
 	// Run ends all that is begun here, when ctx ends, and not sooner.
-	collector, err := garbagecollector.NewGarbageCollector(context.WithoutCancel(ctx), r.client, r.metadata, mapper,
+	graph := garbagecollector.NewDependencyGraphBuilder(context.WithoutCancel(ctx), r.metadata, mapper,
 		garbagecollector.DefaultIgnoredResources(), all, started)
+	collector, err := garbagecollector.NewComposedGarbageCollector(context.WithoutCancel(ctx), r.client, r.metadata, mapper, graph)
 	if err != nil {
 		r.Logger.Error("no garbage is collected", zap.Error(err))
 		return
@@ -91,6 +92,7 @@ func (r *run) garbage(ctx context.Context, all *objectInformers, resources *pati
 	var running sync.WaitGroup
 	defer running.Wait()
 	running.Go(func() { collector.Sync(ctx, resources, discoverPause) })
+	running.Go(func() { r.migrations(ctx, all, graph, mapper) })
 	timeout, cancel := context.WithTimeout(ctx, syncTimeout)
 	defer cancel()
 	_ = lifecycle.Poll(timeout, func() bool { return collector.IsSynced(klog.FromContext(ctx)) })

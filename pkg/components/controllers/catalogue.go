@@ -27,6 +27,10 @@ type controller struct {
 	// readsWith are those that it has caches of only if a feature gate is on.
 	readsWith map[featuregate.Feature][]string
 
+	// oneOf are resources that it works on without a cache of the shared ones. At least one must
+	// be served.
+	oneOf []string
+
 	// named is set where Config.Controllers has its name, and not only a set of which it
 	// is one: it must not be left out silently.
 	named bool
@@ -78,12 +82,12 @@ const (
 	resourceSlices         = "resource.k8s.io/v1/resourceslices"
 	deviceClasses          = "resource.k8s.io/v1/deviceclasses"
 	poolStatusRequests     = "resource.k8s.io/v1alpha3/resourcepoolstatusrequests"
-	deviceTaintRules       = "resource.k8s.io/v1beta2/devicetaintrules"
+	deviceTaintRules       = "resource.k8s.io/v1/devicetaintrules"
 	schedulingWorkloads    = "scheduling.k8s.io/v1beta1/workloads"
 	podGroups              = "scheduling.k8s.io/v1beta1/podgroups"
 	serviceCIDRs           = "networking.k8s.io/v1/servicecidrs"
 	ipAddresses            = "networking.k8s.io/v1/ipaddresses"
 	admissionPolicies      = "admissionregistration.k8s.io/v1/validatingadmissionpolicies"
-	podCertificateRequests = "certificates.k8s.io/v1beta1/podcertificaterequests"
+	podCertificateRequests = "certificates.k8s.io/v1/podcertificaterequests"
 	storageVersions        = "internal.apiserver.k8s.io/v1alpha1/storageversions"
 )

@@ -26,9 +26,9 @@ import (
 
 // descriptor is what upstream says about a controller, in the words of its source.
 type descriptor struct {
-	name                        string
-	aliases, gates              []string
-	offByDefault, cloudProvider bool
+	name           string
+	aliases, gates []string
+	offByDefault   bool
 }
 
 // A new release of upstream that has another controller, name, alias, feature
@@ -56,7 +56,7 @@ func TestCatalogueIsUpstreams(t *testing.T) {
 			continue
 		}
 		delete(ours, d.name)
-		if !slices.Equal(c.aliases, d.aliases) || c.offByDefault != d.offByDefault || d.cloudProvider {
+		if !slices.Equal(c.aliases, d.aliases) || c.offByDefault != d.offByDefault {
 			t.Errorf("%s: the catalogue has %+v, upstream %+v", d.name, c, d)
 		}
 		// The source names the variables, whose names are those of the gates.
@@ -118,8 +118,6 @@ func upstreamDescriptors(t *testing.T) (found []descriptor) {
 				}
 			case "isDisabledByDefault":
 				d.offByDefault = true
-			case "isCloudProviderController":
-				d.cloudProvider = true
 			}
 		}
 		found = append(found, d)
@@ -157,12 +155,15 @@ func TestReadsAreTheCachesThatAreAskedFor(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Run("by default", func(t *testing.T) { testReads(t, settings) })
+	// Each on top of those before it, since a cache can hang on any of them.
 	for _, gate := range []featuregate.Feature{
-		features.GenericWorkload, features.WorkloadWithJob, features.DRAWorkloadResourceClaims, features.DRADeviceTaintRules,
+		features.GenericWorkload, features.WorkloadWithJob, features.DRAWorkloadResourceClaims, features.DRAResourcePoolStatus,
 	} {
 		featuregatetesting.SetFeatureGateDuringTest(t, utilfeature.DefaultFeatureGate, gate, true)
+		t.Run("with "+string(gate), func(t *testing.T) { testReads(t, settings) })
 	}
-	t.Run("with gates on", func(t *testing.T) { testReads(t, settings) })
+	featuregatetesting.SetFeatureGateDuringTest(t, utilfeature.DefaultFeatureGate, features.DRADeviceTaintRules, false)
+	t.Run("without "+string(features.DRADeviceTaintRules), func(t *testing.T) { testReads(t, settings) })
 }
 
 func testReads(t *testing.T, settings *kubectrlmgrconfig.KubeControllerManagerConfiguration) {

@@ -25,8 +25,9 @@ const (
 
 	// All is what kube-controller-manager runs by default without a cloud:
 	// Workloads, Nodes, and the controllers of volumes, attachment, resource
-	// claims, device taints, Service ranges and admission policies. It is
-	// upstream's own name for it.
+	// claims, device taints, Service ranges, admission policies, the API server's
+	// ClusterTrustBundle and old certificate requests of pods. It is upstream's own
+	// name for it.
 	All = "*"
 )
 
@@ -115,18 +116,8 @@ var elsewhere = []struct {
 		"root-ca-certificate-publisher-controller", "root-ca-cert-publisher",
 		"serviceaccount-controller", "serviceaccount",
 		"serviceaccount-token-controller", "serviceaccount-token",
-		"token-cleaner-controller", "tokencleaner",
-	}},
-	{"it works only together with a cloud provider, which kube-controller-manager has none of either", []string{
-		"service-lb-controller", "service",
-		"node-route-controller", "route",
-		"cloud-node-lifecycle-controller", "cloud-node-lifecycle",
-	}},
-	{"it works only inside the process and on the caches of upstream's garbage collector, and is not part of kubembed", []string{
 		"storage-version-migrator-controller", "svm",
-	}},
-	{"upstream has it off by default, behind the feature gate ClusterTrustBundle, and it is not part of kubembed", []string{
-		"kube-apiserver-serving-clustertrustbundle-publisher-controller",
+		"token-cleaner-controller", "tokencleaner",
 	}},
 }
 

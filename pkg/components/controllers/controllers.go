@@ -145,6 +145,7 @@ func (r *run) build(ctx context.Context, e *environment, chosen []controller) (m
 	if err != nil {
 		return nil, err
 	}
+	e.present = present
 	loops := map[string]func(context.Context){}
 	var lacking []string
 	for _, c := range chosen {
@@ -156,7 +157,7 @@ func (r *run) build(ctx context.Context, e *environment, chosen []controller) (m
 			say("a controller is left out: its feature gate is off", zap.String("controller", c.name), zap.String("gate", gate))
 			continue
 		}
-		if missing := present.Missing(c.caches()...); len(missing) > 0 {
+		if missing := c.missing(present); len(missing) > 0 {
 			if c.named {
 				return loops, fmt.Errorf("Config.Controllers: %w", &served.MissingError{Needs: c.name, Resources: missing})
 			}
@@ -176,6 +177,16 @@ func (r *run) build(ctx context.Context, e *environment, chosen []controller) (m
 		return loops, fmt.Errorf("Config.Controllers: %w", &served.MissingError{Needs: "every one of them", Resources: slices.Compact(lacking)})
 	}
 	return loops, nil
+}
+
+// missing returns the resources without which the controller cannot work, and which the control
+// plane does not serve.
+func (c controller) missing(present served.Resources) []string {
+	missing := present.Missing(c.caches()...)
+	if none := present.Missing(c.oneOf...); len(none) > 0 && len(none) == len(c.oneOf) {
+		missing = append(missing, c.oneOf[0])
+	}
+	return missing
 }
 
 // start runs a controller in a goroutine.

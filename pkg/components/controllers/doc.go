@@ -40,11 +40,9 @@
 // run. Not among them are
 //
 //   - those that every control plane runs by itself, among them the garbage
-//     collector and those of namespaces, service accounts, certificates, quotas.
-//   - those that need a cloud provider, as in kube-controller-manager.
-//   - storage-version-migrator-controller and
-//     kube-apiserver-serving-clustertrustbundle-publisher-controller, which are
-//     behind feature gates that are off by default.
+//     collector and those of namespaces, service accounts, certificates, quotas,
+//     and storage version migration.
+//   - those that need a cloud provider, which kube-controller-manager has none of either.
 //
 // A controller whose feature gate is off, or of resources that
 // Config.RuntimeConfig of the control plane has switched off, is left out; the

@@ -15,6 +15,8 @@ import (
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/restmapper"
 	kubectrlmgrconfig "k8s.io/kubernetes/pkg/controller/apis/config"
+
+	"github.com/kubembed/kubembed/internal/served"
 )
 
 // environment is what the controllers of one run share: upstream's
@@ -24,6 +26,8 @@ type environment struct {
 	config    *rest.Config
 	informers informers.SharedInformerFactory
 	mapper    *restmapper.DeferredDiscoveryRESTMapper
+	// present are the resources that the control plane serves.
+	present served.Resources
 }
 
 // mapperAge is how long the list of API resources is believed, as upstream has

@@ -31,7 +31,7 @@ var policies = []controller{
 		name: "resourceclaim-controller", aliases: []string{"resource-claim-controller"},
 		gates:     []featuregate.Feature{features.DynamicResourceAllocation},
 		reads:     []string{pods, resourceClaims, resourceClaimTemplates},
-		readsWith: map[featuregate.Feature][]string{features.DRAWorkloadResourceClaims: {podGroups}},
+		readsWith: map[featuregate.Feature][]string{features.GenericWorkload: {podGroups}},
 		build:     newResourceClaim,
 	},
 	{
@@ -42,10 +42,11 @@ var policies = []controller{
 		build:     newDeviceTaintEviction,
 	},
 	{
-		name:  "resourcepoolstatusrequest-controller",
-		gates: []featuregate.Feature{features.DRAResourcePoolStatus},
-		reads: []string{poolStatusRequests, resourceSlices, resourceClaims},
-		build: newResourcePoolStatusRequest,
+		name:      "resourcepoolstatusrequest-controller",
+		gates:     []featuregate.Feature{features.DRAResourcePoolStatus},
+		reads:     []string{poolStatusRequests, resourceSlices, resourceClaims},
+		readsWith: map[featuregate.Feature][]string{features.DRADeviceTaintRules: {deviceTaintRules}},
+		build:     newResourcePoolStatusRequest,
 	},
 	{
 		name:  "podgroup-protection-controller",
@@ -74,6 +75,12 @@ var policies = []controller{
 		gates: []featuregate.Feature{features.PodCertificateRequest},
 		reads: []string{podCertificateRequests},
 		build: newPodCertificateRequestCleaner,
+	},
+	{
+		name:  "kube-apiserver-serving-clustertrustbundle-publisher-controller",
+		gates: []featuregate.Feature{features.ClusterTrustBundle},
+		oneOf: trustBundleVersions(),
+		build: newServingTrustBundle,
 	},
 	{
 		name: "storageversion-garbage-collector-controller", aliases: []string{"storage-version-gc"},

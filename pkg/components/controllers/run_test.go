@@ -37,7 +37,7 @@ func TestConfigThatIsNotValid(t *testing.T) {
 		"set left out":          {controllers.Config{Controllers: []string{"-workloads"}}, []string{"Controllers[0]"}},
 		"every plane's own":     {controllers.Config{Controllers: []string{"namespace-controller"}}, []string{"every control plane runs it"}},
 		"alias of such":         {controllers.Config{Controllers: []string{"garbagecollector"}}, []string{"every control plane runs it"}},
-		"a cloud's":             {controllers.Config{Controllers: []string{"service-lb-controller"}}, []string{"cloud provider"}},
+		"alias of a new one":    {controllers.Config{Controllers: []string{"svm"}}, []string{"every control plane runs it"}},
 		"IPAM without a range":  {controllers.Config{Controllers: []string{"nodeipam"}}, []string{"Controllers[0]", "PodCIDR"}},
 		"no range":              {controllers.Config{PodCIDR: "10.0.0.0"}, []string{"PodCIDR", "10.244.0.0/16"}},
 		"two of a family":       {controllers.Config{PodCIDR: "10.0.0.0/16,10.1.0.0/16"}, []string{"PodCIDR", "IPv6"}},
