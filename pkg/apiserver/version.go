@@ -1,14 +1,17 @@
 package apiserver
 
 import (
+	"fmt"
 	"runtime"
 
+	utilversion "k8s.io/apimachinery/pkg/util/version"
 	apimachineryversion "k8s.io/apimachinery/pkg/version"
 	"k8s.io/component-base/compatibility"
 	"k8s.io/component-base/version"
 )
 
-// KubernetesVersion is the Kubernetes release whose code is embedded.
+// KubernetesVersion is the Kubernetes release whose code is embedded. It is that of
+// k8s.io/kubernetes in go.mod, which a program cannot always ask for its own build.
 const KubernetesVersion = "v1.37.2"
 
 // effectiveVersion is upstream's, but tells the release that is embedded: a
@@ -23,7 +26,8 @@ func (e effectiveVersion) Info() *apimachineryversion.Info {
 	if upstream := e.EffectiveVersion.Info(); upstream != nil {
 		info = *upstream
 	}
-	info.Major, info.Minor = "1", "36"
+	embedded := utilversion.MustParseSemantic(KubernetesVersion)
+	info.Major, info.Minor = fmt.Sprint(embedded.Major()), fmt.Sprint(embedded.Minor())
 	info.GitVersion = KubernetesVersion
 	info.GitCommit, info.GitTreeState, info.BuildDate = "", "", ""
 	return &info

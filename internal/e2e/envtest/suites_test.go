@@ -34,7 +34,7 @@ const noExecutables = "it runs a script of its testdata, and a module's zip hold
 
 var suites = map[string]suite{
 	"controller-runtime": {
-		module: "sigs.k8s.io/controller-runtime@v0.24.1",
+		module: "sigs.k8s.io/controller-runtime", // in the version of our own examples
 		packages: []string{
 			"./pkg/builder", "./pkg/client", "./pkg/client/apiutil", "./pkg/cluster", "./pkg/controller", "./pkg/envtest", "./pkg/handler",
 			"./pkg/internal/controller", "./pkg/internal/recorder", "./pkg/internal/testing/controlplane",
@@ -110,7 +110,13 @@ func (s suite) compare(t *testing.T, results map[string]*result) {
 	}
 }
 
-// workspace is a copy of a module, in a workspace with the library.
+// adopter is a module of ours that requires controller-runtime: the one that goes with the
+// Kubernetes of the library.
+const adopter = "examples/controller-test"
+
+// workspace is a copy of a module, in a workspace with the library and the adopter. All are
+// built with the newest of what they require, so that a suite from before a Kubernetes release
+// runs with that release.
 func workspace(t *testing.T, module string) string {
 	t.Helper()
 	root, err := repository()
@@ -118,6 +124,14 @@ func workspace(t *testing.T, module string) string {
 		t.Fatal(err)
 	}
 	dir := t.TempDir()
+	if !strings.Contains(module, "@") {
+		version, err := command(t, filepath.Join(root, adopter), []string{"GOWORK=off"}, "go", "list", "-m", "-f", "{{.Version}}", module).Output()
+		if err != nil {
+			t.Fatalf("%s does not require %s: %v", adopter, module, err)
+		}
+		module += "@" + strings.TrimSpace(string(version))
+	}
+	t.Log(module)
 	var download struct{ Dir, Error string }
 	out, err := command(t, dir, []string{"GOWORK=off", "GOFLAGS=-mod=mod"}, "go", "mod", "download", "-json", module).Output()
 	if jsonErr := json.Unmarshal(out, &download); err != nil || jsonErr != nil {
@@ -127,7 +141,7 @@ func workspace(t *testing.T, module string) string {
 	if err := os.CopyFS(suite, os.DirFS(download.Dir)); err != nil {
 		t.Fatal(err)
 	}
-	work := fmt.Sprintf("go 1.26.0\n\nuse (\n\t./suite\n\t%s\n)\n", strconv.Quote(root))
+	work := fmt.Sprintf("go 1.26.0\n\nuse (\n\t./suite\n\t%s\n\t%s\n)\n", strconv.Quote(root), strconv.Quote(filepath.Join(root, adopter)))
 	if err := os.WriteFile(filepath.Join(dir, "go.work"), []byte(work), 0o600); err != nil {
 		t.Fatal(err)
 	}

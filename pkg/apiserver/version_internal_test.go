@@ -1,0 +1,30 @@
+package apiserver
+
+import (
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+
+	"k8s.io/component-base/compatibility"
+)
+
+// What /version says is what go.mod requires.
+func TestKubernetesVersionIsThatOfGoMod(t *testing.T) {
+	gomod, err := os.ReadFile(filepath.Join("..", "..", "go.mod"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	required := regexp.MustCompile(`(?m)^\tk8s\.io/kubernetes (v(\d+)\.(\d+)\.\S+)$`).FindStringSubmatch(string(gomod))
+	if required == nil {
+		t.Fatal("go.mod does not require k8s.io/kubernetes")
+	}
+	if KubernetesVersion != required[1] {
+		t.Errorf("KubernetesVersion is %s, and go.mod requires %s", KubernetesVersion, required[1])
+	}
+	info := effectiveVersion{compatibility.NewEffectiveVersionFromString("1.0", "1.0", "1.0")}.Info()
+	if got := strings.Join([]string{info.Major, info.Minor, info.GitVersion}, " "); got != strings.Join([]string{required[2], required[3], required[1]}, " ") {
+		t.Errorf("the version served is %s, and go.mod requires %s", got, required[1])
+	}
+}
