@@ -75,6 +75,11 @@
 //     are not tracked before somebody applies one, and conflicts name
 //     "before-first-apply": who owned which field before is not known. One that is
 //     deleted has them after the next start.
+//   - Over existing data, requests bring the RBAC policy up to date, in the order and with
+//     the results of upstream's hook rbac/bootstrap-roles: what an operator has added or
+//     protects with rbac.authorization.kubernetes.io/autoupdate: "false" stays, and what is
+//     missing is created, as a copy where upstream makes one. kube-apiserver ends where this
+//     fails for 30 seconds. Here the check of the hook is red, and the server goes on trying.
 //   - There are three more ClusterRoleBindings and a ClusterRole, for nodes: see "RBAC
 //     for nodes".
 //   - Before anything is served, a start writes the APIServices of built-in group
