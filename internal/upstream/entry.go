@@ -39,6 +39,7 @@ type Entry struct {
 func Entries() []Entry {
 	return slices.Concat(
 		apiserverEntries,
+		bootstrapEntries,
 		componentsEntries,
 		etcdEntries,
 		processEntries,

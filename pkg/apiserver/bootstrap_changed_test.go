@@ -7,14 +7,12 @@ import (
 	"maps"
 	"net"
 	"net/http"
-	"reflect"
 	"slices"
 	"strings"
 	"testing"
 
 	"go.uber.org/zap"
 	"go.uber.org/zap/zaptest/observer"
-	rbacrest "k8s.io/kubernetes/pkg/registry/rbac/rest"
 
 	"github.com/kubembed/kubembed/pkg/apiserver"
 )
@@ -247,18 +245,5 @@ func TestRestartWithoutRBAC(t *testing.T) {
 		for _, entry := range logs.FilterMessageSnippet("RBAC").All() {
 			t.Errorf("without %s: %s %v", off, entry.Message, entry.ContextMap())
 		}
-	}
-}
-
-// TestRBACPolicyIsComplete fails when upstream's bootstrap policy gets another part, which
-// rbacPolicy and reconcileRBAC then need.
-func TestRBACPolicyIsComplete(t *testing.T) {
-	var parts []string
-	for field := range reflect.TypeFor[rbacrest.PolicyData]().Fields() {
-		parts = append(parts, field.Name)
-	}
-	want := "ClusterRoles ClusterRoleBindings Roles RoleBindings ClusterRolesToAggregate ClusterRoleBindingsToSplit"
-	if got := strings.Join(parts, " "); got != want {
-		t.Errorf("upstream's PolicyData has %s: see what ensureRBACPolicy does with them", got)
 	}
 }
