@@ -57,8 +57,11 @@ func (s *Server) keepRelease() error {
 	r := *s.record
 	if r.Kubernetes != "" {
 		newer, err := versionskew.Follows(r.Kubernetes, apiserver.KubernetesVersion, true)
-		if err != nil || !newer {
-			return err
+		if err != nil {
+			return fmt.Errorf("Config.DataDir: %s is of Kubernetes %s: %w", s.dir, r.Kubernetes, err)
+		}
+		if !newer {
+			return nil
 		}
 	}
 	r.Kubernetes = apiserver.KubernetesVersion

@@ -246,7 +246,7 @@ func restoreDatabase(ctx context.Context, dir string, c etcd.RestoreConfig, r io
 			if before != nil {
 				after = *before
 			}
-			after.Restored = true
+			after.Restored, after.Kubernetes = true, "" // of which release, nobody has said
 			return after.write(dir)
 		}
 		return etcd.Restore(ctx, c, r)
