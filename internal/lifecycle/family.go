@@ -6,6 +6,8 @@ import (
 	"runtime/pprof"
 	"strconv"
 	"sync/atomic"
+
+	"github.com/kubembed/kubembed/internal/lifecycle/selfending"
 )
 
 // familyLabel is the profiler label that the goroutines of a Family carry.
@@ -39,7 +41,7 @@ func (f *Family) Adopt() {
 	pprof.SetGoroutineLabels(pprof.WithLabels(context.Background(), pprof.Labels(familyLabel, f.id)))
 }
 
-// Wait returns when no goroutine of the family runs, except SelfEnding ones, or with an
+// Wait returns when no goroutine of the family runs, except selfending ones, or with an
 // error that names one that does when ctx ends. Nothing of the family may call it.
 func (f *Family) Wait(ctx context.Context) error {
 	var running int
@@ -61,7 +63,7 @@ func (f *Family) running() (count int, example string) {
 		return 0, ""
 	}
 	for _, g := range all {
-		if f.Has(g.Labels) && !selfEnding(g.Stack) {
+		if f.Has(g.Labels) && !selfending.Any(g.Stack) {
 			count += g.Count
 			example = g.outermost()
 		}

@@ -11,6 +11,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/kubembed/kubembed/internal/lifecycle"
+	"github.com/kubembed/kubembed/internal/lifecycle/selfending"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -88,10 +89,10 @@ func TestFamilyFindsGrandchildren(t *testing.T) {
 	if err := family.Wait(ended()); err == nil || !strings.Contains(err.Error(), "grandchild") {
 		t.Errorf("the grandchild was not found: %v", err)
 	}
-	ends := lifecycle.Function{Package: "github.com/kubembed/kubembed/internal/lifecycle_test", Name: "grandchild"}
-	lifecycle.SelfEnding = append(lifecycle.SelfEnding, ends)
+	ends := selfending.Function{Package: "github.com/kubembed/kubembed/internal/lifecycle_test", Name: "grandchild"}
+	selfending.Functions = append(selfending.Functions, ends)
 	defer func() {
-		lifecycle.SelfEnding = slices.DeleteFunc(lifecycle.SelfEnding, func(f lifecycle.Function) bool { return f == ends })
+		selfending.Functions = slices.DeleteFunc(selfending.Functions, func(f selfending.Function) bool { return f == ends })
 	}()
 	if err := family.Wait(ended()); err != nil {
 		t.Errorf("the grandchild was waited for: %v", err)

@@ -104,6 +104,9 @@ func (c *checker) checkUpstream(e Entry) []string {
 	if err != nil {
 		return []string{fmt.Sprintf("Package %s cannot be read: %v.", e.Package, err)}
 	}
+	if len(e.Users) > 0 {
+		return sets(place, "users", e.Users, theirs.users(e.Decl))
+	}
 	nodes, err := theirs.find(e.Decl)
 	if err != nil {
 		return []string{fmt.Sprintf("%s is gone.", place)}
@@ -126,9 +129,6 @@ func (c *checker) checkUpstream(e Entry) []string {
 			return append(all, fmt.Sprintf("%s %v.", place, err))
 		}
 		all = append(all, sets(place, "fields", e.Fields, fields)...)
-	}
-	if len(e.Users) > 0 {
-		all = append(all, sets(place, "users", e.Users, theirs.users(e.Decl))...)
 	}
 	return all
 }

@@ -23,7 +23,8 @@ type Entry struct {
 	Digest string
 	// Fields are the names of all fields of the struct type Decl. A new field fails, too.
 	Fields []string
-	// Users are all declarations of Package that use the identifier Decl. A new one fails.
+	// Users are all declarations of Package that use the identifier Decl, which may be of
+	// another package. A new one fails.
 	Users []string
 	// Exists says that it is enough that Decl exists: for a name that ours repeats in a string.
 	Exists bool

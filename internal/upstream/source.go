@@ -118,7 +118,10 @@ func (s *source) users(identifier string) []string {
 	var found []string
 	for _, file := range s.files {
 		for _, d := range file.Decls {
-			for _, user := range usersIn(d, identifier) {
+			for _, user := range declaring(d, func(n ast.Node) bool {
+				name, ok := n.(*ast.Ident)
+				return ok && name.Name == identifier
+			}) {
 				if !slices.Contains(found, user) {
 					found = append(found, user)
 				}
@@ -128,21 +131,27 @@ func (s *source) users(identifier string) []string {
 	return found
 }
 
-func usersIn(d ast.Decl, identifier string) []string {
+// declaring returns the names of the functions, variables and constants of a declaration
+// in whose bodies or values there is a certain node.
+func declaring(d ast.Decl, is func(ast.Node) bool) []string {
 	if f, ok := d.(*ast.FuncDecl); ok {
-		if f.Body != nil && mentions(f.Body, identifier) {
+		if f.Body != nil && contains(f.Body, is) {
 			return []string{nameOf(f)}
 		}
 		return nil
 	}
+	group, ok := d.(*ast.GenDecl)
+	if !ok {
+		return nil
+	}
 	var found []string
-	for _, spec := range d.(*ast.GenDecl).Specs {
+	for _, spec := range group.Specs {
 		values, ok := spec.(*ast.ValueSpec)
 		if !ok {
 			continue
 		}
 		for _, value := range values.Values {
-			if mentions(value, identifier) {
+			if contains(value, is) {
 				found = append(found, values.Names[0].Name)
 			}
 		}
@@ -150,11 +159,9 @@ func usersIn(d ast.Decl, identifier string) []string {
 	return found
 }
 
-func mentions(node ast.Node, identifier string) (found bool) {
+func contains(node ast.Node, is func(ast.Node) bool) (found bool) {
 	ast.Inspect(node, func(n ast.Node) bool {
-		if name, ok := n.(*ast.Ident); ok && name.Name == identifier {
-			found = true
-		}
+		found = found || n != nil && is(n)
 		return !found
 	})
 	return found

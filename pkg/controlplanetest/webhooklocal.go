@@ -83,7 +83,7 @@ func (s *LocalServer) waitReady(ctx context.Context) error {
 		return nil
 	}
 	cure := "start it before WaitReady, with the Host, Port and CertDir that it was given"
-	if strings.Contains(last.Error(), "certificate") {
+	if certificate := (*tls.CertificateVerificationError)(nil); errors.As(last, &certificate) {
 		cure = "serve the certificate in CertDir"
 	}
 	return fmt.Errorf("the %s of %s does not answer at %s within %v: %w: %s; it is to serve:\n%s",

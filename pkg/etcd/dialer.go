@@ -6,7 +6,6 @@ import (
 	"maps"
 	"net"
 	"slices"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -156,7 +155,7 @@ func (c *refusal) Read(b []byte) (int, error) {
 		if c.heard.CompareAndSwap(false, true) {
 			c.dialed.dialer.note(c.dialed.addr, nil)
 		}
-	case strings.Contains(err.Error(), "tls: "):
+	case alerted(err):
 		c.dialed.dialer.note(c.dialed.addr, err)
 	}
 	return n, err

@@ -2,11 +2,14 @@ package etcd
 
 import (
 	"context"
+	"crypto/tls"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
+	"net/url"
 	"slices"
 	"strings"
 	"sync"
@@ -92,15 +95,23 @@ func (p *peers) askOne(ctx context.Context, address string) (a answer) {
 
 // short takes away the URL, which says the address once more.
 func short(err error) error {
-	for next := errors.Unwrap(err); next != nil && strings.HasPrefix(err.Error(), "Get "); next = errors.Unwrap(err) {
-		err = next
+	if request := (*url.Error)(nil); errors.As(err, &request) {
+		return request.Err
 	}
 	return err
 }
 
-// refused tells whether a certificate, and not the network, is in the way.
+// refused reports whether a certificate, and not the network, is in the way.
 func (a answer) refused() bool {
-	return a.err != nil && (strings.Contains(a.err.Error(), "x509: ") || strings.Contains(a.err.Error(), "tls: "))
+	var certificate *tls.CertificateVerificationError
+	return errors.As(a.err, &certificate) || alerted(a.err)
+}
+
+// alerted reports whether the other side has ended a TLS connection by an alert, for which
+// crypto/tls has no exported type.
+func alerted(err error) bool {
+	var operation *net.OpError
+	return errors.As(err, &operation) && operation.Op == "remote error"
 }
 
 // unanswered describes the answers that did not come.

@@ -4,13 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strings"
 
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 	"go.etcd.io/etcd/api/v3/version"
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"go.etcd.io/etcd/server/v3/etcdserver"
+	"google.golang.org/protobuf/encoding/prototext"
 )
 
 // Status is how a member is at one moment.
@@ -65,14 +65,21 @@ func StatusOf(ctx context.Context, client *clientv3.Client) (Status, error) {
 		SizeBytes: r.DbSize, InUseBytes: r.DbSizeInUse, QuotaBytes: r.DbSizeQuota,
 	}
 	for _, text := range r.Errors {
-		for _, alarm := range []string{noSpace.String(), pb.AlarmType_CORRUPT.String()} {
-			// It is the text form of an AlarmMember.
-			if strings.Contains(text, "alarm:"+alarm) {
-				status.Alarms = append(status.Alarms, alarm)
-			}
+		if alarm := alarmIn(text); alarm != pb.AlarmType_NONE {
+			status.Alarms = append(status.Alarms, alarm.String())
 		}
 	}
 	return status, nil
+}
+
+// alarmIn returns the alarm in one of the errors of a StatusResponse, which are the text forms
+// of AlarmMembers, and other texts.
+func alarmIn(text string) pb.AlarmType {
+	var alarm pb.AlarmMember
+	if err := (prototext.UnmarshalOptions{DiscardUnknown: true}).Unmarshal([]byte(text), &alarm); err != nil {
+		return pb.AlarmType_NONE
+	}
+	return alarm.Alarm
 }
 
 const noSpace = pb.AlarmType_NOSPACE

@@ -6,17 +6,17 @@ import (
 
 	"go.uber.org/goleak"
 
-	"github.com/kubembed/kubembed/internal/lifecycle"
+	"github.com/kubembed/kubembed/internal/lifecycle/selfending"
 )
 
 // closures is how many closures of a function are ignored: goleak compares whole names.
 const closures = 4
 
-// Ignored are the goroutines that tests of leaks ignore: those of lifecycle.SelfEnding that
+// Ignored are the goroutines that tests of leaks ignore: those of selfending.Functions that
 // a stop leaves in every control plane.
 func Ignored() []goleak.Option {
 	var all []goleak.Option
-	for _, f := range lifecycle.SelfEnding {
+	for _, f := range selfending.Functions {
 		if !f.Usual {
 			continue
 		}

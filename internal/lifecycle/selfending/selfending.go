@@ -1,4 +1,7 @@
-package lifecycle
+// Package selfending lists the goroutines that no stop waits for: goroutines of
+// upstream and of Go that nothing here can stop. They end by themselves, or serve the whole
+// process.
+package selfending
 
 import (
 	"slices"
@@ -14,9 +17,8 @@ type Function struct {
 	Why   string
 }
 
-// SelfEnding are functions whose goroutines nothing here can stop, and that no stop waits
-// for. Package upstream tests that they exist.
-var SelfEnding = []Function{
+// Functions are all of them. Package upstream tests that they exist.
+var Functions = []Function{
 	{
 		Package: "k8s.io/klog/v2", Name: "(*flushDaemon).run", Usual: true,
 		Why: "klog has started it for the process",
@@ -91,6 +93,7 @@ func (f Function) On(stack []string) bool {
 	})
 }
 
-func selfEnding(stack []string) bool {
-	return slices.ContainsFunc(SelfEnding, func(f Function) bool { return f.On(stack) })
+// Any reports whether one of Functions is on a stack.
+func Any(stack []string) bool {
+	return slices.ContainsFunc(Functions, func(f Function) bool { return f.On(stack) })
 }
