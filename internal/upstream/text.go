@@ -1,4 +1,127 @@
 package upstream
 
-// textEntries are for texts of errors and of log lines that are matched.
-var textEntries = []Entry{}
+// textEntries are for texts of errors and of log lines that are matched. logging.Expectations
+// has the log lines, and its own test, which uses Differences.
+var textEntries = []Entry{
+	{
+		Ours: "internal/logging/expected.go:Expectations",
+		Test: "internal/logging:TestExpectationsAreUpstreams",
+		Look: "Each text is compared with upstream's source: one that has changed is a warning again.",
+	},
+	// logging.OfAStop: such lines of other control planes are at debug level during a stop.
+	ofAStop("net/http", "ErrHandlerTimeout", "Handler timeout"),
+	ofAStop("k8s.io/apiserver/pkg/server/filters", "timeout.go", `"Post-timeout activity"`),
+	ofAStop("k8s.io/apiserver/pkg/endpoints/handlers/finisher", "", "FinishRequest: post-timeout activity"),
+	ofAStop("k8s.io/apiserver/pkg/server/filters", "WithPanicRecovery", `"Timeout or abort while handling"`),
+	ofAStop("k8s.io/client-go/tools/cache", "shared_informer.go", `"Unable to sync caches"`),
+	ofAStop("k8s.io/kube-aggregator/pkg/controllers", "", "Unable to sync caches for"),
+	ofAStop("k8s.io/kubernetes/pkg/controlplane/controller/systemnamespaces", "", "timed out waiting for caches"),
+	ofAStop("k8s.io/kubernetes/pkg/controlplane/controller/apiserverleasegc", "", "Timed out waiting for caches"),
+	ofAStop("google.golang.org/grpc", "ErrClientConnClosing", "client connection is closing"),
+	ofAStop("internal/poll", "errNetClosing.Error", "use of closed network connection"),
+	ofAStop("context", "Canceled", `"context canceled"`),
+
+	// Texts of errors.
+	{
+		Ours:    "pkg/apiserver/servicecidr.go:withoutAddress",
+		Package: "k8s.io/kubernetes/pkg/registry/core/service/storage", Decl: "(*Allocators).allocIPs",
+		Has: []string{
+			"errors.Is(err, ipallocator.ErrFull)",
+			`fmt.Sprintf("failed to allocate IP: %v", err)`,
+			`apierrors.NewInternalError(fmt.Errorf("failed to allocate a serviceIP for Service %q: %w", service.Name, err))`,
+		},
+		Look: "A status error keeps only the text of the allocator's error, in which withoutAddress looks for those of ErrFull and ErrNotReady: else a start does not wait for the allocator, and the first Services fail.",
+	},
+	{
+		Ours:    "pkg/etcd/status.go:alarmIn",
+		Package: "go.etcd.io/etcd/server/v3/etcdserver/api/v3rpc", Decl: "(*maintenanceServer).Status",
+		Has: []string{"range ms.a.Alarms()", "resp.Errors = append(resp.Errors, a.String())"}, Test: "pkg/etcd:TestAlarmsOfAllEtcds",
+		Look: "alarmIn parses the text form of an AlarmMember: else the readiness check of an external etcd misses its alarms.",
+	},
+	{
+		Ours:    "pkg/etcd/peers.go:alerted",
+		Package: "crypto/tls", Decl: "(*Conn).readRecordOrCCS",
+		Has:  []string{`&net.OpError{Op: "remote error", Err: alert(data[1])}`},
+		Look: "alerted knows a received alert by it: else members wait for others that do not take their certificate.",
+	},
+	{
+		Ours:    "pkg/etcd/dialer.go:(*refusal).Read",
+		Package: "crypto/tls", Decl: "(*Conn).readRecordOrCCS",
+		Has:  []string{`&net.OpError{Op: "remote error", Err: alert(data[1])}`},
+		Look: "An alert is how an external etcd refuses a client's certificate: else a start that fails does not say so.",
+	},
+	{
+		Ours:    "pkg/apiserver/serve.go:errorLog",
+		Package: "net/http", Decl: "(*conn).serve",
+		Has:  []string{`c.server.logf("http: TLS handshake error from %s: %v"`},
+		Look: "errorLog has these lines at debug level: else each port scan is a warning.",
+	},
+	{
+		Ours:    "pkg/apiserver/ready.go:(*Server).red",
+		Package: "k8s.io/apiserver/pkg/server/healthz", Decl: "handleRootHealth",
+		Has:  []string{`fmt.Fprintf(&individualCheckOutput, "[-]%s failed: reason withheld\n", check.Name())`},
+		Look: "red reads the names of the red checks from the answer of /readyz: else a start that fails does not name them, and a stop does not wait for start hooks.",
+	},
+	{
+		Ours:    "pkg/apiserver/audit_rotation.go:auditBackupTime",
+		Package: "gopkg.in/natefinch/lumberjack.v2", Decl: "backupTimeFormat",
+		Has:  []string{`"2006-01-02T15-04-05.000"`},
+		Look: "Names of rotated audit logs have this form: else logs from the future push out new ones.",
+	},
+	{
+		Ours:    "pkg/apiserver/audit_rotation.go:auditBackups.correct",
+		Package: "gopkg.in/natefinch/lumberjack.v2", Decl: "backupName", Has: []string{`fmt.Sprintf("%s-%s%s", prefix, timestamp, ext)`},
+		Look: "Names of rotated audit logs have this form: else logs from the future push out new ones.",
+	},
+	{
+		Ours:    "pkg/apiserver/config.go",
+		Package: "k8s.io/apiserver/pkg/server/resourceconfig", Decl: "",
+		Has:  []string{"runtime-config"},
+		Look: "Errors of RuntimeConfig name upstream's flag, which is replaced by the field.",
+	},
+	{
+		Ours:    "internal/bench/start.go:envtestGivesUp",
+		Package: "sigs.k8s.io/controller-runtime/pkg/internal/testing/process", Decl: "(*State).Stop",
+		Has:  []string{`fmt.Errorf("timeout waiting for process %s to stop", path.Base(ps.Path))`},
+		Look: "The bench takes this error of envtest for a slow stop and not for a failure.",
+	},
+
+	// Admission policies: what is in force.
+	{
+		Ours:    "pkg/apiserver/settle_stored.go",
+		Package: "k8s.io/apiserver/pkg/admission/plugin/policy/generic", Decl: "(*policySource).refreshPolicies",
+		Has:  []string{"s.policiesDirty.Swap(false)", "policies, err := s.calculatePolicyData()", "s.policies.Store(&policies)"},
+		Look: "Waits for policies end when the compiled ones are in force, which is after the pass: see where that is now.",
+	},
+	{
+		Ours:    "pkg/apiserver/settle_stored.go",
+		Package: "k8s.io/apiserver/pkg/admission/plugin/policy/generic", Decl: "(*policySource).Run",
+		Has:  []string{"s.UpstreamHasSynced", "s.notify()", "s.refreshPolicies()", "s.policyInformer.AddEventHandler(notifyFuncs)", "s.bindingInformer.AddEventHandler(notifyFuncs)", "wait.Until(s.refreshPolicies, interval, ctx.Done())"},
+		Look: "Policies are compiled at the start and then once a second if they have changed: waits for policies count on it.",
+	},
+	{
+		Ours:    "pkg/apiserver/settle_stored.go",
+		Package: "k8s.io/apiserver/pkg/admission/plugin/policy/generic", Decl: "(*policySource).Hooks",
+		Has:  []string{"res := s.policies.Load()", "return *res"},
+		Look: "Requests are judged by what Hooks returns.",
+	},
+	{
+		Ours:    "pkg/apiserver/settle_stored.go",
+		Package: "k8s.io/apiserver/pkg/admission/plugin/policy/generic", Decl: "(*policySource).calculatePolicyData",
+		Has:  []string{"bindingList, err := s.bindingInformer.List(labels.Everything())", "policySpec, err := inf.Get(policyKey.Name)"},
+		Look: "A policy is in force with its bindings, and one without is not.",
+	},
+	{
+		Ours:    "pkg/apiserver/promptinformers.go:promptInformer.HasSynced",
+		Package: "k8s.io/apiserver/pkg/admission/plugin/policy/generic", Decl: "(*policySource).UpstreamHasSynced",
+		Has:  []string{"s.policyInformer.HasSynced() && s.bindingInformer.HasSynced()"},
+		Look: "HasSynced blocks until the informer has synced, which a goroutine of upstream's own waits for: another that asks would be held up.",
+	},
+}
+
+func ofAStop(pkg, decl, text string) Entry {
+	return Entry{
+		Ours: "internal/logging/stop.go:ofAStop", Package: pkg, Decl: decl, Has: []string{text},
+		Look: "Change the text in ofAStop: else a stop of one control plane is a warning in the log of another.",
+	}
+}
