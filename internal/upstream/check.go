@@ -63,10 +63,10 @@ func (c *checker) checkEntry(e Entry) error {
 	path, decl, _ := strings.Cut(e.Ours, ":")
 	ours, err := c.parse(filepath.Join(c.root, filepath.FromSlash(path)), parseFile)
 	if err != nil {
-		return fmt.Errorf("Ours: %w", err)
+		return fmt.Errorf("its Ours: %w", err)
 	}
 	if _, err := ours.find(decl); err != nil {
-		return fmt.Errorf("Ours: %s %w: %s", path, err, decl)
+		return fmt.Errorf("its Ours: %s %w: %s", path, err, decl)
 	}
 	if e.Test == "" {
 		return nil
@@ -84,13 +84,13 @@ func (c *checker) checkTest(name string) error {
 	for _, path := range paths {
 		test, err := c.parse(path, parseFile)
 		if err != nil {
-			return fmt.Errorf("Test: %w", err)
+			return fmt.Errorf("its Test: %w", err)
 		}
 		if _, err := test.find(function); err == nil {
 			return nil
 		}
 	}
-	return fmt.Errorf("Test: %s has no test %s", directory, function)
+	return fmt.Errorf("its Test: %s has no test %s", directory, function)
 }
 
 // checkUpstream compares upstream's declaration with the entry.

@@ -42,6 +42,7 @@ func Entries() []Entry {
 		apiserverEntries,
 		bootstrapEntries,
 		componentsEntries,
+		copyEntries,
 		etcdEntries,
 		processEntries,
 		textEntries,

@@ -112,6 +112,12 @@ var textEntries = []Entry{
 		Look: "A policy is in force with its bindings, and one without is not.",
 	},
 	{
+		Ours:    "pkg/apiserver/settle_stored.go",
+		Package: "k8s.io/apiserver/pkg/admission/plugin/policy/generic", Decl: "Plugin.source",
+		Has:  []string{"Source[H]"},
+		Look: "Waits for policies read it, by reflection: without it they fail.",
+	},
+	{
 		Ours:    "pkg/apiserver/promptinformers.go:promptInformer.HasSynced",
 		Package: "k8s.io/apiserver/pkg/admission/plugin/policy/generic", Decl: "(*policySource).UpstreamHasSynced",
 		Has:  []string{"s.policyInformer.HasSynced() && s.bindingInformer.HasSynced()"},

@@ -43,7 +43,7 @@ func TestDifferences(t *testing.T) {
 		{"user that is gone", Entry{Decl: "two", Users: []string{"(*Options).Run", "(*Options).three"}}, "no longer has the users (*Options).three."},
 		{"digest", Entry{Decl: "(*Options).Run", Digest: "0"}, "differs (its digest is now "},
 		{"nothing to compare", Entry{Decl: "Limit"}, "nothing to compare; the Digest of "},
-		{"our file is gone", Entry{Ours: "internal/upstream/gone.go", Decl: "Limit", Exists: true}, "The entry is wrong: Ours: "},
+		{"our file is gone", Entry{Ours: "internal/upstream/gone.go", Decl: "Limit", Exists: true}, "The entry is wrong: its Ours: "},
 		{"our declaration is gone", Entry{Ours: "internal/upstream/entry.go:Gone", Decl: "Limit", Exists: true}, "has no such declaration: Gone"},
 		{"test", Entry{Decl: "Limit", Test: "internal/upstream:TestDrift"}, ""},
 		{"test that is gone", Entry{Decl: "Limit", Test: "internal/upstream:TestGone"}, "has no test TestGone"},
