@@ -43,23 +43,38 @@ func TestMain(m *testing.M) {
 // counted counts what goes through a client, and can hold reads.
 type counted struct {
 	clientv3.KV
-	calls atomic.Int64
-	gate  atomic.Pointer[chan struct{}]
+	calls, streams atomic.Int64
+	gate           atomic.Pointer[chan struct{}]
 }
 
 // hold makes reads wait until gate is closed.
 func (c *counted) hold(gate chan struct{}) { c.gate.Store(&gate) }
 
 func (c *counted) Get(ctx context.Context, key string, opts ...clientv3.OpOption) (*clientv3.GetResponse, error) {
+	if err := c.wait(ctx); err != nil {
+		return nil, err
+	}
+	c.calls.Add(1)
+	return c.KV.Get(ctx, key, opts...)
+}
+
+func (c *counted) GetStream(ctx context.Context, key string, opts ...clientv3.OpOption) (clientv3.GetStreamChan, error) {
+	if err := c.wait(ctx); err != nil {
+		return nil, err
+	}
+	c.streams.Add(1)
+	return c.KV.GetStream(ctx, key, opts...)
+}
+
+func (c *counted) wait(ctx context.Context) error {
 	if gate := c.gate.Load(); gate != nil {
 		select {
 		case <-*gate:
 		case <-ctx.Done():
-			return nil, ctx.Err()
+			return ctx.Err()
 		}
 	}
-	c.calls.Add(1)
-	return c.KV.Get(ctx, key, opts...)
+	return nil
 }
 
 func (c *counted) Txn(ctx context.Context) clientv3.Txn {

@@ -217,20 +217,18 @@ func checkWAL(c *containment, dir string, applied uint64, alone bool, lg *zap.Lo
 		if err != nil {
 			return err
 		}
-		var from, term uint64
-		snapshots := snap.New(lg, datadir.ToSnapDir(dir))
-		newest, err := snapshots.LoadNewestAvailable(entries)
-		if err == nil {
-			from, term = newest.GetMetadata().GetIndex(), newest.GetMetadata().GetTerm()
-		} else if !errors.Is(err, snap.ErrNoSnapshot) {
-			return err
+		// As etcd does, which no longer reads the files of snapshots, only their records.
+		newest := &walpb.Snapshot{}
+		if n := len(entries); n > 0 {
+			newest = entries[n-1]
 		}
+		from := newest.GetIndex()
 		// A member that was sent the database of another has it beside its own until
 		// the snapshot is written down.
-		if _, err := snapshots.DBFilePath(from); from > applied && err != nil {
+		if _, err := snap.New(lg, datadir.ToSnapDir(dir)).DBFilePath(from); from > applied && err != nil {
 			return fmt.Errorf("the snapshot is at entry %d, but the database at %d", from, applied)
 		}
-		w, err := wal.OpenForRead(lg, walDir, &walpb.Snapshot{Index: &from, Term: &term})
+		w, err := wal.OpenForRead(lg, walDir, newest)
 		if err != nil {
 			return err
 		}

@@ -1,0 +1,70 @@
+package storage_test
+
+import (
+	"context"
+	"fmt"
+	"testing"
+
+	clientv3 "go.etcd.io/etcd/client/v3"
+	"go.uber.org/goleak"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apiserver/pkg/server/options"
+	apistorage "k8s.io/apiserver/pkg/storage"
+	"k8s.io/kubernetes/pkg/api/legacyscheme"
+	"k8s.io/kubernetes/pkg/apis/core"
+	configmapstore "k8s.io/kubernetes/pkg/registry/core/configmap/storage"
+	secretstore "k8s.io/kubernetes/pkg/registry/core/secret/storage"
+)
+
+// TestWatchCacheIsFilledByStream: upstream's default, as in kube-apiserver with etcd 3.7.
+func TestWatchCacheIsFilledByStream(t *testing.T) {
+	s := start(t)
+	configMaps, err := configmapstore.NewREST(s.getter(nil))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer configMaps.Destroy()
+	createAndGet(t, configMaps, "c", &core.ConfigMap{ObjectMeta: metav1.ObjectMeta{Name: "c", Namespace: "default"}})
+	list, err := configMaps.List(namespaced(t), nil)
+	if err != nil || len(list.(*core.ConfigMapList).Items) != 1 {
+		t.Fatalf("listed %v, %v", list, err)
+	}
+	if s.kv.streams.Load() == 0 {
+		t.Error("etcd was not asked for a stream")
+	}
+}
+
+// TestListThatCannotBeDecoded: upstream stops reading the stream, and the context of such
+// a list may never end, as that of a watch cache. Nothing of it stays.
+func TestListThatCannotBeDecoded(t *testing.T) {
+	s := start(t)
+	o := s.EtcdOptions(legacyscheme.Codecs.LegacyCodec(corev1.SchemeGroupVersion))
+	upstream := o.CreateRESTOptionsGetter(&options.SimpleStorageFactory{StorageConfig: o.StorageConfig}, nil)
+	secrets, err := secretstore.NewREST(s.RESTOptionsGetter(upstream, func(schema.GroupResource) bool { return false })) // without a watch cache
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer secrets.Destroy()
+	var puts []clientv3.Op
+	for i := range 500 { // more than the chunks that anybody holds
+		puts = append(puts, clientv3.OpPut(fmt.Sprintf("/registry/secrets/default/%d", i), "no secret"))
+	}
+	if _, err := s.client.Txn(t.Context()).Then(puts...).Commit(); err != nil {
+		t.Fatal(err)
+	}
+	store, err := s.Store(schema.GroupResource{Resource: "secrets"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	running := goleak.IgnoreCurrent()
+	before := s.kv.streams.Load()
+	err = store.GetList(context.Background(), store.ResourcePrefix, apistorage.ListOptions{Predicate: apistorage.Everything, Recursive: true}, &core.SecretList{})
+	if err == nil || s.kv.streams.Load() == before {
+		t.Fatalf("%d streams: %v", s.kv.streams.Load()-before, err)
+	}
+	if err := goleak.Find(running); err != nil {
+		t.Error(err)
+	}
+}
