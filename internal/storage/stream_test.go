@@ -12,6 +12,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apiserver/pkg/server/options"
 	apistorage "k8s.io/apiserver/pkg/storage"
+	"k8s.io/apiserver/pkg/storage/feature"
 	"k8s.io/kubernetes/pkg/api/legacyscheme"
 	"k8s.io/kubernetes/pkg/apis/core"
 	configmapstore "k8s.io/kubernetes/pkg/registry/core/configmap/storage"
@@ -34,6 +35,9 @@ func TestWatchCacheIsFilledByStream(t *testing.T) {
 	if s.kv.streams.Load() == 0 {
 		t.Error("etcd was not asked for a stream")
 	}
+	if !feature.DefaultFeatureSupportChecker.Supports(apistorage.RangeStream) {
+		t.Error("etcd refused it")
+	}
 }
 
 // TestListThatCannotBeDecoded: upstream stops reading the stream, and the context of such
@@ -47,12 +51,14 @@ func TestListThatCannotBeDecoded(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer secrets.Destroy()
-	var puts []clientv3.Op
-	for i := range 500 { // more than the chunks that anybody holds
-		puts = append(puts, clientv3.OpPut(fmt.Sprintf("/registry/secrets/default/%d", i), "no secret"))
-	}
-	if _, err := s.client.Txn(t.Context()).Then(puts...).Commit(); err != nil {
-		t.Fatal(err)
+	for batch := range 10 { // more than upstream reads before it gives up, and than the chunks that anybody holds
+		var puts []clientv3.Op
+		for i := range 500 {
+			puts = append(puts, clientv3.OpPut(fmt.Sprintf("/registry/secrets/default/%d-%d", batch, i), "no secret"))
+		}
+		if _, err := s.client.Txn(t.Context()).Then(puts...).Commit(); err != nil {
+			t.Fatal(err)
+		}
 	}
 	store, err := s.Store(schema.GroupResource{Resource: "secrets"})
 	if err != nil {
