@@ -14,7 +14,6 @@ import (
 	"go.etcd.io/bbolt"
 	bolterrors "go.etcd.io/bbolt/errors"
 	"go.etcd.io/etcd/api/v3/etcdserverpb"
-	"go.etcd.io/etcd/api/v3/mvccpb"
 	"go.etcd.io/etcd/api/v3/version"
 	"go.etcd.io/etcd/server/v3/etcdserver/api/snap"
 	"go.etcd.io/etcd/server/v3/storage/datadir"
@@ -23,6 +22,7 @@ import (
 	"go.etcd.io/etcd/server/v3/storage/wal/walpb"
 	"go.etcd.io/raft/v3/raftpb"
 	"go.uber.org/zap"
+	"google.golang.org/protobuf/encoding/protowire"
 	"google.golang.org/protobuf/proto"
 )
 
@@ -190,7 +190,6 @@ func checkRevisions(ctx context.Context, tx *bbolt.Tx) error {
 	if b == nil {
 		return nil
 	}
-	var kv mvccpb.KeyValue
 	n := 0
 	return b.ForEach(func(key, value []byte) error {
 		if n++; n%4096 == 0 && ctx.Err() != nil {
@@ -199,12 +198,27 @@ func checkRevisions(ctx context.Context, tx *bbolt.Tx) error {
 		if len(key) < 17 || len(key) > 18 || key[8] != '_' {
 			return fmt.Errorf("%x is no revision", key)
 		}
-		kv.Reset()
-		if err := proto.Unmarshal(value, &kv); err != nil {
+		if err := checkMessage(value); err != nil {
 			return fmt.Errorf("revision %x: %w", key, err)
 		}
 		return nil
 	})
+}
+
+// checkMessage returns an error where proto.Unmarshal does for a message of numbers and
+// bytes, as mvccpb.KeyValue. It is several times as fast.
+func checkMessage(data []byte) error {
+	for len(data) > 0 {
+		number, _, n := protowire.ConsumeField(data)
+		switch {
+		case n < 0:
+			return protowire.ParseError(n)
+		case number > protowire.MaxValidNumber:
+			return errors.New("invalid field number")
+		}
+		data = data[n:]
+	}
+	return nil
 }
 
 // checkWAL reads the write-ahead log from the snapshot that etcd would choose.
