@@ -6,10 +6,11 @@ import (
 	"path/filepath"
 )
 
-// peers are the programs that envtest starts, and their packages.
+// peers are the programs that envtest starts, and one that internal/bench/golden asks, with their packages.
 var peers = []struct{ program, module, pkg string }{
 	{"kube-apiserver", "k8s.io/kubernetes", "k8s.io/kubernetes/cmd/kube-apiserver"},
 	{"etcd", "go.etcd.io/etcd/server/v3", "go.etcd.io/etcd/server/v3"},
+	{"kube-controller-manager", "k8s.io/kubernetes", "k8s.io/kubernetes/cmd/kube-controller-manager"},
 }
 
 // buildPeers builds what is not in the cache, in the module peers.
@@ -22,7 +23,7 @@ func (b *bench) buildPeers() error {
 		b.cache = filepath.Join(cache, "kubembed-bench")
 	}
 	name := "peers"
-	for _, peer := range peers {
+	for _, peer := range peers[:2] { // One of each module.
 		version, err := b.version(peer.module)
 		if err != nil {
 			return err

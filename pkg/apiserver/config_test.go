@@ -82,3 +82,20 @@ func TestValidateOptional(t *testing.T) {
 		}
 	}
 }
+
+// TestAddressesThatEndpointsCannotHave: upstream's reconcilers of the kubernetes Service would
+// fail every ten seconds.
+func TestAddressesThatEndpointsCannotHave(t *testing.T) {
+	for ip, valid := range map[string]bool{
+		"192.0.2.1": true, "127.0.0.1": true, "2001:db8::1": true,
+		"169.254.1.1": false, "fe80::1": false, "0.0.0.0": false, "224.0.0.1": false,
+	} {
+		errs := apiserver.Config{AdvertiseAddress: net.ParseIP(ip), ServiceCIDR: cidr(t, "10.0.0.0/24")}.ValidateOptional()
+		switch {
+		case valid && len(errs) > 0:
+			t.Errorf("%s: %v", ip, errs)
+		case !valid && (len(errs) != 1 || errs[0].Field != "AdvertiseAddress" || !strings.Contains(errs[0].Detail, "may not be")):
+			t.Errorf("%s: %v", ip, errs)
+		}
+	}
+}

@@ -1,6 +1,7 @@
 package apiserver_test
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -12,6 +13,7 @@ import (
 	"go.uber.org/zap"
 	"go.uber.org/zap/zaptest/observer"
 	corev1 "k8s.io/api/core/v1"
+	discoveryv1 "k8s.io/api/discovery/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/tools/remotecommand"
 
@@ -154,12 +156,17 @@ func TestProxyAddressRefused(t *testing.T) {
 
 			service := &corev1.Service{ObjectMeta: metav1.ObjectMeta{Name: name}, Spec: corev1.ServiceSpec{Ports: []corev1.ServicePort{{Port: 80}}}}
 			must(p.admin().CoreV1().Services(ns).Create(t.Context(), service, metav1.CreateOptions{}))(t)
-			_, err := p.admin().CoreV1().Endpoints(ns).Create(t.Context(), &corev1.Endpoints{ //nolint:staticcheck // what upstream proxies by
-				ObjectMeta: metav1.ObjectMeta{Name: name},
-				Subsets: []corev1.EndpointSubset{{ //nolint:staticcheck // as above
-					Addresses: []corev1.EndpointAddress{{IP: test.ip, TargetRef: &corev1.ObjectReference{Kind: "Pod", Namespace: ns, Name: name}}},
-					Ports:     []corev1.EndpointPort{{Port: 80}}, //nolint:staticcheck // as above
+			if strings.Contains(test.ip, ":") {
+				return // not of the family of ServiceCIDR: it is no endpoint of the Service
+			}
+			_, err := p.admin().DiscoveryV1().EndpointSlices(ns).Create(t.Context(), &discoveryv1.EndpointSlice{
+				ObjectMeta:  metav1.ObjectMeta{Name: name, Labels: map[string]string{discoveryv1.LabelServiceName: name}},
+				AddressType: discoveryv1.AddressTypeIPv4,
+				Endpoints: []discoveryv1.Endpoint{{
+					Addresses: []string{test.ip},
+					TargetRef: &corev1.ObjectReference{Kind: "Pod", Namespace: ns, Name: name},
 				}},
+				Ports: []discoveryv1.EndpointPort{{Name: new(""), Port: new(int32(80))}},
 			}, metav1.CreateOptions{})
 			if test.status == http.StatusBadRequest && err != nil {
 				return // validation knows these, too
@@ -167,10 +174,13 @@ func TestProxyAddressRefused(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			answer := p.get(t, "/api/v1/namespaces/"+ns+"/services/"+name+":80/proxy/").want(t, http.StatusServiceUnavailable)
-			if !strings.Contains(answer.body, test.problem) {
-				t.Errorf("service: %s", answer.body)
-			}
+			eventually(t, "what is wrong with the endpoint", func() error {
+				answer := p.get(t, "/api/v1/namespaces/"+ns+"/services/"+name+":80/proxy/").want(t, http.StatusServiceUnavailable)
+				if !strings.Contains(answer.body, test.problem) {
+					return errors.New(answer.body)
+				}
+				return nil
+			})
 			if !warned(logs, test.ip, test.problem) {
 				t.Errorf("not in the log: %v", logs.All())
 			}

@@ -146,22 +146,22 @@ func TestFlagz(t *testing.T) {
 	}
 }
 
-// golden is a file of internal/bench/golden, which makes them with the real
+// goldenLines is a file of internal/bench/golden, which makes them with the real
 // kube-apiserver of the version that is embedded.
-func golden(t *testing.T, name string) (lines []string) {
+func goldenLines(t *testing.T, name string) (lines []string) {
 	t.Helper()
 	data, err := os.ReadFile(filepath.Join("testdata", "kube-apiserver-"+apiserver.KubernetesVersion, name))
 	if err != nil {
 		t.Fatalf("%v: make it by go run ./internal/bench/golden", err)
 	}
-	return strings.Fields(string(data))
+	return strings.Split(strings.TrimSpace(string(data)), "\n")
 }
 
 // TestHealthChecksOfKubeAPIServer: monitors ask for checks by their names.
 func TestHealthChecksOfKubeAPIServer(t *testing.T) {
 	p := sharedPlane(t)
 	for _, endpoint := range []string{"readyz", "livez", "healthz"} {
-		checks := golden(t, endpoint)
+		checks := goldenLines(t, endpoint)
 		if len(checks) < 30 {
 			t.Fatalf("%d checks", len(checks))
 		}
@@ -184,7 +184,7 @@ func TestPathsOfKubeAPIServer(t *testing.T) {
 	if err := json.Unmarshal([]byte(p.get(t, "/").want(t, http.StatusOK).body), &list); err != nil {
 		t.Fatal(err)
 	}
-	for _, path := range golden(t, "paths") {
+	for _, path := range goldenLines(t, "paths") {
 		if !slices.Contains(list.Paths, path) {
 			t.Errorf("%s is not listed", path)
 		}

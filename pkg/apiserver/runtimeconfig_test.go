@@ -15,10 +15,10 @@ import (
 func TestGroupsSwitchedOffAndOn(t *testing.T) {
 	p := startPlane(t, func(c *apiserver.Config) {
 		c.RuntimeConfig = map[string]string{
-			"apps/v1":                   "false",
-			"batch/v1/cronjobs":         "false",
-			"networking.k8s.io/v1beta1": "true",
-			"resource.k8s.io/v1beta2":   "true",
+			"apps/v1":                     "false",
+			"batch/v1/cronjobs":           "false",
+			"certificates.k8s.io/v1beta1": "true",
+			"resource.k8s.io/v1beta2":     "true",
 		}
 	})
 	p.get(t, "/readyz").want(t, http.StatusOK)
@@ -32,7 +32,7 @@ func TestGroupsSwitchedOffAndOn(t *testing.T) {
 		if slices.Contains(versions, "apps/v1") {
 			t.Error("apps is listed")
 		}
-		for _, want := range []string{"batch/v1", "networking.k8s.io/v1", "networking.k8s.io/v1beta1", "resource.k8s.io/v1beta2"} {
+		for _, want := range []string{"batch/v1", "certificates.k8s.io/v1", "certificates.k8s.io/v1beta1", "resource.k8s.io/v1beta2"} {
 			if !slices.Contains(versions, want) {
 				t.Errorf("%s is not among %q", want, versions)
 			}
@@ -40,10 +40,10 @@ func TestGroupsSwitchedOffAndOn(t *testing.T) {
 	}
 	p.get(t, "/apis/batch/v1/jobs").want(t, http.StatusOK)
 	p.get(t, "/apis/batch/v1/cronjobs").want(t, http.StatusNotFound)
-	p.get(t, "/apis/networking.k8s.io/v1beta1/servicecidrs").want(t, http.StatusOK)
+	p.get(t, "/apis/certificates.k8s.io/v1beta1/clustertrustbundles").want(t, http.StatusOK)
 	p.get(t, "/apis/resource.k8s.io/v1beta2/deviceclasses").want(t, http.StatusOK)
 	p.get(t, "/openapi/v3/apis/apps/v1").want(t, http.StatusNotFound)
-	p.get(t, "/openapi/v3/apis/networking.k8s.io/v1beta1").want(t, http.StatusOK)
+	p.get(t, "/openapi/v3/apis/certificates.k8s.io/v1beta1").want(t, http.StatusOK)
 }
 
 // TestReducedPlane is the smallest control plane: pods and nodes.

@@ -2,7 +2,6 @@ package apiserver_test
 
 import (
 	"bufio"
-	_ "embed"
 	"encoding/json"
 	"os"
 	"path/filepath"
@@ -15,20 +14,12 @@ import (
 	"github.com/kubembed/kubembed/pkg/apiserver"
 )
 
-// kubeAPIServerAudit lists what kube-apiserver v1.36.3, with the authorization modes Node
-// and RBAC, NodeRestriction and an address that is not loopback, asks of itself in the first four seconds
-// and at a stop: the verb, and the resource or path, of each request of system:apiserver
-// in its audit log.
-//
-//go:embed testdata/start-audit.txt
-var kubeAPIServerAudit string
-
 // TestStartAudit: the audit log has no request of the server to itself that
 // kube-apiserver's does not have, and all are made under its name.
 func TestStartAudit(t *testing.T) {
 	upstream := map[string]bool{}
-	for line := range strings.Lines(kubeAPIServerAudit) {
-		upstream[strings.TrimSpace(line)] = true
+	for _, line := range goldenLines(t, "start-audit") {
+		upstream[line] = true
 	}
 	dir := t.TempDir()
 	log := filepath.Join(dir, "audit.log")

@@ -48,6 +48,9 @@ func TestValuesThatUpstreamEndsTheProcessFor(t *testing.T) {
 	wantInvalid(t, controlplane.Config{BindAddress: "224.0.0.1:0"}, "BindAddress: ", "address of this machine")
 	wantInvalid(t, controlplane.Config{AdvertiseAddress: "::ffff:0.0.0.0"}, "AdvertiseAddress: ", "workers can connect to")
 	wantInvalid(t, controlplane.Config{AdvertiseAddress: "fe80::1%eth0"}, "AdvertiseAddress: ", "workers can connect to")
+	// Endpoints of the kubernetes Service may not have them.
+	wantInvalid(t, controlplane.Config{AdvertiseAddress: "169.254.1.1"}, "AdvertiseAddress: ", "link-local")
+	wantInvalid(t, controlplane.Config{BindAddress: "169.254.1.1:0"}, "AdvertiseAddress: ", "link-local")
 }
 
 func wantInvalid(t *testing.T, cfg controlplane.Config, want ...string) {

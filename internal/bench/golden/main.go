@@ -1,12 +1,14 @@
-// The program golden records names that monitors know of kube-apiserver: its metrics,
-// health checks and paths. Tests of pkg/apiserver and pkg/controlplane compare with them.
-// It runs the real kube-apiserver and etcd, which a run of internal/bench leaves in the
-// user's cache, in the directory that it prints:
+// The program golden records what tests of pkg/apiserver, pkg/controlplane and internal/e2e compare
+// this project with: names that monitors know of kube-apiserver (its metrics, health checks and
+// paths), and what kube-apiserver and kube-controller-manager serve, switch on and create by default.
+// It runs the real programs, which a run of internal/bench leaves in the user's cache, in the
+// directory that it prints:
 //
 //	go run ./internal/bench/golden -assets ~/.cache/kubembed-bench/peers-v1.37.2-v3.7.3
 package main
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"flag"
@@ -16,6 +18,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	authenticationv1 "k8s.io/api/authentication/v1"
@@ -23,6 +26,8 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/kubernetes"
 	"sigs.k8s.io/controller-runtime/pkg/envtest"
+
+	"github.com/kubembed/kubembed/internal/golden"
 )
 
 func main() {
@@ -37,9 +42,11 @@ func main() {
 func run(ctx context.Context, assets, out string) (err error) {
 	env := &envtest.Environment{BinaryAssetsDirectory: assets}
 	flags := env.ControlPlane.GetAPIServer().Configure()
-	flags.Set("authorization-mode", "Node,RBAC").Set("enable-admission-plugins", "NodeRestriction").Disable("disable-admission-plugins")
+	flags.Set("authorization-mode", "Node,RBAC").Disable("disable-admission-plugins")
 	// Without it upstream keeps no endpoints, and has no metrics of them.
 	flags.Set("advertise-address", "192.0.2.1").Set("endpoint-reconciler-type", "lease")
+	var output syncBuffer
+	env.ControlPlane.GetAPIServer().Err = &output
 	config, err := env.Start()
 	if err != nil {
 		return err
@@ -53,6 +60,12 @@ func run(ctx context.Context, assets, out string) (err error) {
 	if err != nil {
 		return err
 	}
+	time.Sleep(5 * time.Second) // for what upstream creates in the background
+	described, err := golden.Of(ctx, config)
+	if err != nil {
+		return err
+	}
+	described[golden.Admission] = golden.AdmissionIn(output.String())
 	if err := use(ctx, client); err != nil {
 		return err
 	}
@@ -68,7 +81,7 @@ func run(ctx context.Context, assets, out string) (err error) {
 	if strings.HasPrefix(version.GitVersion, "v0.0.0") { // a build without stamps
 		dir = filepath.Join(out, "kube-apiserver-"+strings.Split(strings.TrimPrefix(filepath.Base(assets), "peers-"), "-")[0])
 	}
-	if err := os.MkdirAll(dir, 0o750); err != nil {
+	if err := described.Write(dir); err != nil {
 		return err
 	}
 	for _, endpoint := range []string{"readyz", "livez", "healthz"} {
@@ -96,7 +109,31 @@ func run(ctx context.Context, assets, out string) (err error) {
 	if err := json.Unmarshal([]byte(index), &list); err != nil {
 		return err
 	}
-	return write(filepath.Join(dir, "paths"), list.Paths)
+	if err := write(filepath.Join(dir, "paths"), list.Paths); err != nil {
+		return err
+	}
+	if err := startAudit(assets, dir); err != nil {
+		return err
+	}
+	return controllers(ctx, env, config, assets, strings.Replace(dir, "kube-apiserver-", "kube-controller-manager-", 1))
+}
+
+// syncBuffer is written to by a program and read while it runs.
+type syncBuffer struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (s *syncBuffer) Write(data []byte) (int, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.b.Write(data)
+}
+
+func (s *syncBuffer) String() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.b.String()
 }
 
 // hidden are deprecated metrics, which only builds without a version show.
@@ -120,7 +157,7 @@ func use(ctx context.Context, client *kubernetes.Clientset) error {
 		return err
 	}
 	time.Sleep(5 * time.Second) // for what upstream does in the background
-	return nil
+	return client.CoreV1().ServiceAccounts("default").Delete(ctx, "any", metav1.DeleteOptions{})
 }
 
 // cut returns the second words of the lines that begin with prefix.

@@ -1,0 +1,194 @@
+package main
+
+import (
+	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"k8s.io/client-go/rest"
+	"k8s.io/client-go/util/cert"
+	"k8s.io/client-go/util/keyutil"
+	"sigs.k8s.io/controller-runtime/pkg/envtest"
+
+	"github.com/kubembed/kubembed/internal/golden"
+)
+
+// controllers runs kube-controller-manager beside the API server, with the files that every
+// installation gives it and its own defaults otherwise, and describes what it does.
+func controllers(ctx context.Context, env *envtest.Environment, config *rest.Config, assets, dir string) (err error) {
+	work, err := os.MkdirTemp("", "golden-")
+	if err != nil {
+		return err
+	}
+	defer func() { _ = os.RemoveAll(work) }()
+	files, err := managerFiles(work, env, config)
+	if err != nil {
+		return err
+	}
+	port, err := freePort()
+	if err != nil {
+		return err
+	}
+	var output syncBuffer
+	cmd := exec.Command(filepath.Join(assets, "kube-controller-manager"), append(files,
+		"--bind-address=127.0.0.1", "--secure-port="+strconv.Itoa(port), "--cert-dir="+work, "--leader-elect=false",
+		"--authorization-always-allow-paths=/healthz,/metrics,/configz")...)
+	cmd.Stderr = &output
+	if err := cmd.Start(); err != nil {
+		return err
+	}
+	defer func() {
+		_ = cmd.Process.Kill()
+		_ = cmd.Wait()
+	}()
+	m := manager{fmt.Sprintf("https://127.0.0.1:%d", port)}
+	described, err := m.describe(ctx, config)
+	if err != nil {
+		return fmt.Errorf("%w\n%s", err, output.String())
+	}
+	for line := range strings.Lines(output.String()) {
+		if _, rest, found := strings.Cut(line, `is disabled`); found {
+			_, name, _ := strings.Cut(rest, `controller="`)
+			name, _, _ = strings.Cut(name, `"`)
+			described[golden.Checks] = append(described[golden.Checks], name+" off")
+		}
+	}
+	slices.Sort(described[golden.Checks])
+	return described.Write(dir)
+}
+
+func managerFiles(work string, env *envtest.Environment, config *rest.Config) (flags []string, err error) {
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		return nil, err
+	}
+	signer, err := cert.NewSelfSignedCACert(cert.Config{CommonName: "golden"}, key)
+	if err != nil {
+		return nil, err
+	}
+	keyPEM, err := keyutil.MarshalPrivateKeyToPEM(key)
+	if err != nil {
+		return nil, err
+	}
+	signerPEM, err := cert.EncodeCertificates(signer)
+	if err != nil {
+		return nil, err
+	}
+	for name, data := range map[string][]byte{"kubeconfig": env.KubeConfig, "ca.crt": config.CAData, "signer.crt": signerPEM, "signer.key": keyPEM} {
+		if err := os.WriteFile(filepath.Join(work, name), data, 0o600); err != nil {
+			return nil, err
+		}
+	}
+	path := func(name string) string { return filepath.Join(work, name) }
+	return []string{
+		"--kubeconfig=" + path("kubeconfig"), "--authentication-kubeconfig=" + path("kubeconfig"), "--authorization-kubeconfig=" + path("kubeconfig"),
+		"--root-ca-file=" + path("ca.crt"), "--cluster-signing-cert-file=" + path("signer.crt"), "--cluster-signing-key-file=" + path("signer.key"),
+		"--service-account-private-key-file=" + filepath.Join(env.ControlPlane.GetAPIServer().CertDir, "sa-signer.key"),
+	}, nil
+}
+
+func freePort() (int, error) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return 0, err
+	}
+	return l.Addr().(*net.TCPAddr).Port, l.Close()
+}
+
+// manager is a kube-controller-manager that runs.
+type manager struct{ url string }
+
+func (m manager) get(path string) (string, error) {
+	client := &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}, DisableKeepAlives: true}} //nolint:gosec // a certificate of its own
+	response, err := client.Get(m.url + path)
+	if err != nil {
+		return "", err
+	}
+	defer func() { _ = response.Body.Close() }()
+	body, err := io.ReadAll(response.Body)
+	if err == nil && response.StatusCode != http.StatusOK {
+		err = fmt.Errorf("%s: %s: %s", path, response.Status, body)
+	}
+	return string(body), err
+}
+
+func (m manager) describe(ctx context.Context, config *rest.Config) (golden.Lines, error) {
+	var health string
+	var err error
+	for range 120 {
+		if health, err = m.get("/healthz?verbose"); err == nil && strings.Contains(health, "deployment-controller") { // They are added when all are made.
+			break
+		}
+		time.Sleep(time.Second)
+	}
+	if err != nil {
+		return nil, err
+	}
+	time.Sleep(20 * time.Second) // for what the controllers create
+	all, err := golden.Of(ctx, config)
+	if err != nil {
+		return nil, err
+	}
+	metrics, err := m.get("/metrics")
+	if err != nil {
+		return nil, err
+	}
+	settings, err := m.get("/configz")
+	if err != nil {
+		return nil, err
+	}
+	var tree any
+	if err := json.Unmarshal([]byte(settings), &tree); err != nil {
+		return nil, err
+	}
+	var leaves []string
+	flatten("", tree, &leaves)
+	slices.Sort(leaves)
+	checks := cut(health, "[+]")
+	for i := range checks {
+		checks[i] += " on"
+	}
+	return golden.Lines{
+		golden.Objects:  all[golden.Objects],
+		golden.Features: golden.FeaturesIn(metrics),
+		golden.Checks:   checks,
+		"configz":       leaves,
+	}, nil
+}
+
+// flatten writes the leaves of JSON as lines.
+func flatten(path string, value any, lines *[]string) {
+	switch value := value.(type) {
+	case map[string]any:
+		for key, v := range value {
+			flatten(path+"."+key, v, lines)
+		}
+	case []any:
+		for i, v := range value {
+			flatten(path+"["+strconv.Itoa(i)+"]", v, lines)
+		}
+	default:
+		text := fmt.Sprint(value)
+		if strings.Contains(text, "/golden-") || strings.HasPrefix(text, "/") {
+			text = "FILE"
+		}
+		if strings.HasSuffix(path, ".Port") || strings.HasSuffix(path, "SecurePort") {
+			text = "PORT"
+		}
+		*lines = append(*lines, strings.TrimPrefix(path, ".")+" "+text)
+	}
+}

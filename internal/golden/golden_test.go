@@ -1,0 +1,36 @@
+package golden
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// TestCompare: what differs needs a reason, and a reason something that differs.
+func TestCompare(t *testing.T) {
+	dir := t.TempDir()
+	if err := os.WriteFile(filepath.Join(dir, "file"), []byte("a\nb\nc\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, test := range []struct {
+		ours      string
+		explained []Difference
+		want      string
+	}{
+		{ours: "a b c"},
+		{ours: "a c", want: "-b"},
+		{ours: "a b c d", want: "+d"},
+		{ours: "a c b", want: "order: c where it should be b"},
+		{ours: "a c", explained: []Difference{{"file", "-b", "why"}}},
+		{ours: "a c", explained: []Difference{{"file", "-b", ""}}, want: "no reason"},
+		{ours: "a c", explained: []Difference{{"file", "-", "why"}}, want: "-b"},
+		{ours: "a b c", explained: []Difference{{"file", "-b", "why"}}, want: "take out the reason"},
+		{ours: "a b c", explained: []Difference{{"another", "-b", "why"}}},
+	} {
+		err := Compare(dir, Lines{"file": strings.Fields(test.ours)}, test.explained)
+		if test.want == "" && err != nil || test.want != "" && (err == nil || !strings.Contains(err.Error(), test.want)) {
+			t.Errorf("%s %v: %v, want %q", test.ours, test.explained, err, test.want)
+		}
+	}
+}

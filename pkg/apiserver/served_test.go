@@ -1,0 +1,54 @@
+package apiserver_test
+
+import (
+	"net"
+	"path/filepath"
+	"testing"
+
+	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
+	"go.uber.org/zap/zaptest/observer"
+
+	"github.com/kubembed/kubembed/internal/golden"
+	"github.com/kubembed/kubembed/internal/klogbridge"
+	"github.com/kubembed/kubembed/pkg/apiserver"
+)
+
+// servedDifferently is every difference between what this server serves, switches on and creates
+// by default and what kube-apiserver of the same version does with --authorization-mode=Node,RBAC.
+var servedDifferently = []golden.Difference{
+	{golden.Features, `-(ContextualLogging|LoggingAlphaOptions|LoggingBetaOptions) .*`,
+		"kube-apiserver registers these gates with the flags of its logger, which is Config.Logger here"},
+	{golden.Objects, `[-+]configmaps kube-system/extension-apiserver-authentication .*`,
+		"aggregation is always on here: the front proxy's CA is published, for which kube-apiserver needs --requestheader-client-ca-file"},
+	{golden.Objects, `\+clusterrole(binding)?s\.rbac\.authorization\.k8s\.io kubembed:.*`,
+		"what kubelets that join need, which kubeadm and others create beside kube-apiserver"},
+	{golden.Admission, `\+mutating NodeRestriction`, "on by default here, as every installer has it: kubelets may join"},
+	{golden.Admission, `-(mutating|validating) ServiceAccount`, "off while Config.Controllers is: no pod could be created without the controllers of service accounts"},
+	{golden.Admission, `-mutating TaintNodesByCondition`,
+		"off until Config.EnableAdmissionPlugins has it: only the node lifecycle controller takes its taint away, and without components there is none"},
+}
+
+// TestServedAsByKubeAPIServer compares with the real kube-apiserver: discovery, schemas, feature
+// gates, admission plugins, and every object. What differs is in servedDifferently.
+func TestServedAsByKubeAPIServer(t *testing.T) {
+	core, logs := observer.New(zapcore.DebugLevel)
+	detach := klogbridge.Attach(zap.New(core))
+	t.Cleanup(func() { _ = detach() })
+	p := startPlane(t, func(c *apiserver.Config) {
+		c.AdvertiseAddress = net.IPv4(192, 0, 2, 1)
+	})
+	ours, err := golden.Of(t.Context(), p.ClientConfig())
+	if err != nil {
+		t.Fatal(err)
+	}
+	klogbridge.Flush()
+	text := ""
+	for _, entry := range logs.All() {
+		text += entry.Message + "\n"
+	}
+	ours[golden.Admission] = golden.AdmissionIn(text)
+	if err := golden.Compare(filepath.Join("testdata", "kube-apiserver-"+apiserver.KubernetesVersion), ours, servedDifferently); err != nil {
+		t.Error(err)
+	}
+}
