@@ -22,11 +22,11 @@ func TestCompare(t *testing.T) {
 		{ours: "a c", want: "-b"},
 		{ours: "a b c d", want: "+d"},
 		{ours: "a c b", want: "order: c where it should be b"},
-		{ours: "a c", explained: []Difference{{"file", "-b", "why"}}},
-		{ours: "a c", explained: []Difference{{"file", "-b", ""}}, want: "no reason"},
-		{ours: "a c", explained: []Difference{{"file", "-", "why"}}, want: "-b"},
-		{ours: "a b c", explained: []Difference{{"file", "-b", "why"}}, want: "take out the reason"},
-		{ours: "a b c", explained: []Difference{{"another", "-b", "why"}}},
+		{ours: "a c", explained: []Difference{{File: "file", Lines: "-b", Reason: "why"}}},
+		{ours: "a c", explained: []Difference{{File: "file", Lines: "-b", Reason: ""}}, want: "no reason"},
+		{ours: "a c", explained: []Difference{{File: "file", Lines: "-", Reason: "why"}}, want: "-b"},
+		{ours: "a b c", explained: []Difference{{File: "file", Lines: "-b", Reason: "why"}}, want: "take out the reason"},
+		{ours: "a b c", explained: []Difference{{File: "another", Lines: "-b", Reason: "why"}}},
 	} {
 		err := Compare(dir, Lines{"file": strings.Fields(test.ours)}, test.explained)
 		if test.want == "" && err != nil || test.want != "" && (err == nil || !strings.Contains(err.Error(), test.want)) {

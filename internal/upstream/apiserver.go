@@ -1,4 +1,223 @@
 package upstream
 
+import "slices"
+
+// The packages that pkg/apiserver follows.
+const (
+	controlplane          = "k8s.io/kubernetes/pkg/controlplane"
+	controlplaneAPIServer = "k8s.io/kubernetes/pkg/controlplane/apiserver"
+	genericServer         = "k8s.io/apiserver/pkg/server"
+	genericOptions        = "k8s.io/apiserver/pkg/server/options"
+)
+
 // apiserverEntries are for pkg/apiserver: k8s.io/apiserver, kube-aggregator, k8s.io/kubernetes/pkg/controlplane.
-var apiserverEntries = []Entry{}
+var apiserverEntries = slices.Concat(followedEntries, fieldEntries, hookEntries, comparedEntries)
+
+// followedEntries are functions of upstream whose bodies ours follow.
+var followedEntries = []Entry{
+	{
+		Ours: "pkg/apiserver/builtin.go:(*generic).builtin", Package: controlplane, Decl: "CompletedConfig.New", Digest: "3d0bea1a200a8636",
+		Look: "builtin does what New does, with other storage: take over what is new, as 1.37's ValidateIP was.",
+	},
+	{
+		Ours: "pkg/apiserver/generic.go:newGeneric", Package: controlplaneAPIServer, Decl: "BuildGenericConfig", Digest: "96264f7a3dab9a14",
+		Look: "newGeneric and the functions that it calls do what BuildGenericConfig does without flags: a step that is missing there is a default that we do not have.",
+	},
+	{
+		Ours: "pkg/apiserver/kube.go:(*generic).kubeConfig", Package: controlplaneAPIServer, Decl: "CreateConfig", Digest: "e60469cd7746c882",
+		Look: "kubeConfig fills Extra as CreateConfig does: a field that is missing is a part of the server that is off.",
+	},
+	{
+		Ours: "pkg/apiserver/kube.go:(*generic).kubeConfig", Package: "k8s.io/kubernetes/cmd/kube-apiserver/app", Decl: "CreateKubeAPIServerConfig", Digest: "7e5f5ee64b325e03",
+		Look: "kubeConfig and chain make what CreateKubeAPIServerConfig makes, the resolver of Services among it.",
+	},
+	{
+		Ours: "pkg/apiserver/chain.go:(*Server).chain", Package: "k8s.io/kubernetes/cmd/kube-apiserver/app", Decl: "CreateServerChain", Digest: "edf2c0d8dd097b55",
+		Look: "chain puts the servers together as CreateServerChain does: compare their order and what each is given.",
+	},
+	{
+		Ours: "pkg/apiserver/chain.go:(*generic).extensionsConfig", Package: controlplaneAPIServer, Decl: "CreateAPIExtensionsConfig", Digest: "76d72e4c05cbf1eb",
+		Look: "extensionsConfig and derive do the same over the shared client.",
+	},
+	{
+		Ours: "pkg/apiserver/chain.go:(*generic).aggregatorConfig", Package: controlplaneAPIServer, Decl: "CreateAggregatorConfig", Digest: "7b6e511f5b327328",
+		Look: "aggregatorConfig and derive do the same over the shared client.",
+	},
+	{
+		Ours: "pkg/apiserver/authn.go:(*generic).authentication", Package: "k8s.io/kubernetes/pkg/kubeapiserver/options", Decl: "(*BuiltInAuthenticationOptions).ApplyTo", Digest: "c41b456c959e359b",
+		Look: "authentication does the same with keys from memory: listers that the getter of service accounts lacks refuse tokens that are bound to their objects.",
+	},
+	{
+		Ours: "pkg/apiserver/authz.go:(*generic).authorization", Package: "k8s.io/apiserver/pkg/authorization/authorizer", Decl: "Authorizer", Digest: "5f3e27fd1887a855",
+		Look: "currentAuthorizer and joinAuthorizer add to Authorize alone, and AuthorizerFunc makes the other methods of it: see that a new one does not go around them.",
+	},
+	{
+		Ours: "pkg/apiserver/masterleases.go:(*generic).leaseReconciler", Package: controlplane, Decl: "(*Config).createLeaseReconciler", Digest: "408ea4d17841ddd9",
+		Look: "leaseReconciler does the same over the shared client.",
+	},
+	{
+		Ours: "pkg/apiserver/masterleases.go:(*masterLeases).UpdateLease", Package: "k8s.io/kubernetes/pkg/controlplane/reconcilers", Decl: "(*storageLeases).UpdateLease", Digest: "e6d55161fd43b60c",
+		Look: "all servers of an etcd, kube-apiserver among them, read these keys: write them as upstream does.",
+	},
+	{
+		Ours: "pkg/apiserver/masterleases.go:(*masterLeases).ListLeases", Package: "k8s.io/kubernetes/pkg/controlplane/reconcilers", Decl: "(*storageLeases).ListLeases", Digest: "1179466a9af2e1a6",
+		Look: "read the keys of all servers as upstream does.",
+	},
+	{
+		Ours: "pkg/apiserver/masterleases.go:masterLeasePrefix", Package: controlplane, Decl: "(*Config).createLeaseReconciler", Has: []string{`"/masterleases/"`},
+		Look: "servers of one etcd find each other only under the same prefix.",
+	},
+	{
+		Ours: "pkg/apiserver/encryption_load.go:newEncryption", Package: genericOptions, Decl: "(*EtcdOptions).maybeApplyResourceTransformers", Digest: "a43802d0c15020e1",
+		Look: "newEncryption loads and checks the keys as upstream does.",
+	},
+	{
+		Ours: "pkg/apiserver/encryption_load.go:encryptedPrefix", Package: genericOptions + "/encryptionconfig", Has: []string{`"k8s:enc:`},
+		Look: "what begins otherwise is taken for clear text, and read as garbage.",
+	},
+	{
+		Ours: "internal/storage/decorator.go:(*Backend).decorator", Package: "k8s.io/apiserver/pkg/registry/generic/registry", Decl: "StorageWithCacher", Digest: "fe6426afaa2da1df",
+		Look: "decorator does the same over the shared client.",
+	},
+	{
+		Ours: "internal/storage/decorator.go:(*Backend).newStore", Package: "k8s.io/apiserver/pkg/storage/storagebackend/factory", Decl: "newETCD3Storage", Digest: "ee6cc682d60d44bc",
+		Look: "newStore does the same without dialling: a wrapper that is missing changes what is stored.",
+	},
+	{
+		Ours: "pkg/apiserver/rbac.go:reconcileRBAC", Package: "k8s.io/kubernetes/pkg/registry/rbac/rest", Decl: "(*PolicyData).EnsureRBACPolicy", Digest: "93f0b37015036f9d",
+		Look: "reconcileRBAC takes the same steps over data that is there.",
+	},
+	{
+		Ours: "pkg/apiserver/serve.go:(*Server).secureServing", Package: genericServer, Decl: "(*SecureServingInfo).Serve", Digest: "6c4dd52cd603a095",
+		Look: "the limits of connections and headers are kube-apiserver's: take over what is new, as MaxHeaderValueCount with Go 1.27.",
+	},
+	{
+		Ours: "pkg/apiserver/writes.go:(*writes).chain", Package: genericServer, Decl: "DefaultBuildHandlerChain", Digest: "3ae159bdad54c77a",
+		Look: "the chain is upstream's, and ours are around it: see where a new filter belongs, and what it costs each request.",
+	},
+	{
+		Ours: "pkg/apiserver/openapi.go:installLazyOpenAPI", Package: genericServer, Decl: "(*GenericAPIServer).PrepareRun", Digest: "73be09bbc8e69e20",
+		Look: "PrepareRun installs OpenAPI, health checks and what else is served at a start: installLazyOpenAPI and Server.prepare do parts of it.",
+	},
+	{
+		Ours: "pkg/apiserver/kubeletstorage.go:nodeProxy.Connect", Package: "k8s.io/kubernetes/pkg/registry/core/node/rest", Decl: "(*ProxyREST).Connect", Digest: "58ec04b0f6b716d7",
+		Look: "nodeProxy.Connect is this for kubelets.",
+	},
+}
+
+// fieldEntries are structs of upstream of which a new field is one that ours do not set.
+var fieldEntries = []Entry{
+	{
+		Ours: "pkg/apiserver/kube.go:(*generic).kubeConfig", Package: controlplaneAPIServer, Decl: "Extra",
+		Fields: []string{
+			"ClusterAuthenticationInfo", "APIResourceConfigSource", "StorageFactory", "EventTTL", "EnableLogsSupport",
+			"ProxyTransport", "EndpointSliceGetter", "PeerProxy", "PeerEndpointReconcileInterval", "PeerEndpointLeaseReconciler",
+			"PeerAdvertiseAddress", "ServiceAccountIssuer", "ServiceAccountMaxExpiration", "ServiceAccountExtendedMaxExpiration",
+			"ExtendExpiration", "ServiceAccountIssuerURL", "ServiceAccountJWKSURI", "ServiceAccountPublicKeysGetter",
+			"SystemNamespaces", "VersionedInformers", "CoordinatedLeadershipLeaseDuration", "CoordinatedLeadershipRenewDeadline",
+			"CoordinatedLeadershipRetryPeriod",
+		},
+		Look: "set it as CreateConfig does, or say why not: without EndpointSliceGetter, new in 1.37, services/proxy answered 503.",
+	},
+	{
+		Ours: "pkg/apiserver/kube.go:(*generic).kubeConfig", Package: controlplane, Decl: "Extra",
+		Fields: []string{
+			"EndpointReconcilerConfig", "KubeletClientConfig", "ServiceIPRange", "APIServerServiceIP", "SecondaryServiceIPRange",
+			"SecondaryAPIServerServiceIP", "APIServerServicePort", "ServiceNodePortRange", "KubernetesServiceNodePort", "MasterCount",
+			"MasterEndpointReconcileTTL", "EndpointReconcilerType", "RepairServicesInterval",
+		},
+		Look: "set it as CreateKubeAPIServerConfig does, or say why not.",
+	},
+	{
+		Ours: "pkg/apiserver/generic.go:newGeneric", Package: genericServer, Decl: "Config",
+		Fields: []string{
+			"SecureServing", "Authentication", "Authorization", "LoopbackClientConfig", "EgressSelector", "RuleResolver",
+			"AdmissionControl", "CorsAllowedOriginList", "HSTSDirectives", "FlowControl", "EnableIndex", "EnableProfiling",
+			"DebugSocketPath", "EnableDiscovery", "EnableContentionProfiling", "EnableMetrics", "DisabledPostStartHooks",
+			"PostStartHooks", "EffectiveVersion", "EmulationForwardCompatible", "RuntimeConfigEmulationForwardCompatible",
+			"FeatureGate", "AuditBackend", "AuditPolicyRuleEvaluator", "ExternalAddress", "TracerProvider", "BuildHandlerChainFunc",
+			"NonLongRunningRequestWaitGroup", "WatchRequestWaitGroup", "DiscoveryAddresses", "HealthzChecks", "LivezChecks",
+			"ReadyzChecks", "Flagz", "LegacyAPIGroupPrefixes", "RequestInfoResolver", "Serializer", "OpenAPIConfig", "OpenAPIV3Config",
+			"SkipOpenAPIInstallation", "ResourceTransformers", "RESTOptionsGetter", "RequestTimeout", "MinRequestTimeout",
+			"StorageInitializationTimeout", "LivezGracePeriod", "ShutdownDelayDuration", "JSONPatchMaxCopyBytes",
+			"MaxRequestBodyBytes", "MaxRequestsInFlight", "MaxMutatingRequestsInFlight", "LongRunningFunc", "GoawayChance",
+			"MergedResourceConfig", "lifecycleSignals", "StorageObjectCountTracker", "ShutdownSendRetryAfter", "PublicAddress",
+			"EquivalentResourceRegistry", "APIServerID", "StorageVersionManager", "AggregatedDiscoveryGroupManager",
+			"ShutdownWatchTerminationGracePeriod",
+		},
+		Look: "see what BuildGenericConfig and the options set it to; its zero value may switch something off.",
+	},
+	{
+		Ours: "pkg/apiserver/chain.go:(*generic).extensionsConfig", Package: "k8s.io/apiextensions-apiserver/pkg/apiserver", Decl: "ExtraConfig",
+		Fields: []string{
+			"CRDRESTOptionsGetter", "MasterCount", "ServiceResolver", "AuthResolverWrapper",
+		},
+		Look: "set it as CreateAPIExtensionsConfig does.",
+	},
+	{
+		Ours: "pkg/apiserver/chain.go:(*generic).aggregatorConfig", Package: "k8s.io/kube-aggregator/pkg/apiserver", Decl: "ExtraConfig",
+		Fields: []string{
+			"PeerAdvertiseAddress", "ProxyClientCertFile", "ProxyClientKeyFile", "ProxyTransport", "ServiceResolver",
+			"RejectForwardingRedirects", "DisableRemoteAvailableConditionController", "PeerProxy",
+		},
+		Look: "set it as CreateAggregatorConfig does.",
+	},
+	{
+		Ours: "pkg/apiserver/authn.go:(*generic).authentication", Package: "k8s.io/kubernetes/pkg/kubeapiserver/authenticator", Decl: "Config",
+		Fields: []string{
+			"Anonymous", "BootstrapToken", "TokenAuthFile", "AuthenticationConfig", "AuthenticationConfigData", "OIDCSigningAlgs",
+			"ServiceAccountLookup", "ServiceAccountIssuers", "APIAudiences", "WebhookTokenAuthnConfigFile", "WebhookTokenAuthnVersion",
+			"WebhookTokenAuthnCacheTTL", "WebhookRetryBackoff", "TokenSuccessCacheTTL", "TokenFailureCacheTTL", "RequestHeaderConfig",
+			"ServiceAccountPublicKeysGetter", "ServiceAccountTokenGetter", "SecretsWriter", "BootstrapTokenAuthenticator",
+			"ClientCAContentProvider", "CustomDial", "EgressLookup", "APIServerID",
+		},
+		Look: "set it as BuiltInAuthenticationOptions.ApplyTo does.",
+	},
+	{
+		Ours: "internal/storage/decorator.go:(*Backend).decorator", Package: "k8s.io/apiserver/pkg/storage/cacher", Decl: "Config",
+		Fields: []string{
+			"Storage", "Versioner", "GroupResource", "EventsHistoryWindow", "ResourcePrefix", "KeyFunc", "GetAttrsFunc",
+			"IndexerFuncs", "Indexers", "NewFunc", "NewListFunc", "Codec", "Clock",
+		},
+		Look: "set it as StorageWithCacher does.",
+	},
+	{
+		Ours: "pkg/apiserver/kube.go:(*generic).admission", Package: controlplaneAPIServer + "/admission", Decl: "Config",
+		Fields: []string{
+			"LoopbackClientConfig", "ExternalInformers", "APIResourceConfig",
+		},
+		Look: "set it as CreateConfig does: plugins get what is in it.",
+	},
+}
+
+// hookEntries are names of start hooks that ours repeat: to replace a hook, to switch it off where its
+// resources are, and for the health checks of the same name.
+var hookEntries = []Entry{
+	{
+		Ours: "pkg/apiserver/checks.go:peersHook", Package: controlplaneAPIServer, Decl: "completedConfig.New", Has: []string{`"peer-endpoint-reconciler-controller"`},
+		Look: "replacedHooks does not switch it off any more, and servers are sent requests that none of them serves.",
+	},
+	{
+		Ours: "pkg/apiserver/builtin.go:(*generic).builtin", Package: controlplane, Decl: "CompletedConfig.New",
+		Has:  []string{`"bootstrap-controller"`, `"stop-kubernetes-service-controller"`, `"start-kubernetes-service-cidr-controller"`},
+		Look: "builtin and the checks have these names, monitors ask for them, and hooksWithoutResources switches the first off.",
+	},
+	{
+		Ours: "pkg/apiserver/generic.go:hooksWithoutResources", Package: controlplaneAPIServer, Decl: "completedConfig.New",
+		Has: []string{`"start-system-namespaces-controller"`, `"start-cluster-authentication-info-controller"`, `"start-kube-apiserver-identity-lease-controller"`,
+			`"start-kube-apiserver-identity-lease-garbage-collector"`, `"start-legacy-token-tracking-controller"`},
+		Look: "hooksWithoutResources has the old name: a server without these resources does not get ready.",
+	},
+}
+
+// comparedEntries have tests that compare more than source.
+var comparedEntries = []Entry{
+	{
+		Ours: "pkg/apiserver/priorities.go:kubePriorities", Test: "pkg/apiserver:TestPriorities",
+		Look: "the aggregator does not serve a version that is not in the table.",
+	},
+	{
+		Ours: "pkg/apiserver/served_test.go:servedDifferently", Test: "pkg/apiserver:TestServedAsByKubeAPIServer",
+		Look: "make the golden files of the new version with internal/bench/golden, and find the reason of each difference.",
+	},
+}

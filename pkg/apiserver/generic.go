@@ -82,7 +82,7 @@ const informerResync = 10 * time.Minute
 // newGeneric fills a generic server configuration.
 func newGeneric(ctx context.Context, drained <-chan struct{}, cfg Config, backend *storage.Backend, acknowledged *acknowledged, loopback *rest.Config) (*generic, error) {
 	g := &generic{ctx: ctx, drained: drained, config: cfg, backend: backend, acknowledged: acknowledged, loopback: loopback, outgoing: newConns(nil), pods: &sharedPods{ctx: ctx}, bodies: newBodies(cfg.StorageUsed)}
-	c := genericapiserver.NewConfig(legacyscheme.Codecs)
+	c := genericapiserver.NewConfig(codecs())
 	g.server = c
 
 	c.EffectiveVersion = effectiveVersion{compatibility.DefaultComponentGlobalsRegistry.EffectiveVersionFor(basecompatibility.DefaultKubeComponent)}
@@ -188,7 +188,8 @@ func hooksWithoutResources(enabled *serverstorage.ResourceConfig) (hooks []strin
 
 // newInformers are those of the server, not started.
 func (g *generic) newInformers() clientgoinformers.SharedInformerFactory {
-	return clientgoinformers.NewSharedInformerFactoryWithOptions(g.client, informerResync, clientgoinformers.WithTransform(g.pods.transform))
+	return clientgoinformers.NewSharedInformerFactoryWithOptions(g.client, informerResync,
+		clientgoinformers.WithTransform(g.pods.transform), clientgoinformers.WithInformerName(g.config.informerName))
 }
 
 func trimManagedFields(obj any) (any, error) {

@@ -17,16 +17,16 @@ import (
 // servedDifferently is every difference between what this server serves, switches on and creates
 // by default and what kube-apiserver of the same version does with --authorization-mode=Node,RBAC.
 var servedDifferently = []golden.Difference{
-	{golden.Features, `-(ContextualLogging|LoggingAlphaOptions|LoggingBetaOptions) .*`,
-		"kube-apiserver registers these gates with the flags of its logger, which is Config.Logger here"},
-	{golden.Objects, `[-+]configmaps kube-system/extension-apiserver-authentication .*`,
-		"aggregation is always on here: the front proxy's CA is published, for which kube-apiserver needs --requestheader-client-ca-file"},
-	{golden.Objects, `\+clusterrole(binding)?s\.rbac\.authorization\.k8s\.io kubembed:.*`,
-		"what kubelets that join need, which kubeadm and others create beside kube-apiserver"},
-	{golden.Admission, `\+mutating NodeRestriction`, "on by default here, as every installer has it: kubelets may join"},
-	{golden.Admission, `-(mutating|validating) ServiceAccount`, "off while Config.Controllers is: no pod could be created without the controllers of service accounts"},
-	{golden.Admission, `-mutating TaintNodesByCondition`,
-		"off until Config.EnableAdmissionPlugins has it: only the node lifecycle controller takes its taint away, and without components there is none"},
+	{File: golden.Features, Lines: `-(ContextualLogging|LoggingAlphaOptions|LoggingBetaOptions) .*`,
+		Reason: "kube-apiserver registers these gates with the flags of its logger, which is Config.Logger here"},
+	{File: golden.Objects, Lines: `[-+]configmaps kube-system/extension-apiserver-authentication .*`,
+		Reason: "aggregation is always on here: the front proxy's CA is published, for which kube-apiserver needs --requestheader-client-ca-file"},
+	{File: golden.Objects, Lines: `\+clusterrole(binding)?s\.rbac\.authorization\.k8s\.io kubembed:.*`,
+		Reason: "what kubelets that join need, which kubeadm and others create beside kube-apiserver"},
+	{File: golden.Admission, Lines: `\+mutating NodeRestriction`, Reason: "on by default here, as every installer has it: kubelets may join"},
+	{File: golden.Admission, Lines: `-(mutating|validating) ServiceAccount`, Reason: "off while Config.Controllers is: no pod could be created without the controllers of service accounts"},
+	{File: golden.Admission, Lines: `-mutating TaintNodesByCondition`,
+		Reason: "off until Config.EnableAdmissionPlugins has it: only the node lifecycle controller takes its taint away, and without components there is none"},
 }
 
 // TestServedAsByKubeAPIServer compares with the real kube-apiserver: discovery, schemas, feature

@@ -99,6 +99,7 @@ func contained(f func() error) error {
 
 // assemble makes the parts of the server.
 func (s *Server) assemble() (err error) {
+	s.config.informerName = newInformerName()
 	cfg := s.config
 	if s.secrets, err = newSecrets(); err != nil {
 		return err

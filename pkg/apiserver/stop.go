@@ -112,6 +112,7 @@ func (s *Server) stop(ctx context.Context) error {
 	if s.generic != nil {
 		end("informers", s.generic.informers.Shutdown)
 	}
+	s.config.informerName.Release()
 	if s.webhooks != nil {
 		s.webhooks.CloseIdleConnections()
 	}
