@@ -34,7 +34,8 @@ const (
 	Features  = "features"  // every feature gate: name, stage, and 1 where it is on
 	Objects   = "objects"   // every object, whole but for its identity and times
 	Admission = "admission" // the admission plugins that are on, in their order
-	Checks    = "healthz"   // health checks
+	Checks    = "healthz"   // health checks; of kube-controller-manager, the controllers that are on and off
+	Settings  = "configz"   // the settings of kube-controller-manager
 )
 
 // Lines are those of each file.

@@ -155,9 +155,6 @@ func (m manager) describe(ctx context.Context, config *rest.Config) (golden.Line
 	if err := json.Unmarshal([]byte(settings), &tree); err != nil {
 		return nil, err
 	}
-	var leaves []string
-	flatten("", tree, &leaves)
-	slices.Sort(leaves)
 	checks := cut(health, "[+]")
 	for i := range checks {
 		checks[i] += " on"
@@ -166,29 +163,6 @@ func (m manager) describe(ctx context.Context, config *rest.Config) (golden.Line
 		golden.Objects:  all[golden.Objects],
 		golden.Features: golden.FeaturesIn(metrics),
 		golden.Checks:   checks,
-		"configz":       leaves,
+		golden.Settings: golden.Leaves(tree),
 	}, nil
-}
-
-// flatten writes the leaves of JSON as lines.
-func flatten(path string, value any, lines *[]string) {
-	switch value := value.(type) {
-	case map[string]any:
-		for key, v := range value {
-			flatten(path+"."+key, v, lines)
-		}
-	case []any:
-		for i, v := range value {
-			flatten(path+"["+strconv.Itoa(i)+"]", v, lines)
-		}
-	default:
-		text := fmt.Sprint(value)
-		if strings.Contains(text, "/golden-") || strings.HasPrefix(text, "/") {
-			text = "FILE"
-		}
-		if strings.HasSuffix(path, ".Port") || strings.HasSuffix(path, "SecurePort") {
-			text = "PORT"
-		}
-		*lines = append(*lines, strings.TrimPrefix(path, ".")+" "+text)
-	}
 }

@@ -1,0 +1,39 @@
+package golden
+
+import (
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// Leaves returns a line for each leaf of decoded JSON, with its path. Paths of files and ports are
+// not the same twice.
+func Leaves(tree any) []string {
+	lines := flatten("", tree, nil)
+	slices.Sort(lines)
+	return lines
+}
+
+func flatten(path string, value any, lines []string) []string {
+	switch value := value.(type) {
+	case map[string]any:
+		for key, v := range value {
+			lines = flatten(path+"."+key, v, lines)
+		}
+	case []any:
+		for i, v := range value {
+			lines = flatten(path+"["+strconv.Itoa(i)+"]", v, lines)
+		}
+	default:
+		text := fmt.Sprint(value)
+		if strings.HasPrefix(text, "/") {
+			text = "FILE"
+		}
+		if strings.HasSuffix(path, ".Port") {
+			text = "PORT"
+		}
+		lines = append(lines, strings.TrimPrefix(path, ".")+" "+text)
+	}
+	return lines
+}
