@@ -69,7 +69,7 @@ func kubectlVersion(t *testing.T, k *kubectl) {
 	if r.code != 0 || r.stderr != "" { // The warning of a version skew comes on stderr.
 		t.Errorf("%sexit code %d", r, r.code)
 	}
-	want(t, r.stdout, "Client Version: "+upstreamVersion, "Server Version: "+upstreamVersion)
+	want(t, r.stdout, "Client Version: "+kubectlRelease(t, k), "Server Version: "+upstreamVersion)
 
 	var v struct {
 		ServerVersion struct{ Major, Minor, GitVersion, Platform string }
@@ -77,9 +77,23 @@ func kubectlVersion(t *testing.T, k *kubectl) {
 	if err := json.Unmarshal([]byte(k.ok(t, "version", "-o", "json")), &v); err != nil {
 		t.Fatal(err)
 	}
-	if v.ServerVersion.Major != "1" || v.ServerVersion.Minor != "36" || v.ServerVersion.Platform == "" {
+	if v.ServerVersion.Major != "1" || v.ServerVersion.Minor != strings.Split(upstreamVersion, ".")[1] || v.ServerVersion.Platform == "" {
 		t.Errorf("got %+v", v.ServerVersion)
 	}
+}
+
+// kubectlRelease is the version of kubectl, which is the server's unless -kubectl is another.
+func kubectlRelease(t *testing.T, k *kubectl) string {
+	t.Helper()
+	if *kubectlPath == "" {
+		return upstreamVersion
+	}
+	var v struct{ ClientVersion struct{ GitVersion string } }
+	if err := json.Unmarshal([]byte(k.ok(t, "version", "--client", "-o", "json")), &v); err != nil {
+		t.Fatal(err)
+	}
+	t.Logf("%s is %s", *kubectlPath, v.ClientVersion.GitVersion)
+	return v.ClientVersion.GitVersion
 }
 
 func kubectlClusterInfo(t *testing.T, k *kubectl) {

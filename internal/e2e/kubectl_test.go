@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"flag"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -20,10 +21,18 @@ import (
 	"k8s.io/component-base/version"
 	"k8s.io/kubectl/pkg/cmd"
 	cmdutil "k8s.io/kubectl/pkg/cmd/util"
+
+	"github.com/kubembed/kubembed/pkg/apiserver"
 )
 
+// kubectlPath is for another kubectl than the one of this release, such as the minor before or
+// after, which must work as well:
+//
+//	go test ./internal/e2e -run 'TestSeedWalk|TestKubectl|TestStreams' -args -kubectl=/usr/bin/kubectl
+var kubectlPath = flag.String("kubectl", "", "absolute `path` of the kubectl to run in place of the one that is compiled in")
+
 // upstreamVersion is the release whose code is compiled in here.
-const upstreamVersion = "v1.37.2"
+const upstreamVersion = apiserver.KubernetesVersion
 
 // gitVersion is what the release build of Kubernetes sets with -ldflags -X, which
 // "go test" without flags cannot.
@@ -125,6 +134,9 @@ func (k *kubectl) run(t *testing.T, stdin string, args ...string) result {
 func (k *kubectl) command(t *testing.T, args ...string) *exec.Cmd {
 	t.Helper()
 	c := command(t, "kubectl", append([]string{"--kubeconfig", k.kubeconfig}, args...)...)
+	if *kubectlPath != "" {
+		c.Path = *kubectlPath
+	}
 	c.Env = append(os.Environ(), "HOME="+k.home, "KUBECACHEDIR="+filepath.Join(k.home, "cache"), "KUBECONFIG=")
 	c.Env = append(c.Env, k.env...)
 	return c

@@ -7,7 +7,8 @@
 //
 // It needs Linux and root, and else is skipped: -v shows why. -install lets it
 // install the packages that are missing; -require makes a failure of what
-// would skip it.
+// would skip it; -kubectl=/usr/bin/kubectl takes another kubectl than that of the
+// release.
 //
 // # Machines
 //

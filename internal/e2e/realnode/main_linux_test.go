@@ -19,6 +19,7 @@ import (
 var (
 	install = flag.Bool("install", false, "install the Debian packages that are missing, with apt-get")
 	require = flag.Bool("require", false, "fail where the test would be skipped")
+	kubectl = flag.String("kubectl", "", "absolute `path` of the kubectl to run in place of the one of the release")
 )
 
 // programs are what this binary becomes when it is started under another name.

@@ -37,9 +37,12 @@ func newMaster(t *testing.T, dir string) *master {
 	// The version is where the release build has it.
 	m.version = kubernetesVersion(t)
 	stamp := "-ldflags=-s -w -X k8s.io/component-base/version.gitVersion=" + m.version
-	build(t, nil, m.bin, stamp, "k8s.io/kubernetes/cmd/kubelet", "k8s.io/kubernetes/cmd/kubectl")
+	build(t, nil, m.bin, stamp, "k8s.io/kubernetes/cmd/kubelet")
 	build(t, nil, m.bin, "-ldflags=-s -w", "../../../examples/master")
-	m.kubectlPath = filepath.Join(m.bin, "kubectl")
+	if m.kubectlPath = *kubectl; m.kubectlPath == "" {
+		build(t, nil, m.bin, stamp, "k8s.io/kubernetes/cmd/kubectl")
+		m.kubectlPath = filepath.Join(m.bin, "kubectl")
+	}
 
 	m.ip(t, "link", "add", bridge, "type", "bridge")
 	m.ip(t, "addr", "add", masterAddress+"/24", "dev", bridge)
