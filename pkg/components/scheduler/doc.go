@@ -36,6 +36,9 @@
 // Config.RuntimeConfig of the control plane has switched off apps/v1, policy/v1,
 // storage.k8s.io/v1 or resource.k8s.io/v1.
 //
+// Pods are scheduled in gangs, by PodGroups, where the feature gate GenericWorkload is on, and
+// Config.RuntimeConfig switches scheduling.k8s.io/v1beta1 on, which are off by default upstream.
+//
 // # What is shared in a process
 //
 // Each Run has its own queue, caches and watches. Metrics and feature gates are

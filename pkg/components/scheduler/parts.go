@@ -56,8 +56,10 @@ func newParts(ctx context.Context, config *rest.Config) (*parts, error) {
 		return nil, fmt.Errorf("client: %w", err)
 	}
 	return &parts{
-		config:    config,
-		client:    client,
+		config: config,
+		client: client,
+		// Without upstream's name for the informers, which labels metrics, and which only one
+		// scheduler of a process could have.
 		informers: upstream.NewInformerFactory(client, 0, nil),
 		dynamic:   dynamicinformer.NewFilteredDynamicSharedInformerFactory(dynamicClient, 0, corev1.NamespaceAll, nil),
 		events:    events.NewEventBroadcasterAdapterWithContext(ctx, client),
