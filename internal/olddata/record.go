@@ -8,7 +8,7 @@ import (
 	"go.etcd.io/etcd/api/v3/mvccpb"
 )
 
-// Record is what the release that wrote a DataDir knew of it.
+// Record describes a DataDir as the release that wrote it knew it.
 type Record struct {
 	// Kubernetes and Etcd are the versions of the release, like v1.36.3 and 3.6.16.
 	Kubernetes string `json:"kubernetes"`
@@ -26,11 +26,11 @@ type Record struct {
 	Admin []byte `json:"admin"`
 	Join  []byte `json:"join"`
 	Token string `json:"token"`
-	// Keys are all that etcd had, at Revision.
+	// Keys are all keys in etcd, at Revision.
 	Revision int64 `json:"revision"`
 	Keys     []Key `json:"keys"`
-	// Objects are all that the API served, of the preferred version of every resource
-	// that can be listed.
+	// Objects are all objects of every resource that can be listed, in its preferred
+	// version.
 	Objects []Object `json:"objects"`
 }
 
@@ -59,7 +59,7 @@ func Sum(value []byte) string {
 	return hex.EncodeToString(sum[:8])
 }
 
-// Keys describes what etcd has returned.
+// Keys describes keys and values of etcd.
 func Keys(kvs []*mvccpb.KeyValue) []Key {
 	keys := make([]Key, 0, len(kvs))
 	for _, kv := range kvs {

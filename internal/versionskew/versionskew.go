@@ -1,4 +1,4 @@
-// Package versionskew has the rules by which a release may work on what another has stored.
+// Package versionskew has the rules by which a release may work on the data of another.
 package versionskew
 
 import (
@@ -8,11 +8,11 @@ import (
 	"k8s.io/apimachinery/pkg/util/version"
 )
 
-// Err says that what is stored is of a Kubernetes version that this one does not work with.
+// Err says that the data are of a Kubernetes version that this release does not work with.
 var Err = errors.New("version skew")
 
-// Follows returns an error, with the cure, if release own must not work on what stored has
-// written, and reports whether own is the newer one. Both are versions like v1.37.2.
+// Follows returns an error, with the cure, if release own must not work on the data of release
+// stored, and reports whether own is the newer one. Both are versions like v1.37.2.
 //
 // The rules are those of https://kubernetes.io/releases/version-skew-policy: Kubernetes does
 // not go back to an older minor version, and does not skip one, also where there is only one

@@ -7,27 +7,24 @@ import (
 	"github.com/kubembed/kubembed/pkg/apiserver"
 )
 
-// A release that must not work on what another has stored must not open the database
-// either: etcd upgrades it at once, and the release that the error names as the cure could
-// not open it any more. So the record has the release, beside the key in etcd that is the
-// API server's.
+// A release that must not work on the data of another must not open the database either:
+// etcd upgrades it at once, and the release that the error names as the cure could not open
+// it any more. So the record has the release too, beside the API server's key in etcd.
 
-// firstRelease is that of records which name none.
+// firstRelease is the release of a record that names none.
 const firstRelease = "v1.36.0"
 
 // checkRelease returns an error if this release must not work on what is in DataDir.
 func (s *Server) checkRelease() error {
-	if s.config.Etcd.external() || !s.hadData {
+	if s.config.Etcd.external() || !s.hadData || s.record == nil {
 		return nil
 	}
-	stored := firstRelease
-	if s.record != nil {
-		switch {
-		case s.record.Kubernetes != "":
-			stored = s.record.Kubernetes
-		case s.record.Etcd == "" || s.record.Restored:
-			return nil // a database of whoever, and the API server knows
+	stored := s.record.Kubernetes
+	if stored == "" {
+		if s.record.Etcd == "" || s.record.Restored {
+			return nil // The API server finds out.
 		}
+		stored = firstRelease
 	}
 	if _, err := versionskew.Follows(stored, apiserver.KubernetesVersion, s.config.Etcd.shared()); err != nil {
 		return fmt.Errorf("Config.DataDir: %s is of Kubernetes %s: %w", s.dir, stored, err)
@@ -35,8 +32,8 @@ func (s *Server) checkRelease() error {
 	return nil
 }
 
-// keptRelease is what the record has of the release before the API server has found that this
-// one may work on the objects.
+// keptRelease returns the release for the record, until the API server has found that this one
+// may work on the objects.
 func (s *Server) keptRelease() string {
 	switch {
 	case s.config.Etcd.external():

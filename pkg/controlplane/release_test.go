@@ -108,8 +108,12 @@ func TestReleaseOfDataDir(t *testing.T) {
 			}
 		}
 	}
-	for _, followed := range []string{release(t, -1), "none"} {
-		recordedRelease(t, dir, followed)
+	for _, followed := range []string{release(t, -1), "none", "no record"} {
+		if followed != "no record" {
+			recordedRelease(t, dir, followed)
+		} else if err := os.Remove(filepath.Join(dir, "cluster.json")); err != nil {
+			t.Fatal(err)
+		}
 		server := start(t, controlplane.Config{DataDir: dir})
 		wantConfigMap(t, server, "kept", "x")
 		closeServer(t, server)

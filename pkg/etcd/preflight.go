@@ -164,8 +164,8 @@ func checkNotNewer(name, value string) error {
 }
 
 // checkEntries refuses a cluster version that is in the log but not yet in the database, for
-// which etcd would end the process when it applies the entry. A newer etcd that was killed
-// soon after it had been started leaves that.
+// which etcd would end the process when it applies the entry. A newer etcd leaves such an
+// entry when it is killed soon after its start.
 func checkEntries(entries []*raftpb.Entry) error {
 	const longest = 128 // of such an entry
 	var request etcdserverpb.InternalRaftRequest

@@ -91,7 +91,7 @@ func writeOne(ctx context.Context, out, name string) error {
 	return olddata.Pack(out, name, dir, record)
 }
 
-// recordFile is how the two processes tell each other what they know.
+// recordFile passes the record between the two processes.
 const recordFile = "record.json"
 
 func store(dir string, record *olddata.Record) error {
@@ -199,7 +199,7 @@ func runPlane(ctx context.Context, dir string) (err error) {
 	return err
 }
 
-// listKeys reads what etcd has, from a copy: a start writes.
+// listKeys reads all keys of etcd, from a copy: a start writes.
 func listKeys(ctx context.Context, dir string, record *olddata.Record) (err error) {
 	copied, err := os.MkdirTemp("", "olddata-")
 	if err != nil {
