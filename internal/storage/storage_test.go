@@ -90,7 +90,7 @@ type setup struct {
 	kv     *counted
 }
 
-func start(t *testing.T) *setup {
+func start(t testing.TB) *setup {
 	t.Helper()
 	member, err := etcd.Start(t.Context(), etcd.Config{Dir: filepath.Join(t.TempDir(), "etcd"), Ephemeral: true})
 	if err != nil {
@@ -120,7 +120,7 @@ func (s *setup) getter(transformers value.ResourceTransformers) generic.RESTOpti
 }
 
 // namespaced is the context of a request. Declarative validation wants to know which.
-func namespaced(t *testing.T) context.Context {
+func namespaced(t testing.TB) context.Context {
 	ctx := genericapirequest.WithRequestInfo(t.Context(), &genericapirequest.RequestInfo{IsResourceRequest: true, APIVersion: "v1"})
 	return genericapirequest.WithNamespace(ctx, "default")
 }

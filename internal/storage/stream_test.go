@@ -3,10 +3,15 @@ package storage_test
 import (
 	"context"
 	"fmt"
+	"strings"
 	"testing"
+	"time"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"go.uber.org/goleak"
+	"go.uber.org/zap"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
@@ -17,6 +22,8 @@ import (
 	"k8s.io/kubernetes/pkg/apis/core"
 	configmapstore "k8s.io/kubernetes/pkg/registry/core/configmap/storage"
 	secretstore "k8s.io/kubernetes/pkg/registry/core/secret/storage"
+
+	"github.com/kubembed/kubembed/internal/storage"
 )
 
 // TestWatchCacheIsFilledByStream: upstream's default, as in kube-apiserver with etcd 3.7.
@@ -37,6 +44,36 @@ func TestWatchCacheIsFilledByStream(t *testing.T) {
 	}
 	if !feature.DefaultFeatureSupportChecker.Supports(apistorage.RangeStream) {
 		t.Error("etcd refused it")
+	}
+}
+
+// unary is an etcd of before streams.
+type unary struct{ clientv3.KV }
+
+func (unary) GetStream(context.Context, string, ...clientv3.OpOption) (clientv3.GetStreamChan, error) {
+	return nil, status.Error(codes.Unimplemented, "unknown method RangeStream")
+}
+
+// TestEtcdWithoutStreams: an external etcd may be older than 3.7. Upstream remembers it for
+// ten minutes, and for all etcds of the process.
+func TestEtcdWithoutStreams(t *testing.T) {
+	before := feature.DefaultFeatureSupportChecker
+	feature.DefaultFeatureSupportChecker = feature.NewDefaultFeatureSupportChecker()
+	t.Cleanup(func() { feature.DefaultFeatureSupportChecker = before })
+	s := start(t)
+	s.kv.KV = unary{s.kv.KV}
+	configMaps, err := configmapstore.NewREST(s.getter(nil))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer configMaps.Destroy()
+	createAndGet(t, configMaps, "c", &core.ConfigMap{ObjectMeta: metav1.ObjectMeta{Name: "c", Namespace: "default"}})
+	list, err := configMaps.List(namespaced(t), nil)
+	if err != nil || len(list.(*core.ConfigMapList).Items) != 1 {
+		t.Fatalf("listed %v, %v", list, err)
+	}
+	if feature.DefaultFeatureSupportChecker.Supports(apistorage.RangeStream) {
+		t.Error("etcd was not asked for a stream")
 	}
 }
 
@@ -72,5 +109,28 @@ func TestListThatCannotBeDecoded(t *testing.T) {
 	}
 	if err := goleak.Find(running); err != nil {
 		t.Error(err)
+	}
+}
+
+// TestStreamFromAnEtcdOutOfReach: the client of etcd would wait for a connection until the
+// context ends, which that of a watch cache never does.
+func TestStreamFromAnEtcdOutOfReach(t *testing.T) {
+	t.Parallel()                                                                                           // it takes as long as the backend waits
+	client, err := clientv3.New(clientv3.Config{Endpoints: []string{"127.0.0.1:1"}, Logger: zap.NewNop()}) // where nobody listens
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer client.Close()
+	external := storage.NewBackend(client, nil, storage.DefaultPrefix)
+	defer external.Close()
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	defer cancel()
+	stream, err := external.Client().GetStream(ctx, "/registry/", clientv3.WithPrefix())
+	if err == nil {
+		first := <-stream
+		err = first.Err()
+	}
+	if err == nil || !strings.Contains(err.Error(), "etcd cannot be reached") {
+		t.Errorf("it ended with %v", err)
 	}
 }

@@ -58,6 +58,18 @@
 // [Connect] returns a connection to etcd at endpoints of its own, whose client uses
 // the endpoints in the same way.
 //
+// # Lists in chunks
+//
+// KV.GetStream (RangeStream, new in etcd 3.7) returns a list in chunks of at most a few
+// megabytes, all of one revision. The API server fills its watch caches with it. All
+// clients here serve it, that of a member without others in memory. A stream ends with its
+// context, with Close, or with its last chunk, also if nobody reads it; one that was cut
+// off ends with an error. Unlike a Get, the client does not repeat it.
+//
+// An external etcd older than 3.7 refuses it, and the API server lists in pages. It
+// remembers that for ten minutes and for the process, so that all control planes of the
+// process list in pages. The results are the same.
+//
 // # Snapshots and space
 //
 // [Member.Snapshot] writes what "etcdctl snapshot save" does, and [Restore] makes a data
@@ -71,7 +83,8 @@
 // A member of a cluster that comes back compares its data with those of the others before
 // it serves clients, and while members run the leader compares them after each compaction.
 // One that differs from a majority does not start, or ends, with [ErrCorrupt]; the others
-// go on without it.
+// go on without it. If no majority can be compared, because a member is down, all refuse
+// writes until the leader can compare one.
 //
 // # Who is trusted
 //
