@@ -133,6 +133,18 @@ var Expectations = []Expectation{
 		Why:   "the quota was deleted before its status was written",
 	},
 	{
+		Package: "k8s.io/kubernetes/pkg/controller/disruption", File: "disruption.go",
+		Text:  "Failed to sync PDB",
+		Cause: regexp.MustCompile(` not found\z`),
+		Why:   "the budget was deleted before its status was written",
+	},
+	{
+		Package: "k8s.io/kubernetes/pkg/controller/disruption", File: "disruption.go",
+		Text:  "Error syncing PodDisruptionBudget, requeuing",
+		Cause: regexp.MustCompile(` not found\z`),
+		Why:   "the budget was deleted before its status was written",
+	},
+	{
 		Package: "k8s.io/kubernetes/pkg/controller/replicaset", File: "replica_set.go",
 		Text:  "unable to register metrics",
 		Cause: regexp.MustCompile(`\Aduplicate metrics collector registration attempted\z`),
