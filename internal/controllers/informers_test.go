@@ -9,6 +9,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/util/resourceversion"
 	"k8s.io/client-go/informers"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/metadata"
@@ -111,12 +112,21 @@ func TestInformerBeginsWithTheFirstUse(t *testing.T) {
 		if !i.Informer().HasSynced() || !i.Informer().GetController().HasSynced() {
 			t.Error("somebody has to wait for what nobody uses")
 		}
+		// The storage version migrator compares it with that of a list.
+		version := i.Informer().GetController().LastSyncResourceVersion()
+		if later, err := resourceversion.CompareResourceVersion(version, "1000000000"); err != nil || later <= 0 {
+			t.Errorf("what nobody uses is known up to resource version %q: %v", version, err)
+		}
 	}
 	if keys := informer.Informer().GetStore().ListKeys(); len(keys) > 0 {
 		t.Errorf("%v is known before it is used", keys)
 	}
 	close(used)
 	eventually(t, "sync", func() bool {
+		version := informer.Informer().GetController().LastSyncResourceVersion()
+		if _, err := resourceversion.CompareResourceVersion(version, "1"); err != nil || len(version) > 9 {
+			t.Errorf("the resource version is %q: %v", version, err)
+		}
 		return len(informer.Informer().GetStore().ListKeys()) > 0 && informer.Informer().HasSynced()
 	})
 }
