@@ -81,6 +81,52 @@ func TestVersionsInPages(t *testing.T) {
 	}
 }
 
+// The table of the README has what go.mod requires.
+func TestCompatibilityTable(t *testing.T) {
+	readme, err := os.ReadFile(filepath.Join(root, "README.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	minor := strings.Split(apiserver.KubernetesVersion, ".")[1]
+	_, patch, _ := strings.Cut(strings.TrimPrefix(apiserver.KubernetesVersion, "v"), ".")
+	want := []string{
+		"v0." + minor + ".x",
+		apiserver.KubernetesVersion + " (staging v0." + patch + ")",
+		required(t, "go.mod", "go.etcd.io/etcd/server/v3"),
+		strings.TrimSuffix(required(t, "go.mod", "go"), ".0") + " or newer",
+	}
+	var row []string
+	for line := range strings.Lines(string(readme)) {
+		if strings.HasPrefix(line, "| v0.") {
+			row = strings.Split(strings.Trim(line, "|\n "), " | ")
+		}
+	}
+	if len(row) != 7 || !slices.Equal(row[:4], want) {
+		t.Fatalf("the row of the table is %q, want %q", row, want)
+	}
+	runtime := required(t, "examples/controller-test/go.mod", "sigs.k8s.io/controller-runtime")
+	if !strings.HasPrefix(runtime, row[6]+".") {
+		t.Errorf("the table has controller-runtime %s, the examples have %s", row[6], runtime)
+	}
+	if !strings.Contains(string(readme), "go get sigs.k8s.io/controller-runtime@"+row[6]+" ") {
+		t.Errorf("the page does not go get controller-runtime@%s", row[6])
+	}
+}
+
+// required is the version in a go.mod.
+func required(t *testing.T, gomod, module string) string {
+	t.Helper()
+	data, err := os.ReadFile(filepath.Join(root, filepath.FromSlash(gomod)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	match := regexp.MustCompile(`(?m)^\t?` + regexp.QuoteMeta(module) + ` (\S+)`).FindSubmatch(data)
+	if match == nil {
+		t.Fatalf("%s does not require %s", gomod, module)
+	}
+	return string(match[1])
+}
+
 func TestParse(t *testing.T) {
 	blocks, err := Parse("page.md", "text\n\n<!-- docs: given x := 1 -->\n<!-- demo -->\n```go\na\n\tb\n```\n\n- item\n  ```sh\n  c\n  ```\n")
 	if err != nil {

@@ -75,3 +75,66 @@ func TestFixtureFromOutside(t *testing.T) {
 		passes("-mod=vendor", "-trimpath")
 	}
 }
+
+// TestFixtureInAProjectWithControllerRuntime is a project that has client-go and
+// controller-runtime at the versions for this Kubernetes. It adopts the fixture with go get
+// alone: its versions stay, and its tests compile and pass without go mod tidy.
+func TestFixtureInAProjectWithControllerRuntime(t *testing.T) {
+	if testing.Short() {
+		t.Skip("builds a program and may need the module proxy")
+	}
+	version, env := publish(t)
+	dir := t.TempDir()
+	copyFile := func(name string) {
+		t.Helper()
+		data, err := os.ReadFile(filepath.Join("testdata", "project", name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		write(t, filepath.Join(dir, name), string(data))
+	}
+	// The project as it is before.
+	versions := map[string]string{}
+	var example struct {
+		Require []struct{ Path, Version string }
+	}
+	if err := json.Unmarshal([]byte(goCommand(t, filepath.Join(checkout(t), "examples", "controller-test"), nil, "mod", "edit", "-json")), &example); err != nil {
+		t.Fatal(err)
+	}
+	for _, r := range example.Require {
+		versions[r.Path] = r.Version
+	}
+	const runtime, clientGo = "sigs.k8s.io/controller-runtime", "k8s.io/client-go"
+	copyFile("labeler.go")
+	goCommand(t, dir, env, "mod", "init", "example.com/project")
+	for _, module := range []string{runtime, clientGo, "k8s.io/api", "k8s.io/apimachinery"} {
+		if versions[module] == "" {
+			t.Fatalf("examples/controller-test does not require %s", module)
+		}
+		goCommand(t, dir, env, "mod", "edit", "-require="+module+"@"+versions[module])
+	}
+	goCommand(t, dir, env, "mod", "tidy")
+	before := goCommand(t, dir, env, "list", "-m", "all")
+
+	goCommand(t, dir, env, "get", library+"/pkg/controlplanetest@"+version)
+	copyFile("labeler_test.go")
+	after := goCommand(t, dir, env, "list", "-m", "all")
+	for _, module := range []string{runtime, clientGo, "k8s.io/api", "k8s.io/apimachinery", "k8s.io/apiextensions-apiserver"} {
+		line := "\n" + module + " v"
+		if !strings.Contains(before, line) {
+			t.Errorf("the project does not have %s", module)
+			continue
+		}
+		_, was, _ := strings.Cut(before, line)
+		_, is, _ := strings.Cut(after, line)
+		was, _, _ = strings.Cut(was, "\n")
+		is, _, _ = strings.Cut(is, "\n")
+		if was != is || versions[module] != "v"+is {
+			t.Errorf("%s was at v%s, is at v%s", module, was, is)
+		}
+	}
+	out := goCommand(t, dir, append(env, "GOPROXY=off", "KUBEBUILDER_ASSETS="), "test", "-count=1", "-v", "./...")
+	if !strings.Contains(out, "--- PASS: TestLabeler") {
+		t.Error(out)
+	}
+}
