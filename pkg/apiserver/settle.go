@@ -12,6 +12,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/util/resourceversion"
+	clientgoinformers "k8s.io/client-go/informers"
 	"k8s.io/client-go/kubernetes/scheme"
 	"k8s.io/client-go/tools/cache"
 	aggregatorscheme "k8s.io/kube-aggregator/pkg/client/clientset_generated/clientset/scheme"
@@ -117,31 +118,31 @@ func (s *Server) runningInformers() map[schema.GroupResource][]cache.SharedIndex
 	// With a closed channel upstream looks once instead of waiting.
 	now := make(chan struct{})
 	close(now)
-	add := func(started map[reflect.Type]bool, scheme *runtime.Scheme, informer func(schema.GroupVersionResource) (cache.SharedIndexInformer, error)) {
+	add := func(started map[reflect.Type]bool, scheme *runtime.Scheme, informer func(schema.GroupVersionResource, runtime.Object) (cache.SharedIndexInformer, error)) {
 		for object := range started {
-			for _, kind := range kinds(scheme, object) {
+			example, ok := reflect.New(object.Elem()).Interface().(runtime.Object)
+			if !ok {
+				continue
+			}
+			for _, kind := range kinds(scheme, example) {
 				resource, _ := meta.UnsafeGuessKindToResource(kind)
-				if one, err := informer(resource); err == nil {
+				if one, err := informer(resource, example); err == nil {
 					all[resource.GroupResource()] = append(all[resource.GroupResource()], one)
 				}
 			}
 		}
 	}
-	add(s.generic.informers.WaitForCacheSync(now), scheme.Scheme, func(resource schema.GroupVersionResource) (cache.SharedIndexInformer, error) {
-		informer, err := s.generic.informers.ForResource(resource)
-		if err != nil {
-			return nil, err
-		}
-		return informer.Informer(), nil
+	add(s.generic.informers.WaitForCacheSync(now), scheme.Scheme, func(_ schema.GroupVersionResource, example runtime.Object) (cache.SharedIndexInformer, error) {
+		return asMade(s.generic.informers, example), nil
 	})
-	add(s.extensions.Informers.WaitForCacheSync(now), apiextensionsscheme.Scheme, func(resource schema.GroupVersionResource) (cache.SharedIndexInformer, error) {
+	add(s.extensions.Informers.WaitForCacheSync(now), apiextensionsscheme.Scheme, func(resource schema.GroupVersionResource, _ runtime.Object) (cache.SharedIndexInformer, error) {
 		informer, err := s.extensions.Informers.ForResource(resource)
 		if err != nil {
 			return nil, err
 		}
 		return informer.Informer(), nil
 	})
-	add(s.aggregator.APIRegistrationInformers.WaitForCacheSync(now), aggregatorscheme.Scheme, func(resource schema.GroupVersionResource) (cache.SharedIndexInformer, error) {
+	add(s.aggregator.APIRegistrationInformers.WaitForCacheSync(now), aggregatorscheme.Scheme, func(resource schema.GroupVersionResource, _ runtime.Object) (cache.SharedIndexInformer, error) {
 		informer, err := s.aggregator.APIRegistrationInformers.ForResource(resource)
 		if err != nil {
 			return nil, err
@@ -151,13 +152,15 @@ func (s *Server) runningInformers() map[schema.GroupResource][]cache.SharedIndex
 	return all
 }
 
+// asMade returns the informer of a factory as it was made: it may be a toldInformer. Since
+// client-go 0.37 ForResource wraps it. It must exist.
+func asMade(factory clientgoinformers.SharedInformerFactory, example runtime.Object) cache.SharedIndexInformer {
+	return factory.InformerFor(example, nil)
+}
+
 // kinds are what a scheme calls the objects of an informer.
-func kinds(scheme *runtime.Scheme, object reflect.Type) []schema.GroupVersionKind {
-	empty, ok := reflect.New(object.Elem()).Interface().(runtime.Object)
-	if !ok {
-		return nil
-	}
-	kinds, _, err := scheme.ObjectKinds(empty)
+func kinds(scheme *runtime.Scheme, example runtime.Object) []schema.GroupVersionKind {
+	kinds, _, err := scheme.ObjectKinds(example)
 	if err != nil {
 		return nil
 	}
