@@ -1,6 +1,11 @@
 package upstream
 
-import "github.com/kubembed/kubembed/internal/lifecycle/selfending"
+import (
+	"go/version"
+	"runtime"
+
+	"github.com/kubembed/kubembed/internal/lifecycle/selfending"
+)
 
 // processEntries are for what protects the host's process: exits, panics, goroutines, stacks.
 // Exits has what can end it beside klog and zap.
@@ -257,7 +262,11 @@ var processEntries = append([]Entry{
 // selfEnding are the entries of the list that stops and tests of leaks use.
 func selfEnding() []Entry {
 	var all []Entry
+	release := version.Lang(runtime.Version())
 	for _, f := range selfending.Functions {
+		if f.Since != "" && version.Compare(release, f.Since) < 0 || f.Before != "" && version.Compare(release, f.Before) >= 0 {
+			continue
+		}
 		all = append(all, Entry{
 			Ours: "internal/lifecycle/selfending/selfending.go:Functions", Package: f.Package, Decl: f.Name, Exists: true,
 			Look: "Find out which function has its goroutine now: under another name each stop waits for it, and reports it as a leak.",

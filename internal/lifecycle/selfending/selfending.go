@@ -14,7 +14,9 @@ type Function struct {
 	Name    string // Func, T.Method or (*T).Method
 	// Usual goroutines are there after every stop. Tests of leaks ignore them, and no others.
 	Usual bool
-	Why   string
+	// Since is the first Go release that has it, and Before the first that has it no longer.
+	Since, Before string
+	Why           string
 }
 
 // Functions are all of them. Package upstream tests that they exist.
@@ -56,7 +58,11 @@ var Functions = []Function{
 		Why: "the same",
 	},
 	{
-		Package: "net/http", Name: "(*http2ClientConn).readLoop",
+		Package: "net/http", Name: "(*http2ClientConn).readLoop", Before: "go1.27",
+		Why: "the same, over HTTP/2",
+	},
+	{
+		Package: "net/http/internal/http2", Name: "(*ClientConn).readLoop", Since: "go1.27",
 		Why: "the same, over HTTP/2",
 	},
 	{
