@@ -16,7 +16,7 @@ import (
 
 // KV returns kv with streams that end with the context of their caller, or with ended,
 // also if nobody reads them. Streams that end with ended have its cause as their error.
-func KV(kv clientv3.KV, ended context.Context) clientv3.KV { return bounded{kv, ended} }
+func KV(ended context.Context, kv clientv3.KV) clientv3.KV { return bounded{kv, ended} }
 
 type bounded struct {
 	clientv3.KV

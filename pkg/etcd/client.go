@@ -26,7 +26,7 @@ func newClient(s *etcdserver.EtcdServer, c *containment, calls, watches *gate, u
 	client := v3client.New(s)
 	server := v3rpc.NewQuotaKVServer(s)
 	kv := adapter.KvServerToKvClient(server)
-	client.KV = etcdstream.KV(clientv3.NewKVFromKVClient(&guardedKV{server: server, kv: kv, contain: c, gate: calls, upkeep: u}, client), calls.ended)
+	client.KV = etcdstream.KV(calls.ended, clientv3.NewKVFromKVClient(&guardedKV{server: server, kv: kv, contain: c, gate: calls, upkeep: u}, client))
 	watch := adapter.WatchServerToWatchClient(&gatedWatch{v3rpc.NewWatchServer(s), watches})
 	client.Watcher = &quietWatcher{clientv3.NewWatchFromWatchClient(watch, client)}
 	return client

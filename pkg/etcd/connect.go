@@ -59,7 +59,7 @@ func newNetwork(d *dialer, endpoints func() []string, logger *zap.Logger) (*netw
 	if err != nil {
 		return nil, err
 	}
-	client.KV = etcdstream.KV(client.KV, client.Ctx())
+	client.KV = etcdstream.KV(client.Ctx(), client.KV)
 	ctx, cancel := context.WithCancel(context.Background())
 	n := &network{client: client, dialer: d, endpoints: endpoints, cancel: cancel, done: make(chan struct{})}
 	go n.run(ctx)

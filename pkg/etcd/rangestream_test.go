@@ -48,11 +48,11 @@ func fillStream(t *testing.T, client *clientv3.Client) (revision int64) {
 func streaming(t *testing.T, m *etcd.Member) *clientv3.Client {
 	t.Helper()
 	client := dialled(t, m)
-	client.KV = etcdstream.KV(client.KV, client.Ctx())
+	client.KV = etcdstream.KV(client.Ctx(), client.KV)
 	return client
 }
 
-func openStream(t *testing.T, ctx context.Context, client *clientv3.Client, opts ...clientv3.OpOption) clientv3.GetStreamChan {
+func openStream(ctx context.Context, t *testing.T, client *clientv3.Client, opts ...clientv3.OpOption) clientv3.GetStreamChan {
 	t.Helper()
 	stream, err := client.GetStream(ctx, streamPrefix, append(opts, clientv3.WithPrefix())...)
 	if err != nil {
@@ -100,7 +100,7 @@ func TestStream(t *testing.T) {
 	}
 	for name, client := range map[string]*clientv3.Client{"in memory": m.Client(), "over gRPC": streaming(t, m)} {
 		t.Run(name, func(t *testing.T) {
-			kvs, largest, revision, err := readAll(openStream(t, t.Context(), client))
+			kvs, largest, revision, err := readAll(openStream(t.Context(), t, client))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -116,7 +116,7 @@ func TestStream(t *testing.T) {
 			if largest > 4<<20 {
 				t.Errorf("a chunk of %d bytes", largest)
 			}
-			limited := openStream(t, t.Context(), client, clientv3.WithLimit(25))
+			limited := openStream(t.Context(), t, client, clientv3.WithLimit(25))
 			last := clientv3.RangeStreamResponse{}
 			for response := range limited {
 				last = response
@@ -124,7 +124,7 @@ func TestStream(t *testing.T) {
 			if r := last.RangeResponse; last.Err() != nil || !r.GetMore() || r.GetCount() != streamKeys {
 				t.Errorf("limited: count %d, more %v, %v", r.GetCount(), r.GetMore(), last.Err())
 			}
-			_, _, _, err = readAll(openStream(t, t.Context(), client, clientv3.WithRev(want.Header.Revision+1000)))
+			_, _, _, err = readAll(openStream(t.Context(), t, client, clientv3.WithRev(want.Header.Revision+1000)))
 			if !errors.Is(err, rpctypes.ErrFutureRev) {
 				t.Errorf("a revision of the future: %v", err)
 			}
@@ -138,7 +138,7 @@ func TestStreamIsOfOneRevision(t *testing.T) {
 	defer closeMember(t, m)
 	client := m.Client()
 	revision := fillStream(t, client)
-	stream := openStream(t, t.Context(), client)
+	stream := openStream(t.Context(), t, client)
 	first := chunk(t, stream)
 	mustPut(t, client, fmt.Sprintf("%s%05d", streamPrefix, streamKeys-1), "changed")
 	mustPut(t, client, streamPrefix+"99999", "new")
@@ -154,7 +154,7 @@ func TestStreamIsOfOneRevision(t *testing.T) {
 	}
 
 	// A compaction in the middle is an error that the API server understands.
-	stream = openStream(t, t.Context(), client)
+	stream = openStream(t.Context(), t, client)
 	chunk(t, stream)
 	got, err := client.Put(t.Context(), "later", "1")
 	if err != nil {
@@ -175,12 +175,12 @@ func TestStreamThatNobodyReads(t *testing.T) {
 	fillStream(t, m.Client())
 	for name, client := range map[string]*clientv3.Client{"in memory": m.Client(), "over gRPC": streaming(t, m)} {
 		t.Run(name, func(t *testing.T) {
-			if _, _, _, err := readAll(openStream(t, t.Context(), client)); err != nil { // connects
+			if _, _, _, err := readAll(openStream(t.Context(), t, client)); err != nil { // connects
 				t.Fatal(err)
 			}
 			running := goleak.IgnoreCurrent()
 			ctx, cancel := context.WithCancel(t.Context())
-			abandoned, read := openStream(t, ctx, client), openStream(t, ctx, client)
+			abandoned, read := openStream(ctx, t, client), openStream(ctx, t, client)
 			chunk(t, abandoned)
 			chunk(t, read)
 			cancel()
@@ -206,7 +206,7 @@ func TestCloseEndsStreams(t *testing.T) {
 	running := goleak.IgnoreCurrent()
 	m := start(t, etcd.Config{Dir: filepath.Join(t.TempDir(), "etcd"), Ephemeral: true})
 	fillStream(t, m.Client())
-	abandoned, read := openStream(t, t.Context(), m.Client()), openStream(t, t.Context(), m.Client())
+	abandoned, read := openStream(t.Context(), t, m.Client()), openStream(t.Context(), t, m.Client())
 	chunk(t, abandoned)
 	chunk(t, read)
 	begin := time.Now()

@@ -13,9 +13,9 @@ import (
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 	"go.etcd.io/etcd/server/v3/storage/datadir"
 	"go.etcd.io/etcd/server/v3/storage/wal"
+	"google.golang.org/protobuf/proto"
 
 	"github.com/kubembed/kubembed/internal/diskspace"
-	"google.golang.org/protobuf/proto"
 )
 
 // etcd ends itself when its disk is full: a write that it has promised to make
