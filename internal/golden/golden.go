@@ -43,6 +43,16 @@ type Lines map[string][]string
 
 // Of describes the API server that config is for.
 func Of(ctx context.Context, config *rest.Config) (Lines, error) {
+	return describe(ctx, config, (*server).discovery, (*server).schemas, (*server).features, (*server).objects)
+}
+
+// ObjectsOf returns the objects alone.
+func ObjectsOf(ctx context.Context, config *rest.Config) (Lines, error) {
+	lines, err := describe(ctx, config, (*server).discovery, (*server).objects)
+	return Lines{Objects: lines[Objects]}, err
+}
+
+func describe(ctx context.Context, config *rest.Config, parts ...func(*server) error) (Lines, error) {
 	config = rest.CopyConfig(config)
 	config.QPS = -1
 	client, err := kubernetes.NewForConfig(config)
@@ -53,8 +63,8 @@ func Of(ctx context.Context, config *rest.Config) (Lines, error) {
 	if s.dynamic, err = dynamic.NewForConfig(config); err != nil {
 		return nil, err
 	}
-	for _, describe := range []func() error{s.discovery, s.schemas, s.features, s.objects} {
-		if err := describe(); err != nil {
+	for _, part := range parts {
+		if err := part(s); err != nil {
 			return nil, err
 		}
 	}

@@ -3,12 +3,11 @@ package golden
 import (
 	"fmt"
 	"slices"
-	"strconv"
 	"strings"
 )
 
-// Leaves returns a line for each leaf of decoded JSON, with its path. Paths of files and ports are
-// not the same twice.
+// Leaves returns a line for each leaf of decoded JSON, with its path. The order of a list is left out, and
+// so are paths of files and ports, which are not the same twice.
 func Leaves(tree any) []string {
 	lines := flatten("", tree, nil)
 	slices.Sort(lines)
@@ -22,8 +21,8 @@ func flatten(path string, value any, lines []string) []string {
 			lines = flatten(path+"."+key, v, lines)
 		}
 	case []any:
-		for i, v := range value {
-			lines = flatten(path+"["+strconv.Itoa(i)+"]", v, lines)
+		for _, v := range value {
+			lines = flatten(path+"[]", v, lines)
 		}
 	default:
 		text := fmt.Sprint(value)
