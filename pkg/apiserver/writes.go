@@ -20,7 +20,10 @@ type writes struct {
 	running map[uint64]struct{}
 }
 
-// chain is upstream's chain of handlers, with writes counted before all others.
+// chain is upstream's chain of handlers, with writes counted before all others. Its
+// filter of traces has no gate since 1.37 and no filter of requests: it makes the attributes of a span
+// and of three metrics that nothing records, 6 µs of CPU and 34 allocations, a tenth of a get. To be
+// without it, the whole chain would have to be copied.
 func (w *writes) chain(api http.Handler, c *genericapiserver.Config) http.Handler {
 	next := genericapiserver.DefaultBuildHandlerChain(api, c)
 	return http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
