@@ -84,21 +84,3 @@ func TestNoReplaceDirective(t *testing.T) {
 		t.Errorf("go.mod has directives that users do not get: %v %v", mod.Replace, mod.Exclude)
 	}
 }
-
-// TestNoPackageIsInTwoModules looks at the whole graph of modules, which a user gets who
-// imports something of a module that his go.mod does not list yet. An old module of it once
-// brought a google.golang.org/genproto from before its packages moved to
-// google.golang.org/genproto/googleapis: "ambiguous import".
-func TestNoPackageIsInTwoModules(t *testing.T) {
-	const moved = "v0.0.0-20230526"
-	newest, from := "", ""
-	for line := range strings.Lines(goCommand(t, checkout(t), nil, "mod", "graph")) {
-		by, module, _ := strings.Cut(strings.TrimSpace(line), " ")
-		if version, ok := strings.CutPrefix(module, "google.golang.org/genproto@"); ok && version > newest {
-			newest, from = version, by
-		}
-	}
-	if newest != "" && newest < moved {
-		t.Errorf("%s requires google.golang.org/genproto %s, which has the packages of googleapis/api, too", from, newest)
-	}
-}
