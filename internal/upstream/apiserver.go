@@ -84,7 +84,7 @@ var followedEntries = []Entry{
 		Look: "newStore does the same without dialling: a wrapper that is missing changes what is stored.",
 	},
 	{
-		Ours: "pkg/apiserver/rbac.go:reconcileRBAC", Package: "k8s.io/kubernetes/pkg/registry/rbac/rest", Decl: "(*PolicyData).EnsureRBACPolicy", Digest: "93f0b37015036f9d",
+		Ours: "pkg/apiserver/rbac_reconcile.go:reconcileRBAC", Package: "k8s.io/kubernetes/pkg/registry/rbac/rest", Decl: "(*PolicyData).EnsureRBACPolicy", Digest: "93f0b37015036f9d",
 		Look: "reconcileRBAC takes the same steps over data that is there.",
 	},
 	{
