@@ -10,6 +10,9 @@
 //
 //	go test ./internal/upstream
 //
+// [Exits] lists the code that is linked and could end the host's process. TestExits finds the
+// code of a new version that does.
+//
 // To add an entry, write it without its Digest; the failing test prints the digest.
 // After an upgrade read upstream's change, follow it in Ours where it matters, and only then
 // replace the digest by the one that the test prints.

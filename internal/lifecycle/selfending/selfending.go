@@ -47,7 +47,7 @@ var Functions = []Function{
 	},
 	{
 		Package: "os/signal", Name: "loop",
-		Why: "it is the process's own, started by the first who wants a signal",
+		Why: "it is the process's own, started by the first call of signal.Notify",
 	},
 	{
 		Package: "net/http", Name: "(*persistConn).readLoop",
