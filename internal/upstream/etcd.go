@@ -39,6 +39,13 @@ var etcdEntries = []Entry{
 		Look:    "checkWAL and checkTail find what this would repair silently or end the process for.",
 	},
 	{
+		Ours:    "pkg/etcd/preflight.go:checkEntries",
+		Package: "go.etcd.io/etcd/server/v3/etcdserver/apply",
+		Decl:    "Apply",
+		Digest:  "72d90e65c1f0125e",
+		Look:    "checkEntries refuses the entries that this panics for.",
+	},
+	{
 		Ours:    "pkg/etcd/preflight.go:checkVersion",
 		Package: "go.etcd.io/etcd/server/v3/etcdserver/version",
 		Decl:    "MustDetectDowngrade",

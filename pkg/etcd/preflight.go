@@ -13,7 +13,7 @@ import (
 	"github.com/coreos/go-semver/semver"
 	"go.etcd.io/bbolt"
 	bolterrors "go.etcd.io/bbolt/errors"
-	"go.etcd.io/etcd/api/v3/etcdserverpb"
+	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
 	"go.etcd.io/etcd/api/v3/version"
 	"go.etcd.io/etcd/server/v3/etcdserver/api/snap"
 	"go.etcd.io/etcd/server/v3/storage/datadir"
@@ -163,26 +163,6 @@ func checkNotNewer(name, value string) error {
 	return nil
 }
 
-// checkEntries refuses a cluster version that is in the log but not yet in the database, for
-// which etcd would end the process when it applies the entry. A newer etcd leaves such an
-// entry when it is killed soon after its start.
-func checkEntries(entries []*raftpb.Entry) error {
-	const longest = 128 // of such an entry
-	var request etcdserverpb.InternalRaftRequest
-	for _, entry := range entries {
-		if entry.GetType() != raftpb.EntryNormal || len(entry.Data) == 0 || len(entry.Data) > longest {
-			continue
-		}
-		if proto.Unmarshal(entry.Data, &request) != nil || request.ClusterVersionSet == nil {
-			continue
-		}
-		if err := checkNotNewer("clusterVersion", request.ClusterVersionSet.GetVer()); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
 // checkRevisions reads every revision, as etcd does when it rebuilds its index.
 // etcd does it in a goroutine of its own and panics there.
 func checkRevisions(ctx context.Context, tx *bbolt.Tx) error {
@@ -217,6 +197,32 @@ func checkMessage(data []byte) error {
 			return errors.New("invalid field number")
 		}
 		data = data[n:]
+	}
+	return nil
+}
+
+// errOlderEntries says that the log has requests of an etcd whose form is gone.
+var errOlderEntries = errors.New("its log has requests in the form of etcd 3.5 or older, which etcd 3.7 cannot apply: start etcd 3.6 on it first")
+
+// checkEntries finds what etcd would end the process for when it applies the entry, in a
+// goroutine of its own: requests of an older etcd, and the cluster version of a newer one,
+// which is in the log but not yet in the database where that one was killed soon after its
+// start.
+func checkEntries(entries []*raftpb.Entry) error {
+	var request pb.InternalRaftRequest
+	for _, e := range entries {
+		if e.GetType() != raftpb.EntryNormal || len(e.GetData()) == 0 {
+			continue
+		}
+		request.Reset()
+		if proto.Unmarshal(e.GetData(), &request) != nil || request.GetID() == 0 && request.GetHeader() == nil {
+			return fmt.Errorf("entry %d: %w", e.GetIndex(), errOlderEntries)
+		}
+		if set := request.GetClusterVersionSet(); set != nil {
+			if err := checkNotNewer("clusterVersion", set.GetVer()); err != nil {
+				return err
+			}
+		}
 	}
 	return nil
 }
@@ -270,6 +276,9 @@ func checkWAL(c *containment, dir string, applied uint64, alone bool, lg *zap.Lo
 		r = replay{snapshot: from, entries: last - from}
 		return nil
 	})
+	if errors.Is(err, errOlderEntries) {
+		return r, fmt.Errorf("etcd: Config.Dir: %s: %w", dir, err)
+	}
 	if err != nil {
 		at := filepath.Join(walDir, "*.wal")
 		if f := (*fileError)(nil); errors.As(err, &f) {
