@@ -119,7 +119,7 @@ func (g *generic) admission(services webhook.ServiceResolver, webhooks *http.Tra
 	o := kubeoptions.NewAdmissionOptions()
 	o.GenericAdmission.EnablePlugins, o.GenericAdmission.DisablePlugins = g.config.admissionPlugins()
 	// Before upstream's, which count the calls.
-	o.GenericAdmission.Decorators = slices.Insert(o.GenericAdmission.Decorators, 0, g.policies.decorator(g.informers), skipWithoutWebhooks(g.informers), admission.Decorator(admission.DecoratorFunc(g.exemptOwn)))
+	o.GenericAdmission.Decorators = slices.Insert(o.GenericAdmission.Decorators, 0, g.policies.decorator(g.informers), g.acknowledged.webhookDecorator(g.informers), skipWithoutWebhooks(g.informers), admission.Decorator(admission.DecoratorFunc(g.exemptOwn)))
 	initializers := slices.Concat([]admission.PluginInitializer{drained(g.drained)}, generic, kube)
 	if err := o.ApplyTo(g.server, promptInformers{g.informers, g.ctx}, g.client, dynamicClient, utilfeature.DefaultFeatureGate,
 		g.server.EffectiveVersion, initializers...); err != nil {

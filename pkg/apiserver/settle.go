@@ -60,8 +60,21 @@ func (s *Server) WaitForInformers(ctx context.Context, resource schema.GroupReso
 		return fmt.Errorf("apiserver: informer of %s at resourceVersion %q: %w", resource, resourceVersion, err)
 	}
 	waitTold(ctx, informers, resourceVersion, 1)
+	return s.waitInForce(ctx, resource)
+}
+
+// waitInForce waits until requests are served by the CRDs, and call the webhooks, that
+// informers have.
+func (s *Server) waitInForce(ctx context.Context, resource schema.GroupResource) error {
 	if resource == definitions {
 		return s.waitStorages(ctx)
+	}
+	source := s.generic.acknowledged.sources[resource]
+	if source == nil || source.inForce == nil {
+		return nil
+	}
+	if err := lifecycle.Poll(ctx, source.inForce); err != nil {
+		return fmt.Errorf("apiserver: old %s are in force: %w", resource, err)
 	}
 	return nil
 }

@@ -36,10 +36,8 @@ func (s *Server) WaitForStored(ctx context.Context, changes []StoredChange) erro
 	}
 	for resource, last := range latest {
 		waitTold(ctx, running[resource], strconv.FormatInt(last.revision, 10), last.changes)
-		if resource == definitions {
-			if err := s.waitStorages(ctx); err != nil {
-				return err
-			}
+		if err := s.waitInForce(ctx, resource); err != nil {
+			return err
 		}
 	}
 	if err := s.waitEnforced(ctx, latest); err != nil {

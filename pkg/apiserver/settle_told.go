@@ -1,6 +1,8 @@
 package apiserver
 
 import (
+	"maps"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -60,6 +62,18 @@ func (i *toldInformer) at(resourceVersion string, changes int) bool {
 	return true
 }
 
+// again tells the handlers of an object once more, as informers do that resync.
+func (i *toldInformer) again(object any) {
+	i.mu.Lock()
+	handlers := slices.Collect(maps.Values(i.handlers))
+	i.mu.Unlock()
+	for _, told := range handlers {
+		told.mu.Lock()
+		told.handler.OnUpdate(object, object)
+		told.mu.Unlock()
+	}
+}
+
 func (i *toldInformer) AddEventHandler(handler cache.ResourceEventHandler) (cache.ResourceEventHandlerRegistration, error) {
 	return i.AddEventHandlerWithOptions(handler, cache.HandlerOptions{})
 }
@@ -89,6 +103,7 @@ func (i *toldInformer) RemoveEventHandler(registration cache.ResourceEventHandle
 
 // toldHandler remembers what it was told last.
 type toldHandler struct {
+	mu      sync.Mutex // Handlers are told of one change after the other.
 	handler cache.ResourceEventHandler
 	last    atomic.Pointer[lastTold]
 }
@@ -113,7 +128,9 @@ func (h *toldHandler) OnDelete(object any) {
 }
 
 func (h *toldHandler) tell(object any, handle func()) {
+	h.mu.Lock()
 	handle()
+	h.mu.Unlock()
 	accessor, err := meta.Accessor(object)
 	if err != nil {
 		return
