@@ -3,12 +3,12 @@
 //
 //	go run ./internal/typecheck ./... ./internal/e2e/...
 //
-// In contrast to go build and go vet it compiles nothing: of what is imported it reads the
-// declarations only. So it needs half a minute for another Kubernetes, where a build needs most of
-// an hour on a small machine, it goes on where a package or a module is missing, and it reports
-// all errors, also those of packages that import one with errors. .ci/upgrade runs it first. With
-// -imports the function bodies of everything that is imported are checked, too: what does not
-// compile with a newer version of a third module.
+// In contrast to go build and go vet it compiles nothing, and of imported packages it reads only
+// the declarations. It needs 7 s of CPU for another Kubernetes, where a build needs minutes. It
+// goes on where a package or a module is missing, and reports the errors of a package whose imports
+// have errors, too. .ci/upgrade runs it before the build. With -imports it also checks the function
+// bodies of all imported packages, which finds a Kubernetes that does not compile with a newer
+// version of a third module.
 package main
 
 import (
@@ -30,7 +30,7 @@ import (
 )
 
 func main() {
-	deep := flag.Bool("imports", false, "check all of what is imported, too")
+	deep := flag.Bool("imports", false, "check the function bodies of imported packages, too")
 	flag.Parse()
 	failures, err := run(flag.Args(), *deep, os.Stdout)
 	if err == nil && failures > 0 {
