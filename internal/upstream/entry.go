@@ -44,6 +44,7 @@ func Entries() []Entry {
 		componentsEntries,
 		copyEntries,
 		etcdEntries,
+		inForceEntries,
 		processEntries,
 		textEntries,
 	)

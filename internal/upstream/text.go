@@ -86,37 +86,6 @@ var textEntries = []Entry{
 		Look: "The bench takes this error of envtest for a slow stop and not for a failure.",
 	},
 
-	// Admission policies: what is in force.
-	{
-		Ours:    "pkg/apiserver/settle_stored.go",
-		Package: "k8s.io/apiserver/pkg/admission/plugin/policy/generic", Decl: "(*policySource).refreshPolicies",
-		Has:  []string{"s.policiesDirty.Swap(false)", "policies, err := s.calculatePolicyData()", "s.policies.Store(&policies)"},
-		Look: "Waits for policies end when the compiled ones are in force, which is after the pass: see where that is now.",
-	},
-	{
-		Ours:    "pkg/apiserver/settle_stored.go",
-		Package: "k8s.io/apiserver/pkg/admission/plugin/policy/generic", Decl: "(*policySource).Run",
-		Has:  []string{"s.UpstreamHasSynced", "s.notify()", "s.refreshPolicies()", "s.policyInformer.AddEventHandler(notifyFuncs)", "s.bindingInformer.AddEventHandler(notifyFuncs)", "wait.Until(s.refreshPolicies, interval, ctx.Done())"},
-		Look: "Policies are compiled at the start and then once a second if they have changed: waits for policies count on it.",
-	},
-	{
-		Ours:    "pkg/apiserver/settle_stored.go",
-		Package: "k8s.io/apiserver/pkg/admission/plugin/policy/generic", Decl: "(*policySource).Hooks",
-		Has:  []string{"res := s.policies.Load()", "return *res"},
-		Look: "Requests are judged by what Hooks returns.",
-	},
-	{
-		Ours:    "pkg/apiserver/settle_stored.go",
-		Package: "k8s.io/apiserver/pkg/admission/plugin/policy/generic", Decl: "(*policySource).calculatePolicyData",
-		Has:  []string{"bindingList, err := s.bindingInformer.List(labels.Everything())", "policySpec, err := inf.Get(policyKey.Name)"},
-		Look: "A policy is in force with its bindings, and one without is not.",
-	},
-	{
-		Ours:    "pkg/apiserver/settle_stored.go",
-		Package: "k8s.io/apiserver/pkg/admission/plugin/policy/generic", Decl: "Plugin.source",
-		Has:  []string{"Source[H]"},
-		Look: "Waits for policies read it, by reflection: without it they fail.",
-	},
 	{
 		Ours:    "pkg/apiserver/promptinformers.go:promptInformer.HasSynced",
 		Package: "k8s.io/apiserver/pkg/admission/plugin/policy/generic", Decl: "(*policySource).UpstreamHasSynced",
