@@ -11,7 +11,6 @@ import (
 	"testing"
 	"time"
 
-	"go.opentelemetry.io/otel/trace/noop"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
@@ -153,7 +152,7 @@ func (w *worker) containers(t *testing.T) []string {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
-	runtime, err := cri.NewRemoteRuntimeService(ctx, w.endpoint, 15*time.Second, noop.NewTracerProvider(), false)
+	runtime, err := cri.NewRemoteRuntimeServiceBuilder().WithEndpoint(w.endpoint).WithConnectionTimeout(15 * time.Second).Build(ctx)
 	if err != nil {
 		t.Fatalf("%s: %v", w.name, err)
 	}
