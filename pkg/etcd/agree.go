@@ -39,6 +39,7 @@ const (
 
 // verdict is how a member compares with the others.
 type verdict struct {
+	own       mvcc.KeyValueHash
 	members   int
 	same      []string // PeerAddr of those with the same data, this one among them
 	different map[uint32][]*membership.Member
@@ -65,6 +66,19 @@ func (v verdict) differing() (addresses []string) {
 	}
 	slices.Sort(addresses)
 	return addresses
+}
+
+// add adds what another member has answered.
+func (v *verdict) add(member *membership.Member, hash *pb.HashKVResponse, err error) {
+	address := hostOf(member.PeerURLs[0])
+	switch {
+	case err != nil || hash.CompactRevision != v.own.CompactRevision:
+		v.unknown = append(v.unknown, address)
+	case hash.Hash == v.own.Hash:
+		v.same = append(v.same, address)
+	default:
+		v.different[hash.Hash] = append(v.different[hash.Hash], member)
+	}
 }
 
 // agree returns ErrCorrupt where the member has other data than the others. Where those
@@ -118,12 +132,11 @@ func (m *Member) differs(format string, others []string) error {
 	return fmt.Errorf("Config.Dir: %s: %w: its data differ from "+format, m.folder.dir, ErrCorrupt, strings.Join(others, ", "))
 }
 
-// compare asks all other members for the hash of their data at this one's revision.
+// compare asks all other members that vote for the hash of their data at this one's revision.
 func (m *Member) compare(ctx context.Context, c *Cluster, client *http.Client) (v verdict, err error) {
 	s := m.etcd.Server
-	var own mvcc.KeyValueHash
 	if err := m.contain.run(func() (err error) {
-		own, _, err = s.KV().HashStorage().HashByRev(0)
+		v.own, _, err = s.KV().HashStorage().HashByRev(0)
 		return err
 	}); err != nil {
 		return v, fmt.Errorf("comparing data: %w", err)
@@ -140,18 +153,10 @@ func (m *Member) compare(ctx context.Context, c *Cluster, client *http.Client) (
 			continue
 		}
 		all.Go(func() {
-			hash, err := hashOf(ctx, s, client, member, own)
+			hash, err := hashOf(ctx, s, client, member, v.own)
 			mu.Lock()
 			defer mu.Unlock()
-			address := hostOf(member.PeerURLs[0])
-			switch {
-			case err != nil || hash.CompactRevision != own.CompactRevision:
-				v.unknown = append(v.unknown, address)
-			case hash.Hash == own.Hash:
-				v.same = append(v.same, address)
-			default:
-				v.different[hash.Hash] = append(v.different[hash.Hash], member)
-			}
+			v.add(member, hash, err)
 		})
 	}
 	all.Wait()
@@ -197,7 +202,7 @@ func (m *Member) watchAlarms(c *Cluster, lg *zap.Logger) {
 		}
 	}()
 	s := m.etcd.Server
-	found := finder{Member: m, cluster: c, client: &http.Client{Transport: p.http.Transport}} // without its timeout
+	found := finder{Member: m, cluster: c, peers: p, client: &http.Client{Transport: p.http.Transport}} // without its timeout
 	for {
 		select {
 		case <-ctx.Done():
@@ -255,12 +260,14 @@ func (m *Member) alarm(ctx context.Context, action pb.AlarmRequest_AlarmAction, 
 type finder struct {
 	*Member
 	cluster *Cluster
+	peers   *peers
 	client  *http.Client
 	next    time.Time // of a comparison, which reads all data of all members
 }
 
 // whoIsWrong replaces an alarm about nobody by one about each member that differs from
-// a majority. Without a majority the alarm stays.
+// a majority. Without a majority the alarm stays, and while a member runs that cannot be
+// compared, which may be the one that differs.
 func (f *finder) whoIsWrong(ctx context.Context, lg *zap.Logger) {
 	begin := time.Now()
 	if begin.Before(f.next) || !slices.ContainsFunc(f.etcd.Server.Alarms(), func(a *pb.AlarmMember) bool {
@@ -281,6 +288,7 @@ func (f *finder) whoIsWrong(ctx context.Context, lg *zap.Logger) {
 			lg.Error("the alarm about this member was not raised", zap.Error(err))
 		}
 	case len(v.same) >= v.quorum():
+		f.addLearners(ctx, &v)
 		var errs []error
 		for _, members := range v.different {
 			for _, member := range members {
@@ -288,12 +296,36 @@ func (f *finder) whoIsWrong(ctx context.Context, lg *zap.Logger) {
 			}
 		}
 		err := errors.Join(errs...)
-		if err == nil {
+		running := f.running(ctx, v.unknown)
+		if err == nil && len(running) == 0 {
 			err = f.alarm(ctx, pb.AlarmRequest_DEACTIVATE, 0)
 		}
-		lg.Error("a majority of the members agrees; the others have different data", zap.Strings("members", differing), zap.Error(err))
+		lg.Error("a majority of the members agrees; the others have different data, or cannot be compared",
+			zap.Strings("different", v.differing()), zap.Strings("not compared", running), zap.Error(err))
 	default:
 		lg.Error("members have different data, and too few answer to tell who is right: writes are refused until a majority of the members agrees",
 			zap.Strings("different", differing), zap.Strings("unknown", v.unknown))
 	}
+}
+
+// addLearners compares the members without a vote. etcd compares them, too.
+func (f *finder) addLearners(ctx context.Context, v *verdict) {
+	s := f.etcd.Server
+	for _, member := range s.Cluster().Members() {
+		if member.IsLearner && len(member.PeerURLs) > 0 {
+			hash, err := hashOf(ctx, s, f.client, member, v.own)
+			v.add(member, hash, err)
+		}
+	}
+}
+
+// running returns the addresses at which a member answers. The others compare their data
+// when they start.
+func (f *finder) running(ctx context.Context, addresses []string) (running []string) {
+	for _, answer := range f.peers.ask(ctx, addresses) {
+		if answer.err == nil {
+			running = append(running, answer.address)
+		}
+	}
+	return running
 }

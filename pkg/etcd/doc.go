@@ -84,7 +84,7 @@
 // it serves clients, and while members run the leader compares them after each compaction.
 // One that differs from a majority does not start, or ends, with [ErrCorrupt]; the others
 // go on without it. If no majority can be compared, because a member is down, all refuse
-// writes until the leader can compare one.
+// writes until the leader can compare one, and every other member that runs.
 //
 // # Who is trusted
 //

@@ -2,6 +2,7 @@ package etcd
 
 import (
 	"bytes"
+	"context"
 	"testing"
 	"time"
 
@@ -65,6 +66,19 @@ func (m *Member) AlarmAboutNobody() bool {
 		}
 	}
 	return false
+}
+
+// RaiseAlarmAboutNobody does what the leader does that cannot tell who is wrong.
+func (m *Member) RaiseAlarmAboutNobody(ctx context.Context) error {
+	return m.alarm(ctx, pb.AlarmRequest_ACTIVATE, 0)
+}
+
+// HashKV is what the member answers others.
+func (m *Member) HashKV(revision int64) (*pb.HashKVResponse, error) {
+	hash, now, err := m.etcd.Server.KV().HashStorage().HashByRev(revision)
+	return &pb.HashKVResponse{
+		Header: &pb.ResponseHeader{Revision: now}, Hash: hash.Hash, CompactRevision: hash.CompactRevision, HashRevision: hash.Revision,
+	}, err
 }
 
 // Overwrite changes bytes of a value in the database of this member alone.

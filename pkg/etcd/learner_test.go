@@ -1,0 +1,107 @@
+package etcd_test
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log"
+	"net"
+	"net/http"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
+
+	"github.com/kubembed/kubembed/pkg/etcd"
+)
+
+// standIn answers at the address of a member that never starts: it says that it is one, and
+// what hash its data have.
+func standIn(t *testing.T, cfg etcd.Config, hash func(revision int64) (*pb.HashKVResponse, error)) {
+	t.Helper()
+	listener, err := net.Listen("tcp", cfg.Cluster.PeerAddr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	mux := http.NewServeMux()
+	mux.HandleFunc("/members", func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("X-Etcd-Cluster-ID", "1")
+		_, _ = io.WriteString(w, "[]")
+	})
+	mux.HandleFunc("/members/hashkv", func(w http.ResponseWriter, r *http.Request) {
+		var request pb.HashKVRequest
+		err := json.NewDecoder(r.Body).Decode(&request)
+		var response *pb.HashKVResponse
+		if err == nil {
+			response, err = hash(request.Revision)
+		}
+		if err != nil {
+			http.Error(w, err.Error(), http.StatusInternalServerError)
+			return
+		}
+		_ = json.NewEncoder(w).Encode(response)
+	})
+	server := &http.Server{Handler: mux, ErrorLog: log.New(io.Discard, "", 0), ReadHeaderTimeout: time.Minute}
+	served := make(chan struct{})
+	go func() {
+		defer close(served)
+		_ = server.ServeTLS(listener, cfg.Cluster.Cert, cfg.Cluster.Key)
+	}()
+	t.Cleanup(func() {
+		_ = server.Close()
+		<-served
+	})
+}
+
+// TestAlarmAboutNobodyWithALearner: etcd compares the members without a vote, too. The alarm
+// about nobody stays while one runs that cannot be compared, and is replaced by one about it
+// when it differs.
+func TestAlarmAboutNobodyWithALearner(t *testing.T) {
+	c := newTestCluster(t, "a")
+	members, _ := c.startAll()
+	m := members["a"]
+	mustPut(t, m.Client(), "k", "v")
+	cfg := c.config("b", peerAddr(), []string{c.first["a"]})
+	var differs atomic.Bool
+	var asked atomic.Int32
+	standIn(t, cfg, func(revision int64) (*pb.HashKVResponse, error) {
+		asked.Add(1)
+		if !differs.Load() {
+			return nil, errors.New("not now")
+		}
+		hash, err := m.HashKV(revision)
+		if err == nil {
+			hash.Hash++
+		}
+		return hash, err
+	})
+	if _, err := m.AddMember(t.Context(), "b", cfg.Cluster.PeerAddr); err != nil {
+		t.Fatal(err)
+	}
+	if err := m.RaiseAlarmAboutNobody(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "three comparisons", func(context.Context) error {
+		if n := asked.Load(); n < 3 {
+			return errors.New("too few")
+		}
+		return nil
+	})
+	if !m.AlarmAboutNobody() {
+		t.Fatal("the alarm was taken back though a member that runs was not compared")
+	}
+	differs.Store(true)
+	eventually(t, "an alarm about the learner alone", func(ctx context.Context) error {
+		list, err := m.Client().AlarmList(ctx)
+		if err != nil {
+			return err
+		}
+		if len(list.Alarms) != 1 || list.Alarms[0].MemberID == 0 || list.Alarms[0].MemberID == list.Header.MemberId {
+			return fmt.Errorf("alarms %v", list.Alarms)
+		}
+		return nil
+	})
+}
