@@ -15,6 +15,7 @@ import (
 	"go.etcd.io/etcd/server/v3/etcdserver/api/membership"
 	"go.etcd.io/etcd/server/v3/storage/mvcc"
 	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
 )
 
 // Members of a cluster have the same data, but nothing in raft notices when the file of
@@ -263,6 +264,7 @@ type finder struct {
 	peers   *peers
 	client  *http.Client
 	next    time.Time // of a comparison, which reads all data of all members
+	said    string    // the last outcome that was logged
 }
 
 // whoIsWrong replaces an alarm about nobody by one about each member that differs from
@@ -270,9 +272,13 @@ type finder struct {
 // compared, which may be the one that differs.
 func (f *finder) whoIsWrong(ctx context.Context, lg *zap.Logger) {
 	begin := time.Now()
-	if begin.Before(f.next) || !slices.ContainsFunc(f.etcd.Server.Alarms(), func(a *pb.AlarmMember) bool {
+	if begin.Before(f.next) {
+		return
+	}
+	if !slices.ContainsFunc(f.etcd.Server.Alarms(), func(a *pb.AlarmMember) bool {
 		return a.Alarm == pb.AlarmType_CORRUPT && a.MemberID == 0
 	}) {
+		f.said = ""
 		return
 	}
 	v, err := f.compare(ctx, f.cluster, f.client)
@@ -280,7 +286,7 @@ func (f *finder) whoIsWrong(ctx context.Context, lg *zap.Logger) {
 	switch differing := v.differing(); {
 	case ctx.Err() != nil:
 	case err != nil:
-		lg.Error("members have different data, and cannot be compared", zap.Error(err))
+		f.say(lg, "members have different data, and cannot be compared", zap.Error(err))
 	case v.outvoted():
 		// The next leader takes back the alarm about nobody.
 		lg.Error("this member, the leader, has other data than the majority", zap.Strings("majority", differing))
@@ -300,11 +306,24 @@ func (f *finder) whoIsWrong(ctx context.Context, lg *zap.Logger) {
 		if err == nil && len(running) == 0 {
 			err = f.alarm(ctx, pb.AlarmRequest_DEACTIVATE, 0)
 		}
-		lg.Error("a majority of the members agrees; the others have different data, or cannot be compared",
+		f.say(lg, "a majority of the members agrees; the others have different data, or cannot be compared",
 			zap.Strings("different", v.differing()), zap.Strings("not compared", running), zap.Error(err))
 	default:
-		lg.Error("members have different data, and too few answer to tell who is right: writes are refused until a majority of the members agrees",
+		slices.Sort(v.unknown)
+		f.say(lg, "members have different data, and too few answer to tell who is right: writes are refused until a majority of the members agrees",
 			zap.Strings("different", differing), zap.Strings("unknown", v.unknown))
+	}
+}
+
+// say logs an outcome that is not the last one: small data are compared once a second.
+func (f *finder) say(lg *zap.Logger, message string, fields ...zap.Field) {
+	said := zapcore.NewMapObjectEncoder()
+	for _, field := range fields {
+		field.AddTo(said)
+	}
+	if outcome := fmt.Sprint(message, said.Fields); outcome != f.said {
+		f.said = outcome
+		lg.Error(message, fields...)
 	}
 }
 

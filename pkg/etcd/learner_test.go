@@ -14,6 +14,8 @@ import (
 	"time"
 
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
+	"go.uber.org/zap"
+	"go.uber.org/zap/zaptest/observer"
 
 	"github.com/kubembed/kubembed/pkg/etcd"
 )
@@ -61,8 +63,14 @@ func standIn(t *testing.T, cfg etcd.Config, hash func(revision int64) (*pb.HashK
 // when it differs.
 func TestAlarmAboutNobodyWithALearner(t *testing.T) {
 	c := newTestCluster(t, "a")
-	members, _ := c.startAll()
-	m := members["a"]
+	first := c.config("a", c.first["a"], nil)
+	core, logs := observer.New(zap.ErrorLevel)
+	first.Logger = zap.New(core)
+	m, err := startMember(first)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = m.Close() })
 	mustPut(t, m.Client(), "k", "v")
 	cfg := c.config("b", peerAddr(), []string{c.first["a"]})
 	var differs atomic.Bool
@@ -92,6 +100,9 @@ func TestAlarmAboutNobodyWithALearner(t *testing.T) {
 	})
 	if !m.AlarmAboutNobody() {
 		t.Fatal("the alarm was taken back though a member that runs was not compared")
+	}
+	if n := logs.FilterMessageSnippet("cannot be compared").Len(); n != 1 {
+		t.Errorf("it was logged %d times", n)
 	}
 	differs.Store(true)
 	eventually(t, "an alarm about the learner alone", func(ctx context.Context) error {
