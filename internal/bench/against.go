@@ -39,9 +39,14 @@ func againstAll(all []section) (compared []section) {
 	return compared
 }
 
+// againstEarlier reports whether they are of a run with -against.
+func (r *results) againstEarlier() bool {
+	return slices.ContainsFunc(r.Measurements, func(m result) bool { return strings.HasSuffix(m.Side, earlierSide) })
+}
+
 // sections are those of the report.
 func (r *results) sections() []section {
-	if slices.ContainsFunc(r.Measurements, func(m result) bool { return strings.HasSuffix(m.Side, earlierSide) }) {
+	if r.againstEarlier() {
 		return againstAll(sections)
 	}
 	return sections

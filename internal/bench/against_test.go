@@ -35,3 +35,28 @@ func TestAgainstNoCheckout(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// TestAgainstAndPeersDoNotMix: a page's summary stays that of the peers, and so do the results
+// in a folder.
+func TestAgainstAndPeersDoNotMix(t *testing.T) {
+	before := &results{Measurements: []result{{Section: "list", Side: own + earlierSide}}}
+	peers := &results{Measurements: []result{{Section: "list", Side: own}}}
+	for _, test := range []struct {
+		results *results
+		bench   bench
+		want    string
+	}{
+		{peers, bench{runs: 1, against: "there"}, "-out: "},
+		{before, bench{runs: 1}, "-out: "},
+		{before, bench{runs: 1, report: true, readme: "README.md"}, "-readme: "},
+		{before, bench{runs: 1, against: "there", readme: "README.md"}, "-readme: "},
+	} {
+		test.bench.out = t.TempDir()
+		if err := test.results.save(test.bench.out); err != nil {
+			t.Fatal(err)
+		}
+		if err := test.bench.run(t.Context(), "list", ""); err == nil || !strings.HasPrefix(err.Error(), test.want) {
+			t.Errorf("%v, want %q", err, test.want)
+		}
+	}
+}

@@ -138,9 +138,15 @@ func (b *bench) run(ctx context.Context, only, skip string) error {
 	if b.runs < 1 {
 		return errors.New("-runs must be positive")
 	}
+	if b.against != "" && b.readme != "" {
+		return errors.New("-readme: the summary is of the peers, which -against leaves out")
+	}
 	r, err := loadResults(b.out)
 	if err != nil {
 		return err
+	}
+	if !b.report && len(r.Measurements) > 0 && r.againstEarlier() != (b.against != "") {
+		return fmt.Errorf("-out: %s has results of a run with other sides: name another folder", b.out)
 	}
 	if b.report {
 		return b.write(r)
@@ -177,6 +183,9 @@ func (b *bench) run(ctx context.Context, only, skip string) error {
 
 // write writes the report and, if it was asked for, the summary.
 func (b *bench) write(r *results) error {
+	if b.readme != "" && r.againstEarlier() {
+		return errors.New("-readme: these results are those of -against, and the summary is of the peers")
+	}
 	if err := r.report(b.out); err != nil || b.readme == "" {
 		return err
 	}
