@@ -64,7 +64,7 @@ func (p paths) earlier(side string) (paths, string) {
 // earlierSuffix is that of the programs of the other checkout.
 const earlierSuffix = ".before"
 
-// findAgainst returns the folder of this module in the other checkout.
+// findAgainst returns the directory of this module in the other checkout.
 func findAgainst(checkout string) (string, error) {
 	dir, err := filepath.Abs(filepath.Join(checkout, "internal", "bench"))
 	if err != nil {

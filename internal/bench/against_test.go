@@ -37,7 +37,7 @@ func TestAgainstNoCheckout(t *testing.T) {
 }
 
 // TestAgainstAndPeersDoNotMix: a page's summary stays that of the peers, and so do the results
-// in a folder.
+// in a directory.
 func TestAgainstAndPeersDoNotMix(t *testing.T) {
 	before := &results{Measurements: []result{{Section: "list", Side: own + earlierSide}}}
 	peers := &results{Measurements: []result{{Section: "list", Side: own}}}

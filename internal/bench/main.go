@@ -82,7 +82,7 @@ func main() {
 	flag.StringVar(&b.out, "out", "bench-results", "folder of the results")
 	flag.StringVar(&b.readme, "readme", "", "page whose summary is replaced by that of the results (if empty, none)")
 	flag.StringVar(&b.cache, "cache", "", "folder of the built kube-apiserver and etcd (default is one in the user's cache)")
-	flag.StringVar(&b.against, "against", "", "top folder of another checkout of this repository, with which this one is compared instead of the peers")
+	flag.StringVar(&b.against, "against", "", "top directory of another checkout of this repository, with which this one is compared instead of the peers")
 	flag.BoolVar(&b.redo, "redo", false, "drop what is there of the sections, and measure them again")
 	flag.BoolVar(&b.report, "report", false, "measure nothing, and write the report of what is there")
 	flag.BoolVar(&quick, "quick", false, "small sizes, and one run unless -runs says otherwise")
@@ -146,7 +146,7 @@ func (b *bench) run(ctx context.Context, only, skip string) error {
 		return err
 	}
 	if !b.report && len(r.Measurements) > 0 && r.againstEarlier() != (b.against != "") {
-		return fmt.Errorf("-out: %s has results of a run with other sides: name another folder", b.out)
+		return fmt.Errorf("-out: %s has results of a run with other sides: name another directory", b.out)
 	}
 	if b.report {
 		return b.write(r)

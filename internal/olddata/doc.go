@@ -18,9 +18,10 @@
 //		ip link set eth0 up && ip link set eth1 up && ip route add default via 192.0.2.254 &&
 //		/tmp/write -out internal/olddata/testdata'
 //
-// The namespaces keep the name and the addresses of the machine out of certificates. That is how v1.36.3 was made, at the last commit before the move to Kubernetes 1.37. The
-// objects are those of write/objects.yaml and write/objects.go. They use API versions that
-// the next release must still serve.
+// The namespaces keep the name and the addresses of the machine out of certificates. v1.36.3
+// was made so, at the last commit before the move to Kubernetes 1.37. write/objects.yaml and
+// write/objects.go have the objects. They use API versions that the next release must still
+// serve.
 //
 // The archives do not expire soon: CAs are valid for ten years, and the credentials in the
 // record for as long as the CAs. Serving certificates are renewed by the start, if they are
