@@ -236,9 +236,23 @@ var etcdEntries = []Entry{
 	{
 		Ours:    "internal/storage/charge.go:charged",
 		Package: "k8s.io/apiserver/pkg/storage/etcd3",
-		Decl:    "store.go",
-		Has:     []string{"Kubernetes.OptimisticPut(", "Kubernetes.OptimisticPut("},
-		Look:    "charged counts what is stored by OptimisticPut; what is stored otherwise is free of charge.",
+		Decl:    "OptimisticPut",
+		Users:   []string{"(*store).Create", "(*store).GuaranteedUpdate"},
+		Look:    "charged counts what is stored by OptimisticPut.",
+	},
+	{
+		Ours:    "internal/storage/charge.go:charged",
+		Package: "k8s.io/apiserver/pkg/storage/etcd3",
+		Decl:    "Txn",
+		Users:   []string{"Compact", "(*clientV3KVLatencyTracker).Txn", "(*clientV3TxnTracker).Commit"},
+		Look:    "charged counts what is stored by OptimisticPut: objects that are stored by a transaction are free of charge.",
+	},
+	{
+		Ours:    "internal/storage/charge.go:charged",
+		Package: "k8s.io/apiserver/pkg/storage/etcd3",
+		Decl:    "Put",
+		Users:   []string{"(*clientV3KVLatencyTracker).Put"},
+		Look:    "charged counts what is stored by OptimisticPut: objects that are stored by a Put are free of charge.",
 	},
 
 	// Members that differ.

@@ -267,8 +267,12 @@ func selfEnding() []Entry {
 		if f.Since != "" && version.Compare(release, f.Since) < 0 || f.Before != "" && version.Compare(release, f.Before) >= 0 {
 			continue
 		}
+		var has []string
+		if f.Literal {
+			has = []string{"go func() {"}
+		}
 		all = append(all, Entry{
-			Ours: "internal/lifecycle/selfending/selfending.go:Functions", Package: f.Package, Decl: f.Name, Exists: true,
+			Ours: "internal/lifecycle/selfending/selfending.go:Functions", Package: f.Package, Decl: f.Name, Exists: true, Has: has,
 			Look: "Find out which function has its goroutine now: under another name each stop waits for it, and reports it as a leak.",
 		})
 	}

@@ -14,6 +14,8 @@ type Function struct {
 	Name    string // Func, T.Method or (*T).Method
 	// Usual goroutines are there after every stop. Tests of leaks ignore them, and no others.
 	Usual bool
+	// Literal says that the goroutine is a function literal in it, and not the function.
+	Literal bool
 	// Since is the first Go release that has it, and Before the first that has it no longer.
 	Since, Before string
 	Why           string
@@ -22,11 +24,11 @@ type Function struct {
 // Functions are all of them. Package upstream tests that they exist.
 var Functions = []Function{
 	{
-		Package: "k8s.io/klog/v2", Name: "(*flushDaemon).run", Usual: true,
+		Package: "k8s.io/klog/v2", Name: "(*flushDaemon).run", Usual: true, Literal: true,
 		Why: "klog has started it for the process",
 	},
 	{
-		Package: "k8s.io/apiserver/pkg/storage/cacher", Name: "(*watchCache).waitUntilFreshLocked", Usual: true,
+		Package: "k8s.io/apiserver/pkg/storage/cacher", Name: "(*watchCache).waitUntilFreshLocked", Usual: true, Literal: true,
 		Why: "the API server has a timer of three seconds for each list at a resource version, and has started it for a request in this process",
 	},
 	{
