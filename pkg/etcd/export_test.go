@@ -48,6 +48,13 @@ func SetCloseTimeout(d time.Duration) (restore func()) {
 	return func() { closeTimeout = was }
 }
 
+// SetDrainTimeout is for members that are closed from now on.
+func SetDrainTimeout(d time.Duration) (restore func()) {
+	was := drainTimeout
+	drainTimeout = d
+	return func() { drainTimeout = was }
+}
+
 // CheckCompactHashes does now what the leader does once a minute, and reports whether it
 // does so at all.
 func (m *Member) CheckCompactHashes() bool {

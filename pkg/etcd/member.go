@@ -18,14 +18,12 @@ import (
 	"github.com/kubembed/kubembed/internal/logging"
 )
 
-const (
-	// drainTimeout bounds how long Close waits for calls that are in flight.
-	drainTimeout = time.Second
+// failedTimeout bounds how long a failed member gets to stop. It either
+// stops in milliseconds or is stuck on a goroutine that gave up.
+const failedTimeout = 2 * time.Second
 
-	// failedTimeout bounds how long a failed member gets to stop. It either
-	// stops in milliseconds or is stuck on a goroutine that gave up.
-	failedTimeout = 2 * time.Second
-)
+// drainTimeout bounds how long Close waits for calls that are in flight. A test prolongs it.
+var drainTimeout = time.Second
 
 // closeTimeout bounds how long one gets that is well. It has a commit and a
 // synchronization to do; one that takes so long is on a disk that hangs. Tests shorten it.
