@@ -47,7 +47,7 @@ func TestRequestsOfAnOlderEtcd(t *testing.T) {
 	if err == nil {
 		closeMember(t, again)
 	}
-	if err == nil || !strings.Contains(err.Error(), "start etcd 3.6 on it first") {
+	if err == nil || !strings.Contains(err.Error(), "etcd 3.6 on it once with --snapshot-count=1") {
 		t.Errorf("started with %v", err)
 	}
 }

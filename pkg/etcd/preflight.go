@@ -201,8 +201,10 @@ func checkMessage(data []byte) error {
 	return nil
 }
 
-// errOlderEntries says that the log has requests of an etcd whose form is gone.
-var errOlderEntries = errors.New("its log has requests in the form of etcd 3.5 or older, which etcd 3.7 cannot apply: start etcd 3.6 on it first")
+// errOlderEntries says that the log has requests of an etcd whose form is gone. etcd 3.6 alone
+// does not help: its log begins after them only once it has written 10,000 entries more.
+var errOlderEntries = errors.New("its log has requests in the form of etcd 3.5 or older, which etcd 3.7 cannot apply: " +
+	"start etcd 3.6 on it once with --snapshot-count=1, after which they are no longer read")
 
 // checkEntries finds what etcd would end the process for when it applies the entry, in a
 // goroutine of its own: requests of an older etcd, and the cluster version of a newer one,
