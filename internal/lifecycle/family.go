@@ -46,10 +46,14 @@ func (f *Family) Adopt() {
 func (f *Family) Wait(ctx context.Context) error {
 	var running int
 	var example string
+	var unknown error
 	err := Poll(ctx, func() bool {
-		running, example = f.running()
-		return running == 0
+		running, example, unknown = f.running()
+		return unknown != nil || running == 0
 	})
+	if unknown != nil {
+		return fmt.Errorf("goroutines that may still run: %w", unknown)
+	}
 	if err != nil {
 		return fmt.Errorf("%d goroutines still running, one of them %s: %w", running, example, err)
 	}
@@ -57,10 +61,10 @@ func (f *Family) Wait(ctx context.Context) error {
 }
 
 // running counts the goroutines of the family, and names where one of them began.
-func (f *Family) running() (count int, example string) {
+func (f *Family) running() (count int, example string, err error) {
 	all, err := AllGoroutines()
 	if err != nil {
-		return 0, ""
+		return 0, "", err
 	}
 	for _, g := range all {
 		if f.Has(g.Labels) && !selfending.Any(g.Stack) {
@@ -68,5 +72,5 @@ func (f *Family) running() (count int, example string) {
 			example = g.outermost()
 		}
 	}
-	return count, example
+	return count, example, nil
 }

@@ -60,6 +60,9 @@ func (c *checker) checkEntry(e Entry) error {
 		}
 		return errors.New("it has nothing to compare")
 	}
+	if len(e.Users) > 0 && (len(e.Has) > 0 || e.Digest != "" || len(e.Fields) > 0 || e.Exists) {
+		return errors.New("it has Users, beside which nothing else of Decl is compared")
+	}
 	path, decl, _ := strings.Cut(e.Ours, ":")
 	ours, err := c.parse(filepath.Join(c.root, filepath.FromSlash(path)), parseFile)
 	if err != nil {
