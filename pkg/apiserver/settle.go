@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"reflect"
-	"slices"
 	"time"
 
 	apiextensionsscheme "k8s.io/apiextensions-apiserver/pkg/client/clientset/clientset/scheme"
@@ -38,11 +37,28 @@ import (
 // That an informer has seen a new CustomResourceDefinition or an APIService does not
 // mean that its API is served already: discovery tells. One that was served before is
 // served as it says. Admission looks once a second for policies that have changed, and
-// compiles them, which is not waited for; WaitForStored waits for it.
+// compiles them, which is not waited for; WaitForStored waits for it. Neither waits longer than ten
+// seconds for custom resources that are parameters of policies: they may be unreadable, as where the
+// conversion webhook of their CustomResourceDefinition does not answer.
 //
 // The error is the cause of ctx, when that ends first, and names the resource.
 func (s *Server) WaitForInformers(ctx context.Context, resource schema.GroupResource, resourceVersion string) error {
-	informers := slices.Concat(s.runningInformers()[resource], s.paramInformers()[resource])
+	informers := s.runningInformers()[resource]
+	if err := waitAt(ctx, informers, resource, resourceVersion); err != nil {
+		return err
+	}
+	err := withinParams(ctx, func(limit context.Context) error {
+		return waitAt(limit, s.paramInformers()[resource], resource, resourceVersion)
+	})
+	if err != nil {
+		return err
+	}
+	waitTold(ctx, informers, resourceVersion, 1)
+	return s.waitInForce(ctx, resource)
+}
+
+// waitAt waits until the stores of informers are at resourceVersion.
+func waitAt(ctx context.Context, informers []cache.SharedIndexInformer, resource schema.GroupResource, resourceVersion string) error {
 	var failure error
 	err := lifecycle.Poll(ctx, func() bool {
 		for _, informer := range informers {
@@ -59,8 +75,7 @@ func (s *Server) WaitForInformers(ctx context.Context, resource schema.GroupReso
 	if err != nil {
 		return fmt.Errorf("apiserver: informer of %s at resourceVersion %q: %w", resource, resourceVersion, err)
 	}
-	waitTold(ctx, informers, resourceVersion, 1)
-	return s.waitInForce(ctx, resource)
+	return nil
 }
 
 // waitInForce waits until requests are served by the CRDs, and call the webhooks, that

@@ -17,6 +17,21 @@ import (
 // looks again each second for a kind that it has not found.
 const paramsTimeout = 3 * time.Second
 
+// paramsSeenTimeout is how long the informers of custom resources that are parameters get to see a
+// change. An informer whose objects cannot be converted never sees it.
+const paramsSeenTimeout = 10 * time.Second
+
+// withinParams calls wait with a context that ends after paramsSeenTimeout, which is no error.
+func withinParams(ctx context.Context, wait func(limit context.Context) error) error {
+	limit, cancel := context.WithTimeout(ctx, paramsSeenTimeout)
+	defer cancel()
+	err := wait(limit)
+	if err != nil && limit.Err() != nil && ctx.Err() == nil {
+		return nil
+	}
+	return err
+}
+
 // waitEnforced waits until requests are judged by the policies that have changed.
 func (s *Server) waitEnforced(ctx context.Context, changed map[schema.GroupResource]latestChange) error {
 	_, defined := changed[definitions]
@@ -80,8 +95,10 @@ func (s *Server) waitParams(ctx context.Context, changes []StoredChange) error {
 	for resource := range informers {
 		prefixes[s.customPrefix(resource)] = resource
 	}
-	_, err := waitSeen(ctx, changes, prefixes, informers)
-	return err
+	return withinParams(ctx, func(limit context.Context) error {
+		_, err := waitSeen(limit, changes, prefixes, informers)
+		return err
+	})
 }
 
 // paramInformer is the informer of custom resources that are parameters. Admission stops it
