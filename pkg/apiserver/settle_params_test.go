@@ -124,3 +124,22 @@ func TestWaitForStoredParameters(t *testing.T) {
 		})
 	}
 }
+
+// TestParametersThatAreNotServed: a wait for policies does not wait for parameters of a built-in
+// kind that is not served, which admission never finds.
+func TestParametersThatAreNotServed(t *testing.T) {
+	t.Parallel()
+	p := startPlane(t)
+	namespace := p.namespace(t)
+	p.createParameterized(t, admissionregistrationv1.ParamKind{APIVersion: "apps/v1beta1", Kind: "Deployment"}, "params.metadata.name == 'x'", namespace)
+	eventually(t, "the policy is in force", func() error {
+		_, err := p.createPod(t, namespace, pod("judged"), dryRun)
+		if !contains(err, "failed to find resource referenced by paramKind") {
+			return fmt.Errorf("the pod is judged without it: %w", err)
+		}
+		return nil
+	})
+	if !p.KnowsParams() {
+		t.Error("a wait for policies would wait for Deployments of apps/v1beta1")
+	}
+}

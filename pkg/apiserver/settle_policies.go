@@ -66,7 +66,8 @@ func (s *Server) knowsParams(plugin *policyPlugin) bool {
 		if hook.paramKind == nil || hook.err == nil && hook.params != nil && hook.params.HasSynced() {
 			continue
 		}
-		if _, custom := s.customResource(*hook.paramKind); custom || scheme.Scheme.Recognizes(*hook.paramKind) {
+		builtin := scheme.Scheme.Recognizes(*hook.paramKind) && s.serves(hook.paramKind.GroupVersion())
+		if _, custom := s.customResource(*hook.paramKind); custom || builtin {
 			return false
 		}
 	}
