@@ -52,7 +52,8 @@ func (s *Server) lookBefore(ctx context.Context) (stored storedBefore, err error
 	if !stored.rbac && len(ranges) > 0 || !s.config.Controllers {
 		return stored, nil
 	}
-	return stored, s.lookForTerminating(ctx, &stored)
+	err = s.lookForTerminating(ctx, &stored) // before stored is returned: Go may evaluate both in either order
+	return stored, err
 }
 
 // lookForTerminating finds the system namespaces that are being deleted. Upstream's
