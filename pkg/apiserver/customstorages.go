@@ -78,6 +78,9 @@ func (c *customStorages) current() (bool, error) {
 	}
 	storages := reflect.ValueOf(c.byUID.Load())
 	c.making.Unlock()
+	if storages.Kind() != reflect.Map || storages.Type().Elem().Kind() != reflect.Pointer {
+		return false, errCustomStorages
+	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	made := map[types.UID]storageOf{}
