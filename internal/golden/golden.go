@@ -46,7 +46,7 @@ func Of(ctx context.Context, config *rest.Config) (Lines, error) {
 	return describe(ctx, config, (*server).discovery, (*server).schemas, (*server).features, (*server).objects)
 }
 
-// ObjectsOf returns the objects alone.
+// ObjectsOf returns only the objects.
 func ObjectsOf(ctx context.Context, config *rest.Config) (Lines, error) {
 	lines, err := describe(ctx, config, (*server).discovery, (*server).objects)
 	return Lines{Objects: lines[Objects]}, err

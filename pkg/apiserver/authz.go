@@ -44,7 +44,7 @@ func (g *generic) authorization() error {
 	}
 	rbac := g.acknowledged.of(rbacSources)
 	current := currentAuthorizer{joinAuthorizer{decides}, g.acknowledged, rbac}
-	// The modes give no conditional decisions, and whoever asks for one gets what Authorize says.
+	// The modes give no conditional decisions. A request for one gets the decision of Authorize.
 	g.server.Authorization.Authorizer = authorizer.AuthorizerFunc(current.Authorize)
 	g.server.RuleResolver = currentRules{resolver, g.acknowledged, rbac}
 	return nil

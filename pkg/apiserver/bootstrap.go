@@ -192,9 +192,9 @@ func (s *Server) serves(gv schema.GroupVersion) bool {
 // between tries, and readiness would wait for them. Defaults, strategies and
 // validation are upstream's. It reports whether everything was new.
 //
-// It writes no RBAC object where there are any. What is missing then, an operator has
-// deleted, an older release did not have, or a start that was killed has not written: how
-// it is made again depends on what is there. See reconcileRBAC.
+// It writes no RBAC object if there are any. An operator may have deleted the missing ones,
+// an older release may not have had them, and a killed start may not have written them:
+// reconcileRBAC creates them, some as copies of existing ones.
 func (s *Server) seed(ctx context.Context) (fresh bool, err error) {
 	var stored storedBefore
 	looking, lookCtx := errgroup.WithContext(ctx)

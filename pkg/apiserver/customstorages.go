@@ -17,12 +17,11 @@ import (
 
 var definitions = apiextensionsv1.Resource("customresourcedefinitions")
 
-// customStorages are upstream's storages of custom resources, by which it serves those that
-// have been asked for. When a CRD changes, its storage is dropped by a handler of the
-// informer, later than the informer has the CRD: until then requests are served by the old
-// one. And who makes a storage, which takes long for a large schema, may have read the CRD
-// before it changed. So the storages are compared with the CRDs. Upstream does not export
-// them.
+// customStorages are upstream's storages of custom resources, which it does not export. The
+// first request for a custom resource makes its storage. When a CRD changes, a handler of the
+// informer drops the storage, some time after the informer has the CRD: until then the old one
+// serves requests. A storage that is being made, which takes long for a large schema, may be
+// of the CRD before the change. So the storages are compared with the CRDs.
 type customStorages struct {
 	definitions listers.CustomResourceDefinitionLister
 	// making is held while a storage is made, from before the CRD is read. It is nil if
@@ -31,10 +30,10 @@ type customStorages struct {
 	byUID  *atomic.Value
 
 	mu    sync.Mutex
-	equal map[types.UID]storageOf // what has been compared
+	equal map[types.UID]storageOf // CRDs and storages that agree
 }
 
-// storageOf is a CRD, and what the storage of its custom resources was made by.
+// storageOf is a CRD with the spec and names that the storage of its custom resources has.
 type storageOf struct {
 	crd   *apiextensionsv1.CustomResourceDefinition
 	spec  *apiextensionsv1.CustomResourceDefinitionSpec

@@ -21,13 +21,12 @@ import (
 // policyPlugins are the admission plugins that enforce policies.
 type policyPlugins []*policyPlugin
 
-// policyPlugin compiles the policies of a kind, once a second if they have changed. What
-// it has compiled is in force when all of it is compiled, which says nobody: neither the
-// beginning of a compilation nor anything during it says that requests are judged by it.
-// So what is in force is compared with what is stored.
+// policyPlugin compiles the policies of a kind, once a second if they have changed. They
+// are in force when all of them are compiled. Upstream does not signal that, so the policies
+// in force are compared with the stored ones.
 type policyPlugin struct {
 	policies, bindings policyInformer
-	// hooks returns what requests are judged by. It is nil if upstream keeps it elsewhere.
+	// hooks returns the policies in force. It is nil if upstream has no such field.
 	hooks func() []policyHook
 }
 
@@ -145,7 +144,7 @@ func (v objectVersions) least(name string) uint64 {
 	if version, ok := v.of[name]; ok {
 		return version
 	}
-	return v.upTo + 1 // created since
+	return v.upTo + 1 // It was created later.
 }
 
 // upToDate reports whether nothing that is there is older than in v.
@@ -176,7 +175,7 @@ func (i policyInformer) versions(each func(metav1.Object)) objectVersions {
 	return v
 }
 
-// stored returns what the informers have.
+// stored returns the policies and bindings that the informers have.
 func (p *policyPlugin) stored() policyVersions {
 	v := policyVersions{policyOf: map[string]string{}}
 	v.policies = p.policies.versions(func(metav1.Object) {})
@@ -184,7 +183,7 @@ func (p *policyPlugin) stored() policyVersions {
 	return v
 }
 
-// enforced returns what is in force: policies that have bindings.
+// enforced returns the policies in force, all of which have bindings.
 func (p *policyPlugin) enforced() policyVersions {
 	v := policyVersions{
 		policies: objectVersions{of: map[string]uint64{}}, bindings: objectVersions{of: map[string]uint64{}}, policyOf: map[string]string{},
@@ -199,7 +198,7 @@ func (p *policyPlugin) enforced() policyVersions {
 	return v
 }
 
-// enforces reports whether requests are judged by wanted, or by what came after it.
+// enforces reports whether wanted, or a later version of it, is in force.
 func (p *policyPlugin) enforces(wanted policyVersions) bool {
 	enforced, stored := p.enforced(), p.stored()
 	if !wanted.policies.upToDate(enforced.policies) || !wanted.bindings.upToDate(enforced.bindings) {
@@ -214,7 +213,7 @@ func (p *policyPlugin) enforces(wanted policyVersions) bool {
 	return true
 }
 
-// revisionOf returns 0 for what is no resource version.
+// revisionOf returns 0 if resourceVersion is not a number.
 func revisionOf(resourceVersion string) uint64 {
 	v, _ := strconv.ParseUint(resourceVersion, 10, 64)
 	return v

@@ -42,9 +42,9 @@ func (p promptInformers) InformerFor(object runtime.Object, newFunc internalinte
 	return informer
 }
 
-// Start starts the informers for as long as the server runs. Admission starts the informer
-// of parameters of a built-in kind until the policies with such parameters are gone, and
-// shares it with all who ask for it later, who would see no change any more.
+// Start starts the informers for as long as the server runs. Admission would stop the informer
+// of a built-in kind when the last policy with such parameters is gone. But the factory shares
+// the informer and never starts it again: later policies would see no change.
 func (p promptInformers) Start(<-chan struct{}) { p.SharedInformerFactory.Start(p.ctx.Done()) }
 
 type promptInformer struct {

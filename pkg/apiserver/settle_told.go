@@ -19,7 +19,7 @@ import (
 
 // toldInformer is an informer that knows how far its handlers have come. They are
 // told by goroutines of their own, some microseconds after the store has changed,
-// and for webhooks it is they who make a change count.
+// and a change of webhooks takes effect only then.
 type toldInformer struct {
 	cache.SharedIndexInformer
 
@@ -62,7 +62,7 @@ func (i *toldInformer) at(resourceVersion string, changes int) bool {
 	return true
 }
 
-// again tells the handlers of an object once more, as informers do that resync.
+// again calls the handlers with an object that they have seen, as a resync does.
 func (i *toldInformer) again(object any) {
 	i.mu.Lock()
 	handlers := slices.Collect(maps.Values(i.handlers))
@@ -103,7 +103,7 @@ func (i *toldInformer) RemoveEventHandler(registration cache.ResourceEventHandle
 
 // toldHandler remembers what it was told last.
 type toldHandler struct {
-	mu      sync.Mutex // Handlers are told of one change after the other.
+	mu      sync.Mutex // Handlers expect one call at a time.
 	handler cache.ResourceEventHandler
 	last    atomic.Pointer[lastTold]
 }

@@ -12,10 +12,10 @@ import (
 	clientgoinformers "k8s.io/client-go/informers"
 )
 
-// webhookPlugin is an admission plugin that calls webhooks. A request that has begun to read
-// the configurations before one of them changes puts what it has read into upstream's cache
-// when the handler of the change has dropped it from there. Then requests call the old
-// webhooks until the configuration changes again.
+// webhookPlugin is an admission plugin that calls webhooks. Upstream caches the webhooks of
+// each configuration, and a handler drops them when it changes. A request that has read the
+// configuration before the change may put the old webhooks back afterwards. Then requests
+// call them until the configuration changes again.
 type webhookPlugin struct {
 	source         webhook.Source
 	configurations *toldInformer

@@ -246,7 +246,7 @@ func restoreDatabase(ctx context.Context, dir string, c etcd.RestoreConfig, r io
 			if before != nil {
 				after = *before
 			}
-			after.Restored, after.Kubernetes = true, "" // of which release, nobody has said
+			after.Restored, after.Kubernetes = true, "" // A bare etcd snapshot does not name its release.
 			return after.write(dir)
 		}
 		return etcd.Restore(ctx, c, r)

@@ -42,7 +42,7 @@
 //   - those that every control plane runs by itself, among them the garbage
 //     collector and those of namespaces, service accounts, certificates, quotas,
 //     and storage version migration.
-//   - those that need a cloud provider, which kube-controller-manager has none of either.
+//   - those that need a cloud provider. kube-controller-manager does not have them either.
 //
 // A controller whose feature gate is off, or of resources that
 // Config.RuntimeConfig of the control plane has switched off, is left out; the

@@ -15,7 +15,7 @@ import (
 const servingSigner = "kubernetes.io/kube-apiserver-serving"
 
 // TestTrustBundleOfTheAPIServer: pods can trust the API server by its signer, as with
-// kube-controller-manager, and a bundle that somebody has changed is put right.
+// kube-controller-manager, and a bundle that was deleted is published again.
 func TestTrustBundleOfTheAPIServer(t *testing.T) {
 	p := start(t, controlplane.Config{})
 	p.run(t, controllers.New(controllers.Config{}))
