@@ -1,7 +1,7 @@
 package apiserver
 
 import (
-	"fmt"
+	"errors"
 	"reflect"
 	"strconv"
 
@@ -220,4 +220,4 @@ func revisionOf(resourceVersion string) uint64 {
 }
 
 // errPolicyHooks is for a version of upstream that this package does not know.
-var errPolicyHooks = fmt.Errorf("this version of k8s.io/apiserver does not show which policies are in force: use the version in the go.mod of kubembed")
+var errPolicyHooks = errors.New("this version of k8s.io/apiserver does not show which policies are in force: use the version in the go.mod of kubembed")
