@@ -98,8 +98,7 @@ func (c *customStorages) current() (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	equal := make(map[types.UID]storageOf, len(made))
-	defer func() { c.equal = equal }()
+	current, equal := true, make(map[types.UID]storageOf, len(made))
 	for _, crd := range crds {
 		storage, ok := made[crd.UID]
 		if !ok {
@@ -109,9 +108,11 @@ func (c *customStorages) current() (bool, error) {
 		// As upstream compares them, but once.
 		if c.equal[crd.UID] != storage &&
 			!(apiequality.Semantic.DeepEqual(&crd.Spec, storage.spec) && apiequality.Semantic.DeepEqual(&crd.Status.AcceptedNames, storage.names)) {
-			return false, nil
+			current = false
+			continue // The others are compared now, and not again each time while this one is old.
 		}
 		equal[crd.UID] = storage
 	}
-	return true, nil
+	c.equal = equal
+	return current, nil
 }
