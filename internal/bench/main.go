@@ -32,7 +32,7 @@
 // checkout, which may have another Kubernetes:
 //
 //	git worktree add ../before v0.37.0
-//	go run ./internal/bench -against ../before -only start,requests,list,growth,edit
+//	go run ./internal/bench -against ../before -out /tmp/results -only start,requests,list,growth,edit
 //
 // kwok and other light peers are not among them: kwok runs the same kube-apiserver
 // and etcd for what is measured here.

@@ -47,6 +47,7 @@ var core = []string{
 	"k8s.io/kubernetes/pkg/controller/namespace/deletion",
 	"k8s.io/kubernetes/pkg/controller/resourcequota",
 	"k8s.io/kubernetes/pkg/controller/serviceaccount",
+	"k8s.io/kubernetes/pkg/controller/storageversionmigrator",
 	// Upstream's API server imports these for the Service kubernetes,
 	"k8s.io/kubernetes/pkg/controller/endpoint",
 	"k8s.io/kubernetes/pkg/controller/endpointslice",

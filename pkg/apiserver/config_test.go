@@ -7,6 +7,10 @@ import (
 	"testing"
 	"time"
 
+	genericfeatures "k8s.io/apiserver/pkg/features"
+	utilfeature "k8s.io/apiserver/pkg/util/feature"
+	featuregatetesting "k8s.io/component-base/featuregate/testing"
+
 	"github.com/kubembed/kubembed/pkg/apiserver"
 )
 
@@ -80,6 +84,19 @@ func TestValidateOptional(t *testing.T) {
 		if test.want == "" && err != nil || test.want != "" && !contains(err, test.want) {
 			t.Errorf("%+v: %v, want %q", test.config, err, test.want)
 		}
+	}
+}
+
+// TestGateWithoutItsAPI: with the gate on, upstream waits for objects of an API that is off
+// by default, for ever.
+func TestGateWithoutItsAPI(t *testing.T) {
+	featuregatetesting.SetFeatureGateDuringTest(t, utilfeature.DefaultFeatureGate, genericfeatures.CoordinatedLeaderElection, true)
+	if err := (apiserver.Config{}).ValidateOptional().ToAggregate(); !contains(err, `"coordination.k8s.io/v1beta1": "true"`) {
+		t.Error(err)
+	}
+	served := apiserver.Config{RuntimeConfig: map[string]string{"coordination.k8s.io/v1beta1": "true"}}
+	if err := served.ValidateOptional().ToAggregate(); err != nil {
+		t.Error(err)
 	}
 }
 

@@ -3,13 +3,16 @@ package apiserver
 import (
 	"strings"
 
+	coordinationv1beta1 "k8s.io/api/coordination/v1beta1"
 	corev1 "k8s.io/api/core/v1"
 	flowcontrolv1 "k8s.io/api/flowcontrol/v1"
 	apiextensionsapiserver "k8s.io/apiextensions-apiserver/pkg/apiserver"
 	"k8s.io/apimachinery/pkg/util/validation/field"
+	genericfeatures "k8s.io/apiserver/pkg/features"
 	genericapiserver "k8s.io/apiserver/pkg/server"
 	"k8s.io/apiserver/pkg/server/resourceconfig"
 	serverstorage "k8s.io/apiserver/pkg/server/storage"
+	utilfeature "k8s.io/apiserver/pkg/util/feature"
 	cliflag "k8s.io/component-base/cli/flag"
 	aggregatorapiserver "k8s.io/kube-aggregator/pkg/apiserver"
 	aggregatorscheme "k8s.io/kube-aggregator/pkg/apiserver/scheme"
@@ -52,6 +55,10 @@ func validateServed(path *field.Path, merged *serverstorage.ResourceConfig, over
 	schemas := merged.ResourceEnabled(flowcontrolv1.SchemeGroupVersion.WithResource("flowschemas"))
 	if levels := merged.ResourceEnabled(flowcontrolv1.SchemeGroupVersion.WithResource("prioritylevelconfigurations")); schemas != levels {
 		errs = append(errs, field.Invalid(path, flat(overrides), "flowschemas and prioritylevelconfigurations of flowcontrol.apiserver.k8s.io/v1 need each other: switch both of them on or off"))
+	}
+	// Upstream registers an informer that would never sync.
+	if utilfeature.DefaultFeatureGate.Enabled(genericfeatures.CoordinatedLeaderElection) && !merged.ResourceEnabled(coordinationv1beta1.SchemeGroupVersion.WithResource("leasecandidates")) {
+		errs = append(errs, field.Invalid(path, flat(overrides), `the feature gate CoordinatedLeaderElection needs LeaseCandidates: set "coordination.k8s.io/v1beta1": "true", or switch the gate off`))
 	}
 	return errs
 }

@@ -12,6 +12,7 @@ import (
 	"strings"
 
 	"go.uber.org/zap"
+	"k8s.io/apimachinery/pkg/util/version"
 
 	"github.com/kubembed/kubembed/internal/ownership"
 	"github.com/kubembed/kubembed/pkg/etcd"
@@ -86,6 +87,11 @@ func readRecord(dir string) (*record, error) {
 	err = json.Unmarshal(data, &r)
 	if err == nil && r.Format < 1 {
 		err = errors.New("it has no format")
+	}
+	if err == nil && r.Kubernetes != "" {
+		if _, err = version.ParseSemantic(r.Kubernetes); err != nil {
+			err = fmt.Errorf("its kubernetes: %w", err)
+		}
 	}
 	if err != nil {
 		return nil, fmt.Errorf("Config.DataDir: %w: %s: %w: restore it from a backup, or, if etcd and pki beside it are complete, delete it", etcd.ErrCorrupt, path, err)

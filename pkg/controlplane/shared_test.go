@@ -387,7 +387,7 @@ func TestOlderThanWhatIsStored(t *testing.T) {
 		t.Fatal(err)
 	}
 	_, err := controlplane.Start(t.Context(), controlplane.Config{Etcd: controlplane.Etcd{Endpoints: []string{e.Endpoint()}}})
-	if !errors.Is(err, apiserver.ErrVersionSkew) || lacks(err.Error(), "/registry", "v1.99.0", "use v1.98 or newer") != "" {
+	if !errors.Is(err, apiserver.ErrVersionSkew) || lacks(err.Error(), "/registry", "v1.99.0", "v1.98 or newer") != "" {
 		t.Errorf("Start: %v", err)
 	}
 }
