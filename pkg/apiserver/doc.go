@@ -90,6 +90,9 @@
 //     until Start returns and from Stop on, nor ever about the endpoints of the
 //     kubernetes Service: one that refuses everything or hangs keeps no server from its
 //     start or stop.
+//   - An informer that an admission policy has begun, for parameters of a built-in kind,
+//     runs until the server stops. kube-apiserver ends it with the policy, and later
+//     policies with such parameters then see no changes of them.
 //   - OpenAPI documents are built when they are first asked for, and are listed
 //     without a hash of their content.
 //   - Services of webhooks and aggregated API servers are resolved to their
