@@ -10,6 +10,7 @@ import (
 	"k8s.io/component-base/metrics"
 	metricsfeatures "k8s.io/component-base/metrics/features"
 	"k8s.io/component-base/metrics/legacyregistry"
+	_ "k8s.io/component-base/metrics/prometheus/clientgo/fifo" // metrics of informers
 	"k8s.io/kubernetes/pkg/serviceaccount"
 
 	"github.com/kubembed/kubembed/internal/clientmetrics"
@@ -19,8 +20,8 @@ import (
 // the server, as far as it is a library's to do. The rest is the program's: signals, flags,
 // klog and its formats (logs.InitLogs, logsapi.ValidateAndApply and its feature gates),
 // rest.SetDefaultWarningHandler, the gates' values, block profiles, and client-go's metrics
-// of leader elections and informers, which are empty in kube-apiserver and which
-// controller-runtime would lose.
+// of leader elections, which are empty in kube-apiserver and which controller-runtime
+// would lose. Nothing else takes those of informers.
 
 // registerProcessMetrics registers the metrics of the process that upstream's main
 // packages register, and brings those of feature gates up to date.

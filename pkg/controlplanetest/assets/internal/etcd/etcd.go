@@ -63,12 +63,10 @@ func usage(w io.Writer, flags *flag.FlagSet) {
 	})
 }
 
-// isUnsupported tells of flags that only etcd's own program moves to the configuration:
-// lists, but for those of apply, and old names.
-func isUnsupported(name string) bool {
-	return strings.HasPrefix(name, "experimental-") || slices.Contains(unsupported, name)
-}
+// isUnsupported reports whether only etcd's own program moves a flag to the configuration.
+func isUnsupported(name string) bool { return slices.Contains(unsupported, name) }
 
+// unsupported are lists, but for those of apply.
 var unsupported = []string{
 	"cipher-suites", "client-cert-allowed-hostname", "cors", "discovery-endpoints", "host-whitelist",
 	"log-outputs", "max-concurrent-streams", "peer-cert-allowed-cn", "peer-cert-allowed-hostname",
