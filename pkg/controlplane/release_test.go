@@ -90,8 +90,8 @@ func TestReleaseOfDataDir(t *testing.T) {
 	for _, refused := range []struct{ of, cure string }{
 		{release(t, 1), minorOf(release(t, 1)) + " or newer, or restore a snapshot that was taken before"},
 		{release(t, 3), minorOf(release(t, 3)) + " or newer"},
-		{release(t, -2), "start " + minorOf(release(t, -1)) + " on it before"},
-		{release(t, -5), "start " + minorOf(release(t, -4)) + " on it before"},
+		{release(t, -2), "start a release with " + minorOf(release(t, -1)) + " on it before"},
+		{release(t, -5), "start a release with " + minorOf(release(t, -4)) + " on it before"},
 	} {
 		recordedRelease(t, dir, refused.of)
 		before := sums(t, dir)
