@@ -354,7 +354,7 @@ func TestProgramsRefuse(t *testing.T) {
 		{"etcd", []string{"--no-such-flag"}, "no-such-flag"},
 		{"etcd", []string{"word"}, `"word" is not a flag`},
 		{"etcd", []string{"--host-whitelist=example.com"}, "--host-whitelist is not supported"},
-		{"etcd", []string{"--cors=example.com"}, "--cors is not supported"},
+		{"etcd", []string{"--max-concurrent-streams=5"}, "--max-concurrent-streams is not supported"},
 		{"etcd", []string{"--listen-client-urls=nonsense"}, "listen-client-urls"},
 	} {
 		t.Run(test.name+" "+strings.Join(test.args, " "), func(t *testing.T) {
