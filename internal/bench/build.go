@@ -10,20 +10,20 @@ import (
 	"slices"
 )
 
-// The programs that are built in the temporary folder.
+// The programs that are built in the temporary directory.
 const (
 	ownHost     = "own"
 	envtestHost = "envtest"
 	testserver  = "testserver"
 	ownTests    = "own.test"
 	envTests    = "envtest.test"
-	ownPrograms = "assets" // a folder
+	ownPrograms = "assets" // a directory
 )
 
 // program is one that is built.
 type program struct {
-	name, folder string
-	args         []string
+	name, dir string // dir is that of the package, from the module
+	args      []string
 }
 
 const assets = "github.com/kubembed/kubembed/pkg/controlplanetest/assets/"
@@ -51,7 +51,7 @@ func (b *bench) build(sections []section) error {
 		if err := b.buildPeers(); err != nil {
 			return err
 		}
-		// go build puts several programs into a folder that there is.
+		// With several programs, go build needs an existing directory.
 		if err := os.Mkdir(b.paths.program(ownPrograms), 0o700); err != nil {
 			return err
 		}
@@ -81,8 +81,8 @@ func (b *bench) buildAll(p paths, programs []program) error {
 		// As the peers are: without what only debuggers read.
 		args := append([]string{program.args[0], "-ldflags=-s -w", "-o", p.program(program.name)}, program.args[1:]...)
 		build := exec.Command("go", args...)
-		build.Dir = filepath.Join(p.Module, program.folder)
-		if program.folder == "peers" {
+		build.Dir = filepath.Join(p.Module, program.dir)
+		if program.dir == "peers" {
 			build.Env = append(os.Environ(), "GOWORK=off", "CGO_ENABLED=0")
 		}
 		if err := runLoudly(build); err != nil {
@@ -113,9 +113,9 @@ func (p paths) buildOf(name string) (string, error) {
 	return hex.EncodeToString(hash.Sum(nil))[:12], nil
 }
 
-// goCommand is the go command in a folder of this module.
-func (b *bench) goCommand(folder string, args ...string) *exec.Cmd {
+// goCommand is the go command in a directory of this module.
+func (b *bench) goCommand(dir string, args ...string) *exec.Cmd {
 	cmd := exec.Command("go", args...)
-	cmd.Dir = filepath.Join(b.paths.Module, folder)
+	cmd.Dir = filepath.Join(b.paths.Module, dir)
 	return cmd
 }

@@ -27,9 +27,6 @@ var settings = header{
 	{"cores", "the client has no cores of its own: it competes with the server on all sides; server CPU for each request is beside every rate"},
 }
 
-// headerBefore is the line of the other checkout.
-const headerBefore = "before"
-
 func (b *bench) header(ctx context.Context) (header, error) {
 	cpu, err := fieldOf("/proc/cpuinfo", "model name")
 	if err != nil {
@@ -63,7 +60,7 @@ func (b *bench) header(ctx context.Context) (header, error) {
 		return nil, err
 	}
 	if b.paths.Against != "" {
-		h = append(h, [2]string{headerBefore, commit(ctx, b.paths.Against)})
+		h = append(h, [2]string{"before", commit(ctx, b.paths.Against)})
 	}
 	h = append(h, [2]string{"kubembed", commit(ctx, b.paths.Module) + ", build " + build})
 	return h, nil

@@ -3,7 +3,7 @@
 //	go run ./internal/bench        # at the top of the repository; -h tells the flags
 //	go run ./internal/bench -quick # small, to see that everything works
 //
-// It writes to a folder (-out): results.json with every measurement, README.md with
+// It writes to a directory (-out): results.json with every measurement, README.md with
 // a table for each section (ours and the peers', median and range, ratio, bar and
 // aim) under a header that tells the machine, the versions and the settings, and
 // plots. Progress is on standard error. Nothing else should run on the machine.
@@ -26,7 +26,7 @@
 //   - envtest: of controller-runtime, with kube-apiserver and etcd
 //   - envtest with kubembed's programs: those of pkg/controlplanetest/assets
 //   - testserver: kube-apiserver's own test server and an embedded etcd, in one process
-//   - separate: envtest with fsync and a folder, against DataDir
+//   - separate: envtest with fsync and a directory, against DataDir
 //
 // With -against, the sides are those of this library only, here and in another
 // checkout, which may have another Kubernetes:
@@ -38,13 +38,13 @@
 // and etcd for what is measured here.
 //
 // kube-apiserver and etcd are built from the modules that this library is made
-// from, at the same versions, and kept in a folder of the user's cache. Reading
+// from, at the same versions, and kept in a directory of the user's cache. Reading
 // memory and CPU of processes needs Linux.
 //
 // # Modules
 //
 // This module is apart from the library for the sake of controller-runtime and of
-// the plots. Its go.mod is updated as that of internal/e2e. The one in the folder
+// the plots. Its go.mod is updated as that of internal/e2e. The one in the directory
 // peers has kube-apiserver and etcd as tools, the testserver, and none of our
 // packages. It is not in the workspace: the etcd program needs old modules that no
 // other build should see. Its versions of Kubernetes and etcd follow those of the
@@ -79,9 +79,9 @@ func main() {
 	flag.IntVar(&b.runs, "runs", 5, "how often each side runs")
 	flag.StringVar(&only, "only", "", "sections to measure, with commas between: "+strings.Join(sectionNames(), ", ")+" (if empty, all but cold)")
 	flag.StringVar(&skip, "skip", "", "sections to leave out")
-	flag.StringVar(&b.out, "out", "bench-results", "folder of the results")
+	flag.StringVar(&b.out, "out", "bench-results", "directory of the results")
 	flag.StringVar(&b.readme, "readme", "", "page whose summary is replaced by that of the results (if empty, none)")
-	flag.StringVar(&b.cache, "cache", "", "folder of the built kube-apiserver and etcd (default is one in the user's cache)")
+	flag.StringVar(&b.cache, "cache", "", "directory of the built kube-apiserver and etcd (default is one in the user's cache)")
 	flag.StringVar(&b.against, "against", "", "top directory of another checkout of this repository, with which this one is compared instead of the peers")
 	flag.BoolVar(&b.redo, "redo", false, "drop what is there of the sections, and measure them again")
 	flag.BoolVar(&b.report, "report", false, "measure nothing, and write the report of what is there")
@@ -122,12 +122,12 @@ type bench struct {
 
 // paths are of what has been built, for the children too.
 type paths struct {
-	Module  string // folder of this module
+	Module  string // directory of this module
 	Against string // the same in the other checkout, if there is one
-	Work    string // temporary folder
+	Work    string // temporary directory
 	Suffix  string // of the names of programs
-	Assets  string // folder of kube-apiserver and etcd
-	CRDs    string // folder of CRDs
+	Assets  string // directory of kube-apiserver and etcd
+	CRDs    string // directory of CRDs
 }
 
 func (b *bench) run(ctx context.Context, only, skip string) error {

@@ -49,7 +49,7 @@ func (r *results) report(folder string) (err error) {
 
 func (r *results) writeHeader(w io.Writer) {
 	title := "Beside the peers"
-	if slices.ContainsFunc(r.Header, func(line [2]string) bool { return line[0] == headerBefore }) {
+	if r.againstEarlier() {
 		title = "Beside an earlier state"
 	}
 	fmt.Fprint(w, "# "+title+"\n\nWritten by `go run ./internal/bench`, whose documentation says what the sides are. Each cell is the median of all runs, with the least and the most. "+

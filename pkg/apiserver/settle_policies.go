@@ -37,14 +37,11 @@ func (s *Server) waitEnforced(ctx context.Context, changed map[schema.GroupResou
 	_, defined := changed[definitions]
 	for _, plugin := range s.generic.policies {
 		affected := plugin.affected(changed)
-		switch {
-		case !affected && !defined:
-			continue
-		case plugin.hooks == nil:
-			if !affected {
-				continue
-			}
+		if affected && plugin.hooks == nil {
 			return fmt.Errorf("apiserver: %s: %w", plugin.policies.resource, errPolicyHooks)
+		}
+		if plugin.hooks == nil || !affected && !defined {
+			continue
 		}
 		if affected {
 			wanted := plugin.stored()

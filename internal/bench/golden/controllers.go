@@ -27,8 +27,9 @@ import (
 	"github.com/kubembed/kubembed/internal/golden"
 )
 
-// controllers runs kube-controller-manager beside the API server, with the files that every
-// installation gives it and its own defaults otherwise, and describes what it does.
+// controllers runs kube-controller-manager beside the API server, and describes what it does.
+// Its settings are the defaults, except for the key and certificate files, which every
+// installation sets.
 func controllers(ctx context.Context, env *envtest.Environment, config *rest.Config, assets, dir string) (err error) {
 	work, err := os.MkdirTemp("", "golden-")
 	if err != nil {
