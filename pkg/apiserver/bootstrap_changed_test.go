@@ -195,6 +195,7 @@ func TestBootstrapOverChangedData(t *testing.T) {
 			}
 			cfg.Listener = must(net.Listen("tcp", "127.0.0.1:0"))(t)
 			start(t)
+			p.flowControlEnsured(t)
 			got := p.bootstrapState(t)
 
 			p.store(t, changed)

@@ -3,14 +3,19 @@ package apiserver_test
 import (
 	"context"
 	"encoding/json"
+	"errors"
+	"fmt"
 	"maps"
 	"slices"
 	"sync"
 	"testing"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
+	flowcontrolv1 "k8s.io/api/flowcontrol/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime"
+	flowcontrolbootstrap "k8s.io/apiserver/pkg/apis/flowcontrol/bootstrap"
 	genericapiserver "k8s.io/apiserver/pkg/server"
 	"k8s.io/client-go/informers"
 	"k8s.io/client-go/kubernetes"
@@ -19,6 +24,7 @@ import (
 	aggregatorinformers "k8s.io/kube-aggregator/pkg/client/informers/externalversions"
 	"k8s.io/kube-aggregator/pkg/controllers/autoregister"
 	"k8s.io/kubernetes/pkg/controlplane/controller/systemnamespaces"
+	"k8s.io/kubernetes/pkg/registry/flowcontrol/ensurer"
 	flowcontrolrest "k8s.io/kubernetes/pkg/registry/flowcontrol/rest"
 	rbacrest "k8s.io/kubernetes/pkg/registry/rbac/rest"
 	schedulingrest "k8s.io/kubernetes/pkg/registry/scheduling/rest"
@@ -163,6 +169,63 @@ func (p *plane) upstreamBootstrap(t *testing.T, registered []apiregistrationv1.A
 		_, err := kubernetes.NewForConfigOrDie(p.LoopbackConfig()).CoreV1().Namespaces().Get(ctx, "kube-node-lease", metav1.GetOptions{})
 		return err
 	})
+	p.flowControlEnsured(t)
+}
+
+// flowControlEnsured waits until upstream's ensurer has nothing left to do. It leaves an object
+// whose status changes meanwhile to its next pass and says that it has ensured all.
+func (p *plane) flowControlEnsured(t *testing.T) {
+	t.Helper()
+	client := kubernetes.NewForConfigOrDie(p.LoopbackConfig()).FlowcontrolV1()
+	eventually(t, "flow control", func() error {
+		levels, err := client.PriorityLevelConfigurations().List(t.Context(), metav1.ListOptions{})
+		if err != nil {
+			return err
+		}
+		schemas, err := client.FlowSchemas().List(t.Context(), metav1.ListOptions{})
+		if err != nil {
+			return err
+		}
+		return errors.Join(
+			ensured(ensurer.NewPriorityLevelConfigurationOps(nil, nil), levels.Items,
+				flowcontrolbootstrap.MandatoryPriorityLevelConfigurations, flowcontrolbootstrap.SuggestedPriorityLevelConfigurations),
+			ensured(ensurer.NewFlowSchemaOps(nil, nil), schemas.Items,
+				flowcontrolbootstrap.MandatoryFlowSchemas, flowcontrolbootstrap.SuggestedFlowSchemas))
+	})
+}
+
+// ensured returns an error if upstream's ensurer would create, update or delete an object.
+func ensured[T any, P interface {
+	*T
+	comparable
+	metav1.Object
+	runtime.Object
+}](ops ensurer.ObjectOps[P], stored []T, mandatory, suggested []P) error {
+	current := map[string]P{}
+	for i := range stored {
+		object := P(&stored[i])
+		current[object.GetName()] = object
+	}
+	for strategy, objects := range map[ensurer.EnsureStrategy[P]][]P{
+		ensurer.NewMandatoryEnsureStrategy[P](): mandatory, ensurer.NewSuggestedEnsureStrategy[P](): suggested,
+	} {
+		for _, object := range objects {
+			found, ok := current[object.GetName()]
+			if !ok {
+				return fmt.Errorf("%T %s is missing", object, object.GetName())
+			}
+			if _, revise, err := strategy.ReviseIfNeeded(ops, found, object); err != nil || revise {
+				return fmt.Errorf("%T %s is not up to date (%v)", object, object.GetName(), err)
+			}
+			delete(current, object.GetName())
+		}
+	}
+	for name, object := range current {
+		if object.GetAnnotations()[flowcontrolv1.AutoUpdateAnnotationKey] == "true" {
+			return fmt.Errorf("%T %s is not deleted", object, name)
+		}
+	}
+	return nil
 }
 
 // registered are the APIServices that a start registers.

@@ -150,6 +150,31 @@ func leave(t *testing.T, disk string, free int64) *os.File {
 	return file
 }
 
+// exhaust extends a file of disk until there is no room for the smallest other file. ext4 reserves
+// more for a write than it needs, and has free blocks again once that is on the disk.
+func exhaust(t *testing.T, disk string, filler *os.File) {
+	t.Helper()
+	for {
+		for err := error(nil); err == nil; {
+			_, err = filler.Write(make([]byte, 4096))
+		}
+		if err := filler.Sync(); err != nil && !errors.Is(err, unix.ENOSPC) {
+			t.Fatal(err)
+		}
+		small, err := os.Create(filepath.Join(disk, "small"))
+		if err == nil {
+			_, err = small.Write([]byte("x"))
+			err = errors.Join(err, small.Sync(), small.Close(), os.Remove(small.Name()))
+		}
+		if errors.Is(err, unix.ENOSPC) {
+			return
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
 func freeMB(t *testing.T, disk string) int64 {
 	t.Helper()
 	var fs unix.Statfs_t
@@ -249,9 +274,7 @@ func TestSnapshotsOnTheDiskOfEtcd(t *testing.T) {
 func TestStartChecksTheDiskOfSnapshots(t *testing.T) {
 	disk := smallDisk(t, 16)
 	filler := leave(t, disk, 0)
-	for err := error(nil); err == nil; {
-		_, err = filler.Write(make([]byte, 4096))
-	}
+	exhaust(t, disk, filler)
 	logger, logs := observed(zapcore.WarnLevel)
 	cfg := controlplane.Config{Logger: logger, Snapshots: controlplane.Snapshots{Dir: disk, Interval: time.Hour}}
 	closeServer(t, start(t, cfg))
