@@ -2,7 +2,7 @@
 // examples/controller-test:
 //
 //   - before: with envtest, as kubebuilder writes it. It runs where
-//     KUBEBUILDER_ASSETS names a folder with kube-apiserver and etcd.
+//     KUBEBUILDER_ASSETS names a directory with kube-apiserver and etcd.
 //   - oneline: envtest's installers of CRDs and webhooks, on a control plane of
 //     controlplanetest: two fields and one call more.
 //   - after: with controlplanetest only.

@@ -14,13 +14,13 @@ func TestSuitesAreTheSame(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		for _, folder := range []string{"oneline", "after"} {
-			other, err := os.ReadFile(filepath.Join(folder, name))
+		for _, directory := range []string{"oneline", "after"} {
+			other, err := os.ReadFile(filepath.Join(directory, name))
 			if err != nil {
 				t.Fatal(err)
 			}
 			if !bytes.Equal(before, other) {
-				t.Errorf("%s differs in before and %s: copy one to the other", name, folder)
+				t.Errorf("%s differs in before and %s: copy one to the other", name, directory)
 			}
 		}
 	}

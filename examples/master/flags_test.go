@@ -67,7 +67,7 @@ func TestFlagErrors(t *testing.T) {
 		"address taken":   {[]string{"--bind-address=" + taken.Addr().String()}, []string{"--bind-address:", "in use", taken.Addr().String()}},
 		"insecure taken":  {[]string{free, "--insecure-bind-address=" + taken.Addr().String()}, []string{"--insecure-bind-address:", "in use"}},
 		"foreign address": {[]string{"--bind-address=192.0.2.1"}, []string{"--bind-address:", "192.0.2.1:6443", "not an address of this machine"}},
-		"data folder":     {[]string{free, "--data-dir=" + file}, []string{"--data-dir:", file}},
+		"data directory":  {[]string{free, "--data-dir=" + file}, []string{"--data-dir:", file}},
 		"data lost":       {[]string{free, "--data-dir=" + lost}, []string{"--data-dir:", lost, "--new-cluster"}},
 		"lifetime":        {[]string{free, "--join-lifetime=0"}, []string{`--join-lifetime: "0"`, "more than zero"}},
 		"kubeconfigs":     {[]string{free, "--kubeconfig-dir=" + file}, []string{"--kubeconfig-dir:", file}},

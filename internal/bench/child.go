@@ -67,7 +67,7 @@ func (b *bench) runChild(ctx context.Context, t task) ([]metric, error) {
 		return nil, err
 	}
 	cmd := exec.Command(program, childArgument)
-	// Whatever is left in temporary folders, by envtest for one, goes with ours.
+	// Whatever is left in temporary directories, by envtest for one, goes with ours.
 	cmd.Env = append(os.Environ(), "KUBEBUILDER_ASSETS="+b.paths.Assets, "TMPDIR="+b.paths.Work)
 	var out, log bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &log

@@ -56,7 +56,7 @@ var crdsSection = section{
 }
 
 func (m *measurement) install(crds int) (installed work.Installed, err error) {
-	dir, remove, err := m.folder("installed-")
+	dir, remove, err := m.directory("installed-")
 	if err != nil {
 		return installed, err
 	}
@@ -80,7 +80,7 @@ func (m *measurement) install(crds int) (installed work.Installed, err error) {
 
 func (p paths) crds(n int) string { return filepath.Join(p.CRDs, strconv.Itoa(n)) }
 
-// fetchCRDs makes a folder for each number of CRDs, with a file for each.
+// fetchCRDs makes a directory for each number of CRDs, with a file for each.
 func (b *bench) fetchCRDs() error {
 	b.paths.CRDs = filepath.Join(b.paths.Work, "crds")
 	var all [][]byte
@@ -112,8 +112,8 @@ func (b *bench) fetchCRDs() error {
 	return nil
 }
 
-func writeCRDs(folder string, all [][]byte, n int) error {
-	if err := os.MkdirAll(folder, 0o700); err != nil {
+func writeCRDs(directory string, all [][]byte, n int) error {
+	if err := os.MkdirAll(directory, 0o700); err != nil {
 		return err
 	}
 	for i := range n {
@@ -124,7 +124,7 @@ func writeCRDs(folder string, all [][]byte, n int) error {
 				return err
 			}
 		}
-		if err := os.WriteFile(filepath.Join(folder, fmt.Sprintf("%04d.yaml", i)), crd, 0o600); err != nil {
+		if err := os.WriteFile(filepath.Join(directory, fmt.Sprintf("%04d.yaml", i)), crd, 0o600); err != nil {
 			return err
 		}
 	}

@@ -16,7 +16,7 @@ const editName = "go test, from the change to the result"
 
 var editSection = section{
 	name: "edit", title: "The edit loop",
-	about: "One line of a test is changed that starts a control plane and creates a pod (folder edit), and go test is run, with everything else in the build cache. The line is changed in a copy, by go's -overlay. " +
+	about: "One line of a test is changed that starts a control plane and creates a pod (directory edit), and go test is run, with everything else in the build cache. The line is changed in a copy, by go's -overlay. " +
 		"The build alone is that of another change, with go test -c. With kubembed's programs, installed before, the test is envtest's, and so is its build.",
 	sides:   []string{own, envtest, programs},
 	ratios:  [][2]string{{own, envtest}, {programs, envtest}},
@@ -24,7 +24,7 @@ var editSection = section{
 }
 
 func editLoop(m *measurement) error {
-	dir, remove, err := m.folder("edit-")
+	dir, remove, err := m.directory("edit-")
 	if err != nil {
 		return err
 	}
@@ -118,7 +118,7 @@ var coldSection = section{
 	about: "The test of the edit loop built with an empty build cache, all modules downloaded. The CPU time is that of all compilers. For envtest, without kube-apiserver and etcd, which its users download.",
 	sides: []string{own, envtest}, ratios: [][2]string{{own, envtest}}, byHand: true,
 	measure: func(m *measurement) error {
-		dir, remove, err := m.folder("cold-")
+		dir, remove, err := m.directory("cold-")
 		if err != nil {
 			return err
 		}

@@ -70,7 +70,7 @@ var growthSection = section{
 
 var durableSection = section{
 	name: "durable", title: "Durable creates",
-	about: "Pods created on a folder with fsync, so that each survives a power cut when its request returns. Beside it, puts of 1.5 KB through the client of our own etcd member in the same process, and the disk: " +
+	about: "Pods created on a directory with fsync, so that each survives a power cut when its request returns. Beside it, puts of 1.5 KB through the client of our own etcd member in the same process, and the disk: " +
 		"one fdatasync after another, of 2 KiB each, in a file that has its size.",
 	sides:   []string{durableOwn, separate, rawEtcd},
 	ratios:  [][2]string{{durableOwn, separate}, {durableOwn, rawEtcd}},
@@ -78,7 +78,7 @@ var durableSection = section{
 }
 
 func durable(m *measurement) error {
-	dir, remove, err := m.folder("durable-")
+	dir, remove, err := m.directory("durable-")
 	if err != nil {
 		return err
 	}

@@ -112,9 +112,9 @@ func parseField(r io.Reader, name string) (string, error) {
 	return "unknown", lines.Err()
 }
 
-// diskOf tells the file system of a folder, and what its disk is.
-func diskOf(ctx context.Context, folder string) string {
-	out, err := exec.CommandContext(ctx, "df", "--output=source,fstype", folder).Output()
+// diskOf tells the file system of a directory, and what its disk is.
+func diskOf(ctx context.Context, directory string) string {
+	out, err := exec.CommandContext(ctx, "df", "--output=source,fstype", directory).Output()
 	if err != nil {
 		return "unknown"
 	}

@@ -51,7 +51,7 @@ type server struct {
 	client *load.Client // in this process, over TLS
 }
 
-// start starts the control plane of the side, with a folder of its own or, if dir
+// start starts the control plane of the side, with a directory of its own or, if dir
 // is empty, without fsync.
 func (m *measurement) start(dir string) (*server, error) {
 	var program string
@@ -158,7 +158,7 @@ func (m *measurement) sleep(d time.Duration) error {
 	}
 }
 
-// folder returns a new one, on the disk of the temporary folder.
-func (m *measurement) folder(pattern string) (dir string, remove func(), err error) {
+// directory returns a new one, on the disk of the temporary directory.
+func (m *measurement) directory(pattern string) (dir string, remove func(), err error) {
 	return tempDir(m.paths.Work, pattern)
 }

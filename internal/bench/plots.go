@@ -29,7 +29,7 @@ var drawings = []drawing{
 	{section: "start", file: "start", title: "Start to first stored pod", ends: startName, summary: true},
 	{section: "start", file: "stop", title: "Stop", ends: "open"},
 	{section: "start", file: "memory", title: "Idle memory", ends: memoryName, summary: true},
-	{section: "restart", file: "restart", title: "Start on a folder with pods", ends: "pods there"},
+	{section: "restart", file: "restart", title: "Start on a directory with pods", ends: "pods there"},
 	{section: "requests", file: "requests", title: "Requests of 16 clients, as fast as it goes", ends: ", 16 clients: rate", summary: true},
 	{section: "requests", file: "requests-1", title: "Requests of one client, as fast as it goes", ends: ", 1 clients: rate"},
 	{section: "requests", file: "requests-128", title: "Requests of 128 clients, as fast as it goes", ends: ", 128 clients: rate"},
@@ -50,7 +50,7 @@ var drawings = []drawing{
 // plotted is a plot in a file.
 type plotted struct{ title, file string }
 
-func plotSection(folder string, s section, figures []figure) (done []plotted, err error) {
+func plotSection(directory string, s section, figures []figure) (done []plotted, err error) {
 	for _, d := range drawings {
 		if d.section != s.name {
 			continue
@@ -87,7 +87,7 @@ func plotSection(folder string, s section, figures []figure) (done []plotted, er
 		if d.lines {
 			width = 16 * vg.Centimeter
 		}
-		if err := p.Save(width, 10*vg.Centimeter, filepath.Join(folder, d.file+".svg")); err != nil {
+		if err := p.Save(width, 10*vg.Centimeter, filepath.Join(directory, d.file+".svg")); err != nil {
 			return nil, err
 		}
 		done = append(done, plotted{d.title, d.file + ".svg"})

@@ -15,8 +15,8 @@ const (
 	summaryEnd   = "<!-- bench: end -->"
 )
 
-// summarize replaces the summary in a page by that of the results in a folder.
-func (r *results) summarize(page, folder string) error {
+// summarize replaces the summary in a page by that of the results in a directory.
+func (r *results) summarize(page, directory string) error {
 	text, err := os.ReadFile(page)
 	if err != nil {
 		return err
@@ -26,7 +26,7 @@ func (r *results) summarize(page, folder string) error {
 	if !begun || !ended {
 		return fmt.Errorf("-readme: %s must have the lines %q and %q, and what is between them is replaced", page, summaryBegin, summaryEnd)
 	}
-	link, err := filepath.Rel(filepath.Dir(page), folder)
+	link, err := filepath.Rel(filepath.Dir(page), directory)
 	if err != nil {
 		return err
 	}

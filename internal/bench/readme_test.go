@@ -9,8 +9,8 @@ import (
 
 // A page keeps what it had around the summary, which is replaced each time.
 func TestSummary(t *testing.T) {
-	folder := t.TempDir()
-	page := filepath.Join(folder, "README.md")
+	directory := t.TempDir()
+	page := filepath.Join(directory, "README.md")
 	r := &results{Header: header{{"kubembed", "commit 123, build abc"}}, Measurements: []result{
 		{Section: "start", Side: own, Metrics: []metric{{startName, "ms", 100}}},
 		{Section: "start", Side: envtest, Metrics: []metric{{startName, "ms", 1000}}},
@@ -23,12 +23,12 @@ func TestSummary(t *testing.T) {
 		}
 	}
 	write("before\n" + summaryBegin + "\nold\n")
-	if err := r.summarize(page, folder); err == nil || !strings.Contains(err.Error(), summaryEnd) {
+	if err := r.summarize(page, directory); err == nil || !strings.Contains(err.Error(), summaryEnd) {
 		t.Errorf("of a page without the comment at the end: %v", err)
 	}
 	write("before\n" + summaryBegin + "\nold\n" + summaryEnd + "\nafter\n")
 	for range 2 {
-		if err := r.summarize(page, filepath.Join(folder, "some", "results")); err != nil {
+		if err := r.summarize(page, filepath.Join(directory, "some", "results")); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -29,9 +29,9 @@ type result struct {
 	Metrics       []metric
 }
 
-func loadResults(folder string) (*results, error) {
+func loadResults(directory string) (*results, error) {
 	r := &results{}
-	data, err := os.ReadFile(filepath.Join(folder, "results.json"))
+	data, err := os.ReadFile(filepath.Join(directory, "results.json"))
 	if errors.Is(err, fs.ErrNotExist) {
 		return r, nil
 	}
@@ -39,21 +39,21 @@ func loadResults(folder string) (*results, error) {
 		return nil, err
 	}
 	if err := json.Unmarshal(data, r); err != nil {
-		return nil, fmt.Errorf("%s: %w", folder, err)
+		return nil, fmt.Errorf("%s: %w", directory, err)
 	}
 	return r, nil
 }
 
 // save replaces the file whole, so that an interruption leaves the one before.
-func (r *results) save(folder string) error {
-	if err := os.MkdirAll(folder, 0o755); err != nil {
+func (r *results) save(directory string) error {
+	if err := os.MkdirAll(directory, 0o755); err != nil {
 		return err
 	}
 	data, err := json.MarshalIndent(r, "", "\t")
 	if err != nil {
 		return err
 	}
-	path := filepath.Join(folder, "results.json")
+	path := filepath.Join(directory, "results.json")
 	if err := os.WriteFile(path+".new", append(data, '\n'), 0o644); err != nil {
 		return err
 	}

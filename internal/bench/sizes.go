@@ -10,24 +10,24 @@ import (
 
 // sizes are how much there is of everything.
 type sizes struct {
-	Folder   int           // pods in the folder that is started on
-	Watches  int           // open when stopping, or no such stop if 0
-	Idle     time.Duration // of which the CPU is measured, and before it memory is left to settle for half as long
-	Clients  numbers
-	Requests numbers       // of each kind, for each of Clients
-	Rate     int           // creates a second at equal load
-	Load     time.Duration // how long
-	Lists    numbers       // pods in a list
-	Repeats  int           // of each list, see repeats
-	Watchers numbers
-	Events   int // for all watchers together, at most
-	Nodes    numbers
-	Beats    time.Duration // how long heartbeats are sent
-	CRDs     numbers
-	Planes   numbers
-	Growth   numbers // pods
-	Probes   int     // creates measured at each of Growth
-	Writes   numbers // durable ones, for each of Clients
+	Directory int           // pods in the directory that is started on
+	Watches   int           // open when stopping, or no such stop if 0
+	Idle      time.Duration // of which the CPU is measured, and before it memory is left to settle for half as long
+	Clients   numbers
+	Requests  numbers       // of each kind, for each of Clients
+	Rate      int           // creates a second at equal load
+	Load      time.Duration // how long
+	Lists     numbers       // pods in a list
+	Repeats   int           // of each list, see repeats
+	Watchers  numbers
+	Events    int // for all watchers together, at most
+	Nodes     numbers
+	Beats     time.Duration // how long heartbeats are sent
+	CRDs      numbers
+	Planes    numbers
+	Growth    numbers // pods
+	Probes    int     // creates measured at each of Growth
+	Writes    numbers // durable ones, for each of Clients
 }
 
 // repeats is how often so many pods are listed: not for minutes.
@@ -38,7 +38,7 @@ func (s sizes) repeats(pods int) int {
 
 func fullSizes() sizes {
 	return sizes{
-		Folder: 10000, Watches: 1000, Idle: 10 * time.Second,
+		Directory: 10000, Watches: 1000, Idle: 10 * time.Second,
 		Clients: numbers{1, 16, 128}, Requests: numbers{500, 3000, 3000}, Rate: 500, Load: 5 * time.Second,
 		Lists: numbers{10000, 100000}, Repeats: 10,
 		Watchers: numbers{1, 100, 1000}, Events: 100000,
@@ -51,7 +51,7 @@ func fullSizes() sizes {
 
 func quickSizes() sizes {
 	return sizes{
-		Folder: 500, Idle: 2 * time.Second,
+		Directory: 500, Idle: 2 * time.Second,
 		Clients: numbers{1, 16, 128}, Requests: numbers{100, 500, 500}, Rate: 200, Load: time.Second,
 		Lists: numbers{500}, Repeats: 10,
 		Watchers: numbers{1, 100}, Events: 5000,
@@ -73,7 +73,7 @@ func (s *sizes) flags() {
 	flag.Var(&s.CRDs, "crds", "CRDs installed")
 	flag.Var(&s.Planes, "planes", "control planes in one process")
 	flag.Var(&s.Growth, "growth", "pods at which the growth is measured")
-	flag.IntVar(&s.Folder, "folder", s.Folder, "pods in the folder that is started on")
+	flag.IntVar(&s.Directory, "directory", s.Directory, "pods in the directory that is started on")
 	flag.IntVar(&s.Watches, "watches", s.Watches, "watches open when stopping (envtest's stop then takes 20 seconds)")
 	flag.IntVar(&s.Rate, "rate", s.Rate, "creates a second at equal load, which all sides must reach")
 	flag.DurationVar(&s.Idle, "idle", s.Idle, "how long idle CPU is measured")

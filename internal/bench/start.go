@@ -87,22 +87,22 @@ func (s *server) idle() error {
 }
 
 var restartSection = section{
-	name: "restart", title: "Start on a folder with pods",
-	about:   "As above, on the folder of a control plane that was stopped, durable on both sides. The folder is filled once for each side.",
+	name: "restart", title: "Start on a directory with pods",
+	about:   "As above, on the directory of a control plane that was stopped, durable on both sides. The directory is filled once for each side.",
 	sides:   []string{durableOwn, separate},
 	ratios:  [][2]string{{durableOwn, separate}},
 	measure: restart,
 }
 
 func restart(m *measurement) error {
-	dir := filepath.Join(m.paths.Work, "folder-of-"+m.side+m.paths.Suffix)
+	dir := filepath.Join(m.paths.Work, "directory-of-"+m.side+m.paths.Suffix)
 	filled := dir + ".filled"
 	if _, err := os.Stat(filled); err != nil {
 		if err := os.RemoveAll(dir); err != nil {
 			return err
 		}
 		err := m.with(dir, func(s *server) error {
-			if _, err := s.do(load.Spec{Work: "create", Namespace: "folder", Clients: 16, Objects: m.sizes.Folder}); err != nil {
+			if _, err := s.do(load.Spec{Work: "create", Namespace: "directory", Clients: 16, Objects: m.sizes.Directory}); err != nil {
 				return err
 			}
 			_, err := s.Do(hosts.Command{Do: hosts.Stop})
@@ -116,9 +116,9 @@ func restart(m *measurement) error {
 		}
 	}
 	return m.with(dir, func(s *server) error {
-		m.addTime(fmt.Sprintf("%s, %d pods there", startName, m.sizes.Folder), s.Started)
+		m.addTime(fmt.Sprintf("%s, %d pods there", startName, m.sizes.Directory), s.Started)
 		m.addTime("the same, from the start of the program", s.Exec)
-		return s.stop(fmt.Sprintf("stop, idle, %d pods there", m.sizes.Folder))
+		return s.stop(fmt.Sprintf("stop, idle, %d pods there", m.sizes.Directory))
 	})
 }
 

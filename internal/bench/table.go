@@ -12,14 +12,14 @@ import (
 )
 
 // report writes the tables and plots of what there is.
-func (r *results) report(folder string) (err error) {
+func (r *results) report(directory string) (err error) {
 	if len(r.Measurements) == 0 {
 		return nil
 	}
-	if err := r.save(folder); err != nil {
+	if err := r.save(directory); err != nil {
 		return err
 	}
-	file, err := os.Create(filepath.Join(folder, "README.md"))
+	file, err := os.Create(filepath.Join(directory, "README.md"))
 	if err != nil {
 		return err
 	}
@@ -35,7 +35,7 @@ func (r *results) report(folder string) (err error) {
 			fmt.Fprintf(file, "%s\n\n", note)
 		}
 		writeTable(file, s, figures)
-		plots, err := plotSection(folder, s, figures)
+		plots, err := plotSection(directory, s, figures)
 		if err != nil {
 			return err
 		}

@@ -106,7 +106,7 @@ func TestBarsOf(t *testing.T) {
 
 // The report of some results has a table with all that is there, and plots.
 func TestReport(t *testing.T) {
-	folder := t.TempDir()
+	directory := t.TempDir()
 	r := &results{Header: header{{"kubembed", "commit 123, build abc"}}}
 	for run, ms := range []float64{100, 140, 120} {
 		r.Measurements = append(r.Measurements,
@@ -119,10 +119,10 @@ func TestReport(t *testing.T) {
 			Section: "growth", Side: own, Run: i, Build: "old", Metrics: []metric{{pods + " pods: memory, resident", "MiB", float64(100 * (i + 1))}},
 		})
 	}
-	if err := r.report(folder); err != nil {
+	if err := r.report(directory); err != nil {
 		t.Fatal(err)
 	}
-	text, err := os.ReadFile(filepath.Join(folder, "README.md"))
+	text, err := os.ReadFile(filepath.Join(directory, "README.md"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -137,12 +137,12 @@ func TestReport(t *testing.T) {
 		}
 	}
 	for _, plot := range []string{"start.svg", "memory.svg", "growth-memory.svg"} {
-		svg, err := os.ReadFile(filepath.Join(folder, plot))
+		svg, err := os.ReadFile(filepath.Join(directory, plot))
 		if err != nil || !strings.Contains(string(svg), "<svg") {
 			t.Errorf("%s is no SVG: %v", plot, err)
 		}
 	}
-	again, err := loadResults(folder)
+	again, err := loadResults(directory)
 	if err != nil || len(again.Measurements) != len(r.Measurements) || !again.has("start", envtest, 2) || again.has("start", inOne, 0) {
 		t.Errorf("read again: %d measurements, %v", len(again.Measurements), err)
 	}

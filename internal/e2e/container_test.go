@@ -17,7 +17,7 @@ import (
 	utilexec "k8s.io/utils/exec"
 )
 
-// container is what the kubelet believes to be one: a folder to execute commands
+// container is what the kubelet believes to be one: a directory to execute commands
 // in, and a log. Its program prints the lines that it reads.
 type container struct {
 	dir, log string
@@ -79,7 +79,7 @@ func (c *container) attach(ctx context.Context, in io.Reader, out io.Writer) err
 
 func (c *container) end() { c.once.Do(func() { close(c.ended) }) }
 
-// exec runs a command of this machine in the folder of the container.
+// exec runs a command of this machine in the directory of the container.
 func (c *container) exec(ctx context.Context, args []string, in io.Reader, out, stderr io.Writer, tty bool, resize <-chan remotecommand.TerminalSize) error {
 	cmd := exec.CommandContext(ctx, args[0], args[1:]...)
 	cmd.Dir, cmd.Env = c.dir, []string{"PATH=" + os.Getenv("PATH"), "PS1=$ "}

@@ -10,11 +10,11 @@
 // (kubeletapi, isolation).
 //
 // What components add is tested on simulated nodes (components), and the
-// scheduler with a kubelet too. The folder soak starts and stops control planes
+// scheduler with a kubelet too. The directory soak starts and stops control planes
 // with all components 200 times, unless -short is given.
 //
-// The folder durable kills control planes, pulls the plug under them and takes
-// their disks away; the folder cluster does that to members of a cluster, and cuts
+// The directory durable kills control planes, pulls the plug under them and takes
+// their disks away; the directory cluster does that to members of a cluster, and cuts
 // their network.
 //
 // The directory attack runs all known attacks at once against a control plane in a process
@@ -33,7 +33,7 @@
 //
 // The container runtime of a kubelet is upstream's fake behind a CRI socket,
 // with containerd's streaming server (runtime_test.go). A container in it is a
-// folder, in which exec runs commands of this machine, and a log
+// directory, in which exec runs commands of this machine, and a log
 // (container_test.go).
 //
 // Each kubelet listens at an address of its own in 127.0.0.0/8, which Linux has
@@ -42,7 +42,7 @@
 // Kubelets need neither root nor cgroups; as root, where /dev/kmsg can be read,
 // they post events as well.
 //
-// The folder realnode has the same with the real kubelet program and containerd.
+// The directory realnode has the same with the real kubelet program and containerd.
 //
 // # Why a module of its own
 //

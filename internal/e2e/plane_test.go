@@ -113,13 +113,13 @@ func (p plane) client(t *testing.T) kubernetes.Interface {
 }
 
 // kubembedMain is a control plane until SIGTERM. When it is ready, the kubeconfig
-// files are in the folder given and stdout has the address.
+// files are in the directory given and stdout has the address.
 func kubembedMain(args []string) (err error) {
 	flags := flag.NewFlagSet("kubembed", flag.ContinueOnError)
 	cfg := controlplane.Config{}
 	flags.StringVar(&cfg.DataDir, "data-dir", "", "where the state is")
 	flags.StringVar(&cfg.BindAddress, "bind-address", "", "host:port")
-	kubeconfigs := flags.String("kubeconfigs", "", "folder for the kubeconfig files")
+	kubeconfigs := flags.String("kubeconfigs", "", "directory for the kubeconfig files")
 	if err := flags.Parse(args); err != nil {
 		return err
 	}

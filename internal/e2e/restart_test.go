@@ -19,7 +19,7 @@ import (
 )
 
 // TestRestartKeepsEverything stops a control plane and starts it again on the same
-// folder and address, while the kubelets run on.
+// directory and address, while the kubelets run on.
 func TestRestartKeepsEverything(t *testing.T) {
 	dataDir := t.TempDir()
 	p, server := startServer(t, controlplane.Config{DataDir: dataDir})

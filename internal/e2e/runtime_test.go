@@ -18,7 +18,7 @@ import (
 
 // containers is a container runtime behind a CRI socket: upstream's fake, which
 // remembers what it is told, with the streaming server that containerd has, and a
-// log file and a folder for each container.
+// log file and a directory for each container.
 type containers struct {
 	*fakecri.RemoteRuntime
 	server  *grpc.Server
@@ -70,7 +70,7 @@ func (r *containers) container(id string) (*container, error) {
 	return nil, fmt.Errorf("container %s was not started", id)
 }
 
-// StartContainer makes the log and the folder of a container.
+// StartContainer makes the log and the directory of a container.
 func (r *containers) StartContainer(ctx context.Context, req *criv1.StartContainerRequest) (*criv1.StartContainerResponse, error) {
 	c, err := newContainer(filepath.Join(r.dir, "containers", req.ContainerId))
 	if err != nil {

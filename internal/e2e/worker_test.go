@@ -108,7 +108,7 @@ func (w *worker) write(t *testing.T, name string, content []byte) {
 	}
 }
 
-// file is the path of a file in the worker's folder.
+// file is the path of a file in the worker's directory.
 func (w *worker) file(name ...string) string {
 	return filepath.Join(append([]string{w.dir}, name...)...)
 }

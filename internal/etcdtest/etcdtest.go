@@ -24,7 +24,7 @@ func Start(t testing.TB) *Etcd {
 	return StartOn(t, t.TempDir())
 }
 
-// StartOn starts one on a data folder.
+// StartOn starts one on a data directory.
 func StartOn(t testing.TB, dir string) *Etcd {
 	t.Helper()
 	c := embed.NewConfig()

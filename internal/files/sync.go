@@ -1,4 +1,4 @@
-// Package files makes what is in folders last.
+// Package files makes what is in directories last.
 package files
 
 import (
@@ -9,7 +9,7 @@ import (
 	"runtime"
 )
 
-// SyncDir makes the names in a folder last. Windows keeps no such thing to be synced.
+// SyncDir makes the names in a directory last. Windows keeps no such thing to be synced.
 func SyncDir(dir string) error {
 	if runtime.GOOS == "windows" {
 		return nil
@@ -21,7 +21,7 @@ func SyncDir(dir string) error {
 	return errors.Join(d.Sync(), d.Close())
 }
 
-// SyncTree makes a folder last with all that is in it.
+// SyncTree makes a directory last with all that is in it.
 func SyncTree(dir string) error {
 	return filepath.WalkDir(dir, func(path string, entry fs.DirEntry, err error) error {
 		if err != nil {

@@ -9,7 +9,7 @@ import (
 	"testing"
 )
 
-// forbidden are packages that no user of the library may have to link: folders,
+// forbidden are packages that no user of the library may have to link: directories,
 // with what is below them.
 var forbidden = []string{
 	"github.com/kubembed/kubembed/examples",
@@ -21,7 +21,7 @@ var forbidden = []string{
 	"testing", // registers flags
 }
 
-// optional are folders that only those link who import a component.
+// optional are directories that only those link who import a component.
 var optional = []string{
 	"github.com/kubembed/kubembed/pkg/components",
 	"k8s.io/kubernetes/pkg/controller",
@@ -67,14 +67,14 @@ var core = []string{
 // configuration are types only, of every controller: the garbage collector
 // knows them.
 func configuration(name string) bool {
-	folder := "k8s.io/kubernetes/pkg/controller"
-	return below(name, folder+"/apis") || below(name, folder) && (strings.HasSuffix(name, "/config") || strings.HasSuffix(name, "/config/v1alpha1"))
+	directory := "k8s.io/kubernetes/pkg/controller"
+	return below(name, directory+"/apis") || below(name, directory) && (strings.HasSuffix(name, "/config") || strings.HasSuffix(name, "/config/v1alpha1"))
 }
 
 func TestLibraryLinksNothingForbidden(t *testing.T) {
 	linked, importers := dependencies(t, "./pkg/...")
 	for _, name := range linked {
-		if slices.ContainsFunc(forbidden, func(folder string) bool { return below(name, folder) }) {
+		if slices.ContainsFunc(forbidden, func(directory string) bool { return below(name, directory) }) {
 			t.Errorf("%s is linked, because of %s", name, strings.Join(importers[name], ", "))
 		}
 	}
@@ -84,7 +84,7 @@ func TestLibraryLinksNothingForbidden(t *testing.T) {
 func TestComponentsAreOptional(t *testing.T) {
 	linked, importers := dependencies(t, "./pkg/controlplane", "./pkg/apiserver", "./pkg/etcd", "./pkg/pki")
 	for _, name := range linked {
-		if slices.ContainsFunc(optional, func(folder string) bool { return below(name, folder) }) &&
+		if slices.ContainsFunc(optional, func(directory string) bool { return below(name, directory) }) &&
 			!slices.Contains(core, name) && !configuration(name) {
 			t.Errorf("%s is linked, because of %s", name, strings.Join(importers[name], ", "))
 		}
@@ -114,7 +114,9 @@ func dependencies(t *testing.T, packages ...string) (linked []string, importers 
 	return linked, importers
 }
 
-func below(name, folder string) bool { return name == folder || strings.HasPrefix(name, folder+"/") }
+func below(name, directory string) bool {
+	return name == directory || strings.HasPrefix(name, directory+"/")
+}
 
 func TestBelow(t *testing.T) {
 	for name, want := range map[string]bool{"testing": true, "testing/fstest": true, "testings": false, "a/testing": false} {
@@ -124,7 +126,7 @@ func TestBelow(t *testing.T) {
 	}
 }
 
-// checkout is the root folder of the module.
+// checkout is the root directory of the module.
 func checkout(t *testing.T) string {
 	t.Helper()
 	gomod := strings.TrimSpace(goCommand(t, ".", nil, "env", "GOMOD"))
@@ -134,7 +136,7 @@ func checkout(t *testing.T) string {
 	return filepath.Dir(gomod)
 }
 
-// goCommand runs the go command in a folder, outside any workspace.
+// goCommand runs the go command in a directory, outside any workspace.
 func goCommand(t *testing.T, dir string, env []string, args ...string) string {
 	t.Helper()
 	cmd := exec.CommandContext(t.Context(), "go", args...)

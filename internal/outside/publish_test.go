@@ -17,7 +17,7 @@ import (
 
 // publish makes a version of the library of the files of the checkout, and
 // returns it with the environment in which the go command finds it: with a module
-// proxy that is a folder. Only that version is taken from there, and it is gone
+// proxy that is a directory. Only that version is taken from there, and it is gone
 // from the module cache at the end of the test.
 func publish(t *testing.T) (version string, env []string) {
 	t.Helper()
@@ -56,20 +56,20 @@ func publish(t *testing.T) (version string, env []string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	folder := filepath.Join(proxy, filepath.FromSlash(library), "@v")
-	if err := os.MkdirAll(folder, 0o700); err != nil {
+	directory := filepath.Join(proxy, filepath.FromSlash(library), "@v")
+	if err := os.MkdirAll(directory, 0o700); err != nil {
 		t.Fatal(err)
 	}
-	if err := os.WriteFile(filepath.Join(folder, "list"), nil, 0o600); err != nil {
+	if err := os.WriteFile(filepath.Join(directory, "list"), nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
 	for ending, data := range map[string][]byte{".info": info, ".mod": contents["go.mod"], ".zip": archive.Bytes()} {
-		if err := os.WriteFile(filepath.Join(folder, version+ending), data, 0o600); err != nil {
+		if err := os.WriteFile(filepath.Join(directory, version+ending), data, 0o600); err != nil {
 			t.Fatal(err)
 		}
 	}
 	// What go get without a version asks for.
-	if err := os.WriteFile(filepath.Join(filepath.Dir(folder), "@latest"), info, 0o600); err != nil {
+	if err := os.WriteFile(filepath.Join(filepath.Dir(directory), "@latest"), info, 0o600); err != nil {
 		t.Fatal(err)
 	}
 	cache := strings.TrimSpace(goCommand(t, root, nil, "env", "GOMODCACHE"))
@@ -84,16 +84,16 @@ func publish(t *testing.T) (version string, env []string) {
 }
 
 // slashes is a path as one of a file URL.
-func slashes(folder string) string {
-	folder = filepath.ToSlash(folder)
-	if !strings.HasPrefix(folder, "/") {
-		folder = "/" + folder // Windows
+func slashes(directory string) string {
+	directory = filepath.ToSlash(directory)
+	if !strings.HasPrefix(directory, "/") {
+		directory = "/" + directory // Windows
 	}
-	return folder
+	return directory
 }
 
 // moduleFiles are the files of the module, by the rule that those of other
-// modules in its folders are none.
+// modules in its directories are none.
 func moduleFiles(t *testing.T, root string) []string {
 	t.Helper()
 	var names []string

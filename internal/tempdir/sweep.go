@@ -9,7 +9,7 @@ import (
 	"path/filepath"
 	"strings"
 
-	"github.com/kubembed/kubembed/internal/folderlock"
+	"github.com/kubembed/kubembed/internal/dirlock"
 	"github.com/kubembed/kubembed/internal/ownership"
 )
 
@@ -65,8 +65,8 @@ func sweep(path string) (swept bool, err error) {
 	if opened, err := root.Stat("."); err != nil || !os.SameFile(info, opened) || !marked(root, filepath.Base(path)) {
 		return false, ignoreMissing(err)
 	}
-	lock, err := folderlock.TakeExisting(path)
-	if errors.Is(err, folderlock.ErrLocked) {
+	lock, err := dirlock.TakeExisting(path)
+	if errors.Is(err, dirlock.ErrLocked) {
 		return false, nil
 	}
 	if err != nil {
@@ -82,7 +82,7 @@ func sweep(path string) (swept bool, err error) {
 		return false, err
 	}
 	lock.Unlock()
-	if err := root.Remove(folderlock.Name); err != nil && !errors.Is(err, fs.ErrNotExist) {
+	if err := root.Remove(dirlock.Name); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return false, err
 	}
 	_ = root.Close() // an open directory cannot be removed on Windows

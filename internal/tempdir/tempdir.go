@@ -15,7 +15,7 @@ import (
 	"os"
 	"path/filepath"
 
-	"github.com/kubembed/kubembed/internal/folderlock"
+	"github.com/kubembed/kubembed/internal/dirlock"
 )
 
 const (
@@ -29,7 +29,7 @@ const (
 // Dir is a temporary directory of this process.
 type Dir struct {
 	Path string
-	lock *folderlock.Lock
+	lock *dirlock.Lock
 }
 
 // Make makes a directory in os.TempDir, called kubembed-, the kind, and a number.
@@ -43,7 +43,7 @@ func Make(kind string) (*Dir, error) {
 		return nil, fmt.Errorf("temporary directory (is TMPDIR writable?): %w", err)
 	}
 	d := &Dir{Path: path}
-	if d.lock, err = folderlock.Take(path); err == nil {
+	if d.lock, err = dirlock.Take(path); err == nil {
 		err = os.WriteFile(filepath.Join(path, mark), []byte(filepath.Base(path)), 0o600)
 	}
 	if err != nil {
@@ -93,7 +93,7 @@ func emptyRoot(root *os.Root) error {
 		return err
 	}
 	for _, entry := range entries {
-		if name := entry.Name(); name != mark && name != folderlock.Name {
+		if name := entry.Name(); name != mark && name != dirlock.Name {
 			if err := root.RemoveAll(name); err != nil {
 				return err
 			}

@@ -38,7 +38,7 @@ type Config struct {
 	Client *clientv3.Client
 	// PKI holds the identities that the server serves with, trusts and issues.
 	PKI *pki.PKI
-	// Dir is an existing folder, mode 0700, for the few files that upstream
+	// Dir is an existing directory, mode 0700, for the few files that upstream
 	// wants as files, a private key among them. It stays the caller's, who
 	// removes it after Stop.
 	Dir string
@@ -247,7 +247,7 @@ func (c Config) Validate() error {
 		errs = append(errs, field.Required(field.NewPath("PKI"), "the identities, from pki.Open"))
 	}
 	if c.Dir == "" {
-		errs = append(errs, field.Required(field.NewPath("Dir"), "a private folder"))
+		errs = append(errs, field.Required(field.NewPath("Dir"), "a private directory"))
 	}
 	if c.Prefix != "" && (!strings.HasPrefix(c.Prefix, "/") || path.Clean(c.Prefix) != c.Prefix || c.Prefix == "/") {
 		errs = append(errs, field.Invalid(field.NewPath("Prefix"), c.Prefix, `must be a path like "/registry", without a slash at its end`))

@@ -87,7 +87,7 @@ func startCancelled(ctx context.Context, t *testing.T, cfg controlplane.Config, 
 		t.Errorf("%v is no %v", err, want)
 	}
 	if left := entries(t, temp); len(left) != 0 {
-		t.Errorf("left in the temporary folder: %v", left)
+		t.Errorf("left in the temporary directory: %v", left)
 	}
 	if err := leaks(goroutines); err != nil {
 		t.Error(err)

@@ -21,7 +21,7 @@ import (
 // control plane on a free loopback port. Start copies it: changes after that
 // have no effect.
 type Config struct {
-	// DataDir is the folder that the control plane keeps its state in: etcd's
+	// DataDir is the directory that the control plane keeps its state in: etcd's
 	// data, certificates and keys. It is created with mode 0700 if it is
 	// missing, and belongs to one running control plane at a time. Everything
 	// that was acknowledged survives a crash or a power cut. It needs 284 MiB of

@@ -133,7 +133,7 @@
 //
 // A further member is added by [Server.AddMember] of any of them, and started with
 // what that returns as Config.Etcd.Join. A machine that is lost is replaced by
-// [Server.RemoveMember] and a member of a new name and an empty folder.
+// [Server.RemoveMember] and a member of a new name and an empty directory.
 //
 // # Who may do what
 //

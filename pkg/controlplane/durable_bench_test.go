@@ -31,7 +31,7 @@ func BenchmarkDurableCreate(b *testing.B) {
 func durableCreate(b *testing.B, writers int) {
 	dir := b.TempDir()
 	if onTmpfs(b, dir) {
-		b.Skipf("%s is in memory: set TMPDIR to a folder on a disk", dir)
+		b.Skipf("%s is in memory: set TMPDIR to a directory on a disk", dir)
 	}
 	server := start(b, controlplane.Config{DataDir: filepath.Join(dir, "plane")})
 	client := admin(b, server).CoreV1().ConfigMaps("default")

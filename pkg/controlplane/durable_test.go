@@ -209,12 +209,12 @@ func TestKilledProcessLosesNothing(t *testing.T) {
 	}
 }
 
-// TestCloseKeepsOnlyWhatLasts: of a data folder, the part that is for a
+// TestCloseKeepsOnlyWhatLasts: of a data directory, the part that is for a
 // running control plane only is gone afterwards.
 func TestCloseKeepsOnlyWhatLasts(t *testing.T) {
 	dir := t.TempDir()
 	closeServer(t, start(t, controlplane.Config{DataDir: dir}))
 	if got := entries(t, dir); !slices.Equal(got, []string{"cluster.json", "etcd", "lock", "pki", "ports.json"}) {
-		t.Errorf("the folder holds %v", got)
+		t.Errorf("the directory holds %v", got)
 	}
 }

@@ -102,12 +102,12 @@ func TestAddressOfAnotherMachine(t *testing.T) {
 }
 
 // TestAddressIsAskedForFirst: a start that cannot serve does not touch the
-// data folder.
+// data directory.
 func TestAddressIsAskedForFirst(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "data")
 	_ = wantError(t, controlplane.Config{BindAddress: "192.0.2.1:0", DataDir: dir}, "BindAddress")
 	if _, err := os.Stat(dir); !errors.Is(err, os.ErrNotExist) {
-		t.Errorf("the folder was made: %v", err)
+		t.Errorf("the directory was made: %v", err)
 	}
 }
 
@@ -140,7 +140,7 @@ func TestDataDirInUseByAnotherProcess(t *testing.T) {
 	}
 }
 
-func TestDataDirIsNoFolder(t *testing.T) {
+func TestDataDirIsNoDirectory(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "file")
 	if err := os.WriteFile(file, []byte("precious"), 0o600); err != nil {
 		t.Fatal(err)
@@ -152,7 +152,7 @@ func TestDataDirIsNoFolder(t *testing.T) {
 	}
 }
 
-func TestTemporaryFolderCannotBeMade(t *testing.T) {
+func TestTemporaryDirectoryCannotBeMade(t *testing.T) {
 	t.Setenv("TMPDIR", filepath.Join(t.TempDir(), "missing"))
 	_ = wantStartFails(t, controlplane.Config{}, "TMPDIR")
 }
@@ -251,7 +251,7 @@ func wantError(t *testing.T, cfg controlplane.Config, want ...string) error {
 	temp := ownTemp(t)
 	err := wantStartFails(t, cfg, want...)
 	if left := entries(t, temp); len(left) != 0 {
-		t.Errorf("left in the temporary folder: %v", left)
+		t.Errorf("left in the temporary directory: %v", left)
 	}
 	return err
 }

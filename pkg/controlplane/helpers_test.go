@@ -36,7 +36,7 @@ func start(t testing.TB, cfg controlplane.Config) *controlplane.Server {
 	return server
 }
 
-// ownTemp makes a folder in which this test's temporary folders are made.
+// ownTemp makes a directory in which this test's temporary directories are made.
 func ownTemp(t testing.TB) string {
 	t.Helper()
 	dir := t.TempDir()
@@ -158,7 +158,7 @@ func hostPort(t testing.TB, rawURL string) string {
 	return u.Host
 }
 
-// entries are the names of what is in a folder.
+// entries are the names of what is in a directory.
 func entries(t testing.TB, dir string) (names []string) {
 	t.Helper()
 	list, err := os.ReadDir(dir)

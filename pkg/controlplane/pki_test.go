@@ -98,7 +98,7 @@ func TestPKIThatDoesNotFit(t *testing.T) {
 // TestCARotation goes the way that package pki describes.
 func TestCARotation(t *testing.T) {
 	dir := t.TempDir()
-	folder := filepath.Join(dir, "pki")
+	directory := filepath.Join(dir, "pki")
 	read := func(path string) []byte {
 		data, err := os.ReadFile(path)
 		if err != nil {
@@ -107,7 +107,7 @@ func TestCARotation(t *testing.T) {
 		return data
 	}
 	write := func(name string, data []byte) {
-		if err := pki.WriteFile(filepath.Join(folder, name), data, 0o600); err != nil {
+		if err := pki.WriteFile(filepath.Join(directory, name), data, 0o600); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -138,7 +138,7 @@ func TestCARotation(t *testing.T) {
 		server = start(t, controlplane.Config{DataDir: dir})
 	}
 	server = start(t, controlplane.Config{DataDir: dir})
-	oldCert := read(filepath.Join(folder, "ca.crt"))
+	oldCert := read(filepath.Join(directory, "ca.crt"))
 	before := kubeconfig("before")
 	works("at first", "a kubeconfig", before)
 

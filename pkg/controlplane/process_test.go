@@ -65,7 +65,7 @@ func (p *process) readLine(t *testing.T) string {
 	return strings.TrimSpace(line)
 }
 
-// holdMain runs a control plane on the folder given, creates a pod, prints its
+// holdMain runs a control plane on the directory given, creates a pod, prints its
 // UID, and holds on until stdin ends.
 func holdMain(args []string) error {
 	ctx := context.Background()

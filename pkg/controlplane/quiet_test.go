@@ -180,7 +180,7 @@ func snapshot() map[string]any {
 	return map[string]any{
 		"os.Args":               slices.Clone(os.Args),
 		"environment":           environment,
-		"working folder":        fmt.Sprint(dir, err),
+		"working directory":     fmt.Sprint(dir, err),
 		"flag.CommandLine":      flags(flag.CommandLine),
 		"klog":                  flags(klogFlags),
 		"log":                   fmt.Sprint(log.Writer() == os.Stderr, log.Flags(), log.Prefix()),

@@ -20,7 +20,7 @@ import (
 	"go.uber.org/zap"
 	"k8s.io/apimachinery/pkg/util/validation/field"
 
-	"github.com/kubembed/kubembed/internal/folderlock"
+	"github.com/kubembed/kubembed/internal/dirlock"
 	"github.com/kubembed/kubembed/internal/logging"
 	"github.com/kubembed/kubembed/internal/logqueue"
 	"github.com/kubembed/kubembed/pkg/etcd"
@@ -37,7 +37,7 @@ type RestoreConfig struct {
 
 	// Name and PeerAddr are those of Config.Etcd, for a member of a cluster. It is a
 	// new cluster, of this one member: start it first, with itself as InitialCluster,
-	// and let the others join it with empty folders. If empty, the member is alone.
+	// and let the others join it with empty directories. If empty, the member is alone.
 	Name, PeerAddr string
 
 	// KeepJoinKubeconfigs leaves the files of Server.JoinKubeconfig valid that were so
@@ -82,9 +82,9 @@ func (c RestoreConfig) Validate() error {
 // made. r is read from where it is: open the Path of a SnapshotFile, and rewind a file that
 // has been written. Start with the Encryption, Etcd.Prefix and ServiceCIDR of that time.
 //
-// dir is missing, empty, or holds at most the folder pki of the same cluster. The
+// dir is missing, empty, or holds at most the directory pki of the same cluster. The
 // snapshot is checked from end to end before anything is put in place. If Restore fails
-// nothing of it is left. If the process is killed, Start refuses the folder, and
+// nothing of it is left. If the process is killed, Start refuses the directory, and
 // Restore can be called again. All is on the disk when it returns. It needs room for
 // the database twice while it works.
 //
@@ -116,7 +116,7 @@ func Restore(ctx context.Context, dir string, r io.Reader, cfg RestoreConfig) er
 		return err
 	}
 	if dir == "" {
-		return errors.New("controlplane: restore: no folder is named")
+		return errors.New("controlplane: restore: no directory is named")
 	}
 	dir, err := filepath.Abs(dir)
 	if err != nil {
@@ -157,9 +157,9 @@ func restoreLocked(ctx context.Context, dir string, r *bufio.Reader, cfg Restore
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return err
 	}
-	lock, err := folderlock.Take(dir)
-	if errors.Is(err, folderlock.ErrLocked) {
-		return fmt.Errorf("%s: %w by %s: stop it, or name another folder", dir, etcd.ErrInUse, folderlock.Owner(dir, "another control plane"))
+	lock, err := dirlock.Take(dir)
+	if errors.Is(err, dirlock.ErrLocked) {
+		return fmt.Errorf("%s: %w by %s: stop it, or name another directory", dir, etcd.ErrInUse, dirlock.Owner(dir, "another control plane"))
 	}
 	if err != nil {
 		return err
@@ -271,7 +271,7 @@ func recorded(dir string, f func(before *record) error) error {
 }
 
 // restoreArchive puts the keys in place when all has been read and found whole, and
-// the objects, by which a folder is known to have data, after them.
+// the objects, by which a directory is known to have data, after them.
 func restoreArchive(ctx context.Context, dir string, c etcd.RestoreConfig, a *unarchive) (err error) {
 	defer func() { err = a.source.vouched(err) }()
 	about, err := a.about()

@@ -144,7 +144,7 @@ func TestScheduleOfSnapshots(t *testing.T) {
 	second := name(2)
 	wantEntries(t, dir, append([]string{first, second}, others...)...)
 
-	// Its folder is a file: what nobody can write to.
+	// Its directory is a file: what nobody can write to.
 	away := dir + "-away"
 	if err := os.Rename(dir, away); err != nil {
 		t.Fatal(err)
@@ -178,7 +178,7 @@ func TestScheduleOfSnapshots(t *testing.T) {
 	third := name(1)
 	wantEntries(t, dir, third)
 	if info, err := os.Stat(dir); err != nil || info.Mode().Perm() != 0o700 {
-		t.Errorf("the folder: %v, %v", info, err)
+		t.Errorf("the directory: %v, %v", info, err)
 	}
 	info, err := os.Stat(filepath.Join(dir, third))
 	if err != nil || info.Mode().Perm() != 0o600 || info.Size() == 0 {

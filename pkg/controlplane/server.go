@@ -12,7 +12,7 @@ import (
 
 	"k8s.io/client-go/rest"
 
-	"github.com/kubembed/kubembed/internal/folderlock"
+	"github.com/kubembed/kubembed/internal/dirlock"
 	"github.com/kubembed/kubembed/internal/lifecycle"
 	"github.com/kubembed/kubembed/internal/tempdir"
 	"github.com/kubembed/kubembed/pkg/pki"
@@ -36,8 +36,8 @@ type Server struct {
 	forget             func() // ends the watch of family for fatal errors
 	listener, insecure net.Listener
 	advertise          netip.Addr
-	serviceIP          net.IP           // of the Service kubernetes
-	lock               *folderlock.Lock // of DataDir
+	serviceIP          net.IP        // of the Service kubernetes
+	lock               *dirlock.Lock // of DataDir
 	etcd               store
 	member             etcdMember // etcd, if that is in this process
 	pki                *pki.PKI
@@ -110,7 +110,7 @@ func (s *Server) Err() error {
 // ctx allows; watches are closed, not awaited. The order is: components,
 // controllers, API server, etcd, files, and the last lines for Config.Logger, which
 // has two seconds for each. A component gets ten seconds to end; one
-// that does not is named in the error. A temporary folder is removed. A ctx that never ends
+// that does not is named in the error. A temporary directory is removed. A ctx that never ends
 // waits for the slowest request, Config.RequestTimeout at most. The error says
 // what could not be stopped; the rest is stopped nevertheless. Later calls, and
 // those of Close, wait for the first and return its error.

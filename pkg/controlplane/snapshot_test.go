@@ -195,7 +195,7 @@ func unpack(t testing.TB, snapshot []byte) map[string][]byte {
 }
 
 // TestRestoreOfADatabase: what etcdctl saves has no keys, which are then those that
-// the folder has.
+// the directory has.
 func TestRestoreOfADatabase(t *testing.T) {
 	server := start(t, controlplane.Config{})
 	putConfigMap(t, admin(t, server), "kept", "x")
@@ -217,7 +217,7 @@ func TestRestoreOfADatabase(t *testing.T) {
 	}
 	server = start(t, controlplane.Config{DataDir: dir})
 	if !bytes.Equal(server.CABundle(), ca) {
-		t.Error("the CA is not the one that the folder had")
+		t.Error("the CA is not the one that the directory had")
 	}
 	if _, err := admin(t, server).CoreV1().ConfigMaps("default").Get(t.Context(), "kept", metav1.GetOptions{}); err != nil {
 		t.Error(err)
@@ -239,13 +239,13 @@ func TestRestoreRefuses(t *testing.T) {
 			t.Errorf("%s: files before: %v\nafter: %v", what, before, after)
 		}
 	}
-	refused("into a folder in use", etcd.ErrInUse, "this process", "stop it, or name another folder")
+	refused("into a directory in use", etcd.ErrInUse, "this process", "stop it, or name another directory")
 	createPod(t, admin(t, server), "unharmed")
 	closeServer(t, server)
-	refused("into a folder with data", etcd.ErrHasData, "name an empty one")
+	refused("into a directory with data", etcd.ErrHasData, "name an empty one")
 	other := startProcess(t, "hold", dir)
 	other.readLine(t)
-	refused("into a folder in use by another process", etcd.ErrInUse, fmt.Sprintf("process %d", other.Process.Pid), "stop it, or name another folder")
+	refused("into a directory in use by another process", etcd.ErrInUse, fmt.Sprintf("process %d", other.Process.Pid), "stop it, or name another directory")
 	flip := func(at int) []byte {
 		flipped := bytes.Clone(data)
 		flipped[at] ^= 4
@@ -285,7 +285,7 @@ func TestRestoreRefuses(t *testing.T) {
 		}
 		err := controlplane.Restore(t.Context(), other, bytes.NewReader(data), controlplane.RestoreConfig{})
 		if err == nil || !strings.Contains(err.Error(), "another cluster") {
-			t.Errorf("error %v, want that the folder has other keys", err)
+			t.Errorf("error %v, want that the directory has other keys", err)
 		}
 	})
 	t.Run("Name without PeerAddr", func(t *testing.T) {

@@ -82,7 +82,7 @@ func TestStorageSizeIsMeasured(t *testing.T) {
 	closeServer(t, two)
 }
 
-func TestSnapshotsWithoutAFolder(t *testing.T) {
+func TestSnapshotsWithoutADirectory(t *testing.T) {
 	err := controlplane.Config{Snapshots: controlplane.Snapshots{Interval: 1}}.Validate()
 	if err == nil || !strings.Contains(err.Error(), "Snapshots.Dir") {
 		t.Errorf("error %v, want one about Snapshots.Dir", err)

@@ -24,7 +24,7 @@ import (
 )
 
 // startTimeout bounds every start; a ctx can only make it shorter. A start takes
-// a fraction of a second; one on a large data folder, seconds.
+// a fraction of a second; one on a large data directory, seconds.
 const startTimeout = 2 * time.Minute
 
 var errStartTimeout = fmt.Errorf("not ready after %s", startTimeout)
@@ -142,7 +142,7 @@ func (s *Server) start(ctx context.Context) error {
 	}
 	s.measured = &measured{name: s.listener.Addr().String()}
 	s.measured.server.Store(s)
-	if err := s.folders(ctx); err != nil {
+	if err := s.directories(ctx); err != nil {
 		return err
 	}
 	if err := s.checkSnapshotDir(); err != nil {
@@ -246,8 +246,8 @@ func (s *Server) listen() (err error) {
 	return nil
 }
 
-// folders makes the folder that everything lives in, and locks it.
-func (s *Server) folders(ctx context.Context) (err error) {
+// directories makes the directory that everything lives in, and locks it.
+func (s *Server) directories(ctx context.Context) (err error) {
 	if s.config.DataDir == "" {
 		return s.makeTemporary(ctx)
 	}
@@ -255,9 +255,9 @@ func (s *Server) folders(ctx context.Context) (err error) {
 		return fmt.Errorf("Config.DataDir: %w", err)
 	}
 	if err := os.MkdirAll(s.dir, 0o700); err != nil {
-		return fmt.Errorf("Config.DataDir: %w: choose a folder that this process can write to", err)
+		return fmt.Errorf("Config.DataDir: %w: choose a directory that this process can write to", err)
 	}
-	if err := s.lockFolder(); err != nil {
+	if err := s.lockDir(); err != nil {
 		return err
 	}
 	if err := tempdir.Forget(s.dir); err != nil {
@@ -321,7 +321,7 @@ func (s *Server) advertiseAddress() (netip.Addr, error) {
 }
 
 func (s *Server) startAPIServer(ctx context.Context) error {
-	// Upstream takes some certificates by file name; the folder is private,
+	// Upstream takes some certificates by file name; the directory is private,
 	// and goes with the server.
 	s.runDir = filepath.Join(s.dir, "run")
 	s.logUncleanStop()

@@ -35,7 +35,7 @@ func TestCloseLeavesNothing(t *testing.T) {
 	createPod(t, inProcess, "first")
 	createPod(t, network, "second")
 	if len(entries(t, temp)) != 1 {
-		t.Fatalf("temporary folders of a running control plane: %v", entries(t, temp))
+		t.Fatalf("temporary directories of a running control plane: %v", entries(t, temp))
 	}
 	select {
 	case <-server.Done():

@@ -11,7 +11,7 @@ import (
 
 	clientv3 "go.etcd.io/etcd/client/v3"
 
-	"github.com/kubembed/kubembed/internal/folderlock"
+	"github.com/kubembed/kubembed/internal/dirlock"
 	"github.com/kubembed/kubembed/internal/logging"
 	"github.com/kubembed/kubembed/internal/ownership"
 	"github.com/kubembed/kubembed/pkg/etcd"
@@ -32,17 +32,17 @@ var (
 	_ store = (*etcd.Connection)(nil)
 )
 
-// lockFolder keeps every other start away from what is in the folder.
-func (s *Server) lockFolder() (err error) {
-	s.lock, err = folderlock.Take(s.dir)
+// lockDir keeps every other start away from what is in the directory.
+func (s *Server) lockDir() (err error) {
+	s.lock, err = dirlock.Take(s.dir)
 	switch {
-	case errors.Is(err, folderlock.ErrLocked):
-		return fmt.Errorf("Config.DataDir: %s: %w by %s: stop it, or name another folder",
-			s.dir, etcd.ErrInUse, folderlock.Owner(s.dir, "another control plane"))
+	case errors.Is(err, dirlock.ErrLocked):
+		return fmt.Errorf("Config.DataDir: %s: %w by %s: stop it, or name another directory",
+			s.dir, etcd.ErrInUse, dirlock.Owner(s.dir, "another control plane"))
 	case errors.Is(err, ownership.ErrUntrusted):
 		return fmt.Errorf("Config.DataDir: %w", err)
 	case err != nil:
-		return fmt.Errorf("Config.DataDir: cannot use %s: %w: name a folder that this user can write to, or one that can be made", s.dir, err)
+		return fmt.Errorf("Config.DataDir: cannot use %s: %w: name a directory that this user can write to, or one that can be made", s.dir, err)
 	}
 	return nil
 }

@@ -16,14 +16,14 @@ import (
 // APIServices says which aggregated APIs to register, where that is read from, and
 // who serves them.
 type APIServices struct {
-	// Paths are files, and folders of which the files .yaml, .yml and .json are
-	// read, without the folders below. Kinds other than APIService are left out. A
+	// Paths are files, and directories of which the files .yaml, .yml and .json are
+	// read, without the directories below. Kinds other than APIService are left out. A
 	// path that is missing or has none is an error.
 	Paths []string
 
 	// FS is what Paths are in, an embed.FS for example. With FS and no Paths, it
-	// is read whole, with all folders. If nil, the disk, where Paths are relative
-	// to the folder of the package under test.
+	// is read whole, with all directories. If nil, the disk, where Paths are relative
+	// to the directory of the package under test.
 	FS fs.FS
 
 	// Manifests are the contents of such files.

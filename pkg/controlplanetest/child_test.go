@@ -78,7 +78,7 @@ func TestInChild(t *testing.T) {
 }
 
 // child is the command for a process that runs some of TestInChild. Its
-// temporary folders are in tmp.
+// temporary directories are in tmp.
 func child(t *testing.T, name, tests string) (cmd *exec.Cmd, tmp string) {
 	t.Helper()
 	executable, err := os.Executable()
@@ -92,9 +92,9 @@ func child(t *testing.T, name, tests string) (cmd *exec.Cmd, tmp string) {
 	return cmd, tmp
 }
 
-func leftovers(t *testing.T, folder string) []string {
+func leftovers(t *testing.T, directory string) []string {
 	t.Helper()
-	entries, err := os.ReadDir(folder)
+	entries, err := os.ReadDir(directory)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -118,7 +118,7 @@ func TestMainWithoutShared(t *testing.T) {
 }
 
 // A panic ends the process. What runs by then, the shared control plane and those
-// of other tests, is stopped, and removes its folders.
+// of other tests, is stopped, and removes its directories.
 func TestPanic(t *testing.T) {
 	t.Parallel()
 	cmd, tmp := child(t, "child", "panics")

@@ -38,7 +38,7 @@ type Config struct {
 	// standard error, since what a test logs is not seen before its end, and the
 	// test ends when that file is removed or the test binary is ended. It is kept once,
 	// at the end of the test that owns it, or at the first OnFailure. Run go test
-	// with -v in the folder of the package, or it holds back all output, and with
+	// with -v in the directory of the package, or it holds back all output, and with
 	// -timeout=0, or it ends the test after ten minutes.
 	//
 	// The library reads no flag and no environment variable. A flag is the user's
@@ -56,12 +56,12 @@ type Config struct {
 	// that have not called Shared: all objects,
 	// without the contents of Secrets, as YAML files of one resource and namespace
 	// each, events.txt, and the logs of the control plane. It is created if it is
-	// missing. A relative path begins in the folder of the package, where tests
+	// missing. A relative path begins in the directory of the package, where tests
 	// run. If empty, nothing is written.
 	DumpOnFailure string
 
 	// Audit keeps a log of every request for AuditTrail and DumpOnFailure, in a
-	// temporary folder, or in ControlPlane.Audit.LogPath if that is set.
+	// temporary directory, or in ControlPlane.Audit.LogPath if that is set.
 	Audit bool
 
 	// CRDs are installed at the start, and belong to the state that Reset goes back

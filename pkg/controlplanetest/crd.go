@@ -18,15 +18,15 @@ import (
 // from. All sources together are one set: a definition may be in it twice if it is
 // the same, and is refused if it is not.
 type CRDs struct {
-	// Paths are files, and folders of which the files .yaml, .yml and .json are
-	// read, without the folders below: those that controller-gen writes to, like
+	// Paths are files, and directories of which the files .yaml, .yml and .json are
+	// read, without the directories below: those that controller-gen writes to, like
 	// config/crd/bases. A file may have many documents. Other kinds are left
 	// out. A path that is missing or has no CustomResourceDefinition is an error.
 	Paths []string
 
 	// FS is what Paths are in, an embed.FS for example. With FS and no Paths, it
-	// is read whole, with all folders. If nil, the disk, where Paths are relative
-	// to the folder of the package under test.
+	// is read whole, with all directories. If nil, the disk, where Paths are relative
+	// to the directory of the package under test.
 	FS fs.FS
 
 	// Manifests are the contents of such files.

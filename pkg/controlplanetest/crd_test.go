@@ -37,7 +37,7 @@ func namesOf(crds []*apiextensionsv1.CustomResourceDefinition) []string {
 // returns, and not served when UninstallCRDs has.
 func TestCRDSources(t *testing.T) {
 	t.Parallel()
-	folder, err := fs.Sub(embedded, "testdata/crds")
+	directory, err := fs.Sub(embedded, "testdata/crds")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -52,12 +52,12 @@ func TestCRDSources(t *testing.T) {
 		crds controlplanetest.CRDs
 		want []string
 	}{
-		{"folder", controlplanetest.CRDs{Paths: []string{"testdata/crds"}}, inTestdata},
+		{"directory", controlplanetest.CRDs{Paths: []string{"testdata/crds"}}, inTestdata},
 		{"files", controlplanetest.CRDs{Paths: []string{"testdata/crds/widgets.yaml", "./testdata/crds/gadgets.json"}}, []string{"widgets.example.com", "gadgets.example.com"}},
-		{"folder and a file in it", controlplanetest.CRDs{Paths: []string{"testdata/crds/", "testdata/crds/gadgets.json"}}, inTestdata},
+		{"directory and a file in it", controlplanetest.CRDs{Paths: []string{"testdata/crds/", "testdata/crds/gadgets.json"}}, inTestdata},
 		{"FS", controlplanetest.CRDs{FS: embedded}, inTestdata},
-		{"folder in FS", controlplanetest.CRDs{FS: embedded, Paths: []string{"./testdata/crds/"}}, inTestdata},
-		{"file in FS", controlplanetest.CRDs{FS: folder, Paths: []string{"gadgets.json"}}, []string{"gadgets.example.com"}},
+		{"directory in FS", controlplanetest.CRDs{FS: embedded, Paths: []string{"./testdata/crds/"}}, inTestdata},
+		{"file in FS", controlplanetest.CRDs{FS: directory, Paths: []string{"gadgets.json"}}, []string{"gadgets.example.com"}},
 		{"bytes", controlplanetest.CRDs{Manifests: [][]byte{widgets}}, []string{"widgets.example.com"}},
 		{"Go values", controlplanetest.CRDs{Objects: []*apiextensionsv1.CustomResourceDefinition{
 			controlplanetest.NewCRD(schema.GroupVersionKind{Group: "other.example.com", Version: "v2", Kind: "Foo"}, "foos", apiextensionsv1.ClusterScoped),

@@ -40,9 +40,9 @@ func TestBadCRDs(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	folder := t.TempDir()
+	directory := t.TempDir()
 	write := func(name, content string) string {
-		path := filepath.Join(folder, name)
+		path := filepath.Join(directory, name)
 		if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 			t.Fatal(err)
 		}
@@ -73,8 +73,8 @@ func TestBadCRDs(t *testing.T) {
 		{"missing path", controlplanetest.CRDs{Paths: []string{"nowhere", "elsewhere"}}, []string{`CRDs.Paths[0] "nowhere"`, "no such file", `CRDs.Paths[1] "elsewhere"`}},
 		{"missing path in FS", controlplanetest.CRDs{FS: fstest.MapFS{}, Paths: []string{"crds"}}, []string{`CRDs.Paths[0] "crds"`, "not exist"}},
 		{"empty FS", controlplanetest.CRDs{FS: fstest.MapFS{}}, []string{"CRDs.FS", "no CustomResourceDefinition", "it has no .yaml"}},
-		{"folder without files", controlplanetest.CRDs{Paths: []string{filepath.Join(folder, "empty")}}, []string{"empty", "no CustomResourceDefinition", ".yaml, .yml, .json"}},
-		{"folder of others", controlplanetest.CRDs{Paths: []string{filepath.Join(folder, "others")}}, []string{"others", "no CustomResourceDefinition", "2 files"}},
+		{"directory without files", controlplanetest.CRDs{Paths: []string{filepath.Join(directory, "empty")}}, []string{"empty", "no CustomResourceDefinition", ".yaml, .yml, .json"}},
+		{"directory of others", controlplanetest.CRDs{Paths: []string{filepath.Join(directory, "others")}}, []string{"others", "no CustomResourceDefinition", "2 files"}},
 		{"empty bytes", controlplanetest.CRDs{Manifests: [][]byte{good, []byte("# nothing\n")}}, []string{"CRDs.Manifests[1]", "no CustomResourceDefinition"}},
 		{"no YAML", controlplanetest.CRDs{Paths: []string{unparsable}}, []string{unparsable + ", document 2", "line 5"}},
 		{"type", controlplanetest.CRDs{Paths: []string{typed}}, []string{typed + `, document 2 (CustomResourceDefinition "widgets.example.com")`, "spec.versions.served", "bool"}},

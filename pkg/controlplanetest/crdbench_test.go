@@ -26,8 +26,8 @@ import (
 // groups, one in ten of them with a whole pod template.
 func BenchmarkCRDs(b *testing.B) {
 	const crds = 100
-	folder := b.TempDir()
-	size := writeCRDs(b, folder, crds)
+	directory := b.TempDir()
+	size := writeCRDs(b, directory, crds)
 	var heap uint64
 	var goroutines int
 	for b.Loop() {
@@ -37,7 +37,7 @@ func BenchmarkCRDs(b *testing.B) {
 			cp := controlplanetest.New(t, controlplanetest.Config{})
 			heapBefore, goroutinesBefore := heapInUse(), runtime.NumGoroutine()
 			b.StartTimer()
-			cp.InstallCRDs(t, controlplanetest.CRDs{Paths: []string{folder}})
+			cp.InstallCRDs(t, controlplanetest.CRDs{Paths: []string{directory}})
 			b.StopTimer()
 			heap += heapInUse() - heapBefore
 			goroutines += runtime.NumGoroutine() - goroutinesBefore
@@ -61,7 +61,7 @@ func heapInUse() uint64 {
 	return m.HeapAlloc
 }
 
-func writeCRDs(tb testing.TB, folder string, n int) (size int) {
+func writeCRDs(tb testing.TB, directory string, n int) (size int) {
 	specs := []reflect.Type{
 		reflect.TypeFor[appsv1.DeploymentSpec](),
 		reflect.TypeFor[corev1.ServiceSpec](), reflect.TypeFor[networkingv1.IngressSpec](), reflect.TypeFor[corev1.Container](),
@@ -81,7 +81,7 @@ func writeCRDs(tb testing.TB, folder string, n int) (size int) {
 		if err != nil {
 			tb.Fatal(err)
 		}
-		if err := os.WriteFile(filepath.Join(folder, crd.Name+".yaml"), data, 0o600); err != nil {
+		if err := os.WriteFile(filepath.Join(directory, crd.Name+".yaml"), data, 0o600); err != nil {
 			tb.Fatal(err)
 		}
 		size += len(data)

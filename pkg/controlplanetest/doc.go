@@ -57,7 +57,7 @@
 // connection.
 //
 // A panic ends the test binary. All control planes are stopped before that, and
-// their temporary folders removed, unless the panic is in a goroutine that is not
+// their temporary directories removed, unless the panic is in a goroutine that is not
 // the test's.
 //
 // # Users

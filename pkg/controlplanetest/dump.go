@@ -35,7 +35,7 @@ func (cp *ControlPlane) dump(name string, end time.Time, say func(text string)) 
 	if cp.config.DumpOnFailure == "" {
 		return nil
 	}
-	dir, err := newFolder(cp.config.DumpOnFailure, fileName(name))
+	dir, err := newDir(cp.config.DumpOnFailure, fileName(name))
 	if err == nil {
 		say(dir)
 		err = cp.dumpTo(dir, end)
@@ -46,9 +46,9 @@ func (cp *ControlPlane) dump(name string, end time.Time, say func(text string)) 
 	return nil
 }
 
-// newFolder creates a folder of that name, or of one with a number after it, if
+// newDir creates a directory of that name, or of one with a number after it, if
 // an earlier test has left one.
-func newFolder(parent, name string) (string, error) {
+func newDir(parent, name string) (string, error) {
 	if err := os.MkdirAll(parent, 0o755); err != nil {
 		return "", err
 	}
@@ -115,7 +115,7 @@ func skipped(group, resource string) bool {
 	return group == "events.k8s.io" || group == "" && resource == "componentstatuses"
 }
 
-// dumper writes files into a folder.
+// dumper writes files into a directory.
 type dumper struct {
 	dir     string
 	missing []string // what could not be read
@@ -156,11 +156,11 @@ func (d *dumper) resource(ctx context.Context, client dynamic.Interface, resourc
 			d.errs = append(d.errs, err)
 			continue
 		}
-		folder := "cluster"
+		directory := "cluster"
 		if namespace := object.GetNamespace(); namespace != "" {
-			folder = filepath.Join("namespaces", namespace)
+			directory = filepath.Join("namespaces", namespace)
 		}
-		path := filepath.Join(folder, resource.GroupResource().String()+".yaml")
+		path := filepath.Join(directory, resource.GroupResource().String()+".yaml")
 		files[path] = append(append(files[path], "---\n"...), data...)
 	}
 	for path, data := range files {

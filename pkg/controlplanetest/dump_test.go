@@ -21,10 +21,10 @@ import (
 
 func TestDumpOnFailure(t *testing.T) {
 	t.Parallel()
-	folder := filepath.Join(t.TempDir(), "not", "there")
+	directory := filepath.Join(t.TempDir(), "not", "there")
 	test := func(fail bool) func(controlplanetest.TB) {
 		return func(t controlplanetest.TB) {
-			cp := controlplanetest.New(t, controlplanetest.Config{DumpOnFailure: folder, Audit: true})
+			cp := controlplanetest.New(t, controlplanetest.Config{DumpOnFailure: directory, Audit: true})
 			client := kubernetes.NewForConfigOrDie(cp.ClientConfig())
 			createPod(t, client, "default")
 			if _, err := client.CoreV1().Secrets("default").Create(context.Background(), &corev1.Secret{
@@ -48,14 +48,14 @@ func TestDumpOnFailure(t *testing.T) {
 	}
 	passes := recorder{name: "TestPasses"}
 	passes.run(test(false))
-	if _, err := os.Stat(folder); passes.failed || err == nil {
+	if _, err := os.Stat(directory); passes.failed || err == nil {
 		t.Errorf("something was written for a test that passed: %v\n%s", err, passes.text())
 	}
 
 	for _, name := range []string{"TestFails_a_case", "TestFails_a_case-2"} { // run again
 		fails := recorder{name: "TestFails/a case"}
 		fails.run(test(true))
-		dir := filepath.Join(folder, name)
+		dir := filepath.Join(directory, name)
 		if !strings.Contains(fails.text(), dir) {
 			t.Fatalf("the test does not say where:\n%s", fails.text())
 		}
@@ -101,7 +101,7 @@ func TestDumpOnFailure(t *testing.T) {
 	}
 }
 
-// A folder that cannot be is told, and the rest of the end goes on.
+// A directory that cannot be is told, and the rest of the end goes on.
 func TestDumpToNowhere(t *testing.T) {
 	t.Parallel()
 	file := filepath.Join(t.TempDir(), "file")
@@ -123,10 +123,10 @@ func TestDumpToNowhere(t *testing.T) {
 // TestDumpOfWhatDoesNotAnswer has an API whose server is not there.
 func TestDumpOfWhatDoesNotAnswer(t *testing.T) {
 	t.Parallel()
-	folder := t.TempDir()
+	directory := t.TempDir()
 	r := recorder{name: "TestFails"}
 	r.run(func(t controlplanetest.TB) {
-		cp := controlplanetest.New(t, controlplanetest.Config{DumpOnFailure: folder})
+		cp := controlplanetest.New(t, controlplanetest.Config{DumpOnFailure: directory})
 		config := cp.ClientConfig()
 		_, err := aggregator.NewForConfigOrDie(config).ApiregistrationV1().APIServices().Create(context.Background(), &apiregistrationv1.APIService{
 			ObjectMeta: metav1.ObjectMeta{Name: "v1.nowhere.example.com"},
@@ -148,11 +148,11 @@ func TestDumpOfWhatDoesNotAnswer(t *testing.T) {
 		}
 		t.Fatalf("on purpose")
 	})
-	missing, err := os.ReadFile(filepath.Join(folder, "TestFails", "missing.txt"))
+	missing, err := os.ReadFile(filepath.Join(directory, "TestFails", "missing.txt"))
 	if err != nil || !strings.Contains(string(missing), "nowhere.example.com") {
 		t.Errorf("missing.txt: %s, %v\n%s", missing, err, r.text())
 	}
-	if _, err := os.Stat(filepath.Join(folder, "TestFails", "cluster", "namespaces.yaml")); err != nil {
+	if _, err := os.Stat(filepath.Join(directory, "TestFails", "cluster", "namespaces.yaml")); err != nil {
 		t.Errorf("the rest: %v", err)
 	}
 }

@@ -21,8 +21,8 @@ type recorder struct {
 	messages []string // of Logf, Errorf and Fatalf
 	panicked any      // what f or a cleanup panicked with
 
-	cleanups []func()
-	folders  []string
+	cleanups    []func()
+	directories []string
 }
 
 var _ controlplanetest.TB = (*recorder)(nil)
@@ -43,10 +43,10 @@ func (r *recorder) run(f func(t controlplanetest.TB)) {
 		r.mu.Unlock()
 		r.call(cleanup)
 	}
-	for _, folder := range r.folders {
-		_ = os.RemoveAll(folder)
+	for _, directory := range r.directories {
+		_ = os.RemoveAll(directory)
 	}
-	r.folders = nil
+	r.directories = nil
 }
 
 // call runs f in a goroutine of its own, which Fatalf ends.
@@ -110,12 +110,12 @@ func (r *recorder) Cleanup(f func()) {
 }
 
 func (r *recorder) TempDir() string {
-	folder, err := os.MkdirTemp("", "recorded-*")
+	directory, err := os.MkdirTemp("", "recorded-*")
 	if err != nil {
 		r.Fatalf("%v", err)
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.folders = append(slices.Clip(r.folders), folder)
-	return folder
+	r.directories = append(slices.Clip(r.directories), directory)
+	return directory
 }

@@ -28,12 +28,12 @@ func (g otherGinkgo) AddReportEntryVisibilityAlways(name string, args ...any) {
 // says how to have it known.
 func TestOtherGinkgo(t *testing.T) {
 	t.Parallel()
-	folder := t.TempDir()
+	directory := t.TempDir()
 	var r recorder
 	r.run(func(controlplanetest.TB) {
-		controlplanetest.New(otherGinkgo{&r}, controlplanetest.Config{DumpOnFailure: folder, KeepOnFailure: true})
+		controlplanetest.New(otherGinkgo{&r}, controlplanetest.Config{DumpOnFailure: directory, KeepOnFailure: true})
 	})
-	for _, want := range []string{filepath.Join(folder, "the_suite"), "call OnFailure in JustAfterEach"} {
+	for _, want := range []string{filepath.Join(directory, "the_suite"), "call OnFailure in JustAfterEach"} {
 		if !strings.Contains(r.text(), want) {
 			t.Errorf("no %q in: %s", want, r.text())
 		}
@@ -43,10 +43,10 @@ func TestOtherGinkgo(t *testing.T) {
 // TestOnFailure: at once, once for each test, and only if it has failed.
 func TestOnFailure(t *testing.T) {
 	t.Parallel()
-	folder := t.TempDir()
+	directory := t.TempDir()
 	var r recorder
 	r.run(func(owner controlplanetest.TB) {
-		cp := controlplanetest.New(owner, controlplanetest.Config{DumpOnFailure: folder})
+		cp := controlplanetest.New(owner, controlplanetest.Config{DumpOnFailure: directory})
 		passes, fails := recorder{name: "TestPasses"}, recorder{name: "TestFails"}
 		passes.run(func(t controlplanetest.TB) {
 			cp.Namespace(t)
@@ -58,7 +58,7 @@ func TestOnFailure(t *testing.T) {
 			cp.OnFailure(t)
 			cp.OnFailure(t)
 		})
-		if names := leftovers(t, folder); len(names) != 1 || names[0] != "TestFails" {
+		if names := leftovers(t, directory); len(names) != 1 || names[0] != "TestFails" {
 			t.Errorf("dumped are %v", names)
 		}
 		var none *controlplanetest.ControlPlane

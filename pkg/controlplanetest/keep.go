@@ -50,7 +50,7 @@ func (cp *ControlPlane) keep(ctx context.Context, name string) error {
 	}
 }
 
-// writeKubeconfig writes a kubeconfig into a folder.
+// writeKubeconfig writes a kubeconfig into a directory.
 func (cp *ControlPlane) writeKubeconfig(dir, user string, groups ...string) (string, error) {
 	data, err := cp.Kubeconfig(user, groups...)
 	if err != nil {

@@ -46,14 +46,14 @@ func TestLogs(t *testing.T) {
 // the stop.
 func TestLogEndsWithTheFailure(t *testing.T) {
 	t.Parallel()
-	folder := t.TempDir()
+	directory := t.TempDir()
 	r := recorder{name: "TestFails"}
 	r.run(func(t controlplanetest.TB) {
-		controlplanetest.New(t, controlplanetest.Config{DumpOnFailure: folder})
+		controlplanetest.New(t, controlplanetest.Config{DumpOnFailure: directory})
 		klog.Error("just before it failed")
 		t.Fatalf("on purpose")
 	})
-	dumped, err := os.ReadFile(filepath.Join(folder, "TestFails", "controlplane.log"))
+	dumped, err := os.ReadFile(filepath.Join(directory, "TestFails", "controlplane.log"))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -15,20 +15,20 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 )
 
-// manifestExtensions are those of the files in folders that are read. They are
+// manifestExtensions are those of the files in directories that are read. They are
 // envtest's.
 var manifestExtensions = []string{".yaml", ".yml", ".json"}
 
 // manifestSources is where manifests are read from.
 type manifestSources struct {
 	field string   // of Config, for messages: "CRDs"
-	paths []string // files, or folders without those below
+	paths []string // files, or directories without those below
 	fsys  fs.FS    // that paths are in; without paths, all of it. If nil, the disk.
 	bytes [][]byte
 }
 
 // read returns the objects of the given kinds, in the order of the sources, and
-// within a folder by file name. Others are left out. The error has all problems: paths
+// within a directory by file name. Others are left out. The error has all problems: paths
 // that are missing or have no such object, files that do not parse, and objects
 // of such a kind in another version.
 func (s manifestSources) read(kinds ...schema.GroupVersionKind) ([]manifest, error) {
@@ -62,7 +62,7 @@ func (s manifestSources) read(kinds ...schema.GroupVersionKind) ([]manifest, err
 // source is one entry of a field.
 type source struct {
 	name  string
-	deep  bool // with the folders below
+	deep  bool // with the directories below
 	files []file
 	err   error
 }
@@ -133,7 +133,7 @@ func (s source) contents() string {
 	case s.deep:
 		return "it: it has no " + strings.Join(manifestExtensions, ", ") + " files"
 	default:
-		return "it: a folder without " + strings.Join(manifestExtensions, ", ") + " files (folders below it are not read)"
+		return "it: a directory without " + strings.Join(manifestExtensions, ", ") + " files (directories below it are not read)"
 	}
 }
 
@@ -145,7 +145,7 @@ func names(kinds []schema.GroupVersionKind) string {
 	return strings.Join(names, " or ")
 }
 
-// files returns the file at path, or those of the folder, without what is
+// files returns the file at path, or those of the directory, without what is
 // below it: in the usual layout that is patches and kustomizations.
 func (s manifestSources) files(name string) ([]file, error) {
 	if s.fsys != nil {
@@ -182,7 +182,7 @@ func (s manifestSources) files(name string) ([]file, error) {
 	return files, nil
 }
 
-// walk returns the files of all folders.
+// walk returns the files of all directories.
 func (s manifestSources) walk() ([]file, error) {
 	var files []file
 	err := fs.WalkDir(s.fsys, ".", func(name string, entry fs.DirEntry, err error) error {

@@ -40,7 +40,7 @@ func (p *plane) unregister() {
 	delete(running.planes, p)
 }
 
-// stopAll stops what runs, so that a process that is about to die leaves no folder
+// stopAll stops what runs, so that a process that is about to die leaves no directory
 // behind.
 func stopAll() {
 	var group sync.WaitGroup

@@ -137,7 +137,7 @@ func (p *plane) marks() marks {
 	return marks{log: p.log.next(), audit: p.auditSize()}
 }
 
-// fileName is the name of a test as one of a folder or file.
+// fileName is the name of a test as one of a directory or file.
 func fileName(test string) string {
 	name := strings.Map(func(r rune) rune {
 		if r == '-' || r == '_' || r == '.' || r >= '0' && r <= '9' || r >= 'A' && r <= 'Z' || r >= 'a' && r <= 'z' {

@@ -28,8 +28,8 @@ func TestTypesDoNotLeadToUpstreamsServers(t *testing.T) {
 			return
 		}
 		ways[one] = way
-		for _, folder := range servers {
-			if strings.HasPrefix(one.PkgPath()+"/", folder) {
+		for _, directory := range servers {
+			if strings.HasPrefix(one.PkgPath()+"/", directory) {
 				t.Errorf("%s is a %s", way, one)
 				return // and not all that is behind it
 			}

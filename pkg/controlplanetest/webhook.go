@@ -12,16 +12,16 @@ import (
 // Webhooks says which webhooks to install, where they are read from, and who
 // serves them.
 type Webhooks struct {
-	// Paths are files, and folders of which the files .yaml, .yml and .json are
-	// read, without the folders below: those that controller-gen writes to, like
+	// Paths are files, and directories of which the files .yaml, .yml and .json are
+	// read, without the directories below: those that controller-gen writes to, like
 	// config/webhook. Kinds other than ValidatingWebhookConfiguration and
 	// MutatingWebhookConfiguration are left out. A path that is missing or has
 	// neither is an error.
 	Paths []string
 
 	// FS is what Paths are in, an embed.FS for example. With FS and no Paths, it
-	// is read whole, with all folders. If nil, the disk, where Paths are relative
-	// to the folder of the package under test.
+	// is read whole, with all directories. If nil, the disk, where Paths are relative
+	// to the directory of the package under test.
 	FS fs.FS
 
 	// Manifests are the contents of such files.

@@ -130,10 +130,10 @@ func TestWebhooksFromManifests(t *testing.T) {
 		t.Fatal(err)
 	}
 	for name, webhooks := range map[string]controlplanetest.Webhooks{
-		"folder": {Paths: []string{"testdata/webhooks"}},
-		"file":   {Paths: []string{"testdata/webhooks/manifests.yaml"}},
-		"FS":     {FS: os.DirFS("testdata/webhooks")},
-		"bytes":  {Manifests: [][]byte{data}},
+		"directory": {Paths: []string{"testdata/webhooks"}},
+		"file":      {Paths: []string{"testdata/webhooks/manifests.yaml"}},
+		"FS":        {FS: os.DirFS("testdata/webhooks")},
+		"bytes":     {Manifests: [][]byte{data}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -169,23 +169,23 @@ func TestWebhooksOfConfig(t *testing.T) {
 	}
 	_, err := tryConfigMap(t, cp, "default", false)
 	wantError(t, err, "not good")
-	// The certificate folder of a server of the user's goes with the control plane.
-	var folder string
+	// The certificate directory of a server of the user's goes with the control plane.
+	var directory string
 	var r recorder
 	r.run(func(t controlplanetest.TB) {
 		cp := controlplanetest.New(t, controlplanetest.Config{Webhooks: controlplanetest.Webhooks{
 			Validating: []*admissionregistrationv1.ValidatingWebhookConfiguration{validating("any", "/")},
 		}})
-		folder = cp.WebhookServer().CertDir
-		if _, err := os.Stat(folder); err != nil {
+		directory = cp.WebhookServer().CertDir
+		if _, err := os.Stat(directory); err != nil {
 			t.Errorf("%v", err)
 		}
 	})
 	if r.failed {
 		t.Error(r.text())
 	}
-	if _, err := os.Stat(folder); !errors.Is(err, os.ErrNotExist) {
-		t.Errorf("folder %q: %v", folder, err)
+	if _, err := os.Stat(directory); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("directory %q: %v", directory, err)
 	}
 }
 
@@ -197,9 +197,9 @@ func TestWebhooksOfNoUse(t *testing.T) {
 		webhooks controlplanetest.Webhooks
 		want     []string
 	}{
-		"nothing":        {want: []string{"Webhooks has no Paths"}},
-		"empty folder":   {webhooks: controlplanetest.Webhooks{Paths: []string{path}}, want: []string{path}},
-		"no such folder": {webhooks: controlplanetest.Webhooks{Paths: []string{"testdata/missing"}}, want: []string{"testdata/missing"}},
+		"nothing":           {want: []string{"Webhooks has no Paths"}},
+		"empty directory":   {webhooks: controlplanetest.Webhooks{Paths: []string{path}}, want: []string{path}},
+		"no such directory": {webhooks: controlplanetest.Webhooks{Paths: []string{"testdata/missing"}}, want: []string{"testdata/missing"}},
 		"only others": {
 			webhooks: controlplanetest.Webhooks{Paths: []string{"testdata/webhooks/service.yaml"}},
 			want:     []string{"ValidatingWebhookConfiguration", "service.yaml"},

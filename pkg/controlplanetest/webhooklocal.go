@@ -29,7 +29,7 @@ type LocalServer struct {
 	Host string
 	Port int
 
-	// CertDir is a folder with tls.crt and tls.key, by which the API server knows
+	// CertDir is a directory with tls.crt and tls.key, by which the API server knows
 	// the server. It is removed at the end of the test. Empty where the fixture
 	// serves a Handler.
 	CertDir string

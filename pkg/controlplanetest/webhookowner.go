@@ -9,7 +9,7 @@ type owner struct {
 	logf func(format string, args ...any)
 	// silence ends that.
 	silence func()
-	// tempDir makes a folder that is removed at the end.
+	// tempDir makes a directory that is removed at the end.
 	tempDir func() (string, error)
 }
 

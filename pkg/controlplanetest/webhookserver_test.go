@@ -36,7 +36,7 @@ func listen(t testing.TB, server *controlplanetest.LocalServer) net.Listener {
 	return listener
 }
 
-// TestWebhookServerOfTheTest: it is started with a host, a port and a folder, as
+// TestWebhookServerOfTheTest: it is started with a host, a port and a directory, as
 // controller-runtime's is.
 func TestWebhookServerOfTheTest(t *testing.T) {
 	t.Parallel()

@@ -130,7 +130,7 @@ func (m *Member) behind(v verdict) bool {
 }
 
 func (m *Member) differs(format string, others []string) error {
-	return fmt.Errorf("Config.Dir: %s: %w: its data differ from "+format, m.folder.dir, ErrCorrupt, strings.Join(others, ", "))
+	return fmt.Errorf("Config.Dir: %s: %w: its data differ from "+format, m.directory.dir, ErrCorrupt, strings.Join(others, ", "))
 }
 
 // compare asks all other members that vote for the hash of their data at this one's revision.
@@ -213,7 +213,7 @@ func (m *Member) watchAlarms(c *Cluster, lg *zap.Logger) {
 		case <-tick.C:
 		}
 		if alarmed(s, pb.AlarmType_CORRUPT, uint64(s.MemberID())) {
-			m.contain.fail(fmt.Errorf("%w: the other members agree on other data: remove this member with RemoveMember, empty %s, and let it join again", ErrCorrupt, m.folder.dir))
+			m.contain.fail(fmt.Errorf("%w: the other members agree on other data: remove this member with RemoveMember, empty %s, and let it join again", ErrCorrupt, m.directory.dir))
 			return
 		}
 		if s.Leader() == s.MemberID() {

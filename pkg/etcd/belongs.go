@@ -14,7 +14,7 @@ import (
 	"go.etcd.io/etcd/server/v3/storage/schema"
 )
 
-// checkBelongs refuses a folder of another member: one that is alone where this one is
+// checkBelongs refuses a directory of another member: one that is alone where this one is
 // of a cluster, one of a cluster where this one is alone, or one of another name or
 // address. cl is nil for a member that is alone. The database has been checked.
 func checkBelongs(c *containment, dir string, cl *Cluster) error {
@@ -40,7 +40,7 @@ func checkBelongs(c *containment, dir string, cl *Cluster) error {
 	case cl == nil:
 		return nil
 	case alone:
-		return fmt.Errorf("etcd: Config.Dir: %s: %w: it is of a member that is alone, which cannot become one of a cluster: leave out Cluster, or name an empty folder", dir, ErrOtherMember)
+		return fmt.Errorf("etcd: Config.Dir: %s: %w: it is of a member that is alone, which cannot become one of a cluster: leave out Cluster, or name an empty directory", dir, ErrOtherMember)
 	}
 	own := at(members, cl.PeerAddr)
 	if own == nil {

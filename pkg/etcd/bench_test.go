@@ -9,7 +9,7 @@ import (
 	"github.com/kubembed/kubembed/pkg/etcd"
 )
 
-// BenchmarkStart starts on an empty folder.
+// BenchmarkStart starts on an empty directory.
 func BenchmarkStart(b *testing.B) {
 	for _, ephemeral := range []bool{true, false} {
 		b.Run(kind(ephemeral), func(b *testing.B) {
@@ -23,7 +23,7 @@ func BenchmarkStart(b *testing.B) {
 	}
 }
 
-// BenchmarkRestart starts on a folder with data, which is checked first.
+// BenchmarkRestart starts on a directory with data, which is checked first.
 func BenchmarkRestart(b *testing.B) {
 	for _, keys := range []int{10, 20_000} {
 		b.Run(fmt.Sprintf("keys=%d", keys), func(b *testing.B) {

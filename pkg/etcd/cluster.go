@@ -196,7 +196,7 @@ type entry struct {
 }
 
 // enter finds out before etcd does what keeps a member out of its cluster. fresh says
-// that the folder has no data.
+// that the directory has no data.
 func (c *Cluster) enter(ctx context.Context, fresh bool) (_ *entry, err error) {
 	if err := c.checkPeerAddr(); err != nil {
 		return nil, err
@@ -371,8 +371,8 @@ func (m *Member) leave() {
 // the member may have voted, which it must remember. Its term is then more than one.
 func (m *Member) forgetUnlessPromised() {
 	if m.etcd.Server.Term() <= 1 {
-		m.folder.undo()
+		m.directory.undo()
 	} else {
-		m.folder.unlock()
+		m.directory.unlock()
 	}
 }

@@ -229,7 +229,7 @@ func TestClusterOfMembers(t *testing.T) {
 		t.Errorf("a removed member started: %v", err)
 	}
 
-	// Folders and members that do not belong together.
+	// Directories and members that do not belong together.
 	for _, m := range members {
 		_ = m.Close()
 	}

@@ -43,7 +43,7 @@ const (
 	snapshotCount  = 1000
 )
 
-// memberName must stay the same for the life of a data folder.
+// memberName must stay the same for the life of a data directory.
 const memberName = "kubembed"
 
 // nowhere is what the member advertises. etcd demands host:port; port 0 can
@@ -52,8 +52,8 @@ var nowhere = url.URL{Scheme: "http", Host: "127.0.0.1:0"}
 
 // Config says how to run a member. Only Dir is required.
 type Config struct {
-	// Dir is the data folder. Everything of the member lives under it. It is
-	// created with mode 0700 if it is missing. A folder belongs to one member
+	// Dir is the data directory. Everything of the member lives under it. It is
+	// created with mode 0700 if it is missing. A directory belongs to one member
 	// at a time; see ErrInUse.
 	Dir string
 
@@ -83,7 +83,7 @@ func (c Config) Validate() error {
 	var errs []error
 	switch {
 	case c.Dir == "":
-		errs = append(errs, errors.New("etcd: Config.Dir: required: name the data folder"))
+		errs = append(errs, errors.New("etcd: Config.Dir: required: name the data directory"))
 	case strings.ContainsRune(c.Dir, 0):
 		errs = append(errs, fmt.Errorf("etcd: Config.Dir: %q holds a NUL byte", c.Dir))
 	}

@@ -77,7 +77,7 @@ func stuck(dir string) error {
 		return fmt.Errorf("Close: %w", err)
 	}
 	if _, err := etcd.Start(ctx, etcd.Config{Dir: dir}); !errors.Is(err, etcd.ErrInUse) {
-		return fmt.Errorf("start on the stuck folder: %w", err)
+		return fmt.Errorf("start on the stuck directory: %w", err)
 	}
 	fmt.Println("survived")
 	return nil

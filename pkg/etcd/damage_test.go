@@ -93,7 +93,7 @@ func damagePut(ctx context.Context, client *clientv3.Client, from, to int) error
 	return errors.Join(errs...)
 }
 
-// outcome is how a start on a damaged folder went.
+// outcome is how a start on a damaged directory went.
 type outcome int
 
 const (
@@ -178,7 +178,7 @@ func smallSegments(t *testing.T) {
 	t.Cleanup(func() { wal.SegmentSizeBytes = before })
 }
 
-// damaged is one trial on a copy of the folder.
+// damaged is one trial on a copy of the directory.
 func damaged(t *testing.T, origin, file string, damage func(t *testing.T, path string)) outcome {
 	t.Helper()
 	dir := filepath.Join(t.TempDir(), "copy")
@@ -224,9 +224,9 @@ func missingWrites(t *testing.T, client *clientv3.Client) (missing int) {
 }
 
 // glob returns paths from dir on.
-func glob(t *testing.T, dir, folder, pattern string) (paths []string) {
+func glob(t *testing.T, dir, directory, pattern string) (paths []string) {
 	t.Helper()
-	found, err := filepath.Glob(filepath.Join(dir, "member", folder, pattern))
+	found, err := filepath.Glob(filepath.Join(dir, "member", directory, pattern))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -236,7 +236,7 @@ func glob(t *testing.T, dir, folder, pattern string) (paths []string) {
 	return paths
 }
 
-// private gives a copied folder the modes that etcd insists on.
+// private gives a copied directory the modes that etcd insists on.
 func private(t *testing.T, dir string) {
 	t.Helper()
 	err := filepath.WalkDir(dir, func(path string, entry fs.DirEntry, err error) error {

@@ -89,7 +89,7 @@ func (u *upkeep) defragment(ctx context.Context) {
 	u.lg.Info("the database was defragmented", zap.Int64("before", before), zap.Int64("size", u.server.Backend().Size()), zap.Duration("took", time.Since(begin)))
 }
 
-// startDefragmentMB is embed's BootstrapDefragThresholdMegabytes for a folder: how
+// startDefragmentMB is embed's BootstrapDefragThresholdMegabytes for a directory: how
 // much must be free for a defragmentation before the member serves.
 func startDefragmentMB(s *space) uint {
 	info, err := os.Stat(datadir.ToBackendFileName(s.dir))

@@ -73,7 +73,7 @@
 // # Snapshots and space
 //
 // [Member.Snapshot] writes what "etcdctl snapshot save" does, and [Restore] makes a data
-// folder of either, with a higher revision. A member defragments its database, clears
+// directory of either, with a higher revision. A member defragments its database, clears
 // the alarm of its quota when there is room again, and refuses writes before the disk
 // is full; [Member.CheckSpace] says so. Members of a cluster defragment in turns of ten
 // seconds, by their clocks, the leader last.
@@ -111,7 +111,7 @@
 // process when they cannot go on, and its database panics when its file is
 // damaged. This package keeps those from the host:
 //
-//   - Before etcd sees a data folder, Start checks that nobody else uses it,
+//   - Before etcd sees a data directory, Start checks that nobody else uses it,
 //     that no newer etcd wrote it, and that the database and the write-ahead
 //     log can be read from end to end. See [ErrInUse], [ErrNewerVersion] and
 //     [ErrCorrupt].
@@ -125,7 +125,7 @@
 // database.
 //
 // A member that failed may leave goroutines and an open database behind in this
-// process. Close says so when it happens; the folder can then be used again
+// process. Close says so when it happens; the directory can then be used again
 // once the process has ended.
 //
 // # Global state

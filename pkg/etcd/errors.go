@@ -6,26 +6,26 @@ import "errors"
 // change by the user, except ErrInUse once the other user is gone.
 var (
 	// ErrInUse says that a running member, in this process or another one,
-	// holds the data folder. Locks die with their process: a folder whose
+	// holds the data directory. Locks die with their process: a directory whose
 	// process was killed is free.
-	ErrInUse = errors.New("data folder is in use")
+	ErrInUse = errors.New("data directory is in use")
 
-	// ErrNewerVersion says that a newer etcd wrote the data folder. etcd
+	// ErrNewerVersion says that a newer etcd wrote the data directory. etcd
 	// refuses to go back; use the newer version, or restore a backup.
-	ErrNewerVersion = errors.New("data folder was written by a newer etcd")
+	ErrNewerVersion = errors.New("data directory was written by a newer etcd")
 
-	// ErrCorrupt says that a file of the data folder is damaged or missing.
-	// The error's text names the file. Restore the folder from a backup.
-	ErrCorrupt = errors.New("data folder is damaged")
+	// ErrCorrupt says that a file of the data directory is damaged or missing.
+	// The error's text names the file. Restore the directory from a backup.
+	ErrCorrupt = errors.New("data directory is damaged")
 
-	// ErrNoSpace says that the disk of the data folder has too little room. The
+	// ErrNoSpace says that the disk of the data directory has too little room. The
 	// error's text tells how many bytes are free and how many are needed. Start
 	// returns it, and Member.CheckSpace while writes are refused.
 	ErrNoSpace = errors.New("too little room on the disk")
 
-	// ErrOtherMember says that the data folder is of another member: of a cluster where
+	// ErrOtherMember says that the data directory is of another member: of a cluster where
 	// this one is alone, or the reverse, or of another name or address.
-	ErrOtherMember = errors.New("data folder is of another member")
+	ErrOtherMember = errors.New("data directory is of another member")
 
 	// ErrOtherCluster says that the members at the addresses of Config.Cluster are of
 	// another cluster than this one.
@@ -41,8 +41,8 @@ var (
 	// from its record beside the directory.
 	ErrLost = errors.New("the member's data is missing")
 
-	// ErrHasData is returned by Restore for a folder that has a member's data.
-	ErrHasData = errors.New("data folder has data")
+	// ErrHasData is returned by Restore for a directory that has a member's data.
+	ErrHasData = errors.New("data directory has data")
 )
 
 // ErrClosed is returned by DialContext after Close, or once the member failed.

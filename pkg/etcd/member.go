@@ -31,16 +31,16 @@ var closeTimeout = 30 * time.Second
 
 // Member is a running etcd member. Its methods may be called concurrently.
 type Member struct {
-	folder  *folder
-	alone   bool
-	release func() // gives the folder free: keeps it, or undoes a failed start
-	contain *containment
-	etcd    *embed.Etcd
-	client  *clientv3.Client
-	gate    *gate // reads and writes
-	watches *gate
-	gateway *gateway
-	upkeep  *upkeep
+	directory *directory
+	alone     bool
+	release   func() // gives the directory free: keeps it, or undoes a failed start
+	contain   *containment
+	etcd      *embed.Etcd
+	client    *clientv3.Client
+	gate      *gate // reads and writes
+	watches   *gate
+	gateway   *gateway
+	upkeep    *upkeep
 
 	// Of a member that has others.
 	network *network
@@ -83,7 +83,7 @@ func Start(ctx context.Context, cfg Config) (_ *Member, err error) {
 	if ctx.Err() != nil {
 		return nil, startError(context.Cause(ctx))
 	}
-	f, err := openFolder(cfg.Dir)
+	f, err := openDir(cfg.Dir)
 	if err != nil {
 		return nil, err
 	}
@@ -125,7 +125,7 @@ func Start(ctx context.Context, cfg Config) (_ *Member, err error) {
 	}
 
 	m := &Member{
-		folder: f, alone: cfg.Cluster == nil, release: f.unlock, contain: c, gate: newGate(), watches: newGate(),
+		directory: f, alone: cfg.Cluster == nil, release: f.unlock, contain: c, gate: newGate(), watches: newGate(),
 		closing: make(chan struct{}), done: make(chan struct{}), supervised: make(chan struct{}),
 	}
 	ec := cfg.embedConfig(lg, r)
@@ -204,9 +204,9 @@ func (c *containment) ok() bool {
 // keeps others out.
 func (m *Member) abandon(clean bool) {
 	if clean {
-		m.folder.undo()
+		m.directory.undo()
 	} else {
-		m.folder.unlock()
+		m.directory.unlock()
 	}
 }
 
@@ -345,7 +345,7 @@ func (m *Member) Err() error {
 //     the watches, a second at most: one that reads on would find the database
 //     closed under it;
 //  5. stop the server, which commits and closes its files, and wait for it;
-//  6. unlock the data folder and close Done.
+//  6. unlock the data directory and close Done.
 //
 // A member that failed gets two seconds for steps 2 to 5. If it is stuck, Close
 // returns an error, its goroutines stay, and its database stays open, so that
@@ -389,7 +389,7 @@ func (m *Member) close() error {
 			if timeout != nil || stopped == nil {
 				continue
 			}
-			err := fmt.Errorf("etcd: close: %s is not closed after %s, and in use until it is: is its disk hung?", m.folder.dir, closeTimeout)
+			err := fmt.Errorf("etcd: close: %s is not closed after %s, and in use until it is: is its disk hung?", m.directory.dir, closeTimeout)
 			go func() {
 				if err := <-stopped; err == nil {
 					m.contain.release()
@@ -402,11 +402,11 @@ func (m *Member) close() error {
 			// A healthy member may take its time to write; this one may not.
 			failed, timeout = nil, time.After(failedTimeout)
 		case <-timeout:
-			err := fmt.Errorf("etcd: close: the failed member is stuck and keeps %s in use until the process ends: %w", m.folder.dir, m.contain.err)
+			err := fmt.Errorf("etcd: close: the failed member is stuck and keeps %s in use until the process ends: %w", m.directory.dir, m.contain.err)
 			if m.peers != nil {
 				_ = m.peers.http.Close()
 			}
-			m.folder.unlock()
+			m.directory.unlock()
 			m.finish(err)
 			return err
 		}

@@ -173,7 +173,7 @@ func (c *Cluster) begin(ctx context.Context, p *peers) error {
 }
 
 func lostAdvice(address, name string) string {
-	return fmt.Sprintf("%s has a member %q with this PeerAddr, which has been started, and its data is not in this folder: use its folder, or call RemoveMember and AddMember, and Join", address, name)
+	return fmt.Sprintf("%s has a member %q with this PeerAddr, which has been started, and its data is not in this directory: use its directory, or call RemoveMember and AddMember, and Join", address, name)
 }
 
 // checkRefused gives up where so many members do not take our certificate, or show

@@ -39,9 +39,9 @@ func (r replay) hurry() bool {
 	return r.snapshot > 0 || r.entries <= dropsAfter
 }
 
-// preflight reads a data folder the way etcd is about to, so that what would
+// preflight reads a data directory the way etcd is about to, so that what would
 // end the process, or wait for ever, becomes an error while there is still
-// nothing to clean up. The caller holds the folder's lock.
+// nothing to clean up. The caller holds the directory's lock.
 //
 // Everything is read once more than etcd needs, but from the page cache the
 // second time; BenchmarkRestart tells what it costs. alone tells that the member has
@@ -66,7 +66,7 @@ func checkDB(ctx context.Context, c *containment, dir string, haveWAL bool) (app
 	case errors.Is(err, fs.ErrNotExist) && haveWAL:
 		return 0, corrupt(path, errors.New("the file is missing, but there is a write-ahead log"))
 	case errors.Is(err, fs.ErrNotExist):
-		return 0, nil // a new folder
+		return 0, nil // a new directory
 	case err != nil:
 		return 0, dirError(dir, err)
 	case info.Size() == 0 && haveWAL:
@@ -119,7 +119,7 @@ func checkDB(ctx context.Context, c *containment, dir string, haveWAL bool) (app
 	})
 	switch {
 	case errors.Is(err, bolterrors.ErrTimeout):
-		return 0, fmt.Errorf("etcd: Config.Dir: %s: %w: another etcd has %s open: stop it, or name another folder", dir, ErrInUse, path)
+		return 0, fmt.Errorf("etcd: Config.Dir: %s: %w: another etcd has %s open: stop it, or name another directory", dir, ErrInUse, path)
 	case err != nil && ctx.Err() != nil:
 		return 0, err
 	case errors.Is(err, ErrNewerVersion), errors.Is(err, fs.ErrPermission):
@@ -314,5 +314,5 @@ func corrupt(path string, err error) error {
 	if p := (*panicError)(nil); errors.As(err, &p) {
 		err = fmt.Errorf("%v", p.value)
 	}
-	return fmt.Errorf("etcd: Config.Dir: %w: %s: %w: restore the folder from a backup, or name an empty one", ErrCorrupt, path, err)
+	return fmt.Errorf("etcd: Config.Dir: %w: %s: %w: restore the directory from a backup, or name an empty one", ErrCorrupt, path, err)
 }

@@ -44,7 +44,7 @@ func (m *Member) await(ctx context.Context, c *Cluster, p *peers) error {
 			case a.err != nil:
 				continue
 			case a.cluster != s.Cluster().ID():
-				return fmt.Errorf("Config.Dir: %w: the folder is of cluster %s, and the member at %s of %s: use the folder or the addresses of the other",
+				return fmt.Errorf("Config.Dir: %w: the directory is of cluster %s, and the member at %s of %s: use the directory or the addresses of the other",
 					ErrOtherCluster, s.Cluster().ID(), a.address, a.cluster)
 			}
 			answered = true
@@ -97,6 +97,6 @@ func (m *Member) removed() bool {
 }
 
 func (m *Member) removedError() error {
-	return fmt.Errorf("Config.Dir: %w: the member in this folder, %s, is no longer of cluster %s: empty the folder, and have it added again and Join",
+	return fmt.Errorf("Config.Dir: %w: the member in this directory, %s, is no longer of cluster %s: empty the directory, and have it added again and Join",
 		ErrRemoved, m.etcd.Server.MemberID(), m.etcd.Server.Cluster().ID())
 }

@@ -26,7 +26,7 @@ const DefaultRevisionBump uint64 = 1_000_000_000
 
 // RestoreConfig says what to make of a snapshot. Only Dir is required.
 type RestoreConfig struct {
-	// Dir is the data folder to make: missing, or one without a member's data.
+	// Dir is the data directory to make: missing, or one without a member's data.
 	Dir string
 
 	// Name and PeerURL are those of the member, for one that other members are going
@@ -59,7 +59,7 @@ type RestoreConfig struct {
 func (c RestoreConfig) Validate() error {
 	var errs []error
 	if c.Dir == "" {
-		errs = append(errs, errors.New("etcd: RestoreConfig.Dir: required: name the data folder to make"))
+		errs = append(errs, errors.New("etcd: RestoreConfig.Dir: required: name the data directory to make"))
 	}
 	if (c.Name == "") != (c.PeerURL == "") {
 		errs = append(errs, errors.New("etcd: RestoreConfig.Name and PeerURL: one is set without the other: both are of a member of a cluster"))
@@ -70,18 +70,18 @@ func (c RestoreConfig) Validate() error {
 	return errors.Join(errs...)
 }
 
-// restoring is the folder, in the data folder, that a restore works in. While it is
-// there the data folder is neither old nor new.
+// restoring is the directory, in the data directory, that a restore works in. While it is
+// there the data directory is neither old nor new.
 const restoring = "restoring"
 
-// Restore makes a data folder of a snapshot of "etcdctl snapshot save" or
+// Restore makes a data directory of a snapshot of "etcdctl snapshot save" or
 // Member.Snapshot, which it checks from end to end: its SHA-256, and every page and
 // revision of the database. All is on the disk when it returns. While it works it
 // takes room for the database twice.
 //
-// If it fails nothing is left of it, and if the process is killed, a folder that
+// If it fails nothing is left of it, and if the process is killed, a directory that
 // Start refuses, in which Restore can be called again. It returns ErrCorrupt,
-// ErrInUse, ErrNoSpace and ErrNewerVersion, wrapped, and ErrHasData for a folder with
+// ErrInUse, ErrNoSpace and ErrNewerVersion, wrapped, and ErrHasData for a directory with
 // a member's data.
 func Restore(ctx context.Context, cfg RestoreConfig, r io.Reader) (err error) {
 	if err := cfg.Validate(); err != nil {
@@ -96,7 +96,7 @@ func Restore(ctx context.Context, cfg RestoreConfig, r io.Reader) (err error) {
 	if cfg.RevisionBump == 0 {
 		cfg.RevisionBump = DefaultRevisionBump
 	}
-	f, err := openFolder(cfg.Dir)
+	f, err := openDir(cfg.Dir)
 	if err != nil {
 		return restoreError(err)
 	}
@@ -175,7 +175,7 @@ func receive(ctx context.Context, work string, r io.Reader) (string, error) {
 // restoredBytes is what the first start after a restore writes, at most.
 const restoredBytes = 4 << 20
 
-// rebuild makes a data folder of the snapshot at source.
+// rebuild makes a data directory of the snapshot at source.
 func rebuild(ctx context.Context, cfg RestoreConfig, source, data string) error {
 	info, err := os.Stat(source)
 	if err != nil {
@@ -210,7 +210,7 @@ func rebuild(ctx context.Context, cfg RestoreConfig, source, data string) error 
 	return damaged(err)
 }
 
-// install moves the data folder to where it belongs, for good.
+// install moves the data directory to where it belongs, for good.
 func install(data, dir, work string) error {
 	if err := files.SyncTree(data); err != nil {
 		return err
@@ -227,7 +227,7 @@ func install(data, dir, work string) error {
 	return files.SyncDir(dir)
 }
 
-// CheckRestored returns ErrCorrupt for a data folder in which a restore was killed
+// CheckRestored returns ErrCorrupt for a data directory in which a restore was killed
 // before its data were in place. Start looks for itself; it is for callers that do
 // other things before.
 func CheckRestored(dir string) error {
@@ -239,7 +239,7 @@ func CheckRestored(dir string) error {
 
 // checkRestored is CheckRestored that deletes what a restore left which was killed
 // after its data were in place.
-func checkRestored(f *folder) error {
+func checkRestored(f *directory) error {
 	if err := CheckRestored(f.dir); err != nil {
 		return err
 	}

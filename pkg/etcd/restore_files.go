@@ -26,7 +26,7 @@ func writeSnapshot(path string, r io.Reader) (err error) {
 	}
 	// Databases are made of pages, which are multiples of a disk's sector.
 	if size%512 != sha256.Size {
-		return damaged(fmt.Errorf("it has %d bytes, which is no database with a checksum: it was cut short, or is a file from a data folder; take it with etcdctl snapshot save", size))
+		return damaged(fmt.Errorf("it has %d bytes, which is no database with a checksum: it was cut short, or is a file from a data directory; take it with etcdctl snapshot save", size))
 	}
 	sum := sha256.New()
 	if _, err := io.Copy(sum, io.NewSectionReader(file, 0, size-sha256.Size)); err != nil {
@@ -42,7 +42,7 @@ func writeSnapshot(path string, r io.Reader) (err error) {
 	return nil
 }
 
-// damaged says that the snapshot is, and nothing about the folder in which it was
+// damaged says that the snapshot is, and nothing about the directory in which it was
 // found out.
 func damaged(err error) error {
 	if err == nil || errors.Is(err, ErrNewerVersion) || errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {

@@ -166,7 +166,7 @@ type failing struct{ err error }
 
 func (f failing) Read([]byte) (int, error) { return 0, f.err }
 
-func TestRestoreIntoAFolderWithData(t *testing.T) {
+func TestRestoreIntoADirectoryWithData(t *testing.T) {
 	dir := t.TempDir()
 	m, err := etcd.Start(t.Context(), etcd.Config{Dir: dir, Ephemeral: true})
 	if err != nil {
@@ -177,13 +177,13 @@ func TestRestoreIntoAFolderWithData(t *testing.T) {
 		t.Fatal(err)
 	}
 	if err := etcd.Restore(t.Context(), etcd.RestoreConfig{Dir: dir}, bytes.NewReader(b.Bytes())); !errors.Is(err, etcd.ErrInUse) {
-		t.Errorf("a folder in use: %v", err)
+		t.Errorf("a directory in use: %v", err)
 	}
 	if err := m.Close(); err != nil {
 		t.Fatal(err)
 	}
 	if err := etcd.Restore(t.Context(), etcd.RestoreConfig{Dir: dir}, bytes.NewReader(b.Bytes())); !errors.Is(err, etcd.ErrHasData) {
-		t.Errorf("a folder with data: %v", err)
+		t.Errorf("a directory with data: %v", err)
 	}
 }
 

@@ -40,7 +40,7 @@ const (
 	spaceBytes    = 4 << 20
 )
 
-// space watches the room on the disk of a folder, for the calls that need it.
+// space watches the room on the disk of a directory, for the calls that need it.
 type space struct {
 	dir   string
 	spare int64 // on top of spareBytes and spareDeleting

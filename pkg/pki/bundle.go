@@ -123,7 +123,7 @@ func parseBundle(data []byte) (map[string][]byte, error) {
 	return files, nil
 }
 
-// adopt plans the files of a bundle where the folder has none, and compares the
+// adopt plans the files of a bundle where the directory has none, and compares the
 // others, of which a crash in the first start may have left some. What it plans is
 // read as if it were there.
 func (s *store) adopt(bundle []byte) error {
@@ -224,7 +224,7 @@ func (s *store) adoptServiceAccountKeys(files, imported map[string][]byte) error
 var ErrOtherAuthority = errors.New("not those of Import")
 
 func (s *store) contradiction(name, what string) error {
-	return fmt.Errorf("pki: Dir has its own %s, in %s, which are %w: leave Import empty to go on with the folder's, "+
-		"take Import from a server of the same cluster, or choose an empty folder to join that cluster (the folder's own kubeconfigs and tokens are not valid there)",
+	return fmt.Errorf("pki: Dir has its own %s, in %s, which are %w: leave Import empty to go on with the directory's, "+
+		"take Import from a server of the same cluster, or choose an empty directory to join that cluster (the directory's own kubeconfigs and tokens are not valid there)",
 		what, s.path(name), ErrOtherAuthority)
 }

@@ -28,7 +28,7 @@ func sameAuthorities(t *testing.T, a, b *PKI) bool {
 }
 
 func TestImport(t *testing.T) {
-	for name, dir := range map[string]string{"memory": "", "folder": t.TempDir()} {
+	for name, dir := range map[string]string{"memory": "", "directory": t.TempDir()} {
 		t.Run(name, func(t *testing.T) {
 			from := mustOpen(t, Config{Dir: dir})
 			bundle := export(t, from)
@@ -40,7 +40,7 @@ func TestImport(t *testing.T) {
 			to := filepath.Join(t.TempDir(), "deep", "pki")
 			first := mustOpen(t, Config{Dir: to, Import: bundle})
 			if !sameAuthorities(t, first, from) {
-				t.Error("in a folder: others")
+				t.Error("in a directory: others")
 			}
 			if same(first.Serving(), from.Serving()) {
 				t.Error("the serving certificate is shared")
@@ -89,14 +89,14 @@ func TestImportOfRotatedAuthorities(t *testing.T) {
 	}
 }
 
-func TestImportContradictsTheFolder(t *testing.T) {
+func TestImportContradictsTheDirectory(t *testing.T) {
 	bundle := export(t, mustOpen(t, Config{}))
 	for _, name := range []string{"ca.crt", "front-proxy-ca.crt", "kubelet-serving-ca.crt", "etcd/ca.crt", "sa.pub"} {
 		t.Run(name, func(t *testing.T) {
 			dir := t.TempDir()
 			mustOpen(t, Config{Dir: dir})
 			own := readAll(t, dir)
-			// Only this one is the folder's own.
+			// Only this one is the directory's own.
 			keep := []string{name, strings.TrimSuffix(name, ".crt") + ".key", "sa.key"}
 			for file := range own {
 				if !slices.Contains(keep, file) || file == "sa.key" && name != "sa.pub" {
@@ -109,7 +109,7 @@ func TestImportContradictsTheFolder(t *testing.T) {
 				t.Errorf("error %v", err)
 			}
 			if !maps.Equal(readAll(t, dir), before) {
-				t.Error("the folder was changed")
+				t.Error("the directory was changed")
 			}
 		})
 	}
@@ -170,7 +170,7 @@ func TestDamagedBundle(t *testing.T) {
 			t.Errorf("%s: error %v", what, err)
 		}
 		if _, err := os.Stat(dir); !errors.Is(err, fs.ErrNotExist) {
-			t.Errorf("%s: a folder was made", what)
+			t.Errorf("%s: a directory was made", what)
 		}
 	}
 	for n := 0; n < len(bundle)-1; n += 97 {

@@ -16,10 +16,10 @@ import (
 // Config says where the identities are kept and what the API server is called.
 // Its zero value keeps everything in memory and serves the loopback names.
 type Config struct {
-	// Dir is the folder that keeps the identities from one start to the next.
+	// Dir is the directory that keeps the identities from one start to the next.
 	// If empty, they live in memory only and nothing is written. A missing
-	// folder is made with mode 0700, files in it with mode 0600. An existing
-	// folder keeps its mode, but private keys in it that others may read are
+	// directory is made with mode 0700, files in it with mode 0600. An existing
+	// directory keeps its mode, but private keys in it that others may read are
 	// made private. One that another user of the machine owns or may write to is
 	// refused, and so is a file in it. One process at a time: callers hold a lock.
 	Dir string

@@ -37,7 +37,7 @@ func TestValidateNamesEveryProblem(t *testing.T) {
 func TestValidateAccepts(t *testing.T) {
 	for _, cfg := range []Config{
 		{},
-		{Dir: "relative/folder"},
+		{Dir: "relative/directory"},
 		{Hosts: []string{"Master.Example", "node-1", "192.0.2.1", "2001:db8::1", "0.0.0.0"}},
 		{ServiceIPs: []net.IP{{10, 0, 0, 1}, net.ParseIP("fd00::1")}, ClusterDomain: "edge.internal"},
 	} {

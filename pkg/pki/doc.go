@@ -45,7 +45,7 @@
 // authority is never renewed by itself, for everybody who trusts it must learn of
 // the new one; after its ten years Open fails and says what to delete.
 //
-// # The folder
+// # The directory
 //
 // With [Config].Dir set, the files have the names that kubeadm gives them:
 //
@@ -64,15 +64,15 @@
 // besides it, and so are keys that stand in sa.pub.
 //
 // Each file is replaced as a whole, and a key is written before its certificate,
-// so a crash leaves nothing that the next Open does not repair. The folder has no
+// so a crash leaves nothing that the next Open does not repair. The directory has no
 // lock of its own: one process at a time may open it.
 //
 // # Several servers of one cluster
 //
 // They have the authorities and the service-account keys in common, and each its
 // own certificates. [PKI.Export] of the first is [Config].Import of all others, which
-// write it to their folders at their first Open. After that Import is compared only:
-// a folder keeps what it has, so that an authority can be changed in one folder after
+// write it to their directories at their first Open. After that Import is compared only:
+// a directory keeps what it has, so that an authority can be changed in one directory after
 // the other. The authority of etcd's members is always among them, whether it is used
 // or not, so that members never make one each.
 //
@@ -91,9 +91,9 @@
 //
 // # A new authority
 //
-// The one of the cluster is replaced in three steps. Each is a change in the folder
+// The one of the cluster is replaced in three steps. Each is a change in the directory
 // followed by a restart, of all servers of the cluster one after the other, before the
-// next step begins. Make it first, with Open in an empty folder, of which ca.crt and
+// next step begins. Make it first, with Open in an empty directory, of which ca.crt and
 // ca.key are wanted.
 //
 //  1. Append the new ca.crt to the old: both are trusted, and the old one signs. Then
@@ -111,6 +111,6 @@
 // The authorities of the front proxy, of etcd's members and of kubelets as servers go
 // the same way, in their own files. Who has copies of front-proxy-ca.crt reads them from the ConfigMap
 // kube-system/extension-apiserver-authentication; those of etcd/ca.crt are in the
-// folders of the other members. Service-account keys need two: append the new public
+// directories of the other members. Service-account keys need two: append the new public
 // key to sa.pub on all servers, then put the new key in sa.key.
 package pki

@@ -31,7 +31,7 @@ func TestServingMadeElsewhere(t *testing.T) {
 	}
 	cert, err := os.ReadFile(filepath.Join(dir, "apiserver.crt"))
 	if err != nil || !bytes.Equal(cert, own.Cert) {
-		t.Errorf("the folder's own certificate was changed: %v", err)
+		t.Errorf("the directory's own certificate was changed: %v", err)
 	}
 }
 

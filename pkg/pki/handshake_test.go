@@ -290,12 +290,12 @@ func BenchmarkOpen(b *testing.B) {
 			mustOpen(b, Config{})
 		}
 	})
-	b.Run("new folder", func(b *testing.B) {
+	b.Run("new directory", func(b *testing.B) {
 		for b.Loop() {
 			mustOpen(b, Config{Dir: b.TempDir()})
 		}
 	})
-	b.Run("known folder", func(b *testing.B) {
+	b.Run("known directory", func(b *testing.B) {
 		dir := b.TempDir()
 		mustOpen(b, Config{Dir: dir})
 		for b.Loop() {

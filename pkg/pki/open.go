@@ -18,7 +18,7 @@ import (
 // damaged CA or service-account key is an error that names the file and the
 // cure, because replacing it would lock out everybody who trusts it.
 //
-// An Open that fails leaves no new file behind, and no folder.
+// An Open that fails leaves no new file behind, and no directory.
 func Open(cfg Config) (*PKI, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, err

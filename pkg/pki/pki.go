@@ -133,12 +133,12 @@ func (p *PKI) pair(file string) KeyPair {
 }
 
 // ServiceAccountKey returns the key that signs service-account tokens: an
-// *ecdsa.PrivateKey, or an *rsa.PrivateKey if somebody put one in the folder.
+// *ecdsa.PrivateKey, or an *rsa.PrivateKey if somebody put one in the directory.
 func (p *PKI) ServiceAccountKey() crypto.Signer { return p.saKey }
 
 // ServiceAccountPublicKeys returns the keys that verify service-account tokens:
 // that of ServiceAccountKey, then those of earlier ones, which are in the file
-// sa.pub. To rotate, delete sa.key and open the folder again.
+// sa.pub. To rotate, delete sa.key and open the directory again.
 func (p *PKI) ServiceAccountPublicKeys() []crypto.PublicKey { return slices.Clone(p.saPublic) }
 
 // IssueClient makes a client certificate for username as a member of groups. It is

@@ -55,11 +55,11 @@ func TestOpenRenews(t *testing.T) {
 			if !bytes.Equal(p.CABundle(), old.CABundle()) {
 				t.Error("the CA changed")
 			}
-			// What is in the folder is what is served, and holds at that time.
+			// What is in the directory is what is served, and holds at that time.
 			again := mustOpen(t, Config{Dir: dir, Clock: clock})
 			for name, kp := range leaves(again) {
 				if !same(kp, leaves(p)[name]) {
-					t.Errorf("%s: not kept in the folder", name)
+					t.Errorf("%s: not kept in the directory", name)
 				}
 			}
 			_, serverErr, clientErr := handshake(t,
@@ -73,7 +73,7 @@ func TestOpenRenews(t *testing.T) {
 }
 
 func TestRenewInARunningProcess(t *testing.T) {
-	for name, dir := range map[string]string{"memory": "", "folder": t.TempDir()} {
+	for name, dir := range map[string]string{"memory": "", "directory": t.TempDir()} {
 		t.Run(name, func(t *testing.T) {
 			clock := clocktesting.NewFakePassiveClock(birth)
 			p := mustOpen(t, Config{Dir: dir, Clock: clock})

@@ -14,8 +14,8 @@ import (
 	"github.com/kubembed/kubembed/internal/ownership"
 )
 
-// store is the folder, or nothing when dir is empty. Writes are gathered and made
-// at once, in order, so that an Open that fails has not touched the folder.
+// store is the directory, or nothing when dir is empty. Writes are gathered and made
+// at once, in order, so that an Open that fails has not touched the directory.
 type store struct {
 	dir      string
 	imported map[string][]byte // stand in for files that are missing
@@ -28,8 +28,8 @@ type pendingFile struct {
 	data []byte
 }
 
-// newStore refuses a dir that is something else than a folder, which would look
-// like an empty folder on Windows.
+// newStore refuses a dir that is something else than a directory, which would look
+// like an empty directory on Windows.
 func newStore(dir string) (*store, error) {
 	s := &store{dir: dir, write: WriteFile}
 	if dir == "" {
@@ -42,7 +42,7 @@ func newStore(dir string) (*store, error) {
 	case err != nil:
 		return nil, fmt.Errorf("pki: looking into Dir: %w", err)
 	case !info.IsDir():
-		return nil, fmt.Errorf("pki: Dir %s is not a folder", dir)
+		return nil, fmt.Errorf("pki: Dir %s is not a directory", dir)
 	}
 	if err := ownership.Tree(dir); err != nil {
 		return nil, fmt.Errorf("pki: Dir: %w", err)
@@ -65,7 +65,7 @@ func (s *store) read(name string) ([]byte, error) {
 		return nil, err
 	}
 	path := s.path(name)
-	// Windows has no such modes: a file has the access list of its folder.
+	// Windows has no such modes: a file has the access list of its directory.
 	if strings.HasSuffix(name, ".key") && runtime.GOOS != "windows" {
 		info, err := os.Stat(path)
 		if err != nil {
@@ -105,7 +105,7 @@ func (s *store) put(name string, data []byte) {
 	}
 }
 
-// flush makes the planned writes. If one fails, the files and the folder that
+// flush makes the planned writes. If one fails, the files and the directory that
 // were not there before are taken away again.
 func (s *store) flush() (err error) {
 	pending := s.pending
@@ -129,8 +129,8 @@ func (s *store) flush() (err error) {
 	s.removeLeftovers()
 	for _, file := range pending {
 		path := s.path(file.name)
-		folders, err := mkdir(filepath.Dir(path))
-		made = append(made, folders...)
+		directories, err := mkdir(filepath.Dir(path))
+		made = append(made, directories...)
 		if err != nil {
 			return err
 		}
@@ -157,8 +157,8 @@ func (s *store) removeLeftovers() {
 	}
 }
 
-// mkdir makes the folder and those above it that are missing, for good: what is
-// synced in a folder whose own name is lost is lost with it. It returns those that
+// mkdir makes the directory and those above it that are missing, for good: what is
+// synced in a directory whose own name is lost is lost with it. It returns those that
 // it has made, the outermost first.
 func mkdir(dir string) (made []string, err error) {
 	if exists(dir) {
@@ -173,7 +173,7 @@ func mkdir(dir string) (made []string, err error) {
 		return made, err
 	}
 	made = append(made, dir)
-	// Whoever may make a folder in another may not always read that.
+	// Whoever may make a directory in another may not always read that.
 	if err := files.SyncDir(filepath.Dir(dir)); err != nil && !errors.Is(err, fs.ErrPermission) {
 		return made, err
 	}

@@ -15,8 +15,8 @@ import (
 )
 
 var (
-	folder = flag.String("crds", "", "folder of CRDs that TestInstall installs")
-	result = flag.String("result", "", "file that TestInstall writes")
+	directory = flag.String("crds", "", "directory of CRDs that TestInstall installs")
+	result    = flag.String("result", "", "file that TestInstall writes")
 )
 
 // start skips the test where there is no kube-apiserver to run.
@@ -67,14 +67,14 @@ func TestInstalledOnce(t *testing.T) {
 }
 
 func TestInstall(t *testing.T) {
-	if *folder == "" {
+	if *directory == "" {
 		t.Skip("without -crds")
 	}
 	env := &envtest.Environment{}
 	began := time.Now()
 	start(t, env)
 	err := work.MeasureInstall(*result, time.Since(began), func() int {
-		installed, err := envtest.InstallCRDs(env.Config, envtest.CRDInstallOptions{Paths: []string{*folder}, ErrorIfPathMissing: true, MaxTime: 10 * time.Minute})
+		installed, err := envtest.InstallCRDs(env.Config, envtest.CRDInstallOptions{Paths: []string{*directory}, ErrorIfPathMissing: true, MaxTime: 10 * time.Minute})
 		if err != nil {
 			t.Fatal(err)
 		}

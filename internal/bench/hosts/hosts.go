@@ -1,5 +1,5 @@
 // Package hosts is how the bench speaks with the programs that have control planes:
-// those of ours and of envtest in the folders own and envtest, and in the module
+// those of ours and of envtest in the directories own and envtest, and in the module
 // peers, which writes the same without this package, testserver.
 //
 // A host starts its control plane, creates a pod, and says Ready. After that it

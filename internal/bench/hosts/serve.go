@@ -63,7 +63,7 @@ func Serve(plane Plane) int {
 	return 0
 }
 
-// firstPod has a name of its own at each start of a folder.
+// firstPod has a name of its own at each start of a directory.
 func firstPod(config *rest.Config) error {
 	config = rest.CopyConfig(config)
 	config.QPS = -1

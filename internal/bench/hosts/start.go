@@ -31,7 +31,7 @@ type Host struct {
 	temp   string
 }
 
-// Start starts a host, with its temporary folders in the one named. It stops when
+// Start starts a host, with its temporary directories in the one named. It stops when
 // ctx ends. It must be closed.
 func Start(ctx context.Context, temp, program string, args ...string) (_ *Host, err error) {
 	h := &Host{cmd: exec.Command(program, args...)}
@@ -107,7 +107,7 @@ func (h *Host) Processes() (all, servers []int, err error) {
 }
 
 // Close ends the host, with whatever it has started, at once: a stop that is
-// measured is a command. Their temporary folders are removed.
+// measured is a command. Their temporary directories are removed.
 func (h *Host) Close() error {
 	// As long as the host has not ended, its children's ids are not others'.
 	if children, err := h.children(); err == nil {

@@ -14,8 +14,8 @@ import (
 )
 
 var (
-	folder = flag.String("crds", "", "folder of CRDs that TestInstall installs")
-	result = flag.String("result", "", "file that TestInstall writes")
+	directory = flag.String("crds", "", "directory of CRDs that TestInstall installs")
+	result    = flag.String("result", "", "file that TestInstall writes")
 )
 
 func TestPackage(t *testing.T) {
@@ -30,13 +30,13 @@ func TestPackage(t *testing.T) {
 }
 
 func TestInstall(t *testing.T) {
-	if *folder == "" {
+	if *directory == "" {
 		t.Skip("without -crds")
 	}
 	began := time.Now()
 	cp := controlplanetest.New(t, controlplanetest.Config{})
 	err := work.MeasureInstall(*result, time.Since(began), func() int {
-		return len(cp.InstallCRDs(t, controlplanetest.CRDs{Paths: []string{*folder}}))
+		return len(cp.InstallCRDs(t, controlplanetest.CRDs{Paths: []string{*directory}}))
 	})
 	if err != nil {
 		t.Fatal(err)

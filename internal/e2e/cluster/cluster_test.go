@@ -75,7 +75,7 @@ func TestMembersComeAndGo(t *testing.T) {
 	votes(t, e, "a", "b", "e")
 	wantObject(t, e, "without-c")
 
-	// None is left that knows; all come back from their folders.
+	// None is left that knows; all come back from their directories.
 	a.stop()
 	b.kill()
 	e.kill()
@@ -124,7 +124,7 @@ func TestStrangersAreRefused(t *testing.T) {
 		})
 	}
 
-	t.Run("a folder that was emptied", func(t *testing.T) {
+	t.Run("a directory that was emptied", func(t *testing.T) {
 		c.hosts["c"].kill()
 		cfg := c.hosts["c"].config
 		cfg.DataDir = t.TempDir() + "/c"

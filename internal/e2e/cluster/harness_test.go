@@ -44,7 +44,7 @@ type cluster struct {
 	hosts map[string]*host
 }
 
-// host is one machine: a folder, and a process that may run.
+// host is one machine: a directory, and a process that may run.
 type host struct {
 	t      *testing.T
 	name   string

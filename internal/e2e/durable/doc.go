@@ -1,12 +1,12 @@
 // Package durable crashes control planes while they are written to, starts them
-// again on the same folder, and checks that nothing that was acknowledged is lost.
+// again on the same directory, and checks that nothing that was acknowledged is lost.
 //
 //	go test ./internal/e2e/durable -v
 //	go test ./internal/e2e/durable -v -timeout=2h -run=TestKill -args -cycles=500
 //
 // The control plane is a process of its own: this test binary started under another
 // name. Writers and watchers are in the test's process and talk to it over TLS, so
-// that their memory of what was said outlives it. The folder history has what they
+// that their memory of what was said outlives it. The directory history has what they
 // remember, and the checks.
 //
 // A crash is one of two. SIGKILL ends the process at a random moment; what it has

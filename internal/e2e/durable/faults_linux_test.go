@@ -23,11 +23,11 @@ import (
 )
 
 // faults are what is done to the files of a control plane that serves. member is
-// etcd's folder.
+// etcd's directory.
 var faults = map[string]func(member string) error{
-	"log folder removed":      func(member string) error { return os.RemoveAll(filepath.Join(member, "wal")) },
-	"snapshot folder removed": func(member string) error { return os.RemoveAll(filepath.Join(member, "snap")) },
-	"log folder is a file": func(member string) error {
+	"log directory removed":      func(member string) error { return os.RemoveAll(filepath.Join(member, "wal")) },
+	"snapshot directory removed": func(member string) error { return os.RemoveAll(filepath.Join(member, "snap")) },
+	"log directory is a file": func(member string) error {
 		if err := os.RemoveAll(filepath.Join(member, "wal")); err != nil {
 			return err
 		}
@@ -160,17 +160,17 @@ func writeOne(ctx context.Context, server *controlplane.Server, name, content st
 	return err
 }
 
-// shutDown shuts the ext4 file system of a folder down, without another write to
+// shutDown shuts the ext4 file system of a directory down, without another write to
 // its device and without its own log. Whoever uses it gets errors from then on.
 func shutDown(dir string) error {
 	const goingDown = 0x8004587d // EXT4_IOC_SHUTDOWN
 	noLogFlush := uint32(2)      // EXT4_GOING_FLAGS_NOLOGFLUSH
-	folder, err := os.Open(dir)
+	directory, err := os.Open(dir)
 	if err != nil {
 		return err
 	}
-	defer func() { _ = folder.Close() }()
-	_, _, errno := unix.Syscall(unix.SYS_IOCTL, folder.Fd(), goingDown, uintptr(unsafe.Pointer(&noLogFlush)))
+	defer func() { _ = directory.Close() }()
+	_, _, errno := unix.Syscall(unix.SYS_IOCTL, directory.Fd(), goingDown, uintptr(unsafe.Pointer(&noLogFlush)))
 	if errno != 0 {
 		return fmt.Errorf("shut down the file system: %w", errno)
 	}

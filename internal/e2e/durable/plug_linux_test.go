@@ -33,7 +33,7 @@ func TestPlugPulledWithoutFsyncIsFound(t *testing.T) {
 	d := newDisk(t)
 	h := newHarness(t, filepath.Join(d.dir, "data"))
 	h.crash = d.pullPlug
-	if err := h.cycle(); err != nil { // a folder that is there for sure
+	if err := h.cycle(); err != nil { // a directory that is there for sure
 		t.Fatal(err)
 	}
 	h.args = []string{"--no-fsync"}

@@ -18,5 +18,5 @@
 // The same on programs of another origin, such as kube-apiserver and etcd themselves,
 // which envtest would download:
 //
-//	go test ./internal/e2e/envtest -run=Suites -count=1 -v -timeout=90m -args -all -assets=/path/to/folder
+//	go test ./internal/e2e/envtest -run=Suites -count=1 -v -timeout=90m -args -all -assets=/path/to/directory
 package envtest

@@ -13,10 +13,10 @@ import (
 var (
 	someSuites = flag.Bool("suites", false, "run a part of the suites of other projects, for some minutes")
 	allSuites  = flag.Bool("all", false, "run all of them, for half an hour or more")
-	assetsDir  = flag.String("assets", "", "an absolute path: run them on the programs in this folder")
+	assetsDir  = flag.String("assets", "", "an absolute path: run them on the programs in this directory")
 )
 
-// built is the folder with our programs, or why it is not there.
+// built is the directory with our programs, or why it is not there.
 var built struct {
 	dir string
 	err error
@@ -55,7 +55,7 @@ func install(dir string) error {
 	return nil
 }
 
-// assets is the folder with the programs.
+// assets is the directory with the programs.
 func assets(t testing.TB) string {
 	t.Helper()
 	if built.err != nil {

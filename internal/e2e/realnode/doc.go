@@ -19,8 +19,8 @@
 // its namespaces, their mounts and network devices included; it ends with the
 // test, even when the test is killed. The network of the host is not touched.
 //
-// What the host sees is a folder and cgroups called kubembed-realnode-*
-// (folder_linux_test.go). The next run removes what a killed one has left.
+// What the host sees is a directory and cgroups called kubembed-realnode-*
+// (directory_linux_test.go). The next run removes what a killed one has left.
 //
 // # The image
 //

@@ -99,7 +99,7 @@ func asJSON(t *testing.T, v any) []byte {
 	return data
 }
 
-// build builds one program, or several into a folder.
+// build builds one program, or several into a directory.
 func build(t *testing.T, env []string, output string, args ...string) {
 	t.Helper()
 	c := exec.CommandContext(t.Context(), "go", append([]string{"build", "-o", output}, args...)...)

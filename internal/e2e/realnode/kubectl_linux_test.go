@@ -45,7 +45,7 @@ func (m *master) kubectl(t *testing.T, args ...string) string {
 	return r.stdout
 }
 
-// apply applies a manifest of testdata/seed, or of this folder.
+// apply applies a manifest of testdata/seed, or of this directory.
 func (m *master) apply(t *testing.T, manifest string) string {
 	t.Helper()
 	return m.kubectl(t, "apply", "-f", absolute(t, manifest))

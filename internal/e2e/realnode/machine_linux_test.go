@@ -27,15 +27,15 @@ const (
 	allOfIt   = network | processes | mounts | hostname
 )
 
-// ownFolders are the folders of a machine that are its own: everything that
+// ownDirs are the directories of a machine that are its own: everything that
 // kubelet, containerd and CNI plugins write to. They are in machine.dir under
 // their last name.
-var ownFolders = []string{"/var/lib", "/var/log", "/run"}
+var ownDirs = []string{"/var/lib", "/var/log", "/run"}
 
 // machine is a host to the programs that start on it.
 type machine struct {
 	name string
-	dir  string // with ownFolders, and what else belongs to it; has the same path inside
+	dir  string // with ownDirs, and what else belongs to it; has the same path inside
 	pid  int    // of its first process
 	init int    // file descriptor of that process, for setns(2)
 }
@@ -45,8 +45,8 @@ type machine struct {
 func newMachine(t *testing.T, dir, name string) *machine {
 	t.Helper()
 	m := &machine{name: name, dir: filepath.Join(dir, name)}
-	for _, folder := range ownFolders {
-		if err := os.MkdirAll(filepath.Join(m.dir, filepath.Base(folder)), 0o755); err != nil {
+	for _, directory := range ownDirs {
+		if err := os.MkdirAll(filepath.Join(m.dir, filepath.Base(directory)), 0o755); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -93,7 +93,7 @@ const (
 	machineReady   = "ready\n"
 )
 
-// machineMain is the first process of a machine: it makes the folders the
+// machineMain is the first process of a machine: it makes the directories the
 // machine's own, then adopts orphans until stdin ends.
 func machineMain(args []string) error {
 	name, dir := args[0], args[1]
@@ -107,9 +107,9 @@ func machineMain(args []string) error {
 	if err := unix.Mount("proc", "/proc", "proc", unix.MS_NOSUID|unix.MS_NODEV|unix.MS_NOEXEC, ""); err != nil {
 		return fmt.Errorf("mount /proc: %w", err)
 	}
-	for _, folder := range ownFolders {
-		if err := unix.Mount(filepath.Join(dir, filepath.Base(folder)), folder, "", unix.MS_BIND, ""); err != nil {
-			return fmt.Errorf("mount %s: %w", folder, err)
+	for _, directory := range ownDirs {
+		if err := unix.Mount(filepath.Join(dir, filepath.Base(directory)), directory, "", unix.MS_BIND, ""); err != nil {
+			return fmt.Errorf("mount %s: %w", directory, err)
 		}
 	}
 	signal.Ignore(syscall.SIGCHLD) // The kernel then forgets orphans that end.

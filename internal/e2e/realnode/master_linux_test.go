@@ -19,7 +19,7 @@ const (
 type master struct {
 	*machine
 	env         []string // of kubectl
-	bin         string   // folder with the programs that were built
+	bin         string   // directory with the programs that were built
 	kubectlPath string
 	process     *process
 	version     string // of Kubernetes

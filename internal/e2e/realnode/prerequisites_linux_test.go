@@ -39,9 +39,9 @@ func prerequisites(t *testing.T) {
 	if err := tryCgroup(); err != nil {
 		unable(t, "this process may not make cgroups, as in a container that is not privileged: run it on a host, or in a container with --privileged --cgroupns=host: %v", err)
 	}
-	for _, folder := range ownFolders {
-		if strings.HasPrefix(os.TempDir()+"/", folder+"/") {
-			unable(t, "the folder for temporary files is in %s, of which every machine has its own: set TMPDIR to another", folder)
+	for _, directory := range ownDirs {
+		if strings.HasPrefix(os.TempDir()+"/", directory+"/") {
+			unable(t, "the directory for temporary files is in %s, of which every machine has its own: set TMPDIR to another", directory)
 		}
 	}
 	names := missing()
@@ -79,11 +79,11 @@ func missing() []string {
 	return slices.Compact(names)
 }
 
-// cniPlugin finds the folder of a CNI plugin: Debian's, or that of upstream.
-func cniPlugin(name string) (folder string, ok bool) {
-	for _, folder := range []string{"/usr/lib/cni", "/opt/cni/bin"} {
-		if _, err := os.Stat(filepath.Join(folder, name)); err == nil {
-			return folder, true
+// cniPlugin finds the directory of a CNI plugin: Debian's, or that of upstream.
+func cniPlugin(name string) (directory string, ok bool) {
+	for _, directory := range []string{"/usr/lib/cni", "/opt/cni/bin"} {
+		if _, err := os.Stat(filepath.Join(directory, name)); err == nil {
+			return directory, true
 		}
 	}
 	return "", false

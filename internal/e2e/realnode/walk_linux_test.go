@@ -23,7 +23,7 @@ const (
 func TestSeedWalk(t *testing.T) {
 	prerequisites(t)
 	keepSysctls(t)
-	dir := newFolder(t)
+	dir := newDir(t)
 	images := buildImages(t, dir)
 	m := newMaster(t, dir)
 	t.Cleanup(func() { m.diagnose(t) })

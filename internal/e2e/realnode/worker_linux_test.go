@@ -122,7 +122,7 @@ cgroupRoot: /`+filepath.Base(filepath.Dir(w.dir))+`/`+w.name+`
 failCgroupV1: false
 imageGCHighThresholdPercent: 100
 evictionHard: {memory.available: 1Mi, nodefs.available: 1Mi, nodefs.inodesFree: "1", imagefs.available: 1Mi, imagefs.inodesFree: "1"}
-# The usual file and folder are the host's.
+# The usual file and directory are the host's.
 resolvConf: `+resolvConf+`
 volumePluginDir: /var/lib/kubelet/volume-plugins
 `)
@@ -147,7 +147,7 @@ func (w *worker) tasks(t *testing.T) []string {
 	return tasks
 }
 
-// write writes a file below the folder of a machine, and returns its path.
+// write writes a file below the directory of a machine, and returns its path.
 func (m *machine) write(t *testing.T, name, content string) string {
 	t.Helper()
 	path := filepath.Join(m.dir, name)

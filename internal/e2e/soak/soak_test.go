@@ -162,7 +162,7 @@ func openFiles(t *testing.T) int {
 	}
 	open := 0
 	for _, file := range files {
-		// The one that Glob has read the folder with is closed.
+		// The one that Glob has read the directory with is closed.
 		if _, err := os.Lstat(file); err == nil {
 			open++
 		}

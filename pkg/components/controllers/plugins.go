@@ -14,7 +14,7 @@ import (
 	volumeutil "k8s.io/kubernetes/pkg/volume/util"
 )
 
-// noDynamicPlugins leaves FlexVolume out: its prober creates a folder under
+// noDynamicPlugins leaves FlexVolume out: its prober creates a directory under
 // /usr/libexec, watches it, and runs what is put there.
 var noDynamicPlugins volume.DynamicPluginProber
 

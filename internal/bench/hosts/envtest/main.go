@@ -16,7 +16,7 @@ import (
 )
 
 func main() {
-	dir := flag.String("dir", "", "folder of etcd's data, which is then written with fsync")
+	dir := flag.String("dir", "", "directory of etcd's data, which is then written with fsync")
 	flag.Parse()
 	log.SetLogger(logr.Discard())
 	p := &plane{}

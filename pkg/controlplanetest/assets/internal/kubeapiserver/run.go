@@ -75,15 +75,15 @@ func run(ctx context.Context, f *flags, stderr io.Writer) (err error) {
 	}
 	defer func() { err = errors.Join(err, temporary.Remove()) }()
 	defer sweep(ctx)()
-	folder := temporary.Path
+	directory := temporary.Path
 	if c.Listener, err = f.listen(); err != nil {
 		return err
 	}
 	defer func() { _ = c.Listener.Close() }()
-	if c.PKI, err = f.identities(folder); err != nil {
+	if c.PKI, err = f.identities(directory); err != nil {
 		return err
 	}
-	if c.Dir, err = os.MkdirTemp(folder, "run-"); err != nil {
+	if c.Dir, err = os.MkdirTemp(directory, "run-"); err != nil {
 		return err
 	}
 	if c.Client, err = f.etcd(ctx, c.Logger.Named("etcd-client")); err != nil {

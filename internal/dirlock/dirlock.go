@@ -1,5 +1,5 @@
-// Package folderlock lets a folder be used by one owner at a time.
-package folderlock
+// Package dirlock lets a directory be used by one owner at a time.
+package dirlock
 
 import (
 	"errors"
@@ -69,7 +69,7 @@ func take(dir string, create int) (*Lock, error) {
 			return nil, err
 		}
 	}
-	// Only for the message of the next one who wants the folder.
+	// Only for the message of the next one who wants the directory.
 	if err := l.file.Truncate(0); err == nil {
 		_, _ = l.file.WriteAt([]byte(strconv.Itoa(os.Getpid())+"\n"), 0)
 	}
@@ -91,7 +91,7 @@ func plain(path string) error {
 	return ownership.File(path)
 }
 
-// Unlock gives the folder free. Closing the file is what ends the lock, and there is
+// Unlock gives the directory free. Closing the file is what ends the lock, and there is
 // nothing to be done about a file that cannot be closed. It may be called again.
 func (l *Lock) Unlock() {
 	if l.file != nil {

@@ -11,21 +11,21 @@ import (
 	"go.etcd.io/etcd/server/v3/storage/datadir"
 	"go.etcd.io/etcd/server/v3/storage/wal"
 
-	"github.com/kubembed/kubembed/internal/folderlock"
+	"github.com/kubembed/kubembed/internal/dirlock"
 	"github.com/kubembed/kubembed/internal/ownership"
 )
 
-// folder is a locked data folder that remembers what was there before.
-type folder struct {
+// directory is a locked data directory that remembers what was there before.
+type directory struct {
 	dir   string
-	lock  *folderlock.Lock
-	made  []string // folders that openFolder made, outermost first
+	lock  *dirlock.Lock
+	made  []string // directories that openDir made, outermost first
 	fresh bool     // there was no member in it
 }
 
-// openFolder makes dir if it is missing and locks it, without ever waiting.
-func openFolder(dir string) (_ *folder, err error) {
-	f := &folder{dir: dir}
+// openDir makes dir if it is missing and locks it, without ever waiting.
+func openDir(dir string) (_ *directory, err error) {
+	f := &directory{dir: dir}
 	defer func() {
 		if err != nil {
 			f.undo()
@@ -34,8 +34,8 @@ func openFolder(dir string) (_ *folder, err error) {
 	if err := f.make(); err != nil {
 		return nil, err
 	}
-	switch f.lock, err = folderlock.Take(dir); {
-	case errors.Is(err, folderlock.ErrLocked):
+	switch f.lock, err = dirlock.Take(dir); {
+	case errors.Is(err, dirlock.ErrLocked):
 		return nil, inUseError(dir)
 	case errors.Is(err, ownership.ErrUntrusted):
 		return nil, fmt.Errorf("etcd: Config.Dir: %w", err)
@@ -52,8 +52,8 @@ func openFolder(dir string) (_ *folder, err error) {
 	return f, nil
 }
 
-// make makes the folder and its parents and notes which ones were missing.
-func (f *folder) make() error {
+// make makes the directory and its parents and notes which ones were missing.
+func (f *directory) make() error {
 	for dir := f.dir; ; dir = filepath.Dir(dir) {
 		_, err := os.Stat(dir)
 		if err == nil {
@@ -70,17 +70,17 @@ func (f *folder) make() error {
 	return nil
 }
 
-// unlock gives the folder free.
-func (f *folder) unlock() {
+// unlock gives the directory free.
+func (f *directory) unlock() {
 	if f.lock != nil {
 		f.lock.Unlock()
 		f.lock = nil
 	}
 }
 
-// undo removes what a failed start made and gives the folder free. Nothing
+// undo removes what a failed start made and gives the directory free. Nothing
 // that was there before is touched.
-func (f *folder) undo() {
+func (f *directory) undo() {
 	if f.lock != nil && f.fresh {
 		_ = os.RemoveAll(datadir.ToMemberDir(f.dir))
 	}
@@ -93,13 +93,13 @@ func (f *folder) undo() {
 	}
 }
 
-// dirError names the field, the folder and the cure.
+// dirError names the field, the directory and the cure.
 func dirError(dir string, err error) error {
-	return fmt.Errorf("etcd: Config.Dir: cannot use %s: %w: name a folder that this user can write to, or one that can be made", dir, err)
+	return fmt.Errorf("etcd: Config.Dir: cannot use %s: %w: name a directory that this user can write to, or one that can be made", dir, err)
 }
 
 func inUseError(dir string) error {
-	return fmt.Errorf("etcd: Config.Dir: %s: %w by %s: stop it, or name another folder", dir, ErrInUse, folderlock.Owner(dir, "another member"))
+	return fmt.Errorf("etcd: Config.Dir: %s: %w by %s: stop it, or name another directory", dir, ErrInUse, dirlock.Owner(dir, "another member"))
 }
 
 // HasData reports whether dir holds the data of a member. A directory that is missing or

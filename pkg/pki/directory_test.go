@@ -128,7 +128,7 @@ func TestModes(t *testing.T) {
 	}
 	mustOpen(t, Config{Dir: dir})
 	if got := mode("."); got != 0o700 {
-		t.Errorf("folder has mode %o", got)
+		t.Errorf("directory has mode %o", got)
 	}
 	for _, name := range allFiles {
 		if got := mode(name); got != 0o600 {
@@ -147,7 +147,7 @@ func TestModes(t *testing.T) {
 			t.Errorf("%s still has mode %o", name, got)
 		}
 	}
-	// Public files and a folder that was there are the owner's business.
+	// Public files and a directory that was there are the owner's business.
 	for _, name := range []string{"ca.crt", "."} {
 		if got := mode(name); got != 0o755 {
 			t.Errorf("%s now has mode %o", name, got)
@@ -306,7 +306,7 @@ func TestInterruptedFirstStart(t *testing.T) {
 				t.Errorf("%d files after the repair: %q", got, readAll(t, dir))
 			}
 
-			// An error: nothing stays, neither a file nor the folder.
+			// An error: nothing stays, neither a file nor the directory.
 			dir = filepath.Join(t.TempDir(), "pki")
 			writes := 0
 			_, err := open(Config{Dir: dir}.withDefaults(), &store{dir: dir, write: func(path string, data []byte, perm fs.FileMode) error {
@@ -497,7 +497,7 @@ func TestWriteFile(t *testing.T) {
 		t.Errorf("mode %v, error %v", info.Mode(), err)
 	}
 
-	// A name without a folder is in the working directory, not in TMPDIR.
+	// A name without a directory is in the working directory, not in TMPDIR.
 	t.Chdir(dir)
 	if err := WriteFile("here", []byte("data"), 0o644); err != nil {
 		t.Fatal(err)
@@ -507,11 +507,11 @@ func TestWriteFile(t *testing.T) {
 	}
 
 	// A failure leaves what was there, and no temporary file.
-	if err := os.Mkdir("folder", 0o700); err != nil {
+	if err := os.Mkdir("directory", 0o700); err != nil {
 		t.Fatal(err)
 	}
-	if err := WriteFile("folder", []byte("data"), 0o600); err == nil {
-		t.Error("replaced a folder")
+	if err := WriteFile("directory", []byte("data"), 0o600); err == nil {
+		t.Error("replaced a directory")
 	}
 	if err := WriteFile(filepath.Join("missing", "file"), nil, 0o600); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("error %v", err)

@@ -110,7 +110,7 @@ func TestReadOnlyDir(t *testing.T) {
 // Where root reads and writes everything, a file system says no.
 func TestReadOnlyFileSystem(t *testing.T) {
 	if runtime.GOOS != "linux" || os.Getuid() != 0 {
-		t.Skip("only root on Linux can mount a folder a second time")
+		t.Skip("only root on Linux can mount a directory a second time")
 	}
 	parent := t.TempDir()
 	dir := filepath.Join(parent, "etcd")
@@ -162,7 +162,7 @@ func TestDatabaseOfAnotherProgram(t *testing.T) {
 	}
 }
 
-func TestDamagedFolder(t *testing.T) {
+func TestDamagedDirectory(t *testing.T) {
 	noise := make([]byte, 8<<10)
 	for i := range noise {
 		noise[i] = byte(i*7 + 3)
@@ -211,7 +211,7 @@ func TestDamagedFolder(t *testing.T) {
 }
 
 // A process that was killed in its very first start must not need a cure.
-func TestHalfMadeFolder(t *testing.T) {
+func TestHalfMadeDirectory(t *testing.T) {
 	dir := t.TempDir()
 	if err := os.MkdirAll(filepath.Join(dir, "member", "snap"), 0o700); err != nil {
 		t.Fatal(err)
@@ -279,7 +279,7 @@ func TestNewerVersionInTheLog(t *testing.T) {
 	}
 }
 
-// fill makes a folder with some data.
+// fill makes a directory with some data.
 func fill(t *testing.T, dir string) {
 	t.Helper()
 	m := start(t, etcd.Config{Dir: dir, Ephemeral: true})

@@ -20,10 +20,10 @@ const prefix = "kubembed-realnode-"
 // cgroupfs is where all distributions mount cgroups.
 const cgroupfs = "/sys/fs/cgroup"
 
-// newFolder makes the folder of a run, and the cgroup of the same name for its
+// newDir makes the directory of a run, and the cgroup of the same name for its
 // containers. They are removed at the end, as are those of earlier runs that
 // were killed. The lock tells a run from what a run has left.
-func newFolder(t *testing.T) string {
+func newDir(t *testing.T) string {
 	t.Helper()
 	removeLeftovers(t)
 	dir, err := os.MkdirTemp("", prefix)
@@ -46,7 +46,7 @@ func newFolder(t *testing.T) string {
 	return dir
 }
 
-// lock locks a folder for as long as this process lives.
+// lock locks a directory for as long as this process lives.
 func lock(dir string) (unlock func(), err error) {
 	fd, err := unix.Open(dir, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
 	if err != nil {
@@ -59,7 +59,7 @@ func lock(dir string) (unlock func(), err error) {
 	return func() { _ = unix.Close(fd) }, nil
 }
 
-// removeLeftovers removes folders and cgroups of runs that have ended.
+// removeLeftovers removes directories and cgroups of runs that have ended.
 func removeLeftovers(t *testing.T) {
 	t.Helper()
 	names := map[string]bool{}
@@ -88,7 +88,7 @@ func removeLeftovers(t *testing.T) {
 	}
 }
 
-// remove removes the folder of a run and its cgroups.
+// remove removes the directory of a run and its cgroups.
 func remove(dir string) error {
 	var errs []error
 	for _, hierarchy := range hierarchies() {
@@ -120,7 +120,7 @@ func removeCgroup(path string) error {
 	return fmt.Errorf("cgroup %s: %w", path, err)
 }
 
-// hierarchies are the folders at the top of each cgroup hierarchy: one with
+// hierarchies are the directories at the top of each cgroup hierarchy: one with
 // cgroup v2, one for each controller with v1.
 func hierarchies() []string {
 	if cgroupV2() {
