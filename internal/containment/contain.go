@@ -128,14 +128,14 @@ func inRequest() bool {
 const label = "kubembed-component"
 
 // parts are those of this process.
-var parts = registry{fail: map[string]func(error){}, families: map[*lifecycle.Family]func(error){}}
+var parts = registry{fail: map[string]func(error){}, families: map[*lifecycle.GoroutineSet]func(error){}}
 
 type registry struct {
 	mu   sync.Mutex
 	last int
 	fail map[string]func(error)
 	// families are those of Watch.
-	families map[*lifecycle.Family]func(error)
+	families map[*lifecycle.GoroutineSet]func(error)
 }
 
 func (r *registry) add(fail func(error)) (id string) {
@@ -153,13 +153,13 @@ func (r *registry) remove(id string) {
 	delete(r.fail, id)
 }
 
-func (r *registry) addFamily(family *lifecycle.Family, fail func(error)) {
+func (r *registry) addFamily(family *lifecycle.GoroutineSet, fail func(error)) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.families[family] = fail
 }
 
-func (r *registry) removeFamily(family *lifecycle.Family) {
+func (r *registry) removeFamily(family *lifecycle.GoroutineSet) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	delete(r.families, family)

@@ -28,7 +28,7 @@ func GiveUp(fatal *Fatal) {
 
 // Watch makes a part of the goroutines of a family, but for those that Do has given to
 // another part: fail is called when one of them panics or gives up, until forget is.
-func Watch(family *lifecycle.Family, fail func(error)) (forget func()) {
+func Watch(family *lifecycle.GoroutineSet, fail func(error)) (forget func()) {
 	parts.addFamily(family, fail)
 	return func() { parts.removeFamily(family) }
 }

@@ -30,7 +30,7 @@ func startCluster(t *testing.T) cluster {
 	nodes := hollownode.New(hollownode.Config{Count: 3, LeaseDuration: 2 * time.Second})
 	log, logger := newJournal()
 	p, _ := startServer(t, controlplane.Config{Logger: logger, Components: []controlplane.Component{
-		controllers.New(controllers.Config{Tune: func(c *kubectrlmgrconfig.KubeControllerManagerConfiguration) {
+		controllers.New(controllers.Config{Customize: func(c *kubectrlmgrconfig.KubeControllerManagerConfiguration) {
 			c.NodeLifecycleController.NodeMonitorPeriod.Duration = 200 * time.Millisecond
 			c.NodeLifecycleController.NodeMonitorGracePeriod.Duration = 6 * time.Second
 		}}),

@@ -40,7 +40,7 @@ func hostsFatal() error {
 	logger, _ := observed(zapcore.DebugLevel)
 	detach := klogbridge.Attach(logger)
 	defer func() { _ = detach() }()
-	forget := containment.Watch(lifecycle.NewFamily(), func(error) {})
+	forget := containment.Watch(lifecycle.NewGoroutineSet(), func(error) {})
 	defer forget()
 	klog.Fatal("the host gives up")
 	return nil
@@ -83,7 +83,7 @@ func fatalOfAPart(want func(message string) bool) error {
 	}
 	for name, giveUp := range ways {
 		// In a goroutine that the part has started.
-		family, failed := lifecycle.NewFamily(), make(chan error, 1)
+		family, failed := lifecycle.NewGoroutineSet(), make(chan error, 1)
 		forget := containment.Watch(family, func(err error) { failed <- err })
 		ended := make(chan struct{})
 		family.Do(context.Background(), func() {

@@ -15,35 +15,35 @@ const familyLabel = "kubembed"
 
 var families atomic.Int64
 
-// Family is every goroutine that a function starts, those that they start, and
+// GoroutineSet is every goroutine that a function starts, those that they start, and
 // so on. It is for code that starts goroutines and offers no way to wait for
 // them, which upstream's controllers are. It works through the profiler's
 // labels, which a goroutine inherits from the one that starts it; they show in
 // the host's profiles which work is a control plane's.
-type Family struct{ id string }
+type GoroutineSet struct{ id string }
 
-// NewFamily returns an empty family.
-func NewFamily() *Family {
-	return &Family{id: strconv.FormatInt(families.Add(1), 10)}
+// NewGoroutineSet returns an empty family.
+func NewGoroutineSet() *GoroutineSet {
+	return &GoroutineSet{id: strconv.FormatInt(families.Add(1), 10)}
 }
 
 // Has reports whether a goroutine with these profiler labels is of the family.
-func (f *Family) Has(labels map[string]string) bool { return labels[familyLabel] == f.id }
+func (f *GoroutineSet) Has(labels map[string]string) bool { return labels[familyLabel] == f.id }
 
 // Do runs f in this goroutine. What it starts belongs to the family.
-func (f *Family) Do(ctx context.Context, fn func()) {
+func (f *GoroutineSet) Do(ctx context.Context, fn func()) {
 	pprof.Do(ctx, pprof.Labels(familyLabel, f.id), func(context.Context) { fn() })
 }
 
 // Adopt makes the calling goroutine, and what it starts from now on, the
 // family's and no other's.
-func (f *Family) Adopt() {
+func (f *GoroutineSet) Adopt() {
 	pprof.SetGoroutineLabels(pprof.WithLabels(context.Background(), pprof.Labels(familyLabel, f.id)))
 }
 
 // Wait returns when no goroutine of the family runs, except selfending ones, or with an
 // error that names one that does when ctx ends. Nothing of the family may call it.
-func (f *Family) Wait(ctx context.Context) error {
+func (f *GoroutineSet) Wait(ctx context.Context) error {
 	var running int
 	var example string
 	var unknown error
@@ -61,7 +61,7 @@ func (f *Family) Wait(ctx context.Context) error {
 }
 
 // running counts the goroutines of the family, and names where one of them began.
-func (f *Family) running() (count int, example string, err error) {
+func (f *GoroutineSet) running() (count int, example string, err error) {
 	all, err := AllGoroutines()
 	if err != nil {
 		return 0, "", err

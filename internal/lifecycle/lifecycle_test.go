@@ -74,7 +74,7 @@ func TestGroupUnderLoad(t *testing.T) {
 }
 
 func TestFamilyFindsGrandchildren(t *testing.T) {
-	family, other := lifecycle.NewFamily(), lifecycle.NewFamily()
+	family, other := lifecycle.NewGoroutineSet(), lifecycle.NewGoroutineSet()
 	release := make(chan struct{})
 	started := make(chan struct{})
 	family.Do(context.Background(), func() {
@@ -104,7 +104,7 @@ func TestFamilyFindsGrandchildren(t *testing.T) {
 }
 
 func TestFamilyLeavesTheCallerAlone(t *testing.T) {
-	family := lifecycle.NewFamily()
+	family := lifecycle.NewGoroutineSet()
 	family.Do(context.Background(), func() {})
 	done := make(chan struct{})
 	defer close(done)

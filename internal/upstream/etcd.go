@@ -308,11 +308,11 @@ var etcdEntries = []Entry{
 		Look:    "servePeers serves the other members in its place.",
 	},
 	{
-		Ours:    "pkg/etcd/status.go:StatusOf",
+		Ours:    "pkg/etcd/status.go:GetStatus",
 		Package: "go.etcd.io/etcd/server/v3/etcdserver/api/v3rpc",
 		Decl:    "(*maintenanceServer).Status",
 		Has:     []string{"resp.Errors = append(resp.Errors, a.String())"},
-		Look:    "StatusOf finds the alarms in the text form of AlarmMember.",
+		Look:    "GetStatus finds the alarms in the text form of AlarmMember.",
 	},
 
 	// The API server's storage.

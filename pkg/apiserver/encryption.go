@@ -23,7 +23,7 @@ import (
 //
 // A new key takes three starts, each of all servers that share the data: with the
 // new key after the old one, so that all can read it; with the new key first, and
-// then Reencrypt; and without the old one. Encryption ends with WriteClear and
+// then Reencrypt; and without the old one. Encryption ends with WritePlaintext and
 // Reencrypt, after which Keys can go. Old revisions of an object stay in etcd until
 // they are compacted, and its old bytes in the database until they are written over
 // or it is defragmented, in the write-ahead log until that is rotated, and in
@@ -38,8 +38,8 @@ type Encryption struct {
 	Resources []string
 	// Keys encrypt and decrypt: the first does both.
 	Keys []EncryptionKey
-	// WriteClear writes everything in the clear, and decrypts with Keys.
-	WriteClear bool
+	// WritePlaintext writes everything in the clear, and decrypts with Keys.
+	WritePlaintext bool
 }
 
 // EncryptionKey is one of Secretbox, AESGCM and KMS.
@@ -101,8 +101,8 @@ func (e Encryption) withDefaults() Encryption {
 // validate never says what a key is.
 func (e Encryption) validate(at *field.Path) (errs field.ErrorList) {
 	if len(e.Keys) == 0 {
-		if len(e.Resources) > 0 || e.WriteClear {
-			errs = append(errs, field.Required(at.Child("Keys"), "Resources or WriteClear is set, but there is no key"))
+		if len(e.Resources) > 0 || e.WritePlaintext {
+			errs = append(errs, field.Required(at.Child("Keys"), "Resources or WritePlaintext is set, but there is no key"))
 		}
 		return errs
 	}

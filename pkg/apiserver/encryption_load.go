@@ -59,7 +59,7 @@ func newEncryption(drained <-chan struct{}, config Encryption, dir, serverID str
 		}
 	}
 	e.transformers = encryptionconfig.StaticTransformers{everything: decrypting{e.keys}}
-	if !e.WriteClear {
+	if !e.WritePlaintext {
 		for _, resource := range e.Resources {
 			e.transformers[schema.ParseGroupResource(resource)] = e.keys
 		}

@@ -109,7 +109,7 @@ func (k *kubeletServer) port(t testing.TB) int32 {
 
 // serving is a certificate of the kubelet of node for ip, of the authority or, if that
 // is nil, of its own.
-func serving(t testing.TB, authority *pki.Authority, node, ip string, modify ...func(*x509.Certificate)) tls.Certificate {
+func serving(t testing.TB, authority *pki.CA, node, ip string, modify ...func(*x509.Certificate)) tls.Certificate {
 	t.Helper()
 	key := must(ecdsa.GenerateKey(elliptic.P256(), rand.Reader))(t)
 	template := &x509.Certificate{

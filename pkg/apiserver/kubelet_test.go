@@ -112,7 +112,7 @@ func TestKubeletCertificate(t *testing.T) {
 	}
 	for _, test := range []struct {
 		name, problem string
-		authority     *pki.Authority
+		authority     *pki.CA
 		ip            string
 		modify        func(*x509.Certificate)
 	}{

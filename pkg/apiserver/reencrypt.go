@@ -39,7 +39,7 @@ func (s *Server) Reencrypt(ctx context.Context) (int, error) {
 				return e.encrypts(resource)
 			}
 			// Of a resource that is switched off, or none at all.
-			return encrypted && !e.WriteClear
+			return encrypted && !e.WritePlaintext
 		}
 		changed, err := s.reencrypt(ctx, kv, encrypt)
 		if changed {

@@ -42,19 +42,19 @@ const quiet = 5 * time.Millisecond
 // writesTimeout is how long requests in flight get to end: one may hang in a webhook.
 const writesTimeout = time.Second
 
-// Restore brings the control plane back to the checkpoint: what was created since
+// Rollback brings the control plane back to the checkpoint: what was created since
 // then is deleted, what was changed or deleted is as it was, with its UID. It does
 // so in etcd. Finalizers, webhooks and policies have no say, and nothing is
 // restarted: watches and informers see it as deletions, additions and
 // modifications. Resource versions go on.
 //
-// When Restore returns the control plane has taken notice: authorization,
+// When Rollback returns the control plane has taken notice: authorization,
 // admission and quotas are those of the checkpoint, custom resources that are gone
 // are not served, and controllers have written no more. That takes milliseconds,
 // some tens where custom resources were defined, and up to a second where
 // admission policies were.
 //
-// What is written meanwhile is lost, or, if it does not end, keeps Restore from
+// What is written meanwhile is lost, or, if it does not end, keeps Rollback from
 // returning: stop controllers, managers and other clients of your own before. Requests
 // in flight get a second to end.
 // When ctx ends the error says which keys keep changing.
@@ -63,8 +63,8 @@ const writesTimeout = time.Second
 // heartbeats, and Events of that time. Tokens of service accounts are believed for
 // up to ten seconds after their account is gone, as they always are.
 //
-// Restore may be called any number of times, once at a time: later calls wait.
-func (c *Checkpoint) Restore(ctx context.Context) error {
+// Rollback may be called any number of times, once at a time: later calls wait.
+func (c *Checkpoint) Rollback(ctx context.Context) error {
 	c.restore.Lock()
 	defer c.restore.Unlock()
 	var last []checkpoint.Difference

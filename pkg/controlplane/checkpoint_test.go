@@ -29,7 +29,7 @@ func checkpoint(t testing.TB, server *controlplane.Server) *controlplane.Checkpo
 
 func restore(t testing.TB, saved *controlplane.Checkpoint) {
 	t.Helper()
-	if err := saved.Restore(t.Context()); err != nil {
+	if err := saved.Rollback(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -160,7 +160,7 @@ func TestRestoreNamesWhatKeepsChanging(t *testing.T) {
 	var err error
 	for err == nil && t.Context().Err() == nil {
 		limit, cancel := context.WithTimeoutCause(t.Context(), 300*time.Millisecond, errors.New("enough"))
-		err = saved.Restore(limit)
+		err = saved.Rollback(limit)
 		cancel()
 	}
 	if err == nil || !strings.Contains(err.Error(), "/registry/configmaps/default/busy-") || !strings.Contains(err.Error(), "enough") {
@@ -215,7 +215,7 @@ func TestRestoreAfterTheEnd(t *testing.T) {
 	}
 	saved := checkpoint(t, server)
 	closeServer(t, server)
-	if err := saved.Restore(t.Context()); err == nil {
+	if err := saved.Rollback(t.Context()); err == nil {
 		t.Error("a control plane that has ended was restored")
 	}
 	if _, err := server.Checkpoint(t.Context()); err == nil {

@@ -22,7 +22,7 @@ import (
 // kubembed-component- and its name. There Run may be called again after it has
 // returned: its context ends too when the Lease is lost, because etcd was away for
 // ten seconds, say, and the control plane goes on. Until it is elected it counts as
-// ready. A component that is to run in all of them is given as [Everywhere].
+// ready. A component that is to run in all of them is given as [WithoutLeaderElection].
 //
 // A component may have a method Validate() error. [Config.Validate], and so [Start], calls
 // it before anything is started, and adds the component's index and name to its error.

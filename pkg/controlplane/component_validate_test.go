@@ -38,7 +38,7 @@ func TestValidateAsksComponents(t *testing.T) {
 			"Components[1] (one): Nodes[2].Name: Required value: it has none",
 		}},
 		{"text", component("one", func() error { return errors.New("one: Config.Logger: it is a cat") }), []string{"Components[1] (one): Invalid value: Config.Logger: it is a cat"}},
-		{"wrapped", controlplane.Everywhere(component("one", func() error { return errors.New("no") })), []string{"Components[1] (one): Invalid value: no"}},
+		{"wrapped", controlplane.WithoutLeaderElection(component("one", func() error { return errors.New("no") })), []string{"Components[1] (one): Invalid value: no"}},
 		{"mixed", component("one", func() error { return errors.Join(several[0], errors.New("and more")) }), []string{"Count: Invalid value: -1", "and more"}},
 		{"panic", component("one", func() error { panic("no idea") }), []string{"Components[1] (one)", "Validate panics: no idea"}},
 		{"valid", component("one", func() error { return nil }), nil},

@@ -29,7 +29,7 @@ var errEnded = errors.New("it ended by itself")
 type components struct {
 	all    []*component
 	logger *zap.Logger
-	family *lifecycle.Family  // their goroutines
+	family *lifecycle.GoroutineSet  // their goroutines
 	cancel context.CancelFunc // nil before start
 	began  time.Time
 
@@ -48,7 +48,7 @@ type component struct {
 	readyAt      time.Time // before ready is closed
 }
 
-func newComponents(all []Component, family *lifecycle.Family, logger *zap.Logger) *components {
+func newComponents(all []Component, family *lifecycle.GoroutineSet, logger *zap.Logger) *components {
 	c := &components{logger: logger, family: family, failed: make(chan struct{})}
 	for _, one := range all {
 		own := &component{Component: one, name: one.Name(), ready: make(chan struct{}), ended: make(chan struct{})}

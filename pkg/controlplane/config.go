@@ -38,7 +38,7 @@ type Config struct {
 	// objects in etcd, also an external one, that were stored under other keys. Earlier
 	// clients, nodes and tokens are no longer accepted. Set it for one start, never for good: it
 	// takes away the protection against a disk that is not mounted. By default such a
-	// start fails, with etcd.ErrLost, pki.ErrLost or etcd.ErrOtherCluster.
+	// start fails, with etcd.ErrDataMissing, pki.ErrKeysMissing or etcd.ErrOtherCluster.
 	NewCluster bool
 
 	// BindAddress is the IP address and port to serve HTTPS on. An address

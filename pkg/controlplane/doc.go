@@ -40,7 +40,7 @@
 // DURABILITY.md beside this file lists the faults that were tried, and the limits.
 //
 // A start that misses a part of DataDir makes no new one in its place, for the usual
-// cause is a disk that is not mounted. It fails with etcd.ErrLost or pki.ErrLost, and
+// cause is a disk that is not mounted. It fails with etcd.ErrDataMissing or pki.ErrKeysMissing, and
 // with etcd.ErrOtherCluster where the keys are not those of what etcd holds.
 // Config.NewCluster confirms, for one start, that new ones are wanted.
 //

@@ -155,7 +155,7 @@ func TestEncryptionKeyRotation(t *testing.T) {
 		{"the first key dropped", apiserver.Encryption{Resources: encrypted, Keys: []apiserver.EncryptionKey{two}}, false},
 		{"a resource less", apiserver.Encryption{Resources: encrypted[:2], Keys: []apiserver.EncryptionKey{two}}, true},
 		{"everything", apiserver.Encryption{Resources: []string{"*.*"}, Keys: []apiserver.EncryptionKey{two}}, true},
-		{"in the clear", apiserver.Encryption{Keys: []apiserver.EncryptionKey{two}, WriteClear: true}, true},
+		{"in the clear", apiserver.Encryption{Keys: []apiserver.EncryptionKey{two}, WritePlaintext: true}, true},
 		{"no key", apiserver.Encryption{}, false},
 	} {
 		server := start(t, controlplane.Config{DataDir: dir, Encryption: step.encryption})

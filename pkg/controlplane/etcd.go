@@ -126,7 +126,7 @@ func (e Etcd) validateExternal(at *field.Path) (errs field.ErrorList) {
 			errs = append(errs, field.Forbidden(at.Child(name), "it is of a member in this process; Endpoints are of an etcd elsewhere: take out one of them"))
 		}
 	}
-	remote := etcd.Remote{Endpoints: e.Endpoints, CA: e.CA, Cert: e.Cert, Key: e.Key}
+	remote := etcd.ExternalConfig{Endpoints: e.Endpoints, CA: e.CA, Cert: e.Cert, Key: e.Key}
 	return append(errs, remote.ValidateFields(at)...)
 }
 

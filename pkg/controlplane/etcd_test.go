@@ -113,15 +113,15 @@ func TestEndpointsDoNotAnswer(t *testing.T) {
 
 func TestMembersOfOneThatIsAlone(t *testing.T) {
 	server := start(t, controlplane.Config{})
-	if _, err := server.Members(t.Context()); !errors.Is(err, etcd.ErrAlone) {
+	if _, err := server.Members(t.Context()); !errors.Is(err, etcd.ErrStandalone) {
 		t.Errorf("members: %v", err)
 	} else if want := "controlplane: this member is standalone, and no member of a cluster: see Config.Etcd"; err.Error() != want {
 		t.Errorf("members: %q, want %q", err, want)
 	}
-	if _, err := server.AddMember(t.Context(), "b", "127.0.0.1:2380"); !errors.Is(err, etcd.ErrAlone) {
+	if _, err := server.AddMember(t.Context(), "b", "127.0.0.1:2380"); !errors.Is(err, etcd.ErrStandalone) {
 		t.Errorf("add: %v", err)
 	}
-	if err := server.RemoveMember(t.Context(), "b"); !errors.Is(err, etcd.ErrAlone) {
+	if err := server.RemoveMember(t.Context(), "b"); !errors.Is(err, etcd.ErrStandalone) {
 		t.Errorf("remove: %v", err)
 	}
 }

@@ -77,21 +77,21 @@ func TestMissingPartsAreNotMadeAgain(t *testing.T) {
 		want error
 		text string
 	}{
-		{[]string{"etcd"}, etcd.ErrLost, "etcd is missing"},
-		{[]string{"etcd/member"}, etcd.ErrLost, "etcd is missing"},
-		{[]string{"etcd/member/*"}, etcd.ErrLost, "etcd is missing"},
+		{[]string{"etcd"}, etcd.ErrDataMissing, "etcd is missing"},
+		{[]string{"etcd/member"}, etcd.ErrDataMissing, "etcd is missing"},
+		{[]string{"etcd/member/*"}, etcd.ErrDataMissing, "etcd is missing"},
 		{[]string{"etcd/member/wal"}, etcd.ErrCorrupt, "wal"},
 		{[]string{"etcd/member/snap"}, etcd.ErrCorrupt, "db"},
-		{[]string{"pki"}, pki.ErrLost, "ca.crt"},
-		{[]string{"pki/ca.*"}, pki.ErrLost, "ca.crt"},
-		{[]string{"pki/ca.crt"}, pki.ErrLost, "ca.crt"},
-		{[]string{"pki/front-proxy-ca.*"}, pki.ErrLost, "front-proxy-ca.crt"},
-		{[]string{"pki/etcd"}, pki.ErrLost, "etcd/ca.crt"},
-		{[]string{"pki/sa.*"}, pki.ErrLost, "sa.key"},
-		{[]string{"etcd", "pki"}, etcd.ErrLost, "etcd is missing"},
+		{[]string{"pki"}, pki.ErrKeysMissing, "ca.crt"},
+		{[]string{"pki/ca.*"}, pki.ErrKeysMissing, "ca.crt"},
+		{[]string{"pki/ca.crt"}, pki.ErrKeysMissing, "ca.crt"},
+		{[]string{"pki/front-proxy-ca.*"}, pki.ErrKeysMissing, "front-proxy-ca.crt"},
+		{[]string{"pki/etcd"}, pki.ErrKeysMissing, "etcd/ca.crt"},
+		{[]string{"pki/sa.*"}, pki.ErrKeysMissing, "sa.key"},
+		{[]string{"etcd", "pki"}, etcd.ErrDataMissing, "etcd is missing"},
 		// A DataDir of a version that kept no record.
-		{[]string{"cluster.json", "pki"}, pki.ErrLost, "ca.crt"},
-		{[]string{"cluster.json", "pki/sa.*"}, pki.ErrLost, "sa.key"},
+		{[]string{"cluster.json", "pki"}, pki.ErrKeysMissing, "ca.crt"},
+		{[]string{"cluster.json", "pki/sa.*"}, pki.ErrKeysMissing, "sa.key"},
 	} {
 		t.Run(strings.ReplaceAll(strings.Join(c.lost, "+"), "/", "_"), func(t *testing.T) {
 			back := away(t, dir, c.lost...)
@@ -128,7 +128,7 @@ func TestMissingPartsAreNotMadeAgain(t *testing.T) {
 		if err := os.WriteFile(filepath.Join(dir, "cluster.json"), bytes.Replace(data, []byte("standalone"), []byte("external"), 1), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		refused(t, etcd.ErrLost, "Config.Etcd.Endpoints")
+		refused(t, etcd.ErrDataMissing, "Config.Etcd.Endpoints")
 	})
 
 	// The record alone is written again.

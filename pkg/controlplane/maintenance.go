@@ -21,7 +21,7 @@ func (s *Server) EtcdStatus(ctx context.Context) (etcd.Status, error) {
 	if s.member != nil {
 		return s.member.Status(), nil
 	}
-	status, err := etcd.StatusOf(ctx, s.etcd.Client())
+	status, err := etcd.GetStatus(ctx, s.etcd.Client())
 	if err != nil {
 		return status, fmt.Errorf("controlplane: %w", err)
 	}

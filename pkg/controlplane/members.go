@@ -8,16 +8,16 @@ import (
 	"github.com/kubembed/kubembed/pkg/etcd"
 )
 
-// ErrNoMember is returned by what is for members in this process where etcd is
+// ErrExternalEtcd is returned by what is for members in this process where etcd is
 // elsewhere.
-var ErrNoMember = errors.New("controlplane: etcd is elsewhere (Config.Etcd.Endpoints): use its own tools")
+var ErrExternalEtcd = errors.New("controlplane: etcd is elsewhere (Config.Etcd.Endpoints): use its own tools")
 
 // Members lists the members of the cluster that Config.Etcd.Name is one of, by name.
 // It needs more than half of them, as the other methods here do. Like them it returns
-// etcd.ErrAlone for a member that is alone, and ErrNoMember where etcd is elsewhere.
+// etcd.ErrStandalone for a member that is alone, and ErrExternalEtcd where etcd is elsewhere.
 func (s *Server) Members(ctx context.Context) ([]etcd.ClusterMember, error) {
 	if s.member == nil {
-		return nil, ErrNoMember
+		return nil, ErrExternalEtcd
 	}
 	members, err := s.member.Members(ctx)
 	return members, memberError(err)
@@ -33,7 +33,7 @@ func (s *Server) Members(ctx context.Context) ([]etcd.ClusterMember, error) {
 // the other way round, the cluster needs one more to agree than it has.
 func (s *Server) AddMember(ctx context.Context, name, peerAddr string) (join []string, err error) {
 	if s.member == nil {
-		return nil, ErrNoMember
+		return nil, ErrExternalEtcd
 	}
 	join, err = s.member.AddMember(ctx, name, peerAddr)
 	return join, memberError(err)
@@ -43,7 +43,7 @@ func (s *Server) AddMember(ctx context.Context, name, peerAddr string) (join []s
 // returns rpctypes.ErrMemberLearnerNotReady while the learner lacks data.
 func (s *Server) PromoteMember(ctx context.Context, name string) error {
 	if s.member == nil {
-		return ErrNoMember
+		return ErrExternalEtcd
 	}
 	return memberError(s.member.PromoteMember(ctx, name))
 }
@@ -54,7 +54,7 @@ func (s *Server) PromoteMember(ctx context.Context, name string) error {
 // etcd.ErrRemoved.
 func (s *Server) RemoveMember(ctx context.Context, name string) error {
 	if s.member == nil {
-		return ErrNoMember
+		return ErrExternalEtcd
 	}
 	return memberError(s.member.RemoveMember(ctx, name))
 }

@@ -51,7 +51,7 @@ func (e Etcd) memberHosts() (hosts []string) {
 type pkiError struct{ err error }
 
 func (e pkiError) Error() string {
-	if errors.Is(e.err, pki.ErrOtherAuthority) || errors.Is(e.err, ErrUntrusted) {
+	if errors.Is(e.err, pki.ErrOtherCA) || errors.Is(e.err, ErrUntrusted) {
 		return strings.NewReplacer("pki: Dir", "Config.DataDir", "Import", "Config.PKI").Replace(e.err.Error())
 	}
 	text := e.err.Error()

@@ -162,13 +162,13 @@ func (s *Server) missing() error {
 		switch s.record.Etcd {
 		case "":
 		case etcdExternal:
-			return lost("%w: its state is in an external etcd, and Config.Etcd.Endpoints is empty: set it, or bring a snapshot of it here with Restore", etcd.ErrLost)
+			return lost("%w: its state is in an external etcd, and Config.Etcd.Endpoints is empty: set it, or bring a snapshot of it here with Restore", etcd.ErrDataMissing)
 		default:
-			return lost("%w: %s is missing or empty", etcd.ErrLost, filepath.Join(s.dir, "etcd"))
+			return lost("%w: %s is missing or empty", etcd.ErrDataMissing, filepath.Join(s.dir, "etcd"))
 		}
 	}
 	if err := (pki.Config{Dir: s.pkiDir(), Import: s.config.PKI}).CheckKept(s.record.PKI); err != nil {
-		if errors.Is(err, pki.ErrLost) {
+		if errors.Is(err, pki.ErrKeysMissing) {
 			return lost("%w", err)
 		}
 		return pkiError{err}
@@ -187,7 +187,7 @@ func (s *Server) missingKeys() error {
 			_, err := os.Lstat(filepath.Join(s.pkiDir(), name))
 			return err == nil
 		}) {
-			return lost("%w: %s has data, but %s has no %s", pki.ErrLost, filepath.Join(s.dir, "etcd"), s.pkiDir(), strings.Join(files, " or "))
+			return lost("%w: %s has data, but %s has no %s", pki.ErrKeysMissing, filepath.Join(s.dir, "etcd"), s.pkiDir(), strings.Join(files, " or "))
 		}
 	}
 	return nil

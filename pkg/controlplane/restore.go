@@ -249,7 +249,7 @@ func restoreDatabase(ctx context.Context, dir string, c etcd.RestoreConfig, r io
 			after.Restored, after.Kubernetes = true, "" // A bare etcd snapshot does not name its release.
 			return after.write(dir)
 		}
-		return etcd.Restore(ctx, c, r)
+		return etcd.RestoreSnapshot(ctx, c, r)
 	})
 }
 
@@ -296,7 +296,7 @@ func restoreArchive(ctx context.Context, dir string, c etcd.RestoreConfig, a *un
 	err = recorded(dir, func(*record) error {
 		c.Confirm = func() error {
 			p, err := pki.Open(pki.Config{Dir: keys, Import: bundle})
-			if errors.Is(err, pki.ErrOtherAuthority) {
+			if errors.Is(err, pki.ErrOtherCA) {
 				return fmt.Errorf("%s is of another cluster than the snapshot: delete it, or name an empty directory: %w", keys, err)
 			}
 			if err != nil {
@@ -305,7 +305,7 @@ func restoreArchive(ctx context.Context, dir string, c etcd.RestoreConfig, a *un
 			// The next start adds where etcd is, when it has started it.
 			return record{Format: recordFormat, PKI: p.Fingerprints(), Prefix: about.Prefix, Kubernetes: about.Kubernetes}.write(dir)
 		}
-		return etcd.Restore(ctx, c, whole)
+		return etcd.RestoreSnapshot(ctx, c, whole)
 	})
 	if err != nil && errors.Is(missing, os.ErrNotExist) {
 		_ = os.RemoveAll(keys)

@@ -31,7 +31,7 @@ type Server struct {
 	quietKlog          func()       // for the stop
 	detachLogger       func()       // from klog
 	closeLog           func() error // waits for Config.Logger
-	family             *lifecycle.Family
+	family             *lifecycle.GoroutineSet
 	fatal              *fatal
 	forget             func() // ends the watch of family for fatal errors
 	listener, insecure net.Listener

@@ -122,7 +122,7 @@ func TestElection(t *testing.T) {
 	servers := share(t, e, 3, func(i int, c *controlplane.Config) {
 		c.Components = []controlplane.Component{
 			worker{"alone", alone, i},
-			controlplane.Everywhere(worker{"everywhere", everywhere, i}),
+			controlplane.WithoutLeaderElection(worker{"everywhere", everywhere, i}),
 		}
 	})
 	closed := map[int]bool{}
@@ -366,7 +366,7 @@ func TestPrefix(t *testing.T) {
 		t.Fatal(err)
 	}
 	createPod(t, admin(t, server), "pod")
-	if err := checkpoint.Restore(t.Context()); err != nil {
+	if err := checkpoint.Rollback(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	if names := podNames(t, admin(t, server)); len(names) > 0 {

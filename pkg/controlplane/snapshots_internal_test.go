@@ -199,7 +199,7 @@ func TestOrderOfSnapshots(t *testing.T) {
 func TestStopNamesWhatHangs(t *testing.T) {
 	held := make(chan struct{})
 	ended := make(chan struct{})
-	s := &Server{family: lifecycle.NewFamily(), detachLogger: func() { <-held; close(ended) }}
+	s := &Server{family: lifecycle.NewGoroutineSet(), detachLogger: func() { <-held; close(ended) }}
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	// Time enough for the rest, which has nothing to do.

@@ -41,7 +41,7 @@ var errStartTimeout = fmt.Errorf("not ready after %s", startTimeout)
 // ended, and the rest ends when the disk answers. What a durable start had written to
 // DataDir stays. For errors.Is: etcd.ErrInUse, etcd.ErrCorrupt and
 // etcd.ErrNewerVersion, about DataDir; apiserver.ErrVersionSkew, where a release has stored
-// the objects that this one cannot follow; etcd.ErrLost and pki.ErrLost, for missing parts
+// the objects that this one cannot follow; etcd.ErrDataMissing and pki.ErrKeysMissing, for missing parts
 // of it; ErrUntrusted, where other users of the machine control it; etcd.ErrOtherMember
 // and ErrRemoved, about a member of a cluster; etcd.ErrOtherCluster, about that or about
 // objects that were stored under other keys; etcd.ErrUnreachable, about Etcd.Endpoints;
@@ -59,7 +59,7 @@ func Start(ctx context.Context, cfg Config) (*Server, error) {
 	defer cancel()
 	ctx, abandon := context.WithCancelCause(ctx)
 	defer abandon(nil)
-	s := &Server{config: cfg.clone(), done: make(chan struct{}), supervised: make(chan struct{}), family: lifecycle.NewFamily(), fatal: newFatal()}
+	s := &Server{config: cfg.clone(), done: make(chan struct{}), supervised: make(chan struct{}), family: lifecycle.NewGoroutineSet(), fatal: newFatal()}
 	s.forget = containment.Watch(s.family, func(err error) { s.fatal.give(err, abandon) })
 	s.config.Logger, s.quietKlog, s.detachLogger, s.closeLog = queueLogger(s.config.Logger)
 	s.began = time.Now()
@@ -172,7 +172,7 @@ func (s *Server) start(ctx context.Context) error {
 	}
 	// A family of their own: one that does not end must not keep us from waiting
 	// for everything else.
-	s.components = newComponents(s.config.Components, lifecycle.NewFamily(), s.config.Logger)
+	s.components = newComponents(s.config.Components, lifecycle.NewGoroutineSet(), s.config.Logger)
 	if err := s.startAPIServer(ctx); err != nil {
 		return err
 	}

@@ -153,7 +153,7 @@ const stragglersTimeout = 5 * time.Second
 // waitForGoroutines keeps the promise that nothing of a stopped control plane
 // runs or logs any more: upstream's controllers can be stopped, but give no way to
 // wait for them.
-func (s *Server) waitForGoroutines(family *lifecycle.Family) {
+func (s *Server) waitForGoroutines(family *lifecycle.GoroutineSet) {
 	ctx, cancel := context.WithTimeout(context.Background(), stragglersTimeout)
 	defer cancel()
 	if err := family.Wait(ctx); err != nil {

@@ -52,7 +52,7 @@ func (s *Server) openStore(ctx context.Context) error {
 	logger := logging.Lower(s.config.Logger.Named("etcd"))
 	e := s.config.Etcd
 	if e.external() {
-		connection, err := etcd.Connect(ctx, etcd.Remote{Endpoints: e.Endpoints, CA: e.CA, Cert: e.Cert, Key: e.Key, Logger: logger})
+		connection, err := etcd.Connect(ctx, etcd.ExternalConfig{Endpoints: e.Endpoints, CA: e.CA, Cert: e.Cert, Key: e.Key, Logger: logger})
 		if err != nil {
 			return storeError{err}
 		}

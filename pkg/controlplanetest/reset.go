@@ -46,7 +46,7 @@ func (cp *ControlPlane) Reset(t TB) {
 	cp.live(t)
 	ctx, cancel := context.WithTimeout(cp.ctx, resetTimeout)
 	defer cancel()
-	if err := cp.baseline.Restore(ctx); err != nil {
+	if err := cp.baseline.Rollback(ctx); err != nil {
 		t.Fatalf("controlplanetest: Reset: %v", err)
 	}
 }

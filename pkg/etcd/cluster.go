@@ -130,7 +130,7 @@ func (c *Cluster) validateFiles(at *field.Path) (errs field.ErrorList) {
 	if len(errs) > 0 {
 		return errs
 	}
-	return Remote{CA: c.CA, Cert: c.Cert, Key: c.Key}.validateFiles(at, false)
+	return ExternalConfig{CA: c.CA, Cert: c.Cert, Key: c.Key}.validateFiles(at, false)
 }
 
 // tlsInfo is for servers and clients alike. The address that a member connects from

@@ -45,7 +45,7 @@ type Connection struct {
 // not to those that have not answered for some two seconds or have no leader: what
 // waits for them fails with an error of code Unavailable. The client repeats reads by
 // itself; of a write nobody can know then whether it has been done.
-func Connect(ctx context.Context, r Remote) (_ *Connection, err error) {
+func Connect(ctx context.Context, r ExternalConfig) (_ *Connection, err error) {
 	if err := r.Validate(); err != nil {
 		return nil, err
 	}

@@ -72,7 +72,7 @@
 //
 // # Snapshots and space
 //
-// [Member.Snapshot] writes what "etcdctl snapshot save" does, and [Restore] makes a data
+// [Member.Snapshot] writes what "etcdctl snapshot save" does, and [RestoreSnapshot] makes a data
 // directory of either, with a higher revision. A member defragments its database, clears
 // the alarm of its quota when there is room again, and refuses writes before the disk
 // is full; [Member.CheckSpace] says so. Members of a cluster defragment in turns of ten

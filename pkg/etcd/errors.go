@@ -35,11 +35,11 @@ var (
 	// or not been added. Member.Err wraps it when a running member is removed.
 	ErrRemoved = errors.New("not a member of the cluster")
 
-	// ErrLost says that the data of a member is not in its directory any more. It must
+	// ErrDataMissing says that the data of a member is not in its directory any more. It must
 	// not begin again with nothing: others rely on the writes that it has acknowledged.
 	// Start learns it from the other members of a cluster; package controlplane also
 	// from its record beside the directory.
-	ErrLost = errors.New("the member's data is missing")
+	ErrDataMissing = errors.New("the member's data is missing")
 
 	// ErrHasData is returned by Restore for a directory that has a member's data.
 	ErrHasData = errors.New("data directory has data")

@@ -24,13 +24,13 @@ type ClusterMember struct {
 	Leader bool
 }
 
-// ErrAlone is returned where only a member of a cluster can do what was asked for.
-var ErrAlone = errors.New("etcd: this member is standalone, and no member of a cluster: see Config.Cluster")
+// ErrStandalone is returned where only a member of a cluster can do what was asked for.
+var ErrStandalone = errors.New("etcd: this member is standalone, and no member of a cluster: see Config.Cluster")
 
 // Members lists the members of the cluster, as the leader knows them, by name.
 func (m *Member) Members(ctx context.Context) ([]ClusterMember, error) {
 	if m.network == nil {
-		return nil, ErrAlone
+		return nil, ErrStandalone
 	}
 	response, err := m.client.MemberList(ctx)
 	if err != nil {

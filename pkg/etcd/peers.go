@@ -163,7 +163,7 @@ func (c *Cluster) begin(ctx context.Context, p *peers) error {
 		own := at(a.members, c.PeerAddr)
 		switch {
 		case own != nil && len(own.ClientURLs) > 0:
-			return fmt.Errorf("etcd: Config.Cluster: %w: %s", ErrLost, lostAdvice(a.address, own.Name))
+			return fmt.Errorf("etcd: Config.Cluster: %w: %s", ErrDataMissing, lostAdvice(a.address, own.Name))
 		case a.cluster != expected.ID():
 			return fmt.Errorf("etcd: Config.Cluster.InitialCluster: %w: %s is of cluster %s, and this would begin %s: use the InitialCluster that it was begun with, or AddMember and Join",
 				ErrOtherCluster, a.address, a.cluster, expected.ID())
@@ -215,7 +215,7 @@ func (c *Cluster) join(ctx context.Context, p *peers) (types.URLsMap, answer, er
 			}
 			own := at(a.members, c.PeerAddr)
 			if own != nil && len(own.ClientURLs) > 0 {
-				return nil, answer{}, fmt.Errorf("etcd: Config.Cluster: %w: %s", ErrLost, lostAdvice(a.address, own.Name))
+				return nil, answer{}, fmt.Errorf("etcd: Config.Cluster: %w: %s", ErrDataMissing, lostAdvice(a.address, own.Name))
 			}
 			if own != nil {
 				urls, err := c.urls(a.members)

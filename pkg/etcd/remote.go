@@ -15,8 +15,8 @@ import (
 	"k8s.io/apimachinery/pkg/util/validation/field"
 )
 
-// Remote says how to reach an etcd elsewhere.
-type Remote struct {
+// ExternalConfig says how to reach an etcd elsewhere.
+type ExternalConfig struct {
 	// Endpoints are client URLs with a port, like "https://10.0.0.1:2379", all http
 	// or all https. Required.
 	Endpoints []string
@@ -31,7 +31,7 @@ type Remote struct {
 
 // Validate reports every problem of r in one error that names the fields. It reads
 // the files.
-func (r Remote) Validate() error {
+func (r ExternalConfig) Validate() error {
 	if errs := r.ValidateFields(nil); len(errs) > 0 {
 		return fmt.Errorf("etcd: invalid Remote: %w", errs.ToAggregate())
 	}
@@ -39,7 +39,7 @@ func (r Remote) Validate() error {
 }
 
 // ValidateFields is Validate for callers whose fields are at a path.
-func (r Remote) ValidateFields(at *field.Path) (errs field.ErrorList) {
+func (r ExternalConfig) ValidateFields(at *field.Path) (errs field.ErrorList) {
 	if len(r.Endpoints) == 0 {
 		errs = append(errs, field.Required(at.Child("Endpoints"), "the client URLs of etcd"))
 	}
@@ -62,7 +62,7 @@ func (r Remote) ValidateFields(at *field.Path) (errs field.ErrorList) {
 	return append(errs, r.validateFiles(at, len(schemes) > 0 && schemes[0] == "http")...)
 }
 
-func (r Remote) validateFiles(at *field.Path, plain bool) (errs field.ErrorList) {
+func (r ExternalConfig) validateFiles(at *field.Path, plain bool) (errs field.ErrorList) {
 	for _, f := range []struct{ name, file string }{{"CA", r.CA}, {"Cert", r.Cert}, {"Key", r.Key}} {
 		if plain && f.file != "" {
 			errs = append(errs, field.Forbidden(at.Child(f.name), "it is for https, and Endpoints are http"))
@@ -92,8 +92,8 @@ func (r Remote) validateFiles(at *field.Path, plain bool) (errs field.ErrorList)
 	return errs
 }
 
-func (r Remote) encrypted() bool { return strings.HasPrefix(r.Endpoints[0], "https:") }
+func (r ExternalConfig) encrypted() bool { return strings.HasPrefix(r.Endpoints[0], "https:") }
 
-func (r Remote) tlsInfo() transport.TLSInfo {
+func (r ExternalConfig) tlsInfo() transport.TLSInfo {
 	return transport.TLSInfo{TrustedCAFile: r.CA, CertFile: r.Cert, KeyFile: r.Key, Logger: zap.NewNop()}
 }

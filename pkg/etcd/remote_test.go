@@ -34,7 +34,7 @@ func elsewhere(t *testing.T) (endpoint string, cfg etcd.Config) {
 
 func TestConnect(t *testing.T) {
 	endpoint, cfg := elsewhere(t)
-	remote := etcd.Remote{Endpoints: []string{endpoint}, CA: cfg.Cluster.CA, Cert: cfg.Cluster.Cert, Key: cfg.Cluster.Key}
+	remote := etcd.ExternalConfig{Endpoints: []string{endpoint}, CA: cfg.Cluster.CA, Cert: cfg.Cluster.Cert, Key: cfg.Cluster.Key}
 	// One that is down does no harm.
 	remote.Endpoints = append(remote.Endpoints, "https://"+peerAddr())
 	connection, err := etcd.Connect(t.Context(), remote)
@@ -87,15 +87,15 @@ func TestConnectSaysWhyNot(t *testing.T) {
 	t.Cleanup(func() { _ = silent.Close() })
 	closed := "https://" + peerAddr()
 	for name, test := range map[string]struct {
-		remote etcd.Remote
+		remote etcd.ExternalConfig
 		want   []string
 	}{
-		"nobody listens":      {etcd.Remote{Endpoints: []string{closed}, CA: ca}, []string{closed, "connection refused"}},
-		"another authority":   {etcd.Remote{Endpoints: []string{endpoint}, CA: otherCA}, []string{endpoint, "certificate signed by unknown authority"}},
-		"no certificate":      {etcd.Remote{Endpoints: []string{endpoint}, CA: ca}, []string{endpoint, "certificate required"}},
-		"another certificate": {etcd.Remote{Endpoints: []string{endpoint}, CA: ca, Cert: otherCert, Key: otherKey}, []string{endpoint, "tls: "}},
-		"no answer":           {etcd.Remote{Endpoints: []string{"http://" + silent.Addr().String()}}, []string{silent.Addr().String(), "no answer"}},
-		"http for https":      {etcd.Remote{Endpoints: []string{strings.Replace(endpoint, "https", "http", 1)}}, []string{"no answer"}},
+		"nobody listens":      {etcd.ExternalConfig{Endpoints: []string{closed}, CA: ca}, []string{closed, "connection refused"}},
+		"another authority":   {etcd.ExternalConfig{Endpoints: []string{endpoint}, CA: otherCA}, []string{endpoint, "certificate signed by unknown authority"}},
+		"no certificate":      {etcd.ExternalConfig{Endpoints: []string{endpoint}, CA: ca}, []string{endpoint, "certificate required"}},
+		"another certificate": {etcd.ExternalConfig{Endpoints: []string{endpoint}, CA: ca, Cert: otherCert, Key: otherKey}, []string{endpoint, "tls: "}},
+		"no answer":           {etcd.ExternalConfig{Endpoints: []string{"http://" + silent.Addr().String()}}, []string{silent.Addr().String(), "no answer"}},
+		"http for https":      {etcd.ExternalConfig{Endpoints: []string{strings.Replace(endpoint, "https", "http", 1)}}, []string{"no answer"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -128,27 +128,27 @@ func TestRemoteValidate(t *testing.T) {
 	}
 	https, plain := []string{"https://10.0.0.1:2379"}, []string{"http://10.0.0.1:2379"}
 	for name, test := range map[string]struct {
-		remote etcd.Remote
+		remote etcd.ExternalConfig
 		want   string
 	}{
-		"no endpoint":      {etcd.Remote{}, "Endpoints"},
-		"no port":          {etcd.Remote{Endpoints: []string{"https://10.0.0.1"}}, "Endpoints[0]"},
-		"no scheme":        {etcd.Remote{Endpoints: []string{"10.0.0.1:2379"}}, "Endpoints[0]"},
-		"a path":           {etcd.Remote{Endpoints: []string{"https://10.0.0.1:2379/v3"}}, "Endpoints[0]"},
-		"mixed":            {etcd.Remote{Endpoints: []string{https[0], "http://10.0.0.2:2379"}}, "Endpoints[1]"},
-		"twice":            {etcd.Remote{Endpoints: []string{https[0], https[0]}}, "Endpoints[1]"},
-		"a CA for http":    {etcd.Remote{Endpoints: plain, CA: ca}, "CA"},
-		"no key":           {etcd.Remote{Endpoints: https, Cert: cert}, "Key"},
-		"no certificate":   {etcd.Remote{Endpoints: https, Key: key}, "Cert"},
-		"another's key":    {etcd.Remote{Endpoints: https, Cert: ca, Key: key}, "Cert"},
-		"a CA that is not": {etcd.Remote{Endpoints: https, CA: junk}, "CA"},
-		"a missing file":   {etcd.Remote{Endpoints: https, CA: filepath.Join(dir, "none")}, "CA"},
+		"no endpoint":      {etcd.ExternalConfig{}, "Endpoints"},
+		"no port":          {etcd.ExternalConfig{Endpoints: []string{"https://10.0.0.1"}}, "Endpoints[0]"},
+		"no scheme":        {etcd.ExternalConfig{Endpoints: []string{"10.0.0.1:2379"}}, "Endpoints[0]"},
+		"a path":           {etcd.ExternalConfig{Endpoints: []string{"https://10.0.0.1:2379/v3"}}, "Endpoints[0]"},
+		"mixed":            {etcd.ExternalConfig{Endpoints: []string{https[0], "http://10.0.0.2:2379"}}, "Endpoints[1]"},
+		"twice":            {etcd.ExternalConfig{Endpoints: []string{https[0], https[0]}}, "Endpoints[1]"},
+		"a CA for http":    {etcd.ExternalConfig{Endpoints: plain, CA: ca}, "CA"},
+		"no key":           {etcd.ExternalConfig{Endpoints: https, Cert: cert}, "Key"},
+		"no certificate":   {etcd.ExternalConfig{Endpoints: https, Key: key}, "Cert"},
+		"another's key":    {etcd.ExternalConfig{Endpoints: https, Cert: ca, Key: key}, "Cert"},
+		"a CA that is not": {etcd.ExternalConfig{Endpoints: https, CA: junk}, "CA"},
+		"a missing file":   {etcd.ExternalConfig{Endpoints: https, CA: filepath.Join(dir, "none")}, "CA"},
 	} {
 		if err := test.remote.Validate(); err == nil || !strings.Contains(err.Error(), test.want+":") {
 			t.Errorf("%s: %v does not name %s", name, err, test.want)
 		}
 	}
-	if err := (etcd.Remote{Endpoints: https, CA: ca, Cert: cert, Key: key}).Validate(); err != nil {
+	if err := (etcd.ExternalConfig{Endpoints: https, CA: ca, Cert: cert, Key: key}).Validate(); err != nil {
 		t.Error(err)
 	}
 }

@@ -74,16 +74,16 @@ func (c RestoreConfig) Validate() error {
 // there the data directory is neither old nor new.
 const restoring = "restoring"
 
-// Restore makes a data directory of a snapshot of "etcdctl snapshot save" or
+// RestoreSnapshot makes a data directory of a snapshot of "etcdctl snapshot save" or
 // Member.Snapshot, which it checks from end to end: its SHA-256, and every page and
 // revision of the database. All is on the disk when it returns. While it works it
 // takes room for the database twice.
 //
 // If it fails nothing is left of it, and if the process is killed, a directory that
-// Start refuses, in which Restore can be called again. It returns ErrCorrupt,
+// Start refuses, in which RestoreSnapshot can be called again. It returns ErrCorrupt,
 // ErrInUse, ErrNoSpace and ErrNewerVersion, wrapped, and ErrHasData for a directory with
 // a member's data.
-func Restore(ctx context.Context, cfg RestoreConfig, r io.Reader) (err error) {
+func RestoreSnapshot(ctx context.Context, cfg RestoreConfig, r io.Reader) (err error) {
 	if err := cfg.Validate(); err != nil {
 		return err
 	}

@@ -58,7 +58,7 @@ func TestRestoreDrops(t *testing.T) {
 		t.Helper()
 		dropped = nil
 		cfg.Dir = filepath.Join(t.TempDir(), "etcd")
-		if err := etcd.Restore(t.Context(), cfg, from); err != nil {
+		if err := etcd.RestoreSnapshot(t.Context(), cfg, from); err != nil {
 			t.Fatal(err)
 		}
 		if !slices.Equal(dropped, want) {

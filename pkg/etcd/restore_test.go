@@ -33,7 +33,7 @@ func TestRestoreGoesOnAboveAllRevisions(t *testing.T) {
 		t.Fatal(err)
 	}
 	dir := filepath.Join(t.TempDir(), "new", "etcd")
-	if err := etcd.Restore(t.Context(), etcd.RestoreConfig{Dir: dir}, &b); err != nil {
+	if err := etcd.RestoreSnapshot(t.Context(), etcd.RestoreConfig{Dir: dir}, &b); err != nil {
 		t.Fatal(err)
 	}
 	back, err := etcd.Start(t.Context(), etcd.Config{Dir: dir, Ephemeral: true})
@@ -80,7 +80,7 @@ func TestRestoreTakesWhatEtcdctlSaved(t *testing.T) {
 	}
 	defer func() { _ = file.Close() }()
 	dir := t.TempDir()
-	if err := etcd.Restore(t.Context(), etcd.RestoreConfig{Dir: dir}, file); err != nil {
+	if err := etcd.RestoreSnapshot(t.Context(), etcd.RestoreConfig{Dir: dir}, file); err != nil {
 		t.Fatal(err)
 	}
 	if n := count(t, dir); n != 200 {
@@ -116,7 +116,7 @@ func TestRestoreRefusesWhatIsDamaged(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			dir := filepath.Join(t.TempDir(), "etcd")
-			err := etcd.Restore(t.Context(), etcd.RestoreConfig{Dir: dir}, bytes.NewReader(data))
+			err := etcd.RestoreSnapshot(t.Context(), etcd.RestoreConfig{Dir: dir}, bytes.NewReader(data))
 			if !errors.Is(err, etcd.ErrCorrupt) || !strings.Contains(err.Error(), "the snapshot") {
 				t.Errorf("error %v, want that the snapshot is damaged", err)
 			}
@@ -137,13 +137,13 @@ func TestRestoreLeavesNothingWhenItFails(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	for name, restore := range map[string]func(dir string) error{
 		"read": func(dir string) error {
-			return etcd.Restore(t.Context(), etcd.RestoreConfig{Dir: dir}, io.MultiReader(bytes.NewReader(b.Bytes()[:5000]), failing{broken}))
+			return etcd.RestoreSnapshot(t.Context(), etcd.RestoreConfig{Dir: dir}, io.MultiReader(bytes.NewReader(b.Bytes()[:5000]), failing{broken}))
 		},
 		"confirm": func(dir string) error {
-			return etcd.Restore(t.Context(), etcd.RestoreConfig{Dir: dir, Confirm: func() error { return broken }}, bytes.NewReader(b.Bytes()))
+			return etcd.RestoreSnapshot(t.Context(), etcd.RestoreConfig{Dir: dir, Confirm: func() error { return broken }}, bytes.NewReader(b.Bytes()))
 		},
 		"cancelled": func(dir string) error {
-			err := etcd.Restore(ctx, etcd.RestoreConfig{Dir: dir, Confirm: func() error { cancel(); return nil }}, bytes.NewReader(b.Bytes()))
+			err := etcd.RestoreSnapshot(ctx, etcd.RestoreConfig{Dir: dir, Confirm: func() error { cancel(); return nil }}, bytes.NewReader(b.Bytes()))
 			if !errors.Is(err, context.Canceled) {
 				t.Errorf("cancelled: %v", err)
 			}
@@ -176,13 +176,13 @@ func TestRestoreIntoADirectoryWithData(t *testing.T) {
 	if _, err := m.Snapshot(t.Context(), &b); err != nil {
 		t.Fatal(err)
 	}
-	if err := etcd.Restore(t.Context(), etcd.RestoreConfig{Dir: dir}, bytes.NewReader(b.Bytes())); !errors.Is(err, etcd.ErrInUse) {
+	if err := etcd.RestoreSnapshot(t.Context(), etcd.RestoreConfig{Dir: dir}, bytes.NewReader(b.Bytes())); !errors.Is(err, etcd.ErrInUse) {
 		t.Errorf("a directory in use: %v", err)
 	}
 	if err := m.Close(); err != nil {
 		t.Fatal(err)
 	}
-	if err := etcd.Restore(t.Context(), etcd.RestoreConfig{Dir: dir}, bytes.NewReader(b.Bytes())); !errors.Is(err, etcd.ErrHasData) {
+	if err := etcd.RestoreSnapshot(t.Context(), etcd.RestoreConfig{Dir: dir}, bytes.NewReader(b.Bytes())); !errors.Is(err, etcd.ErrHasData) {
 		t.Errorf("a directory with data: %v", err)
 	}
 }
@@ -200,7 +200,7 @@ func TestStartRefusesAnUnfinishedRestore(t *testing.T) {
 	if _, err := etcd.Start(t.Context(), etcd.Config{Dir: dir}); !errors.Is(err, etcd.ErrCorrupt) || !strings.Contains(err.Error(), "restore again") {
 		t.Errorf("start: %v", err)
 	}
-	if err := etcd.Restore(t.Context(), etcd.RestoreConfig{Dir: dir}, &b); err != nil {
+	if err := etcd.RestoreSnapshot(t.Context(), etcd.RestoreConfig{Dir: dir}, &b); err != nil {
 		t.Fatal(err)
 	}
 	// As if it had been killed at its last step.

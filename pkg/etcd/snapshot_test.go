@@ -215,7 +215,7 @@ func TestSnapshotWithoutALeader(t *testing.T) {
 			return 0, err
 		}
 		dir := t.TempDir()
-		err := etcd.Restore(t.Context(), etcd.RestoreConfig{Dir: dir}, &b)
+		err := etcd.RestoreSnapshot(t.Context(), etcd.RestoreConfig{Dir: dir}, &b)
 		if err != nil {
 			return 0, err
 		}

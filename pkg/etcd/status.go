@@ -50,8 +50,8 @@ func (m *Member) Status() Status {
 	return status
 }
 
-// StatusOf asks one of the members that client is connected to.
-func StatusOf(ctx context.Context, client *clientv3.Client) (Status, error) {
+// GetStatus asks one of the members that client is connected to.
+func GetStatus(ctx context.Context, client *clientv3.Client) (Status, error) {
 	conn := client.ActiveConnection()
 	if conn == nil {
 		return Status{}, errors.New("etcd: status: the client has no connection, as that of a member in this process: use Member.Status")

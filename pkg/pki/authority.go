@@ -42,22 +42,22 @@ func (kp KeyPair) TLS() (tls.Certificate, error) {
 	return cert, nil
 }
 
-// Authority is a certificate authority: what signs, and what clients and servers
+// CA is a certificate authority: what signs, and what clients and servers
 // trust. It is shared: do not change its fields.
-type Authority struct {
+type CA struct {
 	Cert *x509.Certificate
 	Key  crypto.Signer
 }
 
 // PEM returns the authority's certificate.
-func (a *Authority) PEM() []byte {
+func (a *CA) PEM() []byte {
 	return encodeCert(a.Cert.Raw)
 }
 
 // Sign returns a certificate for public, in PEM. The template says who it is for,
 // from when to when, and for which uses; Sign draws the serial number, derives
 // the key identifier, and lets nothing outlive the authority.
-func (a *Authority) Sign(template *x509.Certificate, public crypto.PublicKey) ([]byte, error) {
+func (a *CA) Sign(template *x509.Certificate, public crypto.PublicKey) ([]byte, error) {
 	t := *template
 	if t.NotAfter.After(a.Cert.NotAfter) {
 		t.NotAfter = a.Cert.NotAfter
@@ -74,7 +74,7 @@ func (a *Authority) Sign(template *x509.Certificate, public crypto.PublicKey) ([
 }
 
 // newAuthority makes a self-signed CA that begins now.
-func newAuthority(name string, now time.Time) (*Authority, error) {
+func newAuthority(name string, now time.Time) (*CA, error) {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		return nil, fmt.Errorf("pki: making the key of %q: %w", name, err)
@@ -95,7 +95,7 @@ func newAuthority(name string, now time.Time) (*Authority, error) {
 	if err != nil {
 		return nil, fmt.Errorf("pki: signing %q: %w", name, err)
 	}
-	return &Authority{Cert: cert, Key: key}, nil
+	return &CA{Cert: cert, Key: key}, nil
 }
 
 // leaf describes a certificate that signs nothing itself.
@@ -108,7 +108,7 @@ type leaf struct {
 
 // issue makes a key and a certificate that begins now and lasts for ttl, or as
 // long as the authority if that is shorter.
-func (a *Authority) issue(l leaf, now time.Time, ttl time.Duration) (KeyPair, error) {
+func (a *CA) issue(l leaf, now time.Time, ttl time.Duration) (KeyPair, error) {
 	if now.After(a.Cert.NotAfter) {
 		return KeyPair{}, fmt.Errorf("pki: signing a certificate for %q: the authority %q expired at %s",
 			l.subject.CommonName, a.Cert.Subject.CommonName, a.Cert.NotAfter.Format(time.RFC3339))
@@ -139,7 +139,7 @@ func (a *Authority) issue(l leaf, now time.Time, ttl time.Duration) (KeyPair, er
 
 // accepts reports whether kp is good enough to be kept: whole, signed by a, for
 // everything that l asks for, and not near its end.
-func (a *Authority) accepts(kp KeyPair, l leaf, now time.Time) bool {
+func (a *CA) accepts(kp KeyPair, l leaf, now time.Time) bool {
 	pair, err := tls.X509KeyPair(kp.Cert, kp.Key)
 	if err != nil {
 		return false

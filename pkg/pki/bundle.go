@@ -219,12 +219,12 @@ func (s *store) adoptServiceAccountKeys(files, imported map[string][]byte) error
 	return s.contradiction(saPublicFile, "service-account keys")
 }
 
-// ErrOtherAuthority says that Config.Import and Config.Dir hold the authorities of
+// ErrOtherCA says that Config.Import and Config.Dir hold the authorities of
 // different clusters.
-var ErrOtherAuthority = errors.New("not those of Import")
+var ErrOtherCA = errors.New("not those of Import")
 
 func (s *store) contradiction(name, what string) error {
 	return fmt.Errorf("pki: Dir has its own %s, in %s, which are %w: leave Import empty to go on with the directory's, "+
 		"take Import from a server of the same cluster, or choose an empty directory to join that cluster (the directory's own kubeconfigs and tokens are not valid there)",
-		what, s.path(name), ErrOtherAuthority)
+		what, s.path(name), ErrOtherCA)
 }

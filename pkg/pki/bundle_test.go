@@ -105,7 +105,7 @@ func TestImportContradictsTheDirectory(t *testing.T) {
 			}
 			before := readAll(t, dir)
 			_, err := Open(Config{Dir: dir, Import: bundle})
-			if !errors.Is(err, ErrOtherAuthority) || !strings.Contains(err.Error(), filepath.Join(dir, filepath.FromSlash(name))) || !strings.Contains(err.Error(), "leave Import empty") {
+			if !errors.Is(err, ErrOtherCA) || !strings.Contains(err.Error(), filepath.Join(dir, filepath.FromSlash(name))) || !strings.Contains(err.Error(), "leave Import empty") {
 				t.Errorf("error %v", err)
 			}
 			if !maps.Equal(readAll(t, dir), before) {

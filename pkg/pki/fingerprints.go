@@ -14,10 +14,10 @@ import (
 // serviceAccountKeys is the key of Fingerprints for the keys in sa.key and sa.pub.
 const serviceAccountKeys = "sa"
 
-// ErrLost says that a CA or the service-account keys were in a directory, and are not
+// ErrKeysMissing says that a CA or the service-account keys were in a directory, and are not
 // there any more, or are others now. New ones would lock out everybody who trusts the
 // old.
-var ErrLost = errors.New("keys are missing that were there before")
+var ErrKeysMissing = errors.New("keys are missing that were there before")
 
 // Fingerprints returns the SHA-256, in hexadecimal, of everything that all servers of
 // one cluster have in common: of the certificates of each CA, by its file's base name
@@ -72,11 +72,11 @@ func (c Config) CheckKept(known map[string][]string) error {
 		case err != nil:
 			return err
 		case len(now) == 0:
-			return fmt.Errorf("pki: %w: %s", ErrLost, s.path(files))
+			return fmt.Errorf("pki: %w: %s", ErrKeysMissing, s.path(files))
 		case whole && slices.ContainsFunc(known[name], func(print string) bool { return !slices.Contains(now, print) }):
-			return fmt.Errorf("pki: %w: %s, with earlier keys, by which tokens are verified that were signed with them", ErrLost, s.path(saPublicFile))
+			return fmt.Errorf("pki: %w: %s, with earlier keys, by which tokens are verified that were signed with them", ErrKeysMissing, s.path(saPublicFile))
 		case !Common(known[name], now):
-			return fmt.Errorf("pki: %w: %s holds others than it did (SHA-256 %s, before %s)", ErrLost, s.path(files), now, known[name])
+			return fmt.Errorf("pki: %w: %s holds others than it did (SHA-256 %s, before %s)", ErrKeysMissing, s.path(files), now, known[name])
 		}
 	}
 	return nil

@@ -208,7 +208,7 @@ func TestCertificateFields(t *testing.T) {
 		serials[serial] = true
 	}
 	caUsage := x509.KeyUsageDigitalSignature | x509.KeyUsageCertSign | x509.KeyUsageCRLSign
-	for name, a := range map[string]*Authority{"CA": p.CA(), "front-proxy CA": p.FrontProxyCA()} {
+	for name, a := range map[string]*CA{"CA": p.CA(), "front-proxy CA": p.FrontProxyCA()} {
 		check(name, a.Cert, caUsage, nil, 10*365*24*time.Hour)
 		if !a.Cert.IsCA {
 			t.Errorf("%s is no CA", name)

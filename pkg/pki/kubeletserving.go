@@ -33,7 +33,7 @@ const (
 // bundle of a release before it has none. It is then derived from the cluster's CA,
 // with the same result on every server of a cluster, so that they agree without
 // having to be told, whichever is upgraded first.
-func (p *PKI) openKubeletServing(cluster *Authority) (*Authority, []*x509.Certificate, error) {
+func (p *PKI) openKubeletServing(cluster *CA) (*CA, []*x509.Certificate, error) {
 	cert, err := p.store.read(kubeletServingAuthority + ".crt")
 	if err != nil {
 		return nil, nil, err
@@ -58,7 +58,7 @@ func (p *PKI) openKubeletServing(cluster *Authority) (*Authority, []*x509.Certif
 // deriveKubeletServing makes the CA of kubelet serving certificates from the key and
 // the dates of cluster, down to the last byte. The derivation is one-way: the key of
 // this CA does not give away that of the cluster.
-func deriveKubeletServing(cluster *Authority) (*Authority, error) {
+func deriveKubeletServing(cluster *CA) (*CA, error) {
 	key, err := deriveKey(cluster.Key, kubeletServingKey)
 	if err != nil {
 		return nil, fmt.Errorf("pki: making the key of %q: %w", kubeletServingCA, err)
@@ -91,7 +91,7 @@ func deriveKubeletServing(cluster *Authority) (*Authority, error) {
 	if err != nil {
 		return nil, fmt.Errorf("pki: signing %q: %w", kubeletServingCA, err)
 	}
-	return &Authority{Cert: cert, Key: key}, nil
+	return &CA{Cert: cert, Key: key}, nil
 }
 
 // deriveKey makes an ECDSA key for label from the secret part of another key.
@@ -133,7 +133,7 @@ func latest(a, b time.Time) time.Time {
 // nothing else. The API server trusts it for kubelets only, each for its own node;
 // clients of the API server do not trust it. Other programs that connect to kubelets,
 // such as metrics-server or Prometheus, need KubeletServingCABundle.
-func (p *PKI) KubeletServingCA() *Authority { return p.kubeletServing }
+func (p *PKI) KubeletServingCA() *CA { return p.kubeletServing }
 
 // KubeletServingCABundle returns, in PEM, the certificates by which kubelets are
 // trusted as servers: that of KubeletServingCA, and any that stand after it in the

@@ -110,7 +110,7 @@ func open(cfg Config, s *store) (*PKI, error) {
 // openAuthority loads the CA in <file>.crt and <file>.key, or plans a new one if
 // none was ever used. A key without its certificate is what a crash in the first
 // Open leaves, unless certificates that it signed are there too.
-func (p *PKI) openAuthority(file, name, loss string, signed ...string) (*Authority, []*x509.Certificate, error) {
+func (p *PKI) openAuthority(file, name, loss string, signed ...string) (*CA, []*x509.Certificate, error) {
 	certFile, keyFile := file+".crt", file+".key"
 	broken := func(ext string, problem error) error {
 		return fmt.Errorf("pki: the authority in %s cannot be used: %w; restore the file, or delete %s and %s to make a new authority (%s)",
@@ -163,11 +163,11 @@ func (p *PKI) openAuthority(file, name, loss string, signed ...string) (*Authori
 		return nil, nil, fmt.Errorf("pki: the authority in %s begins at %s, but the clock says %s: set the clock; if it is right now, and was wrong when the authority was made, replace %s and %s, or delete both to make a new authority (%s)",
 			p.store.path(certFile), cert.NotBefore.Format(time.RFC3339), now.UTC().Format(time.RFC3339), certFile, keyFile, loss)
 	}
-	return &Authority{Cert: cert, Key: keys[0]}, certs, nil
+	return &CA{Cert: cert, Key: keys[0]}, certs, nil
 }
 
 // makeAuthority plans the files of a new CA, the key first: see openAuthority.
-func (p *PKI) makeAuthority(certFile, keyFile, name string) (*Authority, []*x509.Certificate, error) {
+func (p *PKI) makeAuthority(certFile, keyFile, name string) (*CA, []*x509.Certificate, error) {
 	a, err := newAuthority(name, p.cfg.Clock.Now())
 	if err != nil {
 		return nil, nil, err

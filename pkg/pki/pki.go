@@ -24,15 +24,15 @@ const nodeUserPrefix = "system:node:"
 // what its methods return is shared and must not be changed.
 type PKI struct {
 	cfg          Config
-	cluster      *Authority
+	cluster      *CA
 	bundle       []byte
 	clientCAs    []byte
-	frontProxy   *Authority
+	frontProxy   *CA
 	frontProxies []byte
-	etcd         *Authority
+	etcd         *CA
 	etcdBundle   []byte
 	// kubeletServing signs for kubelets, and kubeletServings are trusted with it.
-	kubeletServing  *Authority
+	kubeletServing  *CA
 	kubeletServings []byte
 	saKey           crypto.Signer
 	saPublic        []crypto.PublicKey
@@ -47,7 +47,7 @@ type PKI struct {
 // <file>.crt and <file>.key, named as kubeadm does.
 type certificate struct {
 	file   string
-	issuer *Authority
+	issuer *CA
 	leaf   leaf
 }
 
@@ -103,11 +103,11 @@ func (p *PKI) ClientCAs() []byte { return p.clientCAs }
 
 // CA returns the authority that signs the API server's serving certificate, those of
 // IssueServing, and client certificates.
-func (p *PKI) CA() *Authority { return p.cluster }
+func (p *PKI) CA() *CA { return p.cluster }
 
 // FrontProxyCA returns the authority that signs FrontProxyClient and nothing
 // else. Whoever it vouches for may act as any user, so it is not CA.
-func (p *PKI) FrontProxyCA() *Authority { return p.frontProxy }
+func (p *PKI) FrontProxyCA() *CA { return p.frontProxy }
 
 // FrontProxyCABundle returns, in PEM, the certificates by which a front proxy is
 // trusted: that of FrontProxyCA, and any that stand after it in its file.

@@ -31,8 +31,8 @@ const (
 	All = "*"
 )
 
-// Known lists the names of the controllers that this package has, sorted.
-func Known() []string {
+// Names lists the names of the controllers that this package has, sorted.
+func Names() []string {
 	names := make([]string, 0, len(catalogue()))
 	for _, c := range catalogue() {
 		names = append(names, c.name)
@@ -95,7 +95,7 @@ func canonical(item string) (string, error) {
 		}
 	}
 	return "", fmt.Errorf("no such controller; the known ones are %s, and the sets %q, %q and %q",
-		strings.Join(Known(), ", "), Workloads, Nodes, All)
+		strings.Join(Names(), ", "), Workloads, Nodes, All)
 }
 
 // elsewhere are upstream's controllers that this package does not have.

@@ -14,7 +14,7 @@ func TestChoose(t *testing.T) {
 		"statefulset-controller", "ttl-after-finished-controller",
 	}
 	nodeNames := []string{"node-lifecycle-controller", "taint-eviction-controller", "ttl-controller"}
-	all := slices.DeleteFunc(Known(), func(name string) bool { return name == nodeIPAM || name == "selinux-warning-controller" })
+	all := slices.DeleteFunc(Names(), func(name string) bool { return name == nodeIPAM || name == "selinux-warning-controller" })
 	without := func(names []string, gone ...string) []string {
 		return slices.DeleteFunc(slices.Clone(names), func(name string) bool { return slices.Contains(gone, name) })
 	}

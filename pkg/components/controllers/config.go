@@ -34,14 +34,14 @@ type Config struct {
 	// node-ipam-controller does not run.
 	PodCIDR string
 
-	// Tune changes what kube-controller-manager has flags for, starting from
+	// Customize changes what kube-controller-manager has flags for, starting from
 	// upstream's defaults and PodCIDR: a shorter
 	// NodeLifecycleController.NodeMonitorGracePeriod, for example, or
 	// DeploymentController.ConcurrentDeploymentSyncs. It may be called several
 	// times, and must do the same each time. What is about a process of its own
 	// has no effect: the fields of Generic, save MinResyncPeriod, and those of the
 	// controllers that are not of this package. If nil, upstream's defaults.
-	Tune func(*kubectrlmgrconfig.KubeControllerManagerConfiguration)
+	Customize func(*kubectrlmgrconfig.KubeControllerManagerConfiguration)
 
 	// Logger takes what the controllers log, upstream's information at debug
 	// level, its errors, most of which it retries by itself, as warnings. More
@@ -58,7 +58,7 @@ func (c Config) clone() Config {
 }
 
 // Validate reports every problem at once, each with the field's name. That
-// upstream does not accept what Tune has set is known only when the controllers
+// upstream does not accept what Customize has set is known only when the controllers
 // run: Run returns it.
 func (c Config) Validate() error {
 	_, _, err := c.clone().resolve()
@@ -98,8 +98,8 @@ func (c Config) settings() (*kubectrlmgrconfig.KubeControllerManagerConfiguratio
 	// Upstream defaults to allocating, which it then refuses without a range.
 	settings.KubeCloudShared.AllocateNodeCIDRs = c.PodCIDR != ""
 	settings.KubeCloudShared.ClusterCIDR = c.PodCIDR
-	if c.Tune != nil {
-		c.Tune(settings)
+	if c.Customize != nil {
+		c.Customize(settings)
 	}
 	return settings, nil
 }

@@ -80,7 +80,7 @@ type run struct {
 // ended, or the time for that is over.
 func (r *run) run(ctx context.Context, config *rest.Config, chosen []controller, ready func()) (err error) {
 	ctx, cancel := context.WithCancelCause(ctx)
-	family := lifecycle.NewFamily()
+	family := lifecycle.NewGoroutineSet()
 	forget := containment.Do(ctx, cancel, func(ctx context.Context) {
 		family.Do(ctx, func() { err = r.work(ctx, cancel, config, chosen, ready) })
 	})
@@ -233,7 +233,7 @@ func unread(synced map[reflect.Type]bool) string {
 const stopTimeout = 10 * time.Second
 
 // wait returns when the goroutines of a run have ended.
-func (r *run) wait(ctx context.Context, family *lifecycle.Family) error {
+func (r *run) wait(ctx context.Context, family *lifecycle.GoroutineSet) error {
 	err := family.Wait(ctx)
 	if err == nil {
 		return nil

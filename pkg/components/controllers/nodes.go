@@ -99,7 +99,7 @@ func newNodeIPAM(ctx context.Context, e *environment) (func(context.Context), er
 	}
 	// Upstream's default is that of its flag.
 	if allocator := e.settings.KubeCloudShared.CIDRAllocatorType; allocator != "" && allocator != string(ipam.RangeAllocatorType) {
-		return nil, fmt.Errorf("Config.Tune: KubeCloudShared.CIDRAllocatorType %q needs a cloud provider: leave it empty", allocator)
+		return nil, fmt.Errorf("Config.Customize: KubeCloudShared.CIDRAllocatorType %q needs a cloud provider: leave it empty", allocator)
 	}
 	ranges, err := podCIDRs(e.settings)
 	if err != nil {
@@ -118,7 +118,7 @@ func newNodeIPAM(ctx context.Context, e *environment) (func(context.Context), er
 }
 
 // serviceRanges are the ranges of Service addresses, which nodes must not get a
-// part of: what Tune has set, or else what the control plane uses.
+// part of: what Customize has set, or else what the control plane uses.
 func serviceRanges(ctx context.Context, e *environment, client kubernetes.Interface) (first, second *net.IPNet, err error) {
 	settings := e.settings.NodeIPAMController
 	texts := []string{settings.ServiceCIDR, settings.SecondaryServiceCIDR}
@@ -138,11 +138,11 @@ func serviceRanges(ctx context.Context, e *environment, client kubernetes.Interf
 			continue
 		}
 		if _, ranges[i], err = netutils.ParseCIDRSloppy(text); err != nil {
-			return nil, nil, fmt.Errorf("Config.Tune: NodeIPAMController.ServiceCIDR: %w", err)
+			return nil, nil, fmt.Errorf("Config.Customize: NodeIPAMController.ServiceCIDR: %w", err)
 		}
 	}
 	if ranges[0] != nil && ranges[1] != nil && netutils.IsIPv6CIDR(ranges[0]) == netutils.IsIPv6CIDR(ranges[1]) {
-		return nil, nil, errors.New("Config.Tune: NodeIPAMController: ServiceCIDR and SecondaryServiceCIDR must be one of IPv4 and one of IPv6")
+		return nil, nil, errors.New("Config.Customize: NodeIPAMController: ServiceCIDR and SecondaryServiceCIDR must be one of IPv4 and one of IPv6")
 	}
 	return ranges[0], ranges[1], nil
 }

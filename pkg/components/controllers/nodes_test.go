@@ -17,7 +17,7 @@ import (
 func TestDeadNode(t *testing.T) {
 	p, nodes := cluster(t, hollownode.Config{Count: 3, LeaseDuration: time.Second}, controllers.Config{
 		Controllers: []string{controllers.Workloads, controllers.Nodes},
-		Tune: func(c *kubectrlmgrconfig.KubeControllerManagerConfiguration) {
+		Customize: func(c *kubectrlmgrconfig.KubeControllerManagerConfiguration) {
 			c.NodeLifecycleController.NodeMonitorPeriod.Duration = 200 * time.Millisecond
 			c.NodeLifecycleController.NodeMonitorGracePeriod.Duration = 4 * time.Second
 		},

@@ -36,7 +36,7 @@ func recyclers(c persistentvolumeconfig.PersistentVolumeRecyclerConfiguration) (
 		config *volume.VolumeConfig
 	}{{c.PodTemplateFilePathHostPath, &hostPathConfig}, {c.PodTemplateFilePathNFS, &nfsConfig}} {
 		if err := loadRecycler(r.file, r.config); err != nil {
-			return nil, fmt.Errorf("Config.Tune: PersistentVolumeRecyclerConfiguration: %w", err)
+			return nil, fmt.Errorf("Config.Customize: PersistentVolumeRecyclerConfiguration: %w", err)
 		}
 	}
 	plugins := nfs.ProbeVolumePlugins(nfsConfig)

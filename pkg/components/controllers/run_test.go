@@ -71,7 +71,7 @@ func TestConfigThatIsValid(t *testing.T) {
 		"IPAM":     {Controllers: []string{"nodeipam"}, PodCIDR: "10.244.0.0/16"},
 		"IPv6":     {PodCIDR: "fd00::/48"},
 		"dual":     {PodCIDR: "10.244.0.0/16, fd00::/48"},
-		"tuned": {PodCIDR: "10.0.0.0/25", Tune: func(c *kubectrlmgrconfig.KubeControllerManagerConfiguration) {
+		"tuned": {PodCIDR: "10.0.0.0/25", Customize: func(c *kubectrlmgrconfig.KubeControllerManagerConfiguration) {
 			c.NodeIPAMController.NodeCIDRMaskSize = 28
 		}},
 	} {

@@ -16,7 +16,7 @@ import (
 
 // bindQuickly is All, where a claim that was created when the binder had not seen
 // its volume yet does not wait for 15 seconds.
-var bindQuickly = controllers.Config{Tune: func(c *kubectrlmgrconfig.KubeControllerManagerConfiguration) {
+var bindQuickly = controllers.Config{Customize: func(c *kubectrlmgrconfig.KubeControllerManagerConfiguration) {
 	c.PersistentVolumeBinderController.PVClaimBinderSyncPeriod.Duration = 200 * time.Millisecond
 }}
 

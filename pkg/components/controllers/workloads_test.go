@@ -26,7 +26,7 @@ func TestWorkloads(t *testing.T) {
 	p, _ := cluster(t, hollownode.Config{Count: 3, JobDuration: time.Millisecond},
 		controllers.Config{
 			Controllers: []string{controllers.Workloads, controllers.Nodes},
-			Tune: func(c *kubectrlmgrconfig.KubeControllerManagerConfiguration) {
+			Customize: func(c *kubectrlmgrconfig.KubeControllerManagerConfiguration) {
 				c.HPAController.HorizontalPodAutoscalerSyncPeriod.Duration = 100 * time.Millisecond
 			},
 		})

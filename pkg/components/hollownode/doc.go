@@ -28,7 +28,7 @@
 //
 // Where several control planes share an etcd the nodes are in the one that is elected,
 // and move to another with their names. For nodes in each of them, give each a
-// Config.NamePrefix of its own, and the component as controlplane.Everywhere.
+// Config.NamePrefix of its own, and the component as controlplane.WithoutLeaderElection.
 //
 // # What a hollow node does
 //

@@ -50,7 +50,7 @@ func (s *Scheduler) Run(ctx context.Context, config *rest.Config, ready func()) 
 	logger, done := logqueue.Ensured(logging.Own(ctx, s.config.Logger), &err)
 	defer done()
 	var sched *upstream.Scheduler
-	family := lifecycle.NewFamily()
+	family := lifecycle.NewGoroutineSet()
 	family.Do(ctx, func() { sched, err = s.run(ctx, config, logger, ready) })
 	if err != nil {
 		err = fmt.Errorf("scheduler: %w", err)
@@ -96,7 +96,7 @@ func (s *Scheduler) run(ctx context.Context, config *rest.Config, logger *zap.Lo
 const stragglersTimeout = 5 * time.Second
 
 // wait returns when the goroutines of a run have ended.
-func (s *Scheduler) wait(family *lifecycle.Family, sched *upstream.Scheduler) error {
+func (s *Scheduler) wait(family *lifecycle.GoroutineSet, sched *upstream.Scheduler) error {
 	ctx, cancel := context.WithTimeout(context.Background(), stragglersTimeout)
 	defer cancel()
 	now, cancelNow := context.WithCancel(ctx)

@@ -1,10 +1,10 @@
 package controlplane
 
-// Everywhere returns a component that runs in each of the control planes that share
+// WithoutLeaderElection returns a component that runs in each of the control planes that share
 // an etcd, where others run in one of them at a time: what looks after the machine
 // that it is on, say, or simulated nodes whose names are not those of the others'.
 // For a control plane alone it changes nothing.
-func Everywhere(component Component) Component { return everywhere{component} }
+func WithoutLeaderElection(component Component) Component { return everywhere{component} }
 
 type everywhere struct{ Component }
 
