@@ -29,8 +29,8 @@ var errEnded = errors.New("it ended by itself")
 type components struct {
 	all    []*component
 	logger *zap.Logger
-	family *lifecycle.GoroutineSet  // their goroutines
-	cancel context.CancelFunc // nil before start
+	family *lifecycle.GoroutineSet // their goroutines
+	cancel context.CancelFunc      // nil before start
 	began  time.Time
 
 	failOnce sync.Once
