@@ -1,0 +1,221 @@
+// Package fieldpath lets errors carry the fields that they are about as data, so that a
+// caller whose configuration holds another one can report them under its own names.
+//
+// Errors come from New and Errorf, and from the validation of Kubernetes: [field.Error],
+// [field.ErrorList] and their aggregates. Rename and Reroot change the fields in them, also
+// where they are wrapped by fmt.Errorf or errors.Join. The messages around the fields stay
+// as they are, and errors.Is and errors.As find what they found before.
+package fieldpath
+
+import (
+	"fmt"
+	"reflect"
+	"slices"
+	"strings"
+
+	utilerrors "k8s.io/apimachinery/pkg/util/errors"
+	"k8s.io/apimachinery/pkg/util/validation/field"
+)
+
+// Error is an error about a field.
+type Error struct {
+	// Package is the package that the configuration belongs to. It comes first in the
+	// message. Rename and Reroot clear it: the caller adds its own.
+	Package string
+	// Field is the path of the field, like "Config.Dir". It is empty where the error is
+	// about no field, or where the message names it.
+	Field string
+	// Err is the error without them.
+	Err error
+}
+
+// New returns an *Error with a message like that of Errorf.
+func New(pkg, path, format string, args ...any) error {
+	return &Error{Package: pkg, Field: path, Err: Errorf(format, args...)}
+}
+
+func (e *Error) Error() string {
+	text := e.Err.Error()
+	if e.Field != "" {
+		text = e.Field + ": " + text
+	}
+	if e.Package != "" {
+		text = e.Package + ": " + text
+	}
+	return text
+}
+
+func (e *Error) Unwrap() error { return e.Err }
+
+// Name is a field that a message mentions, for Errorf.
+type Name string
+
+// Errorf is fmt.Errorf for messages that mention fields: Rename changes arguments of type
+// Name, and those that are errors.
+func Errorf(format string, args ...any) error {
+	return &message{error: fmt.Errorf(format, args...), format: format, args: args}
+}
+
+type message struct {
+	error
+	format string
+	args   []any
+}
+
+func (m *message) Unwrap() error { return m.error }
+
+// Names maps paths to other names. A path that is not in it, but below one that is, keeps
+// its end: with "Config.Cluster" for "Config.Etcd", "Config.Cluster.Join[0]" becomes
+// "Config.Etcd.Join[0]". The longest entry wins.
+type Names map[string]string
+
+// Rename returns the new name of path, which is path itself if no entry is about it.
+func (n Names) Rename(path string) string {
+	for end := len(path); end > 0; end = strings.LastIndexAny(path[:end], ".[") {
+		if name, ok := n[path[:end]]; ok {
+			return name + path[end:]
+		}
+	}
+	return path
+}
+
+// Reroot returns err with its fields below root.
+func Reroot(err error, root *field.Path) error {
+	return Rename(err, func(path string) string {
+		if strings.HasPrefix(path, "[") {
+			return root.String() + path
+		}
+		return root.Child(path).String()
+	})
+}
+
+// Rename returns err with another name for each of its fields.
+func Rename(err error, name func(path string) string) error {
+	if renamed := rename(err, name); renamed != nil {
+		return renamed
+	}
+	return err
+}
+
+// RenameList is Rename for the result of a validation.
+func RenameList(errs field.ErrorList, name func(path string) string) field.ErrorList {
+	var list field.ErrorList
+	for _, err := range errs {
+		renamed := *err
+		renamed.Field = name(err.Field)
+		list = append(list, &renamed)
+	}
+	return list
+}
+
+// rename returns nil if err has nothing to rename. It goes down the chain itself: what
+// wraps a renamed error has to be made again too.
+func rename(err error, name func(string) string) error {
+	//nolint:errorlint // see above
+	switch e := err.(type) {
+	case *Error:
+		renamed := &Error{Field: e.Field, Err: Rename(e.Err, name)}
+		if e.Field != "" {
+			renamed.Field = name(e.Field)
+		}
+		return renamed
+	case *message:
+		return e.rename(name)
+	case *field.Error:
+		return RenameList(field.ErrorList{e}, name)[0]
+	case utilerrors.Aggregate:
+		if list, changed := renameAll(e.Errors(), name); changed {
+			return utilerrors.NewAggregate(list)
+		}
+	case *wrapper:
+		return rewrap(e.text, e.outer, e.inner, name)
+	case interface{ Unwrap() []error }:
+		return rewrap(err.Error(), err, e.Unwrap(), name)
+	case interface{ Unwrap() error }:
+		return rewrap(err.Error(), err, []error{e.Unwrap()}, name)
+	}
+	return nil
+}
+
+func renameAll(errs []error, name func(string) string) (list []error, changed bool) {
+	for _, err := range errs {
+		renamed := rename(err, name)
+		if renamed == nil {
+			renamed = err
+		} else {
+			changed = true
+		}
+		list = append(list, renamed)
+	}
+	return list, changed
+}
+
+func (m *message) rename(name func(string) string) error {
+	args, changed := slices.Clone(m.args), false
+	for i, arg := range m.args {
+		switch arg := arg.(type) {
+		case Name:
+			args[i], changed = Name(name(string(arg))), true
+		case error:
+			if renamed := rename(arg, name); renamed != nil {
+				args[i], changed = renamed, true
+			}
+		}
+	}
+	if !changed {
+		return nil
+	}
+	return Errorf(m.format, args...)
+}
+
+// rewrap puts renamed errors in the place of the inner ones of outer. The text of an error
+// that wraps others, by fmt.Errorf or errors.Join, has theirs in it, in their order.
+func rewrap(text string, outer error, inner []error, name func(string) string) error {
+	list, changed := renameAll(inner, name)
+	if !changed {
+		return nil
+	}
+	var renamed strings.Builder
+	for i, old := range inner {
+		if old == nil {
+			continue
+		}
+		if before, after, found := strings.Cut(text, old.Error()); found {
+			renamed.WriteString(before + list[i].Error())
+			text = after
+		}
+	}
+	return &wrapper{text: renamed.String() + text, outer: outer, inner: list}
+}
+
+// wrapper is an error that wraps renamed ones. It stands for outer, whose own text and
+// inner errors have the old names.
+type wrapper struct {
+	text  string
+	outer error
+	inner []error
+}
+
+func (w *wrapper) Error() string { return w.text }
+
+func (w *wrapper) Unwrap() []error { return w.inner }
+
+// Is is that of outer. errors.Is sees to the inner errors.
+func (w *wrapper) Is(target error) bool {
+	if reflect.TypeOf(w.outer).Comparable() && w.outer == target {
+		return true
+	}
+	is, ok := w.outer.(interface{ Is(error) bool })
+	return ok && is.Is(target)
+}
+
+// As is that of outer. errors.As sees to the inner errors.
+func (w *wrapper) As(target any) bool {
+	value := reflect.ValueOf(target).Elem()
+	if outer := reflect.ValueOf(w.outer); outer.Type().AssignableTo(value.Type()) {
+		value.Set(outer)
+		return true
+	}
+	as, ok := w.outer.(interface{ As(any) bool })
+	return ok && as.As(target)
+}

@@ -1,0 +1,124 @@
+package fieldpath_test
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"testing"
+
+	"k8s.io/apimachinery/pkg/util/validation/field"
+
+	"github.com/kubembed/kubembed/internal/fieldpath"
+)
+
+var errTaken = errors.New("in use")
+
+// planeNames are like those of a control plane for its etcd member.
+var planeNames = fieldpath.Names{
+	"Config.Dir":     "Config.DataDir",
+	"Config.Cluster": "Config.Etcd",
+}
+
+// coded is an error type with a text of its own.
+type coded struct {
+	code int
+	err  error
+}
+
+func (c coded) Error() string { return fmt.Sprintf("code %d: %s", c.code, c.err) }
+func (c coded) Unwrap() error { return c.err }
+
+func dirError() error { return fieldpath.New("etcd", "Config.Dir", "%s: %w", "/data", errTaken) }
+
+func TestRename(t *testing.T) {
+	for name, c := range map[string]struct {
+		err       error
+		old, want string
+	}{
+		"a field":      {dirError(), "etcd: Config.Dir: /data: in use", "Config.DataDir: /data: in use"},
+		"one below it": {fieldpath.New("etcd", "Config.Cluster.Join[1]", "missing"), "etcd: Config.Cluster.Join[1]: missing", "Config.Etcd.Join[1]: missing"},
+		"another":      {fieldpath.New("etcd", "Config.Directory", "missing"), "etcd: Config.Directory: missing", "Config.Directory: missing"},
+		"a mention": {
+			fieldpath.New("etcd", "Config.Dir", "not of a cluster: set %s", fieldpath.Name("Config.Cluster.Name")),
+			"etcd: Config.Dir: not of a cluster: set Config.Cluster.Name", "Config.DataDir: not of a cluster: set Config.Etcd.Name",
+		},
+		"a mention alone": {
+			fieldpath.New("pki", "", "%s has another CA", fieldpath.Name("Config.Dir")),
+			"pki: Config.Dir has another CA", "Config.DataDir has another CA",
+		},
+		"text that looks like one": {fieldpath.New("etcd", "Config.Dir", "see Config.Dir"), "etcd: Config.Dir: see Config.Dir", "Config.DataDir: see Config.Dir"},
+		"wrapped":                  {fmt.Errorf("start: %w: try again", dirError()), "start: etcd: Config.Dir: /data: in use: try again", "start: Config.DataDir: /data: in use: try again"},
+		"wrapped with another":     {fmt.Errorf("%w: %w", errTaken, dirError()), "in use: etcd: Config.Dir: /data: in use", "in use: Config.DataDir: /data: in use"},
+		"in a message":             {fieldpath.Errorf("start: %w", dirError()), "start: etcd: Config.Dir: /data: in use", "start: Config.DataDir: /data: in use"},
+		"joined":                   {errors.Join(dirError(), errTaken, dirError()), "etcd: Config.Dir: /data: in use\nin use\netcd: Config.Dir: /data: in use", "Config.DataDir: /data: in use\nin use\nConfig.DataDir: /data: in use"},
+		"a type":                   {coded{3, dirError()}, "code 3: etcd: Config.Dir: /data: in use", "code 3: Config.DataDir: /data: in use"},
+		"of Kubernetes": {
+			field.Required(field.NewPath("Config", "Cluster", "Name"), "name it"),
+			"Config.Cluster.Name: Required value: name it", "Config.Etcd.Name: Required value: name it",
+		},
+		"an aggregate, wrapped": {
+			fmt.Errorf("invalid: %w", field.ErrorList{
+				field.Required(field.NewPath("Config", "Dir"), ""), field.Invalid(field.NewPath("Config", "Cluster", "Join").Index(0), "x", "must be an address"),
+			}.ToAggregate()),
+			`invalid: [Config.Dir: Required value, Config.Cluster.Join[0]: Invalid value: "x": must be an address]`,
+			`invalid: [Config.DataDir: Required value, Config.Etcd.Join[0]: Invalid value: "x": must be an address]`,
+		},
+		"no field": {fmt.Errorf("start: %w", errTaken), "start: in use", "start: in use"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if got := c.err.Error(); got != c.old {
+				t.Errorf("the error itself: got %q, want %q", got, c.old)
+			}
+			renamed := fieldpath.Rename(c.err, planeNames.Rename)
+			if got := renamed.Error(); got != c.want {
+				t.Errorf("renamed: got %q, want %q", got, c.want)
+			}
+			if errors.Is(c.err, errTaken) != errors.Is(renamed, errTaken) {
+				t.Errorf("errors.Is: got %v, want %v", errors.Is(renamed, errTaken), errors.Is(c.err, errTaken))
+			}
+		})
+	}
+	if err := fieldpath.Rename(nil, planeNames.Rename); err != nil {
+		t.Errorf("nil: got %v", err)
+	}
+}
+
+// TestRenameAgain renames for a caller's caller, such as a command with flags.
+func TestRenameAgain(t *testing.T) {
+	flags := fieldpath.Names{"Config.DataDir": "--data-dir"}
+	err := coded{3, fmt.Errorf("start: %w", fmt.Errorf("%w: %w", fs.ErrExist, dirError()))}
+	once := fmt.Errorf("controlplane: %w", fieldpath.Rename(err, planeNames.Rename))
+	twice := fieldpath.Rename(once, flags.Rename)
+	if got, want := twice.Error(), "controlplane: code 3: start: file already exists: --data-dir: /data: in use"; got != want {
+		t.Errorf("got %q, want %q", got, want)
+	}
+	for _, target := range []error{fs.ErrExist, errTaken} {
+		if !errors.Is(twice, target) {
+			t.Errorf("errors.Is(%v): got false, want true", target)
+		}
+	}
+	var c coded
+	if !errors.As(twice, &c) || c.code != 3 {
+		t.Errorf("errors.As: got %v, want code 3", c)
+	}
+	var named *fieldpath.Error
+	if !errors.As(twice, &named) || named.Field != "--data-dir" {
+		t.Errorf("errors.As: got %+v, want the new name", named)
+	}
+}
+
+func TestReroot(t *testing.T) {
+	at := field.NewPath("Spec", "Etcd")
+	for _, c := range []struct {
+		err  error
+		want string
+	}{
+		{fieldpath.New("etcd", "Dir", "%w", errTaken), "Spec.Etcd.Dir: in use"},
+		{field.ErrorList{field.Required(field.NewPath("Join").Index(2), "")}.ToAggregate(), "Spec.Etcd.Join[2]: Required value"},
+		{field.Required(field.NewPath("[0]"), ""), "Spec.Etcd[0]: Required value"},
+	} {
+		if got := fieldpath.Reroot(c.err, at).Error(); got != c.want {
+			t.Errorf("got %q, want %q", got, c.want)
+		}
+	}
+}
