@@ -7,6 +7,7 @@ import (
 
 	genericoptions "k8s.io/apiserver/pkg/server/options"
 
+	"github.com/kubembed/kubembed/internal/fieldpath"
 	"github.com/kubembed/kubembed/internal/ownership"
 )
 
@@ -26,7 +27,7 @@ func (g *generic) audit() error {
 		return nil
 	}
 	if err := ownership.Appended(a.LogPath); err != nil {
-		return fmt.Errorf("apiserver: Config.Audit.LogPath: %w", err)
+		return fieldpath.New("apiserver", "Config.Audit.LogPath", "%w", err)
 	}
 	o := genericoptions.NewAuditOptions()
 	o.LogOptions.Path = a.LogPath
@@ -40,7 +41,7 @@ func (g *generic) audit() error {
 		}
 	}
 	if err := o.ApplyTo(g.server); err != nil {
-		return fmt.Errorf("apiserver: Config.Audit: %w", err)
+		return fieldpath.New("apiserver", "Config.Audit", "%w", err)
 	}
 	return nil
 }

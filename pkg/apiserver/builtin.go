@@ -8,6 +8,8 @@ import (
 	"k8s.io/kubernetes/pkg/controlplane"
 	controlplaneapiserver "k8s.io/kubernetes/pkg/controlplane/apiserver"
 	"k8s.io/kubernetes/pkg/controlplane/controller/kubernetesservice"
+
+	"github.com/kubembed/kubembed/internal/fieldpath"
 )
 
 // builtin is the server of the built-in APIs: CompletedConfig.New of
@@ -38,7 +40,7 @@ func (g *generic) builtin(kube *controlplane.Config, delegate genericapiserver.D
 		return nil, fmt.Errorf("listener address: %w", err)
 	}
 	if err := c.Extra.EndpointReconcilerConfig.Reconciler.ValidateIP(g.publishedAddress()); err != nil {
-		return nil, fmt.Errorf("Config.AdvertiseAddress: the kubernetes Service cannot have %s as its endpoint: %w", g.publishedAddress(), err)
+		return nil, fieldpath.New("apiserver", "Config.AdvertiseAddress", "the kubernetes Service cannot have %s as its endpoint: %w", g.publishedAddress(), err)
 	}
 	service := kubernetesservice.New(kubernetesservice.Config{
 		PublicIP:                  g.publishedAddress(),

@@ -19,6 +19,8 @@ import (
 	aggregatorapiserver "k8s.io/kube-aggregator/pkg/apiserver"
 	aggregatorscheme "k8s.io/kube-aggregator/pkg/apiserver/scheme"
 	controlplaneapiserver "k8s.io/kubernetes/pkg/controlplane/apiserver"
+
+	"github.com/kubembed/kubembed/internal/fieldpath"
 )
 
 // chain assembles aggregator → built-in APIs → custom resources → not found,
@@ -100,7 +102,7 @@ func (g *generic) extensionsConfig(base genericapiserver.Config, services webhoo
 	c, etcd := g.derive(base, codec, versioner)
 	extensionsOpenAPI(&c)
 	if err := applyExtensionsResourceConfig(&c, g.config.RuntimeConfig); err != nil {
-		return nil, fmt.Errorf("apiserver: Config.RuntimeConfig: %w", err)
+		return nil, fieldpath.New("apiserver", "Config.RuntimeConfig", "%w", err)
 	}
 	return &apiextensionsapiserver.Config{
 		GenericConfig: &genericapiserver.RecommendedConfig{Config: c, SharedInformerFactory: g.informers},

@@ -17,6 +17,7 @@ import (
 	"k8s.io/kubernetes/pkg/api/legacyscheme"
 	"k8s.io/kubernetes/pkg/kubeapiserver"
 
+	"github.com/kubembed/kubembed/internal/fieldpath"
 	"github.com/kubembed/kubembed/internal/lifecycle"
 )
 
@@ -93,7 +94,7 @@ func (g *generic) waitKMS(ctx context.Context) error {
 		}
 		return last == nil
 	}); err != nil {
-		return fmt.Errorf("apiserver: Config.Encryption: the KMS does not answer: is its plugin running, and is KMS.Endpoint its socket? %w: %w", err, last)
+		return fieldpath.New("apiserver", "Config.Encryption", "the KMS does not answer: is its plugin running, and is KMS.Endpoint its socket? %w: %w", err, last)
 	}
 	return nil
 }
@@ -103,7 +104,7 @@ func decryptable(ctx context.Context, kv *mvccpb.KeyValue, keys storagevalue.Tra
 		return nil
 	}
 	if _, _, err := keys.TransformFromStorage(ctx, kv.Value, storagevalue.DefaultContext(kv.Key)); err != nil {
-		return fmt.Errorf("apiserver: Config.Encryption: %s %w: it was encrypted with a key that is not in Keys, or is damaged: "+
+		return fieldpath.New("apiserver", "Config.Encryption", "%s %w: it was encrypted with a key that is not in Keys, or is damaged: "+
 			"add the key, after the first if that is to write (%s): %w", kv.Key, ErrUndecryptable, encryptedBy(kv.Value), err)
 	}
 	return nil

@@ -17,6 +17,8 @@ import (
 	"k8s.io/apiserver/pkg/server/healthz"
 	"k8s.io/apiserver/pkg/server/options/encryptionconfig"
 	storagevalue "k8s.io/apiserver/pkg/storage/value"
+
+	"github.com/kubembed/kubembed/internal/fieldpath"
 )
 
 // everything is what upstream calls "*.*".
@@ -43,14 +45,14 @@ func newEncryption(drained <-chan struct{}, config Encryption, dir, serverID str
 	e := &encryption{Encryption: config.withDefaults()}
 	data, err := json.Marshal(e.file())
 	if err != nil {
-		return nil, fmt.Errorf("apiserver: Config.Encryption: %w", err)
+		return nil, fieldpath.New("apiserver", "Config.Encryption", "%w", err)
 	}
 	var loaded *encryptionconfig.EncryptionConfiguration
 	if err := asFile(dir, data, func(path string) error {
 		loaded, err = encryptionconfig.LoadEncryptionConfig(wait.ContextForChannel(drained), path, false, serverID)
 		return err
 	}); err != nil {
-		return nil, fmt.Errorf("apiserver: Config.Encryption: %w", err)
+		return nil, fieldpath.New("apiserver", "Config.Encryption", "%w", err)
 	}
 	e.keys = loaded.Transformers[everything]
 	for _, key := range e.Keys {

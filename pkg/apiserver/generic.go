@@ -37,6 +37,7 @@ import (
 	rbacrest "k8s.io/kubernetes/pkg/registry/rbac/rest"
 	schedulingrest "k8s.io/kubernetes/pkg/registry/scheduling/rest"
 
+	"github.com/kubembed/kubembed/internal/fieldpath"
 	"github.com/kubembed/kubembed/internal/lifecycle"
 	"github.com/kubembed/kubembed/internal/storage"
 )
@@ -123,7 +124,7 @@ func newGeneric(ctx context.Context, drained <-chan struct{}, cfg Config, backen
 	g.informers = g.newInformers()
 	tellInformers(g.informers)
 	if c.MergedResourceConfig, err = mergedResourceConfig(cfg.RuntimeConfig); err != nil {
-		return nil, fmt.Errorf("apiserver: Config.RuntimeConfig: %w", err)
+		return nil, fieldpath.New("apiserver", "Config.RuntimeConfig", "%w", err)
 	}
 	c.DisabledPostStartHooks.Insert(hooksWithoutResources(c.MergedResourceConfig)...)
 	c.AddHealthChecks(g.boot.checks(g)...)

@@ -24,6 +24,7 @@ import (
 	kubeoptions "k8s.io/kubernetes/pkg/kubeapiserver/options"
 	"k8s.io/kubernetes/pkg/serviceaccount"
 
+	"github.com/kubembed/kubembed/internal/fieldpath"
 	"github.com/kubembed/kubembed/pkg/pki"
 )
 
@@ -200,7 +201,7 @@ func (g *generic) keyPairFiles(name string, pair pki.KeyPair) (cert, key string,
 func (g *generic) privateFile(name string, content []byte) (string, error) {
 	path := filepath.Join(g.config.Dir, name)
 	if err := os.WriteFile(path, content, 0o600); err != nil {
-		return "", fmt.Errorf("apiserver: Config.Dir: %w", err)
+		return "", fieldpath.New("apiserver", "Config.Dir", "%w", err)
 	}
 	return path, nil
 }

@@ -18,6 +18,7 @@ import (
 	"go.uber.org/zap"
 	"k8s.io/client-go/util/cert"
 
+	"github.com/kubembed/kubembed/internal/fieldpath"
 	"github.com/kubembed/kubembed/internal/nodeaddress"
 )
 
@@ -52,7 +53,7 @@ type presences struct {
 func (g *generic) newPresences() (*presences, error) {
 	p := &presences{config: g.config, id: g.server.APIServerID, logger: g.config.Logger}
 	if err := p.reserve(g.config.Reserved); err != nil {
-		return nil, fmt.Errorf("apiserver: Config.Reserved: %w", err)
+		return nil, fieldpath.New("apiserver", "Config.Reserved", "%w", err)
 	}
 	if g.config.Shared {
 		p.record = newPresenceRecord(g.backend.Client(), g.backend.Prefix(), p.id)

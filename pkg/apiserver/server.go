@@ -16,6 +16,7 @@ import (
 	aggregatorapiserver "k8s.io/kube-aggregator/pkg/apiserver"
 
 	"github.com/kubembed/kubembed/internal/containment"
+	"github.com/kubembed/kubembed/internal/fieldpath"
 	"github.com/kubembed/kubembed/internal/inprocess"
 	_ "github.com/kubembed/kubembed/internal/klogbridge" // a hook that fails does not end the process
 	"github.com/kubembed/kubembed/internal/lifecycle"
@@ -105,7 +106,7 @@ func (s *Server) assemble() (err error) {
 		return err
 	}
 	if s.unserved, err = newUnserved(cfg.RuntimeConfig, defaultServiceCIDRObject(cfg.ServiceCIDR)); err != nil {
-		return fmt.Errorf("apiserver: Config.RuntimeConfig: %w", err)
+		return fieldpath.New("apiserver", "Config.RuntimeConfig", "%w", err)
 	}
 	s.transport = inprocess.NewTransport(http.HandlerFunc(s.serve))
 	s.transport.Adopt = cfg.Adopt

@@ -12,6 +12,8 @@ import (
 	"k8s.io/kubernetes/pkg/apis/core"
 	"k8s.io/kubernetes/pkg/apis/networking"
 	netutils "k8s.io/utils/net"
+
+	"github.com/kubembed/kubembed/internal/fieldpath"
 )
 
 // freeServiceAddress deletes the IPAddress of the kubernetes Service where there is no
@@ -33,7 +35,7 @@ func (s *Server) freeServiceAddress(ctx context.Context) error {
 	}
 	ip, err := netutils.GetIndexedIP(s.config.ServiceCIDR, 1) // as upstream's ServiceIPRange
 	if err != nil {
-		return fmt.Errorf("apiserver: Config.ServiceCIDR: %w", err)
+		return fieldpath.New("apiserver", "Config.ServiceCIDR", "%w", err)
 	}
 	errOthers := errors.New("the address of another Service")
 	own := func(_ context.Context, object runtime.Object) error {

@@ -10,6 +10,8 @@ import (
 	apistorage "k8s.io/apiserver/pkg/storage"
 	"k8s.io/kubernetes/pkg/apis/networking"
 	"k8s.io/kubernetes/pkg/controlplane/controller/defaultservicecidr"
+
+	"github.com/kubembed/kubembed/internal/fieldpath"
 )
 
 // checkServiceCIDR refuses another range than that of the stored objects: Services would
@@ -37,7 +39,7 @@ func (s *Server) checkServiceCIDR(ctx context.Context) error {
 			zap.String("servicecidr", stored.Name), zap.Strings("cidrs", stored.Spec.CIDRs), zap.String("configured", own))
 		return nil
 	}
-	return fmt.Errorf("apiserver: Config.ServiceCIDR is %s, and the stored Services have addresses of %s: set it to that, or begin with empty data", own, stored.Spec.CIDRs[0])
+	return fieldpath.New("apiserver", "Config.ServiceCIDR", "it is %s, and the stored Services have addresses of %s: set it to that, or begin with empty data", own, stored.Spec.CIDRs[0])
 }
 
 // serverMade reports whether an object may be one that this server, or an earlier one,

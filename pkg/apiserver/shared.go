@@ -7,6 +7,8 @@ import (
 	"net"
 	"os"
 	"strings"
+
+	"github.com/kubembed/kubembed/internal/fieldpath"
 )
 
 // serverCount is what upstream is told of how many servers there are. More than one
@@ -28,7 +30,7 @@ func (c Config) serverID() (string, error) {
 	}
 	_, port, err := net.SplitHostPort(c.Listener.Addr().String())
 	if err != nil {
-		return "", fmt.Errorf("apiserver: Config.Listener: %w", err)
+		return "", fieldpath.New("apiserver", "Config.Listener", "%w", err)
 	}
 	sum := sha256.Sum256([]byte(host + "\n" + net.JoinHostPort(c.AdvertiseAddress.String(), port)))
 	return "apiserver-" + strings.ToLower(base32.StdEncoding.WithPadding(base32.NoPadding).EncodeToString(sum[:16])), nil

@@ -8,6 +8,7 @@ import (
 
 	clientv3 "go.etcd.io/etcd/client/v3"
 
+	"github.com/kubembed/kubembed/internal/fieldpath"
 	"github.com/kubembed/kubembed/internal/versionskew"
 )
 
@@ -51,7 +52,7 @@ func (s *Server) claimVersion() error {
 			}
 			raise, err := versionskew.Follows(stored.Kubernetes, KubernetesVersion, s.config.Shared)
 			if err != nil {
-				return fmt.Errorf("apiserver: Config.Prefix: what is stored below %s in etcd is of Kubernetes %s: %w", s.config.Prefix, stored.Kubernetes, err)
+				return fieldpath.New("apiserver", "Config.Prefix", "what is stored below %s in etcd is of Kubernetes %s: %w", s.config.Prefix, stored.Kubernetes, err)
 			}
 			if !raise {
 				return nil

@@ -11,6 +11,8 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+
+	"github.com/kubembed/kubembed/internal/fieldpath"
 )
 
 // structs are the fields and methods of the types of a package, with the name of a
@@ -45,7 +47,7 @@ func TestTextsNameFieldsThatExist(t *testing.T) {
 	for name, found := range texts {
 		for _, from := range found {
 			if from.at.Filename == "store.go" {
-				continue // the names of others, to be replaced
+				continue // the names of other packages
 			}
 			check(name, from, from.value)
 			if from.comment {
@@ -54,15 +56,20 @@ func TestTextsNameFieldsThatExist(t *testing.T) {
 			// As the user of a control plane sees it.
 			switch name {
 			case "etcd":
-				check("controlplane", from, storeError{errors.New(from.value)}.Error())
+				check("controlplane", from, renamed(from.value, etcdFields))
 			case "apiserver":
-				check("controlplane", from, apiserverError{errors.New(from.value)}.Error())
+				check("controlplane", from, renamed(from.value, apiserverFields))
 			}
 		}
 	}
 	if checked < 100 {
 		t.Errorf("only %d names were found", checked)
 	}
+}
+
+// renamed is a text as the user of a control plane sees it.
+func renamed(text string, names fieldpath.Names) string {
+	return fieldName.ReplaceAllStringFunc(text, names.Rename)
 }
 
 // fieldName matches Config.Etcd.Name and etcd.Config.Dir.

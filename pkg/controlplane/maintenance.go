@@ -32,7 +32,7 @@ func (s *Server) EtcdStatus(ctx context.Context) (etcd.Status, error) {
 func (s *Server) spaceCheck() healthz.HealthChecker {
 	return healthz.NamedCheck("etcd-space", func(r *http.Request) error {
 		if s.member != nil {
-			err := s.member.CheckSpace()
+			err := etcdError(s.member.CheckSpace())
 			if errors.Is(err, etcd.ErrNoSpace) {
 				if advice := s.snapshots.Load().advice(); advice != "" {
 					err = fmt.Errorf("%w%s", err, advice)
@@ -58,7 +58,7 @@ func (s *Server) explainSpace(err error) error {
 		return err
 	}
 	if space := s.member.CheckSpace(); space != nil {
-		return fmt.Errorf("%w: %w", err, storeError{space})
+		return fmt.Errorf("%w: %w", err, etcdError(space))
 	}
 	return err
 }

@@ -63,5 +63,5 @@ func memberError(err error) error {
 	if err == nil {
 		return nil
 	}
-	return fmt.Errorf("controlplane: %w", storeError{err})
+	return fmt.Errorf("controlplane: %w", etcdError(err))
 }

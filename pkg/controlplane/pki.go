@@ -4,10 +4,10 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
-	"strings"
 
 	"k8s.io/apimachinery/pkg/util/validation/field"
 
+	"github.com/kubembed/kubembed/internal/fieldpath"
 	"github.com/kubembed/kubembed/pkg/pki"
 )
 
@@ -47,19 +47,14 @@ func (e Etcd) memberHosts() (hosts []string) {
 	return hosts
 }
 
-// pkiError calls things by the names that our user knows.
-type pkiError struct{ err error }
+// pkiFields are the names of a Config for the fields of package pki.
+var pkiFields = fieldpath.Names{"Dir": "Config.DataDir", "Import": "Config.PKI"}
 
-func (e pkiError) Error() string {
-	if errors.Is(e.err, pki.ErrOtherCA) || errors.Is(e.err, ErrUntrusted) {
-		return strings.NewReplacer("pki: Dir", "Config.DataDir", "Import", "Config.PKI").Replace(e.err.Error())
+func pkiError(err error) error {
+	err = fieldpath.Rename(err, pkiFields.Rename)
+	// A control plane does not replace missing keys by itself, as package pki does.
+	if errors.Is(err, pki.ErrUnusable) {
+		err = fmt.Errorf("%w; if the start after a deletion misses keys, Config.NewCluster confirms that new ones are wanted", err)
 	}
-	text := e.err.Error()
-	// A control plane does not make lost keys again by itself, as package pki does.
-	if strings.Contains(text, "or delete") {
-		text += "; if the start after a deletion misses keys, Config.NewCluster confirms that new ones are wanted"
-	}
-	return text
+	return err
 }
-
-func (e pkiError) Unwrap() error { return e.err }

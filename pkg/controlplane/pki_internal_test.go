@@ -27,7 +27,7 @@ func TestDamagedKeysNameNewCluster(t *testing.T) {
 		if err == nil {
 			t.Fatalf("%s: no error", file)
 		}
-		text := pkiError{err}.Error()
+		text := pkiError(err).Error()
 		for _, part := range []string{file, "delete", "Config.NewCluster"} {
 			if !strings.Contains(text, part) {
 				t.Errorf("%s: %q is not in: %s", file, part, text)
@@ -47,7 +47,7 @@ func TestFutureCANamesNewCluster(t *testing.T) {
 	if err == nil {
 		t.Fatal("no error")
 	}
-	text := pkiError{err}.Error()
+	text := pkiError(err).Error()
 	for _, part := range []string{"set the clock", "replace ca.crt and ca.key", "Config.NewCluster"} {
 		if !strings.Contains(text, part) {
 			t.Errorf("%q is not in: %s", part, text)

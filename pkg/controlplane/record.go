@@ -171,7 +171,7 @@ func (s *Server) missing() error {
 		if errors.Is(err, pki.ErrKeysMissing) {
 			return lost("%w", err)
 		}
-		return pkiError{err}
+		return pkiError(err)
 	}
 	return nil
 }

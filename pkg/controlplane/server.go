@@ -159,7 +159,7 @@ func (s *Server) supervise() {
 			s.renewWhenDue(&certificates)
 			continue
 		case <-s.etcd.Done():
-			s.fail(fmt.Errorf("controlplane: etcd stopped: %w", storeError{s.etcd.Err()}))
+			s.fail(fmt.Errorf("controlplane: etcd stopped: %w", etcdError(s.etcd.Err())))
 		case <-s.apiserver.Failed():
 			s.fail(fmt.Errorf("controlplane: %w", s.apiserver.Err()))
 		case <-s.fatal.given:

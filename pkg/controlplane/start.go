@@ -150,7 +150,7 @@ func (s *Server) start(ctx context.Context) error {
 	}
 	// Before there are keys that a restore would find to be others.
 	if err := etcd.CheckRestored(filepath.Join(s.dir, "etcd")); err != nil {
-		return storeError{err}
+		return etcdError(err)
 	}
 	if err := s.checkKept(); err != nil {
 		return err
@@ -291,7 +291,7 @@ func (s *Server) openPKI() error {
 		c.Dir = s.pkiDir()
 	}
 	if s.pki, err = pki.Open(c); err != nil {
-		return pkiError{err}
+		return pkiError(err)
 	}
 	return nil
 }
@@ -348,10 +348,10 @@ func (s *Server) startAPIServer(ctx context.Context) error {
 	c.Metrics = served{of: s.measured, etcd: s.member != nil}
 	server, err := apiserver.New(c)
 	if err != nil {
-		return apiserverError{err}
+		return apiserverError(err)
 	}
 	if err := server.Start(ctx); err != nil {
-		return apiserverError{err}
+		return apiserverError(err)
 	}
 	s.apiserver = server
 	s.measure()

@@ -4,14 +4,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net"
 	"path/filepath"
-	"regexp"
-	"strings"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
 
 	"github.com/kubembed/kubembed/internal/dirlock"
+	"github.com/kubembed/kubembed/internal/fieldpath"
 	"github.com/kubembed/kubembed/internal/logging"
 	"github.com/kubembed/kubembed/internal/ownership"
 	"github.com/kubembed/kubembed/pkg/etcd"
@@ -54,7 +54,7 @@ func (s *Server) openStore(ctx context.Context) error {
 	if e.external() {
 		connection, err := etcd.Connect(ctx, etcd.ExternalConfig{Endpoints: e.Endpoints, CA: e.CA, Cert: e.Cert, Key: e.Key, Logger: logger})
 		if err != nil {
-			return storeError{err}
+			return etcdError(err)
 		}
 		s.etcd = connection
 		return nil
@@ -68,9 +68,9 @@ func (s *Server) openStore(ctx context.Context) error {
 	})
 	if err != nil {
 		if s.temporary != nil {
-			return temporaryError{err}
+			return temporaryError(err)
 		}
-		return storeError{err}
+		return etcdError(err)
 	}
 	s.etcd, s.member = member, member
 	return nil
@@ -85,58 +85,36 @@ func (s *Server) etcdCluster() *etcd.Cluster {
 	return c
 }
 
-// storeError calls etcd's fields by the names that our user knows.
-type storeError struct{ err error }
-
-var storeFields = strings.NewReplacer(
-	"Config.Dir: ", "",
-	"Config.Cluster", "Config.Etcd",
-	"Config.QuotaBytes", "Config.Etcd.QuotaBytes",
-	"Config.Ephemeral", "Config.DataDir",
-	"RestoreConfig.PeerURL", "RestoreConfig.PeerAddr",
-	"Remote.", "Config.Etcd.",
-	"lower QuotaBytes", "lower Config.Etcd.QuotaBytes",
-	"leave out Cluster", "leave out Config.Etcd.Name",
-	"set Cluster, with the Name", "set Config.Etcd.Name to the name",
-	"AddMember of one", "Server.AddMember of one",
-)
-
-// storePrefix is that of package etcd, and not the end of "a newer etcd: ".
-var storePrefix = regexp.MustCompile(`(^|: |\n|\t)etcd: `)
-
-func (e storeError) Error() string {
-	text := storeFields.Replace(storePrefix.ReplaceAllString(e.err.Error(), "$1"))
-	if strings.Contains(e.err.Error(), "Config.Dir: ") {
-		return "Config.DataDir: " + text
-	}
-	return text
+// etcdFields are the names of a Config for the fields of package etcd.
+var etcdFields = fieldpath.Names{
+	"Config.Dir":            "Config.DataDir",
+	"Config.Ephemeral":      "Config.DataDir",
+	"Config.QuotaBytes":     "Config.Etcd.QuotaBytes",
+	"Config.Cluster":        "Config.Etcd",
+	"ExternalConfig":        "Config.Etcd",
+	"RestoreConfig.Dir":     "dir",
+	"RestoreConfig.PeerURL": "RestoreConfig.PeerAddr",
 }
 
-// temporaryError is storeError without a DataDir.
-type temporaryError struct{ err error }
+func etcdError(err error) error { return fieldpath.Rename(err, etcdFields.Rename) }
 
-func (e temporaryError) Error() string {
-	text := storeError(e).Error()
-	if rest, ok := strings.CutPrefix(text, "Config.DataDir: "); ok {
-		return "the temporary directory (TMPDIR): " + rest + ", or set Config.DataDir"
+// temporaryError is etcdError without a DataDir.
+func temporaryError(err error) error {
+	names := maps.Clone(etcdFields)
+	names["Config.Dir"] = "the temporary directory (TMPDIR)"
+	var about *fieldpath.Error
+	if errors.As(err, &about) && about.Field == "Config.Dir" {
+		err = fmt.Errorf("%w, or set Config.DataDir", err)
 	}
-	return text
+	return fieldpath.Rename(err, names.Rename)
 }
 
-func (e temporaryError) Unwrap() error { return e.err }
+// apiserverFields are the names of a Config for the fields of package apiserver.
+var apiserverFields = fieldpath.Names{
+	"Config.Dir":      "Config.DataDir",
+	"Config.Listener": "Config.BindAddress",
+	"Config.Prefix":   "Config.Etcd.Prefix",
+	"Config.Reserved": "Config.Hosts",
+}
 
-func (e storeError) Unwrap() error { return e.err }
-
-// apiserverError calls the API server's fields by the names that our user knows.
-type apiserverError struct{ err error }
-
-var apiserverFields = strings.NewReplacer(
-	"Config.Dir", "Config.DataDir",
-	"Config.Listener", "Config.BindAddress",
-	"Config.Prefix", "Config.Etcd.Prefix",
-	"Config.Reserved", "Config.Hosts",
-)
-
-func (e apiserverError) Error() string { return apiserverFields.Replace(e.err.Error()) }
-
-func (e apiserverError) Unwrap() error { return e.err }
+func apiserverError(err error) error { return fieldpath.Rename(err, apiserverFields.Rename) }

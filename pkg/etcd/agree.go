@@ -16,6 +16,8 @@ import (
 	"go.etcd.io/etcd/server/v3/storage/mvcc"
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
+
+	"github.com/kubembed/kubembed/internal/fieldpath"
 )
 
 // Members of a cluster have the same data, but nothing in raft notices when the file of
@@ -130,7 +132,7 @@ func (m *Member) behind(v verdict) bool {
 }
 
 func (m *Member) differs(format string, others []string) error {
-	return fmt.Errorf("Config.Dir: %s: %w: its data differ from "+format, m.directory.dir, ErrCorrupt, strings.Join(others, ", "))
+	return fieldpath.New("etcd", "Config.Dir", "%s: %w: its data differ from "+format, m.directory.dir, ErrCorrupt, strings.Join(others, ", "))
 }
 
 // compare asks all other members that vote for the hash of their data at this one's revision.

@@ -12,6 +12,8 @@ import (
 	"go.etcd.io/etcd/server/v3/etcdserver/api/membership"
 	"go.etcd.io/etcd/server/v3/storage/datadir"
 	"go.etcd.io/etcd/server/v3/storage/schema"
+
+	"github.com/kubembed/kubembed/internal/fieldpath"
 )
 
 // checkBelongs refuses a directory of another member: one that is alone where this one is
@@ -36,24 +38,24 @@ func checkBelongs(c *containment, dir string, cl *Cluster) error {
 	}
 	switch {
 	case cl == nil && !alone:
-		return fmt.Errorf("etcd: Config.Dir: %s: %w: it is of a member of a cluster: set Cluster, with the Name that it was begun with", dir, ErrOtherMember)
+		return fieldpath.New("etcd", "Config.Dir", "%s: %w: it is of a member of a cluster: set %s to the name that it was created with", dir, ErrOtherMember, fieldpath.Name("Config.Cluster.Name"))
 	case cl == nil:
 		return nil
 	case alone:
-		return fmt.Errorf("etcd: Config.Dir: %s: %w: it is of a member that is alone, which cannot become one of a cluster: leave out Cluster, or name an empty directory", dir, ErrOtherMember)
+		return fieldpath.New("etcd", "Config.Dir", "%s: %w: it is of a member that is alone, which cannot become one of a cluster: leave out %s, or name an empty directory", dir, ErrOtherMember, fieldpath.Name("Config.Cluster.Name"))
 	}
 	own := at(members, cl.PeerAddr)
 	if own == nil {
 		for _, m := range members {
 			if m.Name == cl.Name {
-				return fmt.Errorf("etcd: Config.Cluster.PeerAddr: %w: the cluster knows member %q at %s, which cannot be changed: keep the address, or remove the member and add it again",
+				return fieldpath.New("etcd", "Config.Cluster.PeerAddr", "%w: the cluster knows member %q at %s, which cannot be changed: keep the address, or remove the member and add it again",
 					ErrOtherMember, m.Name, m.PeerURLs)
 			}
 		}
 		return nil // removed; its others tell
 	}
 	if own.Name != "" && own.Name != cl.Name {
-		return fmt.Errorf("etcd: Config.Cluster.Name: %w: %s is of member %q", ErrOtherMember, dir, own.Name)
+		return fieldpath.New("etcd", "Config.Cluster.Name", "%w: %s is of member %q", ErrOtherMember, dir, own.Name)
 	}
 	return nil
 }

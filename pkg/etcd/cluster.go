@@ -22,6 +22,8 @@ import (
 	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/keepalive"
 	"k8s.io/apimachinery/pkg/util/validation/field"
+
+	"github.com/kubembed/kubembed/internal/fieldpath"
 )
 
 // Cluster says which member of which cluster a member is.
@@ -147,7 +149,7 @@ func (c *Cluster) tlsInfo() transport.TLSInfo {
 func (c *Cluster) token() (string, error) {
 	ca, err := os.ReadFile(c.CA)
 	if err != nil {
-		return "", fmt.Errorf("etcd: Config.Cluster.CA: %w", err)
+		return "", fieldpath.New("etcd", "Config.Cluster.CA", "%w", err)
 	}
 	sum := sha256.Sum256(ca)
 	return "kubembed-" + hex.EncodeToString(sum[:8]), nil
@@ -161,7 +163,7 @@ func (c *Cluster) listenClients() (net.Listener, error) {
 	}
 	listener, err := net.Listen("tcp", address)
 	if err != nil {
-		return nil, fmt.Errorf("etcd: Config.Cluster.ClientAddr: %w: choose an address of this machine with a free port", err)
+		return nil, fieldpath.New("etcd", "Config.Cluster.ClientAddr", "%w: choose an address of this machine with a free port", err)
 	}
 	return listener, nil
 }

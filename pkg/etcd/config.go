@@ -2,13 +2,14 @@ package etcd
 
 import (
 	"errors"
-	"fmt"
 	"net/url"
 	"strings"
 
 	"go.etcd.io/etcd/server/v3/embed"
 	"go.uber.org/zap"
 	"k8s.io/apimachinery/pkg/util/validation/field"
+
+	"github.com/kubembed/kubembed/internal/fieldpath"
 )
 
 // DefaultQuotaBytes is the quota when Config.QuotaBytes is zero: 8 GiB, the
@@ -83,20 +84,20 @@ func (c Config) Validate() error {
 	var errs []error
 	switch {
 	case c.Dir == "":
-		errs = append(errs, errors.New("etcd: Config.Dir: required: name the data directory"))
+		errs = append(errs, fieldpath.New("etcd", "Config.Dir", "required: name the data directory"))
 	case strings.ContainsRune(c.Dir, 0):
-		errs = append(errs, fmt.Errorf("etcd: Config.Dir: %q holds a NUL byte", c.Dir))
+		errs = append(errs, fieldpath.New("etcd", "Config.Dir", "%q holds a NUL byte", c.Dir))
 	}
 	if c.QuotaBytes < 0 {
-		errs = append(errs, fmt.Errorf("etcd: Config.QuotaBytes: %d is negative: zero means %d", c.QuotaBytes, DefaultQuotaBytes))
+		errs = append(errs, fieldpath.New("etcd", "Config.QuotaBytes", "%d is negative: zero means %d", c.QuotaBytes, DefaultQuotaBytes))
 	}
 	if c.Cluster != nil {
 		at := field.NewPath("Config", "Cluster")
 		if c.Ephemeral {
-			errs = append(errs, errors.New("etcd: Config.Ephemeral: a member of a cluster must keep what it has acknowledged: leave out Ephemeral or Cluster"))
+			errs = append(errs, fieldpath.New("etcd", "Config.Ephemeral", "a member of a cluster must keep what it has acknowledged: leave out Ephemeral or Cluster"))
 		}
 		for _, err := range append(c.Cluster.ValidateFields(at), c.Cluster.validateFiles(at)...) {
-			errs = append(errs, fmt.Errorf("etcd: %w", err))
+			errs = append(errs, &fieldpath.Error{Package: "etcd", Err: err})
 		}
 	}
 	return errors.Join(errs...)

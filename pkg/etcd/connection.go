@@ -13,6 +13,8 @@ import (
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"google.golang.org/grpc"
+
+	"github.com/kubembed/kubembed/internal/fieldpath"
 )
 
 // connectTimeout is how long Connect waits for the first answer.
@@ -102,7 +104,7 @@ func (n *network) reach(ctx context.Context, endpoints []string) error {
 	if errors.Is(first, errTooOld) {
 		return first
 	}
-	errs := []error{fmt.Errorf("Remote.Endpoints: %w", ErrUnreachable)}
+	errs := []error{fieldpath.New("etcd", "ExternalConfig.Endpoints", "%w", ErrUnreachable)}
 	for _, endpoint := range endpoints {
 		errs = append(errs, fmt.Errorf("%s: %w", endpoint, n.problemOf(endpoint)))
 	}
@@ -127,7 +129,7 @@ func checkRemote(endpoint string, status *pb.StatusResponse) error {
 		return fmt.Errorf("%s: its version: %w", endpoint, err)
 	}
 	if version.LessThan(oldestRemote) {
-		return fmt.Errorf("Remote.Endpoints: %s: %w: it is %s, and must be 3.5 or newer", endpoint, errTooOld, version)
+		return fieldpath.New("etcd", "ExternalConfig.Endpoints", "%s: %w: it is %s, and must be 3.5 or newer", endpoint, errTooOld, version)
 	}
 	return nil
 }

@@ -2,7 +2,6 @@ package etcd
 
 import (
 	"errors"
-	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -12,6 +11,7 @@ import (
 	"go.etcd.io/etcd/server/v3/storage/wal"
 
 	"github.com/kubembed/kubembed/internal/dirlock"
+	"github.com/kubembed/kubembed/internal/fieldpath"
 	"github.com/kubembed/kubembed/internal/ownership"
 )
 
@@ -38,12 +38,12 @@ func openDir(dir string) (_ *directory, err error) {
 	case errors.Is(err, dirlock.ErrLocked):
 		return nil, inUseError(dir)
 	case errors.Is(err, ownership.ErrUntrusted):
-		return nil, fmt.Errorf("etcd: Config.Dir: %w", err)
+		return nil, fieldpath.New("etcd", "Config.Dir", "%w", err)
 	case err != nil:
 		return nil, dirError(dir, err)
 	}
 	if err := ownership.Tree(dir); err != nil {
-		return nil, fmt.Errorf("etcd: Config.Dir: %w", err)
+		return nil, fieldpath.New("etcd", "Config.Dir", "%w", err)
 	}
 	if err := fileutil.IsDirWriteable(dir); err != nil {
 		return nil, dirError(dir, err)
@@ -95,11 +95,11 @@ func (f *directory) undo() {
 
 // dirError names the field, the directory and the cure.
 func dirError(dir string, err error) error {
-	return fmt.Errorf("etcd: Config.Dir: cannot use %s: %w: name a directory that this user can write to, or one that can be made", dir, err)
+	return fieldpath.New("etcd", "Config.Dir", "cannot use %s: %w: name a directory that this user can write to, or one that can be made", dir, err)
 }
 
 func inUseError(dir string) error {
-	return fmt.Errorf("etcd: Config.Dir: %s: %w by %s: stop it, or name another directory", dir, ErrInUse, dirlock.Owner(dir, "another member"))
+	return fieldpath.New("etcd", "Config.Dir", "%s: %w by %s: stop it, or name another directory", dir, ErrInUse, dirlock.Owner(dir, "another member"))
 }
 
 // HasData reports whether dir holds the data of a member. A directory that is missing or

@@ -21,6 +21,8 @@ import (
 	"go.etcd.io/etcd/server/v3/storage/schema"
 	"go.etcd.io/etcd/server/v3/storage/wal"
 	"go.uber.org/zap"
+
+	"github.com/kubembed/kubembed/internal/fieldpath"
 )
 
 // etcd makes the HTTP transports by which members talk to each other with
@@ -115,7 +117,7 @@ func goDirect(s *etcdserver.EtcdServer) error {
 func (c *Cluster) prepareJoin(dir string, cluster types.ID, members []*membership.Member, lg *zap.Logger) (err error) {
 	own := at(members, c.PeerAddr)
 	if own == nil {
-		return fmt.Errorf("etcd: Config.Cluster.Join: no member has PeerAddr %s", c.PeerAddr)
+		return fieldpath.New("etcd", "Config.Cluster.Join", "no member has PeerAddr %s", c.PeerAddr)
 	}
 	if err := os.MkdirAll(datadir.ToSnapDir(dir), fileutil.PrivateDirMode); err != nil {
 		return dirError(dir, err)

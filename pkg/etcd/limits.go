@@ -1,6 +1,7 @@
 package etcd
 
 import (
+	"errors"
 	"fmt"
 	"math"
 	"os"
@@ -12,6 +13,7 @@ import (
 	"go.etcd.io/etcd/server/v3/storage/wal"
 
 	"github.com/kubembed/kubembed/internal/connlimit"
+	"github.com/kubembed/kubembed/internal/fieldpath"
 )
 
 // The limits of the process are checked before etcd starts: when etcd itself runs into
@@ -61,7 +63,7 @@ func checkProcess(dir string, quota, mapped int64) error {
 		return nil
 	}
 	if err := tryMap(dir, mapped); err != nil {
-		return fmt.Errorf("etcd: Config.Dir: %s: %d bytes of address space for the database cannot be had: %w: raise the limits of memory mappings (ulimit -v, vm.max_map_count), or name a directory on a disk whose files can be mapped", dir, mapped, err)
+		return fieldpath.New("etcd", "Config.Dir", "%s: %d bytes of address space for the database cannot be had: %w: raise the limits of memory mappings (ulimit -v, vm.max_map_count), or name a directory on a disk whose files can be mapped", dir, mapped, err)
 	}
 	return nil
 }
@@ -70,18 +72,18 @@ func checkProcess(dir string, quota, mapped int64) error {
 // for its database, which grows to about quota.
 func (l processLimits) check(quota, mapped int64) error {
 	if largest := max(quota+quota/10, wal.SegmentSizeBytes+spareLog); l.fileSize > 0 && l.fileSize < largest {
-		cure := "raise it (ulimit -f, LimitFSIZE=)"
+		cure := errors.New("raise it (ulimit -f, LimitFSIZE=)")
 		if quota > 0 && l.fileSize >= wal.SegmentSizeBytes+spareLog {
-			cure += fmt.Sprintf(", or lower QuotaBytes to %d", l.fileSize/11*10)
+			cure = fieldpath.Errorf("%w, or lower %s to %d", cure, fieldpath.Name("Config.QuotaBytes"), l.fileSize/11*10)
 		}
-		return fmt.Errorf("etcd: the limit of the size of a file (RLIMIT_FSIZE) is %d bytes, and etcd needs files of %d: %s", l.fileSize, largest, cure)
+		return fieldpath.New("etcd", "", "the limit of the size of a file (RLIMIT_FSIZE) is %d bytes, and etcd needs files of %d: %w", l.fileSize, largest, cure)
 	}
 	if need := l.addressUsed + mapped + spareAddressSpace; l.addressSpace > 0 && mapped > 0 && l.addressSpace < need {
-		cure := fmt.Sprintf("raise it to %d or more (ulimit -v, LimitAS=)", need)
+		cure := fmt.Errorf("raise it to %d or more (ulimit -v, LimitAS=)", need)
 		if quota > 0 {
-			cure += ", or lower QuotaBytes, of which the address space is a tenth more"
+			cure = fieldpath.Errorf("%w, or lower %s, which takes a tenth more of address space", cure, fieldpath.Name("Config.QuotaBytes"))
 		}
-		return fmt.Errorf("etcd: the limit of address space (RLIMIT_AS) is %d bytes, of which %d are in use, and etcd maps its database into %d more: %s", l.addressSpace, l.addressUsed, mapped, cure)
+		return fieldpath.New("etcd", "", "the limit of address space (RLIMIT_AS) is %d bytes, %d are in use, and etcd maps its database into %d more: %w", l.addressSpace, l.addressUsed, mapped, cure)
 	}
 	return nil
 }

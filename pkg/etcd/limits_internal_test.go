@@ -20,7 +20,7 @@ func TestLimitsAreCompared(t *testing.T) {
 		"8 GB, not mapped":  {processLimits{addressSpace: 8e9, addressUsed: 1e9}, DefaultQuotaBytes, 0, nil},
 		"files of 20 MB":    {processLimits{fileSize: 20e6}, DefaultQuotaBytes, 0, []string{"RLIMIT_FSIZE", "20000000", "9448928051", "ulimit -f"}},
 		"files of 20 MB, and a quota that is less": {processLimits{fileSize: 20e6}, 10e6, 0, []string{"RLIMIT_FSIZE", "80777216"}},
-		"files of 1 GB":              {processLimits{fileSize: 1e9}, DefaultQuotaBytes, 0, []string{"lower QuotaBytes to 909090900"}},
+		"files of 1 GB":              {processLimits{fileSize: 1e9}, DefaultQuotaBytes, 0, []string{"lower Config.QuotaBytes to 909090900"}},
 		"files of 1 GB, as it says":  {processLimits{fileSize: 1e9}, 909090900, 0, nil},
 		"a restore, files of 20 MB":  {processLimits{fileSize: 20e6}, 0, 0, []string{"RLIMIT_FSIZE", "80777216"}},
 		"a restore, files of 100 MB": {processLimits{fileSize: 100e6}, 0, 0, nil},

@@ -15,6 +15,8 @@ import (
 	"go.etcd.io/etcd/server/v3/storage/schema"
 	"go.uber.org/zap"
 	"k8s.io/apimachinery/pkg/util/wait"
+
+	"github.com/kubembed/kubembed/internal/fieldpath"
 )
 
 // How often the member looks after its database. Under the alarm that the quota is
@@ -206,8 +208,8 @@ func (m *Member) CheckSpace() error {
 	}
 	if alarmed(s, noSpace, 0) {
 		quota := s.Cfg.QuotaBackendBytes
-		return fmt.Errorf("etcd: the database has reached QuotaBytes, %d, with %d in use, so that writes are refused: delete objects until less than %d is in use, or raise QuotaBytes and start again; room that is made is there a few seconds later",
-			quota, s.Backend().SizeInUse(), int64(float64(quota)*shrinkBelow))
+		return fieldpath.New("etcd", "", "the database has reached %s, %d, with %d in use, so that writes are refused: delete objects until less than %d is in use, or raise it and restart; freed space becomes available within seconds",
+			fieldpath.Name("Config.QuotaBytes"), quota, s.Backend().SizeInUse(), int64(float64(quota)*shrinkBelow))
 	}
 	return nil
 }

@@ -15,6 +15,7 @@ import (
 	"google.golang.org/grpc"
 
 	"github.com/kubembed/kubembed/internal/connlimit"
+	"github.com/kubembed/kubembed/internal/fieldpath"
 	"github.com/kubembed/kubembed/internal/logging"
 )
 
@@ -77,7 +78,7 @@ func Start(ctx context.Context, cfg Config) (_ *Member, err error) {
 	}
 	// The host may change its working directory later.
 	if cfg.Dir, err = filepath.Abs(cfg.Dir); err != nil {
-		return nil, fmt.Errorf("etcd: Config.Dir: %w", err)
+		return nil, fieldpath.New("etcd", "Config.Dir", "%w", err)
 	}
 	cfg.Cluster = cfg.Cluster.clone()
 	if ctx.Err() != nil {

@@ -9,6 +9,8 @@ import (
 
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
+
+	"github.com/kubembed/kubembed/internal/fieldpath"
 )
 
 // ClusterMember is what a cluster knows of one of its members.
@@ -25,12 +27,12 @@ type ClusterMember struct {
 }
 
 // ErrStandalone is returned where only a member of a cluster can do what was asked for.
-var ErrStandalone = errors.New("etcd: this member is standalone, and no member of a cluster: see Config.Cluster")
+var ErrStandalone = errors.New("this member is standalone, and no member of a cluster")
 
 // Members lists the members of the cluster, as the leader knows them, by name.
 func (m *Member) Members(ctx context.Context) ([]ClusterMember, error) {
 	if m.network == nil {
-		return nil, ErrStandalone
+		return nil, fieldpath.New("etcd", "", "%w: see %s", ErrStandalone, fieldpath.Name("Config.Cluster"))
 	}
 	response, err := m.client.MemberList(ctx)
 	if err != nil {

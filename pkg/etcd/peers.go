@@ -19,6 +19,8 @@ import (
 	"go.etcd.io/etcd/client/pkg/v3/types"
 	"go.etcd.io/etcd/server/v3/etcdserver/api/membership"
 	"go.uber.org/zap"
+
+	"github.com/kubembed/kubembed/internal/fieldpath"
 )
 
 // peerTimeout bounds a question to another member.
@@ -36,7 +38,7 @@ type peers struct {
 func newPeers(c *Cluster) (*peers, error) {
 	transport, err := transport.NewTransport(c.tlsInfo(), peerTimeout)
 	if err != nil {
-		return nil, fmt.Errorf("etcd: Config.Cluster: %w", err)
+		return nil, fieldpath.New("etcd", "Config.Cluster", "%w", err)
 	}
 	transport.Proxy = nil // see direct.go
 	return &peers{http: &http.Client{Transport: transport, Timeout: peerTimeout}}, nil
@@ -152,7 +154,7 @@ func (c *Cluster) begin(ctx context.Context, p *peers) error {
 	}
 	expected, err := membership.NewClusterFromURLsMap(zap.NewNop(), token, first)
 	if err != nil {
-		return fmt.Errorf("etcd: Config.Cluster.InitialCluster: %w", err)
+		return fieldpath.New("etcd", "Config.Cluster.InitialCluster", "%w", err)
 	}
 	slices.Sort(others)
 	answers := p.ask(ctx, others)
@@ -163,9 +165,9 @@ func (c *Cluster) begin(ctx context.Context, p *peers) error {
 		own := at(a.members, c.PeerAddr)
 		switch {
 		case own != nil && len(own.ClientURLs) > 0:
-			return fmt.Errorf("etcd: Config.Cluster: %w: %s", ErrDataMissing, lostAdvice(a.address, own.Name))
+			return fieldpath.New("etcd", "Config.Cluster", "%w: %s", ErrDataMissing, lostAdvice(a.address, own.Name))
 		case a.cluster != expected.ID():
-			return fmt.Errorf("etcd: Config.Cluster.InitialCluster: %w: %s is of cluster %s, and this would begin %s: use the InitialCluster that it was begun with, or AddMember and Join",
+			return fieldpath.New("etcd", "Config.Cluster.InitialCluster", "%w: %s is of cluster %s, and this would begin %s: use the InitialCluster that it was begun with, or AddMember and Join",
 				ErrOtherCluster, a.address, a.cluster, expected.ID())
 		}
 	}
@@ -188,7 +190,7 @@ func (c *Cluster) checkRefused(answers []answer) error {
 	if all := len(answers) + 1; refused == 0 || all-refused > all/2 {
 		return nil
 	}
-	return fmt.Errorf("etcd: Config.Cluster: the other members have certificates of another authority: give all the same PKI: %s", unanswered(answers))
+	return fieldpath.New("etcd", "Config.Cluster", "the other members have certificates of another authority: give all the same PKI: %s", unanswered(answers))
 }
 
 // joinTimeout is how long a member waits to be known to the cluster that it joins: the
@@ -215,7 +217,7 @@ func (c *Cluster) join(ctx context.Context, p *peers) (types.URLsMap, answer, er
 			}
 			own := at(a.members, c.PeerAddr)
 			if own != nil && len(own.ClientURLs) > 0 {
-				return nil, answer{}, fmt.Errorf("etcd: Config.Cluster: %w: %s", ErrDataMissing, lostAdvice(a.address, own.Name))
+				return nil, answer{}, fieldpath.New("etcd", "Config.Cluster", "%w: %s", ErrDataMissing, lostAdvice(a.address, own.Name))
 			}
 			if own != nil {
 				urls, err := c.urls(a.members)
@@ -232,9 +234,9 @@ func (c *Cluster) join(ctx context.Context, p *peers) (types.URLsMap, answer, er
 		}
 		i := slices.IndexFunc(last, func(a answer) bool { return a.err == nil })
 		if i < 0 {
-			return nil, answer{}, fmt.Errorf("etcd: Config.Cluster.Join: no member answers: %s: %w", unanswered(last), context.Cause(ctx))
+			return nil, answer{}, fieldpath.New("etcd", "Config.Cluster.Join", "no member answers: %s: %w", unanswered(last), context.Cause(ctx))
 		}
-		return nil, answer{}, fmt.Errorf("etcd: Config.Cluster.Join: %w: cluster %s at %s has no member with PeerAddr %s: call AddMember of one of its members first",
+		return nil, answer{}, fieldpath.New("etcd", "Config.Cluster.Join", "%w: cluster %s at %s has no member with PeerAddr %s: call AddMember of one of its members first",
 			ErrRemoved, last[i].cluster, last[i].address, c.PeerAddr)
 	}
 }
@@ -248,13 +250,13 @@ func (c *Cluster) urls(members []*membership.Member) (types.URLsMap, error) {
 		case slices.Contains(m.PeerURLs, u.String()):
 			name = c.Name
 		case name == c.Name:
-			return nil, fmt.Errorf("etcd: Config.Cluster.Name: another member of the cluster is called %q: choose another name", name)
+			return nil, fieldpath.New("etcd", "Config.Cluster.Name", "another member of the cluster is called %q: choose another name", name)
 		case name == "":
 			name = m.ID.String()
 		}
 		peer, err := types.NewURLs(m.PeerURLs)
 		if err != nil {
-			return nil, fmt.Errorf("etcd: Config.Cluster.Join: member %s: %w", name, err)
+			return nil, fieldpath.New("etcd", "Config.Cluster.Join", "member %s: %w", name, err)
 		}
 		urls[name] = peer
 	}

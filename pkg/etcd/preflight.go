@@ -24,6 +24,8 @@ import (
 	"go.uber.org/zap"
 	"google.golang.org/protobuf/encoding/protowire"
 	"google.golang.org/protobuf/proto"
+
+	"github.com/kubembed/kubembed/internal/fieldpath"
 )
 
 // replay is what etcd does at a start to get where it was: it loads a snapshot,
@@ -119,11 +121,11 @@ func checkDB(ctx context.Context, c *containment, dir string, haveWAL bool) (app
 	})
 	switch {
 	case errors.Is(err, bolterrors.ErrTimeout):
-		return 0, fmt.Errorf("etcd: Config.Dir: %s: %w: another etcd has %s open: stop it, or name another directory", dir, ErrInUse, path)
+		return 0, fieldpath.New("etcd", "Config.Dir", "%s: %w: another etcd has %s open: stop it, or name another directory", dir, ErrInUse, path)
 	case err != nil && ctx.Err() != nil:
 		return 0, err
 	case errors.Is(err, ErrNewerVersion), errors.Is(err, fs.ErrPermission):
-		return 0, fmt.Errorf("etcd: Config.Dir: %s: %w", path, err)
+		return 0, fieldpath.New("etcd", "Config.Dir", "%s: %w", path, err)
 	case err != nil:
 		return 0, corrupt(path, err)
 	case applied > 0 && !haveWAL:
@@ -279,7 +281,7 @@ func checkWAL(c *containment, dir string, applied uint64, alone bool, lg *zap.Lo
 		return nil
 	})
 	if errors.Is(err, errOlderEntries) {
-		return r, fmt.Errorf("etcd: Config.Dir: %s: %w", dir, err)
+		return r, fieldpath.New("etcd", "Config.Dir", "%s: %w", dir, err)
 	}
 	if err != nil {
 		at := filepath.Join(walDir, "*.wal")
@@ -287,7 +289,7 @@ func checkWAL(c *containment, dir string, applied uint64, alone bool, lg *zap.Lo
 			at = f.path
 		}
 		if errors.Is(err, ErrNewerVersion) {
-			return r, fmt.Errorf("etcd: Config.Dir: %s: %w", at, err)
+			return r, fieldpath.New("etcd", "Config.Dir", "%s: %w", at, err)
 		}
 		return r, corrupt(at, err)
 	}
@@ -314,5 +316,5 @@ func corrupt(path string, err error) error {
 	if p := (*panicError)(nil); errors.As(err, &p) {
 		err = fmt.Errorf("%v", p.value)
 	}
-	return fmt.Errorf("etcd: Config.Dir: %w: %s: %w: restore the directory from a backup, or name an empty one", ErrCorrupt, path, err)
+	return fieldpath.New("etcd", "Config.Dir", "%w: %s: %w: restore the directory from a backup, or name an empty one", ErrCorrupt, path, err)
 }

@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"go.etcd.io/etcd/client/pkg/v3/types"
+
+	"github.com/kubembed/kubembed/internal/fieldpath"
 )
 
 // checkInterval is how often a member that waits for others asks them what they know.
@@ -44,7 +46,7 @@ func (m *Member) await(ctx context.Context, c *Cluster, p *peers) error {
 			case a.err != nil:
 				continue
 			case a.cluster != s.Cluster().ID():
-				return fmt.Errorf("Config.Dir: %w: the directory is of cluster %s, and the member at %s of %s: use the directory or the addresses of the other",
+				return fieldpath.New("etcd", "Config.Dir", "%w: the directory is of cluster %s, and the member at %s of %s: use the directory or the addresses of the other",
 					ErrOtherCluster, s.Cluster().ID(), a.address, a.cluster)
 			}
 			answered = true
@@ -97,6 +99,6 @@ func (m *Member) removed() bool {
 }
 
 func (m *Member) removedError() error {
-	return fmt.Errorf("Config.Dir: %w: the member in this directory, %s, is no longer of cluster %s: empty the directory, and have it added again and Join",
+	return fieldpath.New("etcd", "Config.Dir", "%w: the member in this directory, %s, is no longer of cluster %s: empty the directory, and have it added again and Join",
 		ErrRemoved, m.etcd.Server.MemberID(), m.etcd.Server.Cluster().ID())
 }

@@ -33,7 +33,7 @@ type ExternalConfig struct {
 // the files.
 func (r ExternalConfig) Validate() error {
 	if errs := r.ValidateFields(nil); len(errs) > 0 {
-		return fmt.Errorf("etcd: invalid Remote: %w", errs.ToAggregate())
+		return fmt.Errorf("etcd: invalid ExternalConfig: %w", errs.ToAggregate())
 	}
 	return nil
 }

@@ -17,6 +17,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/kubembed/kubembed/internal/diskspace"
+	"github.com/kubembed/kubembed/internal/fieldpath"
 	"github.com/kubembed/kubembed/internal/files"
 )
 
@@ -59,13 +60,13 @@ type RestoreConfig struct {
 func (c RestoreConfig) Validate() error {
 	var errs []error
 	if c.Dir == "" {
-		errs = append(errs, errors.New("etcd: RestoreConfig.Dir: required: name the data directory to make"))
+		errs = append(errs, fieldpath.New("etcd", "RestoreConfig.Dir", "required: name the data directory to make"))
 	}
 	if (c.Name == "") != (c.PeerURL == "") {
-		errs = append(errs, errors.New("etcd: RestoreConfig.Name and PeerURL: one is set without the other: both are of a member of a cluster"))
+		errs = append(errs, fieldpath.New("etcd", "", "%s and %s: one is set without the other: both are of a member of a cluster", fieldpath.Name("RestoreConfig.Name"), fieldpath.Name("RestoreConfig.PeerURL")))
 	}
 	if u, err := url.Parse(c.PeerURL); c.PeerURL != "" && (err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Port() == "") {
-		errs = append(errs, fmt.Errorf(`etcd: RestoreConfig.PeerURL: %q: must be a URL like "https://10.0.0.1:2380"`, c.PeerURL))
+		errs = append(errs, fieldpath.New("etcd", "RestoreConfig.PeerURL", `%q: must be a URL like "https://10.0.0.1:2380"`, c.PeerURL))
 	}
 	return errors.Join(errs...)
 }
@@ -234,7 +235,7 @@ func CheckRestored(dir string) error {
 	if !fileutil.Exist(filepath.Join(dir, restoring)) || fileutil.Exist(datadir.ToMemberDir(dir)) {
 		return nil
 	}
-	return fmt.Errorf("etcd: Config.Dir: %s: %w: a restore into it did not end: restore again, or delete %q in it to begin with nothing", dir, ErrCorrupt, restoring)
+	return fieldpath.New("etcd", "Config.Dir", "%s: %w: a restore into it did not end: restore again, or delete %q in it to begin with nothing", dir, ErrCorrupt, restoring)
 }
 
 // checkRestored is CheckRestored that deletes what a restore left which was killed

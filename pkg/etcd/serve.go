@@ -18,6 +18,7 @@ import (
 	"google.golang.org/grpc/credentials"
 
 	"github.com/kubembed/kubembed/internal/connlimit"
+	"github.com/kubembed/kubembed/internal/fieldpath"
 	"github.com/kubembed/kubembed/internal/logging"
 )
 
@@ -43,7 +44,7 @@ func (e *entry) serveTLS() (*tls.Config, error) {
 	info := e.tlsInfo()
 	config, err := info.ServerConfig()
 	if err != nil {
-		return nil, fmt.Errorf("etcd: Config.Cluster: %w", err)
+		return nil, fieldpath.New("etcd", "Config.Cluster", "%w", err)
 	}
 	config.MinVersion = tls.VersionTLS12
 	return config, nil
@@ -53,7 +54,7 @@ func (e *entry) serveTLS() (*tls.Config, error) {
 func (c *Cluster) listenPeers() (net.Listener, error) {
 	listener, err := net.Listen("tcp", c.PeerAddr)
 	if err != nil {
-		return nil, fmt.Errorf("etcd: Config.Cluster.PeerAddr: %w: choose an address of this machine with a free port", err)
+		return nil, fieldpath.New("etcd", "Config.Cluster.PeerAddr", "%w: choose an address of this machine with a free port", err)
 	}
 	return listener, nil
 }

@@ -16,6 +16,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/kubembed/kubembed/internal/diskspace"
+	"github.com/kubembed/kubembed/internal/fieldpath"
 )
 
 // etcd ends itself when its disk is full: a write that it has promised to make
@@ -169,7 +170,7 @@ func writes(r *pb.TxnRequest) (puts, deletes bool) {
 func (s *space) start(fresh bool) error {
 	free, ok := s.free(s.dir)
 	if need := s.startNeeds(fresh) - leftovers(s.dir); ok && free < need {
-		return fmt.Errorf("etcd: Config.Dir: %s: %w: %d bytes are free, %d are needed to start: delete other files on this disk, or name a directory on another one", s.dir, ErrNoSpace, free, need)
+		return fieldpath.New("etcd", "Config.Dir", "%s: %w: %d bytes are free, %d are needed to start: delete other files on this disk, or name a directory on another one", s.dir, ErrNoSpace, free, need)
 	}
 	return nil
 }

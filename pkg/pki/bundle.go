@@ -10,6 +10,8 @@ import (
 	"strings"
 
 	"k8s.io/client-go/util/keyutil"
+
+	"github.com/kubembed/kubembed/internal/fieldpath"
 )
 
 // The base names of the authorities' files.
@@ -129,7 +131,7 @@ func parseBundle(data []byte) (map[string][]byte, error) {
 func (s *store) adopt(bundle []byte) error {
 	files, err := parseBundle(bundle)
 	if err != nil {
-		return fmt.Errorf("pki: Import: %w", err) // Validate has found it
+		return fieldpath.New("pki", "Import", "%w", err) // Validate has found it
 	}
 	imported := map[string][]byte{}
 	for _, name := range authorities {
@@ -221,10 +223,10 @@ func (s *store) adoptServiceAccountKeys(files, imported map[string][]byte) error
 
 // ErrOtherCA says that Config.Import and Config.Dir hold the authorities of
 // different clusters.
-var ErrOtherCA = errors.New("not those of Import")
+var ErrOtherCA = errors.New("of another cluster")
 
 func (s *store) contradiction(name, what string) error {
-	return fmt.Errorf("pki: Dir has its own %s, in %s, which are %w: leave Import empty to go on with the directory's, "+
-		"take Import from a server of the same cluster, or choose an empty directory to join that cluster (the directory's own kubeconfigs and tokens are not valid there)",
-		what, s.path(name), ErrOtherCA)
+	return fieldpath.New("pki", "", "%s has its own %s, in %s, and %s is %w: leave %s empty to go on with the directory's, "+
+		"take it from a server of the same cluster, or choose an empty directory to join that cluster (the directory's own kubeconfigs and tokens are not valid there)",
+		fieldpath.Name("Dir"), what, s.path(name), fieldpath.Name("Import"), ErrOtherCA, fieldpath.Name("Import"))
 }

@@ -9,6 +9,8 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+
+	"github.com/kubembed/kubembed/internal/fieldpath"
 )
 
 // serviceAccountKeys is the key of Fingerprints for the keys in sa.key and sa.pub.
@@ -50,7 +52,7 @@ func (c Config) CheckKept(known map[string][]string) error {
 	var imported map[string][]byte
 	if len(c.Import) > 0 {
 		if imported, err = parseBundle(c.Import); err != nil {
-			return fmt.Errorf("pki: Import: %w", err)
+			return fieldpath.New("pki", "Import", "%w", err)
 		}
 	}
 	for _, name := range slices.Sorted(maps.Keys(known)) {
@@ -81,6 +83,22 @@ func (c Config) CheckKept(known map[string][]string) error {
 	}
 	return nil
 }
+
+// ErrUnusable is returned by Open where Dir has a CA or a key that cannot be used: it is
+// damaged, expired or not valid yet, or its other half is missing. The message names the
+// files to restore, or to delete for new ones.
+var ErrUnusable = errors.New("a key or certificate cannot be used")
+
+// unusable returns an error that is ErrUnusable without its text.
+func unusable(format string, args ...any) error {
+	return &unusableError{fmt.Errorf("pki: "+format, args...)}
+}
+
+type unusableError struct{ error }
+
+func (e *unusableError) Unwrap() error { return e.error }
+
+func (e *unusableError) Is(target error) bool { return target == ErrUnusable }
 
 // errUnreadable says that there is something, about which Open has the better words.
 var errUnreadable = errors.New("unreadable")

@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"k8s.io/client-go/util/keyutil"
+
+	"github.com/kubembed/kubembed/internal/fieldpath"
 )
 
 // Open loads the identities that are in cfg.Dir, makes those that are missing,
@@ -26,7 +28,7 @@ func Open(cfg Config) (*PKI, error) {
 	if cfg.Dir != "" {
 		dir, err := filepath.Abs(cfg.Dir)
 		if err != nil {
-			return nil, fmt.Errorf("pki: Dir: %w", err)
+			return nil, fieldpath.New("pki", "Dir", "%w", err)
 		}
 		cfg.Dir = dir
 	}
@@ -113,7 +115,7 @@ func open(cfg Config, s *store) (*PKI, error) {
 func (p *PKI) openAuthority(file, name, loss string, signed ...string) (*CA, []*x509.Certificate, error) {
 	certFile, keyFile := file+".crt", file+".key"
 	broken := func(ext string, problem error) error {
-		return fmt.Errorf("pki: the authority in %s cannot be used: %w; restore the file, or delete %s and %s to make a new authority (%s)",
+		return unusable("the authority in %s cannot be used: %w; restore the file, or delete %s and %s to make a new authority (%s)",
 			p.store.path(file+ext), problem, certFile, keyFile, loss)
 	}
 
@@ -160,7 +162,7 @@ func (p *PKI) openAuthority(file, name, loss string, signed ...string) (*CA, []*
 		return nil, nil, broken(".crt", fmt.Errorf("it expired at %s", cert.NotAfter.Format(time.RFC3339)))
 	case now.Before(cert.NotBefore):
 		// A machine that starts without a battery-backed clock, most likely.
-		return nil, nil, fmt.Errorf("pki: the authority in %s begins at %s, but the clock says %s: set the clock; if it is right now, and was wrong when the authority was made, replace %s and %s, or delete both to make a new authority (%s)",
+		return nil, nil, unusable("the authority in %s begins at %s, but the clock says %s: set the clock; if it is right now, and was wrong when the authority was made, replace %s and %s, or delete both to make a new authority (%s)",
 			p.store.path(certFile), cert.NotBefore.Format(time.RFC3339), now.UTC().Format(time.RFC3339), certFile, keyFile, loss)
 	}
 	return &CA{Cert: cert, Key: keys[0]}, certs, nil

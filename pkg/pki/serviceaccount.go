@@ -37,7 +37,7 @@ func openServiceAccountKeys(s *store) (crypto.Signer, []crypto.PublicKey, error)
 		s.put(saKeyFile, data)
 		signers = []crypto.Signer{key}
 	} else if signers, err = parseKeys(data); err != nil {
-		return nil, nil, fmt.Errorf("pki: reading %s: %w; restore it, or delete it to sign with a new key "+
+		return nil, nil, unusable("reading %s: %w; restore it, or delete it to sign with a new key "+
 			"(tokens stay valid as long as %s keeps the old public key)", s.path(saKeyFile), err, saPublicFile)
 	}
 
@@ -47,7 +47,7 @@ func openServiceAccountKeys(s *store) (crypto.Signer, []crypto.PublicKey, error)
 	}
 	if data != nil {
 		if listed, err = parsePublicKeys(data); err != nil {
-			return nil, nil, fmt.Errorf("pki: reading %s: %w; restore it, or delete it to trust no key but those in %s "+
+			return nil, nil, unusable("reading %s: %w; restore it, or delete it to trust no key but those in %s "+
 				"(tokens signed with older keys become invalid)", s.path(saPublicFile), err, saKeyFile)
 		}
 	}

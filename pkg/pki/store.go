@@ -2,7 +2,6 @@ package pki
 
 import (
 	"errors"
-	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -10,6 +9,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/kubembed/kubembed/internal/fieldpath"
 	"github.com/kubembed/kubembed/internal/files"
 	"github.com/kubembed/kubembed/internal/ownership"
 )
@@ -40,12 +40,12 @@ func newStore(dir string) (*store, error) {
 	case errors.Is(err, fs.ErrNotExist):
 		return s, nil
 	case err != nil:
-		return nil, fmt.Errorf("pki: looking into Dir: %w", err)
+		return nil, fieldpath.New("pki", "Dir", "%w", err)
 	case !info.IsDir():
-		return nil, fmt.Errorf("pki: Dir %s is not a directory", dir)
+		return nil, fieldpath.New("pki", "Dir", "%s is not a directory", dir)
 	}
 	if err := ownership.Tree(dir); err != nil {
-		return nil, fmt.Errorf("pki: Dir: %w", err)
+		return nil, fieldpath.New("pki", "Dir", "%w", err)
 	}
 	return s, nil
 }
@@ -69,11 +69,11 @@ func (s *store) read(name string) ([]byte, error) {
 	if strings.HasSuffix(name, ".key") && runtime.GOOS != "windows" {
 		info, err := os.Stat(path)
 		if err != nil {
-			return nil, fmt.Errorf("pki: reading a file in Dir: %w", err)
+			return nil, fieldpath.New("pki", "Dir", "reading a file: %w", err)
 		}
 		if info.Mode().Perm()&0o077 != 0 {
 			if err := os.Chmod(path, 0o600); err != nil {
-				return nil, fmt.Errorf("pki: others may read a private key, and its mode cannot be changed to 0600: %w", err)
+				return nil, fieldpath.New("pki", "Dir", "others may read a private key, and its mode cannot be changed to 0600: %w", err)
 			}
 		}
 	}
@@ -90,7 +90,7 @@ func (s *store) peek(name string) ([]byte, error) {
 		return nil, nil
 	}
 	if err != nil {
-		return nil, fmt.Errorf("pki: reading a file in Dir: %w", err)
+		return nil, fieldpath.New("pki", "Dir", "reading a file: %w", err)
 	}
 	if data == nil {
 		data = []byte{}
@@ -123,7 +123,7 @@ func (s *store) flush() (err error) {
 		for _, path := range slices.Backward(made) {
 			_ = os.Remove(path)
 		}
-		err = fmt.Errorf("pki: writing to Dir: %w", err)
+		err = fieldpath.New("pki", "Dir", "writing: %w", err)
 	}()
 
 	s.removeLeftovers()
