@@ -1,0 +1,81 @@
+package lifecycle
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+)
+
+// teardownGrace is how long a step may still run after the context of Unwind has ended.
+const teardownGrace = time.Second
+
+// Teardown is a stack of steps that undo a start. Each step of the start pushes the
+// step that undoes it, so a start that fails unwinds exactly what it has done, and a
+// stop does the same. The zero value is an empty stack. It is safe for concurrent use.
+type Teardown struct {
+	mu    sync.Mutex
+	steps []teardownStep
+}
+
+type teardownStep struct {
+	name string
+	stop func(context.Context) error
+}
+
+// Push adds a step, to run before the steps that are already there. name begins the
+// step's errors.
+func (t *Teardown) Push(name string, stop func(context.Context) error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.steps = append(t.steps, teardownStep{name, stop})
+}
+
+// Unwind runs the steps, the latest first, and removes them: a second call returns nil.
+// It runs every step, also after errors and after ctx has ended, and returns all errors
+// joined. A step that has not returned one second after ctx has ended is left running in
+// its goroutine, and Unwind continues with the next one.
+func (t *Teardown) Unwind(ctx context.Context) error {
+	var errs []error
+	for {
+		step, ok := t.pop()
+		if !ok {
+			return errors.Join(errs...)
+		}
+		if err := step.run(ctx); err != nil {
+			errs = append(errs, fmt.Errorf("%s: %w", step.name, err))
+		}
+	}
+}
+
+func (t *Teardown) pop() (teardownStep, bool) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if len(t.steps) == 0 {
+		return teardownStep{}, false
+	}
+	last := len(t.steps) - 1
+	step := t.steps[last]
+	t.steps = slices.Delete(t.steps, last, last+1)
+	return step, true
+}
+
+func (s teardownStep) run(ctx context.Context) error {
+	done := make(chan error, 1)
+	go func() { done <- s.stop(ctx) }()
+	select {
+	case err := <-done:
+		return err
+	case <-ctx.Done():
+	}
+	grace := time.NewTimer(teardownGrace)
+	defer grace.Stop()
+	select {
+	case err := <-done:
+		return err
+	case <-grace.C:
+		return fmt.Errorf("still running: %w", context.Cause(ctx))
+	}
+}
