@@ -8,9 +8,9 @@ import (
 	"k8s.io/client-go/rest"
 )
 
-// LoopbackConfig is the client configuration of the server itself: privileged,
+// loopbackConfig is the client configuration of the server itself: privileged,
 // in-process, protobuf, as upstream's loopback client.
-func (s *Server) LoopbackConfig() *rest.Config {
+func (s *Server) loopbackConfig() *rest.Config {
 	c := s.tokenConfig(s.secrets.loopback)
 	if s.unserved != nil {
 		wrap := c.WrapTransport

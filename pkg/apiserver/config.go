@@ -152,10 +152,9 @@ type Config struct {
 	// write, and must be fast. If nil, nothing is kept for administrators.
 	StorageUsed func() (inUse, quota int64)
 
-	// Adopt, if not nil, is called at the start of each goroutine that serves a
-	// client in this process.
-	Adopt func()
-
+	// adopt, if not nil, is called at the start of each goroutine that serves a client in
+	// this process. See access.SetAdopt.
+	adopt func()
 	// endpoint is the address in the endpoints of the kubernetes Service where that
 	// is not AdvertiseAddress.
 	endpoint net.IP
@@ -252,7 +251,7 @@ func (c Config) Validate() error {
 	if c.Prefix != "" && (!strings.HasPrefix(c.Prefix, "/") || path.Clean(c.Prefix) != c.Prefix || c.Prefix == "/") {
 		errs = append(errs, field.Invalid(field.NewPath("Prefix"), c.Prefix, `must be a path like "/registry", without a slash at its end`))
 	}
-	errs = append(errs, c.ValidateOptional()...)
+	errs = append(errs, c.validateOptional()...)
 	if len(errs) == 0 {
 		defaulted := c.withDefaults()
 		if c.AdvertiseAddress == nil {
@@ -263,9 +262,9 @@ func (c Config) Validate() error {
 	return wrap(errs)
 }
 
-// ValidateOptional checks the optional fields only, so that a caller can
+// validateOptional checks the optional fields only, so that a caller can
 // report problems before it has opened what the required fields hold.
-func (c Config) ValidateOptional() field.ErrorList {
+func (c Config) validateOptional() field.ErrorList {
 	var errs field.ErrorList
 	errs = append(errs, validateServiceCIDR(c.ServiceCIDR)...)
 	if c.AdvertiseAddress != nil {

@@ -11,6 +11,7 @@ import (
 	utilfeature "k8s.io/apiserver/pkg/util/feature"
 	featuregatetesting "k8s.io/component-base/featuregate/testing"
 
+	"github.com/kubembed/kubembed/internal/apiserver/access"
 	"github.com/kubembed/kubembed/pkg/apiserver"
 )
 
@@ -80,7 +81,7 @@ func TestValidateOptional(t *testing.T) {
 		{apiserver.Config{EnableAdmissionPlugins: []string{"AlwaysPullImages"}, DisableAdmissionPlugins: []string{"LimitRanger"}}, ""},
 		{apiserver.Config{EnableAdmissionPlugins: []string{"LimitRanger"}, DisableAdmissionPlugins: []string{"LimitRanger"}}, "also in EnableAdmissionPlugins"},
 	} {
-		err := test.config.ValidateOptional().ToAggregate()
+		err := access.ValidateOptional(test.config).ToAggregate()
 		if test.want == "" && err != nil || test.want != "" && !contains(err, test.want) {
 			t.Errorf("%+v: %v, want %q", test.config, err, test.want)
 		}
@@ -91,11 +92,11 @@ func TestValidateOptional(t *testing.T) {
 // by default, for ever.
 func TestGateWithoutItsAPI(t *testing.T) {
 	featuregatetesting.SetFeatureGateDuringTest(t, utilfeature.DefaultFeatureGate, genericfeatures.CoordinatedLeaderElection, true)
-	if err := (apiserver.Config{}).ValidateOptional().ToAggregate(); !contains(err, `"coordination.k8s.io/v1beta1": "true"`) {
+	if err := access.ValidateOptional(apiserver.Config{}).ToAggregate(); !contains(err, `"coordination.k8s.io/v1beta1": "true"`) {
 		t.Error(err)
 	}
 	served := apiserver.Config{RuntimeConfig: map[string]string{"coordination.k8s.io/v1beta1": "true"}}
-	if err := served.ValidateOptional().ToAggregate(); err != nil {
+	if err := access.ValidateOptional(served).ToAggregate(); err != nil {
 		t.Error(err)
 	}
 }
@@ -107,7 +108,7 @@ func TestAddressesThatEndpointsCannotHave(t *testing.T) {
 		"192.0.2.1": true, "127.0.0.1": true, "2001:db8::1": true,
 		"169.254.1.1": false, "fe80::1": false, "0.0.0.0": false, "224.0.0.1": false,
 	} {
-		errs := apiserver.Config{AdvertiseAddress: net.ParseIP(ip), ServiceCIDR: cidr(t, "10.0.0.0/24")}.ValidateOptional()
+		errs := access.ValidateOptional(apiserver.Config{AdvertiseAddress: net.ParseIP(ip), ServiceCIDR: cidr(t, "10.0.0.0/24")})
 		switch {
 		case valid && len(errs) > 0:
 			t.Errorf("%s: %v", ip, errs)

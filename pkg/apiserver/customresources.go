@@ -44,12 +44,12 @@ func createWithoutDelay(factory informers.SharedInformerFactory, shared bool) er
 	})
 }
 
-// FirstUse returns a channel that is closed when there may be objects of a custom
+// firstUse returns a channel that is closed when there may be objects of a custom
 // resource: when it has been asked for since the server runs, by whomever, when some
 // are stored from before, or when other servers work on the same etcd. For any other
 // resource it is closed. It is for controllers of every kind: their informers would
 // have the server prepare, and keep in memory, what nobody uses. ctx bounds the call.
-func (s *Server) FirstUse(ctx context.Context, resource schema.GroupResource) <-chan struct{} {
+func (s *Server) firstUse(ctx context.Context, resource schema.GroupResource) <-chan struct{} {
 	used := s.generic.uses.of(resource)
 	select {
 	case <-used:

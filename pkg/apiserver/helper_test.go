@@ -23,6 +23,7 @@ import (
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
 
+	"github.com/kubembed/kubembed/internal/apiserver/access"
 	"github.com/kubembed/kubembed/pkg/apiserver"
 	"github.com/kubembed/kubembed/pkg/etcd"
 	"github.com/kubembed/kubembed/pkg/pki"
@@ -35,6 +36,7 @@ const patience = 30 * time.Second
 // plane is a running API server over an etcd of its own.
 type plane struct {
 	*apiserver.Server
+	access.Internals
 	pki  *pki.PKI
 	etcd *etcd.Member
 	dir  string // what Config.Dir was
@@ -123,7 +125,7 @@ func newPlane(dir string, modify ...func(*apiserver.Config)) (_ *plane, err erro
 	if err != nil {
 		return nil, errors.Join(err, ignoreClosed(listener.Close()))
 	}
-	p.Server = server
+	p.Server, p.Internals = server, access.Of(server)
 	return p, server.Start(ctx)
 }
 

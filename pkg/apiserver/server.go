@@ -65,10 +65,6 @@ type Server struct {
 	failure      error
 }
 
-// ID is the name of the server among those that share an etcd, the same after a
-// restart at the same address. Its Lease in kube-system has it too.
-func (s *Server) ID() string { return s.generic.server.APIServerID }
-
 // New assembles a server from cfg. Nothing is served and no goroutine that
 // talks to etcd runs before Start but the watch caches' own. If New fails,
 // nothing is left behind, and the listeners are closed, except when cfg is
@@ -109,7 +105,7 @@ func (s *Server) assemble() (err error) {
 		return fieldpath.New("apiserver", "Config.RuntimeConfig", "%w", err)
 	}
 	s.transport = inprocess.NewTransport(http.HandlerFunc(s.serve))
-	s.transport.Adopt = cfg.Adopt
+	s.transport.Adopt = cfg.adopt
 	s.backend = storage.NewBackend(cfg.Client, cfg.Dial, cfg.Prefix)
 	acknowledged := newAcknowledged()
 	s.backend.Observe(acknowledged.observer)
@@ -120,7 +116,7 @@ func (s *Server) assemble() (err error) {
 	if err = s.claimVersion(); err != nil {
 		return err
 	}
-	if s.generic, err = newGeneric(s.ctx, s.drained, cfg, s.backend, acknowledged, s.LoopbackConfig()); err != nil {
+	if s.generic, err = newGeneric(s.ctx, s.drained, cfg, s.backend, acknowledged, s.loopbackConfig()); err != nil {
 		return err
 	}
 	s.users.add(s.secrets.admin, AdminUser, user.SystemPrivilegedGroup)
@@ -241,7 +237,7 @@ func (s *Server) prepare() error {
 
 // reconcile brings the RBAC policy over existing data up to this release's.
 func (s *Server) reconcile(ctx context.Context) error {
-	client, err := kubernetes.NewForConfig(s.LoopbackConfig())
+	client, err := kubernetes.NewForConfig(s.loopbackConfig())
 	if err != nil {
 		return fmt.Errorf("apiserver: loopback client: %w", err)
 	}
@@ -276,14 +272,6 @@ func (s *Server) fail(err error) {
 		s.failure = err
 		close(s.failed)
 	})
-}
-
-// ReloadIdentities makes the server use the certificates that its PKI has
-// renewed. New connections get the renewed serving certificate in any case.
-func (s *Server) ReloadIdentities() error {
-	// Upstream follows the files.
-	_, _, err := s.generic.keyPairFiles(frontProxyClient, s.config.PKI.FrontProxyClient())
-	return err
 }
 
 // serve waits for the handler, which is there when Start has prepared it: some

@@ -10,6 +10,7 @@ import (
 	"k8s.io/client-go/kubernetes/scheme"
 	"k8s.io/client-go/tools/cache"
 
+	"github.com/kubembed/kubembed/internal/apiserver/access"
 	"github.com/kubembed/kubembed/internal/lifecycle"
 )
 
@@ -86,7 +87,7 @@ func (s *Server) customResource(kind schema.GroupVersionKind) (resource schema.G
 }
 
 // waitParams waits until policies see the changes of parameters that are custom resources.
-func (s *Server) waitParams(ctx context.Context, changes []StoredChange) error {
+func (s *Server) waitParams(ctx context.Context, changes []access.StoredChange) error {
 	// After the policies: one that is gone needs none, and one that is new has new informers.
 	informers := s.paramInformers()
 	prefixes := storedPrefixes{}

@@ -12,7 +12,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	admissionclient "k8s.io/client-go/kubernetes/typed/admissionregistration/v1"
 
-	"github.com/kubembed/kubembed/pkg/apiserver"
+	"github.com/kubembed/kubembed/internal/apiserver/access"
 )
 
 // ballast is how many expressions make the compilation of a policy slow: several
@@ -95,15 +95,15 @@ func (p *plane) save(t *testing.T, name string, resources ...string) stored {
 
 // write puts objects into etcd, and deletes others, past the server. As a Restore does, it
 // writes each at a revision of its own.
-func (p *plane) write(t *testing.T, put, deleted stored) (changes []apiserver.StoredChange) {
+func (p *plane) write(t *testing.T, put, deleted stored) (changes []access.StoredChange) {
 	t.Helper()
 	for _, key := range slices.Sorted(maps.Keys(put)) {
 		revision := must(p.etcd.Client().Put(t.Context(), key, put[key]))(t).Header.Revision
-		changes = append(changes, apiserver.StoredChange{Key: key, Revision: revision})
+		changes = append(changes, access.StoredChange{Key: key, Revision: revision})
 	}
 	for key := range deleted {
 		revision := must(p.etcd.Client().Delete(t.Context(), key))(t).Header.Revision
-		changes = append(changes, apiserver.StoredChange{Key: key, Revision: revision, Deleted: true})
+		changes = append(changes, access.StoredChange{Key: key, Revision: revision, Deleted: true})
 	}
 	return changes
 }

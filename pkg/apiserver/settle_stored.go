@@ -12,23 +12,17 @@ import (
 	"k8s.io/apimachinery/pkg/util/resourceversion"
 	"k8s.io/client-go/tools/cache"
 
+	"github.com/kubembed/kubembed/internal/apiserver/access"
 	"github.com/kubembed/kubembed/internal/lifecycle"
 )
 
-// StoredChange is an object that was written in etcd, past the API server.
-type StoredChange struct {
-	Key      string // in etcd
-	Deleted  bool
-	Revision int64 // of the transaction
-}
-
-// WaitForStored returns when the server knows of what was written past it: all of
+// waitForStored returns when the server knows of what was written past it: all of
 // its informers have each change, as with WaitForInformers, and requests are judged by
 // the policies that have changed. Upstream looks for changed policies once a second, and
 // then compiles them, which a wait for them may take. Keys of resources without an informer are
 // passed over. The error is the cause of ctx, when that ends first, and names the
 // first key that is missing.
-func (s *Server) WaitForStored(ctx context.Context, changes []StoredChange) error {
+func (s *Server) waitForStored(ctx context.Context, changes []access.StoredChange) error {
 	running := s.runningInformers()
 	latest, err := waitSeen(ctx, changes, s.storedUnder(running), running)
 	if err != nil {
@@ -48,7 +42,7 @@ func (s *Server) WaitForStored(ctx context.Context, changes []StoredChange) erro
 
 // waitSeen waits until informers have the changes of resources that are stored under
 // prefixes, and returns the last of each resource.
-func waitSeen(ctx context.Context, changes []StoredChange, prefixes storedPrefixes, informers map[schema.GroupResource][]cache.SharedIndexInformer) (map[schema.GroupResource]latestChange, error) {
+func waitSeen(ctx context.Context, changes []access.StoredChange, prefixes storedPrefixes, informers map[schema.GroupResource][]cache.SharedIndexInformer) (map[schema.GroupResource]latestChange, error) {
 	var waiting []storedWait
 	latest := map[schema.GroupResource]latestChange{}
 	for _, change := range changes {
@@ -88,7 +82,7 @@ func (l latestChange) add(revision int64) latestChange {
 
 // storedWait is a change that informers have not seen yet.
 type storedWait struct {
-	StoredChange
+	access.StoredChange
 	informers []cache.SharedIndexInformer
 	name      string // in the informers
 }

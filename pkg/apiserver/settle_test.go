@@ -14,6 +14,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/utils/ptr"
 
+	"github.com/kubembed/kubembed/internal/apiserver/access"
 	"github.com/kubembed/kubembed/pkg/apiserver"
 )
 
@@ -109,11 +110,11 @@ func TestWaitForInformersSaysWhatIsMissing(t *testing.T) {
 	if err := p.WaitForInformers(t.Context(), corev1.Resource("configmaps"), "999999999"); err != nil {
 		t.Errorf("a resource that has no informer: %v", err)
 	}
-	err = p.WaitForStored(ctx, []apiserver.StoredChange{{Key: "/registry/namespaces/nobody", Revision: 999999999}})
+	err = p.WaitForStored(ctx, []access.StoredChange{{Key: "/registry/namespaces/nobody", Revision: 999999999}})
 	if err == nil || !strings.Contains(err.Error(), "/registry/namespaces/nobody") {
 		t.Errorf("a change that is not seen: %v", err)
 	}
-	if err := p.WaitForStored(t.Context(), []apiserver.StoredChange{{Key: "/registry/nothing/nobody", Revision: 999999999}}); err != nil {
+	if err := p.WaitForStored(t.Context(), []access.StoredChange{{Key: "/registry/nothing/nobody", Revision: 999999999}}); err != nil {
 		t.Errorf("a key that nobody watches: %v", err)
 	}
 	err = p.WaitForAPIs(ctx, apiserver.APIs{GroupVersions: []schema.GroupVersion{{Group: "apps", Version: "v1"}}})

@@ -28,7 +28,7 @@ func (s *Server) webhookHosts(ctx context.Context) (hosts []string, err error) {
 		}
 	}
 	admission := s.generic.client.AdmissionregistrationV1()
-	if s.Serves(admissionregistrationv1.SchemeGroupVersion.WithResource("validatingwebhookconfigurations")) {
+	if s.servesResource(admissionregistrationv1.SchemeGroupVersion.WithResource("validatingwebhookconfigurations")) {
 		all, err := admission.ValidatingWebhookConfigurations().List(ctx, metav1.ListOptions{})
 		if err != nil {
 			return nil, err
@@ -39,7 +39,7 @@ func (s *Server) webhookHosts(ctx context.Context) (hosts []string, err error) {
 			}
 		}
 	}
-	if s.Serves(admissionregistrationv1.SchemeGroupVersion.WithResource("mutatingwebhookconfigurations")) {
+	if s.servesResource(admissionregistrationv1.SchemeGroupVersion.WithResource("mutatingwebhookconfigurations")) {
 		all, err := admission.MutatingWebhookConfigurations().List(ctx, metav1.ListOptions{})
 		if err != nil {
 			return nil, err

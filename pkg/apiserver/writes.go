@@ -76,10 +76,10 @@ func (w *writes) ended(before uint64) bool {
 	return true
 }
 
-// WaitForWrites returns when the requests that may change something, and that the
+// waitForWrites returns when the requests that may change something, and that the
 // server has got before the call, have ended. The error is the cause of ctx, when that
 // ends first.
-func (s *Server) WaitForWrites(ctx context.Context) error {
+func (s *Server) waitForWrites(ctx context.Context) error {
 	before := s.generic.writes.before()
 	return lifecycle.Poll(ctx, func() bool { return s.generic.writes.ended(before) })
 }

@@ -8,8 +8,8 @@ import (
 	"sync"
 	"time"
 
+	"github.com/kubembed/kubembed/internal/apiserver/access"
 	"github.com/kubembed/kubembed/internal/checkpoint"
-	"github.com/kubembed/kubembed/pkg/apiserver"
 )
 
 // Checkpoint is the state of a control plane at a moment.
@@ -178,10 +178,10 @@ func (c *Checkpoint) step(ctx context.Context, differences []checkpoint.Differen
 	if err != nil {
 		return err
 	}
-	changes := make([]apiserver.StoredChange, 0, len(undone))
+	changes := make([]access.StoredChange, 0, len(undone))
 	for _, d := range undone {
 		c.undone[d.Key] = true
-		changes = append(changes, apiserver.StoredChange{Key: d.Key, Deleted: d.Deleted, Revision: d.Revision})
+		changes = append(changes, access.StoredChange{Key: d.Key, Deleted: d.Deleted, Revision: d.Revision})
 	}
 	return c.server.apiserver.WaitForStored(ctx, changes)
 }

@@ -13,6 +13,7 @@ import (
 	"k8s.io/apimachinery/pkg/util/validation/field"
 	"k8s.io/utils/clock"
 
+	"github.com/kubembed/kubembed/internal/apiserver/access"
 	"github.com/kubembed/kubembed/pkg/apiserver"
 	"github.com/kubembed/kubembed/pkg/pki"
 )
@@ -261,7 +262,7 @@ func (c Config) Validate() error {
 	} else if ip := bind.Addr().Unmap(); ip.IsLinkLocalUnicast() && ip.Zone() == "" {
 		server.AdvertiseAddress = ip.AsSlice()
 	}
-	errs = append(errs, server.ValidateOptional()...)
+	errs = append(errs, access.ValidateOptional(server)...)
 	if c.ClusterSigningDuration < 0 {
 		errs = append(errs, field.Invalid(field.NewPath("ClusterSigningDuration"), c.ClusterSigningDuration.String(), "must not be negative; zero is one year"))
 	}

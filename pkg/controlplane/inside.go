@@ -6,9 +6,9 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
-	"k8s.io/client-go/informers"
 	"k8s.io/client-go/rest"
 
+	"github.com/kubembed/kubembed/internal/apiserver/access"
 	"github.com/kubembed/kubembed/pkg/apiserver"
 	"github.com/kubembed/kubembed/pkg/etcd"
 )
@@ -18,28 +18,20 @@ import (
 // time, and behind these two is most of upstream's server. That is half of what it
 // takes to compile a small test.
 
-// apiServer is an *apiserver.Server.
+// apiServer is an *apiserver.Server and its internals.
 type apiServer interface {
-	ID() string
+	access.Internals
 	ClientConfig() *rest.Config
 	ClientConfigAs(user string, groups ...string) (*rest.Config, error)
 	InsecureURL() string
-	Informers() informers.SharedInformerFactory
-	NewInformers() informers.SharedInformerFactory
 	Reserve(ctx context.Context, hosts ...string) error
 	Reserved(ctx context.Context) ([]string, []netip.Addr, error)
-	Serves(resource schema.GroupVersionResource) bool
 	PublishesAddress() bool
-	FirstUse(ctx context.Context, resource schema.GroupResource) <-chan struct{}
-	WatchAPIs(ctx context.Context, changed func()) error
 	WaitForAPIs(ctx context.Context, apis apiserver.APIs) error
 	WaitForInformers(ctx context.Context, resource schema.GroupResource, resourceVersion string) error
 	WaitForRevokedCertificate(ctx context.Context, secret *corev1.Secret) error
 	WaitForRevokedNode(ctx context.Context, node, resourceVersion string) error
-	WaitForWrites(ctx context.Context) error
-	WaitForStored(ctx context.Context, changes []apiserver.StoredChange) error
 	Reencrypt(ctx context.Context) (int, error)
-	ReloadIdentities() error
 	Failed() <-chan struct{}
 	Err() error
 	Stop(ctx context.Context) error

@@ -14,6 +14,7 @@ import (
 	utilnet "k8s.io/apimachinery/pkg/util/net"
 	netutils "k8s.io/utils/net"
 
+	"github.com/kubembed/kubembed/internal/apiserver/access"
 	"github.com/kubembed/kubembed/internal/connlimit"
 	"github.com/kubembed/kubembed/internal/containment"
 	"github.com/kubembed/kubembed/internal/lifecycle"
@@ -336,7 +337,7 @@ func (s *Server) startAPIServer(ctx context.Context) error {
 	c.Listener, c.InsecureListener = s.listener, s.insecure
 	c.Client, c.Dial = s.etcd.Client(), s.etcd.DialContext
 	c.PKI, c.Dir = s.pki, s.runDir
-	c.Adopt = s.family.Adopt
+	access.SetAdopt(&c, s.family.Adopt)
 	c.Reserved, c.PrivateEndpoints = s.config.Hosts, s.config.Etcd.privateEndpoints()
 	if s.member != nil {
 		c.StorageUsed = s.member.Usage
@@ -353,7 +354,10 @@ func (s *Server) startAPIServer(ctx context.Context) error {
 	if err := server.Start(ctx); err != nil {
 		return apiserverError(err)
 	}
-	s.apiserver = server
+	s.apiserver = struct {
+		*apiserver.Server
+		access.Internals
+	}{server, access.Of(server)}
 	s.measure()
 	return nil
 }

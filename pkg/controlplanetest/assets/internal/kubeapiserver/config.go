@@ -10,6 +10,7 @@ import (
 	"k8s.io/kubernetes/pkg/kubeapiserver/authorizer/modes"
 	kubeoptions "k8s.io/kubernetes/pkg/kubeapiserver/options"
 
+	"github.com/kubembed/kubembed/internal/apiserver/access"
 	"github.com/kubembed/kubembed/pkg/apiserver"
 )
 
@@ -49,7 +50,7 @@ func (f *flags) config() (apiserver.Config, error) {
 	if err := errors.Join(errs...); err != nil {
 		return c, err
 	}
-	return c, inFlags(c.ValidateOptional().ToAggregate())
+	return c, inFlags(access.ValidateOptional(c).ToAggregate())
 }
 
 // admission turns kube-apiserver's set into changes of ours: NodeRestriction is not in

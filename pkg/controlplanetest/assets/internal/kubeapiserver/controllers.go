@@ -8,6 +8,7 @@ import (
 	"golang.org/x/sync/errgroup"
 	"k8s.io/apiserver/pkg/authentication/user"
 
+	"github.com/kubembed/kubembed/internal/apiserver/access"
 	"github.com/kubembed/kubembed/internal/controllers"
 	"github.com/kubembed/kubembed/pkg/apiserver"
 )
@@ -15,10 +16,11 @@ import (
 // runControllers runs the core controllers until ctx ends. That one of them ends
 // before is an error.
 func runControllers(ctx context.Context, server *apiserver.Server, c apiserver.Config) error {
+	internals := access.Of(server)
 	core := controllers.Config{
-		Informers:         server.Informers(),
-		Serves:            server.Serves,
-		WatchAPIs:         server.WatchAPIs,
+		Informers:         internals.Informers(),
+		Serves:            internals.Serves,
+		WatchAPIs:         internals.WatchAPIs,
 		RootCA:            c.PKI.CABundle(),
 		ServiceAccountKey: c.PKI.ServiceAccountKey(),
 		Logger:            c.Logger.Named("controllers"),

@@ -1,32 +1,13 @@
 package apiserver_test
 
 import (
-	"errors"
-	"net/http"
 	"slices"
-	"strings"
 	"testing"
 
 	authenticationv1 "k8s.io/api/authentication/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apiserver/pkg/server/healthz"
 	"k8s.io/client-go/kubernetes"
-
-	"github.com/kubembed/kubembed/pkg/apiserver"
 )
-
-// TestReadyzChecksAreNotAwaited: they are there, and Start returns while they
-// are red.
-func TestReadyzChecksAreNotAwaited(t *testing.T) {
-	p := startPlane(t, func(c *apiserver.Config) {
-		c.ReadyzChecks = []healthz.HealthChecker{healthz.NamedCheck("part/red", func(*http.Request) error { return errors.New("no") })}
-	})
-	client := kubernetes.NewForConfigOrDie(p.ClientConfig()).RESTClient()
-	body, err := client.Get().AbsPath("/readyz").DoRaw(t.Context())
-	if err == nil || !strings.Contains(string(body), "[-]part/red failed") || strings.Count(string(body), "[-]") != 1 {
-		t.Errorf("/readyz: %v\n%s", err, body)
-	}
-}
 
 // TestClientConfigAs: each user is who it is said to be.
 func TestClientConfigAs(t *testing.T) {

@@ -1,0 +1,95 @@
+package apiserver
+
+import (
+	"context"
+	"fmt"
+
+	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
+	"k8s.io/apimachinery/pkg/api/meta"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/util/validation/field"
+	"k8s.io/client-go/informers"
+	"k8s.io/client-go/rest"
+	"k8s.io/client-go/tools/cache"
+
+	"github.com/kubembed/kubembed/internal/apiserver/access"
+)
+
+func init() {
+	access.Of = func(server any) access.Internals { return internals{server.(*Server)} }
+	access.ValidateOptional = func(config any) field.ErrorList { return config.(Config).validateOptional() }
+	access.SetAdopt = func(config any, adopt func()) { config.(*Config).adopt = adopt }
+}
+
+// internals is a Server as the other packages of this module see it. The interface
+// documents its methods.
+type internals struct{ s *Server }
+
+var _ access.Internals = internals{}
+
+func (i internals) ID() string { return i.s.generic.server.APIServerID }
+
+func (i internals) LoopbackConfig() *rest.Config { return i.s.loopbackConfig() }
+
+func (i internals) Informers() informers.SharedInformerFactory { return i.s.generic.informers }
+
+func (i internals) NewInformers() informers.SharedInformerFactory { return i.s.generic.newInformers() }
+
+func (i internals) Serves(resource schema.GroupVersionResource) bool {
+	return i.s.servesResource(resource)
+}
+
+func (i internals) FirstUse(ctx context.Context, resource schema.GroupResource) <-chan struct{} {
+	return i.s.firstUse(ctx, resource)
+}
+
+func (i internals) WaitForStored(ctx context.Context, changes []access.StoredChange) error {
+	return i.s.waitForStored(ctx, changes)
+}
+
+func (i internals) WaitForWrites(ctx context.Context) error { return i.s.waitForWrites(ctx) }
+
+func (i internals) ReloadIdentities() error {
+	// Upstream follows the files.
+	_, _, err := i.s.generic.keyPairFiles(frontProxyClient, i.s.config.PKI.FrontProxyClient())
+	return err
+}
+
+func (i internals) WatchAPIs(ctx context.Context, changed func()) error {
+	handler := cache.ResourceEventHandlerDetailedFuncs{
+		AddFunc: func(object any, initial bool) {
+			if _, custom := object.(*apiextensionsv1.CustomResourceDefinition); custom || !initial {
+				changed()
+			}
+		},
+		UpdateFunc: func(before, after any) {
+			if differ(before, after) { // not a resync
+				changed()
+			}
+		},
+		DeleteFunc: func(any) { changed() },
+	}
+	for _, informer := range []cache.SharedIndexInformer{
+		i.s.extensions.Informers.Apiextensions().V1().CustomResourceDefinitions().Informer(),
+		i.s.aggregator.APIRegistrationInformers.Apiregistration().V1().APIServices().Informer(),
+	} {
+		registration, err := informer.AddEventHandler(handler)
+		if err != nil {
+			return fmt.Errorf("apiserver: watch APIs: %w", err)
+		}
+		// Its only error is that the handler is not one of the informer's.
+		context.AfterFunc(ctx, func() { _ = informer.RemoveEventHandler(registration) })
+	}
+	return nil
+}
+
+func differ(before, after any) bool {
+	a, errA := meta.Accessor(before)
+	b, errB := meta.Accessor(after)
+	return errA != nil || errB != nil || a.GetResourceVersion() != b.GetResourceVersion()
+}
+
+// servesResource reports whether a built-in resource is served in that version.
+func (s *Server) servesResource(resource schema.GroupVersionResource) bool {
+	return s.generic.server.MergedResourceConfig.ResourceEnabled(resource)
+}
