@@ -9,7 +9,7 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/kubembed/kubembed/pkg/pki"
+	"github.com/kubembed/kubembed/internal/files"
 )
 
 // ours are the names that control planes and this program use in --data-dir.
@@ -72,7 +72,7 @@ func (o options) checkKubeconfigDir() error {
 		}
 	}
 	probe := filepath.Join(o.kubeconfigDir, ".kubeconfig-probe")
-	err := pki.WriteFile(probe, nil, 0o600)
+	err := files.WriteAtomic(probe, nil, 0o600)
 	if err == nil {
 		err = os.Remove(probe)
 	}

@@ -8,8 +8,8 @@ import (
 	"regexp"
 	"strings"
 
+	"github.com/kubembed/kubembed/internal/files"
 	"github.com/kubembed/kubembed/pkg/controlplane"
-	"github.com/kubembed/kubembed/pkg/pki"
 )
 
 // The names of the kubeconfig files.
@@ -36,7 +36,7 @@ func (o options) writeKubeconfigs(ctx context.Context, cp *controlplane.Server) 
 }
 
 func (o options) write(name string, kubeconfig []byte) error {
-	if err := pki.WriteFile(o.path(name), kubeconfig, 0o600); err != nil {
+	if err := files.WriteAtomic(o.path(name), kubeconfig, 0o600); err != nil {
 		return fmt.Errorf("--kubeconfig-dir: %w", err)
 	}
 	return nil

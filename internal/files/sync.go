@@ -1,4 +1,3 @@
-// Package files makes what is in directories last.
 package files
 
 import (
@@ -9,7 +8,8 @@ import (
 	"runtime"
 )
 
-// SyncDir makes the names in a directory last. Windows keeps no such thing to be synced.
+// SyncDir makes the names in a directory durable. On Windows it does nothing: names need
+// no sync there.
 func SyncDir(dir string) error {
 	if runtime.GOOS == "windows" {
 		return nil
@@ -21,7 +21,7 @@ func SyncDir(dir string) error {
 	return errors.Join(d.Sync(), d.Close())
 }
 
-// SyncTree makes a directory last with all that is in it.
+// SyncTree makes a directory durable, with all files and directories in it.
 func SyncTree(dir string) error {
 	return filepath.WalkDir(dir, func(path string, entry fs.DirEntry, err error) error {
 		if err != nil {

@@ -13,8 +13,7 @@ import (
 
 // PKI returns the authorities and keys that all control planes of one cluster have
 // in common, for Config.PKI of another. With it anybody can be anyone in the
-// cluster: hand it on as you would hand on the keys, and store it with mode 0600
-// (pki.WriteFile).
+// cluster: hand it on as you would hand on the keys, and store it with mode 0600.
 func (s *Server) PKI() ([]byte, error) {
 	bundle, err := s.pki.Export()
 	if err != nil {

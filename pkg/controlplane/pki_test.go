@@ -13,6 +13,7 @@ import (
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
 
+	"github.com/kubembed/kubembed/internal/files"
 	"github.com/kubembed/kubembed/pkg/controlplane"
 	"github.com/kubembed/kubembed/pkg/pki"
 )
@@ -107,7 +108,7 @@ func TestCARotation(t *testing.T) {
 		return data
 	}
 	write := func(name string, data []byte) {
-		if err := pki.WriteFile(filepath.Join(directory, name), data, 0o600); err != nil {
+		if err := files.WriteAtomic(filepath.Join(directory, name), data, 0o600); err != nil {
 			t.Fatal(err)
 		}
 	}

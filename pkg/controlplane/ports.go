@@ -11,7 +11,7 @@ import (
 
 	"go.uber.org/zap"
 
-	"github.com/kubembed/kubembed/pkg/pki"
+	"github.com/kubembed/kubembed/internal/files"
 )
 
 // portsFile is in DataDir. It is no part of the record: a start does without it, and
@@ -57,7 +57,7 @@ func (s *Server) keepPorts() error {
 	}
 	data, err := json.Marshal(now)
 	if err == nil {
-		err = pki.WriteFile(filepath.Join(s.dir, portsFile), append(data, '\n'), 0o600)
+		err = files.WriteAtomic(filepath.Join(s.dir, portsFile), append(data, '\n'), 0o600)
 	}
 	if err != nil {
 		return fmt.Errorf("Config.DataDir: writing %s: %w", portsFile, err)

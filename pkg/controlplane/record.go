@@ -14,6 +14,7 @@ import (
 	"go.uber.org/zap"
 	"k8s.io/apimachinery/pkg/util/version"
 
+	"github.com/kubembed/kubembed/internal/files"
 	"github.com/kubembed/kubembed/internal/ownership"
 	"github.com/kubembed/kubembed/pkg/etcd"
 	"github.com/kubembed/kubembed/pkg/pki"
@@ -106,7 +107,7 @@ func readRecord(dir string) (*record, error) {
 func (r record) write(dir string) error {
 	data, err := json.MarshalIndent(r, "", "  ")
 	if err == nil {
-		err = pki.WriteFile(filepath.Join(dir, recordFile), append(data, '\n'), 0o600)
+		err = files.WriteAtomic(filepath.Join(dir, recordFile), append(data, '\n'), 0o600)
 	}
 	if err != nil {
 		return fmt.Errorf("Config.DataDir: writing %s: %w", recordFile, err)

@@ -10,6 +10,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/kubembed/kubembed/internal/files"
 )
 
 func export(t *testing.T, p *PKI) []byte {
@@ -123,7 +125,7 @@ func TestInterruptedImport(t *testing.T) {
 	if _, err := open(Config{Dir: complete, Import: bundle}.withDefaults(), &store{dir: complete, write: func(path string, data []byte, perm fs.FileMode) error {
 		name, err := filepath.Rel(complete, path)
 		order = append(order, filepath.ToSlash(name))
-		return errors.Join(err, WriteFile(path, data, perm))
+		return errors.Join(err, files.WriteAtomic(path, data, perm))
 	}}); err != nil {
 		t.Fatal(err)
 	}
@@ -145,7 +147,7 @@ func TestInterruptedImport(t *testing.T) {
 			if writes++; writes > n {
 				return errDiskFull
 			}
-			return WriteFile(path, data, perm)
+			return files.WriteAtomic(path, data, perm)
 		}})
 		if _, statErr := os.Stat(dir); !errors.Is(err, errDiskFull) || !errors.Is(statErr, fs.ErrNotExist) {
 			t.Errorf("after %d writes: error %v, left behind: %v", n, err, statErr)

@@ -19,6 +19,8 @@ import (
 	"testing"
 
 	"k8s.io/client-go/util/keyutil"
+
+	"github.com/kubembed/kubembed/internal/files"
 )
 
 // allFiles is the layout, in the order of the first start's writes.
@@ -300,7 +302,7 @@ func TestInterruptedFirstStart(t *testing.T) {
 			for _, name := range allFiles[:n] {
 				write(t, dir, name, []byte(readAll(t, complete)[name]))
 			}
-			write(t, dir, allFiles[n]+tempSuffix+"123", []byte("half a ke"))
+			write(t, dir, allFiles[n]+".unfinished-123", []byte("half a ke"))
 			mustOpen(t, Config{Dir: dir})
 			if got := len(readAll(t, dir)); got != len(allFiles) {
 				t.Errorf("%d files after the repair: %q", got, readAll(t, dir))
@@ -313,7 +315,7 @@ func TestInterruptedFirstStart(t *testing.T) {
 				if writes++; writes > n {
 					return errDiskFull
 				}
-				return WriteFile(path, data, perm)
+				return files.WriteAtomic(path, data, perm)
 			}})
 			if !errors.Is(err, errDiskFull) || !strings.Contains(err.Error(), "Dir") {
 				t.Fatalf("error %v", err)
@@ -479,45 +481,5 @@ func TestForeignKeys(t *testing.T) {
 	}
 	if !bytes.Equal(p.CABundle(), slices.Concat(encodeCert(der), old.PEM())) {
 		t.Error("the bundle is not the whole of ca.crt")
-	}
-}
-
-func TestWriteFile(t *testing.T) {
-	dir := t.TempDir()
-	path := filepath.Join(dir, "kubeconfig")
-	for _, data := range []string{"first", "second"} {
-		if err := WriteFile(path, []byte(data), 0o600); err != nil {
-			t.Fatal(err)
-		}
-		if got := readAll(t, dir); len(got) != 1 || got["kubeconfig"] != data {
-			t.Errorf("files %q", got)
-		}
-	}
-	if info, err := os.Stat(path); err != nil || (runtime.GOOS != "windows" && info.Mode().Perm() != 0o600) {
-		t.Errorf("mode %v, error %v", info.Mode(), err)
-	}
-
-	// A name without a directory is in the working directory, not in TMPDIR.
-	t.Chdir(dir)
-	if err := WriteFile("here", []byte("data"), 0o644); err != nil {
-		t.Fatal(err)
-	}
-	if info, err := os.Stat("here"); err != nil || (runtime.GOOS != "windows" && info.Mode().Perm() != 0o644) {
-		t.Errorf("mode %v, error %v", info.Mode(), err)
-	}
-
-	// A failure leaves what was there, and no temporary file.
-	if err := os.Mkdir("directory", 0o700); err != nil {
-		t.Fatal(err)
-	}
-	if err := WriteFile("directory", []byte("data"), 0o600); err == nil {
-		t.Error("replaced a directory")
-	}
-	if err := WriteFile(filepath.Join("missing", "file"), nil, 0o600); !errors.Is(err, fs.ErrNotExist) {
-		t.Errorf("error %v", err)
-	}
-	entries, err := os.ReadDir(".")
-	if err != nil || len(entries) != 3 {
-		t.Errorf("%v, error %v", entries, err)
 	}
 }

@@ -24,11 +24,7 @@
 //			log.Fatal(err)
 //		}
 //		cfg := pki.Kubeconfig("https://192.0.2.10:6443", p.CABundle(), "admin", admin)
-//		data, err := clientcmd.Write(*cfg)
-//		if err != nil {
-//			log.Fatal(err)
-//		}
-//		if err := pki.WriteFile("admin.kubeconfig", data, 0o600); err != nil {
+//		if err := clientcmd.WriteToFile(*cfg, "admin.kubeconfig"); err != nil {
 //			log.Fatal(err)
 //		}
 //	}

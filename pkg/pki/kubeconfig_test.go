@@ -16,12 +16,8 @@ func TestKubeconfigRoundTrip(t *testing.T) {
 		if err := clientcmd.ConfirmUsable(*cfg, ""); err != nil {
 			t.Fatal(err)
 		}
-		data, err := clientcmd.Write(*cfg)
-		if err != nil {
-			t.Fatal(err)
-		}
 		path := filepath.Join(t.TempDir(), "kubeconfig")
-		if err := WriteFile(path, data, 0o600); err != nil {
+		if err := clientcmd.WriteToFile(*cfg, path); err != nil {
 			t.Fatal(err)
 		}
 		loaded, err := clientcmd.LoadFromFile(path)
@@ -33,7 +29,7 @@ func TestKubeconfigRoundTrip(t *testing.T) {
 			wantUser = "kubembed"
 		}
 		if loaded.CurrentContext != "kubembed" || loaded.Contexts["kubembed"].Cluster != "kubembed" || loaded.AuthInfos[wantUser] == nil {
-			t.Errorf("names in %s", data)
+			t.Errorf("names in %v", loaded)
 		}
 		rest, err := clientcmd.BuildConfigFromFlags("", path)
 		if err != nil {

@@ -31,7 +31,7 @@ type pendingFile struct {
 // newStore refuses a dir that is something else than a directory, which would look
 // like an empty directory on Windows.
 func newStore(dir string) (*store, error) {
-	s := &store{dir: dir, write: WriteFile}
+	s := &store{dir: dir, write: files.WriteAtomic}
 	if dir == "" {
 		return s, nil
 	}
@@ -126,7 +126,9 @@ func (s *store) flush() (err error) {
 		err = fieldpath.New("pki", "Dir", "writing: %w", err)
 	}()
 
-	s.removeLeftovers()
+	for _, dir := range []string{s.dir, s.path("etcd")} {
+		files.RemoveUnfinished(dir)
+	}
 	for _, file := range pending {
 		path := s.path(file.name)
 		directories, err := mkdir(filepath.Dir(path))
@@ -142,19 +144,6 @@ func (s *store) flush() (err error) {
 		}
 	}
 	return nil
-}
-
-// removeLeftovers deletes the temporary files of a process that died in WriteFile:
-// they may hold private keys.
-func (s *store) removeLeftovers() {
-	for _, dir := range []string{s.dir, s.path("etcd")} {
-		entries, _ := os.ReadDir(dir)
-		for _, entry := range entries {
-			if strings.Contains(entry.Name(), tempSuffix) {
-				_ = os.Remove(filepath.Join(dir, entry.Name()))
-			}
-		}
-	}
 }
 
 // mkdir makes the directory and those above it that are missing, for good: what is

@@ -1,6 +1,6 @@
 //go:build unix
 
-package pki
+package files
 
 import (
 	"errors"
@@ -12,9 +12,9 @@ import (
 	"github.com/kubembed/kubembed/internal/ownership"
 )
 
-// TestWriteFileWhereOthersWrite: somebody who can replace a kubeconfig decides which
+// TestWriteAtomicWhereOthersWrite: somebody who can replace a kubeconfig decides which
 // server its user trusts, and which commands it runs.
-func TestWriteFileWhereOthersWrite(t *testing.T) {
+func TestWriteAtomicWhereOthersWrite(t *testing.T) {
 	dir := t.TempDir()
 	for mode, accepted := range map[fs.FileMode]bool{
 		0o700: true, 0o755: true, 0o777 | fs.ModeSticky: true, 0o775: false, 0o777: false,
@@ -22,7 +22,7 @@ func TestWriteFileWhereOthersWrite(t *testing.T) {
 		if err := os.Chmod(dir, mode); err != nil {
 			t.Fatal(err)
 		}
-		err := WriteFile(filepath.Join(dir, "admin.kubeconfig"), []byte("x"), 0o600)
+		err := WriteAtomic(filepath.Join(dir, "admin.kubeconfig"), []byte("x"), 0o600)
 		if accepted != (err == nil) || err != nil && !errors.Is(err, ownership.ErrUntrusted) {
 			t.Errorf("in a directory of mode %v: %v", mode, err)
 		}

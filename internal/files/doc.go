@@ -1,0 +1,3 @@
+// Package files writes files and directories so that they survive a crash of the
+// process and a loss of power.
+package files
