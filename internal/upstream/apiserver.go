@@ -96,7 +96,7 @@ var followedEntries = []Entry{
 		Look: "the chain is upstream's, and ours are around it: see where a new filter belongs, and what it costs each request.",
 	},
 	{
-		Ours: "pkg/apiserver/openapi.go:installLazyOpenAPI", Package: genericServer, Decl: "(*GenericAPIServer).PrepareRun", Digest: "73be09bbc8e69e20",
+		Ours: "internal/apiserver/openapi/lazy.go:InstallLazy", Package: genericServer, Decl: "(*GenericAPIServer).PrepareRun", Digest: "73be09bbc8e69e20",
 		Look: "PrepareRun installs OpenAPI, health checks and what else is served at a start: installLazyOpenAPI and Server.prepare do parts of it.",
 	},
 	{

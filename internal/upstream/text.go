@@ -63,13 +63,13 @@ var textEntries = []Entry{
 		Look: "red reads the names of the red checks from the answer of /readyz: else a start that fails does not name them, and a stop does not wait for start hooks.",
 	},
 	{
-		Ours:    "pkg/apiserver/audit_rotation.go:auditBackupTime",
+		Ours:    "internal/apiserver/audit/rotation.go:backupTime",
 		Package: "gopkg.in/natefinch/lumberjack.v2", Decl: "backupTimeFormat",
 		Has:  []string{`"2006-01-02T15-04-05.000"`},
 		Look: "Names of rotated audit logs have this form: else logs from the future push out new ones.",
 	},
 	{
-		Ours:    "pkg/apiserver/audit_rotation.go:auditBackups.correct",
+		Ours:    "internal/apiserver/audit/rotation.go:Backups.correct",
 		Package: "gopkg.in/natefinch/lumberjack.v2", Decl: "backupName", Has: []string{`fmt.Sprintf("%s-%s%s", prefix, timestamp, ext)`},
 		Look: "Names of rotated audit logs have this form: else logs from the future push out new ones.",
 	},

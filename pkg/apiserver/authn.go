@@ -15,6 +15,8 @@ import (
 	kubeoptions "k8s.io/kubernetes/pkg/kubeapiserver/options"
 	serviceaccounttoken "k8s.io/kubernetes/pkg/serviceaccount"
 	"k8s.io/utils/clock"
+
+	"github.com/kubembed/kubembed/internal/apiserver/clientcert"
 )
 
 // anonymousPaths is all that a request without credentials may reach.
@@ -74,8 +76,8 @@ func (g *generic) authentication() error {
 	if g.revokedCertificates, err = newRevokedCertificates(core.Secrets().Informer()); err != nil {
 		return err
 	}
-	certificates := newCertificateCache(nodeKeys{request}, clientCA, frontProxy.UsernameHeaders.Value(), clock.RealClock{})
-	g.server.Authentication.Authenticator = union.New(noKubeletClient{g.revokedCertificates.wrap(g.revoked.wrap(certificates))}, g.bootstrapTokens(audiences))
+	certificates := clientcert.NewCache(nodeKeys{request}, clientCA, frontProxy.UsernameHeaders.Value(), clock.RealClock{})
+	g.server.Authentication.Authenticator = union.New(clientcert.RefuseKubeletClient{Request: g.revokedCertificates.wrap(g.revoked.wrap(certificates))}, g.bootstrapTokens(audiences))
 	g.server.Authentication.APIAudiences = audiences
 	g.server.Authentication.RequestHeaderConfig = frontProxy
 	g.server.OpenAPIConfig.SecurityDefinitions = definitions

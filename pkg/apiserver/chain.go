@@ -20,6 +20,7 @@ import (
 	aggregatorscheme "k8s.io/kube-aggregator/pkg/apiserver/scheme"
 	controlplaneapiserver "k8s.io/kubernetes/pkg/controlplane/apiserver"
 
+	"github.com/kubembed/kubembed/internal/apiserver/openapi"
 	"github.com/kubembed/kubembed/internal/fieldpath"
 )
 
@@ -43,7 +44,7 @@ func (s *Server) chain(g *generic) (_ *aggregatorapiserver.APIAggregator, err er
 	}
 	kube.ControlPlane.Extra.EndpointSliceGetter = slices
 	base := *g.server
-	g.server.SkipOpenAPIInstallation = true // installLazyOpenAPI instead
+	g.server.SkipOpenAPIInstallation = true // openapi.InstallLazy serves it
 	extensionsConfig, err := g.extensionsConfig(base, services, s.webhooks)
 	if err != nil {
 		return nil, err
@@ -73,7 +74,7 @@ func (s *Server) chain(g *generic) (_ *aggregatorapiserver.APIAggregator, err er
 	}
 	s.destroy = builtin.GenericAPIServer.Destroy
 	s.builtinPaths = builtin.GenericAPIServer.ListedPaths()
-	if err := installLazyOpenAPI(builtin.GenericAPIServer, g.server.OpenAPIConfig, g.server.OpenAPIV3Config); err != nil {
+	if err := openapi.InstallLazy(builtin.GenericAPIServer, g.server.OpenAPIConfig, g.server.OpenAPIV3Config); err != nil {
 		return nil, fmt.Errorf("apiserver: OpenAPI: %w", err)
 	}
 	// In front of the built-in APIs and of custom resources, behind the aggregator's proxy.
@@ -100,7 +101,7 @@ func (g *generic) extensionsConfig(base genericapiserver.Config, services webhoo
 	versioner := runtime.NewMultiGroupVersioner(apiextensionsv1beta1.SchemeGroupVersion, schema.GroupKind{Group: apiextensionsv1beta1.GroupName})
 	codec := apiextensionsapiserver.Codecs.LegacyCodec(apiextensionsv1beta1.SchemeGroupVersion, apiextensionsv1.SchemeGroupVersion)
 	c, etcd := g.derive(base, codec, versioner)
-	extensionsOpenAPI(&c)
+	openapi.UseExtensionsDefinitions(&c)
 	if err := applyExtensionsResourceConfig(&c, g.config.RuntimeConfig); err != nil {
 		return nil, fieldpath.New("apiserver", "Config.RuntimeConfig", "%w", err)
 	}
@@ -127,7 +128,7 @@ func (g *generic) aggregatorConfig(base genericapiserver.Config, services webhoo
 	versioner := runtime.NewMultiGroupVersioner(apiregistrationv1.SchemeGroupVersion, schema.GroupKind{Group: apiregistrationv1beta1.GroupName})
 	codec := aggregatorscheme.Codecs.LegacyCodec(apiregistrationv1.SchemeGroupVersion, apiregistrationv1beta1.SchemeGroupVersion)
 	c, _ := g.derive(base, codec, versioner)
-	aggregatorOpenAPI(&c)
+	openapi.UseAggregatorDefinitions(&c)
 	// The aggregator serves the merged OpenAPI document itself.
 	c.SkipOpenAPIInstallation = true
 	// It decodes APIServices alone.

@@ -10,13 +10,11 @@ import (
 	coordinationv1 "k8s.io/api/coordination/v1"
 	corev1 "k8s.io/api/core/v1"
 	networkingv1 "k8s.io/api/networking/v1"
-	apiextensionsapiserver "k8s.io/apiextensions-apiserver/pkg/apiserver"
 	"k8s.io/apimachinery/pkg/api/meta"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/util/sets"
 	"k8s.io/apiserver/pkg/endpoints/discovery/aggregated"
-	openapinamer "k8s.io/apiserver/pkg/endpoints/openapi"
 	genericapiserver "k8s.io/apiserver/pkg/server"
 	"k8s.io/apiserver/pkg/server/dynamiccertificates"
 	"k8s.io/apiserver/pkg/server/filters"
@@ -30,13 +28,14 @@ import (
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
 	basecompatibility "k8s.io/component-base/compatibility"
-	aggregatorscheme "k8s.io/kube-aggregator/pkg/apiserver/scheme"
 	"k8s.io/kubernetes/pkg/api/legacyscheme"
 	flowcontrolv1 "k8s.io/kubernetes/pkg/apis/flowcontrol/v1"
 	"k8s.io/kubernetes/pkg/kubeapiserver"
 	rbacrest "k8s.io/kubernetes/pkg/registry/rbac/rest"
 	schedulingrest "k8s.io/kubernetes/pkg/registry/scheduling/rest"
 
+	"github.com/kubembed/kubembed/internal/apiserver/audit"
+	"github.com/kubembed/kubembed/internal/apiserver/openapi"
 	"github.com/kubembed/kubembed/internal/fieldpath"
 	"github.com/kubembed/kubembed/internal/lifecycle"
 	"github.com/kubembed/kubembed/internal/storage"
@@ -133,13 +132,13 @@ func newGeneric(ctx context.Context, drained <-chan struct{}, cfg Config, backen
 	}
 	// First of what can fail otherwise: from here on upstream starts goroutines that only
 	// a server that runs can end.
-	if err := g.audit(); err != nil {
+	if err := audit.Apply(c, audit.Options(cfg.Audit), cfg.Dir); err != nil {
 		return nil, err
 	}
 	if c.MergedResourceConfig.ResourceEnabled(flowcontrolv1.SchemeGroupVersion.WithResource("flowschemas")) {
 		c.FlowControl = utilflowcontrol.New(g.informers, g.client.FlowcontrolV1(), c.MaxRequestsInFlight+c.MaxMutatingRequestsInFlight)
 	}
-	g.openAPI()
+	c.OpenAPIConfig, c.OpenAPIV3Config = openapi.Configs()
 	if err := g.secureServing(); err != nil {
 		return nil, err
 	}
@@ -198,14 +197,6 @@ func trimManagedFields(obj any) (any, error) {
 		accessor.SetManagedFields(nil)
 	}
 	return obj, nil
-}
-
-func (g *generic) openAPI() {
-	namer := openapinamer.NewDefinitionNamer(legacyscheme.Scheme, apiextensionsapiserver.Scheme, aggregatorscheme.Scheme)
-	g.server.OpenAPIConfig = genericapiserver.DefaultOpenAPIConfig(definitionsV2, namer)
-	g.server.OpenAPIConfig.Info.Title = "Kubernetes"
-	g.server.OpenAPIV3Config = genericapiserver.DefaultOpenAPIV3Config(definitionsV3, namer)
-	g.server.OpenAPIV3Config.Info.Title = "Kubernetes"
 }
 
 func (g *generic) secureServing() error {

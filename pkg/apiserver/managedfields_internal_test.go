@@ -22,6 +22,7 @@ import (
 	"k8s.io/kubernetes/pkg/apis/rbac"
 	"sigs.k8s.io/structured-merge-diff/v6/fieldpath"
 
+	"github.com/kubembed/kubembed/internal/apiserver/openapi"
 	"github.com/kubembed/kubembed/pkg/pki"
 )
 
@@ -33,7 +34,7 @@ func TestSeededManagedFields(t *testing.T) {
 		t.Fatal(err)
 	}
 	_, services, _ := net.ParseCIDR(defaultServiceCIDR)
-	openAPI := genericapiserver.DefaultOpenAPIV3Config(definitionsV3, openapinamer.NewDefinitionNamer(legacyscheme.Scheme, aggregatorscheme.Scheme))
+	openAPI := genericapiserver.DefaultOpenAPIV3Config(openapi.DefinitionsV3, openapinamer.NewDefinitionNamer(legacyscheme.Scheme, aggregatorscheme.Scheme))
 	owners := map[*bootstrapKind]*managedfields.FieldManager{}
 	s := &Server{config: Config{PKI: identities, ServiceCIDR: services, Controllers: true}}
 	for gv := range groupPriorities() {

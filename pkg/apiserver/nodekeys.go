@@ -16,6 +16,7 @@ import (
 	"k8s.io/apiserver/pkg/authentication/user"
 	"k8s.io/client-go/tools/cache"
 
+	"github.com/kubembed/kubembed/internal/apiserver/clientcert"
 	"github.com/kubembed/kubembed/internal/lifecycle"
 	"github.com/kubembed/kubembed/internal/nodeidentity"
 )
@@ -30,7 +31,7 @@ func (n nodeKeys) AuthenticateRequest(r *http.Request) (*authenticator.Response,
 	if err != nil || !ok || r.TLS == nil || len(r.TLS.PeerCertificates) == 0 {
 		return response, ok, err
 	}
-	if _, node := nodeidentity.NodeOfUser(response.User.GetName()); !node || !ofCertificate(response, r.TLS.PeerCertificates[0]) {
+	if _, node := nodeidentity.NodeOfUser(response.User.GetName()); !node || !clientcert.Identifies(response, r.TLS.PeerCertificates[0]) {
 		return response, ok, err
 	}
 	hash, err := nodeidentity.HashKey(r.TLS.PeerCertificates[0].PublicKey)
@@ -65,7 +66,7 @@ type revokedNodes struct {
 	// never changed.
 	records atomic.Pointer[map[string]*revokedNode]
 	mu      sync.Mutex // of who replaces it
-	conns   nodeConns
+	conns   clientcert.Conns
 }
 
 type revokedNode struct {
@@ -155,7 +156,7 @@ func (r *revokedNodes) replace(node string, enforced *revokedNode) {
 		records[node] = enforced
 	}
 	r.records.Store(&records)
-	r.conns.close(node, enforced.accepts)
+	r.conns.Close(node, enforced.accepts)
 }
 
 // wrap refuses revoked nodes that next accepts.
@@ -171,7 +172,7 @@ func (r *revokedNodes) wrap(next authenticator.Request) authenticator.Request {
 		}
 		key := nodeKey(response.User)
 		// First known, then judged: one of the two finds a node that is revoked in between.
-		r.conns.add(req, node, key)
+		r.conns.Add(req, node, key)
 		if !(*r.records.Load())[node].accepts(key) {
 			return nil, false, errRevokedNode
 		}

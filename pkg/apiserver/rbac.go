@@ -11,6 +11,7 @@ import (
 	rbacrest "k8s.io/kubernetes/pkg/registry/rbac/rest"
 	"k8s.io/kubernetes/plugin/pkg/auth/authorizer/rbac/bootstrappolicy"
 
+	"github.com/kubembed/kubembed/internal/apiserver/clientcert"
 	"github.com/kubembed/kubembed/internal/join"
 )
 
@@ -29,9 +30,6 @@ func rbacPolicy() policyData {
 		ClusterRoleBindingsToSplit: bootstrappolicy.ClusterRoleBindingsToSplit(),
 	}
 }
-
-// kubeletClientUser is the user of PKI.KubeletClient.
-const kubeletClientUser = "kube-apiserver-kubelet-client"
 
 // nodeBindings are what kubeadm sets up for nodes, by other names.
 func nodeBindings() (bindings []rbacv1.ClusterRoleBinding) {
@@ -53,7 +51,7 @@ func nodeBindings() (bindings []rbacv1.ClusterRoleBinding) {
 		"system:certificates.k8s.io:certificatesigningrequests:selfnodeclient")
 	// kubectl logs, exec and port-forward end at a kubelet, which asks whether
 	// the API server may.
-	bind("kubembed:kubelet-api-admin", rbacv1.UserKind, kubeletClientUser, "system:kubelet-api-admin")
+	bind("kubembed:kubelet-api-admin", rbacv1.UserKind, clientcert.KubeletClientUser, "system:kubelet-api-admin")
 	return bindings
 }
 

@@ -13,6 +13,7 @@ import (
 	"k8s.io/apiserver/pkg/authentication/authenticator"
 	"k8s.io/client-go/tools/cache"
 
+	"github.com/kubembed/kubembed/internal/apiserver/clientcert"
 	"github.com/kubembed/kubembed/internal/lifecycle"
 	"github.com/kubembed/kubembed/internal/nodeidentity"
 	"github.com/kubembed/kubembed/internal/revocation"
@@ -24,8 +25,8 @@ var errRevokedCertificate = errors.New("apiserver: the client certificate was re
 // the connections on which they were shown. It asks nothing but memory, as revokedNodes.
 type revokedCertificates struct {
 	synced func() bool
-	keys   sync.Map  // the revoked ones
-	conns  nodeConns // by key
+	keys   sync.Map         // the revoked ones
+	conns  clientcert.Conns // by key
 }
 
 func newRevokedCertificates(secrets cache.SharedIndexInformer) (*revokedCertificates, error) {
@@ -61,7 +62,7 @@ func (r *revokedCertificates) set(object any, revoked bool) {
 		return
 	}
 	r.keys.Store(key, nil)
-	r.conns.close(key, func(string) bool { return false })
+	r.conns.Close(key, func(string) bool { return false })
 }
 
 func (r *revokedCertificates) has(key string) bool {
@@ -83,8 +84,8 @@ func (r *revokedCertificates) wrap(next authenticator.Request) authenticator.Req
 			return nil, false, err
 		}
 		// First known, then judged: one of the two finds a key that is revoked in between.
-		r.conns.add(req, key, key)
-		if r.has(key) && ofCertificate(response, certificate) {
+		r.conns.Add(req, key, key)
+		if r.has(key) && clientcert.Identifies(response, certificate) {
 			return nil, false, errRevokedCertificate
 		}
 		return response, true, nil
@@ -94,9 +95,9 @@ func (r *revokedCertificates) wrap(next authenticator.Request) authenticator.Req
 // keyOf returns the hash of the key of a client certificate. A connection shows the same
 // certificate as long as it lives, so that the hash is computed once for each.
 func (r *revokedCertificates) keyOf(req *http.Request, certificate *x509.Certificate) (string, error) {
-	conn := r.conns.of(req)
+	conn := r.conns.Of(req)
 	if conn != nil {
-		if hash := conn.hash.Load(); hash != nil {
+		if hash := conn.KeyHash.Load(); hash != nil {
 			return *hash, nil
 		}
 	}
@@ -105,7 +106,7 @@ func (r *revokedCertificates) keyOf(req *http.Request, certificate *x509.Certifi
 		return "", fmt.Errorf("apiserver: client certificate: %w", err)
 	}
 	if conn != nil {
-		conn.hash.Store(&hash)
+		conn.KeyHash.Store(&hash)
 	}
 	return hash, nil
 }
@@ -120,13 +121,13 @@ func (r *revokedCertificates) waitSynced(ctx context.Context) error {
 
 // connContext is http.Server's ConnContext.
 func (g *generic) connContext(ctx context.Context, c net.Conn) context.Context {
-	return g.revokedCertificates.conns.context(g.revoked.conns.context(ctx, c), c)
+	return g.revokedCertificates.conns.Context(g.revoked.conns.Context(ctx, c), c)
 }
 
 // connState is http.Server's ConnState.
 func (g *generic) connState(c net.Conn, state http.ConnState) {
-	g.revoked.conns.state(c, state)
-	g.revokedCertificates.conns.state(c, state)
+	g.revoked.conns.State(c, state)
+	g.revokedCertificates.conns.State(c, state)
 }
 
 // WaitForRevokedCertificate returns when the server refuses the client certificate that a

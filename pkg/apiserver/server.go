@@ -15,6 +15,7 @@ import (
 	"k8s.io/client-go/kubernetes"
 	aggregatorapiserver "k8s.io/kube-aggregator/pkg/apiserver"
 
+	"github.com/kubembed/kubembed/internal/apiserver/audit"
 	"github.com/kubembed/kubembed/internal/containment"
 	"github.com/kubembed/kubembed/internal/fieldpath"
 	"github.com/kubembed/kubembed/internal/inprocess"
@@ -226,8 +227,8 @@ func (s *Server) prepare() error {
 		}
 		s.auditStarted = true
 		if a := s.config.Audit; a.MaxSizeMB > 0 && a.MaxBackups > 0 {
-			backups := auditBackups{log: a.LogPath, logger: s.config.Logger}
-			s.background.Go(func() { backups.run(s.ctx) })
+			backups := audit.Backups{LogPath: a.LogPath, Logger: s.config.Logger}
+			s.background.Go(func() { backups.Run(s.ctx) })
 		}
 	}
 	s.handler = server.Handler

@@ -1,4 +1,4 @@
-package apiserver
+package audit
 
 import (
 	"context"
@@ -11,28 +11,28 @@ import (
 )
 
 const (
-	// auditBackupTime is the format of the time in the names of rotated files,
+	// backupTime is the format of the time in the names of rotated files,
 	// audit-TIME.log. It is lumberjack's.
-	auditBackupTime = "2006-01-02T15-04-05.000"
-	// auditClockInterval is how often these names are checked. A rotation in between,
+	backupTime = "2006-01-02T15-04-05.000"
+	// clockInterval is how often these names are checked. A rotation in between,
 	// after a clock was set back, may still delete the newest.
-	auditClockInterval = time.Minute
+	clockInterval = time.Minute
 )
 
-// auditBackups are the files that were rotated from the audit log. lumberjack keeps those
+// Backups are the files that were rotated from the audit log. lumberjack keeps those
 // with the latest names. Where a clock was ahead and has been corrected, it would delete
 // each new one at once and keep the old.
-type auditBackups struct {
-	log    string // Audit.LogPath
-	logger *zap.Logger
+type Backups struct {
+	LogPath string
+	Logger  *zap.Logger
 }
 
 // correct renames files from the future to the last milliseconds before now, in their
 // order.
-func (b auditBackups) correct(now time.Time) error {
-	ext := filepath.Ext(b.log)
-	prefix := strings.TrimSuffix(filepath.Base(b.log), ext) + "-"
-	entries, err := os.ReadDir(filepath.Dir(b.log))
+func (b Backups) correct(now time.Time) error {
+	ext := filepath.Ext(b.LogPath)
+	prefix := strings.TrimSuffix(filepath.Base(b.LogPath), ext) + "-"
+	entries, err := os.ReadDir(filepath.Dir(b.LogPath))
 	if err != nil {
 		return err
 	}
@@ -41,7 +41,7 @@ func (b auditBackups) correct(now time.Time) error {
 	for _, entry := range entries {
 		stamp, ours := strings.CutPrefix(entry.Name(), prefix)
 		stamp, ends := strings.CutSuffix(stamp, ext)
-		at, err := time.Parse(auditBackupTime, stamp)
+		at, err := time.Parse(backupTime, stamp)
 		if !ours || !ends || err != nil || entry.IsDir() {
 			continue
 		}
@@ -55,25 +55,25 @@ func (b auditBackups) correct(now time.Time) error {
 		name := ""
 		for name == "" || taken[name] {
 			at = at.Add(-time.Millisecond)
-			name = prefix + at.UTC().Format(auditBackupTime) + ext
+			name = prefix + at.UTC().Format(backupTime) + ext
 		}
-		dir := filepath.Dir(b.log)
+		dir := filepath.Dir(b.LogPath)
 		if err := os.Rename(filepath.Join(dir, future[i]), filepath.Join(dir, name)); err != nil {
 			return err
 		}
-		b.logger.Warn("a rotated audit log had a name from the future, and was renamed: the clock was wrong when it was written",
+		b.Logger.Warn("a rotated audit log had a name from the future, and was renamed: the clock was wrong when it was written",
 			zap.String("was", future[i]), zap.String("is", name))
 	}
 	return nil
 }
 
-// run corrects names until ctx ends.
-func (b auditBackups) run(ctx context.Context) {
-	ticker := time.NewTicker(auditClockInterval)
+// Run corrects names until ctx ends.
+func (b Backups) Run(ctx context.Context) {
+	ticker := time.NewTicker(clockInterval)
 	defer ticker.Stop()
 	for {
 		if err := b.correct(time.Now()); err != nil {
-			b.logger.Warn("the names of rotated audit logs cannot be checked", zap.Error(err))
+			b.Logger.Warn("the names of rotated audit logs cannot be checked", zap.Error(err))
 		}
 		select {
 		case <-ctx.Done():

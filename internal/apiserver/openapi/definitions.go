@@ -1,35 +1,50 @@
-package apiserver
+// Package openapi makes the OpenAPI documents of the API server. Upstream creates all 1,400
+// definitions for each document and each server, at start. This package creates the
+// definitions of version 3, which managed fields need at start, once per process, the
+// documents of the built-in APIs when a client first asks for them, and the version 2
+// documents of the small servers of the chain from the definitions of their own types.
+package openapi
 
 import (
 	"maps"
 	"sync"
 
+	apiextensionsapiserver "k8s.io/apiextensions-apiserver/pkg/apiserver"
 	apiextensionsopenapi "k8s.io/apiextensions-apiserver/pkg/generated/openapi"
+	openapinamer "k8s.io/apiserver/pkg/endpoints/openapi"
 	genericfeatures "k8s.io/apiserver/pkg/features"
 	genericapiserver "k8s.io/apiserver/pkg/server"
 	utilfeature "k8s.io/apiserver/pkg/util/feature"
 	"k8s.io/apiserver/pkg/util/openapi"
+	aggregatorscheme "k8s.io/kube-aggregator/pkg/apiserver/scheme"
 	aggregatoropenapi "k8s.io/kube-aggregator/pkg/generated/openapi"
 	builderutil "k8s.io/kube-openapi/pkg/builder3/util"
 	openapicommon "k8s.io/kube-openapi/pkg/common"
+	"k8s.io/kubernetes/pkg/api/legacyscheme"
 	generatedopenapi "k8s.io/kubernetes/pkg/generated/openapi"
 )
 
-// Upstream makes all 1,400 definitions anew for each document and each server.
-// Here those of version 3, which managed fields need at start, are made once
-// for a process, and the small servers of the chain get the definitions of
-// their own types for their documents of version 2.
+// Configs returns the configurations of the OpenAPI documents, versions 2 and 3, of the
+// built-in APIs.
+func Configs() (*openapicommon.Config, *openapicommon.OpenAPIV3Config) {
+	namer := openapinamer.NewDefinitionNamer(legacyscheme.Scheme, apiextensionsapiserver.Scheme, aggregatorscheme.Scheme)
+	v2 := genericapiserver.DefaultOpenAPIConfig(DefinitionsV2, namer)
+	v2.Info.Title = "Kubernetes"
+	v3 := genericapiserver.DefaultOpenAPIV3Config(DefinitionsV3, namer)
+	v3.Info.Title = "Kubernetes"
+	return v2, v3
+}
 
-// definitionsV2 are for the built-in APIs, when somebody asks for the document.
-var definitionsV2 = openapi.GetOpenAPIDefinitionsWithoutDisabledFeatures(generatedopenapi.GetOpenAPIDefinitions)
+// DefinitionsV2 are for the built-in APIs, when somebody asks for the document.
+var DefinitionsV2 = openapi.GetOpenAPIDefinitionsWithoutDisabledFeatures(generatedopenapi.GetOpenAPIDefinitions)
 
-// extensionsOpenAPI and aggregatorOpenAPI make the document of version 2 at
+// UseExtensionsDefinitions and UseAggregatorDefinitions make the document of version 2 at
 // start, of a few types, generated from the same sources as those of
-// definitionsV2.
-func extensionsOpenAPI(c *genericapiserver.Config) {
+// DefinitionsV2.
+func UseExtensionsDefinitions(c *genericapiserver.Config) {
 	onlyDefinitions(c, apiextensionsopenapi.GetOpenAPIDefinitions)
 }
-func aggregatorOpenAPI(c *genericapiserver.Config) {
+func UseAggregatorDefinitions(c *genericapiserver.Config) {
 	onlyDefinitions(c, aggregatoropenapi.GetOpenAPIDefinitions)
 }
 
@@ -39,11 +54,11 @@ func onlyDefinitions(c *genericapiserver.Config, definitions openapicommon.GetOp
 	c.OpenAPIConfig = &own
 }
 
-// definitionsV3 returns definitions of which all servers of the process share
+// DefinitionsV3 returns definitions of which all servers of the process share
 // what upstream's builders leave as it is: everything but the map itself, and
 // the extensions of each definition. ref must be that of
 // genericapiserver.DefaultOpenAPIV3Config, which does the same for every server.
-func definitionsV3(ref openapicommon.ReferenceCallback) map[string]openapicommon.OpenAPIDefinition {
+func DefinitionsV3(ref openapicommon.ReferenceCallback) map[string]openapicommon.OpenAPIDefinition {
 	shared := sharedDefinitionsV3.of(ref)
 	own := make(map[string]openapicommon.OpenAPIDefinition, len(shared))
 	for name, definition := range shared {
@@ -70,7 +85,7 @@ func (s *sharedDefinitions) of(ref openapicommon.ReferenceCallback) map[string]o
 	if made, ok := s.byEnums[enums]; ok {
 		return made
 	}
-	made := definitionsV2(ref)
+	made := DefinitionsV2(ref)
 	for name, definition := range made {
 		// Upstream's builder does it for each document, and has nothing to
 		// copy where it is done.

@@ -1,4 +1,4 @@
-package apiserver
+package clientcert
 
 import (
 	"crypto/ecdsa"
@@ -85,7 +85,7 @@ func (b *bundle) VerifyOptions() (x509.VerifyOptions, bool) {
 // cached is a cache in front of upstream's authenticator of certificates and
 // another of a token.
 type cached struct {
-	*certificateCache
+	*Cache
 	*bundle
 	asked int // how often it was not answered by the cache
 }
@@ -99,7 +99,7 @@ func newCached(now time.Time, cas ...*authority) *cached {
 			return &authenticator.Response{User: &user.DefaultInfo{Name: name}}, name != "", nil
 		}),
 	)
-	c.certificateCache = newCertificateCache(authenticator.RequestFunc(func(r *http.Request) (*authenticator.Response, bool, error) {
+	c.Cache = NewCache(authenticator.RequestFunc(func(r *http.Request) (*authenticator.Response, bool, error) {
 		c.asked++
 		return next.AuthenticateRequest(r)
 	}), c.bundle, []string{"X-Remote-User"}, c.clock())

@@ -1,4 +1,4 @@
-package apiserver
+package openapi
 
 import (
 	"encoding/json"
@@ -30,7 +30,7 @@ func definitionJSON(t *testing.T, definition openapicommon.OpenAPIDefinition) st
 
 // TestSmallDefinitions: the small servers describe their types as all the others do.
 func TestSmallDefinitions(t *testing.T) {
-	all := definitionsV2(testRef)
+	all := DefinitionsV2(testRef)
 	for who, small := range map[string]openapicommon.GetOpenAPIDefinitions{
 		"extensions": apiextensionsopenapi.GetOpenAPIDefinitions,
 		"aggregator": aggregatoropenapi.GetOpenAPIDefinitions,
@@ -46,13 +46,13 @@ func TestSmallDefinitions(t *testing.T) {
 // TestSharedDefinitions: what one server does to its definitions, as upstream's
 // builders do, is not seen by another, and a builder makes the same of them.
 func TestSharedDefinitions(t *testing.T) {
-	want := definitionsV2(testRef)
-	for _, definition := range definitionsV3(testRef) {
+	want := DefinitionsV2(testRef)
+	for _, definition := range DefinitionsV3(testRef) {
 		for extension := range definition.Schema.Extensions {
 			definition.Schema.Extensions[extension] = "of one server"
 		}
 	}
-	got := definitionsV3(testRef)
+	got := DefinitionsV3(testRef)
 	if len(got) != len(want) || len(got) < 1000 {
 		t.Fatalf("%d definitions, want %d", len(got), len(want))
 	}

@@ -1,4 +1,4 @@
-package apiserver
+package clientcert
 
 import (
 	"context"
@@ -11,50 +11,52 @@ import (
 	"k8s.io/streaming/pkg/httpstream"
 )
 
-// nodeConns knows the connections on which nodes, or the holders of a key, have
+// Conns knows the connections on which nodes, or the holders of a key, have
 // authenticated with a client certificate, and closes those of one that is not accepted
 // any more: a watch that is open is not authenticated again. A connection may be in
-// several nodeConns.
-type nodeConns struct {
+// several Conns.
+type Conns struct {
 	mu    sync.Mutex
-	nodes map[string]map[net.Conn]*nodeConn
-	open  map[net.Conn]*nodeConn
+	nodes map[string]map[net.Conn]*Conn
+	open  map[net.Conn]*Conn
 }
 
-// nodeConn is a connection. It is one node's, or nobody's yet: it shows one
+// Conn is a connection. It is one node's, or nobody's yet: it shows one
 // certificate as long as it lives.
-type nodeConn struct {
+type Conn struct {
 	net.Conn
-	known     atomic.Bool // in nodeConns
+	known     atomic.Bool // in Conns
 	node, key string
-	hash      atomic.Pointer[string] // of the client certificate's key, see revokedCertificates.keyOf
+	// KeyHash is the hash of the public key of the client certificate, or nil before it
+	// is computed. A connection shows one certificate as long as it lives.
+	KeyHash atomic.Pointer[string]
 }
 
-// nodeConnKey is the key of the nodeConn of a request.
-type nodeConnKey struct{ in *nodeConns }
+// connKey is the key of the Conn of a request.
+type connKey struct{ in *Conns }
 
-// context is http.Server's ConnContext.
-func (n *nodeConns) context(ctx context.Context, c net.Conn) context.Context {
-	return context.WithValue(ctx, nodeConnKey{n}, &nodeConn{Conn: c})
+// Context is http.Server's ConnContext.
+func (n *Conns) Context(ctx context.Context, c net.Conn) context.Context {
+	return context.WithValue(ctx, connKey{n}, &Conn{Conn: c})
 }
 
-// of returns the nodeConn of a request, or nil if it came over no connection.
-func (n *nodeConns) of(r *http.Request) *nodeConn {
-	conn, _ := r.Context().Value(nodeConnKey{n}).(*nodeConn)
+// Of returns the Conn of a request, or nil if it came over no connection.
+func (n *Conns) Of(r *http.Request) *Conn {
+	conn, _ := r.Context().Value(connKey{n}).(*Conn)
 	return conn
 }
 
-// state is http.Server's ConnState. What a handler has taken over is the
+// State is http.Server's ConnState. What a handler has taken over is the
 // handler's until it returns.
-func (n *nodeConns) state(c net.Conn, state http.ConnState) {
+func (n *Conns) State(c net.Conn, state http.ConnState) {
 	if state == http.StateClosed {
 		n.remove(c)
 	}
 }
 
-// add knows that the request's connection is a node's.
-func (n *nodeConns) add(r *http.Request, node, key string) {
-	conn := n.of(r)
+// Add knows that the request's connection is a node's.
+func (n *Conns) Add(r *http.Request, node, key string) {
+	conn := n.Of(r)
 	if conn == nil {
 		return
 	}
@@ -68,7 +70,7 @@ func (n *nodeConns) add(r *http.Request, node, key string) {
 	}
 }
 
-func (n *nodeConns) addConn(conn *nodeConn, node, key string) {
+func (n *Conns) addConn(conn *Conn, node, key string) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if conn.known.Swap(true) {
@@ -76,15 +78,15 @@ func (n *nodeConns) addConn(conn *nodeConn, node, key string) {
 	}
 	conn.node, conn.key = node, key
 	if n.open == nil {
-		n.open, n.nodes = map[net.Conn]*nodeConn{}, map[string]map[net.Conn]*nodeConn{}
+		n.open, n.nodes = map[net.Conn]*Conn{}, map[string]map[net.Conn]*Conn{}
 	}
 	if n.nodes[node] == nil {
-		n.nodes[node] = map[net.Conn]*nodeConn{}
+		n.nodes[node] = map[net.Conn]*Conn{}
 	}
 	n.nodes[node][conn.Conn], n.open[conn.Conn] = conn, conn
 }
 
-func (n *nodeConns) remove(c net.Conn) {
+func (n *Conns) remove(c net.Conn) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	conn := n.open[c]
@@ -99,9 +101,9 @@ func (n *nodeConns) remove(c net.Conn) {
 	conn.known.Store(false) // the next request on it makes it known again
 }
 
-// close closes the connections of a node with keys that are not accepted, and ends
+// Close closes the connections of a node with keys that are not accepted, and ends
 // the requests on them.
-func (n *nodeConns) close(node string, accepts func(key string) bool) {
+func (n *Conns) Close(node string, accepts func(key string) bool) {
 	n.mu.Lock()
 	var closing []net.Conn
 	for c, conn := range n.nodes[node] {

@@ -1,4 +1,4 @@
-package apiserver
+package audit
 
 import (
 	"os"
@@ -26,7 +26,7 @@ func TestAuditBackupsAfterAClockCorrection(t *testing.T) {
 	write("audit-2140-01-01T00-00-00.000.log", "future 1")
 	write("audit-2140-01-02T00-00-00.000.log", "future 2")
 	write("audit-mine.log", "another's")
-	if err := (auditBackups{log: log, logger: zap.NewNop()}).correct(time.Now()); err != nil {
+	if err := (Backups{LogPath: log, Logger: zap.NewNop()}).correct(time.Now()); err != nil {
 		t.Fatal(err)
 	}
 	l := &lumberjack.Logger{Filename: log, MaxSize: 1, MaxBackups: 2}

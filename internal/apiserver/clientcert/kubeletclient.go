@@ -1,4 +1,4 @@
-package apiserver
+package clientcert
 
 import (
 	"errors"
@@ -8,17 +8,20 @@ import (
 	"k8s.io/apiserver/pkg/authentication/authenticator"
 )
 
-// noKubeletClient refuses requests with the certificate that API servers show to
+// KubeletClientUser is the user of PKI.KubeletClient.
+const KubeletClientUser = "kube-apiserver-kubelet-client"
+
+// RefuseKubeletClient refuses requests with the certificate that API servers show to
 // kubelets. Such a request means that a server calls itself, at an address that it does
 // not know to be its own, and would grant a client of a node's proxy the rights of
 // kube-apiserver-kubelet-client. Kubelets only name that user in SubjectAccessReviews;
 // the certificate itself has no use here but to ask for its user.
-type noKubeletClient struct{ authenticator.Request }
+type RefuseKubeletClient struct{ authenticator.Request }
 
-func (a noKubeletClient) AuthenticateRequest(r *http.Request) (*authenticator.Response, bool, error) {
+func (a RefuseKubeletClient) AuthenticateRequest(r *http.Request) (*authenticator.Response, bool, error) {
 	response, ok, err := a.Request.AuthenticateRequest(r)
-	if err == nil && ok && response.User.GetName() == kubeletClientUser &&
-		r.TLS != nil && len(r.TLS.PeerCertificates) > 0 && ofCertificate(response, r.TLS.PeerCertificates[0]) && !asksWhoItIs(r) {
+	if err == nil && ok && response.User.GetName() == KubeletClientUser &&
+		r.TLS != nil && len(r.TLS.PeerCertificates) > 0 && Identifies(response, r.TLS.PeerCertificates[0]) && !asksWhoItIs(r) {
 		return nil, false, errors.New("the certificate is for calls of kubelets, and this is an API server")
 	}
 	return response, ok, err

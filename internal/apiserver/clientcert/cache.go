@@ -1,4 +1,7 @@
-package apiserver
+// Package clientcert has what the API server does with the client certificates of
+// requests besides verifying them: it caches verified ones, refuses its own, and closes
+// the connections of those that are revoked.
+package clientcert
 
 import (
 	"bytes"
@@ -26,7 +29,7 @@ const (
 	maxCertificates = 10_000
 )
 
-// certificateCache remembers whom a client certificate names, in front of
+// Cache remembers whom a client certificate names, in front of
 // upstream's authenticators, which verify its chain anew at each request: a
 // tenth of the CPU of a create over TLS. It holds only what they have answered,
 // never a refusal, for certificateTTL at most, as long as all certificates that
@@ -34,7 +37,7 @@ const (
 //
 // On what it answers upstream does not count the certificate in
 // apiserver_client_certificate_expiration_seconds again.
-type certificateCache struct {
+type Cache struct {
 	next      authenticator.Request
 	ca        dynamiccertificates.CAContentProvider
 	userNames []string // headers by which a front proxy names the user
@@ -54,11 +57,11 @@ type verified struct {
 	notBefore, notAfter time.Time
 }
 
-func newCertificateCache(next authenticator.Request, ca dynamiccertificates.CAContentProvider, userNames []string, clock cache.Clock) *certificateCache {
-	return &certificateCache{next: next, ca: ca, userNames: userNames, clock: clock}
+func NewCache(next authenticator.Request, ca dynamiccertificates.CAContentProvider, userNames []string, clock cache.Clock) *Cache {
+	return &Cache{next: next, ca: ca, userNames: userNames, clock: clock}
 }
 
-func (c *certificateCache) AuthenticateRequest(r *http.Request) (*authenticator.Response, bool, error) {
+func (c *Cache) AuthenticateRequest(r *http.Request) (*authenticator.Response, bool, error) {
 	// Who comes through a front proxy is asked for first, and is another user
 	// at each request.
 	if r.TLS == nil || len(r.TLS.PeerCertificates) == 0 || slices.ContainsFunc(c.userNames, func(name string) bool { return r.Header.Get(name) != "" }) {
@@ -80,7 +83,7 @@ func (c *certificateCache) AuthenticateRequest(r *http.Request) (*authenticator.
 	}
 	response, ok, err := c.next.AuthenticateRequest(r)
 	// What a token has said is not the certificate's.
-	if err == nil && ok && ofCertificate(response, chain[0]) && bytes.Equal(trust.bundle, c.ca.CurrentCABundleContent()) {
+	if err == nil && ok && Identifies(response, chain[0]) && bytes.Equal(trust.bundle, c.ca.CurrentCABundleContent()) {
 		entry := &verified{response: response}
 		entry.notBefore, entry.notAfter = validity(chain, trust.cas, c.clock.Now())
 		trust.verified.Add(key, entry, certificateTTL)
@@ -90,7 +93,7 @@ func (c *certificateCache) AuthenticateRequest(r *http.Request) (*authenticator.
 
 // current is for the client CAs as they are now. It is nil if they cannot be
 // read.
-func (c *certificateCache) current() *trust {
+func (c *Cache) current() *trust {
 	bundle := c.ca.CurrentCABundleContent()
 	t := c.trust.Load()
 	if t != nil && bytes.Equal(t.bundle, bundle) {
@@ -121,9 +124,9 @@ func chainHash(chain []*x509.Certificate) (sum [sha256.Size]byte) {
 	return sum
 }
 
-// ofCertificate tells whether upstream has the user from the certificate
+// Identifies tells whether upstream has the user from the certificate
 // (x509.CommonNameUserConversion).
-func ofCertificate(response *authenticator.Response, c *x509.Certificate) bool {
+func Identifies(response *authenticator.Response, c *x509.Certificate) bool {
 	sum := sha256.Sum256(c.Raw)
 	return slices.Equal(response.User.GetExtra()[user.CredentialIDKey], []string{"X509SHA256=" + hex.EncodeToString(sum[:])})
 }

@@ -1,4 +1,4 @@
-package apiserver
+package openapi
 
 import (
 	"encoding/json"
@@ -15,24 +15,24 @@ import (
 )
 
 const (
-	openAPIV2Path = "/openapi/v2"
-	openAPIV3Path = "/openapi/v3"
+	v2Path = "/openapi/v2"
+	v3Path = "/openapi/v3"
 )
 
-// lazyOpenAPI serves the OpenAPI documents of the built-in APIs, each built by
+// lazy serves the OpenAPI documents of the built-in APIs, each built by
 // upstream's code when it is first asked for. Upstream builds all of them at
 // start, which is half a second of CPU that most programs never need.
-type lazyOpenAPI struct {
+type lazy struct {
 	v2     func() http.Handler
 	v3     map[string]func() http.Handler // by group version, like "apis/apps/v1"
 	v3Root []byte
 }
 
-// installLazyOpenAPI takes the place of the handlers that PrepareRun would
+// InstallLazy takes the place of the handlers that PrepareRun would
 // install. The server must have been made with SkipOpenAPIInstallation, and
 // all of its APIs installed.
-func installLazyOpenAPI(server *genericapiserver.GenericAPIServer, v2 *openapicommon.Config, v3 *openapicommon.OpenAPIV3Config) error {
-	l := &lazyOpenAPI{v3: map[string]func() http.Handler{}}
+func InstallLazy(server *genericapiserver.GenericAPIServer, v2 *openapicommon.Config, v3 *openapicommon.OpenAPIV3Config) error {
+	l := &lazy{v3: map[string]func() http.Handler{}}
 	container := server.Handler.GoRestfulContainer
 	// Upstream's builders write to maps that the documents share.
 	var building sync.Mutex
@@ -57,27 +57,27 @@ func installLazyOpenAPI(server *genericapiserver.GenericAPIServer, v2 *openapico
 		})
 		// Without a hash of the document, which is not known before it is
 		// built: clients then ask again with its ETag.
-		root.Paths[path] = handler3.OpenAPIV3DiscoveryGroupVersion{ServerRelativeURL: openAPIV3Path + "/" + path}
+		root.Paths[path] = handler3.OpenAPIV3DiscoveryGroupVersion{ServerRelativeURL: v3Path + "/" + path}
 	}
 	var err error
 	if l.v3Root, err = json.Marshal(root); err != nil {
 		return err
 	}
-	server.Handler.NonGoRestfulMux.Handle(openAPIV2Path, l)
-	server.Handler.NonGoRestfulMux.Handle(openAPIV3Path, l)
-	server.Handler.NonGoRestfulMux.HandlePrefix(openAPIV3Path+"/", l)
+	server.Handler.NonGoRestfulMux.Handle(v2Path, l)
+	server.Handler.NonGoRestfulMux.Handle(v3Path, l)
+	server.Handler.NonGoRestfulMux.HandlePrefix(v3Path+"/", l)
 	return nil
 }
 
-func (l *lazyOpenAPI) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+func (l *lazy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	switch path := r.URL.Path; {
-	case path == openAPIV2Path:
+	case path == v2Path:
 		l.v2().ServeHTTP(w, r)
-	case path == openAPIV3Path:
+	case path == v3Path:
 		w.Header().Set("Content-Type", "application/json")
 		_, _ = w.Write(l.v3Root)
 	default:
-		document, ok := l.v3[strings.TrimPrefix(path, openAPIV3Path+"/")]
+		document, ok := l.v3[strings.TrimPrefix(path, v3Path+"/")]
 		if !ok {
 			http.NotFound(w, r)
 			return
