@@ -250,10 +250,7 @@ func (o bootstrapObject) forms() (versioned, internal runtime.Object, err error)
 
 // key is that of the object in etcd.
 func (o bootstrapObject) key(store storage.Store, object metav1.Object) string {
-	if o.kind.strategy.NamespaceScoped() {
-		return store.ResourcePrefix + "/" + object.GetNamespace() + "/" + object.GetName()
-	}
-	return store.ResourcePrefix + "/" + object.GetName()
+	return store.Key(object.GetNamespace(), object.GetName())
 }
 
 func (o bootstrapObject) create(ctx context.Context, store storage.Store) error {

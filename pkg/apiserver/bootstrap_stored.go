@@ -33,11 +33,10 @@ func (b storedBefore) leaves(o bootstrapObject) bool {
 func (s *Server) lookBefore(ctx context.Context) (stored storedBefore, err error) {
 	var ranges []clientv3.Op
 	for _, resource := range []string{"clusterroles", "clusterrolebindings"} {
-		store, err := s.backend.Store(rbac.Resource(resource))
-		if err != nil {
+		if _, err := s.backend.Store(rbac.Resource(resource)); err != nil {
 			continue // switched off by Config.RuntimeConfig
 		}
-		ranges = append(ranges, clientv3.OpGet(s.backend.Prefix()+store.ResourcePrefix+"/",
+		ranges = append(ranges, clientv3.OpGet(s.backend.Keyspace().ResourcePrefix(rbac.Resource(resource)),
 			clientv3.WithPrefix(), clientv3.WithLimit(1), clientv3.WithKeysOnly()))
 	}
 	if len(ranges) > 0 {
@@ -65,7 +64,7 @@ func (s *Server) lookForTerminating(ctx context.Context, stored *storedBefore) e
 	}
 	for _, name := range systemNamespaces {
 		var ns core.Namespace
-		if err := store.Get(ctx, store.ResourcePrefix+"/"+name, apistorage.GetOptions{IgnoreNotFound: true}, &ns); err != nil {
+		if err := store.Get(ctx, store.Key("", name), apistorage.GetOptions{IgnoreNotFound: true}, &ns); err != nil {
 			return fmt.Errorf("apiserver: bootstrap namespace %s: %w", name, err)
 		}
 		if ns.DeletionTimestamp != nil {

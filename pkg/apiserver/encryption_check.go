@@ -14,8 +14,6 @@ import (
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	storagevalue "k8s.io/apiserver/pkg/storage/value"
-	"k8s.io/kubernetes/pkg/api/legacyscheme"
-	"k8s.io/kubernetes/pkg/kubeapiserver"
 
 	"github.com/kubembed/kubembed/internal/fieldpath"
 	"github.com/kubembed/kubembed/internal/lifecycle"
@@ -48,21 +46,22 @@ func (g *generic) encrypt() (err error) {
 	if err := g.waitKMS(ctx); err != nil {
 		return err
 	}
+	keys, secrets := g.backend.Keyspace(), schema.GroupResource{Resource: "secrets"}
 	if e == nil {
 		// Keys that are no longer there. One page shows it: all that could write
 		// secrets in the clear meanwhile cannot read them.
-		return g.stored(ctx, g.storedBelow(schema.GroupResource{Resource: "secrets"})[0], func(kv *mvccpb.KeyValue) error {
+		return g.stored(ctx, keys.ResourcePrefix(secrets), func(kv *mvccpb.KeyValue) error {
 			return decryptable(ctx, kv, noKeys{})
 		}, 1)
 	}
-	below := g.storedBelow(schema.GroupResource{Resource: "secrets"})
+	below := keys.ResourcePrefixes(secrets)
 	for _, name := range e.Resources {
 		resource := schema.ParseGroupResource(name)
 		if resource.Resource == "*" {
-			below = []string{g.backend.Prefix() + "/"}
+			below = []string{keys.Prefix()}
 			break
 		}
-		below = append(below, g.storedBelow(resource)...)
+		below = append(below, keys.ResourcePrefixes(resource)...)
 	}
 	slices.Sort(below)
 	for _, prefix := range slices.Compact(below) {
@@ -129,27 +128,6 @@ func (noKeys) TransformFromStorage(context.Context, []byte, storagevalue.Context
 
 func (noKeys) TransformToStorage(context.Context, []byte, storagevalue.Context) ([]byte, error) {
 	return nil, errors.New("there are no keys")
-}
-
-// storedBelow returns the prefixes in etcd that objects of a resource may have: those
-// that DefaultStorageFactory gives built-in ones, and those of all others, which go
-// by their group.
-func (g *generic) storedBelow(resource schema.GroupResource) []string {
-	var paths []string
-	if legacyscheme.Scheme.IsGroupRegistered(resource.Group) {
-		path, special := kubeapiserver.SpecialDefaultResourcePrefixes[resource]
-		if !special {
-			path = resource.Resource
-		}
-		paths = append(paths, path)
-	}
-	if resource.Group != "" {
-		paths = append(paths, resource.Group+"/"+resource.Resource)
-	}
-	for i, path := range paths {
-		paths[i] = g.backend.Prefix() + "/" + strings.Trim(path, "/") + "/"
-	}
-	return paths
 }
 
 // stored calls visit for each key below prefix, of which later ones may change

@@ -13,6 +13,8 @@ import (
 	discoveryv1client "k8s.io/client-go/kubernetes/typed/discovery/v1"
 	"k8s.io/kubernetes/pkg/apis/core"
 	"k8s.io/kubernetes/pkg/controlplane/reconcilers"
+
+	"github.com/kubembed/kubembed/internal/keyspace"
 )
 
 const (
@@ -22,8 +24,8 @@ const (
 	// masterLeaseTimeout bounds what upstream does not: an etcd that is away must
 	// not hold up a stop.
 	masterLeaseTimeout = 5 * time.Second
-	// masterLeasePrefix is upstream's.
-	masterLeasePrefix = "/masterleases/"
+	// masterLeasePrefix is upstream's. The storage adds Config.Prefix.
+	masterLeasePrefix = "/" + keyspace.MasterLeasesPath
 )
 
 // leaseReconciler is createLeaseReconciler of k8s.io/kubernetes/pkg/controlplane:

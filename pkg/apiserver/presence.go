@@ -56,7 +56,7 @@ func (g *generic) newPresences() (*presences, error) {
 		return nil, fieldpath.New("apiserver", "Config.Reserved", "%w", err)
 	}
 	if g.config.Shared {
-		p.record = newPresenceRecord(g.backend.Client(), g.backend.Prefix(), p.id)
+		p.record = newPresenceRecord(g.backend.Client(), g.backend.Keyspace(), p.id)
 	}
 	return p, nil
 }

@@ -11,11 +11,11 @@ import (
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"go.uber.org/zap"
+
+	"github.com/kubembed/kubembed/internal/keyspace"
 )
 
 const (
-	// recordKey is below the prefix. No resource's keys begin like that.
-	recordKey = "/kubembed/servers/"
 	// recordTTL is how long the names of a stopped server stay reserved, as long as
 	// upstream keeps the identity Lease of a server.
 	recordTTL = time.Hour
@@ -39,8 +39,8 @@ type presenceRecord struct {
 	published string
 }
 
-func newPresenceRecord(client *clientv3.Client, prefix, id string) *presenceRecord {
-	return &presenceRecord{client: client, prefix: prefix + recordKey, key: prefix + recordKey + id}
+func newPresenceRecord(client *clientv3.Client, keys keyspace.Keyspace, id string) *presenceRecord {
+	return &presenceRecord{client: client, prefix: keys.Servers(), key: keys.Servers() + id}
 }
 
 // put writes the record if it has changed, and keeps its lease alive.

@@ -13,6 +13,8 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	storagevalue "k8s.io/apiserver/pkg/storage/value"
 	"k8s.io/client-go/discovery"
+
+	"github.com/kubembed/kubembed/internal/keyspace"
 )
 
 // Reencrypt writes anew what is not stored as Config.Encryption has it: with
@@ -32,8 +34,8 @@ func (s *Server) Reencrypt(ctx context.Context) (int, error) {
 		return 0, fmt.Errorf("apiserver: encrypting anew: %w", err)
 	}
 	written := 0
-	err = s.generic.stored(ctx, s.backend.Prefix()+"/", func(kv *mvccpb.KeyValue) error {
-		resource, _, known := resources.find(string(kv.Key))
+	err = s.generic.stored(ctx, s.backend.Keyspace().Prefix(), func(kv *mvccpb.KeyValue) error {
+		resource, _, known := resources.Find(string(kv.Key))
 		encrypt := func(encrypted bool) bool {
 			if known {
 				return e.encrypts(resource)
@@ -96,14 +98,15 @@ func (s *Server) reencrypt(ctx context.Context, kv *mvccpb.KeyValue, encrypt fun
 }
 
 // storedResources are where all resources are stored that are served.
-func (s *Server) storedResources() (storedPrefixes, error) {
+func (s *Server) storedResources() (keyspace.Index, error) {
 	_, lists, err := s.generic.client.Discovery().ServerGroupsAndResources()
 	// Of aggregated API servers that are down. Their objects are elsewhere.
 	var down *discovery.ErrGroupDiscoveryFailed
 	if err != nil && !errors.As(err, &down) {
 		return nil, err
 	}
-	prefixes := storedPrefixes{}
+	index := keyspace.Index{}
+	keys := s.backend.Keyspace()
 	for _, list := range lists {
 		version, err := schema.ParseGroupVersion(list.GroupVersion)
 		if err != nil {
@@ -114,13 +117,13 @@ func (s *Server) storedResources() (storedPrefixes, error) {
 			if strings.Contains(served.Name, "/") || !slices.Contains(served.Verbs, "get") {
 				continue
 			}
-			for _, prefix := range s.generic.storedBelow(resource) {
+			for _, prefix := range keys.ResourcePrefixes(resource) {
 				// Events are stored as those of the core group.
-				if there, ok := prefixes[prefix]; !ok || there.Group != "" {
-					prefixes[prefix] = resource
+				if there, ok := index[prefix]; !ok || there.Group != "" {
+					index[prefix] = resource
 				}
 			}
 		}
 	}
-	return prefixes, nil
+	return index, nil
 }

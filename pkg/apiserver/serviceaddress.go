@@ -29,7 +29,7 @@ func (s *Server) freeServiceAddress(ctx context.Context) error {
 	if err != nil {
 		return nil //nolint:nilerr // the same
 	}
-	key := services.ResourcePrefix + "/" + metav1.NamespaceDefault + "/" + kubernetesServiceName
+	key := services.Key(metav1.NamespaceDefault, kubernetesServiceName)
 	if err := services.Get(ctx, key, apistorage.GetOptions{}, &core.Service{}); !apistorage.IsNotFound(err) {
 		return err
 	}
@@ -47,7 +47,7 @@ func (s *Server) freeServiceAddress(ctx context.Context) error {
 		}
 		return nil
 	}
-	err = addresses.Delete(ctx, addresses.ResourcePrefix+"/"+ip.String(), &networking.IPAddress{}, nil, own, nil, apistorage.DeleteOptions{})
+	err = addresses.Delete(ctx, addresses.Key("", ip.String()), &networking.IPAddress{}, nil, own, nil, apistorage.DeleteOptions{})
 	switch {
 	case err == nil:
 		s.config.Logger.Info("the kubernetes Service was not created before the last end; its address is free again", zap.Stringer("ip", ip))

@@ -26,8 +26,7 @@ func (s *Server) checkServiceCIDR(ctx context.Context) error {
 		return nil //nolint:nilerr // switched off by Config.RuntimeConfig
 	}
 	var stored networking.ServiceCIDR
-	key := store.ResourcePrefix + "/" + defaultservicecidr.DefaultServiceCIDRName
-	if err := store.Get(ctx, key, apistorage.GetOptions{IgnoreNotFound: true}, &stored); err != nil {
+	if err := store.Get(ctx, store.Key("", defaultservicecidr.DefaultServiceCIDRName), apistorage.GetOptions{IgnoreNotFound: true}, &stored); err != nil {
 		return fmt.Errorf("apiserver: the stored range of Services: %w", err)
 	}
 	own := s.config.ServiceCIDR.String()

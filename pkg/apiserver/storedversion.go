@@ -22,9 +22,6 @@ type storedVersion struct {
 	Kubernetes string `json:"kubernetes"`
 }
 
-// versionKey is below the prefix. No resource's keys begin like that.
-const versionKey = "/kubembed/version"
-
 // versionTimeout bounds claimVersion.
 const versionTimeout = 10 * time.Second
 
@@ -34,7 +31,7 @@ const versionTimeout = 10 * time.Second
 func (s *Server) claimVersion() error {
 	ctx, cancel := context.WithTimeout(s.ctx, versionTimeout)
 	defer cancel()
-	client, key := s.config.Client, s.config.Prefix+versionKey
+	client, key := s.config.Client, s.backend.Keyspace().Version()
 	own, err := json.Marshal(storedVersion{KubernetesVersion})
 	if err != nil {
 		return fmt.Errorf("apiserver: version: %w", err)
