@@ -68,11 +68,11 @@ var followedEntries = []Entry{
 		Look: "servers of one etcd find each other only under the same prefix.",
 	},
 	{
-		Ours: "pkg/apiserver/encryption_load.go:newEncryption", Package: genericOptions, Decl: "(*EtcdOptions).maybeApplyResourceTransformers", Digest: "a43802d0c15020e1",
-		Look: "newEncryption loads and checks the keys as upstream does.",
+		Ours: "internal/apiserver/encryption/transformers.go:Load", Package: genericOptions, Decl: "(*EtcdOptions).maybeApplyResourceTransformers", Digest: "a43802d0c15020e1",
+		Look: "Load loads and checks the keys as upstream does.",
 	},
 	{
-		Ours: "pkg/apiserver/encryption_load.go:encryptedPrefix", Package: genericOptions + "/encryptionconfig", Has: []string{`"k8s:enc:`},
+		Ours: "internal/apiserver/encryption/transformers.go:encryptedPrefix", Package: genericOptions + "/encryptionconfig", Has: []string{`"k8s:enc:`},
 		Look: "what begins otherwise is taken for clear text, and read as garbage.",
 	},
 	{

@@ -3,13 +3,16 @@ package apiserver
 import (
 	"bytes"
 	"crypto/sha256"
+	"encoding/base64"
 	"fmt"
 	"slices"
 	"strings"
 	"time"
 
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/validation/field"
 	"k8s.io/apiserver/pkg/apis/apiserver"
+	apiserverv1 "k8s.io/apiserver/pkg/apis/apiserver/v1"
 	"k8s.io/apiserver/pkg/apis/apiserver/validation"
 )
 
@@ -154,4 +157,26 @@ func (k EncryptionKey) validate(at *field.Path) (errs field.ErrorList) {
 		errs = append(errs, field.Invalid(at.Child("KMS", "Timeout"), k.KMS.Timeout.String(), "must not be negative; zero is three seconds"))
 	}
 	return errs
+}
+
+// providers are the keys in the form of kube-apiserver's EncryptionConfiguration.
+func (e Encryption) providers() (providers []apiserverv1.ProviderConfiguration) {
+	for _, key := range e.Keys {
+		keys := func(secret []byte) []apiserverv1.Key {
+			return []apiserverv1.Key{{Name: key.Name, Secret: base64.StdEncoding.EncodeToString(secret)}}
+		}
+		var provider apiserverv1.ProviderConfiguration
+		switch {
+		case len(key.Secretbox) > 0:
+			provider.Secretbox = &apiserverv1.SecretboxConfiguration{Keys: keys(key.Secretbox)}
+		case len(key.AESGCM) > 0:
+			provider.AESGCM = &apiserverv1.AESConfiguration{Keys: keys(key.AESGCM)}
+		default:
+			provider.KMS = &apiserverv1.KMSConfiguration{
+				APIVersion: "v2", Name: key.Name, Endpoint: key.KMS.Endpoint, Timeout: &metav1.Duration{Duration: key.KMS.Timeout},
+			}
+		}
+		providers = append(providers, provider)
+	}
+	return providers
 }

@@ -35,6 +35,7 @@ import (
 	schedulingrest "k8s.io/kubernetes/pkg/registry/scheduling/rest"
 
 	"github.com/kubembed/kubembed/internal/apiserver/audit"
+	"github.com/kubembed/kubembed/internal/apiserver/encryption"
 	"github.com/kubembed/kubembed/internal/apiserver/openapi"
 	"github.com/kubembed/kubembed/internal/fieldpath"
 	"github.com/kubembed/kubembed/internal/lifecycle"
@@ -55,7 +56,7 @@ type generic struct {
 	client    *kubernetes.Clientset
 	informers clientgoinformers.SharedInformerFactory
 	// encryption is nil where nothing is encrypted, or by Config.Transformers.
-	encryption *encryption
+	encryption *encryption.Transformers
 
 	admissions lifecycle.Group // calls of the admission chain
 	outgoing   *conns          // to kubelets, and where others may proxy to
@@ -224,10 +225,10 @@ func (g *generic) storage() error {
 	g.factory.StorageConfig.StorageObjectCountTracker = g.server.StorageObjectCountTracker
 	g.server.ResourceTransformers = g.config.Transformers
 	if g.encryption != nil {
-		g.server.ResourceTransformers = g.encryption.transformers
+		g.server.ResourceTransformers = g.encryption.ByResource
 		// As upstream has it: a KMS that is away is no reason to restart.
-		g.server.HealthzChecks = append(g.server.HealthzChecks, g.encryption.kms...)
-		g.server.AddReadyzChecks(g.encryption.kms...)
+		g.server.HealthzChecks = append(g.server.HealthzChecks, g.encryption.HealthChecks...)
+		g.server.AddReadyzChecks(g.encryption.HealthChecks...)
 	}
 	g.server.RESTOptionsGetter = g.backend.RESTOptionsGetter(g.etcd.CreateRESTOptionsGetter(g.factory, g.server.ResourceTransformers), g.served)
 	g.etcdHealth()
