@@ -3,30 +3,12 @@ package pki
 import (
 	"crypto/tls"
 	"os"
-	"path/filepath"
 	"runtime"
 	"strings"
 	"testing"
 
 	clocktesting "k8s.io/utils/clock/testing"
 )
-
-// member reads what EtcdFiles names.
-func member(t *testing.T, p *PKI) (ca []byte, pair KeyPair) {
-	t.Helper()
-	var data [3][]byte
-	caFile, cert, key := p.EtcdFiles()
-	for i, path := range []string{caFile, cert, key} {
-		if !filepath.IsAbs(path) {
-			t.Errorf("%q is not absolute", path)
-		}
-		var err error
-		if data[i], err = os.ReadFile(path); err != nil {
-			t.Fatal(err)
-		}
-	}
-	return data[0], KeyPair{Cert: data[1], Key: data[2]}
-}
 
 // Two members know each other, in both directions, and nobody whom the cluster's
 // own authority vouches for.

@@ -6,8 +6,12 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"slices"
 	"strings"
 	"time"
+
+	"k8s.io/apimachinery/pkg/util/validation"
+	"k8s.io/apiserver/pkg/authentication/user"
 )
 
 // IssueServing makes a serving certificate for hosts, which are DNS names and IP
@@ -51,4 +55,72 @@ func servingLeaf(hosts []string, ttl time.Duration) (leaf, time.Duration, error)
 		}
 	}
 	return l, ttl, nil
+}
+
+// nodeUserPrefix is what upstream's node identifier (not exported) looks for:
+// k8s.io/kubernetes/pkg/auth/nodeidentifier.
+const nodeUserPrefix = "system:node:"
+
+// IssueClient makes a client certificate for username as a member of groups. It is
+// not kept. A ttl of zero means one year; none outlives the CA. PKI cannot revoke it; a
+// control plane that serves with it can, see controlplane.Server.RevokeKubeconfig.
+func (p *PKI) IssueClient(username string, groups []string, ttl time.Duration) (KeyPair, error) {
+	switch {
+	case username == "":
+		return KeyPair{}, errors.New("pki: issuing a client certificate: the user must not be empty")
+	case slices.Contains(groups, ""):
+		return KeyPair{}, fmt.Errorf("pki: issuing a client certificate for %q: a group must not be empty", username)
+	case ttl < 0:
+		return KeyPair{}, fmt.Errorf("pki: issuing a client certificate for %q: the ttl must not be negative, but is %s", username, ttl)
+	case ttl == 0:
+		ttl = leafLifetime
+	}
+	return p.cluster.issue(clientLeaf(username, groups), p.cfg.Clock.Now(), ttl)
+}
+
+// RenewClient returns kp while it is a client certificate for username as a member of
+// groups and has more than a third of its life left, and otherwise a new one, of
+// IssueClient.
+func (p *PKI) RenewClient(kp KeyPair, username string, groups []string) (KeyPair, error) {
+	if p.cluster.accepts(kp, clientLeaf(username, groups), p.cfg.Clock.Now()) {
+		return kp, nil
+	}
+	return p.IssueClient(username, groups, 0)
+}
+
+// IssueNode makes the client certificate of a kubelet: user system:node:<name>,
+// group system:nodes, which is what the node authorizer goes by. A ttl of zero
+// means one year.
+func (p *PKI) IssueNode(name string, ttl time.Duration) (KeyPair, error) {
+	if problems := validation.IsDNS1123Subdomain(name); len(problems) > 0 {
+		return KeyPair{}, fmt.Errorf("pki: issuing a certificate for node %q: invalid name: %s", name, strings.Join(problems, "; "))
+	}
+	return p.IssueClient(nodeUserPrefix+name, []string{user.NodesGroup}, ttl)
+}
+
+// clientLeaf describes the certificate of a user: upstream reads the name from
+// CN and the groups from O.
+func clientLeaf(username string, groups []string) leaf {
+	return leaf{
+		subject: pkix.Name{CommonName: username, Organization: groups},
+		usages:  []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth},
+	}
+}
+
+// IssueNodeServing makes the serving certificate of the kubelet of node name, signed
+// by KubeletServingCA, for hosts: the DNS names and IP addresses, without ports, that
+// the node has registered, at least one. The API server calls a kubelet only if its
+// certificate names the node. It is not kept. A ttl of zero means one year; none
+// outlives the CA, and none can be revoked. Kubelets get theirs by themselves: it is
+// for programs that stand in for a kubelet.
+func (p *PKI) IssueNodeServing(name string, hosts []string, ttl time.Duration) (KeyPair, error) {
+	if problems := validation.IsDNS1123Subdomain(name); len(problems) > 0 {
+		return KeyPair{}, fmt.Errorf("pki: issuing a serving certificate for node %q: invalid name: %s", name, strings.Join(problems, "; "))
+	}
+	l, ttl, err := servingLeaf(hosts, ttl)
+	if err != nil {
+		return KeyPair{}, err
+	}
+	l.subject = pkix.Name{CommonName: nodeUserPrefix + name, Organization: []string{user.NodesGroup}}
+	return p.kubeletServing.issue(l, p.cfg.Clock.Now(), ttl)
 }

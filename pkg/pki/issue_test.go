@@ -57,3 +57,28 @@ func TestIssueServingRefuses(t *testing.T) {
 		t.Errorf("subject %v, names %v", leaf.Subject, leaf.DNSNames)
 	}
 }
+
+func TestIssueRefuses(t *testing.T) {
+	p := mustOpen(t, Config{})
+	for name, issue := range map[string]func() (KeyPair, error){
+		"no user":      func() (KeyPair, error) { return p.IssueClient("", nil, 0) },
+		"empty group":  func() (KeyPair, error) { return p.IssueClient("jane", []string{"a", ""}, 0) },
+		"negative ttl": func() (KeyPair, error) { return p.IssueClient("jane", nil, -time.Second) },
+		"node name":    func() (KeyPair, error) { return p.IssueNode("Worker_1", 0) },
+		"no node name": func() (KeyPair, error) { return p.IssueNode("", 0) },
+	} {
+		if kp, err := issue(); err == nil || kp.Cert != nil || !strings.HasPrefix(err.Error(), "pki: ") {
+			t.Errorf("%s: error %v", name, err)
+		}
+	}
+	if _, err := (KeyPair{Cert: p.Serving().Cert, Key: p.KubeletClient().Key}).TLS(); err == nil {
+		t.Error("TLS takes a key that is not the certificate's")
+	}
+}
+
+func BenchmarkIssueClient(b *testing.B) {
+	p := mustOpen(b, Config{})
+	for b.Loop() {
+		mustIssue(b, p, "jane", "admins")
+	}
+}

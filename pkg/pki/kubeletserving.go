@@ -12,11 +12,8 @@ import (
 	"errors"
 	"fmt"
 	"math/big"
-	"strings"
 	"time"
 
-	"k8s.io/apimachinery/pkg/util/validation"
-	"k8s.io/apiserver/pkg/authentication/user"
 	"k8s.io/client-go/util/keyutil"
 )
 
@@ -140,21 +137,3 @@ func (p *PKI) KubeletServingCA() *CA { return p.kubeletServing }
 // file kubelet-serving-ca.crt. It does not contain CABundle, whose CA signed the
 // serving certificates of kubelets before there was this one.
 func (p *PKI) KubeletServingCABundle() []byte { return p.kubeletServings }
-
-// IssueNodeServing makes the serving certificate of the kubelet of node name, signed
-// by KubeletServingCA, for hosts: the DNS names and IP addresses, without ports, that
-// the node has registered, at least one. The API server calls a kubelet only if its
-// certificate names the node. It is not kept. A ttl of zero means one year; none
-// outlives the CA, and none can be revoked. Kubelets get theirs by themselves: it is
-// for programs that stand in for a kubelet.
-func (p *PKI) IssueNodeServing(name string, hosts []string, ttl time.Duration) (KeyPair, error) {
-	if problems := validation.IsDNS1123Subdomain(name); len(problems) > 0 {
-		return KeyPair{}, fmt.Errorf("pki: issuing a serving certificate for node %q: invalid name: %s", name, strings.Join(problems, "; "))
-	}
-	l, ttl, err := servingLeaf(hosts, ttl)
-	if err != nil {
-		return KeyPair{}, err
-	}
-	l.subject = pkix.Name{CommonName: nodeUserPrefix + name, Organization: []string{user.NodesGroup}}
-	return p.kubeletServing.issue(l, p.cfg.Clock.Now(), ttl)
-}

@@ -11,16 +11,14 @@ import (
 	"encoding/pem"
 	"errors"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
-	"runtime"
 	"slices"
 	"strings"
 	"testing"
 
 	"k8s.io/client-go/util/keyutil"
-
-	"github.com/kubembed/kubembed/internal/files"
 )
 
 // allFiles is the layout, in the order of the first start's writes.
@@ -33,43 +31,6 @@ var allFiles = []string{
 	"apiserver.key", "apiserver.crt",
 	"apiserver-kubelet-client.key", "apiserver-kubelet-client.crt",
 	"front-proxy-client.key", "front-proxy-client.crt",
-}
-
-func readAll(t *testing.T, dir string) map[string]string {
-	t.Helper()
-	files := map[string]string{}
-	tree := os.DirFS(dir)
-	err := fs.WalkDir(tree, ".", func(name string, entry fs.DirEntry, err error) error {
-		if err != nil || entry.IsDir() {
-			return err
-		}
-		data, err := fs.ReadFile(tree, name)
-		files[name] = string(data)
-		return err
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	return files
-}
-
-func write(t *testing.T, dir, name string, data []byte) {
-	t.Helper()
-	if err := os.MkdirAll(filepath.Dir(filepath.Join(dir, name)), 0o700); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.WriteFile(filepath.Join(dir, name), data, 0o600); err != nil {
-		t.Fatal(err)
-	}
-}
-
-func remove(t *testing.T, dir string, names ...string) {
-	t.Helper()
-	for _, name := range names {
-		if err := os.Remove(filepath.Join(dir, name)); err != nil {
-			t.Fatal(err)
-		}
-	}
 }
 
 func TestSecondOpenReusesEverything(t *testing.T) {
@@ -104,56 +65,6 @@ func TestSecondOpenReusesEverything(t *testing.T) {
 	}
 	if public := second.ServiceAccountPublicKeys(); len(public) != 1 || !samePublicKey(public[0], second.ServiceAccountKey().Public()) {
 		t.Errorf("%d service-account public keys", len(public))
-	}
-}
-
-func TestMemoryWritesNothing(t *testing.T) {
-	t.Chdir(t.TempDir())
-	p := mustOpen(t, Config{})
-	mustIssue(t, p, "jane")
-	if files := readAll(t, "."); len(files) != 0 {
-		t.Errorf("files %q", files)
-	}
-}
-
-func TestModes(t *testing.T) {
-	if runtime.GOOS == "windows" {
-		t.Skip("no such modes on Windows")
-	}
-	dir := filepath.Join(t.TempDir(), "pki")
-	mode := func(name string) fs.FileMode {
-		info, err := os.Stat(filepath.Join(dir, name))
-		if err != nil {
-			t.Fatal(err)
-		}
-		return info.Mode().Perm()
-	}
-	mustOpen(t, Config{Dir: dir})
-	if got := mode("."); got != 0o700 {
-		t.Errorf("directory has mode %o", got)
-	}
-	for _, name := range allFiles {
-		if got := mode(name); got != 0o600 {
-			t.Errorf("%s has mode %o", name, got)
-		}
-	}
-
-	for _, name := range []string{"ca.key", "sa.key", "apiserver.key", "front-proxy-ca.key", "ca.crt", "."} {
-		if err := os.Chmod(filepath.Join(dir, name), 0o755); err != nil {
-			t.Fatal(err)
-		}
-	}
-	mustOpen(t, Config{Dir: dir})
-	for _, name := range []string{"ca.key", "sa.key", "apiserver.key", "front-proxy-ca.key"} {
-		if got := mode(name); got != 0o600 {
-			t.Errorf("%s still has mode %o", name, got)
-		}
-	}
-	// Public files and a directory that was there are the owner's business.
-	for _, name := range []string{"ca.crt", "."} {
-		if got := mode(name); got != 0o755 {
-			t.Errorf("%s now has mode %o", name, got)
-		}
 	}
 }
 
@@ -291,151 +202,6 @@ func TestDamagedLeafIsMadeAnew(t *testing.T) {
 
 var errDiskFull = errors.New("disk full")
 
-// At whichever write a first start dies or fails, the next one succeeds.
-func TestInterruptedFirstStart(t *testing.T) {
-	for n := range allFiles {
-		t.Run(allFiles[n], func(t *testing.T) {
-			// A crash: the files so far stay.
-			dir := t.TempDir()
-			complete := filepath.Join(t.TempDir(), "complete")
-			mustOpen(t, Config{Dir: complete})
-			for _, name := range allFiles[:n] {
-				write(t, dir, name, []byte(readAll(t, complete)[name]))
-			}
-			write(t, dir, allFiles[n]+".unfinished-123", []byte("half a ke"))
-			mustOpen(t, Config{Dir: dir})
-			if got := len(readAll(t, dir)); got != len(allFiles) {
-				t.Errorf("%d files after the repair: %q", got, readAll(t, dir))
-			}
-
-			// An error: nothing stays, neither a file nor the directory.
-			dir = filepath.Join(t.TempDir(), "pki")
-			writes := 0
-			_, err := open(Config{Dir: dir}.withDefaults(), &store{dir: dir, write: func(path string, data []byte, perm fs.FileMode) error {
-				if writes++; writes > n {
-					return errDiskFull
-				}
-				return files.WriteAtomic(path, data, perm)
-			}})
-			if !errors.Is(err, errDiskFull) || !strings.Contains(err.Error(), "Dir") {
-				t.Fatalf("error %v", err)
-			}
-			if _, err := os.Stat(dir); !errors.Is(err, fs.ErrNotExist) {
-				t.Errorf("left behind: %q", readAll(t, dir))
-			}
-		})
-	}
-}
-
-// A renewal that cannot be stored changes nothing, and works once it can.
-func TestFailedRepairIsRepeated(t *testing.T) {
-	dir := t.TempDir()
-	old := mustOpen(t, Config{Dir: dir})
-	remove(t, dir, "apiserver.key")
-	_, err := open(Config{Dir: dir}.withDefaults(), &store{dir: dir, write: func(string, []byte, fs.FileMode) error { return errDiskFull }})
-	if !errors.Is(err, errDiskFull) {
-		t.Fatalf("error %v", err)
-	}
-	if got := len(readAll(t, dir)); got != len(allFiles)-1 {
-		t.Errorf("%d files", got)
-	}
-	if p := mustOpen(t, Config{Dir: dir}); !bytes.Equal(p.CABundle(), old.CABundle()) || same(p.Serving(), old.Serving()) {
-		t.Error("not repaired")
-	}
-}
-
-func TestDirThatCannotBeUsed(t *testing.T) {
-	base := t.TempDir()
-	write(t, base, "file", []byte("mine"))
-	for _, dir := range []string{filepath.Join(base, "file"), filepath.Join(base, "file", "pki")} {
-		if _, err := Open(Config{Dir: dir}); err == nil || !strings.Contains(err.Error(), "Dir") || !strings.Contains(err.Error(), dir) {
-			t.Errorf("%s: error %v", dir, err)
-		}
-	}
-	if got := readAll(t, base); len(got) != 1 || got["file"] != "mine" {
-		t.Errorf("left behind: %q", got)
-	}
-}
-
-func TestUnwritableDir(t *testing.T) {
-	if runtime.GOOS == "windows" || os.Geteuid() == 0 {
-		t.Skip("modes do not stop root, nor anybody on Windows")
-	}
-	base := t.TempDir()
-	if err := os.Chmod(base, 0o500); err != nil {
-		t.Fatal(err)
-	}
-	for _, dir := range []string{base, filepath.Join(base, "pki")} {
-		if _, err := Open(Config{Dir: dir}); !errors.Is(err, fs.ErrPermission) || !strings.Contains(err.Error(), dir) {
-			t.Errorf("%s: error %v", dir, err)
-		}
-	}
-	if got := readAll(t, base); len(got) != 0 {
-		t.Errorf("left behind: %q", got)
-	}
-}
-
-func TestServiceAccountKeyRotation(t *testing.T) {
-	dir := t.TempDir()
-	first := mustOpen(t, Config{Dir: dir}).ServiceAccountKey().Public()
-	remove(t, dir, "sa.key")
-	second := mustOpen(t, Config{Dir: dir}).ServiceAccountKey().Public()
-	if samePublicKey(first, second) {
-		t.Fatal("the deleted key is back")
-	}
-	for range 2 {
-		p := mustOpen(t, Config{Dir: dir})
-		public := p.ServiceAccountPublicKeys()
-		if len(public) != 2 || !samePublicKey(public[0], second) || !samePublicKey(public[1], first) {
-			t.Fatalf("%d keys, not the second and the first", len(public))
-		}
-	}
-
-	// Without sa.pub, what is in sa.key is all there is.
-	remove(t, dir, "sa.pub")
-	if public := mustOpen(t, Config{Dir: dir}).ServiceAccountPublicKeys(); len(public) != 1 || !samePublicKey(public[0], second) {
-		t.Errorf("%d keys, not the second alone", len(public))
-	}
-	if readAll(t, dir)["sa.pub"] == "" {
-		t.Error("sa.pub was not written again")
-	}
-
-	// Several keys in sa.key: the first signs.
-	extra, err := keyutil.MakeEllipticPrivateKeyPEM()
-	if err != nil {
-		t.Fatal(err)
-	}
-	write(t, dir, "sa.key", append(extra, readAll(t, dir)["sa.key"]...))
-	p := mustOpen(t, Config{Dir: dir})
-	public := p.ServiceAccountPublicKeys()
-	if len(public) != 2 || !samePublicKey(public[0], p.ServiceAccountKey().Public()) || !samePublicKey(public[1], second) {
-		t.Errorf("%d keys, not the added and the second", len(public))
-	}
-}
-
-func TestDamagedServiceAccountKeys(t *testing.T) {
-	for _, name := range []string{"sa.key", "sa.pub"} {
-		for what, cut := range map[string]func(data string) string{
-			"empty":        func(string) string { return "" },
-			"half":         func(data string) string { return data[:len(data)/2] },
-			"half another": func(data string) string { return data + data[:len(data)/2] },
-			"wrong bytes":  func(data string) string { return strings.Replace(data, "M", "A", 1) },
-		} {
-			t.Run(name+"/"+what, func(t *testing.T) {
-				dir := t.TempDir()
-				mustOpen(t, Config{Dir: dir})
-				write(t, dir, name, []byte(cut(readAll(t, dir)[name])))
-				_, err := Open(Config{Dir: dir})
-				if err == nil || !strings.Contains(err.Error(), filepath.Join(dir, name)) || !strings.Contains(err.Error(), "delete it") {
-					t.Fatalf("error %v", err)
-				}
-				remove(t, dir, name)
-				mustOpen(t, Config{Dir: dir})
-			})
-		}
-	}
-}
-
 // Keys of other kinds, as kubeadm or OpenSSL make them.
 func TestForeignKeys(t *testing.T) {
 	dir := t.TempDir()
@@ -481,5 +247,84 @@ func TestForeignKeys(t *testing.T) {
 	}
 	if !bytes.Equal(p.CABundle(), slices.Concat(encodeCert(der), old.PEM())) {
 		t.Error("the bundle is not the whole of ca.crt")
+	}
+}
+
+func BenchmarkOpen(b *testing.B) {
+	b.Run("memory", func(b *testing.B) {
+		for b.Loop() {
+			mustOpen(b, Config{})
+		}
+	})
+	b.Run("new directory", func(b *testing.B) {
+		for b.Loop() {
+			mustOpen(b, Config{Dir: b.TempDir()})
+		}
+	})
+	b.Run("known directory", func(b *testing.B) {
+		dir := b.TempDir()
+		mustOpen(b, Config{Dir: dir})
+		for b.Loop() {
+			mustOpen(b, Config{Dir: dir})
+		}
+	})
+}
+
+// Each authority is replaced by way of a file that has both: who it has signed is
+// trusted until its certificate is taken out.
+func TestNewAuthority(t *testing.T) {
+	for _, name := range authorities {
+		t.Run(name, func(t *testing.T) {
+			dir, made := t.TempDir(), t.TempDir()
+			cfg := Config{Dir: dir, EtcdMember: []string{"192.0.2.1"}}
+			open := func() (bundle []byte, leaf KeyPair, others map[string]KeyPair) {
+				p := mustOpen(t, cfg)
+				bundles := map[string][]byte{clusterAuthority: p.CABundle(), frontProxyAuthority: p.FrontProxyCABundle(), etcdAuthority: p.etcdBundle, kubeletServingAuthority: p.KubeletServingCABundle()}
+				leaves := map[string]string{clusterAuthority: servingFile, frontProxyAuthority: frontProxyClientFile, etcdAuthority: etcdMemberFile}
+				others = maps.Clone(p.pairs)
+				delete(others, leaves[name])
+				if name == clusterAuthority {
+					delete(others, kubeletClientFile)
+				}
+				leaf = p.pairs[leaves[name]]
+				if name == kubeletServingAuthority { // a kubelet keeps its own
+					leaf = KeyPair{Cert: p.KubeletServingCA().PEM()}
+				}
+				return bundles[name], leaf, others
+			}
+			_, first, others := open()
+			mustOpen(t, Config{Dir: made})
+			oldCert, newCert := []byte(readAll(t, dir)[name+".crt"]), []byte(readAll(t, made)[name+".crt"])
+
+			write(t, dir, name+".crt", slices.Concat(oldCert, newCert))
+			bundle, second, _ := open()
+			if !bytes.Equal(bundle, slices.Concat(oldCert, newCert)) || !same(first, second) {
+				t.Error("not both are trusted, or the new one signs")
+			}
+			shared := export(t, mustOpen(t, cfg))
+
+			write(t, dir, name+".key", []byte(readAll(t, made)[name+".key"]))
+			if _, err := Open(cfg); err == nil {
+				t.Error("the key of another is accepted")
+			}
+			write(t, dir, name+".crt", slices.Concat(newCert, oldCert))
+			bundle, third, _ := open()
+			if !bytes.Equal(bundle, slices.Concat(newCert, oldCert)) || same(second, third) {
+				t.Error("not both are trusted, or the old one signs")
+			}
+
+			// Another server may still have what it was given in the first step.
+			cfg.Import = shared
+			write(t, dir, name+".crt", newCert)
+			bundle, fourth, now := open()
+			if !bytes.Equal(bundle, newCert) || !same(third, fourth) {
+				t.Error("the old one is trusted, or something was made anew")
+			}
+			for file, pair := range others {
+				if !same(pair, now[file]) {
+					t.Errorf("%s was made anew", file)
+				}
+			}
+		})
 	}
 }

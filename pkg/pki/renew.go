@@ -1,0 +1,54 @@
+package pki
+
+import (
+	"maps"
+)
+
+// certificate is a leaf that the API server itself needs. It is kept in the files
+// <file>.crt and <file>.key, named as kubeadm does.
+type certificate struct {
+	file   string
+	issuer *CA
+	leaf   leaf
+}
+
+// The files' base names, which are also the keys of PKI.pairs.
+const (
+	servingFile          = "apiserver"
+	kubeletClientFile    = "apiserver-kubelet-client"
+	frontProxyClientFile = "front-proxy-client"
+	etcdMemberFile       = "etcd/member"
+)
+
+// Renew does for a running control plane what Open does at the start: it makes
+// anew those of Serving, KubeletClient, FrontProxyClient and the etcd member's that
+// have less than a third of their life left, and reports whether there were any. A
+// process that may run for months calls it daily and hands the new pairs on.
+func (p *PKI) Renew() (bool, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+
+	now := p.cfg.Clock.Now()
+	pairs := maps.Clone(p.pairs)
+	var renewed []string
+	for _, c := range p.certificates {
+		if c.issuer.accepts(pairs[c.file], c.leaf, now) {
+			continue
+		}
+		kp, err := c.issuer.issue(c.leaf, now, leafLifetime)
+		if err != nil {
+			return false, err
+		}
+		pairs[c.file] = kp
+		renewed = append(renewed, c.file)
+	}
+	for _, file := range renewed {
+		p.store.put(file+".key", pairs[file].Key)
+		p.store.put(file+".crt", pairs[file].Cert)
+	}
+	if err := p.store.flush(); err != nil {
+		return false, err
+	}
+	p.pairs = pairs
+	return len(renewed) > 0, nil
+}
