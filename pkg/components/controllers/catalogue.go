@@ -44,7 +44,7 @@ type controller struct {
 // they are made.
 func catalogue() []controller {
 	var all []controller
-	for _, part := range [][]controller{workloads, services, nodes, volumes, policies} {
+	for _, part := range [][]controller{workloads, services, nodes, volumes, dra, housekeeping} {
 		all = append(all, part...)
 	}
 	return all

@@ -3,8 +3,6 @@ package controllers
 import (
 	"sync"
 
-	"k8s.io/apimachinery/pkg/types"
-	"k8s.io/client-go/kubernetes"
 	corelisters "k8s.io/client-go/listers/core/v1"
 	"k8s.io/client-go/tools/cache"
 	csitrans "k8s.io/csi-translation-lib"
@@ -13,7 +11,6 @@ import (
 	attachmetrics "k8s.io/kubernetes/pkg/controller/volume/attachdetach/metrics"
 	bindermetrics "k8s.io/kubernetes/pkg/controller/volume/persistentvolume/metrics"
 	"k8s.io/kubernetes/pkg/volume"
-	"k8s.io/kubernetes/pkg/volume/csi"
 	"k8s.io/kubernetes/pkg/volume/csimigration"
 )
 
@@ -39,25 +36,3 @@ func (noVolumes) List() []any { return nil }
 type noClaims struct{ bindermetrics.PVCLister }
 
 func (noClaims) List() []any { return nil }
-
-// csiPlugin is held by whoever makes the volume plugin of CSI, which writes
-// variables of its package.
-var csiPlugin sync.Mutex
-
-// withCSI calls f, which makes volume plugins. Afterwards the variables of the CSI
-// plugin, which only kubelets read, do not lead to a control plane any more.
-func withCSI(f func() error) error {
-	csiPlugin.Lock()
-	defer csiPlugin.Unlock()
-	err := f()
-	for _, plugin := range csi.ProbeVolumePlugins() {
-		_ = plugin.Init(nobody{})
-	}
-	return err
-}
-
-// nobody is what the CSI plugin asks of those who make it.
-type nobody struct{ volume.VolumeHost }
-
-func (nobody) GetKubeClient() kubernetes.Interface { return &kubernetes.Clientset{} }
-func (nobody) GetNodeName() types.NodeName         { return "" }

@@ -6,7 +6,6 @@ import (
 	"strings"
 
 	"k8s.io/apimachinery/pkg/util/validation/field"
-	utilfeature "k8s.io/apiserver/pkg/util/feature"
 )
 
 // Sets of controllers, for Config.Controllers.
@@ -119,25 +118,4 @@ var elsewhere = []struct {
 		"storage-version-migrator-controller", "svm",
 		"token-cleaner-controller", "tokencleaner",
 	}},
-}
-
-// gated names a feature gate that is off and that the controller needs.
-func (c controller) gated() (gate string, off bool) {
-	for _, gate := range c.gates {
-		if !utilfeature.DefaultFeatureGate.Enabled(gate) {
-			return string(gate), true
-		}
-	}
-	return "", false
-}
-
-// caches are the resources that the controller has caches of.
-func (c controller) caches() []string {
-	all := slices.Clone(c.reads)
-	for gate, reads := range c.readsWith {
-		if utilfeature.DefaultFeatureGate.Enabled(gate) {
-			all = append(all, reads...)
-		}
-	}
-	return all
 }

@@ -3,7 +3,10 @@ package controllers
 import (
 	"fmt"
 	"slices"
+	"sync"
 
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/kubernetes"
 	persistentvolumeconfig "k8s.io/kubernetes/pkg/controller/volume/persistentvolume/config"
 	"k8s.io/kubernetes/pkg/volume"
 	"k8s.io/kubernetes/pkg/volume/csi"
@@ -78,3 +81,26 @@ func attachers() []volume.VolumePlugin {
 func allPlugins() []volume.VolumePlugin {
 	return slices.Concat(hostpath.ProbeVolumePlugins(volume.VolumeConfig{}), nfs.ProbeVolumePlugins(volume.VolumeConfig{}), attachers())
 }
+
+// csiPlugin is held by whoever makes the volume plugin of CSI, which writes
+// variables of its package.
+var csiPlugin sync.Mutex
+
+// withCSI calls f, which makes volume plugins. Afterwards the variables of the CSI
+// plugin, which only kubelets read, do not lead to a control plane any more.
+func withCSI(f func() error) error {
+	csiPlugin.Lock()
+	defer csiPlugin.Unlock()
+	err := f()
+	for _, plugin := range csi.ProbeVolumePlugins() {
+		_ = plugin.Init(nobody{})
+	}
+	return err
+}
+
+// nobody is what the CSI plugin asks of those who make it.
+type nobody struct{ volume.VolumeHost }
+
+func (nobody) GetKubeClient() kubernetes.Interface { return &kubernetes.Clientset{} }
+
+func (nobody) GetNodeName() types.NodeName { return "" }
