@@ -335,18 +335,18 @@ var schedulerEntries = []Entry{
 		Look:    "newScheduler passes the same options to the scheduler.",
 	},
 	{
-		Ours:    "pkg/components/scheduler/dependencies.go:(*parts).sync",
+		Ours:    "pkg/components/scheduler/dependencies.go:(*dependencies).sync",
 		Package: "k8s.io/kubernetes/cmd/kube-scheduler/app",
 		Decl:    "Run",
 		Digest:  "b41f7f48c49923dc",
 		Look:    "sync and run follow it: what is started, and what is waited for before pods are scheduled.",
 	},
 	{
-		Ours:    "pkg/components/scheduler/dependencies.go:newParts",
+		Ours:    "pkg/components/scheduler/dependencies.go:newDependencies",
 		Package: "k8s.io/kubernetes/cmd/kube-scheduler/app/options",
 		Decl:    "(*Options).Config",
 		Digest:  "eeda1e84a6e48526",
-		Look:    "newParts makes the same informers, clients and events.",
+		Look:    "newDependencies makes the same informers, clients and events.",
 	},
 	{
 		Ours:    "pkg/components/scheduler/configuration.go:complete",
@@ -356,14 +356,14 @@ var schedulerEntries = []Entry{
 		Look:    "complete reads the configuration in the same way.",
 	},
 	{
-		Ours:    "pkg/components/scheduler/dependencies.go:(*parts).sync",
+		Ours:    "pkg/components/scheduler/dependencies.go:(*dependencies).sync",
 		Package: "k8s.io/kubernetes/pkg/scheduler",
 		Decl:    "(*Scheduler).WaitForHandlersSync",
 		Has:     []string{"wait.PollUntilContextCancel(ctx, syncedPollPeriod, true, ", "!handler.HasSynced()"},
 		Look:    "sync calls it with a context that has ended, so that it looks once and at once; otherwise it never gets ready.",
 	},
 	{
-		Ours:    "pkg/components/scheduler/scheduler.go:reject",
+		Ours:    "pkg/components/scheduler/scheduler.go:rejectWaitingPods",
 		Package: "k8s.io/kubernetes/pkg/scheduler",
 		Decl:    "Scheduler",
 		Has:     []string{"Profiles profile.Map"},

@@ -18,15 +18,15 @@ import (
 	"github.com/kubembed/kubembed/pkg/controlplane"
 )
 
-// BenchmarkSchedule1000PodsOn100Nodes takes the time from the start of the
+// BenchmarkSchedule1000PodsOn100Nodes measures the time from the start of the
 // scheduler, with all pods waiting, until each has a node.
 func BenchmarkSchedule1000PodsOn100Nodes(b *testing.B) {
 	const nodes, pods = 100, 1000
-	var took time.Duration
+	var total time.Duration
 	for b.Loop() {
-		took += scheduleAll(b, nodes, pods)
+		total += scheduleAll(b, nodes, pods)
 	}
-	b.ReportMetric(float64(b.N*pods)/took.Seconds(), "pods/s")
+	b.ReportMetric(float64(b.N*pods)/total.Seconds(), "pods/s")
 }
 
 func scheduleAll(b *testing.B, nodes, pods int) time.Duration {
@@ -73,7 +73,7 @@ func scheduleAll(b *testing.B, nodes, pods int) time.Duration {
 	return time.Since(began)
 }
 
-// BenchmarkStart takes the time until a scheduler is ready, and until it has
+// BenchmarkStart measures the time until a scheduler is ready, and until it has
 // stopped, and the memory of one that has nothing to do.
 func BenchmarkStart(b *testing.B) {
 	config, _ := start(b, controlplane.Config{})

@@ -7,16 +7,16 @@ import (
 )
 
 const (
-	// cacheFunction begins the names of the functions that end the process when
-	// a pod that was on one node is seen on another, which no API server allows:
-	// the database was replaced under a running scheduler.
+	// cacheFunction is the prefix of the functions that exit the process when a pod
+	// has moved to another node. No API server allows that: the database was replaced
+	// under a running scheduler.
 	cacheFunction = "k8s.io/kubernetes/pkg/scheduler/backend/cache.(*cacheImpl)."
 
-	// cacheCorrupted is what they log before.
+	// cacheCorrupted is part of the error that they log before the exit.
 	cacheCorrupted = "Scheduler cache is corrupted"
 )
 
-var errCacheCorrupted = errors.New("a pod has moved from one node to another, as after a restore of the database: start again")
+var errCacheCorrupted = errors.New("a pod has moved from one node to another, as after a restore of the database: start the scheduler again")
 
-// The scheduler's logger has ended the run by then.
+// The logger has ended the run before upstream calls klog.OsExit.
 func init() { klogbridge.Contain(cacheFunction) }

@@ -13,8 +13,8 @@ import (
 	"k8s.io/kubernetes/pkg/scheduler/metrics"
 )
 
-// Upstream ends the process here, after ten seconds at most.
-func TestCorruptedCacheEndsTheRunAndNotTheProcess(t *testing.T) {
+// Upstream exits the process here, after ten seconds at most.
+func TestCorruptedCacheEndsRunWithoutExit(t *testing.T) {
 	metrics.Register()
 	ctx, cancel := context.WithCancelCause(t.Context())
 	defer cancel(nil)

@@ -12,10 +12,9 @@ import (
 	"k8s.io/kubernetes/pkg/scheduler/apis/config/validation"
 )
 
-// ParseConfiguration reads a KubeSchedulerConfiguration from YAML or JSON, as it
-// is given to kube-scheduler's --config. Unknown and repeated fields are errors.
-// Arguments of plugins are read, and everything is validated, by
-// [Config.Validate].
+// ParseConfiguration parses a KubeSchedulerConfiguration in YAML or JSON, the format
+// of kube-scheduler's --config. Unknown and duplicate fields are errors.
+// [Config.Validate] parses the arguments of plugins and validates the configuration.
 func ParseConfiguration(data []byte) (*configv1.KubeSchedulerConfiguration, error) {
 	object, kind, err := scheme.Codecs.UniversalDeserializer().Decode(data, nil, nil)
 	if err != nil {
@@ -28,9 +27,8 @@ func ParseConfiguration(data []byte) (*configv1.KubeSchedulerConfiguration, erro
 	return configuration, nil
 }
 
-// complete returns the configuration that upstream's scheduler takes: with
-// defaults, plugin arguments decoded, validated. What configuration is given is
-// changed.
+// complete returns the internal configuration for upstream's scheduler: validated, with
+// defaults and decoded plugin arguments. It modifies configuration.
 func complete(configuration *configv1.KubeSchedulerConfiguration) (*schedulerconfig.KubeSchedulerConfiguration, error) {
 	if configuration.APIVersion == "" {
 		configuration.APIVersion = configv1.SchemeGroupVersion.String()
@@ -38,42 +36,42 @@ func complete(configuration *configv1.KubeSchedulerConfiguration) (*schedulercon
 	if configuration.Kind == "" {
 		configuration.Kind = "KubeSchedulerConfiguration"
 	}
-	refused := refuse(configuration)
-	// Upstream elects by default, and validates how.
+	unsupported := validateUnsupported(configuration)
+	// Leader election is on by default upstream, which would validate its settings.
 	configuration.LeaderElection.LeaderElect = new(bool)
 
-	// Upstream's decoder defaults, converts, and reads the plugins' arguments,
-	// which are raw: there is no other way to have them all.
+	// Only upstream's decoder applies the defaults, converts, and decodes the raw
+	// arguments of plugins.
 	data, err := json.Marshal(configuration)
 	if err != nil {
 		return nil, err
 	}
 	object, kind, err := scheme.Codecs.UniversalDecoder().Decode(data, nil, nil)
 	if err != nil {
-		return nil, errors.Join(refused, err)
+		return nil, errors.Join(unsupported, err)
 	}
 	internal, ok := object.(*schedulerconfig.KubeSchedulerConfiguration)
 	if !ok {
-		return nil, fmt.Errorf("it is a %s", kind)
+		return nil, fmt.Errorf("got a %s, want a KubeSchedulerConfiguration", kind)
 	}
-	// Conversion clears it; validation and plugins look at it.
+	// Conversion clears the version that validation and plugins read.
 	internal.APIVersion = kind.GroupVersion().String()
 	if err := validation.ValidateKubeSchedulerConfiguration(internal); err != nil {
-		return nil, errors.Join(refused, err)
+		return nil, errors.Join(unsupported, err)
 	}
-	return internal, refused
+	return internal, unsupported
 }
 
-// refuse names what the caller has asked for and would not get.
-func refuse(configuration *configv1.KubeSchedulerConfiguration) error {
+// validateUnsupported reports settings that would have no effect in a component.
+func validateUnsupported(configuration *configv1.KubeSchedulerConfiguration) error {
 	var errs field.ErrorList
 	if elect := configuration.LeaderElection.LeaderElect; elect != nil && *elect {
 		errs = append(errs, field.Forbidden(field.NewPath("leaderElection", "leaderElect"),
-			"the scheduler of a control plane does not take part in an election: set it to false, or leave it out"))
+			"a scheduler component takes no part in leader election: set it to false, or omit it"))
 	}
 	if configuration.ClientConnection.Kubeconfig != "" {
 		errs = append(errs, field.Forbidden(field.NewPath("clientConnection", "kubeconfig"),
-			"the scheduler works for the control plane that it is a component of: leave it out"))
+			"a scheduler component connects to its own control plane: omit it"))
 	}
 	return errs.ToAggregate()
 }

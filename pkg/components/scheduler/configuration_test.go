@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/client-go/rest"
 	configv1 "k8s.io/kube-scheduler/config/v1"
@@ -16,7 +17,7 @@ import (
 	"github.com/kubembed/kubembed/pkg/controlplane"
 )
 
-func TestProfilesHaveTheirOwnNamesAndPlugins(t *testing.T) {
+func TestProfilesHaveOwnNamesAndPlugins(t *testing.T) {
 	config, client := start(t, controlplane.Config{})
 	createNode(t, client, newNode("full", "4"))
 	run(t, config, scheduler.New(scheduler.Config{Configuration: parse(t, `
@@ -45,22 +46,22 @@ profiles:
 	createPod(t, client, other)
 	createPod(t, client, newPod("spread", "1"))
 	if node := nodeOf(t, client, "spread"); node != "empty" {
-		t.Errorf("the default profile has chosen %s", node)
+		t.Errorf("the default profile chose %s, want the emptier node", node)
 	}
 	createPod(t, client, packed)
 	if node := nodeOf(t, client, "packed"); node != "full" {
-		t.Errorf("the profile that packs has chosen %s", node)
+		t.Errorf("the packing profile chose %s, want full", node)
 	}
 	if event := wantEvent(t, client, "packed", "Scheduled"); event.ReportingController != "packer" {
-		t.Errorf("the event is from %q", event.ReportingController)
+		t.Errorf("the event is from %q, want packer", event.ReportingController)
 	}
-	list, err := client.CoreV1().Pods("default").List(t.Context(), listOf("other"))
+	list, err := client.CoreV1().Pods("default").List(t.Context(), metav1.ListOptions{FieldSelector: "metadata.name=other"})
 	if err != nil || len(list.Items) != 1 || list.Items[0].Spec.NodeName != "" {
 		t.Errorf("the pod of another scheduler: %v %+v", err, list.Items)
 	}
 }
 
-// only is a plugin that lets pods run on one node only.
+// only is a plugin that admits pods on one node only.
 type only struct{ node string }
 
 func (only) Name() string { return "Only" }
@@ -102,7 +103,7 @@ func TestOutOfTreePlugin(t *testing.T) {
 	}
 }
 
-func TestInvalidConfigurationsAreRefused(t *testing.T) {
+func TestValidateRejectsInvalidConfiguration(t *testing.T) {
 	yes, negative := true, int32(-1)
 	for name, c := range map[string]struct {
 		config scheduler.Config
@@ -123,7 +124,7 @@ func TestInvalidConfigurationsAreRefused(t *testing.T) {
 				c.ClientConnection.Kubeconfig = "/etc/kubernetes/scheduler.conf"
 				return scheduler.Config{Configuration: c}
 			}(),
-			[]string{"leaderElection.leaderElect: Forbidden", "clientConnection.kubeconfig: Forbidden", "leave it out", "parallelism: Invalid value"},
+			[]string{"leaderElection.leaderElect: Forbidden", "clientConnection.kubeconfig: Forbidden", "omit it", "parallelism: Invalid value"},
 		},
 		"an election": {
 			func() scheduler.Config {
@@ -161,7 +162,7 @@ profiles:
 			err := scheduler.New(c.config).Validate()
 			for _, want := range c.want {
 				if err == nil || !strings.Contains(err.Error(), want) {
-					t.Errorf("%v\nwant it to contain %q", err, want)
+					t.Errorf("got %v, want an error that contains %q", err, want)
 				}
 			}
 			if err == nil {
@@ -169,13 +170,13 @@ profiles:
 			}
 			ran := scheduler.New(c.config).Run(t.Context(), &rest.Config{}, func() { t.Error("ready") })
 			if ran == nil || ran.Error() != err.Error() {
-				t.Errorf("Run returns %v", ran)
+				t.Errorf("Run: got %v, want the same error", ran)
 			}
 		})
 	}
 }
 
-func TestUnknownPluginIsAnErrorOfRun(t *testing.T) {
+func TestRunRejectsUnknownPlugin(t *testing.T) {
 	config, _ := start(t, controlplane.Config{})
 	s := scheduler.New(scheduler.Config{Configuration: &configv1.KubeSchedulerConfiguration{Profiles: []configv1.KubeSchedulerProfile{{
 		Plugins: &configv1.Plugins{Filter: configv1.PluginSet{Enabled: []configv1.Plugin{{Name: "Nowhere"}}}},

@@ -20,31 +20,30 @@ import (
 	"github.com/kubembed/kubembed/internal/served"
 )
 
-// userAgent is what audit logs call the scheduler.
+// userAgent identifies the scheduler in audit logs.
 const userAgent = "kube-scheduler"
 
-// parts are what upstream's command makes around the scheduler (Setup and Run
-// in k8s.io/kubernetes/cmd/kube-scheduler/app), without leader election and the
-// HTTP server, which are of no use here.
-type parts struct {
+// dependencies are the clients, informers and events that upstream's command creates
+// for the scheduler: Setup and Run in k8s.io/kubernetes/cmd/kube-scheduler/app, without
+// leader election and the HTTP server.
+type dependencies struct {
 	config    *rest.Config
 	client    kubernetes.Interface
 	informers informers.SharedInformerFactory
-	// dynamic is for custom resources that plugins want to hear of.
+	// dynamic has the informers for custom resources of plugins.
 	dynamic dynamicinformer.DynamicSharedInformerFactory
 	events  broadcaster
 }
 
-// broadcaster is upstream's EventBroadcasterAdapter, which writes to
-// events.k8s.io where that is served and to core/v1 where not. Upstream calls
-// the name deprecated, and uses it.
+// broadcaster is upstream's EventBroadcasterAdapter. It writes to events.k8s.io if that
+// is served, and otherwise to core/v1. Upstream deprecates the name and uses it.
 type broadcaster interface {
 	StartRecordingToSink(stop <-chan struct{})
 	NewRecorder(name string) events.EventRecorderLogger
 	Shutdown()
 }
 
-func newParts(ctx context.Context, config *rest.Config) (*parts, error) {
+func newDependencies(ctx context.Context, config *rest.Config) (*dependencies, error) {
 	config = rest.CopyConfig(config)
 	config.UserAgent = userAgent
 	client, err := newClient(config)
@@ -55,27 +54,27 @@ func newParts(ctx context.Context, config *rest.Config) (*parts, error) {
 	if err != nil {
 		return nil, fmt.Errorf("client: %w", err)
 	}
-	return &parts{
+	return &dependencies{
 		config: config,
 		client: client,
-		// Without upstream's name for the informers, which labels metrics, and which only one
-		// scheduler of a process could have.
+		// No name for the informers: it labels metrics, and only one scheduler of a
+		// process could have it.
 		informers: upstream.NewInformerFactory(client, 0, nil),
 		dynamic:   dynamicinformer.NewFilteredDynamicSharedInformerFactory(dynamicClient, 0, corev1.NamespaceAll, nil),
 		events:    events.NewEventBroadcasterAdapterWithContext(ctx, client),
 	}, nil
 }
 
-func (s *Scheduler) newScheduler(ctx context.Context, p *parts) (*upstream.Scheduler, error) {
-	// Upstream writes in it: each run has its own.
+func (s *Scheduler) newScheduler(ctx context.Context, d *dependencies) (*upstream.Scheduler, error) {
+	// Upstream modifies the configuration, so each run has its own copy.
 	c, err := complete(s.config.Configuration.DeepCopy())
 	if err != nil {
 		return nil, err
 	}
-	sched, err := upstream.New(ctx, p.client, p.informers, p.dynamic,
-		profile.RecorderFactory(func(name string) events.EventRecorderLogger { return p.events.NewRecorder(name) }),
+	sched, err := upstream.New(ctx, d.client, d.informers, d.dynamic,
+		profile.RecorderFactory(func(name string) events.EventRecorderLogger { return d.events.NewRecorder(name) }),
 		upstream.WithComponentConfigVersion(c.APIVersion),
-		upstream.WithKubeConfig(p.config),
+		upstream.WithKubeConfig(d.config),
 		upstream.WithProfiles(c.Profiles...),
 		upstream.WithPercentageOfNodesToScore(c.PercentageOfNodesToScore),
 		upstream.WithFrameworkOutOfTreeRegistry(s.config.Plugins),
@@ -90,19 +89,19 @@ func (s *Scheduler) newScheduler(ctx context.Context, p *parts) (*upstream.Sched
 	return sched, nil
 }
 
-// sync starts the informers and returns when the scheduler has seen all that
-// they found.
-func (p *parts) sync(ctx context.Context, sched *upstream.Scheduler) error {
-	p.informers.StartWithContext(ctx)
-	p.dynamic.Start(ctx.Done())
-	if err := p.requireResources(); err != nil {
+// sync starts the informers and returns when the scheduler has handled all objects of
+// their first lists.
+func (d *dependencies) sync(ctx context.Context, sched *upstream.Scheduler) error {
+	d.informers.StartWithContext(ctx)
+	d.dynamic.Start(ctx.Done())
+	if err := d.requireResources(); err != nil {
 		return err
 	}
-	if err := p.informers.WaitForCacheSyncWithContext(ctx).AsError(); err != nil {
+	if err := d.informers.WaitForCacheSyncWithContext(ctx).AsError(); err != nil {
 		return err
 	}
 	var unsynced []string
-	for resource, synced := range p.dynamic.WaitForCacheSync(ctx.Done()) {
+	for resource, synced := range d.dynamic.WaitForCacheSync(ctx.Done()) {
 		if !synced {
 			unsynced = append(unsynced, resource.String())
 		}
@@ -110,17 +109,17 @@ func (p *parts) sync(ctx context.Context, sched *upstream.Scheduler) error {
 	if len(unsynced) > 0 {
 		return fmt.Errorf("failed to sync %s, which a plugin wants: %w", strings.Join(unsynced, "; "), context.Cause(ctx))
 	}
-	// Upstream looks every 100 ms. With a context that has ended it looks once.
-	now, cancel := context.WithCancel(ctx)
+	// Upstream checks every 100 ms. With a context that has ended it checks once.
+	expired, cancel := context.WithCancel(ctx)
 	cancel()
-	return lifecycle.Poll(ctx, func() bool { return sched.WaitForHandlersSync(now) == nil })
+	return lifecycle.Poll(ctx, func() bool { return sched.WaitForHandlersSync(expired) == nil })
 }
 
-// requireResources returns an error if one of the informers, which have been started, is
-// of what the control plane does not serve: it would never be synced.
-func (p *parts) requireResources() error {
-	// With a closed channel it lists the informers without waiting for them.
-	now := make(chan struct{})
-	close(now)
-	return served.Require(p.client.Discovery(), "the scheduler", served.OfInformers(scheme.Scheme, p.informers.WaitForCacheSync(now))...)
+// requireResources returns an error if the control plane does not serve the resource of
+// an informer, which would never sync. The informers must have been started.
+func (d *dependencies) requireResources() error {
+	// With a closed channel WaitForCacheSync lists the informers and does not wait.
+	closed := make(chan struct{})
+	close(closed)
+	return served.Require(d.client.Discovery(), "the scheduler", served.OfInformers(scheme.Scheme, d.informers.WaitForCacheSync(closed))...)
 }

@@ -3,17 +3,18 @@ package scheduler_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apiextensions-apiserver/pkg/apihelpers"
 	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
 	apiextensionsclient "k8s.io/apiextensions-apiserver/pkg/client/clientset/clientset/typed/apiextensions/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
-	"k8s.io/apimachinery/pkg/fields"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/client-go/dynamic"
@@ -22,13 +23,13 @@ import (
 	fwk "k8s.io/kube-scheduler/framework"
 	frameworkruntime "k8s.io/kubernetes/pkg/scheduler/framework/runtime"
 
-	"github.com/kubembed/kubembed/internal/lifecycle"
+	"github.com/kubembed/kubembed/internal/testwait"
 	"github.com/kubembed/kubembed/pkg/components/scheduler"
 	"github.com/kubembed/kubembed/pkg/controlplane"
 )
 
-// gate is a plugin that lets no pod through until it is open, and has pods tried
-// again when a widget, a custom resource, is created.
+// gate is a plugin that rejects all pods until it is open. It has pods scheduled again
+// when a widget, a custom resource, is created.
 type gate struct{ open *atomic.Bool }
 
 func (gate) Name() string { return "Gate" }
@@ -53,14 +54,14 @@ func newGate(open *atomic.Bool) *scheduler.Scheduler {
 	})
 }
 
-func TestPluginsHearOfCustomResources(t *testing.T) {
+func TestPluginReceivesCustomResourceEvents(t *testing.T) {
 	config, client := start(t, controlplane.Config{})
-	defineWidgets(t, config)
+	createWidgetCRD(t, config)
 	createNode(t, client, newNode("a", "8"))
 	var open atomic.Bool
 	stop := run(t, config, newGate(&open))
 	createPod(t, client, newPod("pod", "1"))
-	until(t, client.CoreV1().RESTClient(), "pods", fields.OneTermEqualSelector("metadata.name", "pod"), &corev1.Pod{}, func(pod *corev1.Pod) bool {
+	untilPod(t, client, "pod", func(pod *corev1.Pod) bool {
 		return len(pod.Status.Conditions) > 0 && strings.Contains(pod.Status.Conditions[0].Message, "no widget yet")
 	})
 
@@ -80,24 +81,24 @@ func TestPluginsHearOfCustomResources(t *testing.T) {
 	stop()
 }
 
-func TestRunNamesTheCustomResourceThatAPluginWants(t *testing.T) {
+func TestRunErrorNamesUnsyncedCustomResource(t *testing.T) {
 	config, _ := start(t, controlplane.Config{})
 	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 	defer cancel()
 	err := newGate(new(atomic.Bool)).Run(ctx, config, func() { t.Error("ready") })
 	if !errors.Is(err, context.DeadlineExceeded) || !strings.Contains(err.Error(), "example.com/v1, Resource=widgets, which a plugin wants") {
-		t.Error(err)
+		t.Errorf("Run: got %v, want an error that names the resource", err)
 	}
 }
 
-// defineWidgets creates a definition and waits until it is served.
-func defineWidgets(t *testing.T, config *rest.Config) {
+// createWidgetCRD creates a CRD and waits until it is established.
+func createWidgetCRD(t *testing.T, config *rest.Config) {
 	t.Helper()
 	client, err := apiextensionsclient.NewForConfig(config)
 	if err != nil {
 		t.Fatal(err)
 	}
-	definition := &apiextensionsv1.CustomResourceDefinition{
+	crd := &apiextensionsv1.CustomResourceDefinition{
 		ObjectMeta: metav1.ObjectMeta{Name: "widgets.example.com"},
 		Spec: apiextensionsv1.CustomResourceDefinitionSpec{
 			Group: "example.com",
@@ -109,19 +110,14 @@ func defineWidgets(t *testing.T, config *rest.Config) {
 			}},
 		},
 	}
-	if _, err := client.CustomResourceDefinitions().Create(t.Context(), definition, metav1.CreateOptions{}); err != nil {
+	if _, err := client.CustomResourceDefinitions().Create(t.Context(), crd, metav1.CreateOptions{}); err != nil {
 		t.Fatal(err)
 	}
-	err = lifecycle.Poll(t.Context(), func() bool {
-		definition, err = client.CustomResourceDefinitions().Get(t.Context(), "widgets.example.com", metav1.GetOptions{})
-		for _, c := range definition.Status.Conditions {
-			if c.Type == apiextensionsv1.Established && c.Status == apiextensionsv1.ConditionTrue {
-				return true
-			}
+	testwait.Until(t, "the CRD is established", func(ctx context.Context) error {
+		crd, err := client.CustomResourceDefinitions().Get(ctx, crd.Name, metav1.GetOptions{})
+		if err == nil && !apihelpers.IsCRDConditionTrue(crd, apiextensionsv1.Established) {
+			err = fmt.Errorf("conditions %v", crd.Status.Conditions)
 		}
-		return false
+		return err
 	})
-	if err != nil {
-		t.Fatal(err)
-	}
 }

@@ -1,5 +1,4 @@
-// Package scheduler runs kube-scheduler as a component of a control plane: it
-// gives pods their nodes.
+// Package scheduler runs kube-scheduler as a component of a control plane.
 //
 //	package main
 //
@@ -25,35 +24,35 @@
 //		}
 //	}
 //
-// It is k8s.io/kubernetes/pkg/scheduler with all that it does: profiles,
-// plugins of your own, extenders, preemption, volumes, dynamic resources. What
-// upstream's command has around it is left out: flags, leader election, the
-// HTTP server.
+// The scheduler is k8s.io/kubernetes/pkg/scheduler with all of its features:
+// profiles, out-of-tree plugins, extenders, preemption, volumes and dynamic
+// resources. It has no flags, leader election or HTTP server, which belong to
+// upstream's command.
 //
-// # What it needs
+// # Requirements
 //
-// The API groups that kube-scheduler reads: Run does not get ready where
-// Config.RuntimeConfig of the control plane has switched off apps/v1, policy/v1,
-// storage.k8s.io/v1 or resource.k8s.io/v1.
+// The control plane must serve the API groups that kube-scheduler reads. Run
+// returns an error if Config.RuntimeConfig of the control plane disables apps/v1,
+// policy/v1, storage.k8s.io/v1 or resource.k8s.io/v1.
 //
-// Pods are scheduled in gangs, by PodGroups, where the feature gate GenericWorkload is on, and
-// Config.RuntimeConfig switches scheduling.k8s.io/v1beta1 on, which are off by default upstream.
+// Gang scheduling by PodGroups needs the feature gate GenericWorkload and the API
+// scheduling.k8s.io/v1beta1 in Config.RuntimeConfig. Both are off by default, as
+// upstream.
 //
-// # What is shared in a process
+// # Process-wide state
 //
 // Each Run has its own queue, caches and watches. Metrics and feature gates are
-// the process's, as everywhere upstream. Two things more cannot be kept from
-// the host:
+// shared by the process, as everywhere upstream. Two more effects reach the host:
 //
-//   - Upstream has every scheduler listen for a signal on which it logs its
-//     cache, SIGUSR2, and on Windows os.Interrupt, and offers no way to end
-//     that. The signal still reaches a host that listens for it. But it does
-//     not end the process any more, from the first Run on: a program for Windows
-//     that should end on Ctrl-C listens for it with package os/signal, as above.
-//     The few bytes of each registration stay.
-//   - klog.OsExit, from the import on: where upstream ends the process because a
+//   - Every scheduler of upstream logs its cache on a signal: SIGUSR2, and
+//     os.Interrupt on Windows. Upstream has no way to unregister it. A host that
+//     listens for the signal still receives it, but from the first Run on the
+//     signal no longer ends the process. A program for Windows that should end on
+//     Ctrl-C must listen for it with package os/signal, as above. Each Run leaks
+//     the few bytes of its registration.
+//   - Importing the package replaces klog.OsExit. Where upstream exits because a
 //     scheduler's cache contradicts the database, Run returns an error instead.
 //
-// A goroutine that counts for metrics ends up to a second after Run has
-// returned, and idle connections to extenders 90 seconds after.
+// One goroutine for metrics ends up to a second after Run returns. Idle connections
+// to extenders close after 90 seconds.
 package scheduler

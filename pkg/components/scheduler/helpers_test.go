@@ -9,13 +9,11 @@ import (
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/fields"
-	"k8s.io/apimachinery/pkg/runtime"
-	"k8s.io/apimachinery/pkg/watch"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/cache"
-	watchtools "k8s.io/client-go/tools/watch"
 
+	"github.com/kubembed/kubembed/internal/testwait"
 	"github.com/kubembed/kubembed/pkg/components/scheduler"
 	"github.com/kubembed/kubembed/pkg/controlplane"
 )
@@ -63,15 +61,15 @@ func run(t testing.TB, config *rest.Config, s *scheduler.Scheduler) (stop func()
 	case err := <-done:
 		stopped = true
 		t.Fatalf("Run ended before it was ready: %v", err)
-	case <-time.After(time.Minute):
-		t.Error("not ready")
+	case <-time.After(testwait.Timeout):
+		t.Error("the scheduler is not ready")
 		stop()
 	}
 	t.Cleanup(stop)
 	return stop
 }
 
-// newNode is ready, with room for cpu and 110 pods.
+// newNode returns a ready node with room for cpu and 110 pods.
 func newNode(name, cpu string) *corev1.Node {
 	return &corev1.Node{
 		ObjectMeta: metav1.ObjectMeta{Name: name, Labels: map[string]string{corev1.LabelHostname: name}},
@@ -113,41 +111,23 @@ func createPod(t testing.TB, client kubernetes.Interface, pod *corev1.Pod) {
 	}
 }
 
-// nodeOf waits until a pod is bound.
-func nodeOf(t testing.TB, client kubernetes.Interface, name string) (node string) {
+// nodeOf waits until a pod is bound, and returns the name of its node.
+func nodeOf(t testing.TB, client kubernetes.Interface, name string) string {
 	t.Helper()
-	until(t, client.CoreV1().RESTClient(), "pods", fields.OneTermEqualSelector("metadata.name", name), &corev1.Pod{}, func(pod *corev1.Pod) bool {
-		node = pod.Spec.NodeName
-		return node != ""
-	})
-	return node
+	pod := untilPod(t, client, name, func(pod *corev1.Pod) bool { return pod.Spec.NodeName != "" })
+	return pod.Spec.NodeName
 }
 
-// wantEvent waits for an event about a pod, which kubectl describe shows.
-func wantEvent(t testing.TB, client kubernetes.Interface, pod, reason string) (found *corev1.Event) {
+// untilPod waits until condition holds for a pod.
+func untilPod(t testing.TB, client kubernetes.Interface, name string, condition func(*corev1.Pod) bool) *corev1.Pod {
+	t.Helper()
+	return testwait.Object(t, testwait.Named(client.CoreV1().RESTClient(), "pods", "default", name), &corev1.Pod{}, condition)
+}
+
+// wantEvent waits for an event about a pod, as kubectl describe shows it.
+func wantEvent(t testing.TB, client kubernetes.Interface, pod, reason string) *corev1.Event {
 	t.Helper()
 	selector := fields.Set{"involvedObject.kind": "Pod", "involvedObject.name": pod, "reason": reason}.AsSelector()
-	until(t, client.CoreV1().RESTClient(), "events", selector, &corev1.Event{}, func(event *corev1.Event) bool {
-		found = event
-		return true
-	})
-	return found
-}
-
-// until watches what selector selects in the namespace default until done is
-// true of one.
-func until[T runtime.Object](t testing.TB, client rest.Interface, resource string, selector fields.Selector, kind T, done func(T) bool) {
-	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
-	defer cancel()
-	lw := cache.NewListWatchFromClient(client, resource, "default", selector)
-	var last watch.Event
-	_, err := watchtools.UntilWithSync(ctx, lw, kind, nil, func(e watch.Event) (bool, error) {
-		last = e
-		object, ok := e.Object.(T)
-		return ok && e.Type != watch.Deleted && done(object), nil
-	})
-	if err != nil {
-		t.Fatalf("watch %s %s: %v; last: %+v", resource, selector, err, last)
-	}
+	events := cache.NewListWatchFromClient(client.CoreV1().RESTClient(), "events", "default", selector)
+	return testwait.Object(t, events, &corev1.Event{}, func(*corev1.Event) bool { return true })
 }

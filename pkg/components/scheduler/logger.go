@@ -11,10 +11,10 @@ import (
 	"github.com/kubembed/kubembed/internal/logging"
 )
 
-// sink is where the scheduler logs.
+// sink receives the log of the scheduler.
 type sink struct {
 	logging.Sink
-	// corrupted is called when upstream says that it cannot go on.
+	// corrupted is called when upstream logs that its cache is corrupted.
 	corrupted func()
 }
 

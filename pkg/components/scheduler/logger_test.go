@@ -19,7 +19,8 @@ import (
 	"github.com/kubembed/kubembed/pkg/controlplane"
 )
 
-// TestLogsToTheControlPlane when it has no Logger of its own, under its name.
+// TestLogsToTheControlPlane: without a Logger of its own the scheduler logs to the control
+// plane under its name.
 func TestLogsToTheControlPlane(t *testing.T) {
 	core, logs := observer.New(zap.DebugLevel)
 	start(t, controlplane.Config{Logger: zap.New(core).Named("host"), Components: []controlplane.Component{scheduler.New(scheduler.Config{
@@ -37,7 +38,7 @@ func TestLogsToTheControlPlane(t *testing.T) {
 	}
 }
 
-// plain is a gate that wants to hear of nothing.
+// plain is a gate without events.
 type plain struct{ gate }
 
 func (plain) EventsToRegister(context.Context) ([]fwk.ClusterEventWithHint, error) { return nil, nil }

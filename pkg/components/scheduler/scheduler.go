@@ -19,30 +19,30 @@ import (
 	"github.com/kubembed/kubembed/internal/logqueue"
 )
 
-// Scheduler is kube-scheduler as a component of a control plane. It may be run
-// again after it has stopped, and by several control planes at once.
+// Scheduler is kube-scheduler as a component of a control plane. It can run again
+// after it has stopped, and in several control planes at once.
 type Scheduler struct{ config Config }
 
-// New returns a scheduler that does as config says. It copies config. What is
-// wrong with it is reported by Validate, and by Run.
+// New returns a scheduler with a copy of config. Validate and Run report an invalid
+// config.
 func New(config Config) *Scheduler { return &Scheduler{config.clone()} }
 
-// Name is how control planes call the component: "scheduler".
+// Name returns the name of the component, "scheduler".
 func (s *Scheduler) Name() string { return "scheduler" }
 
-// Validate is [Config.Validate] of what New was given.
+// Validate calls [Config.Validate].
 func (s *Scheduler) Validate() error { return s.config.Validate() }
 
-// Run schedules the pods of the control plane that config leads to until ctx
-// ends, and returns when everything that it has started has ended, but for what
-// the package documentation names. It calls ready when it has seen what is
-// there: nodes, pods, volumes.
+// Run schedules the pods of the control plane of config until ctx ends. It calls
+// ready when its caches of nodes, pods and volumes are filled. It returns when all
+// that it started has ended, except for the goroutines and connections that the
+// package documentation lists.
 //
-// It returns an error at once for a Config that is not valid, for profiles that
-// cannot be made, and where the control plane does not serve a resource that the
-// scheduler reads (RuntimeConfig). If ctx ends before ready was called, the error says which
-// kinds of objects could not be read; after that, what did not end. Otherwise
-// it is nil.
+// Run returns an error at once if the Config is invalid, if a profile cannot be
+// built, or if the control plane does not serve a resource that the scheduler reads
+// (RuntimeConfig). If ctx ends before ready is called, the error lists the kinds whose
+// caches are not filled. If goroutines are still running after the stop, the error
+// lists them. Otherwise the error is nil.
 func (s *Scheduler) Run(ctx context.Context, config *rest.Config, ready func()) (err error) {
 	if err := s.Validate(); err != nil {
 		return err
@@ -50,38 +50,37 @@ func (s *Scheduler) Run(ctx context.Context, config *rest.Config, ready func()) 
 	logger, done := logqueue.Ensured(logging.Own(ctx, s.config.Logger), &err)
 	defer done()
 	var sched *upstream.Scheduler
-	family := lifecycle.NewGoroutineSet()
-	family.Do(ctx, func() { sched, err = s.run(ctx, config, logger, ready) })
+	goroutines := lifecycle.NewGoroutineSet()
+	goroutines.Do(ctx, func() { sched, err = s.run(ctx, config, logger, ready) })
 	if err != nil {
 		err = fmt.Errorf("scheduler: %w", err)
 	}
-	if stuck := s.wait(family, sched); stuck != nil {
-		err = errors.Join(err, fmt.Errorf("scheduler: not all of it has ended: %w", stuck))
+	if running := s.wait(goroutines, sched); running != nil {
+		err = errors.Join(err, fmt.Errorf("scheduler: stopped, but goroutines are still running: %w", running))
 	}
 	return err
 }
 
-// run has started goroutines and not waited for them when it returns. What it
-// has made of the scheduler is returned with an error too.
+// run does not wait for the goroutines that it starts. With an error it also returns
+// the scheduler, if there is one.
 func (s *Scheduler) run(ctx context.Context, config *rest.Config, logger *zap.Logger, ready func()) (*upstream.Scheduler, error) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	ctx = klog.NewContext(ctx, newLogger(ctx, logger, func() { cancel(errCacheCorrupted) }))
 
-	p, err := newParts(ctx, config)
+	d, err := newDependencies(ctx, config)
 	if err != nil {
 		return nil, err
 	}
-	defer p.events.Shutdown()
-	sched, err := s.newScheduler(ctx, p)
+	defer d.events.Shutdown()
+	sched, err := s.newScheduler(ctx, d)
 	if err != nil {
 		return nil, err
 	}
-	p.events.StartRecordingToSink(ctx.Done())
-	if err := p.sync(ctx, sched); err != nil {
+	d.events.StartRecordingToSink(ctx.Done())
+	if err := d.sync(ctx, sched); err != nil {
 		return sched, err
 	}
-	// What is left is to start a loop.
 	ready()
 	sched.Run(ctx)
 	if cause := context.Cause(ctx); errors.Is(cause, errCacheCorrupted) {
@@ -90,29 +89,29 @@ func (s *Scheduler) run(ctx context.Context, config *rest.Config, logger *zap.Lo
 	return sched, nil
 }
 
-// stragglersTimeout is how long a stop waits for upstream's goroutines. They
-// have been told to stop, and end within milliseconds, save plugins and
-// extenders that do not.
-const stragglersTimeout = 5 * time.Second
+// goroutineStopTimeout bounds the wait for upstream's goroutines after their context
+// has ended. They end within milliseconds, unless a plugin or an extender blocks.
+const goroutineStopTimeout = 5 * time.Second
 
-// wait returns when the goroutines of a run have ended.
-func (s *Scheduler) wait(family *lifecycle.GoroutineSet, sched *upstream.Scheduler) error {
-	ctx, cancel := context.WithTimeout(context.Background(), stragglersTimeout)
+// wait waits for the goroutines of a run. Its error lists the ones that are still
+// running after goroutineStopTimeout.
+func (s *Scheduler) wait(goroutines *lifecycle.GoroutineSet, sched *upstream.Scheduler) error {
+	ctx, cancel := context.WithTimeout(context.Background(), goroutineStopTimeout)
 	defer cancel()
-	now, cancelNow := context.WithCancel(ctx)
-	cancelNow()
+	expired, cancelExpired := context.WithCancel(ctx) // Wait only looks
+	cancelExpired()
 	var running error
 	_ = lifecycle.Poll(ctx, func() bool {
-		reject(sched)
-		running = family.Wait(now)
+		rejectWaitingPods(sched)
+		running = goroutines.Wait(expired)
 		return running == nil
 	})
 	return running
 }
 
-// reject ends the wait of pods for a Permit plugin, which upstream leaves to
-// the plugin's timeout. Nothing is written about the pod: its context has ended.
-func reject(sched *upstream.Scheduler) {
+// rejectWaitingPods ends the wait of pods for a Permit plugin. Upstream leaves it to the
+// plugin's timeout. No status is written for the pods: their context has ended.
+func rejectWaitingPods(sched *upstream.Scheduler) {
 	if sched == nil {
 		return
 	}
@@ -121,7 +120,7 @@ func reject(sched *upstream.Scheduler) {
 	}
 }
 
-// clientConfig is a copy for clients of built-in types.
+// clientConfig returns a copy of config for clients of built-in types.
 func clientConfig(config *rest.Config) *rest.Config {
 	config = rest.CopyConfig(config)
 	config.ContentType = runtime.ContentTypeProtobuf

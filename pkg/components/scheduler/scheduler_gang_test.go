@@ -7,7 +7,6 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	schedulingv1beta1 "k8s.io/api/scheduling/v1beta1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/fields"
 	utilfeature "k8s.io/apiserver/pkg/util/feature"
 	featuregatetesting "k8s.io/component-base/featuregate/testing"
 	"k8s.io/kubernetes/pkg/features"
@@ -38,7 +37,7 @@ func TestGang(t *testing.T) {
 		createPod(t, client, pod)
 	}
 	for i := range 3 {
-		until(t, client.CoreV1().RESTClient(), "pods", fields.OneTermEqualSelector("metadata.name", fmt.Sprint("member-", i)), &corev1.Pod{}, func(pod *corev1.Pod) bool {
+		untilPod(t, client, fmt.Sprint("member-", i), func(pod *corev1.Pod) bool {
 			if pod.Spec.NodeName != "" {
 				t.Fatalf("%s has a node although there is no room for all", pod.Name)
 			}

@@ -14,21 +14,18 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	apiruntime "k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/util/wait"
 	"k8s.io/client-go/rest"
 	configv1 "k8s.io/kube-scheduler/config/v1"
 	fwk "k8s.io/kube-scheduler/framework"
 	frameworkruntime "k8s.io/kubernetes/pkg/scheduler/framework/runtime"
 
-	"github.com/kubembed/kubembed/internal/lifecycle"
+	"github.com/kubembed/kubembed/internal/testwait"
 	"github.com/kubembed/kubembed/pkg/components/scheduler"
 	"github.com/kubembed/kubembed/pkg/controlplane"
 )
 
-func listOf(name string) metav1.ListOptions {
-	return metav1.ListOptions{FieldSelector: "metadata.name=" + name}
-}
-
-// hold is a plugin that lets pods wait for ten minutes before they are bound.
+// hold is a plugin that has pods wait for ten minutes before they are bound.
 type hold struct{ waiting chan string }
 
 func (hold) Name() string { return "Hold" }
@@ -38,7 +35,7 @@ func (h hold) Permit(_ context.Context, _ fwk.CycleState, pod *corev1.Pod, _ str
 	return fwk.NewStatus(fwk.Wait), 10 * time.Minute
 }
 
-func TestStopDoesNotWaitForPodsThatWait(t *testing.T) {
+func TestStopRejectsPodsWaitingForPermit(t *testing.T) {
 	config, client := start(t, controlplane.Config{})
 	createNode(t, client, newNode("a", "8"))
 	h := hold{make(chan string, 1)}
@@ -50,7 +47,7 @@ func TestStopDoesNotWaitForPodsThatWait(t *testing.T) {
 	}))
 	createPod(t, client, newPod("held", "1"))
 	<-h.waiting
-	stop() // an error of Run would say that the pod is still waited for
+	stop() // Run returns an error if a goroutine still waits for the pod
 	pod, err := client.CoreV1().Pods("default").Get(t.Context(), "held", metav1.GetOptions{})
 	if err != nil || pod.Spec.NodeName != "" || len(pod.Status.Conditions) != 0 {
 		t.Errorf("after the stop: %v, node %q, conditions %v", err, pod.Spec.NodeName, pod.Status.Conditions)
@@ -61,11 +58,11 @@ func TestStopDoesNotWaitForPodsThatWait(t *testing.T) {
 	nodeOf(t, client, "held")
 }
 
-func TestRunSaysWhichKindsItCannotRead(t *testing.T) {
+func TestRunErrorNamesUnservedResources(t *testing.T) {
 	config, _ := start(t, controlplane.Config{RuntimeConfig: map[string]string{"apps/v1": "false"}})
 	err := scheduler.New(scheduler.Config{}).Run(t.Context(), config, func() { t.Error("ready") })
 	if err == nil || !strings.Contains(err.Error(), "does not serve apps/v1/replicasets, apps/v1/statefulsets") {
-		t.Error(err)
+		t.Errorf("Run: got %v, want an error that names the resources", err)
 	}
 }
 
@@ -79,7 +76,7 @@ func TestStartAndStopManyTimes(t *testing.T) {
 	s := scheduler.New(scheduler.Config{})
 	var goroutines, files int
 	var heap uint64
-	began := time.Now()
+	start := time.Now()
 	for i := range times {
 		stop := run(t, config, s)
 		name := fmt.Sprint("pod-", i)
@@ -90,41 +87,39 @@ func TestStartAndStopManyTimes(t *testing.T) {
 		}
 		stop()
 		if i == times/10 {
-			goroutines, files, heap = settled(t, math.MaxInt), openFiles(), heapInUse()
+			goroutines, files, heap = goroutinesAtRest(t, math.MaxInt), openFiles(), heapInUse()
 		}
 	}
-	took := time.Since(began) / time.Duration(times)
-	now := settled(t, goroutines+10)
-	t.Logf("%v each; goroutines %d, then %d; files %d, then %d; heap %d KiB, then %d KiB", took,
+	average := time.Since(start) / time.Duration(times)
+	now := goroutinesAtRest(t, goroutines+10)
+	t.Logf("%v each; goroutines %d, then %d; files %d, then %d; heap %d KiB, then %d KiB", average,
 		goroutines, now, files, openFiles(), heap>>10, heapInUse()>>10)
 	if now > goroutines+10 {
-		t.Errorf("%d goroutines, and %d at the end", goroutines, now)
+		t.Errorf("got %d goroutines at the end, want at most %d", now, goroutines+10)
 	}
 	if now := openFiles(); now > files {
-		t.Errorf("%d open files, and %d at the end", files, now)
+		t.Errorf("got %d open files at the end, want at most %d", now, files)
 	}
-	// The watch cache and etcd of the control plane keep what was written.
-	if now := heapInUse(); now > heap+uint64(times)*100<<10 {
-		t.Errorf("%d KiB of heap, and %d KiB at the end", heap>>10, now>>10)
+	// The watch cache and etcd of the control plane keep each write.
+	if now, limit := heapInUse(), heap+uint64(times)*100<<10; now > limit {
+		t.Errorf("got %d KiB of heap at the end, want at most %d KiB", now>>10, limit>>10)
 	}
 }
 
-// settled counts goroutines when those are gone that end by themselves within a
-// second, and waits until there are no more than most, but not for ever.
-func settled(t *testing.T, most int) int {
+// goroutinesAtRest returns the number of goroutines when it is at most limit and the
+// recorders of metrics have ended, which takes them up to a second, or after ten seconds.
+func goroutinesAtRest(t *testing.T, limit int) int {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
-	defer cancel()
-	_ = lifecycle.Poll(ctx, func() bool {
+	_ = wait.PollUntilContextTimeout(t.Context(), 10*time.Millisecond, 10*time.Second, true, func(context.Context) (bool, error) {
 		stacks := make([]byte, 8<<20)
 		stacks = stacks[:runtime.Stack(stacks, true)]
-		return runtime.NumGoroutine() <= most && !strings.Contains(string(stacks), "MetricAsyncRecorder")
+		return runtime.NumGoroutine() <= limit && !strings.Contains(string(stacks), "MetricAsyncRecorder"), nil
 	})
 	return runtime.NumGoroutine()
 }
 
 func openFiles() int {
-	entries, _ := os.ReadDir("/proc/self/fd") // none elsewhere
+	entries, _ := os.ReadDir("/proc/self/fd") // Linux only
 	return len(entries)
 }
 
@@ -136,7 +131,7 @@ func heapInUse() uint64 {
 	return m.HeapAlloc
 }
 
-func TestOneValueForSeveralControlPlanes(t *testing.T) {
+func TestSchedulerRunsForSeveralControlPlanes(t *testing.T) {
 	s := scheduler.New(scheduler.Config{})
 	var all sync.WaitGroup
 	for i := range 3 {
@@ -152,11 +147,12 @@ func TestOneValueForSeveralControlPlanes(t *testing.T) {
 			if _, err := client.CoreV1().Pods("default").Create(ctx, newPod("pod", "1"), metav1.CreateOptions{}); err != nil {
 				t.Error(err)
 			}
-			if err := lifecycle.Poll(ctx, func() bool {
+			err := wait.PollUntilContextTimeout(ctx, 20*time.Millisecond, testwait.Timeout, true, func(ctx context.Context) (bool, error) {
 				pod, err := client.CoreV1().Pods("default").Get(ctx, "pod", metav1.GetOptions{})
-				return err == nil && pod.Spec.NodeName == node
-			}); err != nil {
-				t.Error(err)
+				return err == nil && pod.Spec.NodeName == node, nil
+			})
+			if err != nil {
+				t.Errorf("the pod is not bound to %s: %v", node, err)
 			}
 			cancel()
 			if err := <-done; err != nil {
@@ -170,6 +166,6 @@ func TestOneValueForSeveralControlPlanes(t *testing.T) {
 func TestRunReportsAnUnusableClient(t *testing.T) {
 	err := scheduler.New(scheduler.Config{}).Run(t.Context(), &rest.Config{Host: "::"}, func() { t.Error("ready") })
 	if err == nil || !strings.HasPrefix(err.Error(), "scheduler: client: ") {
-		t.Error(err)
+		t.Errorf("Run: got %v, want an error of the client", err)
 	}
 }

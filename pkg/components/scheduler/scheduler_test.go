@@ -8,7 +8,6 @@ import (
 	schedulingv1 "k8s.io/api/scheduling/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/fields"
 
 	"github.com/kubembed/kubembed/pkg/components/scheduler"
 	"github.com/kubembed/kubembed/pkg/controlplane"
@@ -98,7 +97,7 @@ func TestUnschedulablePodIsScheduledWhenANodeAppears(t *testing.T) {
 	config, client := start(t, controlplane.Config{})
 	run(t, config, scheduler.New(scheduler.Config{}))
 	createPod(t, client, newPod("early", "100m"))
-	until(t, client.CoreV1().RESTClient(), "pods", fields.OneTermEqualSelector("metadata.name", "early"), &corev1.Pod{}, func(pod *corev1.Pod) bool {
+	untilPod(t, client, "early", func(pod *corev1.Pod) bool {
 		for _, c := range pod.Status.Conditions {
 			if c.Type == corev1.PodScheduled {
 				return c.Status == corev1.ConditionFalse && c.Reason == corev1.PodReasonUnschedulable && c.Message == "no nodes available to schedule pods"
