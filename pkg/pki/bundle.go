@@ -14,31 +14,31 @@ import (
 	"github.com/kubembed/kubembed/internal/fieldpath"
 )
 
-// The base names of the authorities' files.
+// The base names of the CA files.
 const (
-	clusterAuthority    = "ca"
-	frontProxyAuthority = "front-proxy-ca"
-	etcdAuthority       = "etcd/ca"
-	// kubeletServingAuthority is younger than the others: bundles may lack it.
-	kubeletServingAuthority = "kubelet-serving-ca"
+	clusterCAFile    = "ca"
+	frontProxyCAFile = "front-proxy-ca"
+	etcdCAFile       = "etcd/ca"
+	// kubeletServingCAFile is younger than the others: bundles may lack it.
+	kubeletServingCAFile = "kubelet-serving-ca"
 )
 
-// authorities are the keys of Fingerprints, too.
-var authorities = []string{clusterAuthority, frontProxyAuthority, etcdAuthority, kubeletServingAuthority}
+// caFiles are the keys of Fingerprints, too.
+var caFiles = []string{clusterCAFile, frontProxyCAFile, etcdCAFile, kubeletServingCAFile}
 
 // sharedFiles are the files that all servers of one cluster have in common, in the
 // order of a bundle. The last holds one key: a bundle that is cut short lacks it.
 var sharedFiles = []string{
-	clusterAuthority + ".crt", frontProxyAuthority + ".crt", kubeletServingAuthority + ".crt", etcdAuthority + ".crt",
+	clusterCAFile + ".crt", frontProxyCAFile + ".crt", kubeletServingCAFile + ".crt", etcdCAFile + ".crt",
 	saPublicFile, saKeyFile,
-	clusterAuthority + ".key", frontProxyAuthority + ".key", kubeletServingAuthority + ".key", etcdAuthority + ".key",
+	clusterCAFile + ".key", frontProxyCAFile + ".key", kubeletServingCAFile + ".key", etcdCAFile + ".key",
 }
 
 // bundleHeader names the file in Dir that a block of a bundle belongs to.
 const bundleHeader = "Kubembed-File"
 
 // Export returns what all servers of one cluster have in common, for Config.Import
-// of another: the authorities, those of etcd's members among them, with the
+// of another: the CAs, those of etcd's members among them, with the
 // certificates that are trusted besides them, and the service-account keys. With it
 // anybody can be anyone in the cluster: keep it as secret as the keys.
 //
@@ -50,18 +50,18 @@ func (p *PKI) Export() ([]byte, error) {
 		return nil, fmt.Errorf("pki: exporting: %w", err)
 	}
 	files := map[string][]byte{
-		clusterAuthority + ".crt":        p.bundle,
-		frontProxyAuthority + ".crt":     p.frontProxies,
-		kubeletServingAuthority + ".crt": p.kubeletServings,
-		etcdAuthority + ".crt":           p.etcdBundle,
+		clusterCAFile + ".crt":        p.bundle,
+		frontProxyCAFile + ".crt":     p.frontProxyBundle,
+		kubeletServingCAFile + ".crt": p.kubeletServingBundle,
+		etcdCAFile + ".crt":           p.etcdBundle,
 		saPublicFile:                     public,
 	}
 	for name, key := range map[string]crypto.Signer{
 		saKeyFile:                        p.saKey,
-		clusterAuthority + ".key":        p.cluster.Key,
-		frontProxyAuthority + ".key":     p.frontProxy.Key,
-		kubeletServingAuthority + ".key": p.kubeletServing.Key,
-		etcdAuthority + ".key":           p.etcd.Key,
+		clusterCAFile + ".key":        p.cluster.Key,
+		frontProxyCAFile + ".key":     p.frontProxy.Key,
+		kubeletServingCAFile + ".key": p.kubeletServing.Key,
+		etcdCAFile + ".key":           p.etcd.Key,
 	} {
 		if files[name], err = keyutil.MarshalPrivateKeyToPEM(key); err != nil {
 			return nil, fmt.Errorf("pki: exporting %s: %w", name, err)
@@ -94,14 +94,14 @@ func parseBundle(data []byte) (map[string][]byte, error) {
 		files[name] = append(files[name], pem.EncodeToMemory(block)...)
 	}
 	// A bundle of an older release has neither: see openKubeletServing.
-	older := files[kubeletServingAuthority+".crt"] == nil && files[kubeletServingAuthority+".key"] == nil
+	older := files[kubeletServingCAFile+".crt"] == nil && files[kubeletServingCAFile+".key"] == nil
 	for _, name := range sharedFiles {
-		if files[name] == nil && !(older && strings.HasPrefix(name, kubeletServingAuthority)) {
+		if files[name] == nil && !(older && strings.HasPrefix(name, kubeletServingCAFile)) {
 			return nil, fmt.Errorf("it holds no %s: it was cut short", name)
 		}
 	}
-	for _, name := range authorities {
-		if older && name == kubeletServingAuthority {
+	for _, name := range caFiles {
+		if older && name == kubeletServingCAFile {
 			continue
 		}
 		certs, err := parseCerts(files[name+".crt"])
@@ -134,7 +134,7 @@ func (s *store) adopt(bundle []byte) error {
 		return fieldpath.New("pki", "Import", "%w", err) // Validate has found it
 	}
 	imported := map[string][]byte{}
-	for _, name := range authorities {
+	for _, name := range caFiles {
 		if files[name+".crt"] == nil {
 			continue
 		}
@@ -148,7 +148,7 @@ func (s *store) adopt(bundle []byte) error {
 		}
 		certs, err := parseCerts(own)
 		if err != nil {
-			continue // openAuthority says what to do
+			continue // openCA says what to do
 		}
 		theirs, err := parseCerts(files[name+".crt"])
 		if err != nil {
@@ -166,7 +166,7 @@ func (s *store) adopt(bundle []byte) error {
 		return err
 	}
 	s.imported = imported
-	// A key before its certificate: see openAuthority.
+	// A key before its certificate: see openCA.
 	for _, name := range slices.Backward(sharedFiles) {
 		if data, ok := imported[name]; ok {
 			s.put(name, data)
@@ -221,7 +221,7 @@ func (s *store) adoptServiceAccountKeys(files, imported map[string][]byte) error
 	return s.contradiction(saPublicFile, "service-account keys")
 }
 
-// ErrOtherCA says that Config.Import and Config.Dir hold the authorities of
+// ErrOtherCA says that Config.Import and Config.Dir hold the CAs of
 // different clusters.
 var ErrOtherCA = errors.New("of another cluster")
 

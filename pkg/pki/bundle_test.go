@@ -23,8 +23,8 @@ func export(t *testing.T, p *PKI) []byte {
 	return bundle
 }
 
-// sameAuthorities tells whether a cluster that one of them serves is that of the other.
-func sameAuthorities(t *testing.T, a, b *PKI) bool {
+// sameCAs tells whether a cluster that one of them serves is that of the other.
+func sameCAs(t *testing.T, a, b *PKI) bool {
 	t.Helper()
 	return bytes.Equal(export(t, a), export(t, b))
 }
@@ -36,12 +36,12 @@ func TestImport(t *testing.T) {
 			bundle := export(t, from)
 
 			inMemory := mustOpen(t, Config{Import: bundle})
-			if !sameAuthorities(t, inMemory, from) {
+			if !sameCAs(t, inMemory, from) {
 				t.Error("in memory: others")
 			}
 			to := filepath.Join(t.TempDir(), "deep", "pki")
 			first := mustOpen(t, Config{Dir: to, Import: bundle})
-			if !sameAuthorities(t, first, from) {
+			if !sameCAs(t, first, from) {
 				t.Error("in a directory: others")
 			}
 			if same(first.Serving(), from.Serving()) {
@@ -80,7 +80,7 @@ func TestImportOfRotatedAuthorities(t *testing.T) {
 	// A server that is a step behind goes on with its own.
 	behind := t.TempDir()
 	mustOpen(t, Config{Dir: behind, Import: export(t, old)})
-	if q := mustOpen(t, Config{Dir: behind, Import: export(t, rotated)}); !sameAuthorities(t, q, old) {
+	if q := mustOpen(t, Config{Dir: behind, Import: export(t, rotated)}); !sameCAs(t, q, old) {
 		t.Error("its own were replaced")
 	}
 	// A key that was deleted to be rotated does not come back.

@@ -50,31 +50,31 @@ type CA struct {
 }
 
 // PEM returns the authority's certificate.
-func (a *CA) PEM() []byte {
-	return encodeCert(a.Cert.Raw)
+func (ca *CA) PEM() []byte {
+	return encodeCert(ca.Cert.Raw)
 }
 
 // Sign returns a certificate for public, in PEM. The template says who it is for,
 // from when to when, and for which uses; Sign draws the serial number, derives
 // the key identifier, and lets nothing outlive the authority.
-func (a *CA) Sign(template *x509.Certificate, public crypto.PublicKey) ([]byte, error) {
+func (ca *CA) Sign(template *x509.Certificate, public crypto.PublicKey) ([]byte, error) {
 	t := *template
-	if t.NotAfter.After(a.Cert.NotAfter) {
-		t.NotAfter = a.Cert.NotAfter
+	if t.NotAfter.After(ca.Cert.NotAfter) {
+		t.NotAfter = ca.Cert.NotAfter
 	}
 	if !t.NotAfter.After(t.NotBefore) {
 		return nil, fmt.Errorf("pki: signing a certificate for %q: the authority %q ends at %s",
-			t.Subject.CommonName, a.Cert.Subject.CommonName, a.Cert.NotAfter.Format(time.RFC3339))
+			t.Subject.CommonName, ca.Cert.Subject.CommonName, ca.Cert.NotAfter.Format(time.RFC3339))
 	}
-	der, err := createCertificate(&t, a.Cert, public, a.Key)
+	der, err := createCertificate(&t, ca.Cert, public, ca.Key)
 	if err != nil {
 		return nil, fmt.Errorf("pki: signing a certificate for %q: %w", t.Subject.CommonName, err)
 	}
 	return encodeCert(der), nil
 }
 
-// newAuthority makes a self-signed CA that begins now.
-func newAuthority(name string, now time.Time) (*CA, error) {
+// newCA makes a self-signed CA that begins now.
+func newCA(name string, now time.Time) (*CA, error) {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		return nil, fmt.Errorf("pki: making the key of %q: %w", name, err)
@@ -108,16 +108,16 @@ type leaf struct {
 
 // issue makes a key and a certificate that begins now and lasts for ttl, or as
 // long as the authority if that is shorter.
-func (a *CA) issue(l leaf, now time.Time, ttl time.Duration) (KeyPair, error) {
-	if now.After(a.Cert.NotAfter) {
+func (ca *CA) issue(l leaf, now time.Time, ttl time.Duration) (KeyPair, error) {
+	if now.After(ca.Cert.NotAfter) {
 		return KeyPair{}, fmt.Errorf("pki: signing a certificate for %q: the authority %q expired at %s",
-			l.subject.CommonName, a.Cert.Subject.CommonName, a.Cert.NotAfter.Format(time.RFC3339))
+			l.subject.CommonName, ca.Cert.Subject.CommonName, ca.Cert.NotAfter.Format(time.RFC3339))
 	}
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		return KeyPair{}, fmt.Errorf("pki: making a key for %q: %w", l.subject.CommonName, err)
 	}
-	cert, err := a.Sign(&x509.Certificate{
+	cert, err := ca.Sign(&x509.Certificate{
 		Subject:               l.subject,
 		NotBefore:             now.Add(-clockSkew),
 		NotAfter:              now.Add(ttl),
@@ -139,14 +139,14 @@ func (a *CA) issue(l leaf, now time.Time, ttl time.Duration) (KeyPair, error) {
 
 // accepts reports whether kp is good enough to be kept: whole, signed by a, for
 // everything that l asks for, and not near its end.
-func (a *CA) accepts(kp KeyPair, l leaf, now time.Time) bool {
+func (ca *CA) accepts(kp KeyPair, l leaf, now time.Time) bool {
 	pair, err := tls.X509KeyPair(kp.Cert, kp.Key)
 	if err != nil {
 		return false
 	}
 	cert := pair.Leaf
 	roots := x509.NewCertPool()
-	roots.AddCert(a.Cert)
+	roots.AddCert(ca.Cert)
 	// Verify is content with any one of several usages.
 	for _, usage := range l.usages {
 		if _, err := cert.Verify(x509.VerifyOptions{
@@ -171,7 +171,7 @@ func (a *CA) accepts(kp KeyPair, l leaf, now time.Time) bool {
 		}
 	}
 	// In the authority's last year a new certificate would end no later.
-	if !cert.NotAfter.Before(a.Cert.NotAfter) {
+	if !cert.NotAfter.Before(ca.Cert.NotAfter) {
 		return true
 	}
 	return cert.NotAfter.Sub(now) >= cert.NotAfter.Sub(cert.NotBefore)/3

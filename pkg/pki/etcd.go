@@ -29,5 +29,5 @@ func (p *PKI) EtcdFiles() (ca, cert, key string) {
 	if len(p.cfg.EtcdMember) == 0 {
 		return "", "", ""
 	}
-	return p.store.path(etcdAuthority + ".crt"), p.store.path(etcdMemberFile + ".crt"), p.store.path(etcdMemberFile + ".key")
+	return p.store.path(etcdCAFile + ".crt"), p.store.path(etcdMemberFile + ".crt"), p.store.path(etcdMemberFile + ".key")
 }

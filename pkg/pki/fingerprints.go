@@ -28,13 +28,13 @@ var ErrKeysMissing = errors.New("keys are missing that were there before")
 func (p *PKI) Fingerprints() map[string][]string {
 	prints := map[string][]string{}
 	for name, bundle := range map[string][]byte{
-		clusterAuthority: p.bundle, frontProxyAuthority: p.frontProxies, etcdAuthority: p.etcdBundle,
-		kubeletServingAuthority: p.kubeletServings,
+		clusterCAFile: p.bundle, frontProxyCAFile: p.frontProxyBundle, etcdCAFile: p.etcdBundle,
+		kubeletServingCAFile: p.kubeletServingBundle,
 	} {
 		// Open has read it.
-		prints[name], _ = certificatePrints(bundle)
+		prints[name], _ = certificateFingerprints(bundle)
 	}
-	prints[serviceAccountKeys] = keyPrints(p.saPublic)
+	prints[serviceAccountKeys] = keyFingerprints(p.saPublic)
 	return prints
 }
 
@@ -60,12 +60,12 @@ func (c Config) CheckKept(known map[string][]string) error {
 		var files string
 		whole := false
 		switch {
-		case slices.Contains(authorities, name):
+		case slices.Contains(caFiles, name):
 			files = name + ".crt"
-			now, err = s.authorityPrints(files, imported)
+			now, err = s.caFingerprints(files, imported)
 		case name == serviceAccountKeys:
 			files = saKeyFile + " and " + saPublicFile
-			now, whole, err = s.serviceAccountPrints(imported)
+			now, whole, err = s.serviceAccountFingerprints(imported)
 		default:
 			continue // of another version of this package
 		}
@@ -103,7 +103,7 @@ func (e *unusableError) Is(target error) bool { return target == ErrUnusable }
 // errUnreadable says that there is something, about which Open has the better words.
 var errUnreadable = errors.New("unreadable")
 
-func (s *store) authorityPrints(file string, imported map[string][]byte) ([]string, error) {
+func (s *store) caFingerprints(file string, imported map[string][]byte) ([]string, error) {
 	data, err := s.peek(file)
 	if err != nil || data == nil && imported[file] == nil {
 		return nil, err
@@ -111,12 +111,12 @@ func (s *store) authorityPrints(file string, imported map[string][]byte) ([]stri
 	if data == nil {
 		data = imported[file]
 	}
-	return certificatePrints(data)
+	return certificateFingerprints(data)
 }
 
-// serviceAccountPrints reports in whole that sa.pub is missing beside sa.key: who ends a
+// serviceAccountFingerprints reports in whole that sa.pub is missing beside sa.key: who ends a
 // rotation takes keys out of it, but does not delete it.
-func (s *store) serviceAccountPrints(imported map[string][]byte) (prints []string, whole bool, err error) {
+func (s *store) serviceAccountFingerprints(imported map[string][]byte) (prints []string, whole bool, err error) {
 	private, err := s.peek(saKeyFile)
 	if err != nil {
 		return nil, false, err
@@ -145,7 +145,7 @@ func (s *store) serviceAccountPrints(imported map[string][]byte) (prints []strin
 		}
 		keys = append(keys, listed...)
 	}
-	return keyPrints(keys), private != nil && public == nil, nil
+	return keyFingerprints(keys), private != nil && public == nil, nil
 }
 
 // Common reports whether two lists of fingerprints have one in common.
@@ -153,7 +153,7 @@ func Common(a, b []string) bool {
 	return slices.ContainsFunc(a, func(print string) bool { return slices.Contains(b, print) })
 }
 
-func certificatePrints(bundle []byte) ([]string, error) {
+func certificateFingerprints(bundle []byte) ([]string, error) {
 	certs, err := parseCerts(bundle)
 	if err != nil {
 		return nil, errUnreadable
@@ -165,7 +165,7 @@ func certificatePrints(bundle []byte) ([]string, error) {
 	return sorted(prints), nil
 }
 
-func keyPrints(keys []crypto.PublicKey) []string {
+func keyFingerprints(keys []crypto.PublicKey) []string {
 	var prints []string
 	for _, key := range keys {
 		if der, err := x509.MarshalPKIXPublicKey(key); err == nil {

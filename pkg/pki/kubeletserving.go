@@ -17,10 +17,10 @@ import (
 	"k8s.io/client-go/util/keyutil"
 )
 
-// kubeletServingCA is the name and the HKDF label of the CA. A label never changes:
+// kubeletServingCAName is the name and the HKDF label of the CA. A label never changes:
 // servers that derive different keys do not trust each other's kubelets.
 const (
-	kubeletServingCA      = "kubembed-kubelet-serving-ca"
+	kubeletServingCAName      = "kubembed-kubelet-serving-ca"
 	kubeletServingKey     = "kubembed kubelet-serving-ca key v1"
 	kubeletServingSerial  = "kubembed kubelet-serving-ca serial v1"
 	maxKeyDerivationTries = 8
@@ -31,12 +31,12 @@ const (
 // with the same result on every server of a cluster, so that they agree without
 // having to be told, whichever is upgraded first.
 func (p *PKI) openKubeletServing(cluster *CA) (*CA, []*x509.Certificate, error) {
-	cert, err := p.store.read(kubeletServingAuthority + ".crt")
+	cert, err := p.store.read(kubeletServingCAFile + ".crt")
 	if err != nil {
 		return nil, nil, err
 	}
 	if cert != nil {
-		return p.openAuthority(kubeletServingAuthority, kubeletServingCA, "kubelets must renew their serving certificates")
+		return p.openCA(kubeletServingCAFile, kubeletServingCAName, "kubelets must renew their serving certificates")
 	}
 	a, err := deriveKubeletServing(cluster)
 	if err != nil {
@@ -44,11 +44,11 @@ func (p *PKI) openKubeletServing(cluster *CA) (*CA, []*x509.Certificate, error) 
 	}
 	key, err := keyutil.MarshalPrivateKeyToPEM(a.Key)
 	if err != nil {
-		return nil, nil, fmt.Errorf("pki: encoding the key of %q: %w", kubeletServingCA, err)
+		return nil, nil, fmt.Errorf("pki: encoding the key of %q: %w", kubeletServingCAName, err)
 	}
 	// The key first: a key without its certificate is derived again.
-	p.store.put(kubeletServingAuthority+".key", key)
-	p.store.put(kubeletServingAuthority+".crt", a.PEM())
+	p.store.put(kubeletServingCAFile+".key", key)
+	p.store.put(kubeletServingCAFile+".crt", a.PEM())
 	return a, []*x509.Certificate{a.Cert}, nil
 }
 
@@ -58,20 +58,20 @@ func (p *PKI) openKubeletServing(cluster *CA) (*CA, []*x509.Certificate, error) 
 func deriveKubeletServing(cluster *CA) (*CA, error) {
 	key, err := deriveKey(cluster.Key, kubeletServingKey)
 	if err != nil {
-		return nil, fmt.Errorf("pki: making the key of %q: %w", kubeletServingCA, err)
+		return nil, fmt.Errorf("pki: making the key of %q: %w", kubeletServingCAName, err)
 	}
 	public, err := x509.MarshalPKIXPublicKey(key.Public())
 	if err != nil {
-		return nil, fmt.Errorf("pki: encoding the key of %q: %w", kubeletServingCA, err)
+		return nil, fmt.Errorf("pki: encoding the key of %q: %w", kubeletServingCAName, err)
 	}
 	sum := sha256.Sum256(append([]byte(kubeletServingSerial), public...))
 	id, err := keyID(key.Public())
 	if err != nil {
-		return nil, fmt.Errorf("pki: signing %q: %w", kubeletServingCA, err)
+		return nil, fmt.Errorf("pki: signing %q: %w", kubeletServingCAName, err)
 	}
 	template := &x509.Certificate{
 		SerialNumber:          new(big.Int).SetBytes(sum[:16]),
-		Subject:               pkix.Name{CommonName: kubeletServingCA},
+		Subject:               pkix.Name{CommonName: kubeletServingCAName},
 		NotBefore:             cluster.Cert.NotBefore,
 		NotAfter:              latest(cluster.Cert.NotAfter, cluster.Cert.NotBefore.Add(caLifetime)),
 		KeyUsage:              x509.KeyUsageDigitalSignature | x509.KeyUsageCertSign | x509.KeyUsageCRLSign,
@@ -82,11 +82,11 @@ func deriveKubeletServing(cluster *CA) (*CA, error) {
 	// Without a source of random numbers the signature is the one of RFC 6979.
 	der, err := x509.CreateCertificate(nil, template, template, key.Public(), key)
 	if err != nil {
-		return nil, fmt.Errorf("pki: signing %q: %w", kubeletServingCA, err)
+		return nil, fmt.Errorf("pki: signing %q: %w", kubeletServingCAName, err)
 	}
 	cert, err := x509.ParseCertificate(der)
 	if err != nil {
-		return nil, fmt.Errorf("pki: signing %q: %w", kubeletServingCA, err)
+		return nil, fmt.Errorf("pki: signing %q: %w", kubeletServingCAName, err)
 	}
 	return &CA{Cert: cert, Key: key}, nil
 }
@@ -136,4 +136,4 @@ func (p *PKI) KubeletServingCA() *CA { return p.kubeletServing }
 // trusted as servers: that of KubeletServingCA, and any that stand after it in the
 // file kubelet-serving-ca.crt. It does not contain CABundle, whose CA signed the
 // serving certificates of kubelets before there was this one.
-func (p *PKI) KubeletServingCABundle() []byte { return p.kubeletServings }
+func (p *PKI) KubeletServingCABundle() []byte { return p.kubeletServingBundle }

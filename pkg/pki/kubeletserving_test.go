@@ -21,7 +21,7 @@ func older(t *testing.T, bundle []byte) []byte {
 	t.Helper()
 	var kept []byte
 	for block, rest := pem.Decode(bundle); block != nil; block, rest = pem.Decode(rest) {
-		if !strings.HasPrefix(block.Headers[bundleHeader], kubeletServingAuthority) {
+		if !strings.HasPrefix(block.Headers[bundleHeader], kubeletServingCAFile) {
 			kept = append(kept, pem.EncodeToMemory(block)...)
 		}
 	}
@@ -74,7 +74,7 @@ func TestKubeletServingCAOfOlderRelease(t *testing.T) {
 	first := mustOpen(t, Config{Dir: dir})
 	files := readAll(t, dir)
 	remove(t, dir, "kubelet-serving-ca.crt", "kubelet-serving-ca.key")
-	if second := mustOpen(t, Config{Dir: dir}); !sameAuthorities(t, first, second) {
+	if second := mustOpen(t, Config{Dir: dir}); !sameCAs(t, first, second) {
 		t.Error("another CA")
 	}
 	if !maps.Equal(readAll(t, dir), files) {
@@ -97,7 +97,7 @@ func TestKubeletServingCAOfOlderRelease(t *testing.T) {
 		"old bundle": {Import: old}, "old bundle, in a directory": {Dir: into, Import: old}, "old bundle again": {Dir: into, Import: old},
 		"new bundle": {Import: bundle}, "new bundle, in a directory with the old one": {Dir: into, Import: bundle},
 	} {
-		if p := mustOpen(t, cfg); !sameAuthorities(t, p, first) {
+		if p := mustOpen(t, cfg); !sameCAs(t, p, first) {
 			t.Errorf("%s: another CA", name)
 		}
 	}

@@ -47,29 +47,29 @@ func open(cfg Config, s *store) (*PKI, error) {
 		}
 	}
 
-	cluster, trusted, err := p.openAuthority(clusterAuthority, "kubembed-ca",
+	cluster, trusted, err := p.openCA(clusterCAFile, "kubembed-ca",
 		"all kubeconfigs and node certificates become invalid", servingFile, kubeletClientFile)
 	if err != nil {
 		return nil, err
 	}
-	frontProxy, frontProxies, err := p.openAuthority(frontProxyAuthority, "kubembed-front-proxy-ca",
+	frontProxy, frontProxyBundle, err := p.openCA(frontProxyCAFile, "kubembed-front-proxy-ca",
 		"extension API servers must read the new one", frontProxyClientFile)
 	if err != nil {
 		return nil, err
 	}
 	// Made whether it is needed or not: Export has one for those who need it.
-	etcd, etcds, err := p.openAuthority(etcdAuthority, "kubembed-etcd-ca",
+	etcd, etcds, err := p.openCA(etcdCAFile, "kubembed-etcd-ca",
 		"all members of the cluster must have the new one", etcdMemberFile)
 	if err != nil {
 		return nil, err
 	}
-	kubeletServing, kubeletServings, err := p.openKubeletServing(cluster)
+	kubeletServing, kubeletServingBundle, err := p.openKubeletServing(cluster)
 	if err != nil {
 		return nil, err
 	}
-	p.kubeletServing, p.kubeletServings = kubeletServing, encodeCerts(kubeletServings)
+	p.kubeletServing, p.kubeletServingBundle = kubeletServing, encodeCerts(kubeletServingBundle)
 	p.cluster, p.frontProxy, p.etcd = cluster, frontProxy, etcd
-	p.bundle, p.frontProxies, p.etcdBundle = encodeCerts(trusted), encodeCerts(frontProxies), encodeCerts(etcds)
+	p.bundle, p.frontProxyBundle, p.etcdBundle = encodeCerts(trusted), encodeCerts(frontProxyBundle), encodeCerts(etcds)
 	p.clientCAs = slices.Concat(p.bundle, cfg.ClientCAs)
 	if p.saKey, p.saPublic, err = openServiceAccountKeys(s); err != nil {
 		return nil, err
@@ -109,10 +109,10 @@ func open(cfg Config, s *store) (*PKI, error) {
 	return p, nil
 }
 
-// openAuthority loads the CA in <file>.crt and <file>.key, or plans a new one if
+// openCA loads the CA in <file>.crt and <file>.key, or plans a new one if
 // none was ever used. A key without its certificate is what a crash in the first
 // Open leaves, unless certificates that it signed are there too.
-func (p *PKI) openAuthority(file, name, loss string, signed ...string) (*CA, []*x509.Certificate, error) {
+func (p *PKI) openCA(file, name, loss string, signed ...string) (*CA, []*x509.Certificate, error) {
 	certFile, keyFile := file+".crt", file+".key"
 	broken := func(ext string, problem error) error {
 		return unusable("the authority in %s cannot be used: %w; restore the file, or delete %s and %s to make a new authority (%s)",
@@ -137,7 +137,7 @@ func (p *PKI) openAuthority(file, name, loss string, signed ...string) (*CA, []*
 				}
 			}
 		}
-		return p.makeAuthority(certFile, keyFile, name)
+		return p.makeCA(certFile, keyFile, name)
 	}
 	if keyPEM == nil {
 		return nil, nil, broken(".key", errors.New("it is missing"))
@@ -168,9 +168,9 @@ func (p *PKI) openAuthority(file, name, loss string, signed ...string) (*CA, []*
 	return &CA{Cert: cert, Key: keys[0]}, certs, nil
 }
 
-// makeAuthority plans the files of a new CA, the key first: see openAuthority.
-func (p *PKI) makeAuthority(certFile, keyFile, name string) (*CA, []*x509.Certificate, error) {
-	a, err := newAuthority(name, p.cfg.Clock.Now())
+// makeCA plans the files of a new CA, the key first: see openCA.
+func (p *PKI) makeCA(certFile, keyFile, name string) (*CA, []*x509.Certificate, error) {
+	a, err := newCA(name, p.cfg.Clock.Now())
 	if err != nil {
 		return nil, nil, err
 	}

@@ -224,7 +224,7 @@ func TestForeignKeys(t *testing.T) {
 		t.Fatal(err)
 	}
 	now := Config{}.withDefaults().Clock.Now()
-	old, err := newAuthority("old", now)
+	old, err := newCA("old", now)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -273,21 +273,21 @@ func BenchmarkOpen(b *testing.B) {
 // Each authority is replaced by way of a file that has both: who it has signed is
 // trusted until its certificate is taken out.
 func TestNewAuthority(t *testing.T) {
-	for _, name := range authorities {
+	for _, name := range caFiles {
 		t.Run(name, func(t *testing.T) {
 			dir, made := t.TempDir(), t.TempDir()
 			cfg := Config{Dir: dir, EtcdMember: []string{"192.0.2.1"}}
 			open := func() (bundle []byte, leaf KeyPair, others map[string]KeyPair) {
 				p := mustOpen(t, cfg)
-				bundles := map[string][]byte{clusterAuthority: p.CABundle(), frontProxyAuthority: p.FrontProxyCABundle(), etcdAuthority: p.etcdBundle, kubeletServingAuthority: p.KubeletServingCABundle()}
-				leaves := map[string]string{clusterAuthority: servingFile, frontProxyAuthority: frontProxyClientFile, etcdAuthority: etcdMemberFile}
+				bundles := map[string][]byte{clusterCAFile: p.CABundle(), frontProxyCAFile: p.FrontProxyCABundle(), etcdCAFile: p.etcdBundle, kubeletServingCAFile: p.KubeletServingCABundle()}
+				leaves := map[string]string{clusterCAFile: servingFile, frontProxyCAFile: frontProxyClientFile, etcdCAFile: etcdMemberFile}
 				others = maps.Clone(p.pairs)
 				delete(others, leaves[name])
-				if name == clusterAuthority {
+				if name == clusterCAFile {
 					delete(others, kubeletClientFile)
 				}
 				leaf = p.pairs[leaves[name]]
-				if name == kubeletServingAuthority { // a kubelet keeps its own
+				if name == kubeletServingCAFile { // a kubelet keeps its own
 					leaf = KeyPair{Cert: p.KubeletServingCA().PEM()}
 				}
 				return bundles[name], leaf, others

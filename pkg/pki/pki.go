@@ -14,12 +14,12 @@ type PKI struct {
 	bundle       []byte
 	clientCAs    []byte
 	frontProxy   *CA
-	frontProxies []byte
+	frontProxyBundle []byte
 	etcd         *CA
 	etcdBundle   []byte
-	// kubeletServing signs for kubelets, and kubeletServings are trusted with it.
+	// kubeletServing signs for kubelets, and kubeletServingBundle are trusted with it.
 	kubeletServing  *CA
-	kubeletServings []byte
+	kubeletServingBundle []byte
 	saKey           crypto.Signer
 	saPublic        []crypto.PublicKey
 	certificates    []certificate
@@ -48,7 +48,7 @@ func (p *PKI) FrontProxyCA() *CA { return p.frontProxy }
 
 // FrontProxyCABundle returns, in PEM, the certificates by which a front proxy is
 // trusted: that of FrontProxyCA, and any that stand after it in its file.
-func (p *PKI) FrontProxyCABundle() []byte { return p.frontProxies }
+func (p *PKI) FrontProxyCABundle() []byte { return p.frontProxyBundle }
 
 // Serving returns the API server's serving certificate: Config.Serving, or one that
 // CA has signed.

@@ -119,7 +119,7 @@ func (s *store) flush() (err error) {
 		if err == nil {
 			return
 		}
-		// Backwards, so that a certificate goes before its key: see openAuthority.
+		// Backwards, so that a certificate goes before its key: see openCA.
 		for _, path := range slices.Backward(made) {
 			_ = os.Remove(path)
 		}
