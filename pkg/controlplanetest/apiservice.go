@@ -74,7 +74,7 @@ type AggregatedServer struct {
 // and not yet removed is an error, which names that test.
 func (cp *ControlPlane) InstallAPIServices(t TB, services APIServices) *AggregatedServer {
 	t.Helper()
-	cp.live(t)
+	cp.requireLive(t)
 	installed, err := cp.plane.installAPIServices(context.Background(), ownerOf(t), "APIServices", services)
 	if err != nil {
 		t.Fatalf("controlplanetest: install APIServices: %v", err)

@@ -45,7 +45,7 @@ var ownUsers = []string{"system:apiserver", "system:kube-controller-manager"}
 // namespace of your own. It fails the test if Config.Audit is not set.
 func (cp *ControlPlane) AuditTrail(t TB, filter AuditFilter) []auditv1.Event {
 	t.Helper()
-	cp.live(t)
+	cp.requireLive(t)
 	if cp.auditPath == "" {
 		t.Fatalf("controlplanetest: AuditTrail: there is none: set Config.Audit")
 	}

@@ -55,7 +55,7 @@ func TestInChild(t *testing.T) {
 		})
 	}
 	t.Run("closes", func(t *testing.T) {
-		if err := controlplanetest.Shared(t).Close(); err != nil {
+		if err := controlplanetest.CloseServer(controlplanetest.Shared(t)); err != nil {
 			t.Error(err)
 		}
 	})

@@ -6,30 +6,26 @@ import (
 	"fmt"
 	"strings"
 	"time"
-
-	"k8s.io/client-go/rest"
-
-	"github.com/kubembed/kubembed/pkg/controlplane"
 )
 
-// ControlPlane is what one test has of a running control plane: its own, or one
-// that the tests of a package share. After the end of the test its methods, and
-// the clients that it has made, fail with an error that names the test. Its
+// ControlPlane is one test's handle on a running control plane: its own, or the one
+// that the tests of a package share. It has the methods of controlplane.Server that a
+// test needs. After the end of the test, calls and requests through it fail with an
+// error that names the test, so that no test uses a control plane that is another's by
+// then. The fixture starts and stops the control plane: ControlPlane has no Close. Its
 // methods are safe for concurrent use.
 type ControlPlane struct {
-	*controlplane.Server
-
-	// plane is what the tests of a shared control plane have in common.
+	// plane is the running control plane. The tests of a shared one have it in common.
 	*plane
-	// test is the name of the test, and node what its TB says that it is, which is
-	// empty for some of Ginkgo's.
+	// test is the test's name for messages. node is what TB.Name returned, which is
+	// empty for some of Ginkgo's nodes.
 	test, node string
-	// shared is whether others have the plane too.
+	// shared reports whether other tests have the same plane.
 	shared bool
-	// ctx ends with the test. Its cause is the error of everything later.
+	// ctx ends with the test. Its cause is the error of every later call.
 	ctx    context.Context
 	expire context.CancelCauseFunc
-	// began tells what in the logs is of this test's time.
+	// began marks where the logs of this test begin.
 	began marks
 	// failures are the tests that OnFailure has been called for.
 	failures failures
@@ -57,7 +53,7 @@ func New(t TB, cfg Config) *ControlPlane {
 
 // view is what a test has of the control plane.
 func (p *plane) view(t TB, shared bool) *ControlPlane {
-	cp := &ControlPlane{Server: p.server, plane: p, node: t.Name(), shared: shared, began: p.marks()}
+	cp := &ControlPlane{plane: p, node: t.Name(), shared: shared, began: p.marks()}
 	cp.test = nameOf(t)
 	cp.ctx, cp.expire = context.WithCancelCause(context.Background())
 	return cp
@@ -69,7 +65,7 @@ func (cp *ControlPlane) finish(ctx context.Context, t TB) {
 	t.Helper()
 	end := time.Now() // of the log that is shown
 	var errs []error
-	if err := cp.Err(); err != nil {
+	if err := cp.server.Err(); err != nil {
 		errs = append(errs, fmt.Errorf("controlplanetest: the control plane has stopped by itself: %w", err))
 	}
 	v := cp.verdict(ctx, t)
@@ -111,7 +107,7 @@ func (cp *ControlPlane) finish(ctx context.Context, t TB) {
 	}
 }
 
-// endedError is what becomes of requests after the end of a test.
+// endedError is the error of calls and requests after the end of a test.
 type endedError struct {
 	test   string
 	shared bool
@@ -124,66 +120,18 @@ func (e *endedError) Error() string {
 	return fmt.Sprintf("controlplanetest: %s has ended, and with it its control plane", e.test)
 }
 
-// live fails a test that uses a control plane after its end.
-func (cp *ControlPlane) live(t TB) {
+// requireLive fails t if the test that owns cp has ended.
+func (cp *ControlPlane) requireLive(t TB) {
 	t.Helper()
-	if err := cp.over(); err != nil {
+	if err := cp.endedErr(); err != nil {
 		t.Fatalf("%v", err)
 	}
 }
 
-// over is an error after the end of the test.
-func (cp *ControlPlane) over() error {
+// endedErr returns an error if the test has ended.
+func (cp *ControlPlane) endedErr() error {
 	if cp.ctx.Err() != nil {
 		return context.Cause(cp.ctx)
 	}
 	return nil
-}
-
-// ClientConfig returns a client configuration for an administrator, as
-// controlplane.Server.ClientConfig does. At the end of the test requests in
-// flight end, watches too, and later ones fail, with an error that names it.
-func (cp *ControlPlane) ClientConfig() *rest.Config {
-	return cp.guard(cp.Server.ClientConfig())
-}
-
-// Kubeconfig is controlplane.Server.Kubeconfig, until the end of the test.
-func (cp *ControlPlane) Kubeconfig(user string, groups ...string) ([]byte, error) {
-	if err := cp.over(); err != nil {
-		return nil, err
-	}
-	return cp.Server.Kubeconfig(user, groups...)
-}
-
-// NodeKubeconfig is controlplane.Server.NodeKubeconfig, until the end of the test.
-func (cp *ControlPlane) NodeKubeconfig(name string) ([]byte, error) {
-	if err := cp.over(); err != nil {
-		return nil, err
-	}
-	return cp.Server.NodeKubeconfig(name)
-}
-
-// JoinKubeconfig is controlplane.Server.JoinKubeconfig, until the end of the test.
-func (cp *ControlPlane) JoinKubeconfig(ctx context.Context, lifetime time.Duration) ([]byte, error) {
-	if err := cp.over(); err != nil {
-		return nil, err
-	}
-	return cp.Server.JoinKubeconfig(ctx, lifetime)
-}
-
-// RevokeJoinKubeconfig is controlplane.Server.RevokeJoinKubeconfig, until the
-// end of the test.
-func (cp *ControlPlane) RevokeJoinKubeconfig(ctx context.Context, kubeconfig []byte) error {
-	if err := cp.over(); err != nil {
-		return err
-	}
-	return cp.Server.RevokeJoinKubeconfig(ctx, kubeconfig)
-}
-
-// RevokeNode is controlplane.Server.RevokeNode, until the end of the test.
-func (cp *ControlPlane) RevokeNode(ctx context.Context, name string) error {
-	if err := cp.over(); err != nil {
-		return err
-	}
-	return cp.Server.RevokeNode(ctx, name)
 }

@@ -7,7 +7,6 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/watch"
@@ -85,29 +84,7 @@ func TestUseAfterEnd(t *testing.T) {
 					t.Errorf("%s: %v", kind, err)
 				}
 			}
-
-			_, kubeconfig := cp.Kubeconfig("admin")
-			_, node := cp.NodeKubeconfig("node")
-			_, join := cp.JoinKubeconfig(t.Context(), time.Hour)
-			revoke := cp.RevokeJoinKubeconfig(t.Context(), nil)
-			for i, err := range []error{kubeconfig, node, join, revoke} {
-				if err == nil || !strings.Contains(err.Error(), r.name) {
-					t.Errorf("method %d: %v", i, err)
-				}
-			}
-			for i, method := range []func(t controlplanetest.TB){
-				func(t controlplanetest.TB) { cp.Namespace(t) },
-				func(t controlplanetest.TB) { cp.UserConfig(t, "admin") },
-				func(t controlplanetest.TB) { cp.ServiceAccountConfig(t, "default", "default") },
-				func(t controlplanetest.TB) { cp.KubeconfigFile(t, "admin") },
-				func(t controlplanetest.TB) { cp.AuditTrail(t, controlplanetest.AuditFilter{}) },
-			} {
-				later := recorder{name: "TestLater"}
-				later.run(method)
-				if !later.failed || !strings.Contains(later.text(), r.name) {
-					t.Errorf("fixture's method %d: failed %v: %s", i, later.failed, later.text())
-				}
-			}
+			checkEnded(t, cp, r.name)
 		})
 	}
 }

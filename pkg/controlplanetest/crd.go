@@ -49,7 +49,7 @@ type CRDs struct {
 // second more for each definition.
 func (cp *ControlPlane) InstallCRDs(t TB, crds CRDs) []*apiextensionsv1.CustomResourceDefinition {
 	t.Helper()
-	cp.live(t)
+	cp.requireLive(t)
 	installed, err := cp.installCRDs(cp.ctx, crds)
 	if err != nil {
 		t.Fatalf("controlplanetest: install CRDs: %v", err)
@@ -63,7 +63,7 @@ func (cp *ControlPlane) InstallCRDs(t TB, crds CRDs) []*apiextensionsv1.CustomRe
 // fails after a minute, and the message names the object.
 func (cp *ControlPlane) UninstallCRDs(t TB, crds CRDs) {
 	t.Helper()
-	cp.live(t)
+	cp.requireLive(t)
 	if err := cp.uninstallCRDs(cp.ctx, crds); err != nil {
 		t.Fatalf("controlplanetest: uninstall CRDs: %v", err)
 	}

@@ -38,7 +38,7 @@ func (cp *ControlPlane) keep(ctx context.Context, name string) error {
 	defer ticker.Stop()
 	for {
 		select {
-		case <-cp.Done():
+		case <-cp.server.Done():
 			return nil
 		case <-ctx.Done():
 			return nil

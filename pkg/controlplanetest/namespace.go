@@ -27,7 +27,7 @@ const namespaceTimeout = time.Minute
 // called at the end of the test.
 func (cp *ControlPlane) Namespace(t TB) string {
 	t.Helper()
-	cp.live(t)
+	cp.requireLive(t)
 	client, err := cp.client()
 	if err != nil {
 		t.Fatalf("controlplanetest: Namespace: %v", err)

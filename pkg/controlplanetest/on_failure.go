@@ -22,7 +22,7 @@ import (
 // it at the end of t. It is safe for concurrent use.
 func (cp *ControlPlane) OnFailure(t TB) {
 	t.Helper()
-	if cp == nil || !t.Failed() || cp.over() != nil {
+	if cp == nil || !t.Failed() || cp.endedErr() != nil {
 		return
 	}
 	name := nameOf(t)

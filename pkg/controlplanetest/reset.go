@@ -43,7 +43,7 @@ func (p *plane) takeBaseline(ctx context.Context) (err error) {
 //	t.Cleanup(func() { cp.Reset(t) })
 func (cp *ControlPlane) Reset(t TB) {
 	t.Helper()
-	cp.live(t)
+	cp.requireLive(t)
 	ctx, cancel := context.WithTimeout(cp.ctx, resetTimeout)
 	defer cancel()
 	if err := cp.baseline.Rollback(ctx); err != nil {

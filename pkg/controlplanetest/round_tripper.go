@@ -23,7 +23,7 @@ type guarded struct {
 func (g guarded) WrappedRoundTripper() http.RoundTripper { return g.next }
 
 func (g guarded) RoundTrip(req *http.Request) (*http.Response, error) {
-	if err := g.cp.over(); err != nil {
+	if err := g.cp.endedErr(); err != nil {
 		if req.Body != nil {
 			_ = req.Body.Close()
 		}
@@ -46,7 +46,7 @@ func (g guarded) RoundTrip(req *http.Request) (*http.Response, error) {
 
 // explain returns the end of the test as the reason of an error after it.
 func (cp *ControlPlane) explain(err error) error {
-	if over := cp.over(); over != nil {
+	if over := cp.endedErr(); over != nil {
 		return over
 	}
 	return err

@@ -52,7 +52,7 @@ func examineShared(code int) error {
 		return nil
 	}
 	end := time.Now()
-	cp := &ControlPlane{Server: p.server, plane: p, test: "TestMain", shared: true}
+	cp := &ControlPlane{plane: p, test: "TestMain", shared: true}
 	cp.ctx, cp.expire = context.WithCancelCause(context.Background())
 	defer cp.expire(nil)
 	dumped := cp.dump(cp.test, end, func(text string) {

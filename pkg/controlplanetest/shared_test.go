@@ -18,7 +18,7 @@ func TestShared(t *testing.T) {
 			t.Run(name, func(t *testing.T) {
 				t.Parallel()
 				other := controlplanetest.Shared(t)
-				if other == cp || other.Server != cp.Server {
+				if other == cp || !controlplanetest.SameServer(other, cp) {
 					t.Error("not the same server for another test")
 				}
 				list(t, other)

@@ -22,7 +22,7 @@ const tokenLifetime = int64(24 * time.Hour / time.Second)
 // those of ClientConfig its requests end with the test.
 func (cp *ControlPlane) UserConfig(t TB, user string, groups ...string) *rest.Config {
 	t.Helper()
-	cp.live(t)
+	cp.requireLive(t)
 	data, err := cp.Kubeconfig(user, groups...)
 	if err != nil {
 		t.Fatalf("controlplanetest: UserConfig for %q: %v", user, err)
@@ -51,7 +51,7 @@ func (cp *ControlPlane) ImpersonatedConfig(user string, groups ...string) *rest.
 // ClientConfig its requests end with the test.
 func (cp *ControlPlane) ServiceAccountConfig(t TB, namespace, name string) *rest.Config {
 	t.Helper()
-	cp.live(t)
+	cp.requireLive(t)
 	token, err := cp.serviceAccountToken(namespace, name)
 	if err != nil {
 		t.Fatalf("controlplanetest: ServiceAccountConfig for %s/%s: %v", namespace, name, err)
@@ -92,7 +92,7 @@ func (cp *ControlPlane) serviceAccountToken(namespace, name string) (string, err
 // end of the test. KubeconfigFile(t, "admin", "system:masters") may do everything.
 func (cp *ControlPlane) KubeconfigFile(t TB, user string, groups ...string) string {
 	t.Helper()
-	cp.live(t)
+	cp.requireLive(t)
 	path, err := cp.writeKubeconfig(t.TempDir(), user, groups...)
 	if err != nil {
 		t.Fatalf("controlplanetest: KubeconfigFile for %q: %v", user, err)

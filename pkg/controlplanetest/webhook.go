@@ -80,7 +80,7 @@ type WebhookServer struct{ *LocalServer }
 // test; see Namespaces.
 func (cp *ControlPlane) InstallWebhooks(t TB, webhooks Webhooks) *WebhookServer {
 	t.Helper()
-	cp.live(t)
+	cp.requireLive(t)
 	installed, err := cp.plane.installWebhooks(context.Background(), ownerOf(t), "Webhooks", webhooks)
 	if err != nil {
 		t.Fatalf("controlplanetest: install webhooks: %v", err)

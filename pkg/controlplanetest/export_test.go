@@ -1,0 +1,7 @@
+package controlplanetest
+
+// CloseServer stops the control plane, as a test cannot do otherwise.
+func CloseServer(cp *ControlPlane) error { return cp.server.Close() }
+
+// SameServer reports whether a and b are handles on one control plane.
+func SameServer(a, b *ControlPlane) bool { return a.server == b.server }
