@@ -11,6 +11,7 @@ import (
 	kubeoptions "k8s.io/kubernetes/pkg/kubeapiserver/options"
 
 	"github.com/kubembed/kubembed/internal/apiserver/access"
+	"github.com/kubembed/kubembed/internal/fieldpath"
 	"github.com/kubembed/kubembed/pkg/apiserver"
 )
 
@@ -112,26 +113,24 @@ func (f *flags) audit(c *apiserver.Config) error {
 	return nil
 }
 
-// inFlags calls the fields of an apiserver.Config by the flags that they come from.
+// inFlags renames the fields of an apiserver.Config in err to the flags that set them.
 func inFlags(err error) error {
-	if err == nil {
-		return nil
-	}
-	return errors.New(fieldFlags.Replace(err.Error()))
+	return fieldpath.Rename(err, fieldFlags.Rename)
 }
 
-var fieldFlags = strings.NewReplacer(
-	"MaxMutatingRequestsInFlight", "--max-mutating-requests-inflight",
-	"MaxRequestsInFlight", "--max-requests-inflight",
-	"RequestTimeout", "--request-timeout",
-	"EventTTL", "--event-ttl",
-	"RuntimeConfig", "--runtime-config",
-	"EnableAdmissionPlugins", "--enable-admission-plugins",
-	"DisableAdmissionPlugins", "--disable-admission-plugins",
-	"AuthorizationModes", "--authorization-mode",
-	"ServiceCIDR", "--service-cluster-ip-range",
-	"Audit.LogPath", "--audit-log-path",
-	"Audit.PolicyFile", "--audit-policy-file",
-	"Audit.MaxSizeMB", "--audit-log-maxsize",
-	"Audit.MaxBackups", "--audit-log-maxbackup",
-)
+var fieldFlags = fieldpath.Names{
+	"MaxMutatingRequestsInFlight": "--max-mutating-requests-inflight",
+	"MaxRequestsInFlight":         "--max-requests-inflight",
+	"RequestTimeout":              "--request-timeout",
+	"EventTTL":                    "--event-ttl",
+	"RuntimeConfig":               "--runtime-config",
+	"EnableAdmissionPlugins":      "--enable-admission-plugins",
+	"DisableAdmissionPlugins":     "--disable-admission-plugins",
+	"AuthorizationModes":          "--authorization-mode",
+	"AdvertiseAddress":            "--advertise-address",
+	"ServiceCIDR":                 "--service-cluster-ip-range",
+	"Audit.LogPath":               "--audit-log-path",
+	"Audit.PolicyFile":            "--audit-policy-file",
+	"Audit.MaxSizeMB":             "--audit-log-maxsize",
+	"Audit.MaxBackups":            "--audit-log-maxbackup",
+}
