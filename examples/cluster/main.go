@@ -1,7 +1,7 @@
-// Cluster starts three control planes that are one cluster: each has an etcd member
-// in it, serves the same objects, and may fail. Here they are in one process; in
-// earnest each is on a machine of its own, and three lines differ: DataDir, Name and
-// the addresses.
+// Cluster starts three control planes that form one cluster: each has an etcd member,
+// serves the same objects, and may fail. The example runs them in one process. In
+// production each runs on its own machine, and three lines differ: DataDir, Name and the
+// addresses.
 package main
 
 import (
@@ -10,7 +10,6 @@ import (
 	"fmt"
 	"io"
 	"log"
-	"net"
 	"os"
 	"path/filepath"
 	"sync"
@@ -25,6 +24,9 @@ import (
 	"github.com/kubembed/kubembed/pkg/pki"
 )
 
+// members are the addresses at which the etcd members reach each other.
+var members = map[string]string{"a": "127.0.0.1:22380", "b": "127.0.0.1:22381", "c": "127.0.0.1:22382"}
+
 func main() {
 	if err := run(context.Background(), os.Stdout); err != nil {
 		log.Fatal(err)
@@ -37,11 +39,7 @@ func run(ctx context.Context, out io.Writer) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
-	members, err := addresses("a", "b", "c")
-	if err != nil {
-		return err
-	}
-	// What all have in common. It is made once, and as secret as its keys.
+	// All members have the same CAs and keys. Create them once, and keep the export secret.
 	identities, err := pki.Open(pki.Config{})
 	if err != nil {
 		return err
@@ -58,7 +56,7 @@ func run(ctx context.Context, out io.Writer) (err error) {
 			err = errors.Join(err, cp.Close())
 		}
 	}()
-	var starts errgroup.Group // each waits until more than half are there
+	var starts errgroup.Group // a member is ready when more than half of them are up
 	for name, address := range members {
 		starts.Go(func() error {
 			cp, err := controlplane.Start(ctx, controlplane.Config{
@@ -99,18 +97,4 @@ func run(ctx context.Context, out io.Writer) (err error) {
 
 func configMaps(cp *controlplane.Server) corev1client.ConfigMapInterface {
 	return kubernetes.NewForConfigOrDie(cp.ClientConfig()).CoreV1().ConfigMaps("default")
-}
-
-// addresses finds a free port for each.
-func addresses(names ...string) (map[string]string, error) {
-	found := map[string]string{}
-	for _, name := range names {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			return nil, err
-		}
-		defer func() { _ = l.Close() }()
-		found[name] = l.Addr().String()
-	}
-	return found, nil
 }
