@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"bytes"
+	"context"
 	"fmt"
 	"strings"
 	"testing"
@@ -13,6 +14,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/client-go/tools/clientcmd"
 
+	"github.com/kubembed/kubembed/internal/testwait"
 	"github.com/kubembed/kubembed/pkg/controlplane"
 )
 
@@ -26,9 +28,9 @@ func TestBadJoins(t *testing.T) {
 		w := newWorker(t, p, "late")
 		expired := joinKubeconfig(t, server, time.Second)
 		joiner := kubectlFor(t, expired)
-		poll(t, "Unauthorized", func() (bool, any) {
+		testwait.Until(t, "Unauthorized", func(context.Context) error {
 			r := joiner.run(t, "", "get", "--raw", "/api")
-			return strings.Contains(r.stderr, "Unauthorized"), r
+			return unless(strings.Contains(r.stderr, "Unauthorized"), r)
 		})
 		w.joinWith(t, expired)
 		refusedToken(t, p, w, log, "expired")
@@ -152,15 +154,15 @@ func TestNodeAddresses(t *testing.T) {
 	k.fails(t, "", "is a loopback address", "exec", "nginx", "--", "echo")
 	k.fails(t, "", "is a loopback address", "get", "--raw", "/api/v1/nodes/worker1/proxy/healthz")
 	w.register(t, client, "169.254.169.254")
-	poll(t, "refused", func() (bool, any) {
+	testwait.Until(t, "refused", func(context.Context) error {
 		r := k.run(t, "", "logs", "nginx")
-		return r.code != 0 && strings.Contains(r.stderr, "metadata service"), r
+		return unless(r.code != 0 && strings.Contains(r.stderr, "metadata service"), r)
 	})
 	for _, why := range []string{"is a loopback address", "metadata service"} {
 		waitLogged(t, log, "the kubelet of a node is not connected to", why)
-		poll(t, "an event: "+why, func() (bool, any) {
+		testwait.Until(t, "an event: "+why, func(context.Context) error {
 			events := k.ok(t, "describe", "node", "worker1")
-			return strings.Contains(events, "KubeletAddressRefused") && strings.Contains(events, why), events
+			return unless(strings.Contains(events, "KubeletAddressRefused") && strings.Contains(events, why), events)
 		})
 	}
 }
@@ -168,8 +170,8 @@ func TestNodeAddresses(t *testing.T) {
 // waitLog waits until the kubelet has written some words to its log.
 func (w *worker) waitLog(t *testing.T, words string) {
 	t.Helper()
-	poll(t, words, func() (bool, any) {
-		return strings.Contains(w.out.String(), words), "the log of the kubelet is below"
+	testwait.Until(t, words, func(context.Context) error {
+		return unless(strings.Contains(w.out.String(), words), "the log of the kubelet is below")
 	})
 }
 
@@ -177,13 +179,13 @@ func (w *worker) waitLog(t *testing.T, words string) {
 // words in its fields.
 func waitLogged(t *testing.T, log *observer.ObservedLogs, message string, words ...string) {
 	t.Helper()
-	poll(t, message+": "+strings.Join(words, ", "), func() (bool, any) {
+	testwait.Until(t, message+": "+strings.Join(words, ", "), func(context.Context) error {
 		lines := log.FilterMessage(message)
 		for _, word := range words {
 			lines = lines.Filter(func(entry observer.LoggedEntry) bool {
 				return strings.Contains(fmt.Sprint(entry.ContextMap()), word)
 			})
 		}
-		return lines.Len() > 0, log.All()
+		return unless(lines.Len() > 0, log.All())
 	})
 }

@@ -1,9 +1,12 @@
 package e2e
 
 import (
+	"context"
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/kubembed/kubembed/internal/testwait"
 )
 
 // drain leaves web with no pod on node-1.
@@ -40,13 +43,13 @@ func (c cluster) deadNode(t *testing.T) {
 	if row := table(t, c.ok(t, "get", "node", "node-2"))[0]; row["STATUS"] != "NotReady" {
 		t.Errorf("got %v", row)
 	}
-	poll(t, "the pod evicted", func() (bool, any) {
+	testwait.Until(t, "the pod evicted", func(context.Context) error {
 		out := c.ok(t, "get", pod, "-o", "jsonpath={.metadata.deletionTimestamp} {.status.conditions[?(@.type=='DisruptionTarget')].reason}")
-		return strings.HasSuffix(out, "Z DeletionByTaintManager"), out
+		return unless(strings.HasSuffix(out, "Z DeletionByTaintManager"), out)
 	})
-	poll(t, "three pods on the other nodes", func() (bool, any) {
+	testwait.Until(t, "three pods on the other nodes", func(context.Context) error {
 		nodes := c.list(t, "{.items[?(@.status.phase=='Running')].spec.nodeName}", "pods", "-l", "app=movable")
-		return strings.Count(strings.Join(nodes, " "), "node-0")+strings.Count(strings.Join(nodes, " "), "node-1") == 3, nodes
+		return unless(strings.Count(strings.Join(nodes, " "), "node-0")+strings.Count(strings.Join(nodes, " "), "node-1") == 3, nodes)
 	})
 	c.ok(t, "wait", "--for=jsonpath={.status.availableReplicas}=3", "deployment/movable", "--timeout=60s")
 	// A DaemonSet tolerates it, and so does who says nothing, for five minutes.
@@ -59,9 +62,9 @@ func (c cluster) deadNode(t *testing.T) {
 	}
 	c.ok(t, "wait", "--for=delete", pod, "--timeout=60s")
 	c.ok(t, "wait", "--for=condition=Ready", "node/node-2", "--timeout=60s")
-	poll(t, "no taint", func() (bool, any) {
+	testwait.Until(t, "no taint", func(context.Context) error {
 		taints := c.ok(t, "get", "node", "node-2", "-o", "jsonpath={.spec.taints}")
-		return taints == "", taints
+		return unless(taints == "", taints)
 	})
 }
 

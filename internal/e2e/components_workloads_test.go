@@ -11,6 +11,8 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/watch"
+
+	"github.com/kubembed/kubembed/internal/testwait"
 )
 
 // deployment leaves the Deployment web with a pod on each node.
@@ -18,9 +20,9 @@ func (c cluster) deployment(t *testing.T) {
 	rolledOut := func(image string) {
 		t.Helper()
 		want(t, c.ok(t, "rollout", "status", "deployment/web", "--timeout=60s"), `deployment "web" successfully rolled out`)
-		poll(t, "three pods of "+image, func() (bool, any) {
+		testwait.Until(t, "three pods of "+image, func(context.Context) error {
 			images := c.list(t, "{.items[*].spec.containers[*].image}", "pods", "-l", "app=web")
-			return slices.Equal(images, []string{image, image, image}), images
+			return unless(slices.Equal(images, []string{image, image, image}), images)
 		})
 	}
 	c.ok(t, "create", "deployment", "web", "--image=nginx:1", "--replicas=3", "--port=80")
@@ -47,14 +49,14 @@ func (c cluster) service(t *testing.T) {
 	if len(ips) != 3 {
 		t.Fatalf("pod addresses %v", ips)
 	}
-	poll(t, fmt.Sprintf("%v in an EndpointSlice", ips), func() (bool, any) {
+	testwait.Until(t, fmt.Sprintf("%v in an EndpointSlice", ips), func(context.Context) error {
 		endpoints := c.list(t, "{.items[*].endpoints[?(@.conditions.ready==true)].addresses[*]}", "endpointslices", "-l", "kubernetes.io/service-name=web")
-		return slices.Equal(endpoints, ips), endpoints
+		return unless(slices.Equal(endpoints, ips), endpoints)
 	})
 	c.ok(t, "scale", "deployment", "web", "--replicas=2")
-	poll(t, "two addresses", func() (bool, any) {
+	testwait.Until(t, "two addresses", func(context.Context) error {
 		endpoints := c.list(t, "{.items[*].endpoints[*].addresses[*]}", "endpointslices", "-l", "kubernetes.io/service-name=web")
-		return len(endpoints) == 2, endpoints
+		return unless(len(endpoints) == 2, endpoints)
 	})
 	c.ok(t, "scale", "deployment", "web", "--replicas=3")
 	c.ok(t, "rollout", "status", "deployment/web", "--timeout=60s")
@@ -167,9 +169,9 @@ func (c cluster) namespace(t *testing.T) {
 	}
 	c.ok(t, "apply", "-f", "testdata/movable.yaml", "--namespace=x")
 	c.ok(t, "rollout", "status", "deployment/movable", "--namespace=x", "--timeout=60s")
-	poll(t, "the quota in use", func() (bool, any) {
+	testwait.Until(t, "the quota in use", func(context.Context) error {
 		used := c.ok(t, "get", "quota", "pods", "--namespace=x", "-o", "jsonpath={.status.used.pods}")
-		return used == "3", used
+		return unless(used == "3", used)
 	})
 	wantIs(t, c.ok(t, "delete", "namespace", "x", "--timeout=60s"), `namespace "x" deleted`)
 	c.fails(t, "", `namespaces "x" not found`, "get", "namespace", "x")

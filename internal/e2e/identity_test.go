@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"context"
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/pem"
@@ -14,6 +15,8 @@ import (
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
+
+	"github.com/kubembed/kubembed/internal/testwait"
 )
 
 // port is where a kubelet serves its API.
@@ -102,10 +105,10 @@ func (w *worker) servingTLS() *tls.Config {
 func waitServing(t *testing.T, w *worker) *x509.Certificate {
 	t.Helper()
 	var got *x509.Certificate
-	poll(t, "a serving certificate of "+w.name, func() (ok bool, last any) {
+	testwait.Until(t, "a serving certificate of "+w.name, func(context.Context) error {
 		certificate, err := w.serving()
 		got = certificate
-		return err == nil, err
+		return unless(err == nil, err)
 	})
 	return got
 }

@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"bytes"
+	"context"
 	"crypto/x509"
 	"os"
 	"slices"
@@ -12,6 +13,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/tools/clientcmd"
 
+	"github.com/kubembed/kubembed/internal/testwait"
 	"github.com/kubembed/kubembed/pkg/controlplane"
 )
 
@@ -142,9 +144,9 @@ func TestNodeKubeconfig(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	poll(t, "a certificate of its own", func() (bool, any) {
+	testwait.Until(t, "a certificate of its own", func(context.Context) error {
 		content, err := os.ReadFile(w.file("pki", "kubelet-client-current.pem"))
-		return err == nil && !bytes.Contains(content, bytes.TrimSpace(config.CertData)) && !bytes.Contains(content, bytes.TrimSpace(config.KeyData)), err
+		return unless(err == nil && !bytes.Contains(content, bytes.TrimSpace(config.CertData)) && !bytes.Contains(content, bytes.TrimSpace(config.KeyData)), err)
 	})
 	certificate, err := w.clientCertificate()
 	if err != nil {

@@ -1,8 +1,10 @@
 package e2e
 
 import (
+	"context"
 	"testing"
 
+	"github.com/kubembed/kubembed/internal/testwait"
 	"github.com/kubembed/kubembed/pkg/components/controllers"
 	"github.com/kubembed/kubembed/pkg/components/hollownode"
 	"github.com/kubembed/kubembed/pkg/components/scheduler"
@@ -50,8 +52,8 @@ func TestOrdinaryUseLogsNoWarning(t *testing.T) {
 			// A person who has seen enough.
 			follow := startKubectl(t, k, "logs", "-f", pod)
 			watching := startKubectl(t, k, "get", "pods", "-w")
-			poll(t, "what kubectl follows", func() (bool, any) {
-				return follow.out.String() != "" && watching.out.String() != "", nil
+			testwait.Until(t, "what kubectl follows", func(context.Context) error {
+				return unless(follow.out.String() != "" && watching.out.String() != "", nil)
 			})
 			follow.kill(t)
 			watching.kill(t)
@@ -67,7 +69,7 @@ func TestOrdinaryUseLogsNoWarning(t *testing.T) {
 	})
 	step(t, "watches when the control plane stops", func(t *testing.T) {
 		watching := startKubectl(t, k, "get", "pods", "-w")
-		poll(t, "what kubectl watches", func() (bool, any) { return watching.out.String() != "", nil })
+		testwait.Until(t, "what kubectl watches", func(context.Context) error { return unless(watching.out.String() != "", nil) })
 		if err := server.Close(); err != nil {
 			t.Error(err)
 		}

@@ -22,6 +22,7 @@ import (
 	"k8s.io/kubectl/pkg/cmd"
 	cmdutil "k8s.io/kubectl/pkg/cmd/util"
 
+	"github.com/kubembed/kubembed/internal/testwait"
 	"github.com/kubembed/kubembed/pkg/apiserver"
 )
 
@@ -172,9 +173,9 @@ func (k *kubectl) fails(t *testing.T, stdin string, words string, args ...string
 func (k *kubectl) eventually(t *testing.T, args ...string) string {
 	t.Helper()
 	var r result
-	poll(t, "exit code 0", func() (bool, any) {
+	testwait.Until(t, "exit code 0", func(context.Context) error {
 		r = k.run(t, "", args...)
-		return r.code == 0, r
+		return unless(r.code == 0, r)
 	})
 	return r.stdout
 }

@@ -13,6 +13,7 @@ import (
 	"k8s.io/client-go/tools/clientcmd"
 	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
 
+	"github.com/kubembed/kubembed/internal/testwait"
 	"github.com/kubembed/kubembed/pkg/controlplane"
 )
 
@@ -49,9 +50,9 @@ func TestKubeletAuthorization(t *testing.T) {
 	}
 	k.ok(t, "create", "clusterrole", "scraper", "--verb=get", "--resource=nodes/metrics")
 	k.ok(t, "create", "clusterrolebinding", "scraper", "--clusterrole=scraper", "--serviceaccount=default:scraper")
-	poll(t, "200", func() (bool, any) {
+	testwait.Until(t, "200", func(context.Context) error {
 		code := w.ask(t, p, scraper, metrics)
-		return code == http.StatusOK, code
+		return unless(code == http.StatusOK, code)
 	})
 	for _, request := range []string{"GET /pods", "GET /configz", exec} {
 		wantStatus("a service account with nodes/metrics", scraper, request, http.StatusForbidden)

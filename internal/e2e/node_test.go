@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"context"
 	"os"
 	"path/filepath"
 	"testing"
@@ -9,6 +10,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
 
+	"github.com/kubembed/kubembed/internal/testwait"
 	"github.com/kubembed/kubembed/pkg/controlplane"
 )
 
@@ -24,9 +26,9 @@ func TestPodVolumes(t *testing.T) {
 	settings := w.volume(pod.UID, "configmap", "settings", "colour")
 	wantIs(t, read(t, settings), "red")
 	k.ok(t, "patch", "configmap", "settings", "--type=merge", "-p", `{"data":{"colour":"green"}}`)
-	poll(t, "green", func() (bool, any) {
+	testwait.Until(t, "green", func(context.Context) error {
 		colour := read(t, settings)
-		return colour == "green", colour
+		return unless(colour == "green", colour)
 	})
 
 	robot := k.withCredentials(t, clientcmdapi.AuthInfo{Token: read(t, w.volume(pod.UID, "projected", "token", "token"))})

@@ -15,16 +15,11 @@ import (
 
 	coordinationv1 "k8s.io/api/coordination/v1"
 	corev1 "k8s.io/api/core/v1"
-	"k8s.io/apimachinery/pkg/fields"
-	"k8s.io/apimachinery/pkg/runtime"
-	"k8s.io/apimachinery/pkg/util/wait"
-	"k8s.io/apimachinery/pkg/watch"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
-	"k8s.io/client-go/tools/cache"
 	"k8s.io/client-go/tools/clientcmd"
-	watchtools "k8s.io/client-go/tools/watch"
 
+	"github.com/kubembed/kubembed/internal/testwait"
 	"github.com/kubembed/kubembed/pkg/controlplane"
 )
 
@@ -203,58 +198,25 @@ func (w *firstLine) Write(p []byte) (int, error) {
 // waitNode watches a node until done is true of it.
 func waitNode(t *testing.T, client kubernetes.Interface, name string, done func(*corev1.Node) bool) *corev1.Node {
 	t.Helper()
-	lw := cache.NewListWatchFromClient(client.CoreV1().RESTClient(), "nodes", "", byName(name))
-	return until(t, lw, &corev1.Node{}, done)
+	return testwait.Object(t, testwait.Named(client.CoreV1().RESTClient(), "nodes", "", name), &corev1.Node{}, done)
 }
 
 // waitPod watches a pod in the namespace default until done is true of it.
 func waitPod(t *testing.T, client kubernetes.Interface, name string, done func(*corev1.Pod) bool) *corev1.Pod {
 	t.Helper()
-	lw := cache.NewListWatchFromClient(client.CoreV1().RESTClient(), "pods", "default", byName(name))
-	return until(t, lw, &corev1.Pod{}, done)
+	return testwait.Object(t, testwait.Named(client.CoreV1().RESTClient(), "pods", "default", name), &corev1.Pod{}, done)
 }
 
 // waitLease watches the lease of a node until done is true of it.
 func waitLease(t *testing.T, client kubernetes.Interface, node string, done func(*coordinationv1.Lease) bool) *coordinationv1.Lease {
 	t.Helper()
-	lw := cache.NewListWatchFromClient(client.CoordinationV1().RESTClient(), "leases", corev1.NamespaceNodeLease, byName(node))
-	return until(t, lw, &coordinationv1.Lease{}, done)
+	return testwait.Object(t, testwait.Named(client.CoordinationV1().RESTClient(), "leases", corev1.NamespaceNodeLease, node), &coordinationv1.Lease{}, done)
 }
 
-func byName(name string) fields.Selector {
-	return fields.OneTermEqualSelector("metadata.name", name)
-}
-
-// until watches one object until done is true of it.
-func until[T runtime.Object](t *testing.T, lw cache.ListerWatcher, kind T, done func(T) bool) T {
-	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
-	defer cancel()
-	var last T
-	_, err := watchtools.UntilWithSync(ctx, lw, kind, nil, func(e watch.Event) (bool, error) {
-		object, ok := e.Object.(T)
-		if !ok || e.Type == watch.Deleted {
-			return false, nil
-		}
-		last = object
-		return done(object), nil
-	})
-	if err != nil {
-		t.Fatalf("watch %T: %v; last seen: %+v", kind, err, last)
+// unless returns an error with what was seen last, unless ok.
+func unless(ok bool, seen any) error {
+	if ok {
+		return nil
 	}
-	return last
-}
-
-// poll calls done until it says true, for what cannot be watched. What it gives
-// besides is printed if it never does.
-func poll(t *testing.T, what string, done func() (ok bool, last any)) {
-	t.Helper()
-	var last any
-	err := wait.PollUntilContextTimeout(t.Context(), 100*time.Millisecond, time.Minute, true, func(context.Context) (ok bool, err error) {
-		ok, last = done()
-		return ok, nil
-	})
-	if err != nil {
-		t.Fatalf("want %s; last seen: %v: %v", what, last, err)
-	}
+	return fmt.Errorf("last seen: %v", seen)
 }

@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"context"
 	"crypto"
 	"crypto/ed25519"
 	"crypto/rand"
@@ -17,6 +18,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/kubernetes"
 
+	"github.com/kubembed/kubembed/internal/testwait"
 	"github.com/kubembed/kubembed/pkg/components/controllers"
 	"github.com/kubembed/kubembed/pkg/controlplane"
 )
@@ -34,13 +36,13 @@ func TestPodCertificate(t *testing.T) {
 	k.ok(t, "apply", "-f", "testdata/podcertificate.yaml")
 
 	var request certificatesv1.PodCertificateRequest
-	poll(t, "a request", func() (bool, any) {
+	testwait.Until(t, "a request", func(context.Context) error {
 		list, err := client.CertificatesV1().PodCertificateRequests("default").List(t.Context(), metav1.ListOptions{})
 		if err != nil || len(list.Items) == 0 {
-			return false, err
+			return unless(false, err)
 		}
 		request = list.Items[0]
-		return true, nil
+		return nil
 	})
 	if s := request.Spec; s.SignerName != "example.com/pods" || s.PodName != "server" || s.NodeName != "worker1" || s.ServiceAccountName != "default" {
 		t.Errorf("the request is %+v", s)

@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"context"
 	"crypto/x509"
 	"testing"
 	"time"
@@ -9,6 +10,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	"github.com/kubembed/kubembed/internal/testwait"
 	"github.com/kubembed/kubembed/pkg/controlplane"
 )
 
@@ -34,17 +36,17 @@ func TestRotation(t *testing.T) {
 		}
 	}
 
-	poll(t, "a new client certificate", func() (bool, any) {
+	testwait.Until(t, "a new client certificate", func(context.Context) error {
 		certificate, err := w.clientCertificate()
-		return err == nil && !certificate.Equal(clientBefore), err
+		return unless(err == nil && !certificate.Equal(clientBefore), err)
 	})
-	poll(t, "a new serving certificate", func() (bool, any) {
+	testwait.Until(t, "a new serving certificate", func(context.Context) error {
 		certificate, err := w.serving()
-		return err == nil && !certificate.Equal(servingBefore), err
+		return unless(err == nil && !certificate.Equal(servingBefore), err)
 	})
-	poll(t, "the end of the old client certificate", func() (bool, any) {
+	testwait.Until(t, "the end of the old client certificate", func(context.Context) error {
 		_, err := asBefore.CoreV1().Nodes().Get(t.Context(), "worker1", metav1.GetOptions{})
-		return apierrors.IsUnauthorized(err), err
+		return unless(apierrors.IsUnauthorized(err), err)
 	})
 	if now := time.Now(); now.Before(clientBefore.NotAfter) {
 		t.Errorf("the old client certificate is refused at %v, before its end at %v", now, clientBefore.NotAfter)

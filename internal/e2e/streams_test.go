@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"bufio"
+	"context"
 	"fmt"
 	"io"
 	"net"
@@ -16,6 +17,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 
+	"github.com/kubembed/kubembed/internal/testwait"
 	"github.com/kubembed/kubembed/pkg/controlplane"
 )
 
@@ -105,11 +107,11 @@ func streamTerminal(t *testing.T, k *kubectl, pod string) {
 	reader.Go(func() { _, _ = io.Copy(screen, user) }) // Ends with kubectl.
 	enter := func(line, shows string) {
 		t.Helper()
-		poll(t, shows, func() (bool, any) {
+		testwait.Until(t, shows, func(context.Context) error {
 			if _, err := io.WriteString(user, line+"\n"); err != nil {
-				return false, err
+				return unless(false, err)
 			}
-			return strings.Contains(screen.String(), shows), screen
+			return unless(strings.Contains(screen.String(), shows), screen)
 		})
 	}
 	enter("test -t 0 && echo 'this is a 'terminal", "this is a terminal")
@@ -137,14 +139,14 @@ func streamTerminal(t *testing.T, k *kubectl, pod string) {
 func streamAttach(t *testing.T, k *kubectl, pod string) {
 	listener := startKubectl(t, k, "attach", pod)
 	// It is attached as soon as it hears something.
-	poll(t, "an echo", func() (bool, any) {
+	testwait.Until(t, "an echo", func(context.Context) error {
 		k.okStdin(t, "to all\n", "attach", "-i", pod)
-		return strings.Contains(listener.out.String(), "to all"), listener.out
+		return unless(strings.Contains(listener.out.String(), "to all"), listener.out)
 	})
 	wantIs(t, k.okStdin(t, "first\nsecond\n", "attach", "-i", pod), "first\nsecond")
 	wantIs(t, k.ok(t, "logs", pod, "--tail=2"), "first\nsecond")
-	poll(t, "what others write", func() (bool, any) {
-		return strings.Contains(listener.out.String(), "first\nsecond\n"), listener.out
+	testwait.Until(t, "what others write", func(context.Context) error {
+		return unless(strings.Contains(listener.out.String(), "first\nsecond\n"), listener.out)
 	})
 	listener.kill(t)
 }
@@ -172,12 +174,12 @@ func streamCopy(t *testing.T, k *kubectl, pod string) {
 func streamPortForward(t *testing.T, k *kubectl, pod string) {
 	forward := startKubectl(t, k, "port-forward", "pod/"+pod, ":80")
 	var local string
-	poll(t, "an address", func() (bool, any) {
+	testwait.Until(t, "an address", func(context.Context) error {
 		match := regexp.MustCompile(`Forwarding from (127\.0\.0\.1:\d+) -> 80\n`).FindStringSubmatch(forward.out.String())
 		if match != nil {
 			local = match[1]
 		}
-		return match != nil, forward.out
+		return unless(match != nil, forward.out)
 	})
 	// Several connections at once.
 	var wg sync.WaitGroup
@@ -227,8 +229,8 @@ func streamFollow(t *testing.T, k *kubectl, pod string) {
 	follow := startKubectl(t, k, "logs", "-f", pod)
 	for _, line := range []string{"this is new", "and this", "and the end"} {
 		k.ok(t, "exec", pod, "--", "print", line)
-		poll(t, line, func() (bool, any) {
-			return strings.HasSuffix(follow.out.String(), line+"\n"), follow.out
+		testwait.Until(t, line, func(context.Context) error {
+			return unless(strings.HasSuffix(follow.out.String(), line+"\n"), follow.out)
 		})
 	}
 	k.ok(t, "exec", pod, "--", "end")

@@ -1,10 +1,12 @@
 package e2e
 
 import (
+	"context"
 	"io"
 	"strings"
 	"testing"
 
+	"github.com/kubembed/kubembed/internal/testwait"
 	"github.com/kubembed/kubembed/pkg/controlplane"
 )
 
@@ -27,13 +29,13 @@ func TestKubeletVanishes(t *testing.T) {
 	exec := startExec(t, k)
 	execSPDY := startExec(t, &spdy)
 	logs := startKubectl(t, k, "logs", "-f", "on-worker1")
-	poll(t, "a line of the log", func() (bool, any) {
-		return logs.out.String() == "started\n", logs.out
+	testwait.Until(t, "a line of the log", func(context.Context) error {
+		return unless(logs.out.String() == "started\n", logs.out)
 	})
 	attach := startKubectl(t, k, "attach", "on-worker1")
-	poll(t, "a line of the program", func() (bool, any) {
+	testwait.Until(t, "a line of the program", func(context.Context) error {
 		k.ok(t, "exec", "on-worker1", "--", "print", "line")
-		return strings.Contains(attach.out.String(), "line\n"), attach.out
+		return unless(strings.Contains(attach.out.String(), "line\n"), attach.out)
 	})
 
 	w.kill(t)
@@ -54,9 +56,9 @@ func TestKubeletVanishes(t *testing.T) {
 
 	w.start(t)
 	waitServing(t, w)
-	poll(t, "the container again", func() (bool, any) {
+	testwait.Until(t, "the container again", func(context.Context) error {
 		r := k.run(t, "", "exec", "on-worker1", "--", "echo", "back")
-		return r.code == 0, r
+		return unless(r.code == 0, r)
 	})
 }
 
@@ -67,8 +69,8 @@ func startExec(t *testing.T, k *kubectl) *process {
 	if _, err := io.WriteString(exec.stdin, "hello\n"); err != nil {
 		t.Fatal(err)
 	}
-	poll(t, "an echo", func() (bool, any) {
-		return exec.out.String() == "hello\n", exec.out
+	testwait.Until(t, "an echo", func(context.Context) error {
+		return unless(exec.out.String() == "hello\n", exec.out)
 	})
 	return exec
 }

@@ -15,6 +15,8 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/kubernetes"
+
+	"github.com/kubembed/kubembed/internal/testwait"
 )
 
 // What the control plane may use beside memory.
@@ -38,7 +40,7 @@ func TestAttacks(t *testing.T) {
 	if err := register(t.Context(), kubelet, newNode(steady, 10250)); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, time.Minute, "all nodes are ready", func(ctx context.Context) error { return nodesReady(ctx, c) })
+	testwait.Until(t, "all nodes are ready", func(ctx context.Context) error { return nodesReady(ctx, c) })
 
 	ctx, cancel := context.WithTimeout(t.Context(), *duration)
 	defer cancel()
@@ -119,32 +121,13 @@ func recovers(t *testing.T, p *plane) {
 	c, done := client(p.config(p.Admin))
 	defer done()
 	begin := time.Now()
-	eventually(t, *recovery, "a new client creates, lists and watches, /readyz is green and all nodes are ready", func(ctx context.Context) error {
+	testwait.UntilWithin(t, *recovery, "a new client creates, lists and watches, /readyz is green and all nodes are ready", func(ctx context.Context) error {
 		if err := useable(ctx, c); err != nil {
 			return err
 		}
 		return nodesReady(ctx, c)
 	})
 	t.Logf("recovered after %s", time.Since(begin).Round(time.Millisecond))
-}
-
-// eventually tries until there is no error.
-func eventually(t *testing.T, bound time.Duration, what string, try func(context.Context) error) {
-	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), bound)
-	defer cancel()
-	err := context.DeadlineExceeded
-	rounds(ctx, 50*time.Millisecond, func() {
-		if ctx.Err() != nil {
-			return
-		}
-		if err = try(ctx); err == nil {
-			cancel()
-		}
-	})
-	if err != nil {
-		t.Errorf("not within %s: %s: %v", bound, what, err)
-	}
 }
 
 // useable reports what a client cannot do.

@@ -8,6 +8,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"k8s.io/apimachinery/pkg/util/wait"
 )
 
 // attack works until ctx ends and leaves nothing open. It counts its work in s.
@@ -100,18 +102,10 @@ func (s *stats) String() string {
 	return text
 }
 
-// rounds calls f until ctx ends, every so often: attackers too leave the CPUs to others,
-// or only their own speed would be tested.
+// rounds calls f until ctx ends, once in every interval at most. Attackers leave CPU time
+// to others, or the test would measure only their own speed.
 func rounds(ctx context.Context, every time.Duration, f func()) {
-	tick := time.NewTicker(every)
-	defer tick.Stop()
-	for ctx.Err() == nil {
-		f()
-		select {
-		case <-ctx.Done():
-		case <-tick.C:
-		}
-	}
+	wait.NonSlidingUntilWithContext(ctx, func(context.Context) { f() }, every)
 }
 
 // parallel runs f n times at once and returns when all have ended.

@@ -18,6 +18,7 @@ import (
 	certificatesv1 "k8s.io/api/certificates/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/wait"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/util/keyutil"
@@ -64,27 +65,23 @@ func ask(ctx context.Context, c kubernetes.Interface, name, signer, node string,
 	if err != nil {
 		return nil, nil, err
 	}
-	tick := time.NewTicker(50 * time.Millisecond)
-	defer tick.Stop()
-	for {
+	err = wait.PollUntilContextCancel(ctx, 50*time.Millisecond, true, func(ctx context.Context) (bool, error) {
 		got, err := all.Get(ctx, created.Name, metav1.GetOptions{})
 		if err != nil {
-			return nil, nil, err
+			return false, err
 		}
-		if len(got.Status.Certificate) > 0 {
-			return got.Status.Certificate, key, nil
-		}
+		cert = got.Status.Certificate
 		for _, condition := range got.Status.Conditions {
-			if condition.Type != certificatesv1.CertificateApproved {
-				return nil, nil, fmt.Errorf("%w: %s", errRefused, condition.Message)
+			if condition.Type != certificatesv1.CertificateApproved && len(cert) == 0 {
+				return false, fmt.Errorf("%w: %s", errRefused, condition.Message)
 			}
 		}
-		select {
-		case <-ctx.Done():
-			return nil, nil, ctx.Err()
-		case <-tick.C:
-		}
+		return len(cert) > 0, nil
+	})
+	if err != nil {
+		return nil, nil, err
 	}
+	return cert, key, nil
 }
 
 // askToJoin asks for the client certificate of a node, and returns its configuration.

@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/kubembed/kubembed/internal/testwait"
 	"github.com/kubembed/kubembed/pkg/controlplane"
 )
 
@@ -20,7 +21,7 @@ func checkSnapshots(t *testing.T, p *plane) {
 	ended := time.Now()
 	var data []byte
 	// After a failure the next one is a minute later.
-	eventually(t, 90*time.Second, "a snapshot of after the attacks", func(context.Context) error {
+	testwait.UntilWithin(t, 90*time.Second, "a snapshot of after the attacks", func(context.Context) error {
 		paths, err := filepath.Glob(filepath.Join(p.Snapshots, "kubembed-*.tar"))
 		if err != nil {
 			return err
@@ -33,9 +34,6 @@ func checkSnapshots(t *testing.T, p *plane) {
 		}
 		return fmt.Errorf("there are %v", paths)
 	})
-	if data == nil {
-		return
-	}
 	err := controlplane.Restore(t.Context(), filepath.Join(t.TempDir(), "restored"), bytes.NewReader(data), controlplane.RestoreConfig{Key: snapshotKey})
 	if err != nil {
 		t.Errorf("the snapshot: %v", err)

@@ -12,6 +12,8 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/kubembed/kubembed/internal/testwait"
 )
 
 var kills = flag.Int("kills", 4, "how often TestLeaderIsKilledAgainAndAgain kills the leader")
@@ -78,7 +80,7 @@ func (c *chaos) handover(t *testing.T, namespace string) (h handover, writes int
 		case a := <-acks:
 			acked = append(acked, a)
 			return a
-		case <-time.After(patience):
+		case <-time.After(waitTimeout):
 			t.Fatalf("nobody writes any more; %d writes are acknowledged", len(acked))
 		}
 		return ack{}
@@ -141,7 +143,7 @@ func write(ctx context.Context, m *member, namespace, prefix string, acks chan<-
 func missing(t *testing.T, m *member, namespace string, acked []ack) (names []string) {
 	t.Helper()
 	list := &corev1.ConfigMapList{}
-	eventually(t, m.name+": list", func(ctx context.Context) error {
+	testwait.UntilWithin(t, waitTimeout, m.name+": list", func(ctx context.Context) error {
 		return m.api.Load().Get().Namespace(namespace).Resource("configmaps").Do(ctx).Into(list)
 	})
 	there := map[string]bool{}

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/kubembed/kubembed/internal/e2e/cluster/history"
+	"github.com/kubembed/kubembed/internal/testwait"
 )
 
 var rounds = flag.Int("rounds", 1, "how often TestChaos repeats each fault")
@@ -179,7 +180,7 @@ func (c *chaos) outage(t *testing.T, namespace string, who whom, f fault, change
 // time. It returns when the first of them was acknowledged.
 func (r *round) wait(t *testing.T, m *member, after time.Duration) (first time.Duration) {
 	t.Helper()
-	eventually(t, "writes through "+m.name, func(context.Context) error {
+	testwait.UntilWithin(t, waitTimeout, "writes through "+m.name, func(context.Context) error {
 		n, at := r.acked(m, after)
 		if first = at; n < 20 {
 			return fmt.Errorf("%d are acknowledged; failures: %v", n, r.complaints())

@@ -14,6 +14,7 @@ import (
 	"k8s.io/client-go/kubernetes/scheme"
 	"k8s.io/client-go/rest"
 
+	"github.com/kubembed/kubembed/internal/testwait"
 	"github.com/kubembed/kubembed/pkg/controlplane"
 	"github.com/kubembed/kubembed/pkg/pki"
 )
@@ -118,7 +119,7 @@ func (m *member) disconnect() {
 // find returns the leader.
 func (c *chaos) find(t *testing.T) (leader *member) {
 	t.Helper()
-	eventually(t, "the leader", func(context.Context) error {
+	testwait.UntilWithin(t, waitTimeout, "the leader", func(context.Context) error {
 		r, err := c.members[0].try(command{Do: "members"})
 		if err != nil {
 			return err

@@ -15,6 +15,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/kubembed/kubembed/internal/e2e/cluster/history"
+	"github.com/kubembed/kubembed/internal/testwait"
 )
 
 // round is what clients do to some objects of their own, before, during and after a
@@ -39,7 +40,7 @@ type failure struct {
 
 func newRound(t *testing.T, m *member, namespace string) *round {
 	t.Helper()
-	eventually(t, "create a namespace", func(ctx context.Context) error {
+	testwait.UntilWithin(t, waitTimeout, "create a namespace", func(ctx context.Context) error {
 		o := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: namespace}}
 		err := m.api.Load().Post().Resource("namespaces").Body(o).Do(ctx).Error()
 		if apierrors.IsAlreadyExists(err) {
@@ -99,7 +100,7 @@ func (r *round) readAll(t *testing.T, id int, m *member) {
 	c := &client{round: r, id: id, member: m}
 	for i := range keys {
 		call := history.Call{Client: id, Member: m.name, Key: "k" + strconv.Itoa(i), Op: history.Get}
-		eventually(t, m.name+": read "+call.Key, func(ctx context.Context) error {
+		testwait.UntilWithin(t, waitTimeout, m.name+": read "+call.Key, func(ctx context.Context) error {
 			call.Start = r.log.Now()
 			object, err := c.do(ctx, call)
 			call.End = r.log.Now()
@@ -115,7 +116,7 @@ func (r *round) readAll(t *testing.T, id int, m *member) {
 		r.log.Add(call)
 	}
 	before := len(r.log.Lists())
-	eventually(t, m.name+": list", func(ctx context.Context) error {
+	testwait.UntilWithin(t, waitTimeout, m.name+": list", func(ctx context.Context) error {
 		c.list(ctx)
 		if len(r.log.Lists()) == before {
 			return errors.New("no list")

@@ -11,13 +11,14 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	"github.com/kubembed/kubembed/internal/testwait"
 	"github.com/kubembed/kubembed/pkg/controlplane"
 )
 
 // create writes a ConfigMap through h until it works.
 func create(t *testing.T, h *host, name string) {
 	t.Helper()
-	eventually(t, h.name+": create "+name, func(ctx context.Context) error {
+	testwait.UntilWithin(t, waitTimeout, h.name+": create "+name, func(ctx context.Context) error {
 		return tryCreate(ctx, h, name)
 	})
 }
@@ -184,7 +185,7 @@ func TestLeaderIsKilled(t *testing.T) {
 			select {
 			case a := <-acks:
 				all = append(all, a)
-			case <-time.After(patience):
+			case <-time.After(waitTimeout):
 				t.Fatal("nobody writes")
 			}
 		}

@@ -20,13 +20,14 @@ import (
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/tools/clientcmd"
 
+	"github.com/kubembed/kubembed/internal/testwait"
 	"github.com/kubembed/kubembed/pkg/controlplane"
 	"github.com/kubembed/kubembed/pkg/etcd"
 	"github.com/kubembed/kubembed/pkg/pki"
 )
 
-// patience is how long a test waits for what comes sooner or later.
-const patience = 2 * time.Minute
+// waitTimeout bounds every wait of these tests.
+const waitTimeout = 2 * time.Minute
 
 var addresses atomic.Uint32
 
@@ -275,41 +276,17 @@ func (h *host) wait() {
 func (h *host) ended() string {
 	select {
 	case <-h.done:
-	case <-time.After(patience):
+	case <-time.After(waitTimeout):
 		h.t.Fatalf("%s runs on", h.name)
 	}
 	log, _ := os.ReadFile(h.config.DataDir + ".log")
 	return string(log[max(0, len(log)-4<<10):])
 }
 
-// eventually tries until it works.
-func eventually(t *testing.T, what string, try func(context.Context) error) {
-	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
-	defer cancel()
-	poll := time.NewTicker(20 * time.Millisecond)
-	defer poll.Stop()
-	for {
-		err := func() error {
-			ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
-			defer cancel()
-			return try(ctx)
-		}()
-		if err == nil {
-			return
-		}
-		select {
-		case <-ctx.Done():
-			t.Fatalf("%s: %v", what, err)
-		case <-poll.C:
-		}
-	}
-}
-
 // votes waits until all hosts given, and no others, are members that vote.
 func votes(t *testing.T, by *host, names ...string) {
 	t.Helper()
-	eventually(t, "the members", func(context.Context) error {
+	testwait.UntilWithin(t, waitTimeout, "the members", func(context.Context) error {
 		r, err := by.try(command{Do: "members"})
 		if err != nil {
 			return err

@@ -3,6 +3,7 @@ package envtest
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"net/http"
@@ -19,15 +20,15 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/util/wait"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
 
+	"github.com/kubembed/kubembed/internal/testwait"
 	"github.com/kubembed/kubembed/pkg/pki"
 )
 
-// patience is how long a test waits for what must come.
-const patience = 2 * time.Minute
+// waitTimeout bounds every wait of these tests.
+const waitTimeout = 2 * time.Minute
 
 // program is a running program, with what it has said.
 type program struct {
@@ -84,7 +85,7 @@ func (p *program) wait(t *testing.T) int {
 	select {
 	case <-p.ended:
 		return p.cmd.ProcessState.ExitCode()
-	case <-time.After(patience):
+	case <-time.After(waitTimeout):
 		t.Fatal("the program does not end")
 		return 0
 	}
@@ -158,30 +159,26 @@ func freeAddress(t *testing.T) string {
 // healthy waits as envtest does.
 func healthy(t *testing.T, p *program, url string, client *http.Client) {
 	t.Helper()
-	eventually(t, url, func(ctx context.Context) (bool, error) {
+	testwait.UntilWithin(t, waitTimeout, url, func(ctx context.Context) error {
 		select {
 		case <-p.ended:
-			return false, fmt.Errorf("it has ended: %w", p.err)
+			t.Fatalf("%s: the program has ended: %v", url, p.err)
 		default:
 		}
 		request, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
 		if err != nil {
-			return false, err
+			t.Fatal(err)
 		}
 		response, err := client.Do(request)
 		if err != nil {
-			return false, nil
+			return err
 		}
 		defer response.Body.Close()
-		return response.StatusCode == http.StatusOK, nil
+		if response.StatusCode != http.StatusOK {
+			return errors.New(response.Status)
+		}
+		return nil
 	})
-}
-
-func eventually(t *testing.T, what string, condition func(context.Context) (bool, error)) {
-	t.Helper()
-	if err := wait.PollUntilContextTimeout(t.Context(), 20*time.Millisecond, patience, true, condition); err != nil {
-		t.Fatalf("%s: %v", what, err)
-	}
 }
 
 // client is somebody with a certificate of the clients' authority.
@@ -220,9 +217,12 @@ func TestProgramsTakeWhatEnvtestGives(t *testing.T) {
 		t.Errorf("jane lists pods: %v", err)
 	}
 	// Services have addresses of the range. This one comes when the server is ready.
-	eventually(t, "the Service kubernetes", func(ctx context.Context) (bool, error) {
+	testwait.UntilWithin(t, waitTimeout, "the Service kubernetes has address 10.0.0.1", func(ctx context.Context) error {
 		service, err := admin.CoreV1().Services("default").Get(ctx, "kubernetes", metav1.GetOptions{})
-		return err == nil && service.Spec.ClusterIP == "10.0.0.1", nil
+		if err == nil && service.Spec.ClusterIP != "10.0.0.1" {
+			err = fmt.Errorf("got %q", service.Spec.ClusterIP)
+		}
+		return err
 	})
 	// Nodes are tainted as by kube-apiserver.
 	node, err := admin.CoreV1().Nodes().Create(ctx, &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: "one"}}, metav1.CreateOptions{})
@@ -296,12 +296,12 @@ func TestProgramsEndWithTheirParent(t *testing.T) {
 	if err := parent.Wait(); err != nil && parent.ProcessState.ExitCode() != 1 { // read found the end
 		t.Fatal(err)
 	}
-	eventually(t, "etcd still listens", func(context.Context) (bool, error) {
+	testwait.UntilWithin(t, waitTimeout, "etcd ends with its parent", func(context.Context) error {
 		listener, err := net.Listen("tcp", client)
 		if err == nil {
 			listener.Close()
 		}
-		return err == nil, nil
+		return err
 	})
 }
 
@@ -316,9 +316,12 @@ func TestCoreControllers(t *testing.T) {
 	if err := namespaces.Delete(ctx, "one", metav1.DeleteOptions{}); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "the namespace is still there", func(ctx context.Context) (bool, error) {
+	testwait.UntilWithin(t, waitTimeout, "the namespace is gone", func(ctx context.Context) error {
 		_, err := namespaces.Get(ctx, "one", metav1.GetOptions{})
-		return apierrors.IsNotFound(err), nil
+		if !apierrors.IsNotFound(err) {
+			return fmt.Errorf("got %v, want not found", err)
+		}
+		return nil
 	})
 	if err := c.apiserver.cmd.Process.Signal(syscall.SIGTERM); err != nil {
 		t.Fatal(err)

@@ -3,6 +3,7 @@ package envtest
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"flag"
 	"fmt"
 	"maps"
@@ -20,6 +21,7 @@ import (
 	"k8s.io/apimachinery/pkg/util/wait"
 	"k8s.io/client-go/kubernetes"
 
+	"github.com/kubembed/kubembed/internal/testwait"
 	"github.com/kubembed/kubembed/pkg/pki"
 )
 
@@ -58,9 +60,12 @@ func TestSeededMetadata(t *testing.T) {
 	c := startCluster(t, flags...)
 	admin := c.client(t, "admin", "system:masters")
 	if *updateSeeded {
-		eventually(t, "the endpoints of kubernetes", func(ctx context.Context) (bool, error) {
+		testwait.UntilWithin(t, waitTimeout, "the endpoints of kubernetes", func(ctx context.Context) error {
 			list, err := admin.DiscoveryV1().EndpointSlices("").List(ctx, metav1.ListOptions{})
-			return err == nil && len(list.Items) > 0, nil
+			if err == nil && len(list.Items) == 0 {
+				err = errors.New("there is no EndpointSlice")
+			}
+			return err
 		})
 		data, err := json.MarshalIndent(seeded(t, admin), "", " ")
 		if err == nil {

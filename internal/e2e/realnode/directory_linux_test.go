@@ -1,6 +1,7 @@
 package realnode
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -12,6 +13,7 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+	"k8s.io/apimachinery/pkg/util/wait"
 )
 
 // prefix is the beginning of the name of all that the host can see of a run.
@@ -101,7 +103,7 @@ func remove(dir string) error {
 // for a moment after its last process has ended.
 func removeCgroup(path string) error {
 	var err error
-	for deadline := time.Now().Add(10 * time.Second); time.Now().Before(deadline); time.Sleep(50 * time.Millisecond) {
+	if wait.PollUntilContextTimeout(context.Background(), 50*time.Millisecond, 10*time.Second, true, func(context.Context) (bool, error) {
 		var all []string
 		_ = filepath.WalkDir(path, func(path string, entry fs.DirEntry, err error) error {
 			if err == nil && entry.IsDir() {
@@ -113,11 +115,11 @@ func removeCgroup(path string) error {
 		for _, path := range slices.Backward(all) {
 			err = errors.Join(err, unix.Rmdir(path))
 		}
-		if err == nil {
-			return nil
-		}
+		return err == nil, nil
+	}) != nil {
+		return fmt.Errorf("cgroup %s: %w", path, err)
 	}
-	return fmt.Errorf("cgroup %s: %w", path, err)
+	return nil
 }
 
 // hierarchies are the directories at the top of each cgroup hierarchy: one with

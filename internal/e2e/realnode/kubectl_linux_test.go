@@ -1,16 +1,13 @@
 package realnode
 
 import (
-	"context"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 
 	"golang.org/x/sys/unix"
-	"k8s.io/apimachinery/pkg/util/wait"
 )
 
 // kubectlCommand is a kubectl command of the administrator, not started yet.
@@ -89,19 +86,6 @@ func terminal(t *testing.T) (user, program *os.File) {
 		t.Fatal(err)
 	}
 	return user, program
-}
-
-// eventually asks until there is no error.
-func eventually(t *testing.T, f func() error) {
-	t.Helper()
-	var last error
-	err := wait.PollUntilContextTimeout(t.Context(), 200*time.Millisecond, time.Minute, true, func(context.Context) (bool, error) {
-		last = f()
-		return last == nil, nil
-	})
-	if err != nil {
-		t.Fatalf("still after a minute: %v", last)
-	}
 }
 
 // want checks that a text has all the words.

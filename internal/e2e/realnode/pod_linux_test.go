@@ -2,6 +2,7 @@ package realnode
 
 import (
 	"bufio"
+	"context"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -10,6 +11,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/kubembed/kubembed/internal/testwait"
 )
 
 // waitLog follows the log of nginx until it has the words. What a container
@@ -138,7 +141,7 @@ func (m *master) testKubeletRestart(t *testing.T, w *worker) {
 	}
 
 	w.startKubelet()
-	eventually(t, func() error {
+	testwait.Until(t, "exec works again", func(context.Context) error {
 		if r := m.tryKubectl(t, "", "exec", "nginx", "--", "echo", "back"); r.code != 0 {
 			return fmt.Errorf("%s", r)
 		}

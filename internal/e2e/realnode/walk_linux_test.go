@@ -1,6 +1,7 @@
 package realnode
 
 import (
+	"context"
 	"crypto/x509"
 	"encoding/json"
 	"encoding/pem"
@@ -9,6 +10,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/kubembed/kubembed/internal/testwait"
 )
 
 // The manifests of the walk.
@@ -102,7 +105,7 @@ func (m *master) joins(t *testing.T, w *worker, file []byte) {
 	w.startKubelet()
 	m.waitReady(t, "node/"+w.name)
 	// A node is ready before its kubelet has a serving certificate.
-	eventually(t, func() error {
+	testwait.Until(t, "/healthz of the kubelet", func(context.Context) error {
 		if r := m.tryKubectl(t, "", "get", "--raw", "/api/v1/nodes/"+w.name+"/proxy/healthz"); r.code != 0 || r.stdout != "ok" {
 			return fmt.Errorf("%s", r)
 		}
@@ -189,7 +192,7 @@ func (m *master) podIP(t *testing.T, name string) string {
 // wantPage checks that nginx answers. It may be about to begin with that.
 func (m *master) wantPage(t *testing.T, url string) {
 	t.Helper()
-	eventually(t, func() error {
+	testwait.Until(t, url, func(context.Context) error {
 		if r := m.get(t, url); r.stdout != "200\nWelcome to nginx! This is nginx.\n" {
 			return fmt.Errorf("%s", r)
 		}
@@ -200,7 +203,7 @@ func (m *master) wantPage(t *testing.T, url string) {
 // wantTasks checks what containerd really runs. A sandbox is one.
 func (m *master) wantTasks(t *testing.T, w *worker, count int) {
 	t.Helper()
-	eventually(t, func() error {
+	testwait.Until(t, "the containers of "+w.name, func(context.Context) error {
 		if tasks := w.tasks(t); len(tasks) != count {
 			return fmt.Errorf("on %s run %d containers, want %d: %v", w.name, len(tasks), count, tasks)
 		}
