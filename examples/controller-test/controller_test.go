@@ -17,8 +17,8 @@ import (
 	"github.com/kubembed/kubembed/pkg/controlplanetest"
 )
 
-// A control plane of its own, with everything that the program has: the test is
-// free to do what it wants in all namespaces.
+// startAll starts a control plane for the test alone, with the whole program: the test may
+// use every namespace.
 func startAll(t *testing.T) client.Client {
 	t.Helper()
 	cp := controlplanetest.New(t, controlplanetest.Config{})
@@ -57,10 +57,10 @@ func TestOldVersionIsConverted(t *testing.T) {
 		t.Fatal(err)
 	}
 	if got := strings.Join(page.Spec.Paragraphs, "|"); got != "One.|Two." {
-		t.Errorf("paragraphs are %q", got)
+		t.Errorf("got paragraphs %q, want One.|Two.", got)
 	}
 	waitForHTML(t, c, &page, "<p>Two.</p>")
-	eventually(t, "status in the old version", func() (bool, error) {
+	waitFor(t, "status in the old version", func() (bool, error) {
 		err := c.Get(t.Context(), client.ObjectKeyFromObject(old), old)
 		return old.Status.ConfigMap == "welcome-page" && old.Spec.Text == "One.\n\nTwo.", err
 	})
@@ -73,7 +73,7 @@ func TestInvalidPageIsRefused(t *testing.T) {
 	page.Spec.Paragraphs = []string{"Once", "Twice"}
 	err := c.Create(t.Context(), page)
 	if !apierrors.IsForbidden(err) || !strings.Contains(err.Error(), "spec.paragraphs[1]") {
-		t.Errorf("the page is not refused for its second paragraph: %v", err)
+		t.Errorf("got %v, want the page refused for spec.paragraphs[1]", err)
 	}
 }
 
@@ -92,7 +92,7 @@ func TestNamespaceIsEmptied(t *testing.T) {
 	if err := c.Delete(t.Context(), namespace); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "the namespace is gone", func() (bool, error) {
+	waitFor(t, "the namespace is gone", func() (bool, error) {
 		err := c.Get(t.Context(), client.ObjectKeyFromObject(namespace), namespace)
 		return apierrors.IsNotFound(err), client.IgnoreNotFound(err)
 	})

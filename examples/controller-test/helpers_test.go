@@ -20,7 +20,7 @@ import (
 	"github.com/kubembed/kubembed/pkg/controlplanetest"
 )
 
-// crds is what config/crd has, which is where controller-gen writes to.
+// crds are the CRDs that controller-gen writes to config/crd.
 var crds = controlplanetest.CRDs{Paths: []string{"config/crd"}}
 
 func newClient(t *testing.T, cp *controlplanetest.ControlPlane) client.Client {
@@ -32,7 +32,7 @@ func newClient(t *testing.T, cp *controlplanetest.ControlPlane) client.Client {
 	return c
 }
 
-// newManager returns a manager that can run beside others in this process.
+// newManager returns a manager that runs beside others in this process.
 func newManager(t *testing.T, cp *controlplanetest.ControlPlane, options ctrl.Options) ctrl.Manager {
 	t.Helper()
 	many := true
@@ -61,13 +61,13 @@ func start(t *testing.T, mgr ctrl.Manager) {
 	})
 }
 
-// eventually waits until done is true and has no error.
-func eventually(t *testing.T, what string, done func() (bool, error)) {
+// waitFor calls condition until it returns true and no error.
+func waitFor(t *testing.T, what string, condition func() (bool, error)) {
 	t.Helper()
 	var last error
 	err := wait.PollUntilContextTimeout(t.Context(), 10*time.Millisecond, 30*time.Second, true, func(context.Context) (bool, error) {
 		var ok bool
-		ok, last = done()
+		ok, last = condition()
 		return ok && last == nil, nil
 	})
 	if err != nil {
@@ -86,7 +86,7 @@ func newPage(namespace, title string) *v1.Page {
 func waitForHTML(t *testing.T, c client.Client, page *v1.Page, text string) {
 	t.Helper()
 	key := client.ObjectKey{Namespace: page.Namespace, Name: page.Name + "-page"}
-	eventually(t, "the page is published", func() (bool, error) {
+	waitFor(t, "the page is published", func() (bool, error) {
 		var published corev1.ConfigMap
 		err := c.Get(t.Context(), key, &published)
 		return strings.Contains(published.Data["index.html"], text), err

@@ -13,8 +13,8 @@ import (
 	"github.com/kubembed/kubembed/pkg/controlplanetest"
 )
 
-// The control plane that the package shares: the test has a namespace of its own
-// in it, in which its own manager works.
+// startInNamespace starts a manager for one namespace of the control plane that the
+// package shares.
 func startInNamespace(t *testing.T) (client.Client, string) {
 	t.Helper()
 	cp := controlplanetest.Shared(t)
@@ -46,7 +46,7 @@ func TestChangeIsPublished(t *testing.T) {
 	waitForHTML(t, c, page, "<p>Tea &amp; cake</p>")
 }
 
-// Owner references work: the garbage collector runs.
+// The garbage collector deletes the ConfigMap by its owner reference.
 func TestDeletedPageIsTakenDown(t *testing.T) {
 	t.Parallel()
 	c, namespace := startInNamespace(t)
@@ -58,7 +58,7 @@ func TestDeletedPageIsTakenDown(t *testing.T) {
 	if err := c.Delete(t.Context(), page); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "the ConfigMap is collected", func() (bool, error) {
+	waitFor(t, "the ConfigMap is collected", func() (bool, error) {
 		err := c.Get(t.Context(), client.ObjectKey{Namespace: namespace, Name: "gone-page"}, &corev1.ConfigMap{})
 		return apierrors.IsNotFound(err), client.IgnoreNotFound(err)
 	})

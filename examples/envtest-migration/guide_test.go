@@ -1,12 +1,14 @@
 package migration
 
 import (
+	"context"
 	"testing"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/wait"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/tools/clientcmd"
 	"sigs.k8s.io/controller-runtime/pkg/envtest"
@@ -14,7 +16,7 @@ import (
 	"github.com/kubembed/kubembed/pkg/controlplanetest"
 )
 
-// What MIGRATION.md says about an Environment on a control plane of ours.
+// TestEnvironmentOnTop checks the chapter of MIGRATION.md that keeps envtest.Environment.
 func TestEnvironmentOnTop(t *testing.T) {
 	t.Parallel()
 	cp := controlplanetest.New(t, controlplanetest.Config{})
@@ -24,9 +26,9 @@ func TestEnvironmentOnTop(t *testing.T) {
 		t.Fatal(err)
 	}
 	if _, err := env.AddUser(envtest.User{Name: "jane"}, nil); err == nil {
-		t.Error("AddUser works")
+		t.Error("AddUser: got no error, want one")
 	}
-	// For programs of their own, which get it as a file.
+	// Other programs get this kubeconfig as a file.
 	config, err := clientcmd.RESTConfigFromKubeConfig(env.KubeConfig)
 	if err != nil {
 		t.Fatal(err)
@@ -43,7 +45,7 @@ func TestEnvironmentOnTop(t *testing.T) {
 	}
 }
 
-// What has an owner that never was is deleted.
+// An object whose owner never existed is deleted.
 func TestOwnerIsMadeUp(t *testing.T) {
 	t.Parallel()
 	client := kubernetes.NewForConfigOrDie(controlplanetest.New(t, controlplanetest.Config{}).ClientConfig())
@@ -55,15 +57,14 @@ func TestOwnerIsMadeUp(t *testing.T) {
 	if _, err := configMaps.Create(t.Context(), owned, metav1.CreateOptions{}); err != nil {
 		t.Fatal(err)
 	}
-	deadline := time.Now().Add(time.Minute)
-	for {
-		_, err := configMaps.Get(t.Context(), "owned", metav1.GetOptions{})
+	err := wait.PollUntilContextTimeout(t.Context(), 20*time.Millisecond, time.Minute, true, func(ctx context.Context) (bool, error) {
+		_, err := configMaps.Get(ctx, "owned", metav1.GetOptions{})
 		if apierrors.IsNotFound(err) {
-			return
+			return true, nil
 		}
-		if err != nil || time.Now().After(deadline) {
-			t.Fatalf("the ConfigMap is still there: %v", err)
-		}
-		time.Sleep(20 * time.Millisecond)
+		return false, err
+	})
+	if err != nil {
+		t.Fatalf("the ConfigMap is not deleted: %v", err)
 	}
 }

@@ -11,13 +11,9 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/fields"
-	"k8s.io/apimachinery/pkg/runtime"
-	"k8s.io/apimachinery/pkg/watch"
 	"k8s.io/client-go/kubernetes"
-	"k8s.io/client-go/tools/cache"
-	watchtools "k8s.io/client-go/tools/watch"
 
+	"github.com/kubembed/kubembed/internal/testwait"
 	"github.com/kubembed/kubembed/pkg/components/hollownode"
 )
 
@@ -138,28 +134,12 @@ func waitRunning(t *testing.T, client kubernetes.Interface, name string) {
 
 func waitPod(t *testing.T, client kubernetes.Interface, name string, done func(*corev1.Pod) bool) {
 	t.Helper()
-	until(t, cache.NewListWatchFromClient(client.CoreV1().RESTClient(), "pods", "default", byName(name)), &corev1.Pod{}, done)
+	testwait.Object(t, testwait.Named(client.CoreV1().RESTClient(), "pods", "default", name), &corev1.Pod{}, done)
 }
 
 func waitDeployment(t *testing.T, client kubernetes.Interface, name string, done func(*appsv1.Deployment) bool) {
 	t.Helper()
-	until(t, cache.NewListWatchFromClient(client.AppsV1().RESTClient(), "deployments", "default", byName(name)), &appsv1.Deployment{}, done)
-}
-
-// until watches one object until done is true of it.
-func until[T runtime.Object](t *testing.T, lw cache.ListerWatcher, kind T, done func(T) bool) {
-	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
-	defer cancel()
-	var last T
-	_, err := watchtools.UntilWithSync(ctx, lw, kind, nil, func(e watch.Event) (bool, error) {
-		object, ok := e.Object.(T)
-		last = object
-		return ok && e.Type != watch.Deleted && done(object), nil
-	})
-	if err != nil {
-		t.Fatalf("%v; last seen: %+v", err, last)
-	}
+	testwait.Object(t, testwait.Named(client.AppsV1().RESTClient(), "deployments", "default", name), &appsv1.Deployment{}, done)
 }
 
 func want(t *testing.T, m *master, texts ...string) {
@@ -170,5 +150,3 @@ func want(t *testing.T, m *master, texts ...string) {
 		}
 	}
 }
-
-func byName(name string) fields.Selector { return fields.OneTermEqualSelector("metadata.name", name) }

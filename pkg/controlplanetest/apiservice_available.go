@@ -61,7 +61,7 @@ func (i *installedAPIServices) waitForCondition(ctx context.Context, r registrat
 	if err := rest.Patch(types.MergePatchType).Resource(r.resource.Resource).Name(r.GetName()).Body([]byte(touch)).Do(ctx).Error(); err != nil {
 		return err
 	}
-	if err := soon(ctx, get); err != nil {
+	if err := poll(ctx, get); err != nil {
 		// The end of ctx says less than the reason that was given before.
 		return fmt.Errorf("%w: %w", context.Cause(ctx), state)
 	}
@@ -89,7 +89,7 @@ func (i *installedAPIServices) waitGone(ctx context.Context) error {
 }
 
 func (i *installedAPIServices) waitForDiscovery(ctx context.Context, present bool) error {
-	return soon(ctx, func() (bool, error) {
+	return poll(ctx, func() (bool, error) {
 		for _, accept := range []string{aggregatedDiscovery, plainDiscovery} {
 			found, err := i.discover(ctx, accept)
 			if err != nil {

@@ -15,7 +15,7 @@ import (
 // of no others, or where they are not present, of none.
 func (c crdClient) waitForDiscovery(ctx context.Context, crds []*apiextensionsv1.CustomResourceDefinition, present bool) error {
 	var wrong []string
-	err := soon(ctx, func() (bool, error) {
+	err := poll(ctx, func() (bool, error) {
 		found, err := c.discover(ctx)
 		if err != nil {
 			return false, err

@@ -100,7 +100,7 @@ func (c crdClient) remaining(ctx context.Context, crd *apiextensionsv1.CustomRes
 
 func (c crdClient) waitUntilNotServed(ctx context.Context, crd *apiextensionsv1.CustomResourceDefinition) error {
 	for _, version := range crd.Spec.Versions {
-		if err := soon(ctx, func() (bool, error) {
+		if err := poll(ctx, func() (bool, error) {
 			err := c.list(ctx, crd, version.Name)
 			if apierrors.IsNotFound(err) {
 				return true, nil

@@ -13,6 +13,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/fields"
+	"k8s.io/apimachinery/pkg/util/wait"
 	"k8s.io/apimachinery/pkg/watch"
 )
 
@@ -102,7 +103,7 @@ func (c crdClient) waitUntilListed(ctx context.Context, crd *apiextensionsv1.Cus
 		if !version.Served {
 			continue
 		}
-		if err := soon(ctx, func() (bool, error) {
+		if err := poll(ctx, func() (bool, error) {
 			err := c.list(ctx, crd, version.Name)
 			// A webhook that is not there yet may be needed for objects that are.
 			return err == nil || conversionWebhook(crd.Spec.Conversion) != nil && !apierrors.IsNotFound(err), err
@@ -120,27 +121,19 @@ func (c crdClient) list(ctx context.Context, crd *apiextensionsv1.CustomResource
 		Do(ctx).Error()
 }
 
-const (
-	soonFirst = time.Millisecond
-	soonMax   = 20 * time.Millisecond
-)
+// pollInterval grows from one millisecond to twenty.
+var pollInterval = wait.Backoff{Duration: time.Millisecond, Factor: 2, Cap: 20 * time.Millisecond, Steps: 10}
 
-// soon is for what no watch tells: it calls done until it is true, first after one
-// millisecond. The error at the end is that of done.
-func soon(ctx context.Context, done func() (bool, error)) error {
-	timer := time.NewTimer(0)
-	defer timer.Stop()
-	<-timer.C
-	for pause := soonFirst; ; pause = min(2*pause, soonMax) {
-		ok, err := done()
-		if ok {
-			return nil
-		}
-		timer.Reset(pause)
-		select {
-		case <-ctx.Done():
-			return errors.Join(err, context.Cause(ctx))
-		case <-timer.C:
-		}
+// poll calls done until it returns true, for state that no watch reports. Errors of done
+// are retried. When ctx ends, the last of them is part of the error.
+func poll(ctx context.Context, done func() (bool, error)) error {
+	var last error
+	err := pollInterval.DelayFunc().Until(ctx, true, true, func(context.Context) (ok bool, _ error) {
+		ok, last = done()
+		return ok, nil
+	})
+	if err != nil {
+		return errors.Join(last, context.Cause(ctx))
 	}
+	return nil
 }

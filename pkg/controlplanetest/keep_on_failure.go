@@ -6,11 +6,12 @@ import (
 	"os"
 	"path/filepath"
 	"time"
+
+	"k8s.io/apimachinery/pkg/util/wait"
 )
 
-// keepPoll is how often a kept control plane looks whether its kubeconfig is
-// still there.
-const keepPoll = 200 * time.Millisecond
+// keepInterval is the interval at which a kept control plane looks for its kubeconfig.
+const keepInterval = 200 * time.Millisecond
 
 // keep waits until the user has seen enough of the control plane of a failed test, once
 // for each test that owns it, or ctx ends.
@@ -34,20 +35,12 @@ func (cp *ControlPlane) keep(ctx context.Context, name string) error {
 	fmt.Fprintf(os.Stderr, "\n%s has failed. Its control plane is kept until you remove the file or end the test (-timeout=0 lets it wait longer than ten minutes):\n"+
 		"\tkubectl --kubeconfig=%s get all --all-namespaces\n"+
 		"\trm %s\n", name, path, path)
-	ticker := time.NewTicker(keepPoll)
-	defer ticker.Stop()
-	for {
-		select {
-		case <-cp.server.Done():
-			return nil
-		case <-ctx.Done():
-			return nil
-		case <-ticker.C:
-			if _, err := os.Stat(path); os.IsNotExist(err) {
-				return nil
-			}
-		}
-	}
+	// The end of ctx is the end of the look, and no error.
+	_ = wait.PollUntilContextCancel(ctx, keepInterval, false, func(context.Context) (bool, error) {
+		_, err := os.Stat(path)
+		return os.IsNotExist(err) || cp.dead(), nil
+	})
+	return nil
 }
 
 // writeKubeconfig writes a kubeconfig into a directory.

@@ -68,7 +68,7 @@ func (s *LocalServer) waitReady(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, s.timeout)
 	defer cancel()
 	var last error
-	err := soon(ctx, func() (bool, error) {
+	err := poll(ctx, func() (bool, error) {
 		conn, err := dialer.DialContext(ctx, "tcp", s.address())
 		if err != nil {
 			// The end of ctx says less than what was wrong before.

@@ -4,6 +4,8 @@ import (
 	"context"
 	"crypto/tls"
 	"fmt"
+	"io"
+	"log"
 	"net"
 	"net/http"
 	"path/filepath"
@@ -14,6 +16,9 @@ import (
 
 	admissionregistrationv1 "k8s.io/api/admissionregistration/v1"
 
+	"k8s.io/apimachinery/pkg/util/wait"
+
+	"github.com/kubembed/kubembed/internal/testwait"
 	"github.com/kubembed/kubembed/pkg/controlplanetest"
 )
 
@@ -208,9 +213,14 @@ func TestWebhookHandlerThatPanics(t *testing.T) {
 		cp.InstallWebhooks(t, webhooks)
 		_, err := tryConfigMap(t, cp, namespace, true)
 		wantError(t, err, `failed calling webhook "one.example.com"`)
-		_ = eventuallyIn(context.Background(), func() bool { return strings.Contains(r.text(), "at the webhook") })
+		_ = wait.PollUntilContextTimeout(context.Background(), 5*time.Millisecond, testwait.Timeout, true, func(context.Context) (bool, error) {
+			return strings.Contains(r.text(), "at the webhook"), nil
+		})
 	})
 	if r.failed || !strings.Contains(r.text(), "panic serving") || !strings.Contains(r.text(), "at the webhook") {
 		t.Errorf("failed %v: %s", r.failed, r.text())
 	}
 }
+
+// silent returns the log of a server whose clients hang up.
+func silent() *log.Logger { return log.New(io.Discard, "", 0) }

@@ -9,6 +9,8 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/utils/ptr"
+
+	"github.com/kubembed/kubembed/internal/testwait"
 )
 
 var (
@@ -47,7 +49,7 @@ var dirtyChanges = []struct {
 	}},
 	{"config map deleted and created anew", func(d *dirt) {
 		d.remove(configMaps, "kube-system", "kube-root-ca.crt")
-		d.eventually("root CA", func() bool {
+		testwait.True(d.t, "root CA", func() bool {
 			_, err := d.client.CoreV1().ConfigMaps("kube-system").Get(d.t.Context(), "kube-root-ca.crt", metav1.GetOptions{})
 			return err == nil
 		})

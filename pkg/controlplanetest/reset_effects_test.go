@@ -16,6 +16,7 @@ import (
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/cache"
 
+	"github.com/kubembed/kubembed/internal/testwait"
 	"github.com/kubembed/kubembed/pkg/controlplanetest"
 )
 
@@ -61,7 +62,7 @@ func TestResetTakesEffect(t *testing.T) {
 		}},
 		"policies": {5, func(d *dirt) {
 			d.create(manifestOf(d.t, "validating policy with a binding"))
-			d.eventually("denial", func() bool {
+			testwait.True(d.t, "denial", func() bool {
 				_, err := d.client.CoreV1().Pods("default").Create(d.t.Context(), pod("dry"), metav1.CreateOptions{DryRun: []string{metav1.DryRunAll}})
 				return err != nil
 			})
@@ -126,7 +127,7 @@ func TestResetIsSeenByInformers(t *testing.T) {
 	d.create(manifestOf(t, "CRD with integers"))
 	d.create(manifestOf(t, "namespace with objects"))
 	d.remove(configMaps, "default", "kube-root-ca.crt")
-	d.eventually("root CA", func() bool {
+	testwait.True(d.t, "root CA", func() bool {
 		_, err := d.client.CoreV1().ConfigMaps("default").Get(t.Context(), "kube-root-ca.crt", metav1.GetOptions{})
 		return err == nil
 	})
@@ -150,9 +151,9 @@ func TestResetIsSeenByInformers(t *testing.T) {
 	t.Logf("Reset took %v", time.Since(begin))
 	now, err := d.client.CoreV1().ConfigMaps("").List(t.Context(), metav1.ListOptions{})
 	d.must(err)
-	d.eventually("informer of custom resources", func() bool { return len(stores["c/widgets"].ListKeys()) == 0 })
-	d.eventually("informer of namespaces", func() bool { return len(stores["b/namespaces"].ListKeys()) == 4 })
-	d.eventually("informer of config maps", func() bool {
+	testwait.True(d.t, "informer of custom resources", func() bool { return len(stores["c/widgets"].ListKeys()) == 0 })
+	testwait.True(d.t, "informer of namespaces", func() bool { return len(stores["b/namespaces"].ListKeys()) == 4 })
+	testwait.True(d.t, "informer of config maps", func() bool {
 		if len(stores["a/configmaps"].ListKeys()) != len(now.Items) {
 			return false
 		}
@@ -167,7 +168,7 @@ func TestResetIsSeenByInformers(t *testing.T) {
 	// And they go on.
 	_, err = d.client.CoreV1().ConfigMaps("default").Create(t.Context(), &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Name: "later"}}, metav1.CreateOptions{})
 	d.must(err)
-	d.eventually("informer of config maps", func() bool {
+	testwait.True(d.t, "informer of config maps", func() bool {
 		_, ok, _ := stores["a/configmaps"].GetByKey("default/later")
 		return ok
 	})

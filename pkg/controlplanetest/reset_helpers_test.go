@@ -2,7 +2,6 @@ package controlplanetest_test
 
 import (
 	"cmp"
-	"context"
 	"fmt"
 	"maps"
 	"slices"
@@ -19,7 +18,6 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
-	"k8s.io/apimachinery/pkg/util/wait"
 	"k8s.io/apimachinery/pkg/watch"
 	"k8s.io/client-go/discovery"
 	"k8s.io/client-go/dynamic"
@@ -27,6 +25,7 @@ import (
 	"k8s.io/client-go/restmapper"
 	"sigs.k8s.io/yaml"
 
+	"github.com/kubembed/kubembed/internal/testwait"
 	"github.com/kubembed/kubembed/pkg/controlplanetest"
 )
 
@@ -52,15 +51,6 @@ func (d *dirt) must(err error) {
 	d.t.Helper()
 	if err != nil {
 		d.t.Fatal(err)
-	}
-}
-
-// eventually waits until done.
-func (d *dirt) eventually(what string, done func() bool) {
-	d.t.Helper()
-	err := wait.PollUntilContextTimeout(d.t.Context(), 2*time.Millisecond, time.Minute, true, func(context.Context) (bool, error) { return done(), nil })
-	if err != nil {
-		d.t.Fatalf("%s: %v", what, err)
 	}
 }
 
@@ -102,7 +92,7 @@ func (d *dirt) resource(object *unstructured.Unstructured) dynamic.ResourceInter
 // established waits until a custom resource is served and discovery tells of it.
 func (d *dirt) established(name string) {
 	d.t.Helper()
-	d.eventually("CRD "+name, func() bool {
+	testwait.True(d.t, "CRD "+name, func() bool {
 		definition, err := d.definitions.ApiextensionsV1().CustomResourceDefinitions().Get(d.t.Context(), name, metav1.GetOptions{})
 		d.must(err)
 		for _, version := range definition.Spec.Versions {
@@ -212,11 +202,11 @@ func (d *dirt) works() {
 	// A new namespace gets what belongs to it, from controllers.
 	_, err = d.client.CoreV1().Namespaces().Create(ctx, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: "works"}}, metav1.CreateOptions{})
 	d.must(err)
-	d.eventually("service account of a new namespace", func() bool {
+	testwait.True(d.t, "service account of a new namespace", func() bool {
 		_, err := d.client.CoreV1().ServiceAccounts("works").Get(ctx, "default", metav1.GetOptions{})
 		return err == nil
 	})
-	d.eventually("root CA of a new namespace", func() bool {
+	testwait.True(d.t, "root CA of a new namespace", func() bool {
 		_, err := d.client.CoreV1().ConfigMaps("works").Get(ctx, "kube-root-ca.crt", metav1.GetOptions{})
 		return err == nil
 	})
@@ -245,7 +235,7 @@ func (d *dirt) next(events watch.Interface, kind watch.EventType) {
 // start.
 func (d *dirt) whole() {
 	d.t.Helper()
-	d.eventually("what follows a start", func() bool {
+	testwait.True(d.t, "what follows a start", func() bool {
 		for _, name := range []string{"extension-apiserver-authentication", "kube-apiserver-legacy-service-account-token-tracking"} {
 			if _, err := d.client.CoreV1().ConfigMaps("kube-system").Get(d.t.Context(), name, metav1.GetOptions{}); err != nil {
 				return false
@@ -257,7 +247,7 @@ func (d *dirt) whole() {
 		_, err := d.client.DiscoveryV1().EndpointSlices("default").Get(d.t.Context(), "kubernetes", metav1.GetOptions{})
 		return err == nil // written after the Service and its endpoints
 	})
-	d.eventually("status of flow schemas", func() bool {
+	testwait.True(d.t, "status of flow schemas", func() bool {
 		schemas, err := d.client.FlowcontrolV1().FlowSchemas().List(d.t.Context(), metav1.ListOptions{})
 		d.must(err)
 		for i := range schemas.Items {

@@ -90,7 +90,7 @@ func (c *convertedDefinition) update(ctx context.Context, p *plane, marked bool,
 	if version == nil || !changed {
 		return nil
 	}
-	if err := soon(ctx, func() (bool, error) {
+	if err := poll(ctx, func() (bool, error) {
 		descriptions, err := columns(ctx, raw, crd, version.Name)
 		if err == nil && slices.Contains(descriptions, c.mark) != marked {
 			err = errors.New("it is not in effect yet")

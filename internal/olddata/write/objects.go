@@ -41,7 +41,7 @@ var manifests []byte
 
 const (
 	namespace = "olddata"
-	patience  = time.Minute
+	timeout   = time.Minute // of each wait
 )
 
 // writer writes the objects.
@@ -69,7 +69,7 @@ func newWriter(config *rest.Config) (*writer, error) {
 // poll calls f until it succeeds.
 func poll(ctx context.Context, f func(context.Context) error) error {
 	var last error
-	err := wait.PollUntilContextTimeout(ctx, 20*time.Millisecond, patience, true, func(ctx context.Context) (bool, error) {
+	err := wait.PollUntilContextTimeout(ctx, 20*time.Millisecond, timeout, true, func(ctx context.Context) (bool, error) {
 		last = f(ctx)
 		return last == nil, nil
 	})

@@ -1,19 +1,21 @@
-// Package parent ends a program together with the one that has started it.
+// Package parent ends a program when the process that started it ends.
 package parent
 
 import (
 	"context"
 	"os"
 	"time"
+
+	"k8s.io/apimachinery/pkg/util/wait"
 )
 
-// interval is how often the parent is looked for.
+// interval is the interval at which Context looks for the parent.
 const interval = time.Second
 
-// Context ends with ctx, and when the process that has started this one is gone: the
-// system then gives it another parent. Many a suite does not stop its cluster, and none
-// does when it crashes. On Windows, where a process keeps its parent's number, and in a
-// process that had no parent to begin with, it ends with ctx only.
+// Context returns a context that ends with ctx, or when the parent process ends and the
+// system assigns another one. Some suites do not stop their cluster, and none does when it
+// crashes. On Windows, where a process keeps its parent's number, and in a process that
+// began without a parent, it ends only with ctx.
 func Context(ctx context.Context) context.Context {
 	parent := os.Getppid()
 	if parent <= 1 {
@@ -22,15 +24,9 @@ func Context(ctx context.Context) context.Context {
 	ctx, cancel := context.WithCancel(ctx)
 	go func() {
 		defer cancel()
-		tick := time.NewTicker(interval)
-		defer tick.Stop()
-		for os.Getppid() == parent {
-			select {
-			case <-ctx.Done():
-				return
-			case <-tick.C:
-			}
-		}
+		_ = wait.PollUntilContextCancel(ctx, interval, true, func(context.Context) (bool, error) {
+			return os.Getppid() != parent, nil
+		})
 	}()
 	return ctx
 }
