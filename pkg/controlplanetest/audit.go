@@ -15,39 +15,36 @@ import (
 	"github.com/kubembed/kubembed/pkg/apiserver"
 )
 
-// AuditFilter chooses requests of an audit trail. A field that is empty chooses
-// all.
+// AuditFilter selects requests of an audit trail. An empty field selects all.
 type AuditFilter struct {
-	// User is the name of who asked, the impersonated one if there is one. The
-	// user of ClientConfig is kubernetes-admin.
+	// User is the name of the user, or of the impersonated user. The user of
+	// ClientConfig is kubernetes-admin.
 	User string
-	// UserAgent is what the client's User-Agent header begins with:
-	// rest.Config.UserAgent, which by default begins with the name of the
-	// program.
+	// UserAgent is a prefix of the User-Agent header. Set rest.Config.UserAgent, which
+	// by default begins with the name of the program.
 	UserAgent string
-	// Namespace is that of the objects.
+	// Namespace is the namespace of the objects.
 	Namespace string
-	// Resource is the plural name of the objects' resource, like "pods".
+	// Resource is the plural name of the resource, like "pods".
 	Resource string
-	// Verbs are the verbs of the API: "create", "update", "patch", "delete",
-	// "deletecollection", "get", "list", "watch".
+	// Verbs are API verbs: "create", "update", "patch", "delete", "deletecollection",
+	// "get", "list", "watch".
 	Verbs []string
 }
 
-// ownUsers are who the control plane itself is.
+// ownUsers are the users that the control plane itself acts as.
 var ownUsers = []string{"system:apiserver", "system:kube-controller-manager"}
 
-// AuditTrail returns the requests for objects that the API server has answered
-// since the test began, in that order: who asked, with which verb, for what, and
-// the status. Watches are among them once they have begun. Those of the control
-// plane itself and of the fixture are left out. On a shared control plane the
-// requests of tests that run in parallel are in it: choose by a user agent or
-// namespace of your own. It fails the test if Config.Audit is not set.
+// AuditTrail returns the requests for objects that the API server has answered since the
+// test began, in order, with user, verb, object and status. A watch is included once it has
+// started. Requests of the control plane itself and of the fixture are left out. On a
+// shared control plane the trail includes requests of parallel tests: filter by your own
+// user agent or namespace. AuditTrail fails the test if Config.Audit is not set.
 func (cp *ControlPlane) AuditTrail(t TB, filter AuditFilter) []auditv1.Event {
 	t.Helper()
 	cp.requireLive(t)
 	if cp.auditPath == "" {
-		t.Fatalf("controlplanetest: AuditTrail: there is none: set Config.Audit")
+		t.Fatalf("controlplanetest: AuditTrail: no audit log: set Config.Audit")
 	}
 	events, err := cp.auditEvents()
 	if err != nil {
@@ -71,7 +68,7 @@ func (f AuditFilter) chooses(event *auditv1.Event) bool {
 		(len(f.Verbs) == 0 || slices.Contains(f.Verbs, event.Verb))
 }
 
-// auditEvents returns each request once, as it was at last.
+// auditEvents returns each request once, at its latest stage.
 func (cp *ControlPlane) auditEvents() ([]auditv1.Event, error) {
 	data, err := cp.auditData()
 	if err != nil {
@@ -81,7 +78,7 @@ func (cp *ControlPlane) auditEvents() ([]auditv1.Event, error) {
 	index := map[string]int{}
 	for line := range bytes.Lines(data) {
 		if !bytes.HasSuffix(line, []byte("\n")) {
-			break // it is being written
+			break // still being written
 		}
 		var event auditv1.Event
 		if err := json.Unmarshal(line, &event); err != nil {
@@ -97,21 +94,21 @@ func (cp *ControlPlane) auditEvents() ([]auditv1.Event, error) {
 	return events, nil
 }
 
-// auditData is the audit log since the test began.
+// auditData returns the audit log since the test began.
 func (cp *ControlPlane) auditData() ([]byte, error) {
 	file, err := os.Open(cp.auditPath)
 	if err != nil {
 		return nil, err
 	}
-	defer func() { _ = file.Close() }() // it has only been read
+	defer func() { _ = file.Close() }() // only read
 	if _, err := file.Seek(cp.began.audit, io.SeekStart); err != nil {
 		return nil, err
 	}
 	return io.ReadAll(file)
 }
 
-// audit has the API server write a log if the tests want one, or takes that
-// which they have configured.
+// audit makes the API server write an audit log if Config.Audit is set, to the configured
+// file or to a temporary one.
 func (p *plane) audit(cfg *apiserver.Audit) error {
 	if !p.config.Audit {
 		return nil

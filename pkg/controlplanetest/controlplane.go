@@ -8,12 +8,11 @@ import (
 	"time"
 )
 
-// ControlPlane is one test's handle on a running control plane: its own, or the one
-// that the tests of a package share. It has the methods of controlplane.Server that a
-// test needs. After the end of the test, calls and requests through it fail with an
-// error that names the test, so that no test uses a control plane that is another's by
-// then. The fixture starts and stops the control plane: ControlPlane has no Close. Its
-// methods are safe for concurrent use.
+// ControlPlane is a test's handle on a running control plane: its own, or the one that
+// the tests of a package share. It has the methods of controlplane.Server that a test
+// needs, but no Close: the fixture stops the control plane. After the end of the test,
+// calls and requests fail with an error that names the test. Its methods are safe for
+// concurrent use.
 type ControlPlane struct {
 	// plane is the running control plane. The tests of a shared one have it in common.
 	*plane
@@ -31,9 +30,9 @@ type ControlPlane struct {
 	failures failures
 }
 
-// New starts a control plane, and returns when it is ready. It stops at the end
-// of the test, after the cleanup functions that are registered later. A start
-// that fails, or takes longer than three minutes, fails the test.
+// New starts a control plane and returns when it is ready. The control plane stops when
+// the test ends, after the cleanup functions that the test registers later. A start that
+// fails, or takes longer than three minutes, fails the test.
 func New(t TB, cfg Config) *ControlPlane {
 	t.Helper()
 	p, err := start(cfg)
@@ -41,7 +40,7 @@ func New(t TB, cfg Config) *ControlPlane {
 		t.Fatalf("%v%s", err, p.log.report(0, time.Time{}))
 	}
 	cp := p.view(t, false)
-	// Package testing keeps the cleanups of a parallel test until all have ended.
+	// Package testing holds the cleanups of a parallel test until all tests have ended.
 	held := cp
 	atEnd(t, func(ctx context.Context) {
 		t.Helper()
@@ -51,7 +50,7 @@ func New(t TB, cfg Config) *ControlPlane {
 	return cp
 }
 
-// view is what a test has of the control plane.
+// view returns the handle of a test.
 func (p *plane) view(t TB, shared bool) *ControlPlane {
 	cp := &ControlPlane{plane: p, node: t.Name(), shared: shared, began: p.marks()}
 	cp.test = nameOf(t)
@@ -59,14 +58,14 @@ func (p *plane) view(t TB, shared bool) *ControlPlane {
 	return cp
 }
 
-// finish is the end of the test: first what helps to understand why it failed.
-// Errorf comes last, as Ginkgo's does not return.
+// finish ends the test's use of the control plane. The dump, the kept control plane and
+// the log come before the stop. Errorf comes last, because Ginkgo's does not return.
 func (cp *ControlPlane) finish(ctx context.Context, t TB) {
 	t.Helper()
 	end := time.Now() // of the log that is shown
 	var errs []error
 	if err := cp.server.Err(); err != nil {
-		errs = append(errs, fmt.Errorf("controlplanetest: the control plane has stopped by itself: %w", err))
+		errs = append(errs, fmt.Errorf("controlplanetest: the control plane stopped by itself: %w", err))
 	}
 	v := cp.verdict(ctx, t)
 	// OnFailure may have shown all failures already.
@@ -78,7 +77,7 @@ func (cp *ControlPlane) finish(ctx context.Context, t TB) {
 	if failed || v.unknown {
 		errs = append(errs, cp.dump(cp.test, end, func(text string) {
 			if v.unknown {
-				text += " (this version of Ginkgo does not tell whether a spec has failed: call OnFailure in JustAfterEach)"
+				text += " (this version of Ginkgo does not report failed specs to the fixture: call OnFailure in JustAfterEach)"
 			}
 			say(t, dumpedAs, strings.TrimSpace(text+"\n"+failedSpecs(v.specs)))
 		}))
@@ -115,9 +114,9 @@ type endedError struct {
 
 func (e *endedError) Error() string {
 	if e.shared {
-		return fmt.Sprintf("controlplanetest: %s has ended, and with it its clients of the shared control plane", e.test)
+		return fmt.Sprintf("controlplanetest: %s has ended: its clients of the shared control plane are closed", e.test)
 	}
-	return fmt.Sprintf("controlplanetest: %s has ended, and with it its control plane", e.test)
+	return fmt.Sprintf("controlplanetest: %s has ended: its control plane is stopped", e.test)
 }
 
 // requireLive fails t if the test that owns cp has ended.

@@ -1,6 +1,6 @@
-// Package controlplanetest gives tests a Kubernetes control plane: etcd, API
-// server and core controllers, in the process of the test. Nothing is downloaded,
-// no environment variable is read, and a test that ends leaves nothing behind.
+// Package controlplanetest gives tests a Kubernetes control plane: etcd, API server and
+// core controllers in the test's own process. It downloads nothing, reads no environment
+// variable, and leaves nothing behind.
 //
 // A complete test:
 //
@@ -29,10 +29,10 @@
 //
 // # One control plane for each test, or one for all
 //
-// [New] starts a control plane for a test, and stops it at the test's end. Tests
-// that have their own can do what they like, and run in parallel.
+// [New] starts a control plane for one test and stops it when the test ends. Such tests
+// may change anything in it and run in parallel.
 //
-// [Shared] is the same one for all tests of a package. [Main] stops it:
+// [Shared] returns one control plane to all tests of a package. [Main] stops it:
 //
 //	func TestMain(m *testing.M) {
 //		os.Exit(controlplanetest.Main(m, controlplanetest.Config{}))
@@ -45,50 +45,47 @@
 //		...
 //	}
 //
-// Tests with namespaces of their own run in parallel on it. Those that change
-// what belongs to no namespace run one after another, with a Reset between them.
+// Tests with their own namespaces run in parallel on it. Tests that change cluster-scoped
+// objects run one after another, with a Reset between them.
 //
 // # The end of a test
 //
-// When a test ends, by a failure or a panic too, so do the requests of the clients
-// that it has made. A watch or an informer that it has forgotten holds up nobody:
-// what still uses the control plane is told by an error which test it was that
-// has ended. Only programs with a kubeconfig file are not told: they lose their
-// connection.
+// A [ControlPlane] is usable until its test ends. Requests in flight end with the test,
+// also when it fails or panics, so that a forgotten watch or informer delays nothing.
+// Later requests and calls fail with an error that names the test. Programs with a
+// kubeconfig file lose their connection instead.
 //
-// A panic ends the test binary. All control planes are stopped before that, and
-// their temporary directories removed, unless the panic is in a goroutine that is not
-// the test's.
+// A panic ends the test binary. Before that, all control planes stop and remove their
+// temporary directories, unless the panic is in a goroutine other than the test's.
 //
 // # Users
 //
-// [ControlPlane.ClientConfig] is an administrator's. [ControlPlane.UserConfig] is
-// anybody's, over TLS with a client certificate, [ControlPlane.ImpersonatedConfig]
-// the same without a connection, and [ControlPlane.ServiceAccountConfig] that of a
-// service account. [ControlPlane.KubeconfigFile] is for other programs.
+// [ControlPlane.ClientConfig] is for an administrator. [ControlPlane.UserConfig] is for
+// any user, over TLS with a client certificate. [ControlPlane.ImpersonatedConfig] acts as
+// a user without a connection, and [ControlPlane.ServiceAccountConfig] as a service
+// account. [ControlPlane.KubeconfigFile] is for other programs.
 //
 // # When a test fails
 //
-// What the control plane has logged until its end is logged by the test. For more,
-// there are three fields of [Config]: DumpOnFailure writes all objects, events
-// and logs to a directory, for a CI job to keep; KeepOnFailure keeps the control
-// plane, for a look with kubectl; and Audit records all requests, of which
-// [ControlPlane.AuditTrail] gives a test those of the code that it tests.
+// The test logs the control plane's log. Three fields of [Config] give more: DumpOnFailure
+// writes all objects, events and logs to a directory, for a CI job to keep; KeepOnFailure
+// keeps the control plane running, for a look with kubectl; Audit records all requests, and
+// [ControlPlane.AuditTrail] returns those of the code under test.
 //
-// The test that owns the control plane does so at its end, also for the failures of
-// its subtests and of Ginkgo's specs. [ControlPlane.OnFailure] does so at once for one
-// of these, and Namespace calls it.
+// The test that owns the control plane does this at its end, also for failed subtests and
+// Ginkgo specs. [ControlPlane.OnFailure] does it at once for one of these. Namespace
+// arranges for that.
 //
 // # Suites written for envtest
 //
-// Config.BehaveLikeEnvtest leaves out the controllers, and has the admission plugins of
-// envtest: nothing but the test writes to its objects. MIGRATION.md beside this file has
-// the rest of envtest.
+// Config.BehaveLikeEnvtest disables the controllers and uses envtest's admission plugins:
+// only the test writes to its objects. MIGRATION.md beside this file covers the rest of
+// envtest.
 //
 // # Ginkgo and others
 //
-// A test is a [TB], which *testing.T is, and what GinkgoT returns, in BeforeSuite,
-// BeforeAll or BeforeEach:
+// Functions take a [TB], which *testing.T implements. With Ginkgo, pass GinkgoT in
+// BeforeSuite, BeforeAll or BeforeEach:
 //
 //	var cp *controlplanetest.ControlPlane
 //
@@ -98,6 +95,6 @@
 //
 //	var _ = JustAfterEach(func() { cp.OnFailure(GinkgoT()) })
 //
-// Without the last line a failed spec is noticed at the end of the suite, and the dump
-// shows the state at that time.
+// Without the last line the fixture notices a failed spec at the end of the suite, and the
+// dump shows the state at that time.
 package controlplanetest

@@ -22,15 +22,15 @@ import (
 )
 
 const (
-	// dumpTimeout bounds a dump, and listTimeout one of its resources: an
-	// aggregated API server may not answer.
+	// dumpTimeout bounds a dump. listTimeout bounds one resource: an aggregated API
+	// server may not answer.
 	dumpTimeout = time.Minute
 	listTimeout = 10 * time.Second
 )
 
-// dump writes what the control plane has to a directory named after a test, with the log
-// up to end. A resource that cannot be read is named there, and the rest is written. say
-// is called with the path.
+// dump writes the objects and logs of the control plane to a directory named after a test,
+// with the log up to end. The dump lists resources that could not be read, and has the
+// rest. dump calls say with the path.
 func (cp *ControlPlane) dump(name string, end time.Time, say func(text string)) error {
 	if cp.config.DumpOnFailure == "" {
 		return nil
@@ -46,8 +46,8 @@ func (cp *ControlPlane) dump(name string, end time.Time, say func(text string)) 
 	return nil
 }
 
-// newDir creates a directory of that name, or of one with a number after it, if
-// an earlier test has left one.
+// newDir creates a directory with the name, or with a number after it if an earlier test
+// has left one.
 func newDir(parent, name string) (string, error) {
 	if err := os.MkdirAll(parent, 0o755); err != nil {
 		return "", err
@@ -91,7 +91,7 @@ func (cp *ControlPlane) dumpTo(dir string, end time.Time) error {
 	if err != nil {
 		return err
 	}
-	// With an error it returns those groups that answer.
+	// With an error it still returns the groups that answer.
 	lists, err := discovery.ServerPreferredResources(groups)
 	if err != nil {
 		d.missing = append(d.missing, err.Error())
@@ -110,7 +110,7 @@ func (cp *ControlPlane) dumpTo(dir string, end time.Time) error {
 	return errors.Join(d.errs...)
 }
 
-// skipped tells what is dumped by another name.
+// skipped reports whether another resource has the same objects, or the resource has none.
 func skipped(group, resource string) bool {
 	return group == "events.k8s.io" || group == "" && resource == "componentstatuses"
 }
@@ -133,7 +133,7 @@ func (d *dumper) write(name string, data []byte) {
 	}
 }
 
-// resource writes the objects of a resource, to a file for each namespace.
+// resource writes the objects of a resource to one file for each namespace.
 func (d *dumper) resource(ctx context.Context, client dynamic.Interface, resource schema.GroupVersionResource) {
 	ctx, cancel := context.WithTimeout(ctx, listTimeout)
 	defer cancel()
@@ -168,7 +168,7 @@ func (d *dumper) resource(ctx context.Context, client dynamic.Interface, resourc
 	}
 }
 
-// redact leaves the keys of a Secret, and how long their values are.
+// redact replaces the values of a Secret by their lengths.
 func redact(secret *unstructured.Unstructured) {
 	unstructured.RemoveNestedField(secret.Object, "stringData")
 	annotations := secret.GetAnnotations()
@@ -184,7 +184,7 @@ func redact(secret *unstructured.Unstructured) {
 	}
 }
 
-// events writes all events as a table, oldest first.
+// events writes a table of all events, oldest first.
 func (d *dumper) events(objects []unstructured.Unstructured) {
 	var events []corev1.Event
 	for _, object := range objects {
@@ -206,7 +206,7 @@ func (d *dumper) events(objects []unstructured.Unstructured) {
 	d.write("events.txt", []byte(text.String()))
 }
 
-// lastSeen is when an event was last seen, as kubectl has it.
+// lastSeen returns the time that kubectl shows for an event.
 func lastSeen(event corev1.Event) time.Time {
 	switch {
 	case event.Series != nil:

@@ -6,16 +6,16 @@ import (
 	"github.com/kubembed/kubembed/pkg/controlplane"
 )
 
-// envtestPlugins are the admission plugins in which envtest's API server differs from
-// ours: on there, or off there.
+// envtestPlugins are the admission plugins that differ between envtest's API server and
+// ours. The value reports whether envtest enables the plugin.
 var envtestPlugins = map[string]bool{
 	"TaintNodesByCondition": true,
 	"NodeRestriction":       false,
 	"ServiceAccount":        false,
 }
 
-// likeEnvtest switches controllers and plugins as envtest does. Plugins that the user
-// names stay, as envtest's flags would.
+// likeEnvtest enables and disables controllers and plugins as envtest does. Plugins that
+// the user names stay as configured, like envtest's flags.
 func likeEnvtest(c controlplane.Config) controlplane.Config {
 	c.DisableCoreControllers = true
 	c.EnableAdmissionPlugins = slices.Clone(c.EnableAdmissionPlugins)

@@ -9,14 +9,14 @@ import (
 	"github.com/kubembed/kubembed/internal/tempdir"
 )
 
-// files are the contents of the files that Config names.
+// files are the CRDs and webhooks in the files that Config names.
 type files struct {
 	crds     []customResource
 	webhooks []registration
 }
 
-// readFiles reads them before the control plane starts, so that all problems with them
-// and with the rest of the configuration are reported at once.
+// readFiles reads the files of Config before the control plane starts, so that one error
+// has all problems of the files and of the configuration.
 func (p *plane) readFiles() (err error) {
 	var errs []error
 	if !p.config.CRDs.empty() {
@@ -35,13 +35,13 @@ func (p *plane) readFiles() (err error) {
 	return errors.Join(append(errs, p.config.ControlPlane.Validate())...)
 }
 
-// temporary is a directory for the files of the fixture, which is made when there is one.
+// temporary is a directory for files of the fixture. It is created with the first file.
 type temporary struct {
 	mu  sync.Mutex
 	dir *tempdir.Dir
 }
 
-// tempDir makes a directory that is removed with the control plane at the latest.
+// tempDir creates a directory that is removed with the control plane.
 func (p *plane) tempDir(kind string) (string, error) {
 	p.temporary.mu.Lock()
 	defer p.temporary.mu.Unlock()

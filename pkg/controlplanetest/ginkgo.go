@@ -7,13 +7,13 @@ import (
 	"strings"
 )
 
-// ginkgo is what GinkgoT has beyond a TB. The fixture does not import Ginkgo.
+// ginkgo has methods of GinkgoT beyond TB. The fixture does not import Ginkgo.
 type ginkgo interface {
 	DeferCleanup(args ...any)
 	AddReportEntryVisibilityAlways(name string, args ...any)
 }
 
-// asGinkgo returns what GinkgoT or GinkgoTB has returned, or nil.
+// asGinkgo returns the GinkgoT in t, or nil.
 func asGinkgo(t TB) ginkgo {
 	if g, ok := t.(ginkgo); ok {
 		return g
@@ -21,8 +21,8 @@ func asGinkgo(t TB) ginkgo {
 	return ginkgoIn(reflect.ValueOf(t))
 }
 
-// ginkgoIn returns what a struct, or a pointer to one, has of Ginkgo in a field: GinkgoTB
-// has GinkgoT there, and a wrapper of a project's own embeds either, as testing.TB mostly.
+// ginkgoIn returns the GinkgoT in a field of a struct, or of a pointer to one: GinkgoTB has
+// it there, and a project's own wrapper embeds either, mostly as testing.TB.
 func ginkgoIn(v reflect.Value) ginkgo {
 	if v.Kind() == reflect.Pointer {
 		v = v.Elem()
@@ -49,7 +49,7 @@ func ginkgoIn(v reflect.Value) ginkgo {
 	return nil
 }
 
-// atEnd registers a cleanup function. With Ginkgo its context is that of the node.
+// atEnd registers a cleanup function. With Ginkgo it gets the context of the node.
 func atEnd(t TB, f func(ctx context.Context)) {
 	t.Helper()
 	if g := asGinkgo(t); g != nil {
@@ -62,18 +62,19 @@ func atEnd(t TB, f func(ctx context.Context)) {
 	})
 }
 
-// verdict says how a test has ended.
+// verdict is the outcome of a test.
 type verdict struct {
 	failed bool
-	// specs are Ginkgo's failed specs, where the node that owns the control plane is of several.
+	// specs are the failed Ginkgo specs, if the node that owns the control plane has
+	// several.
 	specs []string
-	// unknown is true where the results of specs cannot be read from this version of Ginkgo.
+	// unknown is true if this version of Ginkgo does not reveal the results of specs.
 	unknown bool
 }
 
-// verdict returns whether the test has failed. With Ginkgo a node for several specs
-// (BeforeSuite, BeforeAll) owns the control plane, and its cleanup has a report of its
-// own, or that of the last spec.
+// verdict returns the outcome of the test. With Ginkgo a node of several specs
+// (BeforeSuite, BeforeAll) may own the control plane. Its cleanup has its own report, or
+// the last spec's.
 func (cp *ControlPlane) verdict(ctx context.Context, t TB) verdict {
 	v := verdict{failed: t.Failed()}
 	if asGinkgo(t) == nil || cp.node != "" && cp.node == t.Name() {
@@ -88,7 +89,7 @@ func (cp *ControlPlane) verdict(ctx context.Context, t TB) verdict {
 		return v
 	}
 	first := 0
-	if cp.node != "" { // BeforeAll: it had the name of the first of its specs
+	if cp.node != "" { // BeforeAll: it has the name of its first spec
 		first = len(specs)
 		for i, spec := range slices.Backward(specs) {
 			if spec.name == cp.node {
@@ -111,17 +112,16 @@ type ginkgoSpec struct {
 	failed bool
 }
 
-// ginkgoOK are the bits of types.SpecState of specs that have not failed: pending,
-// skipped, passed.
+// ginkgoOK are the bits of types.SpecState that are no failure: pending, skipped, passed.
 const ginkgoOK = 1<<1 | 1<<2 | 1<<3
 
-// ginkgoSpecs returns the specs of the suite that have ended. A node can ask Ginkgo
-// for the current one only, so they are read from the suite behind the context of the
-// node. Ginkgo waits for the node meanwhile. It reports false where a version of Ginkgo
-// keeps them in another way, which examples/envtest-migration/failures tests.
+// ginkgoSpecs returns the specs of the suite that have ended. Ginkgo's API gives a node
+// only the current spec, so ginkgoSpecs reads them from the suite behind the context of the
+// node. Ginkgo waits for the node meanwhile. ginkgoSpecs reports false if a version of
+// Ginkgo stores them differently. examples/envtest-migration/failures tests this.
 func ginkgoSpecs(ctx context.Context) (specs []ginkgoSpec, ok bool) {
 	defer func() {
-		if recover() != nil { // of package reflect: there is no such field
+		if recover() != nil { // package reflect: no such field
 			specs, ok = nil, false
 		}
 	}()
@@ -149,11 +149,11 @@ func ginkgoSpecs(ctx context.Context) (specs []ginkgoSpec, ok bool) {
 	return specs, true
 }
 
-// suiteNode is the name of a node of Ginkgo that is of no spec.
+// suiteNode is the name of a Ginkgo node outside specs.
 const suiteNode = "the suite"
 
-// say writes what must be seen where the test has failed. Ginkgo shows the log of a
-// node that has itself failed, and report entries in any case.
+// say writes a message that a user must see after a failure. Ginkgo shows the log only of
+// a node that has itself failed, and report entries in any case.
 func say(t TB, heading, text string) {
 	t.Helper()
 	if g := asGinkgo(t); g != nil && !t.Failed() {

@@ -12,15 +12,14 @@ import (
 	"github.com/kubembed/kubembed/internal/klogbridge"
 )
 
-// maxLog is how many bytes of log are kept for a test that may fail.
+// maxLog is the number of bytes of log that the fixture keeps.
 const maxLog = 1 << 20
 
-// logBuffer keeps the last lines that a control plane has logged. A nil one is
-// empty.
+// logBuffer keeps the last log lines of a control plane. A nil logBuffer is empty.
 type logBuffer struct {
 	mu    sync.Mutex
 	lines []logLine
-	first int // the number of lines[0], counted from the start
+	first int // the number of lines[0] since the start
 	bytes int
 }
 
@@ -72,7 +71,7 @@ func newLogBuffer() (*logBuffer, *zap.Logger) {
 	return b, zap.New(logCore{zapcore.InfoLevel, zapcore.NewConsoleEncoder(encoder), b})
 }
 
-// add takes one entry, which may be of several lines.
+// add appends one entry, which may have several lines.
 func (b *logBuffer) add(at time.Time, entry string) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -88,7 +87,7 @@ func (b *logBuffer) add(at time.Time, entry string) {
 	b.first += drop
 }
 
-// next is the number that the next line will have.
+// next returns the number of the next line.
 func (b *logBuffer) next() int {
 	if b == nil {
 		return 0

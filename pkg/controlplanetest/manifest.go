@@ -13,11 +13,11 @@ import (
 	"sigs.k8s.io/yaml"
 )
 
-// manifest is one object that was read from a file or from bytes.
+// manifest is one object read from a file or from bytes.
 type manifest struct {
 	source   string // the file, or the field with its index
 	document int    // its number in source, from 1
-	only     bool   // source has no other document
+	only     bool   // the only document of source
 	item     int    // its number in a List, from 1, or 0
 	gvk      schema.GroupVersionKind
 	name     string
@@ -38,7 +38,7 @@ func (m manifest) String() string {
 	return b.String()
 }
 
-// into decodes the manifest. An error names it and the field.
+// into decodes the manifest. An error names the manifest and the field.
 func (m manifest) into(object any) error {
 	if err := json.Unmarshal(m.json, object); err != nil {
 		var field *json.UnmarshalTypeError
@@ -50,9 +50,8 @@ func (m manifest) into(object any) error {
 	return nil
 }
 
-// parse returns the objects in data, YAML or JSON, and all that is wrong with
-// it. Documents that are no Kubernetes objects, like the values of a chart, are
-// left out.
+// parse returns the objects in YAML or JSON, and all problems. Documents that are no
+// Kubernetes objects, like the values of a chart, are left out.
 func parse(source string, data []byte) ([]manifest, error) {
 	documents := split(data)
 	var found []manifest
@@ -75,7 +74,7 @@ func parse(source string, data []byte) ([]manifest, error) {
 	return found, errors.Join(errs...)
 }
 
-// expand fills in the manifest, or for a List makes one of each item.
+// expand returns the manifest of an object, or one for each item of a List.
 func (m manifest) expand(object []byte) []manifest {
 	var header struct {
 		metav1.TypeMeta `json:",inline"`
@@ -83,7 +82,7 @@ func (m manifest) expand(object []byte) []manifest {
 			Name string `json:"name"`
 		} `json:"metadata"`
 	}
-	// What is no object, or has other types in these fields, has no kind.
+	// A document that is no object, or has other types in these fields, has no kind.
 	if json.Unmarshal(object, &header) != nil || header.Kind == "" {
 		return nil
 	}
@@ -106,13 +105,13 @@ func (m manifest) expand(object []byte) []manifest {
 	return []manifest{m}
 }
 
-// document is what stands between two lines of "---".
+// document is the text between two lines of "---".
 type document struct {
 	data []byte
-	line int // lines before it
+	line int // number of lines before it
 }
 
-// split is for YAML of many documents. JSON is a single one.
+// split returns the documents of a YAML file. A JSON file is one document.
 func split(data []byte) []document {
 	var found []document
 	var current document
@@ -139,7 +138,7 @@ func split(data []byte) []document {
 	return found
 }
 
-// blank tells whether there is nothing but comments and directives.
+// blank reports whether data has only comments and directives.
 func blank(data []byte) bool {
 	for line := range bytes.Lines(data) {
 		line = bytes.TrimSpace(line)
@@ -150,20 +149,19 @@ func blank(data []byte) bool {
 	return true
 }
 
-// objects returns the document as JSON: one object if it is YAML, one or more if
-// it is JSON.
+// objects returns the document as JSON: one object for YAML, one or more for JSON.
 func (d document) objects() ([][]byte, error) {
 	if bytes.HasPrefix(bytes.TrimSpace(d.data), []byte("{")) {
 		if objects, err := jsonObjects(d.data); err == nil {
 			return objects, nil
 		}
-		// It may be YAML in braces.
+		// It may be YAML flow style.
 	}
 	object, err := yaml.YAMLToJSON(d.data)
 	if err == nil {
 		return [][]byte{object}, nil
 	}
-	// Once more, so that the line in the message is that of the file.
+	// Again with the lines before it, so that the message has the file's line number.
 	_, err = yaml.YAMLToJSON(append(bytes.Repeat([]byte("\n"), d.line), d.data...))
 	return nil, err
 }

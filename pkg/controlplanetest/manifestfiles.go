@@ -15,22 +15,22 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 )
 
-// manifestExtensions are those of the files in directories that are read. They are
-// envtest's.
+// manifestExtensions are the extensions of the files that are read from directories, as in
+// envtest.
 var manifestExtensions = []string{".yaml", ".yml", ".json"}
 
-// manifestSources is where manifests are read from.
+// manifestSources are the sources of manifests.
 type manifestSources struct {
 	field string   // of Config, for messages: "CRDs"
-	paths []string // files, or directories without those below
-	fsys  fs.FS    // that paths are in; without paths, all of it. If nil, the disk.
+	paths []string // files, or directories without their subdirectories
+	fsys  fs.FS    // of paths, or read whole without paths. If nil, the disk.
 	bytes [][]byte
 }
 
-// read returns the objects of the given kinds, in the order of the sources, and
-// within a directory by file name. Others are left out. The error has all problems: paths
-// that are missing or have no such object, files that do not parse, and objects
-// of such a kind in another version.
+// read returns the objects of the given kinds in the order of the sources, and within a
+// directory by file name. Other kinds are left out. The error has all problems: paths that
+// are missing or have no such object, files that do not parse, and objects of such a kind
+// in another version.
 func (s manifestSources) read(kinds ...schema.GroupVersionKind) ([]manifest, error) {
 	var sources []source
 	var errs []error
@@ -62,7 +62,7 @@ func (s manifestSources) read(kinds ...schema.GroupVersionKind) ([]manifest, err
 // source is one entry of a field.
 type source struct {
 	name  string
-	deep  bool // with the directories below
+	deep  bool // with subdirectories
 	files []file
 	err   error
 }
@@ -74,8 +74,8 @@ type file struct {
 	err   error
 }
 
-// parseAll reads and parses: most of the time that it takes to install manifests
-// is the parsing of YAML, unless it is spread over the processors.
+// parseAll reads and parses the files in parallel. On one processor, parsing YAML would
+// take most of the time of an install.
 func parseAll(sources []source) {
 	var group errgroup.Group
 	group.SetLimit(runtime.GOMAXPROCS(0))
@@ -119,21 +119,22 @@ func (s source) only(kinds []schema.GroupVersionKind) ([]manifest, error) {
 		}
 	}
 	if len(found) == 0 && len(errs) == 0 {
-		errs = append(errs, fmt.Errorf("%s: no %s in %s", s.name, names(kinds), s.contents()))
+		errs = append(errs, fmt.Errorf("%s: found no %s%s", s.name, names(kinds), s.contents()))
 	}
 	return found, errors.Join(errs...)
 }
 
+// contents describes the files of the source for an error.
 func (s source) contents() string {
 	switch {
 	case len(s.files) == 1:
-		return "it"
+		return ""
 	case len(s.files) > 1:
-		return fmt.Sprintf("its %d files", len(s.files))
+		return fmt.Sprintf(" in %d files", len(s.files))
 	case s.deep:
-		return "it: it has no " + strings.Join(manifestExtensions, ", ") + " files"
+		return ": it has no " + strings.Join(manifestExtensions, ", ") + " files"
 	default:
-		return "it: a directory without " + strings.Join(manifestExtensions, ", ") + " files (directories below it are not read)"
+		return ": the directory has no " + strings.Join(manifestExtensions, ", ") + " files (subdirectories are not read)"
 	}
 }
 
@@ -145,11 +146,11 @@ func names(kinds []schema.GroupVersionKind) string {
 	return strings.Join(names, " or ")
 }
 
-// files returns the file at path, or those of the directory, without what is
-// below it: in the usual layout that is patches and kustomizations.
+// files returns the file at path, or the files of the directory without subdirectories:
+// in the usual layout these have patches and kustomizations.
 func (s manifestSources) files(name string) ([]file, error) {
 	if s.fsys != nil {
-		// As on the disk, "./crds/" will do.
+		// Accept "./crds/", as on the disk.
 		name = path.Clean(filepath.ToSlash(name))
 	}
 	info, err := s.stat(name)
@@ -172,7 +173,7 @@ func (s manifestSources) files(name string) ([]file, error) {
 		if !isManifest(full) {
 			continue
 		}
-		// A link to a file is a file, in Bazel's sandbox for example.
+		// Follow links to files, which Bazel's sandbox has.
 		if info, err := s.stat(full); err != nil {
 			return nil, err
 		} else if !info.IsDir() {

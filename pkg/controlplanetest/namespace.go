@@ -15,16 +15,17 @@ import (
 	"k8s.io/client-go/kubernetes"
 )
 
-// namespaceTimeout bounds the wait for the service account of a namespace. It
-// takes milliseconds.
+// namespaceTimeout bounds the wait for the service account of a namespace, which takes
+// milliseconds.
 const namespaceTimeout = time.Minute
 
-// Namespace creates a namespace, and returns its name: that of the test as far as
-// names can be, and a random end. Pods can be created in it: it has its service
-// account "default", or needs none (Config.BehaveLikeEnvtest). It is deleted at the
-// end of the test, which does not wait for that, unless the test has failed: then it
-// stays for whoever looks for the reason. Each call creates another one. OnFailure is
-// called at the end of the test.
+// Namespace creates a namespace and returns its name: the test's name, as far as a
+// namespace allows it, and a random suffix. Each call creates another namespace. Pods can
+// be created in it at once: it has its service account "default", or needs none
+// (Config.BehaveLikeEnvtest).
+//
+// At the end of the test Namespace calls OnFailure, and deletes the namespace without
+// waiting. The namespace of a failed test stays for inspection.
 func (cp *ControlPlane) Namespace(t TB) string {
 	t.Helper()
 	cp.requireLive(t)
@@ -43,7 +44,7 @@ func (cp *ControlPlane) Namespace(t TB) string {
 	name := namespace.Name
 	t.Cleanup(func() {
 		t.Helper()
-		// A control plane that ends takes it along.
+		// A control plane that stops needs no cleanup.
 		if t.Failed() || !cp.outlives() {
 			return
 		}
@@ -60,7 +61,7 @@ func (cp *ControlPlane) Namespace(t TB) string {
 	return name
 }
 
-// outlives tells whether what the test leaves will be seen by others.
+// outlives reports whether later tests or runs see the objects that the test leaves.
 func (cp *ControlPlane) outlives() bool {
 	return !cp.dead() && (cp.shared || cp.config.ControlPlane.DataDir != "")
 }
@@ -68,7 +69,7 @@ func (cp *ControlPlane) outlives() bool {
 // maxNamespacePrefix leaves room for the random end that the API server adds.
 const maxNamespacePrefix = validation.DNS1123LabelMaxLength - 5
 
-// namespacePrefix is what the name of a test's namespace begins with.
+// namespacePrefix returns the beginning of the name of a test's namespace.
 func namespacePrefix(test string) string {
 	prefix := strings.Map(func(r rune) rune {
 		switch {
@@ -93,7 +94,7 @@ func waitForServiceAccount(ctx context.Context, client kubernetes.Interface, nam
 		FieldSelector: fields.OneTermEqualSelector(metav1.ObjectNameField, "default").String(),
 	})
 	if err != nil {
-		return fmt.Errorf("its service account default: %w", err)
+		return fmt.Errorf("watch service account default: %w", err)
 	}
 	defer events.Stop()
 	for event := range events.ResultChan() {
@@ -101,11 +102,11 @@ func waitForServiceAccount(ctx context.Context, client kubernetes.Interface, nam
 		case watch.Added, watch.Modified:
 			return nil
 		case watch.Error:
-			return fmt.Errorf("its service account default: %w", apierrors.FromObject(event.Object))
+			return fmt.Errorf("watch service account default: %w", apierrors.FromObject(event.Object))
 		}
 	}
-	return fmt.Errorf("it has no service account default after %v: %w", namespaceTimeout, context.Cause(ctx))
+	return fmt.Errorf("no service account default within %v: %w", namespaceTimeout, context.Cause(ctx))
 }
 
-// gone tells whether an object had been deleted before.
+// gone reports whether a delete failed because the object was deleted before.
 func gone(err error) bool { return apierrors.IsNotFound(err) || apierrors.IsConflict(err) }

@@ -10,16 +10,16 @@ import (
 )
 
 // OnFailure logs, dumps and keeps the control plane at once if t has failed, as Config
-// says, instead of at the end of the test that owns it. It is for tests that use the
-// control plane of another: subtests, and Ginkgo's specs where BeforeSuite or BeforeAll
+// requests, instead of at the end of the test that owns it. Use it in tests that use
+// another test's control plane: subtests, and Ginkgo specs where BeforeSuite or BeforeAll
 // owns the control plane. The dump is named after t, and shows the state before other
 // tests and cleanups change it:
 //
 //	var _ = JustAfterEach(func() { cp.OnFailure(GinkgoT()) })
 //
-// It does nothing for a test that has not failed, at a second call for the same test, on
-// a nil ControlPlane, and after the end of the control plane's test. Namespace(t) calls
-// it at the end of t. It is safe for concurrent use.
+// OnFailure does nothing if t has not failed, on a second call for the same test, on a nil
+// ControlPlane, and after the end of the owning test. Namespace(t) calls it at the end of
+// t. It is safe for concurrent use.
 func (cp *ControlPlane) OnFailure(t TB) {
 	t.Helper()
 	if cp == nil || !t.Failed() || cp.endedErr() != nil {
@@ -36,7 +36,7 @@ func (cp *ControlPlane) OnFailure(t TB) {
 type failures struct {
 	mu    sync.Mutex
 	names []string
-	log   int // up to where the log has been shown
+	log   int // the next line of the log to show
 	kept  bool
 }
 
@@ -57,14 +57,14 @@ func (f *failures) all(names []string) bool {
 	return !slices.ContainsFunc(names, func(name string) bool { return !slices.Contains(f.names, name) })
 }
 
-// shown returns up to where the log has been shown.
+// shown returns the next line of the log to show.
 func (f *failures) shown() int {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return f.log
 }
 
-// show returns up to where the log has been shown, and sets that to next.
+// show sets the next line of the log to show, and returns the one before.
 func (f *failures) show(next int) (before int) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -95,11 +95,11 @@ func (cp *ControlPlane) examine(ctx context.Context, t TB, name string, end time
 }
 
 const (
-	dumpedAs = "what the control plane has is in "
+	dumpedAs = "state of the control plane dumped to "
 	loggedAs = "log of the control plane:"
 )
 
-// nameOf is the name of a test, for people.
+// nameOf returns the name of a test for messages.
 func nameOf(t TB) string {
 	switch name := t.Name(); {
 	case name != "":
@@ -111,8 +111,8 @@ func nameOf(t TB) string {
 	}
 }
 
-// watch has OnFailure called at the end of a test that uses the control plane of
-// another, before the cleanup functions that are registered already.
+// watch calls OnFailure at the end of a test that uses another test's control plane,
+// before the cleanup functions that are registered already.
 func (cp *ControlPlane) watch(t TB) {
 	t.Helper()
 	if nameOf(t) == cp.test {
@@ -124,7 +124,7 @@ func (cp *ControlPlane) watch(t TB) {
 	})
 }
 
-// failedSpecs names specs for a message.
+// failedSpecs lists specs for a message.
 func failedSpecs(names []string) string {
 	if len(names) == 0 {
 		return ""

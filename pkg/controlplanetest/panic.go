@@ -8,26 +8,26 @@ import (
 	"sync"
 )
 
-// running are the control planes that start or run, for the panic of a test: the
-// process then ends with the cleanups of that test, and nobody else's.
+// running are the control planes that start or run. When a test panics, package testing
+// runs only the cleanups of that test and ends the process.
 var running = struct {
 	sync.Mutex
 	planes map[*plane]starting
 	dying  bool
 }{planes: map[*plane]starting{}}
 
-// starting is a start, which may be over.
+// starting is a start, possibly completed.
 type starting struct {
 	cancel context.CancelFunc
 	over   chan struct{}
 }
 
-// register is for the begin of a start. over is to be called after it.
+// register records a start. Call over when the start has returned.
 func (p *plane) register(cancel context.CancelFunc) (over func(), err error) {
 	running.Lock()
 	defer running.Unlock()
 	if running.dying {
-		return nil, errors.New("another test has panicked, and the test binary is about to end")
+		return nil, errors.New("another test has panicked: the test binary is about to exit")
 	}
 	done := make(chan struct{})
 	running.planes[p] = starting{cancel, done}
@@ -40,8 +40,8 @@ func (p *plane) unregister() {
 	delete(running.planes, p)
 }
 
-// stopAll stops what runs, so that a process that is about to die leaves no directory
-// behind.
+// stopAll stops all control planes, so that a process that is about to exit leaves no
+// directories behind.
 func stopAll() {
 	var group sync.WaitGroup
 	running.Lock()
@@ -57,8 +57,8 @@ func stopAll() {
 	group.Wait()
 }
 
-// panicking tells whether package testing has called the cleanup that asks
-// because of a panic of the test, after which it ends the process.
+// panicking reports whether package testing has called the current cleanup because the
+// test panicked. It ends the process afterwards.
 func panicking() bool {
 	callers := make([]uintptr, 64)
 	frames := runtime.CallersFrames(callers[:runtime.Callers(1, callers)])
@@ -68,7 +68,7 @@ func panicking() bool {
 		switch frame.Function {
 		case "runtime.gopanic":
 			return strings.HasPrefix(last, "testing.")
-		case "runtime.Goexit": // of FailNow, by whoever has recovered from a panic
+		case "runtime.Goexit": // FailNow, after a recovered panic
 			return false
 		}
 		if !more {

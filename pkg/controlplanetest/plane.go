@@ -15,34 +15,34 @@ import (
 	"github.com/kubembed/kubembed/pkg/controlplane"
 )
 
-// startTimeout bounds a start, whose error then says what was not ready. Some
-// twenty at once on two cores need a few seconds.
+// startTimeout bounds a start. The error then names the readiness checks that failed.
+// Twenty starts at once on two cores need a few seconds.
 const startTimeout = 3 * time.Minute
 
-// userAgent is that of the fixture's own requests.
+// userAgent is the user agent of the fixture's own requests.
 const userAgent = "kubembed-controlplanetest"
 
-// plane is a control plane, of one test or of several.
+// plane is a running control plane of one test, or one that several tests share.
 type plane struct {
 	server *controlplane.Server
-	// config is that of the tests, with a Logger in any case.
+	// config is the user's, with a Logger set.
 	config Config
 	log    *logBuffer // nil if the logger is the user's
 	read   files      // of config
-	// auditPath is the file of the audit log.
+	// auditPath is the path of the audit log, or empty.
 	auditPath string
 	temporary temporary
 	client    func() (kubernetes.Interface, error) // of the fixture
 	stopped   func() error
-	// examined is whether a failure of a test has been looked into.
+	// examined is set once a failure was dumped and logged.
 	examined atomic.Bool
 
 	webhooks    planeWebhooks
 	conversions conversions
-	baseline    *controlplane.Checkpoint // what Reset goes back to
+	baseline    *controlplane.Checkpoint // the state that Reset restores
 }
 
-// start returns a plane in any case: a failed start has logged something.
+// start returns a plane also with an error: its log may explain the failure.
 func start(cfg Config) (*plane, error) {
 	if cfg.BehaveLikeEnvtest {
 		cfg.ControlPlane = likeEnvtest(cfg.ControlPlane)
@@ -89,8 +89,7 @@ func (p *plane) run(ctx context.Context) error {
 	return p.takeBaseline(ctx)
 }
 
-// prepare installs what Config asks for, before the first test has the control
-// plane. What needs an end gets it in end.
+// prepare installs the CRDs and webhooks of Config. The method end undoes it.
 func (p *plane) prepare(ctx context.Context) error {
 	if err := p.installConfiguredCRDs(ctx); err != nil {
 		return err
@@ -98,16 +97,16 @@ func (p *plane) prepare(ctx context.Context) error {
 	return p.installConfiguredWebhooks(ctx)
 }
 
-// admin is a client configuration for the fixture itself, which works as long as
-// the control plane does.
+// admin returns a client configuration for the fixture itself. It works as long as the
+// control plane runs.
 func (p *plane) admin() *rest.Config {
 	config := p.server.ClientConfig()
 	config.UserAgent = userAgent
 	return config
 }
 
-// stop stops the control plane, once. What has failed by itself before is no
-// error here.
+// stop stops the control plane once. It returns errors of the stop, not the reason why
+// the control plane stopped by itself.
 func (p *plane) stop() error { return p.stopped() }
 
 func (p *plane) end() error {
@@ -127,7 +126,7 @@ func (p *plane) end() error {
 	return errors.Join(errs...)
 }
 
-// marks are places in the logs.
+// marks are positions in the logs.
 type marks struct {
 	log   int
 	audit int64
@@ -137,7 +136,7 @@ func (p *plane) marks() marks {
 	return marks{log: p.log.next(), audit: p.auditSize()}
 }
 
-// fileName is the name of a test as one of a directory or file.
+// fileName turns the name of a test into one for a directory or file.
 func fileName(test string) string {
 	name := strings.Map(func(r rune) rune {
 		if r == '-' || r == '_' || r == '.' || r >= '0' && r <= '9' || r >= 'A' && r <= 'Z' || r >= 'a' && r <= 'z' {

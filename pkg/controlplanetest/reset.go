@@ -8,36 +8,32 @@ import (
 	"k8s.io/apiserver/pkg/admission/plugin/policy/generic"
 )
 
-// resetTimeout is when Reset gives up. It takes milliseconds, and waits long only
-// for clients that go on writing.
+// resetTimeout bounds Reset, which takes milliseconds unless clients keep writing.
 const resetTimeout = 30 * time.Second
 
-// policyInterval is how often admission looks for policies that have changed, in a
-// process that has fixtures. Upstream looks once a second, which each test of a
-// policy would wait for, and so would Reset.
+// policyInterval is the interval at which admission refreshes changed policies, in a
+// process with fixtures. Upstream's is one second, and every test of a policy and every
+// Reset would wait for it.
 const policyInterval = 20 * time.Millisecond
 
 var hurryPolicies = sync.OnceFunc(func() { generic.SetPolicyRefreshIntervalForTests(policyInterval) })
 
-// takeBaseline remembers what the control plane begins with.
+// takeBaseline records the state that Reset restores.
 func (p *plane) takeBaseline(ctx context.Context) (err error) {
 	p.baseline, err = p.server.Checkpoint(ctx)
 	return err
 }
 
-// Reset brings the control plane back to the state in which the first test got it,
-// whatever has been created, changed or deleted since: namespaces, cluster-scoped
-// objects, custom resources and their definitions, webhooks, what the control
-// plane itself had created. It takes milliseconds, and some tens of milliseconds
-// where custom resources were defined or admission policies were installed.
-// Nothing is restarted: watches and informers see what goes and what comes back,
-// and finalizers keep nothing. See controlplane.Checkpoint.Restore, also for the
-// little that stays.
+// Reset restores the state that the first test got: namespaces, cluster-scoped objects,
+// CRDs and custom resources, webhooks, and the objects of the control plane itself. It
+// takes milliseconds, and some tens of milliseconds if CRDs or admission policies were
+// installed. Nothing is restarted: watches and informers see the changes as events, and
+// finalizers are ignored. See controlplane.Checkpoint.Rollback, also for the few objects
+// that it leaves as they are.
 //
-// Other tests must not use the control plane meanwhile, so that Reset is not for
-// tests that run in parallel. Stop managers and controllers of the test before:
-// when something goes on writing for 30 seconds, Reset fails the test and names
-// what changes. A typical use is
+// Other tests must not use the control plane meanwhile, so Reset is not for tests that run
+// in parallel. Stop the test's managers and controllers first: if a client keeps writing
+// for 30 seconds, Reset fails the test and names the objects that change. A typical use is
 //
 //	cp := controlplanetest.Shared(t)
 //	t.Cleanup(func() { cp.Reset(t) })

@@ -8,7 +8,7 @@ import (
 	"k8s.io/client-go/rest"
 )
 
-// guard makes the requests of a client end with the test.
+// guard ends the requests of a client with the test.
 func (cp *ControlPlane) guard(config *rest.Config) *rest.Config {
 	config.Wrap(func(next http.RoundTripper) http.RoundTripper { return guarded{cp, next} })
 	return config
@@ -19,7 +19,7 @@ type guarded struct {
 	next http.RoundTripper
 }
 
-// WrappedRoundTripper is for client-go, which looks for the transport inside.
+// WrappedRoundTripper lets client-go find the inner transport.
 func (g guarded) WrappedRoundTripper() http.RoundTripper { return g.next }
 
 func (g guarded) RoundTrip(req *http.Request) (*http.Response, error) {
@@ -38,13 +38,13 @@ func (g guarded) RoundTrip(req *http.Request) (*http.Response, error) {
 		return nil, g.cp.explain(err)
 	}
 	if resp.StatusCode == http.StatusSwitchingProtocols {
-		return resp, nil // the body is a connection, and not ours to wrap
+		return resp, nil // the body is a connection and must not be wrapped
 	}
 	resp.Body = &guardedBody{resp.Body, g.cp, func() { release(); cancel(nil) }}
 	return resp, nil
 }
 
-// explain returns the end of the test as the reason of an error after it.
+// explain returns the end of the test in place of an error that it caused.
 func (cp *ControlPlane) explain(err error) error {
 	if over := cp.endedErr(); over != nil {
 		return over
@@ -52,7 +52,7 @@ func (cp *ControlPlane) explain(err error) error {
 	return err
 }
 
-// guardedBody is the body of a response, which the end of the test ends.
+// guardedBody is the body of a response that ends with the test.
 type guardedBody struct {
 	io.ReadCloser
 	cp      *ControlPlane

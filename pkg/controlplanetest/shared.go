@@ -14,25 +14,25 @@ var shared struct {
 	config *Config // of Main
 	plane  *plane
 	err    error
-	views  map[string]*ControlPlane // of the tests that run
+	views  map[string]*ControlPlane // by the name of a running test
 }
 
-// Main runs the tests of a package that share one control plane, and returns the
-// exit code:
+// Main runs the tests of a package that shares one control plane, and returns the exit
+// code:
 //
 //	func TestMain(m *testing.M) {
 //		os.Exit(controlplanetest.Main(m, controlplanetest.Config{}))
 //	}
 //
-// The control plane starts at the first call of Shared, and stops after the last
-// test. What goes wrong at its end is written to standard error, since no test is
-// left to say so, and makes the exit code 1. So is the log, and DumpOnFailure and
-// KeepOnFailure are obeyed, where tests have failed and none of them had called Shared.
+// The control plane starts at the first call of Shared and stops after the last test.
+// Errors of the stop go to standard error, because no test is left to report them, and
+// make the exit code 1. If tests failed that had not called Shared themselves, Main writes
+// the log to standard error and applies DumpOnFailure and KeepOnFailure.
 func Main(m interface{ Run() int }, cfg Config) int {
 	shared.Lock()
 	shared.config = &cfg
 	shared.Unlock()
-	// If Run panics, too; otherwise there is nothing left to do.
+	// Also if Run panics. Otherwise the control plane has stopped by then.
 	defer func() { _ = endShared() }()
 	code := m.Run()
 	if err := errors.Join(examineShared(code), endShared()); err != nil {
@@ -42,8 +42,8 @@ func Main(m interface{ Run() int }, cfg Config) int {
 	return code
 }
 
-// examineShared is for failures of tests that have not called Shared, but used what
-// another test has got from it.
+// examineShared logs, dumps and keeps the control plane for failures of tests that have not
+// called Shared, but used the result of another test's call.
 func examineShared(code int) error {
 	shared.Lock()
 	p := shared.plane
@@ -76,13 +76,13 @@ func endShared() error {
 	return p.stop()
 }
 
-// Shared returns the control plane that the tests of the package share. TestMain
-// must call Main. Give each test a Namespace of its own, or call Reset between
-// tests that do not run in parallel.
+// Shared returns the control plane that the tests of the package share. TestMain must call
+// Main. Give each test its own Namespace, or call Reset between tests that do not run in
+// parallel.
 //
-// A start that fails is not tried again: each test that calls Shared fails with
-// its error. If the control plane stops by itself, which fails the tests that
-// have it, the next test gets a new one.
+// A failed start is not retried: each test that calls Shared fails with its error. If the
+// control plane stops by itself, the tests that use it fail, and the next test gets a new
+// one.
 func Shared(t TB) *ControlPlane {
 	t.Helper()
 	cp, isNew, err := sharedView(t)
@@ -101,14 +101,14 @@ func Shared(t TB) *ControlPlane {
 	return cp
 }
 
-// sharedView is the same for each call of a test, so that a failure is
-// reported once.
+// sharedView returns the same handle to each call of a test, so that a failure is reported
+// once.
 func sharedView(t TB) (cp *ControlPlane, isNew bool, err error) {
 	test := t.Name()
 	shared.Lock()
 	defer shared.Unlock()
 	if shared.config == nil {
-		return nil, false, fmt.Errorf("controlplanetest: Shared works while Main runs the tests; the package needs\n\n" +
+		return nil, false, fmt.Errorf("controlplanetest: Shared needs Main to run the tests: add to the package\n\n" +
 			"\tfunc TestMain(m *testing.M) {\n" +
 			"\t\tos.Exit(controlplanetest.Main(m, controlplanetest.Config{}))\n" +
 			"\t}")
@@ -136,7 +136,7 @@ func sharedView(t TB) (cp *ControlPlane, isNew bool, err error) {
 	return cp, true, nil
 }
 
-// dead tells whether the control plane has stopped.
+// dead reports whether the control plane has stopped.
 func (p *plane) dead() bool {
 	select {
 	case <-p.server.Done():

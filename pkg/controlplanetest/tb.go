@@ -1,8 +1,8 @@
 package controlplanetest
 
-// TB is what the fixture needs of a test: *testing.T, *testing.B, *testing.F and
-// what Ginkgo's GinkgoT returns have it. Fatalf does not return; that Errorf does is
-// not relied on, as Ginkgo's does not.
+// TB is the part of testing.TB that the fixture uses. *testing.T, *testing.B, *testing.F
+// and the result of Ginkgo's GinkgoT implement it. Fatalf must not return. Errorf may or
+// may not: Ginkgo's does not.
 type TB interface {
 	Helper()
 	Name() string

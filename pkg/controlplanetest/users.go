@@ -12,14 +12,14 @@ import (
 	"k8s.io/client-go/tools/clientcmd"
 )
 
-// tokenLifetime is that of a service account's token, in seconds: no test is
+// tokenLifetime is the lifetime of a service account's token in seconds. No test runs
 // longer.
 const tokenLifetime = int64(24 * time.Hour / time.Second)
 
-// UserConfig returns a client configuration for user in groups, who may do what
-// RBAC lets them: nothing at first, unless a group is system:masters. It connects
-// over TLS, with a client certificate of its own, and has no rate limit. Like
-// those of ClientConfig its requests end with the test.
+// UserConfig returns a client configuration for a user in groups. RBAC decides what the
+// user may do: nothing at first, unless a group is system:masters. The client connects
+// over TLS with its own client certificate and has no rate limit. Its requests end with
+// the test, as those of ClientConfig do.
 func (cp *ControlPlane) UserConfig(t TB, user string, groups ...string) *rest.Config {
 	t.Helper()
 	cp.requireLive(t)
@@ -35,20 +35,20 @@ func (cp *ControlPlane) UserConfig(t TB, user string, groups ...string) *rest.Co
 	return cp.guard(config)
 }
 
-// ImpersonatedConfig is ClientConfig whose requests count as those of user in
-// groups: without a connection and a certificate it is the cheapest way to be
-// somebody else. The Impersonate field of the result takes a UID and extra
-// values too.
+// ImpersonatedConfig returns ClientConfig with impersonation: its requests count as those
+// of a user in groups. It needs no connection and no certificate, so it is the cheapest
+// way to act as another user. Set a UID and extra values in the result's Impersonate
+// field.
 func (cp *ControlPlane) ImpersonatedConfig(user string, groups ...string) *rest.Config {
 	config := cp.ClientConfig()
 	config.Impersonate = rest.ImpersonationConfig{UserName: user, Groups: groups}
 	return config
 }
 
-// ServiceAccountConfig returns a client configuration for a service account,
-// which is created if it is missing, in a namespace that exists. It connects over
-// TLS, with a token that is valid for a day, and has no rate limit. Like those of
-// ClientConfig its requests end with the test.
+// ServiceAccountConfig returns a client configuration for a service account, which is
+// created if missing. The namespace must exist. The client connects over TLS with a token
+// that is valid for a day, and has no rate limit. Its requests end with the test, as those
+// of ClientConfig do.
 func (cp *ControlPlane) ServiceAccountConfig(t TB, namespace, name string) *rest.Config {
 	t.Helper()
 	cp.requireLive(t)
@@ -76,20 +76,20 @@ func (cp *ControlPlane) serviceAccountToken(namespace, name string) (string, err
 		_, err = accounts.Create(cp.ctx, account, metav1.CreateOptions{})
 	}
 	if err != nil && !apierrors.IsAlreadyExists(err) {
-		return "", fmt.Errorf("the account: %w", err)
+		return "", fmt.Errorf("create the service account: %w", err)
 	}
 	lifetime := tokenLifetime
 	request := &authenticationv1.TokenRequest{Spec: authenticationv1.TokenRequestSpec{ExpirationSeconds: &lifetime}}
 	request, err = accounts.CreateToken(cp.ctx, name, request, metav1.CreateOptions{})
 	if err != nil {
-		return "", fmt.Errorf("its token: %w", err)
+		return "", fmt.Errorf("create a token: %w", err)
 	}
 	return request.Status.Token, nil
 }
 
-// KubeconfigFile returns the path of a kubeconfig for user in groups, for a
-// program of its own, kubectl for one. It connects over TLS, and is removed at the
-// end of the test. KubeconfigFile(t, "admin", "system:masters") may do everything.
+// KubeconfigFile returns the path of a kubeconfig for a user in groups, for another program
+// such as kubectl. The program connects over TLS. The file is removed at the end of the
+// test. KubeconfigFile(t, "admin", "system:masters") may do everything.
 func (cp *ControlPlane) KubeconfigFile(t TB, user string, groups ...string) string {
 	t.Helper()
 	cp.requireLive(t)
