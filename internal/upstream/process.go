@@ -12,13 +12,13 @@ import (
 var processEntries = append([]Entry{
 	// klog, whose fatal errors and output klogbridge takes.
 	{
-		Ours:    "internal/klogbridge/contain.go:init",
+		Ours:    "internal/klogbridge/fatal.go:init",
 		Package: "k8s.io/klog/v2", Decl: "OsExit",
 		Has:  []string{"OsExit = os.Exit"},
 		Look: "klog ends the process through this variable, which klogbridge replaces: find the new way, or a Fatal of klog ends the host's process.",
 	},
 	{
-		Ours:    "internal/klogbridge/contain.go:init",
+		Ours:    "internal/klogbridge/fatal.go:init",
 		Package: "k8s.io/klog/v2", Decl: "OsExit",
 		Users: []string{"FlushAndExit", "(*loggingT).output", "(*loggingT).exit"},
 		Look:  "Each of them holds klog's lock when it exits, or does not: see that ending the goroutine there leaves klog unlocked.",
@@ -34,7 +34,7 @@ var processEntries = append([]Entry{
 		Look: "Write takes a line for fatal if a function whose name begins with Fatal or Exit is on the stack: another that logs at this severity would end the host's process.",
 	},
 	{
-		Ours:    "internal/klogbridge/contain.go:giveUp",
+		Ours:    "internal/klogbridge/fatal.go:giveUp",
 		Package: "k8s.io/klog/v2", Decl: "(*loggingT).output",
 		Has: []string{
 			"l.mu.Lock()", "defer func() {", "if isLocked {", "l.mu.Unlock()",
@@ -74,7 +74,7 @@ var processEntries = append([]Entry{
 		Look: "parsePairs reads what it writes: pairs would stay text, and expected lines would be warnings.",
 	},
 	{
-		Ours:    "internal/klogbridge/contain.go:hook",
+		Ours:    "internal/klogbridge/fatal.go:hook",
 		Package: "k8s.io/apiserver/pkg/server", Decl: "runPostStartHook",
 		Has:  []string{"err = entry.hook(context)", `klog.Fatalf("PostStartHook %q failed: %v", name, err)`, "close(entry.done)"},
 		Look: "klogbridge knows the fatal error of a start hook by this function on the stack: under another name a failed hook ends the host's process.",
@@ -82,7 +82,7 @@ var processEntries = append([]Entry{
 
 	// The handlers of panics.
 	{
-		Ours:    "internal/containment/contain.go:contain",
+		Ours:    "internal/containment/containment.go:contain",
 		Package: "k8s.io/apimachinery/pkg/util/runtime", Decl: "handleCrash",
 		Has: []string{
 			"logger := klog.FromContext(ctx).WithCallDepth(4)", "ctx = klog.NewContext(ctx, logger)",
@@ -91,25 +91,25 @@ var processEntries = append([]Entry{
 		Look: "contain is the last of these handlers, finds the component by the logger of ctx, and ends the goroutine before the panic: else a panic of a component ends the host's process.",
 	},
 	{
-		Ours:    "internal/containment/contain.go:init",
+		Ours:    "internal/containment/containment.go:init",
 		Package: "k8s.io/apimachinery/pkg/util/runtime", Decl: "PanicHandlers",
 		Has:  []string{"PanicHandlers = []func(context.Context, interface{}){logPanic}"},
 		Look: "contain is appended, so that upstream logs the stack first.",
 	},
 	{
-		Ours:    "internal/containment/contain.go:init",
+		Ours:    "internal/containment/containment.go:init",
 		Package: "k8s.io/apimachinery/pkg/util/runtime", Decl: "PanicHandlers",
 		Users: []string{"handleCrash"},
 		Look:  "Only this function calls the handlers: see that the new one can end its goroutine.",
 	},
 	{
-		Ours:    "internal/containment/contain.go:Sink",
+		Ours:    "internal/containment/containment.go:Sink",
 		Package: "github.com/go-logr/logr", Decl: "Logger.WithCallDepth",
 		Has:  []string{"withCallDepth, ok := l.sink.(CallDepthLogSink)", "l.setSink(withCallDepth.WithCallDepth(depth))"},
 		Look: "contain asks the logger's sink whether it is ours: wrapped in another, a panic of a component ends the host's process.",
 	},
 	{
-		Ours:    "internal/containment/contain.go:inRequest",
+		Ours:    "internal/containment/containment.go:inRequest",
 		Package: "k8s.io/apiserver/pkg/server/filters", Decl: "withPanicRecovery",
 		Has: []string{"defer runtime.HandleCrash(", "handler.ServeHTTP(w, req)"}, Test: "internal/containment:TestPanicsOfRequestsAreCheap",
 		Look: "inRequest knows a request by functions of k8s.io/apiserver on its stack: else a request that panics ends the component that sent it.",
@@ -123,7 +123,7 @@ var processEntries = append([]Entry{
 		Look: "Labels in the goroutine profile are how a stop finds what it waits for, and a panic its component.",
 	},
 	{
-		Ours:    "internal/containment/contain.go:labelsOfTheOneThatLooks",
+		Ours:    "internal/containment/containment.go:labelsOfTheOneThatLooks",
 		Package: "runtime/pprof", Decl: "writeGoroutine",
 		Exists: true, Test: "internal/klogbridge:TestFatalOfAPart",
 		Look: "The function finds itself in the goroutine profile.",

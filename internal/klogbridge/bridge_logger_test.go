@@ -131,7 +131,7 @@ func TestFlood(t *testing.T) {
 		t.Fatalf("%d lines for %d, %d that matter, %d summaries", got, lines, matters, len(suppressed))
 	}
 	summary := suppressed[0].ContextMap()
-	if n := summary["lines"].(int64); n != int64(lines-logs.Len()+2) || !strings.HasPrefix(summary["kind"].(string), "logger_test.go:") {
+	if n := summary["lines"].(int64); n != int64(lines-logs.Len()+2) || !strings.HasPrefix(summary["kind"].(string), "bridge_logger_test.go:") {
 		t.Errorf("%v", summary)
 	}
 }

@@ -96,7 +96,7 @@ var textEntries = []Entry{
 
 func ofAStop(pkg, decl, text string) Entry {
 	return Entry{
-		Ours: "internal/logging/stop.go:ofAStop", Package: pkg, Decl: decl, Has: []string{text},
+		Ours: "internal/logging/shutdown.go:ofAStop", Package: pkg, Decl: decl, Has: []string{text},
 		Look: "Change the text in ofAStop: else a stop of one control plane is a warning in the log of another.",
 	}
 }
