@@ -42,12 +42,12 @@ func editLoop(m *measurement) error {
 		if err != nil {
 			return err
 		}
-		took, cpu, err := m.goRun("test", "-overlay="+changed, pkg)
+		elapsed, cpu, err := m.goRun("test", "-overlay="+changed, pkg)
 		if err != nil {
 			return err
 		}
 		if measured {
-			m.add(editName, "s", took.Seconds())
+			m.add(editName, "s", elapsed.Seconds())
 			m.add("the same, CPU time", "s", cpu.Seconds())
 		}
 	}
@@ -60,11 +60,11 @@ func editLoop(m *measurement) error {
 	}
 	binary := filepath.Join(dir, "test")
 	// go test links without what only debuggers read, go test -c does not.
-	took, cpu, err := m.goRun("test", "-overlay="+changed, "-c", "-ldflags=-s -w", "-o", binary, pkg)
+	elapsed, cpu, err := m.goRun("test", "-overlay="+changed, "-c", "-ldflags=-s -w", "-o", binary, pkg)
 	if err != nil {
 		return err
 	}
-	m.add("the build alone", "s", took.Seconds())
+	m.add("the build alone", "s", elapsed.Seconds())
 	m.add("the build alone, CPU time", "s", cpu.Seconds())
 	info, err := os.Stat(binary)
 	if err != nil {
@@ -102,7 +102,7 @@ func (m *measurement) overlay(dir, file string) (string, error) {
 }
 
 // goRun runs the go command in this module.
-func (m *measurement) goRun(args ...string) (took, cpu time.Duration, err error) {
+func (m *measurement) goRun(args ...string) (elapsed, cpu time.Duration, err error) {
 	cmd := exec.Command("go", args...) // It ends by itself, and would leave others if it was killed.
 	cmd.Dir = m.paths.Module
 	began := time.Now()
@@ -127,11 +127,11 @@ var coldSection = section{
 		if err := os.Setenv("GOCACHE", filepath.Join(dir, "cache")); err != nil {
 			return err
 		}
-		took, cpu, err := m.goRun("test", "-c", "-o", filepath.Join(dir, "test"), pkg)
+		elapsed, cpu, err := m.goRun("test", "-c", "-o", filepath.Join(dir, "test"), pkg)
 		if err != nil {
 			return err
 		}
-		m.add("wall time", "s", took.Seconds())
+		m.add("wall time", "s", elapsed.Seconds())
 		m.add("CPU time", "s", cpu.Seconds())
 		return nil
 	},

@@ -155,7 +155,7 @@ func (m *measurement) fdatasync(dir string) (err error) {
 	}
 	defer func() { _ = file.Close() }()
 	data := make([]byte, block)
-	took := make([]time.Duration, blocks)
+	elapsed := make([]time.Duration, blocks)
 	if _, err := file.Write(make([]byte, block*blocks)); err != nil {
 		return err
 	}
@@ -170,11 +170,11 @@ func (m *measurement) fdatasync(dir string) (err error) {
 		if err := fileutil.Fdatasync(file); err != nil {
 			return err
 		}
-		took[i] = time.Since(began)
+		elapsed[i] = time.Since(began)
 	}
-	slices.Sort(took)
-	m.addTime("fdatasync of 2 KiB: p50", took[blocks/2])
-	m.addTime("fdatasync of 2 KiB: p99", took[blocks*99/100])
+	slices.Sort(elapsed)
+	m.addTime("fdatasync of 2 KiB: p50", elapsed[blocks/2])
+	m.addTime("fdatasync of 2 KiB: p99", elapsed[blocks*99/100])
 	return nil
 }
 

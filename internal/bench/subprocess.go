@@ -44,11 +44,11 @@ func (b *bench) measure(ctx context.Context, s section, r *results) error {
 				fmt.Fprintln(os.Stderr)
 				return fmt.Errorf("%s of %s: %w", s.name, side, err)
 			}
-			took := time.Since(began)
-			fmt.Fprintf(os.Stderr, ": %s\n", took.Round(100*time.Millisecond))
+			elapsed := time.Since(began)
+			fmt.Fprintf(os.Stderr, ": %s\n", elapsed.Round(100*time.Millisecond))
 			r.Measurements = append(r.Measurements, result{
 				Section: s.name, Side: side, Run: i, Build: build, Sizes: b.sizes,
-				Began: began.UTC().Truncate(time.Second), Took: took.Seconds(), Metrics: metrics,
+				Began: began.UTC().Truncate(time.Second), Took: elapsed.Seconds(), Metrics: metrics,
 			})
 			if err := r.save(b.out); err != nil {
 				return err
@@ -58,8 +58,8 @@ func (b *bench) measure(ctx context.Context, s section, r *results) error {
 	return nil
 }
 
-// patience is how long a child may take to end after it was told to.
-const patience = 2 * time.Minute
+// stopTimeout is how long a child may take to end after it was told to.
+const stopTimeout = 2 * time.Minute
 
 func (b *bench) runChild(ctx context.Context, t task) ([]metric, error) {
 	program, err := os.Executable()
@@ -80,7 +80,7 @@ func (b *bench) runChild(ctx context.Context, t task) ([]metric, error) {
 	}
 	stop := context.AfterFunc(ctx, func() {
 		_ = in.Close()
-		time.AfterFunc(patience, func() { _ = cmd.Process.Kill() })
+		time.AfterFunc(stopTimeout, func() { _ = cmd.Process.Kill() })
 	})
 	defer stop()
 	writeErr := json.NewEncoder(in).Encode(t)

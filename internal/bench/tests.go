@@ -54,9 +54,9 @@ func (m *measurement) test(name string, args ...string) (testRun, error) {
 	ended, peak := make(chan struct{}), make(chan int64)
 	go func() { peak <- peakMemory(cmd.Process.Pid, ended) }()
 	err := cmd.Wait()
-	took := time.Since(began)
+	elapsed := time.Since(began)
 	close(ended)
-	r := testRun{wall: took, cpu: cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime(), peak: <-peak}
+	r := testRun{wall: elapsed, cpu: cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime(), peak: <-peak}
 	if err != nil {
 		return testRun{}, fmt.Errorf("%s: %w\n%s", cmd, err, log.Bytes())
 	}

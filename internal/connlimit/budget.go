@@ -23,8 +23,8 @@ const (
 	// silentGrace is how long it may take to send the first byte, which those of real
 	// clients have sent when they are accepted, or nearly so.
 	silentGrace = 50 * time.Millisecond
-	// fair is how many connections of a client are as good as those of others.
-	fair = 16
+	// fairShare is how many connections of a client are as good as those of others.
+	fairShare = 16
 	// pause bounds how long a listener waits before it looks again.
 	pause = 25 * time.Millisecond
 )
@@ -38,18 +38,18 @@ type Budget struct {
 	system             system
 	grace, silentGrace time.Duration
 
-	mu        sync.Mutex
-	listeners map[*Listener]struct{}
-	strangers int                // connections that are not authenticated, of all listeners
-	known     map[*Conn]struct{} // connections that are
-	guests    int                // of known
-	clients   map[string]int     // connections of known by client
-	greedy    int                // clients with more than fair
-	outgoing  int
-	size      size
-	measured  time.Time
-	timer     *time.Timer // nil while there is nothing to look after
-	closed    map[Closed]uint64
+	mu              sync.Mutex
+	listeners       map[*Listener]struct{}
+	unauthenticated int                // connections that are not authenticated, of all listeners
+	known           map[*Conn]struct{} // connections that are
+	guests          int                // of known
+	clients         map[string]int     // connections of known by client
+	overFairShare   int                // clients with more than fair
+	outgoing        int
+	size            size
+	measured        time.Time
+	timer           *time.Timer // nil while there is nothing to look after
+	closed          map[Closed]uint64
 }
 
 // New returns a budget of its own, measured against this process.
@@ -71,11 +71,11 @@ type size struct {
 }
 
 // total is how many connections there are. The caller holds mu.
-func (b *Budget) total() int { return b.strangers + len(b.known) + b.outgoing }
+func (b *Budget) total() int { return b.unauthenticated + len(b.known) + b.outgoing }
 
 // fits reports whether there is room for n more. The caller holds mu.
 func (b *Budget) fits(n int) bool {
-	return b.total()+n <= b.size.capacity && b.strangers+b.guests+n <= maxUnknown
+	return b.total()+n <= b.size.capacity && b.unauthenticated+b.guests+n <= maxUnknown
 }
 
 // newcomers is the part of the budget for connections that are not authenticated, of
@@ -94,9 +94,9 @@ func (b *Budget) admit(l *Listener, accepted net.Conn) *Conn {
 		b.mu.Lock()
 		b.measureIfDue(accepted)
 		if b.fits(1) && !l.isClosed {
-			c.place = l.strangers.PushBack(c)
-			b.strangers++
-			b.watch()
+			c.place = l.unauthenticated.PushBack(c)
+			b.unauthenticated++
+			b.scheduleCheck()
 			b.mu.Unlock()
 			return c
 		}
@@ -150,7 +150,7 @@ func (b *Budget) reserveOutgoing() bool {
 		}
 		if b.total() < b.size.capacity {
 			b.outgoing++
-			b.watch()
+			b.scheduleCheck()
 			b.mu.Unlock()
 			return true
 		}
@@ -167,7 +167,7 @@ func (b *Budget) reserveOutgoing() bool {
 // accept is worth another try.
 func (b *Budget) relieve(err error) bool {
 	full := errors.Is(err, errTooMany)
-	if !full && !slices.ContainsFunc(passing, func(target error) bool { return errors.Is(err, target) }) {
+	if !full && !slices.ContainsFunc(temporaryErrors, func(target error) bool { return errors.Is(err, target) }) {
 		return false
 	}
 	b.mu.Lock()
@@ -203,17 +203,17 @@ func (b *Budget) remove(c *Conn) bool {
 	case c.listener == nil:
 		b.outgoing--
 	case client == nil:
-		b.removeStranger(c)
+		b.removeUnauthenticated(c)
 	default:
 		b.removeKnown(c, client)
 	}
 	return true
 }
 
-func (b *Budget) removeStranger(c *Conn) {
-	c.listener.strangers.Remove(c.place)
+func (b *Budget) removeUnauthenticated(c *Conn) {
+	c.listener.unauthenticated.Remove(c.place)
 	c.place = nil
-	b.strangers--
+	b.unauthenticated--
 }
 
 func (b *Budget) removeKnown(c *Conn, client *client) {
@@ -222,8 +222,8 @@ func (b *Budget) removeKnown(c *Conn, client *client) {
 		b.guests--
 	}
 	switch b.clients[client.name]--; b.clients[client.name] {
-	case fair:
-		b.greedy--
+	case fairShare:
+		b.overFairShare--
 	case 0:
 		delete(b.clients, client.name)
 	}
@@ -235,13 +235,13 @@ func (b *Budget) authenticated(c *Conn, to *client) {
 		return
 	}
 	if was := c.client.Load(); was == nil {
-		b.removeStranger(c)
+		b.removeUnauthenticated(c)
 	} else {
 		b.removeKnown(c, was)
 	}
 	b.known[c] = struct{}{}
-	if b.clients[to.name]++; b.clients[to.name] == fair+1 {
-		b.greedy++
+	if b.clients[to.name]++; b.clients[to.name] == fairShare+1 {
+		b.overFairShare++
 	}
 	if to.class == Guest {
 		b.guests++

@@ -44,10 +44,10 @@ type Conn struct {
 	listener *Listener // nil for one that the server has opened
 	opened   time.Time
 
-	client atomic.Pointer[client] // nil until one is authenticated
-	busy   atomic.Int32           // requests on it
-	used   atomic.Int64           // when the last request ended, since epoch
-	heard  atomic.Bool            // the client has sent something
+	client  atomic.Pointer[client] // nil until one is authenticated
+	busy    atomic.Int32           // requests on it
+	used    atomic.Int64           // when the last request ended, since epoch
+	hasSent atomic.Bool            // the client has sent something
 
 	// Of the budget, under its lock.
 	place *list.Element // among its listener's strangers
@@ -57,8 +57,8 @@ type Conn struct {
 // Read reads from the connection.
 func (c *Conn) Read(b []byte) (int, error) {
 	n, err := c.Conn.Read(b)
-	if n > 0 && !c.heard.Load() {
-		c.heard.Store(true)
+	if n > 0 && !c.hasSent.Load() {
+		c.hasSent.Store(true)
 	}
 	return n, err
 }
@@ -92,7 +92,7 @@ func (c *Conn) Authenticated(class Class, name string) {
 	if c == nil {
 		return
 	}
-	if c.listener != nil && c.listener.options.Anybody {
+	if c.listener != nil && c.listener.options.NoAuthentication {
 		class = Guest
 	}
 	if is := c.client.Load(); is != nil && is.class >= class {
@@ -106,8 +106,8 @@ func (c *Conn) Authenticated(class Class, name string) {
 	}
 }
 
-// Of returns the connection of a budget below conn, or nil.
-func Of(conn net.Conn) *Conn {
+// FromConn returns the connection of a budget below conn, or nil.
+func FromConn(conn net.Conn) *Conn {
 	for conn != nil {
 		switch c := conn.(type) {
 		case *Conn:

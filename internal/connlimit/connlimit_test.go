@@ -261,7 +261,7 @@ func TestNewClientGetsIn(t *testing.T) {
 // administrator.
 func TestAnybodyIsAGuest(t *testing.T) {
 	b, _ := budgetOf(16)
-	secure, insecure := serve(t, b, Options{}), serve(t, b, Options{Anybody: true})
+	secure, insecure := serve(t, b, Options{}), serve(t, b, Options{NoAuthentication: true})
 	user := secure.known(User, "alice")
 	for range 60 {
 		insecure.busy(Admin, "anybody")
@@ -342,7 +342,7 @@ func TestLimitIsReadAgain(t *testing.T) {
 	}
 	system.files.Store(24)
 	b.outdate()
-	b.look()
+	b.check()
 	if stats := b.Stats(); stats.Open != 16 {
 		t.Errorf("after the limit was lowered: %+v", stats)
 	}
@@ -486,7 +486,7 @@ func TestOneLine(t *testing.T) {
 	s := serve(t, b, Options{Name: "https", Logger: zap.New(core)})
 	for range 90 {
 		s.connect()
-		b.look()
+		b.check()
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 	defer cancel()
@@ -534,10 +534,10 @@ func TestFairShare(t *testing.T) {
 	b, _ := budgetOf(80)
 	s := serve(t, b, Options{})
 	var alice, node, guest []pair
-	for range fair {
+	for range fairShare {
 		alice = append(alice, s.busy(User, "alice"))
 	}
-	for range fair + 10 {
+	for range fairShare + 10 {
 		node = append(node, s.busy(User, "node"))
 	}
 	for range 10 {
@@ -555,7 +555,7 @@ func TestFairShare(t *testing.T) {
 			left++
 		}
 	}
-	if left != 80-fair-41 || !node[0].isOpen() {
+	if left != 80-fairShare-41 || !node[0].isOpen() {
 		t.Errorf("of the others %d are left", left)
 	}
 	for _, p := range node {
@@ -563,8 +563,8 @@ func TestFairShare(t *testing.T) {
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if b.greedy != 0 || b.guests != 0 || len(b.clients) != 1 {
-		t.Errorf("greedy %d, guests %d, clients %v", b.greedy, b.guests, b.clients)
+	if b.overFairShare != 0 || b.guests != 0 || len(b.clients) != 1 {
+		t.Errorf("greedy %d, guests %d, clients %v", b.overFairShare, b.guests, b.clients)
 	}
 }
 

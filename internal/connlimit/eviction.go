@@ -5,13 +5,13 @@ import (
 	"time"
 )
 
-// victim takes a connection out of the budget, for the caller to close. If patient,
+// victim takes a connection out of the budget, for the caller to close. If allowGrace,
 // one that is not authenticated is left its moment to do so: wait is how much of it
 // is left. Nil and zero say that every connection must stay. The caller holds mu.
-func (b *Budget) victim(now time.Time, patient bool) (v *Conn, wait time.Duration) {
-	everybody := b.strangers <= b.newcomers()
-	if everybody || b.strangers <= b.spare() && b.guests+b.greedy > 0 {
-		if v, why := b.authenticatedVictim(everybody); v != nil {
+func (b *Budget) victim(now time.Time, allowGrace bool) (v *Conn, wait time.Duration) {
+	anyClient := b.unauthenticated <= b.newcomers()
+	if anyClient || b.unauthenticated <= b.spare() && b.guests+b.overFairShare > 0 {
+		if v, why := b.authenticatedVictim(anyClient); v != nil {
 			b.take(v, why)
 			return v, 0
 		}
@@ -19,16 +19,16 @@ func (b *Budget) victim(now time.Time, patient bool) (v *Conn, wait time.Duratio
 	// Of the listener that has most: a flood of one does not keep clients from another.
 	var from *Listener
 	for l := range b.listeners {
-		if l.strangers.Len() > 0 && (from == nil || l.strangers.Len() > from.strangers.Len()) {
+		if l.unauthenticated.Len() > 0 && (from == nil || l.unauthenticated.Len() > from.unauthenticated.Len()) {
 			from = l
 		}
 	}
 	if from == nil {
 		return nil, 0
 	}
-	v, wait = b.stranger(from, now)
-	if v == nil && !patient {
-		v, wait = from.strangers.Front().Value.(*Conn), 0
+	v, wait = b.unauthenticatedVictim(from, now)
+	if v == nil && !allowGrace {
+		v, wait = from.unauthenticated.Front().Value.(*Conn), 0
 	}
 	if v != nil {
 		b.take(v, Unauthenticated)
@@ -36,17 +36,17 @@ func (b *Budget) victim(now time.Time, patient bool) (v *Conn, wait time.Duratio
 	return v, wait
 }
 
-// stranger returns the oldest connection of a listener that has had its time, or how
+// unauthenticatedVictim returns the oldest connection of a listener that has had its time, or how
 // long it is until there is one.
-func (b *Budget) stranger(from *Listener, now time.Time) (v *Conn, wait time.Duration) {
-	oldest := from.strangers.Front()
+func (b *Budget) unauthenticatedVictim(from *Listener, now time.Time) (v *Conn, wait time.Duration) {
+	oldest := from.unauthenticated.Front()
 	wait = b.grace - now.Sub(oldest.Value.(*Conn).opened)
 	if wait <= 0 {
 		return oldest.Value.(*Conn), 0
 	}
 	for e := oldest; e != nil; e = e.Next() {
 		c := e.Value.(*Conn)
-		if c.heard.Load() {
+		if c.hasSent.Load() {
 			continue
 		}
 		if left := b.silentGrace - now.Sub(c.opened); left > 0 {
@@ -79,9 +79,9 @@ type candidate struct {
 }
 
 // authenticatedVictim returns the connection of a client that is missed least, or nil:
-// of everybody, or of guests and clients with more than their fair share. It looks at
+// of anyClient, or of guests and clients with more than their fair share. It looks at
 // all of them.
-func (b *Budget) authenticatedVictim(everybody bool) (*Conn, Client) {
+func (b *Budget) authenticatedVictim(anyClient bool) (*Conn, Client) {
 	var best candidate
 	for c := range b.known {
 		client := c.client.Load()
@@ -89,7 +89,7 @@ func (b *Budget) authenticatedVictim(everybody bool) (*Conn, Client) {
 		busy := c.busy.Load() > 0
 		switch {
 		case client.class == Peer, client.class == Admin && busy,
-			!everybody && client.class != Guest && b.clients[client.name] <= fair:
+			!anyClient && client.class != Guest && b.clients[client.name] <= fairShare:
 			continue
 		case client.class == Guest && busy:
 			next.rank = busyGuest

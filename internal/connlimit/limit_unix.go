@@ -9,8 +9,8 @@ import (
 	"syscall"
 )
 
-// numbered says that new descriptors have the lowest number that is free.
-const numbered = true
+// lowestNumberFirst says that new descriptors have the lowest number that is free.
+const lowestNumberFirst = true
 
 // descriptorLimit is the soft limit, which the host may raise while it runs.
 func descriptorLimit() int {
@@ -51,6 +51,6 @@ func openDescriptors() (int, bool) {
 
 const errTooMany = syscall.EMFILE
 
-// passing are failures of accept that are over when the machine has less to do, or
+// temporaryErrors are failures of accept that are over when the machine has less to do, or
 // with the connection.
-var passing = []error{syscall.ENFILE, syscall.ENOBUFS, syscall.ENOMEM, syscall.ECONNABORTED, syscall.EPROTO}
+var temporaryErrors = []error{syscall.ENFILE, syscall.ENOBUFS, syscall.ENOMEM, syscall.ECONNABORTED, syscall.EPROTO}

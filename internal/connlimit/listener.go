@@ -13,9 +13,9 @@ import (
 type Options struct {
 	// Name identifies the listener in metrics and in the log.
 	Name string
-	// Anybody says that every client counts as authenticated: its connections rank no
+	// NoAuthentication says that every client counts as authenticated: its connections rank no
 	// higher than Guest.
-	Anybody bool
+	NoAuthentication bool
 	// Logger gets a line about closed connections now and then. If nil, nothing is logged.
 	Logger *zap.Logger
 }
@@ -30,9 +30,9 @@ type Listener struct {
 	closeErr  error
 
 	// Under the budget's lock.
-	strangers *list.List // connections that are not authenticated, the oldest first
-	isClosed  bool
-	report    report
+	unauthenticated *list.List // connections that are not authenticated, the oldest first
+	isClosed        bool
+	report          report
 }
 
 // Listener returns l, whose connections then count.
@@ -40,7 +40,7 @@ func (b *Budget) Listener(l net.Listener, options Options) *Listener {
 	if options.Logger == nil {
 		options.Logger = zap.NewNop()
 	}
-	wrapped := &Listener{Listener: l, budget: b, options: options, done: make(chan struct{}), strangers: list.New()}
+	wrapped := &Listener{Listener: l, budget: b, options: options, done: make(chan struct{}), unauthenticated: list.New()}
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.listeners[wrapped] = struct{}{}
@@ -83,14 +83,14 @@ func (l *Listener) wait(d time.Duration) bool {
 	}
 }
 
-// CloseStrangers closes the connections on which nobody has been authenticated. It is
+// CloseUnauthenticated closes the connections on which nobody has been authenticated. It is
 // for servers that would wait for their handshakes, after Close.
-func (l *Listener) CloseStrangers() {
+func (l *Listener) CloseUnauthenticated() {
 	b := l.budget
 	b.mu.Lock()
 	var strangers []*Conn
-	for l.strangers.Len() > 0 {
-		c := l.strangers.Front().Value.(*Conn)
+	for l.unauthenticated.Len() > 0 {
+		c := l.unauthenticated.Front().Value.(*Conn)
 		b.remove(c)
 		strangers = append(strangers, c)
 	}

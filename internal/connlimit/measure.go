@@ -66,7 +66,7 @@ func (b *Budget) measure(full bool) {
 func descriptor(conn net.Conn) (number int) {
 	number = descriptorless
 	c, ok := conn.(syscall.Conn)
-	if !ok || !numbered {
+	if !ok || !lowestNumberFirst {
 		return number
 	}
 	raw, err := c.SyscallConn()
@@ -77,9 +77,9 @@ func descriptor(conn net.Conn) (number int) {
 	return number
 }
 
-// enough is how many descriptors a control plane wants for itself: it has 18 open
+// minDescriptors is how many descriptors a control plane wants for itself: it has 18 open
 // before the first client comes, and opens files of its log and for snapshots.
-const enough = 40
+const minDescriptors = 40
 
 // Check reports whether the process may open as many files as a control plane needs.
 func Check() error { return check(processLimits{}) }
@@ -90,8 +90,8 @@ func check(s system) error {
 	if !ok {
 		open = 0
 	}
-	if limit-open >= enough {
+	if limit-open >= minDescriptors {
 		return nil
 	}
-	return fmt.Errorf("the limit of open files (RLIMIT_NOFILE) is %d, of which %d are in use, and a control plane needs %d more without any client: raise it to 1024 or more (ulimit -n, LimitNOFILE=)", limit, open, enough)
+	return fmt.Errorf("the limit of open files (RLIMIT_NOFILE) is %d, of which %d are in use, and a control plane needs %d more without any client: raise it to 1024 or more (ulimit -n, LimitNOFILE=)", limit, open, minDescriptors)
 }

@@ -49,14 +49,14 @@ func (b *Budget) Stats() Stats {
 const (
 	// logInterval is how often the log says that connections are closed, at most.
 	logInterval = 10 * time.Second
-	// lookInterval is how often the number of connections is checked.
-	lookInterval = time.Second
+	// checkInterval is how often the number of connections is checked.
+	checkInterval = time.Second
 )
 
 // report collects closed connections of a listener for the log.
 type report struct {
 	closed  map[Client]int
-	last    time.Time
+	logged  time.Time
 	logging chan struct{} // closed when the line is written
 }
 
@@ -68,17 +68,17 @@ func (b *Budget) count(what Closed, l *Listener) {
 	l.report.closed[what.Client]++
 }
 
-// watch looks after the budget while there are connections. It needs no goroutine that
+// scheduleCheck looks after the budget while there are connections. It needs no goroutine that
 // somebody would have to end. The caller holds mu.
-func (b *Budget) watch() {
+func (b *Budget) scheduleCheck() {
 	if b.timer == nil {
-		b.timer = time.AfterFunc(lookInterval, b.look)
+		b.timer = time.AfterFunc(checkInterval, b.check)
 	}
 }
 
 // forget is the end of a listener. Its connections still count. The caller holds mu.
 func (b *Budget) forget(l *Listener) {
-	if l.strangers.Len() == 0 {
+	if l.unauthenticated.Len() == 0 {
 		delete(b.listeners, l)
 	}
 	if b.total() == 0 && b.timer != nil {
@@ -87,8 +87,8 @@ func (b *Budget) forget(l *Listener) {
 	}
 }
 
-// look closes excess connections, and logs closed ones.
-func (b *Budget) look() {
+// check closes excess connections, and logs closed ones.
+func (b *Budget) check() {
 	b.mu.Lock()
 	b.timer = nil
 	b.measureIfDue(nil)
@@ -96,16 +96,16 @@ func (b *Budget) look() {
 	pending := false
 	for l := range b.listeners {
 		if l.isClosed {
-			if l.strangers.Len() == 0 {
+			if l.unauthenticated.Len() == 0 {
 				delete(b.listeners, l)
 			}
 			continue
 		}
-		b.say(l)
+		b.logClosed(l)
 		pending = pending || len(l.report.closed) > 0
 	}
 	if b.total() > 0 || pending {
-		b.watch()
+		b.scheduleCheck()
 	}
 	b.mu.Unlock()
 	for _, v := range victims {
@@ -113,10 +113,10 @@ func (b *Budget) look() {
 	}
 }
 
-// say writes a line about a listener, if it is time. The caller holds mu.
-func (b *Budget) say(l *Listener) {
+// logClosed writes a line about a listener, if it is time. The caller holds mu.
+func (b *Budget) logClosed(l *Listener) {
 	r := &l.report
-	if len(r.closed) == 0 || r.logging != nil || time.Since(r.last) < logInterval {
+	if len(r.closed) == 0 || r.logging != nil || time.Since(r.logged) < logInterval {
 		return
 	}
 	all := 0
@@ -128,7 +128,7 @@ func (b *Budget) say(l *Listener) {
 		zap.Int("open", b.total()), zap.Int("connections", b.size.capacity), zap.Int("open-files-limit", b.size.limit),
 		zap.Int("open-files-of-others", b.size.others),
 	}
-	r.closed, r.last, r.logging = nil, time.Now(), make(chan struct{})
+	r.closed, r.logged, r.logging = nil, time.Now(), make(chan struct{})
 	done := r.logging
 	go func() { // a Logger may hang
 		l.options.Logger.Warn("connections were closed: there were too many for the limit of open files (raise it, by ulimit -n or LimitNOFILE=, if they are all yours)", fields...)

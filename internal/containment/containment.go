@@ -102,7 +102,7 @@ func contain(ctx context.Context, value any) {
 	if inRequest() {
 		return
 	}
-	if fail := parts.ofThisGoroutine(); fail != nil {
+	if fail := parts.failOfCaller(); fail != nil {
 		fail(&Error{Value: value})
 		runtime.Goexit()
 	}
@@ -128,21 +128,21 @@ func inRequest() bool {
 const label = "kubembed-component"
 
 // parts are those of this process.
-var parts = registry{fail: map[string]func(error){}, families: map[*lifecycle.GoroutineSet]func(error){}}
+var parts = registry{fail: map[string]func(error){}, sets: map[*lifecycle.GoroutineSet]func(error){}}
 
 type registry struct {
-	mu   sync.Mutex
-	last int
-	fail map[string]func(error)
+	mu     sync.Mutex
+	lastID int
+	fail   map[string]func(error)
 	// families are those of Watch.
-	families map[*lifecycle.GoroutineSet]func(error)
+	sets map[*lifecycle.GoroutineSet]func(error)
 }
 
 func (r *registry) add(fail func(error)) (id string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.last++
-	id = strconv.Itoa(r.last)
+	r.lastID++
+	id = strconv.Itoa(r.lastID)
 	r.fail[id] = fail
 	return id
 }
@@ -153,51 +153,51 @@ func (r *registry) remove(id string) {
 	delete(r.fail, id)
 }
 
-func (r *registry) addFamily(family *lifecycle.GoroutineSet, fail func(error)) {
+func (r *registry) addSet(set *lifecycle.GoroutineSet, fail func(error)) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.families[family] = fail
+	r.sets[set] = fail
 }
 
-func (r *registry) removeFamily(family *lifecycle.GoroutineSet) {
+func (r *registry) removeSet(set *lifecycle.GoroutineSet) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	delete(r.families, family)
+	delete(r.sets, set)
 }
 
-// ofThisGoroutine is how to end the part that this goroutine belongs to, or nil.
-func (r *registry) ofThisGoroutine() func(error) {
+// failOfCaller is how to end the part that this goroutine belongs to, or nil.
+func (r *registry) failOfCaller() func(error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if len(r.fail) == 0 && len(r.families) == 0 {
+	if len(r.fail) == 0 && len(r.sets) == 0 {
 		return nil
 	}
-	labels := labelsOfTheOneThatLooks()
+	labels := callerLabels()
 	if fail := r.fail[labels[label]]; fail != nil {
 		return fail
 	}
-	for family, fail := range r.families {
-		if family.Has(labels) {
+	for set, fail := range r.sets {
+		if set.Has(labels) {
 			return fail
 		}
 	}
 	return nil
 }
 
-// theOneThatLooks is what labelsOfTheOneThatLooks finds itself by.
-const theOneThatLooks = "github.com/kubembed/kubembed/internal/containment.labelsOfTheOneThatLooks"
+// callerLabelsName is what callerLabels finds itself by.
+const callerLabelsName = "github.com/kubembed/kubembed/internal/containment.callerLabels"
 
-// labelsOfTheOneThatLooks finds itself in the goroutine profile, which is the only
+// callerLabels finds itself in the goroutine profile, which is the only
 // place where labels can be read. It is called by one goroutine at a time.
 //
 //go:noinline
-func labelsOfTheOneThatLooks() map[string]string {
+func callerLabels() map[string]string {
 	all, err := lifecycle.AllGoroutines()
 	if err != nil {
 		return nil
 	}
 	for _, g := range all {
-		if slices.Contains(g.Stack, theOneThatLooks) {
+		if slices.Contains(g.Stack, callerLabelsName) {
 			return g.Labels
 		}
 	}

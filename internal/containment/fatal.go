@@ -20,7 +20,7 @@ func GiveUp(fatal *Fatal) {
 	if withinCall() {
 		panic(fatal)
 	}
-	if fail := parts.ofThisGoroutine(); fail != nil {
+	if fail := parts.failOfCaller(); fail != nil {
 		fail(fatal)
 		runtime.Goexit()
 	}
@@ -28,9 +28,9 @@ func GiveUp(fatal *Fatal) {
 
 // Watch makes a part of the goroutines of a family, but for those that Do has given to
 // another part: fail is called when one of them panics or gives up, until forget is.
-func Watch(family *lifecycle.GoroutineSet, fail func(error)) (forget func()) {
-	parts.addFamily(family, fail)
-	return func() { parts.removeFamily(family) }
+func Watch(set *lifecycle.GoroutineSet, fail func(error)) (forget func()) {
+	parts.addSet(set, fail)
+	return func() { parts.removeSet(set) }
 }
 
 // call begins the names of the functions that Call is compiled to.

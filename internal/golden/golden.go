@@ -41,13 +41,13 @@ const (
 // Lines are those of each file.
 type Lines map[string][]string
 
-// Of describes the API server that config is for.
-func Of(ctx context.Context, config *rest.Config) (Lines, error) {
+// Describe describes the API server that config is for.
+func Describe(ctx context.Context, config *rest.Config) (Lines, error) {
 	return describe(ctx, config, (*server).discovery, (*server).schemas, (*server).features, (*server).objects)
 }
 
-// ObjectsOf returns only the objects.
-func ObjectsOf(ctx context.Context, config *rest.Config) (Lines, error) {
+// DescribeObjects returns only the objects.
+func DescribeObjects(ctx context.Context, config *rest.Config) (Lines, error) {
 	lines, err := describe(ctx, config, (*server).discovery, (*server).objects)
 	return Lines{Objects: lines[Objects]}, err
 }
@@ -201,8 +201,8 @@ func (s *server) objects() error {
 	return nil
 }
 
-// unlike are values that differ from server to server, and what stands for them.
-var unlike = []struct {
+// normalized are values that differ from server to server, and what stands for them.
+var normalized = []struct {
 	pattern *regexp.Regexp
 	text    string
 }{
@@ -220,8 +220,8 @@ var unlike = []struct {
 	{regexp.MustCompile(`(kubernetes.io:kube-apiserver-serving:)[0-9a-f]+`), "${1}HASH"},
 }
 
-// volatile are fields of metadata that say which object it is, and when.
-var volatile = []string{"uid", "resourceVersion", "creationTimestamp"}
+// volatileFields are fields of metadata that say which object it is, and when.
+var volatileFields = []string{"uid", "resourceVersion", "creationTimestamp"}
 
 func lineOf(resource schema.GroupVersionResource, object *unstructured.Unstructured, seen map[string]bool) (string, error) {
 	name := object.GetName()
@@ -230,7 +230,7 @@ func lineOf(resource schema.GroupVersionResource, object *unstructured.Unstructu
 		object.SetName(name)
 	}
 	metadata, _, _ := unstructured.NestedMap(object.Object, "metadata")
-	for _, field := range volatile {
+	for _, field := range volatileFields {
 		delete(metadata, field)
 	}
 	var managers []any
@@ -249,7 +249,7 @@ func lineOf(resource schema.GroupVersionResource, object *unstructured.Unstructu
 	}
 	where := strings.TrimPrefix(object.GetNamespace()+"/"+name, "/")
 	line := fmt.Sprintf("%s %s %s", resource.GroupResource(), where, strings.TrimSpace(b.String()))
-	for _, u := range unlike {
+	for _, u := range normalized {
 		line = u.pattern.ReplaceAllString(line, u.text)
 	}
 	if seen[line] { // of several versions, or several servers

@@ -206,7 +206,7 @@ func (b *bridge) Write(text []byte) (int, error) {
 	entry := zapcore.Entry{Time: time.Now(), Message: l.message}
 	for _, t := range *targets {
 		entry.LoggerName, entry.Level = t.name, l.level
-		if !l.fatal && (t.phase.Load() != running || l.ofAStop && b.stopping.Load() > 0) {
+		if !l.fatal && (t.phase.Load() != running || l.shutdownError && b.stopping.Load() > 0) {
 			entry.Level = zapcore.DebugLevel
 		}
 		if l.logger != "" {
@@ -221,7 +221,7 @@ func (b *bridge) Write(text []byte) (int, error) {
 type line struct {
 	level                   zapcore.Level
 	fatal                   bool
-	ofAStop                 bool // it may be of a control plane that stops
+	shutdownError           bool // it may be of a control plane that stops
 	source, message, logger string
 	fields                  []zapcore.Field
 }
@@ -253,10 +253,10 @@ func parse(text []byte) line {
 	l.fields = append(l.fields, zap.String("source", l.source))
 	switch {
 	case l.level < zapcore.InfoLevel || l.fatal:
-	case l.level == zapcore.WarnLevel && strings.HasSuffix(cause, logging.CalledOff), logging.Expected(l.message, cause):
+	case l.level == zapcore.WarnLevel && strings.HasSuffix(cause, logging.Canceled), logging.Expected(l.message, cause):
 		l.level = zapcore.DebugLevel
 	default:
-		l.ofAStop = logging.OfAStop(l.message, cause)
+		l.shutdownError = logging.IsShutdownError(l.message, cause)
 	}
 	return l
 }

@@ -76,22 +76,22 @@ func TestExpectedLines(t *testing.T) {
 // TestStopIsQuiet: upstream complains of connections that a stop has cut. The control plane that stops
 // has none of it, and the others have what may be about them.
 func TestStopIsQuiet(t *testing.T) {
-	one, oneLogs := observed(zapcore.DebugLevel)
-	two, twoLogs := observed(zapcore.DebugLevel)
-	detachOne, stopping := klogbridge.AttachUntilStop(one)
-	detachTwo := klogbridge.Attach(two)
+	first, firstLogs := observed(zapcore.DebugLevel)
+	second, secondLogs := observed(zapcore.DebugLevel)
+	detachFirst, stopping := klogbridge.AttachUntilStop(first)
+	detachSecond := klogbridge.Attach(second)
 	klog.Error("before")
 	stopping()
 	klog.Error("Unable to sync caches")
 	klog.Warning("a warning")
-	_ = detachOne()
+	_ = detachFirst()
 	stopping() // late
 	klog.Error("Unable to sync caches")
-	_ = detachTwo()
-	if got, want := messages(oneLogs), []string{"warn before", "debug Unable to sync caches", "debug a warning"}; !slices.Equal(got, want) {
+	_ = detachSecond()
+	if got, want := messages(firstLogs), []string{"warn before", "debug Unable to sync caches", "debug a warning"}; !slices.Equal(got, want) {
 		t.Errorf("one: %q, want %q", got, want)
 	}
-	if got, want := messages(twoLogs), []string{"warn before", "debug Unable to sync caches", "info a warning", "warn Unable to sync caches"}; !slices.Equal(got, want) {
+	if got, want := messages(secondLogs), []string{"warn before", "debug Unable to sync caches", "info a warning", "warn Unable to sync caches"}; !slices.Equal(got, want) {
 		t.Errorf("two: %q, want %q", got, want)
 	}
 }

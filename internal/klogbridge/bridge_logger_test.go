@@ -79,11 +79,11 @@ func lastLine() error {
 // A logger that blocks keeps nobody else from logging, and its own detach only for
 // a while.
 func TestLoggerThatBlocks(t *testing.T) {
-	called, stuck := make(chan struct{}), make(chan struct{})
+	called, release := make(chan struct{}), make(chan struct{})
 	var once sync.Once
 	detach := klogbridge.Attach(zap.New(logHook(func(zapcore.Entry) {
 		once.Do(func() { close(called) })
-		<-stuck
+		<-release
 	})))
 	other, logs := observed(zapcore.DebugLevel)
 	detachOther := klogbridge.Attach(other)
@@ -103,10 +103,10 @@ func TestLoggerThatBlocks(t *testing.T) {
 			t.Error(err)
 		}
 	case <-time.After(30 * time.Second):
-		close(stuck)
+		close(release)
 		t.Fatal("klog is locked")
 	}
-	close(stuck) // and the goroutine ends: see TestMain
+	close(release) // and the goroutine ends: see TestMain
 	if got := messages(logs); !slices.Equal(got, []string{"info the first line", "info the second line"}) {
 		t.Errorf("the other logger has %q", got)
 	}

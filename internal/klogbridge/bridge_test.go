@@ -62,19 +62,19 @@ func TestLevelsAndSource(t *testing.T) {
 }
 
 func TestSeveralLoggers(t *testing.T) {
-	one, oneLogs := observed(zapcore.DebugLevel)
-	two, twoLogs := observed(zapcore.WarnLevel)
-	detachOne, detachTwo := klogbridge.Attach(one), klogbridge.Attach(two)
+	first, firstLogs := observed(zapcore.DebugLevel)
+	second, secondLogs := observed(zapcore.WarnLevel)
+	detachFirst, detachSecond := klogbridge.Attach(first), klogbridge.Attach(second)
 	klog.Error("to both")
 	klog.Info("to one")
-	_ = detachOne()
-	_ = detachOne()
+	_ = detachFirst()
+	_ = detachFirst()
 	klog.Error("to two")
-	_ = detachTwo()
-	if got, want := messages(oneLogs), []string{"warn to both", "debug to one"}; !slices.Equal(got, want) {
+	_ = detachSecond()
+	if got, want := messages(firstLogs), []string{"warn to both", "debug to one"}; !slices.Equal(got, want) {
 		t.Errorf("one: %q, want %q", got, want)
 	}
-	if got, want := messages(twoLogs), []string{"warn to both", "warn to two"}; !slices.Equal(got, want) {
+	if got, want := messages(secondLogs), []string{"warn to both", "warn to two"}; !slices.Equal(got, want) {
 		t.Errorf("two: %q, want %q", got, want)
 	}
 }

@@ -13,9 +13,9 @@ func NewContext(ctx context.Context, logger *zap.Logger) context.Context {
 	return context.WithValue(ctx, contextKey{}, logger)
 }
 
-// Own returns a component's logger: configured, or if that is nil the one of NewContext,
+// ForComponent returns a component's logger: configured, or if that is nil the one of NewContext,
 // or else one that is silent.
-func Own(ctx context.Context, configured *zap.Logger) *zap.Logger {
+func ForComponent(ctx context.Context, configured *zap.Logger) *zap.Logger {
 	if configured != nil {
 		return configured
 	}

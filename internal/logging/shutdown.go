@@ -2,13 +2,13 @@ package logging
 
 import "regexp"
 
-// ofAStop is what requests and informers say that are cut short.
-var ofAStop = regexp.MustCompile(`context canceled|the control plane is stopped|Handler timeout|[Pp]ost-timeout activity|` +
+// shutdownErrors is what requests and informers say that are cut short.
+var shutdownErrors = regexp.MustCompile(`context canceled|the control plane is stopped|Handler timeout|[Pp]ost-timeout activity|` +
 	`Timeout or abort while handling|[Uu]nable to sync caches|[Tt]imed out waiting for (?:the )?caches|` +
 	`connection refused|use of closed network connection|etcd: (?:member|client) is closed|client connection is closing`)
 
-// OfAStop reports whether a line looks like one of a control plane that is stopping. klog
+// IsShutdownError reports whether a line looks like one of a control plane that is stopping. klog
 // does not say of which one it is.
-func OfAStop(message, cause string) bool {
-	return ofAStop.MatchString(message) || ofAStop.MatchString(cause)
+func IsShutdownError(message, cause string) bool {
+	return shutdownErrors.MatchString(message) || shutdownErrors.MatchString(cause)
 }

@@ -54,7 +54,7 @@ func (s Sink) Info(_ int, message string, keysAndValues ...any) {
 // Error is part of logr.LogSink.
 func (s Sink) Error(err error, message string, keysAndValues ...any) {
 	all := append(fields(keysAndValues), zap.Error(err))
-	if s.ctx.Err() != nil || quiet(err, message, keysAndValues) {
+	if s.ctx.Err() != nil || unimportant(err, message, keysAndValues) {
 		s.plain.Debug(message, all...)
 		return
 	}
@@ -70,17 +70,17 @@ func (s Sink) With(keysAndValues ...any) Sink {
 // Named returns a sink with name added to its own.
 func (s Sink) Named(name string) Sink { return Sink{s.logger.Named(name), s.plain.Named(name), s.ctx} }
 
-// CalledOff ends errors of calls that were cancelled, on purpose as a rule, like a watch
+// Canceled ends errors of calls that were cancelled, on purpose as a rule, like a watch
 // that nobody needs any more.
-const CalledOff = "context canceled"
+const Canceled = "context canceled"
 
-// quiet reports whether an error is no operator's business.
-func quiet(err error, message string, keysAndValues []any) bool {
+// unimportant reports whether an error is no operator's business.
+func unimportant(err error, message string, keysAndValues []any) bool {
 	if err == nil {
 		return Expected(message, pairs(keysAndValues))
 	}
 	cause := text(err)
-	return strings.HasSuffix(cause, CalledOff) || Expected(message, cause)
+	return strings.HasSuffix(cause, Canceled) || Expected(message, cause)
 }
 
 // pairs are as klog writes them, as far as they are texts.

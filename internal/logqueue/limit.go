@@ -32,14 +32,14 @@ type limiter struct {
 }
 
 type kind struct {
-	kind       string
-	tokens     float64
-	last       string
-	at         time.Time
-	suppressed int
-	level      zapcore.Level
-	logger     string
-	verbose    bool
+	kind        string
+	tokens      float64
+	lastMessage string
+	at          time.Time
+	suppressed  int
+	level       zapcore.Level
+	logger      string
+	verbose     bool
 }
 
 func limits(verbose bool) (most, rate float64) {
@@ -69,7 +69,7 @@ func (l *limiter) take(name string, entry *zapcore.Entry, verbose bool, now time
 		k.level = entry.Level
 	}
 	k.suppressed++
-	k.last, k.logger = short(entry.Message), entry.LoggerName
+	k.lastMessage, k.logger = truncate(entry.Message), entry.LoggerName
 	l.suppressed = true
 	return false
 }
@@ -128,8 +128,8 @@ func template(message string) string {
 	return message[:cut]
 }
 
-// short is the beginning of a message.
-func short(message string) string {
+// truncate returns the beginning of a message.
+func truncate(message string) string {
 	const most = 300
 	if len(message) <= most {
 		return message

@@ -140,7 +140,7 @@ func TestKindsAreBounded(t *testing.T) {
 	if len(l.kinds) > maxKinds+1 || taken != maxKinds+burst {
 		t.Errorf("%d kinds, %d lines", len(l.kinds), taken)
 	}
-	if kinds := l.report(); len(kinds) != 1 || kinds[0].kind != shared || len(kinds[0].last) > 310 || !strings.HasSuffix(kinds[0].last, "ä...") {
+	if kinds := l.report(); len(kinds) != 1 || kinds[0].kind != shared || len(kinds[0].lastMessage) > 310 || !strings.HasSuffix(kinds[0].lastMessage, "ä...") {
 		t.Errorf("%+v", kinds)
 	}
 	now = now.Add(time.Hour)

@@ -15,8 +15,8 @@ func TestMain(m *testing.M) {
 	goleak.VerifyTestMain(m)
 }
 
-// patience is how long a test waits for what must come.
-const patience = 30 * time.Second
+// timeout is how long a test waits for what must come.
+const timeout = 30 * time.Second
 
 // hook is a core that calls a function for each line.
 type hook func(entry zapcore.Entry, fields []zapcore.Field)
@@ -42,7 +42,7 @@ func wait(t *testing.T, c <-chan struct{}, what string) {
 	t.Helper()
 	select {
 	case <-c:
-	case <-time.After(patience):
+	case <-time.After(timeout):
 		t.Fatal("no sign of: " + what)
 	}
 }

@@ -133,15 +133,15 @@ func (q *Queue) end() error {
 	q.closed = true
 	q.mu.Unlock()
 	q.signal()
-	last := time.NewTimer(closeTimeout)
-	defer last.Stop()
+	deadline := time.NewTimer(closeTimeout)
+	defer deadline.Stop()
 	stall := time.NewTicker(stallTimeout)
 	defer stall.Stop()
 	for before := q.written.Load(); ; {
 		select {
 		case <-q.done:
 			return nil
-		case <-last.C:
+		case <-deadline.C:
 		case <-stall.C:
 			if now := q.written.Load(); now != before {
 				before = now
@@ -215,14 +215,14 @@ func (q *Queue) refusal(kind string, entry *zapcore.Entry, verbose bool) string 
 
 func (q *Queue) push(l line) {
 	q.mu.Lock()
-	late := q.closed
-	if !late {
+	closed := q.closed
+	if !closed {
 		q.lines = append(q.lines, l)
 		q.bytes += size(l)
 		q.pending.Add(1)
 	}
 	q.mu.Unlock()
-	if late {
+	if closed {
 		q.dropped(Closed, 1)
 		return
 	}

@@ -60,14 +60,14 @@ func TestEachCoreHasItsLevel(t *testing.T) {
 }
 
 func TestLoggerThatBlocks(t *testing.T) {
-	called, stuck := make(chan struct{}), make(chan struct{})
+	called, release := make(chan struct{}), make(chan struct{})
 	var once sync.Once
 	var lines atomic.Int64
 	var mu sync.Mutex
 	dropped := map[string]int{}
 	q := New(hooked(func(zapcore.Entry, []zapcore.Field) {
 		lines.Add(1)
-		once.Do(func() { close(called); <-stuck })
+		once.Do(func() { close(called); <-release })
 	}), func(reason string, n int) {
 		mu.Lock()
 		defer mu.Unlock()
@@ -88,7 +88,7 @@ func TestLoggerThatBlocks(t *testing.T) {
 	if again := q.Close(); !errors.Is(again, err) {
 		t.Errorf("Close again: %v", again)
 	}
-	close(stuck)
+	close(release)
 	wait(t, q.done, "the end of the goroutine")
 	if got := lines.Load(); got != 1 {
 		t.Errorf("%d lines were written, most of them after Close", got)
@@ -101,12 +101,12 @@ func TestLoggerThatBlocks(t *testing.T) {
 // A line is dropped too when the ones before are too long, and a line that says
 // why something ended is not.
 func TestQueueIsBoundedInBytes(t *testing.T) {
-	called, stuck := make(chan struct{}), make(chan struct{})
+	called, release := make(chan struct{}), make(chan struct{})
 	var once sync.Once
 	core, logs := observer.New(zap.DebugLevel)
 	var dropped atomic.Int64
 	q := New(zap.New(zapcore.NewTee(core, hook(func(zapcore.Entry, []zapcore.Field) {
-		once.Do(func() { close(called); <-stuck })
+		once.Do(func() { close(called); <-release })
 	}))).WithOptions(zap.WithPanicHook(zapcore.WriteThenGoexit)), func(_ string, n int) { dropped.Add(int64(n)) })
 	q.Logger().Info("the first")
 	wait(t, called, "the first line")
@@ -122,7 +122,7 @@ func TestQueueIsBoundedInBytes(t *testing.T) {
 		q.Logger().Panic("the end")
 	}()
 	wait(t, ended, "the panic, for which there is no room either")
-	close(stuck)
+	close(release)
 	closeQueue(t, q)
 	if logs.FilterMessage("the end").Len() != 1 {
 		t.Error("the reason of an end was dropped")

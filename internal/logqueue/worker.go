@@ -79,7 +79,7 @@ func (q *Queue) report() {
 	for _, k := range kinds {
 		l := q.summary(k.level, "log lines were suppressed: there were too many of one kind", k.suppressed)
 		l.entry.LoggerName = k.logger
-		l.fields = append(l.fields, zap.String("kind", k.kind), zap.String("last", k.last))
+		l.fields = append(l.fields, zap.String("kind", k.kind), zap.String("last", k.lastMessage))
 		q.take(l)
 	}
 }

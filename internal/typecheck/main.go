@@ -57,8 +57,8 @@ type listed struct {
 	Error *struct{ Err string }
 }
 
-// whole reports whether all of a package is checked: it is in a module of the workspace.
-func (c *checker) whole(p *listed) bool { return p.Module != nil && (p.Module.Main || c.deep) }
+// checksBodies reports whether all of a package is checked: it is in a module of the workspace.
+func (c *checker) checksBodies(p *listed) bool { return p.Module != nil && (p.Module.Main || c.deep) }
 
 func run(patterns []string, deep bool, out io.Writer) (failures int, err error) {
 	args := append([]string{"list", "-e", "-deps", "-test", "-json=ImportPath,Dir,ForTest,Name,GoFiles,Imports,ImportMap,Standard,Module,Error"}, patterns...)
@@ -69,7 +69,7 @@ func run(patterns []string, deep bool, out io.Writer) (failures int, err error) 
 	if err != nil {
 		return 0, fmt.Errorf("go list: %w", err)
 	}
-	c := &checker{fset: token.NewFileSet(), done: map[string]*types.Package{"unsafe": types.Unsafe}, said: map[string]bool{}, deep: deep, out: out}
+	c := &checker{fset: token.NewFileSet(), done: map[string]*types.Package{"unsafe": types.Unsafe}, reported: map[string]bool{}, deep: deep, out: out}
 	for decoder := json.NewDecoder(bytes.NewReader(list)); ; {
 		var p listed
 		if err := decoder.Decode(&p); errors.Is(err, io.EOF) {
@@ -82,21 +82,21 @@ func run(patterns []string, deep bool, out io.Writer) (failures int, err error) 
 			c.check(&p)
 		}
 	}
-	return len(c.said), nil
+	return len(c.reported), nil
 }
 
 type checker struct {
-	fset *token.FileSet
-	done map[string]*types.Package
-	said map[string]bool // a file is in a package and in its test variant
-	deep bool
-	out  io.Writer
+	fset     *token.FileSet
+	done     map[string]*types.Package
+	reported map[string]bool // a file is in a package and in its test variant
+	deep     bool
+	out      io.Writer
 }
 
 // check checks a package, after all that it imports: go list prints them in this order.
 func (c *checker) check(p *listed) {
-	if c.whole(p) && p.Error != nil {
-		c.say(p.ImportPath + ": " + p.Error.Err)
+	if c.checksBodies(p) && p.Error != nil {
+		c.report(p.ImportPath + ": " + p.Error.Err)
 	}
 	var files []*ast.File
 	for _, name := range p.GoFiles {
@@ -104,8 +104,8 @@ func (c *checker) check(p *listed) {
 			name = filepath.Join(p.Dir, name)
 		}
 		file, err := parser.ParseFile(c.fset, name, nil, parser.SkipObjectResolution)
-		if err != nil && c.whole(p) {
-			c.say(err.Error())
+		if err != nil && c.checksBodies(p) {
+			c.report(err.Error())
 		}
 		if file != nil {
 			files = append(files, file)
@@ -113,12 +113,12 @@ func (c *checker) check(p *listed) {
 	}
 	config := types.Config{
 		Importer:         imports{c, p.ImportMap},
-		IgnoreFuncBodies: !c.whole(p),
+		IgnoreFuncBodies: !c.checksBodies(p),
 		FakeImportC:      true,
 		Sizes:            types.SizesFor("gc", runtime.GOARCH),
 		Error: func(err error) {
-			if c.whole(p) {
-				c.say(err.Error())
+			if c.checksBodies(p) {
+				c.report(err.Error())
 			}
 		},
 	}
@@ -134,12 +134,12 @@ func (c *checker) check(p *listed) {
 	}
 }
 
-func (c *checker) say(text string) {
+func (c *checker) report(text string) {
 	if wd, err := os.Getwd(); err == nil {
 		text = strings.ReplaceAll(text, wd+string(filepath.Separator), "")
 	}
-	if !c.said[text] {
-		c.said[text] = true
+	if !c.reported[text] {
+		c.reported[text] = true
 		fmt.Fprintln(c.out, text)
 	}
 }

@@ -5,9 +5,9 @@ const (
 	crds     = "k8s.io/apiextensions-apiserver/pkg/apiserver"
 )
 
-// inForceEntries are for waits that end when requests are judged or served by what changed:
+// convergenceEntries are for waits that end when requests are judged or served by what changed:
 // they read by reflection what upstream's plugins and handlers use.
-var inForceEntries = []Entry{
+var convergenceEntries = []Entry{
 	// Admission policies: what is in force.
 	{
 		Ours:    "pkg/apiserver/policyplugins.go:policySource",

@@ -44,9 +44,9 @@ func Entries() []Entry {
 		componentsEntries,
 		copyEntries,
 		etcdEntries,
-		inForceEntries,
+		convergenceEntries,
 		processEntries,
-		textEntries,
+		messageEntries,
 	)
 }
 

@@ -1,25 +1,25 @@
 package upstream
 
-// textEntries are for texts of errors and of log lines that are matched. logging.Expectations
+// messageEntries are for texts of errors and of log lines that are matched. logging.Expectations
 // has the log lines, and its own test, which uses Differences.
-var textEntries = []Entry{
+var messageEntries = []Entry{
 	{
 		Ours: "internal/logging/expected.go:Expectations",
 		Test: "internal/logging:TestExpectationsAreUpstreams",
 		Look: "Each text is compared with upstream's source: one that has changed is a warning again.",
 	},
-	// logging.OfAStop: such lines of other control planes are at debug level during a stop.
-	ofAStop("net/http", "ErrHandlerTimeout", "Handler timeout"),
-	ofAStop("k8s.io/apiserver/pkg/server/filters", "timeout.go", `"Post-timeout activity"`),
-	ofAStop("k8s.io/apiserver/pkg/endpoints/handlers/finisher", "", "FinishRequest: post-timeout activity"),
-	ofAStop("k8s.io/apiserver/pkg/server/filters", "WithPanicRecovery", `"Timeout or abort while handling"`),
-	ofAStop("k8s.io/client-go/tools/cache", "shared_informer.go", `"Unable to sync caches"`),
-	ofAStop("k8s.io/kube-aggregator/pkg/controllers", "", "Unable to sync caches for"),
-	ofAStop("k8s.io/kubernetes/pkg/controlplane/controller/systemnamespaces", "", "timed out waiting for caches"),
-	ofAStop("k8s.io/kubernetes/pkg/controlplane/controller/apiserverleasegc", "", "Timed out waiting for caches"),
-	ofAStop("google.golang.org/grpc", "ErrClientConnClosing", "client connection is closing"),
-	ofAStop("internal/poll", "errNetClosing.Error", "use of closed network connection"),
-	ofAStop("context", "Canceled", `"context canceled"`),
+	// logging.IsShutdownError: such lines of other control planes are at debug level during a stop.
+	shutdownError("net/http", "ErrHandlerTimeout", "Handler timeout"),
+	shutdownError("k8s.io/apiserver/pkg/server/filters", "timeout.go", `"Post-timeout activity"`),
+	shutdownError("k8s.io/apiserver/pkg/endpoints/handlers/finisher", "", "FinishRequest: post-timeout activity"),
+	shutdownError("k8s.io/apiserver/pkg/server/filters", "WithPanicRecovery", `"Timeout or abort while handling"`),
+	shutdownError("k8s.io/client-go/tools/cache", "shared_informer.go", `"Unable to sync caches"`),
+	shutdownError("k8s.io/kube-aggregator/pkg/controllers", "", "Unable to sync caches for"),
+	shutdownError("k8s.io/kubernetes/pkg/controlplane/controller/systemnamespaces", "", "timed out waiting for caches"),
+	shutdownError("k8s.io/kubernetes/pkg/controlplane/controller/apiserverleasegc", "", "Timed out waiting for caches"),
+	shutdownError("google.golang.org/grpc", "ErrClientConnClosing", "client connection is closing"),
+	shutdownError("internal/poll", "errNetClosing.Error", "use of closed network connection"),
+	shutdownError("context", "Canceled", `"context canceled"`),
 
 	// Texts of errors.
 	{
@@ -94,9 +94,9 @@ var textEntries = []Entry{
 	},
 }
 
-func ofAStop(pkg, decl, text string) Entry {
+func shutdownError(pkg, decl, text string) Entry {
 	return Entry{
-		Ours: "internal/logging/shutdown.go:ofAStop", Package: pkg, Decl: decl, Has: []string{text},
-		Look: "Change the text in ofAStop: else a stop of one control plane is a warning in the log of another.",
+		Ours: "internal/logging/shutdown.go:shutdownErrors", Package: pkg, Decl: decl, Has: []string{text},
+		Look: "Change the text in shutdownError: else a stop of one control plane is a warning in the log of another.",
 	}
 }

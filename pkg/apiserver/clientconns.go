@@ -19,7 +19,7 @@ type clientConn struct{}
 
 // withConn is http.Server's ConnContext.
 func withConn(ctx context.Context, conn net.Conn) context.Context {
-	if c := connlimit.Of(conn); c != nil {
+	if c := connlimit.FromConn(conn); c != nil {
 		return context.WithValue(ctx, clientConn{}, c)
 	}
 	return ctx

@@ -61,7 +61,7 @@ func TestConnectionsAreKnown(t *testing.T) {
 					_, _, _ = authenticate.AuthenticateRequest(r)
 				}))
 				server.Config.ConnContext = withConn
-				server.Listener = newConns(connlimit.Process.Listener(server.Listener, connlimit.Options{Anybody: c.anybody}))
+				server.Listener = newConns(connlimit.Process.Listener(server.Listener, connlimit.Options{NoAuthentication: c.anybody}))
 				server.EnableHTTP2 = protocol == "HTTP/2.0"
 				server.TLS = &tls.Config{MinVersion: tls.VersionTLS12}
 				server.StartTLS()

@@ -83,7 +83,7 @@ func (s *Server) insecureServing() *served {
 		r.Header.Set("Authorization", "Bearer "+s.secrets.insecure)
 		s.serve(w, r)
 	})
-	conns := s.acceptFrom(s.config.InsecureListener, connlimit.Options{Name: "insecure", Anybody: true})
+	conns := s.acceptFrom(s.config.InsecureListener, connlimit.Options{Name: "insecure", NoAuthentication: true})
 	return &served{listener: conns, conns: conns, server: s.httpServer(conns, s.track(handler))}
 }
 

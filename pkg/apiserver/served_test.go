@@ -38,7 +38,7 @@ func TestServedAsByKubeAPIServer(t *testing.T) {
 	p := startPlane(t, func(c *apiserver.Config) {
 		c.AdvertiseAddress = net.IPv4(192, 0, 2, 1)
 	})
-	ours, err := golden.Of(t.Context(), p.ClientConfig())
+	ours, err := golden.Describe(t.Context(), p.ClientConfig())
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -363,7 +363,7 @@ func (m *Member) leave() {
 	if m.clients != nil {
 		// gRPC would wait for the handshakes of clients that never send a byte.
 		_ = m.clientListener.Close()
-		m.clientListener.CloseStrangers()
+		m.clientListener.CloseUnauthenticated()
 		m.clients.Stop()
 	}
 	m.serving.Wait()

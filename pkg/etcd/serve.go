@@ -75,7 +75,7 @@ func (m *Member) servePeers(e *entry, logger *zap.Logger) error {
 			handler.ServeHTTP(w, r)
 		}),
 		ConnContext: func(ctx context.Context, conn net.Conn) context.Context {
-			return context.WithValue(ctx, peerConn{}, connlimit.Of(conn))
+			return context.WithValue(ctx, peerConn{}, connlimit.FromConn(conn))
 		},
 		ReadHeaderTimeout: peerHeaderTimeout,
 		ErrorLog:          log.New(io.Discard, "", 0), // as etcd: anybody can make errors
@@ -175,7 +175,7 @@ type knownCredentials struct {
 func (k knownCredentials) ServerHandshake(raw net.Conn) (net.Conn, credentials.AuthInfo, error) {
 	conn, info, err := k.TransportCredentials.ServerHandshake(raw)
 	if err == nil {
-		connlimit.Of(raw).Authenticated(connlimit.Peer, "etcd")
+		connlimit.FromConn(raw).Authenticated(connlimit.Peer, "etcd")
 	}
 	return conn, info, err
 }

@@ -140,7 +140,7 @@ func (m manager) describe(ctx context.Context, config *rest.Config) (golden.Line
 		return nil, err
 	}
 	time.Sleep(20 * time.Second) // for what the controllers create
-	all, err := golden.Of(ctx, config)
+	all, err := golden.Describe(ctx, config)
 	if err != nil {
 		return nil, err
 	}

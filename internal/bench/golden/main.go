@@ -61,7 +61,7 @@ func run(ctx context.Context, assets, out string) (err error) {
 		return err
 	}
 	time.Sleep(5 * time.Second) // for what upstream creates in the background
-	described, err := golden.Of(ctx, config)
+	described, err := golden.Describe(ctx, config)
 	if err != nil {
 		return err
 	}

@@ -47,11 +47,11 @@ func run(ctx context.Context, n, clients int, rate float64, ask func(ctx context
 		})
 	}
 	wg.Wait()
-	took := time.Since(began)
+	elapsed := time.Since(began)
 	if err := context.Cause(ctx); err != nil {
 		return Result{}, err
 	}
-	return resultOf(latencies, took), nil
+	return resultOf(latencies, elapsed), nil
 }
 
 func sleepUntil(ctx context.Context, due time.Time) bool {
@@ -66,9 +66,9 @@ func sleepUntil(ctx context.Context, due time.Time) bool {
 }
 
 // resultOf sorts latencies.
-func resultOf(latencies []time.Duration, took time.Duration) Result {
+func resultOf(latencies []time.Duration, elapsed time.Duration) Result {
 	slices.Sort(latencies)
-	return Result{Count: len(latencies), Took: took, P50: percentile(latencies, 50), P99: percentile(latencies, 99)}
+	return Result{Count: len(latencies), Took: elapsed, P50: percentile(latencies, 50), P99: percentile(latencies, 99)}
 }
 
 // percentile is by the nearest rank.

@@ -53,13 +53,13 @@ func (c *Client) watch(ctx context.Context, s Spec) (Result, error) {
 		return Result{}, err
 	}
 	wg.Wait()
-	took := time.Since(began)
+	elapsed := time.Since(began)
 	for _, err := range failures {
 		if err != nil {
 			return Result{}, err
 		}
 	}
-	return resultOf(slices.Concat(delays...), took), nil
+	return resultOf(slices.Concat(delays...), elapsed), nil
 }
 
 func readEvents(body io.ReadCloser, n int) ([]time.Duration, error) {

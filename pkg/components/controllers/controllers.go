@@ -43,7 +43,7 @@ func (c *Controllers) Run(ctx context.Context, config *rest.Config, ready func()
 	if err != nil {
 		return err
 	}
-	logger, done := logqueue.Ensured(logging.Own(ctx, c.config.Logger), &err)
+	logger, done := logqueue.Ensured(logging.ForComponent(ctx, c.config.Logger), &err)
 	defer done()
 	r := &run{settings: settings, logger: logger, stopTimeout: stopTimeout, running: map[string]bool{}}
 	if err := r.run(ctx, config, chosen, ready); err != nil {

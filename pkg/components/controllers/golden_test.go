@@ -37,7 +37,7 @@ func TestObjectsOfKubeControllerManager(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	if err := lifecycle.Poll(ctx, func() bool {
-		ours, err := golden.ObjectsOf(ctx, p.config)
+		ours, err := golden.DescribeObjects(ctx, p.config)
 		if err == nil {
 			err = golden.Compare(dir, ours, createdDifferently)
 		}

@@ -59,7 +59,7 @@ func (n *Nodes) Run(ctx context.Context, config *rest.Config, ready func()) (err
 	if err := n.config.Validate(); err != nil {
 		return err
 	}
-	logger, done := logqueue.Ensured(logging.Own(ctx, n.config.Logger), &err)
+	logger, done := logqueue.Ensured(logging.ForComponent(ctx, n.config.Logger), &err)
 	defer done()
 	s, err := newSession(n, config, logger)
 	if err != nil {

@@ -47,7 +47,7 @@ func (s *Scheduler) Run(ctx context.Context, config *rest.Config, ready func()) 
 	if err := s.Validate(); err != nil {
 		return err
 	}
-	logger, done := logqueue.Ensured(logging.Own(ctx, s.config.Logger), &err)
+	logger, done := logqueue.Ensured(logging.ForComponent(ctx, s.config.Logger), &err)
 	defer done()
 	var sched *upstream.Scheduler
 	goroutines := lifecycle.NewGoroutineSet()
