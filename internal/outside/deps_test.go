@@ -27,7 +27,6 @@ var optional = []string{
 	"k8s.io/kubernetes/pkg/controller",
 	"k8s.io/kubernetes/pkg/kubelet",
 	"k8s.io/kubernetes/pkg/scheduler",
-	"sigs.k8s.io/kwok",
 }
 
 // core are exceptions, for every control plane.

@@ -123,7 +123,7 @@ var processEntries = append([]Entry{
 		Look: "Labels in the goroutine profile are how a stop finds what it waits for, and a panic its component.",
 	},
 	{
-		Ours:    "internal/containment/containment.go:labelsOfTheOneThatLooks",
+		Ours:    "internal/containment/containment.go:callerLabels",
 		Package: "runtime/pprof", Decl: "writeGoroutine",
 		Exists: true, Test: "internal/klogbridge:TestFatalOfAPart",
 		Look: "The function finds itself in the goroutine profile.",
