@@ -34,6 +34,8 @@ type plane struct {
 	temporary temporary
 	client    func() (kubernetes.Interface, error) // of the fixture
 	stopped   func() error
+	// releasePolicies ends this plane's use of the short policy interval; nil before.
+	releasePolicies func()
 	// examined is set once a failure was dumped and logged.
 	examined atomic.Bool
 
@@ -77,7 +79,7 @@ func (p *plane) run(ctx context.Context) error {
 	if err := p.audit(&cfg.Audit); err != nil {
 		return err
 	}
-	hurryPolicies()
+	p.releasePolicies = processPolicies.shorten()
 	server, err := controlplane.Start(ctx, cfg)
 	if err != nil {
 		return err
@@ -116,6 +118,9 @@ func (p *plane) end() error {
 		if err := p.server.Close(); err != nil {
 			errs = append(errs, fmt.Errorf("controlplanetest: %w", err))
 		}
+	}
+	if p.releasePolicies != nil {
+		p.releasePolicies()
 	}
 	if err := p.closeConfiguredWebhooks(); err != nil {
 		errs = append(errs, fmt.Errorf("controlplanetest: webhooks: %w", err))

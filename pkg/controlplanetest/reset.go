@@ -2,21 +2,11 @@ package controlplanetest
 
 import (
 	"context"
-	"sync"
 	"time"
-
-	"k8s.io/apiserver/pkg/admission/plugin/policy/generic"
 )
 
 // resetTimeout bounds Reset, which takes milliseconds unless clients keep writing.
 const resetTimeout = 30 * time.Second
-
-// policyInterval is the interval at which admission refreshes changed policies, in a
-// process with fixtures. Upstream's is one second, and every test of a policy and every
-// Reset would wait for it.
-const policyInterval = 20 * time.Millisecond
-
-var hurryPolicies = sync.OnceFunc(func() { generic.SetPolicyRefreshIntervalForTests(policyInterval) })
 
 // takeBaseline records the state that Reset restores.
 func (p *plane) takeBaseline(ctx context.Context) (err error) {
