@@ -4,7 +4,7 @@ package upstream
 var etcdEntries = []Entry{
 	// The start of a member.
 	{
-		Ours:    "pkg/etcd/preflight.go:replay.hurry",
+		Ours:    "internal/etcd/walcheck/walcheck.go:Replay.CanCampaign",
 		Package: "go.etcd.io/etcd/server/v3/etcdserver",
 		Decl:    "memorySnapshotCount",
 		Has:     []string{"memorySnapshotCount = 100"},
@@ -25,35 +25,35 @@ var etcdEntries = []Entry{
 		Look:    "elect sends this message to itself to be elected at once; if a follower ignores it, each start takes half a second longer.",
 	},
 	{
-		Ours:    "pkg/etcd/preflight.go:checkWAL",
+		Ours:    "internal/etcd/walcheck/walcheck.go:Check",
 		Package: "go.etcd.io/etcd/server/v3/etcdserver",
 		Decl:    "recoverSnapshot",
 		Digest:  "cc6ca6b6620d1537",
 		Look:    "checkWAL chooses the snapshot and its database as etcd does here; if it chooses another, damage ends the host's process, or a good directory is refused.",
 	},
 	{
-		Ours:    "pkg/etcd/preflight.go:checkWAL",
+		Ours:    "internal/etcd/walcheck/walcheck.go:Check",
 		Package: "go.etcd.io/etcd/server/v3/etcdserver",
 		Decl:    "openWALFromSnapshot",
 		Digest:  "0fa6669e48386db3",
 		Look:    "checkWAL and checkTail find what this would repair silently or end the process for.",
 	},
 	{
-		Ours:    "pkg/etcd/preflight.go:checkEntries",
+		Ours:    "internal/etcd/walcheck/walcheck.go:checkEntries",
 		Package: "go.etcd.io/etcd/server/v3/etcdserver/apply",
 		Decl:    "Apply",
 		Digest:  "72d90e65c1f0125e",
 		Look:    "checkEntries refuses the entries that this panics for.",
 	},
 	{
-		Ours:    "pkg/etcd/preflight.go:checkVersion",
+		Ours:    "internal/etcd/dbcheck/dbcheck.go:checkVersion",
 		Package: "go.etcd.io/etcd/server/v3/etcdserver/version",
 		Decl:    "MustDetectDowngrade",
 		Digest:  "ea9869f83a388bf1",
 		Look:    "checkVersion refuses what this ends the process for.",
 	},
 	{
-		Ours:    "pkg/etcd/preflight.go:checkRevisions",
+		Ours:    "internal/etcd/dbcheck/dbcheck.go:checkRevisions",
 		Package: "go.etcd.io/etcd/server/v3/storage/mvcc",
 		Decl:    "restoreChunk",
 		Digest:  "f22ac226e3facf6a",
@@ -67,7 +67,7 @@ var etcdEntries = []Entry{
 		Look:    "the length of the key of a deletion is repeated; with another one Restore takes deletions for objects.",
 	},
 	{
-		Ours:    "pkg/etcd/limits.go:mappedBytes",
+		Ours:    "internal/etcd/limits/limits.go:MappedBytes",
 		Package: "go.etcd.io/etcd/server/v3/storage",
 		Decl:    "newBackend",
 		Has:     []string{"bcfg.MmapSize = uint64(cfg.QuotaBackendBytes + cfg.QuotaBackendBytes/10)"},
@@ -97,28 +97,28 @@ var etcdEntries = []Entry{
 
 	// The write-ahead log.
 	{
-		Ours:    "pkg/etcd/tail.go:(*logEnd).find",
+		Ours:    "internal/etcd/walcheck/logend.go:(*logEnd).find",
 		Package: "go.etcd.io/etcd/server/v3/storage/wal",
 		Decl:    "(*decoder).decodeRecord",
 		Digest:  "24e567360116cb6a",
 		Look:    "tail.go finds what this takes for the end of the log though entries follow; if it stops elsewhere, acknowledged writes may be cut off.",
 	},
 	{
-		Ours:    "pkg/etcd/tail.go:parseRecord",
+		Ours:    "internal/etcd/walcheck/logend.go:parseRecord",
 		Package: "go.etcd.io/etcd/server/v3/storage/wal",
 		Decl:    "(*encoder).encode",
 		Digest:  "99e0d87ea020f754",
 		Look:    "parseRecord knows the frame, the padding and the checksum of a record; with another layout damage is not found.",
 	},
 	{
-		Ours:    "pkg/etcd/tail.go:frameSize",
+		Ours:    "internal/etcd/walcheck/logend.go:frameSize",
 		Package: "go.etcd.io/etcd/server/v3/storage/wal",
 		Decl:    "decodeFrameSize",
 		Digest:  "608baf075825413c",
 		Look:    "frameSize repeats it.",
 	},
 	{
-		Ours:    "pkg/etcd/tail.go:bodySize",
+		Ours:    "internal/etcd/walcheck/logend.go:bodySize",
 		Package: "go.etcd.io/etcd/server/v3/storage/wal/walpb",
 		Decl:    "Record",
 		Fields:  []string{"state", "Type", "Crc", "Data", "unknownFields", "sizeCache"},
@@ -141,28 +141,28 @@ var etcdEntries = []Entry{
 
 	// bbolt's file.
 	{
-		Ours:    "pkg/etcd/pages.go:(*pageCheck).read",
+		Ours:    "internal/etcd/dbcheck/pagetree.go:(*pageCheck).read",
 		Package: "go.etcd.io/bbolt/internal/common",
 		Decl:    "Page",
 		Fields:  []string{"id", "flags", "count", "overflow"},
 		Look:    "the check of the database reads the header of pages at fixed offsets.",
 	},
 	{
-		Ours:    "pkg/etcd/pages.go:elementOf",
+		Ours:    "internal/etcd/dbcheck/pagetree.go:elementOf",
 		Package: "go.etcd.io/bbolt/internal/common",
 		Decl:    "leafPageElement",
 		Fields:  []string{"flags", "pos", "ksize", "vsize"},
 		Look:    "elementOf reads the elements of a leaf at fixed offsets.",
 	},
 	{
-		Ours:    "pkg/etcd/pages.go:elementOf",
+		Ours:    "internal/etcd/dbcheck/pagetree.go:elementOf",
 		Package: "go.etcd.io/bbolt/internal/common",
 		Decl:    "branchPageElement",
 		Fields:  []string{"pos", "ksize", "pgid"},
 		Look:    "elementOf and tree read the elements of a branch at fixed offsets.",
 	},
 	{
-		Ours:    "pkg/etcd/pages.go:(*pageCheck).tree",
+		Ours:    "internal/etcd/dbcheck/pagetree.go:(*pageCheck).tree",
 		Package: "go.etcd.io/bbolt/internal/common",
 		Decl:    "InBucket",
 		Fields:  []string{"root", "sequence"},

@@ -14,6 +14,7 @@ import (
 	"go.uber.org/zap"
 	"k8s.io/apimachinery/pkg/util/version"
 
+	"github.com/kubembed/kubembed/internal/etcd/memberdir"
 	"github.com/kubembed/kubembed/internal/files"
 	"github.com/kubembed/kubembed/internal/ownership"
 	"github.com/kubembed/kubembed/pkg/etcd"
@@ -129,7 +130,7 @@ func (s *Server) checkKept() (err error) {
 	if s.record, err = readRecord(s.dir); err != nil {
 		return err
 	}
-	s.hadData = etcd.HasData(filepath.Join(s.dir, "etcd"))
+	s.hadData = memberdir.HasData(filepath.Join(s.dir, "etcd"))
 	if err := s.checkRelease(); err != nil {
 		return err
 	}
@@ -147,7 +148,7 @@ func (s *Server) pkiDir() string { return filepath.Join(s.dir, "pki") }
 
 // missing returns an error that names the lost part of DataDir, or nil.
 func (s *Server) missing() error {
-	kept := etcd.HasData(filepath.Join(s.dir, "etcd"))
+	kept := memberdir.HasData(filepath.Join(s.dir, "etcd"))
 	if s.record != nil && s.record.Prefix != "" && s.record.Prefix != s.config.Etcd.Prefix {
 		return fmt.Errorf("Config.Etcd.Prefix is %s, and the objects of %s are below %s: set it to that, or name another DataDir, "+
 			"or set Config.NewCluster for one start to begin a new cluster below %[1]s", s.config.Etcd.Prefix, s.dir, s.record.Prefix)
@@ -210,7 +211,7 @@ func (s *Server) keepRecord() error {
 	if s.record.equal(r) {
 		return nil
 	}
-	if r.Etcd == etcdExternal && s.record != nil && s.record.Etcd != etcdExternal && etcd.HasData(filepath.Join(s.dir, "etcd")) {
+	if r.Etcd == etcdExternal && s.record != nil && s.record.Etcd != etcdExternal && memberdir.HasData(filepath.Join(s.dir, "etcd")) {
 		s.config.Logger.Warn("the objects in DataDir are no longer used, but those in Config.Etcd.Endpoints: make sure that you meant it",
 			zap.String("dir", filepath.Join(s.dir, "etcd")))
 	}

@@ -17,6 +17,7 @@ import (
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
 
+	"github.com/kubembed/kubembed/internal/etcd/memberaddr"
 	"github.com/kubembed/kubembed/internal/fieldpath"
 )
 
@@ -64,7 +65,7 @@ func (v verdict) outvoted() bool {
 func (v verdict) differing() (addresses []string) {
 	for _, others := range v.different {
 		for _, member := range others {
-			addresses = append(addresses, hostOf(member.PeerURLs[0]))
+			addresses = append(addresses, memberaddr.HostPort(member.PeerURLs[0]))
 		}
 	}
 	slices.Sort(addresses)
@@ -73,7 +74,7 @@ func (v verdict) differing() (addresses []string) {
 
 // add adds what another member has answered.
 func (v *verdict) add(member *membership.Member, hash *pb.HashKVResponse, err error) {
-	address := hostOf(member.PeerURLs[0])
+	address := memberaddr.HostPort(member.PeerURLs[0])
 	switch {
 	case err != nil || hash.CompactRevision != v.own.CompactRevision:
 		v.unknown = append(v.unknown, address)
@@ -132,13 +133,13 @@ func (m *Member) behind(v verdict) bool {
 }
 
 func (m *Member) differs(format string, others []string) error {
-	return fieldpath.New("etcd", "Config.Dir", "%s: %w: its data differ from "+format, m.directory.dir, ErrCorrupt, strings.Join(others, ", "))
+	return fieldpath.New("etcd", "Config.Dir", "%s: %w: its data differ from "+format, m.directory.Dir, ErrCorrupt, strings.Join(others, ", "))
 }
 
 // compare asks all other members that vote for the hash of their data at this one's revision.
 func (m *Member) compare(ctx context.Context, c *Cluster, client *http.Client) (v verdict, err error) {
 	s := m.etcd.Server
-	if err := m.contain.run(func() (err error) {
+	if err := m.contain.Run(func() (err error) {
 		v.own, _, err = s.KV().HashStorage().HashByRev(0)
 		return err
 	}); err != nil {
@@ -215,7 +216,7 @@ func (m *Member) watchAlarms(c *Cluster, lg *zap.Logger) {
 		case <-tick.C:
 		}
 		if alarmed(s, pb.AlarmType_CORRUPT, uint64(s.MemberID())) {
-			m.contain.fail(fmt.Errorf("%w: the other members agree on other data: remove this member with RemoveMember, empty %s, and let it join again", ErrCorrupt, m.directory.dir))
+			m.contain.Fail(fmt.Errorf("%w: the other members agree on other data: remove this member with RemoveMember, empty %s, and let it join again", ErrCorrupt, m.directory.Dir))
 			return
 		}
 		if s.Leader() == s.MemberID() {
@@ -237,7 +238,7 @@ func (m *Member) disarm(ctx context.Context, p *peers, lg *zap.Logger) {
 		switch {
 		case alarm.MemberID == 0:
 			continue // of whoIsWrong
-		case i >= 0 && len(members[i].PeerURLs) > 0 && p.askOne(ctx, hostOf(members[i].PeerURLs[0])).err == nil:
+		case i >= 0 && len(members[i].PeerURLs) > 0 && p.askOne(ctx, memberaddr.HostPort(members[i].PeerURLs[0])).err == nil:
 			continue
 		case ctx.Err() != nil:
 			return

@@ -15,6 +15,7 @@ import (
 	"go.etcd.io/etcd/server/v3/proxy/grpcproxy/adapter"
 	"google.golang.org/grpc"
 
+	"github.com/kubembed/kubembed/internal/etcd/contain"
 	"github.com/kubembed/kubembed/internal/etcdstream"
 )
 
@@ -22,7 +23,7 @@ import (
 // side in the caller's goroutine, so reads and writes go through a guard. The
 // server side of watches runs in goroutines that upstream's client forgets:
 // they go through a gate, at which Close waits for them.
-func newClient(s *etcdserver.EtcdServer, c *containment, calls, watches *gate, u *upkeep) *clientv3.Client {
+func newClient(s *etcdserver.EtcdServer, c *contain.Containment, calls, watches *gate, u *upkeep) *clientv3.Client {
 	client := v3client.New(s)
 	server := v3rpc.NewQuotaKVServer(s)
 	kv := adapter.KvServerToKvClient(server)
@@ -119,7 +120,7 @@ func waitDrained(drained <-chan struct{}) {
 type guardedKV struct {
 	server  pb.KVServer
 	kv      pb.KVClient
-	contain *containment
+	contain *contain.Containment
 	gate    *gate
 	upkeep  *upkeep
 }
@@ -131,11 +132,11 @@ func guard[Req, Resp any](ctx context.Context, g *guardedKV, in Req, call func(c
 		return out, rpctypes.ErrGRPCStopped
 	}
 	defer g.gate.leave()
-	if err := g.upkeep.space.admitRequest(in); err != nil {
+	if err := g.upkeep.space.AdmitRequest(in); err != nil {
 		g.upkeep.hurry()
 		return out, err
 	}
-	err = g.contain.run(func() error {
+	err = g.contain.Run(func() error {
 		out, err = call(ctx, in)
 		return err
 	})

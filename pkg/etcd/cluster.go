@@ -23,6 +23,8 @@ import (
 	"google.golang.org/grpc/keepalive"
 	"k8s.io/apimachinery/pkg/util/validation/field"
 
+	"github.com/kubembed/kubembed/internal/etcd/dbcheck"
+	"github.com/kubembed/kubembed/internal/etcd/memberaddr"
 	"github.com/kubembed/kubembed/internal/fieldpath"
 )
 
@@ -72,6 +74,14 @@ func (c *Cluster) clone() *Cluster {
 	clone := *c
 	clone.InitialCluster, clone.Join = maps.Clone(c.InitialCluster), slices.Clone(c.Join)
 	return &clone
+}
+
+// identity returns nil for a standalone member.
+func (c *Cluster) identity() *dbcheck.Identity {
+	if c == nil {
+		return nil
+	}
+	return &dbcheck.Identity{Name: c.Name, PeerAddr: c.PeerAddr}
 }
 
 // ValidateFields reports every problem of c at a path. It reads no file.
@@ -159,7 +169,7 @@ func (c *Cluster) token() (string, error) {
 func (c *Cluster) listenClients() (net.Listener, error) {
 	address := c.ClientAddr
 	if address == "" {
-		address = net.JoinHostPort(hostOnly(c.PeerAddr), "0")
+		address = net.JoinHostPort(memberaddr.Host(c.PeerAddr), "0")
 	}
 	listener, err := net.Listen("tcp", address)
 	if err != nil {
@@ -247,13 +257,13 @@ func (e *entry) apply(ec *embed.Config) error {
 		return err
 	}
 	ec.Name = c.Name
-	peer := peerURL(c.PeerAddr)
+	peer := memberaddr.PeerURL(c.PeerAddr)
 	if e.peerListener, err = c.listenPeers(); err != nil {
 		return err
 	}
 	// Peers are served by servePeers, and clients by serveClients.
 	ec.ListenPeerUrls, ec.AdvertisePeerUrls = nil, []url.URL{peer}
-	ec.ListenClientUrls, ec.AdvertiseClientUrls = nil, []url.URL{peerURL(e.clients.Addr().String())}
+	ec.ListenClientUrls, ec.AdvertiseClientUrls = nil, []url.URL{memberaddr.PeerURL(e.clients.Addr().String())}
 	ec.PeerTLSInfo, ec.ClientTLSInfo = c.tlsInfo(), c.tlsInfo()
 	ec.InitialClusterToken = token
 	if members != nil {
@@ -261,7 +271,7 @@ func (e *entry) apply(ec *embed.Config) error {
 	} else {
 		members = types.URLsMap{}
 		for name, address := range c.InitialCluster {
-			members[name] = types.URLs{peerURL(address)}
+			members[name] = types.URLs{memberaddr.PeerURL(address)}
 		}
 		if len(members) == 0 {
 			// A member that has joined, later: etcd wants to see itself.
@@ -281,9 +291,6 @@ func (e *entry) apply(ec *embed.Config) error {
 	ec.SnapshotCount, ec.SnapshotCatchUpEntries = clusterSnapshotCount, clusterCatchUpEntries
 	return nil
 }
-
-// peerURL is how etcd calls an address of a member.
-func peerURL(address string) url.URL { return url.URL{Scheme: "https", Host: address} }
 
 // serveClients serves the clients of the other members, and our own.
 func (m *Member) serveClients(e *entry, logger *zap.Logger) error {
@@ -373,8 +380,8 @@ func (m *Member) leave() {
 // the member may have voted, which it must remember. Its term is then more than one.
 func (m *Member) forgetUnlessPromised() {
 	if m.etcd.Server.Term() <= 1 {
-		m.directory.undo()
+		m.directory.Undo()
 	} else {
-		m.directory.unlock()
+		m.directory.Unlock()
 	}
 }

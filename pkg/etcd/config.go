@@ -9,6 +9,8 @@ import (
 	"go.uber.org/zap"
 	"k8s.io/apimachinery/pkg/util/validation/field"
 
+	"github.com/kubembed/kubembed/internal/etcd/memberaddr"
+	"github.com/kubembed/kubembed/internal/etcd/walcheck"
 	"github.com/kubembed/kubembed/internal/fieldpath"
 )
 
@@ -44,13 +46,6 @@ const (
 	snapshotCount  = 1000
 )
 
-// memberName must stay the same for the life of a data directory.
-const memberName = "kubembed"
-
-// nowhere is what the member advertises. etcd demands host:port; port 0 can
-// be connected to by nobody, so no client ends up at a stranger's etcd.
-var nowhere = url.URL{Scheme: "http", Host: "127.0.0.1:0"}
-
 // Config says how to run a member. Only Dir is required.
 type Config struct {
 	// Dir is the data directory. Everything of the member lives under it. It is
@@ -69,7 +64,7 @@ type Config struct {
 	QuotaBytes int64
 
 	// Cluster makes the member one of a cluster. If nil, it is alone, and listens
-	// nowhere.
+	// memberaddr.Standalone.
 	Cluster *Cluster
 
 	// Logger receives etcd's log. Its fatal and panic hooks are replaced; it
@@ -103,29 +98,34 @@ func (c Config) Validate() error {
 	return errors.Join(errs...)
 }
 
+// quota returns QuotaBytes, or the default.
+func (c Config) quota() int64 {
+	if c.QuotaBytes == 0 {
+		return DefaultQuotaBytes
+	}
+	return c.QuotaBytes
+}
+
 // embedConfig translates c. logger is the contained one.
-func (c Config) embedConfig(logger *zap.Logger, r replay) *embed.Config {
+func (c Config) embedConfig(logger *zap.Logger, r walcheck.Replay) *embed.Config {
 	ec := embed.NewConfig()
-	ec.Name = memberName
+	ec.Name = memberaddr.StandaloneName
 	ec.Dir = c.Dir
 	ec.UnsafeNoFsync = c.Ephemeral
-	ec.QuotaBackendBytes = c.QuotaBytes
-	if ec.QuotaBackendBytes == 0 {
-		ec.QuotaBackendBytes = DefaultQuotaBytes
-	}
+	ec.QuotaBackendBytes = c.quota()
 
 	// No listener of any kind.
 	ec.ListenClientUrls, ec.ListenPeerUrls = nil, nil
-	ec.AdvertiseClientUrls, ec.AdvertisePeerUrls = []url.URL{nowhere}, []url.URL{nowhere}
+	ec.AdvertiseClientUrls, ec.AdvertisePeerUrls = []url.URL{memberaddr.Standalone}, []url.URL{memberaddr.Standalone}
 	ec.InitialCluster = ec.InitialClusterFromName(ec.Name)
 
 	ec.TickMs = tickMs
-	if !r.hurry() {
+	if !r.CanCampaign() {
 		ec.TickMs = tickElectMs
 	}
 	ec.ElectionMs = electionTicks * ec.TickMs
 	ec.SnapshotCount = snapshotCount
-	ec.SnapshotCatchUpEntries = catchUpEntries + r.entries
+	ec.SnapshotCatchUpEntries = catchUpEntries + r.Entries
 	ec.MaxTxnOps = MaxTxnOps
 	// NewConfig leaves it at zero, at which every request is logged as slow.
 	ec.WarningUnaryRequestDuration = embed.DefaultWarningUnaryRequestDuration

@@ -3,8 +3,6 @@ package etcd
 import (
 	"context"
 	"errors"
-	"net"
-	"net/url"
 	"time"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
@@ -12,6 +10,7 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/backoff"
 
+	"github.com/kubembed/kubembed/internal/etcd/memberaddr"
 	"github.com/kubembed/kubembed/internal/etcdstream"
 )
 
@@ -89,26 +88,8 @@ func (n *network) close() {
 
 // problemOf returns why endpoint cannot be connected to.
 func (n *network) problemOf(endpoint string) error {
-	if err := n.dialer.problem(hostOf(endpoint)); err != nil {
+	if err := n.dialer.problem(memberaddr.HostPort(endpoint)); err != nil {
 		return err
 	}
 	return errors.New("no answer")
-}
-
-// hostOf returns the host and port of an endpoint.
-func hostOf(endpoint string) string {
-	u, err := url.Parse(endpoint)
-	if err != nil {
-		return endpoint
-	}
-	return u.Host
-}
-
-// hostOnly returns the host of an address.
-func hostOnly(address string) string {
-	host, _, err := net.SplitHostPort(address)
-	if err != nil {
-		return address
-	}
-	return host
 }

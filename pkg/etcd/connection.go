@@ -14,6 +14,7 @@ import (
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"google.golang.org/grpc"
 
+	"github.com/kubembed/kubembed/internal/etcd/errdefs"
 	"github.com/kubembed/kubembed/internal/fieldpath"
 )
 
@@ -26,7 +27,7 @@ var oldestRemote = semver.Version{Major: 3, Minor: 5}
 
 // ErrUnreachable says that no endpoint of an etcd elsewhere has answered. The error's
 // text has the reason for each.
-var ErrUnreachable = errors.New("etcd does not answer")
+var ErrUnreachable = errdefs.ErrUnreachable
 
 // Connection is a connection to an etcd elsewhere. Its methods may be called
 // concurrently.

@@ -9,6 +9,8 @@ import (
 	"go.etcd.io/etcd/server/v3/etcdserver/api/membership"
 	"go.etcd.io/etcd/server/v3/storage/datadir"
 	"go.uber.org/zap"
+
+	"github.com/kubembed/kubembed/internal/etcd/diskguard"
 )
 
 // Defragmentation copies what is in use to a new file. It is due when more is free
@@ -72,8 +74,8 @@ func (u *upkeep) defragment(ctx context.Context) {
 		return
 	}
 	inUse := u.server.Backend().SizeInUse()
-	if free, ok := u.space.free(u.space.dir); ok && free < inUse+u.space.spare+spareDeleting {
-		u.lg.Warn("the database is not defragmented: the disk has too little room for a copy", zap.Int64("free", free), zap.Int64("need", inUse+u.space.spare+spareDeleting))
+	if free, ok := u.space.Free(); ok && free < inUse+u.space.NeedDeleting() {
+		u.lg.Warn("the database is not defragmented: the disk has too little room for a copy", zap.Int64("free", free), zap.Int64("need", inUse+u.space.NeedDeleting()))
 		return
 	}
 	if !u.snapshots.TryLock() {
@@ -91,13 +93,13 @@ func (u *upkeep) defragment(ctx context.Context) {
 
 // startDefragmentMB is embed's BootstrapDefragThresholdMegabytes for a directory: how
 // much must be free for a defragmentation before the member serves.
-func startDefragmentMB(s *space) uint {
-	info, err := os.Stat(datadir.ToBackendFileName(s.dir))
+func startDefragmentMB(s *diskguard.Guard) uint {
+	info, err := os.Stat(datadir.ToBackendFileName(s.Dir()))
 	if err != nil {
 		return 0
 	}
 	// A start must not fail for want of the room for a copy.
-	if free, ok := s.free(s.dir); !ok || free < info.Size()+s.spare+spareBytes {
+	if free, ok := s.Free(); !ok || free < info.Size()+s.Need() {
 		return 0
 	}
 	return uint(max(fragmentBytes, info.Size()/2) >> 20)

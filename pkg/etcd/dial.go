@@ -10,6 +10,8 @@ import (
 	"go.etcd.io/etcd/server/v3/etcdserver/api/v3rpc"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/test/bufconn"
+
+	"github.com/kubembed/kubembed/internal/etcd/contain"
 )
 
 // pipeBytes is the buffer of one direction of one in-memory connection.
@@ -96,19 +98,19 @@ func (g *gateway) close() {
 
 // newServer returns a gRPC server over s. Calls that panic are contained, and those
 // that the disk has no room for are refused.
-func newServer(s *etcdserver.EtcdServer, c *containment, u *upkeep, opts ...grpc.ServerOption) *grpc.Server {
+func newServer(s *etcdserver.EtcdServer, c *contain.Containment, u *upkeep, opts ...grpc.ServerOption) *grpc.Server {
 	unary := func(ctx context.Context, req any, _ *grpc.UnaryServerInfo, handler grpc.UnaryHandler) (resp any, err error) {
-		if err := u.space.admitRequest(req); err != nil {
+		if err := u.space.AdmitRequest(req); err != nil {
 			return nil, err
 		}
-		err = c.run(func() error {
+		err = c.Run(func() error {
 			resp, err = handler(ctx, req)
 			return err
 		})
 		return resp, err
 	}
 	stream := func(srv any, stream grpc.ServerStream, _ *grpc.StreamServerInfo, handler grpc.StreamHandler) error {
-		return c.run(func() error { return handler(srv, stream) })
+		return c.Run(func() error { return handler(srv, stream) })
 	}
 	return v3rpc.Server(s, nil, unary, append(opts,
 		grpc.ChainStreamInterceptor(stream),

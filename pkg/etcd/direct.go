@@ -22,6 +22,8 @@ import (
 	"go.etcd.io/etcd/server/v3/storage/wal"
 	"go.uber.org/zap"
 
+	"github.com/kubembed/kubembed/internal/etcd/errdefs"
+	"github.com/kubembed/kubembed/internal/etcd/memberaddr"
 	"github.com/kubembed/kubembed/internal/fieldpath"
 )
 
@@ -46,7 +48,7 @@ func (c *Cluster) proxied() bool {
 		addresses = append(addresses, address)
 	}
 	for _, address := range addresses {
-		u := peerURL(address)
+		u := memberaddr.PeerURL(address)
 		if proxy, err := http.ProxyFromEnvironment(&http.Request{URL: &u}); proxy != nil || err != nil {
 			return true
 		}
@@ -115,12 +117,12 @@ func goDirect(s *etcdserver.EtcdServer) error {
 // it would through the proxy, before anybody can take that away. members have been asked
 // by us; the leader sends the rest.
 func (c *Cluster) prepareJoin(dir string, cluster types.ID, members []*membership.Member, lg *zap.Logger) (err error) {
-	own := at(members, c.PeerAddr)
+	own := memberaddr.Find(members, c.PeerAddr)
 	if own == nil {
 		return fieldpath.New("etcd", "Config.Cluster.Join", "no member has PeerAddr %s", c.PeerAddr)
 	}
 	if err := os.MkdirAll(datadir.ToSnapDir(dir), fileutil.PrivateDirMode); err != nil {
-		return dirError(dir, err)
+		return errdefs.Dir(dir, err)
 	}
 	be := backend.NewDefaultBackend(lg, datadir.ToBackendFileName(dir))
 	tx := be.BatchTx()
@@ -128,12 +130,12 @@ func (c *Cluster) prepareJoin(dir string, cluster types.ID, members []*membershi
 	schema.NewMembershipBackend(lg, be).MustCreateBackendBuckets()
 	be.ForceCommit()
 	if err := be.Close(); err != nil {
-		return dirError(dir, err)
+		return errdefs.Dir(dir, err)
 	}
 	metadata := pbutil.MustMarshalMessage(&etcdserverpb.Metadata{NodeID: new(uint64(own.ID)), ClusterID: new(uint64(cluster))})
 	w, err := wal.Create(lg, datadir.ToWALDir(dir), metadata)
 	if err != nil {
-		return dirError(dir, err)
+		return errdefs.Dir(dir, err)
 	}
 	return w.Close()
 }

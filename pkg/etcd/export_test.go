@@ -11,6 +11,9 @@ import (
 	"go.etcd.io/etcd/server/v3/features"
 	"go.etcd.io/etcd/server/v3/storage/schema"
 	"go.uber.org/zap"
+
+	"github.com/kubembed/kubembed/internal/etcd/limits"
+	"github.com/kubembed/kubembed/internal/etcd/walcheck"
 )
 
 // ContainedLogger is the logger that etcd uses.
@@ -18,12 +21,11 @@ func (m *Member) ContainedLogger() *zap.Logger { return m.etcd.GetLogger() }
 
 // SetFree is another answer of the file system, which is looked at at once.
 func (m *Member) SetFree(bytes int64) {
-	m.upkeep.space.free = func(string) (int64, bool) { return bytes, true }
-	m.upkeep.space.next.Store(0)
+	m.upkeep.space.SetFree(bytes)
 }
 
 // CheckTail checks the end of a log.
-var CheckTail = checkTail
+var CheckTail = walcheck.CheckEnd
 
 // Connections is how many connections the client of a member has to an address.
 func Connections(m *Member, addr string) int {
@@ -123,7 +125,7 @@ func MappedBytes(quota int64) int64 {
 	if quota == 0 {
 		quota = DefaultQuotaBytes
 	}
-	return mappedBytes(quota, 0)
+	return limits.MappedBytes(quota, 0)
 }
 
 // SetMemberWatch is for members that are started from now on.

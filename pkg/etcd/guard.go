@@ -12,6 +12,8 @@ import (
 	"go.etcd.io/etcd/server/v3/etcdserver/api/v3rpc"
 	"go.etcd.io/etcd/server/v3/proxy/grpcproxy/adapter"
 	"google.golang.org/grpc"
+
+	"github.com/kubembed/kubembed/internal/etcd/diskguard"
 )
 
 // guardedMaintenance is the client's way to what would panic or hold Close in
@@ -33,11 +35,11 @@ func guardRest(m *Member) {
 // guardedLease refuses leases that the disk has no room for.
 type guardedLease struct {
 	pb.LeaseClient
-	space *space
+	space *diskguard.Guard
 }
 
 func (g *guardedLease) LeaseGrant(ctx context.Context, in *pb.LeaseGrantRequest, opts ...grpc.CallOption) (*pb.LeaseGrantResponse, error) {
-	if err := g.space.admitRequest(in); err != nil {
+	if err := g.space.AdmitRequest(in); err != nil {
 		return nil, err
 	}
 	return g.LeaseClient.LeaseGrant(ctx, in, opts...)

@@ -16,6 +16,8 @@ import (
 	"go.uber.org/zap"
 	"k8s.io/apimachinery/pkg/util/wait"
 
+	"github.com/kubembed/kubembed/internal/etcd/contain"
+	"github.com/kubembed/kubembed/internal/etcd/diskguard"
 	"github.com/kubembed/kubembed/internal/fieldpath"
 )
 
@@ -38,9 +40,9 @@ const (
 // to the file system by defragmentation when it is much.
 type upkeep struct {
 	server  *etcdserver.EtcdServer
-	contain *containment
+	contain *contain.Containment
 	gate    *gate
-	space   *space
+	space   *diskguard.Guard
 	lg      *zap.Logger
 
 	snapshots sync.RWMutex // read: a snapshot is under way; written: a defragmentation
@@ -52,13 +54,13 @@ type upkeep struct {
 	wished          time.Time // since when it wants to defragment, if it leads
 }
 
-func newUpkeep(s *etcdserver.EtcdServer, c *containment, calls *gate, sp *space, lg *zap.Logger) *upkeep {
+func newUpkeep(s *etcdserver.EtcdServer, c *contain.Containment, calls *gate, sp *diskguard.Guard, lg *zap.Logger) *upkeep {
 	return &upkeep{server: s, contain: c, gate: calls, space: sp, lg: lg, kick: make(chan struct{}, 1)}
 }
 
 // start begins the work, which ends when closing is closed.
 func (u *upkeep) start(closing <-chan struct{}) {
-	_ = u.space.look(spaceBytes) // which reserves room for the first writes
+	u.space.Reserve()
 	u.running.Go(func() { u.run(closing) })
 }
 
@@ -81,7 +83,7 @@ func (u *upkeep) run(closing <-chan struct{}) {
 		select {
 		case <-closing:
 			return
-		case <-u.contain.failed:
+		case <-u.contain.Failed():
 			<-closing
 			return
 		case <-kick:
@@ -98,7 +100,7 @@ func (u *upkeep) run(closing <-chan struct{}) {
 // turn does what is due and returns when to look again.
 func (u *upkeep) turn(ctx context.Context) time.Duration {
 	if !alarmed(u.server, noSpace, 0) {
-		if u.space.check() != nil {
+		if u.space.Check() != nil {
 			u.reclaim(ctx)
 			return alarmInterval
 		}
@@ -188,18 +190,18 @@ func (u *upkeep) call(ctx context.Context, f func(context.Context) error) error 
 	defer u.gate.leave()
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
-	return u.contain.run(func() error { return f(ctx) })
+	return u.contain.Run(func() error { return f(ctx) })
 }
 
 // SpaceNeeded returns how many bytes must be free on the disk of Config.Dir for the
 // member to accept writes. Whatever else is written there should leave that free.
-func (m *Member) SpaceNeeded() int64 { return m.upkeep.space.need() }
+func (m *Member) SpaceNeeded() int64 { return m.upkeep.space.Need() }
 
 // CheckSpace returns nil if the member accepts writes, as far as room for them is
 // concerned. Otherwise the error says what has run out, and what to do: the disk
 // (ErrNoSpace), or the quota. The member recovers from both by itself.
 func (m *Member) CheckSpace() error {
-	if err := m.upkeep.space.check(); err != nil {
+	if err := m.upkeep.space.Check(); err != nil {
 		return fmt.Errorf("etcd: %w", err)
 	}
 	s := m.etcd.Server

@@ -15,6 +15,14 @@ import (
 	"google.golang.org/grpc"
 
 	"github.com/kubembed/kubembed/internal/connlimit"
+	"github.com/kubembed/kubembed/internal/etcd/contain"
+	"github.com/kubembed/kubembed/internal/etcd/dbcheck"
+	"github.com/kubembed/kubembed/internal/etcd/diskguard"
+	"github.com/kubembed/kubembed/internal/etcd/errdefs"
+	"github.com/kubembed/kubembed/internal/etcd/limits"
+	"github.com/kubembed/kubembed/internal/etcd/memberdir"
+	"github.com/kubembed/kubembed/internal/etcd/preflight"
+	"github.com/kubembed/kubembed/internal/etcd/walcheck"
 	"github.com/kubembed/kubembed/internal/fieldpath"
 	"github.com/kubembed/kubembed/internal/logging"
 )
@@ -32,10 +40,10 @@ var closeTimeout = 30 * time.Second
 
 // Member is a running etcd member. Its methods may be called concurrently.
 type Member struct {
-	directory *directory
+	directory *memberdir.Directory
 	alone     bool
 	release   func() // gives the directory free: keeps it, or undoes a failed start
-	contain   *containment
+	contain   *contain.Containment
 	etcd      *embed.Etcd
 	client    *clientv3.Client
 	gate      *gate // reads and writes
@@ -82,70 +90,70 @@ func Start(ctx context.Context, cfg Config) (_ *Member, err error) {
 	}
 	cfg.Cluster = cfg.Cluster.clone()
 	if ctx.Err() != nil {
-		return nil, startError(context.Cause(ctx))
+		return nil, errdefs.Start(context.Cause(ctx))
 	}
-	f, err := openDir(cfg.Dir)
+	f, err := memberdir.Open(cfg.Dir)
 	if err != nil {
 		return nil, err
 	}
 	if err := checkRestored(f); err != nil {
-		f.undo()
+		f.Undo()
 		return nil, err
 	}
-	if err := checkLimits(f.dir, cfg.QuotaBytes); err != nil {
-		f.undo()
+	if err := limits.Check(f.Dir, cfg.quota()); err != nil {
+		f.Undo()
 		return nil, err
 	}
-	c := newContainment()
-	lg := c.logger(cfg.Logger)
-	var r replay
-	if !f.fresh {
+	c := contain.New()
+	lg := c.Logger(cfg.Logger)
+	var r walcheck.Replay
+	if !f.Fresh {
 		// A containment of its own: damage found here is no failed member.
-		probe := newContainment()
-		if r, err = preflight(ctx, probe, cfg.Dir, cfg.Cluster == nil, probe.logger(nil)); err != nil {
-			f.undo()
+		probe := contain.New()
+		if r, err = preflight.Check(ctx, probe, cfg.Dir, cfg.Cluster == nil, probe.Logger(nil)); err != nil {
+			f.Undo()
 			return nil, err
 		}
-		if err := checkBelongs(probe, cfg.Dir, cfg.Cluster); err != nil {
-			f.undo()
+		if err := dbcheck.CheckIdentity(probe, cfg.Dir, cfg.Cluster.identity()); err != nil {
+			f.Undo()
 			return nil, err
 		}
 	}
 	var others *entry
 	if cfg.Cluster != nil {
-		if others, err = cfg.Cluster.enter(ctx, f.fresh); err != nil {
-			f.undo()
+		if others, err = cfg.Cluster.enter(ctx, f.Fresh); err != nil {
+			f.Undo()
 			return nil, err
 		}
 		defer others.close()
 	}
-	room := newSpace(cfg.Dir, cfg.Ephemeral)
-	if err := room.start(f.fresh); err != nil {
-		f.undo()
+	room := diskguard.New(cfg.Dir, cfg.Ephemeral)
+	if err := room.CheckStart(f.Fresh); err != nil {
+		f.Undo()
 		return nil, err
 	}
 
 	m := &Member{
-		directory: f, alone: cfg.Cluster == nil, release: f.unlock, contain: c, gate: newGate(), watches: newGate(),
+		directory: f, alone: cfg.Cluster == nil, release: f.Unlock, contain: c, gate: newGate(), watches: newGate(),
 		closing: make(chan struct{}), done: make(chan struct{}), supervised: make(chan struct{}),
 	}
 	ec := cfg.embedConfig(lg, r)
 	ec.BootstrapDefragThresholdMegabytes = startDefragmentMB(room)
 	if others != nil {
 		if err := others.apply(ec); err != nil {
-			f.undo()
+			f.Undo()
 			return nil, err
 		}
 		if others.proxied && others.members != nil {
-			if err := c.run(func() error { return others.prepareJoin(cfg.Dir, others.joined.cluster, others.joined.members, lg) }); err != nil {
-				f.undo()
+			if err := c.Run(func() error { return others.prepareJoin(cfg.Dir, others.joined.cluster, others.joined.members, lg) }); err != nil {
+				f.Undo()
 				return nil, err
 			}
 		}
 	}
 	started := make(chan error, 1)
 	go func() {
-		started <- c.run(func() (err error) {
+		started <- c.Run(func() (err error) {
 			m.etcd, err = embed.StartEtcd(ec)
 			return err
 		})
@@ -154,17 +162,17 @@ func Start(ctx context.Context, cfg Config) (_ *Member, err error) {
 	select {
 	case err = <-started:
 		if err != nil {
-			m.abandon(c.ok())
-			return nil, startError(err)
+			m.abandon(c.OK())
+			return nil, errdefs.Start(err)
 		}
-	case <-c.failed:
+	case <-c.Failed():
 		// etcd opens the database in a goroutine that StartEtcd waits for; if
 		// that one gave up, StartEtcd never returns.
 		m.unwind(started)
-		return nil, startError(c.err)
+		return nil, errdefs.Start(c.Err())
 	case <-ctx.Done():
 		m.unwind(started)
-		return nil, startError(context.Cause(ctx))
+		return nil, errdefs.Start(context.Cause(ctx))
 	}
 
 	m.upkeep = newUpkeep(m.etcd.Server, c, m.gate, room, logging.Plain(lg))
@@ -173,31 +181,19 @@ func Start(ctx context.Context, cfg Config) (_ *Member, err error) {
 	m.gateway = &gateway{server: func() *grpc.Server { return newServer(m.etcd.Server, c, m.upkeep) }}
 	go m.supervise()
 	if others != nil {
-		if f.fresh {
+		if f.Fresh {
 			m.release = m.forgetUnlessPromised
 		}
 		if err := m.participate(ctx, others, cfg.Logger); err != nil {
-			return nil, errors.Join(startError(err), m.Close())
+			return nil, errors.Join(errdefs.Start(err), m.Close())
 		}
-		m.release = f.unlock
+		m.release = f.Unlock
 	} else if err := m.elect(ctx, r); err != nil {
-		m.release = f.undo
-		return nil, errors.Join(startError(err), m.Close())
+		m.release = f.Undo
+		return nil, errors.Join(errdefs.Start(err), m.Close())
 	}
 	m.upkeep.start(m.closing)
 	return m, nil
-}
-
-func startError(err error) error { return fmt.Errorf("etcd: start: %w", err) }
-
-// ok reports whether nothing has failed so far.
-func (c *containment) ok() bool {
-	select {
-	case <-c.failed:
-		return false
-	default:
-		return true
-	}
 }
 
 // abandon ends a start that failed. If etcd gave up in the middle it may still
@@ -205,9 +201,9 @@ func (c *containment) ok() bool {
 // keeps others out.
 func (m *Member) abandon(clean bool) {
 	if clean {
-		m.directory.undo()
+		m.directory.Undo()
 	} else {
-		m.directory.unlock()
+		m.directory.Unlock()
 	}
 }
 
@@ -218,7 +214,7 @@ func (m *Member) unwind(started <-chan error) {
 	go func() {
 		defer close(undone)
 		err := <-started
-		clean := m.contain.ok()
+		clean := m.contain.OK()
 		if err == nil {
 			m.etcd.Close()
 			// It may have made promises to others.
@@ -244,8 +240,8 @@ func (m *Member) unwind(started <-chan error) {
 // always drops the first. With a snapshot it drops none, because
 // SnapshotCatchUpEntries covers all that is replayed. A start that must not
 // hurry takes 100 to 500 ms longer; it can only follow the first 1,000 writes.
-func (m *Member) elect(ctx context.Context, r replay) error {
-	hurry := r.hurry()
+func (m *Member) elect(ctx context.Context, r walcheck.Replay) error {
+	hurry := r.CanCampaign()
 	s := m.etcd.Server
 	id := uint64(s.MemberID())
 	poll := time.NewTicker(time.Millisecond)
@@ -286,8 +282,8 @@ func (m *Member) supervise() {
 	select {
 	case <-m.closing:
 		return
-	case <-m.contain.failed:
-		err = m.contain.err
+	case <-m.contain.Failed():
+		err = m.contain.Err()
 	case <-m.etcd.Server.StopNotify():
 		err = errors.New("the server stopped by itself")
 	case err = <-m.etcd.Err():
@@ -366,12 +362,12 @@ func (m *Member) close() error {
 
 	stopped := make(chan error, 1)
 	go func() {
-		stopped <- m.contain.run(func() error {
+		stopped <- m.contain.Run(func() error {
 			m.stop()
 			return nil
 		})
 	}()
-	failed := m.contain.failed
+	failed := m.contain.Failed()
 	var timeout <-chan time.Time
 	hung := time.NewTimer(closeTimeout)
 	defer hung.Stop()
@@ -382,7 +378,7 @@ func (m *Member) close() error {
 				stopped = nil // a failure, so the timeout has been set or is about to be
 				continue
 			}
-			m.contain.release()
+			m.contain.Release()
 			m.release()
 			m.finish(nil)
 			return nil
@@ -390,10 +386,10 @@ func (m *Member) close() error {
 			if timeout != nil || stopped == nil {
 				continue
 			}
-			err := fmt.Errorf("etcd: close: %s is not closed after %s, and in use until it is: is its disk hung?", m.directory.dir, closeTimeout)
+			err := fmt.Errorf("etcd: close: %s is not closed after %s, and in use until it is: is its disk hung?", m.directory.Dir, closeTimeout)
 			go func() {
 				if err := <-stopped; err == nil {
-					m.contain.release()
+					m.contain.Release()
 					m.release()
 				}
 			}()
@@ -403,11 +399,11 @@ func (m *Member) close() error {
 			// A healthy member may take its time to write; this one may not.
 			failed, timeout = nil, time.After(failedTimeout)
 		case <-timeout:
-			err := fmt.Errorf("etcd: close: the failed member is stuck and keeps %s in use until the process ends: %w", m.directory.dir, m.contain.err)
+			err := fmt.Errorf("etcd: close: the failed member is stuck and keeps %s in use until the process ends: %w", m.directory.Dir, m.contain.Err())
 			if m.peers != nil {
 				_ = m.peers.http.Close()
 			}
-			m.directory.unlock()
+			m.directory.Unlock()
 			m.finish(err)
 			return err
 		}

@@ -10,6 +10,7 @@ import (
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 
+	"github.com/kubembed/kubembed/internal/etcd/memberaddr"
 	"github.com/kubembed/kubembed/internal/fieldpath"
 )
 
@@ -55,10 +56,10 @@ func (m *Member) Members(ctx context.Context) ([]ClusterMember, error) {
 func clusterMember(m *pb.Member, leader uint64) ClusterMember {
 	c := ClusterMember{ID: m.ID, Name: m.Name, Learner: m.IsLearner, Leader: m.ID == leader}
 	if len(m.PeerURLs) > 0 {
-		c.PeerAddr = hostOf(m.PeerURLs[0])
+		c.PeerAddr = memberaddr.HostPort(m.PeerURLs[0])
 	}
 	if len(m.ClientURLs) > 0 {
-		c.ClientAddr = hostOf(m.ClientURLs[0])
+		c.ClientAddr = memberaddr.HostPort(m.ClientURLs[0])
 	}
 	return c
 }
@@ -84,7 +85,7 @@ func (m *Member) AddMember(ctx context.Context, name, peerAddr string) (join []s
 			join = append(join, member.PeerAddr)
 		}
 	}
-	u := peerURL(peerAddr)
+	u := memberaddr.PeerURL(peerAddr)
 	if err := retry(ctx, func() error {
 		_, err := m.client.MemberAddAsLearner(ctx, []string{u.String()})
 		return err

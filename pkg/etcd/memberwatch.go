@@ -8,6 +8,8 @@ import (
 	"go.etcd.io/etcd/server/v3/etcdserver/api/membership"
 	"go.uber.org/zap"
 	"k8s.io/apimachinery/pkg/util/wait"
+
+	"github.com/kubembed/kubembed/internal/etcd/memberaddr"
 )
 
 // memberInterval is how often a member of a cluster looks who is in it and who answers.
@@ -66,7 +68,7 @@ func askMembers(ctx context.Context, p *peers, members []*membership.Member) []e
 	addresses := make([]string, len(members))
 	for i, member := range members {
 		if len(member.PeerURLs) > 0 {
-			addresses[i] = hostOf(member.PeerURLs[0])
+			addresses[i] = memberaddr.HostPort(member.PeerURLs[0])
 		}
 	}
 	errs := make([]error, len(members))
@@ -136,7 +138,7 @@ func (w *memberWatch) answered(members []*membership.Member, errs []error) {
 func describe(member *membership.Member) []zap.Field {
 	fields := []zap.Field{zap.String("member", member.Name)}
 	if len(member.PeerURLs) > 0 {
-		fields = append(fields, zap.String("address", hostOf(member.PeerURLs[0])))
+		fields = append(fields, zap.String("address", memberaddr.HostPort(member.PeerURLs[0])))
 	}
 	return fields
 }

@@ -20,6 +20,7 @@ import (
 	"go.etcd.io/etcd/server/v3/etcdserver/api/membership"
 	"go.uber.org/zap"
 
+	"github.com/kubembed/kubembed/internal/etcd/memberaddr"
 	"github.com/kubembed/kubembed/internal/fieldpath"
 )
 
@@ -67,7 +68,7 @@ func (p *peers) ask(ctx context.Context, addresses []string) []answer {
 
 func (p *peers) askOne(ctx context.Context, address string) (a answer) {
 	a.address = address
-	u := peerURL(address)
+	u := memberaddr.PeerURL(address)
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, u.String()+"/members", http.NoBody)
 	if err != nil {
 		a.err = err
@@ -127,16 +128,6 @@ func unanswered(answers []answer) string {
 	return strings.Join(texts, "; ")
 }
 
-// at returns the member whose PeerAddr is address, or nil.
-func at(members []*membership.Member, address string) *membership.Member {
-	u := peerURL(address)
-	i := slices.IndexFunc(members, func(m *membership.Member) bool { return slices.Contains(m.PeerURLs, u.String()) })
-	if i < 0 {
-		return nil
-	}
-	return members[i]
-}
-
 // begin looks before the first start of a member of InitialCluster whether the cluster
 // has begun already, as another one, or with this member, whose data is then lost.
 func (c *Cluster) begin(ctx context.Context, p *peers) error {
@@ -147,7 +138,7 @@ func (c *Cluster) begin(ctx context.Context, p *peers) error {
 	first := types.URLsMap{}
 	var others []string
 	for name, address := range c.InitialCluster {
-		first[name] = types.URLs{peerURL(address)}
+		first[name] = types.URLs{memberaddr.PeerURL(address)}
 		if address != c.PeerAddr {
 			others = append(others, address)
 		}
@@ -162,7 +153,7 @@ func (c *Cluster) begin(ctx context.Context, p *peers) error {
 		if a.err != nil {
 			continue
 		}
-		own := at(a.members, c.PeerAddr)
+		own := memberaddr.Find(a.members, c.PeerAddr)
 		switch {
 		case own != nil && len(own.ClientURLs) > 0:
 			return fieldpath.New("etcd", "Config.Cluster", "%w: %s", ErrDataMissing, lostAdvice(a.address, own.Name))
@@ -215,7 +206,7 @@ func (c *Cluster) join(ctx context.Context, p *peers) (types.URLsMap, answer, er
 			if a.err != nil {
 				continue
 			}
-			own := at(a.members, c.PeerAddr)
+			own := memberaddr.Find(a.members, c.PeerAddr)
 			if own != nil && len(own.ClientURLs) > 0 {
 				return nil, answer{}, fieldpath.New("etcd", "Config.Cluster", "%w: %s", ErrDataMissing, lostAdvice(a.address, own.Name))
 			}
@@ -246,7 +237,7 @@ func (c *Cluster) urls(members []*membership.Member) (types.URLsMap, error) {
 	urls := types.URLsMap{}
 	for _, m := range members {
 		name := m.Name
-		switch u := peerURL(c.PeerAddr); {
+		switch u := memberaddr.PeerURL(c.PeerAddr); {
 		case slices.Contains(m.PeerURLs, u.String()):
 			name = c.Name
 		case name == c.Name:

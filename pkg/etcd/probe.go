@@ -8,6 +8,8 @@ import (
 
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
 	"google.golang.org/grpc"
+
+	"github.com/kubembed/kubembed/internal/etcd/memberaddr"
 )
 
 // probe asks one member again and again how it is.
@@ -93,7 +95,7 @@ func (n *network) depart(before, use []string) departure {
 	d := departure{at: time.Now()}
 	for _, endpoint := range before {
 		if !slices.Contains(use, endpoint) {
-			d.conns = append(d.conns, n.dialer.connections(hostOf(endpoint))...)
+			d.conns = append(d.conns, n.dialer.connections(memberaddr.HostPort(endpoint))...)
 		}
 	}
 	return d
@@ -166,7 +168,7 @@ func (p *probe) run(ctx context.Context, n *network) {
 	// A connection of its own, for this endpoint only, without the client's retries,
 	// which are logged. Nor is it closed with those that the client has left.
 	dialer := newDialer(n.dialer.tls, n.dialer.encrypted)
-	conn, err := grpc.NewClient("passthrough:///"+hostOf(p.endpoint), dialer.options()...)
+	conn, err := grpc.NewClient("passthrough:///"+memberaddr.HostPort(p.endpoint), dialer.options()...)
 	if err != nil {
 		return
 	}
@@ -192,8 +194,8 @@ func (p *probe) run(ctx context.Context, n *network) {
 		if left {
 			// What waits for it goes elsewhere, also calls on connections that the
 			// client has left for another reason.
-			n.dialer.cut(hostOf(p.endpoint))
-			dialer.cut(hostOf(p.endpoint))
+			n.dialer.cut(memberaddr.HostPort(p.endpoint))
+			dialer.cut(memberaddr.HostPort(p.endpoint))
 		}
 		select {
 		case <-ctx.Done():

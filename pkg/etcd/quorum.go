@@ -8,6 +8,7 @@ import (
 
 	"go.etcd.io/etcd/client/pkg/v3/types"
 
+	"github.com/kubembed/kubembed/internal/etcd/memberaddr"
 	"github.com/kubembed/kubembed/internal/fieldpath"
 )
 
@@ -76,7 +77,7 @@ func (m *Member) others(c *Cluster) []string {
 	var addresses []string
 	for _, member := range m.etcd.Server.Cluster().Members() {
 		for _, u := range member.PeerURLs {
-			addresses = append(addresses, hostOf(u))
+			addresses = append(addresses, memberaddr.HostPort(u))
 		}
 	}
 	// Who has data knows the members better than its configuration.

@@ -31,7 +31,7 @@ func (g *guardedKV) RangeStream(ctx context.Context, in *pb.RangeRequest, _ ...g
 		defer cancel()
 		defer stop()
 		defer close(stream.chunks)
-		stream.err = g.contain.run(func() error { return g.server.RangeStream(in, stream) })
+		stream.err = g.contain.Run(func() error { return g.server.RangeStream(in, stream) })
 	}()
 	return stream, nil
 }

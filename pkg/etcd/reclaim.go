@@ -34,7 +34,7 @@ func (u *upkeep) reclaim(ctx context.Context) {
 
 // purgeLog deletes the segments of the log that no start needs, but never the last.
 func (u *upkeep) purgeLog(ctx context.Context) {
-	segments, _ := filepath.Glob(filepath.Join(datadir.ToWALDir(u.space.dir), "*.wal"))
+	segments, _ := filepath.Glob(filepath.Join(datadir.ToWALDir(u.space.Dir()), "*.wal"))
 	if len(segments) < 2 || ctx.Err() != nil {
 		return
 	}

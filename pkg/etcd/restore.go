@@ -17,6 +17,14 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/kubembed/kubembed/internal/diskspace"
+	"github.com/kubembed/kubembed/internal/etcd/contain"
+	"github.com/kubembed/kubembed/internal/etcd/dbcheck"
+	"github.com/kubembed/kubembed/internal/etcd/diskguard"
+	"github.com/kubembed/kubembed/internal/etcd/errdefs"
+	"github.com/kubembed/kubembed/internal/etcd/limits"
+	"github.com/kubembed/kubembed/internal/etcd/memberaddr"
+	"github.com/kubembed/kubembed/internal/etcd/memberdir"
+	"github.com/kubembed/kubembed/internal/etcd/preflight"
 	"github.com/kubembed/kubembed/internal/fieldpath"
 	"github.com/kubembed/kubembed/internal/files"
 )
@@ -92,31 +100,31 @@ func RestoreSnapshot(ctx context.Context, cfg RestoreConfig, r io.Reader) (err e
 		return restoreError(err)
 	}
 	if cfg.Name == "" {
-		cfg.Name, cfg.PeerURL = memberName, nowhere.String()
+		cfg.Name, cfg.PeerURL = memberaddr.StandaloneName, memberaddr.Standalone.String()
 	}
 	if cfg.RevisionBump == 0 {
 		cfg.RevisionBump = DefaultRevisionBump
 	}
-	f, err := openDir(cfg.Dir)
+	f, err := memberdir.Open(cfg.Dir)
 	if err != nil {
 		return restoreError(err)
 	}
-	if !f.fresh {
-		f.unlock()
+	if !f.Fresh {
+		f.Unlock()
 		return restoreError(fmt.Errorf("%s: %w: name an empty one", cfg.Dir, ErrHasData))
 	}
-	if err := checkRestoreLimits(f.dir); err != nil {
-		f.undo()
+	if err := limits.CheckRestore(f.Dir); err != nil {
+		f.Undo()
 		return restoreError(err)
 	}
 	work := filepath.Join(cfg.Dir, restoring)
 	defer func() {
 		if err != nil {
 			_ = os.RemoveAll(work)
-			f.undo()
+			f.Undo()
 			err = restoreError(err)
 		} else {
-			f.unlock()
+			f.Unlock()
 		}
 	}()
 	// What a process left that was killed.
@@ -167,14 +175,11 @@ func receive(ctx context.Context, work string, r io.Reader) (string, error) {
 		return "", err
 	}
 	// A containment of its own: damage found here is no failed member.
-	if _, err := checkDB(ctx, newContainment(), dir, true); err != nil {
+	if _, err := dbcheck.Check(ctx, contain.New(), dir, true); err != nil {
 		return "", damaged(err)
 	}
 	return path, nil
 }
-
-// restoredBytes is what the first start after a restore writes, at most.
-const restoredBytes = 4 << 20
 
 // rebuild makes a data directory of the snapshot at source.
 func rebuild(ctx context.Context, cfg RestoreConfig, source, data string) error {
@@ -184,13 +189,13 @@ func rebuild(ctx context.Context, cfg RestoreConfig, source, data string) error 
 	}
 	// Both segments of a new log, and the database once more; or, when what has been
 	// received is gone, what a member needs to start and accept writes.
-	need := 2*wal.SegmentSizeBytes + max(info.Size()+spareBytes, newSpace(cfg.Dir, false).need()+reserveBytes+restoredBytes)
+	need := 2*wal.SegmentSizeBytes + diskguard.RestoreNeeds(cfg.Dir, info.Size())
 	if free, ok := diskspace.Free(cfg.Dir); ok && free < need {
 		return fmt.Errorf("%s: %w: %d bytes are free, %d more are needed", cfg.Dir, ErrNoSpace, free, need)
 	}
-	c := newContainment()
-	lg := c.logger(cfg.Logger)
-	err = c.run(func() error {
+	c := contain.New()
+	lg := c.Logger(cfg.Logger)
+	err = c.Run(func() error {
 		return snapshot.NewV3(lg).Restore(snapshot.RestoreConfig{
 			SnapshotPath:   source,
 			Name:           cfg.Name,
@@ -207,7 +212,7 @@ func rebuild(ctx context.Context, cfg RestoreConfig, source, data string) error 
 	if err != nil {
 		return damaged(err)
 	}
-	_, err = preflight(ctx, newContainment(), data, true, zap.NewNop())
+	_, err = preflight.Check(ctx, contain.New(), data, true, zap.NewNop())
 	return damaged(err)
 }
 
@@ -240,12 +245,12 @@ func CheckRestored(dir string) error {
 
 // checkRestored is CheckRestored that deletes what a restore left which was killed
 // after its data were in place.
-func checkRestored(f *directory) error {
-	if err := CheckRestored(f.dir); err != nil {
+func checkRestored(f *memberdir.Directory) error {
+	if err := CheckRestored(f.Dir); err != nil {
 		return err
 	}
-	if err := os.RemoveAll(filepath.Join(f.dir, restoring)); err != nil {
-		return dirError(f.dir, err)
+	if err := os.RemoveAll(filepath.Join(f.Dir, restoring)); err != nil {
+		return errdefs.Dir(f.Dir, err)
 	}
 	return nil
 }

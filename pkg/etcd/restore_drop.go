@@ -14,6 +14,8 @@ import (
 	"go.etcd.io/etcd/server/v3/storage/mvcc"
 	"go.etcd.io/etcd/server/v3/storage/schema"
 	"google.golang.org/protobuf/proto"
+
+	"github.com/kubembed/kubembed/internal/etcd/contain"
 )
 
 // tombstoneLength is the length of the bucket key of a deletion: that of a revision and
@@ -36,9 +38,9 @@ func drop(ctx context.Context, cfg RestoreConfig, source string) error {
 	if err := os.Truncate(source, info.Size()/512*512); err != nil {
 		return err
 	}
-	c := newContainment()
-	lg := c.logger(cfg.Logger)
-	err = c.run(func() (err error) {
+	c := contain.New()
+	lg := c.Logger(cfg.Logger)
+	err = c.Run(func() (err error) {
 		database := backend.NewDefaultBackend(lg, source)
 		defer func() { err = errors.Join(err, database.Close()) }()
 		store := mvcc.NewStore(lg, database, &lease.FakeLessor{}, mvcc.StoreConfig{})
@@ -62,8 +64,8 @@ func drop(ctx context.Context, cfg RestoreConfig, source string) error {
 // dropped returns the keys in the database at source that drop selects, sorted.
 func dropped(ctx context.Context, drop func(key, value []byte) bool, source string) ([]string, error) {
 	keys := map[string]bool{}
-	c := newContainment()
-	err := c.run(func() error {
+	c := contain.New()
+	err := c.Run(func() error {
 		db, err := bbolt.Open(source, 0o600, &bbolt.Options{ReadOnly: true})
 		if err != nil {
 			return err

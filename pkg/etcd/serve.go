@@ -87,7 +87,7 @@ func (m *Member) servePeers(e *entry, logger *zap.Logger) error {
 		defer close(p.done)
 		err := p.http.Serve(tls.NewListener(peerListener{listener}, config))
 		if !errors.Is(err, http.ErrServerClosed) {
-			m.contain.fail(fmt.Errorf("the listener for peers: %w", err))
+			m.contain.Fail(fmt.Errorf("the listener for peers: %w", err))
 		}
 	}()
 	return nil

@@ -60,7 +60,7 @@ func (m *Member) OpenSnapshot(ctx context.Context) (*Snapshot, error) {
 		defer close(ended)
 		defer m.gate.leave()
 		defer m.upkeep.snapshots.RUnlock()
-		_ = in.CloseWithError(m.contain.run(func() error {
+		_ = in.CloseWithError(m.contain.Run(func() error {
 			snapshot := m.etcd.Server.Backend().Snapshot()
 			defer func() { _ = snapshot.Close() }() // ends a read transaction
 			size <- snapshot.Size()

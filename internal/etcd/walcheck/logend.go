@@ -1,4 +1,4 @@
-package etcd
+package walcheck
 
 import (
 	"encoding/binary"
@@ -19,7 +19,7 @@ import (
 // The write-ahead log ends where no record can be read. A crash leaves such an end
 // anywhere in what was not yet synchronized, so etcd cuts the log off there and
 // goes on: where the damage is another, it would forget what it has acknowledged.
-// checkTail tells the two apart, by what a crash cannot do:
+// CheckEnd tells the two apart, by what a crash cannot do:
 //
 //   - Only whole sectors are missing after it, and they are zero. The length of a
 //     record is in one sector, so it is right or zero, and the rest of the record
@@ -51,9 +51,9 @@ type logEnd struct {
 	torn bool   // there is something at the end, but not all of a record
 }
 
-// checkTail checks the end of the log in dir, of which last is the last entry that
-// can be read. alone tells that the member has no others.
-func checkTail(dir string, last uint64, alone bool) error {
+// CheckEnd checks the end of the log in dir, of which last is the last entry that
+// can be read. standalone tells that the member has no others.
+func CheckEnd(dir string, last uint64, standalone bool) error {
 	paths, err := filepath.Glob(filepath.Join(dir, "*.wal"))
 	if err != nil || len(paths) == 0 {
 		return err
@@ -65,7 +65,7 @@ func checkTail(dir string, last uint64, alone bool) error {
 			return &fileError{paths[i], fmt.Errorf("it ends at entry %d, but the next file begins with entry %d", last, first)}
 		}
 	}
-	if err := checkEnd(path, last, alone); err != nil {
+	if err := checkSegment(path, last, standalone); err != nil {
 		return &fileError{path, err}
 	}
 	return nil
@@ -77,7 +77,7 @@ func firstIndex(path string) (index uint64, ok bool) {
 	return index, err == nil
 }
 
-func checkEnd(path string, last uint64, alone bool) error {
+func checkSegment(path string, last uint64, standalone bool) error {
 	file, err := os.OpenFile(path, os.O_RDWR, 0)
 	if err != nil {
 		return err
@@ -97,7 +97,7 @@ func checkEnd(path string, last uint64, alone bool) error {
 			return err
 		}
 	}
-	if err := e.checkAfter(alone); err != nil {
+	if err := e.checkAfter(standalone); err != nil {
 		return err
 	}
 	if short {
@@ -166,10 +166,10 @@ func (e *logEnd) cutShort(short bool) error {
 // checkAfter looks for records after the end that say that the entry after e.last
 // had been committed, and synchronized before they were written.
 //
-// A member that is alone commits an entry when it has been synchronized, and writes
+// A member that is standalone commits an entry when it has been synchronized, and writes
 // that down later. Others may write down an entry and that it is committed at once:
 // there the synchronization lies before the next entry.
-func (e *logEnd) checkAfter(alone bool) error {
+func (e *logEnd) checkAfter(standalone bool) error {
 	committed := false
 	return e.recordsAfter(func(at int64, rec *walpb.Record) error {
 		switch rec.GetType() {
@@ -185,7 +185,7 @@ func (e *logEnd) checkAfter(alone bool) error {
 		default:
 			return nil
 		}
-		if committed && (alone || rec.GetType() == wal.EntryType) {
+		if committed && (standalone || rec.GetType() == wal.EntryType) {
 			return fmt.Errorf("it can be read up to byte %d, entry %d, but further entries had been stored: the record at byte %d says so", e.at, e.last, at)
 		}
 		return nil

@@ -1,4 +1,4 @@
-package etcd
+package contain
 
 import (
 	"errors"
@@ -10,7 +10,7 @@ import (
 )
 
 func TestRunMakesErrorsOfPanics(t *testing.T) {
-	var nothing *Member
+	var nothing *struct{ client int }
 	for name, f := range map[string]func(lg *zap.Logger){
 		"fatal": func(lg *zap.Logger) { lg.Fatal("gave up", zap.Error(io.ErrUnexpectedEOF)) },
 		"panic": func(lg *zap.Logger) { lg.Panic("gave up", zap.String("why", "because")) },
@@ -18,13 +18,13 @@ func TestRunMakesErrorsOfPanics(t *testing.T) {
 		"nil":   func(*zap.Logger) { _ = nothing.client },
 	} {
 		t.Run(name, func(t *testing.T) {
-			c := newContainment()
-			err := c.run(func() error { f(c.logger(nil)); return nil })
+			c := New()
+			err := c.Run(func() error { f(c.Logger(nil)); return nil })
 			if err == nil {
 				t.Fatal("no error")
 			}
-			if c.ok() || !errors.Is(c.err, err) {
-				t.Errorf("recorded %v, returned %v", c.err, err)
+			if c.OK() || !errors.Is(c.Err(), err) {
+				t.Errorf("recorded %v, returned %v", c.Err(), err)
 			}
 			if name == "fatal" && !errors.Is(err, io.ErrUnexpectedEOF) {
 				t.Errorf("the cause is lost: %v", err)
@@ -34,8 +34,8 @@ func TestRunMakesErrorsOfPanics(t *testing.T) {
 			}
 		})
 	}
-	c := newContainment()
-	if err := c.run(func() error { return io.EOF }); !errors.Is(err, io.EOF) || !c.ok() {
+	c := New()
+	if err := c.Run(func() error { return io.EOF }); !errors.Is(err, io.EOF) || !c.OK() {
 		t.Errorf("an error is no failure: %v", err)
 	}
 }

@@ -1,4 +1,4 @@
-package etcd
+package dbcheck
 
 import (
 	"encoding/json"
@@ -13,19 +13,25 @@ import (
 	"go.etcd.io/etcd/server/v3/storage/datadir"
 	"go.etcd.io/etcd/server/v3/storage/schema"
 
+	"github.com/kubembed/kubembed/internal/etcd/contain"
+	"github.com/kubembed/kubembed/internal/etcd/errdefs"
+	"github.com/kubembed/kubembed/internal/etcd/memberaddr"
 	"github.com/kubembed/kubembed/internal/fieldpath"
 )
 
-// checkBelongs refuses a directory of another member: one that is alone where this one is
+// Identity is what a member of a cluster keeps for the life of its data directory.
+type Identity struct{ Name, PeerAddr string }
+
+// CheckIdentity refuses a directory of another member: one that is alone where this one is
 // of a cluster, one of a cluster where this one is alone, or one of another name or
-// address. cl is nil for a member that is alone. The database has been checked.
-func checkBelongs(c *containment, dir string, cl *Cluster) error {
+// address. own is nil for a member that is alone. The database has been checked.
+func CheckIdentity(c *contain.Containment, dir string, own *Identity) error {
 	var members []*membership.Member
-	if err := c.run(func() (err error) {
+	if err := c.Run(func() (err error) {
 		members, err = storedMembers(datadir.ToBackendFileName(dir))
 		return err
 	}); err != nil {
-		return corrupt(datadir.ToBackendFileName(dir), err)
+		return errdefs.Corrupt(datadir.ToBackendFileName(dir), err)
 	}
 	if len(members) == 0 {
 		return nil // killed in its first start
@@ -33,29 +39,29 @@ func checkBelongs(c *containment, dir string, cl *Cluster) error {
 	alone := false
 	for _, m := range members {
 		for _, u := range m.PeerURLs {
-			alone = alone || u == nowhere.String()
+			alone = alone || u == memberaddr.Standalone.String()
 		}
 	}
 	switch {
-	case cl == nil && !alone:
-		return fieldpath.New("etcd", "Config.Dir", "%s: %w: it is of a member of a cluster: set %s to the name that it was created with", dir, ErrOtherMember, fieldpath.Name("Config.Cluster.Name"))
-	case cl == nil:
+	case own == nil && !alone:
+		return fieldpath.New("etcd", "Config.Dir", "%s: %w: it is of a member of a cluster: set %s to the name that it was created with", dir, errdefs.ErrOtherMember, fieldpath.Name("Config.Cluster.Name"))
+	case own == nil:
 		return nil
 	case alone:
-		return fieldpath.New("etcd", "Config.Dir", "%s: %w: it is of a member that is alone, which cannot become one of a cluster: leave out %s, or name an empty directory", dir, ErrOtherMember, fieldpath.Name("Config.Cluster.Name"))
+		return fieldpath.New("etcd", "Config.Dir", "%s: %w: it is of a member that is alone, which cannot become one of a cluster: leave out %s, or name an empty directory", dir, errdefs.ErrOtherMember, fieldpath.Name("Config.Cluster.Name"))
 	}
-	own := at(members, cl.PeerAddr)
-	if own == nil {
+	stored := memberaddr.Find(members, own.PeerAddr)
+	if stored == nil {
 		for _, m := range members {
-			if m.Name == cl.Name {
+			if m.Name == own.Name {
 				return fieldpath.New("etcd", "Config.Cluster.PeerAddr", "%w: the cluster knows member %q at %s, which cannot be changed: keep the address, or remove the member and add it again",
-					ErrOtherMember, m.Name, m.PeerURLs)
+					errdefs.ErrOtherMember, m.Name, m.PeerURLs)
 			}
 		}
 		return nil // removed; its others tell
 	}
-	if own.Name != "" && own.Name != cl.Name {
-		return fieldpath.New("etcd", "Config.Cluster.Name", "%w: %s is of member %q", ErrOtherMember, dir, own.Name)
+	if stored.Name != "" && stored.Name != own.Name {
+		return fieldpath.New("etcd", "Config.Cluster.Name", "%w: %s is of member %q", errdefs.ErrOtherMember, dir, stored.Name)
 	}
 	return nil
 }

@@ -1,4 +1,4 @@
-package etcd
+package walcheck
 
 import (
 	"errors"

@@ -1,4 +1,6 @@
-package etcd
+// Package limits checks the limits of the process before etcd starts. An etcd that runs
+// into one of them gives up halfway and leaves goroutines behind.
+package limits
 
 import (
 	"errors"
@@ -34,22 +36,19 @@ type processLimits struct {
 	addressUsed  int64
 }
 
-// checkLimits returns an error where a member cannot run within the limits of the
+// Check returns an error where a member cannot run within the limits of the
 // process. dir is its data directory, which exists.
-func checkLimits(dir string, quota int64) error {
-	if quota == 0 {
-		quota = DefaultQuotaBytes
-	}
+func Check(dir string, quota int64) error {
 	var size int64
 	if info, err := os.Stat(datadir.ToBackendFileName(dir)); err == nil {
 		size = info.Size()
 	}
-	return checkProcess(dir, quota, mappedBytes(quota, size))
+	return checkProcess(dir, quota, MappedBytes(quota, size))
 }
 
-// checkRestoreLimits is checkLimits for a restore, for which etcd knows no quota.
-func checkRestoreLimits(dir string) error {
-	return checkProcess(dir, 0, mappedBytes(0, 0))
+// CheckRestore is Check for a restore, for which etcd knows no quota.
+func CheckRestore(dir string) error {
+	return checkProcess(dir, 0, MappedBytes(0, 0))
 }
 
 func checkProcess(dir string, quota, mapped int64) error {
@@ -88,10 +87,10 @@ func (l processLimits) check(quota, mapped int64) error {
 	return nil
 }
 
-// mappedBytes is how much address space etcd maps a database of size bytes into: a
+// MappedBytes is how much address space etcd maps a database of size bytes into: a
 // tenth more than its quota, in steps of bbolt's. It is zero where etcd maps no more
 // than it has.
-func mappedBytes(quota, size int64) int64 {
+func MappedBytes(quota, size int64) int64 {
 	if !mapsAhead {
 		return 0
 	}

@@ -1,4 +1,4 @@
-package etcd
+package dbcheck
 
 import (
 	"math/rand/v2"

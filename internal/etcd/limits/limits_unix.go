@@ -1,6 +1,6 @@
 //go:build linux || darwin || freebsd
 
-package etcd
+package limits
 
 import (
 	"math"

@@ -1,4 +1,7 @@
-package etcd
+// Package contain keeps etcd from ending the host's process. Where etcd cannot go on, it
+// logs a fatal or panic message, after which zap would exit or panic. A Containment stops
+// only the goroutine that logged the message, and records the member as failed.
+package contain
 
 import (
 	"errors"
@@ -12,7 +15,7 @@ import (
 	"go.uber.org/zap/zapcore"
 )
 
-// containment keeps etcd's fatal and panic messages from ending the process.
+// Containment keeps etcd's fatal and panic messages from ending the process.
 // It is the zap hook for both.
 //
 // What happens to the goroutine that logged the message depends on whose it is:
@@ -25,7 +28,7 @@ import (
 //     close channels that other goroutines then panic on. Standing still is as
 //     near to a process exit as one goroutine can come. When the rest of the
 //     member has been stopped without it, release lets it exit.
-type containment struct {
+type Containment struct {
 	once     sync.Once
 	failed   chan struct{} // closed by the first fail
 	err      error         // set before failed is closed
@@ -35,20 +38,20 @@ type containment struct {
 // containedPanic is what unwinds a goroutine that is under run.
 type containedPanic struct{ err error }
 
-// panicError is a panic that somebody else's code did not expect.
-type panicError struct {
-	value any
+// PanicError is a panic that somebody else's code did not expect.
+type PanicError struct {
+	Value any
 	stack []byte
 }
 
-func (e *panicError) Error() string { return fmt.Sprintf("panic: %v\n%s", e.value, e.stack) }
+func (e *PanicError) Error() string { return fmt.Sprintf("panic: %v\n%s", e.Value, e.stack) }
 
-func newContainment() *containment {
-	return &containment{failed: make(chan struct{}), released: make(chan struct{})}
+func New() *Containment {
+	return &Containment{failed: make(chan struct{}), released: make(chan struct{})}
 }
 
 // logger returns base with its ends of the process taken away.
-func (c *containment) logger(base *zap.Logger) *zap.Logger {
+func (c *Containment) Logger(base *zap.Logger) *zap.Logger {
 	if base == nil {
 		base = zap.NewNop()
 	}
@@ -57,9 +60,9 @@ func (c *containment) logger(base *zap.Logger) *zap.Logger {
 
 // OnWrite implements zapcore.CheckWriteHook. zap calls it after a fatal or
 // panic message was written, also when the level is not enabled.
-func (c *containment) OnWrite(entry *zapcore.CheckedEntry, fields []zapcore.Field) {
+func (c *Containment) OnWrite(entry *zapcore.CheckedEntry, fields []zapcore.Field) {
 	err := entryError(entry.Message, fields)
-	c.fail(err)
+	c.Fail(err)
 	if underRun() {
 		panic(containedPanic{err})
 	}
@@ -68,7 +71,7 @@ func (c *containment) OnWrite(entry *zapcore.CheckedEntry, fields []zapcore.Fiel
 }
 
 // fail records the first failure.
-func (c *containment) fail(err error) {
+func (c *Containment) Fail(err error) {
 	c.once.Do(func() {
 		c.err = err
 		close(c.failed)
@@ -77,11 +80,11 @@ func (c *containment) fail(err error) {
 
 // release lets the goroutines exit that OnWrite holds. It is only safe when
 // the server's other goroutines are gone.
-func (c *containment) release() { close(c.released) }
+func (c *Containment) Release() { close(c.released) }
 
 // run calls f and returns its error. A panic in f, and a fault in memory that
 // is mapped from a file, become errors and count as a failure of the member.
-func (c *containment) run(f func() error) (err error) {
+func (c *Containment) Run(f func() error) (err error) {
 	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
 	defer func() {
 		switch p := recover().(type) {
@@ -89,8 +92,8 @@ func (c *containment) run(f func() error) (err error) {
 		case containedPanic:
 			err = p.err
 		default:
-			err = &panicError{value: p, stack: debug.Stack()}
-			c.fail(err)
+			err = &PanicError{Value: p, stack: debug.Stack()}
+			c.Fail(err)
 		}
 	}()
 	return f()
@@ -103,7 +106,7 @@ func underRun() bool {
 	frames := runtime.CallersFrames(pcs[:runtime.Callers(1, pcs)])
 	for {
 		frame, more := frames.Next()
-		if strings.HasSuffix(frame.Function, "etcd.(*containment).run") {
+		if strings.HasSuffix(frame.Function, "contain.(*Containment).Run") {
 			return true
 		}
 		if !more {
@@ -131,4 +134,20 @@ func entryError(message string, fields []zapcore.Field) error {
 		return errors.New(message)
 	}
 	return fmt.Errorf("%s (%s)", message, strings.Join(parts, ", "))
+}
+
+// Failed returns a channel that is closed by the first failure.
+func (c *Containment) Failed() <-chan struct{} { return c.failed }
+
+// Err returns the first failure. It may be called once Failed is closed.
+func (c *Containment) Err() error { return c.err }
+
+// OK reports whether nothing has failed so far.
+func (c *Containment) OK() bool {
+	select {
+	case <-c.failed:
+		return false
+	default:
+		return true
+	}
 }

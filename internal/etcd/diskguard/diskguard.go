@@ -1,4 +1,6 @@
-package etcd
+// Package diskguard refuses writes before the disk of a data directory is full, at which
+// etcd would exit.
+package diskguard
 
 import (
 	"fmt"
@@ -16,6 +18,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/kubembed/kubembed/internal/diskspace"
+	"github.com/kubembed/kubembed/internal/etcd/errdefs"
 	"github.com/kubembed/kubembed/internal/fieldpath"
 )
 
@@ -37,12 +40,12 @@ const (
 	// writes. Without it etcd would fail when it needs that segment.
 	spareEphemeral = 16 << 20
 	// How long, and for how many bytes of requests, an answer about the room holds.
-	spaceInterval = 100 * time.Millisecond
-	spaceBytes    = 4 << 20
+	lookInterval = 100 * time.Millisecond
+	lookBytes    = 4 << 20
 )
 
-// space watches the room on the disk of a directory, for the calls that need it.
-type space struct {
+// Guard watches the room on the disk of a directory, for the calls that need it.
+type Guard struct {
 	dir   string
 	spare int64 // on top of spareBytes and spareDeleting
 	// free tells the bytes that this user may still write, and false where that
@@ -57,8 +60,8 @@ type space struct {
 	reserve *reserve     // nil where nothing has to last
 }
 
-func newSpace(dir string, ephemeral bool) *space {
-	s := &space{dir: dir, free: diskspace.Free, spare: spareEphemeral}
+func New(dir string, ephemeral bool) *Guard {
+	s := &Guard{dir: dir, free: diskspace.Free, spare: spareEphemeral}
 	if !ephemeral {
 		// Without it the next start, or the one after, would fail.
 		s.spare = wal.SegmentSizeBytes
@@ -67,6 +70,21 @@ func newSpace(dir string, ephemeral bool) *space {
 	return s
 }
 
+// Dir returns the directory.
+func (s *Guard) Dir() string { return s.dir }
+
+// Free returns how many bytes the disk has free, and false where that is unknown.
+func (s *Guard) Free() (int64, bool) { return s.free(s.dir) }
+
+// SetFree replaces the answer of the file system. It is for tests.
+func (s *Guard) SetFree(bytes int64) {
+	s.free = func(string) (int64, bool) { return bytes, true }
+	s.next.Store(0)
+}
+
+// Reserve takes the room on the disk that the first writes need.
+func (s *Guard) Reserve() { _ = s.look(lookBytes) }
+
 var steadyFrom = time.Now()
 
 // steady is a time in nanoseconds that goes on when the clock is set back. By the time
@@ -74,42 +92,45 @@ var steadyFrom = time.Now()
 func steady() int64 { return int64(time.Since(steadyFrom)) }
 
 // look returns the bytes that are left, as of a moment ago.
-func (s *space) look(bytes int64) int64 {
+func (s *Guard) look(bytes int64) int64 {
 	now := steady()
-	if s.used.Add(bytes) < spaceBytes && now < s.next.Load() {
+	if s.used.Add(bytes) < lookBytes && now < s.next.Load() {
 		return s.left.Load()
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.used.Load() < spaceBytes && now < s.next.Load() {
+	if s.used.Load() < lookBytes && now < s.next.Load() {
 		return s.left.Load() // another call has looked
 	}
 	return s.refresh()
 }
 
 // refresh looks now. The caller holds mu.
-func (s *space) refresh() int64 {
+func (s *Guard) refresh() int64 {
 	if s.reserve != nil {
 		s.reserve.extend(s.dir)
 	}
-	left, ok := s.free(s.dir)
+	left, ok := s.Free()
 	if !ok {
 		left = math.MaxInt64
 	}
 	s.left.Store(left)
 	s.used.Store(0)
-	s.next.Store(steady() + int64(spaceInterval))
+	s.next.Store(steady() + int64(lookInterval))
 	return left
 }
 
 // need is how many bytes must be free for writes to be accepted.
-func (s *space) need() int64 { return s.spare + spareBytes }
+func (s *Guard) Need() int64 { return s.spare + spareBytes }
+
+// NeedDeleting is how many bytes must be free for requests that delete to be accepted.
+func (s *Guard) NeedDeleting() int64 { return s.spare + spareDeleting }
 
 // admit refuses a write of that many bytes if the disk is about to be full.
-func (s *space) admit(bytes int, deletes bool) error {
-	need := s.need()
+func (s *Guard) admit(bytes int, deletes bool) error {
+	need := s.Need()
 	if deletes {
-		need = s.spare + spareDeleting
+		need = s.NeedDeleting()
 	}
 	if s.look(int64(bytes)) < need {
 		return rpctypes.ErrGRPCNoSpace
@@ -118,18 +139,18 @@ func (s *space) admit(bytes int, deletes bool) error {
 }
 
 // check says what is missing, and what to do.
-func (s *space) check() error {
+func (s *Guard) Check() error {
 	s.mu.Lock()
 	free := s.refresh() // or it would be green while writes are refused
 	s.mu.Unlock()
-	if need := s.need(); free < need {
-		return fmt.Errorf("%s: %w: %d bytes are free, %d are needed, and writes are refused until then: delete other files on this disk, or enlarge it", s.dir, ErrNoSpace, free, need)
+	if need := s.Need(); free < need {
+		return fmt.Errorf("%s: %w: %d bytes are free, %d are needed, and writes are refused until then: delete other files on this disk, or enlarge it", s.dir, errdefs.ErrNoSpace, free, need)
 	}
 	return nil
 }
 
 // admitRequest is admit for a request of the gRPC API.
-func (s *space) admitRequest(request any) error {
+func (s *Guard) AdmitRequest(request any) error {
 	switch r := request.(type) {
 	case *pb.PutRequest:
 		return s.admit(proto.Size(r), false)
@@ -165,12 +186,12 @@ func writes(r *pb.TxnRequest) (puts, deletes bool) {
 	return puts, deletes
 }
 
-// start returns ErrNoSpace if the disk has too little room for etcd to start, and, the first
+// start returns errdefs.ErrNoSpace if the disk has too little room for etcd to start, and, the first
 // time, for what a control plane begins with, so that it can be started again.
-func (s *space) start(fresh bool) error {
-	free, ok := s.free(s.dir)
+func (s *Guard) CheckStart(fresh bool) error {
+	free, ok := s.Free()
 	if need := s.startNeeds(fresh) - leftovers(s.dir); ok && free < need {
-		return fieldpath.New("etcd", "Config.Dir", "%s: %w: %d bytes are free, %d are needed to start: delete other files on this disk, or name a directory on another one", s.dir, ErrNoSpace, free, need)
+		return fieldpath.New("etcd", "Config.Dir", "%s: %w: %d bytes are free, %d are needed to start: delete other files on this disk, or name a directory on another one", s.dir, errdefs.ErrNoSpace, free, need)
 	}
 	return nil
 }
@@ -182,9 +203,9 @@ func (s *space) start(fresh bool) error {
 // A first start must leave enough for writes. A later one need not: all that a member with
 // a full disk had when it was stopped is enough to start it again, or nobody could
 // delete objects to make room. It refuses writes below need(), as before.
-func (s *space) startNeeds(fresh bool) int64 {
+func (s *Guard) startNeeds(fresh bool) int64 {
 	if fresh {
-		need := s.need() + 2*wal.SegmentSizeBytes + firstBytes
+		need := s.Need() + 2*wal.SegmentSizeBytes + firstBytes
 		if s.reserve != nil && canReserve {
 			need += firstDatabase + reserveBytes - firstBytes/2
 		}
@@ -195,6 +216,16 @@ func (s *space) startNeeds(fresh bool) int64 {
 		need += reserveMissing(s.dir)
 	}
 	return need
+}
+
+// restoredBytes is what the first start after a restore writes, at most.
+const restoredBytes = 4 << 20
+
+// RestoreNeeds is how many bytes must be free to make a data directory with a database of
+// that size, beside the segments of its log: room for the copy, or what the member needs to
+// start and accept writes, whichever is more.
+func RestoreNeeds(dir string, size int64) int64 {
+	return max(size+spareBytes, New(dir, false).Need()+reserveBytes+restoredBytes)
 }
 
 // leftovers is the size of the next segment of a member that was killed, which is used

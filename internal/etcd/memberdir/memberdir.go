@@ -1,4 +1,6 @@
-package etcd
+// Package memberdir locks the data directory of a member, and removes what a failed start
+// has made in it.
+package memberdir
 
 import (
 	"errors"
@@ -11,24 +13,25 @@ import (
 	"go.etcd.io/etcd/server/v3/storage/wal"
 
 	"github.com/kubembed/kubembed/internal/dirlock"
+	"github.com/kubembed/kubembed/internal/etcd/errdefs"
 	"github.com/kubembed/kubembed/internal/fieldpath"
 	"github.com/kubembed/kubembed/internal/ownership"
 )
 
-// directory is a locked data directory that remembers what was there before.
-type directory struct {
-	dir   string
+// Directory is a locked data directory that remembers what was there before.
+type Directory struct {
+	Dir   string
 	lock  *dirlock.Lock
-	made  []string // directories that openDir made, outermost first
-	fresh bool     // there was no member in it
+	made  []string // directories that Open made, outermost first
+	Fresh bool     // there was no member in it
 }
 
-// openDir makes dir if it is missing and locks it, without ever waiting.
-func openDir(dir string) (_ *directory, err error) {
-	f := &directory{dir: dir}
+// Open makes dir if it is missing and locks it, without ever waiting.
+func Open(dir string) (_ *Directory, err error) {
+	f := &Directory{Dir: dir}
 	defer func() {
 		if err != nil {
-			f.undo()
+			f.Undo()
 		}
 	}()
 	if err := f.make(); err != nil {
@@ -40,49 +43,49 @@ func openDir(dir string) (_ *directory, err error) {
 	case errors.Is(err, ownership.ErrUntrusted):
 		return nil, fieldpath.New("etcd", "Config.Dir", "%w", err)
 	case err != nil:
-		return nil, dirError(dir, err)
+		return nil, errdefs.Dir(dir, err)
 	}
 	if err := ownership.Tree(dir); err != nil {
 		return nil, fieldpath.New("etcd", "Config.Dir", "%w", err)
 	}
 	if err := fileutil.IsDirWriteable(dir); err != nil {
-		return nil, dirError(dir, err)
+		return nil, errdefs.Dir(dir, err)
 	}
-	f.fresh = !fileutil.Exist(datadir.ToMemberDir(dir))
+	f.Fresh = !fileutil.Exist(datadir.ToMemberDir(dir))
 	return f, nil
 }
 
 // make makes the directory and its parents and notes which ones were missing.
-func (f *directory) make() error {
-	for dir := f.dir; ; dir = filepath.Dir(dir) {
+func (f *Directory) make() error {
+	for dir := f.Dir; ; dir = filepath.Dir(dir) {
 		_, err := os.Stat(dir)
 		if err == nil {
 			break
 		}
 		if !errors.Is(err, fs.ErrNotExist) {
-			return dirError(f.dir, err)
+			return errdefs.Dir(f.Dir, err)
 		}
 		f.made = append([]string{dir}, f.made...)
 	}
-	if err := os.MkdirAll(f.dir, fileutil.PrivateDirMode); err != nil {
-		return dirError(f.dir, err)
+	if err := os.MkdirAll(f.Dir, fileutil.PrivateDirMode); err != nil {
+		return errdefs.Dir(f.Dir, err)
 	}
 	return nil
 }
 
-// unlock gives the directory free.
-func (f *directory) unlock() {
+// Unlock gives the directory free.
+func (f *Directory) Unlock() {
 	if f.lock != nil {
 		f.lock.Unlock()
 		f.lock = nil
 	}
 }
 
-// undo removes what a failed start made and gives the directory free. Nothing
+// Undo removes what a failed start made and gives the directory free. Nothing
 // that was there before is touched.
-func (f *directory) undo() {
-	if f.lock != nil && f.fresh {
-		_ = os.RemoveAll(datadir.ToMemberDir(f.dir))
+func (f *Directory) Undo() {
+	if f.lock != nil && f.Fresh {
+		_ = os.RemoveAll(datadir.ToMemberDir(f.Dir))
 	}
 	if f.lock != nil {
 		f.lock.Remove()
@@ -93,13 +96,8 @@ func (f *directory) undo() {
 	}
 }
 
-// dirError names the field, the directory and the cure.
-func dirError(dir string, err error) error {
-	return fieldpath.New("etcd", "Config.Dir", "cannot use %s: %w: name a directory that this user can write to, or one that can be made", dir, err)
-}
-
 func inUseError(dir string) error {
-	return fieldpath.New("etcd", "Config.Dir", "%s: %w by %s: stop it, or name another directory", dir, ErrInUse, dirlock.Owner(dir, "another member"))
+	return fieldpath.New("etcd", "Config.Dir", "%s: %w by %s: stop it, or name another directory", dir, errdefs.ErrInUse, dirlock.Owner(dir, "another member"))
 }
 
 // HasData reports whether dir holds the data of a member. A directory that is missing or

@@ -1,4 +1,4 @@
-package etcd
+package diskguard
 
 import (
 	"testing"
@@ -8,9 +8,9 @@ import (
 // TestRoomIsLookedAtAfterTheClockIsSetBack: when to look again is not a time of day, of
 // which a year may be left.
 func TestRoomIsLookedAtAfterTheClockIsSetBack(t *testing.T) {
-	s := newSpace(t.TempDir(), true)
+	s := New(t.TempDir(), true)
 	_ = s.look(0)
-	if next := time.Duration(s.next.Load()); next > time.Since(steadyFrom)+spaceInterval {
+	if next := time.Duration(s.next.Load()); next > time.Since(steadyFrom)+lookInterval {
 		t.Errorf("the next look is %v after the process began", next)
 	}
 }

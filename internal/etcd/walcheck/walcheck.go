@@ -1,0 +1,131 @@
+// Package walcheck reads the write-ahead log of a data directory before etcd does. It tells
+// the end that a crash leaves, which etcd repairs, from damage that loses acknowledged
+// entries.
+package walcheck
+
+import (
+	"errors"
+	"fmt"
+	"path/filepath"
+
+	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
+	"go.etcd.io/etcd/server/v3/etcdserver/api/snap"
+	"go.etcd.io/etcd/server/v3/storage/datadir"
+	"go.etcd.io/etcd/server/v3/storage/wal"
+	"go.etcd.io/etcd/server/v3/storage/wal/walpb"
+	"go.etcd.io/raft/v3/raftpb"
+	"go.uber.org/zap"
+	"google.golang.org/protobuf/proto"
+
+	"github.com/kubembed/kubembed/internal/etcd/contain"
+	"github.com/kubembed/kubembed/internal/etcd/dbcheck"
+	"github.com/kubembed/kubembed/internal/etcd/errdefs"
+
+	"github.com/kubembed/kubembed/internal/fieldpath"
+)
+
+// errOlderEntries says that the log has requests of an etcd whose form is gone. etcd 3.6 alone
+// does not help: its log begins after them only once it has written 10,000 entries more.
+var errOlderEntries = errors.New("its log has requests in the form of etcd 3.5 or older, which etcd 3.7 cannot apply: " +
+	"start etcd 3.6 on it once with --snapshot-count=1, after which they are no longer read")
+
+// checkEntries finds what etcd would end the process for when it applies the entry, in a
+// goroutine of its own: requests of an older etcd, and the cluster version of a newer one,
+// which is in the log but not yet in the database where that one was killed soon after its
+// start.
+func checkEntries(entries []*raftpb.Entry) error {
+	var request pb.InternalRaftRequest
+	for _, e := range entries {
+		if e.GetType() != raftpb.EntryNormal || len(e.GetData()) == 0 {
+			continue
+		}
+		request.Reset()
+		if proto.Unmarshal(e.GetData(), &request) != nil || request.GetID() == 0 && request.GetHeader() == nil {
+			return fmt.Errorf("entry %d: %w", e.GetIndex(), errOlderEntries)
+		}
+		if set := request.GetClusterVersionSet(); set != nil {
+			if err := dbcheck.CheckNotNewer("clusterVersion", set.GetVer()); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// Check reads the write-ahead log from the snapshot that etcd would choose.
+// A torn last record is what a crash leaves and etcd repairs it, see CheckEnd; a
+// log that ends before what the database has applied is a lost one.
+func Check(c *contain.Containment, dir string, applied uint64, standalone bool, lg *zap.Logger) (r Replay, err error) {
+	walDir := datadir.ToWALDir(dir)
+	err = c.Run(func() error {
+		entries, err := wal.ValidSnapshotEntries(lg, walDir)
+		if err != nil {
+			return err
+		}
+		// As etcd does, which no longer reads the files of snapshots, only their records.
+		newest := &walpb.Snapshot{}
+		if n := len(entries); n > 0 {
+			newest = entries[n-1]
+		}
+		from := newest.GetIndex()
+		// A member that was sent the database of another has it beside its own until
+		// the snapshot is written down.
+		if _, err := snap.New(lg, datadir.ToSnapDir(dir)).DBFilePath(from); from > applied && err != nil {
+			return fmt.Errorf("the snapshot is at entry %d, but the database at %d", from, applied)
+		}
+		w, err := wal.OpenForRead(lg, walDir, newest)
+		if err != nil {
+			return err
+		}
+		defer func() { _ = w.Close() }()
+		metadata, _, ents, err := w.ReadAll()
+		if err != nil {
+			return err
+		}
+		if len(metadata) == 0 {
+			return errors.New("it has no header")
+		}
+		if err := checkEntries(ents); err != nil {
+			return err
+		}
+		last := from
+		if n := len(ents); n > 0 {
+			last = ents[n-1].GetIndex()
+		}
+		if err := CheckEnd(walDir, last, standalone); err != nil {
+			return err
+		}
+		if last < applied {
+			return fmt.Errorf("it ends at entry %d, but the database has applied entry %d", last, applied)
+		}
+		r = Replay{Snapshot: from, Entries: last - from}
+		return nil
+	})
+	if errors.Is(err, errOlderEntries) {
+		return r, fieldpath.New("etcd", "Config.Dir", "%s: %w", dir, err)
+	}
+	if err != nil {
+		at := filepath.Join(walDir, "*.wal")
+		if f := (*fileError)(nil); errors.As(err, &f) {
+			at = f.path
+		}
+		if errors.Is(err, errdefs.ErrNewerVersion) {
+			return r, fieldpath.New("etcd", "Config.Dir", "%s: %w", at, err)
+		}
+		return r, errdefs.Corrupt(at, err)
+	}
+	return r, nil
+}
+
+// Replay is what etcd does at a start to get where it was: it loads a snapshot,
+// if there is one, and applies the entries of the log that follow.
+type Replay struct {
+	Snapshot uint64 // index of its last entry; zero without one
+	Entries  uint64
+}
+
+// CanCampaign reports whether the member may campaign at once, see Member.elect.
+func (r Replay) CanCampaign() bool {
+	const dropsAfter = 100 // etcdserver's memorySnapshotCount
+	return r.Snapshot > 0 || r.Entries <= dropsAfter
+}
