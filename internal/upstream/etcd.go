@@ -60,7 +60,7 @@ var etcdEntries = []Entry{
 		Look:    "checkRevisions finds the revisions that this ends the process for.",
 	},
 	{
-		Ours:    "pkg/etcd/restore_drop.go:tombstoneLength",
+		Ours:    "internal/etcd/restore/drop.go:tombstoneLength",
 		Package: "go.etcd.io/etcd/server/v3/storage/mvcc",
 		Decl:    "revision.go",
 		Has:     []string{"revBytesLen = 8 + 1 + 8", "markedRevBytesLen = revBytesLen + 1", "markTombstone byte = 't'"},

@@ -21,6 +21,7 @@ import (
 	"k8s.io/apimachinery/pkg/util/validation/field"
 
 	"github.com/kubembed/kubembed/internal/dirlock"
+	etcdrestore "github.com/kubembed/kubembed/internal/etcd/restore"
 	"github.com/kubembed/kubembed/internal/logging"
 	"github.com/kubembed/kubembed/internal/logqueue"
 	"github.com/kubembed/kubembed/pkg/etcd"
@@ -193,7 +194,7 @@ func (snapshotDamage) Is(target error) bool { return target == etcd.ErrCorrupt }
 func (d snapshotDamage) Unwrap() error      { return d.error }
 
 func restore(ctx context.Context, dir string, r *bufio.Reader, cfg RestoreConfig) (err error) {
-	c := etcd.RestoreConfig{Dir: filepath.Join(dir, "etcd"), Name: cfg.Name, RevisionBump: cfg.RevisionBump}
+	c := etcdrestore.Config{Dir: filepath.Join(dir, "etcd"), Name: cfg.Name, RevisionBump: cfg.RevisionBump}
 	if cfg.PeerAddr != "" {
 		c.PeerURL = "https://" + cfg.PeerAddr
 	}
@@ -239,17 +240,28 @@ func isDatabase(head []byte) bool {
 func isTar(head []byte) bool { return len(head) >= 262 && string(head[257:262]) == "ustar" }
 
 // restoreDatabase notes that the database has come without keys.
-func restoreDatabase(ctx context.Context, dir string, c etcd.RestoreConfig, r io.Reader) error {
+func restoreDatabase(ctx context.Context, dir string, c etcdrestore.Config, r io.Reader) error {
 	return recorded(dir, func(before *record) error {
-		c.Confirm = func() error {
-			after := record{Format: recordFormat}
-			if before != nil {
-				after = *before
-			}
-			after.Restored, after.Kubernetes = true, "" // A bare etcd snapshot does not name its release.
-			return after.write(dir)
+		restoring, err := etcdrestore.Begin(c)
+		if err != nil {
+			return err
 		}
-		return etcd.RestoreSnapshot(ctx, c, r)
+		defer restoring.Abort()
+		if err := restoring.Receive(ctx, r); err != nil {
+			return err
+		}
+		if err := restoring.Prepare(ctx); err != nil {
+			return err
+		}
+		after := record{Format: recordFormat}
+		if before != nil {
+			after = *before
+		}
+		after.Restored, after.Kubernetes = true, "" // A bare etcd snapshot does not name its release.
+		if err := after.write(dir); err != nil {
+			return err
+		}
+		return restoring.Commit(ctx)
 	})
 }
 
@@ -272,7 +284,7 @@ func recorded(dir string, f func(before *record) error) error {
 
 // restoreArchive puts the keys in place when all has been read and found whole, and
 // the objects, by which a directory is known to have data, after them.
-func restoreArchive(ctx context.Context, dir string, c etcd.RestoreConfig, a *unarchive) (err error) {
+func restoreArchive(ctx context.Context, dir string, c etcdrestore.Config, a *unarchive) (err error) {
 	defer func() { err = a.source.vouched(err) }()
 	about, err := a.about()
 	if err != nil {
@@ -287,26 +299,7 @@ func restoreArchive(ctx context.Context, dir string, c etcd.RestoreConfig, a *un
 	}
 	keys := filepath.Join(dir, "pki")
 	_, missing := os.Lstat(keys)
-	var bundle []byte
-	// All is read and found right before the database is opened.
-	whole := &thenReader{r: database, then: func() (err error) {
-		bundle, err = a.rest()
-		return err
-	}}
-	err = recorded(dir, func(*record) error {
-		c.Confirm = func() error {
-			p, err := pki.Open(pki.Config{Dir: keys, Import: bundle})
-			if errors.Is(err, pki.ErrOtherCA) {
-				return fmt.Errorf("%s is of another cluster than the snapshot: delete it, or name an empty directory: %w", keys, err)
-			}
-			if err != nil {
-				return err
-			}
-			// The next start adds where etcd is, when it has started it.
-			return record{Format: recordFormat, PKI: p.Fingerprints(), Prefix: about.Prefix, Kubernetes: about.Kubernetes}.write(dir)
-		}
-		return etcd.RestoreSnapshot(ctx, c, whole)
-	})
+	err = recorded(dir, func(*record) error { return restoreEntries(ctx, dir, c, a, about, database) })
 	if err != nil && errors.Is(missing, os.ErrNotExist) {
 		_ = os.RemoveAll(keys)
 	}
@@ -316,25 +309,37 @@ func restoreArchive(ctx context.Context, dir string, c etcd.RestoreConfig, a *un
 	return err
 }
 
-// thenReader calls then where r ends, whose error it returns instead of io.EOF.
-type thenReader struct {
-	r    io.Reader
-	then func() error
-	err  error // of the end
-}
-
-func (r *thenReader) Read(p []byte) (int, error) {
-	if r.err != nil {
-		return 0, r.err
+// restoreEntries restores the database and the keys. The archive is read to its end, and
+// found whole, before the database is opened.
+func restoreEntries(ctx context.Context, dir string, c etcdrestore.Config, a *unarchive, about about, database io.Reader) error {
+	restoring, err := etcdrestore.Begin(c)
+	if err != nil {
+		return err
 	}
-	n, err := r.r.Read(p)
-	if errors.Is(err, io.EOF) {
-		if r.err = r.then(); r.err == nil {
-			r.err = io.EOF
-		}
-		err = r.err
+	defer restoring.Abort()
+	if err := restoring.Receive(ctx, database); err != nil {
+		return err
 	}
-	return n, err
+	bundle, err := a.rest()
+	if err != nil {
+		return err
+	}
+	if err := restoring.Prepare(ctx); err != nil {
+		return err
+	}
+	keys := filepath.Join(dir, "pki")
+	p, err := pki.Open(pki.Config{Dir: keys, Import: bundle})
+	if errors.Is(err, pki.ErrOtherCA) {
+		return fmt.Errorf("%s is of another cluster than the snapshot: delete it, or name an empty directory: %w", keys, err)
+	}
+	if err != nil {
+		return err
+	}
+	// The next start adds where etcd is, when it has started it.
+	if err := (record{Format: recordFormat, PKI: p.Fingerprints(), Prefix: about.Prefix, Kubernetes: about.Kubernetes}).write(dir); err != nil {
+		return err
+	}
+	return restoring.Commit(ctx)
 }
 
 // unarchive reads the entries of a snapshot.

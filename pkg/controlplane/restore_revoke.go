@@ -13,7 +13,7 @@ import (
 	"k8s.io/client-go/kubernetes/scheme"
 	bootstrapapi "k8s.io/cluster-bootstrap/token/api"
 
-	"github.com/kubembed/kubembed/pkg/etcd"
+	etcdrestore "github.com/kubembed/kubembed/internal/etcd/restore"
 )
 
 // A snapshot does not know later revocations. So Restore leaves out every
@@ -34,7 +34,7 @@ var encrypted = []byte("k8s:enc:")
 type invalidated struct{ tokens, requests []string }
 
 // apply makes a restore leave it out, join files only if they are not kept.
-func (i *invalidated) apply(c *etcd.RestoreConfig, keepJoinKubeconfigs bool) {
+func (i *invalidated) apply(c *etcdrestore.Config, keepJoinKubeconfigs bool) {
 	c.Drop = func(key, value []byte) bool {
 		return isServerLease(key, value) || !keepJoinKubeconfigs && (isToken(key, value) || isTokenRequest(key, value))
 	}

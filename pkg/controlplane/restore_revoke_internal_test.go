@@ -8,7 +8,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/serializer/protobuf"
 	"k8s.io/client-go/kubernetes/scheme"
 
-	"github.com/kubembed/kubembed/pkg/etcd"
+	etcdrestore "github.com/kubembed/kubembed/internal/etcd/restore"
 )
 
 // TestRestoreForgetsServers: leases of API servers that ran when the snapshot was taken
@@ -21,7 +21,7 @@ func TestRestoreForgetsServers(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, keep := range []bool{false, true} {
-		var c etcd.RestoreConfig
+		var c etcdrestore.Config
 		new(invalidated).apply(&c, keep)
 		if !c.Drop([]byte("/registry/masterleases/192.0.2.1"), value) {
 			t.Errorf("KeepJoinKubeconfigs %v: the lease stays", keep)

@@ -17,10 +17,10 @@ import (
 	"github.com/kubembed/kubembed/internal/apiserver/access"
 	"github.com/kubembed/kubembed/internal/connlimit"
 	"github.com/kubembed/kubembed/internal/containment"
+	etcdrestore "github.com/kubembed/kubembed/internal/etcd/restore"
 	"github.com/kubembed/kubembed/internal/lifecycle"
 	"github.com/kubembed/kubembed/internal/tempdir"
 	"github.com/kubembed/kubembed/pkg/apiserver"
-	"github.com/kubembed/kubembed/pkg/etcd"
 	"github.com/kubembed/kubembed/pkg/pki"
 )
 
@@ -150,7 +150,7 @@ func (s *Server) start(ctx context.Context) error {
 		return err
 	}
 	// Before there are keys that a restore would find to be others.
-	if err := etcd.CheckRestored(filepath.Join(s.dir, "etcd")); err != nil {
+	if err := etcdrestore.CheckFinished(filepath.Join(s.dir, "etcd")); err != nil {
 		return etcdError(err)
 	}
 	if err := s.checkKept(); err != nil {

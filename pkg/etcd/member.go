@@ -22,6 +22,7 @@ import (
 	"github.com/kubembed/kubembed/internal/etcd/limits"
 	"github.com/kubembed/kubembed/internal/etcd/memberdir"
 	"github.com/kubembed/kubembed/internal/etcd/preflight"
+	"github.com/kubembed/kubembed/internal/etcd/restore"
 	"github.com/kubembed/kubembed/internal/etcd/walcheck"
 	"github.com/kubembed/kubembed/internal/fieldpath"
 	"github.com/kubembed/kubembed/internal/logging"
@@ -96,7 +97,7 @@ func Start(ctx context.Context, cfg Config) (_ *Member, err error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := checkRestored(f); err != nil {
+	if err := restore.RemoveLeftovers(f); err != nil {
 		f.Undo()
 		return nil, err
 	}

@@ -19,6 +19,7 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials/insecure"
 
+	"github.com/kubembed/kubembed/internal/etcd/restore"
 	"github.com/kubembed/kubembed/pkg/etcd"
 )
 
@@ -134,25 +135,27 @@ func TestRestoreLeavesNothingWhenItFails(t *testing.T) {
 		t.Fatal(err)
 	}
 	broken := errors.New("the disk has come off")
-	ctx, cancel := context.WithCancel(t.Context())
-	for name, restore := range map[string]func(dir string) error{
+	for name, attempt := range map[string]func(dir string) error{
 		"read": func(dir string) error {
 			return etcd.RestoreSnapshot(t.Context(), etcd.RestoreConfig{Dir: dir}, io.MultiReader(bytes.NewReader(b.Bytes()[:5000]), failing{broken}))
 		},
-		"confirm": func(dir string) error {
-			return etcd.RestoreSnapshot(t.Context(), etcd.RestoreConfig{Dir: dir, Confirm: func() error { return broken }}, bytes.NewReader(b.Bytes()))
+		"aborted": func(dir string) error {
+			prepared(t, dir, b.Bytes()).Abort()
+			return broken
 		},
 		"cancelled": func(dir string) error {
-			err := etcd.RestoreSnapshot(ctx, etcd.RestoreConfig{Dir: dir, Confirm: func() error { cancel(); return nil }}, bytes.NewReader(b.Bytes()))
-			if !errors.Is(err, context.Canceled) {
-				t.Errorf("cancelled: %v", err)
+			ctx, cancel := context.WithCancel(t.Context())
+			restoring := prepared(t, dir, b.Bytes())
+			cancel()
+			if err := restoring.Commit(ctx); !errors.Is(err, context.Canceled) {
+				t.Errorf("commit: got %v, want %v", err, context.Canceled)
 			}
 			return broken
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			dir := t.TempDir() // exists, and stays
-			if err := restore(dir); !errors.Is(err, broken) {
+			if err := attempt(dir); !errors.Is(err, broken) {
 				t.Errorf("error %v, want %v", err, broken)
 			}
 			if entries, err := os.ReadDir(dir); err != nil || len(entries) > 0 {
@@ -160,6 +163,19 @@ func TestRestoreLeavesNothingWhenItFails(t *testing.T) {
 			}
 		})
 	}
+}
+
+// prepared returns a restore that is ready for Commit.
+func prepared(t *testing.T, dir string, snapshot []byte) *restore.Restore {
+	t.Helper()
+	r, err := restore.Begin(restore.Config{Dir: dir})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(r.Receive(t.Context(), bytes.NewReader(snapshot)), r.Prepare(t.Context())); err != nil {
+		t.Fatal(err)
+	}
+	return r
 }
 
 type failing struct{ err error }

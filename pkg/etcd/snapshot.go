@@ -4,12 +4,13 @@ import (
 	"context"
 	"crypto/sha256"
 	"errors"
-	"fmt"
 	"io"
 
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 	clientv3 "go.etcd.io/etcd/client/v3"
+
+	"github.com/kubembed/kubembed/internal/etcd/snapshotio"
 )
 
 // Snapshot is a consistent copy of a member's database while it is read, in the
@@ -43,13 +44,13 @@ func (s *Snapshot) Close() error {
 // whoever reads.
 func (m *Member) OpenSnapshot(ctx context.Context) (*Snapshot, error) {
 	if ctx.Err() != nil {
-		return nil, snapshotError(context.Cause(ctx))
+		return nil, snapshotio.Error(context.Cause(ctx))
 	}
 	if err := m.catchUp(ctx); err != nil {
-		return nil, snapshotError(err)
+		return nil, snapshotio.Error(err)
 	}
 	if !m.gate.enter() {
-		return nil, snapshotError(ErrClosed)
+		return nil, snapshotio.Error(ErrClosed)
 	}
 	m.upkeep.snapshots.RLock()
 	// In a goroutine of its own, so that a reader that stands still does not hold the
@@ -80,17 +81,17 @@ func (m *Member) OpenSnapshot(ctx context.Context) (*Snapshot, error) {
 		case <-m.done:
 			cause = ErrClosed
 		}
-		_ = in.CloseWithError(snapshotError(cause))
+		_ = in.CloseWithError(snapshotio.Error(cause))
 	}()
 	select {
 	case n := <-size:
-		return &Snapshot{size: n + sha256.Size, reader: &contextReader{ctx, newSummed(out, n, nil)}, close: func() {
-			_ = out.CloseWithError(snapshotError(ErrClosed))
+		return &Snapshot{size: n + sha256.Size, reader: snapshotio.ContextReader(ctx, snapshotio.NewReader(out, n, nil)), close: func() {
+			_ = out.CloseWithError(snapshotio.Error(ErrClosed))
 			<-ended
 		}}, nil
 	case <-ended:
 		_, err := out.Read(make([]byte, 1))
-		return nil, snapshotError(err)
+		return nil, snapshotio.Error(err)
 	}
 }
 
@@ -127,7 +128,7 @@ func (m *Member) Snapshot(ctx context.Context, w io.Writer) (int64, error) {
 func OpenSnapshot(ctx context.Context, client *clientv3.Client) (*Snapshot, error) {
 	conn := client.ActiveConnection()
 	if conn == nil {
-		return nil, snapshotError(errors.New("the client has no connection, as that of a member in this process: use Member.OpenSnapshot"))
+		return nil, snapshotio.Error(errors.New("the client has no connection, as that of a member in this process: use Member.OpenSnapshot"))
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	stream, err := pb.NewMaintenanceClient(conn).Snapshot(ctx, &pb.SnapshotRequest{})
@@ -137,15 +138,13 @@ func OpenSnapshot(ctx context.Context, client *clientv3.Client) (*Snapshot, erro
 	}
 	if err != nil {
 		cancel()
-		return nil, snapshotError(rpctypes.Error(err))
+		return nil, snapshotio.Error(rpctypes.Error(err))
 	}
 	// The server counts the bytes of the database, without the sum that follows them.
 	n := int64(len(first.Blob)) + int64(first.RemainingBytes)
 	blobs := &blobReader{stream: stream, blob: first.Blob}
-	return &Snapshot{size: n + sha256.Size, reader: newSummed(blobs, n, blobs), close: cancel}, nil
+	return &Snapshot{size: n + sha256.Size, reader: snapshotio.NewReader(blobs, n, blobs), close: cancel}, nil
 }
-
-func snapshotError(err error) error { return fmt.Errorf("etcd: snapshot: %w", err) }
 
 // blobReader reads what a server sends.
 type blobReader struct {
@@ -160,7 +159,7 @@ func (r *blobReader) Read(p []byte) (int, error) {
 			return 0, io.EOF
 		}
 		if err != nil {
-			return 0, snapshotError(rpctypes.Error(err))
+			return 0, snapshotio.Error(rpctypes.Error(err))
 		}
 		r.blob = response.Blob
 	}

@@ -7,7 +7,6 @@ import (
 	"fmt"
 
 	"github.com/kubembed/kubembed/internal/etcd/contain"
-
 	"github.com/kubembed/kubembed/internal/fieldpath"
 )
 

@@ -20,7 +20,6 @@ import (
 	"github.com/kubembed/kubembed/internal/etcd/contain"
 	"github.com/kubembed/kubembed/internal/etcd/dbcheck"
 	"github.com/kubembed/kubembed/internal/etcd/errdefs"
-
 	"github.com/kubembed/kubembed/internal/fieldpath"
 )
 

@@ -1,15 +1,18 @@
-package etcd
+// Package snapshotio reads and writes the format of "etcdctl snapshot save": the file of a
+// database, then its SHA-256.
+package snapshotio
 
 import (
 	"bytes"
 	"crypto/sha256"
 	"errors"
+	"fmt"
 	"hash"
 	"io"
 )
 
-// summed reads a database of known size and then its SHA-256.
-type summed struct {
+// Reader reads a database of known size and then its SHA-256.
+type Reader struct {
 	db   io.Reader
 	left int64 // of the database
 	sum  hash.Hash
@@ -18,18 +21,18 @@ type summed struct {
 	err  error     // what comes at the end
 }
 
-func newSummed(db io.Reader, size int64, sent io.Reader) *summed {
-	return &summed{db: db, left: size, sum: sha256.New(), sent: sent}
+func NewReader(db io.Reader, size int64, sent io.Reader) *Reader {
+	return &Reader{db: db, left: size, sum: sha256.New(), sent: sent}
 }
 
-func (s *summed) Read(p []byte) (int, error) {
+func (s *Reader) Read(p []byte) (int, error) {
 	if s.left > 0 {
 		n, err := s.db.Read(p[:min(int64(len(p)), s.left)])
 		s.sum.Write(p[:n])
 		s.left -= int64(n)
 		switch {
 		case s.left > 0 && errors.Is(err, io.EOF):
-			return n, snapshotError(io.ErrUnexpectedEOF)
+			return n, Error(io.ErrUnexpectedEOF)
 		case s.left > 0:
 			return n, err
 		}
@@ -48,7 +51,7 @@ func (s *summed) Read(p []byte) (int, error) {
 }
 
 // check compares the sum with the one that was sent.
-func (s *summed) check() error {
+func (s *Reader) check() error {
 	if s.sent == nil {
 		return nil
 	}
@@ -57,10 +60,13 @@ func (s *summed) check() error {
 		if errors.Is(err, io.EOF) {
 			err = io.ErrUnexpectedEOF
 		}
-		return snapshotError(err)
+		return Error(err)
 	}
 	if !bytes.Equal(sent, s.rest) {
-		return snapshotError(errors.New("it was damaged on its way: its SHA-256 is not the one that the server sent"))
+		return Error(errors.New("it was damaged on its way: its SHA-256 is not the one that the server sent"))
 	}
 	return nil
 }
+
+// Error returns err as an error of a snapshot.
+func Error(err error) error { return fmt.Errorf("etcd: snapshot: %w", err) }

@@ -1,4 +1,4 @@
-package etcd
+package restore
 
 import (
 	"context"
@@ -25,7 +25,7 @@ const tombstoneLength = 18
 // drop deletes the keys that cfg.Drop selects from the database at source, which has
 // been checked. It works on the copy that the restore is made from, so that a process
 // killed at any moment leaves all of them or none.
-func drop(ctx context.Context, cfg RestoreConfig, source string) error {
+func drop(ctx context.Context, cfg Config, source string) error {
 	keys, err := dropped(ctx, cfg.Drop, source)
 	if err != nil || len(keys) == 0 {
 		return err

@@ -1,0 +1,31 @@
+package restore
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/kubembed/kubembed/internal/etcd/errdefs"
+)
+
+// damaged says that the snapshot is, and nothing about the directory in which it was
+// found out.
+func damaged(err error) error {
+	if err == nil || errors.Is(err, errdefs.ErrNewerVersion) || errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
+		return err
+	}
+	if several, ok := err.(interface{ Unwrap() []error }); ok {
+		if causes := several.Unwrap(); len(causes) == 2 && errors.Is(causes[0], errdefs.ErrCorrupt) {
+			err = causes[1]
+		}
+	}
+	return fmt.Errorf("the snapshot: %w: %w", errDamaged, err)
+}
+
+// errDamaged is ErrCorrupt in other words.
+var errDamaged error = damagedError{}
+
+type damagedError struct{}
+
+func (damagedError) Error() string        { return "it is damaged" }
+func (damagedError) Is(target error) bool { return target == errdefs.ErrCorrupt }

@@ -1,0 +1,35 @@
+package restore
+
+import (
+	"os"
+	"path/filepath"
+
+	"go.etcd.io/etcd/client/pkg/v3/fileutil"
+	"go.etcd.io/etcd/server/v3/storage/datadir"
+
+	"github.com/kubembed/kubembed/internal/etcd/errdefs"
+	"github.com/kubembed/kubembed/internal/etcd/memberdir"
+	"github.com/kubembed/kubembed/internal/fieldpath"
+)
+
+// CheckFinished returns errdefs.ErrCorrupt for a data directory in which a restore was killed
+// before its data were in place. Start looks for itself; it is for callers that do
+// other things before.
+func CheckFinished(dir string) error {
+	if !fileutil.Exist(filepath.Join(dir, workDir)) || fileutil.Exist(datadir.ToMemberDir(dir)) {
+		return nil
+	}
+	return fieldpath.New("etcd", "Config.Dir", "%s: %w: a restore into it did not end: restore again, or delete %q in it to begin with nothing", dir, errdefs.ErrCorrupt, workDir)
+}
+
+// RemoveLeftovers is CheckFinished that deletes what a restore left which was killed
+// after its data were in place.
+func RemoveLeftovers(f *memberdir.Directory) error {
+	if err := CheckFinished(f.Dir); err != nil {
+		return err
+	}
+	if err := os.RemoveAll(filepath.Join(f.Dir, workDir)); err != nil {
+		return errdefs.Dir(f.Dir, err)
+	}
+	return nil
+}
