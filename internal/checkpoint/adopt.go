@@ -8,7 +8,7 @@ import (
 	clientv3 "go.etcd.io/etcd/client/v3"
 )
 
-// Had tells whether the key was there.
+// Had reports whether the key existed.
 func (c *Checkpoint) Had(key string) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -16,8 +16,8 @@ func (c *Checkpoint) Had(key string) bool {
 	return ok
 }
 
-// Adopt counts a key as one that was there, with the value with which it was
-// created. It does nothing for a key that is not there.
+// Adopt adds a key to the checkpoint, with the value that it was created with. It does
+// nothing for a key that does not exist.
 func (c *Checkpoint) Adopt(ctx context.Context, key string) error {
 	got, err := c.client.Get(ctx, key)
 	if err != nil || len(got.Kvs) == 0 {
@@ -46,8 +46,8 @@ func (c *Checkpoint) adopt(key string, e entry) {
 	}
 }
 
-// AdoptFirst adopts the first value that each of keys gets after the checkpoint,
-// and returns when all have one, or ctx ends.
+// AdoptFirst adopts the first value that each of keys gets after the checkpoint. It
+// returns when all have one, or ctx ends.
 func (c *Checkpoint) AdoptFirst(ctx context.Context, keys []string) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -73,9 +73,9 @@ func (c *Checkpoint) AdoptFirst(ctx context.Context, keys []string) {
 	}
 }
 
-// Accept counts the value that a key has now as the one that it had. It reports
-// whether may allows it, which is told both.
-func (c *Checkpoint) Accept(ctx context.Context, key string, may func(was, is []byte) bool) (bool, error) {
+// Accept replaces the value of a key in the checkpoint by its current one, if allowed
+// returns true for the two. It reports whether it did.
+func (c *Checkpoint) Accept(ctx context.Context, key string, allowed func(was, is []byte) bool) (bool, error) {
 	got, err := c.client.Get(ctx, key)
 	if err != nil || len(got.Kvs) == 0 {
 		return false, err
@@ -83,7 +83,7 @@ func (c *Checkpoint) Accept(ctx context.Context, key string, may func(was, is []
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	was, ok := c.stored[key]
-	if !ok || !may(was.value, got.Kvs[0].Value) {
+	if !ok || !allowed(was.value, got.Kvs[0].Value) {
 		return false, nil
 	}
 	c.stored[key] = newEntry(got.Kvs[0])

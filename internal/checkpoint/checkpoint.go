@@ -1,5 +1,5 @@
-// Package checkpoint remembers what is stored in etcd below a prefix, and finds
-// and undoes what has changed since.
+// Package checkpoint records the keys of etcd below a prefix, and finds and undoes later
+// changes.
 package checkpoint
 
 import (
@@ -12,22 +12,22 @@ import (
 	clientv3 "go.etcd.io/etcd/client/v3"
 )
 
-// Checkpoint is what was stored. Its methods are safe for concurrent use, but two
-// restores at once make no sense.
+// Checkpoint is a record of keys and values. Its methods are safe for concurrent use, but
+// concurrent calls of Undo make no sense.
 type Checkpoint struct {
 	client *clientv3.Client
 	prefix string
 
 	mu       sync.Mutex
 	stored   map[string]entry
-	revision int64 // at which they were stored
+	revision int64 // of the record
 }
 
-// entry is a key that was there.
+// entry is a recorded key.
 type entry struct {
 	value []byte
-	// The revisions at which the key was seen with that value last: of its
-	// creation, and of its last change.
+	// The revisions of the creation and of the last change of the key when it was last
+	// seen with that value.
 	created, modified int64
 }
 
@@ -35,10 +35,10 @@ func newEntry(kv *mvccpb.KeyValue) entry {
 	return entry{value: kv.Value, created: kv.CreateRevision, modified: kv.ModRevision}
 }
 
-// page is how many keys are read at once.
+// page is the number of keys in one read.
 const page = 10000
 
-// Take remembers every key below prefix.
+// Take records every key below prefix.
 func Take(ctx context.Context, client *clientv3.Client, prefix string) (*Checkpoint, error) {
 	c := &Checkpoint{client: client, prefix: prefix, stored: map[string]entry{}}
 	var err error
@@ -49,7 +49,7 @@ func Take(ctx context.Context, client *clientv3.Client, prefix string) (*Checkpo
 	return c, nil
 }
 
-// each reads what is stored, all of it at one revision, which it returns.
+// each visits every key, all at one revision, which it returns.
 func (c *Checkpoint) each(ctx context.Context, visit func(string, entry), options ...clientv3.OpOption) (int64, error) {
 	end := clientv3.GetPrefixRangeEnd(c.prefix)
 	from, revision := c.prefix, int64(0)
@@ -73,15 +73,15 @@ func (c *Checkpoint) each(ctx context.Context, visit func(string, entry), option
 	}
 }
 
-// Difference is a key that is not as it was.
+// Difference is a key that has changed since the checkpoint.
 type Difference struct {
 	Key string
-	// New is a key that was not there, Gone one that is not there any more, and
-	// Replaced one that was deleted and created again.
+	// New is a key that did not exist, Gone one that was deleted, and Replaced one that
+	// was deleted and created again.
 	New, Gone, Replaced bool
 }
 
-// Differences are all keys that are not as they were, in their order.
+// Differences returns all keys that have changed since the checkpoint, sorted.
 func (c *Checkpoint) Differences(ctx context.Context) ([]Difference, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -126,7 +126,7 @@ func (c *Checkpoint) Differences(ctx context.Context) ([]Difference, error) {
 	return kept, nil
 }
 
-// same tells whether a key that was written has its value nevertheless.
+// same reports whether a key has its recorded value although it was written.
 func (c *Checkpoint) same(ctx context.Context, key string, now entry) (bool, error) {
 	got, err := c.client.Get(ctx, key)
 	if err != nil || len(got.Kvs) == 0 {

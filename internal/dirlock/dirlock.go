@@ -15,23 +15,23 @@ import (
 	"github.com/kubembed/kubembed/internal/ownership"
 )
 
-// Name is the lock file in the directory. It holds the owner's process id, for people;
-// the lock itself is the kernel's and ends with the process.
+// Name is the lock file in the directory. It holds the owner's process ID for people to
+// read. The lock itself is the kernel's and ends with the process.
 const Name = "lock"
 
-// ErrLocked says that somebody has the lock. Owner tells who.
+// ErrLocked says that the lock is taken. Owner describes its owner.
 var ErrLocked = fileutil.ErrLocked
 
 // Lock is held until Unlock or Remove.
 type Lock struct {
 	path string
 	file *fileutil.LockedFile
-	// New says that the lock file was not there before.
+	// New says that Take created the lock file.
 	New bool
 }
 
-// Take locks dir, which exists, without ever waiting. A failed start elsewhere may
-// remove the file between our open and our lock, so the file must still be there
+// Take locks dir, which must exist, without ever waiting. A failed start of another owner
+// may remove the file between open and lock, so Take checks that the file still exists
 // afterwards.
 //
 // It refuses a directory that another user controls (ownership.ErrUntrusted), and a lock
@@ -69,15 +69,16 @@ func take(dir string, create int) (*Lock, error) {
 			return nil, err
 		}
 	}
-	// Only for the message of the next one who wants the directory.
+	// Only for the error of the next start on the directory.
 	if err := l.file.Truncate(0); err == nil {
 		_, _ = l.file.WriteAt([]byte(strconv.Itoa(os.Getpid())+"\n"), 0)
 	}
 	return l, nil
 }
 
-// plain returns an error for a lock file that is not a regular one of ours. The open
-// after it does not follow links, so a file that is replaced in between is refused too.
+// plain returns an error for a lock file that is not a regular file of this user. The
+// open after it does not follow links, so it also refuses a file that is replaced in
+// between.
 func plain(path string) error {
 	info, err := os.Lstat(path)
 	switch {
@@ -91,8 +92,8 @@ func plain(path string) error {
 	return ownership.File(path)
 }
 
-// Unlock gives the directory free. Closing the file is what ends the lock, and there is
-// nothing to be done about a file that cannot be closed. It may be called again.
+// Unlock releases the directory. It may be called again. Closing the file ends the lock;
+// nothing can be done about a file that cannot be closed.
 func (l *Lock) Unlock() {
 	if l.file != nil {
 		_ = l.file.Close()
@@ -100,7 +101,7 @@ func (l *Lock) Unlock() {
 	}
 }
 
-// Remove is Unlock that removes the lock file as well, if Take has made it.
+// Remove is Unlock that also removes the lock file, if Take created it.
 func (l *Lock) Remove() {
 	if l.file != nil && l.New {
 		_ = os.Remove(l.path)
@@ -108,18 +109,17 @@ func (l *Lock) Remove() {
 	l.Unlock()
 }
 
-// Owner describes who holds the lock of dir; what is called when nothing is known of
-// him but that he has it.
-func Owner(dir, what string) string {
+// Owner describes the owner of the lock of dir. Without a process ID it returns kind.
+func Owner(dir, kind string) string {
 	pid, err := os.ReadFile(filepath.Join(dir, Name))
 	if err != nil {
-		return what
+		return kind
 	}
 	switch s := strings.TrimSpace(string(pid)); s {
 	case "":
-		return what
+		return kind
 	case strconv.Itoa(os.Getpid()):
-		return what + " of this process"
+		return kind + " of this process"
 	default:
 		return "process " + s
 	}

@@ -1,21 +1,21 @@
-// Package diskspace reports how much room disks have, and which directories share it.
+// Package diskspace reports the free space of disks, and which directories share it.
 package diskspace
 
 // Free returns the bytes that this user may still write in dir. It reports false where
-// that is unknown.
+// they are unknown.
 func Free(dir string) (int64, bool) {
 	u, ok := usageOf(dir)
 	return u.free, ok
 }
 
-// usage is what the system says of the disk of a directory.
+// usage describes the disk of a directory.
 type usage struct {
 	device      uint64 // zero if unknown
 	total, free int64
 }
 
-// Same reports whether two directories share their free space. Subvolumes of one pool (Btrfs, ZFS, APFS) have devices of their own, but the
-// same room.
+// Same reports whether two directories share their free space. Subvolumes of one pool
+// (Btrfs, ZFS, APFS) have devices of their own, but the same free space.
 func Same(one, other string) bool {
 	a, ok := usageOf(one)
 	if !ok {

@@ -2,5 +2,5 @@
 
 package diskspace
 
-// usageOf is not known here.
+// usageOf is not implemented for this system.
 func usageOf(string) (usage, bool) { return usage{}, false }

@@ -4,7 +4,7 @@ package diskspace
 
 import "golang.org/x/sys/unix"
 
-// usageOf has what df shows as available: root's reserve is left out.
+// usageOf returns the free space that df shows, without root's reserve.
 func usageOf(dir string) (u usage, ok bool) {
 	var fs unix.Statfs_t
 	if err := unix.Statfs(dir, &fs); err != nil {

@@ -2,7 +2,7 @@ package diskspace
 
 import "golang.org/x/sys/windows"
 
-// usageOf has what this user may still write.
+// usageOf returns the free space for this user.
 func usageOf(dir string) (u usage, ok bool) {
 	path, err := windows.UTF16PtrFromString(dir)
 	if err != nil {

@@ -1,9 +1,10 @@
-// Package etcdstream ends the streams of etcd clients (KV.GetStream) that nobody reads.
+// Package etcdstream ends streams of etcd clients (KV.GetStream) that are not read to
+// their end.
 //
-// The client of etcd has one goroutine for each stream, which waits for ever for a
-// reader. The API server stops reading where an object cannot be decoded: the goroutine,
-// and the chunks that it holds, would stay until the process ends, and with an etcd in the
-// same process also the server's side of the stream.
+// The etcd client has one goroutine for each stream, which waits forever for a reader.
+// The API server stops reading at an object that it cannot decode. The goroutine and the
+// chunks that it holds would stay until the process ends; so would the server's side of
+// the stream, with an etcd in the same process.
 package etcdstream
 
 import (
@@ -15,7 +16,7 @@ import (
 )
 
 // KV returns kv with streams that end with the context of their caller, or with ended,
-// also if nobody reads them. Streams that end with ended have its cause as their error.
+// even if they are not read. Streams that end with ended have its cause as their error.
 func KV(ended context.Context, kv clientv3.KV) clientv3.KV { return bounded{kv, ended} }
 
 type bounded struct {
@@ -45,8 +46,8 @@ func (b bounded) GetStream(ctx context.Context, key string, opts ...clientv3.OpO
 // When in or ctx ends, Relay calls done with the error, or nil, and ends its stream with
 // the error that done returns. done must cancel ctx.
 //
-// A reader never takes a stream that was cut off for a complete one: it gets an error,
-// in place of a chunk that it has not fetched yet.
+// A reader never takes an interrupted stream for a complete one: it gets an error, in
+// place of a chunk that it has not fetched yet.
 func Relay(ctx context.Context, in clientv3.GetStreamChan, done func(error) error) clientv3.GetStreamChan {
 	out := make(chan clientv3.RangeStreamResponse, 1)
 	go func() {

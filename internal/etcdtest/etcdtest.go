@@ -1,21 +1,35 @@
-// Package etcdtest runs an etcd for tests that reach it over the network, and that
-// want it to go away and come back.
+// Package etcdtest runs an etcd for tests that reach it over the network, and that stop and
+// restart it.
 package etcdtest
 
 import (
 	"net"
 	"net/url"
 	"testing"
+	"time"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"go.etcd.io/etcd/server/v3/embed"
+	"go.etcd.io/etcd/server/v3/etcdserver/api/v3rpc"
 	"go.uber.org/zap"
+	"google.golang.org/grpc"
+
+	"github.com/kubembed/kubembed/internal/etcd/heldport"
 )
 
-// Etcd is one member, in this process, on a loopback address that stays the same.
+// Etcd is one member in this process, on a loopback address that stays the same.
 type Etcd struct {
 	config *embed.Config
-	etcd   *embed.Etcd // nil while it is away
+	held   *heldport.Listener // nil while the member serves
+	member *member            // nil while it does not
+}
+
+// member is a running etcd.
+type member struct {
+	etcd    *embed.Etcd
+	grpc    *grpc.Server
+	port    *net.TCPListener
+	serving chan struct{} // closed when the port is not served any more
 }
 
 // Start starts an etcd that ends with the test.
@@ -24,55 +38,65 @@ func Start(t testing.TB) *Etcd {
 	return StartOn(t, t.TempDir())
 }
 
-// StartOn starts one on a data directory.
+// StartOn starts an etcd on a data directory.
 func StartOn(t testing.TB, dir string) *Etcd {
 	t.Helper()
+	held, err := heldport.Listen("127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
 	c := embed.NewConfig()
 	c.Dir = dir
 	c.ZapLoggerBuilder = embed.NewZapLoggerBuilder(zap.NewNop())
 	c.UnsafeNoFsync = true
 	c.TickMs, c.ElectionMs = 10, 100
-	c.ListenPeerUrls = nil
-	c.ListenClientUrls = []url.URL{{Scheme: "http", Host: freeAddress(t)}}
-	c.AdvertiseClientUrls = c.ListenClientUrls
-	e := &Etcd{config: c}
-	e.Return(t)
-	t.Cleanup(e.Leave)
+	c.ListenPeerUrls, c.ListenClientUrls = nil, nil
+	c.AdvertiseClientUrls = []url.URL{{Scheme: "http", Host: held.Addr().String()}}
+	e := &Etcd{config: c, held: held}
+	t.Cleanup(func() {
+		e.Stop()
+		_ = e.held.Close()
+	})
+	e.Restart(t)
 	return e
 }
 
-// freeAddress is not kept: etcd must be able to have it again after it was away.
-func freeAddress(t testing.TB) string {
-	t.Helper()
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
+// Stop stops the member. Its data and its address stay: connections to it end at once.
+func (e *Etcd) Stop() {
+	m := e.member
+	if m == nil {
+		return
 	}
-	defer func() { _ = listener.Close() }()
-	return listener.Addr().String()
+	m.grpc.Stop()
+	<-m.serving
+	m.etcd.Close()
+	e.held, e.member = heldport.Hold(m.port), nil
 }
 
-// Leave stops it. What it has stored stays.
-func (e *Etcd) Leave() {
-	if e.etcd != nil {
-		e.etcd.Close()
-		e.etcd = nil
-	}
-}
-
-// Return starts it again.
-func (e *Etcd) Return(t testing.TB) {
+// Restart starts the member again.
+func (e *Etcd) Restart(t testing.TB) {
 	t.Helper()
 	etcd, err := embed.StartEtcd(e.config)
 	if err != nil {
 		t.Fatal(err)
 	}
 	<-etcd.Server.ReadyNotify()
-	e.etcd = etcd
+	m := &member{etcd: etcd, grpc: v3rpc.Server(etcd.Server, nil, nil), port: e.held.Release(), serving: make(chan struct{})}
+	go func() {
+		defer close(m.serving)
+		_ = m.grpc.Serve(keptPort{m.port})
+	}()
+	e.held, e.member = nil, m
 }
 
-// Address is where it listens, without TLS.
-func (e *Etcd) Address() string { return e.config.ListenClientUrls[0].Host }
+// keptPort is a listener that stays bound when gRPC closes it.
+type keptPort struct{ *net.TCPListener }
+
+// Close ends Accept.
+func (p keptPort) Close() error { return p.SetDeadline(time.Unix(1, 0)) }
+
+// Address is where the member listens, without TLS.
+func (e *Etcd) Address() string { return e.config.AdvertiseClientUrls[0].Host }
 
 // Endpoint is Address as a URL.
 func (e *Etcd) Endpoint() string { return "http://" + e.Address() }

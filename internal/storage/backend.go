@@ -20,34 +20,33 @@ import (
 	"k8s.io/utils/clock"
 )
 
-// DefaultPrefix is the path below which every object is stored: what
-// kube-apiserver uses, so that etcdctl, snapshots and other tools find
-// objects where they expect them.
+// DefaultPrefix is the path below which every object is stored. It is that of
+// kube-apiserver, so that etcdctl, snapshots and other tools find objects where they
+// expect them.
 const DefaultPrefix = "/registry"
 
-// DialFunc opens a connection to etcd for the upstream code that insists on
-// dialling.
+// DialFunc opens a connection to etcd for upstream code that insists on dialling.
 type DialFunc func(ctx context.Context, network, address string) (net.Conn, error)
 
 // Backend is one etcd, reached through one client, that all resources share.
 // It is safe for concurrent use.
 type Backend struct {
-	client    *clientv3.Client
-	endpoints []string // for the code that dials
-	dial      DialFunc
-	prefix    string
-	reach     *reach // nil in memory
-	compactor interface {
+	client       *clientv3.Client
+	endpoints    []string // for code that dials
+	dial         DialFunc
+	prefix       string
+	availability *availability // nil in memory
+	compactor    interface {
 		etcd3.Compactor
 		Stop()
 	}
 
-	streams   atomic.Int64 // made so far: their names are numbered
+	streams   atomic.Int64 // created so far: their names are numbered
 	observers func(schema.GroupResource) Observer
 
 	mu     sync.Mutex
 	stores map[schema.GroupResource]Store
-	open   map[*func()]struct{} // how to destroy what has not been
+	open   map[*func()]struct{} // destroy functions that have not been called
 }
 
 // Store is a resource's storage below the watch cache, with the prefix of its
@@ -57,39 +56,38 @@ type Store struct {
 	ResourcePrefix string
 }
 
-// NewBackend returns a Backend over client that keeps everything below prefix, and
-// starts its compactor, which works together with those of other servers on the
-// same etcd, whatever their prefix. The client stays the caller's: Close ends the
-// compactor and not the client.
+// NewBackend returns a Backend over client that keeps everything below prefix, and starts
+// its compactor, which cooperates with the compactors of other servers on the same etcd,
+// whatever their prefix. The client stays the caller's: Close stops the compactor and
+// leaves the client open.
 func NewBackend(client *clientv3.Client, dial DialFunc, prefix string) *Backend {
 	// Lists are served consistently from the watch cache once etcd is known to
 	// report progress. etcd3.New asks each endpoint of the client, and an
 	// in-process client has none.
 	feature.DefaultFeatureSupportChecker.CheckClient(client.Ctx(), named{client}, storage.RequestWatchProgress)
-	// What is shown where upstream wants an address, and dial ignores. An
-	// in-process member has none; "passthrough:" keeps gRPC from looking it up in
-	// the DNS.
+	// Upstream requires an address, which dial ignores. An in-process member has none;
+	// "passthrough:" keeps gRPC from looking it up in the DNS.
 	endpoints := client.Endpoints()
 	if dial != nil {
 		endpoints = []string{"passthrough:///embedded"}
 	}
-	reach := newReach(client)
+	availability := newAvailability(client)
 	return &Backend{
-		client:    sharedClient(client, reach),
-		reach:     reach,
-		endpoints: endpoints,
-		dial:      dial,
-		prefix:    prefix,
-		// NewCompactor and not StartCompactorPerEndpoint: that one keeps a
-		// compactor per endpoint and process, and an in-process client has no
-		// endpoint to be told apart by.
+		client:       sharedClient(client, availability),
+		availability: availability,
+		endpoints:    endpoints,
+		dial:         dial,
+		prefix:       prefix,
+		// NewCompactor and not StartCompactorPerEndpoint, which keeps one compactor per
+		// endpoint and process: in-process clients have no endpoint that tells them
+		// apart.
 		compactor: etcd3.NewCompactor(client, storagebackend.DefaultCompactInterval, clock.RealClock{}, nil),
 		stores:    map[schema.GroupResource]Store{},
 		open:      map[*func()]struct{}{},
 	}
 }
 
-// named gives an in-process client an endpoint for those who ask.
+// named gives an in-process client an endpoint.
 type named struct{ *clientv3.Client }
 
 func (c named) Endpoints() []string {
@@ -99,20 +97,20 @@ func (c named) Endpoints() []string {
 	return []string{"embedded"}
 }
 
-// sharedClient returns a copy of client whose KV tracks the latency of each
-// request for the audit log and the metrics, as upstream's own client does. It does
-// not wait long for an etcd that is out of reach.
-func sharedClient(client *clientv3.Client, reach *reach) *clientv3.Client {
+// sharedClient returns a copy of client whose KV tracks the latency of each request for
+// the audit log and the metrics, as upstream's own client does. Its calls do not wait
+// long for an unreachable etcd.
+func sharedClient(client *clientv3.Client, availability *availability) *clientv3.Client {
 	c := copyClient(client.Ctx(), client)
-	if reach != nil {
-		c.KV, c.Lease = reachKV{c.KV, reach}, reachLease{c.Lease, reach}
+	if availability != nil {
+		c.KV, c.Lease = boundedKV{c.KV, availability}, boundedLease{c.Lease, availability}
 	}
 	c.KV = etcd3.NewETCDLatencyTracker(c.KV)
 	return c
 }
 
-// copyClient returns a client with the connection of another, and with a context and
-// fields of its own. It has no endpoints: NewBackend asks those of the first.
+// copyClient returns a client that shares the connection of another and has a context and
+// fields of its own. It has no endpoints: NewBackend reads the endpoints of the first.
 func copyClient(ctx context.Context, client *clientv3.Client) *clientv3.Client {
 	c := clientv3.NewCtxClient(ctx, clientv3.WithZapLogger(client.GetLogger()))
 	c.Cluster, c.KV, c.Lease = client.Cluster, client.KV, client.Lease
@@ -126,8 +124,8 @@ func (b *Backend) Client() *clientv3.Client { return b.client }
 // Prefix returns the path below which every object is stored.
 func (b *Backend) Prefix() string { return b.prefix }
 
-// Close destroys the storages that the API server has made and not destroyed,
-// which are those of resources that are switched off, and ends the compactor.
+// Close stops the compactor and destroys the storages that the API server created and did
+// not destroy, which belong to disabled resources.
 func (b *Backend) Close() {
 	b.mu.Lock()
 	var destroy []func()
@@ -139,11 +137,11 @@ func (b *Backend) Close() {
 		f()
 	}
 	b.compactor.Stop()
-	b.reach.close()
+	b.availability.close()
 }
 
-// own returns destroy in a form that may be called more than once, as it is
-// for storages that subresources share, and that Close calls if nobody does.
+// own returns a destroy function that may be called more than once, as upstream does for
+// storages that subresources share. Close calls it if nothing else has.
 func (b *Backend) own(destroy func()) func() {
 	var once func()
 	once = sync.OnceFunc(func() {
@@ -158,8 +156,8 @@ func (b *Backend) own(destroy func()) func() {
 	return once
 }
 
-// Store returns the storage of a built-in resource below the watch cache. It
-// is there once the resource is installed.
+// Store returns the storage of a built-in resource below the watch cache. It exists once
+// the resource is installed.
 func (b *Backend) Store(resource schema.GroupResource) (Store, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -178,16 +176,16 @@ func (b *Backend) remember(resource schema.GroupResource, store Store) {
 	}
 }
 
-// ForgetStores drops what Store finds. Call it when the built-in resources are
-// seeded, or the stores of deleted custom resources stay in memory for ever.
+// ForgetStores drops the storages that Store returns. Call it when the built-in resources
+// are seeded; otherwise the stores of deleted custom resources stay in memory forever.
 func (b *Backend) ForgetStores() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.stores = nil
 }
 
-// EtcdOptions returns upstream's defaults, as kube-apiserver has them, for
-// this backend. They carry an in-memory dialler for the code that dials.
+// EtcdOptions returns kube-apiserver's defaults for this backend, with an in-memory
+// dialer for code that dials.
 func (b *Backend) EtcdOptions(codec runtime.Codec) *options.EtcdOptions {
 	o := options.NewEtcdOptions(storagebackend.NewDefaultConfig(b.prefix, codec))
 	o.DefaultStorageMediaType = runtime.ContentTypeProtobuf

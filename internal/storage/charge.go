@@ -6,17 +6,18 @@ import (
 	etcdkubernetes "go.etcd.io/etcd/client/v3/kubernetes"
 )
 
-// chargeKey is the key of the function of WithCharge.
+// chargeKey is the context key of the function of WithCharge.
 type chargeKey struct{}
 
-// WithCharge has charge called with the length of each value before it is stored in
-// the course of a request. If it returns an error, nothing is stored, and the request
-// fails with it. Only here is it known how much a small patch of a large object writes.
+// WithCharge returns a context whose requests call charge with the length of each value
+// before they store it. If charge returns an error, the value is not stored and the
+// request fails with that error. Only the storage knows how much a small patch of a large
+// object writes.
 func WithCharge(ctx context.Context, charge func(bytes int) error) context.Context {
 	return context.WithValue(ctx, chargeKey{}, charge)
 }
 
-// charged is a client that asks the function of WithCharge.
+// charged is a client that calls the function of WithCharge.
 type charged struct{ etcdkubernetes.Interface }
 
 func (c charged) OptimisticPut(ctx context.Context, key string, value []byte, expectedRevision int64, opts etcdkubernetes.PutOptions) (etcdkubernetes.PutResponse, error) {

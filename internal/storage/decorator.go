@@ -48,7 +48,7 @@ func (b *Backend) decorator(cached bool) generic.StorageDecorator {
 			IndexerFuncs:        trigger,
 			Indexers:            indexers,
 			Codec:               config.Codec,
-			Clock:               sharedClock{near: b.reach == nil},
+			Clock:               sharedClock{near: b.availability == nil},
 		})
 		if err != nil {
 			destroyStore()
@@ -63,8 +63,8 @@ func (b *Backend) decorator(cached bool) generic.StorageDecorator {
 	}
 }
 
-// Uncached is storagebackend/factory.Create over the shared client, for objects
-// that no registry has. Close destroys it if nobody does.
+// Uncached is storagebackend/factory.Create over the shared client, for objects without a
+// registry. Close destroys the storage if nothing else has.
 func (b *Backend) Uncached(config *storagebackend.ConfigForResource, resourcePrefix string) (storage.Interface, factory.DestroyFunc, error) {
 	return b.decorator(false)(config, resourcePrefix, nil, nil, nil, nil, nil, nil)
 }

@@ -7,11 +7,11 @@ import (
 	"k8s.io/kubernetes/pkg/kubeapiserver"
 )
 
-// RESTOptionsGetter wraps upstream's getter so that the storage it describes
-// is built from the shared client. Which resources go without a watch cache
-// is upstream's choice. Upstream makes storages of some resources that it then
-// does not serve: those, which served tells, get no cache and no metrics. A
-// nil served means that all are.
+// RESTOptionsGetter wraps upstream's getter so that storages are built from the shared
+// client. The same resources as upstream's go without a watch cache. Upstream also
+// creates storages of resources that it does not serve: resources for which served
+// reports false get no cache and no metrics. A nil served means that all resources are
+// served.
 func (b *Backend) RESTOptionsGetter(upstream generic.RESTOptionsGetter, served func(schema.GroupResource) bool) generic.RESTOptionsGetter {
 	return &restOptionsGetter{backend: b, upstream: upstream, served: served, uncached: kubeapiserver.DefaultWatchCacheSizes()}
 }

@@ -11,14 +11,13 @@ import (
 	"k8s.io/apiserver/pkg/storage/cacher"
 )
 
-// warming lets lists and watches wait for a watch cache that is being filled, for as
-// long as upstream would have the client wait before it asks again, which is a second
+// warming lets lists and watches wait for a watch cache that is being filled, for as long
+// as upstream asks the client to wait before a retry, which is a second
 // (calculateRetryAfterForUnreadyCache of k8s.io/apiserver's storage/cacher). An empty
-// cache is filled within milliseconds, one of 10,000 pods within some tenths of a
-// second. Not only clients lose the rest: upstream's finalizer of custom resources,
-// which is refused the list of what it is to delete, may look again while it has not
-// been told of its own last write, and then forgets the definition until the next
-// resync, after five minutes.
+// cache is filled within milliseconds, one of 10,000 pods within some tenths of a second.
+// A retry costs more than the wait: upstream's finalizer of custom resources, if its list
+// of the objects to delete is refused, may retry before it has seen its own last write.
+// It then forgets the CRD until the next resync, after five minutes.
 type warming struct {
 	*cacher.CacheDelegator
 	cacher *cacher.Cacher
@@ -40,7 +39,8 @@ func (w warming) Watch(ctx context.Context, key string, opts storage.ListOptions
 	return watcher, err
 }
 
-// warmed waits if err is that the cache is not filled yet, and tells whether it is now.
+// warmed waits if err says that the cache is not filled yet, and reports whether it is
+// filled afterwards.
 func (w warming) warmed(ctx context.Context, err error) bool {
 	if !apierrors.IsTooManyRequests(err) {
 		return false

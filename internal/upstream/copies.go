@@ -5,32 +5,32 @@ package upstream
 var copyEntries = []Entry{
 	// Fields of etcd's server, by reflection.
 	{
-		Ours:    "pkg/etcd/direct.go:peerTransports",
+		Ours:    "internal/etcd/peers/noproxy.go:Transports",
 		Package: "go.etcd.io/etcd/server/v3/etcdserver", Decl: "EtcdServer.r", Has: []string{"raftNode"},
 		Look: "peerTransports reads it: without it a member behind HTTPS_PROXY does not start.",
 	},
 	{
-		Ours:    "pkg/etcd/direct.go:peerTransports",
+		Ours:    "internal/etcd/peers/noproxy.go:Transports",
 		Package: "go.etcd.io/etcd/server/v3/etcdserver", Decl: "raftNodeConfig.transport", Has: []string{"rafthttp.Transporter"},
 		Look: "peerTransports reads it, through the raftNodeConfig that is embedded in raftNode: without it a member behind HTTPS_PROXY does not start.",
 	},
 	{
-		Ours:    "pkg/etcd/direct.go:peerTransports",
+		Ours:    "internal/etcd/peers/noproxy.go:Transports",
 		Package: "go.etcd.io/etcd/server/v3/etcdserver", Decl: "EtcdServer.peerRt", Has: []string{"http.RoundTripper"},
 		Look: "peerTransports reads it: without it a member behind HTTPS_PROXY does not start.",
 	},
 	{
-		Ours:    "pkg/etcd/direct.go:peerTransports",
+		Ours:    "internal/etcd/peers/noproxy.go:Transports",
 		Package: "go.etcd.io/etcd/server/v3/etcdserver/api/rafthttp", Decl: "Transport.streamRt", Has: []string{"http.RoundTripper"},
 		Look: "peerTransports reads it: without it a member behind HTTPS_PROXY does not start.",
 	},
 	{
-		Ours:    "pkg/etcd/direct.go:peerTransports",
+		Ours:    "internal/etcd/peers/noproxy.go:Transports",
 		Package: "go.etcd.io/etcd/server/v3/etcdserver/api/rafthttp", Decl: "Transport.pipelineRt", Has: []string{"http.RoundTripper"},
 		Look: "peerTransports reads it: without it a member behind HTTPS_PROXY does not start.",
 	},
 	{
-		Ours:    "pkg/etcd/quorum.go:(*Member).removed",
+		Ours:    "internal/etcd/peers/await.go:Removed",
 		Package: "go.etcd.io/etcd/server/v3/etcdserver/api/membership", Decl: "(*RaftCluster).IsIDRemoved", Exists: true,
 		Look: "removed asserts this method of the server's cluster: without it a member that was removed waits for a leader for ever.",
 	},

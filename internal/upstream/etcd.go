@@ -11,14 +11,14 @@ var etcdEntries = []Entry{
 		Look:    "dropsAfter is this number; if it is lower upstream, raft may panic in a start that campaigns at once.",
 	},
 	{
-		Ours:    "pkg/etcd/member.go:(*Member).elect",
+		Ours:    "pkg/etcd/start.go:(*Member).elect",
 		Package: "go.etcd.io/etcd/server/v3/etcdserver",
 		Decl:    "(*EtcdServer).snapshotIfNeededAndCompactRaftLog",
 		Digest:  "df2ae6599b1e4b4b",
 		Look:    "elect campaigns at once unless etcd drops entries from memory here; if it does so at other times, raft may panic.",
 	},
 	{
-		Ours:    "pkg/etcd/member.go:(*Member).elect",
+		Ours:    "pkg/etcd/start.go:(*Member).elect",
 		Package: "go.etcd.io/raft/v3",
 		Decl:    "stepFollower",
 		Has:     []string{"case pb.MsgTimeoutNow:", "r.hup(campaignTransfer)"},
@@ -125,14 +125,14 @@ var etcdEntries = []Entry{
 		Look:    "bodySize reads the fields of a record in the order of their numbers, which a new field changes.",
 	},
 	{
-		Ours:    "pkg/etcd/reclaim.go:(*upkeep).purgeLog",
+		Ours:    "internal/etcd/upkeep/reclaim.go:(*Upkeep).purgeLog",
 		Package: "go.etcd.io/etcd/server/v3/storage",
 		Decl:    "(*storage).Release",
 		Has:     []string{"st.w.ReleaseLockTo(snap.Metadata.GetIndex())"},
 		Look:    "purgeLog deletes the segments that etcd does not keep locked: those must be the ones that a start does not need.",
 	},
 	{
-		Ours:    "pkg/etcd/reclaim.go:(*upkeep).purgeLog",
+		Ours:    "internal/etcd/upkeep/reclaim.go:(*Upkeep).purgeLog",
 		Package: "go.etcd.io/etcd/server/v3/etcdserver",
 		Decl:    "(*EtcdServer).ForceSnapshot",
 		Digest:  "566a988573809df5",
@@ -171,28 +171,28 @@ var etcdEntries = []Entry{
 
 	// The clients.
 	{
-		Ours:    "pkg/etcd/client.go:newClient",
+		Ours:    "internal/etcd/inmem/client.go:NewClient",
 		Package: "go.etcd.io/etcd/server/v3/etcdserver/api/v3client",
 		Decl:    "New",
 		Digest:  "c1f861d7e5b58653",
 		Look:    "newClient and guardRest replace KV, Watcher, Lease and Maintenance of this client: guard the new one.",
 	},
 	{
-		Ours:    "pkg/etcd/client.go:quietWatcher",
+		Ours:    "internal/etcd/inmem/client.go:quietWatcher",
 		Package: "go.etcd.io/etcd/server/v3/etcdserver/api/v3client",
 		Decl:    "(*watchWrapper).Watch",
 		Digest:  "290cedac40cf639e",
 		Look:    "quietWatcher repeats it.",
 	},
 	{
-		Ours:    "pkg/etcd/rangestream.go:(*guardedKV).RangeStream",
+		Ours:    "internal/etcd/inmem/rangestream.go:(*guardedKV).RangeStream",
 		Package: "go.etcd.io/etcd/server/v3/proxy/grpcproxy/adapter",
 		Decl:    "(*kvs2kvc).RangeStream",
 		Has:     []string{"codes.Unimplemented"},
 		Look:    "upstream's adapter serves streams now: see whether RangeStream can use it, with the gate, the containment and copies of the chunks.",
 	},
 	{
-		Ours:    "pkg/etcd/rangestream.go:(*rangeStream).Send",
+		Ours:    "internal/etcd/inmem/rangestream.go:(*rangeStream).Send",
 		Package: "go.etcd.io/etcd/server/v3/etcdserver",
 		Decl:    "(*EtcdServer).rangeStream",
 		Digest:  "b5e0eab73d29702a",
@@ -206,28 +206,28 @@ var etcdEntries = []Entry{
 		Look:    "Relay ends this goroutine, which waits for readers for ever; if the client does so itself now, etcdstream can go.",
 	},
 	{
-		Ours:    "internal/storage/listing.go:listing",
+		Ours:    "internal/storage/liststream.go:listing",
 		Package: "k8s.io/apiserver/pkg/storage/etcd3",
 		Decl:    "(*store).streamChunks",
 		Digest:  "45889a5d07338362",
 		Look:    "listing ends the streams that this stops reading; see whether it does so itself, and which other reads are streams.",
 	},
 	{
-		Ours:    "internal/storage/reach.go:reachKV",
+		Ours:    "internal/storage/connectivity.go:boundedKV",
 		Package: "go.etcd.io/etcd/client/v3",
 		Decl:    "KV",
 		Digest:  "4992e4ec12ee9516",
-		Look:    "reachKV bounds each call of it, and pkg/etcd's guardedKV guards each: see to the new one.",
+		Look:    "boundedKV bounds each call of it, and guardedKV of internal/etcd/inmem guards each: see to the new one.",
 	},
 	{
-		Ours:    "internal/storage/reach.go:reach",
+		Ours:    "internal/storage/connectivity.go:availability",
 		Package: "go.etcd.io/etcd/client/v3",
 		Decl:    "defaultWaitForReady",
 		Has:     []string{"grpc.WaitForReady(true)"},
 		Look:    "reach exists because calls wait for a connection for ever.",
 	},
 	{
-		Ours:    "internal/storage/stream.go:ownStream",
+		Ours:    "internal/storage/watchstream.go:ownStream",
 		Package: "go.etcd.io/etcd/client/v3",
 		Decl:    "streamKeyFromCtx",
 		Digest:  "49333bfc92c98b2f",
@@ -257,14 +257,14 @@ var etcdEntries = []Entry{
 
 	// Members that differ.
 	{
-		Ours:    "pkg/etcd/agree.go:(*finder).whoIsWrong",
+		Ours:    "internal/etcd/consistency/alarms.go:(*finder).whoIsWrong",
 		Package: "go.etcd.io/etcd/server/v3/etcdserver",
 		Decl:    "(*corruptionChecker).checkPeerHashes",
 		Has:     []string{"cm.hasher.TriggerCorruptAlarm(0)", "cm.hasher.TriggerCorruptAlarm(pid)"},
 		Look:    "whoIsWrong settles the alarm about member 0.",
 	},
 	{
-		Ours:    "pkg/etcd/agree.go:hashOf",
+		Ours:    "internal/etcd/consistency/consistency.go:hashOf",
 		Package: "go.etcd.io/etcd/server/v3/storage/mvcc",
 		Decl:    "(*hashStorage).HashByRev",
 		Digest:  "0a2be65a77ac668c",
@@ -273,35 +273,35 @@ var etcdEntries = []Entry{
 
 	// What members say to each other.
 	{
-		Ours:    "pkg/etcd/direct.go:peerTransports",
+		Ours:    "internal/etcd/peers/noproxy.go:Transports",
 		Package: "go.etcd.io/etcd/server/v3/etcdserver",
 		Decl:    "EtcdServer.peerRt",
 		Exists:  true,
 		Look:    "peerTransports takes the proxy out of this transport; where it is not found, members do not start behind HTTPS_PROXY.",
 	},
 	{
-		Ours:    "pkg/etcd/direct.go:peerTransports",
+		Ours:    "internal/etcd/peers/noproxy.go:Transports",
 		Package: "go.etcd.io/etcd/server/v3/etcdserver",
 		Decl:    "raftNodeConfig.transport",
 		Exists:  true,
 		Look:    "peerTransports finds the transports of raft by this name.",
 	},
 	{
-		Ours:    "pkg/etcd/direct.go:peerTransports",
+		Ours:    "internal/etcd/peers/noproxy.go:Transports",
 		Package: "go.etcd.io/etcd/server/v3/etcdserver/api/rafthttp",
 		Decl:    "Transport",
 		Has:     []string{"streamRt http.RoundTripper", "pipelineRt http.RoundTripper"},
 		Look:    "peerTransports takes the proxy out of these transports.",
 	},
 	{
-		Ours:    "pkg/etcd/direct.go:(*Cluster).prepareJoin",
+		Ours:    "internal/etcd/peers/noproxy.go:PrepareJoin",
 		Package: "go.etcd.io/etcd/server/v3/etcdserver",
 		Decl:    "bootstrapExistingClusterNoWAL",
 		Digest:  "fcd7ee86d4aa82cf",
 		Look:    "prepareJoin leaves the directory as this does when it has asked the others; a member that joins behind a proxy may not start otherwise.",
 	},
 	{
-		Ours:    "pkg/etcd/serve.go:(*Member).servePeers",
+		Ours:    "internal/etcd/peers/server.go:Serve",
 		Package: "go.etcd.io/etcd/server/v3/embed",
 		Decl:    "(*Etcd).servePeers",
 		Digest:  "9f5cea2dfd81a798",

@@ -39,13 +39,13 @@ var messageEntries = []Entry{
 		Look: "alarmIn parses the text form of an AlarmMember: else the readiness check of an external etcd misses its alarms.",
 	},
 	{
-		Ours:    "pkg/etcd/peers.go:alerted",
+		Ours:    "internal/etcd/failover/dialer.go:IsTLSAlert",
 		Package: "crypto/tls", Decl: "(*Conn).readRecordOrCCS",
 		Has:  []string{`&net.OpError{Op: "remote error", Err: alert(data[1])}`},
 		Look: "alerted knows a received alert by it: else members wait for others that do not take their certificate.",
 	},
 	{
-		Ours:    "pkg/etcd/dialer.go:(*refusal).Read",
+		Ours:    "internal/etcd/failover/dialer.go:(*refusal).Read",
 		Package: "crypto/tls", Decl: "(*Conn).readRecordOrCCS",
 		Has:  []string{`&net.OpError{Op: "remote error", Err: alert(data[1])}`},
 		Look: "An alert is how an external etcd refuses a client's certificate: else a start that fails does not say so.",

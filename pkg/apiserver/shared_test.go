@@ -249,7 +249,7 @@ func TestEtcdIsAway(t *testing.T) {
 	eventually(t, "a watch", func() error { return seen("before") })
 
 	for round := range 2 {
-		e.Leave()
+		e.Stop()
 		for _, p := range planes {
 			eventually(t, "a red check", func() error {
 				if a := p.get(t, "/readyz?verbose"); a.status == http.StatusOK || !strings.Contains(a.body, "[-]etcd-readiness failed") {
@@ -265,7 +265,7 @@ func TestEtcdIsAway(t *testing.T) {
 		p.call(t, client, http.MethodPost, path, string(must(json.Marshal(pod("during")))(t))).want(t, http.StatusInternalServerError)
 		p.call(t, client, http.MethodGet, path+"/before", "").want(t, http.StatusInternalServerError)
 		p.call(t, client, http.MethodGet, path, "").want(t, http.StatusInternalServerError)
-		e.Return(t)
+		e.Restart(t)
 		for _, p := range planes {
 			eventually(t, "every check is green", func() error {
 				if a := p.get(t, "/readyz?verbose"); a.status != http.StatusOK {

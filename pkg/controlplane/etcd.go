@@ -9,6 +9,7 @@ import (
 
 	"k8s.io/apimachinery/pkg/util/validation/field"
 
+	"github.com/kubembed/kubembed/internal/etcd/clusterconfig"
 	"github.com/kubembed/kubembed/internal/storage"
 	"github.com/kubembed/kubembed/pkg/etcd"
 )
@@ -126,8 +127,8 @@ func (e Etcd) validateExternal(at *field.Path) (errs field.ErrorList) {
 			errs = append(errs, field.Forbidden(at.Child(name), "it is of a member in this process; Endpoints are of an etcd elsewhere: take out one of them"))
 		}
 	}
-	remote := etcd.ExternalConfig{Endpoints: e.Endpoints, CA: e.CA, Cert: e.Cert, Key: e.Key}
-	return append(errs, remote.ValidateFields(at)...)
+	external := clusterconfig.External{Endpoints: e.Endpoints, CA: e.CA, Cert: e.Cert, Key: e.Key}
+	return append(errs, external.Validate(at)...)
 }
 
 func (e Etcd) validateCluster(at *field.Path) (errs field.ErrorList) {
@@ -142,7 +143,7 @@ func (e Etcd) validateCluster(at *field.Path) (errs field.ErrorList) {
 		}
 		return errs
 	}
-	return append(errs, e.cluster().ValidateFields(at)...)
+	return append(errs, (*clusterconfig.Cluster)(e.cluster()).Validate(at)...)
 }
 
 // cluster is what etcd has to know of it, without the certificates, or nil.

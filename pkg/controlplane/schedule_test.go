@@ -228,11 +228,11 @@ func TestSnapshotsAreOfOne(t *testing.T) {
 		t.Error("both take snapshots")
 	}
 	last := newest(by)
-	e.Leave()
+	e.Stop()
 	if now := newest(by); now != last {
 		t.Errorf("there is %s, and etcd is away", now)
 	}
-	e.Return(t)
+	e.Restart(t)
 	polled(t, "a snapshot when etcd is back", func() bool { return newest(by) != last })
 	closeServer(t, servers[by])
 	polled(t, "the other takes them", func() bool { return newest(1-by) != "" })

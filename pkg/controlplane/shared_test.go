@@ -177,7 +177,7 @@ func TestElectionWithoutEtcd(t *testing.T) {
 		c.Components = []controlplane.Component{worker{"alone", shifts, i}}
 	})
 	shifts.leader(t)
-	e.Leave()
+	e.Stop()
 	begin := time.Now()
 	soon(t, "no leader", func() error {
 		shifts.mu.Lock()
@@ -214,7 +214,7 @@ func TestElectionWithoutEtcd(t *testing.T) {
 		default:
 		}
 	}
-	e.Return(t)
+	e.Restart(t)
 	begin = time.Now()
 	shifts.leader(t)
 	t.Logf("runs again %v after etcd was back", time.Since(begin))

@@ -14,19 +14,18 @@ import (
 	"github.com/kubembed/kubembed/internal/fieldpath"
 )
 
-// DefaultQuotaBytes is the quota when Config.QuotaBytes is zero: 8 GiB, the
-// most that etcd recommends. etcd's own default of 2 GiB is known to be too
-// small for busy Kubernetes clusters, and space is only taken when used.
+// DefaultQuotaBytes is the quota when Config.QuotaBytes is zero: 8 GiB, the most that
+// etcd recommends. etcd's own default of 2 GiB is too small for busy Kubernetes clusters,
+// and only used space is taken.
 const DefaultQuotaBytes int64 = 8 << 30
 
-// MaxTxnOps is how many operations one transaction may hold. It is above
-// etcd's default of 128, so that all objects a control plane starts with fit
-// in one transaction.
+// MaxTxnOps is the largest number of operations in one transaction. It is above etcd's
+// default of 128, so that all initial objects of a control plane fit in one transaction.
 const MaxTxnOps = 1024
 
-// The raft clock. A single member has nobody to send heartbeats to, and Start
-// does not wait for an election timeout (see Member.elect), so a short tick
-// would only cost CPU. Only a start that cannot hurry has a shorter one.
+// The raft clock. A standalone member sends no heartbeats, and Start does not wait for an
+// election timeout (see Member.elect), so a short tick would only cost CPU. Only a start
+// that may not campaign at once has a shorter tick.
 //
 // The election timeout, five ticks, also sets the shortest lease that etcd
 // grants: ceil(1.5 × 2.5 s) = 4 s. Kubernetes asks for 15 s or more.
@@ -36,41 +35,38 @@ const (
 	electionTicks = 5
 )
 
-// How much of the raft log stays in memory. etcd keeps 5,000 applied entries
-// for followers that lag behind; here are none, and every entry pins a written
-// object on the heap. What a start replays is kept too, see Member.elect, so
-// snapshots are taken more often than etcd's 10,000 entries. One costs about as
+// The part of the raft log that stays in memory. etcd keeps 5,000 applied entries for
+// followers that lag behind. A standalone member has none, and every entry pins a written
+// object on the heap. The entries that a start replays stay too, see Member.elect, so
+// snapshots are taken more often than etcd's 10,000 entries. A snapshot costs about as
 // much as a few writes.
 const (
 	catchUpEntries = 100
 	snapshotCount  = 1000
 )
 
-// Config says how to run a member. Only Dir is required.
+// Config configures a member. Only Dir is required.
 type Config struct {
-	// Dir is the data directory. Everything of the member lives under it. It is
-	// created with mode 0700 if it is missing. A directory belongs to one member
-	// at a time; see ErrInUse.
+	// Dir is the data directory. All data of the member is below it. It is created with
+	// mode 0700 if it is missing. A directory belongs to one member at a time; see
+	// ErrInUse.
 	Dir string
 
-	// Ephemeral leaves out every fsync. The data is worth nothing after Close
-	// or a crash. The caller owns removing Dir. If false, a write that was
-	// acknowledged survives a power cut.
+	// Ephemeral skips every fsync. The data is worthless after Close or a crash. The
+	// caller removes Dir. If false, an acknowledged write survives a power cut.
 	Ephemeral bool
 
-	// QuotaBytes limits the size of the database file. When it is reached the
-	// member refuses writes with rpctypes.ErrNoSpace. If zero,
-	// DefaultQuotaBytes.
+	// QuotaBytes limits the size of the database file. At the limit the member refuses
+	// writes with rpctypes.ErrNoSpace. If zero, DefaultQuotaBytes.
 	QuotaBytes int64
 
 	// Cluster makes the member one of a cluster. If nil, it is alone, and listens
 	// memberaddr.Standalone.
 	Cluster *Cluster
 
-	// Logger receives etcd's log. Its fatal and panic hooks are replaced; it
-	// is otherwise used as it is, by etcd's own goroutines, which wait for it: it
-	// must not block (package controlplane puts a queue in front). If nil, nothing is
-	// logged.
+	// Logger receives etcd's log. Its fatal and panic hooks are replaced. etcd's own
+	// goroutines wait for it, so it must not block (package controlplane puts a queue in
+	// front). If nil, nothing is logged.
 	Logger *zap.Logger
 }
 
@@ -89,9 +85,9 @@ func (c Config) Validate() error {
 	if c.Cluster != nil {
 		at := field.NewPath("Config", "Cluster")
 		if c.Ephemeral {
-			errs = append(errs, fieldpath.New("etcd", "Config.Ephemeral", "a member of a cluster must keep what it has acknowledged: leave out Ephemeral or Cluster"))
+			errs = append(errs, fieldpath.New("etcd", "Config.Ephemeral", "a member of a cluster must keep acknowledged writes: leave out Ephemeral or Cluster"))
 		}
-		for _, err := range append(c.Cluster.ValidateFields(at), c.Cluster.validateFiles(at)...) {
+		for _, err := range append(c.Cluster.config().Validate(at), c.Cluster.config().ValidateFiles(at)...) {
 			errs = append(errs, &fieldpath.Error{Package: "etcd", Err: err})
 		}
 	}
@@ -106,7 +102,7 @@ func (c Config) quota() int64 {
 	return c.QuotaBytes
 }
 
-// embedConfig translates c. logger is the contained one.
+// embedConfig returns etcd's configuration. logger is the contained one.
 func (c Config) embedConfig(logger *zap.Logger, r walcheck.Replay) *embed.Config {
 	ec := embed.NewConfig()
 	ec.Name = memberaddr.StandaloneName
@@ -127,15 +123,15 @@ func (c Config) embedConfig(logger *zap.Logger, r walcheck.Replay) *embed.Config
 	ec.SnapshotCount = snapshotCount
 	ec.SnapshotCatchUpEntries = catchUpEntries + r.Entries
 	ec.MaxTxnOps = MaxTxnOps
-	// NewConfig leaves it at zero, at which every request is logged as slow.
+	// NewConfig leaves it at zero, which logs every request as slow.
 	ec.WarningUnaryRequestDuration = embed.DefaultWarningUnaryRequestDuration
 
 	// The builder only sets the config's logger. embed's SetupGlobalLoggers,
 	// which would replace those of gRPC and zap, is never called.
 	ec.ZapLoggerBuilder = embed.NewZapLoggerBuilder(logger)
 
-	// Left at etcd's defaults on purpose: MaxRequestBytes (1.5 MiB, so that
-	// too large objects get upstream's answer), AutoCompaction (off: the API
-	// server compacts), InitialCorruptCheck (off: it compares with peers).
+	// Left at etcd's defaults on purpose: MaxRequestBytes (1.5 MiB, so that objects that
+	// are too large get upstream's error), AutoCompaction (off: the API server compacts),
+	// InitialCorruptCheck (off: see package consistency).
 	return ec
 }

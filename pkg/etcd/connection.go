@@ -2,164 +2,101 @@ package etcd
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"net"
 	"slices"
 	"sync"
 	"time"
 
-	"github.com/coreos/go-semver/semver"
-	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
 	clientv3 "go.etcd.io/etcd/client/v3"
+	"go.uber.org/zap"
 	"google.golang.org/grpc"
 
+	"github.com/kubembed/kubembed/internal/etcd/clusterconfig"
 	"github.com/kubembed/kubembed/internal/etcd/errdefs"
-	"github.com/kubembed/kubembed/internal/fieldpath"
+	"github.com/kubembed/kubembed/internal/etcd/failover"
+	"github.com/kubembed/kubembed/internal/etcd/inmem"
 )
 
 // connectTimeout is how long Connect waits for the first answer.
 const connectTimeout = 5 * time.Second
 
-// oldestRemote is the oldest etcd that Kubernetes' storage is tested with: older ones
-// do not report the progress of watches reliably.
-var oldestRemote = semver.Version{Major: 3, Minor: 5}
-
-// ErrUnreachable says that no endpoint of an etcd elsewhere has answered. The error's
-// text has the reason for each.
+// ErrUnreachable says that no endpoint of an external etcd has answered. The error has
+// the reason for each.
 var ErrUnreachable = errdefs.ErrUnreachable
 
-// Connection is a connection to an etcd elsewhere. Its methods may be called
-// concurrently.
+// ExternalConfig configures a connection to an external etcd.
+type ExternalConfig struct {
+	// Endpoints are client URLs with a port, like "https://10.0.0.1:2379", all http
+	// or all https. Required.
+	Endpoints []string
+	// CA, Cert and Key are PEM files for https: the CA of the servers, and the client
+	// certificate and its key. They are read again for each connection. If CA is empty,
+	// the system's CAs are used; if Cert and Key are empty, the client presents no
+	// certificate.
+	CA, Cert, Key string
+	// Logger receives the client's log. If nil, nothing is logged.
+	Logger *zap.Logger
+}
+
+// Validate reports every problem of r in one error that names the fields. It reads
+// the files.
+func (r ExternalConfig) Validate() error {
+	if errs := clusterconfig.External(r).Validate(nil); len(errs) > 0 {
+		return fmt.Errorf("etcd: invalid ExternalConfig: %w", errs.ToAggregate())
+	}
+	return nil
+}
+
+// Connection is a connection to an external etcd. Its methods may be called concurrently.
 type Connection struct {
-	network *network
-	gateway *gateway
+	network *failover.Client
+	gateway *inmem.Gateway
 
 	closeOnce sync.Once
 	done      chan struct{}
 }
 
-// Connect connects to an etcd elsewhere, and returns when one of its endpoints has
-// answered. Without an answer it gives up when ctx ends, or after five seconds, with
-// an error that wraps ErrUnreachable and says for each endpoint what is in the way.
-// etcd must be 3.5 or newer.
+// Connect connects to an external etcd, and returns when one of its endpoints has
+// answered. Without an answer it returns when ctx ends, or after five seconds, with an
+// error that wraps ErrUnreachable and has the reason for each endpoint. etcd must be 3.5
+// or newer.
 //
-// From then on the connection mends itself. Calls go to the endpoints in turn, and
-// not to those that have not answered for some two seconds or have no leader: what
-// waits for them fails with an error of code Unavailable. The client repeats reads by
-// itself; of a write nobody can know then whether it has been done.
+// From then on the connection recovers by itself. Calls go to the endpoints in turn, and
+// not to an endpoint that has not answered for about two seconds or has no leader: calls
+// in flight there fail with code Unavailable. The client repeats reads by itself; whether
+// a write was done is unknown then.
 func Connect(ctx context.Context, r ExternalConfig) (_ *Connection, err error) {
 	if err := r.Validate(); err != nil {
 		return nil, err
 	}
+	external := clusterconfig.External(r)
 	endpoints := slices.Clone(r.Endpoints)
-	n, err := newNetwork(newDialer(r.tlsInfo(), r.encrypted()), func() []string { return endpoints }, r.Logger)
+	n, err := failover.New(failover.NewDialer(external.TLSInfo(), external.Encrypted()), func() []string { return endpoints }, r.Logger)
 	if err != nil {
 		return nil, fmt.Errorf("etcd: connect: %w", err)
 	}
 	ctx, cancel := context.WithTimeout(ctx, connectTimeout)
 	defer cancel()
-	if err := n.reach(ctx, endpoints); err != nil {
-		n.close()
+	if err := n.WaitReachable(ctx, endpoints); err != nil {
+		n.Close()
 		return nil, fmt.Errorf("etcd: connect: %w", err)
 	}
 	return &Connection{
 		network: n,
-		gateway: &gateway{server: func() *grpc.Server { return newProxy(n.client) }},
+		gateway: inmem.NewGateway(func() *grpc.Server { return inmem.NewProxy(n.Etcd()) }),
 		done:    make(chan struct{}),
 	}, nil
 }
 
-// reach waits until one of endpoints answers.
-func (n *network) reach(ctx context.Context, endpoints []string) error {
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	answers := make(chan error, len(endpoints))
-	for _, endpoint := range endpoints {
-		go func() {
-			status, err := n.status(ctx, endpoint)
-			if err == nil {
-				err = checkRemote(endpoint, status)
-			}
-			answers <- err
-		}()
-	}
-	var first error
-	reached := false
-	for range endpoints {
-		err := <-answers
-		switch {
-		case err == nil:
-			reached = true
-			cancel()
-		case errors.Is(err, errTooOld):
-			// Not to be hidden by another that is not.
-			first = err
-		case first == nil:
-			first = err
-		}
-	}
-	if reached && !errors.Is(first, errTooOld) {
-		return nil
-	}
-	if errors.Is(first, errTooOld) {
-		return first
-	}
-	errs := []error{fieldpath.New("etcd", "ExternalConfig.Endpoints", "%w", ErrUnreachable)}
-	for _, endpoint := range endpoints {
-		errs = append(errs, fmt.Errorf("%s: %w", endpoint, n.problemOf(endpoint)))
-	}
-	return &list{errs}
-}
-
-// status asks one endpoint until it answers.
-func (n *network) status(ctx context.Context, endpoint string) (*pb.StatusResponse, error) {
-	conn, err := n.client.Dial(endpoint)
-	if err != nil {
-		return nil, err
-	}
-	defer func() { _ = conn.Close() }()
-	return pb.NewMaintenanceClient(conn).Status(ctx, &pb.StatusRequest{}, grpc.WaitForReady(true))
-}
-
-var errTooOld = errors.New("etcd is too old")
-
-func checkRemote(endpoint string, status *pb.StatusResponse) error {
-	version, err := semver.NewVersion(status.Version)
-	if err != nil {
-		return fmt.Errorf("%s: its version: %w", endpoint, err)
-	}
-	if version.LessThan(oldestRemote) {
-		return fieldpath.New("etcd", "ExternalConfig.Endpoints", "%s: %w: it is %s, and must be 3.5 or newer", endpoint, errTooOld, version)
-	}
-	return nil
-}
-
-// list is an error of several in one line, the first being what it is about.
-type list struct{ errs []error }
-
-func (l *list) Error() string {
-	text := l.errs[0].Error()
-	for i, err := range l.errs[1:] {
-		separator := "; "
-		if i == 0 {
-			separator = ": "
-		}
-		text += separator + err.Error()
-	}
-	return text
-}
-
-func (l *list) Unwrap() []error { return l.errs }
-
 // Client returns the client. It is shared and belongs to the connection; callers must
 // not close it.
-func (c *Connection) Client() *clientv3.Client { return c.network.client }
+func (c *Connection) Client() *clientv3.Client { return c.network.Etcd() }
 
-// DialContext is Member.DialContext: calls over what it returns go where those of
-// Client go, with the same certificates.
+// DialContext is like Member.DialContext: calls over the connection use the same
+// endpoints and certificates as Client.
 func (c *Connection) DialContext(ctx context.Context, _, _ string) (net.Conn, error) {
-	return c.gateway.dial(ctx)
+	return c.gateway.Dial(ctx)
 }
 
 // Done is closed by Close. A connection does not end by itself.
@@ -168,13 +105,13 @@ func (c *Connection) Done() <-chan struct{} { return c.done }
 // Err is nil: a connection does not end by itself.
 func (c *Connection) Err() error { return nil }
 
-// Close ends the connection and waits for all that belongs to it. It may be called
-// again, and returns nil.
+// Close closes the connection and waits for all its goroutines. It may be called again,
+// and returns nil.
 func (c *Connection) Close() error {
 	c.closeOnce.Do(func() {
-		c.gateway.refuse()
-		c.network.close()
-		c.gateway.close()
+		c.gateway.Refuse()
+		c.network.Close()
+		c.gateway.Close()
 		close(c.done)
 	})
 	<-c.done

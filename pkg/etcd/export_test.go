@@ -12,7 +12,11 @@ import (
 	"go.etcd.io/etcd/server/v3/storage/schema"
 	"go.uber.org/zap"
 
+	"github.com/kubembed/kubembed/internal/etcd/consistency"
 	"github.com/kubembed/kubembed/internal/etcd/limits"
+	"github.com/kubembed/kubembed/internal/etcd/memberwatch"
+	"github.com/kubembed/kubembed/internal/etcd/peers"
+	"github.com/kubembed/kubembed/internal/etcd/upkeep"
 	"github.com/kubembed/kubembed/internal/etcd/walcheck"
 )
 
@@ -21,7 +25,7 @@ func (m *Member) ContainedLogger() *zap.Logger { return m.etcd.GetLogger() }
 
 // SetFree is another answer of the file system, which is looked at at once.
 func (m *Member) SetFree(bytes int64) {
-	m.upkeep.space.SetFree(bytes)
+	m.upkeep.Disk().SetFree(bytes)
 }
 
 // CheckTail checks the end of a log.
@@ -29,19 +33,17 @@ var CheckTail = walcheck.CheckEnd
 
 // Connections is how many connections the client of a member has to an address.
 func Connections(m *Member, addr string) int {
-	d := m.network.dialer
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	return len(d.open[addr])
+	d := m.network.Dialer()
+	return len(d.Connections(addr))
 }
 
 // Turns are those of a member that wants to defragment from now on.
-type Turns struct{ upkeep *upkeep }
+type Turns struct{ upkeep *upkeep.Upkeep }
 
-func NewTurns(m *Member) Turns { return Turns{&upkeep{server: m.etcd.Server}} }
+func NewTurns(m *Member) Turns { return Turns{upkeep.New(m.etcd.Server, nil, nil, nil, nil)} }
 
 // Until is how long it is at now until the next.
-func (t Turns) Until(now time.Time) time.Duration { return t.upkeep.untilTurn(now) }
+func (t Turns) Until(now time.Time) time.Duration { return t.upkeep.UntilTurn(now) }
 
 // SetCloseTimeout is for members that are closed from now on.
 func SetCloseTimeout(d time.Duration) (restore func()) {
@@ -79,7 +81,7 @@ func (m *Member) AlarmAboutNobody() bool {
 
 // RaiseAlarmAboutNobody does what the leader does that cannot tell who is wrong.
 func (m *Member) RaiseAlarmAboutNobody(ctx context.Context) error {
-	return m.alarm(ctx, pb.AlarmRequest_ACTIVATE, 0)
+	return (&consistency.Checker{Server: m.etcd.Server, Upkeep: m.upkeep}).RaiseAlarm(ctx, 0)
 }
 
 // HashKV is what the member answers others.
@@ -109,15 +111,15 @@ func (m *Member) Overwrite(before, after string) (changed int) {
 
 // PeerTransports is how many transports to other members were found.
 func (m *Member) PeerTransports() (int, error) {
-	_, all, err := peerTransports(m.etcd.Server)
+	_, all, err := peers.Transports(m.etcd.Server)
 	return len(all), err
 }
 
 // SetAgreeTimeout is for a test that nothing runs beside.
 func SetAgreeTimeout(t *testing.T, timeout time.Duration) {
-	before := agreeTimeout
-	agreeTimeout = timeout
-	t.Cleanup(func() { agreeTimeout = before })
+	before := consistency.StartTimeout
+	consistency.StartTimeout = timeout
+	t.Cleanup(func() { consistency.StartTimeout = before })
 }
 
 // MappedBytes is how much address space a start looks for.
@@ -130,9 +132,9 @@ func MappedBytes(quota int64) int64 {
 
 // SetMemberWatch is for members that are started from now on.
 func SetMemberWatch(t *testing.T, interval, grace time.Duration) {
-	wait, patience := memberInterval, memberGrace
-	memberInterval, memberGrace = interval, grace
-	t.Cleanup(func() { memberInterval, memberGrace = wait, patience })
+	intervalBefore, graceBefore := memberwatch.Interval, memberwatch.Grace
+	memberwatch.Interval, memberwatch.Grace = interval, grace
+	t.Cleanup(func() { memberwatch.Interval, memberwatch.Grace = intervalBefore, graceBefore })
 }
 
 // Versions returns the cluster version and the storage version, of etcd's database.

@@ -11,26 +11,27 @@ import (
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 
 	"github.com/kubembed/kubembed/internal/etcd/memberaddr"
+	"github.com/kubembed/kubembed/internal/etcd/peers"
 	"github.com/kubembed/kubembed/internal/fieldpath"
 )
 
-// ClusterMember is what a cluster knows of one of its members.
+// ClusterMember describes a member of a cluster.
 type ClusterMember struct {
 	ID uint64
 	// Name is empty until the member has been started for the first time.
 	Name string
-	// PeerAddr and ClientAddr are its addresses; the latter is empty like Name.
+	// PeerAddr and ClientAddr are its addresses. ClientAddr is empty as long as Name.
 	PeerAddr, ClientAddr string
 	// Learner says that the member has no vote yet.
 	Learner bool
-	// Leader says that it leads, as far as the member that was asked knows.
+	// Leader says that it is the leader, as far as this member knows.
 	Leader bool
 }
 
-// ErrStandalone is returned where only a member of a cluster can do what was asked for.
+// ErrStandalone is returned by operations that need a member of a cluster.
 var ErrStandalone = errors.New("this member is standalone, and no member of a cluster")
 
-// Members lists the members of the cluster, as the leader knows them, by name.
+// Members lists the members of the cluster as the leader knows them, sorted by name.
 func (m *Member) Members(ctx context.Context) ([]ClusterMember, error) {
 	if m.network == nil {
 		return nil, fieldpath.New("etcd", "", "%w: see %s", ErrStandalone, fieldpath.Name("Config.Cluster"))
@@ -64,22 +65,22 @@ func clusterMember(m *pb.Member, leader uint64) ClusterMember {
 	return c
 }
 
-// AddMember tells the cluster of a member that is going to join it, as a learner, and
-// returns its Cluster.Join. It then counts as soon as it is promoted, which it sees to
-// by itself. There is one learner at a time. A name that another member has is an
-// error; the new one's becomes known when it is started.
+// AddMember adds a member to the cluster as a learner and returns the Cluster.Join for
+// it. The member gets its vote when it is promoted, which it does by itself. A cluster
+// has one learner at a time. The name of another member is an error; the cluster learns
+// the new name when the member starts.
 func (m *Member) AddMember(ctx context.Context, name, peerAddr string) (join []string, err error) {
 	members, err := m.Members(ctx)
 	if err != nil {
 		return nil, err
 	}
 	added := &Cluster{Name: name, PeerAddr: peerAddr, Join: []string{peerAddr}}
-	if errs := added.ValidateFields(nil); len(errs) > 0 {
+	if errs := added.config().Validate(nil); len(errs) > 0 {
 		return nil, fmt.Errorf("etcd: add member: %w", errs.ToAggregate())
 	}
 	for _, member := range members {
 		if member.Name == name {
-			return nil, fmt.Errorf("etcd: add member: %q is the name of the member at %s: remove that one first, or choose another name", name, member.PeerAddr)
+			return nil, fmt.Errorf("etcd: add member: %q is the name of the member at %s: remove that member first, or choose another name", name, member.PeerAddr)
 		}
 		if member.Name != "" {
 			join = append(join, member.PeerAddr)
@@ -95,8 +96,8 @@ func (m *Member) AddMember(ctx context.Context, name, peerAddr string) (join []s
 	return join, nil
 }
 
-// PromoteMember gives a learner its vote. A learner that lacks data is refused with
-// rpctypes.ErrMemberLearnerNotReady. Members that are started promote themselves.
+// PromoteMember gives a learner its vote. A learner that lags behind is refused with
+// rpctypes.ErrMemberLearnerNotReady. Running members promote themselves.
 func (m *Member) PromoteMember(ctx context.Context, name string) error {
 	member, err := m.find(ctx, name)
 	if err != nil {
@@ -111,9 +112,9 @@ func (m *Member) PromoteMember(ctx context.Context, name string) error {
 	return nil
 }
 
-// RemoveMember removes a member, by its name or its PeerAddr, which those that have
-// not been started have only. It is refused where too few of the others are up to go
-// on without it. If the member runs, it stops by itself, with ErrRemoved.
+// RemoveMember removes a member by its name or its PeerAddr; a member that has never
+// started has only the latter. It is refused if too few of the other members run to
+// continue without it. A running member stops by itself, with ErrRemoved.
 func (m *Member) RemoveMember(ctx context.Context, name string) error {
 	member, err := m.find(ctx, name)
 	if err != nil {
@@ -122,7 +123,7 @@ func (m *Member) RemoveMember(ctx context.Context, name string) error {
 	if err := retry(ctx, func() error {
 		_, err := m.client.MemberRemove(ctx, member.ID)
 		if errors.Is(err, rpctypes.ErrMemberNotFound) {
-			return nil // by a try that got no answer
+			return nil // removed by an attempt without a response
 		}
 		return err
 	}); err != nil {
@@ -144,12 +145,12 @@ func (m *Member) find(ctx context.Context, name string) (ClusterMember, error) {
 	return ClusterMember{}, fmt.Errorf("etcd: %w: no member has the name or PeerAddr %q", rpctypes.ErrMemberNotFound, name)
 }
 
-// settleTimeout is how long a change of members waits until the cluster takes one: a
-// leader wants to have seen all others for five seconds.
-const settleTimeout = 15 * time.Second
+// membershipTimeout is how long a change of members waits until the cluster accepts one:
+// the leader must have been connected to all others for five seconds.
+const membershipTimeout = 15 * time.Second
 
 func retry(ctx context.Context, change func() error) error {
-	ctx, cancel := context.WithTimeout(ctx, settleTimeout)
+	ctx, cancel := context.WithTimeout(ctx, membershipTimeout)
 	defer cancel()
 	poll := time.NewTicker(200 * time.Millisecond)
 	defer poll.Stop()
@@ -180,7 +181,7 @@ func (m *Member) promoteSelf() {
 		asked := make(chan struct{})
 		go func() {
 			defer close(asked)
-			ctx, cancel := context.WithTimeout(ctx, peerTimeout)
+			ctx, cancel := context.WithTimeout(ctx, peers.Timeout)
 			defer cancel()
 			_, _ = m.client.MemberPromote(ctx, uint64(s.MemberID()))
 		}()

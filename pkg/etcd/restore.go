@@ -9,48 +9,48 @@ import (
 	"github.com/kubembed/kubembed/internal/etcd/restore"
 )
 
-// DefaultRevisionBump is the one that etcd's documentation gives for Kubernetes: no
-// cluster writes as often between a snapshot and its restore.
+// DefaultRevisionBump is the value that etcd's documentation gives for Kubernetes: no
+// cluster makes as many writes between a snapshot and its restore.
 const DefaultRevisionBump uint64 = restore.DefaultRevisionBump
 
-// RestoreConfig says what to make of a snapshot. Only Dir is required.
+// RestoreConfig configures the restore of a snapshot. Only Dir is required.
 type RestoreConfig struct {
-	// Dir is the data directory to make: missing, or one without a member's data.
+	// Dir is the data directory to make. It must be missing or without a member's data.
 	Dir string
 
-	// Name and PeerURL are those of the member, for one that other members are going
-	// to join. If empty, it is alone. It is a new cluster in any case.
+	// Name and PeerURL are the name and the URL of a member that other members are going
+	// to join. If empty, the member is standalone. In any case it is a new cluster.
 	Name, PeerURL string
 
-	// RevisionBump is added to the revision of the snapshot, and all before that is
-	// marked as compacted. Clients that saw revisions which the snapshot does not have
-	// are then told to read everything anew, instead of other things under the same
-	// revisions. If zero, DefaultRevisionBump.
+	// RevisionBump is added to the revision of the snapshot, and all earlier revisions
+	// are marked as compacted. Clients that saw revisions after the snapshot then have to
+	// relist, instead of getting different data under the same revisions. If zero,
+	// DefaultRevisionBump.
 	RevisionBump uint64
 
-	// Drop, if not nil, reports whether a key with this value is left out of the restored
-	// data, as if it had been deleted after the snapshot. It is called for every
-	// revision of a key in order, and its last answer counts. It must not keep or change
+	// Drop, if not nil, reports whether to leave a key with this value out of the
+	// restored data, as if it had been deleted after the snapshot. It is called for every
+	// revision of a key in order, and its last result counts. It must not keep or change
 	// its arguments. Dropped, if not nil, is then called for each key that was left out.
 	Drop    func(key, value []byte) bool
 	Dropped func(key []byte)
 
-	// Logger receives what etcd says. If nil, nothing is logged.
+	// Logger receives etcd's log. If nil, nothing is logged.
 	Logger *zap.Logger
 }
 
 // Validate reports every problem of c in one error that names the fields.
 func (c RestoreConfig) Validate() error { return restore.Config(c).Validate() }
 
-// RestoreSnapshot makes a data directory of a snapshot of "etcdctl snapshot save" or
+// RestoreSnapshot makes a data directory from a snapshot of "etcdctl snapshot save" or
 // Member.Snapshot, which it checks from end to end: its SHA-256, and every page and
-// revision of the database. All is on the disk when it returns. While it works it
-// takes room for the database twice.
+// revision of the database. All data is synced when it returns. While it works it needs
+// space for two copies of the database.
 //
-// If it fails nothing is left of it, and if the process is killed, a directory that
-// Start refuses, in which RestoreSnapshot can be called again. It returns ErrCorrupt,
-// ErrInUse, ErrNoSpace and ErrNewerVersion, wrapped, and ErrHasData for a directory with
-// a member's data.
+// If it fails it leaves nothing behind. If the process is killed, it leaves a directory
+// that Start refuses and RestoreSnapshot accepts again. It returns ErrCorrupt, ErrInUse,
+// ErrNoSpace and ErrNewerVersion, wrapped, and ErrHasData for a directory with a member's
+// data.
 func RestoreSnapshot(ctx context.Context, cfg RestoreConfig, r io.Reader) error {
 	restoring, err := restore.Begin(restore.Config(cfg))
 	if err != nil {

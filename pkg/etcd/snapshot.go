@@ -13,35 +13,34 @@ import (
 	"github.com/kubembed/kubembed/internal/etcd/snapshotio"
 )
 
-// Snapshot is a consistent copy of a member's database while it is read, in the
-// format of "etcdctl snapshot save": the database file, then its SHA-256. It reads
-// like a file and ends with io.EOF when it is whole; any other error means that it
-// is not. It must be closed, and is for one goroutine.
+// Snapshot reads a consistent copy of a member's database in the format of "etcdctl
+// snapshot save": the database file, then its SHA-256. It reads like a file and ends with
+// io.EOF when it is complete; after any other error it is incomplete. It must be closed,
+// and is for one goroutine.
 type Snapshot struct {
 	size   int64
 	reader io.Reader
 	close  func()
 }
 
-// Size returns how many bytes there are to read in all.
+// Size returns the total number of bytes.
 func (s *Snapshot) Size() int64 { return s.size }
 
 // Read implements io.Reader.
 func (s *Snapshot) Read(p []byte) (int, error) { return s.reader.Read(p) }
 
-// Close ends the snapshot. It may be called before all is read, and again.
+// Close ends the snapshot. It may be called before the end, and again.
 func (s *Snapshot) Close() error {
 	s.close()
 	return nil
 }
 
-// OpenSnapshot begins a snapshot of what is in the database now, which is all that has
-// been acknowledged: a member of a cluster that lags behind catches up first. Where the
-// cluster has no leader the snapshot is of what this member has. Until it is read or
-// closed the pages that it holds are not used again, so that the file grows by what
-// is written meanwhile, and the member is not defragmented. It ends early when ctx
-// ends, and with ErrClosed when the member is closed or fails: neither waits for
-// whoever reads.
+// OpenSnapshot begins a snapshot of the database, with all acknowledged writes: a member
+// of a cluster that lags behind catches up first. If the cluster has no leader, the
+// snapshot has the data of this member. Until it is read or closed, the pages that it
+// holds are not reused, so that the file grows by the writes meanwhile, and the member is
+// not defragmented. It ends early when ctx ends, and with ErrClosed when the member is
+// closed or fails: neither waits for whoever reads.
 func (m *Member) OpenSnapshot(ctx context.Context) (*Snapshot, error) {
 	if ctx.Err() != nil {
 		return nil, snapshotio.Error(context.Cause(ctx))
@@ -49,18 +48,19 @@ func (m *Member) OpenSnapshot(ctx context.Context) (*Snapshot, error) {
 	if err := m.catchUp(ctx); err != nil {
 		return nil, snapshotio.Error(err)
 	}
-	if !m.gate.enter() {
+	end, ok := m.calls.Begin()
+	if !ok {
 		return nil, snapshotio.Error(ErrClosed)
 	}
-	m.upkeep.snapshots.RLock()
-	// In a goroutine of its own, so that a reader that stands still does not hold the
-	// database open, which Close waits for.
+	endSnapshot := m.upkeep.BeginSnapshot()
+	// In a goroutine of its own, so that a reader that stops does not hold the database
+	// open, which Close waits for.
 	out, in := io.Pipe()
 	size, ended := make(chan int64, 1), make(chan struct{})
 	go func() {
 		defer close(ended)
-		defer m.gate.leave()
-		defer m.upkeep.snapshots.RUnlock()
+		defer end()
+		defer endSnapshot()
 		_ = in.CloseWithError(m.contain.Run(func() error {
 			snapshot := m.etcd.Server.Backend().Snapshot()
 			defer func() { _ = snapshot.Close() }() // ends a read transaction
@@ -95,18 +95,19 @@ func (m *Member) OpenSnapshot(ctx context.Context) (*Snapshot, error) {
 	}
 }
 
-// catchUp returns when the member has all that its cluster had acknowledged before.
+// catchUp returns when the member has all writes that its cluster acknowledged before the
+// call.
 func (m *Member) catchUp(ctx context.Context) error {
 	if m.network == nil {
-		return nil // alone
+		return nil // standalone
 	}
-	err := m.upkeep.call(ctx, func(ctx context.Context) error {
-		// It is linearizable, and of this member.
+	err := m.upkeep.Call(ctx, func(ctx context.Context) error {
+		// A linearizable read of this member.
 		_, err := m.etcd.Server.Range(ctx, &pb.RangeRequest{Key: []byte{0}})
 		return err
 	})
 	if err != nil && ctx.Err() == nil && m.etcd.Server.Leader() == 0 {
-		return nil // what a majority that is lost for good has left
+		return nil // the majority is lost: this data is all there is
 	}
 	return err
 }
@@ -123,12 +124,12 @@ func (m *Member) Snapshot(ctx context.Context, w io.Writer) (int64, error) {
 }
 
 // OpenSnapshot begins a snapshot of one of the members that client is connected to, as
-// "etcdctl snapshot save" does: of what that one has, which may lag behind others. It
-// ends early when ctx ends.
+// "etcdctl snapshot save" does. The member may lag behind others. The snapshot ends early
+// when ctx ends.
 func OpenSnapshot(ctx context.Context, client *clientv3.Client) (*Snapshot, error) {
 	conn := client.ActiveConnection()
 	if conn == nil {
-		return nil, snapshotio.Error(errors.New("the client has no connection, as that of a member in this process: use Member.OpenSnapshot"))
+		return nil, snapshotio.Error(errors.New("the client is the in-memory client of a member: use Member.OpenSnapshot"))
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	stream, err := pb.NewMaintenanceClient(conn).Snapshot(ctx, &pb.SnapshotRequest{})
@@ -140,13 +141,13 @@ func OpenSnapshot(ctx context.Context, client *clientv3.Client) (*Snapshot, erro
 		cancel()
 		return nil, snapshotio.Error(rpctypes.Error(err))
 	}
-	// The server counts the bytes of the database, without the sum that follows them.
+	// The server counts the bytes of the database, without the checksum after them.
 	n := int64(len(first.Blob)) + int64(first.RemainingBytes)
 	blobs := &blobReader{stream: stream, blob: first.Blob}
 	return &Snapshot{size: n + sha256.Size, reader: snapshotio.NewReader(blobs, n, blobs), close: cancel}, nil
 }
 
-// blobReader reads what a server sends.
+// blobReader reads the database that a server sends.
 type blobReader struct {
 	stream pb.Maintenance_SnapshotClient
 	blob   []byte

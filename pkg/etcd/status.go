@@ -9,30 +9,29 @@ import (
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 	"go.etcd.io/etcd/api/v3/version"
 	clientv3 "go.etcd.io/etcd/client/v3"
-	"go.etcd.io/etcd/server/v3/etcdserver"
 	"google.golang.org/protobuf/encoding/prototext"
 )
 
-// Status is how a member is at one moment.
+// Status is the status of a member.
 type Status struct {
-	// Version is that of the etcd that answers, like "3.6.16".
+	// Version is the version of etcd, like "3.6.16".
 	Version string
-	// MemberID is the member that answers, Leader that of its cluster, or zero while
+	// MemberID is the ID of the member, and Leader the ID of its leader, or zero while
 	// there is none.
 	MemberID, Leader uint64
-	// Revision is that of the last write that it knows.
+	// Revision is the revision of the last write.
 	Revision int64
-	// SizeBytes is the size of the database file, and InUseBytes what of it holds
-	// something. The rest is used for what is written next.
+	// SizeBytes is the size of the database file, and InUseBytes the part in use. The
+	// rest is reused by later writes.
 	SizeBytes, InUseBytes int64
-	// QuotaBytes is the size at which writes are refused. Zero where it is not told.
+	// QuotaBytes is the size at which writes are refused. Zero if unknown.
 	QuotaBytes int64
-	// Alarms are those of the cluster, like "NOSPACE". If there are any, writes are
-	// refused.
+	// Alarms are the alarms of the cluster, like "NOSPACE". While there are any, writes
+	// are refused.
 	Alarms []string
 }
 
-// Status tells how the member is, without asking others of its cluster.
+// Status returns the status of the member, without asking the other members.
 func (m *Member) Status() Status {
 	s := m.etcd.Server
 	status := Status{
@@ -42,7 +41,7 @@ func (m *Member) Status() Status {
 		SizeBytes:  s.Backend().Size(),
 		InUseBytes: s.Backend().SizeInUse(),
 		QuotaBytes: s.Cfg.QuotaBackendBytes,
-		Revision:   m.upkeep.revision(),
+		Revision:   m.upkeep.Revision(),
 	}
 	for _, alarm := range s.Alarms() {
 		status.Alarms = append(status.Alarms, alarm.Alarm.String())
@@ -50,11 +49,11 @@ func (m *Member) Status() Status {
 	return status
 }
 
-// GetStatus asks one of the members that client is connected to.
+// GetStatus returns the status of one of the members that client is connected to.
 func GetStatus(ctx context.Context, client *clientv3.Client) (Status, error) {
 	conn := client.ActiveConnection()
 	if conn == nil {
-		return Status{}, errors.New("etcd: status: the client has no connection, as that of a member in this process: use Member.Status")
+		return Status{}, errors.New("etcd: status: the client is the in-memory client of a member: use Member.Status")
 	}
 	r, err := pb.NewMaintenanceClient(conn).Status(ctx, &pb.StatusRequest{})
 	if err != nil {
@@ -72,8 +71,8 @@ func GetStatus(ctx context.Context, client *clientv3.Client) (Status, error) {
 	return status, nil
 }
 
-// alarmIn returns the alarm in one of the errors of a StatusResponse, which are the text forms
-// of AlarmMembers, and other texts.
+// alarmIn returns the alarm in one of the errors of a StatusResponse, which are the text
+// forms of AlarmMembers, or other texts.
 func alarmIn(text string) pb.AlarmType {
 	var alarm pb.AlarmMember
 	if err := (prototext.UnmarshalOptions{DiscardUnknown: true}).Unmarshal([]byte(text), &alarm); err != nil {
@@ -82,15 +81,19 @@ func alarmIn(text string) pb.AlarmType {
 	return alarm.Alarm
 }
 
-const noSpace = pb.AlarmType_NOSPACE
-
-// alarmed tells whether the alarm is on, of the member id or, if that is zero, of
-// any member of the cluster.
-func alarmed(s *etcdserver.EtcdServer, alarm pb.AlarmType, id uint64) bool {
-	for _, a := range s.Alarms() {
-		if a.Alarm == alarm && (id == 0 || a.MemberID == id) {
-			return true
-		}
-	}
-	return false
+// Usage returns the bytes of the member's database that are in use, without deleted and
+// compacted data, and Config.QuotaBytes. It takes nanoseconds, and may be called at any
+// time.
+func (m *Member) Usage() (inUse, quota int64) {
+	s := m.etcd.Server
+	return s.Backend().SizeInUse(), s.Cfg.QuotaBackendBytes
 }
+
+// SpaceNeeded returns the bytes that must be free on the disk of Config.Dir for the
+// member to accept writes. Other programs that write there should leave them free.
+func (m *Member) SpaceNeeded() int64 { return m.upkeep.Disk().Need() }
+
+// CheckSpace returns nil if there is space for writes. Otherwise the error names the
+// limit, the disk (ErrNoSpace) or the quota, and the remedy. The member recovers from
+// both by itself.
+func (m *Member) CheckSpace() error { return m.upkeep.CheckSpace() }

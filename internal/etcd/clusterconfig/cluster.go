@@ -1,0 +1,157 @@
+// Package clusterconfig validates the configuration of members and of connections to an
+// external etcd, and derives from it what etcd takes: TLS settings, tokens and listeners.
+package clusterconfig
+
+import (
+	"crypto/sha256"
+	"crypto/tls"
+	"encoding/hex"
+	"fmt"
+	"maps"
+	"net"
+	"net/netip"
+	"os"
+	"slices"
+
+	"go.etcd.io/etcd/client/pkg/v3/transport"
+	"go.uber.org/zap"
+	"k8s.io/apimachinery/pkg/util/validation/field"
+
+	"github.com/kubembed/kubembed/internal/etcd/heldport"
+	"github.com/kubembed/kubembed/internal/etcd/memberaddr"
+	"github.com/kubembed/kubembed/internal/fieldpath"
+)
+
+// Cluster is etcd.Cluster, which documents the fields.
+type Cluster struct {
+	Name           string
+	PeerAddr       string
+	ClientAddr     string
+	InitialCluster map[string]string
+	Join           []string
+	CA, Cert, Key  string
+}
+
+// Clone returns a deep copy.
+func (c *Cluster) Clone() *Cluster {
+	if c == nil {
+		return nil
+	}
+	clone := *c
+	clone.InitialCluster, clone.Join = maps.Clone(c.InitialCluster), slices.Clone(c.Join)
+	return &clone
+}
+
+// Validate reports every problem of c below a path. It reads no file.
+func (c *Cluster) Validate(at *field.Path) (errs field.ErrorList) {
+	if c.Name == "" {
+		errs = append(errs, field.Required(at.Child("Name"), "name this member of the cluster"))
+	}
+	address := func(at *field.Path, value string, zero bool) {
+		ip, err := netip.ParseAddrPort(value)
+		if err != nil || !zero && ip.Port() == 0 || ip.Addr().Unmap().IsUnspecified() {
+			errs = append(errs, field.Invalid(at, value, `must be an IP address and a port, like "10.0.0.1:2380"`))
+		}
+	}
+	if c.PeerAddr == "" {
+		errs = append(errs, field.Required(at.Child("PeerAddr"), `where the other members reach this one, like "10.0.0.1:2380"`))
+	} else {
+		address(at.Child("PeerAddr"), c.PeerAddr, false)
+	}
+	if c.ClientAddr != "" {
+		address(at.Child("ClientAddr"), c.ClientAddr, true)
+		if c.ClientAddr == c.PeerAddr {
+			errs = append(errs, field.Invalid(at.Child("ClientAddr"), c.ClientAddr, "the same as PeerAddr: choose another port"))
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(c.InitialCluster)) {
+		at := at.Child("InitialCluster").Key(name)
+		address(at, c.InitialCluster[name], false)
+		for other, value := range c.InitialCluster {
+			if other < name && value == c.InitialCluster[name] {
+				errs = append(errs, field.Duplicate(at, value))
+			}
+		}
+	}
+	for i, value := range c.Join {
+		address(at.Child("Join").Index(i), value, false)
+	}
+	switch own, ok := c.InitialCluster[c.Name]; {
+	case len(c.Join) > 0 && len(c.InitialCluster) > 0:
+		errs = append(errs, field.Forbidden(at.Child("Join"), "InitialCluster is set too: a member either begins a cluster or joins one"))
+	case len(c.Join) > 0:
+	case len(c.InitialCluster) == 0:
+		errs = append(errs, field.Required(at.Child("InitialCluster"), "the first members' names and addresses, or Join for a cluster that runs"))
+	case !ok && c.Name != "":
+		errs = append(errs, field.Invalid(at.Child("InitialCluster"), c.InitialCluster, fmt.Sprintf("%q, the Name of this member, is not in it", c.Name)))
+	case ok && c.PeerAddr != "" && own != c.PeerAddr:
+		errs = append(errs, field.Invalid(at.Child("InitialCluster").Key(c.Name), own, fmt.Sprintf("must be PeerAddr, which is %s", c.PeerAddr)))
+	}
+	return errs
+}
+
+// ValidateFiles says what is wrong with the certificates.
+func (c *Cluster) ValidateFiles(at *field.Path) (errs field.ErrorList) {
+	for _, f := range []struct{ name, file string }{{"CA", c.CA}, {"Cert", c.Cert}, {"Key", c.Key}} {
+		if f.file == "" {
+			errs = append(errs, field.Required(at.Child(f.name), "members know each other by certificates"))
+		}
+	}
+	if len(errs) > 0 {
+		return errs
+	}
+	return External{CA: c.CA, Cert: c.Cert, Key: c.Key}.validateFiles(at, false)
+}
+
+// TLSInfo is for servers and clients alike. The address that a member connects from
+// is none of its certificate's names where it has several: what counts is the
+// authority, which signs for members only.
+func (c *Cluster) TLSInfo() transport.TLSInfo {
+	return transport.TLSInfo{
+		TrustedCAFile: c.CA, CertFile: c.Cert, KeyFile: c.Key, ClientCertFile: c.Cert, ClientKeyFile: c.Key,
+		ClientCertAuth: true, SkipClientSANVerify: true, Logger: zap.NewNop(),
+	}
+}
+
+// Token keeps clusters of different authorities at the same addresses apart.
+func (c *Cluster) Token() (string, error) {
+	ca, err := os.ReadFile(c.CA)
+	if err != nil {
+		return "", fieldpath.New("etcd", "Config.Cluster.CA", "%w", err)
+	}
+	sum := sha256.Sum256(ca)
+	return "kubembed-" + hex.EncodeToString(sum[:8]), nil
+}
+
+// ListenClients binds ClientAddr. Its port is known before the member is told of it.
+func (c *Cluster) ListenClients() (net.Listener, error) {
+	address := c.ClientAddr
+	if address == "" {
+		address = net.JoinHostPort(memberaddr.Host(c.PeerAddr), "0")
+	}
+	listener, err := net.Listen("tcp", address)
+	if err != nil {
+		return nil, fieldpath.New("etcd", "Config.Cluster.ClientAddr", "%w: choose an address of this machine with a free port", err)
+	}
+	return listener, nil
+}
+
+// ListenPeers binds PeerAddr. Members that ask who is there are refused until it is served.
+func (c *Cluster) ListenPeers() (*heldport.Listener, error) {
+	listener, err := heldport.Listen(c.PeerAddr)
+	if err != nil {
+		return nil, fieldpath.New("etcd", "Config.Cluster.PeerAddr", "%w: choose an address of this machine with a free port", err)
+	}
+	return listener, nil
+}
+
+// ServeTLS is the TLS configuration for peers and for clients.
+func (c *Cluster) ServeTLS() (*tls.Config, error) {
+	info := c.TLSInfo()
+	config, err := info.ServerConfig()
+	if err != nil {
+		return nil, fieldpath.New("etcd", "Config.Cluster", "%w", err)
+	}
+	config.MinVersion = tls.VersionTLS12
+	return config, nil
+}

@@ -1,0 +1,170 @@
+package failover
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"maps"
+	"net"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"go.etcd.io/etcd/client/pkg/v3/transport"
+	"google.golang.org/grpc/credentials"
+	"google.golang.org/grpc/credentials/insecure"
+)
+
+// dialTimeout bounds one try to connect to one endpoint, with its handshake.
+const dialTimeout = 3 * time.Second
+
+// Dialer opens the connections of a client to endpoints elsewhere, and remembers
+// them: gRPC tells nobody why it cannot connect, and keeps a connection to a member
+// that has stopped to answer, with all the calls on it.
+type Dialer struct {
+	tls transport.TLSInfo
+	// encrypted tells whether the endpoints are https.
+	encrypted bool
+
+	mu       sync.Mutex
+	open     map[string]map[*dialed]struct{} // by address
+	problems map[string]error                // why the last try failed, by address
+}
+
+func NewDialer(info transport.TLSInfo, encrypted bool) *Dialer {
+	return &Dialer{tls: info, encrypted: encrypted, open: map[string]map[*dialed]struct{}{}, problems: map[string]error{}}
+}
+
+func (d *Dialer) dial(ctx context.Context, addr string) (net.Conn, error) {
+	ctx, cancel := context.WithTimeout(ctx, dialTimeout)
+	defer cancel()
+	conn, err := (&net.Dialer{KeepAlive: 10 * time.Second}).DialContext(ctx, "tcp", addr)
+	if err != nil {
+		d.note(addr, err)
+		return nil, err
+	}
+	if !d.encrypted {
+		d.note(addr, nil)
+	}
+	c := &dialed{Conn: conn, dialer: d, addr: addr}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.open[addr] == nil {
+		d.open[addr] = map[*dialed]struct{}{}
+	}
+	d.open[addr][c] = struct{}{}
+	return c, nil
+}
+
+// cut closes the connections to addr, so that what waits for them goes elsewhere.
+func (d *Dialer) cut(addr string) {
+	for _, c := range d.Connections(addr) {
+		_ = c.Close()
+	}
+}
+
+// Connections returns those to addr that are open.
+func (d *Dialer) Connections(addr string) []*dialed {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return slices.Collect(maps.Keys(d.open[addr]))
+}
+
+// note remembers why there is no connection to addr; nil is that there is one.
+func (d *Dialer) note(addr string, err error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.problems[addr] = err
+}
+
+// problem returns why the last try to connect to addr failed, or nil.
+func (d *Dialer) problem(addr string) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.problems[addr]
+}
+
+// credentials are those of the endpoints' scheme.
+func (d *Dialer) credentials() credentials.TransportCredentials {
+	if !d.encrypted {
+		return insecure.NewCredentials()
+	}
+	return &freshTLS{TransportCredentials: credentials.NewTLS(nil), dialer: d}
+}
+
+// freshTLS reads the files again for each handshake, the authority too.
+type freshTLS struct {
+	credentials.TransportCredentials
+	dialer *Dialer
+}
+
+func (f *freshTLS) ClientHandshake(ctx context.Context, authority string, conn net.Conn) (net.Conn, credentials.AuthInfo, error) {
+	c, dialed := conn.(*dialed)
+	config, err := f.config()
+	if err == nil {
+		var info credentials.AuthInfo
+		if conn, info, err = credentials.NewTLS(config).ClientHandshake(ctx, authority, conn); err == nil {
+			if dialed {
+				conn = &refusal{Conn: conn, dialed: c}
+			}
+			return conn, info, nil
+		}
+	}
+	if dialed {
+		f.dialer.note(c.addr, err)
+	}
+	return nil, nil, err
+}
+
+func (f *freshTLS) config() (*tls.Config, error) { return f.dialer.tls.ClientConfig() }
+
+func (f *freshTLS) Clone() credentials.TransportCredentials {
+	return &freshTLS{TransportCredentials: f.TransportCredentials.Clone(), dialer: f.dialer}
+}
+
+// dialed is a connection that its dialer knows until it is closed.
+type dialed struct {
+	net.Conn
+	dialer *Dialer
+	addr   string
+}
+
+func (c *dialed) Close() error {
+	c.dialer.mu.Lock()
+	delete(c.dialer.open[c.addr], c)
+	if len(c.dialer.open[c.addr]) == 0 {
+		delete(c.dialer.open, c.addr)
+	}
+	c.dialer.mu.Unlock()
+	return c.Conn.Close()
+}
+
+// refusal notes what the server says against the client's certificate, which comes
+// not with the handshake but with the first read. Until then what was noted of the
+// connection before stands: a call that ends in between is told that.
+type refusal struct {
+	net.Conn
+	dialed *dialed
+	heard  atomic.Bool
+}
+
+func (c *refusal) Read(b []byte) (int, error) {
+	n, err := c.Conn.Read(b)
+	switch {
+	case err == nil:
+		if c.heard.CompareAndSwap(false, true) {
+			c.dialed.dialer.note(c.dialed.addr, nil)
+		}
+	case IsTLSAlert(err):
+		c.dialed.dialer.note(c.dialed.addr, err)
+	}
+	return n, err
+}
+
+// IsTLSAlert reports whether the other side has ended a TLS connection by an alert, for which
+// crypto/tls has no exported type.
+func IsTLSAlert(err error) bool {
+	var operation *net.OpError
+	return errors.As(err, &operation) && operation.Op == "remote error"
+}

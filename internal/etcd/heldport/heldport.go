@@ -1,0 +1,59 @@
+// Package heldport keeps a port between its binding and the time when it is served, so that
+// nobody else takes it.
+package heldport
+
+import (
+	"net"
+	"time"
+)
+
+// Listener keeps a port that is not served. It closes connections at once, so that clients
+// do not have to wait.
+type Listener struct {
+	listener *net.TCPListener
+	refusing chan struct{} // closed when no more connections are refused
+}
+
+// Listen binds a TCP address and refuses its connections until Release or Close.
+func Listen(address string) (*Listener, error) {
+	listener, err := net.Listen("tcp", address)
+	if err != nil {
+		return nil, err
+	}
+	return Hold(listener.(*net.TCPListener)), nil
+}
+
+// Hold refuses the connections of listener until Release or Close.
+func Hold(listener *net.TCPListener) *Listener {
+	_ = listener.SetDeadline(time.Time{})
+	l := &Listener{listener: listener, refusing: make(chan struct{})}
+	go func() {
+		defer close(l.refusing)
+		for {
+			conn, err := listener.Accept()
+			if err != nil {
+				return
+			}
+			_ = conn.Close()
+		}
+	}()
+	return l
+}
+
+// Release stops refusing connections and returns the listener.
+func (l *Listener) Release() *net.TCPListener {
+	_ = l.listener.SetDeadline(time.Unix(1, 0)) // ends Accept
+	<-l.refusing
+	_ = l.listener.SetDeadline(time.Time{})
+	return l.listener
+}
+
+// Addr returns the address of the port.
+func (l *Listener) Addr() net.Addr { return l.listener.Addr() }
+
+// Close closes the listener.
+func (l *Listener) Close() error {
+	err := l.listener.Close()
+	<-l.refusing
+	return err
+}

@@ -1,0 +1,147 @@
+// Package memberwatch logs the members of a cluster that come, go, and do not answer.
+package memberwatch
+
+import (
+	"context"
+	"slices"
+	"time"
+
+	"go.etcd.io/etcd/server/v3/etcdserver"
+	"go.etcd.io/etcd/server/v3/etcdserver/api/membership"
+	"go.uber.org/zap"
+	"k8s.io/apimachinery/pkg/util/wait"
+
+	"github.com/kubembed/kubembed/internal/etcd/clusterconfig"
+	"github.com/kubembed/kubembed/internal/etcd/memberaddr"
+	"github.com/kubembed/kubembed/internal/etcd/peers"
+)
+
+// Interval is how often a member of a cluster looks who is in it and who answers.
+// What etcd itself logs about that is about streams, probes and terms. It is a variable
+// for tests.
+var Interval = 5 * time.Second
+
+// Grace is how long a member may take to answer for the first time: all are started
+// one after the other.
+var Grace = time.Minute
+
+// memberWatch logs the changes in a cluster since the last look.
+type memberWatch struct {
+	lg       *zap.Logger
+	known    map[uint64]*membership.Member // nil before the first look
+	first    map[uint64]time.Time          // when it was first seen, until it has answered
+	silent   map[uint64]time.Time          // since when it does not answer
+	headless time.Time                     // since when there is no leader
+}
+
+// Run logs members that come, go, and do not answer, until the member closes.
+func Run(s *etcdserver.EtcdServer, c *clusterconfig.Cluster, closing, done <-chan struct{}, lg *zap.Logger) {
+	p, err := peers.New(c)
+	if err != nil {
+		lg.Error("the other members are not watched", zap.Error(err)) // certificates that have just been read
+		return
+	}
+	defer p.Close()
+	ctx, cancel := context.WithCancel(wait.ContextForChannel(closing))
+	defer cancel()
+	tick := time.NewTicker(Interval)
+	defer tick.Stop()
+	w := memberWatch{lg: lg, first: map[uint64]time.Time{}, silent: map[uint64]time.Time{}}
+	for {
+		members := slices.DeleteFunc(slices.Clone(s.Cluster().Members()), func(member *membership.Member) bool { return member.ID == s.MemberID() })
+		w.lead(uint64(s.Leader()))
+		w.changed(members)
+		errs := askMembers(ctx, p, members)
+		if ctx.Err() != nil {
+			return // Nobody was waited for.
+		}
+		w.answered(members, errs)
+		select {
+		case <-closing:
+			return
+		case <-done:
+			return
+		case <-tick.C:
+		}
+	}
+}
+
+// askMembers returns why members do not answer, or nil for each that does.
+func askMembers(ctx context.Context, p *peers.Client, members []*membership.Member) []error {
+	addresses := make([]string, len(members))
+	for i, member := range members {
+		if len(member.PeerURLs) > 0 {
+			addresses[i] = memberaddr.HostPort(member.PeerURLs[0])
+		}
+	}
+	errs := make([]error, len(members))
+	for i, answer := range p.Ask(ctx, addresses) {
+		errs[i] = answer.Err
+	}
+	return errs
+}
+
+// lead takes who leads, or zero.
+func (w *memberWatch) lead(leader uint64) {
+	switch {
+	case leader == 0 && w.headless.IsZero():
+		w.headless = time.Now()
+		w.lg.Warn("the cluster has no leader, so that writes wait: more than half of its members must run and reach each other")
+	case leader != 0 && !w.headless.IsZero():
+		w.lg.Info("the cluster has a leader again", zap.Duration("after", time.Since(w.headless)))
+		w.headless = time.Time{}
+	}
+}
+
+// changed compares the other members with the last look.
+func (w *memberWatch) changed(members []*membership.Member) {
+	now := map[uint64]*membership.Member{}
+	for _, member := range members {
+		id := uint64(member.ID)
+		now[id] = member
+		if w.known[id] == nil {
+			w.first[id] = time.Now()
+		}
+		if w.known != nil && w.known[id] == nil {
+			w.lg.Info("a member was added to the cluster", describe(member)...)
+		}
+	}
+	for id, member := range w.known {
+		if now[id] == nil {
+			w.lg.Info("a member was removed from the cluster", describe(member)...)
+			delete(w.first, id)
+			delete(w.silent, id)
+		}
+	}
+	w.known = now
+}
+
+// answered takes why each member does not answer, or nil.
+func (w *memberWatch) answered(members []*membership.Member, errs []error) {
+	for i, member := range members {
+		id := uint64(member.ID)
+		since, silent := w.silent[id]
+		first, unheard := w.first[id]
+		switch {
+		case errs[i] == nil && unheard:
+			delete(w.first, id)
+		case errs[i] != nil && unheard && time.Since(first) < Grace:
+		case errs[i] != nil && !silent:
+			delete(w.first, id)
+			w.silent[id] = time.Now()
+			w.lg.Warn("a member of the cluster does not answer", append(describe(member), zap.Error(errs[i]))...)
+		case errs[i] == nil && silent:
+			delete(w.silent, id)
+			w.lg.Info("the member of the cluster answers again", append(describe(member), zap.Duration("after", time.Since(since)))...)
+		}
+	}
+}
+
+// describe is a member that has no name before it has started once.
+func describe(member *membership.Member) []zap.Field {
+	fields := []zap.Field{zap.String("member", member.Name)}
+	if len(member.PeerURLs) > 0 {
+		fields = append(fields, zap.String("address", memberaddr.HostPort(member.PeerURLs[0])))
+	}
+	return fields
+}
