@@ -44,11 +44,11 @@ var followedEntries = []Entry{
 		Look: "aggregatorConfig and derive do the same over the shared client.",
 	},
 	{
-		Ours: "pkg/apiserver/authn.go:(*generic).authentication", Package: "k8s.io/kubernetes/pkg/kubeapiserver/options", Decl: "(*BuiltInAuthenticationOptions).ApplyTo", Digest: "c41b456c959e359b",
+		Ours: "internal/apiserver/authn/authn.go:New", Package: "k8s.io/kubernetes/pkg/kubeapiserver/options", Decl: "(*BuiltInAuthenticationOptions).ApplyTo", Digest: "c41b456c959e359b",
 		Look: "authentication does the same with keys from memory: listers that the getter of service accounts lacks refuse tokens that are bound to their objects.",
 	},
 	{
-		Ours: "pkg/apiserver/authz.go:(*generic).authorization", Package: "k8s.io/apiserver/pkg/authorization/authorizer", Decl: "Authorizer", Digest: "5f3e27fd1887a855",
+		Ours: "internal/apiserver/convergence/authorization.go:(*Writes).Authorizer", Package: "k8s.io/apiserver/pkg/authorization/authorizer", Decl: "Authorizer", Digest: "5f3e27fd1887a855",
 		Look: "currentAuthorizer and joinAuthorizer add to Authorize alone, and AuthorizerFunc makes the other methods of it: see that a new one does not go around them.",
 	},
 	{
@@ -163,7 +163,7 @@ var fieldEntries = []Entry{
 		Look: "set it as CreateAggregatorConfig does.",
 	},
 	{
-		Ours: "pkg/apiserver/authn.go:(*generic).authentication", Package: "k8s.io/kubernetes/pkg/kubeapiserver/authenticator", Decl: "Config",
+		Ours: "internal/apiserver/authn/authn.go:New", Package: "k8s.io/kubernetes/pkg/kubeapiserver/authenticator", Decl: "Config",
 		Fields: []string{
 			"Anonymous", "BootstrapToken", "TokenAuthFile", "AuthenticationConfig", "AuthenticationConfigData", "OIDCSigningAlgs",
 			"ServiceAccountLookup", "ServiceAccountIssuers", "APIAudiences", "WebhookTokenAuthnConfigFile", "WebhookTokenAuthnVersion",

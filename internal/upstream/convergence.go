@@ -10,31 +10,31 @@ const (
 var convergenceEntries = []Entry{
 	// Admission policies: what is in force.
 	{
-		Ours:    "pkg/apiserver/policyplugins.go:policySource",
+		Ours:    "internal/apiserver/convergence/policies.go:policySource",
 		Package: policies, Decl: "(*policySource).refreshPolicies",
 		Has:  []string{"s.policiesDirty.Swap(false)", "policies, err := s.calculatePolicyData()", "s.policies.Store(&policies)"},
 		Look: "Waits for policies end when the compiled ones are in force, which is after the pass: see where that is now.",
 	},
 	{
-		Ours:    "pkg/apiserver/policyplugins.go:policySource",
+		Ours:    "internal/apiserver/convergence/policies.go:policySource",
 		Package: policies, Decl: "(*policySource).Run",
 		Has:  []string{"s.UpstreamHasSynced", "s.notify()", "s.refreshPolicies()", "s.policyInformer.AddEventHandler(notifyFuncs)", "s.bindingInformer.AddEventHandler(notifyFuncs)", "wait.Until(s.refreshPolicies, interval, ctx.Done())"},
 		Look: "Policies are compiled at the start and then once a second if they have changed: waits for policies count on it.",
 	},
 	{
-		Ours:    "pkg/apiserver/policyplugins.go:policySource",
+		Ours:    "internal/apiserver/convergence/policies.go:policySource",
 		Package: policies, Decl: "(*policySource).Hooks",
 		Has:  []string{"res := s.policies.Load()", "return *res"},
 		Look: "Requests are judged by what Hooks returns.",
 	},
 	{
-		Ours:    "pkg/apiserver/policyplugins.go:policySource",
+		Ours:    "internal/apiserver/convergence/policies.go:policySource",
 		Package: policies, Decl: "(*policySource).calculatePolicyData",
 		Has:  []string{"bindingList, err := s.bindingInformer.List(labels.Everything())", "policySpec, err := inf.Get(policyKey.Name)"},
 		Look: "A policy is in force with its bindings, and one without is not.",
 	},
 	{
-		Ours:    "pkg/apiserver/policyplugins.go:policySource",
+		Ours:    "internal/apiserver/convergence/policies.go:policySource",
 		Package: policies, Decl: "Plugin.source",
 		Has:  []string{"Source[H]"},
 		Look: "Waits for policies read it, by reflection: without it they fail.",
@@ -42,49 +42,49 @@ var convergenceEntries = []Entry{
 
 	// Webhooks: what is called.
 	{
-		Ours: "pkg/apiserver/webhookplugins.go:webhookSource", Package: "k8s.io/apiserver/pkg/admission/plugin/webhook/generic", Decl: "Webhook.apiSource",
+		Ours: "internal/apiserver/convergence/webhooks.go:webhookSource", Package: "k8s.io/apiserver/pkg/admission/plugin/webhook/generic", Decl: "Webhook.apiSource",
 		Has:  []string{"Source"},
 		Look: "Waits for webhooks read it, by reflection: without it a request may bring old webhooks back for good.",
 	},
 	{
-		Ours: "pkg/apiserver/webhookplugins.go:webhookPlugin.inForce", Package: "k8s.io/apiserver/pkg/admission/configuration", Decl: "(*mutatingWebhookConfigurationManager).getMutatingWebhookConfigurations",
+		Ours: "internal/apiserver/convergence/webhooks.go:webhookPlugin.inForce", Package: "k8s.io/apiserver/pkg/admission/configuration", Decl: "(*mutatingWebhookConfigurationManager).getMutatingWebhookConfigurations",
 		Has:  []string{"m.configurationsCache.Load(c.Name)", "m.configurationsCache.Store(c.Name, configurationAccessors)"},
 		Look: "A request that reads a configuration before it changes stores the old webhooks after they were dropped: inForce finds that, and calls the handler again.",
 	},
 	{
-		Ours: "pkg/apiserver/webhookplugins.go:webhookPlugin.inForce", Package: "k8s.io/apiserver/pkg/admission/configuration", Decl: "(*validatingWebhookConfigurationManager).getValidatingWebhookConfigurations",
+		Ours: "internal/apiserver/convergence/webhooks.go:webhookPlugin.inForce", Package: "k8s.io/apiserver/pkg/admission/configuration", Decl: "(*validatingWebhookConfigurationManager).getValidatingWebhookConfigurations",
 		Has:  []string{"v.configurationsCache.Load(c.Name)", "v.configurationsCache.Store(c.Name, configurationAccessors)"},
 		Look: "The same, for validating webhooks.",
 	},
 
 	// CRDs: what custom resources are served by.
 	{
-		Ours: "pkg/apiserver/customstorages.go:(*customStorages).find", Package: "k8s.io/apiserver/pkg/server/mux", Decl: "PathRecorderMux.pathToHandler",
+		Ours: "internal/apiserver/crd/storages.go:(*Storages).Find", Package: "k8s.io/apiserver/pkg/server/mux", Decl: "PathRecorderMux.pathToHandler",
 		Has:  []string{"map[string]http.Handler"},
 		Look: "The handler of custom resources is found by it: without it waits for CRDs fail.",
 	},
 	{
-		Ours: "pkg/apiserver/customstorages.go:(*customStorages).find", Package: crds, Decl: "crdHandler.customStorageLock",
+		Ours: "internal/apiserver/crd/storages.go:(*Storages).Find", Package: crds, Decl: "crdHandler.customStorageLock",
 		Has:  []string{"sync.Mutex"},
 		Look: "Whoever holds it makes a storage, of a CRD that may have changed: without it waits for CRDs fail.",
 	},
 	{
-		Ours: "pkg/apiserver/customstorages.go:(*customStorages).find", Package: crds, Decl: "crdHandler.customStorage",
+		Ours: "internal/apiserver/crd/storages.go:(*Storages).Find", Package: crds, Decl: "crdHandler.customStorage",
 		Has:  []string{"atomic.Value"},
 		Look: "It has the storages that requests are served by: without it waits for CRDs fail.",
 	},
 	{
-		Ours: "pkg/apiserver/customstorages.go:(*customStorages).current", Package: crds, Decl: "crdInfo.spec",
+		Ours: "internal/apiserver/crd/storages.go:(*Storages).Current", Package: crds, Decl: "crdInfo.spec",
 		Has:  []string{"*apiextensionsv1.CustomResourceDefinitionSpec"},
 		Look: "A storage is that of a CRD if this and the names are equal: without it waits for CRDs fail.",
 	},
 	{
-		Ours: "pkg/apiserver/customstorages.go:(*customStorages).current", Package: crds, Decl: "crdInfo.acceptedNames",
+		Ours: "internal/apiserver/crd/storages.go:(*Storages).Current", Package: crds, Decl: "crdInfo.acceptedNames",
 		Has:  []string{"*apiextensionsv1.CustomResourceDefinitionNames"},
 		Look: "The same.",
 	},
 	{
-		Ours: "pkg/apiserver/customstorages.go:(*customStorages).current", Package: crds, Decl: "(*crdHandler).updateCustomResourceDefinition",
+		Ours: "internal/apiserver/crd/storages.go:(*Storages).Current", Package: crds, Decl: "(*crdHandler).updateCustomResourceDefinition",
 		Has: []string{
 			"apiequality.Semantic.DeepEqual(&newCRD.Spec, oldInfo.spec)", "apiequality.Semantic.DeepEqual(&newCRD.Status.AcceptedNames, oldInfo.acceptedNames)",
 		},

@@ -67,7 +67,7 @@ var copyEntries = []Entry{
 		Look: "A restore knows by the beginning which values are encrypted: else it reads them as objects, and keeps revoked tokens.",
 	},
 	{
-		Ours:    "pkg/apiserver/promptinformers.go:promptInformers.InformerFor",
+		Ours:    "internal/apiserver/informers/blocking.go:blockingFactory.InformerFor",
 		Package: "k8s.io/kubernetes/pkg/registry/core/service/ipallocator", Decl: "(*MetaAllocator).run",
 		Has:  []string{"cache.WaitForCacheSync(c.internalStopCh, c.serviceCIDRSynced, c.ipAddressSynced)"},
 		Look: "The allocator asks its informers in a goroutine of its own, where HasSynced may block: else the first Services of a start get no address for 100 ms.",

@@ -87,7 +87,7 @@ var messageEntries = []Entry{
 	},
 
 	{
-		Ours:    "pkg/apiserver/promptinformers.go:promptInformer.HasSynced",
+		Ours:    "internal/apiserver/informers/blocking.go:blockingInformer.HasSynced",
 		Package: "k8s.io/apiserver/pkg/admission/plugin/policy/generic", Decl: "(*policySource).UpstreamHasSynced",
 		Has:  []string{"s.policyInformer.HasSynced() && s.bindingInformer.HasSynced()"},
 		Look: "HasSynced blocks until the informer has synced, which a goroutine of upstream's own waits for: another that asks would be held up.",

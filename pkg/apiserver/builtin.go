@@ -9,6 +9,8 @@ import (
 	controlplaneapiserver "k8s.io/kubernetes/pkg/controlplane/apiserver"
 	"k8s.io/kubernetes/pkg/controlplane/controller/kubernetesservice"
 
+	"github.com/kubembed/kubembed/internal/apiserver/informers"
+	"github.com/kubembed/kubembed/internal/apiserver/registry"
 	"github.com/kubembed/kubembed/internal/fieldpath"
 )
 
@@ -23,7 +25,7 @@ func (g *generic) builtin(kube *controlplane.Config, delegate genericapiserver.D
 	if err != nil {
 		return nil, err
 	}
-	c.ControlPlane.Extra.VersionedInformers = promptInformers{g.informers, g.ctx}
+	c.ControlPlane.Extra.VersionedInformers = informers.Blocking(g.ctx, g.informers)
 	providers, err := c.StorageProviders(g.client)
 	if err != nil {
 		return nil, err
@@ -31,7 +33,7 @@ func (g *generic) builtin(kube *controlplane.Config, delegate genericapiserver.D
 	if err := g.connectKubelets(providers); err != nil {
 		return nil, err
 	}
-	withFewErrors(providers)
+	registry.LimitErrors(providers)
 	if err := server.InstallAPIs(providers...); err != nil {
 		return nil, err
 	}

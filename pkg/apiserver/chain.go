@@ -20,18 +20,21 @@ import (
 	aggregatorscheme "k8s.io/kube-aggregator/pkg/apiserver/scheme"
 	controlplaneapiserver "k8s.io/kubernetes/pkg/controlplane/apiserver"
 
+	"github.com/kubembed/kubembed/internal/apiserver/crd"
 	"github.com/kubembed/kubembed/internal/apiserver/openapi"
+	"github.com/kubembed/kubembed/internal/apiserver/runtimeconfig"
+	webhookbackend "github.com/kubembed/kubembed/internal/apiserver/webhook"
 	"github.com/kubembed/kubembed/internal/fieldpath"
 )
 
 // chain assembles aggregator → built-in APIs → custom resources → not found,
 // as k8s.io/kubernetes/cmd/kube-apiserver/app.CreateServerChain does.
 func (s *Server) chain(g *generic) (_ *aggregatorapiserver.APIAggregator, err error) {
-	slices, err := g.endpointSlices()
+	slices, err := webhookbackend.EndpointSlices(g.informers)
 	if err != nil {
 		return nil, err
 	}
-	services, err := g.serviceResolver(slices)
+	services, err := webhookbackend.NewServiceResolver(g.informers.Core().V1().Services().Lister(), slices, g.loopback.Host)
 	if err != nil {
 		return nil, err
 	}
@@ -61,13 +64,13 @@ func (s *Server) chain(g *generic) (_ *aggregatorapiserver.APIAggregator, err er
 	if err != nil {
 		return nil, fmt.Errorf("apiserver: custom resource server: %w", err)
 	}
-	g.storages.find(extensions.GenericAPIServer.Handler.NonGoRestfulMux, extensions.Informers.Apiextensions().V1().CustomResourceDefinitions().Lister())
-	g.acknowledged.sources[definitions].inForce = g.storages.inForce
+	g.storages.Find(extensions.GenericAPIServer.Handler.NonGoRestfulMux, extensions.Informers.Apiextensions().V1().CustomResourceDefinitions().Lister())
+	g.acknowledged.SetInForce(crd.Resource, g.storages.InForce)
 	s.extensions, s.destroy = extensions, extensions.GenericAPIServer.Destroy
-	if err := createWithoutDelay(extensions.Informers, s.config.Shared); err != nil {
+	if err := crd.WithoutCreateDelay(extensions.Informers, s.config.Shared); err != nil {
 		return nil, fmt.Errorf("apiserver: custom resources: %w", err)
 	}
-	extensions.GenericAPIServer.Handler.Director = g.acknowledged.customResources(extensions.GenericAPIServer.Handler.Director)
+	extensions.GenericAPIServer.Handler.Director = g.acknowledged.CustomResources(extensions.GenericAPIServer.Handler.Director)
 	builtin, err := g.builtin(kube, extensions.GenericAPIServer)
 	if err != nil {
 		return nil, fmt.Errorf("apiserver: built-in APIs: %w", err)
@@ -95,21 +98,21 @@ func (s *Server) chain(g *generic) (_ *aggregatorapiserver.APIAggregator, err er
 }
 
 // extensionsConfig is for the server of custom resources.
-func (g *generic) extensionsConfig(base genericapiserver.Config, services webhook.ServiceResolver, webhooks *http.Transport) (*apiextensionsapiserver.Config, error) {
+func (g *generic) extensionsConfig(base genericapiserver.Config, services webhook.ServiceResolver, webhooks *http.Transport) (_ *apiextensionsapiserver.Config, err error) {
 	// v1beta1 is how upstream stores definitions: it is the more compact of
 	// the two (https://issue.k8s.io/82292).
 	versioner := runtime.NewMultiGroupVersioner(apiextensionsv1beta1.SchemeGroupVersion, schema.GroupKind{Group: apiextensionsv1beta1.GroupName})
 	codec := apiextensionsapiserver.Codecs.LegacyCodec(apiextensionsv1beta1.SchemeGroupVersion, apiextensionsv1.SchemeGroupVersion)
 	c, etcd := g.derive(base, codec, versioner)
 	openapi.UseExtensionsDefinitions(&c)
-	if err := applyExtensionsResourceConfig(&c, g.config.RuntimeConfig); err != nil {
+	if c.MergedResourceConfig, err = runtimeconfig.Extensions(g.config.RuntimeConfig); err != nil {
 		return nil, fieldpath.New("apiserver", "Config.RuntimeConfig", "%w", err)
 	}
 	return &apiextensionsapiserver.Config{
 		GenericConfig: &genericapiserver.RecommendedConfig{Config: c, SharedInformerFactory: g.informers},
 		ExtraConfig: apiextensionsapiserver.ExtraConfig{
-			CRDRESTOptionsGetter: usedOptions{g.backend.RESTOptionsGetter(
-				apiextensionsoptions.NewCRDRESTOptionsGetter(*etcd, c.ResourceTransformers, c.StorageObjectCountTracker), nil), &g.uses},
+			CRDRESTOptionsGetter: crd.MarkUses(g.backend.RESTOptionsGetter(
+				apiextensionsoptions.NewCRDRESTOptionsGetter(*etcd, c.ResourceTransformers, c.StorageObjectCountTracker), nil), &g.uses),
 			MasterCount: g.config.serverCount(),
 			AuthResolverWrapper: webhook.NewDefaultAuthenticationInfoResolverWrapper(
 				webhooks, nil, g.loopback, c.TracerProvider),
@@ -124,7 +127,7 @@ const frontProxyClient = "front-proxy-client"
 
 // aggregatorConfig is for the server in front, which also proxies to
 // aggregated API servers.
-func (g *generic) aggregatorConfig(base genericapiserver.Config, services webhook.ServiceResolver, webhooks *http.Transport) (*aggregatorapiserver.Config, error) {
+func (g *generic) aggregatorConfig(base genericapiserver.Config, services webhook.ServiceResolver, webhooks *http.Transport) (_ *aggregatorapiserver.Config, err error) {
 	versioner := runtime.NewMultiGroupVersioner(apiregistrationv1.SchemeGroupVersion, schema.GroupKind{Group: apiregistrationv1beta1.GroupName})
 	codec := aggregatorscheme.Codecs.LegacyCodec(apiregistrationv1.SchemeGroupVersion, apiregistrationv1beta1.SchemeGroupVersion)
 	c, _ := g.derive(base, codec, versioner)
@@ -136,7 +139,7 @@ func (g *generic) aggregatorConfig(base genericapiserver.Config, services webhoo
 	c.BuildHandlerChainFunc = func(api http.Handler, c *genericapiserver.Config) http.Handler {
 		return chain(g.bodies.filterGroup(apiregistrationv1.GroupName, api), c)
 	}
-	if err := applyAggregatorResourceConfig(&c); err != nil {
+	if c.MergedResourceConfig, err = runtimeconfig.Aggregator(); err != nil {
 		return nil, fmt.Errorf("apiserver: aggregator: %w", err)
 	}
 	cert, key, err := g.keyPairFiles(frontProxyClient, g.config.PKI.FrontProxyClient())

@@ -6,16 +6,21 @@ import (
 
 	"go.uber.org/zap"
 	"k8s.io/client-go/rest"
+
+	"github.com/kubembed/kubembed/internal/apiserver/authn"
 )
+
+// AdminUser is the user of ClientConfig, in group system:masters.
+const AdminUser = "kubernetes-admin"
 
 // loopbackConfig is the client configuration of the server itself: privileged,
 // in-process, protobuf, as upstream's loopback client.
 func (s *Server) loopbackConfig() *rest.Config {
-	c := s.tokenConfig(s.secrets.loopback)
-	if s.unserved != nil {
+	c := s.tokenConfig(s.tokens.Loopback)
+	if s.disabled != nil {
 		wrap := c.WrapTransport
 		c.WrapTransport = func(network http.RoundTripper) http.RoundTripper {
-			return s.unserved.wrap(s.ctx, wrap(network))
+			return s.disabled.Wrap(s.ctx, wrap(network))
 		}
 	}
 	c.ContentType = "application/vnd.kubernetes.protobuf"
@@ -55,7 +60,7 @@ func (s *Server) ClientConfig() *rest.Config {
 	c.Host += "/" // envtest's has it
 	c.CertData, c.KeyData = slices.Clone(pair.Cert), slices.Clone(pair.Key)
 	c.WrapTransport = s.shortcut(rest.TLSClientConfig{CAData: s.config.PKI.CABundle(), CertData: pair.Cert, KeyData: pair.Key},
-		credentials{authorization: "Bearer " + s.secrets.admin, implied: true})
+		credentials{authorization: "Bearer " + s.tokens.Admin, implied: true})
 	return c
 }
 
@@ -63,11 +68,11 @@ func (s *Server) ClientConfig() *rest.Config {
 // instead of a certificate. It is good for as long as the server, and each call has a
 // secret of its own: it is for parts of the control plane, not for guests.
 func (s *Server) ClientConfigAs(user string, groups ...string) (*rest.Config, error) {
-	token, err := newToken()
+	token, err := authn.NewToken()
 	if err != nil {
 		return nil, err
 	}
-	s.users.add(token, user, groups...)
+	s.users.Add(token, user, groups...)
 	return s.tokenConfig(token), nil
 }
 

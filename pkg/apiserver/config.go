@@ -7,7 +7,6 @@ import (
 	"net/netip"
 	"path"
 	"slices"
-	"sort"
 	"strings"
 	"time"
 
@@ -25,6 +24,8 @@ import (
 	"k8s.io/kubernetes/pkg/api/legacyscheme"
 	kubeoptions "k8s.io/kubernetes/pkg/kubeapiserver/options"
 
+	"github.com/kubembed/kubembed/internal/apiserver/authz"
+	"github.com/kubembed/kubembed/internal/apiserver/runtimeconfig"
 	"github.com/kubembed/kubembed/internal/storage"
 	"github.com/kubembed/kubembed/pkg/pki"
 )
@@ -298,8 +299,8 @@ func (c Config) validateOptional() field.ErrorList {
 	for i, mode := range c.AuthorizationModes {
 		path := field.NewPath("AuthorizationModes").Index(i)
 		switch {
-		case !slices.Contains(authorizationModes, mode):
-			errs = append(errs, field.NotSupported(path, mode, authorizationModes))
+		case !slices.Contains(authz.Modes, mode):
+			errs = append(errs, field.NotSupported(path, mode, authz.Modes))
 		case slices.Contains(c.AuthorizationModes[:i], mode):
 			errs = append(errs, field.Duplicate(path, mode))
 		}
@@ -329,15 +330,15 @@ func (c Config) validateRuntimeConfig() field.ErrorList {
 			errs = append(errs, field.Invalid(path.Key(key), v, `must be "true" or "false"`))
 		}
 	}
-	o := &genericoptions.APIEnablementOptions{RuntimeConfig: runtimeConfig(c.RuntimeConfig)}
+	o := &genericoptions.APIEnablementOptions{RuntimeConfig: runtimeconfig.Normalize(c.RuntimeConfig)}
 	for _, err := range o.Validate(legacyscheme.Scheme, apiextensionsapiserver.Scheme, aggregatorscheme.Scheme) {
-		errs = append(errs, field.Invalid(path, flat(c.RuntimeConfig), strings.ReplaceAll(err.Error(), "runtime-config", "RuntimeConfig")))
+		errs = append(errs, field.Invalid(path, runtimeconfig.Format(c.RuntimeConfig), strings.ReplaceAll(err.Error(), "runtime-config", "RuntimeConfig")))
 	}
 	if len(errs) == 0 {
-		if merged, err := mergedResourceConfig(c.RuntimeConfig); err != nil {
-			errs = append(errs, field.Invalid(path, flat(c.RuntimeConfig), err.Error()))
+		if merged, err := runtimeconfig.Builtin(c.RuntimeConfig); err != nil {
+			errs = append(errs, field.Invalid(path, runtimeconfig.Format(c.RuntimeConfig), err.Error()))
 		} else {
-			errs = append(errs, validateServed(path, merged, c.RuntimeConfig)...)
+			errs = append(errs, runtimeconfig.Validate(path, merged, c.RuntimeConfig)...)
 		}
 	}
 	return errs
@@ -390,13 +391,4 @@ func wrap(errs field.ErrorList) error {
 		return nil
 	}
 	return fmt.Errorf("apiserver: invalid Config: %w", errs.ToAggregate())
-}
-
-func flat(m map[string]string) string {
-	var pairs []string
-	for k, v := range m {
-		pairs = append(pairs, k+"="+v)
-	}
-	sort.Strings(pairs)
-	return strings.Join(pairs, ",")
 }

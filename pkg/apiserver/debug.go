@@ -8,6 +8,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 	genericapiserver "k8s.io/apiserver/pkg/server"
 	"k8s.io/apiserver/pkg/server/routes"
+
+	"github.com/kubembed/kubembed/internal/apiserver/runtimeconfig"
 )
 
 // installDebug serves profiles and metrics as Config.Profiling and Config.Metrics say. Upstream's
@@ -53,7 +55,7 @@ func (f flags) GetFlagz() map[string]string {
 		"max-requests-inflight":          strconv.Itoa(c.MaxRequestsInFlight),
 		"profiling":                      strconv.FormatBool(c.Profiling),
 		"request-timeout":                c.RequestTimeout.String(),
-		"runtime-config":                 flat(c.RuntimeConfig),
+		"runtime-config":                 runtimeconfig.Format(c.RuntimeConfig),
 		"service-account-issuer":         list([]string{c.ServiceAccountIssuer}),
 		"service-cluster-ip-range":       c.ServiceCIDR.String(),
 	}

@@ -22,6 +22,4 @@ func OwnRBACPolicy() *rbacrest.PolicyData {
 }
 
 // KnowsParams reports whether admission has found the parameters of all policies whose kinds are served.
-func (s *Server) KnowsParams() bool {
-	return !slices.ContainsFunc(s.generic.policies, func(p *policyPlugin) bool { return !s.knowsParams(p) })
-}
+func (s *Server) KnowsParams() bool { return s.waiter().KnowsParams() }

@@ -10,11 +10,13 @@ import (
 	coordinationv1 "k8s.io/api/coordination/v1"
 	corev1 "k8s.io/api/core/v1"
 	networkingv1 "k8s.io/api/networking/v1"
-	"k8s.io/apimachinery/pkg/api/meta"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/runtime/serializer"
+	"k8s.io/apimachinery/pkg/runtime/serializer/cbor"
 	"k8s.io/apimachinery/pkg/util/sets"
 	"k8s.io/apiserver/pkg/endpoints/discovery/aggregated"
+	genericfeatures "k8s.io/apiserver/pkg/features"
 	genericapiserver "k8s.io/apiserver/pkg/server"
 	"k8s.io/apiserver/pkg/server/dynamiccertificates"
 	"k8s.io/apiserver/pkg/server/filters"
@@ -35,8 +37,12 @@ import (
 	schedulingrest "k8s.io/kubernetes/pkg/registry/scheduling/rest"
 
 	"github.com/kubembed/kubembed/internal/apiserver/audit"
+	"github.com/kubembed/kubembed/internal/apiserver/convergence"
+	"github.com/kubembed/kubembed/internal/apiserver/crd"
 	"github.com/kubembed/kubembed/internal/apiserver/encryption"
+	"github.com/kubembed/kubembed/internal/apiserver/informers"
 	"github.com/kubembed/kubembed/internal/apiserver/openapi"
+	"github.com/kubembed/kubembed/internal/apiserver/runtimeconfig"
 	"github.com/kubembed/kubembed/internal/fieldpath"
 	"github.com/kubembed/kubembed/internal/lifecycle"
 	"github.com/kubembed/kubembed/internal/storage"
@@ -61,10 +67,10 @@ type generic struct {
 	admissions lifecycle.Group // calls of the admission chain
 	outgoing   *conns          // to kubelets, and where others may proxy to
 	boot       boot
-	uses       firstUses // of custom resources
-	storages   customStorages
-	policies   policyPlugins
-	pods       *sharedPods
+	uses       crd.FirstUses // of custom resources
+	storages   crd.Storages
+	policies   convergence.Policies
+	pods       *informers.SharedPods
 	writes     writes
 	presences  *presences
 	bodies     *bodies
@@ -74,15 +80,15 @@ type generic struct {
 
 	revokedCertificates *revokedCertificates
 	// acknowledged is what decisions have to know of.
-	acknowledged *acknowledged
+	acknowledged *convergence.Writes
 }
 
 // informerResync is what kube-apiserver uses.
 const informerResync = 10 * time.Minute
 
 // newGeneric fills a generic server configuration.
-func newGeneric(ctx context.Context, drained <-chan struct{}, cfg Config, backend *storage.Backend, acknowledged *acknowledged, loopback *rest.Config) (*generic, error) {
-	g := &generic{ctx: ctx, drained: drained, config: cfg, backend: backend, acknowledged: acknowledged, loopback: loopback, outgoing: newConns(nil), pods: &sharedPods{ctx: ctx}, bodies: newBodies(cfg.StorageUsed)}
+func newGeneric(ctx context.Context, drained <-chan struct{}, cfg Config, backend *storage.Backend, acknowledged *convergence.Writes, loopback *rest.Config) (*generic, error) {
+	g := &generic{ctx: ctx, drained: drained, config: cfg, backend: backend, acknowledged: acknowledged, loopback: loopback, outgoing: newConns(nil), pods: informers.NewSharedPods(ctx), bodies: newBodies(cfg.StorageUsed)}
 	c := genericapiserver.NewConfig(codecs())
 	g.server = c
 
@@ -122,8 +128,8 @@ func newGeneric(ctx context.Context, drained <-chan struct{}, cfg Config, backen
 		return nil, fmt.Errorf("apiserver: loopback client: %w", err)
 	}
 	g.informers = g.newInformers()
-	tellInformers(g.informers)
-	if c.MergedResourceConfig, err = mergedResourceConfig(cfg.RuntimeConfig); err != nil {
+	informers.TrackHandlers(g.informers)
+	if c.MergedResourceConfig, err = runtimeconfig.Builtin(cfg.RuntimeConfig); err != nil {
 		return nil, fieldpath.New("apiserver", "Config.RuntimeConfig", "%w", err)
 	}
 	c.DisabledPostStartHooks.Insert(hooksWithoutResources(c.MergedResourceConfig)...)
@@ -190,14 +196,15 @@ func hooksWithoutResources(enabled *serverstorage.ResourceConfig) (hooks []strin
 // newInformers are those of the server, not started.
 func (g *generic) newInformers() clientgoinformers.SharedInformerFactory {
 	return clientgoinformers.NewSharedInformerFactoryWithOptions(g.client, informerResync,
-		clientgoinformers.WithTransform(g.pods.transform), clientgoinformers.WithInformerName(g.config.informerName))
+		clientgoinformers.WithTransform(g.pods.Transform), clientgoinformers.WithInformerName(g.config.informerName))
 }
 
-func trimManagedFields(obj any) (any, error) {
-	if accessor, err := meta.Accessor(obj); err == nil && accessor.GetManagedFields() != nil {
-		accessor.SetManagedFields(nil)
+// codecs are those of the built-in APIs, with CBOR for hosts that switch its gate on.
+func codecs() serializer.CodecFactory {
+	if utilfeature.DefaultFeatureGate.Enabled(genericfeatures.CBORServingAndStorage) {
+		return serializer.NewCodecFactory(legacyscheme.Scheme, serializer.WithSerializer(cbor.NewSerializerInfo))
 	}
-	return obj, nil
+	return legacyscheme.Codecs
 }
 
 func (g *generic) secureServing() error {

@@ -44,7 +44,7 @@ func (i internals) FirstUse(ctx context.Context, resource schema.GroupResource) 
 }
 
 func (i internals) WaitForStored(ctx context.Context, changes []access.StoredChange) error {
-	return i.s.waitForStored(ctx, changes)
+	return i.s.waiter().WaitForStored(ctx, changes)
 }
 
 func (i internals) WaitForWrites(ctx context.Context) error { return i.s.waitForWrites(ctx) }

@@ -10,7 +10,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apiserver/pkg/admission"
+	upstreamadmission "k8s.io/apiserver/pkg/admission"
 	"k8s.io/apiserver/pkg/admission/initializer"
 	utilfeature "k8s.io/apiserver/pkg/util/feature"
 	"k8s.io/apiserver/pkg/util/webhook"
@@ -24,6 +24,10 @@ import (
 	kubeoptions "k8s.io/kubernetes/pkg/kubeapiserver/options"
 	"k8s.io/kubernetes/pkg/serviceaccount"
 
+	"github.com/kubembed/kubembed/internal/apiserver/admission"
+	"github.com/kubembed/kubembed/internal/apiserver/authn"
+	"github.com/kubembed/kubembed/internal/apiserver/convergence"
+	"github.com/kubembed/kubembed/internal/apiserver/informers"
 	"github.com/kubembed/kubembed/internal/fieldpath"
 	"github.com/kubembed/kubembed/pkg/pki"
 )
@@ -46,7 +50,7 @@ func (g *generic) kubeConfig(services webhook.ServiceResolver, webhooks *http.Tr
 	if err != nil {
 		return nil, fmt.Errorf("apiserver: service-account issuer: %w", err)
 	}
-	keys, err := g.serviceAccountKeys()
+	keys, err := authn.ServiceAccountKeys(g.config.PKI.ServiceAccountPublicKeys())
 	if err != nil {
 		return nil, err
 	}
@@ -120,13 +124,15 @@ func (g *generic) admission(services webhook.ServiceResolver, webhooks *http.Tra
 	o := kubeoptions.NewAdmissionOptions()
 	o.GenericAdmission.EnablePlugins, o.GenericAdmission.DisablePlugins = g.config.admissionPlugins()
 	// Before upstream's, which count the calls.
-	o.GenericAdmission.Decorators = slices.Insert(o.GenericAdmission.Decorators, 0, g.policies.decorator(g.informers), g.acknowledged.webhookDecorator(g.informers), skipWithoutWebhooks(g.informers), admission.Decorator(admission.DecoratorFunc(g.exemptOwn)))
-	initializers := slices.Concat([]admission.PluginInitializer{drained(g.drained)}, generic, kube)
-	if err := o.ApplyTo(g.server, promptInformers{g.informers, g.ctx}, g.client, dynamicClient, utilfeature.DefaultFeatureGate,
+	o.GenericAdmission.Decorators = slices.Insert(o.GenericAdmission.Decorators, 0, g.policies.Decorator(g.informers), g.acknowledged.WebhookDecorator(g.informers), admission.SkipWithoutWebhooks(g.informers), admission.ExemptServer(g.settled.Load))
+	initializers := slices.Concat([]upstreamadmission.PluginInitializer{drained(g.drained)}, generic, kube)
+	if err := o.ApplyTo(g.server, informers.Blocking(g.ctx, g.informers), g.client, dynamicClient, utilfeature.DefaultFeatureGate,
 		g.server.EffectiveVersion, initializers...); err != nil {
 		return fmt.Errorf("apiserver: admission: %w", err)
 	}
-	g.server.AdmissionControl = countedAdmission{Interface: g.server.AdmissionControl, calls: &g.admissions, current: newCurrentAdmission(g.acknowledged)}
+	g.server.AdmissionControl = admission.Chain{
+		Interface: g.server.AdmissionControl, Calls: &g.admissions, Check: checkCertificateRequest, Wait: convergence.NewAdmission(g.acknowledged).Wait,
+	}
 	return nil
 }
 
@@ -135,7 +141,7 @@ func (g *generic) admission(services webhook.ServiceResolver, webhooks *http.Tra
 // after it, before those that start goroutines.
 type drained <-chan struct{}
 
-func (d drained) Initialize(plugin admission.Interface) {
+func (d drained) Initialize(plugin upstreamadmission.Interface) {
 	if wants, ok := plugin.(initializer.WantsDrainedNotification); ok {
 		wants.SetDrainedNotification(d)
 	}
@@ -170,11 +176,11 @@ func (c Config) admissionPlugins() (enable, disable []string) {
 // clusterAuthenticationInfo is published in kube-system, so that aggregated
 // API servers know whom to trust.
 func (g *generic) clusterAuthenticationInfo() (clusterauthenticationtrust.ClusterAuthenticationInfo, error) {
-	frontProxy, err := g.requestHeader()
+	frontProxy, err := authn.RequestHeader(g.config.PKI.FrontProxyCABundle(), frontProxyClient)
 	if err != nil {
 		return clusterauthenticationtrust.ClusterAuthenticationInfo{}, err
 	}
-	clientCA, err := g.clientCA()
+	clientCA, err := authn.ClientCA(g.config.PKI.ClientCAs())
 	if err != nil {
 		return clusterauthenticationtrust.ClusterAuthenticationInfo{}, err
 	}

@@ -22,6 +22,8 @@ import (
 	"k8s.io/kubernetes/pkg/kubelet/client"
 	noderest "k8s.io/kubernetes/pkg/registry/core/node/rest"
 	podrest "k8s.io/kubernetes/pkg/registry/core/pod/rest"
+
+	"github.com/kubembed/kubembed/internal/apiserver/informers"
 )
 
 // coreProvider is upstream's storage of the core group, with our way to kubelets, and
@@ -30,7 +32,7 @@ type coreProvider struct {
 	controlplaneapiserver.RESTStorageProvider
 	genericapiserver.PostStartHookProvider
 	kubelets *kubelets
-	pods     *sharedPods
+	pods     *informers.SharedPods
 	services *serviceCreator // set when the storage is made
 }
 
@@ -42,7 +44,7 @@ func (p coreProvider) NewRESTStorage(resources serverstorage.APIResourceConfigSo
 	v1 := info.VersionedResourcesStorageMap["v1"]
 	*p.services, _ = v1["services"].(serviceCreator)
 	if pods, ok := v1["pods"]; ok { // unless they are switched off
-		if err := p.pods.use(pods); err != nil {
+		if err := p.pods.UseStorage(pods); err != nil {
 			return info, err
 		}
 	}

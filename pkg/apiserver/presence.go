@@ -18,6 +18,7 @@ import (
 	"go.uber.org/zap"
 	"k8s.io/client-go/util/cert"
 
+	"github.com/kubembed/kubembed/internal/apiserver/webhook"
 	"github.com/kubembed/kubembed/internal/fieldpath"
 	"github.com/kubembed/kubembed/internal/nodeaddress"
 )
@@ -281,7 +282,7 @@ func (s *Server) Reserved(ctx context.Context) (names []string, addrs []netip.Ad
 			all.addAddress(addr)
 		}
 	}
-	hosts, err := s.webhookHosts(ctx)
+	hosts, err := webhook.Hosts(ctx, s.generic.client.AdmissionregistrationV1(), s.servesResource, s.crds())
 	if err != nil {
 		return nil, nil, fmt.Errorf("apiserver: hosts of webhooks: %w", err)
 	}

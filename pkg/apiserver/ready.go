@@ -43,7 +43,7 @@ func (s *Server) red() ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	request.Header.Set("Authorization", "Bearer "+s.secrets.loopback)
+	request.Header.Set("Authorization", "Bearer "+s.tokens.Loopback)
 	request.Header.Set("User-Agent", serverUserAgent)
 	response, err := s.transport.RoundTrip(request)
 	if err != nil {

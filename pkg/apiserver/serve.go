@@ -80,7 +80,7 @@ func (s *Server) insecureServing() *served {
 			}
 			w = sandboxed(w, r) // nothing here is meant to be more than read
 		}
-		r.Header.Set("Authorization", "Bearer "+s.secrets.insecure)
+		r.Header.Set("Authorization", "Bearer "+s.tokens.Insecure)
 		s.serve(w, r)
 	})
 	conns := s.acceptFrom(s.config.InsecureListener, connlimit.Options{Name: "insecure", NoAuthentication: true})

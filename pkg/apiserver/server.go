@@ -16,6 +16,9 @@ import (
 	aggregatorapiserver "k8s.io/kube-aggregator/pkg/apiserver"
 
 	"github.com/kubembed/kubembed/internal/apiserver/audit"
+	"github.com/kubembed/kubembed/internal/apiserver/authn"
+	"github.com/kubembed/kubembed/internal/apiserver/convergence"
+	"github.com/kubembed/kubembed/internal/apiserver/informers"
 	"github.com/kubembed/kubembed/internal/containment"
 	"github.com/kubembed/kubembed/internal/fieldpath"
 	"github.com/kubembed/kubembed/internal/inprocess"
@@ -35,10 +38,10 @@ type Server struct {
 	handler    http.Handler // set when prepared is closed
 	prepared   chan struct{}
 	transport  *inprocess.Transport
-	secrets    secrets
+	tokens     authn.Tokens
 	admin      adminCertificate
-	users      users
-	unserved   *unserved
+	users      authn.Users
+	disabled   *informers.Disabled
 	serving    []*served
 	requests   lifecycle.Group // requests over the listeners
 	background lifecycle.Group // our own goroutines
@@ -97,19 +100,19 @@ func contained(f func() error) error {
 
 // assemble makes the parts of the server.
 func (s *Server) assemble() (err error) {
-	s.config.informerName = newInformerName()
+	s.config.informerName = informers.NewName()
 	cfg := s.config
-	if s.secrets, err = newSecrets(); err != nil {
+	if s.tokens, err = authn.NewTokens(); err != nil {
 		return err
 	}
-	if s.unserved, err = newUnserved(cfg.RuntimeConfig, defaultServiceCIDRObject(cfg.ServiceCIDR)); err != nil {
+	if s.disabled, err = informers.NewDisabled(cfg.RuntimeConfig, defaultServiceCIDRObject(cfg.ServiceCIDR)); err != nil {
 		return fieldpath.New("apiserver", "Config.RuntimeConfig", "%w", err)
 	}
 	s.transport = inprocess.NewTransport(http.HandlerFunc(s.serve))
 	s.transport.Adopt = cfg.adopt
 	s.backend = storage.NewBackend(cfg.Client, cfg.Dial, cfg.Prefix)
-	acknowledged := newAcknowledged()
-	s.backend.Observe(acknowledged.observer)
+	acknowledged := convergence.NewWrites()
+	s.backend.Observe(acknowledged.Observer)
 	s.serving = append(s.serving, s.secureServing())
 	if cfg.InsecureListener != nil {
 		s.serving = append(s.serving, s.insecureServing())
@@ -120,8 +123,8 @@ func (s *Server) assemble() (err error) {
 	if s.generic, err = newGeneric(s.ctx, s.drained, cfg, s.backend, acknowledged, s.loopbackConfig()); err != nil {
 		return err
 	}
-	s.users.add(s.secrets.admin, AdminUser, user.SystemPrivilegedGroup)
-	s.users.add(s.secrets.insecure, insecureUser, user.SystemPrivilegedGroup)
+	s.users.Add(s.tokens.Admin, AdminUser, user.SystemPrivilegedGroup)
+	s.users.Add(s.tokens.Insecure, authn.InsecureUser, user.SystemPrivilegedGroup)
 	s.generic.tokens(&s.users, &s.admin)
 	if s.aggregator, err = s.chain(s.generic); err != nil {
 		return err

@@ -1,0 +1,108 @@
+package convergence
+
+import (
+	"testing"
+	"testing/synctest"
+	"time"
+
+	admissionregistrationv1 "k8s.io/api/admissionregistration/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apiserver/pkg/admission/configuration"
+	mutatingwebhook "k8s.io/apiserver/pkg/admission/plugin/webhook/mutating"
+	validatingwebhook "k8s.io/apiserver/pkg/admission/plugin/webhook/validating"
+	clientgoinformers "k8s.io/client-go/informers"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/tools/cache"
+	cachetesting "k8s.io/client-go/tools/cache/testing"
+
+	"github.com/kubembed/kubembed/internal/apiserver/informers"
+)
+
+// TestWebhookSource: upstream keeps the webhooks of the API in the field that webhookSource reads.
+func TestWebhookSource(t *testing.T) {
+	t.Parallel()
+	const look = "see k8s.io/apiserver/pkg/admission/plugin/webhook/generic/webhook.go: Dispatch takes the webhooks from Webhook.hookSource, which is, or includes, Webhook.apiSource"
+	mutating, err := mutatingwebhook.NewMutatingWebhook(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	validating, err := validatingwebhook.NewValidatingAdmissionWebhook(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if webhookSource(mutating.Webhook) == nil || webhookSource(validating.Webhook) == nil {
+		t.Error(look)
+	}
+}
+
+// pausedIndexer stops in List, with what it has read, until the test lets it go on.
+type pausedIndexer struct {
+	cache.Indexer
+	read, goOn chan struct{}
+}
+
+func (i pausedIndexer) List() []any {
+	all := i.Indexer.List()
+	select {
+	case i.read <- struct{}{}:
+		<-i.goOn
+	default:
+	}
+	return all
+}
+
+type pausedInformer struct {
+	*informers.Tracked
+	indexer pausedIndexer
+}
+
+func (i pausedInformer) GetIndexer() cache.Indexer { return i.indexer }
+
+// TestWebhooksThatWereReadBeforeAChange: who has read a configuration before it changed
+// brings back its old webhooks, which requests call from then on.
+func TestWebhooksThatWereReadBeforeAChange(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		source := cachetesting.NewFakeControllerSource()
+		defer source.Shutdown()
+		factory := clientgoinformers.NewSharedInformerFactory(nil, 0)
+		read, goOn := make(chan struct{}), make(chan struct{})
+		var told *informers.Tracked
+		factory.InformerFor(&admissionregistrationv1.MutatingWebhookConfiguration{}, func(kubernetes.Interface, time.Duration) cache.SharedIndexInformer {
+			inner := cache.NewSharedIndexInformer(source, &admissionregistrationv1.MutatingWebhookConfiguration{}, 0, cache.Indexers{})
+			told = informers.NewTracked(inner)
+			return pausedInformer{told, pausedIndexer{inner.GetIndexer(), read, goOn}}
+		})
+		plugin := webhookPlugin{configuration.NewMutatingWebhookConfigurationManager(factory, nil), told}
+		stop := make(chan struct{})
+		defer func() { close(stop); synctest.Wait() }()
+		go told.Run(stop)
+		config := func(path string) *admissionregistrationv1.MutatingWebhookConfiguration {
+			url := "https://127.0.0.1/" + path
+			return &admissionregistrationv1.MutatingWebhookConfiguration{ObjectMeta: metav1.ObjectMeta{Name: "one"}, Webhooks: []admissionregistrationv1.MutatingWebhook{
+				{Name: "w.example.com", ClientConfig: admissionregistrationv1.WebhookClientConfig{URL: &url}},
+			}}
+		}
+		source.Add(config("old"))
+		synctest.Wait()
+		done := make(chan struct{})
+		go func() { plugin.source.Webhooks(); close(done) }()
+		<-read
+		source.Modify(config("new"))
+		synctest.Wait()
+		goOn <- struct{}{}
+		<-done
+		called := func() string {
+			one, _ := plugin.source.Webhooks()[0].GetMutatingWebhook()
+			return *one.ClientConfig.URL
+		}
+		if called() != "https://127.0.0.1/old" {
+			t.Fatal("upstream does not bring back old webhooks any more: webhookPlugin can go")
+		}
+		if plugin.inForce() {
+			t.Error("the old webhooks are taken for the new")
+		}
+		if !plugin.inForce() || called() != "https://127.0.0.1/new" {
+			t.Error("the old webhooks are still called:", called())
+		}
+	})
+}

@@ -1,0 +1,43 @@
+// Package crd has what the API server knows of CustomResourceDefinitions and of the storage of
+// custom resources.
+package crd
+
+import (
+	"k8s.io/apiextensions-apiserver/pkg/apihelpers"
+	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
+	listers "k8s.io/apiextensions-apiserver/pkg/client/listers/apiextensions/v1"
+	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+)
+
+// Resource is the resource of CustomResourceDefinitions.
+var Resource = apiextensionsv1.Resource("customresourcedefinitions")
+
+// ServedVersions are those in which a custom resource can be used now.
+func ServedVersions(definition *apiextensionsv1.CustomResourceDefinition) map[string]bool {
+	served := map[string]bool{}
+	if definition == nil {
+		return served
+	}
+	established := apihelpers.IsCRDConditionTrue(definition, apiextensionsv1.Established)
+	for _, version := range definition.Spec.Versions {
+		if established && version.Served {
+			served[version.Name] = true
+		}
+	}
+	return served
+}
+
+// ResourceOfKind returns the custom resource of a kind in a version that is served.
+func ResourceOfKind(lister listers.CustomResourceDefinitionLister, kind schema.GroupVersionKind) (resource schema.GroupResource, ok bool) {
+	crds, err := lister.List(labels.Everything())
+	if err != nil {
+		return schema.GroupResource{}, false
+	}
+	for _, crd := range crds {
+		if crd.Spec.Group == kind.Group && crd.Status.AcceptedNames.Kind == kind.Kind && ServedVersions(crd)[kind.Version] {
+			return schema.GroupResource{Group: kind.Group, Resource: crd.Status.AcceptedNames.Plural}, true
+		}
+	}
+	return schema.GroupResource{}, false
+}

@@ -1,0 +1,35 @@
+package crd
+
+import (
+	"errors"
+	"sync"
+	"sync/atomic"
+	"testing"
+
+	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
+)
+
+// TestStoragesOfAnotherUpstream: a version of upstream that keeps the storages in another way is an
+// error of waits, and requests are served without one. It is no panic of requests.
+func TestStoragesOfAnotherUpstream(t *testing.T) {
+	t.Parallel()
+	type info struct {
+		spec *apiextensionsv1.CustomResourceDefinitionSpec
+	}
+	for name, storages := range map[string]any{
+		"no map":              "storages",
+		"a map of structs":    map[string]info{"uid": {spec: nil}},
+		"another field":       map[string]*info{"uid": {spec: nil}},
+		"pointers to no info": map[string]*int{"uid": new(int)},
+	} {
+		var byUID atomic.Value
+		byUID.Store(storages)
+		c := &Storages{making: &sync.Mutex{}, byUID: &byUID}
+		if _, err := c.Current(); !errors.Is(err, errUnknownUpstream) {
+			t.Errorf("%s: %v", name, err)
+		}
+		if !c.InForce() {
+			t.Errorf("%s: requests wait", name)
+		}
+	}
+}

@@ -1,0 +1,119 @@
+// Package informers has the informers of the API server itself: those by which it authorizes and
+// admits requests.
+package informers
+
+import (
+	"context"
+	"fmt"
+	"reflect"
+	"slices"
+	"strings"
+
+	apiextensionsscheme "k8s.io/apiextensions-apiserver/pkg/client/clientset/clientset/scheme"
+	apiextensionsinformers "k8s.io/apiextensions-apiserver/pkg/client/informers/externalversions"
+	"k8s.io/apimachinery/pkg/api/meta"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	clientgoinformers "k8s.io/client-go/informers"
+	"k8s.io/client-go/kubernetes/scheme"
+	"k8s.io/client-go/tools/cache"
+	aggregatorscheme "k8s.io/kube-aggregator/pkg/client/clientset_generated/clientset/scheme"
+	aggregatorinformers "k8s.io/kube-aggregator/pkg/client/informers/externalversions"
+
+	"github.com/kubembed/kubembed/internal/lifecycle"
+)
+
+// Factories are the server's own informers: those of the built-in APIs, of
+// CustomResourceDefinitions, and of APIServices.
+type Factories struct {
+	Builtin     clientgoinformers.SharedInformerFactory
+	CRDs        apiextensionsinformers.SharedInformerFactory
+	APIServices aggregatorinformers.SharedInformerFactory
+}
+
+// Start starts the informers, until stop is closed, and waits until they are synced.
+// Upstream starts them in its hooks, beside the controllers that wait for
+// them by looking every 100 ms, one after the other.
+func (f Factories) Start(ctx context.Context, stop <-chan struct{}) error {
+	f.Builtin.Start(stop)
+	f.CRDs.Start(stop)
+	f.APIServices.Start(stop)
+
+	var waiting []string
+	err := lifecycle.Poll(ctx, func() bool {
+		waiting = f.unsynced()
+		return len(waiting) == 0
+	})
+	if err != nil {
+		return fmt.Errorf("apiserver: informers did not sync: %s: %w", strings.Join(waiting, ", "), err)
+	}
+	return nil
+}
+
+// unsynced names the kinds whose informers have not seen all objects yet.
+func (f Factories) unsynced() (kinds []string) {
+	for _, factory := range []interface {
+		WaitForCacheSync(<-chan struct{}) map[reflect.Type]bool
+	}{f.Builtin, f.CRDs, f.APIServices} {
+		for kind, synced := range factory.WaitForCacheSync(closed) {
+			if !synced {
+				kinds = append(kinds, kind.String())
+			}
+		}
+	}
+	slices.Sort(kinds)
+	return kinds
+}
+
+// closed is for WaitForCacheSync: with a closed channel upstream looks once instead of waiting.
+var closed = func() <-chan struct{} {
+	c := make(chan struct{})
+	close(c)
+	return c
+}()
+
+// ByResource returns the informers that run by their resources, of whatever version.
+func (f Factories) ByResource() map[schema.GroupResource][]cache.SharedIndexInformer {
+	all := map[schema.GroupResource][]cache.SharedIndexInformer{}
+	add := func(started map[reflect.Type]bool, scheme *runtime.Scheme, informer func(schema.GroupVersionResource, runtime.Object) (cache.SharedIndexInformer, error)) {
+		for object := range started {
+			example, ok := reflect.New(object.Elem()).Interface().(runtime.Object)
+			if !ok {
+				continue
+			}
+			for _, kind := range kinds(scheme, example) {
+				resource, _ := meta.UnsafeGuessKindToResource(kind)
+				if one, err := informer(resource, example); err == nil {
+					all[resource.GroupResource()] = append(all[resource.GroupResource()], one)
+				}
+			}
+		}
+	}
+	add(f.Builtin.WaitForCacheSync(closed), scheme.Scheme, func(_ schema.GroupVersionResource, example runtime.Object) (cache.SharedIndexInformer, error) {
+		return AsMade(f.Builtin, example), nil
+	})
+	add(f.CRDs.WaitForCacheSync(closed), apiextensionsscheme.Scheme, func(resource schema.GroupVersionResource, _ runtime.Object) (cache.SharedIndexInformer, error) {
+		informer, err := f.CRDs.ForResource(resource)
+		if err != nil {
+			return nil, err
+		}
+		return informer.Informer(), nil
+	})
+	add(f.APIServices.WaitForCacheSync(closed), aggregatorscheme.Scheme, func(resource schema.GroupVersionResource, _ runtime.Object) (cache.SharedIndexInformer, error) {
+		informer, err := f.APIServices.ForResource(resource)
+		if err != nil {
+			return nil, err
+		}
+		return informer.Informer(), nil
+	})
+	return all
+}
+
+// kinds are what a scheme calls the objects of an informer.
+func kinds(scheme *runtime.Scheme, example runtime.Object) []schema.GroupVersionKind {
+	kinds, _, err := scheme.ObjectKinds(example)
+	if err != nil {
+		return nil
+	}
+	return kinds
+}
