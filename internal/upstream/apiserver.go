@@ -88,7 +88,7 @@ var followedEntries = []Entry{
 		Look: "reconcileRBAC takes the same steps over data that is there.",
 	},
 	{
-		Ours: "pkg/apiserver/serve.go:(*Server).secureServing", Package: genericServer, Decl: "(*SecureServingInfo).Serve", Digest: "6c4dd52cd603a095",
+		Ours: "internal/apiserver/serving/server.go:NewHTTPS", Package: genericServer, Decl: "(*SecureServingInfo).Serve", Digest: "6c4dd52cd603a095",
 		Look: "the limits of connections and headers are kube-apiserver's: take over what is new, as MaxHeaderValueCount with Go 1.27.",
 	},
 	{
@@ -100,7 +100,7 @@ var followedEntries = []Entry{
 		Look: "PrepareRun installs OpenAPI, health checks and what else is served at a start: installLazyOpenAPI and Server.prepare do parts of it.",
 	},
 	{
-		Ours: "pkg/apiserver/kubeletstorage.go:nodeProxy.Connect", Package: "k8s.io/kubernetes/pkg/registry/core/node/rest", Decl: "(*ProxyREST).Connect", Digest: "58ec04b0f6b716d7",
+		Ours: "internal/apiserver/egress/storage.go:nodeProxy.Connect", Package: "k8s.io/kubernetes/pkg/registry/core/node/rest", Decl: "(*ProxyREST).Connect", Digest: "58ec04b0f6b716d7",
 		Look: "nodeProxy.Connect is this for kubelets.",
 	},
 }

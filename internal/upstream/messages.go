@@ -51,7 +51,7 @@ var messageEntries = []Entry{
 		Look: "An alert is how an external etcd refuses a client's certificate: else a start that fails does not say so.",
 	},
 	{
-		Ours:    "pkg/apiserver/serve.go:errorLog",
+		Ours:    "internal/apiserver/serving/server.go:errorLog",
 		Package: "net/http", Decl: "(*conn).serve",
 		Has:  []string{`c.server.logf("http: TLS handshake error from %s: %v"`},
 		Look: "errorLog has these lines at debug level: else each port scan is a warning.",

@@ -11,6 +11,7 @@ import (
 
 	"github.com/kubembed/kubembed/internal/apiserver/authn"
 	"github.com/kubembed/kubembed/internal/apiserver/clientcert"
+	"github.com/kubembed/kubembed/internal/apiserver/serving"
 )
 
 // authentication assembles x509, service-account tokens, bootstrap tokens and
@@ -66,7 +67,7 @@ func (g *generic) authentication() error {
 func (g *generic) tokens(users *authn.Users, admin *adminCertificate) {
 	own := bearertoken.New(authenticator.WrapAudienceAgnosticToken(g.server.Authentication.APIAudiences, users))
 	others := g.server.Authentication.Authenticator
-	g.server.Authentication.Authenticator = grownStacks{knownConns{byCertificateFirst{
+	g.server.Authentication.Authenticator = serving.GrownStacks{Request: serving.NoteClients{Request: byCertificateFirst{
 		with:    adminYields{union.New(others, own), admin},
 		without: union.New(own, others),
 	}}}

@@ -4,11 +4,14 @@ import (
 	"errors"
 	"fmt"
 
+	genericregistry "k8s.io/apiserver/pkg/registry/generic"
 	genericapiserver "k8s.io/apiserver/pkg/server"
+	serverstorage "k8s.io/apiserver/pkg/server/storage"
 	"k8s.io/kubernetes/pkg/controlplane"
 	controlplaneapiserver "k8s.io/kubernetes/pkg/controlplane/apiserver"
 	"k8s.io/kubernetes/pkg/controlplane/controller/kubernetesservice"
 
+	"github.com/kubembed/kubembed/internal/apiserver/egress"
 	"github.com/kubembed/kubembed/internal/apiserver/informers"
 	"github.com/kubembed/kubembed/internal/apiserver/registry"
 	"github.com/kubembed/kubembed/internal/fieldpath"
@@ -77,8 +80,34 @@ func (g *generic) connectKubelets(providers []controlplaneapiserver.RESTStorageP
 		if !ok {
 			return fmt.Errorf("the storage provider of the core group is a %T, which has no start hook", provider)
 		}
-		providers[i] = coreProvider{RESTStorageProvider: provider, PostStartHookProvider: hook, kubelets: g.newKubelets(), pods: g.pods, services: &g.services}
+		kubelets := egress.NewKubelets(g.config.PKI, g.config.KubeletInsecureTLS, g.informers.Core().V1().Nodes().Lister(), g.dialer, newKubeletPolicy(g))
+		providers[i] = coreProvider{RESTStorageProvider: provider, PostStartHookProvider: hook, kubelets: kubelets, pods: g.pods, services: &g.services}
 		return nil
 	}
 	return errors.New("no storage provider of the core group")
+}
+
+// coreProvider provides upstream's storage of the core group, with our connections to
+// kubelets, and with pods that informers share.
+type coreProvider struct {
+	controlplaneapiserver.RESTStorageProvider
+	genericapiserver.PostStartHookProvider
+	kubelets *egress.Kubelets
+	pods     *informers.SharedPods
+	services *serviceCreator // set when the storage is made
+}
+
+func (p coreProvider) NewRESTStorage(resources serverstorage.APIResourceConfigSource, options genericregistry.RESTOptionsGetter) (genericapiserver.APIGroupInfo, error) {
+	info, err := p.RESTStorageProvider.NewRESTStorage(resources, options)
+	if err != nil {
+		return info, err
+	}
+	v1 := info.VersionedResourcesStorageMap["v1"]
+	*p.services, _ = v1["services"].(serviceCreator)
+	if pods, ok := v1["pods"]; ok { // unless they are switched off
+		if err := p.pods.UseStorage(pods); err != nil {
+			return info, err
+		}
+	}
+	return info, p.kubelets.Connect(v1)
 }

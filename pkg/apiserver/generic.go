@@ -39,6 +39,7 @@ import (
 	"github.com/kubembed/kubembed/internal/apiserver/audit"
 	"github.com/kubembed/kubembed/internal/apiserver/convergence"
 	"github.com/kubembed/kubembed/internal/apiserver/crd"
+	"github.com/kubembed/kubembed/internal/apiserver/egress"
 	"github.com/kubembed/kubembed/internal/apiserver/encryption"
 	"github.com/kubembed/kubembed/internal/apiserver/informers"
 	"github.com/kubembed/kubembed/internal/apiserver/openapi"
@@ -65,7 +66,7 @@ type generic struct {
 	encryption *encryption.Transformers
 
 	admissions lifecycle.Group // calls of the admission chain
-	outgoing   *conns          // to kubelets, and where others may proxy to
+	dialer     *egress.Dialer  // to kubelets, and to what users may proxy to
 	boot       boot
 	uses       crd.FirstUses // of custom resources
 	storages   crd.Storages
@@ -88,7 +89,7 @@ const informerResync = 10 * time.Minute
 
 // newGeneric fills a generic server configuration.
 func newGeneric(ctx context.Context, drained <-chan struct{}, cfg Config, backend *storage.Backend, acknowledged *convergence.Writes, loopback *rest.Config) (*generic, error) {
-	g := &generic{ctx: ctx, drained: drained, config: cfg, backend: backend, acknowledged: acknowledged, loopback: loopback, outgoing: newConns(nil), pods: informers.NewSharedPods(ctx), bodies: newBodies(cfg.StorageUsed)}
+	g := &generic{ctx: ctx, drained: drained, config: cfg, backend: backend, acknowledged: acknowledged, loopback: loopback, dialer: egress.NewDialer(ctx, cfg.Logger), pods: informers.NewSharedPods(ctx), bodies: newBodies(cfg.StorageUsed)}
 	c := genericapiserver.NewConfig(codecs())
 	g.server = c
 

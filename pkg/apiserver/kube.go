@@ -27,6 +27,7 @@ import (
 	"github.com/kubembed/kubembed/internal/apiserver/admission"
 	"github.com/kubembed/kubembed/internal/apiserver/authn"
 	"github.com/kubembed/kubembed/internal/apiserver/convergence"
+	"github.com/kubembed/kubembed/internal/apiserver/egress"
 	"github.com/kubembed/kubembed/internal/apiserver/informers"
 	"github.com/kubembed/kubembed/internal/fieldpath"
 	"github.com/kubembed/kubembed/pkg/pki"
@@ -71,7 +72,7 @@ func (g *generic) kubeConfig(services webhook.ServiceResolver, webhooks *http.Tr
 				APIResourceConfigSource:             g.server.MergedResourceConfig,
 				StorageFactory:                      g.factory,
 				EventTTL:                            g.config.EventTTL,
-				ProxyTransport:                      g.proxyTransport(),
+				ProxyTransport:                      g.dialer.ProxyTransport(g.presences.checkProxy),
 				ServiceAccountIssuer:                issuer,
 				ServiceAccountExtendedMaxExpiration: accounts.MaxExtendedExpiration,
 				ExtendExpiration:                    accounts.ExtendExpiration,
@@ -88,7 +89,7 @@ func (g *generic) kubeConfig(services webhook.ServiceResolver, webhooks *http.Tr
 			},
 		},
 		Extra: controlplane.Extra{
-			KubeletClientConfig:      kubeletClientConfig(),
+			KubeletClientConfig:      egress.ClientConfig(),
 			ServiceIPRange:           *g.config.ServiceCIDR,
 			APIServerServicePort:     kubernetesServicePort,
 			EndpointReconcilerConfig: controlplane.EndpointReconcilerConfig{Reconciler: endpoints},

@@ -45,20 +45,20 @@ func newKubeletPolicy(g *generic) *kubeletPolicy {
 	}
 }
 
-// allows is asked about the endpoint of each connection, when a name has been
+// Allows is asked about the endpoint of each connection, when a name has been
 // resolved. A node that has registered an endpoint of the control plane would have
 // clients with the right to its proxy act there as kube-apiserver-kubelet-client.
-func (p *kubeletPolicy) allows(at netip.AddrPort) error {
+func (p *kubeletPolicy) Allows(at netip.AddrPort) error {
 	if err := nodeaddress.CheckKubelet(at.Addr(), p.local); err != nil {
 		return err
 	}
 	return p.presences.checkKubelet(at)
 }
 
-// check tells the client, the log and the node's events why nothing is sent to
+// Check tells the client, the log and the node's events why nothing is sent to
 // the kubelet of node at host and port. A name may be resolved to something else when
 // it is connected to: that is checked again.
-func (p *kubeletPolicy) check(ctx context.Context, node types.NodeName, host, port string) error {
+func (p *kubeletPolicy) Check(ctx context.Context, node types.NodeName, host, port string) error {
 	number, err := strconv.ParseUint(port, 10, 16)
 	if err != nil {
 		return p.refuse(node, host, fmt.Errorf("%q is not a port", port))
@@ -70,7 +70,7 @@ func (p *kubeletPolicy) check(ctx context.Context, node types.NodeName, host, po
 		return nil // as the connection will say
 	}
 	for _, ip := range ips {
-		if err := p.allows(netip.AddrPortFrom(ip, uint16(number))); err != nil {
+		if err := p.Allows(netip.AddrPortFrom(ip, uint16(number))); err != nil {
 			return p.refuse(node, host, err)
 		}
 	}

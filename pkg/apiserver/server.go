@@ -19,6 +19,7 @@ import (
 	"github.com/kubembed/kubembed/internal/apiserver/authn"
 	"github.com/kubembed/kubembed/internal/apiserver/convergence"
 	"github.com/kubembed/kubembed/internal/apiserver/informers"
+	"github.com/kubembed/kubembed/internal/apiserver/serving"
 	"github.com/kubembed/kubembed/internal/containment"
 	"github.com/kubembed/kubembed/internal/fieldpath"
 	"github.com/kubembed/kubembed/internal/inprocess"
@@ -42,7 +43,7 @@ type Server struct {
 	admin      adminCertificate
 	users      authn.Users
 	disabled   *informers.Disabled
-	serving    []*served
+	serving    []*serving.Server
 	requests   lifecycle.Group // requests over the listeners
 	background lifecycle.Group // our own goroutines
 
@@ -113,10 +114,7 @@ func (s *Server) assemble() (err error) {
 	s.backend = storage.NewBackend(cfg.Client, cfg.Dial, cfg.Prefix)
 	acknowledged := convergence.NewWrites()
 	s.backend.Observe(acknowledged.Observer)
-	s.serving = append(s.serving, s.secureServing())
-	if cfg.InsecureListener != nil {
-		s.serving = append(s.serving, s.insecureServing())
-	}
+	s.serving = s.listeners()
 	if err = s.claimVersion(); err != nil {
 		return err
 	}
@@ -177,8 +175,8 @@ func (s *Server) start(ctx context.Context) error {
 	if err := s.run(ctx); err != nil {
 		return err
 	}
-	for _, serving := range s.serving {
-		serving.start(s.fail)
+	for _, server := range s.serving {
+		server.Start(s.fail)
 	}
 	if err := s.waitReady(ctx); err != nil {
 		return err
@@ -282,9 +280,9 @@ func (s *Server) fail(err error) {
 // of upstream's plugins ask for OpenAPI as soon as they are made, and would ask
 // again only seconds later.
 func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
-	growStack16()
-	if othersAnswer(r.URL.Path) {
-		w = sandboxed(w, r)
+	serving.GrowStack16()
+	if serving.OthersAnswer(r.URL.Path) {
+		w = serving.Sandboxed(w, r)
 	}
 	select {
 	case <-s.prepared:

@@ -79,11 +79,11 @@ func (s *Server) stop(ctx context.Context) error {
 			errs = append(errs, hung)
 		}
 	}
-	for _, serving := range s.serving {
-		errs = append(errs, serving.close())
+	for _, server := range s.serving {
+		errs = append(errs, server.Close())
 	}
 	if s.generic != nil {
-		s.generic.outgoing.closeAll()
+		s.generic.dialer.Close()
 	}
 	stopCtx, cancel := context.WithTimeout(context.Background(), stopTimeout)
 	defer cancel()

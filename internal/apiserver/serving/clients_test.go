@@ -1,4 +1,4 @@
-package apiserver
+package serving
 
 import (
 	"crypto/tls"
@@ -23,7 +23,7 @@ func TestConnectionsAreKnown(t *testing.T) {
 		"node":          {Name: "system:node:worker", Groups: []string{user.NodesGroup, user.AllAuthenticated}},
 		"administrator": {Name: "kubernetes-admin", Groups: []string{user.SystemPrivilegedGroup, user.AllAuthenticated}},
 	}
-	authenticate := knownConns{authenticator.RequestFunc(func(r *http.Request) (*authenticator.Response, bool, error) {
+	authenticate := NoteClients{authenticator.RequestFunc(func(r *http.Request) (*authenticator.Response, bool, error) {
 		switch who := users[r.Header.Get("Who")]; {
 		case r.Header.Get("Who") == "failing":
 			return &authenticator.Response{User: users["administrator"]}, true, errors.New("etcd is unavailable")
@@ -57,11 +57,11 @@ func TestConnectionsAreKnown(t *testing.T) {
 					if r.Proto != protocol {
 						t.Errorf("spoke %s", r.Proto)
 					}
-					conn = connOf(r.Context())
+					conn = ConnOf(r.Context())
 					_, _, _ = authenticate.AuthenticateRequest(r)
 				}))
-				server.Config.ConnContext = withConn
-				server.Listener = newConns(connlimit.Process.Listener(server.Listener, connlimit.Options{NoAuthentication: c.anybody}))
+				server.Config.ConnContext = WithConn
+				server.Listener = NewConns(connlimit.Process.Listener(server.Listener, connlimit.Options{NoAuthentication: c.anybody}))
 				server.EnableHTTP2 = protocol == "HTTP/2.0"
 				server.TLS = &tls.Config{MinVersion: tls.VersionTLS12}
 				server.StartTLS()
@@ -86,22 +86,5 @@ func TestConnectionsAreKnown(t *testing.T) {
 				}
 			})
 		}
-	}
-}
-
-// TestOutgoingConnectionsCount: the server opens them on behalf of clients.
-func TestOutgoingConnectionsCount(t *testing.T) {
-	g, _, _, listener := newOutgoing(t)
-	before := connlimit.Process.Stats().Open
-	conn, err := g.dialer("test", anywhere)(t.Context(), "tcp", listener.Addr().String())
-	if err != nil {
-		t.Fatal(err)
-	}
-	if open := connlimit.Process.Stats().Open; open != before+1 {
-		t.Errorf("%d connections after one more than %d", open, before)
-	}
-	_ = conn.Close()
-	if open := connlimit.Process.Stats().Open; open != before {
-		t.Errorf("%d connections after one was closed; before it, %d", open, before)
 	}
 }

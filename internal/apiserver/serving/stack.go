@@ -1,4 +1,4 @@
-package apiserver
+package serving
 
 import (
 	"net/http"
@@ -11,20 +11,20 @@ import (
 // once, before there is anything to copy, to what nearly all requests need. The
 // garbage collector shrinks those of requests that last.
 
-// grownStacks authenticates with a stack of 32 KiB: it is the first code of ours
+// GrownStacks authenticates with a stack of 32 KiB: it is the first code of ours
 // in the goroutine that upstream's timeout filter starts.
-type grownStacks struct{ authenticator.Request }
+type GrownStacks struct{ authenticator.Request }
 
-func (g grownStacks) AuthenticateRequest(r *http.Request) (*authenticator.Response, bool, error) {
+func (g GrownStacks) AuthenticateRequest(r *http.Request) (*authenticator.Response, bool, error) {
 	growStack32()
 	return g.Request.AuthenticateRequest(r)
 }
 
-// growStack16 makes the stack of its caller 16 KiB: its frame does not fit
+// GrowStack16 makes the stack of its caller 16 KiB: its frame does not fit
 // into less.
 //
 //go:noinline
-func growStack16() {
+func GrowStack16() {
 	var frame [8<<10 + 1]byte
 	keep(frame[:])
 }

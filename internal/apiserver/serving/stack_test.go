@@ -1,4 +1,4 @@
-package apiserver
+package serving
 
 import (
 	"runtime/debug"
@@ -12,7 +12,7 @@ func TestGrownStacks(t *testing.T) {
 	// The collector shrinks stacks, and chooses their size at the beginning.
 	defer debug.SetGCPercent(debug.SetGCPercent(-1))
 	for name, c := range map[string]struct{ grow, use func() }{
-		"16 KiB": {growStack16, func() { use[[7 << 10]byte]() }},
+		"16 KiB": {GrowStack16, func() { use[[7 << 10]byte]() }},
 		"32 KiB": {growStack32, func() { use[[15 << 10]byte]() }},
 	} {
 		moved := make(chan bool)

@@ -1,4 +1,4 @@
-package apiserver
+package egress
 
 import (
 	"bytes"
@@ -12,30 +12,30 @@ import (
 	"k8s.io/utils/lru"
 )
 
-// maxKubeletTransports bounds the number of nodes with cached transports, of which each
+// maxNodes bounds the number of nodes with cached transports, of which each
 // takes about 3 kB. The least recently used is evicted first. Idle connections close
 // after 90 seconds in any case, so descriptors do not pile up.
-const maxKubeletTransports = 1000
+const maxNodes = 1000
 
-// kubeletCalls holds the transports to the kubelet of one node. Nodes share none: a
+// kubeletTransports holds the transports to the kubelet of one node. Nodes share none: a
 // connection that one node accepted, at an address that it had, is never reused for
 // another node that has the address now.
-type kubeletCalls struct {
-	kubeletTarget
+type kubeletTransports struct {
+	target
 	cert                 []byte
 	verified, unverified func() *http.Transport
 	close                func()
 }
 
-// kubeletTarget identifies a node and the endpoint of its kubelet. A node that was
+// target identifies a node and the endpoint of its kubelet. A node that was
 // deleted and created again has another UID.
-type kubeletTarget struct {
+type target struct {
 	uid        types.UID
 	host, port string
 }
 
-// kubeletClientCertificate is the server's client certificate, parsed once.
-type kubeletClientCertificate struct {
+// clientCertificate is the server's client certificate, parsed once.
+type clientCertificate struct {
 	pem []byte
 	tls tls.Certificate
 }
@@ -43,10 +43,10 @@ type kubeletClientCertificate struct {
 // of returns the transports to the kubelet of node at host and port, with the current
 // client certificate of the PKI. When the certificate or the target changes, older
 // connections close as soon as no request uses them.
-func (k *kubelets) of(node types.NodeName, host, port string) (*kubeletCalls, error) {
-	target := kubeletTarget{host: host, port: port}
+func (k *Kubelets) of(node types.NodeName, host, port string) (*kubeletTransports, error) {
+	to := target{host: host, port: port}
 	if known, err := k.nodes.Get(string(node)); err == nil {
-		target.uid = known.UID
+		to.uid = known.UID
 	}
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -55,22 +55,22 @@ func (k *kubelets) of(node types.NodeName, host, port string) (*kubeletCalls, er
 		if err != nil {
 			return nil, fmt.Errorf("apiserver: client certificate for kubelets: %w", err)
 		}
-		k.cert = kubeletClientCertificate{pem: pair.Cert, tls: cert}
+		k.cert = clientCertificate{pem: pair.Cert, tls: cert}
 	}
-	if got, ok := k.calls.Get(lru.Key(string(node))); ok {
-		if calls, ok := got.(*kubeletCalls); ok {
-			if calls.kubeletTarget == target && bytes.Equal(calls.cert, k.cert.pem) {
-				return calls, nil
+	if got, ok := k.transports.Get(lru.Key(string(node))); ok {
+		if transports, ok := got.(*kubeletTransports); ok {
+			if transports.target == to && bytes.Equal(transports.cert, k.cert.pem) {
+				return transports, nil
 			}
-			calls.close()
+			transports.close()
 		}
 	}
-	calls := k.newCalls(node, target, k.cert)
-	k.calls.Add(lru.Key(string(node)), calls)
-	return calls, nil
+	transports := k.newTransports(node, to, k.cert)
+	k.transports.Add(lru.Key(string(node)), transports)
+	return transports, nil
 }
 
-func (k *kubelets) newCalls(node types.NodeName, target kubeletTarget, cert kubeletClientCertificate) *kubeletCalls {
+func (k *Kubelets) newTransports(node types.NodeName, to target, cert clientCertificate) *kubeletTransports {
 	var mu sync.Mutex
 	var made []*http.Transport
 	transport := func(verify func(tls.ConnectionState) error) func() *http.Transport {
@@ -82,11 +82,11 @@ func (k *kubelets) newCalls(node types.NodeName, target kubeletTarget, cert kube
 			return t
 		})
 	}
-	calls := &kubeletCalls{
-		kubeletTarget: target,
-		cert:          cert.pem,
-		verified:      transport(k.roots.verify(node, target.host)),
-		unverified:    transport(k.refuseOwn),
+	transports := &kubeletTransports{
+		target:     to,
+		cert:       cert.pem,
+		verified:   transport(k.roots.verify(node, to.host)),
+		unverified: transport(k.refuseOwn),
 		close: func() {
 			mu.Lock()
 			defer mu.Unlock()
@@ -96,14 +96,14 @@ func (k *kubelets) newCalls(node types.NodeName, target kubeletTarget, cert kube
 		},
 	}
 	if k.insecure {
-		calls.verified = calls.unverified
+		transports.verified = transports.unverified
 	}
-	return calls
+	return transports
 }
 
 // transport has what upstream's transports have: HTTP/2, with pings that end the
 // connection to a kubelet that is gone.
-func (k *kubelets) transport(node types.NodeName, cert tls.Certificate, verify func(tls.ConnectionState) error) *http.Transport {
+func (k *Kubelets) transport(node types.NodeName, cert tls.Certificate, verify func(tls.ConnectionState) error) *http.Transport {
 	t := utilnet.SetTransportDefaults(&http.Transport{
 		DialContext:         k.dial,
 		MaxIdleConnsPerHost: 25,

@@ -1,4 +1,4 @@
-package apiserver
+package serving
 
 import (
 	"net/http"
@@ -33,9 +33,9 @@ var withheld = []string{
 	"Strict-Transport-Security",
 }
 
-// othersAnswer reports whether the response may be of somebody else's making. It
+// OthersAnswer reports whether the response may be of somebody else's making. It
 // is also true of a few other responses, which get two headers more.
-func othersAnswer(path string) bool {
+func OthersAnswer(path string) bool {
 	// /api/v1/namespaces/NAMESPACE/pods/NAME/proxy, log and the like.
 	if strings.Contains(path, "/proxy") || strings.Contains(path, "/log") {
 		return true
@@ -46,8 +46,8 @@ func othersAnswer(path string) bool {
 	return ok && group != "" && !legacyscheme.Scheme.IsGroupRegistered(group)
 }
 
-// sandboxed returns the writer of a response that may come from others.
-func sandboxed(w http.ResponseWriter, r *http.Request) http.ResponseWriter {
+// Sandboxed returns the writer of a response that may come from others.
+func Sandboxed(w http.ResponseWriter, r *http.Request) http.ResponseWriter {
 	return responsewriter.WrapForHTTP1Or2(&sandbox{ResponseWriter: w, browser: browser(r)})
 }
 

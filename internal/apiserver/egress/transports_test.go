@@ -1,4 +1,4 @@
-package apiserver
+package egress
 
 import (
 	"fmt"
@@ -20,13 +20,13 @@ func TestKubeletTransportsAreBounded(t *testing.T) {
 		t.Fatal(err)
 	}
 	evicted := 0
-	k := &kubelets{pki: identities, roots: newKubeletRoots(identities), nodes: corelisters.NewNodeLister(cache.NewIndexer(cache.MetaNamespaceKeyFunc, nil))}
-	k.calls = lru.NewWithEvictionFunc(maxKubeletTransports, func(_ lru.Key, calls any) {
-		calls.(*kubeletCalls).close()
+	k := &Kubelets{pki: identities, roots: newKubeletRoots(identities), nodes: corelisters.NewNodeLister(cache.NewIndexer(cache.MetaNamespaceKeyFunc, nil))}
+	k.transports = lru.NewWithEvictionFunc(maxNodes, func(_ lru.Key, calls any) {
+		calls.(*kubeletTransports).close()
 		evicted++
 	})
 	var first *http.Transport
-	for i := range maxKubeletTransports + 10 {
+	for i := range maxNodes + 10 {
 		calls, err := k.of(types.NodeName(fmt.Sprintf("n%d", i)), "192.0.2.1", "10250")
 		if err != nil {
 			t.Fatal(err)
@@ -35,8 +35,8 @@ func TestKubeletTransportsAreBounded(t *testing.T) {
 			first = transport
 		}
 	}
-	if k.calls.Len() != maxKubeletTransports || evicted != 10 {
-		t.Errorf("%d are kept, %d were evicted", k.calls.Len(), evicted)
+	if k.transports.Len() != maxNodes || evicted != 10 {
+		t.Errorf("%d are kept, %d were evicted", k.transports.Len(), evicted)
 	}
 	calls, err := k.of("n0", "192.0.2.1", "10250")
 	if err != nil || calls.verified() == first {
@@ -58,7 +58,7 @@ func BenchmarkKubeletTransports(b *testing.B) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	k := &kubelets{pki: identities, roots: newKubeletRoots(identities), nodes: corelisters.NewNodeLister(cache.NewIndexer(cache.MetaNamespaceKeyFunc, nil)), calls: lru.New(1 << 20)}
+	k := &Kubelets{pki: identities, roots: newKubeletRoots(identities), nodes: corelisters.NewNodeLister(cache.NewIndexer(cache.MetaNamespaceKeyFunc, nil)), transports: lru.New(1 << 20)}
 	b.ReportAllocs()
 	for i := range b.N {
 		calls, err := k.of(types.NodeName(fmt.Sprintf("n%d", i)), "192.0.2.1", "10250")

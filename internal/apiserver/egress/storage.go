@@ -1,4 +1,4 @@
-package apiserver
+package egress
 
 import (
 	"context"
@@ -12,51 +12,20 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	utilnet "k8s.io/apimachinery/pkg/util/net"
 	"k8s.io/apimachinery/pkg/util/proxy"
-	genericregistry "k8s.io/apiserver/pkg/registry/generic"
 	"k8s.io/apiserver/pkg/registry/rest"
-	genericapiserver "k8s.io/apiserver/pkg/server"
-	serverstorage "k8s.io/apiserver/pkg/server/storage"
 	"k8s.io/kubernetes/pkg/apis/core"
 	"k8s.io/kubernetes/pkg/capabilities"
-	controlplaneapiserver "k8s.io/kubernetes/pkg/controlplane/apiserver"
 	"k8s.io/kubernetes/pkg/kubelet/client"
 	noderest "k8s.io/kubernetes/pkg/registry/core/node/rest"
 	podrest "k8s.io/kubernetes/pkg/registry/core/pod/rest"
-
-	"github.com/kubembed/kubembed/internal/apiserver/informers"
 )
-
-// coreProvider is upstream's storage of the core group, with our way to kubelets, and
-// pods that informers share.
-type coreProvider struct {
-	controlplaneapiserver.RESTStorageProvider
-	genericapiserver.PostStartHookProvider
-	kubelets *kubelets
-	pods     *informers.SharedPods
-	services *serviceCreator // set when the storage is made
-}
-
-func (p coreProvider) NewRESTStorage(resources serverstorage.APIResourceConfigSource, options genericregistry.RESTOptionsGetter) (genericapiserver.APIGroupInfo, error) {
-	info, err := p.RESTStorageProvider.NewRESTStorage(resources, options)
-	if err != nil {
-		return info, err
-	}
-	v1 := info.VersionedResourcesStorageMap["v1"]
-	*p.services, _ = v1["services"].(serviceCreator)
-	if pods, ok := v1["pods"]; ok { // unless they are switched off
-		if err := p.pods.UseStorage(pods); err != nil {
-			return info, err
-		}
-	}
-	return info, p.kubelets.connect(v1)
-}
 
 // kubeletResources are those that are answered by kubelets.
 var kubeletResources = []string{"nodes/proxy", "pods/attach", "pods/exec", "pods/log", "pods/portforward"}
 
-// connect makes storage reach kubelets our way. Resources that are switched off
-// are not in storage.
-func (k *kubelets) connect(storage map[string]rest.Storage) error {
+// Connect makes the storage of the core group use these Kubelets. Resources that are
+// switched off are not in storage.
+func (k *Kubelets) Connect(storage map[string]rest.Storage) error {
 	for resource, store := range storage {
 		var connection *client.ConnectionInfoGetter
 		switch store := store.(type) {
@@ -73,11 +42,11 @@ func (k *kubelets) connect(storage map[string]rest.Storage) error {
 			storage[resource] = nodeProxy{store}
 		default:
 			if slices.Contains(kubeletResources, resource) {
-				return fmt.Errorf("the storage of %s is a %T, which has no way to kubelets that is known here", resource, store)
+				return fmt.Errorf("the storage of %s is a %T, whose connection to kubelets is unknown", resource, store)
 			}
 			continue
 		}
-		*connection = kubeletConnections{ConnectionInfoGetter: *connection, kubelets: k}
+		*connection = connections{ConnectionInfoGetter: *connection, kubelets: k}
 	}
 	return nil
 }

@@ -1,4 +1,4 @@
-package apiserver
+package egress
 
 import (
 	"bytes"
@@ -10,6 +10,7 @@ import (
 
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apiserver/pkg/authentication/user"
+	"k8s.io/client-go/util/cert"
 
 	"github.com/kubembed/kubembed/pkg/pki"
 )
@@ -92,13 +93,13 @@ func checkNodeSubject(leaf *x509.Certificate, node types.NodeName) error {
 // refuseOwn is for tls.Config.VerifyConnection where a kubelet may show any
 // certificate. The API server itself is no kubelet: it would take the request for one
 // of kube-apiserver-kubelet-client.
-func (k *kubelets) refuseOwn(state tls.ConnectionState) error {
+func (k *Kubelets) refuseOwn(state tls.ConnectionState) error {
 	if len(state.PeerCertificates) == 0 {
 		return errors.New("the server has shown no certificate")
 	}
 	leaf := state.PeerCertificates[0]
-	own := servingLeaves(k.pki.Serving().Cert)
-	if len(own) > 0 && bytes.Equal(own[0].Raw, leaf.Raw) ||
+	own, err := cert.ParseCertsPEM(k.pki.Serving().Cert)
+	if err == nil && bytes.Equal(own[0].Raw, leaf.Raw) ||
 		leaf.Subject.CommonName == servingCommonName && verifyServing(k.roots.cluster, state.PeerCertificates, "") == nil {
 		return errors.New("an API server has answered, which is not a kubelet")
 	}

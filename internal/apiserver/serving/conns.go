@@ -1,15 +1,15 @@
-package apiserver
+package serving
 
 import (
 	"net"
 	"sync"
 )
 
-// conns knows its open connections: those of a listener, or those that the
+// Conns knows its open connections: those of a listener, or those that the
 // server makes itself. A http.Server lets go of connections that a handler has
 // taken over (exec, port-forward, proxied WebSockets), and nothing but their end
 // makes such a handler return.
-type conns struct {
+type Conns struct {
 	net.Listener
 
 	mu     sync.Mutex
@@ -17,20 +17,20 @@ type conns struct {
 	closed bool
 }
 
-func newConns(listener net.Listener) *conns {
-	return &conns{Listener: listener, open: map[*conn]struct{}{}}
+func NewConns(listener net.Listener) *Conns {
+	return &Conns{Listener: listener, open: map[*conn]struct{}{}}
 }
 
-func (c *conns) Accept() (net.Conn, error) {
+func (c *Conns) Accept() (net.Conn, error) {
 	accepted, err := c.Listener.Accept()
 	if err != nil {
 		return nil, err
 	}
-	return c.track(accepted)
+	return c.Track(accepted)
 }
 
-// track returns connected, known; after closeAll it is closed.
-func (c *conns) track(connected net.Conn) (net.Conn, error) {
+// Track returns connected, tracked; after CloseAll it is closed.
+func (c *Conns) Track(connected net.Conn) (net.Conn, error) {
 	tracked := &conn{Conn: connected, of: c}
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -42,8 +42,8 @@ func (c *conns) track(connected net.Conn) (net.Conn, error) {
 	return tracked, nil
 }
 
-// closeAll closes the connections that are open, and all that come.
-func (c *conns) closeAll() {
+// CloseAll closes the connections that are open, and all that come.
+func (c *Conns) CloseAll() {
 	c.mu.Lock()
 	c.closed = true
 	open := c.open
@@ -56,7 +56,7 @@ func (c *conns) closeAll() {
 
 type conn struct {
 	net.Conn
-	of *conns
+	of *Conns
 }
 
 // NetConn returns the connection below.

@@ -1,4 +1,4 @@
-package apiserver
+package serving
 
 import (
 	"context"
@@ -17,28 +17,28 @@ import (
 // clientConn is the key of the connection that a request has come over.
 type clientConn struct{}
 
-// withConn is http.Server's ConnContext.
-func withConn(ctx context.Context, conn net.Conn) context.Context {
+// WithConn is http.Server's ConnContext.
+func WithConn(ctx context.Context, conn net.Conn) context.Context {
 	if c := connlimit.FromConn(conn); c != nil {
 		return context.WithValue(ctx, clientConn{}, c)
 	}
 	return ctx
 }
 
-// connOf returns the connection of a request, or nil for one in this process.
-func connOf(ctx context.Context) *connlimit.Conn {
+// ConnOf returns the connection of a request, or nil for one in this process.
+func ConnOf(ctx context.Context) *connlimit.Conn {
 	c, _ := ctx.Value(clientConn{}).(*connlimit.Conn)
 	return c
 }
 
-// knownConns notes on the connection of a request who has been authenticated, so that
+// NoteClients notes on the connection of a request who has been authenticated, so that
 // it is not among the first that are closed when there are too many.
-type knownConns struct{ authenticator.Request }
+type NoteClients struct{ authenticator.Request }
 
-func (k knownConns) AuthenticateRequest(r *http.Request) (*authenticator.Response, bool, error) {
+func (k NoteClients) AuthenticateRequest(r *http.Request) (*authenticator.Response, bool, error) {
 	response, ok, err := k.Request.AuthenticateRequest(r)
 	if ok && err == nil && response.User != nil {
-		if c := connOf(r.Context()); c != nil {
+		if c := ConnOf(r.Context()); c != nil {
 			note(c, response.User)
 		}
 	}

@@ -1,4 +1,4 @@
-package apiserver
+package egress
 
 import (
 	"context"
@@ -11,12 +11,13 @@ import (
 	"go.uber.org/zap"
 	"go.uber.org/zap/zaptest/observer"
 
+	"github.com/kubembed/kubembed/internal/connlimit"
 	"github.com/kubembed/kubembed/internal/nodeaddress"
 )
 
-func anywhere(netip.Addr) error { return nil }
+func anywhere(netip.AddrPort) error { return nil }
 
-func newOutgoing(t *testing.T) (*generic, context.CancelFunc, *observer.ObservedLogs, *net.TCPListener) {
+func newTestDialer(t *testing.T) (*Dialer, context.CancelFunc, *observer.ObservedLogs, *net.TCPListener) {
 	t.Helper()
 	core, logs := observer.New(zap.WarnLevel)
 	ctx, cancel := context.WithCancel(t.Context())
@@ -25,24 +26,24 @@ func newOutgoing(t *testing.T) (*generic, context.CancelFunc, *observer.Observed
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = listener.Close() })
-	return &generic{ctx: ctx, config: Config{Logger: zap.New(core)}, outgoing: newConns(nil)}, cancel, logs, listener.(*net.TCPListener)
+	return NewDialer(ctx, zap.New(core)), cancel, logs, listener.(*net.TCPListener)
 }
 
 // A name is judged by what it is resolved to when it is connected to.
 func TestDialerChecksNames(t *testing.T) {
-	g, _, logs, listener := newOutgoing(t)
+	d, _, logs, listener := newTestDialer(t)
 	_, port, _ := net.SplitHostPort(listener.Addr().String())
-	_, err := g.dialer("proxy", nodeaddress.CheckProxy)(t.Context(), "tcp", net.JoinHostPort("localhost", port))
+	_, err := d.Dial("proxy", func(at netip.AddrPort) error { return nodeaddress.CheckProxy(at.Addr()) })(t.Context(), "tcp", net.JoinHostPort("localhost", port))
 	if err == nil || !strings.Contains(err.Error(), "refused: ") || !strings.Contains(err.Error(), "is a loopback address") {
 		t.Errorf("got %v", err)
 	}
 	if entries := logs.FilterMessage("a connection is refused").FilterField(zap.String("for", "proxy")); entries.Len() == 0 {
 		t.Errorf("log: %v", logs.All())
 	}
-	if _, err := g.proxyTransport().DialContext(t.Context(), "tcp", listener.Addr().String()); err == nil {
+	if _, err := d.ProxyTransport(anywhere).DialContext(t.Context(), "tcp", listener.Addr().String()); err == nil {
 		t.Error("what others proxy through connects to loopback")
 	}
-	conn, err := g.dialer("test", anywhere)(t.Context(), "tcp", net.JoinHostPort("localhost", port))
+	conn, err := d.Dial("test", anywhere)(t.Context(), "tcp", net.JoinHostPort("localhost", port))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -51,14 +52,14 @@ func TestDialerChecksNames(t *testing.T) {
 
 // Nothing is connected, and nothing more can be, when the server has stopped.
 func TestDialerEnds(t *testing.T) {
-	g, cancel, _, listener := newOutgoing(t)
-	dial := g.dialer("test", anywhere)
+	d, cancel, _, listener := newTestDialer(t)
+	dial := d.Dial("test", anywhere)
 	conn, err := dial(t.Context(), "tcp", listener.Addr().String())
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer conn.Close()
-	g.outgoing.closeAll()
+	d.Close()
 	if _, err := conn.Read(make([]byte, 1)); !errors.Is(err, net.ErrClosed) {
 		t.Errorf("open connection: %v", err)
 	}
@@ -68,5 +69,22 @@ func TestDialerEnds(t *testing.T) {
 	cancel()
 	if _, err := dial(t.Context(), "tcp", listener.Addr().String()); !errors.Is(err, context.Canceled) {
 		t.Errorf("when the server ends: %v", err)
+	}
+}
+
+// TestOutgoingConnectionsCount: the server opens them on behalf of clients.
+func TestOutgoingConnectionsCount(t *testing.T) {
+	d, _, _, listener := newTestDialer(t)
+	before := connlimit.Process.Stats().Open
+	conn, err := d.Dial("test", anywhere)(t.Context(), "tcp", listener.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if open := connlimit.Process.Stats().Open; open != before+1 {
+		t.Errorf("%d connections after one more than %d", open, before)
+	}
+	_ = conn.Close()
+	if open := connlimit.Process.Stats().Open; open != before {
+		t.Errorf("%d connections after one was closed; before it, %d", open, before)
 	}
 }

@@ -1,4 +1,4 @@
-package apiserver
+package serving
 
 import (
 	"net/http/httptest"
@@ -28,7 +28,7 @@ func TestWhoAnswers(t *testing.T) {
 		{path: "/"},
 	} {
 		r := httptest.NewRequest("GET", test.path, nil)
-		if got := othersAnswer(r.URL.Path); got != test.others {
+		if got := OthersAnswer(r.URL.Path); got != test.others {
 			t.Errorf("%s: others answer: %v", test.path, got)
 		}
 		if got := proxies(r); got != test.proxied {

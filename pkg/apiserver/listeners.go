@@ -1,0 +1,46 @@
+package apiserver
+
+import (
+	"context"
+	"crypto/tls"
+	"net"
+	"net/http"
+
+	"github.com/kubembed/kubembed/internal/apiserver/serving"
+)
+
+// listeners returns the servers of Config.Listener and Config.InsecureListener, not started.
+func (s *Server) listeners() []*serving.Server {
+	options := serving.Options{
+		Context:  s.ctx,
+		Listener: s.config.Listener,
+		Handler:  http.HandlerFunc(s.serve),
+		Requests: &s.requests,
+		Certificate: func() (*tls.Certificate, error) {
+			cert, err := s.config.PKI.Serving().TLS()
+			return &cert, err
+		},
+		Logger: s.config.Logger,
+	}
+	// The connections of revoked nodes and certificates are closed.
+	connContext := func(ctx context.Context, c net.Conn) context.Context { return s.generic.connContext(ctx, c) }
+	connState := func(c net.Conn, state http.ConnState) { s.generic.connState(c, state) }
+	servers := []*serving.Server{serving.NewHTTPS(options, connContext, connState)}
+	if s.config.InsecureListener != nil {
+		options.Listener = s.config.InsecureListener
+		servers = append(servers, serving.NewInsecure(options, s.tokens.Insecure))
+	}
+	return servers
+}
+
+// URL returns the URL at which this machine reaches the HTTPS listener.
+func (s *Server) URL() string { return "https://" + serving.LocalAddress(s.config.Listener.Addr()) }
+
+// InsecureURL returns the URL at which this machine reaches the plain HTTP listener, or an
+// empty string without one.
+func (s *Server) InsecureURL() string {
+	if s.config.InsecureListener == nil {
+		return ""
+	}
+	return "http://" + serving.LocalAddress(s.config.InsecureListener.Addr())
+}
