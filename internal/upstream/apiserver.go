@@ -194,7 +194,7 @@ var fieldEntries = []Entry{
 // resources are, and for the health checks of the same name.
 var hookEntries = []Entry{
 	{
-		Ours: "pkg/apiserver/checks.go:peersHook", Package: controlplaneAPIServer, Decl: "completedConfig.New", Has: []string{`"peer-endpoint-reconciler-controller"`},
+		Ours: "internal/apiserver/health/health.go:PeersHook", Package: controlplaneAPIServer, Decl: "completedConfig.New", Has: []string{`"peer-endpoint-reconciler-controller"`},
 		Look: "replacedHooks does not switch it off any more, and servers are sent requests that none of them serves.",
 	},
 	{
@@ -217,7 +217,7 @@ var comparedEntries = []Entry{
 		Look: "the aggregator does not serve a version that is not in the table.",
 	},
 	{
-		Ours: "pkg/apiserver/served_test.go:servedDifferently", Test: "pkg/apiserver:TestServedAsByKubeAPIServer",
+		Ours: "pkg/apiserver/golden_test.go:servedDifferently", Test: "pkg/apiserver:TestServedAsByKubeAPIServer",
 		Look: "make the golden files of the new version with internal/bench/golden, and find the reason of each difference.",
 	},
 }

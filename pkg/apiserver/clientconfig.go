@@ -3,11 +3,13 @@ package apiserver
 import (
 	"net/http"
 	"slices"
+	"strings"
 
 	"go.uber.org/zap"
 	"k8s.io/client-go/rest"
 
 	"github.com/kubembed/kubembed/internal/apiserver/authn"
+	"github.com/kubembed/kubembed/internal/apiserver/loopback"
 )
 
 // AdminUser is the user of ClientConfig, in group system:masters.
@@ -59,8 +61,8 @@ func (s *Server) ClientConfig() *rest.Config {
 	c := s.clientConfig()
 	c.Host += "/" // envtest's has it
 	c.CertData, c.KeyData = slices.Clone(pair.Cert), slices.Clone(pair.Key)
-	c.WrapTransport = s.shortcut(rest.TLSClientConfig{CAData: s.config.PKI.CABundle(), CertData: pair.Cert, KeyData: pair.Key},
-		credentials{authorization: "Bearer " + s.tokens.Admin, implied: true})
+	c.WrapTransport = s.loopback().Wrap(rest.TLSClientConfig{CAData: s.config.PKI.CABundle(), CertData: pair.Cert, KeyData: pair.Key},
+		loopback.Credentials{Authorization: "Bearer " + s.tokens.Admin, Implied: true})
 	return c
 }
 
@@ -79,7 +81,7 @@ func (s *Server) ClientConfigAs(user string, groups ...string) (*rest.Config, er
 func (s *Server) tokenConfig(token string) *rest.Config {
 	c := s.clientConfig()
 	c.BearerToken = token
-	c.WrapTransport = s.shortcut(rest.TLSClientConfig{CAData: s.config.PKI.CABundle()}, credentials{authorization: "Bearer " + token})
+	c.WrapTransport = s.loopback().Wrap(rest.TLSClientConfig{CAData: s.config.PKI.CABundle()}, loopback.Credentials{Authorization: "Bearer " + token})
 	return c
 }
 
@@ -89,4 +91,8 @@ func (s *Server) clientConfig() *rest.Config {
 		TLSClientConfig: rest.TLSClientConfig{CAData: slices.Clone(s.config.PKI.CABundle())},
 		QPS:             -1, // priority and fairness limits, as for any other client
 	}
+}
+
+func (s *Server) loopback() *loopback.Loopback {
+	return &loopback.Loopback{Host: strings.TrimPrefix(s.URL(), "https://"), InProcess: s.transport, Stopping: &s.stopping}
 }

@@ -25,6 +25,7 @@ import (
 	kubeoptions "k8s.io/kubernetes/pkg/kubeapiserver/options"
 
 	"github.com/kubembed/kubembed/internal/apiserver/authz"
+	"github.com/kubembed/kubembed/internal/apiserver/endpoints"
 	"github.com/kubembed/kubembed/internal/apiserver/runtimeconfig"
 	"github.com/kubembed/kubembed/internal/storage"
 	"github.com/kubembed/kubembed/pkg/pki"
@@ -205,7 +206,9 @@ func (c Config) withDefaults() Config {
 		if tcp, ok := c.Listener.Addr().(*net.TCPAddr); ok && !tcp.IP.IsUnspecified() {
 			c.AdvertiseAddress = tcp.IP
 		}
-		c.endpoint = c.machineEndpoint()
+		if !c.Shared {
+			c.endpoint = endpoints.MachineAddress(c.AdvertiseAddress, c.ServiceCIDR)
+		}
 	}
 	if c.ServiceAccountIssuer == "" {
 		c.ServiceAccountIssuer = defaultServiceAccountIssuer

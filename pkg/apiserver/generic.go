@@ -2,8 +2,10 @@ package apiserver
 
 import (
 	"context"
+	"crypto/tls"
 	"fmt"
 	"net/http"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -33,6 +35,7 @@ import (
 	"k8s.io/kubernetes/pkg/api/legacyscheme"
 	flowcontrolv1 "k8s.io/kubernetes/pkg/apis/flowcontrol/v1"
 	"k8s.io/kubernetes/pkg/kubeapiserver"
+	"k8s.io/kubernetes/pkg/kubeapiserver/authorizer/modes"
 	rbacrest "k8s.io/kubernetes/pkg/registry/rbac/rest"
 	schedulingrest "k8s.io/kubernetes/pkg/registry/scheduling/rest"
 
@@ -41,6 +44,7 @@ import (
 	"github.com/kubembed/kubembed/internal/apiserver/crd"
 	"github.com/kubembed/kubembed/internal/apiserver/egress"
 	"github.com/kubembed/kubembed/internal/apiserver/encryption"
+	"github.com/kubembed/kubembed/internal/apiserver/health"
 	"github.com/kubembed/kubembed/internal/apiserver/informers"
 	"github.com/kubembed/kubembed/internal/apiserver/openapi"
 	"github.com/kubembed/kubembed/internal/apiserver/runtimeconfig"
@@ -67,7 +71,7 @@ type generic struct {
 
 	admissions lifecycle.Group // calls of the admission chain
 	dialer     *egress.Dialer  // to kubelets, and to what users may proxy to
-	boot       boot
+	boot       health.Boot
 	uses       crd.FirstUses // of custom resources
 	storages   crd.Storages
 	policies   convergence.Policies
@@ -106,9 +110,10 @@ func newGeneric(ctx context.Context, drained <-chan struct{}, cfg Config, backen
 	c.EnableProfiling = false // see installDebug
 	c.Flagz = flags{cfg}
 	c.HealthzChecks, c.LivezChecks, c.ReadyzChecks = nil, nil, nil
-	c.AddHealthChecks(healthz.PingHealthz, newLogCheck(cfg.Logger))
-	c.AddHealthzChecks(g.servingCheck())
-	c.AddLivezChecks(g.servingCheck())
+	c.AddHealthChecks(healthz.PingHealthz, health.NewLogCheck(cfg.Logger))
+	certificate := health.ServingCertificate(func() (tls.Certificate, error) { return cfg.PKI.Serving().TLS() })
+	c.AddHealthzChecks(certificate)
+	c.AddLivezChecks(certificate)
 	c.DisabledPostStartHooks.Insert(replacedHooks...)
 	c.LongRunningFunc = filters.BasicLongRunningRequestCheck(
 		sets.NewString("watch", "proxy"),
@@ -134,7 +139,7 @@ func newGeneric(ctx context.Context, drained <-chan struct{}, cfg Config, backen
 		return nil, fieldpath.New("apiserver", "Config.RuntimeConfig", "%w", err)
 	}
 	c.DisabledPostStartHooks.Insert(hooksWithoutResources(c.MergedResourceConfig)...)
-	c.AddHealthChecks(g.boot.checks(g)...)
+	c.AddHealthChecks(g.boot.Checks(c.MergedResourceConfig, slices.Contains(cfg.modes(), modes.ModeRBAC))...)
 	if err := g.encrypt(); err != nil {
 		return nil, err
 	}
@@ -169,7 +174,7 @@ var replacedHooks = []string{
 	rbacrest.PostStartHookName,
 	schedulingrest.PostStartHookName,
 	// No server is sent what another knows and it does not.
-	peersHook,
+	health.PeersHook,
 }
 
 // hooksWithoutResources are upstream's start hooks that never finish, or end

@@ -8,6 +8,7 @@ import (
 	"net/url"
 	"strings"
 
+	"github.com/kubembed/kubembed/internal/apiserver/health"
 	"github.com/kubembed/kubembed/internal/lifecycle"
 )
 
@@ -36,7 +37,7 @@ func (s *Server) red() ([]string, error) {
 	for _, check := range s.config.ReadyzChecks {
 		query.Add("exclude", check.Name())
 	}
-	for _, check := range bootChecks {
+	for _, check := range health.BootChecks {
 		query.Add("exclude", check)
 	}
 	request, err := http.NewRequestWithContext(s.ctx, http.MethodGet, s.URL()+"/readyz?"+query.Encode(), nil)

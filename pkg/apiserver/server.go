@@ -8,11 +8,9 @@ import (
 	"sync"
 	"sync/atomic"
 
-	"go.uber.org/zap"
 	"golang.org/x/sync/errgroup"
 	apiextensionsapiserver "k8s.io/apiextensions-apiserver/pkg/apiserver"
 	"k8s.io/apiserver/pkg/authentication/user"
-	"k8s.io/client-go/kubernetes"
 	aggregatorapiserver "k8s.io/kube-aggregator/pkg/apiserver"
 
 	"github.com/kubembed/kubembed/internal/apiserver/audit"
@@ -156,8 +154,8 @@ func (s *Server) start(ctx context.Context) error {
 	together(s.prepare)
 	together(func() (err error) {
 		if fresh, err = s.seed(ctx); err == nil {
-			s.generic.boot.seeded.Store(true)
-			s.generic.boot.roles.Store(fresh) // or see reconcile
+			s.generic.boot.Seeded.Store(true)
+			s.generic.boot.Roles.Store(fresh) // or see reconcile
 		}
 		return err
 	})
@@ -165,7 +163,7 @@ func (s *Server) start(ctx context.Context) error {
 		if err := s.generic.presences.publish(ctx); err != nil {
 			return fmt.Errorf("apiserver: names of the server for others: %w", err)
 		}
-		s.generic.boot.published.Store(true)
+		s.generic.boot.Published.Store(true)
 		return nil
 	})
 	if err := group.Wait(); err != nil {
@@ -234,25 +232,6 @@ func (s *Server) prepare() error {
 	}
 	s.handler = server.Handler
 	close(s.prepared)
-	return nil
-}
-
-// reconcile brings the RBAC policy over existing data up to this release's.
-func (s *Server) reconcile(ctx context.Context) error {
-	client, err := kubernetes.NewForConfig(s.loopbackConfig())
-	if err != nil {
-		return fmt.Errorf("apiserver: loopback client: %w", err)
-	}
-	if err := reconcileRBAC(ctx, client, s.servedRBACPolicy()); err != nil {
-		if ctx.Err() != nil {
-			return context.Cause(ctx)
-		}
-		// Upstream, too, goes on with as much of the policy as it could write.
-		s.config.Logger.Error("bootstrap RBAC policy is not complete", zap.Error(err))
-		s.background.Go(func() { s.reconcileLater(client) })
-		return nil
-	}
-	s.generic.boot.roles.Store(true)
 	return nil
 }
 

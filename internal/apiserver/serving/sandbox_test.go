@@ -3,6 +3,8 @@ package serving
 import (
 	"net/http/httptest"
 	"testing"
+
+	_ "k8s.io/kubernetes/pkg/apis/apps/install" // a built-in group
 )
 
 func TestWhoAnswers(t *testing.T) {

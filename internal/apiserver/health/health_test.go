@@ -1,8 +1,6 @@
-package apiserver
+package health
 
 import (
-	"context"
-	"errors"
 	"strings"
 	"testing"
 	"time"
@@ -12,11 +10,7 @@ import (
 	networkingv1 "k8s.io/api/networking/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
 	schedulingv1 "k8s.io/api/scheduling/v1"
-	"k8s.io/apimachinery/pkg/runtime"
-	genericapiserver "k8s.io/apiserver/pkg/server"
 	serverstorage "k8s.io/apiserver/pkg/server/storage"
-	"k8s.io/client-go/kubernetes/fake"
-	clienttesting "k8s.io/client-go/testing"
 
 	"github.com/kubembed/kubembed/internal/lifecycle"
 	"github.com/kubembed/kubembed/internal/logqueue"
@@ -26,62 +20,31 @@ import (
 func TestBootChecks(t *testing.T) {
 	enabled := serverstorage.NewResourceConfig()
 	enabled.EnableVersions(rbacv1.SchemeGroupVersion, schedulingv1.SchemeGroupVersion, networkingv1.SchemeGroupVersion)
-	g := &generic{server: &genericapiserver.Config{MergedResourceConfig: enabled}}
-	var b boot
+	var b Boot
 	status := func() (green []string) {
-		for _, check := range b.checks(g) {
+		for _, check := range b.Checks(enabled, true) {
 			if check.Check(nil) == nil {
 				green = append(green, check.Name())
 			}
 		}
 		return green
 	}
-	if green := status(); len(green) > 0 || len(b.checks(g)) != len(bootChecks) {
-		t.Errorf("green before the start: %q of %d", green, len(b.checks(g)))
+	if green := status(); len(green) > 0 || len(b.Checks(enabled, true)) != len(BootChecks) {
+		t.Errorf("green before the start: %q of %d", green, len(b.Checks(enabled, true)))
 	}
-	b.seeded.Store(true)
-	b.published.Store(true)
+	b.Seeded.Store(true)
+	b.Published.Store(true)
 	if green := strings.Join(status(), " "); green != classesCheck+" "+rangeCheck+" "+peersCheck {
 		t.Errorf("green before the roles are complete: %s", green)
 	}
-	b.roles.Store(true)
-	if green := status(); len(green) != len(bootChecks) {
+	b.Roles.Store(true)
+	if green := status(); len(green) != len(BootChecks) {
 		t.Errorf("green at the end: %q", green)
 	}
 	// Upstream has no hook then.
-	g.server.MergedResourceConfig = serverstorage.NewResourceConfig()
-	if checks := b.checks(g); len(checks) != 1 {
+	enabled = serverstorage.NewResourceConfig()
+	if checks := b.Checks(enabled, true); len(checks) != 1 {
 		t.Errorf("%d checks without the APIs", len(checks))
-	}
-}
-
-// TestRolesAreCompletedLater: the check of the bootstrap roles is red until they are.
-func TestRolesAreCompletedLater(t *testing.T) {
-	retry := reconcileRetry
-	reconcileRetry = time.Millisecond
-	defer func() { reconcileRetry = retry }()
-	client := fake.NewClientset()
-	refused := make(chan struct{})
-	client.PrependReactor("create", "clusterroles", func(clienttesting.Action) (bool, runtime.Object, error) {
-		select {
-		case <-refused:
-			return false, nil, nil
-		default:
-			close(refused)
-			return true, nil, errors.New("a webhook refuses it")
-		}
-	})
-	enabled := serverstorage.NewResourceConfig()
-	enabled.EnableVersions(rbacv1.SchemeGroupVersion)
-	s := &Server{config: Config{Logger: zap.NewNop()}, generic: &generic{server: &genericapiserver.Config{MergedResourceConfig: enabled}}}
-	s.ctx, s.cancel = context.WithCancel(t.Context())
-	defer s.cancel()
-	if err := reconcileRBAC(s.ctx, client, rbacPolicy()); err == nil {
-		t.Fatal("the policy is complete although a role was refused")
-	}
-	go s.reconcileLater(client)
-	if err := lifecycle.Poll(t.Context(), s.generic.boot.roles.Load); err != nil {
-		t.Fatal(err)
 	}
 }
 
@@ -108,7 +71,7 @@ func (c blockedCore) Write(zapcore.Entry, []zapcore.Field) error {
 func TestLogCheck(t *testing.T) {
 	now := time.Now()
 	flushing, release := make(chan struct{}), make(chan struct{})
-	check := newLogCheck(zap.NewNop())
+	check := NewLogCheck(zap.NewNop())
 	check.now = func() time.Time { return now }
 	check.flush = func() {
 		flushing <- struct{}{}

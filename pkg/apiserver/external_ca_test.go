@@ -12,9 +12,9 @@ import (
 	"github.com/kubembed/kubembed/pkg/pki"
 )
 
-// The serving certificate is of one authority, the client's of another, and neither
+// TestExternalCAs: one CA signs the serving certificate, another the client certificate, and neither
 // is the server's own.
-func TestIdentitiesMadeElsewhere(t *testing.T) {
+func TestExternalCAs(t *testing.T) {
 	t.Parallel()
 	serving, clients := must(pki.Open(pki.Config{}))(t), must(pki.Open(pki.Config{}))(t)
 	p := startPlane(t, func(c *apiserver.Config) {
@@ -29,8 +29,8 @@ func TestIdentitiesMadeElsewhere(t *testing.T) {
 	wantUser(t, config(clients), "jane", "system:masters", "system:authenticated")
 	wantNobody(t, config(serving))
 
-	// Extension API servers learn whom to trust, a moment after the start.
-	eventually(t, "the authority is published", func() error {
+	// Extension API servers read the client CA from a ConfigMap, a moment after the start.
+	eventually(t, "the CA is published", func() error {
 		trust, err := p.admin().CoreV1().ConfigMaps("kube-system").Get(t.Context(), "extension-apiserver-authentication", metav1.GetOptions{})
 		if err == nil && !strings.Contains(trust.Data["client-ca-file"], string(clients.CABundle())) {
 			err = errors.New("it is not in the ConfigMap")

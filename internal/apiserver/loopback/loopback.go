@@ -1,4 +1,6 @@
-package apiserver
+// Package loopback hands the requests of clients in this process to the API server without
+// a socket.
+package loopback
 
 import (
 	"net/http"
@@ -14,26 +16,33 @@ import (
 	"github.com/kubembed/kubembed/internal/inprocess"
 )
 
-// credentials are those of a client configuration that this server has made.
-type credentials struct {
-	authorization string // the header
-	// implied credentials are not in the configuration: requests have no such
-	// header, and get it here.
-	implied bool
+// Credentials are those of a client configuration that this server has made.
+type Credentials struct {
+	Authorization string // the header
+	// Implied credentials are not in the configuration: requests have no such header, and
+	// get it here.
+	Implied bool
 }
 
-// shortcut returns a rest.Config.WrapTransport that sends requests to the handler in
-// this process, if over the network they would reach it as the same user. own is the
+// Loopback is the server that requests are handed to.
+type Loopback struct {
+	Host      string // of the server's URL
+	InProcess http.RoundTripper
+	// Stopping is set when the server refuses further requests.
+	Stopping *atomic.Bool
+}
+
+// Wrap returns a rest.Config.WrapTransport that hands requests to the handler in this
+// process if they would reach it over the network as the same user. own is the
 // TLSClientConfig of the configuration. A copy with another one, or with a Dial, has
-// another transport, which stays as it is. So do the transports of exec and
+// another transport, which stays as it is. The same applies to the transports of exec and
 // port-forward, which upgrade the connection.
-func (s *Server) shortcut(own rest.TLSClientConfig, as credentials) transport.WrapperFunc {
-	host := strings.TrimPrefix(s.URL(), "https://")
+func (l *Loopback) Wrap(own rest.TLSClientConfig, as Credentials) transport.WrapperFunc {
 	return func(network http.RoundTripper) http.RoundTripper {
 		if !isTransportFor(network, own) {
 			return network
 		}
-		return &shortcut{inProcess: s.transport, network: network, host: host, as: as, stopping: &s.stopping}
+		return &roundTripper{Loopback: l, network: network, as: as}
 	}
 }
 
@@ -67,20 +76,19 @@ func isTransportFor(network http.RoundTripper, own rest.TLSClientConfig) bool {
 	return err == nil && made == network
 }
 
-type shortcut struct {
-	inProcess, network http.RoundTripper
-	host               string
-	as                 credentials
-	stopping           *atomic.Bool
+type roundTripper struct {
+	*Loopback
+	network http.RoundTripper
+	as      Credentials
 }
 
-func (t *shortcut) RoundTrip(r *http.Request) (*http.Response, error) {
+func (t *roundTripper) RoundTrip(r *http.Request) (*http.Response, error) {
 	if !t.unchanged(r) {
 		return t.network.RoundTrip(r)
 	}
-	// The filters would say "try again in a second", and upstream's own
-	// controllers would, with nothing to stop them.
-	if t.stopping.Load() {
+	// The filters would answer with Retry-After, and upstream's own controllers would
+	// retry forever.
+	if t.Stopping.Load() {
 		if r.Body != nil {
 			_ = r.Body.Close()
 		}
@@ -89,17 +97,17 @@ func (t *shortcut) RoundTrip(r *http.Request) (*http.Response, error) {
 	if httpstream.IsUpgradeRequest(r) {
 		return t.network.RoundTrip(r)
 	}
-	if t.as.implied {
+	if t.as.Implied {
 		r = utilnet.CloneRequest(r)
-		r.Header.Set("Authorization", t.as.authorization)
+		r.Header.Set("Authorization", t.as.Authorization)
 	}
 	if path, twice := strings.CutPrefix(r.URL.Path, "//"); twice && r.URL.RawPath == "" {
-		// Host + "/path", by somebody who does not know that Host ends with a slash.
+		// A caller has written Host + "/path", and Host ends with a slash.
 		u := *r.URL
 		u.Path = "/" + path
 		r = withURL(r, &u)
 	}
-	return t.inProcess.RoundTrip(r)
+	return t.InProcess.RoundTrip(r)
 }
 
 func withURL(r *http.Request, u *url.URL) *http.Request {
@@ -110,19 +118,19 @@ func withURL(r *http.Request, u *url.URL) *http.Request {
 
 // unchanged reports whether a request is for this server, with the credentials of the
 // configuration.
-func (t *shortcut) unchanged(r *http.Request) bool {
-	if r.URL == nil || r.URL.Scheme != "https" || r.URL.Host != t.host {
+func (t *roundTripper) unchanged(r *http.Request) bool {
+	if r.URL == nil || r.URL.Scheme != "https" || r.URL.Host != t.Host {
 		return false
 	}
 	values := 0
 	for name, value := range r.Header {
 		if strings.EqualFold(name, "Authorization") { // Not every client writes it so.
-			if values += len(value); len(value) > 0 && value[0] != t.as.authorization {
+			if values += len(value); len(value) > 0 && value[0] != t.as.Authorization {
 				return false
 			}
 		}
 	}
-	if t.as.implied {
+	if t.as.Implied {
 		return values == 0
 	}
 	return values == 1
@@ -130,4 +138,4 @@ func (t *shortcut) unchanged(r *http.Request) bool {
 
 // WrappedRoundTripper lets client-go look through to the network, which it
 // does to find TLS settings and to cancel requests.
-func (t *shortcut) WrappedRoundTripper() http.RoundTripper { return t.network }
+func (t *roundTripper) WrappedRoundTripper() http.RoundTripper { return t.network }

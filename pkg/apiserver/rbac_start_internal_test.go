@@ -1,0 +1,48 @@
+package apiserver
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"time"
+
+	"go.uber.org/zap"
+	rbacv1 "k8s.io/api/rbac/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	genericapiserver "k8s.io/apiserver/pkg/server"
+	serverstorage "k8s.io/apiserver/pkg/server/storage"
+	"k8s.io/client-go/kubernetes/fake"
+	clienttesting "k8s.io/client-go/testing"
+
+	"github.com/kubembed/kubembed/internal/lifecycle"
+)
+
+// TestRolesAreCompletedLater: the check of the bootstrap roles is red until they are.
+func TestRolesAreCompletedLater(t *testing.T) {
+	retry := reconcileRetry
+	reconcileRetry = time.Millisecond
+	defer func() { reconcileRetry = retry }()
+	client := fake.NewClientset()
+	refused := make(chan struct{})
+	client.PrependReactor("create", "clusterroles", func(clienttesting.Action) (bool, runtime.Object, error) {
+		select {
+		case <-refused:
+			return false, nil, nil
+		default:
+			close(refused)
+			return true, nil, errors.New("a webhook refuses it")
+		}
+	})
+	enabled := serverstorage.NewResourceConfig()
+	enabled.EnableVersions(rbacv1.SchemeGroupVersion)
+	s := &Server{config: Config{Logger: zap.NewNop()}, generic: &generic{server: &genericapiserver.Config{MergedResourceConfig: enabled}}}
+	s.ctx, s.cancel = context.WithCancel(t.Context())
+	defer s.cancel()
+	if err := reconcileRBAC(s.ctx, client, rbacPolicy()); err == nil {
+		t.Fatal("the policy is complete although a role was refused")
+	}
+	go s.reconcileLater(client)
+	if err := lifecycle.Poll(t.Context(), s.generic.boot.Roles.Load); err != nil {
+		t.Fatal(err)
+	}
+}
