@@ -114,7 +114,7 @@ func TestClientGo(t *testing.T) {
 	// A watch open at Shutdown ends like one whose connection is lost: no
 	// error event, which an informer would take for an answer of the server.
 	w = open(t.Context())
-	if err := tr.Close(); err != nil {
+	if err := tr.Shutdown(context.Background()); err != nil {
 		t.Fatal(err)
 	}
 	if e, more := <-w.ResultChan(); more {

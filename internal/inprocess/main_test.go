@@ -17,7 +17,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 func start(t testing.TB, h http.HandlerFunc) *Transport {
 	t.Helper()
 	tr := NewTransport(h)
-	t.Cleanup(func() { _ = tr.Close() })
+	t.Cleanup(func() { _ = tr.Shutdown(context.Background()) })
 	return tr
 }
 

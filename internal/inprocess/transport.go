@@ -10,7 +10,8 @@ import (
 	"net/url"
 	"runtime/debug"
 	"strings"
-	"sync"
+
+	"github.com/kubembed/kubembed/internal/lifecycle"
 )
 
 var (
@@ -44,11 +45,15 @@ func (e *stoppedError) Is(target error) bool {
 // Transport is an http.RoundTripper that calls a handler of this process. It
 // is safe for concurrent use. See the package documentation for its semantics.
 type Transport struct {
-	// ErrorLog is told of panics in the handler, with the handler's request
-	// and the stack. http.ErrAbortHandler is not reported. If nil, panics are
-	// not reported; the client sees an aborted response either way. It must
-	// be set before the first request.
-	ErrorLog func(req *http.Request, panicValue any, stack []byte)
+	// OnPanic is called for a panic in the handler, with the handler's request and the
+	// stack, except for http.ErrAbortHandler. If nil, panics are not reported. The client
+	// gets an aborted response in both cases. It must be set before the first request.
+	OnPanic func(req *http.Request, panicValue any, stack []byte)
+
+	// Requests counts the handlers that run. NewTransport sets a count of the Transport's
+	// own; a server that also has listeners can set one count for both, which Shutdown
+	// closes and waits for. It must be set before the first request.
+	Requests *lifecycle.Group
 
 	// Adopt is called at the start of each goroutine that the handler runs in,
 	// which otherwise carries the profiler labels of the client: what a handler
@@ -59,18 +64,13 @@ type Transport struct {
 	handler http.Handler
 	base    context.Context
 	stop    context.CancelCauseFunc
-
-	mu      sync.Mutex
-	stopped bool
-	active  int           // handlers that run
-	idle    chan struct{} // closed when stopped and no handler runs
 }
 
 var _ http.RoundTripper = (*Transport)(nil)
 
 // NewTransport returns a Transport that calls h.
 func NewTransport(h http.Handler) *Transport {
-	t := &Transport{handler: h, idle: make(chan struct{})}
+	t := &Transport{handler: h, Requests: &lifecycle.Group{}}
 	t.base, t.stop = context.WithCancelCause(context.Background())
 	return t
 }
@@ -85,8 +85,12 @@ func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	if err == nil && req.Context().Err() != nil {
 		err = contextError(req.Context())
 	}
-	if err == nil && !t.begin() {
-		err = ErrStopped
+	var end func()
+	if err == nil {
+		var ok bool
+		if end, ok = t.Requests.Begin(); !ok {
+			err = ErrStopped
+		}
 	}
 	if err != nil {
 		if req.Body != nil {
@@ -100,6 +104,7 @@ func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
 		server.Body = &e.request
 	}
 	go func() {
+		defer end()
 		if t.Adopt != nil {
 			t.Adopt()
 		}
@@ -117,56 +122,16 @@ func (t *Transport) CloseIdleConnections() {}
 // It may be called again, also after it gave up. It must not be called, other
 // than with a ctx that ends, by a handler of this Transport.
 func (t *Transport) Shutdown(ctx context.Context) error {
-	t.mu.Lock()
-	if !t.stopped {
-		t.stopped = true
-		if t.active == 0 {
-			close(t.idle)
-		}
-	}
-	t.mu.Unlock()
+	t.Requests.Close()
 	t.stop(errStoppedStream)
-
-	select {
-	case <-t.idle:
-		return nil
-	default:
+	if err := t.Requests.Wait(ctx); err != nil {
+		return fmt.Errorf("inprocess: handlers: %w", err)
 	}
-	select {
-	case <-t.idle:
-		return nil
-	case <-ctx.Done():
-		t.mu.Lock()
-		defer t.mu.Unlock()
-		return fmt.Errorf("inprocess: %d handlers have not returned: %w", t.active, contextError(ctx))
-	}
-}
-
-// Close is Shutdown without a bound on the wait.
-func (t *Transport) Close() error { return t.Shutdown(context.Background()) }
-
-func (t *Transport) begin() bool {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if t.stopped {
-		return false
-	}
-	t.active++
-	return true
-}
-
-func (t *Transport) end() {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	t.active--
-	if t.stopped && t.active == 0 {
-		close(t.idle)
-	}
+	return nil
 }
 
 // serve runs the handler.
 func (e *exchange) serve(req *http.Request) {
-	defer e.transport.end()
 	returned := false
 	defer func() {
 		if returned {
@@ -176,8 +141,8 @@ func (e *exchange) serve(req *http.Request) {
 		// A panic, or runtime.Goexit, for which recover returns nil.
 		v := recover()
 		e.finish(true)
-		if v != nil && !isAbort(v) && e.transport.ErrorLog != nil {
-			e.transport.ErrorLog(req, v, debug.Stack())
+		if v != nil && !isAbort(v) && e.transport.OnPanic != nil {
+			e.transport.OnPanic(req, v, debug.Stack())
 		}
 	}()
 	e.transport.handler.ServeHTTP((*responseWriter)(e), req)

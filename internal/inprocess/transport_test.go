@@ -291,7 +291,7 @@ func TestFullDuplex(t *testing.T) {
 		}
 	}
 	_ = resp.Body.Close() // the handler waits in r.Body.Read: this must end it
-	if err := tr.Close(); err != nil {
+	if err := tr.Shutdown(context.Background()); err != nil {
 		t.Error(err)
 	}
 }
@@ -338,8 +338,8 @@ func TestPanics(t *testing.T) {
 	reports := make(chan report, 1)
 	var do func(http.ResponseWriter)
 	tr := NewTransport(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { do(w) }))
-	tr.ErrorLog = func(r *http.Request, v any, stack []byte) { reports <- report{v, string(stack), r.URL.Path} }
-	defer func() { _ = tr.Close() }()
+	tr.OnPanic = func(r *http.Request, v any, stack []byte) { reports <- report{v, string(stack), r.URL.Path} }
+	defer func() { _ = tr.Shutdown(context.Background()) }()
 
 	do = func(w http.ResponseWriter) { _, _ = w.Write([]byte("half")); panic("boom") }
 	_, err := tr.RoundTrip(request(t.Context(), t, "GET", ""))
@@ -410,7 +410,7 @@ func TestShutdown(t *testing.T) {
 		t.Errorf("request after Shutdown: %v", err)
 	}
 	receive(body.closed)
-	if err := errors.Join(tr.Shutdown(t.Context()), tr.Close()); err != nil {
+	if err := tr.Shutdown(t.Context()); err != nil {
 		t.Errorf("again: %v", err)
 	}
 }
@@ -431,14 +431,14 @@ func TestShutdownWaitsForHandlers(t *testing.T) {
 	receive(entered)
 	impatient, cancel := context.WithCancel(t.Context())
 	cancel()
-	if err := tr.Shutdown(impatient); !errors.Is(err, context.Canceled) || !strings.Contains(err.Error(), "1 handlers") {
+	if err := tr.Shutdown(impatient); !errors.Is(err, context.Canceled) || !strings.Contains(err.Error(), "1 still running") {
 		t.Errorf("impatient Shutdown: %v", err)
 	}
 	if err := receive(inflight); err != ErrStopped { // though its handler is stuck
 		t.Errorf("request in flight: %v", err)
 	}
 	close(hold)
-	if err := tr.Close(); err != nil || !returned {
+	if err := tr.Shutdown(context.Background()); err != nil || !returned {
 		t.Errorf("Close: %v, handler returned: %v", err, returned)
 	}
 }
@@ -454,7 +454,7 @@ func TestShutdownEndsStuckUpload(t *testing.T) {
 	if _, err := tr.RoundTrip(req); err != nil {
 		t.Fatal(err)
 	}
-	if err := tr.Close(); err != nil {
+	if err := tr.Shutdown(context.Background()); err != nil {
 		t.Error(err)
 	}
 }
@@ -496,7 +496,7 @@ func TestNestedCallsAndContextIsolation(t *testing.T) {
 			t.Errorf("a nested call: %v", err)
 		}
 	}
-	_ = tr.Close()
+	_ = tr.Shutdown(context.Background())
 }
 
 func TestNestedCallsSucceed(t *testing.T) {
@@ -656,7 +656,7 @@ func TestAfterHandlerReturned(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := tr.Close(); err != nil { // the handler has returned
+	if err := tr.Shutdown(context.Background()); err != nil { // the handler has returned
 		t.Fatal(err)
 	}
 	close(late)

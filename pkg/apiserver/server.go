@@ -8,6 +8,7 @@ import (
 	"sync"
 	"sync/atomic"
 
+	"go.uber.org/zap"
 	"golang.org/x/sync/errgroup"
 	apiextensionsapiserver "k8s.io/apiextensions-apiserver/pkg/apiserver"
 	"k8s.io/apiserver/pkg/authentication/user"
@@ -42,7 +43,7 @@ type Server struct {
 	users      authn.Users
 	disabled   *informers.Disabled
 	serving    []*serving.Server
-	requests   lifecycle.Group // requests over the listeners
+	requests   lifecycle.Group // requests, over the listeners and in this process
 	background lifecycle.Group // our own goroutines
 
 	// ctx lives as long as the server: informers, controllers and every
@@ -91,6 +92,19 @@ func New(cfg Config) (_ *Server, err error) {
 	return s, nil
 }
 
+// newTransport returns the transport of clients in this process. Their requests and those
+// over the listeners have one count.
+func (s *Server) newTransport() *inprocess.Transport {
+	t := inprocess.NewTransport(http.HandlerFunc(s.serve))
+	t.Requests = &s.requests
+	t.Adopt = s.config.adopt
+	t.OnPanic = func(r *http.Request, panicked any, stack []byte) {
+		s.config.Logger.Error("a request in this process panicked",
+			zap.String("method", r.Method), zap.String("path", r.URL.Path), zap.Any("panic", panicked), zap.ByteString("stack", stack))
+	}
+	return t
+}
+
 // contained makes an error of what upstream panics or ends the process for.
 func contained(f func() error) error {
 	_, err := containment.Call("apiserver", func() (struct{}, error) { return struct{}{}, f() })
@@ -107,8 +121,7 @@ func (s *Server) assemble() (err error) {
 	if s.disabled, err = informers.NewDisabled(cfg.RuntimeConfig, defaultServiceCIDRObject(cfg.ServiceCIDR)); err != nil {
 		return fieldpath.New("apiserver", "Config.RuntimeConfig", "%w", err)
 	}
-	s.transport = inprocess.NewTransport(http.HandlerFunc(s.serve))
-	s.transport.Adopt = cfg.adopt
+	s.transport = s.newTransport()
 	s.backend = storage.NewBackend(cfg.Client, cfg.Dial, cfg.Prefix)
 	acknowledged := convergence.NewWrites()
 	s.backend.Observe(acknowledged.Observer)

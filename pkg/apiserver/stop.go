@@ -89,10 +89,9 @@ func (s *Server) stop(ctx context.Context) error {
 	defer cancel()
 	if s.transport != nil {
 		if err := s.transport.Shutdown(stopCtx); err != nil {
-			errs = append(errs, fmt.Errorf("apiserver: in-process requests: %w%s", err, s.hangHint()))
+			errs = append(errs, fmt.Errorf("apiserver: requests: %w%s", err, s.hangHint()))
 		}
-	}
-	if err := s.requests.Wait(stopCtx); err != nil {
+	} else if err := s.requests.Wait(stopCtx); err != nil {
 		errs = append(errs, fmt.Errorf("apiserver: requests: %w%s", err, s.hangHint()))
 	}
 	if s.generic != nil {
