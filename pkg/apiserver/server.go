@@ -227,7 +227,7 @@ func (s *Server) run(ctx context.Context) error {
 // prepare installs health and OpenAPI handlers and opens the handler for
 // in-process requests.
 func (s *Server) prepare() error {
-	s.installDebug(s.aggregator.GenericAPIServer) // before upstream lists the paths
+	installDebug(s.aggregator.GenericAPIServer.Handler.NonGoRestfulMux, s.config) // before upstream lists the paths
 	prepared, err := s.aggregator.PrepareRun()
 	if err != nil {
 		return fmt.Errorf("apiserver: prepare: %w", err)

@@ -1,4 +1,5 @@
-package apiserver
+// Package kubelet has the addresses at which the API server calls kubelets.
+package kubelet
 
 import (
 	"context"
@@ -12,6 +13,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/kubernetes/scheme"
 	corev1client "k8s.io/client-go/kubernetes/typed/core/v1"
 	"k8s.io/client-go/tools/record"
@@ -23,23 +25,26 @@ import (
 // not connected to.
 const reasonAddressRefused = "KubeletAddressRefused"
 
-// kubeletPolicy says at which addresses and ports nodes may have their kubelets.
-type kubeletPolicy struct {
-	local     bool // only this machine can connect to the server, so all nodes are on it
-	presences *presences
-	logger    *zap.Logger
-	recorder  func() record.EventRecorder
+// Policy says at which addresses and ports nodes may have their kubelets.
+type Policy struct {
+	local         bool // only this machine can connect to the server, so all nodes are on it
+	checkEndpoint func(netip.AddrPort) error
+	logger        *zap.Logger
+	recorder      func() record.EventRecorder
 }
 
-func newKubeletPolicy(g *generic) *kubeletPolicy {
-	return &kubeletPolicy{
-		local:     g.config.local(),
-		presences: g.presences,
-		logger:    g.config.Logger,
+// NewPolicy returns a policy of a server that only its own machine can connect to if local is true.
+// checkEndpoint returns an error for endpoints of the control plane. Events about refused addresses are
+// written by client until ctx ends.
+func NewPolicy(ctx context.Context, local bool, checkEndpoint func(netip.AddrPort) error, client kubernetes.Interface, logger *zap.Logger) *Policy {
+	return &Policy{
+		local:         local,
+		checkEndpoint: checkEndpoint,
+		logger:        logger,
 		// Made when there is something to tell, which is never in a sound cluster.
 		recorder: sync.OnceValue(func() record.EventRecorder {
-			broadcaster := record.NewBroadcaster(record.WithContext(g.ctx))
-			broadcaster.StartRecordingToSink(&corev1client.EventSinkImpl{Interface: g.client.CoreV1().Events("")})
+			broadcaster := record.NewBroadcaster(record.WithContext(ctx))
+			broadcaster.StartRecordingToSink(&corev1client.EventSinkImpl{Interface: client.CoreV1().Events("")})
 			return broadcaster.NewRecorder(scheme.Scheme, corev1.EventSource{Component: "kube-apiserver"})
 		}),
 	}
@@ -48,17 +53,17 @@ func newKubeletPolicy(g *generic) *kubeletPolicy {
 // Allows is asked about the endpoint of each connection, when a name has been
 // resolved. A node that has registered an endpoint of the control plane would have
 // clients with the right to its proxy act there as kube-apiserver-kubelet-client.
-func (p *kubeletPolicy) Allows(at netip.AddrPort) error {
+func (p *Policy) Allows(at netip.AddrPort) error {
 	if err := nodeaddress.CheckKubelet(at.Addr(), p.local); err != nil {
 		return err
 	}
-	return p.presences.checkKubelet(at)
+	return p.checkEndpoint(at)
 }
 
 // Check tells the client, the log and the node's events why nothing is sent to
 // the kubelet of node at host and port. A name may be resolved to something else when
 // it is connected to: that is checked again.
-func (p *kubeletPolicy) Check(ctx context.Context, node types.NodeName, host, port string) error {
+func (p *Policy) Check(ctx context.Context, node types.NodeName, host, port string) error {
 	number, err := strconv.ParseUint(port, 10, 16)
 	if err != nil {
 		return p.refuse(node, host, fmt.Errorf("%q is not a port", port))
@@ -77,7 +82,7 @@ func (p *kubeletPolicy) Check(ctx context.Context, node types.NodeName, host, po
 	return nil
 }
 
-func (p *kubeletPolicy) refuse(node types.NodeName, host string, err error) error {
+func (p *Policy) refuse(node types.NodeName, host string, err error) error {
 	p.logger.Warn("the kubelet of a node is not connected to",
 		zap.String("node", string(node)), zap.String("address", host), zap.Error(err))
 	message := fmt.Sprintf("the address %s that node %s has registered is refused: %v", host, node, err)
