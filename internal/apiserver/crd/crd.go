@@ -1,5 +1,5 @@
-// Package crd has what the API server knows of CustomResourceDefinitions and of the storage of
-// custom resources.
+// Package crd has the API server's view of CustomResourceDefinitions (CRDs) and of the
+// storage of custom resources.
 package crd
 
 import (
@@ -11,16 +11,17 @@ import (
 )
 
 // Resource is the resource of CustomResourceDefinitions.
-var Resource = apiextensionsv1.Resource("customresourcedefinitions")
+var Resource = apiextensionsv1.Resource("customresourcecrds")
 
-// ServedVersions are those in which a custom resource can be used now.
-func ServedVersions(definition *apiextensionsv1.CustomResourceDefinition) map[string]bool {
+// ServedVersions returns the versions in which clients can use a custom resource now. It
+// returns none for nil and for a CRD that is not established.
+func ServedVersions(crd *apiextensionsv1.CustomResourceDefinition) map[string]bool {
 	served := map[string]bool{}
-	if definition == nil {
+	if crd == nil {
 		return served
 	}
-	established := apihelpers.IsCRDConditionTrue(definition, apiextensionsv1.Established)
-	for _, version := range definition.Spec.Versions {
+	established := apihelpers.IsCRDConditionTrue(crd, apiextensionsv1.Established)
+	for _, version := range crd.Spec.Versions {
 		if established && version.Served {
 			served[version.Name] = true
 		}
@@ -28,7 +29,7 @@ func ServedVersions(definition *apiextensionsv1.CustomResourceDefinition) map[st
 	return served
 }
 
-// ResourceOfKind returns the custom resource of a kind in a version that is served.
+// ResourceOfKind returns the custom resource of a kind if its version is served.
 func ResourceOfKind(lister listers.CustomResourceDefinitionLister, kind schema.GroupVersionKind) (resource schema.GroupResource, ok bool) {
 	crds, err := lister.List(labels.Everything())
 	if err != nil {

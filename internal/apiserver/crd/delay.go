@@ -7,16 +7,17 @@ import (
 	informers "k8s.io/apiextensions-apiserver/pkg/client/informers/externalversions"
 )
 
-// createDelay is how long upstream lets the creation of a custom resource sleep
-// while its definition has not been established for as long: a second API server
-// might not serve it yet.
+// createDelay is how long upstream delays the creation of a custom resource after its CRD
+// was established: another API server might not serve it yet.
 const createDelay = 2 * time.Second
 
-// WithoutCreateDelay makes definitions look as if they had been established that
-// long ago. There is no other API server, as MasterCount says to upstream's
-// establishing controller, which has a delay for the same reason. Where there may be
-// others the delay stays, but ends: when the clock was set back, a CRD whose
-// time of establishment is in the future counts as established now.
+// WithoutCreateDelay changes CRDs in the informer of factory so that upstream does not
+// delay creations: their Established condition is older than the delay. The server is the
+// only one, as MasterCount says to upstream's establishing controller, which has a delay
+// for the same reason.
+//
+// If shared, there may be other API servers and the delay stays. If the clock has been
+// set back, a time in the future counts as now, so that the delay ends.
 func WithoutCreateDelay(factory informers.SharedInformerFactory, shared bool) error {
 	least := createDelay
 	if shared {
@@ -29,7 +30,7 @@ func WithoutCreateDelay(factory informers.SharedInformerFactory, shared bool) er
 		}
 		for i := range crd.Status.Conditions {
 			condition := &crd.Status.Conditions[i]
-			// In the future, if the clock has been set back.
+			// The age is negative if the clock has been set back.
 			if age := time.Since(condition.LastTransitionTime.Time); condition.Type == apiextensionsv1.Established && age < least {
 				condition.LastTransitionTime.Time = condition.LastTransitionTime.Add(min(age, 0) - least)
 			}

@@ -11,18 +11,19 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
-// TestNewDefinitionsAreNotNew: upstream would let creations sleep.
-func TestNewDefinitionsAreNotNew(t *testing.T) {
+// TestWithoutCreateDelay verifies that upstream does not delay the first creations of a
+// custom resource, and that the delay ends where servers share an etcd.
+func TestWithoutCreateDelay(t *testing.T) {
 	for name, established := range map[string]metav1.Time{
 		"now":                         metav1.Now(),
 		"before a clock was set back": metav1.NewTime(time.Now().AddDate(1, 0, 0)),
 	} {
-		t.Run(name, func(t *testing.T) { testNewDefinition(t, established, false, createDelay) })
-		t.Run(name+", shared", func(t *testing.T) { testNewDefinition(t, established, true, 0) })
+		t.Run(name, func(t *testing.T) { testCreateDelay(t, established, false, createDelay) })
+		t.Run(name+", shared", func(t *testing.T) { testCreateDelay(t, established, true, 0) })
 	}
 }
 
-func testNewDefinition(t *testing.T, at metav1.Time, shared bool, least time.Duration) {
+func testCreateDelay(t *testing.T, at metav1.Time, shared bool, minAge time.Duration) {
 	crd := &apiextensionsv1.CustomResourceDefinition{ObjectMeta: metav1.ObjectMeta{Name: "widgets.example.com"}}
 	crd.Status.Conditions = []apiextensionsv1.CustomResourceDefinitionCondition{{
 		Type: apiextensionsv1.Established, Status: apiextensionsv1.ConditionTrue, LastTransitionTime: at,
@@ -41,7 +42,7 @@ func testNewDefinition(t *testing.T, at metav1.Time, shared bool, least time.Dur
 		t.Fatal(err)
 	}
 	established := apihelpers.FindCRDCondition(known, apiextensionsv1.Established)
-	if age := time.Since(established.LastTransitionTime.Time); age < least {
-		t.Errorf("established %v ago", age)
+	if age := time.Since(established.LastTransitionTime.Time); age < minAge {
+		t.Errorf("established %v ago, want at least %v", age, minAge)
 	}
 }

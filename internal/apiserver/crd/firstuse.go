@@ -12,8 +12,9 @@ import (
 	"github.com/kubembed/kubembed/internal/keyspace"
 )
 
-// FirstUses are channels that are closed when a custom resource is asked for first.
-// They stay when its definition is deleted: it may be defined again.
+// FirstUses has a channel for each custom resource, which is closed at the first use of
+// the resource. A channel stays when the CRD is deleted: the resource may be created
+// again. The zero value is ready.
 type FirstUses struct {
 	mu        sync.Mutex
 	resources map[schema.GroupResource]chan struct{}
@@ -34,7 +35,7 @@ func (f *FirstUses) Of(resource schema.GroupResource) chan struct{} {
 	return used
 }
 
-// Mark closes the channel of a resource.
+// Mark closes the channel of a resource. It may be called again.
 func (f *FirstUses) Mark(resource schema.GroupResource) {
 	used := f.Of(resource)
 	f.mu.Lock()
@@ -46,14 +47,15 @@ func (f *FirstUses) Mark(resource schema.GroupResource) {
 	}
 }
 
-// markingGetter marks custom resources when upstream makes their storage, which it
-// does for the first request, and for the first after their definition has changed.
+// markingGetter calls Mark when upstream makes the storage of a custom resource: at the
+// first request for it, and at the first request after its CRD has changed.
 type markingGetter struct {
 	genericregistry.RESTOptionsGetter
 	uses *FirstUses
 }
 
-// MarkUses returns getter with its custom resources marked in uses.
+// MarkUses returns a getter that marks the custom resources whose options it returns in
+// uses.
 func MarkUses(getter genericregistry.RESTOptionsGetter, uses *FirstUses) genericregistry.RESTOptionsGetter {
 	return markingGetter{getter, uses}
 }
@@ -63,7 +65,8 @@ func (o markingGetter) GetRESTOptions(resource schema.GroupResource, example run
 	return o.RESTOptionsGetter.GetRESTOptions(resource, example)
 }
 
-// Stored tells whether there may be objects of a custom resource in etcd.
+// Stored reports whether etcd may have objects of a custom resource. It returns true if
+// etcd does not answer before ctx ends.
 func Stored(ctx context.Context, client *clientv3.Client, keys keyspace.Keyspace, resource schema.GroupResource) bool {
 	objects, err := client.Get(ctx, keys.CustomResourcePrefix(resource), clientv3.WithPrefix(), clientv3.WithCountOnly())
 	return err != nil || objects.Count > 0

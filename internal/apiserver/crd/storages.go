@@ -17,36 +17,39 @@ import (
 	"github.com/kubembed/kubembed/internal/apiserver/unexported"
 )
 
-// Storages are upstream's storages of custom resources, which it does not export. The
-// first request for a custom resource makes its storage. When a CRD changes, a handler of the
-// informer drops the storage, some time after the informer has the CRD: until then the old one
-// serves requests. A storage that is being made, which takes long for a large schema, may be
-// of the CRD before the change. So the storages are compared with the CRDs.
+// Storages compares the storages by which upstream serves custom resources with their
+// CRDs. The first request for a custom resource makes its storage. When a CRD changes, a
+// handler of the informer drops the storage some time after the informer has the CRD.
+// Until then the old storage serves requests. A storage that is being made, which takes
+// long for a large schema, may be of the old CRD. Upstream exports neither the storages
+// nor an event, so they are read by reflection.
 type Storages struct {
-	definitions listers.CustomResourceDefinitionLister
+	crds listers.CustomResourceDefinitionLister
 	// making is held while a storage is made, from before the CRD is read. It is nil if
-	// upstream has other fields.
+	// upstream's fields have changed.
 	making *sync.Mutex
 	byUID  *atomic.Value
 
 	mu    sync.Mutex
-	equal map[types.UID]storageOf // CRDs and storages that agree
+	equal map[types.UID]storageOf // CRDs that match their storages
 }
 
-// storageOf is a CRD with the spec and names that the storage of its custom resources has.
+// storageOf is a CRD with the spec and names of the storage of its custom resources.
 type storageOf struct {
 	crd   *apiextensionsv1.CustomResourceDefinition
 	spec  *apiextensionsv1.CustomResourceDefinitionSpec
 	names *apiextensionsv1.CustomResourceDefinitionNames
 }
 
-// errUnknownUpstream is for a version of upstream that this package does not know.
+// errUnknownUpstream is returned for versions of upstream whose fields this package does
+// not know.
 var errUnknownUpstream = errors.New("this version of k8s.io/apiextensions-apiserver does not show by which CRDs it serves custom resources " +
 	"(crdHandler's customStorageLock and customStorage, crdInfo's spec and acceptedNames): use the version in the go.mod of kubembed")
 
-// Find takes the storages from the handler of custom resources.
-func (c *Storages) Find(paths *mux.PathRecorderMux, definitions listers.CustomResourceDefinitionLister) {
-	c.definitions, c.equal = definitions, map[types.UID]storageOf{}
+// Find gets the storages from upstream's handler of custom resources. It must be called
+// before the other methods. If it finds none, they return errors.
+func (c *Storages) Find(paths *mux.PathRecorderMux, crds listers.CustomResourceDefinitionLister) {
+	c.crds, c.equal = crds, map[types.UID]storageOf{}
 	handlers := unexported.Field[map[string]http.Handler](reflect.ValueOf(paths).Elem(), "pathToHandler")
 	if handlers == nil {
 		return
@@ -61,19 +64,20 @@ func (c *Storages) Find(paths *mux.PathRecorderMux, definitions listers.CustomRe
 	}
 }
 
-// InForce is current for requests, which are served all the same.
+// InForce is Current for requests. It reports true on errors, as requests are served in
+// any case.
 func (c *Storages) InForce() bool {
 	current, err := c.Current()
 	return current || err != nil
 }
 
-// Current reports whether all custom resources are served by the CRDs that the informer has.
+// Current reports whether all custom resources are served by the CRDs in the informer.
 func (c *Storages) Current() (bool, error) {
 	if c.making == nil {
 		return false, errUnknownUpstream
 	}
 	if !c.making.TryLock() {
-		return false, nil // by a CRD that may have changed since
+		return false, nil // The storage in progress may be of an old CRD.
 	}
 	storages := reflect.ValueOf(c.byUID.Load())
 	c.making.Unlock()
@@ -94,22 +98,22 @@ func (c *Storages) Current() (bool, error) {
 	if len(made) == 0 {
 		return true, nil
 	}
-	crds, err := c.definitions.List(labels.Everything())
+	all, err := c.crds.List(labels.Everything())
 	if err != nil {
 		return false, err
 	}
 	current, equal := true, make(map[types.UID]storageOf, len(made))
-	for _, crd := range crds {
+	for _, crd := range all {
 		storage, ok := made[crd.UID]
 		if !ok {
-			continue // The next request is served by the CRD of that time.
+			continue // The next request makes a storage of the CRD at that time.
 		}
 		storage.crd = crd
-		// As upstream compares them, but once.
+		// Upstream's comparison, but once for each change.
 		if c.equal[crd.UID] != storage &&
 			!(apiequality.Semantic.DeepEqual(&crd.Spec, storage.spec) && apiequality.Semantic.DeepEqual(&crd.Status.AcceptedNames, storage.names)) {
 			current = false
-			continue // The others are compared now, and not again each time while this one is old.
+			continue // Compare the others now, so that later calls need not.
 		}
 		equal[crd.UID] = storage
 	}

@@ -9,9 +9,9 @@ import (
 	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
 )
 
-// TestStoragesOfAnotherUpstream: a version of upstream that keeps the storages in another way is an
-// error of waits, and requests are served without one. It is no panic of requests.
-func TestStoragesOfAnotherUpstream(t *testing.T) {
+// TestUnknownUpstream verifies that Current returns an error if upstream keeps the
+// storages in another way, and that requests do not wait or panic.
+func TestUnknownUpstream(t *testing.T) {
 	t.Parallel()
 	type info struct {
 		spec *apiextensionsv1.CustomResourceDefinitionSpec
@@ -26,10 +26,10 @@ func TestStoragesOfAnotherUpstream(t *testing.T) {
 		byUID.Store(storages)
 		c := &Storages{making: &sync.Mutex{}, byUID: &byUID}
 		if _, err := c.Current(); !errors.Is(err, errUnknownUpstream) {
-			t.Errorf("%s: %v", name, err)
+			t.Errorf("%s: got error %v, want %v", name, err, errUnknownUpstream)
 		}
 		if !c.InForce() {
-			t.Errorf("%s: requests wait", name)
+			t.Errorf("%s: InForce returned false, want true", name)
 		}
 	}
 }

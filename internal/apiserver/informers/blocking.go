@@ -14,54 +14,57 @@ import (
 	"k8s.io/client-go/tools/cache"
 )
 
-// blockingFactory are for parts of upstream that ask, in goroutines of their own,
-// whether their informers have synced, and if not, again after 100 ms, for which the
-// first writes would wait: admission policies, and the allocator of Service IPs. Here
-// the answer comes when the informers have synced, or ctx ends.
+// blockingFactory is the factory that Blocking returns.
 type blockingFactory struct {
 	clientgoinformers.SharedInformerFactory
 	ctx context.Context
 }
 
-// Blocking returns the informers of factory for parts of upstream that poll them.
+// Blocking returns the informers of factory with a HasSynced that blocks until the
+// informer has synced or ctx ends.
+//
+// It is for admission policies and the allocator of Service IPs. They call HasSynced in
+// goroutines of their own and, if it returns false, call it again after 100 ms. The first
+// writes would wait for that.
 func Blocking(ctx context.Context, factory clientgoinformers.SharedInformerFactory) clientgoinformers.SharedInformerFactory {
 	return blockingFactory{factory, ctx}
 }
 
-func (p blockingFactory) Admissionregistration() admissionregistration.Interface {
-	return admissionregistration.New(p, metav1.NamespaceAll, nil)
+func (f blockingFactory) Admissionregistration() admissionregistration.Interface {
+	return admissionregistration.New(f, metav1.NamespaceAll, nil)
 }
 
-func (p blockingFactory) Networking() networking.Interface {
-	return networking.New(p, metav1.NamespaceAll, nil)
+func (f blockingFactory) Networking() networking.Interface {
+	return networking.New(f, metav1.NamespaceAll, nil)
 }
 
-func (p blockingFactory) InformerFor(object runtime.Object, newFunc internalinterfaces.NewInformerFunc) cache.SharedIndexInformer {
-	informer := p.SharedInformerFactory.InformerFor(object, newFunc)
+func (f blockingFactory) InformerFor(object runtime.Object, newFunc internalinterfaces.NewInformerFunc) cache.SharedIndexInformer {
+	informer := f.SharedInformerFactory.InformerFor(object, newFunc)
 	switch object.(type) {
 	case *admissionregistrationv1.ValidatingAdmissionPolicy, *admissionregistrationv1.ValidatingAdmissionPolicyBinding,
 		*admissionregistrationv1.MutatingAdmissionPolicy, *admissionregistrationv1.MutatingAdmissionPolicyBinding,
 		*networkingv1.ServiceCIDR, *networkingv1.IPAddress:
-		return blockingInformer{informer, p.ctx}
+		return blockingInformer{informer, f.ctx}
 	}
 	return informer
 }
 
-// Start starts the informers for as long as the server runs. Admission would stop the informer
-// of a built-in kind when the last policy with such parameters is gone. But the factory shares
-// the informer and never starts it again: later policies would see no change.
-func (p blockingFactory) Start(<-chan struct{}) { p.SharedInformerFactory.Start(p.ctx.Done()) }
+// Start starts the informers until ctx ends, and ignores its argument. Admission would
+// stop the informer of a built-in kind when the last policy with such parameters is
+// deleted. The factory shares the informer and never starts it again, so that later
+// policies would see no changes.
+func (f blockingFactory) Start(<-chan struct{}) { f.SharedInformerFactory.Start(f.ctx.Done()) }
 
 type blockingInformer struct {
 	cache.SharedIndexInformer
 	ctx context.Context
 }
 
-func (p blockingInformer) HasSynced() bool {
+func (i blockingInformer) HasSynced() bool {
 	select {
-	case <-p.HasSyncedChecker().Done():
+	case <-i.HasSyncedChecker().Done():
 		return true
-	case <-p.ctx.Done():
+	case <-i.ctx.Done():
 		return false
 	}
 }

@@ -14,7 +14,9 @@ import (
 	"k8s.io/client-go/tools/cache"
 )
 
-// TestBlocking: whoever asks those that writes wait for has to ask once.
+// TestBlocking verifies that HasSynced of the kinds that writes wait for blocks until the
+// informer has synced or the context ends, and that HasSynced of other kinds does not
+// block.
 func TestBlocking(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
@@ -30,23 +32,23 @@ func TestBlocking(t *testing.T) {
 			return answer
 		}
 		if answer := ask(informer(&corev1.Pod{})); len(answer) == 0 || <-answer {
-			t.Error("the answer about others is not whether they have synced")
+			t.Error("Pods: HasSynced blocks or returned true, want false at once")
 		}
 		answer := ask(informer(&networkingv1.ServiceCIDR{}))
 		if len(answer) > 0 {
-			t.Error("there is an answer before the informer has synced")
+			t.Error("ServiceCIDRs: HasSynced returned before the informer has synced")
 		}
 		close(synced)
 		synctest.Wait()
 		if len(answer) == 0 || !<-answer {
-			t.Error("there is no answer though the informer has synced")
+			t.Error("ServiceCIDRs: HasSynced blocks or returned false after the informer has synced")
 		}
 		synced = make(chan struct{})
 		answer = ask(informer(&networkingv1.IPAddress{}))
 		cancel()
 		synctest.Wait()
 		if len(answer) == 0 || <-answer {
-			t.Error("the end is not the answer that it has not synced")
+			t.Error("IPAddresses: HasSynced blocks or returned true after the context has ended")
 		}
 	})
 }

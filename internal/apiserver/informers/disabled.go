@@ -21,19 +21,20 @@ import (
 	"github.com/kubembed/kubembed/internal/apiserver/runtimeconfig"
 )
 
-// Disabled answers the server's own informers for the built-in resources that
-// Config.RuntimeConfig has switched off: there are none of the kind, and there
-// never will be. Authorizers and admission plugins list resources of many
-// groups, and upstream never gets ready when one of the groups is not served.
-// Clients see what they see upstream: 404.
+// Disabled answers the server's own informers for built-in resources that
+// Config.RuntimeConfig disables: with an empty list, and a watch without events.
+// Authorizers and admission plugins list resources of many groups, and upstream never
+// becomes ready when one of the groups is not served. Clients get 404, as from
+// kube-apiserver.
 type Disabled struct {
-	kinds map[schema.GroupVersionResource]string // to the kind of object
-	// There is one thing that upstream does not do without: the check of
-	// Service addresses at start waits for the default ServiceCIDR.
+	kinds map[schema.GroupVersionResource]string // of objects
+	// serviceCIDR is the exception. Upstream's check of Service addresses at start waits
+	// for the default ServiceCIDR.
 	serviceCIDR *networkingv1.ServiceCIDR
 }
 
-// NewDisabled returns nil when everything is served that is by default.
+// NewDisabled returns nil if no resource is disabled by overrides. Informers get
+// serviceCIDR where ServiceCIDRs are disabled.
 func NewDisabled(overrides map[string]string, serviceCIDR *networkingv1.ServiceCIDR) (*Disabled, error) {
 	if len(overrides) == 0 {
 		return nil, nil
@@ -64,8 +65,9 @@ func (u *Disabled) add(scheme *runtime.Scheme, enabled *serverstorage.ResourceCo
 	}
 }
 
-// Wrap puts u in front of the server's own requests.
-func (u *Disabled) Wrap(stop context.Context, next http.RoundTripper) http.RoundTripper {
+// Wrap returns a transport that answers requests for disabled resources, and passes the
+// others to next. Watches end with ctx.
+func (u *Disabled) Wrap(ctx context.Context, next http.RoundTripper) http.RoundTripper {
 	return roundTripper(func(r *http.Request) (*http.Response, error) {
 		if r.Method == http.MethodGet {
 			if resource, ok := collection(r.URL.Path); ok {
@@ -74,7 +76,7 @@ func (u *Disabled) Wrap(stop context.Context, next http.RoundTripper) http.Round
 					if resource == networkingv1.SchemeGroupVersion.WithResource("servicecidrs") {
 						items = append(items, u.serviceCIDR)
 					}
-					return answer(stop, r, resource.GroupVersion(), kind, items)
+					return answer(ctx, r, resource.GroupVersion(), kind, items)
 				}
 			}
 		}
@@ -82,7 +84,7 @@ func (u *Disabled) Wrap(stop context.Context, next http.RoundTripper) http.Round
 	})
 }
 
-// collection is the resource of a cluster-wide list or watch.
+// collection returns the resource of a cluster-wide list or watch.
 func collection(path string) (resource schema.GroupVersionResource, ok bool) {
 	parts := strings.Split(strings.Trim(path, "/"), "/")
 	switch {
@@ -94,13 +96,14 @@ func collection(path string) (resource schema.GroupVersionResource, ok bool) {
 	return schema.GroupVersionResource{}, false
 }
 
-// answer is a list of items, or a watch on which nothing happens after them.
-func answer(stop context.Context, r *http.Request, gv schema.GroupVersion, kind string, items []runtime.Object) (*http.Response, error) {
-	body := &endlessBody{stop: stop, request: r.Context(), closed: make(chan struct{})}
+// answer returns a response with a list of items, or with a watch that has no events
+// after them.
+func answer(ctx context.Context, r *http.Request, gv schema.GroupVersion, kind string, items []runtime.Object) (*http.Response, error) {
+	body := &watchBody{ctx: ctx, request: r.Context(), closed: make(chan struct{})}
 	var documents []any
 	switch query := r.URL.Query(); {
 	case query.Get("watch") != "true" && query.Get("watch") != "1":
-		body.ends = true
+		body.isList = true
 		list := metav1.List{
 			TypeMeta: metav1.TypeMeta{APIVersion: gv.String(), Kind: kind + "List"},
 			ListMeta: metav1.ListMeta{ResourceVersion: "1"},
@@ -139,23 +142,24 @@ func answer(stop context.Context, r *http.Request, gv schema.GroupVersion, kind 
 	}, nil
 }
 
-// endlessBody has content, and then ends at once or when somebody wants it to.
-type endlessBody struct {
-	content       bytes.Buffer
-	ends          bool
-	stop, request context.Context
-	once          sync.Once
-	closed        chan struct{}
+// watchBody is the body of a response. After its content it ends at once if it is a list.
+// A watch ends when the body is closed, or ctx or the request ends.
+type watchBody struct {
+	content      bytes.Buffer
+	isList       bool
+	ctx, request context.Context
+	once         sync.Once
+	closed       chan struct{}
 }
 
-func (b *endlessBody) Read(p []byte) (int, error) {
+func (b *watchBody) Read(p []byte) (int, error) {
 	if b.content.Len() > 0 {
 		return b.content.Read(p)
 	}
-	if !b.ends {
+	if !b.isList {
 		select {
 		case <-b.closed:
-		case <-b.stop.Done():
+		case <-b.ctx.Done():
 		case <-b.request.Done():
 			return 0, context.Cause(b.request)
 		}
@@ -163,7 +167,7 @@ func (b *endlessBody) Read(p []byte) (int, error) {
 	return 0, io.EOF
 }
 
-func (b *endlessBody) Close() error {
+func (b *watchBody) Close() error {
 	b.once.Do(func() { close(b.closed) })
 	return nil
 }

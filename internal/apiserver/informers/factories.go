@@ -1,5 +1,5 @@
-// Package informers has the informers of the API server itself: those by which it authorizes and
-// admits requests.
+// Package informers has the API server's own informers, by which it authorizes and admits
+// requests, and decorators of client-go's informers.
 package informers
 
 import (
@@ -23,17 +23,17 @@ import (
 	"github.com/kubembed/kubembed/internal/lifecycle"
 )
 
-// Factories are the server's own informers: those of the built-in APIs, of
-// CustomResourceDefinitions, and of APIServices.
+// Factories are the server's own informers, by the server of the chain that serves their
+// resources.
 type Factories struct {
 	Builtin     clientgoinformers.SharedInformerFactory
 	CRDs        apiextensionsinformers.SharedInformerFactory
 	APIServices aggregatorinformers.SharedInformerFactory
 }
 
-// Start starts the informers, until stop is closed, and waits until they are synced.
-// Upstream starts them in its hooks, beside the controllers that wait for
-// them by looking every 100 ms, one after the other.
+// Start starts the informers and waits until they have synced, or ctx ends. They run
+// until stop is closed. Upstream starts them in its hooks, beside controllers that poll
+// them every 100 ms, one after the other.
 func (f Factories) Start(ctx context.Context, stop <-chan struct{}) error {
 	f.Builtin.Start(stop)
 	f.CRDs.Start(stop)
@@ -50,7 +50,7 @@ func (f Factories) Start(ctx context.Context, stop <-chan struct{}) error {
 	return nil
 }
 
-// unsynced names the kinds whose informers have not seen all objects yet.
+// unsynced returns the kinds whose informers have not synced yet.
 func (f Factories) unsynced() (kinds []string) {
 	for _, factory := range []interface {
 		WaitForCacheSync(<-chan struct{}) map[reflect.Type]bool
@@ -65,26 +65,28 @@ func (f Factories) unsynced() (kinds []string) {
 	return kinds
 }
 
-// closed is for WaitForCacheSync: with a closed channel upstream looks once instead of waiting.
+// closed makes WaitForCacheSync return at once. With a closed channel, upstream looks
+// once instead of waiting.
 var closed = func() <-chan struct{} {
 	c := make(chan struct{})
 	close(c)
 	return c
 }()
 
-// ByResource returns the informers that run by their resources, of whatever version.
+// ByResource returns the informers that have been started, by resource. A resource may
+// have informers in several versions.
 func (f Factories) ByResource() map[schema.GroupResource][]cache.SharedIndexInformer {
 	all := map[schema.GroupResource][]cache.SharedIndexInformer{}
-	add := func(started map[reflect.Type]bool, scheme *runtime.Scheme, informer func(schema.GroupVersionResource, runtime.Object) (cache.SharedIndexInformer, error)) {
-		for object := range started {
+	add := func(types map[reflect.Type]bool, scheme *runtime.Scheme, informer func(schema.GroupVersionResource, runtime.Object) (cache.SharedIndexInformer, error)) {
+		for object := range types {
 			example, ok := reflect.New(object.Elem()).Interface().(runtime.Object)
 			if !ok {
 				continue
 			}
 			for _, kind := range kinds(scheme, example) {
 				resource, _ := meta.UnsafeGuessKindToResource(kind)
-				if one, err := informer(resource, example); err == nil {
-					all[resource.GroupResource()] = append(all[resource.GroupResource()], one)
+				if started, err := informer(resource, example); err == nil {
+					all[resource.GroupResource()] = append(all[resource.GroupResource()], started)
 				}
 			}
 		}
@@ -109,7 +111,7 @@ func (f Factories) ByResource() map[schema.GroupResource][]cache.SharedIndexInfo
 	return all
 }
 
-// kinds are what a scheme calls the objects of an informer.
+// kinds returns the kinds of an informer's objects.
 func kinds(scheme *runtime.Scheme, example runtime.Object) []schema.GroupVersionKind {
 	kinds, _, err := scheme.ObjectKinds(example)
 	if err != nil {

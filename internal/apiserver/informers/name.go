@@ -6,8 +6,9 @@ import (
 	"k8s.io/client-go/tools/cache"
 )
 
-// NewName is the name of kube-apiserver's informers in metrics. A process has each name once:
-// where several servers run, the next free one has a number after it.
+// NewName returns the name of a server's informers in metrics. Names are unique in a
+// process: the first server has kube-apiserver's, and further servers have a number after
+// it. Call Release on the name when the server has stopped.
 func NewName() *cache.InformerName {
 	const first = "kube-apiserver"
 	name := first

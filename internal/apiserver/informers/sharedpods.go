@@ -16,32 +16,34 @@ import (
 	podstorage "k8s.io/kubernetes/pkg/registry/core/pod/storage"
 )
 
-// SharedPods has the server's own informers keep pods in the memory in which its
-// watch cache has them: what both have of a pod is the same, and was a third of all
-// memory of a pod. Informers are given the pod as clients are, converted from the internal
-// version, which copies little more than the outermost struct. Neither changes it: that is
-// the rule for whatever comes from an informer, and here it would be served.
+// SharedPods makes the server's own informers share the memory of pods with its watch
+// cache. Both have the same content of a pod, and the copy was a third of the memory that
+// a pod takes. Informers get the pod as clients do: converted from the internal version,
+// which copies little more than the outermost struct. Objects from informers must not be
+// changed in any case; a change here would be served to clients.
 type SharedPods struct {
 	ctx   context.Context
 	store atomic.Pointer[genericregistry.Store]
 }
 
-// NewSharedPods returns a SharedPods that shares nothing before UseStorage. Reads of the watch cache
-// end with ctx.
+// NewSharedPods returns a SharedPods that shares nothing before UseStorage is called.
+// Reads of the watch cache end with ctx.
 func NewSharedPods(ctx context.Context) *SharedPods { return &SharedPods{ctx: ctx} }
 
-// UseStorage tells where pods are stored.
+// UseStorage sets the storage of pods. It returns an error if storage is of an unknown
+// type.
 func (p *SharedPods) UseStorage(storage rest.Storage) error {
 	pods, ok := storage.(*podstorage.REST)
 	if !ok {
-		return fmt.Errorf("the storage of pods is a %T, whose watch cache is not known here", storage)
+		return fmt.Errorf("the storage of pods is a %T, whose watch cache is unknown", storage)
 	}
 	p.store.Store(pods.Store)
 	return nil
 }
 
-// Transform is for informers. The pod is another one in the same version, or the same
-// if the watch cache has it in a newer one.
+// Transform is a cache.TransformFunc for informers. It trims managed fields. It replaces
+// a pod by one that shares the memory of the watch cache if the cache has it in the same
+// version.
 func (p *SharedPods) Transform(object any) (any, error) {
 	if pod, ok := object.(*corev1.Pod); ok {
 		object = p.shared(pod)

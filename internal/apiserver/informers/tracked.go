@@ -17,9 +17,9 @@ import (
 	"k8s.io/client-go/tools/cache"
 )
 
-// Tracked is an informer that knows how far its handlers have come. They are
-// tracked by goroutines of their own, some microseconds after the store has changed,
-// and a change of webhooks takes effect only then.
+// Tracked is an informer that records which changes its handlers have processed. Handlers
+// run in goroutines of their own, some microseconds after the store has changed. A change
+// of webhooks takes effect only when they have run.
 type Tracked struct {
 	cache.SharedIndexInformer
 
@@ -27,8 +27,8 @@ type Tracked struct {
 	handlers map[cache.ResourceEventHandlerRegistration]*trackedHandler
 }
 
-// TrackHandlers has the informers of webhooks and policies made here, before
-// others ask the factory for them.
+// TrackHandlers makes factory create Tracked informers for webhooks and policies. It must
+// be called before anything else asks the factory for them.
 func TrackHandlers(factory clientgoinformers.SharedInformerFactory) {
 	type newInformer func(kubernetes.Interface, time.Duration, cache.Indexers) cache.SharedIndexInformer
 	add := func(object runtime.Object, informer newInformer) {
@@ -44,8 +44,9 @@ func TrackHandlers(factory clientgoinformers.SharedInformerFactory) {
 	add(&admissionregistrationv1.MutatingAdmissionPolicyBinding{}, admissioninformers.NewMutatingAdmissionPolicyBindingInformer)
 }
 
-// Delivered tells whether every handler has been tracked of so many changes at
-// resourceVersion, or of what came after.
+// Delivered reports whether every handler has processed this number of changes at
+// resourceVersion, or a later change. A transaction may change several objects at one
+// resourceVersion.
 func (i *Tracked) Delivered(resourceVersion string, changes int) bool {
 	i.mu.Lock()
 	defer i.mu.Unlock()
@@ -59,40 +60,41 @@ func (i *Tracked) Delivered(resourceVersion string, changes int) bool {
 	return true
 }
 
-// Redeliver calls the handlers with an object that they have seen, as a resync does.
+// Redeliver calls the handlers with an object that they have processed before, as a
+// resync does.
 func (i *Tracked) Redeliver(object any) {
 	i.mu.Lock()
 	handlers := slices.Collect(maps.Values(i.handlers))
 	i.mu.Unlock()
-	for _, tracked := range handlers {
-		tracked.mu.Lock()
-		tracked.handler.OnUpdate(object, object)
-		tracked.mu.Unlock()
+	for _, handler := range handlers {
+		handler.mu.Lock()
+		handler.handler.OnUpdate(object, object)
+		handler.mu.Unlock()
 	}
 }
 
-// NewTracked returns informer with handlers that are tracked.
+// NewTracked returns informer with tracked handlers.
 func NewTracked(informer cache.SharedIndexInformer) *Tracked {
 	return &Tracked{SharedIndexInformer: informer, handlers: map[cache.ResourceEventHandlerRegistration]*trackedHandler{}}
 }
 
-// AsMade returns the informer of a factory as it was made: it may be a Tracked. Since
-// client-go 0.37 ForResource wraps it. It must exist.
+// AsMade returns the informer that factory has for the type of example, which must exist.
+// The result may be a Tracked; since client-go 0.37 ForResource wraps it.
 func AsMade(factory clientgoinformers.SharedInformerFactory, example runtime.Object) cache.SharedIndexInformer {
 	return factory.InformerFor(example, nil)
 }
 
-// AddEventHandler is cache.SharedIndexInformer's.
+// AddEventHandler implements cache.SharedIndexInformer.
 func (i *Tracked) AddEventHandler(handler cache.ResourceEventHandler) (cache.ResourceEventHandlerRegistration, error) {
 	return i.AddEventHandlerWithOptions(handler, cache.HandlerOptions{})
 }
 
-// AddEventHandlerWithResyncPeriod is cache.SharedIndexInformer's.
+// AddEventHandlerWithResyncPeriod implements cache.SharedIndexInformer.
 func (i *Tracked) AddEventHandlerWithResyncPeriod(handler cache.ResourceEventHandler, resync time.Duration) (cache.ResourceEventHandlerRegistration, error) {
 	return i.AddEventHandlerWithOptions(handler, cache.HandlerOptions{ResyncPeriod: &resync})
 }
 
-// AddEventHandlerWithOptions is cache.SharedIndexInformer's.
+// AddEventHandlerWithOptions implements cache.SharedIndexInformer.
 func (i *Tracked) AddEventHandlerWithOptions(handler cache.ResourceEventHandler, options cache.HandlerOptions) (cache.ResourceEventHandlerRegistration, error) {
 	tracked := &trackedHandler{handler: handler}
 	tracked.last.Store(&delivered{resourceVersion: "1"})
@@ -105,7 +107,7 @@ func (i *Tracked) AddEventHandlerWithOptions(handler cache.ResourceEventHandler,
 	return registration, err
 }
 
-// RemoveEventHandler is cache.SharedIndexInformer's.
+// RemoveEventHandler implements cache.SharedIndexInformer.
 func (i *Tracked) RemoveEventHandler(registration cache.ResourceEventHandlerRegistration) error {
 	i.mu.Lock()
 	delete(i.handlers, registration)
@@ -113,15 +115,14 @@ func (i *Tracked) RemoveEventHandler(registration cache.ResourceEventHandlerRegi
 	return i.SharedIndexInformer.RemoveEventHandler(registration)
 }
 
-// trackedHandler remembers what it was tracked last.
+// trackedHandler records the last change that it has processed.
 type trackedHandler struct {
-	mu      sync.Mutex // Handlers expect one call at a time.
+	mu      sync.Mutex // handlers expect one call at a time
 	handler cache.ResourceEventHandler
 	last    atomic.Pointer[delivered]
 }
 
-// delivered is a resource version, and how many changes had it: a transaction may
-// have changed many objects.
+// delivered is a resource version and the number of processed changes that have it.
 type delivered struct {
 	resourceVersion string
 	changes         int

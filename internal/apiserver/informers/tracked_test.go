@@ -8,10 +8,10 @@ import (
 	"k8s.io/client-go/informers"
 )
 
-// TestTrackedInformersAreFound: waits for webhooks and policies find the informers that know how
-// far handlers have come. Since client-go 0.37 what Informer and ForResource return wraps
-// one, and nothing waited for handlers.
-func TestTrackedInformersAreFound(t *testing.T) {
+// TestAsMade verifies that waits for webhooks and policies find the Tracked informers.
+// Since client-go 0.37 Informer and ForResource return wrappers, and waits ignored
+// handlers.
+func TestAsMade(t *testing.T) {
 	t.Parallel()
 	factory := informers.NewSharedInformerFactory(nil, 0)
 	TrackHandlers(factory)
@@ -21,7 +21,7 @@ func TestTrackedInformersAreFound(t *testing.T) {
 		&admissionregistrationv1.MutatingAdmissionPolicy{}, &admissionregistrationv1.MutatingAdmissionPolicyBinding{},
 	} {
 		if informer, ok := AsMade(factory, example).(*Tracked); !ok {
-			t.Errorf("%T: %T", example, informer)
+			t.Errorf("AsMade(%T): got %T, want a Tracked", example, informer)
 		}
 	}
 }

@@ -1,4 +1,4 @@
-// Package registry decorates the storage of the built-in APIs.
+// Package registry decorates upstream's storage of the built-in APIs.
 package registry
 
 import (
@@ -16,11 +16,11 @@ import (
 	controlplaneapiserver "k8s.io/kubernetes/pkg/controlplane/apiserver"
 )
 
-// Upstream joins the problems of an invalid object to one message, in a time that
-// grows with the square of their number: those of 5,000 empty containers, a body of
-// 10 kB, take 18 s. Nobody reads more than a few.
+// Upstream joins the validation errors of an object to one message, in time that grows
+// with the square of their number. The errors of 5,000 empty containers, a body of 10 kB,
+// take 18 s.
 
-// maxErrors is how many are reported.
+// maxErrors is the number of validation errors that a response lists.
 const maxErrors = 100
 
 func limit(errs field.ErrorList) field.ErrorList {
@@ -42,7 +42,7 @@ func (s updateStrategy) ValidateUpdate(ctx context.Context, obj, old runtime.Obj
 	return limit(s.RESTUpdateStrategy.ValidateUpdate(ctx, obj, old))
 }
 
-// limitErrors changes the stores behind storage, those of subresources too.
+// limitErrors changes the stores in storage, including those of subresources.
 func limitErrors(storage rest.Storage) {
 	for _, store := range stores(reflect.ValueOf(storage)) {
 		if _, done := store.CreateStrategy.(createStrategy); store.CreateStrategy != nil && !done {
@@ -56,8 +56,7 @@ func limitErrors(storage rest.Storage) {
 
 var storeType = reflect.TypeFor[*registry.Store]()
 
-// stores finds the stores in a storage. Subresources keep theirs in unexported
-// fields.
+// stores returns the stores in a storage. Subresources have theirs in unexported fields.
 func stores(v reflect.Value) (found []*registry.Store) {
 	for v.Kind() == reflect.Pointer || v.Kind() == reflect.Interface {
 		if v.IsNil() {
@@ -79,7 +78,7 @@ func stores(v reflect.Value) (found []*registry.Store) {
 	return found
 }
 
-// storageProvider is upstream's storage of an API group.
+// storageProvider limits the validation errors of an API group.
 type storageProvider struct {
 	controlplaneapiserver.RESTStorageProvider
 }
@@ -94,7 +93,8 @@ func (p storageProvider) NewRESTStorage(resources serverstorage.APIResourceConfi
 	return info, err
 }
 
-// LimitErrors wraps providers, whose start hooks stay theirs.
+// LimitErrors wraps providers so that responses list at most 100 validation errors. Their
+// start hooks are kept.
 func LimitErrors(providers []controlplaneapiserver.RESTStorageProvider) {
 	for i, provider := range providers {
 		wrapped := storageProvider{provider}

@@ -1,5 +1,5 @@
-// Package runtimeconfig applies Config.RuntimeConfig, which switches API groups, versions and
-// resources on and off.
+// Package runtimeconfig applies Config.RuntimeConfig, which enables and disables API
+// groups, versions and resources.
 package runtimeconfig
 
 import (
@@ -22,9 +22,9 @@ import (
 	"k8s.io/kubernetes/pkg/controlplane"
 )
 
-// Normalize brings the spellings of the core group that kube-apiserver
-// accepts into the one that upstream's parser knows, as
-// controlplane/apiserver/options.Options.Complete does.
+// Normalize replaces the spellings of the core group that kube-apiserver accepts by the
+// one that upstream's parser knows, as controlplane/apiserver/options.Options.Complete
+// does.
 func Normalize(in map[string]string) cliflag.ConfigurationMap {
 	out := cliflag.ConfigurationMap{}
 	for key, value := range in {
@@ -39,14 +39,13 @@ func Normalize(in map[string]string) cliflag.ConfigurationMap {
 	return out
 }
 
-// Builtin is upstream's default for the built-in groups with the
-// host's switches applied.
+// Builtin returns upstream's defaults for the built-in groups with overrides applied.
 func Builtin(overrides map[string]string) (*serverstorage.ResourceConfig, error) {
 	return resourceconfig.MergeAPIResourceConfigs(controlplane.DefaultAPIResourceConfigSource(), Normalize(overrides), legacyscheme.Scheme)
 }
 
-// Validate refuses to switch off resources without which upstream panics or never
-// gets ready.
+// Validate returns errors for disabled resources without which upstream panics or never
+// becomes ready. Errors are at path.
 func Validate(path *field.Path, merged *serverstorage.ResourceConfig, overrides map[string]string) (errs field.ErrorList) {
 	if !merged.ResourceEnabled(corev1.SchemeGroupVersion.WithResource("secrets")) {
 		errs = append(errs, field.Invalid(path, Format(overrides), `v1 and its secrets cannot be switched off: leave "v1" on, with the resources of it that you do not need off, like "v1/podtemplates": "false"`))
@@ -58,21 +57,22 @@ func Validate(path *field.Path, merged *serverstorage.ResourceConfig, overrides 
 	if levels := merged.ResourceEnabled(flowcontrolv1.SchemeGroupVersion.WithResource("prioritylevelconfigurations")); schemas != levels {
 		errs = append(errs, field.Invalid(path, Format(overrides), "flowschemas and prioritylevelconfigurations of flowcontrol.apiserver.k8s.io/v1 need each other: switch both of them on or off"))
 	}
-	// Upstream registers an informer that would never sync.
+	// Upstream would register an informer that never syncs.
 	if utilfeature.DefaultFeatureGate.Enabled(genericfeatures.CoordinatedLeaderElection) && !merged.ResourceEnabled(coordinationv1beta1.SchemeGroupVersion.WithResource("leasecandidates")) {
 		errs = append(errs, field.Invalid(path, Format(overrides), `the feature gate CoordinatedLeaderElection needs LeaseCandidates: set "coordination.k8s.io/v1beta1": "true", or switch the gate off`))
 	}
 	return errs
 }
 
-// Extensions and Aggregator do the same for the two servers beside the built-in one.
+// Extensions returns upstream's defaults for CustomResourceDefinitions with overrides
+// applied.
 func Extensions(overrides map[string]string) (*serverstorage.ResourceConfig, error) {
 	return resourceconfig.MergeAPIResourceConfigs(
 		apiextensionsapiserver.DefaultAPIResourceConfigSource(), Normalize(overrides), apiextensionsapiserver.Scheme)
 }
 
-// Aggregator has no overrides: the aggregator serves discovery, so that "api/all": "false" leaves its own
-// group on.
+// Aggregator returns upstream's defaults for APIServices. Overrides do not apply: the
+// aggregator serves discovery, so that "api/all": "false" leaves its own group enabled.
 func Aggregator() (*serverstorage.ResourceConfig, error) {
 	return resourceconfig.MergeAPIResourceConfigs(
 		aggregatorapiserver.DefaultAPIResourceConfigSource(), nil, aggregatorscheme.Scheme)

@@ -1,4 +1,4 @@
-// Package unexported reads struct fields that upstream does not export.
+// Package unexported reads struct fields that upstream packages do not export.
 package unexported
 
 import (
@@ -6,9 +6,9 @@ import (
 	"unsafe"
 )
 
-// Field returns the address of a field that its package does not export. It is nil if the
-// struct has no such field of type T, which may be so in another version of the package.
-// v is addressable.
+// Field returns the address of the field of that name in the struct v, which must be
+// addressable. It returns nil if the struct has no such field of type T, as may happen in
+// another version of the package.
 func Field[T any](v reflect.Value, name string) *T {
 	if v.Kind() != reflect.Struct || !v.CanAddr() {
 		return nil
@@ -17,5 +17,5 @@ func Field[T any](v reflect.Value, name string) *T {
 	if !field.IsValid() || field.Type() != reflect.TypeFor[T]() {
 		return nil
 	}
-	return (*T)(unsafe.Pointer(field.UnsafeAddr())) //nolint:gosec // of the type that was compared
+	return (*T)(unsafe.Pointer(field.UnsafeAddr())) //nolint:gosec // The type is T.
 }
