@@ -1,12 +1,16 @@
 package apiserver
 
 import (
+	"context"
 	"fmt"
 
 	"k8s.io/apiserver/pkg/authentication/authenticator"
 	"k8s.io/apiserver/pkg/authentication/request/bearertoken"
 	"k8s.io/apiserver/pkg/authentication/request/union"
+	genericapiserver "k8s.io/apiserver/pkg/server"
 	"k8s.io/apiserver/pkg/server/dynamiccertificates"
+	"k8s.io/client-go/informers"
+	"k8s.io/client-go/kubernetes"
 	"k8s.io/utils/clock"
 
 	"github.com/kubembed/kubembed/internal/apiserver/authn"
@@ -14,60 +18,66 @@ import (
 	"github.com/kubembed/kubembed/internal/apiserver/serving"
 )
 
-// authentication assembles x509, service-account tokens, bootstrap tokens and
-// the front proxy.
-func (g *generic) authentication() error {
-	clientCA, err := authn.ClientCA(g.config.PKI.ClientCAs())
+// revocations refuse client certificates and close their connections.
+type revocations struct {
+	revoked             *revokedNodes
+	revokedCertificates *revokedCertificates
+}
+
+// configureAuthentication sets the authenticators of client certificates, service-account
+// tokens, bootstrap tokens and the front proxy.
+func configureAuthentication(ctx context.Context, c *genericapiserver.Config, cfg Config, client *kubernetes.Clientset, shared informers.SharedInformerFactory) (r revocations, err error) {
+	clientCA, err := authn.ClientCA(cfg.PKI.ClientCAs())
 	if err != nil {
-		return err
+		return r, err
 	}
-	frontProxy, err := authn.RequestHeader(g.config.PKI.FrontProxyCABundle(), frontProxyClient)
+	frontProxy, err := authn.RequestHeader(cfg.PKI.FrontProxyCABundle(), frontProxyClient)
 	if err != nil {
-		return err
+		return r, err
 	}
-	keys, err := authn.ServiceAccountKeys(g.config.PKI.ServiceAccountPublicKeys())
+	keys, err := authn.ServiceAccountKeys(cfg.PKI.ServiceAccountPublicKeys())
 	if err != nil {
-		return err
+		return r, err
 	}
-	upstream, err := authn.New(g.ctx, authn.Config{
-		Issuer:             g.config.ServiceAccountIssuer,
+	upstream, err := authn.New(ctx, authn.Config{
+		Issuer:             cfg.ServiceAccountIssuer,
 		ServiceAccountKeys: keys,
 		ClientCA:           clientCA,
 		FrontProxy:         frontProxy,
-		Client:             g.client,
-		Informers:          g.informers,
-		ServerID:           g.server.APIServerID,
+		Client:             client,
+		Informers:          shared,
+		ServerID:           c.APIServerID,
 	})
 	if err != nil {
-		return err
+		return r, err
 	}
 	for _, ca := range []dynamiccertificates.CAContentProvider{clientCA, frontProxy.CAContentProvider} {
-		if err := g.server.Authentication.ApplyClientCert(ca, g.server.SecureServing); err != nil {
-			return fmt.Errorf("apiserver: client CA: %w", err)
+		if err := c.Authentication.ApplyClientCert(ca, c.SecureServing); err != nil {
+			return r, fmt.Errorf("apiserver: client CA: %w", err)
 		}
 	}
-	secrets := g.informers.Core().V1().Secrets().Informer()
-	if g.revoked, err = newRevokedNodes(secrets, g.config.Logger); err != nil {
-		return err
+	secrets := shared.Core().V1().Secrets()
+	if r.revoked, err = newRevokedNodes(secrets.Informer(), cfg.Logger); err != nil {
+		return r, err
 	}
-	if g.revokedCertificates, err = newRevokedCertificates(secrets); err != nil {
-		return err
+	if r.revokedCertificates, err = newRevokedCertificates(secrets.Informer()); err != nil {
+		return r, err
 	}
-	audiences := authenticator.Audiences{g.config.ServiceAccountIssuer}
+	audiences := authenticator.Audiences{cfg.ServiceAccountIssuer}
 	certificates := clientcert.NewCache(nodeKeys{upstream.Request}, clientCA, frontProxy.UsernameHeaders.Value(), clock.RealClock{})
-	g.server.Authentication.Authenticator = union.New(clientcert.RefuseKubeletClient{Request: g.revokedCertificates.wrap(g.revoked.wrap(certificates))}, g.bootstrapTokens(audiences))
-	g.server.Authentication.APIAudiences = audiences
-	g.server.Authentication.RequestHeaderConfig = frontProxy
-	g.server.OpenAPIConfig.SecurityDefinitions = upstream.SecurityDefinitions
-	g.server.OpenAPIV3Config.SecuritySchemes = upstream.SecuritySchemes
-	return nil
+	accepted := clientcert.RefuseKubeletClient{Request: r.revokedCertificates.wrap(r.revoked.wrap(certificates))}
+	c.Authentication.Authenticator = union.New(accepted, newBootstrapTokens(audiences, secrets.Lister(), client, cfg.Logger))
+	c.Authentication.APIAudiences = audiences
+	c.Authentication.RequestHeaderConfig = frontProxy
+	c.OpenAPIConfig.SecurityDefinitions = upstream.SecurityDefinitions
+	c.OpenAPIV3Config.SecuritySchemes = upstream.SecuritySchemes
+	return r, nil
 }
 
-// tokens authenticates bearer tokens that never leave the process.
-func (g *generic) tokens(users *authn.Users, admin *adminCertificate) {
-	own := bearertoken.New(authenticator.WrapAudienceAgnosticToken(g.server.Authentication.APIAudiences, users))
-	others := g.server.Authentication.Authenticator
-	g.server.Authentication.Authenticator = serving.GrownStacks{Request: serving.NoteClients{Request: byCertificateFirst{
+// withTokens adds bearer tokens that never leave the process to the authenticators others.
+func withTokens(others authenticator.Request, audiences authenticator.Audiences, users *authn.Users, admin *adminCertificate) authenticator.Request {
+	own := bearertoken.New(authenticator.WrapAudienceAgnosticToken(audiences, users))
+	return serving.GrownStacks{Request: serving.NoteClients{Request: byCertificateFirst{
 		with:    adminYields{union.New(others, own), admin},
 		without: union.New(own, others),
 	}}}

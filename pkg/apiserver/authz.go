@@ -1,7 +1,13 @@
 package apiserver
 
 import (
+	"context"
+
+	genericapiserver "k8s.io/apiserver/pkg/server"
+	"k8s.io/client-go/informers"
+
 	"github.com/kubembed/kubembed/internal/apiserver/authz"
+	"github.com/kubembed/kubembed/internal/apiserver/convergence"
 )
 
 // modes are Config.AuthorizationModes, or the default.
@@ -12,18 +18,18 @@ func (c Config) modes() []string {
 	return c.AuthorizationModes
 }
 
-// authorization assembles the authorizer.
-func (g *generic) authorization() error {
-	decides, resolver, err := authz.New(g.ctx, authz.Config{
-		Modes:     g.config.modes(),
-		Resources: g.server.MergedResourceConfig,
-		Informers: g.acknowledged.GraphInformers(g.informers),
-		ServerID:  g.server.APIServerID,
+// configureAuthorization sets the authorizer.
+func configureAuthorization(ctx context.Context, c *genericapiserver.Config, modes []string, shared informers.SharedInformerFactory, acknowledged *convergence.Writes) error {
+	decides, resolver, err := authz.New(ctx, authz.Config{
+		Modes:     modes,
+		Resources: c.MergedResourceConfig,
+		Informers: acknowledged.GraphInformers(shared),
+		ServerID:  c.APIServerID,
 	})
 	if err != nil {
 		return err
 	}
-	g.server.Authorization.Authorizer = g.acknowledged.Authorizer(joinAuthorizer{decides})
-	g.server.RuleResolver = g.acknowledged.RuleResolver(resolver)
+	c.Authorization.Authorizer = acknowledged.Authorizer(joinAuthorizer{decides})
+	c.RuleResolver = acknowledged.RuleResolver(resolver)
 	return nil
 }

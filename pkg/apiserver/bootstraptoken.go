@@ -19,6 +19,7 @@ import (
 	"k8s.io/apiserver/pkg/authentication/request/bearertoken"
 	"k8s.io/apiserver/pkg/authentication/request/union"
 	"k8s.io/apiserver/pkg/authentication/request/websocket"
+	"k8s.io/client-go/kubernetes"
 	corev1client "k8s.io/client-go/kubernetes/typed/core/v1"
 	corev1listers "k8s.io/client-go/listers/core/v1"
 	"k8s.io/client-go/util/flowcontrol"
@@ -49,14 +50,14 @@ const (
 	unknownLookups = 100
 )
 
-// bootstrapTokens takes bearer tokens from where upstream's authenticator does.
-func (g *generic) bootstrapTokens(audiences authenticator.Audiences) authenticator.Request {
+// newBootstrapTokens takes bearer tokens from where upstream's authenticator does.
+func newBootstrapTokens(audiences authenticator.Audiences, secrets corev1listers.SecretLister, client kubernetes.Interface, logger *zap.Logger) authenticator.Request {
 	tokens := authenticator.WrapAudienceAgnosticToken(audiences, &bootstrapTokens{
-		lister:  g.informers.Core().V1().Secrets().Lister().Secrets(metav1.NamespaceSystem),
-		client:  g.client.CoreV1().Secrets(metav1.NamespaceSystem),
+		lister:  secrets.Secrets(metav1.NamespaceSystem),
+		client:  client.CoreV1().Secrets(metav1.NamespaceSystem),
 		unknown: flowcontrol.NewTokenBucketPassiveRateLimiter(unknownLookups, unknownLookups),
 		logger: sync.OnceValue(func() *zap.Logger {
-			return g.config.Logger.WithOptions(zap.WrapCore(func(core zapcore.Core) zapcore.Core {
+			return logger.WithOptions(zap.WrapCore(func(core zapcore.Core) zapcore.Core {
 				return zapcore.NewSamplerWithOptions(core, time.Second, refusalsLogged, 0)
 			}))
 		}),

@@ -40,19 +40,20 @@ func (s *Server) chain(g *generic) (_ *aggregatorapiserver.APIAggregator, err er
 	}
 	// Where administrators have registered webhooks and API servers, on this
 	// machine too.
-	s.webhooks = controlplaneapiserver.CreateProxyTransport()
-	kube, err := g.kubeConfig(services, s.webhooks)
+	webhooks := controlplaneapiserver.CreateProxyTransport()
+	s.resources.Push("apiserver: connections to webhooks", func(context.Context) error { webhooks.CloseIdleConnections(); return nil })
+	kube, err := g.kubeConfig(services, webhooks)
 	if err != nil {
 		return nil, err
 	}
 	kube.ControlPlane.Extra.EndpointSliceGetter = slices
 	base := *g.server
 	g.server.SkipOpenAPIInstallation = true // openapi.InstallLazy serves it
-	extensionsConfig, err := g.extensionsConfig(base, services, s.webhooks)
+	extensionsConfig, err := g.extensionsConfig(base, services, webhooks)
 	if err != nil {
 		return nil, err
 	}
-	aggregatorConfig, err := g.aggregatorConfig(base, services, s.webhooks)
+	aggregatorConfig, err := g.aggregatorConfig(base, services, webhooks)
 	if err != nil {
 		return nil, err
 	}
@@ -66,7 +67,9 @@ func (s *Server) chain(g *generic) (_ *aggregatorapiserver.APIAggregator, err er
 	}
 	g.storages.Find(extensions.GenericAPIServer.Handler.NonGoRestfulMux, extensions.Informers.Apiextensions().V1().CustomResourceDefinitions().Lister())
 	g.acknowledged.SetInForce(crd.Resource, g.storages.InForce)
-	s.extensions, s.destroy = extensions, extensions.GenericAPIServer.Destroy
+	s.extensions = extensions
+	destroy := extensions.GenericAPIServer.Destroy // of the servers so far
+	s.resources.Push("apiserver: storage", func(context.Context) error { destroy(); return nil })
 	if err := crd.WithoutCreateDelay(extensions.Informers, s.config.Shared); err != nil {
 		return nil, fmt.Errorf("apiserver: custom resources: %w", err)
 	}
@@ -75,7 +78,7 @@ func (s *Server) chain(g *generic) (_ *aggregatorapiserver.APIAggregator, err er
 	if err != nil {
 		return nil, fmt.Errorf("apiserver: built-in APIs: %w", err)
 	}
-	s.destroy = builtin.GenericAPIServer.Destroy
+	destroy = builtin.GenericAPIServer.Destroy
 	s.builtinPaths = builtin.GenericAPIServer.ListedPaths()
 	if err := openapi.InstallLazy(builtin.GenericAPIServer, g.server.OpenAPIConfig, g.server.OpenAPIV3Config); err != nil {
 		return nil, fmt.Errorf("apiserver: OpenAPI: %w", err)
@@ -93,7 +96,7 @@ func (s *Server) chain(g *generic) (_ *aggregatorapiserver.APIAggregator, err er
 	if err != nil {
 		return nil, fmt.Errorf("apiserver: aggregator: %w", err)
 	}
-	s.destroy = aggregator.GenericAPIServer.Destroy
+	destroy = aggregator.GenericAPIServer.Destroy
 	return aggregator, nil
 }
 
@@ -142,7 +145,7 @@ func (g *generic) aggregatorConfig(base genericapiserver.Config, services webhoo
 	if c.MergedResourceConfig, err = runtimeconfig.Aggregator(); err != nil {
 		return nil, fmt.Errorf("apiserver: aggregator: %w", err)
 	}
-	cert, key, err := g.keyPairFiles(frontProxyClient, g.config.PKI.FrontProxyClient())
+	cert, key, err := writeKeyPair(g.config.Dir, frontProxyClient, g.config.PKI.FrontProxyClient())
 	if err != nil {
 		return nil, err
 	}

@@ -19,7 +19,6 @@ import (
 	"k8s.io/apiserver/pkg/server/healthz"
 	genericoptions "k8s.io/apiserver/pkg/server/options"
 	storagevalue "k8s.io/apiserver/pkg/storage/value"
-	"k8s.io/client-go/tools/cache"
 	aggregatorscheme "k8s.io/kube-aggregator/pkg/apiserver/scheme"
 	"k8s.io/kubernetes/pkg/api/legacyscheme"
 	kubeoptions "k8s.io/kubernetes/pkg/kubeapiserver/options"
@@ -160,8 +159,6 @@ type Config struct {
 	// endpoint is the address in the endpoints of the kubernetes Service where that
 	// is not AdvertiseAddress.
 	endpoint net.IP
-	// informerName is that of the server's informers in metrics.
-	informerName *cache.InformerName
 
 	// Logger takes what this package says. If nil, nothing. What the
 	// Kubernetes code writes through klog goes where the host's klog goes, by

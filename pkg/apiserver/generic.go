@@ -31,6 +31,7 @@ import (
 	clientgoinformers "k8s.io/client-go/informers"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
+	"k8s.io/client-go/tools/cache"
 	basecompatibility "k8s.io/component-base/compatibility"
 	"k8s.io/kubernetes/pkg/api/legacyscheme"
 	flowcontrolv1 "k8s.io/kubernetes/pkg/apis/flowcontrol/v1"
@@ -53,53 +54,121 @@ import (
 	"github.com/kubembed/kubembed/internal/storage"
 )
 
-// generic is what the three servers of the chain share: upstream's
-// controlplane/apiserver.BuildGenericConfig without its flags and files.
+// generic is the configuration that the three servers of the chain share: upstream's
+// controlplane/apiserver.BuildGenericConfig without its flags and files. newGeneric sets
+// all fields at once, and nothing changes them.
 type generic struct {
-	ctx       context.Context // lives as long as the server
-	drained   <-chan struct{} // closed when no request is served any more
+	*state
+	ctx       context.Context // ends when the server stops
+	drained   <-chan struct{} // closed when no request is in flight any more
 	config    Config
 	server    *genericapiserver.Config
 	backend   *storage.Backend
-	etcd      *genericoptions.EtcdOptions
-	factory   *serverstorage.DefaultStorageFactory
 	loopback  *rest.Config
 	client    *kubernetes.Clientset
 	informers clientgoinformers.SharedInformerFactory
-	// encryption is nil where nothing is encrypted, or by Config.Transformers.
+	// informerName is the name of the server's informers in metrics.
+	informerName *cache.InformerName
+	presences    *presences
+	// encryption is nil without Config.Encryption, and with Config.Transformers.
 	encryption *encryption.Transformers
+	storageConfig
+	revocations
+}
 
-	admissions lifecycle.Group // calls of the admission chain
-	dialer     *egress.Dialer  // to kubelets, and to what users may proxy to
+// state is what requests, the start and the stop change.
+type state struct {
 	boot       health.Boot
-	uses       crd.FirstUses // of custom resources
-	storages   crd.Storages
-	policies   convergence.Policies
-	pods       *informers.SharedPods
-	writes     writes
-	presences  *presences
+	started    atomic.Bool     // Start has succeeded, and Stop has not begun
+	writes     writes          // mutating requests in flight
+	admissions lifecycle.Group // calls of the admission chain
+	dialer     *egress.Dialer  // to kubelets, and to endpoints that users may proxy to
 	bodies     *bodies
-	revoked    *revokedNodes
-	services   serviceCreator // the storage of Services; nil where they are switched off
-	settled    atomic.Bool    // Start has succeeded, and Stop has not begun
+	pods       *informers.SharedPods
+	services   serviceCreator // the storage of Services; nil if they are switched off
 
-	revokedCertificates *revokedCertificates
-	// acknowledged is what decisions have to know of.
+	uses     crd.FirstUses // of custom resources
+	storages crd.Storages
+	policies convergence.Policies
+	// acknowledged are the writes that authorization and admission must have applied.
 	acknowledged *convergence.Writes
 }
 
-// informerResync is what kube-apiserver uses.
+func newState(ctx context.Context, cfg Config) *state {
+	return &state{
+		dialer:       egress.NewDialer(ctx, cfg.Logger),
+		bodies:       newBodies(cfg.StorageUsed),
+		pods:         informers.NewSharedPods(ctx),
+		acknowledged: convergence.NewWrites(),
+	}
+}
+
+// informerResync is kube-apiserver's.
 const informerResync = 10 * time.Minute
 
-// newGeneric fills a generic server configuration.
-func newGeneric(ctx context.Context, drained <-chan struct{}, cfg Config, backend *storage.Backend, acknowledged *convergence.Writes, loopback *rest.Config) (*generic, error) {
-	g := &generic{ctx: ctx, drained: drained, config: cfg, backend: backend, acknowledged: acknowledged, loopback: loopback, dialer: egress.NewDialer(ctx, cfg.Logger), pods: informers.NewSharedPods(ctx), bodies: newBodies(cfg.StorageUsed)}
-	c := genericapiserver.NewConfig(codecs())
-	g.server = c
+// newGeneric returns the configuration that the three servers share.
+func newGeneric(ctx context.Context, drained <-chan struct{}, cfg Config, backend *storage.Backend, loopback *rest.Config, name *cache.InformerName, state *state) (*generic, error) {
+	c := newServerConfig(cfg, loopback, state)
+	var err error
+	if cfg.Shared {
+		if c.APIServerID, err = cfg.serverID(); err != nil {
+			return nil, err
+		}
+	}
+	presences, err := newPresences(cfg, c.APIServerID, backend)
+	if err != nil {
+		return nil, err
+	}
+	client, err := kubernetes.NewForConfig(loopback)
+	if err != nil {
+		return nil, fmt.Errorf("apiserver: loopback client: %w", err)
+	}
+	shared := newInformers(client, state.pods, name)
+	informers.TrackHandlers(shared)
+	if c.MergedResourceConfig, err = runtimeconfig.Builtin(cfg.RuntimeConfig); err != nil {
+		return nil, fieldpath.New("apiserver", "Config.RuntimeConfig", "%w", err)
+	}
+	c.DisabledPostStartHooks.Insert(hooksWithoutResources(c.MergedResourceConfig)...)
+	c.AddHealthChecks(state.boot.Checks(c.MergedResourceConfig, slices.Contains(cfg.modes(), modes.ModeRBAC))...)
+	transformers, err := loadEncryption(ctx, drained, cfg, c.APIServerID, backend)
+	if err != nil {
+		return nil, err
+	}
+	// Before all other steps that can fail: the goroutines that upstream starts from here
+	// on end only in a server that runs.
+	if err := audit.Apply(c, audit.Options(cfg.Audit), cfg.Dir); err != nil {
+		return nil, err
+	}
+	if c.MergedResourceConfig.ResourceEnabled(flowcontrolv1.SchemeGroupVersion.WithResource("flowschemas")) {
+		c.FlowControl = utilflowcontrol.New(shared, client.FlowcontrolV1(), c.MaxRequestsInFlight+c.MaxMutatingRequestsInFlight)
+	}
+	c.OpenAPIConfig, c.OpenAPIV3Config = openapi.Configs()
+	if c.SecureServing, err = secureServing(cfg); err != nil {
+		return nil, err
+	}
+	stored, err := configureStorage(c, cfg, backend, transformers)
+	if err != nil {
+		return nil, err
+	}
+	revocations, err := configureAuthentication(ctx, c, cfg, client, shared)
+	if err != nil {
+		return nil, err
+	}
+	if err := configureAuthorization(ctx, c, cfg.modes(), shared, state.acknowledged); err != nil {
+		return nil, err
+	}
+	return &generic{
+		state: state, ctx: ctx, drained: drained, config: cfg, server: c, backend: backend, loopback: loopback, client: client,
+		informers: shared, informerName: name, presences: presences, encryption: transformers, storageConfig: stored, revocations: revocations,
+	}, nil
+}
 
+// newServerConfig returns the part of the configuration that needs nothing else.
+func newServerConfig(cfg Config, loopback *rest.Config, state *state) *genericapiserver.Config {
+	c := genericapiserver.NewConfig(codecs())
 	c.EffectiveVersion = effectiveVersion{compatibility.DefaultComponentGlobalsRegistry.EffectiveVersionFor(basecompatibility.DefaultKubeComponent)}
 	c.FeatureGate = utilfeature.DefaultFeatureGate
-	c.BuildHandlerChainFunc = g.writes.chain
+	c.BuildHandlerChainFunc = state.writes.chain
 	c.LoopbackClientConfig = loopback
 	c.MaxRequestsInFlight = cfg.MaxRequestsInFlight
 	c.MaxMutatingRequestsInFlight = cfg.MaxMutatingRequestsInFlight
@@ -120,51 +189,7 @@ func newGeneric(ctx context.Context, drained <-chan struct{}, cfg Config, backen
 		sets.NewString("attach", "exec", "proxy", "log", "portforward"),
 	)
 	c.AggregatedDiscoveryGroupManager = aggregated.NewResourceManager("apis")
-
-	var err error
-	if cfg.Shared {
-		if c.APIServerID, err = cfg.serverID(); err != nil {
-			return nil, err
-		}
-	}
-	if g.presences, err = g.newPresences(); err != nil {
-		return nil, err
-	}
-	if g.client, err = kubernetes.NewForConfig(loopback); err != nil {
-		return nil, fmt.Errorf("apiserver: loopback client: %w", err)
-	}
-	g.informers = g.newInformers()
-	informers.TrackHandlers(g.informers)
-	if c.MergedResourceConfig, err = runtimeconfig.Builtin(cfg.RuntimeConfig); err != nil {
-		return nil, fieldpath.New("apiserver", "Config.RuntimeConfig", "%w", err)
-	}
-	c.DisabledPostStartHooks.Insert(hooksWithoutResources(c.MergedResourceConfig)...)
-	c.AddHealthChecks(g.boot.Checks(c.MergedResourceConfig, slices.Contains(cfg.modes(), modes.ModeRBAC))...)
-	if err := g.encrypt(); err != nil {
-		return nil, err
-	}
-	// First of what can fail otherwise: from here on upstream starts goroutines that only
-	// a server that runs can end.
-	if err := audit.Apply(c, audit.Options(cfg.Audit), cfg.Dir); err != nil {
-		return nil, err
-	}
-	if c.MergedResourceConfig.ResourceEnabled(flowcontrolv1.SchemeGroupVersion.WithResource("flowschemas")) {
-		c.FlowControl = utilflowcontrol.New(g.informers, g.client.FlowcontrolV1(), c.MaxRequestsInFlight+c.MaxMutatingRequestsInFlight)
-	}
-	c.OpenAPIConfig, c.OpenAPIV3Config = openapi.Configs()
-	if err := g.secureServing(); err != nil {
-		return nil, err
-	}
-	if err := g.storage(); err != nil {
-		return nil, err
-	}
-	if err := g.authentication(); err != nil {
-		return nil, err
-	}
-	if err := g.authorization(); err != nil {
-		return nil, err
-	}
-	return g, nil
+	return c
 }
 
 // replacedHooks are upstream's hooks whose work is done before the server
@@ -199,10 +224,10 @@ func hooksWithoutResources(enabled *serverstorage.ResourceConfig) (hooks []strin
 	return hooks
 }
 
-// newInformers are those of the server, not started.
-func (g *generic) newInformers() clientgoinformers.SharedInformerFactory {
-	return clientgoinformers.NewSharedInformerFactoryWithOptions(g.client, informerResync,
-		clientgoinformers.WithTransform(g.pods.Transform), clientgoinformers.WithInformerName(g.config.informerName))
+// newInformers returns informers for the server's own use, not started.
+func newInformers(client kubernetes.Interface, pods *informers.SharedPods, name *cache.InformerName) clientgoinformers.SharedInformerFactory {
+	return clientgoinformers.NewSharedInformerFactoryWithOptions(client, informerResync,
+		clientgoinformers.WithTransform(pods.Transform), clientgoinformers.WithInformerName(name))
 }
 
 // codecs are those of the built-in APIs, with CBOR for hosts that switch its gate on.
@@ -213,55 +238,61 @@ func codecs() serializer.CodecFactory {
 	return legacyscheme.Codecs
 }
 
-func (g *generic) secureServing() error {
-	serving := g.config.PKI.Serving()
+func secureServing(cfg Config) (*genericapiserver.SecureServingInfo, error) {
+	serving := cfg.PKI.Serving()
 	cert, err := dynamiccertificates.NewStaticCertKeyContent("serving-cert", serving.Cert, serving.Key)
 	if err != nil {
-		return fmt.Errorf("apiserver: serving certificate: %w", err)
+		return nil, fmt.Errorf("apiserver: serving certificate: %w", err)
 	}
-	g.server.SecureServing = &genericapiserver.SecureServingInfo{Listener: g.config.Listener, Cert: cert}
-	return nil
+	return &genericapiserver.SecureServingInfo{Listener: cfg.Listener, Cert: cert}, nil
 }
 
-// storage builds upstream's storage factory, and hands its RESTOptions to our
-// backend.
-func (g *generic) storage() error {
-	g.etcd = g.backend.EtcdOptions(nil)
-	g.etcd.StorageConfig.StorageObjectCountTracker = g.server.StorageObjectCountTracker
-	g.etcd.StorageConfig.EventsHistoryWindow = max(g.etcd.StorageConfig.EventsHistoryWindow, g.config.RequestTimeout+15*time.Second)
-	fc := kubeapiserver.NewStorageFactoryConfigEffectiveVersion(g.server.EffectiveVersion)
-	fc.APIResourceConfig = g.server.MergedResourceConfig
-	var err error
-	if g.factory, err = fc.Complete(g.etcd).New(); err != nil {
-		return fmt.Errorf("apiserver: storage factory: %w", err)
-	}
-	g.factory.StorageConfig.StorageObjectCountTracker = g.server.StorageObjectCountTracker
-	g.server.ResourceTransformers = g.config.Transformers
-	if g.encryption != nil {
-		g.server.ResourceTransformers = g.encryption.ByResource
-		// As upstream has it: a KMS that is away is no reason to restart.
-		g.server.HealthzChecks = append(g.server.HealthzChecks, g.encryption.HealthChecks...)
-		g.server.AddReadyzChecks(g.encryption.HealthChecks...)
-	}
-	g.server.RESTOptionsGetter = g.backend.RESTOptionsGetter(g.etcd.CreateRESTOptionsGetter(g.factory, g.server.ResourceTransformers), g.served)
-	g.etcdHealth()
-	g.server.AddReadyzChecks(g.config.ReadyzChecks...)
-	return nil
+// storageConfig is how the built-in resources are stored.
+type storageConfig struct {
+	etcd    *genericoptions.EtcdOptions
+	factory *serverstorage.DefaultStorageFactory
 }
 
-// served tells whether a built-in resource is served in any of its versions.
-func (g *generic) served(resource schema.GroupResource) bool {
+// configureStorage makes upstream's storage factory, and a RESTOptionsGetter with the
+// storage of backend. It adds the health checks of both.
+func configureStorage(c *genericapiserver.Config, cfg Config, backend *storage.Backend, transformers *encryption.Transformers) (storageConfig, error) {
+	etcd := backend.EtcdOptions(nil)
+	etcd.StorageConfig.StorageObjectCountTracker = c.StorageObjectCountTracker
+	etcd.StorageConfig.EventsHistoryWindow = max(etcd.StorageConfig.EventsHistoryWindow, cfg.RequestTimeout+15*time.Second)
+	fc := kubeapiserver.NewStorageFactoryConfigEffectiveVersion(c.EffectiveVersion)
+	fc.APIResourceConfig = c.MergedResourceConfig
+	factory, err := fc.Complete(etcd).New()
+	if err != nil {
+		return storageConfig{}, fmt.Errorf("apiserver: storage factory: %w", err)
+	}
+	factory.StorageConfig.StorageObjectCountTracker = c.StorageObjectCountTracker
+	c.ResourceTransformers = cfg.Transformers
+	if transformers != nil {
+		c.ResourceTransformers = transformers.ByResource
+		// As upstream: an unavailable KMS is no reason to restart.
+		c.HealthzChecks = append(c.HealthzChecks, transformers.HealthChecks...)
+		c.AddReadyzChecks(transformers.HealthChecks...)
+	}
+	served := func(resource schema.GroupResource) bool { return servedInAnyVersion(c.MergedResourceConfig, resource) }
+	c.RESTOptionsGetter = backend.RESTOptionsGetter(etcd.CreateRESTOptionsGetter(factory, c.ResourceTransformers), served)
+	addEtcdChecks(c, backend, etcd.StorageConfig.HealthcheckTimeout, etcd.StorageConfig.ReadycheckTimeout)
+	c.AddReadyzChecks(cfg.ReadyzChecks...)
+	return storageConfig{etcd, factory}, nil
+}
+
+// servedInAnyVersion reports whether a built-in resource is served.
+func servedInAnyVersion(enabled *serverstorage.ResourceConfig, resource schema.GroupResource) bool {
 	for _, gv := range legacyscheme.Scheme.PrioritizedVersionsForGroup(resource.Group) {
-		if g.server.MergedResourceConfig.ResourceEnabled(gv.WithResource(resource.Resource)) {
+		if enabled.ResourceEnabled(gv.WithResource(resource.Resource)) {
 			return true
 		}
 	}
 	return false
 }
 
-// derive returns a copy of the shared configuration for another server of the
-// chain, with storage of its own codec. It mirrors CreateAPIExtensionsConfig
-// and CreateAggregatorConfig of k8s.io/kubernetes/pkg/controlplane/apiserver.
+// derive returns a copy of the shared configuration for another server of the chain, with
+// storage of its own codec. It mirrors CreateAPIExtensionsConfig and
+// CreateAggregatorConfig of k8s.io/kubernetes/pkg/controlplane/apiserver.
 func (g *generic) derive(base genericapiserver.Config, codec runtime.Codec, versioner runtime.GroupVersioner) (genericapiserver.Config, *genericoptions.EtcdOptions) {
 	base.PostStartHooks = map[string]genericapiserver.PostStartHookConfigEntry{}
 	etcd := g.backend.EtcdOptions(codec)
@@ -273,18 +304,18 @@ func (g *generic) derive(base genericapiserver.Config, codec runtime.Codec, vers
 	return base, etcd
 }
 
-// etcdHealth adds the checks that kube-apiserver has, over the shared client.
-func (g *generic) etcdHealth() {
+// addEtcdChecks adds kube-apiserver's checks of etcd, over the shared client.
+func addEtcdChecks(c *genericapiserver.Config, backend *storage.Backend, healthTimeout, readyTimeout time.Duration) {
 	check := func(timeout time.Duration) func(*http.Request) error {
 		return func(r *http.Request) error {
 			ctx, cancel := context.WithTimeout(r.Context(), timeout)
 			defer cancel()
-			if _, err := g.backend.Client().Get(ctx, g.backend.Prefix()+"/health"); err != nil {
+			if _, err := backend.Client().Get(ctx, backend.Prefix()+"/health"); err != nil {
 				return fmt.Errorf("error getting data from etcd: %w", err)
 			}
 			return nil
 		}
 	}
-	g.server.AddHealthChecks(healthz.NamedGroupedCheck("etcd", "etcd", check(g.etcd.StorageConfig.HealthcheckTimeout)))
-	g.server.AddReadyzChecks(healthz.NamedGroupedCheck("etcd-readiness", "etcd-readiness", check(g.etcd.StorageConfig.ReadycheckTimeout)))
+	c.AddHealthChecks(healthz.NamedGroupedCheck("etcd", "etcd", check(healthTimeout)))
+	c.AddReadyzChecks(healthz.NamedGroupedCheck("etcd-readiness", "etcd-readiness", check(readyTimeout)))
 }

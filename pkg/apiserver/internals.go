@@ -33,7 +33,9 @@ func (i internals) LoopbackConfig() *rest.Config { return i.s.loopbackConfig() }
 
 func (i internals) Informers() informers.SharedInformerFactory { return i.s.generic.informers }
 
-func (i internals) NewInformers() informers.SharedInformerFactory { return i.s.generic.newInformers() }
+func (i internals) NewInformers() informers.SharedInformerFactory {
+	return newInformers(i.s.generic.client, i.s.generic.pods, i.s.generic.informerName)
+}
 
 func (i internals) Serves(resource schema.GroupVersionResource) bool {
 	return i.s.servesResource(resource)
@@ -51,7 +53,7 @@ func (i internals) WaitForWrites(ctx context.Context) error { return i.s.waitFor
 
 func (i internals) ReloadIdentities() error {
 	// Upstream follows the files.
-	_, _, err := i.s.generic.keyPairFiles(frontProxyClient, i.s.config.PKI.FrontProxyClient())
+	_, _, err := writeKeyPair(i.s.config.Dir, frontProxyClient, i.s.config.PKI.FrontProxyClient())
 	return err
 }
 

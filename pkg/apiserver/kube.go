@@ -55,7 +55,7 @@ func (g *generic) kubeConfig(services webhook.ServiceResolver, webhooks *http.Tr
 	if err != nil {
 		return nil, err
 	}
-	trust, err := g.clusterAuthenticationInfo()
+	trust, err := clusterAuthenticationInfo(g.config.PKI)
 	if err != nil {
 		return nil, err
 	}
@@ -125,7 +125,7 @@ func (g *generic) admission(services webhook.ServiceResolver, webhooks *http.Tra
 	o := kubeoptions.NewAdmissionOptions()
 	o.GenericAdmission.EnablePlugins, o.GenericAdmission.DisablePlugins = g.config.admissionPlugins()
 	// Before upstream's, which count the calls.
-	o.GenericAdmission.Decorators = slices.Insert(o.GenericAdmission.Decorators, 0, g.policies.Decorator(g.informers), g.acknowledged.WebhookDecorator(g.informers), admission.SkipWithoutWebhooks(g.informers), admission.ExemptServer(g.settled.Load))
+	o.GenericAdmission.Decorators = slices.Insert(o.GenericAdmission.Decorators, 0, g.policies.Decorator(g.informers), g.acknowledged.WebhookDecorator(g.informers), admission.SkipWithoutWebhooks(g.informers), admission.ExemptServer(g.started.Load))
 	initializers := slices.Concat([]upstreamadmission.PluginInitializer{drained(g.drained)}, generic, kube)
 	if err := o.ApplyTo(g.server, informers.Blocking(g.ctx, g.informers), g.client, dynamicClient, utilfeature.DefaultFeatureGate,
 		g.server.EffectiveVersion, initializers...); err != nil {
@@ -176,12 +176,12 @@ func (c Config) admissionPlugins() (enable, disable []string) {
 
 // clusterAuthenticationInfo is published in kube-system, so that aggregated
 // API servers know whom to trust.
-func (g *generic) clusterAuthenticationInfo() (clusterauthenticationtrust.ClusterAuthenticationInfo, error) {
-	frontProxy, err := authn.RequestHeader(g.config.PKI.FrontProxyCABundle(), frontProxyClient)
+func clusterAuthenticationInfo(identities *pki.PKI) (clusterauthenticationtrust.ClusterAuthenticationInfo, error) {
+	frontProxy, err := authn.RequestHeader(identities.FrontProxyCABundle(), frontProxyClient)
 	if err != nil {
 		return clusterauthenticationtrust.ClusterAuthenticationInfo{}, err
 	}
-	clientCA, err := authn.ClientCA(g.config.PKI.ClientCAs())
+	clientCA, err := authn.ClientCA(identities.ClientCAs())
 	if err != nil {
 		return clusterauthenticationtrust.ClusterAuthenticationInfo{}, err
 	}
@@ -196,19 +196,15 @@ func (g *generic) clusterAuthenticationInfo() (clusterauthenticationtrust.Cluste
 	}, nil
 }
 
-// keyPairFiles writes a key pair that upstream takes by file name.
-func (g *generic) keyPairFiles(name string, pair pki.KeyPair) (cert, key string, err error) {
-	if cert, err = g.privateFile(name+".crt", pair.Cert); err != nil {
-		return "", "", err
+// writeKeyPair writes a key pair, which upstream takes by file name, into dir.
+func writeKeyPair(dir, name string, pair pki.KeyPair) (cert, key string, err error) {
+	cert, key = filepath.Join(dir, name+".crt"), filepath.Join(dir, name+".key")
+	err = os.WriteFile(cert, pair.Cert, 0o600)
+	if err == nil {
+		err = os.WriteFile(key, pair.Key, 0o600)
 	}
-	key, err = g.privateFile(name+".key", pair.Key)
-	return cert, key, err
-}
-
-func (g *generic) privateFile(name string, content []byte) (string, error) {
-	path := filepath.Join(g.config.Dir, name)
-	if err := os.WriteFile(path, content, 0o600); err != nil {
-		return "", fieldpath.New("apiserver", "Config.Dir", "%w", err)
+	if err != nil {
+		return "", "", fieldpath.New("apiserver", "Config.Dir", "%w", err)
 	}
-	return path, nil
+	return cert, key, nil
 }

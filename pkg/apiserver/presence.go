@@ -21,6 +21,7 @@ import (
 	"github.com/kubembed/kubembed/internal/apiserver/webhook"
 	"github.com/kubembed/kubembed/internal/fieldpath"
 	"github.com/kubembed/kubembed/internal/nodeaddress"
+	"github.com/kubembed/kubembed/internal/storage"
 )
 
 // presence holds the names, addresses and endpoints of one API server. Nodes get no
@@ -51,13 +52,13 @@ type presences struct {
 	others atomic.Pointer[[]presence]
 }
 
-func (g *generic) newPresences() (*presences, error) {
-	p := &presences{config: g.config, id: g.server.APIServerID, logger: g.config.Logger}
-	if err := p.reserve(g.config.Reserved); err != nil {
+func newPresences(cfg Config, id string, backend *storage.Backend) (*presences, error) {
+	p := &presences{config: cfg, id: id, logger: cfg.Logger}
+	if err := p.reserve(cfg.Reserved); err != nil {
 		return nil, fieldpath.New("apiserver", "Config.Reserved", "%w", err)
 	}
-	if g.config.Shared {
-		p.record = newPresenceRecord(g.backend.Client(), g.backend.Keyspace(), p.id)
+	if cfg.Shared {
+		p.record = newPresenceRecord(backend.Client(), backend.Keyspace(), id)
 	}
 	return p, nil
 }

@@ -28,7 +28,9 @@ import (
 // servedRBACPolicy is rbacPolicy without the kinds that Config.RuntimeConfig switches off.
 func (s *Server) servedRBACPolicy() policyData {
 	policy := rbacPolicy()
-	served := func(resource string) bool { return s.generic.served(rbac.Resource(resource)) }
+	served := func(resource string) bool {
+		return servedInAnyVersion(s.generic.server.MergedResourceConfig, rbac.Resource(resource))
+	}
 	if !served("clusterroles") {
 		policy.ClusterRoles, policy.ClusterRolesToAggregate = nil, nil
 	}

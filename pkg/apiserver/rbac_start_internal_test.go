@@ -35,7 +35,7 @@ func TestRolesAreCompletedLater(t *testing.T) {
 	})
 	enabled := serverstorage.NewResourceConfig()
 	enabled.EnableVersions(rbacv1.SchemeGroupVersion)
-	s := &Server{config: Config{Logger: zap.NewNop()}, generic: &generic{server: &genericapiserver.Config{MergedResourceConfig: enabled}}}
+	s := &Server{config: Config{Logger: zap.NewNop()}, generic: &generic{state: &state{}, server: &genericapiserver.Config{MergedResourceConfig: enabled}}}
 	s.ctx, s.cancel = context.WithCancel(t.Context())
 	defer s.cancel()
 	if err := reconcileRBAC(s.ctx, client, rbacPolicy()); err == nil {

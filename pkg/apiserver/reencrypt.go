@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"github.com/kubembed/kubembed/internal/apiserver/encryption"
+	"github.com/kubembed/kubembed/internal/storage"
 )
 
 // Reencrypt rewrites the stored objects that are not stored as Config.Encryption
@@ -30,25 +31,25 @@ func (s *Server) Reencrypt(ctx context.Context) (int, error) {
 // which a stored object was encrypted.
 var ErrUndecryptable = encryption.ErrUndecryptable
 
-// encrypt loads Config.Encryption, and returns an error if its keys cannot decrypt all
-// stored objects.
-func (g *generic) encrypt() (err error) {
-	if g.config.Transformers != nil {
-		return nil
+// loadEncryption loads Config.Encryption, and returns an error if its keys cannot decrypt
+// all stored objects.
+func loadEncryption(ctx context.Context, drained <-chan struct{}, cfg Config, serverID string, backend *storage.Backend) (*encryption.Transformers, error) {
+	if cfg.Transformers != nil {
+		return nil, nil
 	}
-	config := g.config.Encryption.withDefaults()
-	g.encryption, err = encryption.Load(g.drained, encryption.Config{
+	config := cfg.Encryption.withDefaults()
+	transformers, err := encryption.Load(drained, encryption.Config{
 		Providers:      config.providers(),
 		Resources:      config.Resources,
 		WritePlaintext: config.WritePlaintext,
-		Dir:            g.config.Dir,
-		ServerID:       g.server.APIServerID,
+		Dir:            cfg.Dir,
+		ServerID:       serverID,
 	})
 	if err == nil {
-		err = encryption.Check(g.ctx, g.backend.Client(), g.backend.Keyspace(), g.encryption)
+		err = encryption.Check(ctx, backend.Client(), backend.Keyspace(), transformers)
 	}
 	if err != nil {
-		return fmt.Errorf("apiserver: %w", err)
+		return nil, fmt.Errorf("apiserver: %w", err)
 	}
-	return nil
+	return transformers, nil
 }

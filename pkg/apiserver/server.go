@@ -16,7 +16,6 @@ import (
 
 	"github.com/kubembed/kubembed/internal/apiserver/audit"
 	"github.com/kubembed/kubembed/internal/apiserver/authn"
-	"github.com/kubembed/kubembed/internal/apiserver/convergence"
 	"github.com/kubembed/kubembed/internal/apiserver/informers"
 	"github.com/kubembed/kubembed/internal/apiserver/serving"
 	"github.com/kubembed/kubembed/internal/containment"
@@ -42,26 +41,24 @@ type Server struct {
 	admin      adminCertificate
 	users      authn.Users
 	disabled   *informers.Disabled
-	serving    []*serving.Server
-	requests   lifecycle.Group // requests, over the listeners and in this process
-	background lifecycle.Group // our own goroutines
+	servers    []*serving.Server // of the listeners
+	requests   lifecycle.Group   // requests, over the listeners and in this process
+	background lifecycle.Group   // our own goroutines
 
-	// ctx lives as long as the server: informers, controllers and every
-	// request end with it.
+	// ctx ends when the server stops: informers, controllers and all requests end with it.
 	ctx    context.Context
 	cancel context.CancelFunc
-	// drained is closed after that, when no request is served any more: what
-	// requests wait for must not end before them.
+	// drained is closed later, when no request is in flight: plugins that requests wait
+	// for must not end before the requests.
 	drained chan struct{}
 
-	webhooks *http.Transport // to webhooks and aggregated servers
+	serving   lifecycle.Teardown // ends requests
+	resources lifecycle.Teardown // ends what requests use, afterwards
 
 	builtinPaths []string
-	destroy      func() // storage of what has been assembled so far
-	auditStarted bool
 	hooksStarted bool
 	discovered   atomic.Bool
-	stopping     atomic.Bool // clients in this process are turned away
+	stopping     atomic.Bool // clients in this process are refused
 	stopOnce     sync.Once
 	stopErr      error
 	failOnce     sync.Once
@@ -79,7 +76,7 @@ func New(cfg Config) (_ *Server, err error) {
 		return nil, err
 	}
 	cfg = cfg.withDefaults()
-	s := &Server{config: cfg, destroy: func() {}, prepared: make(chan struct{}), drained: make(chan struct{}), failed: make(chan struct{})}
+	s := &Server{config: cfg, prepared: make(chan struct{}), drained: make(chan struct{}), failed: make(chan struct{})}
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	defer func() {
 		if err != nil {
@@ -113,32 +110,55 @@ func contained(f func() error) error {
 
 // assemble makes the parts of the server.
 func (s *Server) assemble() (err error) {
-	s.config.informerName = informers.NewName()
 	cfg := s.config
 	if s.tokens, err = authn.NewTokens(); err != nil {
 		return err
 	}
+	state := newState(s.ctx, cfg)
+	s.openForRequests(state)
 	if s.disabled, err = informers.NewDisabled(cfg.RuntimeConfig, defaultServiceCIDRObject(cfg.ServiceCIDR)); err != nil {
 		return fieldpath.New("apiserver", "Config.RuntimeConfig", "%w", err)
 	}
-	s.transport = s.newTransport()
 	s.backend = storage.NewBackend(cfg.Client, cfg.Dial, cfg.Prefix)
-	acknowledged := convergence.NewWrites()
-	s.backend.Observe(acknowledged.Observer)
-	s.serving = s.listeners()
+	s.resources.Push("apiserver: connections to etcd", func(context.Context) error { s.backend.Close(); return nil })
+	s.backend.Observe(state.acknowledged.Observer)
 	if err = s.claimVersion(); err != nil {
 		return err
 	}
-	if s.generic, err = newGeneric(s.ctx, s.drained, cfg, s.backend, acknowledged, s.loopbackConfig()); err != nil {
+	name := informers.NewName()
+	s.resources.Push("apiserver: name of the informers", func(context.Context) error { name.Release(); return nil })
+	if s.generic, err = newGeneric(s.ctx, s.drained, cfg, s.backend, s.loopbackConfig(), name, state); err != nil {
 		return err
 	}
+	s.resources.Push("apiserver: informers", func(context.Context) error { s.generic.informers.Shutdown(); return nil })
 	s.users.Add(s.tokens.Admin, AdminUser, user.SystemPrivilegedGroup)
 	s.users.Add(s.tokens.Insecure, authn.InsecureUser, user.SystemPrivilegedGroup)
-	s.generic.tokens(&s.users, &s.admin)
+	authentication := &s.generic.server.Authentication
+	authentication.Authenticator = withTokens(authentication.Authenticator, authentication.APIAudiences, &s.users, &s.admin)
 	if s.aggregator, err = s.chain(s.generic); err != nil {
 		return err
 	}
+	s.resources.Push("apiserver: controllers", s.background.Wait)
 	return nil
+}
+
+// openForRequests makes the listeners, which are not started, and the transport for
+// clients in this process, whose requests wait until Start has prepared the handler.
+func (s *Server) openForRequests(state *state) {
+	s.serving.Push("apiserver: drained", func(context.Context) error { close(s.drained); return nil })
+	s.serving.Push("apiserver: admission", state.admissions.Wait)
+	s.transport = s.newTransport()
+	s.serving.Push("apiserver: requests", func(ctx context.Context) error {
+		if err := s.transport.Shutdown(ctx); err != nil {
+			return fmt.Errorf("%w%s", err, s.hangHint())
+		}
+		return nil
+	})
+	s.serving.Push("apiserver: connections of proxies and to kubelets", func(context.Context) error { state.dialer.Close(); return nil })
+	s.servers = s.listeners()
+	for _, server := range s.servers {
+		s.serving.Push("apiserver: listener", func(context.Context) error { return server.Close() })
+	}
 }
 
 // Start seeds what every cluster begins with, serves, and returns when the
@@ -186,7 +206,7 @@ func (s *Server) start(ctx context.Context) error {
 	if err := s.run(ctx); err != nil {
 		return err
 	}
-	for _, server := range s.serving {
+	for _, server := range s.servers {
 		server.Start(s.fail)
 	}
 	if err := s.waitReady(ctx); err != nil {
@@ -200,7 +220,7 @@ func (s *Server) start(ctx context.Context) error {
 			return err
 		}
 	}
-	s.generic.settled.Store(true)
+	s.generic.started.Store(true)
 	return nil
 }
 
@@ -237,7 +257,7 @@ func (s *Server) prepare() error {
 		if err := server.AuditBackend.Run(s.drained); err != nil {
 			return fmt.Errorf("apiserver: audit: %w", err)
 		}
-		s.auditStarted = true
+		s.resources.Push("apiserver: audit log", func(context.Context) error { server.AuditBackend.Shutdown(); return nil })
 		if a := s.config.Audit; a.MaxSizeMB > 0 && a.MaxBackups > 0 {
 			backups := audit.Backups{LogPath: a.LogPath, Logger: s.config.Logger}
 			s.background.Go(func() { backups.Run(s.ctx) })

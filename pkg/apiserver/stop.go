@@ -37,92 +37,69 @@ func (s *Server) Stop(ctx context.Context) error {
 }
 
 func (s *Server) stop(ctx context.Context) error {
-	var errs []error
-	var hooks chan error
-	var hung error // of the hooks
 	if s.generic != nil {
-		s.generic.settled.Store(false)
+		s.generic.started.Store(false)
 	}
-	if s.aggregator != nil && !s.hooksStarted && s.etcdAnswers() {
-		// Upstream's queues and authorizers begin in New, and end only with
-		// the hooks that run them.
+	var errs []error
+	hung, err := s.runHooks(ctx)
+	errs = append(errs, err)
+	s.stopping.Store(true)
+	s.cancel()
+	if hung != nil {
+		errs = append(errs, hung())
+	}
+	stopCtx, cancel := context.WithTimeout(context.Background(), stopTimeout)
+	defer cancel()
+	errs = append(errs, s.serving.Unwind(stopCtx), s.resources.Unwind(stopCtx))
+	return errors.Join(errs...)
+}
+
+// runHooks runs upstream's shutdown hooks, and lets requests finish as long as ctx allows.
+// hung, if it is not nil, returns the error of shutdown hooks that have not returned in
+// time, and is called after s.ctx has ended.
+func (s *Server) runHooks(ctx context.Context) (hung func() error, err error) {
+	if s.aggregator == nil {
+		return nil, nil
+	}
+	var errs []error
+	if !s.hooksStarted && s.etcdAnswers() {
+		// Stop without a start. The queues and authorizers that upstream has started in
+		// New end only with the hooks that run them.
 		runCtx, cancel := context.WithTimeout(context.Background(), stopTimeout)
 		errs = append(errs, lifecycle.Within(stopTimeout, "apiserver: start hooks", func() error { return s.run(runCtx) }))
 		cancel()
 	}
-	if s.hooksStarted && s.etcdAnswers() {
-		// It asks through handlers, which may hang where the audit log's disk does.
-		errs = append(errs, lifecycle.Within(hooksTimeout+time.Second, "apiserver: start hooks", s.waitHooks))
-		hooks = make(chan error, 1)
-		hung = lifecycle.Within(stopTimeout, "apiserver: shutdown hooks", func() error {
-			err := s.aggregator.GenericAPIServer.RunPreShutdownHooks()
-			if err != nil {
-				err = fmt.Errorf("apiserver: shutdown hooks: %w", err)
-			}
-			hooks <- err
-			return err
-		})
-		s.stopping.Store(true)
-		s.drain(ctx)
+	if !s.hooksStarted || !s.etcdAnswers() {
+		return nil, errors.Join(errs...)
 	}
+	// It sends requests, which hang if the disk of the audit log does.
+	errs = append(errs, lifecycle.Within(hooksTimeout+time.Second, "apiserver: start hooks", s.waitHooks))
+	hooks := make(chan error, 1)
+	late := lifecycle.Within(stopTimeout, "apiserver: shutdown hooks", func() error {
+		err := s.aggregator.GenericAPIServer.RunPreShutdownHooks()
+		if err != nil {
+			err = fmt.Errorf("apiserver: shutdown hooks: %w", err)
+		}
+		hooks <- err
+		return err
+	})
 	s.stopping.Store(true)
-	s.cancel()
-	if hung != nil {
-		// That of the identity's Lease waits as long as the Lease cannot be written, as
-		// where etcd has no room, and ends with the context.
-		late := time.NewTimer(leastTimeout)
-		defer late.Stop()
+	s.drain(ctx)
+	if late == nil {
+		return nil, errors.Join(errs...)
+	}
+	return func() error {
+		// The hook of the identity's Lease waits while the Lease cannot be written, as
+		// when etcd has no space, and ends with s.ctx.
+		timer := time.NewTimer(leastTimeout)
+		defer timer.Stop()
 		select {
 		case err := <-hooks:
-			errs = append(errs, err)
-		case <-late.C:
-			errs = append(errs, hung)
+			return err
+		case <-timer.C:
+			return late
 		}
-	}
-	for _, server := range s.serving {
-		errs = append(errs, server.Close())
-	}
-	if s.generic != nil {
-		s.generic.dialer.Close()
-	}
-	stopCtx, cancel := context.WithTimeout(context.Background(), stopTimeout)
-	defer cancel()
-	if s.transport != nil {
-		if err := s.transport.Shutdown(stopCtx); err != nil {
-			errs = append(errs, fmt.Errorf("apiserver: requests: %w%s", err, s.hangHint()))
-		}
-	} else if err := s.requests.Wait(stopCtx); err != nil {
-		errs = append(errs, fmt.Errorf("apiserver: requests: %w%s", err, s.hangHint()))
-	}
-	if s.generic != nil {
-		if err := s.generic.admissions.Wait(stopCtx); err != nil {
-			errs = append(errs, fmt.Errorf("apiserver: admission: %w", err))
-		}
-	}
-	close(s.drained)
-	if err := s.background.Wait(stopCtx); err != nil {
-		errs = append(errs, fmt.Errorf("apiserver: controllers: %w", err))
-	}
-	// None of these takes a context, and all of them may wait for a disk that hangs.
-	end := func(what string, f func()) {
-		deadline, _ := stopCtx.Deadline()
-		errs = append(errs, lifecycle.Within(max(leastTimeout, time.Until(deadline)), "apiserver: "+what, func() error { f(); return nil }))
-	}
-	if s.generic != nil {
-		end("informers", s.generic.informers.Shutdown)
-	}
-	s.config.informerName.Release()
-	if s.webhooks != nil {
-		s.webhooks.CloseIdleConnections()
-	}
-	end("storage", s.destroy)
-	if s.auditStarted {
-		end("audit log", s.aggregator.GenericAPIServer.AuditBackend.Shutdown)
-	}
-	if s.backend != nil {
-		end("connections to etcd", s.backend.Close)
-	}
-	return errors.Join(errs...)
+	}, errors.Join(errs...)
 }
 
 // hangHint says why requests may not end: each is written to the audit log.
