@@ -84,8 +84,8 @@ var followedEntries = []Entry{
 		Look: "newStore does the same without dialling: a wrapper that is missing changes what is stored.",
 	},
 	{
-		Ours: "pkg/apiserver/rbac_reconcile.go:reconcileRBAC", Package: "k8s.io/kubernetes/pkg/registry/rbac/rest", Decl: "(*PolicyData).EnsureRBACPolicy", Digest: "93f0b37015036f9d",
-		Look: "reconcileRBAC takes the same steps over data that is there.",
+		Ours: "internal/apiserver/rbacpolicy/reconcile.go:Reconcile", Package: "k8s.io/kubernetes/pkg/registry/rbac/rest", Decl: "(*PolicyData).EnsureRBACPolicy", Digest: "93f0b37015036f9d",
+		Look: "Reconcile takes the same steps over data that is there.",
 	},
 	{
 		Ours: "internal/apiserver/serving/server.go:NewHTTPS", Package: genericServer, Decl: "(*SecureServingInfo).Serve", Digest: "6c4dd52cd603a095",
@@ -213,7 +213,7 @@ var hookEntries = []Entry{
 // comparedEntries have tests that compare more than source.
 var comparedEntries = []Entry{
 	{
-		Ours: "pkg/apiserver/priorities.go:kubePriorities", Test: "pkg/apiserver:TestPriorities",
+		Ours: "internal/apiserver/bootstrap/priorities.go:kubePriorities", Test: "internal/apiserver/bootstrap:TestPriorities",
 		Look: "the aggregator does not serve a version that is not in the table.",
 	},
 	{

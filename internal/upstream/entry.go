@@ -28,7 +28,7 @@ type Entry struct {
 	Users []string
 	// Exists says that it is enough that Decl exists: for a name that ours repeats in a string.
 	Exists bool
-	// Test names a stronger test, as "pkg/apiserver:TestPriorities": directory and function.
+	// Test names a stronger test, as "internal/apiserver/bootstrap:TestPriorities": directory and function.
 	Test string
 
 	// Look is the sentence that is printed when upstream differs: what to look at in Ours, and

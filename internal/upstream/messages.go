@@ -23,7 +23,7 @@ var messageEntries = []Entry{
 
 	// Texts of errors.
 	{
-		Ours:    "pkg/apiserver/servicecidr.go:withoutAddress",
+		Ours:    "internal/apiserver/servicecidr/allocator.go:withoutAddress",
 		Package: "k8s.io/kubernetes/pkg/registry/core/service/storage", Decl: "(*Allocators).allocIPs",
 		Has: []string{
 			"errors.Is(err, ipallocator.ErrFull)",

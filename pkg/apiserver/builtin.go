@@ -15,6 +15,7 @@ import (
 	"github.com/kubembed/kubembed/internal/apiserver/informers"
 	"github.com/kubembed/kubembed/internal/apiserver/kubelet"
 	"github.com/kubembed/kubembed/internal/apiserver/registry"
+	"github.com/kubembed/kubembed/internal/apiserver/servicecidr"
 	"github.com/kubembed/kubembed/internal/fieldpath"
 )
 
@@ -95,7 +96,7 @@ type coreProvider struct {
 	genericapiserver.PostStartHookProvider
 	kubelets *egress.Kubelets
 	pods     *informers.SharedPods
-	services *serviceCreator // set when the storage is made
+	services *servicecidr.Creator // set when the storage is made
 }
 
 func (p coreProvider) NewRESTStorage(resources serverstorage.APIResourceConfigSource, options genericregistry.RESTOptionsGetter) (genericapiserver.APIGroupInfo, error) {
@@ -104,7 +105,7 @@ func (p coreProvider) NewRESTStorage(resources serverstorage.APIResourceConfigSo
 		return info, err
 	}
 	v1 := info.VersionedResourcesStorageMap["v1"]
-	*p.services, _ = v1["services"].(serviceCreator)
+	*p.services, _ = v1["services"].(servicecidr.Creator)
 	if pods, ok := v1["pods"]; ok { // unless they are switched off
 		if err := p.pods.UseStorage(pods); err != nil {
 			return info, err

@@ -20,6 +20,7 @@ import (
 	aggregatorscheme "k8s.io/kube-aggregator/pkg/apiserver/scheme"
 	controlplaneapiserver "k8s.io/kubernetes/pkg/controlplane/apiserver"
 
+	"github.com/kubembed/kubembed/internal/apiserver/bootstrap"
 	"github.com/kubembed/kubembed/internal/apiserver/crd"
 	"github.com/kubembed/kubembed/internal/apiserver/openapi"
 	"github.com/kubembed/kubembed/internal/apiserver/runtimeconfig"
@@ -91,7 +92,7 @@ func (s *Server) chain(g *generic) (_ *aggregatorapiserver.APIAggregator, err er
 		builtin.GenericAPIServer,
 		extensions.Informers.Apiextensions().V1().CustomResourceDefinitions(),
 		extensionsConfig.GenericConfig.MergedResourceConfig.ResourceEnabled(crds),
-		groupPriorities(),
+		bootstrap.GroupPriorities(),
 	)
 	if err != nil {
 		return nil, fmt.Errorf("apiserver: aggregator: %w", err)

@@ -26,6 +26,7 @@ import (
 	"github.com/kubembed/kubembed/internal/apiserver/authz"
 	"github.com/kubembed/kubembed/internal/apiserver/endpoints"
 	"github.com/kubembed/kubembed/internal/apiserver/runtimeconfig"
+	"github.com/kubembed/kubembed/internal/apiserver/servicecidr"
 	"github.com/kubembed/kubembed/internal/storage"
 	"github.com/kubembed/kubembed/pkg/pki"
 )
@@ -188,15 +189,12 @@ type Audit struct {
 	MaxBackups int
 }
 
-const (
-	defaultServiceCIDR          = "10.0.0.0/24"
-	defaultServiceAccountIssuer = "https://kubernetes.default.svc.cluster.local"
-)
+const defaultServiceAccountIssuer = "https://kubernetes.default.svc.cluster.local"
 
 // withDefaults returns a copy with every zero filled in.
 func (c Config) withDefaults() Config {
 	if c.ServiceCIDR == nil {
-		_, c.ServiceCIDR, _ = net.ParseCIDR(defaultServiceCIDR)
+		c.ServiceCIDR = defaultServiceCIDR()
 	}
 	if c.AdvertiseAddress == nil {
 		c.AdvertiseAddress = net.IPv4(127, 0, 0, 1)
@@ -267,7 +265,7 @@ func (c Config) Validate() error {
 // report problems before it has opened what the required fields hold.
 func (c Config) validateOptional() field.ErrorList {
 	var errs field.ErrorList
-	errs = append(errs, validateServiceCIDR(c.ServiceCIDR)...)
+	errs = append(errs, servicecidr.Validate(field.NewPath("ServiceCIDR"), c.ServiceCIDR)...)
 	if c.AdvertiseAddress != nil {
 		errs = append(errs, validateEndpoint(c.AdvertiseAddress)...)
 	}

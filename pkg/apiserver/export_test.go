@@ -6,11 +6,13 @@ import (
 
 	rbacv1 "k8s.io/api/rbac/v1"
 	rbacrest "k8s.io/kubernetes/pkg/registry/rbac/rest"
+
+	"github.com/kubembed/kubembed/internal/apiserver/rbacpolicy"
 )
 
 // OwnRBACPolicy is the part of the bootstrap policy that upstream does not have.
 func OwnRBACPolicy() *rbacrest.PolicyData {
-	policy := rbacPolicy()
+	policy := rbacpolicy.New()
 	return &rbacrest.PolicyData{
 		ClusterRoles: slices.DeleteFunc(policy.ClusterRoles, func(r rbacv1.ClusterRole) bool {
 			return !strings.HasPrefix(r.Name, "kubembed:")

@@ -49,6 +49,7 @@ import (
 	"github.com/kubembed/kubembed/internal/apiserver/informers"
 	"github.com/kubembed/kubembed/internal/apiserver/openapi"
 	"github.com/kubembed/kubembed/internal/apiserver/runtimeconfig"
+	"github.com/kubembed/kubembed/internal/apiserver/servicecidr"
 	"github.com/kubembed/kubembed/internal/fieldpath"
 	"github.com/kubembed/kubembed/internal/lifecycle"
 	"github.com/kubembed/kubembed/internal/storage"
@@ -85,7 +86,7 @@ type state struct {
 	dialer     *egress.Dialer  // to kubelets, and to endpoints that users may proxy to
 	bodies     *bodies
 	pods       *informers.SharedPods
-	services   serviceCreator // the storage of Services; nil if they are switched off
+	services   servicecidr.Creator // the storage of Services; nil if they are switched off
 
 	uses     crd.FirstUses // of custom resources
 	storages crd.Storages
@@ -193,7 +194,7 @@ func newServerConfig(cfg Config, loopback *rest.Config, state *state) *genericap
 }
 
 // replacedHooks are upstream's hooks whose work is done before the server
-// serves (bootstrap.go). They wait a second before their first try, and end
+// serves (package bootstrap). They wait a second before their first try, and end
 // the process when they fail for 30.
 var replacedHooks = []string{
 	rbacrest.PostStartHookName,
@@ -288,6 +289,11 @@ func servedInAnyVersion(enabled *serverstorage.ResourceConfig, resource schema.G
 		}
 	}
 	return false
+}
+
+// served reports whether a built-in resource is served.
+func (g *generic) served(resource schema.GroupResource) bool {
+	return servedInAnyVersion(g.server.MergedResourceConfig, resource)
 }
 
 // derive returns a copy of the shared configuration for another server of the chain, with

@@ -8,8 +8,6 @@ import (
 	"slices"
 	"time"
 
-	corev1 "k8s.io/api/core/v1"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	upstreamadmission "k8s.io/apiserver/pkg/admission"
 	"k8s.io/apiserver/pkg/admission/initializer"
 	utilfeature "k8s.io/apiserver/pkg/util/feature"
@@ -26,6 +24,7 @@ import (
 
 	"github.com/kubembed/kubembed/internal/apiserver/admission"
 	"github.com/kubembed/kubembed/internal/apiserver/authn"
+	"github.com/kubembed/kubembed/internal/apiserver/bootstrap"
 	"github.com/kubembed/kubembed/internal/apiserver/convergence"
 	"github.com/kubembed/kubembed/internal/apiserver/egress"
 	"github.com/kubembed/kubembed/internal/apiserver/informers"
@@ -78,7 +77,7 @@ func (g *generic) kubeConfig(services webhook.ServiceResolver, webhooks *http.Tr
 				ExtendExpiration:                    accounts.ExtendExpiration,
 				ServiceAccountIssuerURL:             g.config.ServiceAccountIssuer,
 				ServiceAccountPublicKeysGetter:      keys,
-				SystemNamespaces:                    systemNamespaces,
+				SystemNamespaces:                    bootstrap.SystemNamespaces,
 				VersionedInformers:                  g.informers,
 				PeerEndpointLeaseReconciler:         noPeers{},
 
@@ -98,9 +97,6 @@ func (g *generic) kubeConfig(services webhook.ServiceResolver, webhooks *http.Tr
 	}
 	return c, g.admission(services, webhooks)
 }
-
-// systemNamespaces are there when the server is ready.
-var systemNamespaces = []string{metav1.NamespaceSystem, metav1.NamespacePublic, corev1.NamespaceNodeLease, metav1.NamespaceDefault}
 
 // admission puts kube-apiserver's default plugins and NodeRestriction in
 // front of every write. ServiceAccount is on where something creates service

@@ -7,6 +7,8 @@ import (
 
 	"go.uber.org/zap"
 	"k8s.io/client-go/kubernetes"
+
+	"github.com/kubembed/kubembed/internal/apiserver/rbacpolicy"
 )
 
 // reconcile updates the RBAC policy in existing data to that of this release.
@@ -15,7 +17,7 @@ func (s *Server) reconcile(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("apiserver: loopback client: %w", err)
 	}
-	if err := reconcileRBAC(ctx, client, s.servedRBACPolicy()); err != nil {
+	if err := rbacpolicy.Reconcile(ctx, client, rbacpolicy.Served(s.generic.served)); err != nil {
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
 		}
@@ -45,7 +47,7 @@ func (s *Server) reconcileLater(client kubernetes.Interface) {
 			return
 		}
 		ctx, cancel := context.WithTimeout(s.ctx, maxReconcileRetry)
-		err := reconcileRBAC(ctx, client, s.servedRBACPolicy())
+		err := rbacpolicy.Reconcile(ctx, client, rbacpolicy.Served(s.generic.served))
 		cancel()
 		if err == nil {
 			s.generic.boot.Roles.Store(true)

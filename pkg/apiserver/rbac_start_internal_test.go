@@ -14,6 +14,7 @@ import (
 	"k8s.io/client-go/kubernetes/fake"
 	clienttesting "k8s.io/client-go/testing"
 
+	"github.com/kubembed/kubembed/internal/apiserver/rbacpolicy"
 	"github.com/kubembed/kubembed/internal/lifecycle"
 )
 
@@ -38,7 +39,7 @@ func TestRolesAreCompletedLater(t *testing.T) {
 	s := &Server{config: Config{Logger: zap.NewNop()}, generic: &generic{state: &state{}, server: &genericapiserver.Config{MergedResourceConfig: enabled}}}
 	s.ctx, s.cancel = context.WithCancel(t.Context())
 	defer s.cancel()
-	if err := reconcileRBAC(s.ctx, client, rbacPolicy()); err == nil {
+	if err := rbacpolicy.Reconcile(s.ctx, client, rbacpolicy.New()); err == nil {
 		t.Fatal("the policy is complete although a role was refused")
 	}
 	go s.reconcileLater(client)

@@ -2,7 +2,6 @@ package apiserver
 
 import (
 	"context"
-	"fmt"
 
 	"github.com/kubembed/kubembed/internal/apiserver/encryption"
 	"github.com/kubembed/kubembed/internal/storage"
@@ -20,11 +19,7 @@ func (s *Server) Reencrypt(ctx context.Context) (int, error) {
 	if s.generic.encryption == nil {
 		return 0, nil
 	}
-	written, err := s.generic.encryption.Reencrypt(ctx, s.backend.Client(), s.backend.Keyspace(), s.generic.client.Discovery())
-	if err != nil {
-		err = fmt.Errorf("apiserver: %w", err)
-	}
-	return written, err
+	return s.generic.encryption.Reencrypt(ctx, s.backend.Client(), s.backend.Keyspace(), s.generic.client.Discovery())
 }
 
 // ErrUndecryptable is returned by New and Start when Config.Encryption lacks a key with
@@ -45,11 +40,8 @@ func loadEncryption(ctx context.Context, drained <-chan struct{}, cfg Config, se
 		Dir:            cfg.Dir,
 		ServerID:       serverID,
 	})
-	if err == nil {
-		err = encryption.Check(ctx, backend.Client(), backend.Keyspace(), transformers)
-	}
 	if err != nil {
-		return nil, fmt.Errorf("apiserver: %w", err)
+		return nil, err
 	}
-	return transformers, nil
+	return transformers, encryption.Check(ctx, backend.Client(), backend.Keyspace(), transformers)
 }

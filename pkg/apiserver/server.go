@@ -17,6 +17,7 @@ import (
 	"github.com/kubembed/kubembed/internal/apiserver/audit"
 	"github.com/kubembed/kubembed/internal/apiserver/authn"
 	"github.com/kubembed/kubembed/internal/apiserver/informers"
+	"github.com/kubembed/kubembed/internal/apiserver/servicecidr"
 	"github.com/kubembed/kubembed/internal/apiserver/serving"
 	"github.com/kubembed/kubembed/internal/containment"
 	"github.com/kubembed/kubembed/internal/fieldpath"
@@ -116,7 +117,7 @@ func (s *Server) assemble() (err error) {
 	}
 	state := newState(s.ctx, cfg)
 	s.openForRequests(state)
-	if s.disabled, err = informers.NewDisabled(cfg.RuntimeConfig, defaultServiceCIDRObject(cfg.ServiceCIDR)); err != nil {
+	if s.disabled, err = informers.NewDisabled(cfg.RuntimeConfig, servicecidr.Object(cfg.ServiceCIDR)); err != nil {
 		return fieldpath.New("apiserver", "Config.RuntimeConfig", "%w", err)
 	}
 	s.backend = storage.NewBackend(cfg.Client, cfg.Dial, cfg.Prefix)

@@ -8,6 +8,8 @@ import (
 	apimachineryversion "k8s.io/apimachinery/pkg/version"
 	"k8s.io/component-base/compatibility"
 	"k8s.io/component-base/version"
+
+	"github.com/kubembed/kubembed/internal/apiserver/bootstrap"
 )
 
 // KubernetesVersion is the Kubernetes release whose code is embedded. It is that of
@@ -35,4 +37,4 @@ func (e effectiveVersion) Info() *apimachineryversion.Info {
 
 // serverUserAgent is the User-Agent of the server's requests to itself, as
 // kube-apiserver's.
-const serverUserAgent = serverManager + "/" + KubernetesVersion + " (" + runtime.GOOS + "/" + runtime.GOARCH + ") kubernetes"
+const serverUserAgent = bootstrap.ServerManager + "/" + KubernetesVersion + " (" + runtime.GOOS + "/" + runtime.GOARCH + ") kubernetes"

@@ -61,7 +61,7 @@ func checkDecryptable(ctx context.Context, kv *mvccpb.KeyValue, keys storagevalu
 		return nil
 	}
 	if _, _, err := keys.TransformFromStorage(ctx, kv.Value, storagevalue.DefaultContext(kv.Key)); err != nil {
-		return fieldpath.New("", "Config.Encryption", "%s %w: it was encrypted with a key that is not in Keys, or is damaged: "+
+		return fieldpath.New("apiserver", "Config.Encryption", "%s %w: it was encrypted with a key that is not in Keys, or is damaged: "+
 			"add the key, after the first if that is to write (%s): %w", kv.Key, ErrUndecryptable, keyOf(kv.Value), err)
 	}
 	return nil
@@ -113,7 +113,7 @@ func readPage(ctx context.Context, client *clientv3.Client, prefix, from string,
 	defer cancel()
 	page, err := client.Get(pageCtx, from, clientv3.WithRange(clientv3.GetPrefixRangeEnd(prefix)), clientv3.WithLimit(pageSize))
 	if err != nil {
-		return "", fmt.Errorf("reading %s: %w", prefix, err)
+		return "", fmt.Errorf("apiserver: reading %s: %w", prefix, err)
 	}
 	for _, kv := range page.Kvs {
 		if err := visit(kv); err != nil {

@@ -22,7 +22,7 @@ import (
 func (t *Transformers) Reencrypt(ctx context.Context, client *clientv3.Client, keys keyspace.Keyspace, served discovery.ServerResourcesInterface) (int, error) {
 	resources, err := servedResources(keys, served)
 	if err != nil {
-		return 0, fmt.Errorf("encrypting again: %w", err)
+		return 0, fmt.Errorf("apiserver: encrypting again: %w", err)
 	}
 	written := 0
 	err = readAll(ctx, client, keys.Prefix(), func(kv *mvccpb.KeyValue) error {
@@ -39,7 +39,7 @@ func (t *Transformers) Reencrypt(ctx context.Context, client *clientv3.Client, k
 			written++
 		}
 		if err != nil {
-			return fmt.Errorf("encrypting %s again: %w", kv.Key, err)
+			return fmt.Errorf("apiserver: encrypting %s again: %w", kv.Key, err)
 		}
 		return nil
 	})

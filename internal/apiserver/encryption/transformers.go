@@ -69,14 +69,14 @@ func Load(drained <-chan struct{}, config Config) (*Transformers, error) {
 	}
 	data, err := json.Marshal(config.upstream())
 	if err != nil {
-		return nil, fieldpath.New("", "Config.Encryption", "%w", err)
+		return nil, fieldpath.New("apiserver", "Config.Encryption", "%w", err)
 	}
 	var loaded *encryptionconfig.EncryptionConfiguration
 	if err := asFile(config.Dir, data, func(path string) error {
 		loaded, err = encryptionconfig.LoadEncryptionConfig(wait.ContextForChannel(drained), path, false, config.ServerID)
 		return err
 	}); err != nil {
-		return nil, fieldpath.New("", "Config.Encryption", "%w", err)
+		return nil, fieldpath.New("apiserver", "Config.Encryption", "%w", err)
 	}
 	t := &Transformers{config: config, keys: loaded.Transformers[allResources]}
 	for _, provider := range config.Providers {
@@ -184,7 +184,7 @@ func (t *Transformers) waitKMS(ctx context.Context) error {
 		}
 		return unhealthy == nil
 	}); err != nil {
-		return fieldpath.New("", "Config.Encryption", "the KMS does not answer: is its plugin running, and is KMS.Endpoint its socket? %w: %w", err, unhealthy)
+		return fieldpath.New("apiserver", "Config.Encryption", "the KMS does not answer: is its plugin running, and is KMS.Endpoint its socket? %w: %w", err, unhealthy)
 	}
 	return nil
 }

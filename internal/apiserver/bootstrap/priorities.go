@@ -1,4 +1,4 @@
-package apiserver
+package bootstrap
 
 import (
 	"maps"
@@ -7,16 +7,18 @@ import (
 	controlplaneapiserver "k8s.io/kubernetes/pkg/controlplane/apiserver"
 )
 
-// groupPriorities orders API groups in discovery, so that kubectl prefers the
-// group that it prefers elsewhere. The aggregator skips a group version that is not here.
-func groupPriorities() map[schema.GroupVersion]controlplaneapiserver.APIServicePriority {
+// GroupPriorities returns the order of API groups in discovery, by which kubectl prefers one
+// group over another. The aggregator does not serve a built-in group version without
+// priority.
+func GroupPriorities() map[schema.GroupVersion]controlplaneapiserver.APIServicePriority {
 	all := controlplaneapiserver.DefaultGenericAPIServicePriorities()
 	maps.Copy(all, kubePriorities)
 	return all
 }
 
-// kubePriorities are apiVersionPriorities of k8s.io/kubernetes/cmd/kube-apiserver/app, which upstream
-// keeps unexported: the groups that only kube-apiserver serves. TestPriorities compares them.
+// kubePriorities is the table apiVersionPriorities of
+// k8s.io/kubernetes/cmd/kube-apiserver/app, which is not exported: the groups that only
+// kube-apiserver serves. TestPriorities compares the two.
 var kubePriorities = map[schema.GroupVersion]controlplaneapiserver.APIServicePriority{
 	{Group: "", Version: "v1"}:                        {Group: 18000, Version: 1},
 	{Group: "apps", Version: "v1"}:                    {Group: 17800, Version: 15},

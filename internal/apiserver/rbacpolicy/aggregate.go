@@ -1,4 +1,4 @@
-package apiserver
+package rbacpolicy
 
 import (
 	"slices"
@@ -10,16 +10,15 @@ import (
 	"k8s.io/apimachinery/pkg/labels"
 )
 
-// aggregateClusterRoles gives aggregated roles the rules of those that they
-// select, in the order in which upstream's controller would, which then has
-// nothing to write.
-func aggregateClusterRoles(roles []rbacv1.ClusterRole) {
+// Aggregate gives aggregated ClusterRoles the rules of the roles that they select, in the
+// order of upstream's ClusterRole aggregation controller, which then has nothing to write.
+func Aggregate(roles []rbacv1.ClusterRole) {
 	sorted := make([]*rbacv1.ClusterRole, 0, len(roles))
 	for i := range roles {
 		sorted = append(sorted, &roles[i])
 	}
 	slices.SortFunc(sorted, func(a, b *rbacv1.ClusterRole) int { return strings.Compare(a.Name, b.Name) })
-	// An aggregated role may select another.
+	// An aggregated role may select another aggregated role.
 	for changed := true; changed; {
 		changed = false
 		for _, role := range sorted {
@@ -44,7 +43,7 @@ func aggregatedRules(role *rbacv1.ClusterRole, sorted []*rbacv1.ClusterRole) (ru
 				continue
 			}
 			for _, rule := range other.Rules {
-				if !slices.ContainsFunc(rules, func(have rbacv1.PolicyRule) bool { return equality.Semantic.DeepEqual(have, rule) }) {
+				if !slices.ContainsFunc(rules, func(r rbacv1.PolicyRule) bool { return equality.Semantic.DeepEqual(r, rule) }) {
 					rules = append(rules, rule)
 				}
 			}

@@ -1,4 +1,4 @@
-package apiserver
+package rbacpolicy
 
 import (
 	"context"
@@ -15,44 +15,25 @@ import (
 	rbacv1client "k8s.io/client-go/kubernetes/typed/rbac/v1"
 	"k8s.io/client-go/util/retry"
 	"k8s.io/component-helpers/auth/rbac/reconciliation"
-	"k8s.io/kubernetes/pkg/apis/rbac"
 )
 
-// Over existing data the bootstrap policy is upstream's rbac/bootstrap-roles hook:
-// ensureRBACPolicy of k8s.io/kubernetes/pkg/registry/rbac/rest, step by step, by requests
-// to this server. The hook itself cannot be called: it waits a second before its first
-// try, has no context, and ends the process when it fails for 30 seconds.
-// TestBootstrapOverChangedData runs it beside this one over what operators change, and
-// compares the results.
+// writers is the number of objects that are reconciled at the same time.
+const writers = 16
 
-// servedRBACPolicy is rbacPolicy without the kinds that Config.RuntimeConfig switches off.
-func (s *Server) servedRBACPolicy() policyData {
-	policy := rbacPolicy()
-	served := func(resource string) bool {
-		return servedInAnyVersion(s.generic.server.MergedResourceConfig, rbac.Resource(resource))
-	}
-	if !served("clusterroles") {
-		policy.ClusterRoles, policy.ClusterRolesToAggregate = nil, nil
-	}
-	if !served("clusterrolebindings") {
-		policy.ClusterRoleBindings, policy.ClusterRoleBindingsToSplit = nil, nil
-	}
-	if !served("roles") {
-		policy.Roles = nil
-	}
-	if !served("rolebindings") {
-		policy.RoleBindings = nil
-	}
-	return policy
-}
-
-// reconcileRBAC creates what is missing of policy and adds to existing roles and bindings
-// what this release grants, unless rbac.authorization.kubernetes.io/autoupdate: "false"
-// protects them. Where a step fails the others still run, and the error names it.
-func reconcileRBAC(ctx context.Context, client kubernetes.Interface, policy policyData) error {
+// Reconcile creates the missing roles and bindings of policy, and adds the rules and
+// subjects of this release to existing ones, unless the annotation
+// rbac.authorization.kubernetes.io/autoupdate: "false" protects them. When a step fails,
+// the others still run. The error names all steps that failed.
+//
+// It is upstream's start hook rbac/bootstrap-roles, EnsureRBACPolicy of
+// k8s.io/kubernetes/pkg/registry/rbac/rest, step by step. The hook itself cannot be called:
+// it waits a second before its first try, takes no context, and ends the process when it
+// fails for 30 seconds. TestBootstrapOverChangedData runs both over changes of operators,
+// and compares the results.
+func Reconcile(ctx context.Context, client kubernetes.Interface, policy Policy) error {
 	r := reconciler{ctx: ctx}
-	// Upstream does not go on when a copy fails. Here only the object without its copy is
-	// left out: it would get what an operator has taken out of its source.
+	// Upstream stops when a copy fails. Here only the target of the copy is left out: if it
+	// were created, it would grant what an operator has removed from its source.
 	for source, target := range policy.ClusterRolesToAggregate {
 		if !r.try("copy to", "ClusterRole", target, func() error { return primeAggregated(ctx, client.RbacV1(), source, target) }) {
 			policy.ClusterRoles = slices.DeleteFunc(policy.ClusterRoles, func(r rbacv1.ClusterRole) bool { return r.Name == target })
@@ -63,8 +44,8 @@ func reconcileRBAC(ctx context.Context, client kubernetes.Interface, policy poli
 			policy.ClusterRoleBindings = slices.DeleteFunc(policy.ClusterRoleBindings, func(b rbacv1.ClusterRoleBinding) bool { return b.Name == template.Name })
 		}
 	}
-	// Each of these is about one object. Upstream does one after the other.
-	r.group.SetLimit(bootstrapWriters)
+	// Each of these steps changes one object. Upstream runs them one after another.
+	r.group.SetLimit(writers)
 	for i := range policy.ClusterRoles {
 		r.role("ClusterRole", reconciliation.ClusterRoleRuleOwner{ClusterRole: &policy.ClusterRoles[i]},
 			reconciliation.ClusterRoleModifier{Client: client.RbacV1().ClusterRoles()})
@@ -89,7 +70,7 @@ func reconcileRBAC(ctx context.Context, client kubernetes.Interface, policy poli
 	return errors.Join(append(r.errs, ctx.Err())...)
 }
 
-// reconciler runs the steps of reconcileRBAC and keeps their errors.
+// reconciler runs the steps of Reconcile and collects their errors.
 type reconciler struct {
 	ctx   context.Context
 	group errgroup.Group
@@ -97,7 +78,7 @@ type reconciler struct {
 	errs  []error
 }
 
-// try reports whether a step succeeded.
+// try runs a step and reports whether it succeeded.
 func (r *reconciler) try(verb, kind, name string, step func() error) bool {
 	if r.ctx.Err() != nil {
 		return false
@@ -137,9 +118,9 @@ func retriable(err error) bool {
 }
 
 // primeAggregated is upstream's primeAggregatedClusterRoles for one role. It copies a role
-// that is from the time before aggregation to the one whose rules it now selects, unless
-// that one exists. Upstream stops at the first role that is aggregated already, in the
-// random order of a map; here the others get their copies in any case.
+// of a release without aggregation to the role that it now aggregates, unless that role
+// exists. Upstream stops at the first source that is aggregated already, in the random
+// order of a map. Here all other roles are still copied.
 func primeAggregated(ctx context.Context, client rbacv1client.ClusterRolesGetter, source, target string) error {
 	_, err := client.ClusterRoles().Get(ctx, target, metav1.GetOptions{})
 	if !apierrors.IsNotFound(err) {
@@ -160,8 +141,9 @@ func primeAggregated(ctx context.Context, client rbacv1client.ClusterRolesGetter
 }
 
 // primeSplit is upstream's primeSplitClusterRoleBindings for one binding. It creates the
-// template with the subjects, labels and annotations of the binding that granted its role
-// before, unless there is one, or no source.
+// template with the subjects, labels and annotations of the source, the binding that
+// granted its role in earlier releases. It does nothing if the template's binding exists,
+// or the source does not.
 func primeSplit(ctx context.Context, client rbacv1client.ClusterRoleBindingsGetter, source string, template *rbacv1.ClusterRoleBinding) error {
 	existing, err := client.ClusterRoleBindings().Get(ctx, source, metav1.GetOptions{})
 	if apierrors.IsNotFound(err) {

@@ -1,4 +1,4 @@
-package apiserver
+package bootstrap
 
 import (
 	"fmt"
@@ -23,29 +23,23 @@ import (
 	"sigs.k8s.io/structured-merge-diff/v6/fieldpath"
 
 	"github.com/kubembed/kubembed/internal/apiserver/openapi"
-	"github.com/kubembed/kubembed/pkg/pki"
+	"github.com/kubembed/kubembed/internal/apiserver/servicecidr"
 )
 
-// TestSeededManagedFields compares the managedFields of each bootstrap object with what
-// upstream's field manager makes of its creation by a request.
+// TestSeededManagedFields compares the managedFields of each bootstrap object with those
+// that upstream's field manager records for its creation by a request.
 func TestSeededManagedFields(t *testing.T) {
-	identities, err := pki.Open(pki.Config{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	_, services, _ := net.ParseCIDR(defaultServiceCIDR)
+	_, services, _ := net.ParseCIDR(servicecidr.Default)
 	openAPI := genericapiserver.DefaultOpenAPIV3Config(openapi.DefinitionsV3, openapinamer.NewDefinitionNamer(legacyscheme.Scheme, aggregatorscheme.Scheme))
-	owners := map[*bootstrapKind]*managedfields.FieldManager{}
-	s := &Server{config: Config{PKI: identities, ServiceCIDR: services, Controllers: true}}
-	for gv := range groupPriorities() {
-		path := "/apis/" + gv.Group + "/" + gv.Version
-		if gv.Group == "" {
-			path = "/api/" + gv.Version
-		}
-		s.builtinPaths = append(s.builtinPaths, path)
+	owners := map[*kind]*managedfields.FieldManager{}
+	c := Config{
+		ServiceCIDR: services,
+		Controllers: true,
+		CABundle:    []byte("a CA"),
+		Serves:      func(schema.GroupVersion) bool { return true },
 	}
 	compared := 0
-	for _, o := range s.bootstrapObjects() {
+	for _, o := range c.objects() {
 		versioned, internal, err := o.forms()
 		if err != nil {
 			t.Fatal(err)
@@ -69,18 +63,18 @@ func TestSeededManagedFields(t *testing.T) {
 			t.Fatal(err)
 		}
 		compared++
-		// Entries of apply are of requests that follow.
+		// Controllers of upstream make the Apply entries by later requests.
 		if ours, want := updates(ours), updates(accessor.GetManagedFields()); !slices.Equal(ours, want) {
-			t.Errorf("%s %s/%s: %q, upstream %q", o.kind.resource, accessor.GetNamespace(), accessor.GetName(), ours, want)
+			t.Errorf("%s %s/%s: got %q, want %q as upstream", o.kind.resource, accessor.GetNamespace(), accessor.GetName(), ours, want)
 		}
 	}
 	if compared < 150 {
-		t.Errorf("%d objects", compared)
+		t.Errorf("got %d objects, want all bootstrap objects", compared)
 	}
 }
 
-// fieldManager is upstream's, as the installer of API groups makes it.
-func fieldManager(t *testing.T, kind *bootstrapKind, versioned runtime.Object, openAPI *openapicommon.OpenAPIV3Config) *managedfields.FieldManager {
+// fieldManager returns upstream's field manager, as the installer of API groups makes it.
+func fieldManager(t *testing.T, kind *kind, versioned runtime.Object, openAPI *openapicommon.OpenAPIV3Config) *managedfields.FieldManager {
 	t.Helper()
 	types, err := builder3.BuildOpenAPIDefinitionsForResources(openAPI, openapiutil.GetCanonicalTypeName(versioned))
 	if err != nil {

@@ -1,4 +1,4 @@
-package apiserver
+package servicecidr
 
 import (
 	"fmt"
@@ -8,11 +8,11 @@ import (
 	"k8s.io/apimachinery/pkg/util/validation/field"
 )
 
-// notForServices are the addresses that no Service can have: packets to them never
-// leave a node, or go to many.
-var notForServices = []struct {
-	prefix netip.Prefix
-	are    string
+// unusable are the ranges whose addresses no Service can have: nodes do not forward
+// packets to them, or send them to many receivers.
+var unusable = []struct {
+	prefix    netip.Prefix
+	addresses string
 }{
 	{netip.MustParsePrefix("0.0.0.0/8"), "unspecified addresses"},
 	{netip.MustParsePrefix("127.0.0.0/8"), "loopback addresses"},
@@ -24,22 +24,22 @@ var notForServices = []struct {
 	{netip.MustParsePrefix("ff00::/8"), "multicast addresses"},
 }
 
-// validateServiceCIDR refuses the ranges that upstream ends the process for, cannot
-// allocate from, or would allocate addresses from that nobody can connect to.
-func validateServiceCIDR(cidr *net.IPNet) field.ErrorList {
+// Validate refuses ranges that make upstream end the process, that its allocator does not
+// support, or whose addresses clients cannot connect to. A nil range is valid.
+func Validate(path *field.Path, cidr *net.IPNet) field.ErrorList {
 	if cidr == nil {
 		return nil
 	}
 	invalid := func(format string, args ...any) field.ErrorList {
-		return field.ErrorList{field.Invalid(field.NewPath("ServiceCIDR"), cidr.String(), fmt.Sprintf(format, args...))}
+		return field.ErrorList{field.Invalid(path, cidr.String(), fmt.Sprintf(format, args...))}
 	}
 	ones, bits := cidr.Mask.Size()
 	if cidr.IP.To4() != nil && bits == 128 {
-		return invalid("must not be a range of IPv4-mapped IPv6 addresses: write it as an IPv4 range, like %q", defaultServiceCIDR)
+		return invalid("must not be a range of IPv4-mapped IPv6 addresses: write it as an IPv4 range, like %q", Default)
 	}
 	prefix, err := netip.ParsePrefix(cidr.String())
 	if err != nil {
-		return invalid("must be an IP range like %q", defaultServiceCIDR)
+		return invalid("must be an IP range like %q", Default)
 	}
 	switch {
 	case bits-ones < 3:
@@ -49,9 +49,9 @@ func validateServiceCIDR(cidr *net.IPNet) field.ErrorList {
 	case prefix != prefix.Masked():
 		return invalid("must begin with the first address of the range: write %q", prefix.Masked())
 	}
-	for _, not := range notForServices {
-		if prefix.Overlaps(not.prefix) {
-			return invalid("must not contain %s (%s): choose a private range, like %q", not.are, not.prefix, defaultServiceCIDR)
+	for _, other := range unusable {
+		if prefix.Overlaps(other.prefix) {
+			return invalid("must not contain %s (%s): choose a private range, like %q", other.addresses, other.prefix, Default)
 		}
 	}
 	return nil

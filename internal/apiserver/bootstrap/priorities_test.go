@@ -1,4 +1,4 @@
-package apiserver
+package bootstrap
 
 import (
 	"go/ast"
@@ -34,7 +34,7 @@ func TestPriorities(t *testing.T) {
 		}
 		call, ok := spec.Values[0].(*ast.CallExpr)
 		if !ok || len(call.Args) != 2 {
-			t.Fatal("apiVersionPriorities is no longer a call of merge with a table: read how upstream makes it, and make groupPriorities so")
+			t.Fatal("apiVersionPriorities is no longer a call of merge with a table: read how upstream makes it, and make GroupPriorities so")
 		}
 		for _, row := range call.Args[1].(*ast.CompositeLit).Elts {
 			pair := row.(*ast.KeyValueExpr)

@@ -1,4 +1,4 @@
-package apiserver
+package bootstrap
 
 import (
 	"context"
@@ -20,17 +20,16 @@ import (
 	"github.com/kubembed/kubembed/internal/storage"
 )
 
-// repair makes an existing bootstrap object as a start needs it, before anything is
-// served. That concerns APIServices only: while one sends a built-in group version
-// elsewhere, the server's own requests go there too, and start hooks that meet this
-// wait minutes before they try again. Upstream's controllers repair everything else
-// while the server runs.
+// repair updates an existing APIService that sends a built-in group version to another
+// server. The server's own requests would go to that server, and start hooks that fail
+// because of it wait for minutes before they try again. All other objects are left to
+// upstream's controllers, which update them while the server runs.
 //
-// As upstream's controller of them does, it leaves APIServices alone that have lost
-// their label, so that administrators can give a group version a priority of their own.
-// But upstream never gets ready where such a one names another server; here it is the
-// control plane's again.
-func (s *Server) repair(ctx context.Context, store storage.Store, o bootstrapObject) error {
+// As upstream's autoregistration controller does, repair ignores APIServices without its
+// label, so that administrators can change the priority of a group version. The exception
+// is an APIService that names another server: upstream never becomes ready with it, and
+// here the control plane takes it back.
+func (c Config) repair(ctx context.Context, store storage.Store, o object) error {
 	if o.kind != apiServiceKind {
 		return nil
 	}
@@ -42,8 +41,8 @@ func (s *Server) repair(ctx context.Context, store storage.Store, o bootstrapObj
 	if !ok {
 		return fmt.Errorf("an APIService is a %T", internal)
 	}
-	changed, elsewhere := false, false
-	err = store.GuaranteedUpdate(ctx, o.key(store, wanted), &apiregistration.APIService{}, false, nil, apistorage.SimpleUpdate(func(stored runtime.Object) (runtime.Object, error) {
+	changed, redirected := false, false
+	err = store.GuaranteedUpdate(ctx, store.Key("", wanted.Name), &apiregistration.APIService{}, false, nil, apistorage.SimpleUpdate(func(stored runtime.Object) (runtime.Object, error) {
 		current, ok := stored.(*apiregistration.APIService)
 		if !ok {
 			return nil, fmt.Errorf("an APIService is a %T", stored)
@@ -52,7 +51,7 @@ func (s *Server) repair(ctx context.Context, store storage.Store, o bootstrapObj
 		if changed = !apiequality.Semantic.DeepEqual(current.Spec, wanted.Spec) && (managed || current.Spec.Service != nil); !changed {
 			return current, nil
 		}
-		elsewhere = current.Spec.Service != nil
+		redirected = current.Spec.Service != nil
 		repaired := current.DeepCopy()
 		repaired.Spec = wanted.Spec
 		if !managed {
@@ -61,22 +60,21 @@ func (s *Server) repair(ctx context.Context, store storage.Store, o bootstrapObj
 			}
 			repaired.Labels[autoregister.AutoRegisterManagedLabel] = wanted.Labels[autoregister.AutoRegisterManagedLabel]
 		}
-		return s.updatedAPIService(current, repaired)
+		return c.updatedAPIService(current, repaired)
 	}), nil)
-	if err == nil && changed && elsewhere {
-		s.config.Logger.Warn("an APIService sent a built-in API to another server, and is the control plane's again, which could not start without it",
+	if err == nil && changed && redirected {
+		c.Logger.Warn("an APIService sent a built-in API to another server: it is changed back to this server, which could not become ready otherwise",
 			zap.String("apiservice", wanted.Name))
 	}
 	return err
 }
 
-// updatedAPIService records the update in managedFields, as the handler of a request
-// would.
-func (s *Server) updatedAPIService(current, updated *apiregistration.APIService) (runtime.Object, error) {
+// updatedAPIService records the update in managedFields as the handler of a request would.
+func (c Config) updatedAPIService(current, updated *apiregistration.APIService) (runtime.Object, error) {
 	if len(current.ManagedFields) == 0 {
-		return updated, nil // of an older release: nobody knows whose the fields are
+		return updated, nil // an older release created it, and recorded no managers
 	}
-	types, err := builder3.BuildOpenAPIDefinitionsForResources(s.generic.server.OpenAPIV3Config, openapiutil.GetCanonicalTypeName(&apiregistrationv1.APIService{}))
+	types, err := builder3.BuildOpenAPIDefinitionsForResources(c.OpenAPI, openapiutil.GetCanonicalTypeName(&apiregistrationv1.APIService{}))
 	if err != nil {
 		return nil, err
 	}
@@ -94,5 +92,5 @@ func (s *Server) updatedAPIService(current, updated *apiregistration.APIService)
 	if err != nil {
 		return nil, err
 	}
-	return manager.Update(current, updated, serverManager)
+	return manager.Update(current, updated, ServerManager)
 }

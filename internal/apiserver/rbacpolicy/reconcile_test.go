@@ -1,4 +1,4 @@
-package apiserver
+package rbacpolicy
 
 import (
 	"errors"
@@ -31,7 +31,7 @@ func TestCopiesComeFirst(t *testing.T) {
 	}
 	client.PrependReactor("create", "clusterroles", refuse)
 	client.PrependReactor("create", "clusterrolebindings", refuse)
-	if err := reconcileRBAC(t.Context(), client, rbacPolicy()); err == nil {
+	if err := Reconcile(t.Context(), client, New()); err == nil {
 		t.Fatal("complete without the copies")
 	}
 	roles, bindings := client.RbacV1().ClusterRoles(), client.RbacV1().ClusterRoleBindings()
@@ -46,7 +46,7 @@ func TestCopiesComeFirst(t *testing.T) {
 			t.Error(err)
 		}
 	}
-	if err := reconcileRBAC(t.Context(), client, rbacPolicy()); err != nil {
+	if err := Reconcile(t.Context(), client, New()); err != nil {
 		t.Fatal(err)
 	}
 	if copied, err := bindings.Get(t.Context(), "system:public-info-viewer", metav1.GetOptions{}); err != nil || len(copied.Subjects) > 0 {
@@ -69,7 +69,7 @@ func TestAggregatedRolesDoNotStopCopies(t *testing.T) {
 	}
 	for range 8 { // orders of a map
 		client := fake.NewClientset(aggregated, other, legacy)
-		if err := reconcileRBAC(t.Context(), client, policyData{ClusterRolesToAggregate: rbacPolicy().ClusterRolesToAggregate}); err != nil {
+		if err := Reconcile(t.Context(), client, Policy{ClusterRolesToAggregate: New().ClusterRolesToAggregate}); err != nil {
 			t.Fatal(err)
 		}
 		copied, err := client.RbacV1().ClusterRoles().Get(t.Context(), "system:aggregate-to-view", metav1.GetOptions{})
@@ -93,7 +93,7 @@ func TestReconcileTriesAgain(t *testing.T) {
 			refused++
 			return refused == 1, nil, refusal
 		})
-		if err := reconcileRBAC(t.Context(), client, rbacPolicy()); err != nil || refused < 2 {
+		if err := Reconcile(t.Context(), client, New()); err != nil || refused < 2 {
 			t.Errorf("%v: %v", refusal, err)
 		}
 	}

@@ -1,4 +1,6 @@
-package apiserver
+// Package rbacpolicy has the bootstrap RBAC policy: upstream's roles and bindings, and
+// those that nodes need to join. It brings the policy of existing data up to date.
+package rbacpolicy
 
 import (
 	"maps"
@@ -7,6 +9,7 @@ import (
 	certificatesv1 "k8s.io/api/certificates/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apiserver/pkg/authentication/user"
 	rbacrest "k8s.io/kubernetes/pkg/registry/rbac/rest"
 	"k8s.io/kubernetes/plugin/pkg/auth/authorizer/rbac/bootstrappolicy"
@@ -15,12 +18,13 @@ import (
 	"github.com/kubembed/kubembed/internal/join"
 )
 
-type policyData = rbacrest.PolicyData
+// Policy is a set of roles and bindings.
+type Policy = rbacrest.PolicyData
 
-// rbacPolicy is upstream's bootstrap policy, and the bindings that upstream
-// leaves to whoever sets up a cluster.
-func rbacPolicy() policyData {
-	return policyData{
+// New returns upstream's bootstrap policy with the role and the bindings of nodes, which
+// upstream leaves to installers.
+func New() Policy {
+	return Policy{
 		ClusterRoles:        slices.Concat(bootstrappolicy.ClusterRoles(), bootstrappolicy.ControllerRoles(), []rbacv1.ClusterRole{joinRole()}),
 		ClusterRoleBindings: slices.Concat(bootstrappolicy.ClusterRoleBindings(), bootstrappolicy.ControllerRoleBindings(), nodeBindings()),
 		Roles:               bootstrappolicy.NamespaceRoles(),
@@ -31,7 +35,25 @@ func rbacPolicy() policyData {
 	}
 }
 
-// nodeBindings are what kubeadm sets up for nodes, by other names.
+// Served returns New without the kinds that the API server does not serve.
+func Served(served func(schema.GroupResource) bool) Policy {
+	policy := New()
+	if !served(rbacv1.Resource("clusterroles")) {
+		policy.ClusterRoles, policy.ClusterRolesToAggregate = nil, nil
+	}
+	if !served(rbacv1.Resource("clusterrolebindings")) {
+		policy.ClusterRoleBindings, policy.ClusterRoleBindingsToSplit = nil, nil
+	}
+	if !served(rbacv1.Resource("roles")) {
+		policy.Roles = nil
+	}
+	if !served(rbacv1.Resource("rolebindings")) {
+		policy.RoleBindings = nil
+	}
+	return policy
+}
+
+// nodeBindings are the bindings for nodes. kubeadm creates them under other names.
 func nodeBindings() (bindings []rbacv1.ClusterRoleBinding) {
 	bind := func(name, kind, subject, role string) {
 		bindings = append(bindings, rbacv1.ClusterRoleBinding{
@@ -44,13 +66,13 @@ func nodeBindings() (bindings []rbacv1.ClusterRoleBinding) {
 			RoleRef:  rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: role},
 		})
 	}
-	// A worker that joins asks for the first client certificate of its kubelet.
+	// A joining worker requests the first client certificate of its kubelet.
 	bind("kubembed:kubelet-bootstrap", rbacv1.GroupKind, join.Group, joinRoleName)
-	// Kubelets renew their client certificates themselves.
+	// Kubelets renew their client certificates.
 	bind("kubembed:node-certificate-rotation", rbacv1.GroupKind, user.NodesGroup,
 		"system:certificates.k8s.io:certificatesigningrequests:selfnodeclient")
-	// kubectl logs, exec and port-forward end at a kubelet, which asks whether
-	// the API server may.
+	// The API server calls kubelets for kubectl logs, exec and port-forward. The kubelet
+	// asks the API server whether it may.
 	bind("kubembed:kubelet-api-admin", rbacv1.UserKind, clientcert.KubeletClientUser, "system:kubelet-api-admin")
 	return bindings
 }
@@ -58,9 +80,9 @@ func nodeBindings() (bindings []rbacv1.ClusterRoleBinding) {
 // joinRoleName is the role of clients with a join token.
 const joinRoleName = "kubembed:node-bootstrapper"
 
-// joinRole is upstream's system:node-bootstrapper without list and watch, which show
-// the requests of all others. joinAuthorizer grants the part of them that a kubelet
-// needs.
+// joinRole is upstream's system:node-bootstrapper without list and watch, which show the
+// certificate requests of all clients. An authorizer of package authz grants kubelets
+// list and watch of their own request.
 func joinRole() rbacv1.ClusterRole {
 	return rbacv1.ClusterRole{
 		ObjectMeta: metav1.ObjectMeta{

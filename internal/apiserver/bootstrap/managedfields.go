@@ -1,4 +1,4 @@
-package apiserver
+package bootstrap
 
 import (
 	"reflect"
@@ -21,7 +21,7 @@ import (
 
 // What upstream's clients are called in managedFields.
 const (
-	serverManager      = "kube-apiserver"
+	ServerManager      = "kube-apiserver"
 	controllersManager = "kube-controller-manager"
 	flowControlManager = "api-priority-and-fairness-config-producer-v1"
 	aggregationManager = "clusterrole-aggregation-controller"
