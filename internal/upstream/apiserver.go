@@ -52,19 +52,19 @@ var followedEntries = []Entry{
 		Look: "currentAuthorizer and joinAuthorizer add to Authorize alone, and AuthorizerFunc makes the other methods of it: see that a new one does not go around them.",
 	},
 	{
-		Ours: "pkg/apiserver/masterleases.go:(*generic).leaseReconciler", Package: controlplane, Decl: "(*Config).createLeaseReconciler", Digest: "408ea4d17841ddd9",
+		Ours: "internal/apiserver/endpoints/leases.go:NewLeaseReconciler", Package: controlplane, Decl: "(*Config).createLeaseReconciler", Digest: "408ea4d17841ddd9",
 		Look: "leaseReconciler does the same over the shared client.",
 	},
 	{
-		Ours: "pkg/apiserver/masterleases.go:(*masterLeases).UpdateLease", Package: "k8s.io/kubernetes/pkg/controlplane/reconcilers", Decl: "(*storageLeases).UpdateLease", Digest: "e6d55161fd43b60c",
+		Ours: "internal/apiserver/endpoints/leases.go:(*masterLeases).UpdateLease", Package: "k8s.io/kubernetes/pkg/controlplane/reconcilers", Decl: "(*storageLeases).UpdateLease", Digest: "e6d55161fd43b60c",
 		Look: "all servers of an etcd, kube-apiserver among them, read these keys: write them as upstream does.",
 	},
 	{
-		Ours: "pkg/apiserver/masterleases.go:(*masterLeases).ListLeases", Package: "k8s.io/kubernetes/pkg/controlplane/reconcilers", Decl: "(*storageLeases).ListLeases", Digest: "1179466a9af2e1a6",
+		Ours: "internal/apiserver/endpoints/leases.go:(*masterLeases).ListLeases", Package: "k8s.io/kubernetes/pkg/controlplane/reconcilers", Decl: "(*storageLeases).ListLeases", Digest: "1179466a9af2e1a6",
 		Look: "read the keys of all servers as upstream does.",
 	},
 	{
-		Ours: "pkg/apiserver/masterleases.go:masterLeasePrefix", Package: controlplane, Decl: "(*Config).createLeaseReconciler", Has: []string{`"/masterleases/"`},
+		Ours: "internal/apiserver/endpoints/leases.go:masterLeasePrefix", Package: controlplane, Decl: "(*Config).createLeaseReconciler", Has: []string{`"/masterleases/"`},
 		Look: "servers of one etcd find each other only under the same prefix.",
 	},
 	{

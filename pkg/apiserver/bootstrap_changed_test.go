@@ -174,7 +174,7 @@ func TestBootstrapOverChangedData(t *testing.T) {
 	cfg.Controllers = true // although none run
 	start := func(t *testing.T) {
 		t.Helper()
-		p.Server = must(apiserver.New(cfg))(t)
+		p.use(must(apiserver.New(cfg))(t))
 		ctx, cancel := context.WithTimeout(t.Context(), patience)
 		defer cancel()
 		if err := p.Start(ctx); err != nil {
@@ -234,7 +234,7 @@ func TestRestartWithoutRBAC(t *testing.T) {
 		cfg.RuntimeConfig = map[string]string{off: "false"}
 		for range 2 {
 			cfg.Listener = must(net.Listen("tcp", "127.0.0.1:0"))(t)
-			p.Server = must(apiserver.New(cfg))(t)
+			p.use(must(apiserver.New(cfg))(t))
 			if err := p.Start(t.Context()); err != nil {
 				t.Fatal(err)
 			}

@@ -82,7 +82,7 @@ func (g *generic) connectKubelets(providers []controlplaneapiserver.RESTStorageP
 		if !ok {
 			return fmt.Errorf("the storage provider of the core group is a %T, which has no start hook", provider)
 		}
-		kubelets := egress.NewKubelets(g.config.PKI, g.config.KubeletInsecureTLS, g.informers.Core().V1().Nodes().Lister(), g.dialer, kubelet.NewPolicy(g.ctx, g.config.local(), g.presences.checkKubelet, g.client, g.config.Logger))
+		kubelets := egress.NewKubelets(g.config.PKI, g.config.KubeletInsecureTLS, g.informers.Core().V1().Nodes().Lister(), g.dialer, kubelet.NewPolicy(g.ctx, g.config.local(), g.presence.CheckKubelet, g.client, g.config.Logger))
 		providers[i] = coreProvider{RESTStorageProvider: provider, PostStartHookProvider: hook, kubelets: kubelets, pods: g.pods, services: &g.services}
 		return nil
 	}

@@ -21,6 +21,7 @@ import (
 	controlplaneapiserver "k8s.io/kubernetes/pkg/controlplane/apiserver"
 
 	"github.com/kubembed/kubembed/internal/apiserver/bootstrap"
+	"github.com/kubembed/kubembed/internal/apiserver/coordination"
 	"github.com/kubembed/kubembed/internal/apiserver/crd"
 	"github.com/kubembed/kubembed/internal/apiserver/openapi"
 	"github.com/kubembed/kubembed/internal/apiserver/runtimeconfig"
@@ -117,7 +118,7 @@ func (g *generic) extensionsConfig(base genericapiserver.Config, services webhoo
 		ExtraConfig: apiextensionsapiserver.ExtraConfig{
 			CRDRESTOptionsGetter: crd.MarkUses(g.backend.RESTOptionsGetter(
 				apiextensionsoptions.NewCRDRESTOptionsGetter(*etcd, c.ResourceTransformers, c.StorageObjectCountTracker), nil), &g.uses),
-			MasterCount: g.config.serverCount(),
+			MasterCount: coordination.ServerCount(g.config.Shared),
 			AuthResolverWrapper: webhook.NewDefaultAuthenticationInfoResolverWrapper(
 				webhooks, nil, g.loopback, c.TracerProvider),
 			ServiceResolver: services,

@@ -5,6 +5,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/kubembed/kubembed/internal/apiserver/coordination"
 	"github.com/kubembed/kubembed/internal/apiserver/runtimeconfig"
 )
 
@@ -20,7 +21,7 @@ func (f flags) GetFlagz() map[string]string {
 		"advertise-address":              c.AdvertiseAddress.String(),
 		"allow-privileged":               "true",
 		"anonymous-auth":                 "true",
-		"apiserver-count":                strconv.Itoa(c.serverCount()),
+		"apiserver-count":                strconv.Itoa(coordination.ServerCount(c.Shared)),
 		"audit-log-maxbackup":            strconv.Itoa(c.Audit.MaxBackups),
 		"audit-log-maxsize":              strconv.Itoa(c.Audit.MaxSizeMB),
 		"audit-log-path":                 c.Audit.LogPath,

@@ -42,12 +42,14 @@ import (
 
 	"github.com/kubembed/kubembed/internal/apiserver/audit"
 	"github.com/kubembed/kubembed/internal/apiserver/convergence"
+	"github.com/kubembed/kubembed/internal/apiserver/coordination"
 	"github.com/kubembed/kubembed/internal/apiserver/crd"
 	"github.com/kubembed/kubembed/internal/apiserver/egress"
 	"github.com/kubembed/kubembed/internal/apiserver/encryption"
 	"github.com/kubembed/kubembed/internal/apiserver/health"
 	"github.com/kubembed/kubembed/internal/apiserver/informers"
 	"github.com/kubembed/kubembed/internal/apiserver/openapi"
+	"github.com/kubembed/kubembed/internal/apiserver/presence"
 	"github.com/kubembed/kubembed/internal/apiserver/runtimeconfig"
 	"github.com/kubembed/kubembed/internal/apiserver/servicecidr"
 	"github.com/kubembed/kubembed/internal/fieldpath"
@@ -70,7 +72,7 @@ type generic struct {
 	informers clientgoinformers.SharedInformerFactory
 	// informerName is the name of the server's informers in metrics.
 	informerName *cache.InformerName
-	presences    *presences
+	presence     *presence.Registry
 	// encryption is nil without Config.Encryption, and with Config.Transformers.
 	encryption *encryption.Transformers
 	storageConfig
@@ -112,11 +114,11 @@ func newGeneric(ctx context.Context, drained <-chan struct{}, cfg Config, backen
 	c := newServerConfig(cfg, loopback, state)
 	var err error
 	if cfg.Shared {
-		if c.APIServerID, err = cfg.serverID(); err != nil {
+		if c.APIServerID, err = coordination.ServerID(cfg.AdvertiseAddress, cfg.Listener); err != nil {
 			return nil, err
 		}
 	}
-	presences, err := newPresences(cfg, c.APIServerID, backend)
+	registry, err := newPresence(cfg, c.APIServerID, backend)
 	if err != nil {
 		return nil, err
 	}
@@ -160,7 +162,7 @@ func newGeneric(ctx context.Context, drained <-chan struct{}, cfg Config, backen
 	}
 	return &generic{
 		state: state, ctx: ctx, drained: drained, config: cfg, server: c, backend: backend, loopback: loopback, client: client,
-		informers: shared, informerName: name, presences: presences, encryption: transformers, storageConfig: stored, revocations: revocations,
+		informers: shared, informerName: name, presence: registry, encryption: transformers, storageConfig: stored, revocations: revocations,
 	}, nil
 }
 

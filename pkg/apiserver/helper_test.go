@@ -125,8 +125,13 @@ func newPlane(dir string, modify ...func(*apiserver.Config)) (_ *plane, err erro
 	if err != nil {
 		return nil, errors.Join(err, ignoreClosed(listener.Close()))
 	}
-	p.Server, p.Internals = server, access.Of(server)
+	p.use(server)
 	return p, server.Start(ctx)
+}
+
+// use sets the server of the plane.
+func (p *plane) use(server *apiserver.Server) {
+	p.Server, p.Internals = server, access.Of(server)
 }
 
 func ignoreClosed(err error) error {

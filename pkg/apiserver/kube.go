@@ -26,6 +26,7 @@ import (
 	"github.com/kubembed/kubembed/internal/apiserver/authn"
 	"github.com/kubembed/kubembed/internal/apiserver/bootstrap"
 	"github.com/kubembed/kubembed/internal/apiserver/convergence"
+	"github.com/kubembed/kubembed/internal/apiserver/coordination"
 	"github.com/kubembed/kubembed/internal/apiserver/egress"
 	"github.com/kubembed/kubembed/internal/apiserver/informers"
 	"github.com/kubembed/kubembed/internal/fieldpath"
@@ -71,7 +72,7 @@ func (g *generic) kubeConfig(services webhook.ServiceResolver, webhooks *http.Tr
 				APIResourceConfigSource:             g.server.MergedResourceConfig,
 				StorageFactory:                      g.factory,
 				EventTTL:                            g.config.EventTTL,
-				ProxyTransport:                      g.dialer.ProxyTransport(g.presences.checkProxy),
+				ProxyTransport:                      g.dialer.ProxyTransport(g.presence.CheckProxy),
 				ServiceAccountIssuer:                issuer,
 				ServiceAccountExtendedMaxExpiration: accounts.MaxExtendedExpiration,
 				ExtendExpiration:                    accounts.ExtendExpiration,
@@ -92,7 +93,7 @@ func (g *generic) kubeConfig(services webhook.ServiceResolver, webhooks *http.Tr
 			ServiceIPRange:           *g.config.ServiceCIDR,
 			APIServerServicePort:     kubernetesServicePort,
 			EndpointReconcilerConfig: controlplane.EndpointReconcilerConfig{Reconciler: endpoints},
-			MasterCount:              g.config.serverCount(),
+			MasterCount:              coordination.ServerCount(g.config.Shared),
 		},
 	}
 	return c, g.admission(services, webhooks)

@@ -16,6 +16,7 @@ import (
 
 	"github.com/kubembed/kubembed/internal/apiserver/audit"
 	"github.com/kubembed/kubembed/internal/apiserver/authn"
+	"github.com/kubembed/kubembed/internal/apiserver/coordination"
 	"github.com/kubembed/kubembed/internal/apiserver/informers"
 	"github.com/kubembed/kubembed/internal/apiserver/servicecidr"
 	"github.com/kubembed/kubembed/internal/apiserver/serving"
@@ -123,7 +124,7 @@ func (s *Server) assemble() (err error) {
 	s.backend = storage.NewBackend(cfg.Client, cfg.Dial, cfg.Prefix)
 	s.resources.Push("apiserver: connections to etcd", func(context.Context) error { s.backend.Close(); return nil })
 	s.backend.Observe(state.acknowledged.Observer)
-	if err = s.claimVersion(); err != nil {
+	if err = coordination.ClaimVersion(s.ctx, cfg.Client, s.backend.Keyspace(), KubernetesVersion, cfg.Shared); err != nil {
 		return err
 	}
 	name := informers.NewName()
@@ -194,7 +195,7 @@ func (s *Server) start(ctx context.Context) error {
 		return err
 	})
 	together(func() error {
-		if err := s.generic.presences.publish(ctx); err != nil {
+		if err := s.generic.presence.Publish(ctx); err != nil {
 			return fmt.Errorf("apiserver: names of the server for others: %w", err)
 		}
 		s.generic.boot.Published.Store(true)
@@ -239,7 +240,7 @@ func (s *Server) run(ctx context.Context) error {
 	// is cut short returns one. So the hooks are never cut short: they live on
 	// s.ctx, and Stop waits for them.
 	s.background.Go(s.runServiceCIDR)
-	s.background.Go(func() { s.generic.presences.run(s.ctx) })
+	s.background.Go(func() { s.generic.presence.Run(s.ctx) })
 	s.hooksStarted = true
 	s.aggregator.GenericAPIServer.RunPostStartHooks(s.ctx)
 	return nil

@@ -5,6 +5,7 @@ import (
 	"net"
 
 	"k8s.io/apimachinery/pkg/util/validation/field"
+	"k8s.io/kubernetes/pkg/apis/core"
 	"k8s.io/kubernetes/pkg/controlplane/reconcilers"
 
 	"github.com/kubembed/kubembed/internal/apiserver/endpoints"
@@ -41,7 +42,11 @@ func (g *generic) endpointReconciler() (reconcilers.EndpointReconciler, error) {
 	case g.publishedAddress().IsLoopback():
 		return endpoints.NoReconciler(), nil
 	case g.config.Shared:
-		return g.leaseReconciler()
+		config, err := g.factory.NewConfig(core.Resource("apiServerIPInfo"), &core.Endpoints{})
+		if err != nil {
+			return nil, fmt.Errorf("apiserver: leases of API servers: %w", err)
+		}
+		return endpoints.NewLeaseReconciler(g.ctx, g.backend, config, g.loopback)
 	default:
 		return endpoints.NewReconciler(g.ctx, g.loopback), nil
 	}

@@ -45,9 +45,11 @@ func (e *remoteEtcd) newServer(dir string, modify ...func(*apiserver.Config)) (*
 	for _, m := range modify {
 		m(&cfg)
 	}
-	if p.Server, err = apiserver.New(cfg); err != nil {
+	server, err := apiserver.New(cfg)
+	if err != nil {
 		return p, errors.Join(err, ignoreClosed(listener.Close()))
 	}
+	p.use(server)
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	return p, p.Start(ctx)

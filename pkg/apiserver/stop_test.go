@@ -81,7 +81,7 @@ func parts(t testing.TB) (*plane, apiserver.Config) {
 
 func TestStopBeforeStart(t *testing.T) {
 	p, cfg := parts(t)
-	p.Server = must(apiserver.New(cfg))(t)
+	p.use(must(apiserver.New(cfg))(t))
 	nodes := p.admin().CoreV1().Nodes()
 	answered := make(chan error)
 	go func() {
@@ -118,7 +118,7 @@ func TestStartAgain(t *testing.T) {
 	ctx := t.Context()
 	start := func() {
 		t.Helper()
-		p.Server = must(apiserver.New(cfg))(t)
+		p.use(must(apiserver.New(cfg))(t))
 		startCtx, cancel := context.WithTimeout(ctx, patience)
 		defer cancel()
 		if err := p.Start(startCtx); err != nil {

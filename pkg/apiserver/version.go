@@ -10,11 +10,16 @@ import (
 	"k8s.io/component-base/version"
 
 	"github.com/kubembed/kubembed/internal/apiserver/bootstrap"
+	"github.com/kubembed/kubembed/internal/versionskew"
 )
 
 // KubernetesVersion is the Kubernetes release whose code is embedded. It is that of
 // k8s.io/kubernetes in go.mod, which a program cannot always ask for its own build.
 const KubernetesVersion = "v1.37.2"
+
+// ErrVersionSkew is returned by New when the stored data are of a Kubernetes version that
+// this release does not work with.
+var ErrVersionSkew = versionskew.Err
 
 // effectiveVersion is upstream's, but tells the release that is embedded: a
 // library is linked without upstream's version stamps, and upstream would

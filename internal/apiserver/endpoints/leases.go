@@ -1,4 +1,4 @@
-package apiserver
+package endpoints
 
 import (
 	"context"
@@ -9,44 +9,44 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apiserver/pkg/registry/rest"
 	apistorage "k8s.io/apiserver/pkg/storage"
+	"k8s.io/apiserver/pkg/storage/storagebackend"
 	corev1client "k8s.io/client-go/kubernetes/typed/core/v1"
 	discoveryv1client "k8s.io/client-go/kubernetes/typed/discovery/v1"
+	clientrest "k8s.io/client-go/rest"
 	"k8s.io/kubernetes/pkg/apis/core"
 	"k8s.io/kubernetes/pkg/controlplane/reconcilers"
 
 	"github.com/kubembed/kubembed/internal/keyspace"
+	"github.com/kubembed/kubembed/internal/storage"
 )
 
 const (
-	// masterLeaseTTL is how long the key of a server that is gone stays. Another
-	// looks up to ten seconds later. It is upstream's.
+	// masterLeaseTTL is how long the key of a server stays after its end, as upstream.
+	// Other servers read the keys every ten seconds.
 	masterLeaseTTL = 15 * time.Second
-	// masterLeaseTimeout bounds what upstream does not: an etcd that is away must
-	// not hold up a stop.
+	// masterLeaseTimeout bounds each call of etcd. Upstream's calls are not bounded, and
+	// would delay a stop while etcd is unavailable.
 	masterLeaseTimeout = 5 * time.Second
 	// masterLeasePrefix is upstream's. The storage adds Config.Prefix.
 	masterLeasePrefix = "/" + keyspace.MasterLeasesPath
 )
 
-// leaseReconciler is createLeaseReconciler of k8s.io/kubernetes/pkg/controlplane:
-// each server keeps a key in etcd that expires without it, and writes all that
-// there are into the endpoints of the kubernetes Service.
-func (g *generic) leaseReconciler() (reconcilers.EndpointReconciler, error) {
-	config, err := g.factory.NewConfig(core.Resource("apiServerIPInfo"), &core.Endpoints{})
-	if err != nil {
-		return nil, fmt.Errorf("apiserver: leases of API servers: %w", err)
-	}
-	store, destroy, err := g.backend.Uncached(config, masterLeasePrefix)
+// NewLeaseReconciler returns the reconciler of servers that share an etcd, as
+// createLeaseReconciler of k8s.io/kubernetes/pkg/controlplane: each server keeps a key in
+// etcd that expires after its end, and writes the addresses of all keys into the endpoints
+// of the kubernetes Service. config is the storage configuration for core.Endpoints.
+func NewLeaseReconciler(ctx context.Context, backend *storage.Backend, config *storagebackend.ConfigForResource, loopback *clientrest.Config) (reconcilers.EndpointReconciler, error) {
+	store, destroy, err := backend.Uncached(config, masterLeasePrefix)
 	if err != nil {
 		return nil, fmt.Errorf("apiserver: leases of API servers: %w", err)
 	}
 	return reconcilers.NewLeaseEndpointReconciler(
-		reconcilers.NewEndpointsAdapter(corev1client.NewForConfigOrDie(g.loopback), discoveryv1client.NewForConfigOrDie(g.loopback)),
-		&masterLeases{ctx: g.ctx, store: store, destroy: destroy}), nil
+		reconcilers.NewEndpointsAdapter(corev1client.NewForConfigOrDie(loopback), discoveryv1client.NewForConfigOrDie(loopback)),
+		&masterLeases{ctx: ctx, store: store, destroy: destroy}), nil
 }
 
-// masterLeases is what reconcilers.NewLeases makes, over the shared client. Upstream's
-// dials etcd, and prints it when that is away.
+// masterLeases is upstream's reconcilers.NewLeases over the shared client. Upstream's dials
+// etcd, and prints to standard error while etcd is unavailable.
 type masterLeases struct {
 	ctx     context.Context
 	store   apistorage.Interface
@@ -59,7 +59,7 @@ func (l *masterLeases) call(f func(context.Context) error) error {
 	return f(ctx)
 }
 
-// ListLeases returns the addresses of all servers that are alive.
+// ListLeases returns the addresses of all running servers.
 func (l *masterLeases) ListLeases() (addresses []string, err error) {
 	var all core.EndpointsList
 	err = l.call(func(ctx context.Context) error {
@@ -73,7 +73,7 @@ func (l *masterLeases) ListLeases() (addresses []string, err error) {
 	return addresses, err
 }
 
-// UpdateLease says that the server at ip is alive.
+// UpdateLease renews the key of the server at ip.
 func (l *masterLeases) UpdateLease(ip string) error {
 	return l.call(func(ctx context.Context) error {
 		return l.store.GuaranteedUpdate(ctx, path.Join(masterLeasePrefix, ip), &core.Endpoints{}, true, nil,
@@ -83,7 +83,7 @@ func (l *masterLeases) UpdateLease(ip string) error {
 					return nil, nil, fmt.Errorf("lease of an API server is a %T", object)
 				}
 				lease.Subsets = []core.EndpointSubset{{Addresses: []core.EndpointAddress{{IP: ip}}}}
-				// What does not change is not written, and would expire.
+				// The storage does not write an unchanged object, and its key would expire.
 				lease.Generation++
 				ttl := uint64(masterLeaseTTL / time.Second)
 				return lease, &ttl, nil
@@ -91,7 +91,7 @@ func (l *masterLeases) UpdateLease(ip string) error {
 	})
 }
 
-// RemoveLease says that the server at ip is gone.
+// RemoveLease deletes the key of the server at ip.
 func (l *masterLeases) RemoveLease(ip string) error {
 	return l.call(func(ctx context.Context) error {
 		return l.store.Delete(ctx, path.Join(masterLeasePrefix, ip), &core.Endpoints{}, nil, rest.ValidateAllObjectFunc, nil, apistorage.DeleteOptions{})
