@@ -9,19 +9,18 @@ import (
 	"k8s.io/apiserver/pkg/authentication/user"
 )
 
-// Admission waits for the resources that admission plugins look up in their
-// informers.
+// Admission waits for the resources that admission plugins look up in their informers.
 type Admission struct {
 	writes     *Writes
-	cluster    []*source // for all requests
-	namespaced []*source // for all in a namespace
-	quotas     []*source // the same, and for the quotas themselves
+	cluster    []*source // for cluster-scoped requests
+	namespaced []*source // for requests in a namespace
+	quotas     []*source // for requests for quotas
 	resources  map[schema.GroupResource][]*source
-	binding    []*source // for pods that get a node
-	nodes      []*source // for requests of nodes for pods
+	binding    []*source // for bindings of pods
+	nodes      []*source // for requests of nodes for pods and tokens
 }
 
-// NewAdmission returns an Admission that waits for writes of a.
+// NewAdmission returns an Admission that waits for the writes in a.
 func NewAdmission(a *Writes) *Admission {
 	core := func(resources ...string) []*source { return a.of(groupResources("", resources...)) }
 	scheduling := func(resources ...string) []*source {
@@ -47,28 +46,29 @@ func NewAdmission(a *Writes) *Admission {
 	return c
 }
 
-// Wait returns when the plugins may decide about a.
+// Wait returns when the informers have seen the acknowledged writes that the plugins need
+// to decide about a.
 func (c *Admission) Wait(ctx context.Context, a admission.Attributes) {
 	resource := a.GetResource().GroupResource()
-	var where, binding, nodes []*source
+	var base, binding, nodes []*source
 	switch {
 	case a.GetNamespace() == "", resource.Group == "" && resource.Resource == "namespaces":
-		where = c.cluster
+		base = c.cluster
 	case resource.Group == "" && resource.Resource == "resourcequotas":
-		where = c.quotas
+		base = c.quotas
 	default:
-		where = c.namespaced
+		base = c.namespaced
 	}
 	if resource.Group == "" {
 		pods := resource.Resource == "pods"
 		if pods && a.GetSubresource() == "binding" {
 			binding = c.binding
 		}
-		if who := a.GetUserInfo(); who != nil && (pods || resource.Resource == "serviceaccounts") && a.GetSubresource() != "status" &&
-			slices.Contains(who.GetGroups(), user.NodesGroup) {
+		if info := a.GetUserInfo(); info != nil && (pods || resource.Resource == "serviceaccounts") && a.GetSubresource() != "status" &&
+			slices.Contains(info.GetGroups(), user.NodesGroup) {
 			nodes = c.nodes
 		}
 	}
-	// In one call, which has one bound.
-	c.writes.wait(ctx, where, c.resources[resource], binding, nodes)
+	// One call, so that one timeout bounds all of them.
+	c.writes.wait(ctx, base, c.resources[resource], binding, nodes)
 }

@@ -22,59 +22,64 @@ import (
 	"k8s.io/client-go/tools/cache"
 )
 
-// Authorizer returns an authorizer that waits for acknowledged roles and bindings, and decides as delegate.
-// delegate gives no conditional decisions: a request for one gets the decision of Authorize.
+// Authorizer returns an authorizer that waits for acknowledged roles and bindings, and
+// then decides as delegate. delegate gives no conditional decisions: a request for one
+// gets the decision of Authorize.
 func (a *Writes) Authorizer(delegate authorizer.UnconditionalAuthorizer) authorizer.Authorizer {
 	return authorizer.AuthorizerFunc(currentAuthorizer{delegate, a, a.of(rbacSources)}.Authorize)
 }
 
-// RuleResolver returns a resolver that waits as Authorizer does, and answers as delegate.
+// RuleResolver returns a resolver that waits as Authorizer does, and then answers as
+// delegate.
 func (a *Writes) RuleResolver(delegate authorizer.RuleResolver) authorizer.RuleResolver {
 	return currentRules{delegate, a, a.of(rbacSources)}
 }
 
-// currentAuthorizer decides by all roles and bindings that were acknowledged before,
-// grants and revocations alike. If a node is refused, it decides again once the Node
-// authorizer has seen the acknowledged pods: to wait for each pod would hold up the
-// requests of all nodes.
+// currentAuthorizer decides by all roles and bindings that were acknowledged before the
+// request, for grants and revocations alike. If it refuses a node, it decides again when
+// the Node authorizer has seen the acknowledged pods. Waiting for each pod would delay
+// the requests of all nodes.
 type currentAuthorizer struct {
-	Authorizer authorizer.UnconditionalAuthorizer // not embedded: of its methods, those that skip Authorize would not wait
+	// Authorizer is not embedded: its methods other than Authorize would not wait.
+	Authorizer authorizer.UnconditionalAuthorizer
 	writes     *Writes
 	rbac       []*source
 }
 
 func (c currentAuthorizer) Authorize(ctx context.Context, a authorizer.Attributes) (authorizer.Decision, string, error) {
-	who := a.GetUser()
-	if who == nil || slices.Contains(who.GetGroups(), user.SystemPrivilegedGroup) {
+	info := a.GetUser()
+	if info == nil || slices.Contains(info.GetGroups(), user.SystemPrivilegedGroup) {
 		return c.Authorizer.Authorize(ctx, a)
 	}
 	c.writes.wait(ctx, c.rbac)
 	decision, reason, err := c.Authorizer.Authorize(ctx, a)
-	if decision != authorizer.DecisionAllow && slices.Contains(who.GetGroups(), user.NodesGroup) && c.writes.wait(ctx, c.writes.graph) {
+	if decision != authorizer.DecisionAllow && slices.Contains(info.GetGroups(), user.NodesGroup) && c.writes.wait(ctx, c.writes.graph) {
 		return c.Authorizer.Authorize(ctx, a)
 	}
 	return decision, reason, err
 }
 
-// currentRules are the rules of SelfSubjectRulesReviews.
+// currentRules resolves the rules of SelfSubjectRulesReviews.
 type currentRules struct {
 	authorizer.RuleResolver
 	writes *Writes
 	rbac   []*source
 }
 
-func (c currentRules) RulesFor(ctx context.Context, who user.Info, namespace string) ([]authorizer.ResourceRuleInfo, []authorizer.NonResourceRuleInfo, bool, error) {
+func (c currentRules) RulesFor(ctx context.Context, info user.Info, namespace string) ([]authorizer.ResourceRuleInfo, []authorizer.NonResourceRuleInfo, bool, error) {
 	c.writes.wait(ctx, c.rbac)
-	return c.RuleResolver.RulesFor(ctx, who, namespace)
+	return c.RuleResolver.RulesFor(ctx, info, namespace)
 }
 
-// graphRevision is how far the Node authorizer's graph has seen a resource.
+// graphRevision is the newest revision of a resource that the Node authorizer's graph has
+// seen.
 type graphRevision struct {
 	handlers atomic.Int32
-	last     atomic.Uint64
+	seen     atomic.Uint64
 }
 
-// GraphInformers are for the Node authorizer alone.
+// GraphInformers returns informers that record what the Node authorizer's graph has seen.
+// They are for the Node authorizer only.
 func (a *Writes) GraphInformers(informers clientgoinformers.SharedInformerFactory) clientgoinformers.SharedInformerFactory {
 	return graphFactory{informers, a}
 }
@@ -124,25 +129,25 @@ type graphHandler struct {
 
 func (h graphHandler) OnAdd(object any, initial bool) {
 	h.handler.OnAdd(object, initial)
-	h.note(object)
+	h.record(object)
 }
 
 func (h graphHandler) OnUpdate(before, after any) {
 	h.handler.OnUpdate(before, after)
-	h.note(after)
+	h.record(after)
 }
 
 func (h graphHandler) OnDelete(object any) {
 	h.handler.OnDelete(object)
-	h.note(object)
+	h.record(object)
 }
 
-func (h graphHandler) note(object any) {
+func (h graphHandler) record(object any) {
 	accessor, err := meta.Accessor(object)
 	if err != nil {
-		return // deleted while the informer had no watch
+		return // a tombstone: deleted while the informer had no watch
 	}
 	if revision, err := strconv.ParseUint(accessor.GetResourceVersion(), 10, 64); err == nil {
-		raise(&h.revision.last, revision)
+		raise(&h.revision.seen, revision)
 	}
 }

@@ -11,13 +11,13 @@ import (
 	"github.com/kubembed/kubembed/internal/lifecycle"
 )
 
-// APIs are custom resources, and the group versions of APIServices.
+// APIs are custom resources and the group versions of APIServices.
 type APIs struct {
 	Resources     []schema.GroupResource
 	GroupVersions []schema.GroupVersion
 }
 
-// WaitForAPIs is documented at apiserver.Server.
+// WaitForAPIs implements apiserver.Server.WaitForAPIs, which documents it.
 func (w Waiter) WaitForAPIs(ctx context.Context, apis APIs) error {
 	if len(apis.Resources) == 0 && len(apis.GroupVersions) == 0 {
 		return nil
@@ -42,7 +42,7 @@ func (w Waiter) WaitForAPIs(ctx context.Context, apis APIs) error {
 	}
 }
 
-// discovered is what discovery tells of.
+// discovered is the content of discovery documents.
 type discovered struct {
 	resources     map[schema.GroupVersionResource]bool
 	groupVersions map[schema.GroupVersion]bool
@@ -67,23 +67,23 @@ func (w Waiter) discover() (discovered, error) {
 	return found, nil
 }
 
-// undiscovered says what is wrong with discovery, or nothing.
+// undiscovered returns the first difference between discovery and the informers of CRDs
+// and APIServices, or an empty string.
 func (w Waiter) undiscovered(apis APIs, found discovered) string {
-	definitions := w.crds()
 	for _, resource := range apis.Resources {
-		definition, err := definitions.Get(resource.String())
+		definition, err := w.crds().Get(resource.String())
 		if err != nil && !apierrors.IsNotFound(err) {
 			return err.Error()
 		}
 		expected := crd.ServedVersions(definition)
 		for gvr := range found.resources {
 			if gvr.GroupResource() == resource && !expected[gvr.Version] {
-				return gvr.String() + " is still there"
+				return gvr.String() + " is still in discovery"
 			}
 		}
 		for version := range expected {
 			if gvr := resource.WithVersion(version); !found.resources[gvr] {
-				return gvr.String() + " is not there"
+				return gvr.String() + " is not in discovery"
 			}
 		}
 	}
@@ -93,12 +93,12 @@ func (w Waiter) undiscovered(apis APIs, found discovered) string {
 		switch {
 		case apierrors.IsNotFound(err):
 			if found.groupVersions[gv] {
-				return gv.String() + " is still there"
+				return gv.String() + " is still in discovery"
 			}
 		case err != nil:
 			return err.Error()
 		case service.Spec.Service == nil && !found.groupVersions[gv]:
-			return gv.String() + " is not there"
+			return gv.String() + " is not in discovery"
 		}
 	}
 	return ""

@@ -16,15 +16,17 @@ import (
 	"github.com/kubembed/kubembed/internal/lifecycle"
 )
 
-// paramsTimeout is how long admission gets to find the parameters of policies. Upstream
-// looks again each second for a kind that it has not found.
+// paramsTimeout bounds the wait until admission has found the parameters of policies.
+// Upstream retries each second for a kind that it has not found.
 const paramsTimeout = 3 * time.Second
 
-// paramsSeenTimeout is how long the informers of custom resources that are parameters get to see a
-// change. An informer whose objects cannot be converted never sees it.
+// paramsSeenTimeout bounds the wait until the informers of parameters that are custom
+// resources have seen a change. An informer whose objects cannot be converted never sees
+// it.
 const paramsSeenTimeout = 10 * time.Second
 
-// withinParams calls wait with a context that ends after paramsSeenTimeout, which is no error.
+// withinParams calls wait with a context that ends after paramsSeenTimeout. That this
+// time passes is not an error.
 func withinParams(ctx context.Context, wait func(limit context.Context) error) error {
 	limit, cancel := context.WithTimeout(ctx, paramsSeenTimeout)
 	defer cancel()
@@ -35,15 +37,15 @@ func withinParams(ctx context.Context, wait func(limit context.Context) error) e
 	return err
 }
 
-// waitEnforced waits until requests are judged by the policies that have changed.
+// waitEnforced waits until requests are admitted by the policies that have changed.
 func (w Waiter) waitEnforced(ctx context.Context, changed map[schema.GroupResource]latestChange) error {
-	_, defined := changed[crd.Resource]
+	_, crdsChanged := changed[crd.Resource]
 	for _, plugin := range w.Policies {
 		affected := plugin.affected(changed)
 		if affected && plugin.hooks == nil {
 			return fmt.Errorf("apiserver: %s: %w", plugin.policies.resource, errPolicyHooks)
 		}
-		if plugin.hooks == nil || !affected && !defined {
+		if plugin.hooks == nil || !affected && !crdsChanged {
 			continue
 		}
 		if affected {
@@ -59,13 +61,14 @@ func (w Waiter) waitEnforced(ctx context.Context, changed map[schema.GroupResour
 	return nil
 }
 
-// KnowsParams reports whether admission has found the parameters of all policies whose kinds are served.
+// KnowsParams reports whether admission has found the parameters of all policies whose
+// parameter kinds are served.
 func (w Waiter) KnowsParams() bool {
 	return !slices.ContainsFunc(w.Policies, func(p *policyPlugin) bool { return !w.knowsParams(p) })
 }
 
-// knowsParams reports whether a plugin has found the parameters of its policies, as far as
-// their kinds are served.
+// knowsParams reports whether a plugin has found the parameters of its policies whose
+// parameter kinds are served.
 func (w Waiter) knowsParams(plugin *policyPlugin) bool {
 	for _, hook := range plugin.hooks() {
 		if hook.paramKind == nil || hook.err == nil && hook.params != nil && hook.params.HasSynced() {
@@ -79,9 +82,11 @@ func (w Waiter) knowsParams(plugin *policyPlugin) bool {
 	return true
 }
 
-// waitParams waits until policies see the changes of parameters that are custom resources.
+// waitParams waits until policies see the changes of parameters that are custom
+// resources.
 func (w Waiter) waitParams(ctx context.Context, changes []access.StoredChange) error {
-	// After the policies: one that is gone needs none, and one that is new has new informers.
+	// After the wait for policies: a deleted policy needs no informer, and a new one has
+	// new informers.
 	informers := w.paramInformers()
 	keys := keyspace.Index{}
 	for resource := range informers {
@@ -93,25 +98,25 @@ func (w Waiter) waitParams(ctx context.Context, changes []access.StoredChange) e
 	})
 }
 
-// paramInformer is the informer of custom resources that are parameters. Admission stops it
-// when no policy has such parameters.
+// paramInformer is the informer of a custom resource whose objects are parameters.
+// Admission stops it when no policy has such parameters.
 type paramInformer struct{ cache.SharedIndexInformer }
 
-// unneeded reports whether no policy needs an informer any more.
+// unneeded reports whether no policy needs an informer.
 func unneeded(informer cache.SharedIndexInformer) bool {
 	param, ok := informer.(paramInformer)
 	return ok && param.IsStopped()
 }
 
-// paramInformers are those of custom resources that are parameters of policies.
-// Informers of other parameters are among the server's own.
+// paramInformers returns the informers of custom resources whose objects are parameters
+// of policies. Informers of other parameters are among the server's own.
 func (w Waiter) paramInformers() map[schema.GroupResource][]cache.SharedIndexInformer {
 	all := map[schema.GroupResource][]cache.SharedIndexInformer{}
 	for _, plugin := range w.Policies {
 		if plugin.hooks == nil {
 			continue
 		}
-		seen := map[schema.GroupVersionKind]bool{} // Policies of a plugin share the informer of a kind.
+		seen := map[schema.GroupVersionKind]bool{} // policies of a plugin share the informer of a kind
 		for _, hook := range plugin.hooks() {
 			if hook.params == nil || seen[*hook.paramKind] || scheme.Scheme.Recognizes(*hook.paramKind) {
 				continue

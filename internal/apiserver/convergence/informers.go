@@ -17,26 +17,28 @@ import (
 	"github.com/kubembed/kubembed/internal/lifecycle"
 )
 
-// Waiter waits until the server knows of writes.
+// Waiter waits until an API server has applied writes that it did not acknowledge itself.
 type Waiter struct {
 	Informers informers.Factories
 	Writes    *Writes
 	Policies  Policies
 	Storages  *crd.Storages
 	Keys      keyspace.Keyspace
-	// Discovery is a client of the server.
+	// Discovery is a discovery client of the server.
 	Discovery interface {
 		GroupsAndMaybeResources() (*metav1.APIGroupList, map[schema.GroupVersion]*metav1.APIResourceList, map[schema.GroupVersion]error, error)
 	}
-	// Serves tells whether a group version is served without the aggregator's proxy.
+	// Serves reports whether the server serves a group version itself, not by proxying to
+	// an aggregated API server.
 	Serves func(schema.GroupVersion) bool
 }
 
+// crds returns the lister of the server's informer.
 func (w Waiter) crds() listers.CustomResourceDefinitionLister {
 	return w.Informers.CRDs.Apiextensions().V1().CustomResourceDefinitions().Lister()
 }
 
-// WaitForInformers is documented at apiserver.Server.
+// WaitForInformers implements apiserver.Server.WaitForInformers, which documents it.
 func (w Waiter) WaitForInformers(ctx context.Context, resource schema.GroupResource, resourceVersion string) error {
 	own := w.Informers.ByResource()[resource]
 	if err := waitAt(ctx, own, resource, resourceVersion); err != nil {
@@ -48,11 +50,11 @@ func (w Waiter) WaitForInformers(ctx context.Context, resource schema.GroupResou
 	if err != nil {
 		return err
 	}
-	waitTold(ctx, own, resourceVersion, 1)
+	waitHandlers(ctx, own, resourceVersion, 1)
 	return w.waitInForce(ctx, resource)
 }
 
-// waitAt waits until the stores of informers are at resourceVersion.
+// waitAt waits until the stores of informers have reached resourceVersion.
 func waitAt(ctx context.Context, all []cache.SharedIndexInformer, resource schema.GroupResource, resourceVersion string) error {
 	var failure error
 	err := lifecycle.Poll(ctx, func() bool {
@@ -73,8 +75,7 @@ func waitAt(ctx context.Context, all []cache.SharedIndexInformer, resource schem
 	return nil
 }
 
-// waitInForce waits until requests are served by the CRDs, and call the webhooks, that
-// informers have.
+// waitInForce waits until requests use the CRDs and webhooks that the informers have.
 func (w Waiter) waitInForce(ctx context.Context, resource schema.GroupResource) error {
 	if resource == crd.Resource {
 		return w.waitStorages(ctx)
@@ -84,12 +85,12 @@ func (w Waiter) waitInForce(ctx context.Context, resource schema.GroupResource) 
 		return nil
 	}
 	if err := lifecycle.Poll(ctx, source.inForce); err != nil {
-		return fmt.Errorf("apiserver: old %s are in force: %w", resource, err)
+		return fmt.Errorf("apiserver: requests use old %s: %w", resource, err)
 	}
 	return nil
 }
 
-// hasSeen tells whether the store of an informer is at resourceVersion.
+// hasSeen reports whether the store of an informer has reached resourceVersion.
 func hasSeen(informer cache.SharedIndexInformer, resourceVersion string) (bool, error) {
 	if unneeded(informer) {
 		return true, nil
@@ -102,23 +103,23 @@ func hasSeen(informer cache.SharedIndexInformer, resourceVersion string) (bool, 
 	return order >= 0, err
 }
 
-// toldTimeout is when waitTold believes that a handler was never told: one that
-// began after a deletion, or whose informer had to list anew.
-const toldTimeout = time.Second
+// handlersTimeout bounds waitHandlers. It passes if a handler never gets the change:
+// because the handler was added after a deletion, or because the informer had to relist.
+const handlersTimeout = time.Second
 
-// waitTold waits for the handlers of informers that have seen so many changes at
-// resourceVersion.
-func waitTold(ctx context.Context, all []cache.SharedIndexInformer, resourceVersion string, changes int) {
-	limit, cancel := context.WithTimeout(ctx, toldTimeout)
+// waitHandlers waits until the handlers of informers have processed this number of
+// changes at resourceVersion.
+func waitHandlers(ctx context.Context, all []cache.SharedIndexInformer, resourceVersion string, changes int) {
+	limit, cancel := context.WithTimeout(ctx, handlersTimeout)
 	defer cancel()
 	for _, informer := range all {
-		if told, ok := informer.(*informers.Tracked); ok {
-			_ = lifecycle.Poll(limit, func() bool { return told.Delivered(resourceVersion, changes) })
+		if tracked, ok := informer.(*informers.Tracked); ok {
+			_ = lifecycle.Poll(limit, func() bool { return tracked.Delivered(resourceVersion, changes) })
 		}
 	}
 }
 
-// waitStorages waits until custom resources are served as their CRDs say.
+// waitStorages waits until custom resources are served by the CRDs that the informer has.
 func (w Waiter) waitStorages(ctx context.Context) error {
 	var failure error
 	err := lifecycle.Poll(ctx, func() bool {
@@ -130,7 +131,7 @@ func (w Waiter) waitStorages(ctx context.Context) error {
 		err = failure
 	}
 	if err != nil {
-		return fmt.Errorf("apiserver: custom resources are served by CRDs that have changed: %w", err)
+		return fmt.Errorf("apiserver: custom resources are served by old CRDs: %w", err)
 	}
 	return nil
 }

@@ -23,59 +23,59 @@ import (
 // Policies are the admission plugins that enforce policies.
 type Policies []*policyPlugin
 
-// policyPlugin compiles the policies of a kind, once a second if they have changed. They
-// are in force when all of them are compiled. Upstream does not signal that, so the policies
-// in force are compared with the stored ones.
+// policyPlugin is the plugin of a kind of policies. Upstream compiles changed policies
+// once a second, and they are in force when all of them are compiled. It does not signal
+// that, so the policies in force are compared with the stored ones.
 type policyPlugin struct {
 	policies, bindings policyInformer
-	// hooks returns the policies in force. It is nil if upstream has no such field.
+	// hooks returns the policies in force. It is nil if upstream's fields have changed.
 	hooks func() []policyHook
 }
 
-// policyInformer is one of policies or of their bindings.
+// policyInformer is the informer of policies or of their bindings.
 type policyInformer struct {
 	cache.SharedIndexInformer
 	resource schema.GroupResource
-	// policyOf returns the name of a binding's policy.
+	// policyOf returns the name of a binding's policy. It is nil for policies.
 	policyOf func(any) string
 }
 
-// policyHook is a policy that is in force with its bindings.
+// policyHook is a policy in force with its bindings.
 type policyHook struct {
 	policy    metav1.Object
 	bindings  []metav1.Object
 	paramKind *schema.GroupVersionKind
-	params    cache.SharedIndexInformer // nil if the policy has none, or they are not found
-	err       error                     // parameters of that kind are not found
+	params    cache.SharedIndexInformer // nil if the policy has no parameters, or they were not found
+	err       error                     // set if the kind of parameters was not found
 }
 
-// Decorator finds the plugins, and decorates none.
+// Decorator returns a decorator that finds the plugins and returns them unchanged.
 func (p *Policies) Decorator(factory clientgoinformers.SharedInformerFactory) admission.Decorator {
 	v1 := factory.Admissionregistration().V1()
 	return admission.DecoratorFunc(func(handler admission.Interface, _ string) admission.Interface {
 		switch plugin := handler.(type) {
 		case *validating.Plugin:
-			if one := newPolicyPlugin(plugin.Plugin, validating.NewValidatingAdmissionPolicyAccessor, validating.NewValidatingAdmissionPolicyBindingAccessor); one != nil {
-				one.policies.SharedIndexInformer, one.policies.resource = v1.ValidatingAdmissionPolicies().Informer(), admissionregistrationv1.Resource("validatingadmissionpolicies")
-				one.bindings.SharedIndexInformer, one.bindings.resource = v1.ValidatingAdmissionPolicyBindings().Informer(), admissionregistrationv1.Resource("validatingadmissionpolicybindings")
-				*p = append(*p, one)
+			if found := newPolicyPlugin(plugin.Plugin, validating.NewValidatingAdmissionPolicyAccessor, validating.NewValidatingAdmissionPolicyBindingAccessor); found != nil {
+				found.policies.SharedIndexInformer, found.policies.resource = v1.ValidatingAdmissionPolicies().Informer(), admissionregistrationv1.Resource("validatingadmissionpolicies")
+				found.bindings.SharedIndexInformer, found.bindings.resource = v1.ValidatingAdmissionPolicyBindings().Informer(), admissionregistrationv1.Resource("validatingadmissionpolicybindings")
+				*p = append(*p, found)
 			}
 		case *mutating.Plugin:
-			if one := newPolicyPlugin(plugin.Plugin, mutating.NewMutatingAdmissionPolicyAccessor, mutating.NewMutatingAdmissionPolicyBindingAccessor); one != nil {
-				one.policies.SharedIndexInformer, one.policies.resource = v1.MutatingAdmissionPolicies().Informer(), admissionregistrationv1.Resource("mutatingadmissionpolicies")
-				one.bindings.SharedIndexInformer, one.bindings.resource = v1.MutatingAdmissionPolicyBindings().Informer(), admissionregistrationv1.Resource("mutatingadmissionpolicybindings")
-				*p = append(*p, one)
+			if found := newPolicyPlugin(plugin.Plugin, mutating.NewMutatingAdmissionPolicyAccessor, mutating.NewMutatingAdmissionPolicyBindingAccessor); found != nil {
+				found.policies.SharedIndexInformer, found.policies.resource = v1.MutatingAdmissionPolicies().Informer(), admissionregistrationv1.Resource("mutatingadmissionpolicies")
+				found.bindings.SharedIndexInformer, found.bindings.resource = v1.MutatingAdmissionPolicyBindings().Informer(), admissionregistrationv1.Resource("mutatingadmissionpolicybindings")
+				*p = append(*p, found)
 			}
 		}
 		return handler
 	})
 }
 
-// newPolicyPlugin returns nil if the plugin is switched off.
+// newPolicyPlugin returns nil if the plugin is disabled.
 func newPolicyPlugin[P, B runtime.Object, E policy.Evaluator](
 	plugin *policy.Plugin[policy.PolicyHook[P, B, E]], policyAccessor func(P) policy.PolicyAccessor, bindingAccessor func(B) policy.BindingAccessor,
 ) *policyPlugin {
-	one := &policyPlugin{bindings: policyInformer{policyOf: func(object any) string {
+	found := &policyPlugin{bindings: policyInformer{policyOf: func(object any) string {
 		binding, ok := object.(B)
 		if !ok {
 			return ""
@@ -84,12 +84,12 @@ func newPolicyPlugin[P, B runtime.Object, E policy.Evaluator](
 	}}}
 	source, ok := policySource(plugin)
 	if !ok {
-		return one
+		return found
 	}
 	if source == nil {
 		return nil
 	}
-	one.hooks = func() (hooks []policyHook) {
+	found.hooks = func() (hooks []policyHook) {
 		for _, hook := range source.Hooks() {
 			each := policyHook{err: hook.ConfigurationError}
 			each.policy, _ = meta.Accessor(hook.Policy)
@@ -108,12 +108,12 @@ func newPolicyPlugin[P, B runtime.Object, E policy.Evaluator](
 		}
 		return hooks
 	}
-	return one
+	return found
 }
 
-// policySource returns the source from which a plugin takes the compiled policies for each
-// request, a field that upstream does not export. It is nil if the plugin is switched off.
-// ok is false where upstream has no such field.
+// policySource returns the unexported field from which a plugin takes the compiled
+// policies for each request. It is nil if the plugin is disabled. ok is false if upstream
+// has no such field.
 func policySource[H any](plugin *policy.Plugin[H]) (_ policy.Source[H], ok bool) {
 	source := unexported.Field[policy.Source[H]](reflect.ValueOf(plugin).Elem(), "source")
 	if source == nil {
@@ -122,37 +122,37 @@ func policySource[H any](plugin *policy.Plugin[H]) (_ policy.Source[H], ok bool)
 	return *source, true
 }
 
-// affected reports whether policies of the plugin, or their bindings, are among what changed.
+// affected reports whether policies of the plugin, or their bindings, have changed.
 func (p *policyPlugin) affected(changed map[schema.GroupResource]latestChange) bool {
 	_, policies := changed[p.policies.resource]
 	_, bindings := changed[p.bindings.resource]
 	return policies || bindings
 }
 
-// policyVersions are policies and their bindings at some time.
+// policyVersions are the versions of policies and their bindings at one time.
 type policyVersions struct {
 	policies, bindings objectVersions
-	policyOf           map[string]string // by the name of a binding
+	policyOf           map[string]string // by name of the binding
 }
 
-// objectVersions are resource versions by name.
+// objectVersions are resource versions by object name.
 type objectVersions struct {
-	of   map[string]uint64
-	upTo uint64 // all changes up to this revision are in of
+	byName map[string]uint64
+	upTo   uint64 // byName has all changes up to this revision
 }
 
-// least is the version that an object must have at least if it is there and up to date.
-func (v objectVersions) least(name string) uint64 {
-	if version, ok := v.of[name]; ok {
+// minimum returns the lowest version that an object in force may have.
+func (v objectVersions) minimum(name string) uint64 {
+	if version, ok := v.byName[name]; ok {
 		return version
 	}
-	return v.upTo + 1 // It was created later.
+	return v.upTo + 1 // created later
 }
 
-// upToDate reports whether nothing that is there is older than in v.
-func (v objectVersions) upToDate(there objectVersions) bool {
-	for name, version := range there.of {
-		if version < v.least(name) {
+// upToDate reports whether no object in inForce is older than in v.
+func (v objectVersions) upToDate(inForce objectVersions) bool {
+	for name, version := range inForce.byName {
+		if version < v.minimum(name) {
 			return false
 		}
 	}
@@ -161,16 +161,16 @@ func (v objectVersions) upToDate(there objectVersions) bool {
 
 // active reports whether a policy has the binding.
 func (v policyVersions) active(binding, policy string) bool {
-	_, there := v.policies.of[policy]
-	return there && v.policyOf[binding] == policy
+	_, exists := v.policies.byName[policy]
+	return exists && v.policyOf[binding] == policy
 }
 
 func (i policyInformer) versions(each func(metav1.Object)) objectVersions {
-	// The revision first: what comes after it may be in the list or not.
-	v := objectVersions{upTo: revisionOf(i.GetStore().LastStoreSyncResourceVersion()), of: map[string]uint64{}}
+	// The revision first: the list may have later changes or not.
+	v := objectVersions{upTo: revisionOf(i.GetStore().LastStoreSyncResourceVersion()), byName: map[string]uint64{}}
 	for _, object := range i.GetStore().List() {
 		if accessor, err := meta.Accessor(object); err == nil {
-			v.of[accessor.GetName()] = revisionOf(accessor.GetResourceVersion())
+			v.byName[accessor.GetName()] = revisionOf(accessor.GetResourceVersion())
 			each(accessor)
 		}
 	}
@@ -185,15 +185,15 @@ func (p *policyPlugin) stored() policyVersions {
 	return v
 }
 
-// enforced returns the policies in force, all of which have bindings.
+// enforced returns the policies in force. Policies without bindings are never in force.
 func (p *policyPlugin) enforced() policyVersions {
 	v := policyVersions{
-		policies: objectVersions{of: map[string]uint64{}}, bindings: objectVersions{of: map[string]uint64{}}, policyOf: map[string]string{},
+		policies: objectVersions{byName: map[string]uint64{}}, bindings: objectVersions{byName: map[string]uint64{}}, policyOf: map[string]string{},
 	}
 	for _, hook := range p.hooks() {
-		v.policies.of[hook.policy.GetName()] = revisionOf(hook.policy.GetResourceVersion())
+		v.policies.byName[hook.policy.GetName()] = revisionOf(hook.policy.GetResourceVersion())
 		for _, binding := range hook.bindings {
-			v.bindings.of[binding.GetName()] = revisionOf(binding.GetResourceVersion())
+			v.bindings.byName[binding.GetName()] = revisionOf(binding.GetResourceVersion())
 			v.policyOf[binding.GetName()] = hook.policy.GetName()
 		}
 	}
@@ -221,5 +221,6 @@ func revisionOf(resourceVersion string) uint64 {
 	return v
 }
 
-// errPolicyHooks is for a version of upstream that this package does not know.
+// errPolicyHooks is returned for versions of upstream whose fields this package does not
+// know.
 var errPolicyHooks = errors.New("this version of k8s.io/apiserver does not show which policies are in force: use the version in the go.mod of kubembed")

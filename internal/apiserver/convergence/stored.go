@@ -17,20 +17,20 @@ import (
 	"github.com/kubembed/kubembed/internal/lifecycle"
 )
 
-// WaitForStored returns when the server knows of what was written past it: all of
-// its informers have each change, as with WaitForInformers, and requests are judged by
-// the policies that have changed. Upstream looks for changed policies once a second, and
-// then compiles them, which a wait for them may take. Keys of resources without an informer are
-// passed over. The error is the cause of ctx, when that ends first, and names the
-// first key that is missing.
+// WaitForStored returns when the server has applied changes that were written to etcd
+// directly. All of its informers have each change, as with WaitForInformers, and requests
+// are admitted by the policies that have changed. Upstream looks for changed policies
+// once a second, and then compiles them: the wait may take as long. Keys of resources
+// without an informer are ignored. The error is the cause of ctx if that ends first, and
+// names the first key that informers have not seen.
 func (w Waiter) WaitForStored(ctx context.Context, changes []access.StoredChange) error {
 	running := w.Informers.ByResource()
 	latest, err := waitSeen(ctx, changes, w.Keys.Index(slices.Collect(maps.Keys(running))...), running)
 	if err != nil {
 		return err
 	}
-	for resource, last := range latest {
-		waitTold(ctx, running[resource], strconv.FormatInt(last.revision, 10), last.changes)
+	for resource, change := range latest {
+		waitHandlers(ctx, running[resource], strconv.FormatInt(change.revision, 10), change.changes)
 		if err := w.waitInForce(ctx, resource); err != nil {
 			return err
 		}
@@ -41,13 +41,13 @@ func (w Waiter) WaitForStored(ctx context.Context, changes []access.StoredChange
 	return w.waitParams(ctx, changes)
 }
 
-// waitSeen waits until informers have the changes of resources that are stored under
-// keys, and returns the last of each resource.
-func waitSeen(ctx context.Context, changes []access.StoredChange, keys keyspace.Index, informers map[schema.GroupResource][]cache.SharedIndexInformer) (map[schema.GroupResource]latestChange, error) {
+// waitSeen waits until informers have seen the changes of keys in index, and returns the
+// latest change of each resource.
+func waitSeen(ctx context.Context, changes []access.StoredChange, index keyspace.Index, informers map[schema.GroupResource][]cache.SharedIndexInformer) (map[schema.GroupResource]latestChange, error) {
 	var waiting []storedWait
 	latest := map[schema.GroupResource]latestChange{}
 	for _, change := range changes {
-		resource, name, ok := keys.Find(change.Key)
+		resource, name, ok := index.Find(change.Key)
 		if !ok {
 			continue
 		}
@@ -59,13 +59,13 @@ func waitSeen(ctx context.Context, changes []access.StoredChange, keys keyspace.
 		return len(waiting) == 0
 	})
 	if err != nil {
-		return nil, fmt.Errorf("apiserver: informers do not see the change of %s: %w", waiting[0].Key, err)
+		return nil, fmt.Errorf("apiserver: informers have not seen the change of %s: %w", waiting[0].Key, err)
 	}
 	return latest, nil
 }
 
-// latestChange is the last transaction that changed a resource, and how many of
-// its objects.
+// latestChange is the last transaction that changed a resource, and the number of its
+// objects that it changed.
 type latestChange struct {
 	revision int64
 	changes  int
@@ -81,11 +81,11 @@ func (l latestChange) add(revision int64) latestChange {
 	return l
 }
 
-// storedWait is a change that informers have not seen yet.
+// storedWait is a change that informers have not all seen yet.
 type storedWait struct {
 	access.StoredChange
 	informers []cache.SharedIndexInformer
-	name      string // in the informers
+	name      string // in the informers' stores
 }
 
 func (w storedWait) seen() bool {
@@ -98,7 +98,7 @@ func (w storedWait) seen() bool {
 			return false
 		}
 		if !exists {
-			// Deleted, or deleted again.
+			// Deleted by this change, or by a later one.
 			seen, err := hasSeen(informer, strconv.FormatInt(w.Revision, 10))
 			if !w.Deleted && (!seen || err != nil) {
 				return false

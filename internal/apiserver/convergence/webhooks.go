@@ -15,22 +15,25 @@ import (
 	"github.com/kubembed/kubembed/internal/apiserver/unexported"
 )
 
-// webhookPlugin is an admission plugin that calls webhooks. Upstream caches the webhooks of
-// each configuration, and a handler drops them when it changes. A request that has read the
-// configuration before the change may put the old webhooks back afterwards. Then requests
-// call them until the configuration changes again.
+// webhookPlugin is an admission plugin that calls webhooks. Upstream caches the webhooks
+// of each configuration, and a handler drops them from the cache when the configuration
+// changes. A request that has read the configuration before the change may put the old
+// webhooks back into the cache. Then requests call them until the configuration changes
+// again.
 type webhookPlugin struct {
 	source         webhook.Source
 	configurations *informers.Tracked
 }
 
-// WebhookDecorator finds the plugins that call webhooks, and decorates none.
+// WebhookDecorator returns a decorator that finds the plugins that call webhooks and
+// returns them unchanged. Waits for webhook configurations last until the plugins call
+// their webhooks.
 func (a *Writes) WebhookDecorator(factory clientgoinformers.SharedInformerFactory) admission.Decorator {
 	find := func(plugin *webhook.Webhook, configuration runtime.Object, resource string) {
-		told, ok := informers.AsMade(factory, configuration).(*informers.Tracked)
+		tracked, ok := informers.AsMade(factory, configuration).(*informers.Tracked)
 		source := webhookSource(plugin)
 		if ok && source != nil && *source != nil {
-			a.sources[admissionregistrationv1.Resource(resource)].inForce = webhookPlugin{*source, told}.inForce
+			a.sources[admissionregistrationv1.Resource(resource)].inForce = webhookPlugin{*source, tracked}.inForce
 		}
 	}
 	return admission.DecoratorFunc(func(handler admission.Interface, _ string) admission.Interface {
@@ -44,21 +47,21 @@ func (a *Writes) WebhookDecorator(factory clientgoinformers.SharedInformerFactor
 	})
 }
 
-// webhookSource returns the field from which a plugin takes the webhooks of the API. It is nil
-// where upstream has no such field.
+// webhookSource returns the unexported field from which a plugin takes the webhooks of
+// the API. It is nil if upstream has no such field.
 func webhookSource(plugin *webhook.Webhook) *webhook.Source {
 	return unexported.Field[webhook.Source](reflect.ValueOf(plugin).Elem(), "apiSource")
 }
 
-// inForce reports whether requests call the webhooks that the informer has. Otherwise the
-// handler that drops the old ones is called again.
+// inForce reports whether requests call the webhooks that the informer has. If not, it
+// calls the handler that drops the old ones again.
 func (p webhookPlugin) inForce() bool {
 	called := map[any]bool{}
-	for _, one := range p.source.Webhooks() {
-		if mutating, ok := one.GetMutatingWebhook(); ok {
+	for _, accessor := range p.source.Webhooks() {
+		if mutating, ok := accessor.GetMutatingWebhook(); ok {
 			called[mutating] = true
 		}
-		if validating, ok := one.GetValidatingWebhook(); ok {
+		if validating, ok := accessor.GetValidatingWebhook(); ok {
 			called[validating] = true
 		}
 	}
@@ -72,7 +75,7 @@ func (p webhookPlugin) inForce() bool {
 	return current
 }
 
-// callsAll reports whether all webhooks of a configuration are called.
+// callsAll reports whether requests call all webhooks of a configuration.
 func callsAll(called map[any]bool, configuration any) bool {
 	switch c := configuration.(type) {
 	case *admissionregistrationv1.MutatingWebhookConfiguration:

@@ -1,6 +1,8 @@
-// Package convergence waits until writes have taken effect. Upstream authorizes and admits requests,
-// and serves custom resources, by informers and by what it makes of them, which lag behind etcd. Here requests
-// wait for the writes that were acknowledged before them, and callers for writes of their own.
+// Package convergence waits until writes have taken effect. Upstream authorizes and
+// admits requests, and serves custom resources, by what informers have and by objects
+// that it builds from it. Both lag behind etcd. Here a request waits for the writes that
+// were acknowledged before it, and a Waiter for writes of other servers and other
+// sources.
 package convergence
 
 import (
@@ -24,32 +26,32 @@ import (
 	"github.com/kubembed/kubembed/internal/storage"
 )
 
-// Writes records the newest writes that this server has acknowledged, of the
-// resources by which requests are authorized and admitted. Authorizers and admission
-// plugins read informers, which see a write later than its client does: a millisecond
-// when idle. A client in this process sends its next request before that. So a decision
-// waits until its informers have seen all writes that were acknowledged before.
+// Writes records the newest acknowledged write of each resource by which requests are
+// authorized and admitted. Authorizers and admission plugins read informers, which see a
+// write later than its client: by a millisecond on an idle machine. A client in this
+// process may send its next request earlier. So a decision waits until its informers have
+// seen all writes that were acknowledged before.
 //
-// If they have, as nearly always, that costs two atomic loads for each resource. Writes
-// of other servers of the same etcd are not recorded.
+// If they have, as in nearly all cases, that costs two atomic loads for each resource.
+// Writes of other servers of the same etcd are not recorded.
 type Writes struct {
 	sources map[schema.GroupResource]*source
 	graph   []*source // of the Node authorizer
-	// informers is nil until they have synced: nobody waits before.
+	// informers is nil until the informers have synced. Nothing waits before.
 	informers atomic.Pointer[func() map[schema.GroupResource][]cache.SharedIndexInformer]
 }
 
 // source is a resource that decisions depend on.
 type source struct {
 	resource schema.GroupResource
-	written  atomic.Uint64  // the newest revision that was acknowledged
-	seen     atomic.Uint64  // up to here nobody waits: informers have it, or are too late
-	graph    *graphRevision // nil but for the resources of Writes.graph
-	inForce  func() bool    // reports whether what informers have seen has taken effect; may be nil
+	written  atomic.Uint64  // the newest acknowledged revision
+	seen     atomic.Uint64  // no request waits for revisions up to this one
+	graph    *graphRevision // only for the resources of Writes.graph
+	inForce  func() bool    // see SetInForce; may be nil
 }
 
-// currentTimeout is how long a request waits, once: another one does not wait for the
-// same write. An informer that is so late has lost its watch.
+// currentTimeout bounds the wait of a request. Later requests do not wait for the same
+// write: an informer that is so far behind has lost its watch.
 const currentTimeout = time.Second
 
 var (
@@ -71,7 +73,7 @@ func groupResources(group string, resources ...string) (all []schema.GroupResour
 	return all
 }
 
-// NewWrites returns Writes without any.
+// NewWrites returns an empty Writes.
 func NewWrites() *Writes {
 	a := &Writes{sources: map[schema.GroupResource]*source{}}
 	for _, resource := range slices.Concat(rbacSources, policySources, otherSources, graphSources) {
@@ -84,8 +86,8 @@ func NewWrites() *Writes {
 	return a
 }
 
-// SetInForce makes waits for resource wait until inForce reports true, too: that what informers have seen
-// has taken effect. It is called before Begin.
+// SetInForce makes waits for a resource last until inForce reports true, too: until what
+// the informers have seen has taken effect. It must be called before Begin.
 func (a *Writes) SetInForce(resource schema.GroupResource, inForce func() bool) {
 	a.sources[resource].inForce = inForce
 }
@@ -97,13 +99,15 @@ func (a *Writes) of(resources []schema.GroupResource) (sources []*source) {
 	return sources
 }
 
-// Begin is called when the informers have synced.
+// Begin enables waits. It is called when the informers have synced, with a function that
+// returns them.
 func (a *Writes) Begin(informers func() map[schema.GroupResource][]cache.SharedIndexInformer) {
-	once := sync.OnceValue(informers) // A start has no time for it.
+	once := sync.OnceValue(informers) // Not during the start, which it would slow down.
 	a.informers.Store(&once)
 }
 
-// Observer is storage.Backend's.
+// Observer returns the function that storage.Backend calls with the revisions of a
+// resource, or nil for resources that no decision depends on.
 func (a *Writes) Observer(resource schema.GroupResource) storage.Observer {
 	s := a.sources[resource]
 	switch {
@@ -120,12 +124,13 @@ func (a *Writes) Observer(resource schema.GroupResource) storage.Observer {
 	}
 }
 
-// countsUsage reports whether admission counts what a request uses of a quota. It
-// remembers that itself, and would wait for it at each creation.
+// countsUsage reports whether the request is that by which admission counts the usage of
+// a quota. Admission remembers the usage itself. If it were recorded, each creation would
+// wait for it.
 func countsUsage(ctx context.Context) bool {
 	info, ok := genericapirequest.RequestInfoFrom(ctx)
-	who, known := genericapirequest.UserFrom(ctx)
-	return ok && known && info.Subresource == "status" && who.GetName() == user.APIServerUser
+	requestUser, known := genericapirequest.UserFrom(ctx)
+	return ok && known && info.Subresource == "status" && requestUser.GetName() == user.APIServerUser
 }
 
 func raise(to *atomic.Uint64, revision uint64) {
@@ -138,7 +143,8 @@ func raise(to *atomic.Uint64, revision uint64) {
 }
 
 // wait returns when the informers of all sources have seen the writes that were
-// acknowledged before the call, after currentTimeout, or when ctx ends. It reports whether it had to wait.
+// acknowledged before the call, after currentTimeout, or when ctx ends. It reports
+// whether it had to wait.
 func (a *Writes) wait(ctx context.Context, all ...[]*source) bool {
 	for _, sources := range all {
 		for _, s := range sources {
@@ -164,24 +170,25 @@ func (a *Writes) waitFor(ctx context.Context, sources []*source) bool {
 		}
 		informers := (*running)()[s.resource]
 		if !pollOften(limit, func() bool { return s.seen.Load() >= target || s.has(target, informers) }) && ctx.Err() != nil {
-			return true // The client is gone. Others may wait.
+			return true // The client has gone. Other requests still wait.
 		}
 		raise(&s.seen, target)
 	}
 	return true
 }
 
-// has reports whether the informers, or the graph, have seen a revision.
+// has reports whether the informers, or the Node authorizer's graph, have seen a revision
+// and it is in force.
 func (s *source) has(revision uint64, all []cache.SharedIndexInformer) bool {
 	if s.graph != nil {
-		return s.graph.handlers.Load() == 0 || s.graph.last.Load() >= revision
+		return s.graph.handlers.Load() == 0 || s.graph.seen.Load() >= revision
 	}
 	version := strconv.FormatUint(revision, 10)
 	for _, informer := range all {
 		if seen, err := hasSeen(informer, version); err == nil && !seen {
 			return false
 		}
-		if told, ok := informer.(*informers.Tracked); ok && !told.Delivered(version, 1) {
+		if tracked, ok := informer.(*informers.Tracked); ok && !tracked.Delivered(version, 1) {
 			return false
 		}
 	}
@@ -194,8 +201,8 @@ func pollOften(ctx context.Context, done func() bool) bool {
 	return pauses.DelayFunc().Until(ctx, true, true, func(context.Context) (bool, error) { return done(), nil }) == nil
 }
 
-// CustomResources waits for CustomResourceDefinitions, where a request may be for one
-// of theirs.
+// CustomResources returns a handler that waits for CustomResourceDefinitions before
+// requests that may be for custom resources.
 func (a *Writes) CustomResources(next http.Handler) http.Handler {
 	sources := a.of([]schema.GroupResource{crd.Resource})
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
