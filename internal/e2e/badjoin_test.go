@@ -159,7 +159,7 @@ func TestNodeAddresses(t *testing.T) {
 		return unless(r.code != 0 && strings.Contains(r.stderr, "metadata service"), r)
 	})
 	for _, why := range []string{"is a loopback address", "metadata service"} {
-		waitLogged(t, log, "the kubelet of a node is not connected to", why)
+		waitLogged(t, log, "refused to connect to the kubelet of a node", why)
 		testwait.Until(t, "an event: "+why, func(context.Context) error {
 			events := k.ok(t, "describe", "node", "worker1")
 			return unless(strings.Contains(events, "KubeletAddressRefused") && strings.Contains(events, why), events)

@@ -10,15 +10,15 @@ import (
 	"github.com/kubembed/kubembed/internal/lifecycle"
 )
 
-// Chain is the admission chain. It counts its calls. A request that is
-// cut leaves its call behind, which may wait for the workers of a plugin: Stop
-// ends those when the last call has returned.
+// Chain is the admission chain. It counts its calls. A request that is cut off leaves its
+// call running, which may wait for the workers of a plugin. Stop ends the workers when
+// the last call has returned.
 type Chain struct {
 	admission.Interface
-	Calls *lifecycle.Group // of the chain
-	// Check refuses objects before the chain sees them.
+	Calls *lifecycle.Group // calls in progress
+	// Check returns an error for objects that are refused before the chain sees them.
 	Check func(admission.Attributes) error
-	// Wait returns when the plugins may decide.
+	// Wait returns when the plugins have the state that they need to decide.
 	Wait func(context.Context, admission.Attributes)
 }
 
@@ -27,7 +27,7 @@ var (
 	_ admission.ValidationInterface = Chain{}
 )
 
-// Admit is admission.MutationInterface.
+// Admit implements admission.MutationInterface.
 func (c Chain) Admit(ctx context.Context, a admission.Attributes, o admission.ObjectInterfaces) error {
 	if chain, ok := c.Interface.(admission.MutationInterface); ok {
 		return c.count(func() error {
@@ -41,7 +41,7 @@ func (c Chain) Admit(ctx context.Context, a admission.Attributes, o admission.Ob
 	return nil
 }
 
-// Validate is admission.ValidationInterface.
+// Validate implements admission.ValidationInterface.
 func (c Chain) Validate(ctx context.Context, a admission.Attributes, o admission.ObjectInterfaces) error {
 	if chain, ok := c.Interface.(admission.ValidationInterface); ok {
 		return c.count(func() error {

@@ -13,12 +13,12 @@ import (
 	"k8s.io/apiserver/pkg/authentication/user"
 )
 
-// ExemptServer decorates the admission of webhooks and policies, which clients define:
-// until the server is ready, and when it stops, they are not asked about what the server
-// itself writes. One that refuses everything, or hangs because its server is started
-// after this one, would keep the server from repairing its RBAC policy and APIServices,
-// and Start and Stop from returning. They are never asked about the endpoints of the
-// kubernetes Service: Stop waits for a write of them.
+// ExemptServer returns a decorator of webhooks and policies, which clients define. Until
+// the server is ready, and when it stops, they do not apply to the server's own writes. A
+// webhook that refuses everything, or that hangs because its server starts after this
+// one, would keep the server from repairing its RBAC policy and APIServices, and Start
+// and Stop from returning. They never apply to the endpoints of the kubernetes Service:
+// Stop waits for a write of them.
 func ExemptServer(ready func() bool) admission.Decorator {
 	return admission.DecoratorFunc(func(handler admission.Interface, name string) admission.Interface {
 		switch name {
@@ -55,12 +55,12 @@ func (e exempt) Validate(ctx context.Context, a admission.Attributes, o admissio
 	return plugin.Validate(ctx, a, o)
 }
 
-// own reports whether a is exempt. The server is known by its group, too: a client
-// certificate with its name does not make a client exempt, nor does the right to
-// impersonate users.
+// own reports whether a is exempt. The check includes the server's group: neither a
+// client certificate with the server's name nor the right to impersonate users makes a
+// client exempt.
 func (e exempt) own(a admission.Attributes) bool {
-	who := a.GetUserInfo()
-	if who == nil || who.GetName() != user.APIServerUser || !slices.Contains(who.GetGroups(), user.SystemPrivilegedGroup) {
+	info := a.GetUserInfo()
+	if info == nil || info.GetName() != user.APIServerUser || !slices.Contains(info.GetGroups(), user.SystemPrivilegedGroup) {
 		return false
 	}
 	switch a.GetResource().Resource {

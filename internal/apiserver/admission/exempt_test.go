@@ -10,8 +10,8 @@ import (
 	"k8s.io/apiserver/pkg/authentication/user"
 )
 
-// TestExempt: webhooks and policies are not asked about what the server itself has to
-// write, and about everything else, whatever name a client has.
+// TestExempt verifies that webhooks and policies do not apply to the server's own writes,
+// and that they apply to all others, whatever the name of the client.
 func TestExempt(t *testing.T) {
 	own := &user.DefaultInfo{Name: user.APIServerUser, Groups: []string{user.AllAuthenticated, user.SystemPrivilegedGroup}}
 	for _, c := range []struct {
@@ -34,11 +34,11 @@ func TestExempt(t *testing.T) {
 			a := admission.NewAttributesRecord(&corev1.Endpoints{}, nil, schema.GroupVersionKind{}, c.namespace, c.object, //nolint:staticcheck // the server writes them
 				schema.GroupVersionResource{Resource: c.resource}, "", admission.Update, &metav1.UpdateOptions{}, false, c.who)
 			if got := e.own(a); got != c.starting {
-				t.Errorf("exempt before the server is ready: %v", got)
+				t.Errorf("before the server is ready: exempt is %v, want %v", got, c.starting)
 			}
 			ready = true
 			if got := e.own(a); got != c.ready {
-				t.Errorf("exempt when the server is ready: %v", got)
+				t.Errorf("when the server is ready: exempt is %v, want %v", got, c.ready)
 			}
 		})
 	}

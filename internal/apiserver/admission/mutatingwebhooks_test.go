@@ -12,12 +12,12 @@ import (
 	"k8s.io/client-go/tools/cache"
 )
 
-var errAsked = errors.New("asked")
+var errCalled = errors.New("called")
 
-type asked struct{ admission.MutationInterface }
+type plugin struct{ admission.MutationInterface }
 
-func (asked) Admit(context.Context, admission.Attributes, admission.ObjectInterfaces) error {
-	return errAsked
+func (plugin) Admit(context.Context, admission.Attributes, admission.ObjectInterfaces) error {
+	return errCalled
 }
 
 type synced struct {
@@ -29,35 +29,36 @@ type synced struct {
 func (s *synced) HasSynced() bool       { return s.yes }
 func (s *synced) GetStore() cache.Store { return s.store }
 
-// TestWithoutWebhooks: upstream refuses requests until the informer has synced, and is
-// asked then and as long as there are webhooks.
+// TestWithoutWebhooks verifies that upstream is called until the informer has synced, as
+// it refuses requests then, and while there are webhooks.
 func TestWithoutWebhooks(t *testing.T) {
 	informer := &synced{store: cache.NewStore(cache.MetaNamespaceKeyFunc)}
-	w := withoutWebhooks{asked{}, informer}
+	w := withoutWebhooks{plugin{}, informer}
 	expect := func(when string, want error) {
 		t.Helper()
 		if err := w.Admit(t.Context(), nil, nil); !errors.Is(err, want) {
-			t.Errorf("%s: %v, not %v", when, err, want)
+			t.Errorf("%s: got %v, want %v", when, err, want)
 		}
 	}
-	expect("not synced", errAsked)
+	expect("not synced", errCalled)
 	informer.yes = true
 	expect("none", nil)
 	config := &admissionregistrationv1.MutatingWebhookConfiguration{ObjectMeta: metav1.ObjectMeta{Name: "one"}}
 	if err := informer.store.Add(config); err != nil {
 		t.Fatal(err)
 	}
-	expect("one", errAsked)
+	expect("one", errCalled)
 	if err := informer.store.Delete(config); err != nil {
 		t.Fatal(err)
 	}
 	expect("none again", nil)
 }
 
-// TestSkipWithoutWebhooksDecoratesOne: there is no factory for others to ask.
-func TestSkipWithoutWebhooksDecoratesOne(t *testing.T) {
+// TestSkipWithoutWebhooksDecoratesOnePlugin verifies that other plugins are returned
+// unchanged.
+func TestSkipWithoutWebhooksDecoratesOnePlugin(t *testing.T) {
 	decorator := SkipWithoutWebhooks(nil)
-	if got := decorator.Decorate(asked{}, mutatingwebhook.PluginName); got != (asked{}) {
-		t.Errorf("%T", got)
+	if got := decorator.Decorate(plugin{}, mutatingwebhook.PluginName); got != (plugin{}) {
+		t.Errorf("got %T, want the plugin itself", got)
 	}
 }

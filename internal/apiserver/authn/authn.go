@@ -21,12 +21,13 @@ import (
 	serviceaccounttoken "k8s.io/kubernetes/pkg/serviceaccount"
 )
 
-// anonymousPaths is all that a request without credentials may reach.
+// anonymousPaths are the paths of requests without credentials. All other requests need
+// credentials.
 var anonymousPaths = []apiserver.AnonymousAuthCondition{
 	{Path: "/healthz"}, {Path: "/livez"}, {Path: "/readyz"}, {Path: "/version"},
 }
 
-// Config is for New.
+// Config is the configuration of New. All fields are required, but ServerID may be empty.
 type Config struct {
 	Issuer             string // of service-account tokens
 	ServiceAccountKeys serviceaccounttoken.PublicKeysGetter
@@ -37,22 +38,23 @@ type Config struct {
 	ServerID           string
 }
 
-// Authenticator authenticates requests. The rest describes it in OpenAPI documents.
+// Authenticator is an authenticator of requests with its description in OpenAPI
+// documents.
 type Authenticator struct {
 	Request             authenticator.Request
 	SecurityDefinitions *spec.SecurityDefinitions
 	SecuritySchemes     spec3.SecuritySchemes
 }
 
-// New returns an authenticator of x509, service-account tokens and
-// the front proxy: BuiltInAuthenticationOptions.ApplyTo of kube-apiserver with
-// its keys from memory.
+// New returns an authenticator of client certificates, service-account tokens and the
+// front proxy. It is BuiltInAuthenticationOptions.ApplyTo of kube-apiserver with keys
+// from memory. Its goroutines end with ctx.
 func New(ctx context.Context, c Config) (a Authenticator, err error) {
 	defaults := kubeoptions.NewBuiltInAuthenticationOptions()
 	core := c.Informers.Core().V1()
 	webhooks := c.Informers.Admissionregistration().V1()
-	// Bootstrap tokens are not among these, which are cached for ten seconds:
-	// one that was revoked would work on.
+	// Bootstrap tokens are not here: these authenticators cache tokens for ten seconds,
+	// so that a revoked token would still be valid.
 	a.Request, _, a.SecurityDefinitions, a.SecuritySchemes, err = kubeauthenticator.Config{
 		Anonymous:                      apiserver.AnonymousAuthConfig{Enabled: true, Conditions: anonymousPaths},
 		ServiceAccountLookup:           true,
@@ -75,8 +77,9 @@ func New(ctx context.Context, c Config) (a Authenticator, err error) {
 	return a, nil
 }
 
-// RequestHeader trusts the identity headers of a proxy that shows the certificate of client
-// by the front-proxy CA, with kube-apiserver's usual header names.
+// RequestHeader returns a configuration that trusts the identity headers of a proxy with
+// a certificate of the front-proxy CA for the name client. The headers have
+// kube-apiserver's usual names.
 func RequestHeader(frontProxyCA []byte, client string) (*authenticatorfactory.RequestHeaderConfig, error) {
 	ca, err := dynamiccertificates.NewStaticCAContent("front-proxy-ca", frontProxyCA)
 	if err != nil {
@@ -92,7 +95,7 @@ func RequestHeader(frontProxyCA []byte, client string) (*authenticatorfactory.Re
 	}, nil
 }
 
-// ClientCA provides the CAs of client certificates.
+// ClientCA returns the CAs of client certificates in the form that upstream takes.
 func ClientCA(bundle []byte) (dynamiccertificates.CAContentProvider, error) {
 	ca, err := dynamiccertificates.NewStaticCAContent("client-ca", bundle)
 	if err != nil {
@@ -101,7 +104,8 @@ func ClientCA(bundle []byte) (dynamiccertificates.CAContentProvider, error) {
 	return ca, nil
 }
 
-// ServiceAccountKeys provides the keys that verify service-account tokens.
+// ServiceAccountKeys returns the keys that verify service-account tokens in the form that
+// upstream takes.
 func ServiceAccountKeys[K crypto.PublicKey](public []K) (serviceaccounttoken.PublicKeysGetter, error) {
 	var all []any
 	for _, key := range public {

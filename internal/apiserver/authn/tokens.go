@@ -10,8 +10,8 @@ import (
 	"k8s.io/apiserver/pkg/authentication/user"
 )
 
-// InsecureUser is who a request over the insecure listener is, named as it
-// was when kube-apiserver still had one.
+// InsecureUser is the user of requests over the insecure listener. kube-apiserver used
+// this name as long as it had such a listener.
 const InsecureUser = "system:unsecured"
 
 // Tokens are bearer tokens that never leave the process.
@@ -38,13 +38,13 @@ func NewToken() (string, error) {
 	return fmt.Sprintf("%x", b), nil
 }
 
-// Users are who the tokens authenticate.
+// Users authenticates tokens. The zero value knows none. It is safe for concurrent use.
 type Users struct {
 	mu      sync.RWMutex
 	byToken map[string]*user.DefaultInfo
 }
 
-// Add makes token that of a user.
+// Add adds the token of a user.
 func (u *Users) Add(token, name string, groups ...string) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
@@ -54,7 +54,7 @@ func (u *Users) Add(token, name string, groups ...string) {
 	u.byToken[token] = &user.DefaultInfo{Name: name, Groups: append([]string{user.AllAuthenticated}, groups...)}
 }
 
-// AuthenticateToken is authenticator.Token.
+// AuthenticateToken implements authenticator.Token.
 func (u *Users) AuthenticateToken(_ context.Context, token string) (*authenticator.Response, bool, error) {
 	u.mu.RLock()
 	defer u.mu.RUnlock()

@@ -14,23 +14,23 @@ import (
 	"k8s.io/kubernetes/pkg/kubeapiserver/authorizer/modes"
 )
 
-// Modes are those that need nothing but a name.
+// Modes are the supported modes. They need no configuration other than their name.
 var Modes = []string{modes.ModeNode, modes.ModeRBAC, modes.ModeAlwaysAllow, modes.ModeAlwaysDeny}
 
 // DefaultModes are the Node authorizer and RBAC, in upstream's usual order.
 var DefaultModes = []string{modes.ModeNode, modes.ModeRBAC}
 
-// Config is for New.
+// Config is the configuration of New.
 type Config struct {
 	Modes     []string
-	Resources *serverstorage.ResourceConfig // that are served
+	Resources *serverstorage.ResourceConfig // served resources
 	Informers clientgoinformers.SharedInformerFactory
 	ServerID  string
 }
 
-// New returns an authorizer that asks the modes in their order.
-// Where the rbac group is switched off RBAC has nothing to ask: by default
-// nodes and system:masters remain.
+// New returns an authorizer that asks the authorizers of the modes in their order. It
+// leaves RBAC out if the rbac group is disabled. With the default modes, nodes and
+// system:masters then keep their permissions.
 func New(ctx context.Context, c Config) (authorizer.Authorizer, authorizer.RuleResolver, error) {
 	var authorizers []apiserverconfig.AuthorizerConfiguration
 	for _, mode := range c.Modes {

@@ -1,4 +1,4 @@
-// Package kubelet has the addresses at which the API server calls kubelets.
+// Package kubelet decides which kubelets the API server connects to.
 package kubelet
 
 import (
@@ -21,27 +21,27 @@ import (
 	"github.com/kubembed/kubembed/internal/nodeaddress"
 )
 
-// reasonAddressRefused is the reason of the events about a node whose address is
-// not connected to.
+// reasonAddressRefused is the reason of events about nodes whose registered address is
+// refused.
 const reasonAddressRefused = "KubeletAddressRefused"
 
-// Policy says at which addresses and ports nodes may have their kubelets.
+// Policy decides at which addresses and ports the server connects to kubelets.
 type Policy struct {
-	local         bool // only this machine can connect to the server, so all nodes are on it
+	local         bool // see NewPolicy
 	checkEndpoint func(netip.AddrPort) error
 	logger        *zap.Logger
 	recorder      func() record.EventRecorder
 }
 
-// NewPolicy returns a policy of a server that only its own machine can connect to if local is true.
-// checkEndpoint returns an error for endpoints of the control plane. Events about refused addresses are
-// written by client until ctx ends.
+// NewPolicy returns a policy. local means that only the server's machine can connect to
+// the server, so that all nodes are on it. checkEndpoint returns an error for endpoints
+// of the control plane. client writes events about refused addresses until ctx ends.
 func NewPolicy(ctx context.Context, local bool, checkEndpoint func(netip.AddrPort) error, client kubernetes.Interface, logger *zap.Logger) *Policy {
 	return &Policy{
 		local:         local,
 		checkEndpoint: checkEndpoint,
 		logger:        logger,
-		// Made when there is something to tell, which is never in a sound cluster.
+		// Made for the first event. A healthy cluster has none.
 		recorder: sync.OnceValue(func() record.EventRecorder {
 			broadcaster := record.NewBroadcaster(record.WithContext(ctx))
 			broadcaster.StartRecordingToSink(&corev1client.EventSinkImpl{Interface: client.CoreV1().Events("")})
@@ -50,9 +50,10 @@ func NewPolicy(ctx context.Context, local bool, checkEndpoint func(netip.AddrPor
 	}
 }
 
-// Allows is asked about the endpoint of each connection, when a name has been
-// resolved. A node that has registered an endpoint of the control plane would have
-// clients with the right to its proxy act there as kube-apiserver-kubelet-client.
+// Allows returns an error if the server must not connect to an endpoint. It is called for
+// each connection, after name resolution. A node may register an endpoint of the control
+// plane; clients with permission for the node's proxy would then act there as
+// kube-apiserver-kubelet-client.
 func (p *Policy) Allows(at netip.AddrPort) error {
 	if err := nodeaddress.CheckKubelet(at.Addr(), p.local); err != nil {
 		return err
@@ -60,9 +61,10 @@ func (p *Policy) Allows(at netip.AddrPort) error {
 	return p.checkEndpoint(at)
 }
 
-// Check tells the client, the log and the node's events why nothing is sent to
-// the kubelet of node at host and port. A name may be resolved to something else when
-// it is connected to: that is checked again.
+// Check returns an error for the client if the server must not connect to the kubelet of
+// node at host and port. It also logs the error and writes an event about the node. A
+// name may resolve to another address at the time of the connection, which Allows then
+// checks.
 func (p *Policy) Check(ctx context.Context, node types.NodeName, host, port string) error {
 	number, err := strconv.ParseUint(port, 10, 16)
 	if err != nil {
@@ -72,7 +74,7 @@ func (p *Policy) Check(ctx context.Context, node types.NodeName, host, port stri
 	if ip, err := netip.ParseAddr(host); err == nil {
 		ips = append(ips, ip)
 	} else if ips, err = net.DefaultResolver.LookupNetIP(ctx, "ip", host); err != nil {
-		return nil // as the connection will say
+		return nil // the connection fails with this error
 	}
 	for _, ip := range ips {
 		if err := p.Allows(netip.AddrPortFrom(ip, uint16(number))); err != nil {
@@ -83,10 +85,10 @@ func (p *Policy) Check(ctx context.Context, node types.NodeName, host, port stri
 }
 
 func (p *Policy) refuse(node types.NodeName, host string, err error) error {
-	p.logger.Warn("the kubelet of a node is not connected to",
+	p.logger.Warn("refused to connect to the kubelet of a node",
 		zap.String("node", string(node)), zap.String("address", host), zap.Error(err))
 	message := fmt.Sprintf("the address %s that node %s has registered is refused: %v", host, node, err)
-	// Kubelets, too, give events about their node its name for a UID.
+	// Kubelets, too, use the name of the node as its UID in events.
 	p.recorder().Event(&corev1.ObjectReference{APIVersion: "v1", Kind: "Node", Name: string(node), UID: types.UID(node)},
 		corev1.EventTypeWarning, reasonAddressRefused, message)
 	return apierrors.NewServiceUnavailable(message)

@@ -14,9 +14,8 @@ import (
 	admissionregistrationv1client "k8s.io/client-go/kubernetes/typed/admissionregistration/v1"
 )
 
-// Hosts returns the DNS names at which the server calls webhooks by a URL. IP
-// addresses are left out: a webhook may be on a node, which then needs a certificate
-// for its address as a kubelet.
+// Hosts returns the DNS names in the URLs of webhooks. It leaves IP addresses out: a
+// webhook may be on a node, which needs a certificate for its address as a kubelet.
 func Hosts(ctx context.Context, admission admissionregistrationv1client.AdmissionregistrationV1Interface, serves func(schema.GroupVersionResource) bool, lister listers.CustomResourceDefinitionLister) (hosts []string, err error) {
 	add := func(at *string) {
 		if at == nil {

@@ -1,4 +1,4 @@
-// Package webhook finds webhooks and aggregated API servers.
+// Package webhook finds the servers of webhooks and aggregated APIs.
 package webhook
 
 import (
@@ -13,8 +13,8 @@ import (
 	aggregatorapiserver "k8s.io/kube-aggregator/pkg/apiserver"
 )
 
-// EndpointSlices looks up the endpoints of Services for webhooks, aggregated API servers and
-// the proxy subresource of Services, all in one informer.
+// EndpointSlices returns a getter of the endpoints of Services. Webhooks, aggregated API
+// servers and the proxy subresource of Services share its informer.
 func EndpointSlices(factory clientgoinformers.SharedInformerFactory) (proxy.EndpointSliceGetter, error) {
 	slices, err := proxy.NewEndpointSliceIndexerGetter(factory.Discovery().V1().EndpointSlices())
 	if err != nil {
@@ -23,10 +23,10 @@ func EndpointSlices(factory clientgoinformers.SharedInformerFactory) (proxy.Endp
 	return slices, nil
 }
 
-// NewServiceResolver finds webhooks and aggregated servers behind Services. The
-// process is seldom on the cluster's network, where a cluster IP means
-// something, so that a Service is resolved to its endpoints, as kube-apiserver
-// does with --enable-aggregator-routing.
+// NewServiceResolver returns a resolver of the Services of webhooks and aggregated API
+// servers. It resolves a Service to its endpoints, as kube-apiserver does with
+// --enable-aggregator-routing: the process is rarely on the cluster's network, where
+// cluster IPs work. loopback is the URL of the server itself, for the kubernetes Service.
 func NewServiceResolver(services corev1listers.ServiceLister, slices proxy.EndpointSliceGetter, loopback string) (webhook.ServiceResolver, error) {
 	local, err := url.Parse(loopback)
 	if err != nil {
@@ -39,14 +39,14 @@ func NewServiceResolver(services corev1listers.ServiceLister, slices proxy.Endpo
 	}, local), nil
 }
 
-// resolver sends an ExternalName, which has no endpoints, the way that
-// kube-apiserver goes without aggregator routing.
+// resolver resolves Services of type ExternalName, which have no endpoints, as
+// kube-apiserver does without aggregator routing.
 type resolver struct {
 	services              corev1listers.ServiceLister
 	toEndpoint, toService webhook.ServiceResolver
 }
 
-// ResolveEndpoint is webhook.ServiceResolver.
+// ResolveEndpoint implements webhook.ServiceResolver.
 func (r *resolver) ResolveEndpoint(namespace, name string, port int32) (*url.URL, error) {
 	service, err := r.services.Services(namespace).Get(name)
 	if err == nil && service.Spec.Type == corev1.ServiceTypeExternalName {
