@@ -1,6 +1,7 @@
 package apiserver_test
 
 import (
+	"context"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
@@ -26,6 +27,7 @@ import (
 	"k8s.io/client-go/util/cert"
 	"k8s.io/client-go/util/keyutil"
 
+	"github.com/kubembed/kubembed/internal/testwait"
 	"github.com/kubembed/kubembed/pkg/apiserver"
 	"github.com/kubembed/kubembed/pkg/pki"
 )
@@ -99,7 +101,7 @@ func TestCertificateThatExpires(t *testing.T) {
 	}
 	client := p.httpClient(t, pair)
 	expires := certs[0].NotAfter
-	eventually(t, "the certificate expires", func() error {
+	testwait.Until(t, "the certificate expires", func(context.Context) error {
 		begin := time.Now()
 		switch a := p.call(t, client, http.MethodGet, "/api", ""); {
 		case a.status == http.StatusUnauthorized:
@@ -250,7 +252,7 @@ func TestServiceAccountTokenOfADeletedPod(t *testing.T) {
 	}
 	// The informer behind it may be a moment late, and an answer is cached for
 	// ten seconds.
-	eventually(t, "the token of a deleted pod", func() error {
+	testwait.Until(t, "the token of a deleted pod", func(context.Context) error {
 		if user, err := whoAmI(t, p.bearer(deleted)); !apierrors.IsUnauthorized(err) {
 			return fmt.Errorf("is that of %q, %v", user.Username, err)
 		}

@@ -1,6 +1,7 @@
 package apiserver_test
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"testing"
@@ -14,6 +15,8 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/kubernetes/plugin/pkg/auth/authorizer/rbac/bootstrappolicy"
+
+	"github.com/kubembed/kubembed/internal/testwait"
 )
 
 // node is a client with the credentials of a node's kubelet.
@@ -89,7 +92,7 @@ func TestNodeReadsTheSecretsOfItsPods(t *testing.T) {
 	must(p.admin().CoreV1().Pods(ns).Create(ctx, pod, metav1.CreateOptions{}))(t)
 
 	reader, other := p.node(t, "authz-reader").CoreV1().Secrets(ns), p.node(t, "authz-other").CoreV1().Secrets(ns)
-	eventually(t, "the pod's node reads its secret", func() error {
+	testwait.Until(t, "the pod's node reads its secret", func(context.Context) error {
 		_, err := reader.Get(ctx, "bound", metav1.GetOptions{})
 		return err
 	})
@@ -119,7 +122,7 @@ func TestRoleBinding(t *testing.T) {
 		RoleRef:    rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "Role", Name: "reader"},
 		Subjects:   []rbacv1.Subject{{APIGroup: rbacv1.GroupName, Kind: "User", Name: "jane"}},
 	}, metav1.CreateOptions{}))(t)
-	eventually(t, "the binding takes effect", func() error {
+	testwait.Until(t, "the binding takes effect", func(context.Context) error {
 		_, err := jane.Pods(ns).List(ctx, metav1.ListOptions{})
 		return err
 	})
@@ -147,7 +150,7 @@ func TestNobodyGrantsWhatHeHasNot(t *testing.T) {
 		Subjects:   []rbacv1.Subject{{APIGroup: rbacv1.GroupName, Kind: "User", Name: "granter"}},
 	}, metav1.CreateOptions{}))(t)
 	roles := clientset(t, p.as(t, "granter")).RbacV1().Roles(ns)
-	eventually(t, "granting what he has", func() error {
+	testwait.Until(t, "granting what he has", func(context.Context) error {
 		_, err := roles.Create(ctx, &rbacv1.Role{
 			ObjectMeta: metav1.ObjectMeta{Name: "same"},
 			Rules:      []rbacv1.PolicyRule{{APIGroups: []string{rbacv1.GroupName}, Resources: []string{"roles"}, Verbs: []string{"create"}}},

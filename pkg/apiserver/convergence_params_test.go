@@ -13,6 +13,8 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/utils/ptr"
+
+	"github.com/kubembed/kubembed/internal/testwait"
 )
 
 const paramName = "params"
@@ -85,7 +87,7 @@ func TestWaitForStoredParameters(t *testing.T) {
 			refuses := p.save(t, namespace+"/"+paramName, test.key)
 			p.createParameterized(t, test.kind, test.expression, namespace)
 			policy := p.save(t, namespace, "validatingadmissionpolicies", "validatingadmissionpolicybindings")
-			eventually(t, "the policy is in force", func() error { return p.judged(t, namespace) })
+			testwait.Until(t, "the policy is in force", func(context.Context) error { return p.judged(t, namespace) })
 			// More of them, so that informers take a moment to get to the last.
 			crowd := func(objects stored) stored {
 				all := maps.Clone(objects)
@@ -100,7 +102,7 @@ func TestWaitForStoredParameters(t *testing.T) {
 			accepts, refuses = crowd(accepts), crowd(refuses)
 			try := func(when string, put, deleted stored, want bool) {
 				t.Helper()
-				ctx, cancel := context.WithTimeout(t.Context(), patience)
+				ctx, cancel := context.WithTimeout(t.Context(), testwait.Timeout)
 				defer cancel()
 				if err := p.WaitForStored(ctx, p.write(t, put, deleted)); err != nil {
 					t.Fatalf("%s: %v", when, err)
@@ -132,7 +134,7 @@ func TestParametersThatAreNotServed(t *testing.T) {
 	p := startPlane(t)
 	namespace := p.namespace(t)
 	p.createParameterized(t, admissionregistrationv1.ParamKind{APIVersion: "apps/v1beta1", Kind: "Deployment"}, "params.metadata.name == 'x'", namespace)
-	eventually(t, "the policy is in force", func() error {
+	testwait.Until(t, "the policy is in force", func(context.Context) error {
 		_, err := p.createPod(t, namespace, pod("judged"), dryRun)
 		if !contains(err, "failed to find resource referenced by paramKind") {
 			return fmt.Errorf("the pod is judged without it: %w", err)

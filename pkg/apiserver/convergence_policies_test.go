@@ -1,6 +1,7 @@
 package apiserver_test
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"maps"
@@ -13,6 +14,7 @@ import (
 	admissionclient "k8s.io/client-go/kubernetes/typed/admissionregistration/v1"
 
 	"github.com/kubembed/kubembed/internal/apiserver/access"
+	"github.com/kubembed/kubembed/internal/testwait"
 )
 
 // ballast is how many expressions make the compilation of a policy slow: several
@@ -138,7 +140,7 @@ func TestWaitForStoredPolicies(t *testing.T) {
 			test.create(t, client, namespace, 0)
 			test.create(t, client, other, ballast)
 			light, heavy := p.save(t, namespace, test.resources...), p.save(t, other, test.resources...)
-			eventually(t, "the policies are in force", func() error { return errors.Join(p.judged(t, namespace), p.judged(t, other)) })
+			testwait.Until(t, "the policies are in force", func(context.Context) error { return errors.Join(p.judged(t, namespace), p.judged(t, other)) })
 			for round := range 2 {
 				if err := p.WaitForStored(t.Context(), p.write(t, heavy, light)); err != nil {
 					t.Fatal(err)

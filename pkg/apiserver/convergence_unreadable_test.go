@@ -10,6 +10,8 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/utils/ptr"
+
+	"github.com/kubembed/kubembed/internal/testwait"
 )
 
 // TestWaitForUnreadableParameters: parameters that cannot be converted, because the webhook
@@ -27,7 +29,7 @@ func TestWaitForUnreadableParameters(t *testing.T) {
 	one := apply(1)
 	two := apply(2)
 	crds := apiextensionsclient.NewForConfigOrDie(p.ClientConfig()).ApiextensionsV1().CustomResourceDefinitions()
-	eventually(t, "the CRD is changed", func() error {
+	testwait.Until(t, "the CRD is changed", func(context.Context) error {
 		crd := must(crds.Get(t.Context(), "widgets."+group, metav1.GetOptions{}))(t)
 		crd.Spec.Conversion = &apiextensionsv1.CustomResourceConversion{Strategy: apiextensionsv1.WebhookConverter, Webhook: &apiextensionsv1.WebhookConversion{
 			ClientConfig:             &apiextensionsv1.WebhookClientConfig{URL: ptr.To("https://127.0.0.1:1/convert"), CABundle: p.pki.CABundle()},
@@ -41,13 +43,13 @@ func TestWaitForUnreadableParameters(t *testing.T) {
 	if err := p.WaitForStored(t.Context(), p.write(t, policy, nil)); err != nil {
 		t.Fatal(err)
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	ctx, cancel := context.WithTimeout(t.Context(), testwait.Timeout)
 	defer cancel()
 	if err := p.WaitForStored(ctx, append(p.write(t, one, nil), p.write(t, two, nil)...)); err != nil {
 		t.Error(err)
 	}
 	changed := must(widgets.Namespace(namespace).Get(t.Context(), paramName, metav1.GetOptions{}))(t)
-	ctx, cancel = context.WithTimeout(t.Context(), patience)
+	ctx, cancel = context.WithTimeout(t.Context(), testwait.Timeout)
 	defer cancel()
 	if err := p.WaitForInformers(ctx, schema.GroupResource{Group: group, Resource: "widgets"}, changed.GetResourceVersion()); err != nil {
 		t.Error(err)

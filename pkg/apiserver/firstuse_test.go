@@ -8,6 +8,8 @@ import (
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
+
+	"github.com/kubembed/kubembed/internal/testwait"
 )
 
 // TestFirstUse: a custom resource is in use when it has been asked for, or was
@@ -26,7 +28,7 @@ func TestFirstUse(t *testing.T) {
 		}
 	}
 	for _, group := range []string{group, stored} {
-		eventually(t, "discovery", func() error {
+		testwait.Until(t, "discovery", func(context.Context) error {
 			if p.get(t, "/apis/"+group+"/v1").status != http.StatusOK {
 				return errors.New("not there")
 			}

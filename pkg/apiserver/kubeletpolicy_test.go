@@ -1,6 +1,7 @@
 package apiserver_test
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -17,6 +18,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/tools/remotecommand"
 
+	"github.com/kubembed/kubembed/internal/testwait"
 	"github.com/kubembed/kubembed/pkg/apiserver"
 )
 
@@ -89,7 +91,7 @@ func TestNodeAddressRefused(t *testing.T) {
 			if !warned(logs, node, test.problem) {
 				t.Errorf("not in the log: %v", logs.All())
 			}
-			eventually(t, "an event of the node", func() error {
+			testwait.Until(t, "an event of the node", func(context.Context) error {
 				events, err := p.admin().CoreV1().Events("").List(t.Context(), metav1.ListOptions{
 					FieldSelector: "reason=KubeletAddressRefused,type=Warning,involvedObject.kind=Node,involvedObject.name=" + node})
 				if err != nil {
@@ -174,7 +176,7 @@ func TestProxyAddressRefused(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			eventually(t, "what is wrong with the endpoint", func() error {
+			testwait.Until(t, "what is wrong with the endpoint", func(context.Context) error {
 				answer := p.get(t, "/api/v1/namespaces/"+ns+"/services/"+name+":80/proxy/").want(t, http.StatusServiceUnavailable)
 				if !strings.Contains(answer.body, test.problem) {
 					return errors.New(answer.body)

@@ -1,6 +1,7 @@
 package apiserver_test
 
 import (
+	"context"
 	"net/http"
 	"slices"
 	"testing"
@@ -9,6 +10,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/discovery"
 
+	"github.com/kubembed/kubembed/internal/testwait"
 	"github.com/kubembed/kubembed/pkg/apiserver"
 )
 
@@ -60,7 +62,7 @@ func TestReducedPlane(t *testing.T) {
 	must(core.Pods("default").Create(ctx, bound, metav1.CreateOptions{}))(t)
 	// A kubelet of that node sees its pod and reports on it.
 	worker := p.node(t, "worker").CoreV1()
-	eventually(t, "the node sees its pod", func() error {
+	testwait.Until(t, "the node sees its pod", func(context.Context) error {
 		_, err := worker.Pods("default").Get(ctx, "p", metav1.GetOptions{})
 		return err
 	})

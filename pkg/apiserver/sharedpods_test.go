@@ -1,6 +1,7 @@
 package apiserver_test
 
 import (
+	"context"
 	"errors"
 	"testing"
 
@@ -8,6 +9,8 @@ import (
 	"k8s.io/apimachinery/pkg/api/equality"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	corelisters "k8s.io/client-go/listers/core/v1"
+
+	"github.com/kubembed/kubembed/internal/testwait"
 )
 
 // TestInformersSharePods: two informers, which get what they know by requests of their
@@ -30,7 +33,7 @@ func TestInformersSharePods(t *testing.T) {
 
 	same := func(name string) {
 		t.Helper()
-		eventually(t, "pod "+name, func() error {
+		testwait.Until(t, "pod "+name, func(context.Context) error {
 			stored, err := pods.Get(t.Context(), name, metav1.GetOptions{})
 			if err != nil {
 				return err
