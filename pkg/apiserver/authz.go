@@ -10,7 +10,7 @@ import (
 	"github.com/kubembed/kubembed/internal/apiserver/convergence"
 )
 
-// modes are Config.AuthorizationModes, or the default.
+// modes returns Config.AuthorizationModes or the default.
 func (c Config) modes() []string {
 	if len(c.AuthorizationModes) == 0 {
 		return authz.DefaultModes

@@ -6,12 +6,13 @@ import (
 	"k8s.io/apiserver/pkg/authorization/authorizer"
 )
 
-// TestConditionalDecisionsAreThoseOfAuthorize: an authorizer that embeds upstream's interface has
-// its method for conditional decisions, too, which goes around what it adds to Authorize.
+// TestConditionalDecisionsAreThoseOfAuthorize verifies that the authorizer does not embed
+// upstream's interface. If it did, it would have the interface's method for conditional
+// decisions, which bypasses its own Authorize.
 func TestConditionalDecisionsAreThoseOfAuthorize(t *testing.T) {
 	for _, ours := range []any{joinAuthorizer{}, &joinAuthorizer{}} {
 		if _, embedded := ours.(authorizer.Authorizer); embedded {
-			t.Errorf("%T has methods of an embedded authorizer", ours)
+			t.Errorf("%T implements authorizer.Authorizer, want Authorize only", ours)
 		}
 	}
 }

@@ -12,7 +12,7 @@ import (
 	"github.com/kubembed/kubembed/internal/apiserver/loopback"
 )
 
-// AdminUser is the user of ClientConfig, in group system:masters.
+// AdminUser is the user of ClientConfig. It is in group system:masters.
 const AdminUser = "kubernetes-admin"
 
 // loopbackConfig is the client configuration of the server itself: privileged,

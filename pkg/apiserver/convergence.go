@@ -8,6 +8,7 @@ import (
 	"github.com/kubembed/kubembed/internal/apiserver/convergence"
 )
 
+// waiter returns a Waiter for the server.
 func (s *Server) waiter() convergence.Waiter {
 	return convergence.Waiter{
 		Informers: s.informers(),
@@ -20,44 +21,45 @@ func (s *Server) waiter() convergence.Waiter {
 	}
 }
 
-// WaitForInformers returns when the server itself knows what has happened to
-// resource up to resourceVersion: what authorizes and admits requests, counts
-// quotas, and serves custom resources works from informers, which lag behind what
-// was written by a millisecond or so. Requests
-// that depend on a write through this server wait by themselves; this is for other
-// writes, such as those of other servers of the same etcd. resourceVersion is that of an object of
-// resource, as it was when it was created, updated or deleted. Of a resource for
-// which the server has no informer there is nothing to wait for.
+// WaitForInformers returns when the server has applied what happened to a resource up to
+// resourceVersion. The server authorizes and admits requests, counts quotas and serves
+// custom resources by informers, which lag behind writes by about a millisecond.
+//
+// Requests that depend on a write through this server wait by themselves. Call
+// WaitForInformers for other writes, such as those of other servers of the same etcd.
+// resourceVersion is that of an object of the resource after its creation, update or
+// deletion. If the server has no informer for the resource, WaitForInformers returns at
+// once.
 //
 //	config, err := client.AdmissionregistrationV1().ValidatingWebhookConfigurations().Create(ctx, config, metav1.CreateOptions{})
 //	...
 //	err = server.WaitForInformers(ctx, schema.GroupResource{Group: "admissionregistration.k8s.io",
 //		Resource: "validatingwebhookconfigurations"}, config.ResourceVersion)
-//	// The next request meets the webhook.
+//	// The webhook applies to the next request.
 //
-// That an informer has seen a new CustomResourceDefinition or an APIService does not
-// mean that its API is served already: discovery tells. One that was served before is
-// served as it says. Admission looks once a second for policies that have changed, and
-// compiles them, which is not waited for; WaitForStored waits for it. Neither waits longer than ten
-// seconds for custom resources that are parameters of policies: they may be unreadable, as where the
-// conversion webhook of their CustomResourceDefinition does not answer.
+// The API of a new CustomResourceDefinition or APIService may not be served yet: see
+// WaitForAPIs. An existing custom resource is served by the new
+// CustomResourceDefinition. Admission compiles changed policies once a second, and
+// WaitForInformers does not wait for that. It waits at most ten seconds for custom
+// resources that are parameters of policies: they may be unreadable, for example when
+// the conversion webhook of their CustomResourceDefinition does not answer.
 //
-// The error is the cause of ctx, when that ends first, and names the resource.
+// The error is the cause of ctx if that ends first, and names the resource.
 func (s *Server) WaitForInformers(ctx context.Context, resource schema.GroupResource, resourceVersion string) error {
 	return s.waiter().WaitForInformers(ctx, resource, resourceVersion)
 }
 
-// APIs are custom resources, and the group versions of APIServices.
+// APIs are custom resources and the group versions of APIServices.
 type APIs struct {
 	Resources     []schema.GroupResource
 	GroupVersions []schema.GroupVersion
 }
 
-// WaitForAPIs returns when discovery tells of apis what the definitions and
-// APIServices say that the server knows: established custom resources are there in
-// each version that is served, others are not; registered group versions are
-// there unless they are of another server, and those that are not registered are
-// not. The error is the cause of ctx, when that ends first, and names the API.
+// WaitForAPIs returns when discovery agrees with the server's informers about apis.
+// Established custom resources are in discovery in each served version, and others are
+// not. Registered group versions are in discovery unless an aggregated API server serves
+// them, and unregistered group versions are not. The error is the cause of ctx if that
+// ends first, and names the API.
 func (s *Server) WaitForAPIs(ctx context.Context, apis APIs) error {
 	return s.waiter().WaitForAPIs(ctx, convergence.APIs(apis))
 }

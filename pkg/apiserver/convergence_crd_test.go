@@ -13,13 +13,14 @@ import (
 	"k8s.io/client-go/dynamic"
 )
 
-// largeSchema has so many properties that upstream takes long to make a storage by it.
+// largeSchema has so many properties that upstream takes long to make the storage of its
+// CRD.
 const largeSchema = 300
 
-// TestCustomResourcesAreServedByTheNewCRD: the request after the update of a CRD is served
-// by it, and the one after WaitForInformers too. Upstream drops the old storage later than
-// its informer sees the update, when no other storage is being made. Requests were served
-// by the old CRD until then.
+// TestCustomResourcesAreServedByTheNewCRD verifies that the new CRD serves the request
+// after its update, and the request after WaitForInformers. Upstream drops the old
+// storage later than its informer sees the update, and not while it makes another
+// storage. The old CRD served requests until then.
 func TestCustomResourcesAreServedByTheNewCRD(t *testing.T) {
 	t.Parallel()
 	const group = "served.example.com"
@@ -44,7 +45,7 @@ func TestCustomResourcesAreServedByTheNewCRD(t *testing.T) {
 			properties[fmt.Sprintf("property%d", i)] = apiextensionsv1.JSONSchemaProps{Type: "string", Pattern: fmt.Sprintf("^[a-z]{1,%d}$", i%9+1)}
 		}
 	})
-	// change lets sizes be at most another number.
+	// change sets another maximum of sizes.
 	most := int64(10)
 	change := func(properties map[string]apiextensionsv1.JSONSchemaProps) {
 		size, limit := properties["size"], float64(most)
@@ -56,7 +57,8 @@ func TestCustomResourcesAreServedByTheNewCRD(t *testing.T) {
 		size.Description += "."
 		properties["size"] = size
 	}
-	// begin begins to make the storage of the large ones, and returns what waits for the end.
+	// begin starts to make the storage of the large CRD, and returns a function that
+	// waits for it.
 	begin := func(t *testing.T) (end func()) {
 		t.Helper()
 		update(t, "large."+group, describe)
@@ -99,10 +101,11 @@ func TestCustomResourcesAreServedByTheNewCRD(t *testing.T) {
 				begun := time.Now()
 				_, largest := test.client.Create(t.Context(), widget(test.group, "w", most), dryRun)
 				_, larger := test.client.Create(t.Context(), widget(test.group, "w", most+1), dryRun)
-				// Requests do not wait for more than a second, on a busy machine in vain.
+				// Requests wait for a second at most, which may be too short on a busy
+				// machine.
 				waited := test.wait || time.Since(begun) < time.Second
 				if waited && (largest != nil || larger == nil) {
-					t.Errorf("round %d: the CRD allows a size of %d: %v; it does not allow %d: %v", round, most, largest, most+1, larger)
+					t.Errorf("round %d: size %d: got %v, want success; size %d: got %v, want an error", round, most, largest, most+1, larger)
 				}
 				end()
 			}

@@ -28,7 +28,7 @@ func (p *plane) createParameterized(t *testing.T, kind admissionregistrationv1.P
 		Spec: admissionregistrationv1.ValidatingAdmissionPolicySpec{
 			ParamKind:        &kind,
 			MatchConstraints: &admissionregistrationv1.MatchResources{ResourceRules: []admissionregistrationv1.NamedRuleWithOperations{{RuleWithOperations: podCreation}}},
-			Validations:      []admissionregistrationv1.Validation{{Expression: expression, Message: "it is judged"}},
+			Validations:      []admissionregistrationv1.Validation{{Expression: expression, Message: "it is enforced"}},
 		},
 	}, metav1.CreateOptions{}))(t)
 	must(client.ValidatingAdmissionPolicyBindings().Create(t.Context(), &admissionregistrationv1.ValidatingAdmissionPolicyBinding{
@@ -42,9 +42,10 @@ func (p *plane) createParameterized(t *testing.T, kind admissionregistrationv1.P
 	}, metav1.CreateOptions{}))(t)
 }
 
-// TestWaitForStoredParameters: the parameters of policies count like the policies. Upstream
-// watches custom resources that are parameters with informers of its own, and stops the
-// informer of a built-in kind for ever when the policy that has used it first is gone.
+// TestWaitForStoredParameters verifies that waits for policies include their parameters.
+// Upstream watches custom resources that are parameters with informers of its own. It
+// stops the informer of a built-in kind forever when the first policy with such
+// parameters is deleted.
 func TestWaitForStoredParameters(t *testing.T) {
 	t.Parallel()
 	p := startPlane(t)
@@ -87,8 +88,8 @@ func TestWaitForStoredParameters(t *testing.T) {
 			refuses := p.save(t, namespace+"/"+paramName, test.key)
 			p.createParameterized(t, test.kind, test.expression, namespace)
 			policy := p.save(t, namespace, "validatingadmissionpolicies", "validatingadmissionpolicybindings")
-			testwait.Until(t, "the policy is in force", func(context.Context) error { return p.judged(t, namespace) })
-			// More of them, so that informers take a moment to get to the last.
+			testwait.Until(t, "the policy is in force", func(context.Context) error { return p.enforced(t, namespace) })
+			// Many changes, so that informers take a moment to see the last one.
 			crowd := func(objects stored) stored {
 				all := maps.Clone(objects)
 				for key, value := range objects {
@@ -107,7 +108,7 @@ func TestWaitForStoredParameters(t *testing.T) {
 				if err := p.WaitForStored(ctx, p.write(t, put, deleted)); err != nil {
 					t.Fatalf("%s: %v", when, err)
 				}
-				if err := p.judged(t, namespace); want != (err == nil) {
+				if err := p.enforced(t, namespace); want != (err == nil) {
 					t.Fatalf("%s: %v", when, err)
 				}
 			}
@@ -127,21 +128,22 @@ func TestWaitForStoredParameters(t *testing.T) {
 	}
 }
 
-// TestParametersThatAreNotServed: a wait for policies does not wait for parameters of a built-in
-// kind that is not served, which admission never finds.
+// TestParametersThatAreNotServed verifies that a wait for policies does not wait for
+// parameters of a built-in kind that is not served. Admission never finds such
+// parameters.
 func TestParametersThatAreNotServed(t *testing.T) {
 	t.Parallel()
 	p := startPlane(t)
 	namespace := p.namespace(t)
 	p.createParameterized(t, admissionregistrationv1.ParamKind{APIVersion: "apps/v1beta1", Kind: "Deployment"}, "params.metadata.name == 'x'", namespace)
 	testwait.Until(t, "the policy is in force", func(context.Context) error {
-		_, err := p.createPod(t, namespace, pod("judged"), dryRun)
+		_, err := p.createPod(t, namespace, pod("enforced"), dryRun)
 		if !contains(err, "failed to find resource referenced by paramKind") {
-			return fmt.Errorf("the pod is judged without it: %w", err)
+			return fmt.Errorf("the policy does not apply to the pod: %w", err)
 		}
 		return nil
 	})
 	if !p.KnowsParams() {
-		t.Error("a wait for policies would wait for Deployments of apps/v1beta1")
+		t.Error("KnowsParams: got false, want true: Deployments of apps/v1beta1 are not served")
 	}
 }

@@ -17,16 +17,16 @@ import (
 	"github.com/kubembed/kubembed/internal/testwait"
 )
 
-// ballast is how many expressions make the compilation of a policy slow: several
-// hundred milliseconds, where the wait looks every twenty.
+// ballast is the number of expressions that make the compilation of a policy slow. It
+// takes several hundred milliseconds; waits poll every 20 ms.
 const ballast = 150
 
 func ballastExpression(i int) string {
 	return fmt.Sprintf("object.metadata.name.startsWith('n') || size(object.metadata.name) + %d > 1 || object.metadata.name.matches('^[a-z]+-%d$')", i, i)
 }
 
-// policyObjects creates a policy that judges pods of a namespace, with its binding. With
-// ballast it takes long to compile.
+// policyObjects creates a policy for the pods of a namespace, with its binding. ballast
+// makes its compilation slow.
 type policyObjects func(t *testing.T, client admissionclient.AdmissionregistrationV1Interface, name string, ballast int)
 
 func createValidating(t *testing.T, client admissionclient.AdmissionregistrationV1Interface, name string, ballast int) {
@@ -35,7 +35,7 @@ func createValidating(t *testing.T, client admissionclient.Admissionregistration
 		ObjectMeta: metav1.ObjectMeta{Name: name},
 		Spec: admissionregistrationv1.ValidatingAdmissionPolicySpec{
 			MatchConstraints: &admissionregistrationv1.MatchResources{ResourceRules: []admissionregistrationv1.NamedRuleWithOperations{{RuleWithOperations: podCreation}}},
-			Validations:      []admissionregistrationv1.Validation{{Expression: "object.metadata.name != 'judged'", Message: "it is judged"}},
+			Validations:      []admissionregistrationv1.Validation{{Expression: "object.metadata.name != 'enforced'", Message: "it is enforced"}},
 		},
 	}
 	for i := range ballast {
@@ -61,7 +61,7 @@ func createMutating(t *testing.T, client admissionclient.AdmissionregistrationV1
 			MatchConstraints:   &admissionregistrationv1.MatchResources{ResourceRules: []admissionregistrationv1.NamedRuleWithOperations{{RuleWithOperations: podCreation}}},
 			Mutations: []admissionregistrationv1.Mutation{{
 				PatchType: admissionregistrationv1.PatchTypeJSONPatch,
-				JSONPatch: &admissionregistrationv1.JSONPatch{Expression: `[JSONPatch{op: "add", path: "/metadata/labels", value: {"judged": "yes"}}]`},
+				JSONPatch: &admissionregistrationv1.JSONPatch{Expression: `[JSONPatch{op: "add", path: "/metadata/labels", value: {"enforced": "yes"}}]`},
 			}},
 		},
 	}
@@ -77,10 +77,11 @@ func createMutating(t *testing.T, client admissionclient.AdmissionregistrationV1
 	}, metav1.CreateOptions{}))(t)
 }
 
-// stored are objects as they are in etcd, by their keys.
+// stored are objects as etcd has them, by key.
 type stored map[string]string
 
-// save returns objects that have a name, which follows a namespace if they have one.
+// save returns the stored objects of a name, which follows a namespace in keys of
+// namespaced objects.
 func (p *plane) save(t *testing.T, name string, resources ...string) stored {
 	t.Helper()
 	objects := stored{}
@@ -88,15 +89,15 @@ func (p *plane) save(t *testing.T, name string, resources ...string) stored {
 		key := "/registry/" + strings.TrimSuffix(resource, "/") + "/" + name
 		got := must(p.etcd.Client().Get(t.Context(), key))(t)
 		if len(got.Kvs) != 1 {
-			t.Fatalf("nothing at %s", key)
+			t.Fatalf("no object at %s", key)
 		}
 		objects[key] = string(got.Kvs[0].Value)
 	}
 	return objects
 }
 
-// write puts objects into etcd, and deletes others, past the server. As a Restore does, it
-// writes each at a revision of its own.
+// write puts objects into etcd and deletes others, without the API server. Like a
+// rollback, it writes each object at a revision of its own.
 func (p *plane) write(t *testing.T, put, deleted stored) (changes []access.StoredChange) {
 	t.Helper()
 	for _, key := range slices.Sorted(maps.Keys(put)) {
@@ -110,19 +111,19 @@ func (p *plane) write(t *testing.T, put, deleted stored) (changes []access.Store
 	return changes
 }
 
-// judged returns nil if pods of a namespace are judged by the policy of its name.
-func (p *plane) judged(t *testing.T, namespace string) error {
+// enforced returns nil if the policy with the name of a namespace applies to its pods.
+func (p *plane) enforced(t *testing.T, namespace string) error {
 	t.Helper()
-	created, err := p.createPod(t, namespace, pod("judged"), dryRun)
-	if contains(err, "it is judged") || err == nil && created.Labels["judged"] == "yes" {
+	created, err := p.createPod(t, namespace, pod("enforced"), dryRun)
+	if contains(err, "it is enforced") || err == nil && created.Labels["enforced"] == "yes" {
 		return nil
 	}
 	return fmt.Errorf("labels %v, error %v", created.GetLabels(), err) //nolint:errorlint // may be nil
 }
 
-// TestWaitForStoredPolicies: requests are judged by the policies that were written past
-// the server, when the wait for them has returned. The compilation was taken for done
-// when it began, and requests were judged by the old policies until it ended.
+// TestWaitForStoredPolicies verifies that policies that were written to etcd directly
+// apply to requests when WaitForStored has returned. It returned at the start of the
+// compilation, and old policies applied until its end.
 func TestWaitForStoredPolicies(t *testing.T) {
 	t.Parallel()
 	p := startPlane(t)
@@ -140,19 +141,19 @@ func TestWaitForStoredPolicies(t *testing.T) {
 			test.create(t, client, namespace, 0)
 			test.create(t, client, other, ballast)
 			light, heavy := p.save(t, namespace, test.resources...), p.save(t, other, test.resources...)
-			testwait.Until(t, "the policies are in force", func(context.Context) error { return errors.Join(p.judged(t, namespace), p.judged(t, other)) })
+			testwait.Until(t, "the policies are in force", func(context.Context) error { return errors.Join(p.enforced(t, namespace), p.enforced(t, other)) })
 			for round := range 2 {
 				if err := p.WaitForStored(t.Context(), p.write(t, heavy, light)); err != nil {
 					t.Fatal(err)
 				}
-				if p.judged(t, namespace) == nil {
-					t.Errorf("round %d: the policy is in force after the wait for its deletion", round)
+				if p.enforced(t, namespace) == nil {
+					t.Errorf("round %d: the deleted policy still applies after WaitForStored", round)
 				}
 				if err := p.WaitForStored(t.Context(), append(p.write(t, heavy, nil), p.write(t, light, nil)...)); err != nil {
 					t.Fatal(err)
 				}
-				if err := p.judged(t, namespace); err != nil {
-					t.Errorf("round %d: the policy is not in force after the wait for it: %v", round, err)
+				if err := p.enforced(t, namespace); err != nil {
+					t.Errorf("round %d: the policy does not apply after WaitForStored: %v", round, err)
 				}
 			}
 		})

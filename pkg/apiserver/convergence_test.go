@@ -20,7 +20,8 @@ import (
 
 var webhookConfigurations = admissionregistrationv1.Resource("validatingwebhookconfigurations")
 
-// The request after WaitForInformers is judged by what was written before.
+// TestWaitForInformersOfPermissions verifies that the request after WaitForInformers is
+// authorized by what was written before.
 func TestWaitForInformersOfPermissions(t *testing.T) {
 	t.Parallel()
 	p := sharedPlane(t)
@@ -37,7 +38,7 @@ func TestWaitForInformersOfPermissions(t *testing.T) {
 			t.Fatal(err)
 		}
 		if _, err := jane.CoreV1().Nodes().List(t.Context(), metav1.ListOptions{}); err != nil {
-			t.Fatalf("after the binding: %v", err)
+			t.Fatalf("with the binding: got %v, want success", err)
 		}
 		events := must(bindings.Watch(t.Context(), metav1.ListOptions{ResourceVersion: created.ResourceVersion, FieldSelector: "metadata.name=settle"}))(t)
 		if err := bindings.Delete(t.Context(), "settle", metav1.DeleteOptions{}); err != nil {
@@ -49,12 +50,13 @@ func TestWaitForInformersOfPermissions(t *testing.T) {
 			t.Fatal(err)
 		}
 		if _, err := jane.CoreV1().Nodes().List(t.Context(), metav1.ListOptions{}); !apierrors.IsForbidden(err) {
-			t.Fatalf("without the binding: %v", err)
+			t.Fatalf("without the binding: got %v, want 403", err)
 		}
 	}
 }
 
-// A webhook counts when handlers of the informer have been told of it.
+// TestWaitForInformersOfWebhooks verifies that WaitForInformers waits for the handlers of
+// informers, by which webhooks take effect.
 func TestWaitForInformersOfWebhooks(t *testing.T) {
 	t.Parallel()
 	p := startPlane(t)
@@ -78,7 +80,7 @@ func TestWaitForInformersOfWebhooks(t *testing.T) {
 		configMaps := p.admin().CoreV1().ConfigMaps("default")
 		dry := metav1.CreateOptions{DryRun: []string{metav1.DryRunAll}}
 		if _, err := configMaps.Create(t.Context(), &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Name: "c"}}, dry); err == nil {
-			t.Fatal("no webhook was called")
+			t.Fatal("the new webhook was not called")
 		}
 		events := must(webhooks.Watch(t.Context(), metav1.ListOptions{ResourceVersion: created.ResourceVersion}))(t)
 		if err := webhooks.Delete(t.Context(), "settle", metav1.DeleteOptions{}); err != nil {
@@ -90,35 +92,35 @@ func TestWaitForInformersOfWebhooks(t *testing.T) {
 			t.Fatal(err)
 		}
 		if _, err := configMaps.Create(t.Context(), &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Name: "c"}}, dry); err != nil {
-			t.Fatalf("the webhook that is gone was called: %v", err)
+			t.Fatalf("the deleted webhook was called: %v", err)
 		}
 	}
 }
 
-func TestWaitForInformersSaysWhatIsMissing(t *testing.T) {
+func TestWaitForInformersErrors(t *testing.T) {
 	t.Parallel()
 	p := sharedPlane(t)
 	ctx, cancel := context.WithCancelCause(t.Context())
-	cancel(errors.New("enough"))
+	cancel(errors.New("test ends the wait"))
 	err := p.WaitForInformers(ctx, corev1.Resource("namespaces"), "999999999")
 	if err == nil || !strings.Contains(err.Error(), "namespaces") || !strings.Contains(err.Error(), "enough") {
-		t.Errorf("a version that is far: %v", err)
+		t.Errorf("a future version: got %v, want the cause and the resource", err)
 	}
 	if err := p.WaitForInformers(t.Context(), corev1.Resource("namespaces"), "nonsense"); err == nil {
-		t.Error("a version that is none was waited for")
+		t.Error("an invalid version: got no error")
 	}
 	if err := p.WaitForInformers(t.Context(), corev1.Resource("configmaps"), "999999999"); err != nil {
-		t.Errorf("a resource that has no informer: %v", err)
+		t.Errorf("a resource without informer: got %v, want success", err)
 	}
 	err = p.WaitForStored(ctx, []access.StoredChange{{Key: "/registry/namespaces/nobody", Revision: 999999999}})
 	if err == nil || !strings.Contains(err.Error(), "/registry/namespaces/nobody") {
-		t.Errorf("a change that is not seen: %v", err)
+		t.Errorf("a change that informers never see: got %v, want the cause and the key", err)
 	}
 	if err := p.WaitForStored(t.Context(), []access.StoredChange{{Key: "/registry/nothing/nobody", Revision: 999999999}}); err != nil {
-		t.Errorf("a key that nobody watches: %v", err)
+		t.Errorf("a key without informer: got %v, want success", err)
 	}
 	err = p.WaitForAPIs(ctx, apiserver.APIs{GroupVersions: []schema.GroupVersion{{Group: "apps", Version: "v1"}}})
 	if err != nil {
-		t.Errorf("an API that is there: %v", err)
+		t.Errorf("a served API: got %v, want success", err)
 	}
 }

@@ -14,8 +14,9 @@ import (
 	"github.com/kubembed/kubembed/internal/testwait"
 )
 
-// TestWaitForUnreadableParameters: parameters that cannot be converted, because the webhook
-// of their CRD is not there, do not keep WaitForStored and WaitForInformers waiting for ever.
+// TestWaitForUnreadableParameters verifies that WaitForStored and WaitForInformers do not
+// wait forever for parameters that cannot be converted, because the webhook of their CRD
+// does not answer.
 func TestWaitForUnreadableParameters(t *testing.T) {
 	t.Parallel()
 	const group = "unreadable.example.com"

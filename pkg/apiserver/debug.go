@@ -6,10 +6,10 @@ import (
 	"k8s.io/apiserver/pkg/server/routes"
 )
 
-// installDebug serves profiles and metrics as Config.Profiling and Config.Metrics say. Upstream's
-// EnableProfiling would also serve /debug/flags/v, by which clients change klog's
-// verbosity, and DELETE of /metrics, by which they reset the metrics: both are the
-// process's.
+// installDebug serves profiles and metrics if Config.Profiling and Config.Metrics are
+// set. Upstream's EnableProfiling would also serve /debug/flags/v, which changes klog's
+// verbosity, and DELETE of /metrics, which resets the metrics. Both belong to the
+// process.
 func installDebug(mux *mux.PathRecorderMux, c Config) {
 	if c.Profiling {
 		routes.Profiling{}.Install(mux)

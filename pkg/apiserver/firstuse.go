@@ -10,10 +10,10 @@ import (
 )
 
 // firstUse returns a channel that is closed when there may be objects of a custom
-// resource: when it has been asked for since the server runs, by whomever, when some
-// are stored from before, or when other servers work on the same etcd. For any other
-// resource it is closed. It is for controllers of every kind: their informers would
-// have the server prepare, and keep in memory, what nobody uses. ctx bounds the call.
+// resource: when a client has asked for it since the start, when objects are stored from
+// before, or when other servers work on the same etcd. For other resources it is closed.
+// Controllers of every kind need it: their informers would have the server prepare unused
+// resources and keep them in memory. ctx bounds the call.
 func (s *Server) firstUse(ctx context.Context, resource schema.GroupResource) <-chan struct{} {
 	used := s.generic.uses.Of(resource)
 	select {
@@ -27,12 +27,13 @@ func (s *Server) firstUse(ctx context.Context, resource schema.GroupResource) <-
 	return used
 }
 
+// custom reports whether resource is a custom resource.
 func (s *Server) custom(resource schema.GroupResource) bool {
 	_, err := s.crds().Get(resource.String())
 	return err == nil
 }
 
-// crds looks up CustomResourceDefinitions in the server's informer.
+// crds returns the lister of the server's informer of CustomResourceDefinitions.
 func (s *Server) crds() listers.CustomResourceDefinitionLister {
 	return s.extensions.Informers.Apiextensions().V1().CustomResourceDefinitions().Lister()
 }

@@ -12,8 +12,9 @@ import (
 	"github.com/kubembed/kubembed/internal/testwait"
 )
 
-// TestFirstUse: a custom resource is in use when it has been asked for, or was
-// before the server, which is asked for nothing by this.
+// TestFirstUse verifies that a custom resource is in use when a client has asked for it
+// or when objects are stored from before, and that FirstUse itself does not count as a
+// use.
 func TestFirstUse(t *testing.T) {
 	p := sharedPlane(t)
 	const group, stored = "unused.example.com", "stored.example.com"
@@ -30,7 +31,7 @@ func TestFirstUse(t *testing.T) {
 	for _, group := range []string{group, stored} {
 		testwait.Until(t, "discovery", func(context.Context) error {
 			if p.get(t, "/apis/"+group+"/v1").status != http.StatusOK {
-				return errors.New("not there")
+				return errors.New("not in discovery")
 			}
 			return nil
 		})
@@ -41,13 +42,13 @@ func TestFirstUse(t *testing.T) {
 	}
 	t.Cleanup(func() { _, _ = p.etcd.Client().Delete(context.WithoutCancel(t.Context()), key) })
 	if used(group, "widgets") {
-		t.Error("what nobody has asked for is in use")
+		t.Error("an unused resource is in use")
 	}
 	if !used(stored, "widgets") {
-		t.Error("what is stored is not in use")
+		t.Error("a resource with stored objects is not in use")
 	}
 	if !used("", "pods") || !used("", "nothing") {
-		t.Error("what is no custom resource is not in use")
+		t.Error("a built-in resource is not in use")
 	}
 	first := p.FirstUse(t.Context(), schema.GroupResource{Group: group, Resource: "widgets"})
 	if _, err := widgets.List(t.Context(), metav1.ListOptions{}); err != nil {
@@ -56,6 +57,6 @@ func TestFirstUse(t *testing.T) {
 	select {
 	case <-first:
 	default:
-		t.Error("what was asked for is not in use")
+		t.Error("a requested resource is not in use")
 	}
 }

@@ -9,12 +9,12 @@ import (
 	"github.com/kubembed/kubembed/internal/apiserver/runtimeconfig"
 )
 
-// flags shows at /flagz the flags with which kube-apiserver would do what the server
-// does, as far as there are such flags. No secret is among them: the keys of
-// Config.Encryption and all of Config.PKI are left out.
-type flags struct{ config Config }
+// flagz serves at /flagz the flags with which kube-apiserver would work like the server,
+// as far as such flags exist. It has no secrets: Config.Encryption and Config.PKI are
+// left out.
+type flagz struct{ config Config }
 
-func (f flags) GetFlagz() map[string]string {
+func (f flagz) GetFlagz() map[string]string {
 	c := f.config
 	enable, disable := c.admissionPlugins()
 	all := map[string]string{
@@ -47,5 +47,5 @@ func (f flags) GetFlagz() map[string]string {
 	return all
 }
 
-// list has the form of a list of pflag.
+// list formats values as pflag formats lists.
 func list(values []string) string { return "[" + strings.Join(values, ",") + "]" }

@@ -180,7 +180,7 @@ func newServerConfig(cfg Config, loopback *rest.Config, state *state) *genericap
 	c.JSONPatchMaxCopyBytes = jsonPatchCopyBytes
 	c.PublicAddress = cfg.AdvertiseAddress
 	c.EnableProfiling = false // see installDebug
-	c.Flagz = flags{cfg}
+	c.Flagz = flagz{cfg}
 	c.HealthzChecks, c.LivezChecks, c.ReadyzChecks = nil, nil, nil
 	c.AddHealthChecks(healthz.PingHealthz, health.NewLogCheck(cfg.Logger))
 	certificate := health.ServingCertificate(func() (tls.Certificate, error) { return cfg.PKI.Serving().TLS() })

@@ -6,7 +6,7 @@ import (
 	"github.com/kubembed/kubembed/internal/apiserver/informers"
 )
 
-// informers are the server's own.
+// informers returns the server's own informers.
 func (s *Server) informers() informers.Factories {
 	return informers.Factories{
 		Builtin:     s.generic.informers,
@@ -15,7 +15,7 @@ func (s *Server) informers() informers.Factories {
 	}
 }
 
-// startInformers starts the shared informers and waits until they are synced.
+// startInformers starts the server's own informers and waits until they have synced.
 func (s *Server) startInformers(ctx context.Context) error {
 	if err := s.informers().Start(ctx, s.ctx.Done()); err != nil {
 		return err

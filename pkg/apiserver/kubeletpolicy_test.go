@@ -22,7 +22,7 @@ import (
 	"github.com/kubembed/kubembed/pkg/apiserver"
 )
 
-// openPlane is one that others than this machine can connect to.
+// openPlane starts an API server that other machines can connect to.
 func openPlane(t testing.TB) (*plane, *observer.ObservedLogs) {
 	t.Helper()
 	core, logs := observer.New(zap.WarnLevel)
@@ -33,7 +33,7 @@ func openPlane(t testing.TB) (*plane, *observer.ObservedLogs) {
 	}), logs
 }
 
-// warned tells whether the log has a warning that contains all of texts.
+// warned reports whether the log has a warning with all of texts.
 func warned(logs *observer.ObservedLogs, texts ...string) bool {
 	for _, entry := range logs.All() {
 		line := fmt.Sprint(entry.Message, " ", entry.ContextMap())
@@ -48,12 +48,13 @@ func warned(logs *observer.ObservedLogs, texts ...string) bool {
 	return false
 }
 
-// A node may not lead the server to itself, or to what only it may ask.
+// TestNodeAddressRefused verifies that a node cannot register an address at which the
+// server would call itself or a service that trusts this machine.
 func TestNodeAddressRefused(t *testing.T) {
 	p, logs := openPlane(t)
 	ns := p.namespace(t)
 	kubelet := startKubelet(t, serving(t, p.pki.KubeletServingCA(), "refused", "127.0.0.1"), func(http.ResponseWriter, *http.Request) {
-		t.Error("the kubelet was called")
+		t.Error("the kubelet was called, want a refusal")
 	})
 	for i, test := range []struct{ address, problem string }{
 		{"127.0.0.1", "127.0.0.1 is a loopback address"},
@@ -89,7 +90,7 @@ func TestNodeAddressRefused(t *testing.T) {
 				}
 			}
 			if !warned(logs, node, test.problem) {
-				t.Errorf("not in the log: %v", logs.All())
+				t.Errorf("got log %v, want the refusal", logs.All())
 			}
 			testwait.Until(t, "an event of the node", func(context.Context) error {
 				events, err := p.admin().CoreV1().Events("").List(t.Context(), metav1.ListOptions{
@@ -106,8 +107,8 @@ func TestNodeAddressRefused(t *testing.T) {
 	}
 }
 
-// Where only this machine can connect to the server, nodes are on it. To the
-// kubelet of such a node and no further.
+// TestLocalNode verifies that an API server that only this machine can connect to calls
+// kubelets on this machine, and no further addresses.
 func TestLocalNode(t *testing.T) {
 	p := sharedPlane(t)
 	ns := p.namespace(t)
@@ -126,8 +127,8 @@ func TestLocalNode(t *testing.T) {
 	}
 }
 
-// Whoever writes the status of a pod does not choose what the server connects to
-// on this machine, or next to it.
+// TestProxyAddressRefused verifies that the status of a pod and the endpoints of a Service do
+// not make the server connect to addresses of this machine or its link.
 func TestProxyAddressRefused(t *testing.T) {
 	p, logs := openPlane(t)
 	ns := p.namespace(t)
@@ -135,11 +136,11 @@ func TestProxyAddressRefused(t *testing.T) {
 		ip, problem string
 		status      int
 	}{
-		// Upstream knows these, and gives no reason.
+		// Upstream refuses these without a reason.
 		{"127.0.0.1", "address not allowed", http.StatusBadRequest},
 		{"169.254.169.254", "address not allowed", http.StatusBadRequest},
 		{"fe80::1", "address not allowed", http.StatusBadRequest},
-		// But not these.
+		// Upstream does not refuse these.
 		{"100.100.100.200", "100.100.100.200 is the metadata service of a cloud", http.StatusServiceUnavailable},
 		{"fd00:ec2::254", "fd00:ec2::254 is the metadata service of a cloud", http.StatusServiceUnavailable},
 	} {
@@ -159,7 +160,7 @@ func TestProxyAddressRefused(t *testing.T) {
 			service := &corev1.Service{ObjectMeta: metav1.ObjectMeta{Name: name}, Spec: corev1.ServiceSpec{Ports: []corev1.ServicePort{{Port: 80}}}}
 			must(p.admin().CoreV1().Services(ns).Create(t.Context(), service, metav1.CreateOptions{}))(t)
 			if strings.Contains(test.ip, ":") {
-				return // not of the family of ServiceCIDR: it is no endpoint of the Service
+				return // not of the IP family of ServiceCIDR: not an endpoint of the Service
 			}
 			_, err := p.admin().DiscoveryV1().EndpointSlices(ns).Create(t.Context(), &discoveryv1.EndpointSlice{
 				ObjectMeta:  metav1.ObjectMeta{Name: name, Labels: map[string]string{discoveryv1.LabelServiceName: name}},
@@ -171,7 +172,7 @@ func TestProxyAddressRefused(t *testing.T) {
 				Ports: []discoveryv1.EndpointPort{{Name: new(""), Port: new(int32(80))}},
 			}, metav1.CreateOptions{})
 			if test.status == http.StatusBadRequest && err != nil {
-				return // validation knows these, too
+				return // validation refuses these, too
 			}
 			if err != nil {
 				t.Fatal(err)
@@ -184,7 +185,7 @@ func TestProxyAddressRefused(t *testing.T) {
 				return nil
 			})
 			if !warned(logs, test.ip, test.problem) {
-				t.Errorf("not in the log: %v", logs.All())
+				t.Errorf("got log %v, want the refusal", logs.All())
 			}
 		})
 	}

@@ -14,6 +14,8 @@ import (
 	"github.com/kubembed/kubembed/pkg/apiserver"
 )
 
+// TestGroupsSwitchedOffAndOn verifies discovery, OpenAPI and requests for groups, versions and
+// resources that RuntimeConfig disables and enables.
 func TestGroupsSwitchedOffAndOn(t *testing.T) {
 	p := startPlane(t, func(c *apiserver.Config) {
 		c.RuntimeConfig = map[string]string{
@@ -32,11 +34,11 @@ func TestGroupsSwitchedOffAndOn(t *testing.T) {
 	for _, groups := range []*metav1.APIGroupList{groups, must(legacy.ServerGroups())(t)} {
 		versions := metav1.ExtractGroupVersions(groups)
 		if slices.Contains(versions, "apps/v1") {
-			t.Error("apps is listed")
+			t.Error("apps/v1 is in discovery, want it disabled")
 		}
 		for _, want := range []string{"batch/v1", "certificates.k8s.io/v1", "certificates.k8s.io/v1beta1", "resource.k8s.io/v1beta2"} {
 			if !slices.Contains(versions, want) {
-				t.Errorf("%s is not among %q", want, versions)
+				t.Errorf("got versions %[2]q, want %[1]s among them", want, versions)
 			}
 		}
 	}
@@ -48,7 +50,7 @@ func TestGroupsSwitchedOffAndOn(t *testing.T) {
 	p.get(t, "/openapi/v3/apis/certificates.k8s.io/v1beta1").want(t, http.StatusOK)
 }
 
-// TestReducedPlane is the smallest control plane: pods and nodes.
+// TestReducedPlane starts the smallest control plane: pods and nodes only.
 func TestReducedPlane(t *testing.T) {
 	p := startPlane(t, func(c *apiserver.Config) {
 		c.RuntimeConfig = map[string]string{"api/all": "false", "v1": "true"}
@@ -60,7 +62,7 @@ func TestReducedPlane(t *testing.T) {
 	bound := pod("p")
 	bound.Spec.NodeName = "worker"
 	must(core.Pods("default").Create(ctx, bound, metav1.CreateOptions{}))(t)
-	// A kubelet of that node sees its pod and reports on it.
+	// A kubelet of that node can read its pod.
 	worker := p.node(t, "worker").CoreV1()
 	testwait.Until(t, "the node sees its pod", func(context.Context) error {
 		_, err := worker.Pods("default").Get(ctx, "p", metav1.GetOptions{})
@@ -74,6 +76,6 @@ func TestReducedPlane(t *testing.T) {
 	var versions metav1.APIVersions
 	unmarshal(t, p.get(t, "/api").want(t, http.StatusOK).body, &versions)
 	if len(versions.Versions) != 1 || versions.Versions[0] != "v1" {
-		t.Errorf("versions %q", versions.Versions)
+		t.Errorf("got versions %q, want v1 only", versions.Versions)
 	}
 }

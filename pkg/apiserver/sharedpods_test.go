@@ -13,9 +13,9 @@ import (
 	"github.com/kubembed/kubembed/internal/testwait"
 )
 
-// TestInformersSharePods: two informers, which get what they know by requests of their
-// own, have a pod in the same memory, that of the watch cache, and have in it what
-// clients get.
+// TestInformersSharePods verifies that two informers, which list and watch by requests of
+// their own, share the memory of a pod with the watch cache, and that the pod has the
+// content that clients get.
 func TestInformersSharePods(t *testing.T) {
 	p := sharedPlane(t)
 	namespace := p.namespace(t)
@@ -45,16 +45,16 @@ func TestInformersSharePods(t *testing.T) {
 					return err
 				}
 				if known.ResourceVersion != stored.ResourceVersion {
-					return errors.New("an informer does not know of the last change")
+					return errors.New("an informer has not seen the last change")
 				}
 				stored.ManagedFields = nil
 				if !equality.Semantic.DeepEqual(known, stored) {
-					t.Errorf("an informer has\n%v, not\n%v", known, stored)
+					t.Errorf("an informer has\n%v, want\n%v", known, stored)
 				}
 				containers = append(containers, &known.Spec.Containers[0])
 			}
 			if containers[0] != containers[1] {
-				return errors.New("it is not shared")
+				return errors.New("the informers do not share its memory")
 			}
 			return nil
 		})
@@ -75,7 +75,8 @@ func TestInformersSharePods(t *testing.T) {
 	same("after")
 }
 
-// richPod has what the two versions have in different places.
+// richPod returns a pod with fields that the internal and the versioned type have in
+// different places.
 func richPod(name string) *corev1.Pod {
 	yes := true
 	rich := pod(name)

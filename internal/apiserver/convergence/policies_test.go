@@ -12,7 +12,7 @@ import (
 	"k8s.io/client-go/tools/cache"
 )
 
-// TestPolicySource: upstream keeps what requests are judged by in the field that
+// TestPolicySource verifies that upstream's plugins still have the field that
 // policySource reads.
 func TestPolicySource(t *testing.T) {
 	t.Parallel()
@@ -44,26 +44,27 @@ func bindingAt(name, policy string, revision int) *admissionregistrationv1.Valid
 	}
 }
 
-// policyPluginOf has informers and a source that the test fills.
-type policyPluginOf struct {
+// testPolicyPlugin is a policyPlugin whose informers and policies in force are set by the
+// test.
+type testPolicyPlugin struct {
 	policyPlugin
-	hook []policyHook
+	inForce []policyHook
 }
 
-func newPolicyPluginOf() *policyPluginOf {
+func newTestPolicyPlugin() *testPolicyPlugin {
 	informer := func(example runtime.Object) policyInformer {
 		return policyInformer{SharedIndexInformer: cache.NewSharedIndexInformer(&cache.ListWatch{}, example, 0, cache.Indexers{})}
 	}
-	p := &policyPluginOf{}
+	p := &testPolicyPlugin{}
 	p.policies, p.bindings = informer(policyAt("", 0)), informer(bindingAt("", "", 0))
 	p.bindings.policyOf = func(object any) string {
 		return object.(*admissionregistrationv1.ValidatingAdmissionPolicyBinding).Spec.PolicyName
 	}
-	p.hooks = func() []policyHook { return p.hook }
+	p.hooks = func() []policyHook { return p.inForce }
 	return p
 }
 
-func (p *policyPluginOf) store(t *testing.T, objects ...runtime.Object) {
+func (p *testPolicyPlugin) store(t *testing.T, objects ...runtime.Object) {
 	t.Helper()
 	for _, object := range objects {
 		store := p.policies.GetStore()
@@ -80,13 +81,13 @@ func hookOf(policy metav1.Object, bindings ...metav1.Object) policyHook {
 	return policyHook{policy: policy, bindings: bindings}
 }
 
-// TestPoliciesAreEnforced: requests are judged by the policies of a time, or of a later
-// one, when nothing older is in force and nothing is missing.
+// TestPoliciesAreEnforced verifies that enforces compares the policies in force with
+// those at the start of a wait: no policy is older and none is missing.
 func TestPoliciesAreEnforced(t *testing.T) {
 	t.Parallel()
 	for name, test := range map[string]struct {
-		stored   []runtime.Object // when the wait begins
-		since    func(t *testing.T, p *policyPluginOf)
+		stored   []runtime.Object // at the start of the wait
+		since    func(t *testing.T, p *testPolicyPlugin)
 		enforced []policyHook
 		want     bool
 	}{
@@ -109,7 +110,7 @@ func TestPoliciesAreEnforced(t *testing.T) {
 		},
 		"deleted since": {
 			stored: []runtime.Object{policyAt("p", 5), bindingAt("b", "p", 6)}, want: true,
-			since: func(t *testing.T, p *policyPluginOf) {
+			since: func(t *testing.T, p *testPolicyPlugin) {
 				t.Helper()
 				if err := p.bindings.GetStore().Delete(bindingAt("b", "p", 8)); err != nil {
 					t.Fatal(err)
@@ -119,15 +120,15 @@ func TestPoliciesAreEnforced(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			p := newPolicyPluginOf()
+			p := newTestPolicyPlugin()
 			p.store(t, test.stored...)
 			wanted := p.stored()
 			if test.since != nil {
 				test.since(t, p)
 			}
-			p.hook = test.enforced
+			p.inForce = test.enforced
 			if got := p.enforces(wanted); got != test.want {
-				t.Errorf("%t", got)
+				t.Errorf("enforces: got %t, want %t", got, test.want)
 			}
 		})
 	}

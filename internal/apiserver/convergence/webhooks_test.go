@@ -18,7 +18,8 @@ import (
 	"github.com/kubembed/kubembed/internal/apiserver/informers"
 )
 
-// TestWebhookSource: upstream keeps the webhooks of the API in the field that webhookSource reads.
+// TestWebhookSource verifies that upstream's plugins still have the field that
+// webhookSource reads.
 func TestWebhookSource(t *testing.T) {
 	t.Parallel()
 	const look = "see k8s.io/apiserver/pkg/admission/plugin/webhook/generic/webhook.go: Dispatch takes the webhooks from Webhook.hookSource, which is, or includes, Webhook.apiSource"
@@ -35,17 +36,18 @@ func TestWebhookSource(t *testing.T) {
 	}
 }
 
-// pausedIndexer stops in List, with what it has read, until the test lets it go on.
+// pausedIndexer blocks in List, after it has read the objects, until the test continues
+// it.
 type pausedIndexer struct {
 	cache.Indexer
-	read, goOn chan struct{}
+	read, resume chan struct{}
 }
 
 func (i pausedIndexer) List() []any {
 	all := i.Indexer.List()
 	select {
 	case i.read <- struct{}{}:
-		<-i.goOn
+		<-i.resume
 	default:
 	}
 	return all
@@ -58,24 +60,24 @@ type pausedInformer struct {
 
 func (i pausedInformer) GetIndexer() cache.Indexer { return i.indexer }
 
-// TestWebhooksThatWereReadBeforeAChange: who has read a configuration before it changed
-// brings back its old webhooks, which requests call from then on.
-func TestWebhooksThatWereReadBeforeAChange(t *testing.T) {
+// TestStaleWebhooks verifies that inForce finds and drops the old webhooks that a request
+// puts back into upstream's cache when it has read the configuration before a change.
+func TestStaleWebhooks(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		source := cachetesting.NewFakeControllerSource()
 		defer source.Shutdown()
 		factory := clientgoinformers.NewSharedInformerFactory(nil, 0)
-		read, goOn := make(chan struct{}), make(chan struct{})
-		var told *informers.Tracked
+		read, resume := make(chan struct{}), make(chan struct{})
+		var tracked *informers.Tracked
 		factory.InformerFor(&admissionregistrationv1.MutatingWebhookConfiguration{}, func(kubernetes.Interface, time.Duration) cache.SharedIndexInformer {
 			inner := cache.NewSharedIndexInformer(source, &admissionregistrationv1.MutatingWebhookConfiguration{}, 0, cache.Indexers{})
-			told = informers.NewTracked(inner)
-			return pausedInformer{told, pausedIndexer{inner.GetIndexer(), read, goOn}}
+			tracked = informers.NewTracked(inner)
+			return pausedInformer{tracked, pausedIndexer{inner.GetIndexer(), read, resume}}
 		})
-		plugin := webhookPlugin{configuration.NewMutatingWebhookConfigurationManager(factory, nil), told}
+		plugin := webhookPlugin{configuration.NewMutatingWebhookConfigurationManager(factory, nil), tracked}
 		stop := make(chan struct{})
 		defer func() { close(stop); synctest.Wait() }()
-		go told.Run(stop)
+		go tracked.Run(stop)
 		config := func(path string) *admissionregistrationv1.MutatingWebhookConfiguration {
 			url := "https://127.0.0.1/" + path
 			return &admissionregistrationv1.MutatingWebhookConfiguration{ObjectMeta: metav1.ObjectMeta{Name: "one"}, Webhooks: []admissionregistrationv1.MutatingWebhook{
@@ -89,20 +91,20 @@ func TestWebhooksThatWereReadBeforeAChange(t *testing.T) {
 		<-read
 		source.Modify(config("new"))
 		synctest.Wait()
-		goOn <- struct{}{}
+		resume <- struct{}{}
 		<-done
 		called := func() string {
-			one, _ := plugin.source.Webhooks()[0].GetMutatingWebhook()
-			return *one.ClientConfig.URL
+			webhook, _ := plugin.source.Webhooks()[0].GetMutatingWebhook()
+			return *webhook.ClientConfig.URL
 		}
 		if called() != "https://127.0.0.1/old" {
-			t.Fatal("upstream does not bring back old webhooks any more: webhookPlugin can go")
+			t.Fatal("upstream no longer puts old webhooks back: remove webhookPlugin")
 		}
 		if plugin.inForce() {
-			t.Error("the old webhooks are taken for the new")
+			t.Error("inForce: got true with old webhooks, want false")
 		}
 		if !plugin.inForce() || called() != "https://127.0.0.1/new" {
-			t.Error("the old webhooks are still called:", called())
+			t.Error("after inForce has dropped the old webhooks: calls", called())
 		}
 	})
 }

@@ -14,19 +14,19 @@ import (
 	"k8s.io/client-go/tools/cache"
 )
 
-// lateInformer is an informer of a resource whose watch the test is.
-type lateInformer struct{ cache.SharedIndexInformer }
+// laggingInformer is an informer without a watch. The test adds its objects.
+type laggingInformer struct{ cache.SharedIndexInformer }
 
-func newLate(resource schema.GroupResource) (*Writes, lateInformer) {
+func newLagging(resource schema.GroupResource) (*Writes, laggingInformer) {
 	a := NewWrites()
-	late := lateInformer{cache.NewSharedIndexInformer(&cache.ListWatch{}, &corev1.Namespace{}, 0, cache.Indexers{})}
+	lagging := laggingInformer{cache.NewSharedIndexInformer(&cache.ListWatch{}, &corev1.Namespace{}, 0, cache.Indexers{})}
 	a.Begin(func() map[schema.GroupResource][]cache.SharedIndexInformer {
-		return map[schema.GroupResource][]cache.SharedIndexInformer{resource: {late}}
+		return map[schema.GroupResource][]cache.SharedIndexInformer{resource: {lagging}}
 	})
-	return a, late
+	return a, lagging
 }
 
-func (l lateInformer) hear(t *testing.T, revision uint64) {
+func (l laggingInformer) see(t *testing.T, revision uint64) {
 	t.Helper()
 	object := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: "n", ResourceVersion: strconv.FormatUint(revision, 10)}}
 	if err := l.GetIndexer().Add(object); err != nil {
@@ -36,61 +36,63 @@ func (l lateInformer) hear(t *testing.T, revision uint64) {
 
 var namespaces = schema.GroupResource{Resource: "namespaces"}
 
-// TestOnlyWhatIsBehindIsWaitedFor, and by nobody who does not depend on it.
-func TestOnlyWhatIsBehindIsWaitedFor(t *testing.T) {
+// TestWaitForLaggingInformers verifies that requests wait for informers that have not
+// seen acknowledged writes, and only for resources that they depend on.
+func TestWaitForLaggingInformers(t *testing.T) {
 	t.Parallel()
-	a, late := newLate(namespaces)
+	a, lagging := newLagging(namespaces)
 	sources := a.of([]schema.GroupResource{namespaces})
 	if a.wait(t.Context(), sources) {
-		t.Error("waited, and nothing was written")
+		t.Error("waited without a write")
 	}
 	written := a.Observer(namespaces)
 	written(t.Context(), 7)
 	written(t.Context(), 5) // an update that changed nothing
 	if a.wait(t.Context(), a.of(rbacSources)) {
-		t.Error("waited for what it does not depend on")
+		t.Error("waited for an unrelated resource")
 	}
 	gone, cancel := context.WithCancel(t.Context())
 	cancel()
 	a.wait(gone, sources)
 	if a.sources[namespaces].seen.Load() != 0 {
-		t.Error("a client that is gone has ended the wait of others")
+		t.Error("the end of one client's context ended the waits of others")
 	}
 	waited := make(chan bool)
 	go func() { waited <- a.wait(t.Context(), sources) }()
-	late.hear(t, 6)
+	lagging.see(t, 6)
 	if a.sources[namespaces].seen.Load() != 0 {
-		t.Error("6 is not 7")
+		t.Error("at revision 6: the wait for 7 has ended")
 	}
-	late.hear(t, 7)
+	lagging.see(t, 7)
 	if !<-waited {
 		t.Error("did not wait")
 	}
 	if a.wait(t.Context(), sources) {
-		t.Error("waited again")
+		t.Error("waited again for a write that informers have seen")
 	}
 	if a.Observer(schema.GroupResource{Resource: "configmaps"}) != nil {
-		t.Error("every write is observed")
+		t.Error("configmaps: got an observer, want none")
 	}
 }
 
-// TestOneWriteIsWaitedForOnce: an informer that has lost its watch holds up no request
-// for longer than the bound, and later ones not at all.
-func TestOneWriteIsWaitedForOnce(t *testing.T) {
+// TestWaitTimesOutOnce verifies that an informer without a watch delays the first request
+// by the timeout, and later requests not at all.
+func TestWaitTimesOutOnce(t *testing.T) {
 	t.Parallel()
-	a, _ := newLate(namespaces)
+	a, _ := newLagging(namespaces)
 	sources := a.of([]schema.GroupResource{namespaces})
 	a.Observer(namespaces)(t.Context(), 7)
 	if !a.wait(t.Context(), sources) {
 		t.Error("did not wait")
 	}
 	if a.wait(t.Context(), sources) {
-		t.Error("waits again for what did not come")
+		t.Error("waited again after the timeout")
 	}
 }
 
-// TestUsageOfQuotasIsNotWaitedFor: admission writes it at each creation.
-func TestUsageOfQuotasIsNotWaitedFor(t *testing.T) {
+// TestQuotaUsageIsNotRecorded verifies that requests do not wait for the usage of quotas,
+// which admission writes at each creation.
+func TestQuotaUsageIsNotRecorded(t *testing.T) {
 	t.Parallel()
 	quotas := schema.GroupResource{Resource: "resourcequotas"}
 	a := NewWrites()
@@ -100,18 +102,18 @@ func TestUsageOfQuotasIsNotWaitedFor(t *testing.T) {
 	}
 	a.Observer(quotas)(by(user.APIServerUser, "status"), 7)
 	if got := a.sources[quotas].written.Load(); got != 0 {
-		t.Errorf("admission's update counts: %d", got)
+		t.Errorf("admission's update: recorded revision %d, want none", got)
 	}
 	for i, ctx := range []context.Context{by(user.KubeControllerManager, "status"), by("jane", ""), t.Context()} {
 		a.Observer(quotas)(ctx, uint64(8+i))
 		if got := a.sources[quotas].written.Load(); got != uint64(8+i) {
-			t.Errorf("update %d does not count: %d", i, got)
+			t.Errorf("update %d: recorded revision %d, want %d", i, got, 8+i)
 		}
 	}
 }
 
-// TestAcknowledgedSourcesExist: what requests wait for are resources that there are.
-func TestAcknowledgedSourcesExist(t *testing.T) {
+// TestAdmissionSourcesExist verifies that admission waits for observed resources only.
+func TestAdmissionSourcesExist(t *testing.T) {
 	t.Parallel()
 	current := NewAdmission(NewWrites())
 	all := slices.Concat(current.namespaced, current.binding, current.nodes)
@@ -119,12 +121,12 @@ func TestAcknowledgedSourcesExist(t *testing.T) {
 		all = append(all, sources...)
 	}
 	if slices.Contains(all, nil) {
-		t.Error("waits for a resource that is not observed")
+		t.Error("admission waits for a resource that Writes does not observe")
 	}
 }
 
-// BenchmarkAcknowledged is what each creation of a pod costs when nothing is behind.
-func BenchmarkAcknowledged(b *testing.B) {
+// BenchmarkWait measures the wait of a pod's creation when no informer lags.
+func BenchmarkWait(b *testing.B) {
 	current := NewAdmission(NewWrites())
 	for b.Loop() {
 		current.writes.wait(b.Context(), current.namespaced, current.resources[schema.GroupResource{Resource: "pods"}], nil, nil)
