@@ -34,7 +34,7 @@ import (
 
 const selfSubjectReviews = "/apis/authentication.k8s.io/v1/selfsubjectreviews"
 
-// whoAmI is what the server takes the client for.
+// whoAmI returns the user that the server authenticates a client as.
 func whoAmI(t testing.TB, c *rest.Config) (authenticationv1.UserInfo, error) {
 	t.Helper()
 	review, err := clientset(t, c).AuthenticationV1().SelfSubjectReviews().Create(t.Context(), &authenticationv1.SelfSubjectReview{}, metav1.CreateOptions{})
@@ -53,14 +53,14 @@ func wantUser(t testing.TB, c *rest.Config, name string, groups ...string) {
 	slices.Sort(user.Groups)
 	slices.Sort(groups)
 	if user.Username != name || !slices.Equal(user.Groups, groups) {
-		t.Errorf("the server takes the client for %q in %q, want %q in %q", user.Username, user.Groups, name, groups)
+		t.Errorf("authenticated as %q in %q, want %q in %q", user.Username, user.Groups, name, groups)
 	}
 }
 
 func wantNobody(t testing.TB, c *rest.Config) {
 	t.Helper()
 	if user, err := whoAmI(t, c); !apierrors.IsUnauthorized(err) {
-		t.Errorf("the server takes the client for %q, %v; want 401", user.Username, err)
+		t.Errorf("authenticated as %q, %v; want 401", user.Username, err)
 	}
 }
 
@@ -74,21 +74,21 @@ func TestClientCertificate(t *testing.T) {
 	wantUser(t, p.as(t, "jane", "dev", "ops"), "jane", "dev", "ops", "system:authenticated")
 }
 
-func TestCertificateOfAStranger(t *testing.T) {
+func TestCertificateOfAnotherCA(t *testing.T) {
 	p := sharedPlane(t)
-	stranger, err := pki.Open(pki.Config{})
+	other, err := pki.Open(pki.Config{})
 	if err != nil {
 		t.Fatal(err)
 	}
-	pair, err := stranger.IssueClient("jane", []string{"system:masters"}, 0)
+	pair, err := other.IssueClient("jane", []string{"system:masters"}, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
 	p.call(t, p.httpClient(t, pair), http.MethodGet, "/api", "").want(t, http.StatusUnauthorized)
 }
 
-// TestCertificateThatExpires: on a connection that stays open, a certificate is
-// of no use from the moment that it has expired.
+// TestCertificateThatExpires verifies that a certificate is refused after its expiry,
+// also on a connection that was opened before.
 func TestCertificateThatExpires(t *testing.T) {
 	p := sharedPlane(t)
 	pair, err := p.pki.IssueClient("jane", []string{"system:masters"}, 2*time.Second)
@@ -107,16 +107,17 @@ func TestCertificateThatExpires(t *testing.T) {
 		case a.status == http.StatusUnauthorized:
 			return nil
 		case begin.After(expires):
-			t.Fatalf("HTTP %d %s after it has expired", a.status, begin.Sub(expires))
+			t.Fatalf("got HTTP %d %s after the expiry, want 401", a.status, begin.Sub(expires))
 		}
 		return errors.New("still valid")
 	})
 	if time.Now().Before(expires) {
-		t.Error("refused before it has expired")
+		t.Error("the certificate was refused before its expiry")
 	}
 }
 
-// The tokens that never leave the process are of no use to anybody else.
+// TestUnknownToken verifies that unknown tokens are refused, also in the form of the
+// server's own.
 func TestUnknownToken(t *testing.T) {
 	p := sharedPlane(t)
 	wantNobody(t, p.bearer("wrong"))
@@ -134,7 +135,7 @@ func TestFrontProxyNamesTheUser(t *testing.T) {
 	}
 	user := review.Status.UserInfo
 	if user.Username != "jane" || user.UID != "42" || !slices.Equal(user.Groups, []string{"dev", "system:authenticated"}) || !slices.Equal(user.Extra["scope"], []string{"some"}) {
-		t.Errorf("user %+v", user)
+		t.Errorf("got user %+v, want the one in the headers", user)
 	}
 }
 
@@ -143,8 +144,8 @@ func TestFrontProxyCertificateIsNoUser(t *testing.T) {
 	p.call(t, p.httpClient(t, p.pki.FrontProxyClient()), http.MethodGet, "/api", "").want(t, http.StatusUnauthorized)
 }
 
-// TestFrontProxyOfAnotherName: of the front-proxy CA's certificates, only that
-// of the proxy may name users.
+// TestFrontProxyOfAnotherName verifies that of the front-proxy CA's certificates only the
+// one with the proxy's name may set identity headers.
 func TestFrontProxyOfAnotherName(t *testing.T) {
 	p := sharedPlane(t)
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
@@ -180,7 +181,7 @@ func TestFrontProxyHeadersWithoutTheProxy(t *testing.T) {
 	a := p.call(t, p.httpClient(t, pair), http.MethodPost, selfSubjectReviews,
 		`{"apiVersion":"authentication.k8s.io/v1","kind":"SelfSubjectReview"}`, headers...).want(t, http.StatusCreated)
 	if !strings.Contains(a.body, `"username":"jane"`) || strings.Contains(a.body, "system:masters") {
-		t.Errorf("the headers changed who jane is: %s", a.body)
+		t.Errorf("the headers changed the user, want jane: %s", a.body)
 	}
 }
 
@@ -189,7 +190,7 @@ func TestAnonymous(t *testing.T) {
 	client := p.httpClient(t, pki.KeyPair{})
 	for _, path := range []string{"/healthz", "/livez", "/readyz", "/version"} {
 		if a := p.call(t, client, http.MethodGet, path, ""); a.status != http.StatusOK {
-			t.Errorf("%s: HTTP %d", path, a.status)
+			t.Errorf("%s: got HTTP %d, want 200", path, a.status)
 		}
 	}
 	for _, path := range []string{
@@ -197,12 +198,12 @@ func TestAnonymous(t *testing.T) {
 		"/.well-known/openid-configuration", "/openid/v1/jwks", "/readyz/etcd", "/debug/pprof/", "/nowhere",
 	} {
 		if a := p.call(t, client, http.MethodGet, path, ""); a.status != http.StatusUnauthorized {
-			t.Errorf("%s: HTTP %d, want 401", path, a.status)
+			t.Errorf("%s: got HTTP %d, want 401", path, a.status)
 		}
 	}
 }
 
-// account makes a service account and returns a token for it.
+// account creates a service account and returns a token for it.
 func account(t testing.TB, p *plane, namespace, name string, spec authenticationv1.TokenRequestSpec) string {
 	t.Helper()
 	accounts := p.admin().CoreV1().ServiceAccounts(namespace)
@@ -220,7 +221,7 @@ func TestServiceAccountToken(t *testing.T) {
 	wantUser(t, p.bearer(token), "system:serviceaccount:"+ns+":robot",
 		"system:authenticated", "system:serviceaccounts", "system:serviceaccounts:"+ns)
 
-	// One bit of the signature makes all the difference.
+	// A token with one changed bit in its signature is refused.
 	broken := []byte(token)
 	broken[len(broken)-10] ^= 1
 	wantNobody(t, p.bearer(string(broken)))
@@ -245,16 +246,15 @@ func TestServiceAccountTokenOfADeletedPod(t *testing.T) {
 		t.Fatal(err)
 	}
 	if got := user.Extra["authentication.kubernetes.io/pod-name"]; !slices.Equal(got, []string{"alive"}) {
-		t.Errorf("the token's pod is %q", got)
+		t.Errorf("got pod %q in the token, want alive", got)
 	}
 	if err := client.Pods(ns).Delete(t.Context(), "deleted", metav1.DeleteOptions{}); err != nil {
 		t.Fatal(err)
 	}
-	// The informer behind it may be a moment late, and an answer is cached for
-	// ten seconds.
+	// The authenticator's informer lags a moment, and answers are cached for ten seconds.
 	testwait.Until(t, "the token of a deleted pod", func(context.Context) error {
 		if user, err := whoAmI(t, p.bearer(deleted)); !apierrors.IsUnauthorized(err) {
-			return fmt.Errorf("is that of %q, %v", user.Username, err)
+			return fmt.Errorf("authenticated as %q, %v", user.Username, err)
 		}
 		return nil
 	})
@@ -272,22 +272,22 @@ func TestServiceAccountTokenForAnotherAudience(t *testing.T) {
 		}, metav1.CreateOptions{}))(t).Status
 	}
 	if s := review("vault", "other"); !s.Authenticated || !slices.Equal(s.Audiences, []string{"vault"}) || s.User.Username != "system:serviceaccount:"+ns+":robot" {
-		t.Errorf("reviewed for its audience: %+v", s)
+		t.Errorf("review for its audience: got %+v, want authenticated", s)
 	}
 	if s := review("other"); s.Authenticated {
-		t.Errorf("reviewed for another audience: %+v", s)
+		t.Errorf("review for another audience: got %+v, want not authenticated", s)
 	}
 	if s := review(); s.Authenticated {
-		t.Errorf("reviewed for the API server: %+v", s)
+		t.Errorf("review for the API server: got %+v, want not authenticated", s)
 	}
 }
 
-// TestServiceAccountIssuerDiscovery verifies a token as a stranger does who has
-// only the discovery documents.
+// TestServiceAccountIssuerDiscovery verifies a token by the discovery documents only, as
+// a third party does.
 func TestServiceAccountIssuerDiscovery(t *testing.T) {
 	p := sharedPlane(t)
 	token := account(t, p, p.namespace(t), "robot", authenticationv1.TokenRequestSpec{})
-	client, err := rest.HTTPClientFor(p.bearer(token)) // upstream's policy lets service accounts read them
+	client, err := rest.HTTPClientFor(p.bearer(token)) // upstream's policy lets service accounts read the documents
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -302,10 +302,10 @@ func TestServiceAccountIssuerDiscovery(t *testing.T) {
 		t.Fatal(err)
 	}
 	if configuration.Issuer != "https://kubernetes.default.svc.cluster.local" || !slices.Equal(configuration.Algorithms, []string{"ES256"}) {
-		t.Errorf("%+v", configuration)
+		t.Errorf("got configuration %+v", configuration)
 	}
 	if !strings.HasSuffix(configuration.JWKS, "/openid/v1/jwks") {
-		t.Errorf("the keys are at %q", configuration.JWKS)
+		t.Errorf("got keys at %q, want /openid/v1/jwks", configuration.JWKS)
 	}
 	var keys struct {
 		Keys []struct{ Kid, Kty, Crv, Alg, Use, X, Y string }
@@ -315,7 +315,7 @@ func TestServiceAccountIssuerDiscovery(t *testing.T) {
 		t.Fatal(err)
 	}
 	if len(keys.Keys) != 1 || keys.Keys[0].Kty != "EC" || keys.Keys[0].Crv != "P-256" {
-		t.Fatalf("keys %+v", keys.Keys)
+		t.Fatalf("got keys %+v, want one of P-256", keys.Keys)
 	}
 	point := slices.Concat([]byte{4}, decode(t, keys.Keys[0].X), decode(t, keys.Keys[0].Y)) // SEC 1, uncompressed
 	public, err := ecdsa.ParseUncompressedPublicKey(elliptic.P256(), point)
@@ -325,24 +325,24 @@ func TestServiceAccountIssuerDiscovery(t *testing.T) {
 
 	parts := strings.Split(token, ".")
 	if len(parts) != 3 {
-		t.Fatalf("a token of %d parts", len(parts))
+		t.Fatalf("got a token of %d parts, want 3", len(parts))
 	}
 	var header struct{ Alg, Kid string }
 	if err := json.Unmarshal(decode(t, parts[0]), &header); err != nil {
 		t.Fatal(err)
 	}
 	if header.Alg != "ES256" || header.Kid != keys.Keys[0].Kid {
-		t.Errorf("the token's header is %+v, the key is %q", header, keys.Keys[0].Kid)
+		t.Errorf("got token header %+v, want ES256 and key %q", header, keys.Keys[0].Kid)
 	}
 	signature := decode(t, parts[2])
 	digest := sha256.Sum256([]byte(parts[0] + "." + parts[1]))
 	half := len(signature) / 2
 	if !ecdsa.Verify(public, digest[:], new(big.Int).SetBytes(signature[:half]), new(big.Int).SetBytes(signature[half:])) {
-		t.Error("the signature is not that of the published key")
+		t.Error("the published key does not verify the signature")
 	}
 }
 
-// decode undoes the base64 of JSON web tokens.
+// decode decodes the base64 of JSON web tokens.
 func decode(t testing.TB, s string) []byte {
 	t.Helper()
 	b, err := base64.RawURLEncoding.DecodeString(s)
@@ -359,7 +359,7 @@ func TestTokenReview(t *testing.T) {
 	for token, want := range map[string]bool{account(t, p, ns, "robot", authenticationv1.TokenRequestSpec{}): true, "nonsense": false} {
 		review := must(reviews.Create(t.Context(), &authenticationv1.TokenReview{Spec: authenticationv1.TokenReviewSpec{Token: token}}, metav1.CreateOptions{}))(t)
 		if review.Status.Authenticated != want {
-			t.Errorf("%.10s…: %+v", token, review.Status)
+			t.Errorf("review of %.10s…: got %+v, want authenticated %t", token, review.Status, want)
 		}
 	}
 }
@@ -373,12 +373,12 @@ func TestImpersonation(t *testing.T) {
 	c = p.as(t, "john")
 	c.Impersonate = rest.ImpersonationConfig{UserName: "jane"}
 	if user, err := whoAmI(t, c); !apierrors.IsForbidden(err) {
-		t.Errorf("john became %q, %v; want 403", user.Username, err)
+		t.Errorf("john impersonates %q, %v; want 403", user.Username, err)
 	}
 }
 
-// TestLowerCaseImpersonationHeader: a header that a filter does not recognise
-// must not slip past it on the way that has no HTTP parser.
+// TestLowerCaseImpersonationHeader verifies that in-process requests, which no HTTP
+// parser reads, cannot pass a header that filters do not recognize.
 func TestLowerCaseImpersonationHeader(t *testing.T) {
 	p := sharedPlane(t)
 	request, err := http.NewRequestWithContext(t.Context(), http.MethodPost, p.URL()+selfSubjectReviews,
@@ -398,6 +398,6 @@ func TestLowerCaseImpersonationHeader(t *testing.T) {
 		t.Fatal(err)
 	}
 	if review.Status.UserInfo.Username != "jane" {
-		t.Errorf("the request was that of %q", review.Status.UserInfo.Username)
+		t.Errorf("got user %q, want jane", review.Status.UserInfo.Username)
 	}
 }

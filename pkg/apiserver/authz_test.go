@@ -19,7 +19,7 @@ import (
 	"github.com/kubembed/kubembed/internal/testwait"
 )
 
-// node is a client with the credentials of a node's kubelet.
+// node returns a client with the credentials of a node's kubelet.
 func (p *plane) node(t testing.TB, name string) *kubernetes.Clientset {
 	t.Helper()
 	pair, err := p.pki.IssueNode(name, 0)
@@ -32,7 +32,7 @@ func (p *plane) node(t testing.TB, name string) *kubernetes.Clientset {
 func wantForbidden(t testing.TB, what string, err error) {
 	t.Helper()
 	if !apierrors.IsForbidden(err) {
-		t.Errorf("%s: %v, want 403", what, err)
+		t.Errorf("%s: got %v, want 403", what, err)
 	}
 }
 
@@ -40,45 +40,45 @@ func labelPatch(label string) []byte {
 	return fmt.Appendf(nil, `{"metadata":{"labels":{%q:"x"}}}`, label)
 }
 
-func TestNodeAndItsNode(t *testing.T) {
+func TestNodesOwnNode(t *testing.T) {
 	p := sharedPlane(t)
 	ctx := t.Context()
-	one, two := p.node(t, "authz-one").CoreV1().Nodes(), p.node(t, "authz-two").CoreV1().Nodes()
-	must(one.Create(ctx, &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: "authz-one"}}, metav1.CreateOptions{}))(t)
-	must(one.Get(ctx, "authz-one", metav1.GetOptions{}))(t)
-	must(one.Patch(ctx, "authz-one", types.MergePatchType, labelPatch("example.com/any"), metav1.PatchOptions{}))(t)
-	must(one.Patch(ctx, "authz-one", types.MergePatchType, []byte(`{"status":{"phase":"Running"}}`), metav1.PatchOptions{}, "status"))(t)
+	own, other := p.node(t, "authz-one").CoreV1().Nodes(), p.node(t, "authz-two").CoreV1().Nodes()
+	must(own.Create(ctx, &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: "authz-one"}}, metav1.CreateOptions{}))(t)
+	must(own.Get(ctx, "authz-one", metav1.GetOptions{}))(t)
+	must(own.Patch(ctx, "authz-one", types.MergePatchType, labelPatch("example.com/any"), metav1.PatchOptions{}))(t)
+	must(own.Patch(ctx, "authz-one", types.MergePatchType, []byte(`{"status":{"phase":"Running"}}`), metav1.PatchOptions{}, "status"))(t)
 
-	_, err := one.Create(ctx, &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: "authz-other"}}, metav1.CreateOptions{})
+	_, err := own.Create(ctx, &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: "authz-other"}}, metav1.CreateOptions{})
 	wantForbidden(t, "creating another node", err)
-	_, err = two.Get(ctx, "authz-one", metav1.GetOptions{})
+	_, err = other.Get(ctx, "authz-one", metav1.GetOptions{})
 	wantForbidden(t, "reading another's node", err)
-	_, err = two.Patch(ctx, "authz-one", types.MergePatchType, labelPatch("example.com/any"), metav1.PatchOptions{})
+	_, err = other.Patch(ctx, "authz-one", types.MergePatchType, labelPatch("example.com/any"), metav1.PatchOptions{})
 	wantForbidden(t, "patching another's node", err)
-	wantForbidden(t, "deleting its own node", one.Delete(ctx, "authz-one", metav1.DeleteOptions{}))
-	_, err = one.Patch(ctx, "authz-one", types.MergePatchType, labelPatch("node-restriction.kubernetes.io/role"), metav1.PatchOptions{})
-	wantForbidden(t, "a label that is the administrator's to set", err)
+	wantForbidden(t, "deleting its own node", own.Delete(ctx, "authz-one", metav1.DeleteOptions{}))
+	_, err = own.Patch(ctx, "authz-one", types.MergePatchType, labelPatch("node-restriction.kubernetes.io/role"), metav1.PatchOptions{})
+	wantForbidden(t, "a label that only administrators may set", err)
 }
 
-func TestNodeAndItsLease(t *testing.T) {
+func TestNodesOwnLease(t *testing.T) {
 	p := sharedPlane(t)
 	ctx := t.Context()
-	one := p.node(t, "authz-one").CoordinationV1().Leases(corev1.NamespaceNodeLease)
-	two := p.node(t, "authz-two").CoordinationV1().Leases(corev1.NamespaceNodeLease)
-	lease := must(one.Create(ctx, &coordinationv1.Lease{ObjectMeta: metav1.ObjectMeta{Name: "authz-one"}}, metav1.CreateOptions{}))(t)
+	own := p.node(t, "authz-one").CoordinationV1().Leases(corev1.NamespaceNodeLease)
+	other := p.node(t, "authz-two").CoordinationV1().Leases(corev1.NamespaceNodeLease)
+	lease := must(own.Create(ctx, &coordinationv1.Lease{ObjectMeta: metav1.ObjectMeta{Name: "authz-one"}}, metav1.CreateOptions{}))(t)
 	holder := "authz-one"
 	lease.Spec.HolderIdentity = &holder
-	must(one.Update(ctx, lease, metav1.UpdateOptions{}))(t)
+	must(own.Update(ctx, lease, metav1.UpdateOptions{}))(t)
 
-	_, err := two.Get(ctx, "authz-one", metav1.GetOptions{})
+	_, err := other.Get(ctx, "authz-one", metav1.GetOptions{})
 	wantForbidden(t, "reading another's lease", err)
-	_, err = two.Patch(ctx, "authz-one", types.MergePatchType, []byte(`{"spec":{"leaseDurationSeconds":1}}`), metav1.PatchOptions{})
+	_, err = other.Patch(ctx, "authz-one", types.MergePatchType, []byte(`{"spec":{"leaseDurationSeconds":1}}`), metav1.PatchOptions{})
 	wantForbidden(t, "patching another's lease", err)
 	_, err = p.node(t, "authz-one").CoordinationV1().Leases("default").Create(ctx, lease, metav1.CreateOptions{})
 	wantForbidden(t, "a lease in another namespace", err)
 }
 
-func TestNodeReadsTheSecretsOfItsPods(t *testing.T) {
+func TestNodeReadsSecretsOfItsPods(t *testing.T) {
 	p := sharedPlane(t)
 	ctx := t.Context()
 	ns := p.namespace(t)
@@ -107,7 +107,7 @@ func TestNodeReadsTheSecretsOfItsPods(t *testing.T) {
 func TestRoleBinding(t *testing.T) {
 	p := sharedPlane(t)
 	ctx := t.Context()
-	ns, elsewhere := p.namespace(t), p.namespace(t)
+	ns, otherNamespace := p.namespace(t), p.namespace(t)
 	jane := clientset(t, p.as(t, "jane")).CoreV1()
 	_, err := jane.Pods(ns).List(ctx, metav1.ListOptions{})
 	wantForbidden(t, "before the binding", err)
@@ -126,7 +126,7 @@ func TestRoleBinding(t *testing.T) {
 		_, err := jane.Pods(ns).List(ctx, metav1.ListOptions{})
 		return err
 	})
-	_, err = jane.Pods(elsewhere).List(ctx, metav1.ListOptions{})
+	_, err = jane.Pods(otherNamespace).List(ctx, metav1.ListOptions{})
 	wantForbidden(t, "another namespace", err)
 	_, err = jane.Secrets(ns).List(ctx, metav1.ListOptions{})
 	wantForbidden(t, "another resource", err)
@@ -134,9 +134,9 @@ func TestRoleBinding(t *testing.T) {
 	wantForbidden(t, "another verb", err)
 }
 
-// TestNobodyGrantsWhatHeHasNot is upstream's guard against escalation, which
-// sits in the strategies of the rbac group.
-func TestNobodyGrantsWhatHeHasNot(t *testing.T) {
+// TestPrivilegeEscalation verifies upstream's guard against escalation, which is in the
+// strategies of the rbac group: a user can grant only permissions of its own.
+func TestPrivilegeEscalation(t *testing.T) {
 	p := sharedPlane(t)
 	ctx := t.Context()
 	ns := p.namespace(t)
@@ -150,7 +150,7 @@ func TestNobodyGrantsWhatHeHasNot(t *testing.T) {
 		Subjects:   []rbacv1.Subject{{APIGroup: rbacv1.GroupName, Kind: "User", Name: "granter"}},
 	}, metav1.CreateOptions{}))(t)
 	roles := clientset(t, p.as(t, "granter")).RbacV1().Roles(ns)
-	testwait.Until(t, "granting what he has", func(context.Context) error {
+	testwait.Until(t, "granting its own permissions", func(context.Context) error {
 		_, err := roles.Create(ctx, &rbacv1.Role{
 			ObjectMeta: metav1.ObjectMeta{Name: "same"},
 			Rules:      []rbacv1.PolicyRule{{APIGroups: []string{rbacv1.GroupName}, Resources: []string{"roles"}, Verbs: []string{"create"}}},
@@ -190,7 +190,7 @@ func TestDefaultRoles(t *testing.T) {
 		}
 	}
 	if len(errs) < 100 {
-		t.Errorf("upstream's policy has only %d objects", len(errs))
+		t.Errorf("got %d objects in upstream's policy, want at least 100", len(errs))
 	}
 	if err := errors.Join(errs...); err != nil {
 		t.Error(err)
@@ -206,7 +206,7 @@ func TestAccessReviews(t *testing.T) {
 			Spec: authorizationv1.SubjectAccessReviewSpec{User: "jane", Groups: []string{groups}, ResourceAttributes: resource},
 		}, metav1.CreateOptions{}))(t)
 		if review.Status.Allowed != want {
-			t.Errorf("%s: %+v", groups, review.Status)
+			t.Errorf("group %s: got %+v, want allowed %t", groups, review.Status, want)
 		}
 	}
 	jane := clientset(t, p.as(t, "jane")).AuthorizationV1()
@@ -214,13 +214,13 @@ func TestAccessReviews(t *testing.T) {
 		Spec: authorizationv1.SelfSubjectAccessReviewSpec{ResourceAttributes: resource},
 	}, metav1.CreateOptions{}))(t)
 	if self.Status.Allowed {
-		t.Errorf("jane may: %+v", self.Status)
+		t.Errorf("jane: got %+v, want denied", self.Status)
 	}
 	rules := must(jane.SelfSubjectRulesReviews().Create(ctx, &authorizationv1.SelfSubjectRulesReview{
 		Spec: authorizationv1.SelfSubjectRulesReviewSpec{Namespace: "default"},
 	}, metav1.CreateOptions{}))(t)
 	if len(rules.Status.ResourceRules) == 0 || len(rules.Status.NonResourceRules) == 0 {
-		t.Errorf("jane's rules: %+v", rules.Status)
+		t.Errorf("jane: got rules %+v, want resource and other rules", rules.Status)
 	}
 	_, err := jane.SubjectAccessReviews().Create(ctx, &authorizationv1.SubjectAccessReview{
 		Spec: authorizationv1.SubjectAccessReviewSpec{User: "john", ResourceAttributes: resource},

@@ -31,10 +31,11 @@ func (s *Server) waiter() convergence.Waiter {
 // deletion. If the server has no informer for the resource, WaitForInformers returns at
 // once.
 //
-//	config, err := client.AdmissionregistrationV1().ValidatingWebhookConfigurations().Create(ctx, config, metav1.CreateOptions{})
+//	configs := client.AdmissionregistrationV1().ValidatingWebhookConfigurations()
+//	config, err := configs.Create(ctx, config, metav1.CreateOptions{})
 //	...
-//	err = server.WaitForInformers(ctx, schema.GroupResource{Group: "admissionregistration.k8s.io",
-//		Resource: "validatingwebhookconfigurations"}, config.ResourceVersion)
+//	resource := admissionregistrationv1.Resource("validatingwebhookconfigurations")
+//	err = server.WaitForInformers(ctx, resource, config.ResourceVersion)
 //	// The webhook applies to the next request.
 //
 // The API of a new CustomResourceDefinition or APIService may not be served yet: see

@@ -127,8 +127,8 @@ func TestLocalNode(t *testing.T) {
 	}
 }
 
-// TestProxyAddressRefused verifies that the status of a pod and the endpoints of a Service do
-// not make the server connect to addresses of this machine or its link.
+// TestProxyAddressRefused verifies that the status of a pod and the endpoints of a
+// Service do not make the server connect to addresses of this machine or its link.
 func TestProxyAddressRefused(t *testing.T) {
 	p, logs := openPlane(t)
 	ns := p.namespace(t)

@@ -14,8 +14,8 @@ import (
 	"github.com/kubembed/kubembed/pkg/apiserver"
 )
 
-// TestGroupsSwitchedOffAndOn verifies discovery, OpenAPI and requests for groups, versions and
-// resources that RuntimeConfig disables and enables.
+// TestGroupsSwitchedOffAndOn verifies discovery, OpenAPI and requests for groups,
+// versions and resources that RuntimeConfig disables and enables.
 func TestGroupsSwitchedOffAndOn(t *testing.T) {
 	p := startPlane(t, func(c *apiserver.Config) {
 		c.RuntimeConfig = map[string]string{

@@ -42,7 +42,7 @@ func (s updateStrategy) ValidateUpdate(ctx context.Context, obj, old runtime.Obj
 	return limit(s.RESTUpdateStrategy.ValidateUpdate(ctx, obj, old))
 }
 
-// limitErrors changes the stores in storage, including those of subresources.
+// limitErrors changes the stores in storage, also of subresources.
 func limitErrors(storage rest.Storage) {
 	for _, store := range stores(reflect.ValueOf(storage)) {
 		if _, done := store.CreateStrategy.(createStrategy); store.CreateStrategy != nil && !done {
