@@ -92,7 +92,7 @@ var followedEntries = []Entry{
 		Look: "the limits of connections and headers are kube-apiserver's: take over what is new, as MaxHeaderValueCount with Go 1.27.",
 	},
 	{
-		Ours: "pkg/apiserver/writes.go:(*writes).chain", Package: genericServer, Decl: "DefaultBuildHandlerChain", Digest: "3ae159bdad54c77a",
+		Ours: "pkg/apiserver/generic.go:newServerConfig", Package: genericServer, Decl: "DefaultBuildHandlerChain", Digest: "3ae159bdad54c77a",
 		Look: "the chain is upstream's, and ours are around it: see where a new filter belongs, and what it costs each request.",
 	},
 	{

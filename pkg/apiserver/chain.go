@@ -86,7 +86,7 @@ func (s *Server) chain(g *generic) (_ *aggregatorapiserver.APIAggregator, err er
 		return nil, fmt.Errorf("apiserver: OpenAPI: %w", err)
 	}
 	// In front of the built-in APIs and of custom resources, behind the aggregator's proxy.
-	builtin.GenericAPIServer.Handler.Director = g.bodies.filter(builtin.GenericAPIServer.Handler.Director)
+	builtin.GenericAPIServer.Handler.Director = g.limits.Filter(builtin.GenericAPIServer.Handler.Director)
 	crds := apiextensionsv1.SchemeGroupVersion.WithResource("customresourcedefinitions")
 	aggregator, err := controlplaneapiserver.CreateAggregatorServer(
 		aggregatorConfig.Complete(),
@@ -142,7 +142,7 @@ func (g *generic) aggregatorConfig(base genericapiserver.Config, services webhoo
 	// It decodes APIServices alone.
 	chain := c.BuildHandlerChainFunc
 	c.BuildHandlerChainFunc = func(api http.Handler, c *genericapiserver.Config) http.Handler {
-		return chain(g.bodies.filterGroup(apiregistrationv1.GroupName, api), c)
+		return chain(g.limits.FilterGroup(apiregistrationv1.GroupName, api), c)
 	}
 	if c.MergedResourceConfig, err = runtimeconfig.Aggregator(); err != nil {
 		return nil, fmt.Errorf("apiserver: aggregator: %w", err)

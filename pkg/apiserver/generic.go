@@ -48,10 +48,12 @@ import (
 	"github.com/kubembed/kubembed/internal/apiserver/encryption"
 	"github.com/kubembed/kubembed/internal/apiserver/health"
 	"github.com/kubembed/kubembed/internal/apiserver/informers"
+	"github.com/kubembed/kubembed/internal/apiserver/limits"
 	"github.com/kubembed/kubembed/internal/apiserver/openapi"
 	"github.com/kubembed/kubembed/internal/apiserver/presence"
 	"github.com/kubembed/kubembed/internal/apiserver/runtimeconfig"
 	"github.com/kubembed/kubembed/internal/apiserver/servicecidr"
+	"github.com/kubembed/kubembed/internal/apiserver/serving"
 	"github.com/kubembed/kubembed/internal/fieldpath"
 	"github.com/kubembed/kubembed/internal/lifecycle"
 	"github.com/kubembed/kubembed/internal/storage"
@@ -83,10 +85,10 @@ type generic struct {
 type state struct {
 	boot       health.Boot
 	started    atomic.Bool     // Start has succeeded, and Stop has not begun
-	writes     writes          // mutating requests in flight
+	writes     serving.Writes  // mutating requests in flight
 	admissions lifecycle.Group // calls of the admission chain
 	dialer     *egress.Dialer  // to kubelets, and to endpoints that users may proxy to
-	bodies     *bodies
+	limits     *limits.Limits
 	pods       *informers.SharedPods
 	services   servicecidr.Creator // the storage of Services; nil if they are switched off
 
@@ -100,7 +102,7 @@ type state struct {
 func newState(ctx context.Context, cfg Config) *state {
 	return &state{
 		dialer:       egress.NewDialer(ctx, cfg.Logger),
-		bodies:       newBodies(cfg.StorageUsed),
+		limits:       limits.New(cfg.StorageUsed),
 		pods:         informers.NewSharedPods(ctx),
 		acknowledged: convergence.NewWrites(),
 	}
@@ -171,13 +173,19 @@ func newServerConfig(cfg Config, loopback *rest.Config, state *state) *genericap
 	c := genericapiserver.NewConfig(codecs())
 	c.EffectiveVersion = effectiveVersion{compatibility.DefaultComponentGlobalsRegistry.EffectiveVersionFor(basecompatibility.DefaultKubeComponent)}
 	c.FeatureGate = utilfeature.DefaultFeatureGate
-	c.BuildHandlerChainFunc = state.writes.chain
+	// Mutating requests are counted before all filters. Upstream's filter of traces has had
+	// no gate since 1.37 and cannot be left out without a copy of the chain: it creates the
+	// attributes of a span and of three metrics that nothing records, 6 µs of CPU and 34
+	// allocations, a tenth of a get.
+	c.BuildHandlerChainFunc = func(api http.Handler, c *genericapiserver.Config) http.Handler {
+		return state.writes.Count(genericapiserver.DefaultBuildHandlerChain(api, c))
+	}
 	c.LoopbackClientConfig = loopback
 	c.MaxRequestsInFlight = cfg.MaxRequestsInFlight
 	c.MaxMutatingRequestsInFlight = cfg.MaxMutatingRequestsInFlight
 	c.RequestTimeout = cfg.RequestTimeout
-	c.MaxRequestBodyBytes = maxBody
-	c.JSONPatchMaxCopyBytes = jsonPatchCopyBytes
+	c.MaxRequestBodyBytes = limits.MaxBody
+	c.JSONPatchMaxCopyBytes = limits.JSONPatchCopyBytes
 	c.PublicAddress = cfg.AdvertiseAddress
 	c.EnableProfiling = false // see installDebug
 	c.Flagz = flagz{cfg}
@@ -242,8 +250,8 @@ func codecs() serializer.CodecFactory {
 }
 
 func secureServing(cfg Config) (*genericapiserver.SecureServingInfo, error) {
-	serving := cfg.PKI.Serving()
-	cert, err := dynamiccertificates.NewStaticCertKeyContent("serving-cert", serving.Cert, serving.Key)
+	pair := cfg.PKI.Serving()
+	cert, err := dynamiccertificates.NewStaticCertKeyContent("serving-cert", pair.Cert, pair.Key)
 	if err != nil {
 		return nil, fmt.Errorf("apiserver: serving certificate: %w", err)
 	}

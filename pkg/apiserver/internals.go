@@ -49,7 +49,7 @@ func (i internals) WaitForStored(ctx context.Context, changes []access.StoredCha
 	return i.s.waiter().WaitForStored(ctx, changes)
 }
 
-func (i internals) WaitForWrites(ctx context.Context) error { return i.s.waitForWrites(ctx) }
+func (i internals) WaitForWrites(ctx context.Context) error { return i.s.generic.writes.Wait(ctx) }
 
 func (i internals) ReloadIdentities() error {
 	// Upstream follows the files.

@@ -1,4 +1,4 @@
-package apiserver
+package serving
 
 import (
 	"net/http/httptest"
@@ -19,12 +19,12 @@ func TestUpgradeHeaderDoesNotHideAWrite(t *testing.T) {
 		"/api/v1/nodes/n/proxy/x":               true,
 	} {
 		r := httptest.NewRequest("POST", path, nil)
-		if lasts(r) {
-			t.Errorf("%s lasts without an upgrade", path)
+		if isStream(r) {
+			t.Errorf("%s is a stream without an upgrade", path)
 		}
 		r.Header.Set("Connection", "Upgrade")
 		r.Header.Set("Upgrade", "SPDY/3.1")
-		if got := lasts(r); got != want {
+		if got := isStream(r); got != want {
 			t.Errorf("%s with an upgrade: %t, want %t", path, got, want)
 		}
 	}

@@ -1,4 +1,4 @@
-package apiserver
+package limits
 
 import (
 	"net/http"
@@ -14,7 +14,7 @@ import (
 // TestWatchesOfGuestsAreCounted: the watches of a join token are bounded.
 func TestWatchesOfGuestsAreCounted(t *testing.T) {
 	served, hold := make(chan struct{}), make(chan struct{})
-	handler := newBodies(nil).filter(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {
+	handler := New(nil).Filter(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {
 		served <- struct{}{}
 		<-hold
 	}))

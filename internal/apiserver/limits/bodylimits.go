@@ -1,4 +1,4 @@
-package apiserver
+package limits
 
 import (
 	"context"
@@ -21,7 +21,8 @@ import (
 // How large a body may be, in bytes. What may be sent by clients of few rights, or
 // never is large, is limited by its resource.
 const (
-	maxBody = 3 << 20 // upstream's
+	// MaxBody is upstream's limit.
+	MaxBody = 3 << 20
 	// A request for a certificate with an RSA key of 8,192 bits and a hundred names
 	// is 8 kB. Status and approval hold the chain of certificates as well.
 	maxCertificateRequest = 32 << 10
@@ -68,7 +69,7 @@ func requesterOf(ctx context.Context) requester {
 func (r requester) limited() bool { return !r.privileged && (r.bootstrap || r.node) }
 
 func (r requester) bodyLimit(info *request.RequestInfo, method string) int64 {
-	limit := int64(maxBody)
+	limit := int64(MaxBody)
 	if r.limited() {
 		limit = maxNodeBody
 		if r.bootstrap {
@@ -90,7 +91,7 @@ func resourceLimit(info *request.RequestInfo, method string) int64 {
 	case info.APIGroup == authenticationv1.GroupName, info.APIGroup == authorizationv1.GroupName, info.APIGroup == coordinationv1.GroupName:
 		return maxSmall
 	}
-	return maxBody
+	return MaxBody
 }
 
 // maxDepth is that of any body. JSON's is 10,000 upstream, where each level is

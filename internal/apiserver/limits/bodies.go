@@ -1,4 +1,6 @@
-package apiserver
+// Package limits bounds what requests may cost: the memory of their bodies, what clients of
+// few permissions may store, and how many watches they may have open.
+package limits
 
 import (
 	"bytes"
@@ -25,16 +27,17 @@ import (
 	aggregatorscheme "k8s.io/kube-aggregator/pkg/apiserver/scheme"
 	"k8s.io/kubernetes/pkg/api/legacyscheme"
 
+	"github.com/kubembed/kubembed/internal/apiserver/serving"
 	"github.com/kubembed/kubembed/internal/storage"
 	"github.com/kubembed/kubembed/internal/wire"
 )
 
-// bodies reads and measures the body of every write before upstream decodes it,
-// which trusts it: a few hundred kilobytes overflow the stack, and with it end the
-// process, or take gigabytes. It also bounds what clients of few rights may store, and
-// how many watches they may have open. It comes after authentication, authorization, and
-// priority and fairness: clients that may not write are refused with the body unread.
-type bodies struct {
+// Limits reads and measures the body of every write before upstream decodes it. Upstream
+// trusts bodies: a few hundred kilobytes overflow the stack, which ends the process, or
+// take gigabytes. It also bounds what clients of few permissions may store, and how many
+// watches they may have open. It comes after authentication, authorization, and priority
+// and fairness: clients that may not write are refused with the body unread.
+type Limits struct {
 	memory  *bodyMemory
 	storage *storageBudget
 	watches watchBudget
@@ -51,28 +54,30 @@ const (
 	// Upstream looks for each in all of the list that there is: 10,000 conditions of a
 	// node take a minute of CPU, whether the client waits or not.
 	maxPatchedElements = 1000
-	// jsonPatchCopyBytes is what the operations "copy" of a patch may add up to.
+	// JSONPatchCopyBytes bounds the sum of the "copy" operations of a patch.
 	// Upstream has 3 MiB, which are a million elements.
-	jsonPatchCopyBytes = 256 << 10
+	JSONPatchCopyBytes = 256 << 10
 )
 
 // schemes hold all types that a protobuf body is decoded into.
 var schemes = []*runtime.Scheme{legacyscheme.Scheme, apiextensionsapiserver.Scheme, aggregatorscheme.Scheme, metainternalversionscheme.Scheme}
 
-func newBodies(used func() (inUse, quota int64)) *bodies {
-	return &bodies{memory: newBodyMemory(), storage: newStorageBudget(used)}
+// New returns the limits of a server. used returns how many bytes of etcd are in use, and
+// its quota; it may be nil.
+func New(used func() (inUse, quota int64)) *Limits {
+	return &Limits{memory: newBodyMemory(), storage: newStorageBudget(used)}
 }
 
-// filter guards the APIs that next decodes bodies for. An aggregated API server
+// Filter guards the APIs that next decodes bodies for. An aggregated API server
 // has limits of its own.
-func (b *bodies) filter(next http.Handler) http.Handler {
+func (b *Limits) Filter(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		info, ok := request.RequestInfoFrom(r.Context())
 		if ok && info.Verb == "watch" && !mayWrite(r.Method) {
 			b.watch(w, r, info, next)
 			return
 		}
-		if !ok || !info.IsResourceRequest || !mayWrite(r.Method) || streams(info.Subresource) {
+		if !ok || !info.IsResourceRequest || !mayWrite(r.Method) || serving.Streams(info.Subresource) {
 			next.ServeHTTP(w, r)
 			return
 		}
@@ -92,7 +97,7 @@ func (b *bodies) filter(next http.Handler) http.Handler {
 }
 
 // watch serves a watch if the client may have one more.
-func (b *bodies) watch(w http.ResponseWriter, r *http.Request, info *request.RequestInfo, next http.Handler) {
+func (b *Limits) watch(w http.ResponseWriter, r *http.Request, info *request.RequestInfo, next http.Handler) {
 	end, err := b.watches.begin(requesterOf(r.Context()))
 	if err != nil {
 		refuse(w, r, info, err)
@@ -107,9 +112,9 @@ func refuse(w http.ResponseWriter, r *http.Request, info *request.RequestInfo, e
 	responsewriters.ErrorNegotiated(err, legacyscheme.Codecs, gv, w, r)
 }
 
-// filterGroup is filter for one API group.
-func (b *bodies) filterGroup(group string, next http.Handler) http.Handler {
-	filtered := b.filter(next)
+// FilterGroup is Filter for one API group.
+func (b *Limits) FilterGroup(group string, next http.Handler) http.Handler {
+	filtered := b.Filter(next)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if info, ok := request.RequestInfoFrom(r.Context()); ok && info.APIGroup == group {
 			filtered.ServeHTTP(w, r)
@@ -127,20 +132,9 @@ func mayWrite(method string) bool {
 	return false
 }
 
-// streams reports whether the body goes through to a kubelet or a pod. What the
-// client says, as by the header Connection: Upgrade, does not matter: upstream
-// decodes the body all the same.
-func streams(subresource string) bool {
-	switch subresource {
-	case "proxy", "exec", "attach", "portforward":
-		return true
-	}
-	return false
-}
-
 // admit reads the body, and puts the bytes in its place. The function that it
 // returns, which may be nil, has to be called when the request is done.
-func (b *bodies) admit(r *http.Request, info *request.RequestInfo) (release func(), err error) {
+func (b *Limits) admit(r *http.Request, info *request.RequestInfo) (release func(), err error) {
 	who := requesterOf(r.Context())
 	limit := who.bodyLimit(info, r.Method)
 	body, err := readBody(r, limit)
@@ -236,7 +230,7 @@ func isYAML(mediaType string) bool {
 	return mediaType == runtime.ContentTypeYAML || mediaType == string(types.ApplyYAMLPatchType)
 }
 
-func (b *bodies) measure(r *http.Request, info *request.RequestInfo, body []byte, limits wire.Limits) (wire.Cost, error) {
+func (b *Limits) measure(r *http.Request, info *request.RequestInfo, body []byte, limits wire.Limits) (wire.Cost, error) {
 	if len(body) == 0 {
 		return wire.Cost{}, nil
 	}
@@ -290,7 +284,7 @@ func builtinGroup(group string) bool {
 	return slices.ContainsFunc(schemes, func(s *runtime.Scheme) bool { return s.IsGroupRegistered(group) })
 }
 
-func (b *bodies) protobuf(body []byte, limits wire.Limits) (wire.Cost, error) {
+func (b *Limits) protobuf(body []byte, limits wire.Limits) (wire.Cost, error) {
 	envelope, err := wire.Open(body)
 	if err != nil {
 		return wire.Cost{}, err
@@ -304,7 +298,7 @@ func (b *bodies) protobuf(body []byte, limits wire.Limits) (wire.Cost, error) {
 
 // shape is that of the type which the decoder makes. A body must say which: the
 // decoder would find out by the resource.
-func (b *bodies) shape(apiVersion, kind string) (*wire.Shape, error) {
+func (b *Limits) shape(apiVersion, kind string) (*wire.Shape, error) {
 	gv, err := schema.ParseGroupVersion(apiVersion)
 	if err != nil || gv.Version == "" || kind == "" {
 		return nil, apierrors.NewBadRequest(fmt.Sprintf("a protobuf body must have an apiVersion and a kind, but has %q and %q", apiVersion, kind))

@@ -1,4 +1,4 @@
-package apiserver
+package limits
 
 import (
 	"context"
@@ -8,6 +8,7 @@ import (
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/runtime"
+	_ "k8s.io/kubernetes/pkg/controlplane" // registers the built-in types
 
 	"github.com/kubembed/kubembed/internal/wire"
 )
