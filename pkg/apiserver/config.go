@@ -31,34 +31,33 @@ import (
 	"github.com/kubembed/kubembed/pkg/pki"
 )
 
-// Config is what an API server is assembled from. Listener, Client, PKI and Dir must be
-// set; the zero value of every other field works.
+// Config configures an API server. Listener, Client, PKI and Dir must be set; the zero
+// value of every other field works.
 type Config struct {
 	// Listener accepts HTTPS connections. The server closes it.
 	Listener net.Listener
-	// Client reaches etcd. It stays the caller's, and must outlive the server.
+	// Client is the etcd client. The caller owns it, and must close it after Stop.
 	Client *clientv3.Client
-	// PKI holds the identities that the server serves with, trusts and issues.
+	// PKI holds the certificates that the server serves with, trusts and issues.
 	PKI *pki.PKI
-	// Dir is an existing directory, mode 0700, for the few files that upstream
-	// wants as files, a private key among them. It stays the caller's, who
-	// removes it after Stop.
+	// Dir is an existing directory with mode 0700, for data that upstream only takes
+	// as files, including a private key. The caller owns it, and removes it after Stop.
 	Dir string
 
-	// Dial connects to etcd for the upstream code that dials by itself. If
-	// nil, that code dials Client's endpoints, without Client's TLS settings
-	// and credentials: set Dial for an etcd that wants them.
+	// Dial connects to etcd for upstream code that makes its own connections. If nil,
+	// that code connects to Client's endpoints without Client's TLS settings and
+	// credentials: set Dial for an etcd that requires them.
 	Dial func(ctx context.Context, network, address string) (net.Conn, error)
 	// InsecureListener accepts plain HTTP without authentication or
 	// authorization. If nil, there is none. The server closes it.
 	InsecureListener net.Listener
-	// AdvertiseAddress is where the members of the cluster reach the server:
-	// the address in the endpoints of the kubernetes Service, which has none
-	// for a loopback address. If nil, the Listener's address, or where that is
-	// every address, a loopback one. Where it is nil and the Listener is on
-	// loopback, the endpoints have the address of this machine, as kube-apiserver's
-	// have, although only this machine reaches the server; where the machine has
-	// none of ServiceCIDR's family, and where Shared is set, there are none.
+	// AdvertiseAddress is the address at which the members of the cluster reach the
+	// server. It is the endpoint of the kubernetes Service, which has no endpoint for a
+	// loopback address. If nil, the Listener's address; if that is unspecified, a
+	// loopback address. If it is nil and the Listener is on loopback, the endpoint is
+	// the address of this machine, as with kube-apiserver, although only this machine
+	// can reach the server. The Service has no endpoint then if the machine has no
+	// address of ServiceCIDR's family, or if Shared is set.
 	AdvertiseAddress net.IP
 	// ServiceCIDR is the range of Service cluster IPs. If nil, 10.0.0.0/24,
 	// upstream's default.
@@ -70,128 +69,128 @@ type Config struct {
 	// RuntimeConfig switches API groups, versions and resources on and off,
 	// like kube-apiserver's --runtime-config: {"apps/v1": "false"}, or
 	// {"api/all": "false", "v1": "true"} for little more than pods and nodes.
-	// Nil serves upstream's defaults. Services get cluster IPs only where
-	// networking.k8s.io/v1 is served, and without rbac.authorization.k8s.io
-	// only nodes and system:masters may do anything.
+	// Nil serves upstream's defaults. Services only get cluster IPs if
+	// networking.k8s.io/v1 is served. Without rbac.authorization.k8s.io only nodes and
+	// system:masters have permissions.
 	RuntimeConfig map[string]string
 	// EnableAdmissionPlugins and DisableAdmissionPlugins change the set of
 	// admission plugins: kube-apiserver's defaults and NodeRestriction, without
-	// TaintNodesByCondition, and without ServiceAccount where Controllers is
-	// false. A plugin in both is an error.
+	// TaintNodesByCondition, and without ServiceAccount if Controllers is false. A
+	// plugin in both lists is an error.
 	EnableAdmissionPlugins, DisableAdmissionPlugins []string
 
-	// AuthorizationModes decide, in this order, who may do what, as kube-apiserver's
-	// --authorization-mode does: Node, RBAC, AlwaysAllow, AlwaysDeny. The first one
-	// that has an opinion wins. If empty, Node and RBAC. Group system:masters may do
-	// everything in any case.
+	// AuthorizationModes are the authorizers, in this order, like kube-apiserver's
+	// --authorization-mode: Node, RBAC, AlwaysAllow, AlwaysDeny. The first one with an
+	// opinion decides. If empty, Node and RBAC. Group system:masters has all
+	// permissions in any case.
 	AuthorizationModes []string
 
 	// MaxRequestsInFlight and MaxMutatingRequestsInFlight together are the
-	// concurrency that priority and fairness hands out. If zero, 400 and 200,
+	// concurrency that priority and fairness distributes. If zero, 400 and 200,
 	// upstream's defaults.
 	MaxRequestsInFlight, MaxMutatingRequestsInFlight int
-	// RequestTimeout bounds every request but watches and other long-running
-	// ones. If zero, one minute.
+	// RequestTimeout bounds requests other than watches and other long-running
+	// requests. If zero, one minute.
 	RequestTimeout time.Duration
-	// EventTTL is how long events are kept. If zero, one hour.
+	// EventTTL is the time after which events expire. If zero, one hour.
 	EventTTL time.Duration
 
-	// KubeletInsecureTLS accepts any serving certificate of a kubelet but the API
-	// server's own. By default it must be of PKI's KubeletServingCA or CA, with the
-	// subject of the node that is meant, CN=system:node:NAME and O=system:nodes, and
-	// for the address that the API server connects to.
+	// KubeletInsecureTLS accepts any serving certificate of a kubelet except the API
+	// server's own. By default the certificate must be signed by PKI's
+	// KubeletServingCA or CA, have the node's subject, CN=system:node:NAME and
+	// O=system:nodes, and be valid for the address that the API server connects to.
 	KubeletInsecureTLS bool
 	// Reserved are further DNS names and IP addresses, without ports, of the control
-	// plane. Those in PKI's serving certificate and AdvertiseAddress need not be
-	// among them. See Server.Reserved. If empty, there are none.
+	// plane. They need not include AdvertiseAddress and the names in PKI's serving
+	// certificate. See Server.Reserved. If empty, there are none.
 	Reserved []string
-	// PrivateEndpoints are where the process listens besides Listener and
-	// InsecureListener, for parts of the control plane only, as an etcd member does.
-	// The server connects to none of them for a client. If empty, there are none.
+	// PrivateEndpoints are further endpoints at which the process listens for parts of
+	// the control plane only, such as those of an etcd member. The server does not
+	// connect to them on behalf of a client. If empty, there are none.
 	PrivateEndpoints []netip.AddrPort
 
-	// Controllers says that upstream's controllers of service accounts, of the
-	// ConfigMap kube-root-ca.crt and of aggregated ClusterRoles run beside the
-	// server. What they would do first is then done when Start returns, and the
-	// ServiceAccount admission plugin is on by default: without them it would
-	// refuse every pod. An aggregated ClusterRole that has been deleted gets its rules
-	// back from them, after Start.
+	// Controllers states that the caller runs upstream's controllers of service
+	// accounts, of the ConfigMap kube-root-ca.crt and of aggregated ClusterRoles. Start
+	// then does their first work itself, and the ServiceAccount admission plugin is on
+	// by default: without the controllers it would reject every pod. The controllers
+	// restore the rules of a deleted aggregated ClusterRole, after Start.
 	Controllers bool
 	// ReadyzChecks are added to /readyz. Start does not wait for them.
 	ReadyzChecks []healthz.HealthChecker
 
 	// Profiling serves /debug/pprof of the process to clients that are authorized for
-	// these paths, by default group system:masters, as kube-apiserver does by default. A
-	// profile shows the code and the goroutines of the whole program, and the program
+	// these paths, by default group system:masters. kube-apiserver serves it by default.
+	// A profile shows the code and the goroutines of the whole program, and the program
 	// cannot take a CPU profile at the same time. If false, it is not served.
 	Profiling bool
-	// Metrics are served at /metrics. If nil, those of legacyregistry are, which
-	// upstream's packages register.
+	// Metrics are served at /metrics. If nil, the metrics of legacyregistry, in which
+	// upstream's packages register theirs.
 	Metrics prometheus.Gatherer
 
-	// Audit writes who did what. Its zero value writes nothing.
+	// Audit configures the audit log. Its zero value writes none.
 	Audit Audit
-	// Encryption encrypts resources on their way to etcd. If zero, they are stored in
-	// the clear. Nothing that is stored may be encrypted with a key that it lacks:
-	// New then fails with ErrUndecryptable.
+	// Encryption encrypts resources in etcd. If zero, they are stored in plaintext. New
+	// fails with ErrUndecryptable if a stored object is encrypted with a key that is not
+	// in it.
 	Encryption Encryption
-	// Transformers encrypt in a way of the caller's own. Not together with Encryption.
+	// Transformers are the caller's own transformers, in place of Encryption.
 	Transformers storagevalue.ResourceTransformers
 
-	// Prefix is the path in etcd below which all is stored. Servers with different
-	// prefixes in one etcd do not see each other; none may be below another's. If
-	// empty, "/registry", kube-apiserver's default.
+	// Prefix is the prefix of all keys in etcd. Servers with different prefixes in one
+	// etcd do not see each other; no prefix may contain another. If empty, "/registry",
+	// kube-apiserver's default.
 	Prefix string
-	// Shared says that other API servers may work on the same data, with the same
-	// PKI, Encryption, ServiceCIDR and RuntimeConfig. See "Several servers" in the
-	// package documentation.
+	// Shared states that other API servers may work on the same data, with the same PKI,
+	// Encryption, ServiceCIDR and RuntimeConfig. See "Several servers" in the package
+	// documentation.
 	Shared bool
 
-	// StorageUsed returns how many bytes of etcd's database are in use, and its
-	// quota. From 70 % on clients that only have a token to join may not create
-	// anything, from 80 % on nodes, and from 90 % on all but administrators and the
-	// parts of the control plane: they may delete. It is called with every such
-	// write, and must be fast. If nil, nothing is kept for administrators.
+	// StorageUsed returns the number of bytes in use in etcd's database, and its quota.
+	// At 70 % the server rejects creations by clients that only have a join token, at
+	// 80 % those by nodes, and at 90 % writes by all clients except administrators and
+	// the parts of the control plane. Deletions are always allowed. It is called for
+	// every such write, and must be fast. If nil, nothing is reserved for
+	// administrators.
 	StorageUsed func() (inUse, quota int64)
 
 	// adopt, if not nil, is called at the start of each goroutine that serves a client in
 	// this process. See access.SetAdopt.
 	adopt func()
-	// endpoint is the address in the endpoints of the kubernetes Service where that
-	// is not AdvertiseAddress.
+	// endpoint is the endpoint of the kubernetes Service, if that is not
+	// AdvertiseAddress.
 	endpoint net.IP
 
-	// Logger takes what this package says. If nil, nothing. What the
-	// Kubernetes code writes through klog goes where the host's klog goes, by
-	// default to standard error; package controlplane takes it to its Logger.
-	// Requests wait for it: it must not block (package controlplane puts a queue in
-	// front, which also limits what clients can have logged).
+	// Logger gets the messages of this package. If nil, they are dropped. Kubernetes
+	// code logs to the host's klog, by default to standard error; package controlplane
+	// redirects it to its Logger. Requests wait for the Logger, so it must not block.
+	// Package controlplane puts a queue in front of it, which also limits what clients
+	// can cause to be logged.
 	Logger *zap.Logger
 }
 
-// Audit says where audit events go.
+// Audit configures the audit log.
 type Audit struct {
-	// LogPath is the file to which audit events are appended, one JSON object
-	// a line. It is created with mode 0600. Its directory belongs to the user of the
-	// process or to root, and others may not write to it, unless it is one like /tmp. If
-	// empty, nothing is written.
+	// LogPath is the file to which audit events are appended, one JSON object per line.
+	// It is created with mode 0600. Its directory must belong to the user of the process
+	// or to root, and must not be writable by others, except with the sticky bit, like
+	// /tmp. If empty, there is no audit log.
 	LogPath string
-	// PolicyFile is the path of an audit.k8s.io/v1 Policy. If empty, every request is
-	// written at level Metadata.
+	// PolicyFile is the path of an audit.k8s.io/v1 Policy. If empty, all requests are
+	// logged at level Metadata.
 	PolicyFile string
-	// MaxSizeMB is the size in megabytes at which LogPath is rotated. If
-	// zero, it is never rotated. Rotation leaves a goroutine behind.
+	// MaxSizeMB is the size in megabytes at which LogPath is rotated. If zero, it is
+	// never rotated. Rotation leaves a goroutine behind.
 	MaxSizeMB int
-	// MaxBackups is how many rotated files are kept: the latest by their names, which
-	// have the time. Names from the future, of a time when the clock was wrong, are
-	// corrected at the start and each minute. If zero, all are kept. It has no effect
-	// without MaxSizeMB.
+	// MaxBackups is the number of rotated files to keep: the latest by the time in their
+	// names. Names with a time in the future, from when the clock was wrong, are
+	// corrected at the start and each minute. If zero, all files are kept. It has no
+	// effect without MaxSizeMB.
 	MaxBackups int
 }
 
 const defaultServiceAccountIssuer = "https://kubernetes.default.svc.cluster.local"
 
-// withDefaults returns a copy with every zero filled in.
+// withDefaults returns a copy with the defaults of all zero fields.
 func (c Config) withDefaults() Config {
 	if c.ServiceCIDR == nil {
 		c.ServiceCIDR = defaultServiceCIDR()
@@ -229,7 +228,7 @@ func (c Config) withDefaults() Config {
 	return c
 }
 
-// Validate reports every problem at once, each with the field's name.
+// Validate returns all errors at once, each with the name of its field.
 func (c Config) Validate() error {
 	var errs field.ErrorList
 	if c.Listener == nil {
