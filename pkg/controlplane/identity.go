@@ -11,9 +11,9 @@ import (
 
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"go.uber.org/zap"
+	"k8s.io/apimachinery/pkg/util/sets"
 
 	"github.com/kubembed/kubembed/pkg/etcd"
-	"github.com/kubembed/kubembed/pkg/pki"
 )
 
 // identityKey is below the prefix. No resource's keys begin like that. It holds what
@@ -81,7 +81,7 @@ func (s *Server) claimIdentity(ctx context.Context) error {
 // sameKeys refuses keys that have nothing in common with those of the claim, by name.
 func (s *Server) sameKeys(stored, own identity) error {
 	for _, name := range slices.Sorted(maps.Keys(stored.PKI)) {
-		if own.PKI[name] == nil || pki.Common(stored.PKI[name], own.PKI[name]) {
+		if own.PKI[name] == nil || sets.New(stored.PKI[name]...).HasAny(own.PKI[name]...) {
 			continue
 		}
 		err := fmt.Errorf("%w: the objects below %s in etcd are of control planes whose %s has the SHA-256 %s, and that of this one is %s: "+

@@ -14,36 +14,36 @@ import (
 	"github.com/kubembed/kubembed/internal/fieldpath"
 )
 
-// The base names of the CA files.
+// Base names of the CA files.
 const (
 	clusterCAFile    = "ca"
 	frontProxyCAFile = "front-proxy-ca"
 	etcdCAFile       = "etcd/ca"
-	// kubeletServingCAFile is younger than the others: bundles may lack it.
+	// kubeletServingCAFile is missing in bundles of older releases.
 	kubeletServingCAFile = "kubelet-serving-ca"
 )
 
-// caFiles are the keys of Fingerprints, too.
+// caFiles are also the keys of Fingerprints.
 var caFiles = []string{clusterCAFile, frontProxyCAFile, etcdCAFile, kubeletServingCAFile}
 
-// sharedFiles are the files that all servers of one cluster have in common, in the
-// order of a bundle. The last holds one key: a bundle that is cut short lacks it.
+// sharedFiles are the files that all servers of one cluster share, in the order of a
+// bundle. The last has a single key, which a truncated bundle lacks.
 var sharedFiles = []string{
 	clusterCAFile + ".crt", frontProxyCAFile + ".crt", kubeletServingCAFile + ".crt", etcdCAFile + ".crt",
 	saPublicFile, saKeyFile,
 	clusterCAFile + ".key", frontProxyCAFile + ".key", kubeletServingCAFile + ".key", etcdCAFile + ".key",
 }
 
-// bundleHeader names the file in Dir that a block of a bundle belongs to.
+// bundleHeader is the PEM header with the name of a block's file in Dir.
 const bundleHeader = "Kubembed-File"
 
-// Export returns what all servers of one cluster have in common, for Config.Import
-// of another: the CAs, those of etcd's members among them, with the
-// certificates that are trusted besides them, and the service-account keys. With it
-// anybody can be anyone in the cluster: keep it as secret as the keys.
+// Export returns the bundle that all servers of one cluster share, for Config.Import of
+// another server: the CAs, including the CA of etcd members, the certificates that are
+// trusted with them, and the service-account keys. Its holder can act as any user of the
+// cluster: keep it as secret as the keys.
 //
-// It is a series of PEM blocks, each with the header Kubembed-File, which names the
-// file in Dir that it stands in.
+// The bundle is a series of PEM blocks. The header Kubembed-File of each block names its
+// file in Dir.
 func (p *PKI) Export() ([]byte, error) {
 	public, err := encodePublicKeys(p.saPublic)
 	if err != nil {
@@ -54,10 +54,10 @@ func (p *PKI) Export() ([]byte, error) {
 		frontProxyCAFile + ".crt":     p.frontProxyBundle,
 		kubeletServingCAFile + ".crt": p.kubeletServingBundle,
 		etcdCAFile + ".crt":           p.etcdBundle,
-		saPublicFile:                     public,
+		saPublicFile:                  public,
 	}
 	for name, key := range map[string]crypto.Signer{
-		saKeyFile:                        p.saKey,
+		saKeyFile:                     p.saKey,
 		clusterCAFile + ".key":        p.cluster.Key,
 		frontProxyCAFile + ".key":     p.frontProxy.Key,
 		kubeletServingCAFile + ".key": p.kubeletServing.Key,
@@ -79,25 +79,25 @@ func (p *PKI) Export() ([]byte, error) {
 	return b.Bytes(), nil
 }
 
-// parseBundle returns the files of a bundle, all of which are there and whole.
+// parseBundle returns the files of a bundle. An incomplete bundle is an error.
 func parseBundle(data []byte) (map[string][]byte, error) {
-	if err := wholePEM(data); err != nil {
+	if err := checkPEM(data); err != nil {
 		return nil, err
 	}
 	files := map[string][]byte{}
 	for block, rest := pem.Decode(data); block != nil; block, rest = pem.Decode(rest) {
 		name := block.Headers[bundleHeader]
 		if !slices.Contains(sharedFiles, name) {
-			return nil, fmt.Errorf("a PEM block in it has no header %s that names one of the files %q: it must be what Export returned", bundleHeader, sharedFiles)
+			return nil, fmt.Errorf("a PEM block has no header %s that names one of the files %q: use the result of Export", bundleHeader, sharedFiles)
 		}
 		block.Headers = nil
 		files[name] = append(files[name], pem.EncodeToMemory(block)...)
 	}
-	// A bundle of an older release has neither: see openKubeletServing.
+	// A bundle of an older release has no such CA: see openKubeletServing.
 	older := files[kubeletServingCAFile+".crt"] == nil && files[kubeletServingCAFile+".key"] == nil
 	for _, name := range sharedFiles {
 		if files[name] == nil && !(older && strings.HasPrefix(name, kubeletServingCAFile)) {
-			return nil, fmt.Errorf("it holds no %s: it was cut short", name)
+			return nil, fmt.Errorf("%s is missing: the bundle is truncated", name)
 		}
 	}
 	for _, name := range caFiles {
@@ -113,7 +113,7 @@ func parseBundle(data []byte) (map[string][]byte, error) {
 			return nil, fmt.Errorf("%s.key: %w", name, err)
 		}
 		if !certs[0].IsCA || !samePublicKey(keys[0].Public(), certs[0].PublicKey) {
-			return nil, fmt.Errorf("%s.key in it is not the key of the authority in %s.crt", name, name)
+			return nil, fmt.Errorf("%s.key is not the key of the CA in %s.crt", name, name)
 		}
 	}
 	if _, err := parseKeys(files[saKeyFile]); err != nil {
@@ -125,13 +125,13 @@ func parseBundle(data []byte) (map[string][]byte, error) {
 	return files, nil
 }
 
-// adopt plans the files of a bundle where the directory has none, and compares the
-// others, of which a crash in the first start may have left some. What it plans is
-// read as if it were there.
+// adopt plans to write the files of a bundle that the directory lacks, and compares the
+// others. A crash in the first start may have left some of them. read returns planned
+// files as if they existed.
 func (s *store) adopt(bundle []byte) error {
 	files, err := parseBundle(bundle)
 	if err != nil {
-		return fieldpath.New("pki", "Import", "%w", err) // Validate has found it
+		return fieldpath.New("pki", "Import", "%w", err) // Validate has already found it
 	}
 	imported := map[string][]byte{}
 	for _, name := range caFiles {
@@ -148,7 +148,7 @@ func (s *store) adopt(bundle []byte) error {
 		}
 		certs, err := parseCerts(own)
 		if err != nil {
-			continue // openCA says what to do
+			continue // openCA reports it
 		}
 		theirs, err := parseCerts(files[name+".crt"])
 		if err != nil {
@@ -159,7 +159,7 @@ func (s *store) adopt(bundle []byte) error {
 			common = common || slices.ContainsFunc(theirs, cert.Equal)
 		}
 		if !common {
-			return s.contradiction(name+".crt", "authority")
+			return s.mismatch(name+".crt", "CA")
 		}
 	}
 	if err := s.adoptServiceAccountKeys(files, imported); err != nil {
@@ -175,8 +175,8 @@ func (s *store) adopt(bundle []byte) error {
 	return nil
 }
 
-// adoptServiceAccountKeys brings no key back that was deleted for a rotation, which
-// leaves its public half.
+// adoptServiceAccountKeys does not restore a key that was deleted for a rotation: its
+// public key is still there.
 func (s *store) adoptServiceAccountKeys(files, imported map[string][]byte) error {
 	private, err := s.read(saKeyFile)
 	if err != nil {
@@ -194,7 +194,7 @@ func (s *store) adoptServiceAccountKeys(files, imported map[string][]byte) error
 	if private != nil {
 		keys, err := parseKeys(private)
 		if err != nil {
-			return nil //nolint:nilerr // openServiceAccountKeys says what to do
+			return nil //nolint:nilerr // openServiceAccountKeys reports it
 		}
 		for _, key := range keys {
 			own = append(own, key.Public())
@@ -203,7 +203,7 @@ func (s *store) adoptServiceAccountKeys(files, imported map[string][]byte) error
 	if public != nil {
 		keys, err := parsePublicKeys(public)
 		if err != nil {
-			return nil //nolint:nilerr // openServiceAccountKeys says what to do
+			return nil //nolint:nilerr // openServiceAccountKeys reports it
 		}
 		own = append(own, keys...)
 	} else {
@@ -218,15 +218,16 @@ func (s *store) adoptServiceAccountKeys(files, imported map[string][]byte) error
 			return nil
 		}
 	}
-	return s.contradiction(saPublicFile, "service-account keys")
+	return s.mismatch(saPublicFile, "service-account keys")
 }
 
-// ErrOtherCA says that Config.Import and Config.Dir hold the CAs of
-// different clusters.
+// ErrOtherCA is returned by Open if Config.Import and Config.Dir have the CAs or
+// service-account keys of different clusters.
 var ErrOtherCA = errors.New("of another cluster")
 
-func (s *store) contradiction(name, what string) error {
-	return fieldpath.New("pki", "", "%s has its own %s, in %s, and %s is %w: leave %s empty to go on with the directory's, "+
-		"take it from a server of the same cluster, or choose an empty directory to join that cluster (the directory's own kubeconfigs and tokens are not valid there)",
+// mismatch is the error for a file of another cluster than the bundle.
+func (s *store) mismatch(name, what string) error {
+	return fieldpath.New("pki", "", "%s has its own %s, in %s, and %s is %w: leave %s empty to keep the cluster of the directory, "+
+		"use the bundle of a server of the same cluster, or choose an empty directory to join the other cluster (kubeconfigs and tokens of this directory are not valid there)",
 		fieldpath.Name("Dir"), what, s.path(name), fieldpath.Name("Import"), ErrOtherCA, fieldpath.Name("Import"))
 }

@@ -23,7 +23,7 @@ func export(t *testing.T, p *PKI) []byte {
 	return bundle
 }
 
-// sameCAs tells whether a cluster that one of them serves is that of the other.
+// sameCAs reports whether a and b belong to one cluster.
 func sameCAs(t *testing.T, a, b *PKI) bool {
 	t.Helper()
 	return bytes.Equal(export(t, a), export(t, b))
@@ -37,12 +37,12 @@ func TestImport(t *testing.T) {
 
 			inMemory := mustOpen(t, Config{Import: bundle})
 			if !sameCAs(t, inMemory, from) {
-				t.Error("in memory: others")
+				t.Error("in memory: got other CAs, want those of the bundle")
 			}
 			to := filepath.Join(t.TempDir(), "deep", "pki")
 			first := mustOpen(t, Config{Dir: to, Import: bundle})
 			if !sameCAs(t, first, from) {
-				t.Error("in a directory: others")
+				t.Error("in a directory: got other CAs, want those of the bundle")
 			}
 			if same(first.Serving(), from.Serving()) {
 				t.Error("the serving certificate is shared")
@@ -50,7 +50,7 @@ func TestImport(t *testing.T) {
 			if err := mustTLS(t, first.Serving()).Leaf.CheckSignatureFrom(from.CA().Cert); err != nil {
 				t.Error(err)
 			}
-			// They stay, with Import and without.
+			// The next Open keeps them, with and without Import.
 			files := readAll(t, to)
 			for _, cfg := range []Config{{Dir: to}, {Dir: to, Import: bundle}} {
 				mustOpen(t, cfg)
@@ -62,8 +62,8 @@ func TestImport(t *testing.T) {
 	}
 }
 
-// What is trusted besides comes with it.
-func TestImportOfRotatedAuthorities(t *testing.T) {
+// The bundle has all trusted CAs.
+func TestImportOfRotatedCAs(t *testing.T) {
 	dir := t.TempDir()
 	old := mustOpen(t, Config{Dir: dir})
 	remove(t, dir, "ca.crt", "ca.key", "apiserver.crt", "apiserver-kubelet-client.crt", "sa.key")
@@ -75,15 +75,15 @@ func TestImportOfRotatedAuthorities(t *testing.T) {
 		t.Error("the bundle differs")
 	}
 	if len(p.ServiceAccountPublicKeys()) != 2 || !samePublicKey(p.ServiceAccountKey().Public(), rotated.ServiceAccountKey().Public()) {
-		t.Errorf("%d service-account keys", len(p.ServiceAccountPublicKeys()))
+		t.Errorf("got %d service-account keys, want 2", len(p.ServiceAccountPublicKeys()))
 	}
-	// A server that is a step behind goes on with its own.
+	// A server that is a step behind keeps its own.
 	behind := t.TempDir()
 	mustOpen(t, Config{Dir: behind, Import: export(t, old)})
 	if q := mustOpen(t, Config{Dir: behind, Import: export(t, rotated)}); !sameCAs(t, q, old) {
-		t.Error("its own were replaced")
+		t.Error("Open replaced the CAs of the directory")
 	}
-	// A key that was deleted to be rotated does not come back.
+	// A key that was deleted for a rotation does not come back.
 	remove(t, behind, "sa.key")
 	q := mustOpen(t, Config{Dir: behind, Import: export(t, old)})
 	if samePublicKey(q.ServiceAccountKey().Public(), old.ServiceAccountKey().Public()) {
@@ -91,14 +91,14 @@ func TestImportOfRotatedAuthorities(t *testing.T) {
 	}
 }
 
-func TestImportContradictsTheDirectory(t *testing.T) {
+func TestImportOfAnotherCluster(t *testing.T) {
 	bundle := export(t, mustOpen(t, Config{}))
 	for _, name := range []string{"ca.crt", "front-proxy-ca.crt", "kubelet-serving-ca.crt", "etcd/ca.crt", "sa.pub"} {
 		t.Run(name, func(t *testing.T) {
 			dir := t.TempDir()
 			mustOpen(t, Config{Dir: dir})
 			own := readAll(t, dir)
-			// Only this one is the directory's own.
+			// Only this file differs from the bundle.
 			keep := []string{name, strings.TrimSuffix(name, ".crt") + ".key", "sa.key"}
 			for file := range own {
 				if !slices.Contains(keep, file) || file == "sa.key" && name != "sa.pub" {
@@ -138,7 +138,7 @@ func TestInterruptedImport(t *testing.T) {
 			write(t, dir, name, []byte(readAll(t, complete)[name]))
 		}
 		if p := mustOpen(t, Config{Dir: dir, Import: bundle}); !bytes.Equal(export(t, p), bundle) {
-			t.Errorf("after %d writes: others", n)
+			t.Errorf("after %d writes: got another bundle", n)
 		}
 
 		dir = filepath.Join(t.TempDir(), "pki")
@@ -172,12 +172,49 @@ func TestDamagedBundle(t *testing.T) {
 			t.Errorf("%s: error %v", what, err)
 		}
 		if _, err := os.Stat(dir); !errors.Is(err, fs.ErrNotExist) {
-			t.Errorf("%s: a directory was made", what)
+			t.Errorf("%s: Open created a directory", what)
 		}
 	}
 	for n := 0; n < len(bundle)-1; n += 97 {
 		if _, err := parseBundle([]byte(bundle[:n])); err == nil {
-			t.Errorf("cut at %d: no error", n)
+			t.Errorf("truncated at %d: got no error", n)
 		}
 	}
+}
+
+// FuzzParseBundle: a bundle that parses has all of its files, and each of them parses.
+func FuzzParseBundle(f *testing.F) {
+	p, err := Open(Config{})
+	if err != nil {
+		f.Fatal(err)
+	}
+	bundle, err := p.Export()
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(bundle)
+	f.Add(bundle[:len(bundle)/2])
+	f.Add(p.CABundle())
+	f.Add(bytes.ReplaceAll(bundle, []byte(": ca.key"), []byte(": ../ca.key")))
+	f.Add(bytes.Replace(bundle, []byte("BEGIN CERTIFICATE"), []byte("BEGIN PUBLIC KEY"), 1))
+	f.Add([]byte(nil))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		files, err := parseBundle(data)
+		if err != nil {
+			return
+		}
+		for _, name := range sharedFiles {
+			if files[name] == nil && !strings.HasPrefix(name, kubeletServingCAFile) {
+				t.Errorf("%s is missing", name)
+			}
+		}
+		for name, file := range files {
+			if !slices.Contains(sharedFiles, name) {
+				t.Errorf("unexpected file %s", name)
+			}
+			if err := checkPEM(file); err != nil {
+				t.Errorf("%s: %v", name, err)
+			}
+		}
+	})
 }

@@ -23,8 +23,8 @@ const (
 	caLifetime   = 10 * 365 * 24 * time.Hour
 	leafLifetime = 365 * 24 * time.Hour
 
-	// clockSkew is how far behind a client's clock may be and still accept a
-	// certificate that was made this moment.
+	// clockSkew is the time by which certificates are backdated, for clients whose
+	// clock is behind.
 	clockSkew = 5 * time.Minute
 )
 
@@ -33,7 +33,7 @@ type KeyPair struct {
 	Cert, Key []byte
 }
 
-// TLS returns the pair in the form that crypto/tls wants.
+// TLS returns the pair for use with crypto/tls.
 func (kp KeyPair) TLS() (tls.Certificate, error) {
 	cert, err := tls.X509KeyPair(kp.Cert, kp.Key)
 	if err != nil {
@@ -42,28 +42,27 @@ func (kp KeyPair) TLS() (tls.Certificate, error) {
 	return cert, nil
 }
 
-// CA is a certificate authority: what signs, and what clients and servers
-// trust. It is shared: do not change its fields.
+// CA is a certificate authority. It is shared: do not modify its fields.
 type CA struct {
 	Cert *x509.Certificate
 	Key  crypto.Signer
 }
 
-// PEM returns the authority's certificate.
+// PEM returns the certificate of the CA.
 func (ca *CA) PEM() []byte {
 	return encodeCert(ca.Cert.Raw)
 }
 
-// Sign returns a certificate for public, in PEM. The template says who it is for,
-// from when to when, and for which uses; Sign draws the serial number, derives
-// the key identifier, and lets nothing outlive the authority.
+// Sign issues a certificate for the public key, in PEM. Subject, validity and usages are
+// those of template. Sign generates the serial number and the key identifier, and
+// shortens the validity to the end of the CA.
 func (ca *CA) Sign(template *x509.Certificate, public crypto.PublicKey) ([]byte, error) {
 	t := *template
 	if t.NotAfter.After(ca.Cert.NotAfter) {
 		t.NotAfter = ca.Cert.NotAfter
 	}
 	if !t.NotAfter.After(t.NotBefore) {
-		return nil, fmt.Errorf("pki: signing a certificate for %q: the authority %q ends at %s",
+		return nil, fmt.Errorf("pki: signing a certificate for %q: the CA %q expires at %s",
 			t.Subject.CommonName, ca.Cert.Subject.CommonName, ca.Cert.NotAfter.Format(time.RFC3339))
 	}
 	der, err := createCertificate(&t, ca.Cert, public, ca.Key)
@@ -73,7 +72,7 @@ func (ca *CA) Sign(template *x509.Certificate, public crypto.PublicKey) ([]byte,
 	return encodeCert(der), nil
 }
 
-// newCA makes a self-signed CA that begins now.
+// newCA creates a self-signed CA that is valid from now.
 func newCA(name string, now time.Time) (*CA, error) {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
@@ -98,7 +97,7 @@ func newCA(name string, now time.Time) (*CA, error) {
 	return &CA{Cert: cert, Key: key}, nil
 }
 
-// leaf describes a certificate that signs nothing itself.
+// leaf describes a leaf certificate.
 type leaf struct {
 	subject pkix.Name
 	usages  []x509.ExtKeyUsage
@@ -106,11 +105,11 @@ type leaf struct {
 	ips     []net.IP
 }
 
-// issue makes a key and a certificate that begins now and lasts for ttl, or as
-// long as the authority if that is shorter.
+// issue creates a key and a certificate that is valid from now for ttl, but not longer
+// than the CA.
 func (ca *CA) issue(l leaf, now time.Time, ttl time.Duration) (KeyPair, error) {
 	if now.After(ca.Cert.NotAfter) {
-		return KeyPair{}, fmt.Errorf("pki: signing a certificate for %q: the authority %q expired at %s",
+		return KeyPair{}, fmt.Errorf("pki: signing a certificate for %q: the CA %q expired at %s",
 			l.subject.CommonName, ca.Cert.Subject.CommonName, ca.Cert.NotAfter.Format(time.RFC3339))
 	}
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
@@ -137,8 +136,8 @@ func (ca *CA) issue(l leaf, now time.Time, ttl time.Duration) (KeyPair, error) {
 	return KeyPair{Cert: cert, Key: keyPEM}, nil
 }
 
-// accepts reports whether kp is good enough to be kept: whole, signed by a, for
-// everything that l asks for, and not near its end.
+// accepts reports whether kp can be kept: it parses, is signed by ca, has everything in
+// l, and is not near its end.
 func (ca *CA) accepts(kp KeyPair, l leaf, now time.Time) bool {
 	pair, err := tls.X509KeyPair(kp.Cert, kp.Key)
 	if err != nil {
@@ -147,7 +146,7 @@ func (ca *CA) accepts(kp KeyPair, l leaf, now time.Time) bool {
 	cert := pair.Leaf
 	roots := x509.NewCertPool()
 	roots.AddCert(ca.Cert)
-	// Verify is content with any one of several usages.
+	// Verify accepts a certificate with any one of several usages.
 	for _, usage := range l.usages {
 		if _, err := cert.Verify(x509.VerifyOptions{
 			Roots:       roots,
@@ -170,14 +169,15 @@ func (ca *CA) accepts(kp KeyPair, l leaf, now time.Time) bool {
 			return false
 		}
 	}
-	// In the authority's last year a new certificate would end no later.
+	// In the last year of the CA, a new certificate would not end later.
 	if !cert.NotAfter.Before(ca.Cert.NotAfter) {
 		return true
 	}
 	return cert.NotAfter.Sub(now) >= cert.NotAfter.Sub(cert.NotBefore)/3
 }
 
-// createCertificate adds to template what every certificate has.
+// createCertificate signs template, after it has set the serial number and the key
+// identifier.
 func createCertificate(template, parent *x509.Certificate, public crypto.PublicKey, signer crypto.Signer) ([]byte, error) {
 	serial, err := rand.Int(rand.Reader, new(big.Int).Lsh(big.NewInt(1), 128))
 	if err != nil {
@@ -190,7 +190,7 @@ func createCertificate(template, parent *x509.Certificate, public crypto.PublicK
 	return x509.CreateCertificate(rand.Reader, template, parent, public, signer)
 }
 
-// keyID is method 1 of RFC 7093, which needs no SHA-1.
+// keyID returns the key identifier by method 1 of RFC 7093, which needs no SHA-1.
 func keyID(public crypto.PublicKey) ([]byte, error) {
 	der, err := x509.MarshalPKIXPublicKey(public)
 	if err != nil {

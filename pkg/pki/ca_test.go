@@ -70,14 +70,14 @@ func TestHandshake(t *testing.T) {
 			switch {
 			case tc.mistrusts:
 				if !errors.As(clientErr, &verification) {
-					t.Fatalf("client's error %v", clientErr)
+					t.Fatalf("got client error %v, want a verification error", clientErr)
 				}
 				return
 			case clientErr != nil:
 				t.Fatalf("client: %v", clientErr)
 			case tc.refused:
 				if !errors.As(serverErr, &verification) {
-					t.Fatalf("server's error %v", serverErr)
+					t.Fatalf("got server error %v, want a verification error", serverErr)
 				}
 				return
 			case serverErr != nil:
@@ -91,8 +91,8 @@ func TestHandshake(t *testing.T) {
 	}
 }
 
-// A client certificate must not serve: it would let any user pose as the server.
-func TestClientCertificateDoesNotServe(t *testing.T) {
+// A client certificate must not serve: any user could impersonate the server.
+func TestClientCertificateIsNoServingCertificate(t *testing.T) {
 	p := mustOpen(t, Config{})
 	kp, err := p.IssueNode("localhost", 0)
 	if err != nil {
@@ -103,7 +103,7 @@ func TestClientCertificateDoesNotServe(t *testing.T) {
 		&tls.Config{RootCAs: pool(t, p.CABundle()), ServerName: "localhost"})
 	var verification *tls.CertificateVerificationError
 	if !errors.As(err, &verification) {
-		t.Fatalf("client's error %v", err)
+		t.Fatalf("got client error %v, want incompatible usages", err)
 	}
 }
 
@@ -134,7 +134,7 @@ func TestCertificateFields(t *testing.T) {
 	for name, a := range map[string]*CA{"CA": p.CA(), "front-proxy CA": p.FrontProxyCA()} {
 		check(name, a.Cert, caUsage, nil, 10*365*24*time.Hour)
 		if !a.Cert.IsCA {
-			t.Errorf("%s is no CA", name)
+			t.Errorf("%s is not a CA", name)
 		}
 	}
 	node, err := p.IssueNode("worker1", time.Hour)
@@ -153,6 +153,6 @@ func TestCertificateFields(t *testing.T) {
 		t.Error("the bundle of a new PKI is not its CA")
 	}
 	if p.CA().Cert.Equal(p.FrontProxyCA().Cert) {
-		t.Error("one CA for two purposes")
+		t.Error("two CAs have the same key")
 	}
 }

@@ -13,61 +13,58 @@ import (
 	"k8s.io/utils/clock"
 )
 
-// Config says where the identities are kept and what the API server is called.
-// Its zero value keeps everything in memory and serves the loopback names.
+// Config configures Open. Its zero value keeps all identities in memory, and its serving
+// certificate has the loopback names.
 type Config struct {
-	// Dir is the directory that keeps the identities from one start to the next.
-	// If empty, they live in memory only and nothing is written. A missing
-	// directory is made with mode 0700, files in it with mode 0600. An existing
-	// directory keeps its mode, but private keys in it that others may read are
-	// made private. One that another user of the machine owns or may write to is
-	// refused, and so is a file in it. One process at a time: callers hold a lock.
+	// Dir is the directory that stores the identities between starts. If empty, they
+	// are in memory only and nothing is written. Open creates a missing directory
+	// with mode 0700 and files with mode 0600. An existing directory keeps its mode,
+	// but a private key that others can read gets mode 0600. Open refuses a
+	// directory, or a file in it, that another user of the machine owns or can write
+	// to. Only one process at a time may use it: callers hold a lock.
 	Dir string
 
-	// Hosts are further DNS names and IP addresses, without a port, by which
-	// clients reach the API server. The serving certificate always has
-	// localhost, 127.0.0.1, ::1, the machine's host name when it is a valid DNS
-	// name, and the in-cluster names: kubernetes, kubernetes.default,
-	// kubernetes.default.svc and kubernetes.default.svc.<ClusterDomain>.
+	// Hosts are additional DNS names and IP addresses, without a port, of the API
+	// server. The serving certificate always has localhost, 127.0.0.1, ::1, the
+	// host name of the machine if it is a valid DNS name, and the in-cluster names:
+	// kubernetes, kubernetes.default, kubernetes.default.svc and
+	// kubernetes.default.svc.<ClusterDomain>.
 	Hosts []string
 
-	// ServiceIPs are the cluster IPs of the Service kubernetes/default, by
-	// which pods reach the API server. If empty, pods must use a name.
+	// ServiceIPs are the cluster IPs of the Service kubernetes/default, at which
+	// pods connect to the API server. If empty, pods must use a name.
 	ServiceIPs []net.IP
 
 	// ClusterDomain is the DNS suffix of Services. If empty, "cluster.local".
 	ClusterDomain string
 
-	// Serving is a serving certificate that was made elsewhere, with those of its
-	// issuers after it. It is served as it is: no name is added to it, it is not
-	// renewed, and clients must know its issuer, which CABundle does not tell. If
-	// empty, Open makes one that CA signs.
+	// Serving is an existing serving certificate, followed by its intermediate CAs.
+	// It is served unchanged: no name is added and it is not renewed. Clients must
+	// trust its issuer, which is not in CABundle. If empty, Open issues one from CA.
 	Serving KeyPair
 
-	// ClientCAs are PEM certificates of further authorities whose clients the API
-	// server trusts: whatever user and groups a certificate of theirs names. If
-	// empty, only those in CABundle are trusted.
+	// ClientCAs are PEM certificates of additional CAs for client authentication.
+	// The API server accepts any user and groups that they certify. If empty, only
+	// the CAs in CABundle are trusted.
 	ClientCAs []byte
 
-	// EtcdMember are the DNS names and IP addresses, without a port, of an etcd member
-	// that is one of a cluster. With them Open makes EtcdFiles, which need Dir. If
-	// empty, there is no such certificate.
+	// EtcdMember are the DNS names and IP addresses, without a port, of a member of
+	// an etcd cluster. If set, Open issues the certificate of EtcdFiles, which needs
+	// Dir. If empty, there is no such certificate.
 	EtcdMember []string
 
-	// Import is what Export has returned, there or in another process: the
-	// authorities and keys that all servers of one cluster have in common. Open
-	// writes them to Dir, where there are none, or keeps them in memory without Dir.
-	// Where Dir has some, those stay, and must have a certificate or key in common
-	// with these, each, else Open fails. If empty, Open makes what is missing.
+	// Import is the result of Export of a server of the same cluster: its CAs and
+	// service-account keys. Open writes them to Dir, or keeps them in memory without
+	// Dir. Existing files in Dir stay. Each must have a certificate or key in common
+	// with Import, otherwise Open fails. If empty, Open creates missing files.
 	Import []byte
 
-	// Clock tells when certificates begin, end and are due for renewal. If nil,
-	// the machine's clock.
+	// Clock provides the time for issuing and renewal. If nil, the machine's clock.
 	Clock clock.PassiveClock
 }
 
-// Validate reports all problems of c at once, in an error that names the fields.
-// It looks at no file.
+// Validate reports all problems of c in one error that names the fields. It reads no
+// file.
 func (c Config) Validate() error {
 	var errs field.ErrorList
 	for i, host := range c.Hosts {
@@ -101,7 +98,7 @@ func (c Config) Validate() error {
 		}
 	}
 	if len(c.EtcdMember) > 0 && c.Dir == "" {
-		errs = append(errs, field.Required(field.NewPath("Dir"), "EtcdMember is set, and etcd takes its certificates from files"))
+		errs = append(errs, field.Required(field.NewPath("Dir"), "EtcdMember is set, and etcd reads its certificates from files"))
 	}
 	if len(c.Import) > 0 {
 		if _, err := parseBundle(c.Import); err != nil {
@@ -114,25 +111,25 @@ func (c Config) Validate() error {
 	return nil
 }
 
-// hostProblem returns why host cannot stand in a serving certificate, or "".
+// hostProblem returns why host is invalid in a serving certificate, or "".
 func hostProblem(host string) string {
 	if net.ParseIP(host) != nil {
 		return ""
 	}
 	labels := strings.Split(host, ".")
-	switch last := labels[len(labels)-1]; {
+	switch topLevel := labels[len(labels)-1]; {
 	case strings.Contains(host, "*"):
 		return "must not be a wildcard: name each host"
 	case strings.ContainsAny(host, ":[]%/"):
 		return "must be a DNS name or an IP address, without scheme, port, brackets or zone"
-	case last != "" && strings.Trim(last, "0123456789") == "":
-		// Clients take a name that ends in a number for an address (RFC 1123, 2.1).
+	case topLevel != "" && strings.Trim(topLevel, "0123456789") == "":
+		// Clients parse a name that ends in a number as an address (RFC 1123, 2.1).
 		return "must be a DNS name or an IP address, and is a mistyped address"
 	}
 	return strings.Join(validation.IsDNS1123Subdomain(strings.ToLower(host)), "; ")
 }
 
-// withDefaults returns a copy of c that shares nothing with the caller.
+// withDefaults returns a deep copy of c with its defaults.
 func (c Config) withDefaults() Config {
 	c.Hosts = slices.Clone(c.Hosts)
 	c.ServiceIPs = slices.Clone(c.ServiceIPs)
@@ -152,7 +149,7 @@ func (c Config) withDefaults() Config {
 	return c
 }
 
-// servingNames returns every name and address of the API server, each once.
+// servingNames returns all names and addresses of the API server, without duplicates.
 func (c Config) servingNames() (names []string, ips []net.IP) {
 	hosts := []string{
 		"localhost",
@@ -163,7 +160,7 @@ func (c Config) servingNames() (names []string, ips []net.IP) {
 		"127.0.0.1",
 		"::1",
 	}
-	// A machine without a usable name is served by its addresses.
+	// Without a valid host name, clients use the addresses.
 	if hostname, err := os.Hostname(); err == nil && hostProblem(hostname) == "" {
 		hosts = append(hosts, hostname)
 	}
@@ -171,7 +168,7 @@ func (c Config) servingNames() (names []string, ips []net.IP) {
 	return sortNames(names, append(ips, c.ServiceIPs...))
 }
 
-// splitHosts tells names from addresses.
+// splitHosts separates DNS names from IP addresses.
 func splitHosts(hosts []string) (names []string, ips []net.IP) {
 	for _, host := range hosts {
 		if ip := net.ParseIP(host); ip != nil {
@@ -183,7 +180,7 @@ func splitHosts(hosts []string) (names []string, ips []net.IP) {
 	return names, ips
 }
 
-// sortNames leaves each once.
+// sortNames sorts names and ips and removes duplicates.
 func sortNames(names []string, ips []net.IP) ([]string, []net.IP) {
 	slices.Sort(names)
 	names = slices.Compact(names)

@@ -12,7 +12,7 @@ import (
 	clocktesting "k8s.io/utils/clock/testing"
 )
 
-func TestValidateNamesEveryProblem(t *testing.T) {
+func TestValidateReportsAllProblems(t *testing.T) {
 	err := Config{
 		Hosts:         []string{"ok.example", "*.example", "a b", "host:6443", "[::1]", "10.0.0.300", "", "trailing.dot.", "fe80::1%eth0"},
 		ServiceIPs:    []net.IP{net.IPv4(10, 0, 0, 1), {1, 2, 3}, net.IPv4zero, nil},
@@ -35,7 +35,7 @@ func TestValidateNamesEveryProblem(t *testing.T) {
 		}
 	}
 	if _, err := Open(Config{Hosts: []string{"*"}}); err == nil {
-		t.Error("Open takes what Validate refuses")
+		t.Error("Open accepts an invalid Config")
 	}
 }
 
@@ -75,31 +75,31 @@ func TestServingNames(t *testing.T) {
 		t.Errorf("addresses %q, want %q", got, want)
 	}
 	if len(slices.Compact(slices.Clone(names))) != len(names) {
-		t.Errorf("a name stands twice in %q", names)
+		t.Errorf("%q has a duplicate", names)
 	}
 }
 
-// The caller's slices are his own: Renew runs long after Open.
+// The caller may modify its slices: Renew runs long after Open.
 func TestConfigIsCopied(t *testing.T) {
 	ip := net.IP{10, 0, 0, 1}
 	cfg := Config{Hosts: []string{"a.example"}, ServiceIPs: []net.IP{ip}}
 	copied := cfg.withDefaults()
 	cfg.Hosts[0], ip[3] = "b.example", 2
 	if copied.Hosts[0] != "a.example" || copied.ServiceIPs[0].String() != "10.0.0.1" {
-		t.Errorf("shares memory with the caller: %+v", copied)
+		t.Errorf("the copy shares memory with the caller: %+v", copied)
 	}
 }
 
-// A serving certificate that was made elsewhere is served as it is: with names that
-// are not those of the Config, and for longer than ours would be kept.
-func TestServingMadeElsewhere(t *testing.T) {
+// An existing serving certificate is served unchanged: with names that are not in the
+// Config, and without renewal.
+func TestExistingServingCertificate(t *testing.T) {
 	clock := clocktesting.NewFakePassiveClock(birth)
 	elsewhere := mustOpen(t, Config{Hosts: []string{"elsewhere.example"}, Clock: clock}).Serving()
 	dir := t.TempDir()
 	own := mustOpen(t, Config{Dir: dir, Clock: clock}).Serving()
 	p := mustOpen(t, Config{Dir: dir, Clock: clock, Serving: elsewhere, Hosts: []string{"here.example"}})
 	if !same(p.Serving(), elsewhere) {
-		t.Error("another certificate is served")
+		t.Error("Serving is not the configured certificate")
 	}
 	clock.SetTime(birth.Add(400 * day))
 	renewed, err := p.Renew()
@@ -107,7 +107,7 @@ func TestServingMadeElsewhere(t *testing.T) {
 		t.Fatalf("the others are not renewed: %t, %v", renewed, err)
 	}
 	if !same(p.Serving(), elsewhere) {
-		t.Error("it was renewed")
+		t.Error("Serving was renewed")
 	}
 	cert, err := os.ReadFile(filepath.Join(dir, "apiserver.crt"))
 	if err != nil || !bytes.Equal(cert, own.Cert) {
@@ -115,27 +115,27 @@ func TestServingMadeElsewhere(t *testing.T) {
 	}
 }
 
-func TestClientCAsMadeElsewhere(t *testing.T) {
+func TestClientCAs(t *testing.T) {
 	others := mustOpen(t, Config{}).CABundle()
 	p := mustOpen(t, Config{ClientCAs: others})
 	certs, err := parseCerts(p.ClientCAs())
 	if err != nil || len(certs) != 2 {
-		t.Fatalf("%d certificates, want 2: %v", len(certs), err)
+		t.Fatalf("got %d certificates, want 2: %v", len(certs), err)
 	}
 	if bytes.Contains(p.CABundle(), others) {
-		t.Error("clients are told to trust it as a server's")
+		t.Error("CABundle has a client CA")
 	}
 	if p = mustOpen(t, Config{}); !bytes.Equal(p.ClientCAs(), p.CABundle()) {
-		t.Error("without any, they differ from the bundle")
+		t.Error("without client CAs, ClientCAs differs from CABundle")
 	}
 }
 
-func TestElsewhereIsValidated(t *testing.T) {
+func TestExistingCertificatesAreValidated(t *testing.T) {
 	a, b := mustOpen(t, Config{}).Serving(), mustOpen(t, Config{}).Serving()
 	for name, c := range map[string]Config{
 		"Serving: Invalid value: tls: private key does not match":  {Serving: KeyPair{Cert: a.Cert, Key: b.Key}},
 		"Serving: Invalid value: tls: failed to find any PEM data": {Serving: KeyPair{Key: a.Key}},
-		"ClientCAs: Invalid value: it holds no PEM block":          {ClientCAs: []byte("no certificate")},
+		"ClientCAs: Invalid value: no PEM block":                   {ClientCAs: []byte("no certificate")},
 	} {
 		if _, err := Open(c); err == nil || !strings.Contains(err.Error(), name) {
 			t.Errorf("got %v, want %q", err, name)

@@ -1,9 +1,9 @@
-// Package pki makes and keeps every identity that a control plane needs: the
-// cluster's certificate authority and the separate ones of the front proxy, of etcd's
-// members and of kubelets as servers, the API server's own certificates, the service-account keys, and
-// the client certificates and kubeconfigs of users and nodes.
+// Package pki creates and stores the identities of a control plane: the cluster's
+// certificate authority (CA), separate CAs for the front proxy, for etcd members and for
+// kubelet serving certificates, the certificates of the API server, the service-account
+// keys, and client certificates and kubeconfigs for users and nodes.
 //
-// A complete program, which makes the kubeconfig of an administrator:
+// A complete program, which creates the kubeconfig of an administrator:
 //
 //	package main
 //
@@ -31,82 +31,80 @@
 //
 // # Keys and lifetimes
 //
-// All keys that are made are ECDSA P-256. An authority lasts ten years, every
-// other certificate one year, unless [PKI.IssueClient] or [PKI.IssueNode] is told
-// otherwise, or as long as its authority, if that is shorter. All begin five
-// minutes before they are made, for clients whose clock is behind.
+// Generated keys are ECDSA P-256. A CA is valid for ten years, every other certificate
+// for one year or the ttl given to [PKI.IssueClient] or [PKI.IssueNode], and never longer
+// than its CA. Validity begins five minutes before the certificate is issued, for clients
+// whose clock is behind.
 //
-// [Open] renews the API server's certificates when less than a third of their
-// life is left, and [PKI.Renew] does so in a process that runs for long. An
-// authority is never renewed by itself, for everybody who trusts it must learn of
-// the new one; after its ten years Open fails and says what to delete.
+// [Open] renews the certificates of the API server when less than a third of their
+// lifetime is left. In a long-running process, [PKI.Renew] does the same. A CA is never
+// renewed automatically, because all clients that trust it must get the new one. After
+// ten years Open fails with an error that names the files to delete.
 //
 // # The directory
 //
-// With [Config].Dir set, the files have the names that kubeadm gives them:
+// With [Config].Dir set, the files have the names of kubeadm:
 //
-//	ca.crt, ca.key                          the cluster's authority
-//	front-proxy-ca.crt, .key                the authority of front-proxy-client
-//	kubelet-serving-ca.crt, .key            the CA of kubelets' serving certificates
-//	apiserver.crt, .key                     serving
+//	ca.crt, ca.key                          the CA of the cluster
+//	front-proxy-ca.crt, .key                the CA of front-proxy-client
+//	kubelet-serving-ca.crt, .key            the CA of kubelet serving certificates
+//	apiserver.crt, .key                     serving certificate of the API server
 //	apiserver-kubelet-client.crt, .key      API server to kubelet
 //	front-proxy-client.crt, .key            API server to extension API servers
 //	sa.key, sa.pub                          service-account tokens
-//	etcd/ca.crt, etcd/ca.key                the authority of etcd's members
+//	etcd/ca.crt, etcd/ca.key                the CA of etcd members
 //	etcd/member.crt, .key                   an etcd member, with Config.EtcdMember
 //
-// Authorities and keys made elsewhere, RSA too, are used when they are put there
-// before the start. Certificates that stand in ca.crt after the first are trusted
-// besides it, and so are keys that stand in sa.pub.
+// To use existing CAs and keys, ECDSA or RSA, put them there before the first start.
+// Further certificates in ca.crt are trusted in addition to the first, and so are all
+// keys in sa.pub.
 //
-// Each file is replaced as a whole, and a key is written before its certificate,
-// so a crash leaves nothing that the next Open does not repair. The directory has no
-// lock of its own: one process at a time may open it.
+// Each file is replaced atomically, and each key is written before its certificate: the
+// next Open repairs the state after a crash. The directory has no lock. Only one process
+// at a time may open it.
 //
 // # Several servers of one cluster
 //
-// They have the authorities and the service-account keys in common, and each its
-// own certificates. [PKI.Export] of the first is [Config].Import of all others, which
-// write it to their directories at their first Open. After that Import is compared only:
-// a directory keeps what it has, so that an authority can be changed in one directory after
-// the other. The authority of etcd's members is always among them, whether it is used
-// or not, so that members never make one each.
+// The servers of a cluster share the CAs and the service-account keys. Each has its own
+// certificates. Pass the result of [PKI.Export] of the first server as [Config].Import to
+// all others. They write it to their directories at the first Open and only compare it
+// later, so that a CA can be replaced in one directory after the other. The bundle always
+// has the CA of etcd members, so that no two members create different ones.
 //
-// # Kubelets as servers
+// # Kubelet serving certificates
 //
-// The serving certificates of kubelets have a CA of their own, [PKI.KubeletServingCA],
-// which the API server trusts for kubelets and nobody else needs to trust for anything
-// else: no kubelet can pass for the API server, a webhook or a Service. Its key is
-// derived from the cluster's CA when it is made, one-way, so all servers of a cluster
-// have the same one. A directory or a bundle of a release before it gets it at the next
-// [Open]; upgrade all servers of a cluster before or after a change of its CA, not in
-// between. If ca.key has leaked, replace both CAs.
+// The serving certificates of kubelets have a CA of their own, [PKI.KubeletServingCA].
+// Only the API server needs to trust it, and only for kubelets: no kubelet can impersonate
+// the API server, a webhook or a Service. The first Open derives its key one-way from the
+// key of the cluster's CA, so all servers of a cluster have the same CA. Directories and
+// bundles of older releases get it at the next [Open]. Upgrade all servers of a cluster
+// before or after a change of its CA, not during it. If ca.key has leaked, replace both
+// CAs.
 //
-// Programs that verify kubelets by themselves need [PKI.KubeletServingCABundle], and
-// until the certificates that older releases signed have been renewed, CABundle too.
+// Programs that verify kubelets themselves need [PKI.KubeletServingCABundle], and also
+// CABundle until the certificates that older releases signed have been renewed.
 //
-// # A new authority
+// # CA rotation
 //
-// The one of the cluster is replaced in three steps. Each is a change in the directory
-// followed by a restart, of all servers of the cluster one after the other, before the
-// next step begins. Make it first, with Open in an empty directory, of which ca.crt and
-// ca.key are wanted.
+// The CA of the cluster is replaced in three steps. Each step is a change in the directory
+// and a restart of all servers of the cluster, one after the other, before the next step.
+// First create the new CA: Open an empty directory and take its ca.crt and ca.key.
 //
-//  1. Append the new ca.crt to the old: both are trusted, and the old one signs. Then
-//     give the clients the new [PKI.CABundle]: in kubeconfigs, in the clientCAFile of
-//     kubelets, with webhooks and whoever else has a copy of ca.crt. Pods get it in the
-//     ConfigMap kube-root-ca.crt.
-//  2. Replace ca.key, then put the new certificate first in ca.crt, the old one second:
-//     both are trusted, and the new one signs. Open makes the API server's certificates
-//     anew. Then issue kubeconfigs and node certificates anew; kubelets with
-//     rotateCertificates ask for theirs when the old ones near their end, or when their
-//     files are taken away. An empty Config.Import, or the Export of a server that has
-//     come this far, is needed from the next step on.
-//  3. Take the old certificate out of ca.crt. What it signed is refused.
+//  1. Append the new ca.crt to the old one: both CAs are trusted, and the old one signs.
+//     Then distribute the new [PKI.CABundle] to the clients: kubeconfigs, the clientCAFile
+//     of kubelets, webhooks, and all other copies of ca.crt. Pods get it in the ConfigMap
+//     kube-root-ca.crt.
+//  2. Replace ca.key, then put the new certificate first in ca.crt and the old one second:
+//     both CAs are trusted, and the new one signs. Open reissues the certificates of the
+//     API server. Then reissue kubeconfigs and node certificates. Kubelets with
+//     rotateCertificates request new ones before the old ones expire, or when their files
+//     are deleted. From the next step on, Config.Import must be empty or the Export of a
+//     server that has completed this step.
+//  3. Remove the old certificate from ca.crt. Certificates that it signed are refused.
 //
-// The authorities of the front proxy, of etcd's members and of kubelets as servers go
-// the same way, in their own files. Who has copies of front-proxy-ca.crt reads them from the ConfigMap
-// kube-system/extension-apiserver-authentication; those of etcd/ca.crt are in the
-// directories of the other members. Service-account keys need two: append the new public
-// key to sa.pub on all servers, then put the new key in sa.key.
+// The CAs of the front proxy, of etcd members and of kubelet serving certificates are
+// replaced the same way, in their own files. Clients read front-proxy-ca.crt from the
+// ConfigMap kube-system/extension-apiserver-authentication. Copies of etcd/ca.crt are in
+// the directories of the other members. Service-account keys need two steps: append the
+// new public key to sa.pub on all servers, then put the new key in sa.key.
 package pki

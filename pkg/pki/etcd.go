@@ -5,9 +5,9 @@ import (
 	"crypto/x509/pkix"
 )
 
-// etcdMemberLeaf describes the certificate of an etcd member: a server to clients
-// and members, and a client to members. Other members compare its names with where
-// it connects from.
+// etcdMemberLeaf returns the leaf of an etcd member. The member is a server for clients
+// and other members, and a client of other members, which compare the names with the
+// address that it connects from.
 func (c Config) etcdMemberLeaf() leaf {
 	names, ips := splitHosts(append([]string{"localhost", "127.0.0.1", "::1"}, c.EtcdMember...))
 	names, ips = sortNames(names, ips)
@@ -19,12 +19,11 @@ func (c Config) etcdMemberLeaf() leaf {
 	}
 }
 
-// EtcdFiles returns the absolute paths of the files by which an etcd member and
-// the others of its cluster know each other: the authority, and the certificate and
-// key of Config.EtcdMember, for server and client. They are empty without
-// EtcdMember. Renew replaces the pair in place, which etcd notices at its next
-// handshake. The authority is none of Kubernetes' own: whoever has a certificate of
-// it can read and write everything in etcd.
+// EtcdFiles returns the absolute paths of the files for TLS between etcd members: the CA,
+// and the certificate and key of Config.EtcdMember, for server and client. They are empty
+// without EtcdMember. Renew replaces the pair in place, and etcd reads it at its next
+// handshake. The CA is separate from those of Kubernetes, because a client with one of
+// its certificates can read and write everything in etcd.
 func (p *PKI) EtcdFiles() (ca, cert, key string) {
 	if len(p.cfg.EtcdMember) == 0 {
 		return "", "", ""

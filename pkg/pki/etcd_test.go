@@ -10,8 +10,8 @@ import (
 	clocktesting "k8s.io/utils/clock/testing"
 )
 
-// Two members know each other, in both directions, and nobody whom the cluster's
-// own authority vouches for.
+// Two members accept each other, in both directions, and no certificate of the cluster's
+// CA.
 func TestEtcdMembers(t *testing.T) {
 	t.Chdir(t.TempDir())
 	first := mustOpen(t, Config{Dir: "first", EtcdMember: []string{"192.0.2.1", "one.example"}})
@@ -37,7 +37,7 @@ func TestEtcdMembers(t *testing.T) {
 		}
 	}
 	if err := connect(two, "192.0.2.2"); err == nil {
-		t.Error("a member is taken for another")
+		t.Error("a member is accepted under the name of another")
 	}
 	for name, pair := range map[string]KeyPair{
 		"an administrator": mustIssue(t, first, "admin", "system:masters"),
@@ -68,7 +68,7 @@ func TestEtcdMemberIsRenewed(t *testing.T) {
 	}
 	again, renewed := member(t, p)
 	if same(old, renewed) || string(again) != string(ca) {
-		t.Error("not the member's certificate alone is new")
+		t.Error("Renew replaced another certificate than the member's")
 	}
 	// The address of a member changes with its machine.
 	cfg.EtcdMember = []string{"192.0.2.7"}

@@ -15,7 +15,7 @@ import (
 	"github.com/kubembed/kubembed/pkg/pki"
 )
 
-// A server with the serving certificate knows a client by its kubeconfig.
+// A server with the serving certificate identifies a client by its kubeconfig.
 func Example() {
 	p, err := pki.Open(pki.Config{}) // in memory
 	if err != nil {

@@ -10,40 +10,41 @@ import (
 	"maps"
 	"slices"
 
+	"k8s.io/apimachinery/pkg/util/sets"
+
 	"github.com/kubembed/kubembed/internal/fieldpath"
 )
 
 // serviceAccountKeys is the key of Fingerprints for the keys in sa.key and sa.pub.
 const serviceAccountKeys = "sa"
 
-// ErrKeysMissing says that a CA or the service-account keys were in a directory, and are not
-// there any more, or are others now. New ones would lock out everybody who trusts the
-// old.
+// ErrKeysMissing is returned by CheckKept if a CA or the service-account keys have
+// disappeared from a directory or were replaced. New ones would lock out all clients that
+// trust the old ones.
 var ErrKeysMissing = errors.New("keys are missing that were there before")
 
-// Fingerprints returns the SHA-256, in hexadecimal, of everything that all servers of
-// one cluster have in common: of the certificates of each CA, by its file's base name
-// ("ca", "front-proxy-ca", "etcd/ca", "kubelet-serving-ca"), and of the service-account
-// keys ("sa"). There are several while one is replaced by another. None of it is secret.
+// Fingerprints returns the SHA-256 hashes, in hexadecimal, of the certificates and keys
+// that all servers of one cluster share. The keys of the map are the base names of the CA
+// files ("ca", "front-proxy-ca", "etcd/ca", "kubelet-serving-ca"), and "sa" for the
+// service-account keys. During a rotation a name has several hashes. They are not secret.
 func (p *PKI) Fingerprints() map[string][]string {
 	prints := map[string][]string{}
 	for name, bundle := range map[string][]byte{
 		clusterCAFile: p.bundle, frontProxyCAFile: p.frontProxyBundle, etcdCAFile: p.etcdBundle,
 		kubeletServingCAFile: p.kubeletServingBundle,
 	} {
-		// Open has read it.
+		// Open has parsed it.
 		prints[name], _ = certificateFingerprints(bundle)
 	}
 	prints[serviceAccountKeys] = keyFingerprints(p.saPublic)
 	return prints
 }
 
-// CheckKept compares what Open is going to find, in c.Dir or c.Import, with what
-// Fingerprints returned at an earlier start. Where nothing is left of one of them it
-// returns ErrLost, wrapped, before Open makes a new one. Of each CA, and of the
-// service-account keys, one that was known suffices, as in a rotation; a name that is
-// not in known may be new. It changes nothing, and leaves files that cannot be read to
-// Open.
+// CheckKept compares the files in c.Dir or c.Import with the Fingerprints of an earlier
+// start, before Open replaces missing files. It returns an error that wraps
+// ErrKeysMissing if a CA or the service-account keys have no known fingerprint left. One
+// known fingerprint of each suffices, as in a rotation. A name that is not in known may
+// be new. CheckKept modifies nothing, and leaves unreadable files to Open.
 func (c Config) CheckKept(known map[string][]string) error {
 	s, err := newStore(c.Dir)
 	if err != nil {
@@ -58,16 +59,16 @@ func (c Config) CheckKept(known map[string][]string) error {
 	for _, name := range slices.Sorted(maps.Keys(known)) {
 		var now []string
 		var files string
-		whole := false
+		publicMissing := false
 		switch {
 		case slices.Contains(caFiles, name):
 			files = name + ".crt"
 			now, err = s.caFingerprints(files, imported)
 		case name == serviceAccountKeys:
 			files = saKeyFile + " and " + saPublicFile
-			now, whole, err = s.serviceAccountFingerprints(imported)
+			now, publicMissing, err = s.serviceAccountFingerprints(imported)
 		default:
-			continue // of another version of this package
+			continue // from another version of this package
 		}
 		switch {
 		case errors.Is(err, errUnreadable):
@@ -75,21 +76,21 @@ func (c Config) CheckKept(known map[string][]string) error {
 			return err
 		case len(now) == 0:
 			return fmt.Errorf("pki: %w: %s", ErrKeysMissing, s.path(files))
-		case whole && slices.ContainsFunc(known[name], func(print string) bool { return !slices.Contains(now, print) }):
-			return fmt.Errorf("pki: %w: %s, with earlier keys, by which tokens are verified that were signed with them", ErrKeysMissing, s.path(saPublicFile))
-		case !Common(known[name], now):
-			return fmt.Errorf("pki: %w: %s holds others than it did (SHA-256 %s, before %s)", ErrKeysMissing, s.path(files), now, known[name])
+		case publicMissing && slices.ContainsFunc(known[name], func(print string) bool { return !slices.Contains(now, print) }):
+			return fmt.Errorf("pki: %w: %s, with the earlier keys that verify existing tokens", ErrKeysMissing, s.path(saPublicFile))
+		case !sets.New(known[name]...).HasAny(now...):
+			return fmt.Errorf("pki: %w: %s has others now (SHA-256 %s, before %s)", ErrKeysMissing, s.path(files), now, known[name])
 		}
 	}
 	return nil
 }
 
-// ErrUnusable is returned by Open where Dir has a CA or a key that cannot be used: it is
-// damaged, expired or not valid yet, or its other half is missing. The message names the
-// files to restore, or to delete for new ones.
+// ErrUnusable is returned by Open if Dir has an unusable CA or key: it is damaged, expired
+// or not yet valid, or its key or certificate is missing. The message names the files to
+// restore, or to delete for new ones.
 var ErrUnusable = errors.New("a key or certificate cannot be used")
 
-// unusable returns an error that is ErrUnusable without its text.
+// unusable returns an error that is ErrUnusable, without the text of ErrUnusable.
 func unusable(format string, args ...any) error {
 	return &unusableError{fmt.Errorf("pki: "+format, args...)}
 }
@@ -100,7 +101,7 @@ func (e *unusableError) Unwrap() error { return e.error }
 
 func (e *unusableError) Is(target error) bool { return target == ErrUnusable }
 
-// errUnreadable says that there is something, about which Open has the better words.
+// errUnreadable means that a file exists and does not parse. Open reports it better.
 var errUnreadable = errors.New("unreadable")
 
 func (s *store) caFingerprints(file string, imported map[string][]byte) ([]string, error) {
@@ -114,9 +115,9 @@ func (s *store) caFingerprints(file string, imported map[string][]byte) ([]strin
 	return certificateFingerprints(data)
 }
 
-// serviceAccountFingerprints reports in whole that sa.pub is missing beside sa.key: who ends a
-// rotation takes keys out of it, but does not delete it.
-func (s *store) serviceAccountFingerprints(imported map[string][]byte) (prints []string, whole bool, err error) {
+// serviceAccountFingerprints also reports whether sa.pub is missing beside sa.key. A
+// rotation removes keys from sa.pub, but does not delete it.
+func (s *store) serviceAccountFingerprints(imported map[string][]byte) (prints []string, publicMissing bool, err error) {
 	private, err := s.peek(saKeyFile)
 	if err != nil {
 		return nil, false, err
@@ -148,11 +149,6 @@ func (s *store) serviceAccountFingerprints(imported map[string][]byte) (prints [
 	return keyFingerprints(keys), private != nil && public == nil, nil
 }
 
-// Common reports whether two lists of fingerprints have one in common.
-func Common(a, b []string) bool {
-	return slices.ContainsFunc(a, func(print string) bool { return slices.Contains(b, print) })
-}
-
 func certificateFingerprints(bundle []byte) ([]string, error) {
 	certs, err := parseCerts(bundle)
 	if err != nil {
@@ -162,7 +158,7 @@ func certificateFingerprints(bundle []byte) ([]string, error) {
 	for _, cert := range certs {
 		prints = append(prints, fingerprint(cert.Raw))
 	}
-	return sorted(prints), nil
+	return sortedSet(prints), nil
 }
 
 func keyFingerprints(keys []crypto.PublicKey) []string {
@@ -172,7 +168,7 @@ func keyFingerprints(keys []crypto.PublicKey) []string {
 			prints = append(prints, fingerprint(der))
 		}
 	}
-	return sorted(prints)
+	return sortedSet(prints)
 }
 
 func fingerprint(der []byte) string {
@@ -180,7 +176,7 @@ func fingerprint(der []byte) string {
 	return hex.EncodeToString(sum[:])
 }
 
-func sorted(prints []string) []string {
+func sortedSet(prints []string) []string {
 	slices.Sort(prints)
 	return slices.Compact(prints)
 }

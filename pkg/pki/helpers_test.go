@@ -48,8 +48,8 @@ func pool(t testing.TB, pems ...[]byte) *x509.CertPool {
 	return pool
 }
 
-// handshake connects client to server. In TLS 1.3 the client is done before the
-// server has looked at its certificate, so both ends report.
+// handshake connects client to server. In TLS 1.3 the client completes before the server
+// has verified its certificate, so both ends report an error.
 func handshake(t testing.TB, server, client *tls.Config) (state tls.ConnectionState, serverErr, clientErr error) {
 	t.Helper()
 	// Not net.Pipe: it has no buffer, and two ends that send an alert at once
@@ -122,7 +122,7 @@ func remove(t *testing.T, dir string, names ...string) {
 	}
 }
 
-// member reads what EtcdFiles names.
+// member reads the files of EtcdFiles.
 func member(t *testing.T, p *PKI) (ca []byte, pair KeyPair) {
 	t.Helper()
 	var data [3][]byte

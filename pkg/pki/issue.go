@@ -14,31 +14,31 @@ import (
 	"k8s.io/apiserver/pkg/authentication/user"
 )
 
-// IssueServing makes a serving certificate for hosts, which are DNS names and IP
-// addresses without ports, at least one. Whoever trusts CA takes its holder for
-// any of them: webhooks and aggregated API servers that the host of a control
-// plane runs itself need one, for example. It is not kept. A ttl of zero means
-// one year; none outlives the CA, and none can be revoked.
+// IssueServing issues a serving certificate for hosts: at least one DNS name or IP
+// address, without ports. Clients that trust CA accept it for each of the hosts.
+// Webhooks and aggregated API servers in the host process need one, for example. It is
+// not stored. A ttl of zero means one year. The certificate never outlives the CA and
+// cannot be revoked.
 func (p *PKI) IssueServing(hosts []string, ttl time.Duration) (KeyPair, error) {
 	l, ttl, err := servingLeaf(hosts, ttl)
 	if err != nil {
 		return KeyPair{}, err
 	}
-	// For people: clients look at the names and addresses alone. A longer common name
-	// is none (RFC 5280, ub-common-name).
+	// The common name is informative: clients verify the names and addresses only. A
+	// longer one is invalid (RFC 5280, ub-common-name).
 	if len(hosts[0]) <= 64 {
 		l.subject = pkix.Name{CommonName: hosts[0]}
 	}
 	return p.cluster.issue(l, p.cfg.Clock.Now(), ttl)
 }
 
-// servingLeaf describes the certificate of a server at hosts, which is nobody yet, and
-// says how long it lasts.
+// servingLeaf returns the leaf of a server at hosts, without a subject, and its
+// lifetime.
 func servingLeaf(hosts []string, ttl time.Duration) (leaf, time.Duration, error) {
 	l := leaf{usages: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}}
 	switch {
 	case len(hosts) == 0:
-		return l, 0, errors.New("pki: issuing a serving certificate: there must be a host")
+		return l, 0, errors.New("pki: issuing a serving certificate: at least one host is required")
 	case ttl < 0:
 		return l, 0, fmt.Errorf("pki: issuing a serving certificate for %q: the ttl must not be negative, but is %s", hosts, ttl)
 	case ttl == 0:
@@ -57,13 +57,13 @@ func servingLeaf(hosts []string, ttl time.Duration) (leaf, time.Duration, error)
 	return l, ttl, nil
 }
 
-// nodeUserPrefix is what upstream's node identifier (not exported) looks for:
+// nodeUserPrefix is the prefix of node users. Upstream does not export it:
 // k8s.io/kubernetes/pkg/auth/nodeidentifier.
 const nodeUserPrefix = "system:node:"
 
-// IssueClient makes a client certificate for username as a member of groups. It is
-// not kept. A ttl of zero means one year; none outlives the CA. PKI cannot revoke it; a
-// control plane that serves with it can, see controlplane.Server.RevokeKubeconfig.
+// IssueClient issues a client certificate for username as a member of groups. It is not
+// stored. A ttl of zero means one year. The certificate never outlives the CA. To revoke
+// it, see controlplane.Server.RevokeKubeconfig.
 func (p *PKI) IssueClient(username string, groups []string, ttl time.Duration) (KeyPair, error) {
 	switch {
 	case username == "":
@@ -78,9 +78,9 @@ func (p *PKI) IssueClient(username string, groups []string, ttl time.Duration) (
 	return p.cluster.issue(clientLeaf(username, groups), p.cfg.Clock.Now(), ttl)
 }
 
-// RenewClient returns kp while it is a client certificate for username as a member of
-// groups and has more than a third of its life left, and otherwise a new one, of
-// IssueClient.
+// RenewClient returns kp if it is a client certificate for username as a member of
+// groups with more than a third of its lifetime left. Otherwise it issues a new one, as
+// IssueClient does.
 func (p *PKI) RenewClient(kp KeyPair, username string, groups []string) (KeyPair, error) {
 	if p.cluster.accepts(kp, clientLeaf(username, groups), p.cfg.Clock.Now()) {
 		return kp, nil
@@ -88,9 +88,8 @@ func (p *PKI) RenewClient(kp KeyPair, username string, groups []string) (KeyPair
 	return p.IssueClient(username, groups, 0)
 }
 
-// IssueNode makes the client certificate of a kubelet: user system:node:<name>,
-// group system:nodes, which is what the node authorizer goes by. A ttl of zero
-// means one year.
+// IssueNode issues the client certificate of a kubelet: user system:node:<name>, group
+// system:nodes, as the node authorizer requires. A ttl of zero means one year.
 func (p *PKI) IssueNode(name string, ttl time.Duration) (KeyPair, error) {
 	if problems := validation.IsDNS1123Subdomain(name); len(problems) > 0 {
 		return KeyPair{}, fmt.Errorf("pki: issuing a certificate for node %q: invalid name: %s", name, strings.Join(problems, "; "))
@@ -98,8 +97,8 @@ func (p *PKI) IssueNode(name string, ttl time.Duration) (KeyPair, error) {
 	return p.IssueClient(nodeUserPrefix+name, []string{user.NodesGroup}, ttl)
 }
 
-// clientLeaf describes the certificate of a user: upstream reads the name from
-// CN and the groups from O.
+// clientLeaf returns the leaf of a user. Upstream reads the user name from CN and the
+// groups from O.
 func clientLeaf(username string, groups []string) leaf {
 	return leaf{
 		subject: pkix.Name{CommonName: username, Organization: groups},
@@ -107,12 +106,12 @@ func clientLeaf(username string, groups []string) leaf {
 	}
 }
 
-// IssueNodeServing makes the serving certificate of the kubelet of node name, signed
-// by KubeletServingCA, for hosts: the DNS names and IP addresses, without ports, that
-// the node has registered, at least one. The API server calls a kubelet only if its
-// certificate names the node. It is not kept. A ttl of zero means one year; none
-// outlives the CA, and none can be revoked. Kubelets get theirs by themselves: it is
-// for programs that stand in for a kubelet.
+// IssueNodeServing issues a kubelet serving certificate for node name, signed by
+// KubeletServingCA. The hosts are the registered DNS names and IP addresses of the node,
+// without ports, at least one. The API server connects to a kubelet only if its
+// certificate names the node. The certificate is not stored. A ttl of zero means one
+// year. The certificate never outlives the CA and cannot be revoked. It is for programs
+// in place of a kubelet: kubelets request theirs themselves.
 func (p *PKI) IssueNodeServing(name string, hosts []string, ttl time.Duration) (KeyPair, error) {
 	if problems := validation.IsDNS1123Subdomain(name); len(problems) > 0 {
 		return KeyPair{}, fmt.Errorf("pki: issuing a serving certificate for node %q: invalid name: %s", name, strings.Join(problems, "; "))

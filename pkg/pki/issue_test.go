@@ -26,28 +26,28 @@ func TestIssueServing(t *testing.T) {
 		t.Errorf("usages %v", leaf.ExtKeyUsage)
 	}
 	if left := time.Until(leaf.NotAfter); left > time.Hour {
-		t.Errorf("it is valid for %v", left)
+		t.Errorf("the certificate is valid for %v", left)
 	}
 }
 
-func TestIssueServingRefuses(t *testing.T) {
+func TestIssueServingRejects(t *testing.T) {
 	p := mustOpen(t, Config{})
 	for _, test := range []struct {
 		hosts []string
 		ttl   time.Duration
 		want  string
 	}{
-		{nil, 0, "there must be a host"},
+		{nil, 0, "at least one host is required"},
 		{[]string{"ok", "https://a"}, 0, `"https://a"`},
 		{[]string{"127.0.0.1:443"}, 0, "without scheme, port"},
 		{[]string{"*.system.svc"}, 0, "wildcard"},
 		{[]string{"a"}, -1, "must not be negative"},
 	} {
 		if _, err := p.IssueServing(test.hosts, test.ttl); err == nil || !strings.Contains(err.Error(), test.want) {
-			t.Errorf("%q: error %v, want one with %q", test.hosts, err, test.want)
+			t.Errorf("%q: got error %v, want %q", test.hosts, err, test.want)
 		}
 	}
-	// A name that does not fit into the subject is no less served.
+	// A name that is too long for the subject is still served.
 	long := strings.Repeat("a", 60) + ".system.svc"
 	kp, err := p.IssueServing([]string{long}, 0)
 	if err != nil {
@@ -58,7 +58,7 @@ func TestIssueServingRefuses(t *testing.T) {
 	}
 }
 
-func TestIssueRefuses(t *testing.T) {
+func TestIssueRejects(t *testing.T) {
 	p := mustOpen(t, Config{})
 	for name, issue := range map[string]func() (KeyPair, error){
 		"no user":      func() (KeyPair, error) { return p.IssueClient("", nil, 0) },
@@ -72,7 +72,7 @@ func TestIssueRefuses(t *testing.T) {
 		}
 	}
 	if _, err := (KeyPair{Cert: p.Serving().Cert, Key: p.KubeletClient().Key}).TLS(); err == nil {
-		t.Error("TLS takes a key that is not the certificate's")
+		t.Error("TLS accepts a key that does not match the certificate")
 	}
 }
 

@@ -4,14 +4,14 @@ import (
 	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
 )
 
-// kubeconfigName is what the cluster and the context are called.
+// kubeconfigName is the name of the cluster and of the context.
 const kubeconfigName = "kubembed"
 
-// Kubeconfig returns the configuration with which user, by kp, reaches the API
-// server at the URL server and trusts the certificates in caBundle. Everything
-// is embedded: the file made from it with clientcmd.Write works on any machine,
-// and is as secret as the key. Cluster and context are called "kubembed", the
-// user is called user, or "kubembed" if that is empty.
+// Kubeconfig returns a kubeconfig for the API server at the URL server. The user
+// authenticates with kp and trusts the CAs in caBundle. All data is embedded: a file
+// written by clientcmd.WriteToFile works on any machine, and is as secret as the key. The
+// cluster and the context are named "kubembed". The user is named user, or "kubembed" if
+// user is empty.
 func Kubeconfig(server string, caBundle []byte, user string, kp KeyPair) *clientcmdapi.Config {
 	if user == "" {
 		user = kubeconfigName

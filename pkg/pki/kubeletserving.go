@@ -17,19 +17,18 @@ import (
 	"k8s.io/client-go/util/keyutil"
 )
 
-// kubeletServingCAName is the name and the HKDF label of the CA. A label never changes:
-// servers that derive different keys do not trust each other's kubelets.
+// The common name of the CA, and the labels for deriving it. Labels never change: servers
+// that derive different keys do not trust each other's kubelets.
 const (
-	kubeletServingCAName      = "kubembed-kubelet-serving-ca"
+	kubeletServingCAName  = "kubembed-kubelet-serving-ca"
 	kubeletServingKey     = "kubembed kubelet-serving-ca key v1"
 	kubeletServingSerial  = "kubembed kubelet-serving-ca serial v1"
 	maxKeyDerivationTries = 8
 )
 
-// openKubeletServing loads the CA of kubelet serving certificates. A directory or a
-// bundle of a release before it has none. It is then derived from the cluster's CA,
-// with the same result on every server of a cluster, so that they agree without
-// having to be told, whichever is upgraded first.
+// openKubeletServing loads the CA of kubelet serving certificates. Directories and bundles
+// of older releases lack it. It is then derived from the cluster's CA. The result is the
+// same on all servers of a cluster, in whatever order they are upgraded.
 func (p *PKI) openKubeletServing(cluster *CA) (*CA, []*x509.Certificate, error) {
 	cert, err := p.store.read(kubeletServingCAFile + ".crt")
 	if err != nil {
@@ -38,23 +37,23 @@ func (p *PKI) openKubeletServing(cluster *CA) (*CA, []*x509.Certificate, error) 
 	if cert != nil {
 		return p.openCA(kubeletServingCAFile, kubeletServingCAName, "kubelets must renew their serving certificates")
 	}
-	a, err := deriveKubeletServing(cluster)
+	ca, err := deriveKubeletServing(cluster)
 	if err != nil {
 		return nil, nil, err
 	}
-	key, err := keyutil.MarshalPrivateKeyToPEM(a.Key)
+	key, err := keyutil.MarshalPrivateKeyToPEM(ca.Key)
 	if err != nil {
 		return nil, nil, fmt.Errorf("pki: encoding the key of %q: %w", kubeletServingCAName, err)
 	}
-	// The key first: a key without its certificate is derived again.
+	// The key first: after a crash before the second write, both are derived again.
 	p.store.put(kubeletServingCAFile+".key", key)
-	p.store.put(kubeletServingCAFile+".crt", a.PEM())
-	return a, []*x509.Certificate{a.Cert}, nil
+	p.store.put(kubeletServingCAFile+".crt", ca.PEM())
+	return ca, []*x509.Certificate{ca.Cert}, nil
 }
 
-// deriveKubeletServing makes the CA of kubelet serving certificates from the key and
-// the dates of cluster, down to the last byte. The derivation is one-way: the key of
-// this CA does not give away that of the cluster.
+// deriveKubeletServing derives the CA of kubelet serving certificates from the key and the
+// validity of cluster. The result is the same to the last byte. The derivation is one-way:
+// the key of this CA does not reveal the key of the cluster.
 func deriveKubeletServing(cluster *CA) (*CA, error) {
 	key, err := deriveKey(cluster.Key, kubeletServingKey)
 	if err != nil {
@@ -79,7 +78,7 @@ func deriveKubeletServing(cluster *CA) (*CA, error) {
 		IsCA:                  true,
 		SubjectKeyId:          id,
 	}
-	// Without a source of random numbers the signature is the one of RFC 6979.
+	// Without a source of random numbers the signature is deterministic (RFC 6979).
 	der, err := x509.CreateCertificate(nil, template, template, key.Public(), key)
 	if err != nil {
 		return nil, fmt.Errorf("pki: signing %q: %w", kubeletServingCAName, err)
@@ -91,7 +90,7 @@ func deriveKubeletServing(cluster *CA) (*CA, error) {
 	return &CA{Cert: cert, Key: key}, nil
 }
 
-// deriveKey makes an ECDSA key for label from the secret part of another key.
+// deriveKey derives an ECDSA key for label from the secret part of another key.
 func deriveKey(from crypto.Signer, label string) (*ecdsa.PrivateKey, error) {
 	var secret []byte
 	switch from := from.(type) {
@@ -104,9 +103,9 @@ func deriveKey(from crypto.Signer, label string) (*ecdsa.PrivateKey, error) {
 	case *rsa.PrivateKey:
 		secret = from.D.Bytes()
 	default:
-		return nil, fmt.Errorf("the CA has a %T, where ECDSA or RSA is needed", from)
+		return nil, fmt.Errorf("the CA has a %T, want ECDSA or RSA", from)
 	}
-	// One in 2^32 is no number of the curve: the next is tried.
+	// One of 2^32 results is not a scalar of the curve. Then the next one is tried.
 	for try := range maxKeyDerivationTries {
 		data, err := hkdf.Key(sha256.New, secret, nil, fmt.Sprintf("%s %d", label, try), 32)
 		if err != nil {
@@ -126,14 +125,14 @@ func latest(a, b time.Time) time.Time {
 	return b
 }
 
-// KubeletServingCA returns the CA that signs the serving certificates of kubelets and
-// nothing else. The API server trusts it for kubelets only, each for its own node;
-// clients of the API server do not trust it. Other programs that connect to kubelets,
-// such as metrics-server or Prometheus, need KubeletServingCABundle.
+// KubeletServingCA returns the CA that signs kubelet serving certificates and nothing
+// else. The API server trusts it for kubelets only, each for its own node. Clients of the
+// API server do not trust it. Other programs that connect to kubelets, such as
+// metrics-server or Prometheus, need KubeletServingCABundle.
 func (p *PKI) KubeletServingCA() *CA { return p.kubeletServing }
 
-// KubeletServingCABundle returns, in PEM, the certificates by which kubelets are
-// trusted as servers: that of KubeletServingCA, and any that stand after it in the
-// file kubelet-serving-ca.crt. It does not contain CABundle, whose CA signed the
-// serving certificates of kubelets before there was this one.
+// KubeletServingCABundle returns, in PEM, the CAs that are trusted for kubelet serving
+// certificates: KubeletServingCA, and any further certificate in the file
+// kubelet-serving-ca.crt. It does not contain CABundle, whose CA signed these
+// certificates in older releases.
 func (p *PKI) KubeletServingCABundle() []byte { return p.kubeletServingBundle }

@@ -16,7 +16,7 @@ import (
 	clocktesting "k8s.io/utils/clock/testing"
 )
 
-// older returns a bundle as releases made it that had no CA for kubelets.
+// older returns a bundle of an older release, which had no CA for kubelets.
 func older(t *testing.T, bundle []byte) []byte {
 	t.Helper()
 	var kept []byte
@@ -36,7 +36,7 @@ func verifies(t *testing.T, roots []byte, pair KeyPair, host string) error {
 	return err
 }
 
-// A certificate for a kubelet is worth nothing to clients that trust the cluster's CA.
+// Clients that trust the cluster's CA do not accept a kubelet serving certificate.
 func TestKubeletServingCAIsSeparate(t *testing.T) {
 	p := mustOpen(t, Config{})
 	pair, err := p.IssueNodeServing("n1", []string{"192.0.2.1", "n1.example.com"}, 0)
@@ -57,7 +57,7 @@ func TestKubeletServingCAIsSeparate(t *testing.T) {
 		}
 	}
 	if verifies(t, p.KubeletServingCABundle(), p.Serving(), "localhost") == nil {
-		t.Error("the API server would pass for a kubelet")
+		t.Error("the certificate of the API server is accepted for a kubelet")
 	}
 	for name, hosts := range map[string][]string{"n1": nil, "N1": {"n1"}, "": {"n1"}, "n2": {"*.example.com"}} {
 		if _, err := p.IssueNodeServing(name, hosts, 0); err == nil {
@@ -66,9 +66,9 @@ func TestKubeletServingCAIsSeparate(t *testing.T) {
 	}
 }
 
-// A directory of an older release gets the CA at its next start, and nothing else
-// changes. It is the same one wherever the cluster's CA is the same, so that the
-// servers of a cluster that are upgraded one after the other agree.
+// A directory of an older release gets the CA at the next start, and nothing else changes.
+// All servers with the same cluster CA derive the same one, in whatever order they are
+// upgraded.
 func TestKubeletServingCAOfOlderRelease(t *testing.T) {
 	dir := t.TempDir()
 	first := mustOpen(t, Config{Dir: dir})
@@ -80,7 +80,7 @@ func TestKubeletServingCAOfOlderRelease(t *testing.T) {
 	if !maps.Equal(readAll(t, dir), files) {
 		t.Error("other files")
 	}
-	// A crash between the two.
+	// A crash between the two writes.
 	remove(t, dir, "kubelet-serving-ca.crt")
 	mustOpen(t, Config{Dir: dir})
 	if !maps.Equal(readAll(t, dir), files) {
@@ -102,10 +102,10 @@ func TestKubeletServingCAOfOlderRelease(t *testing.T) {
 		}
 	}
 	if mustOpen(t, Config{}).KubeletServingCA().Cert.Equal(first.KubeletServingCA().Cert) {
-		t.Error("another cluster has the same")
+		t.Error("another cluster has the same CA")
 	}
 
-	// Half of it is damage, not an older release.
+	// One of the two files is damage, not an older release.
 	for _, name := range []string{"kubelet-serving-ca.crt", "kubelet-serving-ca.key"} {
 		var half []byte
 		for block, rest := pem.Decode(bundle); block != nil; block, rest = pem.Decode(rest) {
@@ -119,8 +119,8 @@ func TestKubeletServingCAOfOlderRelease(t *testing.T) {
 	}
 }
 
-// A CA made elsewhere may have an RSA key, and may be older than our CAs get.
-func TestKubeletServingCAOfForeignCA(t *testing.T) {
+// An imported CA may have an RSA key, and may be valid for longer than a generated one.
+func TestKubeletServingCAOfImportedCA(t *testing.T) {
 	key, err := rsa.GenerateKey(rand.Reader, 2048)
 	if err != nil {
 		t.Fatal(err)
@@ -145,7 +145,7 @@ func TestKubeletServingCAOfForeignCA(t *testing.T) {
 		made = append(made, mustOpen(t, Config{Dir: dir, Clock: clocktesting.NewFakePassiveClock(birth)}))
 	}
 	if !made[0].KubeletServingCA().Cert.Equal(made[1].KubeletServingCA().Cert) {
-		t.Error("they differ")
+		t.Error("two servers derived different CAs")
 	}
 	pair, err := made[0].IssueNodeServing("n1", []string{"n1"}, 0)
 	if err != nil {

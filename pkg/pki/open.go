@@ -14,13 +14,13 @@ import (
 	"github.com/kubembed/kubembed/internal/fieldpath"
 )
 
-// Open loads the identities that are in cfg.Dir, makes those that are missing,
-// and renews those that near their end. A certificate of the API server itself
-// that is damaged, was signed by another CA or lacks a name is made anew; a
-// damaged CA or service-account key is an error that names the file and the
-// cure, because replacing it would lock out everybody who trusts it.
+// Open loads the identities in cfg.Dir, creates missing ones, and renews certificates
+// that are about to expire. It reissues a certificate of the API server that is damaged,
+// was signed by another CA or lacks a name. A damaged CA or service-account key is an
+// error that names the file and the remedy, because a new one would lock out all clients
+// that trust the old one.
 //
-// An Open that fails leaves no new file behind, and no directory.
+// An Open that fails leaves no new file or directory behind.
 func Open(cfg Config) (*PKI, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, err
@@ -57,7 +57,7 @@ func open(cfg Config, s *store) (*PKI, error) {
 	if err != nil {
 		return nil, err
 	}
-	// Made whether it is needed or not: Export has one for those who need it.
+	// Always created, for Export.
 	etcd, etcds, err := p.openCA(etcdCAFile, "kubembed-etcd-ca",
 		"all members of the cluster must have the new one", etcdMemberFile)
 	if err != nil {
@@ -109,14 +109,15 @@ func open(cfg Config, s *store) (*PKI, error) {
 	return p, nil
 }
 
-// openCA loads the CA in <file>.crt and <file>.key, or plans a new one if
-// none was ever used. A key without its certificate is what a crash in the first
-// Open leaves, unless certificates that it signed are there too.
-func (p *PKI) openCA(file, name, loss string, signed ...string) (*CA, []*x509.Certificate, error) {
+// openCA loads the CA in <file>.crt and <file>.key, or plans a new one if no CA was ever
+// used. A key without its certificate is left by a crash in the first Open, unless the
+// key has already signed one of the files in signed. consequence describes the effect of a
+// new CA, for errors.
+func (p *PKI) openCA(file, name, consequence string, signed ...string) (*CA, []*x509.Certificate, error) {
 	certFile, keyFile := file+".crt", file+".key"
 	broken := func(ext string, problem error) error {
-		return unusable("the authority in %s cannot be used: %w; restore the file, or delete %s and %s to make a new authority (%s)",
-			p.store.path(file+ext), problem, certFile, keyFile, loss)
+		return unusable("the CA in %s cannot be used: %w; restore the file, or delete %s and %s to create a new CA (%s)",
+			p.store.path(file+ext), problem, certFile, keyFile, consequence)
 	}
 
 	certPEM, err := p.store.read(certFile)
@@ -155,30 +156,30 @@ func (p *PKI) openCA(file, name, loss string, signed ...string) (*CA, []*x509.Ce
 	now := p.cfg.Clock.Now()
 	switch {
 	case !cert.IsCA || cert.KeyUsage&x509.KeyUsageCertSign == 0:
-		return nil, nil, broken(".crt", errors.New("its first certificate is not that of a CA"))
+		return nil, nil, broken(".crt", errors.New("its first certificate is not a CA certificate"))
 	case !samePublicKey(keys[0].Public(), cert.PublicKey):
 		return nil, nil, broken(".key", fmt.Errorf("it is not the key of %s", certFile))
 	case now.After(cert.NotAfter):
 		return nil, nil, broken(".crt", fmt.Errorf("it expired at %s", cert.NotAfter.Format(time.RFC3339)))
 	case now.Before(cert.NotBefore):
-		// A machine that starts without a battery-backed clock, most likely.
-		return nil, nil, unusable("the authority in %s begins at %s, but the clock says %s: set the clock; if it is right now, and was wrong when the authority was made, replace %s and %s, or delete both to make a new authority (%s)",
-			p.store.path(certFile), cert.NotBefore.Format(time.RFC3339), now.UTC().Format(time.RFC3339), certFile, keyFile, loss)
+		// Most likely a machine that boots without a battery-backed clock.
+		return nil, nil, unusable("the CA in %s is not valid before %s, but the clock is at %s: set the clock; if it is right now and was wrong when the CA was created, replace %s and %s, or delete both to create a new CA (%s)",
+			p.store.path(certFile), cert.NotBefore.Format(time.RFC3339), now.UTC().Format(time.RFC3339), certFile, keyFile, consequence)
 	}
 	return &CA{Cert: cert, Key: keys[0]}, certs, nil
 }
 
 // makeCA plans the files of a new CA, the key first: see openCA.
 func (p *PKI) makeCA(certFile, keyFile, name string) (*CA, []*x509.Certificate, error) {
-	a, err := newCA(name, p.cfg.Clock.Now())
+	ca, err := newCA(name, p.cfg.Clock.Now())
 	if err != nil {
 		return nil, nil, err
 	}
-	keyPEM, err := keyutil.MarshalPrivateKeyToPEM(a.Key)
+	keyPEM, err := keyutil.MarshalPrivateKeyToPEM(ca.Key)
 	if err != nil {
 		return nil, nil, fmt.Errorf("pki: encoding the key of %q: %w", name, err)
 	}
 	p.store.put(keyFile, keyPEM)
-	p.store.put(certFile, a.PEM())
-	return a, []*x509.Certificate{a.Cert}, nil
+	p.store.put(certFile, ca.PEM())
+	return ca, []*x509.Certificate{ca.Cert}, nil
 }

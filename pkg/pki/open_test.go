@@ -21,7 +21,7 @@ import (
 	"k8s.io/client-go/util/keyutil"
 )
 
-// allFiles is the layout, in the order of the first start's writes.
+// allFiles are the files of the directory, in the order in which the first Open writes them.
 var allFiles = []string{
 	"ca.key", "ca.crt",
 	"front-proxy-ca.key", "front-proxy-ca.crt",
@@ -43,7 +43,7 @@ func TestSecondOpenReusesEverything(t *testing.T) {
 		}
 	}
 	if len(files) != len(allFiles) {
-		t.Errorf("%d files, want %d: %q", len(files), len(allFiles), files)
+		t.Errorf("got %d files, want %d: %q", len(files), len(allFiles), files)
 	}
 
 	second := mustOpen(t, Config{Dir: dir})
@@ -53,7 +53,7 @@ func TestSecondOpenReusesEverything(t *testing.T) {
 		}
 	}
 	if !bytes.Equal(second.CABundle(), first.CABundle()) || !bytes.Equal(second.FrontProxyCA().PEM(), first.FrontProxyCA().PEM()) {
-		t.Error("an authority changed")
+		t.Error("a CA changed")
 	}
 	if !samePublicKey(second.CA().Key.Public(), first.CA().Key.Public()) || !samePublicKey(second.ServiceAccountKey().Public(), first.ServiceAccountKey().Public()) {
 		t.Error("a key changed")
@@ -64,11 +64,11 @@ func TestSecondOpenReusesEverything(t *testing.T) {
 		}
 	}
 	if public := second.ServiceAccountPublicKeys(); len(public) != 1 || !samePublicKey(public[0], second.ServiceAccountKey().Public()) {
-		t.Errorf("%d service-account public keys", len(public))
+		t.Errorf("got %d service-account public keys, want 1", len(public))
 	}
 }
 
-func TestDamagedAuthority(t *testing.T) {
+func TestDamagedCA(t *testing.T) {
 	otherKey, err := keyutil.MakeEllipticPrivateKeyPEM()
 	if err != nil {
 		t.Fatal(err)
@@ -125,7 +125,7 @@ func TestDamagedAuthority(t *testing.T) {
 				}
 				for _, want := range []string{filepath.Join(dir, filepath.FromSlash(tc.file)), "delete " + ca + ".crt and " + ca + ".key"} {
 					if !strings.Contains(err.Error(), want) {
-						t.Errorf("the error does not say %q: %v", want, err)
+						t.Errorf("want %q in the error: %v", want, err)
 					}
 				}
 				for name, data := range readAll(t, dir) {
@@ -134,7 +134,7 @@ func TestDamagedAuthority(t *testing.T) {
 					}
 				}
 
-				// The cure that the error names.
+				// The remedy of the error.
 				for _, name := range []string{ca + ".crt", ca + ".key"} {
 					if err := os.Remove(filepath.Join(dir, name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
 						t.Fatal(err)
@@ -146,12 +146,12 @@ func TestDamagedAuthority(t *testing.T) {
 					t.Errorf("cluster CA kept %t", clusterKept)
 				}
 				for name, kp := range leaves(p) {
-					authority := p.CA()
+					issuer := p.CA()
 					if name == "front-proxy client" {
-						authority = p.FrontProxyCA()
+						issuer = p.FrontProxyCA()
 					}
-					if err := mustTLS(t, kp).Leaf.CheckSignatureFrom(authority.Cert); err != nil {
-						t.Errorf("%s after the cure: %v", name, err)
+					if err := mustTLS(t, kp).Leaf.CheckSignatureFrom(issuer.Cert); err != nil {
+						t.Errorf("%s after the remedy: %v", name, err)
 					}
 				}
 			})
@@ -159,7 +159,7 @@ func TestDamagedAuthority(t *testing.T) {
 	}
 }
 
-func TestDamagedLeafIsMadeAnew(t *testing.T) {
+func TestDamagedLeafIsReissued(t *testing.T) {
 	other := mustOpen(t, Config{Dir: t.TempDir(), EtcdMember: []string{"192.0.2.1"}})
 	for _, file := range []string{"apiserver", "apiserver-kubelet-client", "front-proxy-client", "etcd/member"} {
 		for name, damage := range map[string]func(t *testing.T, dir string){
@@ -189,11 +189,11 @@ func TestDamagedLeafIsMadeAnew(t *testing.T) {
 						t.Errorf("%s: kept %t", c.file, c.file == file)
 					}
 					if !c.issuer.accepts(p.pairs[c.file], c.leaf, p.cfg.Clock.Now()) {
-						t.Errorf("%s is not good", c.file)
+						t.Errorf("%s is not accepted", c.file)
 					}
 				}
 				if again := mustOpen(t, cfg); !same(again.pairs[file], p.pairs[file]) {
-					t.Error("the repair did not last")
+					t.Error("the next Open reissued it again")
 				}
 			})
 		}
@@ -202,8 +202,8 @@ func TestDamagedLeafIsMadeAnew(t *testing.T) {
 
 var errDiskFull = errors.New("disk full")
 
-// Keys of other kinds, as kubeadm or OpenSSL make them.
-func TestForeignKeys(t *testing.T) {
+// Keys in the formats of kubeadm and OpenSSL.
+func TestImportedKeyFormats(t *testing.T) {
 	dir := t.TempDir()
 	rsaKey, err := rsa.GenerateKey(rand.Reader, 2048)
 	if err != nil {
@@ -240,13 +240,13 @@ func TestForeignKeys(t *testing.T) {
 
 	p := mustOpen(t, Config{Dir: dir})
 	if !samePublicKey(p.ServiceAccountKey().Public(), rsaKey.Public()) {
-		t.Error("the RSA key is not used")
+		t.Error("Open did not use the RSA key")
 	}
 	if err := mustTLS(t, p.Serving()).Leaf.CheckSignatureFrom(p.CA().Cert); err != nil || !samePublicKey(p.CA().Key.Public(), ecKey.Public()) {
-		t.Errorf("the CA is not used: %v", err)
+		t.Errorf("Open did not use the CA: %v", err)
 	}
 	if !bytes.Equal(p.CABundle(), slices.Concat(encodeCert(der), old.PEM())) {
-		t.Error("the bundle is not the whole of ca.crt")
+		t.Error("CABundle is not the content of ca.crt")
 	}
 }
 
@@ -270,9 +270,9 @@ func BenchmarkOpen(b *testing.B) {
 	})
 }
 
-// Each authority is replaced by way of a file that has both: who it has signed is
-// trusted until its certificate is taken out.
-func TestNewAuthority(t *testing.T) {
+// Each CA is replaced through a file that has both: certificates that the old one signed
+// are trusted until it is removed from the file.
+func TestCARotation(t *testing.T) {
 	for _, name := range caFiles {
 		t.Run(name, func(t *testing.T) {
 			dir, made := t.TempDir(), t.TempDir()
@@ -299,30 +299,30 @@ func TestNewAuthority(t *testing.T) {
 			write(t, dir, name+".crt", slices.Concat(oldCert, newCert))
 			bundle, second, _ := open()
 			if !bytes.Equal(bundle, slices.Concat(oldCert, newCert)) || !same(first, second) {
-				t.Error("not both are trusted, or the new one signs")
+				t.Error("want both CAs trusted, and the old one signing")
 			}
 			shared := export(t, mustOpen(t, cfg))
 
 			write(t, dir, name+".key", []byte(readAll(t, made)[name+".key"]))
 			if _, err := Open(cfg); err == nil {
-				t.Error("the key of another is accepted")
+				t.Error("Open accepts the key of another CA")
 			}
 			write(t, dir, name+".crt", slices.Concat(newCert, oldCert))
 			bundle, third, _ := open()
 			if !bytes.Equal(bundle, slices.Concat(newCert, oldCert)) || same(second, third) {
-				t.Error("not both are trusted, or the old one signs")
+				t.Error("want both CAs trusted, and the new one signing")
 			}
 
-			// Another server may still have what it was given in the first step.
+			// Another server may still have the bundle of the first step.
 			cfg.Import = shared
 			write(t, dir, name+".crt", newCert)
 			bundle, fourth, now := open()
 			if !bytes.Equal(bundle, newCert) || !same(third, fourth) {
-				t.Error("the old one is trusted, or something was made anew")
+				t.Error("want only the new CA trusted, and nothing reissued")
 			}
 			for file, pair := range others {
 				if !same(pair, now[file]) {
-					t.Errorf("%s was made anew", file)
+					t.Errorf("%s was reissued", file)
 				}
 			}
 		})

@@ -15,34 +15,34 @@ import (
 	"k8s.io/client-go/util/keyutil"
 )
 
-// wholePEM refuses what encoding/pem would skip in silence: a file cut short, or
-// a block that somebody edited. Without it a lost key would go unnoticed.
-func wholePEM(data []byte) error {
-	begun := bytes.Count(data, []byte("-----BEGIN "))
-	if begun == 0 {
-		return errors.New("it holds no PEM block")
+// checkPEM returns an error for blocks that encoding/pem would skip silently: in a
+// truncated file, or after an edit. A missing key would remain unnoticed.
+func checkPEM(data []byte) error {
+	missing := bytes.Count(data, []byte("-----BEGIN "))
+	if missing == 0 {
+		return errors.New("no PEM block")
 	}
 	for block, rest := pem.Decode(data); block != nil; block, rest = pem.Decode(rest) {
-		begun--
+		missing--
 	}
-	if begun != 0 {
-		return errors.New("it holds a damaged PEM block")
+	if missing != 0 {
+		return errors.New("a damaged PEM block")
 	}
 	return nil
 }
 
-// parseCerts returns the certificates in data, of which there is at least one.
+// parseCerts returns the certificates in data, at least one.
 func parseCerts(data []byte) ([]*x509.Certificate, error) {
-	if err := wholePEM(data); err != nil {
+	if err := checkPEM(data); err != nil {
 		return nil, err
 	}
 	return certutil.ParseCertsPEM(data)
 }
 
-// parseKeys returns the private keys in data, of which there is at least one.
-// Blocks of other kinds, such as OpenSSL's EC PARAMETERS, are passed over.
+// parseKeys returns the private keys in data, at least one. It skips other blocks, such
+// as OpenSSL's EC PARAMETERS.
 func parseKeys(data []byte) ([]crypto.Signer, error) {
-	if err := wholePEM(data); err != nil {
+	if err := checkPEM(data); err != nil {
 		return nil, err
 	}
 	var keys []crypto.Signer
@@ -60,18 +60,18 @@ func parseKeys(data []byte) ([]crypto.Signer, error) {
 		case *rsa.PrivateKey:
 			keys = append(keys, key)
 		default:
-			return nil, fmt.Errorf("it holds a %T, where ECDSA or RSA is needed", key)
+			return nil, fmt.Errorf("a key is a %T, want ECDSA or RSA", key)
 		}
 	}
 	if len(keys) == 0 {
-		return nil, errors.New("it holds no private key")
+		return nil, errors.New("no private key")
 	}
 	return keys, nil
 }
 
-// parsePublicKeys returns the public keys in data, of which there is at least one.
+// parsePublicKeys returns the public keys in data, at least one.
 func parsePublicKeys(data []byte) ([]crypto.PublicKey, error) {
-	if err := wholePEM(data); err != nil {
+	if err := checkPEM(data); err != nil {
 		return nil, err
 	}
 	parsed, err := keyutil.ParsePublicKeysPEM(data)

@@ -4,15 +4,15 @@ import (
 	"maps"
 )
 
-// certificate is a leaf that the API server itself needs. It is kept in the files
-// <file>.crt and <file>.key, named as kubeadm does.
+// certificate is a leaf certificate of the API server. It is stored in the files
+// <file>.crt and <file>.key, with the names of kubeadm.
 type certificate struct {
 	file   string
 	issuer *CA
 	leaf   leaf
 }
 
-// The files' base names, which are also the keys of PKI.pairs.
+// Base names of the files, which are also the keys of PKI.pairs.
 const (
 	servingFile          = "apiserver"
 	kubeletClientFile    = "apiserver-kubelet-client"
@@ -20,10 +20,10 @@ const (
 	etcdMemberFile       = "etcd/member"
 )
 
-// Renew does for a running control plane what Open does at the start: it makes
-// anew those of Serving, KubeletClient, FrontProxyClient and the etcd member's that
-// have less than a third of their life left, and reports whether there were any. A
-// process that may run for months calls it daily and hands the new pairs on.
+// Renew reissues the certificates of Serving, KubeletClient, FrontProxyClient and the
+// etcd member that have less than a third of their lifetime left, as Open does. It
+// reports whether there were any. A process that runs for months calls it daily and
+// passes the new pairs to their users.
 func (p *PKI) Renew() (bool, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -17,7 +17,7 @@ const day = 24 * time.Hour
 
 var birth = time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
 
-// leaves returns what Renew may replace, by name.
+// leaves returns the certificates that Renew may replace, by name.
 func leaves(p *PKI) map[string]KeyPair {
 	return map[string]KeyPair{
 		"serving":            p.Serving(),
@@ -55,11 +55,11 @@ func TestOpenRenews(t *testing.T) {
 			if !bytes.Equal(p.CABundle(), old.CABundle()) {
 				t.Error("the CA changed")
 			}
-			// What is in the directory is what is served, and holds at that time.
+			// The directory has the certificate that is served, and it is valid at that time.
 			again := mustOpen(t, Config{Dir: dir, Clock: clock})
 			for name, kp := range leaves(again) {
 				if !same(kp, leaves(p)[name]) {
-					t.Errorf("%s: not kept in the directory", name)
+					t.Errorf("%s: the directory has another one", name)
 				}
 			}
 			_, serverErr, clientErr := handshake(t,
@@ -72,18 +72,18 @@ func TestOpenRenews(t *testing.T) {
 	}
 }
 
-func TestRenewInARunningProcess(t *testing.T) {
+func TestRenew(t *testing.T) {
 	for name, dir := range map[string]string{"memory": "", "directory": t.TempDir()} {
 		t.Run(name, func(t *testing.T) {
 			clock := clocktesting.NewFakePassiveClock(birth)
 			p := mustOpen(t, Config{Dir: dir, Clock: clock})
 			old := leaves(p)
 			if renewed, err := p.Renew(); err != nil || renewed || !same(p.Serving(), old["serving"]) {
-				t.Fatalf("renewed %t, error %v, right after the start", renewed, err)
+				t.Fatalf("right after the start: got renewed %t, error %v; want false", renewed, err)
 			}
 			clock.SetTime(birth.Add(300 * day))
 			if renewed, err := p.Renew(); err != nil || !renewed {
-				t.Fatalf("renewed %t, error %v, in the last third", renewed, err)
+				t.Fatalf("in the last third: got renewed %t, error %v; want true", renewed, err)
 			}
 			for name, kp := range leaves(p) {
 				if same(kp, old[name]) {
@@ -97,8 +97,8 @@ func TestRenewInARunningProcess(t *testing.T) {
 	}
 }
 
-// In its last year an authority goes on, and nothing outlives it.
-func TestLastYearOfTheAuthority(t *testing.T) {
+// In the last year of a CA, it still issues certificates, and none outlives it.
+func TestLastYearOfCA(t *testing.T) {
 	dir := t.TempDir()
 	clock := clocktesting.NewFakePassiveClock(birth)
 	end := mustOpen(t, Config{Dir: dir, Clock: clock}).CA().Cert.NotAfter
@@ -118,7 +118,7 @@ func TestLastYearOfTheAuthority(t *testing.T) {
 		t.Errorf("user: ends at %s, the CA at %s", got, end)
 	}
 
-	// A new certificate would end no later than the old one, so that is kept.
+	// A new certificate would not end later, so Renew keeps the old one.
 	clock.SetTime(end.Add(-time.Hour))
 	if renewed, err := p.Renew(); err != nil || renewed {
 		t.Errorf("an hour before the end: renewed %t, error %v", renewed, err)
@@ -126,23 +126,23 @@ func TestLastYearOfTheAuthority(t *testing.T) {
 
 	clock.SetTime(end.Add(time.Second))
 	if _, err := p.IssueClient("jane", nil, 0); err == nil || !strings.Contains(err.Error(), "expired") {
-		t.Errorf("IssueClient of an expired authority: %v", err)
+		t.Errorf("IssueClient of an expired CA: %v", err)
 	}
 	if _, err := p.Renew(); err == nil || !strings.Contains(err.Error(), "expired") {
-		t.Errorf("Renew of an expired authority: %v", err)
+		t.Errorf("Renew of an expired CA: %v", err)
 	}
 	_, err = Open(Config{Dir: dir, Clock: clock})
 	if err == nil || !strings.Contains(err.Error(), filepath.Join(dir, "ca.crt")) || !strings.Contains(err.Error(), "delete ca.crt and ca.key") {
-		t.Errorf("Open of an expired authority: %v", err)
+		t.Errorf("Open of an expired CA: %v", err)
 	}
 }
 
 // An appliance without a battery-backed clock starts in 1970.
-func TestClockBeforeTheAuthority(t *testing.T) {
+func TestClockBeforeCA(t *testing.T) {
 	dir := t.TempDir()
 	p := mustOpen(t, Config{Dir: dir, Clock: clocktesting.NewFakePassiveClock(birth)})
 	_, err := Open(Config{Dir: dir, Clock: clocktesting.NewFakePassiveClock(time.Unix(0, 0))})
-	// Both remedies.
+	// The error names both remedies.
 	if err == nil || !strings.Contains(err.Error(), "set the clock") || !strings.Contains(err.Error(), "replace ca.crt and ca.key") {
 		t.Fatalf("error %v", err)
 	}
@@ -152,7 +152,7 @@ func TestClockBeforeTheAuthority(t *testing.T) {
 	}
 }
 
-func TestServingFollowsTheConfig(t *testing.T) {
+func TestServingNamesFollowConfig(t *testing.T) {
 	dir := t.TempDir()
 	first := mustOpen(t, Config{Dir: dir, Hosts: []string{"a.example", "192.0.2.1"}, ServiceIPs: []net.IP{{10, 0, 0, 1}}})
 	for _, tc := range []struct {

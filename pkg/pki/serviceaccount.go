@@ -16,10 +16,10 @@ const (
 	saPublicFile = "sa.pub"
 )
 
-// openServiceAccountKeys returns the key that signs service-account tokens and
-// all keys that verify them, its own public half first. The first key in sa.key
-// signs; every key in sa.key and sa.pub verifies. sa.pub only ever grows, which
-// makes a rotation one step: delete sa.key.
+// openServiceAccountKeys returns the key that signs service-account tokens, and all keys
+// that verify them, the public key of the first one first. The first key in sa.key signs.
+// All keys in sa.key and sa.pub verify. Keys are only added to sa.pub, so a rotation is
+// one step: delete sa.key.
 func openServiceAccountKeys(s *store) (crypto.Signer, []crypto.PublicKey, error) {
 	var signers []crypto.Signer
 	data, err := s.read(saKeyFile)
@@ -68,7 +68,7 @@ func openServiceAccountKeys(s *store) (crypto.Signer, []crypto.PublicKey, error)
 	return signers[0], public, nil
 }
 
-// appendKey adds key to keys unless it is there.
+// appendKey appends key to keys unless keys has it.
 func appendKey(keys []crypto.PublicKey, key crypto.PublicKey) []crypto.PublicKey {
 	if slices.ContainsFunc(keys, func(k crypto.PublicKey) bool { return samePublicKey(k, key) }) {
 		return keys

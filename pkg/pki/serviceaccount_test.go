@@ -20,17 +20,17 @@ func TestServiceAccountKeyRotation(t *testing.T) {
 		p := mustOpen(t, Config{Dir: dir})
 		public := p.ServiceAccountPublicKeys()
 		if len(public) != 2 || !samePublicKey(public[0], second) || !samePublicKey(public[1], first) {
-			t.Fatalf("%d keys, not the second and the first", len(public))
+			t.Fatalf("got %d keys, want the second and the first", len(public))
 		}
 	}
 
-	// Without sa.pub, what is in sa.key is all there is.
+	// Without sa.pub, only the keys in sa.key are valid.
 	remove(t, dir, "sa.pub")
 	if public := mustOpen(t, Config{Dir: dir}).ServiceAccountPublicKeys(); len(public) != 1 || !samePublicKey(public[0], second) {
-		t.Errorf("%d keys, not the second alone", len(public))
+		t.Errorf("got %d keys, want only the second", len(public))
 	}
 	if readAll(t, dir)["sa.pub"] == "" {
-		t.Error("sa.pub was not written again")
+		t.Error("Open did not write sa.pub")
 	}
 
 	// Several keys in sa.key: the first signs.
@@ -42,7 +42,7 @@ func TestServiceAccountKeyRotation(t *testing.T) {
 	p := mustOpen(t, Config{Dir: dir})
 	public := p.ServiceAccountPublicKeys()
 	if len(public) != 2 || !samePublicKey(public[0], p.ServiceAccountKey().Public()) || !samePublicKey(public[1], second) {
-		t.Errorf("%d keys, not the added and the second", len(public))
+		t.Errorf("got %d keys, want the added one and the second", len(public))
 	}
 }
 

@@ -14,11 +14,11 @@ import (
 	"github.com/kubembed/kubembed/internal/ownership"
 )
 
-// store is the directory, or nothing when dir is empty. Writes are gathered and made
-// at once, in order, so that an Open that fails has not touched the directory.
+// store is the directory, or no directory if dir is empty. Writes are collected and made
+// together, in order: an Open that fails has not changed the directory.
 type store struct {
 	dir      string
-	imported map[string][]byte // stand in for files that are missing
+	imported map[string][]byte // in place of missing files
 	pending  []pendingFile
 	write    func(path string, data []byte, perm fs.FileMode) error
 }
@@ -28,8 +28,8 @@ type pendingFile struct {
 	data []byte
 }
 
-// newStore refuses a dir that is something else than a directory, which would look
-// like an empty directory on Windows.
+// newStore returns an error if dir is not a directory. On Windows it would look like an
+// empty one.
 func newStore(dir string) (*store, error) {
 	s := &store{dir: dir, write: files.WriteAtomic}
 	if dir == "" {
@@ -54,8 +54,8 @@ func (s *store) path(name string) string {
 	return filepath.Join(s.dir, name)
 }
 
-// read returns what a file holds, or nil when there is no such file. It makes a
-// key private that others could read.
+// read returns the content of a file, or nil if it does not exist. A key that others can
+// read gets mode 0600.
 func (s *store) read(name string) ([]byte, error) {
 	if data, ok := s.imported[name]; ok {
 		return data, nil
@@ -65,7 +65,7 @@ func (s *store) read(name string) ([]byte, error) {
 		return nil, err
 	}
 	path := s.path(name)
-	// Windows has no such modes: a file has the access list of its directory.
+	// On Windows, a file has the access list of its directory instead of a mode.
 	if strings.HasSuffix(name, ".key") && runtime.GOOS != "windows" {
 		info, err := os.Stat(path)
 		if err != nil {
@@ -80,7 +80,7 @@ func (s *store) read(name string) ([]byte, error) {
 	return data, nil
 }
 
-// peek returns what a file holds, or nil when there is no such file.
+// peek returns the content of a file, or nil if it does not exist.
 func (s *store) peek(name string) ([]byte, error) {
 	if s.dir == "" {
 		return nil, nil
@@ -105,8 +105,8 @@ func (s *store) put(name string, data []byte) {
 	}
 }
 
-// flush makes the planned writes. If one fails, the files and the directory that
-// were not there before are taken away again.
+// flush makes the planned writes. If one fails, it removes the files and directories that
+// it has created.
 func (s *store) flush() (err error) {
 	pending := s.pending
 	s.pending = nil
@@ -119,7 +119,7 @@ func (s *store) flush() (err error) {
 		if err == nil {
 			return
 		}
-		// Backwards, so that a certificate goes before its key: see openCA.
+		// In reverse order, so that a certificate is removed before its key: see openCA.
 		for _, path := range slices.Backward(made) {
 			_ = os.Remove(path)
 		}
@@ -146,9 +146,9 @@ func (s *store) flush() (err error) {
 	return nil
 }
 
-// mkdir makes the directory and those above it that are missing, for good: what is
-// synced in a directory whose own name is lost is lost with it. It returns those that
-// it has made, the outermost first.
+// mkdir creates the directory and its missing parents, and syncs their names: a synced
+// file is lost if the name of its directory is not synced. It returns the directories
+// that it has created, the outermost first.
 func mkdir(dir string) (made []string, err error) {
 	if exists(dir) {
 		return nil, nil
@@ -162,7 +162,7 @@ func mkdir(dir string) (made []string, err error) {
 		return made, err
 	}
 	made = append(made, dir)
-	// Whoever may make a directory in another may not always read that.
+	// The parent can be writable but not readable.
 	if err := files.SyncDir(filepath.Dir(dir)); err != nil && !errors.Is(err, fs.ErrPermission) {
 		return made, err
 	}

@@ -55,7 +55,7 @@ func TestModes(t *testing.T) {
 			t.Errorf("%s still has mode %o", name, got)
 		}
 	}
-	// Public files and a directory that was there are the owner's business.
+	// Public files and an existing directory keep their mode.
 	for _, name := range []string{"ca.crt", "."} {
 		if got := mode(name); got != 0o755 {
 			t.Errorf("%s now has mode %o", name, got)
@@ -63,11 +63,11 @@ func TestModes(t *testing.T) {
 	}
 }
 
-// At whichever write a first start dies or fails, the next one succeeds.
+// If a first start crashes or fails at any of its writes, the next one succeeds.
 func TestInterruptedFirstStart(t *testing.T) {
 	for n := range allFiles {
 		t.Run(allFiles[n], func(t *testing.T) {
-			// A crash: the files so far stay.
+			// A crash: the files written so far stay.
 			dir := t.TempDir()
 			complete := filepath.Join(t.TempDir(), "complete")
 			mustOpen(t, Config{Dir: complete})
@@ -77,10 +77,10 @@ func TestInterruptedFirstStart(t *testing.T) {
 			write(t, dir, allFiles[n]+".unfinished-123", []byte("half a ke"))
 			mustOpen(t, Config{Dir: dir})
 			if got := len(readAll(t, dir)); got != len(allFiles) {
-				t.Errorf("%d files after the repair: %q", got, readAll(t, dir))
+				t.Errorf("got %d files after the repair: %q", got, readAll(t, dir))
 			}
 
-			// An error: nothing stays, neither a file nor the directory.
+			// An error: no file and no directory stays.
 			dir = filepath.Join(t.TempDir(), "pki")
 			writes := 0
 			_, err := open(Config{Dir: dir}.withDefaults(), &store{dir: dir, write: func(path string, data []byte, perm fs.FileMode) error {
@@ -99,7 +99,7 @@ func TestInterruptedFirstStart(t *testing.T) {
 	}
 }
 
-// A renewal that cannot be stored changes nothing, and works once it can.
+// A failed write of a renewal changes nothing. The next Open repeats it.
 func TestFailedRepairIsRepeated(t *testing.T) {
 	dir := t.TempDir()
 	old := mustOpen(t, Config{Dir: dir})
@@ -112,11 +112,11 @@ func TestFailedRepairIsRepeated(t *testing.T) {
 		t.Errorf("%d files", got)
 	}
 	if p := mustOpen(t, Config{Dir: dir}); !bytes.Equal(p.CABundle(), old.CABundle()) || same(p.Serving(), old.Serving()) {
-		t.Error("not repaired")
+		t.Error("the next Open did not repair it")
 	}
 }
 
-func TestDirThatCannotBeUsed(t *testing.T) {
+func TestUnusableDir(t *testing.T) {
 	base := t.TempDir()
 	write(t, base, "file", []byte("mine"))
 	for _, dir := range []string{filepath.Join(base, "file"), filepath.Join(base, "file", "pki")} {
