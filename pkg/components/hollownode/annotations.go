@@ -10,48 +10,47 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
-// Annotations of a pod say how it behaves. They may be changed while it runs. A
-// value that cannot be understood counts as none, and is logged.
+// Annotations change the behavior of a pod, also while it runs. An invalid value is
+// logged and ignored.
 const (
-	// AnnotationStartDelay is how long the pod is Pending on its node, as a
-	// duration like "500ms"; instead of Config.StartDelay.
+	// AnnotationStartDelay is the time for which the pod is Pending on its node, as a
+	// duration like "500ms". It overrides Config.StartDelay.
 	AnnotationStartDelay = "hollownode.kubembed.dev/start-delay"
 
-	// AnnotationRunFor is how long the containers run before they end by
-	// themselves, as a duration like "5s", or "forever"; instead of
-	// Config.JobDuration. It works for every pod. What happens then is up to the
-	// restart policy.
+	// AnnotationRunFor is the time after which the containers exit, as a duration like
+	// "5s", or "forever". It overrides Config.JobDuration and applies to all pods. The
+	// restart policy applies to the exit.
 	AnnotationRunFor = "hollownode.kubembed.dev/run-for"
 
-	// AnnotationExitCode is the exit code with which the containers end by
-	// themselves, from 0 to 255. Without it, 0.
+	// AnnotationExitCode is the exit code of the containers, from 0 to 255. Without
+	// it, 0.
 	AnnotationExitCode = "hollownode.kubembed.dev/exit-code"
 
-	// AnnotationStopDelay is how long the containers take to stop when the pod is
-	// deleted, as a duration; instead of Config.StopDelay.
+	// AnnotationStopDelay is the time that the containers take to stop when the pod is
+	// deleted, as a duration. It overrides Config.StopDelay.
 	AnnotationStopDelay = "hollownode.kubembed.dev/stop-delay"
 
-	// AnnotationReady tells, with "false", that the containers run but are not
+	// AnnotationReady with the value "false" means that the containers run but are not
 	// ready, as if their readiness probes failed.
 	AnnotationReady = "hollownode.kubembed.dev/ready"
 
-	// AnnotationLog is what the containers write to their log when they start.
+	// AnnotationLog is the text that the containers log when they start.
 	AnnotationLog = "hollownode.kubembed.dev/log"
 )
 
-// forever is a run that ends only with the pod.
+// forever means that the containers run until the pod is deleted.
 const forever time.Duration = -1
 
-// behaviour is what a pod does in its life.
-type behaviour struct {
+// behavior is the simulated behavior of a pod.
+type behavior struct {
 	startDelay, runFor, stopDelay time.Duration
 	exitCode                      int32
 	ready                         bool
 }
 
-// behaviour returns what pod does, and what is wrong with its annotations.
-func (c *Config) behaviour(pod *corev1.Pod) (behaviour, error) {
-	b := behaviour{startDelay: c.StartDelay, stopDelay: c.StopDelay, runFor: forever, ready: true}
+// behavior returns the behavior of pod, and an error for its invalid annotations.
+func (c *Config) behavior(pod *corev1.Pod) (behavior, error) {
+	b := behavior{startDelay: c.StartDelay, stopDelay: c.StopDelay, runFor: forever, ready: true}
 	if owner := metav1.GetControllerOf(pod); owner != nil && owner.Kind == "Job" {
 		b.runFor = c.JobDuration
 	}

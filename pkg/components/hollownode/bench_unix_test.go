@@ -27,8 +27,8 @@ func heap() float64 {
 	return float64(stats.HeapAlloc) / (1 << 20)
 }
 
-// BenchmarkThousandNodes registers 1,000 nodes, runs 5,000 pods on them, and
-// looks at them idle. Heap and CPU are those of the whole control plane.
+// BenchmarkThousandNodes registers 1,000 nodes, runs 5,000 pods on them, and measures them
+// idle. Heap and CPU include the control plane.
 func BenchmarkThousandNodes(b *testing.B) {
 	const idle = 40 * time.Second
 	for range b.N {
@@ -66,7 +66,7 @@ func BenchmarkThousandNodes(b *testing.B) {
 	}
 }
 
-// warm lets the control plane do what it does once.
+// warm has the control plane do its one-time work.
 func (p plane) warm(b *testing.B) {
 	b.Helper()
 	p.run(b, hollownode.New(hollownode.Config{NamePrefix: "warm-"}))()

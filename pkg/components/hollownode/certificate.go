@@ -25,37 +25,37 @@ import (
 )
 
 const (
-	// certificateWait is how long a connection waits for the certificate of its node,
-	// which takes milliseconds to get. Clients give up a handshake after ten seconds.
+	// certificateWait bounds the wait of a connection for the certificate of its node,
+	// which takes milliseconds. Clients abort a handshake after ten seconds.
 	certificateWait = 5 * time.Second
-	// certificateRetry is the pause after a request for one that failed.
+	// certificateRetry is the pause after a failed request.
 	certificateRetry = time.Minute
-	// maxRequestName is how long the name of a request may be.
+	// maxRequestName is the longest name of a CertificateSigningRequest.
 	maxRequestName = 253
 )
 
-// certificates are what the server shows: a serving certificate for each node, for the
-// API server calls no kubelet without one in the node's name. The node is the server
-// name of the handshake. Each certificate is asked for when its node is first called:
-// most nodes never are. Where nobody signs, the server shows one that it has made.
+// certificates has a serving certificate for each node: the API server connects to a
+// kubelet only if its certificate names the node. The server name of the handshake is the
+// node. Each certificate is requested at the first connection to its node, because most
+// nodes have none. Without a signer the certificates are self-signed.
 type certificates struct {
 	srv *server
 	key *ecdsa.PrivateKey
 
 	mu     sync.Mutex
 	byNode map[string]*certificate
-	// unsigned is until when nothing is asked for, after a request has failed.
-	unsigned time.Time
-	// unserved is that the API server has no certificates.k8s.io/v1.
-	unserved bool
+	// retryAt is when the next request may be made, after one has failed.
+	retryAt time.Time
+	// apiMissing means that certificates.k8s.io/v1 is not served.
+	apiMissing bool
 }
 
-// certificate is that of one node. turn is a lock with a channel, for select: the
-// goroutine that has put something into it may ask for the certificate.
+// certificate is the certificate of a node. lock is a channel of one element, for select:
+// its holder may request the certificate.
 type certificate struct {
-	turn    chan struct{}
+	lock    chan struct{}
 	current *tls.Certificate
-	due     time.Time // when another is asked for
+	renewAt time.Time
 }
 
 func newCertificates(srv *server) (*certificates, error) {
@@ -66,7 +66,7 @@ func newCertificates(srv *server) (*certificates, error) {
 	return &certificates{srv: srv, key: key, byNode: map[string]*certificate{}}, nil
 }
 
-// get is for tls.Config.
+// get implements tls.Config.GetCertificate.
 func (c *certificates) get(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
 	node := hello.ServerName
 	if c.srv.nodes[node] == nil {
@@ -74,15 +74,15 @@ func (c *certificates) get(hello *tls.ClientHelloInfo) (*tls.Certificate, error)
 	}
 	ctx, cancel := context.WithTimeout(hello.Context(), certificateWait)
 	defer cancel()
-	one := c.of(node)
+	entry := c.entry(node)
 	select {
-	case one.turn <- struct{}{}:
-		defer func() { <-one.turn }()
+	case entry.lock <- struct{}{}:
+		defer func() { <-entry.lock }()
 	case <-ctx.Done():
 		return nil, ctx.Err()
 	}
-	if one.current != nil && time.Now().Before(one.due) {
-		return one.current, nil
+	if entry.current != nil && time.Now().Before(entry.renewAt) {
+		return entry.current, nil
 	}
 	signed, err := c.signed(ctx, node)
 	if err != nil {
@@ -91,26 +91,26 @@ func (c *certificates) get(hello *tls.ClientHelloInfo) (*tls.Certificate, error)
 	if signed == nil {
 		return c.selfSigned(node)
 	}
-	one.current = signed
-	one.due = signed.Leaf.NotAfter.Add(-signed.Leaf.NotAfter.Sub(signed.Leaf.NotBefore) / 3)
+	entry.current = signed
+	entry.renewAt = signed.Leaf.NotAfter.Add(-signed.Leaf.NotAfter.Sub(signed.Leaf.NotBefore) / 3)
 	return signed, nil
 }
 
-func (c *certificates) of(node string) *certificate {
+func (c *certificates) entry(node string) *certificate {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.byNode[node] == nil {
-		c.byNode[node] = &certificate{turn: make(chan struct{}, 1)}
+		c.byNode[node] = &certificate{lock: make(chan struct{}, 1)}
 	}
 	return c.byNode[node]
 }
 
-// signed returns a certificate for node, or none where nobody signs.
+// signed returns a signed certificate for node, or nil if no signer answers.
 func (c *certificates) signed(ctx context.Context, node string) (*tls.Certificate, error) {
 	c.mu.Lock()
-	hopeless := c.unserved || time.Now().Before(c.unsigned)
+	unavailable := c.apiMissing || time.Now().Before(c.retryAt)
 	c.mu.Unlock()
-	if hopeless {
+	if unavailable {
 		return nil, nil
 	}
 	signed, err := c.obtain(ctx, node)
@@ -118,19 +118,19 @@ func (c *certificates) signed(ctx context.Context, node string) (*tls.Certificat
 	case err == nil:
 		return signed, nil
 	case errors.Is(ctx.Err(), context.Canceled):
-		return nil, ctx.Err() // the client is gone, or the nodes are
+		return nil, ctx.Err() // the connection is closed, or the nodes stop
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if apierrors.IsNotFound(err) {
-		if !c.unserved {
+		if !c.apiMissing {
 			c.srv.logger.Info("certificates.k8s.io/v1 is not served: logs need Config.KubeletInsecureTLS of the control plane")
 		}
-		c.unserved = true
+		c.apiMissing = true
 		return nil, nil
 	}
-	c.unsigned = time.Now().Add(certificateRetry)
-	c.srv.logger.Warn("no serving certificate yet; it will be tried again", zap.String("node", node), zap.Duration("in", certificateRetry), zap.Error(err))
+	c.retryAt = time.Now().Add(certificateRetry)
+	c.srv.logger.Warn("request for a serving certificate failed, will retry", zap.String("node", node), zap.Duration("in", certificateRetry), zap.Error(err))
 	return nil, nil
 }
 
@@ -140,7 +140,7 @@ func (c *certificates) subject(node string) pkix.Name {
 
 func (c *certificates) ips() []net.IP { return []net.IP{c.srv.address.Addr().AsSlice()} }
 
-// selfSigned is for control planes that believe any certificate.
+// selfSigned returns a certificate for control planes that do not verify kubelets.
 func (c *certificates) selfSigned(node string) (*tls.Certificate, error) {
 	own := &x509.Certificate{
 		SerialNumber: big.NewInt(1),
@@ -158,8 +158,8 @@ func (c *certificates) selfSigned(node string) (*tls.Certificate, error) {
 	return &tls.Certificate{Certificate: [][]byte{der}, PrivateKey: c.key}, nil
 }
 
-// obtain asks for a serving certificate, like the kubelet of node, and approves it,
-// like the operator of these nodes.
+// obtain requests a serving certificate as the kubelet of node does, and approves the
+// request as an operator does.
 func (c *certificates) obtain(ctx context.Context, node string) (*tls.Certificate, error) {
 	srv := c.srv
 	der, err := x509.CreateCertificateRequest(rand.Reader, &x509.CertificateRequest{Subject: c.subject(node), IPAddresses: c.ips()}, c.key)
@@ -169,9 +169,9 @@ func (c *certificates) obtain(ctx context.Context, node string) (*tls.Certificat
 	requests := srv.client.CertificatesV1().CertificateSigningRequests()
 	name := "hollownode-" + node
 	if len(name) > maxRequestName {
-		name = "" // one is generated
+		name = "" // the API server generates one
 	} else if err := requests.Delete(ctx, name, metav1.DeleteOptions{}); err != nil && !apierrors.IsNotFound(err) {
-		// One that nobody has signed would stay for a day.
+		// A pending request would remain for a day.
 		return nil, fmt.Errorf("deleting an old request: %w", err)
 	}
 	usages := []certificatesv1.KeyUsage{certificatesv1.UsageDigitalSignature, certificatesv1.UsageServerAuth}

@@ -1,6 +1,7 @@
 package hollownode
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"net/netip"
@@ -15,60 +16,59 @@ import (
 	"k8s.io/apimachinery/pkg/util/validation/field"
 )
 
-// Config says what the nodes are like. Its zero value is one node of 32 CPUs.
+// Config configures the nodes. Its zero value is one node with 32 CPUs.
 type Config struct {
-	// Name is that of the component. Two Nodes of one control plane need different
-	// ones, and different values of NamePrefix. If empty, "hollownode".
+	// Name is the name of the component. Two Nodes of one control plane need different
+	// names and different values of NamePrefix. If empty, "hollownode".
 	Name string
 
-	// Count is how many nodes there are. If zero, 1.
+	// Count is the number of nodes. If zero, 1.
 	Count int
 
-	// NamePrefix begins the nodes' names; a number from 0 on follows. If empty,
-	// "node-", so that three nodes are node-0, node-1 and node-2.
+	// NamePrefix is the prefix of the node names, before a number from 0 on. If empty,
+	// "node-": three nodes are node-0, node-1 and node-2.
 	NamePrefix string
 
-	// Labels are labels of the nodes, beside those for host name, operating
-	// system and architecture that each has, which they can replace.
+	// Labels are additional labels of the nodes. They can override the labels for host
+	// name, operating system and architecture.
 	Labels map[string]string
 
-	// Taints are what the nodes register with.
+	// Taints are the taints with which the nodes register.
 	Taints []corev1.Taint
 
-	// Capacity is what a node offers to pods, all of it allocatable. What is not
-	// in it is 32 CPUs, 256Gi of memory, 1Ti of ephemeral storage, and 110 pods.
-	// The scheduler looks at it; a pod that is bound past it runs nevertheless.
+	// Capacity is the capacity of a node, all of it allocatable. The defaults are 32
+	// CPUs, 256Gi of memory, 1Ti of ephemeral storage, and 110 pods. Only the scheduler
+	// enforces it: the node also runs pods that exceed it.
 	Capacity corev1.ResourceList
 
-	// Address is the IP address that all nodes have, and the port for logs, over
-	// HTTPS. If empty, "127.0.0.1:0": loopback, a free port. A control plane that
-	// itself listens on more than loopback connects to no kubelet on loopback:
-	// kubectl logs then needs another address of this machine here.
+	// Address is the IP address of all nodes, and the port of the kubelet API (logs,
+	// over HTTPS). If empty, "127.0.0.1:0": loopback and a free port. A control plane
+	// that listens on other addresses than loopback does not connect to kubelets on
+	// loopback. kubectl logs then needs another address of this machine.
 	Address string
 
-	// PodCIDR is the IP range that pods have their addresses from on nodes
-	// without a spec.podCIDR. If empty, "10.128.0.0/14", enough for 262,000 pods.
+	// PodCIDR is the IP range for pods on nodes without a spec.podCIDR. If empty,
+	// "10.128.0.0/14", enough for 262,000 pods.
 	PodCIDR string
 
-	// LeaseDuration is how long a heartbeat is good for, in full
-	// seconds. It is renewed twice in that time. If zero, 40 seconds.
+	// LeaseDuration is the duration of node Leases, in full seconds. A Lease is
+	// renewed twice in that time. If zero, 40 seconds.
 	LeaseDuration time.Duration
 
-	// StartDelay is how long a pod is Pending on its node. If zero, it starts at
-	// once, and is never seen with containers that are being created.
+	// StartDelay is the time for which a pod is Pending on its node. If zero, pods
+	// start at once, without the status ContainerCreating.
 	StartDelay time.Duration
 
-	// JobDuration is how long the containers of a Job's pod run. If zero, one
-	// second. Other pods run until they are deleted.
+	// JobDuration is the time for which the containers of a Job's pod run. If zero,
+	// one second. Other pods run until they are deleted.
 	JobDuration time.Duration
 
-	// StopDelay is how long containers take to stop when their pod is deleted;
-	// those that take longer than the pod's grace period are killed at its end. If
-	// zero, they stop at once.
+	// StopDelay is the time that containers take to stop when their pod is deleted.
+	// At the end of the pod's grace period they are killed. If zero, they stop at once.
 	StopDelay time.Duration
 
-	// Logger takes what the nodes say. If nil, the logger of the control plane that
-	// runs them, named after the component.
+	// Logger receives the log of the nodes. If nil, the logger of the control plane,
+	// named after the component.
 	Logger *zap.Logger
 }
 
@@ -82,8 +82,7 @@ const (
 	minLeaseDuration     = time.Second
 )
 
-// clone returns a copy that shares nothing that the caller can change, with
-// zeros filled in.
+// clone returns a deep copy of c with its defaults.
 func (c Config) clone() Config {
 	c.Labels = maps.Clone(c.Labels)
 	c.Taints = slices.Clone(c.Taints)
@@ -95,25 +94,17 @@ func (c Config) clone() Config {
 	}
 	maps.Copy(capacity, c.Capacity.DeepCopy())
 	c.Capacity = capacity
-	c.Name = or(c.Name, defaultName)
-	c.Count = or(c.Count, 1)
-	c.NamePrefix = or(c.NamePrefix, defaultPrefix)
-	c.Address = or(c.Address, defaultAddress)
-	c.PodCIDR = or(c.PodCIDR, defaultPodCIDR)
-	c.LeaseDuration = or(c.LeaseDuration, defaultLeaseDuration)
-	c.JobDuration = or(c.JobDuration, defaultJobDuration)
+	c.Name = cmp.Or(c.Name, defaultName)
+	c.Count = cmp.Or(c.Count, 1)
+	c.NamePrefix = cmp.Or(c.NamePrefix, defaultPrefix)
+	c.Address = cmp.Or(c.Address, defaultAddress)
+	c.PodCIDR = cmp.Or(c.PodCIDR, defaultPodCIDR)
+	c.LeaseDuration = cmp.Or(c.LeaseDuration, defaultLeaseDuration)
+	c.JobDuration = cmp.Or(c.JobDuration, defaultJobDuration)
 	return c
 }
 
-func or[T comparable](value, otherwise T) T {
-	var zero T
-	if value == zero {
-		return otherwise
-	}
-	return value
-}
-
-// Validate reports every problem at once, each with the field's name.
+// Validate reports all problems in one error that names the fields.
 func (c Config) Validate() error {
 	c = c.clone()
 	var errs field.ErrorList
@@ -124,7 +115,7 @@ func (c Config) Validate() error {
 		invalid("Count", c.Count, "must not be negative; zero is 1")
 	}
 	for _, problem := range validation.IsDNS1123Subdomain(c.name(max(c.Count, 1) - 1)) {
-		invalid("NamePrefix", c.NamePrefix, "does not begin the name of a node: "+problem)
+		invalid("NamePrefix", c.NamePrefix, "must be a prefix of node names: "+problem)
 	}
 	errs = append(errs, metav1validation.ValidateLabels(c.Labels, field.NewPath("Labels"))...)
 	for i, taint := range c.Taints {
@@ -170,5 +161,5 @@ func (c Config) Validate() error {
 	return nil
 }
 
-// name is the name of node i.
+// name returns the name of node i.
 func (c Config) name(i int) string { return fmt.Sprintf("%s%d", c.NamePrefix, i) }

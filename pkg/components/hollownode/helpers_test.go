@@ -7,21 +7,15 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/fields"
-	"k8s.io/apimachinery/pkg/runtime"
-	"k8s.io/apimachinery/pkg/watch"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/tools/cache"
-	watchtools "k8s.io/client-go/tools/watch"
 
+	"github.com/kubembed/kubembed/internal/testwait"
 	"github.com/kubembed/kubembed/pkg/components/hollownode"
 	"github.com/kubembed/kubembed/pkg/controlplane"
 )
 
-// patience is for what must happen; a test that waits for all of it fails.
-const patience = 2 * time.Minute
-
-// plane is a control plane with its administrator's client.
+// plane is a control plane with a client of its administrator.
 type plane struct {
 	*kubernetes.Clientset
 	server *controlplane.Server
@@ -41,8 +35,7 @@ func start(t testing.TB, cfg controlplane.Config) plane {
 	return plane{kubernetes.NewForConfigOrDie(server.ClientConfig()), server}
 }
 
-// run runs nodes until stop is called or the test ends, and returns when they are
-// ready.
+// run runs nodes until stop is called or the test ends. It returns when they are ready.
 func (p plane) run(t testing.TB, nodes *hollownode.Nodes) (stop func()) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
@@ -60,7 +53,7 @@ func (p plane) run(t testing.TB, nodes *hollownode.Nodes) (stop func()) {
 			if err != nil {
 				t.Errorf("Run: %v", err)
 			}
-		case <-time.After(patience):
+		case <-time.After(testwait.Timeout):
 			t.Error("Run does not return")
 		}
 	}
@@ -70,35 +63,20 @@ func (p plane) run(t testing.TB, nodes *hollownode.Nodes) (stop func()) {
 	case err := <-result:
 		stopped = true
 		t.Fatalf("Run ended before it was ready: %v", err)
-	case <-time.After(patience):
-		t.Fatal("never ready")
+	case <-time.After(testwait.Timeout):
+		t.Fatal("the nodes are not ready")
 	}
 	return stop
 }
 
-// until watches the object until done is true of it.
-func until[T runtime.Object](t testing.TB, p plane, resource, namespace, name string, kind T, done func(T) bool) T {
-	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
-	defer cancel()
-	client := p.CoreV1().RESTClient()
-	if resource == "leases" {
-		client = p.CoordinationV1().RESTClient()
-	}
-	lw := cache.NewListWatchFromClient(client, resource, namespace, fields.OneTermEqualSelector("metadata.name", name))
-	event, err := watchtools.UntilWithSync(ctx, lw, kind, nil, func(event watch.Event) (bool, error) {
-		object, ok := event.Object.(T)
-		return ok && event.Type != watch.Deleted && done(object), nil
-	})
-	if err != nil {
-		t.Fatalf("%s %s: %v", resource, name, err)
-	}
-	return event.Object.(T)
+// podNamed lists and watches a pod.
+func (p plane) podNamed(name string) cache.ListerWatcher {
+	return testwait.Named(p.CoreV1().RESTClient(), "pods", "default", name)
 }
 
-func (p plane) untilPod(t testing.TB, name string, done func(*corev1.Pod) bool) *corev1.Pod {
+func (p plane) untilPod(t testing.TB, name string, condition func(*corev1.Pod) bool) *corev1.Pod {
 	t.Helper()
-	return until(t, p, "pods", "default", name, &corev1.Pod{}, done)
+	return testwait.Object(t, p.podNamed(name), &corev1.Pod{}, condition)
 }
 
 func (p plane) untilPhase(t testing.TB, name string, phase corev1.PodPhase) *corev1.Pod {
@@ -109,16 +87,13 @@ func (p plane) untilPhase(t testing.TB, name string, phase corev1.PodPhase) *cor
 // untilGone waits until the pod is deleted.
 func (p plane) untilGone(t testing.TB, name string) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
-	defer cancel()
-	lw := cache.NewListWatchFromClient(p.CoreV1().RESTClient(), "pods", "default", fields.OneTermEqualSelector("metadata.name", name))
-	gone := func(store cache.Store) (bool, error) { return len(store.List()) == 0, nil }
-	_, err := watchtools.UntilWithSync(ctx, lw, &corev1.Pod{}, gone, func(event watch.Event) (bool, error) {
-		return event.Type == watch.Deleted, nil
-	})
-	if err != nil {
-		t.Fatalf("pod %s is not deleted: %v", name, err)
-	}
+	testwait.Gone(t, p.podNamed(name), &corev1.Pod{})
+}
+
+// untilReady waits until a node is Ready.
+func (p plane) untilReady(t testing.TB, name string) {
+	t.Helper()
+	testwait.Object(t, testwait.Named(p.CoreV1().RESTClient(), "nodes", "", name), &corev1.Node{}, ready)
 }
 
 // create creates a pod on node.

@@ -9,66 +9,66 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 )
 
-// ips knows which pod has which address.
-type ips struct {
-	mu   sync.Mutex
-	used map[netip.Addr]types.UID
-	last map[netip.Prefix]netip.Addr
+// ipAllocator allocates IP addresses to pods.
+type ipAllocator struct {
+	mu            sync.Mutex
+	used          map[netip.Addr]types.UID
+	lastAllocated map[netip.Prefix]netip.Addr
 }
 
-func newIPs() *ips {
-	return &ips{used: map[netip.Addr]types.UID{}, last: map[netip.Prefix]netip.Addr{}}
+func newIPAllocator() *ipAllocator {
+	return &ipAllocator{used: map[netip.Addr]types.UID{}, lastAllocated: map[netip.Prefix]netip.Addr{}}
 }
 
-// note keeps the addresses that pod has.
-func (i *ips) note(pod *corev1.Pod) {
-	i.mu.Lock()
-	defer i.mu.Unlock()
+// observe marks the addresses of pod as used.
+func (a *ipAllocator) observe(pod *corev1.Pod) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
 	for _, ip := range addresses(pod) {
-		if _, taken := i.used[ip]; !taken {
-			i.used[ip] = pod.UID
+		if _, taken := a.used[ip]; !taken {
+			a.used[ip] = pod.UID
 		}
 	}
 }
 
-// release gives up what was taken for the pod with that UID.
-func (i *ips) release(uid types.UID, ips ...netip.Addr) {
-	i.mu.Lock()
-	defer i.mu.Unlock()
+// release frees addresses of the pod with that UID.
+func (a *ipAllocator) release(uid types.UID, ips ...netip.Addr) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
 	for _, ip := range ips {
-		if i.used[ip] == uid {
-			delete(i.used, ip)
+		if a.used[ip] == uid {
+			delete(a.used, ip)
 		}
 	}
 }
 
-// take finds an address for the pod with that UID. It reports false when there
-// is none left.
-func (i *ips) take(uid types.UID, prefix netip.Prefix) (netip.Addr, bool) {
-	i.mu.Lock()
-	defer i.mu.Unlock()
+// allocate allocates a free address to the pod with that UID. It reports false if there is
+// none.
+func (a *ipAllocator) allocate(uid types.UID, prefix netip.Prefix) (netip.Addr, bool) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
 	prefix = prefix.Masked()
-	// The first is the network, the second its gateway, the last its broadcast
-	// address: the first is skipped below, and of the others there are at most two.
+	// The first address is the network, the second its gateway, the last its broadcast
+	// address. The loop skips the first.
 	usable := size(prefix) - 3
-	ip, ok := i.last[prefix]
+	ip, ok := a.lastAllocated[prefix]
 	if !ok {
 		ip = prefix.Addr().Next()
 	}
-	for range int(min(usable, float64(len(i.used)+1))) {
+	for range int(min(usable, float64(len(a.used)+1))) {
 		if ip = ip.Next(); !prefix.Contains(ip.Next()) {
 			ip = prefix.Addr().Next().Next()
 		}
-		if _, taken := i.used[ip]; !taken {
-			i.used[ip] = uid
-			i.last[prefix] = ip
+		if _, taken := a.used[ip]; !taken {
+			a.used[ip] = uid
+			a.lastAllocated[prefix] = ip
 			return ip, true
 		}
 	}
 	return netip.Addr{}, false
 }
 
-// addresses are those that a pod has of its own.
+// addresses returns the addresses of a pod, except for the host network.
 func addresses(pod *corev1.Pod) []netip.Addr {
 	if pod.Spec.HostNetwork {
 		return nil
@@ -82,7 +82,7 @@ func addresses(pod *corev1.Pod) []netip.Addr {
 	return list
 }
 
-// size is how many addresses are in prefix.
+// size returns the number of addresses in prefix.
 func size(prefix netip.Prefix) float64 {
 	return math.Exp2(float64(prefix.Addr().BitLen() - prefix.Bits()))
 }

@@ -9,18 +9,19 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/wait"
 	"k8s.io/utils/ptr"
 )
 
-// renewals is how many renewals there are in the life of a lease. The kubelet has
-// four, for its way to the API server is longer; half the writes do here.
+// renewals is the number of renewals in the duration of a lease. The kubelet has four,
+// because its connection to the API server is slower and less reliable.
 const renewals = 2
 
-// leaseTicks is how many times in an interval the leases are looked at: a few
-// bursts of writes cost less than a wake-up for each.
+// leaseTicks is the number of checks of all leases in a renewal interval: a few bursts of
+// writes cost less than a timer for each lease.
 const leaseTicks = 20
 
-// createLease makes the node's lease, or takes over the one that there is.
+// createLease creates the lease of the node, or takes over an existing one.
 func (s *session) createLease(ctx context.Context, n *node) error {
 	n.mu.Lock()
 	uid, known := n.uid, n.lease != nil
@@ -42,51 +43,44 @@ func (s *session) createLease(ctx context.Context, n *node) error {
 			RenewTime:            ptr.To(metav1.NowMicro()),
 		},
 	}
-	made, err := leases.Create(ctx, lease, metav1.CreateOptions{})
+	created, err := leases.Create(ctx, lease, metav1.CreateOptions{})
 	if apierrors.IsAlreadyExists(err) {
 		var old *coordinationv1.Lease
 		if old, err = leases.Get(ctx, n.name, metav1.GetOptions{}); err != nil {
 			return err
 		}
 		lease.ResourceVersion = old.ResourceVersion
-		made, err = leases.Update(ctx, lease, metav1.UpdateOptions{})
+		created, err = leases.Update(ctx, lease, metav1.UpdateOptions{})
 	}
 	if err != nil {
 		return err
 	}
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	n.lease = made
-	// From then on spread over the interval, however fast they were made.
+	n.lease = created
+	// Renewals are spread over the interval, however fast the leases were created.
 	interval := s.config.LeaseDuration / renewals
-	n.due = time.Now().Add(interval * time.Duration(n.number+1) / time.Duration(len(s.nodes)))
+	n.renewAt = time.Now().Add(interval * time.Duration(n.number+1) / time.Duration(len(s.nodes)))
 	return nil
 }
 
-// renewLeases is the heart of all nodes.
+// renewLeases renews the leases of all nodes until ctx ends.
 func (s *session) renewLeases(ctx context.Context) {
 	interval := s.config.LeaseDuration / renewals
-	ticker := time.NewTicker(interval / leaseTicks)
-	defer ticker.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case now := <-ticker.C:
-			for _, name := range s.names {
-				if n := s.nodes[name]; ctx.Err() == nil && !s.isDead(name) {
-					s.renewLease(ctx, n, now, interval)
-				}
+	wait.NonSlidingUntilWithContext(ctx, func(ctx context.Context) {
+		now := time.Now()
+		for _, name := range s.names {
+			if n := s.nodes[name]; ctx.Err() == nil && !s.isDead(name) {
+				s.renewLease(ctx, n, now, interval)
 			}
 		}
-	}
+	}, interval/leaseTicks)
 }
 
-// renewLease renews the lease if it is due. What fails is tried again at the next
-// tick.
+// renewLease renews the lease if it is due. The next tick retries a failed renewal.
 func (s *session) renewLease(ctx context.Context, n *node, now time.Time, interval time.Duration) {
 	n.mu.Lock()
-	lease, due := n.lease, n.due
+	lease, due := n.lease, n.renewAt
 	n.mu.Unlock()
 	if lease == nil || now.Before(due) {
 		return
@@ -98,7 +92,7 @@ func (s *session) renewLease(ctx context.Context, n *node, now time.Time, interv
 	update.Spec.RenewTime = ptr.To(metav1.NowMicro())
 	renewed, err := leases.Update(ctx, update, metav1.UpdateOptions{})
 	if apierrors.IsConflict(err) {
-		// Somebody has changed it, and the next tick renews that one, or deleted it.
+		// Another client has modified it, and the next tick renews it, or deleted it.
 		renewed, err = leases.Get(ctx, n.name, metav1.GetOptions{})
 		interval = 0
 	}
@@ -108,16 +102,16 @@ func (s *session) renewLease(ctx context.Context, n *node, now time.Time, interv
 	}
 	if err != nil {
 		if ctx.Err() == nil {
-			s.logger.Warn("a heartbeat has failed and will be tried again", zap.String("node", n.name), zap.Error(err))
+			s.logger.Warn("heartbeat failed, will retry", zap.String("node", n.name), zap.Error(err))
 		}
 		return
 	}
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	if n.lease == lease { // and not deleted or made anew meanwhile
-		n.lease, n.due = renewed, due.Add(interval)
-		if n.due.Before(now) {
-			n.due = now.Add(interval)
+	if n.lease == lease { // not deleted or created again meanwhile
+		n.lease, n.renewAt = renewed, due.Add(interval)
+		if n.renewAt.Before(now) {
+			n.renewAt = now.Add(interval)
 		}
 	}
 }

@@ -11,15 +11,16 @@ import (
 	"go.uber.org/zap/zapcore"
 	corev1 "k8s.io/api/core/v1"
 
+	"github.com/kubembed/kubembed/internal/testwait"
 	"github.com/kubembed/kubembed/pkg/components/hollownode"
 	"github.com/kubembed/kubembed/pkg/controlplane"
 )
 
-// blockedCore is a core that does not return until stuck is closed.
+// blockedCore is a core that blocks until release is closed.
 type blockedCore struct {
 	zapcore.LevelEnabler
-	called func()
-	stuck  chan struct{}
+	called  func()
+	release chan struct{}
 }
 
 func (c blockedCore) With([]zapcore.Field) zapcore.Core { return c }
@@ -30,17 +31,17 @@ func (c blockedCore) Check(e zapcore.Entry, checked *zapcore.CheckedEntry) *zapc
 
 func (c blockedCore) Write(zapcore.Entry, []zapcore.Field) error {
 	c.called()
-	<-c.stuck
+	<-c.release
 	return nil
 }
 
-// A Logger that blocks keeps no pod from running, and Run from returning only for
-// a moment.
+// TestLoggerThatBlocks: a Logger that blocks does not block pods, and delays the return of
+// Run only briefly.
 func TestLoggerThatBlocks(t *testing.T) {
 	p := start(t, controlplane.Config{})
-	called, stuck := make(chan struct{}), make(chan struct{})
-	defer close(stuck)
-	nodes := hollownode.New(hollownode.Config{Logger: zap.New(blockedCore{zap.WarnLevel, sync.OnceFunc(func() { close(called) }), stuck})})
+	called, release := make(chan struct{}), make(chan struct{})
+	defer close(release)
+	nodes := hollownode.New(hollownode.Config{Logger: zap.New(blockedCore{zap.WarnLevel, sync.OnceFunc(func() { close(called) }), release})})
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	result := make(chan error, 1)
@@ -48,8 +49,8 @@ func TestLoggerThatBlocks(t *testing.T) {
 	p.create(t, "odd", "node-0", annotate(hollownode.AnnotationRunFor, "nonsense"))
 	select {
 	case <-called:
-	case <-time.After(patience):
-		t.Fatal("nothing is logged")
+	case <-time.After(testwait.Timeout):
+		t.Fatal("the logger is not called")
 	}
 	p.create(t, "next", "node-0")
 	p.untilPhase(t, "next", corev1.PodRunning)
@@ -59,7 +60,7 @@ func TestLoggerThatBlocks(t *testing.T) {
 		if err == nil || !strings.Contains(err.Error(), "Config.Logger: it blocks") {
 			t.Errorf("Run: %v", err)
 		}
-	case <-time.After(patience):
+	case <-time.After(testwait.Timeout):
 		t.Error("Run does not return")
 	}
 }

@@ -11,8 +11,8 @@ import (
 	"k8s.io/utils/ptr"
 )
 
-// serveLogs answers as a kubelet does, with what a container could have written:
-// a line when it starts, the text of AnnotationLog, and a line when it ends.
+// serveLogs serves a simulated container log as the kubelet does: a line for the start,
+// the text of AnnotationLog, and a line for the exit.
 func (srv *server) serveLogs(w http.ResponseWriter, r *http.Request) {
 	var options corev1.PodLogOptions
 	query := r.URL.Query()
@@ -20,7 +20,7 @@ func (srv *server) serveLogs(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, "unable to decode query: "+err.Error(), http.StatusBadRequest)
 		return
 	}
-	p, ok := srv.living(w, r)
+	p, ok := srv.livePod(w, r)
 	if !ok {
 		return
 	}
@@ -30,7 +30,7 @@ func (srv *server) serveLogs(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, fmt.Sprintf("container %q in pod %q is not available", container, p.object.Name), http.StatusBadRequest)
 		return
 	}
-	if problem := noLog(p.object, &cs, options.Previous); problem != "" {
+	if problem := logUnavailable(p.object, &cs, options.Previous); problem != "" {
 		http.Error(w, problem, http.StatusBadRequest)
 		return
 	}
@@ -53,23 +53,24 @@ func (srv *server) serveLogs(w http.ResponseWriter, r *http.Request) {
 		if cs, ok = statusOf(p.object, container); !ok || cs.RestartCount != restarts {
 			return
 		}
-		// A container that waits to be restarted has ended.
-		if last := cs.LastTerminationState; cs.State.Waiting != nil && last.Terminated != nil {
-			cs.State = last
+		// A container that waits for its restart has exited.
+		if previous := cs.LastTerminationState; cs.State.Waiting != nil && previous.Terminated != nil {
+			cs.State = previous
 		}
 	}
 }
 
-// noLog says why there is nothing to show, in the words of the kubelet.
-func noLog(object *corev1.Pod, cs *corev1.ContainerStatus, previous bool) string {
-	last := cs.LastTerminationState
+// logUnavailable returns why a container has no log, in the words of the kubelet, or "".
+// For a container that waits for its restart it sets cs.State to that of the last run.
+func logUnavailable(object *corev1.Pod, cs *corev1.ContainerStatus, previous bool) string {
+	lastRun := cs.LastTerminationState
 	switch {
-	case previous && last.Terminated == nil:
+	case previous && lastRun.Terminated == nil:
 		return fmt.Sprintf("previous terminated container %q in pod %q not found", cs.Name, object.Name)
 	case previous, cs.State.Running != nil, cs.State.Terminated != nil:
 		return ""
-	case last.Terminated != nil:
-		cs.State = last
+	case lastRun.Terminated != nil:
+		cs.State = lastRun
 		return ""
 	}
 	reason := ""
@@ -84,7 +85,7 @@ type logLine struct {
 	text string
 }
 
-// logOf is the log of a container up to now.
+// logOf returns the log of a container up to now.
 func logOf(object *corev1.Pod, cs corev1.ContainerStatus, previous bool) []logLine {
 	state := cs.State
 	if previous {
@@ -108,18 +109,19 @@ func logOf(object *corev1.Pod, cs corev1.ContainerStatus, previous bool) []logLi
 	return lines
 }
 
-// logWriter writes what is asked for of a log that grows.
+// logWriter writes the selected lines of a log that may grow.
 type logWriter struct {
 	w       http.ResponseWriter
 	options *corev1.PodLogOptions
 	written int   // lines
-	left    int64 // bytes, or less than zero for all
+	left    int64 // bytes, or negative without a limit
 }
 
-// write reports false when no more is wanted.
+// write writes the lines that it has not written before. It reports whether more lines
+// may follow.
 func (l *logWriter) write(lines []logLine) bool {
-	fresh := lines[min(l.written, len(lines)):]
-	first := l.written == 0
+	unwritten := lines[min(l.written, len(lines)):]
+	firstCall := l.written == 0
 	l.written = len(lines)
 	var since time.Time
 	switch {
@@ -128,19 +130,19 @@ func (l *logWriter) write(lines []logLine) bool {
 	case l.options.SinceSeconds != nil:
 		since = time.Now().Add(-time.Duration(*l.options.SinceSeconds) * time.Second)
 	}
-	var chosen []logLine
-	for _, line := range fresh {
+	var selected []logLine
+	for _, line := range unwritten {
 		if !line.at.Before(since) {
-			chosen = append(chosen, line)
+			selected = append(selected, line)
 		}
 	}
-	if tail := l.options.TailLines; first && tail != nil {
-		chosen = chosen[max(0, int64(len(chosen))-*tail):]
+	if tail := l.options.TailLines; firstCall && tail != nil {
+		selected = selected[max(0, int64(len(selected))-*tail):]
 	}
 	if ptr.Deref(l.options.Stream, corev1.LogStreamAll) == corev1.LogStreamStderr {
-		chosen = nil
+		selected = nil
 	}
-	for _, line := range chosen {
+	for _, line := range selected {
 		text := line.text + "\n"
 		if l.options.Timestamps {
 			text = line.at.UTC().Format(time.RFC3339Nano) + " " + text

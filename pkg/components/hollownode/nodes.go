@@ -13,10 +13,9 @@ import (
 	"github.com/kubembed/kubembed/internal/logqueue"
 )
 
-// Nodes are simulated nodes. As a component of a control plane they run while it
-// does. They serve one control plane at a time; when Run has returned, it can be
-// called again, for the same control plane or another. The methods are safe for
-// concurrent use.
+// Nodes are simulated nodes, as a component of a control plane. They serve one control
+// plane at a time. After Run has returned, it can be called again, for the same control
+// plane or another. The methods are safe for concurrent use.
 type Nodes struct {
 	config Config
 	names  []string
@@ -26,8 +25,8 @@ type Nodes struct {
 	running *session
 }
 
-// New returns nodes that are started by Run. It copies cfg. Validate and Run
-// report mistakes in it.
+// New returns nodes with a copy of cfg. Run starts them. Validate and Run report an
+// invalid cfg.
 func New(cfg Config) *Nodes {
 	n := &Nodes{config: cfg.clone(), dead: map[string]bool{}}
 	for i := range n.config.Count {
@@ -36,25 +35,24 @@ func New(cfg Config) *Nodes {
 	return n
 }
 
-// Name is the component's name.
+// Name returns the name of the component.
 func (n *Nodes) Name() string { return n.config.Name }
 
-// Names are the names of the nodes.
+// Names returns the names of the nodes.
 func (n *Nodes) Names() []string { return slices.Clone(n.names) }
 
-// Validate is [Config.Validate] of what New was given.
+// Validate calls [Config.Validate].
 func (n *Nodes) Validate() error { return n.config.Validate() }
 
-// Run registers the nodes with the API server that config leads to, calls ready
-// when all are Ready and pods run on them, and keeps them until ctx ends. config
-// belongs to an administrator. Nodes and pods stay as objects then, like those of
-// machines that have been switched off; the next Run takes them over.
+// Run registers the nodes with the API server of config, calls ready when all are Ready
+// and can run pods, and runs them until ctx ends. config must be that of an administrator.
+// The Node and Pod objects remain, as after a shutdown of machines, and the next Run takes
+// them over.
 //
-// It returns nil when ctx has ended and nothing of it runs any more, and an error
-// before that when Config is invalid, when Config.Address cannot be listened on,
-// when the API server does not serve nodes, pods or leases (RuntimeConfig), when it
-// refuses a node, or when the Nodes run already. An API
-// server that does not answer is no error: it is tried again.
+// Run returns nil when ctx and all goroutines have ended. It returns an error earlier if
+// the Config is invalid, if it cannot listen on Config.Address, if the API server does not
+// serve nodes, pods or leases (RuntimeConfig), if it rejects a node, or if the Nodes are
+// already running. If the API server does not answer, Run retries.
 func (n *Nodes) Run(ctx context.Context, config *rest.Config, ready func()) (err error) {
 	if err := n.config.Validate(); err != nil {
 		return err
@@ -67,13 +65,13 @@ func (n *Nodes) Run(ctx context.Context, config *rest.Config, ready func()) (err
 	}
 	defer s.queue.ShutDown()
 	n.mu.Lock()
-	taken := n.running != nil
-	if !taken {
+	alreadyRunning := n.running != nil
+	if !alreadyRunning {
 		n.running = s
 	}
 	n.mu.Unlock()
-	if taken {
-		return errors.New("hollownode: running already: a Nodes value serves one control plane at a time; make another with New")
+	if alreadyRunning {
+		return errors.New("hollownode: already running: a Nodes value serves one control plane at a time; create another with New")
 	}
 	defer func() {
 		n.mu.Lock()
@@ -83,17 +81,16 @@ func (n *Nodes) Run(ctx context.Context, config *rest.Config, ready func()) (err
 	return s.run(ctx, ready)
 }
 
-// Kill lets the node die, as by a power cut: no heartbeats, no changes to its
-// pods, no logs. What the control plane does about it is the business of its
-// node controllers. A node that is killed while nothing runs does not come up
-// with the others. An unknown name is an error.
+// Kill simulates a loss of power of the node: no heartbeats, no changes to its pods, no
+// logs. The node controllers of the control plane handle the rest. A node that is killed
+// before Run does not start with the others. An unknown name is an error.
 func (n *Nodes) Kill(name string) error {
 	_, err := n.setDead(name, true)
 	return err
 }
 
-// Revive brings a node back that was killed. It registers anew, and its pods go
-// on from where they were. One that lives is let be. An unknown name is an error.
+// Revive restarts a killed node. It registers again, and its pods continue. For a node
+// that was not killed it does nothing. An unknown name is an error.
 func (n *Nodes) Revive(name string) error {
 	s, err := n.setDead(name, false)
 	if s != nil {
@@ -102,7 +99,7 @@ func (n *Nodes) Revive(name string) error {
 	return err
 }
 
-// setDead returns what runs, if there was anything to change.
+// setDead returns the running session, or nil if there is none or nothing changed.
 func (n *Nodes) setDead(name string, dead bool) (*session, error) {
 	if !slices.Contains(n.names, name) {
 		return nil, fmt.Errorf("hollownode: no node %q; there are %s to %s", name, n.names[0], n.names[len(n.names)-1])

@@ -11,6 +11,7 @@ import (
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	"github.com/kubembed/kubembed/internal/testwait"
 	"github.com/kubembed/kubembed/pkg/components/hollownode"
 	"github.com/kubembed/kubembed/pkg/controlplane"
 )
@@ -39,7 +40,7 @@ func TestRegister(t *testing.T) {
 		t.Fatal(err)
 	}
 	if len(nodes.Items) != 3 {
-		t.Fatalf("%d nodes", len(nodes.Items))
+		t.Fatalf("got %d nodes, want 3", len(nodes.Items))
 	}
 	version, err := p.Discovery().ServerVersion()
 	if err != nil {
@@ -71,10 +72,12 @@ func TestRegister(t *testing.T) {
 	}
 }
 
+// untilRenewed waits until the lease of a node is renewed.
 func untilRenewed(t *testing.T, p plane, name string) {
 	t.Helper()
 	var first *metav1.MicroTime
-	until(t, p, "leases", corev1.NamespaceNodeLease, name, &coordinationv1.Lease{}, func(l *coordinationv1.Lease) bool {
+	leases := testwait.Named(p.CoordinationV1().RESTClient(), "leases", corev1.NamespaceNodeLease, name)
+	testwait.Object(t, leases, &coordinationv1.Lease{}, func(l *coordinationv1.Lease) bool {
 		if first == nil {
 			first = l.Spec.RenewTime
 		}
@@ -89,7 +92,7 @@ func TestHeartbeat(t *testing.T) {
 	untilRenewed(t, p, "node-0")
 	untilRenewed(t, p, "node-1")
 
-	// It goes on when somebody meddles.
+	// The renewals continue after another client has deleted or modified the lease.
 	leases := p.CoordinationV1().Leases(corev1.NamespaceNodeLease)
 	if err := leases.Delete(t.Context(), "node-0", metav1.DeleteOptions{}); err != nil {
 		t.Fatal(err)
@@ -102,7 +105,7 @@ func TestHeartbeat(t *testing.T) {
 	untilRenewed(t, p, "node-0")
 }
 
-func TestNodeThatIsThoughtDeadSaysThatItIsReady(t *testing.T) {
+func TestNodeMarkedNotReadyReportsReady(t *testing.T) {
 	t.Parallel()
 	p := start(t, controlplane.Config{})
 	p.run(t, hollownode.New(hollownode.Config{}))
@@ -116,7 +119,7 @@ func TestNodeThatIsThoughtDeadSaysThatItIsReady(t *testing.T) {
 	if _, err := p.CoreV1().Nodes().UpdateStatus(t.Context(), node, metav1.UpdateOptions{}); err != nil {
 		t.Fatal(err)
 	}
-	until(t, p, "nodes", "", "node-0", &corev1.Node{}, ready)
+	p.untilReady(t, "node-0")
 }
 
 func TestKillAndRevive(t *testing.T) {
@@ -128,12 +131,12 @@ func TestKillAndRevive(t *testing.T) {
 	}
 	p.run(t, nodes)
 	if _, err := p.CoreV1().Nodes().Get(t.Context(), "node-1", metav1.GetOptions{}); !apierrors.IsNotFound(err) {
-		t.Fatalf("a node that was killed before has come up: %v", err)
+		t.Fatalf("a killed node has registered: %v", err)
 	}
 	if err := nodes.Revive("node-1"); err != nil {
 		t.Fatal(err)
 	}
-	until(t, p, "nodes", "", "node-1", &corev1.Node{}, ready)
+	p.untilReady(t, "node-1")
 
 	p.create(t, "before", "node-0")
 	p.untilPhase(t, "before", corev1.PodRunning)
@@ -147,23 +150,23 @@ func TestKillAndRevive(t *testing.T) {
 		}
 		return lease.Spec.RenewTime.Time
 	}
-	// What was under way when it was killed may have been written.
+	// A write that was in flight at the kill may have succeeded.
 	untilRenewed(t, p, "node-1")
 	killed := lease()
 	p.create(t, "after", "node-0")
-	p.create(t, "elsewhere", "node-1")
+	p.create(t, "other-node", "node-1")
 	p.delete(t, "before", nil)
-	p.untilPhase(t, "elsewhere", corev1.PodRunning)
+	p.untilPhase(t, "other-node", corev1.PodRunning)
 	untilRenewed(t, p, "node-1")
 	untilRenewed(t, p, "node-1")
 	if now := lease(); !now.Equal(killed) {
-		t.Error("a dead node has a heartbeat")
+		t.Error("the killed node has renewed its lease")
 	}
 	if pod, err := p.CoreV1().Pods("default").Get(t.Context(), "after", metav1.GetOptions{}); err != nil || pod.Status.Phase != corev1.PodPending {
-		t.Errorf("a dead node runs a pod: %v, %v", pod.Status.Phase, err)
+		t.Errorf("the killed node runs a pod: %v, %v", pod.Status.Phase, err)
 	}
 	if _, err := p.CoreV1().Pods("default").Get(t.Context(), "before", metav1.GetOptions{}); err != nil {
-		t.Errorf("a dead node has confirmed a deletion: %v", err)
+		t.Errorf("the killed node has confirmed a deletion: %v", err)
 	}
 
 	if err := nodes.Revive("node-0"); err != nil {
@@ -198,7 +201,7 @@ func TestRestartTakesOver(t *testing.T) {
 		p := start(t, cfg)
 		old, err := p.CoreV1().Nodes().Get(t.Context(), "node-0", metav1.GetOptions{})
 		if err != nil || string(old.UID) != uid {
-			t.Fatalf("the node has not stayed: %v", err)
+			t.Fatalf("the Node object is gone: %v", err)
 		}
 		p.create(t, "meanwhile", "node-1")
 		p.run(t, nodes)
@@ -207,20 +210,20 @@ func TestRestartTakesOver(t *testing.T) {
 			t.Fatal(err)
 		}
 		if string(node.UID) != uid || !ready(node) {
-			t.Error("the node was not taken over")
+			t.Error("the second run did not take over the Node object")
 		}
 		if was, is := old.Status.DaemonEndpoints, node.Status.DaemonEndpoints; was == is {
-			t.Errorf("the port is still that of the first run, %v", is)
+			t.Errorf("got port %v of the first run, want another one", is)
 		}
 		if other := p.untilPhase(t, "meanwhile", corev1.PodRunning); other.Status.PodIP == ip {
-			t.Error("an address was given twice")
+			t.Error("two pods have the same address")
 		}
 		p.delete(t, "old", nil)
 		p.untilGone(t, "old")
 	})
 }
 
-func TestRunSaysWhatIsWrong(t *testing.T) {
+func TestRunErrors(t *testing.T) {
 	t.Parallel()
 	p := start(t, controlplane.Config{})
 	for want, cfg := range map[string]hollownode.Config{
@@ -233,26 +236,26 @@ func TestRunSaysWhatIsWrong(t *testing.T) {
 		"PodCIDR":       {PodCIDR: "10.0.0.0/31"},
 		"LeaseDuration": {LeaseDuration: time.Millisecond},
 		"StopDelay":     {StopDelay: -1},
-		// The port is the control plane's.
+		// The control plane listens on this port.
 		"Config.Address": {Address: strings.TrimPrefix(p.server.URL(), "https://")},
-		// What only the API server sees.
+		// Only the API server rejects this.
 		"node node-0": {Labels: map[string]string{"kubernetes.io/arch": "x"}, Taints: []corev1.Taint{
 			{Key: "a", Effect: corev1.TaintEffectNoSchedule}, {Key: "a", Effect: corev1.TaintEffectNoSchedule},
 		}},
 	} {
 		err := hollownode.New(cfg).Run(t.Context(), p.server.ClientConfig(), func() { t.Errorf("%s: ready", want) })
 		if err == nil || !strings.Contains(err.Error(), want) || !strings.HasPrefix(err.Error(), "hollownode: ") {
-			t.Errorf("%s: %v", want, err)
+			t.Errorf("got %v, want an error about %s", err, want)
 		}
 	}
 	nodes := hollownode.New(hollownode.Config{})
 	p.run(t, nodes)
-	if err := nodes.Run(t.Context(), p.server.ClientConfig(), nil); err == nil || !strings.Contains(err.Error(), "running already") {
+	if err := nodes.Run(t.Context(), p.server.ClientConfig(), nil); err == nil || !strings.Contains(err.Error(), "already running") {
 		t.Errorf("a second Run: %v", err)
 	}
 }
 
-// TestTwoComponents: nodes of two kinds are two components.
+// TestTwoComponents: two components simulate two kinds of nodes.
 func TestTwoComponents(t *testing.T) {
 	t.Parallel()
 	p := start(t, controlplane.Config{Components: []controlplane.Component{

@@ -13,64 +13,64 @@ const (
 	reasonCompleted = "Completed"
 	reasonError     = "Error"
 
-	// exitKilled is the exit code of what is killed: 128 and the number of SIGKILL.
+	// exitKilled is the exit code of a killed container: 128 plus the number of SIGKILL.
 	exitKilled = 137
 
-	// The kubelet's.
+	// Restart back-off of the kubelet.
 	restartDelay    = 10 * time.Second
 	maxRestartDelay = 5 * time.Minute
 )
 
-// step is what is to be done about a pod.
+// step is the next step in the lifecycle of a pod.
 type step struct {
 	status corev1.PodStatus
-	// wake is when to look again, if nothing else happens. If zero, never.
+	// wake is the time of the following step, if no event comes first. If zero, there
+	// is none.
 	wake time.Time
-	// remove means that nothing of the pod runs any more, and its deletion can be
-	// confirmed.
+	// remove means that all containers have stopped and the deletion can be confirmed.
 	remove bool
 }
 
-// step looks what has become of the pod by now. It changes only p's own times;
-// takeIPs gives the pod its addresses, unless there are none.
-func (p *pod) step(now time.Time, hostIP string, takeIPs func() []corev1.PodIP) step {
+// step computes the next step of the pod at the time now. It modifies only the times and
+// addresses of p, not its object. allocateIPs returns no addresses if none are free.
+func (p *pod) step(now time.Time, hostIP string, allocateIPs func() []corev1.PodIP) step {
 	s := step{status: *p.object.Status.DeepCopy()}
 	switch {
 	case podutil.IsPodPhaseTerminal(s.status.Phase):
 		s.remove = p.object.DeletionTimestamp != nil
 		return s
 	case p.object.DeletionTimestamp != nil:
-		p.stop(&s, now)
+		p.stepDeleting(&s, now)
 	case s.status.StartTime == nil || s.status.Phase != corev1.PodRunning:
-		p.start(&s, now, takeIPs)
+		p.stepPending(&s, now, allocateIPs)
 	default:
-		p.live(&s, now)
+		p.stepRunning(&s, now)
 	}
 	if deadline := p.object.Spec.ActiveDeadlineSeconds; deadline != nil && s.status.StartTime != nil && p.object.DeletionTimestamp == nil {
-		p.deadline(&s, now, s.status.StartTime.Add(time.Duration(*deadline)*time.Second))
+		p.stepDeadline(&s, now, s.status.StartTime.Add(time.Duration(*deadline)*time.Second))
 	}
-	p.finish(&s.status, hostIP)
+	p.fillStatus(&s.status, hostIP)
 	return s
 }
 
-// start takes the pod from its binding to Running.
-func (p *pod) start(s *step, now time.Time, takeIPs func() []corev1.PodIP) {
+// stepPending takes a bound pod to Running.
+func (p *pod) stepPending(s *step, now time.Time, allocateIPs func() []corev1.PodIP) {
 	s.status.Phase = corev1.PodPending
 	if s.status.StartTime == nil {
 		s.status.StartTime = ptr.To(metav1.NewTime(now))
 	} else if started := s.status.StartTime.Time; p.bound.Sub(started) >= time.Second {
-		p.bound = started // it was there before us
+		p.bound = started // before this session
 	}
-	s.wake = p.bound.Add(p.behaviour.startDelay)
+	s.wake = p.bound.Add(p.behavior.startDelay)
 	if now.Before(s.wake) {
-		p.waiting(&s.status, "ContainerCreating")
+		p.setWaiting(&s.status, "ContainerCreating")
 		return
 	}
 	ips := p.podIPs
 	if len(ips) == 0 && !p.object.Spec.HostNetwork {
-		if ips = takeIPs(); len(ips) == 0 {
+		if ips = allocateIPs(); len(ips) == 0 {
 			s.wake = now.Add(time.Second)
-			p.waiting(&s.status, "NoAddress")
+			p.setWaiting(&s.status, "NoAddress")
 			return
 		}
 		p.podIPs = ips
@@ -79,20 +79,20 @@ func (p *pod) start(s *step, now time.Time, takeIPs func() []corev1.PodIP) {
 	s.status.Phase = corev1.PodRunning
 	for i, c := range p.object.Spec.InitContainers {
 		if podutil.IsRestartableInitContainer(&c) {
-			p.run(at(&s.status.InitContainerStatuses, i, &c), now)
+			p.setRunning(containerStatus(&s.status.InitContainerStatuses, i, &c), now)
 		} else {
-			end(at(&s.status.InitContainerStatuses, i, &c), now, now, 0)
+			setTerminated(containerStatus(&s.status.InitContainerStatuses, i, &c), now, now, 0)
 		}
 	}
 	for i, c := range p.object.Spec.Containers {
-		p.run(at(&s.status.ContainerStatuses, i, &c), now)
+		p.setRunning(containerStatus(&s.status.ContainerStatuses, i, &c), now)
 	}
 	p.since = now
-	s.wake = p.ends()
+	s.wake = p.exitTime()
 }
 
-// waiting is a pod with containers that have not started.
-func (p *pod) waiting(status *corev1.PodStatus, reason string) {
+// setWaiting sets the status of containers that have not started.
+func (p *pod) setWaiting(status *corev1.PodStatus, reason string) {
 	if len(p.object.Spec.InitContainers) > 0 && reason == "ContainerCreating" {
 		reason = "PodInitializing"
 	}
@@ -101,42 +101,42 @@ func (p *pod) waiting(status *corev1.PodStatus, reason string) {
 		&status.ContainerStatuses:     p.object.Spec.Containers,
 	} {
 		for i, c := range containers {
-			cs := at(list, i, &c)
+			cs := containerStatus(list, i, &c)
 			cs.State = corev1.ContainerState{Waiting: &corev1.ContainerStateWaiting{Reason: reason}}
 			cs.Started = ptr.To(false)
 		}
 	}
 }
 
-// live lets containers of a running pod end and start again.
-func (p *pod) live(s *step, now time.Time) {
+// stepRunning exits and restarts containers of a running pod.
+func (p *pod) stepRunning(s *step, now time.Time) {
 	if p.since.IsZero() {
 		p.since = lastChange(s.status.ContainerStatuses)
 	}
-	ends := p.ends()
+	exitTime := p.exitTime()
 	running, restarting := false, false
 	since := p.since
 	for i, c := range p.object.Spec.Containers {
-		cs := at(&s.status.ContainerStatuses, i, &c)
+		cs := containerStatus(&s.status.ContainerStatuses, i, &c)
 		switch {
-		case cs.State.Running != nil && !ends.IsZero() && !now.Before(ends):
-			end(cs, cs.State.Running.StartedAt.Time, now, p.behaviour.exitCode)
+		case cs.State.Running != nil && !exitTime.IsZero() && !now.Before(exitTime):
+			setTerminated(cs, cs.State.Running.StartedAt.Time, now, p.behavior.exitCode)
 			since = now
-			if podutil.ContainerShouldRestart(c, p.object.Spec, p.behaviour.exitCode) {
+			if podutil.ContainerShouldRestart(c, p.object.Spec, p.behavior.exitCode) {
 				cs.LastTerminationState = cs.State
 				cs.State = corev1.ContainerState{Waiting: &corev1.ContainerStateWaiting{Reason: "CrashLoopBackOff"}}
 				restarting = true
 			}
 		case cs.State.Running != nil:
-			cs.Ready = p.behaviour.ready
+			cs.Ready = p.behavior.ready
 			running = true
-		case cs.State.Terminated == nil: // waits to be started again
+		case cs.State.Terminated == nil: // waits for its restart
 			if now.Before(p.since.Add(backOff(cs.RestartCount))) {
 				restarting = true
 				continue
 			}
 			cs.RestartCount++
-			p.run(cs, now)
+			p.setRunning(cs, now)
 			since, running = now, true
 		}
 	}
@@ -145,22 +145,22 @@ func (p *pod) live(s *step, now time.Time) {
 	case restarting:
 		s.wake = p.since.Add(backOff(maxRestarts(s.status.ContainerStatuses)))
 	case running:
-		s.wake = p.ends()
+		s.wake = p.exitTime()
 	default:
-		p.end(&s.status, now)
+		p.complete(&s.status, now)
 	}
 }
 
-// ends is when the containers that run now end by themselves, or zero.
-func (p *pod) ends() time.Time {
-	if p.behaviour.runFor == forever {
+// exitTime returns when the running containers exit, or zero.
+func (p *pod) exitTime() time.Time {
+	if p.behavior.runFor == forever {
 		return time.Time{}
 	}
-	return p.since.Add(p.behaviour.runFor)
+	return p.since.Add(p.behavior.runFor)
 }
 
-// stop ends the containers of a pod that is being deleted.
-func (p *pod) stop(s *step, now time.Time) {
+// stepDeleting stops the containers of a pod that is being deleted.
+func (p *pod) stepDeleting(s *step, now time.Time) {
 	if p.deleting.IsZero() {
 		p.deleting = now
 	}
@@ -169,7 +169,7 @@ func (p *pod) stop(s *step, now time.Time) {
 		return
 	}
 	code := int32(0)
-	delay := p.behaviour.stopDelay
+	delay := p.behavior.stopDelay
 	if grace := time.Duration(ptr.Deref(p.object.DeletionGracePeriodSeconds, 0)) * time.Second; grace < delay {
 		delay, code = grace, exitKilled
 	}
@@ -180,8 +180,8 @@ func (p *pod) stop(s *step, now time.Time) {
 	p.terminate(&s.status, now, code)
 }
 
-// deadline ends a pod that has been active for too long.
-func (p *pod) deadline(s *step, now, deadline time.Time) {
+// stepDeadline ends a pod that has been active for longer than its deadline.
+func (p *pod) stepDeadline(s *step, now, deadline time.Time) {
 	switch {
 	case podutil.IsPodPhaseTerminal(s.status.Phase):
 	case now.Before(deadline):
@@ -196,22 +196,22 @@ func (p *pod) deadline(s *step, now, deadline time.Time) {
 	}
 }
 
-// terminate ends all containers that have not, and the pod.
+// terminate stops all running containers and completes the pod.
 func (p *pod) terminate(status *corev1.PodStatus, now time.Time, code int32) {
 	for i, c := range p.object.Spec.Containers {
-		cs := at(&status.ContainerStatuses, i, &c)
+		cs := containerStatus(&status.ContainerStatuses, i, &c)
 		switch {
 		case cs.State.Running != nil:
-			end(cs, cs.State.Running.StartedAt.Time, now, code)
+			setTerminated(cs, cs.State.Running.StartedAt.Time, now, code)
 		case cs.LastTerminationState.Terminated != nil:
 			cs.State, cs.LastTerminationState = cs.LastTerminationState, corev1.ContainerState{}
 		}
 	}
-	p.end(status, now)
+	p.complete(status, now)
 }
 
-// end is a pod whose containers have all ended.
-func (p *pod) end(status *corev1.PodStatus, now time.Time) {
+// complete sets the phase of a pod whose containers have all exited.
+func (p *pod) complete(status *corev1.PodStatus, now time.Time) {
 	status.Phase = corev1.PodSucceeded
 	for _, cs := range status.ContainerStatuses {
 		if cs.State.Terminated == nil || cs.State.Terminated.ExitCode != 0 {
@@ -221,14 +221,14 @@ func (p *pod) end(status *corev1.PodStatus, now time.Time) {
 	for _, list := range [][]corev1.ContainerStatus{status.InitContainerStatuses, status.EphemeralContainerStatuses} {
 		for i := range list {
 			if running := list[i].State.Running; running != nil {
-				end(&list[i], running.StartedAt.Time, now, 0)
+				setTerminated(&list[i], running.StartedAt.Time, now, 0)
 			}
 		}
 	}
 }
 
-// backOff is the pause before a container that has been restarted so often is
-// restarted again.
+// backOff returns the pause before the next restart of a container, after that many
+// restarts.
 func backOff(restarts int32) time.Duration {
 	return min(restartDelay<<min(restarts, 10), maxRestartDelay)
 }
@@ -242,7 +242,7 @@ func maxRestarts(list []corev1.ContainerStatus) (most int32) {
 	return most
 }
 
-// lastChange is when containers last started or ended, in full seconds.
+// lastChange returns when a container last started or exited, in full seconds.
 func lastChange(list []corev1.ContainerStatus) (last time.Time) {
 	for _, cs := range list {
 		var changed time.Time

@@ -48,7 +48,7 @@ func TestPodsRun(t *testing.T) {
 	}
 }
 
-func TestPodsOfOthersAreLetBe(t *testing.T) {
+func TestOtherPodsAreIgnored(t *testing.T) {
 	t.Parallel()
 	p := start(t, controlplane.Config{})
 	p.run(t, hollownode.New(hollownode.Config{}))
@@ -73,7 +73,7 @@ func TestPodAddresses(t *testing.T) {
 		t.Fatal(err)
 	}
 	p.run(t, hollownode.New(hollownode.Config{Count: 2, PodCIDR: "10.8.0.0/29"}))
-	// Between network and gateway, and broadcast, there are 5.
+	// Without network, gateway and broadcast, 5 addresses remain.
 	for i := range 6 {
 		p.create(t, fmt.Sprint("pod-", i), "node-0")
 	}
@@ -88,7 +88,7 @@ func TestPodAddresses(t *testing.T) {
 		running = append(running, pod.Name)
 		for _, ip := range pod.Status.PodIPs {
 			if seen[ip.IP] {
-				t.Errorf("%s has %s, like another", pod.Name, ip.IP)
+				t.Errorf("%s has the address %s of another pod", pod.Name, ip.IP)
 			}
 			seen[ip.IP] = true
 		}
@@ -97,15 +97,15 @@ func TestPodAddresses(t *testing.T) {
 		}
 	}
 	if len(running) != 5 || len(waiting) != 1 {
-		t.Fatalf("%v run, %v wait for an address", running, waiting)
+		t.Fatalf("got %v running and %v waiting for an address, want 5 and 1", running, waiting)
 	}
 	p.create(t, "on-another", "node-1")
 	if ip := p.untilPhase(t, "on-another", corev1.PodRunning).Status.PodIP; !netip.MustParsePrefix("10.8.0.0/29").Contains(netip.MustParseAddr(ip)) {
-		t.Errorf("address %s on a node without a range", ip)
+		t.Errorf("got address %s on a node without a range, want one in PodCIDR", ip)
 	}
 	p.create(t, "host", "node-0", func(pod *corev1.Pod) { pod.Spec.HostNetwork = true })
 	if ip := p.untilPhase(t, "host", corev1.PodRunning).Status.PodIP; ip != "127.0.0.1" {
-		t.Errorf("a pod in the host's network has address %s", ip)
+		t.Errorf("got address %s for a pod in the host network, want 127.0.0.1", ip)
 	}
 	p.delete(t, running[0], nil)
 	p.untilPhase(t, waiting[0], corev1.PodRunning)
@@ -124,20 +124,20 @@ func TestGracePeriod(t *testing.T) {
 		return time.Since(begin)
 	}
 	p.create(t, "quick", "node-0")
-	deletedAfter("quick", nil) // patience is the bound
+	deletedAfter("quick", nil)
 
 	p.create(t, "slow", "node-0", annotate(hollownode.AnnotationStopDelay, "1500ms"))
-	if took := deletedAfter("slow", nil); took < 1500*time.Millisecond {
-		t.Errorf("deleted after %s, before its containers had stopped", took)
+	if elapsed := deletedAfter("slow", nil); elapsed < 1500*time.Millisecond {
+		t.Errorf("deleted after %s, before its containers had stopped", elapsed)
 	}
 	p.create(t, "stubborn", "node-0", annotate(hollownode.AnnotationStopDelay, "1h"))
-	if took := deletedAfter("stubborn", ptr.To[int64](1)); took < time.Second {
-		t.Errorf("deleted after %s, before its grace period was over", took)
+	if elapsed := deletedAfter("stubborn", ptr.To[int64](1)); elapsed < time.Second {
+		t.Errorf("deleted after %s, before its grace period was over", elapsed)
 	}
 	p.create(t, "forced", "node-0", annotate(hollownode.AnnotationStopDelay, "1h"))
 	deletedAfter("forced", ptr.To[int64](0))
 
-	// One that is told to stop and then forced.
+	// A graceful deletion, then a forced one.
 	p.create(t, "hurried", "node-0", annotate(hollownode.AnnotationStopDelay, "1h"))
 	p.untilPhase(t, "hurried", corev1.PodRunning)
 	p.delete(t, "hurried", nil)
@@ -147,7 +147,7 @@ func TestGracePeriod(t *testing.T) {
 	deletedAfter("hurried", ptr.To[int64](0))
 }
 
-func TestPodsThatAreKilledHaveFailed(t *testing.T) {
+func TestKilledPodsFail(t *testing.T) {
 	t.Parallel()
 	p := start(t, controlplane.Config{})
 	p.run(t, hollownode.New(hollownode.Config{}))
@@ -175,8 +175,8 @@ func TestPodsThatAreKilledHaveFailed(t *testing.T) {
 	}
 }
 
-// job makes a Job and returns what makes a pod one of it. No controller of Jobs
-// runs, but the garbage collector does, for which an owner must be there.
+// job creates a Job and returns a function that makes a pod one of its pods. The Job must
+// exist, because the garbage collector runs. No Job controller runs.
 func (p plane) job(t testing.TB) func(*corev1.Pod) {
 	t.Helper()
 	owner, err := p.BatchV1().Jobs("default").Create(t.Context(), &batchv1.Job{
@@ -208,7 +208,7 @@ func TestJobsEnd(t *testing.T) {
 		t.Fatal(err)
 	}
 	p.create(t, "replica", "node-0", restart(corev1.RestartPolicyNever), func(pod *corev1.Pod) {
-		// Of another kind than Job; any that is there will do.
+		// An existing owner of another kind than Job.
 		pod.OwnerReferences = []metav1.OwnerReference{{APIVersion: "v1", Kind: "Node", Name: node.Name, UID: node.UID, Controller: ptr.To(true)}}
 	})
 	p.create(t, "task", "node-0", restart(corev1.RestartPolicyNever), annotate(hollownode.AnnotationRunFor, "10ms"))
@@ -242,13 +242,13 @@ func TestRestartPolicy(t *testing.T) {
 	if cs.State.Waiting.Reason != "CrashLoopBackOff" || cs.LastTerminationState.Terminated.ExitCode != 1 || pod.Status.Phase != corev1.PodRunning || cs.Ready {
 		t.Errorf("%+v", pod.Status)
 	}
-	// The next run is a better one.
+	// The next run succeeds.
 	patch := []byte(`{"metadata":{"annotations":{"` + hollownode.AnnotationExitCode + `":"0"}}}`)
 	if _, err := p.CoreV1().Pods("default").Patch(t.Context(), "flaky", types.MergePatchType, patch, metav1.PatchOptions{}); err != nil {
 		t.Fatal(err)
 	}
 	if cs := p.untilPhase(t, "flaky", corev1.PodSucceeded).Status.ContainerStatuses[0]; cs.RestartCount != 1 {
-		t.Errorf("%d restarts", cs.RestartCount)
+		t.Errorf("got %d restarts, want 1", cs.RestartCount)
 	}
 }
 
@@ -269,7 +269,7 @@ func TestReadiness(t *testing.T) {
 	}
 	pod = p.untilPod(t, "gated", func(pod *corev1.Pod) bool { return condition(pod, corev1.ContainersReady) == corev1.ConditionTrue })
 	if condition(pod, corev1.PodReady) != corev1.ConditionFalse {
-		t.Error("Ready, with a readiness gate closed")
+		t.Error("the pod is Ready with a closed readiness gate")
 	}
 	patch = []byte(`{"status":{"conditions":[{"type":"example.com/open","status":"True"}]}}`)
 	if _, err := p.CoreV1().Pods("default").Patch(t.Context(), "gated", types.StrategicMergePatchType, patch, metav1.PatchOptions{}, "status"); err != nil {
@@ -277,7 +277,7 @@ func TestReadiness(t *testing.T) {
 	}
 	pod = p.untilPod(t, "gated", func(pod *corev1.Pod) bool { return condition(pod, corev1.PodReady) == corev1.ConditionTrue })
 	if condition(pod, "example.com/open") != corev1.ConditionTrue {
-		t.Error("the gate's condition is gone")
+		t.Error("the condition of the gate is gone")
 	}
 }
 
@@ -306,7 +306,7 @@ func TestInitContainersAndSidecars(t *testing.T) {
 	}
 	pod = p.untilPhase(t, "pod", corev1.PodSucceeded)
 	if pod.Status.InitContainerStatuses[1].State.Terminated == nil {
-		t.Error("the sidecar runs on")
+		t.Error("the sidecar is still running")
 	}
 }
 

@@ -9,28 +9,27 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 )
 
-// pods are all pods that are bound to a node, as the watch tells them. It is the
-// store of a reflector.
+// pods has all pods that are bound to a simulated node. It is the store of a reflector.
 type pods struct {
 	config  *Config
-	ips     *ips
+	ips     *ipAllocator
 	ours    func(node string) bool
 	enqueue func(types.NamespacedName)
 
 	mu     sync.Mutex
 	byName map[types.NamespacedName]*pod
-	synced chan struct{} // closed when all pods that there were are known
+	synced chan struct{} // closed after the first list
 }
 
-// pod is a pod on one of our nodes. The API has times in full seconds only:
-// what is less is kept here.
+// pod is a pod on a simulated node. It has times with their fractions of a second, which
+// the API lacks.
 type pod struct {
-	object    *corev1.Pod
-	behaviour behaviour
+	object   *corev1.Pod
+	behavior behavior
 	// bound, since and deleting are when the pod was first seen, when its
 	// containers last started or ended, and when its deletion was first seen.
 	bound, since, deleting time.Time
-	// podIPs are the addresses that are kept for it.
+	// podIPs are the allocated addresses.
 	podIPs []corev1.PodIP
 	// removed means that its deletion has been confirmed.
 	removed bool
@@ -42,7 +41,7 @@ func key(pod *corev1.Pod) types.NamespacedName {
 	return types.NamespacedName{Namespace: pod.Namespace, Name: pod.Name}
 }
 
-// get returns a copy of what is known, which the caller may change.
+// get returns a copy of the pod, which the caller may modify.
 func (p *pods) get(name types.NamespacedName) (pod, bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -53,20 +52,20 @@ func (p *pods) get(name types.NamespacedName) (pod, bool) {
 	return *known, true
 }
 
-// keep takes over what a worker has found out about a pod.
-func (p *pods) keep(name types.NamespacedName, of pod) {
+// save stores the fields that a worker has changed in its copy of a pod.
+func (p *pods) save(name types.NamespacedName, updated pod) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if known, ok := p.byName[name]; ok && known.object.UID == of.object.UID {
-		known.bound, known.since, known.deleting = of.bound, of.since, of.deleting
-		known.podIPs, known.removed = of.podIPs, of.removed
+	if known, ok := p.byName[name]; ok && known.object.UID == updated.object.UID {
+		known.bound, known.since, known.deleting = updated.bound, updated.since, updated.deleting
+		known.podIPs, known.removed = updated.podIPs, updated.removed
 		return
 	}
-	p.release(&of)
+	p.release(&updated)
 }
 
-// on returns the names of the pods on a node.
-func (p *pods) on(node string) (names []types.NamespacedName) {
+// onNode returns the names of the pods on a node.
+func (p *pods) onNode(node string) (names []types.NamespacedName) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for name, known := range p.byName {
@@ -77,9 +76,9 @@ func (p *pods) on(node string) (names []types.NamespacedName) {
 	return names
 }
 
-// put is called with mu held.
+// put stores a pod. The caller holds mu.
 func (p *pods) put(object *corev1.Pod) {
-	p.ips.note(object)
+	p.ips.observe(object)
 	if !p.ours(object.Spec.NodeName) {
 		return
 	}
@@ -95,15 +94,15 @@ func (p *pods) put(object *corev1.Pod) {
 	}
 	known.object = object
 	var err error
-	if known.behaviour, err = p.config.behaviour(object); err != nil {
-		p.config.Logger.Warn("a pod's annotation is ignored", zap.Stringer("pod", name), zap.Error(err))
+	if known.behavior, err = p.config.behavior(object); err != nil {
+		p.config.Logger.Warn("ignoring an invalid annotation of a pod", zap.Stringer("pod", name), zap.Error(err))
 	}
 	close(known.changed)
 	known.changed = make(chan struct{})
 	p.enqueue(name)
 }
 
-// drop is called with mu held.
+// drop removes a pod. The caller holds mu.
 func (p *pods) drop(object *corev1.Pod) {
 	p.ips.release(object.UID, addresses(object)...)
 	name := key(object)
@@ -114,9 +113,10 @@ func (p *pods) drop(object *corev1.Pod) {
 	}
 }
 
-func (p *pods) release(of *pod) {
-	unwritten := corev1.Pod{Status: corev1.PodStatus{PodIPs: of.podIPs}}
-	p.ips.release(of.object.UID, addresses(&unwritten)...)
+// release frees the allocated addresses of a pod, which may not be in its status yet.
+func (p *pods) release(pod *pod) {
+	unwritten := corev1.Pod{Status: corev1.PodStatus{PodIPs: pod.podIPs}}
+	p.ips.release(pod.object.UID, addresses(&unwritten)...)
 }
 
 func (p *pods) Add(object any) error { return p.Update(object) }
@@ -135,16 +135,16 @@ func (p *pods) Delete(object any) error {
 	return nil
 }
 
-// Replace takes what there is: at first, and when the watch has missed something.
+// Replace stores a full list: the first one, or one after missed events.
 func (p *pods) Replace(list []any, _ string) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	there := make(map[types.UID]bool, len(list))
+	listed := make(map[types.UID]bool, len(list))
 	for _, object := range list {
-		there[object.(*corev1.Pod).UID] = true
+		listed[object.(*corev1.Pod).UID] = true
 	}
 	for _, known := range p.byName {
-		if !there[known.object.UID] {
+		if !listed[known.object.UID] {
 			p.drop(known.object)
 		}
 	}

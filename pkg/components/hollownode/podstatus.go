@@ -12,8 +12,8 @@ import (
 	"k8s.io/utils/ptr"
 )
 
-// at returns the status of container i, which is made if there is none.
-func at(list *[]corev1.ContainerStatus, i int, c *corev1.Container) *corev1.ContainerStatus {
+// containerStatus returns the status of container i in list. It adds missing ones.
+func containerStatus(list *[]corev1.ContainerStatus, i int, c *corev1.Container) *corev1.ContainerStatus {
 	for len(*list) <= i {
 		*list = append(*list, corev1.ContainerStatus{})
 	}
@@ -25,7 +25,7 @@ func at(list *[]corev1.ContainerStatus, i int, c *corev1.Container) *corev1.Cont
 	if cs.ImageID == "" {
 		cs.ImageID = "hollow://sha256:" + hash(c.Image)
 	}
-	// A pod that is resized has what it asks for at once.
+	// A resize of the pod takes effect at once.
 	if len(c.Resources.Limits) > 0 || len(c.Resources.Requests) > 0 {
 		cs.Resources = c.Resources.DeepCopy()
 	}
@@ -37,13 +37,15 @@ func hash(parts ...any) string {
 	return fmt.Sprintf("%x", sha256.Sum256([]byte(fmt.Sprintln(parts...))))
 }
 
-func (p *pod) run(cs *corev1.ContainerStatus, now time.Time) {
+// setRunning sets the status of a container that starts.
+func (p *pod) setRunning(cs *corev1.ContainerStatus, now time.Time) {
 	cs.ContainerID = "hollow://" + hash(p.object.UID, cs.Name, cs.RestartCount)
 	cs.State = corev1.ContainerState{Running: &corev1.ContainerStateRunning{StartedAt: metav1.NewTime(now)}}
-	cs.Started, cs.Ready = ptr.To(true), p.behaviour.ready
+	cs.Started, cs.Ready = ptr.To(true), p.behavior.ready
 }
 
-func end(cs *corev1.ContainerStatus, started, now time.Time, code int32) {
+// setTerminated sets the status of a container that has exited.
+func setTerminated(cs *corev1.ContainerStatus, started, now time.Time, code int32) {
 	reason := reasonCompleted
 	if code != 0 {
 		reason = reasonError
@@ -58,8 +60,8 @@ func end(cs *corev1.ContainerStatus, started, now time.Time, code int32) {
 	cs.Started, cs.Ready = ptr.To(false), false
 }
 
-// finish fills in what follows from the rest.
-func (p *pod) finish(status *corev1.PodStatus, hostIP string) {
+// fillStatus sets the fields of status that follow from its phase and containers.
+func (p *pod) fillStatus(status *corev1.PodStatus, hostIP string) {
 	status.ObservedGeneration = podutil.CalculatePodStatusObservedGeneration(p.object)
 	status.HostIP, status.HostIPs = hostIP, []corev1.HostIP{{IP: hostIP}}
 	if p.object.Spec.HostNetwork && status.Phase == corev1.PodRunning {
@@ -69,7 +71,7 @@ func (p *pod) finish(status *corev1.PodStatus, hostIP string) {
 		status.PodIP = status.PodIPs[0].IP
 	}
 	for i, c := range p.object.Spec.InitContainers {
-		cs := at(&status.InitContainerStatuses, i, &c)
+		cs := containerStatus(&status.InitContainerStatuses, i, &c)
 		if t := cs.State.Terminated; t != nil {
 			if cs.ContainerID == "" {
 				cs.ContainerID = "hollow://" + hash(p.object.UID, cs.Name)
@@ -79,23 +81,23 @@ func (p *pod) finish(status *corev1.PodStatus, hostIP string) {
 		}
 	}
 	for i, c := range p.object.Spec.Containers {
-		at(&status.ContainerStatuses, i, &c)
+		containerStatus(&status.ContainerStatuses, i, &c)
 	}
 	if status.Phase == corev1.PodRunning {
 		for i, c := range p.object.Spec.EphemeralContainers {
 			common := corev1.Container(c.EphemeralContainerCommon)
-			if cs := at(&status.EphemeralContainerStatuses, i, &common); cs.State == (corev1.ContainerState{}) {
-				p.run(cs, time.Now())
+			if cs := containerStatus(&status.EphemeralContainerStatuses, i, &common); cs.State == (corev1.ContainerState{}) {
+				p.setRunning(cs, time.Now())
 				cs.Ready = false
 			}
 		}
 	}
-	p.conditions(status)
+	p.setConditions(status)
 }
 
-// conditions sets those that are a kubelet's, with its reasons. Others, readiness
-// gates among them, stay as they are.
-func (p *pod) conditions(status *corev1.PodStatus) {
+// setConditions sets the conditions of the kubelet, with its reasons. It keeps all others,
+// including those of readiness gates.
+func (p *pod) setConditions(status *corev1.PodStatus) {
 	set := func(kind corev1.PodConditionType, ok bool, reason, message string) {
 		condition := corev1.PodCondition{
 			Type:               kind,
@@ -115,7 +117,7 @@ func (p *pod) conditions(status *corev1.PodStatus) {
 	case status.Phase == corev1.PodSucceeded:
 		set(corev1.PodInitialized, true, "PodCompleted", "")
 	case status.Phase == corev1.PodPending && len(names) > 0:
-		set(corev1.PodInitialized, false, "ContainersNotInitialized", list("containers with incomplete status", names))
+		set(corev1.PodInitialized, false, "ContainersNotInitialized", nameList("containers with incomplete status", names))
 	default:
 		set(corev1.PodInitialized, true, "", "")
 	}
@@ -128,7 +130,7 @@ func (p *pod) conditions(status *corev1.PodStatus) {
 		reason = "PodFailed"
 	default:
 		if unready := p.unready(status); len(unready) > 0 {
-			ready, reason, message = false, "ContainersNotReady", list("containers with unready status", unready)
+			ready, reason, message = false, "ContainersNotReady", nameList("containers with unready status", unready)
 		}
 	}
 	set(corev1.ContainersReady, ready, reason, message)
@@ -143,7 +145,7 @@ func (p *pod) conditions(status *corev1.PodStatus) {
 	}
 }
 
-// unready are the containers that should be ready and are not.
+// unready returns the names of the containers that must be ready and are not.
 func (p *pod) unready(status *corev1.PodStatus) (names []string) {
 	for i, c := range p.object.Spec.InitContainers {
 		if podutil.IsRestartableInitContainer(&c) && !status.InitContainerStatuses[i].Ready {
@@ -158,7 +160,7 @@ func (p *pod) unready(status *corev1.PodStatus) (names []string) {
 	return names
 }
 
-// closedGates says what the pod's readiness gates are waiting for.
+// closedGates returns a message for each readiness gate that is not open.
 func (p *pod) closedGates(status *corev1.PodStatus) (problems []string) {
 	for _, gate := range p.object.Spec.ReadinessGates {
 		switch _, condition := podutil.GetPodCondition(status, gate.ConditionType); {
@@ -178,6 +180,7 @@ func containerNames(containers []corev1.Container) (names []string) {
 	return names
 }
 
-func list(what string, names []string) string {
+// nameList formats names as the kubelet does.
+func nameList(what string, names []string) string {
 	return what + ": [" + strings.Join(names, " ") + "]"
 }

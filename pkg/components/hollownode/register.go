@@ -17,28 +17,28 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 )
 
-// node is one of our nodes.
+// node is a simulated node.
 type node struct {
 	name   string
 	number int
 
 	mu         sync.Mutex
 	registered bool
-	counted    bool // among those that are ready
+	counted    bool // by session.countReady
 	uid        types.UID
 	cidrs      []netip.Prefix
 	lease      *coordinationv1.Lease
-	due        time.Time // of the lease's renewal
+	renewAt    time.Time // of the lease's renewal
 }
 
-// podCIDRs are the ranges that pods on the node have addresses from.
-func (n *node) podCIDRs(otherwise string) []netip.Prefix {
+// podCIDRs returns the address ranges for pods on the node: spec.podCIDRs, or fallback.
+func (n *node) podCIDRs(fallback string) []netip.Prefix {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if len(n.cidrs) > 0 {
 		return n.cidrs
 	}
-	return []netip.Prefix{netip.MustParsePrefix(otherwise)} // validated
+	return []netip.Prefix{netip.MustParsePrefix(fallback)} // validated
 }
 
 func (n *node) isRegistered() bool {
@@ -47,14 +47,14 @@ func (n *node) isRegistered() bool {
 	return n.registered
 }
 
-// forget makes the node register again.
-func (n *node) forget() {
+// reset makes the node register again.
+func (n *node) reset() {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	n.registered, n.lease = false, nil
 }
 
-// observe takes what others have decided about the node.
+// observe stores the UID and the address ranges of the Node object.
 func (n *node) observe(object *corev1.Node) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -66,16 +66,16 @@ func (n *node) observe(object *corev1.Node) {
 	}
 }
 
-// syncNode registers the node if it has not been, and else says that it is Ready.
+// syncNode registers the node if necessary, and otherwise updates its status.
 func (s *session) syncNode(ctx context.Context, n *node) error {
 	if s.isDead(n.name) {
-		s.count(n)
+		s.countReady(n)
 		return nil
 	}
 	object, err := s.register(ctx, n)
 	switch {
 	case apierrors.IsInvalid(err), apierrors.IsForbidden(err):
-		// It would be refused for ever.
+		// A retry would fail too.
 		s.fail(failure{fmt.Errorf("node %s: %w", n.name, err)})
 		return nil
 	case err != nil:
@@ -90,24 +90,24 @@ func (s *session) syncNode(ctx context.Context, n *node) error {
 	n.mu.Lock()
 	n.registered = true
 	n.mu.Unlock()
-	s.count(n)
+	s.countReady(n)
 	return nil
 }
 
-// count closes registered when all nodes have been counted.
-func (s *session) count(n *node) {
+// countReady counts the node, and closes registered when all nodes are counted.
+func (s *session) countReady(n *node) {
 	n.mu.Lock()
 	counted := n.counted
 	n.counted = true
 	n.mu.Unlock()
-	if !counted && s.missing.Add(-1) == 0 {
+	if !counted && s.unregistered.Add(-1) == 0 {
 		close(s.registered)
 	}
 }
 
-// register creates the Node object or takes over the one that there is. It
-// returns none when that has been deleted since it was registered, after which a
-// kubelet too stays away until it starts anew.
+// register creates the Node object or takes over an existing one. It returns nil if the
+// object was deleted after its registration: a kubelet does not register again until it
+// restarts.
 func (s *session) register(ctx context.Context, n *node) (*corev1.Node, error) {
 	nodes := s.client.CoreV1().Nodes()
 	object, err := nodes.Get(ctx, n.name, metav1.GetOptions{})
@@ -131,14 +131,14 @@ func (s *session) register(ctx context.Context, n *node) (*corev1.Node, error) {
 			return nil, err
 		}
 	}
-	if !s.current(object) {
+	if !s.statusIsCurrent(object) {
 		s.setStatus(object)
 		object, err = nodes.UpdateStatus(ctx, object, metav1.UpdateOptions{})
 	}
 	return object, err
 }
 
-// describe sets what is the kubelet's to set outside the status.
+// describe sets the fields of the kubelet outside of the status.
 func (s *session) describe(object *corev1.Node) {
 	labels := map[string]string{
 		corev1.LabelHostname:   object.Name,
@@ -150,26 +150,25 @@ func (s *session) describe(object *corev1.Node) {
 		object.Labels = map[string]string{}
 	}
 	maps.Copy(object.Labels, labels)
-	// Admission taints every new node, and the node lifecycle controller takes the
-	// taint away when the node is Ready. This node is, and nobody may run that
-	// controller.
+	// Admission taints every new node, and the node lifecycle controller removes the
+	// taint when the node is Ready. This node is Ready, and that controller may not run.
 	notReady := corev1.Taint{Key: corev1.TaintNodeNotReady, Effect: corev1.TaintEffectNoSchedule}
 	object.Spec.Taints = slices.DeleteFunc(object.Spec.Taints, func(t corev1.Taint) bool { return t.MatchTaint(&notReady) })
 }
 
-// current tells whether the status is what setStatus would make it.
-func (s *session) current(object *corev1.Node) bool {
+// statusIsCurrent reports whether the status is the one of setStatus.
+func (s *session) statusIsCurrent(object *corev1.Node) bool {
 	for _, c := range object.Status.Conditions {
 		if c.Type == corev1.NodeReady && c.Status == corev1.ConditionTrue {
 			return object.Status.DaemonEndpoints.KubeletEndpoint.Port == int32(s.server.address.Port()) &&
 				len(object.Status.Addresses) > 0 && object.Status.Addresses[0].Address == s.server.address.Addr().String() &&
-				object.Status.NodeInfo.BootID == s.boot
+				object.Status.NodeInfo.BootID == s.bootID
 		}
 	}
 	return false
 }
 
-// setStatus sets the status as a healthy kubelet does.
+// setStatus sets the status of a healthy kubelet.
 func (s *session) setStatus(object *corev1.Node) {
 	status := &object.Status
 	status.Capacity, status.Allocatable = s.config.Capacity.DeepCopy(), s.config.Capacity.DeepCopy()
@@ -182,7 +181,7 @@ func (s *session) setStatus(object *corev1.Node) {
 	status.NodeInfo = corev1.NodeSystemInfo{
 		MachineID:               id[:32],
 		SystemUUID:              id[:8] + "-" + id[8:12] + "-" + id[12:16] + "-" + id[16:20] + "-" + id[20:32],
-		BootID:                  s.boot,
+		BootID:                  s.bootID,
 		KernelVersion:           "hollow",
 		OSImage:                 "Hollow node",
 		ContainerRuntimeVersion: "hollow://" + s.version,
@@ -222,8 +221,8 @@ func (s nodeStore) Update(object any) error {
 		return nil
 	}
 	n.observe(seen)
-	if !s.current(seen) {
-		// The control plane thought it dead.
+	if !s.statusIsCurrent(seen) {
+		// The control plane has marked the node as not ready.
 		s.queue.Add(types.NamespacedName{Name: seen.Name})
 	}
 	return nil
@@ -233,7 +232,7 @@ func (s nodeStore) Delete(object any) error {
 	if n := s.nodes[object.(*corev1.Node).Name]; n != nil {
 		n.mu.Lock()
 		defer n.mu.Unlock()
-		n.lease = nil // which is not renewed any more
+		n.lease = nil // stops the renewals
 	}
 	return nil
 }

@@ -22,7 +22,7 @@ import (
 	"github.com/kubembed/kubembed/internal/lifecycle"
 )
 
-// server is the kubelet API of all nodes: they have one address and one port.
+// server serves the kubelet API of all nodes at one address and port.
 type server struct {
 	*session
 	listener     net.Listener
@@ -32,7 +32,7 @@ type server struct {
 	certificates *certificates
 }
 
-// listen binds Config.Address, so that nodes can register with the port.
+// listen listens on Config.Address, before the nodes register with the port.
 func listen(s *session) (*server, error) {
 	clients := x509.NewCertPool()
 	config := rest.CopyConfig(s.rest)
@@ -63,13 +63,13 @@ func listen(s *session) (*server, error) {
 		})
 	}
 	srv.http = &http.Server{
-		Handler:           srv.admit(mux),
+		Handler:           srv.authorize(mux),
 		ReadHeaderTimeout: 10 * time.Second,
 		ErrorLog:          errorLog,
 		TLSConfig: &tls.Config{
 			MinVersion:     tls.VersionTLS12,
 			GetCertificate: srv.certificates.get,
-			// A kubelet shows its API only to those whom the cluster knows.
+			// Kubelets serve their API only to authenticated clients.
 			ClientAuth: tls.RequireAndVerifyClientCert,
 			ClientCAs:  clients,
 		},
@@ -77,7 +77,7 @@ func listen(s *session) (*server, error) {
 	return srv, nil
 }
 
-// serve serves until ctx ends, and returns when no handler runs any more.
+// serve serves until ctx ends, and returns when all handlers have returned.
 func (srv *server) serve(ctx context.Context) {
 	defer context.AfterFunc(ctx, func() { _ = srv.http.Close() })()
 	srv.http.BaseContext = func(net.Listener) context.Context { return ctx }
@@ -86,11 +86,11 @@ func (srv *server) serve(ctx context.Context) {
 		srv.fail(failure{fmt.Errorf("serving logs: %w", err)})
 	}
 	_ = srv.http.Close()
-	_ = srv.handlers.Wait(context.Background()) // whose contexts have ended
+	_ = srv.handlers.Wait(context.Background()) // their contexts have ended
 }
 
-// admit lets those in who may use the API of kubelets, as kubelets do.
-func (srv *server) admit(next http.Handler) http.Handler {
+// authorize serves a request if its user may access nodes/proxy, as kubelets do.
+func (srv *server) authorize(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		end, ok := srv.handlers.Begin()
 		if !ok {
@@ -122,8 +122,8 @@ func (srv *server) admit(next http.Handler) http.Handler {
 	})
 }
 
-// nodeOf is the node that a request is about. All share an address, so the pod
-// tells it.
+// nodeOf returns the node of a request. All nodes share an address, so the node follows
+// from the pod.
 func (srv *server) nodeOf(r *http.Request) string {
 	if parts := strings.Split(r.URL.Path, "/"); len(parts) > 3 {
 		if p, ok := srv.pods.get(types.NamespacedName{Namespace: parts[2], Name: parts[3]}); ok {
@@ -133,7 +133,7 @@ func (srv *server) nodeOf(r *http.Request) string {
 	return srv.names[0]
 }
 
-// verb is what the kubelet makes of a method.
+// verb returns the verb of the kubelet for an HTTP method.
 func verb(method string) string {
 	switch method {
 	case http.MethodPost:
@@ -149,8 +149,8 @@ func verb(method string) string {
 	}
 }
 
-// living returns the pod that a request is about, from a node that lives.
-func (srv *server) living(w http.ResponseWriter, r *http.Request) (pod, bool) {
+// livePod returns the pod of a request, unless its node is killed.
+func (srv *server) livePod(w http.ResponseWriter, r *http.Request) (pod, bool) {
 	name := types.NamespacedName{Namespace: r.PathValue("namespace"), Name: r.PathValue("pod")}
 	p, ok := srv.pods.get(name)
 	switch {

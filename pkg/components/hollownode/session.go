@@ -17,6 +17,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/uuid"
+	"k8s.io/apimachinery/pkg/util/wait"
 	"k8s.io/apimachinery/pkg/version"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
@@ -27,35 +28,35 @@ import (
 )
 
 const (
-	// workers is how many pods and nodes are worked on at once. A write to a
+	// workers is the number of pods and nodes that are synced at once. A write to a
 	// durable control plane waits for the disk.
 	workers = 16
-	// callTimeout bounds a call of the API server. One takes milliseconds.
+	// callTimeout bounds a request to the API server, which takes milliseconds.
 	callTimeout = 30 * time.Second
-	// retryDelay is the pause after a call that failed.
+	// retryDelay is the pause after a failed request.
 	retryDelay = time.Second
 )
 
-// session is a run of the nodes.
+// session is one Run of the nodes.
 type session struct {
 	*Nodes
 	logger  *zap.Logger
 	rest    *rest.Config
 	client  kubernetes.Interface
 	version string // of the kubelets that are simulated
-	boot    string // the boot ID of all nodes
+	bootID  string // the boot ID of all nodes
 
-	// queue has the names of pods, and those of nodes, without namespace.
+	// queue has the names of pods, and of nodes, which have no namespace.
 	queue  workqueue.TypedDelayingInterface[types.NamespacedName]
 	pods   *pods
-	ips    *ips
+	ips    *ipAllocator
 	nodes  map[string]*node
 	server *server
 
-	// missing is how many nodes are not registered yet.
-	missing    atomic.Int64
-	registered chan struct{}
-	fail       context.CancelCauseFunc
+	// unregistered is the number of nodes that are not registered yet.
+	unregistered atomic.Int64
+	registered   chan struct{}
+	fail         context.CancelCauseFunc
 }
 
 func newSession(n *Nodes, config *rest.Config, logger *zap.Logger) (*session, error) {
@@ -75,8 +76,8 @@ func newSession(n *Nodes, config *rest.Config, logger *zap.Logger) (*session, er
 		logger:     logger,
 		rest:       c,
 		client:     client,
-		boot:       string(uuid.NewUUID()),
-		ips:        newIPs(),
+		bootID:     string(uuid.NewUUID()),
+		ips:        newIPAllocator(),
 		nodes:      map[string]*node{},
 		registered: make(chan struct{}),
 	}
@@ -92,11 +93,11 @@ func newSession(n *Nodes, config *rest.Config, logger *zap.Logger) (*session, er
 		synced:  make(chan struct{}),
 	}
 	s.queue = workqueue.NewTypedDelayingQueue[types.NamespacedName]()
-	s.missing.Store(int64(len(n.names)))
+	s.unregistered.Store(int64(len(n.names)))
 	return s, nil
 }
 
-// run returns when all that it has started has ended.
+// run runs the nodes until ctx ends, and waits for its goroutines.
 func (s *session) run(ctx context.Context, ready func()) error {
 	ctx, fail := context.WithCancelCause(ctx)
 	defer fail(nil)
@@ -108,14 +109,14 @@ func (s *session) run(ctx context.Context, ready func()) error {
 	var group sync.WaitGroup
 	defer group.Wait()
 	group.Go(func() { s.server.serve(ctx) })
-	if err := s.askVersion(ctx); err != nil {
-		return ended(ctx)
+	if err := s.waitForVersion(ctx); err != nil {
+		return runError(ctx)
 	}
 	if err := s.requireResources(ctx); err != nil {
 		fail(failure{err})
-		return ended(ctx)
+		return runError(ctx)
 	}
-	// The watches put into the queue, so they end first.
+	// The watches add to the queue, so they end first.
 	defer s.queue.ShutDown()
 	for name := range s.nodes {
 		s.queue.Add(types.NamespacedName{Name: name})
@@ -135,17 +136,17 @@ func (s *session) run(ctx context.Context, ready func()) error {
 		select {
 		case <-done:
 		case <-ctx.Done():
-			return ended(ctx)
+			return runError(ctx)
 		}
 	}
 	s.logger.Info("nodes are ready", zap.Int("nodes", len(s.nodes)), zap.Stringer("address", s.server.address))
 	ready()
 	<-ctx.Done()
-	return ended(ctx)
+	return runError(ctx)
 }
 
-// ended is why a run ends: nil when it was told to.
-func ended(ctx context.Context) error {
+// runError returns the failure that has ended ctx, or nil after a stop.
+func runError(ctx context.Context) error {
 	var failure failure
 	if errors.As(context.Cause(ctx), &failure) {
 		return fmt.Errorf("hollownode: %w", failure.error)
@@ -153,41 +154,38 @@ func ended(ctx context.Context) error {
 	return nil
 }
 
-// failure is an end that nobody has asked for.
+// failure is an error that ends a run.
 type failure struct{ error }
 
 func (f failure) Unwrap() error { return f.error }
 
-// askVersion waits for the API server and takes its version for the kubelets'. Its
-// error is that ctx has ended.
-func (s *session) askVersion(ctx context.Context) error {
-	for {
+// waitForVersion waits for the API server, and uses its version for the kubelets. It only
+// fails when ctx ends.
+func (s *session) waitForVersion(ctx context.Context) error {
+	return wait.PollUntilContextCancel(ctx, retryDelay, true, func(ctx context.Context) (bool, error) {
 		var info version.Info
 		data, err := s.client.Discovery().RESTClient().Get().AbsPath("/version").Do(ctx).Raw()
 		if err == nil {
-			if err = json.Unmarshal(data, &info); err == nil {
-				s.version = info.GitVersion
-				return nil
-			}
+			err = json.Unmarshal(data, &info)
 		}
-		s.logger.Info("waiting for the API server", zap.Error(err))
-		select {
-		case <-ctx.Done():
-			return ctx.Err()
-		case <-time.After(retryDelay):
+		if err != nil {
+			s.logger.Info("waiting for the API server", zap.Error(err))
+			return false, nil
 		}
-	}
+		s.version = info.GitVersion
+		return true, nil
+	})
 }
 
-// requireResources returns an error if what the nodes cannot do without is not served.
-// An API server that does not answer is none: it is tried again.
+// requireResources returns an error if a resource that the nodes need is not served. It
+// ignores an API server that does not answer: later requests are retried.
 func (s *session) requireResources(ctx context.Context) error {
 	err := served.Require(s.client.Discovery(), "hollownode", "v1/nodes", "v1/pods", "coordination.k8s.io/v1/leases")
 	if missing := (*served.MissingError)(nil); errors.As(err, &missing) {
 		return err
 	}
 	if err != nil && ctx.Err() == nil {
-		s.logger.Info("the API server does not say what it serves", zap.Error(err))
+		s.logger.Info("discovery of the served resources failed", zap.Error(err))
 	}
 	return nil
 }
@@ -197,7 +195,7 @@ func (s *session) watch(ctx context.Context, resource string, kind runtime.Objec
 	cache.NewReflectorWithOptions(lw, kind, store, cache.ReflectorOptions{Name: "hollownode"}).RunWithContext(ctx)
 }
 
-// work works on what is in the queue until it is shut down.
+// work processes the queue until it is shut down.
 func (s *session) work(ctx context.Context) {
 	for {
 		name, shutdown := s.queue.Get()
@@ -205,13 +203,14 @@ func (s *session) work(ctx context.Context) {
 			return
 		}
 		if ctx.Err() == nil {
-			s.workOn(ctx, name)
+			s.sync(ctx, name)
 		}
 		s.queue.Done(name)
 	}
 }
 
-func (s *session) workOn(ctx context.Context, name types.NamespacedName) {
+// sync syncs a pod or a node, and queues it again after an error.
+func (s *session) sync(ctx context.Context, name types.NamespacedName) {
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
 	var err error
@@ -220,21 +219,21 @@ func (s *session) workOn(ctx context.Context, name types.NamespacedName) {
 	} else {
 		err = s.syncPod(ctx, name)
 	}
-	// After a conflict, the watch tells the newer object.
+	// After a conflict, the watch delivers the newer object.
 	if err == nil || apierrors.IsConflict(err) && name.Namespace != "" {
 		return
 	}
 	if !errors.Is(err, context.Canceled) {
-		s.logger.Warn("will be tried again", zap.Stringer("object", name), zap.Error(err))
+		s.logger.Warn("sync failed, will retry", zap.Stringer("object", name), zap.Error(err))
 	}
 	s.queue.AddAfter(name, retryDelay)
 }
 
-// revive lets a node that was dead go on.
+// revive restarts a killed node.
 func (s *session) revive(name string) {
-	s.nodes[name].forget()
+	s.nodes[name].reset()
 	s.queue.Add(types.NamespacedName{Name: name})
-	for _, pod := range s.pods.on(name) {
+	for _, pod := range s.pods.onNode(name) {
 		s.queue.Add(pod)
 	}
 }

@@ -11,35 +11,36 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/rest"
 
+	"github.com/kubembed/kubembed/internal/testwait"
 	"github.com/kubembed/kubembed/pkg/components/hollownode"
 	"github.com/kubembed/kubembed/pkg/controlplane"
 )
 
-// ends runs nodes until when has cancelled them, and fails the test when it does not end.
-func ends(t *testing.T, nodes *hollownode.Nodes, config *rest.Config, when func(ready <-chan struct{}, cancel func())) {
+// runUntil runs nodes until f has cancelled them. It fails the test if Run does not return.
+func runUntil(t *testing.T, nodes *hollownode.Nodes, config *rest.Config, f func(ready <-chan struct{}, cancel func())) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	ready, result := make(chan struct{}), make(chan error, 1)
 	go func() { result <- nodes.Run(ctx, config, func() { close(ready) }) }()
-	when(ready, cancel)
+	f(ready, cancel)
 	select {
 	case err := <-result:
 		if err != nil {
 			t.Errorf("Run: %v", err)
 		}
-	case <-time.After(patience):
+	case <-time.After(testwait.Timeout):
 		t.Fatal("Run does not return")
 	}
 }
 
-func TestRunEndsWithItsContext(t *testing.T) {
+func TestRunEndsWithContext(t *testing.T) {
 	t.Parallel()
 	p := start(t, controlplane.Config{})
 	nodes := hollownode.New(hollownode.Config{Count: 50})
-	// In the middle of its start.
+	// During the start.
 	for i := range 10 {
-		ends(t, nodes, p.server.ClientConfig(), func(ready <-chan struct{}, cancel func()) {
+		runUntil(t, nodes, p.server.ClientConfig(), func(ready <-chan struct{}, cancel func()) {
 			select {
 			case <-ready:
 			case <-time.After(time.Duration(i) * 10 * time.Millisecond):
@@ -47,8 +48,8 @@ func TestRunEndsWithItsContext(t *testing.T) {
 			cancel()
 		})
 	}
-	// With work to do.
-	ends(t, nodes, p.server.ClientConfig(), func(ready <-chan struct{}, cancel func()) {
+	// With pods to start.
+	runUntil(t, nodes, p.server.ClientConfig(), func(ready <-chan struct{}, cancel func()) {
 		<-ready
 		for i := range 50 {
 			p.create(t, fmt.Sprint("pod-", i), fmt.Sprint("node-", i))
@@ -60,16 +61,16 @@ func TestRunEndsWithItsContext(t *testing.T) {
 func TestRunWithoutControlPlane(t *testing.T) {
 	t.Parallel()
 	nodes := hollownode.New(hollownode.Config{})
-	ends(t, nodes, &rest.Config{Host: "https://127.0.0.1:1"}, func(ready <-chan struct{}, cancel func()) {
+	runUntil(t, nodes, &rest.Config{Host: "https://127.0.0.1:1"}, func(ready <-chan struct{}, cancel func()) {
 		select {
 		case <-ready:
-			t.Error("ready, without a control plane")
+			t.Error("ready without a control plane")
 		case <-time.After(50 * time.Millisecond):
 		}
 		cancel()
 	})
 	p := start(t, controlplane.Config{})
-	ends(t, nodes, p.server.ClientConfig(), func(ready <-chan struct{}, cancel func()) {
+	runUntil(t, nodes, p.server.ClientConfig(), func(ready <-chan struct{}, cancel func()) {
 		<-ready
 		if err := p.server.Close(); err != nil {
 			t.Error(err)
@@ -78,7 +79,7 @@ func TestRunWithoutControlPlane(t *testing.T) {
 	})
 }
 
-func TestManyAtOnce(t *testing.T) {
+func TestConcurrentControlPlanes(t *testing.T) {
 	t.Parallel()
 	var group sync.WaitGroup
 	defer group.Wait()
@@ -96,7 +97,7 @@ func TestManyAtOnce(t *testing.T) {
 	}
 }
 
-// Two groups of nodes in one control plane.
+// TestTwoGroups runs two groups of nodes in one control plane.
 func TestTwoGroups(t *testing.T) {
 	t.Parallel()
 	p := start(t, controlplane.Config{})
@@ -105,14 +106,14 @@ func TestTwoGroups(t *testing.T) {
 	p.create(t, "a", "node-0")
 	p.create(t, "b", "gpu-1")
 	if a, b := p.untilPhase(t, "a", corev1.PodRunning), p.untilPhase(t, "b", corev1.PodRunning); a.Status.PodIP == "" || b.Status.PodIP == "" {
-		t.Error("no address")
+		t.Error("a pod has no address")
 	}
 	stop()
 	p.create(t, "c", "node-0")
 	p.untilPhase(t, "c", corev1.PodRunning)
 }
 
-// Hundreds of nodes come up and run what they get.
+// TestManyNodes: hundreds of nodes register and run their pods.
 func TestManyNodes(t *testing.T) {
 	t.Parallel()
 	p := start(t, controlplane.Config{})
@@ -120,13 +121,13 @@ func TestManyNodes(t *testing.T) {
 	p.run(t, hollownode.New(hollownode.Config{Count: count}))
 	list, err := p.CoreV1().Nodes().List(t.Context(), metav1.ListOptions{})
 	if err != nil || len(list.Items) != count {
-		t.Fatalf("%d nodes, %v", len(list.Items), err)
+		t.Fatalf("got %d nodes, %v; want %d", len(list.Items), err, count)
 	}
 	p.fill(t, count, 2*count)
 }
 
-// fill creates pods on the nodes and returns when all are Running, each with an
-// address of its own.
+// fill creates pods on the nodes, and returns when all are Running and each has an address
+// of its own.
 func (p plane) fill(t testing.TB, nodes, pods int) {
 	t.Helper()
 	var group sync.WaitGroup
@@ -139,13 +140,10 @@ func (p plane) fill(t testing.TB, nodes, pods int) {
 	}
 	group.Wait()
 	running := map[string]bool{}
-	for begin := time.Now(); len(running) < pods; time.Sleep(100 * time.Millisecond) {
-		if time.Since(begin) > patience {
-			t.Fatalf("%d of %d pods run", len(running), pods)
-		}
-		list, err := p.CoreV1().Pods("default").List(t.Context(), metav1.ListOptions{ResourceVersion: "0"})
+	testwait.Until(t, "all pods run", func(ctx context.Context) error {
+		list, err := p.CoreV1().Pods("default").List(ctx, metav1.ListOptions{ResourceVersion: "0"})
 		if err != nil {
-			t.Fatal(err)
+			return err
 		}
 		clear(running)
 		for _, pod := range list.Items {
@@ -153,5 +151,9 @@ func (p plane) fill(t testing.TB, nodes, pods int) {
 				running[pod.Status.PodIP] = true
 			}
 		}
-	}
+		if len(running) < pods {
+			return fmt.Errorf("got %d pods, want %d", len(running), pods)
+		}
+		return nil
+	})
 }

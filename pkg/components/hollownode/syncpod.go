@@ -12,17 +12,17 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 )
 
-// syncPod does the next step of a pod.
+// syncPod performs the next step of a pod.
 func (s *session) syncPod(ctx context.Context, name types.NamespacedName) error {
 	p, ok := s.pods.get(name)
 	if !ok || p.removed || s.isDead(p.object.Spec.NodeName) {
 		return nil
 	}
 	now, since := time.Now(), p.since
-	step := p.step(now, s.server.address.Addr().String(), func() []corev1.PodIP { return s.takeIPs(&p) })
-	// Containers have started or ended when it is written that they have.
+	step := p.step(now, s.server.address.Addr().String(), func() []corev1.PodIP { return s.allocateIPs(&p) })
+	// The new time of the containers is saved only after their status is written.
 	since, p.since = p.since, since
-	s.pods.keep(name, p)
+	s.pods.save(name, p)
 	if !equality.Semantic.DeepEqual(&p.object.Status, &step.status) {
 		update := *p.object
 		update.Status = step.status
@@ -33,9 +33,9 @@ func (s *session) syncPod(ctx context.Context, name types.NamespacedName) error 
 			return err
 		}
 		p.since = since
-		s.pods.keep(name, p)
+		s.pods.save(name, p)
 		if !step.remove && updated.ResourceVersion != p.object.ResourceVersion {
-			return nil // the watch tells the pod with its new status
+			return nil // the watch delivers the pod with its new status
 		}
 	}
 	if step.remove {
@@ -47,7 +47,7 @@ func (s *session) syncPod(ctx context.Context, name types.NamespacedName) error 
 	return nil
 }
 
-// remove confirms the deletion of a pod of which nothing runs any more.
+// remove confirms the deletion of a pod whose containers have stopped.
 func (s *session) remove(ctx context.Context, name types.NamespacedName, p pod) error {
 	options := metav1.NewPreconditionDeleteOptions(string(p.object.UID))
 	options.GracePeriodSeconds = new(int64)
@@ -56,16 +56,16 @@ func (s *session) remove(ctx context.Context, name types.NamespacedName, p pod) 
 		return err
 	}
 	p.removed = true
-	s.pods.keep(name, p)
+	s.pods.save(name, p)
 	return nil
 }
 
-// takeIPs takes an address for the pod from each range of its node.
-func (s *session) takeIPs(p *pod) (list []corev1.PodIP) {
+// allocateIPs allocates an address for the pod from each range of its node.
+func (s *session) allocateIPs(p *pod) (list []corev1.PodIP) {
 	for _, prefix := range s.nodes[p.object.Spec.NodeName].podCIDRs(s.config.PodCIDR) {
-		ip, ok := s.ips.take(p.object.UID, prefix)
+		ip, ok := s.ips.allocate(p.object.UID, prefix)
 		if !ok {
-			s.logger.Warn("no address left for a pod", zap.Stringer("pod", key(p.object)), zap.Stringer("range", prefix))
+			s.logger.Warn("no free address for a pod", zap.Stringer("pod", key(p.object)), zap.Stringer("range", prefix))
 			s.pods.release(&pod{object: p.object, podIPs: list})
 			return nil
 		}
