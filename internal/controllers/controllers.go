@@ -17,29 +17,28 @@ import (
 	"k8s.io/client-go/rest"
 )
 
-// Config says what the controllers work with. All fields but NewInformers are
+// Config configures the controllers. All fields except NewInformers and FirstUse are
 // required.
 type Config struct {
-	// Informers are those of the API server, and run already.
+	// Informers are the running informers of the API server.
 	Informers informers.SharedInformerFactory
-	// NewInformers, if not nil, makes others in their place for each Run: what
-	// upstream's controllers put into informers they never take back, which would
-	// add up where Run is called again and again.
+	// NewInformers, if not nil, creates other informers for each Run. Upstream's
+	// controllers never remove their handlers from an informer: with repeated calls of
+	// Run they would accumulate in Informers.
 	NewInformers func() informers.SharedInformerFactory
-	// Serves tells whether the API server serves a built-in resource.
+	// Serves reports whether the API server serves a built-in resource.
 	Serves func(schema.GroupVersionResource) bool
-	// WatchAPIs has changed called whenever an API was defined, registered, or
-	// removed, until ctx ends.
+	// WatchAPIs calls changed after each creation, registration or removal of an API,
+	// until ctx ends.
 	WatchAPIs func(ctx context.Context, changed func()) error
 
-	// FirstUse returns a channel that is closed when there may be objects of a
-	// resource: custom resources that nobody uses need no informer. If nil, there may
-	// be objects of all.
+	// FirstUse returns a channel that is closed when a resource may have objects:
+	// unused custom resources need no informer. If nil, all resources may have objects.
 	FirstUse func(context.Context, schema.GroupResource) <-chan struct{}
 
 	// RootCA is published in every namespace, in PEM.
 	RootCA []byte
-	// ServiceAccountKey signs the tokens that are kept in Secrets.
+	// ServiceAccountKey signs the tokens in Secrets.
 	ServiceAccountKey crypto.Signer
 
 	Logger *zap.Logger
@@ -49,13 +48,13 @@ type Config struct {
 type Controllers struct {
 	Config
 	name string
-	// kinds are those of which there are Informers.
+	// kinds are the kinds that Informers has.
 	kinds map[schema.GroupVersion][]string
 	list  func(*run) []starter
 }
 
-// ServiceAccounts returns the controller that the first pod of a new namespace
-// waits for.
+// ServiceAccounts returns the controller of service accounts. The first pod of a new
+// namespace waits for it.
 func ServiceAccounts(cfg Config) *Controllers {
 	kinds := map[schema.GroupVersion][]string{{Version: "v1"}: {"namespaces", "serviceaccounts"}}
 	return &Controllers{cfg, "service account controller", kinds, func(r *run) []starter {
@@ -63,8 +62,8 @@ func ServiceAccounts(cfg Config) *Controllers {
 	}}
 }
 
-// Others returns all other controllers, most of which clean up.
-func Others(cfg Config) *Controllers {
+// Core returns all other controllers. Most of them clean up.
+func Core(cfg Config) *Controllers {
 	return &Controllers{cfg, "core controllers", shared, func(r *run) []starter {
 		return []starter{
 			{r.rootCA, resources("namespaces", "configmaps")},
@@ -72,7 +71,7 @@ func Others(cfg Config) *Controllers {
 			{r.clusterRoles, []schema.GroupVersionResource{rbacv1.SchemeGroupVersion.WithResource("clusterroles")}},
 			{r.namespaces, resources("namespaces")},
 			{r.pods, resources("pods", "nodes")},
-			{r.objects, nil},
+			{r.allKinds, nil},
 		}
 	}}
 }
@@ -81,17 +80,17 @@ func Others(cfg Config) *Controllers {
 // manager of their fields in managedFields, as upstream's.
 const userAgent = "kube-controller-manager/core-controllers"
 
-// Name is for people. No component of a host can have it.
+// Name returns the name for logs. A component of the host cannot have this name.
 func (c *Controllers) Name() string { return c.name }
 
-// Run runs the controllers until ctx ends, and returns when all have ended.
-// Those whose resources are not served do not run.
+// Run runs the controllers until ctx ends, and returns when all have ended. It skips
+// controllers whose resources are not served.
 func (c *Controllers) Run(ctx context.Context, config *rest.Config, ready func()) error {
 	config = rest.CopyConfig(config)
 	config.UserAgent = userAgent
 	config.ContentType = "application/vnd.kubernetes.protobuf"
 	config.AcceptContentTypes = "application/vnd.kubernetes.protobuf,application/json"
-	// What is deprecated is collected too.
+	// Deprecated resources are collected too.
 	config.WarningHandler = rest.NoWarnings{}
 	ctx, cancel := context.WithCancel(ctx)
 	r := &run{Config: c.Config, ctx: ctx, config: config}
@@ -99,7 +98,6 @@ func (c *Controllers) Run(ctx context.Context, config *rest.Config, ready func()
 		r.Informers = c.NewInformers()
 		defer r.Informers.Shutdown()
 	}
-	// Nothing that was started is left behind.
 	defer r.running.Wait()
 	defer cancel()
 	if c.NewInformers != nil {
@@ -114,11 +112,11 @@ func (c *Controllers) Run(ctx context.Context, config *rest.Config, ready func()
 	if r.metadata, err = metadata.NewForConfig(config); err != nil {
 		return fmt.Errorf("controllers: client: %w", err)
 	}
-	for _, one := range c.list(r) {
-		if !r.serves(one.needs) {
+	for _, controller := range c.list(r) {
+		if !r.serves(controller.needs) {
 			continue
 		}
-		if err := one.start(); err != nil && ctx.Err() == nil {
+		if err := controller.start(); err != nil && ctx.Err() == nil {
 			return fmt.Errorf("controllers: %w", err)
 		}
 	}
@@ -127,8 +125,8 @@ func (c *Controllers) Run(ctx context.Context, config *rest.Config, ready func()
 	return nil
 }
 
-// startInformers makes all that there may be, and waits until they know what there
-// is, as those of the API server do, or ctx ends.
+// startInformers starts the informers of all kinds, and waits until they have synced or
+// ctx ends.
 func (c *Controllers) startInformers(ctx context.Context, factory informers.SharedInformerFactory) error {
 	for gv, kinds := range c.kinds {
 		for _, kind := range kinds {
@@ -144,24 +142,25 @@ func (c *Controllers) startInformers(ctx context.Context, factory informers.Shar
 	return nil
 }
 
-// starter starts a controller where all that it needs is served.
+// starter starts a controller.
 type starter struct {
 	start func() error
-	needs []schema.GroupVersionResource
+	needs []schema.GroupVersionResource // must be served
 }
 
-// run is what the controllers have while they run.
+// run is one call of Run.
 type run struct {
 	Config
 	ctx      context.Context
 	config   *rest.Config
 	client   *kubernetes.Clientset
 	metadata metadata.Interface
-	first    []*metav1.APIResourceList // what is served, when asked first
-	running  sync.WaitGroup
+	// discovered is the result of the first discovery.
+	discovered []*metav1.APIResourceList
+	running    sync.WaitGroup
 }
 
-// loop runs a controller until it returns, which is when ctx ends.
+// loop runs a controller in a goroutine. Controllers return when ctx ends.
 func (r *run) loop(run func(context.Context)) {
 	r.running.Go(func() { run(r.ctx) })
 }
@@ -175,7 +174,7 @@ func (r *run) serves(needs []schema.GroupVersionResource) bool {
 	return true
 }
 
-// resources are of the core group.
+// resources returns resources of the core group.
 func resources(names ...string) (all []schema.GroupVersionResource) {
 	for _, name := range names {
 		all = append(all, corev1.SchemeGroupVersion.WithResource(name))

@@ -20,37 +20,36 @@ import (
 )
 
 const (
-	// workers is how many objects a controller works on at once where that is
-	// more than one. Upstream has 5 to 20; here a request to the API server
-	// takes a millisecond.
+	// workers is the number of concurrent syncs of a controller with more than one.
+	// Upstream has 5 to 20. Here a request to the API server takes a millisecond.
 	workers = 2
-	// manyWorkers is for those who delete what others wait for.
-	manyWorkers = 5
-	// resync is that of the API server's informers. Upstream has 5 minutes.
+	// deletionWorkers is the number for controllers whose deletions others wait for.
+	deletionWorkers = 5
+	// resync is the resync period of the API server's informers. Upstream has 5 minutes.
 	resync = 10 * time.Minute
 )
 
 // serviceAccounts creates the service account "default" in every namespace.
 func (r *run) serviceAccounts() error {
 	accounts := accountInformer{ServiceAccountInformer: r.Informers.Core().V1().ServiceAccounts()}
-	accounts.handlers.SharedIndexInformer = accounts.ServiceAccountInformer.Informer()
+	accounts.tracking.SharedIndexInformer = accounts.ServiceAccountInformer.Informer()
 	namespaces := namespaceInformer{NamespaceInformer: r.Informers.Core().V1().Namespaces()}
-	namespaces.handlers.SharedIndexInformer = namespaces.NamespaceInformer.Informer()
+	namespaces.tracking.SharedIndexInformer = namespaces.NamespaceInformer.Informer()
 	controller, err := serviceaccount.NewServiceAccountsController(klog.FromContext(r.ctx), &accounts, &namespaces, r.client,
 		serviceaccount.DefaultServiceAccountsControllerOptions())
 	if err != nil {
 		return fmt.Errorf("service accounts: %w", err)
 	}
 	r.loop(func(ctx context.Context) {
-		accounts.handlers.wait(ctx)
-		namespaces.handlers.wait(ctx)
+		accounts.tracking.wait(ctx)
+		namespaces.tracking.wait(ctx)
 		controller.Run(ctx, 1)
 	})
 	return nil
 }
 
-// rootCA creates the ConfigMap kube-root-ca.crt in every namespace. It sees no
-// other ConfigMap.
+// rootCA creates the ConfigMap kube-root-ca.crt in every namespace. It watches no other
+// ConfigMap.
 func (r *run) rootCA() error {
 	named := fields.OneTermEqualSelector(metav1.ObjectNameField, rootcacertpublisher.RootCACertConfigMapName).String()
 	factory := informers.NewSharedInformerFactoryWithOptions(r.client, 0,
@@ -65,7 +64,7 @@ func (r *run) rootCA() error {
 		}
 		publisher, err := rootcacertpublisher.NewPublisher(configMaps, r.Informers.Core().V1().Namespaces(), r.client, r.RootCA)
 		if err != nil {
-			r.Logger.Error("namespaces get no ConfigMap "+rootcacertpublisher.RootCACertConfigMapName, zap.Error(err))
+			r.Logger.Error("the ConfigMap "+rootcacertpublisher.RootCACertConfigMapName+" is not published", zap.Error(err))
 			return
 		}
 		publisher.Run(ctx, 1)
@@ -89,33 +88,33 @@ func (r *run) tokens() error {
 	return nil
 }
 
-// namespaces empties the namespaces that are deleted.
+// namespaces deletes the content of deleted namespaces.
 func (r *run) namespaces() error {
-	first, err := r.discovered()
+	initial, err := r.discover()
 	if err != nil {
 		return err
 	}
 	controller := namespace.NewNamespaceController(r.ctx, r.client, r.metadata,
 		func() ([]*metav1.APIResourceList, error) {
-			if answer := first; answer != nil {
-				first = nil // in the constructor: upstream ends the process if this one fails
-				return namespaced(answer), nil
+			if known := initial; known != nil {
+				initial = nil // for the constructor: upstream exits the process if this call fails
+				return namespaced(known), nil
 			}
 			return r.client.Discovery().ServerPreferredNamespacedResources()
 		},
 		r.Informers.Core().V1().Namespaces(), resync, corev1.FinalizerKubernetes)
-	r.loop(func(ctx context.Context) { controller.Run(ctx, manyWorkers) })
+	r.loop(func(ctx context.Context) { controller.Run(ctx, deletionWorkers) })
 	return nil
 }
 
-// pods collects the pods that nothing else will.
+// pods deletes pods that no kubelet deletes.
 func (r *run) pods() error {
 	collector := newPodCollector(r.client, r.Informers.Core().V1().Pods().Lister(), r.Informers.Core().V1().Nodes().Lister())
 	r.loop(collector.run)
 	return nil
 }
 
-// clusterRoles gives aggregated ClusterRoles their rules.
+// clusterRoles fills in the rules of aggregated ClusterRoles.
 func (r *run) clusterRoles() error {
 	controller := clusterroleaggregation.NewClusterRoleAggregation(r.Informers.Rbac().V1().ClusterRoles(), r.client.RbacV1())
 	r.loop(func(ctx context.Context) { controller.Run(ctx, 1) })

@@ -7,40 +7,40 @@ import (
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/wait"
 	"k8s.io/client-go/discovery"
 )
 
 const (
-	// discoverEvery is how often the controllers of all kinds ask what the kinds
-	// are when nothing tells them that those have changed. It is upstream's.
-	discoverEvery = 30 * time.Second
-	// settle is how long after a change they ask every discoverPause: discovery
-	// tells of a new API some time after it was defined.
-	settle        = 10 * time.Second
-	discoverPause = time.Second
+	// discoveryInterval is upstream's interval of discovery without a known change.
+	discoveryInterval = 30 * time.Second
+	// discoverySettleTime is the time after a change with a discovery every
+	// discoveryPause: a new API appears in discovery after a delay.
+	discoverySettleTime = 10 * time.Second
+	discoveryPause      = time.Second
 )
 
-// changes tells those who wait that the APIs have changed.
-type changes struct {
-	mu   sync.Mutex
-	last time.Time
-	next chan struct{} // closed by the next change
+// apiChanges notifies waiters of changes of the APIs.
+type apiChanges struct {
+	mu         sync.Mutex
+	lastChange time.Time
+	next       chan struct{} // closed by the next change
 }
 
-func (c *changes) notify() {
+func (c *apiChanges) notify() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.last = time.Now()
+	c.lastChange = time.Now()
 	if c.next != nil {
 		close(c.next)
 		c.next = nil
 	}
 }
 
-// wait returns when it is time to ask again, or ctx ends.
-func (c *changes) wait(ctx context.Context) {
+// wait returns when the next discovery is due, or ctx ends.
+func (c *apiChanges) wait(ctx context.Context) {
 	c.mu.Lock()
-	if time.Since(c.last) < settle {
+	if time.Since(c.lastChange) < discoverySettleTime {
 		c.mu.Unlock()
 		return
 	}
@@ -49,7 +49,7 @@ func (c *changes) wait(ctx context.Context) {
 	}
 	next := c.next
 	c.mu.Unlock()
-	timer := time.NewTimer(discoverEvery)
+	timer := time.NewTimer(discoveryInterval)
 	defer timer.Stop()
 	select {
 	case <-next:
@@ -58,36 +58,36 @@ func (c *changes) wait(ctx context.Context) {
 	}
 }
 
-// patient answers the first question with what is known, and every other when
-// the answer may be another. The loops of upstream that ask can then have a
-// short pause. It is for one caller at a time.
-type patient struct {
+// blockingDiscovery answers the first request with the known resources, and blocks later
+// ones until they may have changed. The loops of upstream that poll it can then have a
+// short period. It is for one caller at a time.
+type blockingDiscovery struct {
 	discovery.DiscoveryInterface
-	ctx     context.Context
-	changes *changes
-	asked   bool
-	last    []*metav1.APIResourceList
-	lastErr error
+	ctx       context.Context
+	changes   *apiChanges
+	answered  bool // the first request
+	resources []*metav1.APIResourceList
+	err       error
 }
 
-func (r *run) patient(ctx context.Context, changes *changes, first []*metav1.APIResourceList) *patient {
-	return &patient{DiscoveryInterface: r.client.Discovery(), ctx: ctx, changes: changes, last: first}
+func (r *run) newBlockingDiscovery(ctx context.Context, changes *apiChanges, initial []*metav1.APIResourceList) *blockingDiscovery {
+	return &blockingDiscovery{DiscoveryInterface: r.client.Discovery(), ctx: ctx, changes: changes, resources: initial}
 }
 
-// ServerPreferredResources is what the garbage collector asks.
-func (p *patient) ServerPreferredResources() ([]*metav1.APIResourceList, error) {
-	if p.asked {
+// ServerPreferredResources is called by the garbage collector.
+func (p *blockingDiscovery) ServerPreferredResources() ([]*metav1.APIResourceList, error) {
+	if p.answered {
 		p.changes.wait(p.ctx)
 		if p.ctx.Err() == nil {
-			p.last, p.lastErr = p.DiscoveryInterface.ServerPreferredResources()
+			p.resources, p.err = p.DiscoveryInterface.ServerPreferredResources()
 		}
 	}
-	p.asked = true
-	return p.last, p.lastErr
+	p.answered = true
+	return p.resources, p.err
 }
 
-// ServerPreferredNamespacedResources is what the resource quota asks.
-func (p *patient) ServerPreferredNamespacedResources() ([]*metav1.APIResourceList, error) {
+// ServerPreferredNamespacedResources is called by the quota controller.
+func (p *blockingDiscovery) ServerPreferredNamespacedResources() ([]*metav1.APIResourceList, error) {
 	all, err := p.ServerPreferredResources()
 	return namespaced(all), err
 }
@@ -96,22 +96,19 @@ func namespaced(all []*metav1.APIResourceList) []*metav1.APIResourceList {
 	return discovery.FilteredBy(discovery.ResourcePredicateFunc(func(_ string, r *metav1.APIResource) bool { return r.Namespaced }), all)
 }
 
-// discovered asks until there is an answer. What is missing in it, of an
-// aggregated API that does not answer, upstream's controllers know how to miss.
-func (r *run) discovered() ([]*metav1.APIResourceList, error) {
-	pause := time.NewTicker(discoverPause)
-	defer pause.Stop()
-	for r.first == nil {
-		answer, err := r.client.Discovery().ServerPreferredResources()
-		if len(answer) > 0 {
-			r.first = answer
-			break
-		}
-		select {
-		case <-pause.C:
-		case <-r.ctx.Done():
-			return nil, fmt.Errorf("discovery: %w: %w", context.Cause(r.ctx), err)
-		}
+// discover returns the result of the first discovery, which it retries until there is one.
+// The result may lack aggregated APIs that are unavailable. Upstream's controllers handle
+// that.
+func (r *run) discover() ([]*metav1.APIResourceList, error) {
+	if len(r.discovered) > 0 {
+		return r.discovered, nil
 	}
-	return r.first, nil
+	var err error
+	if wait.PollUntilContextCancel(r.ctx, discoveryPause, true, func(context.Context) (bool, error) {
+		r.discovered, err = r.client.Discovery().ServerPreferredResources()
+		return len(r.discovered) > 0, nil
+	}) != nil {
+		return nil, fmt.Errorf("discovery: %w: %w", context.Cause(r.ctx), err)
+	}
+	return r.discovered, nil
 }

@@ -1,15 +1,12 @@
-// Package controllers has the controllers that every control plane runs unless
-// it is told not to: without them no namespace is ever gone, nothing that is
-// owned is collected, and no pod finds its service account. They are
-// upstream's, constructed as kube-controller-manager constructs them, but
-// without that program, which would link all others too.
+// Package controllers has the controllers that every control plane runs by default:
+// without them no namespace is ever removed, no dependent object is collected, and no pod
+// finds its service account. They are upstream's, constructed as kube-controller-manager
+// constructs them, but without linking that program and all of its other controllers.
 //
-// What upstream's program has and a control plane in one process need not pay
-// for is left out: the informers are the API server's own, where it has one for
-// a kind. For all other kinds the garbage collector and the quota see metadata
-// only. Both learn of custom resources when those are defined and not up to 30
-// seconds later.
+// The controllers use the informers of the API server, where it has one for a kind. For all
+// other kinds the garbage collector and the quota controller watch metadata only. Both
+// discover custom resources when their CRD is created, not up to 30 seconds later.
 //
-// The pod garbage collector is the exception that is our own: upstream's
-// imports the kubelet for the sake of one word.
+// The pod garbage collector is our own, because upstream's imports the kubelet for a single
+// constant.
 package controllers

@@ -10,7 +10,7 @@ import (
 	"k8s.io/client-go/metadata"
 )
 
-// NewPodCollector has limits that a test can reach.
+// NewPodCollector has limits for tests.
 func NewPodCollector(client kubernetes.Interface, factory informers.SharedInformerFactory, quarantine time.Duration, terminated int) (collect func(context.Context)) {
 	c := newPodCollector(client, factory.Core().V1().Pods().Lister(), factory.Core().V1().Nodes().Lister())
 	c.quarantine, c.terminated = quarantine, terminated

@@ -8,34 +8,34 @@ import (
 	"k8s.io/client-go/tools/cache"
 )
 
-// handlers is an informer that tells when the handlers have seen what was there
-// before them. The controller of service accounts waits for that by looking
-// every 100 ms, in which the first pod of a new namespace would wait.
-type handlers struct {
+// syncTrackingInformer is an informer with a wait for its handlers to sync. The
+// controller of service accounts polls for that every 100 ms, which would delay the first
+// pod of a new namespace.
+type syncTrackingInformer struct {
 	cache.SharedIndexInformer
 	checkers []cache.DoneChecker
 }
 
-func (h *handlers) AddEventHandlerWithResyncPeriod(handler cache.ResourceEventHandler, resync time.Duration) (cache.ResourceEventHandlerRegistration, error) {
-	registration, err := h.SharedIndexInformer.AddEventHandlerWithResyncPeriod(handler, resync)
+func (i *syncTrackingInformer) AddEventHandlerWithResyncPeriod(handler cache.ResourceEventHandler, resync time.Duration) (cache.ResourceEventHandlerRegistration, error) {
+	registration, err := i.SharedIndexInformer.AddEventHandlerWithResyncPeriod(handler, resync)
 	if err == nil {
-		h.checkers = append(h.checkers, registration.HasSyncedChecker())
+		i.checkers = append(i.checkers, registration.HasSyncedChecker())
 	}
 	return registration, err
 }
 
-func (h *handlers) wait(ctx context.Context) { cache.WaitFor(ctx, "", h.checkers...) }
+func (i *syncTrackingInformer) wait(ctx context.Context) { cache.WaitFor(ctx, "", i.checkers...) }
 
 type accountInformer struct {
 	coreinformers.ServiceAccountInformer
-	handlers handlers
+	tracking syncTrackingInformer
 }
 
-func (i *accountInformer) Informer() cache.SharedIndexInformer { return &i.handlers }
+func (i *accountInformer) Informer() cache.SharedIndexInformer { return &i.tracking }
 
 type namespaceInformer struct {
 	coreinformers.NamespaceInformer
-	handlers handlers
+	tracking syncTrackingInformer
 }
 
-func (i *namespaceInformer) Informer() cache.SharedIndexInformer { return &i.handlers }
+func (i *namespaceInformer) Informer() cache.SharedIndexInformer { return &i.tracking }

@@ -14,8 +14,8 @@ import (
 	"k8s.io/client-go/tools/cache"
 )
 
-// shared are the kinds for which the API server has informers, among them those
-// of which the quota wants to see more than metadata.
+// shared are the kinds with informers in the API server. They include all kinds that the
+// quota controller needs more than metadata of.
 var shared = map[schema.GroupVersion][]string{
 	{Version: "v1"}: {"limitranges", "namespaces", "nodes", "persistentvolumeclaims", "persistentvolumes", "pods",
 		"resourcequotas", "secrets", "serviceaccounts", "services"},
@@ -31,10 +31,10 @@ var shared = map[schema.GroupVersion][]string{
 	{Group: "storage.k8s.io", Version: "v1"}:               {"csidrivers", "storageclasses", "volumeattachments"},
 }
 
-// objectInformers are informers of every kind. It is upstream's
-// informerfactory.InformerFactory, which never ends an informer: one of custom
-// resources ends with the controllers' interest in it, which is soon after their
-// definition has been deleted.
+// objectInformers are informers of all kinds, like upstream's
+// informerfactory.InformerFactory, which never stops an informer. Here the informer of a
+// custom resource stops when no controller uses it any more, soon after its CRD has been
+// deleted.
 type objectInformers struct {
 	ctx    context.Context
 	typed  informers.SharedInformerFactory
@@ -69,7 +69,7 @@ func (o *objectInformers) ForResource(resource schema.GroupVersionResource) (inf
 	if !ok {
 		generic := metadatainformer.NewFilteredMetadataInformer(o.client, resource, metav1.NamespaceAll, 0,
 			cache.Indexers{cache.NamespaceIndex: cache.MetaNamespaceIndexFunc}, nil)
-		if err := generic.Informer().SetTransform(trim); err != nil {
+		if err := generic.Informer().SetTransform(stripMetadata); err != nil {
 			return nil, err
 		}
 		informer = &objectInformer{SharedIndexInformer: generic.Informer(), generic: generic, all: o, resource: resource,
@@ -79,8 +79,8 @@ func (o *objectInformers) ForResource(resource schema.GroupVersionResource) (inf
 	return informer, nil
 }
 
-// Start starts what has not been started. All of it ends with the context of
-// newObjectInformers, which is that of stop.
+// Start starts the informers that are not running. All stop when the context of
+// newObjectInformers ends, which also closes stop.
 func (o *objectInformers) Start(stop <-chan struct{}) {
 	o.typed.Start(stop)
 	o.mu.Lock()
@@ -103,20 +103,20 @@ func (o *objectInformers) Start(stop <-chan struct{}) {
 // wait returns when all informers have ended.
 func (o *objectInformers) wait() { o.running.Wait() }
 
-// objectInformer is the informer of one kind, with the controllers that want it.
+// objectInformer is the informer of one kind. It counts the controllers that use it.
 type objectInformer struct {
 	cache.SharedIndexInformer
 	generic  informers.GenericInformer
 	all      *objectInformers
 	resource schema.GroupVersionResource
 	used     <-chan struct{} // closed when there may be objects
-	// Under the lock of all.
+	// all.mu guards the fields below.
 	cancel context.CancelFunc
 	users  int
 }
 
-// inUse tells whether there may be objects. Where there are none the informer does
-// not run, and knows all of them.
+// inUse reports whether there may be objects. If not, the informer does not run and counts
+// as synced.
 func (i *objectInformer) inUse() bool {
 	select {
 	case <-i.used:
@@ -131,40 +131,41 @@ func (i *objectInformer) HasSynced() bool { return !i.inUse() || i.SharedIndexIn
 func (i *objectInformer) Informer() cache.SharedIndexInformer { return i }
 func (i *objectInformer) Lister() cache.GenericLister         { return i.generic.Lister() }
 
-// GetController returns what the garbage collector and the quota run for as
-// long as the kind exists.
+// GetController returns a controller that the garbage collector and the quota controller
+// run while the kind exists.
 func (i *objectInformer) GetController() cache.Controller {
-	return interest{Controller: i.SharedIndexInformer.GetController(), informer: i}
+	return informerUser{Controller: i.SharedIndexInformer.GetController(), informer: i}
 }
 
-type interest struct {
+// informerUser is one use of an objectInformer. The informer stops after its last use.
+type informerUser struct {
 	cache.Controller
 	informer *objectInformer
 }
 
-func (i interest) HasSynced() bool { return i.informer.HasSynced() }
+func (i informerUser) HasSynced() bool { return i.informer.HasSynced() }
 
 const (
-	// everyVersion is at or after every resource version that etcd will have.
-	everyVersion = "9223372036854775807"
-	// noVersion is before every resource version of a list.
-	noVersion = "1"
+	// maxResourceVersion is the largest resource version of etcd.
+	maxResourceVersion = "9223372036854775807"
+	// minResourceVersion is before the resource version of any list.
+	minResourceVersion = "1"
 )
 
-// LastSyncResourceVersion is the resource version up to which the informer knows all objects. The
-// storage version migrator waits for it, and gives up where it is not a number.
-func (i interest) LastSyncResourceVersion() string {
+// LastSyncResourceVersion returns the resource version up to which the informer is synced.
+// The storage version migrator waits for it, and fails if it is not a number.
+func (i informerUser) LastSyncResourceVersion() string {
 	if !i.informer.inUse() {
-		return everyVersion
+		return maxResourceVersion
 	}
 	if version := i.Controller.LastSyncResourceVersion(); version != "" {
 		return version
 	}
-	return noVersion
+	return minResourceVersion
 }
 
-// Run returns when stop is closed.
-func (i interest) Run(stop <-chan struct{}) {
+// Run uses the informer until stop is closed.
+func (i informerUser) Run(stop <-chan struct{}) {
 	i.informer.use(1)
 	defer i.informer.use(-1)
 	<-stop
@@ -180,8 +181,8 @@ func (i *objectInformer) use(n int) {
 	}
 }
 
-// trim drops what no controller looks at.
-func trim(object any) (any, error) {
+// stripMetadata removes metadata that no controller reads.
+func stripMetadata(object any) (any, error) {
 	if accessor, err := meta.Accessor(object); err == nil {
 		accessor.SetManagedFields(nil)
 		accessor.SetAnnotations(nil)

@@ -15,11 +15,12 @@ import (
 	"k8s.io/client-go/metadata"
 
 	"github.com/kubembed/kubembed/internal/controllers"
+	"github.com/kubembed/kubembed/internal/testwait"
 )
 
-// TestInformerEndsWithTheInterestInIt: the last of those who want a kind ends
-// its informer, and who wants it again gets a new one.
-func TestInformerEndsWithTheInterestInIt(t *testing.T) {
+// TestInformerStopsWithLastUser: the informer of a kind stops with its last user, and the
+// next user gets a new one.
+func TestInformerStopsWithLastUser(t *testing.T) {
 	config := start(t).ClientConfig()
 	client := kubernetes.NewForConfigOrDie(config)
 	ctx, stop := context.WithCancel(t.Context())
@@ -40,14 +41,14 @@ func TestInformerEndsWithTheInterestInIt(t *testing.T) {
 		t.Fatal(err)
 	}
 	all.Start(ctx.Done())
-	eventually(t, "sync", first.Informer().HasSynced)
+	testwait.True(t, "sync", first.Informer().HasSynced)
 	list, err := first.Lister().List(labels.Everything())
 	if err != nil || len(list) == 0 {
 		t.Fatalf("%v, %v", list, err)
 	}
 	for _, object := range list {
 		if o := object.(*metav1.PartialObjectMetadata); o.Labels != nil || o.UID == "" {
-			t.Errorf("not only what is needed: %+v", o)
+			t.Errorf("got labels or no UID: %+v", o)
 		}
 	}
 
@@ -61,27 +62,27 @@ func TestInformerEndsWithTheInterestInIt(t *testing.T) {
 			controller.Run(ends[i])
 		})
 	}
-	// Both have begun when one has ended and the informer has not.
-	eventually(t, "two who are interested", func() bool { return all.Users(resource) == 2 })
+	// Both are running before the first one ends.
+	testwait.True(t, "two users", func() bool { return all.Users(resource) == 2 })
 	close(ends[0])
 	<-done[0]
 	if again, err := all.ForResource(resource); err != nil || again != first {
-		t.Errorf("the informer is another while somebody wants it: %v", err)
+		t.Errorf("got another informer while one user remains: %v", err)
 	}
 	close(ends[1])
 	running.Wait()
-	eventually(t, "the end of the informer", first.Informer().IsStopped)
+	testwait.True(t, "the end of the informer", first.Informer().IsStopped)
 	second, err := all.ForResource(resource)
 	if err != nil || second == first {
-		t.Fatalf("the informer is the same, which has ended: %v", err)
+		t.Fatalf("got the stopped informer: %v", err)
 	}
 	all.Start(ctx.Done())
-	eventually(t, "the new informer", second.Informer().HasSynced)
+	testwait.True(t, "the new informer", second.Informer().HasSynced)
 }
 
-// TestInformerBeginsWithTheFirstUse: until then it has synced, with nothing, and
-// ends without having begun.
-func TestInformerBeginsWithTheFirstUse(t *testing.T) {
+// TestInformerStartsWithFirstUse: before, it counts as synced without objects, and it stops
+// without having run.
+func TestInformerStartsWithFirstUse(t *testing.T) {
 	config := start(t).ClientConfig()
 	client := kubernetes.NewForConfigOrDie(config)
 	ctx, stop := context.WithCancel(t.Context())
@@ -110,19 +111,19 @@ func TestInformerBeginsWithTheFirstUse(t *testing.T) {
 	all.Start(ctx.Done())
 	for _, i := range []informers.GenericInformer{informer, never} {
 		if !i.Informer().HasSynced() || !i.Informer().GetController().HasSynced() {
-			t.Error("somebody has to wait for what nobody uses")
+			t.Error("the informer of an unused resource has not synced")
 		}
-		// The storage version migrator compares it with that of a list.
+		// The storage version migrator compares it with the resource version of a list.
 		version := i.Informer().GetController().LastSyncResourceVersion()
-		if later, err := resourceversion.CompareResourceVersion(version, "1000000000"); err != nil || later <= 0 {
-			t.Errorf("what nobody uses is known up to resource version %q: %v", version, err)
+		if order, err := resourceversion.CompareResourceVersion(version, "1000000000"); err != nil || order <= 0 {
+			t.Errorf("an unused resource is synced up to resource version %q: %v", version, err)
 		}
 	}
 	if keys := informer.Informer().GetStore().ListKeys(); len(keys) > 0 {
-		t.Errorf("%v is known before it is used", keys)
+		t.Errorf("got objects %v before the first use", keys)
 	}
 	close(used)
-	eventually(t, "sync", func() bool {
+	testwait.True(t, "sync", func() bool {
 		version := informer.Informer().GetController().LastSyncResourceVersion()
 		if _, err := resourceversion.CompareResourceVersion(version, "1"); err != nil || len(version) > 9 {
 			t.Errorf("the resource version is %q: %v", version, err)

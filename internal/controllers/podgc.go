@@ -22,21 +22,20 @@ import (
 	"k8s.io/kubernetes/pkg/util/taints"
 )
 
-// What upstream's pod garbage collector has.
+// Constants of upstream's pod garbage collector.
 const (
 	podGCPeriod = 20 * time.Second
-	// nodeQuarantine is how long a node is missing before it is asked for.
+	// nodeQuarantine is the time for which a node is missing before a live read.
 	nodeQuarantine = 40 * time.Second
-	// terminatedPods is how many pods that have ended are kept.
+	// terminatedPods is the number of terminated pods to keep.
 	terminatedPods = 12500
-	// evicted is the reason that the kubelet gives to pods that it evicts.
+	// evicted is the kubelet's reason of evicted pods.
 	evicted = "Evicted"
 )
 
-// podCollector deletes pods that no kubelet will: those on nodes that are gone
-// or declared out of service, those that are deleted and on no node, and the
-// oldest that have ended where there are too many. It does what
-// k8s.io/kubernetes/pkg/controller/podgc does.
+// podCollector deletes pods that no kubelet deletes: pods on deleted nodes, deleted pods on
+// nodes that are out of service or on no node, and the oldest terminated pods above the
+// limit. It behaves like k8s.io/kubernetes/pkg/controller/podgc.
 type podCollector struct {
 	client     kubernetes.Interface
 	pods       corelisters.PodLister
@@ -60,7 +59,7 @@ func (c *podCollector) collect(ctx context.Context) {
 		return
 	}
 	gone := c.goneNodes(ctx, pods)
-	var ended []*corev1.Pod
+	var terminated []*corev1.Pod
 	for _, pod := range pods {
 		switch node := pod.Spec.NodeName; {
 		case pod.DeletionTimestamp != nil && (node == "" || c.outOfService(node)):
@@ -74,19 +73,19 @@ func (c *podCollector) collect(ctx context.Context) {
 				Message:            "PodGC: node no longer exists",
 			})
 		case pod.Status.Phase == corev1.PodSucceeded || pod.Status.Phase == corev1.PodFailed:
-			ended = append(ended, pod)
+			terminated = append(terminated, pod)
 		}
 	}
-	if more := len(ended) - c.terminated; more > 0 {
-		slices.SortFunc(ended, evictedAndOldestFirst)
-		for _, pod := range ended[:more] {
+	if more := len(terminated) - c.terminated; more > 0 {
+		slices.SortFunc(terminated, evictedAndOldestFirst)
+		for _, pod := range terminated[:more] {
 			c.delete(ctx, pod, nil)
 		}
 	}
 }
 
-// goneNodes are nodes of pods that have been missing for some time, and are not
-// there when asked for.
+// goneNodes returns the nodes of pods that have been missing for the quarantine, and that a
+// live read does not find.
 func (c *podCollector) goneNodes(ctx context.Context, pods []*corev1.Pod) map[string]bool {
 	missing, gone := map[string]time.Time{}, map[string]bool{}
 	for _, pod := range pods {
@@ -113,14 +112,14 @@ func (c *podCollector) goneNodes(ctx context.Context, pods []*corev1.Pod) map[st
 	return gone
 }
 
-// outOfService tells whether somebody has said that the node will not come back.
+// outOfService reports whether an operator has tainted the node as out of service.
 func (c *podCollector) outOfService(name string) bool {
 	node, err := c.nodes.Get(name)
 	return err == nil && !nodeutil.IsNodeReady(node) && taints.TaintKeyExists(node.Spec.Taints, corev1.TaintNodeOutOfService)
 }
 
-// delete deletes a pod that no kubelet has to confirm. It is Failed first if it
-// has not ended: controllers count what has.
+// delete deletes a pod without the confirmation of a kubelet. A pod that has not terminated
+// becomes Failed first, because controllers count terminated pods.
 func (c *podCollector) delete(ctx context.Context, pod *corev1.Pod, condition *corev1.PodCondition) {
 	klog.FromContext(ctx).Info("PodGC is force deleting Pod", "pod", klog.KObj(pod))
 	if err := c.failAndDelete(ctx, pod, condition); err != nil && !apierrors.IsNotFound(err) && ctx.Err() == nil {
@@ -143,7 +142,7 @@ func (c *podCollector) failAndDelete(ctx context.Context, pod *corev1.Pod, condi
 	return c.client.CoreV1().Pods(pod.Namespace).Delete(ctx, pod.Name, *metav1.NewDeleteOptions(0))
 }
 
-// evictedAndOldestFirst is the order in which pods that have ended are deleted.
+// evictedAndOldestFirst is the order in which terminated pods are deleted.
 func evictedAndOldestFirst(a, b *corev1.Pod) int {
 	isEvicted := func(pod *corev1.Pod) bool {
 		return pod.Status.Phase == corev1.PodFailed && pod.Status.Reason == evicted

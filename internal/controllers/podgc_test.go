@@ -13,9 +13,10 @@ import (
 	"k8s.io/client-go/kubernetes"
 
 	"github.com/kubembed/kubembed/internal/controllers"
+	"github.com/kubembed/kubembed/internal/testwait"
 )
 
-// TestPodCollector: what is collected, and what is not.
+// TestPodCollector deletes the right pods and keeps all others.
 func TestPodCollector(t *testing.T) {
 	client := kubernetes.NewForConfigOrDie(start(t).ClientConfig())
 	ctx, stop := context.WithCancel(t.Context())
@@ -41,7 +42,7 @@ func TestPodCollector(t *testing.T) {
 		{name: "leaves-unready", node: "unready", phase: corev1.PodRunning, deleted: true},
 		{name: "leaves-broken", node: "broken", phase: corev1.PodRunning, deleted: true, collected: true},
 		{name: "stays-broken", node: "broken", phase: corev1.PodRunning},
-		// Of three that have ended two are kept, and an evicted one goes first.
+		// Two of three terminated pods are kept. An evicted one is deleted first.
 		{name: "ended-a", node: "here", phase: corev1.PodSucceeded},
 		{name: "ended-b", node: "here", phase: corev1.PodFailed, reason: "Evicted", collected: true},
 		{name: "ended-c", node: "here", phase: corev1.PodFailed},
@@ -66,11 +67,11 @@ func TestPodCollector(t *testing.T) {
 	collect := controllers.NewPodCollector(client, factory, time.Nanosecond, 2)
 	factory.Start(ctx.Done())
 	factory.WaitForCacheSync(ctx.Done())
-	collect(ctx) // notes which nodes are missing
+	collect(ctx) // records the missing nodes
 	if got := podNames(t, client); !slices.Contains(got, "orphaned") {
-		t.Errorf("the node was not waited for: %v", got)
+		t.Errorf("the pod was deleted without waiting for the node: got %v", got)
 	}
-	eventually(t, "what the first round has deleted", func() bool {
+	testwait.True(t, "the deletions of the first round", func() bool {
 		pods, err := factory.Core().V1().Pods().Lister().List(labels.Everything())
 		return err == nil && len(pods) == len(want)+1
 	})
@@ -78,7 +79,7 @@ func TestPodCollector(t *testing.T) {
 	if got := podNames(t, client); !slices.Equal(got, want) {
 		t.Errorf("pods: %v\nwant: %v", got, want)
 	}
-	// It is said to have failed, and why, before it is gone.
+	// The pod becomes Failed, with a condition, before it is deleted.
 	for event := range watch.ResultChan() {
 		pod, ok := event.Object.(*corev1.Pod)
 		if !ok {

@@ -19,15 +19,15 @@ import (
 	"k8s.io/kubernetes/pkg/features"
 )
 
-// migrator is upstream's name of the controller, and the manager of the fields that it writes.
+// migrator is upstream's name of the controller and its field manager.
 const migrator = "storage-version-migrator-controller"
 
-// migrations runs the controllers of StorageVersionMigrations from the first one on, until ctx
-// ends: until then the garbage collector's informer, which is there anyway, is all they cost. They
-// read the objects to migrate from the garbage collector's informers, so they run beside it.
-func (r *run) migrations(ctx context.Context, all *objectInformers, graph *garbagecollector.GraphBuilder, mapper meta.ResettableRESTMapper) {
+// migrateStorageVersions runs the controllers of StorageVersionMigrations from the first
+// object on, until ctx ends. Before, they only cost the informer that the garbage collector
+// has anyway. They read the objects to migrate from its informers, so they run beside it.
+func (r *run) migrateStorageVersions(ctx context.Context, all *objectInformers, graph *garbagecollector.GraphBuilder, mapper meta.ResettableRESTMapper) {
 	resource := storagemigrationv1.SchemeGroupVersion.WithResource("storageversionmigrations")
-	if !r.migrates() || !r.serves([]schema.GroupVersionResource{resource}) || !awaitFirst(ctx, all, resource) {
+	if !r.migrationEnabled() || !r.serves([]schema.GroupVersionResource{resource}) || !waitForFirstObject(ctx, all, resource) {
 		return
 	}
 	config := dynamic.ConfigFor(r.config)
@@ -35,12 +35,12 @@ func (r *run) migrations(ctx context.Context, all *objectInformers, graph *garba
 	config.Burst *= 100
 	objects, err := dynamic.NewForConfig(config)
 	if err != nil {
-		r.Logger.Error("no storage version is migrated", zap.Error(err))
+		r.Logger.Error("storage versions are not migrated", zap.Error(err))
 		return
 	}
-	definitions, err := apiextensionsclientset.NewForConfig(r.config)
+	crds, err := apiextensionsclientset.NewForConfig(r.config)
 	if err != nil {
-		r.Logger.Error("no storage version is migrated", zap.Error(err))
+		r.Logger.Error("storage versions are not migrated", zap.Error(err))
 		return
 	}
 	factory := informers.NewSharedInformerFactory(r.client, resync)
@@ -48,7 +48,7 @@ func (r *run) migrations(ctx context.Context, all *objectInformers, graph *garba
 	loops := []func(context.Context){
 		storageversionmigrator.NewSVMController(ctx, r.client, objects, informer, migrator, mapper, graph).Run,
 		storageversionmigrator.NewResourceVersionController(ctx, r.client, r.client.Discovery(), r.metadata, informer, mapper).Run,
-		storageversionmigrator.NewCustomResourceController(ctx, r.client, informer, definitions.ApiextensionsV1().CustomResourceDefinitions()).Run,
+		storageversionmigrator.NewCustomResourceController(ctx, r.client, informer, crds.ApiextensionsV1().CustomResourceDefinitions()).Run,
 	}
 	factory.StartWithContext(ctx)
 	defer factory.Shutdown()
@@ -59,21 +59,22 @@ func (r *run) migrations(ctx context.Context, all *objectInformers, graph *garba
 	}
 }
 
-// migrates reports whether kube-controller-manager would run the controllers.
-func (r *run) migrates() bool {
+// migrationEnabled reports whether kube-controller-manager would run the controllers.
+func (r *run) migrationEnabled() bool {
 	client := clientfeatures.FeatureGates()
 	if !utilfeature.DefaultFeatureGate.Enabled(features.StorageVersionMigrator) || !client.Enabled(clientfeatures.InformerResourceVersion) {
 		return false
 	}
 	if !client.Enabled(clientfeatures.InOrderInformers) {
-		r.Logger.Error("no storage version is migrated: client-go's feature gate InOrderInformers is off")
+		r.Logger.Error("storage versions are not migrated: client-go's feature gate InOrderInformers is off")
 		return false
 	}
 	return true
 }
 
-// awaitFirst returns true when there is an object of the resource, and false when ctx ends before.
-func awaitFirst(ctx context.Context, all *objectInformers, resource schema.GroupVersionResource) bool {
+// waitForFirstObject waits for an object of the resource. It returns false if ctx ends
+// first.
+func waitForFirstObject(ctx context.Context, all *objectInformers, resource schema.GroupVersionResource) bool {
 	informer, err := all.ForResource(resource)
 	if err != nil {
 		return false

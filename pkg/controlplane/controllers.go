@@ -64,7 +64,7 @@ func (s *Server) startControllers() error {
 	}
 	s.controllers = newComponents([]Component{
 		controllers.ServiceAccounts(core),
-		later{controllers.Others(core)},
+		later{controllers.Core(core)},
 		later{certificates.New(certificates.Config{
 			Serves:                 s.apiserver.Serves,
 			NodeInformer:           s.apiserver.Informers().Core().V1().Nodes().Informer(),

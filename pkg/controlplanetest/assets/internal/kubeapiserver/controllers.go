@@ -30,7 +30,7 @@ func runControllers(ctx context.Context, server *apiserver.Server, c apiserver.C
 		return err
 	}
 	group, ctx := errgroup.WithContext(ctx)
-	for _, one := range []*controllers.Controllers{controllers.ServiceAccounts(core), controllers.Others(core)} {
+	for _, one := range []*controllers.Controllers{controllers.ServiceAccounts(core), controllers.Core(core)} {
 		group.Go(func() error {
 			err := one.Run(ctx, config, func() {})
 			if err == nil && ctx.Err() == nil {
