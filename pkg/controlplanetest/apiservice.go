@@ -13,17 +13,16 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 )
 
-// APIServices says which aggregated APIs to register, where that is read from, and
-// who serves them.
+// APIServices are aggregated APIs to register, and their server.
 type APIServices struct {
-	// Paths are files, and directories of which the files .yaml, .yml and .json are
-	// read, without the directories below. Kinds other than APIService are left out. A
-	// path that is missing or has none is an error.
+	// Paths are files and directories. In a directory the files .yaml, .yml and .json
+	// are read, without subdirectories. Kinds other than APIService are left out. A path
+	// that is missing or has no APIService is an error.
 	Paths []string
 
-	// FS is what Paths are in, an embed.FS for example. With FS and no Paths, it
-	// is read whole, with all directories. If nil, the disk, where Paths are relative
-	// to the directory of the package under test.
+	// FS is the file system of Paths, like an embed.FS. With FS and no Paths, it is
+	// read whole, with all directories. If nil, the disk, where Paths are relative to
+	// the directory of the package under test.
 	FS fs.FS
 
 	// Manifests are the contents of such files.
@@ -32,26 +31,24 @@ type APIServices struct {
 	// Objects are APIServices as Go values. They are not changed.
 	Objects []*apiregistrationv1.APIService
 
-	// Handler serves the APIs, over TLS on a port of its own. It finds the client
-	// certificate of the front proxy in Request.TLS. A panic in it is in the log of
-	// the test. If nil, the test starts a server itself, with the Host, Port and
-	// CertDir of the AggregatedServer, and then calls WaitAvailable. That is the way
-	// for servers made with k8s.io/apiserver, which read the CA of the front proxy
-	// when they begin to serve.
+	// Handler serves the APIs over TLS on its own port. Request.TLS has the client
+	// certificate of the front proxy. The test logs a panic of Handler. If nil, the test
+	// starts a server itself with the Host, Port and CertDir of the AggregatedServer,
+	// and then calls WaitAvailable. Servers made with k8s.io/apiserver need this: they
+	// read the CA of the front proxy when they start to serve.
 	Handler http.Handler
 
-	// ReadyTimeout bounds AggregatedServer.WaitReady, and the time until its APIs
-	// are available after that. If zero, ten seconds each.
+	// ReadyTimeout bounds AggregatedServer.WaitReady, and the time until the APIs are
+	// available after that. If zero, ten seconds each.
 	ReadyTimeout time.Duration
 }
 
-// AggregatedServer is the server of APIs that were registered. It is that of
-// APIServices.Handler, or one that the test starts itself.
+// AggregatedServer is the server of registered APIs. It runs APIServices.Handler, or the
+// test starts it.
 //
-// Users are known to it by the headers of the front proxy, whose CA is where
-// aggregated servers look for it: in the ConfigMap
-// extension-apiserver-authentication in kube-system, which the
-// DelegatingAuthenticationOptions of k8s.io/apiserver read with a kubeconfig
+// The server learns the user of a request from the headers of the front proxy. The CA of
+// the front proxy is in the ConfigMap extension-apiserver-authentication in kube-system,
+// which the DelegatingAuthenticationOptions of k8s.io/apiserver read with a kubeconfig
 // (ControlPlane.Kubeconfig):
 //
 //	serving.BindAddress, serving.BindPort = net.ParseIP(server.Host), server.Port
@@ -64,14 +61,14 @@ type AggregatedServer struct {
 	installed *installedAPIServices
 }
 
-// InstallAPIServices registers aggregated APIs, each with the server in place of
-// its Service, and the caBundle for it. With a Handler they are available and in
-// discovery when it returns. What is wrong fails the test, and nothing is
-// installed: the message names the file.
+// InstallAPIServices registers aggregated APIs. Each APIService gets the server in
+// place of its Service, and the server's caBundle. With a Handler the APIs are
+// available and in discovery when InstallAPIServices returns. A problem fails the test
+// and installs nothing: the message names the file.
 //
-// At the end of the test the registrations are removed, and the server is closed
-// when the APIs are served no more. An APIService that another test has installed
-// and not yet removed is an error, which names that test.
+// At the end of the test the APIServices are removed, and the server is closed when the
+// APIs are no longer served. An APIService that another test has installed and not yet
+// removed is an error, which names that test.
 func (cp *ControlPlane) InstallAPIServices(t TB, services APIServices) *AggregatedServer {
 	t.Helper()
 	cp.requireLive(t)
@@ -89,8 +86,8 @@ func (cp *ControlPlane) InstallAPIServices(t TB, services APIServices) *Aggregat
 }
 
 // WaitAvailable returns when the server answers and its APIs are available and in
-// discovery. If that takes too long, the test fails: the message names the files,
-// the address, and the reason that the API server gives.
+// discovery. On a timeout the test fails: the message has the files, the address, and the
+// reason that the API server gives.
 func (s *AggregatedServer) WaitAvailable(t TB) {
 	t.Helper()
 	if err := s.installed.waitAvailable(context.Background()); err != nil {
@@ -103,8 +100,8 @@ var (
 	apiServiceResource = schema.GroupResource{Group: apiregistrationv1.GroupName, Resource: "apiservices"}
 )
 
-// read returns the registrations, each once, and all problems that can be seen
-// without a server.
+// read returns each registration once, and all problems that can be found without a
+// server.
 func (a APIServices) read(field string) ([]registration, error) {
 	var found []registration
 	var errs []error
@@ -129,7 +126,7 @@ func (a APIServices) read(field string) ([]registration, error) {
 	}
 	for _, r := range found {
 		if r.object.(*apiregistrationv1.APIService).Spec.Service == nil {
-			errs = append(errs, fmt.Errorf("%s: spec.service is missing: without it, it is an API of the control plane itself", r.from))
+			errs = append(errs, fmt.Errorf("%s: spec.service is missing: an APIService without it is served by the control plane itself", r.from))
 		}
 	}
 	if len(found) == 0 && len(errs) == 0 {

@@ -15,15 +15,14 @@ import (
 	apiregistrationv1 "k8s.io/kube-aggregator/pkg/apis/apiregistration/v1"
 )
 
-// The Accept headers of the two forms of discovery. Clients read the first, and
-// fall back to the other.
+// The Accept headers of the two forms of discovery. Clients prefer the first.
 const (
 	aggregatedDiscovery = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList"
 	plainDiscovery      = "application/json"
 )
 
-// waitAvailable returns when the server answers, the API server has found it
-// available, and discovery has its groups and versions.
+// waitAvailable returns when the server answers, the API server reports its APIs
+// available, and discovery has their groups and versions.
 func (i *installedAPIServices) waitAvailable(ctx context.Context) error {
 	if err := i.server.waitReady(ctx); err != nil {
 		return err
@@ -32,19 +31,19 @@ func (i *installedAPIServices) waitAvailable(ctx context.Context) error {
 	defer cancel()
 	for _, s := range i.services {
 		if err := i.waitForCondition(ctx, s); err != nil {
-			return fmt.Errorf("%s is not available within %v: %w; the server is to answer at %s", s.from, i.timeout, err, i.server.address())
+			return fmt.Errorf("%s is not available within %v: %w; its server must answer at %s", s.from, i.timeout, err, i.server.address())
 		}
 	}
 	return i.waitForDiscovery(ctx, true)
 }
 
-// waitForCondition asks the API server to look again: it does so by itself after
-// pauses that become longer each time.
+// waitForCondition makes the API server check the APIService again. By itself it backs
+// off between checks.
 func (i *installedAPIServices) waitForCondition(ctx context.Context, r registration) error {
 	service := &apiregistrationv1.APIService{}
 	touch := fmt.Sprintf(`{"metadata":{"annotations":{%q:%q}}}`, installedBy+"-at", time.Now().Format(time.RFC3339Nano))
 	rest := i.client.client(r)
-	state := errors.New("the API server has not looked yet")
+	state := errors.New("the API server has not checked it yet")
 	get := func() (bool, error) {
 		if err := rest.Get().Resource(r.resource.Resource).Name(r.GetName()).Do(ctx).Into(service); err != nil {
 			return false, err
@@ -62,7 +61,7 @@ func (i *installedAPIServices) waitForCondition(ctx context.Context, r registrat
 		return err
 	}
 	if err := poll(ctx, get); err != nil {
-		// The end of ctx says less than the reason that was given before.
+		// The last reason explains more than the end of ctx.
 		return fmt.Errorf("%w: %w", context.Cause(ctx), state)
 	}
 	return nil
@@ -80,7 +79,7 @@ func available(service *apiregistrationv1.APIService) (bool, error) {
 	return false, nil
 }
 
-// waitGone returns when the groups and versions are in no discovery any more.
+// waitGone returns when discovery no longer has the groups and versions.
 func (i *installedAPIServices) waitGone(ctx context.Context) error {
 	if len(i.services) == 0 {
 		return nil
@@ -99,7 +98,7 @@ func (i *installedAPIServices) waitForDiscovery(ctx context.Context, present boo
 				gv := groupVersion(r)
 				switch {
 				case present && !found[gv]:
-					return false, fmt.Errorf("%s is not in discovery; the server is to answer at %s", r.from, i.server.address())
+					return false, fmt.Errorf("%s is not in discovery; its server must answer at %s", r.from, i.server.address())
 				case !present && found[gv]:
 					return false, fmt.Errorf("%s is still in discovery after it was removed", r.from)
 				}
@@ -109,8 +108,7 @@ func (i *installedAPIServices) waitForDiscovery(ctx context.Context, present boo
 	})
 }
 
-// served tells whether all groups and versions are answered, or none. Of that, too,
-// the API server learns by itself.
+// served reports whether all groups and versions are served, or none if present is false.
 func (i *installedAPIServices) served(ctx context.Context, present bool) (bool, error) {
 	for _, r := range i.services {
 		gv := groupVersion(r)
@@ -151,7 +149,7 @@ func (i *installedAPIServices) discover(ctx context.Context, accept string) (map
 	err = json.Unmarshal(data, &list)
 	for _, group := range list.Items {
 		for _, version := range group.Versions {
-			// What is stale has no resources yet, or no more.
+			// A stale version has no resources yet, or no longer.
 			found[schema.GroupVersion{Group: group.Name, Version: version.Version}] = version.Freshness == apidiscoveryv2.DiscoveryFreshnessCurrent
 		}
 	}

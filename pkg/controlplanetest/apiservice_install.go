@@ -13,20 +13,20 @@ import (
 	apiregistrationv1 "k8s.io/kube-aggregator/pkg/apis/apiregistration/v1"
 )
 
-// installedAPIServices are those of one call.
+// installedAPIServices are the APIServices of one InstallAPIServices.
 type installedAPIServices struct {
 	plane    *plane
 	owner    owner
 	timeout  time.Duration
 	server   *AggregatedServer
 	client   registrationClient
-	services []registration // those that exist
-	// service is what they refer to. Its name is also in the certificate.
+	services []registration // created ones
+	// service is the Service of the APIServices. The server's certificate has its name.
 	service *corev1.Service
 }
 
-// The API server reaches an aggregated server by a Service alone. One that is an
-// alias of this machine has no endpoints, which may not be on loopback.
+// The API server reaches an aggregated server only by a Service. Endpoints of a Service
+// must not be on loopback, but an ExternalName may be an alias of this machine.
 const (
 	serviceNamespace = metav1.NamespaceSystem
 	serviceAlias     = "localhost"
@@ -58,13 +58,12 @@ func (p *plane) installAPIServices(ctx context.Context, owner owner, field strin
 	for _, s := range services {
 		i.redirect(s)
 	}
-	// What can be read is validated even if other files cannot, so that one run
-	// shows all problems.
+	// Validate the readable files nevertheless, so that one run shows all problems.
 	if err := errors.Join(readErr, client.validateAll(ctx, owner.name, services)); err != nil {
 		return nil, err
 	}
 	if err := i.createService(ctx); err != nil {
-		return nil, fmt.Errorf("the Service of the aggregated API server: %w", err)
+		return nil, fmt.Errorf("create the Service of the aggregated API server: %w", err)
 	}
 	for _, s := range services {
 		if err := client.create(ctx, owner.name, s); err != nil {
@@ -78,7 +77,7 @@ func (p *plane) installAPIServices(ctx context.Context, owner owner, field strin
 	return i, nil
 }
 
-// redirect sends requests to the server.
+// redirect points an APIService to the server.
 func (i *installedAPIServices) redirect(r registration) {
 	service := r.object.(*apiregistrationv1.APIService)
 	i.server.serves = append(i.server.serves, fmt.Sprintf("%s at %s", r.from, i.server.url("/apis/"+service.Spec.Group+"/"+service.Spec.Version)))
@@ -91,7 +90,7 @@ func (i *installedAPIServices) redirect(r registration) {
 	service.Status = apiregistrationv1.APIServiceStatus{}
 }
 
-// createService returns when the API server can resolve it.
+// createService creates the Service, and returns when the API server can resolve it.
 func (i *installedAPIServices) createService(ctx context.Context) error {
 	client, err := kubernetes.NewForConfig(i.plane.admin())
 	if err != nil {
@@ -123,8 +122,8 @@ func (i *installedAPIServices) removeService(ctx context.Context) error {
 	return nil
 }
 
-// remove closes the server after the API server has stopped calling it. Where the
-// control plane stops, it just closes the server.
+// remove removes the APIServices, and closes the server when the API server no longer
+// calls it. If the control plane is about to stop, remove only closes the server.
 func (i *installedAPIServices) remove(ctx context.Context, stopping bool) error {
 	ctx, cancel := context.WithTimeout(ctx, webhooksTimeout)
 	defer cancel()

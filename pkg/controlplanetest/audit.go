@@ -35,11 +35,12 @@ type AuditFilter struct {
 // ownUsers are the users that the control plane itself acts as.
 var ownUsers = []string{"system:apiserver", "system:kube-controller-manager"}
 
-// AuditTrail returns the requests for objects that the API server has answered since the
-// test began, in order, with user, verb, object and status. A watch is included once it has
-// started. Requests of the control plane itself and of the fixture are left out. On a
-// shared control plane the trail includes requests of parallel tests: filter by your own
-// user agent or namespace. AuditTrail fails the test if Config.Audit is not set.
+// AuditTrail returns the requests for objects that the API server has answered since
+// the test began, in order, with user, verb, object and status. A watch is included
+// once it has started. Requests of the control plane itself and of the fixture are left
+// out. On a shared control plane the trail includes requests of parallel tests: filter
+// by your own user agent or namespace. AuditTrail fails the test if Config.Audit is not
+// set.
 func (cp *ControlPlane) AuditTrail(t TB, filter AuditFilter) []auditv1.Event {
 	t.Helper()
 	cp.requireLive(t)

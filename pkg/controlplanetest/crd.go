@@ -14,39 +14,37 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 )
 
-// CRDs says which CustomResourceDefinitions to install, and where they are read
-// from. All sources together are one set: a definition may be in it twice if it is
-// the same, and is refused if it is not.
+// CRDs are the CustomResourceDefinitions to install. All sources form one set: it may
+// have a CRD twice, but not in two versions.
 type CRDs struct {
-	// Paths are files, and directories of which the files .yaml, .yml and .json are
-	// read, without the directories below: those that controller-gen writes to, like
-	// config/crd/bases. A file may have many documents. Other kinds are left
-	// out. A path that is missing or has no CustomResourceDefinition is an error.
+	// Paths are files and directories, like config/crd/bases, to which controller-gen
+	// writes. In a directory the files .yaml, .yml and .json are read, without
+	// subdirectories. A file may have many documents. Other kinds are left out. A path
+	// that is missing or has no CustomResourceDefinition is an error.
 	Paths []string
 
-	// FS is what Paths are in, an embed.FS for example. With FS and no Paths, it
-	// is read whole, with all directories. If nil, the disk, where Paths are relative
-	// to the directory of the package under test.
+	// FS is the file system of Paths, like an embed.FS. With FS and no Paths, it is
+	// read whole, with all directories. If nil, the disk, where Paths are relative to
+	// the directory of the package under test.
 	FS fs.FS
 
 	// Manifests are the contents of such files.
 	Manifests [][]byte
 
-	// Objects are definitions as Go values. They are not changed. NewCRD makes one
-	// where no schema is needed.
+	// Objects are CRDs as Go values. They are not changed. NewCRD returns one for tests
+	// that need no schema.
 	Objects []*apiextensionsv1.CustomResourceDefinition
 }
 
-// InstallCRDs creates the definitions, or updates those that exist, and returns
-// them in the order of the sources when they are served: they are in discovery and
-// can be used in all of their served versions, and an update is in effect. What is
-// wrong fails the test: the message has all problems, each with the file and document.
-// All or none are stored: if the API server refuses one, those that are new are removed
-// again.
+// InstallCRDs creates the CRDs, or updates existing ones, and returns them in the order
+// of the sources. By then they are in discovery, all served versions can be used, and
+// updates are in effect. A problem fails the test: the message has all problems, each
+// with its file and document. InstallCRDs stores all CRDs or none: if the API server
+// refuses one, the new ones are removed again.
 //
-// They stay until UninstallCRDs, Reset or the end of the control plane. Tests that
-// run in parallel may install the same ones. It takes a minute at most, and a
-// second more for each definition.
+// The CRDs stay until UninstallCRDs, Reset or the end of the control plane. Tests that
+// run in parallel may install the same CRDs. The timeout is a minute, and a second more
+// for each CRD.
 func (cp *ControlPlane) InstallCRDs(t TB, crds CRDs) []*apiextensionsv1.CustomResourceDefinition {
 	t.Helper()
 	cp.requireLive(t)
@@ -57,10 +55,10 @@ func (cp *ControlPlane) InstallCRDs(t TB, crds CRDs) []*apiextensionsv1.CustomRe
 	return installed
 }
 
-// UninstallCRDs deletes the definitions and all of their objects, and returns when
-// they are not served any more. Those that do not exist are passed over. An
-// object with a finalizer that nobody takes away keeps its definition: the test
-// fails after a minute, and the message names the object.
+// UninstallCRDs deletes the CRDs and all of their objects, and returns when they are no
+// longer served. CRDs that do not exist are ignored. An object with a finalizer keeps its
+// CRD: if nothing removes the finalizer, the test fails after a minute, and the message
+// names the object.
 func (cp *ControlPlane) UninstallCRDs(t TB, crds CRDs) {
 	t.Helper()
 	cp.requireLive(t)
@@ -83,14 +81,13 @@ var (
 	crdResource = apiextensionsv1.Resource("customresourcedefinitions")
 )
 
-// customResource is a definition and where it is from, for messages.
+// customResource is a CRD and its source for messages.
 type customResource struct {
 	*apiextensionsv1.CustomResourceDefinition
 	from string
 }
 
-// read returns the definitions, each once, and all problems that can be seen
-// without a server.
+// read returns each CRD once, and all problems that can be found without a server.
 func (c CRDs) read() ([]customResource, error) {
 	var found []customResource
 	var errs []error
@@ -150,8 +147,8 @@ func uniqueCRDs(found []customResource) ([]customResource, error) {
 	return unique, errors.Join(errs...)
 }
 
-// tidy takes away what would keep the definition from being created: what only a
-// server gives, and a CA bundle that is a placeholder, like kubebuilder's "Cg==".
+// tidy removes fields that would prevent a create: those that only a server sets, and a
+// CA bundle that is a placeholder, like kubebuilder's "Cg==".
 func (c customResource) tidy() {
 	c.ResourceVersion, c.UID = "", ""
 	if webhook := conversionWebhook(c.Spec.Conversion); webhook != nil && len(bytes.TrimSpace(webhook.CABundle)) == 0 {
@@ -163,10 +160,9 @@ func (c CRDs) empty() bool {
 	return len(c.Paths) == 0 && c.FS == nil && len(c.Manifests) == 0 && len(c.Objects) == 0
 }
 
-// NewCRD returns a definition of kind for CRDs.Objects, with one version, the
-// subresource status, and a schema that takes every field: for tests of what does
-// not depend on validation, pruning or defaults. plural is the name of the resource,
-// like "foos".
+// NewCRD returns a CRD of kind for CRDs.Objects, with one version, the subresource
+// status, and a schema that accepts every field. It is for tests that do not depend on
+// validation, pruning or defaults. plural is the name of the resource, like "foos".
 func NewCRD(kind schema.GroupVersionKind, plural string, scope apiextensionsv1.ResourceScope) *apiextensionsv1.CustomResourceDefinition {
 	every := true
 	return &apiextensionsv1.CustomResourceDefinition{

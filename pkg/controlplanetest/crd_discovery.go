@@ -11,8 +11,8 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 )
 
-// waitForDiscovery returns when discovery tells of the served versions of crds and
-// of no others, or where they are not present, of none.
+// waitForDiscovery returns when discovery has exactly the served versions of crds, or
+// none of their versions if present is false.
 func (c crdClient) waitForDiscovery(ctx context.Context, crds []*apiextensionsv1.CustomResourceDefinition, present bool) error {
 	var wrong []string
 	err := poll(ctx, func() (bool, error) {
@@ -34,15 +34,14 @@ func (c crdClient) waitForDiscovery(ctx context.Context, crds []*apiextensionsv1
 	if err == nil {
 		return nil
 	}
-	state := "is not yet what was installed"
+	state := "does not match the installed CRDs"
 	if !present {
-		state = "still has what was uninstalled"
+		state = "still has uninstalled CRDs"
 	}
 	return fmt.Errorf("discovery %s: %s: %w", state, strings.Join(wrong, ", "), err)
 }
 
-// discover returns the kinds of all resources in /apis, which clients read in this
-// form.
+// discover returns the kinds of all resources in /apis, in the form that clients read.
 func (c crdClient) discover(ctx context.Context) (map[schema.GroupVersionResource]string, error) {
 	data, err := c.rest.Get().AbsPath("/apis").
 		SetHeader("Accept", "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList").

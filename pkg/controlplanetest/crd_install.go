@@ -16,7 +16,7 @@ import (
 	"k8s.io/client-go/rest"
 )
 
-// crdClient is a client for definitions and for what they define.
+// crdClient is a client for CRDs and their custom resources.
 type crdClient struct {
 	clientv1.CustomResourceDefinitionInterface
 	rest  rest.Interface
@@ -25,7 +25,7 @@ type crdClient struct {
 
 func (p *plane) crdClient() (crdClient, error) {
 	config := p.admin()
-	// Schemas are large, and JSON takes several times as long.
+	// Schemas are large, and JSON takes three times as long.
 	config.ContentType = runtime.ContentTypeProtobuf
 	config.AcceptContentTypes = runtime.ContentTypeProtobuf + "," + runtime.ContentTypeJSON
 	client, err := clientset.NewForConfig(config)
@@ -35,7 +35,7 @@ func (p *plane) crdClient() (crdClient, error) {
 	return crdClient{client.ApiextensionsV1().CustomResourceDefinitions(), client.ApiextensionsV1().RESTClient(), p}, nil
 }
 
-// installConfiguredCRDs is for the start of the control plane.
+// installConfiguredCRDs installs the CRDs of Config.
 func (p *plane) installConfiguredCRDs(ctx context.Context) error {
 	if p.config.CRDs.empty() {
 		return nil
@@ -59,7 +59,7 @@ func (p *plane) installReadCRDs(ctx context.Context, wanted []customResource, re
 		return nil, err
 	}
 	if readErr != nil {
-		// What can be read is validated nevertheless, so that one run shows all problems.
+		// Validate the readable CRDs nevertheless, so that one run shows all problems.
 		return nil, errors.Join(readErr, client.validateAll(ctx, wanted))
 	}
 	installed, existed, err := client.storeAll(ctx, wanted)
@@ -72,7 +72,7 @@ func (p *plane) installReadCRDs(ctx context.Context, wanted []customResource, re
 	})
 	if err := errors.Join(errs...); err != nil {
 		if len(wanted) > 1 {
-			err = fmt.Errorf("%w\n%s", err, whatWasInstalled(wanted, errs))
+			err = fmt.Errorf("%w\n%s", err, installedCRDs(wanted, errs))
 		}
 		return nil, err
 	}
@@ -82,7 +82,8 @@ func (p *plane) installReadCRDs(ctx context.Context, wanted []customResource, re
 	return installed, nil
 }
 
-func whatWasInstalled(wanted []customResource, errs []error) string {
+// installedCRDs names the CRDs without an error, for a message.
+func installedCRDs(wanted []customResource, errs []error) string {
 	var done []string
 	for i, crd := range wanted {
 		if errs[i] == nil {
@@ -95,7 +96,7 @@ func whatWasInstalled(wanted []customResource, errs []error) string {
 	return "installed are: " + strings.Join(done, ", ")
 }
 
-// validateAll has the API server validate what it would store.
+// validateAll makes the API server validate the CRDs without storing them.
 func (c crdClient) validateAll(ctx context.Context, wanted []customResource) error {
 	return errors.Join(each(wanted, func(i int) error {
 		_, err := c.store(ctx, wanted[i], []string{metav1.DryRunAll})
@@ -103,9 +104,9 @@ func (c crdClient) validateAll(ctx context.Context, wanted []customResource) err
 	})...)
 }
 
-// storeAll creates or updates the definitions, all or none: those that are new are
-// removed again if one is refused, and the others are validated before. To validate
-// the new ones too would take as long as to store them.
+// storeAll creates or updates all CRDs or none: it validates existing ones before it
+// updates them, and removes the new ones again if one is refused. Validating the new ones
+// first would take as long as storing them.
 func (c crdClient) storeAll(ctx context.Context, wanted []customResource) (stored []*apiextensionsv1.CustomResourceDefinition, existed []bool, err error) {
 	stored = make([]*apiextensionsv1.CustomResourceDefinition, len(wanted))
 	existed, created := make([]bool, len(wanted)), make([]bool, len(wanted))
@@ -117,7 +118,7 @@ func (c crdClient) storeAll(ctx context.Context, wanted []customResource) (store
 		created[i] = err == nil
 		return err
 	})...)
-	if len(wanted) > 1 { // One alone is stored or not: there is no half.
+	if len(wanted) > 1 { // a single CRD needs no validation before its update
 		var existing []customResource
 		for i, crd := range wanted {
 			if existed[i] {
@@ -142,13 +143,13 @@ func (c crdClient) storeAll(ctx context.Context, wanted []customResource) (store
 			return nil
 		}
 		if _, err := c.uninstall(ctx, wanted[i].Name); err != nil {
-			return fmt.Errorf("cannot be removed again: %w", err)
+			return fmt.Errorf("remove it again: %w", err)
 		}
 		return nil
 	})...)...)
 }
 
-// store creates or updates the definition.
+// store creates or updates a CRD.
 func (c crdClient) store(ctx context.Context, wanted customResource, dryRun []string) (*apiextensionsv1.CustomResourceDefinition, error) {
 	for {
 		existing, err := c.Get(ctx, wanted.Name, metav1.GetOptions{})
@@ -173,14 +174,14 @@ func (c crdClient) store(ctx context.Context, wanted customResource, dryRun []st
 		}
 		c.change(existing, wanted)
 		stored, err := c.Update(ctx, existing, metav1.UpdateOptions{DryRun: dryRun})
-		// Somebody else was faster: another test, or a controller with the status.
+		// Another writer was faster: another test, or a controller with the status.
 		if !apierrors.IsConflict(err) && !apierrors.IsNotFound(err) {
 			return stored, err
 		}
 	}
 }
 
-// change makes existing what is wanted, without what others have added to it.
+// change updates existing to wanted. It keeps labels and annotations of others.
 func (c crdClient) change(existing *apiextensionsv1.CustomResourceDefinition, wanted customResource) {
 	existing.Spec = *wanted.Spec.DeepCopy()
 	c.plane.conversions.keep(existing)
@@ -194,9 +195,9 @@ func (c crdClient) change(existing *apiextensionsv1.CustomResourceDefinition, wa
 	maps.Copy(existing.Annotations, wanted.Annotations)
 }
 
-// waitUntilServed returns the definition as it is when it is established and the
-// server knows: a new one is served from then on, with the first request. What was
-// served before as it was is asked for in all versions.
+// waitUntilServed returns the CRD when it is established and the API server's informer
+// has it: from then on a new CRD is served. waitUntilServed lists all versions of a CRD
+// that was served before its update.
 func (c crdClient) waitUntilServed(ctx context.Context, crd *apiextensionsv1.CustomResourceDefinition, existed bool) (*apiextensionsv1.CustomResourceDefinition, error) {
 	crd, err := c.waitUntilEstablished(ctx, crd)
 	if err != nil {

@@ -172,7 +172,7 @@ func TestCRDNameConflict(t *testing.T) {
 	if !r.failed {
 		t.Fatal("it did not fail")
 	}
-	for _, want := range []string{"CRDs.Objects[1]", "seconds.example.com", "NamesAccepted", "already in use", "another definition has one of its names", "installed are: bars.example.com"} {
+	for _, want := range []string{"CRDs.Objects[1]", "seconds.example.com", "NamesAccepted", "already in use", "another CRD has one of its names", "installed are: bars.example.com"} {
 		if !strings.Contains(r.text(), want) {
 			t.Errorf("no %q in:\n%s", want, r.text())
 		}

@@ -40,7 +40,7 @@ func (p *plane) uninstallCRDs(ctx context.Context, crds CRDs) error {
 	return client.waitForDiscovery(ctx, served, false)
 }
 
-// uninstall returns the definition as it was, or nil if there was none.
+// uninstall returns the deleted CRD, or nil if it did not exist.
 func (c crdClient) uninstall(ctx context.Context, name string) (*apiextensionsv1.CustomResourceDefinition, error) {
 	crd, err := c.Get(ctx, name, metav1.GetOptions{})
 	if apierrors.IsNotFound(err) {
@@ -58,19 +58,19 @@ func (c crdClient) uninstall(ctx context.Context, name string) (*apiextensionsv1
 	return crd, c.waitUntilNotServed(ctx, crd)
 }
 
-// waitUntilGone waits for the definition of this UID.
+// waitUntilGone waits for the deletion of the CRD with this UID.
 func (c crdClient) waitUntilGone(ctx context.Context, crd *apiextensionsv1.CustomResourceDefinition) error {
 	_, err := c.waitFor(ctx, crd, "gone", func(event watch.EventType, now *apiextensionsv1.CustomResourceDefinition) (bool, error) {
 		return event == watch.Deleted || now.UID != crd.UID, nil
 	})
 	if err != nil {
-		// The context has ended, as a rule.
+		// Usually ctx has ended.
 		return fmt.Errorf("%w%s", err, c.remaining(context.WithoutCancel(ctx), crd))
 	}
 	return nil
 }
 
-// remaining names objects that keep the definition.
+// remaining names the objects that keep the CRD, for a message.
 func (c crdClient) remaining(ctx context.Context, crd *apiextensionsv1.CustomResourceDefinition) string {
 	for _, version := range crd.Spec.Versions {
 		if !version.Served {

@@ -17,8 +17,8 @@ import (
 	"k8s.io/apimachinery/pkg/watch"
 )
 
-// namesGrace is how long a name may belong to another definition: one that is
-// being deleted, perhaps.
+// namesGrace is the time for which a name may belong to another CRD, which may be being
+// deleted.
 const namesGrace = 2 * time.Second
 
 func (c crdClient) waitUntilEstablished(ctx context.Context, crd *apiextensionsv1.CustomResourceDefinition) (*apiextensionsv1.CustomResourceDefinition, error) {
@@ -27,17 +27,17 @@ func (c crdClient) waitUntilEstablished(ctx context.Context, crd *apiextensionsv
 	var refused *time.Timer
 	return c.waitFor(ctx, crd, "established", func(event watch.EventType, crd *apiextensionsv1.CustomResourceDefinition) (bool, error) {
 		if event == watch.Deleted {
-			return false, errors.New("was deleted by somebody else before it was established")
+			return false, errors.New("was deleted by another client before it was established")
 		}
 		if names := apihelpers.FindCRDCondition(crd, apiextensionsv1.NamesAccepted); names != nil && names.Status == apiextensionsv1.ConditionFalse && refused == nil {
-			refused = time.AfterFunc(namesGrace, func() { cancel(errors.New("another definition has one of its names")) })
+			refused = time.AfterFunc(namesGrace, func() { cancel(errors.New("another CRD has one of its names")) })
 		}
 		return apihelpers.IsCRDConditionTrue(crd, apiextensionsv1.Established), nil
 	})
 }
 
-// waitFor follows the definition, beginning with crd, until done says so. The error
-// tells in which state it has stayed.
+// waitFor watches the CRD, beginning with crd, until done returns true. The error has the
+// last state.
 func (c crdClient) waitFor(ctx context.Context, crd *apiextensionsv1.CustomResourceDefinition, what string,
 	done func(watch.EventType, *apiextensionsv1.CustomResourceDefinition) (bool, error),
 ) (*apiextensionsv1.CustomResourceDefinition, error) {
@@ -63,7 +63,7 @@ func (c crdClient) waitFor(ctx context.Context, crd *apiextensionsv1.CustomResou
 				if !apierrors.IsResourceExpired(err) {
 					return nil, stayed(err)
 				}
-				// It was stored before many others.
+				// Its resourceVersion is too old.
 				if next, err = c.Get(ctx, crd.Name, metav1.GetOptions{}); err != nil {
 					return nil, stayed(err)
 				}
@@ -81,7 +81,7 @@ func (c crdClient) waitFor(ctx context.Context, crd *apiextensionsv1.CustomResou
 	}
 }
 
-// conditions are those that are not what they are on a definition that works.
+// conditions lists the conditions that a served CRD has with another status.
 func conditions(crd *apiextensionsv1.CustomResourceDefinition) string {
 	var b strings.Builder
 	for _, condition := range crd.Status.Conditions {
@@ -96,8 +96,8 @@ func conditions(crd *apiextensionsv1.CustomResourceDefinition) string {
 	return b.String()
 }
 
-// waitUntilListed lists every served version. The API server prepares a resource
-// when it is first asked for it, and says here if it cannot.
+// waitUntilListed lists every served version. The API server prepares a resource at its
+// first request, and fails that request if it cannot.
 func (c crdClient) waitUntilListed(ctx context.Context, crd *apiextensionsv1.CustomResourceDefinition) error {
 	for _, version := range crd.Spec.Versions {
 		if !version.Served {
@@ -105,7 +105,7 @@ func (c crdClient) waitUntilListed(ctx context.Context, crd *apiextensionsv1.Cus
 		}
 		if err := poll(ctx, func() (bool, error) {
 			err := c.list(ctx, crd, version.Name)
-			// A webhook that is not there yet may be needed for objects that are.
+			// Existing objects may need a conversion webhook that does not run yet.
 			return err == nil || conversionWebhook(crd.Spec.Conversion) != nil && !apierrors.IsNotFound(err), err
 		}); err != nil {
 			return fmt.Errorf("version %s is established but cannot be listed: %w", version.Name, err)

@@ -67,10 +67,11 @@
 //
 // # When a test fails
 //
-// The test logs the control plane's log. Three fields of [Config] give more: DumpOnFailure
-// writes all objects, events and logs to a directory, for a CI job to keep; KeepOnFailure
-// keeps the control plane running, for a look with kubectl; Audit records all requests, and
-// [ControlPlane.AuditTrail] returns those of the code under test.
+// The test logs the control plane's log. Three fields of [Config] give more:
+// DumpOnFailure writes all objects, events and logs to a directory, for a CI job to
+// keep; KeepOnFailure keeps the control plane running, for a look with kubectl; Audit
+// records all requests, and [ControlPlane.AuditTrail] returns those of the code under
+// test.
 //
 // The test that owns the control plane does this at its end, also for failed subtests and
 // Ginkgo specs. [ControlPlane.OnFailure] does it at once for one of these. Namespace
@@ -95,6 +96,6 @@
 //
 //	var _ = JustAfterEach(func() { cp.OnFailure(GinkgoT()) })
 //
-// Without the last line the fixture notices a failed spec at the end of the suite, and the
-// dump shows the state at that time.
+// Without the last line the fixture notices a failed spec at the end of the suite, and
+// the dump shows the state at that time.
 package controlplanetest

@@ -28,9 +28,9 @@ const (
 	listTimeout = 10 * time.Second
 )
 
-// dump writes the objects and logs of the control plane to a directory named after a test,
-// with the log up to end. The dump lists resources that could not be read, and has the
-// rest. dump calls say with the path.
+// dump writes the objects and logs of the control plane to a directory named after a
+// test, with the log up to end. The dump lists resources that could not be read, and
+// has the rest. dump calls say with the path.
 func (cp *ControlPlane) dump(name string, end time.Time, say func(text string)) error {
 	if cp.config.DumpOnFailure == "" {
 		return nil
@@ -110,7 +110,8 @@ func (cp *ControlPlane) dumpTo(dir string, end time.Time) error {
 	return errors.Join(d.errs...)
 }
 
-// skipped reports whether another resource has the same objects, or the resource has none.
+// skipped reports whether another resource has the same objects, or the resource has
+// none.
 func skipped(group, resource string) bool {
 	return group == "events.k8s.io" || group == "" && resource == "componentstatuses"
 }

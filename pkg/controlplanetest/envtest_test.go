@@ -103,8 +103,8 @@ func observe(t controlplanetest.TB, client kubernetes.Interface, name string, b 
 	return b
 }
 
-// TestBehaveLikeEnvtest compares what happens to the objects of a test, with the field and
-// without, in a control plane of a test, after a Reset too.
+// TestBehaveLikeEnvtest compares what happens to the objects of a test, with the field
+// and without, in a control plane of a test, after a Reset too.
 func TestBehaveLikeEnvtest(t *testing.T) {
 	t.Parallel()
 	cluster := controlplanetest.New(t, controlplanetest.Config{})
@@ -131,8 +131,8 @@ func TestBehaveLikeEnvtest(t *testing.T) {
 	envtest.Reset(t)
 	check("like envtest after Reset", envtest, likeEnvtest)
 
-	// A node is not restricted to its own objects: envtest's has no NodeRestriction, which
-	// refuses labels of this prefix.
+	// A node is not restricted to its own objects: envtest's has no NodeRestriction,
+	// which refuses labels of this prefix.
 	nodeClient := kubernetes.NewForConfigOrDie(envtest.UserConfig(t, "system:node:n1", "system:nodes", "system:masters"))
 	if _, err := nodeClient.CoreV1().Nodes().Create(t.Context(), &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: "another",
 		Labels: map[string]string{"node-restriction.kubernetes.io/x": "y"}}}, metav1.CreateOptions{}); err != nil {

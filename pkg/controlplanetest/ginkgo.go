@@ -21,8 +21,8 @@ func asGinkgo(t TB) ginkgo {
 	return ginkgoIn(reflect.ValueOf(t))
 }
 
-// ginkgoIn returns the GinkgoT in a field of a struct, or of a pointer to one: GinkgoTB has
-// it there, and a project's own wrapper embeds either, mostly as testing.TB.
+// ginkgoIn returns the GinkgoT in a field of a struct, or of a pointer to one: GinkgoTB
+// has it there, and a project's own wrapper embeds either, mostly as testing.TB.
 func ginkgoIn(v reflect.Value) ginkgo {
 	if v.Kind() == reflect.Pointer {
 		v = v.Elem()
@@ -116,9 +116,9 @@ type ginkgoSpec struct {
 const ginkgoOK = 1<<1 | 1<<2 | 1<<3
 
 // ginkgoSpecs returns the specs of the suite that have ended. Ginkgo's API gives a node
-// only the current spec, so ginkgoSpecs reads them from the suite behind the context of the
-// node. Ginkgo waits for the node meanwhile. ginkgoSpecs reports false if a version of
-// Ginkgo stores them differently. examples/envtest-migration/failures tests this.
+// only the current spec, so ginkgoSpecs reads them from the suite behind the context of
+// the node. Ginkgo waits for the node meanwhile. ginkgoSpecs reports false if a version
+// of Ginkgo stores them differently. examples/envtest-migration/failures tests this.
 func ginkgoSpecs(ctx context.Context) (specs []ginkgoSpec, ok bool) {
 	defer func() {
 		if recover() != nil { // package reflect: no such field

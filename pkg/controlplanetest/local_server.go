@@ -22,22 +22,21 @@ import (
 
 // LocalServer is a server on this machine that the API server calls.
 type LocalServer struct {
-	// Host and Port are where the server listens: Host is a loopback address. The
-	// port of a server that the test starts itself has been looked for, and is not
-	// given to another test of the process; another process could take it before
-	// the server does.
+	// Host and Port are the address of the server. Host is a loopback address. If the
+	// test starts the server itself, Port is a port that was free. The fixture gives it
+	// to no other test of the process, but another process could take it before the
+	// server listens.
 	Host string
 	Port int
 
-	// CertDir is a directory with tls.crt and tls.key, by which the API server knows
-	// the server. It is removed at the end of the test. Empty where the fixture
-	// serves a Handler.
+	// CertDir is a directory with the server's certificate and key, tls.crt and tls.key.
+	// It is removed at the end of the test. It is empty if the fixture serves a Handler.
 	CertDir string
 
 	ca      []byte
 	timeout time.Duration
-	// what is "webhook server"; owner is the test; serves says what it should
-	// answer.
+	// what is like "webhook server", owner is the name of the test, and serves lists the
+	// paths that the server must answer. They are for messages.
 	what, owner string
 	serves      []string
 
@@ -51,9 +50,9 @@ const (
 	handlersTimeout = 5 * time.Second
 )
 
-// WaitReady returns when the server answers. One that does not within
-// Webhooks.ReadyTimeout, or APIServices.ReadyTimeout, fails the test: the message
-// names what it should serve, the files, and the address.
+// WaitReady returns when the server answers. If it does not answer within
+// Webhooks.ReadyTimeout or APIServices.ReadyTimeout, the test fails: the message has the
+// address, and the paths that the server must answer with their files.
 func (s *LocalServer) WaitReady(t TB) {
 	t.Helper()
 	if err := s.waitReady(context.Background()); err != nil {
@@ -71,7 +70,7 @@ func (s *LocalServer) waitReady(ctx context.Context) error {
 	err := poll(ctx, func() (bool, error) {
 		conn, err := dialer.DialContext(ctx, "tcp", s.address())
 		if err != nil {
-			// The end of ctx says less than what was wrong before.
+			// An earlier error explains more than the end of ctx.
 			if timeout := net.Error(nil); last == nil || !errors.As(err, &timeout) || !timeout.Timeout() {
 				last = err
 			}
@@ -82,11 +81,11 @@ func (s *LocalServer) waitReady(ctx context.Context) error {
 	if err == nil {
 		return nil
 	}
-	cure := "start it before WaitReady, with the Host, Port and CertDir that it was given"
+	cure := "start it before WaitReady, with the Host, Port and CertDir of the LocalServer"
 	if certificate := (*tls.CertificateVerificationError)(nil); errors.As(last, &certificate) {
 		cure = "serve the certificate in CertDir"
 	}
-	return fmt.Errorf("the %s of %s does not answer at %s within %v: %w: %s; it is to serve:\n%s",
+	return fmt.Errorf("the %s of %s does not answer at %s within %v: %w: %s; it must serve:\n%s",
 		s.what, s.owner, s.address(), s.timeout, last, cure, strings.Join(s.serves, "\n"))
 }
 
@@ -96,8 +95,8 @@ func (s *LocalServer) url(path string) string {
 	return "https://" + s.address() + "/" + strings.TrimPrefix(path, "/")
 }
 
-// localServer makes ready what a server needs: for handler it listens already, and
-// else the port and the certificate are there. extraHosts get the port.
+// localServer starts a server for handler. Without a handler it only chooses the port and
+// writes the certificate. extraHosts returns further names for the certificate.
 func (p *plane) localServer(what string, owner owner, handler http.Handler, timeout time.Duration, extraHosts func(port int) []string) (*LocalServer, error) {
 	if timeout == 0 {
 		timeout = readyTimeout
@@ -154,23 +153,21 @@ func (s *LocalServer) serve(owner owner, listener net.Listener, certificate tls.
 			}()
 			handler.ServeHTTP(w, r)
 		}),
-		// An aggregated API server knows the front proxy by its certificate, which it
-		// verifies itself.
+		// An aggregated API server verifies the certificate of the front proxy itself.
 		TLSConfig:         &tls.Config{Certificates: []tls.Certificate{certificate}, ClientAuth: tls.RequestClientCert, MinVersion: tls.VersionTLS12},
 		ReadHeaderTimeout: time.Minute,
-		// Clients that hang up: the API server tries several times at once whether a
-		// server is there.
+		// Drop errors of clients that hang up: the API server probes servers with
+		// several connections at once.
 		ErrorLog: zap.NewStdLog(zap.NewNop()),
 	}
 	s.serving = make(chan struct{})
 	go func() {
 		defer close(s.serving)
-		_ = s.http.ServeTLS(listener, "", "") // until it is closed
+		_ = s.http.ServeTLS(listener, "", "") // returns when it is closed
 	}()
 }
 
-// close cuts requests in flight, and waits for their handlers, which are told by
-// the contexts of the requests.
+// close cuts requests in flight and waits for their handlers, whose contexts end.
 func (s *LocalServer) close() error {
 	if s == nil || s.http == nil {
 		return nil
@@ -181,7 +178,7 @@ func (s *LocalServer) close() error {
 	ctx, cancel := context.WithTimeout(context.Background(), handlersTimeout)
 	defer cancel()
 	if s.handlers.Wait(ctx) != nil {
-		err = errors.Join(err, fmt.Errorf("a handler of the %s still runs %v after its request was cut: let it end with the context of the request", s.what, handlersTimeout))
+		err = errors.Join(err, fmt.Errorf("a handler of the %s still runs %v after its request was cut: return from it when the request's context ends", s.what, handlersTimeout))
 	}
 	return err
 }

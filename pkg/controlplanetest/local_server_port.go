@@ -8,8 +8,8 @@ import (
 	"sync"
 )
 
-// listen binds the server's port. Where it is for a server that takes no listener,
-// only a number, the port is released again.
+// listen binds the server's port. If keep is false, it releases the port again, for a
+// server that takes a port number and no listener.
 func (s *LocalServer) listen(keep bool) (net.Listener, error) {
 	var errs []error
 	for _, host := range []string{"127.0.0.1", "::1"} {
@@ -24,17 +24,17 @@ func (s *LocalServer) listen(keep bool) (net.Listener, error) {
 		}
 		return listener, err
 	}
-	return nil, fmt.Errorf("a port for the %s: %w", s.what, errors.Join(errs...))
+	return nil, fmt.Errorf("find a port for the %s: %w", s.what, errors.Join(errs...))
 }
 
-// Ports from here on are those that no operating system chooses by itself, so that
-// one which has been looked for stays free until a server is started.
+// No operating system assigns ports of this range by itself, so that a free one stays
+// free until the server starts.
 const (
 	firstPort = 20000
 	lastPort  = 32000
 )
 
-// given are the ports that have been looked for, which are not given again.
+// given are the ports that were handed out, which are not handed out again.
 var given struct {
 	sync.Mutex
 	ports map[int]bool
@@ -63,5 +63,5 @@ func bind(host string, keep bool) (net.Listener, error) {
 		given.ports[port] = true
 		return listener, nil
 	}
-	return nil, fmt.Errorf("none of 100 is free: %w", last)
+	return nil, fmt.Errorf("tried 100 ports, none is free: %w", last)
 }

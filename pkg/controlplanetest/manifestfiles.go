@@ -15,8 +15,8 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 )
 
-// manifestExtensions are the extensions of the files that are read from directories, as in
-// envtest.
+// manifestExtensions are the extensions of the files that are read from directories, as
+// in envtest.
 var manifestExtensions = []string{".yaml", ".yml", ".json"}
 
 // manifestSources are the sources of manifests.
@@ -28,9 +28,9 @@ type manifestSources struct {
 }
 
 // read returns the objects of the given kinds in the order of the sources, and within a
-// directory by file name. Other kinds are left out. The error has all problems: paths that
-// are missing or have no such object, files that do not parse, and objects of such a kind
-// in another version.
+// directory by file name. Other kinds are left out. The error has all problems: paths
+// that are missing or have no such object, files that do not parse, and objects of such
+// a kind in another version.
 func (s manifestSources) read(kinds ...schema.GroupVersionKind) ([]manifest, error) {
 	var sources []source
 	var errs []error

@@ -17,9 +17,9 @@ import (
 //
 //	var _ = JustAfterEach(func() { cp.OnFailure(GinkgoT()) })
 //
-// OnFailure does nothing if t has not failed, on a second call for the same test, on a nil
-// ControlPlane, and after the end of the owning test. Namespace(t) calls it at the end of
-// t. It is safe for concurrent use.
+// OnFailure does nothing if t has not failed, on a second call for the same test, on a
+// nil ControlPlane, and after the end of the owning test. Namespace(t) calls it at the
+// end of t. It is safe for concurrent use.
 func (cp *ControlPlane) OnFailure(t TB) {
 	t.Helper()
 	if cp == nil || !t.Failed() || cp.endedErr() != nil {

@@ -2,14 +2,13 @@ package controlplanetest
 
 import "sync"
 
-// owner is the test, or the control plane, that something is installed for.
+// owner is the test or the control plane that webhooks or APIServices are installed for.
 type owner struct {
 	name string
-	// logf writes to the log of the test until it has ended.
-	logf func(format string, args ...any)
-	// silence ends that.
+	// logf writes to the log of the test until silence is called.
+	logf    func(format string, args ...any)
 	silence func()
-	// tempDir makes a directory that is removed at the end.
+	// tempDir creates a directory that is removed at the end.
 	tempDir func() (string, error)
 }
 
@@ -21,7 +20,7 @@ func ownerOf(t TB) owner {
 		logf: func(format string, args ...any) {
 			mu.Lock()
 			defer mu.Unlock()
-			// After its end a test must not be written to.
+			// Logf panics after the end of the test.
 			if !ended {
 				t.Logf(format, args...)
 			}
@@ -35,8 +34,8 @@ func ownerOf(t TB) owner {
 	}
 }
 
-// ownerOfAll is for what is installed when the control plane starts.
-func (p *plane) ownerOfAll() owner {
+// configOwner is the owner of the webhooks of Config.
+func (p *plane) configOwner() owner {
 	logger := p.config.ControlPlane.Logger
 	return owner{
 		name: "Config",

@@ -6,8 +6,8 @@ import (
 	"golang.org/x/sync/errgroup"
 )
 
-// inFlight is how many requests are made at once. Most of an installation is
-// waiting for controllers that take one definition after the other.
+// inFlight is the number of concurrent requests. An installation mostly waits for
+// controllers that process one CRD after another.
 const inFlight = 32
 
 func inParallel(n int, f func(i int)) {
@@ -22,7 +22,7 @@ func inParallel(n int, f func(i int)) {
 	_ = group.Wait()
 }
 
-// each does it for all definitions in parallel. An error says of which it is.
+// each calls do for all CRDs in parallel. An error names its CRD.
 func each(crds []customResource, do func(i int) error) []error {
 	errs := make([]error, len(crds))
 	inParallel(len(crds), func(i int) {

@@ -13,7 +13,7 @@ import (
 	apiregistrationclient "k8s.io/kube-aggregator/pkg/client/clientset_generated/clientset/typed/apiregistration/v1"
 )
 
-// registrationClient writes registrations of all kinds.
+// registrationClient creates and deletes registrations of all kinds.
 type registrationClient struct{ admission, aggregator rest.Interface }
 
 func (p *plane) registrationClient() (registrationClient, error) {
@@ -35,7 +35,7 @@ func (c registrationClient) client(r registration) rest.Interface {
 	return c.admission
 }
 
-// validateAll has the API server validate what it would store.
+// validateAll makes the API server validate the registrations without storing them.
 func (c registrationClient) validateAll(ctx context.Context, owner string, all []registration) error {
 	errs := make([]error, len(all))
 	inParallel(len(all), func(i int) {
@@ -46,7 +46,7 @@ func (c registrationClient) validateAll(ctx context.Context, owner string, all [
 	return errors.Join(errs...)
 }
 
-// create updates r to what is stored.
+// create creates r and sets it to the stored object.
 func (c registrationClient) create(ctx context.Context, owner string, r registration, dryRun ...string) error {
 	annotations := r.GetAnnotations()
 	if annotations == nil {
@@ -65,7 +65,7 @@ func (c registrationClient) create(ctx context.Context, owner string, r registra
 	existing := r.DeepCopyObject().(object)
 	if c.client(r).Get().Resource(r.resource.Resource).Name(r.GetName()).Do(ctx).Into(existing) == nil {
 		if other := existing.GetAnnotations()[installedBy]; other != "" {
-			return wrap(r, fmt.Errorf("%s has installed it and not yet ended: confine it to namespaces (Webhooks.Namespaces), or do not run these tests in parallel", other))
+			return wrap(r, fmt.Errorf("%s has installed it and still runs: confine it to namespaces (Webhooks.Namespaces), or do not run these tests in parallel", other))
 		}
 	}
 	return wrap(r, err)
@@ -78,13 +78,13 @@ func wrap(r registration, err error) error {
 	return nil
 }
 
-// remove deletes r, unless it is gone already or is another's, and returns when the
-// API server knows.
+// remove deletes r, unless it is deleted or replaced already, and returns when the API
+// server's informers have seen the deletion.
 func (c registrationClient) remove(ctx context.Context, p *plane, r registration) error {
 	watcher, err := c.client(r).Get().Resource(r.resource.Resource).
 		Param("watch", "true").
 		Param("fieldSelector", "metadata.name="+r.GetName()).
-		// The newest state would take until the watch cache has asked etcd for it.
+		// Any state will do: the newest one would cost a request to etcd.
 		Param("resourceVersion", "0").
 		Watch(ctx)
 	if err != nil {

@@ -21,9 +21,10 @@ func (p *plane) takeBaseline(ctx context.Context) (err error) {
 // finalizers are ignored. See controlplane.Checkpoint.Rollback, also for the few objects
 // that it leaves as they are.
 //
-// Other tests must not use the control plane meanwhile, so Reset is not for tests that run
-// in parallel. Stop the test's managers and controllers first: if a client keeps writing
-// for 30 seconds, Reset fails the test and names the objects that change. A typical use is
+// Other tests must not use the control plane meanwhile, so Reset is not for tests that
+// run in parallel. Stop the test's managers and controllers first: if a client keeps
+// writing for 30 seconds, Reset fails the test and names the objects that change. A
+// typical use is
 //
 //	cp := controlplanetest.Shared(t)
 //	t.Cleanup(func() { cp.Reset(t) })

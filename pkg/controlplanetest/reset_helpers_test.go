@@ -144,8 +144,8 @@ func (d *dirt) state() state {
 				object.SetResourceVersion("")
 				switch gvr.Resource {
 				case "events":
-					// That the address of the Service kubernetes was not allocated may be found
-					// just before or just after the checkpoint.
+					// That the address of the Service kubernetes was not allocated may
+					// be found just before or just after the checkpoint.
 					if strings.HasPrefix(object.GetName(), "kubernetes.") {
 						continue
 					}

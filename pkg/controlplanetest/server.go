@@ -112,7 +112,8 @@ func (cp *ControlPlane) RevokeNode(ctx context.Context, name string) error {
 	return cp.server.RevokeNode(ctx, name)
 }
 
-// ServingCertificate is controlplane.Server.ServingCertificate, until the end of the test.
+// ServingCertificate is controlplane.Server.ServingCertificate, until the end of the
+// test.
 func (cp *ControlPlane) ServingCertificate(hosts ...string) (pki.KeyPair, error) {
 	if err := cp.endedErr(); err != nil {
 		return pki.KeyPair{}, err

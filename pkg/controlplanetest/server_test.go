@@ -62,7 +62,8 @@ func checkEnded(t *testing.T, cp *controlplanetest.ControlPlane, test string) {
 	}
 }
 
-// arguments returns a zero value for each parameter of a method, without the variadic one.
+// arguments returns a zero value for each parameter of a method, without the variadic
+// one.
 func arguments(ctx context.Context, t controlplanetest.TB, method reflect.Type) []reflect.Value {
 	var values []reflect.Value
 	for i := range method.NumIn() {

@@ -26,8 +26,8 @@ var shared struct {
 //
 // The control plane starts at the first call of Shared and stops after the last test.
 // Errors of the stop go to standard error, because no test is left to report them, and
-// make the exit code 1. If tests failed that had not called Shared themselves, Main writes
-// the log to standard error and applies DumpOnFailure and KeepOnFailure.
+// make the exit code 1. If tests failed that had not called Shared themselves, Main
+// writes the log to standard error and applies DumpOnFailure and KeepOnFailure.
 func Main(m interface{ Run() int }, cfg Config) int {
 	shared.Lock()
 	shared.config = &cfg
@@ -42,8 +42,8 @@ func Main(m interface{ Run() int }, cfg Config) int {
 	return code
 }
 
-// examineShared logs, dumps and keeps the control plane for failures of tests that have not
-// called Shared, but used the result of another test's call.
+// examineShared logs, dumps and keeps the control plane for failures of tests that have
+// not called Shared, but used the result of another test's call.
 func examineShared(code int) error {
 	shared.Lock()
 	p := shared.plane
@@ -76,9 +76,9 @@ func endShared() error {
 	return p.stop()
 }
 
-// Shared returns the control plane that the tests of the package share. TestMain must call
-// Main. Give each test its own Namespace, or call Reset between tests that do not run in
-// parallel.
+// Shared returns the control plane that the tests of the package share. TestMain must
+// call Main. Give each test its own Namespace, or call Reset between tests that do not
+// run in parallel.
 //
 // A failed start is not retried: each test that calls Shared fails with its error. If the
 // control plane stops by itself, the tests that use it fail, and the next test gets a new
@@ -101,8 +101,8 @@ func Shared(t TB) *ControlPlane {
 	return cp
 }
 
-// sharedView returns the same handle to each call of a test, so that a failure is reported
-// once.
+// sharedView returns the same handle to each call of a test, so that a failure is
+// reported once.
 func sharedView(t TB) (cp *ControlPlane, isNew bool, err error) {
 	test := t.Name()
 	shared.Lock()

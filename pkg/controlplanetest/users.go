@@ -46,9 +46,9 @@ func (cp *ControlPlane) ImpersonatedConfig(user string, groups ...string) *rest.
 }
 
 // ServiceAccountConfig returns a client configuration for a service account, which is
-// created if missing. The namespace must exist. The client connects over TLS with a token
-// that is valid for a day, and has no rate limit. Its requests end with the test, as those
-// of ClientConfig do.
+// created if missing. The namespace must exist. The client connects over TLS with a
+// token that is valid for a day, and has no rate limit. Its requests end with the test,
+// as those of ClientConfig do.
 func (cp *ControlPlane) ServiceAccountConfig(t TB, namespace, name string) *rest.Config {
 	t.Helper()
 	cp.requireLive(t)
@@ -87,9 +87,9 @@ func (cp *ControlPlane) serviceAccountToken(namespace, name string) (string, err
 	return request.Status.Token, nil
 }
 
-// KubeconfigFile returns the path of a kubeconfig for a user in groups, for another program
-// such as kubectl. The program connects over TLS. The file is removed at the end of the
-// test. KubeconfigFile(t, "admin", "system:masters") may do everything.
+// KubeconfigFile returns the path of a kubeconfig for a user in groups, for another
+// program such as kubectl. The program connects over TLS. The file is removed at the
+// end of the test. KubeconfigFile(t, "admin", "system:masters") may do everything.
 func (cp *ControlPlane) KubeconfigFile(t TB, user string, groups ...string) string {
 	t.Helper()
 	cp.requireLive(t)

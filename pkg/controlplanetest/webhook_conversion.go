@@ -14,8 +14,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
-// conversions are the definitions whose objects a server of the fixture converts,
-// by name.
+// conversions are the CRDs, by name, whose objects a server of the fixture converts.
 type conversions struct {
 	mu sync.Mutex
 	of map[string]conversion
@@ -26,7 +25,7 @@ type conversion struct {
 	now, earlier *apiextensionsv1.CustomResourceConversion
 }
 
-// keep gives a definition that is installed anew the conversion that it has.
+// keep preserves the conversion of a CRD that is installed again.
 func (c *conversions) keep(crd *apiextensionsv1.CustomResourceDefinition) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -39,7 +38,7 @@ func (c *conversions) take(name string, taken conversion) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if other, ok := c.of[name]; ok {
-		return fmt.Errorf("conversion of %s: %s has it and has not yet ended: a definition has one conversion; install it in Config.Webhooks for all tests, or do not run these tests in parallel", name, other.owner)
+		return fmt.Errorf("conversion of %s: %s converts it and still runs: a CRD has one conversion; install it in Config.Webhooks for all tests, or do not run these tests in parallel", name, other.owner)
 	}
 	if c.of == nil {
 		c.of = map[string]conversion{}
@@ -56,15 +55,15 @@ func (c *conversions) giveBack(name string) conversion {
 	return taken
 }
 
-// readConversions returns the definitions that are named, and those that ask for a
-// webhook behind a Service.
+// readConversions returns the named CRDs, and those with a conversion webhook behind a
+// Service.
 func (i *installedWebhooks) readConversions(ctx context.Context, field string, names []string) ([]apiextensionsv1.CustomResourceDefinition, error) {
-	client, _, err := i.plane.definitions()
+	client, err := i.plane.crdClient()
 	if err != nil {
 		return nil, err
 	}
-	// From the watch cache, which has all that is served. The newest state would take
-	// until that has asked etcd.
+	// From the watch cache, which has every served CRD. The newest state would cost a
+	// request to etcd.
 	list, err := client.List(ctx, metav1.ListOptions{ResourceVersion: "0"})
 	if err != nil {
 		return nil, err
@@ -86,7 +85,7 @@ func (i *installedWebhooks) readConversions(ctx context.Context, field string, n
 			}
 		}
 		if !ok {
-			errs = append(errs, fmt.Errorf("%s.Conversion[%d]: no CustomResourceDefinition is called %q: %s", field, n, name, whatIsInstalled(installed)))
+			errs = append(errs, fmt.Errorf("%s.Conversion[%d]: no CustomResourceDefinition is called %q: %s", field, n, name, installedNames(installed)))
 			continue
 		}
 		found[name] = crd
@@ -96,7 +95,8 @@ func (i *installedWebhooks) readConversions(ctx context.Context, field string, n
 	}), errors.Join(errs...)
 }
 
-func whatIsInstalled(crds map[string]apiextensionsv1.CustomResourceDefinition) string {
+// installedNames lists the installed CRDs for a message.
+func installedNames(crds map[string]apiextensionsv1.CustomResourceDefinition) string {
 	if len(crds) == 0 {
 		return "none is installed; install them before the webhooks"
 	}
@@ -110,14 +110,14 @@ func conversionWebhook(c *apiextensionsv1.CustomResourceConversion) *apiextensio
 	return c.Webhook.ClientConfig
 }
 
-// convert makes the server convert the objects of these definitions.
+// convert makes the server convert the objects of the CRDs.
 func (i *installedWebhooks) convert(ctx context.Context, crds []apiextensionsv1.CustomResourceDefinition) error {
 	for n := range crds {
 		wanted := i.conversion(crds[n])
 		if err := i.plane.conversions.take(crds[n].Name, conversion{i.owner.name, wanted, crds[n].Spec.Conversion}); err != nil {
 			return err
 		}
-		i.conversions = append(i.conversions, &convertedDefinition{name: crds[n].Name, now: wanted})
+		i.conversions = append(i.conversions, &convertedCRD{name: crds[n].Name, now: wanted})
 	}
 	errs := make([]error, len(crds))
 	inParallel(len(crds), func(n int) {
@@ -145,8 +145,8 @@ func (i *installedWebhooks) conversion(crd apiextensionsv1.CustomResourceDefinit
 	}
 }
 
-// unconvert gives the definitions back the conversion that they had, as far as
-// they exist and have that of the server.
+// unconvert restores the earlier conversion of the CRDs that still exist and have the
+// server's.
 func (i *installedWebhooks) unconvert(ctx context.Context) error {
 	errs := make([]error, len(i.conversions))
 	inParallel(len(i.conversions), func(n int) {

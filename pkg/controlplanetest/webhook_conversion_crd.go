@@ -8,22 +8,21 @@ import (
 	"slices"
 
 	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
-	clientv1 "k8s.io/apiextensions-apiserver/pkg/client/clientset/clientset/typed/apiextensions/v1"
+
 	"k8s.io/apimachinery/pkg/api/equality"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/util/rand"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/util/retry"
 )
 
-// convertedDefinition is a definition with a conversion of ours.
+// convertedCRD is a CRD with a conversion of the fixture.
 //
-// The API server serves custom resources by a copy of the definition, which it
-// makes anew some time after the definition has changed. Nothing tells when, and
-// nothing shows the conversion. What is shown are the columns for kubectl: so the
-// description of the first one changes together with the conversion.
-type convertedDefinition struct {
+// The API server serves custom resources by a copy of the CRD, which it renews some
+// time after a change. No API reports when, or shows the conversion in effect. The API
+// does show the columns for kubectl, so convert changes the description of the first
+// column together with the conversion.
+type convertedCRD struct {
 	name    string
 	now     *apiextensionsv1.CustomResourceConversion
 	mark    string // the description
@@ -31,7 +30,7 @@ type convertedDefinition struct {
 }
 
 // convert returns when the conversion is in effect.
-func (c *convertedDefinition) convert(ctx context.Context, p *plane) error {
+func (c *convertedCRD) convert(ctx context.Context, p *plane) error {
 	c.mark = "The API server converts these objects by a webhook of a test (" + rand.String(8) + ")."
 	return c.update(ctx, p, true, func(spec *apiextensionsv1.CustomResourceDefinitionSpec) bool {
 		spec.Conversion = c.now
@@ -42,7 +41,7 @@ func (c *convertedDefinition) convert(ctx context.Context, p *plane) error {
 		c.columns = version.AdditionalPrinterColumns
 		version.AdditionalPrinterColumns = slices.Clone(c.columns)
 		if len(c.columns) == 0 {
-			// The column that there is by default.
+			// the default column
 			version.AdditionalPrinterColumns = []apiextensionsv1.CustomResourceColumnDefinition{{Name: "Age", Type: "date", JSONPath: ".metadata.creationTimestamp"}}
 		}
 		version.AdditionalPrinterColumns[0].Description = c.mark
@@ -50,9 +49,9 @@ func (c *convertedDefinition) convert(ctx context.Context, p *plane) error {
 	})
 }
 
-// restore returns when the conversion is in effect no more. One that is not ours
-// is left as it is.
-func (c *convertedDefinition) restore(ctx context.Context, p *plane, earlier *apiextensionsv1.CustomResourceConversion) error {
+// restore returns when the conversion is no longer in effect. It leaves a conversion of
+// others as it is.
+func (c *convertedCRD) restore(ctx context.Context, p *plane, earlier *apiextensionsv1.CustomResourceConversion) error {
 	return c.update(ctx, p, false, func(spec *apiextensionsv1.CustomResourceDefinitionSpec) bool {
 		if !equality.Semantic.DeepEqual(spec.Conversion, c.now) {
 			return false
@@ -65,10 +64,9 @@ func (c *convertedDefinition) restore(ctx context.Context, p *plane, earlier *ap
 	})
 }
 
-// update changes the definition, and waits until it is served with the mark, or
-// without it.
-func (c *convertedDefinition) update(ctx context.Context, p *plane, marked bool, change func(*apiextensionsv1.CustomResourceDefinitionSpec) bool) error {
-	client, raw, err := p.definitions()
+// update changes the CRD and waits until it is served with the mark, or without it.
+func (c *convertedCRD) update(ctx context.Context, p *plane, marked bool, change func(*apiextensionsv1.CustomResourceDefinitionSpec) bool) error {
+	client, err := p.crdClient()
 	if err != nil {
 		return err
 	}
@@ -91,9 +89,9 @@ func (c *convertedDefinition) update(ctx context.Context, p *plane, marked bool,
 		return nil
 	}
 	if err := poll(ctx, func() (bool, error) {
-		descriptions, err := columns(ctx, raw, crd, version.Name)
+		descriptions, err := columns(ctx, client.rest, crd, version.Name)
 		if err == nil && slices.Contains(descriptions, c.mark) != marked {
-			err = errors.New("it is not in effect yet")
+			err = errors.New("not in effect yet")
 		}
 		return err == nil, err
 	}); err != nil {
@@ -102,7 +100,7 @@ func (c *convertedDefinition) update(ctx context.Context, p *plane, marked bool,
 	return nil
 }
 
-// shown is a version that is served, if possible without conversion.
+// shown returns a served version, if possible the storage version.
 func shown(spec *apiextensionsv1.CustomResourceDefinitionSpec) *apiextensionsv1.CustomResourceDefinitionVersion {
 	var served *apiextensionsv1.CustomResourceDefinitionVersion
 	for i := range spec.Versions {
@@ -113,15 +111,15 @@ func shown(spec *apiextensionsv1.CustomResourceDefinitionSpec) *apiextensionsv1.
 	return served
 }
 
-// columns returns the descriptions of those that kubectl shows.
+// columns returns the descriptions of the columns that kubectl shows.
 func columns(ctx context.Context, client rest.Interface, crd *apiextensionsv1.CustomResourceDefinition, version string) ([]string, error) {
 	get := client.Get()
 	if crd.Spec.Scope == apiextensionsv1.NamespaceScoped {
 		get = get.Namespace(metav1.NamespaceDefault)
 	}
-	// While the API server makes its copy it asks to come back after a second.
+	// While the API server renews its copy, it asks for a retry after a second.
 	data, err := get.MaxRetries(0).AbsPath("/apis", crd.Spec.Group, version).Resource(crd.Spec.Names.Plural).
-		// No object, which might have to be converted.
+		// no object, because it might need conversion
 		Param("fieldSelector", "metadata.name=none-is-called-so").
 		Param("resourceVersion", "0").
 		SetHeader("Accept", "application/json;as=Table;v=v1;g=meta.k8s.io").
@@ -138,17 +136,4 @@ func columns(ctx context.Context, client rest.Interface, crd *apiextensionsv1.Cu
 		descriptions = append(descriptions, column.Description)
 	}
 	return descriptions, nil
-}
-
-// definitions are a client for definitions, and for what they define.
-func (p *plane) definitions() (clientv1.CustomResourceDefinitionInterface, rest.Interface, error) {
-	config := p.admin()
-	// Large schemas take a third of the time.
-	config.ContentType = runtime.ContentTypeProtobuf
-	config.AcceptContentTypes = runtime.ContentTypeProtobuf + "," + runtime.ContentTypeJSON
-	client, err := clientv1.NewForConfig(config)
-	if err != nil {
-		return nil, nil, err
-	}
-	return client.CustomResourceDefinitions(), client.RESTClient(), nil
 }

@@ -12,18 +12,17 @@ import (
 // webhooksTimeout bounds an installation and a removal.
 const webhooksTimeout = time.Minute
 
-// installedBy is an annotation of what the fixture installs, with the name of the
-// test.
+// installedBy is the annotation of installed objects that names the test.
 const installedBy = "controlplanetest.kubembed/installed-by"
 
-// installedWebhooks are those of one call.
+// installedWebhooks are the webhooks of one InstallWebhooks.
 type installedWebhooks struct {
 	plane          *plane
 	owner          owner
 	server         *WebhookServer
 	client         registrationClient
-	configurations []registration // those that exist
-	conversions    []*convertedDefinition
+	configurations []registration // created ones
+	conversions    []*convertedCRD
 }
 
 func (p *plane) installWebhooks(ctx context.Context, owner owner, field string, w Webhooks) (*installedWebhooks, error) {
@@ -53,8 +52,7 @@ func (p *plane) installReadWebhooks(ctx context.Context, owner owner, field stri
 		redirect(c, server)
 	}
 	conversions, conversionErr := i.readConversions(ctx, field, w.Conversion)
-	// What can be read is validated even if other files cannot, so that one run
-	// shows all problems.
+	// Validate the readable files nevertheless, so that one run shows all problems.
 	if err := errors.Join(readErr, client.validateAll(ctx, owner.name, configurations), conversionErr); err != nil {
 		return nil, err
 	}
@@ -72,8 +70,8 @@ func (p *plane) installReadWebhooks(ctx context.Context, owner owner, field stri
 	return i, i.convert(ctx, conversions)
 }
 
-// remove closes the server after the API server has stopped calling it. Where the
-// control plane stops, it just closes the server.
+// remove removes the webhooks, and closes the server when the API server no longer calls
+// it. If the control plane is about to stop, remove only closes the server.
 func (i *installedWebhooks) remove(ctx context.Context, stopping bool) error {
 	ctx, cancel := context.WithTimeout(ctx, webhooksTimeout)
 	defer cancel()
@@ -89,18 +87,18 @@ func (i *installedWebhooks) remove(ctx context.Context, stopping bool) error {
 	return errors.Join(errs...)
 }
 
-// planeWebhooks are those of Config.
+// planeWebhooks are the webhooks of Config.
 type planeWebhooks struct {
 	mu        sync.Mutex
 	installed *installedWebhooks
 }
 
-// installConfiguredWebhooks is for the start of the control plane, after the CRDs.
+// installConfiguredWebhooks installs the webhooks of Config, after the CRDs.
 func (p *plane) installConfiguredWebhooks(ctx context.Context) error {
 	if p.config.Webhooks.empty() {
 		return nil
 	}
-	installed, err := p.installReadWebhooks(ctx, p.ownerOfAll(), "Webhooks", p.config.Webhooks, p.read.webhooks, nil)
+	installed, err := p.installReadWebhooks(ctx, p.configOwner(), "Webhooks", p.config.Webhooks, p.read.webhooks, nil)
 	if err != nil {
 		return fmt.Errorf("install webhooks: %w", err)
 	}
@@ -110,7 +108,8 @@ func (p *plane) installConfiguredWebhooks(ctx context.Context) error {
 	return nil
 }
 
-// closeConfiguredWebhooks is for the end, after the control plane has stopped.
+// closeConfiguredWebhooks closes the server of Config.Webhooks, after the control plane
+// has stopped.
 func (p *plane) closeConfiguredWebhooks() error {
 	server := p.webhooks.server()
 	if server == nil {

@@ -18,13 +18,13 @@ var (
 	mutatingKind   = admissionregistrationv1.SchemeGroupVersion.WithKind("MutatingWebhookConfiguration")
 )
 
-// object is a Go value of an API type.
+// object is a value of an API type.
 type object interface {
 	metav1.Object
 	runtime.Object
 }
 
-// registration is a webhook configuration or an APIService, and where it is from.
+// registration is a webhook configuration or an APIService, and its source for messages.
 type registration struct {
 	object
 	resource schema.GroupResource
@@ -36,8 +36,8 @@ var (
 	mutatingResource   = schema.GroupResource{Group: admissionregistrationv1.GroupName, Resource: "mutatingwebhookconfigurations"}
 )
 
-// read returns the configurations, each once, and all problems that can be seen
-// without a server.
+// read returns each configuration once, and all problems that can be found without a
+// server.
 func (w Webhooks) read(field string) ([]registration, error) {
 	var found []registration
 	var errs []error
@@ -99,7 +99,7 @@ func uniqueRegistrations(found []registration) ([]registration, error) {
 	}
 	first := map[key]registration{}
 	for _, r := range found {
-		// What only a server gives would keep it from being created.
+		// Fields that only a server sets would prevent the create.
 		r.SetResourceVersion("")
 		r.SetUID("")
 		id := key{r.resource, r.GetName()}
@@ -115,7 +115,7 @@ func uniqueRegistrations(found []registration) ([]registration, error) {
 	return unique, errors.Join(errs...)
 }
 
-// webhook is what the two kinds have in common.
+// webhook has the fields that validating and mutating webhooks share.
 type webhook struct {
 	name     string
 	config   *admissionregistrationv1.WebhookClientConfig
@@ -138,7 +138,7 @@ func webhooksOf(configuration object) (found []webhook) {
 	return found
 }
 
-// confine makes the webhooks apply in these namespaces alone.
+// confine restricts the webhooks to the namespaces.
 func confine(configuration object, namespaces []string) {
 	if len(namespaces) == 0 {
 		return
@@ -154,7 +154,7 @@ func confine(configuration object, namespaces []string) {
 	}
 }
 
-// redirect sends the webhooks that are behind Services to the server.
+// redirect points the webhooks that have a Service to the server.
 func redirect(configuration registration, server *LocalServer) {
 	for _, w := range webhooksOf(configuration.object) {
 		if w.config.Service == nil {

@@ -83,7 +83,7 @@ func TestDumpOfFailedSpecs(t *testing.T) {
 				t.Errorf("the state of the failure is in %q", complete)
 			}
 			for _, name := range all {
-				test.says = append(test.says, "what the control plane has is in "+filepath.Join(dump, name), "log of the control plane", "a line of the log")
+				test.says = append(test.says, "state of the control plane dumped to "+filepath.Join(dump, name), "log of the control plane", "a line of the log")
 			}
 			for _, want := range test.says {
 				if !strings.Contains(flat(out), want) {

@@ -80,8 +80,9 @@
 //	default, --tls-sni-cert-key, --token-auth-file
 //
 // All other flags of kube-apiserver are accepted and mean nothing here: how fast and
-// with which limits it works (--watch-cache, --goaway-chance, --etcd-compaction-interval,
-// ...), kubelets (--kubelet-*), which are trusted and called with identities of this
-// program's own, several servers (--endpoint-reconciler-type, --peer-*), shutdown, metrics,
-// profiling and tracing. Privileged containers are always allowed (--allow-privileged).
+// with which limits it works (--watch-cache, --goaway-chance,
+// --etcd-compaction-interval, ...), kubelets (--kubelet-*), which are trusted and
+// called with identities of this program's own, several servers
+// (--endpoint-reconciler-type, --peer-*), shutdown, metrics, profiling and tracing.
+// Privileged containers are always allowed (--allow-privileged).
 package assets

@@ -63,7 +63,8 @@ func usage(w io.Writer, flags *flag.FlagSet) {
 	})
 }
 
-// isUnsupported reports whether only etcd's own program moves a flag to the configuration.
+// isUnsupported reports whether only etcd's own program moves a flag to the
+// configuration.
 func isUnsupported(name string) bool { return slices.Contains(unsupported, name) }
 
 // unsupported are lists, but for those of apply.

@@ -13,9 +13,9 @@ import (
 const interval = time.Second
 
 // Context returns a context that ends with ctx, or when the parent process ends and the
-// system assigns another one. Some suites do not stop their cluster, and none does when it
-// crashes. On Windows, where a process keeps its parent's number, and in a process that
-// began without a parent, it ends only with ctx.
+// system assigns another one. Some suites do not stop their cluster, and none does when
+// it crashes. On Windows, where a process keeps its parent's number, and in a process
+// that began without a parent, it ends only with ctx.
 func Context(ctx context.Context) context.Context {
 	parent := os.Getppid()
 	if parent <= 1 {
