@@ -1,43 +1,41 @@
-// Package assets is about two programs for suites that start their cluster with
-// controller-runtime's envtest and cannot be changed: kube-apiserver and etcd. They
-// take the flags which envtest gives to the programs of these names, so that a suite
-// runs unmodified when KUBEBUILDER_ASSETS points at them. The package itself holds
-// no code.
+// Package assets documents two programs, kube-apiserver and etcd, for suites that start
+// their cluster with controller-runtime's envtest and cannot be changed. The programs
+// take the flags that envtest gives to kube-apiserver and etcd, so a suite runs
+// unmodified when KUBEBUILDER_ASSETS points to them. The package itself has no code.
 //
 //	GOBIN=$PWD/assets go install github.com/kubembed/kubembed/pkg/controlplanetest/assets/...@latest
 //	KUBEBUILDER_ASSETS=$PWD/assets go test ./...
 //
-// GOBIN and KUBEBUILDER_ASSETS must be absolute paths. Who can change a suite gains
-// more from package controlplanetest: its control planes need neither programs nor
-// variables, start faster, and delete namespaces. envtest.Environment's
-// UseExistingCluster and Config work on top of them.
+// GOBIN and KUBEBUILDER_ASSETS must be absolute paths. If you can change a suite, use
+// package controlplanetest instead: its control planes need neither programs nor
+// variables, start faster, and delete namespaces. envtest.Environment works on top of
+// them with UseExistingCluster and Config.
 //
-// Both programs end, except on Windows, within a second or two when the process that
-// started them is gone. A suite that crashes, or does not stop its cluster, leaves
-// nothing that runs.
+// Except on Windows, both programs end within two seconds after their parent process. A
+// suite that crashes, or does not stop its cluster, leaves no process behind.
 //
 // # etcd
 //
-// This is etcd's own server (go.etcd.io/etcd/server/v3/embed), of the release that
-// go.mod names, with its flags. Where --heartbeat-interval and --election-timeout are
-// not given they are a fifth of etcd's, so that the only member elects itself sooner.
-// Flags of lists other than URLs (--cors, --host-whitelist, --cipher-suites,
-// --log-outputs, ...), --experimental-*, --config-file and the subcommands of etcd are
-// an error, and its environment variables are not read.
+// This is etcd's own server (go.etcd.io/etcd/server/v3/embed) with its flags, of the
+// release in go.mod. --heartbeat-interval and --election-timeout default to a fifth of
+// etcd's, so that the only member elects itself sooner. Flags for lists other than URLs
+// (--cors, --host-whitelist, --cipher-suites, --log-outputs, ...), --experimental-*,
+// --config-file and the subcommands of etcd are errors. Environment variables are not
+// read.
 //
 // # kube-apiserver
 //
-// This is the API server of package apiserver, over the etcd at --etcd-servers. As
+// This is the API server of package apiserver over the etcd at --etcd-servers. Like
 // kube-apiserver, and unlike a control plane of package controlplane, it runs no
-// controllers: namespaces that are deleted stay, owners that are deleted leave what
-// they own. Suites that were written for envtest may rely on it. The one flag of its
-// own, --core-controllers, has the core controllers run in it.
+// controllers: deleted namespaces stay, and dependents of deleted owners stay. Suites
+// written for envtest may rely on it. The flag --core-controllers, which kube-apiserver
+// does not have, runs the core controllers.
 //
-// SIGTERM and SIGINT stop it, at once: requests in flight are cut. Errors and the log
-// go to standard error.
+// SIGTERM and SIGINT stop it at once and cut requests in flight. Errors and the log go to
+// standard error.
 //
-// It knows the flags of kube-apiserver of the release that is embedded (--version).
-// A flag that kube-apiserver does not know is an error here too. These have effect:
+// It takes the flags of kube-apiserver of the embedded release (--version). Unknown flags
+// are errors. These flags have an effect:
 //
 //	--etcd-servers, over plain HTTP
 //	--bind-address, --secure-port, --advertise-address
@@ -56,15 +54,15 @@
 //	-v, --vmodule, --log-flush-frequency, --logging-format
 //	--help, --version
 //
-// Where such a flag is not given, kube-apiserver's default holds, with these
-// exceptions. Without --service-account-issuer and its keys they are made up. Without
-// --authorization-mode it is Node and RBAC, not AlwaysAllow. An audit log without a
-// policy has every request at level Metadata, not nothing. And in any case, clients
-// without credentials reach health and version only: for anything else they get 401,
-// where kube-apiserver asks RBAC about them and would answer 403.
+// Their defaults are kube-apiserver's, with these exceptions. Without
+// --service-account-issuer and its keys, the program generates them. Without
+// --authorization-mode, the modes are Node and RBAC, not AlwaysAllow. An audit log
+// without a policy has every request at level Metadata, where kube-apiserver's is
+// empty. Clients without credentials always reach only health and version: other
+// requests get 401, where kube-apiserver asks RBAC and answers 403.
 //
-// Flags that would change what clients see and cannot be honoured are refused, with an
-// error that names them:
+// Unsupported flags that would change results for clients are refused, with an error that
+// names them:
 //
 //	--admission-control, --admission-control-config-file, --authentication-config,
 //	--authentication-token-webhook-config-file, --authorization-config,
@@ -79,10 +77,10 @@
 //	--service-account-signing-endpoint, --service-node-port-range other than the
 //	default, --tls-sni-cert-key, --token-auth-file
 //
-// All other flags of kube-apiserver are accepted and mean nothing here: how fast and
-// with which limits it works (--watch-cache, --goaway-chance,
-// --etcd-compaction-interval, ...), kubelets (--kubelet-*), which are trusted and
-// called with identities of this program's own, several servers
-// (--endpoint-reconciler-type, --peer-*), shutdown, metrics, profiling and tracing.
-// Privileged containers are always allowed (--allow-privileged).
+// All other flags of kube-apiserver are accepted and ignored: flags for speed and
+// limits (--watch-cache, --goaway-chance, --etcd-compaction-interval, ...), for
+// kubelets (--kubelet-*), which the program trusts and calls with its own identities,
+// for several servers (--endpoint-reconciler-type, --peer-*), and for shutdown,
+// metrics, profiling and tracing. Privileged containers are always allowed
+// (--allow-privileged).
 package assets

@@ -1,4 +1,4 @@
-// Etcd is the server of etcd behind its flags: see package assets.
+// Etcd is etcd's server with its flags. See package assets.
 package main
 
 import (

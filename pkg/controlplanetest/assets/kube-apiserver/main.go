@@ -1,5 +1,5 @@
-// Kube-apiserver is the API server of package apiserver behind the flags of
-// kube-apiserver: see package assets.
+// Kube-apiserver is the API server of package apiserver with the flags of kube-apiserver.
+// See package assets.
 package main
 
 import (

@@ -1,10 +1,10 @@
-// Package etcd is the program etcd of package assets.
+// Package etcd implements the program etcd of package assets.
 package etcd
 
 import (
 	"context"
 	"errors"
-	"flag" //nolint:depguard // the flags of etcd are of this package, in a set of their own
+	"flag" //nolint:depguard // etcd defines its flags with this package, in a set of its own
 	"fmt"
 	"io"
 	"net/url"
@@ -16,14 +16,14 @@ import (
 	"go.etcd.io/etcd/server/v3/embed"
 )
 
-// The raft clock of a member that is alone has nobody to wait for: with etcd's
-// defaults a start would wait half a second for its own election.
+// A standalone member has no other members to wait for: with etcd's defaults a start
+// would wait half a second for its own election.
 const (
 	tickMs     = 20
 	electionMs = 200
 )
 
-// Main is the program: it runs until ctx ends, and returns the exit code.
+// Main runs the program until ctx ends, and returns the exit code.
 func Main(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	c := embed.NewConfig()
 	c.TickMs, c.ElectionMs = tickMs, electionMs
@@ -37,7 +37,7 @@ func Main(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	case errors.Is(err, flag.ErrHelp):
 		usage(stdout, flags)
 		return 0
-	case err != nil: // the set has printed it
+	case err != nil: // printed by the flag set
 		return 2
 	case *printVersion:
 		fmt.Fprintln(stdout, "etcd Version:", version.Version)
@@ -53,7 +53,7 @@ func Main(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	return 0
 }
 
-// usage prints flags with two dashes, as etcd does and envtest looks for.
+// usage prints flags with two dashes, like etcd. envtest looks for them.
 func usage(w io.Writer, flags *flag.FlagSet) {
 	fmt.Fprintln(w, "etcd of kubembed: the server of etcd", version.Version, "with these of its flags:")
 	flags.VisitAll(func(f *flag.Flag) {
@@ -63,17 +63,17 @@ func usage(w io.Writer, flags *flag.FlagSet) {
 	})
 }
 
-// isUnsupported reports whether only etcd's own program moves a flag to the
+// isUnsupported reports whether only etcd's own program applies the flag to the
 // configuration.
 func isUnsupported(name string) bool { return slices.Contains(unsupported, name) }
 
-// unsupported are lists, but for those of apply.
+// unsupported are the flags for lists that apply does not handle.
 var unsupported = []string{
 	"cipher-suites", "client-cert-allowed-hostname", "cors", "discovery-endpoints", "host-whitelist",
 	"log-outputs", "max-concurrent-streams", "peer-cert-allowed-cn", "peer-cert-allowed-hostname",
 }
 
-// apply moves to c what AddFlags leaves in the flags.
+// apply sets the fields of c that AddFlags leaves to the program.
 func apply(c *embed.Config, flags *flag.FlagSet) error {
 	if flags.NArg() > 0 {
 		return fmt.Errorf("%q is not a flag", flags.Arg(0))
@@ -102,7 +102,7 @@ func apply(c *embed.Config, flags *flag.FlagSet) error {
 		}
 		*target = urls
 	}
-	// Zero would be a warning for each request.
+	// Zero would log a warning for each request.
 	if c.WarningUnaryRequestDuration == 0 {
 		c.WarningUnaryRequestDuration = embed.DefaultWarningUnaryRequestDuration
 	}
@@ -128,6 +128,6 @@ func run(ctx context.Context, c *embed.Config) error {
 	case err := <-server.Err():
 		return err
 	case <-server.Server.StopNotify():
-		return errors.New("the server has stopped by itself")
+		return errors.New("the server stopped by itself")
 	}
 }

@@ -15,8 +15,8 @@ import (
 	"github.com/kubembed/kubembed/pkg/apiserver"
 )
 
-// config is what the flags say about an API server, without the fields that must be
-// opened first.
+// config returns the configuration of the flags, without the fields that hold open files
+// and connections.
 func (f *flags) config() (apiserver.Config, error) {
 	c := apiserver.Config{
 		AdvertiseAddress:            f.GenericServerRunOptions.AdvertiseAddress,
@@ -54,8 +54,9 @@ func (f *flags) config() (apiserver.Config, error) {
 	return c, inFlags(access.ValidateOptional(c).ToAggregate())
 }
 
-// admission turns kube-apiserver's set into changes of ours: NodeRestriction is not in
-// it, ServiceAccount and TaintNodesByCondition are.
+// admission configures kube-apiserver's default plugins as a difference to those of
+// package apiserver: without NodeRestriction, with ServiceAccount and
+// TaintNodesByCondition.
 func (f *flags) admission(c *apiserver.Config) {
 	enable := list(f.Admission.GenericAdmission.EnablePlugins)
 	disable := list(f.Admission.GenericAdmission.DisablePlugins)
@@ -73,13 +74,13 @@ func (f *flags) admission(c *apiserver.Config) {
 func (f *flags) issuer(c *apiserver.Config) error {
 	issuers, audiences := f.Authentication.ServiceAccounts.Issuers, f.Authentication.APIAudiences
 	if len(issuers) > 1 {
-		return fmt.Errorf("--service-account-issuer: one issuer is supported by this program, not %d", len(issuers))
+		return fmt.Errorf("--service-account-issuer: got %d issuers, this program supports one", len(issuers))
 	}
 	if len(issuers) == 1 {
 		c.ServiceAccountIssuer = issuers[0]
 	}
 	if len(audiences) > 0 && !slices.Equal(audiences, issuers) {
-		return fmt.Errorf("--api-audiences: none but the issuer of --service-account-issuer is supported by this program, not %q", audiences)
+		return fmt.Errorf("--api-audiences: got %q, this program supports only the issuer of --service-account-issuer", audiences)
 	}
 	return nil
 }
@@ -91,7 +92,7 @@ func (f *flags) serviceCIDR(c *apiserver.Config) error {
 		return nil
 	}
 	if strings.Contains(f.serviceClusterIPRange, ",") {
-		return fmt.Errorf("--service-cluster-ip-range=%s: one range is supported by this program, not two", f.serviceClusterIPRange)
+		return fmt.Errorf("--service-cluster-ip-range=%s: this program supports one range", f.serviceClusterIPRange)
 	}
 	_, cidr, err := net.ParseCIDR(f.serviceClusterIPRange)
 	if err != nil {
@@ -101,8 +102,8 @@ func (f *flags) serviceCIDR(c *apiserver.Config) error {
 	return nil
 }
 
-// audit follows kube-apiserver, where "-" is standard output and a policy without a
-// log has no effect.
+// audit treats the audit flags like kube-apiserver: "-" is standard output, and a policy
+// without a log has no effect.
 func (f *flags) audit(c *apiserver.Config) error {
 	if c.Audit.LogPath == "-" {
 		c.Audit.LogPath = "/dev/stdout"

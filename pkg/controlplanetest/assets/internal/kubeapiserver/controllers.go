@@ -13,8 +13,8 @@ import (
 	"github.com/kubembed/kubembed/pkg/apiserver"
 )
 
-// runControllers runs the core controllers until ctx ends. That one of them ends
-// before is an error.
+// runControllers runs the core controllers until ctx ends. It is an error if one of them
+// ends before.
 func runControllers(ctx context.Context, server *apiserver.Server, c apiserver.Config) error {
 	internals := access.Of(server)
 	core := controllers.Config{

@@ -1,4 +1,4 @@
-// Package kubeapiserver is the program kube-apiserver of package assets: flags
-// (flags.go), what they mean for an apiserver.Config (config.go, identities.go), and
-// a server that runs until it is told to stop (run.go).
+// Package kubeapiserver implements the program kube-apiserver of package assets: its
+// flags (flags.go), the apiserver.Config that they configure (config.go,
+// identities.go), and the server (run.go).
 package kubeapiserver

@@ -16,7 +16,7 @@ import (
 	kubeoptions "k8s.io/kubernetes/pkg/kubeapiserver/options"
 )
 
-// flags are kube-apiserver's, read into the structs that it reads them into.
+// flags are kube-apiserver's flags, parsed into its own structs.
 type flags struct {
 	*options.Options
 	sets cliflag.NamedFlagSets
@@ -38,15 +38,15 @@ func newFlags() *flags {
 		"Run the controllers of namespaces, garbage and service accounts in this process. kube-apiserver has no such flag.")
 	f.all.SetNormalizeFunc(cliflag.WordSepNormalizeFunc)
 	f.all.SortFlags = false
-	f.all.Usage = func() {} // an error says enough
+	f.all.Usage = func() {} // the error is enough
 	for _, set := range f.sets.FlagSets {
 		f.all.AddFlagSet(set)
 	}
 	return f
 }
 
-// addKubeFlags adds what k8s.io/kubernetes/cmd/kube-apiserver/app/options adds to the
-// flags of its generic part.
+// addKubeFlags adds the flags that k8s.io/kubernetes/cmd/kube-apiserver/app/options
+// adds to the generic ones.
 func (f *flags) addKubeFlags(fs *pflag.FlagSet) {
 	fs.StringVar(&f.serviceClusterIPRange, "service-cluster-ip-range", "", "A range of IP addresses, in CIDR notation, for Services. (default 10.0.0.0/24)")
 	fs.String("service-node-port-range", kubeoptions.DefaultServiceNodePortRange.String(), "Accepted with its default only.")
@@ -62,8 +62,8 @@ func (f *flags) addKubeFlags(fs *pflag.FlagSet) {
 	fs.Bool("allow-privileged", true, "Accepted, and ignored: privileged containers are allowed.")
 }
 
-// parse reads the command line. It changes the feature gates of the process, and
-// nothing else.
+// parse parses the command line. Its only side effect is on the feature gates of the
+// process.
 func parse(args []string) (*flags, error) {
 	f := newFlags()
 	if err := f.all.Parse(args); err != nil {
@@ -73,7 +73,7 @@ func parse(args []string) (*flags, error) {
 		return f, nil
 	}
 	if f.all.NArg() > 0 {
-		return nil, fmt.Errorf("it takes flags only, but got %q", f.all.Args())
+		return nil, fmt.Errorf("unexpected arguments %q: the program takes only flags", f.all.Args())
 	}
 	if err := f.GenericServerRunOptions.ComponentGlobalsRegistry.Set(); err != nil {
 		return nil, err
@@ -82,12 +82,12 @@ func parse(args []string) (*flags, error) {
 }
 
 func init() {
-	// As kube-apiserver does.
+	// Like kube-apiserver.
 	_ = logsapi.AddFeatureGates(utilfeature.DefaultMutableFeatureGate)
 }
 
-// refused are flags that would change what clients see, and have no effect here.
-// Each has the value that is accepted, because it says what holds anyway.
+// refused are unsupported flags that would change results for clients. The value is the
+// only one that is accepted, because it describes what the program does anyway.
 var refused = map[string]string{
 	"admission-control":                           "[]",
 	"admission-control-config-file":               "",
@@ -129,17 +129,17 @@ func (f *flags) refuse() error {
 	return errors.Join(errs...)
 }
 
-// usage lists the flags as kube-apiserver does. envtest looks for some in it.
+// usage lists the flags like kube-apiserver. envtest looks for some of them.
 func (f *flags) usage(w io.Writer) {
 	fmt.Fprint(w, "kube-apiserver of kubembed, an API server over etcd that takes the flags of kube-apiserver.\n"+
 		"Which of them have effect: https://pkg.go.dev/github.com/kubembed/kubembed/pkg/controlplanetest/assets\n")
 	cliflag.PrintSections(w, f.sets, 0)
 }
 
-// given tells whether a flag is on the command line.
+// given reports whether a flag is on the command line.
 func (f *flags) given(name string) bool { return f.all.Changed(name) }
 
-// list joins values that may come in one flag or several.
+// list returns the values of a flag that may be repeated, or have several with commas.
 func list(values []string) (all []string) {
 	for _, value := range values {
 		for one := range strings.SplitSeq(value, ",") {

@@ -11,8 +11,8 @@ import (
 	"github.com/kubembed/kubembed/pkg/pki"
 )
 
-// identities are those that the flags name files of, and in dir what they leave out.
-// dir must be empty.
+// identities loads the certificates and keys from the files of the flags, and creates the
+// missing ones in dir, which must be empty.
 func (f *flags) identities(dir string) (*pki.PKI, error) {
 	c := pki.Config{Dir: dir}
 	if ip := f.SecureServing.BindAddress; ip != nil && !ip.IsUnspecified() {
@@ -34,13 +34,14 @@ func (f *flags) identities(dir string) (*pki.PKI, error) {
 	return pki.Open(c)
 }
 
-// serving is the certificate of the flags, or the one in --cert-dir if there is one.
+// serving returns the serving certificate of the flags, or the one in --cert-dir if it
+// exists.
 func (f *flags) serving() (pair pki.KeyPair, err error) {
 	cert := f.SecureServing.ServerCert
 	certFile, keyFile := cert.CertKey.CertFile, cert.CertKey.KeyFile
 	switch {
 	case (certFile == "") != (keyFile == ""):
-		return pair, errors.New("--tls-cert-file and --tls-private-key-file must be given both, or neither")
+		return pair, errors.New("--tls-cert-file and --tls-private-key-file must be set together")
 	case certFile == "" && f.given("cert-dir"):
 		certFile = filepath.Join(cert.CertDirectory, cert.PairName+".crt")
 		keyFile = filepath.Join(cert.CertDirectory, cert.PairName+".key")
@@ -55,7 +56,7 @@ func (f *flags) serving() (pair pki.KeyPair, err error) {
 	return pair, err
 }
 
-// serviceAccountKeys puts the keys where pki looks for them.
+// serviceAccountKeys writes the keys to the files that package pki reads.
 func (f *flags) serviceAccountKeys(dir string) error {
 	signing, err := read("service-account-signing-key-file", f.ServiceAccountSigningKeyFile)
 	if err != nil {
@@ -80,7 +81,7 @@ func (f *flags) serviceAccountKeys(dir string) error {
 	return nil
 }
 
-// read returns what is in the file that a flag names, or nil if it names none.
+// read returns the contents of the file of a flag, or nil if the flag is empty.
 func read(flag, file string) ([]byte, error) {
 	if file == "" {
 		return nil, nil

@@ -23,19 +23,18 @@ import (
 	"github.com/kubembed/kubembed/pkg/apiserver"
 )
 
-// What kube-apiserver has: k8s.io/apiserver/pkg/storage/storagebackend/factory.
+// These are kube-apiserver's: k8s.io/apiserver/pkg/storage/storagebackend/factory.
 const (
 	dialTimeout      = 20 * time.Second
 	keepaliveTime    = 30 * time.Second
 	keepaliveTimeout = 10 * time.Second
 )
 
-// etcdTimeout is how long etcd has to answer for the first time. envtest waits for 20
-// seconds.
+// etcdTimeout bounds the wait for etcd's first answer. envtest waits for 20 seconds.
 const etcdTimeout = 15 * time.Second
 
-// Main is the program: it runs until ctx ends, and returns the exit code. It belongs
-// in a process of its own.
+// Main runs the program until ctx ends, and returns the exit code. It must have a process
+// of its own.
 func Main(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	f, err := parse(args)
 	switch {
@@ -56,7 +55,7 @@ func Main(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	return 0
 }
 
-// run is an API server until ctx ends or a part of it fails.
+// run serves until ctx ends or a part of the server fails.
 func run(ctx context.Context, f *flags, stderr io.Writer) (err error) {
 	c, err := f.config()
 	if err != nil {
@@ -67,8 +66,8 @@ func run(ctx context.Context, f *flags, stderr io.Writer) (err error) {
 	}
 	rest.SetDefaultWarningHandler(rest.NoWarnings{})
 	c.Logger = logger(stderr)
-	// The directory holds private keys, and is gone with the process, or with the next
-	// one if this one is killed.
+	// The directory has private keys. It is removed at the end of the process, or by
+	// the next process if this one is killed.
 	temporary, err := tempdir.Make("kube-apiserver")
 	if err != nil {
 		return err
@@ -96,13 +95,13 @@ func run(ctx context.Context, f *flags, stderr io.Writer) (err error) {
 	return serve(ctx, c)
 }
 
-// sweep removes what killed processes have left, until ctx ends or stop is called.
+// sweep removes the directories of killed processes, until ctx ends or stop is called.
 func sweep(ctx context.Context) (stop func()) {
 	ctx, cancel := context.WithCancel(ctx)
 	swept := make(chan struct{})
 	go func() {
 		defer close(swept)
-		_, _ = tempdir.Sweep(ctx) // the next one tries again
+		_, _ = tempdir.Sweep(ctx) // the next process tries again
 	}()
 	return func() {
 		cancel()
@@ -135,13 +134,13 @@ func serve(ctx context.Context, c apiserver.Config) error {
 		cancelParts()
 		err = errors.Join(server.Err(), <-failed)
 	}
-	// A context that has ended: requests in flight are cut.
+	// With a context that has ended, Stop cuts requests in flight.
 	cut, cancel := context.WithCancel(context.Background())
 	cancel()
 	return errors.Join(err, server.Stop(cut))
 }
 
-// etcd connects as kube-apiserver does, and waits for an answer.
+// etcd connects like kube-apiserver, and waits for an answer.
 func (f *flags) etcd(ctx context.Context, logger *zap.Logger) (*clientv3.Client, error) {
 	client, err := clientv3.New(clientv3.Config{
 		Endpoints:            f.Etcd.StorageConfig.Transport.ServerList,
