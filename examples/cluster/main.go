@@ -39,7 +39,8 @@ func run(ctx context.Context, out io.Writer) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
-	// All members have the same CAs and keys. Create them once, and keep the export secret.
+	// All members have the same CAs and keys. Create them once, and keep the export
+	// secret.
 	identities, err := pki.Open(pki.Config{})
 	if err != nil {
 		return err

@@ -1,6 +1,5 @@
-// Package controllertest is a controller of a custom resource with two versions
-// and a validating webhook, built with controller-runtime as any other. What is
-// worth copying is how it is tested: controller_test.go.
+// Package controllertest is a controller of controller-runtime for a custom resource with
+// two versions and a validating webhook. Copy its tests: controller_test.go.
 package controllertest
 
 import (
@@ -22,7 +21,7 @@ import (
 	"github.com/kubembed/kubembed/examples/controller-test/v1alpha1"
 )
 
-// Scheme knows the built-in types and both versions of Page.
+// Scheme returns a scheme with the built-in types and both versions of Page.
 func Scheme() *runtime.Scheme {
 	scheme := runtime.NewScheme()
 	utilruntime.Must(clientgoscheme.AddToScheme(scheme))
@@ -39,7 +38,7 @@ func Setup(mgr ctrl.Manager) error {
 		Complete(&reconciler{mgr.GetClient()})
 }
 
-// reconciler keeps the ConfigMap of each page as the page says.
+// reconciler updates the ConfigMap of each page.
 type reconciler struct{ client.Client }
 
 func (r *reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Result, error) {

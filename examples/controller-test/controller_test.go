@@ -17,7 +17,7 @@ import (
 	"github.com/kubembed/kubembed/pkg/controlplanetest"
 )
 
-// startAll starts a control plane for the test alone, with the whole program: the test may
+// startAll starts a control plane of the test's own with the whole program. The test may
 // use every namespace.
 func startAll(t *testing.T) client.Client {
 	t.Helper()

@@ -11,15 +11,15 @@ import (
 	v1 "github.com/kubembed/kubembed/examples/controller-test/v1"
 )
 
-// SetupWebhooks adds the validation of pages, and their conversion, to the
-// manager's webhook server.
+// SetupWebhooks adds the validation and conversion of pages to the manager's webhook
+// server.
 func SetupWebhooks(mgr ctrl.Manager) error {
 	return ctrl.NewWebhookManagedBy(mgr, &v1.Page{}).WithValidator(validator{}).Complete()
 }
 
 // +kubebuilder:webhook:path=/validate-site-example-com-v1-page,mutating=false,failurePolicy=fail,sideEffects=None,groups=site.example.com,resources=pages,verbs=create;update,versions=v1,name=vpage.site.example.com,admissionReviewVersions=v1
 
-// validator checks what a schema cannot say.
+// validator makes checks that a schema cannot express.
 type validator struct{}
 
 func (validator) ValidateCreate(_ context.Context, page *v1.Page) (admission.Warnings, error) {

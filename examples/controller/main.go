@@ -1,5 +1,5 @@
-// Controller adds a controller of its own to a control plane: every namespace
-// gets a ResourceQuota.
+// Controller runs its own controller in a control plane: every namespace gets a
+// ResourceQuota.
 package main
 
 import (
@@ -46,7 +46,7 @@ func run(ctx context.Context, out io.Writer) (err error) {
 		return err
 	}
 	event := <-watch.ResultChan()
-	fmt.Fprintln(out, event.Type, event.Object.(*corev1.ResourceQuota).Name) // what the controller did
+	fmt.Fprintln(out, event.Type, event.Object.(*corev1.ResourceQuota).Name) // created by the controller
 	return nil
 }
 
@@ -77,7 +77,7 @@ func (quotas) Run(ctx context.Context, config *rest.Config, ready func()) error 
 	}
 	for {
 		namespace, shutdown := queue.Get()
-		if shutdown { // as ctx has ended
+		if shutdown { // ctx has ended
 			return nil
 		}
 		_, err := client.CoreV1().ResourceQuotas(namespace).Create(ctx, &corev1.ResourceQuota{

@@ -1,10 +1,10 @@
-// Package migration has one Ginkgo suite three times, for the controller of
+// Package migration has three versions of a Ginkgo suite for the controller of
 // examples/controller-test:
 //
-//   - before: with envtest, as kubebuilder writes it. It runs where
-//     KUBEBUILDER_ASSETS names a directory with kube-apiserver and etcd.
-//   - oneline: envtest's installers of CRDs and webhooks, on a control plane of
-//     controlplanetest: two fields and one call more.
+//   - before: with envtest, as kubebuilder generates it. It runs if KUBEBUILDER_ASSETS
+//     names a directory with kube-apiserver and etcd.
+//   - oneline: with envtest's installers of CRDs and webhooks on a control plane of
+//     controlplanetest. It sets two more fields and has one more call.
 //   - after: with controlplanetest only.
 //
 // Package failures has failing suites, and tests their dumps.

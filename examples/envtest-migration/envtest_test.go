@@ -23,9 +23,9 @@ import (
 	"github.com/kubembed/kubembed/pkg/controlplanetest"
 )
 
-// TestBehaveLikeEnvtest does the same in envtest and in a control plane with
-// BehaveLikeEnvtest: what there is afterwards is the same. It runs where
-// KUBEBUILDER_ASSETS names a directory with kube-apiserver and etcd.
+// TestBehaveLikeEnvtest makes the same calls in envtest and in a control plane with
+// BehaveLikeEnvtest, and compares the objects. It runs if KUBEBUILDER_ASSETS names a
+// directory with kube-apiserver and etcd.
 func TestBehaveLikeEnvtest(t *testing.T) {
 	if os.Getenv("KUBEBUILDER_ASSETS") == "" {
 		t.Skip("KUBEBUILDER_ASSETS is not set")
@@ -55,7 +55,7 @@ func TestBehaveLikeEnvtest(t *testing.T) {
 	}
 }
 
-// resources are those whose objects are compared.
+// resources are the resources of the compared objects.
 var resources = []schema.GroupVersionResource{
 	{Version: "v1", Resource: "namespaces"}, {Version: "v1", Resource: "nodes"}, {Version: "v1", Resource: "pods"},
 	{Version: "v1", Resource: "configmaps"}, {Version: "v1", Resource: "serviceaccounts"}, {Version: "v1", Resource: "secrets"},
@@ -64,7 +64,7 @@ var resources = []schema.GroupVersionResource{
 	{Group: "certificates.k8s.io", Version: "v1", Resource: "certificatesigningrequests"},
 }
 
-// after does what tests do, and returns the objects that there are then.
+// after makes typical calls of tests, and returns the objects that exist then.
 func after(t *testing.T, config *rest.Config) map[string]string {
 	t.Helper()
 	ctx, client := t.Context(), kubernetes.NewForConfigOrDie(config)
@@ -123,7 +123,7 @@ func objects(ctx context.Context, t *testing.T, client dynamic.Interface) map[st
 	return all
 }
 
-// comparable is an object without what differs from one control plane to another.
+// comparable returns an object without the fields that differ between control planes.
 func comparable(object *unstructured.Unstructured) map[string]any {
 	for _, field := range []string{"uid", "resourceVersion", "creationTimestamp", "deletionTimestamp", "managedFields", "generation"} {
 		unstructured.RemoveNestedField(object.Object, "metadata", field)

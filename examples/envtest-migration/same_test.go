@@ -7,7 +7,7 @@ import (
 	"testing"
 )
 
-// The suites would prove nothing if they were not the same.
+// The three versions of the suite have the same test files.
 func TestSuitesAreTheSame(t *testing.T) {
 	for _, name := range []string{"page_test.go", "manager_test.go"} {
 		before, err := os.ReadFile(filepath.Join("before", name))

@@ -1,5 +1,5 @@
 // Everything starts a control plane with all components: a scheduler, upstream's
-// controllers and three simulated nodes, on which a Deployment gets its pods.
+// controllers and three simulated nodes. A Deployment gets its pods on these.
 package main
 
 import (
@@ -52,7 +52,7 @@ func run(ctx context.Context, out io.Writer) (err error) {
 	return nil
 }
 
-// deploy returns when all replicas are available.
+// deploy creates a Deployment, and returns when all replicas are available.
 func deploy(ctx context.Context, client kubernetes.Interface, deployment *appsv1.Deployment) error {
 	deployments := client.AppsV1().Deployments("default")
 	watch, err := deployments.Watch(ctx, metav1.ListOptions{FieldSelector: "metadata.name=" + deployment.Name})
@@ -68,7 +68,7 @@ func deploy(ctx context.Context, client kubernetes.Interface, deployment *appsv1
 			return nil
 		}
 	}
-	return errors.New("the control plane ended")
+	return errors.New("the control plane stopped")
 }
 
 func newDeployment(name string, replicas int32) *appsv1.Deployment {

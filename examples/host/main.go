@@ -1,5 +1,5 @@
-// Host is a web service that keeps its data in a control plane of its own: durable, with
-// hourly snapshots, and with the signals, logs and metrics of the service.
+// Host is a web service that stores its data in its own control plane: durable, with
+// hourly snapshots, and integrated in the service's signals, logs and metrics.
 //
 //	go run ./examples/host -data data -backup backup
 //	curl -X PUT -d 'buy milk' http://127.0.0.1:8000/notes/monday
@@ -35,8 +35,8 @@ func main() {
 	var s service
 	flag.StringVar(&s.listen, "listen", "127.0.0.1:8000", "serve HTTP on this `address`")
 	flag.StringVar(&s.data, "data", "data", "keep the control plane in this `directory`")
-	flag.StringVar(&s.backup, "backup", "backup", "put snapshots in this `directory`, best on another disk")
-	flag.StringVar(&s.restore, "restore", "", "for one start: make a new -data of this snapshot `file`")
+	flag.StringVar(&s.backup, "backup", "backup", "write snapshots to this `directory`, best on another disk")
+	flag.StringVar(&s.restore, "restore", "", "for one start: create a new -data from this snapshot `file`")
 	flag.Parse()
 	s.log = zap.Must(zap.NewProduction())
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
@@ -47,7 +47,7 @@ func main() {
 	s.log.Info("stopped")
 }
 
-const prefix = "note-" // sets notes apart from ConfigMaps of Kubernetes, like kube-root-ca.crt
+const prefix = "note-" // distinguishes notes from other ConfigMaps, like kube-root-ca.crt
 
 type service struct {
 	listen, data, backup, restore string // flags
@@ -58,7 +58,7 @@ type service struct {
 
 // run serves until ctx ends or the control plane fails.
 func (s *service) run(ctx context.Context) (err error) {
-	listener, err := net.Listen("tcp", s.listen) // before anything is started or made
+	listener, err := net.Listen("tcp", s.listen) // before anything is started or created
 	if err != nil {
 		return err
 	}
@@ -91,9 +91,9 @@ func (s *service) run(ctx context.Context) (err error) {
 	return inTime(server.Shutdown)
 }
 
-// inTime lets requests in flight end.
+// inTime gives requests in flight ten seconds to end.
 func inTime(shutdown func(context.Context) error) error {
-	ctx, cancel := context.WithTimeoutCause(context.Background(), 10*time.Second, errors.New("requests were cut off, 10 s after the stop"))
+	ctx, cancel := context.WithTimeoutCause(context.Background(), 10*time.Second, errors.New("requests were cut 10 s after the stop"))
 	defer cancel()
 	return errors.Join(shutdown(ctx), context.Cause(ctx))
 }
@@ -103,11 +103,11 @@ func (s *service) restoreFrom(ctx context.Context, path string) error {
 	if err != nil {
 		return err
 	}
-	defer func() { _ = snapshot.Close() }() // read only
+	defer func() { _ = snapshot.Close() }() // only read
 	return controlplane.Restore(ctx, s.data, snapshot, controlplane.RestoreConfig{Logger: s.log.Named("restore")})
 }
 
-// handler has the service's own metrics beside those of the control plane.
+// handler serves notes, snapshots, and the metrics of the service and the control plane.
 func (s *service) handler() http.Handler {
 	registry := prometheus.NewRegistry()
 	saved := prometheus.NewCounter(prometheus.CounterOpts{Name: "notes_saved_total", Help: "Notes that were saved."})
@@ -137,7 +137,7 @@ func (s *service) handler() http.Handler {
 func answer(w http.ResponseWriter, err error, text func() string) {
 	switch status := apierrors.APIStatus(nil); {
 	case err == nil:
-		w.Header().Set("Content-Type", "text/plain; charset=utf-8") // not what the text looks like
+		w.Header().Set("Content-Type", "text/plain; charset=utf-8") // disables content sniffing
 		fmt.Fprint(w, text())
 	case errors.As(err, new(*http.MaxBytesError)):
 		http.Error(w, err.Error(), http.StatusRequestEntityTooLarge)

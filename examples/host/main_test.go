@@ -17,7 +17,7 @@ import (
 	"github.com/kubembed/kubembed/pkg/controlplane"
 )
 
-// asHost makes the test program the service.
+// asHost makes the test binary run as the service.
 const asHost = "KUBEMBED_TEST_IS_HOST"
 
 func TestMain(m *testing.M) {
@@ -28,8 +28,8 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// TestService is the life of the service: a process that is called by HTTP, stops by
-// SIGTERM, and goes on with its data, or with those of a snapshot.
+// TestService starts the service as a process, calls it by HTTP, stops it with SIGTERM,
+// and starts it again on its data and on the data of a snapshot.
 func TestService(t *testing.T) {
 	dir := t.TempDir()
 	data, backup := "-data="+filepath.Join(dir, "data"), filepath.Join(dir, "backup")
@@ -40,7 +40,7 @@ func TestService(t *testing.T) {
 	h.want(t, http.MethodPut, "notes/big", strings.Repeat("x", 1<<17), http.StatusRequestEntityTooLarge, "too large")
 	h.want(t, http.MethodPut, "notes/binary", "\xff\x00\xfe", http.StatusOK, "saved")
 	if got := h.want(t, http.MethodGet, "notes/binary", "", http.StatusOK, ""); got != "\xff\x00\xfe" {
-		t.Errorf("a note of any bytes: %q", got)
+		t.Errorf("got note %q, want the bytes that were saved", got)
 	}
 	h.want(t, http.MethodPut, "notes/No_Name", "x", http.StatusUnprocessableEntity, "RFC 1123")
 	h.want(t, http.MethodPut, "notes/long", strings.Repeat("x", 1<<17), http.StatusRequestEntityTooLarge, "too large")
@@ -77,7 +77,7 @@ type host struct {
 	logs chan string
 }
 
-// start runs the service, and reads its log until it says where it listens.
+// start runs the service, and reads its log until it has the address.
 func start(t *testing.T, args ...string) *host {
 	t.Helper()
 	program, err := os.Executable()

@@ -9,8 +9,8 @@ import (
 	"github.com/spf13/pflag"
 )
 
-// normalize lets flags be written in all ways that programs of Go and of Kubernetes
-// accept: one dash or two before a name, and "-v 2" as well as "-v=2".
+// normalize accepts flags in all forms of Go and Kubernetes programs: one dash or two
+// before a name, and "-v 2" as well as "-v=2".
 func normalize(flags *pflag.FlagSet, args []string) []string {
 	var normal []string
 	for i := 0; i < len(args); i++ {
@@ -33,7 +33,7 @@ func normalize(flags *pflag.FlagSet, args []string) []string {
 			}
 		}
 		normal = append(normal, arg)
-		// The next argument is this one's value, whatever it looks like.
+		// The next argument is the value, even if it looks like a flag.
 		if f := flags.Lookup(name); f != nil && strings.HasPrefix(arg, "--") && f.NoOptDefVal == "" && !strings.Contains(arg, "=") && i+1 < len(args) {
 			i++
 			normal = append(normal, args[i])
@@ -47,14 +47,14 @@ func isNumber(s string) bool {
 	return err == nil
 }
 
-// usageError is about the command line or the configuration file.
+// usageError is an error in the command line or the configuration file.
 type usageError struct{ error }
 
 func (e usageError) Unwrap() error { return e.error }
 
 func usagef(format string, args ...any) error { return usageError{fmt.Errorf(format, args...)} }
 
-// explain rewrites errors of pflag: the flag comes first, then the value and the accepted form.
+// explain rewrites errors of pflag: first the flag, then the value and the accepted form.
 func explain(flags *pflag.FlagSet, err error) error {
 	var (
 		unknown *pflag.NotExistError
@@ -72,7 +72,7 @@ func explain(flags *pflag.FlagSet, err error) error {
 	return fmt.Errorf("%w (-h lists the flags)", err)
 }
 
-// didYouMean names the flag that a misspelt name is most like, if any is like it.
+// didYouMean suggests the flag closest to a misspelt name, if any is close.
 func didYouMean(flags *pflag.FlagSet, name, dashes string) string {
 	best, least := "", len(name)/3+1
 	flags.VisitAll(func(f *pflag.Flag) {

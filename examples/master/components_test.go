@@ -17,8 +17,8 @@ import (
 	"github.com/kubembed/kubembed/pkg/components/hollownode"
 )
 
-// TestSchedulerIsOneFlag has a pod without nodeName, which is Pending, run after
-// a restart with --scheduler, on a node that registered before that.
+// TestSchedulerIsOneFlag: after a restart with --scheduler, a Pending pod without
+// nodeName runs on a node that was registered before.
 func TestSchedulerIsOneFlag(t *testing.T) {
 	dataDir := "--data-dir=" + filepath.Join(t.TempDir(), "data")
 	m := start(t, dataDir)
@@ -36,7 +36,7 @@ func TestSchedulerIsOneFlag(t *testing.T) {
 	waitRunning(t, client, "nginx-unbound")
 }
 
-// register does what a kubelet does: nothing about taints.
+// register registers a node as a kubelet does, without changes to taints.
 func register(t *testing.T, client kubernetes.Interface) {
 	t.Helper()
 	node := &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: "worker0"}}
@@ -49,7 +49,7 @@ func register(t *testing.T, client kubernetes.Interface) {
 
 func TestSchedulerAndControllers(t *testing.T) {
 	m := start(t, "--scheduler", "--controllers")
-	// It would wait for ever, as there is no node.
+	// Without nodes it would wait forever.
 	if text := m.stdout.String(); strings.Contains(text, "rollout status") {
 		t.Errorf("rollout status without a node:\n%s", text)
 	}
@@ -69,7 +69,7 @@ func TestControllersWithoutScheduler(t *testing.T) {
 	waitDeployment(t, client, "web", func(d *appsv1.Deployment) bool { return d.Status.Replicas == 3 })
 }
 
-// worker is a simulated worker of the master, worker0, until the end of the test.
+// worker runs worker0, a simulated worker of the master, until the end of the test.
 func (m *master) worker(t *testing.T) kubernetes.Interface {
 	t.Helper()
 	client, config := m.client(t, adminFile)
@@ -105,7 +105,7 @@ func applyUnbound(t *testing.T, client kubernetes.Interface) {
 	}
 }
 
-// deploy does what the text says by kubectl create.
+// deploy creates the Deployment of the printed kubectl command.
 func deploy(t *testing.T, client kubernetes.Interface) {
 	t.Helper()
 	replicas, labels := int32(3), map[string]string{"app": "web"}

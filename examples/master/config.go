@@ -25,7 +25,7 @@ import (
 	"github.com/kubembed/kubembed/pkg/etcd"
 )
 
-// config is the control plane that the flags ask for.
+// config returns the configuration of the flags.
 func (o options) config(stderr io.Writer) (controlplane.Config, error) {
 	cfg := controlplane.Config{
 		DataDir:          o.dataDir,
@@ -69,8 +69,8 @@ func (o options) config(stderr io.Writer) (controlplane.Config, error) {
 	return cfg, nil
 }
 
-// nodeAddress is where simulated nodes listen: a control plane that listens on more
-// than loopback connects to no kubelet on loopback.
+// nodeAddress returns the address at which simulated nodes listen. A control plane that
+// listens on more than loopback does not connect to kubelets on loopback.
 func (o options) nodeAddress() string {
 	host, _, err := net.SplitHostPort(o.bindAddress)
 	if err != nil {
@@ -88,8 +88,8 @@ func (o options) nodeAddress() string {
 	return net.JoinHostPort(ip.String(), "0")
 }
 
-// logger writes to stderr. From --v=2 on, the details of Kubernetes are in it: klog's
-// verbosity belongs to the process, which is this program's.
+// logger returns a logger to stderr. From --v=2 on it has the details of Kubernetes: this
+// program owns its process, so it may set klog's verbosity.
 func (o options) logger(stderr io.Writer) *zap.Logger {
 	level := zapcore.WarnLevel
 	switch {
@@ -99,13 +99,13 @@ func (o options) logger(stderr io.Writer) *zap.Logger {
 		level = zapcore.DebugLevel
 		flags := flag.NewFlagSet("klog", flag.ContinueOnError)
 		klog.InitFlags(flags)
-		_ = flags.Set("v", strconv.Itoa(o.verbosity)) // a number is no error
+		_ = flags.Set("v", strconv.Itoa(o.verbosity)) // a number is never an error
 	}
 	encoder := zapcore.NewConsoleEncoder(zap.NewDevelopmentEncoderConfig())
 	return zap.New(logInFlags{zapcore.NewCore(encoder, zapcore.Lock(zapcore.AddSync(stderr)), level)})
 }
 
-// readKey reads a key of at least 32 bytes: as they are, or in base64.
+// readKey reads a key of at least 32 bytes, raw or in base64.
 func readKey(name, path string) ([]byte, error) {
 	const least = 32
 	data, err := os.ReadFile(path)
@@ -119,10 +119,10 @@ func readKey(name, path string) ([]byte, error) {
 	if len(data) >= least {
 		return data, nil
 	}
-	return nil, usagef("%s: %s: must have %d random bytes, as they are or in base64, as by: head -c %d /dev/urandom | base64 > %s", name, path, least, least, path)
+	return nil, usagef("%s: %s: must have %d random bytes, raw or in base64: head -c %d /dev/urandom | base64 > %s", name, path, least, least, path)
 }
 
-// restoreSnapshot makes --data-dir of the snapshot of --restore.
+// restoreSnapshot creates --data-dir from the snapshot of --restore.
 func (o options) restoreSnapshot(ctx context.Context, cfg controlplane.Config) (err error) {
 	if o.restore == "" {
 		return nil
@@ -135,7 +135,7 @@ func (o options) restoreSnapshot(ctx context.Context, cfg controlplane.Config) (
 	err = controlplane.Restore(ctx, o.dataDir, file, controlplane.RestoreConfig{Key: cfg.SnapshotKey, Logger: cfg.Logger})
 	switch {
 	case errors.Is(err, etcd.ErrHasData):
-		return usagef("--restore: %w; if it has been restored already, leave --restore out", err)
+		return usagef("--restore: %w; if the snapshot was restored before, omit --restore", err)
 	case err != nil:
 		return fmt.Errorf("--restore: %w", err)
 	}

@@ -11,8 +11,8 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
-// readConfigFile sets the flags that a YAML file names and the command line does
-// not. It is strict: every problem is an error with its line, all at once.
+// readConfigFile sets the flags of a YAML file that the command line does not set. One
+// error has all problems, with their lines.
 //
 //	data-dir: /var/lib/master
 //	scheduler: true
@@ -45,7 +45,7 @@ func readConfigFile(path string, flags *pflag.FlagSet) error {
 	return nil
 }
 
-// mapping returns the keys and values of the only document, in turn.
+// mapping returns the alternating keys and values of the document.
 func mapping(data []byte) ([]*yaml.Node, error) {
 	decoder := yaml.NewDecoder(bytes.NewReader(data))
 	var document, second yaml.Node
@@ -60,23 +60,23 @@ func mapping(data []byte) ([]*yaml.Node, error) {
 	}
 	root := document.Content[0]
 	if root.Kind == yaml.ScalarNode && root.Tag == "!!null" {
-		return nil, nil // nothing but comments
+		return nil, nil // only comments
 	}
 	if root.Kind != yaml.MappingNode {
-		return nil, fmt.Errorf("line %d: must be names of flags without dashes, each with a value, like data-dir: /var/lib/master", root.Line)
+		return nil, fmt.Errorf("line %d: must be a mapping of flag names without dashes to values, like data-dir: /var/lib/master", root.Line)
 	}
 	return root.Content, nil
 }
 
-// setFrom sets one flag, unless the command line has it. A wrong value is an error
-// all the same.
+// setFrom sets one flag, unless the command line has set it. An invalid value is an error
+// in both cases.
 func setFrom(flags *pflag.FlagSet, name string, content *yaml.Node) error {
 	flag := flags.Lookup(name)
 	switch {
 	case flag == nil:
 		return fmt.Errorf("unknown name %q%s", name, didYouMean(flags, name, ""))
 	case name == "config", name == "help", name == "version":
-		return fmt.Errorf("%s: is for the command line only", name)
+		return fmt.Errorf("%s: only allowed on the command line", name)
 	}
 	values, err := scalars(content, flag.Value.Type() == "list")
 	if err != nil {
@@ -84,7 +84,7 @@ func setFrom(flags *pflag.FlagSet, name string, content *yaml.Node) error {
 	}
 	target := flag.Value
 	if flag.Changed {
-		target = new(options).flagSet().Lookup(name).Value // checked, and forgotten
+		target = new(options).flagSet().Lookup(name).Value // only to check the value
 	}
 	for _, v := range values {
 		if err := target.Set(v); err != nil {
@@ -110,7 +110,7 @@ func scalars(node *yaml.Node, isList bool) ([]string, error) {
 		}
 		return all, nil
 	case node.Kind != yaml.ScalarNode:
-		return nil, errors.New("must be one value, or for hosts and other lists a list")
+		return nil, errors.New("must be one value, or a list for flags like hosts")
 	case node.Tag == "!!null":
 		return nil, errors.New("the value is missing")
 	}

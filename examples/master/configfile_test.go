@@ -92,7 +92,7 @@ func TestConfigFileIsStrict(t *testing.T) {
 	}
 }
 
-// The file has the same names as the command line.
+// The file uses the names of the command line.
 func TestConfigFileHasAllFlags(t *testing.T) {
 	new(options).flagSet().VisitAll(func(f *pflag.Flag) {
 		if f.Name == "config" || f.Name == "help" || f.Name == "version" {

@@ -12,15 +12,16 @@ import (
 	"github.com/kubembed/kubembed/internal/files"
 )
 
-// ours are the names that control planes and this program use in --data-dir.
-var ours = []string{"cluster.json", "ports.json", "etcd", "pki", "run", "lock", "snapshots", adminFile, joinFile}
+// ownFiles are the names that control planes and this program use in --data-dir.
+var ownFiles = []string{"cluster.json", "ports.json", "etcd", "pki", "run", "lock", "snapshots", adminFile, joinFile}
 
-// volumes are what file systems and systems that look after disks put in the root of one.
-var volumes = []string{"lost+found", ".snapshot", ".snapshots", ".zfs", ".fseventsd", ".Spotlight-V100", ".Trashes", ".DS_Store", "System Volume Information", "$RECYCLE.BIN"}
+// volumeFiles are the names that file systems and operating systems create in the root
+// of a volume.
+var volumeFiles = []string{"lost+found", ".snapshot", ".snapshots", ".zfs", ".fseventsd", ".Spotlight-V100", ".Trashes", ".DS_Store", "System Volume Information", "$RECYCLE.BIN"}
 
-// checkDataDir refuses a directory with files of others: a typing error would mix a
-// cluster with somebody's home directory. A record of a control plane, or etcd and keys
-// that have lost theirs, say that it is one's data directory, whatever else is there.
+// checkDataDir refuses a directory with foreign files: a typo could mix a cluster into
+// a home directory. A directory with the record of a control plane, or with etcd and
+// keys, is a data directory, even with other files in it.
 func checkDataDir(dir string) error {
 	if dir == "" {
 		return nil
@@ -38,7 +39,7 @@ func checkDataDir(dir string) error {
 	var foreign []string
 	for _, entry := range entries {
 		name := entry.Name()
-		known := slices.Contains(ours, name) || slices.Contains(volumes, name) ||
+		known := slices.Contains(ownFiles, name) || slices.Contains(volumeFiles, name) ||
 			strings.HasPrefix(name, ".Trash-") || strings.HasPrefix(name, ".nfs") || strings.Contains(name, ".unfinished-")
 		if !known {
 			foreign = append(foreign, name)
@@ -51,12 +52,11 @@ func checkDataDir(dir string) error {
 	if more := len(foreign) - 3; more > 0 {
 		named += fmt.Sprintf(" and %d more", more)
 	}
-	return usagef("--data-dir: %s: is not empty and not a data directory of a control plane, as it has %s: name an empty or a new directory, like %s",
+	return usagef("--data-dir: %s: is not empty and not a data directory of a control plane: it has %s: name an empty or a new directory, like %s",
 		dir, named, filepath.Join(dir, "kubembed"))
 }
 
-// checkKubeconfigDir finds out before the start whether the kubeconfig files can be
-// written.
+// checkKubeconfigDir checks before the start that the kubeconfig files can be written.
 func (o options) checkKubeconfigDir() error {
 	if err := os.MkdirAll(o.kubeconfigDir, 0o700); err != nil {
 		return usagef("--kubeconfig-dir: %w", err)

@@ -10,8 +10,7 @@ import (
 	"github.com/kubembed/kubembed/pkg/controlplane"
 )
 
-// A directory of somebody else does not become a data directory, and nothing is
-// written to it.
+// TestForeignDataDir: a directory with foreign files is refused, and stays unchanged.
 func TestForeignDataDir(t *testing.T) {
 	for _, test := range []struct {
 		name    string
@@ -66,8 +65,8 @@ func TestForeignDataDir(t *testing.T) {
 	}
 }
 
-// TestDataDirWithoutRecord: the directory of a control plane that has lost cluster.json,
-// which the next start writes again, is not a foreign one, whatever else is in it.
+// TestDataDirWithoutRecord: a data directory without cluster.json, which the next start
+// writes again, is not foreign, even with other files in it.
 func TestDataDirWithoutRecord(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "data")
 	cp, err := controlplane.Start(t.Context(), controlplane.Config{DataDir: dir, Snapshots: controlplane.Snapshots{Interval: time.Hour}})
@@ -85,8 +84,8 @@ func TestDataDirWithoutRecord(t *testing.T) {
 	}
 }
 
-// A directory that cannot have the kubeconfig files is found before the start: the data
-// directory is not touched.
+// A directory that cannot have the kubeconfig files is refused before the start: the data
+// directory stays unchanged.
 func TestKubeconfigDirBeforeTheStart(t *testing.T) {
 	data := filepath.Join(t.TempDir(), "data")
 	dir := t.TempDir()

@@ -26,10 +26,10 @@ const (
 	demoTimeout  = time.Minute
 )
 
-// showDeployment creates a Deployment, waits until it is available, and prints its
-// pods and the log of one.
+// showDeployment creates a Deployment, waits until it is available, and prints its pods
+// and the log of one of them.
 func showDeployment(ctx context.Context, out io.Writer, cp *controlplane.Server) error {
-	ctx, cancel := context.WithTimeoutCause(ctx, demoTimeout, errors.New("its pods do not run after a minute"))
+	ctx, cancel := context.WithTimeoutCause(ctx, demoTimeout, errors.New("its pods do not run within a minute"))
 	defer cancel()
 	client, err := kubernetes.NewForConfig(cp.ClientConfig())
 	if err != nil {
@@ -69,7 +69,8 @@ func showDeployment(ctx context.Context, out io.Writer, cp *controlplane.Server)
 	return nil
 }
 
-// deployDemo returns when all replicas are available, also those of an earlier run.
+// deployDemo creates the Deployment, or uses the one of an earlier run, and returns
+// when all replicas are available.
 func deployDemo(ctx context.Context, client kubernetes.Interface) error {
 	deployments := client.AppsV1().Deployments(metav1.NamespaceDefault)
 	created, err := deployments.Create(ctx, demoDeployment(), metav1.CreateOptions{})
@@ -90,7 +91,7 @@ func deployDemo(ctx context.Context, client kubernetes.Interface) error {
 			return nil
 		}
 	}
-	return errors.New("the control plane ended")
+	return errors.New("the control plane stopped")
 }
 
 func demoDeployment() *appsv1.Deployment {

@@ -20,7 +20,7 @@ import (
 	"github.com/kubembed/kubembed/pkg/controlplane"
 )
 
-// TestDemo is one command that shows a Deployment, running, and its logs.
+// TestDemo: one command shows a running Deployment and its logs.
 func TestDemo(t *testing.T) {
 	dataDir := "--data-dir=" + filepath.Join(t.TempDir(), "data")
 	for range 2 { // the second finds the Deployment
@@ -45,7 +45,7 @@ func TestSimulatedNodes(t *testing.T) {
 	}
 }
 
-// Simulated nodes can be called at the address of the control plane.
+// Simulated nodes are reachable at the address of the control plane.
 func TestNodeAddress(t *testing.T) {
 	for bind, want := range map[string]string{"127.0.0.1:6443": "", "localhost:1": "", "[::1]:0": "", "192.0.2.7:6443": "192.0.2.7:0", "nonsense": ""} {
 		if got := (options{bindAddress: bind}).nodeAddress(); got != want {
@@ -54,8 +54,8 @@ func TestNodeAddress(t *testing.T) {
 	}
 }
 
-// TestSnapshotsRestoreAndEncryption is the flags for them: a Secret is not readable on
-// the disk, and is there again in a data directory that is made of a snapshot.
+// TestSnapshotsRestoreAndEncryption: with the flags for these, a Secret is not readable
+// on the disk, and exists in a data directory that is restored from a snapshot.
 func TestSnapshotsRestoreAndEncryption(t *testing.T) {
 	dir := t.TempDir()
 	key := filepath.Join(dir, "key")

@@ -15,7 +15,7 @@ import (
 	"github.com/kubembed/kubembed/pkg/apiserver"
 )
 
-// options are what the command line and the configuration file say.
+// options are the settings of the command line and the configuration file.
 type options struct {
 	configFile    string
 	help, version bool
@@ -48,7 +48,7 @@ type options struct {
 
 const demoNodes = 3
 
-// flagSet defines the flags. Their order is that of the help.
+// flagSet defines the flags, in the order of the help.
 func (o *options) flagSet() *pflag.FlagSet {
 	flags := pflag.NewFlagSet("master", pflag.ContinueOnError)
 	flags.SetOutput(io.Discard) // errors are returned, and printed once
@@ -57,39 +57,39 @@ func (o *options) flagSet() *pflag.FlagSet {
 	toggle := func(p *bool, name, usage string) { define(boolean(p), name, usage).NoOptDefVal = "true" }
 
 	toggle(&o.demo, "demo", fmt.Sprintf("run --scheduler, --controllers and %d --simulated-nodes, and show a Deployment on them with its logs", demoNodes))
-	define(text(&o.configFile), "config", "read further flags from this YAML `file`, by their names without dashes; flags on the command line win")
+	define(text(&o.configFile), "config", "read more flags from this YAML `file`, by their names without dashes; flags on the command line take precedence")
 
-	define(text(&o.dataDir), "data-dir", "keep everything in this `directory`; without it, nothing outlives this process")
-	toggle(&o.newCluster, "new-cluster", "for one start: make the parts again that --data-dir has lost, empty or new")
+	define(text(&o.dataDir), "data-dir", "keep all data in this `directory`; without it, the data is lost when this process ends")
+	toggle(&o.newCluster, "new-cluster", "for one start: create the missing parts of --data-dir again, empty or new")
 	define(text(&o.bindAddress), "bind-address", "serve HTTPS on this `IP[:port]`, 127.0.0.1:6443 by default; workers must be able to reach it")
-	define(text(&o.advertiseAddress), "advertise-address", "the `IP` under which workers reach this machine, by default that of --bind-address")
-	define(text(&o.insecureAddr), "insecure-bind-address", "serve plain HTTP too, on this `IP[:port]`, port 8080 by default; everybody who can connect is an administrator")
-	define(list(&o.hosts), "hosts", "further `names` and IPs that clients use for this machine, with commas")
+	define(text(&o.advertiseAddress), "advertise-address", "the `IP` at which workers reach this machine, by default that of --bind-address")
+	define(text(&o.insecureAddr), "insecure-bind-address", "also serve plain HTTP on this `IP[:port]`, port 8080 by default; every client that can connect is an administrator")
+	define(list(&o.hosts), "hosts", "more `names` and IPs that clients use for this machine, separated by commas")
 	define(text(&o.kubeconfigDir), "kubeconfig-dir", "write the kubeconfig files to this `directory`, by default the current one")
-	define(period(&o.joinLifetime, time.Nanosecond), "join-lifetime", "how long workers can join with the join file, as a `duration` like 90m or 7d; 24h by default")
+	define(period(&o.joinLifetime, time.Nanosecond), "join-lifetime", "the time for which workers can join with the join file, a `duration` like 90m or 7d; 24h by default")
 
 	toggle(&o.scheduler, "scheduler", "run the scheduler: a pod without nodeName gets a node")
-	toggle(&o.controllers, "controllers", "run the controllers of workloads and nodes: Deployments get pods, and pods leave nodes that do not answer")
-	define(number(&o.simulatedNodes, 0), "simulated-nodes", "run this `number` of nodes that pretend to run containers: pods get Running and have logs")
+	toggle(&o.controllers, "controllers", "run the controllers of workloads and nodes: Deployments get pods, and pods are evicted from nodes that do not answer")
+	define(number(&o.simulatedNodes, 0), "simulated-nodes", "run a `number` of nodes that pretend to run containers: pods get Running and have logs")
 
-	define(period(&o.snapshotInterval, 0), "snapshot-interval", "take a snapshot at this `duration`, like 6h or 1d; without it, none")
-	define(number(&o.snapshotKeep, 0), "snapshot-keep", "how many snapshots are kept, a `number`; 5 by default")
-	define(text(&o.snapshotDir), "snapshot-dir", "put snapshots in this `directory`, best on another disk; by default \"snapshots\" in --data-dir")
-	define(text(&o.snapshotKeyFile), "snapshot-key-file", "authenticate snapshots with the key in this `file`: at least 32 random bytes, as they are or in base64")
-	define(text(&o.restore), "restore", "for one start: make a new --data-dir of this snapshot `file`")
+	define(period(&o.snapshotInterval, 0), "snapshot-interval", "take a snapshot once in this `duration`, like 6h or 1d; without it, take none")
+	define(number(&o.snapshotKeep, 0), "snapshot-keep", "keep this `number` of snapshots; 5 by default")
+	define(text(&o.snapshotDir), "snapshot-dir", "write snapshots to this `directory`, best on another disk; by default \"snapshots\" in --data-dir")
+	define(text(&o.snapshotKeyFile), "snapshot-key-file", "authenticate snapshots with the key in this `file`: at least 32 random bytes, raw or in base64")
+	define(text(&o.restore), "restore", "for one start: create a new --data-dir from this snapshot `file`")
 
-	define(list(&o.encryptionKeyFiles), "encryption-key-file", "encrypt stored objects with the key in this `file`: 32 random bytes, as they are or in base64. Give it again for keys that only decrypt")
+	define(list(&o.encryptionKeyFiles), "encryption-key-file", "encrypt stored objects with the key in this `file`: 32 random bytes, raw or in base64; repeat it for keys that only decrypt")
 	define(list(&o.encryptionResources), "encryption-resources", "the encrypted `resources`, like secrets,configmaps or *.*; secrets by default")
 
-	verbosity := flags.VarPF(number(&o.verbosity, 0), "v", "v", "log to stderr: 0 warnings, 1 what happens, 2 and more details, a `level` as of other Kubernetes programs; --v alone is 1")
+	verbosity := flags.VarPF(number(&o.verbosity, 0), "v", "v", "log to stderr at this `level`: 0 warnings, 1 information, 2 and more details; --v without a level is 1")
 	verbosity.NoOptDefVal = "1"
-	flags.VarPF(boolean(&o.help), "help", "h", "print this and end").NoOptDefVal = "true"
-	toggle(&o.version, "version", "print the versions and end")
+	flags.VarPF(boolean(&o.help), "help", "h", "print this help and exit").NoOptDefVal = "true"
+	toggle(&o.version, "version", "print the versions and exit")
 	return flags
 }
 
-// parse reads the command line, and the configuration file that it names. The
-// library checks values that are its own (see inFlags).
+// parse reads the command line and the configuration file that it names. The library
+// validates the values for its Config (see inFlags).
 func parse(args []string) (options, error) {
 	opts := options{bindAddress: "127.0.0.1:6443", kubeconfigDir: ".", joinLifetime: 24 * time.Hour}
 	flags := opts.flagSet()
@@ -97,7 +97,7 @@ func parse(args []string) (options, error) {
 		return options{}, usageError{explain(flags, err)}
 	}
 	if flags.NArg() > 0 {
-		return options{}, usagef("what is %q? Everything is said with flags (-h lists them)", flags.Arg(0))
+		return options{}, usagef("unexpected argument %q: the program takes only flags (-h lists them)", flags.Arg(0))
 	}
 	if opts.help || opts.version {
 		return opts, nil
@@ -110,8 +110,8 @@ func parse(args []string) (options, error) {
 	return opts, opts.complete()
 }
 
-// complete fills in what follows from other flags, and checks what the library
-// does not.
+// complete sets flags that follow from others, and makes the checks that the library does
+// not make.
 func (o *options) complete() error {
 	o.bindAddress = withPort(o.bindAddress, "6443")
 	o.insecureAddr = withPort(o.insecureAddr, "8080")
@@ -125,9 +125,9 @@ func (o *options) complete() error {
 	case o.restore != "" && o.dataDir == "":
 		return usagef("--restore: name a new directory for the data with --data-dir")
 	case o.newCluster && o.dataDir == "":
-		return usagef("--new-cluster: it is about --data-dir, which is not given")
+		return usagef("--new-cluster: needs --data-dir")
 	case o.snapshotInterval == 0 && (o.snapshotDir != "" || o.snapshotKeep > 0):
-		return usagef("--snapshot-interval: say how often snapshots are taken, like 6h; without it --snapshot-dir and --snapshot-keep do nothing")
+		return usagef("--snapshot-interval: set an interval, like 6h: without it --snapshot-dir and --snapshot-keep have no effect")
 	case len(o.encryptionResources) > 0 && len(o.encryptionKeyFiles) == 0:
 		return usagef("--encryption-resources: nothing is encrypted without --encryption-key-file")
 	}
@@ -153,7 +153,7 @@ func (o *options) printHelp(out io.Writer) error {
 	return err
 }
 
-// printVersion prints the version of this program and those of its parts.
+// printVersion prints the versions of this program and its parts.
 func printVersion(out io.Writer) error {
 	version, etcd := "(devel)", "unknown"
 	if info, ok := debug.ReadBuildInfo(); ok {
@@ -171,7 +171,7 @@ func printVersion(out io.Writer) error {
 	return err
 }
 
-// withPort adds the default port to an address that has none.
+// withPort adds the default port to an address without one.
 func withPort(address, port string) string {
 	if address == "" {
 		return ""

@@ -15,7 +15,7 @@ import (
 	"k8s.io/client-go/tools/clientcmd"
 )
 
-// master is one that runs in this process.
+// master is a master that runs in this process.
 type master struct {
 	dir    string // of the kubeconfig files
 	stdout *output
@@ -54,7 +54,7 @@ func start(t *testing.T, args ...string) *master {
 	return m
 }
 
-// end does what Ctrl-C does, and waits.
+// end stops the master as Ctrl-C does, and waits.
 func (m *master) end(t *testing.T) {
 	t.Helper()
 	m.stop()
@@ -65,7 +65,7 @@ func (m *master) end(t *testing.T) {
 	}
 }
 
-// client reads a kubeconfig file as kubectl does.
+// client returns a client for a kubeconfig file, as kubectl reads it.
 func (m *master) client(t *testing.T, name string) (kubernetes.Interface, *rest.Config) {
 	t.Helper()
 	config, err := clientcmd.BuildConfigFromFlags("", filepath.Join(m.dir, name))
@@ -89,7 +89,7 @@ func (m *master) find(t *testing.T, pattern string) string {
 	return match[1]
 }
 
-// output tells when a text has been written to it.
+// output is a writer that reports when a text has been written to it.
 type output struct {
 	mu   sync.Mutex
 	buf  bytes.Buffer
@@ -116,7 +116,7 @@ func (o *output) String() string {
 	return o.buf.String()
 }
 
-// fails runs a master that must not start.
+// fails runs a master whose start must fail, and returns the error.
 func fails(t *testing.T, args ...string) error {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)

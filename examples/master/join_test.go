@@ -21,8 +21,8 @@ import (
 	"sigs.k8s.io/yaml"
 )
 
-// TestJoinFileAsksForCertificatesOnly uses it as a kubelet does, and as a thief
-// would. What a kubelet does after that is tested by internal/e2e.
+// TestJoinFileAsksForCertificatesOnly uses the join file as a kubelet does, and as a
+// thief would. internal/e2e tests kubelets further.
 func TestJoinFileAsksForCertificatesOnly(t *testing.T) {
 	m := start(t)
 	worker, _ := m.client(t, joinFile)
@@ -74,8 +74,8 @@ func forbidden(t *testing.T, what string, err error) {
 	}
 }
 
-// TestWorkerText types the text for a worker, but the kubelet itself.
-// README.md says the same.
+// TestWorkerText runs the printed commands for a worker, without the kubelet. README.md
+// has the same commands.
 func TestWorkerText(t *testing.T) {
 	sh, err := exec.LookPath("sh")
 	if err != nil {
@@ -111,13 +111,14 @@ func TestWorkerText(t *testing.T) {
 	if err := yaml.UnmarshalStrict(data, &kubelet); err != nil {
 		t.Fatal(err)
 	}
-	// The defaults of a file refuse whoever has no credentials, and ask the API
-	// server about the others: internal/e2e/realnode sees that they do.
+	// By default a kubelet with a configuration file refuses clients without
+	// credentials, and asks the API server about others. internal/e2e/realnode checks
+	// both.
 	if ca := kubelet.Authentication.X509.ClientCAFile; ca != "ca.crt" || kubelet.Authentication.Anonymous.Enabled != nil || kubelet.Authorization.Mode != "" {
-		t.Errorf("clients are let in otherwise: %s", data)
+		t.Errorf("got %s, want the default authentication and authorization with clientCAFile ca.crt", data)
 	}
 	if !kubelet.RotateCertificates || !kubelet.ServerTLSBootstrap {
-		t.Errorf("certificates are not asked for: %s", data)
+		t.Errorf("got %s, want rotateCertificates and serverTLSBootstrap", data)
 	}
 	for _, flag := range strings.Fields(m.find(t, `\nsudo kubelet (.*)`)) {
 		name, file, _ := strings.Cut(flag, "=")
@@ -128,7 +129,7 @@ func TestWorkerText(t *testing.T) {
 	}
 }
 
-// user is that of the current context.
+// user returns the user of the current context.
 func user(t *testing.T, file string) string {
 	t.Helper()
 	kubeconfig, err := clientcmd.LoadFromFile(file)

@@ -18,8 +18,8 @@ const (
 	joinFile  = "join.kubeconfig"
 )
 
-// writeKubeconfigs writes a file for the administrator, and one that all
-// workers join with: each kubelet asks for an identity of its own by it.
+// writeKubeconfigs writes a file for the administrator, and one for all workers, with
+// which each kubelet requests its own identity.
 func (o options) writeKubeconfigs(ctx context.Context, cp *controlplane.Server) error {
 	admin, err := cp.Kubeconfig("kubernetes-admin", "system:masters")
 	if err != nil {
@@ -42,7 +42,8 @@ func (o options) write(name string, kubeconfig []byte) error {
 	return nil
 }
 
-// path is that of a kubeconfig file, short if it is below the current directory.
+// path returns the path of a kubeconfig file, relative if it is below the current
+// directory.
 func (o options) path(name string) string {
 	return short(filepath.Join(o.kubeconfigDir, name))
 }
@@ -65,7 +66,7 @@ func short(path string) string {
 	return relative
 }
 
-// quote makes a path one word for a shell.
+// quote quotes a path for a shell if necessary.
 func quote(path string) string {
 	if plain.MatchString(path) {
 		return path

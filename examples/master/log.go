@@ -7,12 +7,12 @@ import (
 	"go.uber.org/zap/zapcore"
 )
 
-// startFailed is the line of the library with the error of Start, which is the last
-// line of this program.
+// startFailed is the library's log line for an error of Start. This program prints the
+// error itself.
 const startFailed = "the start has failed"
 
-// logInFlags writes the names of flags where the library has those of fields, as
-// inFlags does for errors.
+// logInFlags replaces names of fields by names of flags in the library's log lines, as
+// inFlags does in errors.
 type logInFlags struct{ zapcore.Core }
 
 func (l logInFlags) With(fields []zapcore.Field) zapcore.Core {

@@ -1,7 +1,7 @@
-// Master is a Kubernetes master in one process: API server and etcd, and the
-// scheduler, the controllers and simulated nodes if a flag asks for them. Kubelets
-// join it, all with the same file, and kubectl and curl talk to it. README.md beside
-// this file goes from here to pods on two workers, step by step.
+// Master is a Kubernetes master in one process: API server and etcd, and optionally the
+// scheduler, the controllers and simulated nodes. Kubelets join it with a file that it
+// writes, and kubectl and curl connect to it. README.md beside this file goes from here
+// to pods on two workers, step by step.
 //
 //	go run ./examples/master --demo
 //	go run ./examples/master --bind-address=192.0.2.1 --data-dir=data --scheduler
@@ -20,7 +20,7 @@ import (
 	"github.com/kubembed/kubembed/pkg/controlplane"
 )
 
-// shutdownTimeout is how long requests in flight may take to end.
+// shutdownTimeout bounds the wait for requests in flight.
 const shutdownTimeout = 10 * time.Second
 
 func main() {
@@ -28,8 +28,8 @@ func main() {
 	if !signal.Ignored(syscall.SIGHUP) { // nohup
 		signals = append(signals, syscall.SIGHUP)
 	}
-	// A closed pipe, as after "master | head", is an error of the next write, which
-	// stops the control plane; the signal would end the process and leave its data.
+	// After the end of a pipe, as in "master | head", the next write fails and stops the
+	// control plane. The signal would end the process and leave its data behind.
 	signal.Ignore(syscall.SIGPIPE)
 	ctx, stop := signal.NotifyContext(context.Background(), signals...)
 	context.AfterFunc(ctx, stop) // a second signal ends the process at once
@@ -39,8 +39,8 @@ func main() {
 	}
 }
 
-// exitCode is 2 if the command line or the configuration file is wrong, as usual
-// for programs, and 1 for all other errors.
+// exitCode returns 2 for errors of the command line and the configuration file, as is
+// usual for programs, and 1 for all other errors.
 func exitCode(err error) int {
 	if usage := (usageError{}); errors.As(err, &usage) {
 		return 2
@@ -48,7 +48,7 @@ func exitCode(err error) int {
 	return 1
 }
 
-// run is a master until ctx ends or its control plane fails.
+// run runs the master until ctx ends or the control plane fails.
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	opts, err := parse(args)
 	switch {
@@ -90,7 +90,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	return nil
 }
 
-// prepare does what must not fail after the start.
+// prepare makes the checks that must not fail after the start, and restores a snapshot.
 func (o options) prepare(ctx context.Context, cfg controlplane.Config) error {
 	if err := checkDataDir(o.dataDir); err != nil {
 		return err
@@ -101,7 +101,7 @@ func (o options) prepare(ctx context.Context, cfg controlplane.Config) error {
 	return o.restoreSnapshot(ctx, cfg)
 }
 
-// serve prints what there is and waits for the end.
+// serve writes the kubeconfig files, prints the next steps, and waits for the end.
 func (o options) serve(ctx context.Context, cp *controlplane.Server, stdout io.Writer, took time.Duration) error {
 	err := o.writeKubeconfigs(ctx, cp)
 	if err == nil {

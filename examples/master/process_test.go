@@ -15,7 +15,7 @@ import (
 	"testing"
 )
 
-// asMaster makes the test program a master, of which the tests here see the exit code.
+// asMaster makes the test binary run as a master, so that tests see its exit code.
 const asMaster = "KUBEMBED_TEST_IS_MASTER"
 
 func TestMain(m *testing.M) {
@@ -26,7 +26,7 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// process is a master in a directory of its own, which is TMPDIR too.
+// process is a master in its own directory, which is also TMPDIR.
 func process(t *testing.T, args ...string) *exec.Cmd {
 	t.Helper()
 	program, err := os.Executable()
@@ -76,8 +76,8 @@ func TestExitCodes(t *testing.T) {
 	}
 }
 
-// TestEndsOfAShell are a closed pipe, as of "master | head", and a terminal that is
-// closed: the master stops as by Ctrl-C, and leaves no data behind.
+// TestEndsOfAShell closes a pipe, as in "master | head", and a terminal: the master
+// stops as by Ctrl-C, and leaves no data behind.
 func TestEndsOfAShell(t *testing.T) {
 	t.Run("closed pipe", func(t *testing.T) {
 		c := process(t, "--bind-address=127.0.0.1:0")

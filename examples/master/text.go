@@ -16,7 +16,7 @@ import (
 	"github.com/kubembed/kubembed/pkg/controlplane"
 )
 
-// welcome prints what to type next, in the order in which it makes sense.
+// welcome prints the commands to type next, in a useful order.
 func (o options) welcome(ctx context.Context, out io.Writer, cp *controlplane.Server, took time.Duration) error {
 	client, err := kubernetes.NewForConfig(cp.ClientConfig())
 	if err != nil {
@@ -55,10 +55,10 @@ func (o options) welcome(ctx context.Context, out io.Writer, cp *controlplane.Se
 	return nextText.Execute(out, data)
 }
 
-// farewell prints what becomes of the data.
+// farewell prints the state of the data.
 func (o options) farewell(out io.Writer) {
 	if o.dataDir == "" {
-		fmt.Fprintln(out, "Ended. The data was discarded, and the kubeconfig files are of no use any more.")
+		fmt.Fprintln(out, "Ended. The data was discarded, and the kubeconfig files are no longer valid.")
 		return
 	}
 	fmt.Fprintf(out, "Ended. The data is kept in %s.\n", short(o.dataDir))
@@ -74,7 +74,7 @@ func isLoopback(address string) bool {
 	return err == nil && ip.IsLoopback()
 }
 
-// manifest is that of the walk, testdata/seed/nginx-worker1.yaml.
+// manifest is testdata/seed/nginx-worker1.yaml, which README.md has too.
 const manifest = `apiVersion: v1
 kind: Pod
 metadata:
@@ -101,13 +101,13 @@ var welcomeText = template.Must(template.New("welcome").Funcs(functions).Parse(
 {{- if .DataDir}}
 Its data is kept in {{short .DataDir}}.
 {{- else}}
-Its data is discarded at the end; --data-dir keeps it.
+Its data is discarded when it ends; --data-dir keeps it.
 {{- end}}
 `))
 
-// Text for a worker, and a file, are not indented: the EOF must be at the
-// beginning of a line. Defaults of KubeletConfiguration do the rest, the
-// authentication and authorization of whoever talks to the kubelet among them.
+// Commands for a worker, and files, are not indented: EOF must be at the beginning of a
+// line. Defaults of KubeletConfiguration cover the rest, like the authentication and
+// authorization of the kubelet's clients.
 var nextText = template.Must(template.New("next").Funcs(functions).Parse(
 	`
 See the nodes, by REST and with kubectl:
@@ -127,9 +127,9 @@ See the nodes, by REST and with kubectl:
 {{- end}}
 {{- else}}
 
-To join a worker, copy {{.Join}} to it, and type there, where the file is, what
-follows. All workers take the same file, each with a name of its own at the end.
-It is a secret: whoever has it can add workers, for {{.Lifetime}} from now.
+To join a worker, copy {{.Join}} to it, and run these commands there, in the
+directory of the file. All workers use the same file, each with its own name at the end.
+The file is a secret: anyone who has it can add workers, for {{.Lifetime}} from now.
 
 sed -n 's/.*certificate-authority-data: //p' {{.JoinFile}} | base64 -d > ca.crt
 cat > kubelet.yaml <<EOF
@@ -144,10 +144,10 @@ EOF
 sudo kubelet --config=kubelet.yaml --bootstrap-kubeconfig={{.JoinFile}} \
     --kubeconfig=/var/lib/kubelet/kubeconfig --hostname-override=worker1
 {{if .Local}}
-Only this machine can reach the control plane. Workers on other machines need
-one with --bind-address=<an IP address of this machine>.
+Only this machine can reach the control plane. For workers on other machines, start it
+with --bind-address=<an IP address of this machine>.
 {{- else}}
-If the worker is this machine, let its kubelet have the address of the control plane:
+If this machine is the worker, allow its kubelet to use the address of the control plane:
     {{.Kubectl}} label node worker1 node-role.kubernetes.io/control-plane=
 {{- end}}
 

@@ -10,8 +10,8 @@ import (
 	"time"
 )
 
-// value is a flag, also of the configuration file. Its errors name the accepted form,
-// where those of the packages flag and pflag say "parse error".
+// value is a flag of the command line and the configuration file. Its errors name the
+// accepted form, where packages flag and pflag say "parse error".
 type value struct {
 	set  func(string) error
 	show func() string
@@ -60,7 +60,7 @@ func number(p *int, least int) value {
 	}
 }
 
-// list takes elements with commas, and may be given several times.
+// list takes elements separated by commas, and may be repeated.
 func list(p *[]string) value {
 	return value{
 		set: func(s string) error {
@@ -72,7 +72,7 @@ func list(p *[]string) value {
 	}
 }
 
-// period takes what time.ParseDuration takes, and days before that.
+// period takes durations of time.ParseDuration, with days before them.
 func period(p *time.Duration, least time.Duration) value {
 	return value{
 		set: func(s string) error {
@@ -93,7 +93,7 @@ func period(p *time.Duration, least time.Duration) value {
 	}
 }
 
-// days are what time.ParseDuration does not know.
+// days matches the unit that time.ParseDuration does not have.
 var days = regexp.MustCompile(`^(\d+)d(.*)$`)
 
 func parseDuration(s string) (time.Duration, error) {

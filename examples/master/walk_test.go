@@ -18,7 +18,7 @@ import (
 	"sigs.k8s.io/yaml"
 )
 
-// TestWalk does what the text that is printed tells the reader to do.
+// TestWalk follows the printed text.
 func TestWalk(t *testing.T) {
 	dataDir := filepath.Join(t.TempDir(), "data")
 	m := start(t, "--insecure-bind-address=127.0.0.1:0", "--data-dir="+dataDir)
@@ -56,7 +56,7 @@ func TestWalk(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	// It stays open over the end, which must not wait for it.
+	// This watch stays open. The end of the master must not wait for it.
 	watch, err := admin.CoreV1().Pods("").Watch(t.Context(), metav1.ListOptions{FieldSelector: "spec.nodeName=worker1"})
 	if err != nil {
 		t.Fatal(err)
@@ -82,7 +82,7 @@ func TestWalk(t *testing.T) {
 		}
 	}
 
-	// The next one has the data.
+	// The next start has the data.
 	m = start(t, "--data-dir="+dataDir)
 	admin, _ = m.client(t, "admin.kubeconfig")
 	if _, err := admin.CoreV1().Pods("default").Get(t.Context(), "nginx", metav1.GetOptions{}); err != nil {
@@ -93,8 +93,9 @@ func TestWalk(t *testing.T) {
 	}
 }
 
-// TestManifestsOfTheText types what the text says about manifests, and gets those of the
-// walk. It names no file that only a clone has. README.md says the same.
+// TestManifestsOfTheText runs the printed commands for manifests, and gets the
+// manifests of the walk. The text names no file of the clone. README.md has the same
+// commands.
 func TestManifestsOfTheText(t *testing.T) {
 	sh, err := exec.LookPath("sh")
 	if err != nil {
@@ -133,7 +134,7 @@ func TestManifestsOfTheText(t *testing.T) {
 	}
 }
 
-// seed is a manifest of the walk.
+// seed returns a manifest of the walk.
 func seed(t *testing.T, name string) (pod corev1.Pod) {
 	t.Helper()
 	data, err := os.ReadFile(filepath.Join("..", "..", "testdata", "seed", "nginx-"+name+".yaml"))
@@ -152,7 +153,7 @@ func TestWithoutDataDirNothingIsKept(t *testing.T) {
 	m := start(t)
 	m.end(t)
 	if !strings.Contains(m.stdout.String(), "The data was discarded") {
-		t.Error("the text does not say so")
+		t.Errorf("the text does not report that the data was discarded:\n%s", m.stdout)
 	}
 	left, err := os.ReadDir(temp)
 	if err != nil {

@@ -1,5 +1,5 @@
-// Minimal starts a Kubernetes control plane in this process, creates a pod and
-// lists what is there.
+// Minimal starts a Kubernetes control plane in this process, creates a pod, and lists the
+// pods.
 package main
 
 import (

@@ -1,5 +1,5 @@
-// Scheduler starts a control plane with a scheduler and a simulated node: a pod
-// that names no node gets one.
+// Scheduler starts a control plane with a scheduler and a simulated node. The scheduler
+// assigns the node to a pod.
 package main
 
 import (
@@ -54,5 +54,5 @@ func run(ctx context.Context, out io.Writer) (err error) {
 			return nil
 		}
 	}
-	return errors.New("the control plane ended")
+	return errors.New("the control plane stopped")
 }

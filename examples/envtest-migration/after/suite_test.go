@@ -14,7 +14,7 @@ func TestPages(t *testing.T) {
 	RunSpecs(t, "Pages")
 }
 
-// GinkgoT stands in for *testing.T.
+// GinkgoT takes the place of *testing.T.
 var _ controlplanetest.TB = FullGinkgoTInterface(nil)
 
 var _ = BeforeSuite(func() {

@@ -10,7 +10,8 @@ import (
 	"testing"
 )
 
-// process is one that runs a suite, which dumps to a directory.
+// process returns the command for a process that runs a suite, and its directory for
+// dumps.
 func process(t *testing.T, suite string) (cmd *exec.Cmd, dump string) {
 	t.Helper()
 	executable, err := os.Executable()
@@ -23,8 +24,8 @@ func process(t *testing.T, suite string) (cmd *exec.Cmd, dump string) {
 	return cmd, dump
 }
 
-// dumped are the directories in dump, and those of them that have the ConfigMap that the
-// failed spec has left.
+// dumped returns the directories in dump, and the directories among them that have the
+// ConfigMap of the failed spec.
 func dumped(t *testing.T, dump string) (all, complete []string) {
 	t.Helper()
 	entries, err := os.ReadDir(dump)
@@ -41,8 +42,8 @@ func dumped(t *testing.T, dump string) (all, complete []string) {
 	return all, complete
 }
 
-// TestDumpOfFailedSpecs: any owner of a control plane dumps it when a test that
-// uses it fails, and shows its log. Passing suites dump nothing.
+// TestDumpOfFailedSpecs: every owner of a control plane dumps it and shows its log when a
+// test that uses it fails. Passing suites dump nothing.
 func TestDumpOfFailedSpecs(t *testing.T) {
 	if suiteName != "" {
 		t.Skip("this process runs a suite")
@@ -73,14 +74,14 @@ func TestDumpOfFailedSpecs(t *testing.T) {
 			cmd, dump := process(t, suite)
 			out, err := cmd.CombinedOutput()
 			if passes := suite == "passing"; (err == nil) != passes {
-				t.Errorf("it ended with %v", err)
+				t.Errorf("the suite ended with %v, want success = %t", err, passes)
 			}
 			all, complete := dumped(t, dump)
 			if !slices.Equal(all, test.dumps) {
-				t.Errorf("dumped are %q, want %q", all, test.dumps)
+				t.Errorf("got dumps %q, want %q", all, test.dumps)
 			}
 			if suite != "main" && !slices.Equal(complete, test.dumps) {
-				t.Errorf("the state of the failure is in %q", complete)
+				t.Errorf("the state of the failure is in %q, want %q", complete, test.dumps)
 			}
 			for _, name := range all {
 				test.says = append(test.says, "state of the control plane dumped to "+filepath.Join(dump, name), "log of the control plane", "a line of the log")
@@ -91,7 +92,7 @@ func TestDumpOfFailedSpecs(t *testing.T) {
 				}
 			}
 			if len(test.dumps) == 0 && strings.Contains(string(out), "controlplanetest") {
-				t.Error("it says something about the control plane")
+				t.Error("the output mentions the control plane, although nothing was dumped")
 			}
 			if t.Failed() {
 				t.Logf("%s", out)
@@ -100,10 +101,11 @@ func TestDumpOfFailedSpecs(t *testing.T) {
 	}
 }
 
-// flat is the output without the line breaks and indentation of Ginkgo.
+// flat returns the output without the line breaks and indentation of Ginkgo.
 func flat(out []byte) string { return strings.Join(strings.Fields(string(out)), " ") }
 
-// TestKeepOfFailedSpec: the control plane of BeforeSuite is kept until the file is removed.
+// TestKeepOfFailedSpec: the control plane of BeforeSuite is kept until the file is
+// removed.
 func TestKeepOfFailedSpec(t *testing.T) {
 	if suiteName != "" {
 		t.Skip("this process runs a suite")
@@ -125,7 +127,7 @@ func TestKeepOfFailedSpec(t *testing.T) {
 		}
 	}
 	if path == "" {
-		t.Fatal("nothing is kept")
+		t.Fatal("the output has no kubeconfig of a kept control plane")
 	}
 	if err := os.Remove(path); err != nil {
 		t.Error(err)

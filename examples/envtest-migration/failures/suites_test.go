@@ -17,7 +17,8 @@ import (
 	"github.com/kubembed/kubembed/pkg/controlplanetest"
 )
 
-// A process that runs a suite gets its name and where to dump from the environment.
+// A process that runs a suite gets the suite's name and the directory for dumps from the
+// environment.
 var (
 	suiteName = os.Getenv("FAILURES_SUITE")
 	config    = controlplanetest.Config{
@@ -33,7 +34,7 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// TestSuite is what such a process runs.
+// TestSuite runs in such a process.
 func TestSuite(t *testing.T) {
 	suite, ok := suites[suiteName]
 	if !ok {
@@ -48,7 +49,7 @@ func TestSuite(t *testing.T) {
 
 var cp *controlplanetest.ControlPlane
 
-// create creates the ConfigMap by which a dump is known. It is in the namespace default.
+// create creates the ConfigMap that identifies a dump, in the namespace default.
 func create(name string) {
 	GinkgoHelper()
 	Expect(createConfigMap(name)).To(Succeed())
@@ -59,7 +60,7 @@ func createConfigMap(name string) error {
 	if err != nil {
 		return err
 	}
-	klog.Error("a line of the log") // which the control plane takes
+	klog.Error("a line of the log") // goes to the control plane's log
 	_, err = client.CoreV1().ConfigMaps("default").Create(context.Background(), &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Name: name}}, metav1.CreateOptions{})
 	return err
 }
@@ -71,7 +72,7 @@ func remove(name string) {
 	Expect(client.CoreV1().ConfigMaps("default").Delete(context.Background(), name, metav1.DeleteOptions{})).To(Succeed())
 }
 
-// three specs, of which the second one fails.
+// three defines three specs. The second one fails.
 func three() {
 	It("passes", func() {})
 	It("fails", func() {
@@ -81,7 +82,7 @@ func three() {
 	It("passes again", func() {})
 }
 
-// wrapper is what a project adds its helpers to.
+// wrapper is a project's own TB with helpers.
 type wrapper struct{ testing.TB }
 
 var suites = map[string]func(t *testing.T){
@@ -187,7 +188,7 @@ var suites = map[string]func(t *testing.T){
 			})
 		})
 	},
-	// A test of the package has the control plane, another one uses and fails.
+	// One test calls Shared. Another one uses the result, and fails.
 	"main": func(t *testing.T) {
 		t.Run("has", func(t *testing.T) { cp = controlplanetest.Shared(t) })
 		t.Run("fails", func(t *testing.T) {

@@ -17,17 +17,17 @@ import (
 	controllertest "github.com/kubembed/kubembed/examples/controller-test"
 )
 
-// crdPaths and webhookPaths are where controller-gen has written to.
+// crdPaths and webhookPaths are the directories of controller-gen.
 var (
 	crdPaths     = []string{"../../controller-test/config/crd"}
 	webhookPaths = []string{"../../controller-test/config/webhook"}
 )
 
-// k8sClient is what the specs use.
+// k8sClient is the client of the specs.
 var k8sClient client.Client
 
 // startManager starts the program under test, with its webhooks at host and port,
-// and returns when they answer. It ends after the suite.
+// and returns when they answer. The program ends after the suite.
 func startManager(cfg *rest.Config, host string, port int, certDir string) {
 	GinkgoHelper()
 	ctrl.SetLogger(GinkgoLogr)
