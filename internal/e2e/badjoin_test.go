@@ -18,8 +18,8 @@ import (
 	"github.com/kubembed/kubembed/pkg/controlplane"
 )
 
-// TestBadJoins starts kubelets that cannot join. The operator is told why, and
-// what was done about it helps.
+// TestBadJoins starts kubelets that cannot join. The log tells the operator the reason
+// and a remedy, and the remedy works.
 func TestBadJoins(t *testing.T) {
 	core, log := observer.New(zap.WarnLevel)
 	p, server := startServer(t, controlplane.Config{Logger: zap.New(core)})
@@ -70,8 +70,7 @@ func TestBadJoins(t *testing.T) {
 	t.Run("taken name", func(t *testing.T) { takenName(t, p, log) })
 }
 
-// refusedToken starts a kubelet whose join file is no good, and then with a good
-// one.
+// refusedToken starts a kubelet with an invalid join file, and then with a valid one.
 func refusedToken(t *testing.T, p plane, w *worker, log *observer.ObservedLogs, reason string) {
 	t.Helper()
 	log.TakeAll()
@@ -90,7 +89,7 @@ func refusedToken(t *testing.T, p plane, w *worker, log *observer.ObservedLogs, 
 	waitNode(t, p.client(t), w.name, ready)
 }
 
-// takenName starts a kubelet under the name of a node that exists.
+// takenName starts a kubelet with the name of an existing node.
 func takenName(t *testing.T, p plane, log *observer.ObservedLogs) {
 	k, client := p.kubectl(t), p.client(t)
 	first := startWorker(t, p, "worker1")
@@ -123,10 +122,10 @@ func takenName(t *testing.T, p plane, log *observer.ObservedLogs) {
 	want(t, squeeze(k.ok(t, "describe", "csr", denied.Name)), "Status: Denied", "Common Name: system:node:worker1")
 	want(t, k.ok(t, "get", "csr", denied.Name, "-o", "jsonpath={.status.conditions[?(@.type=='Denied')].message}"), why, cure)
 	if node := waitNode(t, client, "worker1", ready); node.UID != uid || !first.running() {
-		t.Error("the first worker1 has suffered")
+		t.Error("the second worker1 has affected the first: its node or its process is gone")
 	}
 
-	// The machine is replaced by the other.
+	// The second machine replaces the first.
 	first.kill(t)
 	k.ok(t, "delete", "node", "worker1")
 	node := waitNode(t, client, "worker1", func(node *corev1.Node) bool { return ready(node) && node.UID != uid })
@@ -137,8 +136,8 @@ func takenName(t *testing.T, p plane, log *observer.ObservedLogs) {
 	waitServing(t, second)
 }
 
-// TestNodeAddresses registers addresses where the control plane must not connect
-// to. Other than in the other tests it can be reached from other machines.
+// TestNodeAddresses registers node addresses that the control plane must not connect
+// to. Unlike in other tests, the control plane listens on all addresses.
 func TestNodeAddresses(t *testing.T) {
 	core, log := observer.New(zap.WarnLevel)
 	p, _ := startServer(t, controlplane.Config{BindAddress: "0.0.0.0:0", AdvertiseAddress: "127.0.0.1", Logger: zap.New(core)})
@@ -167,7 +166,7 @@ func TestNodeAddresses(t *testing.T) {
 	}
 }
 
-// waitLog waits until the kubelet has written some words to its log.
+// waitLog waits until the kubelet's log has some words.
 func (w *worker) waitLog(t *testing.T, words string) {
 	t.Helper()
 	testwait.Until(t, words, func(context.Context) error {
@@ -175,8 +174,8 @@ func (w *worker) waitLog(t *testing.T, words string) {
 	})
 }
 
-// waitLogged waits until a line of the control plane's log has a message, and
-// words in its fields.
+// waitLogged waits until the control plane's log has a line with a message, and words
+// in its fields.
 func waitLogged(t *testing.T, log *observer.ObservedLogs, message string, words ...string) {
 	t.Helper()
 	testwait.Until(t, message+": "+strings.Join(words, ", "), func(context.Context) error {

@@ -9,7 +9,7 @@ import (
 	"github.com/kubembed/kubembed/internal/testwait"
 )
 
-// drain leaves web with no pod on node-1.
+// drain moves the pods of web off node-1.
 func (c cluster) drain(t *testing.T) {
 	c.ok(t, "create", "poddisruptionbudget", "web", "--selector=app=web", "--min-available=3")
 	c.ok(t, "wait", "--for=jsonpath={.status.currentHealthy}=3", "poddisruptionbudget/web", "--timeout=60s")
@@ -29,7 +29,7 @@ func (c cluster) drain(t *testing.T) {
 	c.ok(t, "uncordon", "node-1")
 }
 
-// deadNode kills node-2, and brings it back.
+// deadNode kills node-2, and starts it again.
 func (c cluster) deadNode(t *testing.T) {
 	c.ok(t, "apply", "-f", "testdata/movable.yaml")
 	c.ok(t, "rollout", "status", "deployment/movable", "--timeout=60s")
@@ -52,10 +52,11 @@ func (c cluster) deadNode(t *testing.T) {
 		return unless(strings.Count(strings.Join(nodes, " "), "node-0")+strings.Count(strings.Join(nodes, " "), "node-1") == 3, nodes)
 	})
 	c.ok(t, "wait", "--for=jsonpath={.status.availableReplicas}=3", "deployment/movable", "--timeout=60s")
-	// A DaemonSet tolerates it, and so does who says nothing, for five minutes.
+	// Pods of a DaemonSet tolerate the taint. Pods without a toleration tolerate it for
+	// five minutes.
 	wantIs(t, c.ok(t, "get", agent, "-o", "jsonpath={.metadata.deletionTimestamp}"), "")
 
-	// Only the node can say that the pod has ended.
+	// Only the node can confirm the end of the pod.
 	wantIs(t, c.ok(t, "get", pod, "-o", "jsonpath={.metadata.uid}"), uid)
 	if err := c.nodes.Revive("node-2"); err != nil {
 		t.Fatal(err)
@@ -68,12 +69,12 @@ func (c cluster) deadNode(t *testing.T) {
 	})
 }
 
-// podOn is the pod of an app on a node, as pod/NAME.
+// podOn returns the pod of an app on a node, as pod/NAME.
 func (c cluster) podOn(t *testing.T, app, node string) string {
 	t.Helper()
 	pods := strings.Fields(c.ok(t, "get", "pods", "-l", "app="+app, "--field-selector=spec.nodeName="+node, "-o", "name"))
 	if len(pods) != 1 {
-		t.Fatalf("the pods of %s on %s are %v, want one", app, node, pods)
+		t.Fatalf("got pods %[3]v of %[1]s on %[2]s, want one", app, node, pods)
 	}
 	return pods[0]
 }

@@ -15,7 +15,7 @@ import (
 	"github.com/kubembed/kubembed/pkg/controlplane"
 )
 
-// cluster is a control plane with all components, and the nodes of it.
+// cluster is a control plane with all components and its nodes.
 type cluster struct {
 	plane
 	*kubectl
@@ -23,8 +23,8 @@ type cluster struct {
 	log   *journal
 }
 
-// startCluster starts a cluster of three simulated nodes, in which a node is
-// dead after seconds and not after a minute.
+// startCluster starts a cluster of three simulated nodes, in which a node counts as
+// dead after seconds instead of a minute.
 func startCluster(t *testing.T) cluster {
 	t.Helper()
 	nodes := hollownode.New(hollownode.Config{Count: 3, LeaseDuration: 2 * time.Second})
@@ -40,7 +40,7 @@ func startCluster(t *testing.T) cluster {
 	return cluster{p, p.kubectl(t), nodes, log}
 }
 
-// TestComponents has kubectl use a cluster that has everything.
+// TestComponents uses a cluster with all components through kubectl.
 func TestComponents(t *testing.T) {
 	c := startCluster(t)
 	step(t, "nodes and readiness", func(t *testing.T) {
@@ -56,14 +56,14 @@ func TestComponents(t *testing.T) {
 	step(t, "a DaemonSet covers all nodes", c.daemonSet)
 	step(t, "a StatefulSet scales in order", c.statefulSet)
 	step(t, "a namespace is deleted", c.namespace)
-	step(t, "the log has no warning", func(t *testing.T) { c.log.wantCalm(t) })
+	step(t, "the log has no warning", func(t *testing.T) { c.log.wantNoWarnings(t) })
 	step(t, "the pods of a dead node are evicted", c.deadNode)
 	if !strings.Contains(c.log.text(t, zapcore.WarnLevel), "node is not ready any more") {
 		t.Error("the log has no warning about the dead node")
 	}
 }
 
-// list is what jsonpath finds in what kubectl gets, sorted.
+// list returns the sorted words that jsonpath selects from the result of kubectl get.
 func (c cluster) list(t *testing.T, jsonpath string, args ...string) []string {
 	t.Helper()
 	items := strings.Fields(c.ok(t, append([]string{"get", "-o", "jsonpath=" + jsonpath}, args...)...))
@@ -71,13 +71,13 @@ func (c cluster) list(t *testing.T, jsonpath string, args ...string) []string {
 	return items
 }
 
-// podNodes are the nodes of the pods of an app, sorted.
+// podNodes returns the sorted nodes of the pods of an app.
 func (c cluster) podNodes(t *testing.T, app string) []string {
 	t.Helper()
 	return c.list(t, "{.items[*].spec.nodeName}", "pods", "-l", "app="+app)
 }
 
-// wantOnePerNode checks that the app has one pod on each node.
+// wantOnePerNode requires one pod of the app on each node.
 func (c cluster) wantOnePerNode(t *testing.T, app string) {
 	t.Helper()
 	if nodes := c.podNodes(t, app); !slices.Equal(nodes, c.nodes.Names()) {
@@ -85,17 +85,17 @@ func (c cluster) wantOnePerNode(t *testing.T, app string) {
 	}
 }
 
-// TestSchedulerForKubelets has the pod without nodeName of the walk stay Pending
-// until the control plane is started with a scheduler.
+// TestSchedulerForKubelets: a pod without nodeName stays Pending until the control
+// plane runs a scheduler.
 func TestSchedulerForKubelets(t *testing.T) {
 	cfg := controlplane.Config{DataDir: t.TempDir()}
 	p, server := startServer(t, cfg)
 	w := startWorker(t, p, "worker1")
 	k := p.kubectl(t)
-	// This one is for the controller of a cloud to take away, which the test is.
+	// The test removes the taint that a cloud's controller would remove.
 	k.ok(t, "taint", "nodes", "worker1", "node.cloudprovider.kubernetes.io/uninitialized-")
 	k.ok(t, "apply", "-f", nginxUnbound)
-	// What worker1 does with a pod that came later shows that it had its chance.
+	// A later pod runs, so worker1 had the time to run the earlier one.
 	k.ok(t, "run", "later", "--image=nginx:latest", `--overrides={"spec":{"nodeName":"worker1"}}`)
 	k.ok(t, "wait", "--for=jsonpath={.status.phase}=Running", "pod/later", "--timeout=60s")
 	wantIs(t, k.ok(t, "get", "pod", "nginx-unbound", "-o", "jsonpath={.status.phase},{.spec.nodeName}"), "Pending,")

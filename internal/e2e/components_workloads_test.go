@@ -15,7 +15,7 @@ import (
 	"github.com/kubembed/kubembed/internal/testwait"
 )
 
-// deployment leaves the Deployment web with a pod on each node.
+// deployment rolls out the Deployment web, with a pod on each node.
 func (c cluster) deployment(t *testing.T) {
 	rolledOut := func(image string) {
 		t.Helper()
@@ -35,14 +35,14 @@ func (c cluster) deployment(t *testing.T) {
 	rolledOut("nginx:2")
 	c.ok(t, "rollout", "undo", "deployment/web")
 	rolledOut("nginx:1")
-	// The revision of before is used again.
+	// The rollback reuses the earlier revision.
 	wantIs(t, squeeze(c.ok(t, "rollout", "history", "deployment/web")), "deployment.apps/web REVISION CHANGE-CAUSE 2 <none> 3 <none>")
 	if sets := c.list(t, "{.items[*].spec.replicas}", "replicasets", "-l", "app=web"); !slices.Equal(sets, []string{"0", "3"}) {
 		t.Errorf("the ReplicaSets have %v pods", sets)
 	}
 }
 
-// service is that of web.
+// service creates the Service of web and waits for its endpoints.
 func (c cluster) service(t *testing.T) {
 	c.ok(t, "expose", "deployment", "web", "--port=80")
 	ips := c.list(t, "{.items[*].status.podIP}", "pods", "-l", "app=web")
@@ -82,21 +82,21 @@ spec:
 		t.Errorf("its pods are %v", phases)
 	}
 	want(t, c.ok(t, "logs", "job/sum"), "the sum is 42")
-	// What a Job owns goes with it, by the garbage collector.
+	// The garbage collector deletes the pods of a Job with it.
 	c.ok(t, "delete", "job", "sum")
 	c.ok(t, "wait", "--for=delete", "pods", "-l", "job-name=sum", "--timeout=60s")
 }
 
 func (c cluster) daemonSet(t *testing.T) {
-	c.ok(t, "cordon", "node-1") // which does not matter to a DaemonSet
+	c.ok(t, "cordon", "node-1") // ignored by DaemonSets
 	c.ok(t, "apply", "-f", "testdata/workloads.yaml")
 	c.ok(t, "rollout", "status", "daemonset/agent", "--timeout=60s")
 	c.wantOnePerNode(t, "agent")
 	c.ok(t, "uncordon", "node-1")
 }
 
-// statefulSet sees each pod come when the one before is ready, and go when the
-// one after it is gone.
+// statefulSet scales a StatefulSet: each pod starts when the one before is ready, and
+// ends when the one after it is gone.
 func (c cluster) statefulSet(t *testing.T) {
 	c.ok(t, "rollout", "status", "statefulset/db", "--timeout=60s")
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
@@ -120,7 +120,7 @@ func (c cluster) statefulSet(t *testing.T) {
 	wantIs(t, c.ok(t, "get", "pods", "-l", "app=db", "-o", "name"), "pod/db-0")
 }
 
-// wantOrder reads events until there were as many changes as wanted.
+// wantOrder reads events until it has seen as many changes as expected.
 func wantOrder(t *testing.T, pods watch.Interface, order ...string) {
 	t.Helper()
 	var seen []string

@@ -17,13 +17,13 @@ import (
 	utilexec "k8s.io/utils/exec"
 )
 
-// container is what the kubelet believes to be one: a directory to execute commands
-// in, and a log. Its program prints the lines that it reads.
+// container stands for a container of the kubelet: a directory to execute commands in,
+// and a log. Its program prints the lines that it reads.
 type container struct {
 	dir, log string
 
 	mu    sync.Mutex
-	out   map[io.Writer]bool // of those attached
+	out   map[io.Writer]bool // of attached clients
 	ended chan struct{}
 	once  sync.Once
 }
@@ -35,7 +35,7 @@ func newContainer(dir string) (*container, error) {
 	return &container{dir: dir, log: dir + ".log", out: map[io.Writer]bool{}, ended: make(chan struct{})}, nil
 }
 
-// print writes a line to the log and to all who are attached.
+// print writes a line to the log and to all attached clients.
 func (c *container) print(line string) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -45,13 +45,13 @@ func (c *container) print(line string) error {
 	}
 	_, err = fmt.Fprintf(log, "%s stdout F %s\n", time.Now().Format(time.RFC3339Nano), line)
 	for out := range c.out {
-		_, _ = fmt.Fprintln(out, line) // It may have gone away.
+		_, _ = fmt.Fprintln(out, line) // the client may be gone
 	}
 	return errors.Join(err, log.Close())
 }
 
-// attach prints what in has, and to out what anybody prints, until in or the
-// container ends.
+// attach prints the lines of in, and writes everything that is printed to out, until in
+// or the container ends.
 func (c *container) attach(ctx context.Context, in io.Reader, out io.Writer) error {
 	c.mu.Lock()
 	c.out[out] = true
@@ -88,7 +88,7 @@ func (c *container) exec(ctx context.Context, args []string, in io.Reader, out, 
 	}
 	cmd.Stdout, cmd.Stderr = out, stderr
 	if in != nil {
-		// With a pipe of its own Wait does not wait for the end of in.
+		// With a pipe, Wait does not wait for the end of in.
 		stdin, err := cmd.StdinPipe()
 		if err != nil {
 			return err
@@ -123,12 +123,12 @@ func runInTerminal(cmd *exec.Cmd, in io.Reader, out io.Writer, resize <-chan rem
 	if in != nil {
 		go func() { _, _ = io.Copy(terminal, in) }()
 	}
-	_, _ = io.Copy(out, terminal) // It ends when nobody has the terminal any more.
+	_, _ = io.Copy(out, terminal) // ends when the last process closes the terminal
 	return cmd.Wait()
 }
 
-// inside is what the streaming server reaches: two words that are no commands,
-// "print" and "end", are for the container's program.
+// inside serves the streaming server. Two words are no commands, but for the
+// container's program: "print" and "end".
 type inside struct{ *containers }
 
 // Exec runs a command in a container.

@@ -19,11 +19,10 @@ import (
 	"github.com/kubembed/kubembed/internal/testwait"
 )
 
-// port is where a kubelet serves its API.
+// port is the port of a kubelet's API.
 const port = "10250"
 
-// clientCertificate is what the kubelet of a worker has got to show to the
-// control plane.
+// clientCertificate returns the current client certificate of a worker's kubelet.
 func (w *worker) clientCertificate() (*x509.Certificate, error) {
 	content, err := os.ReadFile(w.file("pki", "kubelet-client-current.pem"))
 	if err != nil {
@@ -37,14 +36,15 @@ func (w *worker) clientCertificate() (*x509.Certificate, error) {
 	return nil, errors.New("no certificate in the file")
 }
 
-// clientConfig has the credentials that the kubelet of a worker has now.
+// clientConfig returns a configuration with the current credentials of a worker's
+// kubelet.
 func (w *worker) clientConfig(t *testing.T) *rest.Config {
 	t.Helper()
 	config, err := clientcmd.BuildConfigFromFlags("", w.file("kubeconfig.yaml"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	// By value: client-go follows files with a goroutine that never ends.
+	// Load the files: client-go would watch them with a goroutine that never ends.
 	if err := rest.LoadTLSFiles(config); err != nil {
 		t.Fatal(err)
 	}
@@ -53,7 +53,7 @@ func (w *worker) clientConfig(t *testing.T) *rest.Config {
 	return config
 }
 
-// client is a client with the credentials of a worker's kubelet.
+// client returns a client with the credentials of a worker's kubelet.
 func (w *worker) client(t *testing.T) kubernetes.Interface {
 	t.Helper()
 	client, err := kubernetes.NewForConfig(w.clientConfig(t))
@@ -63,14 +63,14 @@ func (w *worker) client(t *testing.T) kubernetes.Interface {
 	return client
 }
 
-// kubeconfig is the kubeconfig file that the kubelet of a worker has written.
+// kubeconfig returns the kubeconfig file that a worker's kubelet has written.
 func (w *worker) kubeconfig(t *testing.T) []byte {
 	t.Helper()
 	return []byte(read(t, w.file("kubeconfig.yaml")))
 }
 
-// serving is the certificate that the kubelet of a worker shows. It is verified
-// for the worker's address.
+// serving returns the serving certificate of a worker's kubelet, verified for the
+// worker's address.
 func (w *worker) serving() (*x509.Certificate, error) {
 	dialer := &net.Dialer{Timeout: 10 * time.Second}
 	conn, err := tls.DialWithDialer(dialer, "tcp", net.JoinHostPort(w.address, port), w.servingTLS())
@@ -81,9 +81,9 @@ func (w *worker) serving() (*x509.Certificate, error) {
 	return conn.ConnectionState().PeerCertificates[0], nil
 }
 
-// servingTLS believes a certificate that the control plane has signed for the kubelet
-// of a worker. Which CA it was is known by its name only: not all planes are in this
-// process, and clients of the control plane do not trust the CA.
+// servingTLS accepts a certificate that the control plane has signed for the kubelet of
+// a worker. It identifies the CA only by its name: not all control planes are in this
+// process, and their clients do not trust the CA.
 func (w *worker) servingTLS() *tls.Config {
 	return &tls.Config{
 		MinVersion:         tls.VersionTLS12,

@@ -17,8 +17,8 @@ import (
 	"github.com/kubembed/kubembed/pkg/controlplane"
 )
 
-// TestNodeIsolation takes the credentials from a worker, as somebody does who has
-// broken into it, and tries to reach beyond it. What the worker needs it may do.
+// TestNodeIsolation uses the credentials of a worker as an intruder on it would, and
+// tries to reach beyond the node. The worker's own requests succeed.
 func TestNodeIsolation(t *testing.T) {
 	p, _ := startServer(t, controlplane.Config{})
 	k, admin := p.kubectl(t), p.client(t)
@@ -36,8 +36,8 @@ func TestNodeIsolation(t *testing.T) {
 	}
 	me := workers["worker1"].client(t)
 
-	// The authorizer knows what pods refer to some time after they are there, and
-	// the kubelet's own first requests have waited for it.
+	// The authorizer learns the references of pods with a delay. The kubelet's own
+	// first requests have waited for that.
 	for _, test := range []struct {
 		what string
 		run  attempt
@@ -141,16 +141,16 @@ func TestNodeIsolation(t *testing.T) {
 	}
 }
 
-// verdict is what a node may do.
+// verdict is the expected answer to a node.
 type verdict int
 
 const (
 	allowed   verdict = iota
-	forbidden         // and an admin may, which shows that it could be done
-	never             // and not tried by an admin
+	forbidden         // for the node, while an administrator succeeds
+	never             // for the node; not tried as administrator
 )
 
-// isolated is what belongs to worker %d.
+// isolated are the objects of worker %d.
 const isolated = `apiVersion: v1
 kind: Secret
 metadata: {name: secret%[1]d}
@@ -189,7 +189,7 @@ spec:
   containers: [{name: c, image: nginx}]
 `
 
-// attempt is something that somebody tries to do.
+// attempt is a request of the intruder.
 type attempt func(ctx context.Context, client kubernetes.Interface) error
 
 func getSecret(name string) attempt {
@@ -239,8 +239,8 @@ func deletePod(name string) attempt {
 	}
 }
 
-// createPod makes a pod, as the mirror of one in a file of the worker or not. A
-// mirror belongs to its node.
+// createPod creates a pod, or with mirror the mirror pod of a static pod. A node owns
+// its mirror pods.
 func createPod(name string, node *corev1.Node, mirror bool) attempt {
 	return func(ctx context.Context, c kubernetes.Interface) error {
 		pod := &corev1.Pod{
@@ -283,7 +283,7 @@ func patchLease(name string) attempt {
 	}
 }
 
-// token makes a token of a service account, bound to a pod unless that is empty.
+// token requests a token of a service account, bound to a pod unless pod is empty.
 func token(account, pod string, uid types.UID) attempt {
 	return func(ctx context.Context, c kubernetes.Interface) error {
 		request := &authenticationv1.TokenRequest{}

@@ -17,8 +17,8 @@ import (
 	"github.com/kubembed/kubembed/pkg/controlplane"
 )
 
-// TestJoin has two workers join with the same file. Each gets certificates of its
-// own, by which it does without the file from then on.
+// TestJoin: two workers join with the same file. Each gets its own certificates, and
+// does not need the file afterwards.
 func TestJoin(t *testing.T) {
 	p, server := startServer(t, controlplane.Config{})
 	join := joinKubeconfig(t, server, time.Hour)
@@ -55,7 +55,7 @@ func TestJoin(t *testing.T) {
 		}
 	}
 
-	// Whoever has the file can ask for a certificate, and do nothing else.
+	// The file only allows certificate requests.
 	joiner := kubectlFor(t, join)
 	wantIs(t, joiner.ok(t, "auth", "can-i", "create", "certificatesigningrequests"), "yes")
 	for _, args := range [][]string{
@@ -73,7 +73,8 @@ func TestJoin(t *testing.T) {
 	for _, w := range workers {
 		waitLease(t, client, w.name, renewedAfter(revoked))
 	}
-	// They do not even need it to start: one finds it revoked, the other gone.
+	// The workers do not need the file to start: for one it is revoked, for the other
+	// removed.
 	if err := os.Remove(workers[1].file("join.yaml")); err != nil {
 		t.Fatal(err)
 	}
@@ -96,7 +97,7 @@ func TestJoin(t *testing.T) {
 	wantNodes(t, k, "worker1", "worker2")
 }
 
-// wantIdentity checks that a certificate is that of a node for one use.
+// wantIdentity requires a certificate of the node for one use.
 func wantIdentity(t *testing.T, w *worker, certificate *x509.Certificate, usage x509.ExtKeyUsage) {
 	t.Helper()
 	subject := certificate.Subject
@@ -106,7 +107,7 @@ func wantIdentity(t *testing.T, w *worker, certificate *x509.Certificate, usage 
 	}
 }
 
-// requests are the names of all certificate requests, in their order.
+// requests returns the sorted names of all certificate requests.
 func requests(t *testing.T, p plane) []string {
 	t.Helper()
 	var names []string
@@ -126,8 +127,8 @@ func listRequests(t *testing.T, p plane) []certificatesv1.CertificateSigningRequ
 	return list.Items
 }
 
-// TestNodeKubeconfig joins with a file that holds the certificate of a node: the
-// kubelet replaces it by one with a key that only it knows.
+// TestNodeKubeconfig joins with a node's kubeconfig: the kubelet replaces its
+// certificate by one with a new key.
 func TestNodeKubeconfig(t *testing.T) {
 	p, _ := startServer(t, controlplane.Config{})
 	w := newWorker(t, p, "worker1")

@@ -11,8 +11,8 @@ import (
 	"github.com/kubembed/kubembed/pkg/controlplane"
 )
 
-// TestOrdinaryUseLogsNoWarning has a cluster do what clusters do all day. What an
-// operator has to look at is a warning, and nothing else is.
+// TestOrdinaryUseLogsNoWarning: everyday use logs no warning. Warnings are only for
+// events that need an operator.
 func TestOrdinaryUseLogsNoWarning(t *testing.T) {
 	log, logger := newJournal()
 	nodes := hollownode.New(hollownode.Config{Count: 2})
@@ -49,7 +49,7 @@ func TestOrdinaryUseLogsNoWarning(t *testing.T) {
 			streamPortForward(t, k, pod)
 			streamAttach(t, k, pod)
 			wantIs(t, k.ok(t, "exec", pod, "--", "echo", "still here"), "still here")
-			// A person who has seen enough.
+			// A user stops following.
 			follow := startKubectl(t, k, "logs", "-f", pod)
 			watching := startKubectl(t, k, "get", "pods", "-w")
 			testwait.Until(t, "what kubectl follows", func(context.Context) error {
@@ -57,7 +57,7 @@ func TestOrdinaryUseLogsNoWarning(t *testing.T) {
 			})
 			follow.kill(t)
 			watching.kill(t)
-			// Of a simulated node, whose pods have no streams.
+			// Pods of simulated nodes have no streams.
 			if r := k.run(t, "", "port-forward", "deployment/web", ":80"); r.code == 0 {
 				t.Errorf("%sport-forward to a simulated node", r)
 			}
@@ -76,7 +76,7 @@ func TestOrdinaryUseLogsNoWarning(t *testing.T) {
 		watching.wait(t)
 	})
 	log.save(t)
-	log.wantCalm(t)
+	log.wantNoWarnings(t)
 	log.wantLine(t, "started", map[string]string{"address": "", "version": "", "took": ""})
 	log.wantLine(t, "component is ready", map[string]string{"component": "scheduler", "took": ""})
 	log.wantLine(t, "node joined", map[string]string{"node": "worker1"})

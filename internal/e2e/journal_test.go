@@ -11,8 +11,8 @@ import (
 	"go.uber.org/zap/zapcore"
 )
 
-// journal is the log of a control plane, as an operator keeps it: a JSON object in each
-// line, of zap's production encoder.
+// journal is the log of a control plane as an operator stores it: one JSON object for
+// each line, from zap's production encoder.
 type journal struct {
 	mu    sync.Mutex
 	lines []string
@@ -40,10 +40,10 @@ type entry struct {
 	Level  zapcore.Level  `json:"level"`
 	Logger string         `json:"logger"`
 	Msg    string         `json:"msg"`
-	fields map[string]any // all of it
+	fields map[string]any // all fields
 }
 
-// entries returns the lines so far of level and above.
+// entries returns the lines of level and above.
 func (j *journal) entries(t *testing.T, level zapcore.Level) (all []entry) {
 	t.Helper()
 	j.mu.Lock()
@@ -51,7 +51,7 @@ func (j *journal) entries(t *testing.T, level zapcore.Level) (all []entry) {
 	for _, line := range j.lines {
 		e := entry{text: line}
 		if err := json.Unmarshal([]byte(line), &e); err != nil {
-			t.Fatalf("a line of the log is no JSON: %s: %v", line, err)
+			t.Fatalf("line of the log is not JSON: %s: %v", line, err)
 		}
 		if err := json.Unmarshal([]byte(line), &e.fields); err != nil {
 			t.Fatal(err)
@@ -73,9 +73,9 @@ func (j *journal) text(t *testing.T, level zapcore.Level) string {
 	return lines.String()
 }
 
-// wantCalm checks that nothing is in the log that an operator would have to look at,
-// but for warnings that begin with one of allowed.
-func (j *journal) wantCalm(t *testing.T, allowed ...string) {
+// wantNoWarnings requires a log without warnings and errors, except warnings that begin
+// with one of allowed.
+func (j *journal) wantNoWarnings(t *testing.T, allowed ...string) {
 	t.Helper()
 	for _, e := range j.entries(t, zapcore.WarnLevel) {
 		expected := false
@@ -88,8 +88,7 @@ func (j *journal) wantCalm(t *testing.T, allowed ...string) {
 	}
 }
 
-// wantLine checks that there is a line of info level with these fields. An empty value
-// stands for any.
+// wantLine requires a line at info level with these fields. An empty value matches any.
 func (j *journal) wantLine(t *testing.T, message string, fields map[string]string) {
 	t.Helper()
 	var close []string
@@ -111,7 +110,7 @@ func (j *journal) wantLine(t *testing.T, message string, fields map[string]strin
 	t.Errorf("no line %q with %v at info; lines of that message: %q", message, fields, close)
 }
 
-// save writes the log to the files that an environment variable names, for people.
+// save logs the journal, and writes it to the file in KUBEMBED_E2E_LOG if that is set.
 func (j *journal) save(t *testing.T) {
 	t.Helper()
 	t.Logf("the log at the default level:\n%s", j.text(t, zapcore.WarnLevel))

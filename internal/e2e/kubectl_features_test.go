@@ -20,8 +20,8 @@ const (
 	widgetYAML     = "testdata/widget.yaml"
 )
 
-// TestKubectl runs the commands that people use, each in a namespace of its own
-// where it writes, against a control plane without any node.
+// TestKubectl runs common commands against a control plane without nodes. Commands that
+// write use their own namespace.
 func TestKubectl(t *testing.T) {
 	p, _ := startServer(t, controlplane.Config{})
 	k := p.kubectl(t)
@@ -57,7 +57,7 @@ func TestKubectl(t *testing.T) {
 	}
 }
 
-// namespace makes a namespace for a test and gives the flag that selects it.
+// namespace creates a namespace for a test and returns the flag that selects it.
 func namespace(t *testing.T, k *kubectl, name string) string {
 	t.Helper()
 	wantIs(t, k.ok(t, "create", "namespace", name), "namespace/"+name+" created")
@@ -66,7 +66,7 @@ func namespace(t *testing.T, k *kubectl, name string) string {
 
 func kubectlVersion(t *testing.T, k *kubectl) {
 	r := k.run(t, "", "version")
-	if r.code != 0 || r.stderr != "" { // The warning of a version skew comes on stderr.
+	if r.code != 0 || r.stderr != "" { // version skew warnings go to stderr
 		t.Errorf("%sexit code %d", r, r.code)
 	}
 	want(t, r.stdout, "Client Version: "+kubectlRelease(t, k), "Server Version: "+upstreamVersion)
@@ -82,7 +82,8 @@ func kubectlVersion(t *testing.T, k *kubectl) {
 	}
 }
 
-// kubectlRelease is the version of kubectl, which is the server's unless -kubectl is another.
+// kubectlRelease returns the version of kubectl. It is the server's unless -kubectl is
+// set.
 func kubectlRelease(t *testing.T, k *kubectl) string {
 	t.Helper()
 	if *kubectlPath == "" {
@@ -234,7 +235,7 @@ func kubectlPatch(t *testing.T, k *kubectl) {
 		return k.ok(t, "get", "deployment", "web", "-o", "jsonpath={.spec.template.spec.containers[*].name}", ns)
 	}
 	k.ok(t, "patch", "deployment", "web", "--type=strategic", "-p", strings.ReplaceAll(template, "%", "second"), ns)
-	wantIs(t, images(), "second nginx") // By name: the list is kept.
+	wantIs(t, images(), "second nginx") // merged by name
 	k.ok(t, "patch", "deployment", "web", "--type=merge", "-p", strings.ReplaceAll(template, "%", "third"), ns)
 	wantIs(t, images(), "third")
 	k.ok(t, "patch", "deployment", "web", "--type=json", "-p", `[{"op":"replace","path":"/spec/template/spec/containers/0/name","value":"fourth"}]`, ns)
@@ -359,7 +360,7 @@ func kubectlCustomResources(t *testing.T, k *kubectl) {
 	wantIs(t, k.ok(t, "get", "widget", "one", "-o", "jsonpath={.spec.replicas}", ns), "3")
 	wantIs(t, k.ok(t, "apply", "--server-side", "--force-conflicts", "-f", widgetYAML, ns), "widget.e2e.kubembed.dev/one serverside-applied")
 
-	// The schema is published some time after the resource.
+	// The schema is published with a delay.
 	want(t, k.eventually(t, "explain", "widgets.spec"), "GROUP:      e2e.kubembed.dev", "What the widget shall be.", "The colour of the widget.", "-required-")
 
 	wantIs(t, k.ok(t, "delete", "-f", widgetsYAML), `customresourcedefinition.apiextensions.k8s.io "widgets.e2e.kubembed.dev" deleted`)
@@ -385,7 +386,7 @@ func kubectlAuth(t *testing.T, k *kubectl) {
 	want(t, k.ok(t, "get", "clusterroles", "-o", "name"), "clusterrole.rbac.authorization.k8s.io/cluster-admin", "clusterrole.rbac.authorization.k8s.io/view")
 }
 
-// kubectlToken uses a token of a service account in place of the certificate.
+// kubectlToken uses a service account's token instead of the certificate.
 func kubectlToken(t *testing.T, k *kubectl) {
 	ns := namespace(t, k, "token")
 	k.ok(t, "create", "serviceaccount", "robot", ns)
@@ -394,13 +395,13 @@ func kubectlToken(t *testing.T, k *kubectl) {
 	robot := k.withCredentials(t, clientcmdapi.AuthInfo{Token: token})
 	want(t, robot.ok(t, "auth", "whoami"), "system:serviceaccount:token:robot", "system:serviceaccounts:token")
 	robot.fails(t, "", "forbidden", "get", "pods", ns)
-	// Not the role view: what that holds is aggregated by a controller.
+	// Not the role view: a controller aggregates its rules.
 	k.ok(t, "create", "role", "reader", "--verb=get,list", "--resource=pods", ns)
 	k.ok(t, "create", "rolebinding", "robot", "--role=reader", "--serviceaccount=token:robot", ns)
 	robot.eventually(t, "get", "pods", ns)
 
-	// A token ends with its account. This one was not used yet: what a token says
-	// is remembered for ten seconds.
+	// A token is invalid without its account. Use a new token: the result for a used
+	// one is cached for ten seconds.
 	token = strings.TrimSpace(k.ok(t, "create", "token", "robot", ns))
 	k.ok(t, "delete", "serviceaccount", "robot", ns)
 	k.withCredentials(t, clientcmdapi.AuthInfo{Token: token}).fails(t, "", "must be logged in", "get", "pods", ns)
@@ -419,8 +420,8 @@ func kubectlDelete(t *testing.T, k *kubectl) {
 	wantIs(t, k.ok(t, "get", "secrets", "-o", "name", ns), "")
 }
 
-// TestAnonymous checks that without credentials there is nothing to see over TLS,
-// and no plain HTTP unless it was asked for.
+// TestAnonymous: without credentials, TLS gives access to nothing, and plain HTTP
+// exists only if configured.
 func TestAnonymous(t *testing.T) {
 	p, server := startServer(t, controlplane.Config{})
 	if u := server.InsecureURL(); u != "" {

@@ -26,22 +26,22 @@ import (
 	"github.com/kubembed/kubembed/pkg/apiserver"
 )
 
-// kubectlPath is for another kubectl than the one of this release, such as the minor before or
-// after, which must work as well:
+// kubectlPath is another kubectl to test, such as one of the minor version before or
+// after:
 //
 //	go test ./internal/e2e -run 'TestSeedWalk|TestKubectl|TestStreams' -args -kubectl=/usr/bin/kubectl
 var kubectlPath = flag.String("kubectl", "", "absolute `path` of the kubectl to run in place of the one that is compiled in")
 
-// upstreamVersion is the release whose code is compiled in here.
+// upstreamVersion is the compiled-in release.
 const upstreamVersion = apiserver.KubernetesVersion
 
-// gitVersion is what the release build of Kubernetes sets with -ldflags -X, which
-// "go test" without flags cannot.
+// gitVersion is the variable that release builds of Kubernetes set with -ldflags -X.
+// "go test" without flags cannot set it.
 //
 //go:linkname gitVersion k8s.io/component-base/version.gitVersion
 var gitVersion string
 
-// stampVersion gives a program the version that its release binary has.
+// stampVersion sets the version that the release binary has.
 func stampVersion() error {
 	gitVersion = upstreamVersion
 	return version.SetDynamicVersion(upstreamVersion)
@@ -54,7 +54,7 @@ func kubectlMain([]string) error {
 	}
 	_, _ = logs.GlogSetter(cmd.GetLogVerbosity(os.Args))
 	if err := cli.RunNoErrOutput(cmd.NewDefaultKubectlCommand()); err != nil {
-		cmdutil.CheckErr(err) // Prints the error and exits.
+		cmdutil.CheckErr(err) // prints the error and exits
 	}
 	return nil
 }
@@ -62,11 +62,11 @@ func kubectlMain([]string) error {
 // kubectl runs kubectl commands with one kubeconfig file.
 type kubectl struct {
 	kubeconfig string
-	home       string // discovery cache and kuberc: none of the user's
+	home       string // for the discovery cache and kuberc, not the user's
 	env        []string
 }
 
-// kubectlFor writes a kubeconfig file and gives the kubectl that uses it.
+// kubectlFor writes a kubeconfig file and returns a kubectl that uses it.
 func kubectlFor(t *testing.T, kubeconfig []byte) *kubectl {
 	t.Helper()
 	home := t.TempDir()
@@ -77,7 +77,7 @@ func kubectlFor(t *testing.T, kubeconfig []byte) *kubectl {
 	return k
 }
 
-// withCredentials is kubectl for the same cluster as somebody else.
+// withCredentials returns a kubectl for the same cluster with other credentials.
 func (k *kubectl) withCredentials(t *testing.T, credentials clientcmdapi.AuthInfo) *kubectl {
 	t.Helper()
 	config, err := clientcmd.LoadFromFile(k.kubeconfig)
@@ -94,7 +94,7 @@ func (k *kubectl) withCredentials(t *testing.T, credentials clientcmdapi.AuthInf
 	return kubectlFor(t, content)
 }
 
-// result is how one kubectl command ended.
+// result is the result of one kubectl command.
 type result struct {
 	args           []string
 	stdout, stderr string
@@ -105,7 +105,7 @@ func (r result) String() string {
 	return "kubectl " + strings.Join(r.args, " ") + "\n" + r.stdout + r.stderr
 }
 
-// run runs kubectl to its end, whatever that is.
+// run runs a kubectl command to its end, successful or not.
 func (k *kubectl) run(t *testing.T, stdin string, args ...string) result {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
@@ -131,7 +131,7 @@ func (k *kubectl) run(t *testing.T, stdin string, args ...string) result {
 	return r
 }
 
-// command is a kubectl command that was not started yet.
+// command returns a kubectl command to start.
 func (k *kubectl) command(t *testing.T, args ...string) *exec.Cmd {
 	t.Helper()
 	c := command(t, "kubectl", append([]string{"--kubeconfig", k.kubeconfig}, args...)...)
@@ -143,13 +143,13 @@ func (k *kubectl) command(t *testing.T, args ...string) *exec.Cmd {
 	return c
 }
 
-// ok runs a command that must succeed, and gives its stdout.
+// ok runs a command that must succeed, and returns its stdout.
 func (k *kubectl) ok(t *testing.T, args ...string) string {
 	t.Helper()
 	return k.okStdin(t, "", args...)
 }
 
-// okStdin is ok with something to read.
+// okStdin is ok with a standard input.
 func (k *kubectl) okStdin(t *testing.T, stdin string, args ...string) string {
 	t.Helper()
 	r := k.run(t, stdin, args...)
@@ -159,7 +159,7 @@ func (k *kubectl) okStdin(t *testing.T, stdin string, args ...string) string {
 	return r.stdout
 }
 
-// fails runs a command that must fail with the given words on stderr.
+// fails runs a command that must fail with words on stderr.
 func (k *kubectl) fails(t *testing.T, stdin string, words string, args ...string) {
 	t.Helper()
 	r := k.run(t, stdin, args...)
@@ -168,8 +168,8 @@ func (k *kubectl) fails(t *testing.T, stdin string, words string, args ...string
 	}
 }
 
-// eventually is ok for what becomes true some time after the command before: the
-// authorizers and the published schemas follow the store by watch.
+// eventually repeats a command until it succeeds, for state that follows the last write
+// with a delay: authorizers and published schemas follow the store by watch.
 func (k *kubectl) eventually(t *testing.T, args ...string) string {
 	t.Helper()
 	var r result
@@ -180,7 +180,7 @@ func (k *kubectl) eventually(t *testing.T, args ...string) string {
 	return r.stdout
 }
 
-// want checks that a command printed all the given words.
+// want requires all words in the output of a command.
 func want(t *testing.T, out string, words ...string) {
 	t.Helper()
 	for _, w := range words {
@@ -190,7 +190,7 @@ func want(t *testing.T, out string, words ...string) {
 	}
 }
 
-// wantIs checks a command's whole output but for the space around it.
+// wantIs requires the exact output of a command, without surrounding space.
 func wantIs(t *testing.T, out, all string) {
 	t.Helper()
 	if strings.TrimSpace(out) != all {
@@ -198,7 +198,7 @@ func wantIs(t *testing.T, out, all string) {
 	}
 }
 
-// squeeze puts one space for any amount of it.
+// squeeze replaces each run of white space by one space.
 func squeeze(out string) string { return strings.Join(strings.Fields(out), " ") }
 
 // table reads what "kubectl get" printed: cells by column name, a map for each

@@ -15,9 +15,8 @@ import (
 	"github.com/kubembed/kubembed/internal/lifecycle/leaks"
 )
 
-// programs are what this binary becomes when it is started under another name.
-// The name stands in argv[0], so that ps shows what runs and no environment
-// variable is needed.
+// programs are run by this binary when it is started with their name. The name is
+// argv[0], so ps shows it and no environment variable is needed.
 var programs = map[string]func(args []string) error{
 	"kubectl":  kubectlMain,
 	"kubelet":  kubeletMain,
@@ -36,9 +35,8 @@ func TestMain(m *testing.M) {
 	goleak.VerifyTestMain(m, leaks.Ignored()...)
 }
 
-// untilSignal is the context of a long-running program. It also ends the program
-// together with the test that started it, when that dies without a word: the
-// other end of stdin closes then.
+// untilSignal returns the context of a long-running program. It also ends the program
+// when the test that started it dies: stdin closes then.
 func untilSignal() (context.Context, context.CancelFunc) {
 	go func() {
 		_, _ = io.Copy(io.Discard, os.Stdin)

@@ -23,7 +23,7 @@ import (
 	"github.com/kubembed/kubembed/pkg/controlplane"
 )
 
-// plane is how the tests reach a control plane, in this process or in another.
+// plane gives tests access to a control plane, in this process or in another.
 type plane struct {
 	url            string
 	adminConfig    []byte // kubeconfig
@@ -64,7 +64,7 @@ func startServer(t *testing.T, cfg controlplane.Config) (plane, *controlplane.Se
 	}, server
 }
 
-// joinKubeconfig makes a join file.
+// joinKubeconfig returns a join file.
 func joinKubeconfig(t *testing.T, server *controlplane.Server, lifetime time.Duration) []byte {
 	t.Helper()
 	join, err := server.JoinKubeconfig(t.Context(), lifetime)
@@ -74,19 +74,19 @@ func joinKubeconfig(t *testing.T, server *controlplane.Server, lifetime time.Dur
 	return join
 }
 
-// ca is the certificate of the control plane's CA.
+// ca returns the certificate of the control plane's CA.
 func (p plane) ca(t *testing.T) []byte {
 	t.Helper()
 	return p.clientConfig(t).CAData
 }
 
-// kubectl is kubectl as the admin.
+// kubectl returns a kubectl for the administrator.
 func (p plane) kubectl(t *testing.T) *kubectl {
 	t.Helper()
 	return kubectlFor(t, p.adminConfig)
 }
 
-// clientConfig is that of the admin, over TLS.
+// clientConfig returns the administrator's configuration, over TLS.
 func (p plane) clientConfig(t *testing.T) *rest.Config {
 	t.Helper()
 	config, err := clientcmd.RESTConfigFromKubeConfig(p.adminConfig)
@@ -97,7 +97,7 @@ func (p plane) clientConfig(t *testing.T) *rest.Config {
 	return config
 }
 
-// client is a client of the admin, over TLS.
+// client returns a client for the administrator, over TLS.
 func (p plane) client(t *testing.T) kubernetes.Interface {
 	t.Helper()
 	client, err := kubernetes.NewForConfig(p.clientConfig(t))
@@ -107,8 +107,8 @@ func (p plane) client(t *testing.T) kubernetes.Interface {
 	return client
 }
 
-// kubembedMain is a control plane until SIGTERM. When it is ready, the kubeconfig
-// files are in the directory given and stdout has the address.
+// kubembedMain runs a control plane until SIGTERM. When it is ready, it writes the
+// kubeconfig files to the given directory and its address to stdout.
 func kubembedMain(args []string) (err error) {
 	flags := flag.NewFlagSet("kubembed", flag.ContinueOnError)
 	cfg := controlplane.Config{}
@@ -145,8 +145,8 @@ func kubembedMain(args []string) (err error) {
 	return nil
 }
 
-// startProcessPlane starts a control plane in a process of its own. An empty
-// address is a free one.
+// startProcessPlane starts a control plane in a process of its own. An empty address
+// selects a free one.
 func startProcessPlane(t *testing.T, dataDir, address string) (plane, *process) {
 	t.Helper()
 	kubeconfigs := t.TempDir()
@@ -174,10 +174,10 @@ func startProcessPlane(t *testing.T, dataDir, address string) (plane, *process) 
 	return plane{}, nil
 }
 
-// firstLine gives the first line that is written to it.
+// firstLine is a writer that sends its first line to a channel.
 type firstLine struct {
 	buf  bytes.Buffer
-	line chan string // of one element
+	line chan string // buffered
 	sent bool
 }
 
@@ -195,25 +195,25 @@ func (w *firstLine) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// waitNode watches a node until done is true of it.
+// waitNode waits until done returns true for a node.
 func waitNode(t *testing.T, client kubernetes.Interface, name string, done func(*corev1.Node) bool) *corev1.Node {
 	t.Helper()
 	return testwait.Object(t, testwait.Named(client.CoreV1().RESTClient(), "nodes", "", name), &corev1.Node{}, done)
 }
 
-// waitPod watches a pod in the namespace default until done is true of it.
+// waitPod waits until done returns true for a pod in the namespace default.
 func waitPod(t *testing.T, client kubernetes.Interface, name string, done func(*corev1.Pod) bool) *corev1.Pod {
 	t.Helper()
 	return testwait.Object(t, testwait.Named(client.CoreV1().RESTClient(), "pods", "default", name), &corev1.Pod{}, done)
 }
 
-// waitLease watches the lease of a node until done is true of it.
+// waitLease waits until done returns true for the Lease of a node.
 func waitLease(t *testing.T, client kubernetes.Interface, node string, done func(*coordinationv1.Lease) bool) *coordinationv1.Lease {
 	t.Helper()
 	return testwait.Object(t, testwait.Named(client.CoordinationV1().RESTClient(), "leases", corev1.NamespaceNodeLease, node), &coordinationv1.Lease{}, done)
 }
 
-// unless returns an error with what was seen last, unless ok.
+// unless returns nil if ok, and otherwise an error with the state that was seen last.
 func unless(ok bool, seen any) error {
 	if ok {
 		return nil

@@ -23,9 +23,9 @@ import (
 	"github.com/kubembed/kubembed/pkg/controlplane"
 )
 
-// TestPodCertificate runs a pod with a certificate of its own: its kubelet requests it, a signer of
-// the user's issues it. Beside it the kubelet writes the CA of the API server, which the controllers
-// publish.
+// TestPodCertificate runs a pod with its own certificate: the kubelet requests it, and
+// a user-defined signer issues it. The kubelet also writes the CA of the API server,
+// which the controllers publish.
 func TestPodCertificate(t *testing.T) {
 	p, server := startServer(t, controlplane.Config{Components: []controlplane.Component{
 		controllers.New(controllers.Config{}),
@@ -61,7 +61,7 @@ func TestPodCertificate(t *testing.T) {
 	wantIs(t, read(t, w.volume(pod.UID, "projected", "identity", "apiserver.pem")), strings.TrimSpace(string(server.CABundle())))
 }
 
-// issue signs a request as a signer does.
+// issue signs a request as a signer would.
 func issue(t *testing.T, client kubernetes.Interface, request *certificatesv1.PodCertificateRequest) {
 	t.Helper()
 	stub, err := x509.ParseCertificateRequest(request.Spec.StubPKCS10Request)
@@ -87,7 +87,7 @@ func issue(t *testing.T, client kubernetes.Interface, request *certificatesv1.Po
 	}
 }
 
-// signFor issues a certificate by a CA that nobody trusts.
+// signFor issues a certificate from an untrusted CA.
 func signFor(key crypto.PublicKey, name string, notBefore, notAfter time.Time) ([]byte, error) {
 	_, ca, err := ed25519.GenerateKey(rand.Reader)
 	if err != nil {

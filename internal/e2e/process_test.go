@@ -11,7 +11,7 @@ import (
 	"time"
 )
 
-// process is a long-running child: this binary under the name of a program.
+// process is a long-running child process: this binary with the name of a program.
 type process struct {
 	name  string
 	cmd   *exec.Cmd
@@ -20,14 +20,14 @@ type process struct {
 	done  chan struct{} // closed when it has ended
 }
 
-// startProcess runs a program until the end of the test, and prints the end of
-// its output if the test failed. Lines on stdout go to the given writer.
+// startProcess runs a program until the end of the test, and logs the end of its output
+// if the test fails. stdout gets the lines of its stdout.
 func startProcess(t *testing.T, stdout io.Writer, name string, args ...string) *process {
 	t.Helper()
 	return startCommand(t, command(t, name, args...), stdout)
 }
 
-// startCommand is startProcess for a command that is prepared.
+// startCommand is startProcess for an existing command.
 func startCommand(t *testing.T, cmd *exec.Cmd, stdout io.Writer) *process {
 	t.Helper()
 	p := &process{name: cmd.Args[0], cmd: cmd, out: &tail{limit: 64 << 10}, done: make(chan struct{})}
@@ -57,7 +57,7 @@ func startCommand(t *testing.T, cmd *exec.Cmd, stdout io.Writer) *process {
 	return p
 }
 
-// command is this binary under the name of a program.
+// command returns a command that runs this binary with the name of a program.
 func command(t *testing.T, name string, args ...string) *exec.Cmd {
 	t.Helper()
 	self, err := os.Executable()
@@ -67,7 +67,7 @@ func command(t *testing.T, name string, args ...string) *exec.Cmd {
 	return &exec.Cmd{Path: self, Args: append([]string{name}, args...), WaitDelay: 10 * time.Second}
 }
 
-// running tells whether the process is still there.
+// running reports whether the process still runs.
 func (p *process) running() bool {
 	select {
 	case <-p.done:
@@ -77,20 +77,20 @@ func (p *process) running() bool {
 	}
 }
 
-// kill ends the process by SIGKILL and waits for it.
+// kill ends the process with SIGKILL and waits for it.
 func (p *process) kill(t *testing.T) {
 	t.Helper()
 	p.signal(t, syscall.SIGKILL)
 }
 
-// signal sends sig and waits until the process has ended.
+// signal sends sig and waits for the end of the process.
 func (p *process) signal(t *testing.T, sig os.Signal) {
 	t.Helper()
-	_ = p.cmd.Process.Signal(sig) // It may have ended before.
+	_ = p.cmd.Process.Signal(sig) // the process may have ended
 	p.wait(t)
 }
 
-// wait waits until the process has ended, by itself or by a signal.
+// wait waits for the end of the process.
 func (p *process) wait(t *testing.T) {
 	t.Helper()
 	select {
@@ -100,7 +100,7 @@ func (p *process) wait(t *testing.T) {
 	}
 }
 
-// tail keeps the last bytes that were written to it.
+// tail keeps the last bytes written to it.
 type tail struct {
 	mu    sync.Mutex
 	buf   []byte

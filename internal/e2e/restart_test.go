@@ -18,8 +18,8 @@ import (
 	"github.com/kubembed/kubembed/pkg/controlplane"
 )
 
-// TestRestartKeepsEverything stops a control plane and starts it again on the same
-// directory and address, while the kubelets run on.
+// TestRestartKeepsEverything restarts a control plane on the same directory and address
+// while the kubelets keep running.
 func TestRestartKeepsEverything(t *testing.T) {
 	dataDir := t.TempDir()
 	p, server := startServer(t, controlplane.Config{DataDir: dataDir})
@@ -40,12 +40,12 @@ func TestRestartKeepsEverything(t *testing.T) {
 	if again.url != p.url {
 		t.Fatalf("URL is %s after the restart, was %s", again.url, p.url)
 	}
-	carryOn(t, p, workers, before) // With the kubeconfig of before.
+	carryOn(t, p, workers, before) // with the earlier kubeconfig
 	again.kubectl(t).ok(t, "get", "nodes")
 }
 
-// TestKillKeepsEverythingAcknowledged ends a control plane by SIGKILL in the midst
-// of writes, starts it again, and finds all that it ever said it had stored.
+// TestKillKeepsEverythingAcknowledged kills a control plane during writes and restarts
+// it: every acknowledged write is there.
 func TestKillKeepsEverythingAcknowledged(t *testing.T) {
 	dataDir := t.TempDir()
 	p, process := startProcessPlane(t, dataDir, "127.0.0.1:0")
@@ -53,7 +53,7 @@ func TestKillKeepsEverythingAcknowledged(t *testing.T) {
 	before := settle(t, p)
 
 	written := written{stored: map[string]types.UID{}, deleted: map[string]bool{}}
-	for _, enough := range []int{30, 300, 3000} { // etcd takes a snapshot after some thousand.
+	for _, enough := range []int{30, 300, 3000} { // etcd takes a snapshot after some thousand writes
 		written.untilKilled(t, p.client(t), process, enough)
 		start := time.Now()
 		var again plane
@@ -72,14 +72,14 @@ func TestKillKeepsEverythingAcknowledged(t *testing.T) {
 	}
 }
 
-// written is what a control plane acknowledged.
+// written are the acknowledged writes.
 type written struct {
 	stored  map[string]types.UID
 	deleted map[string]bool
 }
 
-// untilKilled creates configmaps from several goroutines, deletes some again, and
-// kills the process that stores them in the midst of it.
+// untilKilled creates ConfigMaps from several goroutines, deletes some of them, and
+// kills the control plane meanwhile.
 func (w *written) untilKilled(t *testing.T, client kubernetes.Interface, process *process, enough int) {
 	t.Helper()
 	const writers = 8
@@ -96,7 +96,7 @@ func (w *written) untilKilled(t *testing.T, client kubernetes.Interface, process
 			t.Errorf("before the kill: %v", err)
 		}
 		if done++; done == enough {
-			close(kill) // The others write on.
+			close(kill) // the others continue
 		}
 		return err == nil
 	}
@@ -135,7 +135,7 @@ func (w *written) untilKilled(t *testing.T, client kubernetes.Interface, process
 	wg.Wait()
 }
 
-// check compares what is there with what was acknowledged.
+// check compares the stored objects with the acknowledged writes.
 func (w *written) check(t *testing.T, client kubernetes.Interface) {
 	t.Helper()
 	list, err := client.CoreV1().ConfigMaps("default").List(t.Context(), metav1.ListOptions{})
@@ -156,14 +156,15 @@ func (w *written) check(t *testing.T, client kubernetes.Interface) {
 	}
 }
 
-// settled is what a cluster of two workers consists of.
+// settled is the state of a cluster of two workers.
 type settled struct {
 	nodes  map[string]types.UID
 	pods   map[string]types.UID
 	leases map[string]metav1.MicroTime
 }
 
-// settle waits for worker1 and worker2, runs a pod on each, and one on none.
+// settle waits for worker1 and worker2, and creates a pod for each and one without a
+// node.
 func settle(t *testing.T, p plane) settled {
 	t.Helper()
 	client := p.client(t)
@@ -184,8 +185,8 @@ func settle(t *testing.T, p plane) settled {
 	return s
 }
 
-// carryOn checks that all of before is still there, and that the workers renew
-// their leases and run new pods without having been told anything.
+// carryOn requires the earlier state, and that the workers renew their leases and run
+// new pods by themselves.
 func carryOn(t *testing.T, p plane, workers []*worker, before settled) {
 	t.Helper()
 	start := time.Now()
@@ -215,7 +216,7 @@ func carryOn(t *testing.T, p plane, workers []*worker, before settled) {
 	}
 
 	for name, renewed := range before.leases {
-		// Twice: one renewal may have been on its way before.
+		// Twice: one renewal may have been in flight before.
 		lease := waitLease(t, client, name, renewedAfter(renewed))
 		waitLease(t, client, name, renewedAfter(*lease.Spec.RenewTime))
 	}
@@ -235,21 +236,21 @@ func carryOn(t *testing.T, p plane, workers []*worker, before settled) {
 	t.Logf("new pods ran after %v", time.Since(start))
 	wantNodes(t, k, "worker1", "worker2")
 
-	// The other way round: the workers hear that a pod is gone.
+	// The workers notice deleted pods.
 	k.ok(t, "delete", "pod", "on-worker1", "on-worker2")
 	for _, w := range workers {
 		wantContainers(t, w, "new-on-"+w.name+"/new-on-"+w.name)
 	}
 }
 
-// renewedAfter is true of a lease that was renewed later than at the given time.
+// renewedAfter reports whether a Lease was renewed after a time.
 func renewedAfter(when metav1.MicroTime) func(*coordinationv1.Lease) bool {
 	return func(lease *coordinationv1.Lease) bool {
 		return lease.Spec.RenewTime != nil && lease.Spec.RenewTime.After(when.Time)
 	}
 }
 
-// address is host:port of a control plane.
+// address returns host:port of a control plane.
 func address(t *testing.T, p plane) string {
 	t.Helper()
 	u, err := url.Parse(p.url)

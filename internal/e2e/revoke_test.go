@@ -19,13 +19,13 @@ const (
 	year  = 365 * 24 * time.Hour
 )
 
-// validFor is how long a certificate is valid from now on, in days.
+// validFor returns the remaining lifetime of a certificate, rounded to days.
 func validFor(c *x509.Certificate) time.Duration {
 	return time.Until(c.NotAfter).Round(24 * time.Hour)
 }
 
-// TestRevokedWorker revokes the identity of a kubelet that runs, and has another
-// take its place.
+// TestRevokedWorker revokes the identity of a running kubelet, and another one takes
+// its place.
 func TestRevokedWorker(t *testing.T) {
 	p, server := startServer(t, controlplane.Config{})
 	client := p.client(t)
@@ -54,8 +54,8 @@ func TestRevokedWorker(t *testing.T) {
 	first.kill(t)
 }
 
-// TestFirstCertificateWithoutRotation asks as a kubelet without rotateCertificates
-// does, which never renews its certificate. The name of its request shows it.
+// TestFirstCertificateWithoutRotation requests a certificate like a kubelet without
+// rotateCertificates, which never renews it. The name of the request shows that.
 func TestFirstCertificateWithoutRotation(t *testing.T) {
 	_, server := startServer(t, controlplane.Config{})
 	dir := t.TempDir()

@@ -14,12 +14,11 @@ import (
 	"github.com/kubembed/kubembed/pkg/controlplane"
 )
 
-// TestRotation lives through the end of the first certificates of a kubelet. A
-// kubelet renews a certificate when 70 to 90 % of its time have passed, and all
-// are dated back by five minutes: with ones as short as these it renews them all
-// the time.
+// TestRotation waits for the end of the first certificates of a kubelet. A kubelet
+// renews a certificate after 70 to 90 % of its lifetime, and all certificates are
+// backdated by five minutes: it renews certificates as short as these all the time.
 func TestRotation(t *testing.T) {
-	t.Parallel() // It waits, most of the time.
+	t.Parallel() // it mostly waits
 	p, _ := startServer(t, controlplane.Config{ClusterSigningDuration: 20 * time.Second})
 	client := p.client(t)
 	w := startWorker(t, p, "worker1")
@@ -29,7 +28,7 @@ func TestRotation(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	asBefore := w.client(t) // with that certificate, or one a second younger
+	asBefore := w.client(t) // with that certificate, or the next one
 	for _, certificate := range []*x509.Certificate{servingBefore, clientBefore} {
 		if left := time.Until(certificate.NotAfter); left > 20*time.Second {
 			t.Errorf("%s is valid for %v more", certificate.Subject, left)
@@ -52,7 +51,7 @@ func TestRotation(t *testing.T) {
 		t.Errorf("the old client certificate is refused at %v, before its end at %v", now, clientBefore.NotAfter)
 	}
 
-	// The kubelet goes on with the new ones.
+	// The kubelet continues with the new certificates.
 	waitLease(t, client, "worker1", renewedAfter(metav1.NewMicroTime(clientBefore.NotAfter)))
 	if !ready(waitNode(t, client, "worker1", ready)) || !w.running() {
 		t.Error("the kubelet is not ready")

@@ -16,9 +16,9 @@ import (
 	"k8s.io/cri-streaming/pkg/streaming"
 )
 
-// containers is a container runtime behind a CRI socket: upstream's fake, which
-// remembers what it is told, with the streaming server that containerd has, and a
-// log file and a directory for each container.
+// containers is a container runtime behind a CRI socket: upstream's fake, which records
+// calls, with containerd's streaming server, and a log file and a directory for each
+// container.
 type containers struct {
 	*fakecri.RemoteRuntime
 	server  *grpc.Server
@@ -36,8 +36,8 @@ func startContainers(endpoint, dir string) (*containers, error) {
 		{Type: criv1.RuntimeReady, Status: true},
 		{Type: criv1.NetworkReady, Status: true},
 	}}
-	r.ImageService.SetFakeImageSize(1) // An image without a size is an error in the CRI client.
-	// Who knows the random URL of a stream has it.
+	r.ImageService.SetFakeImageSize(1) // the CRI client rejects images without a size
+	// The random URL of a stream is its credential.
 	streams, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		return nil, err
@@ -54,13 +54,13 @@ func startContainers(endpoint, dir string) (*containers, error) {
 	criv1.RegisterRuntimeServiceServer(r.server, r)
 	criv1.RegisterImageServiceServer(r.server, r)
 	go func() { _ = r.server.Serve(socket) }()
-	go func() { _ = http.Serve(streams, r.streams) }() // It ends with the process.
+	go func() { _ = http.Serve(streams, r.streams) }() // ends with the process
 	return r, nil
 }
 
 func (r *containers) stop() { r.server.Stop() }
 
-// container finds a container that has been started.
+// container returns a started container.
 func (r *containers) container(id string) (*container, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -70,7 +70,7 @@ func (r *containers) container(id string) (*container, error) {
 	return nil, fmt.Errorf("container %s was not started", id)
 }
 
-// StartContainer makes the log and the directory of a container.
+// StartContainer creates the log and the directory of a container.
 func (r *containers) StartContainer(ctx context.Context, req *criv1.StartContainerRequest) (*criv1.StartContainerResponse, error) {
 	c, err := newContainer(filepath.Join(r.dir, "containers", req.ContainerId))
 	if err != nil {
@@ -93,7 +93,7 @@ func (r *containers) StopContainer(ctx context.Context, req *criv1.StopContainer
 	return r.RemoteRuntime.StopContainer(ctx, req)
 }
 
-// ContainerStatus says where the log is.
+// ContainerStatus adds the path of the log.
 func (r *containers) ContainerStatus(ctx context.Context, req *criv1.ContainerStatusRequest) (*criv1.ContainerStatusResponse, error) {
 	resp, err := r.RemoteRuntime.ContainerStatus(ctx, req)
 	if err == nil {
@@ -104,7 +104,7 @@ func (r *containers) ContainerStatus(ctx context.Context, req *criv1.ContainerSt
 	return resp, err
 }
 
-// Exec gives the URL of a stream, as do Attach and PortForward.
+// Exec returns the URL of a stream, like Attach and PortForward.
 func (r *containers) Exec(_ context.Context, req *criv1.ExecRequest) (*criv1.ExecResponse, error) {
 	return r.streams.GetExec(req)
 }

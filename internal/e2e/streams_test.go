@@ -21,15 +21,15 @@ import (
 	"github.com/kubembed/kubembed/pkg/controlplane"
 )
 
-// TestStreams goes through the control plane to the API of a kubelet, by each of
-// the protocols that kubectl speaks.
+// TestStreams uses the API of a kubelet through the control plane, with each protocol
+// of kubectl.
 func TestStreams(t *testing.T) {
 	log, logger := newJournal()
 	p, _ := startServer(t, controlplane.Config{Logger: logger})
 	client := p.client(t)
 	w := startWorker(t, p, "worker1")
 	waitServing(t, w)
-	defer log.wantCalm(t) // whatever people do with their terminals
+	defer log.wantNoWarnings(t) // terminals are ordinary use
 	for _, protocol := range []struct{ name, websockets string }{{"WebSocket", "true"}, {"SPDY", "false"}} {
 		t.Run(protocol.name, func(t *testing.T) {
 			k := p.kubectl(t)
@@ -76,14 +76,14 @@ func streamExec(t *testing.T, k *kubectl, pod string) {
 			t.Errorf("%sexit code %d, want %d", r, r.code, code)
 		}
 	}
-	// More than any buffer on the way holds.
+	// More than the buffers on the way hold.
 	if out := k.ok(t, "exec", pod, "--", "sh", "-c", "head -c 10000000 /dev/zero | tr '\\0' x"); out != strings.Repeat("x", 10_000_000) {
 		t.Errorf("got %d bytes", len(out))
 	}
 	k.fails(t, "", `exec: "nonsense"`, "exec", pod, "--", "nonsense")
 }
 
-// streamTerminal is a person at a terminal who makes its window larger.
+// streamTerminal is a user at a terminal who enlarges the window.
 func streamTerminal(t *testing.T, k *kubectl, pod string) {
 	user, program, err := openTerminal()
 	if err != nil {
@@ -104,7 +104,7 @@ func streamTerminal(t *testing.T, k *kubectl, pod string) {
 	defer timeout.Stop()
 	screen := &tail{limit: 64 << 10}
 	var reader sync.WaitGroup
-	reader.Go(func() { _, _ = io.Copy(screen, user) }) // Ends with kubectl.
+	reader.Go(func() { _, _ = io.Copy(screen, user) }) // ends with kubectl
 	enter := func(line, shows string) {
 		t.Helper()
 		testwait.Until(t, shows, func(context.Context) error {
@@ -138,7 +138,7 @@ func streamTerminal(t *testing.T, k *kubectl, pod string) {
 
 func streamAttach(t *testing.T, k *kubectl, pod string) {
 	listener := startKubectl(t, k, "attach", pod)
-	// It is attached as soon as it hears something.
+	// The echo shows that it is attached.
 	testwait.Until(t, "an echo", func(context.Context) error {
 		k.okStdin(t, "to all\n", "attach", "-i", pod)
 		return unless(strings.Contains(listener.out.String(), "to all"), listener.out)
@@ -164,7 +164,7 @@ func streamCopy(t *testing.T, k *kubectl, pod string) {
 		t.Errorf("got %d bytes back, want %d", len(back), len(content))
 	}
 	// Not the large file: kubectl may still be sending it when the answer comes, and
-	// misses that then.
+	// would miss the answer.
 	if err := os.WriteFile(filepath.Join(dir, "small"), []byte("small"), 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -197,7 +197,7 @@ func streamPortForward(t *testing.T, k *kubectl, pod string) {
 	forward.kill(t)
 }
 
-// echo sends a line to an address and wants it back.
+// echo sends a line to an address and expects it back.
 func echo(address, line string) error {
 	conn, err := net.DialTimeout("tcp", address, time.Minute)
 	if err != nil {
@@ -238,11 +238,11 @@ func streamFollow(t *testing.T, k *kubectl, pod string) {
 	if code := follow.cmd.ProcessState.ExitCode(); code != 0 {
 		t.Errorf("exit code %d:\n%s", code, follow.out)
 	}
-	want(t, k.ok(t, "logs", pod), "and the end") // Of a container that has ended.
+	want(t, k.ok(t, "logs", pod), "and the end") // after the end of the container
 }
 
-// startKubectl runs a kubectl command that goes on until it is killed. Its out is
-// stdout and stderr.
+// startKubectl runs a kubectl command until it is killed. Its out has stdout and
+// stderr.
 func startKubectl(t *testing.T, k *kubectl, args ...string) *process {
 	t.Helper()
 	return startCommand(t, k.command(t, args...), nil)

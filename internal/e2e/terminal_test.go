@@ -7,8 +7,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// openTerminal makes a pseudo-terminal: the side of the user, and the side of a
-// program.
+// openTerminal opens a pseudo-terminal and returns the user's and the program's side.
 func openTerminal() (user, program *os.File, err error) {
 	user, err = os.OpenFile("/dev/ptmx", os.O_RDWR, 0)
 	if err != nil {
@@ -31,7 +30,7 @@ func openTerminal() (user, program *os.File, err error) {
 	return user, program, err
 }
 
-// setSize resizes a terminal, whose programs are told by SIGWINCH.
+// setSize resizes a terminal. Its programs get SIGWINCH.
 func setSize(terminal *os.File, rows, columns uint16) error {
 	return unix.IoctlSetWinsize(int(terminal.Fd()), unix.TIOCSWINSZ, &unix.Winsize{Row: rows, Col: columns})
 }

@@ -10,8 +10,8 @@ import (
 	"github.com/kubembed/kubembed/pkg/controlplane"
 )
 
-// TestKubeletVanishes kills a kubelet while kubectl talks to it. kubectl ends, and
-// nothing else notices.
+// TestKubeletVanishes kills a kubelet while kubectl is connected to it. kubectl ends,
+// and nothing else is affected.
 func TestKubeletVanishes(t *testing.T) {
 	p, _ := startServer(t, controlplane.Config{})
 	k, client := p.kubectl(t), p.client(t)
@@ -41,8 +41,8 @@ func TestKubeletVanishes(t *testing.T) {
 	w.kill(t)
 	for what, process := range map[string]*process{"exec": exec, "attach": attach, "exec over SPDY": execSPDY, "logs -f": logs} {
 		process.wait(t)
-		// Over SPDY and in a log kubectl takes the end of the connection for that of
-		// the command.
+		// Over SPDY and for logs, kubectl takes the end of the connection for the end
+		// of the command.
 		code := process.cmd.ProcessState.ExitCode()
 		if (what == "exec" || what == "attach") && (code != 1 || !strings.Contains(process.out.String(), "\nerror: ")) {
 			t.Errorf("%s ends with exit code %d: %s", what, code, process.out)
@@ -62,7 +62,7 @@ func TestKubeletVanishes(t *testing.T) {
 	})
 }
 
-// startExec runs cat in the pod on worker1, and waits until it is there.
+// startExec runs cat in the pod on worker1, and waits for its echo.
 func startExec(t *testing.T, k *kubectl) *process {
 	t.Helper()
 	exec := startKubectl(t, k, "exec", "-i", "on-worker1", "--", "cat")

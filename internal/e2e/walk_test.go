@@ -19,9 +19,9 @@ var (
 	nginxUnbound = filepath.Join("..", "..", "testdata", "seed", "nginx-unbound.yaml")
 )
 
-// TestSeedWalk walks through "Ein Blick hinter die Kulissen von Kubernetes
-// (Teil 2)": a master, workers that join it one after the other, and pods that
-// the admin binds to them by spec.nodeName, as no scheduler runs.
+// TestSeedWalk follows "Ein Blick hinter die Kulissen von Kubernetes (Teil 2)": a
+// master, workers that join it one after another, and pods that the administrator binds
+// to them by spec.nodeName, because no scheduler runs.
 func TestSeedWalk(t *testing.T) {
 	log, logger := newJournal()
 	p, server := startServer(t, controlplane.Config{DataDir: t.TempDir(), InsecureAddr: "127.0.0.1:0", Logger: logger})
@@ -65,7 +65,7 @@ func TestSeedWalk(t *testing.T) {
 
 	step(t, "a pod for no node stays pending", func(t *testing.T) {
 		wantIs(t, k.ok(t, "apply", "-f", nginxUnbound), "pod/nginx-unbound created")
-		// What worker1 does with a pod that came later shows that it had its chance.
+		// A later pod runs, so worker1 had the time to run the earlier one.
 		k.ok(t, "run", "later", "--image=nginx:latest", `--overrides={"spec":{"nodeName":"worker1"}}`)
 		k.ok(t, "wait", "--for=jsonpath={.status.phase}=Running", "pod/later", "--timeout=120s")
 		wantIs(t, k.ok(t, "get", "pod", "nginx-unbound", "-o", "jsonpath={.status.phase},{.spec.nodeName},{.status.podIP}"), "Pending,,")
@@ -85,7 +85,8 @@ func TestSeedWalk(t *testing.T) {
 	})
 
 	step(t, "the pod moves to worker2", func(t *testing.T) {
-		// As in the text, with the file that says worker2 already: the name decides.
+		// As in the blog post, with the file for worker2: kubectl delete uses only the
+		// name.
 		wantIs(t, k.ok(t, "delete", "-f", nginxWorker2), `pod "nginx" deleted from default namespace`)
 		wantContainers(t, worker1)
 		wantIs(t, k.ok(t, "apply", "-f", nginxWorker2), "pod/nginx created")
@@ -123,7 +124,7 @@ func TestSeedWalk(t *testing.T) {
 			t.Fatal(err)
 		}
 		log.save(t)
-		log.wantCalm(t, "INSECURE")
+		log.wantNoWarnings(t, "INSECURE")
 		for _, node := range []string{"worker1", "worker2"} {
 			log.wantLine(t, "node joined", map[string]string{"node": node})
 			log.wantLine(t, "certificate signed", map[string]string{"user": "system:node:" + node})
@@ -131,7 +132,7 @@ func TestSeedWalk(t *testing.T) {
 	})
 }
 
-// step is a part of a walk that the rest cannot do without.
+// step runs a step of a walk. If it fails, the walk ends.
 func step(t *testing.T, name string, f func(t *testing.T)) {
 	t.Helper()
 	if !t.Run(name, f) {
@@ -146,7 +147,7 @@ func get(t *testing.T, url string, into any) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	req.Close = true // Leave no idle connection.
+	req.Close = true // leave no idle connection
 	resp, err := http.DefaultClient.Do(req)
 	if err != nil {
 		t.Fatal(err)
@@ -160,7 +161,7 @@ func get(t *testing.T, url string, into any) {
 	}
 }
 
-// wantNodes checks that "kubectl get nodes" shows exactly these, all ready.
+// wantNodes requires exactly these nodes in "kubectl get nodes", all Ready.
 func wantNodes(t *testing.T, k *kubectl, names ...string) {
 	t.Helper()
 	out := k.ok(t, "get", "nodes")
@@ -175,7 +176,7 @@ func wantNodes(t *testing.T, k *kubectl, names ...string) {
 	}
 }
 
-// wantPod checks that "kubectl get pods -o wide" shows a pod as running on a node.
+// wantPod requires a pod in "kubectl get pods -o wide" that runs on a node.
 func wantPod(t *testing.T, k *kubectl, name, node string) {
 	t.Helper()
 	row := podRow(t, k, name)
@@ -192,7 +193,7 @@ func wantPod(t *testing.T, k *kubectl, name, node string) {
 	}
 }
 
-// podRow is the row of a pod in "kubectl get pods -o wide".
+// podRow returns the row of a pod in "kubectl get pods -o wide".
 func podRow(t *testing.T, k *kubectl, name string) map[string]string {
 	t.Helper()
 	out := k.ok(t, "get", "pods", "-o", "wide")
@@ -205,7 +206,8 @@ func podRow(t *testing.T, k *kubectl, name string) map[string]string {
 	return nil
 }
 
-// wantContainers checks what runs on a worker, whatever its control plane says.
+// wantContainers requires the running containers of a worker, independent of its
+// control plane.
 func wantContainers(t *testing.T, w *worker, names ...string) {
 	t.Helper()
 	got := strings.Join(w.containers(t), " ")

@@ -19,19 +19,18 @@ import (
 	cri "k8s.io/cri-client/pkg"
 )
 
-// worker is a kubelet that runs as a process of its own, with an address of its
-// own on this machine.
+// worker is a kubelet in its own process, with its own address on this machine.
 type worker struct {
 	*process
 	name     string
 	address  string // 127.x.y.z, port 10250
 	flags    []string
-	dir      string // all that it stores
+	dir      string // of all its files
 	endpoint string // CRI
 }
 
-// kubeletConfiguration is what a worker needs to join, and what makes it small and
-// quick here: below the second comment.
+// kubeletConfiguration has the fields that a worker needs to join, and below the second
+// comment those that make it small and fast.
 const kubeletConfiguration = `apiVersion: kubelet.config.k8s.io/v1beta1
 kind: KubeletConfiguration
 # A certificate of its own as client and as server, from the control plane.
@@ -61,8 +60,8 @@ syncFrequency: 1s
 volumeStatsAggPeriod: -1s
 `
 
-// startWorker starts a kubelet that joins with the join file, and waits until its
-// node has its address.
+// startWorker starts a kubelet that joins with the join file, and waits until its node
+// has an address.
 func startWorker(t *testing.T, p plane, name string) *worker {
 	t.Helper()
 	w := newWorker(t, p, name)
@@ -71,10 +70,10 @@ func startWorker(t *testing.T, p plane, name string) *worker {
 	return w
 }
 
-// newWorker prepares what a kubelet needs to join, without starting it.
+// newWorker prepares a kubelet for joining without starting it.
 func newWorker(t *testing.T, p plane, name string) *worker {
 	t.Helper()
-	// Not t.TempDir: the path of a unix socket has an end at some 100 characters.
+	// Not t.TempDir: the path of a unix socket is limited to some 100 characters.
 	dir, err := os.MkdirTemp("", "kubelet")
 	if err != nil {
 		t.Fatal(err)
@@ -86,7 +85,8 @@ func newWorker(t *testing.T, p plane, name string) *worker {
 	})
 	w := &worker{
 		name: name, dir: dir, endpoint: "unix://" + filepath.Join(dir, "cri.sock"),
-		// The kubelet takes no listener, so that many on one machine need an address each.
+		// The kubelet takes no listener, so several on one machine need different
+		// addresses.
 		address: fmt.Sprintf("127.%d.%d.%d", 1+rand.IntN(254), rand.IntN(255), 1+rand.IntN(254)),
 	}
 	w.write(t, "config.yaml", fmt.Appendf(nil, kubeletConfiguration, dir, w.address))
@@ -95,7 +95,7 @@ func newWorker(t *testing.T, p plane, name string) *worker {
 	return w
 }
 
-// joinWith gives a worker another join file.
+// joinWith sets another join file.
 func (w *worker) joinWith(t *testing.T, kubeconfig []byte) {
 	t.Helper()
 	w.write(t, "join.yaml", kubeconfig)
@@ -108,13 +108,13 @@ func (w *worker) write(t *testing.T, name string, content []byte) {
 	}
 }
 
-// file is the path of a file in the worker's directory.
+// file returns the path of a file in the worker's directory.
 func (w *worker) file(name ...string) string {
 	return filepath.Join(append([]string{w.dir}, name...)...)
 }
 
-// start starts the kubelet, also again after it was killed. Its fake container
-// runtime dies with it and knows nothing of before, as after a reboot.
+// start starts the kubelet, also after a kill. Its fake container runtime ends with it
+// and forgets its containers, as after a reboot.
 func (w *worker) start(t *testing.T) {
 	t.Helper()
 	w.process = startProcess(t, nil, "kubelet", append([]string{
@@ -124,15 +124,15 @@ func (w *worker) start(t *testing.T) {
 	}, w.flags...)...)
 }
 
-// setAddress waits for the node and writes its address, as a cloud's controller
-// does: from a kubelet itself comes no loopback address.
+// setAddress waits for the node and writes its address like a cloud's controller,
+// because kubelets do not register loopback addresses.
 func (w *worker) setAddress(t *testing.T, client kubernetes.Interface) {
 	t.Helper()
 	waitNode(t, client, w.name, func(*corev1.Node) bool { return true })
 	w.register(t, client, w.address)
 }
 
-// register writes the address of the worker's node.
+// register sets the address of the worker's node.
 func (w *worker) register(t *testing.T, client kubernetes.Interface, address string) {
 	t.Helper()
 	patch, err := json.Marshal(map[string]any{"status": map[string]any{"addresses": []corev1.NodeAddress{
@@ -147,7 +147,7 @@ func (w *worker) register(t *testing.T, client kubernetes.Interface, address str
 	}
 }
 
-// containers are the names of the running containers, as "crictl ps" has them.
+// containers returns the names of the running containers, as "crictl ps" shows them.
 func (w *worker) containers(t *testing.T) []string {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
@@ -171,14 +171,14 @@ func (w *worker) containers(t *testing.T) []string {
 	return names
 }
 
-// ready tells whether a node has the condition Ready.
+// ready reports whether a node has the condition Ready.
 func ready(node *corev1.Node) bool {
 	return slices.ContainsFunc(node.Status.Conditions, func(c corev1.NodeCondition) bool {
 		return c.Type == corev1.NodeReady && c.Status == corev1.ConditionTrue
 	})
 }
 
-// running tells whether all containers of a pod run and it has an address.
+// running reports whether all containers of a pod run and it has an address.
 func running(pod *corev1.Pod) bool {
 	return pod.Status.Phase == corev1.PodRunning && pod.Status.PodIP != "" &&
 		slices.ContainsFunc(pod.Status.Conditions, func(c corev1.PodCondition) bool {
