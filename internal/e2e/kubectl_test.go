@@ -201,8 +201,8 @@ func wantIs(t *testing.T, out, all string) {
 // squeeze replaces each run of white space by one space.
 func squeeze(out string) string { return strings.Join(strings.Fields(out), " ") }
 
-// table reads what "kubectl get" printed: cells by column name, a map for each
-// row. Columns of upstream are separated by three spaces or more.
+// table parses the output of "kubectl get": a map from column to cell for each row.
+// Upstream separates columns by three spaces or more.
 func table(t *testing.T, out string) []map[string]string {
 	t.Helper()
 	lines := strings.Split(strings.TrimRight(out, "\n"), "\n")

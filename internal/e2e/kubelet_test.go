@@ -17,10 +17,9 @@ import (
 	utilfs "k8s.io/kubernetes/pkg/util/filesystem"
 )
 
-// kubeletMain is the kubelet of k8s.io/kubernetes/cmd/kubelet, with its flags and
-// its configuration file, from the request for a certificate on. What would need
-// root, cgroups or a container runtime on this machine is fake, as in upstream's
-// kubemark.
+// kubeletMain is the kubelet of k8s.io/kubernetes/cmd/kubelet with its flags and
+// configuration file, including the certificate request. Parts that need root, cgroups
+// or a container runtime are fakes, as in upstream's kubemark.
 func kubeletMain(args []string) error {
 	if err := stampVersion(); err != nil {
 		return err
@@ -37,8 +36,8 @@ func kubeletMain(args []string) error {
 	}
 	defer containers.stop()
 
-	// The clients are left to the kubelet, which makes them with its certificates,
-	// and so is the CRI client.
+	// The kubelet creates its clients with its certificates, and its CRI client,
+	// itself.
 	dependencies := kubemark.NewHollowKubelet(&server.KubeletFlags, &server.KubeletConfiguration, nil, nil,
 		&cadvisortest.Fake{NodeName: server.HostnameOverride}, nil, nil, cm.NewStubContainerManager()).KubeletDeps
 	dependencies.KubeClient, dependencies.HeartbeatClient = nil, nil
@@ -46,12 +45,12 @@ func kubeletMain(args []string) error {
 		return err
 	}
 	if postsEvents() {
-		dependencies.Recorder = nil // The kubelet makes a real one.
+		dependencies.Recorder = nil // the kubelet creates a real one
 	}
 	return kubeletapp.Run(ctx, server, dependencies, utilfeature.DefaultFeatureGate)
 }
 
-// kubeletServer reads flags, and the configuration file that they name.
+// kubeletServer parses flags, and the configuration file that they name.
 func kubeletServer(ctx context.Context, args []string) (*options.KubeletServer, error) {
 	flags := options.NewKubeletFlags()
 	set := pflag.NewFlagSet("kubelet", pflag.ContinueOnError)
@@ -76,7 +75,7 @@ func kubeletServer(ctx context.Context, args []string) (*options.KubeletServer, 
 	return &options.KubeletServer{KubeletFlags: *flags, KubeletConfiguration: *config}, nil
 }
 
-// postsEvents tells whether kubelets have a real event recorder: with it comes the
+// postsEvents reports whether kubelets have a real event recorder. It comes with the
 // out-of-memory watcher, which ends a kubelet that may not read the kernel's log.
 func postsEvents() bool {
 	f, err := os.Open("/dev/kmsg")

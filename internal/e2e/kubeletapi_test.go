@@ -17,8 +17,8 @@ import (
 	"github.com/kubembed/kubembed/pkg/controlplane"
 )
 
-// TestKubeletAuthorization asks a kubelet directly. Who its clients are, and what
-// they may do, it asks the control plane.
+// TestKubeletAuthorization sends requests directly to a kubelet, which authenticates
+// and authorizes its clients through the control plane.
 func TestKubeletAuthorization(t *testing.T) {
 	p, _ := startServer(t, controlplane.Config{})
 	k := p.kubectl(t)
@@ -58,7 +58,8 @@ func TestKubeletAuthorization(t *testing.T) {
 		wantStatus("a service account with nodes/metrics", scraper, request, http.StatusForbidden)
 	}
 
-	// The control plane itself may do all, for those who may ask it to.
+	// The control plane itself may do everything, for clients that are allowed to use
+	// its proxy.
 	robot := k.withCredentials(t, clientcmdapi.AuthInfo{Token: scraper.BearerToken})
 	for _, path := range []string{"metrics", "pods", "configz"} {
 		k.ok(t, "get", "--raw", "/api/v1/nodes/worker1/proxy/"+path)
@@ -66,7 +67,7 @@ func TestKubeletAuthorization(t *testing.T) {
 	}
 }
 
-// ask sends a request to the kubelet of a worker and gives the status code.
+// ask sends a request to the kubelet of a worker and returns the status code.
 func (w *worker) ask(t *testing.T, p plane, as rest.Config, request string) int {
 	t.Helper()
 	as.CAData = p.ca(t)
@@ -98,7 +99,7 @@ func (w *worker) ask(t *testing.T, p plane, as rest.Config, request string) int 
 	return resp.StatusCode
 }
 
-// joinToken is the token in a new join file.
+// joinToken returns the token of a new join file.
 func joinToken(t *testing.T, p plane) string {
 	t.Helper()
 	config, err := clientcmd.RESTConfigFromKubeConfig(p.joinKubeconfig(t))

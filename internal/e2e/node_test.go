@@ -14,8 +14,8 @@ import (
 	"github.com/kubembed/kubembed/pkg/controlplane"
 )
 
-// TestPodVolumes runs a pod with what its kubelet has to ask the control plane
-// for: a configmap, a secret, and a token of a service account.
+// TestPodVolumes runs a pod with volumes that its kubelet requests from the control
+// plane: a ConfigMap, a Secret, and a service account's token.
 func TestPodVolumes(t *testing.T) {
 	p, _ := startServer(t, controlplane.Config{})
 	k, client := p.kubectl(t), p.client(t)
@@ -36,7 +36,7 @@ func TestPodVolumes(t *testing.T) {
 		"authentication.kubernetes.io/pod-name: - reader", "authentication.kubernetes.io/node-name: - worker1")
 }
 
-// volume is the file that a kubelet writes for a volume of a pod.
+// volume returns the path of the file that a kubelet writes for a volume of a pod.
 func (w *worker) volume(pod types.UID, plugin, volume, file string) string {
 	return filepath.Join(w.dir, "pods", string(pod), "volumes", "kubernetes.io~"+plugin, volume, file)
 }
@@ -50,7 +50,7 @@ func read(t *testing.T, file string) string {
 	return string(content)
 }
 
-// TestDrain moves the pods off a node by evictions.
+// TestDrain evicts the pods of a node.
 func TestDrain(t *testing.T) {
 	p, _ := startServer(t, controlplane.Config{})
 	k, client := p.kubectl(t), p.client(t)
@@ -69,8 +69,8 @@ func TestDrain(t *testing.T) {
 	wantIs(t, k.ok(t, "uncordon", "worker1"), "node/worker1 uncordoned")
 }
 
-// TestKubeletRestart kills a kubelet and starts it again: it finds its node and
-// its pods as they were, and runs what should run.
+// TestKubeletRestart kills a kubelet and starts it again: it has the same node and
+// pods, and runs the pods that should run.
 func TestKubeletRestart(t *testing.T) {
 	p, _ := startServer(t, controlplane.Config{})
 	k, client := p.kubectl(t), p.client(t)
@@ -83,7 +83,7 @@ func TestKubeletRestart(t *testing.T) {
 	killed := metav1.NowMicro()
 	k.ok(t, "delete", "pod", "nginx", "--wait=false")
 	k.ok(t, "run", "meanwhile", "--image=nginx:latest", `--overrides={"spec":{"nodeName":"worker1"}}`)
-	// Nobody confirms the deletion while the kubelet is away.
+	// The deletion is not confirmed while the kubelet is down.
 	if gone, err := client.CoreV1().Pods("default").Get(t.Context(), "nginx", metav1.GetOptions{}); err != nil || gone.UID != pod.UID || gone.DeletionTimestamp == nil {
 		t.Errorf("got %v, %v", gone, err)
 	}

@@ -19,27 +19,28 @@ import (
 
 const (
 	clientsPerMember = 2
-	// callTimeout is how long a client waits for an answer.
+	// callTimeout bounds a client's wait for an answer.
 	callTimeout = 4 * time.Second
-	// pace is the time between two calls of a client: a longer history says no more.
+	// pace is the time between two calls of a client. A longer history would find no
+	// more.
 	pace = 15 * time.Millisecond
 	keys = 8
 )
 
-// client is one that calls one member.
+// client is a client of one member.
 type client struct {
 	*round
 	id     int
 	member *member
 	random *rand.Rand
 
-	// stale only reads, what the member's watch cache has. A mutant.
+	// stale is a mutant that only reads, from the member's watch cache.
 	stale bool
-	// early takes a write for acknowledged whatever the answer. A mutant.
+	// early is a mutant that counts a write as acknowledged, whatever the answer is.
 	early bool
 }
 
-// run calls until ctx ends, and waits for the last answer.
+// run makes calls until ctx ends, and waits for the last answer.
 func (c *client) run(ctx context.Context) {
 	tick := time.NewTicker(pace)
 	defer tick.Stop()
@@ -53,7 +54,7 @@ func (c *client) run(ctx context.Context) {
 	}
 }
 
-// call makes one call and takes down the answer.
+// call makes one call and records the answer.
 func (c *client) call(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
@@ -107,8 +108,8 @@ func (c *client) call(ctx context.Context) {
 	c.log.Add(call)
 }
 
-// do makes the call. The client of Kubernetes would repeat some calls whose answer it
-// did not like, and tell us only of the last time.
+// do makes the call. The Kubernetes client would retry some calls and report only the
+// last answer.
 func (c *client) do(ctx context.Context, call history.Call) (*corev1.ConfigMap, error) {
 	api := c.member.api.Load()
 	object := &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Name: call.Key}, Data: map[string]string{"value": call.Value}}
@@ -141,8 +142,8 @@ func (c *client) do(ctx context.Context, call history.Call) (*corev1.ConfigMap, 
 	return answer, result.Into(answer)
 }
 
-// list reads all objects at once, from the watch cache, which has to ask etcd first how
-// far it must be.
+// list reads all objects at once from the watch cache, which first asks etcd for the
+// current revision.
 func (c *client) list(ctx context.Context) {
 	list := history.List{Member: c.member.name, Start: c.log.Now()}
 	objects := &corev1.ConfigMapList{}
@@ -194,7 +195,7 @@ func outcome(err error) history.Outcome {
 	return history.Unknown
 }
 
-// notSent tells of a call that has not reached the server, or was turned away by it.
+// notSent reports whether a call did not reach the server or was rejected by it.
 func notSent(err error) bool {
 	dial, ok := errors.AsType[*net.OpError](err)
 	return ok && dial.Op == "dial" || apierrors.IsTooManyRequests(err)

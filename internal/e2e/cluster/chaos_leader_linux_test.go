@@ -18,20 +18,20 @@ import (
 
 var kills = flag.Int("kills", 4, "how often TestLeaderIsKilledAgainAndAgain kills the leader")
 
-// writesPerKill are the acknowledged writes around each kill, at least.
+// writesPerKill is the minimal number of acknowledged writes around each kill.
 const writesPerKill = 1000
 
-// handover is what writers saw of one change of the leader.
+// handover is the effect of one change of the leader on writers.
 type handover struct {
-	// first is the time from the kill until a write was acknowledged that began after
-	// it, through one of the others, and all until it was through both.
+	// first is the time from the kill until one of the other members acknowledged a
+	// write that began after it, and all until both did.
 	first, all time.Duration
-	// longest is the longest that a write took that was acknowledged.
+	// longest is the longest duration of an acknowledged write.
 	longest time.Duration
 }
 
-// TestLeaderIsKilledAgainAndAgain kills the leader in the midst of many writes, starts
-// it again, and looks for what was acknowledged, through each member.
+// TestLeaderIsKilledAgainAndAgain kills the leader during many writes and starts it
+// again. Every member has every acknowledged write.
 func TestLeaderIsKilledAgainAndAgain(t *testing.T) {
 	c := newChaos(t, false)
 	var handovers []handover
@@ -118,7 +118,7 @@ func (c *chaos) handover(t *testing.T, namespace string) (h handover, writes int
 	return h, len(acked)
 }
 
-// write creates objects through a member, one after the other.
+// write creates objects through a member, one after another.
 func write(ctx context.Context, m *member, namespace, prefix string, acks chan<- ack) {
 	for n := 0; ctx.Err() == nil; n++ {
 		a := ack{member: m, name: fmt.Sprintf("%s-%d", prefix, n), start: time.Now()}
@@ -131,7 +131,7 @@ func write(ctx context.Context, m *member, namespace, prefix string, acks chan<-
 			acks <- a
 			continue
 		}
-		// Not to keep a processor busy with a member that is dead.
+		// Do not spin while the member is down.
 		select {
 		case <-ctx.Done():
 		case <-time.After(pace):
@@ -139,7 +139,7 @@ func write(ctx context.Context, m *member, namespace, prefix string, acks chan<-
 	}
 }
 
-// missing returns the acknowledged writes that a member does not show.
+// missing returns the acknowledged writes that a member does not have.
 func missing(t *testing.T, m *member, namespace string, acked []ack) (names []string) {
 	t.Helper()
 	list := &corev1.ConfigMapList{}

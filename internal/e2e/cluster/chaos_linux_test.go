@@ -21,16 +21,17 @@ import (
 var rounds = flag.Int("rounds", 1, "how often TestChaos repeats each fault")
 
 const (
-	// faultTime is how long a fault lasts at least: others have noticed by then.
+	// faultTime is the minimal duration of a fault. Other members have noticed it by
+	// then.
 	faultTime = 5 * time.Second
-	// checkTime is how long the search for an order may take for each object.
+	// checkTime bounds the search for an order of each object.
 	checkTime = 30 * time.Second
 )
 
-// TestChaos lets faults happen to the leader and to followers while clients read and
-// write through all members. All that the clients were told must be explained by one
-// server that does one thing after the other; and writes go on through the members
-// that the fault does not happen to, and through all when it is over.
+// TestChaos injects faults into the leader and into followers while clients read and
+// write through all members. All answers must be explained by one sequential server.
+// Writes must continue through the unaffected members, and through all members after
+// the fault.
 func TestChaos(t *testing.T) {
 	apart := os.Geteuid() == 0
 	if !apart {
@@ -82,7 +83,7 @@ func summary(outages []outage) string {
 		len(outages), writes, others, spread(outages, func(o outage) time.Duration { return o.healed }))
 }
 
-// TestMutantsAreFound has clients that lie about what they were told.
+// TestMutantsAreFound: the check finds clients that report wrong answers.
 func TestMutantsAreFound(t *testing.T) {
 	c := newChaos(t, true)
 	for name, mutant := range map[string]struct {
@@ -100,15 +101,15 @@ func TestMutantsAreFound(t *testing.T) {
 	}
 }
 
-// outage is what clients saw of one fault.
+// outage is the effect of one fault on clients.
 type outage struct {
 	history.Result
 	versions   []string
 	complaints map[string]int
-	// first is the time from the begin of the fault until a write that began after it
-	// was acknowledged, and last until the end of the last call that failed, both
-	// through all members that it did not happen to. healed is the time from the end
-	// of the fault until a write was acknowledged through all that it happened to.
+	// first is the time from the start of the fault until a write that began after it
+	// was acknowledged, and last until the end of the last failed call, both through
+	// all unaffected members. healed is the time from the end of the fault until a
+	// write was acknowledged through all affected members.
 	first, last, healed time.Duration
 }
 
@@ -117,8 +118,8 @@ func (o outage) String() string {
 		o.Result, o.first.Round(time.Millisecond), o.last.Round(time.Millisecond), o.healed.Round(time.Millisecond), o.complaints)
 }
 
-// outage lets clients work through all members, a fault happen and end, and checks what
-// they saw. change is for the clients of those that it happens to.
+// outage runs clients of all members during a fault, and checks their history. change
+// modifies the clients of affected members.
 func (c *chaos) outage(t *testing.T, namespace string, who whom, f fault, change func(*client)) (o outage) {
 	t.Helper()
 	targets, others := c.choose(t, who)
@@ -176,8 +177,8 @@ func (c *chaos) outage(t *testing.T, namespace string, who whom, f fault, change
 	return o
 }
 
-// wait waits until some writes through a member are acknowledged that began after a
-// time. It returns when the first of them was acknowledged.
+// wait waits until a member has acknowledged some writes that began after a time. It
+// returns the time of the first acknowledgement.
 func (r *round) wait(t *testing.T, m *member, after time.Duration) (first time.Duration) {
 	t.Helper()
 	testwait.UntilWithin(t, waitTimeout, "writes through "+m.name, func(context.Context) error {
@@ -190,7 +191,7 @@ func (r *round) wait(t *testing.T, m *member, after time.Duration) (first time.D
 	return first
 }
 
-// wantExplained fails the test if there is no order of calls that explains the answers.
+// wantExplained fails the test unless an order of the calls explains the answers.
 func (o outage) wantExplained(t *testing.T) {
 	t.Helper()
 	for _, key := range append(o.Bad, o.Undecided...) {
@@ -198,7 +199,7 @@ func (o outage) wantExplained(t *testing.T) {
 		if err := o.Visualize(key, path, checkTime); err != nil {
 			t.Error(err)
 		}
-		t.Errorf("no order explains what was told of %s: see %s (kept with go test -artifacts)", key, path)
+		t.Errorf("no order of calls explains the answers for %s: see %s (kept with go test -artifacts)", key, path)
 	}
 	for _, wrong := range o.versions[:min(len(o.versions), 20)] {
 		t.Errorf("resource versions: %s", wrong)
@@ -208,7 +209,7 @@ func (o outage) wantExplained(t *testing.T) {
 	}
 }
 
-// spread is the least, the median and the greatest.
+// spread formats the minimum, the median and the maximum.
 func spread[T any](all []T, of func(T) time.Duration) string {
 	sorted := slices.SortedFunc(slices.Values(all), func(a, b T) int { return cmp.Compare(of(a), of(b)) })
 	round := func(i int) time.Duration { return of(sorted[i]).Round(time.Millisecond) }

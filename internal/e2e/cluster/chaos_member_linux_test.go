@@ -19,22 +19,22 @@ import (
 	"github.com/kubembed/kubembed/pkg/pki"
 )
 
-// member is a host that faults happen to.
+// member is a host that faults affect.
 type member struct {
 	*host
-	space  *namespace // nil is that of the test
+	space  *namespace // nil is the test's
 	admin  *rest.Config
 	client *http.Client
 	api    atomic.Pointer[rest.RESTClient]
 }
 
-// chaos is a cluster of three.
+// chaos is a cluster of three members.
 type chaos struct {
 	*cluster
 	members []*member
 }
 
-// newChaos starts three members, each in a network namespace of its own if apart.
+// newChaos starts three members, each in its own network namespace if apart.
 func newChaos(t *testing.T, apart bool) *chaos {
 	t.Helper()
 	names := []string{"a", "b", "c"}
@@ -64,7 +64,8 @@ func newChaos(t *testing.T, apart bool) *chaos {
 	return c
 }
 
-// adminConfig is for an administrator of all members. It has no address.
+// adminConfig returns a configuration for an administrator of all members, without an
+// address.
 func adminConfig(t *testing.T, bundle []byte) *rest.Config {
 	t.Helper()
 	p, err := pki.Open(pki.Config{Import: bundle})
@@ -80,8 +81,8 @@ func adminConfig(t *testing.T, bundle []byte) *rest.Config {
 	}, TLSClientConfig: rest.TLSClientConfig{CAData: p.CABundle(), CertData: pair.Cert, KeyData: pair.Key}}
 }
 
-// start starts the process in its network namespace, and connects to it from there:
-// no cut is between a member and its clients.
+// start starts the process in its network namespace, and connects to it from there: a
+// cut network does not separate a member from its clients.
 func (m *member) start() error {
 	if err := m.space.do(m.host.start); err != nil {
 		return err
@@ -109,7 +110,7 @@ func (m *member) start() error {
 	return nil
 }
 
-// disconnect closes connections that nobody uses any more.
+// disconnect closes idle connections.
 func (m *member) disconnect() {
 	if m.client != nil {
 		m.client.CloseIdleConnections()
@@ -132,12 +133,12 @@ func (c *chaos) find(t *testing.T) (leader *member) {
 				}
 			}
 		}
-		return errors.New("there is none")
+		return errors.New("no member is the leader")
 	})
 	return leader
 }
 
-// whom a fault happens to.
+// whom selects the members that a fault affects.
 type whom string
 
 const (
@@ -146,7 +147,7 @@ const (
 	allOfThem   whom = "all"
 )
 
-// choose returns whom a fault is to happen to, and the others.
+// choose returns the members for a fault, and the others.
 func (c *chaos) choose(t *testing.T, who whom) (targets, others []*member) {
 	t.Helper()
 	leader := c.find(t)
@@ -160,7 +161,7 @@ func (c *chaos) choose(t *testing.T, who whom) (targets, others []*member) {
 	return targets, others
 }
 
-// fault is something that happens to a member, and its end.
+// fault starts and ends a fault of a member.
 type fault struct {
 	name     string
 	do, undo func(*member) error
@@ -178,7 +179,7 @@ var (
 	}
 )
 
-// all lets something happen to some members at once.
+// all calls do for several members at once.
 func all(t *testing.T, members []*member, do func(*member) error) {
 	t.Helper()
 	errs := make(chan error, len(members))

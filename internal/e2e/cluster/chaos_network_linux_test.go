@@ -13,15 +13,15 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// namespace is a network namespace. It has no name: it ends with the processes in it.
+// namespace is a network namespace without a name. It ends with its processes.
 type namespace struct {
 	fd   int
-	port string // of the switch that it is plugged in
+	port string // its port of the switch
 	hub  *namespace
 }
 
-// newNetwork joins network namespaces, one for each name, by a switch. Nothing of it
-// can be seen outside. It returns also the address of each.
+// newNetwork connects a network namespace for each name through a switch. The host does
+// not see them. It also returns their addresses.
 func newNetwork(t *testing.T, names ...string) (map[string]*namespace, map[string]string) {
 	t.Helper()
 	if os.Geteuid() != 0 {
@@ -69,18 +69,18 @@ func newNamespace(t *testing.T) *namespace {
 	return n
 }
 
-// onThread calls f on a thread that nobody uses afterwards.
+// onThread calls f on a thread that is not used afterwards.
 func onThread(f func() error) error {
 	done := make(chan error)
 	go func() {
-		runtime.LockOSThread() // The thread ends with this goroutine.
+		runtime.LockOSThread() // the thread ends with this goroutine
 		done <- f()
 	}()
 	return <-done
 }
 
-// do calls f in the namespace: its sockets and the processes it starts are there.
-// Without a namespace it just calls f.
+// do calls f in the namespace: f's sockets and processes are there. For a nil namespace
+// it just calls f.
 func (n *namespace) do(f func() error) error {
 	if n == nil {
 		return f()
@@ -93,7 +93,7 @@ func (n *namespace) do(f func() error) error {
 	})
 }
 
-// ip calls the program ip in the namespace.
+// ip runs the program ip in the namespace.
 func (n *namespace) ip(args ...string) error {
 	return n.do(func() error {
 		if out, err := exec.Command("ip", args...).CombinedOutput(); err != nil {
@@ -103,8 +103,8 @@ func (n *namespace) ip(args ...string) error {
 	})
 }
 
-// cut pulls the cable out on the side of the switch: what is sent is lost, and nobody
-// is told.
+// cut removes the port from the switch: packets are lost, and no connection gets an
+// error.
 func (n *namespace) cut() error { return n.hub.ip("link", "set", n.port, "nomaster") }
 
 // heal undoes cut.

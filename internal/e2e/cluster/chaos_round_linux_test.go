@@ -18,20 +18,19 @@ import (
 	"github.com/kubembed/kubembed/internal/testwait"
 )
 
-// round is what clients do to some objects of their own, before, during and after a
-// fault.
+// round are the calls of clients for some objects, before, during and after a fault.
 type round struct {
 	namespace string
 	log       *history.Log
 	values    atomic.Int64
 
 	mu       sync.Mutex
-	known    map[string]uint64 // the last resource version that anybody saw
+	known    map[string]uint64 // the last resource version that a client saw
 	failures []failure
 	acks     map[string][]history.Call // the acknowledged writes, by member
 }
 
-// failure is a call that was not answered as it should.
+// failure is an unexpected answer.
 type failure struct {
 	member     string
 	start, end time.Duration
@@ -51,7 +50,7 @@ func newRound(t *testing.T, m *member, namespace string) *round {
 	return &round{namespace: namespace, log: history.NewLog(), known: map[string]uint64{}, acks: map[string][]history.Call{}}
 }
 
-// expect is a version for an update, mostly the newest known.
+// expect returns a version for an update, mostly the newest known one.
 func (r *round) expect(key string) uint64 {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -73,8 +72,8 @@ func (r *round) acknowledged(c history.Call) {
 	}
 }
 
-// acked counts the writes that a member has acknowledged and that began after a time.
-// It also returns when the first of them was acknowledged.
+// acked counts the writes that a member acknowledged and that began after a time. It
+// also returns the time of the first acknowledgement.
 func (r *round) acked(m *member, after time.Duration) (n int, first time.Duration) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -125,7 +124,7 @@ func (r *round) readAll(t *testing.T, id int, m *member) {
 	})
 }
 
-// complaints are the kinds of failures, with their numbers.
+// complaints counts the failures by kind.
 func (r *round) complaints() map[string]int {
 	r.mu.Lock()
 	defer r.mu.Unlock()

@@ -15,7 +15,7 @@ import (
 	"github.com/kubembed/kubembed/pkg/controlplane"
 )
 
-// create writes a ConfigMap through h until it works.
+// create creates a ConfigMap through h, with retries.
 func create(t *testing.T, h *host, name string) {
 	t.Helper()
 	testwait.UntilWithin(t, waitTimeout, h.name+": create "+name, func(ctx context.Context) error {
@@ -28,8 +28,8 @@ func tryCreate(ctx context.Context, h *host, name string) error {
 	return err
 }
 
-// wantObject sees an object through h at once: reads are consistent whoever serves
-// them.
+// wantObject requires an object through h at once: reads are consistent through every
+// member.
 func wantObject(t *testing.T, h *host, name string) {
 	t.Helper()
 	if _, err := h.client.CoreV1().ConfigMaps("default").Get(t.Context(), name, metav1.GetOptions{}); err != nil {
@@ -37,8 +37,8 @@ func wantObject(t *testing.T, h *host, name string) {
 	}
 }
 
-// TestMembersComeAndGo is the life of a cluster: three begin it, a fourth joins, one
-// is removed, one dies for good and is replaced, and all stop and start again.
+// TestMembersComeAndGo changes the members of a cluster: three form it, a fourth joins,
+// one is removed, one is lost and replaced, and all stop and start again.
 func TestMembersComeAndGo(t *testing.T) {
 	c := newCluster(t, "a", "b", "c")
 	began := time.Now()
@@ -76,7 +76,7 @@ func TestMembersComeAndGo(t *testing.T) {
 	votes(t, e, "a", "b", "e")
 	wantObject(t, e, "without-c")
 
-	// None is left that knows; all come back from their directories.
+	// All members stop, and start again from their directories.
 	a.stop()
 	b.kill()
 	e.kill()
@@ -90,7 +90,7 @@ func TestMembersComeAndGo(t *testing.T) {
 	}
 }
 
-// TestStrangersAreRefused starts members that do not belong to the cluster.
+// TestStrangersAreRefused starts members of other clusters.
 func TestStrangersAreRefused(t *testing.T) {
 	c := newCluster(t, "a", "b", "c")
 	c.start()
@@ -148,8 +148,8 @@ func refused(t *testing.T, h *host, want ...string) {
 	}
 }
 
-// TestLeaderIsKilled kills the leader while all write: what was acknowledged is there,
-// and writes go on through the others.
+// TestLeaderIsKilled kills the leader during writes through all members: acknowledged
+// writes are there, and writes continue through the others.
 func TestLeaderIsKilled(t *testing.T) {
 	c := newCluster(t, "a", "b", "c")
 	c.start()
@@ -242,8 +242,8 @@ func TestLeaderIsKilled(t *testing.T) {
 	wantObject(t, killed, all[len(all)-1].name)
 }
 
-// TestLeaderIsPaused stops the leader without closing its connections, as a machine
-// does that hangs: the others' control planes leave it, and it is well afterwards.
+// TestLeaderIsPaused stops the leader without closing its connections, like a machine
+// that hangs: other control planes leave it, and it recovers afterwards.
 func TestLeaderIsPaused(t *testing.T) {
 	c := newCluster(t, "a", "b", "c")
 	c.start()

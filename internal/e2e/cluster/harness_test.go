@@ -31,13 +31,13 @@ const waitTimeout = 2 * time.Minute
 
 var addresses atomic.Uint32
 
-// peerAddr returns an address that nobody else has.
+// peerAddr returns a loopback address that is not used by others.
 func peerAddr() string {
 	n := addresses.Add(1)
 	return fmt.Sprintf("127.%d.%d.%d:2380", 64+os.Getpid()%128, n/250, 1+n%250)
 }
 
-// cluster is a set of hosts whose members know each other.
+// cluster is a set of hosts whose members form one cluster.
 type cluster struct {
 	t     *testing.T
 	pki   []byte
@@ -45,7 +45,7 @@ type cluster struct {
 	hosts map[string]*host
 }
 
-// host is one machine: a directory, and a process that may run.
+// host is a machine: a directory, and a process that may run.
 type host struct {
 	t      *testing.T
 	name   string
@@ -58,7 +58,7 @@ type host struct {
 	done   chan struct{} // closed when the process has ended
 	talk   sync.Mutex
 	client kubernetes.Interface
-	close  func() // the client's connections
+	close  func() // closes the client's connections
 }
 
 func newPKI(t *testing.T) []byte {
@@ -74,7 +74,7 @@ func newPKI(t *testing.T) []byte {
 	return bundle
 }
 
-// newCluster makes the first hosts, without starting them.
+// newCluster returns the first hosts, without starting them.
 func newCluster(t *testing.T, names ...string) *cluster {
 	t.Helper()
 	c := &cluster{t: t, pki: newPKI(t), first: map[string]string{}, hosts: map[string]*host{}}
@@ -87,7 +87,7 @@ func newCluster(t *testing.T, names ...string) *cluster {
 	return c
 }
 
-// add makes a host.
+// add adds a host.
 func (c *cluster) add(name string, e controlplane.Etcd) *host {
 	h := newHost(c.t, name, hostConfig{DataDir: filepath.Join(c.t.TempDir(), name), Etcd: e, PKI: c.pki})
 	c.hosts[name] = h
@@ -123,7 +123,7 @@ func (c *cluster) start() {
 	}
 }
 
-// join adds a member by way of host by and starts it.
+// join adds a member through host by, and starts it.
 func (c *cluster) join(by *host, name string) *host {
 	c.t.Helper()
 	address := peerAddr()
@@ -137,7 +137,7 @@ func (c *cluster) join(by *host, name string) *host {
 	return h
 }
 
-// leader returns the host that leads, as by sees it.
+// leader returns the host that leads according to by.
 func (c *cluster) leader(by *host) *host {
 	c.t.Helper()
 	for _, m := range by.do(command{Do: "members"}).Members {
@@ -195,7 +195,7 @@ func (h *host) connect(kubeconfig []byte) error {
 		return err
 	}
 	config.QPS = -1
-	// Of its own: those of a process that was killed are cut with it.
+	// Its own connections: they are cut when the process is killed.
 	dialer := &net.Dialer{}
 	var mu sync.Mutex
 	var open []net.Conn
@@ -219,7 +219,7 @@ func (h *host) connect(kubeconfig []byte) error {
 	return err
 }
 
-// do sends a command that must work.
+// do sends a command that must succeed.
 func (h *host) do(c command) result {
 	h.t.Helper()
 	r, err := h.try(c)
@@ -241,7 +241,7 @@ func (h *host) try(c command) (r result, err error) {
 	return r, err
 }
 
-// signal is for SIGSTOP and SIGCONT.
+// signal sends SIGSTOP or SIGCONT.
 func (h *host) signal(s syscall.Signal) {
 	h.t.Helper()
 	if err := h.cmd.Process.Signal(s); err != nil {
@@ -249,7 +249,7 @@ func (h *host) signal(s syscall.Signal) {
 	}
 }
 
-// kill ends the process as a power cut would.
+// kill ends the process like a power cut.
 func (h *host) kill() {
 	if h.done == nil {
 		return
@@ -258,7 +258,7 @@ func (h *host) kill() {
 	h.wait()
 }
 
-// stop ends the process in order.
+// stop ends the process gracefully.
 func (h *host) stop() {
 	_ = h.stdin.Close()
 	h.wait()
@@ -272,18 +272,18 @@ func (h *host) wait() {
 	}
 }
 
-// ended tells by what a host has ended.
+// ended waits for the end of the host's process, and returns the end of its log.
 func (h *host) ended() string {
 	select {
 	case <-h.done:
 	case <-time.After(waitTimeout):
-		h.t.Fatalf("%s runs on", h.name)
+		h.t.Fatalf("%s still runs", h.name)
 	}
 	log, _ := os.ReadFile(h.config.DataDir + ".log")
 	return string(log[max(0, len(log)-4<<10):])
 }
 
-// votes waits until all hosts given, and no others, are members that vote.
+// votes waits until exactly the named members vote.
 func votes(t *testing.T, by *host, names ...string) {
 	t.Helper()
 	testwait.UntilWithin(t, waitTimeout, "the members", func(context.Context) error {

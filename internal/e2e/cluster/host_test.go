@@ -17,7 +17,7 @@ import (
 	"github.com/kubembed/kubembed/pkg/etcd"
 )
 
-// hostName is what this binary is called when it is a host of a control plane.
+// hostName is the name of this binary as the host of a control plane.
 const hostName = "kubembed-host"
 
 // hostConfig is the first line that a host reads.
@@ -30,10 +30,10 @@ type hostConfig struct {
 // hostReady is the first line that a host writes.
 type hostReady struct {
 	Kubeconfig []byte
-	Err        string // why it has not started
+	Err        string // error of the start
 }
 
-// command is a further line, and result the one that answers it.
+// command is another line, and result the answer to it.
 type command struct {
 	Do             string // members, add, remove, snapshot, stop
 	Name, PeerAddr string
@@ -46,7 +46,8 @@ type result struct {
 	Members []etcd.ClusterMember
 }
 
-// hostMain runs a control plane until it is told to stop, or the test has died.
+// hostMain runs a control plane until it gets the command to stop, or the test has
+// died.
 func hostMain() error {
 	stdin := bufio.NewReader(os.Stdin)
 	out := json.NewEncoder(os.Stdout)

@@ -10,7 +10,7 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	// The name stands in argv[0], so that ps shows what runs.
+	// The name is argv[0], so ps shows it.
 	if filepath.Base(os.Args[0]) == hostName {
 		if err := hostMain(); err != nil {
 			fmt.Fprintln(os.Stderr, err)

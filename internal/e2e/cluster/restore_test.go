@@ -10,7 +10,7 @@ import (
 	"github.com/kubembed/kubembed/pkg/controlplane"
 )
 
-// restoreTo makes a DataDir of a snapshot.
+// restoreTo restores a snapshot to a DataDir.
 func restoreTo(t *testing.T, dir, snapshot string, cfg controlplane.RestoreConfig) {
 	t.Helper()
 	file, err := os.Open(snapshot)
@@ -23,8 +23,8 @@ func restoreTo(t *testing.T, dir, snapshot string, cfg controlplane.RestoreConfi
 	}
 }
 
-// TestClusterIsRestored from the snapshot of one that does not lead: once for a control
-// plane alone, and once for a cluster that begins with one member.
+// TestClusterIsRestored restores the snapshot of a follower, once to a standalone
+// control plane, and once to a cluster that starts with one member.
 func TestClusterIsRestored(t *testing.T) {
 	const behind = 100
 	c := newCluster(t, "a", "b", "c")
@@ -38,7 +38,7 @@ func TestClusterIsRestored(t *testing.T) {
 		follower = c.hosts["b"]
 	}
 	snapshot := filepath.Join(t.TempDir(), "snapshot.tar")
-	// It lags behind when it is asked.
+	// The follower lags behind when it takes the snapshot.
 	follower.signal(syscall.SIGSTOP)
 	for i := range behind {
 		create(t, leader, fmt.Sprintf("behind-%d", i))
@@ -70,7 +70,7 @@ func TestClusterIsRestored(t *testing.T) {
 		}
 	}
 
-	// The keys are those of the snapshot.
+	// The keys come from the snapshot.
 	alone := newHost(t, "alone", hostConfig{DataDir: filepath.Join(t.TempDir(), "alone")})
 	restoreTo(t, alone.config.DataDir, snapshot, controlplane.RestoreConfig{})
 	if err := alone.start(); err != nil {
@@ -98,7 +98,7 @@ func TestClusterIsRestored(t *testing.T) {
 		t.Errorf("members %+v, want a at %s", members, c.first["a"])
 	}
 
-	// One of the cluster of before must not be taken for one of this.
+	// A member of the old cluster must not join the new one.
 	refused(t, old, "Config.DataDir", "another cluster", c.first["a"])
 
 	c.hosts = map[string]*host{"a": a}

@@ -22,8 +22,7 @@ import (
 	"github.com/kubembed/kubembed/pkg/controlplane"
 )
 
-// faults are what is done to the files of a control plane that serves. member is
-// etcd's directory.
+// faults damage the files of a running control plane. member is etcd's directory.
 var faults = map[string]func(member string) error{
 	"log directory removed":      func(member string) error { return os.RemoveAll(filepath.Join(member, "wal")) },
 	"snapshot directory removed": func(member string) error { return os.RemoveAll(filepath.Join(member, "snap")) },
@@ -36,8 +35,8 @@ var faults = map[string]func(member string) error{
 	"disk gone": func(member string) error { return shutDown(member) },
 }
 
-// TestHostSurvives breaks etcd under a control plane that serves. It must end and
-// say why; its process, with another control plane in it, must go on.
+// TestHostSurvives breaks etcd under a running control plane. The control plane must
+// stop and report why. Its process, with another control plane, must continue.
 func TestHostSurvives(t *testing.T) {
 	for name := range faults {
 		t.Run(name, func(t *testing.T) {
@@ -60,7 +59,7 @@ func TestHostSurvives(t *testing.T) {
 	}
 }
 
-// runHost runs hostMain and returns the lines that it prints.
+// runHost runs hostMain and returns its output lines.
 func runHost(t *testing.T, args ...string) (lines []string, err error) {
 	t.Helper()
 	self, err := os.Executable()
@@ -91,7 +90,7 @@ func runHost(t *testing.T, args ...string) (lines []string, err error) {
 
 func init() { programs["durable-host"] = hostMain }
 
-// hostMain is a host with two control planes, one of which gets the fault.
+// hostMain runs two control planes. One of them gets the fault.
 func hostMain(args []string) error {
 	dir, fault := args[0], args[1]
 	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
@@ -107,7 +106,7 @@ func hostMain(args []string) error {
 	if err := faults[fault](filepath.Join(dir, "etcd", "member")); err != nil {
 		return err
 	}
-	// It may take a full segment, or a snapshot, until etcd notices.
+	// etcd may notice only at the end of a segment, or at a snapshot.
 	go writeMuch(ctx, victim)
 	select {
 	case <-victim.Done():
@@ -133,7 +132,7 @@ func hostMain(args []string) error {
 	return nil
 }
 
-// writeMuch writes small and large objects until that fails.
+// writeMuch writes small and large objects until a write fails.
 func writeMuch(ctx context.Context, server *controlplane.Server) {
 	large := strings.Repeat("x", 700<<10)
 	for i := 0; ctx.Err() == nil; i++ {
@@ -160,8 +159,8 @@ func writeOne(ctx context.Context, server *controlplane.Server, name, content st
 	return err
 }
 
-// shutDown shuts the ext4 file system of a directory down, without another write to
-// its device and without its own log. Whoever uses it gets errors from then on.
+// shutDown shuts the ext4 file system of a directory down, without another write to its
+// device and without flushing its journal. From then on its users get errors.
 func shutDown(dir string) error {
 	const goingDown = 0x8004587d // EXT4_IOC_SHUTDOWN
 	noLogFlush := uint32(2)      // EXT4_GOING_FLAGS_NOLOGFLUSH

@@ -8,9 +8,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// disableFsync makes the kernel answer fsync and its like with success, at once,
-// for all threads of this process from now on. A mutant: the control plane is none
-// the wiser, as on a disk that lies.
+// disableFsync makes the kernel answer fsync and similar calls with success, at once,
+// for all threads of this process. It is a mutant: the control plane does not notice,
+// as on a disk that lies.
 func disableFsync() error {
 	const loadNumber = unix.BPF_LD | unix.BPF_W | unix.BPF_ABS
 	const jumpEqual = unix.BPF_JMP | unix.BPF_JEQ | unix.BPF_K

@@ -28,18 +28,18 @@ import (
 	"github.com/kubembed/kubembed/internal/e2e/durable/history"
 )
 
-// harness is a control plane that is crashed again and again, and those who
-// remember what it said.
+// harness crashes a control plane repeatedly, and has the writers and watchers that
+// record its answers.
 type harness struct {
 	t          *testing.T
 	dataDir    string
 	kubeconfig string
-	args       []string // further ones of the process
+	args       []string // more arguments of the process
 	address    string   // after the first start
 	http       *http.Client
 	client     dynamic.Interface
 	random     *rand.Rand
-	// crash ends the process. It returns an error if that had ended before.
+	// crash ends the process. It returns an error if the process had ended before.
 	crash func(*process) error
 
 	log      *history.Log
@@ -47,7 +47,7 @@ type harness struct {
 	watchers []*watcher
 
 	cycles   int
-	recovery []time.Duration // from the start of a process until it served
+	recovery []time.Duration // from a start until the control plane served
 	checked  int             // acknowledged states compared
 	early    int             // crashes before the control plane served
 
@@ -98,8 +98,8 @@ func (h *harness) start() (*process, error) {
 	return p, nil
 }
 
-// connect is for the first start; the others are at the same address and know the
-// same certificates.
+// connect connects to the first start. Later ones have the same address and
+// certificates.
 func (h *harness) connect(at string) {
 	h.t.Helper()
 	u, err := url.Parse(at)
@@ -132,7 +132,7 @@ func (h *harness) connect(at string) {
 		if _, err := client.CoreV1().Namespaces().Create(h.t.Context(), namespace, metav1.CreateOptions{}); err != nil {
 			h.t.Fatal(err)
 		}
-		// Without it there are no pods.
+		// Pods need the service account.
 		err := wait.PollUntilContextTimeout(h.t.Context(), 10*time.Millisecond, time.Minute, true, func(ctx context.Context) (bool, error) {
 			_, err := client.CoreV1().ServiceAccounts(name).Get(ctx, "default", metav1.GetOptions{})
 			return err == nil, nil
@@ -143,7 +143,7 @@ func (h *harness) connect(at string) {
 	}
 }
 
-// check compares what the control plane shows with what it said.
+// check compares the stored objects with the answers.
 func (h *harness) check() error {
 	lowest := ^uint64(0)
 	shown := map[history.Key]history.State{}
@@ -189,9 +189,9 @@ func (h *harness) check() error {
 	return nil
 }
 
-// finishDeletion deletes a pod whose deletion was cut short. Of pods it is two writes
-// upstream, a mark and the removal, and a crash can come between them. Controllers
-// would remove it too, some time later.
+// finishDeletion deletes a pod whose deletion was interrupted. Upstream deletes pods
+// with two writes, a mark and the removal, and a crash can come between them.
+// Controllers would also remove it, some time later.
 func (h *harness) finishDeletion(key history.Key, o *unstructured.Unstructured, state history.State) error {
 	if before := h.log.State(key); key.Kind != "pods" || before.Stamp != state.Stamp || before.UID != state.UID {
 		h.log.Report("%s: write %d is marked as deleted; it was write %d", key, state.Stamp, before.Stamp)
@@ -206,8 +206,8 @@ func (h *harness) finishDeletion(key history.Key, o *unstructured.Unstructured, 
 	return nil
 }
 
-// cycle starts the control plane, checks it, writes, and crashes it at a random
-// moment: sometimes before it serves, otherwise in the midst of writes.
+// cycle starts the control plane, checks it, writes, and crashes it at a random moment:
+// sometimes before it serves, otherwise during writes.
 func (h *harness) cycle() error {
 	h.t.Helper()
 	if h.client != nil && h.random.IntN(6) == 0 {
@@ -235,8 +235,8 @@ func (h *harness) cycle() error {
 	return h.work(p, func(acks int64) bool { return acks == enough }, h.crash)
 }
 
-// work lets writers and watchers loose, until enough says so of the number of
-// acknowledged writes, then calls end, and waits until they have noticed.
+// work runs writers and watchers until enough returns true for the number of
+// acknowledged writes, calls end, and waits for them.
 func (h *harness) work(p *process, enough func(int64) bool, end func(*process) error) error {
 	ctx, cancel := context.WithCancel(h.t.Context())
 	defer cancel()
@@ -250,7 +250,7 @@ func (h *harness) work(p *process, enough func(int64) bool, end func(*process) e
 		writers.Go(func() {
 			w.run(ctx, stop, h.client, func() {
 				if enough(acks.Add(1)) {
-					close(now) // The others write on.
+					close(now) // the others continue
 				}
 			})
 		})
@@ -272,8 +272,8 @@ func (h *harness) work(p *process, enough func(int64) bool, end func(*process) e
 	return err
 }
 
-// finish starts the control plane once more, lets all watches come to the end, and
-// compares them with what was written.
+// finish starts the control plane once more, lets all watches complete, and compares
+// them with the writes.
 func (h *harness) finish() error {
 	h.t.Helper()
 	p, err := h.start()
@@ -297,8 +297,8 @@ func (h *harness) finish() error {
 	return p.kill()
 }
 
-// checkWatches compares what the watches were told with what was written. Nothing
-// may be in flight.
+// checkWatches compares the events of the watches with the writes. No write may be in
+// flight.
 func (h *harness) checkWatches() {
 	watches := make([]*history.Watch, 0, len(h.watchers))
 	for _, w := range h.watchers {
@@ -307,8 +307,8 @@ func (h *harness) checkWatches() {
 	h.log.CheckWatches(watches...)
 }
 
-// lastEvents writes one more object of each kind and waits until the watches have
-// been told.
+// lastEvents writes one more object of each kind and waits until the watches have its
+// event.
 func (h *harness) lastEvents() error {
 	ctx, cancel := context.WithTimeout(h.t.Context(), time.Minute)
 	defer cancel()
@@ -335,7 +335,7 @@ func (h *harness) lastEvents() error {
 	})
 }
 
-// summary is the counts, for the log.
+// summary formats the counts for the log.
 func (h *harness) summary() string {
 	var events, resumed, gone int
 	for _, w := range h.watchers {

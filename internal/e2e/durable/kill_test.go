@@ -14,7 +14,7 @@ func TestKill(t *testing.T) {
 	run(t, h, n)
 }
 
-// run crashes n times. It is over at the first thing that is found.
+// run crashes n times, and stops at the first finding.
 func run(t *testing.T, h *harness, n int) {
 	t.Helper()
 	for i := range n {
@@ -40,8 +40,8 @@ func wantNothing(t *testing.T, h *harness) {
 	}
 }
 
-// TestEarlyAcknowledgementIsFound is a mutant: if control planes acknowledged
-// writes before they have done them, TestKill would find it.
+// TestEarlyAcknowledgementIsFound is a mutant: TestKill would find a control plane that
+// acknowledges writes before it has stored them.
 func TestEarlyAcknowledgementIsFound(t *testing.T) {
 	h := newHarness(t, t.TempDir())
 	for _, w := range h.writers {

@@ -15,10 +15,10 @@ import (
 var (
 	cycles = flag.Int("cycles", 50, "how often TestKill kills")
 	plugs  = flag.Int("plugs", 10, "how often TestPlugPulled pulls the plug")
-	seed   = flag.Int64("seed", 0, "of what is random; 0 takes one from the clock")
+	seed   = flag.Int64("seed", 0, "seed of the random choices; 0 takes one from the clock")
 )
 
-// programs are what this binary becomes when it is started under another name.
+// programs are run by this binary when it is started with their name.
 var programs = map[string]func(args []string) error{"durable-plane": planeMain}
 
 func TestMain(m *testing.M) {

@@ -8,14 +8,14 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// ownMounts says that the process has a mount namespace of its own.
+// ownMounts is set if the process has its own mount namespace.
 const ownMounts = "DURABLE_OWN_MOUNTS"
 
-// separateMounts starts this program again in a mount namespace of its own, as far as
-// its user may have one. A namespace that another process makes, such as a test of
-// another package, copies every mount of the one it leaves. A file system that is
-// mounted there too stays as it is when it is unmounted here: once shut down it is
-// still shut down when it is mounted again.
+// separateMounts starts this program again in its own mount namespace, if its user may.
+// Mount namespaces of other processes, such as tests of other packages, copy every
+// mount of the namespace they leave. A file system that is also mounted there is not
+// reset when it is unmounted here: once shut down, it is still shut down when it is
+// mounted again.
 func separateMounts() error {
 	if os.Getuid() != 0 || os.Getenv(ownMounts) != "" {
 		return nil
@@ -24,10 +24,10 @@ func separateMounts() error {
 	if err != nil {
 		return err
 	}
-	runtime.LockOSThread() // a namespace is its thread's; the exec keeps this one
+	runtime.LockOSThread() // a namespace belongs to a thread; exec keeps this one
 	defer runtime.UnlockOSThread()
 	if unix.Unshare(unix.CLONE_NEWNS) != nil {
-		return nil // newDisk skips where mounts are not allowed
+		return nil // newDisk skips the test if mounts are not allowed
 	}
 	if err := unix.Mount("none", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""); err != nil {
 		return fmt.Errorf("make mounts private: %w", err)

@@ -11,18 +11,18 @@ import (
 	"github.com/kubembed/kubembed/internal/e2e/durable/history"
 )
 
-// namespaces are where the writers write.
+// namespaces are the namespaces of the written objects.
 var namespaces = []string{"durable-0", "durable-1", "durable-2", "durable-3"}
 
-// kinds are what they write. Events have no watch cache: a watch of them is one of
-// etcd, and can be resumed after a restart where others get 410 Gone.
+// kinds are the kinds of the written objects. Events have no watch cache: their watches
+// are etcd's, and can resume after a restart where other watches get 410 Gone.
 var kinds = []string{"configmaps", "pods", "events"}
 
 func resource(kind string) schema.GroupVersionResource {
 	return schema.GroupVersionResource{Version: "v1", Resource: kind}
 }
 
-// newObject is the smallest of its kind.
+// newObject returns a minimal object.
 func newObject(key history.Key) *unstructured.Unstructured {
 	o := &unstructured.Unstructured{Object: map[string]any{"apiVersion": "v1"}}
 	switch key.Kind {
@@ -40,13 +40,13 @@ func newObject(key history.Key) *unstructured.Unstructured {
 	return o
 }
 
-// ours tells whether an object is the writers', and which.
+// ours returns the key of a writer's object, or false for other objects.
 func ours(kind string, o *unstructured.Unstructured) (history.Key, bool) {
 	key := history.Key{Kind: kind, Namespace: o.GetNamespace(), Name: o.GetName()}
 	return key, strings.HasPrefix(key.Namespace, "durable-") && strings.HasPrefix(key.Name, "written-")
 }
 
-// stateOf is what an object shows.
+// stateOf returns the state of an object.
 func stateOf(o *unstructured.Unstructured) (history.State, error) {
 	stamp, err := history.Stamp(o.GetAnnotations())
 	if err != nil {

@@ -16,8 +16,8 @@ import (
 	"github.com/kubembed/kubembed/internal/olddata"
 )
 
-// TestPlugPulledInUpgrade pulls the plug in the first starts on a DataDir of an earlier
-// release, later each time: nothing of that release is lost.
+// TestPlugPulledInUpgrade pulls the plug during the first starts on a DataDir of an
+// earlier release, each time later: nothing of that release is lost.
 func TestPlugPulledInUpgrade(t *testing.T) {
 	releases, err := olddata.Releases()
 	if err != nil || len(releases) == 0 {

@@ -17,8 +17,8 @@ import (
 	"github.com/kubembed/kubembed/pkg/controlplane"
 )
 
-// planeMain is a control plane until stdin ends. When it is ready it prints its
-// address; if it ends by itself it says why.
+// planeMain runs a control plane until stdin ends. When the control plane is ready it
+// prints its address, and if it stops by itself the reason.
 func planeMain(args []string) error {
 	flags := flag.NewFlagSet("durable-plane", flag.ContinueOnError)
 	cfg := controlplane.Config{}
@@ -54,8 +54,8 @@ func planeMain(args []string) error {
 	select {
 	case <-ended:
 	case <-server.Done():
-		// The host lives on, as hosts do.
-		fmt.Fprintln(os.Stderr, "the control plane has ended:", server.Err())
+		// The host keeps running.
+		fmt.Fprintln(os.Stderr, "the control plane has stopped:", server.Err())
 		<-ended
 	}
 	return server.Close()
@@ -66,7 +66,7 @@ type process struct {
 	cmd    *exec.Cmd
 	stdin  io.WriteCloser
 	stderr bytes.Buffer
-	url    chan string // closed without one when it ends before it is ready
+	url    chan string // closed if the process ends before it is ready
 	done   chan struct{}
 }
 
@@ -85,7 +85,7 @@ func startProcess(t *testing.T, args ...string) *process {
 	if err != nil {
 		t.Fatal(err)
 	}
-	// When this process ends without a word, the end of stdin ends the other.
+	// When this process dies, stdin of the other one ends, and with it the process.
 	if p.stdin, err = p.cmd.StdinPipe(); err != nil {
 		t.Fatal(err)
 	}
@@ -120,8 +120,8 @@ func (p *process) ready() (url string, err error) {
 	}
 }
 
-// kill ends the process by SIGKILL and waits. It returns an error if the process
-// had ended before.
+// kill ends the process with SIGKILL and waits. It returns an error if the process had
+// ended before.
 func (p *process) kill() error {
 	select {
 	case <-p.done:

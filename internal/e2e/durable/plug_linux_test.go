@@ -14,8 +14,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// TestPlugPulled is TestKill where whatever the kernel had not written by itself
-// or because it was asked to is gone.
+// TestPlugPulled is TestKill, with the loss of all data that the kernel had not written
+// by itself or on request.
 func TestPlugPulled(t *testing.T) {
 	n := *plugs
 	if testing.Short() {
@@ -27,13 +27,12 @@ func TestPlugPulled(t *testing.T) {
 	run(t, h, n)
 }
 
-// TestPlugPulledWithoutFsyncIsFound is a mutant: what TestPlugPulled promises is
-// kept by fsync.
+// TestPlugPulledWithoutFsyncIsFound is a mutant: without fsync, TestPlugPulled fails.
 func TestPlugPulledWithoutFsyncIsFound(t *testing.T) {
 	d := newDisk(t)
 	h := newHarness(t, filepath.Join(d.dir, "data"))
 	h.crash = d.pullPlug
-	if err := h.cycle(); err != nil { // a directory that is there for sure
+	if err := h.cycle(); err != nil { // creates the directory durably
 		t.Fatal(err)
 	}
 	h.args = []string{"--no-fsync"}
@@ -77,7 +76,7 @@ func newDisk(t *testing.T) *disk {
 		t.Fatal(err)
 	}
 	d.run("mkfs.ext4", "-q", d.image)
-	// Privileges are not enough in every container.
+	// In some containers, privileges are not enough.
 	if out, err := exec.Command("mount", "-o", "loop", d.image, d.dir).CombinedOutput(); err != nil {
 		t.Skipf("mount: %v: %s", err, out)
 	}
@@ -92,11 +91,11 @@ func (d *disk) run(name string, args ...string) {
 	}
 }
 
-// pullPlug stops the process as a machine without power stops, shuts the file system
-// down, without another write to the device and without its own log, ends the process,
-// and mounts what is left. Were the process not stopped before, it could still
-// acknowledge a write: in a file system that is being shut down fsync may succeed
-// although nothing was written.
+// pullPlug freezes the process like a machine without power, shuts the file system down
+// without another write to the device and without flushing its journal, ends the
+// process, and mounts the file system again. Without the freeze, the process could
+// still acknowledge a write: while a file system shuts down, fsync may succeed without
+// writing.
 func (d *disk) pullPlug(p *process) error {
 	d.t.Helper()
 	if err := p.freeze(); err != nil {
@@ -111,12 +110,12 @@ func (d *disk) pullPlug(p *process) error {
 	return err
 }
 
-// freeze stops all threads of the process. One that is in the kernel, in an fsync for
-// example, stops when it comes back from there, before it can tell anybody.
+// freeze stops all threads of the process. A thread in the kernel, for example in
+// fsync, stops before it returns from there and can answer.
 func (p *process) freeze() error {
 	if err := p.cmd.Process.Signal(unix.SIGSTOP); err != nil {
 		if errors.Is(err, os.ErrProcessDone) {
-			return nil // kill says so
+			return nil // kill reports it
 		}
 		return err
 	}
@@ -124,7 +123,7 @@ func (p *process) freeze() error {
 	for {
 		threads, err := os.ReadDir(tasks)
 		if errors.Is(err, os.ErrNotExist) {
-			return nil // so does it then
+			return nil // kill reports it
 		}
 		if err != nil {
 			return err
@@ -133,7 +132,7 @@ func (p *process) freeze() error {
 		for _, thread := range threads {
 			stat, err := os.ReadFile(filepath.Join(tasks, thread.Name(), "stat"))
 			if err != nil {
-				running = true // it has just ended
+				running = true // the thread has just ended
 				continue
 			}
 			// The state follows the name, which is in parentheses.

@@ -18,7 +18,7 @@ import (
 type watcher struct {
 	log     *history.Log
 	watch   *history.Watch
-	version atomic.Uint64 // of watch, for others
+	version atomic.Uint64 // of watch, for other goroutines
 	opened  bool          // in an earlier cycle
 }
 
@@ -28,7 +28,7 @@ func (w *watcher) run(ctx context.Context, client dynamic.Interface) {
 		if err := w.once(ctx, client); err == nil {
 			continue
 		}
-		// The server is gone, or is going.
+		// The server has stopped, or is stopping.
 		select {
 		case <-ctx.Done():
 		case <-time.After(10 * time.Millisecond):
@@ -36,7 +36,7 @@ func (w *watcher) run(ctx context.Context, client dynamic.Interface) {
 	}
 }
 
-// once lists, if it must, and watches until the watch ends.
+// once lists if necessary, and watches until the watch ends.
 func (w *watcher) once(ctx context.Context, client dynamic.Interface) error {
 	objects := client.Resource(resource(w.watch.Kind))
 	if w.watch.Version() == 0 {
@@ -69,7 +69,7 @@ func (w *watcher) once(ctx context.Context, client dynamic.Interface) error {
 	return nil
 }
 
-// gone lists anew after 410 Gone; other errors it returns.
+// gone lists again after 410 Gone, and returns other errors.
 func (w *watcher) gone(ctx context.Context, objects dynamic.NamespaceableResourceInterface, err error) error {
 	if !apierrors.IsResourceExpired(err) && !apierrors.IsGone(err) {
 		return err

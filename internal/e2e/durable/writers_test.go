@@ -21,18 +21,18 @@ const (
 	objectsPerWriter = 16
 )
 
-// writer writes its own objects, one after the other.
+// writer writes its own objects, one after another.
 type writer struct {
 	log    *history.Log
 	random *rand.Rand
 	keys   []history.Key
 	stamps *atomic.Int64
-	// early takes a write for acknowledged whatever the answer. A mutant.
+	// early is a mutant that counts a write as acknowledged, whatever the answer is.
 	early bool
 
-	// last is what the objects were like, for updates.
+	// last are the last known objects, for updates.
 	last map[history.Key]*unstructured.Unstructured
-	// unsure are those of which the last write got no answer.
+	// unsure are the objects whose last write got no answer.
 	unsure map[history.Key]bool
 }
 
@@ -46,8 +46,8 @@ func newWriter(n int, log *history.Log, stamps *atomic.Int64, seed uint64) *writ
 	return w
 }
 
-// run writes until it is told to stop or the server ends, and calls acknowledged
-// after each success.
+// run writes until stop is closed or the server ends, and calls acknowledged after each
+// success.
 func (w *writer) run(ctx context.Context, stop <-chan struct{}, client dynamic.Interface, acknowledged func()) {
 	w.unsure = map[history.Key]bool{}
 	for {
@@ -71,7 +71,7 @@ func (w *writer) run(ctx context.Context, stop <-chan struct{}, client dynamic.I
 	}
 }
 
-// write is one write of the object, and its answer.
+// write makes one write of the object and records the answer.
 func (w *writer) write(ctx context.Context, client dynamic.Interface, key history.Key) error {
 	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
 	defer cancel()
@@ -97,7 +97,7 @@ func (w *writer) write(ctx context.Context, client dynamic.Interface, key histor
 	return w.answered(key, above, o, err)
 }
 
-// size is mostly that of usual objects, and sometimes many pages of the log.
+// size returns a typical size, and sometimes one of many pages of etcd's log.
 func (w *writer) size() int {
 	if w.random.IntN(100) == 0 {
 		return 100 << 10
@@ -105,7 +105,7 @@ func (w *writer) size() int {
 	return w.random.IntN(3000)
 }
 
-// answered takes down the answer to a write, o being nil for a deletion.
+// answered records the answer to a write. o is nil for a deletion.
 func (w *writer) answered(key history.Key, above uint64, o *unstructured.Unstructured, err error) error {
 	switch {
 	case err == nil && o == nil:

@@ -6,55 +6,55 @@ import (
 	"time"
 )
 
-// Op is what is asked for.
+// Op is the operation of a call.
 type Op string
 
 const (
-	// Create makes an object that is not there.
+	// Create creates an object that does not exist.
 	Create Op = "create"
-	// Get reads what is there now. A list is a Get of all its objects.
+	// Get reads the current object. A list is a Get of all its objects.
 	Get Op = "get"
 	// Update replaces an object that has the version Call.Expect.
 	Update Op = "update"
-	// Delete deletes an object, where Call.Expect is set only that version.
+	// Delete deletes an object. If Call.Expect is set, only that version.
 	Delete Op = "delete"
 )
 
-// Outcome is the answer.
+// Outcome is the answer to a call.
 type Outcome string
 
 const (
 	// OK is success.
 	OK Outcome = "ok"
-	// Exists is the answer to a Create of what is there.
+	// Exists is the answer to a Create of an existing object.
 	Exists Outcome = "exists"
-	// NotFound says that there is none.
+	// NotFound means that the object does not exist.
 	NotFound Outcome = "not found"
-	// Conflict says that it is not the version expected.
+	// Conflict means that the object has another version.
 	Conflict Outcome = "conflict"
-	// Unknown is no answer, or one that does not tell what was done.
+	// Unknown is no answer, or one that does not reveal the effect.
 	Unknown Outcome = "unknown"
 )
 
 // Call is one call of one object.
 type Call struct {
 	Client int
-	// Member is whom was asked, for the reader.
+	// Member is the member that was called, for readers.
 	Member string
 	Key    string
 	Op     Op
-	// Value is what a Create or Update writes. Each has another.
+	// Value is the value that a Create or Update writes. It is unique.
 	Value string
-	// Expect is the resource version that an Update or Delete is for.
+	// Expect is the resource version that an Update or Delete requires.
 	Expect uint64
 	// Start and End are times since the Log began.
 	Start, End time.Duration
 
 	Outcome Outcome
-	// Read is what a Get has found.
+	// Read is the value that a Get returned.
 	Read string
-	// Version is the resource version in the answer to a Create, Get or Update. A
-	// write may be without.
+	// Version is the resource version in the answer to a Create, Get or Update. A write
+	// may have none.
 	Version uint64
 }
 
@@ -85,7 +85,7 @@ type List struct {
 	Version    uint64
 }
 
-// Log takes down calls. It may be used concurrently.
+// Log records calls. It may be used concurrently.
 type Log struct {
 	began time.Time
 
@@ -94,27 +94,27 @@ type Log struct {
 	lists []List
 }
 
-// NewLog begins a history.
+// NewLog starts a history.
 func NewLog() *Log { return &Log{began: time.Now()} }
 
-// Now is the time of this history, for Call.Start and Call.End.
+// Now returns the time of this history, for Call.Start and Call.End.
 func (l *Log) Now() time.Duration { return time.Since(l.began) }
 
-// Add takes down calls that are over.
+// Add records completed calls.
 func (l *Log) Add(calls ...Call) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.calls = append(l.calls, calls...)
 }
 
-// AddList takes down a list. What it shows of each object is added by Add.
+// AddList records a list. Add records its objects.
 func (l *Log) AddList(list List) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.lists = append(l.lists, list)
 }
 
-// Calls returns what was taken down so far.
+// Calls returns the calls so far.
 func (l *Log) Calls() []Call {
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -10,20 +10,20 @@ import (
 	"github.com/anishathalye/porcupine"
 )
 
-// Result is what Check has found.
+// Result is the result of Check.
 type Result struct {
-	// Calls are those that were checked, Writes the acknowledged writes among them,
-	// and Open the calls without an answer.
+	// Calls counts the checked calls, Writes the acknowledged writes among them, and
+	// Open the calls without an answer.
 	Calls, Writes, Open int
-	// Bad has the keys of which no order of calls explains the answers, Undecided
-	// those for which the time was too short.
+	// Bad are the keys for which no order of calls explains the answers. Undecided are
+	// the keys for which the time was too short.
 	Bad, Undecided []string
 
 	calls map[string][]Call
 }
 
-// Check looks for an order of calls that explains all answers. It takes at most
-// timeout for each object.
+// Check searches an order of calls that explains all answers. It takes at most timeout
+// for each object.
 func Check(calls []Call, timeout time.Duration) Result {
 	r := Result{calls: map[string][]Call{}}
 	for _, c := range calls {
@@ -50,7 +50,7 @@ func Check(calls []Call, timeout time.Duration) Result {
 	return r
 }
 
-// OK tells whether all is explained.
+// OK reports whether an order explains all answers.
 func (r Result) OK() bool { return len(r.Bad)+len(r.Undecided) == 0 }
 
 func (r Result) String() string {
@@ -64,20 +64,19 @@ func (r Result) String() string {
 	return s
 }
 
-// Visualize writes a page that shows the calls of a key, and how far they could be
-// explained.
+// Visualize writes a page with the calls of a key, and how far they could be explained.
 func (r Result) Visualize(key, path string, timeout time.Duration) error {
 	_, info := porcupine.CheckOperationsVerbose(model, operations(r.calls[key]), timeout)
 	return porcupine.VisualizePath(model, info, path)
 }
 
-// operations are the calls of one object in the form of the checker. Calls without an
-// answer make its work grow exponentially: those are left out that cannot have had an
-// effect, and those end early whose effect was seen.
+// operations returns the calls of one object for the checker. Calls without an answer
+// make its work grow exponentially. So calls that had no effect are left out, and calls
+// whose effect was seen end then.
 func operations(calls []Call) []porcupine.Operation {
 	var end time.Duration              // after all others
 	seen := map[string]time.Duration{} // when a value was first read
-	taken := map[uint64]bool{}         // versions that an acknowledged write has replaced
+	taken := map[uint64]bool{}         // versions replaced by acknowledged writes
 	for _, c := range calls {
 		end = max(end, c.Start+1, c.End+1)
 		if c.Outcome != OK {
@@ -100,7 +99,7 @@ func operations(calls []Call) []porcupine.Operation {
 			case c.Op == Get, !ok && taken[c.Expect]:
 				continue
 			case ok && c.Value != "":
-				// A read from before it began is a finding, and not for us to repair.
+				// A read before the write began is a finding. Keep it.
 				returned = max(at, c.Start)
 			default:
 				returned = end
@@ -111,7 +110,7 @@ func operations(calls []Call) []porcupine.Operation {
 	return ops
 }
 
-// CheckVersions returns what is wrong with the order of resource versions over all
+// CheckVersions returns the violations of the order of resource versions over all
 // objects.
 func CheckVersions(calls []Call, lists []List) (wrong []string) {
 	type told struct {

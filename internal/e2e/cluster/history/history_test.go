@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-// at makes a call that took the time from start to end, of the key k.
+// at returns a call of the key k from start to end.
 func at(start, end time.Duration, c Call) Call {
 	c.Start, c.End, c.Key = start, end, "k"
 	if c.Member == "" {
@@ -32,7 +32,7 @@ func update(expect uint64, value string, version uint64) Call {
 
 func remove(expect uint64) Call { return Call{Op: Delete, Expect: expect, Outcome: OK} }
 
-// but is a call with another answer.
+// but returns the call with another answer.
 func but(outcome Outcome, c Call) Call {
 	c.Outcome, c.Read, c.Version = outcome, "", 0
 	return c
@@ -111,7 +111,7 @@ func TestCheck(t *testing.T) {
 	}
 }
 
-// TestCheckLong has as many calls without an answer as a fault makes for one key.
+// TestCheckLong checks as many calls without an answer as a fault causes for one key.
 func TestCheckLong(t *testing.T) {
 	var calls []Call
 	version, now := uint64(1), time.Duration(0)

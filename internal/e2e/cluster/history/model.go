@@ -6,13 +6,13 @@ import (
 	"github.com/anishathalye/porcupine"
 )
 
-// state is that of one object.
+// state is the state of one object.
 type state struct {
 	exists bool
 	value  string
 	// version is the resource version, or 0 after a write whose answer is missing.
 	version uint64
-	// floor is the highest version that the object has had: the next is above.
+	// floor is the highest version that the object has had: the next version is higher.
 	floor uint64
 }
 
@@ -26,12 +26,12 @@ func (s state) String() string {
 	return fmt.Sprintf("%s@%d", s.value, s.version)
 }
 
-// has tells whether the object can have this version.
+// has reports whether the object can have this version.
 func (s state) has(version uint64) bool {
 	return s.exists && (s.version == version || s.version == 0 && version > s.floor)
 }
 
-// written is the state after a write. Version is 0 if nobody was told.
+// written returns the state after a write. Version is 0 if no answer had it.
 func (s state) written(value string, version uint64) state {
 	floor := max(s.floor, s.version)
 	return state{exists: true, value: value, version: version, floor: max(floor, version)}
@@ -39,8 +39,8 @@ func (s state) written(value string, version uint64) state {
 
 func (s state) deleted() state { return state{floor: max(s.floor, s.version)} }
 
-// step is what a server does that does one thing after the other: whether it could
-// have given this answer, and what the object is then.
+// step reports whether a sequential server could have given this answer, and returns
+// the next state.
 func (s state) step(c Call) (bool, state) {
 	if c.Outcome == Unknown {
 		return true, s.perhaps(c)
@@ -55,7 +55,7 @@ func (s state) step(c Call) (bool, state) {
 		if c.Outcome == NotFound {
 			return !s.exists, s
 		}
-		// It tells the version of a write whose answer was missing.
+		// The answer reveals the version of a write without an answer.
 		return c.Outcome == OK && s.has(c.Version) && s.value == c.Read, s.written(s.value, c.Version)
 	case Update:
 		switch c.Outcome {
@@ -77,11 +77,12 @@ func (s state) step(c Call) (bool, state) {
 	return false, s
 }
 
-// above tells whether a write can have been told this version. 0 is none.
+// above reports whether a write can have returned this version. 0 is none.
 func above(version, floor uint64) bool { return version == 0 || version > floor }
 
-// perhaps is the state after a call without an answer, if it is done now. That it is
-// never done is no case of its own: it is done at the end then, when nobody looks.
+// perhaps returns the state after a call without an answer that takes effect now. A
+// call that never takes effect needs no case: it takes effect at the end, when no call
+// reads it.
 func (s state) perhaps(c Call) state {
 	switch {
 	case c.Op == Create && !s.exists, c.Op == Update && s.has(c.Expect):
@@ -92,7 +93,7 @@ func (s state) perhaps(c Call) state {
 	return s
 }
 
-// model is for the calls of one object.
+// model models the calls of one object.
 var model = porcupine.Model{
 	Init: func() any { return state{} },
 	Step: func(s, input, _ any) (bool, any) {

@@ -1,8 +1,8 @@
 package history
 
-// Check compares what a control plane shows after a restart, all objects of the
-// Log's kinds at the given resource version, with what was written. It settles
-// what was in flight, and returns how many acknowledged states it has compared.
+// Check compares the objects after a restart, all of the Log's kinds at a resource
+// version, with the writes. It settles writes in flight, and returns the number of
+// compared acknowledged states.
 func (l *Log) Check(version uint64, shown map[Key]State) (checked int) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -34,21 +34,21 @@ func (l *Log) compare(key Key, o *object, shown State) {
 	o.pending = nil
 	switch {
 	case shown == o.state:
-		// What was in flight, if anything, has not happened.
+		// The write in flight, if any, did not take effect.
 	case pending != nil && shown.Stamp == *pending && (shown.Stamp == 0 || o.continues(shown)):
 		o.settle(shown, false)
 	default:
 		l.report("%s: %s", key, l.wrong(o, pending, shown))
-		o.settle(shown, false) // Once is enough.
+		o.settle(shown, false) // report it once
 	}
 }
 
-// continues tells whether shown can be what a write made of the object.
+// continues reports whether shown can be the result of a write of the object.
 func (o *object) continues(shown State) bool {
 	return shown.Version > o.state.Version && (o.state.UID == "" || o.state.UID == shown.UID)
 }
 
-// wrong says what is wrong with what is shown.
+// wrong describes the difference of shown, or returns an empty string.
 func (l *Log) wrong(o *object, pending *int64, shown State) string {
 	what := "lost"
 	if !o.acknowledged {

@@ -7,7 +7,7 @@ import (
 	"strings"
 )
 
-// The keys under which an object has its content.
+// The annotations with the content of an object.
 const (
 	stampKey = "durable.test/stamp"
 	againKey = "durable.test/stamp-again"
@@ -15,16 +15,16 @@ const (
 	sumKey   = "durable.test/sum"
 )
 
-// Content is what a write with this stamp puts into an object's annotations: the
-// stamp twice, and some bytes with their checksum.
+// Content returns the annotations of a write with this stamp: the stamp twice, and some
+// bytes with their checksum.
 func Content(stamp int64, size int) map[string]string {
 	id := strconv.FormatInt(stamp, 10)
 	fill := strings.Repeat(id+".", size/(len(id)+1)+1)
 	return map[string]string{stampKey: id, againKey: id, fillKey: fill, sumKey: sum(id, fill)}
 }
 
-// Stamp returns the stamp of an object's content, and an error if the content is
-// not what one write made.
+// Stamp returns the stamp of an object's content, or an error if the content does not
+// come from one write.
 func Stamp(content map[string]string) (int64, error) {
 	id := content[stampKey]
 	stamp, err := strconv.ParseInt(id, 10, 64)
@@ -43,7 +43,7 @@ func sum(id, fill string) string {
 	return strconv.FormatUint(uint64(crc32.ChecksumIEEE([]byte(id+" "+fill))), 16)
 }
 
-// Report adds what somebody else has found.
+// Report adds a finding.
 func (l *Log) Report(format string, args ...any) {
 	l.mu.Lock()
 	defer l.mu.Unlock()

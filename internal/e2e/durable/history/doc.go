@@ -1,13 +1,12 @@
-// Package history checks what a control plane shows after a crash against what it
-// acknowledged before.
+// Package history checks the objects of a control plane after a crash against the
+// writes that it acknowledged before.
 //
-// A [Log] takes down what writers intend before they ask, and the answers. Each
-// object has one writer, so that at most one write of it is in flight, and each
-// write a stamp of its own by which it is known again. After a restart
-// [Log.Check] compares: an object must be as the last acknowledged write left it,
-// or as the one that was in flight would have. A [Watch] takes down the events of
-// one watch across restarts, and [Log.CheckWatch] compares these with the writes.
+// A [Log] records writes before they start, and their answers. Each object has one
+// writer, so at most one write of it is in flight, and each write has a unique stamp.
+// After a restart [Log.Check] compares: an object must be as after the last
+// acknowledged write, or after the write in flight. A [Watch] records the events of one
+// watch across restarts, and [Log.CheckWatches] compares them with the writes.
 //
-// What is found is a list of sentences; an empty one is a control plane that has
-// kept its word.
+// Findings are a list of sentences. The list is empty if the control plane has lost
+// nothing.
 package history

@@ -14,8 +14,8 @@ var (
 	c = history.Key{Kind: "configmaps", Namespace: "two", Name: "c"}
 )
 
-// written is a Log of: a created, updated (10, 12); b created, deleted, with the
-// version 15 that nobody was told (11); c created (13), its update 7 in flight.
+// written returns a Log with: a created, updated (10, 12); b created, deleted, with
+// version 15 unknown (11); c created (13), its update 7 in flight.
 func written() *history.Log {
 	l := history.New()
 	write(l, a, 1, 10, "A")
@@ -32,7 +32,7 @@ func write(l *history.Log, key history.Key, stamp int64, version uint64, uid str
 	l.Acknowledged(key, above, version, uid)
 }
 
-// shown is what there must be afterwards.
+// shown returns the expected objects.
 func shown() map[history.Key]history.State {
 	return map[history.Key]history.State{a: {3, 12, "A"}, c: {4, 13, "C"}}
 }
@@ -40,7 +40,7 @@ func shown() map[history.Key]history.State {
 func TestCheck(t *testing.T) {
 	for name, test := range map[string]struct {
 		version uint64
-		change  map[history.Key]history.State // zero takes it out
+		change  map[history.Key]history.State // zero removes the object
 		want    string
 	}{
 		"all is there":           {version: 20},
@@ -64,7 +64,7 @@ func TestCheck(t *testing.T) {
 				t.Errorf("%d objects are checked", checked)
 			}
 			want(t, l, test.want)
-			// Afterwards the Log goes by what it has seen.
+			// From now on the Log expects the state that it has seen.
 			before := len(l.Found())
 			l.Check(20, now)
 			if after := l.Found(); len(after) != before {
@@ -96,7 +96,7 @@ func TestRefusedHasNotHappened(t *testing.T) {
 	want(t, l, "stamp 7, which it never got")
 }
 
-// all is what a watch from version 9 on is told of written.
+// all returns the events of a watch of written from version 9 on.
 func all() []history.Event {
 	return []history.Event{
 		{Key: a, Stamp: 1, Version: 10, Added: true},
@@ -144,7 +144,7 @@ func TestCheckWatches(t *testing.T) {
 	}
 }
 
-// A watch that got 410 Gone owes nothing of what was in between.
+// A watch that got 410 Gone may miss the events in between.
 func TestGapIsNoLoss(t *testing.T) {
 	l := written()
 	l.Check(20, shown())
@@ -160,7 +160,7 @@ func TestGapIsNoLoss(t *testing.T) {
 	want(t, l, "")
 }
 
-// What a watch was told of an added object is not what another was told of it.
+// A watch shows an update of an object that another watch shows as added.
 func TestUpdateShownAsAdded(t *testing.T) {
 	l := written()
 	l.Check(20, shown())
@@ -187,7 +187,8 @@ func TestHalfAnObject(t *testing.T) {
 	}
 }
 
-// want checks that all that was found says so, or that nothing was found.
+// want requires that all findings contain a text, or that there are none if it is
+// empty.
 func want(t *testing.T, l *history.Log, want string) {
 	t.Helper()
 	found := l.Found()

@@ -10,35 +10,35 @@ type Key struct{ Kind, Namespace, Name string }
 
 func (k Key) String() string { return k.Kind + " " + k.Namespace + "/" + k.Name }
 
-// State is what an object is like. The zero value is an object that is not there.
+// State is the state of an object. The zero value is an object that does not exist.
 type State struct {
-	Stamp   int64  // of the write that made it so
+	Stamp   int64  // of the last write
 	Version uint64 // its resource version
 	UID     string
 }
 
-// write is one that has taken effect. Of a deletion the version is zero until a
-// watch has seen it; atMost is then the version of the list that lacked the object.
+// write is a write that took effect. The version of a deletion is zero until a watch
+// has seen it. Until then, atMost is the version of the list that lacked the object.
 type write struct {
 	stamp           int64 // zero deletes
 	version, atMost uint64
 }
 
-// object is what is known of one object.
+// object is the knowledge about one object.
 type object struct {
 	state   State
 	pending *int64 // stamp of the write in flight; zero deletes
 	writes  []write
-	// acknowledged tells whether state is by an answer, not by a look.
+	// acknowledged reports whether state comes from an answer, not from a read.
 	acknowledged bool
 }
 
-// Log is what writers did. Its methods may be called concurrently.
+// Log records the writes of writers. Its methods may be called concurrently.
 type Log struct {
 	mu      sync.Mutex
 	objects map[Key]*object
 	stamps  map[int64]Key
-	highest uint64 // resource version that anybody has been told
+	highest uint64 // resource version in an answer or event
 	acks    int
 	found   []string
 }
@@ -48,8 +48,8 @@ func New() *Log {
 	return &Log{objects: map[Key]*object{}, stamps: map[int64]Key{}}
 }
 
-// Begin takes down that a write of the object is about to be asked for. A stamp of
-// zero deletes. It returns a version that the answer's must be higher than.
+// Begin records that a write of the object is about to start. A stamp of zero deletes.
+// It returns a version that the answer's version must exceed.
 func (l *Log) Begin(key Key, stamp int64) (above uint64) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -68,9 +68,8 @@ func (l *Log) Begin(key Key, stamp int64) (above uint64) {
 	return l.highest
 }
 
-// Acknowledged takes down that the write in flight was answered with success. The
-// version and UID are those of the object in the answer; of a deletion they do not
-// matter.
+// Acknowledged records the success of the write in flight, with the version and UID in
+// the answer. Those of a deletion are ignored.
 func (l *Log) Acknowledged(key Key, above, version uint64, uid string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -91,21 +90,21 @@ func (l *Log) Acknowledged(key Key, above, version uint64, uid string) {
 	l.highest = max(l.highest, version)
 }
 
-// Refused takes down that the write in flight was answered with a refusal.
+// Refused records that the server refused the write in flight.
 func (l *Log) Refused(key Key) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.objects[key].pending = nil
 }
 
-// Told takes down a resource version that somebody was told.
+// Told records a resource version in an answer or event.
 func (l *Log) Told(version uint64) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.highest = max(l.highest, version)
 }
 
-// State is what the object was like when it was last known.
+// State returns the last known state of the object.
 func (l *Log) State(key Key) State {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -115,14 +114,14 @@ func (l *Log) State(key Key) State {
 	return State{}
 }
 
-// Acks is how many writes were acknowledged.
+// Acks returns the number of acknowledged writes.
 func (l *Log) Acks() int {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.acks
 }
 
-// Found is what was found so far.
+// Found returns the findings so far.
 func (l *Log) Found() []string {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -133,7 +132,7 @@ func (l *Log) report(format string, args ...any) {
 	l.found = append(l.found, fmt.Sprintf(format, args...))
 }
 
-// settle ends what is in flight with a write that has taken effect.
+// settle completes the write in flight with a state that took effect.
 func (o *object) settle(state State, acknowledged bool) {
 	o.state, o.pending, o.acknowledged = state, nil, acknowledged
 	o.writes = append(o.writes, write{stamp: state.Stamp, version: state.Version})

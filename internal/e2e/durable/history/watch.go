@@ -2,7 +2,7 @@ package history
 
 import "sort"
 
-// Event is one of a watch. A Stamp of zero is a deletion.
+// Event is an event of a watch. A Stamp of zero is a deletion.
 type Event struct {
 	Key     Key
 	Stamp   int64
@@ -10,28 +10,28 @@ type Event struct {
 	Added   bool
 }
 
-// Watch is what one watch of all objects of one kind was told, across restarts. It
-// is of one goroutine.
+// Watch records the events of one watch of all objects of a kind, across restarts. It
+// is used by one goroutine.
 type Watch struct {
 	Kind string
 	runs []run
 
-	Resumed, Gone int // how often it was resumed, and how often it got 410 Gone
+	Resumed, Gone int // numbers of resumptions and of 410 Gone
 }
 
-// run is a stretch of a watch without a gap: it was told all that happened after
-// one version up to another.
+// run is a part of a watch without a gap: it has every event after one version up to
+// another.
 type run struct {
 	after, upTo uint64
 	events      []Event
 }
 
-// Begin takes down a list at this version, from which the watch goes on.
+// Begin records a list at this version, from which the watch starts.
 func (w *Watch) Begin(version uint64) {
 	w.runs = append(w.runs, run{after: version, upTo: version})
 }
 
-// Version is the last that the watch was told, from which it is to be resumed.
+// Version returns the last version of the watch, from which it resumes.
 func (w *Watch) Version() uint64 {
 	if len(w.runs) == 0 {
 		return 0
@@ -39,21 +39,20 @@ func (w *Watch) Version() uint64 {
 	return w.runs[len(w.runs)-1].upTo
 }
 
-// Event takes down an event of one of the Log's objects.
+// Event records an event of one of the Log's objects.
 func (w *Watch) Event(e Event) {
 	r := &w.runs[len(w.runs)-1]
 	r.events = append(r.events, e)
 	r.upTo = max(r.upTo, e.Version)
 }
 
-// Progress takes down a version that something else has told: a bookmark or an
-// object that is not of the Log.
+// Progress records a version from a bookmark or from an object outside the Log.
 func (w *Watch) Progress(version uint64) {
 	r := &w.runs[len(w.runs)-1]
 	r.upTo = max(r.upTo, version)
 }
 
-// Events is how many events the watch was told.
+// Events returns the number of events of the watch.
 func (w *Watch) Events() (n int) {
 	for _, r := range w.runs {
 		n += len(r.events)
@@ -61,9 +60,9 @@ func (w *Watch) Events() (n int) {
 	return n
 }
 
-// CheckWatches compares what watches were told with what was written, when all is
-// settled: each write once, in order, none that has not happened, and none missing
-// between a run's first and last version.
+// CheckWatches compares watches with the settled writes: each write appears once and in
+// order, no event without a write, and no write missing between a run's first and last
+// version.
 func (l *Log) CheckWatches(watches ...*Watch) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -77,7 +76,7 @@ func (l *Log) CheckWatches(watches ...*Watch) {
 	}
 }
 
-// learnDeletions takes the versions of deletions from a watch: answers to
+// learnDeletions takes the versions of deletions from a watch, because answers to
 // deletions do not have them.
 func (l *Log) learnDeletions(w *Watch) {
 	for _, r := range w.runs {
@@ -91,8 +90,8 @@ func (l *Log) learnDeletions(w *Watch) {
 	}
 }
 
-// deletionAt returns which write is a deletion of this version, or could be: one of
-// an unknown version between its neighbours'.
+// deletionAt returns the index of the deletion with this version, or of one with
+// unknown version that can have it.
 func (o *object) deletionAt(version uint64) int {
 	for i, w := range o.writes {
 		if w.stamp != 0 || w.version != 0 && w.version != version {
@@ -131,8 +130,8 @@ func (l *Log) checkRun(kind string, r run) {
 
 // checkEvents compares one run's events of one object with its writes.
 func (l *Log) checkEvents(key Key, o *object, r run, events []Event) {
-	// Where in the writes the run begins: the first that is later. A deletion of
-	// unknown version has been seen by no run at all.
+	// The run starts with the first later write. No run has seen a deletion of unknown
+	// version.
 	at := sort.Search(len(o.writes), func(i int) bool { return o.lowest(i) > r.after })
 	for _, e := range events {
 		if at == len(o.writes) {
@@ -158,7 +157,7 @@ func (l *Log) checkEvents(key Key, o *object, r run, events []Event) {
 	}
 }
 
-// lowest is the version of a write, or the lowest that it can have.
+// lowest returns the version of a write, or the lowest possible one.
 func (o *object) lowest(i int) uint64 {
 	if v := o.writes[i].version; v != 0 || i == 0 {
 		return v
