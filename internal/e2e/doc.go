@@ -17,8 +17,8 @@
 // their disks away; the directory cluster does that to members of a cluster, and cuts
 // their network.
 //
-// The directory attack runs all known attacks at once against a control plane in a process
-// of its own.
+// The directory attack runs all known attacks at once against a control plane in a
+// process of its own.
 //
 // Everything that is not the library runs as a process of its own, and each is
 // this test binary started under another name (main_test.go):

@@ -40,8 +40,7 @@ const (
 //go:embed testdata
 var testdata embed.FS
 
-// Releases returns the Kubernetes versions of which there are DataDirs, in order of their
-// names.
+// Releases returns the Kubernetes versions with DataDirs, sorted by name.
 func Releases() ([]string, error) {
 	entries, err := testdata.ReadDir("testdata")
 	if err != nil {
@@ -77,15 +76,16 @@ func ReadRecord(dir string) (*Record, error) {
 		return nil, err
 	}
 	record := &Record{}
-	// Integers of objects stay integers, as those that a client returns.
+	// Integers of objects stay integers, as in objects from a client.
 	return record, utiljson.Unmarshal(data, record)
 }
 
-// sizeRecord is the PAX record that has the size of a file whose zeros at the end are not
-// in the archive: etcd preallocates 64 MB for each segment of its log.
+// sizeRecord is the PAX record with the size of a file whose trailing zeros are not in
+// the archive: etcd preallocates 64 MB for each segment of its log.
 const sizeRecord = "KUBEMBED.size"
 
-// Pack writes the record and the files below dir to the archive name in the directory out.
+// Pack writes the record and the files below dir to the archive name in the directory
+// out.
 func Pack(out, name, dir string, record *Record) (err error) {
 	data, err := json.Marshal(record)
 	if err != nil {

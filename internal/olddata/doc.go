@@ -1,5 +1,5 @@
-// Package olddata has DataDirs that earlier releases have written, for tests that a later
-// release opens them, upgrades them, and loses nothing.
+// Package olddata has DataDirs of earlier releases, for tests that a later release
+// opens and upgrades them without loss.
 //
 // testdata has one directory for each release, named after its Kubernetes version:
 //
@@ -9,8 +9,8 @@
 // Each archive also has record.json (type [Record]): every key in etcd, every object that
 // the API served, the encryption key, and the credentials that the release issued.
 //
-// Before the project moves to the next Kubernetes minor version, write the DataDirs of the
-// last release with the code of that release:
+// Before the project moves to the next Kubernetes minor version, write the DataDirs of
+// the last release with the code of that release:
 //
 //	go build -o /tmp/write ./internal/olddata/write
 //	unshare --net --uts sh -c 'hostname olddata && ip link set lo up &&
@@ -18,12 +18,12 @@
 //		ip link set eth0 up && ip link set eth1 up && ip route add default via 192.0.2.254 &&
 //		/tmp/write -out internal/olddata/testdata'
 //
-// The namespaces keep the name and the addresses of the machine out of certificates. v1.36.3
-// was made so, at the last commit before the move to Kubernetes 1.37. write/objects.yaml and
-// write/objects.go have the objects. They use API versions that the next release must still
-// serve.
+// The namespaces keep the name and the addresses of the machine out of certificates.
+// The archives of v1.36.3 come from the last commit before the move to Kubernetes 1.37.
+// write/objects.yaml and write/objects.go have the objects. They use API versions that
+// the next release must still serve.
 //
-// The archives do not expire soon: CAs are valid for ten years, and the credentials in the
-// record for as long as the CAs. Serving certificates are renewed by the start, if they are
-// due. Ports and addresses in them are those of loopback.
+// The archives do not expire soon: CAs are valid for ten years, and the credentials in
+// the record as long as the CAs. The start renews serving certificates that are due.
+// Ports and addresses in them are on loopback.
 package olddata

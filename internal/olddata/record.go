@@ -8,17 +8,17 @@ import (
 	"go.etcd.io/etcd/api/v3/mvccpb"
 )
 
-// Record describes a DataDir as the release that wrote it knew it.
+// Record describes a DataDir as the release that wrote it sees it.
 type Record struct {
 	// Kubernetes and Etcd are the versions of the release, like v1.36.3 and 3.6.16.
 	Kubernetes string `json:"kubernetes"`
 	Etcd       string `json:"etcd"`
-	// Made is the time at which it was written.
+	// Made is the time of the write.
 	Made time.Time `json:"made"`
-	// Killed says that the control plane was killed, not stopped.
+	// Killed reports that the control plane was killed, not stopped.
 	Killed bool `json:"killed"`
-	// Secretbox is the key of Config.Encryption, SnapshotKey that of Config. They are
-	// empty where the DataDir was written without.
+	// Secretbox is the key of Config.Encryption, and SnapshotKey that of Config. They
+	// are empty if the DataDir was written without them.
 	Secretbox   []byte `json:"secretbox,omitempty"`
 	SnapshotKey []byte `json:"snapshotKey,omitempty"`
 	// Admin is a kubeconfig of group system:masters, Join one of JoinKubeconfig, and
@@ -37,7 +37,7 @@ type Record struct {
 // Key is one key of etcd.
 type Key struct {
 	Key string `json:"key"`
-	// Sum is Sum of its value.
+	// Sum is the result of the function Sum for the value.
 	Sum     string `json:"sum"`
 	Create  int64  `json:"create"`
 	Mod     int64  `json:"mod"`

@@ -9,8 +9,8 @@ import (
 	"testing"
 )
 
-// forbidden are packages that no user of the library may have to link: directories,
-// with what is below them.
+// forbidden are packages that no user of the library may have to link: directories with
+// their subdirectories.
 var forbidden = []string{
 	"github.com/kubembed/kubembed/examples",
 	"github.com/kubembed/kubembed/internal/e2e",
@@ -21,7 +21,7 @@ var forbidden = []string{
 	"testing", // registers flags
 }
 
-// optional are directories that only those link who import a component.
+// optional are directories that are linked only if a component is imported.
 var optional = []string{
 	"github.com/kubembed/kubembed/pkg/components",
 	"k8s.io/kubernetes/pkg/controller",
@@ -29,7 +29,7 @@ var optional = []string{
 	"k8s.io/kubernetes/pkg/scheduler",
 }
 
-// core are exceptions, for every control plane.
+// core are exceptions that every control plane links.
 var core = []string{
 	"k8s.io/kubernetes/pkg/controller",
 	"k8s.io/kubernetes/pkg/controller/bootstrap",
@@ -63,8 +63,8 @@ var core = []string{
 	"k8s.io/kubernetes/pkg/scheduler/util",
 }
 
-// configuration are types only, of every controller: the garbage collector
-// knows them.
+// configuration reports whether a package has only configuration types, which the
+// garbage collector imports for every controller.
 func configuration(name string) bool {
 	directory := "k8s.io/kubernetes/pkg/controller"
 	return below(name, directory+"/apis") || below(name, directory) && (strings.HasSuffix(name, "/config") || strings.HasSuffix(name, "/config/v1alpha1"))
@@ -79,7 +79,7 @@ func TestLibraryLinksNothingForbidden(t *testing.T) {
 	}
 }
 
-// TestComponentsAreOptional: who imports no component links no code of one.
+// TestComponentsAreOptional: a program that imports no component links no code of one.
 func TestComponentsAreOptional(t *testing.T) {
 	linked, importers := dependencies(t, "./pkg/controlplane", "./pkg/apiserver", "./pkg/etcd", "./pkg/pki")
 	for _, name := range linked {
@@ -95,7 +95,7 @@ func TestComponentsAreOptional(t *testing.T) {
 	}
 }
 
-// dependencies are what packages link, and who imports it.
+// dependencies returns the linked packages, and their importers.
 func dependencies(t *testing.T, packages ...string) (linked []string, importers map[string][]string) {
 	t.Helper()
 	importers = map[string][]string{}
@@ -125,7 +125,7 @@ func TestBelow(t *testing.T) {
 	}
 }
 
-// checkout is the root directory of the module.
+// checkout returns the root directory of the module.
 func checkout(t *testing.T) string {
 	t.Helper()
 	gomod := strings.TrimSpace(goCommand(t, ".", nil, "env", "GOMOD"))

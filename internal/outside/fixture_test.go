@@ -16,9 +16,8 @@ import (
 var variants = flag.Bool("variants", false, "build the test of an outside module with -race, and vendored with -trimpath, too: "+
 	"minutes, as everything is built anew, unless it is in the build cache")
 
-// TestFixtureFromOutside is a user of the test fixture: a module with one test,
-// go get, go test. It has no replace directive, no downloaded binary and no
-// environment variable.
+// TestFixtureFromOutside uses the test fixture from a module with one test: go get, go
+// test. It has no replace directive, no downloaded binary and no environment variable.
 func TestFixtureFromOutside(t *testing.T) {
 	if testing.Short() {
 		t.Skip("builds a program and may need the module proxy")
@@ -56,7 +55,7 @@ func TestFixtureFromOutside(t *testing.T) {
 		t.Fatalf("the module requires version %q, not %s", got, version)
 	}
 
-	// From here on nothing is downloaded.
+	// From here on, downloads fail.
 	offline := append(env, "GOPROXY=off", "KUBEBUILDER_ASSETS=")
 	passes := func(flags ...string) {
 		t.Helper()
@@ -76,9 +75,9 @@ func TestFixtureFromOutside(t *testing.T) {
 	}
 }
 
-// TestFixtureInAProjectWithControllerRuntime is a project that has client-go and
-// controller-runtime at the versions for this Kubernetes. It adopts the fixture with go get
-// alone: its versions stay, and its tests compile and pass without go mod tidy.
+// TestFixtureInAProjectWithControllerRuntime adopts the fixture in a project with
+// client-go and controller-runtime for this Kubernetes version. go get is enough: the
+// project's versions stay, and its tests compile and pass without go mod tidy.
 func TestFixtureInAProjectWithControllerRuntime(t *testing.T) {
 	if testing.Short() {
 		t.Skip("builds a program and may need the module proxy")
@@ -93,7 +92,7 @@ func TestFixtureInAProjectWithControllerRuntime(t *testing.T) {
 		}
 		write(t, filepath.Join(dir, name), string(data))
 	}
-	// The project as it is before.
+	// The project before the change.
 	versions := map[string]string{}
 	var example struct {
 		Require []struct{ Path, Version string }

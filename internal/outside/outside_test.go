@@ -1,5 +1,5 @@
-// Package outside_test looks at the library from the outside: as a module that
-// requires it, and as a program that links it.
+// Package outside_test uses the library from the outside: from a module that requires
+// it, and from a program that links it.
 package outside_test
 
 import (
@@ -10,16 +10,15 @@ import (
 	"strings"
 	"testing"
 
-	// Have the library built before the tests run: their own builds then find
-	// it in the cache, instead of competing with the one that go test does.
+	// Build the library before the tests run: their own builds then find it in the
+	// cache, instead of competing with the build of go test.
 	_ "github.com/kubembed/kubembed/pkg/controlplane"
 )
 
 const library = "github.com/kubembed/kubembed"
 
-// TestOutsideModule is a user: a new module with one program, which requires
-// the library and nothing else. The replace directive stands for the version
-// that go get would find.
+// TestOutsideModule creates a module with one program that requires only the library. A
+// replace directive stands for the version that go get would find.
 func TestOutsideModule(t *testing.T) {
 	if testing.Short() {
 		t.Skip("builds a program and may need the module proxy")
@@ -40,7 +39,7 @@ func TestOutsideModule(t *testing.T) {
 	run("mod", "edit", "-require="+library+"@v0.0.0", "-replace="+library+"="+root)
 	run("mod", "tidy")
 
-	// No replace directive of ours has become the user's.
+	// The module needs no replace directive of ours.
 	var mod struct {
 		Replace []struct{ Old struct{ Path string } }
 	}
@@ -50,8 +49,8 @@ func TestOutsideModule(t *testing.T) {
 	if len(mod.Replace) != 1 || mod.Replace[0].Old.Path != library {
 		t.Errorf("replace directives: %+v", mod.Replace)
 	}
-	// Of k8s.io/kubernetes, the modules that are replaced in its own repository
-	// are required at v0.0.0. None is left.
+	// k8s.io/kubernetes requires the modules that it replaces in its own repository at
+	// v0.0.0. None must be left.
 	modules := run("list", "-m", "all")
 	for line := range strings.Lines(modules) {
 		if name, version, _ := strings.Cut(strings.TrimSpace(line), " "); version == "v0.0.0" {
@@ -62,7 +61,7 @@ func TestOutsideModule(t *testing.T) {
 		t.Errorf("the list of modules:\n%s", modules)
 	}
 
-	binary := filepath.Join(dir, "outside.exe") // Windows needs the ending
+	binary := filepath.Join(dir, "outside.exe") // Windows needs the extension
 	run("build", "-o", binary, ".")
 	out, err := exec.CommandContext(t.Context(), binary).CombinedOutput()
 	if err != nil {
@@ -73,8 +72,8 @@ func TestOutsideModule(t *testing.T) {
 	}
 }
 
-// TestNoReplaceDirective: go get ignores the replace directives of a library,
-// so that what they made work here would not work for users.
+// TestNoReplaceDirective: go get ignores the replace directives of a library, so a fix
+// by one would not reach users.
 func TestNoReplaceDirective(t *testing.T) {
 	var mod struct{ Replace, Exclude []any }
 	if err := json.Unmarshal([]byte(goCommand(t, checkout(t), nil, "mod", "edit", "-json")), &mod); err != nil {

@@ -17,8 +17,8 @@ import (
 	_ "github.com/kubembed/kubembed/pkg/controlplanetest"
 )
 
-// TestPagesInANewModule is a reader of the pages: a new module, what the pages tell to go
-// get, and their blocks of Go, which are compiled and run.
+// TestPagesInANewModule follows the pages in a new module: it runs their go get
+// commands, and compiles and runs their blocks of Go.
 func TestPagesInANewModule(t *testing.T) {
 	if testing.Short() {
 		t.Skip("builds a program and may need the module proxy")
@@ -69,7 +69,7 @@ func TestPagesInANewModule(t *testing.T) {
 		t.Errorf("only %d blocks of Go", written)
 	}
 
-	// Ginkgo is of a suite's own go.mod. Everything else is what go mod tidy adds for a
+	// A suite has Ginkgo in its own go.mod. go mod tidy adds everything else for a
 	// reader.
 	var suite struct {
 		Require []struct{ Path, Version string }

@@ -15,10 +15,10 @@ import (
 	"time"
 )
 
-// publish makes a version of the library of the files of the checkout, and
-// returns it with the environment in which the go command finds it: with a module
-// proxy that is a directory. Only that version is taken from there, and it is gone
-// from the module cache at the end of the test.
+// publish publishes the files of the checkout as a version of the library in a module
+// proxy, which is a directory. It returns the version and the environment for the go
+// command. Only that version comes from the proxy, and the end of the test removes it
+// from the module cache.
 func publish(t *testing.T) (version string, env []string) {
 	t.Helper()
 	root, proxy := checkout(t), t.TempDir()
@@ -34,7 +34,7 @@ func publish(t *testing.T) (version string, env []string) {
 		hash.Write([]byte(name))
 		hash.Write(data)
 	}
-	// The same files have the same version, so that they are built once.
+	// The same files get the same version, so that they are built once.
 	made := time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC)
 	version = "v0.0.0-" + made.Format("20060102150405") + "-" + hex.EncodeToString(hash.Sum(nil))[:12]
 
@@ -68,7 +68,7 @@ func publish(t *testing.T) (version string, env []string) {
 			t.Fatal(err)
 		}
 	}
-	// What go get without a version asks for.
+	// The answer to go get without a version.
 	if err := os.WriteFile(filepath.Join(filepath.Dir(directory), "@latest"), info, 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -77,13 +77,13 @@ func publish(t *testing.T) (version string, env []string) {
 	upstream := strings.TrimSpace(goCommand(t, root, nil, "env", "GOPROXY"))
 	return version, []string{
 		"GOPROXY=file://" + slashes(proxy) + "," + upstream,
-		"GONOSUMDB=" + library, // the checksum database does not know it
-		// So that it can be removed.
+		"GONOSUMDB=" + library, // not in the checksum database
+		// So that the version can be removed.
 		"GOFLAGS=" + strings.TrimSpace(os.Getenv("GOFLAGS")+" -modcacherw"),
 	}
 }
 
-// slashes is a path as one of a file URL.
+// slashes returns a path as the path of a file URL.
 func slashes(directory string) string {
 	directory = filepath.ToSlash(directory)
 	if !strings.HasPrefix(directory, "/") {
@@ -92,8 +92,8 @@ func slashes(directory string) string {
 	return directory
 }
 
-// moduleFiles are the files of the module, by the rule that those of other
-// modules in its directories are none.
+// moduleFiles returns the files of the module, without other modules in its
+// directories.
 func moduleFiles(t *testing.T, root string) []string {
 	t.Helper()
 	var names []string

@@ -19,12 +19,12 @@ import (
 	"github.com/kubembed/kubembed/internal/testwait"
 )
 
-// What the control plane may use beside memory.
+// Bounds for the control plane beside memory.
 const (
-	// descriptorsSpare is what must be left of its limit for its own files.
+	// descriptorsSpare is the number of descriptors that must stay free for its own
+	// files.
 	descriptorsSpare = 50
-	// logBytesPerSecond bounds its log, whatever is done to it, beside what may come at
-	// once.
+	// logBytesPerSecond bounds its log under all attacks, beside an initial burst.
 	logBytesPerSecond, logBytesAtOnce = 50 << 10, 1 << 20
 )
 
@@ -44,7 +44,7 @@ func TestAttacks(t *testing.T) {
 
 	ctx, cancel := context.WithTimeout(t.Context(), *duration)
 	defer cancel()
-	go func() { // nothing is left to attack
+	go func() { // ends the attacks if the control plane ends
 		select {
 		case <-p.done:
 			cancel()
@@ -115,7 +115,7 @@ func TestAttacks(t *testing.T) {
 	p.stop(t)
 }
 
-// recovers waits until all is as it was, within the recovery time.
+// recovers waits until the control plane works normally, within the recovery time.
 func recovers(t *testing.T, p *plane) {
 	t.Helper()
 	c, done := client(p.config(p.Admin))
@@ -130,7 +130,7 @@ func recovers(t *testing.T, p *plane) {
 	t.Logf("recovered after %s", time.Since(begin).Round(time.Millisecond))
 }
 
-// useable reports what a client cannot do.
+// useable returns an error for the first request of a client that fails.
 func useable(ctx context.Context, c kubernetes.Interface) error {
 	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
 	defer cancel()
@@ -159,7 +159,7 @@ func useable(ctx context.Context, c kubernetes.Interface) error {
 	return fmt.Errorf("watch: %s did not come: %w", created.Name, ctx.Err())
 }
 
-// nodesReady reports which of the hollow nodes and steady are not ready.
+// nodesReady returns an error unless the hollow nodes and steady are ready.
 func nodesReady(ctx context.Context, c kubernetes.Interface) error {
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()
@@ -188,8 +188,7 @@ func nodesReady(ctx context.Context, c kubernetes.Interface) error {
 	return nil
 }
 
-// watchNodes looks at the nodes while the control plane is attacked. A list that fails
-// says nothing about them.
+// watchNodes checks the nodes during the attacks. It ignores failed lists.
 func watchNodes(ctx context.Context, t *testing.T, c kubernetes.Interface) {
 	rounds(ctx, 2*time.Second, func() {
 		err := nodesReady(ctx, c)
@@ -199,7 +198,7 @@ func watchNodes(ctx context.Context, t *testing.T, c kubernetes.Interface) {
 	})
 }
 
-// report says every minute that the test still works.
+// report logs every minute that the test still works.
 func report(ctx context.Context, t *testing.T, j *journal, results map[string]*stats) {
 	begin := time.Now()
 	for {

@@ -12,10 +12,10 @@ import (
 	"k8s.io/apimachinery/pkg/util/wait"
 )
 
-// attack works until ctx ends and leaves nothing open. It counts its work in s.
+// attack runs until ctx ends and leaves nothing open. It counts its work in s.
 type attack func(ctx context.Context, t *target, s *stats)
 
-// attacks by name. Each works on its own, beside all others.
+// attacks are the attacks by name. They run independently and at once.
 var attacks = map[string]attack{
 	// connections_test.go
 	"idle-tcp":           idleTCP,
@@ -56,18 +56,18 @@ var attacks = map[string]attack{
 	"full-disk":        fullDisk,
 }
 
-// stats of an attack.
+// stats are the counts of an attack.
 type stats struct {
 	tries    atomic.Int64 // connections, requests or streams
-	answered atomic.Int64 // of which the server took, in whatever way
-	won      atomic.Int64 // what must never happen
+	answered atomic.Int64 // accepted by the server
+	won      atomic.Int64 // successes of the attacker
 
 	mu    sync.Mutex
 	first string // description of the first win
 	notes map[string]int
 }
 
-// win notes that the attacker has got something that it must not have.
+// win records a success of the attacker.
 func (s *stats) win(format string, args ...any) {
 	s.won.Add(1)
 	s.mu.Lock()

@@ -20,7 +20,7 @@ const (
 	protobuf        = "application/vnd.kubernetes.protobuf"
 )
 
-// post sends a body with a bearer token, and reports the status, or 0.
+// post sends a body with a bearer token, and returns the status, or 0.
 func (t *target) post(ctx context.Context, hc *http.Client, path, token, contentType string, body io.Reader, s *stats) int {
 	ctx, cancel := context.WithTimeout(ctx, 70*time.Second)
 	defer cancel()
@@ -44,7 +44,7 @@ func (t *target) post(ctx context.Context, hc *http.Client, path, token, content
 	return response.StatusCode
 }
 
-// bombs posts bodies in turn, a few at a time.
+// bombs posts bodies in turn, a few at once.
 func bombs(ctx context.Context, t *target, s *stats, contentType string, bodies ...func() []byte) {
 	hc := browserless()
 	defer hc.CloseIdleConnections()
@@ -81,7 +81,7 @@ func deepCBOR(ctx context.Context, t *target, s *stats) {
 	bombs(ctx, t, s, "application/cbor", repeated("\xd9\xd9\xf7", "\x81", 2_000_000), repeated("\xd9\xd9\xf7", "\xa1\x61a", 600_000))
 }
 
-// emptyConditions become objects that are much larger than they were as a message.
+// emptyConditions posts messages that become much larger objects.
 func emptyConditions(ctx context.Context, t *target, s *stats) {
 	body := object("certificates.k8s.io/v1", "CertificateSigningRequest",
 		append(message(1, message(1, []byte("x"))), message(3, bytes.Repeat([]byte{1<<3 | 2, 0}, 1_500_000))...))
@@ -95,8 +95,8 @@ func emptyConditions(ctx context.Context, t *target, s *stats) {
 	})
 }
 
-// deepProtobuf posts a CRD with a schema as deep as a body can have it, which only an
-// administrator may: like every message that is decoded before it is looked at.
+// deepProtobuf posts a CRD with the deepest possible schema. Only an administrator may:
+// like every message, it is decoded before it is validated.
 func deepProtobuf(ctx context.Context, t *target, s *stats) {
 	const levels, not = 300_000, 28
 	sizes, size := make([]int, levels), 0
@@ -128,14 +128,14 @@ func deepProtobuf(ctx context.Context, t *target, s *stats) {
 	})
 }
 
-// tag begins a field of a protobuf message that has size bytes.
+// tag returns the beginning of a field of a protobuf message with size bytes.
 func tag(field, size int) []byte {
 	return binary.AppendUvarint(binary.AppendUvarint(nil, uint64(field)<<3|2), uint64(size))
 }
 
 func message(field int, data []byte) []byte { return append(tag(field, len(data)), data...) }
 
-// object is a message of a kind as the API takes it.
+// object returns a message of a kind in the form of the API.
 func object(apiVersion, kind string, raw []byte) []byte {
 	u := runtime.Unknown{TypeMeta: runtime.TypeMeta{APIVersion: apiVersion, Kind: kind}, Raw: raw}
 	data, err := u.Marshal()
@@ -145,7 +145,7 @@ func object(apiVersion, kind string, raw []byte) []byte {
 	return append([]byte("k8s\x00"), data...)
 }
 
-// endless is a body of spaces that never ends, one in a while.
+// endless is an endless body of slow spaces.
 type endless struct{ ctx context.Context }
 
 func (e endless) Read(p []byte) (int, error) {
@@ -167,7 +167,7 @@ func endlessBodies(ctx context.Context, t *target, s *stats) {
 	})
 }
 
-// spaces are a body without end that comes as fast as it is read.
+// spaces is an endless body that comes as fast as it is read.
 type spaces struct{}
 
 func (spaces) Read(p []byte) (int, error) {
@@ -177,7 +177,7 @@ func (spaces) Read(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// largeBodies has 100 MB, with a token and without.
+// largeBodies sends 100 MB, with a token and without.
 func largeBodies(ctx context.Context, t *target, s *stats) {
 	hc := browserless()
 	defer hc.CloseIdleConnections()
@@ -189,7 +189,7 @@ func largeBodies(ctx context.Context, t *target, s *stats) {
 	})
 }
 
-// largeHeaders has 800 kB of them.
+// largeHeaders sends 800 kB of headers.
 func largeHeaders(ctx context.Context, t *target, s *stats) {
 	hc := browserless()
 	defer hc.CloseIdleConnections()

@@ -12,8 +12,8 @@ import (
 	"time"
 )
 
-// held keeps n connections open, replaces each that the server closes, and closes them
-// all at the end.
+// held keeps n connections open, replaces those that the server closes, and closes all
+// at the end.
 func held(ctx context.Context, n int, s *stats, open func() (net.Conn, error), nudge func(net.Conn)) {
 	var conns []net.Conn
 	defer func() {
@@ -34,7 +34,7 @@ func held(ctx context.Context, n int, s *stats, open func() (net.Conn, error), n
 			}
 		}
 		conns = alive
-		// No more at once than would keep the listener's queue full for others.
+		// Open only a few at once, so that the listener's queue is not always full.
 		for range min(50, n-len(conns)) {
 			s.tries.Add(1)
 			conn, err := open()
@@ -48,8 +48,7 @@ func held(ctx context.Context, n int, s *stats, open func() (net.Conn, error), n
 	s.note(fmt.Sprintf("%d open at the end", len(conns)))
 }
 
-// isOpen reports whether the server has not closed a connection. It reads away what the
-// server has sent.
+// isOpen reports whether a connection is open. It discards data from the server.
 func isOpen(conn net.Conn) bool {
 	_ = conn.SetReadDeadline(time.Now().Add(time.Microsecond))
 	_, err := conn.Read(make([]byte, 1<<10))
@@ -65,7 +64,7 @@ func idleTCP(ctx context.Context, t *target, s *stats) {
 	held(ctx, t.Descriptors+100, s, func() (net.Conn, error) { return dial(ctx, t.host()) }, nil)
 }
 
-// idleInsecure does so on the insecure listener.
+// idleInsecure does the same on the insecure listener.
 func idleInsecure(ctx context.Context, t *target, s *stats) {
 	u, err := url.Parse(t.Insecure)
 	if err != nil {
@@ -74,17 +73,17 @@ func idleInsecure(ctx context.Context, t *target, s *stats) {
 	held(ctx, t.Descriptors+100, s, func() (net.Conn, error) { return dial(ctx, u.Host) }, nil)
 }
 
-// idleTLS makes the handshake, and sends nothing.
+// idleTLS completes the handshake, and sends nothing.
 func idleTLS(ctx context.Context, t *target, s *stats) {
 	held(ctx, 300, s, func() (net.Conn, error) { return t.dialTLS(ctx, "h2") }, nil)
 }
 
-// halfHandshakes begins one.
+// halfHandshakes begins handshakes.
 func halfHandshakes(ctx context.Context, t *target, s *stats) {
 	held(ctx, 300, s, func() (net.Conn, error) {
 		conn, err := dial(ctx, t.host())
 		if err == nil {
-			_, err = conn.Write([]byte{22, 3, 1, 2, 0, 1, 0, 1}) // a ClientHello of 508 bytes that does not come
+			_, err = conn.Write([]byte{22, 3, 1, 2, 0, 1, 0, 1}) // the start of a ClientHello of 508 bytes
 		}
 		return conn, err
 	}, nil)
@@ -102,7 +101,7 @@ func idleAuthenticated(ctx context.Context, t *target, s *stats) {
 	}, nil)
 }
 
-// slowHeaders sends a header that does not end, a byte at a time.
+// slowHeaders sends an endless header, one byte at a time.
 func slowHeaders(ctx context.Context, t *target, s *stats) {
 	held(ctx, 300, s, func() (net.Conn, error) {
 		conn, err := t.dialTLS(ctx, "http/1.1")

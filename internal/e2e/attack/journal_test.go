@@ -9,7 +9,8 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
-// TestJournal: it must report lost writes, and none that was never acknowledged.
+// TestJournal: the journal reports lost writes, and no write that was never
+// acknowledged.
 func TestJournal(t *testing.T) {
 	j := &journal{objects: map[string]*written{
 		"as acknowledged":  {acknowledged: 3, tried: 3},

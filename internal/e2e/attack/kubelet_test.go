@@ -48,7 +48,7 @@ func serve(address string, handler http.HandlerFunc) (*kubelet, error) {
 	return k, nil
 }
 
-// use makes it show a certificate.
+// use sets the certificate of the server.
 func (k *kubelet) use(cert, key []byte) {
 	if pair, err := tls.X509KeyPair(cert, key); err == nil {
 		k.pair.Store(&pair)

@@ -18,13 +18,13 @@ import (
 )
 
 var (
-	duration = flag.Duration("for", 20*time.Second, "how long the attacks take")
-	chosen   = flag.String("attacks", "", "the names of some attacks, with commas; empty is all")
-	recovery = flag.Duration("recovery", time.Minute, "how soon after the attacks all must be as before; the full run wants 5s")
-	memory   = flag.Int("memory", 4096, "how many MiB the control plane may use at most")
+	duration = flag.Duration("for", 20*time.Second, "duration of the attacks")
+	chosen   = flag.String("attacks", "", "names of attacks, separated by commas; empty is all")
+	recovery = flag.Duration("recovery", time.Minute, "limit of the recovery after the attacks; the full run uses 5s")
+	memory   = flag.Int("memory", 4096, "limit of the control plane's memory in MiB")
 )
 
-// programs are what this binary becomes when it is started under another name.
+// programs are run by this binary when it is started with their name.
 var programs = map[string]func(args []string) error{"attacked-plane": planeMain}
 
 func TestMain(m *testing.M) {
@@ -36,12 +36,12 @@ func TestMain(m *testing.M) {
 		}
 		os.Exit(0)
 	}
-	// Clients of a control plane that is attacked have much to say, and we count it.
+	// Clients log much during the attacks. The test counts failures itself.
 	klog.SetLogger(klog.Logger{})
 	goleak.VerifyTestMain(m, leaks.Ignored()...)
 }
 
-// selected are the names of the attacks to run.
+// selected returns the names of the attacks to run.
 func selected(t *testing.T) (names []string) {
 	t.Helper()
 	if *chosen == "" {

@@ -28,7 +28,7 @@ func nodeName(node string) pkix.Name {
 	return pkix.Name{CommonName: "system:node:" + node, Organization: []string{"system:nodes"}}
 }
 
-// nodeRequest is a request for a certificate of a node with a new key, both in PEM.
+// nodeRequest returns a request for a certificate of a node, and its new key, in PEM.
 func nodeRequest(node string, hosts []string) (request, key []byte) {
 	private, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
@@ -84,7 +84,7 @@ func ask(ctx context.Context, c kubernetes.Interface, name, signer, node string,
 	return cert, key, nil
 }
 
-// askToJoin asks for the client certificate of a node, and returns its configuration.
+// askToJoin requests the client certificate of a node, and returns its configuration.
 func askToJoin(ctx context.Context, t *target, c kubernetes.Interface, request, node string) (*rest.Config, error) {
 	cert, key, err := ask(ctx, c, request, certificatesv1.KubeAPIServerClientKubeletSignerName, node, nil)
 	if err != nil {
@@ -95,7 +95,7 @@ func askToJoin(ctx context.Context, t *target, c kubernetes.Interface, request, 
 	return config, nil
 }
 
-// newNode is a Node that is ready.
+// newNode returns a ready Node.
 func newNode(name string, port int32, addresses ...corev1.NodeAddress) *corev1.Node {
 	node := &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: name, Labels: map[string]string{"kubernetes.io/hostname": name}}}
 	node.Status.Addresses = addresses
@@ -104,7 +104,7 @@ func newNode(name string, port int32, addresses ...corev1.NodeAddress) *corev1.N
 	return node
 }
 
-// register makes the Node, or changes the one that is there.
+// register creates the Node, or updates the existing one.
 func register(ctx context.Context, c kubernetes.Interface, node *corev1.Node) error {
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
@@ -120,7 +120,7 @@ func register(ctx context.Context, c kubernetes.Interface, node *corev1.Node) er
 	return err
 }
 
-// internal is an address of a node.
+// internal returns an internal address of a node.
 func internal(address string) corev1.NodeAddress {
 	return corev1.NodeAddress{Type: corev1.NodeInternalIP, Address: address}
 }

@@ -33,20 +33,20 @@ import (
 const (
 	hollowNodes = 50
 	descriptors = 1024
-	// quota is what attackers may fill of this machine's disk.
+	// quota limits the use of this machine's disk by attackers.
 	quota = 512 << 20
-	// diskSize is that of the disk for snapshots.
+	// diskSize is the size of the disk for snapshots.
 	diskSize = "256m"
 
-	steady   = "node-steady"       // the one node of nodesReady that is not hollow
+	steady   = "node-steady"       // the node of nodesReady that is not hollow
 	apiHost  = "api.example.com"   // of Config.Hosts
 	hookHost = "hooks.example.com" // of Server.ServingCertificate
 )
 
 var snapshotKey = []byte("of the attacked control plane and of nobody else")
 
-// planeMain is a control plane until stdin ends. When it is ready it prints a target; if
-// it ends by itself, so does the process.
+// planeMain runs a control plane until stdin ends. When it is ready it prints a target.
+// If the control plane stops by itself, the process ends.
 func planeMain(args []string) error {
 	flags := flag.NewFlagSet("attacked-plane", flag.ContinueOnError)
 	dir := flags.String("dir", "", "where everything is")
@@ -62,7 +62,7 @@ func planeMain(args []string) error {
 		return err
 	}
 	if *disk {
-		// In the mount namespace of this process, with which it goes.
+		// In the mount namespace of this process, so the mount ends with it.
 		if err := unix.Mount("none", snapshots, "tmpfs", 0, "mode=0700,size="+diskSize); err != nil {
 			return fmt.Errorf("mount a disk for snapshots: %w", err)
 		}
@@ -112,7 +112,7 @@ func planeMain(args []string) error {
 	}
 }
 
-// fill makes the credentials that attackers have.
+// fill creates the attackers' credentials.
 func (t *target) fill(ctx context.Context, server *controlplane.Server) (err error) {
 	if t.Admin, err = server.Kubeconfig("admin", "system:masters"); err != nil {
 		return err
@@ -147,7 +147,7 @@ func (t *target) fill(ctx context.Context, server *controlplane.Server) (err err
 	return grant(ctx, admin, "reader", rbacv1.PolicyRule{APIGroups: []string{""}, Resources: []string{"configmaps"}, Verbs: []string{"list", "watch"}})
 }
 
-// grant gives the user low a right.
+// grant grants a right to the user low.
 func grant(ctx context.Context, admin kubernetes.Interface, name string, rule rbacv1.PolicyRule) error {
 	role := &rbacv1.ClusterRole{ObjectMeta: metav1.ObjectMeta{Name: name}, Rules: []rbacv1.PolicyRule{rule}}
 	if _, err := admin.RbacV1().ClusterRoles().Create(ctx, role, metav1.CreateOptions{}); err != nil {
@@ -161,7 +161,7 @@ func grant(ctx context.Context, admin kubernetes.Interface, name string, rule rb
 	return err
 }
 
-// plane is a control plane in a process of its own.
+// plane is a control plane in its own process.
 type plane struct {
 	*target
 	dir    string
@@ -195,7 +195,7 @@ func startPlane(t *testing.T) *plane {
 	if err != nil {
 		t.Fatal(err)
 	}
-	// When this process ends without a word, the end of stdin ends the other.
+	// When this process dies, stdin of the other one ends, and with it the process.
 	if p.stdin, err = p.cmd.StdinPipe(); err != nil {
 		t.Fatal(err)
 	}
@@ -223,13 +223,13 @@ func startPlane(t *testing.T) *plane {
 		t.Fatalf("not started: %v: %s", err, p.lastWords())
 	}
 	if p.SnapshotDisk {
-		// This process is in another mount namespace.
+		// This process has another mount namespace.
 		p.Snapshots = fmt.Sprintf("/proc/%d/root%s", p.cmd.Process.Pid, p.Snapshots)
 	}
 	return p
 }
 
-// lastWords are the beginning of what the process wrote to stderr.
+// lastWords returns the beginning of the process's stderr.
 func (p *plane) lastWords() string {
 	data, _ := os.ReadFile(p.stderr)
 	return fmt.Sprintf("%v: %.2000s", p.cmd.ProcessState, data)
@@ -245,7 +245,7 @@ func (p *plane) ended() bool {
 	}
 }
 
-// stop ends the control plane as hosts do.
+// stop stops the control plane gracefully.
 func (p *plane) stop(t *testing.T) {
 	t.Helper()
 	_ = p.stdin.Close()

@@ -17,8 +17,8 @@ import (
 	corev1 "k8s.io/api/core/v1"
 )
 
-// nodeProxy registers the control plane's own address in every spelling as that of a
-// kubelet, and asks it through the proxy who it is.
+// nodeProxy registers the control plane's own address in every spelling as a kubelet's,
+// and sends requests for its identity through the proxy.
 func nodeProxy(ctx context.Context, t *target, s *stats) {
 	proxied, done := client(t.config(t.Nodes["proxied"]))
 	defer done()
@@ -51,7 +51,7 @@ func nodeProxy(ctx context.Context, t *target, s *stats) {
 	})
 }
 
-// webPages asks the insecure listener what a browser asks it for other people's pages,
+// webPages sends a browser's requests for other sites' pages to the insecure listener,
 // and for pages through proxies.
 func webPages(ctx context.Context, t *target, s *stats) {
 	hc := &http.Client{Transport: &http.Transport{}, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
@@ -117,13 +117,13 @@ func webPages(ctx context.Context, t *target, s *stats) {
 	})
 }
 
-// pageAddress is where the kubelet of the node page is.
+// pageAddress is the address of the kubelet of the node page.
 const pageAddress = "127.0.0.78"
 
-// pageText is in the page that the node page serves.
+// pageText is part of the page that the node page serves.
 const pageText = "fetch('/api/v1/secrets')"
 
-// servePage is the kubelet of the node page, with a page.
+// servePage serves a page as the kubelet of the node page.
 func servePage(w http.ResponseWriter, _ *http.Request) {
 	w.Header().Set("Content-Type", "text/html")
 	_, _ = fmt.Fprintf(w, "<script>%s</script>", pageText)

@@ -20,9 +20,9 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
-const mine = "example.com/mine" // nobody signs for it
+const mine = "example.com/mine" // a signer that does not exist
 
-// posts creates certificate requests with a join file, a few at a time.
+// posts creates certificate requests with a join file, a few at once.
 func posts(ctx context.Context, t *target, s *stats, join, atOnce int, every, timeout time.Duration, request func(n int) (signer string, pem []byte)) {
 	c, done := client(t.config(t.Join[join]))
 	defer done()
@@ -43,7 +43,7 @@ func posts(ctx context.Context, t *target, s *stats, join, atOnce int, every, ti
 	})
 }
 
-// newRequest is a certificate request with a name, or one that the server makes up.
+// newRequest returns a certificate request with a name, or with a generated one.
 func newRequest(name, signer string, request []byte) *certificatesv1.CertificateSigningRequest {
 	usages := []certificatesv1.KeyUsage{certificatesv1.UsageDigitalSignature, certificatesv1.UsageClientAuth}
 	if signer == certificatesv1.KubeletServingSignerName {
@@ -58,8 +58,8 @@ func newRequest(name, signer string, request []byte) *certificatesv1.Certificate
 	}
 }
 
-// requestFlood asks for certificates that nobody signs, and for those of nodes that do
-// not exist.
+// requestFlood requests certificates from a signer that does not exist, and
+// certificates for nodes that do not exist.
 func requestFlood(ctx context.Context, t *target, s *stats) {
 	request, _ := nodeRequest("flooded", nil)
 	posts(ctx, t, s, joinFlood, 4, 20*time.Millisecond, 10*time.Second, func(n int) (string, []byte) {
@@ -78,8 +78,8 @@ func largeRequests(ctx context.Context, t *target, s *stats) {
 	posts(ctx, t, s, joinLarge, 4, 200*time.Millisecond, 10*time.Second, func(int) (string, []byte) { return mine, request })
 }
 
-// largeRSAKeys lets the server verify a signature with a key of half a million bits, and
-// does not wait for the answer.
+// largeRSAKeys makes the server verify a signature with a key of half a million bits,
+// and does not wait for the answer.
 func largeRSAKeys(ctx context.Context, t *target, s *stats) {
 	request := rsaRequest(64 << 10)
 	posts(ctx, t, s, joinRSA, 2, time.Second, time.Second, func(int) (string, []byte) {
@@ -87,7 +87,7 @@ func largeRSAKeys(ctx context.Context, t *target, s *stats) {
 	})
 }
 
-// rsaRequest is a request with a key of so many bytes and a signature that is wrong.
+// rsaRequest returns a request with a key of size bytes and an invalid signature.
 func rsaRequest(size int) []byte {
 	modulus, signature := make([]byte, size), make([]byte, size)
 	_, _ = rand.Read(modulus)

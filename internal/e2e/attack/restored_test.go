@@ -15,13 +15,13 @@ import (
 	"github.com/kubembed/kubembed/pkg/controlplane"
 )
 
-// checkSnapshots waits for a snapshot of after the attacks, and restores it.
+// checkSnapshots waits for a snapshot after the attacks, and restores it.
 func checkSnapshots(t *testing.T, p *plane) {
 	t.Helper()
 	ended := time.Now()
 	var data []byte
-	// After a failure the next one is a minute later.
-	testwait.UntilWithin(t, 90*time.Second, "a snapshot of after the attacks", func(context.Context) error {
+	// After a failure, the next snapshot is a minute later.
+	testwait.UntilWithin(t, 90*time.Second, "a snapshot after the attacks", func(context.Context) error {
 		paths, err := filepath.Glob(filepath.Join(p.Snapshots, "kubembed-*.tar"))
 		if err != nil {
 			return err
@@ -29,7 +29,7 @@ func checkSnapshots(t *testing.T, p *plane) {
 		for _, path := range paths {
 			if info, err := os.Stat(path); err == nil && info.ModTime().After(ended) {
 				data, err = os.ReadFile(path)
-				return err // it may be deleted by now, for a newer one
+				return err // a newer one may have replaced it
 			}
 		}
 		return fmt.Errorf("there are %v", paths)

@@ -10,8 +10,8 @@ import (
 	"time"
 )
 
-// futureSnapshots puts files in the directory of the snapshots whose names are of a time
-// when the clock was wrong. They stay: snapshots of after the attacks are beside them.
+// futureSnapshots creates files in the directory of the snapshots with names from the
+// future. They stay: snapshots after the attacks are beside them.
 func futureSnapshots(ctx context.Context, t *target, s *stats) {
 	var names []string
 	for i := range 5 {
@@ -27,7 +27,7 @@ func futureSnapshots(ctx context.Context, t *target, s *stats) {
 	})
 }
 
-// fullDisk fills the disk of the snapshots, and makes room again.
+// fullDisk fills the disk of the snapshots, and frees it again.
 func fullDisk(ctx context.Context, t *target, s *stats) {
 	if !t.SnapshotDisk {
 		s.note("only root has a disk to fill")

@@ -13,7 +13,7 @@ import (
 	"time"
 )
 
-// badTokens tries bearer tokens of every kind that is wrong.
+// badTokens tries invalid bearer tokens of every kind.
 func badTokens(ctx context.Context, t *target, s *stats) {
 	good := t.token(joinBodies)
 	authorizations := []func() string{
@@ -31,7 +31,7 @@ func badTokens(ctx context.Context, t *target, s *stats) {
 	guesses(ctx, t, s, authorizations)
 }
 
-// badJWTs tries service-account tokens that nobody has signed.
+// badJWTs tries service-account tokens with invalid signatures.
 func badJWTs(ctx context.Context, t *target, s *stats) {
 	encode := base64.RawURLEncoding.EncodeToString
 	jwt := func(header, claims string) func() string {
@@ -47,10 +47,10 @@ func badJWTs(ctx context.Context, t *target, s *stats) {
 	})
 }
 
-// lower is a word that was never there before.
+// lower returns a new random word.
 func lower() string { return strings.ToLower(rand.Text()) }
 
-// guesses reads Secrets with the authorizations in turn. None must be accepted.
+// guesses reads Secrets with the authorizations in turn. The server must accept none.
 func guesses(ctx context.Context, t *target, s *stats, authorizations []func() string) {
 	hc := browserless()
 	defer hc.CloseIdleConnections()

@@ -10,7 +10,7 @@ import (
 	"strings"
 )
 
-// usage is what the process of the control plane has used at most.
+// usage are the maxima of the control plane's process.
 type usage struct {
 	memory      int // MiB
 	descriptors int
@@ -18,8 +18,7 @@ type usage struct {
 	logBytes    int64
 }
 
-// measure looks at the process, and keeps the maxima. The kernel keeps that of the
-// memory.
+// measure updates the maxima. The kernel keeps the maximum of the memory.
 func (u *usage) measure(p *plane) {
 	status, _ := os.ReadFile(fmt.Sprintf("/proc/%d/status", p.cmd.Process.Pid))
 	for line := range strings.Lines(string(status)) {
@@ -35,7 +34,7 @@ func (u *usage) measure(p *plane) {
 	}
 }
 
-// countLog reads the log, of which it returns the messages that are there most.
+// countLog reads the log, and returns its most frequent messages.
 func (u *usage) countLog(p *plane) map[string]int {
 	data, _ := os.ReadFile(filepath.Join(p.dir, "log"))
 	u.logLines = bytes.Count(data, []byte("\n"))

@@ -21,13 +21,13 @@ const (
 	objectsPerWriter = 40
 )
 
-// journal is what an administrator has written, and was told about it.
+// journal records the writes of an administrator and their answers.
 type journal struct {
 	mu      sync.Mutex
 	objects map[string]*written
 
 	acknowledged, refused, created atomic.Int64
-	slowest                        atomic.Int64 // of the acknowledged, in nanoseconds
+	slowest                        atomic.Int64 // slowest acknowledged write, in nanoseconds
 }
 
 // written is an object. Its only writer numbers its writes.
@@ -35,7 +35,7 @@ type written struct {
 	acknowledged, tried int
 }
 
-// write writes until ctx ends, at a human pace of some ten writes a second and writer.
+// write writes until ctx ends, at some ten writes a second for each writer.
 func (j *journal) write(ctx context.Context, c kubernetes.Interface, writer int) {
 	versions := map[string]string{}
 	n := 0
@@ -43,15 +43,15 @@ func (j *journal) write(ctx context.Context, c kubernetes.Interface, writer int)
 		n++
 		name := fmt.Sprintf("written-%d-%d", writer, n%objectsPerWriter)
 		if n%20 == 0 {
-			name = fmt.Sprintf("created-%d-%d", writer, n) // and left alone
+			name = fmt.Sprintf("created-%d-%d", writer, n) // and not changed afterwards
 			j.created.Add(1)
 		}
 		j.one(ctx, c, name, n, versions)
 	})
 }
 
-// one is one write. It names the version that it knows, so that a write without an
-// answer which is done late cannot undo one that was acknowledged.
+// one makes one write. It names the known version, so that a late write without an
+// answer cannot undo an acknowledged one.
 func (j *journal) one(ctx context.Context, c kubernetes.Interface, name string, n int, versions map[string]string) {
 	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
 	defer cancel()
@@ -73,7 +73,7 @@ func (j *journal) one(ctx context.Context, c kubernetes.Interface, name string, 
 	}
 	if err != nil {
 		j.refused.Add(1)
-		// The next write builds on the stored object.
+		// The next write updates the stored object.
 		switch now, err := maps.Get(ctx, name, metav1.GetOptions{}); {
 		case err == nil:
 			versions[name] = now.ResourceVersion

@@ -10,7 +10,7 @@ import (
 	"k8s.io/kubernetes/cmd/kube-apiserver/app/options"
 )
 
-// Every flag of kube-apiserver is known, also those that have no effect.
+// The program accepts every flag of kube-apiserver, also ignored ones.
 func TestEveryFlagIsKnown(t *testing.T) {
 	out, err := exec.Command(filepath.Join(assets(t), "kube-apiserver"), "--help").Output()
 	if err != nil {

@@ -16,7 +16,7 @@ var (
 	assetsDir  = flag.String("assets", "", "an absolute path: run them on the programs in this directory")
 )
 
-// built is the directory with our programs, or why it is not there.
+// built is the directory of the built programs, or the error of the build.
 var built struct {
 	dir string
 	err error
@@ -39,7 +39,7 @@ func run(m *testing.M) int {
 	return m.Run()
 }
 
-// install builds the programs by the line of their documentation, but for the
+// install builds the programs with the command of their documentation, except the
 // version.
 func install(dir string) error {
 	root, err := repository()
@@ -55,7 +55,7 @@ func install(dir string) error {
 	return nil
 }
 
-// assets is the directory with the programs.
+// assets returns the directory of the programs.
 func assets(t testing.TB) string {
 	t.Helper()
 	if built.err != nil {
@@ -64,7 +64,7 @@ func assets(t testing.TB) string {
 	return built.dir
 }
 
-// repository is the root of the library's checkout.
+// repository returns the root of the library's checkout.
 func repository() (string, error) {
 	out, err := exec.Command("go", "env", "GOWORK").Output()
 	if err != nil {

@@ -30,16 +30,16 @@ import (
 // waitTimeout bounds every wait of these tests.
 const waitTimeout = 2 * time.Minute
 
-// program is a running program, with what it has said.
+// program is a running program with its output.
 type program struct {
 	cmd    *exec.Cmd
 	output output
 	ended  chan struct{}
 	err    error
-	temp   string // its TMPDIR
+	temp   string // TMPDIR of the program
 }
 
-// output is what a program has said so far.
+// output is the output of a program so far.
 type output struct {
 	mu  sync.Mutex
 	all bytes.Buffer
@@ -79,7 +79,7 @@ func start(t *testing.T, name string, args ...string) *program {
 	return p
 }
 
-// wait waits for its end, and returns the exit code.
+// wait waits for the end of the program, and returns its exit code.
 func (p *program) wait(t *testing.T) int {
 	t.Helper()
 	select {
@@ -91,10 +91,10 @@ func (p *program) wait(t *testing.T) int {
 	}
 }
 
-// cluster is what envtest starts: both programs, with its flags.
+// cluster is a cluster like envtest's: both programs, started with its flags.
 type cluster struct {
 	etcd, apiserver  *program
-	serving, clients *pki.PKI // two authorities, as envtest has
+	serving, clients *pki.PKI // two CAs, as in envtest
 	url              string
 }
 
@@ -123,7 +123,8 @@ func startCluster(t *testing.T, more ...string) *cluster {
 	}
 	write("apiserver.crt", c.serving.Serving().Cert)
 	write("apiserver.key", c.serving.Serving().Key)
-	// envtest hands the public key over as a certificate: any with its key will do.
+	// envtest passes the public key as a certificate. Any certificate with the key will
+	// do.
 	signer, err := c.serving.IssueClient("sa-signer", nil, 0)
 	if err != nil {
 		t.Fatal(err)
@@ -145,7 +146,8 @@ func startCluster(t *testing.T, more ...string) *cluster {
 	return c
 }
 
-// freeAddress is an address that was free a moment ago, as envtest finds one.
+// freeAddress returns an address that was free a moment ago. The programs take a port
+// number and no listener, and envtest finds one like this.
 func freeAddress(t *testing.T) string {
 	t.Helper()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
@@ -156,7 +158,7 @@ func freeAddress(t *testing.T) string {
 	return listener.Addr().String()
 }
 
-// healthy waits as envtest does.
+// healthy waits for the health endpoint, like envtest.
 func healthy(t *testing.T, p *program, url string, client *http.Client) {
 	t.Helper()
 	testwait.UntilWithin(t, waitTimeout, url, func(ctx context.Context) error {
@@ -181,7 +183,7 @@ func healthy(t *testing.T, p *program, url string, client *http.Client) {
 	})
 }
 
-// client is somebody with a certificate of the clients' authority.
+// client returns a client with a certificate of the CA for clients.
 func (c *cluster) client(t *testing.T, user string, groups ...string) *kubernetes.Clientset {
 	t.Helper()
 	pair, err := c.clients.IssueClient(user, groups, 0)
@@ -197,7 +199,7 @@ func (c *cluster) client(t *testing.T, user string, groups ...string) *kubernete
 	return client
 }
 
-// What envtest's users know of its cluster holds on this one.
+// The programs behave like envtest's cluster.
 func TestProgramsTakeWhatEnvtestGives(t *testing.T) {
 	t.Parallel()
 	c := startCluster(t)
@@ -212,11 +214,12 @@ func TestProgramsTakeWhatEnvtestGives(t *testing.T) {
 	if _, err := admin.CoreV1().Pods("default").Create(ctx, pod, metav1.CreateOptions{}); err != nil {
 		t.Error(err)
 	}
-	// RBAC decides about others.
+	// RBAC decides for other users.
 	if _, err := c.client(t, "jane").CoreV1().Pods("default").List(ctx, metav1.ListOptions{}); !apierrors.IsForbidden(err) {
 		t.Errorf("jane lists pods: %v", err)
 	}
-	// Services have addresses of the range. This one comes when the server is ready.
+	// Services have addresses of the range. This one is created when the server is
+	// ready.
 	testwait.UntilWithin(t, waitTimeout, "the Service kubernetes has address 10.0.0.1", func(ctx context.Context) error {
 		service, err := admin.CoreV1().Services("default").Get(ctx, "kubernetes", metav1.GetOptions{})
 		if err == nil && service.Spec.ClusterIP != "10.0.0.1" {
@@ -224,12 +227,12 @@ func TestProgramsTakeWhatEnvtestGives(t *testing.T) {
 		}
 		return err
 	})
-	// Nodes are tainted as by kube-apiserver.
+	// Nodes get the taint that kube-apiserver adds.
 	node, err := admin.CoreV1().Nodes().Create(ctx, &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: "one"}}, metav1.CreateOptions{})
 	if err != nil || len(node.Spec.Taints) != 1 {
 		t.Errorf("a new node: %v, %v", node, err)
 	}
-	// Tokens are signed with the key of the flags, which verifies them.
+	// Tokens are signed and verified with the keys of the flags.
 	account, err := admin.CoreV1().ServiceAccounts("default").Create(ctx, &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Name: "one"}}, metav1.CreateOptions{})
 	if err != nil {
 		t.Fatal(err)
@@ -246,17 +249,17 @@ func TestProgramsTakeWhatEnvtestGives(t *testing.T) {
 	if err != nil || review.Status.UserInfo.Username != "system:serviceaccount:default:one" {
 		t.Errorf("the token is of %v, %v", review, err)
 	}
-	// What is quick is not in etcd's log.
+	// etcd does not log fast requests.
 	if log := c.etcd.output.String(); strings.Contains(log, "request stats") {
 		t.Errorf("etcd logs each request:\n%.1000s", log)
 	}
-	// There are no controllers.
+	// No controllers run.
 	if _, err := admin.CoreV1().ServiceAccounts("default").Get(ctx, "default", metav1.GetOptions{}); !apierrors.IsNotFound(err) {
 		t.Errorf("the service account default: %v", err)
 	}
 }
 
-// A stop takes no longer than what is under way, ends with 0, and leaves no file.
+// A stop waits only for requests in flight, exits with 0, and leaves no file.
 func TestProgramsStop(t *testing.T) {
 	t.Parallel()
 	c := startCluster(t)
@@ -278,7 +281,7 @@ func TestProgramsStop(t *testing.T) {
 	}
 }
 
-// A suite that crashes leaves nothing that runs.
+// A suite that crashes leaves no process behind.
 func TestProgramsEndWithTheirParent(t *testing.T) {
 	t.Parallel()
 	client, peer := freeAddress(t), freeAddress(t)
@@ -293,7 +296,7 @@ func TestProgramsEndWithTheirParent(t *testing.T) {
 	}
 	healthy(t, &program{}, "http://"+client+"/health", http.DefaultClient)
 	stdin.Close()
-	if err := parent.Wait(); err != nil && parent.ProcessState.ExitCode() != 1 { // read found the end
+	if err := parent.Wait(); err != nil && parent.ProcessState.ExitCode() != 1 { // of read at the end of stdin
 		t.Fatal(err)
 	}
 	testwait.UntilWithin(t, waitTimeout, "etcd ends with its parent", func(context.Context) error {
@@ -331,7 +334,7 @@ func TestCoreControllers(t *testing.T) {
 	}
 }
 
-// What cannot start says why, and ends with another code than 0.
+// A failed start prints the reason, and exits with another code than 0.
 func TestProgramsRefuse(t *testing.T) {
 	t.Parallel()
 	taken, err := net.Listen("tcp", "127.0.0.1:0")

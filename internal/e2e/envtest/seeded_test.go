@@ -27,8 +27,8 @@ import (
 
 var updateSeeded = flag.Bool("update-seeded", false, "write testdata/seeded.json, by the programs in -assets, which should be kube-apiserver and etcd")
 
-// seededKinds are the paths of all kinds of which kube-apiserver makes objects when it
-// starts on an empty etcd.
+// seededKinds are the paths of all kinds with objects that kube-apiserver creates when
+// it starts on an empty etcd.
 var seededKinds = []string{
 	"/api/v1/namespaces", "/api/v1/configmaps", "/api/v1/services", "/api/v1/endpoints", "/api/v1/serviceaccounts", "/api/v1/secrets", "/api/v1/events",
 	"/apis/discovery.k8s.io/v1/endpointslices",
@@ -40,12 +40,12 @@ var seededKinds = []string{
 	"/apis/coordination.k8s.io/v1/leases",
 }
 
-// TestSeededMetadata compares the metadata of all objects that there are after a start
-// with those of kube-apiserver, which are in testdata/seeded.json. That is written with
+// TestSeededMetadata compares the metadata of all objects after a start with
+// kube-apiserver's, in testdata/seeded.json. This command writes that file:
 //
 //	go test ./internal/e2e/envtest -run=SeededMetadata -args -update-seeded -assets=/path/to/directory
 //
-// where the directory has kube-apiserver and etcd, and the machine has a default route.
+// The directory has kube-apiserver and etcd, and the machine needs a default route.
 func TestSeededMetadata(t *testing.T) {
 	golden := filepath.Join("testdata", "seeded.json")
 	if *updateSeeded {
@@ -84,11 +84,11 @@ func TestSeededMetadata(t *testing.T) {
 	if err := json.Unmarshal(data, &want); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := utilnet.ChooseHostInterface(); err != nil { // kube-apiserver would not start
+	if _, err := utilnet.ChooseHostInterface(); err != nil { // kube-apiserver does not start without one
 		delete(want, "/api/v1/endpoints/default/kubernetes")
 		delete(want, "/apis/discovery.k8s.io/v1/endpointslices/default/kubernetes")
 	}
-	// Controllers write some of them in the second after the start.
+	// Controllers write some of them within a second after the start.
 	var difference string
 	err = wait.PollUntilContextTimeout(t.Context(), 20*time.Millisecond, 20*time.Second, true, func(context.Context) (bool, error) {
 		difference = differences(want, seeded(t, admin))
@@ -99,8 +99,8 @@ func TestSeededMetadata(t *testing.T) {
 	}
 }
 
-// frontProxy are the flags by which kube-apiserver trusts a front proxy, as our programs
-// do by themselves: extension-apiserver-authentication tells of it.
+// frontProxy returns the flags that make kube-apiserver trust a front proxy, as our
+// programs always do. The ConfigMap extension-apiserver-authentication shows it.
 func frontProxy(t *testing.T) []string {
 	t.Helper()
 	identities, err := pki.Open(pki.Config{})
@@ -118,8 +118,8 @@ func frontProxy(t *testing.T) []string {
 	}
 }
 
-// seeded are the metadata of all objects, by path and name, without what differs
-// between two starts, and without objects of this project's own.
+// seeded returns the metadata of all objects by path and name, without fields that
+// differ between starts, and without objects of this project.
 func seeded(t *testing.T, admin *kubernetes.Clientset) map[string]any {
 	t.Helper()
 	all := map[string]any{}
@@ -156,7 +156,7 @@ func seeded(t *testing.T, admin *kubernetes.Clientset) map[string]any {
 			all[strings.TrimSuffix(path+"/"+item.GetNamespace(), "/")+"/"+name] = metadata
 		}
 	}
-	// As they are read from a file.
+	// In the form that is read from a file.
 	data, err := json.Marshal(all)
 	if err != nil {
 		t.Fatal(err)
@@ -168,14 +168,14 @@ func seeded(t *testing.T, admin *kubernetes.Clientset) map[string]any {
 	return all
 }
 
-// hide replaces the value of a label or annotation that is of the machine.
+// hide replaces the value of a label or annotation that depends on the machine.
 func hide(metadata map[string]any, kind, key string) {
 	if values, ok := metadata[kind].(map[string]any); ok && values[key] != nil {
 		values[key] = "HIDDEN"
 	}
 }
 
-// differences lists the objects whose metadata differ, with both.
+// differences lists the objects with different metadata, with both versions.
 func differences(want, got map[string]any) string {
 	var all strings.Builder
 	for _, key := range slices.Sorted(maps.Keys(want)) {

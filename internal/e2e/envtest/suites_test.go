@@ -17,16 +17,16 @@ import (
 	"time"
 )
 
-// suite is the tests of a project, or a part of them.
+// suite is the test suite of a project, or a part of it.
 type suite struct {
 	module   string
 	packages []string
 	more     []string // for -all
 	args     []string // for the test programs, unless -all
-	// skip is for go test: tests that need what cannot be had here.
+	// skip is passed to go test, for tests that cannot run here.
 	skip string
-	// known are failures, each with its reason. They are the same with
-	// kube-apiserver and etcd themselves: a failure on our programs alone is a bug.
+	// known are expected failures with their reasons. They also occur with the real
+	// kube-apiserver and etcd: a failure only with our programs is a bug.
 	known map[string]string
 }
 
@@ -34,14 +34,14 @@ const noExecutables = "it runs a script of its testdata, and a module's zip hold
 
 var suites = map[string]suite{
 	"controller-runtime": {
-		module: "sigs.k8s.io/controller-runtime", // in the version of our own examples
+		module: "sigs.k8s.io/controller-runtime", // the version of our examples
 		packages: []string{
 			"./pkg/builder", "./pkg/client", "./pkg/client/apiutil", "./pkg/cluster", "./pkg/controller", "./pkg/envtest", "./pkg/handler",
 			"./pkg/internal/controller", "./pkg/internal/recorder", "./pkg/internal/testing/controlplane",
 			"./pkg/manager/internal/integration", "./pkg/metrics/filters", "./pkg/reconcile", "./pkg/source", "./pkg/webhook",
 		},
 		more: []string{"./pkg/cache", "./pkg/manager"},
-		// They download kube-apiserver 1.28, whatever KUBEBUILDER_ASSETS says.
+		// These download kube-apiserver 1.28, whatever KUBEBUILDER_ASSETS is.
 		skip: "/aggregatedDiscovery=false",
 		known: map[string]string{
 			"APIServer argument defaulting when insecure serving is set, on a binary that supports it should set the insecure-port and insecure-bind-address fields from insecureserving": noExecutables,
@@ -83,7 +83,7 @@ func TestSuites(t *testing.T) {
 	}
 }
 
-// compare asserts that exactly those have failed that are known to.
+// compare requires that exactly the known tests fail.
 func (s suite) compare(t *testing.T, results map[string]*result) {
 	t.Helper()
 	left := maps.Clone(s.known)
@@ -110,13 +110,13 @@ func (s suite) compare(t *testing.T, results map[string]*result) {
 	}
 }
 
-// adopter is a module of ours that requires controller-runtime: the one that goes with the
-// Kubernetes of the library.
+// adopter is a module of this repository that requires controller-runtime for the
+// Kubernetes version of the library.
 const adopter = "examples/controller-test"
 
-// workspace is a copy of a module, in a workspace with the library and the adopter. All are
-// built with the newest of what they require, so that a suite from before a Kubernetes release
-// runs with that release.
+// workspace returns a copy of a module in a workspace with the library and the adopter.
+// All are built with the highest required versions, so a suite from before a Kubernetes
+// release runs with that release.
 func workspace(t *testing.T, module string) string {
 	t.Helper()
 	root, err := repository()
@@ -156,14 +156,14 @@ func command(t *testing.T, dir string, env []string, name string, args ...string
 	return cmd
 }
 
-// run runs the suite, and returns what became of each package.
+// run runs the suite, and returns the result of each package.
 func (s suite) run(t *testing.T, dir, programs string) map[string]*result {
 	t.Helper()
 	packages, args := s.packages, s.args
 	if *allSuites {
 		packages, args = slices.Concat(s.packages, s.more), nil
 	}
-	// Their own CI, too, tries again what depends on time.
+	// The project's own CI also retries tests that depend on timing.
 	args = slices.Concat([]string{"test", "-json", "-count=1", "-vet=off", "-p=2", "-timeout=40m", "-skip=" + s.skip}, packages,
 		[]string{"-args", "-ginkgo.v", "-ginkgo.no-color", "-ginkgo.flake-attempts=3", "-ginkgo.timeout=39m"}, args)
 	if s.skip == "" {
@@ -188,18 +188,18 @@ func (s suite) run(t *testing.T, dir, programs string) map[string]*result {
 	return results
 }
 
-// result is what became of a package.
+// result is the result of a package.
 type result struct {
 	passed int
 	failed []string
-	// Failures that Ginkgo has listed, and how many it has counted.
+	// The failures that Ginkgo listed, and the number that it counted.
 	listed, counted int
 	seconds         float64
 	output          []string
 	ginkgo          map[string]bool // Go tests that are Ginkgo suites
 }
 
-// tail is the end of the output.
+// tail returns the end of the output.
 func (r *result) tail() string {
 	return strings.Join(r.output[max(0, len(r.output)-80):], "")
 }
@@ -207,12 +207,12 @@ func (r *result) tail() string {
 var (
 	// A line of the list at the end: hierarchy, and the spec.
 	ginkgoFailure = regexp.MustCompile(`^  \[(?:FAIL|PANICKED!|TIMEDOUT|INTERRUPTED)\] (.*)\n$`)
-	// The node in which it failed is not a part of the name.
+	// The failed node is not part of the name.
 	ginkgoNode  = regexp.MustCompile(`\[(?:It|BeforeEach|JustBeforeEach|AfterEach|JustAfterEach|BeforeAll|AfterAll|DeferCleanup[^\]]*)\] `)
 	ginkgoCount = regexp.MustCompile(`-- (\d+) Passed \| (\d+) Failed \|`)
 )
 
-// read follows the output of go test -json: tests of Go, and specs of Ginkgo in them.
+// read parses the output of go test -json: Go tests, and Ginkgo specs in them.
 func read(stdout io.Reader) map[string]*result {
 	results := map[string]*result{}
 	lines := bufio.NewScanner(stdout)

@@ -16,15 +16,15 @@ import (
 	"k8s.io/apimachinery/pkg/util/wait"
 )
 
-// prefix is the beginning of the name of all that the host can see of a run.
+// prefix is the prefix of all names on the host.
 const prefix = "kubembed-realnode-"
 
-// cgroupfs is where all distributions mount cgroups.
+// cgroupfs is the mount point of cgroups on all distributions.
 const cgroupfs = "/sys/fs/cgroup"
 
-// newDir makes the directory of a run, and the cgroup of the same name for its
-// containers. They are removed at the end, as are those of earlier runs that
-// were killed. The lock tells a run from what a run has left.
+// newDir creates the directory of a run, and the cgroup of the same name for its
+// containers. The end of the test removes both, and those of earlier runs that were
+// killed. A lock marks the directory of a running test.
 func newDir(t *testing.T) string {
 	t.Helper()
 	removeLeftovers(t)
@@ -48,7 +48,7 @@ func newDir(t *testing.T) string {
 	return dir
 }
 
-// lock locks a directory for as long as this process lives.
+// lock locks a directory until this process ends.
 func lock(dir string) (unlock func(), err error) {
 	fd, err := unix.Open(dir, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
 	if err != nil {
@@ -61,7 +61,7 @@ func lock(dir string) (unlock func(), err error) {
 	return func() { _ = unix.Close(fd) }, nil
 }
 
-// removeLeftovers removes directories and cgroups of runs that have ended.
+// removeLeftovers removes directories and cgroups of earlier runs.
 func removeLeftovers(t *testing.T) {
 	t.Helper()
 	names := map[string]bool{}
@@ -81,7 +81,7 @@ func removeLeftovers(t *testing.T) {
 		case err == nil:
 			unlock()
 		case !errors.Is(err, fs.ErrNotExist):
-			continue // It is running, or not ours.
+			continue // in use, or not ours
 		}
 		t.Logf("removing what an earlier run left: %s", name)
 		if err := remove(dir); err != nil {
@@ -99,8 +99,8 @@ func remove(dir string) error {
 	return errors.Join(append(errs, os.RemoveAll(dir))...)
 }
 
-// removeCgroup removes a cgroup and those below it. The kernel keeps a cgroup
-// for a moment after its last process has ended.
+// removeCgroup removes a cgroup and its descendants. The kernel keeps a cgroup for a
+// moment after the end of its last process.
 func removeCgroup(path string) error {
 	var err error
 	if wait.PollUntilContextTimeout(context.Background(), 50*time.Millisecond, 10*time.Second, true, func(context.Context) (bool, error) {
@@ -122,8 +122,8 @@ func removeCgroup(path string) error {
 	return nil
 }
 
-// hierarchies are the directories at the top of each cgroup hierarchy: one with
-// cgroup v2, one for each controller with v1.
+// hierarchies returns the top directory of each cgroup hierarchy: one with cgroup v2,
+// one for each controller with v1.
 func hierarchies() []string {
 	if cgroupV2() {
 		return []string{cgroupfs}
@@ -144,8 +144,8 @@ func cgroupV2() bool {
 	return err == nil
 }
 
-// makeCgroup makes a cgroup in all hierarchies. The kubelet does not make its
-// cgroupRoot itself.
+// makeCgroup creates a cgroup in all hierarchies. The kubelet does not create its
+// cgroupRoot.
 func makeCgroup(path string) error {
 	for _, hierarchy := range hierarchies() {
 		if err := os.MkdirAll(filepath.Join(hierarchy, path), 0o755); err != nil {
@@ -155,7 +155,7 @@ func makeCgroup(path string) error {
 	if !cgroupV2() {
 		return nil
 	}
-	// From the top down, a cgroup hands controllers on only if it is told to.
+	// A cgroup delegates controllers only on request, from the top down.
 	controllers, err := os.ReadFile(filepath.Join(cgroupfs, "cgroup.controllers"))
 	if err != nil {
 		return err
@@ -163,8 +163,8 @@ func makeCgroup(path string) error {
 	parent := cgroupfs
 	for _, name := range strings.Split(path, "/") {
 		for _, controller := range strings.Fields(string(controllers)) {
-			// Those that cannot be handed on are none that the kubelet needs,
-			// or it says so.
+			// The kubelet does not need controllers that cannot be delegated, or it
+			// reports them.
 			_ = os.WriteFile(filepath.Join(parent, "cgroup.subtree_control"), []byte("+"+controller), 0)
 		}
 		parent = filepath.Join(parent, name)
@@ -172,7 +172,7 @@ func makeCgroup(path string) error {
 	return nil
 }
 
-// keepSysctls restores at the end of the test what kubelets set for the whole
+// keepSysctls restores at the end of the test the settings that kubelets change in the
 // kernel (k8s.io/component-helpers/node/util/sysctl).
 func keepSysctls(t *testing.T) {
 	t.Helper()
@@ -183,7 +183,7 @@ func keepSysctls(t *testing.T) {
 		path := filepath.Join("/proc/sys", name)
 		before, err := os.ReadFile(path)
 		if err != nil {
-			continue // Not in this kernel.
+			continue // missing in this kernel
 		}
 		t.Cleanup(func() {
 			if now, err := os.ReadFile(path); err == nil && string(now) == string(before) {

@@ -18,8 +18,8 @@ const (
 	sandboxImage = "kubembed.invalid/pause:latest"
 )
 
-// buildImages writes an archive, in the format of "docker save", with both
-// images. They have one layer, which has one program under many names.
+// buildImages writes an archive with both images in the format of "docker save". They
+// have one layer with one program under many names.
 func buildImages(t *testing.T, dir string) (archive string) {
 	t.Helper()
 	program := filepath.Join(dir, "container")
@@ -66,7 +66,7 @@ func regular(name string, content []byte) file {
 	return file{Header: tar.Header{Name: name, Mode: 0o644}, content: content}
 }
 
-// link is a further name of the program.
+// link is another name of the program.
 func link(name string) file {
 	return file{Header: tar.Header{Typeflag: tar.TypeSymlink, Name: "bin/" + name, Linkname: "container"}}
 }

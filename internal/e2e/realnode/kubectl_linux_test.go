@@ -10,21 +10,21 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// kubectlCommand is a kubectl command of the administrator, not started yet.
+// kubectlCommand returns a kubectl command of the administrator to start.
 func (m *master) kubectlCommand(args ...string) *exec.Cmd {
 	c := m.command(m.kubectlPath, append([]string{"--kubeconfig=admin.kubeconfig"}, args...)...)
 	c.Env = append(c.Env, m.env...)
 	return c
 }
 
-// withSPDY is the master with a kubectl that streams as it did before v1.31.
+// withSPDY returns the master with a kubectl that streams like kubectl before v1.31.
 func (m *master) withSPDY() *master {
 	old := *m
 	old.env = append(old.env, "KUBECTL_REMOTE_COMMAND_WEBSOCKETS=false", "KUBECTL_PORT_FORWARD_WEBSOCKETS=false")
 	return &old
 }
 
-// tryKubectl runs kubectl to its end, whatever that is.
+// tryKubectl runs a kubectl command to its end, successful or not.
 func (m *master) tryKubectl(t *testing.T, stdin string, args ...string) result {
 	t.Helper()
 	c := m.kubectlCommand(args...)
@@ -32,7 +32,7 @@ func (m *master) tryKubectl(t *testing.T, stdin string, args ...string) result {
 	return m.run(t, c, allOfIt)
 }
 
-// kubectl runs a command that must succeed, and gives its stdout.
+// kubectl runs a command that must succeed, and returns its stdout.
 func (m *master) kubectl(t *testing.T, args ...string) string {
 	t.Helper()
 	r := m.tryKubectl(t, "", args...)
@@ -42,7 +42,7 @@ func (m *master) kubectl(t *testing.T, args ...string) string {
 	return r.stdout
 }
 
-// apply applies a manifest of testdata/seed, or of this directory.
+// apply applies a manifest from testdata/seed or this directory.
 func (m *master) apply(t *testing.T, manifest string) string {
 	t.Helper()
 	return m.kubectl(t, "apply", "-f", absolute(t, manifest))
@@ -64,7 +64,7 @@ func (m *master) waitReady(t *testing.T, object string) {
 	m.kubectl(t, "wait", "--for=condition=Ready", object, "--timeout=60s")
 }
 
-// terminal makes a pseudo-terminal of 40 rows and 100 columns.
+// terminal opens a pseudo-terminal of 40 rows and 100 columns.
 func terminal(t *testing.T) (user, program *os.File) {
 	t.Helper()
 	user, err := os.OpenFile("/dev/ptmx", os.O_RDWR, 0)
@@ -88,7 +88,7 @@ func terminal(t *testing.T) (user, program *os.File) {
 	return user, program
 }
 
-// want checks that a text has all the words.
+// want requires all words in a text.
 func want(t *testing.T, text string, words ...string) {
 	t.Helper()
 	for _, w := range words {
@@ -98,7 +98,7 @@ func want(t *testing.T, text string, words ...string) {
 	}
 }
 
-// wantIs checks the whole of a text but for the space around it.
+// wantIs requires the exact text, without surrounding space.
 func wantIs(t *testing.T, text, all string) {
 	t.Helper()
 	if strings.TrimSpace(text) != all {

@@ -18,7 +18,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// What a machine has for itself.
+// The namespaces of a machine.
 const (
 	network   = unix.CLONE_NEWNET
 	processes = unix.CLONE_NEWPID
@@ -27,21 +27,20 @@ const (
 	allOfIt   = network | processes | mounts | hostname
 )
 
-// ownDirs are the directories of a machine that are its own: everything that
-// kubelet, containerd and CNI plugins write to. They are in machine.dir under
-// their last name.
+// ownDirs are the directories of a machine that are not shared: kubelet, containerd and
+// CNI plugins write to them. machine.dir has them under their base names.
 var ownDirs = []string{"/var/lib", "/var/log", "/run"}
 
-// machine is a host to the programs that start on it.
+// machine is a host for the programs that start on it.
 type machine struct {
 	name string
-	dir  string // with ownDirs, and what else belongs to it; has the same path inside
-	pid  int    // of its first process
+	dir  string // for ownDirs and other files; has the same path inside
+	pid  int    // its first process
 	init int    // file descriptor of that process, for setns(2)
 }
 
-// newMachine starts a machine with an empty network. Its end is that of all
-// processes on it.
+// newMachine starts a machine with an empty network. The end of the machine ends all of
+// its processes.
 func newMachine(t *testing.T, dir, name string) *machine {
 	t.Helper()
 	m := &machine{name: name, dir: filepath.Join(dir, name)}
@@ -70,7 +69,7 @@ func newMachine(t *testing.T, dir, name string) *machine {
 		t.Fatalf("machine %s: %v", name, err)
 	}
 	t.Cleanup(func() {
-		// The kernel kills all that is left, and then this process is done.
+		// The kernel kills the remaining processes, and then this process ends.
 		_ = stdin.Close()
 		if err := c.Wait(); err != nil {
 			t.Errorf("machine %s: %v", name, err)
@@ -93,14 +92,14 @@ const (
 	machineReady   = "ready\n"
 )
 
-// machineMain is the first process of a machine: it makes the directories the
-// machine's own, then adopts orphans until stdin ends.
+// machineMain is the first process of a machine: it mounts the machine's own
+// directories, then adopts orphans until stdin ends.
 func machineMain(args []string) error {
 	name, dir := args[0], args[1]
 	if err := unix.Sethostname([]byte(name)); err != nil {
 		return fmt.Errorf("hostname: %w", err)
 	}
-	// Otherwise the host would see what is mounted here.
+	// Without this the host would see the machine's mounts.
 	if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""); err != nil {
 		return fmt.Errorf("make mounts private: %w", err)
 	}
@@ -112,7 +111,7 @@ func machineMain(args []string) error {
 			return fmt.Errorf("mount %s: %w", directory, err)
 		}
 	}
-	signal.Ignore(syscall.SIGCHLD) // The kernel then forgets orphans that end.
+	signal.Ignore(syscall.SIGCHLD) // the kernel then reaps orphans
 	if _, err := os.Stdout.WriteString(machineReady); err != nil {
 		return err
 	}
@@ -124,11 +123,11 @@ func machineMain(args []string) error {
 func (m *machine) start(c *exec.Cmd, namespaces int) error {
 	started := make(chan error, 1)
 	go func() {
-		// Stays locked: the thread is of no use any more, and ends with this
-		// goroutine. Children inherit what it is in.
+		// The thread stays locked: it cannot be used again, and ends with this
+		// goroutine. Child processes inherit its namespaces.
 		runtime.LockOSThread()
 		started <- func() error {
-			if err := unix.Unshare(unix.CLONE_FS); err != nil { // for setns
+			if err := unix.Unshare(unix.CLONE_FS); err != nil { // required by setns
 				return fmt.Errorf("unshare: %w", err)
 			}
 			if err := unix.Setns(m.init, namespaces); err != nil {
@@ -140,7 +139,7 @@ func (m *machine) start(c *exec.Cmd, namespaces int) error {
 	return <-started
 }
 
-// command is a command that was not started yet.
+// command returns a command to start.
 func (m *machine) command(path string, args ...string) *exec.Cmd {
 	c := exec.Command(path, args...)
 	c.Dir = m.dir
@@ -149,7 +148,7 @@ func (m *machine) command(path string, args ...string) *exec.Cmd {
 	return c
 }
 
-// result is how a command ended.
+// result is the result of a command.
 type result struct {
 	args           []string
 	stdout, stderr string
@@ -160,7 +159,7 @@ func (r result) String() string {
 	return fmt.Sprintf("%q\n%s%sexit code %d", r.args, r.stdout, r.stderr, r.code)
 }
 
-// run runs a command to its end, whatever that is.
+// run runs a command to its end, successful or not.
 func (m *machine) run(t *testing.T, c *exec.Cmd, namespaces int) result {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), commandTimeout)
@@ -185,10 +184,10 @@ func (m *machine) run(t *testing.T, c *exec.Cmd, namespaces int) result {
 	return r
 }
 
-// commandTimeout is for any command that ends by itself.
+// commandTimeout bounds commands that end by themselves.
 const commandTimeout = 2 * time.Minute
 
-// ok runs a command that must succeed, and gives its stdout.
+// ok runs a command that must succeed, and returns its stdout.
 func (m *machine) ok(t *testing.T, path string, args ...string) string {
 	t.Helper()
 	r := m.run(t, m.command(path, args...), allOfIt)
@@ -198,8 +197,8 @@ func (m *machine) ok(t *testing.T, path string, args ...string) string {
 	return r.stdout
 }
 
-// ip configures the network. It sees the processes of the host, so that an
-// interface can be given to another machine.
+// ip configures the network. It sees the processes of the host, so it can move an
+// interface to another machine.
 func (m *machine) ip(t *testing.T, args ...string) {
 	t.Helper()
 	if r := m.run(t, m.command("ip", args...), network); r.code != 0 {

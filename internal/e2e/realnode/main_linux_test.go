@@ -22,15 +22,15 @@ var (
 	kubectl = flag.String("kubectl", "", "absolute `path` of the kubectl to run in place of the one of the release")
 )
 
-// programs are what this binary becomes when it is started under another name.
+// programs are run by this binary when it is started with their name.
 var programs = map[string]func(args []string) error{
 	machineProgram: machineMain,
 	getProgram:     getMain,
 }
 
 func init() {
-	// Keeps goroutines that enter namespaces off the first thread, which
-	// cannot end before the process does.
+	// Keep goroutines that enter namespaces off the first thread, which cannot end
+	// before the process does.
 	runtime.LockOSThread()
 }
 
@@ -48,8 +48,8 @@ func TestMain(m *testing.M) {
 
 const getProgram = "get"
 
-// getMain prints the status and the body of a response: curl, which a machine
-// may not have.
+// getMain prints the status and body of a response. It takes the place of curl, which a
+// machine may lack.
 func getMain(args []string) error {
 	flags := flag.NewFlagSet(getProgram, flag.ContinueOnError)
 	ca := flags.String("ca", "", "file with the only CA to trust")

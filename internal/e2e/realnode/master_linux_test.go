@@ -15,15 +15,15 @@ const (
 	bridge        = "workers"
 )
 
-// master is a machine with examples/master and the kubectl of its administrator.
+// master is a machine with examples/master, and the kubectl of its administrator.
 type master struct {
 	*machine
 	env         []string // of kubectl
-	bin         string   // directory with the programs that were built
+	bin         string   // directory of the built programs
 	kubectlPath string
 	process     *process
 	version     string // of Kubernetes
-	text        string // that it printed
+	text        string // the output of the master
 	insecureURL string
 }
 
@@ -34,7 +34,7 @@ func newMaster(t *testing.T, dir string) *master {
 	if err := os.Mkdir(m.bin, 0o755); err != nil {
 		t.Fatal(err)
 	}
-	// The version is where the release build has it.
+	// Release builds set the version in this variable.
 	m.version = kubernetesVersion(t)
 	stamp := "-ldflags=-s -w -X k8s.io/component-base/version.gitVersion=" + m.version
 	build(t, nil, m.bin, stamp, "k8s.io/kubernetes/cmd/kubelet")
@@ -55,7 +55,7 @@ func newMaster(t *testing.T, dir string) *master {
 	return m
 }
 
-// end ends the master as Ctrl-C does.
+// end stops the master like Ctrl-C.
 func (m *master) end(t *testing.T) {
 	t.Helper()
 	m.process.end(t, syscall.SIGINT)
@@ -65,7 +65,7 @@ func (m *master) end(t *testing.T) {
 	}
 }
 
-// joinFile is what an operator copies to the workers.
+// joinFile returns the file that an operator copies to the workers.
 func (m *master) joinFile(t *testing.T) []byte {
 	t.Helper()
 	content, err := os.ReadFile(filepath.Join(m.dir, "join.kubeconfig"))
@@ -75,12 +75,13 @@ func (m *master) joinFile(t *testing.T) []byte {
 	return content
 }
 
-// kubeletCA is the file by which others than the API server verify kubelets.
+// kubeletCA returns the path of the file with which clients other than the API server
+// verify kubelets.
 func (m *master) kubeletCA() string {
 	return filepath.Join(m.dir, "data", "pki", "kubelet-serving-ca.crt")
 }
 
-// kubernetesVersion is the release that go.mod requires.
+// kubernetesVersion returns the release in go.mod.
 func kubernetesVersion(t *testing.T) string {
 	t.Helper()
 	out, err := exec.CommandContext(t.Context(), "go", "list", "-m", "-f={{.Version}}", "k8s.io/kubernetes").Output()

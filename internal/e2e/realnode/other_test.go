@@ -7,7 +7,7 @@ import (
 	"testing"
 )
 
-// The flags are those of Linux, so that a command line fits both.
+// The same flags as on Linux, so that a command line works on both.
 var (
 	_       = flag.Bool("install", false, "only for Linux")
 	require = flag.Bool("require", false, "fail where the test would be skipped")

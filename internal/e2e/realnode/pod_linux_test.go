@@ -15,8 +15,8 @@ import (
 	"github.com/kubembed/kubembed/internal/testwait"
 )
 
-// waitLog follows the log of nginx until it has the words. What a container
-// writes is there a moment later.
+// waitLog follows the log of nginx until it contains words. The output of a container
+// appears there with a delay.
 func (m *master) waitLog(t *testing.T, words string) {
 	t.Helper()
 	m.spawn(t, m.kubectlCommand("logs", "--follow", "nginx")).waitFor(t, words)
@@ -49,7 +49,7 @@ func (m *master) testExec(t *testing.T) {
 	c.Stdin, c.Stdout, c.Stderr = program, program, program
 	c.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Setctty: true}
 	tty := m.spawn(t, c)
-	_ = program.Close() // So that reading ends with kubectl.
+	_ = program.Close() // so that reading ends with kubectl
 	timeout := time.AfterFunc(commandTimeout, func() { _ = c.Process.Kill() })
 	defer timeout.Stop()
 	line, err := bufio.NewReader(user).ReadString('\n')
@@ -109,7 +109,7 @@ func (m *master) testVolumes(t *testing.T) {
 	m.kubectl(t, "delete", "pod", "reader")
 }
 
-// testKubeletAuth talks to a kubelet without the API server in between.
+// testKubeletAuth sends requests to a kubelet without the API server.
 func (m *master) testKubeletAuth(t *testing.T, w *worker) {
 	m.kubectl(t, "create", "serviceaccount", "operator")
 	m.kubectl(t, "create", "clusterrolebinding", "operator", "--clusterrole=system:kubelet-api-admin", "--serviceaccount=default:operator")
@@ -125,8 +125,8 @@ func (m *master) testKubeletAuth(t *testing.T, w *worker) {
 	}
 }
 
-// testKubeletRestart kills the kubelet of a worker, when its join file is of no
-// use any more.
+// testKubeletRestart kills the kubelet of a worker, and starts it again after its join
+// file has become invalid.
 func (m *master) testKubeletRestart(t *testing.T, w *worker) {
 	secret := m.kubectl(t, "-n", "kube-system", "get", "secrets", "--field-selector=type=bootstrap.kubernetes.io/token", "-o", "name")
 	m.kubectl(t, "-n", "kube-system", "delete", strings.TrimSpace(secret))
@@ -147,7 +147,7 @@ func (m *master) testKubeletRestart(t *testing.T, w *worker) {
 		}
 		return nil
 	})
-	// The next pod shows that the kubelet is through with those before.
+	// When the next pod runs, the kubelet has processed the earlier ones.
 	m.kubectl(t, "run", "next", "--image=nginx:latest", "--image-pull-policy=Never", `--overrides={"spec":{"nodeName":"worker1"}}`)
 	m.waitReady(t, "pod/next")
 	m.kubectl(t, "delete", "pod", "next")

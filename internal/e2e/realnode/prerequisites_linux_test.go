@@ -14,20 +14,19 @@ import (
 	"time"
 )
 
-// packages are the files that the test needs, and the Debian packages that have
-// them.
+// packages are the files that the test needs, with their Debian packages.
 var packages = []struct{ name, file string }{
 	{"containerd", "containerd"},
 	{"containerd", "ctr"},
 	{"runc", "runc"},
 	{"iproute2", "ip"},
-	{"iptables", "iptables"}, // The kubelet looks for it.
+	{"iptables", "iptables"}, // the kubelet looks for it
 	{"containernetworking-plugins", "bridge"},
 	{"containernetworking-plugins", "host-local"},
 	{"containernetworking-plugins", "loopback"},
 }
 
-// prerequisites skips the test where it cannot run, and says what to do.
+// prerequisites skips the test if it cannot run, with the remedy.
 func prerequisites(t *testing.T) {
 	t.Helper()
 	if os.Geteuid() != 0 {
@@ -54,11 +53,11 @@ func prerequisites(t *testing.T) {
 	aptGet(t, "update")
 	aptGet(t, append([]string{"install", "--yes", "--no-install-recommends"}, names...)...)
 	if names := missing(); len(names) > 0 {
-		t.Fatalf("installed, but these have not got what is needed: %v", names)
+		t.Fatalf("installed, but these packages lack the files that the test needs: %v", names)
 	}
 }
 
-// unable skips the test, or with -require fails it.
+// unable skips the test, or fails it with -require.
 func unable(t *testing.T, format string, args ...any) {
 	t.Helper()
 	if *require {
@@ -67,7 +66,7 @@ func unable(t *testing.T, format string, args ...any) {
 	t.Skipf(format, args...)
 }
 
-// missing are the packages that are not there.
+// missing returns the packages that are not installed.
 func missing() []string {
 	var names []string
 	for _, p := range packages {
@@ -79,7 +78,7 @@ func missing() []string {
 	return slices.Compact(names)
 }
 
-// cniPlugin finds the directory of a CNI plugin: Debian's, or that of upstream.
+// cniPlugin returns the directory of a CNI plugin: Debian's or upstream's.
 func cniPlugin(name string) (directory string, ok bool) {
 	for _, directory := range []string{"/usr/lib/cni", "/opt/cni/bin"} {
 		if _, err := os.Stat(filepath.Join(directory, name)); err == nil {

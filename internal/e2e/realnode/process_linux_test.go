@@ -12,14 +12,14 @@ import (
 	"time"
 )
 
-// process is a program that runs on a machine until it is ended.
+// process is a running program on a machine.
 type process struct {
 	cmd  *exec.Cmd
 	out  *output
 	done chan struct{} // closed when it has ended
 }
 
-// spawn starts a program. If the test fails, the end of its output is printed.
+// spawn starts a program. If the test fails, it logs the end of the program's output.
 func (m *machine) spawn(t *testing.T, c *exec.Cmd) *process {
 	t.Helper()
 	p := &process{cmd: c, out: newOutput(), done: make(chan struct{})}
@@ -45,10 +45,10 @@ func (m *machine) spawn(t *testing.T, c *exec.Cmd) *process {
 	return p
 }
 
-// end sends a signal and waits until the process has ended.
+// end sends a signal and waits for the end of the process.
 func (p *process) end(t *testing.T, signal os.Signal) {
 	t.Helper()
-	_ = p.cmd.Process.Signal(signal) // It may have ended before.
+	_ = p.cmd.Process.Signal(signal) // the process may have ended
 	select {
 	case <-p.done:
 	case <-time.After(30 * time.Second):
@@ -57,7 +57,7 @@ func (p *process) end(t *testing.T, signal os.Signal) {
 	}
 }
 
-// waitFor waits until the output has the words, and returns all of it.
+// waitFor waits until the output contains words, and returns all of it.
 func (p *process) waitFor(t *testing.T, words string) string {
 	t.Helper()
 	timeout := time.After(time.Minute)
@@ -79,7 +79,7 @@ func (p *process) waitFor(t *testing.T, words string) string {
 	}
 }
 
-// output keeps what was written to it.
+// output keeps the output of a program.
 type output struct {
 	mu   sync.Mutex
 	buf  []byte
@@ -97,7 +97,7 @@ func (o *output) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// read returns everything so far, and a channel that is closed when there is more.
+// read returns the output so far, and a channel that is closed when there is more.
 func (o *output) read() ([]byte, <-chan struct{}) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -106,13 +106,13 @@ func (o *output) read() ([]byte, <-chan struct{}) {
 
 var number = regexp.MustCompile(`\d+`)
 
-// tail returns the last lines, without what klog repeats.
+// tail returns the last lines without klog's repetitions.
 func (o *output) tail(lines int) []byte {
 	out, _ := o.read()
 	var kept [][]byte
 	var before []byte
 	for line := range bytes.Lines(out) {
-		_, message, ok := bytes.Cut(line, []byte("] ")) // After time and place.
+		_, message, ok := bytes.Cut(line, []byte("] ")) // after time and source
 		message = number.ReplaceAll(message, nil)
 		if ok && bytes.Equal(message, before) {
 			continue

@@ -21,8 +21,8 @@ const (
 	nginxUnbound = "../../../testdata/seed/nginx-unbound.yaml"
 )
 
-// TestSeedWalk walks through "Ein Blick hinter die Kulissen von Kubernetes
-// (Teil 2)", with one join file for all workers instead of plain HTTP.
+// TestSeedWalk follows "Ein Blick hinter die Kulissen von Kubernetes (Teil 2)", with
+// one join file for all workers instead of plain HTTP.
 func TestSeedWalk(t *testing.T) {
 	prerequisites(t)
 	keepSysctls(t)
@@ -57,7 +57,7 @@ func TestSeedWalk(t *testing.T) {
 	step(t, "the kubelet asks the master who may", func(t *testing.T) { m.testKubeletAuth(t, worker1) })
 	step(t, "a pod for no node stays pending", func(t *testing.T) {
 		wantIs(t, m.apply(t, nginxUnbound), "pod/nginx-unbound created")
-		// What comes later and is bound runs: it was not just slow.
+		// A later pod with a node runs, so the earlier one is not just slow.
 		m.kubectl(t, "run", "later", "--image=nginx:latest", "--image-pull-policy=Never", `--overrides={"spec":{"nodeName":"worker1"}}`)
 		m.waitReady(t, "pod/later")
 		wantIs(t, m.kubectl(t, "get", "pod", "nginx-unbound", "-o", "jsonpath={.status.phase},{.spec.nodeName},{.status.podIP}"), "Pending,,")
@@ -71,7 +71,8 @@ func TestSeedWalk(t *testing.T) {
 	})
 	step(t, "a pod outlives its kubelet", func(t *testing.T) { m.testKubeletRestart(t, worker1) })
 	step(t, "the pod moves to worker2", func(t *testing.T) {
-		// As in the text, with the file that says worker2 already: the name decides.
+		// As in the blog post, with the file for worker2: kubectl delete uses only the
+		// name.
 		wantIs(t, m.kubectl(t, "delete", "-f", absolute(t, nginxWorker2)), `pod "nginx" deleted from default namespace`)
 		m.wantTasks(t, worker1, 0)
 		wantIs(t, m.apply(t, nginxWorker2), "pod/nginx created")
@@ -90,7 +91,7 @@ func TestSeedWalk(t *testing.T) {
 	step(t, "the master ends", m.end)
 }
 
-// step is a part of a walk that the rest cannot do without.
+// step runs a step of a walk. If it fails, the walk ends.
 func step(t *testing.T, name string, f func(t *testing.T)) {
 	t.Helper()
 	if !t.Run(name, f) {
@@ -98,7 +99,7 @@ func step(t *testing.T, name string, f func(t *testing.T)) {
 	}
 }
 
-// joins lets a worker join, until its kubelet can be talked to.
+// joins joins a worker, and waits until its kubelet answers.
 func (m *master) joins(t *testing.T, w *worker, file []byte) {
 	t.Helper()
 	w.setUp(t, m.text, file, m.bin)
@@ -134,7 +135,7 @@ func (m *master) joins(t *testing.T, w *worker, file []byte) {
 	}
 }
 
-// firstCertificate finds the first certificate in PEM.
+// firstCertificate returns the first certificate in PEM.
 func firstCertificate(t *testing.T, data string) *x509.Certificate {
 	t.Helper()
 	for block, rest := pem.Decode([]byte(data)); block != nil; block, rest = pem.Decode(rest) {
@@ -151,7 +152,7 @@ func firstCertificate(t *testing.T, data string) *x509.Certificate {
 	return nil
 }
 
-// wantNodes checks that there are exactly these nodes, all ready.
+// wantNodes requires exactly these nodes, all Ready.
 func (m *master) wantNodes(t *testing.T, names ...string) {
 	t.Helper()
 	out := m.kubectl(t, "get", "nodes", "--no-headers")
@@ -175,7 +176,7 @@ func (m *master) wantNodes(t *testing.T, names ...string) {
 	}
 }
 
-// wantPod checks that a pod is shown as running on a node, with an address of it.
+// wantPod requires a running pod on a node, with an address of the node's range.
 func (m *master) wantPod(t *testing.T, name, node, addresses string) {
 	t.Helper()
 	row := strings.Fields(m.kubectl(t, "get", "pod", name, "-o", "wide", "--no-headers"))
@@ -189,7 +190,7 @@ func (m *master) podIP(t *testing.T, name string) string {
 	return m.kubectl(t, "get", "pod", name, "-o", "jsonpath={.status.podIP}")
 }
 
-// wantPage checks that nginx answers. It may be about to begin with that.
+// wantPage waits for the page of nginx.
 func (m *master) wantPage(t *testing.T, url string) {
 	t.Helper()
 	testwait.Until(t, url, func(context.Context) error {
@@ -200,7 +201,7 @@ func (m *master) wantPage(t *testing.T, url string) {
 	})
 }
 
-// wantTasks checks what containerd really runs. A sandbox is one.
+// wantTasks waits for the number of running tasks of containerd. A sandbox is one.
 func (m *master) wantTasks(t *testing.T, w *worker, count int) {
 	t.Helper()
 	testwait.Until(t, "the containers of "+w.name, func(context.Context) error {
@@ -211,7 +212,7 @@ func (m *master) wantTasks(t *testing.T, w *worker, count int) {
 	})
 }
 
-// diagnose prints what there is when a test has failed.
+// diagnose logs the state of the cluster if the test has failed.
 func (m *master) diagnose(t *testing.T) {
 	if !t.Failed() {
 		return

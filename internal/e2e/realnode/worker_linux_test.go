@@ -15,17 +15,16 @@ import (
 // worker is a machine with containerd and a kubelet.
 type worker struct {
 	*machine
-	test       *testing.T // at whose end the kubelet ends
+	test       *testing.T // the kubelet ends with it
 	address    string
-	home       string // where the operator puts the join file
+	home       string // the directory of the join file
 	kubeletCmd []string
 	containerd *process
 	kubelet    *process
 }
 
-// newWorker makes a worker out of a machine in the network of the master, as
-// far as a worker gets without a kubelet: the number tells its addresses, and
-// those of its pods.
+// newWorker sets up a machine in the network of the master as a worker without a
+// kubelet. The number determines its addresses and the addresses of its pods.
 func newWorker(t *testing.T, master *machine, number int, images string) *worker {
 	t.Helper()
 	name := fmt.Sprintf("worker%d", number)
@@ -41,8 +40,8 @@ func newWorker(t *testing.T, master *machine, number int, images string) *worker
 	return w
 }
 
-// plug connects the worker with the master's bridge, and the master with the
-// pods on the worker.
+// plug connects the worker with the master's bridge, and the master with the pods on
+// the worker.
 func (w *worker) plug(t *testing.T, master *machine, pods string) {
 	t.Helper()
 	master.ip(t, "link", "add", w.name, "type", "veth", "peer", "name", "eth0", "netns", fmt.Sprint(w.pid))
@@ -53,7 +52,7 @@ func (w *worker) plug(t *testing.T, master *machine, pods string) {
 	master.ip(t, "route", "add", pods, "via", w.address)
 }
 
-// startContainerd starts containerd, and gives it the images.
+// startContainerd starts containerd and imports the images.
 func (w *worker) startContainerd(t *testing.T, pods, images string) {
 	t.Helper()
 	plugins, _ := cniPlugin("bridge")
@@ -61,10 +60,9 @@ func (w *worker) startContainerd(t *testing.T, pods, images string) {
 		"type": "bridge", "bridge": "cni0", "isGateway": true,
 		"ipam": {"type": "host-local", "ranges": [[{"subnet": "`+pods+`"}]], "routes": [{"dst": "0.0.0.0/0"}]}
 	}]}`)
-	// What is not about CNI, in order: there is no registry to get the usual
-	// sandbox image from; the host may not allow that something is killed later
-	// than others when memory is short; a profile that is loaded stays; and one
-	// overlay cannot hold the changes of another.
+	// The settings that do not concern CNI: without a registry there is no default
+	// sandbox image; the host may forbid a lower OOM score; a loaded AppArmor profile
+	// would stay; and one overlay file system cannot have the upper layer of another.
 	config := w.write(t, "containerd.toml", `
 version = 2
 [plugins."io.containerd.grpc.v1.cri"]
@@ -94,14 +92,14 @@ func (w *worker) snapshotter(t *testing.T) string {
 	return "overlayfs"
 }
 
-// setUp does what the master's text says to do on a worker, as far as the
-// kubelet, and adds what is needed because this worker is none but for the test.
+// setUp runs the commands that the master has printed for a worker, up to the kubelet,
+// and adds settings for a worker that exists only in a test.
 func (w *worker) setUp(t *testing.T, text string, joinFile []byte, bin string) {
 	t.Helper()
 	w.write(t, "home/join.kubeconfig", string(joinFile))
 	typed := regexp.MustCompile(`(?ms)^(sed .*^EOF\n)sudo kubelet (.* --hostname-override=)worker1$`).FindStringSubmatch(text)
 	if typed == nil {
-		t.Fatalf("the master does not say how to set up a worker:\n%s", text)
+		t.Fatalf("the output of the master has no commands for a worker:\n%s", text)
 	}
 	script, flags := typed[1], strings.ReplaceAll(typed[2]+w.name, "\\\n", " ")
 	c := w.command("sh", "-e", "-c", script)
@@ -111,7 +109,7 @@ func (w *worker) setUp(t *testing.T, text string, joinFile []byte, bin string) {
 	}
 	w.kubeletCmd = append([]string{filepath.Join(bin, "kubelet")}, strings.Fields(flags)...)
 
-	// The kubelet asks how the machine's name resolves.
+	// The kubelet resolves the machine's name.
 	hosts := w.write(t, "hosts", "127.0.0.1 localhost\n"+w.address+" "+w.name+"\n")
 	w.ok(t, "mount", "--bind", hosts, "/etc/hosts")
 	resolvConf := w.write(t, "resolv.conf", "nameserver "+masterAddress+"\n")
@@ -131,7 +129,7 @@ volumePluginDir: /var/lib/kubelet/volume-plugins
 	}
 }
 
-// startKubelet starts the kubelet, also again.
+// startKubelet starts the kubelet, or starts it again.
 func (w *worker) startKubelet() {
 	w.test.Helper()
 	c := w.command(w.kubeletCmd[0], w.kubeletCmd[1:]...)
@@ -139,7 +137,7 @@ func (w *worker) startKubelet() {
 	w.kubelet = w.spawn(w.test, c)
 }
 
-// tasks are the containers that run, sandboxes included: IDs of containerd.
+// tasks returns the IDs of containerd's running containers, including sandboxes.
 func (w *worker) tasks(t *testing.T) []string {
 	t.Helper()
 	tasks := strings.Fields(w.ok(t, "ctr", "--namespace=k8s.io", "tasks", "ls", "--quiet"))

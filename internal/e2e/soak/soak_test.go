@@ -1,8 +1,8 @@
-// Package soak starts and stops control planes many times in one process, which
-// must have no more goroutines, open files and memory than before.
+// Package soak starts and stops control planes many times in one process, and checks
+// that goroutines, open files and memory do not grow.
 //
-// It is a package of its own for a process of its own: what other tests leave in
-// memory would be part of the figures.
+// It is a package of its own to have a process of its own: other tests would leave
+// memory behind that distorts the figures.
 package soak
 
 import (
@@ -28,20 +28,21 @@ import (
 )
 
 const (
-	// warmUp is after how many rounds all that is made once has been made.
+	// warmUp is the number of rounds after which everything that is created once
+	// exists.
 	warmUp = 20
 	rounds = 200
 
-	// What may be more after rounds than after warmUp. A control plane has some
-	// 60 MB and 2,000 goroutines: what is left of one is a small part of this in
-	// each round, and much more than this after all of them.
+	// The growth that is allowed between warmUp and the last round. A control plane has
+	// some 60 MB and 2,000 goroutines: a leak in each round is a small part of that,
+	// and much more than this after all rounds.
 	goroutinesMore = 5
 	filesMore      = 2
-	heapMore       = 9 << 20 // 50 kB a round
+	heapMore       = 9 << 20 // 50 kB for each round
 )
 
-// TestStartAndStopEverything starts a control plane with all components, lets a
-// Deployment get its pods, and stops it, again and again.
+// TestStartAndStopEverything repeatedly starts a control plane with all components,
+// creates a Deployment, and stops the control plane.
 func TestStartAndStopEverything(t *testing.T) {
 	if testing.Short() {
 		t.Skip("takes minutes")
@@ -64,17 +65,17 @@ func TestStartAndStopEverything(t *testing.T) {
 	if late.goroutines > early.goroutines+goroutinesMore {
 		stacks := &strings.Builder{}
 		_ = pprof.Lookup("goroutine").WriteTo(stacks, 1)
-		t.Errorf("%d goroutines, %d before:\n%s", late.goroutines, early.goroutines, stacks)
+		t.Errorf("got %d goroutines, want about %d as before:\n%s", late.goroutines, early.goroutines, stacks)
 	}
 	if late.files > early.files+filesMore {
-		t.Errorf("%d open files, %d before", late.files, early.files)
+		t.Errorf("got %d open files, want about %d as before", late.files, early.files)
 	}
 	if late.heap > early.heap+heapMore {
-		t.Errorf("%d bytes of heap, %d before", late.heap, early.heap)
+		t.Errorf("got %d bytes of heap, want about %d as before", late.heap, early.heap)
 	}
 }
 
-// round is one control plane. It returns how long it took to start and to stop.
+// round runs one control plane, and returns the durations of its start and stop.
 func round(t *testing.T) (start, stop time.Duration) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
@@ -97,7 +98,7 @@ func round(t *testing.T) (start, stop time.Duration) {
 	return start, time.Since(began)
 }
 
-// deploy returns when a Deployment is available.
+// deploy creates a Deployment, and returns when it is available.
 func deploy(ctx context.Context, t *testing.T, server *controlplane.Server) {
 	t.Helper()
 	client, err := kubernetes.NewForConfig(server.ClientConfig())
@@ -132,28 +133,28 @@ func deploy(ctx context.Context, t *testing.T, server *controlplane.Server) {
 	t.Fatal("the Deployment is not available:", ctx.Err())
 }
 
-// figures are what the process has.
+// figures are the figures of the process.
 type figures struct {
 	goroutines, files int
 	heap              uint64 // bytes
 }
 
-// measure gives timers of upstream the time to run out, which are seconds, until
-// there are no more goroutines than enough.
+// measure waits for upstream's timers, which take seconds, until the number of
+// goroutines is at most enough.
 func measure(t *testing.T, enough int) figures {
 	t.Helper()
 	_ = wait.PollUntilContextTimeout(t.Context(), 100*time.Millisecond, 5*time.Second, true, func(context.Context) (bool, error) {
 		return runtime.NumGoroutine() <= enough, nil
 	})
 	var memory runtime.MemStats
-	for range 3 { // finalizers, and what they hold
+	for range 3 { // also for objects that finalizers hold
 		runtime.GC()
 	}
 	runtime.ReadMemStats(&memory)
 	return figures{runtime.NumGoroutine(), openFiles(t), memory.HeapAlloc}
 }
 
-// openFiles is zero where that cannot be seen.
+// openFiles returns the number of open files, or zero on systems without /proc.
 func openFiles(t *testing.T) int {
 	t.Helper()
 	files, err := filepath.Glob("/proc/self/fd/*")
@@ -162,7 +163,7 @@ func openFiles(t *testing.T) int {
 	}
 	open := 0
 	for _, file := range files {
-		// The one that Glob has read the directory with is closed.
+		// The file that Glob used to read the directory is closed.
 		if _, err := os.Lstat(file); err == nil {
 			open++
 		}

@@ -1,5 +1,5 @@
-// Command write writes the DataDirs of package olddata, by the release that it is built
-// from. See the documentation of that package.
+// Command write writes the DataDirs of package olddata with the release that it is
+// built from. See the documentation of that package.
 package main
 
 import (
@@ -110,8 +110,8 @@ func load(dir string, record *olddata.Record) error {
 	return json.Unmarshal(data, record)
 }
 
-// inProcess runs the control plane in a process of its own, and stops or kills it when all
-// is written.
+// inProcess runs the control plane in its own process, and stops or kills it when
+// everything is written.
 func inProcess(dir string, kill bool) error {
 	self, err := os.Executable()
 	if err != nil {
@@ -145,7 +145,7 @@ func inProcess(dir string, kill bool) error {
 	return cmd.Wait()
 }
 
-// runPlane is the process: it writes, says so, and stops when stdin ends.
+// runPlane runs in that process: it writes, reports that, and stops when stdin ends.
 func runPlane(ctx context.Context, dir string) (err error) {
 	record := &olddata.Record{}
 	if err := load(dir, record); err != nil {
@@ -199,7 +199,7 @@ func runPlane(ctx context.Context, dir string) (err error) {
 	return err
 }
 
-// listKeys reads all keys of etcd, from a copy: a start writes.
+// listKeys reads all keys of etcd from a copy, because a start writes.
 func listKeys(ctx context.Context, dir string, record *olddata.Record) (err error) {
 	copied, err := os.MkdirTemp("", "olddata-")
 	if err != nil {
@@ -226,7 +226,7 @@ func listKeys(ctx context.Context, dir string, record *olddata.Record) (err erro
 	return nil
 }
 
-// config is that of a control plane that writes.
+// config returns the configuration of the control plane.
 func config(dir string, record *olddata.Record) controlplane.Config {
 	cfg := controlplane.Config{DataDir: filepath.Join(dir, olddata.DataDir), SnapshotKey: record.SnapshotKey}
 	if record.Secretbox != nil {

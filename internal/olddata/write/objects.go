@@ -165,8 +165,8 @@ func (w *writer) nextStorageVersion(ctx context.Context) error {
 	}})
 }
 
-// sign leaves a CertificateSigningRequest that has been approved and signed, and one that
-// waits.
+// sign leaves a CertificateSigningRequest that is approved and signed, and a pending
+// one.
 func (w *writer) sign(ctx context.Context) error {
 	requests := w.typed.CertificatesV1().CertificateSigningRequests()
 	for _, name := range []string{"signed", "waiting"} {
@@ -212,7 +212,7 @@ func (w *writer) sign(ctx context.Context) error {
 	return nil
 }
 
-// status writes the parts that have a subresource of their own.
+// status writes subresources.
 func (w *writer) status(ctx context.Context) error {
 	patch := []byte(`{"status":{"addresses":[{"type":"InternalIP","address":"192.0.2.10"}],"capacity":{"pods":"10"},"nodeInfo":{"kubeletVersion":"v1.30.0"}}}`)
 	if _, err := w.typed.CoreV1().Nodes().Patch(ctx, "worker", types.StrategicMergePatchType, patch, metav1.PatchOptions{}, "status"); err != nil {
@@ -222,12 +222,13 @@ func (w *writer) status(ctx context.Context) error {
 	return err
 }
 
-// deleteHeld leaves an object that is being deleted, held by a finalizer.
+// deleteHeld leaves an object that is being deleted and has a finalizer.
 func (w *writer) deleteHeld(ctx context.Context) error {
 	return w.typed.CoreV1().ConfigMaps(namespace).Delete(ctx, "held", metav1.DeleteOptions{})
 }
 
-// historyLength is more than it takes etcd to write a snapshot of its log.
+// historyLength is the number of writes after which etcd takes a snapshot of its log,
+// and some more.
 const historyLength = 1100
 
 // history writes one object many times and deletes another, so that there are revisions,
@@ -246,7 +247,7 @@ func (w *writer) history(ctx context.Context) error {
 	return w.typed.CoreV1().ConfigMaps(namespace).Delete(ctx, "gone", metav1.DeleteOptions{})
 }
 
-// token waits for that of the service account.
+// token waits for the token of the service account.
 func (w *writer) token(ctx context.Context) (token string, err error) {
 	err = poll(ctx, func(ctx context.Context) error {
 		secret, err := w.typed.CoreV1().Secrets(namespace).Get(ctx, "robot-token", metav1.GetOptions{})
@@ -261,10 +262,10 @@ func (w *writer) token(ctx context.Context) (token string, err error) {
 	return token, err
 }
 
-// list lists every object that is served.
+// list returns all served objects.
 func (w *writer) list(ctx context.Context) ([]olddata.Object, error) {
 	resources, err := w.typed.Discovery().ServerPreferredResources()
-	// The group of the APIService that is away is not served.
+	// The group of the unavailable APIService is not served.
 	if failed := (*discovery.ErrGroupDiscoveryFailed)(nil); err != nil && !(errors.As(err, &failed) && len(failed.Groups) == 1) {
 		return nil, err
 	}
@@ -310,8 +311,8 @@ func (w *writer) settle(ctx context.Context) error {
 	})
 }
 
-// late writes objects just before the control plane is killed: etcd's database does not have
-// them yet, its log does.
+// late writes objects just before the control plane is killed: etcd's log has them, but
+// not yet its database.
 func (w *writer) late(ctx context.Context) ([]olddata.Object, error) {
 	configMaps := schema.GroupVersionResource{Version: "v1", Resource: "configmaps"}
 	var objects []olddata.Object

@@ -1,7 +1,7 @@
 //go:build linux
 
-// Container is everything in the image of the test: a web server, and a few
-// programs of a userland, each called by its name as in busybox.
+// Container is the only program in the image of the test: a web server, and a few Unix
+// programs, each called by its name as in busybox.
 package main
 
 import (
@@ -36,7 +36,7 @@ func main() {
 	}
 }
 
-// nginx serves a page on port 80, and logs who asks for what.
+// nginx serves a page on port 80, and logs its requests.
 func nginx([]string) error {
 	listener, err := net.Listen("tcp", ":80")
 	if err != nil {
@@ -65,7 +65,7 @@ func pause([]string) error {
 	return nil
 }
 
-// terminated has an element when the runtime wants the container to end.
+// terminated returns a channel with an element when the runtime stops the container.
 func terminated() <-chan os.Signal {
 	signals := make(chan os.Signal, 1)
 	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT)
@@ -103,7 +103,7 @@ func exit(args []string) error {
 	return nil
 }
 
-// winsize waits until its terminal has a size, and prints rows and columns.
+// winsize waits until its terminal has a size, and prints its rows and columns.
 func winsize([]string) error {
 	changed := make(chan os.Signal, 1)
 	signal.Notify(changed, syscall.SIGWINCH)
@@ -120,8 +120,8 @@ func winsize([]string) error {
 	}
 }
 
-// archive is as much of tar as "kubectl cp" of a file takes: cf - FILE, and
-// xf - -C FOLDER.
+// archive is the part of tar that "kubectl cp" of a file needs: cf - FILE, and xf - -C
+// DIRECTORY.
 func archive(args []string) error {
 	if len(args) < 2 {
 		return errors.New("too few arguments")

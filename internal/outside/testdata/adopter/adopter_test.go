@@ -1,4 +1,4 @@
-// Package adopter_test is what a user of the fixture has.
+// Package adopter_test is the test of a user of the fixture.
 package adopter_test
 
 import (

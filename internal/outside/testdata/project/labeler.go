@@ -1,4 +1,4 @@
-// Package project is what a project with controller-runtime has: a controller.
+// Package project is a project with controller-runtime: a controller.
 package project
 
 import (
@@ -12,7 +12,7 @@ import (
 // Labeler labels all ConfigMaps.
 type Labeler struct{ client.Client }
 
-// Reconcile labels one.
+// Reconcile labels a ConfigMap.
 func (l *Labeler) Reconcile(ctx context.Context, request ctrl.Request) (ctrl.Result, error) {
 	var object corev1.ConfigMap
 	if err := l.Get(ctx, request.NamespacedName, &object); err != nil {
@@ -26,7 +26,7 @@ func (l *Labeler) Reconcile(ctx context.Context, request ctrl.Request) (ctrl.Res
 	return ctrl.Result{}, l.Patch(ctx, &object, client.MergeFrom(before))
 }
 
-// Setup adds it to a manager.
+// Setup adds the controller to a manager.
 func Setup(mgr ctrl.Manager) error {
 	return ctrl.NewControllerManagedBy(mgr).For(&corev1.ConfigMap{}).Complete(&Labeler{mgr.GetClient()})
 }
