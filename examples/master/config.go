@@ -135,7 +135,7 @@ func (o options) restoreSnapshot(ctx context.Context, cfg controlplane.Config) (
 	err = controlplane.Restore(ctx, o.dataDir, file, controlplane.RestoreConfig{Key: cfg.SnapshotKey, Logger: cfg.Logger})
 	switch {
 	case errors.Is(err, etcd.ErrHasData):
-		return usagef("--restore: %w; if the snapshot was restored before, omit --restore", err)
+		return usagef("--restore: %w; if the snapshot was restored before, leave --restore out", err)
 	case err != nil:
 		return fmt.Errorf("--restore: %w", err)
 	}

@@ -102,11 +102,11 @@ func scalars(node *yaml.Node, isList bool) ([]string, error) {
 	case node.Kind == yaml.SequenceNode && isList:
 		var all []string
 		for _, element := range node.Content {
-			one, err := scalars(element, false)
+			values, err := scalars(element, false)
 			if err != nil {
 				return nil, err
 			}
-			all = append(all, one...)
+			all = append(all, values...)
 		}
 		return all, nil
 	case node.Kind != yaml.ScalarNode:

@@ -102,10 +102,10 @@ func (o options) prepare(ctx context.Context, cfg controlplane.Config) error {
 }
 
 // serve writes the kubeconfig files, prints the next steps, and waits for the end.
-func (o options) serve(ctx context.Context, cp *controlplane.Server, stdout io.Writer, took time.Duration) error {
+func (o options) serve(ctx context.Context, cp *controlplane.Server, stdout io.Writer, startTime time.Duration) error {
 	err := o.writeKubeconfigs(ctx, cp)
 	if err == nil {
-		err = o.welcome(ctx, stdout, cp, took)
+		err = o.welcome(ctx, stdout, cp, startTime)
 	}
 	if err != nil {
 		if ctx.Err() != nil {

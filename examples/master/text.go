@@ -17,7 +17,7 @@ import (
 )
 
 // welcome prints the commands to type next, in a useful order.
-func (o options) welcome(ctx context.Context, out io.Writer, cp *controlplane.Server, took time.Duration) error {
+func (o options) welcome(ctx context.Context, out io.Writer, cp *controlplane.Server, startTime time.Duration) error {
 	client, err := kubernetes.NewForConfig(cp.ClientConfig())
 	if err != nil {
 		return err
@@ -28,7 +28,7 @@ func (o options) welcome(ctx context.Context, out io.Writer, cp *controlplane.Se
 	}
 	data := map[string]any{
 		"URL":      cp.URL(),
-		"Took":     took.Round(time.Millisecond),
+		"Took":     startTime.Round(time.Millisecond),
 		"DataDir":  o.dataDir,
 		"Insecure": cp.InsecureURL(),
 		"Local":    isLoopback(cp.URL()),

@@ -117,12 +117,12 @@ func (a APIServices) read(field string) ([]registration, error) {
 		}
 		found = append(found, registration{service, apiServiceResource, m.String()})
 	}
-	for i, one := range a.Objects {
-		if one == nil {
+	for i, service := range a.Objects {
+		if service == nil {
 			errs = append(errs, fmt.Errorf("%s.Objects[%d] is nil", field, i))
 			continue
 		}
-		found = append(found, registration{one.DeepCopy(), apiServiceResource, fmt.Sprintf("%s.Objects[%d] %q", field, i, one.Name)})
+		found = append(found, registration{service.DeepCopy(), apiServiceResource, fmt.Sprintf("%s.Objects[%d] %q", field, i, service.Name)})
 	}
 	for _, r := range found {
 		if r.object.(*apiregistrationv1.APIService).Spec.Service == nil {

@@ -178,9 +178,9 @@ func (d *dirt) thousand() {
 // manifestOf is one of dirtyObjects.
 func manifestOf(t testing.TB, name string) string {
 	t.Helper()
-	for _, one := range dirtyObjects {
-		if one.name == name {
-			return one.manifest
+	for _, object := range dirtyObjects {
+		if object.name == name {
+			return object.manifest
 		}
 	}
 	t.Fatalf("no manifest is called %q", name)

@@ -39,10 +39,10 @@ func TestReset(t *testing.T) {
 			cp.Reset(t)
 		})
 	}
-	for _, one := range dirtyObjects {
-		run(one.name, func(d *dirt) { d.create(one.manifest) })
+	for _, object := range dirtyObjects {
+		run(object.name, func(d *dirt) { d.create(object.manifest) })
 	}
-	for _, one := range dirtyChanges {
-		run(one.name, one.do)
+	for _, change := range dirtyChanges {
+		run(change.name, change.do)
 	}
 }

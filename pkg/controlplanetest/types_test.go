@@ -22,38 +22,38 @@ func TestTypesDoNotLeadToUpstreamsServers(t *testing.T) {
 		"k8s.io/kubernetes/",
 	}
 	ways := map[reflect.Type]string{}
-	var walk func(way string, one reflect.Type)
-	walk = func(way string, one reflect.Type) {
-		if _, seen := ways[one]; seen {
+	var walk func(way string, typ reflect.Type)
+	walk = func(way string, typ reflect.Type) {
+		if _, seen := ways[typ]; seen {
 			return
 		}
-		ways[one] = way
+		ways[typ] = way
 		for _, directory := range servers {
-			if strings.HasPrefix(one.PkgPath()+"/", directory) {
-				t.Errorf("%s is a %s", way, one)
+			if strings.HasPrefix(typ.PkgPath()+"/", directory) {
+				t.Errorf("%s is a %s", way, typ)
 				return // and not all that is behind it
 			}
 		}
-		switch one.Kind() {
+		switch typ.Kind() {
 		case reflect.Map:
-			walk(way+"[]", one.Key())
-			walk(way+"[]", one.Elem())
+			walk(way+"[]", typ.Key())
+			walk(way+"[]", typ.Elem())
 		case reflect.Array, reflect.Chan, reflect.Pointer, reflect.Slice:
-			walk(way, one.Elem())
+			walk(way, typ.Elem())
 		case reflect.Struct:
-			for i := range one.NumField() {
-				walk(way+"."+one.Field(i).Name, one.Field(i).Type)
+			for i := range typ.NumField() {
+				walk(way+"."+typ.Field(i).Name, typ.Field(i).Type)
 			}
 		case reflect.Func:
-			for i := range one.NumIn() {
-				walk(way+"()", one.In(i))
+			for i := range typ.NumIn() {
+				walk(way+"()", typ.In(i))
 			}
-			for i := range one.NumOut() {
-				walk(way+"()", one.Out(i))
+			for i := range typ.NumOut() {
+				walk(way+"()", typ.Out(i))
 			}
 		}
-		for i := range one.NumMethod() {
-			walk(way+"."+one.Method(i).Name, one.Method(i).Type)
+		for i := range typ.NumMethod() {
+			walk(way+"."+typ.Method(i).Name, typ.Method(i).Type)
 		}
 	}
 	walk("ControlPlane", reflect.TypeFor[*controlplanetest.ControlPlane]())

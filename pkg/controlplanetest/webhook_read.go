@@ -56,19 +56,19 @@ func (w Webhooks) read(field string) ([]registration, error) {
 		}
 		found = append(found, r)
 	}
-	for i, one := range w.Validating {
-		if one == nil {
+	for i, configuration := range w.Validating {
+		if configuration == nil {
 			errs = append(errs, fmt.Errorf("%s.Validating[%d] is nil", field, i))
 			continue
 		}
-		found = append(found, registration{one.DeepCopy(), validatingResource, fmt.Sprintf("%s.Validating[%d] %q", field, i, one.Name)})
+		found = append(found, registration{configuration.DeepCopy(), validatingResource, fmt.Sprintf("%s.Validating[%d] %q", field, i, configuration.Name)})
 	}
-	for i, one := range w.Mutating {
-		if one == nil {
+	for i, configuration := range w.Mutating {
+		if configuration == nil {
 			errs = append(errs, fmt.Errorf("%s.Mutating[%d] is nil", field, i))
 			continue
 		}
-		found = append(found, registration{one.DeepCopy(), mutatingResource, fmt.Sprintf("%s.Mutating[%d] %q", field, i, one.Name)})
+		found = append(found, registration{configuration.DeepCopy(), mutatingResource, fmt.Sprintf("%s.Mutating[%d] %q", field, i, configuration.Name)})
 	}
 	for i, namespace := range w.Namespaces {
 		for _, problem := range validation.IsDNS1123Label(namespace) {

@@ -46,13 +46,13 @@ func (j *journal) write(ctx context.Context, c kubernetes.Interface, writer int)
 			name = fmt.Sprintf("created-%d-%d", writer, n) // and not changed afterwards
 			j.created.Add(1)
 		}
-		j.one(ctx, c, name, n, versions)
+		j.writeOnce(ctx, c, name, n, versions)
 	})
 }
 
-// one makes one write. It names the known version, so that a late write without an
+// writeOnce makes one write. It names the known version, so that a late write without an
 // answer cannot undo an acknowledged one.
-func (j *journal) one(ctx context.Context, c kubernetes.Interface, name string, n int, versions map[string]string) {
+func (j *journal) writeOnce(ctx context.Context, c kubernetes.Interface, name string, n int, versions map[string]string) {
 	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
 	defer cancel()
 	maps := c.CoreV1().ConfigMaps(metav1.NamespaceDefault)
@@ -84,9 +84,9 @@ func (j *journal) one(ctx context.Context, c kubernetes.Interface, name string, 
 	}
 	versions[name] = answer.ResourceVersion
 	j.acknowledged.Add(1)
-	for took := int64(time.Since(begin)); ; {
+	for duration := int64(time.Since(begin)); ; {
 		slowest := j.slowest.Load()
-		if took <= slowest || j.slowest.CompareAndSwap(slowest, took) {
+		if duration <= slowest || j.slowest.CompareAndSwap(slowest, duration) {
 			break
 		}
 	}

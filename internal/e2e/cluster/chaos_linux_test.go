@@ -131,11 +131,11 @@ func (c *chaos) outage(t *testing.T, namespace string, who whom, f fault, change
 	id := 0
 	for _, m := range c.members {
 		for range clientsPerMember {
-			one := &client{round: r, id: id, member: m, random: rand.New(rand.NewPCG(uint64(time.Now().UnixNano()), uint64(id)))}
+			worker := &client{round: r, id: id, member: m, random: rand.New(rand.NewPCG(uint64(time.Now().UnixNano()), uint64(id)))}
 			if id++; change != nil && slices.Contains(targets, m) {
-				change(one)
+				change(worker)
 			}
-			clients.Go(func() { one.run(ctx) })
+			clients.Go(func() { worker.run(ctx) })
 		}
 	}
 	for _, m := range c.members {

@@ -7,10 +7,10 @@ package soak
 
 import (
 	"context"
+	"fmt"
 	"os"
 	"path/filepath"
 	"runtime"
-	"runtime/pprof"
 	"strings"
 	"testing"
 	"time"
@@ -21,6 +21,7 @@ import (
 	"k8s.io/apimachinery/pkg/util/wait"
 	"k8s.io/client-go/kubernetes"
 
+	"github.com/kubembed/kubembed/internal/lifecycle"
 	"github.com/kubembed/kubembed/pkg/components/controllers"
 	"github.com/kubembed/kubembed/pkg/components/hollownode"
 	"github.com/kubembed/kubembed/pkg/components/scheduler"
@@ -48,7 +49,7 @@ func TestStartAndStopEverything(t *testing.T) {
 		t.Skip("takes minutes")
 	}
 	var started, stopped time.Duration
-	var early figures
+	var baseline figures
 	for i := range rounds {
 		start, stop := round(t)
 		started, stopped = started+start, stopped+stop
@@ -56,22 +57,28 @@ func TestStartAndStopEverything(t *testing.T) {
 		case 1:
 			t.Logf("after 1: %+v", measure(t, 0))
 		case warmUp:
-			early = measure(t, 0)
-			t.Logf("after %d: %+v", warmUp, early)
+			baseline = measure(t, 0)
+			t.Logf("after %d: %+v", warmUp, baseline)
 		}
 	}
-	late := measure(t, early.goroutines+goroutinesMore)
-	t.Logf("after %d: %+v; start %s, stop %s on average", rounds, late, started/rounds, stopped/rounds)
-	if late.goroutines > early.goroutines+goroutinesMore {
+	final := measure(t, baseline.goroutines+goroutinesMore)
+	t.Logf("after %d: %+v; start %s, stop %s on average", rounds, final, started/rounds, stopped/rounds)
+	if final.goroutines > baseline.goroutines+goroutinesMore {
 		stacks := &strings.Builder{}
-		_ = pprof.Lookup("goroutine").WriteTo(stacks, 1)
-		t.Errorf("got %d goroutines, want about %d as before:\n%s", late.goroutines, early.goroutines, stacks)
+		all, err := lifecycle.AllGoroutines()
+		if err != nil {
+			t.Error(err)
+		}
+		for _, g := range all {
+			fmt.Fprintf(stacks, "%d: %s\n", g.Count, strings.Join(g.Stack, " < "))
+		}
+		t.Errorf("got %d goroutines, want about %d as before:\n%s", final.goroutines, baseline.goroutines, stacks)
 	}
-	if late.files > early.files+filesMore {
-		t.Errorf("got %d open files, want about %d as before", late.files, early.files)
+	if final.files > baseline.files+filesMore {
+		t.Errorf("got %d open files, want about %d as before", final.files, baseline.files)
 	}
-	if late.heap > early.heap+heapMore {
-		t.Errorf("got %d bytes of heap, want about %d as before", late.heap, early.heap)
+	if final.heap > baseline.heap+heapMore {
+		t.Errorf("got %d bytes of heap, want about %d as before", final.heap, baseline.heap)
 	}
 }
 

@@ -185,11 +185,11 @@ func runPlane(ctx context.Context, dir string) (err error) {
 		return err
 	}
 	if record.Killed {
-		late, err := w.late(ctx)
+		last, err := w.lastObjects(ctx)
 		if err != nil {
 			return err
 		}
-		record.Objects = append(record.Objects, late...)
+		record.Objects = append(record.Objects, last...)
 	}
 	if err := store(dir, record); err != nil {
 		return err

@@ -294,7 +294,7 @@ func (w *writer) list(ctx context.Context) ([]olddata.Object, error) {
 
 // settle waits until nothing has been written for a while.
 func (w *writer) settle(ctx context.Context) error {
-	const still = 3 * time.Second
+	const quiet = 3 * time.Second
 	last, since := "", time.Now()
 	return poll(ctx, func(ctx context.Context) error {
 		list, err := w.typed.CoreV1().ConfigMaps(namespace).List(ctx, metav1.ListOptions{})
@@ -304,16 +304,16 @@ func (w *writer) settle(ctx context.Context) error {
 		if list.ResourceVersion != last {
 			last, since = list.ResourceVersion, time.Now()
 		}
-		if time.Since(since) < still {
+		if time.Since(since) < quiet {
 			return errors.New("the control plane still writes")
 		}
 		return nil
 	})
 }
 
-// late writes objects just before the control plane is killed: etcd's log has them, but
+// lastObjects writes objects just before the control plane is killed: etcd's log has them, but
 // not yet its database.
-func (w *writer) late(ctx context.Context) ([]olddata.Object, error) {
+func (w *writer) lastObjects(ctx context.Context) ([]olddata.Object, error) {
 	configMaps := schema.GroupVersionResource{Version: "v1", Resource: "configmaps"}
 	var objects []olddata.Object
 	for i := range 20 {

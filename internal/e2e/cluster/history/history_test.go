@@ -139,22 +139,22 @@ func TestCheckLong(t *testing.T) {
 }
 
 func TestCheckVersions(t *testing.T) {
-	one, other := at(0, 1, create("a", 5)), at(2, 3, create("b", 6))
-	other.Key = "l"
-	low := other
+	first, second := at(0, 1, create("a", 5)), at(2, 3, create("b", 6))
+	second.Key = "l"
+	low := second
 	low.Version = 4
-	twice := other
+	twice := second
 	twice.Version = 5
 	for name, test := range map[string]struct {
 		calls []Call
 		lists []List
 		want  string
 	}{
-		"in order":   {calls: []Call{other, one}, lists: []List{{Start: 4, End: 5, Version: 6}}},
+		"in order":   {calls: []Call{second, first}, lists: []List{{Start: 4, End: 5, Version: 6}}},
 		"at once":    {calls: []Call{at(0, 9, create("a", 5)), low}},
-		"falls":      {calls: []Call{one, low}, want: "began"},
-		"twice":      {calls: []Call{one, twice}, want: "the same version"},
-		"stale list": {calls: []Call{one, other}, lists: []List{{Start: 4, End: 5, Version: 5}}, want: "list"},
+		"falls":      {calls: []Call{first, low}, want: "began"},
+		"twice":      {calls: []Call{first, twice}, want: "the same version"},
+		"stale list": {calls: []Call{first, second}, lists: []List{{Start: 4, End: 5, Version: 5}}, want: "list"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			got := strings.Join(CheckVersions(test.calls, test.lists), "\n")

@@ -30,14 +30,14 @@ func runControllers(ctx context.Context, server *apiserver.Server, c apiserver.C
 		return err
 	}
 	group, ctx := errgroup.WithContext(ctx)
-	for _, one := range []*controllers.Controllers{controllers.ServiceAccounts(core), controllers.Core(core)} {
+	for _, part := range []*controllers.Controllers{controllers.ServiceAccounts(core), controllers.Core(core)} {
 		group.Go(func() error {
-			err := one.Run(ctx, config, func() {})
+			err := part.Run(ctx, config, func() {})
 			if err == nil && ctx.Err() == nil {
 				err = errors.New("ended by itself")
 			}
 			if err != nil {
-				return fmt.Errorf("%s: %w", one.Name(), err)
+				return fmt.Errorf("%s: %w", part.Name(), err)
 			}
 			return nil
 		})

@@ -142,9 +142,9 @@ func (f *flags) given(name string) bool { return f.all.Changed(name) }
 // list returns the values of a flag that may be repeated, or have several with commas.
 func list(values []string) (all []string) {
 	for _, value := range values {
-		for one := range strings.SplitSeq(value, ",") {
-			if one != "" {
-				all = append(all, one)
+		for element := range strings.SplitSeq(value, ",") {
+			if element != "" {
+				all = append(all, element)
 			}
 		}
 	}
