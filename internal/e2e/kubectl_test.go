@@ -29,7 +29,8 @@ import (
 // kubectlPath is another kubectl to test, such as one of the minor version before or
 // after:
 //
-//	go test ./internal/e2e -run 'TestSeedWalk|TestKubectl|TestStreams' -args -kubectl=/usr/bin/kubectl
+//	go test ./internal/e2e -run 'TestSeedWalk|TestKubectl|TestStreams' \
+//		-args -kubectl=/usr/bin/kubectl
 var kubectlPath = flag.String("kubectl", "", "absolute `path` of the kubectl to run in place of the one that is compiled in")
 
 // upstreamVersion is the compiled-in release.

@@ -30,7 +30,7 @@ type worker struct {
 }
 
 // kubeletConfiguration has the fields that a worker needs to join, and below the second
-// comment those that make it small and fast.
+// comment fields that make it small and fast.
 const kubeletConfiguration = `apiVersion: kubelet.config.k8s.io/v1beta1
 kind: KubeletConfiguration
 # A certificate of its own as client and as server, from the control plane.

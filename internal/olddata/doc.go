@@ -14,8 +14,10 @@
 //
 //	go build -o /tmp/write ./internal/olddata/write
 //	unshare --net --uts sh -c 'hostname olddata && ip link set lo up &&
-//		ip link add eth0 type veth peer name eth1 && ip addr add 192.0.2.1/24 dev eth0 &&
-//		ip link set eth0 up && ip link set eth1 up && ip route add default via 192.0.2.254 &&
+//		ip link add eth0 type veth peer name eth1 &&
+//		ip addr add 192.0.2.1/24 dev eth0 &&
+//		ip link set eth0 up && ip link set eth1 up &&
+//		ip route add default via 192.0.2.254 &&
 //		/tmp/write -out internal/olddata/testdata'
 //
 // The namespaces keep the name and the addresses of the machine out of certificates.

@@ -12,8 +12,8 @@ import (
 	"time"
 )
 
-// held keeps n connections open, replaces those that the server closes, and closes all
-// at the end.
+// held keeps n connections open, replaces connections that the server closes, and
+// closes all at the end.
 func held(ctx context.Context, n int, s *stats, open func() (net.Conn, error), nudge func(net.Conn)) {
 	var conns []net.Conn
 	defer func() {

@@ -1,9 +1,9 @@
 // Package attack runs all attacks against a control plane at once, while an
 // administrator writes and nodes send heartbeats, and checks that it survives.
 //
-//	go test ./internal/e2e/attack -v                                                  # 20 seconds
-//	go test ./internal/e2e/attack -v -timeout=40m -args -for=24m -recovery=5s         # the full run, as root
-//	go test ./internal/e2e/attack -v -args -for=10s -attacks=idle-tcp,rapid-reset     # some of them
+//	go test ./internal/e2e/attack -v # 20 seconds
+//	go test ./internal/e2e/attack -v -timeout=40m -args -for=24m -recovery=5s # all, as root
+//	go test ./internal/e2e/attack -v -args -for=10s -attacks=idle-tcp,rapid-reset # some
 //
 // The control plane is a process of its own: this test binary with another name, a data
 // directory on disk, 1,024 file descriptors, 50 hollow nodes, the scheduler, the

@@ -18,5 +18,6 @@
 // To run them with other programs, such as the kube-apiserver and etcd that envtest
 // would download:
 //
-//	go test ./internal/e2e/envtest -run=Suites -count=1 -v -timeout=90m -args -all -assets=/path/to/directory
+//	go test ./internal/e2e/envtest -run=Suites -count=1 -v -timeout=90m \
+//		-args -all -assets=/path/to/directory
 package envtest

@@ -43,7 +43,8 @@ var seededKinds = []string{
 // TestSeededMetadata compares the metadata of all objects after a start with
 // kube-apiserver's, in testdata/seeded.json. This command writes that file:
 //
-//	go test ./internal/e2e/envtest -run=SeededMetadata -args -update-seeded -assets=/path/to/directory
+//	go test ./internal/e2e/envtest -run=SeededMetadata \
+//		-args -update-seeded -assets=/path/to/directory
 //
 // The directory has kube-apiserver and etcd, and the machine needs a default route.
 func TestSeededMetadata(t *testing.T) {

@@ -23,7 +23,7 @@ const prefix = "kubembed-realnode-"
 const cgroupfs = "/sys/fs/cgroup"
 
 // newDir creates the directory of a run, and the cgroup of the same name for its
-// containers. The end of the test removes both, and those of earlier runs that were
+// containers. The end of the test removes both, and leftovers of earlier runs that were
 // killed. A lock marks the directory of a running test.
 func newDir(t *testing.T) string {
 	t.Helper()

@@ -69,7 +69,7 @@ func (l *Log) Begin(key Key, stamp int64) (above uint64) {
 }
 
 // Acknowledged records the success of the write in flight, with the version and UID in
-// the answer. Those of a deletion are ignored.
+// the answer. The values of a deletion are ignored.
 func (l *Log) Acknowledged(key Key, above, version uint64, uid string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
