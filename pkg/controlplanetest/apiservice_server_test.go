@@ -27,8 +27,8 @@ import (
 	"github.com/kubembed/kubembed/pkg/controlplanetest"
 )
 
-// Flunder is the kind of an aggregated API. Its objects exist when they are asked
-// for, and tell who asked.
+// Flunder is the kind of an aggregated API. Its objects are created for each request,
+// and have the user of the request.
 type Flunder struct {
 	metav1.TypeMeta   `json:",inline"`
 	metav1.ObjectMeta `json:"metadata,omitempty"`
@@ -44,7 +44,7 @@ func (f *Flunder) DeepCopyObject() runtime.Object {
 	return &c
 }
 
-// flunders is a storage that stores nothing.
+// flunders is a storage without objects.
 type flunders struct{}
 
 func (flunders) New() runtime.Object     { return &Flunder{} }
@@ -60,9 +60,9 @@ func (flunders) Get(ctx context.Context, name string, _ *metav1.GetOptions) (run
 	return &Flunder{ObjectMeta: metav1.ObjectMeta{Name: name}, User: user.GetName(), Groups: user.GetGroups()}, nil
 }
 
-// runFlunderServer runs a real aggregated API server, until the end of the test: it
-// authenticates by the front proxy, whose CA it reads from the control plane, and
-// asks the control plane who may do what.
+// runFlunderServer runs a real aggregated API server until the end of the test. It
+// authenticates through the front proxy, whose CA it reads from the control plane, and
+// authorizes through the control plane.
 func runFlunderServer(t testing.TB, cp *controlplanetest.ControlPlane, group string, at *controlplanetest.AggregatedServer) {
 	t.Helper()
 	gv := schema.GroupVersion{Group: group, Version: "v1"}

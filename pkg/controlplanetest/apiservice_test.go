@@ -28,7 +28,7 @@ func getFlunder(config *clientrest.Config, group, name string) (Flunder, error) 
 	return flunder, json.Unmarshal(data, &flunder)
 }
 
-// registered is an APIService as Go value.
+// registered returns an APIService as a Go value.
 func registered(group string) *apiregistrationv1.APIService {
 	return &apiregistrationv1.APIService{
 		ObjectMeta: metav1.ObjectMeta{Name: "v1." + group},
@@ -39,13 +39,13 @@ func registered(group string) *apiregistrationv1.APIService {
 	}
 }
 
-// TestAPIService: a real aggregated API server, from a manifest. It knows the users
-// of the control plane, whose RBAC counts.
+// TestAPIService: a real aggregated API server from a manifest. It knows the users of
+// the control plane, and obeys its RBAC.
 func TestAPIService(t *testing.T) {
 	t.Parallel()
 	const group = "flunders.example.com"
 	cp := controlplanetest.New(t, controlplanetest.Config{})
-	// Twice, each with a server of its own, that the first leaves nothing behind.
+	// Twice, each time with another server: the first leaves nothing behind.
 	for i := range 2 {
 		t.Run(fmt.Sprint(i), func(t *testing.T) {
 			if _, err := getFlunder(cp.ClientConfig(), group, "one"); !apierrors.IsNotFound(err) {
@@ -75,7 +75,7 @@ func TestAPIService(t *testing.T) {
 	}
 }
 
-// TestAPIServiceOfAHandler: it is available when InstallAPIServices returns.
+// TestAPIServiceOfAHandler: the API is available when InstallAPIServices returns.
 func TestAPIServiceOfAHandler(t *testing.T) {
 	t.Parallel()
 	const group = "handler.example.com"
@@ -95,7 +95,7 @@ func TestAPIServiceOfAHandler(t *testing.T) {
 	}
 }
 
-// flunderHandler answers like an API server, to anybody.
+// flunderHandler answers every client like an API server.
 func flunderHandler(group string) http.Handler {
 	answer := func(object any) http.HandlerFunc {
 		return func(w http.ResponseWriter, _ *http.Request) {
@@ -151,8 +151,8 @@ func TestAPIServicesOfNoUse(t *testing.T) {
 	}
 }
 
-// TestAPIServiceThatIsNotReady: the message names the registration and the
-// address, and the next test runs on.
+// TestAPIServiceThatIsNotReady: the message has the registration and the address, and
+// the next test is not affected.
 func TestAPIServiceThatIsNotReady(t *testing.T) {
 	t.Parallel()
 	cp := controlplanetest.Shared(t)

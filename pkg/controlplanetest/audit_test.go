@@ -14,8 +14,8 @@ import (
 	"github.com/kubembed/kubembed/pkg/controlplanetest"
 )
 
-// TestAuditTrail runs twice at once on a shared control plane: each has its own
-// requests only, in their order, and not those from before it.
+// TestAuditTrail runs twice at once on a shared control plane: each test gets its own
+// requests in order, and no earlier ones.
 func TestAuditTrail(t *testing.T) {
 	t.Parallel()
 	before := controlplanetest.Shared(t)
@@ -86,13 +86,13 @@ func TestAuditTrail(t *testing.T) {
 			if got := trail(controlplanetest.AuditFilter{Namespace: earlier}); len(got) > 0 {
 				t.Errorf("from before the test: %v", got)
 			}
-			// Neither the fixture nor the control plane are code under test.
+			// Requests of the fixture and the control plane are left out.
 			for _, e := range cp.AuditTrail(t, controlplanetest.AuditFilter{}) {
 				if e.UserAgent == "kubembed-controlplanetest" || e.User.Username == "system:apiserver" || e.ObjectRef == nil {
 					t.Errorf("%+v", e)
 				}
 			}
-			// The end of a watch is no request of its own.
+			// The end of a watch is not a second request.
 			watch.Stop()
 			for {
 				watches := cp.AuditTrail(t, controlplanetest.AuditFilter{UserAgent: agent, Verbs: []string{"watch"}})

@@ -15,14 +15,14 @@ import (
 	"github.com/kubembed/kubembed/pkg/controlplanetest"
 )
 
-// TestInChild is what child processes run.
+// TestInChild runs in child processes.
 func TestInChild(t *testing.T) {
 	if _, child := children[filepath.Base(os.Args[0])]; !child {
 		t.Skip("fails on purpose, in a process of its own")
 	}
 	t.Run("passes", func(*testing.T) {})
 	t.Run("panics", func(t *testing.T) {
-		// Others have a control plane, too, at that time, or start one.
+		// Meanwhile other tests have a control plane, or start one.
 		others := make(chan string)
 		t.Run("parallel", func(t *testing.T) {
 			t.Run("other", func(t *testing.T) {
@@ -77,8 +77,8 @@ func TestInChild(t *testing.T) {
 	})
 }
 
-// child is the command for a process that runs some of TestInChild. Its
-// temporary directories are in tmp.
+// child returns a command that runs some subtests of TestInChild. Its temporary
+// directories are in tmp.
 func child(t *testing.T, name, tests string) (cmd *exec.Cmd, tmp string) {
 	t.Helper()
 	executable, err := os.Executable()
@@ -113,12 +113,12 @@ func TestMainWithoutShared(t *testing.T) {
 		t.Fatalf("%v\n%s", err, out)
 	}
 	if names := leftovers(t, tmp); len(names) > 0 {
-		t.Errorf("it left %v", names)
+		t.Errorf("the process left %v in its temporary directory", names)
 	}
 }
 
-// A panic ends the process. What runs by then, the shared control plane and those
-// of other tests, is stopped, and removes its directories.
+// A panic ends the process. Before that, all control planes stop and remove their
+// directories.
 func TestPanic(t *testing.T) {
 	t.Parallel()
 	cmd, tmp := child(t, "child", "panics")
@@ -127,27 +127,27 @@ func TestPanic(t *testing.T) {
 		t.Fatalf("%v\n%s", err, out)
 	}
 	if names := leftovers(t, tmp); len(names) > 0 {
-		t.Errorf("it left %v\n%s", names, out)
+		t.Errorf("the process left %v in its temporary directory\n%s", names, out)
 	}
 }
 
-// Each test gets the reason, not only the first.
+// Each test that calls Shared gets the error of the start.
 func TestSharedThatDoesNotStart(t *testing.T) {
 	t.Parallel()
 	cmd, tmp := child(t, "child-bad-config", "shared-1|shared-2")
 	out, err := cmd.CombinedOutput()
 	if err == nil {
-		t.Error("it passed")
+		t.Error("the process succeeded, want a failure")
 	}
 	if got := strings.Count(string(out), "BindAddress"); got != 2 {
-		t.Errorf("the field is named %d times, by two tests:\n%s", got, out)
+		t.Errorf("got BindAddress %d times, want once for each of two tests:\n%s", got, out)
 	}
 	if names := leftovers(t, tmp); len(names) > 0 {
-		t.Errorf("it left %v", names)
+		t.Errorf("the process left %v in its temporary directory", names)
 	}
 }
 
-// What one test does to the control plane is not the fault of the next.
+// A control plane that one test has stopped does not fail the next test.
 func TestSharedThatHasStopped(t *testing.T) {
 	t.Parallel()
 	cmd, tmp := child(t, "child", "closes|next")
@@ -156,7 +156,7 @@ func TestSharedThatHasStopped(t *testing.T) {
 		t.Errorf("%v\n%s", err, out)
 	}
 	if names := leftovers(t, tmp); len(names) > 0 {
-		t.Errorf("it left %v", names)
+		t.Errorf("the process left %v in its temporary directory", names)
 	}
 }
 
@@ -178,8 +178,7 @@ func TestSharedWithoutMain(t *testing.T) {
 	}
 }
 
-// TestKeepOnFailure does what the message says: it uses the kubeconfig, and
-// removes it.
+// TestKeepOnFailure follows the message: it uses the kubeconfig, and removes it.
 func TestKeepOnFailure(t *testing.T) {
 	t.Parallel()
 	cmd, tmp := child(t, "child-keep", "fails")
@@ -200,14 +199,14 @@ func TestKeepOnFailure(t *testing.T) {
 		}
 	}
 	if path == "" || !strings.Contains(strings.Join(said, "\n"), "TestInChild/fails has failed") {
-		t.Fatalf("it said: %q", said)
+		t.Fatalf("got output %q, want the test's name and a kubectl command", said)
 	}
 	config, err := clientcmd.BuildConfigFromFlags("", path)
 	if err != nil {
 		t.Fatal(err)
 	}
 	client := kubernetes.NewForConfigOrDie(config)
-	// It is there for as long as somebody looks at it.
+	// The control plane runs until the file is removed.
 	second := int64(1)
 	events, err := client.CoreV1().Secrets("").Watch(t.Context(), metav1.ListOptions{TimeoutSeconds: &second})
 	if err != nil {
@@ -228,6 +227,6 @@ func TestKeepOnFailure(t *testing.T) {
 		t.Errorf("the test passed: %q", said)
 	}
 	if names := leftovers(t, tmp); len(names) > 0 {
-		t.Errorf("it left %v", names)
+		t.Errorf("the process left %v in its temporary directory", names)
 	}
 }

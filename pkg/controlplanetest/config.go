@@ -10,7 +10,7 @@ type Config struct {
 	// ControlPlane is the configuration to start. If zero, an ephemeral control plane
 	// on a free loopback port. If its Logger is nil, the fixture keeps the last MiB of
 	// the log, from zap's info level on. A failed test logs the lines from its start to
-	// its end, without those of the stop. klog's lines do not name their control plane:
+	// its end, without the stop. klog's lines do not name their control plane:
 	// they come from all control planes of the process.
 	ControlPlane controlplane.Config
 

@@ -43,7 +43,7 @@ func TestNewFails(t *testing.T) {
 	}
 }
 
-// planes are the two kinds of control plane that a test can have.
+// planes are the two kinds of control planes.
 var planes = map[string]func(controlplanetest.TB) *controlplanetest.ControlPlane{
 	"own": func(t controlplanetest.TB) *controlplanetest.ControlPlane {
 		return controlplanetest.New(t, controlplanetest.Config{})
@@ -51,7 +51,8 @@ var planes = map[string]func(controlplanetest.TB) *controlplanetest.ControlPlane
 	"shared": controlplanetest.Shared,
 }
 
-// TestUseAfterEnd: whatever a test leaves running learns which test it was.
+// TestUseAfterEnd: after the end of a test, requests and calls through its control
+// plane fail with its name.
 func TestUseAfterEnd(t *testing.T) {
 	t.Parallel()
 	for name, get := range planes {
@@ -89,8 +90,8 @@ func TestUseAfterEnd(t *testing.T) {
 	}
 }
 
-// TestLeakedWatches: a test forgets its watches and informers. They end with it,
-// by an error with its name, and hold up nobody.
+// TestLeakedWatches: forgotten watches and informers end with their test, with an error
+// that has its name, and delay nothing.
 func TestLeakedWatches(t *testing.T) {
 	t.Parallel()
 	for name, get := range planes {
@@ -133,8 +134,8 @@ func TestLeakedWatches(t *testing.T) {
 				for event := range w.ResultChan() {
 					last = event
 				}
-				// A connection that is cut gives no reason, which is as it is
-				// where the control plane is gone.
+				// A cut connection has no reason, as when the control plane has
+				// stopped.
 				if last.Type == watch.Error && !strings.Contains(errorText(last), r.name) {
 					t.Errorf("watch %d: %v", i, errorText(last))
 				}
@@ -146,7 +147,7 @@ func TestLeakedWatches(t *testing.T) {
 			}
 			cancel()
 			factory.Shutdown()
-			// The next test runs on.
+			// The next test is not affected.
 			r = recorder{name: "TestNext"}
 			r.run(func(t controlplanetest.TB) { list(t, get(t)) })
 			if r.failed {
@@ -163,7 +164,7 @@ func errorText(event watch.Event) string {
 	return ""
 }
 
-// dies is a component that ends, and its control plane with it, when it is told.
+// dies is a component that ends on request, and with it its control plane.
 type dies struct{ when chan struct{} }
 
 func (dies) Name() string { return "dies" }
@@ -178,7 +179,7 @@ func (d dies) Run(ctx context.Context, _ *rest.Config, ready func()) error {
 	}
 }
 
-// A control plane that stops by itself fails its test, with the reason.
+// A control plane that stops by itself fails its test with the reason.
 func TestStoppedByItself(t *testing.T) {
 	t.Parallel()
 	component := dies{make(chan struct{})}
@@ -195,8 +196,8 @@ func TestStoppedByItself(t *testing.T) {
 	}
 }
 
-// ginkgo behaves as GinkgoT does: Errorf and Fatalf panic, and a cleanup cannot
-// have a cleanup.
+// ginkgo behaves like GinkgoT: Errorf and Fatalf panic, and a cleanup cannot register a
+// cleanup.
 type ginkgo struct {
 	*recorder
 	cleaning *bool
@@ -226,7 +227,7 @@ func (g ginkgo) Cleanup(f func()) {
 	})
 }
 
-// A failure at the end, even before it, keeps nothing running.
+// After a failure at or before the end of the test, nothing keeps running.
 func TestEndOfGinkgo(t *testing.T) {
 	t.Parallel()
 	file := filepath.Join(t.TempDir(), "file")

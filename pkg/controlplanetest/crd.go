@@ -147,8 +147,8 @@ func uniqueCRDs(found []customResource) ([]customResource, error) {
 	return unique, errors.Join(errs...)
 }
 
-// tidy removes fields that would prevent a create: those that only a server sets, and a
-// CA bundle that is a placeholder, like kubebuilder's "Cg==".
+// tidy removes fields that would prevent a create: fields that only a server sets, and
+// a CA bundle that is a placeholder, like kubebuilder's "Cg==".
 func (c customResource) tidy() {
 	c.ResourceVersion, c.UID = "", ""
 	if webhook := conversionWebhook(c.Spec.Conversion); webhook != nil && len(bytes.TrimSpace(webhook.CABundle)) == 0 {

@@ -21,9 +21,9 @@ import (
 	"github.com/kubembed/kubembed/pkg/controlplanetest"
 )
 
-// BenchmarkCRDs installs a hundred definitions like those of operators on a new
-// control plane: from YAML files, with descriptions, of 100 kB on average, in ten
-// groups, one in ten of them with a whole pod template.
+// BenchmarkCRDs installs a hundred CRDs like operators' on a new control plane:
+// from YAML files with descriptions, of 100 kB on average, in ten groups, one in ten
+// with a whole pod template.
 func BenchmarkCRDs(b *testing.B) {
 	const crds = 100
 	directory := b.TempDir()
@@ -89,7 +89,7 @@ func writeCRDs(tb testing.TB, directory string, n int) (size int) {
 	return size
 }
 
-// schemaOf is what controller-gen would write of a type, nearly.
+// schemaOf returns a schema like controller-gen's for a type.
 func schemaOf(t reflect.Type) apiextensionsv1.JSONSchemaProps {
 	if t.Kind() == reflect.Pointer {
 		return schemaOf(t.Elem())

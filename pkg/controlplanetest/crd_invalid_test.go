@@ -31,8 +31,8 @@ spec:
   - {name: v1, served: true, storage: true, schema: {openAPIV3Schema: {properties: {spec: {}}}}}
 `
 
-// TestBadCRDs: all that is wrong is said at once, with what a user has to look at,
-// and nothing is installed.
+// TestBadCRDs: one error has all problems, with the files to fix, and nothing is
+// installed.
 func TestBadCRDs(t *testing.T) {
 	t.Parallel()
 	cp := controlplanetest.New(t, controlplanetest.Config{})
@@ -110,7 +110,8 @@ func TestBadCRDs(t *testing.T) {
 	cp.InstallCRDs(t, controlplanetest.CRDs{Paths: []string{"testdata/crds"}})
 }
 
-// TestRefusedCRDsChangeNothing: neither what is there nor what is not.
+// TestRefusedCRDsChangeNothing: if the API server refuses one CRD, existing CRDs stay
+// as they are, and no new one stays.
 func TestRefusedCRDsChangeNothing(t *testing.T) {
 	t.Parallel()
 	cp := controlplanetest.New(t, controlplanetest.Config{})
@@ -144,7 +145,7 @@ func TestRefusedCRDsChangeNothing(t *testing.T) {
 		}
 		unchanged()
 	}
-	// One that is new, and one that is there.
+	// One new CRD, and one that exists.
 	badNew := controlplanetest.NewCRD(schema.GroupVersionKind{Group: "example.com", Version: "v1", Kind: "Broken"}, "broken", "Everywhere")
 	refused(foo, bar, badNew)
 	badUpdate := baz.DeepCopy()
@@ -152,8 +153,8 @@ func TestRefusedCRDsChangeNothing(t *testing.T) {
 	refused(foo, bar, badUpdate)
 }
 
-// TestCRDNameConflict: a definition that is valid and cannot be served. The message
-// says why, and what was installed nevertheless.
+// TestCRDNameConflict: a valid CRD that cannot be served. The message has the reason,
+// and the CRDs that were installed.
 func TestCRDNameConflict(t *testing.T) {
 	t.Parallel()
 	cp := controlplanetest.New(t, controlplanetest.Config{})
@@ -179,7 +180,7 @@ func TestCRDNameConflict(t *testing.T) {
 	}
 }
 
-// TestBadConfiguredCRDs: they fail the start.
+// TestBadConfiguredCRDs: invalid CRDs of Config fail the start.
 func TestBadConfiguredCRDs(t *testing.T) {
 	t.Parallel()
 	var r recorder

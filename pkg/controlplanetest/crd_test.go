@@ -33,8 +33,8 @@ func namesOf(crds []*apiextensionsv1.CustomResourceDefinition) []string {
 	return names
 }
 
-// TestCRDSources: each source gives the same definitions, served when InstallCRDs
-// returns, and not served when UninstallCRDs has.
+// TestCRDSources: each source gives the same CRDs. They are served when InstallCRDs
+// returns, and not served when UninstallCRDs returns.
 func TestCRDSources(t *testing.T) {
 	t.Parallel()
 	directory, err := fs.Sub(embedded, "testdata/crds")
@@ -78,7 +78,7 @@ func TestCRDSources(t *testing.T) {
 			cp.UninstallCRDs(t, source.crds)
 		})
 	}
-	// What was installed can be installed again, and is not changed by it.
+	// A second install of the same CRDs changes nothing.
 	before := objects[0].DeepCopy()
 	cp.InstallCRDs(t, controlplanetest.CRDs{Objects: objects})
 	if objects[0].UID != before.UID || objects[0].ResourceVersion != before.ResourceVersion {
@@ -86,8 +86,8 @@ func TestCRDSources(t *testing.T) {
 	}
 }
 
-// served wants each served version of crd to be listed and in discovery, or none,
-// at the first try.
+// served requires each served version of crd to be listed and in discovery, or none, at
+// the first try.
 func served(t *testing.T, cp *controlplanetest.ControlPlane, crd *apiextensionsv1.CustomResourceDefinition, want bool) {
 	t.Helper()
 	client := dynamic.NewForConfigOrDie(cp.ClientConfig())
@@ -119,8 +119,8 @@ func widget(name string, spec map[string]any) *unstructured.Unstructured {
 	}}
 }
 
-// TestCRDUpdate: what is installed is changed by another file of the same
-// definition, and the change is in effect at once, often enough to find it late.
+// TestCRDUpdate: another file of the same CRD updates it. The update is in effect at
+// once. The repetitions would find a delay.
 func TestCRDUpdate(t *testing.T) {
 	t.Parallel()
 	cp := controlplanetest.New(t, controlplanetest.Config{CRDs: controlplanetest.CRDs{Paths: []string{"testdata/crds"}}})
@@ -160,8 +160,7 @@ func TestCRDUpdate(t *testing.T) {
 	}
 }
 
-// TestCRDsInParallel: tests install the same and other definitions on one control
-// plane.
+// TestCRDsInParallel: tests install the same and other CRDs on one control plane.
 func TestCRDsInParallel(t *testing.T) {
 	t.Parallel()
 	cp := controlplanetest.New(t, controlplanetest.Config{})
@@ -179,8 +178,8 @@ func TestCRDsInParallel(t *testing.T) {
 	}
 }
 
-// TestInstallAfterUninstall: the same name with another schema, over and over, and
-// with objects that go with the definition.
+// TestInstallAfterUninstall repeatedly installs the same name with another schema, with
+// objects that are deleted with the CRD.
 func TestInstallAfterUninstall(t *testing.T) {
 	t.Parallel()
 	cp := controlplanetest.New(t, controlplanetest.Config{})

@@ -13,7 +13,7 @@ import (
 	"k8s.io/client-go/dynamic"
 )
 
-// TestUninstallWithFinalizer: an object that cannot go is named.
+// TestUninstallWithFinalizer: the message names an object that keeps its CRD.
 func TestUninstallWithFinalizer(t *testing.T) {
 	t.Parallel()
 	cp := New(t, Config{})
@@ -42,8 +42,8 @@ func TestUninstallWithFinalizer(t *testing.T) {
 	if _, err := foos.Patch(t.Context(), "stays", "application/merge-patch+json", []byte(`{"metadata":{"finalizers":null}}`), metav1.PatchOptions{}); err != nil {
 		t.Fatal(err)
 	}
-	// It has been deleted before. The definition goes with what kept it, and can be
-	// installed anew while it does.
+	// The CRD is being deleted. It is removed with the object that kept it, and can be
+	// installed again meanwhile.
 	if again := cp.InstallCRDs(t, crds)[0]; again.DeletionTimestamp != nil {
 		t.Errorf("what was installed is being deleted: %v", again.ObjectMeta)
 	}

@@ -22,7 +22,8 @@
 //		client := kubernetes.NewForConfigOrDie(cp.ClientConfig())
 //
 //		settings := &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Name: "settings"}}
-//		if _, err := client.CoreV1().ConfigMaps("default").Create(t.Context(), settings, metav1.CreateOptions{}); err != nil {
+//		configMaps := client.CoreV1().ConfigMaps("default")
+//		if _, err := configMaps.Create(t.Context(), settings, metav1.CreateOptions{}); err != nil {
 //			t.Fatal(err)
 //		}
 //	}
@@ -70,7 +71,7 @@
 // The test logs the control plane's log. Three fields of [Config] give more:
 // DumpOnFailure writes all objects, events and logs to a directory, for a CI job to
 // keep; KeepOnFailure keeps the control plane running, for a look with kubectl; Audit
-// records all requests, and [ControlPlane.AuditTrail] returns those of the code under
+// records all requests, and [ControlPlane.AuditTrail] returns requests of the code under
 // test.
 //
 // The test that owns the control plane does this at its end, also for failed subtests and
@@ -91,7 +92,8 @@
 //	var cp *controlplanetest.ControlPlane
 //
 //	var _ = BeforeSuite(func() {
-//		cp = controlplanetest.New(GinkgoT(), controlplanetest.Config{DumpOnFailure: "dump"})
+//		config := controlplanetest.Config{DumpOnFailure: "dump"}
+//		cp = controlplanetest.New(GinkgoT(), config)
 //	})
 //
 //	var _ = JustAfterEach(func() { cp.OnFailure(GinkgoT()) })

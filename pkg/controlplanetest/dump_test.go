@@ -52,7 +52,7 @@ func TestDumpOnFailure(t *testing.T) {
 		t.Errorf("something was written for a test that passed: %v\n%s", err, passes.text())
 	}
 
-	for _, name := range []string{"TestFails_a_case", "TestFails_a_case-2"} { // run again
+	for _, name := range []string{"TestFails_a_case", "TestFails_a_case-2"} { // two runs
 		fails := recorder{name: "TestFails/a case"}
 		fails.run(test(true))
 		dir := filepath.Join(directory, name)
@@ -101,7 +101,8 @@ func TestDumpOnFailure(t *testing.T) {
 	}
 }
 
-// A directory that cannot be is told, and the rest of the end goes on.
+// A directory that cannot be created is reported, and the rest of the cleanup
+// continues.
 func TestDumpToNowhere(t *testing.T) {
 	t.Parallel()
 	file := filepath.Join(t.TempDir(), "file")
@@ -120,7 +121,8 @@ func TestDumpToNowhere(t *testing.T) {
 	<-cp.Done()
 }
 
-// TestDumpOfWhatDoesNotAnswer has an API whose server is not there.
+// TestDumpOfWhatDoesNotAnswer dumps a control plane with an API whose server does not
+// run.
 func TestDumpOfWhatDoesNotAnswer(t *testing.T) {
 	t.Parallel()
 	directory := t.TempDir()

@@ -19,8 +19,8 @@ import (
 	"github.com/kubembed/kubembed/pkg/controlplanetest"
 )
 
-// behaviour is what a control plane does to the objects of a test, which a cluster does
-// and envtest does not.
+// behaviour are the effects of a cluster on the objects of a test that envtest does not
+// have.
 type behaviour struct {
 	account, rootCA, quota, aggregated, collected, namespaceGone bool
 	taint                                                        bool   // of a new Node
@@ -32,7 +32,7 @@ var (
 	likeEnvtest = behaviour{taint: true}
 )
 
-// createObjects creates what observe looks at, as a test of envtest would.
+// createObjects creates the objects for observe, like a test with envtest.
 func createObjects(ctx context.Context, client kubernetes.Interface, name string) (node *corev1.Node, b behaviour, err error) {
 	fail := func(what string, err error) (*corev1.Node, behaviour, error) {
 		return nil, b, fmt.Errorf("%s: %w", what, err)
@@ -59,7 +59,7 @@ func createObjects(ctx context.Context, client kubernetes.Interface, name string
 	}
 	b.taint = len(node.Spec.Taints) > 0
 	var pod *corev1.Pod
-	err = lifecycle.Poll(ctx, func() bool { // until there is a service account or a quota
+	err = lifecycle.Poll(ctx, func() bool { // until the service account or the quota exists
 		pod, err = client.CoreV1().Pods(name).Create(ctx, &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Name: "pod"},
 			Spec: corev1.PodSpec{NodeName: name, Containers: []corev1.Container{{Name: "c", Image: "i"}}}}, metav1.CreateOptions{})
 		return !apierrors.IsForbidden(err)
@@ -71,8 +71,8 @@ func createObjects(ctx context.Context, client kubernetes.Interface, name string
 	return node, b, nil
 }
 
-// observe waits until the control plane has done all of want, or has had as long as
-// one that behaves like a cluster would need.
+// observe waits until the control plane behaves as want, or for the time in which a
+// cluster would.
 func observe(t controlplanetest.TB, client kubernetes.Interface, name string, b behaviour, enough <-chan struct{}) behaviour {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
@@ -103,8 +103,8 @@ func observe(t controlplanetest.TB, client kubernetes.Interface, name string, b 
 	return b
 }
 
-// TestBehaveLikeEnvtest compares what happens to the objects of a test, with the field
-// and without, in a control plane of a test, after a Reset too.
+// TestBehaveLikeEnvtest compares the effects on the objects of a test with the field
+// and without, also after a Reset.
 func TestBehaveLikeEnvtest(t *testing.T) {
 	t.Parallel()
 	cluster := controlplanetest.New(t, controlplanetest.Config{})
@@ -126,13 +126,13 @@ func TestBehaveLikeEnvtest(t *testing.T) {
 		}
 	}
 	check("like a cluster", cluster, likeCluster)
-	close(enough) // nothing takes longer than what has happened there
+	close(enough) // the slowest effect has happened in the other control plane
 	check("like envtest", envtest, likeEnvtest)
 	envtest.Reset(t)
 	check("like envtest after Reset", envtest, likeEnvtest)
 
-	// A node is not restricted to its own objects: envtest's has no NodeRestriction,
-	// which refuses labels of this prefix.
+	// A node is not restricted to its own objects: envtest has no NodeRestriction,
+	// which refuses labels with this prefix.
 	nodeClient := kubernetes.NewForConfigOrDie(envtest.UserConfig(t, "system:node:n1", "system:nodes", "system:masters"))
 	if _, err := nodeClient.CoreV1().Nodes().Create(t.Context(), &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: "another",
 		Labels: map[string]string{"node-restriction.kubernetes.io/x": "y"}}}, metav1.CreateOptions{}); err != nil {
@@ -140,7 +140,7 @@ func TestBehaveLikeEnvtest(t *testing.T) {
 	}
 }
 
-// What the user enables or disables by name is as he says.
+// Plugins that the user names take precedence.
 func TestBehaveLikeEnvtestAndPlugins(t *testing.T) {
 	t.Parallel()
 	cp := controlplanetest.New(t, controlplanetest.Config{BehaveLikeEnvtest: true, ControlPlane: controlplane.Config{
@@ -168,7 +168,7 @@ func tryPod(ctx context.Context, client kubernetes.Interface, namespace string) 
 		Spec: corev1.PodSpec{Containers: []corev1.Container{{Name: "c", Image: "i"}}}}, metav1.CreateOptions{})
 }
 
-// namesIn are the objects of a namespace that a test did not create.
+// namesIn returns the objects of a namespace that the test did not create.
 func namesIn(ctx context.Context, client kubernetes.Interface, namespace string) (names []string, err error) {
 	accounts, err := client.CoreV1().ServiceAccounts(namespace).List(ctx, metav1.ListOptions{})
 	if err != nil {

@@ -11,7 +11,7 @@ import (
 	"github.com/kubembed/kubembed/pkg/controlplanetest"
 )
 
-// Example is a test. An example has no *testing.T: t is one that prints.
+// Example is a test. Examples have no *testing.T, so t is a TB that prints.
 func Example() {
 	test := func(t controlplanetest.TB) {
 		cp := controlplanetest.New(t, controlplanetest.Config{Audit: true})

@@ -1,6 +1,6 @@
 package controlplanetest
 
-// CloseServer stops the control plane, as a test cannot do otherwise.
+// CloseServer stops the control plane, which tests of users cannot do.
 func CloseServer(cp *ControlPlane) error { return cp.server.Close() }
 
 // SameServer reports whether a and b are handles on one control plane.

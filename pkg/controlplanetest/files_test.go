@@ -15,8 +15,8 @@ import (
 	"github.com/kubembed/kubembed/pkg/controlplanetest"
 )
 
-// TestBadFilesStartNothing: what is wrong with files is known before anything is
-// started, with all else that is wrong.
+// TestBadFilesStartNothing: problems with files are reported before anything starts,
+// together with all other problems.
 func TestBadFilesStartNothing(t *testing.T) {
 	t.Parallel()
 	bad := filepath.Join(t.TempDir(), "bad.yaml")
@@ -54,7 +54,7 @@ func TestBadFilesStartNothing(t *testing.T) {
 	}
 }
 
-// TestFailedNewLeavesNothing: whatever keeps New from its end, no file stays.
+// TestFailedNewLeavesNothing: a failed New leaves no file.
 func TestFailedNewLeavesNothing(t *testing.T) {
 	taken, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {

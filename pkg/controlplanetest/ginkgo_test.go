@@ -9,9 +9,9 @@ import (
 	"github.com/kubembed/kubembed/pkg/controlplanetest"
 )
 
-// otherGinkgo is what GinkgoT returns in BeforeSuite of a Ginkgo that keeps its specs
-// where the fixture does not find them. That of go.mod is tested in
-// examples/envtest-migration/failures.
+// otherGinkgo is the GinkgoT in BeforeSuite of a Ginkgo that stores its specs where the
+// fixture does not find them. examples/envtest-migration/failures tests the version in
+// go.mod.
 type otherGinkgo struct{ *recorder }
 
 func (otherGinkgo) Name() string { return "" }
@@ -24,8 +24,8 @@ func (g otherGinkgo) AddReportEntryVisibilityAlways(name string, args ...any) {
 	g.Logf("%s %v", name, args)
 }
 
-// TestOtherGinkgo: where nobody knows whether a spec has failed there is a dump, which
-// says how to have it known.
+// TestOtherGinkgo: if the fixture cannot find out whether a spec has failed, it writes
+// a dump with a hint.
 func TestOtherGinkgo(t *testing.T) {
 	t.Parallel()
 	directory := t.TempDir()
@@ -40,7 +40,8 @@ func TestOtherGinkgo(t *testing.T) {
 	}
 }
 
-// TestOnFailure: at once, once for each test, and only if it has failed.
+// TestOnFailure: OnFailure dumps at once, once for each test, and only if the test has
+// failed.
 func TestOnFailure(t *testing.T) {
 	t.Parallel()
 	directory := t.TempDir()
@@ -62,7 +63,7 @@ func TestOnFailure(t *testing.T) {
 			t.Errorf("dumped are %v", names)
 		}
 		var none *controlplanetest.ControlPlane
-		none.OnFailure(&fails) // of a suite whose BeforeSuite has failed
+		none.OnFailure(&fails) // as after a failed BeforeSuite
 	})
 	if r.failed {
 		t.Error(r.text())

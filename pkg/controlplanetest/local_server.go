@@ -35,9 +35,9 @@ type LocalServer struct {
 
 	ca      []byte
 	timeout time.Duration
-	// what is like "webhook server", owner is the name of the test, and serves lists the
-	// paths that the server must answer. They are for messages.
-	what, owner string
+	// For messages: kind is like "webhook server", owner is the name of the test, and
+	// serves lists the paths that the server must answer.
+	kind, owner string
 	serves      []string
 
 	http     *http.Server // nil if the test starts one itself
@@ -86,7 +86,7 @@ func (s *LocalServer) waitReady(ctx context.Context) error {
 		cure = "serve the certificate in CertDir"
 	}
 	return fmt.Errorf("the %s of %s does not answer at %s within %v: %w: %s; it must serve:\n%s",
-		s.what, s.owner, s.address(), s.timeout, last, cure, strings.Join(s.serves, "\n"))
+		s.kind, s.owner, s.address(), s.timeout, last, cure, strings.Join(s.serves, "\n"))
 }
 
 func (s *LocalServer) address() string { return net.JoinHostPort(s.Host, strconv.Itoa(s.Port)) }
@@ -97,11 +97,11 @@ func (s *LocalServer) url(path string) string {
 
 // localServer starts a server for handler. Without a handler it only chooses the port and
 // writes the certificate. extraHosts returns further names for the certificate.
-func (p *plane) localServer(what string, owner owner, handler http.Handler, timeout time.Duration, extraHosts func(port int) []string) (*LocalServer, error) {
+func (p *plane) localServer(kind string, owner owner, handler http.Handler, timeout time.Duration, extraHosts func(port int) []string) (*LocalServer, error) {
 	if timeout == 0 {
 		timeout = readyTimeout
 	}
-	s := &LocalServer{what: what, owner: owner.name, timeout: timeout, ca: p.server.CABundle()}
+	s := &LocalServer{kind: kind, owner: owner.name, timeout: timeout, ca: p.server.CABundle()}
 	listener, err := s.listen(handler != nil)
 	if err != nil {
 		return nil, err
@@ -147,7 +147,7 @@ func (s *LocalServer) serve(owner owner, listener net.Listener, certificate tls.
 			defer end()
 			defer func() {
 				if v := recover(); v != nil && v != http.ErrAbortHandler { //nolint:errorlint // as net/http does
-					owner.logf("%s: panic serving %s: %v\n%s", s.what, r.URL.Path, v, debug.Stack())
+					owner.logf("%s: panic serving %s: %v\n%s", s.kind, r.URL.Path, v, debug.Stack())
 					panic(http.ErrAbortHandler)
 				}
 			}()
@@ -178,7 +178,7 @@ func (s *LocalServer) close() error {
 	ctx, cancel := context.WithTimeout(context.Background(), handlersTimeout)
 	defer cancel()
 	if s.handlers.Wait(ctx) != nil {
-		err = errors.Join(err, fmt.Errorf("a handler of the %s still runs %v after its request was cut: return from it when the request's context ends", s.what, handlersTimeout))
+		err = errors.Join(err, fmt.Errorf("a handler of the %s still runs %v after its request was cut: return from it when the request's context ends", s.kind, handlersTimeout))
 	}
 	return err
 }

@@ -24,7 +24,7 @@ func (s *LocalServer) listen(keep bool) (net.Listener, error) {
 		}
 		return listener, err
 	}
-	return nil, fmt.Errorf("find a port for the %s: %w", s.what, errors.Join(errs...))
+	return nil, fmt.Errorf("find a port for the %s: %w", s.kind, errors.Join(errs...))
 }
 
 // No operating system assigns ports of this range by itself, so that a free one stays

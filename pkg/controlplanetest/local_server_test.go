@@ -22,7 +22,7 @@ import (
 	"github.com/kubembed/kubembed/pkg/controlplanetest"
 )
 
-// oneWebhook is for ConfigMaps, under /validate, in a namespace.
+// oneWebhook returns a webhook for ConfigMaps in a namespace, under /validate.
 func oneWebhook(namespace string) controlplanetest.Webhooks {
 	return controlplanetest.Webhooks{
 		Validating: []*admissionregistrationv1.ValidatingWebhookConfiguration{validating("one", "/validate")},
@@ -30,7 +30,7 @@ func oneWebhook(namespace string) controlplanetest.Webhooks {
 	}
 }
 
-// listen binds the port that a server was given.
+// listen binds the port of a server.
 func listen(t testing.TB, server *controlplanetest.LocalServer) net.Listener {
 	t.Helper()
 	listener, err := net.Listen("tcp", net.JoinHostPort(server.Host, fmt.Sprint(server.Port)))
@@ -41,15 +41,15 @@ func listen(t testing.TB, server *controlplanetest.LocalServer) net.Listener {
 	return listener
 }
 
-// TestWebhookServerOfTheTest: it is started with a host, a port and a directory, as
-// controller-runtime's is.
+// TestWebhookServerOfTheTest: the test starts the server with host, port and directory,
+// like controller-runtime's.
 func TestWebhookServerOfTheTest(t *testing.T) {
 	t.Parallel()
 	cp := controlplanetest.Shared(t)
 	namespace := cp.Namespace(t)
 	server := cp.InstallWebhooks(t, oneWebhook(namespace))
 
-	// Until it runs, requests are refused, and the API server says why.
+	// Until the server runs, the API server refuses requests with the reason.
 	_, err := tryConfigMap(t, cp, namespace, true)
 	wantError(t, err, `failed calling webhook "one.example.com"`, fmt.Sprintf("https://127.0.0.1:%d/validate", server.Port), "connection refused")
 
@@ -64,8 +64,8 @@ func TestWebhookServerOfTheTest(t *testing.T) {
 	wantError(t, err, "by my own server")
 }
 
-// TestWebhookServerThatIsNotReady: the message says which webhook is without a
-// server, where it is from, and the address, and the next test runs on.
+// TestWebhookServerThatIsNotReady: the message has the webhook without a server, its
+// source and the address, and the next test is not affected.
 func TestWebhookServerThatIsNotReady(t *testing.T) {
 	t.Parallel()
 	certificate := func(t testing.TB, server *controlplanetest.WebhookServer) tls.Certificate {
@@ -87,7 +87,7 @@ func TestWebhookServerThatIsNotReady(t *testing.T) {
 	}{
 		"not started": {func(testing.TB, *controlplanetest.WebhookServer) {}, "connection refused"},
 		"never answers": {func(t testing.TB, server *controlplanetest.WebhookServer) {
-			listen(t, server.LocalServer) // and nobody accepts
+			listen(t, server.LocalServer) // and accepts no connection
 		}, "deadline exceeded"},
 		"no TLS": {func(t testing.TB, server *controlplanetest.WebhookServer) {
 			listener := listen(t, server.LocalServer)
@@ -135,8 +135,8 @@ func TestWebhookServerThatIsNotReady(t *testing.T) {
 	}
 }
 
-// TestSlowWebhook: the API server gives up after timeoutSeconds, and the handler
-// learns of it by its context.
+// TestSlowWebhook: the API server gives up after timeoutSeconds, and the context of the
+// handler ends.
 func TestSlowWebhook(t *testing.T) {
 	t.Parallel()
 	cp := controlplanetest.Shared(t)
@@ -149,7 +149,7 @@ func TestSlowWebhook(t *testing.T) {
 		<-r.Context().Done()
 		select {
 		case ended <- struct{}{}:
-		default: // the API server may have tried again
+		default: // the API server may have retried
 		}
 	})
 	r := recorder{}
@@ -158,7 +158,7 @@ func TestSlowWebhook(t *testing.T) {
 		_, err := tryConfigMap(t, cp, namespace, true)
 		wantError(t, err, `failed calling webhook "one.example.com"`, "context deadline exceeded")
 		<-ended
-		// A request that is under way when the test ends is cut.
+		// The end of the test cuts a request in flight.
 		go func() { _, _ = tryConfigMap(t, cp, namespace, true) }()
 	})
 	if r.failed {
@@ -169,8 +169,8 @@ func TestSlowWebhook(t *testing.T) {
 	}
 }
 
-// TestWebhookHandlerThatStays: a handler that does not end with its request is the
-// fault of a test, which is told.
+// TestWebhookHandlerThatStays: a handler that does not return after its request was cut
+// fails the test.
 func TestWebhookHandlerThatStays(t *testing.T) {
 	t.Parallel()
 	cp := controlplanetest.Shared(t)
@@ -201,7 +201,7 @@ func TestWebhookHandlerThatStays(t *testing.T) {
 	}
 }
 
-// TestWebhookHandlerThatPanics: the panic is in the log of the test.
+// TestWebhookHandlerThatPanics: the test logs the panic.
 func TestWebhookHandlerThatPanics(t *testing.T) {
 	t.Parallel()
 	cp := controlplanetest.Shared(t)

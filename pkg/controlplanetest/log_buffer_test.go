@@ -12,8 +12,8 @@ import (
 	"github.com/kubembed/kubembed/pkg/controlplanetest"
 )
 
-// TestLogs: what is logged while a test runs is shown if it fails, and only then;
-// of a shared control plane nothing from before.
+// TestLogs: a test shows the log lines of its duration if it fails, and only then. A
+// shared control plane's earlier lines are left out.
 func TestLogs(t *testing.T) {
 	t.Parallel()
 	for name, get := range planes {
@@ -42,7 +42,7 @@ func TestLogs(t *testing.T) {
 	}
 }
 
-// TestLogEndsWithTheFailure: neither the log of the test nor that in a dump has lines of
+// TestLogEndsWithTheFailure: the log of the test and the log in a dump have no lines of
 // the stop.
 func TestLogEndsWithTheFailure(t *testing.T) {
 	t.Parallel()
@@ -64,7 +64,7 @@ func TestLogEndsWithTheFailure(t *testing.T) {
 	}
 }
 
-// Who has a logger has the lines in it.
+// A logger of the user's gets the lines.
 func TestLoggerOfOnesOwn(t *testing.T) {
 	t.Parallel()
 	var cfg controlplanetest.Config

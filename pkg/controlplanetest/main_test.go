@@ -12,8 +12,8 @@ import (
 	"github.com/kubembed/kubembed/pkg/controlplanetest"
 )
 
-// children are what this binary becomes when it is started under another name: a
-// test binary whose tests fail on purpose, see child_test.go.
+// children are run by this binary when it is started with their name: test binaries
+// whose tests fail on purpose, see child_test.go.
 var children = map[string]func(m *testing.M) int{
 	"child":              func(m *testing.M) int { return controlplanetest.Main(m, controlplanetest.Config{}) },
 	"child-without-main": func(m *testing.M) int { return m.Run() },
@@ -44,7 +44,7 @@ func TestMain(m *testing.M) {
 	os.Exit(code)
 }
 
-// leaks finds goroutines that a stopped control plane has left.
+// leaks returns an error if a stopped control plane has left goroutines.
 func leaks() error {
 	return goleak.Find(kubeleaks.Ignored()...)
 }

@@ -6,12 +6,12 @@ import (
 	"testing"
 )
 
-// TestParse: what stands in files that people write and tools generate.
+// TestParse: files as people write them and tools generate them.
 func TestParse(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct {
 		name, data string
-		want       []string // as messages have them
+		want       []string // as in messages
 	}{
 		{"one", "kind: A\nmetadata: {name: a}", []string{`f (A "a")`}},
 		{"separators", "# license\n---\n---\nkind: A\n--- # source\nkind: B\n---\r\nkind: C\r\n---\n", []string{`f, document 1 (A "")`, `f, document 2 (B "")`, `f, document 3 (C "")`}},

@@ -25,8 +25,8 @@ func createPod(t controlplanetest.TB, client kubernetes.Interface, namespace str
 	}
 }
 
-// TestNamespace asks for the first of a control plane, whose controllers have
-// hardly begun, and for many at once.
+// TestNamespace creates the first namespace of a control plane, whose controllers have
+// hardly started, and many at once.
 func TestNamespace(t *testing.T) {
 	t.Parallel()
 	for name, get := range planes {
@@ -81,7 +81,8 @@ func TestNamespaceName(t *testing.T) {
 	}
 }
 
-// TestNamespaceIsDeleted: that of a test that passed, not that of one that failed.
+// TestNamespaceIsDeleted: the namespace of a test that passed is deleted, and that of a
+// failed one is not.
 func TestNamespaceIsDeleted(t *testing.T) {
 	t.Parallel()
 	cp := controlplanetest.Shared(t)

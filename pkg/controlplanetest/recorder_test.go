@@ -11,8 +11,8 @@ import (
 	"github.com/kubembed/kubembed/pkg/controlplanetest"
 )
 
-// recorder is a test that records what happens to it, for failures that must
-// not be those of the real test. Its zero value is called TestRecorded.
+// recorder is a TB that records calls, for failures that must not fail the real test.
+// Its zero value is called TestRecorded.
 type recorder struct {
 	name string
 
@@ -27,8 +27,8 @@ type recorder struct {
 
 var _ controlplanetest.TB = (*recorder)(nil)
 
-// run runs f, and then its cleanups, last first, as a test would. It returns
-// when all of them have. It may be called again, as another test.
+// run runs f and then its cleanups, last first, like a test, and waits for them. It may
+// be called again, as another test.
 func (r *recorder) run(f func(t controlplanetest.TB)) {
 	r.call(func() { f(r) })
 	for {
@@ -49,7 +49,7 @@ func (r *recorder) run(f func(t controlplanetest.TB)) {
 	r.directories = nil
 }
 
-// call runs f in a goroutine of its own, which Fatalf ends.
+// call runs f in a goroutine, which Fatalf ends.
 func (r *recorder) call(f func()) {
 	done := make(chan struct{})
 	go func() {
@@ -66,7 +66,7 @@ func (r *recorder) call(f func()) {
 	<-done
 }
 
-// text is all that the test said.
+// text returns all messages of the test.
 func (r *recorder) text() string {
 	r.mu.Lock()
 	defer r.mu.Unlock()

@@ -9,7 +9,7 @@ import (
 	"github.com/kubembed/kubembed/pkg/controlplanetest"
 )
 
-// BenchmarkReset measures Reset alone, after tests of several sizes.
+// BenchmarkReset measures only Reset, after tests of several sizes.
 func BenchmarkReset(b *testing.B) {
 	cp := controlplanetest.New(b, controlplanetest.Config{})
 	newDirt(b, cp).whole()
@@ -34,7 +34,7 @@ func BenchmarkReset(b *testing.B) {
 	}
 }
 
-// hundredWidgets defines a custom resource and creates a hundred of it.
+// hundredWidgets creates a CRD and a hundred custom resources.
 func (d *dirt) hundredWidgets() {
 	d.t.Helper()
 	first := d.create(manifestOf(d.t, "CRD with integers"))[1]

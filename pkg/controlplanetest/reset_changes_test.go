@@ -31,7 +31,7 @@ var (
 	widgets      = schema.GroupVersionResource{Group: "example.com", Version: "v1", Resource: "widgets"}
 )
 
-// dirtyChanges do to a control plane what no manifest can.
+// dirtyChanges are changes of a control plane that a manifest cannot make.
 var dirtyChanges = []struct {
 	name string
 	do   func(d *dirt)
@@ -47,7 +47,7 @@ var dirtyChanges = []struct {
 	{"changed root CA", func(d *dirt) {
 		d.patch(configMaps, "kube-public", "kube-root-ca.crt", `{"data":{"ca.crt":"none"}}`)
 	}},
-	{"config map deleted and created anew", func(d *dirt) {
+	{"config map deleted and created again", func(d *dirt) {
 		d.remove(configMaps, "kube-system", "kube-root-ca.crt")
 		testwait.True(d.t, "root CA", func() bool {
 			_, err := d.client.CoreV1().ConfigMaps("kube-system").Get(d.t.Context(), "kube-root-ca.crt", metav1.GetOptions{})
@@ -175,7 +175,7 @@ func (d *dirt) thousand() {
 	}
 }
 
-// manifestOf is one of dirtyObjects.
+// manifestOf returns the manifest of a dirtyObject.
 func manifestOf(t testing.TB, name string) string {
 	t.Helper()
 	for _, object := range dirtyObjects {

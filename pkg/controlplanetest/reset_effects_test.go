@@ -25,8 +25,8 @@ func (d *dirt) tryPod() (*corev1.Pod, error) {
 	return d.client.CoreV1().Pods("default").Create(d.t.Context(), pod("try"), metav1.CreateOptions{})
 }
 
-// TestResetTakesEffect asks for what the test before had forbidden, or allowed,
-// with the first request after Reset, several times.
+// TestResetTakesEffect: the first request after Reset is no longer forbidden, or
+// allowed, by the test before. It tries several times.
 func TestResetTakesEffect(t *testing.T) {
 	t.Parallel()
 	cp := controlplanetest.New(t, controlplanetest.Config{})
@@ -97,7 +97,7 @@ func TestResetTakesEffect(t *testing.T) {
 	}
 }
 
-// TestResetFreesAddresses uses every address of Services, and again.
+// TestResetFreesAddresses allocates every address of Services, repeatedly.
 func TestResetFreesAddresses(t *testing.T) {
 	t.Parallel()
 	cfg := controlplanetest.Config{}
@@ -119,7 +119,7 @@ func TestResetFreesAddresses(t *testing.T) {
 	}
 }
 
-// TestResetIsSeenByInformers has informers of a test running across Reset.
+// TestResetIsSeenByInformers runs informers of a test across Reset.
 func TestResetIsSeenByInformers(t *testing.T) {
 	t.Parallel()
 	cp := controlplanetest.New(t, controlplanetest.Config{})
@@ -165,7 +165,7 @@ func TestResetIsSeenByInformers(t *testing.T) {
 		}
 		return true
 	})
-	// And they go on.
+	// The informers continue.
 	_, err = d.client.CoreV1().ConfigMaps("default").Create(t.Context(), &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Name: "later"}}, metav1.CreateOptions{})
 	d.must(err)
 	testwait.True(d.t, "informer of config maps", func() bool {
@@ -174,7 +174,7 @@ func TestResetIsSeenByInformers(t *testing.T) {
 	})
 }
 
-// A test cannot reset the control plane of another.
+// A test cannot reset the control plane of another test.
 func TestResetAfterTheEnd(t *testing.T) {
 	t.Parallel()
 	var cp *controlplanetest.ControlPlane

@@ -29,7 +29,7 @@ import (
 	"github.com/kubembed/kubembed/pkg/controlplanetest"
 )
 
-// dirt is a control plane with clients to make it dirty with.
+// dirt is a control plane with clients that change it.
 type dirt struct {
 	*controlplanetest.ControlPlane
 	t           testing.TB
@@ -54,8 +54,7 @@ func (d *dirt) must(err error) {
 	}
 }
 
-// create creates the objects of a manifest, and waits until custom resources
-// are served.
+// create creates the objects of a manifest, and waits until CRDs are served.
 func (d *dirt) create(manifest string) (created []*unstructured.Unstructured) {
 	d.t.Helper()
 	for document := range strings.SplitSeq(manifest, "\n---\n") {
@@ -75,7 +74,8 @@ func (d *dirt) create(manifest string) (created []*unstructured.Unstructured) {
 	return created
 }
 
-// resource is the client for the kind of an object, as discovery tells of it now.
+// resource returns the client for the kind of an object, according to current
+// discovery.
 func (d *dirt) resource(object *unstructured.Unstructured) dynamic.ResourceInterface {
 	d.t.Helper()
 	groups, err := restmapper.GetAPIGroupResources(d.client.Discovery())
@@ -89,7 +89,7 @@ func (d *dirt) resource(object *unstructured.Unstructured) dynamic.ResourceInter
 	return d.dynamic.Resource(mapping.Resource).Namespace(cmp.Or(object.GetNamespace(), "default"))
 }
 
-// established waits until a custom resource is served and discovery tells of it.
+// established waits until a CRD is served and in discovery.
 func (d *dirt) established(name string) {
 	d.t.Helper()
 	testwait.True(d.t, "CRD "+name, func() bool {
@@ -115,7 +115,7 @@ func (d *dirt) discovered(gvr schema.GroupVersionResource) bool {
 	return err == nil && slices.ContainsFunc(list.APIResources, func(r metav1.APIResource) bool { return r.Name == gvr.Resource })
 }
 
-// pod is a pod that needs nothing.
+// pod returns a minimal pod.
 func pod(name string) *corev1.Pod {
 	return &corev1.Pod{
 		ObjectMeta: metav1.ObjectMeta{Name: name},
@@ -123,10 +123,10 @@ func pod(name string) *corev1.Pod {
 	}
 }
 
-// state is what there is, without what changes by itself.
+// state are the objects of a control plane, without fields that change by themselves.
 type state map[string]map[string]any
 
-// state lists every object of every resource that discovery tells of.
+// state lists every object of every resource in discovery.
 func (d *dirt) state() state {
 	d.t.Helper()
 	found := state{}
@@ -144,8 +144,8 @@ func (d *dirt) state() state {
 				object.SetResourceVersion("")
 				switch gvr.Resource {
 				case "events":
-					// That the address of the Service kubernetes was not allocated may
-					// be found just before or just after the checkpoint.
+					// The event that the address of the Service kubernetes is not
+					// allocated may come just before or just after the checkpoint.
 					if strings.HasPrefix(object.GetName(), "kubernetes.") {
 						continue
 					}
@@ -153,7 +153,8 @@ func (d *dirt) state() state {
 					unstructured.RemoveNestedField(object.Object, "spec")
 					object.SetManagedFields(nil)
 				case "flowschemas":
-					// The API server may have found them dangling for a moment.
+					// The API server may have found the flow schemas dangling for a
+					// moment.
 					unstructured.RemoveNestedField(object.Object, "status")
 					object.SetManagedFields(nil)
 				}
@@ -164,7 +165,7 @@ func (d *dirt) state() state {
 	return found
 }
 
-// compare reports how the state is not as it was.
+// compare fails the test for differences of the states.
 func (d *dirt) compare(was, is state) {
 	d.t.Helper()
 	for _, key := range slices.Sorted(maps.Keys(is)) {
@@ -181,7 +182,7 @@ func (d *dirt) compare(was, is state) {
 	}
 }
 
-// works checks that the control plane does its work.
+// works requires that the control plane works.
 func (d *dirt) works() {
 	d.t.Helper()
 	ctx := d.t.Context()
@@ -199,7 +200,7 @@ func (d *dirt) works() {
 	d.must(pods.Delete(ctx, "works", *metav1.NewDeleteOptions(0)))
 	d.next(events, watch.Deleted)
 
-	// A new namespace gets what belongs to it, from controllers.
+	// Controllers create the objects of a new namespace.
 	_, err = d.client.CoreV1().Namespaces().Create(ctx, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: "works"}}, metav1.CreateOptions{})
 	d.must(err)
 	testwait.True(d.t, "service account of a new namespace", func() bool {
@@ -226,16 +227,15 @@ func (d *dirt) next(events watch.Interface, kind watch.EventType) {
 				return
 			}
 		case <-timeout.C:
-			d.t.Fatalf("the watch does not tell of %s", kind)
+			d.t.Fatalf("the watch has no event %s within a minute", kind)
 		}
 	}
 }
 
-// whole waits until a new control plane has what is written just after its
-// start.
+// whole waits for the objects that a new control plane writes just after its start.
 func (d *dirt) whole() {
 	d.t.Helper()
-	testwait.True(d.t, "what follows a start", func() bool {
+	testwait.True(d.t, "the objects that follow a start", func() bool {
 		for _, name := range []string{"extension-apiserver-authentication", "kube-apiserver-legacy-service-account-token-tracking"} {
 			if _, err := d.client.CoreV1().ConfigMaps("kube-system").Get(d.t.Context(), name, metav1.GetOptions{}); err != nil {
 				return false
@@ -259,14 +259,14 @@ func (d *dirt) whole() {
 	})
 }
 
-// patch changes an object by a merge patch.
+// patch applies a merge patch to an object.
 func (d *dirt) patch(gvr schema.GroupVersionResource, namespace, name, patch string, subresources ...string) {
 	d.t.Helper()
 	_, err := d.dynamic.Resource(gvr).Namespace(namespace).Patch(d.t.Context(), name, types.MergePatchType, []byte(patch), metav1.PatchOptions{}, subresources...)
 	d.must(err)
 }
 
-// remove deletes an object at once.
+// remove deletes an object immediately.
 func (d *dirt) remove(gvr schema.GroupVersionResource, namespace, name string) {
 	d.t.Helper()
 	d.must(d.dynamic.Resource(gvr).Namespace(namespace).Delete(d.t.Context(), name, *metav1.NewDeleteOptions(0)))

@@ -1,6 +1,6 @@
 package controlplanetest_test
 
-// dirtyObjects are manifests, each of which makes a control plane dirty.
+// dirtyObjects are manifests with objects that Reset must remove.
 var dirtyObjects = []struct{ name, manifest string }{
 	{"namespace", `apiVersion: v1
 kind: Namespace

@@ -19,8 +19,8 @@ func object(t testing.TB, manifest string) *unstructured.Unstructured {
 	return o
 }
 
-// TestReset makes one control plane dirty in a hundred ways. After each it is as
-// it was, and works.
+// TestReset changes a control plane in a hundred ways. After each Reset the state is
+// restored, and the control plane works.
 func TestReset(t *testing.T) {
 	t.Parallel()
 	cp := controlplanetest.New(t, controlplanetest.Config{})

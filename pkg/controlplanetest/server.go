@@ -15,9 +15,10 @@ import (
 	"github.com/kubembed/kubembed/pkg/pki"
 )
 
-// The methods here are those of controlplane.Server for the duration of the test. Server
-// has more: they stop the control plane or change the members of its etcd cluster, which
-// is the fixture's. A test of these starts its own Server with controlplane.Start.
+// These methods work like controlplane.Server's for the duration of the test. Server
+// has more: they stop the control plane or change the members of its etcd cluster,
+// which the fixture owns. A test of these starts its own Server with
+// controlplane.Start.
 
 // ClientConfig returns a client configuration for an administrator, as
 // controlplane.Server.ClientConfig does. Requests end with the test, watches included.

@@ -82,8 +82,8 @@ func arguments(ctx context.Context, t controlplanetest.TB, method reflect.Type) 
 	return values
 }
 
-// failure returns the error among the results of a method, or that of the first use of
-// what it returned.
+// failure returns the error among the results of a method, or the error of the first
+// use of a result.
 func failure(ctx context.Context, results []reflect.Value) error {
 	for _, result := range results {
 		switch value := result.Interface().(type) {

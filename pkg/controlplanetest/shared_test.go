@@ -6,7 +6,7 @@ import (
 	"github.com/kubembed/kubembed/pkg/controlplanetest"
 )
 
-// Each test has a control plane of its own name, over the same server.
+// Each test has its own handle on the same server.
 func TestShared(t *testing.T) {
 	cp := controlplanetest.Shared(t)
 	list(t, cp)
@@ -25,5 +25,5 @@ func TestShared(t *testing.T) {
 			})
 		}
 	})
-	list(t, cp) // the ends of the others do not concern it
+	list(t, cp) // not affected by the end of the others
 }

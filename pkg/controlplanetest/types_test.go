@@ -8,10 +8,10 @@ import (
 	"github.com/kubembed/kubembed/pkg/controlplanetest"
 )
 
-// The compiler goes through all types that are behind those of an imported package,
-// in fields that are not exported too, and makes the methods of what is generic among
-// them again: for each test, after each change. With upstream's servers behind them
-// that was more than half of what a small test takes to compile.
+// The compiler visits all types behind the types of an imported package, also in
+// unexported fields, and instantiates the methods of generic ones again: for each test
+// package, after each change. Upstream's server types took more than half of the
+// compile time of a small test.
 func TestTypesDoNotLeadToUpstreamsServers(t *testing.T) {
 	servers := []string{
 		"github.com/kubembed/kubembed/internal/storage",
@@ -31,7 +31,7 @@ func TestTypesDoNotLeadToUpstreamsServers(t *testing.T) {
 		for _, directory := range servers {
 			if strings.HasPrefix(typ.PkgPath()+"/", directory) {
 				t.Errorf("%s is a %s", way, typ)
-				return // and not all that is behind it
+				return // without the types behind it
 			}
 		}
 		switch typ.Kind() {
@@ -59,6 +59,6 @@ func TestTypesDoNotLeadToUpstreamsServers(t *testing.T) {
 	walk("ControlPlane", reflect.TypeFor[*controlplanetest.ControlPlane]())
 	walk("Config", reflect.TypeFor[controlplanetest.Config]())
 	if len(ways) < 100 {
-		t.Errorf("only %d types were looked at", len(ways))
+		t.Errorf("visited %d types, want at least 100", len(ways))
 	}
 }

@@ -18,8 +18,8 @@ const tokenLifetime = int64(24 * time.Hour / time.Second)
 
 // UserConfig returns a client configuration for a user in groups. RBAC decides what the
 // user may do: nothing at first, unless a group is system:masters. The client connects
-// over TLS with its own client certificate and has no rate limit. Its requests end with
-// the test, as those of ClientConfig do.
+// over TLS with its own client certificate and has no rate limit. Like ClientConfig's,
+// its requests end with the test.
 func (cp *ControlPlane) UserConfig(t TB, user string, groups ...string) *rest.Config {
 	t.Helper()
 	cp.requireLive(t)
@@ -47,8 +47,8 @@ func (cp *ControlPlane) ImpersonatedConfig(user string, groups ...string) *rest.
 
 // ServiceAccountConfig returns a client configuration for a service account, which is
 // created if missing. The namespace must exist. The client connects over TLS with a
-// token that is valid for a day, and has no rate limit. Its requests end with the test,
-// as those of ClientConfig do.
+// token that is valid for a day, and has no rate limit. Like ClientConfig's, its
+// requests end with the test.
 func (cp *ControlPlane) ServiceAccountConfig(t TB, namespace, name string) *rest.Config {
 	t.Helper()
 	cp.requireLive(t)

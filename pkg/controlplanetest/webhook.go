@@ -57,9 +57,12 @@ type Webhooks struct {
 // WebhookServer is the server of installed webhooks. It runs Webhooks.Handler, or the
 // test starts it. With controller-runtime:
 //
-//	server := cp.InstallWebhooks(t, controlplanetest.Webhooks{Paths: []string{"../config/webhook"}})
+//	webhooks := controlplanetest.Webhooks{Paths: []string{"../config/webhook"}}
+//	server := cp.InstallWebhooks(t, webhooks)
 //	mgr, err := ctrl.NewManager(cp.ClientConfig(), ctrl.Options{
-//		WebhookServer: webhook.NewServer(webhook.Options{Host: server.Host, Port: server.Port, CertDir: server.CertDir}),
+//		WebhookServer: webhook.NewServer(webhook.Options{
+//			Host: server.Host, Port: server.Port, CertDir: server.CertDir,
+//		}),
 //	})
 //	... // register the webhooks, start the manager
 //	server.WaitReady(t)

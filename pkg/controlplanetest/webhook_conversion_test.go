@@ -17,8 +17,7 @@ import (
 	"github.com/kubembed/kubembed/pkg/controlplanetest"
 )
 
-// converter renames spec.host (v1) to spec.hostname (v2) and back, and leaves its
-// mark.
+// converter renames spec.host (v1) to spec.hostname (v2) and back, and adds its mark.
 func converter(mark string) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		var review apiextensionsv1.ConversionReview
@@ -48,7 +47,7 @@ func converter(mark string) http.HandlerFunc {
 	}
 }
 
-// twoVersions is a definition of which v2 is stored.
+// twoVersions returns a CRD with two versions. v2 is stored.
 func twoVersions(plural, kind string) *apiextensionsv1.CustomResourceDefinition {
 	crd := controlplanetest.NewCRD(schema.GroupVersionKind{Group: "conv.example.com", Version: "v1", Kind: kind}, plural, apiextensionsv1.ClusterScoped)
 	v2 := crd.Spec.Versions[0].DeepCopy()
@@ -95,7 +94,7 @@ func TestConversion(t *testing.T) {
 		spec, _, _ := unstructured.NestedMap(object.Object, "spec")
 		return spec
 	}
-	// The conversion is in effect when InstallWebhooks returns, and no more when the
+	// The conversion is in effect when InstallWebhooks returns, and no longer when the
 	// test has ended.
 	for i := range 10 {
 		mark := fmt.Sprintf("test %d", i)
@@ -124,8 +123,8 @@ func TestConversion(t *testing.T) {
 	}
 }
 
-// TestConversionIsKept: a test that installs the definitions anew does not undo the
-// conversion of the control plane.
+// TestConversionIsKept: a test that installs the CRDs again keeps the conversion of the
+// control plane.
 func TestConversionIsKept(t *testing.T) {
 	t.Parallel()
 	cp := controlplanetest.New(t, controlplanetest.Config{})
@@ -148,8 +147,7 @@ func TestConversionIsKept(t *testing.T) {
 	}
 }
 
-// TestConversionOfUnknown: the message has the name that is wrong, and those that
-// there are.
+// TestConversionOfUnknown: the message has the unknown name, and the installed ones.
 func TestConversionOfUnknown(t *testing.T) {
 	t.Parallel()
 	cp := controlplanetest.New(t, controlplanetest.Config{})

@@ -20,7 +20,7 @@ import (
 	"github.com/kubembed/kubembed/pkg/controlplanetest"
 )
 
-// reviews answers admission reviews.
+// reviews returns a handler for admission reviews.
 func reviews(answer func(*admissionv1.AdmissionRequest) *admissionv1.AdmissionResponse) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		var review admissionv1.AdmissionReview
@@ -36,15 +36,15 @@ func reviews(answer func(*admissionv1.AdmissionRequest) *admissionv1.AdmissionRe
 	}
 }
 
-// refusal refuses everything, with a message.
+// refusal returns a handler that refuses everything with a message.
 func refusal(message string) http.HandlerFunc {
 	return reviews(func(*admissionv1.AdmissionRequest) *admissionv1.AdmissionResponse {
 		return &admissionv1.AdmissionResponse{Result: &metav1.Status{Message: message, Code: http.StatusForbidden}}
 	})
 }
 
-// configMapWebhooks are those of testdata/webhooks: every ConfigMap is labelled, and
-// one without the key "good" is refused.
+// configMapWebhooks are the webhooks of testdata/webhooks: they label every ConfigMap,
+// and refuse it without the key "good".
 func configMapWebhooks() http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle("/mutate-configmap", reviews(func(*admissionv1.AdmissionRequest) *admissionv1.AdmissionResponse {
@@ -65,7 +65,7 @@ func configMapWebhooks() http.Handler {
 	return mux
 }
 
-// tryConfigMap creates one without storing it. With good it has that key.
+// tryConfigMap creates a ConfigMap with a dry run. With good it has that key.
 func tryConfigMap(t controlplanetest.TB, cp *controlplanetest.ControlPlane, namespace string, good bool) (*corev1.ConfigMap, error) {
 	t.Helper()
 	object := &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{GenerateName: "any-"}}
@@ -85,7 +85,7 @@ func wantError(t controlplanetest.TB, err error, parts ...string) {
 	}
 }
 
-// validating is a configuration for ConfigMaps, in Go.
+// validating returns a configuration for ConfigMaps as a Go value.
 func validating(name, path string) *admissionregistrationv1.ValidatingWebhookConfiguration {
 	none, fail := admissionregistrationv1.SideEffectClassNone, admissionregistrationv1.Fail
 	return &admissionregistrationv1.ValidatingWebhookConfiguration{
@@ -102,8 +102,8 @@ func validating(name, path string) *admissionregistrationv1.ValidatingWebhookCon
 	}
 }
 
-// TestWebhooksOneAfterAnother: each test is subject to its own webhooks from the
-// first request on, and to no others. All have the same names.
+// TestWebhooksOneAfterAnother: each test is subject only to its own webhooks, from the
+// first request on. All have the same names.
 func TestWebhooksOneAfterAnother(t *testing.T) {
 	t.Parallel()
 	cp := controlplanetest.New(t, controlplanetest.Config{})
@@ -150,7 +150,7 @@ func TestWebhooksFromManifests(t *testing.T) {
 			if err != nil || created.Labels["mutated"] != "yes" {
 				t.Errorf("labels %v, error %v", created.GetLabels(), err)
 			}
-			// It is confined to its namespace.
+			// The webhook is confined to its namespace.
 			created, err = tryConfigMap(t, cp, other, false)
 			if err != nil || created.Labels["mutated"] != "" {
 				t.Errorf("in another namespace: labels %v, error %v", created.GetLabels(), err)
@@ -169,7 +169,8 @@ func TestWebhooksOfConfig(t *testing.T) {
 	}
 	_, err := tryConfigMap(t, cp, "default", false)
 	wantError(t, err, "not good")
-	// The certificate directory of a server of the user's goes with the control plane.
+	// The end of the control plane removes the certificate directory of a user's
+	// server.
 	var directory string
 	var r recorder
 	r.run(func(t controlplanetest.TB) {
@@ -274,8 +275,8 @@ metadata:
   name: old
 `
 
-// TestWebhooksOfTwoTests: a configuration of the same name, without namespaces, is
-// refused, and the message says whose it is.
+// TestWebhooksOfTwoTests: a second configuration with the same name and without
+// namespaces is refused, and the message names the other test.
 func TestWebhooksOfTwoTests(t *testing.T) {
 	t.Parallel()
 	cp := controlplanetest.New(t, controlplanetest.Config{})

@@ -2,7 +2,7 @@
 // administrator writes and nodes send heartbeats, and checks that it survives.
 //
 //	go test ./internal/e2e/attack -v # 20 seconds
-//	go test ./internal/e2e/attack -v -timeout=40m -args -for=24m -recovery=5s # all, as root
+//	go test ./internal/e2e/attack -v -timeout=40m -args -for=24m -recovery=5s # as root
 //	go test ./internal/e2e/attack -v -args -for=10s -attacks=idle-tcp,rapid-reset # some
 //
 // The control plane is a process of its own: this test binary with another name, a data

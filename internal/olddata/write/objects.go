@@ -311,8 +311,8 @@ func (w *writer) settle(ctx context.Context) error {
 	})
 }
 
-// lastObjects writes objects just before the control plane is killed: etcd's log has them, but
-// not yet its database.
+// lastObjects writes objects just before the control plane is killed: etcd's log has
+// them, but not yet its database.
 func (w *writer) lastObjects(ctx context.Context) ([]olddata.Object, error) {
 	configMaps := schema.GroupVersionResource{Version: "v1", Resource: "configmaps"}
 	var objects []olddata.Object

@@ -54,8 +54,8 @@ func (f *flags) config() (apiserver.Config, error) {
 	return c, inFlags(access.ValidateOptional(c).ToAggregate())
 }
 
-// admission configures kube-apiserver's default plugins as a difference to those of
-// package apiserver: without NodeRestriction, with ServiceAccount and
+// admission configures kube-apiserver's default plugins: compared to package
+// apiserver's, without NodeRestriction and with ServiceAccount and
 // TaintNodesByCondition.
 func (f *flags) admission(c *apiserver.Config) {
 	enable := list(f.Admission.GenericAdmission.EnablePlugins)

@@ -8,7 +8,8 @@ import (
 	"k8s.io/kubernetes/pkg/controlplane/apiserver/options"
 )
 
-// envtestFlags are what envtest of controller-runtime v0.24 gives to kube-apiserver.
+// envtestFlags are the flags that envtest of controller-runtime v0.24 gives to
+// kube-apiserver.
 var envtestFlags = []string{
 	"--allow-privileged=true",
 	"--authorization-mode=RBAC",
@@ -32,7 +33,7 @@ func TestFlagsOfEnvtest(t *testing.T) {
 	if !slices.Equal(c.AuthorizationModes, []string{"RBAC"}) || c.ServiceAccountIssuer != "https://127.0.0.1:1/" || c.ServiceCIDR.String() != "10.0.0.0/24" {
 		t.Errorf("%+v", c)
 	}
-	// As kube-apiserver has it, which is not what a control plane of ours has.
+	// As in kube-apiserver, and unlike a control plane of this library.
 	if want := []string{"TaintNodesByCondition"}; !slices.Equal(c.EnableAdmissionPlugins, want) {
 		t.Errorf("enabled %q, want %q", c.EnableAdmissionPlugins, want)
 	}
@@ -44,7 +45,7 @@ func TestFlagsOfEnvtest(t *testing.T) {
 	}
 }
 
-// What projects add to it.
+// Flags that projects add.
 func TestFlagsThatProjectsAdd(t *testing.T) {
 	f, err := parse(append(slices.Clone(envtestFlags),
 		"--enable-admission-plugins=NodeRestriction,PodNodeSelector", "--disable-admission-plugins=TaintNodesByCondition",
@@ -74,7 +75,7 @@ func TestFlagsThatProjectsAdd(t *testing.T) {
 	}
 }
 
-// Without flags it is kube-apiserver's, but for what the documentation says.
+// The defaults are kube-apiserver's, except the documented ones.
 func TestFlagsDefaults(t *testing.T) {
 	f, err := parse([]string{"--etcd-servers=http://127.0.0.1:1"})
 	if err != nil {
@@ -126,7 +127,7 @@ func TestFlagsThatAreRefused(t *testing.T) {
 			t.Errorf("got %v, want %q", err, want)
 		}
 	}
-	// What holds anyway may be said.
+	// Flags with the supported value are accepted.
 	if _, err := parse([]string{"--etcd-prefix=/registry", "--token-auth-file="}); err != nil {
 		t.Error(err)
 	}
@@ -145,7 +146,8 @@ func TestRefusedFlagsExist(t *testing.T) {
 	}
 }
 
-// envtest looks for lines that begin with a flag, and gives those that it finds.
+// envtest searches the usage for lines that begin with a flag, and passes the flags
+// that it finds.
 func TestUsage(t *testing.T) {
 	var out strings.Builder
 	newFlags().usage(&out)
