@@ -5,8 +5,8 @@ import (
 	"strings"
 )
 
-// flagOf maps the fields of the library's configuration to flags. A longer name stands
-// before one that it begins with.
+// flagOf maps the fields of the library's configuration to flags. A longer name comes
+// before its prefixes.
 var flagOf = []struct{ field, flag string }{
 	{"InsecureAddr", "--insecure-bind-address"},
 	{"BindAddress", "--bind-address"},
@@ -24,7 +24,7 @@ var flagOf = []struct{ field, flag string }{
 	{"Hosts", "--hosts"},
 }
 
-// fieldNames finds them in a text: with the type before and what follows an index.
+// fieldNames matches the fields in a text, with the type before and an index after them.
 var fieldNames = func() *regexp.Regexp {
 	names := make([]string, len(flagOf))
 	for i, f := range flagOf {
@@ -33,8 +33,10 @@ var fieldNames = func() *regexp.Regexp {
 	return regexp.MustCompile(`\b(?:controlplane\.)?(Config\.)?(` + strings.Join(names, "|") + `)\b(\[\d+\])?(?:\.(?:Secretbox|AESGCM|Name)\b)?(:)?`)
 }()
 
-// inFlags makes an error of the library, which names the fields of its Config,
-// name the flags.
+// inFlags returns an error of the library with flags in place of the fields of its
+// Config. The sentences of errors and log lines mention fields too, so this replaces
+// names in the text. It finds them as words: another wording around them makes no
+// difference.
 func inFlags(err error) error {
 	return flagError{err, flagsFor(err.Error())}
 }

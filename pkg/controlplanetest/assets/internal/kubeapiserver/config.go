@@ -116,7 +116,9 @@ func (f *flags) audit(c *apiserver.Config) error {
 
 // inFlags renames the fields of an apiserver.Config in err to the flags that set them.
 func inFlags(err error) error {
-	return fieldpath.Rename(err, fieldFlags.Rename)
+	return fieldpath.Rename(err, func(path string) string {
+		return fieldFlags.Rename(strings.TrimPrefix(path, "Config."))
+	})
 }
 
 var fieldFlags = fieldpath.Names{
