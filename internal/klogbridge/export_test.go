@@ -1,4 +1,9 @@
 package klogbridge
 
-// Parse is for the fuzzer.
-func Parse(text string) { _, _ = parsePairs(text) }
+import "go.uber.org/zap/zapcore"
+
+// ParseLine parses a line of klog for the fuzzer.
+func ParseLine(text string) (level zapcore.Level, fatal bool, message string, fields []zapcore.Field) {
+	l := parse([]byte(text))
+	return l.level, l.fatal, l.message, l.fields
+}

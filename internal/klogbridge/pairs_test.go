@@ -173,9 +173,30 @@ func TestLineThatIsCut(t *testing.T) {
 	}
 }
 
-func FuzzPairs(f *testing.F) {
-	for _, seed := range []string{`"m" k="v"`, "\"m\" k=<\n\tv\n >", `"m" k={"a":1} l=[1]`, `"m" k=1e400`, `"m" k=nul`} {
-		f.Add(seed)
+// FuzzLine: text of clients is in klog's lines. Whatever it is, the line keeps its level
+// and its own fields.
+func FuzzLine(f *testing.F) {
+	for _, header := range []string{"I0102 15:04:05.678901   12345 file.go:67] ", "F0102 15:04:05.678901 1 a.go:1] ", "W] ", ""} {
+		for _, message := range []string{
+			`"m" k="v"`, "\"m\" k=<\n\tv\n >", `"m" k={"a":1} l=[1]`, `"m" k=1e400`, `"m" k=nul`, `"m" source="s" level="error" msg="x"`, "text",
+		} {
+			f.Add(header + message + "\n")
+		}
 	}
-	f.Fuzz(func(t *testing.T, text string) { klogbridge.Parse(text) })
+	f.Fuzz(func(t *testing.T, text string) {
+		level, fatal, _, fields := klogbridge.ParseLine(text)
+		if level > zapcore.WarnLevel && !fatal {
+			t.Errorf("got level %s of a line that is not fatal", level)
+		}
+		seen := map[string]bool{}
+		for _, field := range fields {
+			if field.Key == "source" && seen["source"] {
+				t.Errorf("got a second source: %v", fields)
+			}
+			seen[field.Key] = true
+			if field.Key == "level" || field.Key == "msg" {
+				t.Errorf("got the reserved key %q", field.Key)
+			}
+		}
+	})
 }

@@ -6,6 +6,7 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+	"unicode/utf8"
 
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
@@ -148,4 +149,20 @@ func TestKindsAreBounded(t *testing.T) {
 	if len(l.kinds) > 10 {
 		t.Errorf("%d kinds are remembered for an hour", len(l.kinds))
 	}
+}
+
+// FuzzMessages: messages of any text have a kind that begins them, and a short form.
+func FuzzMessages(f *testing.F) {
+	for _, seed := range []string{"", "dial 10.0.0.1: refused", `token "x" is bad`, strings.Repeat("ä", 200), "\xff" + strings.Repeat("\x80", 400)} {
+		f.Add(seed)
+	}
+	f.Fuzz(func(t *testing.T, message string) {
+		if kind := template(message); len(kind) > 80 || !strings.HasPrefix(message, kind) {
+			t.Errorf("got kind %q of %q", kind, message)
+		}
+		got := truncate(message)
+		if len(got) > 303 || utf8.ValidString(message) && !utf8.ValidString(got) {
+			t.Errorf("got %d bytes, %q", len(got), got)
+		}
+	})
 }
