@@ -1,10 +1,9 @@
 // Package kubembed runs a complete Kubernetes control plane inside the calling
-// process: etcd embedded, a generic API server assembled over it with the
-// upstream storage of every built-in resource, custom resources, API
-// aggregation, and the identities that all of it needs. kubectl, client-go,
-// controller-runtime and real kubelets use it like any cluster.
+// process: an embedded etcd, a generic API server with the upstream storage of
+// every built-in resource, custom resources, API aggregation, and all identities.
+// kubectl, client-go, controller-runtime and real kubelets use it like any cluster.
 //
-// This package is a tour and holds no code. The one call is in
+// This package is a tour of the packages and holds no code. Start is in
 // [github.com/kubembed/kubembed/pkg/controlplane]:
 //
 //	cp, err := controlplane.Start(ctx, controlplane.Config{}) // ready when it returns
@@ -19,74 +18,83 @@
 //   - pkg/controlplane: Config, Start, Run, Server. Most programs need no other.
 //   - pkg/apiserver: assembles the API server: API groups, authentication,
 //     authorization, admission, custom resources, aggregation, OpenAPI, readiness.
-//   - pkg/etcd: the embedded member, which listens on no port unless it is one of a
-//     cluster, and the connection to an etcd elsewhere; snapshots and maintenance.
+//   - pkg/etcd: the embedded member, which listens on a port only as a member of a
+//     cluster; the connection to an external etcd; snapshots and maintenance.
 //   - pkg/pki: CAs, serving, client and node certificates, service-account keys,
 //     kubeconfigs; in memory or on disk.
 //   - pkg/components/scheduler, controllers and hollownode: kube-scheduler, the
 //     controllers of kube-controller-manager, and simulated nodes, each for
-//     Config.Components. A program links those that it imports.
+//     Config.Components. A program links only the components that it imports.
 //   - pkg/controlplanetest: the fixture for tests, in place of envtest.
 //
 // Dependencies point one way: controlplanetest → controlplane → apiserver, etcd,
-// pki → internal. Components know none but internal.
+// pki → internal. Components import only internal packages.
 //
 // # Upstream code, not our own
 //
-// The API server is k8s.io/apiserver; storage, strategies, validation,
-// defaulting, printers and admission are the packages of k8s.io/kubernetes.
-// What is our own is what upstream has no reason to offer:
+// The API server is k8s.io/apiserver. Storage, strategies, validation, defaulting,
+// printers and admission are packages of k8s.io/kubernetes. This project adds only
+// features that upstream has no reason to offer:
 //
-//   - Lifecycle. Upstream's servers own their process: they end it on errors,
-//     take its signals, print, and leave goroutines behind. Here a control
-//     plane is a value that starts and stops, many to a process.
-//   - The storage path. All resources share one in-process etcd client, without
-//     socket or gRPC, where upstream dials one client per resource.
-//   - Identities, made and kept without files that a user has to prepare.
-//   - The approval of what kubelets ask to have signed when they join, and of
-//     their serving certificates, for which upstream has no controller.
-//   - The garbage collector of pods: upstream's would link the kubelet.
-//   - The API server's connection to kubelets, with certificates from memory,
-//     and its refusal of addresses that no kubelet should have.
-//   - Durability: damage is found before etcd sees it, where etcd would end the
-//     process or forget the end of its log; writes stop before the disk is full.
-//   - Several control planes of one cluster, their identities, elections and members.
-//   - The in-process transport: clients in the same process skip TLS and HTTP.
-//   - Speed of start. What upstream's controllers create in the first seconds of
-//     a cluster is written through storage before anything is served, OpenAPI
-//     documents are built when they are asked for, and no start waits for a
-//     controller that looks once a second.
+//   - Lifecycle. Upstream's servers own their process: they end it on errors, take
+//     its signals, print, and leave goroutines behind. Here a control plane is a value
+//     that starts and stops, and a process can have many.
+//   - The storage path. All resources share one in-process etcd client, without socket
+//     or gRPC. Upstream dials one client per resource.
+//   - Identities. The user prepares no files for them.
+//   - Approval of the certificate requests of joining kubelets, and of their serving
+//     certificates, for which upstream has no controller.
+//   - Pod garbage collection. Upstream's controller would link the kubelet.
+//   - The API server's connection to kubelets. It has certificates from memory and
+//     refuses addresses that no kubelet should have.
+//   - Durability. Damage is found before etcd opens the data: etcd would end the process
+//     or lose the end of its log. Writes stop before the disk is full.
+//   - Several control planes of one cluster: identities, leader elections and members.
+//   - The in-process transport. Clients in the same process bypass TLS and HTTP.
+//   - A fast start. Default objects, which upstream's controllers create in the first
+//     seconds of a cluster, are written through storage before the server serves. OpenAPI
+//     documents are built at the first request. No start waits for a polling controller.
 //
 // # The process belongs to the host
 //
-// The library never exits the process, prints, parses flags, takes signals,
-// changes feature gates, or touches the loggers of etcd and gRPC. What cannot
-// be kept from the host is told by package etcd. These are per process
-// upstream, and so here:
+// The library never exits the process, prints, parses flags, takes signals, changes
+// feature gates, or touches the loggers of etcd and gRPC. Package etcd documents the
+// errors for which etcd ends the process in spite of that. The following state is per
+// process upstream. All control planes of a process share it:
 //
 //   - Feature gates (k8s.io/apiserver/pkg/util/feature) and Prometheus metrics
-//     (k8s.io/component-base/metrics/legacyregistry) are shared by all control
-//     planes of a process. Gates are used as the host has set them.
-//   - klog's output, while a control plane runs and unless the host has set it
-//     up itself, goes to Config.Logger instead of standard error.
-//   - klog.OsExit, from the import on: a fatal error on a goroutine of a control plane
-//     is an error of its start, or ends that control plane, and not the process. Where
-//     the host has set up klog itself, klog has printed it before. For every goroutine
-//     of the host it is as before.
-//   - The panic handlers of k8s.io/apimachinery/pkg/util/runtime have one more,
-//     which ends a goroutine of a control plane or component that panics, and the
-//     control plane, in place of the process.
-//   - client-go's metrics of clients have one observer more; those of the host are kept.
+//     (k8s.io/component-base/metrics/legacyregistry). The host sets the gates. A start
+//     copies those that concern metrics to component-base
+//     (k8s.io/component-base/metrics/features.ApplyFeatureGates).
+//   - klog's output. While a control plane runs it goes to Config.Logger instead of
+//     standard error, unless the host has configured klog itself.
+//   - klog.OsExit, from the import on. A fatal error on a goroutine of a control plane
+//     fails its start, or ends that control plane, instead of the process. If the host
+//     has configured klog itself, klog prints the error first. Fatal errors on the
+//     host's goroutines still end the process.
+//   - The panic handlers of k8s.io/apimachinery/pkg/util/runtime, from the import on. One
+//     more handler ends the panicking goroutine of a control plane or component, and the
+//     control plane, instead of the process.
+//   - The storage monitor getter of k8s.io/apiserver, from which the metric
+//     apiserver_storage_size_bytes comes. Each start replaces it by one that covers all
+//     control planes of the process.
+//   - The feature checker of k8s.io/apiserver (DefaultFeatureSupportChecker). It remembers
+//     which features etcd supports. An etcd that refuses RangeStream disables it for all
+//     control planes of the process for ten minutes.
+//   - client-go's metrics of clients. One more observer is added, and the host's
+//     observers stay.
+//   - The refresh interval of admission policies, only in tests with
+//     pkg/controlplanetest: 20 milliseconds while a fixture exists, instead of a second.
 //   - time/tzdata is linked, 450 kB, for CronJobs with a time zone.
-//   - Importing etcd registers its metrics with the default Prometheus registry,
-//     and an expvar.
-//   - Goroutines of a control plane carry the profiler label "kubembed".
-//   - Privileged containers are allowed (k8s.io/kubernetes/pkg/capabilities).
+//   - etcd's metrics in the default Prometheus registry, and an expvar. Importing etcd
+//     registers them.
+//   - The profiler label "kubembed" on the goroutines of control planes.
+//   - The capabilities of k8s.io/kubernetes/pkg/capabilities, which allow privileged
+//     containers.
 //
 // # go.mod
 //
-// A module can require kubembed without any replace directive, although
-// k8s.io/kubernetes is built with 33 of them: our go.mod pins the 31 staging
-// modules that it requires at the matching version, which internal/staging
-// keeps through go mod tidy.
+// A module can require kubembed without a replace directive, although k8s.io/kubernetes
+// is built with 33 of them. Our go.mod pins the 31 required staging modules at the
+// matching version, and internal/staging keeps these pins through go mod tidy.
 package kubembed
