@@ -12,11 +12,11 @@ import (
 // earlierSide marks the sides of the other checkout.
 const earlierSide = ", before"
 
-// ownSides run this library.
+// ownSides are the sides that run this library.
 var ownSides = []string{own, inProcess, durableOwn, bare}
 
-// against returns the section with the sides of this library only, each beside the
-// same side of the other checkout. It reports whether there are any.
+// against returns the section with the sides of this library, each next to the same side
+// of the other checkout. It reports whether there are any.
 func (s section) against() (section, bool) {
 	var sides []string
 	s.ratios = nil
@@ -39,12 +39,12 @@ func againstAll(all []section) (compared []section) {
 	return compared
 }
 
-// againstEarlier reports whether they are of a run with -against.
+// againstEarlier reports whether the results are from a run with -against.
 func (r *results) againstEarlier() bool {
 	return slices.ContainsFunc(r.Measurements, func(m result) bool { return strings.HasSuffix(m.Side, earlierSide) })
 }
 
-// sections are those of the report.
+// sections returns the sections of the report.
 func (r *results) sections() []section {
 	if r.againstEarlier() {
 		return againstAll(sections)
@@ -61,7 +61,7 @@ func (p paths) earlier(side string) (paths, string) {
 	return p, side
 }
 
-// earlierSuffix is that of the programs of the other checkout.
+// earlierSuffix ends the names of the other checkout's programs.
 const earlierSuffix = ".before"
 
 // findAgainst returns the directory of this module in the other checkout.

@@ -36,8 +36,8 @@ func TestAgainstNoCheckout(t *testing.T) {
 	}
 }
 
-// TestAgainstAndPeersDoNotMix: a page's summary stays that of the peers, and so do the results
-// in a directory.
+// TestAgainstAndPeersDoNotMix: a run with -against changes neither the summary of a page
+// nor the results of a run with peers.
 func TestAgainstAndPeersDoNotMix(t *testing.T) {
 	before := &results{Measurements: []result{{Section: "list", Side: own + earlierSide}}}
 	peers := &results{Measurements: []result{{Section: "list", Side: own}}}

@@ -10,7 +10,7 @@ import (
 	"slices"
 )
 
-// The programs that are built in the temporary directory.
+// Programs in the temporary directory.
 const (
 	ownHost     = "own"
 	envtestHost = "envtest"
@@ -20,9 +20,9 @@ const (
 	ownPrograms = "assets" // a directory
 )
 
-// program is one that is built.
+// program is a program to build.
 type program struct {
-	name, dir string // dir is that of the package, from the module
+	name, dir string // dir is the directory of the package, relative to the module
 	args      []string
 }
 
@@ -41,7 +41,7 @@ var (
 	}
 )
 
-// build makes all programs. They are for the sections, but few enough.
+// build builds all programs, whatever the sections: there are few.
 func (b *bench) build(sections []section) error {
 	if err := b.sizes.check(); err != nil {
 		return err
@@ -74,11 +74,11 @@ func (b *bench) build(sections []section) error {
 	return nil
 }
 
-// buildAll builds programs from the checkout that the paths are of.
+// buildAll builds programs from the checkout of the paths.
 func (b *bench) buildAll(p paths, programs []program) error {
 	for _, program := range programs {
 		fmt.Fprintln(os.Stderr, "building", program.name+p.Suffix)
-		// As the peers are: without what only debuggers read.
+		// Like the peers: without data for debuggers.
 		args := append([]string{program.args[0], "-ldflags=-s -w", "-o", p.program(program.name)}, program.args[1:]...)
 		build := exec.Command("go", args...)
 		build.Dir = filepath.Join(p.Module, program.dir)
@@ -94,8 +94,8 @@ func (b *bench) buildAll(p paths, programs []program) error {
 
 func (p paths) program(name string) string { return filepath.Join(p.Work, name+p.Suffix) }
 
-// buildOf tells our programs, and those of the other checkout, from those of another
-// state of the source.
+// buildOf returns a digest of our programs and of the other checkout's. It differs for
+// another state of the source.
 func (p paths) buildOf(name string) (string, error) {
 	files := []string{p.program(name)}
 	if p.Against != "" {
@@ -113,7 +113,7 @@ func (p paths) buildOf(name string) (string, error) {
 	return hex.EncodeToString(hash.Sum(nil))[:12], nil
 }
 
-// goCommand is the go command in a directory of this module.
+// goCommand returns a go command for a directory of this module.
 func (b *bench) goCommand(dir string, args ...string) *exec.Cmd {
 	cmd := exec.Command("go", args...)
 	cmd.Dir = filepath.Join(b.paths.Module, dir)

@@ -16,8 +16,8 @@ import (
 	"github.com/kubembed/kubembed/internal/bench/work"
 )
 
-// crdSources are modules that have their CRDs in them, and where. They are fetched,
-// not required: nothing of their code is used.
+// crdSources are modules with CRD files, and the paths of the files. They are downloaded
+// but not required: the bench uses none of their code.
 var crdSources = []struct{ module, files string }{
 	{"sigs.k8s.io/gateway-api@v1.6.3", "config/crd/standard/*.yaml"},
 	{"github.com/cert-manager/cert-manager@v1.21.2", "deploy/crds/*.yaml"},
@@ -33,8 +33,8 @@ var crdSources = []struct{ module, files string }{
 
 var crdsSection = section{
 	name: "crds", title: "CRDs of known projects",
-	about: "Installed from files until all are served, in a test. If there are not enough, they are installed again under other groups. " +
-		"Memory is what the processes of the test have resident, the test binary too, five seconds after the start and five seconds after the CRDs are served.",
+	about: "The time from installing CRD files in a test until all CRDs are served. If there are not enough CRDs, they are installed again under other groups. " +
+		"Memory is the resident memory of the processes of the test, the test binary included, five seconds after the start and five seconds after the CRDs are served.",
 	sides:  []string{own, envtest},
 	ratios: [][2]string{{own, envtest}},
 	measure: func(m *measurement) error {
@@ -80,7 +80,7 @@ func (m *measurement) install(crds int) (installed work.Installed, err error) {
 
 func (p paths) crds(n int) string { return filepath.Join(p.CRDs, strconv.Itoa(n)) }
 
-// fetchCRDs makes a directory for each number of CRDs, with a file for each.
+// fetchCRDs writes a directory for each number of CRDs, with one file per CRD.
 func (b *bench) fetchCRDs() error {
 	b.paths.CRDs = filepath.Join(b.paths.Work, "crds")
 	var all [][]byte
@@ -131,7 +131,7 @@ func writeCRDs(directory string, all [][]byte, n int) error {
 	return nil
 }
 
-// regroup makes another CRD of one, by what it puts before the group.
+// regroup returns a copy of a CRD with a prefix before its group.
 func regroup(crd []byte, before string) ([]byte, error) {
 	object := &unstructured.Unstructured{}
 	if err := yaml.Unmarshal(crd, &object.Object); err != nil {
@@ -152,7 +152,7 @@ func regroup(crd []byte, before string) ([]byte, error) {
 	return yaml.Marshal(object.Object)
 }
 
-// readCRDs returns the documents of file that are CRDs.
+// readCRDs returns the CRDs of a file.
 func readCRDs(file string) ([][]byte, error) {
 	data, err := os.ReadFile(file)
 	if err != nil {
@@ -177,14 +177,14 @@ func download(module string) (dir string, err error) {
 	cmd.Dir = os.TempDir() // Outside of all modules.
 	cmd.Env = append(os.Environ(), "GOWORK=off")
 	out, err := cmd.Output()
-	var told struct{ Dir, Error string }
+	var downloaded struct{ Dir, Error string }
 	if len(out) > 0 {
-		if err := json.Unmarshal(out, &told); err != nil {
+		if err := json.Unmarshal(out, &downloaded); err != nil {
 			return "", err
 		}
 	}
-	if err != nil || told.Error != "" {
-		return "", errors.Join(fmt.Errorf("%s: %s", cmd, told.Error), err)
+	if err != nil || downloaded.Error != "" {
+		return "", errors.Join(fmt.Errorf("%s: %s", cmd, downloaded.Error), err)
 	}
-	return told.Dir, nil
+	return downloaded.Dir, nil
 }

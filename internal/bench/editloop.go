@@ -16,8 +16,8 @@ const editName = "go test, from the change to the result"
 
 var editSection = section{
 	name: "edit", title: "The edit loop",
-	about: "One line of a test is changed that starts a control plane and creates a pod (directory edit), and go test is run, with everything else in the build cache. The line is changed in a copy, by go's -overlay. " +
-		"The build alone is that of another change, with go test -c. With kubembed's programs, installed before, the test is envtest's, and so is its build.",
+	about: "A test starts a control plane and creates a pod (directory edit). One of its lines is changed, and go test runs with everything else in the build cache. The line is changed in a copy, by go's -overlay. " +
+		"The build alone is measured for another change, with go test -c. With kubembed's programs, which are installed before, test and build are envtest's.",
 	sides:   []string{own, envtest, programs},
 	ratios:  [][2]string{{own, envtest}, {programs, envtest}},
 	measure: editLoop,
@@ -36,7 +36,7 @@ func editLoop(m *measurement) error {
 		}
 	}
 	overlay := func() (string, error) { return m.overlay(dir, filepath.Join(m.paths.Module, pkg, "edit_test.go")) }
-	// The first fills the cache, the second is measured.
+	// The first run fills the cache, the second is measured.
 	for _, measured := range []bool{false, true} {
 		changed, err := overlay()
 		if err != nil {
@@ -59,7 +59,7 @@ func editLoop(m *measurement) error {
 		return err
 	}
 	binary := filepath.Join(dir, "test")
-	// go test links without what only debuggers read, go test -c does not.
+	// go test links without data for debuggers, go test -c does not.
 	elapsed, cpu, err := m.goRun("test", "-overlay="+changed, "-c", "-ldflags=-s -w", "-o", binary, pkg)
 	if err != nil {
 		return err
@@ -81,7 +81,7 @@ func editLoop(m *measurement) error {
 	return nil
 }
 
-// overlay writes what go's -overlay reads, with a changed copy of the file.
+// overlay writes a file for go's -overlay, with a changed copy of the file.
 func (m *measurement) overlay(dir, file string) (string, error) {
 	const before = `const name = "edited`
 	source, err := os.ReadFile(file)
@@ -103,7 +103,7 @@ func (m *measurement) overlay(dir, file string) (string, error) {
 
 // goRun runs the go command in this module.
 func (m *measurement) goRun(args ...string) (elapsed, cpu time.Duration, err error) {
-	cmd := exec.Command("go", args...) // It ends by itself, and would leave others if it was killed.
+	cmd := exec.Command("go", args...) // It ends by itself. Killing it would leave its children running.
 	cmd.Dir = m.paths.Module
 	began := time.Now()
 	out, err := cmd.CombinedOutput()
@@ -115,7 +115,7 @@ func (m *measurement) goRun(args ...string) (elapsed, cpu time.Duration, err err
 
 var coldSection = section{
 	name: "cold", title: "Cold build",
-	about: "The test of the edit loop built with an empty build cache, all modules downloaded. The CPU time is that of all compilers. For envtest, without kube-apiserver and etcd, which its users download.",
+	about: "The build of the edit loop's test with an empty build cache and all modules downloaded. The CPU time includes all compilers. envtest's build excludes kube-apiserver and etcd, which its users download.",
 	sides: []string{own, envtest}, ratios: [][2]string{{own, envtest}}, byHand: true,
 	measure: func(m *measurement) error {
 		dir, remove, err := m.directory("cold-")

@@ -17,7 +17,7 @@ import (
 
 var growthSection = section{
 	name: "growth", title: "Growth",
-	about: "An ephemeral control plane is filled with pods by 16 writers. At each number of pods, its memory after a while, less that of the empty one, is divided by them, " +
+	about: "16 writers fill an ephemeral control plane with pods. At each number of pods, its memory after a while, less the memory of the empty control plane, is divided by the number, " +
 		"and further creates are measured, with one client and with 16.",
 	sides:  []string{own, envtest},
 	ratios: [][2]string{{own, envtest}},
@@ -70,8 +70,8 @@ var growthSection = section{
 
 var durableSection = section{
 	name: "durable", title: "Durable creates",
-	about: "Pods created on a directory with fsync, so that each survives a power cut when its request returns. Beside it, puts of 1.5 KB through the client of our own etcd member in the same process, and the disk: " +
-		"one fdatasync after another, of 2 KiB each, in a file that has its size.",
+	about: "Pods are created on a directory with fsync, so each survives a power cut after its request returns. For comparison: puts of 1.5 KB through the client of our own etcd member in the same process, and the disk: " +
+		"one fdatasync after another, of 2 KiB each, in a file of fixed size.",
 	sides:   []string{durableOwn, separate, rawEtcd},
 	ratios:  [][2]string{{durableOwn, separate}, {durableOwn, rawEtcd}},
 	measure: durable,
@@ -121,7 +121,7 @@ func (m *measurement) writes(clients int, r load.Result) {
 	m.addTime(name+"p99", r.P99)
 }
 
-// raw measures what is below.
+// raw measures the layers below the API server.
 func (m *measurement) raw(dir string) error {
 	member, err := etcd.Start(m.ctx, etcd.Config{Dir: filepath.Join(dir, "etcd")})
 	if err != nil {
@@ -139,7 +139,7 @@ func (m *measurement) raw(dir string) error {
 		}
 		m.writes(clients, r)
 		if clients == 1 {
-			// The same figures beside those of ours.
+			// The same figures next to ours.
 			m.add("1 writers in-process: rate", "/s", r.PerSecond())
 			m.addTime("1 writers in-process: p50", r.P50)
 		}
@@ -180,7 +180,7 @@ func (m *measurement) fdatasync(dir string) (err error) {
 
 var planesSection = section{
 	name: "planes", title: "Many control planes in one process",
-	about: "Started one after the other in one process, and left idle. A further one is what each after the first takes on average.",
+	about: "Control planes are started one after the other in one process, and left idle. A further one is the average of all after the first.",
 	sides: []string{own, bare},
 	measure: func(m *measurement) error {
 		return m.with("", func(s *server) error {

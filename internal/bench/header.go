@@ -13,18 +13,18 @@ import (
 	"time"
 )
 
-// header tells what the figures are of, as lines of a table.
+// header describes the conditions of the figures, as rows of a table.
 type header [][2]string
 
-// settings are the same on all sides, or told.
+// settings are the same on all sides, or name their differences.
 var settings = header{
 	{"client", "client-go, one clientset, protobuf, no rate limit, member of system:masters (exempt from priority and fairness) on all sides"},
-	{"authorization", "Node, RBAC on all sides (envtest alone has RBAC: it is told Node too)"},
+	{"authorization", "Node, RBAC on all sides (envtest has only RBAC by default; the bench adds Node)"},
 	{"admission", "kube-apiserver's defaults and NodeRestriction, without ServiceAccount and TaintNodesByCondition, on all sides"},
-	{"persistence", "one etcd member without fsync on all sides, ours in the process, envtest's over TCP, the testserver's over a Unix socket; with fsync where the section says so"},
-	{"controllers", "kubembed runs those that every control plane of it has; the peers have none"},
-	{"limits", "defaults of kube-apiserver on all sides: watch caches, requests in flight, priority and fairness; no audit, no encryption; no GOGC or GOMEMLIMIT"},
-	{"cores", "the client has no cores of its own: it competes with the server on all sides; server CPU for each request is beside every rate"},
+	{"persistence", "one etcd member without fsync on all sides, ours in the process, envtest's over TCP, the testserver's over a Unix socket; with fsync in the sections that say so"},
+	{"controllers", "kubembed runs its core controllers; the peers have none"},
+	{"limits", "defaults of kube-apiserver on all sides: watch caches, in-flight requests, priority and fairness; no audit, no encryption; no GOGC or GOMEMLIMIT"},
+	{"cores", "the client has no separate cores: it competes with the server on all sides; each rate has the server CPU per request next to it"},
 }
 
 func (b *bench) header(ctx context.Context) (header, error) {
@@ -66,7 +66,7 @@ func (b *bench) header(ctx context.Context) (header, error) {
 	return h, nil
 }
 
-// commit is that of the source, if it is in a repository.
+// commit returns the commit of the source, if it is in a repository.
 func commit(ctx context.Context, module string) string {
 	git := func(args ...string) string {
 		cmd := exec.CommandContext(ctx, "git", args...)
@@ -81,7 +81,7 @@ func commit(ctx context.Context, module string) string {
 	switch {
 	case commit == "":
 		return "unknown commit"
-	// What is written by this command is no change.
+	// Files that this command writes do not count as changes.
 	case git("status", "--porcelain", "--untracked-files=no", "--", ":(top)", ":(top,exclude)internal/bench/results", ":(top,exclude)README.md") != "":
 		return "commit " + commit + " with changes"
 	}
@@ -112,7 +112,7 @@ func parseField(r io.Reader, name string) (string, error) {
 	return "unknown", lines.Err()
 }
 
-// diskOf tells the file system of a directory, and what its disk is.
+// diskOf returns the file system of a directory, and the kind of its disk.
 func diskOf(ctx context.Context, directory string) string {
 	out, err := exec.CommandContext(ctx, "df", "--output=source,fstype", directory).Output()
 	if err != nil {

@@ -21,7 +21,7 @@ var listKinds = []struct {
 var listSection = section{
 	name: "list", title: "LIST",
 	about: "All pods of a namespace, read to the end and not decoded, by one client, with client-go's compression where the transport has it (TLS). " +
-		"From cache is resourceVersion=0; consistent and paged is without. A figure is the median of several in a row. In-process, and with the testserver, only the fewest pods are listed.",
+		"Lists from cache have resourceVersion=0; consistent and paged lists have none. A figure is the median of several lists in a row. In-process, and with the testserver, only the smallest number of pods is listed.",
 	sides:  []string{own, inProcess, envtest, inOne},
 	ratios: [][2]string{{own, envtest}, {inProcess, envtest}},
 	measure: func(m *measurement) error {
@@ -29,7 +29,7 @@ var listSection = section{
 			there := 0
 			for i, pods := range m.sizes.Lists {
 				if i > 0 && (m.side == inProcess || m.side == inOne) {
-					break // To create so many takes minutes.
+					break // Creating so many pods takes minutes.
 				}
 				if pods > there {
 					if _, err := s.do(load.Spec{Work: "create", Namespace: "lists", Clients: 16, First: there, Objects: pods - there}); err != nil {
@@ -54,7 +54,7 @@ var listSection = section{
 
 var watchSection = section{
 	name: "watch", title: "Watch fan-out",
-	about: "Watchers of one namespace see pods being created, in protobuf, not decoded. Events are counted for all watchers together: at full speed with 16 writers in the process of the watchers, " +
+	about: "Watchers of one namespace receive created pods, in protobuf, not decoded. Events are counted for all watchers together: at full speed with 16 writers in the process of the watchers, " +
 		"and at an even load of 1,000 events a second (at least one pod a second), where the delay counts from before the create request.",
 	sides:  []string{own, inProcess, envtest, inOne},
 	ratios: [][2]string{{own, envtest}, {inProcess, envtest}},
@@ -71,7 +71,7 @@ var watchSection = section{
 }
 
 func (s *server) watch(watchers int) error {
-	// One watcher alone would have to see very many.
+	// A single watcher would have to read very many events.
 	pods := min(max(s.sizes.Events/watchers, 20), s.sizes.Events/20)
 	spec := load.Spec{Work: "watch", Namespace: fmt.Sprint("watchers-", watchers), Watchers: watchers, Clients: 16, Objects: pods}
 	d, err := s.do(spec)
@@ -96,7 +96,7 @@ func (s *server) watch(watchers int) error {
 var heartbeatsSection = section{
 	name: "heartbeats", title: "Heartbeats of nodes",
 	about: "Every node updates its Lease every 10 seconds and patches its status every 5 minutes, as kubelets do, evenly spread, in real time; all in one process, on one connection. " +
-		"CPU is that of the servers, in thousandths of a core.",
+		"CPU is the servers', in thousandths of a core.",
 	sides:  []string{own, envtest},
 	ratios: [][2]string{{own, envtest}},
 	measure: func(m *measurement) error {

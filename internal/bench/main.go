@@ -1,54 +1,59 @@
 // Command bench compares control planes of this library with its peers, in one run:
 //
-//	go run ./internal/bench        # at the top of the repository; -h tells the flags
-//	go run ./internal/bench -quick # small, to see that everything works
+//	go run ./internal/bench        # at the top of the repository; -h lists the flags
+//	go run ./internal/bench -quick # small, to check that everything works
 //
-// It writes to a directory (-out): results.json with every measurement, README.md with
-// a table for each section (ours and the peers', median and range, ratio, bar and
-// aim) under a header that tells the machine, the versions and the settings, and
-// plots. Progress is on standard error. Nothing else should run on the machine.
-// With -readme, a page gets the figures that have a bar, between two comments that
-// it must have. What the README of the project shows was written by
+// It writes to a directory (-out):
+//
+//   - results.json has every measurement.
+//   - README.md has a table for each section: our figures and the peers' (median and
+//     range), ratio, bar and aim. Its header has the machine, the versions and the
+//     settings.
+//   - Plots show the figures.
+//
+// Progress is on standard error. Nothing else should run on the machine. With -readme,
+// the command also writes the figures that have a bar to a page, between two comments
+// that the page must have. This command wrote the figures of the project's README:
 //
 //	go run ./internal/bench -out internal/bench/results -readme README.md
 //
-// All sides take turns (A B A B), at least five times, and each measurement is in a
-// process of its own: this program again, which starts the control plane in another
-// (package hosts), is its client (package load), and stops it. A bench that was
-// interrupted goes on where it was; -only takes some sections, and -redo measures
-// them again. What was measured with another build of the library is not mixed with
-// what is measured now.
+// All sides take turns (A B A B), at least five times. Each measurement runs in a
+// separate process: this program again, which starts the control plane in another process
+// (package hosts), is its client (package load), and stops it. An interrupted bench
+// resumes; -only selects sections, and -redo measures them again. Measurements of
+// different builds of the library are never mixed.
 //
 // The sides are:
 //
 //   - kubembed: package controlplane, with a client in another process, over TLS
 //   - kubembed in-process: the same, with Server.ClientConfig in the same process
-//   - envtest: of controller-runtime, with kube-apiserver and etcd
-//   - envtest with kubembed's programs: those of pkg/controlplanetest/assets
+//   - envtest: controller-runtime's, with kube-apiserver and etcd
+//   - envtest with kubembed's programs: the programs of pkg/controlplanetest/assets
 //   - testserver: kube-apiserver's own test server and an embedded etcd, in one process
 //   - separate: envtest with fsync and a directory, against DataDir
 //
-// With -against, the sides are those of this library only, here and in another
-// checkout, which may have another Kubernetes:
+// With -against, the sides are this library's, here and in another checkout, which may
+// have another Kubernetes:
 //
 //	git worktree add ../before v0.37.0
-//	go run ./internal/bench -against ../before -out /tmp/results -only start,requests,list,growth,edit
+//	go run ./internal/bench -against ../before -out /tmp/results \
+//		-only start,requests,list,growth,edit
 //
-// kwok and other light peers are not among them: kwok runs the same kube-apiserver
-// and etcd for what is measured here.
+// kwok and other light peers are not among the sides: for these measurements kwok runs
+// the same kube-apiserver and etcd.
 //
-// kube-apiserver and etcd are built from the modules that this library is made
-// from, at the same versions, and kept in a directory of the user's cache. Reading
-// memory and CPU of processes needs Linux.
+// The bench builds kube-apiserver and etcd from the modules of this library, at the same
+// versions, and keeps them in a directory of the user's cache. Reading memory and CPU of
+// processes needs Linux.
 //
 // # Modules
 //
-// This module is apart from the library for the sake of controller-runtime and of
-// the plots. Its go.mod is updated as that of internal/e2e. The one in the directory
-// peers has kube-apiserver and etcd as tools, the testserver, and none of our
-// packages. It is not in the workspace: the etcd program needs old modules that no
-// other build should see. Its versions of Kubernetes and etcd follow those of the
-// library; otherwise go mod tidy works in it with GOWORK=off.
+// This module is separate from the library because of controller-runtime and the plots.
+// Update its go.mod like that of internal/e2e. The module in the directory peers has
+// kube-apiserver and etcd as tools, and the testserver, but none of our packages. It is
+// not in the workspace, because the etcd program needs old modules that no other build
+// should see. Its versions of Kubernetes and etcd follow the library's. Run go mod tidy
+// in it with GOWORK=off.
 package main
 
 import (
@@ -76,15 +81,15 @@ func main() {
 	b := bench{sizes: fullSizes()}
 	var only, skip string
 	var quick bool
-	flag.IntVar(&b.runs, "runs", 5, "how often each side runs")
-	flag.StringVar(&only, "only", "", "sections to measure, with commas between: "+strings.Join(sectionNames(), ", ")+" (if empty, all but cold)")
-	flag.StringVar(&skip, "skip", "", "sections to leave out")
+	flag.IntVar(&b.runs, "runs", 5, "runs of each side")
+	flag.StringVar(&only, "only", "", "comma-separated sections to measure: "+strings.Join(sectionNames(), ", ")+" (if empty, all but cold)")
+	flag.StringVar(&skip, "skip", "", "sections to skip")
 	flag.StringVar(&b.out, "out", "bench-results", "directory of the results")
-	flag.StringVar(&b.readme, "readme", "", "page whose summary is replaced by that of the results (if empty, none)")
+	flag.StringVar(&b.readme, "readme", "", "page in which to replace the summary (if empty, none)")
 	flag.StringVar(&b.cache, "cache", "", "directory of the built kube-apiserver and etcd (default is one in the user's cache)")
-	flag.StringVar(&b.against, "against", "", "top directory of another checkout of this repository, with which this one is compared instead of the peers")
-	flag.BoolVar(&b.redo, "redo", false, "drop what is there of the sections, and measure them again")
-	flag.BoolVar(&b.report, "report", false, "measure nothing, and write the report of what is there")
+	flag.StringVar(&b.against, "against", "", "top directory of another checkout of this repository, to compare with instead of the peers")
+	flag.BoolVar(&b.redo, "redo", false, "drop the stored measurements of the sections, and measure them again")
+	flag.BoolVar(&b.report, "report", false, "measure nothing, and write the report of the stored measurements")
 	flag.BoolVar(&quick, "quick", false, "small sizes, and one run unless -runs says otherwise")
 	b.sizes.flags()
 	flag.Parse()
@@ -97,7 +102,7 @@ func main() {
 	}
 }
 
-// quick takes the small sizes for what the flags do not say.
+// quick uses the small sizes, except for flags that are set.
 func (b *bench) quick() {
 	said := map[string]string{}
 	flag.Visit(func(f *flag.Flag) { said[f.Name] = f.Value.String() })
@@ -120,10 +125,10 @@ type bench struct {
 	paths        paths
 }
 
-// paths are of what has been built, for the children too.
+// paths are the paths of the built programs, for the child processes too.
 type paths struct {
 	Module  string // directory of this module
-	Against string // the same in the other checkout, if there is one
+	Against string // the same in the other checkout, if any
 	Work    string // temporary directory
 	Suffix  string // of the names of programs
 	Assets  string // directory of kube-apiserver and etcd
@@ -139,7 +144,7 @@ func (b *bench) run(ctx context.Context, only, skip string) error {
 		return errors.New("-runs must be positive")
 	}
 	if b.against != "" && b.readme != "" {
-		return errors.New("-readme: the summary is of the peers, which -against leaves out")
+		return errors.New("-readme: the summary compares with the peers, which -against leaves out")
 	}
 	r, err := loadResults(b.out)
 	if err != nil {
@@ -181,10 +186,10 @@ func (b *bench) run(ctx context.Context, only, skip string) error {
 	return b.write(r)
 }
 
-// write writes the report and, if it was asked for, the summary.
+// write writes the report and, with -readme, the summary.
 func (b *bench) write(r *results) error {
 	if b.readme != "" && r.againstEarlier() {
-		return errors.New("-readme: these results are those of -against, and the summary is of the peers")
+		return errors.New("-readme: these are results of -against, and the summary compares with the peers")
 	}
 	if err := r.report(b.out); err != nil || b.readme == "" {
 		return err
@@ -192,7 +197,7 @@ func (b *bench) write(r *results) error {
 	return r.summarize(b.readme, b.out)
 }
 
-// runLoudly shows what the command says.
+// runLoudly runs a command with its output on standard error.
 func runLoudly(cmd *exec.Cmd) error {
 	cmd.Stdout, cmd.Stderr = os.Stderr, os.Stderr
 	if err := cmd.Run(); err != nil {
@@ -201,7 +206,7 @@ func runLoudly(cmd *exec.Cmd) error {
 	return nil
 }
 
-// output returns what the command prints.
+// output returns a command's standard output.
 func output(cmd *exec.Cmd) (string, error) {
 	out, err := cmd.Output()
 	if err != nil {

@@ -51,8 +51,8 @@ type server struct {
 	client *load.Client // in this process, over TLS
 }
 
-// start starts the control plane of the side, with a directory of its own or, if dir
-// is empty, without fsync.
+// start starts the control plane of the side. It has a directory or, if dir is empty, no
+// fsync.
 func (m *measurement) start(dir string) (*server, error) {
 	var program string
 	var args []string
@@ -87,7 +87,7 @@ func (m *measurement) start(dir string) (*server, error) {
 	return s, nil
 }
 
-// with starts a control plane for what is measured, and ends it in any case.
+// with starts a control plane for measure, and stops it in any case.
 func (m *measurement) with(dir string, measure func(*server) error) (err error) {
 	s, err := m.start(dir)
 	if err != nil {
@@ -97,17 +97,17 @@ func (m *measurement) with(dir string, measure func(*server) error) (err error) 
 	return measure(s)
 }
 
-// done is work that was done, and the CPU that the servers have used meanwhile. In
-// the same process that is the client's too.
+// done is completed work, and the CPU that the servers used for it. In-process, that
+// includes the client's CPU.
 type done struct {
 	load.Result
 	cpu time.Duration
 }
 
-// perRequest is CPU.
+// perRequest returns the CPU per request.
 func (d done) perRequest() time.Duration { return d.cpu / time.Duration(max(d.Count, 1)) }
 
-// do has the work done by the client that the side is named for.
+// do lets the client of the side do the work.
 func (s *server) do(spec load.Spec) (d done, err error) {
 	_, servers, err := s.Processes()
 	if err != nil {
@@ -132,7 +132,7 @@ func (s *server) do(spec load.Spec) (d done, err error) {
 	return d, err
 }
 
-// settled is the memory after a while, of the servers and of all processes.
+// settled returns the memory after a pause, of the servers and of all processes.
 func (s *server) settled() (servers, all process.Memory, err error) {
 	if err := s.sleep(s.sizes.Idle / 2); err != nil {
 		return servers, all, err
@@ -148,7 +148,7 @@ func (s *server) settled() (servers, all process.Memory, err error) {
 	return servers, all, err
 }
 
-// sleep is for what is measured over a time.
+// sleep lets time pass for a measurement.
 func (m *measurement) sleep(d time.Duration) error {
 	select {
 	case <-time.After(d):
@@ -158,7 +158,7 @@ func (m *measurement) sleep(d time.Duration) error {
 	}
 }
 
-// directory returns a new one, on the disk of the temporary directory.
+// directory returns a new directory on the disk of the temporary directory.
 func (m *measurement) directory(pattern string) (dir string, remove func(), err error) {
 	return tempDir(m.paths.Work, pattern)
 }

@@ -6,14 +6,15 @@ import (
 	"path/filepath"
 )
 
-// peers are the programs that envtest starts, and one that internal/bench/golden asks, with their packages.
+// peers are the programs that envtest starts, and a program for internal/bench/golden,
+// with their packages.
 var peers = []struct{ program, module, pkg string }{
 	{"kube-apiserver", "k8s.io/kubernetes", "k8s.io/kubernetes/cmd/kube-apiserver"},
 	{"etcd", "go.etcd.io/etcd/server/v3", "go.etcd.io/etcd/server/v3"},
 	{"kube-controller-manager", "k8s.io/kubernetes", "k8s.io/kubernetes/cmd/kube-controller-manager"},
 }
 
-// buildPeers builds what is not in the cache, in the module peers.
+// buildPeers builds the programs that are missing in the cache, in the module peers.
 func (b *bench) buildPeers() error {
 	if b.cache == "" {
 		cache, err := os.UserCacheDir()
@@ -37,7 +38,8 @@ func (b *bench) buildPeers() error {
 			continue
 		}
 		fmt.Fprintln(os.Stderr, "building", path)
-		// What is there is complete: a build that is interrupted leaves the other.
+		// A file with the final name is complete. An interrupted build leaves only this
+		// one.
 		unfinished := path + ".unfinished"
 		build := b.goCommand("peers", "build", "-ldflags=-s -w", "-o", unfinished, peer.pkg)
 		build.Env = append(os.Environ(), "GOWORK=off", "CGO_ENABLED=0")
@@ -51,7 +53,7 @@ func (b *bench) buildPeers() error {
 	return nil
 }
 
-// version is that of a module, which must be the one that the library has.
+// version returns the version of a module, which must be the library's.
 func (b *bench) version(module string) (string, error) {
 	list := b.goCommand("peers", "list", "-m", "-f", "{{.Version}}", module)
 	list.Env = append(os.Environ(), "GOWORK=off")
@@ -64,7 +66,7 @@ func (b *bench) version(module string) (string, error) {
 		return "", err
 	}
 	if ours != theirs {
-		return "", fmt.Errorf("%s is %s in the library and %s in internal/bench/peers/go.mod: change the latter", module, ours, theirs)
+		return "", fmt.Errorf("%s is %s in the library but %s in internal/bench/peers/go.mod: change the latter", module, ours, theirs)
 	}
 	return ours, nil
 }

@@ -15,14 +15,14 @@ import (
 	"gonum.org/v1/plot/vg"
 )
 
-// drawing is a plot of the figures of a section that end with a text. The rest of
-// their names is on the axis: as numbers where they are lines.
+// drawing is a plot of the figures of a section that end with a text. The rest of their
+// names is on the axis, as numbers for lines.
 type drawing struct {
 	section, file, title string
 	ends                 string
 	lines                bool
 	logarithmic          bool
-	summary              bool // one of those that say most
+	summary              bool // one of the plots for the summary
 }
 
 var drawings = []drawing{
@@ -81,7 +81,7 @@ func plotSection(directory string, s section, figures []figure) (done []plotted,
 		} else {
 			p.Y.Min = 0
 		}
-		// Room for the legend above what is drawn.
+		// Space for the legend above the plot.
 		p.Y.Max *= 1.3
 		width := vg.Length(max(16, 2+3*len(chosen))) * vg.Centimeter
 		if d.lines {
@@ -95,7 +95,7 @@ func plotSection(directory string, s section, figures []figure) (done []plotted,
 	return done, nil
 }
 
-// drawBars has a group of bars for each figure, one bar a side.
+// drawBars draws a group of bars for each figure, with one bar per side.
 func (d drawing) drawBars(p *plot.Plot, sides []string, figures []figure) error {
 	sides = measured(sides, figures)
 	const group = 0.8 // of the distance between two
@@ -145,7 +145,7 @@ func (d drawing) drawBars(p *plot.Plot, sides []string, figures []figure) error 
 	return nil
 }
 
-// drawLines has a line for each side. The names of the figures are numbers.
+// drawLines draws a line for each side. The names of the figures are numbers.
 func (d drawing) drawLines(p *plot.Plot, sides []string, figures []figure) error {
 	var ticks []plot.Tick
 	for _, side := range measured(sides, figures) {
@@ -176,7 +176,7 @@ func (d drawing) drawLines(p *plot.Plot, sides []string, figures []figure) error
 		p.Add(line, dots)
 		p.Legend.Add(side, line, dots)
 	}
-	// What was measured, with a margin, and far apart if it is.
+	// The measured values, with a margin, and widely spaced if they are.
 	p.X.Tick.Marker = plot.ConstantTicks(ticks)
 	if p.X.Min > 0 && p.X.Max/p.X.Min >= 20 {
 		p.X.Scale = plot.LogScale{}
@@ -193,7 +193,7 @@ func (d drawing) drawLines(p *plot.Plot, sides []string, figures []figure) error
 	return nil
 }
 
-// colorOf is the same in all plots.
+// colorOf returns the color of a side, the same in all plots.
 func colorOf(side string) color.Color {
 	sides := []string{own, inProcess, envtest, inOne, bare, separate, rawEtcd}
 	if side == durableOwn {
@@ -205,7 +205,7 @@ func colorOf(side string) color.Color {
 	return plotutil.Color(len(sides))
 }
 
-// addRange draws the least and the most.
+// addRange draws the minimum and the maximum.
 func addRange(p *plot.Plot, at plotter.XY, s statistics, c color.Color) error {
 	errors := struct {
 		plotter.XYs
@@ -220,7 +220,7 @@ func addRange(p *plot.Plot, at plotter.XY, s statistics, c color.Color) error {
 	return nil
 }
 
-// measured are the sides that have any of the figures.
+// measured returns the sides that have any of the figures.
 func measured(sides []string, figures []figure) (some []string) {
 	for _, side := range sides {
 		if slices.ContainsFunc(figures, func(f figure) bool { return len(f.sides[side]) > 0 }) {

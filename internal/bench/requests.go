@@ -17,13 +17,13 @@ const equalLoad = "create at %d/s, %d clients: "
 var requestsSection = section{
 	name: "requests", title: "Requests",
 	about: "Pods of 1.5 KB, an ephemeral control plane without fsync; each kind of request once for each pod. The client is one clientset of client-go in protobuf, on one connection; apply is server-side, patch a strategic merge. " +
-		"The client is in a process of its own, or in the control plane's where it says in-process, and competes with the server for the cores on all sides alike. " +
-		"CPU is that of the servers for one request; in-process, the client's is in it. At equal load, latencies count from when a request was due.",
+		"The client has a separate process, or shares the control plane's (in-process). On all sides it competes with the server for the cores. " +
+		"CPU is the servers' for one request; in-process, it includes the client's. At equal load, latencies count from the time when a request was due.",
 	sides:  []string{own, inProcess, envtest, inOne},
 	ratios: [][2]string{{own, envtest}, {inProcess, envtest}, {own, inOne}},
 	measure: func(m *measurement) error {
 		return m.with("", func(s *server) error {
-			// What is made at the first request is not the subject.
+			// Exclude the allocations of the first request.
 			if _, err := s.do(load.Spec{Work: "create", Namespace: "before", Clients: 4, Objects: 50}); err != nil {
 				return err
 			}

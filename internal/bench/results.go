@@ -12,7 +12,7 @@ import (
 	"time"
 )
 
-// results are what is in results.json.
+// results are the contents of results.json.
 type results struct {
 	Header       header
 	Measurements []result
@@ -44,7 +44,7 @@ func loadResults(directory string) (*results, error) {
 	return r, nil
 }
 
-// save replaces the file whole, so that an interruption leaves the one before.
+// save replaces the whole file. An interruption leaves the previous one.
 func (r *results) save(directory string) error {
 	if err := os.MkdirAll(directory, 0o755); err != nil {
 		return err
@@ -64,8 +64,8 @@ func (r *results) drop(section string) {
 	r.Measurements = slices.DeleteFunc(r.Measurements, func(m result) bool { return m.Section == section })
 }
 
-// keep drops what was measured in a section with another build or other sizes, and
-// returns how much that was.
+// keep drops a section's measurements of another build or other sizes, and returns their
+// number.
 func (r *results) keep(section, build string, s sizes) int {
 	before := len(r.Measurements)
 	r.Measurements = slices.DeleteFunc(r.Measurements, func(m result) bool {
@@ -86,7 +86,7 @@ type figure struct {
 	sides      map[string][]float64
 }
 
-// figures are those of a section, in the order of the measurements.
+// figures returns the figures of a section, in the order of the measurements.
 func (r *results) figures(section string) (figures []figure) {
 	index := map[string]int{}
 	for _, m := range r.Measurements {
@@ -106,7 +106,7 @@ func (r *results) figures(section string) (figures []figure) {
 	return figures
 }
 
-// took is how long all measurements of a section have taken.
+// took returns the total time of a section's measurements.
 func (r *results) took(section string) time.Duration {
 	var sum float64
 	for _, m := range r.Measurements {

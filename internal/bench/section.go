@@ -6,7 +6,7 @@ import (
 	"strings"
 )
 
-// The sides. What each of them is stands in the documentation of this command.
+// Sides. The documentation of this command describes them.
 const (
 	own        = "kubembed"
 	bare       = "kubembed without controllers"
@@ -20,16 +20,16 @@ const (
 	programs   = "envtest with kubembed's programs"
 )
 
-// section is measured by itself.
+// section is one part of the bench.
 type section struct {
 	name, title string
-	// about says what is done, and what is the same on both sides.
+	// about describes the work, and the conditions that both sides share.
 	about string
 	// sides take turns, in this order.
 	sides []string
 	// ratios are the pairs of sides that are compared.
 	ratios [][2]string
-	// byHand sections are only measured when they are asked for.
+	// byHand sections run only if -only names them.
 	byHand  bool
 	measure func(*measurement) error
 }
@@ -57,15 +57,15 @@ func chooseSections(only, skip string) ([]section, error) {
 		}
 		for name := range strings.SplitSeq(list.text, ",") {
 			if !slices.Contains(sectionNames(), name) {
-				return nil, fmt.Errorf("-%s: there is no section %q: they are %s", list.flag, name, strings.Join(sectionNames(), ", "))
+				return nil, fmt.Errorf("-%s: unknown section %q: want one of %s", list.flag, name, strings.Join(sectionNames(), ", "))
 			}
 			chosen[name] = list.choose
 		}
 	}
 	var sorted []section
 	for _, s := range sections {
-		choose, said := chosen[s.name]
-		if choose || !said && only == "" && !s.byHand {
+		choose, named := chosen[s.name]
+		if choose || !named && only == "" && !s.byHand {
 			sorted = append(sorted, s)
 		}
 	}

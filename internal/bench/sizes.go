@@ -8,29 +8,29 @@ import (
 	"time"
 )
 
-// sizes are how much there is of everything.
+// sizes are the amounts of all work.
 type sizes struct {
-	Directory int           // pods in the directory that is started on
-	Watches   int           // open when stopping, or no such stop if 0
-	Idle      time.Duration // of which the CPU is measured, and before it memory is left to settle for half as long
+	Directory int           // pods in the directory of a start
+	Watches   int           // open during a stop, or no such stop if 0
+	Idle      time.Duration // duration of the CPU measurement; memory settles for half as long before it
 	Clients   numbers
 	Requests  numbers       // of each kind, for each of Clients
-	Rate      int           // creates a second at equal load
-	Load      time.Duration // how long
+	Rate      int           // creates per second at equal load
+	Load      time.Duration // duration
 	Lists     numbers       // pods in a list
 	Repeats   int           // of each list, see repeats
 	Watchers  numbers
 	Events    int // for all watchers together, at most
 	Nodes     numbers
-	Beats     time.Duration // how long heartbeats are sent
+	Beats     time.Duration // duration of the heartbeats
 	CRDs      numbers
 	Planes    numbers
 	Growth    numbers // pods
 	Probes    int     // creates measured at each of Growth
-	Writes    numbers // durable ones, for each of Clients
+	Writes    numbers // durable writes, for each of Clients
 }
 
-// repeats is how often so many pods are listed: not for minutes.
+// repeats returns how often to list so many pods, bounded to less than minutes.
 func (s sizes) repeats(pods int) int {
 	const often = 10000
 	return max(s.Repeats*often/max(pods, often), 3)
@@ -62,7 +62,7 @@ func quickSizes() sizes {
 	}
 }
 
-// flags has those that are worth changing on the command line.
+// flags registers the sizes that are worth changing on the command line.
 func (s *sizes) flags() {
 	flag.Var(&s.Clients, "clients", "clients at once")
 	flag.Var(&s.Requests, "requests", "requests of each kind, as many numbers as -clients")
@@ -73,11 +73,11 @@ func (s *sizes) flags() {
 	flag.Var(&s.CRDs, "crds", "CRDs installed")
 	flag.Var(&s.Planes, "planes", "control planes in one process")
 	flag.Var(&s.Growth, "growth", "pods at which the growth is measured")
-	flag.IntVar(&s.Directory, "directory", s.Directory, "pods in the directory that is started on")
+	flag.IntVar(&s.Directory, "directory", s.Directory, "pods in the directory of a start")
 	flag.IntVar(&s.Watches, "watches", s.Watches, "watches open when stopping (envtest's stop then takes 20 seconds)")
-	flag.IntVar(&s.Rate, "rate", s.Rate, "creates a second at equal load, which all sides must reach")
-	flag.DurationVar(&s.Idle, "idle", s.Idle, "how long idle CPU is measured")
-	flag.DurationVar(&s.Beats, "beats", s.Beats, "how long heartbeats are measured")
+	flag.IntVar(&s.Rate, "rate", s.Rate, "creates per second at equal load, which all sides must reach")
+	flag.DurationVar(&s.Idle, "idle", s.Idle, "duration of the idle CPU measurement")
+	flag.DurationVar(&s.Beats, "beats", s.Beats, "duration of the heartbeats")
 }
 
 func (s sizes) check() error {
@@ -92,7 +92,7 @@ func (s sizes) check() error {
 	return nil
 }
 
-// numbers is a flag: positive numbers with commas between.
+// numbers is a flag of comma-separated positive numbers.
 type numbers []int
 
 func (n *numbers) String() string {

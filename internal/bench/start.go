@@ -20,9 +20,9 @@ const (
 
 var startSection = section{
 	name: "start", title: "Start, stop, idle",
-	about: "An empty, ephemeral control plane. A start is from the call of the library until a pod is stored, in the process that calls it. " +
-		"The control plane is the processes it is made of: for kubembed and the testserver all of the process, with the client in it; for envtest kube-apiserver and etcd, without the process that has started them. " +
-		"Watches are a client's in another process; envtest gives up waiting for kube-apiserver after 20 seconds, and kills it; the testserver, which takes a minute, is left out there. kubembed runs its controllers (namespaces, garbage collection, service accounts, certificates), which the others have not, except where it says without.",
+	about: "An empty, ephemeral control plane. A start lasts from the call of the library until a pod is stored, in the calling process. " +
+		"Measured processes: for kubembed and the testserver the whole process, with the client in it; for envtest kube-apiserver and etcd, without the process that has started them. " +
+		"A client in another process holds the watches. envtest stops waiting for kube-apiserver after 20 seconds, and kills it; the testserver, which takes a minute, is left out there. kubembed runs its controllers (namespaces, garbage collection, service accounts, certificates), except in the side without controllers. The other sides have none.",
 	sides:  []string{own, envtest, inOne, bare},
 	ratios: [][2]string{{own, envtest}, {own, inOne}},
 	measure: func(m *measurement) error {
@@ -57,8 +57,8 @@ func (s *server) stop(name string) error {
 	return err
 }
 
-// envtestGivesUp is what envtest says when it has waited for 20 seconds, and has
-// killed kube-apiserver. That is how long the stop takes.
+// envtestGivesUp is envtest's error after it has waited for 20 seconds and killed
+// kube-apiserver. The stop takes that long.
 const envtestGivesUp = "timeout waiting for process kube-apiserver to stop"
 
 func (s *server) idle() error {
@@ -88,7 +88,7 @@ func (s *server) idle() error {
 
 var restartSection = section{
 	name: "restart", title: "Start on a directory with pods",
-	about:   "As above, on the directory of a control plane that was stopped, durable on both sides. The directory is filled once for each side.",
+	about:   "As above, on the directory of a stopped control plane, durable on both sides. The directory is filled once for each side.",
 	sides:   []string{durableOwn, separate},
 	ratios:  [][2]string{{durableOwn, separate}},
 	measure: restart,

@@ -15,15 +15,14 @@ import (
 // childArgument makes this program the process of one measurement.
 const childArgument = "measurement"
 
-// task is what a child is told on its standard input. When that ends, so does the
-// child.
+// task is the input of a child process. The child ends at the end of its standard input.
 type task struct {
 	Section, Side string
 	Sizes         sizes
 	Paths         paths
 }
 
-// measure has each side measured as often as is missing, in turns.
+// measure runs the missing measurements of each side, in turns.
 func (b *bench) measure(ctx context.Context, s section, r *results) error {
 	build, err := b.paths.buildOf(ownHost)
 	if err != nil {
@@ -58,7 +57,7 @@ func (b *bench) measure(ctx context.Context, s section, r *results) error {
 	return nil
 }
 
-// stopTimeout is how long a child may take to end after it was told to.
+// stopTimeout is how long a child may take to stop.
 const stopTimeout = 2 * time.Minute
 
 func (b *bench) runChild(ctx context.Context, t task) ([]metric, error) {
@@ -67,7 +66,7 @@ func (b *bench) runChild(ctx context.Context, t task) ([]metric, error) {
 		return nil, err
 	}
 	cmd := exec.Command(program, childArgument)
-	// Whatever is left in temporary directories, by envtest for one, goes with ours.
+	// Temporary files that envtest and others leave are removed with ours.
 	cmd.Env = append(os.Environ(), "KUBEBUILDER_ASSETS="+b.paths.Assets, "TMPDIR="+b.paths.Work)
 	var out, log bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &log
@@ -95,7 +94,7 @@ func (b *bench) runChild(ctx context.Context, t task) ([]metric, error) {
 	return metrics, json.Unmarshal(out.Bytes(), &metrics)
 }
 
-// child measures.
+// child runs one measurement.
 func child(ctx context.Context) error {
 	in := json.NewDecoder(os.Stdin)
 	var t task
@@ -110,7 +109,7 @@ func child(ctx context.Context) error {
 	}()
 	s, ok := findSection(t.Section)
 	if !ok {
-		return fmt.Errorf("there is no section %q", t.Section)
+		return fmt.Errorf("unknown section %q", t.Section)
 	}
 	m := &measurement{ctx: ctx, sizes: t.Sizes}
 	m.paths, m.side = t.Paths.earlier(t.Side)

@@ -9,13 +9,13 @@ import (
 	"strings"
 )
 
-// What stands between these lines of a page is written by this command.
+// This command writes the lines of a page between these two.
 const (
 	summaryBegin = "<!-- bench: what follows is written by go run ./internal/bench -readme -->"
 	summaryEnd   = "<!-- bench: end -->"
 )
 
-// summarize replaces the summary in a page by that of the results in a directory.
+// summarize replaces the summary in a page by a summary of the results in a directory.
 func (r *results) summarize(page, directory string) error {
 	text, err := os.ReadFile(page)
 	if err != nil {
@@ -24,7 +24,7 @@ func (r *results) summarize(page, directory string) error {
 	before, rest, begun := bytes.Cut(text, []byte(summaryBegin+"\n"))
 	_, after, ended := bytes.Cut(rest, []byte(summaryEnd+"\n"))
 	if !begun || !ended {
-		return fmt.Errorf("-readme: %s must have the lines %q and %q, and what is between them is replaced", page, summaryBegin, summaryEnd)
+		return fmt.Errorf("-readme: %s must have the lines %q and %q around the summary", page, summaryBegin, summaryEnd)
 	}
 	link, err := filepath.Rel(filepath.Dir(page), directory)
 	if err != nil {
@@ -39,7 +39,8 @@ func (r *results) summarize(page, directory string) error {
 	return os.WriteFile(page, out.Bytes(), 0o644)
 }
 
-// writeSummary has a line for each figure that has a bar, and the plots that say most.
+// writeSummary writes a line for each figure that has a bar, and the plots of the
+// summary.
 func (r *results) writeSummary(w io.Writer, link string) {
 	fmt.Fprint(w, "\n| | ours | peer | ratio | bar (aim) | |\n|---|---:|---:|---:|---|---|\n")
 	for _, s := range sections {
@@ -84,7 +85,7 @@ func (r *results) writeSummary(w io.Writer, link string) {
 		}
 		titles[note] = append(titles[note], s.title)
 	}
-	fmt.Fprintf(w, "\nMedian of all runs, with the least and the most. %s. [All figures](%s/README.md), each with its range, and what is the same on all sides.\n\n", strings.Join(head, "; "), link)
+	fmt.Fprintf(w, "\nMedian of all runs, with minimum and maximum. %s. [All figures](%s/README.md), each with its range, and the conditions that all sides share.\n\n", strings.Join(head, "; "), link)
 	for _, note := range notes {
 		fmt.Fprintf(w, "%s: %s\n\n", strings.Join(titles[note], "; "), note)
 	}

@@ -7,7 +7,7 @@ import (
 	"testing"
 )
 
-// A page keeps what it had around the summary, which is replaced each time.
+// TestSummary: a page keeps the text around the summary, which is replaced each time.
 func TestSummary(t *testing.T) {
 	directory := t.TempDir()
 	page := filepath.Join(directory, "README.md")

@@ -11,7 +11,7 @@ import (
 	"strings"
 )
 
-// report writes the tables and plots of what there is.
+// report writes the tables and plots of the available results.
 func (r *results) report(directory string) (err error) {
 	if len(r.Measurements) == 0 {
 		return nil
@@ -48,18 +48,18 @@ func (r *results) report(directory string) (err error) {
 }
 
 func (r *results) writeHeader(w io.Writer) {
-	title := "Beside the peers"
+	title := "Comparison with the peers"
 	if r.againstEarlier() {
-		title = "Beside an earlier state"
+		title = "Comparison with an earlier state"
 	}
-	fmt.Fprint(w, "# "+title+"\n\nWritten by `go run ./internal/bench`, whose documentation says what the sides are. Each cell is the median of all runs, with the least and the most. "+
-		"A ratio is that of two medians. Every measurement is in results.json.\n\n| | |\n|---|---|\n")
+	fmt.Fprint(w, "# "+title+"\n\n`go run ./internal/bench` writes this page, and its documentation describes the sides. Each cell is the median of all runs, with minimum and maximum. "+
+		"A ratio compares two medians. Every measurement is in results.json.\n\n| | |\n|---|---|\n")
 	for _, line := range slices.Concat(r.Header, settings) {
 		fmt.Fprintf(w, "| %s | %s |\n", line[0], line[1])
 	}
 }
 
-// mixed says so if not everything in the section is of the build in the header.
+// mixed returns a note if a part of the section is from another build than the header's.
 func (r *results) mixed(section string) string {
 	for _, m := range r.Measurements {
 		if m.Section == section && !slices.ContainsFunc(r.Header, func(line [2]string) bool { return strings.HasSuffix(line[1], m.Build) }) {
@@ -69,7 +69,7 @@ func (r *results) mixed(section string) string {
 	return ""
 }
 
-// writeTable leaves out the sides that have no figure.
+// writeTable omits sides without figures.
 func writeTable(w io.Writer, s section, figures []figure) {
 	has := func(side string) bool {
 		return slices.ContainsFunc(figures, func(f figure) bool { return len(f.sides[side]) > 0 })
@@ -104,13 +104,13 @@ func writeTable(w io.Writer, s section, figures []figure) {
 		for _, pair := range ratios {
 			cells = append(cells, ratio(f.sides[pair[0]], f.sides[pair[1]]))
 		}
-		var told, reached []string
+		var targets, reached []string
 		for _, b := range barsOf(s.name, f.name) {
 			if verdict := b.verdict(f); verdict != "" {
-				told, reached = append(told, b.told(f.unit)), append(reached, verdict)
+				targets, reached = append(targets, b.text(f.unit)), append(reached, verdict)
 			}
 		}
-		line(append(cells, strings.Join(told, "; "), strings.Join(reached, "; ")))
+		line(append(cells, strings.Join(targets, "; "), strings.Join(reached, "; ")))
 	}
 }
 
@@ -141,7 +141,7 @@ func spread(values []float64) statistics {
 	return statistics{(sorted[(n-1)/2] + sorted[n/2]) / 2, sorted[0], sorted[n-1]}
 }
 
-// digits has three of them.
+// digits formats three significant digits.
 func digits(f float64) string {
 	places := 2
 	switch abs := math.Abs(f); {

@@ -104,7 +104,7 @@ func TestBarsOf(t *testing.T) {
 	}
 }
 
-// The report of some results has a table with all that is there, and plots.
+// TestReport: the report has a table with all available results, and plots.
 func TestReport(t *testing.T) {
 	directory := t.TempDir()
 	r := &results{Header: header{{"kubembed", "commit 123, build abc"}}}

@@ -6,7 +6,7 @@ import (
 	"strings"
 )
 
-// bar is what a figure is to reach: its ratio to a peer's or, without a peer, the
+// bar is the target of a figure: its ratio to a peer's figure or, without a peer, the
 // figure itself.
 type bar struct {
 	section, figure string
@@ -15,7 +15,7 @@ type bar struct {
 	bar, aim        float64
 }
 
-// bars are those of the project, for the figures that end with the text, where {rate}
+// bars are the targets of the project, for the figures that end with the text. {rate}
 // stands for any number.
 var bars = []bar{
 	{"start", startName, own, envtest, false, 1. / 10, 1. / 20},
@@ -39,7 +39,7 @@ var bars = []bar{
 	{"edit", editName, own, envtest, false, 1, 1. / 2},
 }
 
-// barsOf are those of a figure.
+// barsOf returns the bars of a figure.
 func barsOf(section, figure string) (found []bar) {
 	for _, b := range bars {
 		before, after, _ := strings.Cut(b.figure, "{rate}")
@@ -54,8 +54,8 @@ func barsOf(section, figure string) (found []bar) {
 	return found
 }
 
-// told is how the bar is told: "own / envtest ≤ 0.1 (0.05)".
-func (b bar) told(unit string) string {
+// text formats the bar: "own / envtest ≤ 0.1 (0.05)".
+func (b bar) text(unit string) string {
 	what := b.side
 	if b.peer != "" {
 		what = short(b.side) + " / " + b.peer
@@ -63,7 +63,8 @@ func (b bar) told(unit string) string {
 	return what + " " + b.limits(unit)
 }
 
-// limits are the bar and, in brackets, the aim, of a ratio if there is a peer.
+// limits formats the bar and, in parentheses, the aim. They are ratios if there is a
+// peer.
 func (b bar) limits(unit string) string {
 	relation := "≤"
 	if b.atLeast {
@@ -108,7 +109,7 @@ func (b bar) verdict(f figure) string {
 	return "**missed**"
 }
 
-// short is the name of a side in a narrow column.
+// short returns the name of a side for a narrow column.
 func short(side string) string {
 	switch side {
 	case inProcess:

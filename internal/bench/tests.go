@@ -11,8 +11,8 @@ import (
 
 var testsSection = section{
 	name: "tests", title: "A package of 20 tests",
-	about: "From the start of its test binary to its end. Each test installs a CRD, creates ten custom resources, and runs a manager of controller-runtime until its controller has reconciled them. " +
-		"Ours have a control plane each, envtest's share one, with the CRDs installed by the tests or before them.",
+	about: "The time from the start of the test binary to its end. Each test installs a CRD, creates ten custom resources, and runs a manager of controller-runtime until its controller has reconciled them. " +
+		"Each of our tests has its own control plane. envtest's tests share one, with the CRDs installed by the tests or before them.",
 	sides:  []string{own, envtest, installed},
 	ratios: [][2]string{{own, envtest}, {own, installed}},
 	measure: func(m *measurement) error {
@@ -37,7 +37,7 @@ type testRun struct {
 	peak      int64 // resident bytes, of all processes together
 }
 
-// test runs a test of the side's test binary, and fails where it does.
+// test runs a test of the side's test binary, and fails if the test fails.
 func (m *measurement) test(name string, args ...string) (testRun, error) {
 	program := envTests
 	if m.side == own {
@@ -72,7 +72,7 @@ func peakMemory(pid int, ended <-chan struct{}) int64 {
 		case <-ended:
 			return peak
 		case <-tick.C:
-			// The process may have ended just now.
+			// The process may have just ended.
 			if memory, err := process.Resident(pid); err == nil {
 				peak = max(peak, memory)
 			}

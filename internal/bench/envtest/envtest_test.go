@@ -19,7 +19,7 @@ var (
 	result    = flag.String("result", "", "file that TestInstall writes")
 )
 
-// start skips the test where there is no kube-apiserver to run.
+// start skips the test if there is no kube-apiserver to run.
 func start(t *testing.T, env *envtest.Environment) {
 	t.Helper()
 	if os.Getenv("KUBEBUILDER_ASSETS") == "" {

@@ -15,10 +15,10 @@ import (
 
 const auditPolicy = `{"apiVersion": "audit.k8s.io/v1", "kind": "Policy", "rules": [{"level": "Metadata"}]}`
 
-// startAudit records what kube-apiserver, with the authorization modes Node and RBAC,
-// NodeRestriction and an address that is not loopback, asks of itself in the first four seconds and
-// at a stop: the verb, and the resource or path, of each request of system:apiserver in its audit
-// log.
+// startAudit records kube-apiserver's requests to itself in the first four seconds and
+// during a stop: the verb, and the resource or path, of each request of system:apiserver
+// in its audit log. The server has the authorization modes Node and RBAC,
+// NodeRestriction, and an address that is not loopback.
 func startAudit(assets, dir string) error {
 	work, err := os.MkdirTemp("", "golden-")
 	if err != nil {

@@ -27,8 +27,8 @@ import (
 	"github.com/kubembed/kubembed/internal/golden"
 )
 
-// controllers runs kube-controller-manager beside the API server, and describes what it does.
-// Its settings are the defaults, except for the key and certificate files, which every
+// controllers runs kube-controller-manager next to the API server, and describes it. Its
+// settings are the defaults, except for the key and certificate files, which every
 // installation sets.
 func controllers(ctx context.Context, env *envtest.Environment, config *rest.Config, assets, dir string) (err error) {
 	work, err := os.MkdirTemp("", "golden-")
@@ -110,7 +110,7 @@ func freePort() (int, error) {
 	return l.Addr().(*net.TCPAddr).Port, l.Close()
 }
 
-// manager is a kube-controller-manager that runs.
+// manager is a running kube-controller-manager.
 type manager struct{ url string }
 
 func (m manager) get(path string) (string, error) {
@@ -131,7 +131,7 @@ func (m manager) describe(ctx context.Context, config *rest.Config) (golden.Line
 	var health string
 	var err error
 	for range 120 {
-		if health, err = m.get("/healthz?verbose"); err == nil && strings.Contains(health, "deployment-controller") { // They are added when all are made.
+		if health, err = m.get("/healthz?verbose"); err == nil && strings.Contains(health, "deployment-controller") { // They are added after all controllers are made.
 			break
 		}
 		time.Sleep(time.Second)
@@ -139,7 +139,7 @@ func (m manager) describe(ctx context.Context, config *rest.Config) (golden.Line
 	if err != nil {
 		return nil, err
 	}
-	time.Sleep(20 * time.Second) // for what the controllers create
+	time.Sleep(20 * time.Second) // for the objects that the controllers create
 	all, err := golden.Describe(ctx, config)
 	if err != nil {
 		return nil, err

@@ -1,8 +1,8 @@
-// The program golden records what tests of pkg/apiserver, pkg/controlplane and internal/e2e compare
-// this project with: names that monitors know of kube-apiserver (its metrics, health checks and
-// paths), and what kube-apiserver and kube-controller-manager serve, switch on and create by default.
-// It runs the real programs, which a run of internal/bench leaves in the user's cache, in the
-// directory that it prints:
+// The program golden records kube-apiserver and kube-controller-manager for tests of
+// pkg/apiserver, pkg/controlplane and internal/e2e: the names that monitors use (metrics,
+// health checks and paths), and the APIs, features, admission plugins, controllers and
+// objects that exist by default. It runs the real programs. A run of internal/bench
+// leaves them in the user's cache, in the directory that it prints:
 //
 //	go run ./internal/bench/golden -assets ~/.cache/kubembed-bench/peers-v1.37.2-v3.7.3
 package main
@@ -60,7 +60,7 @@ func run(ctx context.Context, assets, out string) (err error) {
 	if err != nil {
 		return err
 	}
-	time.Sleep(5 * time.Second) // for what upstream creates in the background
+	time.Sleep(5 * time.Second) // for the objects that upstream creates in the background
 	described, err := golden.Describe(ctx, config)
 	if err != nil {
 		return err
@@ -118,7 +118,7 @@ func run(ctx context.Context, assets, out string) (err error) {
 	return controllers(ctx, env, config, assets, strings.Replace(dir, "kube-apiserver-", "kube-controller-manager-", 1))
 }
 
-// syncBuffer is written to by a program and read while it runs.
+// syncBuffer is written to by a program and read while the program runs.
 type syncBuffer struct {
 	mu sync.Mutex
 	b  bytes.Buffer
@@ -139,7 +139,7 @@ func (s *syncBuffer) String() string {
 // hidden are deprecated metrics, which only builds without a version show.
 var hidden = []string{"apiserver_storage_db_total_size_in_bytes"}
 
-// use does what makes metrics that have no value before.
+// use sends the requests that give all metrics a value.
 func use(ctx context.Context, client *kubernetes.Clientset) error {
 	if _, err := client.CoreV1().Pods("").List(ctx, metav1.ListOptions{}); err != nil {
 		return err
@@ -156,7 +156,7 @@ func use(ctx context.Context, client *kubernetes.Clientset) error {
 	if _, err := client.AuthenticationV1().TokenReviews().Create(ctx, review, metav1.CreateOptions{}); err != nil {
 		return err
 	}
-	time.Sleep(5 * time.Second) // for what upstream does in the background
+	time.Sleep(5 * time.Second) // for upstream's work in the background
 	return client.CoreV1().ServiceAccounts("default").Delete(ctx, "any", metav1.DeleteOptions{})
 }
 

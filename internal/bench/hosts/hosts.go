@@ -1,11 +1,11 @@
-// Package hosts is how the bench speaks with the programs that have control planes:
-// those of ours and of envtest in the directories own and envtest, and in the module
-// peers, which writes the same without this package, testserver.
+// Package hosts is the protocol between the bench and the programs that run control
+// planes. Ours and envtest's are in the directories own and envtest. testserver, in the
+// module peers, speaks the same protocol without this package.
 //
-// A host starts its control plane, creates a pod, and says Ready. After that it
-// answers commands. Each is one line of JSON on standard input and output. At the
-// end of its input it stops everything and ends, so that nothing is left of a bench
-// that was killed. It takes no signals: those of a terminal are the bench's.
+// A host starts its control plane, creates a pod, and writes Ready. Then it answers
+// commands. Each is one line of JSON on standard input and output. At the end of its
+// input it stops everything and ends, so a killed bench leaves nothing behind. It handles
+// no signals: the signals of a terminal belong to the bench.
 package hosts
 
 import (
@@ -17,16 +17,16 @@ import (
 // Ready is the first line.
 type Ready struct {
 	Kubeconfig string        // an administrator's
-	Started    time.Duration // until the first pod is stored, from the beginning of the start
-	Error      string        // why there is no control plane
+	Started    time.Duration // from the start until the first pod is stored
+	Error      string        // the reason if there is no control plane
 }
 
-// What a host can be told to do.
+// Commands of a host.
 const (
-	Stop = "stop" // the control planes, and to end
+	Stop = "stop" // stop the control planes, and end
 	Load = "load" // do Command.Load itself, with its in-process client; ours only
-	More = "more" // start so many further control planes; ours only
-	Heap = "heap" // say how much is in use after a garbage collection; ours only
+	More = "more" // start that many further control planes; ours only
+	Heap = "heap" // report the heap in use after a garbage collection; ours only
 )
 
 // Command is a line to a host.
@@ -36,9 +36,9 @@ type Command struct {
 	Count int       `json:",omitempty"`
 }
 
-// Answer is a line from it.
+// Answer is a line from a host.
 type Answer struct {
-	Took  time.Duration   // for all of it
+	Took  time.Duration   // for the whole command
 	Each  []time.Duration `json:",omitempty"` // for each further control plane
 	Load  load.Result     `json:",omitzero"`
 	Bytes int64           `json:",omitempty"`

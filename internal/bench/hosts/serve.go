@@ -16,11 +16,11 @@ import (
 	"github.com/kubembed/kubembed/internal/bench/load"
 )
 
-// Plane is what a host has.
+// Plane is the control plane of a host.
 type Plane interface {
-	// Start returns when the control plane can be used.
+	// Start returns when the control plane is ready.
 	Start() (config *rest.Config, kubeconfig []byte, err error)
-	// Do answers what Serve does not.
+	// Do handles the commands that Serve does not handle.
 	Do(Command) (Answer, error)
 	Stop() error
 }
@@ -63,7 +63,7 @@ func Serve(plane Plane) int {
 	return 0
 }
 
-// firstPod has a name of its own at each start of a directory.
+// firstPod creates a pod with another name at each start of a directory.
 func firstPod(config *rest.Config) error {
 	config = rest.CopyConfig(config)
 	config.QPS = -1

@@ -18,10 +18,10 @@ import (
 	"github.com/kubembed/kubembed/internal/bench/process"
 )
 
-// Host is a host that runs.
+// Host is a running host.
 type Host struct {
 	Ready
-	// Exec is until Ready was read, from before the program was started.
+	// Exec is the time from before the program was started until Ready was read.
 	Exec time.Duration
 
 	cmd    *exec.Cmd
@@ -31,8 +31,8 @@ type Host struct {
 	temp   string
 }
 
-// Start starts a host, with its temporary directories in the one named. It stops when
-// ctx ends. It must be closed.
+// Start starts a host whose temporary directories are in temp. It stops when ctx ends.
+// Call Close.
 func Start(ctx context.Context, temp, program string, args ...string) (_ *Host, err error) {
 	h := &Host{cmd: exec.Command(program, args...)}
 	if h.temp, err = os.MkdirTemp(temp, "host-"); err != nil {
@@ -70,12 +70,12 @@ func Start(ctx context.Context, temp, program string, args ...string) (_ *Host, 
 	return h, nil
 }
 
-// Config is the administrator's, over TLS.
+// Config returns the administrator's configuration, over TLS.
 func (h *Host) Config() (*rest.Config, error) {
 	return clientcmd.RESTConfigFromKubeConfig([]byte(h.Kubeconfig))
 }
 
-// Do waits until the host has done it.
+// Do sends a command and waits for the answer.
 func (h *Host) Do(c Command) (a Answer, err error) {
 	if err := json.NewEncoder(h.in).Encode(c); err != nil {
 		return a, h.broken(err)
@@ -95,8 +95,8 @@ func (h *Host) broken(err error) error {
 
 func tail(text []byte) []byte { return text[max(0, len(text)-4000):] }
 
-// Processes are the host and what it has started. servers are those that the
-// control plane is made of: without the host, where it only starts others.
+// Processes returns the host and its children. servers are the processes of the control
+// plane: without the host if it only starts others.
 func (h *Host) Processes() (all, servers []int, err error) {
 	all, err = process.Tree(h.cmd.Process.Pid)
 	servers = all
@@ -106,16 +106,16 @@ func (h *Host) Processes() (all, servers []int, err error) {
 	return all, servers, err
 }
 
-// Close ends the host, with whatever it has started, at once: a stop that is
-// measured is a command. Their temporary directories are removed.
+// Close kills the host and its children, and removes their temporary directories. A
+// measured stop is a command instead.
 func (h *Host) Close() error {
-	// As long as the host has not ended, its children's ids are not others'.
+	// The ids of the children cannot be reused until the host has ended.
 	if children, err := h.children(); err == nil {
 		for _, pid := range children {
 			_ = syscall.Kill(pid, syscall.SIGKILL)
 		}
 	}
-	// It is the host that they leave their exit codes to.
+	// The host collects their exit codes.
 	for began := time.Now(); time.Since(began) < time.Second; time.Sleep(10 * time.Millisecond) {
 		if children, err := h.children(); err != nil || len(children) == 0 {
 			break
@@ -126,7 +126,7 @@ func (h *Host) Close() error {
 	return os.RemoveAll(h.temp)
 }
 
-// children are the processes that the host has started.
+// children returns the processes that the host has started.
 func (h *Host) children() ([]int, error) {
 	all, _, err := h.Processes()
 	if err != nil {

@@ -13,7 +13,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 )
 
-// What the kubelet does by default: nodeStatusReportFrequency, and a quarter of
+// Defaults of the kubelet: nodeStatusReportFrequency, and a quarter of
 // nodeLeaseDurationSeconds.
 const (
 	statusInterval = 5 * time.Minute
@@ -21,7 +21,7 @@ const (
 	leaseSeconds   = 40
 )
 
-// heartbeat is what a node keeps between two.
+// heartbeat is the state of a node between two heartbeats.
 type heartbeat struct {
 	mutex sync.Mutex
 	lease *coordinationv1.Lease
@@ -42,8 +42,8 @@ func (c *Client) registerNodes(ctx context.Context, s Spec) (Result, error) {
 	})
 }
 
-// heartbeats has all nodes renew their Leases and patch their status for a while,
-// at the rate of real kubelets, evenly spread.
+// heartbeats makes all nodes renew their Leases and patch their status for a while, at
+// the rate of real kubelets, evenly spread.
 func (c *Client) heartbeats(ctx context.Context, s Spec) (Result, error) {
 	nodes := float64(len(c.nodes))
 	ctx, cancel := context.WithCancel(ctx)
@@ -65,7 +65,7 @@ func (c *Client) heartbeats(ctx context.Context, s Spec) (Result, error) {
 	return result, err
 }
 
-// renew is the update of a Lease that is sent every 10 seconds.
+// renew sends the update of a Lease, which is due every 10 seconds.
 func (c *Client) renew(ctx context.Context, i int) error {
 	node := c.nodes[i%len(c.nodes)]
 	node.mutex.Lock()
@@ -80,7 +80,7 @@ func (c *Client) renew(ctx context.Context, i int) error {
 	return nil
 }
 
-// patchStatus is the patch of a node where nothing has changed.
+// patchStatus sends the patch of an unchanged node.
 func (c *Client) patchStatus(ctx context.Context, i int) error {
 	now := time.Now().UTC().Format(time.RFC3339)
 	patch := fmt.Appendf(nil, `{"status":{"conditions":[{"type":"Ready","lastHeartbeatTime":%q},{"type":"MemoryPressure","lastHeartbeatTime":%q}]}}`, now, now)

@@ -15,15 +15,15 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/serializer/protobuf"
 )
 
-// List says how all pods of a namespace are listed.
+// List describes how to list all pods of a namespace.
 type List struct {
 	JSON  bool // else protobuf
 	Cache bool // resourceVersion=0, else consistent
-	Limit int  // objects a page, or all at once if 0
+	Limit int  // objects per page, or all at once if 0
 }
 
-// list reads what the server sends and does not decode it, which is the same work
-// for any server.
+// list reads the response and does not decode it: decoding is the same work for any
+// server.
 func (c *Client) list(ctx context.Context, s Spec) (Result, error) {
 	var read int64
 	result, err := run(ctx, s.Objects, 1, 0, func(ctx context.Context, _ int) error {
@@ -67,8 +67,8 @@ func (c *Client) page(ctx context.Context, namespace string, list List, next str
 	return io.ReadAll(body)
 }
 
-// continuation is the token that the next page is asked for with, or empty after
-// the last one. It is in the metadata, at the beginning of a list.
+// continuation returns the token of the next page, or an empty one after the last page.
+// It is in the metadata, at the beginning of a list.
 func continuation(page []byte, inJSON bool) (string, error) {
 	if inJSON {
 		_, rest, ok := bytes.Cut(page, []byte(`"metadata":`))

@@ -1,5 +1,5 @@
-// Package load is the work that all sides of the bench are given. It knows of a
-// side only how to reach it.
+// Package load is the work of all sides of the bench. It depends on a side only for the
+// address of the server.
 package load
 
 import (
@@ -18,29 +18,29 @@ import (
 // Spec is one piece of work.
 type Spec struct {
 	Work      string        // a key of works
-	Namespace string        `json:",omitempty"` // where its objects are
-	Clients   int           `json:",omitempty"` // goroutines that ask one after the other
+	Namespace string        `json:",omitempty"` // namespace of its objects
+	Clients   int           `json:",omitempty"` // goroutines that send one request after the other
 	Objects   int           `json:",omitempty"` // how many requests, or objects
 	First     int           `json:",omitempty"` // number of the first object
-	Rate      float64       `json:",omitempty"` // requests a second, or as fast as it goes if 0
-	Window    time.Duration `json:",omitempty"` // how long, where it is not how many
+	Rate      float64       `json:",omitempty"` // requests per second, or unlimited if 0
+	Window    time.Duration `json:",omitempty"` // duration, if Objects does not limit the work
 	Watchers  int           `json:",omitempty"`
 	List      List          `json:",omitzero"`
 }
 
-// Result is how a piece of work went. Latencies are those of single requests, and
-// delays those of events.
+// Result is the outcome of a piece of work. Latencies are of single requests, delays of
+// events.
 type Result struct {
 	Count    int           // requests, or events
 	Took     time.Duration // for all
 	P50, P99 time.Duration
-	Bytes    int64 // read, where that is counted
+	Bytes    int64 // read, if counted
 }
 
-// PerSecond is how many there were in a second.
+// PerSecond returns the number per second.
 func (r Result) PerSecond() float64 { return float64(r.Count) / r.Took.Seconds() }
 
-// Client does work, one piece at a time, and keeps what later pieces need.
+// Client does one piece of work at a time, and keeps the objects that later pieces need.
 type Client struct {
 	client kubernetes.Interface
 	rest   rest.Interface
@@ -48,11 +48,11 @@ type Client struct {
 	nodes  []*heartbeat
 }
 
-// contentType is what the controllers of Kubernetes ask for.
+// contentType is the content type of Kubernetes' controllers.
 const contentType = runtime.ContentTypeProtobuf
 
-// New returns a client like those of controllers: protobuf, one HTTP/2 connection
-// if the server has HTTP/2, and no limit of its own.
+// New returns a client like that of a controller: protobuf, one HTTP/2 connection if the
+// server has HTTP/2, and no rate limit.
 func New(config *rest.Config) (*Client, error) {
 	config = rest.CopyConfig(config)
 	config.QPS = -1
@@ -65,7 +65,7 @@ func New(config *rest.Config) (*Client, error) {
 	return &Client{client: client, rest: client.CoreV1().RESTClient(), pods: map[string][]*corev1.Pod{}}, nil
 }
 
-// works are what Do knows.
+// works are the keys of Spec.Work.
 var works = map[string]func(*Client, context.Context, Spec) (Result, error){
 	"create":     (*Client).create,
 	"get":        (*Client).get,
@@ -97,7 +97,7 @@ func (c *Client) Do(ctx context.Context, spec Spec) (Result, error) {
 	return result, nil
 }
 
-// namespace makes sure that there is one.
+// namespace creates a namespace if it does not exist.
 func (c *Client) namespace(ctx context.Context, name string) error {
 	if _, ok := c.pods[name]; ok {
 		return nil

@@ -13,8 +13,8 @@ import (
 	"k8s.io/client-go/kubernetes"
 )
 
-// Pod is the object of most work: a pod as a Deployment makes them. The API server
-// stores some 1.5 KB for it.
+// Pod is the object of most work: a pod like one of a Deployment. The API server stores
+// some 1.5 KB for it.
 func Pod(name string) *corev1.Pod {
 	return &corev1.Pod{
 		ObjectMeta: metav1.ObjectMeta{Name: name, Labels: map[string]string{"app": "web", "tier": "front"}},
@@ -30,7 +30,7 @@ func Pod(name string) *corev1.Pod {
 	}
 }
 
-// CreatePod creates one in the namespace default: the end of a start.
+// CreatePod creates a pod in the namespace default, which completes a start.
 func CreatePod(ctx context.Context, client kubernetes.Interface, name string) error {
 	_, err := client.CoreV1().Pods(metav1.NamespaceDefault).Create(ctx, Pod(name), metav1.CreateOptions{})
 	return err
@@ -50,8 +50,8 @@ func (c *Client) create(ctx context.Context, s Spec) (Result, error) {
 	return result, nil
 }
 
-// each asks for the pods that were created last in the namespace, one after the
-// other, each once.
+// each calls ask once for each of the last created pods of the namespace, one after the
+// other.
 func (c *Client) each(ctx context.Context, s Spec, ask func(ctx context.Context, i int, pod *corev1.Pod) error) (Result, error) {
 	pods := c.pods[s.Namespace]
 	if len(pods) < s.Objects {

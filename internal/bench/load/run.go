@@ -8,15 +8,14 @@ import (
 	"time"
 )
 
-// Run asks for n things, numbered from 0, as fast as it goes with so many clients at
-// once.
+// Run calls ask for n objects, numbered from 0, as fast as possible, with clients
+// goroutines.
 func Run(ctx context.Context, n, clients int, ask func(ctx context.Context, i int) error) (Result, error) {
 	return run(ctx, n, clients, 0, ask)
 }
 
-// run is Run at a rate, if there is one. With a rate
-// the latency counts from when a request was due, so that waiting for a busy client
-// is part of it.
+// run is Run with an optional rate. With a rate, latency counts from the time when a
+// request was due, so it includes waiting for a busy client.
 func run(ctx context.Context, n, clients int, rate float64, ask func(ctx context.Context, i int) error) (Result, error) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
@@ -71,7 +70,7 @@ func resultOf(latencies []time.Duration, elapsed time.Duration) Result {
 	return Result{Count: len(latencies), Took: elapsed, P50: percentile(latencies, 50), P99: percentile(latencies, 99)}
 }
 
-// percentile is by the nearest rank.
+// percentile uses the nearest rank.
 func percentile(sorted []time.Duration, percent int) time.Duration {
 	if len(sorted) == 0 {
 		return 0

@@ -15,16 +15,16 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 )
 
-// The annotation of a pod says when its creation was asked for, in nanoseconds, so
-// that what a watcher gets tells how late it is.
+// The annotation of a pod has the time of its create request, in nanoseconds, from which
+// a watcher computes the delay.
 const (
 	sent       = "bench/sent"
 	sentBefore = "<sent:"
 	sentAfter  = '>'
 )
 
-// watch has so many watchers see all pods that are then created. The events are
-// not decoded: only the time is looked for in their bytes.
+// watch starts watchers, creates pods, and waits until each watcher has seen all of them.
+// Events are not decoded: only the time is searched in their bytes.
 func (c *Client) watch(ctx context.Context, s Spec) (Result, error) {
 	watches, err := c.OpenWatches(ctx, s.Namespace, s.Watchers)
 	if err != nil {
@@ -48,7 +48,7 @@ func (c *Client) watch(ctx context.Context, s Spec) (Result, error) {
 		return err
 	})
 	if err != nil {
-		watches.Close() // The readers would wait for ever.
+		watches.Close() // The readers would wait forever.
 		wg.Wait()
 		return Result{}, err
 	}
@@ -95,14 +95,14 @@ func sentAt(event []byte) (time.Time, error) {
 	return time.Unix(0, nano), nil
 }
 
-// Watches are open until Close.
+// Watches are open watches. Close them.
 type Watches struct {
 	cancel context.CancelFunc
 	bodies []io.ReadCloser
 }
 
-// OpenWatches opens n watches of the pods of a namespace, or of all if it is empty,
-// from now on.
+// OpenWatches opens n watches of the pods of a namespace, or of all namespaces if it is
+// empty, from now on.
 func (c *Client) OpenWatches(ctx context.Context, namespace string, n int) (_ *Watches, err error) {
 	ctx, cancel := context.WithCancel(ctx)
 	watches := &Watches{cancel: cancel, bodies: make([]io.ReadCloser, n)}
@@ -119,7 +119,7 @@ func (c *Client) OpenWatches(ctx context.Context, namespace string, n int) (_ *W
 		watches.bodies[i], err = c.rest.Get().Resource("pods").Namespace(namespace).
 			Param("watch", "true").Param("resourceVersion", list.ResourceVersion).
 			SetHeader("Accept", runtime.ContentTypeProtobuf+";stream=watch").
-			Stream(ctx) // not run's, which ends with it
+			Stream(ctx) // not the context of run, which ends with it
 		return err
 	})
 	if err != nil {
@@ -128,7 +128,7 @@ func (c *Client) OpenWatches(ctx context.Context, namespace string, n int) (_ *W
 	return watches, nil
 }
 
-// Close closes what is open.
+// Close closes all watches.
 func (w *Watches) Close() {
 	w.cancel()
 	for _, body := range w.bodies {

@@ -1,4 +1,4 @@
-// Package own has tests which each have a control plane of their own.
+// Package own has tests with a control plane each.
 package own
 
 import (

@@ -9,16 +9,16 @@ import (
 	"strings"
 )
 
-// Memory is that of some processes together, in bytes.
+// Memory is the memory of several processes together, in bytes.
 type Memory struct {
-	// Resident counts a page once for each process that has it.
+	// Resident counts a page once for each process that maps it.
 	Resident int64
-	// Proportional counts a page that several processes have once. They need not
-	// all be among those asked for.
+	// Proportional counts a shared page once. Processes outside of the group may share it
+	// too.
 	Proportional int64
 }
 
-// MemoryOf sums up what proc_pid_smaps_rollup(5) says.
+// MemoryOf sums up proc_pid_smaps_rollup(5).
 func MemoryOf(pids []int) (Memory, error) {
 	var sum Memory
 	for _, pid := range pids {

@@ -1,4 +1,4 @@
-// Package process tells what running processes use. It needs Linux.
+// Package process reports the resource usage of running processes. It needs Linux.
 package process
 
 import (
@@ -12,18 +12,17 @@ import (
 	"time"
 )
 
-// tick is the unit of CPU times in /proc, which is the same on every architecture
-// that Go runs on.
+// tick is the unit of CPU times in /proc, the same on every architecture of Go.
 const tick = time.Second / 100
 
-// stat is what is used of /proc/PID/stat.
+// stat has the used fields of /proc/PID/stat.
 type stat struct {
 	parent int
-	cpu    time.Duration // with that of the children that have ended
+	cpu    time.Duration // includes children that have ended
 	pages  int64         // resident
 }
 
-// Tree returns pid and all that descend from it, pid first.
+// Tree returns pid and all its descendants, pid first.
 func Tree(pid int) ([]int, error) {
 	files, err := filepath.Glob("/proc/[0-9]*/stat")
 	if err != nil {
@@ -51,8 +50,8 @@ func Tree(pid int) ([]int, error) {
 	return pids, nil
 }
 
-// CPU is the time that the processes have used until now, with that of their
-// children that have ended and been waited for.
+// CPU returns the CPU time that the processes have used so far, including their children
+// that have ended and been waited for.
 func CPU(pids []int) (time.Duration, error) {
 	var sum time.Duration
 	for _, pid := range pids {
@@ -65,8 +64,8 @@ func CPU(pids []int) (time.Duration, error) {
 	return sum, nil
 }
 
-// Resident returns how many bytes of memory the process and all that descend from
-// it have resident. It is cheaper than MemoryOf, for what is asked often.
+// Resident returns the resident bytes of a process and all its descendants. It is cheaper
+// than MemoryOf, for frequent calls.
 func Resident(pid int) (int64, error) {
 	pids, err := Tree(pid)
 	if err != nil {
@@ -93,7 +92,7 @@ func readStat(pid int) (stat, error) {
 	file := fmt.Sprintf("/proc/%d/stat", pid)
 	data, err := os.ReadFile(file)
 	if err != nil {
-		// The file of a process that ends meanwhile cannot be read.
+		// The file of a process that is ending cannot be read.
 		return stat{}, fmt.Errorf("%s: %w", file, errors.Join(os.ErrNotExist, err))
 	}
 	s, err := parseStat(data)
@@ -103,11 +102,10 @@ func readStat(pid int) (stat, error) {
 	return s, nil
 }
 
-// parseStat reads proc_pid_stat(5): PID (NAME) STATE PPID ..., where the fields are
-// counted from 1. Used are 4 (ppid), 14 to 17 (utime, stime, cutime, cstime) and 24
-// (rss).
+// parseStat reads proc_pid_stat(5): PID (NAME) STATE PPID ..., with fields counted from
+// 1. It uses 4 (ppid), 14 to 17 (utime, stime, cutime, cstime) and 24 (rss).
 func parseStat(data []byte) (stat, error) {
-	// A name may have anything in it.
+	// A name may contain anything.
 	end := bytes.LastIndexByte(data, ')')
 	fields := strings.Fields(string(data[end+1:]))
 	if end < 0 || len(fields) < 22 {

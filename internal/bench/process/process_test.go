@@ -10,7 +10,7 @@ import (
 )
 
 func TestParseStat(t *testing.T) {
-	// The name has a space and a parenthesis in it.
+	// The name contains a space and a parenthesis.
 	line := "42 (a) b) S 7 42 42 0 -1 4194560 1 2 3 4 100 50 20 5 20 0 9 0 1234 99999999 321 18446744073709551615 1 1"
 	s, err := parseStat([]byte(line))
 	if err != nil {

@@ -8,19 +8,19 @@ import (
 	"github.com/kubembed/kubembed/internal/bench/process"
 )
 
-// Installed is what installing many CRDs took, as the test binaries report it.
+// Installed is the cost of installing many CRDs, as the test binaries report it.
 type Installed struct {
-	CRDs    int           // how many
+	CRDs    int           // number
 	Took    time.Duration // until all were served
 	Before  int64         // resident bytes of all processes before
-	After   int64         // and a while after
-	Started time.Duration // what the start took, until ready
+	After   int64         // the same, a while after
+	Started time.Duration // time of the start, until ready
 }
 
-// settle is how long the memory is left to settle, before and after.
+// settle is the pause before memory is measured, before and after.
 const settle = 5 * time.Second
 
-// MeasureInstall writes to file what install takes.
+// MeasureInstall writes the cost of install to file.
 func MeasureInstall(file string, started time.Duration, install func() (crds int)) error {
 	result := Installed{Started: started}
 	time.Sleep(settle)

@@ -1,4 +1,4 @@
-// Package work is what one test does, whatever it got its cluster from.
+// Package work is the work of one test, for any kind of cluster.
 package work
 
 import (
@@ -23,23 +23,23 @@ import (
 )
 
 const (
-	// Tests is how many a package has.
+	// Tests is the number of tests in a package.
 	Tests = 20
-	// Objects is how many custom resources a test has reconciled.
+	// Objects is the number of custom resources that a test reconciles.
 	Objects = 10
-	// timeout is for what takes milliseconds.
+	// timeout bounds work that takes milliseconds.
 	timeout = time.Minute
 )
 
 func init() { log.SetLogger(logr.Discard()) }
 
-// Kind is that of the custom resources of a test. Each test has another group, so
-// that tests can share a cluster.
+// Kind returns the kind of a test's custom resources. Each test has another group, so
+// tests can share a cluster.
 func Kind(test int) schema.GroupVersionKind {
 	return schema.GroupVersionKind{Group: fmt.Sprintf("test%d.example.com", test), Version: "v1", Kind: "Widget"}
 }
 
-// CRD defines Kind.
+// CRD returns the CRD of Kind.
 func CRD(test int) *apiextensionsv1.CustomResourceDefinition {
 	kind := Kind(test)
 	text := apiextensionsv1.JSONSchemaProps{Type: "string"}
@@ -64,8 +64,8 @@ func CRD(test int) *apiextensionsv1.CustomResourceDefinition {
 	}
 }
 
-// Do creates a namespace and custom resources in it, and runs a controller until
-// each of them has been reconciled. The CRD of the test is installed.
+// Do creates a namespace with custom resources, and runs a controller until all of them
+// are reconciled. The CRD of the test must be installed.
 func Do(t *testing.T, cluster *rest.Config, test int) {
 	ctx, cancel := context.WithTimeout(t.Context(), timeout)
 	defer cancel()
@@ -117,7 +117,7 @@ func waitUntilReconciled(ctx context.Context, t *testing.T, c client.WithWatch, 
 	t.Fatalf("%d of %d objects are reconciled: %v", len(reconciled), Objects, ctx.Err())
 }
 
-// startController returns what stops it and waits for it.
+// startController returns a function that stops the controller and waits for it.
 func startController(ctx context.Context, t *testing.T, cluster *rest.Config, kind schema.GroupVersionKind, namespace string) func() {
 	many := true
 	mgr, err := ctrl.NewManager(cluster, ctrl.Options{
@@ -149,8 +149,7 @@ func newWidget(kind schema.GroupVersionKind) *unstructured.Unstructured {
 	return widget
 }
 
-// reconciler copies the text of each widget to a ConfigMap, and says so in the
-// status.
+// reconciler copies the text of each widget to a ConfigMap, and reports it in the status.
 type reconciler struct {
 	client.Client
 	kind schema.GroupVersionKind

@@ -21,10 +21,10 @@ func main() {
 	log.SetLogger(logr.Discard())
 	p := &plane{}
 	apiserver := p.env.ControlPlane.GetAPIServer().Configure()
-	// What our control plane has, and envtest not.
+	// Settings of our control plane that envtest lacks.
 	apiserver.Set("authorization-mode", "Node", "RBAC")
 	apiserver.Set("enable-admission-plugins", "NodeRestriction")
-	// envtest's own, and what our control plane has not.
+	// envtest's own list, and plugins that our control plane lacks.
 	apiserver.Set("disable-admission-plugins", "ServiceAccount", "TaintNodesByCondition")
 	if *dir != "" {
 		etcd := &envtest.Etcd{DataDir: *dir}

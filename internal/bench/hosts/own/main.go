@@ -22,7 +22,7 @@ func main() {
 	flag.StringVar(&p.config.DataDir, "dir", "", "DataDir")
 	flag.BoolVar(&p.config.DisableCoreControllers, "no-controllers", false, "DisableCoreControllers")
 	flag.Parse()
-	// As in envtest, so that pods are the same on all sides.
+	// As in envtest, so that pods are equal on all sides.
 	p.config.DisableAdmissionPlugins = []string{"ServiceAccount"}
 	os.Exit(hosts.Serve(&p))
 }

@@ -1,6 +1,6 @@
-// Command testserver is the host of kube-apiserver's own in-process test server,
-// with an embedded etcd. It speaks as package hosts of the bench does, which this
-// module does not import.
+// Command testserver is the host of kube-apiserver's own in-process test server, with an
+// embedded etcd. It speaks the protocol of the bench's package hosts, which this module
+// does not import.
 package main
 
 import (
@@ -96,7 +96,7 @@ func (p *plane) socket() *url.URL {
 	return &url.URL{Scheme: "unix", Path: filepath.Join(p.dir, "etcd.sock")}
 }
 
-// startEtcd starts it without fsync, as envtest does.
+// startEtcd starts etcd without fsync, as envtest does.
 func (p *plane) startEtcd() (err error) {
 	config := embed.NewConfig()
 	config.Dir = filepath.Join(p.dir, "etcd")

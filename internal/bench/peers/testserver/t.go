@@ -7,7 +7,7 @@ import (
 	"sync"
 )
 
-// t is what the test server is given in place of a *testing.T.
+// t stands in for a *testing.T.
 type t struct {
 	dir string
 
@@ -16,7 +16,7 @@ type t struct {
 	failed   bool
 }
 
-// errFatal is what a fatal error panics with, in place of the end of a test.
+// errFatal is the panic value of a fatal error. It replaces the end of a test.
 var errFatal = errors.New("testserver: fatal")
 
 func (t *t) Cleanup(f func()) {
@@ -25,7 +25,7 @@ func (t *t) Cleanup(f func()) {
 	t.cleanups = append(t.cleanups, f)
 }
 
-// cleanup calls what was registered, the last first.
+// cleanup calls the registered functions, the last first.
 func (t *t) cleanup() {
 	for {
 		t.mutex.Lock()
