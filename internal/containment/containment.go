@@ -1,13 +1,11 @@
-// Package containment keeps a panic in a goroutine of a component from ending the
-// process: it ends the component instead.
+// Package containment ends a component instead of the process when one of its goroutines
+// panics.
 //
-// Upstream's controllers, and whatever is made of client-go's informers and work
-// queues, work in goroutines that they start themselves. Upstream recovers panics
-// there, to call the handlers in a list, and then panics again. A handler of ours
-// in that list ends the goroutine before that. Whose goroutine it is, the logger
-// tells that upstream had from us. Where there is none, which is in event
-// handlers, it is the profiler's label, which a goroutine inherits from the one
-// that starts it.
+// Upstream's controllers, and all users of client-go's informers and work queues, start
+// their own goroutines. Upstream recovers panics there, calls a list of handlers, and
+// panics again. Our handler in that list ends the goroutine before the second panic. It
+// finds the component by the logger that we gave to upstream. Event handlers have no
+// logger. There it uses the profiler label, which a goroutine inherits from its parent.
 package containment
 
 import (
@@ -28,12 +26,12 @@ import (
 	"github.com/kubembed/kubembed/internal/lifecycle"
 )
 
-// Error is that a part of the process has panicked. Upstream has logged the stack.
+// Error reports a panic of a part of the process. Upstream has logged the stack.
 type Error struct {
-	// Part is what panicked, or empty where that is not known.
+	// Part is the part that panicked, or empty if it is unknown.
 	Part  string
 	Value any
-	// Stack is that of the panic if Call has recovered it, and nil otherwise.
+	// Stack is the stack of the panic if Call has recovered it, and nil otherwise.
 	Stack []byte
 }
 
@@ -44,7 +42,7 @@ func (e *Error) Error() string {
 	return fmt.Sprintf("%s panicked: %v", e.Part, e.Value)
 }
 
-// Cause is the panic or fatal error that has ended ctx, if one has.
+// Cause returns the panic or fatal error that has ended ctx, or nil.
 func Cause(ctx context.Context) error {
 	cause := context.Cause(ctx)
 	if failure := (*Error)(nil); errors.As(cause, &failure) {
@@ -56,8 +54,7 @@ func Cause(ctx context.Context) error {
 	return nil
 }
 
-// Call calls f, and makes an error of a panic, and of what upstream would end the
-// process for.
+// Call calls f. It returns panics, and upstream's fatal errors, as errors.
 func Call[T any](part string, f func() (T, error)) (result T, err error) {
 	defer func() {
 		switch value := recover().(type) {
@@ -71,34 +68,34 @@ func Call[T any](part string, f func() (T, error)) (result T, err error) {
 	return f()
 }
 
-// Sink is a logr.LogSink that knows whose goroutine logs with it.
+// Sink is a logr.LogSink that knows the component of its goroutines.
 type Sink interface {
-	// Panicked ends whatever the goroutine belongs to.
+	// Panicked ends the component of the goroutine.
 	Panicked(value any)
 }
 
-// Do calls f. A goroutine that begins in it and panics ends alone, and fail is
-// called, until forget is. In a call of Do within f the inner one counts.
+// Do calls f. If a goroutine that starts in f panics, only that goroutine ends, and fail
+// is called, until forget is called. For nested calls of Do, the inner one counts.
 func Do(ctx context.Context, fail func(error), f func(context.Context)) (forget func()) {
 	id := parts.add(fail)
 	pprof.Do(ctx, pprof.Labels(label, id), f)
 	return func() { parts.remove(id) }
 }
 
-// The list has no lock, so that it is changed before anything runs. For every
-// other caller all is as before.
+// The list has no lock, so it is changed before anything runs. Other callers see no
+// difference.
 func init() {
 	utilruntime.PanicHandlers = append(utilruntime.PanicHandlers, contain)
 }
 
-// contain ends the goroutine of a part, and the part, in place of the process.
+// contain ends the goroutine of a part, and the part, instead of the process.
 func contain(ctx context.Context, value any) {
 	if sink, ok := klog.FromContext(ctx).GetSink().(Sink); ok {
 		sink.Panicked(value)
 		runtime.Goexit()
 	}
-	// Clients make requests panic, by the thousand: they reset streams, and let answers
-	// time out. Each must cost no more than this.
+	// Clients make thousands of requests panic: they reset streams, and let answers time
+	// out. Each panic must cost no more than this.
 	if inRequest() {
 		return
 	}
@@ -108,8 +105,8 @@ func contain(ctx context.Context, value any) {
 	}
 }
 
-// inRequest reports whether this goroutine answers a request. Within this process it has
-// the label of the client, but its panics are the API server's to handle.
+// inRequest reports whether this goroutine serves a request. In-process requests carry
+// the label of the client, but the API server handles their panics.
 func inRequest() bool {
 	pcs := make([]uintptr, 512)
 	frames := runtime.CallersFrames(pcs[:runtime.Callers(1, pcs)])
@@ -127,14 +124,14 @@ func inRequest() bool {
 // label is the profiler label of a part's goroutines.
 const label = "kubembed-component"
 
-// parts are those of this process.
+// parts are the parts of this process.
 var parts = registry{fail: map[string]func(error){}, sets: map[*lifecycle.GoroutineSet]func(error){}}
 
 type registry struct {
 	mu     sync.Mutex
 	lastID int
 	fail   map[string]func(error)
-	// families are those of Watch.
+	// sets are the goroutine sets of Watch.
 	sets map[*lifecycle.GoroutineSet]func(error)
 }
 
@@ -165,7 +162,7 @@ func (r *registry) removeSet(set *lifecycle.GoroutineSet) {
 	delete(r.sets, set)
 }
 
-// failOfCaller is how to end the part that this goroutine belongs to, or nil.
+// failOfCaller returns the function that ends the part of this goroutine, or nil.
 func (r *registry) failOfCaller() func(error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -184,11 +181,12 @@ func (r *registry) failOfCaller() func(error) {
 	return nil
 }
 
-// callerLabelsName is what callerLabels finds itself by.
+// callerLabelsName is the symbol by which callerLabels finds itself.
 const callerLabelsName = "github.com/kubembed/kubembed/internal/containment.callerLabels"
 
-// callerLabels finds itself in the goroutine profile, which is the only
-// place where labels can be read. It is called by one goroutine at a time.
+// callerLabels returns the profiler labels of the calling goroutine. It finds itself in
+// the goroutine profile, the only place where labels can be read. Only one goroutine at a
+// time may call it.
 //
 //go:noinline
 func callerLabels() map[string]string {

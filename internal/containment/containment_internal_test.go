@@ -8,9 +8,9 @@ import (
 	"k8s.io/apiserver/pkg/authentication/authenticator"
 )
 
-// TestPanicsOfRequestsAreCheap: a request that clients make panic takes no lock of the
-// process and no profile of all its goroutines. Under one lock these took all CPU, and a
-// stop had to wait for them.
+// TestPanicsOfRequestsAreCheap: a request that clients make panic takes neither the lock
+// of the process nor a profile of all its goroutines. Under one lock these took all CPU,
+// and a stop had to wait for them.
 func TestPanicsOfRequestsAreCheap(t *testing.T) {
 	id := parts.add(func(err error) { t.Errorf("a part has failed: %v", err) })
 	defer parts.remove(id)

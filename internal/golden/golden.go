@@ -1,6 +1,6 @@
-// Package golden describes what an API server serves by default, in lines that two servers can be
-// compared by: internal/bench/golden writes those of the real kube-apiserver and
-// kube-controller-manager to testdata, and tests compare this project's with them.
+// Package golden describes the defaults of an API server in lines, for comparison.
+// internal/bench/golden writes the lines of the real kube-apiserver and
+// kube-controller-manager to testdata, and tests compare this project's lines with them.
 package golden
 
 import (
@@ -26,22 +26,22 @@ import (
 	"k8s.io/client-go/rest"
 )
 
-// The names of the files.
+// File names.
 const (
 	Groups    = "groups"    // API groups with their versions, in the order of discovery
 	Resources = "resources" // every resource and subresource of aggregated discovery
 	Schemas   = "schemas"   // every schema of OpenAPI v2, with a digest
-	Features  = "features"  // every feature gate: name, stage, and 1 where it is on
-	Objects   = "objects"   // every object, whole but for its identity and times
-	Admission = "admission" // the admission plugins that are on, in their order
-	Checks    = "healthz"   // health checks; of kube-controller-manager, the controllers that are on and off
+	Features  = "features"  // every feature gate: name, stage, and 1 if it is enabled
+	Objects   = "objects"   // every object, without identity and times
+	Admission = "admission" // the enabled admission plugins, in their order
+	Checks    = "healthz"   // health checks; for kube-controller-manager, the enabled and disabled controllers
 	Settings  = "configz"   // the settings of kube-controller-manager
 )
 
-// Lines are those of each file.
+// Lines has the lines of each file, by its name.
 type Lines map[string][]string
 
-// Describe describes the API server that config is for.
+// Describe describes the API server of config.
 func Describe(ctx context.Context, config *rest.Config) (Lines, error) {
 	return describe(ctx, config, (*server).discovery, (*server).schemas, (*server).features, (*server).objects)
 }
@@ -122,7 +122,7 @@ func (s *server) group(group apidiscoveryv2.APIGroupDiscovery) {
 				}
 				s.lines[Resources] = append(s.lines[Resources], fmt.Sprintf("%s/%s/%s %s verbs=%s", gv, r.Resource, sub.Subresource, kind, join(sub.Verbs)))
 			}
-			// Events tell what happened, which depends on the machine.
+			// Events depend on the machine.
 			if slices.Contains(r.Verbs, "list") && !listed[r.Resource] && r.Resource != "events" {
 				listed[r.Resource] = true
 				s.listable = append(s.listable, gv.WithResource(r.Resource))
@@ -170,7 +170,7 @@ func (s *server) features() error {
 
 var feature = regexp.MustCompile(`(?m)^kubernetes_feature_enabled\{name="([^"]*)",stage="([^"]*)"\} (\S+)$`)
 
-// FeaturesIn returns the lines of the feature gates that metrics tell of.
+// FeaturesIn returns the lines of the feature gates in metrics.
 func FeaturesIn(metrics string) []string {
 	var lines []string
 	for _, m := range feature.FindAllStringSubmatch(metrics, -1) {
@@ -201,7 +201,7 @@ func (s *server) objects() error {
 	return nil
 }
 
-// normalized are values that differ from server to server, and what stands for them.
+// normalized are values that differ between servers, and their replacements.
 var normalized = []struct {
 	pattern *regexp.Regexp
 	text    string
@@ -220,7 +220,7 @@ var normalized = []struct {
 	{regexp.MustCompile(`(kubernetes.io:kube-apiserver-serving:)[0-9a-f]+`), "${1}HASH"},
 }
 
-// volatileFields are fields of metadata that say which object it is, and when.
+// volatileFields are fields of metadata that identify an object or its time.
 var volatileFields = []string{"uid", "resourceVersion", "creationTimestamp"}
 
 func lineOf(resource schema.GroupVersionResource, object *unstructured.Unstructured, seen map[string]bool) (string, error) {
@@ -261,7 +261,7 @@ func lineOf(resource schema.GroupVersionResource, object *unstructured.Unstructu
 
 var loaded = regexp.MustCompile(`Loaded \d+ (mutating|validating) admission controller\(s\) successfully in the following order: ([A-Za-z,]+)\.`)
 
-// AdmissionIn returns the admission plugins that upstream's log names.
+// AdmissionIn returns the admission plugins in upstream's log.
 func AdmissionIn(log string) []string {
 	var lines []string
 	for _, m := range loaded.FindAllStringSubmatch(log, -1) {
@@ -272,7 +272,7 @@ func AdmissionIn(log string) []string {
 	return lines
 }
 
-// Write writes a file for each name.
+// Write writes one file per name.
 func (l Lines) Write(dir string) error {
 	if err := os.MkdirAll(dir, 0o750); err != nil {
 		return err
@@ -286,17 +286,17 @@ func (l Lines) Write(dir string) error {
 	return nil
 }
 
-// Difference is what is different from the golden file on purpose.
+// Difference is an intended difference from the golden file.
 type Difference struct {
 	File string
-	// Lines matches all lines of it, each with "-" before a line that only the golden file has,
-	// and "+" before one that only we have.
+	// Lines matches its lines, each with "-" if only the golden file has the line, and
+	// "+" if only we have it.
 	Lines string
-	// Reason says why it is not a fault.
+	// Reason explains the difference.
 	Reason string
 }
 
-// Compare returns what differs without a reason, and reasons for what does not differ.
+// Compare returns unexplained differences, and explanations without a difference.
 func Compare(dir string, ours Lines, explained []Difference) error {
 	var errs []error
 	used := make([]bool, len(explained))
@@ -336,8 +336,8 @@ func Compare(dir string, ours Lines, explained []Difference) error {
 	return errors.Join(errs...)
 }
 
-// differences are lines of one and not of the other. Where all are in both, in another order, it is
-// the first that is at another place.
+// differences returns the lines that only one side has. If both sides have the same lines
+// in another order, it returns the first line in another place.
 func differences(theirs, ours []string) []string {
 	var found []string
 	for _, line := range theirs {

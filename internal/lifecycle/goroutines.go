@@ -15,7 +15,7 @@ type Goroutines struct {
 }
 
 // AllGoroutines returns the goroutines of the process. It stops the process for a moment,
-// and takes milliseconds for each thousand of goroutines.
+// and takes milliseconds per thousand goroutines.
 func AllGoroutines() ([]Goroutines, error) {
 	var b bytes.Buffer
 	if err := pprof.Lookup("goroutine").WriteTo(&b, 0); err != nil {
@@ -41,7 +41,7 @@ func AllGoroutines() ([]Goroutines, error) {
 	return all, nil
 }
 
-// outermost returns the function that the goroutines began with.
+// outermost returns the function in which the goroutines started.
 func (g *Goroutines) outermost() string {
 	if len(g.Stack) == 0 {
 		return "unknown"

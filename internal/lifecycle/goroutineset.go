@@ -10,39 +10,40 @@ import (
 	"github.com/kubembed/kubembed/internal/lifecycle/selfending"
 )
 
-// setLabel is the profiler label that the goroutines of a Family carry.
+// setLabel is the profiler label of the goroutines in a GoroutineSet.
 const setLabel = "kubembed"
 
 var lastSetID atomic.Int64
 
-// GoroutineSet is every goroutine that a function starts, those that they start, and
-// so on. It is for code that starts goroutines and offers no way to wait for
-// them, which upstream's controllers are. It works through the profiler's
-// labels, which a goroutine inherits from the one that starts it; they show in
-// the host's profiles which work is a control plane's.
+// GoroutineSet is the set of all goroutines that a function starts, directly or
+// indirectly. It is for code that starts goroutines and offers no way to wait for them,
+// like upstream's controllers. A set works through profiler labels, which a goroutine
+// inherits from its parent. In the host's profiles the labels show the work of control
+// planes.
 type GoroutineSet struct{ id string }
 
-// NewGoroutineSet returns an empty family.
+// NewGoroutineSet returns an empty set.
 func NewGoroutineSet() *GoroutineSet {
 	return &GoroutineSet{id: strconv.FormatInt(lastSetID.Add(1), 10)}
 }
 
-// Has reports whether a goroutine with these profiler labels is of the family.
+// Has reports whether a goroutine with these profiler labels belongs to the set.
 func (s *GoroutineSet) Has(labels map[string]string) bool { return labels[setLabel] == s.id }
 
-// Do runs f in this goroutine. What it starts belongs to the family.
+// Do runs fn in this goroutine. Goroutines that fn starts belong to the set.
 func (s *GoroutineSet) Do(ctx context.Context, fn func()) {
 	pprof.Do(ctx, pprof.Labels(setLabel, s.id), func(context.Context) { fn() })
 }
 
-// Adopt makes the calling goroutine, and what it starts from now on, the
-// family's and no other's.
+// Adopt moves the calling goroutine, and goroutines that it starts from now on, to this
+// set from any other.
 func (s *GoroutineSet) Adopt() {
 	pprof.SetGoroutineLabels(pprof.WithLabels(context.Background(), pprof.Labels(setLabel, s.id)))
 }
 
-// Wait returns when no goroutine of the family runs, except selfending ones, or with an
-// error that names one that does when ctx ends. Nothing of the family may call it.
+// Wait returns when no goroutine of the set is running, except selfending ones. If ctx
+// ends first, it returns an error that names a running goroutine. Goroutines of the set
+// must not call it.
 func (s *GoroutineSet) Wait(ctx context.Context) error {
 	var running int
 	var example string
@@ -60,7 +61,8 @@ func (s *GoroutineSet) Wait(ctx context.Context) error {
 	return nil
 }
 
-// running counts the goroutines of the family, and names where one of them began.
+// running counts the running goroutines of the set, and returns the start function of
+// one.
 func (s *GoroutineSet) running() (count int, example string, err error) {
 	all, err := AllGoroutines()
 	if err != nil {

@@ -1,6 +1,5 @@
-// Package lifecycle has the one way to start goroutines in this project: each
-// belongs to a Group that waits for it, and that takes no more work once it
-// is closed.
+// Package lifecycle starts and stops the goroutines of this project. Each goroutine
+// belongs to a Group, which waits for it and refuses new work after Close.
 package lifecycle
 
 import (
@@ -9,11 +8,10 @@ import (
 	"sync"
 )
 
-// Group counts work in progress. Its zero value is ready. It is safe for
-// concurrent use.
+// Group counts work in progress. Its zero value is ready. It is safe for concurrent use.
 //
-// Unlike a sync.WaitGroup it can be closed: work that begins after Close is
-// refused instead of racing with Wait.
+// Unlike a sync.WaitGroup it can be closed: after Close it refuses new work, which would
+// race with Wait.
 type Group struct {
 	mu     sync.Mutex
 	count  int
@@ -21,8 +19,8 @@ type Group struct {
 	idle   chan struct{} // made by Close, closed when closed and count is 0
 }
 
-// Begin notes that work begins and returns the function that notes its end. It
-// reports false when the group is closed: the work must then not be done.
+// Begin counts a piece of work and returns the function that ends it. It reports false if
+// the group is closed: the caller must not do the work then.
 func (g *Group) Begin() (end func(), ok bool) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -65,8 +63,8 @@ func (g *Group) Close() {
 	}
 }
 
-// Wait closes the group and returns when all of its work has ended, or with an
-// error that says how much has not when ctx ends.
+// Wait closes the group and returns when all of its work has ended. If ctx ends first, it
+// returns an error with the number of running pieces.
 func (g *Group) Wait(ctx context.Context) error {
 	g.Close()
 	select {

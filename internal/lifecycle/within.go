@@ -5,8 +5,8 @@ import (
 	"time"
 )
 
-// Within runs f, and waits for it no longer than timeout. Where it gives up, its error
-// begins with what, and a goroutine stays that ends when f does.
+// Within runs f and waits for it for at most timeout. If f takes longer, the error begins
+// with what, and a goroutine stays until f ends.
 func Within(timeout time.Duration, what string, f func() error) error {
 	done := make(chan error, 1)
 	go func() { done <- f() }()

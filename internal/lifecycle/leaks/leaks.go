@@ -1,4 +1,4 @@
-// Package leaks knows which goroutines tests find after everything has been stopped.
+// Package leaks lists the goroutines that remain in tests after everything has stopped.
 package leaks
 
 import (
@@ -9,11 +9,11 @@ import (
 	"github.com/kubembed/kubembed/internal/lifecycle/selfending"
 )
 
-// closures is how many closures of a function are ignored: goleak compares whole names.
+// closures is the number of ignored closures per function: goleak compares whole names.
 const closures = 4
 
-// Ignored are the goroutines that tests of leaks ignore: those of selfending.Functions that
-// a stop leaves in every control plane.
+// Ignored returns the goroutines that leak tests ignore: the usual ones in
+// selfending.Functions, which remain after every stop.
 func Ignored() []goleak.Option {
 	var all []goleak.Option
 	for _, f := range selfending.Functions {

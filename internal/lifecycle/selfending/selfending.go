@@ -1,5 +1,5 @@
-// Package selfending lists the goroutines that no stop waits for: goroutines of
-// upstream and of Go that nothing here can stop. They end by themselves, or serve the whole
+// Package selfending lists the goroutines that no stop waits for. They belong to upstream
+// or Go, and this project cannot stop them. They end by themselves, or serve the whole
 // process.
 package selfending
 
@@ -12,16 +12,16 @@ import (
 type Function struct {
 	Package string // import path
 	Name    string // Func, T.Method or (*T).Method
-	// Usual goroutines are there after every stop. Tests of leaks ignore them, and no others.
+	// Usual goroutines remain after every stop. Leak tests ignore only these.
 	Usual bool
-	// Literal says that the goroutine is a function literal in it, and not the function.
+	// Literal reports that the goroutine runs a function literal in the function.
 	Literal bool
-	// Since is the first Go release that has it, and Before the first that has it no longer.
+	// Since is the first Go release with the function, Before the first without it.
 	Since, Before string
 	Why           string
 }
 
-// Functions are all of them. Package upstream tests that they exist.
+// Functions is the list of all such functions. Package upstream tests that they exist.
 var Functions = []Function{
 	{
 		Package: "k8s.io/klog/v2", Name: "(*flushDaemon).run", Usual: true, Literal: true,
@@ -85,8 +85,8 @@ var Functions = []Function{
 	},
 }
 
-// Symbol is the function's name on a stack, where the last element of the import path has
-// its dots escaped.
+// Symbol returns the function's name on a stack, where dots in the last element of the
+// import path are escaped.
 func (f Function) Symbol() string {
 	slash := strings.LastIndexByte(f.Package, '/') + 1
 	return f.Package[:slash] + strings.ReplaceAll(f.Package[slash:], ".", "%2e") + "." + f.Name
