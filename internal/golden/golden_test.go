@@ -7,7 +7,7 @@ import (
 	"testing"
 )
 
-// TestCompare: what differs needs a reason, and a reason something that differs.
+// TestCompare: every difference needs a reason, and every reason a difference.
 func TestCompare(t *testing.T) {
 	dir := t.TempDir()
 	if err := os.WriteFile(filepath.Join(dir, "file"), []byte("a\nb\nc\n"), 0o600); err != nil {

@@ -6,8 +6,8 @@ import (
 	"strings"
 )
 
-// Leaves returns a line for each leaf of decoded JSON, with its path. The order of a list is left out, and
-// so are paths of files and ports, which are not the same twice.
+// Leaves returns a line for each leaf of decoded JSON, with its path. It omits the order
+// of lists, and replaces file paths and ports, which vary.
 func Leaves(tree any) []string {
 	lines := flatten("", tree, nil)
 	slices.Sort(lines)

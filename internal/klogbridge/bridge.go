@@ -1,19 +1,18 @@
 // Package klogbridge keeps the Kubernetes code in this process from printing.
 //
-// Upstream writes through klog, which is one per process and by default prints
-// to standard error. While a control plane runs, and only if the host has left
-// klog as it is by default, klog's lines go to the control plane's logger
-// instead; afterwards klog is as it was. A host that has set a klog logger, an
-// output or -logtostderr=false keeps its own.
+// Upstream writes through klog, which is per process and by default prints to standard
+// error. While a control plane runs, klog's lines go to its logger instead, unless the
+// host has configured klog. Afterwards klog is as before. A host that has set a klog
+// logger, an output or -logtostderr=false keeps it.
 //
-// Nothing of a logger is called while klog writes, which it does under a lock of
-// the process: lines are queued, see package logqueue. Lines that a logger itself writes
-// to klog do not come back to it, nor to the others: they go where klog writes by
-// default, as without a bridge.
+// klog writes under a lock of the process, so the bridge never calls a logger while klog
+// writes: it queues lines, see package logqueue. Lines that a logger itself writes to
+// klog reach neither this logger nor the others. They go to klog's default output, as
+// without a bridge.
 //
-// klog's fatal errors end the process. On the goroutines of a control plane, they fail
-// that instead: see containment.GiveUp. Where the host has set up klog otherwise, klog
-// prints the error and its stack before that.
+// klog's fatal errors end the process. On the goroutines of a control plane they fail
+// that control plane instead: see containment.GiveUp. If the host has configured klog,
+// klog prints the error and its stack first.
 package klogbridge
 
 import (
@@ -38,21 +37,20 @@ import (
 	"github.com/kubembed/kubembed/internal/logqueue"
 )
 
-// Attach sends klog's lines to logger until detach is called. With several
-// attached, each line goes to each logger once: a line does not say which
-// control plane it is about. detach may be called more than once. A logger that
-// is not that of a logqueue.Queue gets a queue of its own, for which detach waits:
-// its error says that the logger blocks.
+// Attach sends klog's lines to logger until detach is called. If several loggers are
+// attached, each gets every line once, because a line does not name its control plane.
+// detach may be called more than once. A logger without a logqueue.Queue gets a queue,
+// and detach waits for it: its error reports that the logger blocks.
 func Attach(logger *zap.Logger) (detach func() error) {
 	detach, _ = AttachUntilStop(logger)
 	return detach
 }
 
-// AttachUntilStop is Attach for what ends in two steps. After stop is called upstream's
-// errors and warnings are at debug level in this logger: they are about requests that were
-// cut and caches that were not filled in time, and what could not be stopped is reported by
-// who waited for it. Until detach is called those of such lines that look like a stop are at
-// debug level in all other loggers, too.
+// AttachUntilStop is Attach with a two-step end. After stop is called, upstream's errors
+// and warnings are at debug level in this logger. They are about interrupted requests and
+// caches that were not filled in time; the callers that wait for a stop report what did
+// not stop. Until detach is called, such lines that look like a stop are at debug level
+// in all other loggers, too.
 func AttachUntilStop(logger *zap.Logger) (detach func() error, stop func()) {
 	logger = logger.Named("klog")
 	closeQueue := func() error { return nil }
@@ -83,7 +81,7 @@ type target struct {
 	phase atomic.Int32
 }
 
-// The phases of a target.
+// Phases of a target.
 const (
 	running = iota
 	stopping
@@ -94,13 +92,13 @@ const (
 var process bridge
 
 type bridge struct {
-	// klog holds a lock of its own while it calls Write, and takes it in its
-	// setters, which are called with mu held: Write must not take mu.
+	// klog holds its own lock while it calls Write, and takes it in its setters, which
+	// are called with mu held: Write must not take mu.
 	mu      sync.Mutex
 	targets map[*target]struct{}
-	restore func() // what undoes the takeover; nil while klog is the host's
+	restore func() // undoes the takeover; nil while klog is the host's
 	current atomic.Pointer[[]*target]
-	// stopping is how many targets are of a control plane that stops.
+	// stopping is the number of targets whose control plane is stopping.
 	stopping atomic.Int32
 }
 
@@ -134,8 +132,7 @@ func (b *bridge) attach(t *target) (remove func()) {
 	}
 }
 
-// Flush waits for the lines that were logged before, a second at most, until the
-// attached loggers have them.
+// Flush waits, for a second at most, until the attached loggers have all earlier lines.
 func Flush() { process.flush() }
 
 // flush waits for the queued lines, at most flushTimeout in all.
@@ -153,7 +150,7 @@ func (b *bridge) flush() {
 const (
 	// flushTimeout bounds the wait for the loggers, also at the end of the process.
 	flushTimeout = time.Second
-	// longest is how much of a line is taken. The stacks of a panic fit.
+	// longest is the limit of a line's length. The stacks of a panic fit.
 	longest = 64 << 10
 	// aboveFatal is a severity that no line has.
 	aboveFatal = 4
@@ -168,8 +165,8 @@ func takeOver(w io.Writer) (restore func()) {
 		return nil // the host writes to files, or to an output of its own
 	}
 	threshold := flags.Lookup("stderrthreshold").Value.String()
-	// klog writes a line to the output of its severity and of all below it:
-	// with one output, for the lowest, each line is written once.
+	// klog writes a line to the output of its severity and of all below it: with one
+	// output, for the lowest, it writes each line once.
 	klog.SetOutput(io.Discard)
 	klog.SetOutputBySeverity("INFO", w)
 	_ = flags.Set("stderrthreshold", strconv.Itoa(aboveFatal))
@@ -181,7 +178,7 @@ func takeOver(w io.Writer) (restore func()) {
 	}
 }
 
-// Write takes one message of klog, with its header.
+// Write takes one klog message with its header.
 func (b *bridge) Write(text []byte) (int, error) {
 	n := len(text)
 	if logqueue.Delivering() {
@@ -196,7 +193,7 @@ func (b *bridge) Write(text []byte) (int, error) {
 		_, message, _ := strings.Cut(string(bytes.TrimRight(text, "\n")), "] ")
 		defer func() {
 			giveUp(message)
-			_, _ = os.Stderr.Write(text) // it is the host's, and ends the process
+			_, _ = os.Stderr.Write(text) // it belongs to the host, and ends the process
 		}()
 	}
 	if n > longest {
@@ -217,11 +214,11 @@ func (b *bridge) Write(text []byte) (int, error) {
 	return n, nil
 }
 
-// line is one of klog.
+// line is a line of klog.
 type line struct {
 	level                   zapcore.Level
 	fatal                   bool
-	shutdownError           bool // it may be of a control plane that stops
+	shutdownError           bool // it may belong to a stopping control plane
 	source, message, logger string
 	fields                  []zapcore.Field
 }

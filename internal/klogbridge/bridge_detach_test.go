@@ -10,8 +10,8 @@ import (
 	"github.com/kubembed/kubembed/internal/klogbridge"
 )
 
-// klog calls the bridge with a lock held that the bridge takes to let go of
-// klog. Both at once used to wait for each other for ever.
+// TestDetachWhileOthersLog: klog calls the bridge with a lock held that the bridge takes
+// to release klog. They used to wait for each other forever.
 func TestDetachWhileOthersLog(t *testing.T) {
 	stop := make(chan struct{})
 	var loggers sync.WaitGroup
@@ -28,7 +28,7 @@ func TestDetachWhileOthersLog(t *testing.T) {
 		})
 	}
 	for range 200 {
-		_ = klogbridge.Attach(zap.NewNop())() // the last one gives klog back
+		_ = klogbridge.Attach(zap.NewNop())() // the last one releases klog
 	}
 	close(stop)
 	loggers.Wait()

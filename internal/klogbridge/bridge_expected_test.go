@@ -12,8 +12,8 @@ import (
 	"github.com/kubembed/kubembed/internal/klogbridge"
 )
 
-// TestExpectedLines: what upstream writes when nothing is wrong is at debug level, and
-// what resembles it is not.
+// TestExpectedLines: lines that upstream writes when nothing is wrong are at debug level,
+// and similar lines are not.
 func TestExpectedLines(t *testing.T) {
 	for _, line := range []struct {
 		log  func()
@@ -73,8 +73,9 @@ func TestExpectedLines(t *testing.T) {
 	}
 }
 
-// TestStopIsQuiet: upstream complains of connections that a stop has cut. The control plane that stops
-// has none of it, and the others have what may be about them.
+// TestStopIsQuiet: upstream logs errors about connections that a stop has cut. The logger
+// of the stopping control plane gets none of them. The other loggers get the lines that
+// may be about their own control planes.
 func TestStopIsQuiet(t *testing.T) {
 	first, firstLogs := observed(zapcore.DebugLevel)
 	second, secondLogs := observed(zapcore.DebugLevel)
@@ -85,7 +86,7 @@ func TestStopIsQuiet(t *testing.T) {
 	klog.Error("Unable to sync caches")
 	klog.Warning("a warning")
 	_ = detachFirst()
-	stopping() // late
+	stopping() // again
 	klog.Error("Unable to sync caches")
 	_ = detachSecond()
 	if got, want := messages(firstLogs), []string{"warn before", "debug Unable to sync caches", "debug a warning"}; !slices.Equal(got, want) {

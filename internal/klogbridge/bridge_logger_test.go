@@ -27,8 +27,9 @@ func (h logHook) Check(e zapcore.Entry, c *zapcore.CheckedEntry) *zapcore.Checke
 	return c.AddCore(e, h)
 }
 
-// A logger that writes to klog once called itself with klog's lock held, which
-// locked klog for the whole process. Its lines go where klog writes by default.
+// TestLoggerThatWritesToKlog: a logger that writes to klog once called itself with klog's
+// lock held, which locked klog for the whole process. Its lines go to klog's default
+// output.
 func TestLoggerThatWritesToKlog(t *testing.T) {
 	code, stdout, stderr := child(t, "klog logger")
 	if code != 0 || stdout != "alive\n" {
@@ -45,7 +46,7 @@ func TestLoggerThatWritesToKlog(t *testing.T) {
 	}
 }
 
-// klogLogger has two loggers that write to klog, each of which would feed the other.
+// klogLogger attaches two loggers that write to klog, each of which would feed the other.
 func klogLogger() error {
 	detach := map[string]func() error{}
 	for _, name := range []string{"one", "two"} {
@@ -60,7 +61,7 @@ func klogLogger() error {
 	return nil
 }
 
-// A line that the process ends with reaches the logger.
+// TestLoggerHasTheLastLine: the logger gets the fatal line of the process.
 func TestLoggerHasTheLastLine(t *testing.T) {
 	if code, stdout, _ := child(t, "last line"); code != 255 || !strings.HasPrefix(stdout, "the host gives up\n") {
 		t.Errorf("exit code %d, stdout %q", code, stdout)
@@ -76,8 +77,8 @@ func lastLine() error {
 	return nil
 }
 
-// A logger that blocks keeps nobody else from logging, and its own detach only for
-// a while.
+// TestLoggerThatBlocks: a blocking logger does not block other loggers, and blocks its
+// own detach only for a while.
 func TestLoggerThatBlocks(t *testing.T) {
 	called, release := make(chan struct{}), make(chan struct{})
 	var once sync.Once
@@ -112,7 +113,7 @@ func TestLoggerThatBlocks(t *testing.T) {
 	}
 }
 
-// Lines that clients cause do not fill the logger, whatever their text.
+// TestFlood: lines that clients cause do not fill the logger, whatever their text.
 func TestFlood(t *testing.T) {
 	logger, logs := observed(zapcore.DebugLevel)
 	detach := klogbridge.Attach(logger)

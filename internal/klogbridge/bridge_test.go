@@ -79,7 +79,7 @@ func TestSeveralLoggers(t *testing.T) {
 	}
 }
 
-// TestSameLoggerTwice: the same logger may be that of two control planes.
+// TestSameLoggerTwice: two control planes may share a logger.
 func TestSameLoggerTwice(t *testing.T) {
 	logger, logs := observed(zapcore.DebugLevel)
 	first, second := klogbridge.Attach(logger), klogbridge.Attach(logger)
@@ -128,7 +128,7 @@ func TestDetachRestores(t *testing.T) {
 			}
 		})
 	}
-	// And lines go where they went.
+	// Lines go to standard error again.
 	if code, _, stderr := child(t, "default to stderr"); code != 0 || !strings.Contains(stderr, "] to stderr\n") {
 		t.Errorf("without the bridge: exit code %d, stderr %q", code, stderr)
 	}
@@ -147,14 +147,14 @@ func TestDetachRestores(t *testing.T) {
 	}
 }
 
-// TestHostSettings: a host that has told klog where to write keeps that.
+// TestHostSettings: a host that has configured klog's output keeps it.
 func TestHostSettings(t *testing.T) {
 	for _, name := range []string{"host's files", "host's later files", "host's logger", "host's threshold"} {
 		t.Run(name, func(t *testing.T) { wantAlive(t, name) })
 	}
 }
 
-// hostFiles is a host with an output of its own.
+// hostFiles is a host that sets an output.
 func hostFiles() error {
 	var host strings.Builder
 	if err := klogFlags().Set("logtostderr", "false"); err != nil {
@@ -180,8 +180,8 @@ func hostFiles() error {
 	return nil
 }
 
-// hostLaterFiles is a host that turns to files when the control plane is gone:
-// klog then opens them by itself, if nobody has left an output behind.
+// hostLaterFiles is a host that switches to files after the control plane has stopped:
+// klog then opens them by itself, unless an output was left behind.
 func hostLaterFiles() error {
 	logger, _ := observed(zapcore.DebugLevel)
 	_ = klogbridge.Attach(logger)()
@@ -226,7 +226,7 @@ func hostLogger() error {
 	return nil
 }
 
-// hostThreshold is a host that has set a flag that only matters with files.
+// hostThreshold is a host that has set a flag that matters only with files.
 func hostThreshold() error {
 	if err := klogFlags().Set("stderrthreshold", "WARNING"); err != nil {
 		return err

@@ -10,19 +10,18 @@ import (
 	"github.com/kubembed/kubembed/internal/containment"
 )
 
-// hook is the function of upstream that ends the process when a start hook returns an
-// error.
+// hook is the upstream function that ends the process when a start hook returns an error.
 const hook = "k8s.io/apiserver/pkg/server.runPostStartHook"
 
-// contained begin the names of functions of upstream whose fatal errors end
-// their goroutine, and neither the process nor the part that they belong to.
+// contained are prefixes of upstream functions whose fatal errors end only their
+// goroutine, and neither the process nor the part.
 var contained []string
 
-// Contain adds to them. Only init functions may call it.
+// Contain adds a prefix to contained. Only init functions may call it.
 func Contain(function string) { contained = append(contained, function) }
 
-// klog.OsExit is a variable without a lock, so that it is set before anything
-// runs. For every goroutine of the host it is as before.
+// klog.OsExit is a variable without a lock, so it is set before anything runs. Goroutines
+// of the host see no difference.
 func init() {
 	exit := klog.OsExit
 	klog.OsExit = func(code int) {
@@ -35,8 +34,8 @@ func init() {
 	}
 }
 
-// giveUp returns if the calling goroutine is not of a part of a control plane. As the
-// bridge calls it, klog holds its lock, and releases it as the goroutine ends; the stack
+// giveUp returns if the calling goroutine belongs to no part of a control plane. When the
+// bridge calls it, klog holds its lock, and releases it as the goroutine ends. The stack
 // that klog prints afterwards is not printed.
 func giveUp(message string) {
 	if !calledBy(contained...) {

@@ -22,7 +22,7 @@ import (
 	"github.com/kubembed/kubembed/internal/klogbridge"
 )
 
-// TestFatalEndsTheProcess: what is fatal to the host stays so.
+// TestFatalEndsTheProcess: the host's fatal errors still end the process.
 func TestFatalEndsTheProcess(t *testing.T) {
 	code, stdout, stderr := child(t, "fatal")
 	if code != 255 || stdout != "" {
@@ -42,15 +42,15 @@ func TestFailedHookEndsOnlyTheHook(t *testing.T) {
 	}
 }
 
-// TestFatalOfAHooksGoroutine: a goroutine that a hook has started is not the
-// hook, and its fatal errors are as before.
+// TestFatalOfAHooksGoroutine: a goroutine that a hook has started is not the hook. Its
+// fatal errors end the process.
 func TestFatalOfAHooksGoroutine(t *testing.T) {
 	if code, stdout, _ := child(t, "hook's goroutine"); code != 255 || stdout != "" {
 		t.Errorf("exit code %d, stdout %q", code, stdout)
 	}
 }
 
-// newServer is upstream's API server, without any API.
+// newServer returns upstream's API server without any API.
 func newServer() (*genericapiserver.GenericAPIServer, error) {
 	c := genericapiserver.NewConfig(serializer.NewCodecFactory(runtime.NewScheme()))
 	c.EffectiveVersion = compatibility.DefaultComponentGlobalsRegistry.EffectiveVersionFor(basecompatibility.DefaultKubeComponent)
@@ -62,8 +62,8 @@ func newServer() (*genericapiserver.GenericAPIServer, error) {
 	return c.Complete(nil).New("test", genericapiserver.NewEmptyDelegate())
 }
 
-// hook runs a start hook of a real API server that fails. It ends, alone, and
-// its readiness check stays red.
+// hook runs a failing start hook of a real API server. Only the hook ends, and its
+// readiness check keeps failing.
 func hook() error {
 	logger, logs := observed(zapcore.DebugLevel)
 	detach := klogbridge.Attach(logger)
@@ -95,9 +95,9 @@ func hook() error {
 		if time.Now().After(deadline) {
 			return fmt.Errorf("the hook's failure was not logged: %q", messages(logs))
 		}
-		time.Sleep(time.Millisecond) // between two looks
+		time.Sleep(time.Millisecond) // between two tries
 	}
-	// klog is not left locked, and the check of the hook is red for good.
+	// klog is not left locked, and the check of the hook fails for good.
 	klog.Info("after the fatal error")
 	recorder := httptest.NewRecorder()
 	server.Handler.ServeHTTP(recorder, httptest.NewRequest(http.MethodGet, "/healthz/poststarthook/bad", nil))

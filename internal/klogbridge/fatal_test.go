@@ -15,12 +15,12 @@ import (
 	"github.com/kubembed/kubembed/internal/lifecycle"
 )
 
-// TestFatalOfAPart: what upstream would end the process for is an error of the part
-// that the goroutine belongs to, and nothing is printed.
+// TestFatalOfAPart: an error for which upstream would end the process is an error of the
+// goroutine's part, and nothing is printed.
 func TestFatalOfAPart(t *testing.T) { wantAlive(t, "part's fatal") }
 
-// TestFatalOfAPartWithHostsKlog: the same where the host has set up klog, which then
-// prints as the host wants.
+// TestFatalOfAPartWithHostsKlog: the same if the host has configured klog, which then
+// prints as configured.
 func TestFatalOfAPartWithHostsKlog(t *testing.T) {
 	code, stdout, stderr := child(t, "part's fatal in host's klog")
 	if code != 0 || stdout != "alive\n" {
@@ -28,7 +28,7 @@ func TestFatalOfAPartWithHostsKlog(t *testing.T) {
 	}
 }
 
-// TestFatalOfTheHostIsPrinted: it is the last the host says.
+// TestFatalOfTheHostIsPrinted: the host's fatal line is printed, once.
 func TestFatalOfTheHostIsPrinted(t *testing.T) {
 	code, stdout, stderr := child(t, "host's fatal")
 	if code != 255 || stdout != "" || strings.Count(stderr, "the host gives up") != 1 {
@@ -68,7 +68,7 @@ func partsFatalInHostsKlog() error {
 	return nil
 }
 
-// fatalOfAPart has goroutines of a part give up in each of the ways.
+// fatalOfAPart makes goroutines of a part fail in each way.
 func fatalOfAPart(want func(message string) bool) error {
 	wanted := func(err error) error {
 		var fatal *containment.Fatal

@@ -16,8 +16,8 @@ import (
 	"github.com/kubembed/kubembed/internal/lifecycle/leaks"
 )
 
-// helperEnv makes the test binary act as a host of its own: what is tested ends
-// processes, or is one per process.
+// helperEnv makes the test binary act as a host process: the tested code ends processes,
+// or has per-process state.
 const helperEnv = "KUBEMBED_KLOGBRIDGE_TEST_HELPER"
 
 var helpers = map[string]func() error{
@@ -55,7 +55,7 @@ func TestMain(m *testing.M) {
 	goleak.VerifyTestMain(m, leaks.Ignored()...)
 }
 
-// child runs a helper in a process of its own.
+// child runs a helper in a separate process.
 func child(t *testing.T, name string) (code int, stdout, stderr string) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)

@@ -14,10 +14,10 @@ import (
 	"github.com/kubembed/kubembed/internal/logging"
 )
 
-// A host's log is searched by fields, so that the pairs of klog.InfoS and ErrorS become
-// fields again. klog could hand them over as values, through klog.SetLogger, but that
-// variable has no lock: it may be set before anything logs, and a control plane starts and
-// stops while others log. What klog writes instead, under a lock, is text, which
+// Hosts search logs by fields, so the pairs of klog.InfoS and ErrorS become fields again.
+// klog could pass them as values through klog.SetLogger, but that variable has no lock:
+// it may be set only before anything logs, and a control plane starts and stops while
+// others log. Instead klog writes text under a lock, in a format that
 // k8s.io/klog/v2/internal/serialize defines exactly:
 //
 //	"message" key="a Go string" key=<
@@ -25,8 +25,8 @@ import (
 //		lines
 //	 > key={"of":"JSON"} key=1
 //
-// parsePairs accepts that and nothing else. Other lines stay text, even if a part of them
-// looks like pairs.
+// parsePairs accepts that format and nothing else. Other lines stay text, even if a part
+// of them looks like pairs.
 
 const (
 	// mostPairs bounds the fields of a line. Upstream has ten at most.
@@ -38,8 +38,8 @@ const (
 // pairs are the parts of a structured line.
 type pairs struct {
 	message string
-	logger  string // what the line names as its logger, or empty
-	cause   string // its error, or where it has none all that follows the message
+	logger  string // the logger that the line names, or empty
+	cause   string // its error, or without one the text after the message
 	fields  []zap.Field
 }
 
@@ -76,7 +76,7 @@ func parsePairs(text string) (p pairs, ok bool) {
 	return p, true
 }
 
-// cutQuoted takes what strconv.Quote has written off the front of text.
+// cutQuoted cuts a string of strconv.Quote off the front of text.
 func cutQuoted(text string) (value, rest string, ok bool) {
 	quoted, err := strconv.QuotedPrefix(text)
 	if err != nil || quoted[0] != '"' {
@@ -86,7 +86,7 @@ func cutQuoted(text string) (value, rest string, ok bool) {
 	return value, text[len(quoted):], err == nil
 }
 
-// cutKey takes a space, a key and "=" off the front of text.
+// cutKey cuts a space, a key and "=" off the front of text.
 func cutKey(text string) (key, rest string, ok bool) {
 	text, ok = strings.CutPrefix(text, " ")
 	if !ok {
@@ -99,11 +99,11 @@ func cutKey(text string) (key, rest string, ok bool) {
 	return key, rest, true
 }
 
-// cutValue takes a value off the front of text.
+// cutValue cuts a value off the front of text.
 func cutValue(key, text string) (field zap.Field, rest string, ok bool) {
 	name := logging.Key(key)
 	if key == "err" {
-		name = "error" // as our own lines have it
+		name = "error" // as in our own lines
 	}
 	switch {
 	case strings.HasPrefix(text, `"`):
@@ -117,7 +117,7 @@ func cutValue(key, text string) (field zap.Field, rest string, ok bool) {
 	}
 }
 
-// cutLines takes lines that begin with a tab off the front of text, and their end.
+// cutLines cuts lines that begin with a tab, and their end, off the front of text.
 func cutLines(text string) (value, rest string, ok bool) {
 	var lines []string
 	for strings.HasPrefix(text, "\t") {
@@ -131,7 +131,7 @@ func cutLines(text string) (value, rest string, ok bool) {
 	return strings.Join(lines, "\n"), rest, ok
 }
 
-// cutJSON takes a value in JSON off the front of text.
+// cutJSON cuts a JSON value off the front of text.
 func cutJSON(name, text string) (field zap.Field, rest string, ok bool) {
 	if text == "" || text[0] <= ' ' {
 		return field, text, false

@@ -18,7 +18,8 @@ import (
 	"github.com/kubembed/kubembed/internal/klogbridge"
 )
 
-// logged is a line as zap's JSON encoder writes it, without what each line has.
+// logged returns a line as zap's JSON encoder writes it, without the fields of every
+// line.
 func logged(t *testing.T, log func()) (message, name string, fields map[string]any) {
 	t.Helper()
 	var out strings.Builder
@@ -45,8 +46,8 @@ func logged(t *testing.T, log func()) (message, name string, fields map[string]a
 	return message, name, fields
 }
 
-// TestPairsBecomeFields: what klog was given comes out again, whatever is in it. It is
-// also what notices that klog writes it in another way.
+// TestPairsBecomeFields: klog's values come out again, whatever they contain. The test
+// also fails if klog changes its format.
 func TestPairsBecomeFields(t *testing.T) {
 	pod := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: "ns", Name: "a pod"}}
 	for _, value := range []struct {
@@ -59,7 +60,7 @@ func TestPairsBecomeFields(t *testing.T) {
 		{"looks like=\"a pair\" key=\"x\"", `"looks like=\"a pair\" key=\"x\""`},
 		{"tab\tand \x00 and ü and \u2028 and 🙂", `"tab\tand \u0000 and ü and \u2028 and 🙂"`},
 		{"two\nlines", `"two\nlines"`},
-		{"ends with a break\n", `"ends with a break"`}, // klog does not say so
+		{"ends with a break\n", `"ends with a break"`}, // klog does not mark it
 		{"\n", `""`},
 		{"line\n >\n\t> key=\"forged\"\n", `"line\n >\n\t> key=\"forged\""`},
 		{errors.New("of\nan error"), `"of\nan error"`},
@@ -104,8 +105,8 @@ func TestPairsBecomeFields(t *testing.T) {
 	}
 }
 
-// TestPairsKeepTheLinesOwnFields: the keys of upstream's pairs do not replace what the
-// line says about itself.
+// TestPairsKeepTheLinesOwnFields: keys of upstream's pairs do not replace the line's own
+// fields.
 func TestPairsKeepTheLinesOwnFields(t *testing.T) {
 	message, name, fields := logged(t, func() {
 		klog.InfoS("a message", "msg", "forged", "level", "error", "source", "forged.go:1", "ts", 0, "error", "forged", "key", 1)
@@ -118,14 +119,14 @@ func TestPairsKeepTheLinesOwnFields(t *testing.T) {
 			t.Errorf("%s: %v", key, fields[key])
 		}
 	}
-	// What is named as its logger is one.
+	// A logger in the pairs becomes the line's logger.
 	_, name, fields = logged(t, func() { klog.Background().WithName("one").WithName("two").Info("a message", "key", 1) })
 	if name != "klog.one.two" || len(fields) != 1 {
 		t.Errorf("logger %q, %v", name, fields)
 	}
 }
 
-// TestLinesThatLookLikePairs: text stays as it is.
+// TestLinesThatLookLikePairs: text stays text.
 func TestLinesThatLookLikePairs(t *testing.T) {
 	many := `"a message"`
 	for i := range 100 {
@@ -165,7 +166,7 @@ func TestLinesThatLookLikePairs(t *testing.T) {
 	}
 }
 
-// TestLineThatIsCut: one that is too long is text, as long as is taken of it.
+// TestLineThatIsCut: a line that is too long is text, cut to the limit.
 func TestLineThatIsCut(t *testing.T) {
 	message, _, fields := logged(t, func() { klog.InfoS("a message", "key", strings.Repeat("x", 1<<20)) })
 	if !strings.HasPrefix(message, `"a message" key="xxx`) || len(message) > 65<<10 || len(fields) != 0 {
@@ -173,8 +174,8 @@ func TestLineThatIsCut(t *testing.T) {
 	}
 }
 
-// FuzzLine: text of clients is in klog's lines. Whatever it is, the line keeps its level
-// and its own fields.
+// FuzzLine: klog's lines contain text of clients. Whatever the text, the line keeps its
+// level and its own fields.
 func FuzzLine(f *testing.F) {
 	for _, header := range []string{"I0102 15:04:05.678901   12345 file.go:67] ", "F0102 15:04:05.678901 1 a.go:1] ", "W] ", ""} {
 		for _, message := range []string{

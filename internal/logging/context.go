@@ -8,13 +8,14 @@ import (
 
 type contextKey struct{}
 
-// NewContext returns a context for a component that has no logger of its own.
+// NewContext returns a context with the logger for components without a logger of their
+// own.
 func NewContext(ctx context.Context, logger *zap.Logger) context.Context {
 	return context.WithValue(ctx, contextKey{}, logger)
 }
 
-// ForComponent returns a component's logger: configured, or if that is nil the one of NewContext,
-// or else one that is silent.
+// ForComponent returns a component's logger: configured, or if that is nil the logger of
+// NewContext, or else a silent one.
 func ForComponent(ctx context.Context, configured *zap.Logger) *zap.Logger {
 	if configured != nil {
 		return configured

@@ -5,23 +5,22 @@ import (
 	"strings"
 )
 
-// Expectation is a line that upstream writes as an error or a warning when nothing is
-// wrong: a person ends "kubectl exec", a controller is a millisecond ahead of its cache.
-// An operator has nothing to do about it, so that it is at debug level. Other lines
-// keep their level: each entry names one line, and its source.
+// Expectation is a line that upstream writes as an error or a warning although nothing is
+// wrong: a user ends "kubectl exec", a controller is a millisecond ahead of its cache. An
+// operator has nothing to do about it, so it is logged at debug level. Other lines keep
+// their level: each entry names one line and its source.
 type Expectation struct {
-	// Package and File are where upstream has the text.
+	// Package and File contain the text.
 	Package, File string
-	// Text stands in File as it is here.
+	// Text is the text as File has it.
 	Text string
-	// Message begins the line. If empty, Text does. If Anywhere, every message may.
+	// Message begins the line. If empty, Text begins it, or any message if Anywhere.
 	Message  string
 	Anywhere bool
-	// Cause is what the rest of the message and the line's error, or its pairs if it has
-	// none, have to be like. If nil, whatever it is, it is
-	// not an operator's business.
+	// Cause matches the rest of the message and the line's error, or its pairs if it has
+	// no error. If nil, any cause is expected.
 	Cause *regexp.Regexp
-	// Why it is expected.
+	// Why explains the expectation.
 	Why string
 }
 
@@ -29,7 +28,7 @@ type Expectation struct {
 var gone = regexp.MustCompile(`client disconnected|http2: stream closed|connection reset by peer|broken pipe|` +
 	`use of closed network connection|context canceled|the client closed the response body|forcibly closed by the remote host|aborted by the software`)
 
-// Expectations are all of them, of klog and of etcd.
+// Expectations are the expected lines of klog and of etcd.
 var Expectations = []Expectation{
 	{
 		Package: "go.etcd.io/etcd/server/v3/etcdserver/version", File: "monitor.go",
@@ -164,9 +163,9 @@ var Expectations = []Expectation{
 	},
 }
 
-// Faults are lines of etcd that keep their level. Most of
-// its warnings are about operations that it retries, and damage in general is found before etcd
-// starts, and is an error of that start.
+// Faults are lines of etcd that keep their level. Most of etcd's warnings are about
+// operations that it retries. Other damage is found before etcd starts, and is an error
+// of that start.
 var Faults = []Expectation{
 	fault("failed to read a snap file"),
 	fault("failed to read empty snapshot file"),
@@ -194,8 +193,8 @@ func isFault(message string) bool {
 	return false
 }
 
-// Expected reports whether a line is one of Expectations. cause is its error, and what
-// else it says.
+// Expected reports whether a line is one of Expectations. cause is its error and the rest
+// of its text.
 func Expected(message, cause string) bool {
 	for i := range Expectations {
 		if Expectations[i].matches(message, cause) {

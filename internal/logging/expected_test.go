@@ -16,8 +16,8 @@ import (
 	"github.com/kubembed/kubembed/internal/upstream"
 )
 
-// TestExpectationsAreUpstreams: each text still stands where it stood. One that upstream
-// has changed would be a warning again, and one that it has dropped is to be deleted.
+// TestExpectationsAreUpstreams: upstream still has each text in its place. A changed text
+// would be a warning again, and a removed one should be deleted.
 func TestExpectationsAreUpstreams(t *testing.T) {
 	var entries []upstream.Entry
 	for _, e := range slices.Concat(logging.Expectations, logging.Faults) {

@@ -1,4 +1,4 @@
-// Package logging brings what upstream logs to the levels of a host.
+// Package logging maps upstream's log levels to the levels of a host.
 package logging
 
 import (
@@ -6,13 +6,12 @@ import (
 	"go.uber.org/zap/zapcore"
 )
 
-// Lower returns a logger that writes each entry one level lower: upstream's
-// information at debug level, its warnings as information, its errors as
-// warnings. Its debug level is dropped: etcd writes whole requests there, and
-// Secrets are in them. Upstream is written as a server of its own: what it
-// calls a warning or an error it mostly expects at a start or retries by
-// itself, and a host's errors are for what the host must act on. Levels above
-// error, which end something, stay.
+// Lower returns a logger that writes each entry one level lower: upstream's information
+// at debug level, its warnings as information, its errors as warnings. It drops
+// upstream's debug level: etcd logs whole requests there, Secrets included. Upstream is
+// written as a separate server. It expects most of its warnings and errors at a start, or
+// retries the operations, but a host's errors require action. Levels above error, which
+// end something, stay.
 func Lower(logger *zap.Logger) *zap.Logger {
 	return logger.WithOptions(zap.WrapCore(func(core zapcore.Core) zapcore.Core {
 		return lower{core}
@@ -21,14 +20,14 @@ func Lower(logger *zap.Logger) *zap.Logger {
 
 type lower struct{ zapcore.Core }
 
-// Queued is as of the core below: see logqueue.Ensure.
+// Queued reports whether the core below is queued: see logqueue.Ensure.
 func (c lower) Queued() bool {
 	core, ok := c.Core.(interface{ Queued() bool })
 	return ok && core.Queued()
 }
 
-// level is what an entry is written at. Its fields are not known before the core below
-// has decided: expectations about etcd have no Cause.
+// level returns the level to write an entry at. The fields are not known before the core
+// below has decided: expectations about etcd have no Cause.
 func level(entry zapcore.Entry) zapcore.Level {
 	if entry.Level >= zapcore.WarnLevel && entry.Level <= zapcore.ErrorLevel {
 		switch {
@@ -41,7 +40,7 @@ func level(entry zapcore.Entry) zapcore.Level {
 	return Level(entry.Level)
 }
 
-// Level is what an entry of the given level is written at.
+// Level returns the level to write an entry of the given level at.
 func Level(level zapcore.Level) zapcore.Level {
 	if level > zapcore.DebugLevel && level <= zapcore.ErrorLevel {
 		return level - 1
@@ -59,8 +58,8 @@ func (c lower) Check(entry zapcore.Entry, checked *zapcore.CheckedEntry) *zapcor
 	if entry.Level <= zapcore.DebugLevel {
 		return checked
 	}
-	// The core below decides, and writes: it may be several, with levels of
-	// their own, or a sampler.
+	// The core below decides, and writes: it may be a tee of several levels, or a
+	// sampler.
 	entry.Level = level(entry)
 	return c.Core.Check(entry, checked)
 }
@@ -70,7 +69,7 @@ func (c lower) Write(entry zapcore.Entry, fields []zapcore.Field) error {
 	return c.Core.Write(entry, fields)
 }
 
-// Plain undoes Lower, for what this project itself says through a logger that etcd has.
+// Plain undoes Lower, for this project's own lines through etcd's logger.
 func Plain(logger *zap.Logger) *zap.Logger {
 	if logger == nil {
 		return zap.NewNop()

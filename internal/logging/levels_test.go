@@ -39,7 +39,8 @@ func TestLower(t *testing.T) {
 	}
 }
 
-// A host's logger may be several, each with a level of its own.
+// TestLowerLeavesLevelsToEachCore: a host's logger may be a tee of cores with different
+// levels.
 func TestLowerLeavesLevelsToEachCore(t *testing.T) {
 	file, fileLogs := observer.New(zapcore.DebugLevel)
 	console, consoleLogs := observer.New(zapcore.ErrorLevel)
@@ -52,8 +53,7 @@ func TestLowerLeavesLevelsToEachCore(t *testing.T) {
 	}
 }
 
-// TestLowerDropsDebug: etcd's debug lines have whole requests in them, Secrets
-// included.
+// TestLowerDropsDebug: etcd's debug lines contain whole requests, Secrets included.
 func TestLowerDropsDebug(t *testing.T) {
 	core, logs := observer.New(zapcore.DebugLevel)
 	logger := logging.Lower(zap.New(core))
@@ -66,7 +66,7 @@ func TestLowerDropsDebug(t *testing.T) {
 	}
 }
 
-// TestLowerExpected: the first start of a member is no reason for a warning.
+// TestLowerExpected: the first start of a member logs no warning.
 func TestLowerExpected(t *testing.T) {
 	core, logs := observer.New(zapcore.DebugLevel)
 	logging.Lower(zap.New(core)).Error("failed to update storage version")
@@ -76,7 +76,7 @@ func TestLowerExpected(t *testing.T) {
 	}
 }
 
-// TestLowerKeepsFaults: a damaged file is not one level less serious.
+// TestLowerKeepsFaults: a line about a damaged file keeps its level.
 func TestLowerKeepsFaults(t *testing.T) {
 	core, logs := observer.New(zapcore.DebugLevel)
 	lg := logging.Lower(zap.New(core))
@@ -87,7 +87,7 @@ func TestLowerKeepsFaults(t *testing.T) {
 	}
 }
 
-// TestPlain: what this project says itself has the levels that it has chosen.
+// TestPlain: this project's own lines keep their levels.
 func TestPlain(t *testing.T) {
 	core, logs := observer.New(zapcore.DebugLevel)
 	logging.Plain(logging.Lower(zap.New(core)).With(zap.String("with", "a field")).Named("part")).Warn("ours")

@@ -13,24 +13,23 @@ import (
 	"github.com/kubembed/kubembed/internal/logqueue"
 )
 
-// Sink hands to zap what upstream logs through the logger of its context, so
-// that a line goes to its own control plane's logger and no other's. It is
-// embedded in a logr.LogSink, which adds WithValues and WithName: those return
-// what embeds it.
+// Sink passes lines that upstream logs through the logger of its context to zap. So a
+// line reaches only the logger of its own control plane. Sink is embedded in a
+// logr.LogSink, which adds WithValues and WithName: these return the embedding type.
 type Sink struct {
 	logger *zap.Logger
-	plain  *zap.Logger // the same with the levels as they are
+	plain  *zap.Logger // the same with unchanged levels
 	ctx    context.Context
 }
 
-// NewSink returns a sink that writes as Lower does. ctx is that of the component
-// that logs: after its end, errors are at debug level, because the stop causes them.
+// NewSink returns a sink that lowers levels as Lower does. ctx is the context of the
+// component: after its end, errors are at debug level, because the stop causes them.
 func NewSink(ctx context.Context, logger *zap.Logger) Sink {
 	logger = logger.WithOptions(zap.WithCaller(false), zap.WrapCore(verbose))
 	return Sink{Lower(logger), logger, ctx}
 }
 
-// verbose has a queue leave room for what a host asks for with klog's verbosity.
+// verbose raises a queue's limit for lines that a host requests by klog's verbosity.
 func verbose(core zapcore.Core) zapcore.Core {
 	if queued, ok := core.(*logqueue.Core); ok {
 		return queued.Verbose()
@@ -70,11 +69,11 @@ func (s Sink) With(keysAndValues ...any) Sink {
 // Named returns a sink with name added to its own.
 func (s Sink) Named(name string) Sink { return Sink{s.logger.Named(name), s.plain.Named(name), s.ctx} }
 
-// Canceled ends errors of calls that were cancelled, on purpose as a rule, like a watch
-// that nobody needs any more.
+// Canceled ends the errors of canceled calls. Most are canceled on purpose, like a watch
+// that is no longer needed.
 const Canceled = "context canceled"
 
-// unimportant reports whether an error is no operator's business.
+// unimportant reports whether an operator can ignore an error.
 func unimportant(err error, message string, keysAndValues []any) bool {
 	if err == nil {
 		return Expected(message, pairs(keysAndValues))
@@ -83,7 +82,7 @@ func unimportant(err error, message string, keysAndValues []any) bool {
 	return strings.HasSuffix(cause, Canceled) || Expected(message, cause)
 }
 
-// pairs are as klog writes them, as far as they are texts.
+// pairs formats the pairs with string values as klog does.
 func pairs(keysAndValues []any) string {
 	var b strings.Builder
 	for i := 0; i+1 < len(keysAndValues); i += 2 {
@@ -94,7 +93,7 @@ func pairs(keysAndValues []any) string {
 	return b.String()
 }
 
-// text is that of an error of upstream's.
+// text returns the text of an error of upstream's.
 func text(err error) (text string) {
 	defer func() { _ = recover() }() // as zap does
 	return err.Error()
