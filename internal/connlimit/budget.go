@@ -9,23 +9,24 @@ import (
 )
 
 const (
-	// reserve is how many descriptors are left for files: etcd's log and database,
+	// reserve is the number of descriptors left for files: etcd's log and database,
 	// snapshots, audit logs, and files of the host.
 	reserve = 200
-	// minCapacity is how many connections there may be however little is left.
+	// minCapacity is the least number of connections, however few descriptors are left.
 	minCapacity = 8
-	// maxUnknown bounds connections of clients that are not authenticated, or may do
-	// little, where the system has no tight limit: each costs some 25 KiB.
+	// maxUnknown bounds connections of unauthenticated clients and guests on systems
+	// without a tight limit: each takes some 25 KiB.
 	maxUnknown = 8192
-	// grace is how long a connection may take to authenticate before a newer one
-	// takes its place. Further ones wait in the system's queue, which has no descriptors.
+	// grace is how long a connection may take to authenticate before a newer one can
+	// replace it. Further connections wait in the system's queue, which needs no
+	// descriptors.
 	grace = 250 * time.Millisecond
-	// silentGrace is how long it may take to send the first byte, which those of real
-	// clients have sent when they are accepted, or nearly so.
+	// silentGrace is how long a connection may take to send its first byte. Real clients
+	// have sent it when the connection is accepted, or soon after.
 	silentGrace = 50 * time.Millisecond
-	// fairShare is how many connections of a client are as good as those of others.
+	// fairShare is the number of connections per client without a lower rank.
 	fairShare = 16
-	// pause bounds how long a listener waits before it looks again.
+	// pause bounds how long a listener waits before it tries again.
 	pause = 25 * time.Millisecond
 )
 
@@ -40,19 +41,19 @@ type Budget struct {
 
 	mu              sync.Mutex
 	listeners       map[*Listener]struct{}
-	unauthenticated int                // connections that are not authenticated, of all listeners
-	known           map[*Conn]struct{} // connections that are
-	guests          int                // of known
-	clients         map[string]int     // connections of known by client
-	overFairShare   int                // clients with more than fair
+	unauthenticated int                // unauthenticated connections of all listeners
+	known           map[*Conn]struct{} // authenticated connections
+	guests          int                // known connections of guests
+	clients         map[string]int     // known connections by client
+	overFairShare   int                // clients with more than fairShare
 	outgoing        int
 	size            size
 	measured        time.Time
-	timer           *time.Timer // nil while there is nothing to look after
+	timer           *time.Timer // nil while there are no connections
 	closed          map[Closed]uint64
 }
 
-// New returns a budget of its own, measured against this process.
+// New returns a separate budget, measured against this process.
 func New() *Budget { return newBudget(processLimits{}) }
 
 func newBudget(s system) *Budget {
@@ -66,28 +67,28 @@ func newBudget(s system) *Budget {
 // size is the last measurement.
 type size struct {
 	limit    int // descriptors of the process
-	others   int // of them, not connections of the budget
+	others   int // descriptors that are not connections of the budget
 	capacity int // connections
 }
 
-// total is how many connections there are. The caller holds mu.
+// total returns the number of connections. The caller holds mu.
 func (b *Budget) total() int { return b.unauthenticated + len(b.known) + b.outgoing }
 
-// fits reports whether there is room for n more. The caller holds mu.
+// fits reports whether n more connections fit. The caller holds mu.
 func (b *Budget) fits(n int) bool {
 	return b.total()+n <= b.size.capacity && b.unauthenticated+b.guests+n <= maxUnknown
 }
 
-// newcomers is the part of the budget for connections that are not authenticated, of
-// which clients that are cannot take anything. The caller holds mu.
+// newcomers is the part of the budget reserved for unauthenticated connections.
+// Authenticated clients cannot take it. The caller holds mu.
 func (b *Budget) newcomers() int { return max(minCapacity/2, b.size.capacity/8) }
 
-// spare is the part of which guests, and clients that have more than their fair share,
-// cannot take anything. The caller holds mu.
+// spare is the part of the budget that guests, and clients above their fair share, cannot
+// take. The caller holds mu.
 func (b *Budget) spare() int { return b.size.capacity / 2 }
 
-// admit makes room for a connection that was accepted. It returns nil where there is
-// none, and the connection is closed.
+// admit makes room for an accepted connection. If there is none, it closes the connection
+// and returns nil.
 func (b *Budget) admit(l *Listener, accepted net.Conn) *Conn {
 	c := &Conn{Conn: accepted, budget: b, listener: l, opened: time.Now()}
 	for {
@@ -122,8 +123,8 @@ func (b *Budget) admit(l *Listener, accepted net.Conn) *Conn {
 	}
 }
 
-// Dial counts the connection that dial makes, for as long as it is open. Where there
-// is no room for it, dial is not called, and the error is [ErrExhausted].
+// Dial counts the connection that dial makes, while it is open. If there is no room for
+// it, Dial returns [ErrExhausted] without calling dial.
 func (b *Budget) Dial(dial func() (net.Conn, error)) (net.Conn, error) {
 	if !b.reserveOutgoing() {
 		return nil, ErrExhausted
@@ -142,8 +143,8 @@ func (b *Budget) reserveOutgoing() bool {
 	for {
 		b.mu.Lock()
 		b.measureIfDue(nil)
-		// Half: clients that open connections through the server must not keep
-		// others from connecting to it.
+		// Half: clients that make the server open connections must not keep others from
+		// connecting.
 		if b.outgoing >= b.size.capacity/2 {
 			b.mu.Unlock()
 			return false
@@ -163,8 +164,8 @@ func (b *Budget) reserveOutgoing() bool {
 	}
 }
 
-// relieve closes excess connections after accept has failed, and reports whether
-// accept is worth another try.
+// relieve closes excess connections after accept has failed, and reports whether to
+// accept again.
 func (b *Budget) relieve(err error) bool {
 	full := errors.Is(err, errTooMany)
 	if !full && !slices.ContainsFunc(temporaryErrors, func(target error) bool { return errors.Is(err, target) }) {
@@ -180,8 +181,7 @@ func (b *Budget) relieve(err error) bool {
 	return true
 }
 
-// excess takes out connections until the rest fits. The caller holds mu, and closes
-// them.
+// excess removes connections until the rest fits. The caller holds mu, and closes them.
 func (b *Budget) excess() (victims []*Conn) {
 	for !b.fits(0) {
 		v, _ := b.victim(time.Now(), false)
@@ -193,7 +193,8 @@ func (b *Budget) excess() (victims []*Conn) {
 	return victims
 }
 
-// remove forgets a connection and reports whether it was known. The caller holds mu.
+// remove removes a connection and reports whether the budget counted it. The caller holds
+// mu.
 func (b *Budget) remove(c *Conn) bool {
 	if c.gone {
 		return false
@@ -229,7 +230,7 @@ func (b *Budget) removeKnown(c *Conn, client *client) {
 	}
 }
 
-// authenticated makes a connection that of a client. The caller holds mu.
+// authenticated assigns a connection to a client. The caller holds mu.
 func (b *Budget) authenticated(c *Conn, to *client) {
 	if c.gone {
 		return

@@ -8,16 +8,17 @@ import (
 	"time"
 )
 
-// ErrExhausted is returned for connections that the server would have to open for a
-// client when there are too many.
+// ErrExhausted is returned if the server would have to open a connection for a client
+// when there are too many.
 var ErrExhausted = errors.New("too many connections for the limit of open files: raise it (ulimit -n, LimitNOFILE=), or try again later")
 
-// Class ranks clients by their rights, for the order in which connections are closed.
+// Class ranks clients by their rights. It determines the order in which connections are
+// closed.
 type Class int
 
-// Classes, those first whose connections are closed first.
+// Classes. Connections of the first are closed first.
 const (
-	// Guest is a client that may do little, or that anybody could be.
+	// Guest is a client with few rights, or an identity that anyone can have.
 	Guest Class = iota + 1
 	// User is any other client.
 	User
@@ -27,7 +28,7 @@ const (
 	Peer
 )
 
-// client is who was authenticated on a connection.
+// client is the authenticated client of a connection.
 type client struct {
 	class Class
 	name  string
@@ -36,21 +37,21 @@ type client struct {
 // epoch is the zero of Conn.used.
 var epoch = time.Now()
 
-// Conn is a connection that counts. Its methods may be called on nil, where a request
-// has come over none.
+// Conn is a counted connection. Begin, End and Authenticated may be called on nil, for
+// requests without a connection.
 type Conn struct {
 	net.Conn
 	budget   *Budget
-	listener *Listener // nil for one that the server has opened
+	listener *Listener // nil if the server has opened the connection
 	opened   time.Time
 
-	client  atomic.Pointer[client] // nil until one is authenticated
+	client  atomic.Pointer[client] // nil until the client is authenticated
 	busy    atomic.Int32           // requests on it
 	used    atomic.Int64           // when the last request ended, since epoch
 	hasSent atomic.Bool            // the client has sent something
 
-	// Of the budget, under its lock.
-	place *list.Element // among its listener's strangers
+	// Fields of the budget, under its lock.
+	place *list.Element // in its listener's unauthenticated
 	gone  bool
 }
 
@@ -71,14 +72,14 @@ func (c *Conn) Close() error {
 	return c.Conn.Close()
 }
 
-// Begin says that a request begins on the connection.
+// Begin records that a request begins on the connection.
 func (c *Conn) Begin() {
 	if c != nil {
 		c.busy.Add(1)
 	}
 }
 
-// End says that a request on the connection has ended.
+// End records that a request on the connection has ended.
 func (c *Conn) End() {
 	if c != nil {
 		c.used.Store(int64(time.Since(epoch)))
@@ -86,8 +87,8 @@ func (c *Conn) End() {
 	}
 }
 
-// Authenticated says who is at the other end. The first client stays the one that the
-// connection is counted for, unless a later one may do more.
+// Authenticated sets the client of the connection. The connection counts for its first
+// client, unless a later one has more rights.
 func (c *Conn) Authenticated(class Class, name string) {
 	if c == nil {
 		return
@@ -106,7 +107,7 @@ func (c *Conn) Authenticated(class Class, name string) {
 	}
 }
 
-// FromConn returns the connection of a budget below conn, or nil.
+// FromConn returns the budget's connection below conn, or nil.
 func FromConn(conn net.Conn) *Conn {
 	for conn != nil {
 		switch c := conn.(type) {
@@ -121,7 +122,7 @@ func FromConn(conn net.Conn) *Conn {
 	return nil
 }
 
-// Client returns who was authenticated, or nobody.
+// Client returns the authenticated client, or zero values.
 func (c *Conn) Client() (class Class, name string) {
 	if is := c.client.Load(); is != nil {
 		return is.class, is.name

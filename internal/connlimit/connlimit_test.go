@@ -21,7 +21,7 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// fixed is a system with a limit of its own, in which nothing else is open.
+// fixed is a system with its own limit, in which nothing else is open.
 type fixed struct {
 	files  atomic.Int64
 	budget *Budget
@@ -30,7 +30,7 @@ type fixed struct {
 func (f *fixed) limit() int        { return int(f.files.Load()) }
 func (f *fixed) open() (int, bool) { return f.budget.total(), true } // under the budget's lock
 
-// budgetOf has room for capacity connections.
+// budgetOf returns a budget for capacity connections.
 func budgetOf(capacity int) (*Budget, *fixed) {
 	system := &fixed{}
 	system.files.Store(int64(capacity + capacity/2))
@@ -129,7 +129,7 @@ func isTimeout(err error) bool {
 	return errors.As(err, &timeout) && timeout.Timeout()
 }
 
-// isOpen asks the client's end, by a byte from the server's.
+// isOpen sends a byte from the server's end to the client's.
 func (p pair) isOpen() bool {
 	if _, err := p.server.Conn.Write([]byte{1}); err != nil {
 		return false
@@ -146,7 +146,7 @@ func want(t *testing.T, what string, p pair, open bool) {
 	}
 }
 
-func TestOldestStrangerGoesFirst(t *testing.T) {
+func TestOldestUnauthenticatedGoesFirst(t *testing.T) {
 	b, _ := budgetOf(16)
 	s := serve(t, b, Options{Name: "https"})
 	var all []pair
@@ -162,7 +162,8 @@ func TestOldestStrangerGoesFirst(t *testing.T) {
 	}
 }
 
-// TestKnownClientsStay has strangers come, as many as they like.
+// TestKnownClientsStay: any number of unauthenticated connections leaves authenticated
+// ones open.
 func TestKnownClientsStay(t *testing.T) {
 	b, _ := budgetOf(16)
 	s := serve(t, b, Options{})
@@ -182,7 +183,7 @@ func TestKnownClientsStay(t *testing.T) {
 	}
 }
 
-// TestClientsAreClosedInOrder fills the budget with clients, and has others come.
+// TestClientsAreClosedInOrder fills the budget with clients, and connects more.
 func TestClientsAreClosedInOrder(t *testing.T) {
 	b, _ := budgetOf(16)
 	s := serve(t, b, Options{Name: "https"})
@@ -194,21 +195,22 @@ func TestClientsAreClosedInOrder(t *testing.T) {
 	bob, oldCarol, newCarol := s.known(User, "bob"), s.known(User, "carol"), s.known(User, "carol")
 	busyGuest := s.busy(Guest, "guest")
 	idleGuest := s.known(Guest, "guest")
-	var fillers []pair // as many as may be strangers
+	var fillers []pair // as many as may be unauthenticated
 	for range b.newcomers() {
 		fillers = append(fillers, s.connect())
 	}
 	for stats := b.Stats(); stats.Open < stats.Capacity; stats = b.Stats() {
 		s.known(Peer, "etcd")
 	}
-	// Each that comes is known at once: there is never one too many of the strangers.
+	// Each new connection authenticates at once, so there is never an excess of
+	// unauthenticated ones.
 	for i, next := range []struct {
 		what string
 		gone pair
 	}{
 		{"the idle guest", idleGuest},
 		{"the busy guest", busyGuest},
-		// Of the administrator there are two, one of them busy.
+		// The administrator has two connections, one of them busy.
 		{"of the clients that have most, the one that has been idle longest", idleAdmin},
 		{"of the client that has most, the one that has been idle longest", oldCarol},
 		{"the one that has been idle longest", bob},
@@ -224,13 +226,13 @@ func TestClientsAreClosedInOrder(t *testing.T) {
 	s.busy(Peer, "etcd")
 	want(t, "the last that may be closed", firstNode, false)
 	for i, p := range fillers {
-		want(t, fmt.Sprint("stranger ", i), p, true)
+		want(t, fmt.Sprint("unauthenticated connection ", i), p, true)
 	}
 	for range fillers {
 		s.busy(Peer, "etcd")
 	}
 	for i, p := range fillers {
-		want(t, fmt.Sprint("stranger ", i), p, false)
+		want(t, fmt.Sprint("unauthenticated connection ", i), p, false)
 	}
 	s.refused()
 	want(t, "the busy administrator", admin, true)
@@ -243,7 +245,7 @@ func TestClientsAreClosedInOrder(t *testing.T) {
 	}
 }
 
-// TestNewClientGetsIn has one client hold all that it can get.
+// TestNewClientGetsIn: another client holds all the connections that it can get.
 func TestNewClientGetsIn(t *testing.T) {
 	b, _ := budgetOf(24)
 	s := serve(t, b, Options{})
@@ -257,9 +259,9 @@ func TestNewClientGetsIn(t *testing.T) {
 	want(t, "the administrator", admin, true)
 }
 
-// TestAnybodyIsAGuest: on a listener without authentication every client is an
+// TestClientsWithoutAuthenticationAreGuests: on a listener without authentication every client is an
 // administrator.
-func TestAnybodyIsAGuest(t *testing.T) {
+func TestClientsWithoutAuthenticationAreGuests(t *testing.T) {
 	b, _ := budgetOf(16)
 	secure, insecure := serve(t, b, Options{}), serve(t, b, Options{NoAuthentication: true})
 	user := secure.known(User, "alice")
@@ -270,7 +272,8 @@ func TestAnybodyIsAGuest(t *testing.T) {
 	want(t, "who comes there", secure.connect(), true)
 }
 
-// TestFloodOfOneListener leaves connections to another their time to authenticate.
+// TestFloodOfOneListener: connections to another listener keep their time to
+// authenticate.
 func TestFloodOfOneListener(t *testing.T) {
 	b, _ := budgetOf(16)
 	public, peers := serve(t, b, Options{}), serve(t, b, Options{})
@@ -281,8 +284,8 @@ func TestFloodOfOneListener(t *testing.T) {
 	want(t, "the member in its handshake", member, true)
 }
 
-// TestStrangersHaveAMoment has one too many come: it waits.
-func TestStrangersHaveAMoment(t *testing.T) {
+// TestUnauthenticatedHaveGrace: one connection too many waits.
+func TestUnauthenticatedHaveGrace(t *testing.T) {
 	b, _ := budgetOf(8)
 	b.grace, b.silentGrace = time.Hour, time.Hour
 	s := serve(t, b, Options{})
@@ -324,7 +327,7 @@ func TestCloseEndsTheWait(t *testing.T) {
 	// The end of the test waits for Accept to return.
 }
 
-// TestLimitIsReadAgain: hosts raise it, and open files of their own.
+// TestLimitIsReadAgain: the host raises the limit, and opens files.
 func TestLimitIsReadAgain(t *testing.T) {
 	b, system := budgetOf(16)
 	s := serve(t, b, Options{})
@@ -377,7 +380,7 @@ type numbers struct{ files, used int }
 func (n numbers) limit() int        { return n.files }
 func (n numbers) open() (int, bool) { return n.used, true }
 
-// failing fails to accept a number of times.
+// failing fails to accept the given number of times.
 type failing struct {
 	net.Listener
 	err   error
@@ -391,7 +394,7 @@ func (f *failing) Accept() (net.Conn, error) {
 	return f.Listener.Accept()
 }
 
-// TestAcceptGoesOn when the process has no descriptor left, and makes room.
+// TestAcceptGoesOn: the process has no descriptor left, and Accept makes room.
 func TestAcceptGoesOn(t *testing.T) {
 	b, _ := budgetOf(1000)
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -422,7 +425,7 @@ func TestAcceptGoesOn(t *testing.T) {
 	s.connect()
 	<-done
 	want(t, "an authenticated client", known, true)
-	want(t, "the oldest stranger", all[1], false)
+	want(t, "the oldest unauthenticated connection", all[1], false)
 	if f.times.Store(1); f.times.Load() != 1 {
 		t.Fatal("not armed")
 	}
@@ -435,13 +438,13 @@ func TestAcceptGoesOn(t *testing.T) {
 	}
 }
 
-// TestOutgoing connections count, and leave half to others.
+// TestOutgoing: outgoing connections count, and leave half of the budget to others.
 func TestOutgoing(t *testing.T) {
 	b, _ := budgetOf(16)
 	s := serve(t, b, Options{})
-	strangers := []pair{}
+	unauthenticated := []pair{}
 	for range 16 {
-		strangers = append(strangers, s.connect())
+		unauthenticated = append(unauthenticated, s.connect())
 	}
 	target, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -457,7 +460,7 @@ func TestOutgoing(t *testing.T) {
 		}
 		open = append(open, conn)
 	}
-	want(t, "a stranger in the way", strangers[0], false)
+	want(t, "an unauthenticated connection in the way", unauthenticated[0], false)
 	if _, err := b.Dial(dial); !errors.Is(err, ErrExhausted) {
 		t.Errorf("the ninth: %v", err)
 	}
@@ -479,7 +482,7 @@ func TestOutgoing(t *testing.T) {
 	}
 }
 
-// TestOneLine: however many connections are closed, the log says it once in a while.
+// TestOneLine: for any number of closed connections, the log has one line per interval.
 func TestOneLine(t *testing.T) {
 	b, _ := budgetOf(8)
 	core, logs := observer.New(zap.WarnLevel)
@@ -491,7 +494,7 @@ func TestOneLine(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 	defer cancel()
 	if err := lifecycle.Poll(ctx, func() bool { return logs.Len() > 0 }); err != nil {
-		t.Fatal("nothing was said")
+		t.Fatal("nothing was logged")
 	}
 	if logs.Len() != 1 || logs.All()[0].ContextMap()["listener"] != "https" {
 		t.Errorf("%+v", logs.All())
@@ -501,7 +504,7 @@ func TestOneLine(t *testing.T) {
 func TestCheck(t *testing.T) {
 	for _, limit := range []int{24, 32, 45} {
 		err := check(numbers{limit, 6})
-		if err == nil || !strings.Contains(err.Error(), fmt.Sprintf("is %d, of which 6", limit)) || !strings.Contains(err.Error(), "ulimit -n") {
+		if err == nil || !strings.Contains(err.Error(), fmt.Sprintf("is %d and 6 are in use", limit)) || !strings.Contains(err.Error(), "ulimit -n") {
 			t.Errorf("limit %d: %v", limit, err)
 		}
 	}
@@ -510,7 +513,7 @@ func TestCheck(t *testing.T) {
 	}
 }
 
-// TestThisProcess is measured.
+// TestThisProcess measures the process of the test.
 func TestThisProcess(t *testing.T) {
 	before, ok := openDescriptors()
 	if !ok {
@@ -528,8 +531,8 @@ func TestThisProcess(t *testing.T) {
 	}
 }
 
-// TestFairShare: clients that have many connections, and guests, leave half of the
-// budget to newcomers; others leave an eighth.
+// TestFairShare: clients with many connections, and guests, leave half of the budget to
+// newcomers; others leave an eighth.
 func TestFairShare(t *testing.T) {
 	b, _ := budgetOf(80)
 	s := serve(t, b, Options{})
@@ -568,8 +571,9 @@ func TestFairShare(t *testing.T) {
 	}
 }
 
-// TestSilentStrangersGoSooner than strangers that have sent a byte.
-func TestSilentStrangersGoSooner(t *testing.T) {
+// TestSilentConnectionsGoSooner: connections that have sent nothing are closed before
+// connections that have sent a byte.
+func TestSilentConnectionsGoSooner(t *testing.T) {
 	b, _ := budgetOf(8)
 	b.grace, b.silentGrace = time.Hour, 0
 	s := serve(t, b, Options{})

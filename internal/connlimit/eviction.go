@@ -5,9 +5,9 @@ import (
 	"time"
 )
 
-// victim takes a connection out of the budget, for the caller to close. If allowGrace,
-// one that is not authenticated is left its moment to do so: wait is how much of it
-// is left. Nil and zero say that every connection must stay. The caller holds mu.
+// victim removes a connection from the budget, for the caller to close. If allowGrace, an
+// unauthenticated connection keeps its time to authenticate, and wait is the rest of it.
+// If both results are zero, every connection must stay. The caller holds mu.
 func (b *Budget) victim(now time.Time, allowGrace bool) (v *Conn, wait time.Duration) {
 	anyClient := b.unauthenticated <= b.newcomers()
 	if anyClient || b.unauthenticated <= b.spare() && b.guests+b.overFairShare > 0 {
@@ -16,7 +16,7 @@ func (b *Budget) victim(now time.Time, allowGrace bool) (v *Conn, wait time.Dura
 			return v, 0
 		}
 	}
-	// Of the listener that has most: a flood of one does not keep clients from another.
+	// From the listener with the most: a flood of one does not keep clients from another.
 	var from *Listener
 	for l := range b.listeners {
 		if l.unauthenticated.Len() > 0 && (from == nil || l.unauthenticated.Len() > from.unauthenticated.Len()) {
@@ -36,8 +36,8 @@ func (b *Budget) victim(now time.Time, allowGrace bool) (v *Conn, wait time.Dura
 	return v, wait
 }
 
-// unauthenticatedVictim returns the oldest connection of a listener that has had its time, or how
-// long it is until there is one.
+// unauthenticatedVictim returns the oldest connection of a listener whose grace has
+// ended, or the time until there is one.
 func (b *Budget) unauthenticatedVictim(from *Listener, now time.Time) (v *Conn, wait time.Duration) {
 	oldest := from.unauthenticated.Front()
 	wait = b.grace - now.Sub(oldest.Value.(*Conn).opened)
@@ -62,7 +62,7 @@ func (b *Budget) take(v *Conn, why Client) {
 	b.count(Closed{v.listener.options.Name, why}, v.listener)
 }
 
-// The order in which connections of clients are closed.
+// Order in which connections of clients are closed.
 const (
 	idleGuest = iota
 	busyGuest
@@ -75,12 +75,12 @@ type candidate struct {
 	conn *Conn
 	rank int
 	many int   // connections of the same client
-	age  int64 // the greater, the sooner
+	age  int64 // larger is closed sooner
 }
 
-// authenticatedVictim returns the connection of a client that is missed least, or nil:
-// of anyClient, or of guests and clients with more than their fair share. It looks at
-// all of them.
+// authenticatedVictim returns the least valuable authenticated connection, or nil.
+// Candidates are the connections of any client, or only of guests and clients above their
+// fair share. It visits all of them.
 func (b *Budget) authenticatedVictim(anyClient bool) (*Conn, Client) {
 	var best candidate
 	for c := range b.known {
@@ -104,7 +104,7 @@ func (b *Budget) authenticatedVictim(anyClient bool) (*Conn, Client) {
 			next.many = b.clients[client.name]
 		}
 		if busy {
-			// The newest: connections that have worked for long are not disturbed.
+			// The newest: connections that have been busy for long are kept.
 			next.age = int64(c.opened.Sub(epoch))
 		} else {
 			next.age = -c.used.Load()
@@ -125,7 +125,7 @@ func (b *Budget) authenticatedVictim(anyClient bool) (*Conn, Client) {
 	}
 }
 
-// compare is negative if a goes before b.
+// compare returns a negative number if a is closed before b.
 func compare(a, b candidate) int {
 	return cmp.Or(cmp.Compare(a.rank, b.rank), cmp.Compare(b.many, a.many), cmp.Compare(b.age, a.age))
 }

@@ -6,7 +6,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// systemLimit is the kernel's own limit for a process, whose soft limit may be infinity.
+// systemLimit returns the kernel's limit for a process, whose soft limit may be infinity.
 func systemLimit() int {
 	limit, err := unix.SysctlUint32("kern.maxfilesperproc")
 	if err != nil || limit > math.MaxInt32 {

@@ -7,8 +7,8 @@ import (
 
 const descriptorDir = "/proc/self/fd"
 
-// statDescriptors takes the number from the size of the directory, where Linux 6.2 and
-// later have it. It needs no descriptor.
+// statDescriptors reads the number from the size of the directory, which Linux 6.2 and
+// later report. It needs no descriptor.
 func statDescriptors() (int, bool) {
 	info, err := os.Stat(descriptorDir)
 	if err != nil || info.Size() == 0 {
@@ -17,5 +17,5 @@ func statDescriptors() (int, bool) {
 	return int(info.Size()), true
 }
 
-// systemLimit is no limit: the soft one cannot be above fs.nr_open.
+// systemLimit returns no limit: the soft one cannot be above fs.nr_open.
 func systemLimit() int { return math.MaxInt32 }

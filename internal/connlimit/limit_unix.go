@@ -9,16 +9,16 @@ import (
 	"syscall"
 )
 
-// lowestNumberFirst says that new descriptors have the lowest number that is free.
+// lowestNumberFirst reports that new descriptors have the lowest free number.
 const lowestNumberFirst = true
 
-// descriptorLimit is the soft limit, which the host may raise while it runs.
+// descriptorLimit returns the soft limit, which the host may raise at any time.
 func descriptorLimit() int {
 	var limit syscall.Rlimit
 	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit); err != nil {
 		return unknownLimit
 	}
-	// int64 on some systems, where infinity is the greatest.
+	// int64 on some systems, where infinity is the maximum.
 	soft := uint64(limit.Cur)
 	if soft > math.MaxInt32 {
 		soft = math.MaxInt32
@@ -26,7 +26,7 @@ func descriptorLimit() int {
 	return min(int(soft), systemLimit())
 }
 
-// unknownLimit is POSIX's least maximum on systems of today.
+// unknownLimit is POSIX's minimum on current systems.
 const unknownLimit = 256
 
 // openDescriptors counts the open descriptors of the process.
@@ -51,6 +51,5 @@ func openDescriptors() (int, bool) {
 
 const errTooMany = syscall.EMFILE
 
-// temporaryErrors are failures of accept that are over when the machine has less to do, or
-// with the connection.
+// temporaryErrors are failures of accept that pass with the load or the connection.
 var temporaryErrors = []error{syscall.ENFILE, syscall.ENOBUFS, syscall.ENOMEM, syscall.ECONNABORTED, syscall.EPROTO}

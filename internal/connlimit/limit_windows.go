@@ -4,14 +4,14 @@ import "syscall"
 
 const lowestNumberFirst = false
 
-// descriptorLimit is our own: Windows has none that a process can reach, but memory.
+// descriptorLimit is our own limit: Windows has none except memory.
 func descriptorLimit() int { return 16384 + reserve }
 
-// openDescriptors counts none: files of others do not count against our limit.
+// openDescriptors counts none: other files do not count against our limit.
 func openDescriptors() (int, bool) { return 0, false }
 
-// Winsock's own numbers, which package syscall does not name.
+// Winsock's numbers, which package syscall does not name.
 const errTooMany = syscall.Errno(10024) // WSAEMFILE
 
-// temporaryErrors are failures of accept that are over when there is less to do.
+// temporaryErrors are failures of accept that pass with the load.
 var temporaryErrors = []error{syscall.Errno(10055)} // WSAENOBUFS

@@ -13,14 +13,15 @@ import (
 type Options struct {
 	// Name identifies the listener in metrics and in the log.
 	Name string
-	// NoAuthentication says that every client counts as authenticated: its connections rank no
-	// higher than Guest.
+	// NoAuthentication reports that the listener does not authenticate: all connections
+	// rank no higher than Guest.
 	NoAuthentication bool
-	// Logger gets a line about closed connections now and then. If nil, nothing is logged.
+	// Logger gets a line about closed connections at intervals. If nil, nothing is
+	// logged.
 	Logger *zap.Logger
 }
 
-// Listener accepts connections that count.
+// Listener accepts connections and counts them.
 type Listener struct {
 	net.Listener
 	budget    *Budget
@@ -30,12 +31,12 @@ type Listener struct {
 	closeErr  error
 
 	// Under the budget's lock.
-	unauthenticated *list.List // connections that are not authenticated, the oldest first
+	unauthenticated *list.List // the oldest first
 	isClosed        bool
 	report          report
 }
 
-// Listener returns l, whose connections then count.
+// Listener returns a listener that counts the connections of l.
 func (b *Budget) Listener(l net.Listener, options Options) *Listener {
 	if options.Logger == nil {
 		options.Logger = zap.NewNop()
@@ -47,8 +48,8 @@ func (b *Budget) Listener(l net.Listener, options Options) *Listener {
 	return wrapped
 }
 
-// Accept returns the next connection that there is room for. When the system has no
-// descriptor left, it closes excess connections and tries again, with pauses, until Close.
+// Accept returns the next connection that fits. If the system has no descriptor left, it
+// closes excess connections and tries again, with pauses, until Close.
 func (l *Listener) Accept() (net.Conn, error) {
 	const shortest, longest = 5 * time.Millisecond, time.Second
 	delay := shortest
@@ -71,7 +72,7 @@ func (l *Listener) Accept() (net.Conn, error) {
 	}
 }
 
-// wait returns after d, or false at once when the listener is closed.
+// wait returns after d, or false as soon as the listener is closed.
 func (l *Listener) wait(d time.Duration) bool {
 	timer := time.NewTimer(d)
 	defer timer.Stop()
@@ -83,25 +84,25 @@ func (l *Listener) wait(d time.Duration) bool {
 	}
 }
 
-// CloseUnauthenticated closes the connections on which nobody has been authenticated. It is
-// for servers that would wait for their handshakes, after Close.
+// CloseUnauthenticated closes the unauthenticated connections. It is for servers that
+// would wait for their handshakes after Close.
 func (l *Listener) CloseUnauthenticated() {
 	b := l.budget
 	b.mu.Lock()
-	var strangers []*Conn
+	var closing []*Conn
 	for l.unauthenticated.Len() > 0 {
 		c := l.unauthenticated.Front().Value.(*Conn)
 		b.remove(c)
-		strangers = append(strangers, c)
+		closing = append(closing, c)
 	}
 	b.forget(l)
 	b.mu.Unlock()
-	for _, c := range strangers {
+	for _, c := range closing {
 		_ = c.Conn.Close()
 	}
 }
 
-// Close ends the listener. Connections that it has accepted stay.
+// Close closes the listener. Accepted connections stay open.
 func (l *Listener) Close() error {
 	l.closeOnce.Do(func() {
 		close(l.done)
@@ -113,7 +114,7 @@ func (l *Listener) Close() error {
 		b.forget(l)
 		b.mu.Unlock()
 		if logging != nil {
-			// A Logger that hangs is the host's; this is not to hang with it.
+			// A Logger of the host that hangs must not block Close.
 			select {
 			case <-logging:
 			case <-time.After(time.Second):

@@ -7,11 +7,11 @@ import (
 	"time"
 )
 
-// system knows the descriptors of a process.
+// system reports the descriptors of a process.
 type system interface {
-	// limit is how many it may have open.
+	// limit returns the maximum number of open descriptors.
 	limit() int
-	// open is how many it has open, if that can be known.
+	// open returns the number of open descriptors, if it is known.
 	open() (int, bool)
 }
 
@@ -20,33 +20,32 @@ type processLimits struct{}
 func (processLimits) limit() int        { return descriptorLimit() }
 func (processLimits) open() (int, bool) { return openDescriptors() }
 
-// assumedOthers is how many descriptors the process is taken to have open otherwise,
-// where that cannot be known.
+// assumedOthers is the assumed number of other open descriptors if it is unknown.
 const assumedOthers = 64
 
-// How long a measurement is good for: the host may raise the limit, or open files.
+// Ages of a measurement: the host may raise the limit, or open files.
 const (
-	measureSeldom  = 10 * time.Second // while the budget is not half used
+	measureSeldom  = 10 * time.Second // while less than half of the budget is used
 	measureOften   = time.Second
-	measureNow     = 50 * time.Millisecond // when the reserve is being used
+	measureNow     = 50 * time.Millisecond // while the reserve is in use
 	descriptorless = -1
 )
 
-// measureIfDue measures again where the last time was too long ago. accepted is the
-// connection that has just been made, or nil. The caller holds mu.
+// measureIfDue measures again if the last measurement is too old. accepted is the
+// connection just made, or nil. The caller holds mu.
 func (b *Budget) measureIfDue(accepted net.Conn) {
 	age := time.Since(b.measured)
 	switch {
 	case b.measured.IsZero(),
 		age >= measureSeldom,
 		age >= measureOften && 2*b.total() >= b.size.capacity,
-		// A new descriptor has the lowest number that is free.
+		// A new descriptor has the lowest free number.
 		age >= measureNow && descriptor(accepted) >= b.size.limit-(b.size.limit-b.size.others-b.size.capacity)/2:
 		b.measure(false)
 	}
 }
 
-// measure computes the capacity. full says that no descriptor could be opened. The
+// measure computes the capacity. full reports that no descriptor could be opened. The
 // caller holds mu.
 func (b *Budget) measure(full bool) {
 	b.measured = time.Now()
@@ -62,7 +61,8 @@ func (b *Budget) measure(full bool) {
 	b.size.capacity = max(minCapacity, available-min(reserve, available/3))
 }
 
-// descriptor is the number of a connection's, or less than any where it has none.
+// descriptor returns the number of a connection's descriptor, or a negative one if it has
+// none.
 func descriptor(conn net.Conn) (number int) {
 	number = descriptorless
 	c, ok := conn.(syscall.Conn)
@@ -77,8 +77,8 @@ func descriptor(conn net.Conn) (number int) {
 	return number
 }
 
-// minDescriptors is how many descriptors a control plane wants for itself: it has 18 open
-// before the first client comes, and opens files of its log and for snapshots.
+// minDescriptors is the number of descriptors that a control plane needs itself: it has
+// 18 open before the first client connects, and opens files of its log and for snapshots.
 const minDescriptors = 40
 
 // Check reports whether the process may open as many files as a control plane needs.
@@ -93,5 +93,5 @@ func check(s system) error {
 	if limit-open >= minDescriptors {
 		return nil
 	}
-	return fmt.Errorf("the limit of open files (RLIMIT_NOFILE) is %d, of which %d are in use, and a control plane needs %d more without any client: raise it to 1024 or more (ulimit -n, LimitNOFILE=)", limit, open, minDescriptors)
+	return fmt.Errorf("the limit of open files (RLIMIT_NOFILE) is %d and %d are in use, but a control plane needs %d more without any client: raise it to 1024 or more (ulimit -n, LimitNOFILE=)", limit, open, minDescriptors)
 }

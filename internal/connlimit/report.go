@@ -15,26 +15,26 @@ const (
 	Unprivileged    Client = "unprivileged"
 	Idle            Client = "idle"
 	Busy            Client = "busy"
-	// Refused is one whose connection was closed as soon as it was accepted, because
-	// none of the others could be.
+	// Refused is a client whose connection was closed right after accept, because no
+	// other connection could be closed.
 	Refused Client = "refused"
 )
 
-// Closed are connections that were closed because there were too many.
+// Closed identifies connections that were closed because there were too many.
 type Closed struct {
 	Listener string
 	Client   Client
 }
 
-// Stats are numbers of a budget.
+// Stats are the numbers of a budget.
 type Stats struct {
-	// Capacity is how many connections there may be; Open, how many there are.
+	// Capacity is the maximum number of connections; Open, the current one.
 	Capacity, Open int
-	// Closed is how many were closed, since the process began.
+	// Closed is the number of closed connections since the process started.
 	Closed map[Closed]uint64
 }
 
-// Stats returns the numbers as they are.
+// Stats returns the current numbers.
 func (b *Budget) Stats() Stats {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -47,9 +47,9 @@ func (b *Budget) Stats() Stats {
 }
 
 const (
-	// logInterval is how often the log says that connections are closed, at most.
+	// logInterval is the minimum interval between log lines about closed connections.
 	logInterval = 10 * time.Second
-	// checkInterval is how often the number of connections is checked.
+	// checkInterval is the interval of checks of the number of connections.
 	checkInterval = time.Second
 )
 
@@ -68,15 +68,15 @@ func (b *Budget) count(what Closed, l *Listener) {
 	l.report.closed[what.Client]++
 }
 
-// scheduleCheck looks after the budget while there are connections. It needs no goroutine that
-// somebody would have to end. The caller holds mu.
+// scheduleCheck schedules check while there are connections. It needs no goroutine that
+// must be stopped. The caller holds mu.
 func (b *Budget) scheduleCheck() {
 	if b.timer == nil {
 		b.timer = time.AfterFunc(checkInterval, b.check)
 	}
 }
 
-// forget is the end of a listener. Its connections still count. The caller holds mu.
+// forget removes a closed listener. Its connections still count. The caller holds mu.
 func (b *Budget) forget(l *Listener) {
 	if l.unauthenticated.Len() == 0 {
 		delete(b.listeners, l)
@@ -113,7 +113,7 @@ func (b *Budget) check() {
 	}
 }
 
-// logClosed writes a line about a listener, if it is time. The caller holds mu.
+// logClosed logs a listener's closed connections, if it is time. The caller holds mu.
 func (b *Budget) logClosed(l *Listener) {
 	r := &l.report
 	if len(r.closed) == 0 || r.logging != nil || time.Since(r.logged) < logInterval {
