@@ -12,11 +12,10 @@ import (
 	"go.uber.org/zap/zapcore"
 )
 
-// freeze returns fields that can be written later, in another goroutine. zap
-// evaluates most of them when it writes, and by then the caller may have
-// changed the values behind them. Numbers, strings and times are as they were;
-// errors keep their chain; objects keep their structure, with the fields in the
-// order of their names.
+// freeze returns fields that another goroutine can write later. zap evaluates most fields
+// when it writes, and the caller may have changed their values by then. Numbers, strings
+// and times stay as they are; errors keep their chain; objects keep their structure, with
+// the fields sorted by name.
 func freeze(fields []zapcore.Field) []zapcore.Field {
 	frozen := make([]zapcore.Field, 0, len(fields))
 	for _, f := range fields {
@@ -44,7 +43,7 @@ func freezeField(f zapcore.Field) (frozen []zapcore.Field) {
 	return []zapcore.Field{f}
 }
 
-// encode evaluates a field, which may become two: zap reports an error beside it.
+// encode evaluates a field, which may become two: zap adds a field for an error.
 func encode(f zapcore.Field) (fields []zapcore.Field) {
 	encoder := zapcore.NewMapObjectEncoder()
 	f.AddTo(encoder)
@@ -54,7 +53,7 @@ func encode(f zapcore.Field) (fields []zapcore.Field) {
 	return fields
 }
 
-// encoded makes a field of a value of a MapObjectEncoder.
+// encoded makes a field from a value of a MapObjectEncoder.
 func encoded(key string, value any) zapcore.Field {
 	switch v := value.(type) {
 	case map[string]any:
@@ -140,7 +139,7 @@ func freezeArray(values []any) array {
 	return a
 }
 
-// sized is a value that knows about how much memory it takes.
+// sized is a value that knows its approximate memory.
 type sized interface{ size() int }
 
 func freezeReflected(f zapcore.Field) []zapcore.Field {
@@ -160,8 +159,8 @@ func reflected(value any) any {
 	return frozen
 }
 
-// reflectedOrError returns value if it cannot be changed, or its JSON, which is
-// as zap's encoders write it.
+// reflectedOrError returns value if it cannot change, or otherwise its JSON as zap's
+// encoders write it.
 func reflectedOrError(value any) (any, error) {
 	if value == nil || constant(reflect.TypeOf(value)) {
 		return value, nil
@@ -202,7 +201,7 @@ func constant(t reflect.Type) bool {
 	}
 }
 
-// frozenError has the text of an error as it was, and its chain for errors.Is and
+// frozenError has the original text of an error, and its chain for errors.Is and
 // errors.As.
 type frozenError struct {
 	text string
@@ -213,7 +212,7 @@ func (e *frozenError) Error() string { return e.text }
 func (e *frozenError) Unwrap() error { return e.err }
 func (e *frozenError) size() int     { return len(e.text) }
 
-// verboseError is one that zap asks for a second, longer text.
+// verboseError also has the second, longer text that zap asks for.
 type verboseError struct {
 	frozenError
 	verbose string
@@ -222,7 +221,7 @@ type verboseError struct {
 func (e *verboseError) Format(state fmt.State, _ rune) { _, _ = fmt.Fprint(state, e.verbose) }
 func (e *verboseError) size() int                      { return len(e.text) + len(e.verbose) }
 
-// errorGroup is one that zap asks for its causes.
+// errorGroup also has the causes that zap asks for.
 type errorGroup struct {
 	frozenError
 	causes []error

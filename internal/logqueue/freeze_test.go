@@ -14,14 +14,14 @@ import (
 	"go.uber.org/zap/zapcore"
 )
 
-// mutable is what may be logged and changed afterwards.
+// mutable is a value that may change after it is logged.
 type mutable struct{ text string }
 
 func (m *mutable) String() string { return m.text }
 func (m *mutable) Error() string  { return m.text }
 func (m *mutable) MarshalLogObject(e zapcore.ObjectEncoder) error {
 	e.AddDuration("duration", time.Second)
-	defer e.AddString("text", m.text) // in the order of their names, which is kept
+	defer e.AddString("text", m.text) // in the order of their names, which stays
 	return e.AddArray("list", zapcore.ArrayMarshalerFunc(func(a zapcore.ArrayEncoder) error {
 		a.AppendString(m.text)
 		return a.AppendObject(zapcore.ObjectMarshalerFunc(func(e zapcore.ObjectEncoder) error {
@@ -35,8 +35,8 @@ type panicking struct{}
 
 func (*panicking) Error() string { panic("in Error") }
 
-// Fields are those of the moment when they were logged, and are written as they
-// would have been by the logger itself.
+// TestFieldsAreThoseOfTheCall: fields have their values at the time of the call, in the
+// form that the logger itself would write.
 func TestFieldsAreThoseOfTheCall(t *testing.T) {
 	m := &mutable{"before"}
 	raw := []byte("before")

@@ -9,26 +9,26 @@ import (
 	"go.uber.org/zap/zapcore"
 )
 
-// A kind of line may come burst times at once, and perSecond times a second
-// from then on. zap's sampler knows lines by their text, in which a client can
-// put anything; here a kind is a place in the code.
+// A kind of line may come burst times at once, and perSecond times per second from then
+// on. zap's sampler identifies lines by their text, which may contain anything from a
+// client. Here a kind is a place in the code.
 //
 // Upstream's information, which is at debug level, has its own limit (see
-// [Core.Verbose]): it has a line for each request and object when a host has set
-// klog's verbosity, and nothing that strangers cause otherwise.
+// [Core.Verbose]): if a host has set klog's verbosity, it has a line for each request and
+// object. Otherwise it has nothing that unauthenticated clients cause.
 const (
 	burst, perSecond               = 50, 1
 	verboseBurst, verbosePerSecond = 1000, 100
-	// maxKinds bounds the memory. There are about a thousand sites in all.
+	// maxKinds bounds the memory. The code has about a thousand places that log.
 	maxKinds = 1024
-	// shared is the kind of lines for which there is no other any more.
+	// shared is the kind of further lines when there are maxKinds.
 	shared = "others"
 )
 
 // limiter counts recent lines by kind. Its zero value is ready.
 type limiter struct {
 	kinds      map[string]*kind
-	suppressed bool // something waits for a report
+	suppressed bool // a report is due
 }
 
 type kind struct {
@@ -49,7 +49,7 @@ func limits(verbose bool) (most, rate float64) {
 	return burst, perSecond
 }
 
-// refill adds the tokens that k has gained since the last call.
+// refill adds the tokens gained since the last call.
 func (k *kind) refill(now time.Time) (full bool) {
 	most, rate := limits(k.verbose)
 	k.tokens = min(most, k.tokens+rate*max(0, now.Sub(k.at).Seconds()))
@@ -104,7 +104,7 @@ func (l *limiter) find(name string, verbose bool, now time.Time) *kind {
 	return k
 }
 
-// report returns the kinds of which lines were suppressed, and forgets those.
+// report returns the kinds with suppressed lines, and resets their counts.
 func (l *limiter) report() (all []kind) {
 	l.suppressed = false
 	for _, k := range l.kinds {
@@ -117,8 +117,8 @@ func (l *limiter) report() (all []kind) {
 	return all
 }
 
-// template returns the common beginning of lines that differ in an address, a number
-// or a quoted text.
+// template returns the common prefix of lines that differ in an address, a number or a
+// quoted text.
 func template(message string) string {
 	const longest = 80
 	cut := strings.IndexAny(message, "0123456789\"'`[{(<=")

@@ -13,8 +13,8 @@ import (
 	"go.uber.org/zap/zaptest/observer"
 )
 
-// A flood of one kind is cut, whatever a client puts into its lines, reported and
-// counted, and hides nothing else.
+// TestFlood: a flood of one kind is limited, reported and counted, for any text of the
+// client, and hides no other lines.
 func TestFlood(t *testing.T) {
 	for name, flood := range map[string]func(*zap.Logger, int){
 		"one text":      func(l *zap.Logger, _ int) { l.Warn("unable to authenticate") },
@@ -57,7 +57,8 @@ func TestFlood(t *testing.T) {
 	}
 }
 
-// The report of a flood comes when it is over, not with the next line.
+// TestFloodIsReportedWithoutAnotherLine: the report of a flood comes after its end,
+// without a next line.
 func TestFloodIsReportedWithoutAnotherLine(t *testing.T) {
 	reported := make(chan struct{}, 1)
 	q := New(hooked(func(e zapcore.Entry, _ []zapcore.Field) {
@@ -75,7 +76,7 @@ func TestFloodIsReportedWithoutAnotherLine(t *testing.T) {
 	wait(t, reported, "the report")
 }
 
-// A host that asks for many debug lines gets them.
+// TestVerboseLinesHaveRoom: a host that requests many debug lines gets them.
 func TestVerboseLinesHaveRoom(t *testing.T) {
 	core, logs := observer.New(zap.DebugLevel)
 	q := New(zap.New(core), nil)
@@ -128,7 +129,7 @@ func TestKindsRecover(t *testing.T) {
 	}
 }
 
-// Kinds cost memory, and there is a limit to that too.
+// TestKindsAreBounded: the number of kinds is bounded, as kinds cost memory.
 func TestKindsAreBounded(t *testing.T) {
 	var l limiter
 	now := time.Now()
@@ -151,7 +152,7 @@ func TestKindsAreBounded(t *testing.T) {
 	}
 }
 
-// FuzzMessages: messages of any text have a kind that begins them, and a short form.
+// FuzzMessages: any message has a kind that begins it, and a truncated form.
 func FuzzMessages(f *testing.F) {
 	for _, seed := range []string{"", "dial 10.0.0.1: refused", `token "x" is bad`, strings.Repeat("ä", 200), "\xff" + strings.Repeat("\x80", 400)} {
 		f.Add(seed)

@@ -9,13 +9,13 @@ import (
 	"go.uber.org/zap/zapcore"
 )
 
-// What takes seconds in a process that stops takes less in a test.
+// Tests use shorter timeouts than a process.
 func TestMain(m *testing.M) {
 	stallTimeout, closeTimeout, reportInterval = 200*time.Millisecond, time.Second, time.Millisecond
 	goleak.VerifyTestMain(m)
 }
 
-// timeout is how long a test waits for what must come.
+// timeout bounds a test's wait for an event.
 const timeout = 30 * time.Second
 
 // hook is a core that calls a function for each line.

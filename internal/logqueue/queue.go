@@ -1,10 +1,10 @@
-// Package logqueue keeps a host's logger from holding up the code that logs.
+// Package logqueue keeps a host's logger from blocking the code that logs.
 //
-// A [Queue] stands between the two: callers append to a bounded list, and
-// one goroutine hands the lines to the logger, in order. A logger that blocks,
-// panics, or logs again reaches nothing but that goroutine. Lines for which there
-// is no room are dropped and counted, and so are lines of one kind that come too
-// often (see [Rate]): strangers cause log lines, and must not fill a disk with them.
+// A [Queue] is between the two: callers append to a bounded list, and one goroutine
+// passes the lines to the logger, in order. A logger that blocks, panics, or logs again
+// affects only that goroutine. The queue drops and counts lines that do not fit. It does
+// the same with lines of one kind that come too often (see [Rate]): unauthenticated
+// clients can cause log lines, and must not fill a disk with them.
 package logqueue
 
 import (
@@ -24,22 +24,22 @@ const (
 	maxLines = 4096
 	maxBytes = 8 << 20
 
-	// panicWait is how long a line waits to be written that ends something.
+	// panicWait bounds the wait for an entry that ends something.
 	panicWait = time.Second
 )
 
-// How long Close waits for the logger. They are variables for tests.
+// Timeouts of Close. They are variables for tests.
 var (
 	stallTimeout = 2 * time.Second // without a line
 	closeTimeout = 10 * time.Second
 )
 
-// Why a line was dropped.
+// Reasons for dropped lines.
 const (
 	Full   = "full"   // the logger does not keep up
 	Rate   = "rate"   // too many of the same kind
 	Failed = "failed" // the logger panicked
-	Closed = "closed" // it came after the end
+	Closed = "closed" // the queue was closed
 )
 
 // Queue hands lines to one logger. Its methods are safe for concurrent use.
@@ -48,28 +48,28 @@ type Queue struct {
 	logger   *zap.Logger
 	failures zapcore.WriteSyncer // where zap reports failed writes
 	dropped  func(reason string, lines int)
-	wake     chan struct{} // holds one
+	wake     chan struct{} // capacity one
 	done     chan struct{} // closed when the worker has ended
 	close    func() error
 	pending  atomic.Int64 // lines that the logger has not taken
 	written  atomic.Int64 // lines that it has taken
 	gaveUp   atomic.Bool
-	began    atomic.Int64 // when the logger was called that has not returned; see Stalled
+	began    atomic.Int64 // start of the running call of the logger; see Stalled
 
 	mu     sync.Mutex
 	lines  []line
 	bytes  int
-	lost   int // since the last report of it
+	lost   int // since the last report
 	limits limiter
 	closed bool
 
-	// Of the worker only.
+	// Fields of the worker.
 	batch   []line
 	current line
 	failed  int
 }
 
-// line is one entry for the logger, or a mark that is closed in its turn.
+// line is one entry for the logger, or a mark to close in its turn.
 type line struct {
 	core   *Core
 	entry  zapcore.Entry
@@ -78,8 +78,8 @@ type line struct {
 	report bool // about other lines
 }
 
-// New returns a queue in front of logger. Close must be called. dropped, unless
-// nil, is called with the reason for and the number of lines that are dropped.
+// New returns a queue in front of logger. Call Close. dropped, unless nil, is called with
+// the reason for and the number of dropped lines.
 func New(logger *zap.Logger, dropped func(reason string, lines int)) *Queue {
 	if dropped == nil {
 		dropped = func(string, int) {}
@@ -95,15 +95,14 @@ func New(logger *zap.Logger, dropped func(reason string, lines int)) *Queue {
 	return q
 }
 
-// Logger returns the logger in front of the queue. It has the options and the
-// levels of the one behind it. Values in its fields may change afterwards.
+// Logger returns the logger in front of the queue. It has the options and the levels of
+// the logger behind it. Values in its fields may change after a call.
 func (q *Queue) Logger() *zap.Logger { return q.logger }
 
 // Core returns the core of Logger.
 func (q *Queue) Core() *Core { return q.root }
 
-// Ensure returns logger and does nothing if it is already that of a Queue.
-// Otherwise it is New.
+// Ensure returns logger if it already belongs to a Queue. Otherwise it calls New.
 func Ensure(logger *zap.Logger, dropped func(reason string, lines int)) (queued *zap.Logger, closeQueue func() error) {
 	if core, ok := logger.Core().(interface{ Queued() bool }); ok && core.Queued() {
 		return logger, func() error { return nil }
@@ -112,8 +111,8 @@ func Ensure(logger *zap.Logger, dropped func(reason string, lines int)) (queued 
 	return q.Logger(), q.Close
 }
 
-// Ensured is Ensure for a function that logs until it returns. done, which is
-// deferred, adds to the error of the function that the logger blocks.
+// Ensured is Ensure for a function that logs until it returns. Defer done: it adds an
+// error to the function's error if the logger blocks.
 func Ensured(logger *zap.Logger, err *error) (queued *zap.Logger, done func()) {
 	queued, closeQueue := Ensure(logger, nil)
 	return queued, func() {
@@ -123,9 +122,9 @@ func Ensured(logger *zap.Logger, err *error) (queued *zap.Logger, done func()) {
 	}
 }
 
-// Close waits until the logger has taken all lines. It gives up, with an error,
-// when that takes two seconds for a single line, or ten in all. Lines that come
-// later are dropped. A logger that never returns keeps one goroutine.
+// Close waits until the logger has taken all lines. It returns an error if that takes two
+// seconds for a single line, or ten in all. Later lines are dropped. A logger that never
+// returns keeps one goroutine.
 func (q *Queue) Close() error { return q.close() }
 
 func (q *Queue) end() error {
@@ -155,8 +154,8 @@ func (q *Queue) end() error {
 	}
 }
 
-// Flush waits until the logger has taken the lines queued before, for as long as
-// timeout, and reports whether it has. The logger itself does not wait.
+// Flush waits up to timeout until the logger has taken the queued lines, and reports
+// whether it has. If the logger itself calls it, it does not wait.
 func (q *Queue) Flush(timeout time.Duration) bool {
 	if Delivering() {
 		return false
@@ -182,7 +181,7 @@ func (q *Queue) Flush(timeout time.Duration) bool {
 	}
 }
 
-// admit reports whether a line will be queued, and counts it if not.
+// admit reports whether to queue a line, and counts it if not.
 func (q *Queue) admit(kind string, entry *zapcore.Entry, verbose bool) bool {
 	q.mu.Lock()
 	reason := q.refusal(kind, entry, verbose)
@@ -192,18 +191,19 @@ func (q *Queue) admit(kind string, entry *zapcore.Entry, verbose bool) bool {
 	}
 	q.dropped(reason, 1)
 	if reason == Rate {
-		q.signal() // which makes the worker report it, in time
+		q.signal() // wakes the worker, which reports it in time
 	}
 	return false
 }
 
-// refusal is called with mu held.
+// refusal returns the reason for dropping a line, or an empty string. The caller holds
+// mu.
 func (q *Queue) refusal(kind string, entry *zapcore.Entry, verbose bool) string {
 	switch {
 	case q.closed:
 		return Closed
 	case entry.Level >= zapcore.DPanicLevel:
-		return "" // there are few, and they say why something ended
+		return "" // such entries are few, and explain why something ended
 	case !q.limits.take(kind, entry, verbose, time.Now()):
 		return Rate
 	case len(q.lines) >= maxLines || q.bytes >= maxBytes:
@@ -251,7 +251,7 @@ func size(l line) int {
 	return n
 }
 
-// errorOutput finds out where logger reports the errors of its cores.
+// errorOutput returns the output to which logger reports errors of its cores.
 func errorOutput(logger *zap.Logger) zapcore.WriteSyncer {
 	logger = logger.WithOptions(zap.WrapCore(func(zapcore.Core) zapcore.Core { return probe{} }))
 	checked := logger.Check(zapcore.InfoLevel, "")
@@ -259,11 +259,11 @@ func errorOutput(logger *zap.Logger) zapcore.WriteSyncer {
 		return nil
 	}
 	output := checked.ErrorOutput
-	checked.Write() // which gives it back to zap
+	checked.Write() // which returns it to zap
 	return output
 }
 
-// probe is a core that takes everything and writes nothing.
+// probe is a core that accepts everything and writes nothing.
 type probe struct{}
 
 func (probe) Enabled(zapcore.Level) bool          { return true }

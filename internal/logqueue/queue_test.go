@@ -16,7 +16,7 @@ import (
 	"go.uber.org/zap/zaptest/observer"
 )
 
-// distinct is a message of a kind of its own.
+// distinct returns a message with its own kind.
 func distinct(i int) string {
 	return strings.Map(func(r rune) rune { return r - '0' + 'a' }, fmt.Sprintf("%05d", i))
 }
@@ -46,7 +46,7 @@ func TestLinesAreWrittenInOrderBeforeCloseReturns(t *testing.T) {
 	}
 }
 
-// Several cores behind one logger have a level each.
+// TestEachCoreHasItsLevel: several cores behind one logger have a level each.
 func TestEachCoreHasItsLevel(t *testing.T) {
 	all, allLogs := observer.New(zap.DebugLevel)
 	errs, errorLogs := observer.New(zap.ErrorLevel)
@@ -98,8 +98,8 @@ func TestLoggerThatBlocks(t *testing.T) {
 	}
 }
 
-// A line is dropped too when the ones before are too long, and a line that says
-// why something ended is not.
+// TestQueueIsBoundedInBytes: a line is dropped if the earlier lines are too long, unless
+// it explains why something ended.
 func TestQueueIsBoundedInBytes(t *testing.T) {
 	called, release := make(chan struct{}), make(chan struct{})
 	var once sync.Once
@@ -133,7 +133,8 @@ func TestQueueIsBoundedInBytes(t *testing.T) {
 	}
 }
 
-// Before a process ends by a line, the line is written.
+// TestLineThatEndsSomethingIsWrittenFirst: a line that ends the process is written before
+// the end.
 func TestLineThatEndsSomethingIsWrittenFirst(t *testing.T) {
 	core, logs := observer.New(zap.DebugLevel)
 	q := New(zap.New(core, zap.WithFatalHook(zapcore.WriteThenPanic)), nil)
@@ -169,7 +170,8 @@ func TestLoggerThatFails(t *testing.T) {
 	}
 }
 
-// The logger's own level decides about lines, and its own error output gets its errors.
+// TestLoggerThatReportsErrors: the logger's own level applies to lines, and its own error
+// output gets its errors.
 func TestLoggerThatReportsErrors(t *testing.T) {
 	var reported bytes.Buffer
 	failing := zapcore.NewCore(zapcore.NewJSONEncoder(zap.NewProductionEncoderConfig()), badWriter{}, zap.InfoLevel)

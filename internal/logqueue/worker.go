@@ -10,11 +10,11 @@ import (
 	"go.uber.org/zap/zapcore"
 )
 
-// reportInterval is how soon the log says that lines were dropped for their
-// number. It is a variable for tests.
+// reportInterval is the delay of log lines about dropped lines. It is a variable for
+// tests.
 var reportInterval = 10 * time.Second
 
-// work hands the lines to the logger until the queue is closed and empty.
+// work passes the lines to the logger until the queue is closed and empty.
 func (q *Queue) work() {
 	ended := false
 	defer func() {
@@ -27,7 +27,7 @@ func (q *Queue) work() {
 	var report <-chan time.Time
 	for {
 		for len(q.batch) > 0 {
-			// Off the list first: the logger may not return.
+			// Remove it first: the logger may not return.
 			l := q.batch[0]
 			q.batch[0] = line{}
 			q.batch = q.batch[1:]
@@ -54,13 +54,13 @@ func (q *Queue) work() {
 	}
 }
 
-// next fetches the lines that wait.
+// next takes the waiting lines.
 func (q *Queue) next() (more, closed, suppressed bool) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	q.batch, q.lines, q.bytes = q.lines, nil, 0
 	if q.lost > 0 {
-		// They would have come after the waiting lines.
+		// They would have followed the waiting lines.
 		q.batch = append(q.batch, q.summary(zapcore.WarnLevel, "log lines were dropped: the Logger did not keep up", q.lost))
 		q.lost = 0
 	}
@@ -71,7 +71,7 @@ func (q *Queue) next() (more, closed, suppressed bool) {
 	return len(q.batch) > 0, q.closed, q.limits.suppressed
 }
 
-// report writes how many lines were dropped of each kind.
+// report writes the number of dropped lines of each kind.
 func (q *Queue) report() {
 	q.mu.Lock()
 	kinds := q.limits.report()
@@ -93,7 +93,7 @@ func (q *Queue) summary(level zapcore.Level, message string, lines int) line {
 	}
 }
 
-// take hands a line to the logger, unless nobody waits for that any more.
+// take passes a line to the logger, unless Close has given up.
 func (q *Queue) take(l line) {
 	switch {
 	case l.mark != nil:
@@ -107,7 +107,7 @@ func (q *Queue) take(l line) {
 	q.ended()
 }
 
-// ended notes that the logger has returned.
+// ended records that the logger has returned.
 func (q *Queue) ended() {
 	q.written.Add(1)
 	if !q.current.report {
@@ -115,7 +115,7 @@ func (q *Queue) ended() {
 	}
 }
 
-// call calls the logger with the current line, and survives a panic.
+// call calls the logger with the current line, and recovers panics.
 func (q *Queue) call() {
 	defer func() {
 		if recover() != nil {
@@ -129,7 +129,7 @@ func (q *Queue) call() {
 	q.deliver(q.current)
 }
 
-// lose counts a line on which the logger has failed. A report is not worth one.
+// lose counts a line lost to a failing logger. Reports do not count.
 func (q *Queue) lose() {
 	if !q.current.report {
 		q.dropped(Failed, 1)
@@ -137,7 +137,7 @@ func (q *Queue) lose() {
 	}
 }
 
-// deliver calls the logger. Its name is known to Delivering.
+// deliver calls the logger. Delivering finds it by its name.
 //
 //go:noinline
 func (q *Queue) deliver(l line) {
@@ -149,11 +149,11 @@ func (q *Queue) deliver(l line) {
 	checked.Write(l.fields...)
 }
 
-// delivering counts the loggers that are being called, of all queues.
+// delivering is the number of running calls of loggers, of all queues.
 var delivering atomic.Int64
 
-// Delivering reports whether the caller is a logger that a Queue has called: what
-// that logs itself must not come back to it.
+// Delivering reports whether a logger that a Queue has called is the caller. Its own
+// lines must not come back to it.
 func Delivering() bool {
 	if delivering.Load() == 0 {
 		return false
@@ -171,10 +171,10 @@ func Delivering() bool {
 	}
 }
 
-// epoch is what Queue.began counts from, by the monotonic clock.
+// epoch is the zero of Queue.began, by the monotonic clock.
 var epoch = time.Now()
 
-// Stalled returns for how long the logger has been at one line, or zero.
+// Stalled returns how long the current call of the logger has lasted, or zero.
 func (q *Queue) Stalled() time.Duration {
 	began := q.began.Load()
 	if began == 0 {

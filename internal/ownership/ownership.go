@@ -1,14 +1,12 @@
 // Package ownership refuses directories and files that another user of the machine could
 // have prepared, or could change while they are in use.
 //
-// The rule is that of PostgreSQL and OpenSSH: the owner is the user of this process or
-// root, and neither group nor others may write. Symbolic links are followed if they, too,
-// are this user's or root's: one of another user leads to where that user wants files to
-// be written.
+// The rule is that of PostgreSQL and OpenSSH: the owner must be the user of this process
+// or root, and neither group nor others may write. Symbolic links are followed if they
+// also belong to this user or root. A link of another user would redirect our files.
 //
-// Parents are not looked at: what another user has put in place of a directory has that
-// user for its owner. Windows keeps access lists instead of modes; nothing is checked
-// there.
+// Parents are not checked: if another user has replaced a directory, that user owns it.
+// Windows uses access lists instead of modes; nothing is checked there.
 package ownership
 
 import (
@@ -19,11 +17,11 @@ import (
 	"path/filepath"
 )
 
-// ErrUntrusted says that another user owns a directory or a file, or may write to it.
+// ErrUntrusted reports that another user owns a directory or a file, or may write to it.
 var ErrUntrusted = errors.New("other users of this machine control it")
 
-// Dir checks a directory. One that is missing is no error: the process that creates it
-// owns it. A path that is no directory is left to its user, who reports it better.
+// Dir checks a directory. A missing directory is no error: the process that creates it
+// owns it. A path that is no directory is no error either: its user reports it better.
 func Dir(path string) error {
 	info, err := stat(path)
 	if info == nil || !info.IsDir() {
@@ -33,9 +31,10 @@ func Dir(path string) error {
 }
 
 // Shared checks a directory in which only single files are ours, such as the working
-// directory of a user. It may be one like /tmp, where the sticky bit keeps others from
-// replacing them. The private group of its owner may write: with umask 002, the default of
-// several distributions, it may to every directory that the user makes.
+// directory of a user. It accepts directories like /tmp, where the sticky bit keeps
+// others from replacing our files. It also accepts directories that the owner's private
+// group may write to: with umask 002, the default of several distributions, that is every
+// directory that the user creates.
 func Shared(path string) error {
 	info, err := stat(path)
 	switch {
@@ -49,7 +48,7 @@ func Shared(path string) error {
 	return check(path, info, otherDir)
 }
 
-// File checks an existing file. A missing one is no error.
+// File checks an existing file. A missing file is no error.
 func File(path string) error {
 	info, err := stat(path)
 	if info == nil {
@@ -58,8 +57,8 @@ func File(path string) error {
 	return check(path, info, "")
 }
 
-// stat follows a symbolic link at path unless it belongs to another user. It returns nil,
-// and no error, for a missing file.
+// stat follows a symbolic link at path unless it belongs to another user. For a missing
+// file it returns nil and no error.
 func stat(path string) (fs.FileInfo, error) {
 	info, err := os.Lstat(path)
 	if err == nil && info.Mode()&fs.ModeSymlink != 0 {
@@ -93,7 +92,7 @@ func check(path string, info fs.FileInfo, cure string) error {
 	return nil
 }
 
-// Tree checks a directory with all that is in it.
+// Tree checks a directory and its whole contents.
 func Tree(dir string) error {
 	if err := Dir(dir); err != nil {
 		return err
@@ -113,8 +112,8 @@ func Tree(dir string) error {
 	})
 }
 
-// Appended checks a file that is going to be appended to, and is made if it is missing:
-// its directory, and the owner of any file or link at its name.
+// Appended checks a file to append to, which may be missing: its directory, and the owner
+// of an existing file or link.
 func Appended(path string) error {
 	if err := Shared(filepath.Dir(path)); err != nil {
 		return err

@@ -11,15 +11,15 @@ import (
 	"github.com/kubembed/kubembed/internal/ownership"
 )
 
-// TestPrivateGroupMayWrite: with umask 002, the working directory of a user is
-// writable for the group that has no other member.
+// TestPrivateGroupMayWrite: with umask 002, a user's working directory is writable for a
+// group without other members.
 func TestPrivateGroupMayWrite(t *testing.T) {
 	if os.Geteuid() != 0 {
 		t.Skip("being another user needs root")
 	}
 	const user, other = 12345, 12346
 	base := t.TempDir()
-	if err := os.Chmod(filepath.Dir(base), 0o755); err != nil { // which testing keeps private
+	if err := os.Chmod(filepath.Dir(base), 0o755); err != nil { // testing makes it private
 		t.Fatal(err)
 	}
 	made := func(name string, group int) string {
@@ -43,7 +43,7 @@ func TestPrivateGroupMayWrite(t *testing.T) {
 	})
 }
 
-// as runs f as another user, in a thread that ends with it.
+// as runs f as another user, in a thread that ends with f.
 func as(t *testing.T, user uintptr, f func()) {
 	t.Helper()
 	done := make(chan struct{})

@@ -85,7 +85,7 @@ func expect(t *testing.T, what string, err error, accepted bool, message string)
 	}
 }
 
-// A link of another user would have files written where that user wants them.
+// TestLinksOfOthersAreRefused: a link of another user would redirect our files.
 func TestLinksOfOthersAreRefused(t *testing.T) {
 	if os.Geteuid() != 0 {
 		t.Skip("giving a link to another user needs root")

@@ -1,7 +1,7 @@
 //go:build staging
 
-// Package staging keeps the staging modules that k8s.io/kubernetes requires in
-// go.mod: go mod tidy looks at files with any build tag. Nothing builds it.
+// Package staging keeps the staging modules that k8s.io/kubernetes requires in go.mod: go
+// mod tidy reads files with any build tag. Nothing builds this package.
 package staging
 
 import (

@@ -13,18 +13,18 @@ import (
 	"github.com/kubembed/kubembed/internal/ownership"
 )
 
-// names is how many entries of os.TempDir are read at once.
+// names is the number of entries of os.TempDir to read at once.
 const names = 512
 
-// Sweep removes the directories in os.TempDir that processes of this user have left
-// which were killed, until ctx ends. It returns the removed ones, and why others could
-// not be removed. Several processes may sweep at once.
+// Sweep removes directories in os.TempDir that killed processes of this user have left,
+// until ctx ends. It returns the removed directories, and the errors of others. Several
+// processes may sweep at once.
 func Sweep(ctx context.Context) (removed []string, err error) {
 	parent, err := os.Open(os.TempDir())
 	if err != nil {
 		return nil, err
 	}
-	defer func() { _ = parent.Close() }() // it has only been read
+	defer func() { _ = parent.Close() }() // it was only read
 	var errs []error
 	for ctx.Err() == nil {
 		found, err := parent.Readdirnames(names)
@@ -50,8 +50,7 @@ func Sweep(ctx context.Context) (removed []string, err error) {
 }
 
 // sweep removes the directory at path if a killed process of this user has left it. It
-// looks and removes through one open directory: what somebody puts in its place
-// meanwhile is not followed.
+// checks and removes through one open directory: it does not follow a replacement.
 func sweep(path string) (swept bool, err error) {
 	info, err := os.Lstat(path)
 	if err != nil || !info.IsDir() || !ownership.Private(info) {
@@ -73,8 +72,8 @@ func sweep(path string) (swept bool, err error) {
 		return false, ignoreMissing(err)
 	}
 	defer lock.Unlock()
-	// Another process may have swept it before we had the lock, or path may lead to
-	// another directory by now, whose lock we have.
+	// Another process may have swept it before we took the lock. Or path may lead to
+	// another directory by now, and we hold that one's lock.
 	if named, err := os.Lstat(path); err != nil || !os.SameFile(info, named) || !marked(root, filepath.Base(path)) {
 		return false, ignoreMissing(err)
 	}
@@ -89,7 +88,7 @@ func sweep(path string) (swept bool, err error) {
 	return true, ignoreMissing(os.Remove(path))
 }
 
-// marked reports whether the directory has a mark with its name.
+// marked reports whether the directory has a marker with its name.
 func marked(root *os.Root, name string) bool {
 	if info, err := root.Lstat(mark); err != nil || !ownership.Plain(info) || info.Size() != int64(len(name)) {
 		return false

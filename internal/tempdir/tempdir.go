@@ -1,11 +1,11 @@
-// Package tempdir makes temporary directories that do not outlive their process for
-// long: those of a process that was killed are removed by the next one that calls
-// [Sweep].
+// Package tempdir makes temporary directories that do not outlive their process for long:
+// the next process that calls [Sweep] removes the directories of killed processes.
 //
-// Each directory holds a lock file, which its process has locked, and a mark with the
-// name of the directory. Only a directory with its mark, of this user, whose lock is
-// free is swept: nothing that a user named, copied or renamed, and nothing that is
-// being made at the same time, as the mark is written after the lock was taken.
+// Each directory holds a lock file, locked by its process, and a marker with the name of
+// the directory. Sweep removes a directory only if it belongs to this user, has its
+// marker, and its lock is free. So it removes no directory that a user has named, copied
+// or renamed, and none that is just being made: the marker is written after the lock is
+// taken.
 package tempdir
 
 import (
@@ -21,8 +21,7 @@ import (
 const (
 	// prefix begins the names of all directories.
 	prefix = "kubembed-"
-	// mark is the file that says that a directory is temporary. It contains the
-	// directory's name.
+	// mark is the marker of a temporary directory. It contains the directory's name.
 	mark = "temporary"
 )
 
@@ -32,8 +31,8 @@ type Dir struct {
 	lock *dirlock.Lock
 }
 
-// Make makes a directory in os.TempDir, called kubembed-, the kind, and a number.
-// The process must not keep files of its own called "lock" or "temporary" in it.
+// Make makes a directory in os.TempDir with a name of kubembed-, the kind, and a number.
+// The process must not keep files called "lock" or "temporary" in it.
 func Make(kind string) (*Dir, error) {
 	if kind != "" {
 		kind += "-"
@@ -52,9 +51,8 @@ func Make(kind string) (*Dir, error) {
 	return d, nil
 }
 
-// Remove removes the directory with all that is in it. The mark and the lock go last:
-// what a process leaves that is killed meanwhile can still be swept. It may be called
-// again, and on nil.
+// Remove removes the directory with its contents. The marker and the lock go last, so
+// Sweep can finish the work of a killed process. It may be called again, and on nil.
 func (d *Dir) Remove() error {
 	if d == nil {
 		return nil
@@ -66,7 +64,7 @@ func (d *Dir) Remove() error {
 	return errors.Join(err, os.RemoveAll(d.Path))
 }
 
-// Forget removes the mark from a directory that somebody has named to keep data in.
+// Forget removes the marker, and makes the directory permanent.
 func Forget(path string) error {
 	if err := os.Remove(filepath.Join(path, mark)); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
@@ -74,7 +72,7 @@ func Forget(path string) error {
 	return nil
 }
 
-// empty removes the contents of a directory, the mark last, except the lock file.
+// empty removes the contents of a directory, the marker last, except the lock file.
 func empty(path string) error {
 	root, err := os.OpenRoot(path)
 	if errors.Is(err, fs.ErrNotExist) {

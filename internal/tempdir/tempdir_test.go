@@ -16,7 +16,7 @@ import (
 	"github.com/kubembed/kubembed/internal/tempdir"
 )
 
-// children are what this binary becomes when it is started under another name.
+// children are the programs that this binary runs when it is started under another name.
 var children = map[string]func() error{
 	// holder makes a directory and keeps it until it is killed.
 	"holder": func() error {
@@ -31,7 +31,7 @@ var children = map[string]func() error{
 		_, err = io.Copy(io.Discard, os.Stdin)
 		return err
 	},
-	// worker makes, sweeps and removes as fast as it can.
+	// worker makes, sweeps and removes as fast as possible.
 	"worker": func() error {
 		for range 150 {
 			d, err := tempdir.Make("")
@@ -73,7 +73,7 @@ func fill(dir string) error {
 	return os.WriteFile(filepath.Join(dir, "sub", "file"), []byte("content"), 0o600)
 }
 
-// ownTemp is the directory of temporary files of this test and its children.
+// ownTemp returns the directory of temporary files of this test and its children.
 func ownTemp(t *testing.T) string {
 	t.Helper()
 	dir := t.TempDir()
@@ -163,8 +163,8 @@ func TestRemove(t *testing.T) {
 	}
 }
 
-// A killed process removes nothing; the next one does so for it, and for nobody who
-// still runs.
+// TestSweepAfterKill: the next process removes the directory of a killed process, and no
+// directory of a running one.
 func TestSweepAfterKill(t *testing.T) {
 	temp := ownTemp(t)
 	killed, kill := hold(t)
@@ -183,7 +183,8 @@ func TestSweepAfterKill(t *testing.T) {
 	}
 }
 
-// What is not certainly a killed process's own stays.
+// TestSweepLeavesOthersAlone: a directory stays unless it certainly belongs to a killed
+// process.
 func TestSweepLeavesOthersAlone(t *testing.T) {
 	temp := ownTemp(t)
 	for name, change := range map[string]func(path string) error{
@@ -235,7 +236,7 @@ func TestSweepLeavesOthersAlone(t *testing.T) {
 				t.Fatal(err)
 			}
 			removed, err := tempdir.Sweep(t.Context())
-			if name == "copied" { // the original goes
+			if name == "copied" { // the original is removed
 				removed = slices.DeleteFunc(removed, func(p string) bool { return p == path })
 				path += "0"
 			}
@@ -266,8 +267,8 @@ func TestSweepLeavesOthersAlone(t *testing.T) {
 	}
 }
 
-// TestParallel has several processes start, sweep and end at once: none loses a
-// directory that it uses, and none fails.
+// TestParallel starts, sweeps and ends several processes at once: none loses a directory
+// that it uses, and none fails.
 func TestParallel(t *testing.T) {
 	temp := ownTemp(t)
 	var workers []*exec.Cmd

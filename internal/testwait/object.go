@@ -12,13 +12,14 @@ import (
 	watchtools "k8s.io/client-go/tools/watch"
 )
 
-// Named lists and watches the object of that name. The namespace is empty for objects of
-// the cluster.
+// Named lists and watches the object of that name. The namespace is empty for
+// cluster-scoped objects.
 func Named(client rest.Interface, resource, namespace, name string) cache.ListerWatcher {
 	return cache.NewListWatchFromClient(client, resource, namespace, fields.OneTermEqualSelector("metadata.name", name))
 }
 
-// Object watches objects of type T until condition holds for one, and returns that one.
+// Object watches objects of type T until condition holds for one, and returns that
+// object.
 func Object[T runtime.Object](t testing.TB, objects cache.ListerWatcher, example T, condition func(T) bool) T {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), Timeout)

@@ -1,5 +1,5 @@
-// Package testwait waits in tests for conditions that become true by themselves. Nothing
-// here sleeps for a fixed time: a wait ends as soon as its condition holds.
+// Package testwait waits in tests for conditions that become true by themselves. It never
+// sleeps for a fixed time: a wait ends as soon as its condition holds.
 package testwait
 
 import (
@@ -10,19 +10,19 @@ import (
 	"k8s.io/apimachinery/pkg/util/wait"
 )
 
-// Timeout bounds every wait. It is far above what a wait takes on a busy machine, so that
+// Timeout bounds every wait. It is far above the duration of a wait on a busy machine, so
 // only a condition that never holds reaches it.
 const Timeout = time.Minute
 
-// interval is the pause between two tries.
+// interval is the pause between two attempts.
 const interval = 20 * time.Millisecond
 
-// attemptTimeout ends one try of Until, so that a request to a server that hangs does not
-// use up the whole wait.
+// attemptTimeout ends one attempt of Until, so that a request to a hanging server does
+// not use up the whole wait.
 const attemptTimeout = 10 * time.Second
 
 // Until calls check until it returns nil. It fails the test with the last error and what
-// when that takes longer than Timeout. The context of a call ends after ten seconds.
+// if that takes longer than Timeout. The context of each call ends after ten seconds.
 func Until(t testing.TB, what string, check func(context.Context) error) {
 	t.Helper()
 	UntilWithin(t, Timeout, what, check)

@@ -22,7 +22,7 @@ func (f *failing) Fatalf(string, ...any) { f.failed = true; runtime.Goexit() }
 func TestUntilWithin(t *testing.T) {
 	for _, c := range []struct {
 		name     string
-		succeeds int // the try that succeeds; 0 is none
+		succeeds int // the successful attempt; 0 is none
 		fails    bool
 	}{{"at once", 1, false}, {"the third time", 3, false}, {"never", 0, true}} {
 		t.Run(c.name, func(t *testing.T) {

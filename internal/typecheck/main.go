@@ -1,14 +1,14 @@
-// The program typecheck type-checks packages of this repository with the versions that go.mod
-// names, and prints every error:
+// The program typecheck type-checks packages of this repository with the versions in
+// go.mod, and prints every error:
 //
 //	go run ./internal/typecheck ./... ./internal/e2e/...
 //
-// In contrast to go build and go vet it compiles nothing, and of imported packages it reads only
-// the declarations. It needs 7 s of CPU for another Kubernetes, where a build needs minutes. It
-// goes on where a package or a module is missing, and reports the errors of a package whose imports
-// have errors, too. .ci/upgrade runs it before the build. With -imports it also checks the function
-// bodies of all imported packages, which finds a Kubernetes that does not compile with a newer
-// version of a third module.
+// Unlike go build and go vet it compiles nothing, and of imported packages it reads only
+// the declarations. For another Kubernetes it needs 7 s of CPU, while a build needs
+// minutes. It continues if a package or a module is missing, and also reports the errors
+// of a package whose imports have errors. .ci/upgrade runs it before the build. With
+// -imports it also checks the function bodies of all imported packages. This finds a
+// Kubernetes that does not compile with a newer version of a third-party module.
 package main
 
 import (
@@ -57,7 +57,8 @@ type listed struct {
 	Error *struct{ Err string }
 }
 
-// checksBodies reports whether all of a package is checked: it is in a module of the workspace.
+// checksBodies reports whether to check function bodies: the package is in a module of
+// the workspace, or -imports is set.
 func (c *checker) checksBodies(p *listed) bool { return p.Module != nil && (p.Module.Main || c.deep) }
 
 func run(patterns []string, deep bool, out io.Writer) (failures int, err error) {
@@ -77,7 +78,7 @@ func run(patterns []string, deep bool, out io.Writer) (failures int, err error) 
 		} else if err != nil {
 			return 0, err
 		}
-		// A test's main package is generated: there is nothing to see.
+		// A test's main package is generated and has no files.
 		if p.ImportPath != "unsafe" && !strings.HasSuffix(p.ImportPath, ".test") {
 			c.check(&p)
 		}
@@ -93,7 +94,7 @@ type checker struct {
 	out      io.Writer
 }
 
-// check checks a package, after all that it imports: go list prints them in this order.
+// check checks a package after its imports: go list prints them in this order.
 func (c *checker) check(p *listed) {
 	if c.checksBodies(p) && p.Error != nil {
 		c.report(p.ImportPath + ": " + p.Error.Err)
@@ -126,9 +127,9 @@ func (c *checker) check(p *listed) {
 		config.GoVersion = "go" + p.Module.GoVersion
 	}
 	path, _, _ := strings.Cut(p.ImportPath, " ")
-	pkg, _ := config.Check(path, c.fset, files, nil) // Error has got it.
+	pkg, _ := config.Check(path, c.fset, files, nil) // config.Error has reported the error.
 	if pkg != nil {
-		// One with errors is still good for its importers.
+		// Importers can use a package with errors.
 		pkg.MarkComplete()
 		c.done[p.ImportPath] = pkg
 	}
@@ -144,7 +145,7 @@ func (c *checker) report(text string) {
 	}
 }
 
-// imports finds what one package imports.
+// imports resolves the imports of one package.
 type imports struct {
 	*checker
 	renamed map[string]string

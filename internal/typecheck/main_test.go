@@ -7,8 +7,8 @@ import (
 	"testing"
 )
 
-// All errors are found at once: in a test, below one with errors, and after a module that cannot
-// be had. What is right gives none.
+// TestErrorsAreAllFound: one run finds all errors: in a test, in an importer of a package
+// with errors, and after a missing module. Correct packages have none.
 func TestErrorsAreAllFound(t *testing.T) {
 	dir := t.TempDir()
 	for name, text := range map[string]string{

@@ -1,4 +1,4 @@
-// Package versionskew has the rules by which a release may work on the data of another.
+// Package versionskew has the rules for a release that opens the data of another one.
 package versionskew
 
 import (
@@ -8,16 +8,16 @@ import (
 	"k8s.io/apimachinery/pkg/util/version"
 )
 
-// Err says that the data are of a Kubernetes version that this release does not work with.
+// Err reports that this release does not support the Kubernetes version of the data.
 var Err = errors.New("version skew")
 
-// Follows returns an error, with the cure, if release own must not work on the data of release
-// stored, and reports whether own is the newer one. Both are versions like v1.37.2.
+// Follows returns an error, with the cure, if release own must not open the data of
+// release stored. It reports whether own is newer. Both are versions like v1.37.2.
 //
-// The rules are those of https://kubernetes.io/releases/version-skew-policy: Kubernetes does
-// not go back to an older minor version, and does not skip one, also where there is only one
-// server. Servers that share the data are one minor version apart at most, so that each can be
-// replaced, and restarted meanwhile.
+// The rules follow https://kubernetes.io/releases/version-skew-policy: Kubernetes neither
+// goes back to an older minor version nor skips one, even with a single server. Servers
+// that share the data are at most one minor version apart, so each can be replaced, and
+// restarted meanwhile.
 func Follows(stored, own string, shared bool) (newer bool, err error) {
 	was, err := version.ParseSemantic(stored)
 	if err != nil {

@@ -7,11 +7,11 @@ import "math"
 func CBOR(body []byte, sizes Sizes, limits Limits) (Cost, error) {
 	m := meter{limits: limits}
 	err := m.add(2 * int64(len(body)))
-	// Brackets of definite length end with a count, others with a break.
+	// A bracket of definite length ends with a count, others with a break.
 	type bracket struct {
 		left  uint64 // items to come; math.MaxUint64: until a break
 		begin int
-		value int64 // what an item takes
+		value int64 // the cost of an item
 	}
 	var open []bracket
 	for i := 0; i < len(body) && err == nil; {
@@ -69,7 +69,7 @@ func CBOR(body []byte, sizes Sizes, limits Limits) (Cost, error) {
 			if indefinite {
 				items = math.MaxUint64
 			} else if items > uint64(len(body)-i) {
-				return m.cost, nil // there are not so many bytes: no decoder takes it
+				return m.cost, nil // the body is too short: every decoder refuses it
 			}
 			if err = m.add(size); err == nil {
 				value := sizes.Element
@@ -79,7 +79,7 @@ func CBOR(body []byte, sizes Sizes, limits Limits) (Cost, error) {
 				open = append(open, bracket{left: items, begin: begin, value: value})
 				err = m.enter(len(open))
 			}
-		case 6: // a tag: its content follows, in its place
+		case 6: // a tag, followed by its content
 			open = append(open, bracket{left: 1, begin: begin})
 			err = m.enter(len(open))
 		case 7:

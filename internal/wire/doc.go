@@ -1,41 +1,40 @@
 // Package wire measures the bodies of API requests before they are decoded.
 //
-// A decoder trusts its input. Two bytes of protobuf or three of JSON become
-// a struct of a kilobyte, a schema nested 100,000 levels deep overflows the
-// stack, from which Go cannot recover, and a protobuf map entry whose value ends
-// after the entry is decoded twice, at every level: 200 bytes then take for
-// ever. So the bytes are read once beforehand, without allocating, and a body
-// that would cost more than its [Limits] is refused.
+// A decoder trusts its input. Two bytes of protobuf or three of JSON become a struct of a
+// kilobyte. A schema nested 100,000 levels deep overflows the stack, from which Go cannot
+// recover. A protobuf map entry whose value ends after the entry is decoded twice at
+// every level: 200 bytes then take forever. So this package reads the bytes once before,
+// without allocating, and refuses a body that would cost more than its [Limits].
 //
-// Protobuf cannot be read without its types: what looks like a message may be
-// the bytes of a ConfigMap. [Types] derives them from the Go types that the
-// decoder will use. JSON, YAML and CBOR are measured by their syntax alone.
+// Protobuf cannot be read without its types: bytes of a ConfigMap may look like a
+// message. [Types] derives them from the Go types that the decoder will use. JSON, YAML
+// and CBOR are measured by their syntax only.
 package wire
 
 import "fmt"
 
-// Limits are what a body may cost. All must be set.
+// Limits are the maximum costs of a body. All must be set.
 type Limits struct {
-	// Depth is how many levels objects, arrays and messages may be nested.
+	// Depth is the maximum nesting of objects, arrays and messages.
 	Depth int
-	// Bytes is the memory that the decoded body may take, in bytes, as estimated.
+	// Bytes is the estimated memory of the decoded body, in bytes.
 	Bytes int64
-	// Nested is the sum of the lengths of all objects, arrays and messages, in
-	// bytes. Types with a JSON encoding of their own are read again at each level.
+	// Nested is the sum of the lengths of all objects, arrays and messages, in bytes.
+	// Types with a JSON encoding of their own are read again at each level.
 	Nested int64
 }
 
-// Cost is what a body would cost.
+// Cost is the cost of a body.
 type Cost struct {
 	Depth  int
 	Bytes  int64
 	Nested int64
 }
 
-// Error says why a body is refused.
+// Error is the reason for which a body is refused.
 type Error struct {
-	// TooLarge says that the body takes too much memory when it is decoded.
-	// Otherwise it is malformed, or nested too deep.
+	// TooLarge reports that the decoded body takes too much memory. Otherwise the body is
+	// malformed, or nested too deep.
 	TooLarge bool
 	text     string
 }
@@ -77,17 +76,16 @@ func (m *meter) span(n int) error {
 	return nil
 }
 
-// Sizes are what the parts of a JSON, YAML or CBOR body take when they are
-// decoded, in bytes.
+// Sizes are the sizes of the decoded parts of a JSON, YAML or CBOR body, in bytes.
 type Sizes struct {
-	Object  int64 // an object, also where it is no element
-	Element int64 // an element of an array, whatever it is
+	Object  int64 // an object, whether or not it is an element
+	Element int64 // an element of an array, of any type
 }
 
 var (
-	// Typed are the sizes for built-in types. An element of an array is as large as
-	// the largest type there is, even if it is a number where a struct belongs: the
-	// decoder makes the struct, notes the error and goes on.
+	// Typed are the sizes for built-in types. An element of an array is as large as the
+	// largest type, even if it is a number in place of a struct: the decoder makes the
+	// struct, records the error and continues.
 	Typed = Sizes{Object: 1536, Element: 1536}
 	// Untyped are the sizes for custom resources, which become maps and interfaces.
 	Untyped = Sizes{Object: 384, Element: 64}

@@ -2,20 +2,20 @@ package wire
 
 import "bytes"
 
-// JSON measures a JSON document. It does not validate: of a document that is no
-// JSON, a decoder takes no more than is measured here.
+// JSON measures a JSON document. It does not validate: a decoder of an invalid document
+// takes no more than the measured cost.
 func JSON(body []byte, sizes Sizes, limits Limits) (Cost, error) {
 	m := meter{limits: limits}
 	err := m.json(body, sizes, 0)
 	return m.cost, err
 }
 
-// json measures a document at a depth of the body.
+// json measures a document that begins at a depth of the body.
 func (m *meter) json(body []byte, sizes Sizes, outer int) error {
 	if err := m.add(2 * int64(len(body))); err != nil {
 		return err
 	}
-	// Where the open objects and arrays begin; an array's is negative, less one.
+	// The beginnings of the open objects and arrays; an array's is negative, less one.
 	var room [32]int
 	open := room[:0]
 	for i := 0; i < len(body); i++ {
@@ -26,7 +26,7 @@ func (m *meter) json(body []byte, sizes Sizes, outer int) error {
 		case '{', '[':
 			begin, size := i, sizes.Object
 			if n := len(open); n > 0 && open[n-1] < 0 {
-				size = max(0, sizes.Object-sizes.Element) // the rest is the element's
+				size = max(0, sizes.Object-sizes.Element) // the element has the rest
 			}
 			if body[i] == '[' {
 				begin, size = -i-1, sizes.Element
@@ -58,10 +58,10 @@ func (m *meter) json(body []byte, sizes Sizes, outer int) error {
 	return nil
 }
 
-// untypedMember is a further member of an object, in a map.
+// untypedMember is the size of a further member of an object, in a map.
 const untypedMember = 48
 
-// endOfString returns where the string that begins at i ends.
+// endOfString returns the end of the string that begins at i.
 func endOfString(body []byte, i int) int {
 	for i++; i < len(body); {
 		quote := bytes.IndexByte(body[i:], '"')

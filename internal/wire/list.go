@@ -1,11 +1,10 @@
 package wire
 
-// LongestList returns how many objects the array with most of them holds, of a JSON
-// document.
+// LongestList returns the largest number of objects in an array of a JSON document.
 func LongestList(body []byte) (longest int) {
 	const object = -1
 	var room [32]int
-	open := room[:0] // of each open array: the objects in it so far
+	open := room[:0] // the number of objects so far in each open array
 	for i := 0; i < len(body); i++ {
 		switch body[i] {
 		case '"':

@@ -33,8 +33,8 @@ func Open(body []byte) (Envelope, error) {
 	return e, nil
 }
 
-// once finds fields of bytes. A field that repeats is refused: which of them
-// counts would be a matter of the reader.
+// once finds fields of bytes. It refuses a repeated field: readers differ in the one that
+// they use.
 func once(b []byte, want map[protowire.Number]*[]byte) error {
 	for len(b) > 0 {
 		number, typ, n := protowire.ConsumeTag(b)
@@ -95,7 +95,7 @@ func (m *meter) message(b []byte, shape *Shape, depth int) error {
 	return nil
 }
 
-// next splits the first field off. Its value is nil unless it has a length.
+// next splits off the first field. Its value is nil unless it has a length.
 func next(b []byte) (number protowire.Number, value, rest []byte, err error) {
 	// Nearly all fields have a tag and a length of one byte each.
 	if len(b) >= 2 && b[0] < 0x80 && b[0]>>3 > 0 && protowire.Type(b[0]&7) == protowire.BytesType && b[1] < 0x80 && len(b)-2 >= int(b[1]) {
@@ -155,7 +155,7 @@ func (m *meter) entry(f *field, b []byte, depth int) error {
 		b = rest
 		switch {
 		case number == 1 && value == nil, number == 2 && value == nil:
-			// The generated code reads a length here whatever the tag says.
+			// The generated code reads a length here for any tag.
 			return malformed("the body is not valid protobuf: an entry of a map is no string or message")
 		case number != 2:
 		case f.value == message:

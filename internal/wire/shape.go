@@ -7,19 +7,19 @@ import (
 	"sync"
 )
 
-// Types are the protobuf messages of Go types that Kubernetes' generator has
-// made: field numbers come from struct tags. It is safe for concurrent use.
+// Types are the protobuf messages of Go types from Kubernetes' generator: field numbers
+// come from struct tags. It is safe for concurrent use.
 type Types struct {
 	mu     sync.Mutex
 	shapes map[reflect.Type]*Shape
 }
 
-// Shape describes a message as far as measuring needs it.
+// Shape describes a message for measuring.
 type Shape struct {
 	fields []field // by number
 }
 
-// set is for numbers that the generator gives, which are small.
+// set is for the generator's numbers, which are small.
 func (s *Shape) set(number int, f field) {
 	for len(s.fields) <= number {
 		s.fields = append(s.fields, field{})
@@ -30,7 +30,7 @@ func (s *Shape) set(number int, f field) {
 type kind uint8
 
 const (
-	scalar   kind = iota // or a string or bytes: nothing inside
+	scalar   kind = iota // or a string or bytes: nothing nested
 	packable             // repeated numbers
 	message
 	mapped   // map entries
@@ -39,13 +39,13 @@ const (
 
 type field struct {
 	kind  kind
-	size  int64  // of what each occurrence makes, in bytes
+	size  int64  // size of each decoded occurrence, in bytes
 	shape *Shape // of a message
-	// Of a map entry: the value's.
+	// Of a map entry: the kind of the value.
 	value kind
 }
 
-// Of returns the shape of the message that t, a struct, is encoded as.
+// Of returns the shape of the message of typ, a struct.
 func (t *Types) Of(typ reflect.Type) *Shape {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -84,7 +84,7 @@ func (t *Types) of(typ reflect.Type) *Shape {
 	return s
 }
 
-// field is what a field of a Go type makes.
+// field returns the shape of a field of a Go type.
 func (t *Types) field(typ reflect.Type) field {
 	switch {
 	case typ.Kind() == reflect.Pointer:
@@ -99,7 +99,7 @@ func (t *Types) field(typ reflect.Type) field {
 			return field{}
 		}
 		f := t.field(element)
-		f.size += 4 * int64(element.Size()) // what growing slices leave behind included
+		f.size += 4 * int64(element.Size()) // includes the garbage of growing slices
 		if f.kind == scalar && element.Kind() != reflect.String && element.Kind() != reflect.Slice {
 			f.kind = packable
 		}
@@ -117,13 +117,13 @@ func (t *Types) field(typ reflect.Type) field {
 	}
 }
 
-// isMessage reports whether the generator has made a message of typ.
+// isMessage reports whether typ is a message of the generator.
 func isMessage(typ reflect.Type) bool {
 	_, ok := reflect.PointerTo(typ).MethodByName("Unmarshal")
 	return ok
 }
 
-// fieldNumber is that of a tag like "bytes,3,opt,name=selector".
+// fieldNumber returns the number in a tag like "bytes,3,opt,name=selector".
 func fieldNumber(tag string) (int, bool) {
 	parts := strings.Split(tag, ",")
 	if len(parts) < 2 {

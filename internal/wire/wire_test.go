@@ -26,7 +26,7 @@ func field(number protowire.Number, value []byte) []byte {
 	return protowire.AppendBytes(protowire.AppendTag(nil, number, protowire.BytesType), value)
 }
 
-// nested puts a field into itself.
+// nested nests a field in itself.
 func nested(number protowire.Number, levels int, wrap func([]byte) []byte) (b []byte) {
 	for range levels {
 		b = field(number, wrap(b))
@@ -41,7 +41,7 @@ func shapeOf[T any]() *wire.Shape {
 	return types.Of(reflect.TypeFor[T]())
 }
 
-// Every way for a schema to hold a schema is counted as a level.
+// TestDeepSchemas: every way to nest a schema in a schema counts as a level.
 func TestDeepSchemas(t *testing.T) {
 	shape := shapeOf[apiextensionsv1.JSONSchemaProps]()
 	entry := func(b []byte) []byte { return append(field(1, []byte("a")), field(2, b)...) }
@@ -63,7 +63,7 @@ func TestDeepSchemas(t *testing.T) {
 			if err := decoded.Unmarshal(body); err != nil {
 				t.Fatal(err)
 			}
-			// The test is one of the field only if the decoder nests it.
+			// The case tests the field only if the decoder nests it.
 			text, err := json.Marshal(decoded)
 			if err != nil || bytes.Count(text, []byte("{")) < 30 {
 				t.Fatalf("not 30 levels: %s %v", text, err)
@@ -85,7 +85,7 @@ func refused(t *testing.T, err error, tooLarge bool, text string) {
 	}
 }
 
-// JSON inside protobuf is decoded later, when it is a matter of luck by whom.
+// TestDeepDocuments: JSON in protobuf is decoded later, by unknown code.
 func TestDeepDocuments(t *testing.T) {
 	deep := []byte(strings.Repeat(`{"f:a":`, 200) + "{}" + strings.Repeat("}", 200))
 	pod := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{ManagedFields: []metav1.ManagedFieldsEntry{{FieldsV1: metav1.NewFieldsV1(string(deep))}}}}
@@ -103,7 +103,7 @@ func TestDeepDocuments(t *testing.T) {
 	}
 }
 
-// Large bytes are not refused: they may hold anything.
+// TestBytesAreNoMessages: large bytes are accepted, as they may hold anything.
 func TestBytesAreNoMessages(t *testing.T) {
 	data := nested(1, 400, same)
 	cm := &corev1.ConfigMap{BinaryData: map[string][]byte{"x": data, "y": bytes.Repeat([]byte{10, 0}, 100_000)}, Data: map[string]string{"z": string(data)}}
@@ -117,7 +117,8 @@ func TestBytesAreNoMessages(t *testing.T) {
 	}
 }
 
-// A value that ends after its entry is decoded twice by the generated code.
+// TestEntriesThatOverlap: the generated code decodes a value twice if it ends after its
+// entry.
 func TestEntriesThatOverlap(t *testing.T) {
 	overlapping := func(levels int) (b []byte) {
 		for range levels {
@@ -157,7 +158,8 @@ func TestMalformedProtobuf(t *testing.T) {
 	}
 }
 
-// The estimate of what empty elements take is not below what the decoder allocates.
+// TestEmptyElements: the estimate for empty elements is not below the decoder's
+// allocations.
 func TestEmptyElements(t *testing.T) {
 	const n = 10_000
 	for name, c := range map[string]struct {
@@ -194,7 +196,8 @@ func allocated(f func()) int64 {
 	return int64(after.TotalAlloc - before.TotalAlloc)
 }
 
-// Elements of the wrong type take as much as those of the right one.
+// TestJSONElements: elements of a wrong type take as much memory as elements of the right
+// one.
 func TestJSONElements(t *testing.T) {
 	const n = 2_000
 	for name, element := range map[string]string{"objects": "{}", "nulls": "null", "numbers": "1", "strings": `""`, "arrays": "[]"} {
@@ -237,7 +240,7 @@ func TestDepthOfText(t *testing.T) {
 		_, err := wire.CBOR(append(body, 0), wire.Untyped, limits)
 		t.Run("CBOR "+name, func(t *testing.T) { refused(t, err, false, "nested too deep") })
 	}
-	// Brackets in strings and comments are none.
+	// Brackets in strings and comments do not count.
 	text := strings.Repeat("[{", 200)
 	for name, err := range map[string]error{
 		"JSON": second(wire.JSON([]byte(fmt.Sprintf(`{"a":%q,"b\"":[1]}`, text)), wire.Untyped, limits)),
@@ -252,7 +255,7 @@ func TestDepthOfText(t *testing.T) {
 
 func second[T any](_ T, err error) error { return err }
 
-// Types with an encoding of their own are read again at each level.
+// TestNestedLengths: types with an encoding of their own are read again at each level.
 func TestNestedLengths(t *testing.T) {
 	long := strings.Repeat("x", 1<<20)
 	_, err := wire.JSON([]byte(strings.Repeat(`{"a":`, 50)+`"`+long+`"`+strings.Repeat("}", 50)), wire.Untyped, limits)
@@ -273,7 +276,7 @@ func TestElementsOfYAMLAndCBOR(t *testing.T) {
 	}
 	_, err := wire.Parsing([]byte("[" + strings.Repeat("a,", 1_200_000) + "a]"))
 	refused(t, err, true, "memory")
-	// Text is no reason.
+	// Text does not count.
 	if n, err := wire.Parsing([]byte(`{"a":"` + strings.Repeat("1,", 1_200_000) + `"}`)); err != nil || n > 32<<20 {
 		t.Errorf("text: %d, %v", n, err)
 	}

@@ -8,19 +8,19 @@ import (
 )
 
 const (
-	// yamlToken is what a token of YAML takes while it is parsed: events, nodes and
+	// yamlToken is the memory of a YAML token while it is parsed: events, nodes and
 	// interfaces.
 	yamlToken = 256
-	// maxParsing is what parsing may take. Text in a YAML document looks like tokens,
-	// so it is more than what a decoded body may take.
+	// maxParsing is the maximum memory for parsing. Text in a YAML document looks like
+	// tokens, so it is larger than the limit of a decoded body.
 	maxParsing = 256 << 20
 )
 
-// Parsing estimates the memory that parsing a YAML document takes, in bytes, from
-// the number of its possible tokens.
+// Parsing estimates the memory for parsing a YAML document, in bytes, from the number of
+// its possible tokens.
 func Parsing(body []byte) (int64, error) {
 	tokens := yamlTokens
-	if json.Valid(body) { // as what kubectl and client-go apply always is
+	if json.Valid(body) { // as the documents that kubectl and client-go apply always are
 		tokens = jsonTokens
 	}
 	estimate := 8*int64(len(body)) + yamlToken*tokens(body)
@@ -30,8 +30,8 @@ func Parsing(body []byte) (int64, error) {
 	return estimate, nil
 }
 
-// YAML measures a YAML document, which JSON is too. Anything else is reported as
-// malformed. It has to parse the document: see [Parsing].
+// YAML measures a YAML document, including JSON. It reports other documents as malformed.
+// It has to parse the document: see [Parsing].
 func YAML(body []byte, sizes Sizes, limits Limits) (Cost, error) {
 	if json.Valid(body) {
 		return JSON(body, sizes, limits)
@@ -46,7 +46,7 @@ func YAML(body []byte, sizes Sizes, limits Limits) (Cost, error) {
 	return JSON(document, sizes, limits)
 }
 
-// yamlTokens is at least the number of scalars and collections.
+// yamlTokens returns at least the number of scalars and collections.
 func yamlTokens(body []byte) (n int64) {
 	for _, b := range body {
 		switch b {
