@@ -71,7 +71,7 @@ func findAgainst(checkout string) (string, error) {
 		return "", err
 	}
 	if _, err := os.Stat(filepath.Join(dir, "go.mod")); err != nil {
-		return "", fmt.Errorf("-against: %s is no checkout of this repository: %w", checkout, errors.Unwrap(err))
+		return "", fmt.Errorf("-against: %s is not a checkout of this repository: %w", checkout, errors.Unwrap(err))
 	}
 	return dir, nil
 }

@@ -67,7 +67,7 @@ func (m *measurement) start(dir string) (*server, error) {
 	case inOne:
 		program = testserver
 	default:
-		return nil, fmt.Errorf("there is no side %q", m.side)
+		return nil, fmt.Errorf("unknown side %q", m.side)
 	}
 	if dir != "" {
 		args = append(args, "-dir", dir)

@@ -131,7 +131,7 @@ func (b *Budget) logClosed(l *Listener) {
 	r.closed, r.logged, r.logging = nil, time.Now(), make(chan struct{})
 	done := r.logging
 	go func() { // a Logger may hang
-		l.options.Logger.Warn("connections were closed: there were too many for the limit of open files (raise it, by ulimit -n or LimitNOFILE=, if they are all yours)", fields...)
+		l.options.Logger.Warn("connections were closed: too many for the limit of open files (if all of them are yours, raise it by ulimit -n or LimitNOFILE=)", fields...)
 		b.mu.Lock()
 		r.logging = nil
 		b.mu.Unlock()

@@ -313,7 +313,7 @@ func Compare(dir string, ours Lines, explained []Difference) error {
 	for name, lines := range ours {
 		data, err := os.ReadFile(filepath.Join(dir, name)) //nolint:gosec // testdata
 		if err != nil {
-			return fmt.Errorf("%w: make it by go run ./internal/bench/golden", err)
+			return fmt.Errorf("%w: create it with go run ./internal/bench/golden", err)
 		}
 		theirs := strings.Split(strings.TrimSuffix(string(data), "\n"), "\n")
 		for _, line := range differences(theirs, lines) {
@@ -330,7 +330,7 @@ func Compare(dir string, ours Lines, explained []Difference) error {
 	}
 	for i, e := range explained {
 		if _, compared := ours[e.File]; compared && !used[i] {
-			errs = append(errs, fmt.Errorf("%s: nothing differs as %s says: take out the reason", e.File, e.Lines))
+			errs = append(errs, fmt.Errorf("%s: no difference matches %s: remove its entry", e.File, e.Lines))
 		}
 	}
 	return errors.Join(errs...)

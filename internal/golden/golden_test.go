@@ -25,7 +25,7 @@ func TestCompare(t *testing.T) {
 		{ours: "a c", explained: []Difference{{File: "file", Lines: "-b", Reason: "why"}}},
 		{ours: "a c", explained: []Difference{{File: "file", Lines: "-b", Reason: ""}}, want: "no reason"},
 		{ours: "a c", explained: []Difference{{File: "file", Lines: "-", Reason: "why"}}, want: "-b"},
-		{ours: "a b c", explained: []Difference{{File: "file", Lines: "-b", Reason: "why"}}, want: "take out the reason"},
+		{ours: "a b c", explained: []Difference{{File: "file", Lines: "-b", Reason: "why"}}, want: "remove its entry"},
 		{ours: "a b c", explained: []Difference{{File: "another", Lines: "-b", Reason: "why"}}},
 	} {
 		err := Compare(dir, Lines{"file": strings.Fields(test.ours)}, test.explained)

@@ -53,7 +53,7 @@ func (s *GoroutineSet) Wait(ctx context.Context) error {
 		return unknown != nil || running == 0
 	})
 	if unknown != nil {
-		return fmt.Errorf("goroutines that may still run: %w", unknown)
+		return fmt.Errorf("list goroutines: %w", unknown)
 	}
 	if err != nil {
 		return fmt.Errorf("%d goroutines still running, one of them %s: %w", running, example, err)

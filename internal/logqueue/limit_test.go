@@ -38,7 +38,7 @@ func TestFlood(t *testing.T) {
 			most := burst + perSecond*int(time.Since(begun).Seconds()+1)
 			q.Logger().Error("something that matters")
 			closeQueue(t, q)
-			summaries := logs.FilterMessage("log lines were suppressed: there were too many of one kind").All()
+			summaries := logs.FilterMessage("log lines were suppressed: too many of one kind").All()
 			var sum int64
 			for _, s := range summaries {
 				sum += s.ContextMap()["lines"].(int64)

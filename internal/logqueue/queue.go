@@ -150,7 +150,7 @@ func (q *Queue) end() error {
 		q.gaveUp.Store(true)
 		waiting := int(q.pending.Load())
 		q.dropped(Closed, waiting)
-		return fmt.Errorf("it blocks, and %d lines are not written: a Logger must return", waiting)
+		return fmt.Errorf("it blocks, %d lines are not written: a Logger must return", waiting)
 	}
 }
 

@@ -127,7 +127,7 @@ func TestQueueIsBoundedInBytes(t *testing.T) {
 	if logs.FilterMessage("the end").Len() != 1 {
 		t.Error("the reason of an end was dropped")
 	}
-	summary := logs.FilterMessage("log lines were dropped: the Logger did not keep up").All()
+	summary := logs.FilterMessage("log lines dropped: the Logger did not keep up").All()
 	if len(summary) != 1 || summary[0].ContextMap()["lines"] != dropped.Load() || summary[0].Level != zap.WarnLevel {
 		t.Errorf("summary: %v, dropped: %d", summary, dropped.Load())
 	}

@@ -61,11 +61,11 @@ func (q *Queue) next() (more, closed, suppressed bool) {
 	q.batch, q.lines, q.bytes = q.lines, nil, 0
 	if q.lost > 0 {
 		// They would have followed the waiting lines.
-		q.batch = append(q.batch, q.summary(zapcore.WarnLevel, "log lines were dropped: the Logger did not keep up", q.lost))
+		q.batch = append(q.batch, q.summary(zapcore.WarnLevel, "log lines dropped: the Logger did not keep up", q.lost))
 		q.lost = 0
 	}
 	if q.failed > 0 {
-		q.batch = append(q.batch, q.summary(zapcore.WarnLevel, "log lines were lost: the Logger panicked", q.failed))
+		q.batch = append(q.batch, q.summary(zapcore.WarnLevel, "log lines lost: the Logger panicked", q.failed))
 		q.failed = 0
 	}
 	return len(q.batch) > 0, q.closed, q.limits.suppressed
@@ -77,7 +77,7 @@ func (q *Queue) report() {
 	kinds := q.limits.report()
 	q.mu.Unlock()
 	for _, k := range kinds {
-		l := q.summary(k.level, "log lines were suppressed: there were too many of one kind", k.suppressed)
+		l := q.summary(k.level, "log lines were suppressed: too many of one kind", k.suppressed)
 		l.entry.LoggerName = k.logger
 		l.fields = append(l.fields, zap.String("kind", k.kind), zap.String("last", k.lastMessage))
 		q.take(l)

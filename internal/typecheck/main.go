@@ -158,5 +158,5 @@ func (i imports) Import(path string) (*types.Package, error) {
 	if pkg := i.done[path]; pkg != nil {
 		return pkg, nil
 	}
-	return nil, fmt.Errorf("%s is not there", path)
+	return nil, fmt.Errorf("package %s is missing", path)
 }

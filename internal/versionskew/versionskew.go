@@ -32,11 +32,11 @@ func Follows(stored, own string, shared bool) (newer bool, err error) {
 	case was.Major() != is.Major():
 		return false, fmt.Errorf("%w: this is %s, another major version", Err, own)
 	case shared && minors < -1:
-		return false, fmt.Errorf("%w: this is %s, and servers that share an etcd are one minor version apart at most: use a release with Kubernetes v%d.%d or newer", Err, own, was.Major(), was.Minor()-1)
+		return false, fmt.Errorf("%w: this is %s, and servers that share an etcd must be at most one minor version apart: use a release with Kubernetes v%d.%d or newer", Err, own, was.Major(), was.Minor()-1)
 	case shared && minors > 1:
-		return false, fmt.Errorf("%w: this is %s, and servers that share an etcd are one minor version apart at most: bring all of them to a release with v%d.%d before", Err, own, was.Major(), was.Minor()+1)
+		return false, fmt.Errorf("%w: this is %s, and servers that share an etcd must be at most one minor version apart: upgrade all of them to a release with v%d.%d first", Err, own, was.Major(), was.Minor()+1)
 	case !shared && minors < 0:
-		return false, fmt.Errorf("%w: this is %s, and Kubernetes does not go back: use a release with v%d.%d or newer, or restore a snapshot that was taken before the upgrade", Err, own, was.Major(), was.Minor())
+		return false, fmt.Errorf("%w: this is %s, and Kubernetes does not go back: use a release with v%d.%d or newer, or restore a snapshot from before the upgrade", Err, own, was.Major(), was.Minor())
 	case !shared && minors > 1:
 		return false, fmt.Errorf("%w: this is %s, and Kubernetes does not skip a minor version: start a release with v%d.%d on it before, once", Err, own, was.Major(), was.Minor()+1)
 	}

@@ -27,7 +27,7 @@ func TestFollows(t *testing.T) {
 		{stored: "v1.37.0", own: "v1.36.3", shared: true},
 		{stored: "v1.38.0", own: "v1.36.3", shared: true, refused: "v1.37 or newer"},
 		{stored: "v1.35.0", own: "v1.36.3", shared: true, newer: true},
-		{stored: "v1.34.9", own: "v1.36.3", shared: true, refused: "bring all of them to a release with v1.35 before"},
+		{stored: "v1.34.9", own: "v1.36.3", shared: true, refused: "upgrade all of them to a release with v1.35 first"},
 	} {
 		newer, err := versionskew.Follows(test.stored, test.own, test.shared)
 		if newer != test.newer || errors.Is(err, versionskew.Err) != (test.refused != "") || (err != nil) != (test.refused != "") {

@@ -83,7 +83,7 @@ var works = map[string]func(*Client, context.Context, Spec) (Result, error){
 func (c *Client) Do(ctx context.Context, spec Spec) (Result, error) {
 	work, ok := works[spec.Work]
 	if !ok {
-		return Result{}, fmt.Errorf("load: there is no work %q", spec.Work)
+		return Result{}, fmt.Errorf("load: unknown work %q", spec.Work)
 	}
 	if spec.Namespace != "" {
 		if err := c.namespace(ctx, spec.Namespace); err != nil {
@@ -113,4 +113,4 @@ func (c *Client) namespace(ctx context.Context, name string) error {
 	return nil
 }
 
-var errFewPods = errors.New("there are fewer pods than Objects: create them before")
+var errFewPods = errors.New("fewer pods than Objects: create them first")

@@ -69,8 +69,8 @@ func readEvents(body io.ReadCloser, n int) ([]time.Duration, error) {
 	for len(delays) < n {
 		length, err := reader.Read(buffer)
 		if errors.Is(err, io.EOF) {
-			return nil, fmt.Errorf("event %d of %d: %w: the API server has ended the watch, as it does with a reader that it takes to be too slow (apiserver_terminated_watchers_total): "+
-				"is the machine busy with something else?", len(delays)+1, n, err)
+			return nil, fmt.Errorf("event %d of %d: %w: the API server has ended the watch, probably because the reader was too slow (apiserver_terminated_watchers_total): "+
+				"is the machine busy with other work?", len(delays)+1, n, err)
 		}
 		if err != nil {
 			return nil, fmt.Errorf("event %d of %d: %w", len(delays)+1, n, err)
@@ -90,7 +90,7 @@ func sentAt(event []byte) (time.Time, error) {
 	digits, _, ended := bytes.Cut(rest, []byte{sentAfter})
 	nano, err := strconv.ParseInt(string(digits), 10, 64)
 	if !found || !ended || err != nil {
-		return time.Time{}, fmt.Errorf("an event of %d bytes does not say when it was sent", len(event))
+		return time.Time{}, fmt.Errorf("an event of %d bytes has no send time", len(event))
 	}
 	return time.Unix(0, nano), nil
 }

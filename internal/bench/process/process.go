@@ -109,7 +109,7 @@ func parseStat(data []byte) (stat, error) {
 	end := bytes.LastIndexByte(data, ')')
 	fields := strings.Fields(string(data[end+1:]))
 	if end < 0 || len(fields) < 22 {
-		return stat{}, errors.New("is not as expected")
+		return stat{}, errors.New("unexpected format")
 	}
 	number := func(field int) int64 {
 		n, err := strconv.ParseInt(fields[field-3], 10, 64)
