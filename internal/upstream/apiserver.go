@@ -2,7 +2,7 @@ package upstream
 
 import "slices"
 
-// The packages that pkg/apiserver follows.
+// Packages that pkg/apiserver follows.
 const (
 	controlplane          = "k8s.io/kubernetes/pkg/controlplane"
 	controlplaneAPIServer = "k8s.io/kubernetes/pkg/controlplane/apiserver"
@@ -10,10 +10,11 @@ const (
 	genericOptions        = "k8s.io/apiserver/pkg/server/options"
 )
 
-// apiserverEntries are for pkg/apiserver: k8s.io/apiserver, kube-aggregator, k8s.io/kubernetes/pkg/controlplane.
+// apiserverEntries are for pkg/apiserver: k8s.io/apiserver, kube-aggregator,
+// k8s.io/kubernetes/pkg/controlplane.
 var apiserverEntries = slices.Concat(followedEntries, fieldEntries, hookEntries, comparedEntries)
 
-// followedEntries are functions of upstream whose bodies ours follow.
+// followedEntries are functions of upstream whose bodies our functions follow.
 var followedEntries = []Entry{
 	{
 		Ours: "pkg/apiserver/builtin.go:(*generic).builtin", Package: controlplane, Decl: "CompletedConfig.New", Digest: "3d0bea1a200a8636",
@@ -105,7 +106,7 @@ var followedEntries = []Entry{
 	},
 }
 
-// fieldEntries are structs of upstream of which a new field is one that ours do not set.
+// fieldEntries are structs of upstream. A new field is one that our code does not set.
 var fieldEntries = []Entry{
 	{
 		Ours: "pkg/apiserver/kube.go:(*generic).kubeConfig", Package: controlplaneAPIServer, Decl: "Extra",
@@ -190,8 +191,8 @@ var fieldEntries = []Entry{
 	},
 }
 
-// hookEntries are names of start hooks that ours repeat: to replace a hook, to switch it off where its
-// resources are, and for the health checks of the same name.
+// hookEntries are names of start hooks that our code repeats: to replace a hook, to
+// disable it together with its resources, and for the health checks of the same name.
 var hookEntries = []Entry{
 	{
 		Ours: "internal/apiserver/health/health.go:PeersHook", Package: controlplaneAPIServer, Decl: "completedConfig.New", Has: []string{`"peer-endpoint-reconciler-controller"`},

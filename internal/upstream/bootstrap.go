@@ -1,10 +1,10 @@
 package upstream
 
-// bootstrapEntries are for the objects that a start makes, which upstream's hooks and
-// controllers make in the first second after it.
+// bootstrapEntries are for the objects that a start creates. Upstream's hooks and
+// controllers create them in the first second after the start.
 var bootstrapEntries = []Entry{
-	// RBAC over existing data. The hook itself waits a second, has no context, and ends the
-	// process when it fails.
+	// RBAC over existing data. The hook itself waits a second, has no context, and ends
+	// the process when it fails.
 	{
 		Ours:    "internal/apiserver/rbacpolicy/policy.go:New",
 		Package: "k8s.io/kubernetes/pkg/registry/rbac/rest",
@@ -48,7 +48,7 @@ var bootstrapEntries = []Entry{
 		Digest:  "5b14929e93c82011",
 		Look:    "primeSplit is its body for one binding: subjects that an operator has taken out of the source come back without the copy",
 	},
-	// What is missing is written through storage.
+	// Missing objects are written through storage.
 	{
 		Ours:    "internal/apiserver/bootstrap/objects.go:Config.objects",
 		Package: "k8s.io/kubernetes/pkg/registry/scheduling/rest",

@@ -8,7 +8,7 @@ import (
 	"strings"
 )
 
-// checker compares entries with the sources, each of which it parses once.
+// checker compares entries with the sources, and parses each source once.
 type checker struct {
 	root        string            // of the repository
 	directories map[string]string // of upstream's packages
@@ -31,7 +31,8 @@ func newChecker(root string, entries []Entry) (*checker, error) {
 	return &checker{root: root, directories: found, parsed: map[string]*source{}}, nil
 }
 
-// differences returns a sentence for everything that differs, the entry's own faults included.
+// differences returns a sentence for each difference, including faults of the entry
+// itself.
 func (c *checker) differences(e Entry) []string {
 	var all []string
 	if err := c.checkEntry(e); err != nil {
@@ -46,7 +47,8 @@ func (c *checker) differences(e Entry) []string {
 	return all
 }
 
-// checkEntry checks our side: the entry itself, and that what it names in this project exists.
+// checkEntry checks our side: the entry itself, and that the declarations of this project
+// that it names exist.
 func (c *checker) checkEntry(e Entry) error {
 	if e.Look == "" {
 		return errors.New("it has no Look")
@@ -136,7 +138,7 @@ func (c *checker) checkUpstream(e Entry) []string {
 	return all
 }
 
-// sets compares the names that the entry has with the ones that upstream has.
+// sets compares the entry's names with upstream's.
 func sets(place, what string, ours, theirs []string) []string {
 	var all []string
 	if added := without(theirs, ours); len(added) > 0 {
@@ -179,7 +181,7 @@ func (e Entry) place() string {
 	return e.Package + ": " + e.Decl
 }
 
-// missing returns the first fragment that the text does not have after the ones before it.
+// missing returns the first fragment that the text does not have after the earlier ones.
 func missing(text string, fragments []string) (string, bool) {
 	for _, fragment := range fragments {
 		_, after, ok := strings.Cut(text, squeeze(fragment))
@@ -191,7 +193,7 @@ func missing(text string, fragments []string) (string, bool) {
 	return "", false
 }
 
-// without returns the elements of a that b does not have.
+// without returns the elements of a that are not in b.
 func without(a, b []string) []string {
 	return slices.DeleteFunc(slices.Clone(a), func(s string) bool { return slices.Contains(b, s) })
 }

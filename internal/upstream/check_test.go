@@ -7,7 +7,7 @@ import (
 
 const theirs = "github.com/kubembed/kubembed/internal/upstream/testdata/theirs"
 
-// TestDifferences compares entries with a small package: what each kind of entry finds.
+// TestDifferences compares each kind of entry with a small package.
 func TestDifferences(t *testing.T) {
 	c, err := newChecker("../..", []Entry{{Package: theirs}, {Package: theirs + "/gone"}, {Package: "example.com/gone/package"}})
 	if err != nil {
@@ -65,7 +65,7 @@ func TestDifferences(t *testing.T) {
 	}
 }
 
-// TestEntriesFail: every entry fails when upstream is not as it says.
+// TestEntriesFail: every entry fails when upstream differs from it.
 func TestEntriesFail(t *testing.T) {
 	entries := Entries()
 	c, err := newChecker("../..", entries)
@@ -74,7 +74,7 @@ func TestEntriesFail(t *testing.T) {
 	}
 	for _, e := range entries {
 		if len(c.differences(e)) > 0 {
-			continue // TestDrift says so
+			continue // TestDrift reports it
 		}
 		for what, broken := range broken(e) {
 			if len(c.differences(broken)) == 0 {
@@ -84,7 +84,7 @@ func TestEntriesFail(t *testing.T) {
 	}
 }
 
-// broken returns copies of an entry that upstream differs from.
+// broken returns copies of an entry that differ from upstream.
 func broken(e Entry) map[string]Entry {
 	all := map[string]Entry{}
 	for i := range e.Has {

@@ -6,7 +6,8 @@ import (
 	"strings"
 )
 
-// componentsEntries are for pkg/components and internal/controllers: the scheduler and the controllers.
+// componentsEntries are for pkg/components and internal/controllers: the scheduler and
+// the controllers.
 var componentsEntries = slices.Concat(controllerEntries, constructorEntries(), coreControllerEntries, schedulerEntries, clientEntries)
 
 const (
@@ -86,7 +87,8 @@ var controllerEntries = []Entry{
 	},
 }
 
-// constructorEntries are for the functions that make the controllers, each of which ours follows.
+// constructorEntries are for the functions that make the controllers. Our functions
+// follow them.
 func constructorEntries() (entries []Entry) {
 	for _, c := range constructors {
 		function, file, _ := strings.Cut(c.ours, " ")
@@ -98,7 +100,7 @@ func constructorEntries() (entries []Entry) {
 	return entries
 }
 
-// constructors are ours, by function and file, with upstream's.
+// constructors are our functions, by name and file, with upstream's.
 var constructors = []struct{ ours, decl, digest string }{
 	{"newDeployment pkg/components/controllers/workloads.go", "newDeploymentController", "2436d8ea96901499"},
 	{"newReplicaSet pkg/components/controllers/workloads.go", "newReplicaSetController", "8747eba590c8e8b8"},
@@ -371,7 +373,7 @@ var schedulerEntries = []Entry{
 	},
 }
 
-// clientEntries are for the tests that are real clients.
+// clientEntries are for tests with real clients.
 var clientEntries = []Entry{
 	{
 		Ours:    "internal/e2e/kubectl_test.go:gitVersion",

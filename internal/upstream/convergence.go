@@ -5,10 +5,10 @@ const (
 	crds     = "k8s.io/apiextensions-apiserver/pkg/apiserver"
 )
 
-// convergenceEntries are for waits that end when requests are judged or served by what changed:
-// they read by reflection what upstream's plugins and handlers use.
+// convergenceEntries are for waits that end when changes affect requests: they read by
+// reflection the objects that upstream's plugins and handlers use.
 var convergenceEntries = []Entry{
-	// Admission policies: what is in force.
+	// Admission policies in force.
 	{
 		Ours:    "internal/apiserver/convergence/policies.go:policySource",
 		Package: policies, Decl: "(*policySource).refreshPolicies",
@@ -40,7 +40,7 @@ var convergenceEntries = []Entry{
 		Look: "Waits for policies read it, by reflection: without it they fail.",
 	},
 
-	// Webhooks: what is called.
+	// Webhooks that admission calls.
 	{
 		Ours: "internal/apiserver/convergence/webhooks.go:webhookSource", Package: "k8s.io/apiserver/pkg/admission/plugin/webhook/generic", Decl: "Webhook.apiSource",
 		Has:  []string{"Source"},
@@ -57,7 +57,7 @@ var convergenceEntries = []Entry{
 		Look: "The same, for validating webhooks.",
 	},
 
-	// CRDs: what custom resources are served by.
+	// CRDs: the storages of custom resources.
 	{
 		Ours: "internal/apiserver/crd/storages.go:(*Storages).Find", Package: "k8s.io/apiserver/pkg/server/mux", Decl: "PathRecorderMux.pathToHandler",
 		Has:  []string{"map[string]http.Handler"},

@@ -1,7 +1,7 @@
 package upstream
 
-// copyEntries are for fields that upstream does not export, and for rules of upstream's that
-// ours repeats.
+// copyEntries are for fields that upstream does not export, and for rules of upstream
+// that our code repeats.
 var copyEntries = []Entry{
 	// Fields of etcd's server, by reflection.
 	{
@@ -35,7 +35,7 @@ var copyEntries = []Entry{
 		Look: "removed asserts this method of the server's cluster: without it a member that was removed waits for a leader for ever.",
 	},
 
-	// Rules that ours repeats.
+	// Rules that our code repeats.
 	{
 		Ours:    "internal/certificates/lifetime.go:managerName",
 		Package: "k8s.io/client-go/util/certificate/csr", Decl: "RequestCertificateWithContext",

@@ -255,7 +255,7 @@ var etcdEntries = []Entry{
 		Look:    "charged counts what is stored by OptimisticPut: objects that are stored by a Put are free of charge.",
 	},
 
-	// Members that differ.
+	// Members with different data.
 	{
 		Ours:    "internal/etcd/consistency/alarms.go:(*finder).whoIsWrong",
 		Package: "go.etcd.io/etcd/server/v3/etcdserver",
@@ -271,7 +271,7 @@ var etcdEntries = []Entry{
 		Look:    "hashOf asks again at revision 0 where this answers with the hash that a compaction has stored.",
 	},
 
-	// What members say to each other.
+	// Messages between members.
 	{
 		Ours:    "internal/etcd/peers/noproxy.go:Transports",
 		Package: "go.etcd.io/etcd/server/v3/etcdserver",

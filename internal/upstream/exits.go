@@ -13,15 +13,15 @@ import (
 	"strings"
 )
 
-// Exit is code that is linked into the host and ends its process without klog and without
-// zap, whose fatal errors klogbridge and the containment of etcd take.
+// Exit is code that is linked into the host and ends its process without klog and zap.
+// klogbridge and the containment of etcd handle the fatal errors of those two.
 type Exit struct {
 	Package string
 	Decls   []string // as in Entry
-	Why     string   // it does not end a host
+	Why     string   // reason why it does not end a host
 }
 
-// Exits are all of them.
+// Exits are all such code.
 var Exits = []Exit{
 	{"k8s.io/klog/v2", []string{"OsExit"}, "klogbridge replaces the variable"},
 	{"k8s.io/apiserver/pkg/server", []string{"SetupSignalContext"}, "only main programs call it: this project takes no signals"},
@@ -40,11 +40,11 @@ var Exits = []Exit{
 	{"github.com/spf13/pflag", []string{"(*FlagSet).Parse", "(*FlagSet).ParseAll"}, "for flag sets with ExitOnError, which this project does not make"},
 }
 
-// exitWords are in every file that can end the process.
+// exitWords occur in every file that can end the process.
 var exitWords = [][]byte{[]byte("os.Exit"), []byte("syscall.Exit"), []byte("log.Fatal")}
 
-// findExits returns the declarations that can end the process, by package, of everything
-// but Go's own packages that the packages of a pattern link.
+// findExits returns the declarations that can end the process, by package. It visits
+// everything that the packages of a pattern link, except Go's own packages.
 func findExits(root, pattern string) (map[string][]string, error) {
 	command := exec.Command("go", "list", "-e", "-deps", "-f", "{{if not .Standard}}{{.ImportPath}}\t{{.Dir}}\t{{range .GoFiles}}{{.}}\t{{end}}{{end}}", pattern)
 	command.Dir = root

@@ -5,7 +5,7 @@ import (
 	"testing"
 )
 
-// TestExits: nothing that is linked ends the host's process in a way that is not known here.
+// TestExits: no linked code ends the host's process in an unlisted way.
 func TestExits(t *testing.T) {
 	if runtime.GOOS != "linux" {
 		t.Skip("the list is of Linux")

@@ -1,14 +1,15 @@
 package upstream
 
-// messageEntries are for texts of errors and of log lines that are matched. logging.Expectations
-// has the log lines, and its own test, which uses Differences.
+// messageEntries are for matched texts of errors and log lines. logging.Expectations has
+// further log lines, and a separate test, which uses Differences.
 var messageEntries = []Entry{
 	{
 		Ours: "internal/logging/expected.go:Expectations",
 		Test: "internal/logging:TestExpectationsAreUpstreams",
 		Look: "Each text is compared with upstream's source: one that has changed is a warning again.",
 	},
-	// logging.IsShutdownError: such lines of other control planes are at debug level during a stop.
+	// logging.IsShutdownError: such lines of other control planes are at debug level
+	// during a stop.
 	shutdownError("net/http", "ErrHandlerTimeout", "Handler timeout"),
 	shutdownError("k8s.io/apiserver/pkg/server/filters", "timeout.go", `"Post-timeout activity"`),
 	shutdownError("k8s.io/apiserver/pkg/endpoints/handlers/finisher", "", "FinishRequest: post-timeout activity"),

@@ -7,8 +7,8 @@ import (
 	"github.com/kubembed/kubembed/internal/lifecycle/selfending"
 )
 
-// processEntries are for what protects the host's process: exits, panics, goroutines, stacks.
-// Exits has what can end it beside klog and zap.
+// processEntries are for the protection of the host's process: exits, panics, goroutines,
+// stacks. Exits lists the code that can end it, other than klog and zap.
 var processEntries = append([]Entry{
 	// klog, whose fatal errors and output klogbridge takes.
 	{
@@ -80,7 +80,7 @@ var processEntries = append([]Entry{
 		Look: "klogbridge knows the fatal error of a start hook by this function on the stack: under another name a failed hook ends the host's process.",
 	},
 
-	// The handlers of panics.
+	// Handlers of panics.
 	{
 		Ours:    "internal/containment/containment.go:contain",
 		Package: "k8s.io/apimachinery/pkg/util/runtime", Decl: "handleCrash",
@@ -259,7 +259,7 @@ var processEntries = append([]Entry{
 	},
 }, selfEnding()...)
 
-// selfEnding are the entries of the list that stops and tests of leaks use.
+// selfEnding returns the entries of the goroutines that stops and leak tests ignore.
 func selfEnding() []Entry {
 	var all []Entry
 	release := version.Lang(runtime.Version())

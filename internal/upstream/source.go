@@ -18,8 +18,8 @@ import (
 	"unicode"
 )
 
-// directories returns the directory of every package, with one call of the go command from dir.
-// A package that no longer exists is not in the map.
+// directories returns the directory of every package, with one call of the go command
+// from dir. A package that no longer exists is not in the map.
 func directories(dir string, packages []string) (map[string]string, error) {
 	arguments := append([]string{"list", "-e", "-find", "-f", "{{.ImportPath}}\t{{.Dir}}"}, packages...)
 	command := exec.Command("go", arguments...)
@@ -88,7 +88,8 @@ func (s *source) add(path string) error {
 
 var errNoDeclaration = errors.New("has no such declaration")
 
-// find returns the nodes that are the declaration, several where platforms have their own.
+// find returns the nodes of the declaration. There are several if platforms have their
+// own.
 func (s *source) find(decl string) ([]ast.Node, error) {
 	var found []ast.Node
 	for _, file := range s.files {
@@ -131,8 +132,8 @@ func (s *source) users(identifier string) []string {
 	return found
 }
 
-// declaring returns the names of the functions, variables and constants of a declaration
-// in whose bodies or values there is a certain node.
+// declaring returns the names of a declaration's functions, variables and constants whose
+// bodies or values contain a matching node.
 func declaring(d ast.Decl, is func(ast.Node) bool) []string {
 	if f, ok := d.(*ast.FuncDecl); ok {
 		if f.Body != nil && contains(f.Body, is) {
@@ -302,7 +303,8 @@ func (s *source) text(nodes []ast.Node) (string, error) {
 	return squeeze(b.String()), nil
 }
 
-// printField prints a field or the method of an interface, which the printer does not do alone.
+// printField prints a field or a method of an interface, which the printer cannot print
+// by itself.
 func (s *source) printField(b *bytes.Buffer, field *ast.Field) error {
 	b.WriteString(strings.Join(namesOf(field), ","))
 	if err := printer.Fprint(b, s.fset, field.Type); err != nil {

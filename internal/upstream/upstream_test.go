@@ -7,8 +7,8 @@ import (
 
 var digests = flag.Bool("digests", false, "log the digest of every declaration of the entries")
 
-// TestDrift fails for everything in upstream that is no longer as this project expects it.
-// Read upstream's change and follow it in the place that the failure names; then correct the entry.
+// TestDrift fails for every difference between upstream and the entries. Read upstream's
+// change and follow it in the code that the failure names; then correct the entry.
 func TestDrift(t *testing.T) {
 	differences, err := Differences("../..", Entries())
 	if err != nil {
