@@ -156,8 +156,8 @@ const (
 	aboveFatal = 4
 )
 
-// takeOver redirects klog's output. It uses only those of klog's setters that
-// may be called while others log.
+// takeOver redirects klog's output. It uses only setters of klog that are safe while other
+// goroutines log.
 func takeOver(w io.Writer) (restore func()) {
 	flags := flag.NewFlagSet("klog", flag.ContinueOnError)
 	klog.InitFlags(flags)

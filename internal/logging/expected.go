@@ -33,17 +33,17 @@ var Expectations = []Expectation{
 	{
 		Package: "go.etcd.io/etcd/server/v3/etcdserver/version", File: "monitor.go",
 		Text: "failed to update storage version",
-		Why:  "every new member meets it, and gets over it within seconds",
+		Why:  "every new member logs it, and succeeds within seconds",
 	},
 	{
 		Package: "go.etcd.io/etcd/server/v3/etcdserver", File: "server.go",
 		Text: "Failed to detect schema version",
-		Why:  "the same: its database has no term yet; a damaged one fails the start",
+		Why:  "the same: its database has no term yet; a damaged database fails the start",
 	},
 	{
 		Package: "go.etcd.io/etcd/server/v3/embed", File: "config.go",
 		Text: "Running http and grpc server on single port. This is not recommended for production.",
-		Why:  "the member serves nobody over the network, or other members only",
+		Why:  "the member serves no clients over the network, or only other members",
 	},
 	{
 		Package: "go.etcd.io/etcd/server/v3/auth", File: "store.go",
@@ -53,32 +53,32 @@ var Expectations = []Expectation{
 	{
 		Package: "go.etcd.io/etcd/server/v3/etcdserver/txn", File: "util.go",
 		Text: "apply request took too long",
-		Why:  "its limit is 100 ms, which every busy machine exceeds, with a line for each request; a disk or member that is slow by seconds fails the readiness check",
+		Why:  "its limit is 100 ms, which every busy machine exceeds, with a line for each request; a disk or member that is seconds slow fails the readiness check",
 	},
 	{
 		Package: "go.etcd.io/raft/v3", File: "raft.go",
 		Text:     "%x cannot campaign at term %d since there are still pending configuration changes to apply",
 		Anywhere: true,
 		Cause:    regexp.MustCompile(`\A[0-9a-f]+ cannot campaign at term \d+ since there are still pending configuration changes to apply\z`),
-		Why:      "a new member is told to lead before it has applied its own membership, and tries again",
+		Why:      "a new member campaigns before it has applied its own membership, and tries again",
 	},
 	{
 		Package: "k8s.io/apiserver/pkg/server", File: "genericapiserver.go",
 		Text:    "Skipping API %v because it has no resources.",
 		Message: "Skipping API ",
 		Cause:   regexp.MustCompile(`because it has no resources`),
-		Why:     "versions of APIs that are off by default: 32 lines in each start",
+		Why:     "API versions that are disabled by default: 32 lines in each start",
 	},
 	{
 		Package: "k8s.io/streaming/pkg/httpstream/wsstream", File: "conn.go",
 		Text: "Error on socket receive",
-		Why:  "the client of an exec or attach over WebSocket ends the connection when it has what it wanted",
+		Why:  "the client of an exec or attach over WebSocket closes the connection when it is done",
 	},
 	{
 		Package: "k8s.io/apiserver/pkg/util/proxy", File: "streamtunnel.go",
 		Text:  "SPDY upgrade failed",
 		Cause: regexp.MustCompile(`\A status="(4\d\d|501) `),
-		Why:   "the kubelet's answer to a client's port-forward, which the client gets: simulated nodes have none",
+		Why:   "the kubelet's answer to a port-forward, which the client gets too: simulated nodes have none",
 	},
 	{
 		Package: "k8s.io/apimachinery/pkg/util/proxy", File: "upgradeaware.go",
@@ -109,21 +109,21 @@ var Expectations = []Expectation{
 		Text:     "read version: %s is not as new as written version: %s for group resource %s",
 		Anywhere: true,
 		Cause:    regexp.MustCompile(`read version: \S* is not as new as written version: \S* for group resource \S+\z`),
-		Why:      "a controller waits until its cache has seen its own write, and is called again then",
+		Why:      "a controller waits until its cache has its own write, and is then called again",
 	},
 	{
 		Package: "k8s.io/apiserver/pkg/registry/generic/registry", File: "store.go",
 		Text:     "the object has been modified; please apply your changes to the latest version and try again",
 		Anywhere: true,
 		Cause:    regexp.MustCompile(`the object has been modified; please apply your changes to the latest version and try again\z`),
-		Why:      "two have written an object at the same moment, and the controller that came second reads it again",
+		Why:      "two clients have written an object at the same time; the controller that was second reads it again",
 	},
 	{
 		Package: "k8s.io/apiserver/pkg/admission/plugin/namespace/lifecycle", File: "admission.go",
 		Text:     "unable to create new content in namespace %s because it is being terminated",
 		Anywhere: true,
 		Cause:    regexp.MustCompile(`unable to create new content in namespace \S+ because it is being terminated\z`),
-		Why:      "a controller has not seen yet that the namespace goes, and creates there what the deletion has just removed",
+		Why:      "a controller does not know yet that the namespace is being deleted, and creates its objects again",
 	},
 	{
 		Package: "k8s.io/kubernetes/pkg/controller/resourcequota", File: "resource_quota_controller.go",
@@ -147,19 +147,19 @@ var Expectations = []Expectation{
 		Package: "k8s.io/kubernetes/pkg/controller/replicaset", File: "replica_set.go",
 		Text:  "unable to register metrics",
 		Cause: regexp.MustCompile(`\Aduplicate metrics collector registration attempted\z`),
-		Why:   "the controllers of another control plane of the process, or of an earlier one, have registered them",
+		Why:   "the controllers of another or an earlier control plane of the process have registered them",
 	},
 	{
 		Package: "k8s.io/kubernetes/pkg/controlplane/controller/kubernetesservice", File: "controller.go",
 		Text: "Found stale data, removed previous endpoints on kubernetes service, apiserver didn't exit successfully previously",
-		Why:  "after a Restore, whose snapshot is of a control plane that ran; a start says itself that the last one was killed",
+		Why:  "a restored snapshot is of a running control plane; a start itself logs that the last one was killed",
 	},
 	{
 		Package: "k8s.io/kubernetes/pkg/controller/namespace/deletion", File: "namespaced_resources_deleter.go",
 		Text:     "unexpected items still remain in namespace: %s for gvr: %v",
 		Anywhere: true,
 		Cause:    regexp.MustCompile(`unexpected items still remain in namespace: \S+ for gvr: `),
-		Why:      "objects with finalizers, and pods that end in their grace period, hold up the deletion of a namespace, whose conditions say so",
+		Why:      "objects with finalizers, and pods in their grace period, delay the deletion of a namespace; its conditions report them",
 	},
 }
 

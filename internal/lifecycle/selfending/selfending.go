@@ -25,11 +25,11 @@ type Function struct {
 var Functions = []Function{
 	{
 		Package: "k8s.io/klog/v2", Name: "(*flushDaemon).run", Usual: true, Literal: true,
-		Why: "klog has started it for the process",
+		Why: "klog starts it for the process",
 	},
 	{
 		Package: "k8s.io/apiserver/pkg/storage/cacher", Name: "(*watchCache).waitUntilFreshLocked", Usual: true, Literal: true,
-		Why: "the API server has a timer of three seconds for each list at a resource version, and has started it for a request in this process",
+		Why: "the API server starts a timer of three seconds for each in-process list at a resource version",
 	},
 	{
 		Package: "k8s.io/kubernetes/pkg/volume/csi", Name: "(*csiAttacher).Attach",
@@ -45,11 +45,11 @@ var Functions = []Function{
 	},
 	{
 		Package: "k8s.io/kubernetes/pkg/scheduler/metrics", Name: "(*MetricAsyncRecorder).run", Usual: true,
-		Why: "it sleeps for a second, and only then looks whether it should stop",
+		Why: "it sleeps for a second before it checks whether to stop",
 	},
 	{
 		Package: "os/signal", Name: "loop",
-		Why: "it is the process's own, started by the first call of signal.Notify",
+		Why: "it belongs to the process: the first call of signal.Notify starts it",
 	},
 	{
 		Package: "net/http", Name: "(*persistConn).readLoop",
@@ -73,7 +73,7 @@ var Functions = []Function{
 	},
 	{
 		Package: "net/http", Name: "(*connReader).backgroundRead",
-		Why: "connections of other members, on which they have asked single questions; etcd ends them when nothing has been read for five seconds",
+		Why: "connections on which other members have sent single requests; etcd closes them after five seconds without data",
 	},
 	{
 		Package: "net/http", Name: "(*connReader).abortPendingRead",
@@ -81,7 +81,7 @@ var Functions = []Function{
 	},
 	{
 		Package: "gopkg.in/natefinch/lumberjack.v2", Name: "(*Logger).millRun", Usual: true,
-		Why: "the rotation of audit logs has one goroutine, for ever",
+		Why: "the rotation of audit logs has one goroutine, forever",
 	},
 }
 
