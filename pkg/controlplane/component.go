@@ -117,7 +117,7 @@ func callValidate(v validator) (err error) {
 
 // unwrapped is the host's own value.
 func unwrapped(component Component) Component {
-	if wrapped, ok := component.(everywhere); ok {
+	if wrapped, ok := component.(withoutElection); ok {
 		return wrapped.Component
 	}
 	return component

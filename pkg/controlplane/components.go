@@ -15,6 +15,7 @@ import (
 	"k8s.io/client-go/rest"
 
 	"github.com/kubembed/kubembed/internal/containment"
+	"github.com/kubembed/kubembed/internal/controlplane/election"
 	"github.com/kubembed/kubembed/internal/lifecycle"
 	"github.com/kubembed/kubembed/internal/logging"
 )
@@ -80,7 +81,7 @@ func (c *components) checks() (checks []healthz.HealthChecker) {
 // start starts the components, all at once, each with a client of its own. Those
 // that lease gives the name of a Lease run in one server at a time, the ones with the
 // same Lease in the same; the others, and all without elections, run here.
-func (c *components) start(client func(name string) (*rest.Config, error), elections *elections, lease func(Component) string) error {
+func (c *components) start(client func(name string) (*rest.Config, error), elections *election.Elections, lease func(Component) string) error {
 	groups := map[string][]*component{}
 	for _, one := range c.all {
 		var err error
@@ -112,7 +113,7 @@ func (c *components) start(client func(name string) (*rest.Config, error), elect
 
 // stand runs a group of components whenever this server is elected. Those that wait
 // to be are ready for that.
-func (c *components) stand(ctx context.Context, elections *elections, lease string, group []*component) {
+func (c *components) stand(ctx context.Context, elections *election.Elections, lease string, group []*component) {
 	defer func() {
 		for _, one := range group {
 			close(one.ended)
@@ -123,7 +124,7 @@ func (c *components) stand(ctx context.Context, elections *elections, lease stri
 			one.setReady()
 		}
 	}
-	elections.lead(ctx, lease, standby, func(ctx context.Context) {
+	elections.Lead(ctx, lease, standby, func(ctx context.Context) {
 		var running sync.WaitGroup
 		defer running.Wait()
 		for _, one := range group {

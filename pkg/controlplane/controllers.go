@@ -15,6 +15,7 @@ import (
 
 	"github.com/kubembed/kubembed/internal/certificates"
 	"github.com/kubembed/kubembed/internal/controllers"
+	"github.com/kubembed/kubembed/internal/controlplane/election"
 )
 
 // startElections is for when there may be others on the same etcd: the core
@@ -30,11 +31,11 @@ func (s *Server) startElections() error {
 	if err != nil {
 		return err
 	}
-	if s.elections, err = newElections(config, s.apiserver.ID(), s.config.Logger.Named("election")); err != nil {
+	if s.elections, err = election.New(config, s.apiserver.ID(), s.config.Logger.Named("election")); err != nil {
 		return err
 	}
 	if s.config.Snapshots.Interval > 0 {
-		s.elections.hold(snapshotLease)
+		s.elections.Hold(snapshotLease)
 	}
 	return nil
 }

@@ -4,9 +4,9 @@ package controlplane
 // an etcd, where others run in one of them at a time: what looks after the machine
 // that it is on, say, or simulated nodes whose names are not those of the others'.
 // For a control plane alone it changes nothing.
-func WithoutLeaderElection(component Component) Component { return everywhere{component} }
+func WithoutLeaderElection(component Component) Component { return withoutElection{component} }
 
-type everywhere struct{ Component }
+type withoutElection struct{ Component }
 
 const (
 	// coreLease elects who runs the core controllers.
@@ -19,7 +19,7 @@ const (
 
 // leaseOf is the Lease of a host's component.
 func leaseOf(component Component) string {
-	if _, ok := component.(everywhere); ok {
+	if _, ok := component.(withoutElection); ok {
 		return ""
 	}
 	return componentLease + component.Name()

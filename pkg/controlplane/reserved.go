@@ -13,7 +13,7 @@ func (s *Server) reserved(ctx context.Context) (names []string, addrs []netip.Ad
 		return nil, nil, err
 	}
 	if s.elections != nil {
-		others, err := s.elections.servers(ctx)
+		others, err := s.elections.Servers(ctx)
 		if err != nil {
 			return nil, nil, err
 		}

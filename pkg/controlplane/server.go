@@ -12,6 +12,7 @@ import (
 
 	"k8s.io/client-go/rest"
 
+	"github.com/kubembed/kubembed/internal/controlplane/election"
 	"github.com/kubembed/kubembed/internal/dirlock"
 	"github.com/kubembed/kubembed/internal/lifecycle"
 	"github.com/kubembed/kubembed/internal/tempdir"
@@ -45,9 +46,9 @@ type Server struct {
 	hadData            bool    // DataDir had a member's data
 	newKeys            bool    // DataDir had no keys
 	apiserver          apiServer
-	elections          *elections  // nil unless etcd is shared
-	controllers        *components // our own
-	components         *components // the host's
+	elections          *election.Elections // nil unless etcd is shared
+	controllers        *components         // our own
+	components         *components         // the host's
 	snapshots          atomic.Pointer[schedule]
 	madeDirs           []string // by checkSnapshotDir
 	health             *health

@@ -158,7 +158,7 @@ func (s *Server) snapshotDir() string {
 }
 
 // takesSnapshots reports whether it is for this control plane to take them.
-func (s *Server) takesSnapshots() bool { return s.elections.holds(snapshotLease) }
+func (s *Server) takesSnapshots() bool { return s.elections.Holds(snapshotLease) }
 
 func (s *Server) databaseSize(ctx context.Context) (int64, error) {
 	status, err := s.EtcdStatus(ctx)

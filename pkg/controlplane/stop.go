@@ -97,7 +97,7 @@ func (s *Server) unwind(ctx context.Context) error {
 	step("controllers")
 	stuck := note(s.controllers.stop())
 	step("elections")
-	stuck = note(lifecycle.Within(electionsTimeout, "controlplane: stop: elections", func() error { s.elections.stop(); return nil })) || stuck
+	stuck = note(lifecycle.Within(electionsTimeout, "controlplane: stop: elections", func() error { s.elections.Stop(); return nil })) || stuck
 	if s.apiserver != nil {
 		step("the API server")
 		stuck = note(s.apiserver.Stop(ctx)) || stuck

@@ -1,4 +1,6 @@
-package controlplane
+// Package election elects, by Leases, the one of the control planes on an etcd that does
+// what only one may do at a time.
+package election
 
 import (
 	"context"
@@ -20,22 +22,22 @@ import (
 	"k8s.io/client-go/tools/leaderelection/resourcelock"
 )
 
-// As kube-controller-manager and kube-scheduler have them by default
-// (k8s.io/component-base/config/v1alpha1): a server that is killed is replaced when
-// its Lease has not been renewed for leaseDuration, and one that cannot renew it for
-// renewDeadline stops to work.
+// The defaults of kube-controller-manager and kube-scheduler
+// (k8s.io/component-base/config/v1alpha1). Another server replaces a killed one when its
+// Lease has not been renewed for leaseDuration. A server that cannot renew its Lease for
+// renewDeadline stops its work.
 const (
 	leaseDuration = 15 * time.Second
 	renewDeadline = 10 * time.Second
 	retryPeriod   = 2 * time.Second
 
-	// releaseTimeout is how long the end of a server takes to give up a Lease. Where
-	// etcd is away, or has lost too many members, the Lease expires instead.
+	// releaseTimeout bounds the release of a Lease when a server stops. If etcd is
+	// unavailable or has lost its majority, the Lease expires instead.
 	releaseTimeout = time.Second
 )
 
-// boundLock ends the requests of a lock with a context. Upstream gives a release
-// renewDeadline, for which no stop should wait.
+// boundLock cancels the requests of a lock with a context. Upstream allows a release to
+// take renewDeadline, which is too long for a stop.
 type boundLock struct {
 	resourcelock.Interface
 	requests context.Context
@@ -62,25 +64,25 @@ func (l *boundLock) bind(ctx context.Context) (context.Context, context.CancelFu
 	}
 }
 
-// elections decide which of the servers that share an etcd does what only one may.
-type elections struct {
-	client   kubernetes.Interface
-	identity string
-	logger   *zap.Logger
-	leases   informers.SharedInformerFactory
-	// ctx is of those that hold a Lease for something that asks for it.
-	ctx     context.Context
-	cancel  context.CancelFunc
-	holding sync.WaitGroup
-	end     context.CancelFunc // ends the watch
+// Elections are the elections that one server takes part in. A nil *Elections is that of a
+// server that shares its etcd with no other.
+type Elections struct {
+	client    kubernetes.Interface
+	identity  string
+	logger    *zap.Logger
+	leases    informers.SharedInformerFactory
+	ctx       context.Context // ends the candidacies of Hold
+	cancel    context.CancelFunc
+	holding   sync.WaitGroup     // the candidacies of Hold
+	stopWatch context.CancelFunc // of Leases
 
 	mu    sync.Mutex
 	freed map[string]chan struct{} // by the name of the Lease
 	held  map[string]bool
 }
 
-// newElections begins to watch the Leases. id is the server's.
-func newElections(config *rest.Config, id string, logger *zap.Logger) (*elections, error) {
+// New starts to watch the Leases in kube-system. id identifies the server.
+func New(config *rest.Config, id string, logger *zap.Logger) (*Elections, error) {
 	config = rest.CopyConfig(config)
 	config.UserAgent = "leader-election"
 	config.ContentType = "application/vnd.kubernetes.protobuf"
@@ -88,24 +90,24 @@ func newElections(config *rest.Config, id string, logger *zap.Logger) (*election
 	if err != nil {
 		return nil, fmt.Errorf("leader election: %w", err)
 	}
-	// As upstream: a request that hangs leaves time for another.
+	// As in upstream: a request that hangs leaves time for another one.
 	config.Timeout = renewDeadline / 2
 	client, err := kubernetes.NewForConfig(config)
 	if err != nil {
 		return nil, fmt.Errorf("leader election: %w", err)
 	}
-	watch, end := context.WithCancel(context.Background())
+	watch, stopWatch := context.WithCancel(context.Background())
 	ctx, cancel := context.WithCancel(context.Background())
-	e := &elections{
-		client:   client,
-		identity: id + "_" + string(uuid.NewUUID()),
-		logger:   logger,
-		leases:   informers.NewSharedInformerFactoryWithOptions(watching, 0, informers.WithNamespace(metav1.NamespaceSystem)),
-		ctx:      ctx,
-		cancel:   cancel,
-		end:      end,
-		freed:    map[string]chan struct{}{},
-		held:     map[string]bool{},
+	e := &Elections{
+		client:    client,
+		identity:  id + "_" + string(uuid.NewUUID()),
+		logger:    logger,
+		leases:    informers.NewSharedInformerFactoryWithOptions(watching, 0, informers.WithNamespace(metav1.NamespaceSystem)),
+		ctx:       ctx,
+		cancel:    cancel,
+		stopWatch: stopWatch,
+		freed:     map[string]chan struct{}{},
+		held:      map[string]bool{},
 	}
 	_, err = e.leases.Coordination().V1().Leases().Informer().AddEventHandler(cache.ResourceEventHandlerFuncs{
 		UpdateFunc: func(_, object any) {
@@ -121,34 +123,33 @@ func newElections(config *rest.Config, id string, logger *zap.Logger) (*election
 	})
 	if err != nil {
 		cancel()
-		end()
+		stopWatch()
 		return nil, fmt.Errorf("leader election: %w", err)
 	}
 	e.leases.StartWithContext(watch)
 	return e, nil
 }
 
-// stop gives up what is held, and ends the watch. It may be called on nil.
-func (e *elections) stop() {
+// Stop releases the Leases of Hold and stops the watch. It may be called on nil.
+func (e *Elections) Stop() {
 	if e == nil {
 		return
 	}
 	e.cancel()
 	e.holding.Wait()
-	e.end()
+	e.stopWatch()
 	e.leases.Shutdown()
 }
 
-// hold takes part in the election for the Lease called name until stop. holds tells
-// the result.
-func (e *elections) hold(name string) {
+// Hold takes part in the election for the Lease name until Stop. Holds reports the result.
+func (e *Elections) Hold(name string) {
 	set := func(held bool) {
 		e.mu.Lock()
 		defer e.mu.Unlock()
 		e.held[name] = held
 	}
 	e.holding.Go(func() {
-		e.lead(e.ctx, name, func() {}, func(ctx context.Context) {
+		e.Lead(e.ctx, name, func() {}, func(ctx context.Context) {
 			set(true)
 			<-ctx.Done()
 			set(false)
@@ -156,9 +157,9 @@ func (e *elections) hold(name string) {
 	})
 }
 
-// holds tells whether this server is elected for what hold was called with. Without
-// elections it always is.
-func (e *elections) holds(name string) bool {
+// Holds reports whether this server holds the Lease that Hold was called with. A nil
+// *Elections holds every Lease.
+func (e *Elections) Holds(name string) bool {
 	if e == nil {
 		return true
 	}
@@ -167,15 +168,15 @@ func (e *elections) holds(name string) bool {
 	return e.held[name]
 }
 
-// free tells who waits for a Lease that nobody has it.
-func (e *elections) free(name string) {
+// free notifies the candidate for a Lease that nobody holds it.
+func (e *Elections) free(name string) {
 	select {
 	case e.freedOf(name) <- struct{}{}:
 	default:
 	}
 }
 
-func (e *elections) freedOf(name string) chan struct{} {
+func (e *Elections) freedOf(name string) chan struct{} {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if e.freed[name] == nil {
@@ -184,23 +185,23 @@ func (e *elections) freedOf(name string) chan struct{} {
 	return e.freed[name]
 }
 
-// lead calls run whenever this server holds the Lease called name, which is of one
-// server at a time, until ctx ends. The context of run ends when ctx does, or when
-// the Lease is lost; then run must return. It may be called any number of times.
-// standby is called when another server has the Lease.
-func (e *elections) lead(ctx context.Context, name string, standby func(), run func(context.Context)) {
+// Lead calls run each time this server acquires the Lease name, until ctx ends. One server
+// holds a Lease at a time. The context of run ends when ctx ends or the Lease is lost; run
+// must return then. Lead calls standby when another server holds the Lease.
+func (e *Elections) Lead(ctx context.Context, name string, standby func(), run func(context.Context)) {
 	freed := e.freedOf(name)
 	for ctx.Err() == nil {
-		if err := e.term(ctx, name, freed, standby, run); err != nil {
-			e.logger.Error("no leader election", zap.String("lease", name), zap.Error(err))
+		if err := e.campaign(ctx, name, freed, standby, run); err != nil {
+			e.logger.Error("leader election failed", zap.String("lease", name), zap.Error(err))
 			return
 		}
 	}
 }
 
-// term is one candidacy. It returns, to begin another, when the Lease was lost, or
-// another server has given it up: upstream would look only seconds later.
-func (e *elections) term(ctx context.Context, name string, freed <-chan struct{}, standby func(), run func(context.Context)) error {
+// campaign is one candidacy. It returns when the Lease is lost, or when another server has
+// released it: the next candidacy then acquires it at once, where upstream retries only
+// after seconds.
+func (e *Elections) campaign(ctx context.Context, name string, freed <-chan struct{}, standby func(), run func(context.Context)) error {
 	logger := e.logger.With(zap.String("lease", name))
 	elected := make(chan context.Context, 1)
 	requests, giveUp := context.WithCancel(context.Background())
@@ -219,7 +220,7 @@ func (e *elections) term(ctx context.Context, name string, freed <-chan struct{}
 			OnStoppedLeading: func() {},
 			OnNewLeader: func(identity string) {
 				if identity != e.identity && identity != "" {
-					logger.Debug("another server is elected", zap.String("holder", identity))
+					logger.Debug("another server was elected", zap.String("holder", identity))
 					standby()
 				}
 			},
@@ -228,7 +229,7 @@ func (e *elections) term(ctx context.Context, name string, freed <-chan struct{}
 	if err != nil {
 		return err
 	}
-	// Not ended by ctx: the Lease is held until run has returned.
+	// ctx does not end it: the Lease is held until run has returned.
 	holding, release := context.WithCancel(context.WithoutCancel(ctx))
 	ended := make(chan struct{})
 	go func() {
@@ -250,8 +251,9 @@ func (e *elections) term(ctx context.Context, name string, freed <-chan struct{}
 	return nil
 }
 
-// serve calls run until ctx or leading has ended, and returns when run has, too.
-func (e *elections) serve(ctx, leading context.Context, logger *zap.Logger, run func(context.Context)) {
+// serve calls run with a context that ends with ctx and leading. It returns when that has
+// ended and run has returned.
+func (e *Elections) serve(ctx, leading context.Context, logger *zap.Logger, run func(context.Context)) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	defer context.AfterFunc(leading, cancel)()
@@ -260,25 +262,25 @@ func (e *elections) serve(ctx, leading context.Context, logger *zap.Logger, run 
 		defer close(returned)
 		run(ctx)
 	}()
-	// One that returns before it should has failed, and the control plane ends.
+	// A run that returns early has failed, and the control plane stops.
 	<-ctx.Done()
 	if leading.Err() != nil {
-		logger.Warn("not elected any more: the Lease could not be renewed")
+		logger.Warn("lost the election: the Lease could not be renewed")
 	}
-	late := time.NewTimer(leaseDuration - renewDeadline)
-	defer late.Stop()
+	expired := time.NewTimer(leaseDuration - renewDeadline)
+	defer expired.Stop()
 	select {
 	case <-returned:
 		return
-	case <-late.C:
-		logger.Error("not elected any more, but what is to run in one server at a time still runs in this one")
+	case <-expired.C:
+		logger.Error("lost the election, but still running: another server may run the same")
 	}
 	<-returned
 }
 
-// servers are the addresses of all control planes that serve, as far as they are not
-// loopback: the endpoints of the kubernetes Service.
-func (e *elections) servers(ctx context.Context) (addrs []netip.Addr, err error) {
+// Servers returns the addresses of all serving control planes, without loopback addresses.
+// They are the endpoints of the kubernetes Service.
+func (e *Elections) Servers(ctx context.Context) (addrs []netip.Addr, err error) {
 	slices, err := e.client.DiscoveryV1().EndpointSlices(metav1.NamespaceDefault).List(ctx,
 		metav1.ListOptions{LabelSelector: discoveryv1.LabelServiceName + "=kubernetes"})
 	if err != nil {
