@@ -3,6 +3,7 @@ package controlplane
 import (
 	"fmt"
 
+	"github.com/kubembed/kubembed/internal/controlplane/archive"
 	"github.com/kubembed/kubembed/internal/versionskew"
 	"github.com/kubembed/kubembed/pkg/apiserver"
 )
@@ -69,8 +70,8 @@ func (s *Server) keepRelease() error {
 	return nil
 }
 
-// checkRelease returns an error if this release must not work on the objects of a snapshot.
-func (a about) checkRelease(shared bool) error {
+// checkSnapshotRelease returns an error if this release cannot follow that of a snapshot.
+func checkSnapshotRelease(a archive.About, shared bool) error {
 	if a.Kubernetes == "" {
 		return nil
 	}

@@ -1,25 +1,21 @@
 package controlplane
 
 import (
-	"archive/tar"
 	"bufio"
 	"bytes"
 	"context"
-	"crypto/sha256"
 	"encoding/binary"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"hash"
 	"io"
 	"net/netip"
 	"os"
 	"path/filepath"
-	"strings"
 
 	"go.uber.org/zap"
 	"k8s.io/apimachinery/pkg/util/validation/field"
 
+	"github.com/kubembed/kubembed/internal/controlplane/archive"
 	"github.com/kubembed/kubembed/internal/dirlock"
 	etcdrestore "github.com/kubembed/kubembed/internal/etcd/restore"
 	"github.com/kubembed/kubembed/internal/logging"
@@ -130,11 +126,11 @@ func Restore(ctx context.Context, dir string, r io.Reader, cfg RestoreConfig) er
 	}
 	from := offset(r)
 	if err := restoreLocked(ctx, dir, bufio.NewReaderSize(r, 1<<16), cfg); err != nil {
-		if damaged := cut(err) || errors.Is(err, etcd.ErrCorrupt); damaged && from > 0 {
+		if damaged := archive.Truncated(err) || errors.Is(err, etcd.ErrCorrupt); damaged && from > 0 {
 			// No fault of the snapshot.
 			err = fmt.Errorf("the reader was not at the beginning of a file but at offset %d: rewind it with Seek(0, io.SeekStart), or open the file again: %v", from, err) //nolint:errorlint // not ErrCorrupt
-		} else if cut(err) && !errors.Is(err, etcd.ErrCorrupt) {
-			err = corruptSnapshot(err)
+		} else if archive.Truncated(err) && !errors.Is(err, etcd.ErrCorrupt) {
+			err = archive.Corrupt(err)
 		}
 		return fmt.Errorf("controlplane: restore: %w", err)
 	}
@@ -178,21 +174,6 @@ func restoreLocked(ctx context.Context, dir string, r *bufio.Reader, cfg Restore
 	return restore(ctx, dir, r, cfg)
 }
 
-// cut tells whether an error is one of tar about what it reads.
-func cut(err error) bool {
-	return errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, io.EOF) || errors.Is(err, tar.ErrHeader)
-}
-
-// corruptSnapshot is etcd.ErrCorrupt, about a snapshot.
-func corruptSnapshot(err error) error {
-	return snapshotDamage{fmt.Errorf("the snapshot was cut short or changed: %w", err)}
-}
-
-type snapshotDamage struct{ error }
-
-func (snapshotDamage) Is(target error) bool { return target == etcd.ErrCorrupt }
-func (d snapshotDamage) Unwrap() error      { return d.error }
-
 func restore(ctx context.Context, dir string, r *bufio.Reader, cfg RestoreConfig) (err error) {
 	c := etcdrestore.Config{Dir: filepath.Join(dir, "etcd"), Name: cfg.Name, RevisionBump: cfg.RevisionBump}
 	if cfg.PeerAddr != "" {
@@ -211,11 +192,11 @@ func restore(ctx context.Context, dir string, r *bufio.Reader, cfg RestoreConfig
 	}()
 	switch {
 	case isDatabase(head) && len(cfg.Key) > 0:
-		return notAuthentic(errNoMAC)
+		return archive.NotAuthentic(archive.ErrNoMAC)
 	case isDatabase(head):
 		return restoreDatabase(ctx, dir, c, r)
-	case isTar(head):
-		return restoreArchive(ctx, dir, c, newUnarchive(r, cfg.Key))
+	case archive.IsArchive(head):
+		return restoreArchive(ctx, dir, c, archive.NewReader(r, cfg.Key))
 	case err != nil && !errors.Is(err, io.EOF):
 		return err
 	case err != nil:
@@ -225,9 +206,9 @@ func restore(ctx context.Context, dir string, r *bufio.Reader, cfg RestoreConfig
 	default:
 		err = errors.New("it is neither of Server.Snapshot nor of etcdctl")
 	}
-	err = corruptSnapshot(err)
+	err = archive.Corrupt(err)
 	if len(cfg.Key) > 0 {
-		err = notAuthentic(err)
+		err = archive.NotAuthentic(err)
 	}
 	return err
 }
@@ -236,8 +217,6 @@ func restore(ctx context.Context, dir string, r *bufio.Reader, cfg RestoreConfig
 func isDatabase(head []byte) bool {
 	return len(head) >= 20 && binary.NativeEndian.Uint32(head[16:]) == 0xED0CDAED
 }
-
-func isTar(head []byte) bool { return len(head) >= 262 && string(head[257:262]) == "ustar" }
 
 // restoreDatabase notes that the database has come without keys.
 func restoreDatabase(ctx context.Context, dir string, c etcdrestore.Config, r io.Reader) error {
@@ -284,16 +263,16 @@ func recorded(dir string, f func(before *record) error) error {
 
 // restoreArchive puts the keys in place when all has been read and found whole, and
 // the objects, by which a directory is known to have data, after them.
-func restoreArchive(ctx context.Context, dir string, c etcdrestore.Config, a *unarchive) (err error) {
-	defer func() { err = a.source.vouched(err) }()
-	about, err := a.about()
+func restoreArchive(ctx context.Context, dir string, c etcdrestore.Config, a *archive.Reader) (err error) {
+	defer func() { err = a.Vouched(err) }()
+	about, err := a.About()
 	if err != nil {
 		return err
 	}
-	if err := about.checkRelease(c.Name != ""); err != nil {
+	if err := checkSnapshotRelease(about, c.Name != ""); err != nil {
 		return err
 	}
-	database, err := a.next(databaseEntry)
+	database, err := a.Database()
 	if err != nil {
 		return err
 	}
@@ -303,15 +282,15 @@ func restoreArchive(ctx context.Context, dir string, c etcdrestore.Config, a *un
 	if err != nil && errors.Is(missing, os.ErrNotExist) {
 		_ = os.RemoveAll(keys)
 	}
-	if cut(err) && !errors.Is(err, etcd.ErrCorrupt) {
-		err = corruptSnapshot(err)
+	if archive.Truncated(err) && !errors.Is(err, etcd.ErrCorrupt) {
+		err = archive.Corrupt(err)
 	}
 	return err
 }
 
 // restoreEntries restores the database and the keys. The archive is read to its end, and
 // found whole, before the database is opened.
-func restoreEntries(ctx context.Context, dir string, c etcdrestore.Config, a *unarchive, about about, database io.Reader) error {
+func restoreEntries(ctx context.Context, dir string, c etcdrestore.Config, a *archive.Reader, about archive.About, database io.Reader) error {
 	restoring, err := etcdrestore.Begin(c)
 	if err != nil {
 		return err
@@ -320,7 +299,7 @@ func restoreEntries(ctx context.Context, dir string, c etcdrestore.Config, a *un
 	if err := restoring.Receive(ctx, database); err != nil {
 		return err
 	}
-	bundle, err := a.rest()
+	bundle, err := a.Rest()
 	if err != nil {
 		return err
 	}
@@ -340,89 +319,4 @@ func restoreEntries(ctx context.Context, dir string, c etcdrestore.Config, a *un
 		return err
 	}
 	return restoring.Commit(ctx)
-}
-
-// unarchive reads the entries of a snapshot.
-type unarchive struct {
-	source *authenticator
-	tar    *tar.Reader
-	name   string
-	sum    hash.Hash
-	sums   strings.Builder
-}
-
-func newUnarchive(r io.Reader, key []byte) *unarchive {
-	source := newAuthenticator(r, key)
-	return &unarchive{source: source, tar: tar.NewReader(source)}
-}
-
-// next returns the next entry, which must have that name.
-func (a *unarchive) next(name string) (io.Reader, error) {
-	a.finish()
-	header, err := a.tar.Next()
-	if errors.Is(err, io.EOF) {
-		return nil, corruptSnapshot(fmt.Errorf("%s is missing", name))
-	}
-	if err != nil {
-		return nil, corruptSnapshot(err)
-	}
-	if header.Name != name {
-		return nil, corruptSnapshot(fmt.Errorf("there is %q where %s should be", header.Name, name))
-	}
-	a.name, a.sum = name, sha256.New()
-	return io.TeeReader(a.tar, a.sum), nil
-}
-
-// finish notes the sum of the entry that has been read.
-func (a *unarchive) finish() {
-	if a.sum != nil {
-		a.sums.WriteString(sumLine(a.name, a.sum))
-		a.sum = nil
-	}
-}
-
-// small reads an entry that is no database.
-func (a *unarchive) small(name string) ([]byte, error) {
-	r, err := a.next(name)
-	if err != nil {
-		return nil, err
-	}
-	data, err := io.ReadAll(io.LimitReader(r, 1<<20))
-	if err != nil {
-		return nil, corruptSnapshot(err)
-	}
-	return data, nil
-}
-
-func (a *unarchive) about() (about about, err error) {
-	data, err := a.small(aboutEntry)
-	if err != nil {
-		return about, err
-	}
-	if err := json.Unmarshal(data, &about); err != nil {
-		return about, corruptSnapshot(fmt.Errorf("%s: %w", aboutEntry, err))
-	}
-	if about.Format != snapshotFormat {
-		return about, fmt.Errorf("the snapshot is of format %d, taken with Kubernetes %s, and this version knows format %d: restore it with the version that took it", about.Format, about.Kubernetes, snapshotFormat)
-	}
-	return about, nil
-}
-
-// rest reads what follows the database, and returns the keys if all of the snapshot is
-// there as it was written.
-func (a *unarchive) rest() ([]byte, error) {
-	bundle, err := a.small(pkiEntry)
-	if err != nil {
-		return nil, err
-	}
-	a.finish()
-	want := a.sums.String()
-	got, err := a.small(sumsEntry)
-	if err != nil {
-		return nil, err
-	}
-	if want != string(got) {
-		return nil, corruptSnapshot(fmt.Errorf("its files are not those that %s lists", sumsEntry))
-	}
-	return bundle, a.source.verify(a)
 }

@@ -1,49 +1,19 @@
 package controlplane
 
 import (
-	"archive/tar"
-	"bytes"
 	"context"
-	"crypto/hmac"
-	"crypto/sha256"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"hash"
 	"io"
 	"time"
 
 	"go.etcd.io/etcd/api/v3/version"
+	"k8s.io/apimachinery/pkg/util/validation/field"
 
+	"github.com/kubembed/kubembed/internal/controlplane/archive"
 	"github.com/kubembed/kubembed/pkg/apiserver"
 	"github.com/kubembed/kubembed/pkg/etcd"
 )
-
-// The entries of a snapshot, in their order; macEntry may follow. What lacks the sums was
-// cut short.
-const (
-	aboutEntry    = "snapshot.json"
-	databaseEntry = "etcd.db"
-	pkiEntry      = "pki.pem"
-	sumsEntry     = "SHA256SUMS"
-)
-
-// snapshotFormat changes when older versions of this package could not restore what
-// newer ones write.
-const snapshotFormat = 1
-
-// about is what stands in aboutEntry.
-type about struct {
-	Format     int       `json:"format"`
-	Kubernetes string    `json:"kubernetes"`
-	Etcd       string    `json:"etcd"`
-	Time       time.Time `json:"time"`
-	// Prefix and ServiceCIDR are those of Config, for whoever starts on it.
-	Prefix      string `json:"prefix"`
-	ServiceCIDR string `json:"serviceCIDR"`
-	// Revision is that of etcd; the database may have a little more.
-	Revision int64 `json:"revision"`
-}
 
 // Snapshot writes to w all that is needed to come back: the objects as they are at
 // this moment, the CAs and the service-account keys. Restore makes a DataDir
@@ -88,24 +58,18 @@ func (s *Server) snapshot(ctx context.Context, w io.Writer) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, database.Close()) }()
-	description, err := json.MarshalIndent(about{
-		Format:      snapshotFormat,
-		Kubernetes:  apiserver.KubernetesVersion,
-		Etcd:        version.Version,
-		Time:        s.clock().Now().UTC().Truncate(time.Second),
-		Prefix:      s.config.Etcd.Prefix,
-		ServiceCIDR: s.config.ServiceCIDR,
-		Revision:    status.Revision,
-	}, "", "  ")
-	if err != nil {
-		return err
-	}
-	a := newArchive(w, s.clock().Now(), s.config.SnapshotKey)
-	description = append(description, '\n')
-	a.add(aboutEntry, int64(len(description)), bytes.NewReader(description))
-	a.add(databaseEntry, database.Size(), database)
-	a.add(pkiEntry, int64(len(bundle)), bytes.NewReader(bundle))
-	return a.close()
+	now := s.clock().Now()
+	return archive.Write(w, now, s.config.SnapshotKey, archive.Content{
+		About: archive.About{
+			Kubernetes:  apiserver.KubernetesVersion,
+			Etcd:        version.Version,
+			Time:        now.UTC().Truncate(time.Second),
+			Prefix:      s.config.Etcd.Prefix,
+			ServiceCIDR: s.config.ServiceCIDR,
+			Revision:    status.Revision,
+		},
+		Database: database, Size: database.Size(), PKI: bundle,
+	})
 }
 
 // openSnapshot is of the member in this process, or of one elsewhere.
@@ -116,46 +80,17 @@ func (s *Server) openSnapshot(ctx context.Context) (*etcd.Snapshot, error) {
 	return etcd.OpenSnapshot(ctx, s.etcd.Client())
 }
 
-// archive writes the entries of a snapshot until the first error.
-type archive struct {
-	tar  *tar.Writer
-	time time.Time
-	sums bytes.Buffer
-	mac  hash.Hash // of all that has been written; nil without a key
-	err  error
-}
+// ErrNotAuthentic is the error of Restore for a snapshot that RestoreConfig.Key does not
+// authenticate: it was taken without a key or with another one, or it was changed or
+// truncated.
+var ErrNotAuthentic = archive.ErrNotAuthentic
 
-func newArchive(w io.Writer, now time.Time, key []byte) *archive {
-	a := &archive{time: now.Truncate(time.Second)}
-	if len(key) > 0 {
-		a.mac = hmac.New(sha256.New, key)
-		w = io.MultiWriter(w, a.mac)
+// validateSnapshotKey does not show the key. An empty key that is not nil may come from the
+// wrong file, and must not switch the check off.
+func validateSnapshotKey(at *field.Path, key []byte) field.ErrorList {
+	if key == nil || len(key) >= archive.MinKey {
+		return nil
 	}
-	a.tar = tar.NewWriter(w)
-	return a
+	return field.ErrorList{field.Invalid(at, fmt.Sprintf("(%d bytes)", len(key)),
+		fmt.Sprintf("must have at least %d random bytes, for example from crypto/rand", archive.MinKey))}
 }
-
-func (a *archive) add(name string, size int64, r io.Reader) {
-	if a.err != nil {
-		return
-	}
-	if a.err = a.tar.WriteHeader(&tar.Header{Name: name, Mode: 0o600, Size: size, ModTime: a.time}); a.err != nil {
-		return
-	}
-	sum := sha256.New()
-	if _, a.err = io.Copy(io.MultiWriter(a.tar, sum), r); a.err == nil {
-		a.sums.WriteString(sumLine(name, sum))
-	}
-}
-
-func (a *archive) close() error {
-	a.add(sumsEntry, int64(a.sums.Len()), bytes.NewReader(bytes.Clone(a.sums.Bytes())))
-	a.sign()
-	if a.err != nil {
-		return a.err
-	}
-	return a.tar.Close()
-}
-
-// sumLine is a line of what sha256sum prints.
-func sumLine(name string, sum hash.Hash) string { return fmt.Sprintf("%x  %s\n", sum.Sum(nil), name) }
