@@ -34,7 +34,7 @@ func (s *Server) spaceCheck() healthz.HealthChecker {
 		if s.member != nil {
 			err := etcdError(s.member.CheckSpace())
 			if errors.Is(err, etcd.ErrNoSpace) {
-				if advice := s.snapshots.Load().advice(); advice != "" {
+				if advice := s.snapshots.Load().Advice(); advice != "" {
 					err = fmt.Errorf("%w%s", err, advice)
 				}
 			}

@@ -13,6 +13,7 @@ import (
 	"k8s.io/client-go/rest"
 
 	"github.com/kubembed/kubembed/internal/controlplane/election"
+	"github.com/kubembed/kubembed/internal/controlplane/snapshots"
 	"github.com/kubembed/kubembed/internal/dirlock"
 	"github.com/kubembed/kubembed/internal/lifecycle"
 	"github.com/kubembed/kubembed/internal/tempdir"
@@ -49,7 +50,7 @@ type Server struct {
 	elections          *election.Elections // nil unless etcd is shared
 	controllers        *components         // our own
 	components         *components         // the host's
-	snapshots          atomic.Pointer[schedule]
+	snapshots          atomic.Pointer[snapshots.Schedule]
 	madeDirs           []string // by checkSnapshotDir
 	health             *health
 	began              time.Time // the start

@@ -17,6 +17,7 @@ import (
 	"github.com/kubembed/kubembed/internal/apiserver/access"
 	"github.com/kubembed/kubembed/internal/connlimit"
 	"github.com/kubembed/kubembed/internal/containment"
+	"github.com/kubembed/kubembed/internal/controlplane/snapshots"
 	etcdrestore "github.com/kubembed/kubembed/internal/etcd/restore"
 	"github.com/kubembed/kubembed/internal/lifecycle"
 	"github.com/kubembed/kubembed/internal/tempdir"
@@ -125,7 +126,7 @@ func (s *Server) undo(ctx context.Context, err error) error {
 	if cleanup := s.unwindWithin(ctx, stopTimeout); cleanup != nil {
 		s.config.Logger.Warn("cleaning up after a failed start", zap.Error(cleanup))
 	}
-	removeEmpty(s.madeDirs)
+	snapshots.RemoveEmpty(s.madeDirs)
 	if blocked := s.closeLog(); blocked != nil {
 		return fmt.Errorf("%w; %w", err, blocked)
 	}

@@ -87,8 +87,8 @@ func (s *Server) unwind(ctx context.Context) error {
 	}
 	s.fatal.ignore()
 	step := s.unwinding.begin
-	snapshots := s.snapshots.Load()
-	snapshots.stop()
+	schedule := s.snapshots.Load()
+	schedule.Stop()
 	s.health.stop()
 	s.unmeasure()
 	// Do not wait for goroutines that have already missed their stop deadline.
@@ -113,7 +113,7 @@ func (s *Server) unwind(ctx context.Context) error {
 		stuck = note(s.etcd.Close()) || stuck
 	}
 	step("the snapshot to Config.Snapshots.Dir")
-	stuck = note(snapshots.wait()) || stuck
+	stuck = note(schedule.Wait()) || stuck
 	step("files of " + s.dir)
 	stuck = note(lifecycle.Within(filesTimeout, "controlplane: stop: "+s.dir+": is its disk hung?", s.removeFiles)) || stuck
 	step("goroutines")

@@ -4,14 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"path/filepath"
-	"slices"
 	"time"
 
 	"k8s.io/apimachinery/pkg/util/validation/field"
 
-	"github.com/kubembed/kubembed/pkg/etcd"
+	"github.com/kubembed/kubembed/internal/controlplane/snapshots"
 )
 
 // SnapshotFile is a snapshot in a directory of Config.Snapshots. Open Path for Restore.
@@ -43,45 +41,19 @@ func ListSnapshots(dir string) ([]SnapshotFile, error) {
 	if err != nil {
 		return nil, fmt.Errorf("controlplane: snapshots: %w", err)
 	}
-	entries, err := os.ReadDir(dir)
+	files, err := snapshots.List(dir)
 	if err != nil {
 		return nil, fmt.Errorf("controlplane: snapshots: %w", err)
 	}
-	clusters := map[string][]SnapshotFile{}
-	for _, file := range slices.Backward(snapshotsAmong(entries, dir, "").finished) {
-		if file.size > 0 {
-			clusters[file.cluster] = append(clusters[file.cluster], file.public())
-		}
+	all := make([]SnapshotFile, 0, len(files))
+	for _, file := range files {
+		all = append(all, snapshotFile(file))
 	}
-	// Those of earlier versions are older than all others.
-	unnamed := clusters[""]
-	delete(clusters, "")
-	var all []SnapshotFile
-	for len(clusters) > 0 {
-		var newest []SnapshotFile
-		for _, of := range clusters {
-			if newest == nil || newer(of[0], newest[0]) {
-				newest = of
-			}
-		}
-		all = append(all, newest[0])
-		if clusters[newest[0].Cluster] = newest[1:]; len(newest) == 1 {
-			delete(clusters, newest[0].Cluster)
-		}
-	}
-	return append(all, unnamed...), nil
+	return all, nil
 }
 
-// newer orders the newest snapshots of two clusters.
-func newer(a, b SnapshotFile) bool {
-	if order := a.Time.Compare(b.Time); order != 0 {
-		return order > 0
-	}
-	return a.Cluster < b.Cluster
-}
-
-func (f snapshotFile) public() SnapshotFile {
-	return SnapshotFile{Path: f.path, Cluster: f.cluster, Number: int(f.number), Time: f.time, Size: f.size} //nolint:gosec // at most 18 digits
+func snapshotFile(f snapshots.File) SnapshotFile {
+	return SnapshotFile{Path: f.Path, Cluster: f.Cluster, Number: int(f.Number), Time: f.Time, Size: f.Size} //nolint:gosec // at most 18 digits
 }
 
 // TakeSnapshot takes a snapshot into Config.Snapshots.Dir at once, and returns it when it
@@ -111,45 +83,6 @@ func (s *Server) takeSnapshot(ctx context.Context) (SnapshotFile, error) {
 		}
 		return SnapshotFile{}, errors.New("the control plane is not ready yet")
 	}
-	ctx, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
-	defer context.AfterFunc(schedule.ctx, func() { cancel(context.Cause(schedule.ctx)) })()
-	if schedule.ctx.Err() != nil {
-		return SnapshotFile{}, etcd.ErrClosed
-	}
-	return schedule.now(ctx)
-}
-
-// now takes a snapshot, and puts off the next one by the interval.
-func (s *schedule) now(ctx context.Context) (SnapshotFile, error) {
-	type result struct {
-		file SnapshotFile
-		err  error
-	}
-	taken := make(chan result, 1)
-	err := s.do(ctx, func(ctx context.Context, t *task) error {
-		path, err := s.next(ctx, t)
-		if path != "" {
-			select {
-			case s.requested <- struct{}{}:
-			default:
-			}
-			var file SnapshotFile
-			if stock := s.stock.Load(); stock != nil {
-				for _, f := range stock.finished {
-					if f.path == path {
-						file = f.public()
-					}
-				}
-			}
-			taken <- result{file, err}
-		}
-		return err
-	})
-	select {
-	case r := <-taken:
-		return r.file, r.err
-	default:
-		return SnapshotFile{}, err
-	}
+	file, err := schedule.Take(ctx)
+	return snapshotFile(file), err
 }

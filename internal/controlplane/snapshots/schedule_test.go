@@ -1,4 +1,4 @@
-package controlplane
+package snapshots
 
 import (
 	"context"
@@ -14,7 +14,6 @@ import (
 	"k8s.io/utils/clock"
 	clocktesting "k8s.io/utils/clock/testing"
 
-	"github.com/kubembed/kubembed/internal/lifecycle"
 	"github.com/kubembed/kubembed/pkg/etcd"
 )
 
@@ -38,22 +37,23 @@ func (d *disk) free(string) (int64, bool) {
 }
 
 // scheduleOn has etcd on the same disk, which needs 100 MiB.
-func scheduleOn(t *testing.T, d *disk, size int64, take func(context.Context, io.Writer) error) *schedule {
+func scheduleOn(t *testing.T, d *disk, size int64, write func(context.Context, io.Writer) error) *Schedule {
 	d.dir = t.TempDir()
-	r := newRoom(d.dir, d.dir, func() int64 { return 100 << 20 })
-	r.free = d.free
-	r.same = func(string, string) bool { return true }
-	return &schedule{
-		config:   Snapshots{Dir: d.dir, Interval: time.Hour, Keep: 5},
-		take:     take,
-		cluster:  func(context.Context) (string, error) { return testCluster, nil },
-		size:     func(context.Context) (int64, error) { return size, nil },
-		mine:     func() bool { return true },
-		room:     r,
-		logger:   zap.NewNop(),
-		clock:    clock.RealClock{},
-		measured: &measured{},
-	}
+	shared := NewDisk(dirField, d.dir, d.dir, func() int64 { return 100 << 20 })
+	shared.free = d.free
+	shared.same = func(string, string) bool { return true }
+	return &Schedule{Config: Config{
+		Dir: d.dir, Interval: time.Hour, Keep: 5,
+		Write:   write,
+		Cluster: func(context.Context) (string, error) { return testCluster, nil },
+		Size:    func(context.Context) (int64, error) { return size, nil },
+		Elected: func() bool { return true },
+		Taken:   func(time.Time) {},
+		Failed:  func() {},
+		Disk:    shared,
+		Logger:  zap.NewNop(),
+		Clock:   clock.RealClock{},
+	}}
 }
 
 func names(t *testing.T, dir string) string {
@@ -86,7 +86,7 @@ func TestDiskFillsWhileASnapshotIsWritten(t *testing.T) {
 		}
 		return nil
 	})
-	err := s.do(t.Context(), s.one)
+	err := s.do(t.Context(), s.takeUnless(0))
 	if !errors.Is(err, etcd.ErrNoSpace) || !strings.Contains(err.Error(), d.dir) {
 		t.Errorf("error %v, want ErrNoSpace about %s", err, d.dir)
 	}
@@ -126,11 +126,11 @@ func TestOldSnapshotsMakeRoom(t *testing.T) {
 				if tc.empty && i == 2 {
 					size = 0
 				}
-				if err := os.WriteFile(filepath.Join(d.dir, nameOfSnapshot(testCluster, i+1, time.Now())), make([]byte, size), 0o600); err != nil {
+				if err := os.WriteFile(filepath.Join(d.dir, fileName(testCluster, i+1, time.Now())), make([]byte, size), 0o600); err != nil {
 					t.Fatal(err)
 				}
 			}
-			if err := s.do(t.Context(), s.one); errors.Is(err, etcd.ErrNoSpace) != tc.fails || !tc.fails && err != nil {
+			if err := s.do(t.Context(), s.takeUnless(0)); errors.Is(err, etcd.ErrNoSpace) != tc.fails || !tc.fails && err != nil {
 				t.Errorf("error %v", err)
 			}
 			left := names(t, d.dir)
@@ -159,61 +159,46 @@ func TestOrderOfSnapshots(t *testing.T) {
 	want := []string{
 		"kubembed-20250102T030405.000Z.tar",
 		"kubembed-20400102T030405.000Z.tar",
-		nameOfSnapshot(testCluster, 1, at(2041)),
-		nameOfSnapshot(testCluster, 2, at(2025)),
-		nameOfSnapshot(testCluster, 10_000_000_000, at(1970)),
+		fileName(testCluster, 1, at(2041)),
+		fileName(testCluster, 2, at(2025)),
+		fileName(testCluster, 10_000_000_000, at(1970)),
 	}
 	for _, name := range append([]string{
-		nameOfSnapshot("ffffffff", 3, at(2026)), "kubembed-mine.tar", "kubembed-20260102T030405.000Z.tar.gz",
+		fileName("ffffffff", 3, at(2026)), "kubembed-mine.tar", "kubembed-20260102T030405.000Z.tar.gz",
 		"kubembed-" + testCluster + "-99999999999999999999-20260102T030405.000Z.tar",
 		"kubembed-" + testCluster + "-0000000011-20261302T030405.000Z.tar",
-		nameOfSnapshot(testCluster, 4, at(2026)) + unfinishedSuffix,
+		fileName(testCluster, 4, at(2026)) + unfinishedSuffix,
 	}, want...) {
 		if err := os.WriteFile(filepath.Join(dir, name), nil, 0o600); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if err := os.Mkdir(filepath.Join(dir, nameOfSnapshot(testCluster, 11, at(2026))), 0o700); err != nil {
+	if err := os.Mkdir(filepath.Join(dir, fileName(testCluster, 11, at(2026))), 0o700); err != nil {
 		t.Fatal(err)
 	}
-	files, err := readSnapshots(dir, testCluster)
+	found, err := readDir(dir, testCluster)
 	if err != nil {
 		t.Fatal(err)
 	}
 	var got []string
-	for _, file := range files.finished {
-		got = append(got, filepath.Base(file.path))
+	for _, file := range found.finished {
+		got = append(got, filepath.Base(file.Path))
 	}
 	if strings.Join(got, "\n") != strings.Join(want, "\n") {
 		t.Errorf("there are\n%s, want\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
 	}
-	if len(files.unfinished) != 1 || files.next() != 10_000_000_001 {
-		t.Errorf("unfinished %v, next %d", files.unfinished, files.next())
+	if len(found.unfinished) != 1 || found.next() != 10_000_000_001 {
+		t.Errorf("unfinished %v, next %d", found.unfinished, found.next())
 	}
-	if future := files.future(at(2026)); len(future) != 2 {
+	if future := found.future(at(2026)); len(future) != 2 {
 		t.Errorf("from the future: %v", future)
 	}
-}
-
-// TestStopNamesWhatHangs where no part has a bound of its own.
-func TestStopNamesWhatHangs(t *testing.T) {
-	held := make(chan struct{})
-	ended := make(chan struct{})
-	s := &Server{family: lifecycle.NewGoroutineSet(), detachLogger: func() { <-held; close(ended) }}
-	ctx, cancel := context.WithCancel(t.Context())
-	cancel()
-	// Time enough for the rest, which has nothing to do.
-	if err := s.unwindWithin(ctx, time.Second); err == nil || !strings.Contains(err.Error(), "waits for the Logger") {
-		t.Errorf("error %v, want one that names the Logger", err)
-	}
-	close(held)
-	<-ended
 }
 
 // TestNextSnapshotIsDue by the newest of the cluster that has something in it.
 func TestNextSnapshotIsDue(t *testing.T) {
 	now := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
-	ago := func(number uint64, d time.Duration) string { return nameOfSnapshot(testCluster, number, now.Add(-d)) }
+	ago := func(number uint64, d time.Duration) string { return fileName(testCluster, number, now.Add(-d)) }
 	for name, tc := range map[string]struct {
 		files []string
 		empty string
@@ -223,7 +208,7 @@ func TestNextSnapshotIsDue(t *testing.T) {
 		"one":                            {files: []string{ago(1, 10*time.Minute)}, want: 50 * time.Minute},
 		"one that is overdue":            {files: []string{ago(1, 61*time.Minute)}},
 		"the newest by number":           {files: []string{ago(1, 10*time.Minute), ago(2, 20*time.Minute)}, want: 40 * time.Minute},
-		"of another cluster":             {files: []string{nameOfSnapshot("ffffffff", 3, now)}},
+		"of another cluster":             {files: []string{fileName("ffffffff", 3, now)}},
 		"of an earlier version":          {files: []string{"kubembed-20260102T030405.000Z.tar"}},
 		"from the future":                {files: []string{ago(1, -time.Hour)}},
 		"from the future, and corrected": {files: []string{ago(1, -time.Hour), ago(2, 10*time.Minute)}, want: 50 * time.Minute},
@@ -232,18 +217,18 @@ func TestNextSnapshotIsDue(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := scheduleOn(t, &disk{size: 300 << 20}, 0, nil)
-			s.clock = clocktesting.NewFakeClock(now)
+			s.Clock = clocktesting.NewFakeClock(now)
 			for _, file := range tc.files {
-				if err := os.WriteFile(filepath.Join(s.config.Dir, file), []byte("x"), 0o600); err != nil {
+				if err := os.WriteFile(filepath.Join(s.Dir, file), []byte("x"), 0o600); err != nil {
 					t.Fatal(err)
 				}
 			}
 			if tc.empty != "" {
-				if err := os.WriteFile(filepath.Join(s.config.Dir, tc.empty), nil, 0o600); err != nil {
+				if err := os.WriteFile(filepath.Join(s.Dir, tc.empty), nil, 0o600); err != nil {
 					t.Fatal(err)
 				}
 			}
-			if got := s.surveyRest(t.Context()); got != tc.want {
+			if got := s.lookUntilDue(t.Context()); got != tc.want {
 				t.Errorf("the next is due in %v, want %v", got, tc.want)
 			}
 		})
@@ -253,19 +238,19 @@ func TestNextSnapshotIsDue(t *testing.T) {
 // TestSnapshotOfAnotherProcessIsLeft while that writes it.
 func TestSnapshotOfAnotherProcessIsLeft(t *testing.T) {
 	dir := t.TempDir()
-	path := filepath.Join(dir, nameOfSnapshot(testCluster, 1, time.Now()))
+	path := filepath.Join(dir, fileName(testCluster, 1, time.Now()))
 	s := scheduleOn(t, &disk{size: 300 << 20}, 0, nil)
 	tidied := func() []string {
-		files, err := readSnapshots(dir, testCluster)
+		found, err := readDir(dir, testCluster)
 		if err == nil {
-			err = files.tidy()
+			err = found.tidy()
 		}
 		if err != nil {
 			t.Fatal(err)
 		}
-		return files.unfinished
+		return found.unfinished
 	}
-	s.config.Dir, s.take = dir, func(_ context.Context, w io.Writer) error {
+	s.Dir, s.Write = dir, func(_ context.Context, w io.Writer) error {
 		if n := tidied(); len(n) != 1 {
 			t.Errorf("unfinished: %v, want the one that is being written", n)
 		}

@@ -1,0 +1,25 @@
+package controlplane
+
+import (
+	"context"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/kubembed/kubembed/internal/lifecycle"
+)
+
+// TestStopNamesWhatHangs where no part has a bound of its own.
+func TestStopNamesWhatHangs(t *testing.T) {
+	held := make(chan struct{})
+	ended := make(chan struct{})
+	s := &Server{family: lifecycle.NewGoroutineSet(), detachLogger: func() { <-held; close(ended) }}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	// Time enough for the rest, which has nothing to do.
+	if err := s.unwindWithin(ctx, time.Second); err == nil || !strings.Contains(err.Error(), "waits for the Logger") {
+		t.Errorf("error %v, want one that names the Logger", err)
+	}
+	close(held)
+	<-ended
+}
