@@ -1,7 +1,9 @@
 package controlplane_test
 
 import (
+	"context"
 	"crypto/x509"
+	"errors"
 	"fmt"
 	"net"
 	"os"
@@ -18,6 +20,7 @@ import (
 	"k8s.io/utils/ptr"
 
 	"github.com/kubembed/kubembed/internal/etcdtest"
+	"github.com/kubembed/kubembed/internal/testwait"
 	"github.com/kubembed/kubembed/pkg/controlplane"
 )
 
@@ -73,12 +76,12 @@ func TestClaimsBlockNobody(t *testing.T) {
 	for _, name := range []string{"198.51.100.10", "good.example.com", "worker-7.example.com"} {
 		claim(t, asNode(t, server, name), name)
 	}
-	eventually(t, "what the server knows of nodes", func() string {
+	testwait.Until(t, "what the server knows of nodes", func(context.Context) error {
 		nodes, err := admin(t, server).CoreV1().Nodes().List(t.Context(), metav1.ListOptions{ResourceVersion: "0"})
 		if err != nil || len(nodes.Items) != 5 {
-			return fmt.Sprint(len(nodes.Items), " nodes: ", err)
+			return unexpected(len(nodes.Items), " nodes: ", err)
 		}
-		return ""
+		return nil
 	})
 	wantSigned(t, server, asks("good", "good", "198.51.100.10", "good.example.com").create(t, good), x509.ExtKeyUsageServerAuth)
 	worker := asNode(t, server, "worker-7")
@@ -146,12 +149,12 @@ func TestServingRequestsForTheControlPlane(t *testing.T) {
 	for host, problem := range wrong {
 		// The informer of CRDs may be a moment late.
 		if host == "conversion.example.com" {
-			eventually(t, "a denial", func() string {
-				request := untilCSR(t, client, asks("n1", host).create(t, n1), decided)
+			testwait.Until(t, "a denial", func(context.Context) error {
+				request := waitForRequest(t, client, asks("n1", host).create(t, n1), decided)
 				if condition(request, "Denied") == nil {
-					return "approved"
+					return errors.New("approved")
 				}
-				return ""
+				return nil
 			})
 		}
 		wantDenied(t, client, asks("n1", host).create(t, n1), servingDenied, problem)

@@ -23,14 +23,11 @@ import (
 	certificatesv1 "k8s.io/api/certificates/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/fields"
-	"k8s.io/apimachinery/pkg/watch"
 	"k8s.io/client-go/kubernetes"
-	"k8s.io/client-go/tools/cache"
-	watchtools "k8s.io/client-go/tools/watch"
 	"k8s.io/utils/ptr"
 
 	"github.com/kubembed/kubembed/internal/lifecycle"
+	"github.com/kubembed/kubembed/internal/testwait"
 	"github.com/kubembed/kubembed/pkg/apiserver"
 	"github.com/kubembed/kubembed/pkg/controlplane"
 )
@@ -98,21 +95,11 @@ func (c *csr) tryCreate(t testing.TB, client kubernetes.Interface) (name string,
 	return created.Name, nil
 }
 
-// untilCSR watches the request of that name until done is true of it.
-func untilCSR(t testing.TB, client kubernetes.Interface, name string, done func(*certificatesv1.CertificateSigningRequest) bool) *certificatesv1.CertificateSigningRequest {
+// waitForRequest returns the request when condition is true of it.
+func waitForRequest(t testing.TB, client kubernetes.Interface, name string, condition func(*certificatesv1.CertificateSigningRequest) bool) *certificatesv1.CertificateSigningRequest {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
-	defer cancel()
-	lw := cache.NewListWatchFromClient(client.CertificatesV1().RESTClient(), "certificatesigningrequests", "", fields.OneTermEqualSelector("metadata.name", name))
-	var last *certificatesv1.CertificateSigningRequest
-	_, err := watchtools.UntilWithSync(ctx, lw, &certificatesv1.CertificateSigningRequest{}, nil, func(e watch.Event) (bool, error) {
-		last = e.Object.(*certificatesv1.CertificateSigningRequest)
-		return e.Type != watch.Deleted && done(last), nil
-	})
-	if err != nil {
-		t.Fatalf("request %s: %v; last: %+v", name, err, last)
-	}
-	return last
+	requests := testwait.Named(client.CertificatesV1().RESTClient(), "certificatesigningrequests", "", name)
+	return testwait.Object(t, requests, &certificatesv1.CertificateSigningRequest{}, condition)
 }
 
 // condition is the request's condition of that type.
@@ -128,7 +115,7 @@ func condition(request *certificatesv1.CertificateSigningRequest, kind certifica
 // wantDenied waits for a verdict on the request, which is no for that reason.
 func wantDenied(t testing.TB, client kubernetes.Interface, name, reason, message string) {
 	t.Helper()
-	request := untilCSR(t, client, name, func(r *certificatesv1.CertificateSigningRequest) bool { return len(r.Status.Conditions) > 0 })
+	request := waitForRequest(t, client, name, func(r *certificatesv1.CertificateSigningRequest) bool { return len(r.Status.Conditions) > 0 })
 	got := condition(request, certificatesv1.CertificateDenied)
 	if got == nil {
 		t.Fatalf("not denied: %+v", request.Status.Conditions)
@@ -141,7 +128,7 @@ func wantDenied(t testing.TB, client kubernetes.Interface, name, reason, message
 // wantSigned waits for the certificate and checks it against the CA.
 func wantSigned(t testing.TB, server *controlplane.Server, name string, usage x509.ExtKeyUsage) *x509.Certificate {
 	t.Helper()
-	request := untilCSR(t, admin(t, server), name, func(r *certificatesv1.CertificateSigningRequest) bool {
+	request := waitForRequest(t, admin(t, server), name, func(r *certificatesv1.CertificateSigningRequest) bool {
 		return len(r.Status.Certificate) > 0 || condition(r, certificatesv1.CertificateDenied) != nil || condition(r, certificatesv1.CertificateFailed) != nil
 	})
 	block, _ := pem.Decode(request.Status.Certificate)
@@ -343,7 +330,7 @@ func TestApprovalByHand(t *testing.T) {
 
 	approve := func(name string) {
 		t.Helper()
-		request := untilCSR(t, client, name, func(*certificatesv1.CertificateSigningRequest) bool { return true })
+		request := waitForRequest(t, client, name, func(*certificatesv1.CertificateSigningRequest) bool { return true })
 		if len(request.Status.Conditions) > 0 {
 			t.Errorf("not left alone: %+v", request.Status.Conditions)
 		}
@@ -357,7 +344,7 @@ func TestApprovalByHand(t *testing.T) {
 	approve(foreign)
 	bad := wrong.create(t, client)
 	approve(bad)
-	request := untilCSR(t, client, bad, func(r *certificatesv1.CertificateSigningRequest) bool {
+	request := waitForRequest(t, client, bad, func(r *certificatesv1.CertificateSigningRequest) bool {
 		return condition(r, certificatesv1.CertificateFailed) != nil
 	})
 	if got := condition(request, certificatesv1.CertificateFailed).Message; !strings.Contains(got, "invalid usage") {
@@ -369,7 +356,7 @@ func TestApprovalByHand(t *testing.T) {
 		t.Errorf("the certificate is for %s", cert.Subject)
 	}
 	// Had it been ours to sign, it would have been signed before.
-	request = untilCSR(t, client, foreign, func(*certificatesv1.CertificateSigningRequest) bool { return true })
+	request = waitForRequest(t, client, foreign, func(*certificatesv1.CertificateSigningRequest) bool { return true })
 	if len(request.Status.Certificate) > 0 || len(request.Status.Conditions) != 1 {
 		t.Errorf("a request for another signer: %+v", request.Status)
 	}

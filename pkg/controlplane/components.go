@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"runtime/debug"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -175,10 +176,15 @@ func (c *components) wait(ctx context.Context) error {
 	return nil
 }
 
-// stop tells the components to end and waits for them, or says which have not.
-// It may be called again, and before start.
+// running reports whether a component has not ended.
+func (c *components) running() bool {
+	return c.cancel != nil && slices.ContainsFunc(c.all, func(o *component) bool { return !closed(o.ended) })
+}
+
+// stop ends the components' context and waits for them. The error names those that have not
+// ended in time. It may be called again, and before start.
 func (c *components) stop() error {
-	if c == nil || c.cancel == nil {
+	if c.cancel == nil {
 		return nil
 	}
 	c.cancel()
@@ -189,7 +195,7 @@ func (c *components) stop() error {
 		case <-one.ended:
 		case <-timeout.C:
 			running := c.names(func(o *component) bool { return !closed(o.ended) })
-			return fmt.Errorf("still running %s after it was told to end: component %s", componentsTimeout, running)
+			return fmt.Errorf("still running %s after its context ended: component %s", componentsTimeout, running)
 		}
 	}
 	return nil

@@ -2,11 +2,11 @@ package controlplane_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	appsv1 "k8s.io/api/apps/v1"
 	batchv1 "k8s.io/api/batch/v1"
@@ -20,28 +20,20 @@ import (
 	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/kubernetes"
 
-	"github.com/kubembed/kubembed/internal/lifecycle"
+	"github.com/kubembed/kubembed/internal/testwait"
 	"github.com/kubembed/kubembed/pkg/controlplane"
 )
 
-// eventually asks until done says nothing more is missing.
-func eventually(t testing.TB, what string, missing func() string) {
-	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
-	defer cancel()
-	var last string
-	if err := lifecycle.Poll(ctx, func() bool { last = missing(); return last == "" }); err != nil {
-		t.Fatalf("%s: %s", what, last)
+// isGone returns nil if err is that of a request for a deleted object.
+func isGone(err error) error {
+	if apierrors.IsNotFound(err) {
+		return nil
 	}
+	return fmt.Errorf("the object exists, or: %v", err)
 }
 
-// isGone is for eventually: an object that is asked for, or what is there.
-func isGone(err error) string {
-	if apierrors.IsNotFound(err) {
-		return ""
-	}
-	return fmt.Sprintf("is there, or: %v", err)
-}
+// unexpected is an error that shows values.
+func unexpected(values ...any) error { return errors.New(fmt.Sprint(values...)) }
 
 func createNamespace(t testing.TB, client kubernetes.Interface, name string) {
 	t.Helper()
@@ -63,12 +55,12 @@ func TestNewNamespace(t *testing.T) {
 	if pod.Spec.ServiceAccountName != "default" || len(pod.Spec.Volumes) != 1 || pod.Spec.Volumes[0].Projected == nil {
 		t.Errorf("the pod has no token: %+v", pod.Spec)
 	}
-	eventually(t, "the root CA", func() string {
+	testwait.Until(t, "the root CA", func(context.Context) error {
 		ca, err := client.CoreV1().ConfigMaps("new").Get(t.Context(), "kube-root-ca.crt", metav1.GetOptions{})
 		if err != nil || ca.Data["ca.crt"] != string(server.CABundle()) {
-			return fmt.Sprint(ca, err)
+			return unexpected(ca, err)
 		}
-		return ""
+		return nil
 	})
 }
 
@@ -118,24 +110,24 @@ func TestAggregatedClusterRole(t *testing.T) {
 		t.Fatal(err)
 	}
 	var after []rbacv1.PolicyRule
-	eventually(t, "the rule in view", func() string {
+	testwait.Until(t, "the rule in view", func(context.Context) error {
 		role, err := client.RbacV1().ClusterRoles().Get(t.Context(), "view", metav1.GetOptions{})
 		if err != nil || !hasRule(role.Rules, rule) {
-			return fmt.Sprint(err)
+			return unexpected(err)
 		}
 		after = role.Rules
-		return ""
+		return nil
 	})
 	if got, want := fmt.Sprint(after), fmt.Sprint(append(before["view"], rule)); got != want {
 		t.Errorf("view before, and the rule: %s\nafter: %s", want, got)
 	}
 	for _, name := range roles[1:] {
-		eventually(t, "the rule in "+name, func() string {
+		testwait.Until(t, "the rule in "+name, func(context.Context) error {
 			role, err := client.RbacV1().ClusterRoles().Get(t.Context(), name, metav1.GetOptions{})
 			if err != nil || !hasRule(role.Rules, rule) || len(role.Rules) != len(before[name])+1 {
-				return fmt.Sprint(err, role.Rules)
+				return unexpected(err, role.Rules)
 			}
-			return ""
+			return nil
 		})
 	}
 }
@@ -163,12 +155,12 @@ func TestNothingIsLeftToAggregate(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		eventually(t, "the rule in admin", func() string {
+		testwait.Until(t, "the rule in admin", func(context.Context) error {
 			role, err := client.RbacV1().ClusterRoles().Get(t.Context(), "admin", metav1.GetOptions{})
 			if err != nil || !hasRule(role.Rules, rule) {
-				return fmt.Sprint(err)
+				return unexpected(err)
 			}
-			return ""
+			return nil
 		})
 	}
 	for _, role := range roles {
@@ -194,23 +186,23 @@ func TestTokenSecret(t *testing.T) {
 		t.Fatal(err)
 	}
 	var token string
-	eventually(t, "the token", func() string {
+	testwait.Until(t, "the token", func(context.Context) error {
 		secret, err := client.CoreV1().Secrets("default").Get(t.Context(), "token", metav1.GetOptions{})
 		if err != nil || string(secret.Data["ca.crt"]) != string(server.CABundle()) || string(secret.Data["namespace"]) != "default" {
-			return fmt.Sprint(secret, err)
+			return unexpected(secret, err)
 		}
 		token = string(secret.Data["token"])
-		return ""
+		return nil
 	})
 	config := server.ClientConfig()
 	config.BearerToken = token
 	// The authenticator sees the Secret a moment later.
-	eventually(t, "a request of the service account", func() string {
+	testwait.Until(t, "a request of the service account", func(context.Context) error {
 		_, err = clientFor(t, config).CoreV1().Pods("").List(t.Context(), metav1.ListOptions{})
 		if !apierrors.IsForbidden(err) || !strings.Contains(err.Error(), "system:serviceaccount:default:default") {
-			return fmt.Sprint(err)
+			return unexpected(err)
 		}
-		return ""
+		return nil
 	})
 }
 
@@ -227,7 +219,7 @@ func TestResourceQuota(t *testing.T) {
 	}
 	used := func(name, want string) {
 		t.Helper()
-		until(t, client.CoreV1().RESTClient(), "resourcequotas", "few", &corev1.ResourceQuota{}, func(quota *corev1.ResourceQuota) bool {
+		testwait.Object(t, testwait.Named(client.CoreV1().RESTClient(), "resourcequotas", "default", "few"), &corev1.ResourceQuota{}, func(quota *corev1.ResourceQuota) bool {
 			used, ok := quota.Status.Used[corev1.ResourceName(name)]
 			return ok && used.String() == want
 		})
@@ -333,7 +325,7 @@ func deleteNamespace(t *testing.T, client kubernetes.Interface, name string) {
 
 func wantNamespaceGone(t *testing.T, client kubernetes.Interface, name string) {
 	t.Helper()
-	eventually(t, "namespace "+name, func() string {
+	testwait.Until(t, "namespace "+name, func(context.Context) error {
 		_, err := client.CoreV1().Namespaces().Get(t.Context(), name, metav1.GetOptions{})
 		return isGone(err)
 	})

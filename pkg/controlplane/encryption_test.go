@@ -18,6 +18,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
+	"github.com/kubembed/kubembed/internal/testwait"
 	"github.com/kubembed/kubembed/pkg/apiserver"
 	"github.com/kubembed/kubembed/pkg/controlplane"
 )
@@ -317,21 +318,21 @@ func TestKMS(t *testing.T) {
 		t.Fatal(err)
 	}
 	kms.stop()
-	eventually(t, "/readyz", func() string {
+	testwait.Until(t, "/readyz", func(context.Context) error {
 		if ready("/readyz") == nil {
-			return "is green without the KMS"
+			return errors.New("is green without the KMS")
 		}
-		return ""
+		return nil
 	})
 	if err := ready("/livez"); err != nil {
 		t.Errorf("/livez: %v", err)
 	}
 	kms.serve(t)
-	eventually(t, "/readyz", func() string {
+	testwait.Until(t, "/readyz", func(context.Context) error {
 		if err := ready("/readyz"); err != nil {
-			return err.Error()
+			return errors.New(err.Error())
 		}
-		return ""
+		return nil
 	})
 	closeServer(t, server)
 

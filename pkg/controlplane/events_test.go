@@ -21,6 +21,7 @@ import (
 	"k8s.io/client-go/rest"
 	"k8s.io/klog/v2"
 
+	"github.com/kubembed/kubembed/internal/testwait"
 	"github.com/kubembed/kubembed/pkg/controlplane"
 )
 
@@ -34,7 +35,7 @@ func observed(level zapcore.Level) (*zap.Logger, *observer.ObservedLogs) {
 // value stands for any.
 func logLine(t *testing.T, logs *observer.ObservedLogs, level zapcore.Level, message string, fields ...string) (found map[string]any) {
 	t.Helper()
-	polled(t, fmt.Sprintf("%s: %s %v", level, message, fields), func() bool {
+	testwait.True(t, fmt.Sprintf("%s: %s %v", level, message, fields), func() bool {
 		for _, entry := range logs.FilterMessageSnippet(message).All() {
 			found = entry.ContextMap()
 			same := entry.Level == level
@@ -153,12 +154,12 @@ func TestStartForOthersLogsNoStaleData(t *testing.T) {
 	cfg := controlplane.Config{DataDir: t.TempDir(), BindAddress: net.JoinHostPort(addressForOthers(t), "0"), Logger: logger}
 	for _, run := range []string{"first", "second"} {
 		server := start(t, cfg)
-		eventually(t, "the kubernetes Service has no endpoints", func() string {
+		testwait.Until(t, "the kubernetes Service has no endpoints", func(context.Context) error {
 			endpoints, err := admin(t, server).CoreV1().Endpoints("default").Get(t.Context(), "kubernetes", metav1.GetOptions{})
 			if err != nil || len(endpoints.Subsets) != 1 {
-				return fmt.Sprint(endpoints, err)
+				return unexpected(endpoints, err)
 			}
-			return ""
+			return nil
 		})
 		closeServer(t, server)
 		if lines := warnings(logs); len(lines) > 0 {

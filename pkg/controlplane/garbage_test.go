@@ -1,7 +1,7 @@
 package controlplane_test
 
 import (
-	"fmt"
+	"context"
 	"strings"
 	"testing"
 
@@ -11,6 +11,7 @@ import (
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/utils/ptr"
 
+	"github.com/kubembed/kubembed/internal/testwait"
 	"github.com/kubembed/kubembed/pkg/controlplane"
 )
 
@@ -39,7 +40,7 @@ func TestOwnerReferences(t *testing.T) {
 				if err := o.delete(metav1.DeletePropagationBackground); err != nil {
 					t.Fatal(err)
 				}
-				if _, _, err := o.get(); isGone(err) != "" {
+				if _, _, err := o.get(); isGone(err) != nil {
 					t.Errorf("the owner is not deleted at once: %v", err)
 				}
 				wantDependentGone(t, client, prefix+"-background-dependent")
@@ -52,12 +53,12 @@ func TestOwnerReferences(t *testing.T) {
 				if err := o.delete(metav1.DeletePropagationForeground); err != nil {
 					t.Fatal(err)
 				}
-				eventually(t, "the dependent's deletion", func() string {
+				testwait.Until(t, "the dependent's deletion", func(context.Context) error {
 					d, err := client.CoreV1().ConfigMaps("default").Get(t.Context(), name, metav1.GetOptions{})
 					if err != nil || d.DeletionTimestamp == nil {
-						return fmt.Sprint(d, err)
+						return unexpected(d, err)
 					}
-					return ""
+					return nil
 				})
 				finalizers, deleted, err := o.get()
 				if err != nil || !deleted || len(finalizers) != 1 || finalizers[0] != metav1.FinalizerDeleteDependents {
@@ -68,7 +69,7 @@ func TestOwnerReferences(t *testing.T) {
 					t.Fatal(err)
 				}
 				wantDependentGone(t, client, name)
-				eventually(t, "the owner", func() string {
+				testwait.Until(t, "the owner", func(context.Context) error {
 					_, _, err := o.get()
 					return isGone(err)
 				})
@@ -80,7 +81,7 @@ func TestOwnerReferences(t *testing.T) {
 				if err := o.delete(metav1.DeletePropagationOrphan); err != nil {
 					t.Fatal(err)
 				}
-				eventually(t, "the owner", func() string {
+				testwait.Until(t, "the owner", func(context.Context) error {
 					_, _, err := o.get()
 					return isGone(err)
 				})
@@ -151,7 +152,7 @@ func dependent(t *testing.T, client kubernetes.Interface, name string, o owner, 
 
 func wantDependentGone(t *testing.T, client kubernetes.Interface, name string) {
 	t.Helper()
-	eventually(t, name, func() string {
+	testwait.Until(t, name, func(context.Context) error {
 		_, err := client.CoreV1().ConfigMaps("default").Get(t.Context(), name, metav1.GetOptions{})
 		return isGone(err)
 	})

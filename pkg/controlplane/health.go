@@ -10,6 +10,7 @@ import (
 
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"go.uber.org/zap"
+	"k8s.io/apimachinery/pkg/util/wait"
 	"k8s.io/apiserver/pkg/server/healthz"
 )
 
@@ -63,18 +64,12 @@ func (h *health) stop() {
 }
 
 func (h *health) run(ctx context.Context) {
-	tick := time.NewTicker(h.interval)
-	defer tick.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-tick.C:
-		}
+	_ = wait.PollUntilContextCancel(ctx, h.interval, false, func(ctx context.Context) (done bool, err error) {
 		for _, check := range h.checks {
 			h.look(ctx, check)
 		}
-	}
+		return false, nil
+	})
 }
 
 // look runs one check, and logs a change.

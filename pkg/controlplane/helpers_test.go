@@ -1,26 +1,19 @@
 package controlplane_test
 
 import (
-	"context"
 	"errors"
 	"net/url"
 	"os"
 	"runtime/pprof"
 	"strings"
 	"testing"
-	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/fields"
-	"k8s.io/apimachinery/pkg/runtime"
-	"k8s.io/apimachinery/pkg/watch"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
-	"k8s.io/client-go/tools/cache"
 	"k8s.io/client-go/tools/clientcmd"
-	watchtools "k8s.io/client-go/tools/watch"
 
 	"github.com/kubembed/kubembed/pkg/controlplane"
 )
@@ -119,24 +112,6 @@ func podNames(t testing.TB, client kubernetes.Interface) (names []string) {
 		names = append(names, pod.Name)
 	}
 	return names
-}
-
-// until watches the objects of that name in the namespace default until done
-// is true of one.
-func until[T runtime.Object](t testing.TB, client rest.Interface, resource, name string, kind T, done func(T) bool) {
-	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
-	defer cancel()
-	lw := cache.NewListWatchFromClient(client, resource, "default", fields.OneTermEqualSelector("metadata.name", name))
-	var last watch.Event
-	_, err := watchtools.UntilWithSync(ctx, lw, kind, nil, func(e watch.Event) (bool, error) {
-		last = e
-		object, ok := e.Object.(T)
-		return ok && e.Type != watch.Deleted && done(object), nil
-	})
-	if err != nil {
-		t.Fatalf("watch %s %s: %v; last event: %+v", resource, name, err, last)
-	}
 }
 
 // wantStatus checks that err is an answer of the API server with that code.

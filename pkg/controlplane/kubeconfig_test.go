@@ -13,6 +13,7 @@ import (
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/util/cert"
 
+	"github.com/kubembed/kubembed/internal/testwait"
 	"github.com/kubembed/kubembed/pkg/controlplane"
 )
 
@@ -92,7 +93,7 @@ func TestRevokeKubeconfig(t *testing.T) {
 		t.Fatal(err)
 	}
 	mayNotList(t, "the last", clientFor(t, lastConfig))
-	polled(t, "the deleted revocation is forgotten", func() bool {
+	testwait.True(t, "the deleted revocation is forgotten", func() bool {
 		_, err := client.CoreV1().Pods("default").List(ctx, metav1.ListOptions{})
 		return err == nil
 	})

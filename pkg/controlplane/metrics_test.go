@@ -1,6 +1,8 @@
 package controlplane_test
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
@@ -18,6 +20,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/kubernetes"
 
+	"github.com/kubembed/kubembed/internal/testwait"
 	"github.com/kubembed/kubembed/pkg/apiserver"
 	"github.com/kubembed/kubembed/pkg/controlplane"
 )
@@ -179,17 +182,17 @@ func TestMetricsOfKubeAPIServer(t *testing.T) {
 	var text string
 	there := map[string]bool{}
 	missing := func(name string) bool { return !there[name] }
-	eventually(t, "metrics are missing", func() string {
+	testwait.Until(t, "metrics are missing", func(context.Context) error {
 		data, err := client.RESTClient().Get().AbsPath("/metrics").DoRaw(t.Context())
 		if err != nil {
-			return err.Error()
+			return errors.New(err.Error())
 		}
 		text = string(data)
 		there = families(text)
 		if slices.ContainsFunc(want, missing) {
-			return strings.Join(slices.DeleteFunc(slices.Clone(want), func(name string) bool { return !missing(name) }), " ")
+			return errors.New(strings.Join(slices.DeleteFunc(slices.Clone(want), func(name string) bool { return !missing(name) }), " "))
 		}
-		return ""
+		return nil
 	})
 	for name := range there {
 		if strings.HasPrefix(name, "etcetera") {

@@ -168,7 +168,7 @@ func TestStolenJoinFile(t *testing.T) {
 		group.Wait()
 		issued := 0
 		for _, name := range names {
-			request := untilCSR(t, admin(t, server), name, func(r *certificatesv1.CertificateSigningRequest) bool {
+			request := waitForRequest(t, admin(t, server), name, func(r *certificatesv1.CertificateSigningRequest) bool {
 				return len(r.Status.Certificate) > 0 || condition(r, certificatesv1.CertificateDenied) != nil || condition(r, certificatesv1.CertificateFailed) != nil
 			})
 			if len(request.Status.Certificate) > 0 {
@@ -212,7 +212,7 @@ func TestStolenJoinFile(t *testing.T) {
 		deniedJoin(t, server, join, "w6", reserved)
 		// The old machine has a certificate as long as that is valid, but no other.
 		name := clientCSR("w6").create(t, old)
-		request := untilCSR(t, admin(t, server), name, func(r *certificatesv1.CertificateSigningRequest) bool {
+		request := waitForRequest(t, admin(t, server), name, func(r *certificatesv1.CertificateSigningRequest) bool {
 			return condition(r, certificatesv1.CertificateFailed) != nil || len(r.Status.Certificate) > 0
 		})
 		if c := condition(request, certificatesv1.CertificateFailed); c == nil || !strings.Contains(c.Message, "belongs to another key") {
@@ -254,7 +254,7 @@ func TestStolenJoinFile(t *testing.T) {
 func approveByHand(t testing.TB, server *controlplane.Server, name string) {
 	t.Helper()
 	client := admin(t, server)
-	request := untilCSR(t, client, name, func(*certificatesv1.CertificateSigningRequest) bool { return true })
+	request := waitForRequest(t, client, name, func(*certificatesv1.CertificateSigningRequest) bool { return true })
 	request.Status.Conditions = append(request.Status.Conditions, certificatesv1.CertificateSigningRequestCondition{
 		Type: certificatesv1.CertificateApproved, Status: corev1.ConditionTrue, Reason: "ByHand"})
 	if _, err := client.CertificatesV1().CertificateSigningRequests().UpdateApproval(t.Context(), name, request, metav1.UpdateOptions{}); err != nil {

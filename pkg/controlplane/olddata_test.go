@@ -401,7 +401,7 @@ func wantWorks(t *testing.T, server *controlplane.Server) {
 		t.Error(err)
 	}
 	_, err = configMaps.Get(t.Context(), "held", metav1.GetOptions{})
-	if gone := isGone(err); gone != "" {
+	if gone := isGone(err); gone != nil {
 		t.Error(gone)
 	}
 	if _, err := configMaps.Create(t.Context(), configMap("new", ""), metav1.CreateOptions{}); err != nil && !apierrors.IsAlreadyExists(err) {

@@ -2,6 +2,7 @@ package controlplane_test
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"os"
 	"path/filepath"
@@ -14,6 +15,7 @@ import (
 	"k8s.io/client-go/rest"
 
 	"github.com/kubembed/kubembed/internal/files"
+	"github.com/kubembed/kubembed/internal/testwait"
 	"github.com/kubembed/kubembed/pkg/controlplane"
 	"github.com/kubembed/kubembed/pkg/pki"
 )
@@ -148,12 +150,12 @@ func TestCARotation(t *testing.T) {
 	works("both trusted", "a kubeconfig from before", before)
 	between := kubeconfig("between")
 	works("both trusted", "a new kubeconfig", between)
-	eventually(t, "kube-root-ca.crt", func() string {
+	testwait.Until(t, "kube-root-ca.crt", func(context.Context) error {
 		configMap, err := admin(t, server).CoreV1().ConfigMaps("default").Get(t.Context(), "kube-root-ca.crt", metav1.GetOptions{})
 		if err != nil || !strings.Contains(configMap.Data["ca.crt"], string(newCert)) {
-			return "does not have the new authority"
+			return errors.New("does not have the new authority")
 		}
-		return ""
+		return nil
 	})
 	before.CAData = server.CABundle()
 

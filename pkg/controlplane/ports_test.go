@@ -12,6 +12,7 @@ import (
 	"go.uber.org/zap"
 	corev1 "k8s.io/api/core/v1"
 
+	"github.com/kubembed/kubembed/internal/testwait"
 	"github.com/kubembed/kubembed/pkg/controlplane"
 )
 
@@ -103,7 +104,7 @@ func TestKubeconfigOutlivesARestart(t *testing.T) {
 func TestRestoredDoesNotWantThePort(t *testing.T) {
 	logger, logs := observed(zap.WarnLevel)
 	server := start(t, controlplane.Config{DataDir: t.TempDir()})
-	until(t, admin(t, server).CoreV1().RESTClient(), "endpoints", "kubernetes", &corev1.Endpoints{}, func(endpoints *corev1.Endpoints) bool { //nolint:staticcheck // a Restore finds them
+	testwait.Object(t, testwait.Named(admin(t, server).CoreV1().RESTClient(), "endpoints", "default", "kubernetes"), &corev1.Endpoints{}, func(endpoints *corev1.Endpoints) bool { //nolint:staticcheck // a Restore finds them
 		return len(endpoints.Subsets) > 0
 	})
 	var snapshot bytes.Buffer

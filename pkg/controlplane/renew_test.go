@@ -17,6 +17,7 @@ import (
 	"k8s.io/utils/clock"
 	clocktesting "k8s.io/utils/clock/testing"
 
+	"github.com/kubembed/kubembed/internal/testwait"
 	"github.com/kubembed/kubembed/pkg/controlplane"
 )
 
@@ -199,7 +200,7 @@ func TestClockJumpsOfAYear(t *testing.T) {
 	}
 	a.clock.set(now.Add(-year))
 	var said []observer.LoggedEntry
-	polled(t, "a year back: the log says so", func() bool {
+	testwait.True(t, "a year back: the log says so", func() bool {
 		said = logs.FilterMessageSnippet("certificates are not renewed").All()
 		return len(said) > 0
 	})

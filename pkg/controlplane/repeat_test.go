@@ -1,11 +1,14 @@
 package controlplane_test
 
 import (
+	"context"
+	"errors"
 	"runtime"
 	"testing"
 
 	"go.uber.org/goleak"
 
+	"github.com/kubembed/kubembed/internal/testwait"
 	"github.com/kubembed/kubembed/pkg/controlplane"
 )
 
@@ -19,11 +22,11 @@ func TestStartAndStopAgainAndAgain(t *testing.T) {
 			t.Fatal(err)
 		}
 		if i%2 == 0 {
-			eventually(t, "the controllers", func() string {
+			testwait.Until(t, "the controllers", func(context.Context) error {
 				if runs("garbagecollector.(*GarbageCollector).runAttemptToDeleteWorker") && runs("resourcequota.(*Controller).Run") {
-					return ""
+					return nil
 				}
-				return "they do not run"
+				return errors.New("they do not run")
 			})
 		}
 		closeServer(t, server)

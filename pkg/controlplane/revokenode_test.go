@@ -15,6 +15,7 @@ import (
 
 	"github.com/kubembed/kubembed/internal/etcdtest"
 	"github.com/kubembed/kubembed/internal/nodeidentity"
+	"github.com/kubembed/kubembed/internal/testwait"
 	"github.com/kubembed/kubembed/pkg/controlplane"
 )
 
@@ -98,7 +99,7 @@ func TestRevokeNode(t *testing.T) {
 		third := joinAs(t, join, "n2")
 		wantAccepted(t, "the third", third, "n2")
 		wantRefused(t, "the first", victim, "n2")
-		polled(t, "the second is refused", func() bool {
+		testwait.True(t, "the second is refused", func() bool {
 			_, err := renewed.CoreV1().Nodes().Get(ctx, "n2", metav1.GetOptions{})
 			return apierrors.IsUnauthorized(err)
 		})
@@ -117,7 +118,7 @@ func TestRevokeNode(t *testing.T) {
 			if signer.SignerName == certificatesv1.KubeletServingSignerName {
 				approveByHand(t, server, name)
 			}
-			request := untilCSR(t, admin(t, server), name, func(r *certificatesv1.CertificateSigningRequest) bool {
+			request := waitForRequest(t, admin(t, server), name, func(r *certificatesv1.CertificateSigningRequest) bool {
 				return condition(r, certificatesv1.CertificateFailed) != nil || len(r.Status.Certificate) > 0
 			})
 			if c := condition(request, certificatesv1.CertificateFailed); c == nil || !strings.Contains(c.Message, "revoked") {
@@ -169,7 +170,7 @@ func TestRevokeNodeEverywhere(t *testing.T) {
 	if err := first.RevokeNode(t.Context(), "n1"); err != nil {
 		t.Fatal(err)
 	}
-	polled(t, "refused by the other", func() bool {
+	testwait.True(t, "refused by the other", func() bool {
 		_, err := client.CoreV1().Nodes().Get(t.Context(), "n1", metav1.GetOptions{})
 		return apierrors.IsUnauthorized(err)
 	})

@@ -1,6 +1,7 @@
 package controlplane_test
 
 import (
+	"context"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -18,6 +19,7 @@ import (
 	clocktesting "k8s.io/utils/clock/testing"
 
 	"github.com/kubembed/kubembed/internal/etcdtest"
+	"github.com/kubembed/kubembed/internal/testwait"
 	"github.com/kubembed/kubembed/pkg/controlplane"
 )
 
@@ -160,11 +162,11 @@ func TestScheduleOfSnapshots(t *testing.T) {
 		t.Errorf("%v failures are counted, want 2", n)
 	}
 	var said []observer.LoggedEntry
-	eventually(t, "two lines in the log", func() string {
-		if said = logs.FilterMessageSnippet("the snapshot is not taken").All(); len(said) == 2 {
-			return ""
+	testwait.Until(t, "two lines in the log", func(context.Context) error {
+		if said = logs.FilterMessageSnippet("snapshot failed").All(); len(said) == 2 {
+			return nil
 		}
-		return fmt.Sprint(logs.All())
+		return unexpected(logs.All())
 	})
 	if text, _ := said[0].ContextMap()["error"].(string); lacks(text, "Config.Snapshots.Dir", dir) != "" {
 		t.Errorf("the log says %v", said[0].ContextMap())
@@ -216,7 +218,7 @@ func TestSnapshotsAreOfOne(t *testing.T) {
 		return append([]string{""}, list...)[len(list)]
 	}
 	by := -1
-	polled(t, "one of them takes snapshots", func() bool {
+	testwait.True(t, "one of them takes snapshots", func() bool {
 		for i := range servers {
 			if newest(i) != "" {
 				by = i
@@ -233,9 +235,9 @@ func TestSnapshotsAreOfOne(t *testing.T) {
 		t.Errorf("there is %s, and etcd is away", now)
 	}
 	e.Restart(t)
-	polled(t, "a snapshot when etcd is back", func() bool { return newest(by) != last })
+	testwait.True(t, "a snapshot when etcd is back", func() bool { return newest(by) != last })
 	closeServer(t, servers[by])
-	polled(t, "the other takes them", func() bool { return newest(1-by) != "" })
+	testwait.True(t, "the other takes them", func() bool { return newest(1-by) != "" })
 }
 
 // clusterOf is what names the cluster of server in the names of snapshots.

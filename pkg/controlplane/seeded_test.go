@@ -14,6 +14,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	utilnet "k8s.io/apimachinery/pkg/util/net"
 
+	"github.com/kubembed/kubembed/internal/testwait"
 	"github.com/kubembed/kubembed/pkg/controlplane"
 )
 
@@ -67,7 +68,7 @@ func TestEndpointsOnLoopback(t *testing.T) {
 	for range 2 {
 		server := start(t, controlplane.Config{DataDir: dir, Logger: logger})
 		port, _ := strconv.Atoi(strings.TrimPrefix(hostPort(t, server.URL()), "127.0.0.1:"))
-		until(t, admin(t, server).DiscoveryV1().RESTClient(), "endpointslices", "kubernetes", &discoveryv1.EndpointSlice{}, func(slice *discoveryv1.EndpointSlice) bool {
+		testwait.Object(t, testwait.Named(admin(t, server).DiscoveryV1().RESTClient(), "endpointslices", "default", "kubernetes"), &discoveryv1.EndpointSlice{}, func(slice *discoveryv1.EndpointSlice) bool {
 			return len(slice.Endpoints) == 1 && slices.Equal(slice.Endpoints[0].Addresses, []string{machine.String()}) && int(*slice.Ports[0].Port) == port
 		})
 		closeServer(t, server)

@@ -56,10 +56,10 @@ type Server struct {
 	began              time.Time // the start
 	measured           *measured
 
-	stopOnce  sync.Once
-	stopErr   error
-	unwinding stopped
-	done      chan struct{}
+	stopOnce sync.Once
+	stopErr  error
+	teardown teardown
+	done     chan struct{}
 	// supervised is closed when supervise has returned.
 	supervised chan struct{}
 

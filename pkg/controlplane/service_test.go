@@ -8,12 +8,13 @@ import (
 	discoveryv1 "k8s.io/api/discovery/v1"
 	"k8s.io/client-go/kubernetes"
 
+	"github.com/kubembed/kubembed/internal/testwait"
 	"github.com/kubembed/kubembed/pkg/controlplane"
 )
 
 func TestKubernetesService(t *testing.T) {
 	client := admin(t, start(t, controlplane.Config{ServiceCIDR: "10.11.12.0/24"}))
-	until(t, client.CoreV1().RESTClient(), "services", "kubernetes", &corev1.Service{}, func(service *corev1.Service) bool {
+	testwait.Object(t, testwait.Named(client.CoreV1().RESTClient(), "services", "default", "kubernetes"), &corev1.Service{}, func(service *corev1.Service) bool {
 		return service.Spec.ClusterIP == "10.11.12.1" && len(service.Spec.Ports) == 1 && service.Spec.Ports[0].Port == 443
 	})
 }
@@ -42,10 +43,10 @@ func TestAdvertiseAddress(t *testing.T) {
 // waitAdvertised waits until the kubernetes Service leads to address.
 func waitAdvertised(t *testing.T, client *kubernetes.Clientset, address string) {
 	t.Helper()
-	until(t, client.DiscoveryV1().RESTClient(), "endpointslices", "kubernetes", &discoveryv1.EndpointSlice{}, func(slice *discoveryv1.EndpointSlice) bool {
+	testwait.Object(t, testwait.Named(client.DiscoveryV1().RESTClient(), "endpointslices", "default", "kubernetes"), &discoveryv1.EndpointSlice{}, func(slice *discoveryv1.EndpointSlice) bool {
 		return len(slice.Endpoints) == 1 && len(slice.Endpoints[0].Addresses) == 1 && slice.Endpoints[0].Addresses[0] == address
 	})
-	until(t, client.CoreV1().RESTClient(), "endpoints", "kubernetes", &corev1.Endpoints{}, func(endpoints *corev1.Endpoints) bool { //nolint:staticcheck // kept by upstream
+	testwait.Object(t, testwait.Named(client.CoreV1().RESTClient(), "endpoints", "default", "kubernetes"), &corev1.Endpoints{}, func(endpoints *corev1.Endpoints) bool { //nolint:staticcheck // kept by upstream
 		return len(endpoints.Subsets) == 1 && len(endpoints.Subsets[0].Addresses) == 1 && endpoints.Subsets[0].Addresses[0].IP == address
 	})
 }

@@ -22,6 +22,7 @@ import (
 
 	"github.com/kubembed/kubembed/internal/etcdtest"
 	"github.com/kubembed/kubembed/internal/lifecycle"
+	"github.com/kubembed/kubembed/internal/testwait"
 	"github.com/kubembed/kubembed/pkg/apiserver"
 	"github.com/kubembed/kubembed/pkg/controlplane"
 )
@@ -70,7 +71,7 @@ func (w worker) Run(ctx context.Context, config *rest.Config, ready func()) erro
 func (s *shifts) leader(t *testing.T, not ...int) int {
 	t.Helper()
 	leader := -1
-	soon(t, "a leader", func() error {
+	testwait.Until(t, "a leader", func(context.Context) error {
 		s.mu.Lock()
 		defer s.mu.Unlock()
 		for server := range s.running {
@@ -85,17 +86,6 @@ func (s *shifts) leader(t *testing.T, not ...int) int {
 		return errors.New("none")
 	})
 	return leader
-}
-
-// soon is eventually for errors.
-func soon(t testing.TB, what string, try func() error) {
-	t.Helper()
-	eventually(t, what, func() string {
-		if err := try(); err != nil {
-			return err.Error()
-		}
-		return ""
-	})
 }
 
 // share starts control planes over one etcd, the first before the others, for its PKI.
@@ -140,7 +130,7 @@ func TestElection(t *testing.T) {
 			}
 			for j, other := range servers {
 				if !closed[j] {
-					soon(t, "the service account of a new namespace", func() error {
+					testwait.Until(t, "the service account of a new namespace", func(context.Context) error {
 						_, err := admin(t, other).CoreV1().ServiceAccounts(name).Get(t.Context(), "default", metav1.GetOptions{})
 						return err
 					})
@@ -179,7 +169,7 @@ func TestElectionWithoutEtcd(t *testing.T) {
 	shifts.leader(t)
 	e.Stop()
 	begin := time.Now()
-	soon(t, "no leader", func() error {
+	testwait.Until(t, "no leader", func(context.Context) error {
 		shifts.mu.Lock()
 		defer shifts.mu.Unlock()
 		if len(shifts.running) > 0 {
@@ -193,7 +183,7 @@ func TestElectionWithoutEtcd(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		soon(t, "a red check", func() error {
+		testwait.Until(t, "a red check", func(context.Context) error {
 			answer, err := response.Get(server.URL() + "/readyz?verbose")
 			if err != nil {
 				return err
@@ -221,18 +211,18 @@ func TestElectionWithoutEtcd(t *testing.T) {
 	for i, server := range servers {
 		name := fmt.Sprintf("after-%d", i)
 		client := admin(t, server)
-		soon(t, "a write", func() error {
+		testwait.Until(t, "a write", func(context.Context) error {
 			_, err := client.CoreV1().Namespaces().Create(t.Context(), &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: name}}, metav1.CreateOptions{})
 			return err
 		})
-		soon(t, "the controllers", func() error {
+		testwait.Until(t, "the controllers", func(context.Context) error {
 			_, err := client.CoreV1().ServiceAccounts(name).Get(t.Context(), "default", metav1.GetOptions{})
 			return err
 		})
 		if err := client.CoreV1().Namespaces().Delete(t.Context(), name, metav1.DeleteOptions{}); err != nil {
 			t.Error(err)
 		}
-		soon(t, "a namespace that goes", func() error {
+		testwait.Until(t, "a namespace that goes", func(context.Context) error {
 			_, err := client.CoreV1().Namespaces().Get(t.Context(), name, metav1.GetOptions{})
 			if err == nil {
 				return errors.New("still there")
@@ -252,7 +242,7 @@ func TestServingRequestForAnotherServer(t *testing.T) {
 	servers := share(t, etcdtest.Start(t), 2, func(i int, c *controlplane.Config) {
 		c.BindAddress, c.AdvertiseAddress = "0.0.0.0:0", fmt.Sprintf("192.0.2.%d", 10+i)
 	})
-	soon(t, "both are endpoints", func() error {
+	testwait.Until(t, "both are endpoints", func(context.Context) error {
 		endpoints, err := admin(t, servers[0]).DiscoveryV1().EndpointSlices("default").Get(t.Context(), "kubernetes", metav1.GetOptions{})
 		if err != nil || len(endpoints.Endpoints) != len(servers) {
 			return fmt.Errorf("%d: %v", len(endpoints.Endpoints), err)
@@ -297,7 +287,7 @@ func TestKilledLeader(t *testing.T) {
 	}
 	shifts.leader(t)
 	t.Logf("took over %v after the kill", time.Since(begin))
-	soon(t, "the Lease of the core controllers", func() error {
+	testwait.Until(t, "the Lease of the core controllers", func(context.Context) error {
 		lease, err := admin(t, server).CoordinationV1().Leases("kube-system").Get(t.Context(), "kubembed-controllers", metav1.GetOptions{})
 		if err != nil {
 			return err

@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/kubembed/kubembed/internal/testwait"
 	"github.com/kubembed/kubembed/pkg/controlplane"
 )
 
@@ -83,7 +84,7 @@ func TestRestoreWithKey(t *testing.T) {
 	first := snapshotOf(t, server)
 	putConfigMap(t, admin(t, server), "later", "x")
 	second := snapshotOf(t, server)
-	polled(t, "a scheduled snapshot", func() bool {
+	testwait.True(t, "a scheduled snapshot", func() bool {
 		list, _ := filepath.Glob(filepath.Join(dir, "kubembed-*.tar"))
 		return len(list) > 0
 	})

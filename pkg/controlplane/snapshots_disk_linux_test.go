@@ -19,6 +19,7 @@ import (
 	"golang.org/x/sys/unix"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	"github.com/kubembed/kubembed/internal/testwait"
 	"github.com/kubembed/kubembed/pkg/controlplane"
 	"github.com/kubembed/kubembed/pkg/etcd"
 )
@@ -75,23 +76,23 @@ func TestDiskOfSnapshotsHangs(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = server.Close() }) // before the disk goes
-	polled(t, "a snapshot", func() bool {
+	testwait.True(t, "a snapshot", func() bool {
 		list, _ := filepath.Glob(filepath.Join(dir, "*.tar"))
 		return len(list) > 0
 	})
 	failed := snapshotFailures(t)
 	thaw := freeze(t, disk)
-	polled(t, "three failures", func() bool { return snapshotFailures(t)-failed >= 3 })
-	for _, want := range []string{"has not ended after", "none is begun while another has the disk", dir, "is its disk hung?"} {
+	testwait.True(t, "three failures", func() bool { return snapshotFailures(t)-failed >= 3 })
+	for _, want := range []string{"has not ended after", "another snapshot is still using the disk", dir, "is its disk hung?"} {
 		found := false
-		for _, entry := range logs.FilterMessageSnippet("the snapshot is not taken").All() {
+		for _, entry := range logs.FilterMessageSnippet("snapshot failed").All() {
 			found = found || strings.Contains(fmt.Sprint(entry.ContextMap()["error"]), want)
 		}
 		if !found {
 			t.Errorf("the log does not say %q: %v", want, logs.All())
 		}
 	}
-	if n := stacks(t, "controlplane.(*schedule).one("); n != 1 {
+	if n := stacks(t, "snapshots.(*Schedule).take("); n != 1 {
 		t.Errorf("%d goroutines take snapshots", n)
 	}
 	putConfigMap(t, admin(t, server), "meanwhile", "x")
@@ -117,7 +118,7 @@ func TestWriteSnapshotToADiskThatHangs(t *testing.T) {
 	thaw := freeze(t, disk)
 	written := make(chan error, 1)
 	go func() { written <- server.WriteSnapshot(context.Background(), filepath.Join(disk, "s.tar")) }()
-	polled(t, "the call waits for the disk", func() bool { return stacks(t, "controlplane.createLocked(") > 0 })
+	testwait.True(t, "the call waits for the disk", func() bool { return stacks(t, "snapshots.createLocked(") > 0 })
 	closeServer(t, server)
 	select {
 	case err := <-written:
@@ -128,7 +129,7 @@ func TestWriteSnapshotToADiskThatHangs(t *testing.T) {
 		t.Error("the call has not returned after the stop")
 	}
 	thaw()
-	polled(t, "nothing is left", func() bool { return stacks(t, "controlplane.(*Server).writeFile(") == 0 })
+	testwait.True(t, "nothing is left", func() bool { return stacks(t, "controlplane.(*Server).writeFile(") == 0 })
 	if list, err := filepath.Glob(filepath.Join(disk, "s.tar*")); err != nil || len(list) > 0 {
 		t.Errorf("left: %v, %v", list, err)
 	}
@@ -218,7 +219,7 @@ func TestSnapshotsOnTheDiskOfEtcd(t *testing.T) {
 	if list := entries(t, dir); took >= 5 || took < 1 || len(list) < 1 || !strings.Contains(list[len(list)-1], "-0000000006-") {
 		t.Errorf("%d snapshots found room, and there are %v: the disk has another size than the test thinks", took, list)
 	}
-	if logs.FilterMessageSnippet("the oldest snapshots were deleted").Len() == 0 {
+	if logs.FilterMessageSnippet("deleted the oldest snapshots").Len() == 0 {
 		t.Errorf("the log does not say that snapshots were deleted: %v", logs.All())
 	}
 
@@ -233,7 +234,7 @@ func TestSnapshotsOnTheDiskOfEtcd(t *testing.T) {
 	if list := entries(t, dir); len(list) == 0 || list[len(list)-1] != before[len(before)-1] || strings.Contains(strings.Join(list, " "), "unfinished") {
 		t.Errorf("there are %v, and were %v", list, before)
 	}
-	said := logs.FilterMessageSnippet("the snapshot is not taken").All()
+	said := logs.FilterMessageSnippet("snapshot failed").All()
 	if len(said) != 1 || lacks(fmt.Sprint(said[0].ContextMap()["error"]), etcd.ErrNoSpace.Error(), dir, "bytes are free") != "" {
 		t.Errorf("the log says %v", said)
 	}
@@ -252,7 +253,7 @@ func TestSnapshotsOnTheDiskOfEtcd(t *testing.T) {
 	}
 	leave(t, disk, 100)
 	var text string
-	polled(t, "the readiness check is red", func() bool { text = spaceCheck(t, client); return text != "" })
+	testwait.True(t, "the readiness check is red", func() bool { text = spaceCheck(t, client); return text != "" })
 	if lacks(text, dir, "all but the newest") != "" {
 		t.Errorf("the readiness check says %s", text)
 	}
@@ -262,7 +263,7 @@ func TestSnapshotsOnTheDiskOfEtcd(t *testing.T) {
 	// The next turn lets etcd go on, at the price of all but the newest.
 	clock.Step(time.Hour)
 	clock.waits(t, time.Minute)
-	polled(t, "the readiness check is green", func() bool { return spaceCheck(t, client) == "" })
+	testwait.True(t, "the readiness check is green", func() bool { return spaceCheck(t, client) == "" })
 	putConfigMap(t, client, "written", "z")
 	if list := entries(t, dir); len(list) == 0 {
 		t.Error("the newest snapshot is gone")

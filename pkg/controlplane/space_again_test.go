@@ -9,6 +9,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/kubernetes"
 
+	"github.com/kubembed/kubembed/internal/testwait"
 	"github.com/kubembed/kubembed/pkg/controlplane"
 )
 
@@ -47,7 +48,7 @@ func startsAgain(t *testing.T, cfg controlplane.Config, names []string) {
 			t.Fatal(err)
 		}
 	}
-	eventually(t, "the readiness check is red", func() string { return spaceCheck(t, client) })
+	testwait.True(t, "the readiness check is green", func() bool { return spaceCheck(t, client) == "" })
 	putConfigMap(t, client, "after", "x")
 }
 

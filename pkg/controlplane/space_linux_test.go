@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	"github.com/kubembed/kubembed/internal/testwait"
 	"github.com/kubembed/kubembed/pkg/controlplane"
 	"github.com/kubembed/kubembed/pkg/etcd"
 )
@@ -75,7 +76,7 @@ func TestFullDisk(t *testing.T) {
 			}
 		})
 	}
-	polled(t, "two hundred writes", func() bool {
+	testwait.True(t, "two hundred writes", func() bool {
 		n := 0
 		acknowledged.Range(func(any, any) bool { n++; return true })
 		return n >= 200 || t.Failed()
@@ -113,7 +114,7 @@ func TestFullDisk(t *testing.T) {
 	if err := filler.Truncate(0); err != nil {
 		t.Fatal(err)
 	}
-	polled(t, "the readiness check is green", func() bool { return spaceCheck(t, client) == "" })
+	testwait.True(t, "the readiness check is green", func() bool { return spaceCheck(t, client) == "" })
 	putConfigMap(t, client, "after", "x")
 	closeServer(t, server)
 

@@ -13,6 +13,7 @@ import (
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	"github.com/kubembed/kubembed/internal/testwait"
 	"github.com/kubembed/kubembed/pkg/controlplane"
 	"github.com/kubembed/kubembed/pkg/etcd"
 )
@@ -127,7 +128,7 @@ func TestSmallDiskIsWrittenTo(t *testing.T) {
 	refused := 0
 	for i := range 260 { // 78 MB, more than a segment
 		value := strings.Repeat(string(rune('a'+i%26)), 300_000)
-		polled(t, "a write is accepted", func() bool {
+		testwait.True(t, "a write is accepted", func() bool {
 			_, err := client.Update(t.Context(), configMap("written", value), metav1.UpdateOptions{})
 			if err != nil && !strings.Contains(err.Error(), "database space exceeded") {
 				t.Fatal(err)
@@ -141,6 +142,6 @@ func TestSmallDiskIsWrittenTo(t *testing.T) {
 	t.Logf("%d were refused, and %d MB are free", refused, freeMB(t, disk))
 	closeServer(t, server)
 	server = start(t, cfg)
-	polled(t, "the readiness check is green", func() bool { return spaceCheck(t, admin(t, server)) == "" })
+	testwait.True(t, "the readiness check is green", func() bool { return spaceCheck(t, admin(t, server)) == "" })
 	putConfigMap(t, admin(t, server), "after", "x")
 }

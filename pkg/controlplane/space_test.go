@@ -9,6 +9,7 @@ import (
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/component-base/metrics/legacyregistry"
 
+	"github.com/kubembed/kubembed/internal/testwait"
 	"github.com/kubembed/kubembed/pkg/controlplane"
 )
 
@@ -49,7 +50,7 @@ func TestQuotaShowsAndClears(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	eventually(t, "the readiness check is red", func() string { return spaceCheck(t, client) })
+	testwait.True(t, "the readiness check is green", func() bool { return spaceCheck(t, client) == "" })
 	putConfigMap(t, client, "after", "x")
 }
 

@@ -64,6 +64,8 @@ func Start(ctx context.Context, cfg Config) (*Server, error) {
 	s := &Server{config: cfg.clone(), done: make(chan struct{}), supervised: make(chan struct{}), family: lifecycle.NewGoroutineSet(), fatal: newFatal()}
 	s.forget = containment.Watch(s.family, func(err error) { s.fatal.give(err, abandon) })
 	s.config.Logger, s.quietKlog, s.detachLogger, s.closeLog = queueLogger(s.config.Logger)
+	s.teardown.push("the Logger", func() error { s.detachLogger(); return nil })
+	s.teardown.push("goroutines", s.waitForAll)
 	s.began = time.Now()
 	s.logStarting()
 	if err := s.startWithin(ctx); err != nil {
@@ -139,6 +141,7 @@ func (s *Server) start(ctx context.Context) error {
 		return err
 	}
 	registerMetrics()
+	s.teardown.push("listeners", s.stopListeners)
 	if err := s.listen(); err != nil {
 		return err
 	}
@@ -160,9 +163,11 @@ func (s *Server) start(ctx context.Context) error {
 	if err := s.openPKI(); err != nil {
 		return err
 	}
+	s.teardown.pushPart("the snapshot to Config.Snapshots.Dir", func() error { return s.snapshots.Load().Wait() })
 	if err := s.openStore(ctx); err != nil {
 		return err
 	}
+	s.teardown.pushPart("etcd", s.etcd.Close)
 	if err := s.claimIdentity(ctx); err != nil {
 		return err
 	}
@@ -187,12 +192,17 @@ func (s *Server) start(ctx context.Context) error {
 	if err := s.startElections(); err != nil {
 		return err
 	}
+	s.teardown.pushPart("elections", func() error {
+		return lifecycle.Within(electionsTimeout, "releasing Leases", func() error { s.elections.Stop(); return nil })
+	})
 	if err := s.startControllers(); err != nil {
 		return err
 	}
+	s.teardown.pushPart("controllers", s.controllers.stop)
 	if err := s.startComponents(); err != nil {
 		return err
 	}
+	s.teardown.push("components", s.components.stop)
 	if err := s.components.wait(ctx); err != nil {
 		return err
 	}
@@ -250,6 +260,9 @@ func (s *Server) listen() (err error) {
 
 // directories makes the directory that everything lives in, and locks it.
 func (s *Server) directories(ctx context.Context) (err error) {
+	s.teardown.pushPart("files", func() error {
+		return lifecycle.Within(filesTimeout, s.dir+": is its disk hung?", s.removeFiles)
+	})
 	if s.config.DataDir == "" {
 		return s.makeTemporary(ctx)
 	}
@@ -359,6 +372,7 @@ func (s *Server) startAPIServer(ctx context.Context) error {
 		*apiserver.Server
 		access.Internals
 	}{server, access.Of(server)}
+	s.teardown.pushPart("the API server", func() error { return server.Stop(s.teardown.drain) })
 	s.measure()
 	return nil
 }

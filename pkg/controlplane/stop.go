@@ -1,6 +1,7 @@
 package controlplane
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -15,10 +16,10 @@ import (
 )
 
 const (
-	// stopTimeout bounds a stop, once requests in flight have been answered or cut.
-	// Each part has a bound of its own, and all of them together rarely come near it.
+	// stopTimeout bounds a stop after the requests in flight have ended or were cut. Each part
+	// has a timeout of its own. Together they rarely come near this one.
 	stopTimeout = 80 * time.Second
-	// drainTimeout is how long a request may take where Config.RequestTimeout is zero.
+	// drainTimeout bounds a request if Config.RequestTimeout is zero.
 	drainTimeout = time.Minute
 	// electionsTimeout, filesTimeout and supervisorTimeout bound parts of a stop.
 	electionsTimeout  = 5 * time.Second
@@ -26,15 +27,37 @@ const (
 	supervisorTimeout = 5 * time.Second
 )
 
-// stopped records the part that a stop is waiting for.
-type stopped struct {
-	step atomic.Value // string
+// teardown is the stack of steps that undo a start. Each part of a start pushes its own.
+type teardown struct {
+	stack   lifecycle.Teardown
+	current atomic.Value    // string, the name of the step that runs
+	drain   context.Context // of the stop, bounds requests in flight
+	// running is set when a part has not ended. The stop then does not wait for its
+	// goroutines, which have already missed their deadline.
+	running atomic.Bool
 }
 
-func (s *stopped) begin(step string) { s.step.Store(step) }
+// push adds a step that runs before the steps of earlier calls.
+func (t *teardown) push(name string, stop func() error) {
+	t.stack.Push(name, func(context.Context) error {
+		t.current.Store(name)
+		return stop()
+	})
+}
 
-// stop is unwind, once, with a bound on all that it waits for: whatever part of the
-// process or disk does not answer, the host gets its goroutine back.
+// pushPart is push for a part with goroutines of its own.
+func (t *teardown) pushPart(name string, stop func() error) {
+	t.push(name, func() error {
+		err := stop()
+		if err != nil {
+			t.running.Store(true)
+		}
+		return err
+	})
+}
+
+// stop unwinds the start, once. It returns in bounded time, even if a part of the process or
+// the disk does not respond.
 func (s *Server) stop(ctx context.Context) error {
 	s.stopOnce.Do(func() {
 		begin := time.Now()
@@ -47,16 +70,12 @@ func (s *Server) stop(ctx context.Context) error {
 	return s.stopErr
 }
 
-// unwindWithin gives up when timeout has passed after requests in flight have had
-// their time.
+// unwindWithin returns when the start is undone, or when timeout has passed after the requests
+// in flight have ended or were cut.
 func (s *Server) unwindWithin(ctx context.Context, timeout time.Duration) error {
 	ended := make(chan error, 1)
 	go func() { ended <- s.unwind(ctx) }()
-	requests := s.config.RequestTimeout
-	if requests == 0 {
-		requests = drainTimeout
-	}
-	drained := time.NewTimer(requests)
+	drained := time.NewTimer(cmp.Or(s.config.RequestTimeout, drainTimeout))
 	defer drained.Stop()
 	select {
 	case err := <-ended:
@@ -64,72 +83,51 @@ func (s *Server) unwindWithin(ctx context.Context, timeout time.Duration) error 
 	case <-ctx.Done():
 	case <-drained.C:
 	}
-	late := time.NewTimer(timeout)
-	defer late.Stop()
+	deadline := time.NewTimer(timeout)
+	defer deadline.Stop()
 	select {
 	case err := <-ended:
 		return err
-	case <-late.C:
-		return fmt.Errorf("controlplane: stop: it has not ended after %s, and goes on without being waited for: it waits for %v", timeout, s.unwinding.step.Load())
+	case <-deadline.C:
+		return fmt.Errorf("controlplane: stop: not done after %s, and continues in the background: it waits for %v", timeout, s.teardown.current.Load())
 	}
 }
 
-// unwind stops the parts that were started, last first. It begins with the parts that
-// may take long, and waits for them last.
+// unwind first ends the work that may take long, then runs the steps of the start, the last
+// one first. The steps have timeouts of their own: ctx bounds the requests in flight only.
 func (s *Server) unwind(ctx context.Context) error {
-	var errs []error
-	note := func(err error) bool {
-		errs = append(errs, err)
-		return err != nil
-	}
 	if s.quietKlog != nil {
 		s.quietKlog()
 	}
 	s.fatal.ignore()
-	step := s.unwinding.begin
-	schedule := s.snapshots.Load()
-	schedule.Stop()
+	s.snapshots.Load().Stop()
 	s.health.stop()
 	s.unmeasure()
-	// Do not wait for goroutines that have already missed their stop deadline.
-	step("components")
-	deaf := note(s.components.stop())
-	step("controllers")
-	stuck := note(s.controllers.stop())
-	step("elections")
-	stuck = note(lifecycle.Within(electionsTimeout, "controlplane: stop: elections", func() error { s.elections.Stop(); return nil })) || stuck
-	if s.apiserver != nil {
-		step("the API server")
-		stuck = note(s.apiserver.Stop(ctx)) || stuck
-	}
-	for _, listener := range []net.Listener{s.listener, s.insecure} {
-		// The API server has closed them, if it got so far.
-		if listener != nil {
-			_ = listener.Close()
-		}
-	}
-	if s.etcd != nil {
-		step("etcd")
-		stuck = note(s.etcd.Close()) || stuck
-	}
-	step("the snapshot to Config.Snapshots.Dir")
-	stuck = note(schedule.Wait()) || stuck
-	step("files of " + s.dir)
-	stuck = note(lifecycle.Within(filesTimeout, "controlplane: stop: "+s.dir+": is its disk hung?", s.removeFiles)) || stuck
-	step("goroutines")
-	if s.components != nil && !deaf {
+	s.teardown.drain = ctx
+	return s.teardown.stack.Unwind(context.WithoutCancel(ctx))
+}
+
+// waitForAll waits for the goroutines of the control plane, except those that have already
+// missed their deadline.
+func (s *Server) waitForAll() error {
+	if s.components != nil && !s.components.running() {
 		s.waitForGoroutines(s.components.family)
 	}
-	if !stuck {
+	if !s.teardown.running.Load() {
 		s.waitForGoroutines(s.family)
-		if s.forget != nil { // Goroutines that are stuck are still contained.
-			s.forget()
-		}
+		s.forget() // goroutines that are still running are still contained
 	}
 	s.forgetClients()
-	step("the Logger")
-	s.detachLogger()
-	return errors.Join(errs...)
+	return nil
+}
+
+func (s *Server) stopListeners() error {
+	for _, listener := range []net.Listener{s.listener, s.insecure} {
+		if listener != nil {
+			_ = listener.Close() // the API server may have closed it
+		}
+	}
+	return nil
 }
 
 // removeFiles removes temporary files, and unlocks DataDir.
@@ -146,17 +144,16 @@ func (s *Server) removeFiles() (err error) {
 	return err
 }
 
-// stragglersTimeout is how long a stop waits for upstream's goroutines. They
-// have been told to stop, and end within milliseconds.
-const stragglersTimeout = 5 * time.Second
+// goroutinesTimeout bounds the wait for upstream's goroutines. Their context has ended, and
+// they return within milliseconds.
+const goroutinesTimeout = 5 * time.Second
 
-// waitForGoroutines keeps the promise that nothing of a stopped control plane
-// runs or logs any more: upstream's controllers can be stopped, but give no way to
-// wait for them.
+// waitForGoroutines makes sure that a stopped control plane neither runs nor logs any more.
+// Upstream's controllers can be stopped but offer no way to wait for them.
 func (s *Server) waitForGoroutines(family *lifecycle.GoroutineSet) {
-	ctx, cancel := context.WithTimeout(context.Background(), stragglersTimeout)
+	ctx, cancel := context.WithTimeout(context.Background(), goroutinesTimeout)
 	defer cancel()
 	if err := family.Wait(ctx); err != nil {
-		s.config.Logger.Warn("stopped, but not all of it has ended", zap.Error(err))
+		s.config.Logger.Warn("stopped, but goroutines are still running", zap.Error(err))
 	}
 }

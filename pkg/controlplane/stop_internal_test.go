@@ -9,11 +9,13 @@ import (
 	"github.com/kubembed/kubembed/internal/lifecycle"
 )
 
-// TestStopNamesWhatHangs where no part has a bound of its own.
+// TestStopNamesWhatHangs: a stop that runs out of time names the step that it waits for, also
+// if that has no timeout of its own.
 func TestStopNamesWhatHangs(t *testing.T) {
 	held := make(chan struct{})
 	ended := make(chan struct{})
-	s := &Server{family: lifecycle.NewGoroutineSet(), detachLogger: func() { <-held; close(ended) }}
+	s := &Server{family: lifecycle.NewGoroutineSet(), fatal: newFatal()}
+	s.teardown.push("the Logger", func() error { <-held; close(ended); return nil })
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	// Time enough for the rest, which has nothing to do.

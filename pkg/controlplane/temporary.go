@@ -13,7 +13,7 @@ import (
 
 const (
 	// sweepTimeout bounds a sweep, which takes milliseconds. It is shorter than
-	// stragglersTimeout, as a stop waits for the sweep.
+	// goroutinesTimeout, as a stop waits for the sweep.
 	sweepTimeout = 4 * time.Second
 	// sweepFirst is the free space below which a start sweeps before it begins, as it
 	// may need the space that killed processes have taken.

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/x509"
+	"errors"
 	"fmt"
 	"runtime/pprof"
 	"strings"
@@ -19,6 +20,7 @@ import (
 	"k8s.io/cluster-bootstrap/token/jws"
 
 	"github.com/kubembed/kubembed/internal/lifecycle"
+	"github.com/kubembed/kubembed/internal/testwait"
 	"github.com/kubembed/kubembed/pkg/controlplane"
 )
 
@@ -89,11 +91,11 @@ func TestCertificateControllersWithout(t *testing.T) {
 			core, logs := observer.New(zap.WarnLevel)
 			server := start(t, controlplane.Config{RuntimeConfig: map[string]string{off: "false"}, Logger: zap.New(core)})
 			if off == "certificates.k8s.io/v1" {
-				eventually(t, "the component", func() string {
+				testwait.Until(t, "the component", func(context.Context) error {
 					if runs("internal/certificates.(*Controllers).Run") {
-						return ""
+						return nil
 					}
-					return "does not run"
+					return errors.New("does not run")
 				})
 				if runs(certificateControllers) {
 					t.Error("controllers run without what they are for")
