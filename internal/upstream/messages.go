@@ -58,10 +58,10 @@ var messageEntries = []Entry{
 		Look: "errorLog has these lines at debug level: else each port scan is a warning.",
 	},
 	{
-		Ours:    "pkg/apiserver/ready.go:(*Server).red",
+		Ours:    "pkg/apiserver/ready.go:(*Server).failedChecks",
 		Package: "k8s.io/apiserver/pkg/server/healthz", Decl: "handleRootHealth",
 		Has:  []string{`fmt.Fprintf(&individualCheckOutput, "[-]%s failed: reason withheld\n", check.Name())`},
-		Look: "red reads the names of the red checks from the answer of /readyz: else a start that fails does not name them, and a stop does not wait for start hooks.",
+		Look: "failedChecks reads the names of the failed checks from the answer of /readyz: else a start that fails does not name them, and a stop does not wait for start hooks.",
 	},
 	{
 		Ours:    "internal/apiserver/audit/rotation.go:backupTime",

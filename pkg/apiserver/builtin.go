@@ -19,11 +19,10 @@ import (
 	"github.com/kubembed/kubembed/internal/fieldpath"
 )
 
-// builtin is the server of the built-in APIs: CompletedConfig.New of
-// k8s.io/kubernetes/pkg/controlplane, which gives no access to the storage that
-// it installs. Server.run starts the controller of the default ServiceCIDR:
-// upstream's hook would wait 100 ms for an informer of its own, for an object
-// that is there already.
+// builtin returns the server of the built-in APIs. It is CompletedConfig.New of
+// k8s.io/kubernetes/pkg/controlplane, which gives no access to the storage that it
+// installs. Server.run starts the controller of the default ServiceCIDR: upstream's hook
+// would wait 100 ms for its own informer to find an object that already exists.
 func (g *generic) builtin(kube *controlplane.Config, delegate genericapiserver.DelegationTarget) (*controlplaneapiserver.Server, error) {
 	c := kube.Complete()
 	server, err := c.ControlPlane.New(controlplaneapiserver.KubeAPIServer, delegate)
@@ -58,7 +57,7 @@ func (g *generic) builtin(kube *controlplane.Config, delegate genericapiserver.D
 		PublicServicePort:         port,
 		KubernetesServiceNodePort: c.Extra.KubernetesServiceNodePort,
 	}, g.client, g.informers.Core().V1().Services())
-	// Both under upstream's names: hooksWithoutResources switches the first off.
+	// Both have upstream's names: hooksWithoutResources switches the first one off.
 	if err := server.GenericAPIServer.AddPostStartHook("bootstrap-controller", func(hook genericapiserver.PostStartHookContext) error {
 		service.Start(hook.Done())
 		return nil
@@ -71,8 +70,8 @@ func (g *generic) builtin(kube *controlplane.Config, delegate genericapiserver.D
 	})
 }
 
-// connectKubelets replaces the provider of the core group, in its place: the
-// order is that of discovery.
+// connectKubelets replaces the provider of the core group in place: discovery has the
+// order of the providers.
 func (g *generic) connectKubelets(providers []controlplaneapiserver.RESTStorageProvider) error {
 	for i, provider := range providers {
 		if provider.GroupName() != "" {

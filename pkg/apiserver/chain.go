@@ -29,8 +29,8 @@ import (
 	"github.com/kubembed/kubembed/internal/fieldpath"
 )
 
-// chain assembles aggregator → built-in APIs → custom resources → not found,
-// as k8s.io/kubernetes/cmd/kube-apiserver/app.CreateServerChain does.
+// chain assembles aggregator → built-in APIs → custom resources → not found, like
+// k8s.io/kubernetes/cmd/kube-apiserver/app.CreateServerChain.
 func (s *Server) chain(g *generic) (_ *aggregatorapiserver.APIAggregator, err error) {
 	slices, err := webhookbackend.EndpointSlices(g.informers)
 	if err != nil {
@@ -40,8 +40,7 @@ func (s *Server) chain(g *generic) (_ *aggregatorapiserver.APIAggregator, err er
 	if err != nil {
 		return nil, err
 	}
-	// Where administrators have registered webhooks and API servers, on this
-	// machine too.
+	// Administrators register webhooks and API servers, also on this machine.
 	webhooks := controlplaneapiserver.CreateProxyTransport()
 	s.resources.Push("apiserver: connections to webhooks", func(context.Context) error { webhooks.CloseIdleConnections(); return nil })
 	kube, err := g.kubeConfig(services, webhooks)
@@ -85,7 +84,7 @@ func (s *Server) chain(g *generic) (_ *aggregatorapiserver.APIAggregator, err er
 	if err := openapi.InstallLazy(builtin.GenericAPIServer, g.server.OpenAPIConfig, g.server.OpenAPIV3Config); err != nil {
 		return nil, fmt.Errorf("apiserver: OpenAPI: %w", err)
 	}
-	// In front of the built-in APIs and of custom resources, behind the aggregator's proxy.
+	// Before the built-in APIs and custom resources, after the aggregator's proxy.
 	builtin.GenericAPIServer.Handler.Director = g.limits.Filter(builtin.GenericAPIServer.Handler.Director)
 	crds := apiextensionsv1.SchemeGroupVersion.WithResource("customresourcedefinitions")
 	aggregator, err := controlplaneapiserver.CreateAggregatorServer(
@@ -102,10 +101,10 @@ func (s *Server) chain(g *generic) (_ *aggregatorapiserver.APIAggregator, err er
 	return aggregator, nil
 }
 
-// extensionsConfig is for the server of custom resources.
+// extensionsConfig returns the configuration of the server of custom resources.
 func (g *generic) extensionsConfig(base genericapiserver.Config, services webhook.ServiceResolver, webhooks *http.Transport) (_ *apiextensionsapiserver.Config, err error) {
-	// v1beta1 is how upstream stores definitions: it is the more compact of
-	// the two (https://issue.k8s.io/82292).
+	// Upstream stores CRDs as v1beta1, which is more compact than v1
+	// (https://issue.k8s.io/82292).
 	versioner := runtime.NewMultiGroupVersioner(apiextensionsv1beta1.SchemeGroupVersion, schema.GroupKind{Group: apiextensionsv1beta1.GroupName})
 	codec := apiextensionsapiserver.Codecs.LegacyCodec(apiextensionsv1beta1.SchemeGroupVersion, apiextensionsv1.SchemeGroupVersion)
 	c, etcd := g.derive(base, codec, versioner)
@@ -126,11 +125,11 @@ func (g *generic) extensionsConfig(base genericapiserver.Config, services webhoo
 	}, nil
 }
 
-// frontProxyClient is the identity that the server shows to aggregated API
-// servers, and the only one whose identity headers it believes.
+// frontProxyClient is the identity with which the server calls aggregated API servers, and
+// the only identity whose headers about users it accepts.
 const frontProxyClient = "front-proxy-client"
 
-// aggregatorConfig is for the server in front, which also proxies to
+// aggregatorConfig returns the configuration of the server in front, which also proxies to
 // aggregated API servers.
 func (g *generic) aggregatorConfig(base genericapiserver.Config, services webhook.ServiceResolver, webhooks *http.Transport) (_ *aggregatorapiserver.Config, err error) {
 	versioner := runtime.NewMultiGroupVersioner(apiregistrationv1.SchemeGroupVersion, schema.GroupKind{Group: apiregistrationv1beta1.GroupName})
@@ -139,7 +138,7 @@ func (g *generic) aggregatorConfig(base genericapiserver.Config, services webhoo
 	openapi.UseAggregatorDefinitions(&c)
 	// The aggregator serves the merged OpenAPI document itself.
 	c.SkipOpenAPIInstallation = true
-	// It decodes APIServices alone.
+	// It only decodes APIServices.
 	chain := c.BuildHandlerChainFunc
 	c.BuildHandlerChainFunc = func(api http.Handler, c *genericapiserver.Config) http.Handler {
 		return chain(g.limits.FilterGroup(apiregistrationv1.GroupName, api), c)

@@ -15,8 +15,8 @@ import (
 // AdminUser is the user of ClientConfig. It is in group system:masters.
 const AdminUser = "kubernetes-admin"
 
-// loopbackConfig is the client configuration of the server itself: privileged,
-// in-process, protobuf, as upstream's loopback client.
+// loopbackConfig returns the client configuration of the server itself: privileged,
+// in-process, with protobuf, like upstream's loopback client.
 func (s *Server) loopbackConfig() *rest.Config {
 	c := s.tokenConfig(s.tokens.Loopback)
 	if s.disabled != nil {
@@ -27,32 +27,30 @@ func (s *Server) loopbackConfig() *rest.Config {
 	}
 	c.ContentType = "application/vnd.kubernetes.protobuf"
 	c.DisableCompression = true
-	c.WarningHandler = rest.NoWarnings{} // nobody reads the server's to itself
-	c.UserAgent = serverUserAgent        // which names the server in managedFields
+	c.WarningHandler = rest.NoWarnings{} // the server's warnings to itself have no reader
+	c.UserAgent = serverUserAgent        // it is the manager in managedFields
 	return c
 }
 
-// ClientConfig is a client configuration for user AdminUser in group
-// system:masters. It has a client certificate, its key, the CA and the URL, like
-// the one that envtest returns, so that a kubeconfig can be made from it.
+// ClientConfig returns a client configuration for user AdminUser in group system:masters.
+// It has a client certificate, its key, the CA and the URL, like the one that envtest
+// returns, so that a kubeconfig can be made from it.
 //
-// While they are unchanged, requests are handed to the server in the same process,
-// with neither socket nor TLS, for as long as the server runs. Those that upgrade
-// the connection (exec, attach, port-forward) go over TLS to the Listener. So does
-// every request of a copy with another Host, TLSClientConfig, Dial, Proxy, Transport,
-// or with other credentials: client-go sends it over the network. The fields that change
-// neither the server nor the user (Impersonate, Timeout, QPS, UserAgent, ContentType and
-// so on) may be changed in place.
+// While these are unchanged and the server runs, requests reach the server in this process
+// without a socket and TLS. Requests that upgrade the connection (exec, attach,
+// port-forward) use TLS to the Listener. So do all requests of a copy with another Host,
+// TLSClientConfig, Dial, Proxy or Transport, or with other credentials: client-go sends
+// them over the network. Fields that change neither the server nor the user (Impersonate,
+// Timeout, QPS, UserAgent, ContentType and so on) may be changed in place.
 //
-// Where a copy has both the certificate and credentials that are sent as a header (a
-// bearer token, a password), the header counts. kube-apiserver would go by the
-// certificate, and the copy would be an administrator's still.
+// If a copy has both the certificate and credentials in a header (a bearer token, a
+// password), the server uses the header. kube-apiserver would use the certificate, and the
+// copy would still act as an administrator.
 //
-// The certificate is valid for a year, or as long as the CA if that is shorter, and
-// cannot be revoked. Each call returns a new copy, whose certificate has at least a
-// third of its life left: a process that runs for longer than some months calls it
-// again before exec, or for a new kubeconfig. There is no certificate if the CA has
-// expired.
+// The certificate is valid for a year, or until the CA expires if that is earlier, and
+// cannot be revoked. Each call returns a new copy, whose certificate has at least a third
+// of its lifetime left: a process that runs for months calls it again before exec, or for a
+// new kubeconfig. There is no certificate if the CA has expired.
 func (s *Server) ClientConfig() *rest.Config {
 	pair, err := s.admin.current(s.config.PKI)
 	if err != nil {
@@ -66,9 +64,9 @@ func (s *Server) ClientConfig() *rest.Config {
 	return c
 }
 
-// ClientConfigAs is ClientConfig for another user, in groups, with a bearer token
-// instead of a certificate. It is good for as long as the server, and each call has a
-// secret of its own: it is for parts of the control plane, not for guests.
+// ClientConfigAs returns a ClientConfig for another user in groups, with a bearer token
+// instead of a certificate. Each call creates a token, which is valid until the server
+// stops. It is for parts of the control plane, not for untrusted clients.
 func (s *Server) ClientConfigAs(user string, groups ...string) (*rest.Config, error) {
 	token, err := authn.NewToken()
 	if err != nil {
@@ -89,7 +87,7 @@ func (s *Server) clientConfig() *rest.Config {
 	return &rest.Config{
 		Host:            s.URL(),
 		TLSClientConfig: rest.TLSClientConfig{CAData: slices.Clone(s.config.PKI.CABundle())},
-		QPS:             -1, // priority and fairness limits, as for any other client
+		QPS:             -1, // priority and fairness limits it, like other clients
 	}
 }
 

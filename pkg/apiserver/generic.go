@@ -168,7 +168,7 @@ func newGeneric(ctx context.Context, drained <-chan struct{}, cfg Config, backen
 	}, nil
 }
 
-// newServerConfig returns the part of the configuration that needs nothing else.
+// newServerConfig returns the part of the configuration that only depends on cfg.
 func newServerConfig(cfg Config, loopback *rest.Config, state *state) *genericapiserver.Config {
 	c := genericapiserver.NewConfig(codecs())
 	c.EffectiveVersion = effectiveVersion{compatibility.DefaultComponentGlobalsRegistry.EffectiveVersionFor(basecompatibility.DefaultKubeComponent)}
@@ -203,18 +203,18 @@ func newServerConfig(cfg Config, loopback *rest.Config, state *state) *genericap
 	return c
 }
 
-// replacedHooks are upstream's hooks whose work is done before the server
-// serves (package bootstrap). They wait a second before their first try, and end
-// the process when they fail for 30.
+// replacedHooks are upstream's start hooks whose work the server does before it serves
+// (package bootstrap). The hooks wait a second before their first try, and exit the process
+// when they fail for 30 seconds.
 var replacedHooks = []string{
 	rbacrest.PostStartHookName,
 	schedulingrest.PostStartHookName,
-	// No server is sent what another knows and it does not.
+	// Servers do not forward requests to each other.
 	health.PeersHook,
 }
 
-// hooksWithoutResources are upstream's start hooks that never finish, or end
-// the process, when the resources they write are switched off.
+// hooksWithoutResources returns the start hooks of upstream that never finish, or exit the
+// process, if the resources that they write are switched off.
 func hooksWithoutResources(enabled *serverstorage.ResourceConfig) (hooks []string) {
 	needs := func(hook string, resources ...schema.GroupVersionResource) {
 		for _, resource := range resources {

@@ -33,17 +33,17 @@ import (
 	"github.com/kubembed/kubembed/pkg/pki"
 )
 
-// The Service of the API server in namespace default, and where it listens.
+// The name and the port of the API server's Service in namespace default.
 const (
 	kubernetesServiceName = "kubernetes"
 	kubernetesServicePort = 443
 )
 
-// kubeConfig is for the built-in APIs: CreateConfig of
-// k8s.io/kubernetes/pkg/controlplane/apiserver and CreateKubeAPIServerConfig
-// of cmd/kube-apiserver.
+// kubeConfig returns the configuration of the built-in APIs, like CreateConfig of
+// k8s.io/kubernetes/pkg/controlplane/apiserver and CreateKubeAPIServerConfig of
+// cmd/kube-apiserver.
 func (g *generic) kubeConfig(services webhook.ServiceResolver, webhooks *http.Transport) (*controlplane.Config, error) {
-	// Per process and set once. Without it privileged pods are refused.
+	// It is set once per process. Without it privileged pods are rejected.
 	capabilities.Setup(true, 0)
 	registerProcessMetrics()
 
@@ -99,9 +99,9 @@ func (g *generic) kubeConfig(services webhook.ServiceResolver, webhooks *http.Tr
 	return c, g.admission(services, webhooks)
 }
 
-// admission puts kube-apiserver's default plugins and NodeRestriction in
-// front of every write. ServiceAccount is on where something creates service
-// accounts: without that no pod could be created.
+// admission sets kube-apiserver's default admission plugins and NodeRestriction.
+// ServiceAccount is on if controllers create service accounts: otherwise no pod could be
+// created.
 func (g *generic) admission(services webhook.ServiceResolver, webhooks *http.Transport) error {
 	generic, err := (&controlplaneadmission.Config{
 		ExternalInformers:    g.informers,
@@ -121,7 +121,7 @@ func (g *generic) admission(services webhook.ServiceResolver, webhooks *http.Tra
 	}
 	o := kubeoptions.NewAdmissionOptions()
 	o.GenericAdmission.EnablePlugins, o.GenericAdmission.DisablePlugins = g.config.admissionPlugins()
-	// Before upstream's, which count the calls.
+	// Ours come before upstream's decorators, which count the calls.
 	o.GenericAdmission.Decorators = slices.Insert(o.GenericAdmission.Decorators, 0, g.policies.Decorator(g.informers), g.acknowledged.WebhookDecorator(g.informers), admission.SkipWithoutWebhooks(g.informers), admission.ExemptServer(g.started.Load))
 	initializers := slices.Concat([]upstreamadmission.PluginInitializer{drained(g.drained)}, generic, kube)
 	if err := o.ApplyTo(g.server, informers.Blocking(g.ctx, g.informers), g.client, dynamicClient, utilfeature.DefaultFeatureGate,
@@ -134,9 +134,9 @@ func (g *generic) admission(services webhook.ServiceResolver, webhooks *http.Tra
 	return nil
 }
 
-// drained tells plugins when to stop. Upstream's initializer tells them a
-// channel that only upstream's own Run closes; this one comes right
-// after it, before those that start goroutines.
+// drained gives plugins the channel on which they stop. Upstream's initializer gives them a
+// channel that only upstream's own Run closes. This one comes directly after it, before the
+// initializers that start goroutines.
 type drained <-chan struct{}
 
 func (d drained) Initialize(plugin upstreamadmission.Interface) {
@@ -147,12 +147,12 @@ func (d drained) Initialize(plugin upstreamadmission.Interface) {
 
 const (
 	serviceAccountPlugin = "ServiceAccount"
-	// taintPlugin gives each new node a taint, which only the node lifecycle
-	// controller takes away: without that no pod could be scheduled.
+	// taintPlugin gives each new node a taint that only the node lifecycle controller
+	// removes: without the controller no pod could be scheduled.
 	taintPlugin = "TaintNodesByCondition"
 )
 
-// configuredPlugins do not start without a configuration file.
+// configuredPlugins are the plugins that do not start without a configuration file.
 var configuredPlugins = []string{"EventRateLimit", "ImagePolicyWebhook"}
 
 // admissionPlugins merges our defaults with the host's lists.
@@ -171,8 +171,8 @@ func (c Config) admissionPlugins() (enable, disable []string) {
 	return enable, disable
 }
 
-// clusterAuthenticationInfo is published in kube-system, so that aggregated
-// API servers know whom to trust.
+// clusterAuthenticationInfo returns the CAs that the server publishes in kube-system, for
+// the authentication of clients by aggregated API servers.
 func clusterAuthenticationInfo(identities *pki.PKI) (clusterauthenticationtrust.ClusterAuthenticationInfo, error) {
 	frontProxy, err := authn.RequestHeader(identities.FrontProxyCABundle(), frontProxyClient)
 	if err != nil {

@@ -2,7 +2,7 @@ package apiserver
 
 import (
 	"sync"
-	_ "time/tzdata" // for the time zones of CronJobs, where the machine has no zone files
+	_ "time/tzdata" // time zones of CronJobs, if the machine has no zone files
 
 	"k8s.io/apiserver/pkg/util/compatibility"
 	utilfeature "k8s.io/apiserver/pkg/util/feature"
@@ -16,15 +16,15 @@ import (
 	"github.com/kubembed/kubembed/internal/clientmetrics"
 )
 
-// This file has what kube-apiserver's main package does to its process beyond starting
-// the server, as far as it is a library's to do. The rest is the program's: signals, flags,
-// klog and its formats (logs.InitLogs, logsapi.ValidateAndApply and its feature gates),
-// rest.SetDefaultWarningHandler, the gates' values, block profiles, and client-go's metrics
-// of leader elections, which are empty in kube-apiserver and which controller-runtime
-// would lose. Nothing else takes those of informers.
+// This file does for the process what kube-apiserver's main package does in addition to
+// starting the server, as far as a library may. The rest is up to the program: signals,
+// flags, klog and its formats (logs.InitLogs, logsapi.ValidateAndApply and its feature
+// gates), rest.SetDefaultWarningHandler, the values of gates, block profiles, and
+// client-go's metrics of leader elections, which are empty in kube-apiserver and which
+// controller-runtime would lose. No other package takes the metrics of informers.
 
 // registerProcessMetrics registers the metrics of the process that upstream's main
-// packages register, and brings those of feature gates up to date.
+// packages register, and updates the metrics of feature gates.
 func registerProcessMetrics() {
 	metricsfeatures.ApplyFeatureGates(utilfeature.DefaultFeatureGate)
 	serviceaccount.RegisterMetrics()
@@ -34,9 +34,9 @@ func registerProcessMetrics() {
 	compatibility.DefaultComponentGlobalsRegistry.AddMetrics()
 }
 
-// registerBuildInfo registers kubernetes_build_info with the release that is embedded:
-// upstream's package has v0.0.0-master, as version.go explains. A program that imports
-// upstream's package, as the parts of Kubernetes do, keeps its own.
+// registerBuildInfo registers kubernetes_build_info with the embedded release: upstream's
+// package has v0.0.0-master, see version.go. A program that imports upstream's package, as
+// the components of Kubernetes do, keeps the metric of that package.
 var registerBuildInfo = sync.OnceFunc(func() {
 	buildInfo := metrics.NewGaugeVec(&metrics.GaugeOpts{
 		Name: "kubernetes_build_info",

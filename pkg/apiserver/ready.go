@@ -12,27 +12,27 @@ import (
 	"github.com/kubembed/kubembed/internal/lifecycle"
 )
 
-// waitReady returns when every readiness check is green, or says which are
-// red when ctx ends.
+// waitReady returns when all readiness checks succeed. If ctx ends first, the error names
+// those that fail.
 func (s *Server) waitReady(ctx context.Context) error {
-	var red []string
-	var redErr error
+	var failed []string
+	var checkErr error
 	err := lifecycle.Poll(ctx, func() bool {
-		red, redErr = s.red()
-		return redErr == nil && len(red) == 0 && s.discoveryComplete()
+		failed, checkErr = s.failedChecks()
+		return checkErr == nil && len(failed) == 0 && s.discoveryComplete()
 	})
 	switch {
 	case err == nil:
 		return nil
-	case redErr != nil:
-		return fmt.Errorf("apiserver: not ready: %w: %w", err, redErr)
+	case checkErr != nil:
+		return fmt.Errorf("apiserver: not ready: %w: %w", err, checkErr)
 	default:
-		return fmt.Errorf("apiserver: not ready: %w; red checks: %s", err, strings.Join(red, ", "))
+		return fmt.Errorf("apiserver: not ready: %w; failed checks: %s", err, strings.Join(failed, ", "))
 	}
 }
 
-// red lists the readiness checks that fail, of the server's own.
-func (s *Server) red() ([]string, error) {
+// failedChecks returns the readiness checks of the server itself that fail.
+func (s *Server) failedChecks() ([]string, error) {
 	query := url.Values{"verbose": {""}}
 	for _, check := range s.config.ReadyzChecks {
 		query.Add("exclude", check.Name())
@@ -58,15 +58,15 @@ func (s *Server) red() ([]string, error) {
 	if response.StatusCode == http.StatusOK {
 		return nil, nil
 	}
-	var red []string
+	var failed []string
 	for line := range strings.Lines(string(body)) {
-		if check, failed := strings.CutPrefix(line, "[-]"); failed {
+		if check, ok := strings.CutPrefix(line, "[-]"); ok {
 			name, _, _ := strings.Cut(check, " ")
-			red = append(red, name)
+			failed = append(failed, name)
 		}
 	}
-	if len(red) == 0 {
+	if len(failed) == 0 {
 		return nil, fmt.Errorf("/readyz: %s", response.Status)
 	}
-	return red, nil
+	return failed, nil
 }

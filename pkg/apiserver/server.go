@@ -28,8 +28,8 @@ import (
 	"github.com/kubembed/kubembed/internal/storage"
 )
 
-// Server is an assembled API server. New makes it, Start serves it, once, and
-// Stop ends it. Its other methods are safe for concurrent use.
+// Server is an API server. New assembles it, Start serves it, once, and Stop ends it. Its
+// other methods are safe for concurrent use.
 type Server struct {
 	config     Config
 	backend    *storage.Backend
@@ -55,7 +55,7 @@ type Server struct {
 	drained chan struct{}
 
 	serving   lifecycle.Teardown // ends requests
-	resources lifecycle.Teardown // ends what requests use, afterwards
+	resources lifecycle.Teardown // then releases the resources of requests
 
 	builtinPaths []string
 	hooksStarted bool
@@ -64,15 +64,14 @@ type Server struct {
 	stopOnce     sync.Once
 	stopErr      error
 	failOnce     sync.Once
-	failed       chan struct{} // closed when a listener has failed
+	failed       chan struct{} // closed when a listener fails
 	failure      error
 }
 
-// New assembles a server from cfg. Nothing is served and no goroutine that
-// talks to etcd runs before Start but the watch caches' own. If New fails,
-// nothing is left behind, and the listeners are closed, except when cfg is
-// invalid: then nothing has been touched. The error is ErrVersionSkew where what is
-// stored in etcd is of a Kubernetes version that this one cannot follow.
+// New assembles a server from cfg. The server does not serve before Start, and only the
+// goroutines of its watch caches use etcd. If New fails, it leaves nothing behind and
+// closes the listeners; if cfg is invalid, New has no effect. The error is ErrVersionSkew
+// if a Kubernetes version that this one cannot follow has written the data in etcd.
 func New(cfg Config) (_ *Server, err error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, err
@@ -104,7 +103,7 @@ func (s *Server) newTransport() *inprocess.Transport {
 	return t
 }
 
-// contained makes an error of what upstream panics or ends the process for.
+// contained returns upstream's panics and fatal errors in f as errors.
 func contained(f func() error) error {
 	_, err := containment.Call("apiserver", func() (struct{}, error) { return struct{}{}, f() })
 	return err
@@ -163,11 +162,10 @@ func (s *Server) openForRequests(state *state) {
 	}
 }
 
-// Start seeds what every cluster begins with, serves, and returns when the
-// server is ready: /readyz is green, and the first pod can be created. ctx
-// bounds the start only; without a deadline it may wait for ever. The error
-// names the readiness checks that are red. If Start fails, the server is
-// stopped, and cannot be started again.
+// Start writes the objects that every cluster has, serves, and returns when the server is
+// ready: /readyz succeeds, and a pod can be created. ctx bounds the start only; without a
+// deadline Start may wait forever. The error names the readiness checks that fail. If
+// Start fails, it stops the server, which cannot be started again.
 func (s *Server) Start(ctx context.Context) (err error) {
 	defer func() {
 		if err != nil {
@@ -180,7 +178,7 @@ func (s *Server) Start(ctx context.Context) (err error) {
 }
 
 func (s *Server) start(ctx context.Context) error {
-	// To prepare takes a core, to seed the other: neither needs what the other does.
+	// prepare and seed each take the CPU time of a core, and do not need each other.
 	var fresh bool
 	var group errgroup.Group
 	together := func(f func() error) {
@@ -190,13 +188,13 @@ func (s *Server) start(ctx context.Context) error {
 	together(func() (err error) {
 		if fresh, err = s.seed(ctx); err == nil {
 			s.generic.boot.Seeded.Store(true)
-			s.generic.boot.Roles.Store(fresh) // or see reconcile
+			s.generic.boot.Roles.Store(fresh) // otherwise reconcile does it
 		}
 		return err
 	})
 	together(func() error {
 		if err := s.generic.presence.Publish(ctx); err != nil {
-			return fmt.Errorf("apiserver: names of the server for others: %w", err)
+			return fmt.Errorf("apiserver: publish the addresses of the server: %w", err)
 		}
 		s.generic.boot.Published.Store(true)
 		return nil
@@ -226,7 +224,7 @@ func (s *Server) start(ctx context.Context) error {
 	return nil
 }
 
-// run starts what New has made, for requests in this process.
+// run starts informers, controllers and upstream's start hooks.
 func (s *Server) run(ctx context.Context) error {
 	if s.handler == nil { // stopped before Start
 		if err := s.prepare(); err != nil {
@@ -236,9 +234,9 @@ func (s *Server) run(ctx context.Context) error {
 	if err := s.startInformers(ctx); err != nil {
 		return err
 	}
-	// Upstream ends the process when a hook returns an error, and a hook that
-	// is cut short returns one. So the hooks are never cut short: they live on
-	// s.ctx, and Stop waits for them.
+	// Upstream exits the process when a hook returns an error, and a hook that is
+	// interrupted returns one. Hooks are never interrupted: their context is s.ctx, and
+	// Stop waits for them.
 	s.background.Go(s.runServiceCIDR)
 	s.background.Go(func() { s.generic.presence.Run(s.ctx) })
 	s.hooksStarted = true
@@ -246,8 +244,8 @@ func (s *Server) run(ctx context.Context) error {
 	return nil
 }
 
-// prepare installs health and OpenAPI handlers and opens the handler for
-// in-process requests.
+// prepare installs the health and OpenAPI handlers, and lets requests through to the
+// handler.
 func (s *Server) prepare() error {
 	installDebug(s.aggregator.GenericAPIServer.Handler.NonGoRestfulMux, s.config) // before upstream lists the paths
 	prepared, err := s.aggregator.PrepareRun()
@@ -270,10 +268,11 @@ func (s *Server) prepare() error {
 	return nil
 }
 
-// Failed is closed when a listener ends by itself; Err then says why.
+// Failed returns a channel that is closed when a listener fails; Err then returns the
+// reason.
 func (s *Server) Failed() <-chan struct{} { return s.failed }
 
-// Err says why Failed is closed. It is nil before.
+// Err returns the reason why Failed is closed, and nil before.
 func (s *Server) Err() error {
 	select {
 	case <-s.failed:
@@ -290,9 +289,8 @@ func (s *Server) fail(err error) {
 	})
 }
 
-// serve waits for the handler, which is there when Start has prepared it: some
-// of upstream's plugins ask for OpenAPI as soon as they are made, and would ask
-// again only seconds later.
+// serve waits until Start has prepared the handler: some of upstream's plugins request
+// OpenAPI as soon as they exist, and would retry only seconds later.
 func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
 	serving.GrowStack16()
 	if serving.OthersAnswer(r.URL.Path) {
@@ -310,13 +308,11 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// discoveryIncomplete marks requests that came before every path was known. One
-// that is not found may be there a moment later: it gets 503 and not 404, on
-// which controllers act.
+// discoveryIncomplete marks requests that arrive before all paths are known. If the path
+// of such a request is not found, the response is 503: controllers would act on a 404.
 type discoveryIncomplete struct{}
 
-// discoveryComplete tells whether a path that is not served is unknown, or
-// only not known yet.
+// discoveryComplete reports whether all paths are known.
 func (s *Server) discoveryComplete() bool {
 	if s.discovered.Load() {
 		return true

@@ -11,26 +11,25 @@ import (
 )
 
 const (
-	// stopTimeout bounds the parts of a stop that wait for others.
+	// stopTimeout bounds the parts of a stop that wait.
 	stopTimeout = 10 * time.Second
-	// hooksTimeout is how long a stop waits for upstream's start hooks. They
-	// are done within a second of a start unless etcd is gone.
+	// hooksTimeout bounds the wait for upstream's start hooks. They end within a second
+	// of a start unless etcd is unavailable.
 	hooksTimeout = 5 * time.Second
-	// answerTimeout is how long etcd has for a question of a stop.
-	answerTimeout = time.Second
-	// leastTimeout is what each part of a stop gets where others have used up the time.
-	leastTimeout = time.Second
+	// etcdTimeout bounds the check of a stop that etcd answers.
+	etcdTimeout = time.Second
+	// hungHooksTimeout bounds the wait for shutdown hooks after the context has ended.
+	hungHooksTimeout = time.Second
 )
 
-// Stop ends the server, in this order: upstream's shutdown hooks take our
-// address out of the kubernetes Service, requests in flight are answered as
-// long as ctx allows (a ctx that has ended cuts them), listeners and
-// connections are closed, watches with them, informers and controllers end,
-// storage is released, and the audit log is written out. etcd and the files in
-// Dir are the caller's. Later calls return what the first one did.
+// Stop ends the server in this order: upstream's shutdown hooks remove its address from
+// the kubernetes Service; requests in flight finish as long as ctx allows, and are cut when
+// it ends; listeners, connections and watches are closed; the audit log is written out;
+// controllers end, storage is released, and informers end. The caller owns etcd and the
+// files in Dir. Later calls return the result of the first one.
 //
-// Each part is bounded: where etcd's disk or that of the audit log hangs, Stop returns
-// within 40 seconds after ctx has ended, with an error that names the part that has not ended.
+// Each part is bounded: if the disk of etcd or of the audit log hangs, Stop returns within
+// 40 seconds after ctx has ended, with an error that names the part that is still running.
 func (s *Server) Stop(ctx context.Context) error {
 	s.stopOnce.Do(func() { s.stopErr = s.stop(ctx) })
 	return s.stopErr
@@ -91,7 +90,7 @@ func (s *Server) runHooks(ctx context.Context) (hung func() error, err error) {
 	return func() error {
 		// The hook of the identity's Lease waits while the Lease cannot be written, as
 		// when etcd has no space, and ends with s.ctx.
-		timer := time.NewTimer(leastTimeout)
+		timer := time.NewTimer(hungHooksTimeout)
 		defer timer.Stop()
 		select {
 		case err := <-hooks:
@@ -102,7 +101,7 @@ func (s *Server) runHooks(ctx context.Context) (hung func() error, err error) {
 	}, errors.Join(errs...)
 }
 
-// hangHint says why requests may not end: each is written to the audit log.
+// hangHint returns a likely reason why requests do not end: each writes to the audit log.
 func (s *Server) hangHint() string {
 	if s.config.Audit.LogPath == "" {
 		return ""
@@ -110,19 +109,19 @@ func (s *Server) hangHint() string {
 	return fmt.Sprintf(" (is the disk of Config.Audit.LogPath, %s, hung?)", s.config.Audit.LogPath)
 }
 
-// etcdAnswers tells whether there is any use in letting upstream clean up.
+// etcdAnswers reports whether etcd answers: without it upstream's hooks cannot clean up.
 func (s *Server) etcdAnswers() bool {
-	ctx, cancel := context.WithTimeout(context.Background(), answerTimeout)
+	ctx, cancel := context.WithTimeout(context.Background(), etcdTimeout)
 	defer cancel()
-	// A member whose disk hangs does not look at ctx.
-	return lifecycle.Within(answerTimeout+time.Second, "etcd", func() error {
+	// A member whose disk hangs ignores ctx.
+	return lifecycle.Within(etcdTimeout+time.Second, "etcd", func() error {
 		_, err := s.backend.Client().Get(ctx, s.backend.Prefix()+"/health")
 		return err
 	}) == nil
 }
 
-// drain lets short requests finish. Watches and other long-running requests
-// are closed, not awaited.
+// drain waits until short requests have finished. It does not wait for watches and other
+// long-running requests, which are closed.
 func (s *Server) drain(ctx context.Context) {
 	drained := make(chan struct{})
 	go func() {
@@ -132,7 +131,7 @@ func (s *Server) drain(ctx context.Context) {
 	select {
 	case <-drained:
 	case <-ctx.Done():
-		// Cutting the requests ends them, and with them the wait above.
+		// The stop cuts the requests, which ends the wait above.
 	}
 }
 
@@ -141,21 +140,21 @@ func (s *Server) waitHooks() error {
 	ctx, cancel := context.WithTimeout(context.Background(), hooksTimeout)
 	defer cancel()
 	var hooks []string
-	var redErr error
+	var checkErr error
 	err := lifecycle.Poll(ctx, func() bool {
-		var red []string
-		red, redErr = s.red()
+		var failed []string
+		failed, checkErr = s.failedChecks()
 		hooks = nil
-		for _, check := range red {
+		for _, check := range failed {
 			if name, ok := strings.CutPrefix(check, "poststarthook/"); ok {
 				hooks = append(hooks, name)
 			}
 		}
-		return redErr != nil || len(hooks) == 0
+		return checkErr != nil || len(hooks) == 0
 	})
 	switch {
-	case redErr != nil:
-		return fmt.Errorf("apiserver: start hooks: %w", redErr)
+	case checkErr != nil:
+		return fmt.Errorf("apiserver: start hooks: %w", checkErr)
 	case err != nil:
 		return fmt.Errorf("apiserver: start hooks that did not return: %s", strings.Join(hooks, ", "))
 	default:
