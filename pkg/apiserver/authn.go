@@ -74,7 +74,8 @@ func configureAuthentication(ctx context.Context, c *genericapiserver.Config, cf
 	return r, nil
 }
 
-// withTokens adds bearer tokens that never leave the process to the authenticators others.
+// withTokens adds bearer tokens that never leave the process to the authenticators
+// others.
 func withTokens(others authenticator.Request, audiences authenticator.Audiences, users *authn.Users, admin *adminCertificate) authenticator.Request {
 	own := bearertoken.New(authenticator.WrapAudienceAgnosticToken(audiences, users))
 	return serving.GrownStacks{Request: serving.NoteClients{Request: byCertificateFirst{

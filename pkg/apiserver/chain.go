@@ -125,12 +125,12 @@ func (g *generic) extensionsConfig(base genericapiserver.Config, services webhoo
 	}, nil
 }
 
-// frontProxyClient is the identity with which the server calls aggregated API servers, and
-// the only identity whose headers about users it accepts.
+// frontProxyClient is the identity with which the server calls aggregated API servers,
+// and the only identity whose headers about users it accepts.
 const frontProxyClient = "front-proxy-client"
 
-// aggregatorConfig returns the configuration of the server in front, which also proxies to
-// aggregated API servers.
+// aggregatorConfig returns the configuration of the server in front, which also proxies
+// to aggregated API servers.
 func (g *generic) aggregatorConfig(base genericapiserver.Config, services webhook.ServiceResolver, webhooks *http.Transport) (_ *aggregatorapiserver.Config, err error) {
 	versioner := runtime.NewMultiGroupVersioner(apiregistrationv1.SchemeGroupVersion, schema.GroupKind{Group: apiregistrationv1beta1.GroupName})
 	codec := aggregatorscheme.Codecs.LegacyCodec(apiregistrationv1.SchemeGroupVersion, apiregistrationv1beta1.SchemeGroupVersion)

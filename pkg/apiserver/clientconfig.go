@@ -36,21 +36,21 @@ func (s *Server) loopbackConfig() *rest.Config {
 // It has a client certificate, its key, the CA and the URL, like the one that envtest
 // returns, so that a kubeconfig can be made from it.
 //
-// While these are unchanged and the server runs, requests reach the server in this process
-// without a socket and TLS. Requests that upgrade the connection (exec, attach,
+// While these are unchanged and the server runs, requests reach the server in this
+// process without a socket and TLS. Requests that upgrade the connection (exec, attach,
 // port-forward) use TLS to the Listener. So do all requests of a copy with another Host,
 // TLSClientConfig, Dial, Proxy or Transport, or with other credentials: client-go sends
 // them over the network. Fields that change neither the server nor the user (Impersonate,
 // Timeout, QPS, UserAgent, ContentType and so on) may be changed in place.
 //
 // If a copy has both the certificate and credentials in a header (a bearer token, a
-// password), the server uses the header. kube-apiserver would use the certificate, and the
-// copy would still act as an administrator.
+// password), the server uses the header. kube-apiserver would use the certificate, and
+// the copy would still act as an administrator.
 //
 // The certificate is valid for a year, or until the CA expires if that is earlier, and
 // cannot be revoked. Each call returns a new copy, whose certificate has at least a third
-// of its lifetime left: a process that runs for months calls it again before exec, or for a
-// new kubeconfig. There is no certificate if the CA has expired.
+// of its lifetime left: a process that runs for months calls it again before exec, or for
+// a new kubeconfig. There is no certificate if the CA has expired.
 func (s *Server) ClientConfig() *rest.Config {
 	pair, err := s.admin.current(s.config.PKI)
 	if err != nil {

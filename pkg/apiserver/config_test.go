@@ -88,8 +88,8 @@ func TestValidateOptional(t *testing.T) {
 	}
 }
 
-// TestGateWithoutItsAPI: with the gate on, upstream waits for objects of an API that is off
-// by default, for ever.
+// TestGateWithoutItsAPI: with the gate on, upstream waits for objects of an API that is
+// off by default, for ever.
 func TestGateWithoutItsAPI(t *testing.T) {
 	featuregatetesting.SetFeatureGateDuringTest(t, utilfeature.DefaultFeatureGate, genericfeatures.CoordinatedLeaderElection, true)
 	if err := access.ValidateOptional(apiserver.Config{}).ToAggregate(); !contains(err, `"coordination.k8s.io/v1beta1": "true"`) {
@@ -101,8 +101,8 @@ func TestGateWithoutItsAPI(t *testing.T) {
 	}
 }
 
-// TestAddressesThatEndpointsCannotHave: upstream's reconcilers of the kubernetes Service would
-// fail every ten seconds.
+// TestAddressesThatEndpointsCannotHave: upstream's reconcilers of the kubernetes Service
+// would fail every ten seconds.
 func TestAddressesThatEndpointsCannotHave(t *testing.T) {
 	for ip, valid := range map[string]bool{
 		"192.0.2.1": true, "127.0.0.1": true, "2001:db8::1": true,

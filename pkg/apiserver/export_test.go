@@ -23,5 +23,6 @@ func OwnRBACPolicy() *rbacrest.PolicyData {
 	}
 }
 
-// KnowsParams reports whether admission has found the parameters of all policies whose kinds are served.
+// KnowsParams reports whether admission has found the parameters of all policies whose
+// kinds are served.
 func (s *Server) KnowsParams() bool { return s.waiter().KnowsParams() }

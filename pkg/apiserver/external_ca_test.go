@@ -12,8 +12,8 @@ import (
 	"github.com/kubembed/kubembed/pkg/pki"
 )
 
-// TestExternalCAs: one CA signs the serving certificate, another the client certificate, and neither
-// is the server's own.
+// TestExternalCAs: one CA signs the serving certificate, another the client certificate,
+// and neither is the server's own.
 func TestExternalCAs(t *testing.T) {
 	t.Parallel()
 	serving, clients := must(pki.Open(pki.Config{}))(t), must(pki.Open(pki.Config{}))(t)
@@ -29,7 +29,8 @@ func TestExternalCAs(t *testing.T) {
 	wantUser(t, config(clients), "jane", "system:masters", "system:authenticated")
 	wantNobody(t, config(serving))
 
-	// Extension API servers read the client CA from a ConfigMap, a moment after the start.
+	// Extension API servers read the client CA from a ConfigMap, a moment after the
+	// start.
 	eventually(t, "the CA is published", func() error {
 		trust, err := p.admin().CoreV1().ConfigMaps("kube-system").Get(t.Context(), "extension-apiserver-authentication", metav1.GetOptions{})
 		if err == nil && !strings.Contains(trust.Data["client-ca-file"], string(clients.CABundle())) {

@@ -173,10 +173,10 @@ func newServerConfig(cfg Config, loopback *rest.Config, state *state) *genericap
 	c := genericapiserver.NewConfig(codecs())
 	c.EffectiveVersion = effectiveVersion{compatibility.DefaultComponentGlobalsRegistry.EffectiveVersionFor(basecompatibility.DefaultKubeComponent)}
 	c.FeatureGate = utilfeature.DefaultFeatureGate
-	// Mutating requests are counted before all filters. Upstream's filter of traces has had
-	// no gate since 1.37 and cannot be left out without a copy of the chain: it creates the
-	// attributes of a span and of three metrics that nothing records, 6 µs of CPU and 34
-	// allocations, a tenth of a get.
+	// Mutating requests are counted before all filters. Upstream's filter of traces has
+	// had no gate since 1.37 and cannot be left out without a copy of the chain: it
+	// creates the attributes of a span and of three metrics that nothing records, 6 µs of
+	// CPU and 34 allocations, a tenth of a get.
 	c.BuildHandlerChainFunc = func(api http.Handler, c *genericapiserver.Config) http.Handler {
 		return state.writes.Count(genericapiserver.DefaultBuildHandlerChain(api, c))
 	}
@@ -204,8 +204,8 @@ func newServerConfig(cfg Config, loopback *rest.Config, state *state) *genericap
 }
 
 // replacedHooks are upstream's start hooks whose work the server does before it serves
-// (package bootstrap). The hooks wait a second before their first try, and exit the process
-// when they fail for 30 seconds.
+// (package bootstrap). The hooks wait a second before their first try, and exit the
+// process when they fail for 30 seconds.
 var replacedHooks = []string{
 	rbacrest.PostStartHookName,
 	schedulingrest.PostStartHookName,
@@ -213,8 +213,8 @@ var replacedHooks = []string{
 	health.PeersHook,
 }
 
-// hooksWithoutResources returns the start hooks of upstream that never finish, or exit the
-// process, if the resources that they write are switched off.
+// hooksWithoutResources returns the start hooks of upstream that never finish, or exit
+// the process, if the resources that they write are switched off.
 func hooksWithoutResources(enabled *serverstorage.ResourceConfig) (hooks []string) {
 	needs := func(hook string, resources ...schema.GroupVersionResource) {
 		for _, resource := range resources {

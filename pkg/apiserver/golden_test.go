@@ -14,8 +14,9 @@ import (
 	"github.com/kubembed/kubembed/pkg/apiserver"
 )
 
-// servedDifferently is every difference between what this server serves, switches on and creates
-// by default and what kube-apiserver of the same version does with --authorization-mode=Node,RBAC.
+// servedDifferently is every difference between what this server serves, switches on and
+// creates by default and what kube-apiserver of the same version does with
+// --authorization-mode=Node,RBAC.
 var servedDifferently = []golden.Difference{
 	{File: golden.Features, Lines: `-(ContextualLogging|LoggingAlphaOptions|LoggingBetaOptions) .*`,
 		Reason: "kube-apiserver registers these gates with the flags of its logger, which is Config.Logger here"},
@@ -29,8 +30,9 @@ var servedDifferently = []golden.Difference{
 		Reason: "off until Config.EnableAdmissionPlugins has it: only the node lifecycle controller takes its taint away, and without components there is none"},
 }
 
-// TestServedAsByKubeAPIServer compares with the real kube-apiserver: discovery, schemas, feature
-// gates, admission plugins, and every object. What differs is in servedDifferently.
+// TestServedAsByKubeAPIServer compares with the real kube-apiserver: discovery, schemas,
+// feature gates, admission plugins, and every object. What differs is in
+// servedDifferently.
 func TestServedAsByKubeAPIServer(t *testing.T) {
 	core, logs := observer.New(zapcore.DebugLevel)
 	detach := klogbridge.Attach(zap.New(core))

@@ -134,9 +134,9 @@ func (g *generic) admission(services webhook.ServiceResolver, webhooks *http.Tra
 	return nil
 }
 
-// drained gives plugins the channel on which they stop. Upstream's initializer gives them a
-// channel that only upstream's own Run closes. This one comes directly after it, before the
-// initializers that start goroutines.
+// drained gives plugins the channel on which they stop. Upstream's initializer gives them
+// a channel that only upstream's own Run closes. This one comes directly after it, before
+// the initializers that start goroutines.
 type drained <-chan struct{}
 
 func (d drained) Initialize(plugin upstreamadmission.Interface) {

@@ -9,7 +9,8 @@ import (
 	"github.com/kubembed/kubembed/internal/apiserver/serving"
 )
 
-// listeners returns the servers of Config.Listener and Config.InsecureListener, not started.
+// listeners returns the servers of Config.Listener and Config.InsecureListener, not
+// started.
 func (s *Server) listeners() []*serving.Server {
 	options := serving.Options{
 		Context:  s.ctx,
@@ -36,8 +37,8 @@ func (s *Server) listeners() []*serving.Server {
 // URL returns the URL at which this machine reaches the HTTPS listener.
 func (s *Server) URL() string { return "https://" + serving.LocalAddress(s.config.Listener.Addr()) }
 
-// InsecureURL returns the URL at which this machine reaches the plain HTTP listener, or an
-// empty string without one.
+// InsecureURL returns the URL at which this machine reaches the plain HTTP listener, or
+// an empty string without one.
 func (s *Server) InsecureURL() string {
 	if s.config.InsecureListener == nil {
 		return ""

@@ -40,7 +40,8 @@ func TestClusterTrustBundle(t *testing.T) {
 	}
 }
 
-// TestPodCertificateRequest: a kubelet asks for a certificate of its pod, and reads what the signer says.
+// TestPodCertificateRequest: a kubelet asks for a certificate of its pod, and reads what
+// the signer says.
 func TestPodCertificateRequest(t *testing.T) {
 	p := sharedPlane(t)
 	ctx, ns := t.Context(), p.namespace(t)
@@ -97,8 +98,8 @@ func TestPodCertificateRequest(t *testing.T) {
 	wantForbidden(t, "an answer for another node", err)
 }
 
-// TestAPIsBehindGates: groups of eviction requests and workloads are served where Config.RuntimeConfig
-// and the host's gates have them.
+// TestAPIsBehindGates: groups of eviction requests and workloads are served where
+// Config.RuntimeConfig and the host's gates have them.
 func TestAPIsBehindGates(t *testing.T) {
 	featuregatetesting.SetFeatureGateDuringTest(t, utilfeature.DefaultFeatureGate, features.GenericWorkload, true)
 	featuregatetesting.SetFeatureGateDuringTest(t, utilfeature.DefaultFeatureGate, features.EvictionRequestAPI, true)

@@ -5,8 +5,8 @@ import (
 	"k8s.io/apiserver/pkg/reconcilers"
 )
 
-// noPeers replaces the leases of upstream's mixed-version proxy, which is on by default and
-// not used here: a server does not forward requests to other servers.
+// noPeers replaces the leases of upstream's mixed-version proxy, which is on by default
+// and not used here: a server does not forward requests to other servers.
 type noPeers struct{}
 
 var _ reconcilers.PeerEndpointLeaseReconciler = noPeers{}

@@ -35,8 +35,8 @@ func registerProcessMetrics() {
 }
 
 // registerBuildInfo registers kubernetes_build_info with the embedded release: upstream's
-// package has v0.0.0-master, see version.go. A program that imports upstream's package, as
-// the components of Kubernetes do, keeps the metric of that package.
+// package has v0.0.0-master, see version.go. A program that imports upstream's package,
+// as the components of Kubernetes do, keeps the metric of that package.
 var registerBuildInfo = sync.OnceFunc(func() {
 	buildInfo := metrics.NewGaugeVec(&metrics.GaugeOpts{
 		Name: "kubernetes_build_info",

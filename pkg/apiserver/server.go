@@ -47,7 +47,8 @@ type Server struct {
 	requests   lifecycle.Group   // requests, over the listeners and in this process
 	background lifecycle.Group   // our own goroutines
 
-	// ctx ends when the server stops: informers, controllers and all requests end with it.
+	// ctx ends when the server stops: informers, controllers and all requests end with
+	// it.
 	ctx    context.Context
 	cancel context.CancelFunc
 	// drained is closed later, when no request is in flight: plugins that requests wait

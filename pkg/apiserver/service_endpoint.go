@@ -11,8 +11,8 @@ import (
 	"github.com/kubembed/kubembed/internal/apiserver/endpoints"
 )
 
-// validateEndpoint refuses an advertised address that the kubernetes Service cannot have as
-// its endpoint. For a loopback address there is no endpoint.
+// validateEndpoint refuses an advertised address that the kubernetes Service cannot have
+// as its endpoint. For a loopback address there is no endpoint.
 func validateEndpoint(ip net.IP) field.ErrorList {
 	if ip.IsLoopback() {
 		return nil

@@ -23,13 +23,14 @@ const (
 )
 
 // Stop ends the server in this order: upstream's shutdown hooks remove its address from
-// the kubernetes Service; requests in flight finish as long as ctx allows, and are cut when
-// it ends; listeners, connections and watches are closed; the audit log is written out;
-// controllers end, storage is released, and informers end. The caller owns etcd and the
-// files in Dir. Later calls return the result of the first one.
+// the kubernetes Service; requests in flight finish as long as ctx allows, and are cut
+// when it ends; listeners, connections and watches are closed; the audit log is written
+// out; controllers end, storage is released, and informers end. The caller owns etcd and
+// the files in Dir. Later calls return the result of the first one.
 //
-// Each part is bounded: if the disk of etcd or of the audit log hangs, Stop returns within
-// 40 seconds after ctx has ended, with an error that names the part that is still running.
+// Each part is bounded: if the disk of etcd or of the audit log hangs, Stop returns
+// within 40 seconds after ctx has ended, with an error that names the part that is still
+// running.
 func (s *Server) Stop(ctx context.Context) error {
 	s.stopOnce.Do(func() { s.stopErr = s.stop(ctx) })
 	return s.stopErr
@@ -53,9 +54,9 @@ func (s *Server) stop(ctx context.Context) error {
 	return errors.Join(errs...)
 }
 
-// runHooks runs upstream's shutdown hooks, and lets requests finish as long as ctx allows.
-// hung, if it is not nil, returns the error of shutdown hooks that have not returned in
-// time, and is called after s.ctx has ended.
+// runHooks runs upstream's shutdown hooks, and lets requests finish as long as ctx
+// allows. hung, if it is not nil, returns the error of shutdown hooks that have not
+// returned in time, and is called after s.ctx has ended.
 func (s *Server) runHooks(ctx context.Context) (hung func() error, err error) {
 	if s.aggregator == nil {
 		return nil, nil

@@ -11,8 +11,8 @@ import (
 	"go.uber.org/zap/zaptest/observer"
 )
 
-// TestPanicInProcessIsLogged: a panic outside upstream's recovery of panics is in the log,
-// and its client gets an error.
+// TestPanicInProcessIsLogged: a panic outside upstream's recovery of panics is in the
+// log, and its client gets an error.
 func TestPanicInProcessIsLogged(t *testing.T) {
 	core, logs := observer.New(zap.ErrorLevel)
 	s := &Server{config: Config{Logger: zap.New(core)}, ctx: t.Context(), prepared: make(chan struct{})}

@@ -1,6 +1,7 @@
-// Package access shows the packages of this module the parts of an API server that
-// pkg/apiserver does not export to its users. Package apiserver sets the variables when it
-// is initialized; a package that has a server or a Config imports it and can call them.
+// Package access gives the packages of this module the parts of an API server that
+// pkg/apiserver does not export. Package apiserver sets the variables in its init
+// function. A package that has a server or a Config imports package apiserver and can
+// call them.
 package access
 
 import (
@@ -22,18 +23,18 @@ type Internals interface {
 	// in-process, with protobuf, like upstream's loopback client.
 	LoopbackConfig() *rest.Config
 	// Informers returns the server's own informers, for parts of the control plane. They
-	// lag a moment behind what is stored. Their objects are shared and must not be
-	// changed: pods are in the memory from which the API server serves them. Informers
-	// that a caller adds must be started. For kinds that Config.RuntimeConfig switches off
-	// they find no objects.
+	// lag a moment behind etcd. Their objects are shared and must not be changed: pods
+	// are in the memory from which the API server serves them. Informers that a caller
+	// adds must be started. For kinds that Config.RuntimeConfig switches off they find no
+	// objects.
 	Informers() informers.SharedInformerFactory
-	// NewInformers returns informers like those of Informers for this caller only, which
+	// NewInformers returns informers like Informers, for this caller only, which
 	// starts them and shuts them down.
 	NewInformers() informers.SharedInformerFactory
 	// Serves reports whether a built-in resource is served in that version.
 	Serves(resource schema.GroupVersionResource) bool
-	// WatchAPIs calls changed when a custom resource or an APIService is added, changed or
-	// removed, until ctx ends or the server stops, and for each custom resource that
+	// WatchAPIs calls changed when a custom resource or an APIService is added, changed
+	// or removed, until ctx ends or the server stops, and for each custom resource that
 	// already exists. Discovery may lag behind the call.
 	WatchAPIs(ctx context.Context, changed func()) error
 	// FirstUse returns a channel that is closed when there may be objects of a custom
@@ -45,11 +46,11 @@ type Internals interface {
 	// WaitForStored returns when the server has applied changes that were written to etcd
 	// directly. The error is the cause of ctx if that ends first.
 	WaitForStored(ctx context.Context, changes []StoredChange) error
-	// WaitForWrites returns when the mutating requests that the server received before the
-	// call have ended. The error is the cause of ctx if that ends first.
+	// WaitForWrites returns when the mutating requests that the server received before
+	// the call have ended. The error is the cause of ctx if that ends first.
 	WaitForWrites(ctx context.Context) error
-	// ReloadIdentities makes the server use the certificates that its PKI has renewed. New
-	// connections get a renewed serving certificate in any case.
+	// ReloadIdentities makes the server use the certificates that its PKI has renewed.
+	// New connections get a renewed serving certificate in any case.
 	ReloadIdentities() error
 }
 
@@ -64,9 +65,9 @@ var (
 	// Of returns the internals of an *apiserver.Server.
 	Of func(server any) Internals
 	// ValidateOptional checks the optional fields of an apiserver.Config only, so that a
-	// caller can report errors before it opens what the required fields hold.
+	// caller can report errors before it opens the values of the required fields.
 	ValidateOptional func(config any) field.ErrorList
-	// SetAdopt sets a function that is called at the start of each goroutine that serves a
-	// client in this process. config is an *apiserver.Config.
+	// SetAdopt sets a function that is called at the start of each goroutine that serves
+	// a client in this process. config is an *apiserver.Config.
 	SetAdopt func(config any, adopt func())
 )

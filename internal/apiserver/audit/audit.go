@@ -13,8 +13,7 @@ import (
 	"github.com/kubembed/kubembed/internal/ownership"
 )
 
-// defaultPolicy is what is written when the host gives no policy of its
-// own: upstream would write nothing at all.
+// defaultPolicy applies without a policy file: upstream would log nothing.
 const defaultPolicy = `apiVersion: audit.k8s.io/v1
 kind: Policy
 omitStages: [RequestReceived]

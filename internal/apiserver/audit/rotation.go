@@ -14,21 +14,21 @@ const (
 	// backupTime is the format of the time in the names of rotated files,
 	// audit-TIME.log. It is lumberjack's.
 	backupTime = "2006-01-02T15-04-05.000"
-	// clockInterval is how often these names are checked. A rotation in between,
-	// after a clock was set back, may still delete the newest.
+	// clockInterval is the time between two checks of these names. A rotation in
+	// between, after the clock was set back, may still delete the newest file.
 	clockInterval = time.Minute
 )
 
-// Backups are the files that were rotated from the audit log. lumberjack keeps those
-// with the latest names. Where a clock was ahead and has been corrected, it would delete
-// each new one at once and keep the old.
+// Backups are the rotated files of the audit log. lumberjack keeps the files with the
+// latest names. After a clock that was ahead has been corrected, it would delete each new
+// file at once and keep the old ones.
 type Backups struct {
 	LogPath string
 	Logger  *zap.Logger
 }
 
-// correct renames files from the future to the last milliseconds before now, in their
-// order.
+// correct renames files with a time in the future to the last milliseconds before now,
+// and keeps their order.
 func (b Backups) correct(now time.Time) error {
 	ext := filepath.Ext(b.LogPath)
 	prefix := strings.TrimSuffix(filepath.Base(b.LogPath), ext) + "-"
@@ -36,7 +36,7 @@ func (b Backups) correct(now time.Time) error {
 	if err != nil {
 		return err
 	}
-	var future []string // in their order, which is that of their names
+	var future []string // in the order of their names, which is that of their times
 	taken := map[string]bool{}
 	for _, entry := range entries {
 		stamp, ours := strings.CutPrefix(entry.Name(), prefix)

@@ -1,6 +1,6 @@
-// Package clientcert has what the API server does with the client certificates of
-// requests besides verifying them: it caches verified ones, refuses its own, and closes
-// the connections of those that are revoked.
+// Package clientcert handles client certificates after their verification: it caches
+// verified certificates, rejects the API server's own, and closes the connections of
+// revoked ones.
 package clientcert
 
 import (
@@ -21,21 +21,19 @@ import (
 )
 
 const (
-	// certificateTTL is how long an answer is good for: that of upstream's
-	// cache of tokens.
+	// certificateTTL is the lifetime of an entry, as in upstream's cache of tokens.
 	certificateTTL = 10 * time.Second
-	// maxCertificates is room for the nodes of the largest cluster that
-	// Kubernetes supports, and as many others. An entry is less than 1 KB.
+	// maxCertificates has space for the nodes of the largest cluster that Kubernetes
+	// supports, and as many other clients. An entry takes less than 1 KB.
 	maxCertificates = 10_000
 )
 
-// Cache remembers whom a client certificate names, in front of
-// upstream's authenticators, which verify its chain anew at each request: a
-// tenth of the CPU of a create over TLS. It holds only what they have answered,
-// never a refusal, for certificateTTL at most, as long as all certificates that
-// can have been verified are valid, and as long as the client CAs are the same.
+// Cache caches the users of client certificates, in front of upstream's authenticators,
+// which verify the chain again for each request: a tenth of the CPU time of a create over
+// TLS. It caches accepted certificates only, for certificateTTL at most, while all
+// certificates of the verified chain are valid, and while the client CAs do not change.
 //
-// On what it answers upstream does not count the certificate in
+// On a hit upstream does not count the certificate in
 // apiserver_client_certificate_expiration_seconds again.
 type Cache struct {
 	next      authenticator.Request
@@ -45,7 +43,7 @@ type Cache struct {
 	trust     atomic.Pointer[trust]
 }
 
-// trust is what was verified against one bundle of client CAs.
+// trust holds the chains that were verified against one bundle of client CAs.
 type trust struct {
 	bundle   []byte
 	cas      []*x509.Certificate
@@ -62,8 +60,8 @@ func NewCache(next authenticator.Request, ca dynamiccertificates.CAContentProvid
 }
 
 func (c *Cache) AuthenticateRequest(r *http.Request) (*authenticator.Response, bool, error) {
-	// Who comes through a front proxy is asked for first, and is another user
-	// at each request.
+	// A front proxy names the user in headers, which come first and may differ in each
+	// request.
 	if r.TLS == nil || len(r.TLS.PeerCertificates) == 0 || slices.ContainsFunc(c.userNames, func(name string) bool { return r.Header.Get(name) != "" }) {
 		return c.next.AuthenticateRequest(r)
 	}
@@ -74,15 +72,15 @@ func (c *Cache) AuthenticateRequest(r *http.Request) (*authenticator.Response, b
 		return c.next.AuthenticateRequest(r)
 	}
 	if known, ok := trust.verified.Get(key); ok {
-		// By the time of day, as certificates are: the cache's own time does
-		// not jump when somebody sets the clock.
+		// Compared with the time of day, like certificates: the cache's own time does not
+		// jump when the clock is set.
 		known := known.(*verified)
 		if now := c.clock.Now(); !now.Before(known.notBefore) && !now.After(known.notAfter) {
 			return known.response, true, nil
 		}
 	}
 	response, ok, err := c.next.AuthenticateRequest(r)
-	// What a token has said is not the certificate's.
+	// The user of a token is not the certificate's.
 	if err == nil && ok && Identifies(response, chain[0]) && bytes.Equal(trust.bundle, c.ca.CurrentCABundleContent()) {
 		entry := &verified{response: response}
 		entry.notBefore, entry.notAfter = validity(chain, trust.cas, c.clock.Now())
@@ -91,8 +89,7 @@ func (c *Cache) AuthenticateRequest(r *http.Request) (*authenticator.Response, b
 	return response, ok, err
 }
 
-// current is for the client CAs as they are now. It is nil if they cannot be
-// read.
+// current returns the trust of the current client CAs, or nil if they cannot be parsed.
 func (c *Cache) current() *trust {
 	bundle := c.ca.CurrentCABundleContent()
 	t := c.trust.Load()
@@ -110,34 +107,34 @@ func (c *Cache) current() *trust {
 	return nil // another request was faster; the next finds it
 }
 
-// chainHash is of all that the client has shown: which CA has signed the first
-// may depend on the others.
+// chainHash returns the hash of all certificates that the client sent: the CA that
+// verifies the first one may depend on the others.
 func chainHash(chain []*x509.Certificate) (sum [sha256.Size]byte) {
 	if len(chain) == 1 {
 		return sha256.Sum256(chain[0].Raw)
 	}
 	h := sha256.New()
 	for _, c := range chain {
-		h.Write(c.Raw) // DER tells its own length
+		h.Write(c.Raw) // DER contains its length
 	}
 	h.Sum(sum[:0])
 	return sum
 }
 
-// Identifies tells whether upstream has the user from the certificate
+// Identifies reports whether upstream took the user of a response from the certificate
 // (x509.CommonNameUserConversion).
 func Identifies(response *authenticator.Response, c *x509.Certificate) bool {
 	sum := sha256.Sum256(c.Raw)
 	return slices.Equal(response.User.GetExtra()[user.CredentialIDKey], []string{"X509SHA256=" + hex.EncodeToString(sum[:])})
 }
 
-// validity is the time in which none of the certificates that can have been
-// verified at now begins or ceases to be valid.
+// validity returns the period around now in which the validity of no certificate that can
+// have been used for verification begins or ends.
 func validity(chain, cas []*x509.Certificate, now time.Time) (notBefore, notAfter time.Time) {
 	notBefore, notAfter = chain[0].NotBefore, chain[0].NotAfter
 	for _, c := range slices.Concat(chain[1:], cas) {
 		if now.Before(c.NotBefore) || now.After(c.NotAfter) {
-			continue // nothing was verified with it
+			continue // verification did not use it
 		}
 		if c.NotBefore.After(notBefore) {
 			notBefore = c.NotBefore

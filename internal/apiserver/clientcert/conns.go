@@ -11,50 +11,50 @@ import (
 	"k8s.io/streaming/pkg/httpstream"
 )
 
-// Conns knows the connections on which nodes, or the holders of a key, have
-// authenticated with a client certificate, and closes those of one that is not accepted
-// any more: a watch that is open is not authenticated again. A connection may be in
-// several Conns.
+// Conns registers the connections on which nodes, or the holders of a key, have
+// authenticated with a client certificate. It closes the connections of a client whose
+// certificate is revoked: an open watch is not authenticated again. A connection may be
+// in several Conns.
 type Conns struct {
 	mu    sync.Mutex
 	nodes map[string]map[net.Conn]*Conn
 	open  map[net.Conn]*Conn
 }
 
-// Conn is a connection. It is one node's, or nobody's yet: it shows one
-// certificate as long as it lives.
+// Conn is a connection. It belongs to one node, or to none yet: a connection has the same
+// client certificate during its lifetime.
 type Conn struct {
 	net.Conn
 	known     atomic.Bool // in Conns
 	node, key string
 	// KeyHash is the hash of the public key of the client certificate, or nil before it
-	// is computed. A connection shows one certificate as long as it lives.
+	// is computed.
 	KeyHash atomic.Pointer[string]
 }
 
 // connKey is the key of the Conn of a request.
 type connKey struct{ in *Conns }
 
-// Context is http.Server's ConnContext.
+// Context implements http.Server.ConnContext.
 func (n *Conns) Context(ctx context.Context, c net.Conn) context.Context {
 	return context.WithValue(ctx, connKey{n}, &Conn{Conn: c})
 }
 
-// Of returns the Conn of a request, or nil if it came over no connection.
+// Of returns the Conn of a request, or nil for a request in this process.
 func (n *Conns) Of(r *http.Request) *Conn {
 	conn, _ := r.Context().Value(connKey{n}).(*Conn)
 	return conn
 }
 
-// State is http.Server's ConnState. What a handler has taken over is the
-// handler's until it returns.
+// State implements http.Server.ConnState. It is not called for the end of a connection
+// that a handler has taken over.
 func (n *Conns) State(c net.Conn, state http.ConnState) {
 	if state == http.StateClosed {
 		n.remove(c)
 	}
 }
 
-// Add knows that the request's connection is a node's.
+// Add registers the connection of a request as a node's.
 func (n *Conns) Add(r *http.Request, node, key string) {
 	conn := n.Of(r)
 	if conn == nil {
@@ -64,8 +64,8 @@ func (n *Conns) Add(r *http.Request, node, key string) {
 		n.addConn(conn, node, key)
 	}
 	if httpstream.IsUpgradeRequest(r) {
-		// Nobody says when a connection ends that a handler has taken over, but for
-		// the end of the request.
+		// State is not called when a connection ends that a handler has taken over: it
+		// ends with the request.
 		context.AfterFunc(r.Context(), func() { n.remove(conn.Conn) })
 	}
 }
@@ -98,7 +98,7 @@ func (n *Conns) remove(c net.Conn) {
 	if len(n.nodes[conn.node]) == 0 {
 		delete(n.nodes, conn.node)
 	}
-	conn.known.Store(false) // the next request on it makes it known again
+	conn.known.Store(false) // the next request on it registers it again
 }
 
 // Close closes the connections of a node with keys that are not accepted, and ends
@@ -114,7 +114,7 @@ func (n *Conns) Close(node string, accepts func(key string) bool) {
 	n.mu.Unlock()
 	for _, c := range closing {
 		if secure, ok := c.(*tls.Conn); ok {
-			c = secure.NetConn() // without a farewell, for which the peer might have to read
+			c = secure.NetConn() // without TLS's close_notify, which can block
 		}
 		_ = c.Close()
 	}

@@ -11,18 +11,18 @@ import (
 // KubeletClientUser is the user of PKI.KubeletClient.
 const KubeletClientUser = "kube-apiserver-kubelet-client"
 
-// RefuseKubeletClient refuses requests with the certificate that API servers show to
-// kubelets. Such a request means that a server calls itself, at an address that it does
-// not know to be its own, and would grant a client of a node's proxy the rights of
-// kube-apiserver-kubelet-client. Kubelets only name that user in SubjectAccessReviews;
-// the certificate itself has no use here but to ask for its user.
+// RefuseKubeletClient rejects requests with the certificate that API servers send to
+// kubelets. With such a request a server calls itself, at an address that it does not
+// know as its own, and a client of a node's proxy would get the permissions of
+// kube-apiserver-kubelet-client. Kubelets only name that user in SubjectAccessReviews.
+// The only allowed request is one for the user of the certificate, a SelfSubjectReview.
 type RefuseKubeletClient struct{ authenticator.Request }
 
 func (a RefuseKubeletClient) AuthenticateRequest(r *http.Request) (*authenticator.Response, bool, error) {
 	response, ok, err := a.Request.AuthenticateRequest(r)
 	if err == nil && ok && response.User.GetName() == KubeletClientUser &&
 		r.TLS != nil && len(r.TLS.PeerCertificates) > 0 && Identifies(response, r.TLS.PeerCertificates[0]) && !asksWhoItIs(r) {
-		return nil, false, errors.New("the certificate is for calls of kubelets, and this is an API server")
+		return nil, false, errors.New("this certificate is only for requests to kubelets, and this is an API server")
 	}
 	return response, ok, err
 }

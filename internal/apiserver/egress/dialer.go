@@ -34,7 +34,7 @@ func NewDialer(ctx context.Context, logger *zap.Logger) *Dialer {
 	return &Dialer{ctx: ctx, logger: logger, conns: serving.NewConns(nil)}
 }
 
-// Close closes all connections, also those that are being made.
+// Close closes all connections, also those in progress.
 func (d *Dialer) Close() { d.conns.CloseAll() }
 
 // ProxyTransport returns the transport to pods, Services and other ports of nodes than

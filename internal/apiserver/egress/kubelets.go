@@ -33,7 +33,8 @@ type Policy interface {
 
 // Kubelets makes the server's requests to kubelets, for logs, exec and the like. Upstream
 // finds their addresses and ports. The transports are our own: upstream's take a client
-// certificate by file name only, and follow the file with goroutines that nothing can stop.
+// certificate by file name only, and follow the file with goroutines that nothing can
+// stop.
 type Kubelets struct {
 	pki      *pki.PKI
 	insecure bool
@@ -47,8 +48,8 @@ type Kubelets struct {
 	transports *lru.Cache // *kubeletTransports by the name of the node
 }
 
-// NewKubelets returns the Kubelets of a server with these identities. insecure accepts any
-// serving certificate of a kubelet but the API server's own.
+// NewKubelets returns the Kubelets of a server with these identities. insecure accepts
+// any serving certificate of a kubelet except the API server's own.
 func NewKubelets(identities *pki.PKI, insecure bool, nodes corelisters.NodeLister, dialer *Dialer, policy Policy) *Kubelets {
 	return &Kubelets{
 		pki:      identities,
@@ -83,7 +84,7 @@ func ClientConfig() client.KubeletClientConfig {
 	}
 }
 
-// connections finds a kubelet as upstream does, and returns our transports to it.
+// connections returns our transports to the kubelet that upstream finds.
 type connections struct {
 	client.ConnectionInfoGetter
 	kubelets *Kubelets
@@ -106,7 +107,7 @@ func (c connections) GetConnectionInfo(ctx context.Context, node types.NodeName)
 	return info, nil
 }
 
-// explainingTransport adds to the error of a failed verification how to solve it.
+// explainingTransport adds a solution to the error of a failed verification.
 type explainingTransport struct {
 	*http.Transport
 	node types.NodeName
@@ -121,6 +122,6 @@ func (t *explainingTransport) RoundTrip(r *http.Request) (*http.Response, error)
 	return response, err
 }
 
-// WrappedRoundTripper lets upstream look through to the dialer and the TLS
-// settings, with which it makes the connections of exec, attach and port-forward.
+// WrappedRoundTripper gives upstream the dialer and the TLS settings, with which it makes
+// the connections of exec, attach and port-forward.
 func (t *explainingTransport) WrappedRoundTripper() http.RoundTripper { return t.Transport }

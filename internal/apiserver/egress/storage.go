@@ -20,7 +20,7 @@ import (
 	podrest "k8s.io/kubernetes/pkg/registry/core/pod/rest"
 )
 
-// kubeletResources are those that are answered by kubelets.
+// kubeletResources are the resources whose requests go to kubelets.
 var kubeletResources = []string{"nodes/proxy", "pods/attach", "pods/exec", "pods/log", "pods/portforward"}
 
 // Connect makes the storage of the core group use these Kubelets. Resources that are
@@ -51,9 +51,9 @@ func (k *Kubelets) Connect(storage map[string]rest.Storage) error {
 	return nil
 }
 
-// nodeProxy is upstream's, but lets kubelets be wherever their nodes may have
-// them: upstream's refuses loopback addresses also where all nodes are on this
-// machine. To other ports of nodes upstream's rule holds.
+// nodeProxy is upstream's, but applies Policy to the ports of kubelets: upstream rejects
+// loopback addresses even if all nodes are on this machine. For other ports of nodes
+// upstream's rule applies.
 type nodeProxy struct{ *noderest.ProxyREST }
 
 func (p nodeProxy) Connect(ctx context.Context, id string, options runtime.Object, responder rest.Responder) (http.Handler, error) {

@@ -12,14 +12,14 @@ import (
 	"k8s.io/utils/lru"
 )
 
-// maxNodes bounds the number of nodes with cached transports, of which each
-// takes about 3 kB. The least recently used is evicted first. Idle connections close
-// after 90 seconds in any case, so descriptors do not pile up.
+// maxNodes bounds the number of nodes with cached transports. Each takes about 3 kB. The
+// least recently used is evicted first. Idle connections close after 90 seconds in any
+// case, so file descriptors do not accumulate.
 const maxNodes = 1000
 
 // kubeletTransports holds the transports to the kubelet of one node. Nodes share none: a
-// connection that one node accepted, at an address that it had, is never reused for
-// another node that has the address now.
+// connection to one node is never reused for another node that has the same address
+// later.
 type kubeletTransports struct {
 	target
 	cert                 []byte
@@ -101,7 +101,7 @@ func (k *Kubelets) newTransports(node types.NodeName, to target, cert clientCert
 	return transports
 }
 
-// transport has what upstream's transports have: HTTP/2, with pings that end the
+// transport returns a transport like upstream's, with HTTP/2 and pings that end the
 // connection to a kubelet that is gone.
 func (k *Kubelets) transport(node types.NodeName, cert tls.Certificate, verify func(tls.ConnectionState) error) *http.Transport {
 	t := utilnet.SetTransportDefaults(&http.Transport{
@@ -109,15 +109,15 @@ func (k *Kubelets) transport(node types.NodeName, cert tls.Certificate, verify f
 		MaxIdleConnsPerHost: 25,
 		TLSClientConfig: &tls.Config{
 			MinVersion: tls.VersionTLS12,
-			// A server that stands in for the kubelets of several nodes at one address
-			// needs to know which node is meant.
+			// A server in place of the kubelets of several nodes at one address selects
+			// the node by the name.
 			ServerName: string(node),
 			// crypto/tls would verify ServerName against the certificate's DNS names.
 			// verify does the whole verification instead, also on connections that
 			// upstream makes for exec, attach and port-forward.
 			InsecureSkipVerify: true,
 			VerifyConnection:   verify,
-			// Not Certificates: a kubelet that does not name our CA would see none.
+			// Not Certificates: a kubelet that does not name our CA would not get it.
 			GetClientCertificate: func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return &cert, nil },
 		},
 	})

@@ -19,8 +19,8 @@ import (
 type kubeletRoots struct {
 	kubelets *x509.CertPool
 	// cluster is the CA that signed kubelet serving certificates in older releases.
-	// They stay valid until kubelets renew them: it, too, signed a certificate with
-	// the subject of a node for that node only.
+	// They stay valid until kubelets renew them: this CA, too, signed certificates with
+	// the subject of a node only for that node.
 	cluster *x509.CertPool
 }
 
@@ -31,13 +31,13 @@ func newKubeletRoots(p *pki.PKI) kubeletRoots {
 	return r
 }
 
-// verify is for tls.Config.VerifyConnection. The certificate must be the serving
-// certificate of the kubelet of node: a node may once have had the address of
-// another, and has a certificate for it still.
+// verify returns a tls.Config.VerifyConnection that requires the serving certificate of
+// the kubelet of node: another node may have had the address before, and still have a
+// certificate for it.
 func (r kubeletRoots) verify(node types.NodeName, host string) func(tls.ConnectionState) error {
 	return func(state tls.ConnectionState) error {
 		if len(state.PeerCertificates) == 0 {
-			return errors.New("the server has shown no certificate")
+			return errors.New("the server sent no certificate")
 		}
 		chain, leaf := state.PeerCertificates, state.PeerCertificates[0]
 		err := verifyServing(r.kubelets, chain, host)
@@ -48,7 +48,7 @@ func (r kubeletRoots) verify(node types.NodeName, host string) func(tls.Connecti
 			err = checkNodeSubject(leaf, node)
 		}
 		if err != nil {
-			// As crypto/tls has it.
+			// The same type as crypto/tls returns.
 			return &tls.CertificateVerificationError{UnverifiedCertificates: chain, Err: err}
 		}
 		return nil
@@ -90,21 +90,21 @@ func checkNodeSubject(leaf *x509.Certificate, node types.NodeName) error {
 	return fmt.Errorf("x509: certificate is of %.300q, not of CN=%s,O=%s", leaf.Subject.String(), want, user.NodesGroup)
 }
 
-// refuseOwn is for tls.Config.VerifyConnection where a kubelet may show any
-// certificate. The API server itself is no kubelet: it would take the request for one
-// of kube-apiserver-kubelet-client.
+// refuseOwn implements tls.Config.VerifyConnection if a kubelet may have any certificate.
+// It rejects the API server itself, which would process the request as one of
+// kube-apiserver-kubelet-client.
 func (k *Kubelets) refuseOwn(state tls.ConnectionState) error {
 	if len(state.PeerCertificates) == 0 {
-		return errors.New("the server has shown no certificate")
+		return errors.New("the server sent no certificate")
 	}
 	leaf := state.PeerCertificates[0]
 	own, err := cert.ParseCertsPEM(k.pki.Serving().Cert)
 	if err == nil && bytes.Equal(own[0].Raw, leaf.Raw) ||
 		leaf.Subject.CommonName == servingCommonName && verifyServing(k.roots.cluster, state.PeerCertificates, "") == nil {
-		return errors.New("an API server has answered, which is not a kubelet")
+		return errors.New("the server is an API server, not a kubelet")
 	}
 	return nil
 }
 
-// servingCommonName is that of PKI.Serving.
+// servingCommonName is the common name of PKI.Serving.
 const servingCommonName = "kube-apiserver"

@@ -48,7 +48,7 @@ func NoReconciler() reconcilers.EndpointReconciler {
 	return &quietReconciler{EndpointReconciler: reconcilers.NewNoneEndpointReconciler()}
 }
 
-// NewReconciler returns the reconciler of an only server. It is upstream's simplest: it
+// NewReconciler returns the reconciler of a single server. It is upstream's simplest: it
 // writes the address of this server and removes all others.
 func NewReconciler(ctx context.Context, loopback *rest.Config) reconcilers.EndpointReconciler {
 	client := corev1client.NewForConfigOrDie(loopback)
@@ -69,7 +69,7 @@ func NewReconciler(ctx context.Context, loopback *rest.Config) reconcilers.Endpo
 type quietReconciler struct {
 	reconcilers.EndpointReconciler
 	ctx       context.Context
-	endpoints corev1client.EndpointsInterface // nil where nothing is ever written
+	endpoints corev1client.EndpointsInterface // nil if nothing is written
 	adapter   *reconcilers.EndpointsAdapter
 	filled    atomic.Bool
 	stopped   atomic.Bool
@@ -96,7 +96,7 @@ func (r *quietReconciler) ReconcileEndpoints(service string, ip net.IP, ports []
 	if r.endpoints != nil && !r.stopped.Load() && !r.filled.Swap(true) {
 		endpoints, err := r.endpoints.Get(r.ctx, service, metav1.GetOptions{})
 		if err == nil && len(endpoints.Subsets) == 0 {
-			//nolint:staticcheck // deprecated, and what upstream's reconciler writes
+			//nolint:staticcheck // deprecated, but upstream's reconciler writes it
 			endpoints.Subsets = []corev1.EndpointSubset{{Addresses: []corev1.EndpointAddress{{IP: ip.String()}}, Ports: ports}}
 			if _, err := r.adapter.Update(metav1.NamespaceDefault, endpoints); err != nil {
 				return err

@@ -1,4 +1,4 @@
-// Package health has the health checks whose subject this API server does differently from
+// Package health has the health checks that this API server implements differently from
 // kube-apiserver, under the names that monitors of kube-apiserver use.
 package health
 
@@ -28,18 +28,18 @@ const (
 	rangeCheck   = "poststarthook/start-kubernetes-service-cidr-controller"
 	peersCheck   = "poststarthook/" + PeersHook
 
-	// PeersHook is a start hook of upstream's that this server does without.
+	// PeersHook is a start hook of upstream that this server does not run.
 	PeersHook = "peer-endpoint-reconciler-controller"
 )
 
-// BootChecks are the names of the checks of Boot, which upstream's hooks have. No start or
+// BootChecks are the names of the checks of Boot, as of upstream's hooks. No start or
 // stop waits for them: they report parts of the start itself.
 var BootChecks = []string{rolesCheck, classesCheck, rangeCheck, peersCheck}
 
 // Boot records which work of upstream's hooks a start has done.
 type Boot struct {
 	Seeded    atomic.Bool // the bootstrap objects exist
-	Roles     atomic.Bool // the bootstrap roles and bindings are those of this release
+	Roles     atomic.Bool // the bootstrap roles and bindings match this release
 	Published atomic.Bool // other servers have the addresses of this one
 }
 
@@ -91,8 +91,8 @@ const (
 )
 
 // LogCheck fails while a Logger with a queue, or klog, has been writing one line for two
-// minutes. Upstream's check flushes klog each minute, forever; this one flushes when it is
-// called, at most once a minute and once at a time.
+// minutes. Upstream's check flushes klog each minute, forever; this one flushes when it
+// is called, at most once a minute and once at a time.
 type LogCheck struct {
 	logger *zap.Logger
 	now    func() time.Time

@@ -1,5 +1,5 @@
-// Package limits bounds what requests may cost: the memory of their bodies, what clients of
-// few permissions may store, and how many watches they may have open.
+// Package limits bounds what requests may cost: the memory of their bodies, what clients
+// of few permissions may store, and how many watches they may have open.
 package limits
 
 import (
@@ -47,19 +47,19 @@ type Limits struct {
 }
 
 const (
-	// pointerDepth is how deep a path of a JSON patch may lead. Each operation "copy"
-	// could otherwise make the object deeper by the depth of the patch.
+	// pointerDepth bounds the depth of a path in a JSON patch. Otherwise each "copy"
+	// operation could make the object deeper by the depth of the patch.
 	pointerDepth = 512
-	// maxPatchedElements is how many elements a list in a strategic merge patch may have.
-	// Upstream looks for each in all of the list that there is: 10,000 conditions of a
-	// node take a minute of CPU, whether the client waits or not.
+	// maxPatchedElements bounds the elements of a list in a strategic merge patch.
+	// Upstream searches the whole existing list for each: 10,000 conditions of a node
+	// take a minute of CPU time, whether the client waits or not.
 	maxPatchedElements = 1000
 	// JSONPatchCopyBytes bounds the sum of the "copy" operations of a patch.
-	// Upstream has 3 MiB, which are a million elements.
+	// Upstream's limit is 3 MiB, which are a million elements.
 	JSONPatchCopyBytes = 256 << 10
 )
 
-// schemes hold all types that a protobuf body is decoded into.
+// schemes have all types of protobuf bodies.
 var schemes = []*runtime.Scheme{legacyscheme.Scheme, apiextensionsapiserver.Scheme, aggregatorscheme.Scheme, metainternalversionscheme.Scheme}
 
 // New returns the limits of a server. used returns how many bytes of etcd are in use, and
@@ -68,8 +68,8 @@ func New(used func() (inUse, quota int64)) *Limits {
 	return &Limits{memory: newBodyMemory(), storage: newStorageBudget(used)}
 }
 
-// Filter guards the APIs that next decodes bodies for. An aggregated API server
-// has limits of its own.
+// Filter returns a handler that applies the limits to requests to next, which decodes
+// their bodies. Aggregated API servers have their own limits.
 func (b *Limits) Filter(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		info, ok := request.RequestInfoFrom(r.Context())
@@ -96,7 +96,7 @@ func (b *Limits) Filter(next http.Handler) http.Handler {
 	})
 }
 
-// watch serves a watch if the client may have one more.
+// watch serves a watch unless the client has too many.
 func (b *Limits) watch(w http.ResponseWriter, r *http.Request, info *request.RequestInfo, next http.Handler) {
 	end, err := b.watches.begin(requesterOf(r.Context()))
 	if err != nil {
@@ -132,8 +132,8 @@ func mayWrite(method string) bool {
 	return false
 }
 
-// admit reads the body, and puts the bytes in its place. The function that it
-// returns, which may be nil, has to be called when the request is done.
+// admit reads the body, and replaces it by the bytes. The caller calls release, which may
+// be nil, when the request is done.
 func (b *Limits) admit(r *http.Request, info *request.RequestInfo) (release func(), err error) {
 	who := requesterOf(r.Context())
 	limit := who.bodyLimit(info, r.Method)
@@ -149,7 +149,7 @@ func (b *Limits) admit(r *http.Request, info *request.RequestInfo) (release func
 	}()
 	limits, parsing := who.costLimit(info), int64(0)
 	if isYAML(mediaType(r)) {
-		// It has to be parsed to be measured.
+		// Only a parser can measure it.
 		if parsing, err = wire.Parsing(body); err != nil {
 			return nil, bodyRefusal(err)
 		}
@@ -173,7 +173,7 @@ func (b *Limits) admit(r *http.Request, info *request.RequestInfo) (release func
 	return held.release, nil
 }
 
-// bodyRefusal is the answer for a body that cannot be taken.
+// bodyRefusal returns the error for a body that is rejected.
 func bodyRefusal(err error) error {
 	e := (*wire.Error)(nil)
 	switch {
@@ -186,8 +186,8 @@ func bodyRefusal(err error) error {
 	}
 }
 
-// readBody reads at most limit bytes. An error of the connection is left to the
-// next reader of r.Body.
+// readBody reads at most limit bytes. The next reader of r.Body gets an error of the
+// connection.
 func readBody(r *http.Request, limit int64) ([]byte, error) {
 	if r.Body == nil || r.Body == http.NoBody {
 		return nil, nil
@@ -200,7 +200,7 @@ func readBody(r *http.Request, limit int64) ([]byte, error) {
 	}
 	var buffer bytes.Buffer
 	if r.ContentLength > 0 {
-		buffer.Grow(int(r.ContentLength) + bytes.MinRead) // or it grows once more to see the end
+		buffer.Grow(int(r.ContentLength) + bytes.MinRead) // otherwise it grows once more at EOF
 	}
 	_, err := buffer.ReadFrom(io.LimitReader(r.Body, limit+1))
 	body := buffer.Bytes()
@@ -209,19 +209,19 @@ func readBody(r *http.Request, limit int64) ([]byte, error) {
 	}
 	rest := io.Reader(bytes.NewReader(body))
 	if err != nil {
-		rest = io.MultiReader(rest, failedReader{err}) // upstream knows what to answer
+		rest = io.MultiReader(rest, failedReader{err}) // upstream returns it to the client
 	}
 	r.Body = &readAhead{Reader: rest, Closer: r.Body}
 	return body, nil
 }
 
-// readAhead is a body that is read already.
+// readAhead is a body that has been read.
 type readAhead struct {
 	io.Reader
 	io.Closer
 }
 
-// failedReader returns the error that reading the body has ended with.
+// failedReader returns the error that ended the read of the body.
 type failedReader struct{ err error }
 
 func (f failedReader) Read([]byte) (int, error) { return 0, f.err }
@@ -257,14 +257,14 @@ func (b *Limits) measure(r *http.Request, info *request.RequestInfo, body []byte
 			err = apierrors.NewRequestEntityTooLargeError(fmt.Sprintf("a list of the strategic merge patch has %d elements, and %d is the limit: use server-side apply, a JSON patch, or an update", n, maxPatchedElements))
 		}
 		return cost, err
-	default: // JSON, other patches, and what upstream refuses
+	default: // JSON, other patches, and types that upstream rejects
 		return wire.JSON(body, sizes, limits)
 	}
 }
 
 func mediaType(r *http.Request) string {
 	header := r.Header.Get("Content-Type")
-	switch header { // almost always, and it allocates nothing
+	switch header { // the most frequent types, without an allocation
 	case runtime.ContentTypeJSON, runtime.ContentTypeProtobuf:
 		return header
 	}
@@ -279,7 +279,7 @@ func mediaType(r *http.Request) string {
 	return parsed
 }
 
-// builtinGroup reports whether bodies for a group are decoded into Go types.
+// builtinGroup reports whether upstream decodes bodies for a group into Go types.
 func builtinGroup(group string) bool {
 	return slices.ContainsFunc(schemes, func(s *runtime.Scheme) bool { return s.IsGroupRegistered(group) })
 }
@@ -296,8 +296,8 @@ func (b *Limits) protobuf(body []byte, limits wire.Limits) (wire.Cost, error) {
 	return wire.Protobuf(envelope.Message, shape, limits)
 }
 
-// shape is that of the type which the decoder makes. A body must say which: the
-// decoder would find out by the resource.
+// shape returns the shape of the type that the decoder creates. A body must name the
+// type: otherwise the decoder derives it from the resource.
 func (b *Limits) shape(apiVersion, kind string) (*wire.Shape, error) {
 	gv, err := schema.ParseGroupVersion(apiVersion)
 	if err != nil || gv.Version == "" || kind == "" {
@@ -322,13 +322,13 @@ func goType(gvk schema.GroupVersionKind) (reflect.Type, bool) {
 			return typ, true
 		}
 	}
-	if gvk.Kind == "DeleteOptions" { // of custom resources too
+	if gvk.Kind == "DeleteOptions" { // also for custom resources
 		return reflect.TypeFor[metav1.DeleteOptions](), true
 	}
 	return nil, false
 }
 
-// shallowPointers refuses a JSON patch with a path that leads too deep.
+// shallowPointers rejects a JSON patch with a path that is too deep.
 func shallowPointers(body []byte) error {
 	if len(body) <= pointerDepth {
 		return nil

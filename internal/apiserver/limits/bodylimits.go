@@ -18,27 +18,27 @@ import (
 	"github.com/kubembed/kubembed/internal/wire"
 )
 
-// How large a body may be, in bytes. What may be sent by clients of few rights, or
-// never is large, is limited by its resource.
+// The sizes of bodies, in bytes. Resources that clients of few permissions may write, or
+// whose objects are never large, have smaller limits.
 const (
 	// MaxBody is upstream's limit.
 	MaxBody = 3 << 20
-	// A request for a certificate with an RSA key of 8,192 bits and a hundred names
-	// is 8 kB. Status and approval hold the chain of certificates as well.
+	// A request for a certificate with an RSA key of 8,192 bits and a hundred names has
+	// 8 kB. Status and approval also have the certificate chain.
 	maxCertificateRequest = 32 << 10
 	maxCertificateChain   = 128 << 10
-	// Reviews hold a token at most, evictions and bindings a reference, deletions
+	// Reviews contain a token at most, evictions and bindings a reference, deletions
 	// their options.
 	maxSmall = 64 << 10
 	// The status of a node lists its images.
 	maxNodeBody = 1 << 20
 )
 
-// requester is who makes a request, as far as limits go.
+// requester is the client of a request, as far as limits depend on it.
 type requester struct {
 	name       string
 	privileged bool // administrators, and parts of the control plane
-	bootstrap  bool // has no more than a token to join
+	bootstrap  bool // clients with a join token
 	node       bool
 }
 
@@ -65,7 +65,7 @@ func requesterOf(ctx context.Context) requester {
 	return r
 }
 
-// limited reports whether what the requester may store is bounded.
+// limited reports whether the requester has a storage budget.
 func (r requester) limited() bool { return !r.privileged && (r.bootstrap || r.node) }
 
 func (r requester) bodyLimit(info *request.RequestInfo, method string) int64 {
@@ -94,17 +94,16 @@ func resourceLimit(info *request.RequestInfo, method string) int64 {
 	return MaxBody
 }
 
-// maxDepth is that of any body. JSON's is 10,000 upstream, where each level is
-// several frames of the stack in conversion, validation, OpenAPI and CEL.
+// maxDepth is the maximum depth of a body. Upstream allows 10,000 levels in JSON. Each
+// level takes several stack frames in conversion, validation, OpenAPI and CEL.
 const maxDepth = 1000
 
-// maxNested bounds what types with a JSON encoding of their own, as schemas are,
-// read again at each level: a schema of 1.4 MB whose levels are 30 on average has
-// 42 MB.
+// maxNested bounds the bytes that types with their own JSON encoding, such as schemas,
+// read again at each level: a schema of 1.4 MB with 30 levels on average has 42 MB.
 const maxNested = 128 << 20
 
-// costLimit is what a body may take when it is decoded. The largest object that
-// etcd takes is 1.5 MB. As a CRD or a custom resource that is well below 128 MiB.
+// costLimit returns the limits of a decoded body. The largest object that etcd stores has
+// 1.5 MB. As a CRD or a custom resource it takes well below 128 MiB.
 func (r requester) costLimit(info *request.RequestInfo) wire.Limits {
 	limits := wire.Limits{Depth: maxDepth, Nested: maxNested}
 	switch {

@@ -9,20 +9,20 @@ import (
 )
 
 const (
-	// decodedAtOnce is the memory that the decoded bodies of all requests in flight
-	// may take together, as estimated. Until a request is done it takes up to five
-	// times its share: it is converted, copied for admission, and encoded.
+	// decodedAtOnce is the estimated memory that the decoded bodies of all requests in
+	// flight may take. A request takes up to five times its share until it is done: it is
+	// converted, copied for admission, and encoded.
 	decodedAtOnce = 192 << 20
-	// decodedForOthers is the part of it for requests that no administrator makes.
+	// decodedForOthers is the part for requests of clients that are not administrators.
 	decodedForOthers = 128 << 20
-	// A body that takes no more than this does not count. Leases and status never
-	// wait for large bodies.
+	// decodedFree is the size up to which a body does not count, so that Leases and
+	// status never wait for large bodies.
 	decodedFree = 256 << 10
-	// decodedWait is how long a body waits for others to be done.
+	// decodedWait bounds the wait of a body for others.
 	decodedWait = 10 * time.Second
 )
 
-// bodyMemory keeps requests with large bodies from being decoded all at once.
+// bodyMemory limits the memory of large bodies that are decoded at the same time.
 type bodyMemory struct {
 	all, others *semaphore.Weighted
 }
@@ -31,7 +31,7 @@ func newBodyMemory() *bodyMemory {
 	return &bodyMemory{semaphore.NewWeighted(decodedAtOnce), semaphore.NewWeighted(decodedForOthers)}
 }
 
-// releases give back acquired memory.
+// releases are functions that release acquired memory.
 type releases []func()
 
 func (r releases) release() {
@@ -40,7 +40,7 @@ func (r releases) release() {
 	}
 }
 
-// acquire waits for room, and adds to held how to give it back.
+// acquire waits for memory, and adds to held the functions that release it.
 func (m *bodyMemory) acquire(ctx context.Context, who requester, bytes int64, held *releases) error {
 	if bytes <= decodedFree {
 		return nil

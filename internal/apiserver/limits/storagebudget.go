@@ -16,37 +16,37 @@ import (
 	"k8s.io/apiserver/pkg/endpoints/request"
 )
 
-// What one identity with few rights may store, in bytes: at once, and in an hour.
-// Requests for certificates are kept for up to a day.
+// The bytes that one identity with few permissions may store, at once and in an hour.
+// Requests for certificates expire after up to a day.
 const (
-	// A request to join is charged with 8 kB: 4,000 nodes may join at once.
+	// A request to join costs 8 kB: 4,000 nodes can join at once.
 	bootstrapBurst, bootstrapHour = 32 << 20, 8 << 20
-	// A kubelet creates little but events, which are kept for an hour, and updates its
-	// Node and its pods: etcd keeps every version until it is compacted, five minutes
-	// later. A node that replaces 110 pods every minute takes 160 MB an hour.
+	// A kubelet mostly creates events, which expire after an hour, and updates its Node
+	// and its pods: etcd keeps every version until a compaction, five minutes later. A
+	// node that replaces 110 pods every minute takes 160 MB an hour.
 	nodeBurst, nodeHour = 48 << 20, 512 << 20
-	// Leases are charged to a budget of their own: a node that has used up its share
-	// stays alive. Renewals take half a megabyte an hour.
+	// Leases have a separate budget: a node that has used up its share stays alive.
+	// Renewals take half a megabyte an hour.
 	leaseBurst, leaseHour = 4 << 20, 8 << 20
-	// updateOverhead is what an update costs besides the object.
+	// updateOverhead is the cost of an update in addition to the object.
 	updateOverhead = 1 << 10
-	// storedCopies is how often a new object is written: a request for a
-	// certificate once more when it is approved, and when it is signed.
+	// storedCopies is the number of writes of a new object: a request for a certificate
+	// is written again when it is approved, and when it is signed.
 	storedCopies   = 3
 	storedOverhead = 4 << 10
 )
 
-// The part of etcd's quota in use from which on who may not write.
+// The parts of etcd's quota at which writes of these clients are rejected.
 const (
 	fullForBootstrap = 0.7
 	fullForNodes     = 0.8
 	fullForOthers    = 0.9
 )
 
-// storageBudget keeps clients from filling etcd: when its quota is reached it
-// refuses the administrator's writes too.
+// storageBudget prevents clients from filling etcd: at its quota etcd also rejects writes
+// of administrators.
 type storageBudget struct {
-	used func() (inUse, quota int64) // nil if nobody knows
+	used func() (inUse, quota int64) // nil if unknown
 
 	mu      sync.Mutex
 	buckets map[share]*rate.Limiter
@@ -56,8 +56,8 @@ func newStorageBudget(used func() (inUse, quota int64)) *storageBudget {
 	return &storageBudget{used: used, buckets: map[share]*rate.Limiter{}}
 }
 
-// admit refuses a write that is over the requester's budget, or for which the
-// requester's part of etcd is full.
+// admit rejects a write that exceeds the requester's budget, or for which the requester's
+// part of etcd is full.
 func (s *storageBudget) admit(who requester, info *request.RequestInfo, method string, bytes int) error {
 	if who.privileged || method == http.MethodDelete || !stored(info) {
 		return nil
@@ -71,8 +71,8 @@ func (s *storageBudget) admit(who requester, info *request.RequestInfo, method s
 	return s.take(who.share(info), storedCopies*bytes+storedOverhead)
 }
 
-// charge returns a function to call with the size of each object that an update by a
-// node stores, or nil. Creations are charged before, by their bodies.
+// charge returns a function to call with the size of each object that an update by a node
+// stores, or nil. admit charges creations by the size of their bodies.
 func (s *storageBudget) charge(who requester, info *request.RequestInfo, method string) func(bytes int) error {
 	if !who.limited() || method == http.MethodPost && info.Subresource == "" {
 		return nil
@@ -92,7 +92,7 @@ func (s *storageBudget) take(from share, bytes int) error {
 		int(min(60, math.Ceil(delay.Seconds()))))
 }
 
-// share is what a user may store.
+// share is the budget of a user.
 type share struct {
 	name        string
 	leases      bool
@@ -110,7 +110,7 @@ func (r requester) share(info *request.RequestInfo) share {
 	}
 }
 
-// stored reports whether anything is stored of a write.
+// stored reports whether a write stores an object.
 func stored(info *request.RequestInfo) bool {
 	switch info.APIGroup {
 	case authenticationv1.GroupName, authorizationv1.GroupName:
@@ -119,7 +119,7 @@ func stored(info *request.RequestInfo) bool {
 	return info.Subresource != "token"
 }
 
-// reserved keeps the end of etcd's quota for administrators, and what makes room.
+// reserved reserves the end of etcd's quota for administrators.
 func (s *storageBudget) reserved(who requester, info *request.RequestInfo, method string) error {
 	if s.used == nil {
 		return nil
@@ -129,7 +129,7 @@ func (s *storageBudget) reserved(who requester, info *request.RequestInfo, metho
 	case who.bootstrap:
 		full = fullForBootstrap
 	case who.node:
-		// A node that cannot say that it is alive loses its pods.
+		// A node that cannot renew its Lease loses its pods.
 		if method != http.MethodPost || info.APIGroup == coordinationv1.GroupName {
 			return nil
 		}
@@ -143,7 +143,7 @@ func (s *storageBudget) reserved(who requester, info *request.RequestInfo, metho
 		fmt.Sprintf("etcd uses %d of %d bytes, and the rest is kept for administrators: delete objects, or raise controlplane.Config.Etcd.QuotaBytes", inUse, quota), 0, true)
 }
 
-// maxBuckets is the number of buckets from which on full ones are dropped.
+// maxBuckets is the number of buckets at which full ones are removed.
 const maxBuckets = 4096
 
 func (s *storageBudget) bucket(of share, now time.Time) *rate.Limiter {

@@ -7,21 +7,22 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 )
 
-// How many watches an identity with few rights may have open. Each takes some 120 kB,
-// and priority and fairness counts only their beginning. A joining machine watches its
+// The number of open watches of an identity with few permissions. Each takes about 120
+// kB, and priority and fairness only counts their start. A joining machine watches its
 // request for a second, a kubelet each Secret and ConfigMap of its pods.
 const (
 	bootstrapWatches = 1000
 	nodeWatches      = 3000
 )
 
-// watchBudget keeps clients from taking all memory by watches. The zero value is ready.
+// watchBudget prevents clients from using up the memory by watches. The zero value is
+// ready.
 type watchBudget struct {
 	mu   sync.Mutex
 	open map[string]int // by user
 }
 
-// begin counts a watch until end is called.
+// begin counts a watch until the caller calls end.
 func (w *watchBudget) begin(who requester) (end func(), err error) {
 	if !who.limited() {
 		return func() {}, nil

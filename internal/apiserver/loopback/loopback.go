@@ -1,5 +1,5 @@
-// Package loopback hands the requests of clients in this process to the API server without
-// a socket.
+// Package loopback passes the requests of clients in this process to the API server
+// without a socket.
 package loopback
 
 import (
@@ -16,15 +16,15 @@ import (
 	"github.com/kubembed/kubembed/internal/inprocess"
 )
 
-// Credentials are those of a client configuration that this server has made.
+// Credentials are the credentials of a client configuration of this server.
 type Credentials struct {
 	Authorization string // the header
 	// Implied credentials are not in the configuration: requests have no such header, and
-	// get it here.
+	// the transport adds it.
 	Implied bool
 }
 
-// Loopback is the server that requests are handed to.
+// Loopback is the server that gets the requests.
 type Loopback struct {
 	Host      string // of the server's URL
 	InProcess http.RoundTripper
@@ -32,11 +32,11 @@ type Loopback struct {
 	Stopping *atomic.Bool
 }
 
-// Wrap returns a rest.Config.WrapTransport that hands requests to the handler in this
+// Wrap returns a rest.Config.WrapTransport that passes requests to the handler in this
 // process if they would reach it over the network as the same user. own is the
-// TLSClientConfig of the configuration. A copy with another one, or with a Dial, has
-// another transport, which stays as it is. The same applies to the transports of exec and
-// port-forward, which upgrade the connection.
+// TLSClientConfig of the configuration. A copy with another TLSClientConfig, or with a
+// Dial, has another transport, which Wrap does not change. The same applies to the
+// transports of exec and port-forward, which upgrade the connection.
 func (l *Loopback) Wrap(own rest.TLSClientConfig, as Credentials) transport.WrapperFunc {
 	return func(network http.RoundTripper) http.RoundTripper {
 		if !isTransportFor(network, own) {
@@ -46,9 +46,9 @@ func (l *Loopback) Wrap(own rest.TLSClientConfig, as Credentials) transport.Wrap
 	}
 }
 
-// isTransportFor reports whether client-go has made network for a configuration with
-// own as TLSClientConfig, and no Dial, Proxy or Transport. client-go has one transport
-// for all configurations that are equal in these.
+// isTransportFor reports whether network is client-go's transport for a configuration
+// with own as TLSClientConfig, and without Dial, Proxy or Transport. client-go has one
+// transport for all configurations with the same values of these.
 func isTransportFor(network http.RoundTripper, own rest.TLSClientConfig) bool {
 	innermost := network
 	for {
@@ -124,7 +124,7 @@ func (t *roundTripper) unchanged(r *http.Request) bool {
 	}
 	values := 0
 	for name, value := range r.Header {
-		if strings.EqualFold(name, "Authorization") { // Not every client writes it so.
+		if strings.EqualFold(name, "Authorization") { // Some clients use other cases.
 			if values += len(value); len(value) > 0 && value[0] != t.as.Authorization {
 				return false
 			}
@@ -136,6 +136,6 @@ func (t *roundTripper) unchanged(r *http.Request) bool {
 	return values == 1
 }
 
-// WrappedRoundTripper lets client-go look through to the network, which it
-// does to find TLS settings and to cancel requests.
+// WrappedRoundTripper gives client-go the network's transport, for its TLS settings and
+// to cancel requests.
 func (t *roundTripper) WrappedRoundTripper() http.RoundTripper { return t.network }

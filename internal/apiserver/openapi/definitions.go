@@ -1,5 +1,5 @@
-// Package openapi makes the OpenAPI documents of the API server. Upstream creates all 1,400
-// definitions for each document and each server, at start. This package creates the
+// Package openapi makes the OpenAPI documents of the API server. Upstream creates all
+// 1,400 definitions for each document and each server, at start. This package creates the
 // definitions of version 3, which managed fields need at start, once per process, the
 // documents of the built-in APIs when a client first asks for them, and the version 2
 // documents of the small servers of the chain from the definitions of their own types.
@@ -35,15 +35,17 @@ func Configs() (*openapicommon.Config, *openapicommon.OpenAPIV3Config) {
 	return v2, v3
 }
 
-// DefinitionsV2 are for the built-in APIs, when somebody asks for the document.
+// DefinitionsV2 returns the definitions of the built-in APIs, for the version 2 document.
 var DefinitionsV2 = openapi.GetOpenAPIDefinitionsWithoutDisabledFeatures(generatedopenapi.GetOpenAPIDefinitions)
 
-// UseExtensionsDefinitions and UseAggregatorDefinitions make the document of version 2 at
-// start, of a few types, generated from the same sources as those of
-// DefinitionsV2.
+// UseExtensionsDefinitions limits the version 2 document of the server of custom
+// resources, which is built at start, to its own types. They are generated from the same
+// sources as the types of DefinitionsV2.
 func UseExtensionsDefinitions(c *genericapiserver.Config) {
 	onlyDefinitions(c, apiextensionsopenapi.GetOpenAPIDefinitions)
 }
+
+// UseAggregatorDefinitions is UseExtensionsDefinitions for the aggregator.
 func UseAggregatorDefinitions(c *genericapiserver.Config) {
 	onlyDefinitions(c, aggregatoropenapi.GetOpenAPIDefinitions)
 }
@@ -54,9 +56,9 @@ func onlyDefinitions(c *genericapiserver.Config, definitions openapicommon.GetOp
 	c.OpenAPIConfig = &own
 }
 
-// DefinitionsV3 returns definitions of which all servers of the process share
-// what upstream's builders leave as it is: everything but the map itself, and
-// the extensions of each definition. ref must be that of
+// DefinitionsV3 returns the definitions of the built-in APIs. All servers of the process
+// share the parts that upstream's builders do not change: all but the map itself and the
+// extensions of each definition. ref must be the one of
 // genericapiserver.DefaultOpenAPIV3Config, which does the same for every server.
 func DefinitionsV3(ref openapicommon.ReferenceCallback) map[string]openapicommon.OpenAPIDefinition {
 	shared := sharedDefinitionsV3.of(ref)
@@ -70,11 +72,11 @@ func DefinitionsV3(ref openapicommon.ReferenceCallback) map[string]openapicommon
 
 var sharedDefinitionsV3 sharedDefinitions
 
-// sharedDefinitions are read by many servers, and written by none.
+// sharedDefinitions are read by many servers, and changed by none.
 type sharedDefinitions struct {
 	mu sync.Mutex
-	// By OpenAPIEnums, the one feature gate on which definitions depend. It
-	// may be set between one server and the next.
+	// By the value of OpenAPIEnums, the only feature gate on which definitions depend. It
+	// may change between two servers.
 	byEnums map[bool]map[string]openapicommon.OpenAPIDefinition
 }
 
@@ -87,8 +89,7 @@ func (s *sharedDefinitions) of(ref openapicommon.ReferenceCallback) map[string]o
 	}
 	made := DefinitionsV2(ref)
 	for name, definition := range made {
-		// Upstream's builder does it for each document, and has nothing to
-		// copy where it is done.
+		// Upstream's builder would do it for each document, and then copies nothing.
 		definition.Schema = *builderutil.WrapRefs(&definition.Schema)
 		made[name] = definition
 	}

@@ -19,18 +19,17 @@ const (
 	v3Path = "/openapi/v3"
 )
 
-// lazy serves the OpenAPI documents of the built-in APIs, each built by
-// upstream's code when it is first asked for. Upstream builds all of them at
-// start, which is half a second of CPU that most programs never need.
+// lazy serves the OpenAPI documents of the built-in APIs. Upstream's code builds each on
+// the first request for it. Upstream builds all of them at start, which takes half a
+// second of CPU time that most programs never need.
 type lazy struct {
 	v2     func() http.Handler
 	v3     map[string]func() http.Handler // by group version, like "apis/apps/v1"
 	v3Root []byte
 }
 
-// InstallLazy takes the place of the handlers that PrepareRun would
-// install. The server must have been made with SkipOpenAPIInstallation, and
-// all of its APIs installed.
+// InstallLazy installs handlers in place of PrepareRun's. The server must have been
+// created with SkipOpenAPIInstallation, and all of its APIs must be installed.
 func InstallLazy(server *genericapiserver.GenericAPIServer, v2 *openapicommon.Config, v3 *openapicommon.OpenAPIV3Config) error {
 	l := &lazy{v3: map[string]func() http.Handler{}}
 	container := server.Handler.GoRestfulContainer
@@ -55,8 +54,8 @@ func InstallLazy(server *genericapiserver.GenericAPIServer, v2 *openapicommon.Co
 			routes.OpenAPI{V3Config: v3}.InstallV3(one, m)
 			return m
 		})
-		// Without a hash of the document, which is not known before it is
-		// built: clients then ask again with its ETag.
+		// Without a hash of the document, which is unknown until the document is built:
+		// clients then revalidate it by its ETag.
 		root.Paths[path] = handler3.OpenAPIV3DiscoveryGroupVersion{ServerRelativeURL: v3Path + "/" + path}
 	}
 	var err error

@@ -14,10 +14,10 @@ import (
 	"github.com/kubembed/kubembed/internal/connlimit"
 )
 
-// clientConn is the key of the connection that a request has come over.
+// clientConn is the context key of the connection of a request.
 type clientConn struct{}
 
-// WithConn is http.Server's ConnContext.
+// WithConn implements http.Server.ConnContext.
 func WithConn(ctx context.Context, conn net.Conn) context.Context {
 	if c := connlimit.FromConn(conn); c != nil {
 		return context.WithValue(ctx, clientConn{}, c)
@@ -31,8 +31,8 @@ func ConnOf(ctx context.Context) *connlimit.Conn {
 	return c
 }
 
-// NoteClients notes on the connection of a request who has been authenticated, so that
-// it is not among the first that are closed when there are too many.
+// NoteClients records the authenticated user on the connection of a request. When there
+// are too many connections, the connections of authenticated clients are closed last.
 type NoteClients struct{ authenticator.Request }
 
 func (k NoteClients) AuthenticateRequest(r *http.Request) (*authenticator.Response, bool, error) {

@@ -5,10 +5,9 @@ import (
 	"sync"
 )
 
-// Conns knows its open connections: those of a listener, or those that the
-// server makes itself. A http.Server lets go of connections that a handler has
-// taken over (exec, port-forward, proxied WebSockets), and nothing but their end
-// makes such a handler return.
+// Conns tracks open connections, of a listener or made by the server itself. An
+// http.Server forgets connections that a handler has taken over (exec, port-forward,
+// proxied WebSockets), and such a handler only returns when its connection is closed.
 type Conns struct {
 	net.Listener
 
@@ -17,10 +16,12 @@ type Conns struct {
 	closed bool
 }
 
+// NewConns returns a Conns of listener, or without a listener if that is nil.
 func NewConns(listener net.Listener) *Conns {
 	return &Conns{Listener: listener, open: map[*conn]struct{}{}}
 }
 
+// Accept implements net.Listener.
 func (c *Conns) Accept() (net.Conn, error) {
 	accepted, err := c.Listener.Accept()
 	if err != nil {
@@ -29,7 +30,8 @@ func (c *Conns) Accept() (net.Conn, error) {
 	return c.Track(accepted)
 }
 
-// Track returns connected, tracked; after CloseAll it is closed.
+// Track returns connected as a tracked connection. After CloseAll it closes connected and
+// returns net.ErrClosed.
 func (c *Conns) Track(connected net.Conn) (net.Conn, error) {
 	tracked := &conn{Conn: connected, of: c}
 	c.mu.Lock()
@@ -42,7 +44,7 @@ func (c *Conns) Track(connected net.Conn) (net.Conn, error) {
 	return tracked, nil
 }
 
-// CloseAll closes the connections that are open, and all that come.
+// CloseAll closes all open connections, and connections that come later.
 func (c *Conns) CloseAll() {
 	c.mu.Lock()
 	c.closed = true
@@ -59,7 +61,7 @@ type conn struct {
 	of *Conns
 }
 
-// NetConn returns the connection below.
+// NetConn returns the underlying connection.
 func (c *conn) NetConn() net.Conn { return c.Conn }
 
 func (c *conn) Close() error {

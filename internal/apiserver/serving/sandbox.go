@@ -10,17 +10,16 @@ import (
 	"k8s.io/kubernetes/pkg/api/legacyscheme"
 )
 
-// Pods, nodes, services and aggregated API servers answer some requests
-// themselves, under the address of the API server. A browser would take a page of
-// theirs for the API server's own, and let its scripts act with all rights of the user.
+// Pods, nodes, services and aggregated API servers create some responses, under the
+// address of the API server. A browser would attribute their pages to the API server, and
+// let scripts act with all permissions of the user.
 
-// sandboxPolicy has browsers show a page as one of no origin, without scripts and
-// forms. A page may add a policy of its own, not weaken this one: browsers apply
-// all that they are sent.
+// sandboxPolicy makes browsers show a page without an origin, scripts and forms. A page
+// can add a policy, but not weaken this one: browsers apply all policies of a response.
 const sandboxPolicy = "sandbox"
 
-// withheld are headers that tell a browser something about the whole origin, which
-// is the API server's, or the host that it shares with others.
+// withheld are headers that apply to the whole origin, which is the API server's, or to
+// the host that it shares with others.
 var withheld = []string{
 	"Alt-Svc",
 	"Clear-Site-Data",
@@ -33,8 +32,9 @@ var withheld = []string{
 	"Strict-Transport-Security",
 }
 
-// OthersAnswer reports whether the response may be of somebody else's making. It
-// is also true of a few other responses, which get two headers more.
+// OthersAnswer reports whether a pod, a node, a service or an aggregated API server may
+// create the response. It is also true for a few other responses, which get two more
+// headers.
 func OthersAnswer(path string) bool {
 	// /api/v1/namespaces/NAMESPACE/pods/NAME/proxy, log and the like.
 	if strings.Contains(path, "/proxy") || strings.Contains(path, "/log") {
@@ -46,13 +46,14 @@ func OthersAnswer(path string) bool {
 	return ok && group != "" && !legacyscheme.Scheme.IsGroupRegistered(group)
 }
 
-// Sandboxed returns the writer of a response that may come from others.
+// Sandboxed returns the writer for a response that a pod, a node, a service or an
+// aggregated API server may create.
 func Sandboxed(w http.ResponseWriter, r *http.Request) http.ResponseWriter {
 	return responsewriter.WrapForHTTP1Or2(&sandbox{ResponseWriter: w, browser: browser(r)})
 }
 
-// sandbox adds its headers last: an informational response (1xx) that a proxy
-// hands on clears all that were there.
+// sandbox adds its headers last: an informational response (1xx) that a proxy forwards
+// clears the headers before it.
 type sandbox struct {
 	http.ResponseWriter
 	browser bool
@@ -87,7 +88,7 @@ func (s *sandbox) headers() {
 	s.done = true
 	s.withhold()
 	header := s.Header()
-	// A line of its own, not part of one of the page's.
+	// A separate header line, not part of the page's.
 	header["Content-Security-Policy"] = append([]string{sandboxPolicy}, header["Content-Security-Policy"]...)
 	header.Set("X-Content-Type-Options", "nosniff")
 }
@@ -100,7 +101,7 @@ func (s *sandbox) withhold() {
 	}
 }
 
-// paths is upstream's knowledge of paths, as the handler chain has it.
+// paths parses paths like the handler chain.
 var paths = genericapirequest.RequestInfoFactory{
 	APIPrefixes:          sets.NewString("api", "apis"),
 	GrouplessAPIPrefixes: sets.NewString("api"),
@@ -112,8 +113,8 @@ func proxies(r *http.Request) bool {
 	return err != nil || info.IsResourceRequest && (info.Subresource == "proxy" || info.Verb == "proxy")
 }
 
-// browser reports whether a browser sends the request. Browsers say so in headers
-// that scripts cannot change, but not all of them to every address.
+// browser reports whether a browser sent the request. Browsers send headers that scripts
+// cannot change, but not all of these headers to every address.
 func browser(r *http.Request) bool {
 	for name := range r.Header {
 		if strings.HasPrefix(name, "Sec-Fetch-") || strings.HasPrefix(name, "Sec-Ch-Ua") {
@@ -127,5 +128,5 @@ func browser(r *http.Request) bool {
 	return strings.HasPrefix(r.UserAgent(), "Mozilla/") || strings.HasPrefix(r.UserAgent(), "Opera/")
 }
 
-const noProxyForBrowsers = "the proxy of pods, services and nodes is refused to browsers without authentication, because a page of theirs would act as an administrator: " +
+const noProxyForBrowsers = "the proxy of pods, services and nodes is refused to browsers without authentication, because a proxied page would act as an administrator: " +
 	"use kubectl port-forward, or the HTTPS listener"

@@ -1,5 +1,5 @@
-// Package serving has the listeners of the API server and what it does per connection and
-// per response.
+// Package serving has the listeners of the API server, and handles connections and
+// responses on them.
 package serving
 
 import (
@@ -22,8 +22,8 @@ import (
 )
 
 // Server is a listener and the HTTP server on it. It takes the place of upstream's
-// SecureServingInfo.Serve, which prints to standard error, panics when the listener fails,
-// and delays a stop by HTTP/2's grace of a second.
+// SecureServingInfo.Serve, which prints to standard error, panics when the listener
+// fails, and delays a stop by HTTP/2's grace of a second.
 type Server struct {
 	conns  *Conns
 	server *http.Server
@@ -45,8 +45,8 @@ type Options struct {
 	Logger      *zap.Logger
 }
 
-// What kube-apiserver has for HTTP/2: room for the bodies of nearly all requests,
-// and enough streams for the watches of a client.
+// kube-apiserver's settings of HTTP/2: buffers for the bodies of nearly all requests, and
+// enough streams for the watches of a client.
 const (
 	resourceBody99Percentile = 256 * 1024
 	maxStreams               = 100

@@ -6,13 +6,13 @@ import (
 	"k8s.io/apiserver/pkg/authentication/authenticator"
 )
 
-// Each request has new goroutines, whose stacks begin small and grow by being
-// copied, the deeper the dearer: a tenth of the CPU of a create. So they grow at
-// once, before there is anything to copy, to what nearly all requests need. The
-// garbage collector shrinks those of requests that last.
+// Each request has new goroutines. Their stacks begin small and grow by copies, which
+// cost more the deeper the stack is: a tenth of the CPU time of a create. Here they grow
+// once, while there is little to copy, to the size that nearly all requests need. The
+// garbage collector shrinks the stacks of long-running requests.
 
-// GrownStacks authenticates with a stack of 32 KiB: it is the first code of ours
-// in the goroutine that upstream's timeout filter starts.
+// GrownStacks authenticates with a stack of 32 KiB. The authenticator is the first code
+// of this module in the goroutine that upstream's timeout filter starts.
 type GrownStacks struct{ authenticator.Request }
 
 func (g GrownStacks) AuthenticateRequest(r *http.Request) (*authenticator.Response, bool, error) {
@@ -20,8 +20,8 @@ func (g GrownStacks) AuthenticateRequest(r *http.Request) (*authenticator.Respon
 	return g.Request.AuthenticateRequest(r)
 }
 
-// GrowStack16 makes the stack of its caller 16 KiB: its frame does not fit
-// into less.
+// GrowStack16 grows the stack of its caller to 16 KiB: its frame does not fit in a
+// smaller one.
 //
 //go:noinline
 func GrowStack16() {
@@ -35,7 +35,7 @@ func growStack32() {
 	keep(frame[:])
 }
 
-// keep keeps a frame from being optimized away.
+// keep prevents the compiler from removing a frame.
 //
 //go:noinline
 func keep([]byte) {}

@@ -16,7 +16,7 @@ import (
 // concurrent use.
 type Writes struct {
 	mu      sync.Mutex
-	begun   uint64 // so far
+	begun   uint64 // number of requests so far
 	running map[uint64]struct{}
 }
 
