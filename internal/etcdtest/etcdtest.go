@@ -1,5 +1,5 @@
-// Package etcdtest runs an etcd for tests that reach it over the network, and that stop and
-// restart it.
+// Package etcdtest runs an etcd for tests that reach it over the network, and that stop
+// and restart it.
 package etcdtest
 
 import (

@@ -20,7 +20,8 @@ import (
 	configmapstore "k8s.io/kubernetes/pkg/registry/core/configmap/storage"
 )
 
-// BenchmarkFillWatchCache fills the watch cache of 10,000 objects, by a stream and by pages.
+// BenchmarkFillWatchCache fills the watch cache of 10,000 objects, by a stream and by
+// pages.
 func BenchmarkFillWatchCache(b *testing.B) {
 	const objects = 10_000
 	s := start(b)

@@ -54,8 +54,8 @@ func (unary) GetStream(context.Context, string, ...clientv3.OpOption) (clientv3.
 	return nil, status.Error(codes.Unimplemented, "unknown method RangeStream")
 }
 
-// TestEtcdWithoutStreams: an external etcd may be older than 3.7. Upstream remembers it for
-// ten minutes, and for all etcds of the process.
+// TestEtcdWithoutStreams: an external etcd may be older than 3.7. Upstream remembers it
+// for ten minutes, and for all etcds of the process.
 func TestEtcdWithoutStreams(t *testing.T) {
 	before := feature.DefaultFeatureSupportChecker
 	feature.DefaultFeatureSupportChecker = feature.NewDefaultFeatureSupportChecker()
@@ -112,8 +112,8 @@ func TestListThatCannotBeDecoded(t *testing.T) {
 	}
 }
 
-// TestStreamFromAnEtcdOutOfReach: the client of etcd would wait for a connection until the
-// context ends, which that of a watch cache never does.
+// TestStreamFromAnEtcdOutOfReach: the client of etcd would wait for a connection until
+// the context ends, which that of a watch cache never does.
 func TestStreamFromAnEtcdOutOfReach(t *testing.T) {
 	t.Parallel()                                                                                           // it takes as long as the backend waits
 	client, err := clientv3.New(clientv3.Config{Endpoints: []string{"127.0.0.1:1"}, Logger: zap.NewNop()}) // where nobody listens

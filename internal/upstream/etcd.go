@@ -257,7 +257,7 @@ var etcdEntries = []Entry{
 
 	// Members with different data.
 	{
-		Ours:    "internal/etcd/consistency/alarms.go:(*finder).whoIsWrong",
+		Ours:    "internal/etcd/consistency/alarms.go:(*resolver).resolve",
 		Package: "go.etcd.io/etcd/server/v3/etcdserver",
 		Decl:    "(*corruptionChecker).checkPeerHashes",
 		Has:     []string{"cm.hasher.TriggerCorruptAlarm(0)", "cm.hasher.TriggerCorruptAlarm(pid)"},

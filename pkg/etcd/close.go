@@ -26,7 +26,9 @@ var closeTimeout = 30 * time.Second
 //  1. refuse new calls of the client and new dials;
 //  2. cut the in-memory gRPC connections and wait for their handlers;
 //  3. wait for reads and writes in flight, a second at most;
-//  4. close the client, which ends watches and lease keep-alives, and wait for the watches, a second at most: a watch that still reads would find the database closed under it;
+//  4. close the client, which ends watches and lease keep-alives, and wait for the
+//     watches, a second at most: a watch that still reads would find the database closed
+//     under it;
 //  5. stop the server, which commits and closes its files, and wait for it;
 //  6. unlock the data directory and close Done.
 //

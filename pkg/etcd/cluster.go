@@ -96,8 +96,8 @@ type entry struct {
 	proxied bool
 }
 
-// enter checks for everything that keeps a member out of its cluster before etcd starts.
-// fresh says that the directory has no data.
+// enter checks for everything that would keep the member out of its cluster, before etcd
+// starts. fresh says that the directory has no data.
 func (c *Cluster) enter(ctx context.Context, fresh bool) (_ *entry, err error) {
 	config := c.config()
 	listener, err := config.ListenPeers()

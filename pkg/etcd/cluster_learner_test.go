@@ -20,8 +20,8 @@ import (
 	"github.com/kubembed/kubembed/pkg/etcd"
 )
 
-// standIn answers at the address of a member that never starts: it says that it is one, and
-// what hash its data have.
+// standIn answers at the address of a member that never starts: it says that it is one,
+// and what hash its data have.
 func standIn(t *testing.T, cfg etcd.Config, hash func(revision int64) (*pb.HashKVResponse, error)) {
 	t.Helper()
 	listener, err := net.Listen("tcp", cfg.Cluster.PeerAddr)
@@ -58,9 +58,9 @@ func standIn(t *testing.T, cfg etcd.Config, hash func(revision int64) (*pb.HashK
 	})
 }
 
-// TestAlarmAboutNobodyWithALearner: etcd compares the members without a vote, too. The alarm
-// about nobody stays while one runs that cannot be compared, and is replaced by one about it
-// when it differs.
+// TestAlarmAboutNobodyWithALearner: etcd compares the members without a vote, too. The
+// alarm about nobody stays while one runs that cannot be compared, and is replaced by one
+// about it when it differs.
 func TestAlarmAboutNobodyWithALearner(t *testing.T) {
 	c := newTestCluster(t, "a")
 	first := c.config("a", c.first["a"], nil)

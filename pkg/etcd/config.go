@@ -60,8 +60,8 @@ type Config struct {
 	// writes with rpctypes.ErrNoSpace. If zero, DefaultQuotaBytes.
 	QuotaBytes int64
 
-	// Cluster makes the member one of a cluster. If nil, it is alone, and listens
-	// memberaddr.Standalone.
+	// Cluster makes the member part of a cluster. If nil, the member is standalone and
+	// listens nowhere.
 	Cluster *Cluster
 
 	// Logger receives etcd's log. Its fatal and panic hooks are replaced. etcd's own

@@ -148,8 +148,8 @@ func (m *Member) Versions() (cluster, storage string) {
 	return cluster, storage
 }
 
-// ProposeClusterVersion writes it to the log, as the leader of a newer cluster does. Applying
-// it fails this member.
+// ProposeClusterVersion writes it to the log, as the leader of a newer cluster does.
+// Applying it fails this member.
 func (m *Member) ProposeClusterVersion(v string) {
 	etcdserver.NewServerVersionAdapter(m.etcd.Server).UpdateClusterVersion(v)
 }

@@ -95,10 +95,10 @@ func (m *Member) finish(err error) {
 // callers must not change them.
 func (m *Member) Client() *clientv3.Client { return m.client }
 
-// DialContext returns an in-memory connection to the gRPC API of the member, or of
-// its cluster, for clients that insist on dialling. It has the signature of a net dialer;
-// network and addr are ignored. The connection is plain text and stays in the
-// process. It returns errdefs.ErrClosed after Close and once the member failed.
+// DialContext returns an in-memory connection to the gRPC API of the member, or of its
+// cluster, for clients that insist on dialling. It has the signature of a net dialer;
+// network and addr are ignored. The connection is plain text and stays in the process.
+// DialContext returns ErrClosed after Close and once the member has failed.
 func (m *Member) DialContext(ctx context.Context, _, _ string) (net.Conn, error) {
 	return m.gateway.Dial(ctx)
 }

@@ -71,7 +71,8 @@ func chunk(t *testing.T, stream clientv3.GetStreamChan) clientv3.RangeStreamResp
 	return response
 }
 
-// readAll reads a stream as the API server does, which takes the objects out of the chunks.
+// readAll reads a stream as the API server does, which takes the objects out of the
+// chunks.
 func readAll(stream clientv3.GetStreamChan) (kvs []*mvccpb.KeyValue, largest int, revision int64, err error) {
 	for response := range stream {
 		if err := response.Err(); err != nil {
@@ -112,7 +113,8 @@ func TestStream(t *testing.T) {
 					t.Fatalf("%s at %d, want %s", kvs[i].Key, i, want.Kvs[i].Key)
 				}
 			}
-			// etcd aims at its limit of requests, and allows itself twice that and a half.
+			// etcd aims at its limit of requests, and allows itself twice that and a
+			// half.
 			if largest > 4<<20 {
 				t.Errorf("a chunk of %d bytes", largest)
 			}
@@ -168,7 +170,8 @@ func TestStreamIsOfOneRevision(t *testing.T) {
 	}
 }
 
-// TestStreamThatNobodyReads ends with its context, and never looks as if it were complete.
+// TestStreamThatNobodyReads ends with its context, and never looks as if it were
+// complete.
 func TestStreamThatNobodyReads(t *testing.T) {
 	m := start(t, etcd.Config{Dir: filepath.Join(t.TempDir(), "etcd"), Ephemeral: true})
 	defer closeMember(t, m)

@@ -40,7 +40,7 @@ func (s *Snapshot) Close() error {
 // snapshot has the data of this member. Until it is read or closed, the pages that it
 // holds are not reused, so that the file grows by the writes meanwhile, and the member is
 // not defragmented. It ends early when ctx ends, and with ErrClosed when the member is
-// closed or fails: neither waits for whoever reads.
+// closed or fails: neither waits for the reader.
 func (m *Member) OpenSnapshot(ctx context.Context) (*Snapshot, error) {
 	if ctx.Err() != nil {
 		return nil, snapshotio.Error(context.Cause(ctx))

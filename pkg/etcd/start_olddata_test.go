@@ -149,8 +149,8 @@ func TestOldData(t *testing.T) {
 	})
 }
 
-// TestBackByEtcdsRules: etcd goes back by one minor version where it has been asked to, and
-// loses nothing. The directory is then one for the older etcd.
+// TestBackByEtcdsRules: etcd goes back by one minor version where it has been asked to,
+// and loses nothing. The directory is then one for the older etcd.
 func TestBackByEtcdsRules(t *testing.T) {
 	oldDirs(t, []string{olddata.Stopped}, func(t *testing.T, dir string, record *olddata.Record) {
 		v := semver.New(version.Version)
@@ -187,8 +187,8 @@ var killEvery = flag.Int("kill-every", 50, "TestOldDataKilled kills at each line
 // killAtEnv is the line of etcd's log at which the process is killed.
 const killAtEnv = "KUBEMBED_ETCD_TEST_KILL_AT"
 
-// upgrade opens a directory, waits until it is upgraded, and stops. It is killed when etcd
-// writes a certain line of its log.
+// upgrade opens a directory, waits until it is upgraded, and stops. It is killed when
+// etcd writes a certain line of its log.
 func upgrade(dir string) error {
 	killAt, err := strconv.ParseInt(os.Getenv(killAtEnv), 10, 64)
 	if err != nil {
@@ -225,8 +225,8 @@ func upgrade(dir string) error {
 	return nil
 }
 
-// upgradeKilledAt runs upgrade in a process of its own and returns the lines of its log. It is
-// not killed where its log is shorter than that, by chance.
+// upgradeKilledAt runs upgrade in a process of its own and returns the lines of its log.
+// It is not killed where its log is shorter than that, by chance.
 func upgradeKilledAt(t *testing.T, dir string, line int) (lines []string, killed bool) {
 	t.Helper()
 	cmd := exec.Command(os.Args[0])

@@ -111,7 +111,7 @@ func TestStrangersAreRefused(t *testing.T) {
 		{
 			"another PKI", newPKI(t),
 			controlplane.Etcd{Name: "x", PeerAddr: address, Join: []string{c.first["a"], c.first["b"]}},
-			[]string{"Config.Etcd", "another authority", "give all the same PKI", c.first["a"]},
+			[]string{"Config.Etcd", "another CA", "give all members the same PKI", c.first["a"]},
 		},
 		{
 			"another cluster at the addresses", c.pki,

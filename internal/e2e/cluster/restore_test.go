@@ -80,7 +80,7 @@ func TestClusterIsRestored(t *testing.T) {
 	alone.stop()
 	with := alone.config
 	with.Etcd = controlplane.Etcd{Name: "a", PeerAddr: c.first["a"], InitialCluster: map[string]string{"a": c.first["a"]}}
-	refused(t, newHost(t, "a", with), "Config.DataDir", "it is of a member that is alone", "leave out Config.Etcd.Name")
+	refused(t, newHost(t, "a", with), "Config.DataDir", "it belongs to a standalone member", "leave out Config.Etcd.Name")
 
 	// On the machine of a, with its addresses.
 	dir := filepath.Join(t.TempDir(), "a")

@@ -1,5 +1,5 @@
-// Package calls counts the calls that a member serves, so that the member stops only when
-// none of them uses its database any more.
+// Package calls counts the calls that a member serves, so that the member closes its
+// database only when no call uses it.
 package calls
 
 import (
@@ -11,7 +11,7 @@ import (
 )
 
 // Group is a lifecycle.Group that also ends the calls that wait for their caller. A read
-// that finds the database closed under it would panic in the host's goroutine.
+// from a closed database would panic in the host's goroutine.
 type Group struct {
 	lifecycle.Group
 	ended context.Context
@@ -25,7 +25,7 @@ func New() *Group {
 	return g
 }
 
-// Ended is a context that ends with Close.
+// Ended returns a context that ends with Close.
 func (g *Group) Ended() context.Context { return g.ended }
 
 // Close refuses new calls and ends Ended. It does not wait.

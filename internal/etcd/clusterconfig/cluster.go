@@ -1,5 +1,5 @@
 // Package clusterconfig validates the configuration of members and of connections to an
-// external etcd, and derives from it what etcd takes: TLS settings, tokens and listeners.
+// external etcd, and derives TLS settings, tokens and listeners from it.
 package clusterconfig
 
 import (
@@ -83,18 +83,18 @@ func (c *Cluster) Validate(at *field.Path) (errs field.ErrorList) {
 	case len(c.InitialCluster) == 0:
 		errs = append(errs, field.Required(at.Child("InitialCluster"), "the first members' names and addresses, or Join for a cluster that runs"))
 	case !ok && c.Name != "":
-		errs = append(errs, field.Invalid(at.Child("InitialCluster"), c.InitialCluster, fmt.Sprintf("%q, the Name of this member, is not in it", c.Name)))
+		errs = append(errs, field.Invalid(at.Child("InitialCluster"), c.InitialCluster, fmt.Sprintf("must contain %q, the Name of this member", c.Name)))
 	case ok && c.PeerAddr != "" && own != c.PeerAddr:
 		errs = append(errs, field.Invalid(at.Child("InitialCluster").Key(c.Name), own, fmt.Sprintf("must be PeerAddr, which is %s", c.PeerAddr)))
 	}
 	return errs
 }
 
-// ValidateFiles says what is wrong with the certificates.
+// ValidateFiles reports every problem of the certificates.
 func (c *Cluster) ValidateFiles(at *field.Path) (errs field.ErrorList) {
 	for _, f := range []struct{ name, file string }{{"CA", c.CA}, {"Cert", c.Cert}, {"Key", c.Key}} {
 		if f.file == "" {
-			errs = append(errs, field.Required(at.Child(f.name), "members know each other by certificates"))
+			errs = append(errs, field.Required(at.Child(f.name), "members authenticate each other by certificates"))
 		}
 	}
 	if len(errs) > 0 {
@@ -103,9 +103,9 @@ func (c *Cluster) ValidateFiles(at *field.Path) (errs field.ErrorList) {
 	return External{CA: c.CA, Cert: c.Cert, Key: c.Key}.validateFiles(at, false)
 }
 
-// TLSInfo is for servers and clients alike. The address that a member connects from
-// is none of its certificate's names where it has several: what counts is the
-// authority, which signs for members only.
+// TLSInfo returns the TLS settings of servers and clients. A member with several
+// addresses may connect from one that its certificate does not have, so only the CA is
+// checked, which signs certificates for members only.
 func (c *Cluster) TLSInfo() transport.TLSInfo {
 	return transport.TLSInfo{
 		TrustedCAFile: c.CA, CertFile: c.Cert, KeyFile: c.Key, ClientCertFile: c.Cert, ClientKeyFile: c.Key,
@@ -113,7 +113,7 @@ func (c *Cluster) TLSInfo() transport.TLSInfo {
 	}
 }
 
-// Token keeps clusters of different authorities at the same addresses apart.
+// Token distinguishes clusters of different CAs at the same addresses.
 func (c *Cluster) Token() (string, error) {
 	ca, err := os.ReadFile(c.CA)
 	if err != nil {
@@ -123,7 +123,7 @@ func (c *Cluster) Token() (string, error) {
 	return "kubembed-" + hex.EncodeToString(sum[:8]), nil
 }
 
-// ListenClients binds ClientAddr. Its port is known before the member is told of it.
+// ListenClients binds ClientAddr, so that its port is known before etcd starts.
 func (c *Cluster) ListenClients() (net.Listener, error) {
 	address := c.ClientAddr
 	if address == "" {
@@ -136,7 +136,7 @@ func (c *Cluster) ListenClients() (net.Listener, error) {
 	return listener, nil
 }
 
-// ListenPeers binds PeerAddr. Members that ask who is there are refused until it is served.
+// ListenPeers binds PeerAddr. The listener refuses other members until it is served.
 func (c *Cluster) ListenPeers() (*heldport.Listener, error) {
 	listener, err := heldport.Listen(c.PeerAddr)
 	if err != nil {
@@ -145,7 +145,7 @@ func (c *Cluster) ListenPeers() (*heldport.Listener, error) {
 	return listener, nil
 }
 
-// ServeTLS is the TLS configuration for peers and for clients.
+// ServeTLS returns the TLS configuration of the servers for peers and clients.
 func (c *Cluster) ServeTLS() (*tls.Config, error) {
 	info := c.TLSInfo()
 	config, err := info.ServerConfig()

@@ -48,7 +48,7 @@ func (r External) Validate(at *field.Path) (errs field.ErrorList) {
 func (r External) validateFiles(at *field.Path, plain bool) (errs field.ErrorList) {
 	for _, f := range []struct{ name, file string }{{"CA", r.CA}, {"Cert", r.Cert}, {"Key", r.Key}} {
 		if plain && f.file != "" {
-			errs = append(errs, field.Forbidden(at.Child(f.name), "it is for https, and Endpoints are http"))
+			errs = append(errs, field.Forbidden(at.Child(f.name), "only for https, and Endpoints are http"))
 		}
 	}
 	switch {
@@ -66,7 +66,7 @@ func (r External) validateFiles(at *field.Path, plain bool) (errs field.ErrorLis
 	if r.CA != "" {
 		data, err := os.ReadFile(r.CA)
 		if err == nil && !x509.NewCertPool().AppendCertsFromPEM(data) {
-			err = errors.New("no certificate is in it")
+			err = errors.New("it has no certificate")
 		}
 		if err != nil {
 			errs = append(errs, field.Invalid(at.Child("CA"), r.CA, "must be PEM certificates: "+err.Error()))
@@ -78,7 +78,7 @@ func (r External) validateFiles(at *field.Path, plain bool) (errs field.ErrorLis
 // Encrypted reports whether the endpoints are https.
 func (r External) Encrypted() bool { return strings.HasPrefix(r.Endpoints[0], "https:") }
 
-// TLSInfo is for the connections of the client.
+// TLSInfo returns the TLS settings of the client.
 func (r External) TLSInfo() transport.TLSInfo {
 	return transport.TLSInfo{TrustedCAFile: r.CA, CertFile: r.Cert, KeyFile: r.Key, Logger: zap.NewNop()}
 }

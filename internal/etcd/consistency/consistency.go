@@ -1,5 +1,5 @@
-// Package consistency compares the data of the members of a cluster, so that a member whose
-// data differ from those of a majority serves nobody.
+// Package consistency compares the data of the members of a cluster, so that a member
+// whose data differs from the majority does not serve it.
 package consistency
 
 import (
@@ -26,35 +26,35 @@ import (
 	"github.com/kubembed/kubembed/internal/fieldpath"
 )
 
-// Members of a cluster have the same data, but nothing in raft notices when the file of
-// one is changed while it is stopped, or damaged. Its objects would be served, to
-// everybody when it leads, under the resource versions of others.
+// Members of a cluster have the same data, but raft does not notice if the file of a
+// member is damaged, or changed while the member is stopped. The member would serve its
+// objects, to all clients when it leads, under the resource versions of others.
 //
-// So a member that comes back compares its data with those of the others, by etcd's own
-// hash, before it serves clients. etcd's InitialCorruptCheck does so before the member
-// has caught up, when the hashes can seldom be compared, and also keeps out a good member
-// because of one bad other. While members run the leader compares the hashes of their
+// So a member that restarts compares its data with the other members, by etcd's own hash,
+// before it serves clients. etcd's InitialCorruptCheck compares before the member has
+// caught up, when the hashes can seldom be compared, and also refuses a good member
+// because of one bad one. While members run, the leader compares the hashes of their
 // compactions (CompactHashCheck), and raises an alarm, see WatchAlarms.
 
-// StartTimeout is how long a member that comes back waits until hashes can be compared:
-// until it has caught up, or a majority has answered.
+// StartTimeout is how long a member that restarts waits until hashes can be compared:
+// until it has caught up, or a majority has answered. Tests change it.
 var StartTimeout = 10 * time.Second
 
 const (
-	// hashTimeout bounds one hash. It reads all of the database.
+	// hashTimeout bounds one hash, which reads the whole database.
 	hashTimeout   = 30 * time.Second
 	agreeInterval = 100 * time.Millisecond
 	// alarmInterval is how often a member looks for alarms.
 	alarmInterval = time.Second
 )
 
-// verdict is how a member compares with the others.
+// verdict is the result of a comparison with the other members.
 type verdict struct {
 	own       mvcc.KeyValueHash
 	members   int
-	same      []string // PeerAddr of those with the same data, this one among them
+	same      []string // PeerAddr of the members with the same data, including this one
 	different map[uint32][]*membership.Member
-	unknown   []string // no answer, or one that cannot be compared
+	unknown   []string // no answer, or no comparable hash
 }
 
 func (v verdict) quorum() int { return v.members/2 + 1 }
@@ -79,7 +79,7 @@ func (v verdict) differing() (addresses []string) {
 	return addresses
 }
 
-// add adds what another member has answered.
+// add adds the answer of another member.
 func (v *verdict) add(member *membership.Member, hash *pb.HashKVResponse, err error) {
 	address := memberaddr.HostPort(member.PeerURLs[0])
 	switch {
@@ -92,7 +92,7 @@ func (v *verdict) add(member *membership.Member, hash *pb.HashKVResponse, err er
 	}
 }
 
-// Checker compares the data of a member with those of the other members of its cluster.
+// Checker compares the data of a member with the other members of its cluster.
 type Checker struct {
 	Server  *etcdserver.EtcdServer
 	Cluster *clusterconfig.Cluster
@@ -101,14 +101,14 @@ type Checker struct {
 	Upkeep  *upkeep.Upkeep
 	Log     *zap.Logger
 	// Closing is closed when the member begins to close, and Done when it has stopped.
-	// Err says why, then.
+	// Err then returns the reason.
 	Closing, Done <-chan struct{}
 	Err           func() error
 }
 
-// CheckStart returns errdefs.ErrCorrupt where the member has other data than the others. Where those
-// cannot be compared within StartTimeout, which a member that has missed much may need
-// to catch up, the member goes on: the leader compares again at the next compaction.
+// CheckStart returns errdefs.ErrCorrupt if the data of the member differs from the
+// others. If the data cannot be compared within StartTimeout, because the member has much
+// to catch up, the start continues: the leader compares again at the next compaction.
 func (m *Checker) CheckStart(ctx context.Context, p *peers.Client) error {
 	client := &http.Client{Transport: p.Transport()} // without its timeout
 	poll := time.NewTicker(agreeInterval)
@@ -120,23 +120,23 @@ func (m *Checker) CheckStart(ctx context.Context, p *peers.Client) error {
 			return err
 		}
 		differing := v.differing()
-		switch late := time.Now().After(end); {
+		switch timedOut := time.Now().After(end); {
 		case v.outvoted():
-			return m.differs("those of %s, which agree with each other: remove this member with RemoveMember, empty its directory, and let it join again", differing)
+			return m.differs("%s, which agree with each other: remove this member with RemoveMember, empty its directory, and let it join again", differing)
 		case len(v.same) >= v.quorum():
 			if len(differing) > 0 {
-				m.Log.Error("other members have other data than the majority: remove them, and let them join again", zap.Strings("members", differing))
+				m.Log.Error("the data of other members differs from the majority: remove them, and let them join again", zap.Strings("members", differing))
 			}
 			return nil
-		case late && len(differing) > 0:
-			return m.differs("those of %s, and too few members answer to tell who is right: start all of them", differing)
-		case late:
+		case timedOut && len(differing) > 0:
+			return m.differs("%s, and too few members answer to find the majority: start all of them", differing)
+		case timedOut:
 			if len(v.unknown) > 0 {
-				m.Log.Warn("the data cannot be compared with those of a majority of the members", zap.Strings("unknown", v.unknown))
+				m.Log.Warn("data not compared with a majority of the members", zap.Strings("unknown", v.unknown))
 			}
 			return nil
 		case len(differing) == 0 && !m.behind(v):
-			return nil // the others do not answer, and compare when they come
+			return nil // the others do not answer, and compare when they start
 		}
 		select {
 		case <-poll.C:
@@ -148,16 +148,17 @@ func (m *Checker) CheckStart(ctx context.Context, p *peers.Client) error {
 	}
 }
 
-// behind reports whether it is worth a wait that hashes can be compared.
+// behind reports whether waiting may make hashes comparable.
 func (m *Checker) behind(v verdict) bool {
 	return len(v.unknown) > 0 && v.members-len(v.unknown) < v.quorum()
 }
 
 func (m *Checker) differs(format string, others []string) error {
-	return fieldpath.New("etcd", "Config.Dir", "%s: %w: its data differ from "+format, m.Dir, errdefs.ErrCorrupt, strings.Join(others, ", "))
+	return fieldpath.New("etcd", "Config.Dir", "%s: %w: its data differs from "+format, m.Dir, errdefs.ErrCorrupt, strings.Join(others, ", "))
 }
 
-// compare asks all other members that vote for the hash of their data at this one's revision.
+// compare asks all other voting members for the hash of their data at this member's
+// revision.
 func (m *Checker) compare(ctx context.Context, client *http.Client) (v verdict, err error) {
 	s := m.Server
 	if err := m.Contain.Run(func() (err error) {
@@ -196,8 +197,8 @@ func hashOf(ctx context.Context, s *etcdserver.EtcdServer, client *http.Client, 
 	if err != nil || hash.CompactRevision == own.CompactRevision {
 		return hash, err
 	}
-	// Where nothing was written since a compaction at the last revision, etcd answers with
-	// what was the hash before it. Revision 0 asks for the one of now.
+	// If nothing was written since a compaction at the last revision, etcd answers with
+	// the hash before the compaction. Revision 0 asks for the current hash.
 	now, err := etcdserver.HashByRev(ctx, s.Cluster().ID(), client, member.PeerURLs[0], 0)
 	if err != nil || now.HashRevision != own.Revision {
 		return hash, err

@@ -1,6 +1,6 @@
-// Package contain keeps etcd from ending the host's process. Where etcd cannot go on, it
-// logs a fatal or panic message, after which zap would exit or panic. A Containment stops
-// only the goroutine that logged the message, and records the member as failed.
+// Package contain keeps etcd from ending the host's process. Where etcd cannot continue,
+// it logs a fatal or panic message, after which zap exits or panics. A Containment stops
+// only the goroutine that logged the message, and records the failure of the member.
 package contain
 
 import (
@@ -15,30 +15,29 @@ import (
 	"go.uber.org/zap/zapcore"
 )
 
-// Containment keeps etcd's fatal and panic messages from ending the process.
-// It is the zap hook for both.
+// Containment keeps etcd's fatal and panic messages from ending the process. It is the
+// zap hook for both.
 //
-// What happens to the goroutine that logged the message depends on whose it is:
+// The goroutine that logged the message stops in one of two ways:
 //
-//   - Under run, that is the goroutine of Start or of a caller of the client,
-//     it panics, and run turns the panic into an error.
-//   - Otherwise it is one of etcd's and stays where it is, with the locks that
-//     it holds. Unwinding it would run etcd's deferred functions, which release
-//     locks on half-done work that the next commit would make durable, and
-//     close channels that other goroutines then panic on. Standing still is as
-//     near to a process exit as one goroutine can come. When the rest of the
-//     member has been stopped without it, release lets it exit.
+//   - Under Run, that is in the goroutine of Start or of a caller of the client, it
+//     panics, and Run turns the panic into an error.
+//   - Otherwise it is a goroutine of etcd and blocks, with the locks that it holds.
+//     Unwinding it would run etcd's deferred functions, which release locks on half-done
+//     work that the next commit would make durable, and close channels that other
+//     goroutines then panic on. Blocking is as close to a process exit as one goroutine
+//     can come. When the rest of the member has stopped, Release lets it exit.
 type Containment struct {
 	once     sync.Once
-	failed   chan struct{} // closed by the first fail
+	failed   chan struct{} // closed by the first Fail
 	err      error         // set before failed is closed
 	released chan struct{}
 }
 
-// containedPanic is what unwinds a goroutine that is under run.
+// containedPanic unwinds a goroutine under Run.
 type containedPanic struct{ err error }
 
-// PanicError is a panic that somebody else's code did not expect.
+// PanicError is an unexpected panic in upstream's code.
 type PanicError struct {
 	Value any
 	stack []byte
@@ -50,7 +49,7 @@ func New() *Containment {
 	return &Containment{failed: make(chan struct{}), released: make(chan struct{})}
 }
 
-// logger returns base with its ends of the process taken away.
+// Logger returns base with hooks that keep it from ending the process.
 func (c *Containment) Logger(base *zap.Logger) *zap.Logger {
 	if base == nil {
 		base = zap.NewNop()
@@ -58,8 +57,8 @@ func (c *Containment) Logger(base *zap.Logger) *zap.Logger {
 	return base.WithOptions(zap.WithFatalHook(c), zap.WithPanicHook(c))
 }
 
-// OnWrite implements zapcore.CheckWriteHook. zap calls it after a fatal or
-// panic message was written, also when the level is not enabled.
+// OnWrite implements zapcore.CheckWriteHook. zap calls it after a fatal or panic message,
+// even if the level is disabled.
 func (c *Containment) OnWrite(entry *zapcore.CheckedEntry, fields []zapcore.Field) {
 	err := entryError(entry.Message, fields)
 	c.Fail(err)
@@ -70,7 +69,7 @@ func (c *Containment) OnWrite(entry *zapcore.CheckedEntry, fields []zapcore.Fiel
 	runtime.Goexit()
 }
 
-// fail records the first failure.
+// Fail records the first failure.
 func (c *Containment) Fail(err error) {
 	c.once.Do(func() {
 		c.err = err
@@ -78,12 +77,12 @@ func (c *Containment) Fail(err error) {
 	})
 }
 
-// release lets the goroutines exit that OnWrite holds. It is only safe when
-// the server's other goroutines are gone.
+// Release lets the goroutines exit that OnWrite blocks. It is only safe when the server's
+// other goroutines have ended.
 func (c *Containment) Release() { close(c.released) }
 
-// run calls f and returns its error. A panic in f, and a fault in memory that
-// is mapped from a file, become errors and count as a failure of the member.
+// Run calls f and returns its error. A panic in f, and a fault in memory that is mapped
+// from a file, become errors and count as a failure of the member.
 func (c *Containment) Run(f func() error) (err error) {
 	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
 	defer func() {
@@ -99,8 +98,8 @@ func (c *Containment) Run(f func() error) (err error) {
 	return f()
 }
 
-// underRun reports whether run is on the stack of the calling goroutine. It
-// is only asked on the way to a failure, so its cost does not matter.
+// underRun reports whether Run is on the stack of the calling goroutine. It is only
+// called after a failure, so its cost does not matter.
 func underRun() bool {
 	pcs := make([]uintptr, 256)
 	frames := runtime.CallersFrames(pcs[:runtime.Callers(1, pcs)])
@@ -115,7 +114,7 @@ func underRun() bool {
 	}
 }
 
-// entryError makes an error of a log entry, with the error it carries.
+// entryError converts a log entry to an error that wraps the entry's own.
 func entryError(message string, fields []zapcore.Field) error {
 	var parts []string
 	for _, f := range fields {

@@ -1,6 +1,6 @@
-// Package dbcheck reads the database of a data directory from end to end before etcd opens
-// it, so that damage, a newer version or another member's data becomes an error of the start
-// instead of a panic.
+// Package dbcheck reads the database of a data directory from end to end before etcd
+// opens it, so that damage, a newer version or another member's data becomes an error of
+// the start instead of a panic.
 package dbcheck
 
 import (
@@ -25,8 +25,8 @@ import (
 	"github.com/kubembed/kubembed/internal/fieldpath"
 )
 
-// Check reads the database and returns the index of the last raft entry
-// that it has applied.
+// Check reads the database of a data directory and returns the index of the last raft
+// entry that is applied to it.
 func Check(ctx context.Context, c *contain.Containment, dir string, haveWAL bool) (applied uint64, err error) {
 	path := datadir.ToBackendFileName(dir)
 	info, err := os.Stat(path)
@@ -43,7 +43,7 @@ func Check(ctx context.Context, c *contain.Containment, dir string, haveWAL bool
 		return 0, nil // killed in its first start, before anything was stored
 	}
 
-	// If Open panics, only the file is there to be closed.
+	// If Open panics, only the file can be closed.
 	var file *os.File
 	var db *bbolt.DB
 	defer func() {
@@ -56,7 +56,7 @@ func Check(ctx context.Context, c *contain.Containment, dir string, haveWAL bool
 	err = c.Run(func() (err error) {
 		db, err = bbolt.Open(path, 0o600, &bbolt.Options{
 			ReadOnly: true,
-			Timeout:  time.Nanosecond, // one try for the lock
+			Timeout:  time.Nanosecond, // one attempt for the lock
 			OpenFile: func(name string, flag int, perm os.FileMode) (f *os.File, err error) {
 				file, err = os.OpenFile(name, flag, perm)
 				return file, err
@@ -74,7 +74,7 @@ func Check(ctx context.Context, c *contain.Containment, dir string, haveWAL bool
 				return err
 			}
 			if name, _ := tx.Cursor().First(); name != nil && tx.Bucket(schema.Meta.Name()) == nil {
-				return fmt.Errorf("it is the database of another program: it has %q, and nothing of etcd", name)
+				return fmt.Errorf("it is the database of another program: it has a bucket %q, and none of etcd", name)
 			}
 			applied = uint64At(tx, schema.Meta.Name(), schema.MetaConsistentIndexKeyName)
 			pageSize := uint64(db.Info().PageSize)
@@ -100,8 +100,8 @@ func Check(ctx context.Context, c *contain.Containment, dir string, haveWAL bool
 	return applied, nil
 }
 
-// checkVersion refuses what etcd's MustDetectDowngrade would end the process
-// for. Both versions are compared by major and minor, as etcd does.
+// checkVersion refuses versions for which etcd's MustDetectDowngrade would end the
+// process. It compares major and minor, as etcd does.
 func checkVersion(tx *bbolt.Tx) error {
 	for _, at := range []struct{ bucket, key []byte }{
 		{schema.Cluster.Name(), schema.ClusterClusterVersionKeyName},
@@ -131,8 +131,8 @@ func CheckNotNewer(name, value string) error {
 	return nil
 }
 
-// checkRevisions reads every revision, as etcd does when it rebuilds its index.
-// etcd does it in a goroutine of its own and panics there.
+// checkRevisions reads every revision, as etcd does when it rebuilds its index, in a
+// goroutine of its own that panics.
 func checkRevisions(ctx context.Context, tx *bbolt.Tx) error {
 	b := tx.Bucket(schema.Key.Name())
 	if b == nil {
@@ -144,7 +144,7 @@ func checkRevisions(ctx context.Context, tx *bbolt.Tx) error {
 			return errdefs.Start(context.Cause(ctx))
 		}
 		if len(key) < 17 || len(key) > 18 || key[8] != '_' {
-			return fmt.Errorf("%x is no revision", key)
+			return fmt.Errorf("%x is not a revision", key)
 		}
 		if err := checkMessage(value); err != nil {
 			return fmt.Errorf("revision %x: %w", key, err)
@@ -153,8 +153,8 @@ func checkRevisions(ctx context.Context, tx *bbolt.Tx) error {
 	})
 }
 
-// checkMessage returns an error where proto.Unmarshal does for a message of numbers and
-// bytes, as mvccpb.KeyValue. It is several times as fast.
+// checkMessage returns an error if proto.Unmarshal would for a message of numbers and
+// bytes like mvccpb.KeyValue. It is several times as fast.
 func checkMessage(data []byte) error {
 	for len(data) > 0 {
 		number, _, n := protowire.ConsumeField(data)

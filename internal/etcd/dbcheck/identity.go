@@ -19,12 +19,13 @@ import (
 	"github.com/kubembed/kubembed/internal/fieldpath"
 )
 
-// Identity is what a member of a cluster keeps for the life of its data directory.
+// Identity is the part of a member's configuration that cannot change in the life of its
+// data directory.
 type Identity struct{ Name, PeerAddr string }
 
-// CheckIdentity refuses a directory of another member: one that is alone where this one is
-// of a cluster, one of a cluster where this one is alone, or one of another name or
-// address. own is nil for a member that is alone. The database has been checked.
+// CheckIdentity refuses the data directory of another member: a standalone one where this
+// one belongs to a cluster, the reverse, or one with another name or address. own is nil
+// for a standalone member. The database must have been checked.
 func CheckIdentity(c *contain.Containment, dir string, own *Identity) error {
 	var members []*membership.Member
 	if err := c.Run(func() (err error) {
@@ -36,19 +37,19 @@ func CheckIdentity(c *contain.Containment, dir string, own *Identity) error {
 	if len(members) == 0 {
 		return nil // killed in its first start
 	}
-	alone := false
+	standalone := false
 	for _, m := range members {
 		for _, u := range m.PeerURLs {
-			alone = alone || u == memberaddr.Standalone.String()
+			standalone = standalone || u == memberaddr.Standalone.String()
 		}
 	}
 	switch {
-	case own == nil && !alone:
-		return fieldpath.New("etcd", "Config.Dir", "%s: %w: it is of a member of a cluster: set %s to the name that it was created with", dir, errdefs.ErrOtherMember, fieldpath.Name("Config.Cluster.Name"))
+	case own == nil && !standalone:
+		return fieldpath.New("etcd", "Config.Dir", "%s: %w: it belongs to a member of a cluster: set %s to the name that it was created with", dir, errdefs.ErrOtherMember, fieldpath.Name("Config.Cluster.Name"))
 	case own == nil:
 		return nil
-	case alone:
-		return fieldpath.New("etcd", "Config.Dir", "%s: %w: it is of a member that is alone, which cannot become one of a cluster: leave out %s, or name an empty directory", dir, errdefs.ErrOtherMember, fieldpath.Name("Config.Cluster.Name"))
+	case standalone:
+		return fieldpath.New("etcd", "Config.Dir", "%s: %w: it belongs to a standalone member, which cannot join a cluster: leave out %s, or name an empty directory", dir, errdefs.ErrOtherMember, fieldpath.Name("Config.Cluster.Name"))
 	}
 	stored := memberaddr.Find(members, own.PeerAddr)
 	if stored == nil {
@@ -58,10 +59,10 @@ func CheckIdentity(c *contain.Containment, dir string, own *Identity) error {
 					errdefs.ErrOtherMember, m.Name, m.PeerURLs)
 			}
 		}
-		return nil // removed; its others tell
+		return nil // removed; the other members report it
 	}
 	if stored.Name != "" && stored.Name != own.Name {
-		return fieldpath.New("etcd", "Config.Cluster.Name", "%w: %s is of member %q", errdefs.ErrOtherMember, dir, stored.Name)
+		return fieldpath.New("etcd", "Config.Cluster.Name", "%w: %s belongs to member %q", errdefs.ErrOtherMember, dir, stored.Name)
 	}
 	return nil
 }

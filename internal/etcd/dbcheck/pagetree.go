@@ -8,17 +8,17 @@ import (
 	"io"
 )
 
-// pageCheck checks the pages of a bbolt file for what bbolt checks when it
-// opens the file to look for free pages: every page is what it says it is, is
-// used once, and holds its keys in order. bbolt does it in a goroutine of its
-// own and panics there, as its Tx.Check does, so calling it is no way out.
+// pageCheck makes the checks that bbolt makes when it opens a file to find free pages:
+// every page has its own number and a known kind, is used once, and holds its keys in
+// order. bbolt checks in a goroutine of its own and panics there, as its Tx.Check does,
+// so that its check cannot be called.
 //
 // The layout has been the same since bolt's first release: a header of 16
 // bytes (id, flags, count, overflow), then elements of 16 bytes.
 type pageCheck struct {
 	file     io.ReaderAt
 	pageSize uint64
-	pages    uint64 // how many pages the file holds
+	pages    uint64 // in the file
 	used     []bool
 }
 
@@ -34,8 +34,8 @@ func newPageCheck(file io.ReaderAt, pageSize, pages uint64) *pageCheck {
 	return &pageCheck{file: file, pageSize: pageSize, pages: pages, used: make([]bool, pages)}
 }
 
-// tree checks the page id and those below it. Keys must be at least low and
-// less than high; nil is no bound.
+// tree checks the page id and the pages below it. Keys must be at least low and less than
+// high; nil is no bound.
 func (c *pageCheck) tree(id uint64, low, high []byte) error {
 	page, err := c.read(id)
 	if err != nil {
@@ -71,7 +71,7 @@ func (c *pageCheck) tree(id uint64, low, high []byte) error {
 			if len(value) < 16 {
 				return fmt.Errorf("page %d: element %d: a bucket of %d bytes", id, i, len(value))
 			}
-			// A root of zero is a small bucket that is held in the value.
+			// A root of zero is a small bucket inside the value.
 			if root := binary.NativeEndian.Uint64(value); root != 0 {
 				err = c.tree(root, nil, nil)
 			}
@@ -113,8 +113,8 @@ func (c *pageCheck) read(id uint64) ([]byte, error) {
 	return page, err
 }
 
-// elementOf returns the key and, on a leaf, the value of the element that
-// begins here. Its positions count from its own beginning.
+// elementOf returns the key and, on a leaf, the value of an element. Its offsets are
+// relative to its own start.
 func elementOf(element []byte, flags uint16) (key, value []byte, err error) {
 	var pos, ksize, vsize uint64
 	if flags == branchPage {

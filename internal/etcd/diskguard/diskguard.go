@@ -1,5 +1,5 @@
-// Package diskguard refuses writes before the disk of a data directory is full, at which
-// etcd would exit.
+// Package diskguard refuses writes before the disk of a data directory is full. On a full
+// disk etcd exits.
 package diskguard
 
 import (
@@ -22,42 +22,42 @@ import (
 	"github.com/kubembed/kubembed/internal/fieldpath"
 )
 
-// etcd ends itself when its disk is full: a write that it has promised to make
-// cannot be made. So writes are refused before that, while there is room for what
-// follows from those that are under way: the next segment of the write-ahead log,
-// which etcd fills the disk with when it begins the one before, new pages of the
-// database, and a snapshot of raft's.
+// etcd exits when it cannot persist an acknowledged write. So writes are refused while
+// there is still room for the writes in flight: for the next segment of the write-ahead
+// log, which etcd allocates when it begins the one before, for new pages of the database,
+// and for a snapshot of raft.
 //
-// What deletes is let through longer, for that is how room is made.
+// Requests that delete are accepted longer, because they free space.
 const (
 	spareBytes    = 48 << 20
 	spareDeleting = 16 << 20
-	// firstBytes is what a first start writes besides its log: objects, keys, certificates.
+	// firstBytes is the size of the writes of a first start besides its log: objects,
+	// keys, certificates.
 	firstBytes = 8 << 20
-	// firstDatabase is the size of its database: bbolt grows it by so much at a time.
+	// firstDatabase is the size of its database, which bbolt grows in steps of that size.
 	firstDatabase = 16 << 20
-	// spareEphemeral lets etcd prepare a segment of its log at any time that it accepts
-	// writes. Without it etcd would fail when it needs that segment.
+	// spareEphemeral lets etcd prepare a segment of its log whenever it accepts writes.
+	// Without it etcd would fail when it needs that segment.
 	spareEphemeral = 16 << 20
-	// How long, and for how many bytes of requests, an answer about the room holds.
+	// For how long, and for how many bytes of requests, a measured free space is valid.
 	lookInterval = 100 * time.Millisecond
 	lookBytes    = 4 << 20
 )
 
-// Guard watches the room on the disk of a directory, for the calls that need it.
+// Guard watches the free space of the disk of a directory for the requests that need it.
 type Guard struct {
 	dir   string
 	spare int64 // on top of spareBytes and spareDeleting
-	// free tells the bytes that this user may still write, and false where that
-	// cannot be told.
+	// free returns the bytes that this user may still write, and false where they are
+	// unknown.
 	free func(dir string) (int64, bool)
 
-	used atomic.Int64 // bytes of requests since the last look
-	next atomic.Int64 // when to look again, by steady
+	used atomic.Int64 // bytes of requests since the last measurement
+	next atomic.Int64 // when to measure again, by steady
 
 	mu      sync.Mutex
-	left    atomic.Int64 // at the last look
-	reserve *reserve     // nil where nothing has to last
+	left    atomic.Int64 // at the last measurement
+	reserve *reserve     // nil for an ephemeral member
 }
 
 func New(dir string, ephemeral bool) *Guard {
@@ -73,25 +73,25 @@ func New(dir string, ephemeral bool) *Guard {
 // Dir returns the directory.
 func (s *Guard) Dir() string { return s.dir }
 
-// Free returns how many bytes the disk has free, and false where that is unknown.
+// Free returns the free bytes of the disk, and false where they are unknown.
 func (s *Guard) Free() (int64, bool) { return s.free(s.dir) }
 
-// SetFree replaces the answer of the file system. It is for tests.
+// SetFree replaces the free space of the file system in tests.
 func (s *Guard) SetFree(bytes int64) {
 	s.free = func(string) (int64, bool) { return bytes, true }
 	s.next.Store(0)
 }
 
-// Reserve takes the room on the disk that the first writes need.
+// Reserve allocates the disk space that the first writes need.
 func (s *Guard) Reserve() { _ = s.look(lookBytes) }
 
 var steadyFrom = time.Now()
 
-// steady is a time in nanoseconds that goes on when the clock is set back. By the time
-// of day the disk would then be looked at no more until that has come again.
+// steady is a time in nanoseconds that continues when the clock is set back. By the time
+// of day, the free space would not be measured again until the clock has caught up.
 func steady() int64 { return int64(time.Since(steadyFrom)) }
 
-// look returns the bytes that are left, as of a moment ago.
+// look returns the free bytes, as of a moment ago.
 func (s *Guard) look(bytes int64) int64 {
 	now := steady()
 	if s.used.Add(bytes) < lookBytes && now < s.next.Load() {
@@ -100,12 +100,12 @@ func (s *Guard) look(bytes int64) int64 {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.used.Load() < lookBytes && now < s.next.Load() {
-		return s.left.Load() // another call has looked
+		return s.left.Load() // another call has measured
 	}
 	return s.refresh()
 }
 
-// refresh looks now. The caller holds mu.
+// refresh measures now. The caller holds mu.
 func (s *Guard) refresh() int64 {
 	if s.reserve != nil {
 		s.reserve.extend(s.dir)
@@ -120,13 +120,14 @@ func (s *Guard) refresh() int64 {
 	return left
 }
 
-// need is how many bytes must be free for writes to be accepted.
+// Need returns the bytes that must be free for writes to be accepted.
 func (s *Guard) Need() int64 { return s.spare + spareBytes }
 
-// NeedDeleting is how many bytes must be free for requests that delete to be accepted.
+// NeedDeleting returns the bytes that must be free for requests that delete to be
+// accepted.
 func (s *Guard) NeedDeleting() int64 { return s.spare + spareDeleting }
 
-// admit refuses a write of that many bytes if the disk is about to be full.
+// admit refuses a write of that many bytes if the disk is almost full.
 func (s *Guard) admit(bytes int, deletes bool) error {
 	need := s.Need()
 	if deletes {
@@ -138,18 +139,19 @@ func (s *Guard) admit(bytes int, deletes bool) error {
 	return nil
 }
 
-// check says what is missing, and what to do.
+// Check returns ErrNoSpace, with the missing space and the remedy, while writes are
+// refused.
 func (s *Guard) Check() error {
 	s.mu.Lock()
-	free := s.refresh() // or it would be green while writes are refused
+	free := s.refresh() // or the check would pass while writes are refused
 	s.mu.Unlock()
 	if need := s.Need(); free < need {
-		return fmt.Errorf("%s: %w: %d bytes are free, %d are needed, and writes are refused until then: delete other files on this disk, or enlarge it", s.dir, errdefs.ErrNoSpace, free, need)
+		return fmt.Errorf("%s: %w: %d bytes are free, %d are needed, and writes are refused until they are: delete other files on this disk, or enlarge it", s.dir, errdefs.ErrNoSpace, free, need)
 	}
 	return nil
 }
 
-// admitRequest is admit for a request of the gRPC API.
+// AdmitRequest is admit for a request of the gRPC API.
 func (s *Guard) AdmitRequest(request any) error {
 	switch r := request.(type) {
 	case *pb.PutRequest:
@@ -168,7 +170,7 @@ func (s *Guard) AdmitRequest(request any) error {
 	return nil
 }
 
-// writes tells what a transaction may do.
+// writes reports whether a transaction may put and delete.
 func writes(r *pb.TxnRequest) (puts, deletes bool) {
 	for _, ops := range [][]*pb.RequestOp{r.Success, r.Failure} {
 		for _, op := range ops {
@@ -186,8 +188,9 @@ func writes(r *pb.TxnRequest) (puts, deletes bool) {
 	return puts, deletes
 }
 
-// start returns errdefs.ErrNoSpace if the disk has too little room for etcd to start, and, the first
-// time, for what a control plane begins with, so that it can be started again.
+// CheckStart returns ErrNoSpace if the disk has too little space for etcd to start. A
+// first start also needs space for the initial objects of a control plane, so that it can
+// restart.
 func (s *Guard) CheckStart(fresh bool) error {
 	free, ok := s.Free()
 	if need := s.startNeeds(fresh) - leftovers(s.dir); ok && free < need {
@@ -196,13 +199,12 @@ func (s *Guard) CheckStart(fresh bool) error {
 	return nil
 }
 
-// startNeeds is how many bytes must be free for a start. etcd fills the disk with two
-// segments of a new write-ahead log, or the next one of an old one, before anything is
-// written to them.
+// startNeeds returns the bytes that must be free for a start. etcd allocates two segments
+// of a new write-ahead log, or the next segment of an old one, before it writes to them.
 //
-// A first start must leave enough for writes. A later one need not: all that a member with
-// a full disk had when it was stopped is enough to start it again, or nobody could
-// delete objects to make room. It refuses writes below need(), as before.
+// A first start must leave enough for writes. A later start need not: the space that a
+// member on a full disk had when it stopped is enough to restart it. Otherwise no client
+// could delete objects to free space. It refuses writes below Need, as before.
 func (s *Guard) startNeeds(fresh bool) int64 {
 	if fresh {
 		need := s.Need() + 2*wal.SegmentSizeBytes + firstBytes
@@ -218,17 +220,17 @@ func (s *Guard) startNeeds(fresh bool) int64 {
 	return need
 }
 
-// restoredBytes is what the first start after a restore writes, at most.
+// restoredBytes is the most that the first start after a restore writes.
 const restoredBytes = 4 << 20
 
-// RestoreNeeds is how many bytes must be free to make a data directory with a database of
-// that size, beside the segments of its log: room for the copy, or what the member needs to
-// start and accept writes, whichever is more.
+// RestoreNeeds returns the bytes that must be free to make a data directory with a
+// database of that size, besides the segments of its log: the space for the copy, or the
+// space that the member needs to start and accept writes, whichever is more.
 func RestoreNeeds(dir string, size int64) int64 {
 	return max(size+spareBytes, New(dir, false).Need()+reserveBytes+restoredBytes)
 }
 
-// leftovers is the size of the next segment of a member that was killed, which is used
+// leftovers returns the size of the prepared segment of a killed member, which is used
 // again.
 func leftovers(dir string) (sum int64) {
 	paths, _ := filepath.Glob(filepath.Join(datadir.ToWALDir(dir), "*.tmp"))

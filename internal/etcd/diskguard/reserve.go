@@ -6,22 +6,22 @@ import (
 	"go.etcd.io/etcd/server/v3/storage/datadir"
 )
 
-// How much of the disk the database has beyond its end, so that what was let through
-// can be committed even if others fill the disk at that moment. The file grows by 16
-// MiB at a time, and has holes then.
+// The disk space that is allocated beyond the end of the database, so that accepted
+// writes can be committed even if another program fills the disk at that moment. The file
+// grows in steps of 16 MiB, with holes.
 const (
 	reserveBytes = 32 << 20
-	reserveAgain = 16 << 20 // when so much of it is left
+	reserveAgain = 16 << 20 // extended when so much of it is left
 )
 
-// reserve is what has been reserved, of which file.
+// reserve is the file and the size up to which space has been reserved.
 type reserve struct {
 	file os.FileInfo
 	upTo int64
 }
 
-// reserveMissing is how many bytes a start is going to reserve. What an earlier one has
-// reserved is still there.
+// reserveMissing returns the bytes that a start is going to reserve. Earlier reservations
+// persist.
 func reserveMissing(dir string) int64 {
 	info, err := os.Stat(datadir.ToBackendFileName(dir))
 	if err != nil || !canReserve {
@@ -30,9 +30,9 @@ func reserveMissing(dir string) int64 {
 	return max(0, info.Size()+reserveBytes-allocated(info))
 }
 
-// extend reserves more if the database has grown, or is another file. Where the file
-// system cannot, the member may fail when its disk is filled within a tenth of a
-// second.
+// extend reserves more if the database has grown, or is another file. On a file system
+// that cannot reserve space, the member may fail when its disk fills up within a tenth of
+// a second.
 func (r *reserve) extend(dir string) {
 	path := datadir.ToBackendFileName(dir)
 	info, err := os.Stat(path)

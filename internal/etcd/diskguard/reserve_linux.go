@@ -10,7 +10,7 @@ import (
 
 const canReserve = true
 
-// allocated is how many bytes of the disk a file has, which may be more than its size.
+// allocated returns the disk space of a file, which may be more than its size.
 func allocated(info os.FileInfo) int64 {
 	if stat, ok := info.Sys().(*syscall.Stat_t); ok {
 		return stat.Blocks * 512
@@ -18,8 +18,8 @@ func allocated(info os.FileInfo) int64 {
 	return info.Size()
 }
 
-// allocate takes room on the disk for the first bytes of a file, also where it ends
-// before, and leaves its size as it is.
+// allocate allocates disk space for the first bytes of a file, even beyond its end, and
+// keeps its size.
 func allocate(path string, bytes int64) error {
 	file, err := os.OpenFile(path, os.O_RDWR, 0)
 	if err != nil {

@@ -11,5 +11,5 @@ const canReserve = false
 
 func allocated(info os.FileInfo) int64 { return info.Size() }
 
-// allocate takes room on the disk where there is a call for it.
+// allocate allocates disk space on systems with a call for it.
 func allocate(string, int64) error { return errors.ErrUnsupported }

@@ -36,7 +36,7 @@ func Corrupt(path string, err error) error {
 // Start returns err as an error of a start.
 func Start(err error) error { return fmt.Errorf("etcd: start: %w", err) }
 
-// Dir returns an error that names the field, the data directory and the cure.
+// Dir returns an error that names the field, the data directory and the remedy.
 func Dir(dir string, err error) error {
 	return fieldpath.New("etcd", "Config.Dir", "cannot use %s: %w: name a directory that this user can write to, or one that can be made", dir, err)
 }

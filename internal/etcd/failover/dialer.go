@@ -16,20 +16,20 @@ import (
 	"google.golang.org/grpc/credentials/insecure"
 )
 
-// dialTimeout bounds one try to connect to one endpoint, with its handshake.
+// dialTimeout bounds one attempt to connect to one endpoint, with its handshake.
 const dialTimeout = 3 * time.Second
 
-// Dialer opens the connections of a client to endpoints elsewhere, and remembers
-// them: gRPC tells nobody why it cannot connect, and keeps a connection to a member
-// that has stopped to answer, with all the calls on it.
+// Dialer opens the connections of a client and records them. gRPC does not report why it
+// cannot connect, and keeps a connection to a member that has stopped answering, with all
+// calls on it.
 type Dialer struct {
 	tls transport.TLSInfo
-	// encrypted tells whether the endpoints are https.
+	// encrypted says that the endpoints are https.
 	encrypted bool
 
 	mu       sync.Mutex
 	open     map[string]map[*dialed]struct{} // by address
-	problems map[string]error                // why the last try failed, by address
+	problems map[string]error                // of the last attempt, by address
 }
 
 func NewDialer(info transport.TLSInfo, encrypted bool) *Dialer {
@@ -57,35 +57,35 @@ func (d *Dialer) dial(ctx context.Context, addr string) (net.Conn, error) {
 	return c, nil
 }
 
-// cut closes the connections to addr, so that what waits for them goes elsewhere.
+// cut closes the connections to addr, so that calls on them use another endpoint.
 func (d *Dialer) cut(addr string) {
 	for _, c := range d.Connections(addr) {
 		_ = c.Close()
 	}
 }
 
-// Connections returns those to addr that are open.
+// Connections returns the open connections to addr.
 func (d *Dialer) Connections(addr string) []*dialed {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	return slices.Collect(maps.Keys(d.open[addr]))
 }
 
-// note remembers why there is no connection to addr; nil is that there is one.
+// note records why there is no connection to addr, or nil for a connection.
 func (d *Dialer) note(addr string, err error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.problems[addr] = err
 }
 
-// problem returns why the last try to connect to addr failed, or nil.
+// problem returns the error of the last attempt to connect to addr, or nil.
 func (d *Dialer) problem(addr string) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	return d.problems[addr]
 }
 
-// credentials are those of the endpoints' scheme.
+// credentials returns the transport credentials for the scheme of the endpoints.
 func (d *Dialer) credentials() credentials.TransportCredentials {
 	if !d.encrypted {
 		return insecure.NewCredentials()
@@ -93,7 +93,7 @@ func (d *Dialer) credentials() credentials.TransportCredentials {
 	return &freshTLS{TransportCredentials: credentials.NewTLS(nil), dialer: d}
 }
 
-// freshTLS reads the files again for each handshake, the authority too.
+// freshTLS reads the files again for each handshake, including the CA.
 type freshTLS struct {
 	credentials.TransportCredentials
 	dialer *Dialer
@@ -123,7 +123,7 @@ func (f *freshTLS) Clone() credentials.TransportCredentials {
 	return &freshTLS{TransportCredentials: f.TransportCredentials.Clone(), dialer: f.dialer}
 }
 
-// dialed is a connection that its dialer knows until it is closed.
+// dialed is a connection that its dialer records until it is closed.
 type dialed struct {
 	net.Conn
 	dialer *Dialer
@@ -140,20 +140,20 @@ func (c *dialed) Close() error {
 	return c.Conn.Close()
 }
 
-// refusal notes what the server says against the client's certificate, which comes
-// not with the handshake but with the first read. Until then what was noted of the
-// connection before stands: a call that ends in between is told that.
+// refusal notes the server's refusal of the client's certificate, which comes not with
+// the handshake but with the first read. Until then the error of the previous connection
+// stays: a call that ends in between returns it.
 type refusal struct {
 	net.Conn
-	dialed *dialed
-	heard  atomic.Bool
+	dialed   *dialed
+	answered atomic.Bool
 }
 
 func (c *refusal) Read(b []byte) (int, error) {
 	n, err := c.Conn.Read(b)
 	switch {
 	case err == nil:
-		if c.heard.CompareAndSwap(false, true) {
+		if c.answered.CompareAndSwap(false, true) {
 			c.dialed.dialer.note(c.dialed.addr, nil)
 		}
 	case IsTLSAlert(err):
@@ -162,8 +162,8 @@ func (c *refusal) Read(b []byte) (int, error) {
 	return n, err
 }
 
-// IsTLSAlert reports whether the other side has ended a TLS connection by an alert, for which
-// crypto/tls has no exported type.
+// IsTLSAlert reports whether the other side has ended a TLS connection by an alert, for
+// which crypto/tls exports no type.
 func IsTLSAlert(err error) bool {
 	var operation *net.OpError
 	return errors.As(err, &operation) && operation.Op == "remote error"

@@ -1,5 +1,5 @@
-// Package failover keeps the client of an etcd on the members that answer. gRPC tells
-// nobody why it cannot connect, and stays on a member that has stopped to answer.
+// Package failover keeps an etcd client on the members that answer. gRPC does not report
+// why it cannot connect, and stays on a member that has stopped answering.
 package failover
 
 import (
@@ -16,36 +16,35 @@ import (
 	"github.com/kubembed/kubembed/internal/etcdstream"
 )
 
-// As kube-apiserver has them (k8s.io/apiserver/pkg/storage/storagebackend/factory).
+// The values of kube-apiserver (k8s.io/apiserver/pkg/storage/storagebackend/factory).
 const (
 	KeepAliveTime    = 30 * time.Second
 	KeepAliveTimeout = 10 * time.Second
 )
 
-// How soon a member is left that has stopped to answer: it is asked every
-// probeInterval, and has probeTimeout to answer. gRPC's own keepalive cannot be
-// shorter than ten seconds.
+// The client leaves a member that does not answer a probe within probeTimeout; there is a
+// probe every probeInterval. gRPC's own keepalive cannot be shorter than ten seconds.
 const (
 	probeInterval = 250 * time.Millisecond
 	probeTimeout  = 2 * time.Second
 )
 
-// reconnectDelay is the longest time between two tries to connect to an endpoint.
-// gRPC's own is two minutes.
+// reconnectDelay is the longest time between two attempts to connect to an endpoint.
+// gRPC's default is two minutes.
 const reconnectDelay = time.Second
 
-// Client is a client over endpoints, of which it uses those that answer, see probe.go.
+// Client is an etcd client that uses the endpoints that answer, see probe.go.
 type Client struct {
 	client *clientv3.Client
 	dialer *Dialer
-	// endpoints are all there are at the moment.
+	// endpoints returns all current endpoints.
 	endpoints func() []string
 
 	cancel context.CancelFunc
 	done   chan struct{}
 }
 
-// New connects lazily. endpoints returns at least one.
+// New returns a client that connects lazily. endpoints must return at least one endpoint.
 func New(d *Dialer, endpoints func() []string, logger *zap.Logger) (*Client, error) {
 	if logger == nil {
 		logger = zap.NewNop()
@@ -67,16 +66,17 @@ func New(d *Dialer, endpoints func() []string, logger *zap.Logger) (*Client, err
 	return n, nil
 }
 
-// Etcd returns the etcd client. It is closed by Close only.
+// Etcd returns the etcd client. Only Close may close it.
 func (n *Client) Etcd() *clientv3.Client { return n.client }
 
 // Dialer returns the dialer of the client.
 func (n *Client) Dialer() *Dialer { return n.dialer }
 
-// options are for all connections.
+// options returns the options of all connections.
 func (d *Dialer) options() []grpc.DialOption {
 	return []grpc.DialOption{
-		// Members and an external etcd are reached directly, whatever HTTPS_PROXY says.
+		// Members and an external etcd are connected to directly, whatever HTTPS_PROXY
+		// says.
 		grpc.WithNoProxy(),
 		grpc.WithContextDialer(d.dial),
 		grpc.WithTransportCredentials(d.credentials()),
@@ -87,14 +87,14 @@ func (d *Dialer) options() []grpc.DialOption {
 	}
 }
 
-// Close ends the client and waits for what it has started.
+// Close closes the client and waits for its goroutines.
 func (n *Client) Close() {
 	n.cancel()
 	<-n.done
-	_ = n.client.Close() // only ever says that its context is cancelled
+	_ = n.client.Close() // only returns that its context is cancelled
 }
 
-// problemOf returns why endpoint cannot be connected to.
+// problemOf returns the reason why endpoint does not answer.
 func (n *Client) problemOf(endpoint string) error {
 	if err := n.dialer.problem(memberaddr.HostPort(endpoint)); err != nil {
 		return err

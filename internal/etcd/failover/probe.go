@@ -12,7 +12,7 @@ import (
 	"github.com/kubembed/kubembed/internal/etcd/memberaddr"
 )
 
-// probe asks one member again and again how it is.
+// probe polls the status of one member.
 type probe struct {
 	endpoint string
 	cancel   context.CancelFunc
@@ -40,7 +40,7 @@ func (n *Client) run(ctx context.Context) {
 	}()
 	tick := time.NewTicker(probeInterval)
 	defer tick.Stop()
-	var lost time.Time // when the leader was
+	var leaderless time.Time // since when there is no leader
 	var leaving []departure
 	for {
 		select {
@@ -63,13 +63,13 @@ func (n *Client) run(ctx context.Context) {
 		}
 		use, led := choose(endpoints, probes)
 		if led {
-			lost = time.Time{}
-		} else if lost.IsZero() {
-			lost = time.Now()
+			leaderless = time.Time{}
+		} else if leaderless.IsZero() {
+			leaderless = time.Now()
 		}
-		// Until an election is over, followers pass writes on to a leader that is no
-		// more, which get no answer for seven seconds.
-		if !led && time.Since(lost) < electionTime {
+		// Until an election is over, followers forward writes to the failed leader. Such
+		// writes get no response for seven seconds.
+		if !led && time.Since(leaderless) < electionTime {
 			continue
 		}
 		if before := n.client.Endpoints(); len(use) > 0 && !slices.Equal(before, use) {
@@ -79,13 +79,13 @@ func (n *Client) run(ctx context.Context) {
 	}
 }
 
-// departTime is how long calls may go on at a member that the client has left though
+// departTime is how long calls may continue on a member that the client has left although
 // it answers.
 const departTime = time.Second
 
-// departure are connections that the client uses no more. gRPC leaves them open as long
-// as a watch is on them, and a call that had chosen one of them a moment before, but not
-// begun, waits for that, without end. Closed, they let both go elsewhere.
+// departure has connections that the client no longer uses. gRPC leaves them open while
+// they have a watch, and a call that had chosen one of them but not begun waits forever.
+// When they are closed, both use another endpoint.
 type departure struct {
 	conns []*dialed
 	at    time.Time
@@ -101,7 +101,7 @@ func (n *Client) depart(before, use []string) departure {
 	return d
 }
 
-// over closes the connections when it is time.
+// over closes the connections after departTime, and reports whether it did.
 func (d departure) over() bool {
 	if time.Since(d.at) < departTime {
 		return false
@@ -112,16 +112,17 @@ func (d departure) over() bool {
 	return true
 }
 
-// ElectionTimeout is how long a follower waits for a sign of its leader before it campaigns:
-// etcd's default. The members of a cluster are configured with it.
+// ElectionTimeout is how long a follower waits for its leader before it campaigns, etcd's
+// default. Package etcd configures the members of a cluster with it.
 const ElectionTimeout = time.Second
 
-// electionTime is how long followers wait for a leader at most.
+// electionTime is the longest time that followers wait for a leader.
 const electionTime = 2 * ElectionTimeout
 
-// choose returns the leader's endpoint, and true; or where it does not answer, those
-// that do, or where none does, all. A write that a follower has passed on to a leader
-// that then dies is lost without an error; clients of the leader notice at once.
+// choose returns the leader's endpoint and true. If the leader does not answer, it
+// returns the endpoints that do, or all if none does. A write that a follower has
+// forwarded to a leader that then fails is lost without an error; clients of the leader
+// notice at once.
 func choose(endpoints []string, probes map[string]*probe) (use []string, led bool) {
 	var leader string
 	var term uint64
@@ -170,7 +171,7 @@ func (p *probe) get() probeState {
 func (p *probe) run(ctx context.Context, n *Client) {
 	defer close(p.done)
 	// A connection of its own, for this endpoint only, without the client's retries,
-	// which are logged. Nor is it closed with those that the client has left.
+	// which are logged. It also stays open when the client leaves the endpoint.
 	dialer := NewDialer(n.dialer.tls, n.dialer.encrypted)
 	conn, err := grpc.NewClient("passthrough:///"+memberaddr.HostPort(p.endpoint), dialer.options()...)
 	if err != nil {
@@ -185,8 +186,8 @@ func (p *probe) run(ctx context.Context, n *Client) {
 		if ctx.Err() != nil {
 			return
 		}
-		// A member that is cut off from the others has no leader; so has each for a
-		// moment when one is elected, which is no reason to leave it.
+		// A partitioned member has no leader. During an election no member has one, which
+		// is no reason to leave it.
 		if leaderless++; !state.answers || state.term > 0 {
 			leaderless = 0
 		}
@@ -196,7 +197,7 @@ func (p *probe) run(ctx context.Context, n *Client) {
 		p.state = state
 		p.mu.Unlock()
 		if left {
-			// What waits for it goes elsewhere, also calls on connections that the
+			// Its calls use another endpoint, including calls on connections that the
 			// client has left for another reason.
 			n.dialer.cut(memberaddr.HostPort(p.endpoint))
 			dialer.cut(memberaddr.HostPort(p.endpoint))
@@ -209,7 +210,7 @@ func (p *probe) run(ctx context.Context, n *Client) {
 	}
 }
 
-// ask returns a term of zero for a member without a leader.
+// ask returns the status of a member. The term is zero for a member without a leader.
 func ask(ctx context.Context, conn *grpc.ClientConn) probeState {
 	ctx, cancel := context.WithTimeout(ctx, probeTimeout)
 	defer cancel()

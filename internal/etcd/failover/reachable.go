@@ -13,9 +13,9 @@ import (
 	"github.com/kubembed/kubembed/internal/fieldpath"
 )
 
-// oldestRemote is the oldest etcd that Kubernetes' storage is tested with: older ones
+// oldestExternal is the oldest etcd that Kubernetes' storage is tested with. Older ones
 // do not report the progress of watches reliably.
-var oldestRemote = semver.Version{Major: 3, Minor: 5}
+var oldestExternal = semver.Version{Major: 3, Minor: 5}
 
 // WaitReachable waits until one of endpoints answers.
 func (n *Client) WaitReachable(ctx context.Context, endpoints []string) error {
@@ -26,7 +26,7 @@ func (n *Client) WaitReachable(ctx context.Context, endpoints []string) error {
 		go func() {
 			status, err := n.status(ctx, endpoint)
 			if err == nil {
-				err = checkRemote(endpoint, status)
+				err = checkExternal(endpoint, status)
 			}
 			answers <- err
 		}()
@@ -40,7 +40,7 @@ func (n *Client) WaitReachable(ctx context.Context, endpoints []string) error {
 			reached = true
 			cancel()
 		case errors.Is(err, errTooOld):
-			// Not to be hidden by another that is not.
+			// It must not be hidden by an endpoint that is new enough.
 			first = err
 		case first == nil:
 			first = err
@@ -59,7 +59,7 @@ func (n *Client) WaitReachable(ctx context.Context, endpoints []string) error {
 	return &list{errs}
 }
 
-// status asks one endpoint until it answers.
+// status waits for the status of one endpoint.
 func (n *Client) status(ctx context.Context, endpoint string) (*pb.StatusResponse, error) {
 	conn, err := n.client.Dial(endpoint)
 	if err != nil {
@@ -71,18 +71,18 @@ func (n *Client) status(ctx context.Context, endpoint string) (*pb.StatusRespons
 
 var errTooOld = errors.New("etcd is too old")
 
-func checkRemote(endpoint string, status *pb.StatusResponse) error {
+func checkExternal(endpoint string, status *pb.StatusResponse) error {
 	version, err := semver.NewVersion(status.Version)
 	if err != nil {
 		return fmt.Errorf("%s: its version: %w", endpoint, err)
 	}
-	if version.LessThan(oldestRemote) {
+	if version.LessThan(oldestExternal) {
 		return fieldpath.New("etcd", "ExternalConfig.Endpoints", "%s: %w: it is %s, and must be 3.5 or newer", endpoint, errTooOld, version)
 	}
 	return nil
 }
 
-// list is an error of several in one line, the first being what it is about.
+// list joins errors in one line. The first is the subject.
 type list struct{ errs []error }
 
 func (l *list) Error() string {

@@ -1,5 +1,5 @@
-// Package heldport keeps a port between its binding and the time when it is served, so that
-// nobody else takes it.
+// Package heldport keeps a bound port until it is served, so that no other process takes
+// it.
 package heldport
 
 import (
@@ -7,8 +7,8 @@ import (
 	"time"
 )
 
-// Listener keeps a port that is not served. It closes connections at once, so that clients
-// do not have to wait.
+// Listener keeps a port that is not served. It closes connections at once, so that
+// clients do not wait.
 type Listener struct {
 	listener *net.TCPListener
 	refusing chan struct{} // closed when no more connections are refused

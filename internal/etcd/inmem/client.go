@@ -1,5 +1,5 @@
 // Package inmem has the client that calls a member in the same process, without socket or
-// framing, and the in-memory gRPC connection for callers that insist on dialling.
+// framing, and in-memory gRPC connections for callers that insist on dialling.
 package inmem
 
 import (
@@ -38,10 +38,10 @@ type Snapshot interface {
 	Size() int64
 }
 
-// NewClient returns the in-process client. Upstream's runs a call's server
-// side in the caller's goroutine, so reads and writes go through a guard. The
-// server side of watches runs in goroutines that upstream's client forgets:
-// they go through a gate, at which Close waits for them.
+// NewClient returns the in-process client. Upstream's client runs the server side of a
+// call in the caller's goroutine, so reads and writes go through guardedKV. The server
+// side of watches runs in goroutines that upstream's client does not wait for:
+// Member.Watches counts them.
 func NewClient(m Member) *clientv3.Client {
 	s := m.Server
 	client := v3client.New(s)
@@ -54,7 +54,7 @@ func NewClient(m Member) *clientv3.Client {
 	return client
 }
 
-// countedWatch counts the streams that are served.
+// countedWatch counts the served streams.
 type countedWatch struct {
 	pb.WatchServer
 	calls *calls.Group
@@ -69,8 +69,8 @@ func (w *countedWatch) Watch(stream pb.Watch_WatchServer) error {
 	return w.WatchServer.Watch(stream)
 }
 
-// quietWatcher is v3client's watchWrapper: contexts are not printed, which
-// would read their values while others write them.
+// quietWatcher is v3client's watchWrapper: it keeps contexts from being printed, which
+// would read their values while other goroutines write them.
 type quietWatcher struct{ clientv3.Watcher }
 
 func (w *quietWatcher) Watch(ctx context.Context, key string, opts ...clientv3.OpOption) clientv3.WatchChan {
@@ -81,8 +81,8 @@ type blankContext struct{ context.Context }
 
 func (*blankContext) String() string { return "(blankCtx)" }
 
-// guardedKV passes calls through the gate and the containment, and refuses those
-// that the disk has no room for.
+// guardedKV counts and contains calls, and refuses requests that the disk has no space
+// for.
 type guardedKV struct {
 	server  pb.KVServer
 	kv      pb.KVClient

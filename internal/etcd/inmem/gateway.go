@@ -19,8 +19,8 @@ import (
 // pipeBytes is the buffer of one direction of one in-memory connection.
 const pipeBytes = 32 << 10
 
-// Gateway is a gRPC server that is reached through memory. It is started by the
-// first dial: most control planes dial once or never.
+// Gateway is a gRPC server with in-memory connections. The first dial starts it: most
+// control planes dial once or never.
 type Gateway struct {
 	server func() *grpc.Server
 
@@ -31,7 +31,7 @@ type Gateway struct {
 	serving  sync.WaitGroup
 }
 
-// NewGateway returns a gateway to the server that server returns.
+// NewGateway returns a gateway. The first dial calls server to create the gRPC server.
 func NewGateway(server func() *grpc.Server) *Gateway { return &Gateway{server: server} }
 
 // Dial returns an in-memory connection. It returns errdefs.ErrClosed after Refuse.
@@ -50,7 +50,7 @@ func (g *Gateway) Dial(ctx context.Context) (net.Conn, error) {
 	return conn, nil
 }
 
-// listen starts the server if this is the first dial.
+// listen starts the server at the first dial.
 func (g *Gateway) listen() (*bufconn.Listener, error) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -71,7 +71,8 @@ func (g *Gateway) isClosed() bool {
 	return g.closed
 }
 
-// Set changes which server the first dial is going to start.
+// Set changes the function that creates the server. It has no effect after the first
+// dial.
 func (g *Gateway) Set(server func() *grpc.Server) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -85,7 +86,7 @@ func (g *Gateway) Refuse() {
 	g.closed = true
 }
 
-// Close cuts every connection and waits for the handlers.
+// Close closes every connection and waits for the handlers.
 func (g *Gateway) Close() {
 	g.Refuse()
 	if g.grpc != nil {
@@ -94,8 +95,8 @@ func (g *Gateway) Close() {
 	}
 }
 
-// NewServer returns a gRPC server over s. Calls that panic are contained, and those
-// that the disk has no room for are refused.
+// NewServer returns a gRPC server over s. It contains calls that panic, and refuses
+// requests that the disk has no space for.
 func NewServer(s *etcdserver.EtcdServer, c *contain.Containment, u *upkeep.Upkeep, opts ...grpc.ServerOption) *grpc.Server {
 	unary := func(ctx context.Context, req any, _ *grpc.UnaryServerInfo, handler grpc.UnaryHandler) (resp any, err error) {
 		if err := u.Disk().AdmitRequest(req); err != nil {
@@ -112,5 +113,5 @@ func NewServer(s *etcdserver.EtcdServer, c *contain.Containment, u *upkeep.Upkee
 	}
 	return v3rpc.Server(s, nil, unary, append(opts,
 		grpc.ChainStreamInterceptor(stream),
-		grpc.WaitForHandlers(true))...) // or its stop would leave handlers reading a closed database
+		grpc.WaitForHandlers(true))...) // otherwise handlers could read a closed database after its stop
 }

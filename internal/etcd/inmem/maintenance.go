@@ -15,23 +15,23 @@ import (
 	"github.com/kubembed/kubembed/internal/etcd/diskguard"
 )
 
-// guardedMaintenance is the client's way to what would panic or hold Close in
-// upstream's in-process client.
+// guardedMaintenance replaces the calls that would panic or block Close in upstream's
+// in-process client.
 type guardedMaintenance struct {
 	pb.MaintenanceClient
 	member Member
 }
 
-// replaceRest replaces what NewClient has left to upstream.
+// replaceRest replaces upstream's maintenance and lease clients.
 func replaceRest(client *clientv3.Client, m Member) {
 	upstream := adapter.MaintenanceServerToMaintenanceClient(v3rpc.NewMaintenanceServer(m.Server, nil))
 	client.Maintenance = clientv3.NewMaintenanceFromMaintenanceClient(&guardedMaintenance{upstream, m}, client)
 	leases := adapter.LeaseServerToLeaseClient(v3rpc.NewQuotaLeaseServer(m.Server))
-	_ = client.Lease.Close() // upstream's, which has done nothing yet
+	_ = client.Lease.Close() // upstream's, which is unused
 	client.Lease = clientv3.NewLeaseFromLeaseClient(&guardedLease{leases, m.Upkeep.Disk()}, client, time.Second)
 }
 
-// guardedLease refuses leases that the disk has no room for.
+// guardedLease refuses leases that the disk has no space for.
 type guardedLease struct {
 	pb.LeaseClient
 	disk *diskguard.Guard
@@ -56,8 +56,8 @@ func (g *guardedMaintenance) Snapshot(ctx context.Context, _ *pb.SnapshotRequest
 	return &snapshotStream{snapshot: s, ctx: ctx, left: s.Size()}, nil
 }
 
-// snapshotStream is a Snapshot in the form of a stream. It is over when all is read,
-// or its context ends.
+// snapshotStream is a Snapshot in the form of a stream. It ends with the snapshot, or
+// with its context.
 type snapshotStream struct {
 	grpc.ClientStream
 	snapshot Snapshot

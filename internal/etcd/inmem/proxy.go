@@ -13,20 +13,20 @@ import (
 	"google.golang.org/grpc/status"
 )
 
-// NewProxy returns a gRPC server that hands every call on to client's connection,
-// as it is: callers that insist on dialling use the same members and the same TLS
-// as everybody else. etcd's own proxy would answer some reads from a cache, and
-// registers metrics.
+// NewProxy returns a gRPC server that forwards every call unchanged to client's
+// connection. Callers that insist on dialling use the same members and the same TLS as
+// other callers. etcd's own proxy would answer some reads from a cache, and registers
+// metrics.
 func NewProxy(client *clientv3.Client) *grpc.Server {
 	return grpc.NewServer(
 		grpc.ForceServerCodecV2(frames{}),
 		grpc.WaitForHandlers(true),
 		grpc.UnknownServiceHandler(func(_ any, stream grpc.ServerStream) error {
-			return handOn(client.ActiveConnection(), stream)
+			return forward(client.ActiveConnection(), stream)
 		}))
 }
 
-func handOn(to *grpc.ClientConn, in grpc.ServerStream) error {
+func forward(to *grpc.ClientConn, in grpc.ServerStream) error {
 	method, ok := grpc.MethodFromServerStream(in)
 	if !ok {
 		return status.Error(codes.Internal, "a call without a method")
@@ -40,7 +40,7 @@ func handOn(to *grpc.ClientConn, in grpc.ServerStream) error {
 	if err != nil {
 		return err
 	}
-	// The caller's side ends when this returns, at the latest.
+	// The caller's side ends at the latest when this returns.
 	go func() { _ = pass(in, out) }()
 	err = pass(out, in)
 	in.SetTrailer(out.Trailer())
@@ -50,7 +50,7 @@ func handOn(to *grpc.ClientConn, in grpc.ServerStream) error {
 	return err
 }
 
-// pass hands on messages until there are no more, which is io.EOF.
+// pass forwards messages until the last one, and returns io.EOF then.
 func pass(from, to interface {
 	SendMsg(any) error
 	RecvMsg(any) error
@@ -70,7 +70,7 @@ func pass(from, to interface {
 	}
 }
 
-// frame is a message that nobody has looked into.
+// frame is an undecoded message.
 type frame struct{ data []byte }
 
 // frames is the codec of frames.

@@ -15,9 +15,9 @@ import (
 	"github.com/kubembed/kubembed/internal/etcd/calls"
 )
 
-// RangeStream serves a list in chunks, with which the API server fills its watch
-// caches. Upstream's adapter for in-process clients refuses it, and the API server
-// would remember the refusal for every etcd of the process.
+// RangeStream serves a list in chunks. The API server fills its watch caches with it.
+// Upstream's adapter for in-process clients refuses it, and the API server would remember
+// the refusal for every etcd of the process.
 //
 // Close ends the streams: it does not wait for their readers.
 func (g *guardedKV) RangeStream(ctx context.Context, in *pb.RangeRequest, _ ...grpc.CallOption) (pb.KV_RangeStreamClient, error) {
@@ -49,8 +49,8 @@ type rangeStream struct {
 	err    error // set before chunks is closed
 }
 
-// unusedStream has the methods of a stream that nothing calls here: headers,
-// trailers and messages without a type.
+// unusedStream has the methods of a stream that are not called here: headers, trailers
+// and untyped messages.
 type unusedStream interface {
 	grpc.ServerStream
 	grpc.ClientStream
@@ -63,8 +63,8 @@ var (
 
 func (s *rangeStream) Context() context.Context { return s.ctx }
 
-// Send hands on a copy: readers empty the list of objects while they decode them, and
-// the server looks at the size of what it has sent.
+// Send sends a copy: readers empty the list of objects while they decode them, and the
+// server reads the size of the sent message.
 func (s *rangeStream) Send(chunk *pb.RangeStreamResponse) error {
 	sent := chunk.GetRangeResponse()
 	chunk = &pb.RangeStreamResponse{RangeResponse: &pb.RangeResponse{
@@ -85,10 +85,10 @@ func (s *rangeStream) Recv() (*pb.RangeStreamResponse, error) {
 	case <-s.ctx.Done():
 	}
 	select {
-	case chunk, ok := <-s.chunks: // a stream that is complete ends its context, too
+	case chunk, ok := <-s.chunks: // a complete stream ends its context too
 		return s.received(chunk, ok)
 	default:
-		return nil, s.ended(s.ctx.Err()) // also if the server hangs
+		return nil, s.ended(s.ctx.Err()) // even if the server hangs
 	}
 }
 
@@ -103,7 +103,7 @@ func (s *rangeStream) received(chunk *pb.RangeStreamResponse, ok bool) (*pb.Rang
 	}
 }
 
-// ended returns the error of a stream as a gRPC client would have it.
+// ended returns the error of a stream as a gRPC client returns it.
 func (s *rangeStream) ended(err error) error {
 	if !errors.Is(err, context.Canceled) && !errors.Is(err, context.DeadlineExceeded) {
 		return err

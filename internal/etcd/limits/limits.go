@@ -18,26 +18,23 @@ import (
 	"github.com/kubembed/kubembed/internal/fieldpath"
 )
 
-// The limits of the process are checked before etcd starts: when etcd itself runs into
-// one, it gives up halfway and leaves goroutines behind.
-
 const (
-	// spareAddressSpace is what a start needs beside the database. More is needed for more
-	// objects; a Go program without memory ends by itself.
+	// spareAddressSpace is the address space that a start needs beside the database. More
+	// objects need more; a Go program without memory ends by itself.
 	spareAddressSpace = 256 << 20
-	// spareLog is how far a segment of the log may become longer than etcd plans.
+	// spareLog is the excess length of a segment of the log over etcd's target.
 	spareLog = 16 << 20
 )
 
-// processLimits are limits that the system sets for this process; zero is no limit.
+// processLimits are the limits of this process. Zero is no limit.
 type processLimits struct {
 	fileSize     int64 // of one file
 	addressSpace int64
 	addressUsed  int64
 }
 
-// Check returns an error where a member cannot run within the limits of the
-// process. dir is its data directory, which exists.
+// Check returns an error if a member cannot run within the limits of the process. dir is
+// its data directory, which must exist.
 func Check(dir string, quota int64) error {
 	var size int64
 	if info, err := os.Stat(datadir.ToBackendFileName(dir)); err == nil {
@@ -46,7 +43,7 @@ func Check(dir string, quota int64) error {
 	return checkProcess(dir, quota, MappedBytes(quota, size))
 }
 
-// CheckRestore is Check for a restore, for which etcd knows no quota.
+// CheckRestore is Check for a restore, in which etcd has no quota.
 func CheckRestore(dir string) error {
 	return checkProcess(dir, 0, MappedBytes(0, 0))
 }
@@ -62,7 +59,7 @@ func checkProcess(dir string, quota, mapped int64) error {
 		return nil
 	}
 	if err := tryMap(dir, mapped); err != nil {
-		return fieldpath.New("etcd", "Config.Dir", "%s: %d bytes of address space for the database cannot be had: %w: raise the limits of memory mappings (ulimit -v, vm.max_map_count), or name a directory on a disk whose files can be mapped", dir, mapped, err)
+		return fieldpath.New("etcd", "Config.Dir", "%s: cannot map %d bytes of address space for the database: %w: raise the limits of memory mappings (ulimit -v, vm.max_map_count), or name a directory on a disk whose files can be mapped", dir, mapped, err)
 	}
 	return nil
 }
@@ -87,9 +84,9 @@ func (l processLimits) check(quota, mapped int64) error {
 	return nil
 }
 
-// MappedBytes is how much address space etcd maps a database of size bytes into: a
-// tenth more than its quota, in steps of bbolt's. It is zero where etcd maps no more
-// than it has.
+// MappedBytes returns the address space that etcd maps for a database of size bytes: a
+// tenth more than its quota, in bbolt's steps. It is zero on systems where etcd maps only
+// the size of the database.
 func MappedBytes(quota, size int64) int64 {
 	if !mapsAhead {
 		return 0
@@ -111,11 +108,11 @@ func MappedBytes(quota, size int64) int64 {
 	return (mapped + step - 1) / step * step
 }
 
-// tryMap maps a file in dir as etcd is going to, and lets go of it.
+// tryMap maps a file in dir as etcd is going to, and unmaps it.
 func tryMap(dir string, bytes int64) error {
 	file, err := os.OpenFile(filepath.Join(dir, "mapped"), os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
 	if os.IsExist(err) {
-		// Left by a process that was killed here.
+		// A process was killed here.
 		if err = os.Remove(filepath.Join(dir, "mapped")); err == nil {
 			return tryMap(dir, bytes)
 		}

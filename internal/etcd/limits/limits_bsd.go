@@ -2,5 +2,5 @@
 
 package limits
 
-// addressSpaceUsed is not known here; macOS does not keep to the limit either.
+// addressSpaceUsed is not implemented here; macOS does not enforce the limit either.
 func addressSpaceUsed() (int64, bool) { return 0, false }

@@ -5,7 +5,7 @@ import (
 	"os"
 )
 
-// addressSpaceUsed is the size that counts against RLIMIT_AS.
+// addressSpaceUsed returns the size that counts against RLIMIT_AS.
 func addressSpaceUsed() (int64, bool) {
 	text, err := os.ReadFile("/proc/self/statm")
 	if err != nil {

@@ -4,7 +4,7 @@ package limits
 
 import "os"
 
-// mapsAhead: on Windows etcd maps no more than there is of the database.
+// mapsAhead is false: on Windows etcd maps only the size of the database.
 const mapsAhead = false
 
 func readLimits() processLimits { return processLimits{} }

@@ -10,8 +10,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// mapsAhead reports whether etcd maps more than there is of the database. With 32 bits
-// the size that it asks for does not fit, and is another.
+// mapsAhead reports whether etcd maps more than the size of the database. With 32 bits
+// the size that it asks for overflows.
 const mapsAhead = bits.UintSize == 64
 
 func readLimits() (l processLimits) {
@@ -27,7 +27,7 @@ func softLimit(resource int) int64 {
 	if err := unix.Getrlimit(resource, &limit); err != nil {
 		return 0
 	}
-	// Infinity is the greatest number, of one type or the other.
+	// Infinity is the largest number, signed or unsigned.
 	if soft := uint64(limit.Cur); soft < math.MaxInt64 { //nolint:unconvert // signed on FreeBSD
 		return max(1, int64(soft))
 	}

@@ -1,5 +1,5 @@
-// Package memberaddr converts between the addresses of members, host and port, and the
-// URLs that etcd has for them.
+// Package memberaddr converts between the addresses of members, host and port, and etcd's
+// URLs for them.
 package memberaddr
 
 import (

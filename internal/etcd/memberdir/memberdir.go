@@ -1,5 +1,5 @@
-// Package memberdir locks the data directory of a member, and removes what a failed start
-// has made in it.
+// Package memberdir locks the data directory of a member, and removes the files of a
+// failed start.
 package memberdir
 
 import (
@@ -18,15 +18,15 @@ import (
 	"github.com/kubembed/kubembed/internal/ownership"
 )
 
-// Directory is a locked data directory that remembers what was there before.
+// Directory is a locked data directory that a failed start can undo.
 type Directory struct {
 	Dir   string
 	lock  *dirlock.Lock
-	made  []string // directories that Open made, outermost first
-	Fresh bool     // there was no member in it
+	made  []string // directories that Open created, outermost first
+	Fresh bool     // it had no member
 }
 
-// Open makes dir if it is missing and locks it, without ever waiting.
+// Open creates dir if it is missing and locks it, without ever waiting.
 func Open(dir string) (_ *Directory, err error) {
 	f := &Directory{Dir: dir}
 	defer func() {
@@ -55,7 +55,7 @@ func Open(dir string) (_ *Directory, err error) {
 	return f, nil
 }
 
-// make makes the directory and its parents and notes which ones were missing.
+// make creates the directory and its missing parents, and records them.
 func (f *Directory) make() error {
 	for dir := f.Dir; ; dir = filepath.Dir(dir) {
 		_, err := os.Stat(dir)
@@ -73,7 +73,7 @@ func (f *Directory) make() error {
 	return nil
 }
 
-// Unlock gives the directory free.
+// Unlock releases the directory.
 func (f *Directory) Unlock() {
 	if f.lock != nil {
 		f.lock.Unlock()
@@ -81,8 +81,8 @@ func (f *Directory) Unlock() {
 	}
 }
 
-// Undo removes what a failed start made and gives the directory free. Nothing
-// that was there before is touched.
+// Undo removes the files of a failed start and releases the directory. It keeps
+// everything that existed before.
 func (f *Directory) Undo() {
 	if f.lock != nil && f.Fresh {
 		_ = os.RemoveAll(datadir.ToMemberDir(f.Dir))
@@ -92,7 +92,7 @@ func (f *Directory) Undo() {
 		f.lock = nil
 	}
 	for i := len(f.made) - 1; i >= 0; i-- {
-		_ = os.Remove(f.made[i]) // fails, as it should, if somebody put something in
+		_ = os.Remove(f.made[i]) // fails, as intended, unless it is empty
 	}
 }
 
@@ -100,8 +100,8 @@ func inUseError(dir string) error {
 	return fieldpath.New("etcd", "Config.Dir", "%s: %w by %s: stop it, or name another directory", dir, errdefs.ErrInUse, dirlock.Owner(dir, "another member"))
 }
 
-// HasData reports whether dir holds the data of a member. A directory that is missing or
-// empty does not, nor one whose member was killed before it had written anything.
+// HasData reports whether dir holds the data of a member. A missing or empty directory
+// does not, nor does one whose member was killed before its first write.
 func HasData(dir string) bool {
 	if wal.Exist(datadir.ToWALDir(dir)) {
 		return true

@@ -1,4 +1,5 @@
-// Package memberwatch logs the members of a cluster that come, go, and do not answer.
+// Package memberwatch logs members of a cluster that are added, removed, or do not
+// answer.
 package memberwatch
 
 import (
@@ -16,29 +17,28 @@ import (
 	"github.com/kubembed/kubembed/internal/etcd/peers"
 )
 
-// Interval is how often a member of a cluster looks who is in it and who answers.
-// What etcd itself logs about that is about streams, probes and terms. It is a variable
-// for tests.
+// Interval is how often a member checks which members the cluster has and which answer.
+// etcd's own log is about streams, probes and terms. It is a variable for tests.
 var Interval = 5 * time.Second
 
-// Grace is how long a member may take to answer for the first time: all are started
-// one after the other.
+// Grace is how long a member may take to answer for the first time: members start one
+// after the other. It is a variable for tests.
 var Grace = time.Minute
 
-// memberWatch logs the changes in a cluster since the last look.
+// memberWatch logs the changes in a cluster since the last check.
 type memberWatch struct {
 	lg       *zap.Logger
-	known    map[uint64]*membership.Member // nil before the first look
+	known    map[uint64]*membership.Member // nil before the first check
 	first    map[uint64]time.Time          // when it was first seen, until it has answered
 	silent   map[uint64]time.Time          // since when it does not answer
 	headless time.Time                     // since when there is no leader
 }
 
-// Run logs members that come, go, and do not answer, until the member closes.
+// Run logs members that are added, removed, or do not answer, until the member closes.
 func Run(s *etcdserver.EtcdServer, c *clusterconfig.Cluster, closing, done <-chan struct{}, lg *zap.Logger) {
 	p, err := peers.New(c)
 	if err != nil {
-		lg.Error("the other members are not watched", zap.Error(err)) // certificates that have just been read
+		lg.Error("other members not watched", zap.Error(err)) // certificates that have just been read
 		return
 	}
 	defer p.Close()
@@ -53,7 +53,7 @@ func Run(s *etcdserver.EtcdServer, c *clusterconfig.Cluster, closing, done <-cha
 		w.changed(members)
 		errs := askMembers(ctx, p, members)
 		if ctx.Err() != nil {
-			return // Nobody was waited for.
+			return // The answers are incomplete.
 		}
 		w.answered(members, errs)
 		select {
@@ -66,7 +66,8 @@ func Run(s *etcdserver.EtcdServer, c *clusterconfig.Cluster, closing, done <-cha
 	}
 }
 
-// askMembers returns why members do not answer, or nil for each that does.
+// askMembers returns an error for each member that does not answer, and nil for each that
+// does.
 func askMembers(ctx context.Context, p *peers.Client, members []*membership.Member) []error {
 	addresses := make([]string, len(members))
 	for i, member := range members {
@@ -81,19 +82,19 @@ func askMembers(ctx context.Context, p *peers.Client, members []*membership.Memb
 	return errs
 }
 
-// lead takes who leads, or zero.
+// lead logs changes of leader, which is zero if there is none.
 func (w *memberWatch) lead(leader uint64) {
 	switch {
 	case leader == 0 && w.headless.IsZero():
 		w.headless = time.Now()
-		w.lg.Warn("the cluster has no leader, so that writes wait: more than half of its members must run and reach each other")
+		w.lg.Warn("the cluster has no leader and writes wait: more than half of its members must run and reach each other")
 	case leader != 0 && !w.headless.IsZero():
 		w.lg.Info("the cluster has a leader again", zap.Duration("after", time.Since(w.headless)))
 		w.headless = time.Time{}
 	}
 }
 
-// changed compares the other members with the last look.
+// changed compares the other members with the last check.
 func (w *memberWatch) changed(members []*membership.Member) {
 	now := map[uint64]*membership.Member{}
 	for _, member := range members {
@@ -116,7 +117,7 @@ func (w *memberWatch) changed(members []*membership.Member) {
 	w.known = now
 }
 
-// answered takes why each member does not answer, or nil.
+// answered logs changes of errs, which are nil for members that answer.
 func (w *memberWatch) answered(members []*membership.Member, errs []error) {
 	for i, member := range members {
 		id := uint64(member.ID)
@@ -137,7 +138,7 @@ func (w *memberWatch) answered(members []*membership.Member, errs []error) {
 	}
 }
 
-// describe is a member that has no name before it has started once.
+// describe returns the fields of a member. Its name is empty until its first start.
 func describe(member *membership.Member) []zap.Field {
 	fields := []zap.Field{zap.String("member", member.Name)}
 	if len(member.PeerURLs) > 0 {

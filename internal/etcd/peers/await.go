@@ -15,17 +15,17 @@ import (
 	"github.com/kubembed/kubembed/internal/fieldpath"
 )
 
-// checkInterval is how often a member that waits for others asks them what they know.
+// checkInterval is how often a member that waits for its cluster asks the other members.
 const checkInterval = 500 * time.Millisecond
 
-// Await waits until the member takes part in its cluster, which has a leader then.
-// What would make it wait for ever is an error: another cluster at the addresses of
-// the others, or one that has removed this member.
+// Await waits until the member takes part in its cluster, and the cluster has a leader.
+// Conditions under which it would wait forever are errors: another cluster at the
+// addresses of the other members, or a cluster that has removed this member.
 func (p *Client) Await(ctx context.Context, c *clusterconfig.Cluster, s *etcdserver.EtcdServer, done <-chan struct{}, failure func() error) error {
 	check := time.NewTimer(0)
 	defer check.Stop()
 	unknown := 0
-	var last []Answer
+	var latest []Answer
 	for {
 		select {
 		case <-s.ReadyNotify():
@@ -36,12 +36,12 @@ func (p *Client) Await(ctx context.Context, c *clusterconfig.Cluster, s *etcdser
 			}
 			return failure()
 		case <-ctx.Done():
-			return fmt.Errorf("%w: fewer than half of the members have answered: %s", context.Cause(ctx), Unanswered(last))
+			return fmt.Errorf("%w: fewer than half of the members have answered: %s", context.Cause(ctx), Unanswered(latest))
 		case <-check.C:
 		}
 		answers := p.Ask(ctx, others(s, c))
-		if ctx.Err() == nil || last == nil {
-			last = answers
+		if ctx.Err() == nil || latest == nil {
+			latest = answers
 		}
 		known, answered := false, false
 		for _, a := range answers {
@@ -49,7 +49,7 @@ func (p *Client) Await(ctx context.Context, c *clusterconfig.Cluster, s *etcdser
 			case a.Err != nil:
 				continue
 			case a.Cluster != s.Cluster().ID():
-				return fieldpath.New("etcd", "Config.Dir", "%w: the directory is of cluster %s, and the member at %s of %s: use the directory or the addresses of the other",
+				return fieldpath.New("etcd", "Config.Dir", "%w: the directory belongs to cluster %s, but the member at %s to %s: use the directory or the addresses of the other cluster",
 					errdefs.ErrOtherCluster, s.Cluster().ID(), a.Address, a.Cluster)
 			}
 			answered = true
@@ -60,7 +60,7 @@ func (p *Client) Await(ctx context.Context, c *clusterconfig.Cluster, s *etcdser
 		if Removed(s) {
 			return RemovedError(s)
 		}
-		// One that has just come back may not know yet.
+		// A member that has just restarted may not know yet.
 		if unknown++; known || !answered {
 			unknown = 0
 		}
@@ -74,7 +74,7 @@ func (p *Client) Await(ctx context.Context, c *clusterconfig.Cluster, s *etcdser
 	}
 }
 
-// others are the PeerAddr of all members that are known, here or in c, but this one.
+// others returns the PeerAddr of all other known members, from the data or from c.
 func others(s *etcdserver.EtcdServer, c *clusterconfig.Cluster) []string {
 	var addresses []string
 	for _, member := range s.Cluster().Members() {
@@ -82,7 +82,7 @@ func others(s *etcdserver.EtcdServer, c *clusterconfig.Cluster) []string {
 			addresses = append(addresses, memberaddr.HostPort(u))
 		}
 	}
-	// Who has data knows the members better than its configuration.
+	// The data is more recent than the configuration.
 	if len(addresses) < 2 {
 		addresses = append(addresses, c.Join...)
 		for _, address := range c.InitialCluster {
@@ -94,14 +94,14 @@ func others(s *etcdserver.EtcdServer, c *clusterconfig.Cluster) []string {
 	return slices.DeleteFunc(addresses, func(address string) bool { return address == c.PeerAddr })
 }
 
-// Removed tells whether the member knows that it has been removed.
+// Removed reports whether the member knows that it has been removed.
 func Removed(s *etcdserver.EtcdServer) bool {
 	cluster, ok := s.Cluster().(interface{ IsIDRemoved(types.ID) bool })
 	return ok && cluster.IsIDRemoved(s.MemberID())
 }
 
-// RemovedError is the error of a member that has been removed.
+// RemovedError returns the error of a removed member.
 func RemovedError(s *etcdserver.EtcdServer) error {
-	return fieldpath.New("etcd", "Config.Dir", "%w: the member in this directory, %s, is no longer of cluster %s: empty the directory, and have it added again and Join",
+	return fieldpath.New("etcd", "Config.Dir", "%w: member %s of this directory was removed from cluster %s: empty the directory, add the member again, and set Join",
 		errdefs.ErrRemoved, s.MemberID(), s.Cluster().ID())
 }

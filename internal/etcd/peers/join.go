@@ -16,8 +16,9 @@ import (
 	"github.com/kubembed/kubembed/internal/fieldpath"
 )
 
-// CheckNew looks before the first start of a member of InitialCluster whether the cluster
-// has begun already, as another one, or with this member, whose data is then lost.
+// CheckNew checks before the first start of a member of InitialCluster that no other
+// cluster runs at the addresses, and that the cluster does not already have this member,
+// whose data would be lost.
 func (p *Client) CheckNew(ctx context.Context, c *clusterconfig.Cluster) error {
 	token, err := c.Token()
 	if err != nil {
@@ -46,7 +47,7 @@ func (p *Client) CheckNew(ctx context.Context, c *clusterconfig.Cluster) error {
 		case own != nil && len(own.ClientURLs) > 0:
 			return fieldpath.New("etcd", "Config.Cluster", "%w: %s", errdefs.ErrDataMissing, lostAdvice(a.Address, own.Name))
 		case a.Cluster != expected.ID():
-			return fieldpath.New("etcd", "Config.Cluster.InitialCluster", "%w: %s is of cluster %s, and this would begin %s: use the InitialCluster that it was begun with, or AddMember and Join",
+			return fieldpath.New("etcd", "Config.Cluster.InitialCluster", "%w: %s belongs to cluster %s, and this start would create %s: use the InitialCluster that it was created with, or AddMember and Join",
 				errdefs.ErrOtherCluster, a.Address, a.Cluster, expected.ID())
 		}
 	}
@@ -54,11 +55,11 @@ func (p *Client) CheckNew(ctx context.Context, c *clusterconfig.Cluster) error {
 }
 
 func lostAdvice(address, name string) string {
-	return fmt.Sprintf("%s has a member %q with this PeerAddr, which has been started, and its data is not in this directory: use its directory, or call RemoveMember and AddMember, and Join", address, name)
+	return fmt.Sprintf("%s has a member %q with this PeerAddr, which has run before, and its data is not in this directory: use its directory, or call RemoveMember and AddMember, and set Join", address, name)
 }
 
-// CheckRefused gives up where so many members do not take our certificate, or show
-// one of another authority, that the others are too few.
+// CheckRefused returns an error if so many members refuse this member's certificate, or
+// present one of another CA, that the rest is no majority.
 func CheckRefused(answers []Answer) error {
 	refused := 0
 	for _, a := range answers {
@@ -69,26 +70,26 @@ func CheckRefused(answers []Answer) error {
 	if all := len(answers) + 1; refused == 0 || all-refused > all/2 {
 		return nil
 	}
-	return fieldpath.New("etcd", "Config.Cluster", "the other members have certificates of another authority: give all the same PKI: %s", Unanswered(answers))
+	return fieldpath.New("etcd", "Config.Cluster", "the other members have certificates of another CA: give all members the same PKI: %s", Unanswered(answers))
 }
 
-// joinTimeout is how long a member waits to be known to the cluster that it joins: the
-// members learn of AddMember one after the other.
+// joinTimeout is how long a member waits until the cluster that it joins knows it:
+// AddMember reaches the members one after the other.
 const joinTimeout = 10 * time.Second
 
-// Join returns the members of the cluster at Join, which knows this one, as etcd wants
-// to be told of them.
+// Join returns the members of the cluster at c.Join, in etcd's form, once the cluster
+// knows this one.
 func (p *Client) Join(ctx context.Context, c *clusterconfig.Cluster) (types.URLsMap, Answer, error) {
 	ctx, cancel := context.WithTimeout(ctx, joinTimeout)
 	defer cancel()
 	poll := time.NewTicker(200 * time.Millisecond)
 	defer poll.Stop()
-	var last []Answer
+	var latest []Answer
 	for {
 		answers := p.Ask(ctx, c.Join)
-		// Answers that ctx cuts short are worth less than those before.
-		if ctx.Err() == nil || last == nil {
-			last = answers
+		// Answers that ctx interrupts say less than earlier ones.
+		if ctx.Err() == nil || latest == nil {
+			latest = answers
 		}
 		for _, a := range answers {
 			if a.Err != nil {
@@ -111,16 +112,17 @@ func (p *Client) Join(ctx context.Context, c *clusterconfig.Cluster) (types.URLs
 			continue
 		case <-ctx.Done():
 		}
-		i := slices.IndexFunc(last, func(a Answer) bool { return a.Err == nil })
+		i := slices.IndexFunc(latest, func(a Answer) bool { return a.Err == nil })
 		if i < 0 {
-			return nil, Answer{}, fieldpath.New("etcd", "Config.Cluster.Join", "no member answers: %s: %w", Unanswered(last), context.Cause(ctx))
+			return nil, Answer{}, fieldpath.New("etcd", "Config.Cluster.Join", "no member answers: %s: %w", Unanswered(latest), context.Cause(ctx))
 		}
 		return nil, Answer{}, fieldpath.New("etcd", "Config.Cluster.Join", "%w: cluster %s at %s has no member with PeerAddr %s: call AddMember of one of its members first",
-			errdefs.ErrRemoved, last[i].Cluster, last[i].Address, c.PeerAddr)
+			errdefs.ErrRemoved, latest[i].Cluster, latest[i].Address, c.PeerAddr)
 	}
 }
 
-// memberURLs names members; those that have not been started have no name yet.
+// memberURLs maps the names of members to their URLs. Members that have never started
+// have no name yet and get their ID.
 func memberURLs(c *clusterconfig.Cluster, members []*membership.Member) (types.URLsMap, error) {
 	urls := types.URLsMap{}
 	for _, m := range members {
@@ -129,7 +131,7 @@ func memberURLs(c *clusterconfig.Cluster, members []*membership.Member) (types.U
 		case slices.Contains(m.PeerURLs, u.String()):
 			name = c.Name
 		case name == c.Name:
-			return nil, fieldpath.New("etcd", "Config.Cluster.Name", "another member of the cluster is called %q: choose another name", name)
+			return nil, fieldpath.New("etcd", "Config.Cluster.Name", "another member of the cluster has the name %q: choose another name", name)
 		case name == "":
 			name = m.ID.String()
 		}

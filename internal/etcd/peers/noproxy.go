@@ -28,19 +28,19 @@ import (
 	"github.com/kubembed/kubembed/internal/fieldpath"
 )
 
-// etcd makes the HTTP transports by which members talk to each other with
-// http.ProxyFromEnvironment, and offers no way to have them without. HTTPS_PROXY, which
-// hosts have for other reasons, then leads them to a proxy that knows nothing of members.
-// The functions here remove it from these transports, and are only used where there is a
-// proxy.
+// etcd creates the HTTP transports between members with http.ProxyFromEnvironment, and
+// has no option against it. HTTPS_PROXY, which hosts set for other reasons, then sends
+// them to a proxy that does not know the members. The functions here remove the proxy
+// from these transports. They are only used if there is a proxy.
 
-// anyPeer stands for members that are going to be added: an address of a network that is
+// anyPeer stands for members that may be added later: an address of a network that is
 // reserved for documentation (RFC 5737).
 const anyPeer = "192.0.2.1:2380"
 
-// Proxied reports whether the environment leads requests to members through a proxy.
+// Proxied reports whether the environment sends requests to members through a proxy.
 func Proxied(c *clusterconfig.Cluster) bool {
-	// net/http goes to loopback addresses directly, where all members are then.
+	// net/http connects to loopback addresses directly, and all members are on loopback
+	// then.
 	if own, err := netip.ParseAddrPort(c.PeerAddr); err == nil && own.Addr().IsLoopback() {
 		return false
 	}
@@ -57,27 +57,28 @@ func Proxied(c *clusterconfig.Cluster) bool {
 	return false
 }
 
-// Transports returns all HTTP transports of a server to other members, and what
-// starts and ends the connections to them. They are fields that etcd does not export.
+// Transports returns all HTTP transports of a server to other members, and the
+// rafthttp.Transport that starts and ends the connections. They are fields that etcd does
+// not export.
 func Transports(s *etcdserver.EtcdServer) (*rafthttp.Transport, []*http.Transport, error) {
 	server := reflect.ValueOf(s).Elem()
 	raft, ok := hidden(server, "r", "transport").(*rafthttp.Transport)
 	if !ok || raft == nil {
-		return nil, nil, errors.New("this etcd keeps its transport elsewhere")
+		return nil, nil, errors.New("this version of etcd has its transport in another field")
 	}
 	transport := reflect.ValueOf(raft).Elem()
 	var all []*http.Transport
 	for _, rt := range []any{hidden(server, "peerRt"), hidden(transport, "streamRt"), hidden(transport, "pipelineRt")} {
 		t, ok := rt.(*http.Transport)
 		if !ok || t == nil {
-			return nil, nil, errors.New("this etcd has other transports")
+			return nil, nil, errors.New("this version of etcd has other transports")
 		}
 		all = append(all, t)
 	}
 	return raft, all, nil
 }
 
-// hidden returns the value of a field that is not exported, or nil where there is none.
+// hidden returns the value of an unexported field, or nil if there is none.
 func hidden(v reflect.Value, path ...string) any {
 	for _, name := range path {
 		if v = v.FieldByName(name); !v.IsValid() {
@@ -87,9 +88,9 @@ func hidden(v reflect.Value, path ...string) any {
 	return reflect.NewAt(v.Type(), unsafe.Pointer(v.UnsafeAddr())).Elem().Interface() //nolint:gosec // of the field's own type
 }
 
-// GoDirect takes the proxy from the transports of a server that has just been started.
-// Its connections to the other members are ended before, and begun again after it, so
-// that nothing reads the transports meanwhile.
+// GoDirect removes the proxy from the transports of a server that has just started. It
+// ends the connections to the other members before and restarts them after, so that
+// nothing reads the transports meanwhile.
 func GoDirect(s *etcdserver.EtcdServer) error {
 	raft, all, err := Transports(s)
 	if err != nil {
@@ -107,16 +108,16 @@ func GoDirect(s *etcdserver.EtcdServer) error {
 		}
 		raft.AddPeer(member.ID, member.PeerURLs)
 		if cluster != nil && cluster.IsIDRemoved(member.ID) {
-			raft.RemovePeer(member.ID) // meanwhile
+			raft.RemovePeer(member.ID) // removed meanwhile
 		}
 	}
 	return nil
 }
 
-// PrepareJoin brings the directory of a member that joins to where it is when etcd has
-// asked the others who they are, and is killed. etcd goes on from there without asking:
-// it would through the proxy, before anybody can take that away. members have been asked
-// by us; the leader sends the rest.
+// PrepareJoin writes the directory of a joining member as etcd leaves it if it is killed
+// after it has asked the others for the members. etcd continues from there without
+// asking, which it would do through the proxy, before GoDirect can remove it. Join has
+// asked for members; the leader sends the rest.
 func PrepareJoin(c *clusterconfig.Cluster, dir string, cluster types.ID, members []*membership.Member, lg *zap.Logger) (err error) {
 	own := memberaddr.Find(members, c.PeerAddr)
 	if own == nil {

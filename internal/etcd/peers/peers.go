@@ -25,19 +25,19 @@ import (
 	"github.com/kubembed/kubembed/internal/fieldpath"
 )
 
-// Timeout bounds a question to another member.
+// Timeout bounds a request to another member.
 const Timeout = 2 * time.Second
 
-// maxMembers bounds what a member may say who is in the cluster.
+// maxMembers bounds the size of a member list.
 const maxMembers = 1 << 20
 
-// Client asks other members who they are, over their PeerAddr, which they serve before
-// there is a leader.
+// Client asks other members for the members of their cluster. It uses their PeerAddr,
+// which they serve before there is a leader.
 type Client struct {
 	http *http.Client
 }
 
-// Transport is the HTTP transport of the client.
+// Transport returns the HTTP transport of the client.
 func (p *Client) Transport() http.RoundTripper { return p.http.Transport }
 
 // New returns a client with the certificates of c.
@@ -46,14 +46,14 @@ func New(c *clusterconfig.Cluster) (*Client, error) {
 	if err != nil {
 		return nil, fieldpath.New("etcd", "Config.Cluster", "%w", err)
 	}
-	transport.Proxy = nil // see direct.go
+	transport.Proxy = nil // see noproxy.go
 	return &Client{http: &http.Client{Transport: transport, Timeout: Timeout}}, nil
 }
 
 // Close closes the idle connections.
 func (p *Client) Close() { p.http.CloseIdleConnections() }
 
-// Answer is what one member says.
+// Answer is the answer of one member.
 type Answer struct {
 	Address string
 	Cluster types.ID
@@ -61,7 +61,7 @@ type Answer struct {
 	Err     error
 }
 
-// Ask asks all addresses at once.
+// Ask asks all addresses concurrently.
 func (p *Client) Ask(ctx context.Context, addresses []string) []Answer {
 	answers := make([]Answer, len(addresses))
 	var all sync.WaitGroup
@@ -97,12 +97,12 @@ func (p *Client) AskOne(ctx context.Context, address string) (a Answer) {
 		err = json.Unmarshal(body, &a.Members)
 	}
 	if err != nil {
-		a.Err = fmt.Errorf("this is no member of an etcd cluster: %w", err)
+		a.Err = fmt.Errorf("not a member of an etcd cluster: %w", err)
 	}
 	return a
 }
 
-// short takes away the URL, which says the address once more.
+// short removes the URL, which repeats the address.
 func short(err error) error {
 	if request := (*url.Error)(nil); errors.As(err, &request) {
 		return request.Err
@@ -110,13 +110,13 @@ func short(err error) error {
 	return err
 }
 
-// refused reports whether a certificate, and not the network, is in the way.
+// refused reports whether a certificate, and not the network, is the reason.
 func (a Answer) refused() bool {
 	var certificate *tls.CertificateVerificationError
 	return errors.As(a.Err, &certificate) || failover.IsTLSAlert(a.Err)
 }
 
-// Unanswered describes the answers that did not come.
+// Unanswered describes the missing answers.
 func Unanswered(answers []Answer) string {
 	var texts []string
 	for _, a := range answers {

@@ -23,14 +23,14 @@ import (
 	"github.com/kubembed/kubembed/internal/logging"
 )
 
-// The member serves the others itself, where etcd would listen by itself (embed's
-// servePeers): etcd ends when accept fails because the process has no descriptor left,
-// and lets anybody hold as many as there are.
+// Package peers serves the other members in place of etcd (embed's servePeers), which
+// exits when accept fails because the process has no descriptor left, and lets every
+// client hold as many as there are.
 
 const (
 	// HeaderTimeout bounds the handshake and the header of a peer's request.
 	HeaderTimeout = 30 * time.Second
-	// peerShutdownTimeout is etcd's, for requests of peers that are under way.
+	// peerShutdownTimeout is etcd's timeout for requests of peers in flight.
 	peerShutdownTimeout = time.Second
 )
 
@@ -60,7 +60,7 @@ func Serve(c *clusterconfig.Cluster, server *embed.Etcd, listener net.Listener, 
 			return context.WithValue(ctx, peerConn{}, connlimit.FromConn(conn))
 		},
 		ReadHeaderTimeout: HeaderTimeout,
-		ErrorLog:          log.New(io.Discard, "", 0), // as etcd: anybody can make errors
+		ErrorLog:          log.New(io.Discard, "", 0), // as etcd: any client can cause errors
 	}}
 	counted := Limited(listener, "etcd-peers", logger)
 	go func() {
@@ -86,7 +86,7 @@ func (p *Server) Close() {
 	<-p.done
 }
 
-// peerConn is the key of the connection that a peer's request has come over.
+// peerConn is the context key of the connection of a peer's request.
 type peerConn struct{}
 
 // Limited counts the connections of a listener for the other members.
@@ -94,7 +94,7 @@ func Limited(l net.Listener, name string, logger *zap.Logger) *connlimit.Listene
 	return connlimit.Process.Listener(l, connlimit.Options{Name: name, Logger: logging.Plain(logger)})
 }
 
-// peerListener gives peers as long to read and to write as etcd does.
+// peerListener gives peers etcd's timeouts for reads and writes.
 type peerListener struct{ net.Listener }
 
 func (l peerListener) Accept() (net.Conn, error) {
@@ -105,7 +105,7 @@ func (l peerListener) Accept() (net.Conn, error) {
 	return &timeoutConn{Conn: conn}, nil
 }
 
-// timeoutConn ends when nothing can be read or written for etcd's five seconds, or at
+// timeoutConn fails a read or write that makes no progress for etcd's five seconds, or at
 // the deadline, if that is sooner.
 type timeoutConn struct {
 	net.Conn
@@ -143,11 +143,11 @@ func (c *timeoutConn) SetReadDeadline(t time.Time) error {
 	} else {
 		c.deadline.Store(&t)
 	}
-	// A read that waits is to end by it.
+	// A waiting read must end at the new deadline.
 	return c.Conn.SetReadDeadline(t)
 }
 
-// Credentials notes on a connection that its client has shown a certificate.
+// Credentials notes on a connection that its client has presented a certificate.
 type Credentials struct {
 	credentials.TransportCredentials
 }

@@ -13,15 +13,13 @@ import (
 	"github.com/kubembed/kubembed/internal/etcd/walcheck"
 )
 
-// Check reads a data directory the way etcd is about to, so that what would
-// end the process, or wait for ever, becomes an error while there is still
-// nothing to clean up. The caller holds the directory's lock.
+// Check reads a data directory the way that etcd is about to and returns the entries that
+// etcd is going to replay. Data that would end the process, or make etcd wait forever,
+// becomes an error while there is nothing to clean up. The caller holds the directory's
+// lock. standalone says that the member belongs to no cluster.
 //
-// Everything is read once more than etcd needs, but from the page cache the
-// second time; BenchmarkRestart tells what it costs. standalone tells that the member has
-// no others.
-//
-// It returns what etcd is going to replay.
+// Everything is read once more than etcd needs, but the second time from the page cache;
+// BenchmarkRestart measures the cost.
 func Check(ctx context.Context, c *contain.Containment, dir string, standalone bool, lg *zap.Logger) (_ walcheck.Replay, err error) {
 	haveWAL := wal.Exist(datadir.ToWALDir(dir))
 	applied, err := dbcheck.Check(ctx, c, dir, haveWAL)

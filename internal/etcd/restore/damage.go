@@ -8,8 +8,8 @@ import (
 	"github.com/kubembed/kubembed/internal/etcd/errdefs"
 )
 
-// damaged says that the snapshot is, and nothing about the directory in which it was
-// found out.
+// damaged returns err as damage of the snapshot. It leaves out the directory in which the
+// damage was found.
 func damaged(err error) error {
 	if err == nil || errors.Is(err, errdefs.ErrNewerVersion) || errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
 		return err
@@ -22,7 +22,7 @@ func damaged(err error) error {
 	return fmt.Errorf("the snapshot: %w: %w", errDamaged, err)
 }
 
-// errDamaged is ErrCorrupt in other words.
+// errDamaged is ErrCorrupt about a snapshot.
 var errDamaged error = damagedError{}
 
 type damagedError struct{}

@@ -18,19 +18,19 @@ import (
 	"github.com/kubembed/kubembed/internal/etcd/contain"
 )
 
-// tombstoneLength is the length of the bucket key of a deletion: that of a revision and
-// one byte more.
+// tombstoneLength is the length of the bucket key of a deletion: one byte more than a
+// revision.
 const tombstoneLength = 18
 
-// drop deletes the keys that cfg.Drop selects from the database at source, which has
-// been checked. It works on the copy that the restore is made from, so that a process
-// killed at any moment leaves all of them or none.
+// drop deletes the keys that cfg.Drop selects from the database at source, which has been
+// checked. It works on the copy that the data directory is made from, so that a process
+// killed at any moment leaves all keys or none.
 func drop(ctx context.Context, cfg Config, source string) error {
 	keys, err := dropped(ctx, cfg.Drop, source)
 	if err != nil || len(keys) == 0 {
 		return err
 	}
-	// The checksum at the end has served its purpose, and is in the way of new pages.
+	// The checksum at the end has been verified, and new pages go to its place.
 	info, err := os.Stat(source)
 	if err != nil {
 		return err
@@ -76,7 +76,7 @@ func dropped(ctx context.Context, drop func(key, value []byte) bool, source stri
 			if bucket == nil {
 				return nil
 			}
-			// In the order of revisions: the last one of a key is its current value.
+			// In the order of revisions: the last revision of a key is its current value.
 			var kv mvccpb.KeyValue
 			n := 0
 			return bucket.ForEach(func(revision, value []byte) error {
@@ -88,7 +88,7 @@ func dropped(ctx context.Context, drop func(key, value []byte) bool, source stri
 					return err
 				}
 				switch {
-				case len(kv.Key) == 0: // an earlier restore made room between revisions
+				case len(kv.Key) == 0: // an earlier restore has left a gap between revisions
 				case len(revision) < tombstoneLength && drop(kv.Key, kv.Value):
 					keys[string(kv.Key)] = true
 				default:

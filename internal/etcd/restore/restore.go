@@ -1,5 +1,5 @@
-// Package restore makes a data directory of a snapshot, in phases that the caller can
-// interleave with work of its own: Begin, Receive, Prepare, and then Commit or Abort.
+// Package restore makes a data directory from a snapshot in phases, between which the
+// caller can do work of its own: Begin, Receive, Prepare, and then Commit or Abort.
 package restore
 
 import (
@@ -52,7 +52,7 @@ func (c Config) Validate() error {
 		errs = append(errs, fieldpath.New("etcd", "RestoreConfig.Dir", "required: name the data directory to make"))
 	}
 	if (c.Name == "") != (c.PeerURL == "") {
-		errs = append(errs, fieldpath.New("etcd", "", "%s and %s: one is set without the other: both are of a member of a cluster", fieldpath.Name("RestoreConfig.Name"), fieldpath.Name("RestoreConfig.PeerURL")))
+		errs = append(errs, fieldpath.New("etcd", "", "%s and %s: one is set without the other: both are for a member of a cluster", fieldpath.Name("RestoreConfig.Name"), fieldpath.Name("RestoreConfig.PeerURL")))
 	}
 	if u, err := url.Parse(c.PeerURL); c.PeerURL != "" && (err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Port() == "") {
 		errs = append(errs, fieldpath.New("etcd", "RestoreConfig.PeerURL", `%q: must be a URL like "https://10.0.0.1:2380"`, c.PeerURL))
@@ -60,11 +60,11 @@ func (c Config) Validate() error {
 	return errors.Join(errs...)
 }
 
-// workDir is the directory, in the data directory, that a restore works in. While it is
-// there the data directory is neither old nor new.
+// workDir is the directory below the data directory that a restore works in. While it
+// exists, the restore is unfinished.
 const workDir = "restoring"
 
-// Restore is a data directory in the making. It is for one goroutine.
+// Restore is a restore in progress. It is for one goroutine.
 type Restore struct {
 	cfg       Config
 	directory *memberdir.Directory
@@ -72,7 +72,7 @@ type Restore struct {
 	done      bool
 }
 
-// Begin locks the data directory and makes the directory that the restore works in. The
+// Begin locks the data directory and creates the directory that the restore works in. The
 // caller must end the restore with Commit or Abort.
 func Begin(cfg Config) (*Restore, error) {
 	if err := cfg.Validate(); err != nil {
@@ -139,7 +139,7 @@ func (r *Restore) Receive(ctx context.Context, snapshot io.Reader) error {
 	return nil
 }
 
-// Prepare checks the snapshot from end to end and makes the data directory of it, which
+// Prepare checks the snapshot from end to end and makes the data directory from it, which
 // Commit puts in place.
 func (r *Restore) Prepare(ctx context.Context) error {
 	if err := r.prepare(ctx); err != nil {
@@ -183,8 +183,8 @@ func (r *Restore) Commit(ctx context.Context) error {
 	return nil
 }
 
-// Abort removes everything that the restore has made. It does nothing after Commit, and may
-// be called again.
+// Abort removes all files of the restore. It does nothing after Commit, and may be called
+// again.
 func (r *Restore) Abort() {
 	if r.done {
 		return
@@ -196,14 +196,14 @@ func (r *Restore) Abort() {
 
 func restoreError(err error) error { return fmt.Errorf("etcd: restore: %w", err) }
 
-// rebuild makes a data directory of the snapshot at source.
+// rebuild makes a data directory from the snapshot at source.
 func rebuild(ctx context.Context, cfg Config, source, data string) error {
 	info, err := os.Stat(source)
 	if err != nil {
 		return err
 	}
-	// Both segments of a new log, and the database once more; or, when what has been
-	// received is gone, what a member needs to start and accept writes.
+	// Both segments of a new log, and a second copy of the database; or, when the
+	// received copy is gone, the space that a member needs to start and accept writes.
 	need := 2*wal.SegmentSizeBytes + diskguard.RestoreNeeds(cfg.Dir, info.Size())
 	if free, ok := diskspace.Free(cfg.Dir); ok && free < need {
 		return fmt.Errorf("%s: %w: %d bytes are free, %d more are needed", cfg.Dir, errdefs.ErrNoSpace, free, need)
@@ -216,7 +216,7 @@ func rebuild(ctx context.Context, cfg Config, source, data string) error {
 			Name:           cfg.Name,
 			PeerURLs:       []string{cfg.PeerURL},
 			InitialCluster: cfg.Name + "=" + cfg.PeerURL,
-			// Or members that were of the cluster before would believe that they still are.
+			// Otherwise members of the old cluster would take the new one for theirs.
 			InitialClusterToken: "restored-" + rand.Text(),
 			OutputDataDir:       data,
 			SkipHashCheck:       true, // it has been checked
@@ -231,7 +231,7 @@ func rebuild(ctx context.Context, cfg Config, source, data string) error {
 	return damaged(err)
 }
 
-// install moves the data directory to where it belongs, for good.
+// install moves the data directory to its place, and syncs it.
 func install(data, dir, work string) error {
 	if err := files.SyncTree(data); err != nil {
 		return err

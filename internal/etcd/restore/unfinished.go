@@ -12,18 +12,18 @@ import (
 	"github.com/kubembed/kubembed/internal/fieldpath"
 )
 
-// CheckFinished returns errdefs.ErrCorrupt for a data directory in which a restore was killed
-// before its data were in place. Start looks for itself; it is for callers that do
-// other things before.
+// CheckFinished returns errdefs.ErrCorrupt for a data directory in which a restore was
+// killed before its data was in place. Start calls it too; it is for callers that check
+// earlier.
 func CheckFinished(dir string) error {
 	if !fileutil.Exist(filepath.Join(dir, workDir)) || fileutil.Exist(datadir.ToMemberDir(dir)) {
 		return nil
 	}
-	return fieldpath.New("etcd", "Config.Dir", "%s: %w: a restore into it did not end: restore again, or delete %q in it to begin with nothing", dir, errdefs.ErrCorrupt, workDir)
+	return fieldpath.New("etcd", "Config.Dir", "%s: %w: a restore into it did not finish: restore again, or delete %q in it to start without data", dir, errdefs.ErrCorrupt, workDir)
 }
 
-// RemoveLeftovers is CheckFinished that deletes what a restore left which was killed
-// after its data were in place.
+// RemoveLeftovers is CheckFinished that also deletes the files of a restore that was
+// killed after its data was in place.
 func RemoveLeftovers(f *memberdir.Directory) error {
 	if err := CheckFinished(f.Dir); err != nil {
 		return err

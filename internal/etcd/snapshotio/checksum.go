@@ -1,5 +1,5 @@
-// Package snapshotio reads and writes the format of "etcdctl snapshot save": the file of a
-// database, then its SHA-256.
+// Package snapshotio reads and writes the format of "etcdctl snapshot save": the file of
+// a database, then its SHA-256.
 package snapshotio
 
 import (
@@ -16,9 +16,9 @@ type Reader struct {
 	db   io.Reader
 	left int64 // of the database
 	sum  hash.Hash
-	sent io.Reader // where the sum can be read that must be the same, or nil
+	sent io.Reader // reads the expected sum, or nil
 	rest []byte    // of the sum
-	err  error     // what comes at the end
+	err  error     // returned at the end
 }
 
 func NewReader(db io.Reader, size int64, sent io.Reader) *Reader {
@@ -50,7 +50,7 @@ func (s *Reader) Read(p []byte) (int, error) {
 	return n, nil
 }
 
-// check compares the sum with the one that was sent.
+// check compares the sum with the sent one.
 func (s *Reader) check() error {
 	if s.sent == nil {
 		return nil
@@ -63,7 +63,7 @@ func (s *Reader) check() error {
 		return Error(err)
 	}
 	if !bytes.Equal(sent, s.rest) {
-		return Error(errors.New("it was damaged on its way: its SHA-256 is not the one that the server sent"))
+		return Error(errors.New("it was damaged in transit: its SHA-256 differs from the one that the server sent"))
 	}
 	return nil
 }

@@ -23,8 +23,8 @@ func Receive(ctx context.Context, path string, r io.Reader) (err error) {
 	return nil
 }
 
-// Verify checks the SHA-256 at the end of the snapshot in a file. It returns damage as an
-// error of type Damage.
+// Verify checks the SHA-256 at the end of a snapshot file. It returns a Damage if the
+// snapshot is incomplete or changed.
 func Verify(path string) (err error) {
 	file, err := os.Open(path)
 	if err != nil {
@@ -39,9 +39,9 @@ func Verify(path string) (err error) {
 	if size <= sha256.Size {
 		return Damage{fmt.Errorf("it has %d bytes", size)}
 	}
-	// Databases are made of pages, which are multiples of a disk's sector.
+	// Databases consist of pages, whose size is a multiple of a disk's sector.
 	if size%512 != sha256.Size {
-		return Damage{fmt.Errorf("it has %d bytes, which is no database with a checksum: it was cut short, or is a file from a data directory; take it with etcdctl snapshot save", size)}
+		return Damage{fmt.Errorf("it has %d bytes, which is not a database with a checksum: it was truncated, or is a file from a data directory; take it with etcdctl snapshot save", size)}
 	}
 	sum := sha256.New()
 	if _, err := io.Copy(sum, io.NewSectionReader(file, 0, size-sha256.Size)); err != nil {
@@ -52,12 +52,12 @@ func Verify(path string) (err error) {
 		return err
 	}
 	if !bytes.Equal(sum.Sum(nil), want) {
-		return Damage{fmt.Errorf("the SHA-256 at its end is not that of its %d bytes: it was cut short, or changed", size)}
+		return Damage{fmt.Errorf("the SHA-256 at its end is not that of its %d bytes: it was truncated or changed", size)}
 	}
 	return nil
 }
 
-// Damage is an error that a snapshot is not whole.
+// Damage is the error of an incomplete or changed snapshot.
 type Damage struct{ error }
 
 func (d Damage) Unwrap() error { return d.error }

@@ -14,14 +14,14 @@ import (
 	"go.uber.org/zap"
 )
 
-// reclaimBytes is how much must be free in the database for a defragmentation on a full
+// reclaimBytes is the free space in the database from which it is defragmented on a full
 // disk.
 const reclaimBytes = 4 << 20
 
-// reclaim gives room back to a disk that has too little: history that the API server would
-// have compacted, which notes each compaction with a write and is refused; deleted
-// objects; and the log up to the last snapshot of raft's. etcd keeps five segments of that,
-// which are more than a small disk has.
+// reclaim frees space on a disk that is almost full. It removes the history that the API
+// server would have compacted, which records each compaction by a write that is refused
+// now; deleted objects; and the log up to raft's last snapshot. etcd keeps five segments
+// of the log, more than a small disk has.
 func (u *Upkeep) reclaim(ctx context.Context) {
 	u.compact(ctx)
 	u.recount()
@@ -32,27 +32,29 @@ func (u *Upkeep) reclaim(ctx context.Context) {
 	u.purgeLog(ctx)
 }
 
-// purgeLog deletes the segments of the log that no start needs, but never the last.
+// purgeLog deletes the segments of the log that no start needs, and keeps the last one.
 func (u *Upkeep) purgeLog(ctx context.Context) {
 	segments, _ := filepath.Glob(filepath.Join(datadir.ToWALDir(u.disk.Dir()), "*.wal"))
 	if len(segments) < 2 || ctx.Err() != nil {
 		return
 	}
-	// The next entry is followed by a snapshot of raft's, which a start replays the log from.
-	// Upstream's flag is a bool without a lock: at worst the entry after the next is.
+	// A snapshot of raft follows the next entry, and a start replays the log from it.
+	// Upstream's flag is a bool without a lock: at worst the snapshot follows the entry
+	// after the next.
 	u.server.ForceSnapshot()
-	// While all writes are refused there may be no next entry. This one deletes nothing.
+	// While all writes are refused there may be no next entry. This request makes one and
+	// deletes nothing.
 	err := u.Call(ctx, func(ctx context.Context) error {
 		_, err := u.server.DeleteRange(ctx, &pb.DeleteRangeRequest{Key: []byte{0}})
 		return err
 	})
 	if err != nil {
-		u.lg.Warn("the log is not shortened; it will be tried again", zap.Error(err))
+		u.lg.Warn("write-ahead log not purged; will retry", zap.Error(err))
 		return
 	}
 	slices.Sort(segments)
 	for _, path := range segments[:len(segments)-1] {
-		// etcd keeps those locked that follow its snapshot.
+		// etcd locks the segments after its snapshot.
 		file, err := fileutil.TryLockFile(path, os.O_WRONLY, fileutil.PrivateFileMode)
 		if err == nil {
 			err = errors.Join(os.Remove(path), file.Close())
@@ -61,7 +63,7 @@ func (u *Upkeep) purgeLog(ctx context.Context) {
 			return
 		}
 		if err != nil {
-			u.lg.Warn("a segment of the log that is not needed any more is not deleted", zap.Error(err))
+			u.lg.Warn("segment of the write-ahead log not deleted", zap.Error(err))
 			return
 		}
 	}

@@ -1,5 +1,5 @@
-// Package upkeep keeps the database of a member small: it defragments it, clears the alarm of
-// its quota, and frees room on a disk that is almost full.
+// Package upkeep keeps the database of a member small: it defragments the database,
+// clears the alarm of the quota, and frees space on a disk that is almost full.
 package upkeep
 
 import (
@@ -26,23 +26,23 @@ import (
 	"github.com/kubembed/kubembed/internal/fieldpath"
 )
 
-// How often the member looks after its database. Under the alarm that the quota is
-// used up, often: whoever deletes to make room waits for it.
+// The interval of upkeep. It is short under the alarm of the quota: clients that delete
+// objects wait for it.
 const (
 	upkeepInterval = 30 * time.Second
 	alarmInterval  = time.Second
 )
 
-// When the quota's alarm is taken back, as parts of the quota: a database that is
-// hardly below it would raise the next one at once.
+// The fractions of the quota below which the alarm is cleared. A database just below the
+// quota would raise the next alarm at once.
 const (
 	disarmBelow = 0.9 // size of the file
-	shrinkBelow = 0.8 // what is in use, for a file that is larger
+	shrinkBelow = 0.8 // data in use, for a larger file
 )
 
-// Upkeep keeps the database of a member from growing for ever. The API server
-// compacts it every five minutes; what that leaves free is used again, and given back
-// to the file system by defragmentation when it is much.
+// Upkeep keeps the database of a member from growing forever. The API server compacts it
+// every five minutes. The space that this frees is reused, and defragmentation returns it
+// to the file system when there is much of it.
 type Upkeep struct {
 	server  *etcdserver.EtcdServer
 	contain *contain.Containment
@@ -50,26 +50,26 @@ type Upkeep struct {
 	disk    *diskguard.Guard
 	lg      *zap.Logger
 
-	snapshots sync.RWMutex // read: a snapshot is under way; written: a defragmentation
+	snapshots sync.RWMutex // read-locked by snapshots, locked by defragmentations
 	kick      chan struct{}
 	running   sync.WaitGroup
 
-	// Of run alone.
+	// Used by run only.
 	seen, compacted int64     // revisions
-	wished          time.Time // since when it wants to defragment, if it leads
+	wantedSince     time.Time // when a leader wanted to defragment first
 }
 
 func New(s *etcdserver.EtcdServer, c *contain.Containment, group *calls.Group, disk *diskguard.Guard, lg *zap.Logger) *Upkeep {
 	return &Upkeep{server: s, contain: c, calls: group, disk: disk, lg: lg, kick: make(chan struct{}, 1)}
 }
 
-// Start begins the work, which ends when closing is closed.
+// Start starts the upkeep, which ends when closing is closed.
 func (u *Upkeep) Start(closing <-chan struct{}) {
 	u.disk.Reserve()
 	u.running.Go(func() { u.run(closing) })
 }
 
-// Hurry is called when a write was refused.
+// Hurry starts the upkeep at once. It is called when a write was refused.
 func (u *Upkeep) Hurry() {
 	select {
 	case u.kick <- struct{}{}:
@@ -78,7 +78,7 @@ func (u *Upkeep) Hurry() {
 }
 
 func (u *Upkeep) run(closing <-chan struct{}) {
-	// Damage under the mapped database is for defragmentation to notice.
+	// Defragmentation panics on damage in the mapped database.
 	debug.SetPanicOnFault(true)
 	ctx := wait.ContextForChannel(closing)
 	timer := time.NewTimer(0)
@@ -97,12 +97,12 @@ func (u *Upkeep) run(closing <-chan struct{}) {
 		next := u.turn(ctx)
 		timer.Reset(next)
 		if kick = u.kick; next == alarmInterval {
-			kick = nil // it hurries already
+			kick = nil // the next turn is soon
 		}
 	}
 }
 
-// turn does what is due and returns when to look again.
+// turn does the work that is due and returns the time until the next turn.
 func (u *Upkeep) turn(ctx context.Context) time.Duration {
 	if !Alarmed(u.server, NoSpace, 0) {
 		if u.disk.Check() != nil {
@@ -111,7 +111,7 @@ func (u *Upkeep) turn(ctx context.Context) time.Duration {
 		}
 		u.seen, u.compacted = 0, 0
 		if !u.fragmented() {
-			u.wished = time.Time{}
+			u.wantedSince = time.Time{}
 			return upkeepInterval
 		}
 		if wait := u.UntilTurn(time.Now()); wait > 0 {
@@ -134,17 +134,17 @@ func (u *Upkeep) turn(ctx context.Context) time.Duration {
 			return err
 		})
 		if err != nil {
-			u.lg.Warn("the alarm of the quota is not taken back; it will be tried again", zap.Error(err))
+			u.lg.Warn("alarm of the quota not cleared; will retry", zap.Error(err))
 		} else {
-			u.lg.Info("there is room below the quota again: writes are accepted", zap.Int64("size", size))
+			u.lg.Info("database is below the quota again: writes are accepted", zap.Int64("size", size))
 		}
 	}
 	return alarmInterval
 }
 
-// compact drops what was overwritten or deleted up to the last look, so that those
-// who watch have a moment to follow. The API server cannot do it under the alarm: it
-// notes each compaction with a write.
+// compact compacts the history up to the last turn, so that watches have a moment to
+// follow. The API server cannot do it under the alarm: it records each compaction by a
+// write.
 func (u *Upkeep) compact(ctx context.Context) {
 	target := u.seen
 	u.seen = u.Revision()
@@ -156,15 +156,15 @@ func (u *Upkeep) compact(ctx context.Context) {
 		return err
 	})
 	if err != nil && !errors.Is(err, mvcc.ErrCompacted) {
-		u.lg.Warn("the database is not compacted; it will be tried again", zap.Error(err))
+		u.lg.Warn("database not compacted; will retry", zap.Error(err))
 		return
 	}
 	u.compacted = target
 }
 
-// recount brings SizeInUse up to date. What a commit frees counts as free after the
-// next but one, and under the alarm there may be no other: so two are made that change
-// nothing. Not under contain.run: what it holds when it gives up must not be let go.
+// recount updates SizeInUse. Space that a commit frees counts as free after the next
+// commit but one, and under the alarm there may be none: so recount makes two that change
+// nothing. Not under contain.Run: its locks must stay held if it gives up.
 func (u *Upkeep) recount() {
 	b := u.server.Backend()
 	for range 2 {
@@ -178,7 +178,7 @@ func (u *Upkeep) recount() {
 	}
 }
 
-// Revision is that of the last write.
+// Revision returns the revision of the last write.
 func (u *Upkeep) Revision() (revision int64) {
 	_ = u.Call(context.Background(), func(context.Context) error {
 		revision = u.server.KV().Rev()
@@ -187,7 +187,7 @@ func (u *Upkeep) Revision() (revision int64) {
 	return revision
 }
 
-// Call is for calls of the server that wait for others.
+// Call calls the server for requests that wait for other members.
 func (u *Upkeep) Call(ctx context.Context, f func(context.Context) error) error {
 	end, ok := u.calls.Begin()
 	if !ok {
@@ -199,7 +199,7 @@ func (u *Upkeep) Call(ctx context.Context, f func(context.Context) error) error 
 	return u.contain.Run(func() error { return f(ctx) })
 }
 
-// Wait returns when the work has ended.
+// Wait returns when the upkeep has ended.
 func (u *Upkeep) Wait() { u.running.Wait() }
 
 // Disk returns the guard of the member's disk.
@@ -224,14 +224,14 @@ func (u *Upkeep) Defragment() error {
 	return u.server.Defragment()
 }
 
-// CheckSpace returns why the member refuses writes for want of room, or nil.
+// CheckSpace returns the reason why the member refuses writes for lack of space, or nil.
 func (u *Upkeep) CheckSpace() error {
 	if err := u.disk.Check(); err != nil {
 		return fmt.Errorf("etcd: %w", err)
 	}
 	s := u.server
 	if Alarmed(s, pb.AlarmType_CORRUPT, 0) {
-		return errors.New("etcd: the members of the cluster do not agree on the data, so that writes are refused: replace the members that are wrong, or restore a snapshot")
+		return errors.New("etcd: the members of the cluster have different data, so that writes are refused: replace the members that are wrong, or restore a snapshot")
 	}
 	if Alarmed(s, NoSpace, 0) {
 		quota := s.Cfg.QuotaBackendBytes
@@ -244,8 +244,8 @@ func (u *Upkeep) CheckSpace() error {
 // NoSpace is the alarm of the quota.
 const NoSpace = pb.AlarmType_NOSPACE
 
-// Alarmed tells whether the alarm is on, of the member id or, if that is zero, of
-// any member of the cluster.
+// Alarmed reports whether the alarm of member id is active, or of any member if id is
+// zero.
 func Alarmed(s *etcdserver.EtcdServer, alarm pb.AlarmType, id uint64) bool {
 	for _, a := range s.Alarms() {
 		if a.Alarm == alarm && (id == 0 || a.MemberID == id) {

@@ -16,22 +16,22 @@ import (
 	"google.golang.org/protobuf/proto"
 )
 
-// The write-ahead log ends where no record can be read. A crash leaves such an end
-// anywhere in what was not yet synchronized, so etcd cuts the log off there and
-// goes on: where the damage is another, it would forget what it has acknowledged.
-// CheckEnd tells the two apart, by what a crash cannot do:
+// The write-ahead log ends at the first record that cannot be read. A crash leaves such
+// an end anywhere in the part that was not synced yet, so etcd truncates the log there
+// and continues. If the cause is damage instead, it would forget acknowledged writes.
+// CheckEnd distinguishes the two by the limits of a crash:
 //
-//   - Only whole sectors are missing after it, and they are zero. The length of a
-//     record is in one sector, so it is right or zero, and the rest of the record
-//     agrees with it.
-//   - A segment is allocated in full before it is used, and keeps its size. It is
-//     short only where etcd has cut it off, which leaves a copy with the suffix
-//     .broken, or was stopped at it, which leaves it at the end of a record.
-//   - What follows an end was written without a synchronization in between. So no
-//     record that follows says that what is missing had been committed.
+//   - Only whole sectors after the end are missing, and they are zero. The length of a
+//     record is in one sector, so it is right or zero, and the rest of the record agrees
+//     with it.
+//   - A segment is allocated in full before it is used, and keeps its size. It is short
+//     only where etcd has truncated it, which leaves a copy with the suffix .broken, or
+//     was stopped while doing so, which leaves it at the end of a record.
+//   - The data after an end was written without a sync in between. So no later record
+//     says that a missing entry had been committed.
 //
-// A crash and damage look the same where they take away all that was written since
-// the last synchronization but one.
+// A crash and damage look the same if they remove everything that was written since the
+// last sync but one.
 
 // fileError is an error about a file.
 type fileError struct {
@@ -46,13 +46,13 @@ func (e *fileError) Unwrap() error { return e.err }
 type logEnd struct {
 	file *os.File
 	size int64
-	at   int64  // where the first record is that cannot be read
+	at   int64  // offset of the first record that cannot be read
 	last uint64 // index of the last entry before it
-	torn bool   // there is something at the end, but not all of a record
+	torn bool   // the end has part of a record
 }
 
-// CheckEnd checks the end of the log in dir, of which last is the last entry that
-// can be read. standalone tells that the member has no others.
+// CheckEnd checks the end of the log in dir; last is the index of its last readable
+// entry. standalone says that the member belongs to no cluster.
 func CheckEnd(dir string, last uint64, standalone bool) error {
 	paths, err := filepath.Glob(filepath.Join(dir, "*.wal"))
 	if err != nil || len(paths) == 0 {
@@ -60,8 +60,8 @@ func CheckEnd(dir string, last uint64, standalone bool) error {
 	}
 	path := paths[len(paths)-1] // Glob sorts.
 	// A segment has the index of its first entry in its name.
-	for i, later := range paths[1:] {
-		if first, ok := firstIndex(later); ok && first > last+1 {
+	for i, next := range paths[1:] {
+		if first, ok := firstIndex(next); ok && first > last+1 {
 			return &fileError{paths[i], fmt.Errorf("it ends at entry %d, but the next file begins with entry %d", last, first)}
 		}
 	}
@@ -101,7 +101,7 @@ func checkSegment(path string, last uint64, standalone bool) error {
 		return err
 	}
 	if short {
-		// So that a crash of the next start cannot leave it short inside a record.
+		// A crash of the next start must not leave it short inside a record.
 		return fileutil.Preallocate(file, wal.SegmentSizeBytes, true)
 	}
 	return nil
@@ -128,7 +128,7 @@ func (e *logEnd) find() error {
 	}
 }
 
-// checkTorn checks the record that is not all there.
+// checkTorn checks the incomplete record.
 func (e *logEnd) checkTorn(short bool) error {
 	const sector = 512
 	head := make([]byte, frameBytes+2*sector)
@@ -142,11 +142,11 @@ func (e *logEnd) checkTorn(short bool) error {
 	}
 	size, pad := frameSize(head)
 	body := head[frameBytes:]
-	// The beginning of the record, as far as it is in a sector that is there.
+	// The start of the record, as far as its first sector has it.
 	here := min(sector-(e.at+frameBytes)%sector, int64(len(body)), size)
 	if !isZero(body[:here]) {
 		if claimed, ok := bodySize(body[:here]); ok && claimed != size {
-			return fmt.Errorf("the record at byte %d is damaged: its length is %d and that of its content %d", e.at, size, claimed)
+			return fmt.Errorf("the record at byte %d is damaged: its length is %d, but its content has %d bytes", e.at, size, claimed)
 		}
 	}
 	// The last record of a segment may make the file longer.
@@ -163,12 +163,12 @@ func (e *logEnd) cutShort(short bool) error {
 	return fmt.Errorf("the file is cut short: it has %d bytes of %d, and ends in a record", e.size, wal.SegmentSizeBytes)
 }
 
-// checkAfter looks for records after the end that say that the entry after e.last
-// had been committed, and synchronized before they were written.
+// checkAfter looks for records after the end which prove that the entry after e.last had
+// been committed, and synced before they were written.
 //
-// A member that is standalone commits an entry when it has been synchronized, and writes
-// that down later. Others may write down an entry and that it is committed at once:
-// there the synchronization lies before the next entry.
+// A standalone member commits an entry once it is synced, and records the commit later. A
+// member of a cluster may record an entry and its commit together: there the sync comes
+// before the next entry.
 func (e *logEnd) checkAfter(standalone bool) error {
 	committed := false
 	return e.recordsAfter(func(at int64, rec *walpb.Record) error {
@@ -186,13 +186,13 @@ func (e *logEnd) checkAfter(standalone bool) error {
 			return nil
 		}
 		if committed && (standalone || rec.GetType() == wal.EntryType) {
-			return fmt.Errorf("it can be read up to byte %d, entry %d, but further entries had been stored: the record at byte %d says so", e.at, e.last, at)
+			return fmt.Errorf("it is readable up to byte %d, entry %d, but further entries had been stored: see the record at byte %d", e.at, e.last, at)
 		}
 		return nil
 	})
 }
 
-// recordsAfter calls f for what is a record after the end: it is one if another
+// recordsAfter calls f for the records after the end. Data is a record if another record
 // follows that continues its checksum.
 func (e *logEnd) recordsAfter(f func(at int64, rec *walpb.Record) error) error {
 	rec, next := new(walpb.Record), new(walpb.Record)
@@ -218,7 +218,7 @@ func (e *logEnd) recordsAfter(f func(at int64, rec *walpb.Record) error) error {
 	})
 }
 
-// dataAfter calls f for the stretches of the file after the end that are not zero.
+// dataAfter calls f for the nonzero ranges of the file after the end.
 func (e *logEnd) dataAfter(f func(at int64, data []byte) error) error {
 	const block = 1 << 20
 	var data []byte
@@ -241,7 +241,7 @@ func (e *logEnd) dataAfter(f func(at int64, data []byte) error) error {
 			if len(data) == 0 {
 				from = at
 			}
-			// A gap that was skipped has no record, and stays one.
+			// A skipped gap has no record, and stays a gap.
 			data = append(data, make([]byte, at-from-int64(len(data)))...)
 			data = append(data, buf[:n]...)
 		} else if len(data) > 0 {
@@ -258,8 +258,8 @@ func (e *logEnd) dataAfter(f func(at int64, data []byte) error) error {
 	return f(from, data)
 }
 
-// frameBytes is what is in front of a record: its length, in 56 bits, and that of
-// the padding after it to a multiple of 8 bytes.
+// frameBytes is the size of the header of a record: the length of the record, in 56 bits,
+// and of the padding after it to a multiple of 8 bytes.
 const frameBytes = 8
 
 func frameSize(frame []byte) (size, pad int64) {
@@ -271,8 +271,8 @@ func frameSize(frame []byte) (size, pad int64) {
 	return size, pad
 }
 
-// parseRecord parses the record that data begins with, and returns how many bytes
-// it takes. It returns 0 if there is none.
+// parseRecord parses the record at the start of data and returns its size with the
+// header. It returns 0 if there is none.
 func parseRecord(data []byte, rec *walpb.Record) int {
 	if len(data) < frameBytes {
 		return 0
@@ -291,8 +291,8 @@ func parseRecord(data []byte, rec *walpb.Record) int {
 
 var crcTable = crc32.MakeTable(crc32.Castagnoli)
 
-// continues tells whether the checksum of next, which is over all of the log, goes
-// on from that of rec.
+// continues reports whether the checksum of next, which covers the whole log, continues
+// the checksum of rec.
 func continues(rec, next *walpb.Record) bool {
 	if next.GetType() == wal.CrcType {
 		return next.GetCrc() == rec.GetCrc()
@@ -300,7 +300,7 @@ func continues(rec, next *walpb.Record) bool {
 	return next.GetCrc() == crc32.Update(rec.GetCrc(), crcTable, next.GetData())
 }
 
-// bodySize returns how long a record is by its first fields: type, checksum and the
+// bodySize returns the length of a record by its first fields: type, checksum and the
 // length of its data.
 func bodySize(body []byte) (size int64, ok bool) {
 	at := 0
@@ -314,7 +314,7 @@ func bodySize(body []byte) (size int64, ok bool) {
 			return 0, false
 		}
 		if tag != field<<3|wire {
-			return 0, true // no record is like that
+			return 0, true // not a record
 		}
 		at += n
 		value, n := binary.Uvarint(body[at:])

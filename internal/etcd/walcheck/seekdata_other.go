@@ -4,5 +4,5 @@ package walcheck
 
 import "os"
 
-// nextData returns where the data of the file goes on from at.
+// nextData returns the offset of the next data of the file from at.
 func nextData(_ *os.File, at int64) int64 { return at }

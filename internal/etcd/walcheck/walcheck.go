@@ -1,6 +1,6 @@
-// Package walcheck reads the write-ahead log of a data directory before etcd does. It tells
-// the end that a crash leaves, which etcd repairs, from damage that loses acknowledged
-// entries.
+// Package walcheck reads the write-ahead log of a data directory before etcd does. It
+// distinguishes the end that a crash leaves, which etcd repairs, from damage that loses
+// acknowledged entries.
 package walcheck
 
 import (
@@ -23,15 +23,16 @@ import (
 	"github.com/kubembed/kubembed/internal/fieldpath"
 )
 
-// errOlderEntries says that the log has requests of an etcd whose form is gone. etcd 3.6 alone
-// does not help: its log begins after them only once it has written 10,000 entries more.
+// errOlderEntries says that the log has requests in a form that etcd no longer supports.
+// A start of etcd 3.6 is not enough: its log begins after them only once it has written
+// 10,000 more entries.
 var errOlderEntries = errors.New("its log has requests in the form of etcd 3.5 or older, which etcd 3.7 cannot apply: " +
 	"start etcd 3.6 on it once with --snapshot-count=1, after which they are no longer read")
 
-// checkEntries finds what etcd would end the process for when it applies the entry, in a
-// goroutine of its own: requests of an older etcd, and the cluster version of a newer one,
-// which is in the log but not yet in the database where that one was killed soon after its
-// start.
+// checkEntries finds entries for which etcd would end the process when it applies them in
+// a goroutine of its own: requests of an older etcd, and the cluster version of a newer
+// one. The latter is in the log and not yet in the database if the newer etcd was killed
+// soon after its start.
 func checkEntries(entries []*raftpb.Entry) error {
 	var request pb.InternalRaftRequest
 	for _, e := range entries {
@@ -51,9 +52,9 @@ func checkEntries(entries []*raftpb.Entry) error {
 	return nil
 }
 
-// Check reads the write-ahead log from the snapshot that etcd would choose.
-// A torn last record is what a crash leaves and etcd repairs it, see CheckEnd; a
-// log that ends before what the database has applied is a lost one.
+// Check reads the write-ahead log from the snapshot that etcd would choose. A crash
+// leaves a torn last record, which etcd repairs, see CheckEnd. A log that ends before the
+// last entry that the database has applied is incomplete.
 func Check(c *contain.Containment, dir string, applied uint64, standalone bool, lg *zap.Logger) (r Replay, err error) {
 	walDir := datadir.ToWALDir(dir)
 	err = c.Run(func() error {
@@ -61,14 +62,14 @@ func Check(c *contain.Containment, dir string, applied uint64, standalone bool, 
 		if err != nil {
 			return err
 		}
-		// As etcd does, which no longer reads the files of snapshots, only their records.
+		// Like etcd, which reads only the records of snapshots and no longer their files.
 		newest := &walpb.Snapshot{}
 		if n := len(entries); n > 0 {
 			newest = entries[n-1]
 		}
 		from := newest.GetIndex()
-		// A member that was sent the database of another has it beside its own until
-		// the snapshot is written down.
+		// A member that received the database of another has it beside its own until the
+		// snapshot is recorded.
 		if _, err := snap.New(lg, datadir.ToSnapDir(dir)).DBFilePath(from); from > applied && err != nil {
 			return fmt.Errorf("the snapshot is at entry %d, but the database at %d", from, applied)
 		}
@@ -116,14 +117,14 @@ func Check(c *contain.Containment, dir string, applied uint64, standalone bool, 
 	return r, nil
 }
 
-// Replay is what etcd does at a start to get where it was: it loads a snapshot,
-// if there is one, and applies the entries of the log that follow.
+// Replay describes how etcd restores its state at a start: it loads a snapshot, if there
+// is one, and applies the later entries of the log.
 type Replay struct {
 	Snapshot uint64 // index of its last entry; zero without one
 	Entries  uint64
 }
 
-// CanCampaign reports whether the member may campaign at once, see Member.elect.
+// CanCampaign reports whether the member may campaign at once, see elect in pkg/etcd.
 func (r Replay) CanCampaign() bool {
 	const dropsAfter = 100 // etcdserver's memorySnapshotCount
 	return r.Snapshot > 0 || r.Entries <= dropsAfter
