@@ -23,32 +23,32 @@ import (
 	"github.com/kubembed/kubembed/internal/nodeidentity"
 )
 
-// kubeletApprover approves and denies what kubelets ask for.
+// kubeletApprover approves and denies the requests of kubelets.
 type kubeletApprover struct {
 	Config
 	client kubernetes.Interface
-	names  *names
+	names  *nodeNames
 }
 
-// verdict is what is done with a request. The zero value leaves it alone.
-type verdict struct {
+// decision is the decision about a request. The zero value leaves it pending.
+type decision struct {
 	condition       certificatesv1.RequestConditionType
 	reason, message string
 }
 
-func approved(reason, message string) verdict {
-	return verdict{certificatesv1.CertificateApproved, reason, message}
+func approved(reason, message string) decision {
+	return decision{certificatesv1.CertificateApproved, reason, message}
 }
 
-// maxProblems is how many problems a denial names: a request has room for
-// thousands of wrong names.
+// maxProblems is the number of problems in a denial: a request has room for thousands of
+// invalid names.
 const maxProblems = 10
 
-func denied(reason string, problems ...string) verdict {
+func denied(reason string, problems ...string) decision {
 	if more := len(problems) - maxProblems; more > 0 {
 		problems = append(problems[:maxProblems:maxProblems], fmt.Sprintf("and %d more", more))
 	}
-	return verdict{certificatesv1.CertificateDenied, reason, strings.Join(problems, "; ")}
+	return decision{certificatesv1.CertificateDenied, reason, strings.Join(problems, "; ")}
 }
 
 func (a *kubeletApprover) handle(ctx context.Context, request *certificatesv1.CertificateSigningRequest) error {
@@ -56,7 +56,7 @@ func (a *kubeletApprover) handle(ctx context.Context, request *certificatesv1.Ce
 	if approved || denied || upstream.HasTrueCondition(request, certificatesv1.CertificateFailed) {
 		return nil
 	}
-	v, err := a.judge(ctx, request)
+	v, err := a.decide(ctx, request)
 	if err != nil || v.condition == "" {
 		return err
 	}
@@ -67,54 +67,54 @@ func (a *kubeletApprover) handle(ctx context.Context, request *certificatesv1.Ce
 		Message:        v.message,
 		LastUpdateTime: metav1.Now(),
 	})
-	// After a conflict the queue has the newer request judged.
+	// After a conflict the queue has the newer request.
 	if _, err := a.client.CertificatesV1().CertificateSigningRequests().UpdateApproval(ctx, request.Name, request, metav1.UpdateOptions{}); err != nil {
 		if apierrors.IsConflict(err) || apierrors.IsNotFound(err) {
 			return upstream.IgnorableError("request %s: %v", request.Name, err)
 		}
 		return fmt.Errorf("certificates: approval of request %s: %w", request.Name, err)
 	}
-	say := a.Logger.Info
+	log := a.Logger.Info
 	if v.condition == certificatesv1.CertificateDenied {
-		say = a.Logger.Warn
+		log = a.Logger.Warn
 	}
-	say("certificate request "+strings.ToLower(string(v.condition)),
+	log("certificate request "+strings.ToLower(string(v.condition)),
 		zap.String("request", request.Name), zap.String("user", request.Spec.Username),
 		zap.String("signer", request.Spec.SignerName), zap.String("reason", v.message))
 	return nil
 }
 
-func (a *kubeletApprover) judge(ctx context.Context, request *certificatesv1.CertificateSigningRequest) (verdict, error) {
+func (a *kubeletApprover) decide(ctx context.Context, request *certificatesv1.CertificateSigningRequest) (decision, error) {
 	name, node := nodeidentifier.NewDefaultNodeIdentifier().NodeIdentity(&user.DefaultInfo{Name: request.Spec.Username, Groups: request.Spec.Groups})
 	joins := slices.Contains(request.Spec.Groups, join.Group)
 	if !node && !joins {
-		return verdict{}, nil
+		return decision{}, nil
 	}
 	parsed, err := certificatesapi.ParseCSR(request.Spec.Request)
 	if err != nil {
-		return verdict{}, fmt.Errorf("certificates: request %s: %w", request.Name, err)
+		return decision{}, fmt.Errorf("certificates: request %s: %w", request.Name, err)
 	}
 	switch signer := request.Spec.SignerName; {
 	case joins:
-		return a.judgeJoin(ctx, request, parsed)
+		return a.decideJoin(ctx, request, parsed)
 	case signer == certificatesv1.KubeAPIServerClientKubeletSignerName:
-		return judgeRenewal(request, parsed), nil
+		return decideRenewal(request, parsed), nil
 	case signer == certificatesv1.KubeletServingSignerName:
-		return a.judgeServing(ctx, request, parsed, name)
+		return a.decideServing(ctx, request, parsed, name)
 	default:
-		return verdict{}, nil
+		return decision{}, nil
 	}
 }
 
-// judgeJoin judges what somebody asks for who has a join token.
-func (a *kubeletApprover) judgeJoin(ctx context.Context, request *certificatesv1.CertificateSigningRequest, parsed *x509.CertificateRequest) (verdict, error) {
+// decideJoin decides about a request with a join token.
+func (a *kubeletApprover) decideJoin(ctx context.Context, request *certificatesv1.CertificateSigningRequest, parsed *x509.CertificateRequest) (decision, error) {
 	const reason = "JoinRequestDenied"
 	switch signer := request.Spec.SignerName; {
 	case signer == certificatesv1.KubeAPIServerClientKubeletSignerName:
 	case strings.HasPrefix(signer, "kubernetes.io/"):
 		return denied(reason, fmt.Sprintf("a join token is for signer %s only, not %s", certificatesv1.KubeAPIServerClientKubeletSignerName, signer)), nil
 	default:
-		return verdict{}, nil // the host's own
+		return decision{}, nil // a signer of the host
 	}
 	if err := validKubeletClient(parsed, request.Spec.Usages); err != nil {
 		return denied(reason, err.Error()), nil
@@ -129,7 +129,7 @@ func (a *kubeletApprover) judgeJoin(ctx context.Context, request *certificatesv1
 	problem, err := a.names.reserve(ctx, request, parsed, name)
 	switch {
 	case err != nil:
-		return verdict{}, fmt.Errorf("certificates: request %s: %w", request.Name, err)
+		return decision{}, fmt.Errorf("certificates: request %s: %w", request.Name, err)
 	case problem != "":
 		return denied(reason, problem), nil
 	}
@@ -139,16 +139,16 @@ func (a *kubeletApprover) judgeJoin(ctx context.Context, request *certificatesv1
 // joinApproved is the reason of the approval of a join request.
 const joinApproved = "JoinTokenApproved"
 
-// judgeRenewal judges the client certificate that a node asks for. A good one is
-// approved by upstream's approver, if RBAC allows it.
-func judgeRenewal(request *certificatesv1.CertificateSigningRequest, parsed *x509.CertificateRequest) verdict {
+// decideRenewal decides about a node's request for a client certificate. Upstream's
+// approver approves a valid one if RBAC allows it.
+func decideRenewal(request *certificatesv1.CertificateSigningRequest, parsed *x509.CertificateRequest) decision {
 	var problems []string
 	if err := validKubeletClient(parsed, request.Spec.Usages); err != nil {
 		problems = append(problems, err.Error())
 	}
 	problems = append(problems, otherCommonName(request, parsed)...)
 	if len(problems) == 0 {
-		return verdict{}
+		return decision{}
 	}
 	return denied("NodeClientRequestDenied", problems...)
 }

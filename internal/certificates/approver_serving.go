@@ -16,36 +16,36 @@ import (
 )
 
 const (
-	// labelControlPlane is how an operator says that a node is on the machine of
-	// the control plane. Kubelets cannot set it: NodeRestriction.
+	// labelControlPlane marks a node on the machine of the control plane. Only an
+	// operator can set it: NodeRestriction forbids it to kubelets.
 	labelControlPlane = "node-role.kubernetes.io/control-plane"
-	// registerTimeout is how long a request for a serving certificate waits for
-	// its Node: a kubelet asks for both at the same time.
+	// registerTimeout bounds the wait of a request for a serving certificate for its
+	// Node: a kubelet creates both at the same time.
 	registerTimeout = time.Minute
 )
 
-// judgeServing judges a request for the certificate that the kubelet of node
-// name serves with. What other nodes have registered does not matter: a node that
-// claims the addresses of others would keep them from renewing their certificates, and
-// gets nothing by it, as the API server goes by the name of the node.
-func (a *kubeletApprover) judgeServing(ctx context.Context, request *certificatesv1.CertificateSigningRequest, parsed *x509.CertificateRequest, name string) (verdict, error) {
+// decideServing decides about a request for a serving certificate of the kubelet of node
+// name. Addresses that other nodes have registered do not matter: otherwise a node could
+// claim them to block renewals. It gains nothing from a certificate for them, because the
+// API server verifies the name of the node.
+func (a *kubeletApprover) decideServing(ctx context.Context, request *certificatesv1.CertificateSigningRequest, parsed *x509.CertificateRequest, name string) (decision, error) {
 	const reason = "NodeServingRequestDenied"
 	node, err := a.client.CoreV1().Nodes().Get(ctx, name, metav1.GetOptions{})
 	switch {
 	case apierrors.IsNotFound(err):
-		// Denied at once, a kubelet that has just started would pause for seconds;
-		// tried again, its request is approved when the Node is there. Waiting longer
-		// would not help: this queue pauses longer and longer, the kubelet does not.
+		// A new kubelet would pause for seconds after a denial. A retry approves the
+		// request as soon as the Node exists. A longer wait does not help: the back-off
+		// of this queue grows beyond that of the kubelet.
 		if time.Since(request.CreationTimestamp.Time) < registerTimeout {
-			return verdict{}, upstream.IgnorableError("request %s: node %s does not exist yet", request.Name, name)
+			return decision{}, upstream.IgnorableError("request %s: node %s does not exist yet", request.Name, name)
 		}
 		return denied(reason, fmt.Sprintf("node %s does not exist", name)), nil
 	case err != nil:
-		return verdict{}, fmt.Errorf("certificates: request %s: node %s: %w", request.Name, name, err)
+		return decision{}, fmt.Errorf("certificates: request %s: node %s: %w", request.Name, name, err)
 	}
-	own, err := a.controlPlane(ctx)
+	reserved, err := a.reservedHosts(ctx)
 	if err != nil {
-		return verdict{}, fmt.Errorf("certificates: request %s: %w", request.Name, err)
+		return decision{}, fmt.Errorf("certificates: request %s: %w", request.Name, err)
 	}
 
 	var problems []string
@@ -54,12 +54,12 @@ func (a *kubeletApprover) judgeServing(ctx context.Context, request *certificate
 	}
 	problems = append(problems, otherCommonName(request, parsed)...)
 	for _, dns := range parsed.DNSNames {
-		if problem := own.checkName(dns, node); problem != "" {
+		if problem := reserved.checkName(dns, node); problem != "" {
 			problems = append(problems, problem)
 		}
 	}
 	for _, ip := range parsed.IPAddresses {
-		if problem := own.checkIP(ip, node); problem != "" {
+		if problem := reserved.checkIP(ip, node); problem != "" {
 			problems = append(problems, problem)
 		}
 	}
@@ -77,8 +77,8 @@ func isName(address corev1.NodeAddress) bool {
 	return false
 }
 
-// hasIP tells whether node has registered ip. A kubelet whose host name is an
-// address registers it as one and asks for it as the other.
+// hasIP reports whether node has registered ip. A kubelet whose host name is an address
+// registers it as a host name and requests it as an address.
 func hasIP(node *corev1.Node, ip netip.Addr) bool {
 	return slices.ContainsFunc(node.Status.Addresses, func(address corev1.NodeAddress) bool {
 		switch address.Type {

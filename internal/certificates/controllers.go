@@ -28,38 +28,38 @@ import (
 	"github.com/kubembed/kubembed/internal/nodeidentity"
 )
 
-// workers is how many requests each controller works on at once. Upstream has
-// 5; here a request to the API server takes a millisecond.
+// workers is the number of concurrent syncs of each controller. Upstream has 5. Here a
+// request to the API server takes a millisecond.
 const workers = 2
 
-// Config says for whom the controllers work. All fields but NodeInformer are required.
+// Config configures the controllers. All fields except NodeInformer are required.
 type Config struct {
-	// Serves tells whether the API server serves a resource.
+	// Serves reports whether the API server serves a resource.
 	Serves func(schema.GroupVersionResource) bool
-	// NodeInformer has all nodes, and is running. It is needed where nodes are served.
+	// NodeInformer is a running informer of all nodes. It is required if nodes are
+	// served.
 	NodeInformer cache.SharedIndexInformer
 
-	// CA signs all but serving certificates of kubelets, which KubeletServingCA signs:
-	// nobody but the API server believes them, and it only about the node.
+	// KubeletServingCA signs the serving certificates of kubelets. Only the API server
+	// trusts it, and only for the node. CA signs all other certificates.
 	CA, KubeletServingCA *authority.CertificateAuthority
-	// SigningDuration is how long certificates are valid. A request may ask for
-	// less.
+	// SigningDuration is the validity of certificates. A request may ask for less.
 	SigningDuration time.Duration
-	// KubeletSigningDuration is the same for the certificates of kubelets that renew
+	// KubeletSigningDuration is the validity of certificates of kubelets that renew
 	// them.
 	KubeletSigningDuration time.Duration
 
-	// Local says that the API server can be reached from this machine only, so
-	// that all nodes are on it.
+	// Local means that the API server listens on loopback only, so that all nodes are
+	// on this machine.
 	Local bool
 	// Reserved returns the DNS names, in lower case, and the IP addresses of the
-	// control plane: of all servers, of the webhooks that they call, and of
-	// certificates of Server.ServingCertificate.
+	// control plane: of all servers, of their webhooks, and of certificates of
+	// Server.ServingCertificate.
 	Reserved func(context.Context) ([]string, []netip.Addr, error)
 	// ServiceAddresses are the cluster IPs of the Service kubernetes.
 	ServiceAddresses []netip.Addr
-	// ServiceRange is where the cluster IPs of Services are, besides the ranges of
-	// the ServiceCIDRs in the API.
+	// ServiceRange is the range of cluster IPs, in addition to the ranges of the
+	// ServiceCIDRs in the API.
 	ServiceRange netip.Prefix
 
 	Logger *zap.Logger
@@ -74,12 +74,11 @@ type Controllers struct {
 // New returns the controllers.
 func New(cfg Config) *Controllers { return &Controllers{config: cfg} }
 
-// Name is for people. No component of a host can have it.
+// Name returns the name for logs. A component of the host cannot have this name.
 func (*Controllers) Name() string { return "certificate controllers" }
 
-// Run runs the controllers until ctx ends, and returns when all have ended. What
-// they need and is not served they do without: nothing runs without
-// certificates.k8s.io/v1.
+// Run runs the controllers until ctx ends, and returns when all have ended. It skips
+// controllers whose resources are not served, and all without certificates.k8s.io/v1.
 func (c *Controllers) Run(ctx context.Context, config *rest.Config, ready func()) error {
 	config = rest.CopyConfig(config)
 	config.UserAgent = "certificate-controllers"
@@ -107,7 +106,7 @@ func (c *Controllers) serves(resource schema.GroupVersionResource) bool {
 	return c.config.Serves(resource)
 }
 
-// runRequests works on CertificateSigningRequests until ctx ends.
+// runRequests runs the controllers of CertificateSigningRequests until ctx ends.
 func (c *Controllers) runRequests(ctx context.Context) {
 	factory := c.informers()
 	defer factory.Shutdown()
@@ -130,7 +129,7 @@ func (c *Controllers) runRequests(ctx context.Context) {
 	}
 	signer := &signer{
 		client: c.client, ca: c.config.CA, servingCA: c.config.KubeletServingCA,
-		duration: c.config.SigningDuration, kubelets: c.config.KubeletSigningDuration, names: names, logger: c.config.Logger,
+		duration: c.config.SigningDuration, kubeletDuration: c.config.KubeletSigningDuration, names: names, logger: c.config.Logger,
 	}
 	csrs := []*upstream.CertificateController{
 		upstream.NewCertificateController(ctx, "csrsigning", c.client, requests, signer.handle),
@@ -150,9 +149,9 @@ func (c *Controllers) runRequests(ctx context.Context) {
 	running.Go(func() { clean.Run(ctx, 1) })
 }
 
-// names binds names of nodes to keys, with informers of their records that are not
-// started yet. It is nil where there are no nodes, or no Secrets to keep records in.
-func (c *Controllers) names() (*names, informers.SharedInformerFactory) {
+// names returns the reservations of node names, and informers of their records, which the
+// caller starts. It returns nil if nodes or Secrets are not served.
+func (c *Controllers) names() (*nodeNames, informers.SharedInformerFactory) {
 	if !c.serves(corev1.SchemeGroupVersion.WithResource("secrets")) || !c.serves(corev1.SchemeGroupVersion.WithResource("nodes")) {
 		return nil, nil
 	}
@@ -160,14 +159,14 @@ func (c *Controllers) names() (*names, informers.SharedInformerFactory) {
 		where(fields.OneTermEqualSelector("type", string(nodeidentity.SecretType))))
 	informer := factory.Core().V1().Secrets().Informer()
 	if err := informer.AddIndexers(cache.Indexers{byToken: indexByToken}); err != nil {
-		c.config.Logger.Error("the names that a join token reserves are not counted", zap.Error(err))
+		c.config.Logger.Error("the number of names per join token is not limited", zap.Error(err))
 	}
-	return &names{client: c.client, records: informer.GetIndexer(),
-		duration: c.config.SigningDuration, kubelets: c.config.KubeletSigningDuration}, factory
+	return &nodeNames{client: c.client, records: informer.GetIndexer(),
+		duration: c.config.SigningDuration, kubeletDuration: c.config.KubeletSigningDuration}, factory
 }
 
-// runTokens works on bootstrap tokens until ctx ends. It sees no other Secret,
-// and no other ConfigMap than cluster-info.
+// runTokens runs the controllers of bootstrap tokens until ctx ends. They watch no other
+// Secrets, and no ConfigMap except cluster-info.
 func (c *Controllers) runTokens(ctx context.Context) {
 	tokens := c.informers(informers.WithNamespace(metav1.NamespaceSystem),
 		where(fields.OneTermEqualSelector("type", string(bootstrapapi.SecretTypeBootstrapToken))))
@@ -203,8 +202,8 @@ func (c *Controllers) runTokens(ctx context.Context) {
 	sign.Run(ctx)
 }
 
-// informers makes a factory without resync: what upstream's controllers want
-// to look at again they put in their queues.
+// informers returns a factory without resync: upstream's controllers queue what they have
+// to sync again.
 func (c *Controllers) informers(options ...informers.SharedInformerOption) informers.SharedInformerFactory {
 	return informers.NewSharedInformerFactoryWithOptions(c.client, 0, options...)
 }
@@ -213,9 +212,9 @@ func where(selector fields.Selector) informers.SharedInformerOption {
 	return informers.WithTweakListOptions(func(o *metav1.ListOptions) { o.FieldSelector = selector.String() })
 }
 
-// synced starts the factory and reports whether informer is synced before ctx
-// ends. Controllers are made after that: their own wait looks every 100 ms, and
-// takes a control plane that is stopped sooner for an error.
+// synced starts the factory and reports whether informer syncs before ctx ends. Controllers
+// are created after that: their own wait polls every 100 ms, and logs a stop of the control
+// plane during the wait as an error.
 func synced(ctx context.Context, factory informers.SharedInformerFactory, informer cache.SharedIndexInformer) bool {
 	factory.Start(ctx.Done())
 	return cache.WaitFor(ctx, "", informer.HasSyncedChecker())

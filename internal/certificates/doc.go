@@ -1,35 +1,32 @@
-// Package certificates runs the controllers that turn a
-// CertificateSigningRequest into a certificate, as kube-controller-manager does,
-// and those of bootstrap tokens: upstream's approver, cleaner, bootstrap signer
-// and token cleaner; an approver of what kubelets ask for, which upstream
-// leaves to the operator; and a signer of our own around upstream's signing.
+// Package certificates runs the controllers of CertificateSigningRequests, as
+// kube-controller-manager does, and of bootstrap tokens: upstream's approver, cleaner,
+// bootstrap signer and token cleaner, an approver for the requests of kubelets, which
+// upstream leaves to the operator, and a signer of our own around upstream's signing code.
 //
-// # Who gets what
+// # Policy
 //
-// A request that is left alone waits for kubectl certificate approve.
+// All other requests than these stay pending until kubectl certificate approve.
 //
-//   - Whoever holds a join token: the first client certificate of a node that
-//     does not exist yet and whose name no other key has, and nothing else of the
-//     signers kubernetes.io/*.
-//   - A node: a new client certificate in its own name, which upstream's approver
-//     approves after a SubjectAccessReview, and serving certificates for its own
-//     name and for what its Node object has as addresses, except those of the
-//     control plane, of Services and of webhooks. What other nodes have registered
-//     does not matter. Another CA signs these.
-//   - All others: left alone.
+//   - A client with a join token gets the first client certificate of a node that does not
+//     exist yet and whose name is not reserved for another key. It gets nothing else from
+//     the signers kubernetes.io/*.
+//   - A node gets new client certificates for its own name, which upstream's approver
+//     approves after a SubjectAccessReview. It gets serving certificates for its own name
+//     and for the addresses of its Node object, except for addresses of the control plane,
+//     of Services and of webhooks. Addresses that other nodes have registered do not
+//     matter. A separate CA signs the serving certificates.
 //
 // # Names and keys
 //
-// The name of a node belongs to the key that has got the first certificate for it,
-// from the approval until its Node is deleted. This is in a record (package
-// nodeidentity) that is stored before the request is approved, and the signer adds
-// the keys that a node renews its certificate with. It refuses, by the condition
-// Failed, requests that were made with a revoked key, or with a key that no longer
-// owns the name.
+// The name of a node is reserved for the key of its first certificate, from the approval
+// until its Node is deleted. The reservation is in a record (package nodeidentity), which is
+// stored before the request is approved. The signer adds the keys with which a node renews
+// its certificate. It refuses, with the condition Failed, requests of a revoked key or of a
+// key that no longer owns the name.
 //
-// # Refusals
+// # Denials
 //
-// What cannot be right is denied, with all the reasons in the condition Denied
-// of the request and in the log. A kubelet asks again by itself, after seconds
-// at first and twice a minute later; denied requests are deleted after an hour.
+// Invalid requests are denied. The condition Denied and the log have all reasons. A kubelet
+// retries by itself, after seconds at first and later twice a minute. Denied requests are
+// deleted after an hour.
 package certificates

@@ -10,32 +10,32 @@ import (
 	"github.com/kubembed/kubembed/internal/join"
 )
 
-// lifetime returns the requested duration, within bounds.
+// lifetime returns the validity of the certificate for request.
 func (s *signer) lifetime(request *certificatesv1.CertificateSigningRequest) time.Duration {
-	return lifetime(request, s.duration, s.kubelets)
+	return lifetime(request, s.duration, s.kubeletDuration)
 }
 
-// lifetime is the time for which a certificate is signed: at most kubelets for a
-// kubelet that renews it, and at most others for everybody else.
-func lifetime(request *certificatesv1.CertificateSigningRequest, others, kubelets time.Duration) time.Duration {
-	most := others
+// lifetime returns the requested validity, but at most kubeletDuration for a kubelet that
+// renews its certificate, and at most duration for all others.
+func lifetime(request *certificatesv1.CertificateSigningRequest, duration, kubeletDuration time.Duration) time.Duration {
+	limit := duration
 	if rotates(request) {
-		most = kubelets
+		limit = kubeletDuration
 	}
 	if request.Spec.ExpirationSeconds == nil {
-		return most
+		return limit
 	}
-	return min(max(csr.ExpirationSecondsToDuration(*request.Spec.ExpirationSeconds), minDuration), most)
+	return min(max(csr.ExpirationSecondsToDuration(*request.Spec.ExpirationSeconds), minDuration), limit)
 }
 
-// rotates reports whether the request shows that a kubelet renews its
-// certificate. A kubelet asks for serving certificates only if it renews them
-// (serverTLSBootstrap), and a node that asks for a client certificate is renewing
-// it. The first client certificate shows it by the name of the request:
-// client-go's certificate manager, which runs with rotateCertificates, has it
-// generated, and without rotateCertificates the kubelet names it after its key
-// (LoadClientCert in k8s.io/kubernetes/pkg/kubelet/certificate/bootstrap). Such a
-// kubelet would be lost when a short-lived certificate ends.
+// rotates reports whether the request is of a kubelet that renews its certificate. A
+// kubelet requests serving certificates only if it renews them (serverTLSBootstrap), and a
+// node that requests a client certificate is renewing it. For the first client certificate,
+// the name of the request decides: client-go's certificate manager, which runs with
+// rotateCertificates, has it generated. Without rotateCertificates the kubelet derives the
+// name from its key (LoadClientCert in
+// k8s.io/kubernetes/pkg/kubelet/certificate/bootstrap). Such a kubelet would lose access
+// when a short-lived certificate expires.
 func rotates(request *certificatesv1.CertificateSigningRequest) bool {
 	switch request.Spec.SignerName {
 	case certificatesv1.KubeletServingSignerName:

@@ -23,22 +23,22 @@ import (
 	"github.com/kubembed/kubembed/internal/nodeidentity"
 )
 
-// names binds the names of nodes to keys, in the records of package nodeidentity.
-type names struct {
-	client             kubernetes.Interface
-	records            cache.Indexer // by byToken
-	duration, kubelets time.Duration // see lifetime
+// nodeNames reserves the names of nodes for keys, in the records of package nodeidentity.
+type nodeNames struct {
+	client                    kubernetes.Interface
+	records                   cache.Indexer // by byToken
+	duration, kubeletDuration time.Duration // see lifetime
 }
 
 const (
 	// byToken indexes records by the tokens of Record.Unregistered.
 	byToken = "token"
-	// maxUnregistered is how many names one token may have reserved at a time of
-	// which no Node has appeared. A kubelet makes its Node a second after it has its
-	// certificate; the thief of a join file must not fill etcd with names.
+	// maxUnregistered is the number of names without a Node that a token can reserve. A
+	// kubelet creates its Node a second after it gets its certificate. A stolen join
+	// file must not fill etcd with reservations.
 	maxUnregistered = 2000
-	// lapseSlack is how much longer than its certificate a key is remembered: it is
-	// signed a moment after it was approved.
+	// lapseSlack is the time for which a key is stored after the estimated end of its
+	// certificate, which is signed after the approval.
 	lapseSlack = time.Hour
 )
 
@@ -49,18 +49,18 @@ func indexByToken(object any) ([]string, error) {
 	}
 	record, err := nodeidentity.Load(secret)
 	if err != nil {
-		return nil, nil // an index function that fails panics
+		return nil, nil // an error of an index function is a panic
 	}
 	return record.Unregistered(), nil
 }
 
-// requester is the node that has made the request, if a node has.
+// requester returns the node that has made the request, if it was a node.
 func requester(request *certificatesv1.CertificateSigningRequest) (name string, node bool) {
 	return nodeidentifier.NewDefaultNodeIdentifier().NodeIdentity(&user.DefaultInfo{Name: request.Spec.Username, Groups: request.Spec.Groups})
 }
 
-// requesterKey is the hash of the key that the requester has authenticated with.
-// It is empty if it was not by a certificate of a node.
+// requesterKey returns the hash of the key with which the requester has authenticated. It
+// is empty if the requester had no certificate of a node.
 func requesterKey(request *certificatesv1.CertificateSigningRequest) string {
 	if values := request.Spec.Extra[nodeidentity.KeyExtra]; len(values) == 1 {
 		return values[0]
@@ -68,25 +68,24 @@ func requesterKey(request *certificatesv1.CertificateSigningRequest) string {
 	return ""
 }
 
-func (n *names) key(request *certificatesv1.CertificateSigningRequest, hash string) nodeidentity.Key {
+func (n *nodeNames) key(request *certificatesv1.CertificateSigningRequest, hash string) nodeidentity.Key {
 	now := time.Now().UTC()
 	return nodeidentity.Key{
 		SHA256:   hash,
 		By:       request.Spec.Username,
 		Request:  request.Name,
 		Since:    metav1.NewTime(now),
-		NotAfter: metav1.NewTime(now.Add(lifetime(request, n.duration, n.kubelets) + lapseSlack)),
+		NotAfter: metav1.NewTime(now.Add(lifetime(request, n.duration, n.kubeletDuration) + lapseSlack)),
 	}
 }
 
-// reserve reserves the name of a node for the key of a join request. The problem
-// says why it cannot be had. The record is stored when reserve returns, so that
-// another key that asks at the same moment, here or at another control plane, is
-// judged by it.
-func (n *names) reserve(ctx context.Context, request *certificatesv1.CertificateSigningRequest, parsed *x509.CertificateRequest, name string) (problem string, err error) {
+// reserve reserves the name of a node for the key of a join request. The problem is why
+// the name is not available. The record is stored when reserve returns, so that it applies
+// to concurrent requests of other keys, here or at another control plane.
+func (n *nodeNames) reserve(ctx context.Context, request *certificatesv1.CertificateSigningRequest, parsed *x509.CertificateRequest, name string) (problem string, err error) {
 	hash, err := nodeidentity.HashKey(parsed.PublicKey)
 	if err != nil {
-		return err.Error(), nil //nolint:nilerr // no other try would help
+		return err.Error(), nil //nolint:nilerr // a retry would fail too
 	}
 	_, err = nodeidentity.Change(ctx, n.client.CoreV1(), name, func(r *nodeidentity.Record, _ bool) error {
 		problem = ""
@@ -94,26 +93,26 @@ func (n *names) reserve(ctx context.Context, request *certificatesv1.Certificate
 			problem = fmt.Sprintf("this key was revoked with the identity of node %s; delete the kubelet's certificates and keys, by default /var/lib/kubelet/pki, so that it makes a new key", name)
 			return nodeidentity.ErrUnchanged
 		}
-		// Read live, after the record: a machine that joins under the name of a node
-		// gets the Secrets meant for that node.
+		// A live read, after the record: a machine that joins under the name of a node
+		// can read the Secrets of its pods.
 		exists, err := n.exists(ctx, name)
-		switch again := r.Reserved && r.Has(hash); { // the same machine, with the same key
+		switch sameKey := r.Reserved && r.Has(hash); { // the same machine
 		case err != nil:
 			return err
-		case exists && again:
+		case exists && sameKey:
 			return nodeidentity.ErrUnchanged
 		case exists:
 			problem = fmt.Sprintf("node %s exists already; if this machine replaces it, delete it first: kubectl delete node %s", name, name)
 			return nodeidentity.ErrUnchanged
-		case again && r.NodeUID == "":
+		case sameKey && r.NodeUID == "":
 			r.Confirm(n.key(request, hash))
 			return nil
 		}
 		if r.Reserved && r.NodeUID == "" && !r.Expired(time.Now()) {
-			problem = taken(r)
+			problem = reservedMessage(r)
 			return nodeidentity.ErrUnchanged
 		}
-		if problem = n.tooMany(request); problem != "" {
+		if problem = n.checkTokenLimit(request); problem != "" {
 			return nodeidentity.ErrUnchanged
 		}
 		r.Reserve(n.key(request, hash))
@@ -122,16 +121,16 @@ func (n *names) reserve(ctx context.Context, request *certificatesv1.Certificate
 	return problem, err
 }
 
-// taken says whose the name is, and what can be done.
-func taken(r *nodeidentity.Record) string {
-	return fmt.Sprintf("the name of node %s is reserved for another key, by %s at %s, until its Node was there and is deleted. "+
-		"If that machine is lost before it made its Node: kubectl -n %s delete secret %s. "+
-		"If somebody else has taken the name: revoke the join file, and the identity with Server.RevokeNode",
+// reservedMessage returns who has reserved a name, and the remedies.
+func reservedMessage(r *nodeidentity.Record) string {
+	return fmt.Sprintf("the name of node %s is reserved for another key, by %s at %s, until its Node is created and deleted. "+
+		"If that machine is lost before it creates its Node: kubectl -n %s delete secret %s. "+
+		"If the join file was stolen: revoke it, and the identity with Server.RevokeNode",
 		r.Node, strings.Join(r.ReservedBy, " and "), r.ReservedAt.UTC().Format(time.RFC3339), nodeidentity.Namespace, nodeidentity.SecretName(r.Node))
 }
 
-// tooMany says that the token of the request has reserved enough names.
-func (n *names) tooMany(request *certificatesv1.CertificateSigningRequest) string {
+// checkTokenLimit says that the token of the request has reserved enough names.
+func (n *nodeNames) checkTokenLimit(request *certificatesv1.CertificateSigningRequest) string {
 	id := strings.TrimPrefix(request.Spec.Username, "system:bootstrap:")
 	keys, err := n.records.IndexKeys(byToken, id)
 	if err != nil || len(keys) < maxUnregistered {
@@ -142,7 +141,7 @@ func (n *names) tooMany(request *certificatesv1.CertificateSigningRequest) strin
 }
 
 // exists reports whether there is a Node of that name.
-func (n *names) exists(ctx context.Context, name string) (bool, error) {
+func (n *nodeNames) exists(ctx context.Context, name string) (bool, error) {
 	_, err := n.client.CoreV1().Nodes().Get(ctx, name, metav1.GetOptions{})
 	switch {
 	case apierrors.IsNotFound(err):
@@ -153,9 +152,9 @@ func (n *names) exists(ctx context.Context, name string) (bool, error) {
 	return true, nil
 }
 
-// bind records the key of an approved request before it is signed, no matter who
-// approved it. The refusal says why it must not be signed.
-func (n *names) bind(ctx context.Context, request *certificatesv1.CertificateSigningRequest, parsed *x509.CertificateRequest) (refusal, err error) {
+// bind records the key of an approved request before it is signed, whether the approver or
+// an operator has approved it. The refusal is why it must not be signed.
+func (n *nodeNames) bind(ctx context.Context, request *certificatesv1.CertificateSigningRequest, parsed *x509.CertificateRequest) (refusal, err error) {
 	signer := request.Spec.SignerName
 	if signer != certificatesv1.KubeAPIServerClientKubeletSignerName && signer != certificatesv1.KubeletServingSignerName {
 		return nil, nil
@@ -165,8 +164,8 @@ func (n *names) bind(ctx context.Context, request *certificatesv1.CertificateSig
 		return nil, nil
 	}
 	if slices.Contains(request.Spec.Groups, join.Group) {
-		// Most often it is reserved already. It is not any more when the identity was
-		// revoked after the approval.
+		// The name is usually reserved already, unless the identity was revoked after
+		// the approval.
 		problem, err := n.reserve(ctx, request, parsed, name)
 		if problem != "" {
 			refusal = errors.New(problem)
@@ -184,11 +183,11 @@ func (n *names) bind(ctx context.Context, request *certificatesv1.CertificateSig
 			return nodeidentity.ErrUnchanged
 		}
 		if node {
-			// A node that joined an older release has no record and gets none.
+			// A node that joined an older release has no record, and gets none.
 			if !stored || len(r.Keys) == 0 {
 				return nodeidentity.ErrUnchanged
 			}
-		} else if !stored { // approved by hand
+		} else if !stored { // approved by an operator
 			if exists, err := n.exists(ctx, name); err != nil {
 				return err
 			} else if exists {
@@ -203,18 +202,18 @@ func (n *names) bind(ctx context.Context, request *certificatesv1.CertificateSig
 	return refusal, err
 }
 
-// refuse says why a request of a node, or one that was approved by hand, must not
-// be signed. by is the key that a node has asked with, if it is known.
-func refuse(r *nodeidentity.Record, node bool, by, hash string) error {
+// refuse returns why a request of a node, or one that an operator has approved, must not be
+// signed. requesterKey is the key with which a node has made the request, if it is known.
+func refuse(r *nodeidentity.Record, node bool, requesterKey, hash string) error {
 	switch {
 	case r.IsRevoked(hash):
 		return fmt.Errorf("the key was revoked with the identity of node %s", r.Node)
 	case !node:
 		return nil
-	case r.Enforced() && !r.Has(by):
-		return fmt.Errorf("the key that node %s has asked with was revoked", r.Node)
-	case by != "" && len(r.Keys) > 0 && !r.Has(by):
-		return fmt.Errorf("the name of node %s belongs to another key than the one that has asked: the Node was deleted, and another machine has joined under its name", r.Node)
+	case r.Enforced() && !r.Has(requesterKey):
+		return fmt.Errorf("the key of the request of node %s was revoked", r.Node)
+	case requesterKey != "" && len(r.Keys) > 0 && !r.Has(requesterKey):
+		return fmt.Errorf("the name of node %s belongs to another key: the Node was deleted, and another machine has joined under its name", r.Node)
 	}
 	return nil
 }

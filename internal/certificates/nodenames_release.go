@@ -21,9 +21,9 @@ import (
 	"github.com/kubembed/kubembed/internal/nodeidentity"
 )
 
-// releaser releases the names of nodes that were deleted. It writes into the
-// record that the Node has appeared, so that a deletion is noticed that happens
-// while no control plane runs it, and deletes records without a valid certificate.
+// releaser releases the names of deleted nodes. It writes the UID of the Node to the
+// record, to detect a deletion that happens while no control plane runs. It also deletes
+// records without a valid certificate.
 type releaser struct {
 	client  kubernetes.Interface
 	logger  *zap.Logger
@@ -32,8 +32,8 @@ type releaser struct {
 	queue   workqueue.TypedRateLimitingInterface[string] // names of nodes
 
 	mu sync.Mutex
-	// deleted are the resource versions at which Nodes were deleted: one that was
-	// there so shortly that its record does not say so.
+	// deleted has the resource versions of deletions of Nodes, for a Node that is deleted
+	// before its UID is in the record.
 	deleted map[string]string
 }
 
@@ -42,25 +42,26 @@ func newReleaser(client kubernetes.Interface, logger *zap.Logger, nodes, records
 		queue: workqueue.NewTypedRateLimitingQueue(workqueue.DefaultTypedControllerRateLimiter[string]())}
 }
 
-// run works until ctx ends. Both informers are synced, and one of them is not its own.
+// run runs until ctx ends. Both informers must have synced. The informer of nodes is
+// shared.
 func (r *releaser) run(ctx context.Context) {
 	defer utilruntime.HandleCrash()
 	var working sync.WaitGroup
 	defer working.Wait()
 	defer r.queue.ShutDown()
-	for _, of := range []struct {
+	for _, source := range []struct {
 		informer cache.SharedIndexInformer
 		handler  cache.ResourceEventHandlerFuncs
 	}{
 		{r.nodes, cache.ResourceEventHandlerFuncs{AddFunc: r.nodeAdded, DeleteFunc: r.nodeDeleted}},
 		{r.records, cache.ResourceEventHandlerFuncs{AddFunc: r.recordSeen, UpdateFunc: func(_, after any) { r.recordSeen(after) }}},
 	} {
-		registration, err := of.informer.AddEventHandler(of.handler)
+		registration, err := source.informer.AddEventHandler(source.handler)
 		if err != nil {
 			r.logger.Error("the names of deleted nodes are not released", zap.Error(err))
 			return
 		}
-		defer func() { _ = of.informer.RemoveEventHandler(registration) }() // only ever says that it is none of its own
+		defer func() { _ = source.informer.RemoveEventHandler(registration) }() // only fails for a foreign registration
 	}
 	working.Go(func() {
 		wait.UntilWithContext(ctx, func(ctx context.Context) {
@@ -134,8 +135,8 @@ func (r *releaser) reconcile(ctx context.Context, name string) error {
 	deletedAt := r.deletedAt(name)
 	object, ok, err := r.records.GetStore().GetByKey(nodeidentity.Namespace + "/" + nodeidentity.SecretName(name))
 	if err != nil || !ok {
-		// The record of a node that has just joined may come later than the end of its
-		// Node. It is then released when it lapses, or by hand.
+		// The record of a node that has just joined may arrive after the deletion of its
+		// Node. It is then released when it lapses, or by an operator.
 		r.forget(name, deletedAt)
 		return err
 	}
@@ -150,11 +151,11 @@ func (r *releaser) reconcile(ctx context.Context, name string) error {
 	}
 	if known, ok, _ := r.nodes.GetStore().GetByKey(name); ok && record.NodeUID != "" {
 		if node, err := meta.Accessor(known); err == nil && node.GetUID() == record.NodeUID {
-			return nil // if it is deleted by now, that is yet to be heard
+			return nil // a deletion will arrive as an event
 		}
 	}
-	// Read live, and later than the record: what an informer still has may be the
-	// Node from before the name was reserved.
+	// A live read, after the record: the informer may still have an earlier Node, from
+	// before the reservation.
 	node, err := r.client.CoreV1().Nodes().Get(ctx, name, metav1.GetOptions{})
 	switch {
 	case err == nil:
@@ -166,7 +167,7 @@ func (r *releaser) reconcile(ctx context.Context, name string) error {
 		return r.store(ctx, record, secret)
 	case !apierrors.IsNotFound(err):
 		return fmt.Errorf("certificates: node %s: %w", name, err)
-	case record.NodeUID == "" && !later(deletedAt, secret.ResourceVersion):
+	case record.NodeUID == "" && !isLaterVersion(deletedAt, secret.ResourceVersion):
 		// No Node yet.
 		r.forget(name, deletedAt)
 		if left := time.Until(record.Expires()); left > 0 {
@@ -186,7 +187,7 @@ func (r *releaser) reconcile(ctx context.Context, name string) error {
 		return err
 	}
 	r.forget(name, deletedAt)
-	r.logger.Info("the name of a node is free again", zap.String("node", name))
+	r.logger.Info("released the name of a deleted node", zap.String("node", name))
 	return nil
 }
 
@@ -198,9 +199,9 @@ func (r *releaser) store(ctx context.Context, record *nodeidentity.Record, secre
 	return err
 }
 
-// later reports whether a is a later resource version than b. Those of all built-in
-// resources count the changes of one etcd.
-func later(a, b string) bool {
+// isLaterVersion reports whether a is a later resource version than b. All built-in
+// resources share the revisions of one etcd.
+func isLaterVersion(a, b string) bool {
 	if a == "" {
 		return false
 	}

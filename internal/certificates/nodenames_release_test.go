@@ -14,10 +14,10 @@ import (
 	"github.com/kubembed/kubembed/internal/nodeidentity"
 )
 
-// TestReleaseByOrder: a Node that is gone before its record says that it was there
-// releases the name if it was deleted after the name was reserved, and not before.
-// That the two are so close is not to be had from a real API server.
-func TestReleaseByOrder(t *testing.T) {
+// TestReleaseByResourceVersion: a Node that is deleted before its UID is in the record
+// releases the name if it was deleted after the reservation, and not before. A real API
+// server cannot produce this order reliably.
+func TestReleaseByResourceVersion(t *testing.T) {
 	for _, c := range []struct {
 		name              string
 		deletedAt         string // resource version; reserved at 50
@@ -28,7 +28,7 @@ func TestReleaseByOrder(t *testing.T) {
 		{name: "no Node yet", left: time.Hour},
 		{name: "deleted before", deletedAt: "49", left: time.Hour},
 		{name: "deleted after", deletedAt: "51", left: time.Hour, deleted: true},
-		{name: "deleted when nobody looked", seen: true, left: time.Hour, deleted: true},
+		{name: "deleted while nothing ran", seen: true, left: time.Hour, deleted: true},
 		{name: "lapsed", left: -time.Hour, deleted: true},
 		{name: "revoked once", deletedAt: "51", revoked: true, left: time.Hour, released: true},
 	} {
@@ -71,7 +71,7 @@ func TestReleaseByOrder(t *testing.T) {
 				}
 			}
 			if len(r.deleted) > 0 {
-				t.Errorf("%v is remembered for ever", r.deleted)
+				t.Errorf("got remaining deletions %v, want none", r.deleted)
 			}
 		})
 	}

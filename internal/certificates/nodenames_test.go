@@ -12,17 +12,16 @@ import (
 	"github.com/kubembed/kubembed/internal/nodeidentity"
 )
 
-// TestNamesOfATokenAreBounded: the thief of a join file must not fill etcd
-// with names that no Node will have.
-func TestNamesOfATokenAreBounded(t *testing.T) {
-	n := &names{records: cache.NewIndexer(cache.MetaNamespaceKeyFunc, cache.Indexers{byToken: indexByToken}), duration: time.Hour, kubelets: time.Hour}
-	of := func(token string) *certificatesv1.CertificateSigningRequest {
+// TestNamesPerTokenAreLimited: a stolen join file must not fill etcd with reservations.
+func TestNamesPerTokenAreLimited(t *testing.T) {
+	n := &nodeNames{records: cache.NewIndexer(cache.MetaNamespaceKeyFunc, cache.Indexers{byToken: indexByToken}), duration: time.Hour, kubeletDuration: time.Hour}
+	csrOf := func(token string) *certificatesv1.CertificateSigningRequest {
 		return &certificatesv1.CertificateSigningRequest{Spec: certificatesv1.CertificateSigningRequestSpec{Username: "system:bootstrap:" + token}}
 	}
 	add := func(i int, registered bool) {
 		t.Helper()
 		record := &nodeidentity.Record{Node: fmt.Sprint("n", i)}
-		record.Reserve(n.key(of("abcdef"), fmt.Sprint(i)))
+		record.Reserve(n.key(csrOf("abcdef"), fmt.Sprint(i)))
 		if registered {
 			record.NodeUID = "there"
 		}
@@ -37,16 +36,16 @@ func TestNamesOfATokenAreBounded(t *testing.T) {
 	for i := range maxUnregistered {
 		add(i, i%2 == 0)
 	}
-	if problem := n.tooMany(of("abcdef")); problem != "" {
-		t.Errorf("half of the names have Nodes: %s", problem)
+	if problem := n.checkTokenLimit(csrOf("abcdef")); problem != "" {
+		t.Errorf("with Nodes for half of the names: got %q, want no problem", problem)
 	}
 	for i := range maxUnregistered {
 		add(i, false)
 	}
-	if problem := n.tooMany(of("abcdef")); !strings.Contains(problem, "-l join-token.kubembed.dev/abcdef") {
-		t.Errorf("%q", problem)
+	if problem := n.checkTokenLimit(csrOf("abcdef")); !strings.Contains(problem, "-l join-token.kubembed.dev/abcdef") {
+		t.Errorf("got %q, want the label selector of the token", problem)
 	}
-	if problem := n.tooMany(of("ghijkl")); problem != "" {
-		t.Errorf("another token: %s", problem)
+	if problem := n.checkTokenLimit(csrOf("ghijkl")); problem != "" {
+		t.Errorf("another token: got %q, want no problem", problem)
 	}
 }

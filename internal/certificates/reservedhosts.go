@@ -16,20 +16,20 @@ import (
 	"github.com/kubembed/kubembed/internal/nodeaddress"
 )
 
-// reserved holds the names and addresses that no node gets a serving certificate for.
-type reserved struct {
+// reservedHosts are the names and addresses that no serving certificate of a node may have.
+type reservedHosts struct {
 	local     bool
 	names     []string
 	addresses []netip.Addr
-	// kubernetes are the addresses of the Service kubernetes, and services the ranges
-	// of all Services.
+	// kubernetes are the addresses of the Service kubernetes, and services the address
+	// ranges of all Services.
 	kubernetes []netip.Addr
 	services   []netip.Prefix
 }
 
-// controlPlane reads the reserved names and addresses.
-func (a *kubeletApprover) controlPlane(ctx context.Context) (*reserved, error) {
-	r := &reserved{local: a.Local, kubernetes: a.ServiceAddresses, services: []netip.Prefix{a.ServiceRange}}
+// reservedHosts reads the reserved names and addresses.
+func (a *kubeletApprover) reservedHosts(ctx context.Context) (*reservedHosts, error) {
+	r := &reservedHosts{local: a.Local, kubernetes: a.ServiceAddresses, services: []netip.Prefix{a.ServiceRange}}
 	var err error
 	if r.names, r.addresses, err = a.Reserved(ctx); err != nil {
 		return nil, err
@@ -51,8 +51,8 @@ func (a *kubeletApprover) controlPlane(ctx context.Context) (*reserved, error) {
 	return r, nil
 }
 
-// checkName says why node may not have dns in its certificate, or nothing.
-func (r *reserved) checkName(dns string, node *corev1.Node) string {
+// checkName returns why node may not have dns in its certificate, or "".
+func (r *reservedHosts) checkName(dns string, node *corev1.Node) string {
 	if len(validation.IsDNS1123Subdomain(dns)) > 0 || net.ParseIP(dns) != nil {
 		return fmt.Sprintf("%.100q is not a DNS name in lower case, without wildcards", dns)
 	}
@@ -68,13 +68,13 @@ func (r *reserved) checkName(dns string, node *corev1.Node) string {
 	case loopback && !r.local:
 		return fmt.Sprintf("DNS name %q is loopback: here it is the control plane, not the node", dns)
 	case loopback || slices.Contains(r.names, dns):
-		return own(fmt.Sprintf("DNS name %q", dns), node)
+		return controlPlaneHost(fmt.Sprintf("DNS name %q", dns), node)
 	}
 	return ""
 }
 
-// checkIP says why node may not have ip in its certificate, or nothing.
-func (r *reserved) checkIP(raw net.IP, node *corev1.Node) string {
+// checkIP returns why node may not have ip in its certificate, or "".
+func (r *reservedHosts) checkIP(raw net.IP, node *corev1.Node) string {
 	ip, _ := netip.AddrFromSlice(raw)
 	ip = ip.Unmap()
 	if !hasIP(node, ip) {
@@ -92,29 +92,29 @@ func (r *reserved) checkIP(raw net.IP, node *corev1.Node) string {
 			return fmt.Sprintf("IP address %s is in %s, the range of Services: machines must have others (Config.ServiceCIDR)", ip, prefix)
 		}
 	}
-	// Nodes that are all on one machine share its loopback addresses.
+	// If all nodes are on one machine, they share its loopback addresses.
 	if r.local && ip.IsLoopback() {
 		return ""
 	}
 	if slices.Contains(r.addresses, ip) {
-		return own(fmt.Sprintf("IP address %s", ip), node)
+		return controlPlaneHost(fmt.Sprintf("IP address %s", ip), node)
 	}
 	return ""
 }
 
-// own is the problem with a name or address of the control plane or of a webhook: with
-// clients that trust the kubelets' CA, the node could pass for it.
-func own(what string, node *corev1.Node) string {
+// controlPlaneHost returns the problem with a name or address of the control plane or of a
+// webhook: the node could impersonate it for clients that trust the CA of kubelets.
+func controlPlaneHost(what string, node *corev1.Node) string {
 	if _, labelled := node.Labels[labelControlPlane]; labelled {
 		return ""
 	}
-	return fmt.Sprintf("%s is the control plane's own; if node %s runs on the same machine, say so: kubectl label node %s %s=",
+	return fmt.Sprintf("%s is the control plane's own; if node %s runs on the same machine, label it: kubectl label node %s %s=",
 		what, node.Name, node.Name, labelControlPlane)
 }
 
-// isService reports whether a Service may have the name within a cluster, whatever
-// the cluster's domain is: NAME.NAMESPACE.svc or NAME.NAMESPACE.svc.DOMAIN, also
-// behind the name of a port or an endpoint, or the short names of the API server.
+// isService reports whether dns can be the name of a Service in a cluster, for any cluster
+// domain: NAME.NAMESPACE.svc or NAME.NAMESPACE.svc.DOMAIN, optionally with a port or an
+// endpoint before it, or a short name of the API server.
 func isService(dns string) bool {
 	if dns == "kubernetes" || dns == "kubernetes.default" {
 		return true

@@ -18,30 +18,30 @@ import (
 	"k8s.io/kubernetes/pkg/controller/certificates/authority"
 )
 
-// signer signs what is approved: the handler of upstream's package signer, with
-// its validation and its authority. Upstream's takes the CA's key as a file,
-// and follows it with an inotify instance for each of its signers, of which a
-// user has 128; this one has the key in memory, and one queue for all signers.
+// signer signs approved requests, with the validation and the signing code of upstream's
+// package signer. Upstream's signer reads the key of the CA from a file, and watches it with
+// an inotify instance for each signer. A user has 128 of them. This one has the key in
+// memory, and one queue for all signers.
 type signer struct {
 	client   kubernetes.Interface
 	ca       *authority.CertificateAuthority
 	duration time.Duration
-	// servingCA signs serving certificates of kubelets, and ca the others.
-	servingCA *authority.CertificateAuthority
-	kubelets  time.Duration // of certificates of kubelets that renew them
-	names     *names        // nil where nothing can be recorded
-	logger    *zap.Logger
+	// servingCA signs serving certificates of kubelets, and ca all others.
+	servingCA       *authority.CertificateAuthority
+	kubeletDuration time.Duration // of certificates of kubelets that renew them
+	names           *nodeNames    // nil where nothing can be recorded
+	logger          *zap.Logger
 }
 
-// signers are kube-controller-manager's, but for kubernetes.io/legacy-unknown:
-// requests for it cannot be created since certificates.k8s.io/v1.
+// signers are the signers of kube-controller-manager, except kubernetes.io/legacy-unknown:
+// certificates.k8s.io/v1 rejects requests for it.
 var signers = map[string]func(*x509.CertificateRequest, []certificatesv1.KeyUsage) error{
 	certificatesv1.KubeAPIServerClientKubeletSignerName: validKubeletClient,
 	certificatesv1.KubeletServingSignerName:             validKubeletServing,
 	certificatesv1.KubeAPIServerClientSignerName:        validClient,
 }
 
-// What upstream's signer has, and for the same reasons.
+// Constants of upstream's signer.
 const (
 	backdate    = 5 * time.Minute
 	short       = 8 * time.Hour
@@ -97,7 +97,7 @@ func (s *signer) handle(ctx context.Context, request *certificatesv1.Certificate
 	return nil
 }
 
-// log logs the result, with the keys of the approver's line.
+// log logs the result, with the same keys as the approver.
 func (s *signer) log(request *certificatesv1.CertificateSigningRequest, refusal error) {
 	fields := []zap.Field{zap.String("request", request.Name), zap.String("user", request.Spec.Username), zap.String("signer", request.Spec.SignerName)}
 	if refusal != nil {
@@ -115,7 +115,7 @@ func validKubeletServing(request *x509.CertificateRequest, usages []certificates
 	return certificatesapi.ValidateKubeletServingCSR(request, usageSet(usages))
 }
 
-// validClient takes any user: whoever approved it has looked.
+// validClient accepts any user: the approval is about the user.
 func validClient(_ *x509.CertificateRequest, usages []certificatesv1.KeyUsage) error {
 	client := false
 	for _, usage := range usages {

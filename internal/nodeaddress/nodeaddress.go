@@ -1,8 +1,7 @@
-// Package nodeaddress knows the addresses that an API server must not be led to
-// by what is written in a Node, a Pod or a Service: those that mean something
-// else on the machine of the control plane than they do on the machine of
-// whoever wrote them, and the metadata services of clouds, which hand out the
-// credentials of the machine that asks.
+// Package nodeaddress checks addresses in Nodes, Pods and Services before the API server
+// connects to them. It rejects addresses with another meaning on the machine of the control
+// plane, such as loopback, and the metadata services of clouds, which return the credentials
+// of the machine that connects.
 package nodeaddress
 
 import (
@@ -11,8 +10,8 @@ import (
 	"slices"
 )
 
-// metadata are the metadata services of clouds. Nearly every cloud has the
-// first; it is link-local, the others are not.
+// metadata are the metadata services of clouds. Most clouds have the first, which is
+// link-local.
 var metadata = []netip.Addr{
 	netip.MustParseAddr("169.254.169.254"),
 	netip.MustParseAddr("169.254.170.2"),   // AWS ECS
@@ -25,13 +24,13 @@ var metadata = []netip.Addr{
 
 var (
 	thisNetwork = netip.MustParsePrefix("0.0.0.0/8")
-	// translated are the ranges of IPv6 whose last 32 bits are an IPv4 address that a
-	// gateway, or an old system, connects to: RFC 6052 (NAT64) and RFC 4291, 2.5.5.1.
+	// translated are the IPv6 ranges with an IPv4 address in the last 32 bits, to which
+	// a gateway or an old system connects: RFC 6052 (NAT64) and RFC 4291, 2.5.5.1.
 	translated = []netip.Prefix{netip.MustParsePrefix("64:ff9b::/96"), netip.MustParsePrefix("::/96")}
 )
 
-// Canonical returns the address that ip means, without a zone: of an IPv4 address in
-// one of the forms of IPv6 that address.
+// Canonical returns ip without a zone. For an IPv4 address in one of the IPv6 forms it
+// returns the IPv4 address.
 func Canonical(ip netip.Addr) netip.Addr {
 	ip = ip.Unmap().WithZone("")
 	if ip == netip.IPv6Loopback() || ip == netip.IPv6Unspecified() {
@@ -46,10 +45,9 @@ func Canonical(ip netip.Addr) netip.Addr {
 	return ip
 }
 
-// CheckKubelet says why the API server does not connect to a kubelet at ip,
-// which its node has registered. Loopback is another machine than this one only
-// in name: it is an address of a node where the control plane listens on
-// loopback itself (local), so that all its nodes are on this machine.
+// CheckKubelet returns an error if the API server must not connect to a kubelet at ip, an
+// address that its node has registered. Loopback addresses are valid only if local is true:
+// the control plane listens on loopback only, so all nodes are on this machine.
 func CheckKubelet(ip netip.Addr, local bool) error {
 	ip = Canonical(ip)
 	switch {
@@ -63,8 +61,8 @@ func CheckKubelet(ip netip.Addr, local bool) error {
 	return nil
 }
 
-// CheckProxy says why the API server does not connect to ip for whoever proxies
-// to a pod, a Service, or another port of a node than its kubelet's.
+// CheckProxy returns an error if the API server must not connect to ip for a proxy request
+// to a pod, a Service, or a port of a node that is not its kubelet's.
 func CheckProxy(ip netip.Addr) error {
 	ip = Canonical(ip)
 	if ip.IsLinkLocalUnicast() {

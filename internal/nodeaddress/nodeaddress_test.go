@@ -53,11 +53,53 @@ func TestAddresses(t *testing.T) {
 			"proxy":         {nodeaddress.CheckProxy(ip), test.proxy},
 		} {
 			if (check.err == nil) != check.want {
-				t.Errorf("%s, %s: %v", test.address, what, check.err)
+				t.Errorf("%s, %s: got error %v, want accepted %t", test.address, what, check.err, check.want)
 			}
 		}
 	}
 	if nodeaddress.CheckProxy(netip.Addr{}) == nil {
-		t.Error("no address is accepted")
+		t.Error("CheckProxy accepts the zero address")
 	}
+}
+
+// FuzzCanonical: an address is accepted exactly when its canonical form is, in any of the
+// IPv6 forms of an IPv4 address.
+func FuzzCanonical(f *testing.F) {
+	for _, seed := range []string{"192.0.2.1", "127.0.0.1", "169.254.169.254", "0.0.0.0", "::1", "::", "fe80::1%eth0", "64:ff9b::a9fe:a9fe", "::ffff:10.0.0.1", "2001:db8::1", ""} {
+		f.Add(seed)
+	}
+	f.Fuzz(func(t *testing.T, text string) {
+		ip, err := netip.ParseAddr(text)
+		if err != nil {
+			ip = netip.Addr{}
+		}
+		canonical := nodeaddress.Canonical(ip)
+		if again := nodeaddress.Canonical(canonical); again != canonical {
+			t.Errorf("Canonical(%s) = %s, and of that %s", ip, canonical, again)
+		}
+		if canonical.Is4In6() || canonical.Zone() != "" {
+			t.Errorf("Canonical(%s) = %s", ip, canonical)
+		}
+		for name, check := range map[string]func(netip.Addr) error{
+			"kubelet":       func(ip netip.Addr) error { return nodeaddress.CheckKubelet(ip, false) },
+			"local kubelet": func(ip netip.Addr) error { return nodeaddress.CheckKubelet(ip, true) },
+			"proxy":         nodeaddress.CheckProxy,
+		} {
+			want := check(canonical)
+			if got := check(ip); (got == nil) != (want == nil) {
+				t.Errorf("%s: got %v for %s, want %v as for %s", name, got, ip, want, canonical)
+			}
+			if !canonical.Is4() {
+				continue
+			}
+			bytes := canonical.As4()
+			for _, prefix := range []string{"64:ff9b::", "::ffff:0:0"} {
+				form := netip.MustParseAddr(prefix).As16()
+				copy(form[12:], bytes[:])
+				if got := check(netip.AddrFrom16(form)); (got == nil) != (want == nil) {
+					t.Errorf("%s: got %v for %s, want %v as for %s", name, got, netip.AddrFrom16(form), want, canonical)
+				}
+			}
+		}
+	})
 }

@@ -12,14 +12,13 @@ import (
 	"k8s.io/client-go/util/retry"
 )
 
-// ErrUnchanged is what the function of Change returns when it has changed nothing.
+// ErrUnchanged is returned by the function of Change if it has changed nothing.
 var ErrUnchanged = errors.New("unchanged")
 
-// Change reads the record of a node, has it changed and stores it. If there is
-// none, change gets one that has nothing but the name. After a conflict with
-// another change all is done again. It returns the Secret as it is stored, or
-// nil if there is none; an error of change is returned as it is, and then
-// nothing is stored.
+// Change reads the record of a node, calls change, and stores the result. If there is no
+// record, change gets a new one with only the name. After a conflict Change repeats all
+// steps. It returns the stored Secret, or nil if there is none. If change returns an error,
+// Change stores nothing and returns that error.
 func Change(ctx context.Context, client corev1client.SecretsGetter, node string, change func(r *Record, stored bool) error) (*corev1.Secret, error) {
 	secrets := client.Secrets(Namespace)
 	var result *corev1.Secret
@@ -60,7 +59,7 @@ func Change(ctx context.Context, client corev1client.SecretsGetter, node string,
 	return result, err
 }
 
-// isRace reports whether somebody else was faster.
+// isRace reports whether err results from a concurrent write.
 func isRace(err error) bool {
 	return apierrors.IsConflict(err) || apierrors.IsAlreadyExists(err) || apierrors.IsNotFound(err)
 }

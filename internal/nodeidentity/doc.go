@@ -1,12 +1,10 @@
-// Package nodeidentity is the record of the keys that may use the name of a
-// node. The approver of join requests reserves a name for one key in it, the
-// API server refuses the keys of a node whose identity was revoked, and an
-// operator sees which nodes joined with which file.
+// Package nodeidentity records the keys that may use the name of a node. The approver of
+// join requests reserves a name for a key, the API server refuses the keys of revoked
+// nodes, and operators see which node joined with which join file.
 //
-// A record is a Secret of type [SecretType] in kube-system, one for each name.
-// It holds hashes of public keys and no secret, but it decides who is believed
-// to be a node, and few may write Secrets of kube-system. All control
-// planes that share an etcd share the records, and a conflicting update is an
-// error of the API server, so that of two keys that ask for one name at the
-// same moment only one gets it.
+// A record is a Secret of type [SecretType] in kube-system, one for each name. It has hashes
+// of public keys and nothing secret. But it decides which client is trusted as a node, and
+// few users may write Secrets in kube-system. All control planes that share an etcd share
+// the records. The API server rejects conflicting updates: of two keys that request the same
+// name at the same time only one gets it.
 package nodeidentity

@@ -18,50 +18,49 @@ import (
 )
 
 const (
-	// UserPrefix and the name of a node are the name of its user.
+	// UserPrefix is the prefix of node users, before the name of the node.
 	UserPrefix = "system:node:"
-	// Namespace is where the records are.
+	// Namespace is the namespace of the records.
 	Namespace = metav1.NamespaceSystem
-	// SecretType is the type of the Secrets that hold records.
+	// SecretType is the type of the Secrets with records.
 	SecretType corev1.SecretType = "kubembed.dev/node-identity"
-	// TokenLabelPrefix and the ID of a bootstrap token are a label of the records
-	// of nodes that joined with it.
+	// TokenLabelPrefix is the prefix of the labels of a record, before the IDs of the
+	// bootstrap tokens with which the node joined.
 	TokenLabelPrefix = "join-token.kubembed.dev/"
-	// KeyExtra is the extra attribute of a node's user that holds the hash of the
-	// key it has authenticated with. The API server copies it to each
-	// CertificateSigningRequest.
+	// KeyExtra is the extra attribute of a node user with the hash of the key with which
+	// it has authenticated. The API server copies it to each CertificateSigningRequest.
 	KeyExtra = "node.kubembed.dev/key-sha256"
 
-	// dataKey is where a Secret has the record.
+	// dataKey is the key of the record in the data of a Secret.
 	dataKey = "record.json"
-	// maxName is the longest name that a Secret can have.
+	// maxName is the longest name of a Secret.
 	maxName = 253
-	// MaxKeys is how many keys a record holds. A kubelet uses the newest one; a
-	// node that asks for certificates all the time must not fill etcd.
-	MaxKeys = 32
-	// maxRevokedKeys is how many revoked keys a record remembers.
-	maxRevokedKeys = 4 * MaxKeys
-	// maxReservedBy is how many users a record remembers.
+	// maxKeys is the number of keys in a record. A kubelet uses the newest one. A node
+	// with many requests for certificates must not fill etcd.
+	maxKeys = 32
+	// maxRevokedKeys is the number of revoked keys in a record.
+	maxRevokedKeys = 4 * maxKeys
+	// maxReservedBy is the number of users in a record.
 	maxReservedBy = 8
 )
 
-// Record says which keys may use the name of a node.
+// Record has the keys that may use the name of a node.
 type Record struct {
-	// Node is the name.
+	// Node is the name of the node.
 	Node string `json:"node"`
-	// Reserved says that no other key may join under the name.
+	// Reserved means that no other key may join under the name.
 	Reserved bool `json:"reserved,omitempty"`
 	// ReservedBy are the users that reserved the name, the first one first, and
 	// ReservedAt is the time of the first. Both outlive renewals of certificates.
 	ReservedBy []string     `json:"reservedBy,omitempty"`
 	ReservedAt *metav1.Time `json:"reservedAt,omitempty"`
-	// NodeUID is the UID of the Node that has appeared since the name was reserved.
-	// When that Node is gone, so is the reservation.
+	// NodeUID is the UID of the Node that was created after the reservation. The
+	// deletion of that Node releases the name.
 	NodeUID types.UID `json:"nodeUID,omitempty"`
 	// Keys have approved certificates.
 	Keys []Key `json:"keys,omitempty"`
-	// Revoked is when the identity was revoked last. From then on only Keys are
-	// accepted.
+	// Revoked is the time of the last revocation of the identity. After a revocation
+	// only Keys are accepted.
 	Revoked *metav1.Time `json:"revoked,omitempty"`
 	// RevokedKeys are hashes of revoked keys. They cannot join again.
 	RevokedKeys []string `json:"revokedKeys,omitempty"`
@@ -75,14 +74,14 @@ type Key struct {
 	By string `json:"by"`
 	// Request is the name of that request, if there was one.
 	Request string `json:"request,omitempty"`
-	// Since is when it was approved.
+	// Since is the time of the approval.
 	Since metav1.Time `json:"since"`
-	// NotAfter is when the certificate expires, or a moment later.
+	// NotAfter is the end of the certificate, or shortly after it.
 	NotAfter metav1.Time `json:"notAfter"`
 }
 
-// HashKey is the hash of a public key that a certificate or a request holds. It
-// does not depend on how the client has encoded the key.
+// HashKey returns the hash of the public key of a certificate or a request. It does not
+// depend on the encoding of the client.
 func HashKey(public any) (string, error) {
 	der, err := x509.MarshalPKIXPublicKey(public)
 	if err != nil {
@@ -92,8 +91,8 @@ func HashKey(public any) (string, error) {
 	return hex.EncodeToString(sum[:]), nil
 }
 
-// SecretName is the name of the Secret with the record of a node. Names of nodes
-// may be as long as those of Secrets.
+// SecretName returns the name of the Secret with the record of a node. It is a hash for
+// long names: names of nodes can be as long as names of Secrets.
 func SecretName(node string) string {
 	if name := "node-identity." + node; len(name) <= maxName {
 		return name
@@ -102,7 +101,7 @@ func SecretName(node string) string {
 	return "node-identity-sha256." + hex.EncodeToString(sum[:])
 }
 
-// NodeOfUser returns the name of the node whose user is called so.
+// NodeOfUser returns the name of the node with the user name user.
 func NodeOfUser(user string) (string, bool) { return strings.CutPrefix(user, UserPrefix) }
 
 // Enforced reports whether only Keys are accepted.
@@ -121,24 +120,24 @@ func (r *Record) Expired(now time.Time) bool {
 	return !slices.ContainsFunc(r.Keys, func(k Key) bool { return now.Before(k.NotAfter.Time) })
 }
 
-// Expires is when the last certificate expires.
-func (r *Record) Expires() (last time.Time) {
+// Expires returns when the last certificate expires.
+func (r *Record) Expires() (expires time.Time) {
 	for _, k := range r.Keys {
-		if k.NotAfter.After(last) {
-			last = k.NotAfter.Time
+		if k.NotAfter.After(expires) {
+			expires = k.NotAfter.Time
 		}
 	}
-	return last
+	return expires
 }
 
-// Reserve gives the name to one key, and takes it from all others.
+// Reserve reserves the name for one key, and removes all others.
 func (r *Record) Reserve(key Key) {
 	r.Release()
 	r.Keys = nil
 	r.Confirm(key)
 }
 
-// Confirm reserves the name for one key more.
+// Confirm reserves the name for an additional key.
 func (r *Record) Confirm(key Key) {
 	if !r.Reserved {
 		r.Reserved, r.ReservedBy, r.ReservedAt = true, nil, key.Since.DeepCopy()
@@ -149,25 +148,24 @@ func (r *Record) Confirm(key Key) {
 	r.Add(key)
 }
 
-// Add lets a further key use the name, and drops keys whose certificates had
-// expired before.
+// Add adds a key that can use the name, and removes keys with expired certificates.
 func (r *Record) Add(key Key) {
 	r.Keys = slices.DeleteFunc(r.Keys, func(k Key) bool {
 		return k.SHA256 == key.SHA256 || !key.Since.Time.Before(k.NotAfter.Time)
 	})
 	r.Keys = append(r.Keys, key)
-	if more := len(r.Keys) - MaxKeys; more > 0 {
+	if more := len(r.Keys) - maxKeys; more > 0 {
 		r.Keys = slices.Delete(r.Keys, 0, more)
 	}
 }
 
-// Release lets any other key join under the name. Keys that are enforced stay
-// so until one does.
+// Release allows any other key to join under the name. Until one does, the enforcement of
+// Keys remains.
 func (r *Record) Release() {
 	r.Reserved, r.ReservedBy, r.ReservedAt, r.NodeUID = false, nil, nil, ""
 }
 
-// Revoke denies all keys that have used the name.
+// Revoke revokes all keys of the record.
 func (r *Record) Revoke(now time.Time) {
 	for _, k := range r.Keys {
 		if !r.IsRevoked(k.SHA256) {
@@ -181,8 +179,8 @@ func (r *Record) Revoke(now time.Time) {
 	r.Keys, r.Revoked = nil, &metav1.Time{Time: now.UTC()}
 }
 
-// Unregistered are the IDs of the tokens with which the name was reserved, if no
-// Node of it has appeared yet.
+// Unregistered returns the IDs of the tokens that reserved the name, if its Node does not
+// exist yet.
 func (r *Record) Unregistered() []string {
 	if !r.Reserved || r.NodeUID != "" {
 		return nil
@@ -199,7 +197,7 @@ func (r *Record) tokens() (ids []string) {
 	return ids
 }
 
-// New makes the Secret of a record that is not stored yet.
+// New returns the Secret of a new record.
 func New(r *Record) (*corev1.Secret, error) {
 	secret := &corev1.Secret{
 		ObjectMeta: metav1.ObjectMeta{Namespace: Namespace, Name: SecretName(r.Node)},
@@ -208,7 +206,7 @@ func New(r *Record) (*corev1.Secret, error) {
 	return secret, Store(r, secret)
 }
 
-// Store writes a record to its Secret, which must not be one of an informer.
+// Store writes a record to its Secret. The Secret must not be an object of an informer.
 func Store(r *Record, secret *corev1.Secret) error {
 	data, err := json.Marshal(r)
 	if err != nil {
@@ -229,7 +227,7 @@ func Store(r *Record, secret *corev1.Secret) error {
 	return nil
 }
 
-// Load reads a record. A Secret that was put in its place is an error.
+// Load reads a record. A foreign Secret with its name is an error.
 func Load(secret *corev1.Secret) (*Record, error) {
 	if secret.Type != SecretType {
 		return nil, fmt.Errorf("nodeidentity: Secret %s/%s is of type %q, not %s", secret.Namespace, secret.Name, secret.Type, SecretType)

@@ -38,7 +38,7 @@ func TestRecord(t *testing.T) {
 		t.Errorf("%+v", r)
 	}
 	r.NodeUID = "1"
-	// Renewals, of which the first key's certificate has expired at last.
+	// Renewals, until the certificate of the first key has expired.
 	r.Add(key("b", "system:node:n1", 24*day))
 	if got := hashes(r); !slices.Equal(got, []string{"a", "b"}) {
 		t.Errorf("%q", got)
@@ -52,7 +52,7 @@ func TestRecord(t *testing.T) {
 		t.Fatal(err)
 	}
 	if secret.Labels["join-token.kubembed.dev/abcdef"] != "" || len(secret.Labels) != 1 {
-		t.Errorf("who it has joined by is forgotten: %v", secret.Labels)
+		t.Errorf("the label of the join token is missing: got %v", secret.Labels)
 	}
 	if again, err := nodeidentity.Load(secret); err != nil || fmt.Sprint(again) != fmt.Sprint(r) {
 		t.Errorf("%+v, %v; want %+v", again, err, r)
@@ -72,8 +72,8 @@ func TestRecord(t *testing.T) {
 	}
 }
 
-// TestRecordIsSmall: a node that asks for certificates all the time, and is
-// revoked each time, does not fill etcd.
+// TestRecordIsSmall: a node with many requests for certificates and many revocations does
+// not fill etcd.
 func TestRecordIsSmall(t *testing.T) {
 	r := &nodeidentity.Record{Node: strings.Repeat("n", 253)}
 	for i := range 10_000 {
@@ -84,7 +84,7 @@ func TestRecordIsSmall(t *testing.T) {
 		}
 	}
 	if last := fmt.Sprintf("%064d", 9999); !r.Has(last) {
-		t.Error("the newest key is forgotten")
+		t.Error("the newest key is missing")
 	}
 	data, err := json.Marshal(r)
 	if err != nil || len(data) > 32<<10 {
@@ -100,7 +100,7 @@ func TestSecretName(t *testing.T) {
 			t.Errorf("%s: %v", name, problems)
 		}
 		names[name] = true
-		// No node is called so that its record is that of another.
+		// No two nodes have the same Secret.
 		if suffix, ok := strings.CutPrefix(name, "node-identity."); ok && suffix != node {
 			t.Error(name)
 		}
@@ -131,7 +131,7 @@ func TestLoad(t *testing.T) {
 		t.Error(err)
 	}
 	if _, err := nodeidentity.Load(broken); err == nil {
-		t.Error("a broken record is read")
+		t.Error("Load accepts a broken record")
 	}
 }
 
@@ -145,6 +145,6 @@ func TestHashKey(t *testing.T) {
 		t.Errorf("%q, %v", a, err)
 	}
 	if _, err := nodeidentity.HashKey("no key"); err == nil {
-		t.Error("no key has a hash")
+		t.Error("HashKey accepts nil")
 	}
 }

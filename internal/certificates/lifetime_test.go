@@ -1,22 +1,15 @@
 package certificates
 
 import (
-	"fmt"
-	"strings"
 	"testing"
 	"time"
 
-	"go.uber.org/goleak"
 	certificatesv1 "k8s.io/api/certificates/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/utils/ptr"
 
 	"github.com/kubembed/kubembed/internal/join"
 )
-
-// Approving and signing are tested in pkg/controlplane, with an API server.
-
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 func TestLifetime(t *testing.T) {
 	const year, month = 365 * 24 * time.Hour, 30 * 24 * time.Hour
@@ -54,21 +47,5 @@ func TestLifetime(t *testing.T) {
 		if got := lifetime(request, c.others, c.kubelets); got != c.want {
 			t.Errorf("%s: %s, want %s", c.name, got, c.want)
 		}
-	}
-}
-
-// TestDenialIsShort: a request has room for thousands of wrong names, and the
-// answer is written beside them.
-func TestDenialIsShort(t *testing.T) {
-	var problems []string
-	for i := range 5000 {
-		problems = append(problems, fmt.Sprint("problem ", i))
-	}
-	v := denied("Reason", problems...)
-	if v.condition != certificatesv1.CertificateDenied || !strings.Contains(v.message, "problem 9; and 4990 more") || len(v.message) > 1000 {
-		t.Errorf("%+v", v)
-	}
-	if problems[maxProblems] != "problem 10" {
-		t.Error("the problems were changed")
 	}
 }
