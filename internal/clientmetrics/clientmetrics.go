@@ -1,12 +1,12 @@
-// Package clientmetrics measures the Kubernetes clients of the process by the metrics
-// rest_client_* that kube-apiserver has.
+// Package clientmetrics provides the metrics rest_client_* of kube-apiserver for the
+// Kubernetes clients of the process.
 //
 // Upstream's package, k8s.io/component-base/metrics/prometheus/restclient, is for main
-// packages. client-go takes one observer per process, so a library that imports it
-// silences controller-runtime's rest_client_requests_total in a program that uses both.
-// It also keeps time series of every host for ever, and each control plane is a host.
-// This package adds its observers to the existing ones, gives way to observers that
-// register later, and forgets hosts.
+// packages. client-go has one observer per process, so a library that imports that package
+// silences controller-runtime's rest_client_requests_total in a program that uses both. It
+// also keeps the time series of every host forever, and each control plane is a host. This
+// package adds its observers to existing ones, yields to observers that are registered
+// later, and deletes the time series of hosts.
 package clientmetrics
 
 import (
@@ -22,8 +22,8 @@ import (
 	"k8s.io/component-base/metrics/legacyregistry"
 )
 
-// client-go's variables have no lock, so only init may set them. It leaves
-// clientgo.Register to the program.
+// client-go's variables have no lock, so only init may set them. The program can still call
+// clientgo.Register.
 func init() { observe() }
 
 func observe() {
@@ -54,11 +54,11 @@ func replace[T any](at *T, by T) {
 	}
 }
 
-// isNoop reports whether it is one of the placeholders of client-go.
+// isNoop reports whether observer is a placeholder of client-go.
 func isNoop(observer any) bool { return packageOf(observer) == packageOf(clientgo.RegisterOpts{}) }
 
-// isUpstream reports whether the program has imported upstream's package, which has
-// registered metrics of the same names.
+// isUpstream reports whether observer is of upstream's package, which the program imports and
+// which has metrics with the same names.
 func isUpstream(observer any) bool {
 	return packageOf(observer) == "k8s.io/component-base/metrics/prometheus/restclient"
 }
@@ -71,10 +71,10 @@ func packageOf(v any) string {
 	return t.PkgPath()
 }
 
-// Register shows the metrics in legacyregistry. It does so at the first call, and not
-// when the package is imported, so that a program may import upstream's package, which
-// must be the first to register: it does so when client-go asks it to, which is at the
-// first client, and panics if its names are taken. Metrics that are registered already stay.
+// Register registers the metrics with legacyregistry at its first call, and not at the
+// import. A program can then import upstream's package, which must register first: it
+// registers when client-go creates the first client, and panics if its names are in use.
+// Metrics that are already registered stay.
 var Register = sync.OnceFunc(func() {
 	clientgo.EnsureRegistered()
 	for _, m := range all {
@@ -83,7 +83,7 @@ var Register = sync.OnceFunc(func() {
 	_ = legacyregistry.Registerer().Register(execTTLSeconds)
 })
 
-// Forget deletes the time series of a host, which has the form host:port.
+// Forget deletes the time series of a host, in the format host:port.
 func Forget(host string) {
 	labels := prometheus.Labels{"host": host}
 	for _, v := range []interface {
@@ -96,7 +96,7 @@ func Forget(host string) {
 	}
 }
 
-// results counts requests, and passes them on to the observer that was there before.
+// results counts requests, and calls the previous observer.
 type results struct{ next clientgo.ResultMetric }
 
 func (r results) Increment(ctx context.Context, code, method, host string) {

@@ -32,7 +32,7 @@ func gather(t *testing.T) map[string]*dto.MetricFamily {
 	return found
 }
 
-// use has every observer of client-go see something of a host.
+// use calls all observers of client-go for a host.
 func use(host string) {
 	ctx := context.Background()
 	u := url.URL{Host: host}
@@ -51,8 +51,8 @@ func use(host string) {
 	clientgo.TransportCacheGCCalls.Increment("deleted")
 }
 
-// TestForgetsHosts: each control plane is a host of its clients.
-func TestForgetsHosts(t *testing.T) {
+// TestForget: each control plane is a host of its clients.
+func TestForget(t *testing.T) {
 	Register()
 	use("a:1")
 	use("b:2")
@@ -74,7 +74,7 @@ func TestForgetsHosts(t *testing.T) {
 	}
 	Forget("a:1")
 	if got := hosts(); !slices.Equal(got, []string{"b:2"}) {
-		t.Errorf("hosts %q after one is forgotten", got)
+		t.Errorf("got hosts %q after Forget", got)
 	}
 }
 
@@ -109,7 +109,7 @@ func main() {
 }
 `
 
-// TestProgramMayImportUpstream: a library must not take a name away from its program.
+// TestProgramMayImportUpstream: a library must not use a name of its program.
 func TestProgramMayImportUpstream(t *testing.T) {
 	dir, err := os.MkdirTemp(".", "testprogram")
 	if err != nil {
@@ -129,8 +129,8 @@ type counted struct{ n int }
 
 func (c *counted) Increment(context.Context, string, string, string) { c.n++ }
 
-// TestOtherObserversStay: controller-runtime has one, whichever of the two packages is
-// initialized first.
+// TestOtherObserversStay: controller-runtime's observer still counts, in whatever order the
+// two packages are initialized.
 func TestOtherObserversStay(t *testing.T) {
 	Register()
 	before := clientgo.RequestResult
@@ -146,18 +146,18 @@ func TestOtherObserversStay(t *testing.T) {
 		return 0
 	}
 	other := &counted{}
-	clientgo.RequestResult = other // it was first
+	clientgo.RequestResult = other // registered first
 	observe()
 	clientgo.RequestResult.Increment(t.Context(), "200", "GET", "other:1")
 	if other.n != 1 || value() != 1 {
-		t.Errorf("the other observer was first and has counted %d, ours %v", other.n, value())
+		t.Errorf("the earlier observer counted %d, ours %v", other.n, value())
 	}
 	clientgo.RequestResult = before
-	late := &counted{}
-	clientgo.Register(clientgo.RegisterOpts{RequestResult: late}) // it is last
+	second := &counted{}
+	clientgo.Register(clientgo.RegisterOpts{RequestResult: second}) // registered last
 	clientgo.RequestResult.Increment(t.Context(), "200", "GET", "other:1")
-	if late.n != 1 {
-		t.Error("an observer that registers last counts nothing")
+	if second.n != 1 {
+		t.Error("the later observer counts nothing")
 	}
 }
 
@@ -173,7 +173,7 @@ func TestAsUpstream(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	// What upstream writes in pieces.
+	// Names that upstream composes.
 	flat := strings.Join(strings.Fields(strings.ReplaceAll(string(text), `" +`, "\x00")), " ")
 	flat = strings.ReplaceAll(flat, "\x00 \"", "")
 	families := gather(t)

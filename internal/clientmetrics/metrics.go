@@ -10,8 +10,8 @@ import (
 
 type histogramVec = metrics.HistogramVec
 
-// The metrics have the names, help, labels and buckets of upstream's, which
-// TestAsUpstream compares.
+// The metrics have the names, help, labels and buckets of upstream, which TestAsUpstream
+// compares.
 var (
 	seconds = []float64{0.005, 0.025, 0.1, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 15.0, 30.0, 60.0}
 	bytes   = []float64{64, 256, 512, 1024, 4096, 16384, 65536, 262144, 1048576, 4194304, 16777216}

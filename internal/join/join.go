@@ -1,5 +1,4 @@
-// Package join is what the parts of a control plane have to agree on about
-// join tokens: the group that their holders are in, and their form.
+// Package join defines join tokens: the group of their holders, and their format.
 package join
 
 import (
@@ -11,32 +10,31 @@ import (
 	bootstraputil "k8s.io/cluster-bootstrap/token/util"
 )
 
-// Group is the group of clients that join with a token. It is bound to a role
-// that may create CertificateSigningRequests and read them by name, and to
-// nothing else, and the requests of its members for client certificates of
-// kubelets are approved.
+// Group is the group of clients with a join token. It is bound only to a role that can
+// create CertificateSigningRequests and read them by name. Requests of its members for
+// client certificates of kubelets are approved.
 const Group = "system:bootstrappers:kubembed:join"
 
-// Token is a bootstrap token in upstream's sense, <id>.<secret>, whose secret
-// may be longer than upstream's 16 characters, which are 83 bits.
+// Token is a bootstrap token of upstream, <id>.<secret>. Its secret can be longer than
+// upstream's 16 characters, which are 83 bits.
 type Token struct {
-	ID     string // names the Secret; no secret
+	ID     string // in the name of the Secret, and not secret
 	Secret string
 }
 
-// form is looser than upstream's in the length of the secret alone.
-var form = regexp.MustCompile(`\A([a-z0-9]{6})\.([a-z0-9]{16,64})\z`)
+// format differs from upstream's only in the length of the secret.
+var format = regexp.MustCompile(`\A([a-z0-9]{6})\.([a-z0-9]{16,64})\z`)
 
-// ParseToken reports whether token has the form of one.
+// ParseToken parses a token. It reports false if the format is invalid.
 func ParseToken(token string) (Token, bool) {
-	parts := form.FindStringSubmatch(token)
+	parts := format.FindStringSubmatch(token)
 	if parts == nil {
 		return Token{}, false
 	}
 	return Token{ID: parts[1], Secret: parts[2]}, true
 }
 
-// NewToken makes a token whose secret has at least 128 random bits.
+// NewToken generates a token with at least 128 random bits in its secret.
 func NewToken() Token {
 	return Token{
 		ID:     strings.ToLower(rand.Text())[:bootstrapapi.BootstrapTokenIDBytes],
@@ -44,8 +42,8 @@ func NewToken() Token {
 	}
 }
 
-// String is what a client sends. It is secret.
+// String returns the token as clients send it. It is secret.
 func (t Token) String() string { return bootstraputil.TokenFromIDAndSecret(t.ID, t.Secret) }
 
-// SecretName is the name of the Secret of the token in kube-system.
+// SecretName returns the name of the token's Secret in kube-system.
 func (t Token) SecretName() string { return bootstraputil.BootstrapTokenSecretName(t.ID) }

@@ -12,7 +12,7 @@ import (
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 func TestNewToken(t *testing.T) {
-	// 26 characters of 32 are 130 bits, if all are used at every place.
+	// 26 characters of 32 are 130 bits, if each place uses all characters.
 	used := map[int]map[byte]bool{}
 	seen := map[string]bool{}
 	for range 2000 {

@@ -1,7 +1,6 @@
-// Package revocation is the list of client certificates that are refused although they
-// are valid. Each is a Secret in kube-system, with the hash of the certificate's key and
-// no secret: few may write Secrets there, and all control planes that share an etcd
-// share them.
+// Package revocation stores the revocations of client certificates. Each is a Secret in
+// kube-system with the hash of the certificate's key and nothing secret. Few users may write
+// Secrets there, and all control planes that share an etcd share them.
 package revocation
 
 import (
@@ -17,18 +16,18 @@ import (
 )
 
 const (
-	// Namespace is where the Secrets are.
+	// Namespace is the namespace of the Secrets.
 	Namespace = metav1.NamespaceSystem
-	// SecretType is their type.
+	// SecretType is the type of the Secrets.
 	SecretType corev1.SecretType = "kubembed.dev/revoked-certificate"
 
 	prefix = "revoked-certificate."
-	// userKey and notAfterKey are data of a Secret: the first is for people, the second
-	// for Expired.
+	// userKey and notAfterKey are keys in the data of a Secret. The user is informative.
+	// Expired reads notAfter.
 	userKey, notAfterKey = "user", "notAfter"
 )
 
-// New returns the Secret that revokes a certificate, and all others of its key.
+// New returns a Secret that revokes a certificate and all others with the same key.
 func New(certificate *x509.Certificate) (*corev1.Secret, error) {
 	key, err := nodeidentity.HashKey(certificate.PublicKey)
 	if err != nil {
@@ -44,8 +43,7 @@ func New(certificate *x509.Certificate) (*corev1.Secret, error) {
 	}, nil
 }
 
-// Key returns the hash of the key that a Secret revokes, and false if it is none of
-// these.
+// Key returns the hash of the key that a Secret revokes. It reports false for other Secrets.
 func Key(secret *corev1.Secret) (key string, ok bool) {
 	if secret.Type != SecretType || secret.Namespace != Namespace {
 		return "", false
@@ -53,7 +51,7 @@ func Key(secret *corev1.Secret) (key string, ok bool) {
 	return strings.CutPrefix(secret.Name, prefix)
 }
 
-// Expired reports whether the certificate is no longer valid, so that the Secret can go.
+// Expired reports whether the certificate has expired, so that the Secret can be deleted.
 func Expired(secret *corev1.Secret, now time.Time) (bool, error) {
 	notAfter, err := time.Parse(time.RFC3339, string(secret.Data[notAfterKey]))
 	if err != nil {

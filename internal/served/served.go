@@ -1,5 +1,5 @@
-// Package served finds out which API resources a control plane does not serve, so that a
-// component that needs one says so at once: client-go's informers wait for it for ever.
+// Package served checks which API resources a control plane serves. A component that needs
+// a missing resource can then fail at once: client-go's informers would wait for it forever.
 package served
 
 import (
@@ -17,9 +17,9 @@ import (
 // MissingError reports resources that a component needs and the control plane does not
 // serve.
 type MissingError struct {
-	// Needs names the component.
+	// Needs is the name of the component.
 	Needs string
-	// Resources have the form of Name, and are sorted.
+	// Resources are the missing resources in the format of Name, sorted.
 	Resources []string
 }
 
@@ -28,20 +28,20 @@ func (e *MissingError) Error() string {
 		strings.Join(e.Resources, ", "), e.Needs, e.Needs)
 }
 
-// Name is a resource as RuntimeConfig has it, like "apps/v1/replicasets".
+// Name returns the name of a resource in RuntimeConfig, like "apps/v1/replicasets".
 func Name(resource schema.GroupVersionResource) string {
 	return resource.GroupVersion().String() + "/" + resource.Resource
 }
 
-// Resources are those that an API server serves, by Name.
+// Resources are the resources that an API server serves, by Name.
 type Resources map[string]bool
 
-// By asks for them. Groups that are down, which are those of aggregated API servers, are
-// not served.
-func By(client discovery.DiscoveryInterface) (Resources, error) {
+// Discover returns the served resources. It skips groups of aggregated API servers that are
+// unavailable.
+func Discover(client discovery.DiscoveryInterface) (Resources, error) {
 	_, lists, err := client.ServerGroupsAndResources()
 	if err != nil && !discovery.IsGroupDiscoveryFailedError(err) {
-		return nil, fmt.Errorf("which resources are served: %w", err)
+		return nil, fmt.Errorf("discovery of the served resources: %w", err)
 	}
 	all := Resources{}
 	for _, list := range lists {
@@ -52,7 +52,7 @@ func By(client discovery.DiscoveryInterface) (Resources, error) {
 	return all, nil
 }
 
-// Missing returns the names of resources that are not served, sorted.
+// Missing returns the names that are not served, sorted.
 func (r Resources) Missing(names ...string) (missing []string) {
 	for _, name := range names {
 		if !r[name] {
@@ -65,7 +65,7 @@ func (r Resources) Missing(names ...string) (missing []string) {
 
 // Require returns a MissingError unless all resources are served.
 func Require(client discovery.DiscoveryInterface, needs string, names ...string) error {
-	all, err := By(client)
+	all, err := Discover(client)
 	if err != nil {
 		return err
 	}
@@ -75,7 +75,7 @@ func Require(client discovery.DiscoveryInterface, needs string, names ...string)
 	return nil
 }
 
-// OfInformers returns the names of the resources that informers are of. Their keys are
+// OfInformers returns the names of the resources of informers. The keys of informers are
 // pointers to types of the scheme.
 func OfInformers(scheme *runtime.Scheme, informers map[reflect.Type]bool) (names []string) {
 	for kind := range informers {
@@ -85,7 +85,7 @@ func OfInformers(scheme *runtime.Scheme, informers map[reflect.Type]bool) (names
 		}
 		gvks, _, err := scheme.ObjectKinds(object)
 		if err != nil {
-			continue // custom resources, which come and go
+			continue // a custom resource
 		}
 		resource, _ := meta.UnsafeGuessKindToResource(gvks[0])
 		names = append(names, Name(resource))

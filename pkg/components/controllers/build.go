@@ -19,7 +19,7 @@ func (r *run) build(ctx context.Context, e *environment, chosen []controller) (m
 	if err != nil {
 		return nil, err
 	}
-	present, err := served.By(client.Discovery())
+	present, err := served.Discover(client.Discovery())
 	if err != nil {
 		return nil, err
 	}

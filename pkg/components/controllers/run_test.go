@@ -131,7 +131,7 @@ func TestEndsBeforeReady(t *testing.T) {
 // A control plane that does not answer while the caches are filled.
 func TestNoControlPlane(t *testing.T) {
 	config := &rest.Config{Host: "https://127.0.0.1:1"}
-	if err := controllers.New(controllers.Config{}).Run(t.Context(), config, func() { t.Error("ready") }); err == nil || !strings.Contains(err.Error(), "which resources are served") {
+	if err := controllers.New(controllers.Config{}).Run(t.Context(), config, func() { t.Error("ready") }); err == nil || !strings.Contains(err.Error(), "discovery of the served resources") {
 		t.Errorf("Run: %v", err)
 	}
 }
