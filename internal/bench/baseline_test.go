@@ -9,20 +9,20 @@ import (
 func TestAgainst(t *testing.T) {
 	s, ok := listSection.against()
 	if want := []string{own, own + earlierSide, inProcess, inProcess + earlierSide}; !ok || !slices.Equal(s.sides, want) {
-		t.Errorf("%v, %v", s.sides, ok)
+		t.Errorf("got sides %v, %v", s.sides, ok)
 	}
 	if want := [][2]string{{own, own + earlierSide}, {inProcess, inProcess + earlierSide}}; !slices.Equal(s.ratios, want) {
-		t.Errorf("%v", s.ratios)
+		t.Errorf("got ratios %v", s.ratios)
 	}
 	if len(listSection.sides) != 4 || slices.Contains(listSection.sides, own+earlierSide) {
 		t.Errorf("the section itself has changed: %v", listSection.sides)
 	}
 	here := paths{Module: "/here", Against: "/there", Work: "/work"}
 	if p, side := here.earlier(own + earlierSide); side != own || p.Module != "/there" || p.program(ownHost) == here.program(ownHost) {
-		t.Errorf("%q, %+v", side, p)
+		t.Errorf("got side %q, paths %+v", side, p)
 	}
 	if p, side := here.earlier(own); side != own || p != here {
-		t.Errorf("%q, %+v", side, p)
+		t.Errorf("got side %q, paths %+v", side, p)
 	}
 	r := &results{Measurements: []result{{Section: "list", Side: own + earlierSide}}}
 	if sections := r.sections(); len(sections) == 0 || !slices.Contains(sections[0].sides, own+earlierSide) {
@@ -56,7 +56,7 @@ func TestAgainstAndPeersDoNotMix(t *testing.T) {
 			t.Fatal(err)
 		}
 		if err := test.bench.run(t.Context(), "list", ""); err == nil || !strings.HasPrefix(err.Error(), test.want) {
-			t.Errorf("%v, want %q", err, test.want)
+			t.Errorf("got error %v, want %q", err, test.want)
 		}
 	}
 }

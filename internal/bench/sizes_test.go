@@ -11,11 +11,11 @@ import (
 func TestNumbers(t *testing.T) {
 	var n numbers
 	if err := n.Set("1, 16,128"); err != nil || n.String() != "1,16,128" {
-		t.Errorf("%s, %v", n.String(), err)
+		t.Errorf("got %s, %v", n.String(), err)
 	}
 	for _, bad := range []string{"", "0", "-1", "1,,2", "x"} {
 		if err := n.Set(bad); err == nil {
-			t.Errorf("%q is accepted", bad)
+			t.Errorf("%q: got no error", bad)
 		}
 	}
 }
@@ -29,7 +29,7 @@ func TestSizesAreComplete(t *testing.T) {
 	s := fullSizes()
 	s.Requests = numbers{1}
 	if err := s.check(); err == nil {
-		t.Error("numbers of requests are missing")
+		t.Error("got no error for missing numbers of requests")
 	}
 }
 
@@ -50,21 +50,21 @@ func TestChooseSections(t *testing.T) {
 		}
 		text := "," + strings.Join(names, ",") + ","
 		if !strings.Contains(text, ","+c.has+",") || strings.Contains(text, ","+c.hasNot+",") {
-			t.Errorf("-only=%s -skip=%s: %s", c.only, c.skip, names)
+			t.Errorf("-only=%s -skip=%s: got %s", c.only, c.skip, names)
 		}
 	}
 	if _, err := chooseSections("starts", ""); err == nil {
-		t.Error("there is no section starts")
+		t.Error("got no error for an unknown section")
 	}
 }
 
 func TestParseField(t *testing.T) {
 	const text = "processor\t: 0\nmodel name\t: Some CPU\nmodel name\t: Another\n"
 	if got, err := parseField(strings.NewReader(text), "model name"); err != nil || got != "Some CPU" {
-		t.Errorf("%q, %v", got, err)
+		t.Errorf("got %q, %v", got, err)
 	}
 	if got, err := parseField(strings.NewReader(text), "MemTotal"); err != nil || got != "unknown" {
-		t.Errorf("%q, %v", got, err)
+		t.Errorf("got %q, %v", got, err)
 	}
 }
 
@@ -80,6 +80,6 @@ func TestRegroup(t *testing.T) {
 	}
 	group, _, _ := unstructured.NestedString(object.Object, "spec", "group")
 	if object.GetName() != "gadgets.again1.example.com" || group != "again1.example.com" {
-		t.Errorf("%s of %s", object.GetName(), group)
+		t.Errorf("got name %s, group %s", object.GetName(), group)
 	}
 }

@@ -24,7 +24,7 @@ func TestSummary(t *testing.T) {
 	}
 	write("before\n" + summaryBegin + "\nold\n")
 	if err := r.summarize(page, directory); err == nil || !strings.Contains(err.Error(), summaryEnd) {
-		t.Errorf("of a page without the comment at the end: %v", err)
+		t.Errorf("page without the end comment: got error %v", err)
 	}
 	write("before\n" + summaryBegin + "\nold\n" + summaryEnd + "\nafter\n")
 	for range 2 {
@@ -38,7 +38,7 @@ func TestSummary(t *testing.T) {
 	}
 	text := string(data)
 	if !strings.HasPrefix(text, "before\n"+summaryBegin+"\n") || !strings.HasSuffix(text, summaryEnd+"\nafter\n") || strings.Contains(text, "old") {
-		t.Errorf("what is around it was not kept, or what was there not replaced:\n%s", text)
+		t.Errorf("the text around the summary was changed, or the old summary was kept:\n%s", text)
 	}
 	for _, want := range []string{
 		"| 100 ms | 1000 ms envtest | 0.1 | ≤ 0.1 (0.05) | bar |",
@@ -49,10 +49,10 @@ func TestSummary(t *testing.T) {
 		"\n" + planesSection.title + ": Measured with build xyz, on ",
 	} {
 		if strings.Count(text, want) != 1 {
-			t.Errorf("the summary does not have once %q:\n%s", want, text)
+			t.Errorf("the summary does not have %q exactly once:\n%s", want, text)
 		}
 	}
 	if strings.Contains(text, "durable.svg") {
-		t.Error("the summary has a plot of what was not measured")
+		t.Error("the summary has a plot without measurements")
 	}
 }

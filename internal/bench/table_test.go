@@ -18,7 +18,7 @@ func TestSpread(t *testing.T) {
 		{[]float64{4, 1, 2, 3}, statistics{2.5, 1, 4}},
 	} {
 		if got := spread(c.values); got != c.want {
-			t.Errorf("%v: %v, not %v", c.values, got, c.want)
+			t.Errorf("%v: got %v, want %v", c.values, got, c.want)
 		}
 	}
 }
@@ -28,7 +28,7 @@ func TestDigits(t *testing.T) {
 		0: "0", 0.0123: "0.012", 0.1: "0.1", 0.4567: "0.46", 1: "1", 9.994: "9.99", 9.999: "10", 12.34: "12.3", 99.96: "100", 100.4: "100", 1234: "1234", -5.5: "-5.5",
 	} {
 		if got := digits(value); got != want {
-			t.Errorf("%v: %q, not %q", value, got, want)
+			t.Errorf("%v: got %q, want %q", value, got, want)
 		}
 	}
 }
@@ -61,7 +61,7 @@ func TestVerdict(t *testing.T) {
 			f.sides[envtest] = c.theirs
 		}
 		if got := c.bar.verdict(f); got != c.want {
-			t.Errorf("%+v of %v and %v: %q, not %q", c.bar, c.ours, c.theirs, got, c.want)
+			t.Errorf("%+v of %v and %v: got %q, want %q", c.bar, c.ours, c.theirs, got, c.want)
 		}
 	}
 }
@@ -70,7 +70,7 @@ func TestBarsAndDrawingsAreOfSections(t *testing.T) {
 	for _, b := range bars {
 		s, ok := findSection(b.section)
 		if !ok || !slices.Contains(s.sides, b.side) || b.peer != "" && !slices.Contains(s.sides, b.peer) {
-			t.Errorf("there is no such section, or side in it: %+v", b)
+			t.Errorf("unknown section or side: %+v", b)
 		}
 		if b.atLeast && b.aim < b.bar || !b.atLeast && b.aim > b.bar {
 			t.Errorf("the aim is below the bar: %+v", b)
@@ -78,13 +78,13 @@ func TestBarsAndDrawingsAreOfSections(t *testing.T) {
 	}
 	for _, d := range drawings {
 		if _, ok := findSection(d.section); !ok {
-			t.Errorf("there is no such section: %+v", d)
+			t.Errorf("unknown section: %+v", d)
 		}
 	}
 	for _, s := range sections {
 		for _, pair := range s.ratios {
 			if !slices.Contains(s.sides, pair[0]) || !slices.Contains(s.sides, pair[1]) {
-				t.Errorf("%s: there are no such sides: %v", s.name, pair)
+				t.Errorf("%s: unknown sides: %v", s.name, pair)
 			}
 		}
 	}
@@ -99,7 +99,7 @@ func TestBarsOf(t *testing.T) {
 		"create at 500/s, 128 clients: p99": 0,
 	} {
 		if got := len(barsOf("requests", figure)); got != want {
-			t.Errorf("%s has %d bars, not %d", figure, got, want)
+			t.Errorf("%s: got %d bars, want %d", figure, got, want)
 		}
 	}
 }
@@ -139,14 +139,14 @@ func TestReport(t *testing.T) {
 	for _, plot := range []string{"start.svg", "memory.svg", "growth-memory.svg"} {
 		svg, err := os.ReadFile(filepath.Join(directory, plot))
 		if err != nil || !strings.Contains(string(svg), "<svg") {
-			t.Errorf("%s is no SVG: %v", plot, err)
+			t.Errorf("%s is not SVG: %v", plot, err)
 		}
 	}
 	again, err := loadResults(directory)
 	if err != nil || len(again.Measurements) != len(r.Measurements) || !again.has("start", envtest, 2) || again.has("start", inOne, 0) {
-		t.Errorf("read again: %d measurements, %v", len(again.Measurements), err)
+		t.Errorf("after reading again: got %d measurements, %v", len(again.Measurements), err)
 	}
 	if n := again.keep("growth", "new", sizes{}); n != 2 || again.has("growth", own, 0) || !again.has("start", own, 0) {
-		t.Errorf("%d of another build are dropped", n)
+		t.Errorf("got %d dropped measurements of another build", n)
 	}
 }

@@ -142,7 +142,7 @@ func (p pair) isOpen() bool {
 func want(t *testing.T, what string, p pair, open bool) {
 	t.Helper()
 	if is := p.isOpen(); is != open {
-		t.Errorf("%s: open: %v, want %v", what, is, open)
+		t.Errorf("%s: got open %v, want %v", what, is, open)
 	}
 }
 
@@ -158,7 +158,7 @@ func TestOldestUnauthenticatedGoesFirst(t *testing.T) {
 	}
 	stats := b.Stats()
 	if stats.Open != 16 || stats.Capacity != 16 || stats.Closed[Closed{"https", Unauthenticated}] != 24 {
-		t.Errorf("%+v", stats)
+		t.Errorf("got stats %+v", stats)
 	}
 }
 
@@ -240,7 +240,7 @@ func TestClientsAreClosedInOrder(t *testing.T) {
 	closed := b.Stats().Closed
 	for client, number := range map[Client]uint64{Unprivileged: 2, Idle: 4, Busy: 3, Unauthenticated: uint64(len(fillers)), Refused: 1} {
 		if closed[Closed{"https", client}] != number {
-			t.Errorf("%s: closed %d, want %d", client, closed[Closed{"https", client}], number)
+			t.Errorf("%s: got %d closed, want %d", client, closed[Closed{"https", client}], number)
 		}
 	}
 }
@@ -307,7 +307,7 @@ func TestUnauthenticatedHaveGrace(t *testing.T) {
 	case conn := <-s.accepted:
 		_ = conn.Close()
 	case <-time.After(10 * time.Second):
-		t.Error("there is room, and the next connection is not accepted")
+		t.Error("there is room, but the next connection is not accepted")
 	}
 }
 
@@ -347,7 +347,7 @@ func TestLimitIsReadAgain(t *testing.T) {
 	b.outdate()
 	b.check()
 	if stats := b.Stats(); stats.Open != 16 {
-		t.Errorf("after the limit was lowered: %+v", stats)
+		t.Errorf("after the limit was lowered: got %+v", stats)
 	}
 }
 
@@ -370,7 +370,7 @@ func TestCapacity(t *testing.T) {
 	} {
 		b := newBudget(numbers{c.limit, c.others})
 		if got := b.Stats().Capacity; got != c.want {
-			t.Errorf("limit %d, %d open: %d connections, want %d", c.limit, c.others, got, c.want)
+			t.Errorf("limit %d, %d open: got %d connections, want %d", c.limit, c.others, got, c.want)
 		}
 	}
 }
@@ -431,7 +431,7 @@ func TestAcceptGoesOn(t *testing.T) {
 	}
 	f.err = syscall.EINVAL
 	if _, err := s.listener.Accept(); !errors.Is(err, syscall.EINVAL) {
-		t.Errorf("a listener that is broken: %v", err)
+		t.Errorf("broken listener: got %v", err)
 	}
 	if err := s.listener.Close(); err != nil {
 		t.Error(err)
@@ -462,15 +462,15 @@ func TestOutgoing(t *testing.T) {
 	}
 	want(t, "an unauthenticated connection in the way", unauthenticated[0], false)
 	if _, err := b.Dial(dial); !errors.Is(err, ErrExhausted) {
-		t.Errorf("the ninth: %v", err)
+		t.Errorf("ninth connection: got %v, want ErrExhausted", err)
 	}
 	_ = open[0].Close()
 	if _, err := b.Dial(func() (net.Conn, error) { return nil, io.EOF }); !errors.Is(err, io.EOF) {
-		t.Errorf("a failed dial: %v", err)
+		t.Errorf("failed dial: got %v", err)
 	}
 	conn, err := b.Dial(dial)
 	if err != nil {
-		t.Errorf("after one was closed: %v", err)
+		t.Errorf("after one was closed: got %v", err)
 	} else {
 		_ = conn.Close()
 	}
@@ -478,7 +478,7 @@ func TestOutgoing(t *testing.T) {
 		_ = conn.Close()
 	}
 	if stats := b.Stats(); stats.Open != 8 {
-		t.Errorf("%+v", stats)
+		t.Errorf("got stats %+v", stats)
 	}
 }
 
@@ -497,7 +497,7 @@ func TestOneLine(t *testing.T) {
 		t.Fatal("nothing was logged")
 	}
 	if logs.Len() != 1 || logs.All()[0].ContextMap()["listener"] != "https" {
-		t.Errorf("%+v", logs.All())
+		t.Errorf("got lines %+v", logs.All())
 	}
 }
 
@@ -505,11 +505,11 @@ func TestCheck(t *testing.T) {
 	for _, limit := range []int{24, 32, 45} {
 		err := check(numbers{limit, 6})
 		if err == nil || !strings.Contains(err.Error(), fmt.Sprintf("is %d and 6 are in use", limit)) || !strings.Contains(err.Error(), "ulimit -n") {
-			t.Errorf("limit %d: %v", limit, err)
+			t.Errorf("limit %d: got %v", limit, err)
 		}
 	}
 	if err := check(numbers{64, 6}); err != nil {
-		t.Errorf("limit 64: %v", err)
+		t.Errorf("limit 64: got %v", err)
 	}
 }
 
@@ -527,7 +527,7 @@ func TestThisProcess(t *testing.T) {
 	after, _ := openDescriptors()
 	// Go's poller comes with the first socket.
 	if after <= before || descriptorLimit() < after {
-		t.Errorf("open: %d, and %d with one more; the limit is %d", before, after, descriptorLimit())
+		t.Errorf("got %d open, and %d with one more; the limit is %d", before, after, descriptorLimit())
 	}
 }
 
@@ -559,7 +559,7 @@ func TestFairShare(t *testing.T) {
 		}
 	}
 	if left != 80-fairShare-41 || !node[0].isOpen() {
-		t.Errorf("of the others %d are left", left)
+		t.Errorf("got %d open connections of the others", left)
 	}
 	for _, p := range node {
 		_ = p.server.Close()
@@ -567,7 +567,7 @@ func TestFairShare(t *testing.T) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.overFairShare != 0 || b.guests != 0 || len(b.clients) != 1 {
-		t.Errorf("greedy %d, guests %d, clients %v", b.overFairShare, b.guests, b.clients)
+		t.Errorf("got %d clients over their fair share, %d guests, clients %v", b.overFairShare, b.guests, b.clients)
 	}
 }
 

@@ -31,7 +31,7 @@ func TestPanicsOfRequestsAreCheap(t *testing.T) {
 	select {
 	case <-answered:
 	case <-time.After(10 * time.Second):
-		t.Error("it waits for the lock")
+		t.Error("the request waits for the lock")
 	}
 	parts.mu.Unlock()
 	<-answered

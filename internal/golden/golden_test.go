@@ -30,7 +30,7 @@ func TestCompare(t *testing.T) {
 	} {
 		err := Compare(dir, Lines{"file": strings.Fields(test.ours)}, test.explained)
 		if test.want == "" && err != nil || test.want != "" && (err == nil || !strings.Contains(err.Error(), test.want)) {
-			t.Errorf("%s %v: %v, want %q", test.ours, test.explained, err, test.want)
+			t.Errorf("%s %v: got %v, want %q", test.ours, test.explained, err, test.want)
 		}
 	}
 }

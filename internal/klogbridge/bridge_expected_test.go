@@ -68,7 +68,7 @@ func TestExpectedLines(t *testing.T) {
 		line.log()
 		_ = detach()
 		if got := messages(logs); len(got) != 1 || !slices.Equal([]string{logs.All()[0].Level.String()}, []string{line.want}) {
-			t.Errorf("%q, want %s", got, line.want)
+			t.Errorf("got %q, want level %s", got, line.want)
 		}
 	}
 }
@@ -90,9 +90,9 @@ func TestStopIsQuiet(t *testing.T) {
 	klog.Error("Unable to sync caches")
 	_ = detachSecond()
 	if got, want := messages(firstLogs), []string{"warn before", "debug Unable to sync caches", "debug a warning"}; !slices.Equal(got, want) {
-		t.Errorf("one: %q, want %q", got, want)
+		t.Errorf("first: got %q, want %q", got, want)
 	}
 	if got, want := messages(secondLogs), []string{"warn before", "debug Unable to sync caches", "info a warning", "warn Unable to sync caches"}; !slices.Equal(got, want) {
-		t.Errorf("two: %q, want %q", got, want)
+		t.Errorf("second: got %q, want %q", got, want)
 	}
 }

@@ -33,7 +33,7 @@ func (h logHook) Check(e zapcore.Entry, c *zapcore.CheckedEntry) *zapcore.Checke
 func TestLoggerThatWritesToKlog(t *testing.T) {
 	code, stdout, stderr := child(t, "klog logger")
 	if code != 0 || stdout != "alive\n" {
-		t.Errorf("exit code %d, stdout %q, stderr %.1000q", code, stdout, stderr)
+		t.Errorf("got exit code %d, stdout %q, stderr %.1000q", code, stdout, stderr)
 	}
 	var got []string
 	for line := range strings.Lines(stderr) {
@@ -42,7 +42,7 @@ func TestLoggerThatWritesToKlog(t *testing.T) {
 	}
 	slices.Sort(got)
 	if want := []string{"one has: from the host", "two has: from the host"}; !slices.Equal(got, want) {
-		t.Errorf("on stderr %q, want %q", got, want)
+		t.Errorf("stderr: got %q, want %q", got, want)
 	}
 }
 
@@ -64,7 +64,7 @@ func klogLogger() error {
 // TestLoggerHasTheLastLine: the logger gets the fatal line of the process.
 func TestLoggerHasTheLastLine(t *testing.T) {
 	if code, stdout, _ := child(t, "last line"); code != 255 || !strings.HasPrefix(stdout, "the host gives up\n") {
-		t.Errorf("exit code %d, stdout %q", code, stdout)
+		t.Errorf("got exit code %d, stdout %q", code, stdout)
 	}
 }
 
@@ -109,7 +109,7 @@ func TestLoggerThatBlocks(t *testing.T) {
 	}
 	close(release) // and the goroutine ends: see TestMain
 	if got := messages(logs); !slices.Equal(got, []string{"info the first line", "info the second line"}) {
-		t.Errorf("the other logger has %q", got)
+		t.Errorf("other logger: got %q", got)
 	}
 }
 
@@ -129,11 +129,11 @@ func TestFlood(t *testing.T) {
 	}
 	matters, suppressed := logs.FilterMessage("something that matters").Len(), logs.FilterMessageSnippet("suppressed").All()
 	if got := logs.Len(); matters != 1 || len(suppressed) != 1 || got < 20 || got > 100+2*seconds {
-		t.Fatalf("%d lines for %d, %d that matter, %d summaries", got, lines, matters, len(suppressed))
+		t.Fatalf("got %d of %d lines, %d important ones, %d summaries", got, lines, matters, len(suppressed))
 	}
 	summary := suppressed[0].ContextMap()
 	if n := summary["lines"].(int64); n != int64(lines-logs.Len()+2) || !strings.HasPrefix(summary["kind"].(string), "bridge_logger_test.go:") {
-		t.Errorf("%v", summary)
+		t.Errorf("got summary %v", summary)
 	}
 }
 
@@ -145,6 +145,6 @@ func TestLongLine(t *testing.T) {
 		t.Error(err)
 	}
 	if got := messages(logs); len(got) != 1 || len(got[0]) > 1<<17 || !strings.HasSuffix(got[0], " bytes more)") {
-		t.Errorf("%d lines, %.100q", len(got), got)
+		t.Errorf("got %d lines, %.100q", len(got), got)
 	}
 }

@@ -56,7 +56,7 @@ func TestLevelsAndSource(t *testing.T) {
 	for _, entry := range logs.All() {
 		source, _ := entry.ContextMap()["source"].(string)
 		if !strings.HasPrefix(source, "bridge_test.go:") || entry.LoggerName != "klog" {
-			t.Errorf("source %q, logger %q", source, entry.LoggerName)
+			t.Errorf("got source %q, logger %q", source, entry.LoggerName)
 		}
 	}
 }
@@ -72,10 +72,10 @@ func TestSeveralLoggers(t *testing.T) {
 	klog.Error("to two")
 	_ = detachSecond()
 	if got, want := messages(firstLogs), []string{"warn to both", "debug to one"}; !slices.Equal(got, want) {
-		t.Errorf("one: %q, want %q", got, want)
+		t.Errorf("first: got %q, want %q", got, want)
 	}
 	if got, want := messages(secondLogs), []string{"warn to both", "warn to two"}; !slices.Equal(got, want) {
-		t.Errorf("two: %q, want %q", got, want)
+		t.Errorf("second: got %q, want %q", got, want)
 	}
 }
 
@@ -87,7 +87,7 @@ func TestSameLoggerTwice(t *testing.T) {
 	klog.Info("still attached")
 	_ = second()
 	if got := messages(logs); !slices.Contains(got, "debug still attached") {
-		t.Errorf("%q", got)
+		t.Errorf("got %q", got)
 	}
 }
 
@@ -102,7 +102,7 @@ func TestConcurrentUse(t *testing.T) {
 				klog.Info(line)
 				_ = detach()
 				if got := messages(logs); !slices.Contains(got, "debug "+line) {
-					t.Errorf("%q is not in %q", line, got)
+					t.Errorf("line %q is missing in %q", line, got)
 				}
 			}
 		})
@@ -124,13 +124,13 @@ func TestDetachRestores(t *testing.T) {
 		_ = klogbridge.Attach(logger)()
 		klogFlags().VisitAll(func(f *flag.Flag) {
 			if got := f.Value.String(); got != before[f.Name] {
-				t.Errorf("-%s is %s, was %s", f.Name, got, before[f.Name])
+				t.Errorf("-%s: got %s, want %s", f.Name, got, before[f.Name])
 			}
 		})
 	}
 	// Lines go to standard error again.
 	if code, _, stderr := child(t, "default to stderr"); code != 0 || !strings.Contains(stderr, "] to stderr\n") {
-		t.Errorf("without the bridge: exit code %d, stderr %q", code, stderr)
+		t.Errorf("without the bridge: got exit code %d, stderr %q", code, stderr)
 	}
 	stderr := os.Stderr
 	defer func() { os.Stderr = stderr }()
@@ -143,7 +143,7 @@ func TestDetachRestores(t *testing.T) {
 	klog.Info("after detach")
 	printed, err := os.ReadFile(file.Name())
 	if err != nil || !strings.HasSuffix(string(printed), "] after detach\n") || strings.Count(string(printed), "\n") != 1 {
-		t.Errorf("%q, %v", printed, err)
+		t.Errorf("got %q, %v", printed, err)
 	}
 }
 

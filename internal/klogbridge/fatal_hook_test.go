@@ -26,7 +26,7 @@ import (
 func TestFatalEndsTheProcess(t *testing.T) {
 	code, stdout, stderr := child(t, "fatal")
 	if code != 255 || stdout != "" {
-		t.Errorf("exit code %d, stdout %q, stderr %.1000q", code, stdout, stderr)
+		t.Errorf("got exit code %d, stdout %q, stderr %.1000q", code, stdout, stderr)
 	}
 }
 
@@ -38,7 +38,7 @@ func fatal() error {
 func TestFailedHookEndsOnlyTheHook(t *testing.T) {
 	code, stdout, stderr := child(t, "hook")
 	if code != 0 || stdout != "alive\n" {
-		t.Errorf("exit code %d, stdout %q, stderr %.1000q", code, stdout, stderr)
+		t.Errorf("got exit code %d, stdout %q, stderr %.1000q", code, stdout, stderr)
 	}
 }
 
@@ -46,7 +46,7 @@ func TestFailedHookEndsOnlyTheHook(t *testing.T) {
 // fatal errors end the process.
 func TestFatalOfAHooksGoroutine(t *testing.T) {
 	if code, stdout, _ := child(t, "hook's goroutine"); code != 255 || stdout != "" {
-		t.Errorf("exit code %d, stdout %q", code, stdout)
+		t.Errorf("got exit code %d, stdout %q", code, stdout)
 	}
 }
 

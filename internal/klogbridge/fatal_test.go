@@ -24,7 +24,7 @@ func TestFatalOfAPart(t *testing.T) { wantAlive(t, "part's fatal") }
 func TestFatalOfAPartWithHostsKlog(t *testing.T) {
 	code, stdout, stderr := child(t, "part's fatal in host's klog")
 	if code != 0 || stdout != "alive\n" {
-		t.Errorf("exit code %d, stdout %q, stderr %.1000q", code, stdout, stderr)
+		t.Errorf("got exit code %d, stdout %q, stderr %.1000q", code, stdout, stderr)
 	}
 }
 
@@ -32,7 +32,7 @@ func TestFatalOfAPartWithHostsKlog(t *testing.T) {
 func TestFatalOfTheHostIsPrinted(t *testing.T) {
 	code, stdout, stderr := child(t, "host's fatal")
 	if code != 255 || stdout != "" || strings.Count(stderr, "the host gives up") != 1 {
-		t.Errorf("exit code %d, stdout %q, stderr %.1000q", code, stdout, stderr)
+		t.Errorf("got exit code %d, stdout %q, stderr %.1000q", code, stdout, stderr)
 	}
 }
 

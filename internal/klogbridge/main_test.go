@@ -76,10 +76,10 @@ func wantAlive(t *testing.T, name string) {
 	t.Helper()
 	code, stdout, stderr := child(t, name)
 	if code != 0 || stdout != "alive\n" {
-		t.Errorf("exit code %d, stdout %q, stderr %.2000q", code, stdout, stderr)
+		t.Errorf("got exit code %d, stdout %q, stderr %.2000q", code, stdout, stderr)
 	}
 	if stderr != "" {
-		t.Errorf("it printed %.2000q", stderr)
+		t.Errorf("got stderr %.2000q, want none", stderr)
 	}
 }
 

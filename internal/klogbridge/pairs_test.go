@@ -30,13 +30,13 @@ func logged(t *testing.T, log func()) (message, name string, fields map[string]a
 		t.Fatal(err)
 	}
 	if n := strings.Count(out.String(), "\n"); n != 1 {
-		t.Fatalf("%d lines: %s", n, &out)
+		t.Fatalf("got %d lines, want 1: %s", n, &out)
 	}
 	if err := json.Unmarshal([]byte(out.String()), &fields); err != nil {
 		t.Fatalf("%s: %v", &out, err)
 	}
 	if source, _ := fields["source"].(string); !strings.HasPrefix(source, "pairs_test.go:") {
-		t.Errorf("source %q in %s", source, &out)
+		t.Errorf("got source %q in %s", source, &out)
 	}
 	message, _ = fields["msg"].(string)
 	name, _ = fields["logger"].(string)
@@ -89,7 +89,7 @@ func TestPairsBecomeFields(t *testing.T) {
 				klog.ErrorS(errors.New("the \"cause\""), "a message: \"quoted\"\n=", "value", value.value, "after", "that")
 			})
 			if message != "a message: \"quoted\"\n=" || name != "klog" {
-				t.Errorf("message %q, logger %q", message, name)
+				t.Errorf("got message %q, logger %q", message, name)
 			}
 			var want any
 			if err := json.Unmarshal([]byte(value.want), &want); err != nil {
@@ -99,7 +99,7 @@ func TestPairsBecomeFields(t *testing.T) {
 				t.Errorf("got %#v, want %#v", got, want)
 			}
 			if fields["error"] != `the "cause"` || fields["after"] != "that" || len(fields) != 3 {
-				t.Errorf("%v", fields)
+				t.Errorf("got fields %v", fields)
 			}
 		})
 	}
@@ -112,17 +112,17 @@ func TestPairsKeepTheLinesOwnFields(t *testing.T) {
 		klog.InfoS("a message", "msg", "forged", "level", "error", "source", "forged.go:1", "ts", 0, "error", "forged", "key", 1)
 	})
 	if message != "a message" || name != "klog" {
-		t.Errorf("message %q, logger %q", message, name)
+		t.Errorf("got message %q, logger %q", message, name)
 	}
 	for key, want := range map[string]any{"klog_msg": "forged", "klog_level": "error", "klog_source": "forged.go:1", "klog_ts": 0.0, "klog_error": "forged", "key": 1.0} {
 		if fields[key] != want {
-			t.Errorf("%s: %v", key, fields[key])
+			t.Errorf("%s: got %v", key, fields[key])
 		}
 	}
 	// A logger in the pairs becomes the line's logger.
 	_, name, fields = logged(t, func() { klog.Background().WithName("one").WithName("two").Info("a message", "key", 1) })
 	if name != "klog.one.two" || len(fields) != 1 {
-		t.Errorf("logger %q, %v", name, fields)
+		t.Errorf("got logger %q, fields %v", name, fields)
 	}
 }
 
@@ -161,7 +161,7 @@ func TestLinesThatLookLikePairs(t *testing.T) {
 	} {
 		message, _, fields := logged(t, func() { klog.Info(text) })
 		if message != text || len(fields) != 0 {
-			t.Errorf("%q became %q, %v", text, message, fields)
+			t.Errorf("%q: got message %q, fields %v", text, message, fields)
 		}
 	}
 }
@@ -170,7 +170,7 @@ func TestLinesThatLookLikePairs(t *testing.T) {
 func TestLineThatIsCut(t *testing.T) {
 	message, _, fields := logged(t, func() { klog.InfoS("a message", "key", strings.Repeat("x", 1<<20)) })
 	if !strings.HasPrefix(message, `"a message" key="xxx`) || len(message) > 65<<10 || len(fields) != 0 {
-		t.Errorf("%.100q, %d bytes, %d fields", message, len(message), len(fields))
+		t.Errorf("got %.100q, %d bytes, %d fields", message, len(message), len(fields))
 	}
 }
 

@@ -29,7 +29,7 @@ func TestGroupWaitsForItsWork(t *testing.T) {
 		t.Fatal("an open group refused work")
 	}
 	if err := g.Wait(ended()); !errors.Is(err, context.Canceled) || !strings.Contains(err.Error(), "1 still running") {
-		t.Fatalf("Wait with work left: %v", err)
+		t.Fatalf("Wait with running work: got %v", err)
 	}
 	close(release)
 	if err := g.Wait(context.Background()); err != nil {
@@ -42,10 +42,10 @@ func TestGroupRefusesWorkOnceClosed(t *testing.T) {
 	g.Close()
 	g.Close()
 	if g.Go(func() { t.Error("work ran in a closed group") }) {
-		t.Error("a closed group took work")
+		t.Error("a closed group accepted work")
 	}
 	if _, ok := g.Begin(); ok {
-		t.Error("a closed group took work")
+		t.Error("a closed group accepted work")
 	}
 	if err := g.Wait(context.Background()); err != nil {
 		t.Error(err)
@@ -84,7 +84,7 @@ func TestFamilyFindsGrandchildren(t *testing.T) {
 	})
 	<-started
 	if err := other.Wait(ended()); err != nil {
-		t.Errorf("another family is not empty: %v", err)
+		t.Errorf("another set is not empty: %v", err)
 	}
 	if err := family.Wait(ended()); err == nil || !strings.Contains(err.Error(), "grandchild") {
 		t.Errorf("the grandchild was not found: %v", err)
@@ -95,7 +95,7 @@ func TestFamilyFindsGrandchildren(t *testing.T) {
 		selfending.Functions = slices.DeleteFunc(selfending.Functions, func(f selfending.Function) bool { return f == ends })
 	}()
 	if err := family.Wait(ended()); err != nil {
-		t.Errorf("the grandchild was waited for: %v", err)
+		t.Errorf("Wait waited for the self-ending grandchild: %v", err)
 	}
 	close(release)
 	if err := family.Wait(context.Background()); err != nil {
@@ -112,7 +112,7 @@ func TestFamilyLeavesTheCallerAlone(t *testing.T) {
 	go func() { close(started); <-done }()
 	<-started
 	if err := family.Wait(ended()); err != nil {
-		t.Errorf("a goroutine started after Do belongs to the family: %v", err)
+		t.Errorf("a goroutine started after Do belongs to the set: %v", err)
 	}
 }
 

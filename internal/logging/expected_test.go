@@ -59,10 +59,10 @@ func TestSinkExpected(t *testing.T) {
 	} {
 		entry := logs.All()[i]
 		if entry.Level != want || entry.ContextMap()["with"] != "a field" || entry.LoggerName != "part" {
-			t.Errorf("line %d: %v %v", i, entry.Entry, entry.ContextMap())
+			t.Errorf("line %d: got %v %v", i, entry.Entry, entry.ContextMap())
 		}
 	}
 	if fields := logs.All()[0].ContextMap(); fields["klog_msg"] != "a key of the line's own" || fields["msg"] != nil {
-		t.Errorf("%v", fields)
+		t.Errorf("got fields %v", fields)
 	}
 }

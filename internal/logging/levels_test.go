@@ -34,7 +34,7 @@ func TestLower(t *testing.T) {
 	for i, w := range want {
 		got := entries[i]
 		if got.Level != w.level || got.Message != w.message || got.ContextMap()["with"] != "a field" {
-			t.Errorf("entry %d is %s %q %v, want %s %q with the field", i, got.Level, got.Message, got.ContextMap(), w.level, w.message)
+			t.Errorf("entry %d: got %s %q %v, want %s %q with the field", i, got.Level, got.Message, got.ContextMap(), w.level, w.message)
 		}
 	}
 }
@@ -46,10 +46,10 @@ func TestLowerLeavesLevelsToEachCore(t *testing.T) {
 	console, consoleLogs := observer.New(zapcore.ErrorLevel)
 	logging.Lower(zap.New(zapcore.NewTee(file, console))).Error("retried")
 	if got := consoleLogs.Len(); got != 0 {
-		t.Errorf("%d entries for the core that wants errors only", got)
+		t.Errorf("got %d entries in the core for errors, want 0", got)
 	}
 	if got := fileLogs.FilterLevelExact(zapcore.WarnLevel).Len(); got != 1 {
-		t.Errorf("%d warnings for the core that wants everything", got)
+		t.Errorf("got %d warnings in the core for all levels, want 1", got)
 	}
 }
 
@@ -62,7 +62,7 @@ func TestLowerDropsDebug(t *testing.T) {
 		checked.Write()
 	}
 	if logs.Len() != 0 || logger.Core().Enabled(zapcore.DebugLevel) {
-		t.Errorf("%v", logs.All())
+		t.Errorf("got %v, want none", logs.All())
 	}
 }
 
@@ -72,7 +72,7 @@ func TestLowerExpected(t *testing.T) {
 	logging.Lower(zap.New(core)).Error("failed to update storage version")
 	logging.Lower(zap.New(core)).Warn("18872ab49415b7e4 cannot campaign at term 1 since there are still pending configuration changes to apply")
 	if entries := logs.All(); len(entries) != 2 || entries[0].Level != zapcore.DebugLevel || entries[1].Level != zapcore.DebugLevel {
-		t.Errorf("%v", entries)
+		t.Errorf("got %v", entries)
 	}
 }
 
@@ -83,7 +83,7 @@ func TestLowerKeepsFaults(t *testing.T) {
 	lg.Warn("snap file is corrupt")
 	lg.Warn("found unexpected non-snap file; skipping")
 	if entries := logs.All(); len(entries) != 2 || entries[0].Level != zapcore.WarnLevel || entries[1].Level != zapcore.InfoLevel {
-		t.Errorf("%v", entries)
+		t.Errorf("got %v", entries)
 	}
 }
 
@@ -96,6 +96,6 @@ func TestPlain(t *testing.T) {
 	entries := logs.All()
 	if len(entries) != 2 || entries[0].Level != zapcore.WarnLevel || entries[1].Level != zapcore.WarnLevel ||
 		entries[0].ContextMap()["with"] != "a field" || entries[0].LoggerName != "part" {
-		t.Errorf("%v", entries)
+		t.Errorf("got %v", entries)
 	}
 }

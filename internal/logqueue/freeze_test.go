@@ -75,7 +75,7 @@ func TestErrorsKeepTheirChain(t *testing.T) {
 	q.Logger().Info("a line", zap.Error(fmt.Errorf("wrapped: %w", fs.ErrNotExist)))
 	closeQueue(t, q)
 	if !errors.Is(got, fs.ErrNotExist) || got.Error() != "wrapped: file does not exist" {
-		t.Errorf("%v", got)
+		t.Errorf("got %v", got)
 	}
 }
 
@@ -90,7 +90,7 @@ func TestFieldThatPanics(t *testing.T) {
 	q.Logger().Info("a line", zap.Error(&panicking{}))
 	closeQueue(t, q)
 	if lines != 1 {
-		t.Errorf("%d lines", lines)
+		t.Errorf("got %d lines", lines)
 	}
 }
 

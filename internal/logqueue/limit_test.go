@@ -43,15 +43,15 @@ func TestFlood(t *testing.T) {
 			for _, s := range summaries {
 				sum += s.ContextMap()["lines"].(int64)
 				if s.Level != zap.WarnLevel || s.LoggerName != "part" {
-					t.Errorf("summary: %+v", s)
+					t.Errorf("got summary %+v", s)
 				}
 			}
 			passed := logs.Len() - len(summaries) - 1
 			if passed < burst || passed > most || sum != lines-int64(passed) || dropped.Load() != sum {
-				t.Errorf("%d lines and %d summaries of %d; %d counted", passed, len(summaries), sum, dropped.Load())
+				t.Errorf("got %d lines and %d summaries of %d; %d counted", passed, len(summaries), sum, dropped.Load())
 			}
 			if logs.FilterMessage("something that matters").Len() != 1 {
-				t.Error("another line is gone")
+				t.Error("a line of another kind is missing")
 			}
 		})
 	}
@@ -88,11 +88,11 @@ func TestVerboseLinesHaveRoom(t *testing.T) {
 	}
 	closeQueue(t, q)
 	if got := logs.FilterMessage("verbose").Len(); got != 900 {
-		t.Errorf("%d of 900 lines", got)
+		t.Errorf("got %d of 900 lines", got)
 	}
 	for _, message := range []string{"a warning", "not verbose"} {
 		if got := logs.FilterMessage(message).Len(); got > 100 {
-			t.Errorf("%d lines: %s", got, message)
+			t.Errorf("got %d lines: %s", got, message)
 		}
 	}
 }
@@ -110,22 +110,22 @@ func TestKindsRecover(t *testing.T) {
 		return taken
 	}
 	if got := take(burst + 5); got != burst {
-		t.Errorf("%d at first", got)
+		t.Errorf("got %d lines at first", got)
 	}
 	now = now.Add(10 * time.Second)
 	if got := take(burst); got != 10*perSecond {
-		t.Errorf("%d after ten seconds", got)
+		t.Errorf("got %d lines after ten seconds", got)
 	}
 	now = now.Add(-time.Hour) // a clock that goes back
 	if got := take(1); got != 0 {
-		t.Errorf("%d from the past", got)
+		t.Errorf("got %d lines from the past", got)
 	}
 	now = now.Add(2 * time.Hour)
 	if got := take(2 * burst); got != burst {
-		t.Errorf("%d after an hour", got)
+		t.Errorf("got %d lines after an hour", got)
 	}
 	if kinds := l.report(); len(kinds) != 1 || kinds[0].suppressed != 5+burst-10*perSecond+1+burst {
-		t.Errorf("%+v", kinds)
+		t.Errorf("got %+v", kinds)
 	}
 }
 
@@ -140,15 +140,15 @@ func TestKindsAreBounded(t *testing.T) {
 		}
 	}
 	if len(l.kinds) > maxKinds+1 || taken != maxKinds+burst {
-		t.Errorf("%d kinds, %d lines", len(l.kinds), taken)
+		t.Errorf("got %d kinds, %d lines", len(l.kinds), taken)
 	}
 	if kinds := l.report(); len(kinds) != 1 || kinds[0].kind != shared || len(kinds[0].lastMessage) > 310 || !strings.HasSuffix(kinds[0].lastMessage, "ä...") {
-		t.Errorf("%+v", kinds)
+		t.Errorf("got %+v", kinds)
 	}
 	now = now.Add(time.Hour)
 	l.take("another", &zapcore.Entry{}, true, now)
 	if len(l.kinds) > 10 {
-		t.Errorf("%d kinds are remembered for an hour", len(l.kinds))
+		t.Errorf("got %d kinds after an hour", len(l.kinds))
 	}
 }
 

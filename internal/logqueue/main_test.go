@@ -43,6 +43,6 @@ func wait(t *testing.T, c <-chan struct{}, what string) {
 	select {
 	case <-c:
 	case <-time.After(timeout):
-		t.Fatal("no sign of: " + what)
+		t.Fatal("timed out waiting for: " + what)
 	}
 }

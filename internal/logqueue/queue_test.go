@@ -38,11 +38,11 @@ func TestLinesAreWrittenInOrderBeforeCloseReturns(t *testing.T) {
 		got = append(got, entry.Message)
 		fields := entry.ContextMap()
 		if entry.LoggerName != "host.part" || fields["of"] != "the host" || fields["with"] != int64(1) || fields["and"] != int64(2) || fields["i"] != int64(i) {
-			t.Fatalf("%s %v", entry.LoggerName, fields)
+			t.Fatalf("got logger %s, fields %v", entry.LoggerName, fields)
 		}
 	}
 	if !slices.Equal(got, want) {
-		t.Errorf("%d lines, want %d in order: %.200v", len(got), len(want), got)
+		t.Errorf("got %d lines, want %d in order: %.200v", len(got), len(want), got)
 	}
 }
 
@@ -55,7 +55,7 @@ func TestEachCoreHasItsLevel(t *testing.T) {
 	q.Logger().Error("error")
 	closeQueue(t, q)
 	if allLogs.Len() != 2 || errorLogs.Len() != 1 {
-		t.Errorf("%d lines and %d, want 2 and 1", allLogs.Len(), errorLogs.Len())
+		t.Errorf("got %d and %d lines, want 2 and 1", allLogs.Len(), errorLogs.Len())
 	}
 }
 
@@ -79,22 +79,22 @@ func TestLoggerThatBlocks(t *testing.T) {
 		q.Logger().Info(distinct(i % 1000)) // does not wait
 	}
 	if dropped[Full] != 100 {
-		t.Errorf("dropped: %v", dropped)
+		t.Errorf("got dropped %v", dropped)
 	}
 	err := q.Close()
 	if want := fmt.Sprintf("%d lines", maxLines+1); err == nil || !strings.Contains(err.Error(), want) {
-		t.Errorf("Close: %v, want %q in it", err, want)
+		t.Errorf("Close: got %v, want %q in it", err, want)
 	}
 	if again := q.Close(); !errors.Is(again, err) {
-		t.Errorf("Close again: %v", again)
+		t.Errorf("second Close: got %v", again)
 	}
 	close(release)
 	wait(t, q.done, "the end of the goroutine")
 	if got := lines.Load(); got != 1 {
-		t.Errorf("%d lines were written, most of them after Close", got)
+		t.Errorf("got %d written lines, most of them after Close", got)
 	}
 	if dropped[Closed] != maxLines+1 {
-		t.Errorf("dropped: %v", dropped)
+		t.Errorf("got dropped %v", dropped)
 	}
 }
 
@@ -114,7 +114,7 @@ func TestQueueIsBoundedInBytes(t *testing.T) {
 		q.Logger().Info(distinct(i), zap.ByteString("long", make([]byte, maxBytes/10)))
 	}
 	if got := dropped.Load(); got < 10 || got > 12 {
-		t.Errorf("%d of 20 lines of a tenth of the room were dropped", got)
+		t.Errorf("got %d dropped of 20 lines, each a tenth of the limit", got)
 	}
 	ended := make(chan struct{})
 	go func() {
@@ -125,11 +125,11 @@ func TestQueueIsBoundedInBytes(t *testing.T) {
 	close(release)
 	closeQueue(t, q)
 	if logs.FilterMessage("the end").Len() != 1 {
-		t.Error("the reason of an end was dropped")
+		t.Error("the line about the end was dropped")
 	}
 	summary := logs.FilterMessage("log lines dropped: the Logger did not keep up").All()
 	if len(summary) != 1 || summary[0].ContextMap()["lines"] != dropped.Load() || summary[0].Level != zap.WarnLevel {
-		t.Errorf("summary: %v, dropped: %d", summary, dropped.Load())
+		t.Errorf("got summary %v, %d dropped", summary, dropped.Load())
 	}
 }
 
@@ -141,7 +141,7 @@ func TestLineThatEndsSomethingIsWrittenFirst(t *testing.T) {
 	defer closeQueue(t, q)
 	defer func() {
 		if cause := recover(); cause != "the end" || logs.Len() != 1 {
-			t.Errorf("%v, %d lines", cause, logs.Len())
+			t.Errorf("got %v, %d lines", cause, logs.Len())
 		}
 	}()
 	q.Logger().Fatal("the end")
@@ -164,7 +164,7 @@ func TestLoggerThatFails(t *testing.T) {
 			}
 			closeQueue(t, q)
 			if !slices.Equal(got, []string{"good", "good", "good"}) || dropped.Load() != 3 {
-				t.Errorf("%q, %d dropped", got, dropped.Load())
+				t.Errorf("got %q, %d dropped", got, dropped.Load())
 			}
 		})
 	}
@@ -179,7 +179,7 @@ func TestLoggerThatReportsErrors(t *testing.T) {
 	q.Logger().Info("a line")
 	closeQueue(t, q)
 	if !strings.Contains(reported.String(), "the disk is full") {
-		t.Errorf("reported: %q", &reported)
+		t.Errorf("got reported %q", &reported)
 	}
 }
 
@@ -192,12 +192,12 @@ func TestEnsure(t *testing.T) {
 	q := New(zap.NewNop(), nil)
 	same, stop := Ensure(q.Logger().Named("x").With(zap.Int("i", 1)), nil)
 	if _, ok := same.Core().(*Core); !ok || same.Core().(*Core).queue != q || stop() != nil {
-		t.Error("a queue in front of a queue")
+		t.Error("got a queue in front of a queue")
 	}
 	closeQueue(t, q)
 	other, stop := Ensure(zap.NewNop(), nil)
 	if _, ok := other.Core().(*Core); !ok {
-		t.Error("no queue")
+		t.Error("got no queue")
 	}
 	if err := stop(); err != nil {
 		t.Error(err)
@@ -206,7 +206,7 @@ func TestEnsure(t *testing.T) {
 
 func TestDelivering(t *testing.T) {
 	if Delivering() {
-		t.Error("a test is no logger")
+		t.Error("Delivering: got true in a test")
 	}
 	var inside, beside bool
 	entered, asked := make(chan struct{}), make(chan struct{})
@@ -221,6 +221,6 @@ func TestDelivering(t *testing.T) {
 	close(asked)
 	closeQueue(t, q)
 	if !inside || beside {
-		t.Errorf("in the logger: %v, beside it: %v", inside, beside)
+		t.Errorf("Delivering: got %v in the logger, %v outside", inside, beside)
 	}
 }

@@ -58,7 +58,7 @@ func TestDirectoriesOfOthersAreRefused(t *testing.T) {
 		})
 	}
 	if err := errors.Join(ownership.Dir(filepath.Join(base, "none")), ownership.Shared(filepath.Join(base, "none")), ownership.File(filepath.Join(base, "none"))); err != nil {
-		t.Errorf("missing ones: %v", err)
+		t.Errorf("missing files: got %v", err)
 	}
 }
 
@@ -78,10 +78,10 @@ func expect(t *testing.T, what string, err error, accepted bool, message string)
 	t.Helper()
 	switch {
 	case accepted && err != nil:
-		t.Errorf("%s: %v", what, err)
+		t.Errorf("%s: got %v", what, err)
 	case accepted:
 	case !errors.Is(err, ownership.ErrUntrusted) || !strings.Contains(err.Error(), message):
-		t.Errorf("%s = %v, want ErrUntrusted with %q", what, err, message)
+		t.Errorf("%s: got %v, want ErrUntrusted with %q", what, err, message)
 	}
 }
 
@@ -99,14 +99,14 @@ func TestLinksOfOthersAreRefused(t *testing.T) {
 		t.Fatal(err)
 	}
 	if err := ownership.Dir(link); err != nil {
-		t.Errorf("a link of its own: %v", err)
+		t.Errorf("own link: got %v", err)
 	}
 	if err := os.Lchown(link, 12345, 12345); err != nil {
 		t.Fatal(err)
 	}
 	for name, check := range map[string]func(string) error{"Dir": ownership.Dir, "Shared": ownership.Shared, "File": ownership.File, "Tree": ownership.Tree} {
 		if err := check(link); !errors.Is(err, ownership.ErrUntrusted) {
-			t.Errorf("%s: a link of another user: %v", name, err)
+			t.Errorf("%s: link of another user: got %v", name, err)
 		}
 	}
 }

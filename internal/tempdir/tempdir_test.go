@@ -151,7 +151,7 @@ func TestRemove(t *testing.T) {
 		t.Fatal(err)
 	}
 	if removed := sweep(t); len(removed) > 0 {
-		t.Errorf("swept while it is in use: %v", removed)
+		t.Errorf("swept a directory in use: %v", removed)
 	}
 	for range 2 {
 		if err := d.Remove(); err != nil {
@@ -159,7 +159,7 @@ func TestRemove(t *testing.T) {
 		}
 	}
 	if left := entries(t, temp); len(left) > 0 {
-		t.Errorf("left: %v", left)
+		t.Errorf("got remaining files %v", left)
 	}
 }
 
@@ -171,15 +171,15 @@ func TestSweepAfterKill(t *testing.T) {
 	running, killLater := hold(t)
 	kill()
 	if removed := sweep(t); !slices.Equal(removed, []string{killed}) {
-		t.Errorf("swept %v, want %s", removed, killed)
+		t.Errorf("got swept %v, want %s", removed, killed)
 	}
 	if _, err := os.Stat(filepath.Join(running, "sub", "file")); err != nil {
-		t.Errorf("the directory of a running process: %v", err)
+		t.Errorf("directory of a running process: %v", err)
 	}
 	killLater()
 	sweep(t)
 	if left := entries(t, temp); len(left) > 0 {
-		t.Errorf("left: %v", left)
+		t.Errorf("got remaining files %v", left)
 	}
 }
 
@@ -241,7 +241,7 @@ func TestSweepLeavesOthersAlone(t *testing.T) {
 				path += "0"
 			}
 			if len(removed) > 0 {
-				t.Errorf("removed %v", removed)
+				t.Errorf("got removed %v", removed)
 			}
 			if err != nil && name != "lock is a link" {
 				t.Error(err)
@@ -263,7 +263,7 @@ func TestSweepLeavesOthersAlone(t *testing.T) {
 		})
 	}
 	if left := entries(t, temp); len(left) > 0 {
-		t.Errorf("left: %v", left)
+		t.Errorf("got remaining files %v", left)
 	}
 }
 
@@ -285,11 +285,11 @@ func TestParallel(t *testing.T) {
 	}
 	for _, cmd := range workers {
 		if err := cmd.Wait(); err != nil {
-			t.Errorf("a worker: %v", err)
+			t.Errorf("worker: %v", err)
 		}
 	}
 	sweep(t)
 	if left := entries(t, temp); len(left) > 0 {
-		t.Errorf("left: %v", left)
+		t.Errorf("got remaining files %v", left)
 	}
 }

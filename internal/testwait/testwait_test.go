@@ -44,7 +44,7 @@ func TestUntilWithin(t *testing.T) {
 			}()
 			<-done
 			if outcome.failed != c.fails || !c.fails && tries != c.succeeds {
-				t.Errorf("failed = %v after %d tries, want %v after %d", outcome.failed, tries, c.fails, c.succeeds)
+				t.Errorf("got failed %v after %d attempts, want %v after %d", outcome.failed, tries, c.fails, c.succeeds)
 			}
 		})
 	}

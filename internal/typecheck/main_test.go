@@ -35,13 +35,13 @@ func TestErrorsAreAllFound(t *testing.T) {
 	}
 	for _, want := range []string{"a.go:3:", "b.go:5:", "b_test.go:9:", "example.com/missing"} {
 		if !strings.Contains(out.String(), want) {
-			t.Errorf("nothing about %s", want)
+			t.Errorf("no error about %s", want)
 		}
 	}
 	if strings.Contains(out.String(), "right.go") || t.Failed() {
-		t.Errorf("it says:\n%s", out.String())
+		t.Errorf("got output:\n%s", out.String())
 	}
 	if failures, err := run([]string{"./right"}, false, &out); failures > 0 || err != nil {
-		t.Errorf("right: %d errors, %v:\n%s", failures, err, out.String())
+		t.Errorf("right: got %d errors, %v:\n%s", failures, err, out.String())
 	}
 }

@@ -59,7 +59,7 @@ func TestDifferences(t *testing.T) {
 			}
 			got := c.differences(e)
 			if test.want == "" && len(got) > 0 || test.want != "" && (len(got) != 1 || !strings.Contains(got[0], test.want)) {
-				t.Errorf("%q, want %q", got, test.want)
+				t.Errorf("got %q, want %q", got, test.want)
 			}
 		})
 	}
@@ -78,7 +78,7 @@ func TestEntriesFail(t *testing.T) {
 		}
 		for what, broken := range broken(e) {
 			if len(c.differences(broken)) == 0 {
-				t.Errorf("%s: %s: it does not fail with other %s", e.Ours, e.place(), what)
+				t.Errorf("%s: %s: no failure with other %s", e.Ours, e.place(), what)
 			}
 		}
 	}

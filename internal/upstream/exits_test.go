@@ -24,6 +24,6 @@ func TestExits(t *testing.T) {
 		delete(found, e.Package)
 	}
 	for path, decls := range found {
-		t.Errorf("Package %s is linked and can end the host's process, in %v: see that it does not, and add it to Exits.", path, decls)
+		t.Errorf("Package %s is linked and can end the host's process, in %v: make sure that it does not, and add it to Exits.", path, decls)
 	}
 }

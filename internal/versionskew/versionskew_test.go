@@ -31,13 +31,13 @@ func TestFollows(t *testing.T) {
 	} {
 		newer, err := versionskew.Follows(test.stored, test.own, test.shared)
 		if newer != test.newer || errors.Is(err, versionskew.Err) != (test.refused != "") || (err != nil) != (test.refused != "") {
-			t.Errorf("%+v: newer %v, %v", test, newer, err)
+			t.Errorf("%+v: got newer %v, %v", test, newer, err)
 		}
 		if err != nil && !strings.Contains(err.Error(), test.refused) {
-			t.Errorf("%+v: %v", test, err)
+			t.Errorf("%+v: got %v", test, err)
 		}
 	}
 	if _, err := versionskew.Follows("what?", "v1.36.3", false); err == nil {
-		t.Error("no version is one")
+		t.Error("got no error for an invalid version")
 	}
 }

@@ -66,10 +66,10 @@ func TestDeepSchemas(t *testing.T) {
 			// The case tests the field only if the decoder nests it.
 			text, err := json.Marshal(decoded)
 			if err != nil || bytes.Count(text, []byte("{")) < 30 {
-				t.Fatalf("not 30 levels: %s %v", text, err)
+				t.Fatalf("want 30 levels: %s %v", text, err)
 			}
 			if cost, err := wire.Protobuf(body, shape, limits); err != nil || cost.Depth < 30 {
-				t.Errorf("30 levels: %+v, %v", cost, err)
+				t.Errorf("30 levels: got %+v, %v", cost, err)
 			}
 			_, err = wire.Protobuf(nested(way.number, 101, way.wrap), shape, limits)
 			refused(t, err, false, "nested too deep")
@@ -81,7 +81,7 @@ func refused(t *testing.T, err error, tooLarge bool, text string) {
 	t.Helper()
 	var e *wire.Error
 	if !errors.As(err, &e) || e.TooLarge != tooLarge || !strings.Contains(e.Error(), text) {
-		t.Errorf("error %v, want one with %q, TooLarge %v", err, text, tooLarge)
+		t.Errorf("got error %v, want one with %q, TooLarge %v", err, text, tooLarge)
 	}
 }
 
@@ -113,7 +113,7 @@ func TestBytesAreNoMessages(t *testing.T) {
 	}
 	cost, err := wire.Protobuf(body, shapeOf[corev1.ConfigMap](), limits)
 	if err != nil || cost.Bytes > 3*int64(len(body)) {
-		t.Errorf("%+v, %v for %d bytes", cost, err, len(body))
+		t.Errorf("got %+v, %v for %d bytes", cost, err, len(body))
 	}
 }
 
@@ -125,14 +125,14 @@ func TestEntriesThatOverlap(t *testing.T) {
 			value := append(protowire.AppendVarint([]byte{2<<3 | 2}, uint64(len(b))), b...)
 			b = append([]byte{29<<3&0x7f | 0x80 | 2, 29 >> 4, 2}, value...) // the entry has two bytes
 			if levels > 60 && len(value)-len(b) > 126 {
-				t.Fatal("a longer length")
+				t.Fatal("the length is too large for the test")
 			}
 		}
 		return b
 	}
 	var schema apiextensionsv1.JSONSchemaProps
 	if err := schema.Unmarshal(overlapping(8)); err != nil || len(schema.Properties) == 0 {
-		t.Fatalf("the decoder takes it no longer: %v %v", schema.Properties, err)
+		t.Fatalf("the decoder no longer accepts it: %v %v", schema.Properties, err)
 	}
 	_, err := wire.Protobuf(overlapping(18), shapeOf[apiextensionsv1.JSONSchemaProps](), limits)
 	refused(t, err, false, "not valid protobuf")
@@ -248,7 +248,7 @@ func TestDepthOfText(t *testing.T) {
 		"CBOR": second(wire.CBOR(append([]byte{0xa1, 0x61, 'a', 0x59, 1, 0x90}, bytes.Repeat([]byte{0x81}, 400)...), wire.Untyped, limits)),
 	} {
 		if err != nil {
-			t.Errorf("%s with brackets in strings: %v", name, err)
+			t.Errorf("%s with brackets in strings: got %v", name, err)
 		}
 	}
 }
@@ -278,7 +278,7 @@ func TestElementsOfYAMLAndCBOR(t *testing.T) {
 	refused(t, err, true, "memory")
 	// Text does not count.
 	if n, err := wire.Parsing([]byte(`{"a":"` + strings.Repeat("1,", 1_200_000) + `"}`)); err != nil || n > 32<<20 {
-		t.Errorf("text: %d, %v", n, err)
+		t.Errorf("text: got %d, %v", n, err)
 	}
 	for _, item := range []byte{0x80, 0xa0, 0x00, 0x40, 0xf6} {
 		_, err := wire.CBOR(append([]byte{0x9f}, bytes.Repeat([]byte{item}, 300_000)...), wire.Untyped, limits)
@@ -298,14 +298,14 @@ func TestOrdinaryObjects(t *testing.T) {
 		t.Fatal(err)
 	}
 	if cost, err := wire.Protobuf(body, shapeOf[corev1.Pod](), limits); err != nil || cost.Depth < 5 || cost.Bytes > 64<<10 {
-		t.Errorf("protobuf: %+v, %v", cost, err)
+		t.Errorf("protobuf: got %+v, %v", cost, err)
 	}
 	if body, err = json.MarshalIndent(pod, "", "  "); err != nil {
 		t.Fatal(err)
 	}
 	for name, measure := range map[string]func([]byte, wire.Sizes, wire.Limits) (wire.Cost, error){"JSON": wire.JSON, "YAML": wire.YAML} {
 		if cost, err := measure(body, wire.Typed, limits); err != nil || cost.Depth < 5 || cost.Bytes > 128<<10 {
-			t.Errorf("%s: %+v, %v", name, cost, err)
+			t.Errorf("%s: got %+v, %v", name, cost, err)
 		}
 	}
 }
@@ -335,7 +335,7 @@ func TestLongestList(t *testing.T) {
 		`[[{}],[{}],{}]`: 1, `{"a":"\\\"","b":[{},{}]}`: 2,
 	} {
 		if got := wire.LongestList([]byte(body)); got != want {
-			t.Errorf("%s: %d, not %d", body, got, want)
+			t.Errorf("%s: got %d, want %d", body, got, want)
 		}
 	}
 }

@@ -24,7 +24,7 @@ func TestPercentile(t *testing.T) {
 		want    time.Duration
 	}{{nil, 50, 0}, {hundred[:1], 99, 1}, {hundred, 50, 50}, {hundred, 99, 99}, {hundred[:3], 50, 2}, {hundred[:3], 99, 3}} {
 		if got := percentile(c.sorted, c.percent); got != c.want {
-			t.Errorf("%d%% of %d: %d, not %d", c.percent, len(c.sorted), got, c.want)
+			t.Errorf("%d%% of %d: got %d, want %d", c.percent, len(c.sorted), got, c.want)
 		}
 	}
 }
@@ -36,11 +36,11 @@ func TestRunAsksForEachOnce(t *testing.T) {
 		return nil
 	})
 	if err != nil || result.Count != len(asked) {
-		t.Fatalf("%+v, %v", result, err)
+		t.Fatalf("got %+v, %v", result, err)
 	}
 	for i := range asked {
 		if n := asked[i].Load(); n != 1 {
-			t.Errorf("%d is asked for %d times", i, n)
+			t.Errorf("number %d: got %d calls, want 1", i, n)
 		}
 	}
 	if least := time.Duration(len(asked)-1) * time.Second / 10000; result.Took < least {
@@ -76,23 +76,23 @@ func TestContinuation(t *testing.T) {
 			}
 			got, err := continuation(page, contentType == runtime.ContentTypeJSON)
 			if err != nil || got != token {
-				t.Errorf("%s: %q, not %q: %v", contentType, got, token, err)
+				t.Errorf("%s: got %q, want %q: %v", contentType, got, token, err)
 			}
 		}
 	}
 	if _, err := continuation([]byte("not found"), false); err == nil {
-		t.Error("an error is taken for a list")
+		t.Error("got no error for a Status instead of a list")
 	}
 }
 
 func TestSentAt(t *testing.T) {
 	at, err := sentAt([]byte("\x00\x01bench/sent\x12\x1b<sent:1700000000000000001>\x00"))
 	if err != nil || at.UnixNano() != 1700000000000000001 {
-		t.Errorf("%d, %v", at.UnixNano(), err)
+		t.Errorf("got %d, %v", at.UnixNano(), err)
 	}
 	for _, bad := range []string{"", "<sent:17", "<sent:x>"} {
 		if _, err := sentAt([]byte(bad)); err == nil {
-			t.Errorf("%q is no time", bad)
+			t.Errorf("got no error for %q", bad)
 		}
 	}
 }

@@ -17,11 +17,11 @@ func TestParseStat(t *testing.T) {
 		t.Fatal(err)
 	}
 	if want := (stat{parent: 7, cpu: 1750 * time.Millisecond, pages: 321}); s != want {
-		t.Errorf("%+v, not %+v", s, want)
+		t.Errorf("got %+v, want %+v", s, want)
 	}
 	for _, bad := range []string{"", "42 (a) S 7", "42 (a) S x 42 42 0 -1 4194560 1 2 3 4 100 50 20 5 20 0 9 0 1234 99999999 321 1 1"} {
 		if s, err := parseStat([]byte(bad)); err == nil {
-			t.Errorf("%q: %+v", bad, s)
+			t.Errorf("%q: got %+v, want an error", bad, s)
 		}
 	}
 }
@@ -33,11 +33,11 @@ func TestParseRollup(t *testing.T) {
 		t.Fatal(err)
 	}
 	if want := (Memory{1792 << 10, 263 << 10}); m != want {
-		t.Errorf("%+v, not %+v", m, want)
+		t.Errorf("got %+v, want %+v", m, want)
 	}
 	for _, bad := range []string{"", "Rss: 12 kB\n", "Rss: x kB\nPss: 1 kB\n"} {
 		if m, err := parseRollup([]byte(bad)); err == nil {
-			t.Errorf("%q: %+v", bad, m)
+			t.Errorf("%q: got %+v, want an error", bad, m)
 		}
 	}
 }
@@ -59,7 +59,7 @@ func TestTreeHasChildren(t *testing.T) {
 		t.Fatal(err)
 	}
 	if pids[0] != os.Getpid() || !slices.Contains(pids, child.Process.Pid) {
-		t.Errorf("%d and its child %d: %d", os.Getpid(), child.Process.Pid, pids)
+		t.Errorf("tree of %d and its child %d: got %d", os.Getpid(), child.Process.Pid, pids)
 	}
 	all, err := MemoryOf(pids)
 	if err != nil {
@@ -70,12 +70,12 @@ func TestTreeHasChildren(t *testing.T) {
 		t.Fatal(err)
 	}
 	if own.Resident <= 0 || own.Resident >= all.Resident || own.Proportional > own.Resident {
-		t.Errorf("own %+v of %+v", own, all)
+		t.Errorf("got %+v of the process, %+v of all", own, all)
 	}
 	if _, err := CPU(pids); err != nil {
 		t.Error(err)
 	}
 	if _, err := CPU([]int{1 << 30}); err == nil {
-		t.Error("a process that does not exist uses CPU")
+		t.Error("got CPU of a process that does not exist")
 	}
 }
