@@ -83,10 +83,10 @@ func fatalOfAPart(want func(message string) bool) error {
 	}
 	for name, giveUp := range ways {
 		// In a goroutine that the part has started.
-		family, failed := lifecycle.NewGoroutineSet(), make(chan error, 1)
-		forget := containment.Watch(family, func(err error) { failed <- err })
+		set, failed := lifecycle.NewGoroutineSet(), make(chan error, 1)
+		forget := containment.Watch(set, func(err error) { failed <- err })
 		ended := make(chan struct{})
-		family.Do(context.Background(), func() {
+		set.Do(context.Background(), func() {
 			go func() {
 				defer close(ended)
 				giveUp()

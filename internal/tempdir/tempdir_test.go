@@ -183,9 +183,9 @@ func TestSweepAfterKill(t *testing.T) {
 	}
 }
 
-// TestSweepLeavesOthersAlone: a directory stays unless it certainly belongs to a killed
+// TestSweepKeepsOtherDirectories: a directory stays unless it certainly belongs to a killed
 // process.
-func TestSweepLeavesOthersAlone(t *testing.T) {
+func TestSweepKeepsOtherDirectories(t *testing.T) {
 	temp := ownTemp(t)
 	for name, change := range map[string]func(path string) error{
 		"renamed":      func(path string) error { return os.Rename(path, path+"0") },

@@ -119,7 +119,7 @@ var processEntries = append([]Entry{
 	{
 		Ours:    "internal/lifecycle/goroutines.go:AllGoroutines",
 		Package: "runtime/pprof", Decl: "writeGoroutine",
-		Test: "internal/lifecycle:TestFamilyFindsGrandchildren", Exists: true,
+		Test: "internal/lifecycle:TestGoroutineSetFindsGrandchildren", Exists: true,
 		Look: "Labels in the goroutine profile are how a stop finds what it waits for, and a panic its component.",
 	},
 	{
