@@ -103,7 +103,7 @@ func TestWaitForInformersErrors(t *testing.T) {
 	ctx, cancel := context.WithCancelCause(t.Context())
 	cancel(errors.New("test ends the wait"))
 	err := p.WaitForInformers(ctx, corev1.Resource("namespaces"), "999999999")
-	if err == nil || !strings.Contains(err.Error(), "namespaces") || !strings.Contains(err.Error(), "enough") {
+	if err == nil || !strings.Contains(err.Error(), "namespaces") || !strings.Contains(err.Error(), "test ends the wait") {
 		t.Errorf("a future version: got %v, want the cause and the resource", err)
 	}
 	if err := p.WaitForInformers(t.Context(), corev1.Resource("namespaces"), "nonsense"); err == nil {

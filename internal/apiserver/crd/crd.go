@@ -11,7 +11,7 @@ import (
 )
 
 // Resource is the resource of CustomResourceDefinitions.
-var Resource = apiextensionsv1.Resource("customresourcecrds")
+var Resource = apiextensionsv1.Resource("customresourcedefinitions")
 
 // ServedVersions returns the versions in which clients can use a custom resource now. It
 // returns none for nil and for a CRD that is not established.
