@@ -13,52 +13,51 @@ import (
 	"k8s.io/client-go/rest"
 )
 
-// Component is a part of the control plane that runs beside the API server: a
-// scheduler, controllers, whatever a host writes against the Kubernetes API.
-// A value is of one control plane at a time.
+// Component is a part of the control plane that runs beside the API server, for example a
+// scheduler or controllers. A value belongs to one control plane at a time.
 //
-// Where several control planes share an etcd (see [Etcd]) each has the component, and
-// it runs in one of them, which is elected by a Lease in kube-system that is called
-// kubembed-component- and its name. There Run may be called again after it has
-// returned: its context ends too when the Lease is lost, because etcd was away for
-// ten seconds, say, and the control plane goes on. Until it is elected it counts as
-// ready. A component that is to run in all of them is given as [WithoutLeaderElection].
+// If several control planes share an etcd (see [Etcd]), each has the component, and one
+// of them runs it. It is elected by the Lease kubembed-component-NAME in kube-system. Run
+// may then be called again after it has returned. Its context also ends when the Lease is
+// lost, for example because etcd was unavailable for ten seconds, and the control plane
+// continues. A component that waits for its election counts as ready.
+// [WithoutLeaderElection] runs a component in all of the control planes.
 //
-// A component may have a method Validate() error. [Config.Validate], and so [Start], calls
-// it before anything is started, and adds the component's index and name to its error.
+// A component may have a method Validate() error. [Config.Validate], and so [Start],
+// calls it before anything is started, and adds the component's index and name to the
+// error.
 type Component interface {
-	// Name is a DNS label, like "scheduler", and always the same. It is in
-	// errors, in the readiness check component/NAME, in the user that the
-	// component is to the API server, system:NAME, and in its user agent.
+	// Name returns a DNS label, like "scheduler", and always the same. It is used in
+	// errors, in the readiness check component/NAME, in the component's user name
+	// system:NAME, and in its user agent.
 	Name() string
 
-	// Run works against the control plane that config leads to until ctx ends,
-	// then returns, having ended all it has started: the control plane stops
-	// when it has returned, or after ten seconds. What it returns then does not
-	// matter. To return before ctx ends, or to panic, is a failure of the
-	// component that ends the control plane, and so is a panic in a goroutine that
-	// Run has started where client-go or apimachinery recovers it. So are klog.Fatal and
-	// klog.Exit there. Any other panic ends the process, as always.
+	// Run works with the control plane of config until ctx ends, then stops what it has
+	// started and returns. The control plane waits for that, at most ten seconds, and
+	// ignores the result. If Run returns or panics before ctx ends, the component has
+	// failed, and the control plane stops. So does it after klog.Fatal and klog.Exit in
+	// the component, and after a panic in a goroutine of Run that client-go or
+	// apimachinery recovers. Any other panic ends the process, as usual.
 	//
-	// It calls ready, from any goroutine, once it can do its work; Start waits
-	// for that. Calling it again does nothing.
+	// Run calls ready, from any goroutine, once it can do its work. Start waits for that.
+	// Further calls do nothing.
 	//
-	// config is the component's own copy: in-process, in group system:masters,
-	// without client-side rate limit, speaking JSON. For built-in types set its
-	// ContentType to application/vnd.kubernetes.protobuf, which is faster.
+	// config is the component's own copy: in-process, in group system:masters, without
+	// client-side rate limit, with JSON. For built-in types set its ContentType to
+	// application/vnd.kubernetes.protobuf, which is faster.
 	//
-	// A component that needs an API that [Config].RuntimeConfig has switched off returns an
-	// error at once: client-go's informers would wait for it for ever.
+	// A component that needs an API that [Config].RuntimeConfig has switched off returns
+	// an error at once: client-go's informers would wait for that API forever.
 	Run(ctx context.Context, config *rest.Config, ready func()) error
 }
 
-// validator is a component that can check its configuration.
+// validator is a component with a Validate method.
 type validator interface {
 	// Validate returns an error if the component cannot run as it is configured.
 	Validate() error
 }
 
-// validateComponents checks that each has a name of its own, and is valid itself.
+// validateComponents checks that each component has a different name and is valid.
 func (c Config) validateComponents() (errs field.ErrorList) {
 	names := map[string]bool{}
 	for i, component := range c.Components {
@@ -79,7 +78,7 @@ func (c Config) validateComponents() (errs field.ErrorList) {
 	return errs
 }
 
-// validateComponent asks the component, if it knows. Its fields keep their names.
+// validateComponent calls the component's Validate. Its fields keep their names.
 func validateComponent(path, name string, component Component) (errs field.ErrorList) {
 	v, ok := unwrapped(component).(validator)
 	if !ok {
@@ -105,7 +104,7 @@ func validateComponent(path, name string, component Component) (errs field.Error
 	return errs
 }
 
-// callValidate makes an error of a panic: Validate has promised to return one.
+// callValidate returns a panic as an error.
 func callValidate(v validator) (err error) {
 	defer func() {
 		if cause := recover(); cause != nil {
@@ -115,7 +114,7 @@ func callValidate(v validator) (err error) {
 	return v.Validate()
 }
 
-// unwrapped is the host's own value.
+// unwrapped returns the host's own value.
 func unwrapped(component Component) Component {
 	if wrapped, ok := component.(withoutElection); ok {
 		return wrapped.Component
@@ -123,7 +122,7 @@ func unwrapped(component Component) Component {
 	return component
 }
 
-// isNil reports whether component is nil, or a nil pointer, which has no name to give.
+// isNil reports whether component is nil or a nil pointer, so that Name would panic.
 func isNil(component Component) bool {
 	component = unwrapped(component)
 	if component == nil {

@@ -18,189 +18,181 @@ import (
 	"github.com/kubembed/kubembed/pkg/pki"
 )
 
-// Config says what to start. Its zero value is a complete, private, ephemeral
-// control plane on a free loopback port. Start copies it: changes after that
-// have no effect.
+// Config is the configuration of a control plane. Its zero value is a complete, private,
+// ephemeral control plane on a free loopback port. Start copies it: later changes have no
+// effect.
 type Config struct {
-	// DataDir is the directory that the control plane keeps its state in: etcd's
-	// data, certificates and keys. It is created with mode 0700 if it is
-	// missing, and belongs to one running control plane at a time. Everything
-	// that was acknowledged survives a crash or a power cut. It needs 284 MiB of
-	// free space to begin with. It belongs to the user of the process, or root, and
-	// neither group nor others may write to it: in a volume that others may, name a
-	// subdirectory. If empty, the control plane is ephemeral: a directory kubembed-* in
-	// os.TempDir, no fsync, removed at the end. The next start by the same user
-	// removes the directory of a killed process.
+	// DataDir is the directory for etcd's data, certificates and keys. It is created with
+	// mode 0700 if it is missing, and can be used by one running control plane at a time.
+	// Every acknowledged write survives a crash and a power cut. The first start needs
+	// 284 MiB of free space. The directory must belong to the user of the process or to
+	// root, without write permission for group and others: on a shared volume, use a
+	// subdirectory. If empty, the control plane is ephemeral: it uses a directory
+	// kubembed-* in os.TempDir without fsync, and removes it when it stops. The next
+	// start by the same user removes the directory of a killed process.
 	DataDir string
 
-	// NewCluster confirms that a new cluster is wanted where DataDir has lost a part of
-	// itself: its etcd data, a CA, or the service-account keys. Missing parts are made
-	// again, empty or new; existing parts stay as they are, and the keys take over the
-	// objects in etcd, also an external one, that were stored under other keys. Earlier
-	// clients, nodes and tokens are no longer accepted. Set it for one start, never for good: it
-	// takes away the protection against a disk that is not mounted. By default such a
-	// start fails, with etcd.ErrDataMissing, pki.ErrKeysMissing or etcd.ErrOtherCluster.
+	// NewCluster confirms that a new cluster is wanted if DataDir has lost its etcd data,
+	// a CA, or the service-account keys. Missing parts are created again, empty or new.
+	// Existing parts stay. Objects that were stored under other keys, also in an external
+	// etcd, are taken over. Earlier clients, nodes and tokens are no longer accepted. Set
+	// it for one start only: it disables the protection against a disk that is not
+	// mounted. If false, such a start fails with etcd.ErrDataMissing, pki.ErrKeysMissing
+	// or etcd.ErrOtherCluster.
 	NewCluster bool
 
-	// BindAddress is the IP address and port to serve HTTPS on. An address
-	// that workers can reach lets them join; an empty host or 0.0.0.0 is every
-	// IPv4 address of the machine and no IPv6 one, [::] is every address of both
-	// families, localhost is 127.0.0.1. Port 0 is a free one. DataDir remembers it, so
-	// that kubeconfigs outlive a restart: later starts use it too. If it is taken by
-	// then, they log a warning and use another free one from then on. A DataDir that
-	// Restore has made begins with a new one. If empty, "127.0.0.1:0".
+	// BindAddress is the IP address and port to serve HTTPS on. Workers can join if they
+	// can reach it. An empty host or 0.0.0.0 is every IPv4 address of the machine and no
+	// IPv6 address, [::] is every address of both families, localhost is 127.0.0.1. Port
+	// 0 is a free port. DataDir remembers it, so that kubeconfigs remain valid after a
+	// restart. If another process has taken that port, the start logs a warning and uses
+	// another free port from then on. A DataDir made by Restore starts with a new port.
+	// If empty, "127.0.0.1:0".
 	BindAddress string
 
-	// AdvertiseAddress is the IP address under which workers reach the
-	// control plane. It is in kubeconfigs, in the serving certificate and in
-	// the endpoints of the kubernetes Service. If empty, the address of
-	// BindAddress, or where that is every address, the one of the machine's
-	// default route. Endpoints may not have loopback addresses: where BindAddress
-	// is one and this is empty, they have the address of the machine, as
-	// kube-apiserver's have, although nothing listens there.
+	// AdvertiseAddress is the IP address at which workers reach the control plane. It is
+	// in kubeconfigs, in the serving certificate and in the endpoints of the kubernetes
+	// Service. If empty, the address of BindAddress, or if that is every address, the
+	// address of the machine's default route. Endpoints cannot have loopback addresses:
+	// if BindAddress is loopback and this is empty, they have the address of the machine,
+	// as with kube-apiserver, although nothing listens there.
 	AdvertiseAddress string
 
-	// Hosts are further DNS names and IP addresses that clients use for the
-	// control plane: they are put in its serving certificate. Loopback, the
-	// machine's name, BindAddress, AdvertiseAddress and the kubernetes Service
-	// always are.
+	// Hosts are further DNS names and IP addresses that clients use for the control
+	// plane. The serving certificate has them, and always loopback, the machine's name,
+	// BindAddress, AdvertiseAddress and the kubernetes Service.
 	Hosts []string
 
-	// InsecureAddr is an IP address and port, like BindAddress, to serve plain HTTP on, where
-	// everybody is an administrator: no TLS, no authentication, no
-	// authorization. For demonstrations on a network that you trust. Web pages of
-	// other origins are refused, and so is the proxy of pods, services and nodes to
-	// browsers: a page of a pod would be an administrator too. If empty, off.
+	// InsecureAddr is an IP address and port, like BindAddress, to serve plain HTTP on,
+	// without TLS, authentication and authorization: every client is an administrator. It
+	// is for demonstrations on a trusted network. Requests of web pages of other origins
+	// are refused, and so is the proxy of pods, services and nodes for browsers: a page
+	// of a pod would be an administrator too. If empty, off.
 	InsecureAddr string
 
-	// ServiceCIDR is the range of Service cluster IPs. If empty,
-	// "10.0.0.0/24", upstream's default. It holds at least 8 addresses, and no
-	// loopback, link-local, multicast, broadcast or unspecified ones; an IPv6 range is
-	// /64 or smaller, and not IPv4-mapped. It must not change in the life of the
-	// objects, in DataDir or in an external etcd: Start then fails, before anything is
-	// changed.
+	// ServiceCIDR is the range of Service cluster IPs. It must have at least 8 addresses,
+	// and no loopback, link-local, multicast, broadcast or unspecified ones. An IPv6
+	// range must be /64 or smaller and not IPv4-mapped. It must not change during the
+	// life of the objects, in DataDir or in an external etcd: Start then fails before it
+	// changes anything. If empty, "10.0.0.0/24", upstream's default.
 	ServiceCIDR string
 
-	// RuntimeConfig switches API groups, versions and resources on and off, in
-	// the manner of kube-apiserver's --runtime-config: {"apps/v1": "false"}, or
-	// {"api/all": "false", "v1": "true"} for little more than pods and nodes.
-	// Services get cluster IPs only where networking.k8s.io/v1 is served, and
-	// without rbac.authorization.k8s.io only nodes and system:masters may do
-	// anything. v1, its secrets and its namespaces cannot be switched off. If empty, what kube-apiserver
-	// serves by default.
+	// RuntimeConfig switches API groups, versions and resources on and off, like
+	// kube-apiserver's --runtime-config: {"apps/v1": "false"}, or {"api/all": "false",
+	// "v1": "true"} for little more than pods and nodes. Services get cluster IPs only
+	// with networking.k8s.io/v1. Without rbac.authorization.k8s.io only nodes and
+	// system:masters are authorized. v1, its secrets and its namespaces cannot be
+	// switched off. If empty, kube-apiserver's defaults.
 	RuntimeConfig map[string]string
 
-	// EnableAdmissionPlugins and DisableAdmissionPlugins change the set of
-	// admission plugins: kube-apiserver's defaults and NodeRestriction, without
-	// TaintNodesByCondition: the taint that it gives new nodes is taken away by the
-	// node lifecycle controller (pkg/components/controllers) alone. With
-	// DisableCoreControllers the ServiceAccount plugin is off unless it is enabled
-	// here: it refuses pods in a namespace without a service account "default".
-	// EventRateLimit and ImagePolicyWebhook, which need a file, cannot be enabled.
+	// EnableAdmissionPlugins and DisableAdmissionPlugins change the set of admission
+	// plugins. The default set is kube-apiserver's and NodeRestriction, without
+	// TaintNodesByCondition: only the node lifecycle controller
+	// (pkg/components/controllers) removes the taint that this plugin gives new nodes.
+	// With DisableCoreControllers the ServiceAccount plugin is off unless it is enabled
+	// here, because it refuses pods in a namespace without a service account "default".
+	// EventRateLimit and ImagePolicyWebhook need a file and cannot be enabled.
 	EnableAdmissionPlugins, DisableAdmissionPlugins []string
 
-	// MaxRequestsInFlight and MaxMutatingRequestsInFlight together are the
-	// number of requests served at once, shared out by priority and fairness.
-	// If zero, 400 and 200, upstream's defaults.
+	// MaxRequestsInFlight and MaxMutatingRequestsInFlight together limit the number of
+	// concurrent requests, which priority and fairness distributes. If zero, 400 and 200,
+	// upstream's defaults.
 	MaxRequestsInFlight, MaxMutatingRequestsInFlight int
 
-	// RequestTimeout bounds every request but watches and other long-running
-	// ones. If zero, one minute.
+	// RequestTimeout bounds every request except watches and other long-running ones. If
+	// zero, one minute.
 	RequestTimeout time.Duration
 
-	// EventTTL is how long events are kept. If zero, one hour.
+	// EventTTL is how long Events are kept. If zero, one hour.
 	EventTTL time.Duration
 
-	// KubeletInsecureTLS lets the control plane talk to kubelets that have made
-	// their serving certificate themselves, as they do without
-	// serverTLSBootstrap in their configuration. Whoever can answer at the
-	// address of a node is then believed to be its kubelet, and sees what is
-	// sent to it by kubectl exec, for example. By default a kubelet must show a
-	// certificate of the control plane for its node, which it gets by asking for one.
+	// KubeletInsecureTLS accepts serving certificates that kubelets have made themselves,
+	// as they do without serverTLSBootstrap in their configuration. A program that
+	// answers at the address of a node is then taken for its kubelet, and receives for
+	// example the input of kubectl exec. If false, a kubelet must present a certificate
+	// of the control plane for its node, which it can request.
 	KubeletInsecureTLS bool
 
-	// ClusterSigningDuration is how long certificates are valid that kubelets
-	// and others get by a CertificateSigningRequest, like
-	// kube-controller-manager's flag of that name. A request may ask for less.
-	// Certificates are dated back by five minutes, so that kubelets renew those of
-	// less than about two minutes all the time. If zero, one year.
+	// ClusterSigningDuration is the validity of certificates that clients get with a
+	// CertificateSigningRequest, like kube-controller-manager's flag of that name. A
+	// request may ask for less. Certificates are backdated by five minutes, so that
+	// kubelets renew certificates of less than about two minutes continuously. If zero,
+	// one year.
 	ClusterSigningDuration time.Duration
 
-	// KubeletSigningDuration is the same for the certificates of kubelets that renew
-	// them: all serving certificates, all renewals, and the first client certificate
-	// of a kubelet with rotateCertificates. The first one of a kubelet without it is
-	// valid for ClusterSigningDuration, since its node is lost when it ends. A kubelet
-	// renews when 70 to 90 % of the time have passed; a machine that is off until its
-	// certificate has expired has to join again, with a join file that is valid and
-	// after its Node was deleted. It must not be longer than ClusterSigningDuration. If
-	// zero, 30 days, or ClusterSigningDuration if that is shorter.
+	// KubeletSigningDuration is the validity of certificates that kubelets renew: all
+	// serving certificates, all renewals, and the first client certificate of a kubelet
+	// with rotateCertificates. The first certificate of a kubelet without it is valid for
+	// ClusterSigningDuration, since its node is lost when that expires. A kubelet renews
+	// after 70 to 90 % of the time. A machine that is off until its certificate has
+	// expired must join again, with a valid join file, after its Node was deleted. It
+	// must not be longer than ClusterSigningDuration. If zero, 30 days, or
+	// ClusterSigningDuration if that is shorter.
 	KubeletSigningDuration time.Duration
 
-	// Components run beside the API server, from before Start returns until the
-	// control plane stops. Their names are different. If empty, none.
+	// Components run beside the API server, from before Start returns until the control
+	// plane stops. Their names must be different. If empty, none.
 	Components []Component
 
-	// DisableCoreControllers leaves out the controllers that every control plane
-	// has: a deleted namespace stays Terminating, nothing that is owned is
-	// collected, no namespace gets a service account, so that the ServiceAccount
-	// plugin is off, and no certificate is signed, so that workers cannot join.
-	// It is for hosts that run all of these themselves.
+	// DisableCoreControllers leaves out the controllers that every control plane has, for
+	// hosts that run all of them. Deleted namespaces then stay Terminating, dependents
+	// are not collected, and certificates are not signed, so that workers cannot join.
+	// Namespaces get no service accounts, so that the ServiceAccount plugin is off.
 	DisableCoreControllers bool
 
-	// Profiling serves /debug/pprof of the process to clients that RBAC authorizes for
-	// it, by default group system:masters, as kube-apiserver does by default. Profiles
-	// show the code and the goroutines of the whole program, and while a client takes a
-	// CPU profile the program cannot. If false, it is not served.
+	// Profiling serves /debug/pprof of the process to clients that RBAC authorizes, by
+	// default group system:masters, as kube-apiserver does by default. Profiles show the
+	// code and the goroutines of the whole program. While a client takes a CPU profile,
+	// the program cannot take one. If false, it is not served.
 	Profiling bool
 
-	// Audit writes who did what to a file. If zero, off.
+	// Audit writes an audit log to a file. If zero, off.
 	Audit apiserver.Audit
 
-	// Etcd says where and how the state is kept. If zero, in one etcd member in this
-	// process, alone.
+	// Etcd configures where the state is kept. If zero, in a standalone etcd member in
+	// this process.
 	Etcd Etcd
 
-	// PKI are the authorities and keys of another control plane, from Server.PKI, for
-	// one that shares its etcd or is of the same cluster: clients of one are then
-	// clients of all. They are written to DataDir when that has none, and must not
-	// contradict those that it has. If empty, DataDir's, or new ones.
+	// PKI holds the CAs and keys of another control plane, from Server.PKI, for a control
+	// plane that shares its etcd or belongs to the same cluster. Each then accepts the
+	// clients of the others. They are written to DataDir if it has none, and must not
+	// contradict those in it. If empty, those in DataDir, or new ones.
 	PKI []byte
 
-	// Encryption is of what is stored. If zero, everything is stored in the clear.
+	// Encryption encrypts stored objects. If zero, objects are stored unencrypted.
 	Encryption apiserver.Encryption
 
-	// Snapshots are taken at intervals, and by Server.TakeSnapshot. If zero, none are
-	// taken but by that.
+	// Snapshots configures snapshots at intervals and of Server.TakeSnapshot. If zero,
+	// only Server.TakeSnapshot takes any.
 	Snapshots Snapshots
 
-	// SnapshotKey authenticates snapshots, those of Server and of Snapshots: each
-	// ends with a MAC, by which Restore with the same RestoreConfig.Key knows that
-	// nobody without the key has made or changed it. It is at least 32 random bytes, kept
-	// where neither DataDir nor the snapshots are. If nil, snapshots have checksums only.
+	// SnapshotKey authenticates all snapshots. Each ends with a MAC, with which Restore
+	// with the same RestoreConfig.Key detects that it was made or changed without the
+	// key. At least 32 random bytes, kept apart from DataDir and the snapshots. If nil,
+	// snapshots have checksums only.
 	SnapshotKey []byte
 
-	// Logger takes what the control plane says, and what the Kubernetes code
-	// in it writes through klog (see the package documentation). It is called in a
-	// goroutine of its own, and holds up nothing: while it blocks, 4,096 lines or 8 MiB
-	// wait for it and further lines are dropped. Shutdown, Close and a failed Start
-	// wait until it has written the last line, and return an error if it takes
-	// longer than two seconds for one. If nil, the control plane is silent.
+	// Logger receives the log of the control plane, and the lines that its Kubernetes
+	// code writes with klog (see the package documentation). It is called in its own
+	// goroutine and cannot block the control plane: while it blocks, 4,096 lines or 8 MiB
+	// wait for it, and further lines are dropped. Shutdown, Close and a failed Start wait
+	// until it has written the last line. They return an error if it takes longer than
+	// two seconds for a line. If nil, nothing is logged.
 	Logger *zap.Logger
 
-	// clock is for tests of certificates. If nil, the machine's.
+	// clock is for tests of certificates. If nil, the machine's clock.
 	clock clock.WithTicker
 }
 
 const (
 	defaultBindAddress = "127.0.0.1:0"
 	defaultServiceCIDR = "10.0.0.0/24"
-	// defaultKubeletSigningDuration leaves a machine that is off at the worst time
-	// three days.
+	// defaultKubeletSigningDuration leaves three days to a machine that is off at the
+	// worst time.
 	defaultKubeletSigningDuration = 30 * 24 * time.Hour
 )
 
-// clone returns a copy that shares nothing that the caller can change, with
-// zeros filled in.
+// clone returns a deep copy with defaults.
 func (c Config) clone() Config {
 	c.Hosts = slices.Clone(c.Hosts)
 	c.RuntimeConfig = maps.Clone(c.RuntimeConfig)
@@ -229,7 +221,7 @@ func (c Config) clone() Config {
 	return c
 }
 
-// Validate reports every problem at once, each with the field's name.
+// Validate returns one error with all invalid fields and their names.
 func (c Config) Validate() error {
 	c = c.clone()
 	var errs field.ErrorList
@@ -315,11 +307,11 @@ func parseAddress(name, value string) (netip.AddrPort, field.ErrorList) {
 	if err != nil || ip.Unmap().IsMulticast() {
 		return invalid("the host must be an IP address of this machine")
 	}
-	// ::ffff:0.0.0.0 names every IPv4 address, and the system would take it for ::.
+	// ::ffff:0.0.0.0 is every IPv4 address, but the system would use ::.
 	return netip.AddrPortFrom(ip.Unmap(), uint16(number)), nil
 }
 
-// apiserver is the part of the configuration that is the API server's.
+// apiserver returns the configuration of the API server.
 func (c Config) apiserver() apiserver.Config {
 	return apiserver.Config{
 		RuntimeConfig:               c.RuntimeConfig,

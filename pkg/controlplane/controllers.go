@@ -2,8 +2,6 @@ package controlplane
 
 import (
 	"context"
-	"errors"
-	"fmt"
 	"net"
 	"net/netip"
 	"time"
@@ -16,6 +14,7 @@ import (
 	"github.com/kubembed/kubembed/internal/certificates"
 	"github.com/kubembed/kubembed/internal/controllers"
 	"github.com/kubembed/kubembed/internal/controlplane/election"
+	"github.com/kubembed/kubembed/internal/fieldpath"
 )
 
 // startElections is for when there may be others on the same etcd: the core
@@ -25,7 +24,7 @@ func (s *Server) startElections() error {
 		return nil
 	}
 	if !s.apiserver.Serves(coordinationv1.SchemeGroupVersion.WithResource("leases")) {
-		return errors.New("Config.RuntimeConfig: coordination.k8s.io/v1 is switched off, and control planes that share an etcd elect by Leases: switch it on")
+		return fieldpath.New("", "Config.RuntimeConfig", "coordination.k8s.io/v1 is switched off, and control planes that share an etcd elect by Leases: switch it on")
 	}
 	config, err := s.apiserver.ClientConfigAs("system:kubembed-leader-election", user.SystemPrivilegedGroup)
 	if err != nil {
@@ -49,7 +48,7 @@ func (s *Server) startControllers() error {
 	}
 	services, err := netip.ParsePrefix(s.config.ServiceCIDR)
 	if err != nil {
-		return fmt.Errorf("Config.ServiceCIDR: %w", err)
+		return fieldpath.New("", "Config.ServiceCIDR", "%w", err)
 	}
 	core := controllers.Config{
 		Informers:         s.apiserver.Informers(),

@@ -14,79 +14,77 @@ import (
 	"github.com/kubembed/kubembed/pkg/etcd"
 )
 
-// minQuotaBytes is ten times what a control plane begins with.
+// minQuotaBytes is ten times the size of a new control plane's database.
 const minQuotaBytes = 2 << 20
 
-// Etcd says where and how a control plane keeps its state. There are three ways:
+// Etcd configures where a control plane keeps its state. There are three ways:
 //
-//   - One member in this process, alone, with no listener: the zero value.
-//   - A member in this process that is one of a cluster, with Name and PeerAddr.
-//     The cluster stands as long as more than half of its members do.
-//   - An etcd elsewhere, with Endpoints.
+//   - A standalone member in this process, without a listener: the zero value.
+//   - A member in this process that belongs to a cluster, with Name and PeerAddr. The
+//     cluster works as long as more than half of its members run.
+//   - An external etcd, with Endpoints.
 //
-// In the last two several control planes serve the same objects. They must have the
-// same PKI and Encryption, ServiceCIDR and RuntimeConfig, be one Kubernetes minor
-// version apart at most, and have clocks that agree within a second or two. The core
-// controllers, each component and what takes snapshots run in one of them at a time,
-// elected by Leases: another takes over within a second or so where one is closed,
-// and after 15 to 20 seconds where one has vanished. The endpoints of the kubernetes
-// Service are the addresses of all that live, and the port of any: those that are
-// not loopback must listen on the same. A definition of custom resources is
-// established after five seconds, when all of them know it.
+// In the last two, several control planes serve the same objects. They must have the same
+// PKI, Encryption, ServiceCIDR and RuntimeConfig, differ by at most one Kubernetes minor
+// version, and have clocks that agree within a second or two.
 //
-// A control plane whose etcd cannot be reached goes on: /readyz is red, requests fail
-// within seconds where they need etcd, elected components are stopped after ten, and
-// all is as before when etcd is back.
+// The core controllers, each component and the snapshot schedule then run in one control
+// plane at a time, elected by Leases. When that control plane is closed, another takes
+// over within about a second. When it is killed, another takes over after 15 to 20
+// seconds. The endpoints of the kubernetes Service are the addresses of all running
+// control planes, with one port: those that do not listen on loopback must use the same
+// port. A CRD is established after five seconds, when all control planes know it.
+//
+// A control plane continues to run while its etcd is unavailable. /readyz is red, and
+// requests that need etcd fail within seconds. Elected components are stopped after ten
+// seconds. All of them resume when etcd is available again.
 type Etcd struct {
-	// QuotaBytes limits the size of the database of a member in this process, in
-	// bytes. When it is reached writes are refused and /readyz is red, until what
-	// was deleted has been compacted away. If zero, etcd.DefaultQuotaBytes, 8 GiB.
-	// At least 2 MiB.
+	// QuotaBytes limits the size of the database of a member in this process, in bytes.
+	// When it is reached, writes are refused and /readyz is red until deleted objects
+	// have been compacted. At least 2 MiB. If zero, etcd.DefaultQuotaBytes, 8 GiB.
 	QuotaBytes int64
 
-	// Endpoints are the client URLs of an etcd elsewhere, like
-	// "https://10.0.0.1:2379", all http or all https. If empty, etcd is in this
-	// process.
+	// Endpoints are the client URLs of an external etcd, like "https://10.0.0.1:2379",
+	// all http or all https. If empty, etcd runs in this process.
 	Endpoints []string
-	// CA, Cert and Key are PEM files for https Endpoints: the authority of the
-	// servers, and the client certificate and its key. They are read again for each
-	// connection, so that they may be renewed in place. If CA is empty, the
-	// machine's authorities; if Cert and Key are, no certificate is shown.
+	// CA, Cert and Key are PEM files for https Endpoints: the CA of the servers, the
+	// client certificate and its key. They are read for each connection, so that they may
+	// be renewed in place. If CA is empty, the CAs of the machine. If Cert and Key are
+	// empty, no client certificate.
 	CA, Cert, Key string
-	// Prefix is the path below which all is stored, also in a member in this
-	// process. Control planes with different prefixes in one etcd do not see each
-	// other. It must not change in the life of the data: Start on a DataDir
-	// with another one fails. If empty, "/registry", kube-apiserver's default.
+	// Prefix is the path in etcd below which all objects are stored. Control planes with
+	// different prefixes in one etcd do not see each other. It must not change during the
+	// life of the data: Start fails on a DataDir with another one. If empty, "/registry",
+	// kube-apiserver's default.
 	Prefix string
 
-	// Name is that of the member in the cluster. It must not change in the life of
-	// DataDir, which it needs. If empty, the member is alone, which does not change in
-	// the life of DataDir either.
+	// Name is the name of the member in its cluster. It must not change during the life
+	// of DataDir, which it requires. If empty, the member is standalone, which must not
+	// change either.
 	Name string
-	// PeerAddr is the IP address and port under which the other members reach this
-	// one, and where it listens for them with mutual TLS, by certificates of PKI. The
-	// port is not 0. It must not change in the life of DataDir. Required with Name.
+	// PeerAddr is the IP address and port at which the other members reach this one. The
+	// member listens there with mutual TLS, with certificates of PKI. The port must not
+	// be 0. It must not change during the life of DataDir. Required with Name.
 	PeerAddr string
-	// ClientAddr is the IP address and port where it serves the other members'
-	// control planes, with mutual TLS too. If empty, the address of PeerAddr and a
-	// free port; the others learn of it through etcd.
+	// ClientAddr is the IP address and port at which the member serves the control planes
+	// of the other members, with mutual TLS. If empty, the address of PeerAddr and a free
+	// port. The other members are notified of it through etcd.
 	ClientAddr string
-	// InitialCluster maps the names of the first members, this one among them, to
-	// their PeerAddr. All of them are started with the same, and each start waits
-	// until more than half are there. It is of no effect once DataDir has data.
-	// Required with Name, unless Join is set.
+	// InitialCluster maps the names of the first members, including this one, to their
+	// PeerAddr. All of them start with the same map, and each start waits until more than
+	// half run. It has no effect once DataDir has data. Required with Name, unless Join
+	// is set.
 	InitialCluster map[string]string
-	// Join lists the PeerAddr of members of a running cluster that has been told of
-	// this one by Server.AddMember, which takes part as a learner until it has all
-	// data and is promoted, which it sees to itself. It is of no effect once DataDir
-	// has data.
+	// Join lists the PeerAddr of members of a running cluster to which Server.AddMember
+	// has added this member. The member is a learner until it has all data, and then
+	// promotes itself. It has no effect once DataDir has data.
 	Join []string
 }
 
-// shared tells whether other control planes may work on the same data.
+// shared reports whether other control planes may use the same data.
 func (e Etcd) shared() bool { return len(e.Endpoints) > 0 || e.Name != "" }
 
-// external tells whether etcd is elsewhere.
+// external reports whether e is an external etcd.
 func (e Etcd) external() bool { return len(e.Endpoints) > 0 }
 
 func (e Etcd) clone() Etcd {
@@ -102,7 +100,7 @@ func (e Etcd) clone() Etcd {
 func (e Etcd) validate(at *field.Path) (errs field.ErrorList) {
 	if e.QuotaBytes < 0 || e.QuotaBytes > 0 && e.QuotaBytes < minQuotaBytes {
 		errs = append(errs, field.Invalid(at.Child("QuotaBytes"), e.QuotaBytes,
-			fmt.Sprintf("must be at least %d, what a control plane begins with, or zero, which is %d", minQuotaBytes, etcd.DefaultQuotaBytes)))
+			fmt.Sprintf("must be at least %d, or zero, which is %d", minQuotaBytes, etcd.DefaultQuotaBytes)))
 	}
 	if e.Prefix != "" && (!strings.HasPrefix(e.Prefix, "/") || path.Clean(e.Prefix) != e.Prefix || e.Prefix == "/") {
 		errs = append(errs, field.Invalid(at.Child("Prefix"), e.Prefix, `must be a path like "/registry", without a slash at its end`))
@@ -112,7 +110,7 @@ func (e Etcd) validate(at *field.Path) (errs field.ErrorList) {
 	}
 	for name, value := range map[string]string{"CA": e.CA, "Cert": e.Cert, "Key": e.Key} {
 		if value != "" {
-			errs = append(errs, field.Forbidden(at.Child(name), "it is for Endpoints; members in this process take their certificates from PKI"))
+			errs = append(errs, field.Forbidden(at.Child(name), "only for Endpoints: members in this process use certificates of PKI"))
 		}
 	}
 	return append(errs, e.validateCluster(at)...)
@@ -124,7 +122,7 @@ func (e Etcd) validateExternal(at *field.Path) (errs field.ErrorList) {
 		"InitialCluster": len(e.InitialCluster) > 0, "Join": len(e.Join) > 0, "QuotaBytes": e.QuotaBytes != 0,
 	} {
 		if set {
-			errs = append(errs, field.Forbidden(at.Child(name), "it is of a member in this process; Endpoints are of an etcd elsewhere: take out one of them"))
+			errs = append(errs, field.Forbidden(at.Child(name), "for a member in this process, and Endpoints are for an external etcd: set one of them"))
 		}
 	}
 	external := clusterconfig.External{Endpoints: e.Endpoints, CA: e.CA, Cert: e.Cert, Key: e.Key}
@@ -146,7 +144,8 @@ func (e Etcd) validateCluster(at *field.Path) (errs field.ErrorList) {
 	return append(errs, (*clusterconfig.Cluster)(e.cluster()).Validate(at)...)
 }
 
-// cluster is what etcd has to know of it, without the certificates, or nil.
+// cluster returns the configuration of a cluster's member without its certificates, or
+// nil.
 func (e Etcd) cluster() *etcd.Cluster {
 	if e.Name == "" {
 		return nil

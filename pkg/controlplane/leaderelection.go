@@ -1,23 +1,23 @@
 package controlplane
 
-// WithoutLeaderElection returns a component that runs in each of the control planes that share
-// an etcd, where others run in one of them at a time: what looks after the machine
-// that it is on, say, or simulated nodes whose names are not those of the others'.
-// For a control plane alone it changes nothing.
+// WithoutLeaderElection returns a component that runs in all control planes that share an
+// etcd. Other components run in one of them at a time. It is for example for a component
+// that manages its machine, or for simulated nodes with names of their own. It has no
+// effect without a shared etcd.
 func WithoutLeaderElection(component Component) Component { return withoutElection{component} }
 
 type withoutElection struct{ Component }
 
 const (
-	// coreLease elects who runs the core controllers.
+	// coreLease elects the control plane that runs the core controllers.
 	coreLease = "kubembed-controllers"
-	// snapshotLease elects who takes snapshots.
+	// snapshotLease elects the control plane that takes scheduled snapshots.
 	snapshotLease = "kubembed-snapshots"
-	// componentLease and its name elects who runs a component.
+	// componentLease, with the component's name, elects the one that runs a component.
 	componentLease = "kubembed-component-"
 )
 
-// leaseOf is the Lease of a host's component.
+// leaseOf returns the name of the Lease of a host's component, or "" if it has none.
 func leaseOf(component Component) string {
 	if _, ok := component.(withoutElection); ok {
 		return ""

@@ -1,13 +1,13 @@
 package controlplane
 
 import (
-	"fmt"
 	"sync"
 
 	"go.uber.org/zap"
 	"k8s.io/component-base/metrics"
 	"k8s.io/component-base/metrics/legacyregistry"
 
+	"github.com/kubembed/kubembed/internal/fieldpath"
 	"github.com/kubembed/kubembed/internal/klogbridge"
 	"github.com/kubembed/kubembed/internal/logqueue"
 )
@@ -40,7 +40,7 @@ func queueLogger(logger *zap.Logger) (queued *zap.Logger, stopping, detach func(
 	return q.Logger(), stopping, detach, func() error {
 		detach()
 		if err := q.Close(); err != nil {
-			return fmt.Errorf("Config.Logger: %w", err)
+			return fieldpath.New("", "Config.Logger", "%w", err)
 		}
 		return nil
 	}

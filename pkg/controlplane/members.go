@@ -8,13 +8,12 @@ import (
 	"github.com/kubembed/kubembed/pkg/etcd"
 )
 
-// ErrExternalEtcd is returned by what is for members in this process where etcd is
-// elsewhere.
-var ErrExternalEtcd = errors.New("controlplane: etcd is elsewhere (Config.Etcd.Endpoints): use its own tools")
+// ErrExternalEtcd is returned by methods for members in this process if etcd is external.
+var ErrExternalEtcd = errors.New("controlplane: not supported with external etcd (Config.Etcd.Endpoints): use etcdctl")
 
-// Members lists the members of the cluster that Config.Etcd.Name is one of, by name.
-// It needs more than half of them, as the other methods here do. Like them it returns
-// etcd.ErrStandalone for a member that is alone, and ErrExternalEtcd where etcd is elsewhere.
+// Members lists the members of this member's cluster by name. Like AddMember,
+// PromoteMember and RemoveMember it needs more than half of them. These methods return
+// etcd.ErrStandalone for a standalone member, and ErrExternalEtcd with an external etcd.
 func (s *Server) Members(ctx context.Context) ([]etcd.ClusterMember, error) {
 	if s.member == nil {
 		return nil, ErrExternalEtcd
@@ -23,14 +22,14 @@ func (s *Server) Members(ctx context.Context) ([]etcd.ClusterMember, error) {
 	return members, memberError(err)
 }
 
-// AddMember tells the cluster of a member that is going to join it, and returns what
-// is Config.Etcd.Join there. It joins as a learner, without a vote, so that the
-// cluster does not wait for it, and promotes itself when it has all data. There is one
-// learner at a time. A leader waits until it has seen all members for five seconds;
-// AddMember waits for that, 15 seconds at most.
+// AddMember adds a member to the cluster, and returns the Config.Etcd.Join to start it
+// with. The member joins as a learner without a vote, so that the cluster does not wait
+// for it, and promotes itself when it has all data. A cluster has one learner at a time.
+// The leader accepts it after it has seen all members for five seconds. AddMember waits
+// for that, at most 15 seconds.
 //
-// To replace a member whose machine is lost, remove it first, then add the new one:
-// the other way round, the cluster needs one more to agree than it has.
+// To replace a member whose machine is lost, remove it before you add the new one.
+// Otherwise the cluster needs one vote more than it has.
 func (s *Server) AddMember(ctx context.Context, name, peerAddr string) (join []string, err error) {
 	if s.member == nil {
 		return nil, ErrExternalEtcd
@@ -39,8 +38,8 @@ func (s *Server) AddMember(ctx context.Context, name, peerAddr string) (join []s
 	return join, memberError(err)
 }
 
-// PromoteMember gives a learner its vote, which members that run see to themselves. It
-// returns rpctypes.ErrMemberLearnerNotReady while the learner lacks data.
+// PromoteMember gives a learner its vote. A running learner promotes itself. It returns
+// rpctypes.ErrMemberLearnerNotReady while the learner lacks data.
 func (s *Server) PromoteMember(ctx context.Context, name string) error {
 	if s.member == nil {
 		return ErrExternalEtcd
@@ -48,10 +47,9 @@ func (s *Server) PromoteMember(ctx context.Context, name string) error {
 	return memberError(s.member.PromoteMember(ctx, name))
 }
 
-// RemoveMember removes a member for good, by its name, or by its PeerAddr, which is
-// all that one has that never started. It is refused where too few others are up to
-// go on without it. A control plane whose member is removed ends by itself, with
-// etcd.ErrRemoved.
+// RemoveMember removes a member permanently, by its name or its PeerAddr. A member that
+// has never started has only a PeerAddr. It fails if too few other members run to
+// continue without it. The control plane of a removed member stops with etcd.ErrRemoved.
 func (s *Server) RemoveMember(ctx context.Context, name string) error {
 	if s.member == nil {
 		return ErrExternalEtcd

@@ -11,6 +11,7 @@ import (
 
 	"go.uber.org/zap"
 
+	"github.com/kubembed/kubembed/internal/fieldpath"
 	"github.com/kubembed/kubembed/internal/files"
 )
 
@@ -60,7 +61,7 @@ func (s *Server) keepPorts() error {
 		err = files.WriteAtomic(filepath.Join(s.dir, portsFile), append(data, '\n'), 0o600)
 	}
 	if err != nil {
-		return fmt.Errorf("Config.DataDir: writing %s: %w", portsFile, err)
+		return fieldpath.New("", "Config.DataDir", "writing %s: %w", portsFile, err)
 	}
 	return nil
 }

@@ -15,6 +15,7 @@ import (
 	"k8s.io/apimachinery/pkg/util/version"
 
 	"github.com/kubembed/kubembed/internal/etcd/memberdir"
+	"github.com/kubembed/kubembed/internal/fieldpath"
 	"github.com/kubembed/kubembed/internal/files"
 	"github.com/kubembed/kubembed/internal/ownership"
 	"github.com/kubembed/kubembed/pkg/etcd"
@@ -83,7 +84,7 @@ func readRecord(dir string) (*record, error) {
 		return nil, nil
 	}
 	if err != nil {
-		return nil, fmt.Errorf("Config.DataDir: %w", err)
+		return nil, fieldpath.New("", "Config.DataDir", "%w", err)
 	}
 	var r record
 	err = json.Unmarshal(data, &r)
@@ -96,10 +97,10 @@ func readRecord(dir string) (*record, error) {
 		}
 	}
 	if err != nil {
-		return nil, fmt.Errorf("Config.DataDir: %w: %s: %w: restore it from a backup, or, if etcd and pki beside it are complete, delete it", etcd.ErrCorrupt, path, err)
+		return nil, fieldpath.New("", "Config.DataDir", "%w: %s: %w: restore it from a backup, or, if etcd and pki beside it are complete, delete it", etcd.ErrCorrupt, path, err)
 	}
 	if r.Format > recordFormat {
-		return nil, fmt.Errorf("Config.DataDir: %w: %s has format %d, and this version knows %d: use the newer version", etcd.ErrNewerVersion, path, r.Format, recordFormat)
+		return nil, fieldpath.New("", "Config.DataDir", "%w: %s has format %d, and this version knows %d: use the newer version", etcd.ErrNewerVersion, path, r.Format, recordFormat)
 	}
 	return &r, nil
 }
@@ -111,7 +112,7 @@ func (r record) write(dir string) error {
 		err = files.WriteAtomic(filepath.Join(dir, recordFile), append(data, '\n'), 0o600)
 	}
 	if err != nil {
-		return fmt.Errorf("Config.DataDir: writing %s: %w", recordFile, err)
+		return fieldpath.New("", "Config.DataDir", "writing %s: %w", recordFile, err)
 	}
 	return nil
 }
@@ -197,7 +198,7 @@ func (s *Server) missingKeys() error {
 
 // lost says how to proceed.
 func lost(format string, args ...any) error {
-	return fmt.Errorf("Config.DataDir: "+format+"; the usual cause is a disk that is not mounted: mount it, or restore a backup or a snapshot (Restore), "+
+	return fieldpath.New("", "Config.DataDir", ""+format+"; the usual cause is a disk that is not mounted: mount it, or restore a backup or a snapshot (Restore), "+
 		"or set Config.NewCluster for one start, which makes the missing part again, without its objects and for none of its clients", args...)
 }
 

@@ -4,6 +4,7 @@ import (
 	"fmt"
 
 	"github.com/kubembed/kubembed/internal/controlplane/archive"
+	"github.com/kubembed/kubembed/internal/fieldpath"
 	"github.com/kubembed/kubembed/internal/versionskew"
 	"github.com/kubembed/kubembed/pkg/apiserver"
 )
@@ -28,7 +29,7 @@ func (s *Server) checkRelease() error {
 		stored = firstRelease
 	}
 	if _, err := versionskew.Follows(stored, apiserver.KubernetesVersion, s.config.Etcd.shared()); err != nil {
-		return fmt.Errorf("Config.DataDir: %s is of Kubernetes %s: %w", s.dir, stored, err)
+		return fieldpath.New("", "Config.DataDir", "%s is of Kubernetes %s: %w", s.dir, stored, err)
 	}
 	return nil
 }
@@ -56,7 +57,7 @@ func (s *Server) keepRelease() error {
 	if r.Kubernetes != "" {
 		newer, err := versionskew.Follows(r.Kubernetes, apiserver.KubernetesVersion, true)
 		if err != nil {
-			return fmt.Errorf("Config.DataDir: %s is of Kubernetes %s: %w", s.dir, r.Kubernetes, err)
+			return fieldpath.New("", "Config.DataDir", "%s is of Kubernetes %s: %w", s.dir, r.Kubernetes, err)
 		}
 		if !newer {
 			return nil

@@ -20,7 +20,7 @@ import (
 	"github.com/kubembed/kubembed/pkg/pki"
 )
 
-// shutdownTimeout is how long Run lets requests in flight finish.
+// shutdownTimeout is the time that Run gives requests in flight.
 const shutdownTimeout = 10 * time.Second
 
 // Server is a running control plane. Its methods are safe for concurrent use.
@@ -30,12 +30,12 @@ type Server struct {
 	runDir    string
 	temporary *tempdir.Dir // dir, where that is temporary, or nil
 
-	quietKlog          func()       // for the stop
-	detachLogger       func()       // from klog
+	quietKlog          func()       // called when a stop begins
+	detachLogger       func()       // detaches Config.Logger from klog
 	closeLog           func() error // waits for Config.Logger
 	family             *lifecycle.GoroutineSet
 	fatal              *fatal
-	forget             func() // ends the watch of family for fatal errors
+	forget             func() // stops watching family for fatal errors
 	listener, insecure net.Listener
 	advertise          netip.Addr
 	serviceIP          net.IP        // of the Service kubernetes
@@ -43,9 +43,9 @@ type Server struct {
 	etcd               store
 	member             etcdMember // etcd, if that is in this process
 	pki                *pki.PKI
-	record             *record // of DataDir, as the start found it, or nil, until it keeps its own
-	hadData            bool    // DataDir had a member's data
-	newKeys            bool    // DataDir had no keys
+	record             *record // of DataDir: the one before this start, or nil, then this start's
+	hadData            bool    // DataDir had etcd data before this start
+	newKeys            bool    // DataDir had no keys before this start
 	apiserver          apiServer
 	elections          *election.Elections // nil unless etcd is shared
 	controllers        *components         // our own
@@ -68,85 +68,82 @@ type Server struct {
 	err     error
 }
 
-// ClientConfig returns a client configuration for an administrator (user
-// kubernetes-admin in group system:masters), with what envtest's has: Host, CA, a
-// client certificate and its key. There is no client-side rate limit.
+// ClientConfig returns a client configuration for an administrator (user kubernetes-admin
+// in group system:masters). Like envtest's, it has Host, CA, a client certificate and its
+// key. It has no client-side rate limit.
 //
-// In this process requests are handed to the API server without socket or TLS; exec,
-// attach and port-forward, which need a connection of their own, go over TLS. A copy
-// with another Host, TLSClientConfig, Dial, Proxy or Transport, or with other
-// credentials, is obeyed, over the network, as with any other server: with the
-// certificate of jane it is jane, and without credentials anonymous. Credentials in a
-// header (BearerToken, Username) take precedence over the certificate.
+// Requests go to the API server in this process, without socket and TLS. Exec, attach and
+// port-forward need a connection of their own and use TLS. A copy may have another Host,
+// TLSClientConfig, Dial, Proxy or Transport, or other credentials: its requests go over
+// the network, as with any other server. With the certificate of jane the user is jane,
+// and without credentials anonymous. Credentials in a header (BearerToken, Username) take
+// precedence over the certificate.
 //
-// The certificate cannot be revoked. It is valid for a year at most, and for four
-// months at least (or as long as the CA), from the call on, and a kubeconfig made from it
-// as long. Only copies, exec and port-forward depend on it. Each call returns a new copy.
+// The certificate cannot be revoked. It is valid for at most a year after the call, and
+// at least four months or as long as the CA. Only copies, kubeconfigs, exec and
+// port-forward depend on it. Each call returns a new copy.
 func (s *Server) ClientConfig() *rest.Config { return s.apiserver.ClientConfig() }
 
-// URL is where the control plane serves HTTPS, under the advertised address.
+// URL returns the HTTPS URL of the control plane at the advertised address.
 func (s *Server) URL() string {
 	return "https://" + net.JoinHostPort(s.advertise.String(), port(s.listener))
 }
 
-// InsecureURL is where this machine reaches the plain HTTP listener, or empty.
-// Unlike URL it has a loopback address where InsecureAddr is every address.
+// InsecureURL returns the URL of the plain HTTP listener for clients on this machine, or
+// "". If InsecureAddr is every address, it has a loopback address.
 func (s *Server) InsecureURL() string { return s.apiserver.InsecureURL() }
 
-// CABundle returns the PEM certificates by which clients know the server.
+// CABundle returns the PEM certificates that clients verify the server with.
 func (s *Server) CABundle() []byte { return s.pki.CABundle() }
 
-// Done is closed when the control plane has stopped: after Shutdown or Close,
-// or by itself when its etcd, a listener or a component failed.
+// Done returns a channel that is closed when the control plane has stopped: after
+// Shutdown or Close, or after its etcd, a listener or a component has failed.
 func (s *Server) Done() <-chan struct{} { return s.done }
 
-// Err says why the control plane stopped by itself. It is nil while it runs
-// and after Shutdown or Close.
+// Err returns the failure that has stopped the control plane. It is nil while the control
+// plane runs, and after Shutdown or Close.
 func (s *Server) Err() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.err
 }
 
-// Shutdown stops the control plane. Requests in flight are answered as long as
-// ctx allows; watches are closed, not awaited. The order is: components,
-// controllers, API server, etcd, files, and the last lines for Config.Logger, which
-// has two seconds for each. A component gets ten seconds to end; one
-// that does not is named in the error. A temporary directory is removed. A ctx that never ends
-// waits for the slowest request, Config.RequestTimeout at most. The error says
-// what could not be stopped; the rest is stopped nevertheless. Later calls, and
-// those of Close, wait for the first and return its error.
+// Shutdown stops the control plane: components, controllers, API server, etcd, files,
+// then the last lines for Config.Logger. Requests in flight may end until ctx ends, at
+// most for Config.RequestTimeout. Watches are closed. A component has ten seconds to
+// return, and the Logger two seconds for each line. A temporary directory is removed.
 //
-// Whatever hangs, Shutdown returns a minute and a half after ctx has ended or
-// RequestTimeout has passed, at the latest: a write to a disk that hangs cannot be
-// called off. The error then names the part that has not ended, and DataDir is in use
-// until it has.
+// The error names the parts that could not be stopped. All others are stopped. Later
+// calls, and those of Close, wait for the first call and return its error.
+//
+// Shutdown returns at the latest a minute and a half after ctx has ended or
+// RequestTimeout has passed, even if a disk hangs. The error then names the part that is
+// still running, and DataDir is in use until that has ended.
 func (s *Server) Shutdown(ctx context.Context) error {
 	s.mu.Lock()
 	s.stopped = true
 	s.mu.Unlock()
 	err := s.stop(ctx)
-	// It may write certificates to a disk that hangs.
-	late := time.NewTimer(supervisorTimeout)
-	defer late.Stop()
+	// It may be writing certificates to a disk that hangs.
+	timeout := time.NewTimer(supervisorTimeout)
+	defer timeout.Stop()
 	select {
 	case <-s.supervised:
-	case <-late.C:
+	case <-timeout.C:
 		err = errors.Join(err, fmt.Errorf("controlplane: stop: the renewal of certificates in %s has not ended: is its disk hung?", s.dir))
 	}
 	return err
 }
 
-// Close is Shutdown that cuts requests in flight. It takes some milliseconds, and where
-// a disk hangs under it a minute and a half at most.
+// Close is Shutdown without waiting for requests in flight. It takes some milliseconds,
+// and at most a minute and a half if a disk hangs.
 func (s *Server) Close() error {
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel()
 	return s.Shutdown(ctx)
 }
 
-// supervise renews certificates, and ends the control plane when a part of it
-// ends by itself.
+// supervise renews certificates, and stops the control plane when a part of it fails.
 func (s *Server) supervise() {
 	defer close(s.supervised)
 	var certificates renewal

@@ -19,37 +19,46 @@ import (
 	"github.com/kubembed/kubembed/internal/containment"
 	"github.com/kubembed/kubembed/internal/controlplane/snapshots"
 	etcdrestore "github.com/kubembed/kubembed/internal/etcd/restore"
+	"github.com/kubembed/kubembed/internal/fieldpath"
 	"github.com/kubembed/kubembed/internal/lifecycle"
 	"github.com/kubembed/kubembed/internal/tempdir"
 	"github.com/kubembed/kubembed/pkg/apiserver"
 	"github.com/kubembed/kubembed/pkg/pki"
 )
 
-// startTimeout bounds every start; a ctx can only make it shorter. A start takes
-// a fraction of a second; one on a large data directory, seconds.
+// startTimeout bounds every start. A start takes a fraction of a second, or seconds with
+// a large data directory.
 const startTimeout = 2 * time.Minute
 
 var errStartTimeout = fmt.Errorf("not ready after %s", startTimeout)
 
-// Start starts a control plane and returns when it is ready: every readiness
-// check is green, the system namespaces and the RBAC bootstrap policy are
-// there, the first pod can be created, and every component of
-// Config.Components has said that it is ready. ctx bounds the start only, which
-// may take two minutes at most; the control plane runs until Shutdown or Close.
+// Start starts a control plane and returns when it is ready. Every readiness check is
+// then green, the system namespaces and the RBAC bootstrap policy exist, pods can be
+// created, and every component of Config.Components has called ready. ctx bounds the
+// start only, which takes at most two minutes. The control plane runs until Shutdown or
+// Close.
 //
-// A failed start says what failed and what to change, and leaves no goroutine,
-// no listener and no temporary directory, unless a component ignores that it has to
-// end, or the disk of DataDir hangs: Start then returns half a minute after ctx has
-// ended, and the rest ends when the disk answers. What a durable start had written to
-// DataDir stays. For errors.Is: etcd.ErrInUse, etcd.ErrCorrupt and
-// etcd.ErrNewerVersion, about DataDir; apiserver.ErrVersionSkew, where a release has stored
-// the objects that this one cannot follow; etcd.ErrDataMissing and pki.ErrKeysMissing, for missing parts
-// of it; ErrUntrusted, where other users of the machine control it; etcd.ErrOtherMember
-// and ErrRemoved, about a member of a cluster; etcd.ErrOtherCluster, about that or about
-// objects that were stored under other keys; etcd.ErrUnreachable, about Etcd.Endpoints;
-// and the cause of ctx when it ends. A fatal error of the Kubernetes code (klog.Fatal),
-// and a panic, is an error too. After Start has returned, it ends the control plane, see
-// Done.
+// The error of a failed start names the cause and the remedy. A failed start leaves no
+// goroutine, no listener and no temporary directory, with two exceptions: a component
+// that ignores the end of its context, and a disk of DataDir that hangs. With such a disk
+// Start returns half a minute after ctx has ended, and cleans up when the disk responds.
+// Data that a durable start has written to DataDir stays.
+//
+// These errors are for errors.Is:
+//
+//   - etcd.ErrInUse, etcd.ErrCorrupt and etcd.ErrNewerVersion, for DataDir;
+//   - etcd.ErrDataMissing and pki.ErrKeysMissing, for missing parts of DataDir;
+//   - ErrUntrusted, if other users of the machine control DataDir;
+//   - apiserver.ErrVersionSkew, if this release cannot follow the one that stored the
+//     objects;
+//   - etcd.ErrOtherMember and ErrRemoved, for a member of a cluster;
+//   - etcd.ErrOtherCluster, for such a member, or objects that were stored under other
+//     keys;
+//   - etcd.ErrUnreachable, for Etcd.Endpoints;
+//   - the cause of ctx when it ends.
+//
+// A fatal error of the Kubernetes code (klog.Fatal) and a panic also fail the start.
+// After Start has returned, they stop the control plane, see Done.
 func Start(ctx context.Context, cfg Config) (*Server, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, err
@@ -69,7 +78,7 @@ func Start(ctx context.Context, cfg Config) (*Server, error) {
 	s.began = time.Now()
 	s.logStarting()
 	if err := s.startWithin(ctx); err != nil {
-		// What a call says that was cut short is not always that it was.
+		// The error of an interrupted call may not name the interruption.
 		if cause := context.Cause(ctx); cause != nil && !errors.Is(err, cause) {
 			err = fmt.Errorf("%w: %w", cause, err)
 		}
@@ -79,16 +88,16 @@ func Start(ctx context.Context, cfg Config) (*Server, error) {
 	return s, nil
 }
 
-// startGrace is how long a start may go on after its ctx has ended, to undo its work. One
-// that takes longer is held by a disk that hangs, which no ctx ends.
+// startGrace is how long Start waits for the start to end after its ctx has ended. A
+// start that takes longer is blocked by a disk that hangs.
 const startGrace = 30 * time.Second
 
-// startWithin starts the parts, and undoes its work if it fails. Where a disk holds it, a
-// goroutine stays that does so when the disk answers.
+// startWithin starts the parts, and undoes a failed start. If a disk blocks the start, a
+// goroutine stays to undo it when the disk responds.
 func (s *Server) startWithin(ctx context.Context) error {
 	started := make(chan error, 1)
 	go func() {
-		err := errGaveUp
+		err := errGoexit
 		defer func() { started <- err }()
 		s.family.Do(ctx, func() {
 			_, err = containment.Call("the start", func() (struct{}, error) { return struct{}{}, s.explainSpace(s.start(ctx)) })
@@ -99,26 +108,26 @@ func (s *Server) startWithin(ctx context.Context) error {
 		return s.undo(ctx, err)
 	case <-ctx.Done():
 	}
-	late := time.NewTimer(startGrace)
-	defer late.Stop()
+	grace := time.NewTimer(startGrace)
+	defer grace.Stop()
 	select {
 	case err := <-started:
 		return s.undo(ctx, err)
-	case <-late.C:
+	case <-grace.C:
 	}
-	s.logFailedStart(ctx, fmt.Errorf("it has not ended %s later: does the disk of Config.DataDir hang? %w", startGrace, context.Cause(ctx)))
+	s.logFailedStart(ctx, fmt.Errorf("the start has not ended after another %s: is the disk of Config.DataDir hung? %w", startGrace, context.Cause(ctx)))
 	go func() {
 		s.logPanic(<-started)
 		_ = s.unwindWithin(ctx, stopTimeout)
 		_ = s.closeLog()
 	}()
-	return fmt.Errorf("it has not ended %s later, and is undone when it does: does the disk of Config.DataDir (%s) hang?", startGrace, s.config.DataDir)
+	return fieldpath.Errorf("the start has not ended after another %s, and is undone when it does: is the disk of %s (%s) hung?", startGrace, fieldpath.Name("Config.DataDir"), s.config.DataDir)
 }
 
-// errGaveUp is of a start whose goroutine was ended from within, by runtime.Goexit.
-var errGaveUp = errors.New("its goroutine was ended")
+// errGoexit is the error of a start whose goroutine has called runtime.Goexit.
+var errGoexit = errors.New("its goroutine has ended")
 
-// undo undoes the work of a start that failed with err. Without err it does nothing.
+// undo undoes a start that failed with err. If err is nil it does nothing.
 func (s *Server) undo(ctx context.Context, err error) error {
 	if err == nil {
 		return nil
@@ -126,7 +135,7 @@ func (s *Server) undo(ctx context.Context, err error) error {
 	s.logPanic(err)
 	s.logFailedStart(ctx, err)
 	if cleanup := s.unwindWithin(ctx, stopTimeout); cleanup != nil {
-		s.config.Logger.Warn("cleaning up after a failed start", zap.Error(cleanup))
+		s.config.Logger.Warn("cleanup after a failed start has failed", zap.Error(cleanup))
 	}
 	snapshots.RemoveEmpty(s.madeDirs)
 	if blocked := s.closeLog(); blocked != nil {
@@ -135,7 +144,8 @@ func (s *Server) undo(ctx context.Context, err error) error {
 	return err
 }
 
-// start starts the parts, each on top of the one before.
+// start starts the parts, each on top of the previous one. Each pushes the step that
+// stops it.
 func (s *Server) start(ctx context.Context) error {
 	if err := connlimit.Check(); err != nil {
 		return err
@@ -153,7 +163,7 @@ func (s *Server) start(ctx context.Context) error {
 	if err := s.checkSnapshotDir(); err != nil {
 		return err
 	}
-	// Before there are keys that a restore would find to be others.
+	// Before new keys exist, which a restore would refuse.
 	if err := etcdrestore.CheckFinished(filepath.Join(s.dir, "etcd")); err != nil {
 		return etcdError(err)
 	}
@@ -177,8 +187,8 @@ func (s *Server) start(ctx context.Context) error {
 	if err := s.keepPorts(); err != nil {
 		return err
 	}
-	// A family of their own: one that does not end must not keep us from waiting
-	// for everything else.
+	// In their own set of goroutines: a component that does not end must not prevent the
+	// wait for all others.
 	s.components = newComponents(s.config.Components, lifecycle.NewGoroutineSet(), s.config.Logger)
 	if err := s.startAPIServer(ctx); err != nil {
 		return err
@@ -216,10 +226,9 @@ func (s *Server) start(ctx context.Context) error {
 	return nil
 }
 
-// Run starts a control plane and blocks until ctx ends or the control plane
-// fails by itself. When ctx ends, requests in flight get ten seconds, then they
-// are cut. It returns nil after a clean shutdown, and when ctx ends before the
-// control plane is ready.
+// Run starts a control plane and blocks until ctx ends or the control plane fails. When
+// ctx ends, requests in flight have ten seconds to end, then they are cut. Run returns
+// nil after a clean shutdown, and if ctx ends before the control plane is ready.
 func Run(ctx context.Context, cfg Config) error {
 	s, err := Start(ctx, cfg)
 	if err != nil {
@@ -237,12 +246,12 @@ func Run(ctx context.Context, cfg Config) error {
 	return errors.Join(s.Err(), s.Shutdown(stopCtx))
 }
 
-// listen binds the addresses first: whoever wants one that is taken learns it
-// at once, and the port is known before certificates are made.
+// listen binds the addresses. It comes first, so that a start with an address in use
+// fails at once, and the port is known before certificates are made.
 func (s *Server) listen() (err error) {
 	kept := readPorts(s.config.DataDir)
 	if insecure, errs := parseAddress("InsecureAddr", s.config.InsecureAddr); len(errs) == 0 && insecure.Port() == kept.Bind {
-		kept.Bind = 0 // it is named for the other one
+		kept.Bind = 0 // InsecureAddr names it
 	}
 	if s.listener, err = listenAgain("BindAddress", s.config.BindAddress, kept.Bind); err != nil {
 		return err
@@ -258,7 +267,7 @@ func (s *Server) listen() (err error) {
 	return nil
 }
 
-// directories makes the directory that everything lives in, and locks it.
+// directories creates the directory of the control plane and locks it.
 func (s *Server) directories(ctx context.Context) (err error) {
 	s.teardown.pushPart("files", func() error {
 		return lifecycle.Within(filesTimeout, s.dir+": is its disk hung?", s.removeFiles)
@@ -267,16 +276,16 @@ func (s *Server) directories(ctx context.Context) (err error) {
 		return s.makeTemporary(ctx)
 	}
 	if s.dir, err = filepath.Abs(s.config.DataDir); err != nil {
-		return fmt.Errorf("Config.DataDir: %w", err)
+		return fieldpath.New("", "Config.DataDir", "%w", err)
 	}
 	if err := os.MkdirAll(s.dir, 0o700); err != nil {
-		return fmt.Errorf("Config.DataDir: %w: choose a directory that this process can write to", err)
+		return fieldpath.New("", "Config.DataDir", "%w: choose a directory that this process can write to", err)
 	}
 	if err := s.lockDir(); err != nil {
 		return err
 	}
 	if err := tempdir.Forget(s.dir); err != nil {
-		return fmt.Errorf("Config.DataDir: %w", err)
+		return fieldpath.New("", "Config.DataDir", "%w", err)
 	}
 	return nil
 }
@@ -289,11 +298,11 @@ func (s *Server) openPKI() error {
 	s.advertise = advertise
 	_, cidr, err := net.ParseCIDR(s.config.ServiceCIDR)
 	if err != nil {
-		return fmt.Errorf("Config.ServiceCIDR: %w", err)
+		return fieldpath.New("", "Config.ServiceCIDR", "%w", err)
 	}
 	serviceIP, err := netutils.GetIndexedIP(cidr, 1)
 	if err != nil {
-		return fmt.Errorf("Config.ServiceCIDR: %w", err)
+		return fieldpath.New("", "Config.ServiceCIDR", "%w", err)
 	}
 	hosts := append([]string{advertise.String()}, s.config.Hosts...)
 	if bound := s.boundIP(); !bound.IsUnspecified() {
@@ -301,7 +310,7 @@ func (s *Server) openPKI() error {
 	}
 	s.serviceIP = serviceIP
 	c := pki.Config{Hosts: hosts, ServiceIPs: []net.IP{serviceIP}, Import: s.config.PKI, EtcdMember: s.config.Etcd.memberHosts(), Clock: s.clock()}
-	// etcd takes its certificates from files.
+	// etcd reads its certificates from files.
 	if s.temporary == nil || len(c.EtcdMember) > 0 {
 		c.Dir = s.pkiDir()
 	}
@@ -315,7 +324,7 @@ func (s *Server) boundIP() netip.Addr {
 	return netip.MustParseAddrPort(s.listener.Addr().String()).Addr().Unmap()
 }
 
-// advertiseAddress is where others reach this control plane.
+// advertiseAddress returns the address at which workers reach this control plane.
 func (s *Server) advertiseAddress() (netip.Addr, error) {
 	if s.config.AdvertiseAddress != "" {
 		return netip.ParseAddr(s.config.AdvertiseAddress)
@@ -326,25 +335,25 @@ func (s *Server) advertiseAddress() (netip.Addr, error) {
 	}
 	ip, err := utilnet.ChooseHostInterface()
 	if err != nil {
-		return netip.Addr{}, fmt.Errorf("Config.AdvertiseAddress: BindAddress is every address, and this machine has no default route to choose one by; set the address that workers use: %w", err)
+		return netip.Addr{}, fieldpath.New("", "Config.AdvertiseAddress", "BindAddress is every address, and this machine has no default route to choose one by; set the address that workers use: %w", err)
 	}
 	addr, _ := netip.AddrFromSlice(ip)
 	if addr = addr.Unmap(); bound.Is4() && !addr.Is4() {
-		return netip.Addr{}, fmt.Errorf("Config.AdvertiseAddress: BindAddress is every IPv4 address, and the default route of this machine is of IPv6 (%s): set the address that workers use, or listen on [::]", addr)
+		return netip.Addr{}, fieldpath.New("", "Config.AdvertiseAddress", "BindAddress is every IPv4 address, and the default route of this machine is of IPv6 (%s): set the address that workers use, or listen on [::]", addr)
 	}
 	return addr, nil
 }
 
 func (s *Server) startAPIServer(ctx context.Context) error {
-	// Upstream takes some certificates by file name; the directory is private,
-	// and goes with the server.
+	// Upstream takes some certificates by file name. The directory is private, and is
+	// removed with the server.
 	s.runDir = filepath.Join(s.dir, "run")
 	s.logUncleanStop()
 	if err := os.RemoveAll(s.runDir); err != nil {
-		return fmt.Errorf("Config.DataDir: %w", err)
+		return fieldpath.New("", "Config.DataDir", "%w", err)
 	}
 	if err := os.Mkdir(s.runDir, 0o700); err != nil {
-		return fmt.Errorf("Config.DataDir: %w", err)
+		return fieldpath.New("", "Config.DataDir", "%w", err)
 	}
 	c := s.config.apiserver()
 	_, c.ServiceCIDR, _ = net.ParseCIDR(s.config.ServiceCIDR) // validated

@@ -37,12 +37,12 @@ func (s *Server) lockDir() (err error) {
 	s.lock, err = dirlock.Take(s.dir)
 	switch {
 	case errors.Is(err, dirlock.ErrLocked):
-		return fmt.Errorf("Config.DataDir: %s: %w by %s: stop it, or name another directory",
+		return fieldpath.New("", "Config.DataDir", "%s: %w by %s: stop it, or name another directory",
 			s.dir, etcd.ErrInUse, dirlock.Owner(s.dir, "another control plane"))
 	case errors.Is(err, ownership.ErrUntrusted):
-		return fmt.Errorf("Config.DataDir: %w", err)
+		return fieldpath.New("", "Config.DataDir", "%w", err)
 	case err != nil:
-		return fmt.Errorf("Config.DataDir: cannot use %s: %w: name a directory that this user can write to, or one that can be made", s.dir, err)
+		return fieldpath.New("", "Config.DataDir", "cannot use %s: %w: name a directory that this user can write to, or one that can be made", s.dir, err)
 	}
 	return nil
 }
