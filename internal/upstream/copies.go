@@ -55,7 +55,7 @@ var copyEntries = []Entry{
 		Look: "A kubelet that does not renew its certificate names its request so, by which rotates knows it.",
 	},
 	{
-		Ours:    "pkg/apiserver/bootstraptoken.go:refusal",
+		Ours:    "internal/apiserver/authn/bootstraptoken.go:refusal",
 		Package: "k8s.io/kubernetes/plugin/pkg/auth/authenticator/token/bootstrap", Decl: "(*TokenAuthenticator).AuthenticateToken",
 		Digest: "3cd064bbb2515006",
 		Look:   "refusal repeats the reasons for which it refuses, and bootstrapTokens gives it a lister with one Secret: else the log gives no reason, or a wrong one.",

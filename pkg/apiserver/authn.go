@@ -5,7 +5,6 @@ import (
 	"fmt"
 
 	"k8s.io/apiserver/pkg/authentication/authenticator"
-	"k8s.io/apiserver/pkg/authentication/request/bearertoken"
 	"k8s.io/apiserver/pkg/authentication/request/union"
 	genericapiserver "k8s.io/apiserver/pkg/server"
 	"k8s.io/apiserver/pkg/server/dynamiccertificates"
@@ -18,15 +17,9 @@ import (
 	"github.com/kubembed/kubembed/internal/apiserver/serving"
 )
 
-// revocations refuse client certificates and close their connections.
-type revocations struct {
-	revoked             *revokedNodes
-	revokedCertificates *revokedCertificates
-}
-
 // configureAuthentication sets the authenticators of client certificates, service-account
 // tokens, bootstrap tokens and the front proxy.
-func configureAuthentication(ctx context.Context, c *genericapiserver.Config, cfg Config, client *kubernetes.Clientset, shared informers.SharedInformerFactory) (r revocations, err error) {
+func configureAuthentication(ctx context.Context, c *genericapiserver.Config, cfg Config, client *kubernetes.Clientset, shared informers.SharedInformerFactory) (r clientcert.Revocations, err error) {
 	clientCA, err := authn.ClientCA(cfg.PKI.ClientCAs())
 	if err != nil {
 		return r, err
@@ -57,16 +50,13 @@ func configureAuthentication(ctx context.Context, c *genericapiserver.Config, cf
 		}
 	}
 	secrets := shared.Core().V1().Secrets()
-	if r.revoked, err = newRevokedNodes(secrets.Informer(), cfg.Logger); err != nil {
-		return r, err
-	}
-	if r.revokedCertificates, err = newRevokedCertificates(secrets.Informer()); err != nil {
+	if r, err = clientcert.NewRevocations(secrets.Informer(), cfg.Logger); err != nil {
 		return r, err
 	}
 	audiences := authenticator.Audiences{cfg.ServiceAccountIssuer}
-	certificates := clientcert.NewCache(nodeKeys{upstream.Request}, clientCA, frontProxy.UsernameHeaders.Value(), clock.RealClock{})
-	accepted := clientcert.RefuseKubeletClient{Request: r.revokedCertificates.wrap(r.revoked.wrap(certificates))}
-	c.Authentication.Authenticator = union.New(accepted, newBootstrapTokens(audiences, secrets.Lister(), client, cfg.Logger))
+	certificates := clientcert.NewCache(clientcert.NodeKeys{Next: upstream.Request}, clientCA, frontProxy.UsernameHeaders.Value(), clock.RealClock{})
+	accepted := clientcert.RefuseKubeletClient{Request: r.Wrap(certificates)}
+	c.Authentication.Authenticator = union.New(accepted, authn.NewBootstrapTokens(audiences, secrets.Lister(), client, cfg.Logger))
 	c.Authentication.APIAudiences = audiences
 	c.Authentication.RequestHeaderConfig = frontProxy
 	c.OpenAPIConfig.SecurityDefinitions = upstream.SecurityDefinitions
@@ -76,10 +66,6 @@ func configureAuthentication(ctx context.Context, c *genericapiserver.Config, cf
 
 // withTokens adds bearer tokens that never leave the process to the authenticators
 // others.
-func withTokens(others authenticator.Request, audiences authenticator.Audiences, users *authn.Users, admin *adminCertificate) authenticator.Request {
-	own := bearertoken.New(authenticator.WrapAudienceAgnosticToken(audiences, users))
-	return serving.GrownStacks{Request: serving.NoteClients{Request: byCertificateFirst{
-		with:    adminYields{union.New(others, own), admin},
-		without: union.New(own, others),
-	}}}
+func withTokens(others authenticator.Request, audiences authenticator.Audiences, users *authn.Users, admin *authn.AdminCertificate) authenticator.Request {
+	return serving.GrownStacks{Request: serving.NoteClients{Request: authn.WithTokens(others, audiences, users, admin)}}
 }

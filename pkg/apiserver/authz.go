@@ -29,7 +29,7 @@ func configureAuthorization(ctx context.Context, c *genericapiserver.Config, mod
 	if err != nil {
 		return err
 	}
-	c.Authorization.Authorizer = acknowledged.Authorizer(joinAuthorizer{decides})
+	c.Authorization.Authorizer = acknowledged.Authorizer(authz.JoinAuthorizer{Authorizer: decides})
 	c.RuleResolver = acknowledged.RuleResolver(resolver)
 	return nil
 }

@@ -52,7 +52,7 @@ func (s *Server) loopbackConfig() *rest.Config {
 // of its lifetime left: a process that runs for months calls it again before exec, or for
 // a new kubeconfig. There is no certificate if the CA has expired.
 func (s *Server) ClientConfig() *rest.Config {
-	pair, err := s.admin.current(s.config.PKI)
+	pair, err := s.admin.Current(s.config.PKI, AdminUser)
 	if err != nil {
 		s.config.Logger.Error("ClientConfig has no client certificate: its copies, kubeconfigs made from it, exec and port-forward are not authenticated", zap.Error(err))
 	}

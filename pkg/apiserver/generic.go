@@ -41,6 +41,7 @@ import (
 	schedulingrest "k8s.io/kubernetes/pkg/registry/scheduling/rest"
 
 	"github.com/kubembed/kubembed/internal/apiserver/audit"
+	"github.com/kubembed/kubembed/internal/apiserver/clientcert"
 	"github.com/kubembed/kubembed/internal/apiserver/convergence"
 	"github.com/kubembed/kubembed/internal/apiserver/coordination"
 	"github.com/kubembed/kubembed/internal/apiserver/crd"
@@ -78,7 +79,7 @@ type generic struct {
 	// encryption is nil without Config.Encryption, and with Config.Transformers.
 	encryption *encryption.Transformers
 	storageConfig
-	revocations
+	revocations clientcert.Revocations
 }
 
 // state is what requests, the start and the stop change.

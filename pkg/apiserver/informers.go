@@ -20,9 +20,9 @@ func (s *Server) startInformers(ctx context.Context) error {
 	if err := s.informers().Start(ctx, s.ctx.Done()); err != nil {
 		return err
 	}
-	if err := s.generic.revokedCertificates.waitSynced(ctx); err != nil {
+	if err := s.generic.revocations.WaitSynced(ctx); err != nil {
 		return err
 	}
 	s.generic.acknowledged.Begin(s.informers().ByResource)
-	return s.generic.revoked.waitSynced(ctx)
+	return nil
 }

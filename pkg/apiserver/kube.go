@@ -129,7 +129,7 @@ func (g *generic) admission(services webhook.ServiceResolver, webhooks *http.Tra
 		return fmt.Errorf("apiserver: admission: %w", err)
 	}
 	g.server.AdmissionControl = admission.Chain{
-		Interface: g.server.AdmissionControl, Calls: &g.admissions, Check: checkCertificateRequest, Wait: convergence.NewAdmission(g.acknowledged).Wait,
+		Interface: g.server.AdmissionControl, Calls: &g.admissions, Check: admission.CheckCertificateRequest, Wait: convergence.NewAdmission(g.acknowledged).Wait,
 	}
 	return nil
 }

@@ -40,7 +40,7 @@ type Server struct {
 	prepared   chan struct{}
 	transport  *inprocess.Transport
 	tokens     authn.Tokens
-	admin      adminCertificate
+	admin      authn.AdminCertificate
 	users      authn.Users
 	disabled   *informers.Disabled
 	servers    []*serving.Server // of the listeners

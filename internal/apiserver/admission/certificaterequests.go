@@ -1,4 +1,4 @@
-package apiserver
+package admission
 
 import (
 	"crypto/rsa"
@@ -9,13 +9,13 @@ import (
 	"k8s.io/kubernetes/pkg/apis/certificates"
 )
 
-// maxRSABits is what crypto/tls takes. Verifying the signature of a key of 128 kB
-// takes 12 s, whether the client waits or not.
+// maxRSABits is the limit of crypto/tls. The verification of a signature with a key of
+// 128 kB takes 12 s, even if the client is gone.
 const maxRSABits = 8192
 
-// checkCertificateRequest refuses keys that are too large, before upstream
-// verifies the request's signature with them.
-func checkCertificateRequest(a admission.Attributes) error {
+// CheckCertificateRequest refuses a CertificateSigningRequest with a key that is too large,
+// before upstream verifies its signature.
+func CheckCertificateRequest(a admission.Attributes) error {
 	if a.GetOperation() != admission.Create || a.GetResource().GroupResource() != certificates.Resource("certificatesigningrequests") {
 		return nil
 	}
@@ -25,10 +25,10 @@ func checkCertificateRequest(a admission.Attributes) error {
 	}
 	parsed, err := certificates.ParseCSR(request.Spec.Request)
 	if err != nil {
-		return nil // upstream says so
+		return nil // upstream returns the error
 	}
 	if key, ok := parsed.PublicKey.(*rsa.PublicKey); ok && key.N.BitLen() > maxRSABits {
-		return apierrors.NewBadRequest(fmt.Sprintf("spec.request: the RSA key has %d bits: the largest that is accepted has %d", key.N.BitLen(), maxRSABits))
+		return apierrors.NewBadRequest(fmt.Sprintf("spec.request: the RSA key has %d bits: the maximum is %d", key.N.BitLen(), maxRSABits))
 	}
 	return nil
 }

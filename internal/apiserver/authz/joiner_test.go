@@ -1,4 +1,4 @@
-package apiserver
+package authz
 
 import (
 	"testing"
@@ -10,7 +10,7 @@ import (
 // upstream's interface. If it did, it would have the interface's method for conditional
 // decisions, which bypasses its own Authorize.
 func TestConditionalDecisionsAreThoseOfAuthorize(t *testing.T) {
-	for _, ours := range []any{joinAuthorizer{}, &joinAuthorizer{}} {
+	for _, ours := range []any{JoinAuthorizer{}, &JoinAuthorizer{}} {
 		if _, embedded := ours.(authorizer.Authorizer); embedded {
 			t.Errorf("%T implements authorizer.Authorizer, want Authorize only", ours)
 		}

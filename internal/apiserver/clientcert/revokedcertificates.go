@@ -1,11 +1,10 @@
-package apiserver
+package clientcert
 
 import (
 	"context"
 	"crypto/x509"
 	"errors"
 	"fmt"
-	"net"
 	"net/http"
 	"sync"
 
@@ -13,7 +12,6 @@ import (
 	"k8s.io/apiserver/pkg/authentication/authenticator"
 	"k8s.io/client-go/tools/cache"
 
-	"github.com/kubembed/kubembed/internal/apiserver/clientcert"
 	"github.com/kubembed/kubembed/internal/lifecycle"
 	"github.com/kubembed/kubembed/internal/nodeidentity"
 	"github.com/kubembed/kubembed/internal/revocation"
@@ -21,16 +19,16 @@ import (
 
 var errRevokedCertificate = errors.New("apiserver: the client certificate was revoked")
 
-// revokedCertificates refuses the client certificates of package revocation, and closes
+// RevokedCertificates refuses the client certificates of package revocation, and closes
 // the connections on which they were shown. It asks nothing but memory, as revokedNodes.
-type revokedCertificates struct {
+type RevokedCertificates struct {
 	synced func() bool
 	keys   sync.Map         // the revoked ones
-	conns  clientcert.Conns // by key
+	conns  Conns // by key
 }
 
-func newRevokedCertificates(secrets cache.SharedIndexInformer) (*revokedCertificates, error) {
-	r := &revokedCertificates{}
+func newRevokedCertificates(secrets cache.SharedIndexInformer) (*RevokedCertificates, error) {
+	r := &RevokedCertificates{}
 	registration, err := secrets.AddEventHandler(cache.ResourceEventHandlerFuncs{
 		AddFunc: func(object any) { r.set(object, true) },
 		// The key is in the name, and the type of a Secret does not change.
@@ -48,7 +46,7 @@ func newRevokedCertificates(secrets cache.SharedIndexInformer) (*revokedCertific
 	return r, nil
 }
 
-func (r *revokedCertificates) set(object any, revoked bool) {
+func (r *RevokedCertificates) set(object any, revoked bool) {
 	secret, ok := object.(*corev1.Secret)
 	if !ok {
 		return
@@ -65,14 +63,14 @@ func (r *revokedCertificates) set(object any, revoked bool) {
 	r.conns.Close(key, func(string) bool { return false })
 }
 
-func (r *revokedCertificates) has(key string) bool {
+func (r *RevokedCertificates) has(key string) bool {
 	_, revoked := r.keys.Load(key)
 	return revoked
 }
 
-// wrap refuses users whose certificate is revoked that next accepts. Who has shown such a
-// certificate, and was accepted for a token, is not refused.
-func (r *revokedCertificates) wrap(next authenticator.Request) authenticator.Request {
+// wrap refuses users that next accepts by a revoked certificate. A user that presents such
+// a certificate but is accepted by a token is not refused.
+func (r *RevokedCertificates) wrap(next authenticator.Request) authenticator.Request {
 	return authenticator.RequestFunc(func(req *http.Request) (*authenticator.Response, bool, error) {
 		response, ok, err := next.AuthenticateRequest(req)
 		if err != nil || !ok || req.TLS == nil || len(req.TLS.PeerCertificates) == 0 {
@@ -83,18 +81,18 @@ func (r *revokedCertificates) wrap(next authenticator.Request) authenticator.Req
 		if err != nil {
 			return nil, false, err
 		}
-		// First known, then judged: one of the two finds a key that is revoked in between.
+		// Add the connection before the check: one of the two sees a concurrent revocation.
 		r.conns.Add(req, key, key)
-		if r.has(key) && clientcert.Identifies(response, certificate) {
+		if r.has(key) && Identifies(response, certificate) {
 			return nil, false, errRevokedCertificate
 		}
 		return response, true, nil
 	})
 }
 
-// keyOf returns the hash of the key of a client certificate. A connection shows the same
-// certificate as long as it lives, so that the hash is computed once for each.
-func (r *revokedCertificates) keyOf(req *http.Request, certificate *x509.Certificate) (string, error) {
+// keyOf returns the hash of the key of a client certificate. A connection presents one
+// certificate during its life, so that the hash is computed once for each connection.
+func (r *RevokedCertificates) keyOf(req *http.Request, certificate *x509.Certificate) (string, error) {
 	conn := r.conns.Of(req)
 	if conn != nil {
 		if hash := conn.KeyHash.Load(); hash != nil {
@@ -112,31 +110,19 @@ func (r *revokedCertificates) keyOf(req *http.Request, certificate *x509.Certifi
 }
 
 // waitSynced returns when the revocations from before the start are known.
-func (r *revokedCertificates) waitSynced(ctx context.Context) error {
+func (r *RevokedCertificates) waitSynced(ctx context.Context) error {
 	if err := lifecycle.Poll(ctx, r.synced); err != nil {
 		return fmt.Errorf("apiserver: revoked certificates: %w", err)
 	}
 	return nil
 }
 
-// connContext is http.Server's ConnContext.
-func (g *generic) connContext(ctx context.Context, c net.Conn) context.Context {
-	return g.revokedCertificates.conns.Context(g.revoked.conns.Context(ctx, c), c)
-}
-
-// connState is http.Server's ConnState.
-func (g *generic) connState(c net.Conn, state http.ConnState) {
-	g.revoked.conns.State(c, state)
-	g.revokedCertificates.conns.State(c, state)
-}
-
-// WaitForRevokedCertificate returns when the server refuses the client certificate that a
-// Secret of package revocation revokes. The error is the cause of ctx, when that ends
-// first.
-func (s *Server) WaitForRevokedCertificate(ctx context.Context, secret *corev1.Secret) error {
+// Wait returns when the client certificate is refused that a Secret of package revocation
+// revokes. The error is the cause of ctx if that ends first.
+func (r *RevokedCertificates) Wait(ctx context.Context, secret *corev1.Secret) error {
 	key, ok := revocation.Key(secret)
 	if !ok {
 		return fmt.Errorf("apiserver: Secret %s/%s revokes no certificate", secret.Namespace, secret.Name)
 	}
-	return lifecycle.Poll(ctx, func() bool { return s.generic.revokedCertificates.has(key) })
+	return lifecycle.Poll(ctx, func() bool { return r.has(key) })
 }

@@ -1,4 +1,4 @@
-package apiserver
+package authn
 
 import (
 	"context"
@@ -30,28 +30,28 @@ import (
 	"github.com/kubembed/kubembed/internal/join"
 )
 
-// bootstrapTokens authenticates clients by bootstrap tokens. It does upstream's
-// authenticator three services: secrets may be longer than 16 characters, a
-// token is known and revoked at once, and the log says why one is refused.
+// bootstrapTokens authenticates clients by bootstrap tokens. It adds three things to
+// upstream's authenticator: secrets may be longer than 16 characters, new and deleted tokens
+// take effect at once, and the log has the reason of each refusal.
 type bootstrapTokens struct {
 	lister  corev1listers.SecretNamespaceLister
 	client  corev1client.SecretInterface
-	unknown flowcontrol.PassiveRateLimiter // of looking up tokens that the informer does not know
-	logger  func() *zap.Logger             // made at the first refusal: it is half a megabyte
+	unknown flowcontrol.PassiveRateLimiter // for lookups of tokens that the informer does not have
+	logger  func() *zap.Logger             // made at the first refusal: it takes half a megabyte
 }
 
 const (
-	// refusalsLogged is how many lines of this package the log gets in a second,
-	// however many tokens are tried. Upstream has a line of its own for each, through
-	// klog, which package controlplane limits: see its documentation.
+	// refusalsLogged bounds the log lines per second about refused tokens. Upstream logs
+	// each refusal through klog, which package controlplane limits: see its documentation.
 	refusalsLogged = 5
-	// unknownLookups is how often in a second storage is asked for a token that
-	// the informer does not know. Whoever guesses tokens costs no more.
+	// unknownLookups bounds the reads of storage per second for tokens that the informer
+	// does not have, and so the cost of clients that guess tokens.
 	unknownLookups = 100
 )
 
-// newBootstrapTokens takes bearer tokens from where upstream's authenticator does.
-func newBootstrapTokens(audiences authenticator.Audiences, secrets corev1listers.SecretLister, client kubernetes.Interface, logger *zap.Logger) authenticator.Request {
+// NewBootstrapTokens returns an authenticator of bootstrap tokens, which it takes from the
+// same headers as upstream's authenticator takes bearer tokens.
+func NewBootstrapTokens(audiences authenticator.Audiences, secrets corev1listers.SecretLister, client kubernetes.Interface, logger *zap.Logger) authenticator.Request {
 	tokens := authenticator.WrapAudienceAgnosticToken(audiences, &bootstrapTokens{
 		lister:  secrets.Secrets(metav1.NamespaceSystem),
 		client:  client.CoreV1().Secrets(metav1.NamespaceSystem),
@@ -68,14 +68,14 @@ func newBootstrapTokens(audiences authenticator.Audiences, secrets corev1listers
 	})
 }
 
-// clientAddress is the key of the address that a request came from.
+// clientAddress is the context key of a request's remote address.
 type clientAddress struct{}
 
-// looksLikeBootstrapToken is true of no service-account token: those begin with
-// a longer part.
+// looksLikeBootstrapToken matches no service-account token: the first part of those is
+// longer.
 var looksLikeBootstrapToken = regexp.MustCompile(`\A[a-z0-9]{6}\.`)
 
-// AuthenticateToken refuses by false, and gives an error where it cannot tell.
+// AuthenticateToken returns false for a refused token, and an error if it cannot decide.
 func (b *bootstrapTokens) AuthenticateToken(ctx context.Context, text string) (*authenticator.Response, bool, error) {
 	token, ok := join.ParseToken(text)
 	if !ok {
@@ -86,8 +86,8 @@ func (b *bootstrapTokens) AuthenticateToken(ctx context.Context, text string) (*
 	}
 	secret, err := b.lister.Get(token.SecretName())
 	if err == nil {
-		// What is right is asked for once more below: the informer may not have
-		// heard yet that it is deleted. What is wrong costs no more than this.
+		// A valid token is read again below: it may have been deleted, and the informer
+		// lags. An invalid one is refused here, without a read.
 		if _, ok, err := b.check(ctx, secret, token); !ok || err != nil {
 			return nil, false, err
 		}
@@ -106,8 +106,8 @@ func (b *bootstrapTokens) AuthenticateToken(ctx context.Context, text string) (*
 	return b.check(ctx, secret, token)
 }
 
-// check compares the whole secret, and leaves the rest to upstream, which knows
-// no secrets longer than 16 characters.
+// check compares the whole secret, and leaves the other checks to upstream with the first
+// 16 characters: it supports no longer secrets.
 func (b *bootstrapTokens) check(ctx context.Context, secret *corev1.Secret, token join.Token) (*authenticator.Response, bool, error) {
 	if subtle.ConstantTimeCompare(secret.Data[bootstrapapi.BootstrapTokenSecretKey], []byte(token.Secret)) != 1 {
 		b.refused(ctx, token.ID, "its secret is wrong")
@@ -116,23 +116,23 @@ func (b *bootstrapTokens) check(ctx context.Context, secret *corev1.Secret, toke
 	cut := secret.DeepCopy()
 	token.Secret = token.Secret[:bootstrapapi.BootstrapTokenSecretBytes]
 	cut.Data[bootstrapapi.BootstrapTokenSecretKey] = []byte(token.Secret)
-	response, ok, err := bootstrap.NewTokenAuthenticator(oneSecret{secret: cut}).AuthenticateToken(ctx, token.String())
+	response, ok, err := bootstrap.NewTokenAuthenticator(singleSecretLister{secret: cut}).AuthenticateToken(ctx, token.String())
 	if err == nil && !ok {
 		b.refused(ctx, token.ID, refusal(secret))
 	}
 	return response, ok, err
 }
 
-// oneSecret is a lister of what has been looked up.
-type oneSecret struct {
+// singleSecretLister always finds its secret.
+type singleSecretLister struct {
 	corev1listers.SecretNamespaceLister
 	secret *corev1.Secret
 }
 
-func (o oneSecret) Get(string) (*corev1.Secret, error) { return o.secret, nil }
+func (l singleSecretLister) Get(string) (*corev1.Secret, error) { return l.secret, nil }
 
-// refused tells the operator, who sees only "Unauthorized" on the worker. The
-// ID of a token is no secret.
+// refused logs a refusal: the worker only sees "Unauthorized". The ID of a token is not
+// secret.
 func (b *bootstrapTokens) refused(ctx context.Context, id, reason string) {
 	fields := []zap.Field{zap.String("token-id", id), zap.String("reason", reason)}
 	if address, _ := ctx.Value(clientAddress{}).(string); address != "" {
@@ -143,8 +143,8 @@ func (b *bootstrapTokens) refused(ctx context.Context, id, reason string) {
 
 const reasonUnknown = "there is no such token: it was deleted, or has expired and was cleaned up"
 
-// refusal finds out why upstream's authenticator, which does not say, has
-// refused a token whose secret was right.
+// refusal returns why upstream's authenticator has refused a token with the correct secret:
+// upstream does not return a reason.
 func refusal(secret *corev1.Secret) string {
 	value := func(key string) string { return bootstrapsecrets.GetData(secret, key) }
 	switch {

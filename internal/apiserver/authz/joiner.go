@@ -1,0 +1,45 @@
+package authz
+
+import (
+	"context"
+	"slices"
+
+	certificatesv1 "k8s.io/api/certificates/v1"
+	"k8s.io/apiserver/pkg/authorization/authorizer"
+
+	"github.com/kubembed/kubembed/internal/join"
+)
+
+// JoinAuthorizer allows clients with a join token to list and watch a single
+// CertificateSigningRequest by its name, if they may get it. A kubelet waits for its
+// certificate in this way (WaitForCertificate in client-go/util/certificate/csr). The role
+// of these clients does not grant list and watch, which would show the requests of others.
+type JoinAuthorizer struct {
+	// Authorizer makes the decisions. It is not embedded: embedded, its method for
+	// conditional decisions would bypass Authorize.
+	Authorizer authorizer.UnconditionalAuthorizer
+}
+
+// Authorize is authorizer.UnconditionalAuthorizer.
+func (j JoinAuthorizer) Authorize(ctx context.Context, a authorizer.Attributes) (authorizer.Decision, string, error) {
+	if a.GetResource() == "certificatesigningrequests" && ofJoiner(a) {
+		return j.Authorizer.Authorize(ctx, getOf{a})
+	}
+	return j.Authorizer.Authorize(ctx, a)
+}
+
+// ofJoiner reports whether a client with a join token lists or watches a single object.
+// The name in the attributes is that of the field selector in the query: upstream's
+// RequestInfo has read it.
+func ofJoiner(a authorizer.Attributes) bool {
+	if a.GetVerb() != "list" && a.GetVerb() != "watch" || a.GetName() == "" || a.GetSubresource() != "" ||
+		a.GetAPIGroup() != certificatesv1.GroupName || a.GetUser() == nil || !slices.Contains(a.GetUser().GetGroups(), join.Group) {
+		return false
+	}
+	return true
+}
+
+// getOf are the attributes of a request that gets the object.
+type getOf struct{ authorizer.Attributes }
+
+func (getOf) GetVerb() string { return "get" }

@@ -1,0 +1,45 @@
+package clientcert
+
+import (
+	"fmt"
+	"maps"
+	"net/http"
+
+	"k8s.io/apiserver/pkg/authentication/authenticator"
+	"k8s.io/apiserver/pkg/authentication/user"
+
+	"github.com/kubembed/kubembed/internal/nodeidentity"
+)
+
+// NodeKeys adds the hash of the public key of its client certificate to the user of a node.
+// The API server copies it to the CertificateSigningRequests of the node, which shows by
+// which key the node has requested them.
+type NodeKeys struct{ Next authenticator.Request }
+
+// AuthenticateRequest is authenticator.Request.
+func (n NodeKeys) AuthenticateRequest(r *http.Request) (*authenticator.Response, bool, error) {
+	response, ok, err := n.Next.AuthenticateRequest(r)
+	if err != nil || !ok || r.TLS == nil || len(r.TLS.PeerCertificates) == 0 {
+		return response, ok, err
+	}
+	if _, node := nodeidentity.NodeOfUser(response.User.GetName()); !node || !Identifies(response, r.TLS.PeerCertificates[0]) {
+		return response, ok, err
+	}
+	hash, err := nodeidentity.HashKey(r.TLS.PeerCertificates[0].PublicKey)
+	if err != nil {
+		return nil, false, fmt.Errorf("apiserver: client certificate: %w", err)
+	}
+	extra := maps.Clone(response.User.GetExtra())
+	extra[nodeidentity.KeyExtra] = []string{hash}
+	return &authenticator.Response{Audiences: response.Audiences, User: &user.DefaultInfo{
+		Name: response.User.GetName(), UID: response.User.GetUID(), Groups: response.User.GetGroups(), Extra: extra,
+	}}, true, nil
+}
+
+// nodeKey returns the hash that NodeKeys has added.
+func nodeKey(info user.Info) string {
+	if values := info.GetExtra()[nodeidentity.KeyExtra]; len(values) == 1 {
+		return values[0]
+	}
+	return ""
+}

@@ -1,0 +1,54 @@
+package clientcert
+
+import (
+	"context"
+	"net"
+	"net/http"
+
+	"go.uber.org/zap"
+	"k8s.io/apiserver/pkg/authentication/authenticator"
+	"k8s.io/client-go/tools/cache"
+)
+
+// Revocations refuses the client certificates of revoked nodes and revoked certificates,
+// and closes their connections. It reads memory only: an informer of Secrets updates it, on
+// each server that shares the etcd.
+type Revocations struct {
+	Nodes        *RevokedNodes
+	Certificates *RevokedCertificates
+}
+
+// NewRevocations returns the revocations that the informer of Secrets will see.
+func NewRevocations(secrets cache.SharedIndexInformer, logger *zap.Logger) (r Revocations, err error) {
+	if r.Nodes, err = newRevokedNodes(secrets, logger); err != nil {
+		return Revocations{}, err
+	}
+	if r.Certificates, err = newRevokedCertificates(secrets); err != nil {
+		return Revocations{}, err
+	}
+	return r, nil
+}
+
+// WaitSynced returns when all revocations from before the start are known.
+func (r Revocations) WaitSynced(ctx context.Context) error {
+	if err := r.Certificates.waitSynced(ctx); err != nil {
+		return err
+	}
+	return r.Nodes.waitSynced(ctx)
+}
+
+// Wrap returns an authenticator that refuses revoked users that next accepts.
+func (r Revocations) Wrap(next authenticator.Request) authenticator.Request {
+	return r.Certificates.wrap(r.Nodes.wrap(next))
+}
+
+// ConnContext is for http.Server.
+func (r Revocations) ConnContext(ctx context.Context, c net.Conn) context.Context {
+	return r.Certificates.conns.Context(r.Nodes.conns.Context(ctx, c), c)
+}
+
+// ConnState is for http.Server.
+func (r Revocations) ConnState(c net.Conn, state http.ConnState) {
+	r.Nodes.conns.State(c, state)
+	r.Certificates.conns.State(c, state)
+}
