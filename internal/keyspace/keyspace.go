@@ -116,14 +116,14 @@ func (k Keyspace) MasterLeases() string { return k.prefix + MasterLeasesPath }
 const MasterLeasesPath = "masterleases/"
 
 // PeerLeases returns the prefix of the keys by which kube-apiservers publish the
-// addresses for requests of other API servers. They expire as those of MasterLeases.
+// addresses for requests of other API servers. They expire like the keys of MasterLeases.
 func (k Keyspace) PeerLeases() string { return k.prefix + "peerserverleases/" }
 
 // Health returns a key that is never written. Health checks read it.
 func (k Keyspace) Health() string { return k.prefix + "health" }
 
-// The keys below "kubembed/" are those of this project. No resource has such keys: the
-// group of a custom resource has a dot in its name.
+// The keys below "kubembed/" belong to this project. No resource has such keys: the group
+// of a custom resource has a dot in its name.
 
 // Servers returns the prefix of the keys by which API servers publish their names,
 // addresses and endpoints to each other.

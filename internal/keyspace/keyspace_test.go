@@ -15,7 +15,7 @@ import (
 	"github.com/kubembed/kubembed/internal/keyspace"
 )
 
-// TestResourcePrefix compares the prefixes of all built-in resources with those of
+// TestResourcePrefix compares the prefix of each built-in resource with the one of
 // upstream's storage factory.
 func TestResourcePrefix(t *testing.T) {
 	t.Parallel()

@@ -223,8 +223,8 @@ func TestBootstrapOverChangedData(t *testing.T) {
 	}
 }
 
-// TestRestartWithoutRBAC: the bootstrap policy has nothing to do with resources that are not
-// served. A second start tried for ever to create it.
+// TestRestartWithoutRBAC: the bootstrap policy has nothing to do with resources that are
+// not served. A second start tried for ever to create it.
 func TestRestartWithoutRBAC(t *testing.T) {
 	t.Parallel()
 	for _, off := range []string{"rbac.authorization.k8s.io/v1", "rbac.authorization.k8s.io/v1/rolebindings"} {

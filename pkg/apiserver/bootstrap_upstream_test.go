@@ -48,8 +48,8 @@ var bootstrapKinds = map[string]string{
 	"/api/v1/namespaces/kube-node-lease/configmaps?fieldSelector=metadata.name=kube-root-ca.crt": "/registry/configmaps/kube-node-lease/",
 }
 
-// bootstrapState is what there is of these kinds: JSON by kind, namespace and name. It has
-// no metadata that differs from one write of an object to the next, and no status.
+// bootstrapState is what there is of these kinds: JSON by kind, namespace and name. It
+// has no metadata that differs from one write of an object to the next, and no status.
 func (p *plane) bootstrapState(t *testing.T) map[string]string {
 	t.Helper()
 	state := map[string]string{}
@@ -172,8 +172,9 @@ func (p *plane) upstreamBootstrap(t *testing.T, registered []apiregistrationv1.A
 	p.flowControlEnsured(t)
 }
 
-// flowControlEnsured waits until upstream's ensurer has nothing left to do. It leaves an object
-// whose status changes meanwhile to its next pass and says that it has ensured all.
+// flowControlEnsured waits until upstream's ensurer has nothing left to do. It leaves an
+// object whose status changes meanwhile to its next pass and says that it has ensured
+// all.
 func (p *plane) flowControlEnsured(t *testing.T) {
 	t.Helper()
 	client := kubernetes.NewForConfigOrDie(p.LoopbackConfig()).FlowcontrolV1()
@@ -194,7 +195,8 @@ func (p *plane) flowControlEnsured(t *testing.T) {
 	})
 }
 
-// ensured returns an error if upstream's ensurer would create, update or delete an object.
+// ensured returns an error if upstream's ensurer would create, update or delete an
+// object.
 func ensured[T any, P interface {
 	*T
 	comparable

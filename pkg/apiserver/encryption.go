@@ -16,62 +16,65 @@ import (
 	"k8s.io/apiserver/pkg/apis/apiserver/validation"
 )
 
-// Encryption says which resources are encrypted on their way to etcd, and how. Its
-// zero value encrypts nothing.
+// Encryption selects the resources that are encrypted on their way to etcd, and the keys.
+// Its zero value encrypts nothing.
 //
-// The first of Keys encrypts, and all of them decrypt. What was stored before there
-// were keys, or is of a resource that was not in Resources, is read as it is, and is
-// encrypted when it is written the next time, or all of it by Server.Reencrypt.
-// Whoever can write to etcd can therefore put objects in the clear there.
+// The first of Keys encrypts, and all of them decrypt. Objects that were stored before
+// there were keys, or before their resource was in Resources, are read as plaintext. They
+// are encrypted when they are next written, or all at once by Server.Reencrypt. A client
+// that can write to etcd can therefore store objects in plaintext.
 //
-// A new key takes three starts, each of all servers that share the data: with the
-// new key after the old one, so that all can read it; with the new key first, and
-// then Reencrypt; and without the old one. Encryption ends with WritePlaintext and
-// Reencrypt, after which Keys can go. Old revisions of an object stay in etcd until
-// they are compacted, and its old bytes in the database until they are written over
-// or it is defragmented, in the write-ahead log until that is rotated, and in
-// snapshots: a key that others may know is no longer a secret for what is in those.
+// A key rotation takes three starts of all servers that share the data. Start with the
+// new key after the old one, so that all servers can read it. Start with the new key
+// first, and call Reencrypt. Start without the old key. To end encryption, set
+// WritePlaintext, call Reencrypt, and then remove Keys.
 //
-// Without the keys nothing that was encrypted can be read, by nobody. They are in no
-// snapshot: keep them elsewhere too.
+// Old revisions of an object stay in etcd until they are compacted. Their bytes stay in
+// the database until they are overwritten or the database is defragmented, in the
+// write-ahead log until it is rotated, and in snapshots. A rotation does not protect them
+// from a key that was disclosed.
+//
+// Without the keys, encrypted objects cannot be recovered. Snapshots do not contain the
+// keys: keep a copy of them in another place.
 type Encryption struct {
-	// Resources are encrypted, like kube-apiserver's EncryptionConfiguration names
-	// them: "secrets", "configmaps", "widgets.example.com", "*.apps", "*." for the core
-	// group, "*.*" for everything, custom resources too. If empty, "secrets".
+	// Resources are encrypted. They have the names of kube-apiserver's
+	// EncryptionConfiguration: "secrets", "configmaps", "widgets.example.com", "*.apps",
+	// "*." for the core group, "*.*" for all resources, including custom resources. If
+	// empty, "secrets".
 	Resources []string
 	// Keys encrypt and decrypt: the first does both.
 	Keys []EncryptionKey
-	// WritePlaintext writes everything in the clear, and decrypts with Keys.
+	// WritePlaintext writes all resources in plaintext. Keys still decrypt.
 	WritePlaintext bool
 }
 
 // EncryptionKey is one of Secretbox, AESGCM and KMS.
 type EncryptionKey struct {
-	// Name is stored with what the key encrypts, and must stay what it is. If empty,
-	// it is made from the key, and is "kms" for a KMS. Set it to the name in
-	// kube-apiserver's EncryptionConfiguration to read what that has written.
+	// Name is stored with each object that the key encrypts, and must not change. If
+	// empty, it is a hash of the key, or "kms" for a KMS. To read objects that
+	// kube-apiserver has written, set it to the name in its EncryptionConfiguration.
 	Name string
 
-	// Secretbox is a key of 32 random bytes for XSalsa20 and Poly1305, which is what
-	// Kubernetes recommends where there is no KMS.
+	// Secretbox is a key of 32 random bytes for XSalsa20 and Poly1305. Kubernetes
+	// recommends it if there is no KMS.
 	Secretbox []byte
 	// AESGCM is a key of 16, 24 or 32 random bytes for AES in Galois/Counter mode. Its
-	// nonces are random: Kubernetes wants a new key every 200,000 writes, which nothing
-	// here counts.
+	// nonces are random: Kubernetes requires a new key every 200,000 writes. Writes are
+	// not counted here.
 	AESGCM []byte
-	// KMS is a key-management service that has the keys.
+	// KMS is a key-management service that holds the keys.
 	KMS KMS
 }
 
-// KMS is a plugin of version 2 (k8s.io/kms).
+// KMS is a KMS plugin of version 2 (k8s.io/kms).
 type KMS struct {
-	// Endpoint is its socket, like "unix:///run/kms.sock".
+	// Endpoint is the socket of the plugin, like "unix:///run/kms.sock".
 	Endpoint string
-	// Timeout bounds each call. If zero, three seconds, upstream's default.
+	// Timeout bounds each call. If zero, it is three seconds, as upstream.
 	Timeout time.Duration
 }
 
-// Clone returns a copy that shares nothing.
+// Clone returns a deep copy.
 func (e Encryption) Clone() Encryption {
 	e.Resources = slices.Clone(e.Resources)
 	e.Keys = slices.Clone(e.Keys)
@@ -101,7 +104,7 @@ func (e Encryption) withDefaults() Encryption {
 	return e
 }
 
-// validate never says what a key is.
+// validate returns errors without the values of keys.
 func (e Encryption) validate(at *field.Path) (errs field.ErrorList) {
 	if len(e.Keys) == 0 {
 		if len(e.Resources) > 0 || e.WritePlaintext {
@@ -118,7 +121,7 @@ func (e Encryption) validate(at *field.Path) (errs field.ErrorList) {
 		}
 		names[key.Name] = true
 	}
-	// Upstream looks at the names of resources as it would in its file.
+	// Upstream validates the names of resources as in its configuration file.
 	upstream := &apiserver.EncryptionConfiguration{Resources: []apiserver.ResourceConfiguration{{
 		Resources: e.withDefaults().Resources,
 		Providers: []apiserver.ProviderConfiguration{{Identity: &apiserver.IdentityConfiguration{}}},

@@ -24,7 +24,9 @@ func (s *Server) listeners() []*serving.Server {
 		Logger: s.config.Logger,
 	}
 	// The connections of revoked nodes and certificates are closed.
-	connContext := func(ctx context.Context, c net.Conn) context.Context { return s.generic.revocations.ConnContext(ctx, c) }
+	connContext := func(ctx context.Context, c net.Conn) context.Context {
+		return s.generic.revocations.ConnContext(ctx, c)
+	}
 	connState := func(c net.Conn, state http.ConnState) { s.generic.revocations.ConnState(c, state) }
 	servers := []*serving.Server{serving.NewHTTPS(options, connContext, connState)}
 	if s.config.InsecureListener != nil {

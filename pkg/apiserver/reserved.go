@@ -14,11 +14,11 @@ import (
 	"github.com/kubembed/kubembed/internal/storage"
 )
 
-// Reserve adds hosts to the names and addresses for which no node gets a serving
-// certificate, in addition to those of Config.Reserved, until the server stops. Hosts are
-// DNS names and IP addresses, without ports. Other servers of the same etcd know them when
-// Reserve returns. If etcd is unavailable, Reserve logs a warning, and the other servers
-// learn of them soon after etcd is available again.
+// Reserve adds hosts to Config.Reserved until the server stops: names and addresses for
+// which no node gets a serving certificate. Hosts are
+// DNS names and IP addresses, without ports. Other servers of the same etcd know them
+// when Reserve returns. If etcd is unavailable, Reserve logs a warning, and the other
+// servers learn of them soon after etcd is available again.
 func (s *Server) Reserve(ctx context.Context, hosts ...string) error {
 	if err := s.generic.presence.Reserve(hosts); err != nil {
 		return fmt.Errorf("apiserver: reserve: %w", err)

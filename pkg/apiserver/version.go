@@ -13,17 +13,17 @@ import (
 	"github.com/kubembed/kubembed/internal/versionskew"
 )
 
-// KubernetesVersion is the Kubernetes release whose code is embedded. It is that of
-// k8s.io/kubernetes in go.mod, which a program cannot always ask for its own build.
+// KubernetesVersion is the embedded Kubernetes release: the version of k8s.io/kubernetes
+// in go.mod, which a program cannot always read from its own build information.
 const KubernetesVersion = "v1.37.2"
 
 // ErrVersionSkew is returned by New when the stored data are of a Kubernetes version that
 // this release does not work with.
 var ErrVersionSkew = versionskew.Err
 
-// effectiveVersion is upstream's, but tells the release that is embedded: a
-// library is linked without upstream's version stamps, and upstream would
-// report v0.0.0-master, which kubectl takes for a wild version skew.
+// effectiveVersion is upstream's effective version with the embedded release. A library
+// is linked without upstream's version stamps, and upstream would report v0.0.0-master,
+// for which kubectl warns of version skew.
 type effectiveVersion struct {
 	compatibility.EffectiveVersion
 }
@@ -40,6 +40,6 @@ func (e effectiveVersion) Info() *apimachineryversion.Info {
 	return &info
 }
 
-// serverUserAgent is the User-Agent of the server's requests to itself, as
-// kube-apiserver's.
+// serverUserAgent is the User-Agent of the server's requests to itself. It is that of
+// kube-apiserver.
 const serverUserAgent = bootstrap.ServerManager + "/" + KubernetesVersion + " (" + runtime.GOOS + "/" + runtime.GOARCH + ") kubernetes"

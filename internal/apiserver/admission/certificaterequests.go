@@ -13,8 +13,8 @@ import (
 // 128 kB takes 12 s, even if the client is gone.
 const maxRSABits = 8192
 
-// CheckCertificateRequest refuses a CertificateSigningRequest with a key that is too large,
-// before upstream verifies its signature.
+// CheckCertificateRequest refuses a CertificateSigningRequest with a key that is too
+// large, before upstream verifies its signature.
 func CheckCertificateRequest(a admission.Attributes) error {
 	if a.GetOperation() != admission.Create || a.GetResource().GroupResource() != certificates.Resource("certificatesigningrequests") {
 		return nil

@@ -23,7 +23,8 @@ type AdminCertificate struct {
 	issued [][]byte // in DER
 }
 
-// Current returns the certificate of the user name, and replaces it when it is about to expire.
+// Current returns the certificate of the user name, and replaces it when it is about to
+// expire.
 func (a *AdminCertificate) Current(keys *pki.PKI, name string) (pki.KeyPair, error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -67,8 +68,8 @@ func (b certificateFirst) AuthenticateRequest(r *http.Request) (*authenticator.R
 	return b.without.AuthenticateRequest(r)
 }
 
-// ignoreAdminCertificate ignores the certificate of Server.ClientConfig if the request has
-// other credentials: a copy of that configuration with jane's token must not be an
+// ignoreAdminCertificate ignores the certificate of Server.ClientConfig if the request
+// has other credentials: a copy of that configuration with jane's token must not be an
 // administrator.
 type ignoreAdminCertificate struct {
 	authenticator.Request
@@ -79,7 +80,8 @@ func (a ignoreAdminCertificate) AuthenticateRequest(r *http.Request) (*authentic
 	if r.Header.Get("Authorization") == "" || !a.admin.has(r.TLS.PeerCertificates[0].Raw) {
 		return a.Request.AuthenticateRequest(r)
 	}
-	// The copy shares the headers: authenticators delete the credentials that they accept.
+	// The copy shares the headers: authenticators delete the credentials that they
+	// accept.
 	tokenOnly, state := *r, *r.TLS
 	state.PeerCertificates, state.VerifiedChains = nil, nil
 	tokenOnly.TLS = &state

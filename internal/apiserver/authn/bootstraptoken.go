@@ -31,8 +31,8 @@ import (
 )
 
 // bootstrapTokens authenticates clients by bootstrap tokens. It adds three things to
-// upstream's authenticator: secrets may be longer than 16 characters, new and deleted tokens
-// take effect at once, and the log has the reason of each refusal.
+// upstream's authenticator: secrets may be longer than 16 characters, new and deleted
+// tokens take effect at once, and the log has the reason of each refusal.
 type bootstrapTokens struct {
 	lister  corev1listers.SecretNamespaceLister
 	client  corev1client.SecretInterface
@@ -42,15 +42,16 @@ type bootstrapTokens struct {
 
 const (
 	// refusalsLogged bounds the log lines per second about refused tokens. Upstream logs
-	// each refusal through klog, which package controlplane limits: see its documentation.
+	// each refusal through klog, which package controlplane limits: see its
+	// documentation.
 	refusalsLogged = 5
 	// unknownLookups bounds the reads of storage per second for tokens that the informer
 	// does not have, and so the cost of clients that guess tokens.
 	unknownLookups = 100
 )
 
-// NewBootstrapTokens returns an authenticator of bootstrap tokens, which it takes from the
-// same headers as upstream's authenticator takes bearer tokens.
+// NewBootstrapTokens returns an authenticator of bootstrap tokens, which it takes from
+// the same headers as upstream's authenticator takes bearer tokens.
 func NewBootstrapTokens(audiences authenticator.Audiences, secrets corev1listers.SecretLister, client kubernetes.Interface, logger *zap.Logger) authenticator.Request {
 	tokens := authenticator.WrapAudienceAgnosticToken(audiences, &bootstrapTokens{
 		lister:  secrets.Secrets(metav1.NamespaceSystem),
@@ -143,8 +144,8 @@ func (b *bootstrapTokens) refused(ctx context.Context, id, reason string) {
 
 const reasonUnknown = "there is no such token: it was deleted, or has expired and was cleaned up"
 
-// refusal returns why upstream's authenticator has refused a token with the correct secret:
-// upstream does not return a reason.
+// refusal returns why upstream's authenticator has refused a token with the correct
+// secret: upstream does not return a reason.
 func refusal(secret *corev1.Secret) string {
 	value := func(key string) string { return bootstrapsecrets.GetData(secret, key) }
 	switch {

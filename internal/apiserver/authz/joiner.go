@@ -12,8 +12,9 @@ import (
 
 // JoinAuthorizer allows clients with a join token to list and watch a single
 // CertificateSigningRequest by its name, if they may get it. A kubelet waits for its
-// certificate in this way (WaitForCertificate in client-go/util/certificate/csr). The role
-// of these clients does not grant list and watch, which would show the requests of others.
+// certificate in this way (WaitForCertificate in client-go/util/certificate/csr). The
+// role of these clients does not grant list and watch, which would show the requests of
+// others.
 type JoinAuthorizer struct {
 	// Authorizer makes the decisions. It is not embedded: embedded, its method for
 	// conditional decisions would bypass Authorize.

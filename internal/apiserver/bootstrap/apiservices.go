@@ -69,7 +69,8 @@ func (c Config) repair(ctx context.Context, store storage.Store, o object) error
 	return err
 }
 
-// updatedAPIService records the update in managedFields as the handler of a request would.
+// updatedAPIService records the update in managedFields as the handler of a request
+// would.
 func (c Config) updatedAPIService(current, updated *apiregistration.APIService) (runtime.Object, error) {
 	if len(current.ManagedFields) == 0 {
 		return updated, nil // an older release created it, and recorded no managers

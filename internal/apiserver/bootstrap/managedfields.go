@@ -12,14 +12,14 @@ import (
 	"sigs.k8s.io/structured-merge-diff/v6/fieldpath"
 )
 
-// Upstream creates the bootstrap objects by requests, and the handler of a request
-// records in managedFields which client owns which fields. Here these objects are
-// written straight through storage, with the same managedFields. The rules below hold
-// for these few kinds; upstream's field manager, which knows all, takes longer than
-// everything else that a start does with the objects. TestSeededManagedFields compares
-// its results with ours, and TestSeededMetadata compares ours with a kube-apiserver's.
+// Upstream creates the bootstrap objects by requests, and the handler of a request records
+// in managedFields which client owns which fields. Here the objects are written through
+// storage, with the same managedFields. The rules below hold for their few kinds.
+// Upstream's field manager, which supports all kinds, takes longer than the rest of the
+// work on these objects at a start. TestSeededManagedFields compares its results with
+// these, and TestSeededMetadata compares these with those of a kube-apiserver.
 
-// What upstream's clients are called in managedFields.
+// The names of upstream's clients in managedFields.
 const (
 	ServerManager      = "kube-apiserver"
 	controllersManager = "kube-controller-manager"
@@ -28,7 +28,7 @@ const (
 	serviceCIDRManager = "kubernetes-service-cidr-controller"
 )
 
-// managedFields returns those of a new object in its v1 form, with defaults, as if
+// managedFields returns the managedFields of a new object in v1, with defaults, as if
 // manager had created it by a request.
 func managedFields(object runtime.Object, group, manager string) ([]metav1.ManagedFieldsEntry, error) {
 	m := fieldOwners{apiVersion: "v1", now: metav1.Now()}
@@ -36,8 +36,8 @@ func managedFields(object runtime.Object, group, manager string) ([]metav1.Manag
 		m.apiVersion = group + "/v1"
 	}
 	created := object
-	// Controllers of upstream apply these parts later, which are there from the start
-	// here.
+	// Upstream's controllers apply these parts after the creation. Here the object has
+	// them from the beginning.
 	switch o := object.(type) {
 	case *rbacv1.ClusterRole:
 		if o.AggregationRule != nil && len(o.Rules) > 0 {
@@ -80,11 +80,11 @@ func (m *fieldOwners) add(manager string, operation metav1.ManagedFieldsOperatio
 	}
 	m.entries = append(m.entries, metav1.ManagedFieldsEntry{
 		Manager: manager, Operation: operation, Subresource: subresource, APIVersion: m.apiVersion, Time: &m.now,
-		FieldsType: "FieldsV1", FieldsV1: &metav1.FieldsV1{Raw: raw}, //nolint:staticcheck // as upstream makes them: the accessors copy
+		FieldsType: "FieldsV1", FieldsV1: &metav1.FieldsV1{Raw: raw}, //nolint:staticcheck // as upstream does: the accessors copy
 	})
 }
 
-// createdFields are the fields of a new object that an empty one does not have.
+// createdFields returns the fields of a new object that an empty object does not have.
 func createdFields(object runtime.Object) (*fieldpath.Set, error) {
 	content, err := runtime.DefaultUnstructuredConverter.ToUnstructured(shortened(object))
 	if err != nil {
@@ -109,8 +109,8 @@ func createdFields(object runtime.Object) (*fieldpath.Set, error) {
 	return set, nil
 }
 
-// shortened leaves one element of the long lists: a list has one owner as a whole,
-// whatever is in it.
+// shortened returns an object with one element of its long lists: a list is owned as a
+// whole, whatever its elements are.
 func shortened(object runtime.Object) runtime.Object {
 	switch o := object.(type) {
 	case *rbacv1.ClusterRole:
@@ -129,7 +129,7 @@ func shortened(object runtime.Object) runtime.Object {
 	return object
 }
 
-// emptyContents are those of empty objects, by type. They are only read.
+// emptyContents are the contents of empty objects, by type. They are never changed.
 var emptyContents sync.Map
 
 func emptyContent(of reflect.Type) (map[string]any, error) {
@@ -143,19 +143,19 @@ func emptyContent(of reflect.Type) (map[string]any, error) {
 	return content, err
 }
 
-// addCreated adds what content has and empty has not. Lists and the references to
-// roles have one owner as a whole.
+// addCreated adds the fields of content that empty does not have. Lists and references to
+// roles are owned as a whole.
 func addCreated(set *fieldpath.Set, path fieldpath.Path, content, empty map[string]any) {
 	for key, value := range content {
-		was, there := empty[key]
-		if there && reflect.DeepEqual(value, was) {
+		emptyValue, ok := empty[key]
+		if ok && reflect.DeepEqual(value, emptyValue) {
 			continue
 		}
 		here := append(path[:len(path):len(path)], fieldpath.PathElement{FieldName: &key})
 		if below, ok := value.(map[string]any); ok && key != "roleRef" {
-			// Nobody owns the existence of a struct that an empty object has, too.
-			if wasBelow, ok := was.(map[string]any); ok {
-				addCreated(set, here, below, wasBelow)
+			// A struct that an empty object has too has no owner of its own.
+			if emptyBelow, ok := emptyValue.(map[string]any); ok {
+				addCreated(set, here, below, emptyBelow)
 				continue
 			}
 			addCreated(set, here, below, nil)

@@ -7,8 +7,8 @@ import (
 	controlplaneapiserver "k8s.io/kubernetes/pkg/controlplane/apiserver"
 )
 
-// GroupPriorities returns the order of API groups in discovery, by which kubectl prefers one
-// group over another. The aggregator does not serve a built-in group version without
+// GroupPriorities returns the order of API groups in discovery, by which kubectl prefers
+// one group over another. The aggregator does not serve a built-in group version without
 // priority.
 func GroupPriorities() map[schema.GroupVersion]controlplaneapiserver.APIServicePriority {
 	all := controlplaneapiserver.DefaultGenericAPIServicePriorities()

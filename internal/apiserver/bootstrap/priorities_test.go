@@ -15,7 +15,8 @@ import (
 	controlplaneapiserver "k8s.io/kubernetes/pkg/controlplane/apiserver"
 )
 
-// TestPriorities compares kubePriorities with upstream's table, in its source: nothing exports it.
+// TestPriorities compares kubePriorities with upstream's table, in its source: nothing
+// exports it.
 func TestPriorities(t *testing.T) {
 	theirs := map[schema.GroupVersion]controlplaneapiserver.APIServicePriority{}
 	const path = "k8s.io/kubernetes/cmd/kube-apiserver/app"

@@ -54,8 +54,8 @@ type Config struct {
 // Seed writes the missing bootstrap objects. It reports whether no object existed.
 //
 // If any ClusterRole or ClusterRoleBinding exists, it writes no RBAC object, and
-// rbacpolicy.Reconcile has to create the missing ones, some as copies of existing ones. An
-// operator may have deleted them, an older release may not have had them, and a start
+// rbacpolicy.Reconcile has to create the missing ones, some as copies of existing ones.
+// An operator may have deleted them, an older release may not have had them, and a start
 // that was killed may not have written them.
 func Seed(ctx context.Context, c Config) (fresh bool, err error) {
 	var existing existingObjects

@@ -11,9 +11,9 @@ import (
 	"github.com/kubembed/kubembed/internal/nodeidentity"
 )
 
-// NodeKeys adds the hash of the public key of its client certificate to the user of a node.
-// The API server copies it to the CertificateSigningRequests of the node, which shows by
-// which key the node has requested them.
+// NodeKeys adds the hash of the public key of its client certificate to the user of a
+// node. The API server copies it to the CertificateSigningRequests of the node, which
+// shows by which key the node has requested them.
 type NodeKeys struct{ Next authenticator.Request }
 
 // AuthenticateRequest is authenticator.Request.

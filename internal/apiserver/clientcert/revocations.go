@@ -11,8 +11,8 @@ import (
 )
 
 // Revocations refuses the client certificates of revoked nodes and revoked certificates,
-// and closes their connections. It reads memory only: an informer of Secrets updates it, on
-// each server that shares the etcd.
+// and closes their connections. It reads memory only: an informer of Secrets updates it,
+// on each server that shares the etcd.
 type Revocations struct {
 	Nodes        *RevokedNodes
 	Certificates *RevokedCertificates

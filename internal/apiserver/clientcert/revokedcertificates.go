@@ -23,8 +23,8 @@ var errRevokedCertificate = errors.New("apiserver: the client certificate was re
 // the connections on which they were shown. It asks nothing but memory, as revokedNodes.
 type RevokedCertificates struct {
 	synced func() bool
-	keys   sync.Map         // the revoked ones
-	conns  Conns // by key
+	keys   sync.Map // the revoked ones
+	conns  Conns    // by key
 }
 
 func newRevokedCertificates(secrets cache.SharedIndexInformer) (*RevokedCertificates, error) {
@@ -68,8 +68,8 @@ func (r *RevokedCertificates) has(key string) bool {
 	return revoked
 }
 
-// wrap refuses users that next accepts by a revoked certificate. A user that presents such
-// a certificate but is accepted by a token is not refused.
+// wrap refuses users that next accepts by a revoked certificate. A user that presents
+// such a certificate but is accepted by a token is not refused.
 func (r *RevokedCertificates) wrap(next authenticator.Request) authenticator.Request {
 	return authenticator.RequestFunc(func(req *http.Request) (*authenticator.Response, bool, error) {
 		response, ok, err := next.AuthenticateRequest(req)
@@ -81,7 +81,8 @@ func (r *RevokedCertificates) wrap(next authenticator.Request) authenticator.Req
 		if err != nil {
 			return nil, false, err
 		}
-		// Add the connection before the check: one of the two sees a concurrent revocation.
+		// Add the connection before the check: one of the two sees a concurrent
+		// revocation.
 		r.conns.Add(req, key, key)
 		if r.has(key) && Identifies(response, certificate) {
 			return nil, false, errRevokedCertificate

@@ -134,7 +134,8 @@ func (r *RevokedNodes) wrap(next authenticator.Request) authenticator.Request {
 			return response, ok, nil
 		}
 		key := nodeKey(response.User)
-		// Add the connection before the check: one of the two sees a concurrent revocation.
+		// Add the connection before the check: one of the two sees a concurrent
+		// revocation.
 		r.conns.Add(req, node, key)
 		if !(*r.records.Load())[node].accepts(key) {
 			return nil, false, errRevokedNode

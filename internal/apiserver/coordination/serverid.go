@@ -1,5 +1,5 @@
-// Package coordination lets several API servers work on the data of one etcd: it gives each
-// an ID, and refuses servers whose Kubernetes version does not fit the stored data.
+// Package coordination lets several API servers work on the data of one etcd: it gives
+// each an ID, and refuses servers whose Kubernetes version does not fit the stored data.
 package coordination
 
 import (
@@ -13,8 +13,9 @@ import (
 	"github.com/kubembed/kubembed/internal/fieldpath"
 )
 
-// ServerCount returns the number of servers for upstream's configuration. Any number above
-// one has the same effect: CRDs are established only after the other servers have seen them.
+// ServerCount returns the number of servers for upstream's configuration. Any number
+// above one has the same effect: CRDs are established only after the other servers have
+// seen them.
 func ServerCount(shared bool) int {
 	if shared {
 		return 2

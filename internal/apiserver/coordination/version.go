@@ -23,9 +23,9 @@ type storedVersion struct {
 const versionTimeout = 10 * time.Second
 
 // ClaimVersion returns versionskew.Err if the Kubernetes release own must not work on the
-// data below keys, and otherwise records that it has been started there. It must be called
-// before upstream's code writes anything, which it does even if the server is stopped
-// before it serves.
+// data below keys, and otherwise records that it has been started there. It must be
+// called before upstream's code writes anything, which it does even if the server is
+// stopped before it serves.
 func ClaimVersion(ctx context.Context, client *clientv3.Client, keys keyspace.Keyspace, own string, shared bool) error {
 	ctx, cancel := context.WithTimeout(ctx, versionTimeout)
 	defer cancel()

@@ -46,8 +46,8 @@ func (t *Transformers) Reencrypt(ctx context.Context, client *clientv3.Client, k
 	return written, err
 }
 
-// reencrypt rewrites one object. It tries again when another client has written the object
-// in the meantime.
+// reencrypt rewrites one object. It tries again when another client has written the
+// object in the meantime.
 func (t *Transformers) reencrypt(ctx context.Context, client *clientv3.Client, kv *mvccpb.KeyValue, encrypt func(encrypted bool) bool) (changed bool, err error) {
 	key := string(kv.Key)
 	for {
@@ -109,7 +109,7 @@ func servedResources(keys keyspace.Keyspace, served discovery.ServerResourcesInt
 				continue
 			}
 			for _, prefix := range keys.ResourcePrefixes(resource) {
-				// Events of both groups are stored as those of the core group.
+				// Events of both groups are stored as events of the core group.
 				if indexed, ok := index[prefix]; !ok || indexed.Group != "" {
 					index[prefix] = resource
 				}

@@ -33,8 +33,9 @@ const (
 
 // NewLeaseReconciler returns the reconciler of servers that share an etcd, as
 // createLeaseReconciler of k8s.io/kubernetes/pkg/controlplane: each server keeps a key in
-// etcd that expires after its end, and writes the addresses of all keys into the endpoints
-// of the kubernetes Service. config is the storage configuration for core.Endpoints.
+// etcd that expires after its end, and writes the addresses of all keys into the
+// endpoints of the kubernetes Service. config is the storage configuration for
+// core.Endpoints.
 func NewLeaseReconciler(ctx context.Context, backend *storage.Backend, config *storagebackend.ConfigForResource, loopback *clientrest.Config) (reconcilers.EndpointReconciler, error) {
 	store, destroy, err := backend.Uncached(config, masterLeasePrefix)
 	if err != nil {
@@ -45,8 +46,8 @@ func NewLeaseReconciler(ctx context.Context, backend *storage.Backend, config *s
 		&masterLeases{ctx: ctx, store: store, destroy: destroy}), nil
 }
 
-// masterLeases is upstream's reconcilers.NewLeases over the shared client. Upstream's dials
-// etcd, and prints to standard error while etcd is unavailable.
+// masterLeases is upstream's reconcilers.NewLeases over the shared client. Upstream's
+// dials etcd, and prints to standard error while etcd is unavailable.
 type masterLeases struct {
 	ctx     context.Context
 	store   apistorage.Interface
@@ -83,7 +84,8 @@ func (l *masterLeases) UpdateLease(ip string) error {
 					return nil, nil, fmt.Errorf("lease of an API server is a %T", object)
 				}
 				lease.Subsets = []core.EndpointSubset{{Addresses: []core.EndpointAddress{{IP: ip}}}}
-				// The storage does not write an unchanged object, and its key would expire.
+				// The storage does not write an unchanged object, and its key would
+				// expire.
 				lease.Generation++
 				ttl := uint64(masterLeaseTTL / time.Second)
 				return lease, &ttl, nil

@@ -1,7 +1,7 @@
-// Package presence knows the names, addresses and endpoints of the API servers of a control
-// plane. Servers that share an etcd publish theirs there. The other parts of the server use
-// them to protect it: nodes get no serving certificates for its names and addresses, and
-// the server connects to no kubelet, pod or Service at its own endpoints.
+// Package presence knows the names, addresses and endpoints of the API servers of a
+// control plane. Servers that share an etcd publish theirs there. The other parts of the
+// server use them to protect it: nodes get no serving certificates for its names and
+// addresses, and the server connects to no kubelet, pod or Service at its own endpoints.
 package presence
 
 import (
@@ -60,16 +60,16 @@ type Config struct {
 	Certificate func() []byte
 	// Local says that only this machine can connect to the server.
 	Local bool
-	// EtcdEndpoints returns the URLs to which the server's etcd client connects. It may be
-	// nil.
+	// EtcdEndpoints returns the URLs to which the server's etcd client connects. It may
+	// be nil.
 	EtcdEndpoints func() []string
 	// Records are nil unless servers share the etcd.
 	Records *Records
 	Logger  *zap.Logger
 }
 
-// Registry knows the presence of this server, and those that the other servers have
-// published. It is safe for concurrent use.
+// Registry has the presence of this server and of the other servers, as they have
+// published it. It is safe for concurrent use.
 type Registry struct {
 	config Config
 
@@ -163,8 +163,8 @@ func listenerEndpoints(own []netip.Addr, listener net.Listener) []netip.AddrPort
 }
 
 // expand returns all endpoints at which clients reach an endpoint: with the unspecified
-// address at each interface, and its port at each of the server's own addresses, which may
-// be those of an address translation in front of it.
+// address at each interface, and its port at each of the server's own addresses, which
+// may belong to an address translation in front of it.
 func expand(own []netip.Addr, endpoint netip.AddrPort) (all []netip.AddrPort) {
 	addrs := slices.Clone(own)
 	if ip := endpoint.Addr().Unmap().WithZone(""); ip.IsUnspecified() {
@@ -211,8 +211,8 @@ func (r *Registry) known() []Presence {
 	return all
 }
 
-// CheckKubelet returns an error if the server must not connect to a kubelet at an endpoint.
-// A nil Registry allows all endpoints.
+// CheckKubelet returns an error if the server must not connect to a kubelet at an
+// endpoint. A nil Registry allows all endpoints.
 func (r *Registry) CheckKubelet(at netip.AddrPort) error {
 	if r == nil {
 		return nil

@@ -11,7 +11,8 @@ import (
 )
 
 // Aggregate gives aggregated ClusterRoles the rules of the roles that they select, in the
-// order of upstream's ClusterRole aggregation controller, which then has nothing to write.
+// order of upstream's ClusterRole aggregation controller, which then has nothing to
+// write.
 func Aggregate(roles []rbacv1.ClusterRole) {
 	sorted := make([]*rbacv1.ClusterRole, 0, len(roles))
 	for i := range roles {

@@ -26,14 +26,14 @@ const writers = 16
 // the others still run. The error names all steps that failed.
 //
 // It is upstream's start hook rbac/bootstrap-roles, EnsureRBACPolicy of
-// k8s.io/kubernetes/pkg/registry/rbac/rest, step by step. The hook itself cannot be called:
-// it waits a second before its first try, takes no context, and ends the process when it
-// fails for 30 seconds. TestBootstrapOverChangedData runs both over changes of operators,
-// and compares the results.
+// k8s.io/kubernetes/pkg/registry/rbac/rest, step by step. The hook itself cannot be
+// called: it waits a second before its first try, takes no context, and ends the process
+// when it fails for 30 seconds. TestBootstrapOverChangedData runs both over changes of
+// operators, and compares the results.
 func Reconcile(ctx context.Context, client kubernetes.Interface, policy Policy) error {
 	r := reconciler{ctx: ctx}
-	// Upstream stops when a copy fails. Here only the target of the copy is left out: if it
-	// were created, it would grant what an operator has removed from its source.
+	// Upstream stops when a copy fails. Here only the target of the copy is left out: if
+	// it were created, it would grant what an operator has removed from its source.
 	for source, target := range policy.ClusterRolesToAggregate {
 		if !r.try("copy to", "ClusterRole", target, func() error { return primeAggregated(ctx, client.RbacV1(), source, target) }) {
 			policy.ClusterRoles = slices.DeleteFunc(policy.ClusterRoles, func(r rbacv1.ClusterRole) bool { return r.Name == target })
@@ -117,10 +117,10 @@ func retriable(err error) bool {
 	return apierrors.IsConflict(err) || apierrors.IsServiceUnavailable(err)
 }
 
-// primeAggregated is upstream's primeAggregatedClusterRoles for one role. It copies a role
-// of a release without aggregation to the role that it now aggregates, unless that role
-// exists. Upstream stops at the first source that is aggregated already, in the random
-// order of a map. Here all other roles are still copied.
+// primeAggregated is upstream's primeAggregatedClusterRoles for one role. It copies a
+// role of a release without aggregation to the role that it now aggregates, unless that
+// role exists. Upstream stops at the first source that is aggregated already, in the
+// random order of a map. Here all other roles are still copied.
 func primeAggregated(ctx context.Context, client rbacv1client.ClusterRolesGetter, source, target string) error {
 	_, err := client.ClusterRoles().Get(ctx, target, metav1.GetOptions{})
 	if !apierrors.IsNotFound(err) {

@@ -28,10 +28,11 @@ type Creator = rest.Creater //nolint:misspell // upstream's name
 // allocatorTimeout is when WaitForAllocator concludes that the range is full.
 const allocatorTimeout = time.Second
 
-// WaitForAllocator returns when a Service would get a cluster IP. Upstream has no readiness
-// check of its allocator. Until the allocator has its informers it has no addresses, as
-// when the range is full. WaitForAllocator makes a dry run through the storage: a request
-// would be written to the audit log and pass webhooks and policies of clients.
+// WaitForAllocator returns when a Service would get a cluster IP. Upstream has no
+// readiness check of its allocator. Until the allocator has its informers it has no
+// addresses, as when the range is full. WaitForAllocator makes a dry run through the
+// storage: a request would be written to the audit log and pass webhooks and policies of
+// clients.
 func WaitForAllocator(ctx context.Context, services Creator, ranges networkinglisters.ServiceCIDRLister) error {
 	if !hasReadyRange(ranges) {
 		return nil

@@ -22,9 +22,9 @@ import (
 // managedFields.
 //
 // An administrator may have moved the Services to another range, as upstream documents,
-// and deleted the default ServiceCIDR: then there is nothing to compare. Or he has created
-// another one in its place: then Config.ServiceCIDR has not changed, and the start goes on
-// with a warning, as kube-apiserver does.
+// and deleted the default ServiceCIDR: then there is nothing to compare. Or he has
+// created another one in its place: then Config.ServiceCIDR has not changed, and the
+// start goes on with a warning, as kube-apiserver does.
 func CheckStored(ctx context.Context, backend *storage.Backend, cidr *net.IPNet, manager string, logger *zap.Logger) error {
 	store, err := backend.Store(networking.Resource("servicecidrs"))
 	if err != nil {
@@ -45,8 +45,8 @@ func CheckStored(ctx context.Context, backend *storage.Backend, cidr *net.IPNet,
 	return fieldpath.New("apiserver", "Config.ServiceCIDR", "it is %s, and the stored Services have addresses of %s: set it to that, or begin with empty data", cidr, stored.Spec.CIDRs[0])
 }
 
-// createdBy reports whether manager may have created an object. Older releases recorded no
-// managedFields.
+// createdBy reports whether manager may have created an object. Older releases recorded
+// no managedFields.
 func createdBy(manager string, fields []metav1.ManagedFieldsEntry) bool {
 	return len(fields) == 0 || slices.ContainsFunc(fields, func(e metav1.ManagedFieldsEntry) bool {
 		return e.Manager == manager && e.Subresource == ""
