@@ -7,9 +7,9 @@ import (
 	"sync"
 )
 
-// requestBody is the client's request body as the handler reads it. The client
-// gets its body back when the exchange ends, though a handler's goroutine may
-// outlive its handler (the API server's timeout filter leaves them behind).
+// requestBody is the handler's view of the client's request body. The client owns its
+// body again when the exchange ends, although a goroutine of the handler may outlive the
+// handler (the API server's timeout filter leaves goroutines behind).
 type requestBody struct {
 	src      io.ReadCloser // nil: no body
 	exchange *exchange
@@ -26,12 +26,12 @@ func (b *requestBody) Read(p []byte) (int, error) {
 	}
 	n, err := b.src.Read(p)
 	if ended := b.err(); ended != nil {
-		return 0, ended // end interrupted the read: the source's error is of our making
+		return 0, ended // end interrupted the read and caused the source's error
 	}
 	b.read += int64(n)
 	switch {
 	case b.length > 0 && (b.read > b.length || err == io.EOF && b.read < b.length):
-		// What a server cannot see, the client's transport checks.
+		// A server cannot detect this: the client's transport checks it.
 		b.exchange.fail(fmt.Errorf("inprocess: ContentLength=%d with Body length %d", b.length, b.read))
 		return 0, io.ErrUnexpectedEOF
 	case err != nil && err != io.EOF:
@@ -40,14 +40,14 @@ func (b *requestBody) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// Close is the handler's.
+// Close implements io.Closer for the handler.
 func (b *requestBody) Close() error {
 	b.end(http.ErrBodyReadAfterClose)
 	return nil
 }
 
-// end closes the client's body, once, which also unblocks a Read: net/http asks
-// that of request bodies too. Reads fail with err from then on.
+// end closes the client's body, once, which also unblocks a Read, as net/http requires of
+// request bodies. Reads fail with err from then on.
 func (b *requestBody) end(err error) {
 	b.mu.Lock()
 	first := b.src != nil && b.ended == nil

@@ -15,20 +15,18 @@ import (
 )
 
 var (
-	// ErrStopped is returned for requests that begin after Shutdown or are in
-	// flight when it is called. It is both http.ErrServerClosed and
-	// net.ErrClosed to errors.Is.
+	// ErrStopped is the error of requests that begin after Shutdown or are in flight when
+	// it is called. To errors.Is it is also http.ErrServerClosed and net.ErrClosed.
 	ErrStopped error = &stoppedError{"inprocess: the control plane is stopped"}
 
-	// ErrUpgrade is returned for requests that ask for another protocol.
+	// ErrUpgrade is the error of requests for another protocol.
 	ErrUpgrade = errors.New("inprocess: a connection cannot be upgraded in memory (exec, attach and port-forward need one): " +
 		"use the control plane's kubeconfig, which connects over TLS")
 
-	// errStoppedStream ends response bodies. Its text holds net.ErrClosed's, by
-	// which client-go (IsProbableEOF) knows that a watch ended with its
-	// connection and reconnects without an error event. ErrStopped must not
-	// hold it: client-go would send a refused GET again, ten times, a second
-	// apart.
+	// errStoppedStream ends response bodies. Its text contains that of net.ErrClosed, by
+	// which client-go (IsProbableEOF) detects that a watch ended with its connection, and
+	// reconnects without an error event. ErrStopped must not contain it: client-go would
+	// retry a refused GET ten times, once a second.
 	errStoppedStream error = &stoppedError{ErrStopped.Error() + ": " + net.ErrClosed.Error()}
 
 	errHandlerAborted = fmt.Errorf("inprocess: the handler aborted the response: %w", io.ErrUnexpectedEOF)
@@ -55,9 +53,9 @@ type Transport struct {
 	// closes and waits for. It must be set before the first request.
 	Requests *lifecycle.Group
 
-	// Adopt is called at the start of each goroutine that the handler runs in,
-	// which otherwise carries the profiler labels of the client: what a handler
-	// starts and leaves running is the server's. It must be set before the first
+	// Adopt, if not nil, is called at the start of each goroutine that runs the handler.
+	// The goroutine otherwise has the profiler labels of the client, but goroutines that
+	// a handler leaves running belong to the server. It must be set before the first
 	// request.
 	Adopt func()
 
@@ -75,11 +73,10 @@ func NewTransport(h http.Handler) *Transport {
 	return t
 }
 
-// RoundTrip calls the handler in its own goroutine and returns when the
-// response's header is known. It returns the error of the request's context
-// as soon as that context ends, even when the handler does not return.
-// The request's body is closed when the handler returns or the request is
-// given up, whichever is first.
+// RoundTrip calls the handler in its own goroutine and returns when the response has a
+// header. It returns the error of the request's context as soon as that context ends,
+// even if the handler does not return. It closes the request's body when the handler
+// returns or the request is canceled, whichever is first.
 func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	server, err := serverRequest(req)
 	if err == nil && req.Context().Err() != nil {
@@ -116,11 +113,10 @@ func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
 // CloseIdleConnections does nothing: there are no connections. client-go calls it.
 func (t *Transport) CloseIdleConnections() {}
 
-// Shutdown refuses new requests, cancels the contexts of those in flight, whose
-// clients get ErrStopped, and waits until every handler has returned or ctx
-// ends. It does not drain: a caller that wants to lets the handlers end first.
-// It may be called again, also after it gave up. It must not be called, other
-// than with a ctx that ends, by a handler of this Transport.
+// Shutdown refuses new requests, cancels the contexts of requests in flight, whose
+// clients get ErrStopped, and waits until all handlers have returned or ctx ends. It does
+// not drain: the caller can wait for handlers before. It may be called again, also after
+// a timeout. A handler of this Transport may only call it with a ctx that ends.
 func (t *Transport) Shutdown(ctx context.Context) error {
 	t.Requests.Close()
 	t.stop(errStoppedStream)
@@ -149,8 +145,8 @@ func (e *exchange) serve(req *http.Request) {
 	returned = true
 }
 
-// serverRequest returns the request that a server would have parsed from the
-// client's, with no context and an empty body.
+// serverRequest returns the request that a server would parse from the client's, without
+// a context and with an empty body.
 func serverRequest(req *http.Request) (http.Request, error) {
 	if req.URL == nil {
 		return http.Request{}, errors.New("inprocess: the request has no URL")
@@ -185,7 +181,7 @@ func serverRequest(req *http.Request) (http.Request, error) {
 	switch {
 	case req.Body == nil || req.Body == http.NoBody:
 		length = 0
-	case length == 0: // a client's way to say "unknown"
+	case length == 0: // "unknown" in a client's request
 		length = -1
 	}
 	return http.Request{
@@ -212,7 +208,7 @@ func requestHeader(h http.Header) http.Header {
 	})
 }
 
-// copyHeader copies the fields that keep accepts, under their canonical names.
+// copyHeader copies the fields that keep accepts, with canonical names.
 func copyHeader(h http.Header, keep func(canonical string) bool) http.Header {
 	n := 0
 	for _, v := range h {
@@ -257,7 +253,7 @@ func contextError(ctx context.Context) error {
 	return fmt.Errorf("%w: %w", err, cause)
 }
 
-// isAbort tells whether a handler panicked to abort its response.
+// isAbort reports whether a handler panicked to abort its response.
 func isAbort(panicked any) bool {
 	err, ok := panicked.(error)
 	return ok && errors.Is(err, http.ErrAbortHandler)
