@@ -1,6 +1,7 @@
 package apiserver_test
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"strings"
@@ -13,6 +14,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 
+	"github.com/kubembed/kubembed/internal/testwait"
 	"github.com/kubembed/kubembed/pkg/apiserver"
 )
 
@@ -94,12 +96,12 @@ func TestResourceQuota(t *testing.T) {
 		must(quotas.Patch(ctx, "quota", types.MergePatchType, patch, metav1.PatchOptions{}, "status"))(t)
 	}
 	status("1")
-	eventually(t, "the quota is used up", func() error {
+	testwait.Until(t, "the quota is used up", func(context.Context) error {
 		_, err := p.createPod(t, ns, pod("none"), dryRun)
 		return refused(err, "exceeded quota")
 	})
 	status("0")
-	eventually(t, "the quota is free", func() error {
+	testwait.Until(t, "the quota is free", func(context.Context) error {
 		_, err := p.createPod(t, ns, pod("first"), metav1.CreateOptions{})
 		return err
 	})
@@ -107,7 +109,7 @@ func TestResourceQuota(t *testing.T) {
 	if used := quota.Status.Used[corev1.ResourcePods]; used.Value() != 1 {
 		t.Errorf("the quota counts %s pods", used.String())
 	}
-	eventually(t, "the quota is used up again", func() error {
+	testwait.Until(t, "the quota is used up again", func(context.Context) error {
 		_, err := p.createPod(t, ns, pod("second"), dryRun)
 		return refused(err, "exceeded quota")
 	})
@@ -189,7 +191,7 @@ func TestValidatingAdmissionPolicy(t *testing.T) {
 			ValidationActions: []admissionregistrationv1.ValidationAction{admissionregistrationv1.Deny},
 		},
 	}, metav1.CreateOptions{}))(t)
-	eventually(t, "the policy is enforced", func() error {
+	testwait.Until(t, "the policy is enforced", func(context.Context) error {
 		_, err := p.createPod(t, ns, pod("bad"), dryRun)
 		return refused(err, "not a good name: bad")
 	})
@@ -224,7 +226,7 @@ func TestMutatingAdmissionPolicy(t *testing.T) {
 			MatchResources: &admissionregistrationv1.MatchResources{NamespaceSelector: inNamespace(ns)},
 		},
 	}, metav1.CreateOptions{}))(t)
-	eventually(t, "the policy takes effect", func() error {
+	testwait.Until(t, "the policy takes effect", func(context.Context) error {
 		created, err := p.createPod(t, ns, pod("any"), dryRun)
 		if err != nil || created.Labels["mutated"] != "yes" {
 			return fmt.Errorf("labels %v, %w", created.GetLabels(), errors.Join(err))

@@ -120,7 +120,7 @@ func (p *plane) register(t testing.TB, group, namespace string, modify func(*api
 // wantAvailable watches until the aggregator has made up its mind as wanted.
 func (p *plane) wantAvailable(t testing.TB, group string, want apiregistrationv1.ConditionStatus, reason string) apiregistrationv1.APIServiceCondition {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	ctx, cancel := context.WithTimeout(t.Context(), waitTimeout)
 	defer cancel()
 	w := must(aggregatorclient.NewForConfigOrDie(p.ClientConfig()).ApiregistrationV1().APIServices().Watch(ctx, metav1.ListOptions{
 		FieldSelector: fields.OneTermEqualSelector("metadata.name", "v1."+group).String(),

@@ -1,6 +1,7 @@
 package apiserver_test
 
 import (
+	"context"
 	"crypto/rand"
 	"crypto/rsa"
 	"crypto/tls"
@@ -23,6 +24,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/kubembed/kubembed/internal/join"
+	"github.com/kubembed/kubembed/internal/testwait"
 	"github.com/kubembed/kubembed/pkg/apiserver"
 	"github.com/kubembed/kubembed/pkg/pki"
 )
@@ -133,13 +135,13 @@ func TestDeepestSchema(t *testing.T) {
 	}
 	defer p.call(t, client, "DELETE", crdsPath+"/deepests.deepest.example.com", "")
 	object := `{"apiVersion":"deepest.example.com/v1","kind":"Deepdeepests","metadata":{"name":"x"},` + nestedText(`{"a":`, `"x"`, "}", 490)[1:]
-	eventually(t, "the deepest object", func() error {
+	testwait.Until(t, "the deepest object", func(context.Context) error {
 		if a := p.call(t, client, "POST", "/apis/deepest.example.com/v1/namespaces/default/deepests", object); a.status != http.StatusCreated {
 			return fmt.Errorf("%d %.300s", a.status, a.body)
 		}
 		return nil
 	})
-	eventually(t, "its OpenAPI document", func() error {
+	testwait.Until(t, "its OpenAPI document", func(context.Context) error {
 		if a := p.call(t, client, "GET", "/openapi/v3/apis/deepest.example.com/v1", ""); a.status != http.StatusOK {
 			return fmt.Errorf("%d %.300s", a.status, a.body)
 		}

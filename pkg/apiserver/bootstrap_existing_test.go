@@ -175,7 +175,7 @@ func TestBootstrapOverChangedData(t *testing.T) {
 	start := func(t *testing.T) {
 		t.Helper()
 		p.use(must(apiserver.New(cfg))(t))
-		ctx, cancel := context.WithTimeout(t.Context(), patience)
+		ctx, cancel := context.WithTimeout(t.Context(), waitTimeout)
 		defer cancel()
 		if err := p.Start(ctx); err != nil {
 			t.Fatal(err)

@@ -114,7 +114,7 @@ func (p *plane) store(t *testing.T, values map[string]string) {
 // what is stored. APIServices are what it registers.
 func (p *plane) upstreamBootstrap(t *testing.T, registered []apiregistrationv1.APIService) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	ctx, cancel := context.WithTimeout(t.Context(), waitTimeout)
 	var running sync.WaitGroup
 	factory := informers.NewSharedInformerFactory(kubernetes.NewForConfigOrDie(p.LoopbackConfig()), 0)
 	registrations := aggregatorclientset.NewForConfigOrDie(p.LoopbackConfig())

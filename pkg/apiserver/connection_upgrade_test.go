@@ -34,7 +34,7 @@ func TestExecutorsConnect(t *testing.T) {
 		t.Fatal(err)
 	}
 	for name, executor := range map[string]remotecommand.Executor{"SPDY": spdy, "WebSocket": webSocket} {
-		ctx, cancel := context.WithTimeout(t.Context(), patience)
+		ctx, cancel := context.WithTimeout(t.Context(), waitTimeout)
 		err := executor.StreamWithContext(ctx, remotecommand.StreamOptions{Stdout: io.Discard})
 		cancel()
 		if err == nil || ctx.Err() == context.DeadlineExceeded {

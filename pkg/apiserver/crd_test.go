@@ -1,6 +1,7 @@
 package apiserver_test
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"net/http"
@@ -17,6 +18,8 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/watch"
 	"k8s.io/client-go/dynamic"
+
+	"github.com/kubembed/kubembed/internal/testwait"
 )
 
 const widgetSchema = `{
@@ -174,30 +177,30 @@ func TestCustomResourceInDiscovery(t *testing.T) {
 	const group = "discovery.example.com"
 	p := sharedPlane(t)
 	p.widgets(t, group)
-	eventually(t, "discovery lists it", func() error {
+	testwait.Until(t, "discovery lists it", func(context.Context) error {
 		_, err := p.admin().Discovery().ServerResourcesForGroupVersion(group + "/v1")
 		return err
 	})
-	eventually(t, "the list of groups has it", func() error {
+	testwait.Until(t, "the list of groups has it", func(context.Context) error {
 		if !strings.Contains(p.get(t, "/apis").body, `"name":"`+group+`"`) {
 			return fmt.Errorf("it does not")
 		}
 		return nil
 	})
-	eventually(t, "aggregated discovery lists it", func() error {
+	testwait.Until(t, "aggregated discovery lists it", func(context.Context) error {
 		if !strings.Contains(p.get(t, "/apis", aggregatedDiscovery).body, `"name":"`+group+`"`) {
 			return fmt.Errorf("it does not")
 		}
 		return nil
 	})
-	eventually(t, "OpenAPI v3 describes it", func() error {
+	testwait.Until(t, "OpenAPI v3 describes it", func(context.Context) error {
 		a := p.get(t, "/openapi/v3/apis/"+group+"/v1")
 		if a.status != http.StatusOK || !strings.Contains(a.body, `"com.example.discovery.v1.Widget"`) || !strings.Contains(a.body, "colour") {
 			return fmt.Errorf("HTTP %d: %.200s", a.status, a.body)
 		}
 		return nil
 	})
-	eventually(t, "OpenAPI v2 describes it", func() error {
+	testwait.Until(t, "OpenAPI v2 describes it", func(context.Context) error {
 		if a := p.get(t, "/openapi/v2"); a.status != http.StatusOK || !strings.Contains(a.body, `"com.example.discovery.v1.Widget"`) {
 			return fmt.Errorf("HTTP %d without it", a.status)
 		}
@@ -216,13 +219,13 @@ func TestDeletedCustomResourceDefinition(t *testing.T) {
 	if err := client.Delete(ctx, "widgets."+group, metav1.DeleteOptions{}); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "the path is gone", func() error {
+	testwait.Until(t, "the path is gone", func(context.Context) error {
 		if a := p.get(t, "/apis/"+group+"/v1/namespaces/"+ns+"/widgets"); a.status != http.StatusNotFound {
 			return fmt.Errorf("HTTP %d", a.status)
 		}
 		return nil
 	})
-	eventually(t, "the group is gone", func() error {
+	testwait.Until(t, "the group is gone", func(context.Context) error {
 		if strings.Contains(p.get(t, "/apis").body, group) {
 			return fmt.Errorf("it is still listed")
 		}

@@ -1,6 +1,7 @@
 package apiserver_test
 
 import (
+	"context"
 	"errors"
 	"strings"
 	"testing"
@@ -8,6 +9,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/rest"
 
+	"github.com/kubembed/kubembed/internal/testwait"
 	"github.com/kubembed/kubembed/pkg/apiserver"
 	"github.com/kubembed/kubembed/pkg/pki"
 )
@@ -31,7 +33,7 @@ func TestExternalCAs(t *testing.T) {
 
 	// Extension API servers read the client CA from a ConfigMap, a moment after the
 	// start.
-	eventually(t, "the CA is published", func() error {
+	testwait.Until(t, "the CA is published", func(context.Context) error {
 		trust, err := p.admin().CoreV1().ConfigMaps("kube-system").Get(t.Context(), "extension-apiserver-authentication", metav1.GetOptions{})
 		if err == nil && !strings.Contains(trust.Data["client-ca-file"], string(clients.CABundle())) {
 			err = errors.New("it is not in the ConfigMap")

@@ -1,6 +1,7 @@
 package apiserver_test
 
 import (
+	"context"
 	"fmt"
 	"net/http"
 	"testing"
@@ -9,6 +10,7 @@ import (
 	apiregistrationv1 "k8s.io/kube-aggregator/pkg/apis/apiregistration/v1"
 	clocktesting "k8s.io/utils/clock/testing"
 
+	"github.com/kubembed/kubembed/internal/testwait"
 	"github.com/kubembed/kubembed/pkg/apiserver"
 	"github.com/kubembed/kubembed/pkg/pki"
 )
@@ -28,7 +30,7 @@ func TestAggregatedServerSeesRenewedCertificate(t *testing.T) {
 	p.wantAvailable(t, group, apiregistrationv1.ConditionTrue, "Passed")
 
 	const path = "/apis/" + group + "/v1/gadgets/one"
-	eventually(t, "it is proxied", func() error {
+	testwait.Until(t, "it is proxied", func(context.Context) error {
 		if a := p.get(t, path); a.status != http.StatusOK {
 			return fmt.Errorf("HTTP %d %.100s", a.status, a.body)
 		}
@@ -46,7 +48,7 @@ func TestAggregatedServerSeesRenewedCertificate(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := must(identities.FrontProxyClient().TLS())(t).Leaf
-	eventually(t, "the renewed certificate is shown", func() error {
+	testwait.Until(t, "the renewed certificate is shown", func(context.Context) error {
 		if a := p.get(t, path); a.status != http.StatusOK {
 			t.Fatalf("HTTP %d %.100s", a.status, a.body)
 		}

@@ -16,7 +16,6 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -24,14 +23,14 @@ import (
 	"k8s.io/client-go/rest"
 
 	"github.com/kubembed/kubembed/internal/apiserver/access"
+	"github.com/kubembed/kubembed/internal/testwait"
 	"github.com/kubembed/kubembed/pkg/apiserver"
 	"github.com/kubembed/kubembed/pkg/etcd"
 	"github.com/kubembed/kubembed/pkg/pki"
 )
 
-// patience is how long a test waits for what must come. It is never the time
-// that anything is asserted to take.
-const patience = 30 * time.Second
+// waitTimeout bounds waits. No test asserts how long a wait takes.
+const waitTimeout = testwait.Timeout
 
 // plane is a running API server over an etcd of its own.
 type plane struct {
@@ -93,7 +92,7 @@ func startPlane(t testing.TB, modify ...func(*apiserver.Config)) *plane {
 
 // newPlane starts a plane the way pkg/controlplane does.
 func newPlane(dir string, modify ...func(*apiserver.Config)) (_ *plane, err error) {
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	ctx, cancel := context.WithTimeout(context.Background(), waitTimeout)
 	defer cancel()
 	p := &plane{dir: dir}
 	defer func() {
@@ -144,7 +143,7 @@ func ignoreClosed(err error) error {
 func (p *plane) close() error {
 	var errs []error
 	if p.Server != nil {
-		ctx, cancel := context.WithTimeout(context.Background(), patience)
+		ctx, cancel := context.WithTimeout(context.Background(), waitTimeout)
 		defer cancel()
 		errs = append(errs, p.Stop(ctx))
 	}
@@ -219,7 +218,7 @@ func (p *plane) httpClient(t testing.TB, pair pki.KeyPair) *http.Client {
 	}
 	transport := &http.Transport{TLSClientConfig: c, ForceAttemptHTTP2: true}
 	t.Cleanup(transport.CloseIdleConnections)
-	return &http.Client{Transport: transport, Timeout: patience}
+	return &http.Client{Transport: transport, Timeout: waitTimeout}
 }
 
 // inProcess is a plain client of the administrator.
@@ -314,25 +313,10 @@ func tlsServer(t testing.TB, handler http.HandlerFunc) *httptest.Server {
 	return server
 }
 
-// eventually tries until try returns nil. It is for what upstream does behind
-// informers, where there is no event to wait for.
+// eventually calls try until it returns nil. New tests use testwait.Until.
 func eventually(t testing.TB, what string, try func() error) {
 	t.Helper()
-	deadline := time.NewTimer(patience)
-	defer deadline.Stop()
-	again := time.NewTicker(10 * time.Millisecond)
-	defer again.Stop()
-	for {
-		err := try()
-		if err == nil {
-			return
-		}
-		select {
-		case <-deadline.C:
-			t.Fatalf("%s: %v", what, err)
-		case <-again.C:
-		}
-	}
+	testwait.Until(t, what, func(context.Context) error { return try() })
 }
 
 // must returns the value of a call that may not fail.

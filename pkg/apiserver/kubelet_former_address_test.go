@@ -1,6 +1,7 @@
 package apiserver_test
 
 import (
+	"context"
 	"io"
 	"net/http"
 	"strings"
@@ -10,6 +11,8 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/tools/remotecommand"
+
+	"github.com/kubembed/kubembed/internal/testwait"
 )
 
 // A node that had an address keeps a certificate for it, and the connections that the
@@ -71,7 +74,7 @@ func TestKubeletConnections(t *testing.T) {
 	}
 	p.worker(t, ns, "reused", kubelet.port(t), internalIP("127.0.0.1"))
 	// The server's informer may not know the node at once.
-	eventually(t, "a connection that is used again", func() error {
+	testwait.Until(t, "a connection that is used again", func(context.Context) error {
 		before := count()
 		read()
 		read()
@@ -92,7 +95,7 @@ func TestKubeletConnections(t *testing.T) {
 	}
 	again := p.namespace(t)
 	p.worker(t, again, "reused", kubelet.port(t), internalIP("127.0.0.1"))
-	eventually(t, "a connection to the new node", func() error {
+	testwait.Until(t, "a connection to the new node", func(context.Context) error {
 		read()
 		if count() == before {
 			return errTooFew

@@ -89,7 +89,7 @@ func TestKubeletExec(t *testing.T) {
 	kubelet := startKubelet(t, serving(t, p.pki.KubeletServingCA(), "exec", "127.0.0.1"), catKubelet)
 	p.worker(t, ns, "exec", kubelet.port(t), internalIP("127.0.0.1"))
 	for name, executor := range p.executors(t, ns, "exec", "exec") {
-		ctx, cancel := context.WithTimeout(t.Context(), patience)
+		ctx, cancel := context.WithTimeout(t.Context(), waitTimeout)
 		var stdout bytes.Buffer
 		err := executor.StreamWithContext(ctx, remotecommand.StreamOptions{Stdin: strings.NewReader("there and back"), Stdout: &stdout})
 		cancel()
@@ -256,7 +256,7 @@ func TestKubeletVanishes(t *testing.T) {
 	for name, executor := range p.executors(t, ns, "vanishes", "exec") {
 		stdin, typed := io.Pipe()
 		read, stdout := io.Pipe()
-		ctx, cancel := context.WithTimeout(t.Context(), patience)
+		ctx, cancel := context.WithTimeout(t.Context(), waitTimeout)
 		ended := make(chan error, 1)
 		go func() {
 			ended <- executor.StreamWithContext(ctx, remotecommand.StreamOptions{Stdin: stdin, Stdout: stdout})

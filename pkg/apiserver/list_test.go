@@ -14,6 +14,8 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/watch"
 	corev1client "k8s.io/client-go/kubernetes/typed/core/v1"
+
+	"github.com/kubembed/kubembed/internal/testwait"
 )
 
 // configMaps makes n of them, called c0, c1 and so on.
@@ -82,7 +84,7 @@ func TestListAtResourceVersion(t *testing.T) {
 	if got := names(now); len(got) < 2 {
 		t.Errorf("not older than: %q", got)
 	}
-	eventually(t, "any version will do, and in the end it is the latest", func() error {
+	testwait.Until(t, "any version will do, and in the end it is the latest", func(context.Context) error {
 		list, err := maps.List(ctx, metav1.ListOptions{ResourceVersion: "0"})
 		if err != nil || len(list.Items) != 3 {
 			return fmt.Errorf("%q, %w", names(list), err)
@@ -128,7 +130,7 @@ func TestCompactedResourceVersion(t *testing.T) {
 
 func TestWatch(t *testing.T) {
 	p := sharedPlane(t)
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	ctx, cancel := context.WithTimeout(t.Context(), waitTimeout)
 	defer cancel()
 	maps := p.configMaps(t, 1)
 	list := must(maps.List(ctx, metav1.ListOptions{}))(t)
@@ -149,7 +151,7 @@ func TestWatch(t *testing.T) {
 // begin with.
 func TestWatchSendInitialEvents(t *testing.T) {
 	p := sharedPlane(t)
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	ctx, cancel := context.WithTimeout(t.Context(), waitTimeout)
 	defer cancel()
 	maps := p.configMaps(t, 3)
 	yes := true
@@ -173,7 +175,7 @@ func TestWatchSendInitialEvents(t *testing.T) {
 // to one for ever.
 func TestWatchEndsWithItsTimeout(t *testing.T) {
 	p := sharedPlane(t)
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	ctx, cancel := context.WithTimeout(t.Context(), waitTimeout)
 	defer cancel()
 	one := int64(1)
 	w := must(p.configMaps(t, 0).Watch(ctx, metav1.ListOptions{TimeoutSeconds: &one}))(t)
@@ -182,6 +184,6 @@ func TestWatchEndsWithItsTimeout(t *testing.T) {
 		t.Errorf("%s %v", event.Type, event.Object)
 	}
 	if ctx.Err() != nil {
-		t.Error("the watch ended with our patience")
+		t.Error("the watch ended with the test's timeout")
 	}
 }

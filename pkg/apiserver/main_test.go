@@ -34,7 +34,7 @@ func TestMain(m *testing.M) {
 // leaks finds goroutines that stopped servers have left. Some of upstream's are
 // about to try a request again and see only then that the server is gone.
 func leaks() (err error) {
-	for deadline := time.Now().Add(patience); time.Now().Before(deadline); {
+	for deadline := time.Now().Add(waitTimeout); time.Now().Before(deadline); {
 		// Find itself looks again for a second or so.
 		if err = goleak.Find(append(kubeleaks.Ignored(),
 			// It is that of TestMain, to the end.

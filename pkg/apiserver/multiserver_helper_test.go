@@ -50,7 +50,7 @@ func (e *remoteEtcd) newServer(dir string, modify ...func(*apiserver.Config)) (*
 		return p, errors.Join(err, ignoreClosed(listener.Close()))
 	}
 	p.use(server)
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	ctx, cancel := context.WithTimeout(context.Background(), waitTimeout)
 	defer cancel()
 	return p, p.Start(ctx)
 }

@@ -260,7 +260,7 @@ func TestEtcdIsAway(t *testing.T) {
 		}
 		// Not by client-go, which tries again.
 		client := p.inProcess(t)
-		client.Timeout = patience
+		client.Timeout = waitTimeout
 		const path = "/api/v1/namespaces/default/pods"
 		p.call(t, client, http.MethodPost, path, string(must(json.Marshal(pod("during")))(t))).want(t, http.StatusInternalServerError)
 		p.call(t, client, http.MethodGet, path+"/before", "").want(t, http.StatusInternalServerError)

@@ -1,6 +1,7 @@
 package apiserver_test
 
 import (
+	"context"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
@@ -18,6 +19,7 @@ import (
 	featuregatetesting "k8s.io/component-base/featuregate/testing"
 	"k8s.io/kubernetes/pkg/features"
 
+	"github.com/kubembed/kubembed/internal/testwait"
 	"github.com/kubembed/kubembed/pkg/apiserver"
 )
 
@@ -70,7 +72,7 @@ func TestPodCertificateRequest(t *testing.T) {
 		}
 	}
 	requests, others := p.node(t, node.Name).CertificatesV1().PodCertificateRequests(ns), p.node(t, "another").CertificatesV1().PodCertificateRequests(ns)
-	eventually(t, "the node's request", func() error {
+	testwait.Until(t, "the node's request", func(context.Context) error {
 		_, err := requests.Create(ctx, request("asked", certified.UID), metav1.CreateOptions{})
 		return err
 	})
@@ -87,7 +89,7 @@ func TestPodCertificateRequest(t *testing.T) {
 		Reason: "Test", Message: "no", LastTransitionTime: metav1.Now(),
 	}}
 	must(admin.CertificatesV1().PodCertificateRequests(ns).UpdateStatus(ctx, asked, metav1.UpdateOptions{}))(t)
-	eventually(t, "the node reads the answer", func() error {
+	testwait.Until(t, "the node reads the answer", func(context.Context) error {
 		answered, err := requests.Get(ctx, "asked", metav1.GetOptions{})
 		if err == nil && len(answered.Status.Conditions) != 1 {
 			t.Errorf("%+v", answered.Status)

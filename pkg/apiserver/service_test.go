@@ -1,6 +1,7 @@
 package apiserver_test
 
 import (
+	"context"
 	"fmt"
 	"net"
 	"testing"
@@ -8,6 +9,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	"github.com/kubembed/kubembed/internal/testwait"
 	"github.com/kubembed/kubembed/pkg/apiserver"
 )
 
@@ -18,14 +20,14 @@ func TestKubernetesService(t *testing.T) {
 	})
 	ctx := t.Context()
 	core := p.admin().CoreV1()
-	eventually(t, "the kubernetes Service", func() error {
+	testwait.Until(t, "the kubernetes Service", func(context.Context) error {
 		s, err := core.Services("default").Get(ctx, "kubernetes", metav1.GetOptions{})
 		if err == nil && s.Spec.ClusterIP != "10.96.0.1" {
 			t.Fatalf("its address is %s", s.Spec.ClusterIP)
 		}
 		return err
 	})
-	eventually(t, "its endpoint", func() error {
+	testwait.Until(t, "its endpoint", func(context.Context) error {
 		slices, err := p.admin().DiscoveryV1().EndpointSlices("default").List(ctx, metav1.ListOptions{LabelSelector: "kubernetes.io/service-name=kubernetes"})
 		if err != nil {
 			return err

@@ -52,7 +52,7 @@ func TestStopEndsWatches(t *testing.T) {
 			if _, err := p.admin().CoreV1().Nodes().List(t.Context(), metav1.ListOptions{}); err == nil {
 				t.Error("a stopped server answers in-process")
 			}
-			if conn, err := net.DialTimeout("tcp", p.URL()[len("https://"):], patience); err == nil {
+			if conn, err := net.DialTimeout("tcp", p.URL()[len("https://"):], waitTimeout); err == nil {
 				conn.Close()
 				t.Error("a stopped server accepts connections")
 			}
@@ -119,7 +119,7 @@ func TestStartAgain(t *testing.T) {
 	start := func() {
 		t.Helper()
 		p.use(must(apiserver.New(cfg))(t))
-		startCtx, cancel := context.WithTimeout(ctx, patience)
+		startCtx, cancel := context.WithTimeout(ctx, waitTimeout)
 		defer cancel()
 		if err := p.Start(startCtx); err != nil {
 			t.Fatal(err)
@@ -165,7 +165,7 @@ func TestInsecureListener(t *testing.T) {
 	}
 	transport := &http.Transport{}
 	defer transport.CloseIdleConnections()
-	client := &http.Client{Transport: transport, Timeout: patience}
+	client := &http.Client{Transport: transport, Timeout: waitTimeout}
 	for _, authorization := range []string{"", "Bearer wrong"} {
 		request := must(http.NewRequestWithContext(t.Context(), http.MethodGet, p.InsecureURL()+"/api/v1/nodes", nil))(t)
 		if authorization != "" {

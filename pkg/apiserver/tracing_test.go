@@ -1,6 +1,7 @@
 package apiserver_test
 
 import (
+	"context"
 	"encoding/pem"
 	"errors"
 	"net/http"
@@ -8,6 +9,8 @@ import (
 	"testing"
 
 	admissionregistrationv1 "k8s.io/api/admissionregistration/v1"
+
+	"github.com/kubembed/kubembed/internal/testwait"
 )
 
 // TestTraceOfAClient is sent on to webhooks. Who has none does not get one.
@@ -29,7 +32,7 @@ func TestTraceOfAClient(t *testing.T) {
 	}, admissionregistrationv1.Fail)
 	create := func(headers ...string) (got http.Header) {
 		t.Helper()
-		eventually(t, "the webhook is called", func() error {
+		testwait.Until(t, "the webhook is called", func(context.Context) error {
 			p.call(t, p.inProcess(t), http.MethodPost, "/api/v1/namespaces/"+ns+"/pods?dryRun=All",
 				`{"metadata":{"name":"any"},"spec":{"containers":[{"name":"c","image":"i"}]}}`, headers...)
 			select {

@@ -1,6 +1,7 @@
 package apiserver_test
 
 import (
+	"context"
 	"encoding/json"
 	"encoding/pem"
 	"errors"
@@ -13,6 +14,8 @@ import (
 	admissionregistrationv1 "k8s.io/api/admissionregistration/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/kubembed/kubembed/internal/testwait"
 )
 
 // webhook serves admission reviews over TLS, on loopback, and returns how the
@@ -72,7 +75,7 @@ func TestValidatingWebhook(t *testing.T) {
 			Warnings: []string{"you were seen"},
 		}
 	}), admissionregistrationv1.Fail)
-	eventually(t, "the webhook refuses", func() error {
+	testwait.Until(t, "the webhook refuses", func(context.Context) error {
 		_, err := p.createPod(t, ns, pod("bad"), dryRun)
 		return refused(err, "only good pods")
 	})
@@ -103,7 +106,7 @@ func TestMutatingWebhook(t *testing.T) {
 			}),
 		}},
 	}, metav1.CreateOptions{}))(t)
-	eventually(t, "the webhook changes the pod", func() error {
+	testwait.Until(t, "the webhook changes the pod", func(context.Context) error {
 		created, err := p.createPod(t, ns, pod("any"), dryRun)
 		if err != nil || created.Annotations["mutated"] != "yes" {
 			return fmt.Errorf("annotations %v, %w", created.GetAnnotations(), errors.Join(err))
@@ -118,7 +121,7 @@ func TestUnreachableWebhook(t *testing.T) {
 	p.validatingWebhook(t, ignores, unreachable(t), admissionregistrationv1.Ignore)
 	p.validatingWebhook(t, fails, unreachable(t), admissionregistrationv1.Fail)
 	// The later of the two is known, so the earlier is.
-	eventually(t, "failurePolicy Fail", func() error {
+	testwait.Until(t, "failurePolicy Fail", func(context.Context) error {
 		_, err := p.createPod(t, fails, pod("any"), dryRun)
 		if err == nil {
 			return errors.New("accepted")
@@ -141,7 +144,7 @@ func TestWebhookOfAStrangeAuthority(t *testing.T) {
 	})
 	c.CABundle = p.pki.CABundle()
 	p.validatingWebhook(t, ns, c, admissionregistrationv1.Fail)
-	eventually(t, "the webhook is not believed", func() error {
+	testwait.Until(t, "the webhook is not believed", func(context.Context) error {
 		_, err := p.createPod(t, ns, pod("any"), dryRun)
 		if !contains(err, "certificate signed by unknown authority") {
 			return fmt.Errorf("%w, want a TLS error", errors.Join(err))
