@@ -78,7 +78,7 @@ func TestUndo(t *testing.T) {
 	found := differences(t, c)
 	want := []checkpoint.Difference{{Key: "/p/changed"}, {Key: "/p/gone", Gone: true}, {Key: "/p/new", New: true}, {Key: "/p/replaced", Replaced: true}}
 	if !slices.Equal(found, want) {
-		t.Fatalf("differences: %v, and not %v", found, want)
+		t.Fatalf("differences: got %v, want %v", found, want)
 	}
 	undone, err := c.Undo(t.Context(), found)
 	if err != nil {
@@ -103,11 +103,11 @@ func TestUndo(t *testing.T) {
 		all += fmt.Sprintf("%s=%s ", kv.Key, kv.Value)
 	}
 	if want := "/other=2 /p/changed=1 /p/gone=1 /p/kept=1 /p/replaced=1 /p/same=1 "; all != want {
-		t.Errorf("stored: %s, and not %s", all, want)
+		t.Errorf("stored: got %s, want %s", all, want)
 	}
 }
 
-// There may be more keys than are read at once.
+// TestManyKeys: there may be more keys than in one read.
 func TestManyKeys(t *testing.T) {
 	client := start(t)
 	const many = 10_050
@@ -133,7 +133,7 @@ func TestAdopt(t *testing.T) {
 	c := take(t, client)
 	put(t, client, "/p/a", "1", "/p/a", "2", "/p/b", "1")
 	remove(t, client, "/p/b")
-	// What was written first counts, even if it is not there any more.
+	// The first value counts, even if it has been compacted.
 	c.AdoptFirst(t.Context(), []string{"/p/b"})
 	if err := c.Adopt(t.Context(), "/p/a"); err != nil {
 		t.Fatal(err)
@@ -143,13 +143,13 @@ func TestAdopt(t *testing.T) {
 	}
 	want := []checkpoint.Difference{{Key: "/p/a"}, {Key: "/p/b", Gone: true}}
 	if found := differences(t, c); !slices.Equal(found, want) {
-		t.Errorf("differences: %v, and not %v", found, want)
+		t.Errorf("differences: got %v, want %v", found, want)
 	}
 	accepted, err := c.Accept(t.Context(), "/p/a", func(was, is []byte) bool { return string(was) == "1" && string(is) == "2" })
 	if err != nil || !accepted {
 		t.Fatalf("accepted %v: %v", accepted, err)
 	}
 	if found := differences(t, c); !slices.Equal(found, want[1:]) {
-		t.Errorf("differences: %v, and not %v", found, want[1:])
+		t.Errorf("differences: got %v, want %v", found, want[1:])
 	}
 }

@@ -11,12 +11,12 @@ func TestSame(t *testing.T) {
 		t.Skip("this system does not report free space")
 	}
 	if !Same(dir, dir) {
-		t.Error("a directory does not share the room of itself")
+		t.Error("a directory does not share its own free space")
 	}
 	if _, ok := Free(filepath.Join(dir, "missing")); ok {
-		t.Error("a missing directory has room")
+		t.Error("a missing directory has free space")
 	}
 	if Same(dir, filepath.Join(dir, "missing")) || Same(filepath.Join(dir, "missing"), dir) {
-		t.Error("a missing directory shares room")
+		t.Error("a missing directory shares free space")
 	}
 }

@@ -80,7 +80,7 @@ func BenchmarkFillWatchCache(b *testing.B) {
 	}
 }
 
-// heapPeak returns a function that returns how much the heap grew at most until then.
+// heapPeak returns a function that returns the largest growth of the heap until its call.
 func heapPeak() func() uint64 {
 	sample := []metrics.Sample{{Name: "/memory/classes/heap/objects:bytes"}}
 	read := func() uint64 { metrics.Read(sample); return sample[0].Value.Uint64() }

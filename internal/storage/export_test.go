@@ -2,7 +2,7 @@ package storage
 
 import "k8s.io/apiserver/pkg/storage"
 
-// Cached tells whether s has a watch cache.
+// Cached reports whether s has a watch cache.
 func Cached(s storage.Interface) bool {
 	_, cached := s.(warming)
 	return cached

@@ -40,7 +40,7 @@ func TestMain(m *testing.M) {
 	goleak.VerifyTestMain(m, leaks.Ignored()...)
 }
 
-// counted counts what goes through a client, and can hold reads.
+// counted counts the calls of a client, and can block reads.
 type counted struct {
 	clientv3.KV
 	calls, streams atomic.Int64
@@ -82,8 +82,8 @@ func (c *counted) Txn(ctx context.Context) clientv3.Txn {
 	return c.KV.Txn(ctx)
 }
 
-// setup is a backend over an embedded member, whose client is counted, and
-// which nobody may dial.
+// setup is a backend over an embedded member, with a counted client. A dial fails the
+// test.
 type setup struct {
 	*storage.Backend
 	client *clientv3.Client // of the member, uncounted
@@ -112,14 +112,14 @@ func start(t testing.TB) *setup {
 	return s
 }
 
-// getter is what the API server hands to the registries.
+// getter returns the getter that the API server passes to the registries.
 func (s *setup) getter(transformers value.ResourceTransformers) generic.RESTOptionsGetter {
 	o := s.EtcdOptions(legacyscheme.Codecs.LegacyCodec(corev1.SchemeGroupVersion))
 	factory := &options.SimpleStorageFactory{StorageConfig: o.StorageConfig}
 	return s.RESTOptionsGetter(o.CreateRESTOptionsGetter(factory, transformers), nil)
 }
 
-// namespaced is the context of a request. Declarative validation wants to know which.
+// namespaced returns the context of a request, which declarative validation needs.
 func namespaced(t testing.TB) context.Context {
 	ctx := genericapirequest.WithRequestInfo(t.Context(), &genericapirequest.RequestInfo{IsResourceRequest: true, APIVersion: "v1"})
 	return genericapirequest.WithNamespace(ctx, "default")
@@ -162,7 +162,7 @@ func TestResourcesShareTheClient(t *testing.T) {
 		if s.kv.calls.Load() == before {
 			t.Errorf("%s was not written through the shared client", key)
 		}
-		// Where other tools look for it, and as kube-apiserver writes it.
+		// At the key and in the form of kube-apiserver.
 		if raw := s.raw(t, key); !bytes.HasPrefix(raw, []byte("k8s\x00")) && !bytes.HasPrefix(raw, []byte("{")) {
 			t.Errorf("%s: %.20q", key, raw)
 		}
@@ -181,8 +181,8 @@ func (s *setup) raw(t *testing.T, key string) []byte {
 	return got.Kvs[0].Value
 }
 
-// TestDestroyTwice: a resource and its subresources share a store, and each
-// destroys it. The client is nobody's to close.
+// TestDestroyTwice: a resource and its subresources share a store, and each destroys it.
+// None of them closes the client.
 func TestDestroyTwice(t *testing.T) {
 	s := start(t)
 	for _, resource := range []func() (*genericregistry.Store, error){
@@ -232,8 +232,9 @@ func TestWatchCacheIsOffForEvents(t *testing.T) {
 	}
 }
 
-// TestWhatIsNotServed gets no watch cache, which would list and watch for ever.
-func TestWhatIsNotServed(t *testing.T) {
+// TestUnservedResource: a resource that is not served gets no watch cache, which would
+// list and watch forever.
+func TestUnservedResource(t *testing.T) {
 	s := start(t)
 	o := s.EtcdOptions(legacyscheme.Codecs.LegacyCodec(corev1.SchemeGroupVersion))
 	upstream := o.CreateRESTOptionsGetter(&options.SimpleStorageFactory{StorageConfig: o.StorageConfig}, nil)
@@ -256,7 +257,7 @@ func TestWhatIsNotServed(t *testing.T) {
 	}
 }
 
-// flip is an encryption of sorts. It keeps who asked for it.
+// flip is a simple encryption. It records the resources that it was requested for.
 type flip struct{ asked []schema.GroupResource }
 
 func (f *flip) TransformerForResource(resource schema.GroupResource) value.Transformer {
@@ -308,7 +309,7 @@ func TestTransformer(t *testing.T) {
 		t.Errorf("read %q", value)
 	}
 
-	// Without the transformer, it cannot be read.
+	// Without the transformer the value is unreadable.
 	blind, err := secretstore.NewREST(s.getter(nil))
 	if err != nil {
 		t.Fatal(err)
@@ -323,7 +324,7 @@ func TestStore(t *testing.T) {
 	s := start(t)
 	secretsResource := schema.GroupResource{Resource: "secrets"}
 	if _, err := s.Store(secretsResource); err == nil {
-		t.Error("a store of what is not installed")
+		t.Error("a store of a resource that is not installed")
 	}
 	secrets, err := secretstore.NewREST(s.getter(nil))
 	if err != nil {
@@ -334,7 +335,7 @@ func TestStore(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	// What is written below the watch cache is seen above it.
+	// Writes below the watch cache are visible above it.
 	secret := &core.Secret{ObjectMeta: metav1.ObjectMeta{Name: "s", Namespace: "default"}}
 	if err := store.Create(t.Context(), store.ResourcePrefix+"/default/s", secret, nil, 0); err != nil {
 		t.Fatal(err)
@@ -352,18 +353,18 @@ func TestStore(t *testing.T) {
 	}
 	defer late.Destroy()
 	if _, err := s.Store(schema.GroupResource{Resource: "configmaps"}); err == nil {
-		t.Error("a store that was made later is kept")
+		t.Error("a store that was created later is kept")
 	}
 }
 
-// TestEndpointsAreThoseOfTheClient: an external etcd is dialled where it is, an
-// embedded one nowhere.
-func TestEndpointsAreThoseOfTheClient(t *testing.T) {
+// TestEndpointsOfTheClient: an external etcd is dialled at its endpoints, an embedded one
+// nowhere.
+func TestEndpointsOfTheClient(t *testing.T) {
 	s := start(t)
 	if got := s.EtcdOptions(nil).StorageConfig.Transport; !slices.Equal(got.ServerList, []string{"passthrough:///embedded"}) || got.EgressLookup == nil {
 		t.Errorf("embedded: %q", got.ServerList)
 	}
-	endpoints := []string{"127.0.0.1:1"} // where nobody listens
+	endpoints := []string{"127.0.0.1:1"} // a port without a listener
 	client, err := clientv3.New(clientv3.Config{Endpoints: endpoints})
 	if err != nil {
 		t.Fatal(err)

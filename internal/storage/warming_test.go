@@ -13,7 +13,7 @@ import (
 	configmapstore "k8s.io/kubernetes/pkg/registry/core/configmap/storage"
 )
 
-// held is a storage with one object, whose watch cache is not filled before release.
+// held returns a storage with one object, whose watch cache is not filled before release.
 func held(t *testing.T) (_ *genericregistry.Store, release func()) {
 	t.Helper()
 	s := start(t)
@@ -33,8 +33,7 @@ func held(t *testing.T) (_ *genericregistry.Store, release func()) {
 	return again.Store, func() { close(gate) }
 }
 
-// TestListAndWatchWaitForTheCache: upstream's answer would be to ask again after a
-// second.
+// TestListAndWatchWaitForTheCache: upstream would ask the client to retry after a second.
 func TestListAndWatchWaitForTheCache(t *testing.T) {
 	for name, ask := range map[string]func(*genericregistry.Store) error{
 		"list": func(store *genericregistry.Store) error {
@@ -63,8 +62,9 @@ func TestListAndWatchWaitForTheCache(t *testing.T) {
 	}
 }
 
-// TestColdCacheIsToldAsUpstream: a client that does not wait is told the truth.
-func TestColdCacheIsToldAsUpstream(t *testing.T) {
+// TestUnfilledCacheReturnsUpstreamsError: a client that does not wait gets upstream's
+// error.
+func TestUnfilledCacheReturnsUpstreamsError(t *testing.T) {
 	store, release := held(t)
 	defer release()
 	ctx, cancel := context.WithCancel(namespaced(t))

@@ -26,7 +26,7 @@ import (
 	"github.com/kubembed/kubembed/internal/storage"
 )
 
-// TestWatchCacheIsFilledByStream: upstream's default, as in kube-apiserver with etcd 3.7.
+// TestWatchCacheIsFilledByStream: upstream's default in kube-apiserver with etcd 3.7.
 func TestWatchCacheIsFilledByStream(t *testing.T) {
 	s := start(t)
 	configMaps, err := configmapstore.NewREST(s.getter(nil))
@@ -47,15 +47,15 @@ func TestWatchCacheIsFilledByStream(t *testing.T) {
 	}
 }
 
-// unary is an etcd of before streams.
+// unary is an etcd without streams.
 type unary struct{ clientv3.KV }
 
 func (unary) GetStream(context.Context, string, ...clientv3.OpOption) (clientv3.GetStreamChan, error) {
 	return nil, status.Error(codes.Unimplemented, "unknown method RangeStream")
 }
 
-// TestEtcdWithoutStreams: an external etcd may be older than 3.7. Upstream remembers it
-// for ten minutes, and for all etcds of the process.
+// TestEtcdWithoutStreams: an external etcd may be older than 3.7. Upstream remembers that
+// for ten minutes and for all etcds of the process.
 func TestEtcdWithoutStreams(t *testing.T) {
 	before := feature.DefaultFeatureSupportChecker
 	feature.DefaultFeatureSupportChecker = feature.NewDefaultFeatureSupportChecker()
@@ -78,7 +78,7 @@ func TestEtcdWithoutStreams(t *testing.T) {
 }
 
 // TestListThatCannotBeDecoded: upstream stops reading the stream, and the context of such
-// a list may never end, as that of a watch cache. Nothing of it stays.
+// a list may never end, like that of a watch cache. No goroutine stays.
 func TestListThatCannotBeDecoded(t *testing.T) {
 	s := start(t)
 	o := s.EtcdOptions(legacyscheme.Codecs.LegacyCodec(corev1.SchemeGroupVersion))
@@ -112,11 +112,11 @@ func TestListThatCannotBeDecoded(t *testing.T) {
 	}
 }
 
-// TestStreamFromAnEtcdOutOfReach: the client of etcd would wait for a connection until
-// the context ends, which that of a watch cache never does.
-func TestStreamFromAnEtcdOutOfReach(t *testing.T) {
+// TestStreamFromAnUnreachableEtcd: the etcd client would wait for a connection until the
+// context ends; the context of a watch cache never ends.
+func TestStreamFromAnUnreachableEtcd(t *testing.T) {
 	t.Parallel()                                                                                           // it takes as long as the backend waits
-	client, err := clientv3.New(clientv3.Config{Endpoints: []string{"127.0.0.1:1"}, Logger: zap.NewNop()}) // where nobody listens
+	client, err := clientv3.New(clientv3.Config{Endpoints: []string{"127.0.0.1:1"}, Logger: zap.NewNop()}) // a port without a listener
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -131,6 +131,6 @@ func TestStreamFromAnEtcdOutOfReach(t *testing.T) {
 		err = first.Err()
 	}
 	if err == nil || !strings.Contains(err.Error(), "etcd cannot be reached") {
-		t.Errorf("it ended with %v", err)
+		t.Errorf("got %v, want that etcd cannot be reached", err)
 	}
 }

@@ -10,8 +10,8 @@ import (
 	"github.com/kubembed/kubembed/pkg/etcd"
 )
 
-// BenchmarkIdle reports the CPU time that a member uses while nobody asks it
-// for anything, per second. Run it with -benchtime=1x.
+// BenchmarkIdle reports the CPU time per second of a member without requests. Run it with
+// -benchtime=1x.
 func BenchmarkIdle(b *testing.B) {
 	m := start(b, etcd.Config{Dir: b.TempDir()})
 	defer closeMember(b, m)

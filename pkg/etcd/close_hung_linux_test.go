@@ -14,8 +14,8 @@ import (
 	"github.com/kubembed/kubembed/pkg/etcd"
 )
 
-// TestCloseOnAHungDisk: Close returns and names the disk. The directory is in use until
-// the disk answers, and then whole.
+// TestCloseOnAHungDisk: Close returns an error that names the disk. The directory is in
+// use until the disk responds, and then complete.
 func TestCloseOnAHungDisk(t *testing.T) {
 	if os.Getuid() != 0 {
 		t.Skip("mounts a file system: run it as root")
@@ -50,7 +50,7 @@ func TestCloseOnAHungDisk(t *testing.T) {
 	put, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
 	defer cancel()
 	if _, err := m.Client().Put(put, "k", "hangs"); err == nil {
-		t.Error("a write is acknowledged")
+		t.Error("a write was acknowledged while the disk hangs")
 	}
 	closed := make(chan error, 1)
 	go func() { closed <- m.Close() }()

@@ -12,8 +12,8 @@ import (
 	"github.com/kubembed/kubembed/pkg/etcd"
 )
 
-// A watch that asks for previous values reads the database for each event. It
-// did so while Close closed it, which ended the process.
+// TestCloseUnderBusyWatches: a watch with previous values reads the database for each
+// event. It did so while Close closed the database, which ended the process.
 func TestCloseUnderBusyWatches(t *testing.T) {
 	for range 10 {
 		m, err := etcd.Start(t.Context(), etcd.Config{Dir: t.TempDir(), Ephemeral: true})

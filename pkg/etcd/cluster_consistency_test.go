@@ -12,10 +12,11 @@ import (
 	"go.etcd.io/bbolt"
 	clientv3 "go.etcd.io/etcd/client/v3"
 
+	"github.com/kubembed/kubembed/internal/testwait"
 	"github.com/kubembed/kubembed/pkg/etcd"
 )
 
-// changeValue changes bytes of a value in the database of a member that is stopped.
+// changeValue changes bytes of a value in the database of a stopped member.
 func changeValue(t *testing.T, cfg etcd.Config, before, after string) {
 	t.Helper()
 	db, err := bbolt.Open(filepath.Join(cfg.Dir, "member", "snap", "db"), 0o600, &bbolt.Options{Timeout: time.Minute})
@@ -38,13 +39,13 @@ func changeValue(t *testing.T, cfg etcd.Config, before, after string) {
 	}
 }
 
-// TestMemberWithOtherDataIsRefused: a member whose data were changed while it was stopped
-// serves nobody, and does not keep out the others.
-func TestMemberWithOtherDataIsRefused(t *testing.T) {
+// TestMemberWithDifferentDataIsRefused: a member whose data was changed while it was
+// stopped does not start, and does not keep the others from starting.
+func TestMemberWithDifferentDataIsRefused(t *testing.T) {
 	members, configs := newTestCluster(t, "a", "b", "c").startAll()
 	mustPut(t, members["a"].Client(), "k", "AAAA")
 	// A client reads from any member.
-	eventually(t, "the value in c", func(context.Context) error {
+	testwait.Until(t, "the value in c", func(context.Context) error {
 		if have, want := members["c"].Status().Revision, members["a"].Status().Revision; have < want || want < 2 {
 			return fmt.Errorf("revision %d, of %d", have, want)
 		}
@@ -70,7 +71,7 @@ func TestMemberWithOtherDataIsRefused(t *testing.T) {
 	}
 	stop("c")
 	changeValue(t, configs["c"], "AAAA", "BBBB")
-	// Writes that it has missed do not hide it, nor does a compaction.
+	// Neither missed writes nor a compaction hide the difference.
 	mustPut(t, members["a"].Client(), "later", "1")
 	if _, err := members["a"].Client().Compact(t.Context(), 2); err != nil {
 		t.Fatal(err)
@@ -81,7 +82,7 @@ func TestMemberWithOtherDataIsRefused(t *testing.T) {
 	again("a")
 	wantValue(t, members["a"].Client(), "later", "1")
 
-	// With only one other nobody knows who is right.
+	// With only one other member there is no majority.
 	stop("b")
 	etcd.SetAgreeTimeout(t, time.Second)
 	refused(t, configs["c"], etcd.ErrCorrupt, "too few members answer")
@@ -91,7 +92,8 @@ func TestMemberWithOtherDataIsRefused(t *testing.T) {
 	again("c")
 	wantValue(t, members["c"].Client(), "k", "AAAA")
 
-	// Nor does a compaction at the last revision: etcd has stored the hash of before it.
+	// A compaction at the last revision does not hide it either: etcd has stored the hash
+	// before it.
 	got, err := members["a"].Client().Get(t.Context(), "k")
 	if err != nil {
 		t.Fatal(err)
@@ -104,9 +106,9 @@ func TestMemberWithOtherDataIsRefused(t *testing.T) {
 	refused(t, configs["c"], etcd.ErrCorrupt, "with RemoveMember")
 }
 
-// TestMemberThatIsFoundWrongEnds: the leader compares the members while they run. One
-// that differs ends by itself, and the others go on without anybody's help.
-func TestMemberThatIsFoundWrongEnds(t *testing.T) {
+// TestDifferentMemberEnds: the leader compares the members while they run. A member that
+// differs ends by itself, and the others continue without intervention.
+func TestDifferentMemberEnds(t *testing.T) {
 	members, _ := newTestCluster(t, "a", "b", "c").startAll()
 	client := members["a"].Client()
 	mustPut(t, client, "k", "AAAA")
@@ -122,19 +124,17 @@ func TestMemberThatIsFoundWrongEnds(t *testing.T) {
 			right = name
 		}
 	}
-	wantValue(t, members[wrong].Client(), "k", "AAAA")
-	if n := members[wrong].Overwrite("AAAA", "BBBB"); n != 1 {
-		t.Fatalf("changed %d values", n)
-	}
+	// The client reads from the leader. The follower may not have the value yet.
+	testwait.True(t, "the value in "+wrong, func() bool { return members[wrong].Overwrite("AAAA", "BBBB") == 1 })
 	client = members[right].Client()
-	eventually(t, "the end of the member that is wrong", func(ctx context.Context) error {
+	testwait.Until(t, "the end of the different member", func(ctx context.Context) error {
 		got, err := client.Put(ctx, "x", "y")
 		if err == nil {
 			_, err = client.Compact(ctx, got.Header.Revision, clientv3.WithCompactPhysical())
 		}
 		for name, m := range members {
 			if name != wrong && m.Leads() && !m.CheckCompactHashes() {
-				t.Fatal("the leader never compares")
+				t.Fatal("the leader does not compare hashes")
 			}
 		}
 		select {
@@ -145,11 +145,11 @@ func TestMemberThatIsFoundWrongEnds(t *testing.T) {
 		}
 	})
 	if err := members[wrong].Err(); !errors.Is(err, etcd.ErrCorrupt) {
-		t.Errorf("it ended with %v", err)
+		t.Errorf("the member ended with %v, want %v", err, etcd.ErrCorrupt)
 	}
 	_ = members[wrong].Close()
-	// Writes are refused until the leader has taken the alarm back.
-	eventually(t, "a write after it", func(ctx context.Context) error {
+	// Writes are refused until the leader has cleared the alarm.
+	testwait.Until(t, "a write after its end", func(ctx context.Context) error {
 		_, err := client.Put(ctx, "after", "1")
 		return err
 	})
@@ -158,10 +158,10 @@ func TestMemberThatIsFoundWrongEnds(t *testing.T) {
 	}
 }
 
-// TestAlarmAboutNobody: the leader sees that two members differ while the third is down,
-// and etcd's alarm is about nobody. When the third is back, the one that is wrong ends,
-// be it the leader, and the others go on without anybody's help.
-func TestAlarmAboutNobody(t *testing.T) {
+// TestAlarmAboutMemberZero: the leader sees that two members differ while the third is
+// down, and etcd's alarm is about member 0. When the third is back, the member that
+// differs from both ends, even if it leads, and the others continue without intervention.
+func TestAlarmAboutMemberZero(t *testing.T) {
 	for _, leads := range []bool{false, true} {
 		t.Run(fmt.Sprintf("leader=%v", leads), func(t *testing.T) {
 			members, configs := newTestCluster(t, "a", "b", "c").startAll()
@@ -181,14 +181,14 @@ func TestAlarmAboutNobody(t *testing.T) {
 			if err := members[down].Close(); err != nil {
 				t.Fatal(err)
 			}
-			eventually(t, "the value that is to be wrong", func(context.Context) error {
+			testwait.Until(t, "the value before the change", func(context.Context) error {
 				if members[wrong].Overwrite("AAAA", "BBBB") != 1 {
 					return errors.New("it is not there")
 				}
 				return nil
 			})
 			client := members[right].Client()
-			eventually(t, "the alarm", func(ctx context.Context) error {
+			testwait.Until(t, "the alarm", func(ctx context.Context) error {
 				got, err := client.Put(ctx, "x", "y")
 				if err == nil {
 					_, err = client.Compact(ctx, got.Header.Revision, clientv3.WithCompactPhysical())
@@ -198,10 +198,10 @@ func TestAlarmAboutNobody(t *testing.T) {
 						members[name].CheckCompactHashes()
 					}
 				}
-				if members[right].AlarmAboutNobody() {
+				if members[right].AlarmAboutMemberZero() {
 					return nil
 				}
-				return fmt.Errorf("no alarm about nobody: %w", err)
+				return fmt.Errorf("no alarm about member 0: %w", err)
 			})
 			m, err := startMember(configs[down])
 			if err != nil {
@@ -211,10 +211,10 @@ func TestAlarmAboutNobody(t *testing.T) {
 			select {
 			case <-members[wrong].Done():
 			case <-time.After(time.Minute):
-				t.Fatal("the member that is wrong runs")
+				t.Fatal("the different member still runs")
 			}
 			if err := members[wrong].Err(); !errors.Is(err, etcd.ErrCorrupt) {
-				t.Errorf("it ended with %v", err)
+				t.Errorf("the member ended with %v, want %v", err, etcd.ErrCorrupt)
 			}
 			_ = members[wrong].Close()
 			mustPut(t, client, "after", "1")

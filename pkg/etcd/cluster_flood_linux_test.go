@@ -20,9 +20,8 @@ import (
 	"github.com/kubembed/kubembed/pkg/pki"
 )
 
-// TestFloodOfPeerPorts has others hold more connections to the members of a cluster
-// than their process may open files. The cluster goes on, and a member that comes back
-// gets in.
+// TestFloodOfPeerPorts: clients hold more connections to the members of a cluster than
+// the process may open files. The cluster continues, and a member that restarts joins it.
 func TestFloodOfPeerPorts(t *testing.T) {
 	cmd := exec.Command(os.Args[0])
 	cmd.Env = append(os.Environ(), helperEnv+"=flooded "+t.TempDir())
@@ -71,10 +70,10 @@ func TestFloodOfPeerPorts(t *testing.T) {
 	}
 }
 
-// floodFiles is how many files the members' process may open.
+// floodFiles is the limit of open files of the members' process.
 const floodFiles = 400
 
-// hold holds so many connections, and replaces each that is closed.
+// hold keeps number connections open, and replaces closed ones.
 func hold(ctx context.Context, address string, number int, first func()) {
 	open := make([]net.Conn, number)
 	pause := time.NewTicker(100 * time.Millisecond)
@@ -195,13 +194,13 @@ func flooded(dir string) (err error) {
 	return nil
 }
 
-// retry tries for a minute.
-func retry(try func(context.Context) error) error {
+// retry repeats attempt for a minute.
+func retry(attempt func(context.Context) error) error {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
 	for {
 		once, done := context.WithTimeout(ctx, 5*time.Second)
-		err := try(once)
+		err := attempt(once)
 		done()
 		if err == nil || ctx.Err() != nil {
 			return err

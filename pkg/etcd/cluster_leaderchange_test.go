@@ -8,17 +8,19 @@ import (
 
 	clientv3 "go.etcd.io/etcd/client/v3"
 
+	"github.com/kubembed/kubembed/internal/testwait"
 	"github.com/kubembed/kubembed/pkg/etcd"
 )
 
-// TestLeaderMoves: clients leave a member that answers, with watches on it. gRPC would
-// keep the connection as long as they last, and calls that had just chosen it with them.
+// TestLeaderMoves: clients leave a member that still answers and has watches. gRPC would
+// keep the connection as long as the watches last, and block calls that had just chosen
+// it.
 func TestLeaderMoves(t *testing.T) {
 	members, _ := newTestCluster(t, "a", "b", "c").startAll()
 	client := members["a"].Client()
 	mustPut(t, client, "k", "before")
 	before := leaderOf(t, members["a"])
-	eventually(t, "a connection to the leader only", func(context.Context) error {
+	testwait.Until(t, "a connection to the leader only", func(context.Context) error {
 		return onlyConnection(members["a"], before)
 	})
 	watch := client.Watch(clientv3.WithRequireLeader(t.Context()), "k", clientv3.WithCreatedNotify())
@@ -30,11 +32,11 @@ func TestLeaderMoves(t *testing.T) {
 			next = m
 		}
 	}
-	eventually(t, "another leader", func(ctx context.Context) error {
+	testwait.Until(t, "another leader", func(ctx context.Context) error {
 		_, err := members[before.Name].Client().MoveLeader(ctx, next.ID)
 		return err
 	})
-	eventually(t, "a connection to the new leader only", func(context.Context) error {
+	testwait.Until(t, "a connection to the new leader only", func(context.Context) error {
 		return onlyConnection(members["a"], next)
 	})
 	mustPut(t, client, "k", "after")
@@ -53,7 +55,7 @@ func TestLeaderMoves(t *testing.T) {
 
 func listMembers(t *testing.T, by *etcd.Member) (all []etcd.ClusterMember) {
 	t.Helper()
-	eventually(t, "the members", func(ctx context.Context) (err error) {
+	testwait.Until(t, "the members", func(ctx context.Context) (err error) {
 		all, err = by.Members(ctx)
 		return err
 	})
@@ -62,7 +64,7 @@ func listMembers(t *testing.T, by *etcd.Member) (all []etcd.ClusterMember) {
 
 func leaderOf(t *testing.T, by *etcd.Member) (leader etcd.ClusterMember) {
 	t.Helper()
-	eventually(t, "a leader", func(ctx context.Context) error {
+	testwait.Until(t, "a leader", func(ctx context.Context) error {
 		for _, m := range listMembers(t, by) {
 			if m.Leader {
 				leader = m
@@ -74,7 +76,8 @@ func leaderOf(t *testing.T, by *etcd.Member) (leader etcd.ClusterMember) {
 	return leader
 }
 
-// onlyConnection tells whether the client of a member is connected to one only.
+// onlyConnection returns an error unless the client of a member is connected to one
+// member only.
 func onlyConnection(of *etcd.Member, to etcd.ClusterMember) error {
 	all, err := of.Members(context.Background())
 	if err != nil {

@@ -17,11 +17,12 @@ import (
 	"go.uber.org/zap"
 	"go.uber.org/zap/zaptest/observer"
 
+	"github.com/kubembed/kubembed/internal/testwait"
 	"github.com/kubembed/kubembed/pkg/etcd"
 )
 
-// standIn answers at the address of a member that never starts: it says that it is one,
-// and what hash its data have.
+// standIn answers at the address of a member that never starts: with the members of the
+// cluster, and the hash of its data.
 func standIn(t *testing.T, cfg etcd.Config, hash func(revision int64) (*pb.HashKVResponse, error)) {
 	t.Helper()
 	listener, err := net.Listen("tcp", cfg.Cluster.PeerAddr)
@@ -58,10 +59,10 @@ func standIn(t *testing.T, cfg etcd.Config, hash func(revision int64) (*pb.HashK
 	})
 }
 
-// TestAlarmAboutNobodyWithALearner: etcd compares the members without a vote, too. The
-// alarm about nobody stays while one runs that cannot be compared, and is replaced by one
-// about it when it differs.
-func TestAlarmAboutNobodyWithALearner(t *testing.T) {
+// TestAlarmAboutMemberZeroWithALearner: etcd compares learners too. The alarm about
+// member 0 stays while a running learner cannot be compared, and is replaced by one about
+// the learner when it differs.
+func TestAlarmAboutMemberZeroWithALearner(t *testing.T) {
 	c := newTestCluster(t, "a")
 	first := c.config("a", c.first["a"], nil)
 	core, logs := observer.New(zap.ErrorLevel)
@@ -89,23 +90,23 @@ func TestAlarmAboutNobodyWithALearner(t *testing.T) {
 	if _, err := m.AddMember(t.Context(), "b", cfg.Cluster.PeerAddr); err != nil {
 		t.Fatal(err)
 	}
-	if err := m.RaiseAlarmAboutNobody(t.Context()); err != nil {
+	if err := m.RaiseAlarmAboutMemberZero(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "three comparisons", func(context.Context) error {
+	testwait.Until(t, "three comparisons", func(context.Context) error {
 		if n := asked.Load(); n < 3 {
 			return errors.New("too few")
 		}
 		return nil
 	})
-	if !m.AlarmAboutNobody() {
-		t.Fatal("the alarm was taken back though a member that runs was not compared")
+	if !m.AlarmAboutMemberZero() {
+		t.Fatal("the alarm was cleared although a running member was not compared")
 	}
 	if n := logs.FilterMessageSnippet("cannot be compared").Len(); n != 1 {
 		t.Errorf("it was logged %d times", n)
 	}
 	differs.Store(true)
-	eventually(t, "an alarm about the learner alone", func(ctx context.Context) error {
+	testwait.Until(t, "an alarm about the learner only", func(ctx context.Context) error {
 		list, err := m.Client().AlarmList(ctx)
 		if err != nil {
 			return err

@@ -12,11 +12,12 @@ import (
 	"go.uber.org/zap/zaptest/observer"
 
 	"github.com/kubembed/kubembed/internal/logging"
+	"github.com/kubembed/kubembed/internal/testwait"
 	"github.com/kubembed/kubembed/pkg/etcd"
 )
 
-// TestMembersAreLogged that come, go, and do not answer: what etcd itself says about that
-// is about streams and terms.
+// TestMembersAreLogged: members that are added, removed, or do not answer are logged.
+// etcd's own log is about streams and terms.
 func TestMembersAreLogged(t *testing.T) {
 	etcd.SetMemberWatch(t, 50*time.Millisecond, 5*time.Second)
 	core, logs := observer.New(zapcore.DebugLevel)
@@ -31,7 +32,7 @@ func TestMembersAreLogged(t *testing.T) {
 	members := startMembers(t, configs)
 	logged := func(level zapcore.Level, message, member string) {
 		t.Helper()
-		eventually(t, message, func(context.Context) error {
+		testwait.Until(t, message, func(context.Context) error {
 			for _, entry := range logs.FilterMessageSnippet(message).All() {
 				if entry.Level == level && (member == "" || entry.ContextMap()["member"] == member) {
 					return nil
@@ -58,7 +59,7 @@ func TestMembersAreLogged(t *testing.T) {
 		t.Fatal(err)
 	}
 	logged(zapcore.InfoLevel, "a member was added to the cluster", "")
-	eventually(t, "the removal of d", func(ctx context.Context) error {
+	testwait.Until(t, "the removal of d", func(ctx context.Context) error {
 		list, err := members["b"].Members(ctx)
 		if err != nil {
 			return err
@@ -78,7 +79,7 @@ func TestMembersAreLogged(t *testing.T) {
 	logged(zapcore.WarnLevel, "the cluster has no leader", "")
 }
 
-// startMembers starts all at once.
+// startMembers starts all members concurrently.
 func startMembers(t *testing.T, configs map[string]etcd.Config) map[string]*etcd.Member {
 	t.Helper()
 	type result struct {

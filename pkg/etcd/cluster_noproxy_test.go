@@ -15,8 +15,8 @@ import (
 	"github.com/kubembed/kubembed/pkg/pki"
 )
 
-// ownAddress is one of this machine to which net/http would take a proxy: none of
-// loopback.
+// ownAddress returns an address of this machine for which net/http would use a proxy,
+// that is none of loopback.
 func ownAddress() (netip.Addr, bool) {
 	addresses, _ := net.InterfaceAddrs()
 	for _, address := range addresses {
@@ -29,11 +29,11 @@ func ownAddress() (netip.Addr, bool) {
 	return netip.Addr{}, false
 }
 
-// TestProxyIsNotForMembers: a cluster is formed, joined and begun again by processes
-// whose environment has a proxy that does not know the members.
+// TestProxyIsNotForMembers: a cluster is formed, joined and restarted by processes whose
+// environment has a proxy that does not know the members.
 func TestProxyIsNotForMembers(t *testing.T) {
 	if _, ok := ownAddress(); !ok {
-		t.Skip("this machine has only loopback addresses, for which no proxy is used")
+		t.Skip("only loopback addresses, for which no proxy is used")
 	}
 	for name, serve := range map[string]func(net.Conn){
 		"refuses": func(c net.Conn) { _ = c.Close() },
@@ -77,7 +77,7 @@ func TestProxyIsNotForMembers(t *testing.T) {
 	}
 }
 
-// proxied is that process.
+// proxied runs in such a process.
 func proxied(dir string) error {
 	ip, _ := ownAddress()
 	first := map[string]string{}

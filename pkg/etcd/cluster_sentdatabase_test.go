@@ -11,9 +11,9 @@ import (
 	"github.com/kubembed/kubembed/pkg/etcd"
 )
 
-// TestKilledWhileSentADatabase: a follower that lags far behind is sent the leader's
-// database. Killed when the snapshot is written down and its own database not yet
-// replaced, it goes on with the one beside it.
+// TestKilledWhileSentADatabase: a follower that lags far behind receives the leader's
+// database. If it is killed after the snapshot is recorded and before its own database is
+// replaced, it continues with the received one.
 func TestKilledWhileSentADatabase(t *testing.T) {
 	dir := t.TempDir()
 	member, err := etcd.Start(t.Context(), etcd.Config{Dir: dir})
@@ -31,7 +31,7 @@ func TestKilledWhileSentADatabase(t *testing.T) {
 	if member, err = etcd.Start(t.Context(), etcd.Config{Dir: dir}); err != nil {
 		t.Fatal(err)
 	}
-	for i := range 1100 { // one more snapshot than there was
+	for i := range 1100 { // one more snapshot
 		if _, err := member.Client().Put(t.Context(), "k", fmt.Sprint(i)); err != nil {
 			t.Fatal(err)
 		}
@@ -41,7 +41,7 @@ func TestKilledWhileSentADatabase(t *testing.T) {
 	}
 	snapshots, err := filepath.Glob(filepath.Join(dir, "member", "snap", "*.snap"))
 	if err != nil || len(snapshots) == 0 {
-		t.Fatalf("no snapshot was taken: %v", err)
+		t.Fatalf("no snapshot: %v", err)
 	}
 	newest := filepath.Base(snapshots[len(snapshots)-1])
 	index := strings.TrimSuffix(newest[strings.IndexByte(newest, '-')+1:], ".snap")

@@ -17,13 +17,15 @@ import (
 	"go.uber.org/goleak"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials/insecure"
+	"k8s.io/apimachinery/pkg/util/wait"
 
+	"github.com/kubembed/kubembed/internal/testwait"
 	"github.com/kubembed/kubembed/pkg/etcd"
 	"github.com/kubembed/kubembed/pkg/pki"
 )
 
-// addresses are handed out once in a test binary: 127.0.0.0/8 is this machine's, so
-// that a member's address is known before it listens, and nobody else's.
+// addresses counts the addresses of 127.0.0.0/8 that are in use. Each is used once per
+// test binary, so that a member's address is known before it listens.
 var addresses atomic.Uint32
 
 func peerAddr() string {
@@ -31,11 +33,11 @@ func peerAddr() string {
 	return fmt.Sprintf("127.%d.%d.%d:2380", 64+os.Getpid()%128, n/250, 1+n%250)
 }
 
-// testCluster makes the configurations of the members of one cluster.
+// testCluster makes the configurations of the members of a cluster.
 type testCluster struct {
-	t         *testing.T
-	authority []byte
-	first     map[string]string
+	t     *testing.T
+	ca    []byte
+	first map[string]string
 }
 
 func newTestCluster(t *testing.T, names ...string) *testCluster {
@@ -47,16 +49,16 @@ func newTestCluster(t *testing.T, names ...string) *testCluster {
 	return c
 }
 
-// config is that of a first member, or with join, of a later one.
+// config returns the configuration of an initial member, or, with join, of a later one.
 func (c *testCluster) config(name, address string, join []string) etcd.Config {
 	c.t.Helper()
 	dir := c.t.TempDir()
-	p, err := pki.Open(pki.Config{Dir: filepath.Join(dir, "pki"), EtcdMember: []string{strings.TrimSuffix(address, ":2380")}, Import: c.authority})
+	p, err := pki.Open(pki.Config{Dir: filepath.Join(dir, "pki"), EtcdMember: []string{strings.TrimSuffix(address, ":2380")}, Import: c.ca})
 	if err != nil {
 		c.t.Fatal(err)
 	}
-	if c.authority == nil {
-		if c.authority, err = p.Export(); err != nil {
+	if c.ca == nil {
+		if c.ca, err = p.Export(); err != nil {
 			c.t.Fatal(err)
 		}
 	}
@@ -68,7 +70,7 @@ func (c *testCluster) config(name, address string, join []string) etcd.Config {
 	return etcd.Config{Dir: filepath.Join(dir, "etcd"), Cluster: cluster}
 }
 
-// startAll starts the first members together.
+// startAll starts the initial members concurrently.
 func (c *testCluster) startAll() (map[string]*etcd.Member, map[string]etcd.Config) {
 	c.t.Helper()
 	members, configs := map[string]*etcd.Member{}, map[string]etcd.Config{}
@@ -103,10 +105,11 @@ func startMember(cfg etcd.Config) (*etcd.Member, error) {
 	return etcd.Start(ctx, cfg)
 }
 
-// mustPut tries until it works: a member that is left fails what is under way.
+// mustPut repeats a put until it succeeds: calls in flight fail when the client leaves a
+// member.
 func mustPut(t *testing.T, client *clientv3.Client, key, value string) {
 	t.Helper()
-	eventually(t, "a put of "+key, func(ctx context.Context) error {
+	testwait.Until(t, "a put of "+key, func(ctx context.Context) error {
 		_, err := client.Put(ctx, key, value)
 		return err
 	})
@@ -114,7 +117,7 @@ func mustPut(t *testing.T, client *clientv3.Client, key, value string) {
 
 func wantValue(t *testing.T, client *clientv3.Client, key, value string) {
 	t.Helper()
-	eventually(t, "a get of "+key, func(ctx context.Context) error {
+	testwait.Until(t, "a get of "+key, func(ctx context.Context) error {
 		got, err := client.Get(ctx, key)
 		if err == nil && (len(got.Kvs) != 1 || string(got.Kvs[0].Value) != value) {
 			t.Fatalf("%s is %v, want %q", key, got.Kvs, value)
@@ -123,34 +126,13 @@ func wantValue(t *testing.T, client *clientv3.Client, key, value string) {
 	})
 }
 
-func eventually(t *testing.T, what string, try func(context.Context) error) {
-	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
-	defer cancel()
-	for {
-		err := func() error {
-			ctx, cancel := context.WithTimeout(ctx, 3*time.Second)
-			defer cancel()
-			return try(ctx)
-		}()
-		if err == nil {
-			return
-		}
-		select {
-		case <-ctx.Done():
-			t.Fatalf("%s: %v", what, err)
-		case <-time.After(20 * time.Millisecond):
-		}
-	}
-}
-
 func TestClusterOfMembers(t *testing.T) {
 	c := newTestCluster(t, "a", "b", "c")
 	members, configs := c.startAll()
 	mustPut(t, members["a"].Client(), "one", "1")
 	wantValue(t, members["b"].Client(), "one", "1")
 
-	// The dialling code reaches the same cluster.
+	// An in-memory connection reaches the same cluster.
 	dialled, err := clientv3.New(clientv3.Config{
 		Endpoints: []string{"passthrough:///embedded"},
 		DialOptions: []grpc.DialOption{
@@ -171,7 +153,7 @@ func TestClusterOfMembers(t *testing.T) {
 		t.Fatalf("watch: %v %v", got.Err(), got.Events)
 	}
 
-	// A member that is down does not keep its process from the data.
+	// The client of a process works without its own member.
 	if err := members["a"].Close(); err != nil {
 		t.Fatal(err)
 	}
@@ -196,7 +178,7 @@ func TestClusterOfMembers(t *testing.T) {
 	}
 	defer d.Close()
 	wantValue(t, d.Client(), "three", "3")
-	eventually(t, "the promotion of d", func(ctx context.Context) error {
+	testwait.Until(t, "the promotion of d", func(ctx context.Context) error {
 		list, err := d.Members(ctx)
 		if err != nil {
 			return err
@@ -210,7 +192,7 @@ func TestClusterOfMembers(t *testing.T) {
 		t.Error("a second member d was added")
 	}
 
-	// A member is removed, which stops it, and it cannot come back.
+	// A removed member stops, and cannot start again.
 	if err := members["b"].RemoveMember(t.Context(), "d"); err != nil {
 		t.Fatal(err)
 	}
@@ -220,7 +202,7 @@ func TestClusterOfMembers(t *testing.T) {
 			t.Errorf("a removed member ended with %v", d.Err())
 		}
 	case <-time.After(time.Minute):
-		t.Fatal("a removed member runs on")
+		t.Fatal("a removed member still runs")
 	}
 	if err := d.Close(); err != nil {
 		t.Error(err)
@@ -229,7 +211,7 @@ func TestClusterOfMembers(t *testing.T) {
 		t.Errorf("a removed member started: %v", err)
 	}
 
-	// Directories and members that do not belong together.
+	// Directories of other members.
 	for _, m := range members {
 		_ = m.Close()
 	}
@@ -255,15 +237,19 @@ func refused(t *testing.T, cfg etcd.Config, want error, text string) {
 		_ = m.Close()
 	}
 	if !errors.Is(err, want) || !strings.Contains(err.Error(), text) {
-		t.Errorf("got %v, want %v that says %q", err, want, text)
+		t.Errorf("got %v, want %v with the text %q", err, want, text)
 	}
 }
 
-// idleConnections waits for connections between members that etcd does not close when
-// it stops: those for single questions end by themselves when nothing has been read
-// for five seconds (rafthttp.ConnReadTimeout).
+// idleConnections waits for connections between members that etcd does not close when it
+// stops. Connections for single requests end by themselves when nothing has been read for
+// five seconds (rafthttp.ConnReadTimeout). The context of a test ends before its cleanup.
 func idleConnections(t *testing.T) {
-	eventually(t, "goroutines of members that are closed", func(context.Context) error {
-		return goleak.Find(ignoredGoroutines...)
-	})
+	var leaks error
+	if err := wait.PollUntilContextTimeout(context.Background(), 20*time.Millisecond, testwait.Timeout, true, func(context.Context) (bool, error) {
+		leaks = goleak.Find(ignoredGoroutines...)
+		return leaks == nil, nil
+	}); err != nil {
+		t.Fatalf("goroutines of closed members: %v", leaks)
+	}
 }

@@ -17,8 +17,8 @@ import (
 	"github.com/kubembed/kubembed/pkg/pki"
 )
 
-// elsewhere starts an etcd with TLS: a cluster of one, which listens.
-func elsewhere(t *testing.T) (endpoint string, cfg etcd.Config) {
+// startExternal starts an etcd with TLS: a cluster of one member, which listens.
+func startExternal(t *testing.T) (endpoint string, cfg etcd.Config) {
 	t.Helper()
 	c := newTestCluster(t, "a")
 	address := c.first["a"]
@@ -33,9 +33,9 @@ func elsewhere(t *testing.T) (endpoint string, cfg etcd.Config) {
 }
 
 func TestConnect(t *testing.T) {
-	endpoint, cfg := elsewhere(t)
+	endpoint, cfg := startExternal(t)
 	remote := etcd.ExternalConfig{Endpoints: []string{endpoint}, CA: cfg.Cluster.CA, Cert: cfg.Cluster.Cert, Key: cfg.Cluster.Key}
-	// One that is down does no harm.
+	// An endpoint that is down does no harm.
 	remote.Endpoints = append(remote.Endpoints, "https://"+peerAddr())
 	connection, err := etcd.Connect(t.Context(), remote)
 	if err != nil {
@@ -71,9 +71,9 @@ func TestConnect(t *testing.T) {
 	}
 }
 
-// TestConnectSaysWhyNot: gRPC says no more than that the deadline is over.
-func TestConnectSaysWhyNot(t *testing.T) {
-	endpoint, cfg := elsewhere(t)
+// TestConnectReturnsReasons: gRPC reports only that the deadline has passed.
+func TestConnectReturnsReasons(t *testing.T) {
+	endpoint, cfg := startExternal(t)
 	other, err := pki.Open(pki.Config{Dir: t.TempDir(), EtcdMember: []string{"127.0.0.1"}})
 	if err != nil {
 		t.Fatal(err)
@@ -91,7 +91,7 @@ func TestConnectSaysWhyNot(t *testing.T) {
 		want   []string
 	}{
 		"nobody listens":      {etcd.ExternalConfig{Endpoints: []string{closed}, CA: ca}, []string{closed, "connection refused"}},
-		"another authority":   {etcd.ExternalConfig{Endpoints: []string{endpoint}, CA: otherCA}, []string{endpoint, "certificate signed by unknown authority"}},
+		"another CA":          {etcd.ExternalConfig{Endpoints: []string{endpoint}, CA: otherCA}, []string{endpoint, "certificate signed by unknown authority"}},
 		"no certificate":      {etcd.ExternalConfig{Endpoints: []string{endpoint}, CA: ca}, []string{endpoint, "certificate required"}},
 		"another certificate": {etcd.ExternalConfig{Endpoints: []string{endpoint}, CA: ca, Cert: otherCert, Key: otherKey}, []string{endpoint, "tls: "}},
 		"no answer":           {etcd.ExternalConfig{Endpoints: []string{"http://" + silent.Addr().String()}}, []string{silent.Addr().String(), "no answer"}},
@@ -108,14 +108,14 @@ func TestConnectSaysWhyNot(t *testing.T) {
 			}
 			for _, text := range test.want {
 				if !strings.Contains(err.Error(), text) {
-					t.Errorf("%v does not say %q", err, text)
+					t.Errorf("got %v, want %q in it", err, text)
 				}
 			}
 		})
 	}
 }
 
-func TestRemoteValidate(t *testing.T) {
+func TestExternalConfigValidate(t *testing.T) {
 	dir := t.TempDir()
 	p, err := pki.Open(pki.Config{Dir: dir, EtcdMember: []string{"127.0.0.1"}})
 	if err != nil {
@@ -145,7 +145,7 @@ func TestRemoteValidate(t *testing.T) {
 		"a missing file":   {etcd.ExternalConfig{Endpoints: https, CA: filepath.Join(dir, "none")}, "CA"},
 	} {
 		if err := test.remote.Validate(); err == nil || !strings.Contains(err.Error(), test.want+":") {
-			t.Errorf("%s: %v does not name %s", name, err, test.want)
+			t.Errorf("%s: got %v, want %s in it", name, err, test.want)
 		}
 	}
 	if err := (etcd.ExternalConfig{Endpoints: https, CA: ca, Cert: cert, Key: key}).Validate(); err != nil {

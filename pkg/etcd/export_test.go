@@ -17,32 +17,28 @@ import (
 	"github.com/kubembed/kubembed/internal/etcd/memberwatch"
 	"github.com/kubembed/kubembed/internal/etcd/peers"
 	"github.com/kubembed/kubembed/internal/etcd/upkeep"
-	"github.com/kubembed/kubembed/internal/etcd/walcheck"
 )
 
 // ContainedLogger is the logger that etcd uses.
 func (m *Member) ContainedLogger() *zap.Logger { return m.etcd.GetLogger() }
 
-// SetFree is another answer of the file system, which is looked at at once.
+// SetFree replaces the free space of the disk at once.
 func (m *Member) SetFree(bytes int64) {
 	m.upkeep.Disk().SetFree(bytes)
 }
 
-// CheckTail checks the end of a log.
-var CheckTail = walcheck.CheckEnd
-
-// Connections is how many connections the client of a member has to an address.
+// Connections returns the number of connections that the client of a member has to an
+// address.
 func Connections(m *Member, addr string) int {
-	d := m.network.Dialer()
-	return len(d.Connections(addr))
+	return m.network.Dialer().Connections(addr)
 }
 
-// Turns are those of a member that wants to defragment from now on.
+// Turns are the turns of a member that wants to defragment from now on.
 type Turns struct{ upkeep *upkeep.Upkeep }
 
 func NewTurns(m *Member) Turns { return Turns{upkeep.New(m.etcd.Server, nil, nil, nil, nil)} }
 
-// Until is how long it is at now until the next.
+// Until returns the time from now until the next turn.
 func (t Turns) Until(now time.Time) time.Duration { return t.upkeep.UntilTurn(now) }
 
 // SetCloseTimeout is for members that are closed from now on.
@@ -59,8 +55,8 @@ func SetDrainTimeout(d time.Duration) (restore func()) {
 	return func() { drainTimeout = was }
 }
 
-// CheckCompactHashes does now what the leader does once a minute, and reports whether it
-// does so at all.
+// CheckCompactHashes makes the leader's check, which runs once a minute, now, and reports
+// whether the leader makes it.
 func (m *Member) CheckCompactHashes() bool {
 	m.etcd.Server.CorruptionChecker().CompactHashCheck()
 	return m.etcd.Server.FeatureEnabled(features.CompactHashCheck)
@@ -69,8 +65,8 @@ func (m *Member) CheckCompactHashes() bool {
 // Leads reports whether the member is the leader.
 func (m *Member) Leads() bool { return m.etcd.Server.Leader() == m.etcd.Server.MemberID() }
 
-// AlarmAboutNobody reports whether members differ, and nobody knows who is wrong.
-func (m *Member) AlarmAboutNobody() bool {
+// AlarmAboutMemberZero reports whether members differ without a majority.
+func (m *Member) AlarmAboutMemberZero() bool {
 	for _, a := range m.etcd.Server.Alarms() {
 		if a.Alarm == pb.AlarmType_CORRUPT && a.MemberID == 0 {
 			return true
@@ -79,12 +75,12 @@ func (m *Member) AlarmAboutNobody() bool {
 	return false
 }
 
-// RaiseAlarmAboutNobody does what the leader does that cannot tell who is wrong.
-func (m *Member) RaiseAlarmAboutNobody(ctx context.Context) error {
+// RaiseAlarmAboutMemberZero raises the alarm of a leader that finds no majority.
+func (m *Member) RaiseAlarmAboutMemberZero(ctx context.Context) error {
 	return (&consistency.Checker{Server: m.etcd.Server, Upkeep: m.upkeep}).RaiseAlarm(ctx, 0)
 }
 
-// HashKV is what the member answers others.
+// HashKV returns the member's answer to requests for its hash.
 func (m *Member) HashKV(revision int64) (*pb.HashKVResponse, error) {
 	hash, now, err := m.etcd.Server.KV().HashStorage().HashByRev(revision)
 	return &pb.HashKVResponse{
@@ -92,7 +88,7 @@ func (m *Member) HashKV(revision int64) (*pb.HashKVResponse, error) {
 	}, err
 }
 
-// Overwrite changes bytes of a value in the database of this member alone.
+// Overwrite changes bytes of a value in the database of this member only.
 func (m *Member) Overwrite(before, after string) (changed int) {
 	b := m.etcd.Server.Backend()
 	tx := b.BatchTx()
@@ -109,20 +105,20 @@ func (m *Member) Overwrite(before, after string) (changed int) {
 	return changed
 }
 
-// PeerTransports is how many transports to other members were found.
+// PeerTransports returns the number of transports to other members.
 func (m *Member) PeerTransports() (int, error) {
 	_, all, err := peers.Transports(m.etcd.Server)
 	return len(all), err
 }
 
-// SetAgreeTimeout is for a test that nothing runs beside.
+// SetAgreeTimeout is for tests that do not run in parallel.
 func SetAgreeTimeout(t *testing.T, timeout time.Duration) {
 	before := consistency.StartTimeout
 	consistency.StartTimeout = timeout
 	t.Cleanup(func() { consistency.StartTimeout = before })
 }
 
-// MappedBytes is how much address space a start looks for.
+// MappedBytes returns the address space that a start requires.
 func MappedBytes(quota int64) int64 {
 	if quota == 0 {
 		quota = DefaultQuotaBytes
@@ -148,8 +144,8 @@ func (m *Member) Versions() (cluster, storage string) {
 	return cluster, storage
 }
 
-// ProposeClusterVersion writes it to the log, as the leader of a newer cluster does.
-// Applying it fails this member.
+// ProposeClusterVersion writes a version to the log, as the leader of a newer cluster
+// does. Applying it fails this member.
 func (m *Member) ProposeClusterVersion(v string) {
 	etcdserver.NewServerVersionAdapter(m.etcd.Server).UpdateClusterVersion(v)
 }

@@ -51,8 +51,8 @@ func helper(mode, dir string) error {
 		return flooded(dir)
 	case "limited":
 		return limited(dir)
-	case "stuck":
-		return stuck(dir)
+	case "blocked":
+		return blocked(dir)
 	case "torn":
 		return tornFill(dir)
 	case "proxied":
@@ -73,7 +73,7 @@ func child(t *testing.T, mode, dir string) (*exec.Cmd, string) {
 	return childWith(t, mode, dir)
 }
 
-// childWith is child with more in its environment.
+// childWith is child with additional environment variables.
 func childWith(t *testing.T, mode, dir string, env ...string) (*exec.Cmd, string) {
 	t.Helper()
 	cmd := exec.Command(os.Args[0])

@@ -30,7 +30,7 @@ func TestFatalFailsTheMemberOnly(t *testing.T) {
 	if _, err := m.DialContext(t.Context(), "", ""); !errors.Is(err, etcd.ErrClosed) {
 		t.Errorf("dial: %v", err)
 	}
-	closeMember(t, m) // nothing of etcd is stuck
+	closeMember(t, m) // no goroutine of etcd is blocked
 	<-exited
 	if m.Err() == nil {
 		t.Error("Close made Err nil")
@@ -45,16 +45,17 @@ func TestPanicInStartIsAnError(t *testing.T) {
 	}
 }
 
-// A goroutine of etcd that gave up for good blocks etcd's own stop.
-func TestCloseOfStuckMemberReturns(t *testing.T) {
-	_, line := child(t, "stuck", t.TempDir()) // its goroutines would stay in this process
+// TestCloseOfBlockedMemberReturns: a goroutine of etcd that gave up blocks etcd's own
+// stop.
+func TestCloseOfBlockedMemberReturns(t *testing.T) {
+	_, line := child(t, "blocked", t.TempDir()) // its goroutines would stay in this process
 	if line != "survived" {
 		t.Error(line)
 	}
 }
 
-// stuck runs in a process of its own.
-func stuck(dir string) error {
+// blocked runs in a process of its own.
+func blocked(dir string) error {
 	ctx := context.Background()
 	var m *etcd.Member
 	logger := onMessage("finished scheduled compaction", func() { m.ContainedLogger().Fatal("compaction gave up") })
@@ -73,11 +74,11 @@ func stuck(dir string) error {
 	if err := m.Err(); err == nil || !strings.Contains(err.Error(), "compaction gave up") {
 		return fmt.Errorf("Err: %w", err)
 	}
-	if err := m.Close(); err == nil || !strings.Contains(err.Error(), "stuck") {
+	if err := m.Close(); err == nil || !strings.Contains(err.Error(), "has not stopped") {
 		return fmt.Errorf("Close: %w", err)
 	}
 	if _, err := etcd.Start(ctx, etcd.Config{Dir: dir}); !errors.Is(err, etcd.ErrInUse) {
-		return fmt.Errorf("start on the stuck directory: %w", err)
+		return fmt.Errorf("start on the directory of the blocked member: %w", err)
 	}
 	fmt.Println("survived")
 	return nil

@@ -9,7 +9,7 @@ import (
 	"github.com/kubembed/kubembed/pkg/etcd"
 )
 
-// BenchmarkDefragment tells how long a writer waits at most while the database is
+// BenchmarkDefragment measures the longest wait of a writer while the database is
 // defragmented.
 func BenchmarkDefragment(b *testing.B) {
 	for _, megabytes := range []int{10, 100} {

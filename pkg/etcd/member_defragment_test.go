@@ -6,14 +6,16 @@ import (
 	"testing"
 	"time"
 
+	"github.com/kubembed/kubembed/internal/testwait"
 	"github.com/kubembed/kubembed/pkg/etcd"
 )
 
-// TestMembersDefragmentInTurns: one at a time, and the leader after the others.
+// TestMembersDefragmentInTurns: members defragment one at a time, and the leader after
+// the others.
 func TestMembersDefragmentInTurns(t *testing.T) {
 	members, _ := newTestCluster(t, "a", "b", "c").startAll()
 	leader := leaderOf(t, members["a"]).Name
-	eventually(t, "all know the leader", func(context.Context) error {
+	testwait.Until(t, "all know the leader", func(context.Context) error {
 		for name, m := range members {
 			if status := m.Status(); (status.Leader == status.MemberID) != (name == leader) || status.Leader == 0 {
 				return fmt.Errorf("%s: %+v", name, status)
@@ -21,13 +23,13 @@ func TestMembersDefragmentInTurns(t *testing.T) {
 		}
 		return nil
 	})
-	// Whoever's turn it is when they begin to want it.
+	// Independent of the turn in which they want to begin.
 	for begin := range 6 {
 		wantTurns(t, members, leader, time.Now().Add(time.Duration(begin)*5*time.Second))
 	}
 	alone := memberWith(t, 0)
 	if wait := etcd.NewTurns(alone).Until(time.Now()); wait != 0 {
-		t.Errorf("a member alone waits %v", wait)
+		t.Errorf("a standalone member waits %v", wait)
 	}
 }
 

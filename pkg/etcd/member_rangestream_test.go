@@ -44,7 +44,7 @@ func fillStream(t *testing.T, client *clientv3.Client) (revision int64) {
 	return revision
 }
 
-// streaming is a client over gRPC, made as ours are.
+// streaming returns a client over gRPC, like the client of a member of a cluster.
 func streaming(t *testing.T, m *etcd.Member) *clientv3.Client {
 	t.Helper()
 	client := dialled(t, m)
@@ -71,8 +71,7 @@ func chunk(t *testing.T, stream clientv3.GetStreamChan) clientv3.RangeStreamResp
 	return response
 }
 
-// readAll reads a stream as the API server does, which takes the objects out of the
-// chunks.
+// readAll reads a stream like the API server, which removes the objects from the chunks.
 func readAll(stream clientv3.GetStreamChan) (kvs []*mvccpb.KeyValue, largest int, revision int64, err error) {
 	for response := range stream {
 		if err := response.Err(); err != nil {
@@ -90,7 +89,7 @@ func readAll(stream clientv3.GetStreamChan) (kvs []*mvccpb.KeyValue, largest int
 	return kvs, largest, revision, nil
 }
 
-// TestStream: what comes in chunks is what a Get returns, over memory and over gRPC.
+// TestStream: a stream returns the same objects as a Get, in memory and over gRPC.
 func TestStream(t *testing.T) {
 	m := start(t, etcd.Config{Dir: filepath.Join(t.TempDir(), "etcd"), Ephemeral: true})
 	defer closeMember(t, m)
@@ -134,7 +133,7 @@ func TestStream(t *testing.T) {
 	}
 }
 
-// TestStreamIsOfOneRevision: what is written meanwhile is not in it.
+// TestStreamIsOfOneRevision: a stream does not have later writes.
 func TestStreamIsOfOneRevision(t *testing.T) {
 	m := start(t, etcd.Config{Dir: filepath.Join(t.TempDir(), "etcd"), Ephemeral: true})
 	defer closeMember(t, m)
@@ -170,9 +169,8 @@ func TestStreamIsOfOneRevision(t *testing.T) {
 	}
 }
 
-// TestStreamThatNobodyReads ends with its context, and never looks as if it were
-// complete.
-func TestStreamThatNobodyReads(t *testing.T) {
+// TestUnreadStream: an unread stream ends with its context, and never looks complete.
+func TestUnreadStream(t *testing.T) {
 	m := start(t, etcd.Config{Dir: filepath.Join(t.TempDir(), "etcd"), Ephemeral: true})
 	defer closeMember(t, m)
 	fillStream(t, m.Client())
@@ -187,24 +185,24 @@ func TestStreamThatNobodyReads(t *testing.T) {
 			chunk(t, abandoned)
 			chunk(t, read)
 			cancel()
-			if err := goleak.Find(running); err != nil { // before anybody reads again
+			if err := goleak.Find(running); err != nil { // before the next read
 				t.Error(err)
 			}
 			if _, _, _, err := readAll(read); !errors.Is(err, context.Canceled) {
-				t.Errorf("cut off: %v", err)
+				t.Errorf("interrupted: %v", err)
 			}
 			late, err := client.GetStream(ctx, streamPrefix, clientv3.WithPrefix())
 			if err == nil {
 				_, _, _, err = readAll(late)
 			}
 			if !errors.Is(err, context.Canceled) {
-				t.Errorf("begun too late: %v", err)
+				t.Errorf("with an ended context: %v", err)
 			}
 		})
 	}
 }
 
-// TestCloseEndsStreams: nobody reads them, and Close does not wait.
+// TestCloseEndsStreams: Close does not wait for unread streams.
 func TestCloseEndsStreams(t *testing.T) {
 	const timeout = 20 * time.Second // more than Close needs on a busy machine
 	defer etcd.SetDrainTimeout(timeout)()

@@ -64,7 +64,7 @@ func TestPutGet(t *testing.T) {
 	}
 }
 
-// The limits are what the API server's seeding and upstream's answers rely on.
+// TestLimits: the API server's seeding and upstream's errors rely on these limits.
 func TestLimits(t *testing.T) {
 	m := start(t, etcd.Config{Dir: t.TempDir(), Ephemeral: true})
 	defer closeMember(t, m)
@@ -104,8 +104,9 @@ func TestDurableRestartKeepsData(t *testing.T) {
 	}
 }
 
-// Raft panicked when the member campaigned while etcd was dropping replayed
-// entries from memory. It took luck, so there are many starts; none may fail.
+// TestCampaignDuringReplay: raft panicked when the member campaigned while etcd was
+// dropping replayed entries from memory. It happened by chance, so the test makes many
+// starts; none may fail.
 func TestCampaignDuringReplay(t *testing.T) {
 	for _, writes := range []int{60, 300, 1500} {
 		t.Run(fmt.Sprint(writes), func(t *testing.T) {
@@ -310,7 +311,7 @@ func get(t testing.TB, c *clientv3.Client, key string) string {
 	return string(resp.Kvs[0].Value)
 }
 
-// list returns everything under dir.
+// list returns all paths below dir.
 func list(t testing.TB, dir string) (paths []string) {
 	t.Helper()
 	err := filepath.WalkDir(dir, func(path string, _ os.DirEntry, err error) error {

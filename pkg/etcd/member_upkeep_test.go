@@ -1,32 +1,20 @@
 package etcd_test
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"strings"
 	"testing"
-	"time"
 
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 	clientv3 "go.etcd.io/etcd/client/v3"
 
-	"github.com/kubembed/kubembed/internal/lifecycle"
+	"github.com/kubembed/kubembed/internal/testwait"
 	"github.com/kubembed/kubembed/pkg/etcd"
 )
 
-func wait(t testing.TB, what string, done func() bool) {
-	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
-	defer cancel()
-	if err := lifecycle.Poll(ctx, done); err != nil {
-		t.Fatalf("not in a minute: %s", what)
-	}
-}
-
-// fillUp writes until the member refuses, and returns how often it did not. etcd
-// stores the write with which it reaches the quota, and answers with an error
-// nevertheless.
+// fillUp writes until the member refuses a write, and returns the number of accepted
+// writes. etcd stores the write that reaches the quota, and still returns an error.
 func fillUp(t *testing.T, m *etcd.Member) (n int) {
 	t.Helper()
 	value := strings.Repeat("x", 10_000)
@@ -59,7 +47,7 @@ func TestQuotaIsReachedAndLeft(t *testing.T) {
 		}
 		err = m.CheckSpace()
 		if err == nil || !strings.Contains(err.Error(), "QuotaBytes") {
-			t.Errorf("it says %v", err)
+			t.Errorf("CheckSpace: got %v", err)
 		}
 		if alarms := m.Status().Alarms; len(alarms) != 1 || alarms[0] != "NOSPACE" {
 			t.Errorf("alarms %v", alarms)
@@ -70,12 +58,12 @@ func TestQuotaIsReachedAndLeft(t *testing.T) {
 		if _, err := m.Client().Delete(t.Context(), "fill-", clientv3.WithPrefix()); err != nil {
 			t.Fatalf("a delete: %v", err)
 		}
-		wait(t, "there is room again", func() bool { return m.CheckSpace() == nil })
+		testwait.True(t, "space below the quota", func() bool { return m.CheckSpace() == nil })
 		if s := m.Status(); s.SizeBytes > s.QuotaBytes/2 {
 			t.Errorf("the file has %d bytes still", s.SizeBytes)
 		}
 	}
-	// It is as good after a restart under the alarm.
+	// The same after a restart under the alarm.
 	fillUp(t, m)
 	if err := m.Close(); err != nil {
 		t.Fatal(err)
@@ -84,7 +72,7 @@ func TestQuotaIsReachedAndLeft(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	wait(t, "the larger quota is known", func() bool { return m.CheckSpace() == nil })
+	testwait.True(t, "the larger quota is known", func() bool { return m.CheckSpace() == nil })
 	if _, err := m.Client().Put(t.Context(), "a", "b"); err != nil {
 		t.Error(err)
 	}
@@ -123,7 +111,7 @@ func TestFragmentedDatabaseShrinksAtStart(t *testing.T) {
 	}
 }
 
-// TestDiskFillsUp: etcd ends when a write fails that it has promised.
+// TestDiskFillsUp: etcd exits when it cannot persist an acknowledged write.
 func TestDiskFillsUp(t *testing.T) {
 	m := memberWith(t, 1)
 	const spare, deleting = 64 << 20, 32 << 20
@@ -140,7 +128,7 @@ func TestDiskFillsUp(t *testing.T) {
 	}
 	err := m.CheckSpace()
 	if !errors.Is(err, etcd.ErrNoSpace) || !strings.Contains(err.Error(), fmt.Sprint(spare-1)) || !strings.Contains(err.Error(), fmt.Sprint(spare)) {
-		t.Errorf("it says %v", err)
+		t.Errorf("CheckSpace: got %v", err)
 	}
 	if r, err := m.Client().Get(t.Context(), "key-0000"); err != nil || r.Count != 1 {
 		t.Errorf("a read: %v, %v", r, err)

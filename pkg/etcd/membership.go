@@ -9,6 +9,7 @@ import (
 
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
+	"k8s.io/apimachinery/pkg/util/wait"
 
 	"github.com/kubembed/kubembed/internal/etcd/memberaddr"
 	"github.com/kubembed/kubembed/internal/etcd/peers"
@@ -150,21 +151,12 @@ func (m *Member) find(ctx context.Context, name string) (ClusterMember, error) {
 const membershipTimeout = 15 * time.Second
 
 func retry(ctx context.Context, change func() error) error {
-	ctx, cancel := context.WithTimeout(ctx, membershipTimeout)
-	defer cancel()
-	poll := time.NewTicker(200 * time.Millisecond)
-	defer poll.Stop()
-	for {
-		err := change()
-		if !errors.Is(err, rpctypes.ErrUnhealthy) && !errors.Is(err, rpctypes.ErrMemberNotEnoughStarted) {
-			return err
-		}
-		select {
-		case <-ctx.Done():
-			return err
-		case <-poll.C:
-		}
-	}
+	var err error
+	_ = wait.PollUntilContextTimeout(ctx, 200*time.Millisecond, membershipTimeout, true, func(context.Context) (bool, error) {
+		err = change()
+		return !errors.Is(err, rpctypes.ErrUnhealthy) && !errors.Is(err, rpctypes.ErrMemberNotEnoughStarted), nil
+	})
+	return err
 }
 
 // promoteInterval is how often a learner asks for its vote.
@@ -172,32 +164,14 @@ const promoteInterval = 250 * time.Millisecond
 
 // promoteSelf asks for a vote until the member has one.
 func (m *Member) promoteSelf() {
-	ctx, cancel := context.WithCancel(context.Background())
-	defer cancel()
 	s := m.etcd.Server
-	poll := time.NewTicker(promoteInterval)
-	defer poll.Stop()
-	for s.IsMemberExist(s.MemberID()) && s.IsLearner() {
-		asked := make(chan struct{})
-		go func() {
-			defer close(asked)
-			ctx, cancel := context.WithTimeout(ctx, peers.Timeout)
-			defer cancel()
-			_, _ = m.client.MemberPromote(ctx, uint64(s.MemberID()))
-		}()
-		select {
-		case <-m.closing:
-			cancel()
-			<-asked
-			return
-		case <-asked:
+	_ = wait.PollUntilContextCancel(wait.ContextForChannel(m.closing), promoteInterval, true, func(ctx context.Context) (bool, error) {
+		if m.Err() != nil || !s.IsMemberExist(s.MemberID()) || !s.IsLearner() {
+			return true, nil
 		}
-		select {
-		case <-m.closing:
-			return
-		case <-m.done:
-			return
-		case <-poll.C:
-		}
-	}
+		ctx, cancel := context.WithTimeout(ctx, peers.Timeout)
+		defer cancel()
+		_, _ = m.client.MemberPromote(ctx, uint64(s.MemberID()))
+		return false, nil
+	})
 }

@@ -9,8 +9,8 @@ import (
 	"github.com/kubembed/kubembed/internal/etcd/restore"
 )
 
-// DefaultRevisionBump is the value that etcd's documentation gives for Kubernetes: no
-// cluster makes as many writes between a snapshot and its restore.
+// DefaultRevisionBump is a billion, the value that etcd's documentation gives for
+// Kubernetes: no cluster makes as many writes between a snapshot and its restore.
 const DefaultRevisionBump uint64 = restore.DefaultRevisionBump
 
 // RestoreConfig configures the restore of a snapshot. Only Dir is required.

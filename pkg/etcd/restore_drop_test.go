@@ -12,8 +12,8 @@ import (
 	"github.com/kubembed/kubembed/pkg/etcd"
 )
 
-// TestRestoreDrops leaves out the keys that are selected by their last value, also from
-// a snapshot of a restored database.
+// TestRestoreDrops: a restore leaves out keys by their last value, also from a snapshot
+// of a restored database.
 func TestRestoreDrops(t *testing.T) {
 	m := memberWith(t, 100)
 	put := func(key, value string, opts ...clientv3.OpOption) {
@@ -86,7 +86,7 @@ func TestRestoreDrops(t *testing.T) {
 	m = restore(snapshot(m), "bad-leased", "bad-new", "deleted-and-back", "good-then-bad")
 	put("bad-again", "drop")
 	m = restore(snapshot(m), "bad-again")
-	// Such a key is as free as any other.
+	// A dropped key can be created like any other.
 	put("bad-again", "keep")
 	if got, err := m.Client().Get(t.Context(), "bad-again"); err != nil || got.Count != 1 || got.Kvs[0].Version != 1 {
 		t.Errorf("%v, %v", got, err)

@@ -23,7 +23,7 @@ import (
 	"github.com/kubembed/kubembed/pkg/etcd"
 )
 
-func TestRestoreGoesOnAboveAllRevisions(t *testing.T) {
+func TestRestoreContinuesAboveAllRevisions(t *testing.T) {
 	m := memberWith(t, 300)
 	var b bytes.Buffer
 	if _, err := m.Snapshot(t.Context(), &b); err != nil {
@@ -47,27 +47,27 @@ func TestRestoreGoesOnAboveAllRevisions(t *testing.T) {
 		t.Fatalf("%v keys, %v", got, err)
 	}
 	if later, _ := back.Client().Get(t.Context(), "later"); later.Count != 0 {
-		t.Error("there is a key that was written after the snapshot")
+		t.Error("a key that was written after the snapshot exists")
 	}
 	if r := got.Header.Revision; r != at+int64(etcd.DefaultRevisionBump) {
-		t.Errorf("it goes on at revision %d, want %d and %d", r, at, etcd.DefaultRevisionBump)
+		t.Errorf("revision %d after the restore, want %d and %d", r, at, etcd.DefaultRevisionBump)
 	}
-	// Whoever saw the later write must not watch on as if nothing had happened.
+	// A client that saw the later write must not continue its watch.
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	answer := <-back.Client().Watch(ctx, "key-", clientv3.WithPrefix(), clientv3.WithRev(at+2))
 	if !errors.Is(answer.Err(), rpctypes.ErrCompacted) {
-		t.Errorf("a watch from a revision that is not any more: %v, want that it is compacted", answer.Err())
+		t.Errorf("a watch from a later revision of the snapshotted cluster: got %v, want that it is compacted", answer.Err())
 	}
 	if _, err := back.Client().Put(t.Context(), "key-0000", "new"); err != nil {
 		t.Error(err)
 	}
 }
 
-func TestRestoreTakesWhatEtcdctlSaved(t *testing.T) {
+func TestRestoreOfEtcdctlsSnapshot(t *testing.T) {
 	m := memberWith(t, 200)
 	path := filepath.Join(t.TempDir(), "saved.db")
-	// What "etcdctl snapshot save" calls.
+	// The call of "etcdctl snapshot save".
 	_, err := snapshot.SaveWithVersion(t.Context(), zap.NewNop(), clientv3.Config{
 		Endpoints:   []string{"passthrough:///member"},
 		DialOptions: []grpc.DialOption{grpc.WithTransportCredentials(insecure.NewCredentials()), dialTo(m)},
@@ -89,7 +89,7 @@ func TestRestoreTakesWhatEtcdctlSaved(t *testing.T) {
 	}
 }
 
-func TestRestoreRefusesWhatIsDamaged(t *testing.T) {
+func TestRestoreRefusesDamagedSnapshots(t *testing.T) {
 	m := memberWith(t, 300)
 	var b bytes.Buffer
 	if _, err := m.Snapshot(t.Context(), &b); err != nil {
@@ -105,7 +105,7 @@ func TestRestoreRefusesWhatIsDamaged(t *testing.T) {
 		"cut after a page":   whole[:len(whole)-4096],
 		"without its sum":    whole[:len(whole)-32],
 		"one bit is flipped": flipped,
-		// Whoever writes a sum himself must still have a database.
+		// A file with a right checksum must still be a database.
 		"no database": summed(bytes.Repeat([]byte("x"), 8192)),
 		"damaged before it was taken": func() []byte {
 			d := bytes.Clone(whole[:len(whole)-32])
@@ -219,7 +219,7 @@ func TestStartRefusesAnUnfinishedRestore(t *testing.T) {
 	if err := etcd.RestoreSnapshot(t.Context(), etcd.RestoreConfig{Dir: dir}, &b); err != nil {
 		t.Fatal(err)
 	}
-	// As if it had been killed at its last step.
+	// As left by a process that was killed in its last step.
 	if err := os.Mkdir(filepath.Join(dir, "restoring"), 0o700); err != nil {
 		t.Fatal(err)
 	}
@@ -227,7 +227,7 @@ func TestStartRefusesAnUnfinishedRestore(t *testing.T) {
 		t.Errorf("%d keys, want 100", n)
 	}
 	if _, err := os.Lstat(filepath.Join(dir, "restoring")); !errors.Is(err, os.ErrNotExist) {
-		t.Error("the rests of the restore are still there")
+		t.Error("the files of the restore are still there")
 	}
 }
 

@@ -19,6 +19,7 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials/insecure"
 
+	"github.com/kubembed/kubembed/internal/testwait"
 	"github.com/kubembed/kubembed/pkg/etcd"
 )
 
@@ -42,7 +43,7 @@ func memberWith(t *testing.T, n int) *etcd.Member {
 	return m
 }
 
-// dialled returns an ordinary client of m.
+// dialled returns a gRPC client of m.
 func dialled(t *testing.T, m *etcd.Member) *clientv3.Client {
 	t.Helper()
 	client, err := clientv3.New(clientv3.Config{
@@ -66,7 +67,7 @@ func dialTo(m *etcd.Member) grpc.DialOption {
 	})
 }
 
-// take returns a snapshot, whose size must be what was told.
+// take reads a snapshot and compares its size with Size.
 func take(t *testing.T, s *etcd.Snapshot, err error) []byte {
 	t.Helper()
 	if err != nil {
@@ -77,7 +78,7 @@ func take(t *testing.T, s *etcd.Snapshot, err error) []byte {
 		t.Fatal(err)
 	}
 	if int64(len(data)) != s.Size() {
-		t.Errorf("it has %d bytes, and told %d", len(data), s.Size())
+		t.Errorf("got %d bytes, want %d", len(data), s.Size())
 	}
 	if err := s.Close(); err != nil {
 		t.Error(err)
@@ -85,7 +86,7 @@ func take(t *testing.T, s *etcd.Snapshot, err error) []byte {
 	return data
 }
 
-func TestSnapshotIsWhatEtcdutlRestores(t *testing.T) {
+func TestEtcdutlRestoresSnapshots(t *testing.T) {
 	m := memberWith(t, 500)
 	local, err := m.OpenSnapshot(t.Context())
 	ours := take(t, local, err)
@@ -114,7 +115,7 @@ func TestSnapshotIsWhatEtcdutlRestores(t *testing.T) {
 				t.Fatal(err)
 			}
 			if n := count(t, dir); n != 500 {
-				t.Errorf("what etcdutl restored has %d keys, want 500", n)
+				t.Errorf("restored by etcdutl: got %d keys, want 500", n)
 			}
 		})
 	}
@@ -144,7 +145,7 @@ func TestSnapshotDoesNotHoldClose(t *testing.T) {
 	if _, err := io.ReadFull(s, make([]byte, 100)); err != nil {
 		t.Fatal(err)
 	}
-	if err := m.Close(); err != nil { // nobody reads
+	if err := m.Close(); err != nil { // the snapshot is not read
 		t.Fatal(err)
 	}
 	if _, err := io.ReadAll(s); !errors.Is(err, etcd.ErrClosed) {
@@ -205,7 +206,8 @@ func TestMaintenanceOfTheClient(t *testing.T) {
 	}
 }
 
-// TestSnapshotWithoutALeader: what is left when most members are lost can be saved.
+// TestSnapshotWithoutALeader: the data of a remaining member can be saved when most
+// members are lost.
 func TestSnapshotWithoutALeader(t *testing.T) {
 	members, _ := newTestCluster(t, "a", "b", "c").startAll()
 	mustPut(t, members["a"].Client(), "key-1", "x")
@@ -229,7 +231,7 @@ func TestSnapshotWithoutALeader(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	wait(t, "there is no leader", func() bool { return members["a"].Status().Leader == 0 })
+	testwait.True(t, "there is no leader", func() bool { return members["a"].Status().Leader == 0 })
 	if n, err := take(); n != 1 {
 		t.Errorf("without a leader there are %d keys, %v", n, err)
 	}

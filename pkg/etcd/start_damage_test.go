@@ -24,7 +24,7 @@ import (
 
 var damageTrials = flag.Int("damage", 8, "how often TestDamage flips, zeroes and truncates each file")
 
-// Small segments make a log of many.
+// Small segments make a log with many of them.
 const damageSegment = 1 << 20
 
 const (
@@ -33,8 +33,8 @@ const (
 	damageLast   = 300  // less than there are in the last segment
 )
 
-// damageValue is what write i puts. Some have whole sectors of zeros, which look
-// like a torn write.
+// damageValue is the value of write i. Some values have whole sectors of zeros, which
+// look like a torn write.
 func damageValue(i int) string {
 	random := rand.New(rand.NewPCG(uint64(i), 1))
 	value := make([]byte, 200+random.IntN(2500))
@@ -48,7 +48,7 @@ func damageValue(i int) string {
 
 func damageKey(i int) string { return fmt.Sprint("/registry/", i%damageKeys) }
 
-// damageFill writes, says so, and waits to be killed: what it wrote last is in the
+// damageFill writes, prints a line, and waits to be killed: its last writes are in the
 // log, but not in the database.
 func damageFill(dir string) error {
 	wal.SegmentSizeBytes = damageSegment
@@ -60,7 +60,7 @@ func damageFill(dir string) error {
 	if err := damagePut(ctx, m.Client(), 0, damageWrites-damageLast); err != nil {
 		return err
 	}
-	// This has the database written, so that it has something of the last segment.
+	// This writes the database, so that it has entries of the last segment.
 	if _, err := m.Client().Compact(ctx, 2, clientv3.WithCompactPhysical()); err != nil {
 		return err
 	}
@@ -72,7 +72,7 @@ func damageFill(dir string) error {
 	return nil
 }
 
-// damagePut puts from several goroutines, each key from one.
+// damagePut writes from several goroutines, each key from one of them.
 func damagePut(ctx context.Context, client *clientv3.Client, from, to int) error {
 	const writers = 8
 	var all sync.WaitGroup
@@ -93,20 +93,20 @@ func damagePut(ctx context.Context, client *clientv3.Client, from, to int) error
 	return errors.Join(errs...)
 }
 
-// outcome is how a start on a damaged directory went.
+// outcome is the result of a start on a damaged directory.
 type outcome int
 
 const (
-	kept     outcome = iota // it started, and every acknowledged write is there
-	declined                // it did not, and said why
-	silently                // it started without an acknowledged write
+	kept     outcome = iota // started with every acknowledged write
+	declined                // refused with a reason
+	silently                // started without an acknowledged write
 	outcomes
 )
 
-// TestDamage damages the files of a member that was killed, one at a time. Every
-// start must find all that was acknowledged, or refuse and name a file and a cure.
-// The one exception is a bit in what the database says of objects, which has no
-// checksum: there the figures are only told.
+// TestDamage damages the files of a killed member, one at a time. Every start must find
+// all acknowledged writes, or refuse and name a file and a remedy. The one exception is a
+// flipped bit in the database's data of objects, which has no checksum: there the numbers
+// are only logged.
 //
 //	go test ./pkg/etcd -run=TestDamage -v -args -damage=100
 func TestDamage(t *testing.T) {
@@ -170,7 +170,7 @@ func TestDamage(t *testing.T) {
 	}
 }
 
-// smallSegments is for the length of a test.
+// smallSegments sets small segments for the duration of a test.
 func smallSegments(t *testing.T) {
 	t.Helper()
 	before := wal.SegmentSizeBytes
@@ -193,7 +193,7 @@ func damaged(t *testing.T, origin, file string, damage func(t *testing.T, path s
 	m, err := etcd.Start(ctx, etcd.Config{Dir: dir})
 	if err != nil {
 		if !errors.Is(err, etcd.ErrCorrupt) || !strings.Contains(err.Error(), dir) || !strings.Contains(err.Error(), "backup") {
-			t.Errorf("the error does not tell the file and the cure: %v", err)
+			t.Errorf("got %v, want an error with the file and the remedy", err)
 		}
 		return declined
 	}
@@ -204,7 +204,7 @@ func damaged(t *testing.T, origin, file string, damage func(t *testing.T, path s
 	return kept
 }
 
-// missingWrites counts the keys that are not as they were last written.
+// missingWrites counts the keys without their last written value.
 func missingWrites(t *testing.T, client *clientv3.Client) (missing int) {
 	t.Helper()
 	resp, err := client.Get(t.Context(), "/registry/", clientv3.WithPrefix())
@@ -236,7 +236,7 @@ func glob(t *testing.T, dir, directory, pattern string) (paths []string) {
 	return paths
 }
 
-// private gives a copied directory the modes that etcd insists on.
+// private gives a copied directory the modes that etcd requires.
 func private(t *testing.T, dir string) {
 	t.Helper()
 	err := filepath.WalkDir(dir, func(path string, entry fs.DirEntry, err error) error {

@@ -17,8 +17,7 @@ import (
 	"github.com/kubembed/kubembed/pkg/etcd"
 )
 
-// limits are of resources that a process can be short of: how much it has, and what a
-// failed start says.
+// limits are limits of a process, and the texts in the error of a failed start.
 var limits = map[string]struct {
 	resource int
 	value    uint64
@@ -31,8 +30,8 @@ var limits = map[string]struct {
 	"enough of either": {unix.RLIMIT_AS, 20e9, nil},
 }
 
-// TestLimitsOfTheProcess: a start that cannot succeed names the limit, and leaves nothing
-// behind.
+// TestLimitsOfTheProcess: a start that exceeds a limit returns an error that names it,
+// and leaves nothing behind.
 func TestLimitsOfTheProcess(t *testing.T) {
 	for name, limit := range limits {
 		t.Run(name, func(t *testing.T) {
@@ -54,7 +53,7 @@ func TestLimitsOfTheProcess(t *testing.T) {
 	}
 }
 
-// limited starts a member with little of something, and says what comes of it.
+// limited starts a member under a limit, and prints the result.
 func limited(arg string) error {
 	name, dir, _ := strings.Cut(arg, "@")
 	limit := limits[name]
@@ -74,12 +73,13 @@ func limited(arg string) error {
 	return errors.Join(m.Close(), os.RemoveAll(dir))
 }
 
-// TestMappedBytes compares what a start looks for with what etcd takes.
+// TestMappedBytes compares the address space that a start requires with the space that
+// etcd maps.
 func TestMappedBytes(t *testing.T) {
 	for quota, want := range map[int64]uint64{0: 9 << 30, 100 << 20: 128 << 20, 3 << 30: 4 << 30, 2 << 30: 10 << 30} {
 		m := start(t, etcd.Config{Dir: t.TempDir(), Ephemeral: true, QuotaBytes: quota})
 		if got := mappedFile(t, "/member/snap/db"); got != want || uint64(etcd.MappedBytes(quota)) != want {
-			t.Errorf("quota %d: etcd maps %d bytes, and a start looks for %d, want %d", quota, got, etcd.MappedBytes(quota), want)
+			t.Errorf("quota %d: etcd maps %d bytes, a start requires %d, want %d", quota, got, etcd.MappedBytes(quota), want)
 		}
 		if err := m.Close(); err != nil {
 			t.Error(err)
@@ -87,7 +87,7 @@ func TestMappedBytes(t *testing.T) {
 	}
 }
 
-// mappedFile is how much of the address space the file has whose name ends so.
+// mappedFile returns the mapped address space of the file with that suffix.
 func mappedFile(t *testing.T, suffix string) (bytes uint64) {
 	t.Helper()
 	maps, err := os.Open("/proc/self/maps")

@@ -25,7 +25,7 @@ import (
 	"github.com/kubembed/kubembed/pkg/etcd"
 )
 
-// oldDirs calls f for each data directory of an earlier release, of those that are named.
+// oldDirs calls f for each named data directory of each earlier release.
 func oldDirs(t *testing.T, names []string, f func(t *testing.T, dir string, record *olddata.Record)) {
 	releases, err := olddata.Releases()
 	if err != nil {
@@ -55,7 +55,7 @@ func oldDir(t *testing.T, release, name string) (string, *olddata.Record) {
 	return filepath.Join(dir, olddata.DataDir, "etcd"), record
 }
 
-// wantOld fails unless all is there that the earlier release had.
+// wantOld fails unless the member has all data of the earlier release.
 func wantOld(t *testing.T, m *etcd.Member, record *olddata.Record) {
 	t.Helper()
 	got, err := m.Client().Get(t.Context(), "\x00", clientv3.WithFromKey())
@@ -63,7 +63,7 @@ func wantOld(t *testing.T, m *etcd.Member, record *olddata.Record) {
 		t.Fatal(err)
 	}
 	if got.Header.Revision != record.Revision {
-		t.Errorf("the revision is %d, and was %d", got.Header.Revision, record.Revision)
+		t.Errorf("got revision %d, want %d", got.Header.Revision, record.Revision)
 	}
 	is := map[string]olddata.Key{}
 	for _, key := range olddata.Keys(got.Kvs) {
@@ -71,11 +71,11 @@ func wantOld(t *testing.T, m *etcd.Member, record *olddata.Record) {
 	}
 	for _, was := range record.Keys {
 		if is[was.Key] != was {
-			t.Errorf("is %+v, was %+v", is[was.Key], was)
+			t.Errorf("got %+v, want %+v", is[was.Key], was)
 		}
 	}
 	if len(is) != len(record.Keys) {
-		t.Errorf("%d keys, were %d", len(is), len(record.Keys))
+		t.Errorf("got %d keys, want %d", len(is), len(record.Keys))
 	}
 }
 
@@ -86,7 +86,7 @@ func minor(t testing.TB) string {
 	return semver.Version{Major: v.Major, Minor: v.Minor}.String()
 }
 
-// upgraded waits until etcd has brought the versions in the database to want.
+// upgraded waits until etcd has upgraded the versions in the database to want.
 func upgraded(ctx context.Context, m *etcd.Member, want string) error {
 	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
 	defer cancel()
@@ -121,7 +121,7 @@ func versionsOnDisk(t *testing.T, dir string) (cluster, storage string) {
 	return cluster, storage
 }
 
-// TestOldData: a data directory of an earlier release is opened, has everything, and is
+// TestOldData: a data directory of an earlier release can be opened, is complete, and is
 // upgraded, however long it is open.
 func TestOldData(t *testing.T) {
 	oldDirs(t, []string{olddata.Stopped, olddata.Encrypted}, func(t *testing.T, dir string, record *olddata.Record) {
@@ -149,9 +149,9 @@ func TestOldData(t *testing.T) {
 	})
 }
 
-// TestBackByEtcdsRules: etcd goes back by one minor version where it has been asked to,
-// and loses nothing. The directory is then one for the older etcd.
-func TestBackByEtcdsRules(t *testing.T) {
+// TestEtcdDowngrade: etcd downgrades by one minor version on request, and loses nothing.
+// The older etcd can then open the directory.
+func TestEtcdDowngrade(t *testing.T) {
 	oldDirs(t, []string{olddata.Stopped}, func(t *testing.T, dir string, record *olddata.Record) {
 		v := semver.New(version.Version)
 		before := semver.Version{Major: v.Major, Minor: v.Minor - 1}.String()
@@ -170,7 +170,7 @@ func TestBackByEtcdsRules(t *testing.T) {
 		if cluster, storage := versionsOnDisk(t, dir); cluster != before || storage != before {
 			t.Errorf("on the disk: cluster version %s, storage version %s", cluster, storage)
 		}
-		m = start(t, etcd.Config{Dir: dir}) // until it is given up
+		m = start(t, etcd.Config{Dir: dir}) // until the downgrade is cancelled
 		wantOld(t, m, record)
 		if _, err := m.Client().Downgrade(t.Context(), clientv3.DowngradeCancel, ""); err != nil {
 			t.Fatal(err)
@@ -226,7 +226,7 @@ func upgrade(dir string) error {
 }
 
 // upgradeKilledAt runs upgrade in a process of its own and returns the lines of its log.
-// It is not killed where its log is shorter than that, by chance.
+// It is not killed if its log happens to be shorter.
 func upgradeKilledAt(t *testing.T, dir string, line int) (lines []string, killed bool) {
 	t.Helper()
 	cmd := exec.Command(os.Args[0])
@@ -242,8 +242,8 @@ func upgradeKilledAt(t *testing.T, dir string, line int) (lines []string, killed
 	return lines, killed
 }
 
-// killLines chooses the lines to kill at: those around each that is about a version, and
-// each of the others that is a multiple of every.
+// killLines chooses the lines to kill at: the lines around each line about a version, and
+// every nth of the others.
 func killLines(lines []string, every int) (chosen []int) {
 	for i := range lines {
 		around := lines[max(0, i-2):min(len(lines), i+3)]
@@ -254,8 +254,8 @@ func killLines(lines []string, every int) (chosen []int) {
 	return chosen
 }
 
-// TestOldDataKilled kills the process at lines of etcd's log, from the first of the start
-// to the last of the stop, and between them those of the upgrade. Nothing is lost.
+// TestOldDataKilled kills the process at lines of etcd's log, from the first line of the
+// start over the upgrade to the last line of the stop. Nothing is lost.
 func TestOldDataKilled(t *testing.T) {
 	releases, err := olddata.Releases()
 	if err != nil {

@@ -13,8 +13,8 @@ import (
 	"github.com/kubembed/kubembed/pkg/etcd"
 )
 
-// TestRequestsOfAnOlderEtcd: up to 3.5 etcd wrote some requests in the form of its second
-// API. 3.7 panics when it applies one, in a goroutine of its own.
+// TestRequestsOfAnOlderEtcd: up to 3.5, etcd wrote some requests in the form of its
+// second API. etcd 3.7 panics when it applies one, in a goroutine of its own.
 func TestRequestsOfAnOlderEtcd(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "etcd")
 	m := start(t, etcd.Config{Dir: dir, Ephemeral: true})
@@ -48,6 +48,6 @@ func TestRequestsOfAnOlderEtcd(t *testing.T) {
 		closeMember(t, again)
 	}
 	if err == nil || !strings.Contains(err.Error(), "etcd 3.6 on it once with --snapshot-count=1") {
-		t.Errorf("started with %v", err)
+		t.Errorf("start: got %v", err)
 	}
 }

@@ -29,7 +29,7 @@ func TestInUseInThisProcess(t *testing.T) {
 	if !errors.Is(err, etcd.ErrInUse) || !strings.Contains(err.Error(), "Config.Dir") {
 		t.Errorf("second start: %v", err)
 	}
-	put(t, m.Client(), "k", "v") // the first one did not notice
+	put(t, m.Client(), "k", "v") // the first one still works
 	closeMember(t, m)
 	closeMember(t, start(t, etcd.Config{Dir: dir, Ephemeral: true}))
 }
@@ -45,7 +45,7 @@ func TestInUseByAnotherProcess(t *testing.T) {
 		t.Errorf("start beside another process: %v", err)
 	}
 
-	// A killed process leaves no lock, and what it acknowledged is there.
+	// A killed process leaves no lock, and its acknowledged writes persist.
 	if err := cmd.Process.Kill(); err != nil {
 		t.Fatal(err)
 	}
@@ -57,7 +57,7 @@ func TestInUseByAnotherProcess(t *testing.T) {
 	}
 }
 
-// An etcd that is not ours knows nothing of our lock file.
+// TestInUseByPlainEtcd: a plain etcd does not know the lock file.
 func TestInUseByPlainEtcd(t *testing.T) {
 	dir := t.TempDir()
 	cfg := embed.NewConfig()
@@ -95,7 +95,7 @@ func TestUnusableDir(t *testing.T) {
 
 func TestReadOnlyDir(t *testing.T) {
 	if os.Getuid() == 0 {
-		t.Skip("root may write everywhere")
+		t.Skip("root can write everywhere")
 	}
 	dir := t.TempDir()
 	if err := os.Chmod(dir, 0o500); err != nil {
@@ -107,7 +107,7 @@ func TestReadOnlyDir(t *testing.T) {
 	}
 }
 
-// Where root reads and writes everything, a file system says no.
+// TestReadOnlyFileSystem: root can write everywhere but to a read-only file system.
 func TestReadOnlyFileSystem(t *testing.T) {
 	if runtime.GOOS != "linux" || os.Getuid() != 0 {
 		t.Skip("only root on Linux can mount a directory a second time")
@@ -129,7 +129,7 @@ func TestReadOnlyFileSystem(t *testing.T) {
 	}
 }
 
-// etcd would put its own beside what is there.
+// TestDatabaseOfAnotherProgram: etcd would add its own buckets.
 func TestDatabaseOfAnotherProgram(t *testing.T) {
 	dir := t.TempDir()
 	if err := os.MkdirAll(filepath.Join(dir, "member", "snap"), 0o700); err != nil {
@@ -175,7 +175,7 @@ func TestDamagedDirectory(t *testing.T) {
 		"database is missing":     func(t *testing.T, db, _, _ string) { remove(t, db) },
 		"database pages are gone": func(t *testing.T, db, _, _ string) { overwrite(t, db, 2*int64(os.Getpagesize()), 0xff) },
 		"database pages are zero": func(t *testing.T, db, _, _ string) { overwrite(t, db, 2*int64(os.Getpagesize()), 0) },
-		// bbolt panics on this one in a goroutine of its own.
+		// bbolt panics on this damage in a goroutine of its own.
 		"database page twice":   func(t *testing.T, db, _, _ string) { doubleOverflow(t, db) },
 		"log is missing":        func(t *testing.T, _, dir, _ string) { remove(t, dir) },
 		"log file is missing":   func(t *testing.T, _, _, f string) { remove(t, f) },
@@ -196,7 +196,7 @@ func TestDamagedDirectory(t *testing.T) {
 			}
 			damage(t, filepath.Join(dir, "member", "snap", "db"), walDir, files[0])
 			before := list(t, dir)
-			for range 2 { // the first refusal must not hold anything
+			for range 2 { // the first refusal must release everything
 				_, err := etcd.Start(t.Context(), etcd.Config{Dir: dir})
 				if !errors.Is(err, etcd.ErrCorrupt) || !strings.Contains(err.Error(), "backup") {
 					t.Fatalf("start: %v", err)
@@ -210,7 +210,8 @@ func TestDamagedDirectory(t *testing.T) {
 	}
 }
 
-// A process that was killed in its very first start must not need a cure.
+// TestHalfMadeDirectory: a directory of a process that was killed in its first start is
+// usable.
 func TestHalfMadeDirectory(t *testing.T) {
 	dir := t.TempDir()
 	if err := os.MkdirAll(filepath.Join(dir, "member", "snap"), 0o700); err != nil {
@@ -247,8 +248,8 @@ func TestNewerVersion(t *testing.T) {
 	}
 }
 
-// newer leaves what a newer etcd leaves that is killed soon after its start: its cluster
-// version is in the log, and not yet in the database.
+// newer leaves a directory as a newer etcd does that is killed soon after its start: its
+// cluster version is in the log, and not yet in the database.
 func newer(dir string) error {
 	m, err := etcd.Start(context.Background(), etcd.Config{Dir: dir})
 	if err != nil {
@@ -279,7 +280,7 @@ func TestNewerVersionInTheLog(t *testing.T) {
 	}
 }
 
-// fill makes a directory with some data.
+// fill creates a directory with some data.
 func fill(t *testing.T, dir string) {
 	t.Helper()
 	m := start(t, etcd.Config{Dir: dir, Ephemeral: true})
@@ -310,7 +311,7 @@ func remove(t *testing.T, path string) {
 	}
 }
 
-// overwrite sets the 512 KiB from an offset on, the file's size unchanged.
+// overwrite sets 512 KiB from an offset, and keeps the file's size.
 func overwrite(t *testing.T, path string, from int64, value byte) {
 	t.Helper()
 	edit(t, path, from, 512<<10, func(byte) byte { return value })

@@ -16,6 +16,7 @@ import (
 	"go.etcd.io/raft/v3/raftpb"
 	"google.golang.org/protobuf/proto"
 
+	"github.com/kubembed/kubembed/internal/etcd/walcheck"
 	"github.com/kubembed/kubembed/pkg/etcd"
 )
 
@@ -25,7 +26,7 @@ const (
 	sector     = 512
 )
 
-// tornFill writes, the last being a large one, and waits to be killed.
+// tornFill writes, the last time a large value, and waits to be killed.
 func tornFill(dir string) error {
 	wal.SegmentSizeBytes = damageSegment
 	ctx := context.Background()
@@ -46,8 +47,8 @@ func tornFill(dir string) error {
 	return nil
 }
 
-// TestTornWrite leaves what a power cut in the midst of the last write leaves: a
-// start must not take it for damage, and nothing before that write may be missing.
+// TestTornWrite leaves a log as a power cut in the middle of the last write does: a start
+// must not take it for damage, and no earlier write may be missing.
 func TestTornWrite(t *testing.T) {
 	origin := t.TempDir()
 	path, end := tornLog(t, origin)
@@ -69,7 +70,7 @@ func TestTornWrite(t *testing.T) {
 			tear(t, filepath.Join(dir, path))
 			for range 2 { // also after etcd's repair
 				m := start(t, etcd.Config{Dir: dir})
-				// The one before may have been in a sector of the last.
+				// The previous write may share a sector with the last.
 				for i := range tornWrites - 1 {
 					if got := get(t, m.Client(), fmt.Sprint("key", i)); !strings.HasPrefix(got, "value") {
 						t.Errorf("key%d is %q", i, got)
@@ -82,29 +83,31 @@ func TestTornWrite(t *testing.T) {
 	}
 }
 
-// TestTailOfCluster: where others may have told a member at once of an entry and
-// that it is committed, damage shows by the entry after that.
-func TestTailOfCluster(t *testing.T) {
+// TestLogEndOfCluster: a member of a cluster may record an entry and its commit together,
+// so damage shows only by the entry after it.
+func TestLogEndOfCluster(t *testing.T) {
 	dir := t.TempDir()
 	path, end := tornLog(t, dir)
 	path = filepath.Join(dir, path)
-	check := func(alone bool) error { return etcd.CheckTail(filepath.Dir(path), lastEntry(t, path), alone) }
-	for _, alone := range []bool{true, false} {
-		if err := check(alone); err != nil {
-			t.Errorf("before, alone %t: %v", alone, err)
+	check := func(standalone bool) error {
+		return walcheck.CheckEnd(filepath.Dir(path), lastEntry(t, path), standalone)
+	}
+	for _, standalone := range []bool{true, false} {
+		if err := check(standalone); err != nil {
+			t.Errorf("before, standalone %t: %v", standalone, err)
 		}
 	}
 	zero(t, path, end/2, end/2+sector)
-	for _, alone := range []bool{true, false} {
-		err := check(alone)
+	for _, standalone := range []bool{true, false} {
+		err := check(standalone)
 		if err == nil || !strings.Contains(err.Error(), "further entries had been stored") {
-			t.Errorf("after, alone %t: %v", alone, err)
+			t.Errorf("after, standalone %t: %v", standalone, err)
 		}
 	}
 }
 
-// tornLog runs tornFill on dir, and returns the path of the log from there on and
-// how much of it is used.
+// tornLog runs tornFill on dir, and returns the path of the log relative to dir and its
+// used size.
 func tornLog(t *testing.T, dir string) (path string, end int64) {
 	t.Helper()
 	smallSegments(t)

@@ -6,8 +6,8 @@ import (
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
 )
 
-// TestAlarmsOfAllEtcds: the text form of an alarm is of the generator of etcd's messages,
-// and the one of etcd 3.7 puts in spaces at random.
+// TestAlarmsOfAllEtcds: the text form of an alarm depends on the generator of etcd's
+// messages; that of etcd 3.7 inserts spaces at random.
 func TestAlarmsOfAllEtcds(t *testing.T) {
 	for text, want := range map[string]pb.AlarmType{
 		`memberID:10501334649042878790 alarm:NOSPACE `:                       pb.AlarmType_NOSPACE, // etcd 3.6

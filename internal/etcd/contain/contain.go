@@ -45,6 +45,7 @@ type PanicError struct {
 
 func (e *PanicError) Error() string { return fmt.Sprintf("panic: %v\n%s", e.Value, e.stack) }
 
+// New returns a Containment for one member.
 func New() *Containment {
 	return &Containment{failed: make(chan struct{}), released: make(chan struct{})}
 }

@@ -9,7 +9,7 @@ import (
 	"go.uber.org/zap"
 )
 
-func TestRunMakesErrorsOfPanics(t *testing.T) {
+func TestRunReturnsPanicsAsErrors(t *testing.T) {
 	var nothing *struct{ client int }
 	for name, f := range map[string]func(lg *zap.Logger){
 		"fatal": func(lg *zap.Logger) { lg.Fatal("gave up", zap.Error(io.ErrUnexpectedEOF)) },
@@ -27,15 +27,15 @@ func TestRunMakesErrorsOfPanics(t *testing.T) {
 				t.Errorf("recorded %v, returned %v", c.Err(), err)
 			}
 			if name == "fatal" && !errors.Is(err, io.ErrUnexpectedEOF) {
-				t.Errorf("the cause is lost: %v", err)
+				t.Errorf("got %v, want the cause in it", err)
 			}
 			if name == "panic" && !strings.Contains(err.Error(), "why=because") {
-				t.Errorf("the fields are lost: %v", err)
+				t.Errorf("got %v, want the fields in it", err)
 			}
 		})
 	}
 	c := New()
 	if err := c.Run(func() error { return io.EOF }); !errors.Is(err, io.EOF) || !c.OK() {
-		t.Errorf("an error is no failure: %v", err)
+		t.Errorf("got %v, want io.EOF without a failure", err)
 	}
 }

@@ -85,19 +85,27 @@ func Check(ctx context.Context, c *contain.Containment, dir string, haveWAL bool
 			return checkRevisions(ctx, tx)
 		})
 	})
-	switch {
-	case errors.Is(err, bolterrors.ErrTimeout):
-		return 0, fieldpath.New("etcd", "Config.Dir", "%s: %w: another etcd has %s open: stop it, or name another directory", dir, errdefs.ErrInUse, path)
-	case err != nil && ctx.Err() != nil:
-		return 0, err
-	case errors.Is(err, errdefs.ErrNewerVersion), errors.Is(err, fs.ErrPermission):
-		return 0, fieldpath.New("etcd", "Config.Dir", "%s: %w", path, err)
-	case err != nil:
-		return 0, errdefs.Corrupt(path, err)
-	case applied > 0 && !haveWAL:
+	if err != nil {
+		return 0, openError(ctx, dir, path, err)
+	}
+	if applied > 0 && !haveWAL {
 		return 0, errdefs.Corrupt(datadir.ToWALDir(dir), errors.New("the write-ahead log is missing, but the database has data"))
 	}
 	return applied, nil
+}
+
+// openError returns the error of a start for an error of reading the database at path.
+func openError(ctx context.Context, dir, path string, err error) error {
+	switch {
+	case errors.Is(err, bolterrors.ErrTimeout):
+		return fieldpath.New("etcd", "Config.Dir", "%s: %w: another etcd has %s open: stop it, or name another directory", dir, errdefs.ErrInUse, path)
+	case ctx.Err() != nil:
+		return err
+	case errors.Is(err, errdefs.ErrNewerVersion), errors.Is(err, fs.ErrPermission):
+		return fieldpath.New("etcd", "Config.Dir", "%s: %w", path, err)
+	default:
+		return errdefs.Corrupt(path, err)
+	}
 }
 
 // checkVersion refuses versions for which etcd's MustDetectDowngrade would end the
@@ -118,6 +126,8 @@ func checkVersion(tx *bbolt.Tx) error {
 	return nil
 }
 
+// CheckNotNewer returns ErrNewerVersion if value, the version with that name in the data
+// directory, is newer than this etcd.
 func CheckNotNewer(name, value string) error {
 	ours := semver.Must(semver.NewVersion(version.Version))
 	theirs, err := semver.NewVersion(value)

@@ -8,8 +8,8 @@ import (
 	"google.golang.org/protobuf/proto"
 )
 
-// TestCheckMessage damages a record of etcd in all kinds of ways: what etcd cannot
-// unmarshal is refused, and nothing else.
+// TestCheckMessage damages a record of etcd at random: checkMessage refuses exactly the
+// messages that etcd cannot unmarshal.
 func TestCheckMessage(t *testing.T) {
 	whole, err := proto.Marshal(&mvccpb.KeyValue{
 		Key: []byte("/registry/pods/default/p"), Value: make([]byte, 200), CreateRevision: 1 << 40, ModRevision: 1<<40 + 1, Version: 3, Lease: 1 << 60,

@@ -60,6 +60,7 @@ type Guard struct {
 	reserve *reserve     // nil for an ephemeral member
 }
 
+// New returns a Guard for a data directory.
 func New(dir string, ephemeral bool) *Guard {
 	s := &Guard{dir: dir, free: diskspace.Free, spare: spareEphemeral}
 	if !ephemeral {

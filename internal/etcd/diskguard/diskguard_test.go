@@ -5,12 +5,12 @@ import (
 	"time"
 )
 
-// TestRoomIsLookedAtAfterTheClockIsSetBack: when to look again is not a time of day, of
-// which a year may be left.
-func TestRoomIsLookedAtAfterTheClockIsSetBack(t *testing.T) {
+// TestMeasuredAfterTheClockIsSetBack: the time of the next measurement is not a time of
+// day, which may be a year away after the clock is set back.
+func TestMeasuredAfterTheClockIsSetBack(t *testing.T) {
 	s := New(t.TempDir(), true)
 	_ = s.look(0)
 	if next := time.Duration(s.next.Load()); next > time.Since(steadyFrom)+lookInterval {
-		t.Errorf("the next look is %v after the process began", next)
+		t.Errorf("the next measurement is %v after the start of the process", next)
 	}
 }

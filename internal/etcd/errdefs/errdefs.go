@@ -10,6 +10,7 @@ import (
 	"github.com/kubembed/kubembed/internal/fieldpath"
 )
 
+// The errors of package etcd, which documents them.
 var (
 	ErrInUse        = errors.New("data directory is in use")
 	ErrNewerVersion = errors.New("data directory was written by a newer etcd")

@@ -32,6 +32,7 @@ type Dialer struct {
 	problems map[string]error                // of the last attempt, by address
 }
 
+// NewDialer returns a Dialer. encrypted says that the endpoints are https.
 func NewDialer(info transport.TLSInfo, encrypted bool) *Dialer {
 	return &Dialer{tls: info, encrypted: encrypted, open: map[string]map[*dialed]struct{}{}, problems: map[string]error{}}
 }
@@ -59,17 +60,20 @@ func (d *Dialer) dial(ctx context.Context, addr string) (net.Conn, error) {
 
 // cut closes the connections to addr, so that calls on them use another endpoint.
 func (d *Dialer) cut(addr string) {
-	for _, c := range d.Connections(addr) {
+	for _, c := range d.connections(addr) {
 		_ = c.Close()
 	}
 }
 
-// Connections returns the open connections to addr.
-func (d *Dialer) Connections(addr string) []*dialed {
+// connections returns the open connections to addr.
+func (d *Dialer) connections(addr string) []*dialed {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	return slices.Collect(maps.Keys(d.open[addr]))
 }
+
+// Connections returns the number of open connections to addr.
+func (d *Dialer) Connections(addr string) int { return len(d.connections(addr)) }
 
 // note records why there is no connection to addr, or nil for a connection.
 func (d *Dialer) note(addr string, err error) {

@@ -11,9 +11,9 @@ import (
 	"go.etcd.io/etcd/client/pkg/v3/transport"
 )
 
-// TestHandshakeForgetsNoRefusal: a member that refuses certificates does so after the
-// handshake. Connect, when its time was over in between, said only "no answer".
-func TestHandshakeForgetsNoRefusal(t *testing.T) {
+// TestHandshakeKeepsRefusal: a member refuses certificates after the handshake. If
+// Connect timed out in between, it reported only "no answer".
+func TestHandshakeKeepsRefusal(t *testing.T) {
 	server := httptest.NewUnstartedServer(nil)
 	server.EnableHTTP2 = true
 	server.StartTLS()
@@ -39,7 +39,7 @@ func TestHandshakeForgetsNoRefusal(t *testing.T) {
 	if got := d.problem(addr); !errors.Is(got, refused) {
 		t.Errorf("after the handshake: %v", got)
 	}
-	// The server's settings, which come unasked.
+	// The server sends its settings first.
 	if _, err := encrypted.Read(make([]byte, 1)); err != nil {
 		t.Fatal(err)
 	}

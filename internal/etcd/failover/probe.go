@@ -95,7 +95,7 @@ func (n *Client) depart(before, use []string) departure {
 	d := departure{at: time.Now()}
 	for _, endpoint := range before {
 		if !slices.Contains(use, endpoint) {
-			d.conns = append(d.conns, n.dialer.Connections(memberaddr.HostPort(endpoint))...)
+			d.conns = append(d.conns, n.dialer.connections(memberaddr.HostPort(endpoint))...)
 		}
 	}
 	return d

@@ -32,20 +32,20 @@ func TestLimitsAreCompared(t *testing.T) {
 		}
 		for _, part := range c.want {
 			if !strings.Contains(err.Error(), part) {
-				t.Errorf("%s: %q is missing in: %v", name, part, err)
+				t.Errorf("%s: no %q in: %v", name, part, err)
 			}
 		}
 	}
 }
 
-// TestFileThatCannotBeMapped leaves nothing behind.
+// TestFileThatCannotBeMapped: a failed mapping leaves no file behind.
 func TestFileThatCannotBeMapped(t *testing.T) {
 	if !mapsAhead {
-		t.Skip("etcd maps no more than there is")
+		t.Skip("etcd maps only the size of the database")
 	}
 	dir := t.TempDir()
 	if err := tryMap(dir, 1<<47); err == nil {
-		t.Error("half of all addresses could be had")
+		t.Error("mapped half of all addresses")
 	}
 	if err := tryMap(dir, 10<<30); err != nil {
 		t.Error(err)

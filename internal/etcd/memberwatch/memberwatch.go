@@ -42,28 +42,22 @@ func Run(s *etcdserver.EtcdServer, c *clusterconfig.Cluster, closing, done <-cha
 		return
 	}
 	defer p.Close()
-	ctx, cancel := context.WithCancel(wait.ContextForChannel(closing))
-	defer cancel()
-	tick := time.NewTicker(Interval)
-	defer tick.Stop()
 	w := memberWatch{lg: lg, first: map[uint64]time.Time{}, silent: map[uint64]time.Time{}}
-	for {
+	_ = wait.PollUntilContextCancel(wait.ContextForChannel(closing), Interval, true, func(ctx context.Context) (bool, error) {
+		select {
+		case <-done:
+			return true, nil
+		default:
+		}
 		members := slices.DeleteFunc(slices.Clone(s.Cluster().Members()), func(member *membership.Member) bool { return member.ID == s.MemberID() })
 		w.lead(uint64(s.Leader()))
 		w.changed(members)
-		errs := askMembers(ctx, p, members)
-		if ctx.Err() != nil {
-			return // The answers are incomplete.
+		// The answers are incomplete once ctx has ended.
+		if errs := askMembers(ctx, p, members); ctx.Err() == nil {
+			w.answered(members, errs)
 		}
-		w.answered(members, errs)
-		select {
-		case <-closing:
-			return
-		case <-done:
-			return
-		case <-tick.C:
-		}
-	}
+		return false, nil
+	})
 }
 
 // askMembers returns an error for each member that does not answer, and nil for each that

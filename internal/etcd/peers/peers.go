@@ -72,6 +72,7 @@ func (p *Client) Ask(ctx context.Context, addresses []string) []Answer {
 	return answers
 }
 
+// AskOne asks one address.
 func (p *Client) AskOne(ctx context.Context, address string) (a Answer) {
 	a.Address = address
 	u := memberaddr.PeerURL(address)

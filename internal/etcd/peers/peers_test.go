@@ -10,8 +10,8 @@ import (
 	"testing"
 )
 
-// TestRefusedByCertificate: a member knows whether others do not take its certificate, or
-// show one of another CA, from being unreachable.
+// TestRefusedByCertificate: a member distinguishes others that refuse its certificate, or
+// present one of another CA, from unreachable ones.
 func TestRefusedByCertificate(t *testing.T) {
 	serve := func(start func(*httptest.Server), config *tls.Config) *httptest.Server {
 		server := httptest.NewUnstartedServer(http.NotFoundHandler())

@@ -152,6 +152,7 @@ type Credentials struct {
 	credentials.TransportCredentials
 }
 
+// ServerHandshake implements credentials.TransportCredentials.
 func (k Credentials) ServerHandshake(raw net.Conn) (net.Conn, credentials.AuthInfo, error) {
 	conn, info, err := k.TransportCredentials.ServerHandshake(raw)
 	if err == nil {
@@ -160,6 +161,7 @@ func (k Credentials) ServerHandshake(raw net.Conn) (net.Conn, credentials.AuthIn
 	return conn, info, err
 }
 
+// Clone implements credentials.TransportCredentials.
 func (k Credentials) Clone() credentials.TransportCredentials {
 	return Credentials{k.TransportCredentials.Clone()}
 }

@@ -21,6 +21,8 @@ type Reader struct {
 	err  error     // returned at the end
 }
 
+// NewReader returns a Reader of the size bytes of db. If sent is not nil, it reads the
+// expected checksum.
 func NewReader(db io.Reader, size int64, sent io.Reader) *Reader {
 	return &Reader{db: db, left: size, sum: sha256.New(), sent: sent}
 }

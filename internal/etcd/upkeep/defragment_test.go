@@ -5,8 +5,8 @@ import (
 	"time"
 )
 
-// TestTurnsAreApart: no two members begin within half a turn of each other, and each
-// has one in every round.
+// TestTurnsAreApart: no two members begin within half a turn of each other, and each has
+// one turn in every round.
 func TestTurnsAreApart(t *testing.T) {
 	begin := time.Date(2026, 2, 3, 4, 5, 6, 7, time.UTC)
 	for members := 2; members <= 7; members++ {
@@ -16,8 +16,8 @@ func TestTurnsAreApart(t *testing.T) {
 			for index := range members {
 				wait := untilTurn(now, index, members)
 				if wait > 0 {
-					if later := untilTurn(now.Add(wait), index, members); later != 0 {
-						t.Fatalf("%d of %d at %v is to wait %v, and then %v more", index, members, now, wait, later)
+					if more := untilTurn(now.Add(wait), index, members); more != 0 {
+						t.Fatalf("member %d of %d at %v has to wait %v, and then %v more", index, members, now, wait, more)
 					}
 					continue
 				}

@@ -59,6 +59,7 @@ type Upkeep struct {
 	wantedSince     time.Time // when a leader wanted to defragment first
 }
 
+// New returns the upkeep of a member. Start starts it.
 func New(s *etcdserver.EtcdServer, c *contain.Containment, group *calls.Group, disk *diskguard.Guard, lg *zap.Logger) *Upkeep {
 	return &Upkeep{server: s, contain: c, calls: group, disk: disk, lg: lg, kick: make(chan struct{}, 1)}
 }

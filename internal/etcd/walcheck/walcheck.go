@@ -101,20 +101,25 @@ func Check(c *contain.Containment, dir string, applied uint64, standalone bool, 
 		r = Replay{Snapshot: from, Entries: last - from}
 		return nil
 	})
+	return r, logError(dir, walDir, err)
+}
+
+// logError returns the error of a start for an error of reading the log.
+func logError(dir, walDir string, err error) error {
+	if err == nil {
+		return nil
+	}
 	if errors.Is(err, errOlderEntries) {
-		return r, fieldpath.New("etcd", "Config.Dir", "%s: %w", dir, err)
+		return fieldpath.New("etcd", "Config.Dir", "%s: %w", dir, err)
 	}
-	if err != nil {
-		at := filepath.Join(walDir, "*.wal")
-		if f := (*fileError)(nil); errors.As(err, &f) {
-			at = f.path
-		}
-		if errors.Is(err, errdefs.ErrNewerVersion) {
-			return r, fieldpath.New("etcd", "Config.Dir", "%s: %w", at, err)
-		}
-		return r, errdefs.Corrupt(at, err)
+	path := filepath.Join(walDir, "*.wal")
+	if f := (*fileError)(nil); errors.As(err, &f) {
+		path = f.path
 	}
-	return r, nil
+	if errors.Is(err, errdefs.ErrNewerVersion) {
+		return fieldpath.New("etcd", "Config.Dir", "%s: %w", path, err)
+	}
+	return errdefs.Corrupt(path, err)
 }
 
 // Replay describes how etcd restores its state at a start: it loads a snapshot, if there
