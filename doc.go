@@ -64,7 +64,7 @@
 //
 //   - Feature gates (k8s.io/apiserver/pkg/util/feature) and Prometheus metrics
 //     (k8s.io/component-base/metrics/legacyregistry). The host sets the gates. A start
-//     copies those that concern metrics to component-base
+//     applies them to component-base's metrics
 //     (k8s.io/component-base/metrics/features.ApplyFeatureGates).
 //   - klog's output. While a control plane runs it goes to Config.Logger instead of
 //     standard error, unless the host has configured klog itself.

@@ -162,7 +162,7 @@ func takeOver(w io.Writer) (restore func()) {
 	flags := flag.NewFlagSet("klog", flag.ContinueOnError)
 	klog.InitFlags(flags)
 	if flags.Lookup("logtostderr").Value.String() != "true" {
-		return nil // the host writes to files, or to an output of its own
+		return nil // the host writes to files, or to another output
 	}
 	threshold := flags.Lookup("stderrthreshold").Value.String()
 	// klog writes a line to the output of its severity and of all below it: with one
