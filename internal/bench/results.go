@@ -10,6 +10,8 @@ import (
 	"reflect"
 	"slices"
 	"time"
+
+	"github.com/kubembed/kubembed/internal/files"
 )
 
 // results are the contents of results.json.
@@ -53,11 +55,7 @@ func (r *results) save(directory string) error {
 	if err != nil {
 		return err
 	}
-	path := filepath.Join(directory, "results.json")
-	if err := os.WriteFile(path+".new", append(data, '\n'), 0o644); err != nil {
-		return err
-	}
-	return os.Rename(path+".new", path)
+	return files.WriteAtomic(filepath.Join(directory, "results.json"), append(data, '\n'), 0o644)
 }
 
 func (r *results) drop(section string) {
