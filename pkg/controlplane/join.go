@@ -27,36 +27,33 @@ import (
 const (
 	// defaultJoinLifetime is kubeadm's default.
 	defaultJoinLifetime = 24 * time.Hour
-	// joinTokenTries is how often an ID may be taken already: there are 2³⁰.
+	// joinTokenTries is the number of tries for an unused ID. There are 2³⁰.
 	joinTokenTries = 5
-	// joinWriteTimeout bounds writing a token, and taking one back that nobody
-	// has got. Both take milliseconds.
+	// joinWriteTimeout bounds the write of a token, and its deletion after an error. Both
+	// take milliseconds.
 	joinWriteTimeout = 10 * time.Second
 )
 
-// JoinKubeconfig returns a kubeconfig file with which workers join: any number
-// of them, until lifetime has passed or the file is revoked. It is what
-// kubelet's --bootstrap-kubeconfig takes. The kubelet asks with it for a client
-// certificate of its own, for the name of its node, which it uses from then on.
-// The name then belongs to its key: no other key gets it until the Node has
-// appeared and is deleted, or the certificate has expired. A name that a Node has
-// already is refused too: delete the Node first. With serverTLSBootstrap in its
-// configuration the kubelet gets its serving certificate too, and it renews both
-// by itself.
+// JoinKubeconfig returns a kubeconfig for kubelet's --bootstrap-kubeconfig. Any number of
+// workers can join with it until lifetime has passed or the file is revoked. If lifetime
+// is zero, it is 24 hours. It is rounded up to a full second and has no maximum. It must
+// not be negative.
 //
-// If lifetime is zero, it is 24 hours. It is rounded up to a full second, and
-// has no maximum. A negative one is an error.
+// A kubelet uses the file to request its own client certificate for the name of its node.
+// The name then belongs to the kubelet's key. No other key gets it until the Node was
+// created and deleted again, or the certificate has expired. The request is refused if
+// the Node already exists: delete the Node first. With serverTLSBootstrap in its
+// configuration the kubelet also gets a serving certificate. It renews both.
 //
-// The file holds URL, CABundle and a bootstrap token with 128 random bits. The
-// token is that of a group which may create CertificateSigningRequests and read
-// them by name, and nothing else. Anybody with the file can add nodes, though, also
-// under the name of a future machine, so it is a secret. The token is kept in a Secret in
-// kube-system that bears the name of the file's user: kubectl -n kube-system
-// delete secret bootstrap-token-<id> revokes it, as RevokeJoinKubeconfig does.
+// The file holds URL, CABundle and a bootstrap token with 128 random bits. The token's
+// group may create CertificateSigningRequests and read them by name, and nothing else.
+// But anybody with the file can add nodes, also under the name of a future machine: keep
+// it secret. The token is stored in a Secret in kube-system with the name of the file's
+// user. To revoke it, use RevokeJoinKubeconfig or kubectl -n kube-system delete secret
+// bootstrap-token-<id>.
 //
-// It is an error where Config.RuntimeConfig has switched off certificates.k8s.io/v1 or
-// rbac.authorization.k8s.io/v1, and after Shutdown.
-// An error leaves no token.
+// It fails if Config.RuntimeConfig has switched off certificates.k8s.io/v1 or
+// rbac.authorization.k8s.io/v1, and after Shutdown. After an error no token is left.
 func (s *Server) JoinKubeconfig(ctx context.Context, lifetime time.Duration) ([]byte, error) {
 	data, err := s.joinKubeconfig(ctx, lifetime)
 	if err != nil {
@@ -82,8 +79,7 @@ func (s *Server) joinKubeconfig(ctx context.Context, lifetime time.Duration) ([]
 	if err := s.servesJoining(); err != nil {
 		return nil, err
 	}
-	// From here on ctx is not asked: a write that is given up may still be done,
-	// and nobody would have its token.
+	// Not with ctx: an interrupted write may still succeed, and leave an unknown token.
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), joinWriteTimeout)
 	defer cancel()
 	for range joinTokenTries {
@@ -107,12 +103,13 @@ func (s *Server) joinKubeconfig(ctx context.Context, lifetime time.Duration) ([]
 			return nil, errors.Join(err, deleteToken(ctx, client, token))
 		}
 	}
-	return nil, fmt.Errorf("%d random token IDs in a row are taken: are there many Secrets bootstrap-token-* in %s?", joinTokenTries, metav1.NamespaceSystem)
+	return nil, fmt.Errorf("%d random token IDs in a row are in use: are there many Secrets bootstrap-token-* in %s?", joinTokenTries, metav1.NamespaceSystem)
 }
 
-// joinSecret is a token as upstream keeps it, but for the length of its secret.
+// joinSecret returns the Secret of a token, like upstream's except for the length of the
+// secret.
 func joinSecret(token join.Token, expiration time.Time) *corev1.Secret {
-	// RFC 3339 has full seconds, and a short lifetime must not round to none.
+	// RFC 3339 has full seconds, and a short lifetime must not become zero.
 	expiration = expiration.Add(time.Second - time.Nanosecond).Truncate(time.Second).UTC()
 	return &corev1.Secret{
 		ObjectMeta: metav1.ObjectMeta{Namespace: metav1.NamespaceSystem, Name: token.SecretName()},
@@ -128,27 +125,25 @@ func joinSecret(token join.Token, expiration time.Time) *corev1.Secret {
 	}
 }
 
-// RevokeJoinKubeconfig revokes a file that JoinKubeconfig of this control plane
-// has returned: the next request with its token is refused. A file that has
-// been revoked, or has expired, is no error. One that has no join token, or is
-// another control plane's, is.
+// RevokeJoinKubeconfig revokes a file of JoinKubeconfig of this control plane: the API
+// server refuses the next request with its token. Revoking a revoked or expired file is
+// not an error. It fails for a file without a join token, or of another control plane.
 //
-// Restore keeps it revoked: it invalidates all join files of the snapshot. A copy of
-// DataDir or of an external etcd that was made before the revocation, and is put back by
-// other means, does not: revoke the file again.
+// The revocation survives Restore, which invalidates all join files of the snapshot. It
+// does not survive if an older copy of DataDir or of an external etcd is put back by
+// other means: revoke the file again.
 //
-// Workers that have joined stay, those of a thief among them: their certificates
-// are their own, are renewed as long as their kubelets run, and outlive the file
-// and the Node. [Server.RevokeNode] puts out one. The names that were taken with a
-// file are those of the Secrets in kube-system that bear the ID of its token, which
-// is in the name of the file's user, bootstrap-token-<id>:
+// Workers that have joined stay, including those of a thief. Their certificates are their
+// own, are renewed while their kubelets run, and outlive the file and the Node.
+// [Server.RevokeNode] revokes one of them. The node names that were claimed with a file
+// are in the Secrets in kube-system with the ID of its token. The ID is in the name of
+// the file's user, bootstrap-token-<id>:
 //
 //	kubectl -n kube-system get secrets -l join-token.kubembed.dev/<id>
 //
-// They are called node-identity.<node>, and are deleted with the Node: look at them
-// before you delete Nodes. So where a file was stolen, revoke it, then revoke each
-// of these nodes that is not yours for certain, and have the others join with a new
-// file.
+// The Secrets are called node-identity.<node>, and are deleted with the Node: list them
+// before you delete Nodes. If a file was stolen, revoke it, then revoke each of these
+// nodes that is not certainly yours, and let the others join with a new file.
 func (s *Server) RevokeJoinKubeconfig(ctx context.Context, kubeconfig []byte) error {
 	if err := s.revokeJoinKubeconfig(ctx, kubeconfig); err != nil {
 		return fmt.Errorf("controlplane: revoke join kubeconfig: %w", err)
@@ -186,15 +181,15 @@ func (s *Server) joinToken(kubeconfig []byte) (join.Token, error) {
 	if !ok {
 		return join.Token{}, errors.New("not made by JoinKubeconfig: the user of the file has no bootstrap token")
 	}
-	// The token is not known here then, which must not look like success.
+	// The token is unknown here, which must not look like success.
 	if !shareCertificate(cluster.CertificateAuthorityData, s.pki.CABundle()) {
-		return join.Token{}, errors.New("the file is another control plane's: its certificate authority is not the one of this")
+		return join.Token{}, errors.New("the file belongs to another control plane: its CA is another one")
 	}
 	return token, nil
 }
 
-// shareCertificate tells whether a certificate is in both bundles. They may be
-// of different times, before and after a CA was added.
+// shareCertificate reports whether two bundles have a certificate in common. They differ
+// if a CA was added in between.
 func shareCertificate(a, b []byte) bool {
 	first, err := cert.ParseCertsPEM(a)
 	if err != nil {
@@ -204,8 +199,7 @@ func shareCertificate(a, b []byte) bool {
 	return err == nil && slices.ContainsFunc(first, func(c *x509.Certificate) bool { return slices.ContainsFunc(second, c.Equal) })
 }
 
-// deleteToken deletes the Secret of token and no other. That there is none is
-// no error.
+// deleteToken deletes the Secret of token and no other. A missing Secret is not an error.
 func deleteToken(ctx context.Context, client kubernetes.Interface, token join.Token) error {
 	secrets := client.CoreV1().Secrets(metav1.NamespaceSystem)
 	secret, err := secrets.Get(ctx, token.SecretName(), metav1.GetOptions{})
@@ -226,7 +220,7 @@ func deleteToken(ctx context.Context, client kubernetes.Interface, token join.To
 	return err
 }
 
-// joinClient is the administrator's client of a control plane that runs.
+// joinClient returns the administrator's client of a running control plane.
 func (s *Server) joinClient() (*kubernetes.Clientset, error) {
 	if err := s.running(); err != nil {
 		return nil, err
@@ -234,14 +228,14 @@ func (s *Server) joinClient() (*kubernetes.Clientset, error) {
 	return kubernetes.NewForConfig(s.ClientConfig())
 }
 
-// servesJoining is an error when a worker could not join.
+// servesJoining returns an error if workers cannot join.
 func (s *Server) servesJoining() error {
 	for _, resource := range []schema.GroupVersionResource{
 		certificatesv1.SchemeGroupVersion.WithResource("certificatesigningrequests"),
 		rbacv1.SchemeGroupVersion.WithResource("clusterrolebindings"),
 	} {
 		if !s.apiserver.Serves(resource) {
-			return fmt.Errorf("%s of %s are not served, and workers cannot join without: switch them on in Config.RuntimeConfig", resource.Resource, resource.GroupVersion())
+			return fmt.Errorf("%s of %s are not served, and workers cannot join without them: switch them on in Config.RuntimeConfig", resource.Resource, resource.GroupVersion())
 		}
 	}
 	return nil

@@ -19,15 +19,15 @@ import (
 	"github.com/kubembed/kubembed/pkg/pki"
 )
 
-// KubeconfigOptions says whose a kubeconfig is, and how long it is valid.
+// KubeconfigOptions are the user and the lifetime of a kubeconfig.
 type KubeconfigOptions struct {
-	// User is the name of the user. It must not be empty. RBAC goes by it.
+	// User is the user name for RBAC. It must not be empty.
 	User string
-	// Groups are those of the user. Group system:masters may do everything. If empty,
-	// the user is in system:authenticated only, as all are.
+	// Groups are the groups of the user. Group system:masters may do everything. If
+	// empty, the user is only in system:authenticated, as every user is.
 	Groups []string
-	// Lifetime is how long the client certificate is valid. It ends with the CA if that
-	// is earlier. If zero, one year. A negative one is an error.
+	// Lifetime is the validity of the client certificate, limited by that of the CA. It
+	// must not be negative. If zero, one year.
 	Lifetime time.Duration
 }
 
@@ -37,10 +37,10 @@ func (s *Server) Kubeconfig(user string, groups ...string) ([]byte, error) {
 	return s.NewKubeconfig(KubeconfigOptions{User: user, Groups: groups})
 }
 
-// NewKubeconfig returns a kubeconfig file with a client certificate and key of its own.
-// It connects over TLS to URL. Keep it, or its certificate, if you may want to revoke it
-// with RevokeKubeconfig; the control plane keeps neither. It is an error after Shutdown
-// and Close, and when the control plane has stopped by itself.
+// NewKubeconfig returns a kubeconfig with its own client certificate and key. It connects
+// over TLS to URL. The control plane does not store it: keep the file, or its
+// certificate, to be able to revoke it with RevokeKubeconfig. NewKubeconfig fails when
+// the control plane has stopped.
 func (s *Server) NewKubeconfig(options KubeconfigOptions) ([]byte, error) {
 	data, err := s.newKubeconfig(options)
 	if err != nil {
@@ -63,13 +63,12 @@ func (s *Server) newKubeconfig(options KubeconfigOptions) ([]byte, error) {
 	return s.kubeconfig(options.User, pair)
 }
 
-// NodeKubeconfig returns a kubeconfig file for the kubelet of the node that is
-// called name. It may do what a kubelet needs, for that node and the pods on
-// it. Its certificate is valid for a year, and its key belongs to the name: nobody
-// with a join file gets the name until the Node was there and is deleted, or the
-// certificate has expired. After RevokeNode the file is accepted, and earlier ones
-// are not. A name that is no DNS subdomain is an error, and so are an etcd that does
-// not answer and a control plane that is stopped.
+// NodeKubeconfig returns a kubeconfig for the kubelet of the node name, with the
+// permissions that a kubelet needs for that node and its pods. Its certificate is valid
+// for a year. The node name belongs to its key: join files cannot claim it until the Node
+// was created and deleted again, or the certificate has expired. After RevokeNode a new
+// file is accepted, and earlier files are not. It fails if name is not a DNS subdomain,
+// if etcd is unavailable, and when the control plane has stopped.
 func (s *Server) NodeKubeconfig(name string) ([]byte, error) {
 	data, err := s.nodeKubeconfig(name)
 	if err != nil {
@@ -96,7 +95,7 @@ func (s *Server) kubeconfig(user string, pair pki.KeyPair) ([]byte, error) {
 	return clientcmd.Write(*pki.Kubeconfig(s.URL(), s.pki.CABundle(), user, pair))
 }
 
-// running is an error when the control plane is stopped.
+// running returns an error when the control plane has stopped.
 func (s *Server) running() error {
 	s.mu.Lock()
 	stopped := s.stopped
@@ -107,22 +106,22 @@ func (s *Server) running() error {
 	return nil
 }
 
-// RevokeKubeconfig revokes a file of Kubeconfig or NewKubeconfig of this control plane:
-// its client certificate, and any other with the same key, is not accepted from then on,
-// and connections on which it was shown are closed, their watches with them. It may lack
-// the private key. A file that has been revoked, or has expired, is no error. One
-// without a client certificate of this control plane is, and so are those of nodes,
-// which RevokeNode is for, and of JoinKubeconfig, which RevokeJoinKubeconfig is for.
+// RevokeKubeconfig revokes a file of Kubeconfig or NewKubeconfig of this control plane.
+// The API server then refuses its client certificate and others with the same key, and
+// closes their connections and watches. The file may lack the private key. Revoking a
+// revoked or expired file is not an error. It fails for a file without a client
+// certificate of this control plane, for a node's (use RevokeNode), and for one of
+// JoinKubeconfig (use RevokeJoinKubeconfig).
 //
 // When RevokeKubeconfig returns, this control plane refuses the certificate. Others that
-// share its etcd do a moment later. The revocation outlives restarts. It is the Secret
-// revoked-certificate.<SHA-256 of the key> in kube-system, which a later call deletes
-// when the certificate has expired; deleting it earlier accepts the certificate again,
-// and so does Restore of a snapshot from before the revocation.
+// share its etcd follow a moment later. The revocation survives restarts. It is stored in
+// the Secret revoked-certificate.<SHA-256 of the key> in kube-system. A later call
+// deletes the Secret when the certificate has expired. Deleting it earlier, or restoring
+// an older snapshot, makes the certificate valid again.
 //
-// What the user has done stays: other files and tokens that it has made, RBAC roles that
-// it has given to others. It is an error after Shutdown. After any other error the file
-// may be revoked: call it again.
+// Other files and tokens that the user has created stay, and so do RBAC bindings that it
+// has granted. RevokeKubeconfig fails after Shutdown. After any other error the file may
+// be revoked: call it again.
 func (s *Server) RevokeKubeconfig(ctx context.Context, kubeconfig []byte) error {
 	if err := s.revokeKubeconfig(ctx, kubeconfig); err != nil {
 		return fmt.Errorf("controlplane: revoke kubeconfig: %w", err)
@@ -174,7 +173,7 @@ func (s *Server) clientCertificate(kubeconfig []byte) (*x509.Certificate, error)
 	if err != nil {
 		return nil, fmt.Errorf("not made by Kubeconfig: the user of the file has no client certificate in it: %w", err)
 	}
-	// It would be accepted by the control plane that it is of.
+	// Another control plane would still accept it.
 	if !signedByAny(chain[0], s.pki.ClientCAs()) {
 		return nil, errors.New("its client certificate is not of this control plane")
 	}

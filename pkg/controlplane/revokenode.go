@@ -15,32 +15,28 @@ import (
 	"github.com/kubembed/kubembed/internal/nodeidentity"
 )
 
-// RevokeNode revokes the identity of a node: from then on no client certificate in
-// the name of the node is accepted whose key existed before, no matter how it was
-// issued, and the Node is deleted, if there is one. Open
-// connections of the node are closed, its watches with them. It is no error to
-// revoke a name that no node has, or the same one again.
+// RevokeNode revokes the identity of a node and deletes its Node. The API server then
+// refuses every client certificate for the node whose key existed before, however it was
+// issued. It closes the connections and watches of the node. Revoking an unknown or
+// revoked name is not an error.
 //
-// The name is free then. A machine that joins under it makes a new key, and is
-// accepted; so is a file that NodeKubeconfig returns later. A key that was
-// revoked cannot join again: on a machine that is to come back delete the
-// kubelet's kubeconfig and /var/lib/kubelet/pki. Where a join file was stolen,
-// revoke that first, or its holder joins again.
+// The name is then free. A machine that joins under it creates a new key and is accepted,
+// and so is a later file of NodeKubeconfig. A revoked key cannot join again: on a machine
+// that is to return, delete the kubelet's kubeconfig and /var/lib/kubelet/pki. If a join
+// file was stolen, revoke it first, or its holder joins again.
 //
-// When RevokeNode returns, this control plane refuses the node. Others that share
-// its etcd do a moment later, when they hear of it; one that has lost etcd does
-// not hear of it. The revocation outlives restarts. It is written in the Secret
-// node-identity.<name> in kube-system, and is gone with that: deleting the Secret
-// accepts old certificates again, and so does Restore of a snapshot from before
-// the revocation.
+// When RevokeNode returns, this control plane refuses the node. Others that share its
+// etcd follow a moment later, or when they reach etcd again. The revocation survives
+// restarts. It is stored in the Secret node-identity.<name> in kube-system. Deleting the
+// Secret, or restoring an older snapshot, makes old certificates valid again.
 //
-// What the node has read it knows. Tokens of service accounts that pods on it had
-// are good until the Pods are deleted, which happens about a minute after the
-// Node was, and ten seconds more. Its serving certificate stays valid, for which
-// the API server has no use without the Node.
+// Data that the node has read is not affected. Tokens of service accounts of its pods are
+// valid until the Pods are deleted, about a minute after the Node, and for ten more
+// seconds. Its serving certificate stays valid, but without the Node the API server does
+// not use it.
 //
-// It is an error after Shutdown. After any other error the identity may be revoked and
-// the Node be there: call it again.
+// It fails after Shutdown. After any other error the identity may be revoked while the
+// Node exists: call it again.
 func (s *Server) RevokeNode(ctx context.Context, name string) error {
 	if err := s.revokeNode(ctx, name); err != nil {
 		return fmt.Errorf("controlplane: revoke node %q: %w", name, err)
@@ -56,7 +52,7 @@ func (s *Server) revokeNode(ctx context.Context, name string) error {
 	if err != nil {
 		return err
 	}
-	// The record first: a kubelet that is still accepted would make its Node again.
+	// First the revocation: a kubelet that is still accepted would create its Node again.
 	secret, err := nodeidentity.Change(ctx, client.CoreV1(), name, func(r *nodeidentity.Record, _ bool) error {
 		r.Revoke(time.Now())
 		return nil
@@ -74,9 +70,8 @@ func (s *Server) revokeNode(ctx context.Context, name string) error {
 	return err
 }
 
-// vouch binds the key of a certificate that the host has made for a node. It does
-// so before the host has it, so that nobody who has a join file gets the name
-// before the kubelet has made its Node.
+// vouch binds a node name to the key of a certificate for the host, before the host gets
+// it. So no join file can claim the name before the kubelet has created its Node.
 func (s *Server) vouch(name string, certificate []byte) error {
 	client, err := s.joinClient()
 	if err != nil {

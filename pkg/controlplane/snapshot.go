@@ -15,28 +15,28 @@ import (
 	"github.com/kubembed/kubembed/pkg/etcd"
 )
 
-// Snapshot writes to w all that is needed to come back: the objects as they are at
-// this moment, the CAs and the service-account keys. Restore makes a DataDir
-// of it. WriteSnapshot writes it to a file, and makes that durable. A file that Snapshot
-// writes to is synchronized by its owner, and rewound or opened again before Restore reads
-// it. The keys of Config.Encryption are not in it: keep them in another place.
-// Otherwise it is as secret as the control plane: it holds every Secret, and keys with
-// which anybody can be anyone. Anybody who can change it controls the control plane that
-// is restored from it, unless Config.SnapshotKey is set.
+// Snapshot writes a snapshot to w: all objects at this moment, the CAs and the
+// service-account keys. Restore makes a DataDir from it. WriteSnapshot writes one to a
+// file and synchronizes it. Files that Snapshot writes to are synchronized by the caller,
+// and rewound or reopened before Restore reads them. The keys of Config.Encryption are
+// not in a snapshot: store them elsewhere.
 //
-// It is a tar archive. etcd.db is a snapshot of etcd, as "etcdctl
-// snapshot save" makes it, which etcdutl restores too; pki.pem is what PKI returns;
-// snapshot.json tells the versions, the time, the revision and what Config should
-// have the same at the next start; SHA256SUMS is for sha256sum -c; with
-// Config.SnapshotKey HMAC-SHA256 follows, the MAC of every byte of the archive before
-// it.
+// A snapshot is as secret as the control plane. It holds every Secret, and keys that can
+// authenticate as any user. A client that can change a snapshot controls the control
+// plane that is restored from it, unless Config.SnapshotKey is set.
 //
-// The control plane serves while it is written. It holds pages of the database until
-// then, so write it to where it goes quickly. An error means that what has been
-// written is worth nothing. Where the members of a cluster have lost their majority it
-// is of what this one has, and with Config.Etcd.Endpoints of what one of them has, which
-// may lag behind the others. Snapshot ends early when ctx ends, and with etcd.ErrClosed
-// when the control plane stops.
+// The format is a tar archive. etcd.db is a snapshot of etcd as "etcdctl snapshot save"
+// makes it, which etcdutl can restore too. pki.pem is the result of PKI. snapshot.json
+// has the versions, the time, the revision, and the parts of Config that must be the same
+// at the next start. SHA256SUMS is for sha256sum -c. With Config.SnapshotKey HMAC-SHA256
+// follows, the MAC of every earlier byte of the archive.
+//
+// The control plane serves meanwhile. It keeps pages of the database until the snapshot
+// is written: write to a fast destination. After an error the written bytes are useless.
+// If a cluster has lost its majority, the snapshot has the data of this member. With
+// Config.Etcd.Endpoints it has the data of one of the members, which may lag behind.
+// Snapshot ends early when ctx ends, and with etcd.ErrClosed when the control plane
+// stops.
 func (s *Server) Snapshot(ctx context.Context, w io.Writer) error {
 	if err := s.snapshot(ctx, w); err != nil {
 		return fmt.Errorf("controlplane: snapshot: %w", err)
@@ -72,7 +72,7 @@ func (s *Server) snapshot(ctx context.Context, w io.Writer) (err error) {
 	})
 }
 
-// openSnapshot is of the member in this process, or of one elsewhere.
+// openSnapshot opens a snapshot of the member in this process, or of an external etcd.
 func (s *Server) openSnapshot(ctx context.Context) (*etcd.Snapshot, error) {
 	if s.member != nil {
 		return s.member.OpenSnapshot(ctx)
@@ -85,8 +85,8 @@ func (s *Server) openSnapshot(ctx context.Context) (*etcd.Snapshot, error) {
 // truncated.
 var ErrNotAuthentic = archive.ErrNotAuthentic
 
-// validateSnapshotKey does not show the key. An empty key that is not nil may come from the
-// wrong file, and must not switch the check off.
+// validateSnapshotKey does not show the key. An empty key that is not nil may come from
+// the wrong file, and must not switch the check off.
 func validateSnapshotKey(at *field.Path, key []byte) field.ErrorList {
 	if key == nil || len(key) >= archive.MinKey {
 		return nil

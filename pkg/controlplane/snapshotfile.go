@@ -18,21 +18,21 @@ type SnapshotFile struct {
 	Path string
 	// Cluster is eight hexadecimal digits of the UID of the namespace kube-system. It is
 	// the same for all control planes of a cluster, and after a Restore. It is empty for
-	// snapshots of earlier versions, which did not name it.
+	// snapshots of earlier versions.
 	Cluster string
-	// Number counts the snapshots of a cluster in the directory: of two the one with the
-	// higher number is newer, whatever the clock said. It is zero where Cluster is empty.
+	// Number counts the snapshots of a cluster in the directory. The higher one is newer,
+	// whatever the clock was. It is zero if Cluster is empty.
 	Number int
-	// Time is the time in the name, in UTC, of the clock of that time.
+	// Time is the time in the name, in UTC, by the clock at that time.
 	Time time.Time
-	// Size is that of the file, in bytes.
+	// Size is the size of the file in bytes.
 	Size int64
 }
 
-// ListSnapshots returns the finished snapshots in dir, a directory of Config.Snapshots, the
-// newest first: by number within a cluster, by time between clusters. It goes by their
-// names and does not read them. Empty files and files with other names are left out. If
-// dir is missing the error is fs.ErrNotExist.
+// ListSnapshots returns the finished snapshots in dir, a directory of Config.Snapshots,
+// the newest first: by number within a cluster, by time between clusters. It reads only
+// their names. Empty files and files with other names are left out. If dir is missing the
+// error is fs.ErrNotExist.
 func ListSnapshots(dir string) ([]SnapshotFile, error) {
 	if dir == "" {
 		return nil, errors.New("controlplane: snapshots: dir is empty: name a directory")
@@ -57,16 +57,16 @@ func snapshotFile(f snapshots.File) SnapshotFile {
 }
 
 // TakeSnapshot takes a snapshot into Config.Snapshots.Dir at once, and returns it when it
-// is on the disk. It deletes older ones as a scheduled snapshot does, and the next
-// of those is taken Interval later. It works with Interval zero too. Without Dir and
-// DataDir it fails.
+// is synchronized to the disk. It deletes older ones as a scheduled snapshot does, and
+// the next scheduled one follows after Interval. It works with Interval zero too. It
+// fails without Dir and DataDir.
 //
-// It waits for a snapshot that is being taken, scheduled or not, and takes another. It ends
-// early when ctx ends, with etcd.ErrClosed when the control plane stops, and after
-// Config.Snapshots.Timeout; nothing of the snapshot is left then. Where control planes share
-// an etcd any of them may be asked, and takes it into its own Dir. It may be called
-// concurrently. An error with a SnapshotFile says that the snapshot was taken, and
-// an older one not deleted.
+// It waits for a snapshot in progress and then takes another. It ends early when ctx
+// ends, with etcd.ErrClosed when the control plane stops, and after
+// Config.Snapshots.Timeout, and then leaves nothing of the snapshot. If control planes
+// share an etcd, each can take one, into its own Dir. Concurrent calls are allowed. An
+// error with a SnapshotFile means that the snapshot was taken but an older one was not
+// deleted.
 func (s *Server) TakeSnapshot(ctx context.Context) (SnapshotFile, error) {
 	file, err := s.takeSnapshot(ctx)
 	if err != nil {

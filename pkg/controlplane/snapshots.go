@@ -14,35 +14,34 @@ import (
 	"github.com/kubembed/kubembed/internal/controlplane/snapshots"
 )
 
-// Snapshots says how often a control plane takes a snapshot of itself, in the
-// form of Server.Snapshot. Where control planes share an etcd one of them does.
-// ListSnapshots returns them, and Server.TakeSnapshot takes one at once.
+// Snapshots configures the snapshots that a control plane takes of itself, in the format
+// of Server.Snapshot. If control planes share an etcd, one of them takes the scheduled
+// ones. ListSnapshots lists them, and Server.TakeSnapshot takes one at once.
 type Snapshots struct {
-	// Dir is the directory for them, best on another disk. It is created with mode
-	// 0700 if it is missing, and Start fails if no file can be written to it. Their
+	// Dir is the directory for snapshots, best on another disk. It is created with mode
+	// 0700 if it is missing, and Start fails if no file can be written to it. The file
 	// names are kubembed-CLUSTER-NUMBER-TIME.tar: eight digits of the UID of the
 	// namespace kube-system, a number that counts up, and the time in UTC. The number
-	// decides which is newer, so that a clock may be corrected. Control planes of
+	// determines the order, so that it does not depend on the clock. Control planes of
 	// different clusters may share a directory. Names of earlier versions,
-	// kubembed-TIME.tar, count as older than all others, and as every cluster's.
-	// If empty, "snapshots" in DataDir; required without one.
+	// kubembed-TIME.tar, are older than all others and belong to every cluster. If empty,
+	// "snapshots" in DataDir; required without DataDir.
 	Dir string
-	// Interval is the time between two of them, also across restarts: Start measures
-	// it from the time in the name of the cluster's newest snapshot in Dir. Where
-	// that is longer ago, lies in the future, or there is none yet, the first one is
-	// taken within ten seconds after the start. One that fails is
-	// logged, counted in the metric kubembed_snapshot_failures_total, and taken again
-	// after a minute, or Interval if that is less. If zero, none are taken but by
-	// Server.TakeSnapshot.
+	// Interval is the time between two snapshots, also across restarts: Start measures it
+	// from the time in the name of the cluster's newest snapshot in Dir. If that is
+	// longer ago or in the future, or if there is no snapshot, the first one is taken
+	// within ten seconds after the start. A failure is logged and counted in the metric
+	// kubembed_snapshot_failures_total. The next try follows after a minute, or after
+	// Interval if that is less. If zero, only Server.TakeSnapshot takes snapshots.
 	Interval time.Duration
-	// Keep is how many are kept; older ones are deleted. If zero, 5. Where the disk has
-	// no room for so many, the oldest are deleted before the next is written, but never
-	// the last. A snapshot never uses the room that etcd needs on the same disk: one for
-	// which too little is left fails, with etcd.ErrNoSpace in the log.
+	// Keep is the number of snapshots to keep; older ones are deleted. If the disk has
+	// too little space for them, the oldest are deleted before the next one is written,
+	// but never the last one. A snapshot does not use space that etcd needs on the same
+	// disk: it fails instead, with etcd.ErrNoSpace in the log. If zero, 5.
 	Keep int
-	// Timeout bounds each of them, until it is on the disk. One that takes longer fails,
-	// as on a disk that hangs, and while such a disk holds it no other is begun. If zero,
-	// 30 seconds and one more for each 4 MiB of the database.
+	// Timeout bounds each snapshot until it is synchronized to the disk. A snapshot that
+	// takes longer fails. While a disk that hangs blocks it, no other one starts. If
+	// zero, 30 seconds and one more for each 4 MiB of the database.
 	Timeout time.Duration
 }
 
@@ -56,7 +55,7 @@ func (s Snapshots) validate(at *field.Path, dataDir string) (errs field.ErrorLis
 		errs = append(errs, field.Invalid(at.Child("Keep"), s.Keep, "must not be negative; zero keeps 5"))
 	}
 	if s.Timeout < 0 {
-		errs = append(errs, field.Invalid(at.Child("Timeout"), s.Timeout.String(), "must not be negative; zero is a time for the size of the database"))
+		errs = append(errs, field.Invalid(at.Child("Timeout"), s.Timeout.String(), "must not be negative; zero depends on the size of the database"))
 	}
 	if s.Interval == 0 && s.Dir == "" && (s.Keep != 0 || s.Timeout != 0) {
 		errs = append(errs, field.Required(at.Child("Interval"), "Keep or Timeout is set but no snapshot would be taken: set it, or set Dir for snapshots of Server.TakeSnapshot"))
@@ -105,7 +104,8 @@ func (s *Server) databaseSize(ctx context.Context) (int64, error) {
 	return status.SizeBytes, err
 }
 
-// clusterName returns the same name for all control planes of a cluster, and after a Restore.
+// clusterName returns the same name for all control planes of a cluster, and after a
+// Restore.
 func (s *Server) clusterName(ctx context.Context) (string, error) {
 	client, err := kubernetes.NewForConfig(s.ClientConfig())
 	if err != nil {

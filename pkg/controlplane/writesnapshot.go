@@ -13,16 +13,15 @@ import (
 )
 
 // WriteSnapshot writes a snapshot, as Snapshot does, to the file at path with mode 0600.
-// The file is complete and on the disk when WriteSnapshot returns nil. A file that is there
-// before stays as it is until then, and is replaced as a whole; if WriteSnapshot fails,
-// nothing is left. The snapshot is written to a temporary file in the directory of path,
-// which must exist. One that a killed process has left there is removed by the next call
-// for the same path. A symbolic link at path is followed.
+// When it returns nil the file is complete and synchronized to the disk. An existing file
+// stays until then, and is replaced as a whole. If WriteSnapshot fails, nothing is left.
+// The snapshot is first written to a temporary file in the directory of path, which must
+// exist. The next call for the same path removes the temporary file of a killed process.
+// A symbolic link at path is followed.
 //
-// On the disk of etcd it fails with etcd.ErrNoSpace rather than use the room that etcd
-// needs. It ends early as Snapshot does. A disk that hangs holds a goroutine, and
-// WriteSnapshot returns a second after ctx has ended, or the control plane has stopped. It
-// may be called concurrently.
+// On etcd's disk it fails with etcd.ErrNoSpace before it uses the space that etcd needs.
+// It ends early like Snapshot. If a disk hangs, it returns a second after ctx has ended
+// or the control plane has stopped, and leaves a goroutine. Concurrent calls are allowed.
 func (s *Server) WriteSnapshot(ctx context.Context, path string) error {
 	if err := s.writeSnapshot(ctx, path); err != nil {
 		return fmt.Errorf("controlplane: snapshot: %w", err)
