@@ -20,10 +20,10 @@ type Checkpoint struct {
 	mu     sync.Mutex // held by Rollback
 }
 
-// Checkpoint records every stored object, for Rollback. It is for tests and demonstrations,
-// not for backups: it stays in memory, where it takes some hundred bytes for each object on
-// top of the object itself, and it belongs to this Server only. It takes about a
-// millisecond for a new control plane.
+// Checkpoint records every stored object, for Rollback. It is for tests and
+// demonstrations, not for backups: it stays in memory, where it takes some hundred bytes
+// for each object on top of the object itself, and it belongs to this Server only. It
+// takes about a millisecond for a new control plane.
 func (s *Server) Checkpoint(ctx context.Context) (*Checkpoint, error) {
 	stored, err := checkpoint.Take(ctx, s.etcd.Client(), s.config.Etcd.Prefix+"/")
 	if err != nil {
@@ -40,18 +40,18 @@ func (s *Server) Checkpoint(ctx context.Context) (*Checkpoint, error) {
 // restarted. Watches and informers see deletions, additions and modifications. Resource
 // versions go on.
 //
-// When Rollback returns, the control plane has applied the changes. Authorization, admission
-// and quotas are those of the checkpoint, removed custom resources are no longer served, and
-// controllers have stopped to write. This takes milliseconds, some tens of them with new
-// custom resources, and up to a second with new admission policies.
+// When Rollback returns, the control plane has applied the changes. Authorization,
+// admission and quotas are those of the checkpoint, removed custom resources are no
+// longer served, and controllers have stopped to write. This takes milliseconds, some
+// tens of them with new custom resources, and up to a second with new admission policies.
 //
 // Writes during a rollback are lost, or keep Rollback from returning if they do not stop.
-// Stop your own controllers, managers and other clients before. Requests in flight get one
-// second to end. When ctx ends, the error names the keys that keep changing.
+// Stop your own controllers, managers and other clients before. Requests in flight get
+// one second to end. When ctx ends, the error names the keys that keep changing.
 //
-// Leases and Events of the time of the checkpoint stay as they are: Leases are heartbeats. A
-// service account's tokens are accepted for up to ten seconds after the account is deleted,
-// as always in Kubernetes.
+// Leases and Events of the time of the checkpoint stay as they are: Leases are
+// heartbeats. A service account's tokens are accepted for up to ten seconds after the
+// account is deleted, as always in Kubernetes.
 //
 // Rollback may be called any number of times. Concurrent calls run one after the other.
 func (c *Checkpoint) Rollback(ctx context.Context) error {
@@ -77,8 +77,8 @@ func (s rollbackServer) WaitForAPIs(ctx context.Context, resources []schema.Grou
 // startupTimeout bounds the wait of a checkpoint for the startup keys.
 const startupTimeout = 2 * time.Second
 
-// startupKeys returns the keys that upstream's controllers write within a tenth of a second
-// of a start. No start waits for them. They belong to every checkpoint.
+// startupKeys returns the keys that upstream's controllers write within a tenth of a
+// second of a start. No start waits for them. They belong to every checkpoint.
 func (s *Server) startupKeys() []string {
 	keys := []string{
 		"services/specs/default/kubernetes",

@@ -223,9 +223,9 @@ func TestRestoreAfterTheEnd(t *testing.T) {
 	}
 }
 
-// TestRestoreWhileACRDIsDeleted: the custom resources were missing when upstream's finalizer
-// took more than a second, as on a busy machine. One that a finalizer of its own holds
-// makes it take so long here.
+// TestRestoreWhileACRDIsDeleted: the custom resources were missing when upstream's
+// finalizer took more than a second, as on a busy machine. One that a finalizer of its
+// own holds makes it take so long here.
 func TestRestoreWhileACRDIsDeleted(t *testing.T) { // not parallel: it counts goroutines
 	server := start(t, controlplane.Config{})
 	createWidgets(t, server)

@@ -21,39 +21,39 @@ import (
 	"github.com/kubembed/kubembed/internal/logging"
 )
 
-// componentsTimeout is how long a stop waits for components.
+// componentsTimeout bounds the wait of a stop for components.
 const componentsTimeout = 10 * time.Second
 
-// errEnded is why a component failed that gives no reason.
-var errEnded = errors.New("it ended by itself")
+// errEnded is the error of a component that returns nil too early.
+var errEnded = errors.New("it returned before the control plane stopped")
 
-// components are parts that run beside the API server.
+// components run beside the API server.
 type components struct {
 	all    []*component
 	logger *zap.Logger
-	family *lifecycle.GoroutineSet // their goroutines
+	family *lifecycle.GoroutineSet // of their goroutines
 	cancel context.CancelFunc      // nil before start
 	began  time.Time
 
 	failOnce sync.Once
-	failed   chan struct{} // closed when one has failed
+	failed   chan struct{} // closed when a component has failed
 	failure  error
 }
 
-// component is one of them.
+// component is a Component and its state.
 type component struct {
 	Component
 	name         string
 	config       *rest.Config
-	ready, ended chan struct{} // closed when it is
+	ready, ended chan struct{}
 	setReady     func()
-	readyAt      time.Time // before ready is closed
+	readyAt      time.Time // set before ready is closed
 }
 
 func newComponents(all []Component, family *lifecycle.GoroutineSet, logger *zap.Logger) *components {
 	c := &components{logger: logger, family: family, failed: make(chan struct{})}
-	for _, one := range all {
-		own := &component{Component: one, name: one.Name(), ready: make(chan struct{}), ended: make(chan struct{})}
+	for _, implementation := range all {
+		own := &component{Component: implementation, name: implementation.Name(), ready: make(chan struct{}), ended: make(chan struct{})}
 		own.setReady = sync.OnceFunc(func() {
 			own.readyAt = time.Now()
 			close(own.ready)
@@ -63,14 +63,14 @@ func newComponents(all []Component, family *lifecycle.GoroutineSet, logger *zap.
 	return c
 }
 
-// checks are the readiness checks of the components.
+// checks returns the readiness checks of the components.
 func (c *components) checks() (checks []healthz.HealthChecker) {
-	for _, one := range c.all {
-		checks = append(checks, healthz.NamedCheck("component/"+one.name, func(*http.Request) error {
+	for _, o := range c.all {
+		checks = append(checks, healthz.NamedCheck("component/"+o.name, func(*http.Request) error {
 			switch {
-			case closed(one.ended):
+			case closed(o.ended):
 				return errors.New("ended")
-			case !closed(one.ready):
+			case !closed(o.ready):
 				return errors.New("not ready")
 			}
 			return nil
@@ -79,79 +79,79 @@ func (c *components) checks() (checks []healthz.HealthChecker) {
 	return checks
 }
 
-// start starts the components, all at once, each with a client of its own. Those
-// that lease gives the name of a Lease run in one server at a time, the ones with the
-// same Lease in the same; the others, and all without elections, run here.
+// start starts all components, each with its own client. A component for which lease
+// returns a name runs in one server at a time, in the same server as others with that
+// Lease. The others run here, and so do all components if elections is nil.
 func (c *components) start(client func(name string) (*rest.Config, error), elections *election.Elections, lease func(Component) string) error {
 	groups := map[string][]*component{}
-	for _, one := range c.all {
+	for _, o := range c.all {
 		var err error
-		if one.config, err = client(one.name); err != nil {
+		if o.config, err = client(o.name); err != nil {
 			return err
 		}
 		name := ""
 		if elections != nil {
-			name = lease(one.Component)
+			name = lease(o.Component)
 		}
-		groups[name] = append(groups[name], one)
+		groups[name] = append(groups[name], o)
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	c.cancel, c.began = cancel, time.Now()
 	for name, group := range groups {
 		if name == "" {
-			for _, one := range group {
+			for _, o := range group {
 				go func() {
-					defer close(one.ended)
-					c.run(ctx, one)
+					defer close(o.ended)
+					c.run(ctx, o)
 				}()
 			}
 			continue
 		}
-		go c.stand(ctx, elections, name, group)
+		go c.runElected(ctx, elections, name, group)
 	}
 	return nil
 }
 
-// stand runs a group of components whenever this server is elected. Those that wait
-// to be are ready for that.
-func (c *components) stand(ctx context.Context, elections *election.Elections, lease string, group []*component) {
+// runElected runs a group of components while this server holds their Lease. On standby
+// they count as ready.
+func (c *components) runElected(ctx context.Context, elections *election.Elections, lease string, group []*component) {
 	defer func() {
-		for _, one := range group {
-			close(one.ended)
+		for _, o := range group {
+			close(o.ended)
 		}
 	}()
 	standby := func() {
-		for _, one := range group {
-			one.setReady()
+		for _, o := range group {
+			o.setReady()
 		}
 	}
 	elections.Lead(ctx, lease, standby, func(ctx context.Context) {
 		var running sync.WaitGroup
 		defer running.Wait()
-		for _, one := range group {
-			running.Go(func() { c.run(ctx, one) })
+		for _, o := range group {
+			running.Go(func() { c.run(ctx, o) })
 		}
 	})
 }
 
-// run runs a component. To end before ctx does, in whatever way, is to fail.
-func (c *components) run(ctx context.Context, one *component) {
-	err := errEnded // by runtime.Goexit too, which tests do that fail
+// run runs a component. It has failed if it ends before ctx.
+func (c *components) run(ctx context.Context, o *component) {
+	err := errEnded // also after runtime.Goexit, which failing tests call
 	defer func() {
 		if cause := recover(); cause != nil {
-			c.logger.Error("component panicked", zap.String("component", one.name), zap.Any("panic", cause), zap.ByteString("stack", debug.Stack()))
+			c.logger.Error("component panicked", zap.String("component", o.name), zap.Any("panic", cause), zap.ByteString("stack", debug.Stack()))
 			err = fmt.Errorf("panic: %v", cause)
 		}
 		if ctx.Err() == nil {
-			c.fail(fmt.Errorf("component %s: %w", one.name, err))
+			c.fail(fmt.Errorf("component %s: %w", o.name, err))
 		}
 	}()
-	ctx = logging.NewContext(ctx, c.logger.Named(one.name))
-	// A component may do with its copy what it likes.
-	config := rest.CopyConfig(one.config)
-	forget := containment.Do(ctx, func(err error) { c.fail(fmt.Errorf("component %s: %w", one.name, err)) }, func(ctx context.Context) {
+	ctx = logging.NewContext(ctx, c.logger.Named(o.name))
+	// The component may change its copy.
+	config := rest.CopyConfig(o.config)
+	forget := containment.Do(ctx, func(err error) { c.fail(fmt.Errorf("component %s: %w", o.name, err)) }, func(ctx context.Context) {
 		c.family.Do(ctx, func() {
-			if failure := one.Run(ctx, config, one.setReady); failure != nil {
+			if failure := o.Run(ctx, config, o.setReady); failure != nil {
 				err = failure
 			}
 		})
@@ -166,10 +166,10 @@ func (c *components) fail(err error) {
 	})
 }
 
-// wait returns when all are ready, or says which are not.
+// wait returns when all components are ready. Its error names those that are not.
 func (c *components) wait(ctx context.Context) error {
-	for _, one := range c.all {
-		if err := c.announce(ctx, one); err != nil {
+	for _, o := range c.all {
+		if err := c.announce(ctx, o); err != nil {
 			return err
 		}
 	}
@@ -181,8 +181,8 @@ func (c *components) running() bool {
 	return c.cancel != nil && slices.ContainsFunc(c.all, func(o *component) bool { return !closed(o.ended) })
 }
 
-// stop ends the components' context and waits for them. The error names those that have not
-// ended in time. It may be called again, and before start.
+// stop ends the components' context and waits for them. The error names those that have
+// not ended in time. It may be called again, and before start.
 func (c *components) stop() error {
 	if c.cancel == nil {
 		return nil
@@ -190,9 +190,9 @@ func (c *components) stop() error {
 	c.cancel()
 	timeout := time.NewTimer(componentsTimeout)
 	defer timeout.Stop()
-	for _, one := range c.all {
+	for _, o := range c.all {
 		select {
-		case <-one.ended:
+		case <-o.ended:
 		case <-timeout.C:
 			running := c.names(func(o *component) bool { return !closed(o.ended) })
 			return fmt.Errorf("still running %s after its context ended: component %s", componentsTimeout, running)
@@ -203,9 +203,9 @@ func (c *components) stop() error {
 
 func (c *components) names(where func(*component) bool) string {
 	var names []string
-	for _, one := range c.all {
-		if where(one) {
-			names = append(names, one.name)
+	for _, o := range c.all {
+		if where(o) {
+			names = append(names, o.name)
 		}
 	}
 	return strings.Join(names, ", ")

@@ -110,8 +110,8 @@ var failures = map[string]struct {
 }{
 	"panic":  {func() error { panic("no idea") }, "component bad: panic: no idea"},
 	"error":  {func() error { return errors.New("out of luck") }, "component bad: out of luck"},
-	"return": {func() error { return nil }, "component bad: it ended by itself"},
-	"goexit": {func() error { runtime.Goexit(); return nil }, "component bad: it ended by itself"},
+	"return": {func() error { return nil }, "component bad: it returned before the control plane stopped"},
+	"goexit": {func() error { runtime.Goexit(); return nil }, "component bad: it returned before the control plane stopped"},
 }
 
 // TestComponentFailsAtStart: the start fails, and nothing is left.

@@ -6,14 +6,14 @@ import (
 	"github.com/kubembed/kubembed/internal/connlimit"
 )
 
-// The connections of the process are shared by all its control planes.
+// All control planes of a process share its connections.
 var (
 	connectionsDesc = prometheus.NewDesc("kubembed_connections",
-		"Number of open connections, of all listeners and to where clients have them opened.", nil, nil)
+		"Number of open connections: of all listeners, and those opened for clients.", nil, nil)
 	connectionsLimitDesc = prometheus.NewDesc("kubembed_connections_limit",
-		"Number of connections that the limit of open files has room for.", nil, nil)
+		"Number of connections that the limit of open files allows.", nil, nil)
 	connectionsClosedDesc = prometheus.NewDesc("kubembed_connections_closed_total",
-		"Number of connections that were closed because there were too many for the limit of open files.",
+		"Number of connections that were closed because of the limit of open files.",
 		[]string{"listener", "client"}, nil)
 )
 
@@ -29,7 +29,7 @@ func (connectionMetrics) Collect(all chan<- prometheus.Metric) {
 	stats := connlimit.Process.Stats()
 	all <- prometheus.MustNewConstMetric(connectionsDesc, prometheus.GaugeValue, float64(stats.Open))
 	all <- prometheus.MustNewConstMetric(connectionsLimitDesc, prometheus.GaugeValue, float64(stats.Capacity))
-	for what, number := range stats.Closed {
-		all <- prometheus.MustNewConstMetric(connectionsClosedDesc, prometheus.CounterValue, float64(number), what.Listener, string(what.Client))
+	for kind, number := range stats.Closed {
+		all <- prometheus.MustNewConstMetric(connectionsClosedDesc, prometheus.CounterValue, float64(number), kind.Listener, string(kind.Client))
 	}
 }

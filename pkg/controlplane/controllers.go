@@ -17,14 +17,15 @@ import (
 	"github.com/kubembed/kubembed/internal/fieldpath"
 )
 
-// startElections is for when there may be others on the same etcd: the core
-// controllers, each component and what takes snapshots are in one of them at a time.
+// startElections starts leader election if other control planes may use the same etcd.
+// The core controllers, each component and the snapshot schedule run in one control plane
+// at a time.
 func (s *Server) startElections() error {
 	if !s.config.Etcd.shared() {
 		return nil
 	}
 	if !s.apiserver.Serves(coordinationv1.SchemeGroupVersion.WithResource("leases")) {
-		return fieldpath.New("", "Config.RuntimeConfig", "coordination.k8s.io/v1 is switched off, and control planes that share an etcd elect by Leases: switch it on")
+		return fieldpath.New("", "Config.RuntimeConfig", "coordination.k8s.io/v1 is switched off, and control planes that share an etcd need Leases: switch it on")
 	}
 	config, err := s.apiserver.ClientConfigAs("system:kubembed-leader-election", user.SystemPrivilegedGroup)
 	if err != nil {
@@ -39,8 +40,8 @@ func (s *Server) startElections() error {
 	return nil
 }
 
-// startControllers starts the core controllers. They are not awaited: what they
-// would do first has been done by the API server.
+// startControllers starts the core controllers without waiting for them: the API server
+// has already created what they would create first.
 func (s *Server) startControllers() error {
 	if s.config.DisableCoreControllers {
 		s.controllers = newComponents(nil, s.family, s.config.Logger)
@@ -64,8 +65,8 @@ func (s *Server) startControllers() error {
 	}
 	s.controllers = newComponents([]Component{
 		controllers.ServiceAccounts(core),
-		later{controllers.Core(core)},
-		later{certificates.New(certificates.Config{
+		delayed{controllers.Core(core)},
+		delayed{certificates.New(certificates.Config{
 			Serves:                 s.apiserver.Serves,
 			NodeInformer:           s.apiserver.Informers().Core().V1().Nodes().Informer(),
 			CA:                     &authority.CertificateAuthority{Certificate: s.pki.CA().Cert, PrivateKey: s.pki.CA().Key},
@@ -80,31 +81,30 @@ func (s *Server) startControllers() error {
 		})},
 	}, s.family, s.config.Logger)
 	return s.controllers.start(func(string) (*rest.Config, error) {
-		// Upstream's controllers have roles of their own; where RBAC is switched off
-		// nobody has.
+		// Upstream's controllers have their own roles, but not without RBAC.
 		return s.apiserver.ClientConfigAs(user.KubeControllerManager, user.SystemPrivilegedGroup)
 	}, s.elections, func(Component) string { return coreLease })
 }
 
-// headStart is what the host's first requests have before the controllers list
-// everything, or else those who start many control planes would feel it.
-const headStart = 200 * time.Millisecond
+// controllerDelay is the time before the controllers list all objects. It keeps them out
+// of the way of the host's first requests, which matters if many control planes start.
+const controllerDelay = 200 * time.Millisecond
 
-// later is a component that begins after headStart.
-type later struct{ Component }
+// delayed is a component that starts after controllerDelay.
+type delayed struct{ Component }
 
-func (l later) Run(ctx context.Context, config *rest.Config, ready func()) error {
-	timer := time.NewTimer(headStart)
+func (d delayed) Run(ctx context.Context, config *rest.Config, ready func()) error {
+	timer := time.NewTimer(controllerDelay)
 	defer timer.Stop()
 	select {
 	case <-ctx.Done():
 		return nil
 	case <-timer.C:
-		return l.Component.Run(ctx, config, ready)
+		return d.Component.Run(ctx, config, ready)
 	}
 }
 
-// startComponents starts the host's components.
+// startComponents starts the components of Config.
 func (s *Server) startComponents() error {
 	return s.components.start(func(name string) (*rest.Config, error) {
 		config, err := s.apiserver.ClientConfigAs("system:"+name, user.SystemPrivilegedGroup)

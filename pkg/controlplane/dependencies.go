@@ -13,10 +13,10 @@ import (
 	"github.com/kubembed/kubembed/pkg/etcd"
 )
 
-// What a Server is made of is behind interfaces, for the sake of those who import
-// this package: the compiler goes through the types of all fields, and theirs, each
-// time, and behind these two is most of upstream's server. That is half of what it
-// takes to compile a small test.
+// The API server and the etcd member of a Server are behind interfaces to speed up the
+// compilation of importers. The compiler loads the types of all fields, and the types of
+// those two include most of upstream's server. That would double the time to compile a
+// small test.
 
 // apiServer is an *apiserver.Server and its internals.
 type apiServer interface {

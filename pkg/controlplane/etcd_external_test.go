@@ -99,7 +99,7 @@ func TestStatusOfEtcdElsewhere(t *testing.T) {
 		&pb.AlarmRequest{Action: pb.AlarmRequest_ACTIVATE, Alarm: pb.AlarmType_NOSPACE, MemberID: status.MemberID}); err != nil {
 		t.Fatal(err)
 	}
-	if missing := lacks(spaceCheck(t, client), "NOSPACE", "writes are refused", "see to it there"); missing != "" {
+	if missing := lacks(spaceCheck(t, client), "NOSPACE", "writes are refused", "free space with etcdctl"); missing != "" {
 		t.Errorf("the readiness check says %q, without %q", spaceCheck(t, client), missing)
 	}
 	if err := client.Discovery().RESTClient().Get().AbsPath("/readyz").Do(t.Context()).Error(); err == nil {

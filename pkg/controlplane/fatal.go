@@ -10,9 +10,9 @@ import (
 	"github.com/kubembed/kubembed/internal/containment"
 )
 
-// fatal is the first error for which the Kubernetes code would have ended the process, on
-// a goroutine of the control plane: klog.Fatal, or a panic that it does not recover. It
-// ends the control plane, or its start.
+// fatal holds the first error for which the Kubernetes code would have ended the process
+// on a goroutine of the control plane: klog.Fatal, or a panic that it does not recover.
+// The error ends the control plane or its start.
 type fatal struct {
 	once  sync.Once
 	given chan struct{} // closed when err is set
@@ -30,15 +30,15 @@ func (f *fatal) give(err error, abandon context.CancelCauseFunc) {
 	})
 }
 
-// ignore is called when the control plane is stopped, for whatever reason: hooks that are
-// cut short return errors, for which upstream ends the process.
+// ignore drops later errors. It is called when a stop begins: interrupted hooks return
+// errors for which upstream ends the process.
 func (f *fatal) ignore() {
 	if f != nil {
 		f.once.Do(func() {})
 	}
 }
 
-// cause returns nil while there is none.
+// cause returns the error, or nil if there is none.
 func (f *fatal) cause() error {
 	if closed(f.given) {
 		return f.err
@@ -46,7 +46,7 @@ func (f *fatal) cause() error {
 	return nil
 }
 
-// logPanic keeps the stack of a panic that has become the error of a start.
+// logPanic logs the stack of a panic that has failed a start.
 func (s *Server) logPanic(err error) {
 	if failure := (*containment.Error)(nil); errors.As(err, &failure) && failure.Stack != nil {
 		s.config.Logger.Error("panicked", zap.Any("panic", failure.Value), zap.ByteString("stack", failure.Stack))

@@ -9,22 +9,21 @@ import (
 	"k8s.io/component-base/metrics/legacyregistry"
 )
 
-// Metrics returns what prometheus.DefaultGatherer lacks: the metrics of this control
-// plane, which the label control_plane names by the address of its listener, and those
-// that the Kubernetes code counts for the whole process. A host serves both:
+// Metrics returns the metrics that prometheus.DefaultGatherer lacks: those of this
+// control plane, with the label control_plane, the address of its listener, and those of
+// the Kubernetes code for the whole process. A host serves both:
 //
 //	all := prometheus.Gatherers{prometheus.DefaultGatherer, cp.Metrics()}
 //	http.Handle("/metrics", promhttp.HandlerFor(all, promhttp.HandlerOpts{}))
 //
-// Metrics of the process that are in both, go_* and process_* among them, are left to
-// the DefaultGatherer, which also has those of etcd. Gatherers of several control planes
-// can be combined as well: then the metrics of the process are in that of the control
-// plane whose Metrics was called first, among those that still run, so that nothing is
-// counted twice. When a control plane stops, its Gatherer has no metrics, and no error,
-// from then on.
+// Metrics of the process that are in both, such as go_* and process_*, are left to the
+// DefaultGatherer, which also has those of etcd. Gatherers of several control planes can
+// be combined too. The metrics of the process are then in the Gatherer of the first
+// running control plane whose Metrics was called, so that they are counted once. The
+// Gatherer of a stopped control plane returns no metrics and no error.
 //
-// Clients get the metrics of one control plane and of the process at /metrics of the
-// API server, with those of etcd where it is embedded, and without the host's.
+// Clients get the metrics of one control plane and of the process at /metrics of the API
+// server, with those of an embedded etcd, and without the host's.
 func (s *Server) Metrics() prometheus.Gatherer {
 	planes.Lock()
 	defer planes.Unlock()
@@ -34,11 +33,11 @@ func (s *Server) Metrics() prometheus.Gatherer {
 	return gatherer{s.measured}
 }
 
-// defaultGatherer is what upstream's packages and etcd register with. A host may put
-// Metrics into prometheus.DefaultGatherer.
+// defaultGatherer is the registry of upstream's packages and etcd. A host may add Metrics
+// to prometheus.DefaultGatherer.
 var defaultGatherer = prometheus.DefaultGatherer
 
-// gatherer is for the host.
+// gatherer gathers for the host.
 type gatherer struct{ of *measured }
 
 func (g gatherer) Gather() ([]*dto.MetricFamily, error) {
@@ -51,10 +50,10 @@ func (g gatherer) Gather() ([]*dto.MetricFamily, error) {
 		return g.of.only(families), err
 	}
 	families, err := legacyregistry.DefaultGatherer.Gather()
-	// Errors of its collectors are in its own answer.
+	// Its own Gather reports errors of its collectors.
 	registered, _ := defaultGatherer.Gather()
-	there := familyNames(registered)
-	families = slices.DeleteFunc(families, func(family *dto.MetricFamily) bool { return there[family.GetName()] })
+	present := familyNames(registered)
+	families = slices.DeleteFunc(families, func(family *dto.MetricFamily) bool { return present[family.GetName()] })
 	return g.of.only(families), err
 }
 
@@ -66,7 +65,7 @@ func (m *measured) state() (running, first bool) {
 	return slices.Contains(planes.running, m), len(planes.gathered) > 0 && planes.gathered[0] == m
 }
 
-// only leaves out the metrics of other control planes.
+// only removes the metrics of other control planes.
 func (m *measured) only(families []*dto.MetricFamily) []*dto.MetricFamily {
 	others := func(metric *dto.Metric) bool {
 		return slices.ContainsFunc(metric.Label, func(label *dto.LabelPair) bool {
@@ -90,13 +89,14 @@ func familyNames(families []*dto.MetricFamily) map[string]bool {
 	return all
 }
 
-// served are the metrics for clients of the API server.
+// served gathers for clients of the API server.
 type served struct {
 	of   *measured
-	etcd bool // it is in this process
+	etcd bool // runs in this process
 }
 
-// etcdPrefixes begin the names of etcd's metrics. The default registry has the host's, too.
+// etcdPrefixes begin the names of etcd's metrics. The default registry has the host's
+// metrics too.
 var etcdPrefixes = []string{"etcd_", "grpc_server_", "os_fd_"}
 
 func (g served) Gather() ([]*dto.MetricFamily, error) {
@@ -106,10 +106,10 @@ func (g served) Gather() ([]*dto.MetricFamily, error) {
 		return families, err
 	}
 	registered, _ := defaultGatherer.Gather() // the host's errors are not the client's
-	there := familyNames(families)
+	present := familyNames(families)
 	for _, family := range registered {
 		name := family.GetName()
-		if !there[name] && slices.ContainsFunc(etcdPrefixes, func(prefix string) bool { return strings.HasPrefix(name, prefix) }) {
+		if !present[name] && slices.ContainsFunc(etcdPrefixes, func(prefix string) bool { return strings.HasPrefix(name, prefix) }) {
 			families = append(families, family)
 		}
 	}

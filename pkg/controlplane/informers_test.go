@@ -48,7 +48,8 @@ func (a asker) as(user string, groups ...string) kubernetes.Interface {
 	return kubernetes.NewForConfigOrDie(config)
 }
 
-// wait asks as fast as it can until done: what is asked for next is to come right after it.
+// wait asks as fast as it can until done: what is asked for next is to come right after
+// it.
 func (a asker) wait(what string, done func() (bool, error)) error {
 	for deadline := time.Now().Add(time.Minute); time.Now().Before(deadline); {
 		if ok, err := done(); ok || err != nil {

@@ -163,7 +163,7 @@ func (s *Server) revokeJoinKubeconfig(ctx context.Context, kubeconfig []byte) er
 	return deleteToken(ctx, client, token)
 }
 
-// joinToken is the token in a file that JoinKubeconfig has made.
+// joinToken returns the token in a file of JoinKubeconfig.
 func (s *Server) joinToken(kubeconfig []byte) (join.Token, error) {
 	cfg, err := clientcmd.Load(kubeconfig)
 	if err != nil {

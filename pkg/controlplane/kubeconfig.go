@@ -154,8 +154,8 @@ func (s *Server) revokeKubeconfig(ctx context.Context, kubeconfig []byte) error 
 	return s.forgetExpired(ctx, client)
 }
 
-// clientCertificate is that of the current context of a file that this control plane has
-// made.
+// clientCertificate returns the certificate of the current context of a file of this
+// control plane.
 func (s *Server) clientCertificate(kubeconfig []byte) (*x509.Certificate, error) {
 	cfg, err := clientcmd.Load(kubeconfig)
 	if err != nil {
@@ -196,7 +196,7 @@ func signedByAny(certificate *x509.Certificate, bundle []byte) bool {
 	return false
 }
 
-// forgetExpired deletes revocations of certificates that have expired since.
+// forgetExpired deletes the revocations of expired certificates.
 func (s *Server) forgetExpired(ctx context.Context, client kubernetes.Interface) error {
 	secrets := client.CoreV1().Secrets(revocation.Namespace)
 	list, err := secrets.List(ctx, metav1.ListOptions{FieldSelector: fields.OneTermEqualSelector("type", string(revocation.SecretType)).String()})

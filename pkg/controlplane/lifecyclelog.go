@@ -12,16 +12,16 @@ import (
 	"github.com/kubembed/kubembed/pkg/apiserver"
 )
 
-// The log for operators. Beginnings and ends are at info level, with fields of the same
-// names everywhere (address, version, dataDir, component, node, path, took, reason,
-// error). A warning asks for action, and an error has ended the control plane.
+// The log for operators. Starts and ends are at info level. Fields have the same names in
+// all lines: address, version, dataDir, component, node, path, took, reason, error. A
+// warning asks for action. An error has ended the control plane.
 
-// logStarting begins the log of a start.
+// logStarting logs the beginning of a start.
 func (s *Server) logStarting() {
 	s.config.Logger.Info("starting", zap.String("version", apiserver.KubernetesVersion), zap.String("dataDir", s.config.DataDir), zap.Bool("ephemeral", s.config.DataDir == ""))
 }
 
-// logStarted says that it is ready.
+// logStarted logs that the control plane is ready.
 func (s *Server) logStarted() {
 	fields := []zap.Field{
 		zap.String("address", s.URL()),
@@ -42,26 +42,26 @@ func (s *Server) logStarted() {
 	s.config.Logger.Info("started", fields...)
 }
 
-// logFailedStart says why there is no control plane. One that was called off is none of
-// an operator's worries.
+// logFailedStart logs the error of a start. A canceled start is no problem for an
+// operator.
 func (s *Server) logFailedStart(ctx context.Context, err error) {
 	took := zap.Duration("took", time.Since(s.began))
 	if errors.Is(context.Cause(ctx), context.Canceled) {
-		s.config.Logger.Info("the start was called off", zap.String("reason", err.Error()), took)
+		s.config.Logger.Info("the start was canceled", zap.String("reason", err.Error()), took)
 		return
 	}
 	s.config.Logger.Error("the start has failed", zap.Error(err), zap.String("dataDir", s.config.DataDir), took)
 }
 
-// logUncleanStop warns of a crash that nobody else may have noticed. A stop removes runDir.
+// logUncleanStop warns of a crash since the last start. A stop removes runDir.
 func (s *Server) logUncleanStop() {
 	if _, err := os.Stat(s.runDir); err == nil && s.temporary == nil {
-		s.config.Logger.Warn("the control plane was not stopped the last time: the process was killed, or the machine crashed; everything that was acknowledged is there",
+		s.config.Logger.Warn("the control plane was not stopped the last time: the process was killed, or the machine crashed; all acknowledged writes are kept",
 			zap.String("dataDir", s.dir))
 	}
 }
 
-// logStopping says that it stops, and why.
+// logStopping logs the reason of a stop.
 func (s *Server) logStopping() {
 	if err := s.Err(); err != nil {
 		s.config.Logger.Error("the control plane has failed, and stops", zap.Error(err))
@@ -70,28 +70,28 @@ func (s *Server) logStopping() {
 	s.config.Logger.Info("stopping", zap.String("reason", "Shutdown or Close was called"))
 }
 
-// logStopped says how that has ended.
+// logStopped logs the result of a stop.
 func (s *Server) logStopped(begin time.Time, err error) {
 	took := zap.Duration("took", time.Since(begin))
 	if err != nil {
-		s.config.Logger.Warn("stopped, but not everything has ended", zap.Error(err), took)
+		s.config.Logger.Warn("stopped, but some parts are still running", zap.Error(err), took)
 		return
 	}
 	s.config.Logger.Info("stopped", took)
 }
 
-// waitingInterval is how often the log names the components that a start waits for. It is
-// a variable for tests.
+// waitingInterval is the time between two log lines with the components that a start
+// waits for. It is a variable for tests.
 var waitingInterval = 10 * time.Second
 
-// announce waits for a component, and says when it is ready.
-func (c *components) announce(ctx context.Context, one *component) error {
+// announce waits for a component, and logs when it is ready.
+func (c *components) announce(ctx context.Context, component *component) error {
 	reminder := time.NewTicker(waitingInterval)
 	defer reminder.Stop()
 	for {
 		select {
-		case <-one.ready:
-			c.logger.Info("component is ready", zap.String("component", one.name), zap.Duration("took", one.readyAt.Sub(c.began)))
+		case <-component.ready:
+			c.logger.Info("component is ready", zap.String("component", component.name), zap.Duration("took", component.readyAt.Sub(c.began)))
 			return nil
 		case <-c.failed:
 			return c.failure
@@ -103,7 +103,7 @@ func (c *components) announce(ctx context.Context, one *component) error {
 	}
 }
 
-// waiting names the components that are not ready.
+// waiting returns the names of the components that are not ready.
 func (c *components) waiting() string {
 	return c.names(func(o *component) bool { return !closed(o.ready) })
 }

@@ -31,8 +31,8 @@ func observed(level zapcore.Level) (*zap.Logger, *observer.ObservedLogs) {
 	return zap.New(core), logs
 }
 
-// logLine waits for a line with that message and those fields, and returns its fields. An empty
-// value stands for any.
+// logLine waits for a line with that message and those fields, and returns its fields. An
+// empty value stands for any.
 func logLine(t *testing.T, logs *observer.ObservedLogs, level zapcore.Level, message string, fields ...string) (found map[string]any) {
 	t.Helper()
 	testwait.True(t, fmt.Sprintf("%s: %s %v", level, message, fields), func() bool {
@@ -147,8 +147,9 @@ func addressForOthers(t *testing.T) string {
 	return ""
 }
 
-// TestStartForOthersLogsNoStaleData: the first start on an address that workers reach once
-// said that the API server had not exited successfully, and so did each after a stop.
+// TestStartForOthersLogsNoStaleData: the first start on an address that workers reach
+// once said that the API server had not exited successfully, and so did each after a
+// stop.
 func TestStartForOthersLogsNoStaleData(t *testing.T) {
 	logger, logs := observed(zapcore.WarnLevel)
 	cfg := controlplane.Config{DataDir: t.TempDir(), BindAddress: net.JoinHostPort(addressForOthers(t), "0"), Logger: logger}
@@ -186,8 +187,8 @@ func TestCrashIsLogged(t *testing.T) {
 	}
 }
 
-// TestFailedStartIsLogged, as an error with the text that Start returns: whatever it is that
-// a start refuses, see DURABILITY.md.
+// TestFailedStartIsLogged, as an error with the text that Start returns: whatever it is
+// that a start refuses, see DURABILITY.md.
 func TestFailedStartIsLogged(t *testing.T) {
 	dir := t.TempDir()
 	closeServer(t, start(t, controlplane.Config{DataDir: dir}))
@@ -216,7 +217,7 @@ func TestFailedStartIsLogged(t *testing.T) {
 	if _, err := controlplane.Start(ctx, cfg); !errors.Is(err, context.Canceled) {
 		t.Errorf("Start: %v", err)
 	}
-	logLine(t, logs, zapcore.InfoLevel, "the start was called off")
+	logLine(t, logs, zapcore.InfoLevel, "the start was canceled")
 	if lines := warnings(logs); len(lines) > 0 {
 		t.Errorf("warnings: %q", lines)
 	}

@@ -14,9 +14,9 @@ import (
 	"github.com/kubembed/kubembed/pkg/etcd"
 )
 
-// EtcdStatus tells how etcd is: the size of its database and how much of it is in
-// use, its revision and its alarms. It is of the member in this process, without
-// asking others, or of one of Config.Etcd.Endpoints.
+// EtcdStatus returns the status of etcd: the size of its database, the used part of it,
+// the revision and the alarms. It is that of the member in this process, or of one of
+// Config.Etcd.Endpoints.
 func (s *Server) EtcdStatus(ctx context.Context) (etcd.Status, error) {
 	if s.member != nil {
 		return s.member.Status(), nil
@@ -28,7 +28,8 @@ func (s *Server) EtcdStatus(ctx context.Context) (etcd.Status, error) {
 	return status, nil
 }
 
-// spaceCheck is the readiness check of the room for writes. It says what to do.
+// spaceCheck returns the readiness check of the space for writes. Its error names the
+// remedy.
 func (s *Server) spaceCheck() healthz.HealthChecker {
 	return healthz.NamedCheck("etcd-space", func(r *http.Request) error {
 		if s.member != nil {
@@ -42,17 +43,17 @@ func (s *Server) spaceCheck() healthz.HealthChecker {
 		}
 		status, err := s.EtcdStatus(r.Context())
 		if err != nil {
-			return nil //nolint:nilerr // another check tells whether etcd answers
+			return nil //nolint:nilerr // another check reports whether etcd responds
 		}
 		if len(status.Alarms) > 0 {
-			return fmt.Errorf("etcd has the alarm %s, so that writes are refused: its database has %d bytes of %d: see to it there", strings.Join(status.Alarms, ", "), status.SizeBytes, status.QuotaBytes)
+			return fmt.Errorf("etcd has the alarm %s, so that writes are refused: its database has %d bytes of %d: free space with etcdctl", strings.Join(status.Alarms, ", "), status.SizeBytes, status.QuotaBytes)
 		}
 		return nil
 	})
 }
 
-// explainSpace adds the cause and the cure to the error of a start in which etcd has
-// refused a write for lack of room.
+// explainSpace adds the cause and the remedy to the error of a start in which etcd has
+// refused a write for lack of space.
 func (s *Server) explainSpace(err error) error {
 	if err == nil || s.member == nil || !strings.Contains(err.Error(), rpctypes.ErrorDesc(rpctypes.ErrNoSpace)) {
 		return err
@@ -63,13 +64,13 @@ func (s *Server) explainSpace(err error) error {
 	return err
 }
 
-// dataCheck is the readiness check of the members' agreement on the data.
+// dataCheck returns the readiness check that the members agree on the data.
 func (s *Server) dataCheck() healthz.HealthChecker {
 	return healthz.NamedCheck("etcd-data", func(r *http.Request) error {
 		status, err := s.EtcdStatus(r.Context())
 		if err == nil && slices.Contains(status.Alarms, "CORRUPT") {
-			return errors.New("etcd has the alarm CORRUPT: its members do not agree on the data: remove the members that are wrong, and let them join again with empty directories, or restore a snapshot")
+			return errors.New("etcd has the alarm CORRUPT: its members do not agree on the data: remove the wrong members, and let them join again with empty directories, or restore a snapshot")
 		}
-		return nil // another check reports whether etcd answers
+		return nil // another check reports whether etcd responds
 	})
 }

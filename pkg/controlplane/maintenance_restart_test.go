@@ -52,7 +52,8 @@ func startsAgain(t *testing.T, cfg controlplane.Config, names []string) {
 	putConfigMap(t, client, "after", "x")
 }
 
-// TestStartAtTheQuota: a control plane whose database is full starts, or nobody could make room.
+// TestStartAtTheQuota: a control plane whose database is full starts, or nobody could
+// make room.
 func TestStartAtTheQuota(t *testing.T) {
 	cfg := controlplane.Config{DataDir: t.TempDir(), Etcd: controlplane.Etcd{QuotaBytes: 24 << 20}}
 	server := start(t, cfg)

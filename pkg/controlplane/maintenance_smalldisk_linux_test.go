@@ -115,8 +115,8 @@ func TestStartOnADiskThatIsFull(t *testing.T) {
 	startsAgain(t, cfg, names)
 }
 
-// TestSmallDiskIsWrittenTo for longer than etcd's log fits on it, and started on again: what
-// was overwritten is given back.
+// TestSmallDiskIsWrittenTo for longer than etcd's log fits on it, and started on again:
+// what was overwritten is given back.
 func TestSmallDiskIsWrittenTo(t *testing.T) {
 	disk := memoryDisk(t, 290)
 	cfg := controlplane.Config{DataDir: filepath.Join(disk, "data")}

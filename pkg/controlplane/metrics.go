@@ -15,21 +15,21 @@ import (
 	"github.com/kubembed/kubembed/internal/clientmetrics"
 )
 
-// measured is what a control plane counts about itself. A host may keep its Gatherer for
-// ever, so it does not keep the Server.
+// measured holds the counters of a control plane. A host may keep its Gatherer forever,
+// so it does not hold the Server after the stop.
 type measured struct {
-	name      string // its listener's address, which no other control plane of the process has
+	name      string // the address of its listener, which is unique in the process
 	server    atomic.Pointer[Server]
-	scheduled atomic.Bool  // snapshots are
+	scheduled atomic.Bool  // whether there are scheduled snapshots
 	failures  atomic.Int64 // of scheduled snapshots
-	last      atomic.Int64 // Unix time of the last one
+	last      atomic.Int64 // Unix time of the last snapshot
 }
 
-// planes are the control planes that run.
+// planes are the running control planes of the process.
 var planes struct {
 	sync.Mutex
 	running []*measured
-	// gathered are those whose Gatherer somebody has asked for, the first one first.
+	// gathered are those whose Metrics was called, in this order.
 	gathered []*measured
 }
 
@@ -52,7 +52,7 @@ var (
 	planeDescs = []*prometheus.Desc{snapshotFailuresDesc, lastSnapshotDesc, databaseSizeDesc, databaseInUseDesc, databaseQuotaDesc}
 )
 
-// planeCollector collects the metrics of all control planes that run.
+// planeCollector collects the metrics of all running control planes.
 type planeCollector struct{}
 
 func (planeCollector) Describe(descs chan<- *prometheus.Desc) {
@@ -90,16 +90,16 @@ func (m *measured) snapshotFailed() { m.failures.Add(1) }
 
 func (m *measured) snapshotTaken(at time.Time) { m.last.Store(at.Unix()) }
 
-// planeRegistry has the metrics of control planes and no others.
+// planeRegistry has the metrics of control planes only.
 var planeRegistry = prometheus.NewRegistry()
 
-// registerMetrics shows the library's metrics in legacyregistry, too.
+// registerMetrics also registers the library's metrics with legacyregistry.
 var registerMetrics = sync.OnceFunc(func() {
 	planeRegistry.MustRegister(planeCollector{})
 	legacyregistry.Registerer().MustRegister(planeCollector{}, connectionMetrics{})
 })
 
-// measure has the control plane's metrics until unmeasure.
+// measure adds the metrics of the control plane until unmeasure.
 func (s *Server) measure() {
 	planes.Lock()
 	defer planes.Unlock()
@@ -113,9 +113,9 @@ func (s *Server) unmeasure() {
 	}
 	planes.Lock()
 	defer planes.Unlock()
-	other := func(m *measured) bool { return m == s.measured }
-	planes.running = slices.DeleteFunc(planes.running, other)
-	planes.gathered = slices.DeleteFunc(planes.gathered, other)
+	own := func(m *measured) bool { return m == s.measured }
+	planes.running = slices.DeleteFunc(planes.running, own)
+	planes.gathered = slices.DeleteFunc(planes.gathered, own)
 	s.measured.server.Store(nil)
 }
 
@@ -131,7 +131,7 @@ func (s *Server) forgetClients() {
 }
 
 // storageMonitors measure apiserver_storage_size_bytes. Upstream has one getter for the
-// process, which dials a client for each look.
+// process, which dials a client for each measurement.
 func storageMonitors() (all []etcd3metrics.Monitor, _ error) {
 	planes.Lock()
 	defer planes.Unlock()

@@ -8,7 +8,7 @@ import (
 	"k8s.io/client-go/tools/cache"
 )
 
-// watchNodes logs nodes that join, leave, and become ready or not. It ends with the
+// watchNodes logs when nodes join, leave, become ready or not ready. It ends with the
 // informers of the API server.
 func (s *Server) watchNodes() error {
 	logger := s.config.Logger
@@ -35,7 +35,7 @@ func (s *Server) watchNodes() error {
 		},
 	})
 	if err != nil {
-		return fmt.Errorf("nodes are not watched for the log: %w", err)
+		return fmt.Errorf("watching nodes for the log: %w", err)
 	}
 	return nil
 }
@@ -51,8 +51,8 @@ func nodeFields(node *corev1.Node) []zap.Field {
 	return fields
 }
 
-// logReadiness logs a change of the condition Ready. A node that was never ready is on its
-// way.
+// logReadiness logs a change of the condition Ready, but not that a new node is not ready
+// yet.
 func logReadiness(logger *zap.Logger, old, node *corev1.Node) {
 	before, after := readiness(old), readiness(node)
 	ready := after.Status == corev1.ConditionTrue
@@ -61,7 +61,7 @@ func logReadiness(logger *zap.Logger, old, node *corev1.Node) {
 	case ready:
 		logger.Info("node is ready", zap.String("node", node.Name))
 	default:
-		logger.Warn("node is not ready any more: its pods are evicted if it stays so and the node lifecycle controller runs",
+		logger.Warn("node is not ready any more: its pods are evicted if this lasts and the node lifecycle controller runs",
 			zap.String("node", node.Name), zap.String("reason", after.Reason), zap.String("detail", after.Message))
 	}
 }

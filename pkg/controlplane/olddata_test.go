@@ -66,8 +66,8 @@ func oldDataDirs(t *testing.T, names []string, f func(t *testing.T, dir string, 
 	}
 }
 
-// TestOldDataIsKept is red after a move to the next minor version of Kubernetes until there are
-// DataDirs of the release before the move. Those of earlier ones are refused.
+// TestOldDataIsKept is red after a move to the next minor version of Kubernetes until
+// there are DataDirs of the release before the move. Those of earlier ones are refused.
 func TestOldDataIsKept(t *testing.T) {
 	t.Parallel()
 	releases, err := olddata.Releases()
@@ -156,8 +156,8 @@ func TestOldSnapshot(t *testing.T) {
 	})
 }
 
-// oldPlaneMain is a control plane on what was unpacked into the directory given, until stdin
-// ends.
+// oldPlaneMain is a control plane on what was unpacked into the directory given, until
+// stdin ends.
 func oldPlaneMain(args []string) error {
 	record, err := olddata.ReadRecord(args[0])
 	if err != nil {
@@ -172,8 +172,8 @@ func oldPlaneMain(args []string) error {
 	return server.Close()
 }
 
-// TestOldDataDirKilled kills the first starts on the DataDir of an earlier release, each a
-// little later than the one before. Nothing is lost.
+// TestOldDataDirKilled kills the first starts on the DataDir of an earlier release, each
+// a little later than the one before. Nothing is lost.
 func TestOldDataDirKilled(t *testing.T) {
 	t.Parallel()
 	oldDataDirs(t, []string{olddata.Stopped, olddata.Encrypted}, func(t *testing.T, dir string, record *olddata.Record) {
@@ -208,8 +208,8 @@ func TestOldDataDirKilled(t *testing.T) {
 	})
 }
 
-// wantOldObjects compares what is served with what the earlier release has served. After a
-// restore resource versions differ, and objects have been removed that are valid for
+// wantOldObjects compares what is served with what the earlier release has served. After
+// a restore resource versions differ, and objects have been removed that are valid for
 // moments only.
 func wantOldObjects(t *testing.T, server *controlplane.Server, record *olddata.Record, restored bool) {
 	t.Helper()
@@ -277,8 +277,8 @@ func addressed(o olddata.Object) bool {
 	return object.GetName() == "kubernetes" && (o.Resource == "endpoints" || o.Resource == "endpointslices")
 }
 
-// lost returns where is lacks something that was has, or "". New fields are no loss, nor are
-// new items of lists that may grow.
+// lost returns where is lacks something that was has, or "". New fields are no loss, nor
+// are new items of lists that may grow.
 func lost(was, is any, grown bool) string {
 	switch was := was.(type) {
 	case map[string]any:

@@ -22,7 +22,7 @@ func (s *Server) PKI() ([]byte, error) {
 	return bundle, nil
 }
 
-// validatePKI never says what is in it.
+// validatePKI does not show the keys.
 func (c Config) validatePKI(at *field.Path) field.ErrorList {
 	if len(c.PKI) == 0 {
 		return nil
@@ -33,7 +33,7 @@ func (c Config) validatePKI(at *field.Path) field.ErrorList {
 	return nil
 }
 
-// memberHosts are the names of a member of a cluster, for its certificate.
+// memberHosts returns the hosts of a member of a cluster for its certificate.
 func (e Etcd) memberHosts() (hosts []string) {
 	if e.Name == "" {
 		return nil

@@ -47,9 +47,9 @@ type record struct {
 	// Prefix is the path in etcd below which the objects are. It is empty where an older
 	// version has written the record.
 	Prefix string `json:"prefix,omitempty"`
-	// Kubernetes is the newest release that has been started here, like v1.37.2. It is empty
-	// where no release has, where the state is in an external etcd, and where a release with
-	// Kubernetes 1.36 has written the record. See checkRelease.
+	// Kubernetes is the newest release that has been started here, like v1.37.2. It is
+	// empty where no release has, where the state is in an external etcd, and where a
+	// release with Kubernetes 1.36 has written the record. See checkRelease.
 	Kubernetes string `json:"kubernetes,omitempty"`
 	// Restored says that Restore has put a database there that came without keys: those
 	// of the next start replace what the database knows of earlier ones.

@@ -213,8 +213,8 @@ func TestAnotherClustersKeysAreRefused(t *testing.T) {
 	wantConfigMap(t, second, "kept", "x")
 }
 
-// TestChangedKeysAreReported: without sa.key, a start makes a new one and goes on, as in a
-// rotation. The log says so, because it may have been lost.
+// TestChangedKeysAreReported: without sa.key, a start makes a new one and goes on, as in
+// a rotation. The log says so, because it may have been lost.
 func TestChangedKeysAreReported(t *testing.T) {
 	core, logs := observer.New(zap.WarnLevel)
 	cfg := controlplane.Config{DataDir: t.TempDir(), Logger: zap.New(core)}

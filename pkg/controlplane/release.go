@@ -10,8 +10,9 @@ import (
 )
 
 // A release that must not work on the data of another must not open the database either:
-// etcd upgrades it at once, and the release that the error names as the cure could not open
-// it any more. So the record has the release too, beside the API server's key in etcd.
+// etcd upgrades it at once, and the release that the error names as the cure could not
+// open it any more. So the record has the release too, beside the API server's key in
+// etcd.
 
 // firstRelease is the release of a record that names none.
 const firstRelease = "v1.36.0"
@@ -34,8 +35,8 @@ func (s *Server) checkRelease() error {
 	return nil
 }
 
-// keptRelease returns the release for the record, until the API server has found that this one
-// may work on the objects.
+// keptRelease returns the release for the record, until the API server has found that
+// this one may work on the objects.
 func (s *Server) keptRelease() string {
 	switch {
 	case s.config.Etcd.external():

@@ -27,8 +27,8 @@ func release(t testing.TB, minors int) string {
 	return fmt.Sprintf("v%d.%d.1", ours.Major(), int(ours.Minor())+minors)
 }
 
-// recordedRelease reads the release in the record of a DataDir, and replaces it by another
-// unless that is empty; "none" takes it away.
+// recordedRelease reads the release in the record of a DataDir, and replaces it by
+// another unless that is empty; "none" takes it away.
 func recordedRelease(t testing.TB, dir, other string) string {
 	t.Helper()
 	path := filepath.Join(dir, "cluster.json")
@@ -76,8 +76,8 @@ func sums(t testing.TB, dir string) map[string][sha256.Size]byte {
 	return all
 }
 
-// TestReleaseOfDataDir: a DataDir that this release must not work on is refused before etcd
-// upgrades it, so that the release that may still can.
+// TestReleaseOfDataDir: a DataDir that this release must not work on is refused before
+// etcd upgrades it, so that the release that may still can.
 func TestReleaseOfDataDir(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()

@@ -175,8 +175,8 @@ func TestMachineThatSlept(t *testing.T) {
 	}
 }
 
-// TestClockJumpsOfAYear: certificates are renewed at once after one ahead. After one back,
-// before the CA, the log says so, and all is well when the clock is.
+// TestClockJumpsOfAYear: certificates are renewed at once after one ahead. After one
+// back, before the CA, the log says so, and all is well when the clock is.
 func TestClockJumpsOfAYear(t *testing.T) {
 	const year = 365 * 24 * time.Hour
 	core, logs := observer.New(zap.ErrorLevel)

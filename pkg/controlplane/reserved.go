@@ -5,9 +5,9 @@ import (
 	"net/netip"
 )
 
-// reserved returns the names and addresses that no node gets a serving certificate for.
-// Servers of older releases publish none; their addresses are in the endpoints of the
-// kubernetes Service.
+// reserved returns the names and addresses for which no node gets a serving certificate.
+// Servers of older releases do not publish theirs. Their addresses are in the endpoints
+// of the kubernetes Service.
 func (s *Server) reserved(ctx context.Context) (names []string, addrs []netip.Addr, err error) {
 	if names, addrs, err = s.apiserver.Reserved(ctx); err != nil {
 		return nil, nil, err
@@ -22,8 +22,8 @@ func (s *Server) reserved(ctx context.Context) (names []string, addrs []netip.Ad
 	return names, addrs, nil
 }
 
-// privateEndpoints returns the endpoints of a member of an etcd cluster. If ClientAddr
-// is empty, the API server knows that endpoint from its etcd client.
+// privateEndpoints returns the endpoints of a member of an etcd cluster. If ClientAddr is
+// empty, the API server gets that endpoint from its etcd client.
 func (e Etcd) privateEndpoints() (endpoints []netip.AddrPort) {
 	if e.Name == "" {
 		return nil

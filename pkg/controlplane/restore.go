@@ -74,10 +74,10 @@ func (c RestoreConfig) Validate() error {
 }
 
 // Restore makes dir a DataDir with what is in a snapshot: one of Server.Snapshot or of
-// Config.Snapshots, or an etcd.db of "etcdctl snapshot save", which brings no
-// authorities and keys, so that Config.PKI or those in dir are used, or else new ones
-// made. r is read from where it is: open the Path of a SnapshotFile, and rewind a file that
-// has been written. Start with the Encryption, Etcd.Prefix and ServiceCIDR of that time.
+// Config.Snapshots, or an etcd.db of "etcdctl snapshot save", which brings no authorities
+// and keys, so that Config.PKI or those in dir are used, or else new ones made. r is read
+// from where it is: open the Path of a SnapshotFile, and rewind a file that has been
+// written. Start with the Encryption, Etcd.Prefix and ServiceCIDR of that time.
 //
 // dir is missing, empty, or holds at most the directory pki of the same cluster. The
 // snapshot is checked from end to end before anything is put in place. If Restore fails
@@ -106,8 +106,8 @@ func (c RestoreConfig) Validate() error {
 //
 // For errors.Is: etcd.ErrCorrupt for a snapshot that was cut short or changed,
 // ErrNotAuthentic for one that RestoreConfig.Key does not vouch for, etcd.ErrHasData,
-// etcd.ErrInUse, etcd.ErrNoSpace, etcd.ErrNewerVersion, apiserver.ErrVersionSkew for one of a
-// release that this one cannot follow, and the cause of ctx when it ends.
+// etcd.ErrInUse, etcd.ErrNoSpace, etcd.ErrNewerVersion, apiserver.ErrVersionSkew for one
+// of a release that this one cannot follow, and the cause of ctx when it ends.
 func Restore(ctx context.Context, dir string, r io.Reader, cfg RestoreConfig) error {
 	if err := cfg.Validate(); err != nil {
 		return err

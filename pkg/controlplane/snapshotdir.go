@@ -10,8 +10,8 @@ import (
 	"github.com/kubembed/kubembed/internal/ownership"
 )
 
-// checkSnapshotDir fails a start for the reasons for which each snapshot would fail. A full
-// disk is not one of them: deleting old snapshots frees space.
+// checkSnapshotDir fails a start for the reasons for which each snapshot would fail. A
+// full disk is not one of them: deleting old snapshots frees space.
 func (s *Server) checkSnapshotDir() error {
 	if c := s.config.Snapshots; c.Interval == 0 && c.Dir == "" {
 		return nil

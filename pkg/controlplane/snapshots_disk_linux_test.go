@@ -151,8 +151,9 @@ func leave(t *testing.T, disk string, free int64) *os.File {
 	return file
 }
 
-// exhaust extends a file of disk until there is no room for the smallest other file. ext4 reserves
-// more for a write than it needs, and has free blocks again once that is on the disk.
+// exhaust extends a file of disk until there is no room for the smallest other file. ext4
+// reserves more for a write than it needs, and has free blocks again once that is on the
+// disk.
 func exhaust(t *testing.T, disk string, filler *os.File) {
 	t.Helper()
 	for {
@@ -270,8 +271,8 @@ func TestSnapshotsOnTheDiskOfEtcd(t *testing.T) {
 	}
 }
 
-// TestStartChecksTheDiskOfSnapshots: one that is read-only is refused, and one that is full
-// is not, because old snapshots make room.
+// TestStartChecksTheDiskOfSnapshots: one that is read-only is refused, and one that is
+// full is not, because old snapshots make room.
 func TestStartChecksTheDiskOfSnapshots(t *testing.T) {
 	disk := smallDisk(t, 16)
 	filler := leave(t, disk, 0)

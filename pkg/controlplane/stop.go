@@ -16,8 +16,8 @@ import (
 )
 
 const (
-	// stopTimeout bounds a stop after the requests in flight have ended or were cut. Each part
-	// has a timeout of its own. Together they rarely come near this one.
+	// stopTimeout bounds a stop after the requests in flight have ended or were cut. Each
+	// part has a timeout of its own. Together they rarely come near this one.
 	stopTimeout = 80 * time.Second
 	// drainTimeout bounds a request if Config.RequestTimeout is zero.
 	drainTimeout = time.Minute
@@ -56,8 +56,8 @@ func (t *teardown) pushPart(name string, stop func() error) {
 	})
 }
 
-// stop unwinds the start, once. It returns in bounded time, even if a part of the process or
-// the disk does not respond.
+// stop unwinds the start, once. It returns in bounded time, even if a part of the process
+// or the disk does not respond.
 func (s *Server) stop(ctx context.Context) error {
 	s.stopOnce.Do(func() {
 		begin := time.Now()
@@ -70,8 +70,8 @@ func (s *Server) stop(ctx context.Context) error {
 	return s.stopErr
 }
 
-// unwindWithin returns when the start is undone, or when timeout has passed after the requests
-// in flight have ended or were cut.
+// unwindWithin returns when the start is undone, or when timeout has passed after the
+// requests in flight have ended or were cut.
 func (s *Server) unwindWithin(ctx context.Context, timeout time.Duration) error {
 	ended := make(chan error, 1)
 	go func() { ended <- s.unwind(ctx) }()
@@ -93,8 +93,9 @@ func (s *Server) unwindWithin(ctx context.Context, timeout time.Duration) error 
 	}
 }
 
-// unwind first ends the work that may take long, then runs the steps of the start, the last
-// one first. The steps have timeouts of their own: ctx bounds the requests in flight only.
+// unwind first ends the work that may take long, then runs the steps of the start, the
+// last one first. The steps have timeouts of their own: ctx bounds the requests in flight
+// only.
 func (s *Server) unwind(ctx context.Context) error {
 	if s.quietKlog != nil {
 		s.quietKlog()
@@ -107,8 +108,8 @@ func (s *Server) unwind(ctx context.Context) error {
 	return s.teardown.stack.Unwind(context.WithoutCancel(ctx))
 }
 
-// waitForAll waits for the goroutines of the control plane, except those that have already
-// missed their deadline.
+// waitForAll waits for the goroutines of the control plane, except those that have
+// already missed their deadline.
 func (s *Server) waitForAll() error {
 	if s.components != nil && !s.components.running() {
 		s.waitForGoroutines(s.components.family)
@@ -144,12 +145,12 @@ func (s *Server) removeFiles() (err error) {
 	return err
 }
 
-// goroutinesTimeout bounds the wait for upstream's goroutines. Their context has ended, and
-// they return within milliseconds.
+// goroutinesTimeout bounds the wait for upstream's goroutines. Their context has ended,
+// and they return within milliseconds.
 const goroutinesTimeout = 5 * time.Second
 
-// waitForGoroutines makes sure that a stopped control plane neither runs nor logs any more.
-// Upstream's controllers can be stopped but offer no way to wait for them.
+// waitForGoroutines makes sure that a stopped control plane neither runs nor logs any
+// more. Upstream's controllers can be stopped but offer no way to wait for them.
 func (s *Server) waitForGoroutines(family *lifecycle.GoroutineSet) {
 	ctx, cancel := context.WithTimeout(context.Background(), goroutinesTimeout)
 	defer cancel()

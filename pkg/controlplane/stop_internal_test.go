@@ -9,8 +9,8 @@ import (
 	"github.com/kubembed/kubembed/internal/lifecycle"
 )
 
-// TestStopNamesWhatHangs: a stop that runs out of time names the step that it waits for, also
-// if that has no timeout of its own.
+// TestStopNamesWhatHangs: a stop that runs out of time names the step that it waits for,
+// also if that has no timeout of its own.
 func TestStopNamesWhatHangs(t *testing.T) {
 	held := make(chan struct{})
 	ended := make(chan struct{})

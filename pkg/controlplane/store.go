@@ -17,11 +17,11 @@ import (
 	"github.com/kubembed/kubembed/pkg/etcd"
 )
 
-// store is where the state is kept: a member in this process or an etcd elsewhere.
+// store is a member in this process or the connection to an external etcd.
 type store interface {
 	Client() *clientv3.Client
 	DialContext(ctx context.Context, network, address string) (net.Conn, error)
-	// Done is closed when it has ended, by Close or by itself, of which Err tells.
+	// Done is closed after Close or a failure, which Err returns.
 	Done() <-chan struct{}
 	Err() error
 	Close() error
@@ -32,7 +32,7 @@ var (
 	_ store = (*etcd.Connection)(nil)
 )
 
-// lockDir keeps every other start away from what is in the directory.
+// lockDir locks the directory, so that no other control plane uses it.
 func (s *Server) lockDir() (err error) {
 	s.lock, err = dirlock.Take(s.dir)
 	switch {
@@ -42,12 +42,12 @@ func (s *Server) lockDir() (err error) {
 	case errors.Is(err, ownership.ErrUntrusted):
 		return fieldpath.New("", "Config.DataDir", "%w", err)
 	case err != nil:
-		return fieldpath.New("", "Config.DataDir", "cannot use %s: %w: name a directory that this user can write to, or one that can be made", s.dir, err)
+		return fieldpath.New("", "Config.DataDir", "cannot use %s: %w: name a directory that this user can write to or create", s.dir, err)
 	}
 	return nil
 }
 
-// openStore starts the member, or connects to the etcd elsewhere.
+// openStore starts the member, or connects to the external etcd.
 func (s *Server) openStore(ctx context.Context) error {
 	logger := logging.Lower(s.config.Logger.Named("etcd"))
 	e := s.config.Etcd
@@ -76,7 +76,7 @@ func (s *Server) openStore(ctx context.Context) error {
 	return nil
 }
 
-// etcdCluster is what makes the member one of a cluster, or nil.
+// etcdCluster returns the cluster of the member, or nil.
 func (s *Server) etcdCluster() *etcd.Cluster {
 	c := s.config.Etcd.cluster()
 	if c != nil {

@@ -33,9 +33,9 @@ func (s *Server) makeTemporary(ctx context.Context) (err error) {
 }
 
 // startSweep removes the directories of killed processes in the background, whether the
-// control plane is ephemeral or not: a host may have got a DataDir since. The goroutine is
-// of the control plane's family, so that a stop waits for it: a process that lives for a
-// second sweeps, too.
+// control plane is ephemeral or not: a host may have got a DataDir since. The goroutine
+// is of the control plane's family, so that a stop waits for it: a process that lives for
+// a second sweeps, too.
 func (s *Server) startSweep() {
 	go s.sweep(context.Background())
 }
