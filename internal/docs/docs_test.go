@@ -213,3 +213,23 @@ func TestMatch(t *testing.T) {
 		}
 	}
 }
+
+// TestPathsInPages checks that the files that contributors' pages name exist.
+func TestPathsInPages(t *testing.T) {
+	path := regexp.MustCompile("`((?:pkg|internal|examples)/[\\w./-]+)`")
+	for _, page := range []string{"ARCHITECTURE.md", "CONTRIBUTING.md"} {
+		content, err := os.ReadFile(filepath.Join(root, page))
+		if err != nil {
+			t.Fatal(err)
+		}
+		found := path.FindAllStringSubmatch(string(content), -1)
+		if len(found) < 3 {
+			t.Errorf("%s names %d paths", page, len(found))
+		}
+		for _, match := range found {
+			if _, err := os.Stat(filepath.Join(root, match[1])); err != nil {
+				t.Errorf("%s names %s: %v", page, match[1], err)
+			}
+		}
+	}
+}
