@@ -22,25 +22,27 @@ import (
 	"k8s.io/apimachinery/pkg/util/intstr"
 	apiregistrationv1 "k8s.io/kube-aggregator/pkg/apis/apiregistration/v1"
 	aggregatorclient "k8s.io/kube-aggregator/pkg/client/clientset_generated/clientset"
+
+	"github.com/kubembed/kubembed/internal/testwait"
 )
 
-// seen is a request that reached an aggregated server.
-type seen struct {
+// aggregatedRequest is a request that reached an aggregated server.
+type aggregatedRequest struct {
 	path   string
 	header http.Header
-	proxy  string // the name in a client certificate of the front-proxy CA
+	proxy  string // the common name of a client certificate by the front-proxy CA
 	cert   *x509.Certificate
 }
 
-// aggregated is an API server with one resource, on loopback. It believes the
-// identity headers of nobody but the front proxy, as real ones do.
-func (p *plane) aggregated(t testing.TB, group string) (*httptest.Server, <-chan seen) {
+// aggregated starts an API server with one resource on loopback. Like real servers it
+// trusts the identity headers of the front proxy only.
+func (p *plane) aggregated(t testing.TB, group string) (*httptest.Server, <-chan aggregatedRequest) {
 	t.Helper()
-	requests := make(chan seen, 100)
+	requests := make(chan aggregatedRequest, 100)
 	frontProxy := x509.NewCertPool()
 	frontProxy.AppendCertsFromPEM(p.pki.FrontProxyCA().PEM())
 	server := tlsServer(t, func(w http.ResponseWriter, r *http.Request) {
-		s := seen{path: r.URL.Path, header: r.Header.Clone()}
+		s := aggregatedRequest{path: r.URL.Path, header: r.Header.Clone()}
 		if certs := r.TLS.PeerCertificates; len(certs) > 0 {
 			if _, err := certs[0].Verify(x509.VerifyOptions{Roots: frontProxy, KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth}}); err == nil {
 				s.proxy, s.cert = certs[0].Subject.CommonName, certs[0]
@@ -71,8 +73,8 @@ func (p *plane) aggregated(t testing.TB, group string) (*httptest.Server, <-chan
 	return server, requests
 }
 
-// service makes a Service whose one endpoint is address. It is written straight
-// to etcd, because the API accepts no endpoint on loopback.
+// service creates a Service with one endpoint. It writes the endpoint to etcd: the API
+// accepts no loopback addresses.
 func (p *plane) service(t testing.TB, namespace string, address net.Addr) {
 	t.Helper()
 	must(p.admin().CoreV1().Services(namespace).Create(t.Context(), &corev1.Service{
@@ -98,7 +100,7 @@ func (p *plane) service(t testing.TB, namespace string, address net.Addr) {
 	must(p.etcd.Client().Put(t.Context(), "/registry/endpointslices/"+namespace+"/api", string(slice)))(t)
 }
 
-// register registers a group with the aggregator and removes it at the end.
+// register registers a group with the aggregator until the end of the test.
 func (p *plane) register(t testing.TB, group, namespace string, modify func(*apiregistrationv1.APIServiceSpec)) {
 	t.Helper()
 	port := int32(443)
@@ -117,30 +119,30 @@ func (p *plane) register(t testing.TB, group, namespace string, modify func(*api
 	})
 }
 
-// wantAvailable watches until the aggregator has made up its mind as wanted.
+// wantAvailable watches an APIService until its condition Available is as wanted.
 func (p *plane) wantAvailable(t testing.TB, group string, want apiregistrationv1.ConditionStatus, reason string) apiregistrationv1.APIServiceCondition {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), waitTimeout)
+	ctx, cancel := context.WithTimeout(t.Context(), testwait.Timeout)
 	defer cancel()
 	w := must(aggregatorclient.NewForConfigOrDie(p.ClientConfig()).ApiregistrationV1().APIServices().Watch(ctx, metav1.ListOptions{
 		FieldSelector: fields.OneTermEqualSelector("metadata.name", "v1."+group).String(),
 	}))(t)
 	defer w.Stop()
-	var last apiregistrationv1.APIServiceCondition
+	var latest apiregistrationv1.APIServiceCondition
 	for event := range w.ResultChan() {
 		if s, ok := event.Object.(*apiregistrationv1.APIService); ok {
 			for _, c := range s.Status.Conditions {
 				if c.Type == apiregistrationv1.Available {
 					// The first reason may be that the Service has not been seen yet.
-					if last = c; c.Status == want && c.Reason == reason {
+					if latest = c; c.Status == want && c.Reason == reason {
 						return c
 					}
 				}
 			}
 		}
 	}
-	t.Fatalf("%s is %+v, want Available %s because %s", group, last, want, reason)
-	return last
+	t.Fatalf("APIService of %s: got %+v, want Available %s with reason %s", group, latest, want, reason)
+	return latest
 }
 
 func TestAggregatedServer(t *testing.T) {
@@ -153,7 +155,7 @@ func TestAggregatedServer(t *testing.T) {
 	p.wantAvailable(t, group, apiregistrationv1.ConditionTrue, "Passed")
 
 	const path = "/apis/" + group + "/v1/gadgets/one"
-	eventually(t, "it is proxied", func() error {
+	testwait.Until(t, "a proxied request", func(context.Context) error {
 		if a := p.get(t, path); a.status != http.StatusOK || !strings.Contains(a.body, `"Gadget"`) {
 			return fmt.Errorf("HTTP %d %.100s", a.status, a.body)
 		}
@@ -161,40 +163,40 @@ func TestAggregatedServer(t *testing.T) {
 	})
 	s := <-requests
 	if s.proxy != "front-proxy-client" {
-		t.Errorf("the proxy shows the certificate of %q", s.proxy)
+		t.Errorf("common name of the proxy's certificate: got %q, want front-proxy-client", s.proxy)
 	}
 	if user := s.header.Get("X-Remote-User"); user != "kubernetes-admin" {
-		t.Errorf("the user is %q", user)
+		t.Errorf("X-Remote-User: got %q, want kubernetes-admin", user)
 	}
 	if groups := s.header.Values("X-Remote-Group"); !slices.Contains(groups, "system:masters") {
-		t.Errorf("the groups are %q", groups)
+		t.Errorf("X-Remote-Group: got %q, want system:masters among them", groups)
 	}
-	// The credentials of the client are not the other server's business.
+	// The proxy must not pass the credentials of the client on.
 	if s.header.Get("Authorization") != "" {
-		t.Error("the client's token was passed on")
+		t.Error("the proxied request has the client's token")
 	}
-	// The client is who he is, whatever he says that he is.
+	// Identity headers of a client have no effect.
 	pair := must(p.pki.IssueClient("jane", []string{"system:masters"}, 0))(t)
 	p.call(t, p.httpClient(t, pair), http.MethodGet, path, "", "X-Remote-User: root", "X-Remote-Group: root").want(t, http.StatusOK)
 	s = <-requests
 	if users := s.header.Values("X-Remote-User"); !slices.Equal(users, []string{"jane"}) || slices.Contains(s.header.Values("X-Remote-Group"), "root") {
-		t.Errorf("jane passes for %q in %q", users, s.header.Values("X-Remote-Group"))
+		t.Errorf("with identity headers of the client: got user %q in groups %q, want jane", users, s.header.Values("X-Remote-Group"))
 	}
-	// Authorization is on our side, too.
+	// This server authorizes the request as well.
 	p.call(t, p.httpClient(t, must(p.pki.IssueClient("john", nil, 0))(t)), http.MethodGet, path, "").want(t, http.StatusForbidden)
 
 	for _, accept := range []string{"Accept: application/json", aggregatedDiscovery} {
-		eventually(t, "discovery lists the group", func() error {
+		testwait.Until(t, "discovery of the group", func(context.Context) error {
 			if !strings.Contains(p.get(t, "/apis", accept).body, group) {
-				return fmt.Errorf("it does not (%s)", accept)
+				return fmt.Errorf("%s does not list it", accept)
 			}
 			return nil
 		})
 	}
 }
 
-// TestAggregatedServerWithCABundle: a server that caBundle vouches for must have
-// the name of its Service.
+// TestAggregatedServerWithCABundle: a server that is verified by caBundle must have a
+// certificate for the name of its Service.
 func TestAggregatedServerWithCABundle(t *testing.T) {
 	const group = "verified.example.com"
 	p := sharedPlane(t)
@@ -207,7 +209,7 @@ func TestAggregatedServerWithCABundle(t *testing.T) {
 	})
 	c := p.wantAvailable(t, group, apiregistrationv1.ConditionFalse, "FailedDiscoveryCheck")
 	if !strings.Contains(c.Message, "api."+ns+".svc") {
-		t.Errorf("%+v", c)
+		t.Errorf("condition: got %+v, want a message that names the Service", c)
 	}
 }
 
@@ -215,18 +217,18 @@ func TestBrokenAggregatedServer(t *testing.T) {
 	const group = "broken.example.com"
 	p := sharedPlane(t)
 	ns := p.namespace(t)
-	gone := must(net.Listen("tcp", "127.0.0.1:0"))(t)
-	p.service(t, ns, gone.Addr())
-	gone.Close()
+	closed := must(net.Listen("tcp", "127.0.0.1:0"))(t)
+	p.service(t, ns, closed.Addr())
+	closed.Close()
 	p.register(t, group, ns, func(s *apiregistrationv1.APIServiceSpec) { s.InsecureSkipTLSVerify = true })
 	p.wantAvailable(t, group, apiregistrationv1.ConditionFalse, "FailedDiscoveryCheck")
-	eventually(t, "it is unavailable", func() error {
+	testwait.Until(t, "an unavailable group", func(context.Context) error {
 		if a := p.get(t, "/apis/"+group+"/v1/gadgets"); a.status != http.StatusServiceUnavailable {
 			return fmt.Errorf("HTTP %d %.100s", a.status, a.body)
 		}
 		return nil
 	})
-	// The rest is none the worse for it.
+	// Other groups and readiness are not affected.
 	p.get(t, "/apis/apps/v1").want(t, http.StatusOK)
 	p.get(t, "/readyz").want(t, http.StatusOK)
 }
@@ -238,7 +240,7 @@ func TestAggregatedServerWithoutService(t *testing.T) {
 	p.wantAvailable(t, group, apiregistrationv1.ConditionFalse, "ServiceNotFound")
 }
 
-// TestBuiltInGroupsAreAvailable: each has its registration, as with
+// TestBuiltInGroupsAreAvailable: each built-in group version has its APIService, as in
 // kube-apiserver.
 func TestBuiltInGroupsAreAvailable(t *testing.T) {
 	p := sharedPlane(t)
@@ -251,7 +253,7 @@ func TestBuiltInGroupsAreAvailable(t *testing.T) {
 		if group == "apiregistration.k8s.io" {
 			continue // the aggregator's own
 		}
-		eventually(t, gv, func() error {
+		testwait.Until(t, gv, func(context.Context) error {
 			s, err := services.Get(t.Context(), version+"."+group, metav1.GetOptions{})
 			if err != nil {
 				return err
@@ -264,9 +266,9 @@ func TestBuiltInGroupsAreAvailable(t *testing.T) {
 	}
 }
 
-// TestExternalNameService: kube-apiserver without --enable-aggregator-routing
-// resolves it, and it is how an aggregated server or a webhook in the same
-// process is reached: endpoints may not be on loopback.
+// TestExternalNameService: kube-apiserver without --enable-aggregator-routing resolves
+// Services of this type. They are the way to an aggregated server or a webhook in the
+// same process: endpoints cannot be loopback addresses.
 func TestExternalNameService(t *testing.T) {
 	const group = "external.example.com"
 	p := sharedPlane(t)
@@ -283,7 +285,7 @@ func TestExternalNameService(t *testing.T) {
 		*s.Service.Port = int32(number)
 	})
 	p.wantAvailable(t, group, apiregistrationv1.ConditionTrue, "Passed")
-	eventually(t, "it is proxied", func() error {
+	testwait.Until(t, "a proxied request", func(context.Context) error {
 		if a := p.get(t, "/apis/"+group+"/v1/gadgets/one"); a.status != http.StatusOK {
 			return fmt.Errorf("HTTP %d %.100s", a.status, a.body)
 		}

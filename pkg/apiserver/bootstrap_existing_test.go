@@ -14,11 +14,13 @@ import (
 	"go.uber.org/zap"
 	"go.uber.org/zap/zaptest/observer"
 
+	"github.com/kubembed/kubembed/internal/testwait"
 	"github.com/kubembed/kubembed/pkg/apiserver"
 )
 
-// change is a request of an operator: a merge patch or, where body is empty, a
-// deletion. A path that ends with a slash creates body. That of a key in etcd deletes it.
+// change is a request of an operator: a merge patch or, if body is empty, a deletion.
+// With a slash at the end of the path it creates body. A path that is a key in etcd
+// deletes the key.
 type change struct{ path, body string }
 
 const (
@@ -37,14 +39,14 @@ const (
 	others      = `{"clusterRoleSelectors":[{"matchLabels":{"mine":"yes"}}]}`
 )
 
-// binding is one with another role than the bootstrap policy gives it.
+// binding returns a binding with a role that differs from the bootstrap policy.
 func binding(name, metadata string) string {
 	return `{"metadata":{"name":"` + name + `",` + metadata + `},"subjects":[` + jane + `],
 		"roleRef":{"apiGroup":"rbac.authorization.k8s.io","kind":"ClusterRole","name":"view"}}`
 }
 
-// operatorChanges are made in rounds, each followed by a start. Each begins with a fresh
-// cluster.
+// operatorChanges are made in rounds. Each round begins with a fresh cluster and ends
+// with a start.
 var operatorChanges = map[string][]change{
 	"objects": {
 		// Roles: rules, protection, labels, aggregation.
@@ -79,7 +81,7 @@ var operatorChanges = map[string][]change{
 		{bindings + "kubembed:kubelet-bootstrap", `{"subjects":null,"metadata":{` + protected + `}}`},
 		{bindings + "kubembed:kubelet-api-admin", `{"subjects":[` + jane + `]}`},
 		{bindings + "kubembed:node-certificate-rotation", ``},
-		// The same in namespaces.
+		// Roles and bindings in namespaces.
 		{spaced + "kube-system/roles/extension-apiserver-authentication-reader", `{"rules":null}`},
 		{spaced + "kube-system/roles/system:controller:cloud-provider", `{"rules":null,"metadata":{` + protected + `}}`},
 		{spaced + "kube-public/roles/system:controller:bootstrap-signer", ``},
@@ -88,7 +90,7 @@ var operatorChanges = map[string][]change{
 		{spaced + "kube-system/rolebindings/system:controller:bootstrap-signer", ``},
 		{spaced + "kube-system/rolebindings/", binding("system:controller:bootstrap-signer", `"labels":{"mine":"yes"}`)},
 		{spaced + "kube-public/rolebindings/system:controller:bootstrap-signer", ``},
-		// Flow control: its own annotation, specs, deletions, what an older release had.
+		// Flow control: its own annotation, specs, deletions, objects of older releases.
 		{schemas + "service-accounts", ``},
 		{schemas + "system-leader-election", `{"spec":{"matchingPrecedence":101},"metadata":{"annotations":{"apf.kubernetes.io/autoupdate-spec":"false"}}}`},
 		{schemas + "kube-scheduler", `{"spec":{"matchingPrecedence":801}}`},
@@ -104,7 +106,7 @@ var operatorChanges = map[string][]change{
 		// Priority classes.
 		{classes + "system-node-critical", `{"description":"mine","metadata":{"labels":{"mine":"yes"}}}`},
 		{"/registry/priorityclasses/system-cluster-critical", ``}, // the API refuses it
-		// APIServices, which upstream knows by a label.
+		// APIServices, which upstream recognizes by a label.
 		{services + "v1.apps", ``},
 		{services + "v1.batch", `{"spec":{"versionPriority":1}}`},
 		{services + "v1.policy", `{"spec":{"versionPriority":1},"metadata":{"labels":null}}`},
@@ -112,7 +114,7 @@ var operatorChanges = map[string][]change{
 		// Namespaces.
 		{"/api/v1/namespaces/kube-public", `{"metadata":{"labels":{"mine":"yes"}}}`},
 	},
-	// The fault that this test was written for.
+	// The regression for which this test was written.
 	"split binding, protected source": {
 		{bindings + "system:discovery", `{"metadata":{` + protected + `}}`},
 		{bindings + "system:public-info-viewer", ``},
@@ -133,13 +135,13 @@ var operatorChanges = map[string][]change{
 		{bindings + "system:discovery", ``},
 		{bindings, binding("system:discovery", protected)},
 		{bindings + "system:public-info-viewer", ``},
-		// Aggregated roles and what they select.
+		// Aggregated roles and the roles that they select.
 		{roles + "view", ``},
 		{roles + "system:aggregate-to-view", `{"rules":[` + someRule + `],"metadata":{` + protected + `}}`},
 		{roles + "admin", ``},
 		{roles + "system:aggregate-to-admin", ``},
 		{roles + "system:aggregate-to-edit", ``},
-		// Nobody has finished deleting it.
+		// This namespace stays in deletion.
 		{"/api/v1/namespaces/kube-node-lease/serviceaccounts/default", ``},
 		{"/api/v1/namespaces/kube-node-lease/configmaps/kube-root-ca.crt", ``},
 		{"/api/v1/namespaces/kube-node-lease", ``},
@@ -164,18 +166,18 @@ func (p *plane) change(t *testing.T, c change) {
 	}
 }
 
-// TestBootstrapOverChangedData compares a start over what operators have changed with
-// upstream's own code over the same. It was written when a start brought
-// system:public-info-viewer back with subjects that an operator had taken out of
-// system:discovery, of which upstream makes a copy.
+// TestBootstrapOverChangedData compares a start over data that operators have changed
+// with upstream's own code over the same data. It was written when a start created
+// system:public-info-viewer again with subjects that an operator had removed from
+// system:discovery. Upstream copies that binding.
 func TestBootstrapOverChangedData(t *testing.T) {
 	t.Parallel()
 	p, cfg := parts(t)
-	cfg.Controllers = true // although none run
+	cfg.Controllers = true // but none run
 	start := func(t *testing.T) {
 		t.Helper()
 		p.use(must(apiserver.New(cfg))(t))
-		ctx, cancel := context.WithTimeout(t.Context(), waitTimeout)
+		ctx, cancel := context.WithTimeout(t.Context(), testwait.Timeout)
 		defer cancel()
 		if err := p.Start(ctx); err != nil {
 			t.Fatal(err)
@@ -202,7 +204,7 @@ func TestBootstrapOverChangedData(t *testing.T) {
 			before := p.bootstrapState(t)
 			p.upstreamBootstrap(t, registered)
 			var want map[string]string
-			eventually(t, "", func() error { // upstream's controllers may still be at it
+			testwait.Until(t, "state of upstream's bootstrap", func(context.Context) error { // upstream's controllers may still write
 				want = p.bootstrapState(t)
 				if differ := differences(got, want); len(differ) > 0 {
 					var texts []string
@@ -214,17 +216,17 @@ func TestBootstrapOverChangedData(t *testing.T) {
 				return nil
 			})
 			if len(differences(before, want)) == 0 {
-				t.Error("upstream has nothing to do")
+				t.Error("upstream changes nothing: the round tests nothing")
 			}
 			if name == "split binding, protected source" && strings.Contains(got["ClusterRoleBinding /system:public-info-viewer"], "system:unauthenticated") {
-				t.Error("clients without credentials may read what only others could")
+				t.Error("system:public-info-viewer: got subject system:unauthenticated, want only those of system:discovery")
 			}
 		})
 	}
 }
 
-// TestRestartWithoutRBAC: the bootstrap policy has nothing to do with resources that are
-// not served. A second start tried for ever to create it.
+// TestRestartWithoutRBAC: the bootstrap policy excludes resources that are not served. A
+// second start used to try forever to create them.
 func TestRestartWithoutRBAC(t *testing.T) {
 	t.Parallel()
 	for _, off := range []string{"rbac.authorization.k8s.io/v1", "rbac.authorization.k8s.io/v1/rolebindings"} {
@@ -244,7 +246,7 @@ func TestRestartWithoutRBAC(t *testing.T) {
 			}
 		}
 		for _, entry := range logs.FilterMessageSnippet("RBAC").All() {
-			t.Errorf("without %s: %s %v", off, entry.Message, entry.ContextMap())
+			t.Errorf("without %s: got log line %q %v, want none about RBAC", off, entry.Message, entry.ContextMap())
 		}
 	}
 }

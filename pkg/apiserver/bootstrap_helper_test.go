@@ -29,11 +29,12 @@ import (
 	rbacrest "k8s.io/kubernetes/pkg/registry/rbac/rest"
 	schedulingrest "k8s.io/kubernetes/pkg/registry/scheduling/rest"
 
+	"github.com/kubembed/kubembed/internal/testwait"
 	"github.com/kubembed/kubembed/pkg/apiserver"
 )
 
-// bootstrapKinds are the kinds of the objects that a start makes, by the paths of their
-// lists. Their keys in etcd begin with the values.
+// bootstrapKinds are the kinds of the objects that a start creates: the paths of their
+// lists, and the prefixes of their keys in etcd.
 var bootstrapKinds = map[string]string{
 	"/apis/rbac.authorization.k8s.io/v1/clusterroles":                                            "/registry/clusterroles/",
 	"/apis/rbac.authorization.k8s.io/v1/clusterrolebindings":                                     "/registry/clusterrolebindings/",
@@ -48,8 +49,8 @@ var bootstrapKinds = map[string]string{
 	"/api/v1/namespaces/kube-node-lease/configmaps?fieldSelector=metadata.name=kube-root-ca.crt": "/registry/configmaps/kube-node-lease/",
 }
 
-// bootstrapState is what there is of these kinds: JSON by kind, namespace and name. It
-// has no metadata that differs from one write of an object to the next, and no status.
+// bootstrapState returns the objects of these kinds: JSON by kind, namespace and name. It
+// omits the status and the metadata that differ between two writes of the same object.
 func (p *plane) bootstrapState(t *testing.T) map[string]string {
 	t.Helper()
 	state := map[string]string{}
@@ -82,7 +83,7 @@ func (p *plane) bootstrapState(t *testing.T) map[string]string {
 	return state
 }
 
-// stored is what etcd has of these kinds.
+// stored returns the values in etcd of these kinds.
 func (p *plane) stored(t *testing.T) map[string]string {
 	t.Helper()
 	values := map[string]string{}
@@ -94,27 +95,27 @@ func (p *plane) stored(t *testing.T) map[string]string {
 	return values
 }
 
-// store puts back what stored has returned.
+// store restores the values that stored has returned.
 func (p *plane) store(t *testing.T, values map[string]string) {
 	t.Helper()
-	now := p.stored(t)
-	for key := range now {
+	current := p.stored(t)
+	for key := range current {
 		if _, ok := values[key]; !ok {
 			must(p.etcd.Client().Delete(t.Context(), key))(t)
 		}
 	}
 	for key, value := range values {
-		if now[key] != value {
+		if current[key] != value {
 			must(p.etcd.Client().Put(t.Context(), key, value))(t)
 		}
 	}
 }
 
-// upstreamBootstrap runs what kube-apiserver runs at a start, upstream's own code, over
-// what is stored. APIServices are what it registers.
+// upstreamBootstrap runs upstream's own code of a kube-apiserver's start over the stored
+// data. registered are the APIServices that it registers.
 func (p *plane) upstreamBootstrap(t *testing.T, registered []apiregistrationv1.APIService) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), waitTimeout)
+	ctx, cancel := context.WithTimeout(t.Context(), testwait.Timeout)
 	var running sync.WaitGroup
 	factory := informers.NewSharedInformerFactory(kubernetes.NewForConfigOrDie(p.LoopbackConfig()), 0)
 	registrations := aggregatorclientset.NewForConfigOrDie(p.LoopbackConfig())
@@ -159,8 +160,8 @@ func (p *plane) upstreamBootstrap(t *testing.T, registered []apiregistrationv1.A
 		})
 	}
 	hooks.Wait()
-	// The two controllers do not say when they have seen everything.
-	eventually(t, "upstream's controllers", func() error {
+	// The two controllers do not report when they have synced.
+	testwait.Until(t, "upstream's controllers", func(context.Context) error {
 		for i := range registered {
 			if _, err := registrations.ApiregistrationV1().APIServices().Get(ctx, registered[i].Name, metav1.GetOptions{}); err != nil {
 				return err
@@ -172,13 +173,13 @@ func (p *plane) upstreamBootstrap(t *testing.T, registered []apiregistrationv1.A
 	p.flowControlEnsured(t)
 }
 
-// flowControlEnsured waits until upstream's ensurer has nothing left to do. It leaves an
-// object whose status changes meanwhile to its next pass and says that it has ensured
-// all.
+// flowControlEnsured waits until upstream's ensurer has no more changes to make. The
+// ensurer leaves an object whose status changes at the same time to its next pass, and
+// reports that it has ensured all objects.
 func (p *plane) flowControlEnsured(t *testing.T) {
 	t.Helper()
 	client := kubernetes.NewForConfigOrDie(p.LoopbackConfig()).FlowcontrolV1()
-	eventually(t, "flow control", func() error {
+	testwait.Until(t, "flow control", func(context.Context) error {
 		levels, err := client.PriorityLevelConfigurations().List(t.Context(), metav1.ListOptions{})
 		if err != nil {
 			return err
@@ -230,7 +231,7 @@ func ensured[T any, P interface {
 	return nil
 }
 
-// registered are the APIServices that a start registers.
+// registered returns the APIServices that a start registers.
 func (p *plane) registered(t *testing.T) (registered []apiregistrationv1.APIService) {
 	t.Helper()
 	list := must(aggregatorclientset.NewForConfigOrDie(p.LoopbackConfig()).ApiregistrationV1().APIServices().List(t.Context(), metav1.ListOptions{}))(t)
@@ -240,7 +241,7 @@ func (p *plane) registered(t *testing.T) (registered []apiregistrationv1.APIServ
 	return registered
 }
 
-// differences are the objects that differ.
+// differences returns the names of the objects that differ.
 func differences(got, want map[string]string) (all []string) {
 	names := maps.Clone(got)
 	maps.Copy(names, want)

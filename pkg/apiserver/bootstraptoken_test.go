@@ -22,23 +22,24 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/kubembed/kubembed/internal/join"
+	"github.com/kubembed/kubembed/internal/testwait"
 	"github.com/kubembed/kubembed/pkg/apiserver"
 	"github.com/kubembed/kubembed/pkg/pki"
 )
 
 const (
-	longSecret  = "2mn4qzx7w3kfh5j6t2bvcy4rda" // as long as those of JoinKubeconfig
-	shortSecret = "0123456789abcdef"           // as kubeadm makes them
+	longSecret  = "2mn4qzx7w3kfh5j6t2bvcy4rda" // as long as the secrets of JoinKubeconfig
+	shortSecret = "0123456789abcdef"           // as long as the secrets of kubeadm
 )
 
-// loggingPlane is a plane whose log can be read.
+// loggingPlane starts a plane and returns its log.
 func loggingPlane(t testing.TB) (*plane, *observer.ObservedLogs) {
 	t.Helper()
 	core, logs := observer.New(zap.DebugLevel)
 	return startPlane(t, func(c *apiserver.Config) { c.Logger = zap.New(core) }), logs
 }
 
-// tokenSecret is the Secret of a token that is valid, unless it is changed.
+// tokenSecret returns the Secret of a valid token, with changes.
 func tokenSecret(id, secret string, changes ...func(*corev1.Secret)) *corev1.Secret {
 	s := &corev1.Secret{
 		ObjectMeta: metav1.ObjectMeta{Namespace: metav1.NamespaceSystem, Name: "bootstrap-token-" + id},
@@ -70,7 +71,7 @@ func (p *plane) createSecret(t testing.TB, s *corev1.Secret) {
 	})
 }
 
-// Nothing is awaited here: a token works as soon as its Secret is there.
+// TestBootstrapToken does not wait: a token works as soon as its Secret exists.
 func TestBootstrapToken(t *testing.T) {
 	p := sharedPlane(t)
 	for id, test := range map[string]struct {
@@ -140,9 +141,8 @@ func TestRefusedBootstrapToken(t *testing.T) {
 		"three parts":                  {"valid0." + longSecret + "." + longSecret, "malformed"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			// The log has a few lines a second, so that the first try may be
-			// without.
-			eventually(t, "the reason in the log", func() error {
+			// The log gets a few lines per second: the first attempt may have none.
+			testwait.Until(t, "the reason in the log", func(context.Context) error {
 				wantNobody(t, p.bearer(test.token))
 				var reasons []string
 				for _, entry := range refusals(logs) {
@@ -172,24 +172,25 @@ func wantNoSecrets(t testing.TB, logs *observer.ObservedLogs) {
 		line := entry.Message + fmt.Sprint(entry.ContextMap())
 		for _, secret := range []string{longSecret[:15], shortSecret, strings.Repeat("x", 15), strings.Repeat("y", 15), strings.Repeat("a", 15)} {
 			if strings.Contains(strings.ToLower(line), secret) {
-				t.Errorf("a secret in the log: %s", line)
+				t.Errorf("the log has a secret: %s", line)
 			}
 		}
 	}
 }
 
-// Upstream remembers tokens for ten seconds, and informers are late.
+// TestBootstrapTokenIsRevokedAtOnce: upstream caches tokens for ten seconds, and
+// informers lag.
 func TestBootstrapTokenIsRevokedAtOnce(t *testing.T) {
 	p := sharedPlane(t)
 	secrets := p.admin().CoreV1().Secrets(metav1.NamespaceSystem)
 	for i := range 50 {
 		s := tokenSecret(fmt.Sprintf("revo%02d", i), longSecret)
-		// In this process, requests overtake the informer.
+		// Requests in this process overtake the informer.
 		token := p.ClientConfig()
 		token.BearerToken = strings.TrimPrefix(s.Name, "bootstrap-token-") + "." + longSecret
 		p.createSecret(t, s)
 		if _, err := whoAmI(t, token); err != nil {
-			t.Fatalf("made, and not known: %v", err)
+			t.Fatalf("a new token: got %v, want no error", err)
 		}
 		if err := secrets.Delete(t.Context(), s.Name, metav1.DeleteOptions{}); err != nil {
 			t.Fatal(err)
@@ -211,19 +212,19 @@ func TestBootstrapTokenExpiresAtOnce(t *testing.T) {
 	wantNobody(t, token)
 }
 
-// This package's own lines about refused tokens are limited. For all lines, those
-// of upstream included, see TestStrangersDoNotFloodTheLog in package controlplane.
+// TestRefusedTokensDoNotFloodTheLog is about the log lines of this package. For all
+// lines, including upstream's, see TestStrangersDoNotFloodTheLog in package controlplane.
 func TestRefusedTokensDoNotFloodTheLog(t *testing.T) {
 	p, logs := loggingPlane(t)
 	client := p.httpClient(t, pki.KeyPair{})
 	const tries = 300
-	begun := time.Now()
+	start := time.Now()
 	for i := range tries {
 		p.call(t, client, http.MethodGet, "/api", "", fmt.Sprintf("Authorization: Bearer try%03d.%s", i, longSecret)).want(t, http.StatusUnauthorized)
 	}
-	seconds := int(time.Since(begun)/time.Second) + 2
+	seconds := int(time.Since(start)/time.Second) + 2
 	if got := len(refusals(logs)); got == 0 || got > 5*seconds && got > tries/10 {
-		t.Errorf("%d lines for %d tokens", got, tries)
+		t.Errorf("got %d lines for %d tokens in %d s, want five per second", got, tries, seconds)
 	}
 	wantNoSecrets(t, logs)
 }
@@ -237,7 +238,7 @@ func TestOtherTokensAreNotLogged(t *testing.T) {
 		wantNobody(t, p.bearer(token))
 	}
 	if lines := refusals(logs); len(lines) > 0 {
-		t.Errorf("logged: %v", lines)
+		t.Errorf("got log lines %v, want none", lines)
 	}
 }
 
@@ -248,12 +249,13 @@ func TestBootstrapTokenReview(t *testing.T) {
 		review := must(p.admin().AuthenticationV1().TokenReviews().Create(t.Context(),
 			&authenticationv1.TokenReview{Spec: authenticationv1.TokenReviewSpec{Token: token}}, metav1.CreateOptions{}))(t)
 		if review.Status.Authenticated != want {
-			t.Errorf("%s: %+v", token, review.Status)
+			t.Errorf("token %s: got %+v, want authenticated %v", token, review.Status, want)
 		}
 	}
 }
 
-// A client certificate goes before a token, as upstream.
+// TestBootstrapTokenBesideCertificate: a client certificate takes precedence over a
+// token, as upstream.
 func TestBootstrapTokenBesideCertificate(t *testing.T) {
 	p := sharedPlane(t)
 	p.createSecret(t, tokenSecret("beside", longSecret))
@@ -273,8 +275,8 @@ func TestBootstrapTokenOverWebSocket(t *testing.T) {
 	}
 }
 
-// TestJoinGroup: what upstream lets everybody do who is known, and certificate
-// requests. Nothing else.
+// TestJoinGroup: clients with a join token have upstream's permissions of all
+// authenticated users, may create and get certificate requests, and nothing else.
 func TestJoinGroup(t *testing.T) {
 	p := sharedPlane(t)
 	p.createSecret(t, tokenSecret("joiner", longSecret, data("auth-extra-groups", join.Group)))
@@ -298,7 +300,7 @@ func TestJoinGroup(t *testing.T) {
 			"create,get certificatesigningrequests.certificates.k8s.io",
 		}
 		if !slices.Equal(may, want) {
-			t.Errorf("in %s: %q, want %q", ns, may, want)
+			t.Errorf("in %s: got %q, want %q", ns, may, want)
 		}
 	}
 }
@@ -312,7 +314,7 @@ func TestNodeBindings(t *testing.T) {
 	} {
 		binding := must(p.admin().RbacV1().ClusterRoleBindings().Get(t.Context(), name, metav1.GetOptions{}))(t)
 		if len(binding.Subjects) != 1 || binding.Subjects[0] != want || binding.Annotations[rbacv1.AutoUpdateAnnotationKey] != "true" {
-			t.Errorf("%s: %+v", name, binding)
+			t.Errorf("ClusterRoleBinding %s: got %+v, want subject %+v and automatic update", name, binding, want)
 		}
 		if _, err := p.admin().RbacV1().ClusterRoles().Get(t.Context(), binding.RoleRef.Name, metav1.GetOptions{}); err != nil {
 			t.Errorf("%s: %v", name, err)
@@ -328,11 +330,11 @@ func TestNodeBindings(t *testing.T) {
 	for _, resource := range []string{"proxy", "log", "stats", "metrics", "healthz", "pods"} {
 		a := authorizationv1.ResourceAttributes{Verb: "create", Version: "v1", Resource: "nodes", Subresource: resource, Name: "worker1"}
 		if !allowed(user.Username, user.Groups, a) {
-			t.Errorf("the API server may not %+v at a kubelet", a)
+			t.Errorf("the kubelet client of the API server is not allowed %+v", a)
 		}
 	}
 	if allowed(user.Username, user.Groups, authorizationv1.ResourceAttributes{Verb: "get", Version: "v1", Resource: "secrets"}) {
-		t.Error("the API server's identity at kubelets may read Secrets")
+		t.Error("the kubelet client of the API server may read Secrets")
 	}
 	selfNodeClient := authorizationv1.ResourceAttributes{Verb: "create", Group: "certificates.k8s.io", Version: "v1",
 		Resource: "certificatesigningrequests", Subresource: "selfnodeclient"}

@@ -327,7 +327,7 @@ func addEtcdChecks(c *genericapiserver.Config, backend *storage.Backend, healthT
 		return func(r *http.Request) error {
 			ctx, cancel := context.WithTimeout(r.Context(), timeout)
 			defer cancel()
-			if _, err := backend.Client().Get(ctx, backend.Prefix()+"/health"); err != nil {
+			if _, err := backend.Client().Get(ctx, backend.Keyspace().Health()); err != nil {
 				return fmt.Errorf("error getting data from etcd: %w", err)
 			}
 			return nil

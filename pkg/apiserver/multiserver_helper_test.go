@@ -10,11 +10,12 @@ import (
 	clientv3 "go.etcd.io/etcd/client/v3"
 
 	"github.com/kubembed/kubembed/internal/etcdtest"
+	"github.com/kubembed/kubembed/internal/testwait"
 	"github.com/kubembed/kubembed/pkg/apiserver"
 	"github.com/kubembed/kubembed/pkg/pki"
 )
 
-// remoteEtcd is an etcd that servers reach over the network.
+// remoteEtcd is an etcd to which servers connect over the network.
 type remoteEtcd struct {
 	*etcdtest.Etcd
 	client *clientv3.Client
@@ -31,8 +32,7 @@ func (e *remoteEtcd) dial(ctx context.Context, _, _ string) (net.Conn, error) {
 	return (&net.Dialer{}).DialContext(ctx, "tcp", e.Address())
 }
 
-// newServer starts a server over the etcd. Unlike startPlane it may be called in any
-// goroutine.
+// newServer starts a server. Unlike startPlane, it may be called from any goroutine.
 func (e *remoteEtcd) newServer(dir string, modify ...func(*apiserver.Config)) (*plane, error) {
 	p := &plane{pki: e.pki, dir: dir}
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
@@ -50,12 +50,12 @@ func (e *remoteEtcd) newServer(dir string, modify ...func(*apiserver.Config)) (*
 		return p, errors.Join(err, ignoreClosed(listener.Close()))
 	}
 	p.use(server)
-	ctx, cancel := context.WithTimeout(context.Background(), waitTimeout)
+	ctx, cancel := context.WithTimeout(context.Background(), testwait.Timeout)
 	defer cancel()
 	return p, p.Start(ctx)
 }
 
-// servers starts several at once.
+// servers starts count servers at the same time.
 func (e *remoteEtcd) servers(t testing.TB, count int, modify ...func(int, *apiserver.Config)) []*plane {
 	t.Helper()
 	planes, errs := make([]*plane, count), make(chan error, count)
@@ -86,7 +86,7 @@ func (e *remoteEtcd) servers(t testing.TB, count int, modify ...func(int, *apise
 	return planes
 }
 
-// advertised gives each server an address of its own, of those for documentation.
+// advertised gives each server its own address, from the range for documentation.
 func advertised(i int, c *apiserver.Config) { c.AdvertiseAddress = testAddress(i) }
 
 func testAddress(i int) net.IP { return net.ParseIP(fmt.Sprintf("192.0.2.%d", i+1)) }

@@ -20,6 +20,7 @@ import (
 	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/informers"
 
+	"github.com/kubembed/kubembed/internal/testwait"
 	"github.com/kubembed/kubembed/pkg/apiserver"
 )
 
@@ -38,19 +39,19 @@ func TestPrefixes(t *testing.T) {
 	for i, p := range planes {
 		got := must(p.admin().CoreV1().ConfigMaps("default").Get(t.Context(), "same", metav1.GetOptions{}))(t)
 		if got.Data["i"] != fmt.Sprint(i) {
-			t.Errorf("%s has the object of another: %v", prefixes[i], got.Data)
+			t.Errorf("server with prefix %s: got %v, want its own object", prefixes[i], got.Data)
 		}
 	}
 	keys := must(e.client.Get(t.Context(), "\x00", clientv3.WithFromKey(), clientv3.WithKeysOnly()))(t)
 	for _, kv := range keys.Kvs {
 		key := string(kv.Key)
 		if key != "compact_rev_key" && !slices.ContainsFunc(prefixes, func(prefix string) bool { return strings.HasPrefix(key, prefix+"/") }) {
-			t.Error("below no prefix:", key)
+			t.Errorf("key %s is below no prefix", key)
 		}
 	}
 }
 
-// TestFreshServers are the first on an etcd, all at once.
+// TestFreshServers starts three servers on an empty etcd at the same time.
 func TestFreshServers(t *testing.T) {
 	t.Parallel()
 	e := startRemoteEtcd(t)
@@ -60,12 +61,12 @@ func TestFreshServers(t *testing.T) {
 		ids[p.ID()] = true
 	}
 	if len(ids) != len(planes) {
-		t.Errorf("%d servers have %d names", len(planes), len(ids))
+		t.Errorf("got %d IDs, want %d", len(ids), len(planes))
 	}
-	eventually(t, "Leases of the servers", func() error {
+	testwait.Until(t, "Leases of the servers", func(context.Context) error {
 		leases, err := planes[0].admin().CoordinationV1().Leases("kube-system").List(t.Context(), metav1.ListOptions{LabelSelector: "apiserver.kubernetes.io/identity=kube-apiserver"})
 		if err != nil || len(leases.Items) != len(planes) {
-			return fmt.Errorf("%d Leases: %v", len(leases.Items), err)
+			return fmt.Errorf("got %d Leases, want %d: %v", len(leases.Items), len(planes), err)
 		}
 		return nil
 	})
@@ -82,14 +83,14 @@ func TestFreshServers(t *testing.T) {
 	planes[2].wantEndpoints(t, 2)
 }
 
-// wantEndpoints waits until these servers are the endpoints of the kubernetes Service.
+// wantEndpoints waits until servers are the endpoints of the kubernetes Service.
 func (p *plane) wantEndpoints(t *testing.T, servers ...int) {
 	t.Helper()
 	var want []string
 	for _, i := range servers {
 		want = append(want, testAddress(i).String())
 	}
-	eventually(t, "endpoints of the kubernetes Service", func() error {
+	testwait.Until(t, "endpoints of the kubernetes Service", func(context.Context) error {
 		var got []string
 		slice, err := p.admin().DiscoveryV1().EndpointSlices("default").Get(t.Context(), "kubernetes", metav1.GetOptions{})
 		if err != nil {
@@ -100,46 +101,46 @@ func (p *plane) wantEndpoints(t *testing.T, servers ...int) {
 		}
 		slices.Sort(got)
 		if !slices.Equal(got, want) {
-			return fmt.Errorf("%v, want %v", got, want)
+			return fmt.Errorf("got %v, want %v", got, want)
 		}
 		return nil
 	})
 }
 
-// TestOneWritesAndAnotherKnows: what is written through one server has its effect in
-// the others.
-func TestOneWritesAndAnotherKnows(t *testing.T) {
+// TestWritesTakeEffectOnOtherServers: CRDs and RBAC bindings that are written through one
+// server take effect on the others.
+func TestWritesTakeEffectOnOtherServers(t *testing.T) {
 	t.Parallel()
 	planes := startRemoteEtcd(t).servers(t, 2)
 	a, b := planes[0], planes[1]
 
-	// A definition of custom resources, which both serve when it is established.
+	// Both servers serve a CRD when it is established.
 	const group = "shared.example.com"
 	resource := a.widgets(t, group).Namespace("default")
-	elsewhere := dynamic.NewForConfigOrDie(b.ClientConfig()).Resource(schema.GroupVersionResource{Group: group, Version: "v1", Resource: "widgets"}).Namespace("default")
-	for name, client := range map[string]dynamic.ResourceInterface{"a": resource, "b": elsewhere} {
+	onOther := dynamic.NewForConfigOrDie(b.ClientConfig()).Resource(schema.GroupVersionResource{Group: group, Version: "v1", Resource: "widgets"}).Namespace("default")
+	for name, client := range map[string]dynamic.ResourceInterface{"a": resource, "b": onOther} {
 		if _, err := client.Create(t.Context(), widget(group, name, 1), metav1.CreateOptions{}); err != nil {
 			t.Fatal(err)
 		}
 	}
-	for _, client := range []dynamic.ResourceInterface{resource, elsewhere} {
+	for _, client := range []dynamic.ResourceInterface{resource, onOther} {
 		for _, name := range []string{"a", "b"} {
 			if _, err := client.Get(t.Context(), name, metav1.GetOptions{}); err != nil {
 				t.Error(err)
 			}
 		}
 	}
-	eventually(t, "discovery", func() error {
+	testwait.Until(t, "discovery", func(context.Context) error {
 		if got := b.get(t, "/apis/"+group+"/v1"); got.status != http.StatusOK {
 			return fmt.Errorf("HTTP %d", got.status)
 		}
 		return nil
 	})
 
-	// Who may do what.
+	// Both servers authorize by a new binding.
 	jane := clientset(t, b.as(t, "jane"))
 	if _, err := jane.CoreV1().Pods("default").List(t.Context(), metav1.ListOptions{}); !apierrors.IsForbidden(err) {
-		t.Fatalf("jane may list pods: %v", err)
+		t.Fatalf("list of pods without a binding: got %v, want Forbidden", err)
 	}
 	binding := &rbacv1.ClusterRoleBinding{
 		ObjectMeta: metav1.ObjectMeta{Name: "jane"},
@@ -149,15 +150,15 @@ func TestOneWritesAndAnotherKnows(t *testing.T) {
 	if _, err := a.admin().RbacV1().ClusterRoleBindings().Create(t.Context(), binding, metav1.CreateOptions{}); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "a binding that was made through another server", func() error {
+	testwait.Until(t, "a binding that was created through another server", func(context.Context) error {
 		_, err := jane.CoreV1().Pods("default").List(t.Context(), metav1.ListOptions{})
 		return err
 	})
 }
 
-// TestAddressesAreGivenOnce, and ports, when Services are created through two
-// servers at the same time.
-func TestAddressesAreGivenOnce(t *testing.T) {
+// TestServiceAddressesAreUnique: Services that are created through two servers at the
+// same time get different addresses and node ports.
+func TestServiceAddressesAreUnique(t *testing.T) {
 	t.Parallel()
 	planes := startRemoteEtcd(t).servers(t, 2)
 	const each = 60
@@ -187,11 +188,12 @@ func TestAddressesAreGivenOnce(t *testing.T) {
 	}
 	group.Wait()
 	if len(addresses) != 2*each || len(ports) != 2*each {
-		t.Errorf("%d Services have %d addresses and %d ports", 2*each, len(addresses), len(ports))
+		t.Errorf("got %d addresses and %d ports, want %[3]d and %[3]d", len(addresses), len(ports), 2*each)
 	}
 }
 
-// TestOtherVersions: a release does not touch what it cannot follow.
+// TestOtherVersions: a release does not write to the data of a release that it cannot
+// follow.
 func TestOtherVersions(t *testing.T) {
 	t.Parallel()
 	e := startRemoteEtcd(t)
@@ -206,19 +208,19 @@ func TestOtherVersions(t *testing.T) {
 	for _, shared := range []bool{true, false} {
 		p, err := e.newServer(t.TempDir(), func(c *apiserver.Config) { c.Shared = shared })
 		if !errors.Is(err, apiserver.ErrVersionSkew) || !contains(err, "v1.99.0") {
-			t.Errorf("shared %v: %v", shared, err)
+			t.Errorf("shared %v: got %v, want ErrVersionSkew", shared, err)
 		}
 		if err := p.close(); err != nil {
 			t.Error(err)
 		}
 	}
 	if got := must(e.client.Get(t.Context(), "/registry/", clientv3.WithPrefix(), clientv3.WithCountOnly()))(t); got.Count != 1 {
-		t.Errorf("a start that was refused has written %d keys", got.Count-1)
+		t.Errorf("a refused start has written %d keys, want none", got.Count-1)
 	}
 	put("???")
 	p, err := e.newServer(t.TempDir())
 	if !contains(err, key) {
-		t.Errorf("no version: %v", err)
+		t.Errorf("malformed version: got %v, want an error that names the key", err)
 	}
 	if err := p.close(); err != nil {
 		t.Error(err)
@@ -226,13 +228,13 @@ func TestOtherVersions(t *testing.T) {
 	put(`{"kubernetes":"v1.36.0"}`)
 	e.servers(t, 2)
 	if got := must(e.client.Get(t.Context(), key))(t); string(got.Kvs[0].Value) != fmt.Sprintf(`{"kubernetes":%q}`, apiserver.KubernetesVersion) {
-		t.Errorf("after newer servers: %s", got.Kvs[0].Value)
+		t.Errorf("stored version after newer servers: got %s, want %s", got.Kvs[0].Value, apiserver.KubernetesVersion)
 	}
 }
 
-// TestEtcdIsAway for a while, in which a server says so, and after which it is as
-// before by itself.
-func TestEtcdIsAway(t *testing.T) {
+// TestEtcdIsUnavailable: while etcd is unavailable, readiness is red and requests fail.
+// Afterwards the servers recover without a restart.
+func TestEtcdIsUnavailable(t *testing.T) {
 	t.Parallel()
 	e := startRemoteEtcd(t)
 	planes := e.servers(t, 2, advertised)
@@ -246,28 +248,28 @@ func TestEtcdIsAway(t *testing.T) {
 		t.Fatal(err)
 	}
 	seen := p.follow(t)
-	eventually(t, "a watch", func() error { return seen("before") })
+	testwait.Until(t, "a watch", func(context.Context) error { return seen("before") })
 
 	for round := range 2 {
 		e.Stop()
 		for _, p := range planes {
-			eventually(t, "a red check", func() error {
+			testwait.Until(t, "a failing readiness check", func(context.Context) error {
 				if a := p.get(t, "/readyz?verbose"); a.status == http.StatusOK || !strings.Contains(a.body, "[-]etcd-readiness failed") {
 					return fmt.Errorf("HTTP %d: %s", a.status, a.body)
 				}
 				return nil
 			})
 		}
-		// Not by client-go, which tries again.
+		// client-go would retry these requests.
 		client := p.inProcess(t)
-		client.Timeout = waitTimeout
+		client.Timeout = testwait.Timeout
 		const path = "/api/v1/namespaces/default/pods"
 		p.call(t, client, http.MethodPost, path, string(must(json.Marshal(pod("during")))(t))).want(t, http.StatusInternalServerError)
 		p.call(t, client, http.MethodGet, path+"/before", "").want(t, http.StatusInternalServerError)
 		p.call(t, client, http.MethodGet, path, "").want(t, http.StatusInternalServerError)
 		e.Restart(t)
 		for _, p := range planes {
-			eventually(t, "every check is green", func() error {
+			testwait.Until(t, "readiness", func(context.Context) error {
 				if a := p.get(t, "/readyz?verbose"); a.status != http.StatusOK {
 					return errors.New(a.body)
 				}
@@ -275,11 +277,11 @@ func TestEtcdIsAway(t *testing.T) {
 			})
 		}
 		after := fmt.Sprint("after-", round)
-		eventually(t, "a write", func() error { return create(t.Context(), after) })
-		eventually(t, "a watch that goes on", func() error { return seen(after) })
+		testwait.Until(t, "a write", func(context.Context) error { return create(t.Context(), after) })
+		testwait.Until(t, "a watch that continues", func(context.Context) error { return seen(after) })
 	}
 	planes[1].wantEndpoints(t, 0, 1)
-	// What authorizes, too, knows again what is written.
+	// Informers of the authorizer have recovered too.
 	jane := clientset(t, p.as(t, "jane"))
 	binding := &rbacv1.ClusterRoleBinding{
 		ObjectMeta: metav1.ObjectMeta{Name: "jane"},
@@ -289,13 +291,13 @@ func TestEtcdIsAway(t *testing.T) {
 	if _, err := planes[1].admin().RbacV1().ClusterRoleBindings().Create(t.Context(), binding, metav1.CreateOptions{}); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "the authorizer", func() error {
+	testwait.Until(t, "the authorizer", func(context.Context) error {
 		_, err := jane.CoreV1().Pods("default").List(t.Context(), metav1.ListOptions{})
 		return err
 	})
 }
 
-// follow returns how to ask whether an informer of pods has seen one.
+// follow starts an informer of pods. seen returns an error if it does not have a pod.
 func (p *plane) follow(t *testing.T) (seen func(name string) error) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())

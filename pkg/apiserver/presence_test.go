@@ -1,6 +1,7 @@
 package apiserver_test
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"net"
@@ -19,6 +20,7 @@ import (
 	"k8s.io/client-go/tools/remotecommand"
 	"k8s.io/utils/ptr"
 
+	"github.com/kubembed/kubembed/internal/testwait"
 	"github.com/kubembed/kubembed/pkg/apiserver"
 	"github.com/kubembed/kubembed/pkg/pki"
 )
@@ -33,8 +35,8 @@ func portOf(t testing.TB, p *plane) int32 {
 	return int32(must(strconv.Atoi(must(url.Parse(p.URL()))(t).Port()))(t))
 }
 
-// refusesNode fails the test unless nothing is sent to the kubelet of a node there, in
-// any of the ways that there are.
+// refusesNode fails the test unless all requests to the kubelet of a node fail with
+// problem.
 func refusesNode(t *testing.T, p *plane, name string, port int32, address corev1.NodeAddress, problem string) {
 	t.Helper()
 	ns := p.namespace(t)
@@ -44,7 +46,7 @@ func refusesNode(t *testing.T, p *plane, name string, port int32, address corev1
 		answer := p.get(t, "/api/v1/nodes/"+name+path)
 		answers[path] = answer.body
 		if answer.status < 400 {
-			answers[path] = "it is called"
+			answers[path] = "the kubelet was called"
 		}
 	}
 	for _, skip := range []bool{false, true} {
@@ -60,13 +62,13 @@ func refusesNode(t *testing.T, p *plane, name string, port int32, address corev1
 	answers["portforward"] = fmt.Sprint(p.portForward(t, ns, name))
 	for way, answer := range answers {
 		if !strings.Contains(answer, problem) {
-			t.Errorf("%s, %s: %s", name, way, answer)
+			t.Errorf("node %s, %s: got %q, want an error with %q", name, way, answer, problem)
 		}
 	}
 }
 
-// A node that registers an endpoint of the control plane would have clients with the
-// right to its proxy act there as kube-apiserver-kubelet-client.
+// TestOwnEndpointsAreNoKubelets: through a node that registers an endpoint of the control
+// plane, clients with access to its proxy would act as kube-apiserver-kubelet-client.
 func TestOwnEndpointsAreNoKubelets(t *testing.T) {
 	private := must(net.Listen("tcp", "127.0.0.1:0"))(t)
 	defer private.Close()
@@ -84,14 +86,14 @@ func TestOwnEndpointsAreNoKubelets(t *testing.T) {
 	refusesNode(t, p, "self-insecure", int32(insecureListener.Addr().(*net.TCPAddr).Port), internalIP("127.0.0.1"), problem)
 	refusesNode(t, p, "self-private", int32(private.Addr().(*net.TCPAddr).Port), internalIP("127.0.0.1"), problem)
 
-	// Another port of the machine may be a kubelet's.
+	// A kubelet may listen on another port of the machine.
 	kubelet := echoKubelet(t, serving(t, nil, "beside", "127.0.0.1"))
 	p.worker(t, p.namespace(t), "beside", kubelet.port(t), internalIP("127.0.0.1"))
 	p.get(t, "/api/v1/nodes/beside/proxy/pods").want(t, http.StatusOK)
 }
 
-// A server that listens on every address has all addresses of its machine, and those
-// that others know it by.
+// TestEveryOwnAddressIsNoKubelet: a server that listens on the unspecified address has
+// all addresses of its machine, its advertised address, and its reserved ones.
 func TestEveryOwnAddressIsNoKubelet(t *testing.T) {
 	p, _ := openPlane(t)
 	if addresses := machineAddresses(t); len(addresses) > 0 {
@@ -118,7 +120,8 @@ func machineAddresses(t testing.TB) (ips []string) {
 	return ips
 }
 
-// Endpoints that trust every client are not for clients that may only proxy.
+// TestProxyToPrivateEndpointsIsRefused: clients with access to a proxy do not reach
+// endpoints that trust every client.
 func TestProxyToPrivateEndpointsIsRefused(t *testing.T) {
 	addresses := machineAddresses(t)
 	if len(addresses) == 0 {
@@ -131,19 +134,19 @@ func TestProxyToPrivateEndpointsIsRefused(t *testing.T) {
 	p.worker(t, ns, "private", 10250, internalIP(addresses[0]))
 	const problem = "is an endpoint of the control plane"
 	if answer := p.get(t, fmt.Sprintf("/api/v1/nodes/http:private:%d/proxy/api/v1/secrets", port)); answer.status < 500 || !strings.Contains(answer.body, problem) {
-		t.Errorf("node: %d %s", answer.status, answer.body)
+		t.Errorf("proxy of a node: got HTTP %d %s, want an error with %q", answer.status, answer.body, problem)
 	}
 	pods := p.admin().CoreV1().Pods(ns)
 	created := must(pods.Get(t.Context(), "private", metav1.GetOptions{}))(t)
 	created.Status.PodIP, created.Status.PodIPs = addresses[0], []corev1.PodIP{{IP: addresses[0]}}
 	must(pods.UpdateStatus(t.Context(), created, metav1.UpdateOptions{}))(t)
 	if answer := p.get(t, fmt.Sprintf("/api/v1/namespaces/%s/pods/private:%d/proxy/api/v1/secrets", ns, port)); answer.status < 500 || !strings.Contains(answer.body, problem) {
-		t.Errorf("pod: %d %s", answer.status, answer.body)
+		t.Errorf("proxy of a pod: got HTTP %d %s, want an error with %q", answer.status, answer.body, problem)
 	}
 }
 
-// forward accepts connections and hands their bytes to address, as a load balancer
-// does that the API server does not know of.
+// forward accepts connections and forwards them to address, like a load balancer that the
+// API server does not know. It returns its port.
 func forward(t testing.TB, address string) int32 {
 	t.Helper()
 	listener := must(net.Listen("tcp", "127.0.0.1:0"))(t)
@@ -166,8 +169,8 @@ func forward(t testing.TB, address string) int32 {
 	return int32(listener.Addr().(*net.TCPAddr).Port)
 }
 
-// By an address that the server cannot know to be its own, or another server's, it is
-// not called either, and would not believe itself.
+// TestOwnEndpointBehindAnAddressTranslation: a server does not call itself or another
+// server at an address that neither knows, and would refuse its own kubelet client.
 func TestOwnEndpointBehindAnAddressTranslation(t *testing.T) {
 	e := startRemoteEtcd(t)
 	planes := e.servers(t, 2, func(_ int, c *apiserver.Config) {
@@ -176,10 +179,10 @@ func TestOwnEndpointBehindAnAddressTranslation(t *testing.T) {
 	for i, p := range planes {
 		for j, other := range planes {
 			at := must(url.Parse(other.URL()))(t).Host
-			// It has the port of neither, but their certificate.
+			// The port is unknown, but the certificate is that of an API server.
 			refusesNode(t, p, fmt.Sprintf("forward-%d-%d", i, j), forward(t, at), internalIP("127.0.0.1"), "an API server has answered")
-			// Of others it knows the endpoints.
-			eventually(t, "what the other has published", func() error {
+			// The endpoints of other servers are known.
+			testwait.Until(t, "the record of the other server", func(context.Context) error {
 				_, addrs, err := p.Reserved(t.Context())
 				if err == nil && len(addrs) == 0 {
 					err = errTooFew
@@ -191,7 +194,7 @@ func TestOwnEndpointBehindAnAddressTranslation(t *testing.T) {
 	}
 }
 
-// The identity by which servers call kubelets is nobody at a server.
+// TestKubeletClientAtServer: servers refuse the identity by which servers call kubelets.
 func TestKubeletClientAtServer(t *testing.T) {
 	p := sharedPlane(t)
 	client := p.httpClient(t, p.pki.KubeletClient())
@@ -201,9 +204,9 @@ func TestKubeletClientAtServer(t *testing.T) {
 		}
 	}
 	if _, err := whoAmI(t, p.with(p.pki.KubeletClient())); err != nil {
-		t.Errorf("it may not ask who it is: %v", err)
+		t.Errorf("SelfSubjectReview: %v", err)
 	}
-	// An administrator may act as it, to see its rights.
+	// An administrator may impersonate it, to see its permissions.
 	config := rest.CopyConfig(p.ClientConfig())
 	config.Impersonate = rest.ImpersonationConfig{UserName: kubeletClient}
 	if _, err := clientset(t, config).CoreV1().Nodes().List(t.Context(), metav1.ListOptions{}); err != nil {
@@ -211,7 +214,8 @@ func TestKubeletClientAtServer(t *testing.T) {
 	}
 }
 
-// Servers know what the others are called, at once, and the hosts of webhooks.
+// TestReserved: servers know the names of the other servers at once, and the hosts of
+// webhooks.
 func TestReserved(t *testing.T) {
 	e := startRemoteEtcd(t)
 	planes := e.servers(t, 2, advertised, func(i int, c *apiserver.Config) {
@@ -235,12 +239,12 @@ func TestReserved(t *testing.T) {
 		}
 		for _, name := range []string{"server-0.example.com", "server-1.example.com", "reserved-0.example.com", "reserved-1.example.com", "hooks.example.com", "validating.example.com"} {
 			if !slices.Contains(names, name) {
-				t.Errorf("server %d does not know %s: %q", i, name, names)
+				t.Errorf("names of server %d: got %q, want %s among them", i, names, name)
 			}
 		}
 		for _, addr := range []string{"192.0.2.1", "192.0.2.2", "198.51.100.1", "198.51.100.2", "203.0.113.9"} {
 			if !slices.Contains(addrs, netip.MustParseAddr(addr)) {
-				t.Errorf("server %d does not know %s: %v", i, addr, addrs)
+				t.Errorf("addresses of server %d: got %v, want %s among them", i, addrs, addr)
 			}
 		}
 	}

@@ -116,7 +116,7 @@ func (s *Server) etcdAnswers() bool {
 	defer cancel()
 	// A member whose disk hangs ignores ctx.
 	return lifecycle.Within(etcdTimeout+time.Second, "etcd", func() error {
-		_, err := s.backend.Client().Get(ctx, s.backend.Prefix()+"/health")
+		_, err := s.backend.Client().Get(ctx, s.backend.Keyspace().Health())
 		return err
 	}) == nil
 }

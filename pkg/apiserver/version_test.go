@@ -10,7 +10,7 @@ import (
 	"k8s.io/component-base/compatibility"
 )
 
-// What /version says is what go.mod requires.
+// TestKubernetesVersionIsThatOfGoMod: /version reports the release that go.mod requires.
 func TestKubernetesVersionIsThatOfGoMod(t *testing.T) {
 	gomod, err := os.ReadFile(filepath.Join("..", "..", "go.mod"))
 	if err != nil {
@@ -21,10 +21,10 @@ func TestKubernetesVersionIsThatOfGoMod(t *testing.T) {
 		t.Fatal("go.mod does not require k8s.io/kubernetes")
 	}
 	if KubernetesVersion != required[1] {
-		t.Errorf("KubernetesVersion is %s, and go.mod requires %s", KubernetesVersion, required[1])
+		t.Errorf("KubernetesVersion: got %s, want %s as in go.mod", KubernetesVersion, required[1])
 	}
 	info := effectiveVersion{compatibility.NewEffectiveVersionFromString("1.0", "1.0", "1.0")}.Info()
 	if got := strings.Join([]string{info.Major, info.Minor, info.GitVersion}, " "); got != strings.Join([]string{required[2], required[3], required[1]}, " ") {
-		t.Errorf("the version served is %s, and go.mod requires %s", got, required[1])
+		t.Errorf("/version: got %s, want %s as in go.mod", got, required[1])
 	}
 }

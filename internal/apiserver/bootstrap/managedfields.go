@@ -12,12 +12,11 @@ import (
 	"sigs.k8s.io/structured-merge-diff/v6/fieldpath"
 )
 
-// Upstream creates the bootstrap objects by requests, and the handler of a request records
-// in managedFields which client owns which fields. Here the objects are written through
-// storage, with the same managedFields. The rules below hold for their few kinds.
+// Upstream creates the bootstrap objects by requests, and the handler of a request
+// records in managedFields which client owns which fields. Here the objects are written
+// through storage, with the same managedFields. The rules below hold for their few kinds.
 // Upstream's field manager, which supports all kinds, takes longer than the rest of the
-// work on these objects at a start. TestSeededManagedFields compares its results with
-// these, and TestSeededMetadata compares these with those of a kube-apiserver.
+// work on these objects at a start. TestSeededManagedFields compares the results, and TestSeededMetadata compares them with a kube-apiserver.
 
 // The names of upstream's clients in managedFields.
 const (

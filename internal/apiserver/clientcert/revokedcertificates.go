@@ -19,11 +19,11 @@ import (
 
 var errRevokedCertificate = errors.New("apiserver: the client certificate was revoked")
 
-// RevokedCertificates refuses the client certificates of package revocation, and closes
-// the connections on which they were shown. It asks nothing but memory, as revokedNodes.
+// RevokedCertificates refuses client certificates that a Secret of package revocation
+// revokes.
 type RevokedCertificates struct {
 	synced func() bool
-	keys   sync.Map // the revoked ones
+	keys   sync.Map // of revoked certificates
 	conns  Conns    // by key
 }
 

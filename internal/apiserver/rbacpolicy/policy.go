@@ -1,5 +1,5 @@
-// Package rbacpolicy has the bootstrap RBAC policy, upstream's roles and bindings with the
-// additional ones for nodes, and updates the policy in existing data.
+// Package rbacpolicy has the bootstrap RBAC policy, upstream's roles and bindings with
+// the additional ones for nodes, and updates the policy in existing data.
 package rbacpolicy
 
 import (
