@@ -58,5 +58,5 @@ func get(t testing.TB, tr http.RoundTripper) *http.Response {
 }
 
 // receive waits for c to deliver or to be closed. A test that fails here hangs
-// until go test's own timeout, which prints who waits for what.
+// until go test's own timeout, which prints all goroutines.
 func receive[T any](c <-chan T) T { return <-c }

@@ -16,7 +16,7 @@ import (
 
 var quiet = log.New(io.Discard, "", 0)
 
-// outcome is what a client can tell of an exchange.
+// outcome is the part of an exchange that a client can observe.
 type outcome struct {
 	Failed        bool
 	Status        string

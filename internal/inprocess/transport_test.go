@@ -145,7 +145,7 @@ func TestClientCancelWhileStreaming(t *testing.T) {
 }
 
 // A response that is complete is no longer the context's business: HTTP/2 does
-// the same, and client-go cancels contexts as soon as it has what it wants.
+// the same, and client-go cancels contexts as soon as it has its result.
 func TestCompleteResponseOutlivesContext(t *testing.T) {
 	tr := start(t, func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "hello") })
 	ctx, cancel := context.WithCancel(t.Context())
@@ -203,8 +203,8 @@ func TestBackpressure(t *testing.T) {
 					progress <- n
 				}
 			})
-			resp := get(t, tr) // streams: nobody reads yet
-			// Draining by hand, what is accepted stays within the bound.
+			resp := get(t, tr) // streams: there is no reader yet
+			// With a manual reader the accepted data stays within the bound.
 			read, buf := 0, make([]byte, 64<<10)
 			total := 0
 			for read < 5*queueLimit {
@@ -448,7 +448,7 @@ func TestShutdownEndsStuckUpload(t *testing.T) {
 		w.(http.Flusher).Flush()
 		_, _ = io.ReadAll(r.Body)
 	})
-	in, _ := io.Pipe() // nobody ever writes
+	in, _ := io.Pipe() // without a writer
 	req := request(t.Context(), t, "POST", "x")
 	req.Body, req.ContentLength = in, -1
 	if _, err := tr.RoundTrip(req); err != nil {

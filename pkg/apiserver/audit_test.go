@@ -19,8 +19,8 @@ import (
 	"github.com/kubembed/kubembed/pkg/pki"
 )
 
-// audited runs a plane that creates one Secret, and returns what was logged of
-// that once the plane has stopped.
+// audited runs a plane, creates one Secret, stops the plane, and returns the audit events
+// of the create.
 func audited(t *testing.T, policy string) []auditv1.Event {
 	t.Helper()
 	dir := t.TempDir()
@@ -105,8 +105,8 @@ rules:
 	}
 }
 
-// TestBadAuditPolicy: New says what is wrong, closes the listener, and leaves
-// no goroutine, which TestMain would find.
+// TestBadAuditPolicy: the error of New names the problem, the listener is closed, and no
+// goroutine remains, which TestMain would find.
 func TestBadAuditPolicy(t *testing.T) {
 	dir := t.TempDir()
 	bad := filepath.Join(dir, "bad.yaml")

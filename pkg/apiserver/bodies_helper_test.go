@@ -39,7 +39,7 @@ func pbBody(t testing.TB, apiVersion, kind, raw string) string {
 
 // pbNested nests fields in each other, once per level and number.
 func pbNested(levels int, numbers ...protowire.Number) string {
-	// A length comes before its bytes: written from the inside, backwards.
+	// A length precedes its bytes, so the bytes are written from the inside, backwards.
 	var reversed []byte
 	for range levels {
 		for i := len(numbers) - 1; i >= 0; i-- {
@@ -52,7 +52,7 @@ func pbNested(levels int, numbers ...protowire.Number) string {
 	return string(reversed)
 }
 
-// pbCRD is a CustomResourceDefinition as protobuf whose schema is given as such.
+// pbCRD returns a CustomResourceDefinition in protobuf with a schema in protobuf.
 func pbCRD(t testing.TB, plural, group, schema string) string {
 	t.Helper()
 	names := &apiextensionsv1.CustomResourceDefinitionNames{Plural: plural, Kind: "Deep"}
@@ -61,7 +61,7 @@ func pbCRD(t testing.TB, plural, group, schema string) string {
 	return pbField(1, string(must(meta.Marshal())(t))) + pbField(2, pbField(1, group), pbField(3, string(must(names.Marshal())(t))), pbField(4, "Namespaced"), pbField(7, version))
 }
 
-// jsonCRD is a CustomResourceDefinition whose schema is given as JSON.
+// jsonCRD returns a CustomResourceDefinition with a schema in JSON.
 func jsonCRD(t testing.TB, plural, group, schema string) string {
 	t.Helper()
 	crd := map[string]any{

@@ -29,8 +29,8 @@ import (
 	"github.com/kubembed/kubembed/pkg/pki"
 )
 
-// What overflows the stack cannot be recovered from: before there was a limit the
-// first of these ended this process.
+// A stack overflow cannot be recovered: before there was a limit, the first of these
+// ended the process of the test.
 func TestDeepBodies(t *testing.T) {
 	p := sharedPlane(t)
 	clients := map[string]*http.Client{"in-process": p.inProcess(t), "TLS": p.httpClient(t, must(p.pki.IssueClient("deep", []string{"system:masters"}, 0))(t))}
@@ -91,7 +91,7 @@ func TestLongListsInPatches(t *testing.T) {
 	}
 }
 
-// The header of requests for streams changes nothing about how a body is decoded.
+// The header of an upgrade does not change how a body is decoded.
 func TestBodiesWithUpgrade(t *testing.T) {
 	p := sharedPlane(t)
 	body := pbBody(t, "certificates.k8s.io/v1", "CertificateSigningRequest", strings.Repeat(pbField(3, pbField(1)), 20_000))
@@ -104,8 +104,8 @@ func TestBodiesWithUpgrade(t *testing.T) {
 	}
 }
 
-// A protobuf entry that ends before its value is decoded twice by upstream, at
-// every level: 300 bytes take for ever.
+// Upstream decodes a protobuf entry that ends before its value twice, at every level: 300
+// bytes take forever.
 func TestOverlappingEntries(t *testing.T) {
 	p := sharedPlane(t)
 	schema := ""
@@ -125,7 +125,7 @@ func TestOverlappingEntries(t *testing.T) {
 	}
 }
 
-// The deepest schemas that are taken are served.
+// The deepest accepted schemas are served.
 func TestDeepestSchema(t *testing.T) {
 	p := sharedPlane(t)
 	client := p.inProcess(t)
@@ -187,7 +187,7 @@ func TestBodiesThatGrow(t *testing.T) {
 	p.call(t, client, "DELETE", configMapsPath+"/large", "")
 }
 
-// Upstream takes 18 s to join the problems of these.
+// Upstream takes 18 s to join the errors of these objects.
 func TestManyProblems(t *testing.T) {
 	p := sharedPlane(t)
 	body := pbBody(t, "v1", "Pod", pbField(1, pbField(1, "x"))+pbField(2, strings.Repeat("\x12\x00", 5_000)))
@@ -198,7 +198,7 @@ func TestManyProblems(t *testing.T) {
 		}
 	}
 	refused("pod", p.call(t, client, "POST", podsPath, body, protobufType))
-	// Subresources have stores of their own.
+	// Subresources have separate stores.
 	node := must(p.admin().CoreV1().Nodes().Create(t.Context(), &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: "problems"}}, metav1.CreateOptions{}))(t)
 	defer p.call(t, client, "DELETE", "/api/v1/nodes/problems", "")
 	addresses := strings.TrimSuffix(strings.Repeat(`{"type":"Hostname","address":"a"},`, 5_000), ",")
@@ -206,8 +206,7 @@ func TestManyProblems(t *testing.T) {
 		`{"apiVersion":"v1","kind":"Node","metadata":{"name":"problems","resourceVersion":"`+node.ResourceVersion+`"},"status":{"addresses":[`+addresses+`]}}`))
 }
 
-// certificateRequest is a request with an RSA key of so many bits, and a signature
-// that is none.
+// certificateRequest returns a request with an RSA key of bits, and an invalid signature.
 func certificateRequest(t testing.TB, bits int) string {
 	t.Helper()
 	raw := make([]byte, bits/8)
@@ -243,14 +242,14 @@ func TestLargeKeys(t *testing.T) {
 			t.Errorf("%d bits: %d %.300s", bits, a.status, a.body)
 		}
 	}
-	// A server-side apply creates too.
+	// A server-side apply also creates.
 	if a := p.call(t, client, "PATCH", csrsPath+"/rsa?fieldManager=a", certificateRequest(t, 32<<10), applyType); a.status != http.StatusBadRequest || !strings.Contains(a.body, "8192") {
 		t.Errorf("apply: %d %.300s", a.status, a.body)
 	}
 }
 
-// Clients with a join token cannot fill etcd: the rest of the quota is the
-// administrator's.
+// Clients with a join token cannot fill etcd: the rest of the quota is reserved for the
+// administrator.
 func TestStorageIsKeptForAdministrators(t *testing.T) {
 	var inUse atomic.Int64
 	p := startPlane(t, func(c *apiserver.Config) {
@@ -309,7 +308,7 @@ func TestStorageIsKeptForAdministrators(t *testing.T) {
 	}
 	want(0, "an administrator", admin, http.StatusCreated)
 
-	// Small patches of a large object store all of it each time.
+	// Each small patch of a large object stores the whole object.
 	if a := p.call(t, admin, "POST", configMapsPath, `{"apiVersion":"v1","kind":"ConfigMap","metadata":{"name":"large"},"data":{"a":"`+strings.Repeat("x", 900<<10)+`"}}`); a.status != http.StatusCreated {
 		t.Fatalf("%d %.300s", a.status, a.body)
 	}
@@ -325,7 +324,7 @@ func TestStorageIsKeptForAdministrators(t *testing.T) {
 	}
 }
 
-// Clients that are not let in are answered with the body unread.
+// The server rejects clients without permissions with the body unread.
 func TestBodiesOfStrangersAreNotRead(t *testing.T) {
 	p := sharedPlane(t)
 	body, end := io.Pipe()

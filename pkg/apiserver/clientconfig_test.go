@@ -9,7 +9,7 @@ import (
 	"k8s.io/client-go/kubernetes"
 )
 
-// TestClientConfigAs: each user is who it is said to be.
+// TestClientConfigAs: each configuration authenticates as its user.
 func TestClientConfigAs(t *testing.T) {
 	p := sharedPlane(t)
 	for _, name := range []string{"system:one", "system:two"} {
@@ -29,8 +29,8 @@ func TestClientConfigAs(t *testing.T) {
 	}
 }
 
-// TestCopyOfClientConfigAs: it has a token, and whose certificate a copy shows is who
-// the copy is, as with kube-apiserver. The token counted.
+// TestCopyOfClientConfigAs: the certificate that is added to a copy determines its user,
+// as with kube-apiserver. The token once did.
 func TestCopyOfClientConfigAs(t *testing.T) {
 	p := sharedPlane(t)
 	config := must(p.ClientConfigAs("system:part", "system:masters"))(t)

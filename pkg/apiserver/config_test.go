@@ -24,8 +24,8 @@ func cidr(t testing.TB, s string) *net.IPNet {
 	return n
 }
 
-// TestValidateNamesEveryField: all problems at once, each under the name that a
-// Go programmer can find.
+// TestValidateNamesEveryField: Validate returns all errors at once, each with the name of
+// the Go field.
 func TestValidateNamesEveryField(t *testing.T) {
 	err := apiserver.Config{
 		ServiceCIDR:                 cidr(t, "10.0.0.0/30"),
@@ -88,8 +88,8 @@ func TestValidateOptional(t *testing.T) {
 	}
 }
 
-// TestGateWithoutItsAPI: with the gate on, upstream waits for objects of an API that is
-// off by default, for ever.
+// TestGateWithoutItsAPI: with the gate on, upstream waits forever for objects of an API
+// that is off by default.
 func TestGateWithoutItsAPI(t *testing.T) {
 	featuregatetesting.SetFeatureGateDuringTest(t, utilfeature.DefaultFeatureGate, genericfeatures.CoordinatedLeaderElection, true)
 	if err := access.ValidateOptional(apiserver.Config{}).ToAggregate(); !contains(err, `"coordination.k8s.io/v1beta1": "true"`) {

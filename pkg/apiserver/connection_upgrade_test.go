@@ -19,8 +19,8 @@ import (
 	apiregistrationv1 "k8s.io/kube-aggregator/pkg/apis/apiregistration/v1"
 )
 
-// Executors ask for their upgrade below the wrapped transport. Taken to the
-// handler in this process, the WebSocket one panicked.
+// Executors request the upgrade below the wrapped transport. In-process, the WebSocket
+// executor once panicked.
 func TestExecutorsConnect(t *testing.T) {
 	p := sharedPlane(t)
 	url := p.admin().CoreV1().RESTClient().Post().Namespace("default").Resource("pods").Name("missing").SubResource("exec").
@@ -45,8 +45,8 @@ func TestExecutorsConnect(t *testing.T) {
 	}
 }
 
-// A connection that has been upgraded belongs to its handler, which returns only
-// when the connection ends. Stop used to wait ten seconds for it, in vain.
+// An upgraded connection belongs to its handler, which returns only when the connection
+// ends. Stop once waited ten seconds for it, until its timeout.
 func TestStopEndsUpgradedConnections(t *testing.T) {
 	const group = "upgraded.example.com"
 	p := startPlane(t)

@@ -38,8 +38,8 @@ const widgetSchema = `{
   }
 }`
 
-// widgets defines widgets in a group of their own, in two versions, and waits
-// until they are served.
+// widgets creates a CRD of widgets with two versions in a separate group, and waits until
+// they are served.
 func (p *plane) widgets(t testing.TB, group string) dynamic.NamespaceableResourceInterface {
 	t.Helper()
 	version := func(name string, stored bool) apiextensionsv1.CustomResourceDefinitionVersion {
@@ -121,7 +121,7 @@ func TestCustomResource(t *testing.T) {
 	if ready, _, _ := unstructured.NestedBool(updated.Object, "status", "ready"); size != 2 || !ready {
 		t.Errorf("after a change of the status: %v", updated.Object)
 	}
-	// Without a conversion, the versions differ in nothing but apiVersion.
+	// Without a conversion the versions only differ in apiVersion.
 	beta := p.get(t, "/apis/"+group+"/v1beta1/namespaces/"+ns+"/widgets/one").want(t, http.StatusOK)
 	if !strings.Contains(beta.body, `"apiVersion":"`+group+`/v1beta1"`) || !strings.Contains(beta.body, `"size":2`) {
 		t.Errorf("in the other version: %s", beta.body)
@@ -231,7 +231,7 @@ func TestDeletedCustomResourceDefinition(t *testing.T) {
 		}
 		return nil
 	})
-	// What was made of it is gone, too.
+	// Its objects are deleted, too.
 	objects, err := p.etcd.Client().Get(ctx, "/registry/"+group+"/widgets/"+ns+"/one")
 	if err != nil || objects.Count != 0 {
 		t.Errorf("%d objects are left, %v", objects.Count, err)

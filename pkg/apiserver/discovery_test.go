@@ -16,7 +16,7 @@ import (
 
 const aggregatedDiscovery = "Accept: application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList"
 
-// defaultGroupVersions are what kube-apiserver serves by default.
+// defaultGroupVersions returns the group versions that kube-apiserver serves by default.
 func defaultGroupVersions() []string {
 	all := []string{"apiextensions.k8s.io/v1", "apiregistration.k8s.io/v1"}
 	for gv, enabled := range controlplane.DefaultAPIResourceConfigSource().GroupVersionConfigs {
@@ -28,7 +28,7 @@ func defaultGroupVersions() []string {
 	return all
 }
 
-// known leaves out what other tests have added to the shared plane.
+// known removes the groups that other tests have added to the shared plane.
 func known(t testing.TB, got []string) []string {
 	t.Helper()
 	slices.Sort(got)
@@ -69,7 +69,7 @@ func TestLegacyDiscovery(t *testing.T) {
 	}
 	wantEqual(t, "/api and /apis", known(t, got), defaultGroupVersions())
 
-	// Whoever asks for all resources must get those of each.
+	// The list of all resources must contain the resources of each group version.
 	for _, gv := range defaultGroupVersions() {
 		if resources, err := p.admin().Discovery().ServerResourcesForGroupVersion(gv); err != nil || len(resources.APIResources) == 0 {
 			t.Errorf("%s: %v", gv, err)
@@ -120,8 +120,8 @@ func TestAggregatedDiscovery(t *testing.T) {
 	wantEqual(t, "aggregated discovery", known(t, got), defaultGroupVersions())
 }
 
-// TestBothKindsOfDiscoveryAgree: client-go asks for aggregated discovery, and
-// older clients for the other.
+// TestBothKindsOfDiscoveryAgree: client-go requests aggregated discovery, older clients
+// request the legacy one.
 func TestBothKindsOfDiscoveryAgree(t *testing.T) {
 	p := sharedPlane(t)
 	names := func(client discovery.DiscoveryInterface) []string {
@@ -153,8 +153,8 @@ func TestBothKindsOfDiscoveryAgree(t *testing.T) {
 	}
 }
 
-// TestOrderOfGroups is what lets kubectl prefer the groups that it prefers with
-// kube-apiserver.
+// TestOrderOfGroups: the order determines the groups that kubectl prefers, and is
+// kube-apiserver's.
 func TestOrderOfGroups(t *testing.T) {
 	p := sharedPlane(t)
 	var legacy metav1.APIGroupList

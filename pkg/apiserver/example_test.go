@@ -16,8 +16,8 @@ import (
 	"github.com/kubembed/kubembed/pkg/pki"
 )
 
-// An API server over an etcd and identities that are the caller's: what
-// controlplane.Start does in one call.
+// An API server with the caller's etcd and identities. controlplane.Start does it in one
+// call.
 func Example() {
 	if err := example(); err != nil {
 		log.Fatal(err)

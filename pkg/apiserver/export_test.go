@@ -10,7 +10,7 @@ import (
 	"github.com/kubembed/kubembed/internal/apiserver/rbacpolicy"
 )
 
-// OwnRBACPolicy is the part of the bootstrap policy that upstream does not have.
+// OwnRBACPolicy returns the part of the bootstrap policy that upstream does not have.
 func OwnRBACPolicy() *rbacrest.PolicyData {
 	policy := rbacpolicy.New()
 	return &rbacrest.PolicyData{

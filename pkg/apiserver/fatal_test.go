@@ -17,7 +17,8 @@ import (
 	"github.com/kubembed/kubembed/pkg/apiserver"
 )
 
-// transformers are asked while the server is assembled, for the storage of each resource.
+// transformers are called while the server is assembled, for the storage of each
+// resource.
 type transformers func(schema.GroupResource)
 
 func (f transformers) TransformerForResource(resource schema.GroupResource) storagevalue.Transformer {
@@ -25,8 +26,8 @@ func (f transformers) TransformerForResource(resource schema.GroupResource) stor
 	return identity.NewEncryptCheckTransformer()
 }
 
-// TestFatalWhileItIsAssembled: what ends upstream's process is an error of New. It works
-// in a process of its own, because upstream's goroutines of a half-made server stay.
+// TestFatalWhileItIsAssembled: New returns a fatal error of upstream. The test runs in a
+// separate process, because upstream's goroutines of an incomplete server remain.
 func TestFatalWhileItIsAssembled(t *testing.T) {
 	const child = "KUBEMBED_APISERVER_TEST_FATAL"
 	if os.Getenv(child) != "" {

@@ -15,8 +15,8 @@ import (
 	"github.com/kubembed/kubembed/pkg/pki"
 )
 
-// An aggregated API server sees the renewed certificate of the front proxy, and
-// every request before is answered.
+// An aggregated API server gets the renewed certificate of the front proxy, and all
+// earlier requests succeed.
 func TestAggregatedServerSeesRenewedCertificate(t *testing.T) {
 	const group = "renewed.example.com"
 	clock := clocktesting.NewFakePassiveClock(time.Now().Add(-300 * 24 * time.Hour))

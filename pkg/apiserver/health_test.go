@@ -56,7 +56,7 @@ func TestHealth(t *testing.T) {
 	}
 }
 
-// TestHealthWithoutEtcd: a check that cannot be red is none.
+// TestHealthWithoutEtcd: the checks of etcd fail without etcd.
 func TestHealthWithoutEtcd(t *testing.T) {
 	p := startPlane(t)
 	if err := p.etcd.Close(); err != nil {
@@ -69,8 +69,7 @@ func TestHealthWithoutEtcd(t *testing.T) {
 	}
 }
 
-// TestNoProfiling: with it, who may reach it could change the log level of the
-// host's process.
+// TestNoProfiling: the handlers could change the log level of the host's process.
 func TestNoProfiling(t *testing.T) {
 	p := sharedPlane(t)
 	for _, path := range []string{"/debug/pprof/", "/debug/pprof/profile", "/debug/flags/v", "/debug/api_priority_and_fairness/unknown"} {
@@ -111,7 +110,7 @@ func TestBodyThatIsTooLarge(t *testing.T) {
 	p.call(t, p.httpClient(t, pair), http.MethodPost, path, string(body)).want(t, http.StatusRequestEntityTooLarge)
 }
 
-// TestRequestTimeout has each request wait for a webhook that does not answer.
+// TestRequestTimeout: each request waits for a webhook that does not answer.
 func TestRequestTimeout(t *testing.T) {
 	for name, test := range map[string]struct {
 		modify func(*apiserver.Config)
@@ -140,11 +139,11 @@ func TestRequestTimeout(t *testing.T) {
 				}
 				switch {
 				case err == nil && response.StatusCode == http.StatusCreated:
-					continue // the webhook is not known yet
+					continue // admission does not have the webhook yet
 				case err == nil && response.StatusCode != http.StatusGatewayTimeout:
 					t.Errorf("HTTP %s, want 504", response.Status)
 				case err != nil && !contains(err, "aborted"):
-					// Upstream aborts a response that has begun when time is up.
+					// Upstream aborts a response that has begun at the timeout.
 					t.Error(err)
 				}
 				<-called

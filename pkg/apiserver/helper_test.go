@@ -38,11 +38,11 @@ type plane struct {
 	access.Internals
 	pki  *pki.PKI
 	etcd *etcd.Member
-	dir  string // what Config.Dir was
+	dir  string // Config.Dir
 }
 
-// shared is the plane of all tests that need nothing special of it. They keep
-// to namespaces and names of their own.
+// shared is the plane of all tests that need no special configuration. Each test uses its
+// own namespaces and names.
 var shared = sync.OnceValues(func() (*plane, error) {
 	dir, err := os.MkdirTemp("", "kubembed-apiserver-test-")
 	if err != nil {
@@ -177,7 +177,7 @@ func (p *plane) as(t testing.TB, user string, groups ...string) *rest.Config {
 	return p.with(pair)
 }
 
-// with is a client configuration that shows a client certificate.
+// with is a client configuration with a client certificate.
 func (p *plane) with(pair pki.KeyPair) *rest.Config {
 	c := p.anonymous()
 	c.CertData, c.KeyData = pair.Cert, pair.Key
@@ -200,8 +200,8 @@ func clientset(t testing.TB, c *rest.Config) *kubernetes.Clientset {
 	return client
 }
 
-// httpClient is a plain client, without what client-go adds. A zero pair shows
-// no certificate.
+// httpClient is a plain client without client-go. With a zero pair it sends no
+// certificate.
 func (p *plane) httpClient(t testing.TB, pair pki.KeyPair) *http.Client {
 	t.Helper()
 	roots := x509.NewCertPool()
@@ -212,8 +212,8 @@ func (p *plane) httpClient(t testing.TB, pair pki.KeyPair) *http.Client {
 		if err != nil {
 			t.Fatal(err)
 		}
-		// Not Certificates: those of a CA that the server has not named are
-		// left out.
+		// Not Certificates: the client would not send the certificate of a CA that the
+		// server has not named.
 		c.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return &cert, nil }
 	}
 	transport := &http.Transport{TLSClientConfig: c, ForceAttemptHTTP2: true}
@@ -302,7 +302,7 @@ func pod(name string) *corev1.Pod {
 	}
 }
 
-// tlsServer is somebody else's server, on loopback, that says nothing.
+// tlsServer is an HTTPS server on loopback that logs nothing.
 func tlsServer(t testing.TB, handler http.HandlerFunc) *httptest.Server {
 	t.Helper()
 	server := httptest.NewUnstartedServer(handler)
@@ -330,5 +330,5 @@ func must[T any](value T, err error) func(testing.TB) T {
 	}
 }
 
-// contains tells whether err says text.
+// contains reports whether the text of err contains text.
 func contains(err error, text string) bool { return err != nil && strings.Contains(err.Error(), text) }

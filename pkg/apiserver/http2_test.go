@@ -58,7 +58,7 @@ func listsOverTLS(t *testing.T, p *plane) {
 	}
 }
 
-// TestHTTP2IsOffered: without the setting clients share one connection.
+// TestHTTP2IsOffered: by default the clients share one connection.
 func TestHTTP2IsOffered(t *testing.T) {
 	p := sharedPlane(t)
 	config := p.as(t, "admin", "system:masters")
@@ -76,16 +76,16 @@ func TestHTTP2IsOffered(t *testing.T) {
 	}
 }
 
-// TestHTTP2SettingThatChanges: a host sets GODEBUG when servers run already, and unsets
-// it later. What a server offers at its start it serves to its end.
+// TestHTTP2SettingThatChanges: a host sets GODEBUG while servers run, and unsets it
+// later. A server keeps the protocols that it offers at its start.
 func TestHTTP2SettingThatChanges(t *testing.T) {
 	first := startPlane(t)
 	listsOverTLS(t, first)
 	t.Setenv("GODEBUG", "http2server=0")
-	// A new connection, for which nothing has been agreed yet.
+	// A new connection, for which no protocol is negotiated yet.
 	fresh := func(p *plane) *kubernetes.Clientset {
 		config := p.as(t, "another", "system:masters")
-		config.Proxy = http.ProxyFromEnvironment // of its own
+		config.Proxy = http.ProxyFromEnvironment // a separate transport
 		return clientset(t, config)
 	}
 	if _, err := fresh(first).CoreV1().Namespaces().List(t.Context(), metav1.ListOptions{}); err != nil {

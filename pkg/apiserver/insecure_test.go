@@ -8,8 +8,8 @@ import (
 	"github.com/kubembed/kubembed/pkg/apiserver"
 )
 
-// Without authentication everybody is an administrator: everybody but the web
-// pages that the user visits.
+// Without authentication all clients are administrators, except web pages that the user
+// visits.
 func TestInsecureListenerRefusesWebPages(t *testing.T) {
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {

@@ -15,8 +15,8 @@ import (
 	"github.com/kubembed/kubembed/internal/testwait"
 )
 
-// A node that had an address keeps a certificate for it, and the connections that the
-// server has made. Neither gets requests for the node that has the address now.
+// A node keeps a certificate for its former address, and the connections from the server.
+// It must not get requests for the node that has the address now.
 func TestKubeletOfFormerAddress(t *testing.T) {
 	p := sharedPlane(t)
 	ns := p.namespace(t)
@@ -48,8 +48,8 @@ func TestKubeletOfFormerAddress(t *testing.T) {
 	}
 }
 
-// Connections are used again, but not for a node that was made again under the same
-// name, nor at another address.
+// Connections are reused, but not for a node that was deleted and created again, and not
+// for another address.
 func TestKubeletConnections(t *testing.T) {
 	p := sharedPlane(t)
 	ns := p.namespace(t)
@@ -73,7 +73,7 @@ func TestKubeletConnections(t *testing.T) {
 		}
 	}
 	p.worker(t, ns, "reused", kubelet.port(t), internalIP("127.0.0.1"))
-	// The server's informer may not know the node at once.
+	// The server's informer may lag.
 	testwait.Until(t, "a connection that is used again", func(context.Context) error {
 		before := count()
 		read()

@@ -32,7 +32,7 @@ import (
 	"github.com/kubembed/kubembed/pkg/pki"
 )
 
-// kubeletServer has the API of a kubelet, on loopback, and notes who calls it.
+// kubeletServer serves the API of a kubelet on loopback, and records its clients.
 type kubeletServer struct {
 	*httptest.Server
 	connections *connrotation.ConnectionTracker
@@ -40,10 +40,10 @@ type kubeletServer struct {
 	callers     []*x509.Certificate
 }
 
-// vanish cuts all connections, without a word.
+// vanish cuts all connections without closing them properly.
 func (k *kubeletServer) vanish() { k.connections.CloseAll() }
 
-// trackingListener hands its connections to a tracker.
+// trackingListener passes its connections to a tracker.
 type trackingListener struct {
 	net.Listener
 	connections *connrotation.ConnectionTracker
@@ -57,8 +57,8 @@ func (l trackingListener) Accept() (net.Conn, error) {
 	return l.connections.Track(conn), nil
 }
 
-// startKubelet serves handler with a certificate. It wants one of its clients,
-// as kubelets do, but leaves it to the test to judge it.
+// startKubelet serves handler with a certificate. It requests a client certificate, as
+// kubelets do, and the test checks it.
 func startKubelet(t testing.TB, serving tls.Certificate, handler http.HandlerFunc) *kubeletServer {
 	t.Helper()
 	k := &kubeletServer{connections: connrotation.NewConnectionTracker()}
@@ -68,7 +68,8 @@ func startKubelet(t testing.TB, serving tls.Certificate, handler http.HandlerFun
 		k.mu.Unlock()
 		handler(w, r)
 	}))
-	// httptest does not look, and would offer what net/http does not serve then.
+	// httptest does not check it, and would offer a protocol that net/http does not
+	// serve.
 	k.EnableHTTP2 = !strings.Contains(os.Getenv("GODEBUG"), "http2server=0")
 	k.TLS = &tls.Config{MinVersion: tls.VersionTLS12, ClientAuth: tls.RequireAnyClientCert, Certificates: []tls.Certificate{serving}}
 	k.Config.ErrorLog = log.New(io.Discard, "", 0)
@@ -107,8 +108,8 @@ func (k *kubeletServer) port(t testing.TB) int32 {
 	return int32(must(strconv.Atoi(port))(t))
 }
 
-// serving is a certificate of the kubelet of node for ip, of the authority or, if that
-// is nil, of its own.
+// serving returns a certificate of the kubelet of node for ip, signed by the CA, or
+// self-signed if the CA is nil.
 func serving(t testing.TB, authority *pki.CA, node, ip string, modify ...func(*x509.Certificate)) tls.Certificate {
 	t.Helper()
 	key := must(ecdsa.GenerateKey(elliptic.P256(), rand.Reader))(t)

@@ -24,7 +24,7 @@ import (
 
 const kubeletClient = "kube-apiserver-kubelet-client"
 
-// Whatever a kubelet answers is asked for with the server's client certificate.
+// The server sends its client certificate with all requests to kubelets.
 func TestKubeletSeesClientCertificate(t *testing.T) {
 	p := sharedPlane(t)
 	ns := p.namespace(t)
@@ -65,7 +65,7 @@ func TestKubeletSeesClientCertificate(t *testing.T) {
 	}
 }
 
-// cat is a container that gives back what it gets.
+// cat is a container that returns its input.
 type cat struct{}
 
 func (cat) ExecInContainer(_ context.Context, _, _, _ string, _ []string, in io.Reader, out, _ io.WriteCloser, _ bool, _ <-chan criremotecommand.TerminalSize, _ time.Duration) error {
@@ -162,7 +162,7 @@ func TestKubeletCertificate(t *testing.T) {
 					t.Errorf("log: got %q, %v, want %q and what can be done", log, err, problem)
 				}
 				if skip {
-					return // there is no such option for others
+					return // the other requests have no such option
 				}
 				for name, executor := range p.executors(t, ns, node, "exec") {
 					err := executor.StreamWithContext(t.Context(), remotecommand.StreamOptions{Stdin: strings.NewReader(""), Stdout: io.Discard})
@@ -196,8 +196,8 @@ func TestKubeletCertificate(t *testing.T) {
 	}
 }
 
-// A server that has renewed its client certificate shows it to kubelets that it
-// is already connected to.
+// A server sends a renewed client certificate to kubelets to which it is already
+// connected.
 func TestKubeletSeesRenewedCertificate(t *testing.T) {
 	clock := clocktesting.NewFakePassiveClock(time.Now())
 	identities := must(pki.Open(pki.Config{Clock: clock}))(t)
@@ -227,7 +227,7 @@ func TestKubeletSeesRenewedCertificate(t *testing.T) {
 	}
 }
 
-// A kubelet that goes away ends what it was answering.
+// When a kubelet disappears, its responses end.
 func TestKubeletVanishes(t *testing.T) {
 	p := sharedPlane(t)
 	ns := p.namespace(t)
@@ -266,7 +266,7 @@ func TestKubeletVanishes(t *testing.T) {
 			t.Fatal(err)
 		}
 		kubelet.vanish()
-		// client-go takes the end of a connection for the end of the command.
+		// client-go treats the end of a connection as the end of the command.
 		if err := <-ended; ctx.Err() != nil {
 			t.Errorf("%s: exec goes on: %v", name, err)
 		}
@@ -275,8 +275,8 @@ func TestKubeletVanishes(t *testing.T) {
 	}
 }
 
-// Stop waits for handlers, and one of them may wait for a kubelet that has
-// accepted a connection and says nothing.
+// Stop waits for handlers, and a handler may wait for a kubelet that has accepted a
+// connection and does not answer.
 func TestStopEndsKubeletConnections(t *testing.T) {
 	p := startPlane(t)
 	ns := p.namespace(t)

@@ -49,7 +49,7 @@ func TestPagination(t *testing.T) {
 			if list.RemainingItemCount == nil || *list.RemainingItemCount != 3 {
 				t.Errorf("remaining %v", list.RemainingItemCount)
 			}
-			// Later pages are of the moment of the first.
+			// Later pages have the resource version of the first.
 			must(maps.Create(ctx, &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Name: "c9"}}, metav1.CreateOptions{}))(t)
 		}
 		if opts.Continue = list.Continue; opts.Continue == "" {
@@ -91,14 +91,14 @@ func TestListAtResourceVersion(t *testing.T) {
 		}
 		return nil
 	})
-	// client-go would try ten times.
+	// client-go would retry ten times.
 	future := p.get(t, "/api/v1/configmaps?resourceVersion=1000000000&resourceVersionMatch=NotOlderThan").want(t, http.StatusGatewayTimeout)
 	if !strings.Contains(future.body, "Too large resource version") {
 		t.Error(future.body)
 	}
 }
 
-// TestCompactedResourceVersion needs an etcd of its own: compaction is for all.
+// TestCompactedResourceVersion needs its own etcd: a compaction affects all tests.
 func TestCompactedResourceVersion(t *testing.T) {
 	p := startPlane(t)
 	ctx := t.Context()
@@ -111,7 +111,7 @@ func TestCompactedResourceVersion(t *testing.T) {
 	}
 	current := must(p.etcd.Client().Get(ctx, "/"))(t).Header.Revision
 	must(p.etcd.Client().Compact(ctx, current, clientv3.WithCompactPhysical()))(t)
-	// Events have no watch cache: what is asked of them is asked of etcd.
+	// Events have no watch cache: requests for them go to etcd.
 	events := p.admin().CoreV1().Events("default")
 	_, err := events.List(ctx, metav1.ListOptions{ResourceVersion: before.ResourceVersion, ResourceVersionMatch: metav1.ResourceVersionMatchExact})
 	if !apierrors.IsResourceExpired(err) && !apierrors.IsGone(err) {
@@ -147,8 +147,8 @@ func TestWatch(t *testing.T) {
 	}
 }
 
-// TestWatchSendInitialEvents is the streaming list that client-go's informers
-// begin with.
+// TestWatchSendInitialEvents tests the streaming list with which client-go's informers
+// begin.
 func TestWatchSendInitialEvents(t *testing.T) {
 	p := sharedPlane(t)
 	ctx, cancel := context.WithTimeout(t.Context(), waitTimeout)
@@ -171,8 +171,8 @@ func TestWatchSendInitialEvents(t *testing.T) {
 	}
 }
 
-// TestWatchEndsWithItsTimeout: the server ends watches, or clients would hang on
-// to one for ever.
+// TestWatchEndsWithItsTimeout: the server ends watches, otherwise clients would keep one
+// forever.
 func TestWatchEndsWithItsTimeout(t *testing.T) {
 	p := sharedPlane(t)
 	ctx, cancel := context.WithTimeout(t.Context(), waitTimeout)

@@ -14,7 +14,7 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	// As pkg/controlplane does: what upstream prints is nobody's business.
+	// As in pkg/controlplane: upstream's output is dropped.
 	detach := klogbridge.Attach(zap.NewNop())
 	code := m.Run()
 	if err := closeShared(); err != nil {
@@ -27,17 +27,17 @@ func TestMain(m *testing.M) {
 			code = 1
 		}
 	}
-	_ = detach() // goroutines that are still ending may still log
+	_ = detach() // goroutines that are ending may still log
 	os.Exit(code)
 }
 
-// leaks finds goroutines that stopped servers have left. Some of upstream's are
-// about to try a request again and see only then that the server is gone.
+// leaks finds goroutines that stopped servers have left. Some goroutines of upstream only
+// notice the stop at their next request.
 func leaks() (err error) {
 	for deadline := time.Now().Add(waitTimeout); time.Now().Before(deadline); {
-		// Find itself looks again for a second or so.
+		// Find itself retries for about a second.
 		if err = goleak.Find(append(kubeleaks.Ignored(),
-			// It is that of TestMain, to the end.
+			// TestMain's own goroutine.
 			goleak.IgnoreAnyFunction("github.com/kubembed/kubembed/internal/logqueue.(*Queue).work"),
 		)...); err == nil {
 			return nil

@@ -42,8 +42,8 @@ func TestClusterTrustBundle(t *testing.T) {
 	}
 }
 
-// TestPodCertificateRequest: a kubelet asks for a certificate of its pod, and reads what
-// the signer says.
+// TestPodCertificateRequest: a kubelet requests a certificate for its pod, and reads the
+// signer's answer.
 func TestPodCertificateRequest(t *testing.T) {
 	p := sharedPlane(t)
 	ctx, ns := t.Context(), p.namespace(t)
@@ -77,7 +77,7 @@ func TestPodCertificateRequest(t *testing.T) {
 		return err
 	})
 	_, err := requests.Create(ctx, request("forged", "another"), metav1.CreateOptions{})
-	if !contains(err, "differs from running pod") { // which may be the informer's delay, and is not 403
+	if !contains(err, "differs from running pod") { // the informer may lag; it is no 403
 		t.Errorf("a request for a pod that is not there: %v", err)
 	}
 	_, err = others.Create(ctx, request("stolen", certified.UID), metav1.CreateOptions{})
@@ -100,8 +100,8 @@ func TestPodCertificateRequest(t *testing.T) {
 	wantForbidden(t, "an answer for another node", err)
 }
 
-// TestAPIsBehindGates: groups of eviction requests and workloads are served where
-// Config.RuntimeConfig and the host's gates have them.
+// TestAPIsBehindGates: the APIs of eviction requests and workloads are served if
+// Config.RuntimeConfig and the host's feature gates enable them.
 func TestAPIsBehindGates(t *testing.T) {
 	featuregatetesting.SetFeatureGateDuringTest(t, utilfeature.DefaultFeatureGate, features.GenericWorkload, true)
 	featuregatetesting.SetFeatureGateDuringTest(t, utilfeature.DefaultFeatureGate, features.EvictionRequestAPI, true)

@@ -34,15 +34,15 @@ func TestOpenAPIV3Root(t *testing.T) {
 	}
 }
 
-// TestOpenAPIV3Documents follows each link of the root: what is listed is
-// served, and is OpenAPI.
+// TestOpenAPIV3Documents follows each link of the root: all listed documents are served,
+// and are OpenAPI.
 func TestOpenAPIV3Documents(t *testing.T) {
 	p := sharedPlane(t)
 	var root openAPIRoot
 	unmarshal(t, p.get(t, "/openapi/v3").want(t, http.StatusOK).body, &root)
 	for path, entry := range root.Paths {
 		if strings.Contains(path, "example.com") {
-			continue // another test's, who may take it away
+			continue // another test's CRD, which it may delete
 		}
 		var document struct {
 			OpenAPI string                     `json:"openapi"`
@@ -141,9 +141,8 @@ func TestOpenAPIV2(t *testing.T) {
 	}
 }
 
-// TestOpenAPIManyFirstRequests: the documents are built when they are first
-// asked for, by whoever that is. The list of them changes meanwhile, as upstream
-// finds out about their hashes.
+// TestOpenAPIManyFirstRequests: the documents are built on the first request. The list of
+// documents changes meanwhile, when upstream gets their hashes.
 func TestOpenAPIManyFirstRequests(t *testing.T) {
 	p := startPlane(t)
 	client := p.inProcess(t)
@@ -166,8 +165,8 @@ func TestOpenAPIManyFirstRequests(t *testing.T) {
 	askers.Wait()
 }
 
-// TestOpenAPIOfManyServers: servers of one process share definitions, and may
-// build documents of them at the same time.
+// TestOpenAPIOfManyServers: servers of one process share definitions, and may build
+// documents from them at the same time.
 func TestOpenAPIOfManyServers(t *testing.T) {
 	var askers sync.WaitGroup
 	for _, p := range []*plane{startPlane(t), startPlane(t)} {

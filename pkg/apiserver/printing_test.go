@@ -41,7 +41,7 @@ func TestTableOfPods(t *testing.T) {
 	}
 }
 
-// TestTableOfEachGroup: upstream's printers are there for more than pods.
+// TestTableOfEachGroup: other resources than pods have upstream's printers, too.
 func TestTableOfEachGroup(t *testing.T) {
 	p := sharedPlane(t)
 	for path, want := range map[string]string{

@@ -25,7 +25,7 @@ import (
 	"github.com/kubembed/kubembed/pkg/apiserver"
 )
 
-// TestTimeZones: CronJobs may name a time zone where the machine has no zone files.
+// TestTimeZones: CronJobs may name a time zone if the machine has no zone files.
 func TestTimeZones(t *testing.T) {
 	p := sharedPlane(t)
 	ns := p.namespace(t)
@@ -43,7 +43,7 @@ func TestTimeZones(t *testing.T) {
 	}
 }
 
-// TestTimeZonesWithoutZoneFiles is TestTimeZones where there are none.
+// TestTimeZonesWithoutZoneFiles runs TestTimeZones without zone files.
 func TestTimeZonesWithoutZoneFiles(t *testing.T) {
 	if runtime.GOOS != "linux" || os.Getuid() != 0 {
 		t.Skip("hiding the machine's zone files takes root and Linux")
@@ -68,7 +68,7 @@ func TestTimeZonesWithoutZoneFiles(t *testing.T) {
 	}
 }
 
-// goroot has zone files, which time uses as a last resort.
+// goroot returns GOROOT, whose zone files package time uses as a last resort.
 func goroot(t *testing.T) string {
 	t.Helper()
 	out, err := exec.CommandContext(t.Context(), "go", "env", "GOROOT").Output()
@@ -78,8 +78,8 @@ func goroot(t *testing.T) string {
 	return strings.TrimSpace(string(out))
 }
 
-// TestDebugPaths: profiles are served if the host asks for it, to users whom RBAC lets
-// read them. Nobody can change the process.
+// TestDebugPaths: profiles are served if the host enables them, to users with RBAC
+// permissions. No user can change the process.
 func TestDebugPaths(t *testing.T) {
 	p := startPlane(t, func(c *apiserver.Config) { c.Profiling = true })
 	for path, want := range map[string]int{
@@ -125,7 +125,7 @@ func TestDebugPaths(t *testing.T) {
 	}
 }
 
-// TestFlagz shows the host's configuration, and no secret.
+// TestFlagz: /flagz has the host's configuration, and no secret.
 func TestFlagz(t *testing.T) {
 	secret := strings.Repeat("s", 32)
 	p := startPlane(t, func(c *apiserver.Config) {
@@ -138,7 +138,7 @@ func TestFlagz(t *testing.T) {
 		"request-timeout": "1m17s", "runtime-config": "apps/v1=false", "service-cluster-ip-range": "10.0.0.0/24",
 		"authorization-mode": "[Node,RBAC]", "profiling": "false", "max-requests-inflight": "400",
 	} {
-		// Upstream separates them by a character that it chooses at random.
+		// Upstream separates them by a random character.
 		if !regexp.MustCompile(`(?m)^` + name + `[=: ]+` + regexp.QuoteMeta(value) + `$`).MatchString(body) {
 			t.Errorf("%s is not %s in %s", name, value, body)
 		}
@@ -148,8 +148,8 @@ func TestFlagz(t *testing.T) {
 	}
 }
 
-// goldenLines is a file of internal/bench/golden, which makes them with the real
-// kube-apiserver of the version that is embedded.
+// goldenLines returns the lines of a file of internal/bench/golden, which creates them
+// with the real kube-apiserver of the embedded version.
 func goldenLines(t *testing.T, name string) (lines []string) {
 	t.Helper()
 	data, err := os.ReadFile(filepath.Join("testdata", "kube-apiserver-"+apiserver.KubernetesVersion, name))
@@ -159,7 +159,7 @@ func goldenLines(t *testing.T, name string) (lines []string) {
 	return strings.Split(strings.TrimSpace(string(data)), "\n")
 }
 
-// TestHealthChecksOfKubeAPIServer: monitors ask for checks by their names.
+// TestHealthChecksOfKubeAPIServer: monitors request checks by their names.
 func TestHealthChecksOfKubeAPIServer(t *testing.T) {
 	p := sharedPlane(t)
 	for _, endpoint := range []string{"readyz", "livez", "healthz"} {
@@ -179,7 +179,7 @@ func TestHealthChecksOfKubeAPIServer(t *testing.T) {
 	}
 }
 
-// TestPathsOfKubeAPIServer compares what the server lists at its root.
+// TestPathsOfKubeAPIServer compares the paths that the server lists at its root.
 func TestPathsOfKubeAPIServer(t *testing.T) {
 	var list struct{ Paths []string }
 	p := sharedPlane(t)

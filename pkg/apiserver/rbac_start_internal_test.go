@@ -18,7 +18,8 @@ import (
 	"github.com/kubembed/kubembed/internal/lifecycle"
 )
 
-// TestRolesAreCompletedLater: the check of the bootstrap roles is red until they are.
+// TestRolesAreCompletedLater: the check of the bootstrap roles fails until they are
+// complete.
 func TestRolesAreCompletedLater(t *testing.T) {
 	retry := reconcileRetry
 	reconcileRetry = time.Millisecond

@@ -12,8 +12,8 @@ import (
 	"github.com/kubembed/kubembed/pkg/apiserver"
 )
 
-// TestReadyzChecksAreNotAwaited: they are there, and Start returns while they
-// are red.
+// TestReadyzChecksAreNotAwaited: /readyz has the checks, and Start returns while they
+// fail.
 func TestReadyzChecksAreNotAwaited(t *testing.T) {
 	p := startPlane(t, func(c *apiserver.Config) {
 		c.ReadyzChecks = []healthz.HealthChecker{healthz.NamedCheck("part/red", func(*http.Request) error { return errors.New("no") })}

@@ -12,7 +12,7 @@ import (
 	"github.com/kubembed/kubembed/pkg/pki"
 )
 
-// hostilePage answers with a page that wants to be the API server's.
+// hostilePage serves a page that pretends to be the API server's.
 func hostilePage(w http.ResponseWriter, _ *http.Request) {
 	headers := func() {
 		w.Header().Set("Content-Security-Policy", "sandbox allow-scripts allow-same-origin")
@@ -22,7 +22,7 @@ func hostilePage(w http.ResponseWriter, _ *http.Request) {
 		}
 	}
 	headers()
-	w.WriteHeader(http.StatusEarlyHints) // which makes proxies forget the headers so far
+	w.WriteHeader(http.StatusEarlyHints) // it makes proxies drop the headers so far
 	headers()
 	w.Header().Set("Content-Type", "text/html")
 	_, _ = io.WriteString(w, "<script>fetch('/api/v1/secrets')</script>")
@@ -38,8 +38,8 @@ func wantSandboxed(t *testing.T, what string, header http.Header) {
 	}
 }
 
-// TestPagesOfOthersAreSandboxed: a page that a node serves was of the same origin as
-// the API, for which the browser of an administrator has credentials.
+// TestPagesOfOthersAreSandboxed: a page of a node once had the same origin as the API,
+// for which the browser of an administrator has credentials.
 func TestPagesOfOthersAreSandboxed(t *testing.T) {
 	insecure, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -76,7 +76,7 @@ func TestPagesOfOthersAreSandboxed(t *testing.T) {
 	t.Run("insecure listener", func(t *testing.T) { insecureProxy(t, p, page, logs) })
 }
 
-// insecureProxy looks at what a browser gets where it needs no credentials.
+// insecureProxy checks the responses to a browser that needs no credentials.
 func insecureProxy(t *testing.T, p *plane, page, logs string) {
 	client := p.httpClient(t, pki.KeyPair{})
 	own := p.InsecureURL()

@@ -41,8 +41,8 @@ func TestKubernetesService(t *testing.T) {
 	})
 }
 
-// TestServiceAddresses: the allocators keep their books in etcd. That of the
-// node ports dials it by itself.
+// TestServiceAddresses: the allocators store their state in etcd. The allocator of node
+// ports makes its own connection.
 func TestServiceAddresses(t *testing.T) {
 	p := startPlane(t, func(c *apiserver.Config) { c.ServiceCIDR = cidr(t, "10.97.0.0/28") })
 	ctx := t.Context()

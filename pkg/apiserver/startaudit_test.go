@@ -14,8 +14,8 @@ import (
 	"github.com/kubembed/kubembed/pkg/apiserver"
 )
 
-// TestStartAudit: the audit log has no request of the server to itself that
-// kube-apiserver's does not have, and all are made under its name.
+// TestStartAudit: the audit log has only requests of the server to itself that
+// kube-apiserver's has too, all with the server's name.
 func TestStartAudit(t *testing.T) {
 	upstream := map[string]bool{}
 	for _, line := range goldenLines(t, "start-audit") {

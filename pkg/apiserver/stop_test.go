@@ -26,8 +26,7 @@ func ended() context.Context {
 	return ctx
 }
 
-// TestStopEndsWatches: both over TLS and in-process, and whether or not Stop has
-// time.
+// TestStopEndsWatches: Stop ends watches over TLS and in-process, with and without time.
 func TestStopEndsWatches(t *testing.T) {
 	for name, ctx := range map[string]context.Context{"drain": context.Background(), "cut": ended()} {
 		t.Run(name, func(t *testing.T) {
@@ -63,7 +62,7 @@ func TestStopEndsWatches(t *testing.T) {
 	}
 }
 
-// parts is what New needs, in a plane that has no server yet.
+// parts returns the Config of New, and a plane without a server.
 func parts(t testing.TB) (*plane, apiserver.Config) {
 	t.Helper()
 	p := &plane{dir: t.TempDir()}
@@ -94,7 +93,7 @@ func TestStopBeforeStart(t *testing.T) {
 	if err := p.Stop(context.Background()); err != nil {
 		t.Error(err)
 	}
-	t.Log(<-answered) // one way or another, nobody is left waiting
+	t.Log(<-answered) // with or without an error, the client does not wait any longer
 	if _, err := cfg.Listener.Accept(); !errors.Is(err, net.ErrClosed) {
 		t.Errorf("the listener: %v", err)
 	}
@@ -111,8 +110,8 @@ func TestStartWithoutTime(t *testing.T) {
 	}
 }
 
-// TestStartAgain is a second server on what a first has left in etcd: objects
-// are there, and the bootstrap policy is repaired where it is not protected.
+// TestStartAgain starts a second server on the data of a first one: the objects exist,
+// and the bootstrap policy is repaired unless it is protected.
 func TestStartAgain(t *testing.T) {
 	p, cfg := parts(t)
 	ctx := t.Context()
@@ -156,7 +155,7 @@ func TestStartAgain(t *testing.T) {
 	}
 }
 
-// TestInsecureListener: whoever can connect is an administrator.
+// TestInsecureListener: all clients are administrators.
 func TestInsecureListener(t *testing.T) {
 	insecure := must(net.Listen("tcp", "127.0.0.1:0"))(t)
 	p := startPlane(t, func(c *apiserver.Config) { c.InsecureListener = insecure })
@@ -182,7 +181,7 @@ func TestInsecureListener(t *testing.T) {
 	}
 }
 
-// TestEventTTL: etcd forgets events by itself.
+// TestEventTTL: etcd deletes events by itself.
 func TestEventTTL(t *testing.T) {
 	p := startPlane(t, func(c *apiserver.Config) { c.EventTTL = 10 * time.Minute })
 	ctx := t.Context()
@@ -194,13 +193,13 @@ func TestEventTTL(t *testing.T) {
 		t.Fatalf("%v", got.Kvs)
 	}
 	lease := must(p.etcd.Client().TimeToLive(ctx, clientv3.LeaseID(got.Kvs[0].Lease)))(t)
-	// Upstream shares a lease among events and so makes it a little longer.
+	// Upstream shares a lease among events, which makes it a little longer.
 	if ttl := time.Duration(lease.GrantedTTL) * time.Second; ttl < 10*time.Minute || ttl > 20*time.Minute {
 		t.Errorf("the lease is for %s", ttl)
 	}
 }
 
-// A listener that ends by itself is a failure that the host is told of.
+// The host is notified when a listener fails.
 func TestListenerThatFails(t *testing.T) {
 	var listener net.Listener
 	p := startPlane(t, func(c *apiserver.Config) { listener = c.Listener })

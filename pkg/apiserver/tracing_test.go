@@ -13,7 +13,7 @@ import (
 	"github.com/kubembed/kubembed/internal/testwait"
 )
 
-// TestTraceOfAClient is sent on to webhooks. Who has none does not get one.
+// TestTraceOfAClient: the server forwards a client's trace to webhooks, and creates none.
 func TestTraceOfAClient(t *testing.T) {
 	const trace, baggage = "0af7651916cd43dd8448eb211c80319c", "team=blue"
 	p := sharedPlane(t)

@@ -21,14 +21,14 @@ import (
 	clocktesting "k8s.io/utils/clock/testing"
 )
 
-// authority signs certificates that are valid when a test says so.
-type authority struct {
+// testCA signs certificates with the validity that a test needs.
+type testCA struct {
 	cert *x509.Certificate
 	key  *ecdsa.PrivateKey
 }
 
 // sign makes a certificate, of a CA if by is nil.
-func sign(t *testing.T, by *authority, name string, notBefore, notAfter time.Time) *authority {
+func sign(t *testing.T, by *testCA, name string, notBefore, notAfter time.Time) *testCA {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
@@ -56,14 +56,14 @@ func sign(t *testing.T, by *authority, name string, notBefore, notAfter time.Tim
 	if err != nil {
 		t.Fatal(err)
 	}
-	return &authority{cert, key}
+	return &testCA{cert, key}
 }
 
 // bundle is a bundle of client CAs that a test changes, at a time that it sets.
 type bundle struct {
 	dynamiccertificates.CAContentProvider
 	clock *clocktesting.FakeClock
-	cas   []*authority
+	cas   []*testCA
 }
 
 func (b *bundle) CurrentCABundleContent() (content []byte) {
@@ -90,7 +90,7 @@ type cached struct {
 	asked int // how often it was not answered by the cache
 }
 
-func newCached(now time.Time, cas ...*authority) *cached {
+func newCached(now time.Time, cas ...*testCA) *cached {
 	c := &cached{bundle: &bundle{clock: clocktesting.NewFakeClock(now), cas: cas}}
 	next := union.New(
 		x509request.NewDynamic(c.VerifyOptions, x509request.CommonNameUserConversion),
@@ -108,8 +108,8 @@ func newCached(now time.Time, cas ...*authority) *cached {
 
 func (c *cached) clock() *clocktesting.FakeClock { return c.bundle.clock }
 
-// want asks for who shows a certificate, as the user of an empty name if nobody.
-func (c *cached) want(t *testing.T, who *authority, headers http.Header, name string, asked int) {
+// want authenticates a certificate, and compares the user, whose name is empty for none.
+func (c *cached) want(t *testing.T, who *testCA, headers http.Header, name string, asked int) {
 	t.Helper()
 	response, ok, _ := c.AuthenticateRequest(&http.Request{Header: headers, TLS: &tls.ConnectionState{PeerCertificates: []*x509.Certificate{who.cert}}})
 	got := ""
@@ -136,8 +136,7 @@ func TestCertificateIsRememberedForAWhile(t *testing.T) {
 	c.want(t, jane, nil, "jane", 3)
 }
 
-// What is remembered must not outlive the certificate, nor the CA, also when
-// somebody sets the clock.
+// An entry must not outlive the certificate or the CA, even if the clock is set.
 func TestCertificateIsForgottenWhenNotValid(t *testing.T) {
 	now := time.Now().Truncate(time.Second)
 	long, soon := now.Add(time.Hour), now.Add(certificateTTL/2)
@@ -174,18 +173,18 @@ func TestCertificateIsForgottenWithItsCA(t *testing.T) {
 	jane := sign(t, ca, "jane", now.Add(-time.Hour), now.Add(time.Hour))
 	c := newCached(now, ca)
 	c.want(t, jane, nil, "jane", 1)
-	c.cas = []*authority{ca, other}
+	c.cas = []*testCA{ca, other}
 	c.want(t, jane, nil, "jane", 2)
-	c.cas = []*authority{other}
+	c.cas = []*testCA{other}
 	c.want(t, jane, nil, "", 3)
 	c.want(t, jane, nil, "", 4) // no refusal is remembered
-	c.cas = []*authority{ca}
+	c.cas = []*testCA{ca}
 	c.want(t, jane, nil, "jane", 5)
 }
 
-// The user of a token is not that of the certificate beside it, and who comes
-// through a front proxy is not the proxy.
-func TestCertificateIsRememberedOnlyForItsUser(t *testing.T) {
+// The cache keeps neither the user of a token that comes with a certificate, nor the user
+// of a request through a front proxy.
+func TestCacheKeepsOnlyTheUserOfTheCertificate(t *testing.T) {
 	now := time.Now()
 	ca := sign(t, nil, "ca", now.Add(-time.Hour), now.Add(time.Hour))
 	stranger := sign(t, nil, "stranger", now.Add(-time.Hour), now.Add(time.Hour))
@@ -199,7 +198,7 @@ func TestCertificateIsRememberedOnlyForItsUser(t *testing.T) {
 	c.want(t, jane, nil, "jane", 5)
 }
 
-// What else the client shows belongs to what was verified.
+// All certificates of the client belong to the key of the cache.
 func TestCertificatesOfAChain(t *testing.T) {
 	now := time.Now()
 	a := sign(t, nil, "a", now, now.Add(time.Hour)).cert

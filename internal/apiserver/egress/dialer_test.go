@@ -29,7 +29,7 @@ func newTestDialer(t *testing.T) (*Dialer, context.CancelFunc, *observer.Observe
 	return NewDialer(ctx, zap.New(core)), cancel, logs, listener.(*net.TCPListener)
 }
 
-// A name is judged by what it is resolved to when it is connected to.
+// The dialer checks the address to which a name resolves when it connects.
 func TestDialerChecksNames(t *testing.T) {
 	d, _, logs, listener := newTestDialer(t)
 	_, port, _ := net.SplitHostPort(listener.Addr().String())
@@ -50,7 +50,7 @@ func TestDialerChecksNames(t *testing.T) {
 	_ = conn.Close()
 }
 
-// Nothing is connected, and nothing more can be, when the server has stopped.
+// After the server has stopped, no connection is open, and none can be made.
 func TestDialerEnds(t *testing.T) {
 	d, cancel, _, listener := newTestDialer(t)
 	dial := d.Dial("test", anywhere)

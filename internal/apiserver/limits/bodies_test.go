@@ -13,8 +13,8 @@ import (
 	"github.com/kubembed/kubembed/internal/wire"
 )
 
-// An element of JSON is taken for as large as any type is, with what growing the
-// slice leaves behind.
+// The estimate for an element of JSON is at least the size of any type, with the garbage
+// of the growing slice.
 func TestNoElementIsLarger(t *testing.T) {
 	seen := map[reflect.Type]bool{}
 	var walk func(reflect.Type)
@@ -51,14 +51,14 @@ func TestNoElementIsLarger(t *testing.T) {
 	}
 }
 
-// isList reports whether typ is a list of objects, which nobody can write.
+// isList reports whether typ is a list of objects, which cannot be written.
 func isList(typ reflect.Type) bool {
 	_, items := typ.FieldByName("Items")
 	return items
 }
 
-// Requests with large bodies wait for each other, those of administrators have a
-// part of their own, and small ones never wait.
+// Requests with large bodies wait for each other. A part is reserved for administrators,
+// and small bodies never wait.
 func TestBodyMemory(t *testing.T) {
 	m := newBodyMemory()
 	admin, user := requester{privileged: true}, requester{}
@@ -68,7 +68,7 @@ func TestBodyMemory(t *testing.T) {
 		return ctx
 	}
 	var held, more releases
-	if err := m.acquire(soon(), user, 1<<40, &held); err != nil { // more than there is, alone
+	if err := m.acquire(soon(), user, 1<<40, &held); err != nil { // more than all, as the only body
 		t.Fatal(err)
 	}
 	if err := m.acquire(soon(), user, 1<<20, &more); !apierrors.IsTooManyRequests(err) || more != nil {

@@ -22,7 +22,7 @@ func TestWhoAnswers(t *testing.T) {
 		{path: "/logs/kube-apiserver.log", others: true},
 		{path: "/apis/metrics.example.com/v1/page", others: true},
 		{path: "/apis/metrics.example.com", others: true},
-		{path: "/api/v1/namespaces/proxy", others: true}, // nobody minds
+		{path: "/api/v1/namespaces/proxy", others: true}, // harmless
 		{path: "/api/v1/namespaces/default/pods/web"},
 		{path: "/api/v1/namespaces/default/secrets"},
 		{path: "/apis/apps/v1/deployments"},
