@@ -74,13 +74,13 @@ func TestClientCancelBeforeHeader(t *testing.T) {
 	} {
 		// In a bubble, the deadline passes when everybody waits, not before.
 		inBubble := func(t *testing.T) {
-			stuck, entered := make(chan struct{}), make(chan struct{})
+			release, entered := make(chan struct{}), make(chan struct{})
 			cancelled := make(chan struct{})
 			tr := start(t, func(w http.ResponseWriter, r *http.Request) {
 				close(entered)
 				<-r.Context().Done()
 				close(cancelled)
-				<-stuck // the handler does not return for RoundTrip
+				<-release // the handler does not return for RoundTrip
 				if _, err := w.Write([]byte("late")); err == nil {
 					t.Error("a write after the cancel succeeded")
 				}
@@ -98,7 +98,7 @@ func TestClientCancelBeforeHeader(t *testing.T) {
 			}
 			receive(body.closed) // though the handler runs
 			receive(cancelled)
-			close(stuck)
+			close(release)
 		}
 		t.Run(name, func(t *testing.T) { synctest.Test(t, inBubble) })
 	}
@@ -633,11 +633,11 @@ func TestReadDeadline(t *testing.T) {
 // The API server's timeout filter leaves goroutines behind that use the writer
 // and the body after the handler returned.
 func TestAfterHandlerReturned(t *testing.T) {
-	late, done := make(chan struct{}), make(chan struct{})
+	release, done := make(chan struct{}), make(chan struct{})
 	tr := start(t, func(w http.ResponseWriter, r *http.Request) {
 		go func() {
 			defer close(done)
-			<-late
+			<-release
 			w.WriteHeader(500)
 			w.(http.Flusher).Flush()
 			if n, err := w.Write([]byte("late")); n != 0 || err == nil {
@@ -659,7 +659,7 @@ func TestAfterHandlerReturned(t *testing.T) {
 	if err := tr.Shutdown(context.Background()); err != nil { // the handler has returned
 		t.Fatal(err)
 	}
-	close(late)
+	close(release)
 	receive(done)
 	if b, err := io.ReadAll(resp.Body); string(b) != "in time" || err != nil {
 		t.Errorf("%q, %v", b, err)

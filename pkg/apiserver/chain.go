@@ -59,22 +59,13 @@ func (s *Server) chain(g *generic) (_ *aggregatorapiserver.APIAggregator, err er
 		return nil, err
 	}
 
-	notFound := notfoundhandler.New(g.server.Serializer, func(ctx context.Context) bool {
-		return ctx.Value(discoveryIncomplete{}) == nil
-	})
-	extensions, err := extensionsConfig.Complete().New(genericapiserver.NewEmptyDelegateWithCustomHandler(notFound))
+	extensions, err := g.extensions(extensionsConfig)
 	if err != nil {
-		return nil, fmt.Errorf("apiserver: custom resource server: %w", err)
+		return nil, err
 	}
-	g.storages.Find(extensions.GenericAPIServer.Handler.NonGoRestfulMux, extensions.Informers.Apiextensions().V1().CustomResourceDefinitions().Lister())
-	g.acknowledged.SetInForce(crd.Resource, g.storages.InForce)
 	s.extensions = extensions
 	destroy := extensions.GenericAPIServer.Destroy // of the servers so far
 	s.resources.Push("apiserver: storage", func(context.Context) error { destroy(); return nil })
-	if err := crd.WithoutCreateDelay(extensions.Informers, s.config.Shared); err != nil {
-		return nil, fmt.Errorf("apiserver: custom resources: %w", err)
-	}
-	extensions.GenericAPIServer.Handler.Director = g.acknowledged.CustomResources(extensions.GenericAPIServer.Handler.Director)
 	builtin, err := g.builtin(kube, extensions.GenericAPIServer)
 	if err != nil {
 		return nil, fmt.Errorf("apiserver: built-in APIs: %w", err)
@@ -99,6 +90,26 @@ func (s *Server) chain(g *generic) (_ *aggregatorapiserver.APIAggregator, err er
 	}
 	destroy = aggregator.GenericAPIServer.Destroy
 	return aggregator, nil
+}
+
+// extensions returns the server of custom resources, the last one of the chain.
+func (g *generic) extensions(config *apiextensionsapiserver.Config) (*apiextensionsapiserver.CustomResourceDefinitions, error) {
+	notFound := notfoundhandler.New(g.server.Serializer, func(ctx context.Context) bool {
+		return ctx.Value(discoveryIncomplete{}) == nil
+	})
+	server, err := config.Complete().New(genericapiserver.NewEmptyDelegateWithCustomHandler(notFound))
+	if err != nil {
+		return nil, fmt.Errorf("apiserver: custom resource server: %w", err)
+	}
+	handler := server.GenericAPIServer.Handler
+	g.storages.Find(handler.NonGoRestfulMux, server.Informers.Apiextensions().V1().CustomResourceDefinitions().Lister())
+	g.acknowledged.SetInForce(crd.Resource, g.storages.InForce)
+	if err := crd.WithoutCreateDelay(server.Informers, g.config.Shared); err != nil {
+		server.GenericAPIServer.Destroy()
+		return nil, fmt.Errorf("apiserver: custom resources: %w", err)
+	}
+	handler.Director = g.acknowledged.CustomResources(handler.Director)
+	return server, nil
 }
 
 // extensionsConfig returns the configuration of the server of custom resources.

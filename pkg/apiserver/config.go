@@ -105,7 +105,7 @@ type Config struct {
 	// certificate. See Server.Reserved. If empty, there are none.
 	Reserved []string
 	// PrivateEndpoints are further endpoints at which the process listens for parts of
-	// the control plane only, such as those of an etcd member. The server does not
+	// the control plane only, such as etcd's. The server does not
 	// connect to them on behalf of a client. If empty, there are none.
 	PrivateEndpoints []netip.AddrPort
 

@@ -197,7 +197,7 @@
 //     in etcd records it; see ErrVersionSkew. A standalone server does not go back to
 //     an older minor version, and does not skip one.
 //
-// The caller runs controllers of which only one instance may run.
+// The caller runs the controllers that must not run in several servers.
 //
 // # While etcd is unavailable
 //

@@ -242,7 +242,7 @@ func newInformers(client kubernetes.Interface, pods *informers.SharedPods, name 
 		clientgoinformers.WithTransform(pods.Transform), clientgoinformers.WithInformerName(name))
 }
 
-// codecs are those of the built-in APIs, with CBOR for hosts that switch its gate on.
+// codecs returns the codecs of the built-in APIs, with CBOR if its feature gate is on.
 func codecs() serializer.CodecFactory {
 	if utilfeature.DefaultFeatureGate.Enabled(genericfeatures.CBORServingAndStorage) {
 		return serializer.NewCodecFactory(legacyscheme.Scheme, serializer.WithSerializer(cbor.NewSerializerInfo))

@@ -13,7 +13,7 @@ import (
 )
 
 // waitReady returns when all readiness checks succeed. If ctx ends first, the error names
-// those that fail.
+// the failed checks.
 func (s *Server) waitReady(ctx context.Context) error {
 	var failed []string
 	var checkErr error

@@ -75,7 +75,7 @@ func (s *Server) runHooks(ctx context.Context) (hung func() error, err error) {
 	// It sends requests, which hang if the disk of the audit log does.
 	errs = append(errs, lifecycle.Within(hooksTimeout+time.Second, "apiserver: start hooks", s.waitHooks))
 	hooks := make(chan error, 1)
-	late := lifecycle.Within(stopTimeout, "apiserver: shutdown hooks", func() error {
+	timedOut := lifecycle.Within(stopTimeout, "apiserver: shutdown hooks", func() error {
 		err := s.aggregator.GenericAPIServer.RunPreShutdownHooks()
 		if err != nil {
 			err = fmt.Errorf("apiserver: shutdown hooks: %w", err)
@@ -85,7 +85,7 @@ func (s *Server) runHooks(ctx context.Context) (hung func() error, err error) {
 	})
 	s.stopping.Store(true)
 	s.drain(ctx)
-	if late == nil {
+	if timedOut == nil {
 		return nil, errors.Join(errs...)
 	}
 	return func() error {
@@ -97,7 +97,7 @@ func (s *Server) runHooks(ctx context.Context) (hung func() error, err error) {
 		case err := <-hooks:
 			return err
 		case <-timer.C:
-			return late
+			return timedOut
 		}
 	}, errors.Join(errs...)
 }

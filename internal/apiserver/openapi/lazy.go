@@ -48,10 +48,10 @@ func InstallLazy(server *genericapiserver.GenericAPIServer, v2 *openapicommon.Co
 		l.v3[path] = sync.OnceValue(func() http.Handler {
 			building.Lock()
 			defer building.Unlock()
-			one := restful.NewContainer()
-			one.Add(service)
+			single := restful.NewContainer()
+			single.Add(service)
 			m := mux.NewPathRecorderMux("openapi-v3-" + path)
-			routes.OpenAPI{V3Config: v3}.InstallV3(one, m)
+			routes.OpenAPI{V3Config: v3}.InstallV3(single, m)
 			return m
 		})
 		// Without a hash of the document, which is unknown until the document is built:
