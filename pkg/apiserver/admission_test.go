@@ -20,7 +20,7 @@ import (
 
 var dryRun = metav1.CreateOptions{DryRun: []string{metav1.DryRunAll}}
 
-// refused returns nil if err is a refusal that says why.
+// refused returns nil if err is a refusal with the reason why.
 func refused(err error, why string) error {
 	if !apierrors.IsForbidden(err) && !apierrors.IsInvalid(err) || !strings.Contains(err.Error(), why) {
 		return fmt.Errorf("%w, want a refusal with %q", errors.Join(err), why)
@@ -31,13 +31,13 @@ func refused(err error, why string) error {
 func wantRefused(t testing.TB, err error, why string) {
 	t.Helper()
 	if err == nil {
-		t.Errorf("accepted, want a refusal with %q", why)
+		t.Errorf("got success, want a refusal with %q", why)
 	} else if err := refused(err, why); err != nil {
 		t.Error(err)
 	}
 }
 
-// createPod creates pod in a namespace.
+// createPod creates a pod in a namespace.
 func (p *plane) createPod(t testing.TB, namespace string, pod *corev1.Pod, opts metav1.CreateOptions) (*corev1.Pod, error) {
 	t.Helper()
 	return p.admin().CoreV1().Pods(namespace).Create(t.Context(), pod, opts)
@@ -46,7 +46,7 @@ func (p *plane) createPod(t testing.TB, namespace string, pod *corev1.Pod, opts 
 func TestNamespaceLifecycle(t *testing.T) {
 	p := sharedPlane(t)
 	if _, err := p.createPod(t, "missing", pod("p"), metav1.CreateOptions{}); !apierrors.IsNotFound(err) {
-		t.Errorf("in a missing namespace: %v, want 404", err)
+		t.Errorf("in a missing namespace: got %v, want 404", err)
 	}
 	namespaces := p.admin().CoreV1().Namespaces()
 	for _, name := range []string{"default", "kube-system", "kube-public"} {
@@ -81,8 +81,8 @@ func TestLimitRanger(t *testing.T) {
 	wantRefused(t, err, "maximum memory usage per Container is 10Mi")
 }
 
-// TestResourceQuota plays the controller that fills in the status: the plugin
-// compares with that.
+// TestResourceQuota sets the status of a quota, with which the plugin compares, in place
+// of the quota controller.
 func TestResourceQuota(t *testing.T) {
 	p := sharedPlane(t)
 	ctx := t.Context()
@@ -107,7 +107,7 @@ func TestResourceQuota(t *testing.T) {
 	})
 	quota := must(quotas.Get(ctx, "quota", metav1.GetOptions{}))(t)
 	if used := quota.Status.Used[corev1.ResourcePods]; used.Value() != 1 {
-		t.Errorf("the quota counts %s pods", used.String())
+		t.Errorf("got %s used pods", used.String())
 	}
 	testwait.Until(t, "the quota is used up again", func(context.Context) error {
 		_, err := p.createPod(t, ns, pod("second"), dryRun)
@@ -121,7 +121,7 @@ func TestPriority(t *testing.T) {
 	critical.Spec.PriorityClassName = "system-cluster-critical"
 	created := must(p.createPod(t, p.namespace(t), critical, metav1.CreateOptions{}))(t)
 	if created.Spec.Priority == nil || *created.Spec.Priority != 2000000000 {
-		t.Errorf("priority %v", created.Spec.Priority)
+		t.Errorf("got priority %v", created.Spec.Priority)
 	}
 	unknown := pod("unknown")
 	unknown.Spec.PriorityClassName = "unknown"
@@ -146,8 +146,8 @@ func TestPodSecurity(t *testing.T) {
 	must(p.createPod(t, ns, careful, metav1.CreateOptions{}))(t)
 }
 
-// TestPrivilegedPod: upstream refuses privileged pods in a process that has not
-// called capabilities.Setup.
+// TestPrivilegedPod verifies that privileged pods are accepted. Upstream refuses them in
+// a process that has not called capabilities.Setup.
 func TestPrivilegedPod(t *testing.T) {
 	p := sharedPlane(t)
 	yes := true
@@ -235,13 +235,13 @@ func TestMutatingAdmissionPolicy(t *testing.T) {
 	})
 }
 
-// TestServiceAccountPluginIsOff: no pod could be created before something
+// TestServiceAccountPluginIsOff verifies that pods can be created before a controller
 // creates service accounts.
 func TestServiceAccountPluginIsOff(t *testing.T) {
 	p := sharedPlane(t)
 	created := must(p.createPod(t, p.namespace(t), pod("any"), metav1.CreateOptions{}))(t)
 	if created.Spec.ServiceAccountName != "" || len(created.Spec.Volumes) != 0 {
-		t.Errorf("account %q, volumes %v", created.Spec.ServiceAccountName, created.Spec.Volumes)
+		t.Errorf("got account %q, volumes %v, want none", created.Spec.ServiceAccountName, created.Spec.Volumes)
 	}
 }
 
@@ -265,20 +265,20 @@ func TestChosenAdmissionPlugins(t *testing.T) {
 	must(core.ServiceAccounts("default").Create(ctx, &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Name: "default"}}, metav1.CreateOptions{}))(t)
 	created := must(p.createPod(t, "default", pod("any"), metav1.CreateOptions{}))(t)
 	if created.Spec.ServiceAccountName != "default" || len(created.Spec.Volumes) != 1 {
-		t.Errorf("ServiceAccount: account %q, volumes %v", created.Spec.ServiceAccountName, created.Spec.Volumes)
+		t.Errorf("ServiceAccount: got account %q, volumes %v", created.Spec.ServiceAccountName, created.Spec.Volumes)
 	}
 	container := created.Spec.Containers[0]
 	if container.ImagePullPolicy != corev1.PullAlways {
-		t.Errorf("AlwaysPullImages: %s", container.ImagePullPolicy)
+		t.Errorf("AlwaysPullImages: got policy %s, want Always", container.ImagePullPolicy)
 	}
 	if len(container.Resources.Requests) != 0 {
-		t.Errorf("LimitRanger is not off: requests %v", container.Resources.Requests)
+		t.Errorf("LimitRanger is not disabled: got requests %v, want none", container.Resources.Requests)
 	}
 	nodes := p.node(t, "n").CoreV1().Nodes()
 	_, err = nodes.Create(ctx, &corev1.Node{
 		ObjectMeta: metav1.ObjectMeta{Name: "n", Labels: map[string]string{"node-restriction.kubernetes.io/role": "x"}},
 	}, metav1.CreateOptions{})
 	if err != nil {
-		t.Errorf("NodeRestriction is not off: %v", err)
+		t.Errorf("NodeRestriction is not disabled: got %v, want success", err)
 	}
 }

@@ -38,8 +38,8 @@ const widgetSchema = `{
   }
 }`
 
-// widgets creates a CRD of widgets with two versions in a separate group, and waits until
-// they are served.
+// widgets creates a CRD of widgets in a group of their own, in two versions, and waits
+// until they are served.
 func (p *plane) widgets(t testing.TB, group string) dynamic.NamespaceableResourceInterface {
 	t.Helper()
 	version := func(name string, stored bool) apiextensionsv1.CustomResourceDefinitionVersion {
@@ -78,7 +78,7 @@ func (p *plane) widgets(t testing.TB, group string) dynamic.NamespaceableResourc
 			}
 		}
 	}
-	t.Fatal("the watch ended before the definition was established")
+	t.Fatal("the watch ended before the CRD was established")
 	return nil
 }
 
@@ -102,32 +102,32 @@ func TestCustomResource(t *testing.T) {
 	next := func(want watch.EventType) {
 		t.Helper()
 		if event := <-w.ResultChan(); event.Type != want {
-			t.Errorf("event %s %v, want %s", event.Type, event.Object, want)
+			t.Errorf("got event %s %v, want %s", event.Type, event.Object, want)
 		}
 	}
 	created := must(widgets.Create(ctx, widget(group, "one", 1), metav1.CreateOptions{}))(t)
 	next(watch.Added)
 	if colour, _, _ := unstructured.NestedString(created.Object, "spec", "colour"); colour != "red" {
-		t.Errorf("the default colour is %q", colour)
+		t.Errorf("got default color %q", colour)
 	}
 	updated := must(widgets.Patch(ctx, "one", types.MergePatchType, []byte(`{"spec":{"size":2},"status":{"ready":true}}`), metav1.PatchOptions{}))(t)
 	next(watch.Modified)
 	if _, found := updated.Object["status"]; found {
-		t.Error("the status was changed with the object")
+		t.Error("the update of the object changed its status")
 	}
 	updated = must(widgets.Patch(ctx, "one", types.MergePatchType, []byte(`{"spec":{"size":9},"status":{"ready":true}}`), metav1.PatchOptions{}, "status"))(t)
 	next(watch.Modified)
 	size, _, _ := unstructured.NestedInt64(updated.Object, "spec", "size")
 	if ready, _, _ := unstructured.NestedBool(updated.Object, "status", "ready"); size != 2 || !ready {
-		t.Errorf("after a change of the status: %v", updated.Object)
+		t.Errorf("after an update of the status: got %v", updated.Object)
 	}
-	// Without a conversion the versions only differ in apiVersion.
+	// Without conversion, the versions differ only in apiVersion.
 	beta := p.get(t, "/apis/"+group+"/v1beta1/namespaces/"+ns+"/widgets/one").want(t, http.StatusOK)
 	if !strings.Contains(beta.body, `"apiVersion":"`+group+`/v1beta1"`) || !strings.Contains(beta.body, `"size":2`) {
-		t.Errorf("in the other version: %s", beta.body)
+		t.Errorf("got in the other version: %s", beta.body)
 	}
 	if list := must(widgets.List(ctx, metav1.ListOptions{}))(t); len(list.Items) != 1 {
-		t.Errorf("%d widgets", len(list.Items))
+		t.Errorf("got %d widgets", len(list.Items))
 	}
 	if err := widgets.Delete(ctx, "one", metav1.DeleteOptions{}); err != nil {
 		t.Error(err)
@@ -143,7 +143,7 @@ func TestCustomResourceValidation(t *testing.T) {
 	invalid := func(what string, err error, why string) {
 		t.Helper()
 		if !apierrors.IsInvalid(err) || !contains(err, why) {
-			t.Errorf("%s: %v, want 422 with %q", what, err, why)
+			t.Errorf("%s: got %v, want 422 with %q", what, err, why)
 		}
 	}
 	_, err := widgets.Create(ctx, widget(group, "small", 0), metav1.CreateOptions{})
@@ -164,12 +164,12 @@ func TestCustomResourceValidation(t *testing.T) {
 	unknown.Object["spec"].(map[string]any)["nonsense"] = "x"
 	pruned := must(widgets.Create(ctx, unknown, metav1.CreateOptions{}))(t)
 	if _, found, _ := unstructured.NestedString(pruned.Object, "spec", "nonsense"); found {
-		t.Error("an unknown field was kept")
+		t.Error("the server has kept an unknown field")
 	}
 	unknown.SetName("unknown-strict")
 	_, err = widgets.Create(ctx, unknown, metav1.CreateOptions{FieldValidation: metav1.FieldValidationStrict})
 	if !apierrors.IsBadRequest(err) || !contains(err, `unknown field "spec.nonsense"`) {
-		t.Errorf("strict: %v", err)
+		t.Errorf("strict: got %v, want an error", err)
 	}
 }
 
@@ -183,13 +183,13 @@ func TestCustomResourceInDiscovery(t *testing.T) {
 	})
 	testwait.Until(t, "the list of groups has it", func(context.Context) error {
 		if !strings.Contains(p.get(t, "/apis").body, `"name":"`+group+`"`) {
-			return fmt.Errorf("it does not")
+			return fmt.Errorf("not listed")
 		}
 		return nil
 	})
 	testwait.Until(t, "aggregated discovery lists it", func(context.Context) error {
 		if !strings.Contains(p.get(t, "/apis", aggregatedDiscovery).body, `"name":"`+group+`"`) {
-			return fmt.Errorf("it does not")
+			return fmt.Errorf("not listed")
 		}
 		return nil
 	})
@@ -227,13 +227,13 @@ func TestDeletedCustomResourceDefinition(t *testing.T) {
 	})
 	testwait.Until(t, "the group is gone", func(context.Context) error {
 		if strings.Contains(p.get(t, "/apis").body, group) {
-			return fmt.Errorf("it is still listed")
+			return fmt.Errorf("still listed")
 		}
 		return nil
 	})
 	// Its objects are deleted, too.
 	objects, err := p.etcd.Client().Get(ctx, "/registry/"+group+"/widgets/"+ns+"/one")
 	if err != nil || objects.Count != 0 {
-		t.Errorf("%d objects are left, %v", objects.Count, err)
+		t.Errorf("got %d objects in etcd, %v; want none", objects.Count, err)
 	}
 }

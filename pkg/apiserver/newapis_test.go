@@ -23,7 +23,7 @@ import (
 	"github.com/kubembed/kubembed/pkg/apiserver"
 )
 
-// TestClusterTrustBundle: served by default since 1.37.
+// TestClusterTrustBundle verifies an API that is served by default since Kubernetes 1.37.
 func TestClusterTrustBundle(t *testing.T) {
 	p := sharedPlane(t)
 	bundles := p.admin().CertificatesV1().ClusterTrustBundles()
@@ -38,12 +38,12 @@ func TestClusterTrustBundle(t *testing.T) {
 	wantRefused(t, err, "spec.trustBundle")
 	found := must(bundles.List(t.Context(), metav1.ListOptions{FieldSelector: "spec.signerName=example.com/signer"}))(t)
 	if len(found.Items) != 1 {
-		t.Errorf("%d bundles of the signer", len(found.Items))
+		t.Errorf("got %d bundles of the signer", len(found.Items))
 	}
 }
 
-// TestPodCertificateRequest: a kubelet requests a certificate for its pod, and reads the
-// signer's answer.
+// TestPodCertificateRequest verifies that a kubelet can request a certificate for its pod
+// and read the signer's answer.
 func TestPodCertificateRequest(t *testing.T) {
 	p := sharedPlane(t)
 	ctx, ns := t.Context(), p.namespace(t)
@@ -77,8 +77,8 @@ func TestPodCertificateRequest(t *testing.T) {
 		return err
 	})
 	_, err := requests.Create(ctx, request("forged", "another"), metav1.CreateOptions{})
-	if !contains(err, "differs from running pod") { // the informer may lag; it is no 403
-		t.Errorf("a request for a pod that is not there: %v", err)
+	if !contains(err, "differs from running pod") { // may be the informer's delay; not 403
+		t.Errorf("a request for a missing pod: got %v", err)
 	}
 	_, err = others.Create(ctx, request("stolen", certified.UID), metav1.CreateOptions{})
 	wantForbidden(t, "a request of another node", err)
@@ -92,7 +92,7 @@ func TestPodCertificateRequest(t *testing.T) {
 	testwait.Until(t, "the node reads the answer", func(context.Context) error {
 		answered, err := requests.Get(ctx, "asked", metav1.GetOptions{})
 		if err == nil && len(answered.Status.Conditions) != 1 {
-			t.Errorf("%+v", answered.Status)
+			t.Errorf("got status %+v", answered.Status)
 		}
 		return err
 	})
@@ -100,8 +100,8 @@ func TestPodCertificateRequest(t *testing.T) {
 	wantForbidden(t, "an answer for another node", err)
 }
 
-// TestAPIsBehindGates: the APIs of eviction requests and workloads are served if
-// Config.RuntimeConfig and the host's feature gates enable them.
+// TestAPIsBehindGates verifies that groups of eviction requests and workloads are served
+// if Config.RuntimeConfig and the feature gates enable them.
 func TestAPIsBehindGates(t *testing.T) {
 	featuregatetesting.SetFeatureGateDuringTest(t, utilfeature.DefaultFeatureGate, features.GenericWorkload, true)
 	featuregatetesting.SetFeatureGateDuringTest(t, utilfeature.DefaultFeatureGate, features.EvictionRequestAPI, true)

@@ -23,7 +23,7 @@ func TestKubernetesService(t *testing.T) {
 	testwait.Until(t, "the kubernetes Service", func(context.Context) error {
 		s, err := core.Services("default").Get(ctx, "kubernetes", metav1.GetOptions{})
 		if err == nil && s.Spec.ClusterIP != "10.96.0.1" {
-			t.Fatalf("its address is %s", s.Spec.ClusterIP)
+			t.Fatalf("got address %s", s.Spec.ClusterIP)
 		}
 		return err
 	})
@@ -41,8 +41,8 @@ func TestKubernetesService(t *testing.T) {
 	})
 }
 
-// TestServiceAddresses: the allocators store their state in etcd. The allocator of node
-// ports makes its own connection.
+// TestServiceAddresses verifies the allocators, which keep their state in etcd. The
+// allocator of node ports has an etcd connection of its own.
 func TestServiceAddresses(t *testing.T) {
 	p := startPlane(t, func(c *apiserver.Config) { c.ServiceCIDR = cidr(t, "10.97.0.0/28") })
 	ctx := t.Context()
@@ -55,10 +55,10 @@ func TestServiceAddresses(t *testing.T) {
 		}, metav1.CreateOptions{}))(t)
 		ip, port := created.Spec.ClusterIP, created.Spec.Ports[0].NodePort
 		if !cidr(t, "10.97.0.0/28").Contains(net.ParseIP(ip)) || port < 30000 || port > 32767 {
-			t.Errorf("%s: address %s, port %d", name, ip, port)
+			t.Errorf("%s: got address %s, port %d", name, ip, port)
 		}
 		if used[ip] || used[fmt.Sprint(port)] {
-			t.Errorf("%s or port %d was given twice", ip, port)
+			t.Errorf("%s or port %d was allocated twice", ip, port)
 		}
 		used[ip], used[fmt.Sprint(port)] = true, true
 	}

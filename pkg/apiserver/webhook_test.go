@@ -18,8 +18,8 @@ import (
 	"github.com/kubembed/kubembed/internal/testwait"
 )
 
-// webhook serves admission reviews over TLS, on loopback, and returns how the
-// API server reaches it.
+// webhook serves admission reviews with TLS on loopback, and returns the client
+// configuration for it.
 func webhook(t testing.TB, answer func(*admissionv1.AdmissionRequest) *admissionv1.AdmissionResponse) admissionregistrationv1.WebhookClientConfig {
 	t.Helper()
 	server := tlsServer(t, func(w http.ResponseWriter, r *http.Request) {
@@ -40,7 +40,7 @@ func webhook(t testing.TB, answer func(*admissionv1.AdmissionRequest) *admission
 	}
 }
 
-// unreachable is a webhook that nobody serves.
+// unreachable is the client configuration of a webhook without a server.
 func unreachable(t testing.TB) admissionregistrationv1.WebhookClientConfig {
 	t.Helper()
 	server := httptest.NewUnstartedServer(nil)
@@ -82,9 +82,9 @@ func TestValidatingWebhook(t *testing.T) {
 	must(p.createPod(t, ns, pod("good"), metav1.CreateOptions{}))(t)
 	a := p.call(t, p.inProcess(t), http.MethodPost, "/api/v1/namespaces/"+ns+"/pods?dryRun=All",
 		`{"metadata":{"name":"good"},"spec":{"containers":[{"name":"c","image":"i"}]}}`)
-	// It exists already, which is found out after admission.
+	// The object exists. The server checks that after admission.
 	if warnings := a.want(t, http.StatusConflict).header.Values("Warning"); len(warnings) != 1 {
-		t.Errorf("warnings %q", warnings)
+		t.Errorf("got warnings %q, want one", warnings)
 	}
 }
 
@@ -120,11 +120,11 @@ func TestUnreachableWebhook(t *testing.T) {
 	fails, ignores := p.namespace(t), p.namespace(t)
 	p.validatingWebhook(t, ignores, unreachable(t), admissionregistrationv1.Ignore)
 	p.validatingWebhook(t, fails, unreachable(t), admissionregistrationv1.Fail)
-	// The later of the two is known, so the earlier is.
+	// Webhooks take effect in the order of their creation.
 	testwait.Until(t, "failurePolicy Fail", func(context.Context) error {
 		_, err := p.createPod(t, fails, pod("any"), dryRun)
 		if err == nil {
-			return errors.New("accepted")
+			return errors.New("the webhook does not refuse")
 		}
 		if want := "failed calling webhook"; !contains(err, want) {
 			return fmt.Errorf("%w, want %q", err, want)
@@ -134,9 +134,9 @@ func TestUnreachableWebhook(t *testing.T) {
 	must(p.createPod(t, ignores, pod("any"), metav1.CreateOptions{}))(t)
 }
 
-// TestWebhookOfAStrangeAuthority: the answer of a server that caBundle does not
-// vouch for counts for nothing.
-func TestWebhookOfAStrangeAuthority(t *testing.T) {
+// TestWebhookOfAnotherCA verifies that the server ignores a webhook whose certificate is
+// not of a CA in caBundle.
+func TestWebhookOfAnotherCA(t *testing.T) {
 	p := sharedPlane(t)
 	ns := p.namespace(t)
 	c := webhook(t, func(*admissionv1.AdmissionRequest) *admissionv1.AdmissionResponse {
@@ -144,7 +144,7 @@ func TestWebhookOfAStrangeAuthority(t *testing.T) {
 	})
 	c.CABundle = p.pki.CABundle()
 	p.validatingWebhook(t, ns, c, admissionregistrationv1.Fail)
-	testwait.Until(t, "the webhook is not believed", func(context.Context) error {
+	testwait.Until(t, "the webhook's certificate is refused", func(context.Context) error {
 		_, err := p.createPod(t, ns, pod("any"), dryRun)
 		if !contains(err, "certificate signed by unknown authority") {
 			return fmt.Errorf("%w, want a TLS error", errors.Join(err))
