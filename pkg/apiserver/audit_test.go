@@ -69,15 +69,15 @@ func audited(t *testing.T, policy string) []auditv1.Event {
 func TestAuditLog(t *testing.T) {
 	events := audited(t, "")
 	if len(events) != 1 {
-		t.Fatalf("%d events: %+v", len(events), events)
+		t.Fatalf("got %d events, want 1: %+v", len(events), events)
 	}
 	e := events[0]
 	if e.User.Username != "jane" || !slices.Contains(e.User.Groups, "system:masters") || e.ObjectRef.Resource != "secrets" || e.ObjectRef.Namespace != "default" ||
 		e.Level != auditv1.LevelMetadata || e.Stage != auditv1.StageResponseComplete || e.ResponseStatus.Code != 201 || len(e.SourceIPs) != 1 {
-		t.Errorf("%+v", e)
+		t.Errorf("got event %+v, want a create of a Secret by jane at level Metadata", e)
 	}
 	if e.RequestObject != nil || e.ResponseObject != nil {
-		t.Error("the secret itself was logged")
+		t.Error("got the content of the Secret in the audit log, want metadata only")
 	}
 }
 
@@ -95,13 +95,13 @@ rules:
 		stages = append(stages, string(e.Stage))
 	}
 	if !slices.Equal(stages, []string{"RequestReceived", "ResponseComplete"}) {
-		t.Fatalf("stages %q", stages)
+		t.Fatalf("got stages %q, want RequestReceived and ResponseComplete", stages)
 	}
 	if e := events[1]; e.Level != auditv1.LevelRequest || e.RequestObject == nil || e.ResponseObject != nil {
-		t.Errorf("%+v", e)
+		t.Errorf("got event %+v, want level Request with the request object", e)
 	}
 	if events := audited(t, "apiVersion: audit.k8s.io/v1\nkind: Policy\nrules:\n- level: None\n"); len(events) != 0 {
-		t.Errorf("level None logged %+v", events)
+		t.Errorf("got events %+v at level None, want none", events)
 	}
 }
 
@@ -123,14 +123,14 @@ func TestBadAuditPolicy(t *testing.T) {
 			Audit: apiserver.Audit{LogPath: filepath.Join(dir, "audit.log"), PolicyFile: policy},
 		})
 		if !contains(err, "Config.Audit") || !contains(err, want) {
-			t.Errorf("%s: %v", policy, err)
+			t.Errorf("%s: got error %v, want one that names Config.Audit and the problem", policy, err)
 		}
 		if strings.Contains(err.Error(), "--") {
-			t.Errorf("the error is about a flag: %v", err)
+			t.Errorf("got error %v, want none about a flag", err)
 		}
 		again, err := net.Listen("tcp", listener.Addr().String())
 		if err != nil {
-			t.Errorf("the listener is not closed: %v", err)
+			t.Errorf("got error %v, want a closed listener", err)
 			continue
 		}
 		again.Close()

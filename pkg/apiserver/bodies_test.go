@@ -69,7 +69,7 @@ func TestDeepBodies(t *testing.T) {
 			for by, client := range clients {
 				a := p.call(t, client, c.method, c.path, c.body, c.contentType)
 				if a.status != http.StatusBadRequest || !strings.Contains(a.body, "deep") && !strings.Contains(a.body, "depth") && !strings.Contains(a.body, "elements") {
-					t.Errorf("%s: %d %.300s", by, a.status, a.body)
+					t.Errorf("%s: got HTTP %d, want 400 with the depth: %.300s", by, a.status, a.body)
 				}
 			}
 		})
@@ -84,10 +84,10 @@ func TestLongListsInPatches(t *testing.T) {
 		return p.call(t, p.inProcess(t), "PATCH", configMapsPath+"/none", `{"metadata":{"ownerReferences":[`+list+`]}}`, "Content-Type: application/strategic-merge-patch+json")
 	}
 	if a := patch(1001); a.status != http.StatusRequestEntityTooLarge || !strings.Contains(a.body, "1001 elements") {
-		t.Errorf("%d %.300s", a.status, a.body)
+		t.Errorf("got HTTP %d, want 413 with the number of elements: %.300s", a.status, a.body)
 	}
 	if a := patch(1000); a.status != http.StatusNotFound {
-		t.Errorf("%d %.300s", a.status, a.body)
+		t.Errorf("got HTTP %d, want 404: %.300s", a.status, a.body)
 	}
 }
 
@@ -100,7 +100,7 @@ func TestBodiesWithUpgrade(t *testing.T) {
 	transport.ForceAttemptHTTP2, transport.TLSNextProto = false, map[string]func(string, *tls.Conn) http.RoundTripper{}
 	a := p.call(t, client, "POST", csrsPath, body, protobufType, "Connection: Upgrade", "Upgrade: x")
 	if a.status != http.StatusRequestEntityTooLarge {
-		t.Errorf("%d %.300s", a.status, a.body)
+		t.Errorf("got HTTP %d, want 413: %.300s", a.status, a.body)
 	}
 }
 
@@ -119,7 +119,7 @@ func TestOverlappingEntries(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			if a := p.call(t, p.inProcess(t), "POST", crdsPath, body, protobufType); a.status != http.StatusBadRequest || !strings.Contains(a.body, "not valid protobuf") {
-				t.Errorf("%d %.300s", a.status, a.body)
+				t.Errorf("got HTTP %d, want 400: %.300s", a.status, a.body)
 			}
 		})
 	}
@@ -131,19 +131,19 @@ func TestDeepestSchema(t *testing.T) {
 	client := p.inProcess(t)
 	schema := nestedText(`{"type":"object","properties":{"a":`, `{"type":"string"}`, "}}", 490)
 	if a := p.call(t, client, "POST", crdsPath, jsonCRD(t, "deepests", "deepest.example.com", schema)); a.status != http.StatusCreated {
-		t.Fatalf("%d %.300s", a.status, a.body)
+		t.Fatalf("got HTTP %d, want 201: %.300s", a.status, a.body)
 	}
 	defer p.call(t, client, "DELETE", crdsPath+"/deepests.deepest.example.com", "")
 	object := `{"apiVersion":"deepest.example.com/v1","kind":"Deepdeepests","metadata":{"name":"x"},` + nestedText(`{"a":`, `"x"`, "}", 490)[1:]
 	testwait.Until(t, "the deepest object", func(context.Context) error {
 		if a := p.call(t, client, "POST", "/apis/deepest.example.com/v1/namespaces/default/deepests", object); a.status != http.StatusCreated {
-			return fmt.Errorf("%d %.300s", a.status, a.body)
+			return fmt.Errorf("got HTTP %d, want 201: %.300s", a.status, a.body)
 		}
 		return nil
 	})
 	testwait.Until(t, "its OpenAPI document", func(context.Context) error {
 		if a := p.call(t, client, "GET", "/openapi/v3/apis/deepest.example.com/v1", ""); a.status != http.StatusOK {
-			return fmt.Errorf("%d %.300s", a.status, a.body)
+			return fmt.Errorf("got HTTP %d, want 200: %.300s", a.status, a.body)
 		}
 		return nil
 	})
@@ -176,13 +176,13 @@ func TestBodiesThatGrow(t *testing.T) {
 				method = "PUT"
 			}
 			if a := p.call(t, client, method, c.path, c.body, c.contentType); a.status != http.StatusRequestEntityTooLarge {
-				t.Errorf("%d %.300s", a.status, a.body)
+				t.Errorf("got HTTP %d, want 413: %.300s", a.status, a.body)
 			}
 		})
 	}
 	// A body of the same size that does not grow when it is decoded is accepted.
 	if a := p.call(t, client, "POST", configMapsPath, pbBody(t, "v1", "ConfigMap", pbField(1, pbField(1, "large"))+pbField(3, pbField(1, "x"), pbField(2, strings.Repeat("\x12\x00", 450_000)))), protobufType); a.status != http.StatusCreated {
-		t.Errorf("a ConfigMap of 0.9 MB: %d %.300s", a.status, a.body)
+		t.Errorf("a ConfigMap of 0.9 MB: got HTTP %d, want 201: %.300s", a.status, a.body)
 	}
 	p.call(t, client, "DELETE", configMapsPath+"/large", "")
 }
@@ -194,7 +194,7 @@ func TestManyProblems(t *testing.T) {
 	client := p.inProcess(t)
 	refused := func(what string, a answer) {
 		if a.status != http.StatusUnprocessableEntity || !strings.Contains(a.body, "more problems") || len(a.body) > 200<<10 {
-			t.Errorf("%s: %d, %d bytes: %.300s", what, a.status, len(a.body), a.body)
+			t.Errorf("%s: got HTTP %d with %d bytes, want 422 with a limited number of errors: %.300s", what, a.status, len(a.body), a.body)
 		}
 	}
 	refused("pod", p.call(t, client, "POST", podsPath, body, protobufType))
@@ -239,12 +239,12 @@ func TestLargeKeys(t *testing.T) {
 	for bits, want := range map[int]string{8192: "verification error", 8200: "8192", 32 << 10: "8192", 256 << 10: "limit is 32768"} {
 		a := p.call(t, client, "POST", csrsPath, certificateRequest(t, bits))
 		if a.status < 400 || !strings.Contains(a.body, want) {
-			t.Errorf("%d bits: %d %.300s", bits, a.status, a.body)
+			t.Errorf("%d bits: got HTTP %d, want an error with the reason: %.300s", bits, a.status, a.body)
 		}
 	}
 	// A server-side apply also creates.
 	if a := p.call(t, client, "PATCH", csrsPath+"/rsa?fieldManager=a", certificateRequest(t, 32<<10), applyType); a.status != http.StatusBadRequest || !strings.Contains(a.body, "8192") {
-		t.Errorf("apply: %d %.300s", a.status, a.body)
+		t.Errorf("apply: got HTTP %d, want 400 with the limit: %.300s", a.status, a.body)
 	}
 }
 
@@ -274,7 +274,7 @@ func TestStorageIsKeptForAdministrators(t *testing.T) {
 		t.Helper()
 		inUse.Store(used)
 		if a := create(client); a.status != status {
-			t.Errorf("%s with %d %% in use: %d %.300s", what, used, a.status, a.body)
+			t.Errorf("%s with %d %% in use: got HTTP %d: %.300s", what, used, a.status, a.body)
 		}
 	}
 	want(69, "a join token", bootstrap, http.StatusCreated)
@@ -285,11 +285,11 @@ func TestStorageIsKeptForAdministrators(t *testing.T) {
 	want(90, "a user", writer, http.StatusInsufficientStorage)
 	want(99, "an administrator", admin, http.StatusCreated)
 	if a := p.call(t, writer, "DELETE", configMapsPath+fmt.Sprintf("/cm-%d", n), ""); a.status != http.StatusOK {
-		t.Errorf("a user deletes: %d %.300s", a.status, a.body)
+		t.Errorf("deletion by a user: got HTTP %d, want 200: %.300s", a.status, a.body)
 	}
 	lease := `{"apiVersion":"coordination.k8s.io/v1","kind":"Lease","metadata":{"name":"a"}}`
 	if a := p.call(t, node, "POST", "/apis/coordination.k8s.io/v1/namespaces/kube-node-lease/leases", lease); a.status != http.StatusCreated {
-		t.Errorf("a node's lease: %d %.300s", a.status, a.body)
+		t.Errorf("a node's lease: got HTTP %d, want 201: %.300s", a.status, a.body)
 	}
 
 	inUse.Store(0)
@@ -299,28 +299,28 @@ func TestStorageIsKeptForAdministrators(t *testing.T) {
 		status = p.call(t, bootstrap, "POST", csrsPath, `{"apiVersion":"certificates.k8s.io/v1","kind":"CertificateSigningRequest","metadata":{"generateName":"flood-","annotations":{"a":"`+padding+`"}}}`).status
 	}
 	if status != http.StatusTooManyRequests || sent > 400 || sent < 100 {
-		t.Errorf("%d requests of 30 kB by a join token: %d", sent, status)
+		t.Errorf("after %d requests of 30 kB by a join token: got HTTP %d, want 429 after 100 to 400", sent, status)
 	}
 	other := user("system:bootstrap:ghijkl", "system:bootstrappers", join.Group)
 	want(0, "another join token", other, http.StatusCreated)
 	if a := p.call(t, other, "POST", configMapsPath, strings.Repeat(" ", 33<<10)+"{}"); a.status != http.StatusRequestEntityTooLarge {
-		t.Errorf("40 kB by a join token: %d %.300s", a.status, a.body)
+		t.Errorf("40 kB by a join token: got HTTP %d, want 413: %.300s", a.status, a.body)
 	}
 	want(0, "an administrator", admin, http.StatusCreated)
 
 	// Each small patch of a large object stores the whole object.
 	if a := p.call(t, admin, "POST", configMapsPath, `{"apiVersion":"v1","kind":"ConfigMap","metadata":{"name":"large"},"data":{"a":"`+strings.Repeat("x", 900<<10)+`"}}`); a.status != http.StatusCreated {
-		t.Fatalf("%d %.300s", a.status, a.body)
+		t.Fatalf("got HTTP %d, want 201: %.300s", a.status, a.body)
 	}
 	status, sent = 0, 0
 	for ; status != http.StatusTooManyRequests && sent < 100; sent++ {
 		status = p.call(t, node, "PATCH", configMapsPath+"/large", fmt.Sprintf(`{"data":{"b":"%d"}}`, sent), mergePatchType).status
 	}
 	if status != http.StatusTooManyRequests || sent < 40 {
-		t.Errorf("%d patches of an object of 900 kB by a node: %d", sent, status)
+		t.Errorf("after %d patches of an object of 900 kB by a node: got HTTP %d, want 429 after 40 or more", sent, status)
 	}
 	if a := p.call(t, node, "PATCH", "/apis/coordination.k8s.io/v1/namespaces/kube-node-lease/leases/a", `{"spec":{"holderIdentity":"a"}}`, mergePatchType); a.status != http.StatusOK {
-		t.Errorf("a node that has used up its share renews its lease: %d %.300s", a.status, a.body)
+		t.Errorf("lease renewal of a node without budget: got HTTP %d, want 200: %.300s", a.status, a.body)
 	}
 }
 
@@ -334,6 +334,6 @@ func TestBodiesOfStrangersAreNotRead(t *testing.T) {
 	response := must(p.httpClient(t, pki.KeyPair{}).Do(request))(t)
 	defer response.Body.Close()
 	if response.StatusCode != http.StatusUnauthorized {
-		t.Errorf("status %s", response.Status)
+		t.Errorf("got %s, want 401", response.Status)
 	}
 }

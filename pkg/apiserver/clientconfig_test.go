@@ -24,7 +24,7 @@ func TestClientConfigAs(t *testing.T) {
 		}
 		who := review.Status.UserInfo
 		if who.Username != name || !slices.Equal(who.Groups, []string{"system:authenticated", "system:masters"}) {
-			t.Errorf("%s is %+v", name, who)
+			t.Errorf("%s: got %+v, want this user in system:masters", name, who)
 		}
 	}
 }

@@ -42,7 +42,7 @@ func TestValidateNamesEveryField(t *testing.T) {
 		Audit:                       apiserver.Audit{PolicyFile: "policy.yaml", MaxSizeMB: -1, MaxBackups: -1},
 	}.Validate()
 	if err == nil {
-		t.Fatal("valid")
+		t.Fatal("got no error for a Config with errors in every field")
 	}
 	for _, field := range []string{
 		"Listener:", "Client:", "PKI:", "Dir:", "ServiceCIDR:", "RuntimeConfig[apps/v1]:", "EnableAdmissionPlugins[0]:",
@@ -51,17 +51,17 @@ func TestValidateNamesEveryField(t *testing.T) {
 		"Reserved[1]:", "Reserved[2]:", "PrivateEndpoints[0]:", "PrivateEndpoints[1]:",
 	} {
 		if !strings.Contains(err.Error(), field) {
-			t.Errorf("%s is not named: %v", field, err)
+			t.Errorf("%s is missing in the error: %v", field, err)
 		}
 	}
 	if strings.Contains(err.Error(), "Reserved[0]") {
-		t.Errorf("a name with a dot at its end: %v", err)
+		t.Errorf("a name with a trailing dot: got error %v, want none", err)
 	}
 	if strings.Contains(err.Error(), "--") {
-		t.Errorf("the error is about a flag: %v", err)
+		t.Errorf("got error %v, want none about a flag", err)
 	}
 	if _, newErr := apiserver.New(apiserver.Config{}); newErr == nil || !strings.HasPrefix(newErr.Error(), "apiserver: invalid Config: ") {
-		t.Errorf("New: %v", newErr)
+		t.Errorf("New: got error %v, want an invalid Config", newErr)
 	}
 }
 
@@ -111,9 +111,9 @@ func TestAddressesThatEndpointsCannotHave(t *testing.T) {
 		errs := access.ValidateOptional(apiserver.Config{AdvertiseAddress: net.ParseIP(ip), ServiceCIDR: cidr(t, "10.0.0.0/24")})
 		switch {
 		case valid && len(errs) > 0:
-			t.Errorf("%s: %v", ip, errs)
+			t.Errorf("%s: got errors %v, want none", ip, errs)
 		case !valid && (len(errs) != 1 || errs[0].Field != "AdvertiseAddress" || !strings.Contains(errs[0].Detail, "may not be")):
-			t.Errorf("%s: %v", ip, errs)
+			t.Errorf("%s: got errors %v, want one about AdvertiseAddress", ip, errs)
 		}
 	}
 }

@@ -38,7 +38,7 @@ func TestExecutorsConnect(t *testing.T) {
 		err := executor.StreamWithContext(ctx, remotecommand.StreamOptions{Stdout: io.Discard})
 		cancel()
 		if err == nil || ctx.Err() == context.DeadlineExceeded {
-			t.Errorf("%s: %v", name, err)
+			t.Errorf("%s: got error %v, want one before the timeout", name, err)
 			continue
 		}
 		t.Logf("%s: %v (not found: %v)", name, err, apierrors.IsNotFound(err))
@@ -83,13 +83,13 @@ func TestStopEndsUpgradedConnections(t *testing.T) {
 	answer := bufio.NewReader(client)
 	response := must(http.ReadResponse(answer, nil))(t)
 	if response.StatusCode != http.StatusSwitchingProtocols {
-		t.Fatalf("not upgraded: %s", response.Status)
+		t.Fatalf("got %s, want 101", response.Status)
 	}
 	defer (<-held).Close()
 	if err := p.Stop(ended()); err != nil {
 		t.Error(err)
 	}
 	if _, err := answer.ReadByte(); err == nil {
-		t.Error("the connection is open")
+		t.Error("got a byte, want a closed connection")
 	}
 }

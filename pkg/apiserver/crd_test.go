@@ -70,7 +70,7 @@ func (p *plane) widgets(t testing.TB, group string) dynamic.NamespaceableResourc
 	for event := range w.ResultChan() {
 		crd, ok := event.Object.(*apiextensionsv1.CustomResourceDefinition)
 		if !ok {
-			t.Fatalf("watch: %v", event.Object)
+			t.Fatalf("got event %v, want a CRD", event.Object)
 		}
 		for _, c := range crd.Status.Conditions {
 			if c.Type == apiextensionsv1.Established && c.Status == apiextensionsv1.ConditionTrue {
@@ -108,26 +108,26 @@ func TestCustomResource(t *testing.T) {
 	created := must(widgets.Create(ctx, widget(group, "one", 1), metav1.CreateOptions{}))(t)
 	next(watch.Added)
 	if colour, _, _ := unstructured.NestedString(created.Object, "spec", "colour"); colour != "red" {
-		t.Errorf("got default color %q", colour)
+		t.Errorf("got default colour %q, want red", colour)
 	}
 	updated := must(widgets.Patch(ctx, "one", types.MergePatchType, []byte(`{"spec":{"size":2},"status":{"ready":true}}`), metav1.PatchOptions{}))(t)
 	next(watch.Modified)
 	if _, found := updated.Object["status"]; found {
-		t.Error("the update of the object changed its status")
+		t.Error("got a status from an update of the object, want none")
 	}
 	updated = must(widgets.Patch(ctx, "one", types.MergePatchType, []byte(`{"spec":{"size":9},"status":{"ready":true}}`), metav1.PatchOptions{}, "status"))(t)
 	next(watch.Modified)
 	size, _, _ := unstructured.NestedInt64(updated.Object, "spec", "size")
 	if ready, _, _ := unstructured.NestedBool(updated.Object, "status", "ready"); size != 2 || !ready {
-		t.Errorf("after an update of the status: got %v", updated.Object)
+		t.Errorf("got %v after an update of the status, want size 2 and ready", updated.Object)
 	}
 	// Without conversion, the versions differ only in apiVersion.
 	beta := p.get(t, "/apis/"+group+"/v1beta1/namespaces/"+ns+"/widgets/one").want(t, http.StatusOK)
 	if !strings.Contains(beta.body, `"apiVersion":"`+group+`/v1beta1"`) || !strings.Contains(beta.body, `"size":2`) {
-		t.Errorf("got in the other version: %s", beta.body)
+		t.Errorf("got %s in the other version, want the same object", beta.body)
 	}
 	if list := must(widgets.List(ctx, metav1.ListOptions{}))(t); len(list.Items) != 1 {
-		t.Errorf("got %d widgets", len(list.Items))
+		t.Errorf("got %d widgets, want 1", len(list.Items))
 	}
 	if err := widgets.Delete(ctx, "one", metav1.DeleteOptions{}); err != nil {
 		t.Error(err)
@@ -164,12 +164,12 @@ func TestCustomResourceValidation(t *testing.T) {
 	unknown.Object["spec"].(map[string]any)["nonsense"] = "x"
 	pruned := must(widgets.Create(ctx, unknown, metav1.CreateOptions{}))(t)
 	if _, found, _ := unstructured.NestedString(pruned.Object, "spec", "nonsense"); found {
-		t.Error("the server has kept an unknown field")
+		t.Error("got the unknown field, want it pruned")
 	}
 	unknown.SetName("unknown-strict")
 	_, err = widgets.Create(ctx, unknown, metav1.CreateOptions{FieldValidation: metav1.FieldValidationStrict})
 	if !apierrors.IsBadRequest(err) || !contains(err, `unknown field "spec.nonsense"`) {
-		t.Errorf("strict: got %v, want an error", err)
+		t.Errorf("got error %v, want one that names the unknown field", err)
 	}
 }
 
@@ -183,26 +183,26 @@ func TestCustomResourceInDiscovery(t *testing.T) {
 	})
 	testwait.Until(t, "the list of groups has it", func(context.Context) error {
 		if !strings.Contains(p.get(t, "/apis").body, `"name":"`+group+`"`) {
-			return fmt.Errorf("not listed")
+			return fmt.Errorf("the group is missing")
 		}
 		return nil
 	})
 	testwait.Until(t, "aggregated discovery lists it", func(context.Context) error {
 		if !strings.Contains(p.get(t, "/apis", aggregatedDiscovery).body, `"name":"`+group+`"`) {
-			return fmt.Errorf("not listed")
+			return fmt.Errorf("the group is missing")
 		}
 		return nil
 	})
 	testwait.Until(t, "OpenAPI v3 describes it", func(context.Context) error {
 		a := p.get(t, "/openapi/v3/apis/"+group+"/v1")
 		if a.status != http.StatusOK || !strings.Contains(a.body, `"com.example.discovery.v1.Widget"`) || !strings.Contains(a.body, "colour") {
-			return fmt.Errorf("HTTP %d: %.200s", a.status, a.body)
+			return fmt.Errorf("got HTTP %d, want 200 with the schema: %.200s", a.status, a.body)
 		}
 		return nil
 	})
 	testwait.Until(t, "OpenAPI v2 describes it", func(context.Context) error {
 		if a := p.get(t, "/openapi/v2"); a.status != http.StatusOK || !strings.Contains(a.body, `"com.example.discovery.v1.Widget"`) {
-			return fmt.Errorf("HTTP %d without it", a.status)
+			return fmt.Errorf("got HTTP %d, want 200 with the schema", a.status)
 		}
 		return nil
 	})
@@ -221,19 +221,19 @@ func TestDeletedCustomResourceDefinition(t *testing.T) {
 	}
 	testwait.Until(t, "the path is gone", func(context.Context) error {
 		if a := p.get(t, "/apis/"+group+"/v1/namespaces/"+ns+"/widgets"); a.status != http.StatusNotFound {
-			return fmt.Errorf("HTTP %d", a.status)
+			return fmt.Errorf("got HTTP %d, want 404", a.status)
 		}
 		return nil
 	})
 	testwait.Until(t, "the group is gone", func(context.Context) error {
 		if strings.Contains(p.get(t, "/apis").body, group) {
-			return fmt.Errorf("still listed")
+			return fmt.Errorf("the group is still listed")
 		}
 		return nil
 	})
 	// Its objects are deleted, too.
 	objects, err := p.etcd.Client().Get(ctx, "/registry/"+group+"/widgets/"+ns+"/one")
 	if err != nil || objects.Count != 0 {
-		t.Errorf("got %d objects in etcd, %v; want none", objects.Count, err)
+		t.Errorf("got %d objects in etcd, error %v, want none", objects.Count, err)
 	}
 }

@@ -45,12 +45,12 @@ func wantEqual(t testing.TB, what string, got, want []string) {
 	t.Helper()
 	for _, s := range want {
 		if !slices.Contains(got, s) {
-			t.Errorf("%s lacks %s", what, s)
+			t.Errorf("%s: %s is missing", what, s)
 		}
 	}
 	for _, s := range got {
 		if !slices.Contains(want, s) {
-			t.Errorf("%s has %s besides", what, s)
+			t.Errorf("%s: %s is unexpected", what, s)
 		}
 	}
 }
@@ -72,7 +72,7 @@ func TestLegacyDiscovery(t *testing.T) {
 	// The list of all resources must contain the resources of each group version.
 	for _, gv := range defaultGroupVersions() {
 		if resources, err := p.admin().Discovery().ServerResourcesForGroupVersion(gv); err != nil || len(resources.APIResources) == 0 {
-			t.Errorf("%s: %v", gv, err)
+			t.Errorf("%s: got error %v or no resources", gv, err)
 		}
 	}
 }
@@ -83,11 +83,11 @@ func TestResourcesOfAGroup(t *testing.T) {
 	unmarshal(t, p.get(t, "/apis/apps/v1").want(t, http.StatusOK).body, &list)
 	i := slices.IndexFunc(list.APIResources, func(r metav1.APIResource) bool { return r.Name == "deployments" })
 	if i < 0 {
-		t.Fatalf("no deployments in %v", list.APIResources)
+		t.Fatalf("deployments are missing in %v", list.APIResources)
 	}
 	d := list.APIResources[i]
 	if d.Kind != "Deployment" || !d.Namespaced || !slices.Equal(d.ShortNames, []string{"deploy"}) || !slices.Contains(d.Verbs, "watch") || !slices.Contains(d.Categories, "all") {
-		t.Errorf("%+v", d)
+		t.Errorf("got %+v, want the resource of Deployments", d)
 	}
 	p.get(t, "/apis/apps/v2").want(t, http.StatusNotFound)
 	p.get(t, "/apis/unknown.example.org").want(t, http.StatusNotFound)
@@ -99,7 +99,7 @@ func TestAggregatedDiscovery(t *testing.T) {
 	for _, path := range []string{"/api", "/apis"} {
 		a := p.get(t, path, aggregatedDiscovery).want(t, http.StatusOK)
 		if a.header.Get("ETag") == "" {
-			t.Errorf("%s has no ETag", path)
+			t.Errorf("%s: got no ETag", path)
 		}
 		p.get(t, path, aggregatedDiscovery, "If-None-Match: "+a.header.Get("ETag")).want(t, http.StatusNotModified)
 		var list apidiscoveryv2.APIGroupDiscoveryList
@@ -112,7 +112,7 @@ func TestAggregatedDiscovery(t *testing.T) {
 					continue
 				}
 				if len(version.Resources) == 0 || version.Freshness != apidiscoveryv2.DiscoveryFreshnessCurrent {
-					t.Errorf("%s: %d resources, %s", gv, len(version.Resources), version.Freshness)
+					t.Errorf("%s: got %d resources, %s, want current ones", gv, len(version.Resources), version.Freshness)
 				}
 			}
 		}
@@ -165,7 +165,7 @@ func TestOrderOfGroups(t *testing.T) {
 	for _, group := range legacy.Groups {
 		orders[0] = append(orders[0], group.Name)
 		if group.Name == "autoscaling" && group.PreferredVersion.Version != "v2" {
-			t.Errorf("autoscaling/%s is preferred", group.PreferredVersion.Version)
+			t.Errorf("got autoscaling/%s as the preferred version, want v2", group.PreferredVersion.Version)
 		}
 	}
 	for _, group := range aggregated.Items {
@@ -182,7 +182,7 @@ func TestOrderOfGroups(t *testing.T) {
 		} {
 			i := slices.Index(order, name)
 			if i <= at {
-				t.Errorf("%s is at %d of %q", name, i, order)
+				t.Errorf("%s: got position %d in %q, want a later one", name, i, order)
 			}
 			at = i
 		}

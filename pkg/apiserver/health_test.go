@@ -20,7 +20,7 @@ func TestVersion(t *testing.T) {
 	var version struct{ Major, Minor, GitVersion string }
 	unmarshal(t, p.get(t, "/version").want(t, http.StatusOK).body, &version)
 	if !strings.HasPrefix(apiserver.KubernetesVersion, "v"+version.Major+"."+version.Minor+".") || version.GitVersion != apiserver.KubernetesVersion {
-		t.Errorf("%+v", version)
+		t.Errorf("got version %+v, want KubernetesVersion", version)
 	}
 }
 
@@ -30,7 +30,7 @@ func TestMetrics(t *testing.T) {
 	a := p.get(t, "/metrics").want(t, http.StatusOK)
 	for _, name := range []string{"apiserver_request_total{", "apiserver_request_duration_seconds_bucket{", "etcd_request_duration_seconds_bucket{", "apiserver_flowcontrol_dispatched_requests_total{"} {
 		if !strings.Contains(a.body, "\n"+name) {
-			t.Errorf("no %s", name)
+			t.Errorf("metric %s is missing", name)
 		}
 	}
 }
@@ -43,12 +43,12 @@ func TestHealth(t *testing.T) {
 		"/readyz":  {"ping", "etcd", "etcd-readiness", "informer-sync", "poststarthook/crd-informer-synced", "poststarthook/apiservice-discovery-controller"},
 	} {
 		if a := p.get(t, path).want(t, http.StatusOK); a.body != "ok" {
-			t.Errorf("%s: %q", path, a.body)
+			t.Errorf("%s: got %q, want ok", path, a.body)
 		}
 		verbose := p.get(t, path+"?verbose").want(t, http.StatusOK).body
 		for _, check := range checks {
 			if !strings.Contains(verbose, "[+]"+check+" ok\n") {
-				t.Errorf("%s lacks %s: %s", path, check, verbose)
+				t.Errorf("%s: check %s is missing or fails: %s", path, check, verbose)
 			}
 			p.get(t, path+"/"+check).want(t, http.StatusOK)
 		}
@@ -64,7 +64,7 @@ func TestHealthWithoutEtcd(t *testing.T) {
 	}
 	for path, check := range map[string]string{"/livez": "etcd", "/readyz": "etcd-readiness"} {
 		if a := p.get(t, path+"?verbose").want(t, http.StatusInternalServerError); !strings.Contains(a.body, "[-]"+check+" failed") {
-			t.Errorf("%s: %s", path, a.body)
+			t.Errorf("%s: got %s, want a failed check of etcd", path, a.body)
 		}
 	}
 }

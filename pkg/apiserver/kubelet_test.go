@@ -56,11 +56,11 @@ func TestKubeletSeesClientCertificate(t *testing.T) {
 	}
 
 	if callers := kubelet.seen(); len(callers) != 10 {
-		t.Errorf("%d calls", len(callers))
+		t.Errorf("got %d calls, want 10", len(callers))
 	}
 	for _, caller := range kubelet.seen() {
 		if caller.Subject.CommonName != kubeletClient || caller.CheckSignatureFrom(p.pki.CA().Cert) != nil {
-			t.Errorf("called by %s of %s", caller.Subject, caller.Issuer)
+			t.Errorf("got a call by %s of %s, want the server's client certificate", caller.Subject, caller.Issuer)
 		}
 	}
 }
@@ -94,7 +94,7 @@ func TestKubeletExec(t *testing.T) {
 		err := executor.StreamWithContext(ctx, remotecommand.StreamOptions{Stdin: strings.NewReader("there and back"), Stdout: &stdout})
 		cancel()
 		if err != nil || stdout.String() != "there and back" {
-			t.Errorf("%s: got %q, %v", name, stdout.String(), err)
+			t.Errorf("%s: got %q, error %v, want the input", name, stdout.String(), err)
 		}
 	}
 }
@@ -186,7 +186,7 @@ func TestKubeletCertificate(t *testing.T) {
 					t.Errorf("proxy: got %d %s, want %q", answer.status, answer.body, problem)
 				}
 				if called := kubelet.seen(); len(called) > 0 {
-					t.Errorf("the kubelet has seen %d requests", len(called))
+					t.Errorf("got %d requests at the kubelet, want none", len(called))
 				}
 			}
 			reaches(secure, false, test.problem)
@@ -251,7 +251,7 @@ func TestKubeletVanishes(t *testing.T) {
 	}
 	kubelet.vanish()
 	if more, err := io.ReadAll(stream); len(more) > 0 {
-		t.Errorf("then %q, %v", more, err)
+		t.Errorf("got %q after the end, error %v, want nothing", more, err)
 	}
 	for name, executor := range p.executors(t, ns, "vanishes", "exec") {
 		stdin, typed := io.Pipe()
@@ -268,7 +268,7 @@ func TestKubeletVanishes(t *testing.T) {
 		kubelet.vanish()
 		// client-go treats the end of a connection as the end of the command.
 		if err := <-ended; ctx.Err() != nil {
-			t.Errorf("%s: exec goes on: %v", name, err)
+			t.Errorf("%s: got error %v after the timeout, want an end of exec before", name, err)
 		}
 		cancel()
 		_ = typed.Close()
@@ -298,7 +298,7 @@ func TestStopEndsKubeletConnections(t *testing.T) {
 	}
 	for range 2 {
 		if err := <-results; err == nil {
-			t.Error("no error")
+			t.Error("got no error of exec, want one")
 		}
 	}
 }

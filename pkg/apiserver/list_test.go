@@ -47,14 +47,14 @@ func TestPagination(t *testing.T) {
 		got = append(got, names(list)...)
 		if pages == 1 {
 			if list.RemainingItemCount == nil || *list.RemainingItemCount != 3 {
-				t.Errorf("remaining %v", list.RemainingItemCount)
+				t.Errorf("got %v remaining items, want 3", list.RemainingItemCount)
 			}
 			// Later pages have the resource version of the first.
 			must(maps.Create(ctx, &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Name: "c9"}}, metav1.CreateOptions{}))(t)
 		}
 		if opts.Continue = list.Continue; opts.Continue == "" {
 			if pages != 3 {
-				t.Errorf("%d pages", pages)
+				t.Errorf("got %d pages, want 3", pages)
 			}
 			break
 		}
@@ -63,7 +63,7 @@ func TestPagination(t *testing.T) {
 		t.Errorf("%q, want %q", got, want)
 	}
 	if _, err := maps.List(ctx, metav1.ListOptions{Limit: 2, Continue: "nonsense"}); !apierrors.IsBadRequest(err) {
-		t.Errorf("a bad continue token: %v", err)
+		t.Errorf("bad continue token: got error %v, want BadRequest", err)
 	}
 }
 
@@ -73,21 +73,21 @@ func TestListAtResourceVersion(t *testing.T) {
 	maps := p.configMaps(t, 2)
 	before := must(maps.List(ctx, metav1.ListOptions{}))(t)
 	if got := names(before); !slices.Equal(got, []string{"c0", "c1"}) {
-		t.Fatalf("%q", got)
+		t.Fatalf("got %q, want c0 and c1", got)
 	}
 	must(maps.Create(ctx, &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Name: "c2"}}, metav1.CreateOptions{}))(t)
 	exact := must(maps.List(ctx, metav1.ListOptions{ResourceVersion: before.ResourceVersion, ResourceVersionMatch: metav1.ResourceVersionMatchExact}))(t)
 	if got := names(exact); !slices.Equal(got, []string{"c0", "c1"}) {
-		t.Errorf("at the old version: %q", got)
+		t.Errorf("at the old version: got %q, want c0 and c1", got)
 	}
 	now := must(maps.List(ctx, metav1.ListOptions{ResourceVersion: before.ResourceVersion, ResourceVersionMatch: metav1.ResourceVersionMatchNotOlderThan}))(t)
 	if got := names(now); len(got) < 2 {
-		t.Errorf("not older than: %q", got)
+		t.Errorf("not older than: got %q, want two or more", got)
 	}
 	testwait.Until(t, "any version will do, and in the end it is the latest", func(context.Context) error {
 		list, err := maps.List(ctx, metav1.ListOptions{ResourceVersion: "0"})
 		if err != nil || len(list.Items) != 3 {
-			return fmt.Errorf("%q, %w", names(list), err)
+			return fmt.Errorf("got %q, error %w, want three", names(list), err)
 		}
 		return nil
 	})
@@ -161,13 +161,13 @@ func TestWatchSendInitialEvents(t *testing.T) {
 	defer w.Stop()
 	for i := range 3 {
 		if event := <-w.ResultChan(); event.Type != watch.Added {
-			t.Fatalf("event %d is %s", i, event.Type)
+			t.Fatalf("event %d: got %s, want ADDED", i, event.Type)
 		}
 	}
 	event := <-w.ResultChan()
 	bookmark, ok := event.Object.(*corev1.ConfigMap)
 	if event.Type != watch.Bookmark || !ok || bookmark.Annotations[metav1.InitialEventsAnnotationKey] != "true" || bookmark.ResourceVersion == "" {
-		t.Errorf("after the initial events: %s %v", event.Type, event.Object)
+		t.Errorf("after the initial events: got %s %v, want the bookmark of their end", event.Type, event.Object)
 	}
 }
 
@@ -181,9 +181,9 @@ func TestWatchEndsWithItsTimeout(t *testing.T) {
 	w := must(p.configMaps(t, 0).Watch(ctx, metav1.ListOptions{TimeoutSeconds: &one}))(t)
 	defer w.Stop()
 	if event, open := <-w.ResultChan(); open {
-		t.Errorf("%s %v", event.Type, event.Object)
+		t.Errorf("got %s %v, want the end of the watch", event.Type, event.Object)
 	}
 	if ctx.Err() != nil {
-		t.Error("the watch ended with the test's timeout")
+		t.Error("the watch ended with the test's timeout, want its own")
 	}
 }

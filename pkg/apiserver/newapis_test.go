@@ -38,7 +38,7 @@ func TestClusterTrustBundle(t *testing.T) {
 	wantRefused(t, err, "spec.trustBundle")
 	found := must(bundles.List(t.Context(), metav1.ListOptions{FieldSelector: "spec.signerName=example.com/signer"}))(t)
 	if len(found.Items) != 1 {
-		t.Errorf("got %d bundles of the signer", len(found.Items))
+		t.Errorf("got %d bundles of the signer, want 1", len(found.Items))
 	}
 }
 
@@ -77,8 +77,8 @@ func TestPodCertificateRequest(t *testing.T) {
 		return err
 	})
 	_, err := requests.Create(ctx, request("forged", "another"), metav1.CreateOptions{})
-	if !contains(err, "differs from running pod") { // may be the informer's delay; not 403
-		t.Errorf("a request for a missing pod: got %v", err)
+	if !contains(err, "differs from running pod") { // the informer may lag; it is no 403
+		t.Errorf("request for a pod that does not exist: got error %v, want one about the running pod", err)
 	}
 	_, err = others.Create(ctx, request("stolen", certified.UID), metav1.CreateOptions{})
 	wantForbidden(t, "a request of another node", err)
@@ -92,7 +92,7 @@ func TestPodCertificateRequest(t *testing.T) {
 	testwait.Until(t, "the node reads the answer", func(context.Context) error {
 		answered, err := requests.Get(ctx, "asked", metav1.GetOptions{})
 		if err == nil && len(answered.Status.Conditions) != 1 {
-			t.Errorf("got status %+v", answered.Status)
+			t.Errorf("got status %+v, want one condition", answered.Status)
 		}
 		return err
 	})

@@ -29,7 +29,7 @@ func TestOpenAPIV3Root(t *testing.T) {
 			continue
 		}
 		if !strings.HasPrefix(entry.ServerRelativeURL, "/openapi/v3/"+path) {
-			t.Errorf("%s is at %s", path, entry.ServerRelativeURL)
+			t.Errorf("%s: got URL %s, want one below /openapi/v3", path, entry.ServerRelativeURL)
 		}
 	}
 }
@@ -50,11 +50,11 @@ func TestOpenAPIV3Documents(t *testing.T) {
 		}
 		unmarshal(t, p.get(t, entry.ServerRelativeURL).want(t, http.StatusOK).body, &document)
 		if !strings.HasPrefix(document.OpenAPI, "3.") || len(document.Paths) == 0 {
-			t.Errorf("%s: version %q, %d paths", path, document.OpenAPI, len(document.Paths))
+			t.Errorf("%s: got version %q and %d paths, want 3.x and some", path, document.OpenAPI, len(document.Paths))
 		}
 		for described := range document.Paths {
 			if !strings.HasPrefix(described, "/"+path) && path != "version" {
-				t.Errorf("%s describes %s", path, described)
+				t.Errorf("%s: got path %s of another group version", path, described)
 			}
 		}
 	}
@@ -87,7 +87,7 @@ func TestOpenAPIV3NotModified(t *testing.T) {
 	a := p.get(t, "/openapi/v3/apis/apps/v1").want(t, http.StatusOK)
 	tag := a.header.Get("ETag")
 	if tag == "" {
-		t.Fatal("no ETag")
+		t.Fatal("got no ETag")
 	}
 	p.get(t, "/openapi/v3/apis/apps/v1", "If-None-Match: "+tag).want(t, http.StatusNotModified)
 	p.get(t, "/openapi/v3/apis/apps/v1", `If-None-Match: "other"`).want(t, http.StatusOK)
@@ -97,7 +97,7 @@ func TestOpenAPIV3Protobuf(t *testing.T) {
 	p := sharedPlane(t)
 	a := p.get(t, "/openapi/v3/apis/apps/v1", "Accept: application/com.github.proto-openapi.spec.v3.v1.0+protobuf").want(t, http.StatusOK)
 	if json.Valid([]byte(a.body)) || !strings.Contains(a.body, "Deployment") {
-		t.Errorf("%.100q", a.body)
+		t.Errorf("got %.100q, want protobuf with Deployments", a.body)
 	}
 }
 
@@ -105,7 +105,7 @@ func TestOpenAPIV3Unknown(t *testing.T) {
 	p := sharedPlane(t)
 	for _, path := range []string{"apis/unknown/v1", "apis/apps/v9", "apis/apps/v1/deployments", ""} {
 		if a := p.get(t, "/openapi/v3/"+path); a.status != http.StatusNotFound {
-			t.Errorf("%q: HTTP %d", path, a.status)
+			t.Errorf("%q: got HTTP %d, want 404", path, a.status)
 		}
 	}
 }
@@ -120,7 +120,7 @@ func TestOpenAPIV2(t *testing.T) {
 	}
 	unmarshal(t, a.body, &document)
 	if document.Swagger != "2.0" {
-		t.Errorf("version %q", document.Swagger)
+		t.Errorf("got version %q, want 2.0", document.Swagger)
 	}
 	for _, name := range []string{
 		"io.k8s.api.core.v1.Pod", "io.k8s.api.apps.v1.Deployment",
@@ -128,16 +128,16 @@ func TestOpenAPIV2(t *testing.T) {
 		"io.k8s.kube-aggregator.pkg.apis.apiregistration.v1.APIService",
 	} {
 		if document.Definitions[name] == nil {
-			t.Errorf("no definition of %s", name)
+			t.Errorf("definition %s is missing", name)
 		}
 	}
 	if document.Paths["/api/v1/namespaces/{namespace}/pods"] == nil || document.Paths["/apis/apps/v1/namespaces/{namespace}/deployments"] == nil {
-		t.Error("paths are missing")
+		t.Error("paths of pods or Deployments are missing")
 	}
 	p.get(t, "/openapi/v2", "If-None-Match: "+a.header.Get("ETag")).want(t, http.StatusNotModified)
 	binary := p.get(t, "/openapi/v2", "Accept: application/com.github.proto-openapi.spec.v2@v1.0+protobuf").want(t, http.StatusOK)
 	if json.Valid([]byte(binary.body)) || !strings.Contains(binary.body, "io.k8s.api.core.v1.Pod") {
-		t.Errorf("in protobuf: %.100q", binary.body)
+		t.Errorf("got %.100q, want protobuf with pods", binary.body)
 	}
 }
 
@@ -157,7 +157,7 @@ func TestOpenAPIManyFirstRequests(t *testing.T) {
 				defer mu.Unlock()
 				bodies[a.body]++
 				if a.status != http.StatusOK || len(bodies) > 1 && path != "/openapi/v3" {
-					t.Errorf("%s: HTTP %d, %d different answers", path, a.status, len(bodies))
+					t.Errorf("%s: got HTTP %d and %d different documents, want 200 and one", path, a.status, len(bodies))
 				}
 			})
 		}
@@ -173,7 +173,7 @@ func TestOpenAPIOfManyServers(t *testing.T) {
 		askers.Go(func() {
 			for _, path := range []string{"/openapi/v3/api/v1", "/openapi/v3/apis/apps/v1", "/openapi/v2"} {
 				if a := p.call(t, p.inProcess(t), http.MethodGet, path, ""); a.status != http.StatusOK {
-					t.Errorf("%s: HTTP %d", path, a.status)
+					t.Errorf("%s: got HTTP %d, want 200", path, a.status)
 				}
 			}
 		})

@@ -27,7 +27,7 @@ func TestTableOfPods(t *testing.T) {
 		var table metav1.Table
 		unmarshal(t, p.get(t, path, "Accept: application/json;as=Table;g=meta.k8s.io;v=v1").want(t, http.StatusOK).body, &table)
 		if table.Kind != "Table" || len(table.Rows) != 1 {
-			t.Fatalf("%s: a %s of %d rows", path, table.Kind, len(table.Rows))
+			t.Fatalf("%s: got a %s with %d rows, want a Table with one", path, table.Kind, len(table.Rows))
 		}
 		if got, want := columns(t, table, 0), []string{"Name", "Ready", "Status", "Restarts", "Age"}; !slices.Equal(got, want) {
 			t.Errorf("columns %q, want %q", got, want)
@@ -59,7 +59,7 @@ func TestTableOfEachGroup(t *testing.T) {
 		var table metav1.Table
 		unmarshal(t, p.get(t, path, "Accept: application/json;as=Table;g=meta.k8s.io;v=v1").want(t, http.StatusOK).body, &table)
 		if got := columns(t, table, 1); !slices.Contains(got, want) {
-			t.Errorf("%s has the columns %q", path, got)
+			t.Errorf("%s: got columns %q, want those of the printer", path, got)
 		}
 	}
 }
@@ -71,6 +71,6 @@ func TestPartialMetadata(t *testing.T) {
 	var list metav1.PartialObjectMetadataList
 	unmarshal(t, p.get(t, "/api/v1/namespaces/"+ns+"/pods", "Accept: application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1").want(t, http.StatusOK).body, &list)
 	if list.Kind != "PartialObjectMetadataList" || len(list.Items) != 1 || list.Items[0].Name != "one" {
-		t.Errorf("%+v", list)
+		t.Errorf("got %+v, want the metadata of one pod", list)
 	}
 }

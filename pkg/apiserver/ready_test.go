@@ -21,6 +21,6 @@ func TestReadyzChecksAreNotAwaited(t *testing.T) {
 	client := kubernetes.NewForConfigOrDie(p.ClientConfig()).RESTClient()
 	body, err := client.Get().AbsPath("/readyz").DoRaw(t.Context())
 	if err == nil || !strings.Contains(string(body), "[-]part/red failed") || strings.Count(string(body), "[-]") != 1 {
-		t.Errorf("/readyz: %v\n%s", err, body)
+		t.Errorf("got error %v, want only part/red to fail:\n%s", err, body)
 	}
 }

@@ -23,7 +23,7 @@ func TestKubernetesService(t *testing.T) {
 	testwait.Until(t, "the kubernetes Service", func(context.Context) error {
 		s, err := core.Services("default").Get(ctx, "kubernetes", metav1.GetOptions{})
 		if err == nil && s.Spec.ClusterIP != "10.96.0.1" {
-			t.Fatalf("got address %s", s.Spec.ClusterIP)
+			t.Fatalf("got address %s, want 10.96.0.1", s.Spec.ClusterIP)
 		}
 		return err
 	})
@@ -37,7 +37,7 @@ func TestKubernetesService(t *testing.T) {
 				return nil
 			}
 		}
-		return fmt.Errorf("%+v", slices.Items)
+		return fmt.Errorf("got EndpointSlices %+v, want one with the advertised address", slices.Items)
 	})
 }
 
@@ -55,10 +55,10 @@ func TestServiceAddresses(t *testing.T) {
 		}, metav1.CreateOptions{}))(t)
 		ip, port := created.Spec.ClusterIP, created.Spec.Ports[0].NodePort
 		if !cidr(t, "10.97.0.0/28").Contains(net.ParseIP(ip)) || port < 30000 || port > 32767 {
-			t.Errorf("%s: got address %s, port %d", name, ip, port)
+			t.Errorf("%s: got address %s, port %d, want them in the ranges", name, ip, port)
 		}
 		if used[ip] || used[fmt.Sprint(port)] {
-			t.Errorf("%s or port %d was allocated twice", ip, port)
+			t.Errorf("got %s or port %d twice", ip, port)
 		}
 		used[ip], used[fmt.Sprint(port)] = true, true
 	}

@@ -41,7 +41,7 @@ func TestStartAudit(t *testing.T) {
 			t.Fatalf("%v: %s", err, lines.Text())
 		}
 		if event.User.Username != user.APIServerUser {
-			t.Errorf("%s asks for %s %s", event.User.Username, event.Verb, event.RequestURI)
+			t.Errorf("got a request by %s for %s %s, want only the server's own user", event.User.Username, event.Verb, event.RequestURI)
 			continue
 		}
 		own++
@@ -50,13 +50,13 @@ func TestStartAudit(t *testing.T) {
 			request = event.Verb + " " + strings.Trim(o.APIGroup+"/"+o.Resource+"/"+o.Subresource, "/")
 		}
 		if !upstream[request] || strings.Contains(event.RequestURI, "dryRun") {
-			t.Errorf("kube-apiserver does not ask itself for %s (%s)", request, event.RequestURI)
+			t.Errorf("got request %s (%s), which kube-apiserver does not make", request, event.RequestURI)
 		}
 		if !strings.HasPrefix(event.UserAgent, "kube-apiserver/v1.") {
-			t.Errorf("the User-Agent of %s is %q", request, event.UserAgent)
+			t.Errorf("%s: got User-Agent %q, want kube-apiserver", request, event.UserAgent)
 		}
 	}
 	if err := lines.Err(); err != nil || own == 0 {
-		t.Errorf("%d requests, %v", own, err)
+		t.Errorf("got %d requests, error %v, want some", own, err)
 	}
 }

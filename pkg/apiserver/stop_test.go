@@ -49,14 +49,14 @@ func TestStopEndsWatches(t *testing.T) {
 				<-end
 			}
 			if _, err := p.admin().CoreV1().Nodes().List(t.Context(), metav1.ListOptions{}); err == nil {
-				t.Error("a stopped server answers in-process")
+				t.Error("got an answer of a stopped server in-process, want an error")
 			}
 			if conn, err := net.DialTimeout("tcp", p.URL()[len("https://"):], waitTimeout); err == nil {
 				conn.Close()
-				t.Error("a stopped server accepts connections")
+				t.Error("got a connection to a stopped server, want an error")
 			}
 			if err := p.Stop(ctx); err != nil {
-				t.Errorf("again: %v", err)
+				t.Errorf("second Stop: got error %v, want none", err)
 			}
 		})
 	}
@@ -88,14 +88,14 @@ func TestStopBeforeStart(t *testing.T) {
 		answered <- err
 	}()
 	if _, err := nodes.List(ended(), metav1.ListOptions{}); !errors.Is(err, context.Canceled) {
-		t.Errorf("a client that does not wait for Start: %v", err)
+		t.Errorf("client whose context has ended: got error %v, want Canceled", err)
 	}
 	if err := p.Stop(context.Background()); err != nil {
 		t.Error(err)
 	}
 	t.Log(<-answered) // with or without an error, the client does not wait any longer
 	if _, err := cfg.Listener.Accept(); !errors.Is(err, net.ErrClosed) {
-		t.Errorf("the listener: %v", err)
+		t.Errorf("the listener: got error %v, want closed", err)
 	}
 }
 
@@ -103,10 +103,10 @@ func TestStartWithoutTime(t *testing.T) {
 	_, cfg := parts(t)
 	server := must(apiserver.New(cfg))(t)
 	if err := server.Start(ended()); !errors.Is(err, context.Canceled) {
-		t.Errorf("%v", err)
+		t.Errorf("got error %v, want Canceled", err)
 	}
 	if _, err := cfg.Listener.Accept(); !errors.Is(err, net.ErrClosed) {
-		t.Errorf("the listener: %v", err)
+		t.Errorf("the listener: got error %v, want closed", err)
 	}
 }
 
@@ -148,10 +148,10 @@ func TestStartAgain(t *testing.T) {
 	roles = p.admin().RbacV1().ClusterRoles()
 	must(roles.Get(ctx, "system:basic-user", metav1.GetOptions{}))(t)
 	if role := must(roles.Get(ctx, "system:node-bootstrapper", metav1.GetOptions{}))(t); len(role.Rules) == 0 {
-		t.Error("a bootstrap role was not repaired")
+		t.Error("got a bootstrap role without rules, want it repaired")
 	}
 	if role := must(roles.Get(ctx, "system:node-problem-detector", metav1.GetOptions{}))(t); len(role.Rules) != 0 {
-		t.Error("a protected role was changed")
+		t.Error("got rules in a protected role, want it unchanged")
 	}
 }
 
@@ -173,11 +173,11 @@ func TestInsecureListener(t *testing.T) {
 		response := must(client.Do(request))(t)
 		response.Body.Close()
 		if response.StatusCode != http.StatusOK {
-			t.Errorf("%q: %s", authorization, response.Status)
+			t.Errorf("%q: got %s, want 200", authorization, response.Status)
 		}
 	}
 	if sharedPlane(t).InsecureURL() != "" {
-		t.Error("there is an insecure listener by default")
+		t.Error("got an insecure listener by default, want none")
 	}
 }
 
@@ -190,12 +190,12 @@ func TestEventTTL(t *testing.T) {
 	}, metav1.CreateOptions{}))(t)
 	got := must(p.etcd.Client().Get(ctx, "/registry/events/default/e"))(t)
 	if len(got.Kvs) != 1 || got.Kvs[0].Lease == 0 {
-		t.Fatalf("%v", got.Kvs)
+		t.Fatalf("got %v, want one event with a lease", got.Kvs)
 	}
 	lease := must(p.etcd.Client().TimeToLive(ctx, clientv3.LeaseID(got.Kvs[0].Lease)))(t)
 	// Upstream shares a lease among events, which makes it a little longer.
 	if ttl := time.Duration(lease.GrantedTTL) * time.Second; ttl < 10*time.Minute || ttl > 20*time.Minute {
-		t.Errorf("the lease is for %s", ttl)
+		t.Errorf("got a lease of %s, want 10 to 20 minutes", ttl)
 	}
 }
 
@@ -204,13 +204,13 @@ func TestListenerThatFails(t *testing.T) {
 	var listener net.Listener
 	p := startPlane(t, func(c *apiserver.Config) { listener = c.Listener })
 	if err := p.Err(); err != nil {
-		t.Errorf("before: %v", err)
+		t.Errorf("before the failure: got error %v, want none", err)
 	}
 	if err := listener.Close(); err != nil {
 		t.Fatal(err)
 	}
 	<-p.Failed()
 	if err := p.Err(); !errors.Is(err, net.ErrClosed) {
-		t.Errorf("after: %v", err)
+		t.Errorf("after the failure: got error %v, want a closed listener", err)
 	}
 }

@@ -46,9 +46,9 @@ func TestTraceOfAClient(t *testing.T) {
 	}
 	got := create("Traceparent: 00-"+trace+"-b7ad6b7169203331-01", "Baggage: "+baggage)
 	if parent := got.Get("Traceparent"); !strings.Contains(parent, trace) || got.Get("Baggage") != baggage {
-		t.Errorf("the webhook got Traceparent %q, Baggage %q", parent, got.Get("Baggage"))
+		t.Errorf("got Traceparent %q, Baggage %q at the webhook, want the client's", parent, got.Get("Baggage"))
 	}
 	if got = create(); got.Get("Traceparent") != "" || got.Get("Baggage") != "" {
-		t.Errorf("a request without a trace got one: %q, %q", got.Get("Traceparent"), got.Get("Baggage"))
+		t.Errorf("request without a trace: got Traceparent %q, Baggage %q, want none", got.Get("Traceparent"), got.Get("Baggage"))
 	}
 }

@@ -24,21 +24,21 @@ func TestServerSideApply(t *testing.T) {
 	}
 	created := must(apply("alice", "a", false))(t)
 	if len(created.ManagedFields) != 1 || created.ManagedFields[0].Manager != "alice" || created.ManagedFields[0].Operation != metav1.ManagedFieldsOperationApply {
-		t.Errorf("managed fields %+v", created.ManagedFields)
+		t.Errorf("got managed fields %+v, want one apply by alice", created.ManagedFields)
 	}
 	if _, err := apply("bob", "b", false); !apierrors.IsConflict(err) || !contains(err, `conflict with "alice"`) {
-		t.Errorf("bob changed the field of alice: %v", err)
+		t.Errorf("got error %v, want a conflict with alice", err)
 	}
 	forced := must(apply("bob", "b", true))(t)
 	if forced.Data["key"] != "b" {
-		t.Errorf("data %v", forced.Data)
+		t.Errorf("got data %v, want b", forced.Data)
 	}
 	managers := make([]string, 0, 1)
 	for _, m := range forced.ManagedFields {
 		managers = append(managers, m.Manager)
 	}
 	if !slices.Equal(managers, []string{"bob"}) {
-		t.Errorf("managers %q", managers)
+		t.Errorf("got managers %q, want bob", managers)
 	}
 }
 
@@ -55,11 +55,11 @@ func TestFieldValidation(t *testing.T) {
 	}
 	a = p.call(t, client, http.MethodPost, path, body("warn")).want(t, http.StatusCreated)
 	if got := a.header.Get("Warning"); got != `299 - "unknown field \"nonsense\""` {
-		t.Errorf("warning %q", got)
+		t.Errorf("got warning %q, want the unknown field", got)
 	}
 	a = p.call(t, client, http.MethodPost, path+"?fieldValidation=Ignore", body("ignore")).want(t, http.StatusCreated)
 	if got := a.header.Get("Warning"); got != "" {
-		t.Errorf("warning %q", got)
+		t.Errorf("got warning %q, want none", got)
 	}
 	p.call(t, client, http.MethodPost, path, `{"metadata":{"name":"Not A Name"}}`).want(t, http.StatusUnprocessableEntity)
 	p.call(t, client, http.MethodPost, path, `{`).want(t, http.StatusBadRequest)
@@ -71,10 +71,10 @@ func TestDryRun(t *testing.T) {
 	ns := p.namespace(t)
 	created := must(p.createPod(t, ns, pod("never"), dryRun))(t)
 	if created.UID == "" {
-		t.Error("no UID")
+		t.Error("got no UID")
 	}
 	if _, err := p.admin().CoreV1().Pods(ns).Get(t.Context(), "never", metav1.GetOptions{}); !apierrors.IsNotFound(err) {
-		t.Errorf("it was written: %v", err)
+		t.Errorf("dry run: got error %v, want NotFound", err)
 	}
 }
 
@@ -111,11 +111,11 @@ func TestPatches(t *testing.T) {
 	}
 	_, err := pods.Patch(ctx, "two", types.MergePatchType, []byte(`{"spec":{"containers":[{"name":"other","image":"b"}]}}`), metav1.PatchOptions{})
 	if !apierrors.IsInvalid(err) {
-		t.Errorf("a merge patch that takes a container away: %v", err)
+		t.Errorf("merge patch that removes a container: got error %v, want Invalid", err)
 	}
 	_, err = pods.Patch(ctx, "two", types.JSONPatchType, []byte(`[{"op":"test","path":"/metadata/name","value":"one"}]`), metav1.PatchOptions{})
 	if !apierrors.IsInvalid(err) {
-		t.Errorf("a JSON patch whose test fails: %v", err)
+		t.Errorf("JSON patch whose test fails: got error %v, want Invalid", err)
 	}
 }
 
@@ -128,18 +128,18 @@ func TestConflict(t *testing.T) {
 	changed.Data = map[string]string{"key": "a"}
 	must(maps.Update(ctx, changed, metav1.UpdateOptions{}))(t)
 	if _, err := maps.Update(ctx, changed, metav1.UpdateOptions{}); !apierrors.IsConflict(err) {
-		t.Errorf("an update of an old object: %v", err)
+		t.Errorf("update of an old object: got error %v, want Conflict", err)
 	}
 	if _, err := maps.Create(ctx, old, metav1.CreateOptions{}); err == nil {
-		t.Error("created with a resource version")
+		t.Error("create with a resource version: got no error, want one")
 	}
 	old.ResourceVersion = ""
 	if _, err := maps.Create(ctx, old, metav1.CreateOptions{}); !apierrors.IsAlreadyExists(err) {
-		t.Errorf("created twice: %v", err)
+		t.Errorf("second create: got error %v, want AlreadyExists", err)
 	}
 	uid := types.UID("another")
 	if err := maps.Delete(ctx, "c", metav1.DeleteOptions{Preconditions: &metav1.Preconditions{UID: &uid}}); !apierrors.IsConflict(err) {
-		t.Errorf("deleted although it is not that one: %v", err)
+		t.Errorf("deletion with another UID: got error %v, want Conflict", err)
 	}
 }
 
@@ -155,7 +155,7 @@ func TestDeleteCollection(t *testing.T) {
 	}
 	left := must(maps.List(ctx, metav1.ListOptions{}))(t)
 	if len(left.Items) != 1 || left.Items[0].Name != "b" {
-		t.Errorf("%d are left: %v", len(left.Items), left.Items)
+		t.Errorf("got %d objects: %v, want b only", len(left.Items), left.Items)
 	}
 }
 
@@ -167,11 +167,11 @@ func TestProtobuf(t *testing.T) {
 	client := kubernetes.NewForConfigOrDie(c)
 	created := must(client.CoreV1().Pods(ns).Create(t.Context(), pod("one"), metav1.CreateOptions{}))(t)
 	if created.Name != "one" || created.UID == "" {
-		t.Errorf("%+v", created.ObjectMeta)
+		t.Errorf("got metadata %+v, want a name and a UID", created.ObjectMeta)
 	}
 	a := p.get(t, "/api/v1/namespaces/"+ns+"/pods/one", "Accept: application/vnd.kubernetes.protobuf").want(t, http.StatusOK)
 	if a.header.Get("Content-Type") != "application/vnd.kubernetes.protobuf" || a.body[:4] != "k8s\x00" {
-		t.Errorf("%q: %.20q", a.header.Get("Content-Type"), a.body)
+		t.Errorf("got Content-Type %q with body %.20q, want protobuf", a.header.Get("Content-Type"), a.body)
 	}
 }
 
