@@ -36,11 +36,11 @@ type Member struct {
 	upkeep     *upkeep.Upkeep
 	lg         *zap.Logger
 
-	// Of a member that has others.
+	// For a member of a cluster only.
 	network *failover.Client
 	peers   *peers.Server // serves the other members
 	clients *grpc.Server  // serves the clients of all members
-	// clientListener is that of clients.
+	// clientListener is the listener of clients.
 	clientListener *connlimit.Listener
 	serving        sync.WaitGroup // clients, and the goroutines of participate
 

@@ -79,6 +79,9 @@ func (s *Guard) Free() (int64, bool) { return s.free(s.dir) }
 
 // SetFree replaces the free space of the file system in tests.
 func (s *Guard) SetFree(bytes int64) {
+	// A measurement in progress would hide the new value until the next one.
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	s.free = func(string) (int64, bool) { return bytes, true }
 	s.next.Store(0)
 }
