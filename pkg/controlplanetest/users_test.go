@@ -58,7 +58,7 @@ func TestServiceAccountOfNoNamespace(t *testing.T) {
 	cp := controlplanetest.Shared(t)
 	var r recorder
 	r.run(func(t controlplanetest.TB) { cp.ServiceAccountConfig(t, "nowhere", "robot") })
-	if want := `controlplanetest: ServiceAccountConfig for nowhere/robot: the account: namespaces "nowhere" not found`; !r.failed || r.text() != want {
+	if want := `controlplanetest: ServiceAccountConfig for nowhere/robot: create the service account: namespaces "nowhere" not found`; !r.failed || r.text() != want {
 		t.Errorf("failed %v: %s, want: %s", r.failed, r.text(), want)
 	}
 }
