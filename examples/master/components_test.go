@@ -101,7 +101,7 @@ func applyUnbound(t *testing.T, client kubernetes.Interface) {
 		t.Fatal(err)
 	}
 	if created.Spec.NodeName != "" || created.Status.Phase != corev1.PodPending {
-		t.Errorf("it is %s on %q", created.Status.Phase, created.Spec.NodeName)
+		t.Errorf("got the pod %s on %q, want it Pending without a node", created.Status.Phase, created.Spec.NodeName)
 	}
 }
 

@@ -129,7 +129,7 @@ func TestManifestsOfTheText(t *testing.T) {
 			t.Fatal(err)
 		}
 		if want := seed(t, name); !reflect.DeepEqual(got, want) {
-			t.Errorf("%s: it is\n%s", name, out)
+			t.Errorf("manifest %s: got\n%s\nwant the seed's", name, out)
 		}
 	}
 }

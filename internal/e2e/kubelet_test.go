@@ -70,7 +70,7 @@ func kubeletServer(ctx context.Context, args []string) (*options.KubeletServer, 
 		return nil, fmt.Errorf("%s: %w", flags.KubeletConfigFile, err)
 	}
 	if config.Authorization.Mode != kubeletconfig.KubeletAuthorizationModeWebhook || config.Authentication.Anonymous.Enabled {
-		return nil, fmt.Errorf("%s: not what a kubelet has in production", flags.KubeletConfigFile)
+		return nil, fmt.Errorf("%s: differs from a kubelet's configuration in production", flags.KubeletConfigFile)
 	}
 	return &options.KubeletServer{KubeletFlags: *flags, KubeletConfiguration: *config}, nil
 }

@@ -37,7 +37,7 @@ func TestRevokedWorker(t *testing.T) {
 	}
 	for what, c := range map[string]*x509.Certificate{"client": certificate, "serving": waitServing(t, first)} {
 		if got := validFor(c); got != month {
-			t.Errorf("the %s certificate of a kubelet that renews it is valid for %s", what, got)
+			t.Errorf("the %s certificate of a kubelet that renews it: got lifetime %s, want a month", what, got)
 		}
 	}
 

@@ -62,7 +62,7 @@ func TestAPIService(t *testing.T) {
 				t.Errorf("an object that does not exist: %v", err)
 			}
 			if _, err := getFlunder(cp.UserConfig(t, "jane", "people"), group, "one"); !apierrors.IsForbidden(err) {
-				t.Errorf("a user who may not: %v", err)
+				t.Errorf("a user without permission: got %v, want forbidden", err)
 			}
 			groups, err := kubernetes.NewForConfigOrDie(cp.ClientConfig()).Discovery().ServerPreferredResources()
 			if err != nil || !slices.ContainsFunc(groups, func(list *metav1.APIResourceList) bool { return list.GroupVersion == group+"/v1" }) {

@@ -45,6 +45,6 @@ func TestUninstallWithFinalizer(t *testing.T) {
 	// The CRD is being deleted. It is removed with the object that kept it, and can be
 	// installed again meanwhile.
 	if again := cp.InstallCRDs(t, crds)[0]; again.DeletionTimestamp != nil {
-		t.Errorf("what was installed is being deleted: %v", again.ObjectMeta)
+		t.Errorf("got a CRD that is being deleted: %v, want the new one", again.ObjectMeta)
 	}
 }

@@ -193,7 +193,7 @@ func watchNodes(ctx context.Context, t *testing.T, c kubernetes.Interface) {
 	rounds(ctx, 2*time.Second, func() {
 		err := nodesReady(ctx, c)
 		if err != nil && strings.Contains(err.Error(), "are ready") {
-			t.Errorf("nodes while it is attacked: %v", err)
+			t.Errorf("nodes during the attacks: %v", err)
 		}
 	})
 }

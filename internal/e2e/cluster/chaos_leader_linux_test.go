@@ -81,7 +81,7 @@ func (c *chaos) handover(t *testing.T, namespace string) (h handover, writes int
 			acked = append(acked, a)
 			return a
 		case <-time.After(waitTimeout):
-			t.Fatalf("nobody writes any more; %d writes are acknowledged", len(acked))
+			t.Fatalf("no further write was acknowledged in time after %d writes", len(acked))
 		}
 		return ack{}
 	}

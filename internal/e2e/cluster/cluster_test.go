@@ -186,7 +186,7 @@ func TestLeaderIsKilled(t *testing.T) {
 			case a := <-acks:
 				all = append(all, a)
 			case <-time.After(waitTimeout):
-				t.Fatal("nobody writes")
+				t.Fatal("no write was acknowledged in time")
 			}
 		}
 	}

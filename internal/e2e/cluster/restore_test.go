@@ -66,7 +66,7 @@ func TestClusterIsRestored(t *testing.T) {
 			wantObject(t, h, fmt.Sprintf("behind-%d", i))
 		}
 		if err := tryCreate(t.Context(), h, "later"); err != nil {
-			t.Errorf("%s: what was written after the snapshot is there, or: %v", h.name, err)
+			t.Errorf("%s: create an object that the snapshot must not have: %v", h.name, err)
 		}
 	}
 

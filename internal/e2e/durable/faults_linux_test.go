@@ -47,7 +47,7 @@ func TestHostSurvives(t *testing.T) {
 			lines, err := runHost(t, dir, name)
 			for _, want := range []string{"Err: controlplane: etcd stopped: ", "Close: ", "the other serves", "the host goes on"} {
 				if len(lines) == 0 || !strings.HasPrefix(lines[0], want) {
-					t.Fatalf("the host says %q, want %q; %v", lines, want, err)
+					t.Fatalf("got the lines %q, want %q; %v", lines, want, err)
 				}
 				t.Log(lines[0])
 				lines = lines[1:]

@@ -76,7 +76,7 @@ func newMachine(t *testing.T, dir, name string) *machine {
 		}
 	})
 	if line, err := io.ReadAll(io.LimitReader(stdout, int64(len(machineReady)))); string(line) != machineReady {
-		t.Fatalf("machine %s said %q, %v", name, line, err)
+		t.Fatalf("machine %s: got the line %q, %v", name, line, err)
 	}
 	m.pid = c.Process.Pid
 	if m.init, err = unix.PidfdOpen(m.pid, 0); err != nil {
