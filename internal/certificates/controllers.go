@@ -212,9 +212,9 @@ func where(selector fields.Selector) informers.SharedInformerOption {
 	return informers.WithTweakListOptions(func(o *metav1.ListOptions) { o.FieldSelector = selector.String() })
 }
 
-// synced starts the factory and reports whether informer syncs before ctx ends. Controllers
-// are created after that: their own wait polls every 100 ms, and logs a stop of the control
-// plane during the wait as an error.
+// synced starts the factory and reports whether informer syncs before ctx ends.
+// Controllers are created after that: their own wait polls every 100 ms, and logs a stop
+// of the control plane during the wait as an error.
 func synced(ctx context.Context, factory informers.SharedInformerFactory, informer cache.SharedIndexInformer) bool {
 	factory.Start(ctx.Done())
 	return cache.WaitFor(ctx, "", informer.HasSyncedChecker())

@@ -29,11 +29,11 @@ func lifetime(request *certificatesv1.CertificateSigningRequest, duration, kubel
 }
 
 // rotates reports whether the request is of a kubelet that renews its certificate. A
-// kubelet requests serving certificates only if it renews them (serverTLSBootstrap), and a
-// node that requests a client certificate is renewing it. For the first client certificate,
-// the name of the request decides: client-go's certificate manager, which runs with
-// rotateCertificates, has it generated. Without rotateCertificates the kubelet derives the
-// name from its key (LoadClientCert in
+// kubelet requests serving certificates only if it renews them (serverTLSBootstrap), and
+// a node that requests a client certificate is renewing it. For the first client
+// certificate, the name of the request decides: client-go's certificate manager, which
+// runs with rotateCertificates, has it generated. Without rotateCertificates the kubelet
+// derives the name from its key (LoadClientCert in
 // k8s.io/kubernetes/pkg/kubelet/certificate/bootstrap). Such a kubelet would lose access
 // when a short-lived certificate expires.
 func rotates(request *certificatesv1.CertificateSigningRequest) bool {

@@ -80,8 +80,8 @@ func (n *nodeNames) key(request *certificatesv1.CertificateSigningRequest, hash 
 }
 
 // reserve reserves the name of a node for the key of a join request. The problem is why
-// the name is not available. The record is stored when reserve returns, so that it applies
-// to concurrent requests of other keys, here or at another control plane.
+// the name is not available. The record is stored when reserve returns, so that it
+// applies to concurrent requests of other keys, here or at another control plane.
 func (n *nodeNames) reserve(ctx context.Context, request *certificatesv1.CertificateSigningRequest, parsed *x509.CertificateRequest, name string) (problem string, err error) {
 	hash, err := nodeidentity.HashKey(parsed.PublicKey)
 	if err != nil {
@@ -129,7 +129,8 @@ func reservedMessage(r *nodeidentity.Record) string {
 		r.Node, strings.Join(r.ReservedBy, " and "), r.ReservedAt.UTC().Format(time.RFC3339), nodeidentity.Namespace, nodeidentity.SecretName(r.Node))
 }
 
-// checkTokenLimit says that the token of the request has reserved enough names.
+// checkTokenLimit returns a problem if the token of the request has reserved too many
+// names.
 func (n *nodeNames) checkTokenLimit(request *certificatesv1.CertificateSigningRequest) string {
 	id := strings.TrimPrefix(request.Spec.Username, "system:bootstrap:")
 	keys, err := n.records.IndexKeys(byToken, id)
@@ -152,8 +153,8 @@ func (n *nodeNames) exists(ctx context.Context, name string) (bool, error) {
 	return true, nil
 }
 
-// bind records the key of an approved request before it is signed, whether the approver or
-// an operator has approved it. The refusal is why it must not be signed.
+// bind records the key of an approved request before it is signed, whether the approver
+// or an operator has approved it. The refusal is why it must not be signed.
 func (n *nodeNames) bind(ctx context.Context, request *certificatesv1.CertificateSigningRequest, parsed *x509.CertificateRequest) (refusal, err error) {
 	signer := request.Spec.SignerName
 	if signer != certificatesv1.KubeAPIServerClientKubeletSignerName && signer != certificatesv1.KubeletServingSignerName {
@@ -202,8 +203,9 @@ func (n *nodeNames) bind(ctx context.Context, request *certificatesv1.Certificat
 	return refusal, err
 }
 
-// refuse returns why a request of a node, or one that an operator has approved, must not be
-// signed. requesterKey is the key with which a node has made the request, if it is known.
+// refuse returns why a request of a node, or one that an operator has approved, must not
+// be signed. requesterKey is the key with which a node has made the request, if it is
+// known.
 func refuse(r *nodeidentity.Record, node bool, requesterKey, hash string) error {
 	switch {
 	case r.IsRevoked(hash):

@@ -16,7 +16,8 @@ import (
 	"github.com/kubembed/kubembed/internal/nodeaddress"
 )
 
-// reservedHosts are the names and addresses that no serving certificate of a node may have.
+// reservedHosts are the names and addresses that no serving certificate of a node may
+// have.
 type reservedHosts struct {
 	local     bool
 	names     []string
@@ -102,8 +103,8 @@ func (r *reservedHosts) checkIP(raw net.IP, node *corev1.Node) string {
 	return ""
 }
 
-// controlPlaneHost returns the problem with a name or address of the control plane or of a
-// webhook: the node could impersonate it for clients that trust the CA of kubelets.
+// controlPlaneHost returns the problem with a name or address of the control plane or of
+// a webhook: the node could impersonate it for clients that trust the CA of kubelets.
 func controlPlaneHost(what string, node *corev1.Node) string {
 	if _, labelled := node.Labels[labelControlPlane]; labelled {
 		return ""
@@ -112,9 +113,9 @@ func controlPlaneHost(what string, node *corev1.Node) string {
 		what, node.Name, node.Name, labelControlPlane)
 }
 
-// isService reports whether dns can be the name of a Service in a cluster, for any cluster
-// domain: NAME.NAMESPACE.svc or NAME.NAMESPACE.svc.DOMAIN, optionally with a port or an
-// endpoint before it, or a short name of the API server.
+// isService reports whether dns can be the name of a Service in a cluster, for any
+// cluster domain: NAME.NAMESPACE.svc or NAME.NAMESPACE.svc.DOMAIN, optionally with a port
+// or an endpoint before it, or a short name of the API server.
 func isService(dns string) bool {
 	if dns == "kubernetes" || dns == "kubernetes.default" {
 		return true

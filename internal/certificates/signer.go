@@ -19,9 +19,9 @@ import (
 )
 
 // signer signs approved requests, with the validation and the signing code of upstream's
-// package signer. Upstream's signer reads the key of the CA from a file, and watches it with
-// an inotify instance for each signer. A user has 128 of them. This one has the key in
-// memory, and one queue for all signers.
+// package signer. Upstream's signer reads the key of the CA from a file, and watches it
+// with an inotify instance for each signer. A user has 128 of them. This one has the key
+// in memory, and one queue for all signers.
 type signer struct {
 	client   kubernetes.Interface
 	ca       *authority.CertificateAuthority
@@ -33,8 +33,8 @@ type signer struct {
 	logger          *zap.Logger
 }
 
-// signers are the signers of kube-controller-manager, except kubernetes.io/legacy-unknown:
-// certificates.k8s.io/v1 rejects requests for it.
+// signers are the signers of kube-controller-manager, except
+// kubernetes.io/legacy-unknown: certificates.k8s.io/v1 rejects requests for it.
 var signers = map[string]func(*x509.CertificateRequest, []certificatesv1.KeyUsage) error{
 	certificatesv1.KubeAPIServerClientKubeletSignerName: validKubeletClient,
 	certificatesv1.KubeletServingSignerName:             validKubeletServing,

@@ -2,11 +2,11 @@
 // Kubernetes clients of the process.
 //
 // Upstream's package, k8s.io/component-base/metrics/prometheus/restclient, is for main
-// packages. client-go has one observer per process, so a library that imports that package
-// silences controller-runtime's rest_client_requests_total in a program that uses both. It
-// also keeps the time series of every host forever, and each control plane is a host. This
-// package adds its observers to existing ones, yields to observers that are registered
-// later, and deletes the time series of hosts.
+// packages. client-go has one observer per process, so a library that imports that
+// package silences controller-runtime's rest_client_requests_total in a program that uses
+// both. It also keeps the time series of every host forever, and each control plane is a
+// host. This package adds its observers to existing ones, yields to observers that are
+// registered later, and deletes the time series of hosts.
 package clientmetrics
 
 import (
@@ -22,8 +22,8 @@ import (
 	"k8s.io/component-base/metrics/legacyregistry"
 )
 
-// client-go's variables have no lock, so only init may set them. The program can still call
-// clientgo.Register.
+// client-go's variables have no lock, so only init may set them. The program can still
+// call clientgo.Register.
 func init() { observe() }
 
 func observe() {
@@ -57,8 +57,8 @@ func replace[T any](at *T, by T) {
 // isNoop reports whether observer is a placeholder of client-go.
 func isNoop(observer any) bool { return packageOf(observer) == packageOf(clientgo.RegisterOpts{}) }
 
-// isUpstream reports whether observer is of upstream's package, which the program imports and
-// which has metrics with the same names.
+// isUpstream reports whether observer is of upstream's package, which the program imports
+// and which has metrics with the same names.
 func isUpstream(observer any) bool {
 	return packageOf(observer) == "k8s.io/component-base/metrics/prometheus/restclient"
 }

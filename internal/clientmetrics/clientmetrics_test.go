@@ -129,8 +129,8 @@ type counted struct{ n int }
 
 func (c *counted) Increment(context.Context, string, string, string) { c.n++ }
 
-// TestOtherObserversStay: controller-runtime's observer still counts, in whatever order the
-// two packages are initialized.
+// TestOtherObserversStay: controller-runtime's observer still counts, in whatever order
+// the two packages are initialized.
 func TestOtherObserversStay(t *testing.T) {
 	Register()
 	before := clientgo.RequestResult

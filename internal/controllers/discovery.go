@@ -96,9 +96,9 @@ func namespaced(all []*metav1.APIResourceList) []*metav1.APIResourceList {
 	return discovery.FilteredBy(discovery.ResourcePredicateFunc(func(_ string, r *metav1.APIResource) bool { return r.Namespaced }), all)
 }
 
-// discover returns the result of the first discovery, which it retries until there is one.
-// The result may lack aggregated APIs that are unavailable. Upstream's controllers handle
-// that.
+// discover returns the result of the first discovery, which it retries until there is
+// one. The result may lack aggregated APIs that are unavailable. Upstream's controllers
+// handle that.
 func (r *run) discover() ([]*metav1.APIResourceList, error) {
 	if len(r.discovered) > 0 {
 		return r.discovered, nil

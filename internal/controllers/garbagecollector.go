@@ -72,8 +72,8 @@ func (o *objectInformers) sync(ctx context.Context, resources *blockingDiscovery
 	return ctx.Err() == nil
 }
 
-// collectGarbage runs the garbage collector, which deletes or orphans dependents of deleted
-// objects, and the storage version migrator.
+// collectGarbage runs the garbage collector, which deletes or orphans dependents of
+// deleted objects, and the storage version migrator.
 func (r *run) collectGarbage(ctx context.Context, all *objectInformers, resources *blockingDiscovery) {
 	mapper := restmapper.NewDeferredDiscoveryRESTMapper(memory.NewMemCacheClient(r.client.Discovery()))
 	// collector.Run stops its parts when ctx ends. They must not stop before.

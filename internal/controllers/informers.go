@@ -115,8 +115,8 @@ type objectInformer struct {
 	users  int
 }
 
-// inUse reports whether there may be objects. If not, the informer does not run and counts
-// as synced.
+// inUse reports whether there may be objects. If not, the informer does not run and
+// counts as synced.
 func (i *objectInformer) inUse() bool {
 	select {
 	case <-i.used:
@@ -152,8 +152,8 @@ const (
 	minResourceVersion = "1"
 )
 
-// LastSyncResourceVersion returns the resource version up to which the informer is synced.
-// The storage version migrator waits for it, and fails if it is not a number.
+// LastSyncResourceVersion returns the resource version up to which the informer is
+// synced. The storage version migrator waits for it, and fails if it is not a number.
 func (i informerUser) LastSyncResourceVersion() string {
 	if !i.informer.inUse() {
 		return maxResourceVersion

@@ -80,8 +80,8 @@ func TestInformerStopsWithLastUser(t *testing.T) {
 	testwait.True(t, "the new informer", second.Informer().HasSynced)
 }
 
-// TestInformerStartsWithFirstUse: before, it counts as synced without objects, and it stops
-// without having run.
+// TestInformerStartsWithFirstUse: before, it counts as synced without objects, and it
+// stops without having run.
 func TestInformerStartsWithFirstUse(t *testing.T) {
 	config := start(t).ClientConfig()
 	client := kubernetes.NewForConfigOrDie(config)

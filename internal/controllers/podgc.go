@@ -33,9 +33,9 @@ const (
 	evicted = "Evicted"
 )
 
-// podCollector deletes pods that no kubelet deletes: pods on deleted nodes, deleted pods on
-// nodes that are out of service or on no node, and the oldest terminated pods above the
-// limit. It behaves like k8s.io/kubernetes/pkg/controller/podgc.
+// podCollector deletes pods that no kubelet deletes: pods on deleted nodes, deleted pods
+// on nodes that are out of service or on no node, and the oldest terminated pods above
+// the limit. It behaves like k8s.io/kubernetes/pkg/controller/podgc.
 type podCollector struct {
 	client     kubernetes.Interface
 	pods       corelisters.PodLister
@@ -84,8 +84,8 @@ func (c *podCollector) collect(ctx context.Context) {
 	}
 }
 
-// goneNodes returns the nodes of pods that have been missing for the quarantine, and that a
-// live read does not find.
+// goneNodes returns the nodes of pods that have been missing for the quarantine, and that
+// a live read does not find.
 func (c *podCollector) goneNodes(ctx context.Context, pods []*corev1.Pod) map[string]bool {
 	missing, gone := map[string]time.Time{}, map[string]bool{}
 	for _, pod := range pods {
@@ -118,8 +118,8 @@ func (c *podCollector) outOfService(name string) bool {
 	return err == nil && !nodeutil.IsNodeReady(node) && taints.TaintKeyExists(node.Spec.Taints, corev1.TaintNodeOutOfService)
 }
 
-// delete deletes a pod without the confirmation of a kubelet. A pod that has not terminated
-// becomes Failed first, because controllers count terminated pods.
+// delete deletes a pod without the confirmation of a kubelet. A pod that has not
+// terminated becomes Failed first, because controllers count terminated pods.
 func (c *podCollector) delete(ctx context.Context, pod *corev1.Pod, condition *corev1.PodCondition) {
 	klog.FromContext(ctx).Info("PodGC is force deleting Pod", "pod", klog.KObj(pod))
 	if err := c.failAndDelete(ctx, pod, condition); err != nil && !apierrors.IsNotFound(err) && ctx.Err() == nil {

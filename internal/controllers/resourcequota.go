@@ -13,8 +13,8 @@ import (
 	quotainstall "k8s.io/kubernetes/pkg/quota/v1/install"
 )
 
-// quotaResync is the period in which all quotas are recomputed. Upstream has 5 minutes, in
-// which a quota remains wrong if it counts a resource that the controller has not
+// quotaResync is the period in which all quotas are recomputed. Upstream has 5 minutes,
+// in which a quota remains wrong if it counts a resource that the controller has not
 // discovered yet, or one whose last object was deleted before that.
 const quotaResync = 30 * time.Second
 

@@ -23,8 +23,9 @@ import (
 const migrator = "storage-version-migrator-controller"
 
 // migrateStorageVersions runs the controllers of StorageVersionMigrations from the first
-// object on, until ctx ends. Before, they only cost the informer that the garbage collector
-// has anyway. They read the objects to migrate from its informers, so they run beside it.
+// object on, until ctx ends. Before, they only cost the informer that the garbage
+// collector has anyway. They read the objects to migrate from its informers, so they run
+// beside it.
 func (r *run) migrateStorageVersions(ctx context.Context, all *objectInformers, graph *garbagecollector.GraphBuilder, mapper meta.ResettableRESTMapper) {
 	resource := storagemigrationv1.SchemeGroupVersion.WithResource("storageversionmigrations")
 	if !r.migrationEnabled() || !r.serves([]schema.GroupVersionResource{resource}) || !waitForFirstObject(ctx, all, resource) {

@@ -29,7 +29,7 @@ func WriteAtomic(path string, data []byte, perm fs.FileMode) (err error) {
 	if err := ownership.Shared(dir); err != nil {
 		return err
 	}
-	// CreateTemp makes the file with mode 0600.
+	// CreateTemp creates the file with mode 0600.
 	f, err := os.CreateTemp(dir, base+unfinished+"*")
 	if err != nil {
 		return err

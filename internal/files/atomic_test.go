@@ -35,7 +35,7 @@ func TestWriteAtomic(t *testing.T) {
 		t.Errorf("mode %v, error %v", info.Mode(), err)
 	}
 
-	// A failure leaves what was there, and no temporary file.
+	// A failure keeps the existing file, and leaves no temporary file.
 	if err := os.Mkdir("directory", 0o700); err != nil {
 		t.Fatal(err)
 	}

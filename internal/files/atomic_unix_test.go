@@ -12,7 +12,7 @@ import (
 	"github.com/kubembed/kubembed/internal/ownership"
 )
 
-// TestWriteAtomicWhereOthersWrite: somebody who can replace a kubeconfig decides which
+// TestWriteAtomicWhereOthersWrite: a user who can replace a kubeconfig decides which
 // server its user trusts, and which commands it runs.
 func TestWriteAtomicWhereOthersWrite(t *testing.T) {
 	dir := t.TempDir()

@@ -1,7 +1,7 @@
 // Package nodeaddress checks addresses in Nodes, Pods and Services before the API server
-// connects to them. It rejects addresses with another meaning on the machine of the control
-// plane, such as loopback, and the metadata services of clouds, which return the credentials
-// of the machine that connects.
+// connects to them. It rejects addresses with another meaning on the machine of the
+// control plane, such as loopback, and the metadata services of clouds, which return the
+// credentials of the machine that connects.
 package nodeaddress
 
 import (
@@ -46,8 +46,8 @@ func Canonical(ip netip.Addr) netip.Addr {
 }
 
 // CheckKubelet returns an error if the API server must not connect to a kubelet at ip, an
-// address that its node has registered. Loopback addresses are valid only if local is true:
-// the control plane listens on loopback only, so all nodes are on this machine.
+// address that its node has registered. Loopback addresses are valid only if local is
+// true: the control plane listens on loopback only, so all nodes are on this machine.
 func CheckKubelet(ip netip.Addr, local bool) error {
 	ip = Canonical(ip)
 	switch {
@@ -61,8 +61,8 @@ func CheckKubelet(ip netip.Addr, local bool) error {
 	return nil
 }
 
-// CheckProxy returns an error if the API server must not connect to ip for a proxy request
-// to a pod, a Service, or a port of a node that is not its kubelet's.
+// CheckProxy returns an error if the API server must not connect to ip for a proxy
+// request to a pod, a Service, or a port of a node that is not its kubelet's.
 func CheckProxy(ip netip.Addr) error {
 	ip = Canonical(ip)
 	if ip.IsLinkLocalUnicast() {

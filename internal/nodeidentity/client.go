@@ -17,8 +17,8 @@ var ErrUnchanged = errors.New("unchanged")
 
 // Change reads the record of a node, calls change, and stores the result. If there is no
 // record, change gets a new one with only the name. After a conflict Change repeats all
-// steps. It returns the stored Secret, or nil if there is none. If change returns an error,
-// Change stores nothing and returns that error.
+// steps. It returns the stored Secret, or nil if there is none. If change returns an
+// error, Change stores nothing and returns that error.
 func Change(ctx context.Context, client corev1client.SecretsGetter, node string, change func(r *Record, stored bool) error) (*corev1.Secret, error) {
 	secrets := client.Secrets(Namespace)
 	var result *corev1.Secret

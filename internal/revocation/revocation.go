@@ -1,6 +1,6 @@
 // Package revocation stores the revocations of client certificates. Each is a Secret in
-// kube-system with the hash of the certificate's key and nothing secret. Few users may write
-// Secrets there, and all control planes that share an etcd share them.
+// kube-system with the hash of the certificate's key and nothing secret. Few users may
+// write Secrets there, and all control planes that share an etcd share them.
 package revocation
 
 import (
@@ -43,7 +43,8 @@ func New(certificate *x509.Certificate) (*corev1.Secret, error) {
 	}, nil
 }
 
-// Key returns the hash of the key that a Secret revokes. It reports false for other Secrets.
+// Key returns the hash of the key that a Secret revokes. It reports false for other
+// Secrets.
 func Key(secret *corev1.Secret) (key string, ok bool) {
 	if secret.Type != SecretType || secret.Namespace != Namespace {
 		return "", false

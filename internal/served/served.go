@@ -1,5 +1,6 @@
-// Package served checks which API resources a control plane serves. A component that needs
-// a missing resource can then fail at once: client-go's informers would wait for it forever.
+// Package served checks which API resources a control plane serves. A component that
+// needs a missing resource can then fail at once: client-go's informers would wait for it
+// forever.
 package served
 
 import (
@@ -36,8 +37,8 @@ func Name(resource schema.GroupVersionResource) string {
 // Resources are the resources that an API server serves, by Name.
 type Resources map[string]bool
 
-// Discover returns the served resources. It skips groups of aggregated API servers that are
-// unavailable.
+// Discover returns the served resources. It skips groups of aggregated API servers that
+// are unavailable.
 func Discover(client discovery.DiscoveryInterface) (Resources, error) {
 	_, lists, err := client.ServerGroupsAndResources()
 	if err != nil && !discovery.IsGroupDiscoveryFailedError(err) {

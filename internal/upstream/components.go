@@ -24,25 +24,25 @@ var controllerEntries = []Entry{
 	},
 	{
 		Ours: "pkg/components/controllers/catalogue.go:controller",
-		Test: "pkg/components/controllers:TestReadsAreTheCachesThatAreAskedFor",
+		Test: "pkg/components/controllers:TestReadsMatchCaches",
 		Look: "The caches of each controller are listed; a cache of what is not served would keep all controllers from getting ready.",
 	},
 	{
 		Ours: "pkg/components/controllers/flagdefaults.go:setFlagDefaults",
-		Test: "pkg/components/controllers:TestDefaultsAreThoseOfTheFlags",
+		Test: "pkg/components/controllers:TestFlagDefaults",
 		Look: "Defaults that only the flags of kube-controller-manager have are copied.",
 	},
 	{
-		Ours: "pkg/components/controllers/metrics.go:claimMetrics",
-		Test: "pkg/components/controllers:TestNothingIsKept",
+		Ours: "pkg/components/controllers/metrics.go:registerEmptyMetrics",
+		Test: "pkg/components/controllers:TestRunReleasesMemory",
 		Look: "Metrics that count the caches of the first controllers of the process are claimed before; a new one would keep a control plane in memory.",
 	},
 	{
-		Ours:    "pkg/components/controllers/metrics.go:claimMetrics",
+		Ours:    "pkg/components/controllers/metrics.go:registerEmptyMetrics",
 		Package: "k8s.io/kubernetes/pkg/controller/resourceclaim/metrics",
 		Decl:    "RegisterMetrics",
 		Has:     []string{"registerMetrics.Do(func()", "collector != nil"},
-		Look:    "claimMetrics calls it first, without a collector: the second call must do nothing.",
+		Look:    "registerEmptyMetrics calls it first, without a collector: the second call must do nothing.",
 	},
 	{
 		Ours:    "pkg/components/controllers/volumeplugins.go:withCSI",

@@ -54,7 +54,7 @@ func (ca *CA) PEM() []byte {
 }
 
 // Sign issues a certificate for the public key, in PEM. Subject, validity and usages are
-// those of template. Sign generates the serial number and the key identifier, and
+// taken from template. Sign generates the serial number and the key identifier, and
 // shortens the validity to the end of the CA.
 func (ca *CA) Sign(template *x509.Certificate, public crypto.PublicKey) ([]byte, error) {
 	t := *template

@@ -1,7 +1,8 @@
-// Package pki creates and stores the identities of a control plane: the cluster's
-// certificate authority (CA), separate CAs for the front proxy, for etcd members and for
-// kubelet serving certificates, the certificates of the API server, the service-account
-// keys, and client certificates and kubeconfigs for users and nodes.
+// Package pki creates and stores the identities of a control plane. They are the
+// certificate authority (CA) of the cluster, separate CAs for the front proxy, for etcd
+// members and for kubelet serving certificates, the certificates of the API server, and
+// the service-account keys. It also issues client certificates and kubeconfigs for users
+// and nodes.
 //
 // A complete program, which creates the kubeconfig of an administrator:
 //
@@ -74,29 +75,30 @@
 // # Kubelet serving certificates
 //
 // The serving certificates of kubelets have a CA of their own, [PKI.KubeletServingCA].
-// Only the API server needs to trust it, and only for kubelets: no kubelet can impersonate
-// the API server, a webhook or a Service. The first Open derives its key one-way from the
-// key of the cluster's CA, so all servers of a cluster have the same CA. Directories and
-// bundles of older releases get it at the next [Open]. Upgrade all servers of a cluster
-// before or after a change of its CA, not during it. If ca.key has leaked, replace both
-// CAs.
+// Only the API server needs to trust it, and only for kubelets: no kubelet can
+// impersonate the API server, a webhook or a Service. The first Open derives its key
+// one-way from the key of the cluster's CA, so all servers of a cluster have the same CA.
+// Directories and bundles of older releases get it at the next [Open]. Upgrade all
+// servers of a cluster before or after a change of its CA, not during it. If ca.key has
+// leaked, replace both CAs.
 //
 // Programs that verify kubelets themselves need [PKI.KubeletServingCABundle], and also
 // CABundle until the certificates that older releases signed have been renewed.
 //
 // # CA rotation
 //
-// The CA of the cluster is replaced in three steps. Each step is a change in the directory
-// and a restart of all servers of the cluster, one after the other, before the next step.
-// First create the new CA: Open an empty directory and take its ca.crt and ca.key.
+// The CA of the cluster is replaced in three steps. Each step is a change in the
+// directory and a restart of all servers of the cluster, one after the other, before the
+// next step. First create the new CA: Open an empty directory and take its ca.crt and
+// ca.key.
 //
 //  1. Append the new ca.crt to the old one: both CAs are trusted, and the old one signs.
-//     Then distribute the new [PKI.CABundle] to the clients: kubeconfigs, the clientCAFile
-//     of kubelets, webhooks, and all other copies of ca.crt. Pods get it in the ConfigMap
-//     kube-root-ca.crt.
-//  2. Replace ca.key, then put the new certificate first in ca.crt and the old one second:
-//     both CAs are trusted, and the new one signs. Open reissues the certificates of the
-//     API server. Then reissue kubeconfigs and node certificates. Kubelets with
+//     Then distribute the new [PKI.CABundle] to the clients: kubeconfigs, the
+//     clientCAFile of kubelets, webhooks, and all other copies of ca.crt. Pods get it in
+//     the ConfigMap kube-root-ca.crt.
+//  2. Replace ca.key, then put the new certificate first in ca.crt and the old one
+//     second: both CAs are trusted, and the new one signs. Open reissues the certificates
+//     of the API server. Then reissue kubeconfigs and node certificates. Kubelets with
 //     rotateCertificates request new ones before the old ones expire, or when their files
 //     are deleted. From the next step on, Config.Import must be empty or the Export of a
 //     server that has completed this step.

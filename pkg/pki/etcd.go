@@ -22,7 +22,7 @@ func (c Config) etcdMemberLeaf() leaf {
 // EtcdFiles returns the absolute paths of the files for TLS between etcd members: the CA,
 // and the certificate and key of Config.EtcdMember, for server and client. They are empty
 // without EtcdMember. Renew replaces the pair in place, and etcd reads it at its next
-// handshake. The CA is separate from those of Kubernetes, because a client with one of
+// handshake. The CA is separate from the CAs of Kubernetes, because a client with one of
 // its certificates can read and write everything in etcd.
 func (p *PKI) EtcdFiles() (ca, cert, key string) {
 	if len(p.cfg.EtcdMember) == 0 {

@@ -85,9 +85,9 @@ func (c Config) CheckKept(known map[string][]string) error {
 	return nil
 }
 
-// ErrUnusable is returned by Open if Dir has an unusable CA or key: it is damaged, expired
-// or not yet valid, or its key or certificate is missing. The message names the files to
-// restore, or to delete for new ones.
+// ErrUnusable is returned by Open if Dir has an unusable CA or key: it is damaged,
+// expired or not yet valid, or its key or certificate is missing. The message names the
+// files to restore, or to delete for new ones.
 var ErrUnusable = errors.New("a key or certificate cannot be used")
 
 // unusable returns an error that is ErrUnusable, without the text of ErrUnusable.

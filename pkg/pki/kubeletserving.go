@@ -26,9 +26,9 @@ const (
 	maxKeyDerivationTries = 8
 )
 
-// openKubeletServing loads the CA of kubelet serving certificates. Directories and bundles
-// of older releases lack it. It is then derived from the cluster's CA. The result is the
-// same on all servers of a cluster, in whatever order they are upgraded.
+// openKubeletServing loads the CA of kubelet serving certificates. Directories and
+// bundles of older releases lack it. It is then derived from the cluster's CA. The result
+// is the same on all servers of a cluster, in whatever order they are upgraded.
 func (p *PKI) openKubeletServing(cluster *CA) (*CA, []*x509.Certificate, error) {
 	cert, err := p.store.read(kubeletServingCAFile + ".crt")
 	if err != nil {
@@ -51,9 +51,9 @@ func (p *PKI) openKubeletServing(cluster *CA) (*CA, []*x509.Certificate, error) 
 	return ca, []*x509.Certificate{ca.Cert}, nil
 }
 
-// deriveKubeletServing derives the CA of kubelet serving certificates from the key and the
-// validity of cluster. The result is the same to the last byte. The derivation is one-way:
-// the key of this CA does not reveal the key of the cluster.
+// deriveKubeletServing derives the CA of kubelet serving certificates from the key and
+// the validity of cluster. The result is the same to the last byte. The derivation is
+// one-way: the key of this CA does not reveal the key of the cluster.
 func deriveKubeletServing(cluster *CA) (*CA, error) {
 	key, err := deriveKey(cluster.Key, kubeletServingKey)
 	if err != nil {

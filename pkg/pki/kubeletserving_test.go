@@ -66,9 +66,9 @@ func TestKubeletServingCAIsSeparate(t *testing.T) {
 	}
 }
 
-// A directory of an older release gets the CA at the next start, and nothing else changes.
-// All servers with the same cluster CA derive the same one, in whatever order they are
-// upgraded.
+// A directory of an older release gets the CA at the next start, and nothing else
+// changes. All servers with the same cluster CA derive the same one, in whatever order
+// they are upgraded.
 func TestKubeletServingCAOfOlderRelease(t *testing.T) {
 	dir := t.TempDir()
 	first := mustOpen(t, Config{Dir: dir})

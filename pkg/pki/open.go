@@ -111,8 +111,8 @@ func open(cfg Config, s *store) (*PKI, error) {
 
 // openCA loads the CA in <file>.crt and <file>.key, or plans a new one if no CA was ever
 // used. A key without its certificate is left by a crash in the first Open, unless the
-// key has already signed one of the files in signed. consequence describes the effect of a
-// new CA, for errors.
+// key has already signed one of the files in signed. consequence describes the effect of
+// a new CA, for errors.
 func (p *PKI) openCA(file, name, consequence string, signed ...string) (*CA, []*x509.Certificate, error) {
 	certFile, keyFile := file+".crt", file+".key"
 	broken := func(ext string, problem error) error {

@@ -21,7 +21,8 @@ import (
 	"k8s.io/client-go/util/keyutil"
 )
 
-// allFiles are the files of the directory, in the order in which the first Open writes them.
+// allFiles are the files of the directory, in the order in which the first Open writes
+// them.
 var allFiles = []string{
 	"ca.key", "ca.crt",
 	"front-proxy-ca.key", "front-proxy-ca.crt",

@@ -55,7 +55,8 @@ func TestOpenRenews(t *testing.T) {
 			if !bytes.Equal(p.CABundle(), old.CABundle()) {
 				t.Error("the CA changed")
 			}
-			// The directory has the certificate that is served, and it is valid at that time.
+			// The directory has the certificate that is served, and it is valid at that
+			// time.
 			again := mustOpen(t, Config{Dir: dir, Clock: clock})
 			for name, kp := range leaves(again) {
 				if !same(kp, leaves(p)[name]) {

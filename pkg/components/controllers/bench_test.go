@@ -10,9 +10,8 @@ import (
 	"github.com/kubembed/kubembed/pkg/controlplane"
 )
 
-// BenchmarkRun measures the time until the controllers are ready and the time
-// until they have ended, and what they hold in memory in between, on a control
-// plane without objects.
+// BenchmarkRun measures the time until the controllers are ready, the time of their stop,
+// and their memory in between, on a control plane without objects.
 func BenchmarkRun(b *testing.B) {
 	for name, set := range map[string]string{"workloads": controllers.Workloads, "all": controllers.All} {
 		b.Run(name, func(b *testing.B) {

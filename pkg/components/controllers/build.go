@@ -12,36 +12,36 @@ import (
 	"github.com/kubembed/kubembed/internal/served"
 )
 
-// build makes the controllers that can work here. With an error it returns those
-// that it has made.
-func (r *run) build(ctx context.Context, e *environment, chosen []controller) (map[string]func(context.Context), error) {
+// build creates the controllers whose feature gates are on and whose resources are
+// served. With an error it also returns the controllers that it has created.
+func (r *run) build(ctx context.Context, e *environment, selected []controller) (map[string]func(context.Context), error) {
 	client, err := e.client("controller-discovery")
 	if err != nil {
 		return nil, err
 	}
-	present, err := served.Discover(client.Discovery())
+	resources, err := served.Discover(client.Discovery())
 	if err != nil {
 		return nil, err
 	}
-	e.present = present
+	e.served = resources
 	loops := map[string]func(context.Context){}
-	var lacking []string
-	for _, c := range chosen {
+	var allMissing []string
+	for _, c := range selected {
 		if gate, off := c.gated(); off {
-			say := r.logger.Debug
+			log := r.logger.Debug
 			if c.named {
-				say = r.logger.Warn
+				log = r.logger.Warn
 			}
-			say("a controller is left out: its feature gate is off", zap.String("controller", c.name), zap.String("gate", gate))
+			log("skipping a controller: its feature gate is off", zap.String("controller", c.name), zap.String("gate", gate))
 			continue
 		}
-		if missing := c.missing(present); len(missing) > 0 {
+		if missing := c.missing(resources); len(missing) > 0 {
 			if c.named {
 				return loops, fmt.Errorf("Config.Controllers: %w", &served.MissingError{Needs: c.name, Resources: missing})
 			}
-			r.logger.Warn("a controller is left out: the control plane does not serve what it works on",
+			r.logger.Warn("skipping a controller: the control plane does not serve its resources",
 				zap.String("controller", c.name), zap.Strings("missing", missing))
-			lacking = append(lacking, missing...)
+			allMissing = append(allMissing, missing...)
 			continue
 		}
 		loop, err := containment.Call(c.name, func() (func(context.Context), error) { return c.build(named(ctx, c.name), e) })
@@ -50,24 +50,24 @@ func (r *run) build(ctx context.Context, e *environment, chosen []controller) (m
 		}
 		loops[c.name] = loop
 	}
-	if len(loops) == 0 && len(lacking) > 0 {
-		slices.Sort(lacking)
-		return loops, fmt.Errorf("Config.Controllers: %w", &served.MissingError{Needs: "every one of them", Resources: slices.Compact(lacking)})
+	if len(loops) == 0 && len(allMissing) > 0 {
+		slices.Sort(allMissing)
+		return loops, fmt.Errorf("Config.Controllers: %w", &served.MissingError{Needs: "every one of them", Resources: slices.Compact(allMissing)})
 	}
 	return loops, nil
 }
 
-// missing returns the resources without which the controller cannot work, and which the control
-// plane does not serve.
-func (c controller) missing(present served.Resources) []string {
-	missing := present.Missing(c.caches()...)
-	if none := present.Missing(c.oneOf...); len(none) > 0 && len(none) == len(c.oneOf) {
-		missing = append(missing, c.oneOf[0])
+// missing returns the resources that the controller needs and the control plane does not
+// serve.
+func (c controller) missing(resources served.Resources) []string {
+	missing := resources.Missing(c.caches()...)
+	if unserved := resources.Missing(c.anyOf...); len(unserved) > 0 && len(unserved) == len(c.anyOf) {
+		missing = append(missing, c.anyOf[0])
 	}
 	return missing
 }
 
-// gated names a feature gate that is off and that the controller needs.
+// gated returns a feature gate that the controller needs and that is off.
 func (c controller) gated() (gate string, off bool) {
 	for _, gate := range c.gates {
 		if !utilfeature.DefaultFeatureGate.Enabled(gate) {
@@ -77,7 +77,7 @@ func (c controller) gated() (gate string, off bool) {
 	return "", false
 }
 
-// caches are the resources that the controller has caches of.
+// caches returns the resources of the controller's informers.
 func (c controller) caches() []string {
 	all := slices.Clone(c.reads)
 	for gate, reads := range c.readsWith {

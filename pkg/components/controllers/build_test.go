@@ -15,12 +15,12 @@ import (
 	"github.com/kubembed/kubembed/pkg/controlplane"
 )
 
-// soon is long before the start gives up, which it does after two minutes.
-const soon = 60 * time.Second
+// earlyFailure is well before the timeout of the start, which is two minutes.
+const earlyFailure = 60 * time.Second
 
-// TestWhatIsNotServedFailsTheStart: a component that needs an API that is switched off was
-// waited for in silence for two minutes.
-func TestWhatIsNotServedFailsTheStart(t *testing.T) {
+// TestUnservedResourceFailsStart: the start waited silently for two minutes for a
+// component that needs a disabled API.
+func TestUnservedResourceFailsStart(t *testing.T) {
 	off := func(names ...string) map[string]string {
 		config := map[string]string{}
 		for _, name := range names {
@@ -50,23 +50,23 @@ func TestWhatIsNotServedFailsTheStart(t *testing.T) {
 			server, err := controlplane.Start(t.Context(), controlplane.Config{RuntimeConfig: c.runtime, Components: []controlplane.Component{c.component}})
 			if err == nil {
 				_ = server.Close()
-				t.Fatal("it starts")
+				t.Fatal("the control plane started")
 			}
 			for _, want := range append(c.want, "RuntimeConfig", "does not serve") {
 				if !strings.Contains(err.Error(), want) {
-					t.Errorf("the error is %v, want %q in it", err, want)
+					t.Errorf("got error %v, want %q in it", err, want)
 				}
 			}
-			if took := time.Since(begin); took > soon {
-				t.Errorf("it took %s", took)
+			if elapsed := time.Since(begin); elapsed > earlyFailure {
+				t.Errorf("the start failed after %s, want at most %s", elapsed, earlyFailure)
 			}
 		})
 	}
 }
 
-// TestControllersOfASetAreLeftOut where what they work on is not served, and the log says
-// which.
-func TestControllersOfASetAreLeftOut(t *testing.T) {
+// TestUnservedControllersOfSetAreSkipped: controllers of a set whose resources are not
+// served are skipped, with a line in the log.
+func TestUnservedControllersOfSetAreSkipped(t *testing.T) {
 	core, logs := observer.New(zap.WarnLevel)
 	server, err := controlplane.Start(t.Context(), controlplane.Config{
 		RuntimeConfig: map[string]string{"batch/v1/cronjobs": "false"}, Logger: zap.New(core),
@@ -79,12 +79,12 @@ func TestControllersOfASetAreLeftOut(t *testing.T) {
 		t.Error(err)
 	}
 	if n := logs.FilterField(zap.String("controller", "cronjob-controller")).Len(); n != 1 {
-		t.Errorf("%v", logs.All())
+		t.Errorf("got %v, want a line about cronjob-controller", logs.All())
 	}
 }
 
-// TestComponentsLogToTheControlPlane when they have no Logger of their own: under their
-// name.
+// TestComponentsLogToTheControlPlane: components without a Logger log to the control
+// plane under their names.
 func TestComponentsLogToTheControlPlane(t *testing.T) {
 	core, logs := observer.New(zapcore.DebugLevel)
 	own, ownLogs := observer.New(zapcore.DebugLevel)
@@ -112,11 +112,11 @@ func TestComponentsLogToTheControlPlane(t *testing.T) {
 		}
 	}
 	if count(logs, "host.others") > 0 || ownLogs.FilterMessage("nodes are ready").Len() != 1 {
-		t.Errorf("one with a Logger of its own logs elsewhere: %v", ownLogs.All())
+		t.Errorf("the component with a Logger does not log to it: %v", ownLogs.All())
 	}
 }
 
-// TestValidateOfComponents: mistakes in one are reported before anything starts.
+// TestValidateOfComponents: Validate of the control plane reports invalid components.
 func TestValidateOfComponents(t *testing.T) {
 	err := controlplane.Config{Components: []controlplane.Component{
 		scheduler.New(scheduler.Config{}),
@@ -129,7 +129,7 @@ func TestValidateOfComponents(t *testing.T) {
 		"Components[2] (controllers): Controllers[0]: Invalid value: \"deploymint\"",
 	} {
 		if err == nil || !strings.Contains(err.Error(), want) {
-			t.Errorf("the error is %v, want %q in it", err, want)
+			t.Errorf("got error %v, want %q in it", err, want)
 		}
 	}
 }

@@ -6,42 +6,40 @@ import (
 	"k8s.io/component-base/featuregate"
 )
 
-// controller is how one of upstream's controllers is made: what
-// k8s.io/kubernetes/cmd/kube-controller-manager/app calls its descriptor. That
-// package itself cannot be linked: it brings the kubelet's container manager
-// and cAdvisor along, and registers --version with the command line of the host.
+// controller describes one of upstream's controllers, like a descriptor in
+// k8s.io/kubernetes/cmd/kube-controller-manager/app. That package cannot be linked: it
+// imports the kubelet's container manager and cAdvisor, and registers --version with the
+// command line of the host.
 type controller struct {
 	name    string // upstream's
 	aliases []string
 
-	// set is Workloads, Nodes or empty: in All only.
+	// set is Workloads, Nodes, or empty for a controller that is only in All.
 	set string
-	// offByDefault is not in All either.
+	// offByDefault means that All does not include it.
 	offByDefault bool
-	// gates must all be on.
+	// gates are the feature gates that must be on.
 	gates []featuregate.Feature
 
-	// reads are the resources that it has caches of, as group/version/resource. If
-	// one is not served, the caches would never fill: the controller is left out.
+	// reads are the resources of its informers, as group/version/resource. The informer
+	// of a resource that is not served would never sync: the controller is skipped.
 	reads []string
-	// readsWith are those that it has caches of only if a feature gate is on.
+	// readsWith are the resources of informers that need a feature gate.
 	readsWith map[featuregate.Feature][]string
 
-	// oneOf are resources that it works on without a cache of the shared ones. At least one must
-	// be served.
-	oneOf []string
+	// anyOf are resources without a shared informer. At least one must be served.
+	anyOf []string
 
-	// named is set where Config.Controllers has its name, and not only a set of which it
-	// is one: it must not be left out silently.
+	// named means that Config.Controllers has its name, and not only a set with it. Then
+	// it must not be skipped silently.
 	named bool
 
-	// build makes it. The caches that it asks for are filled afterwards, and then
-	// run is called, which returns when its ctx has ended.
+	// build creates the controller and its informers. After the informers have synced,
+	// run is called. It returns when its ctx has ended.
 	build func(context.Context, *environment) (run func(context.Context), err error)
 }
 
-// catalogue is every controller that this package has, in the order in which
-// they are made.
+// catalogue returns all controllers of this package, in the order of their creation.
 func catalogue() []controller {
 	var all []controller
 	for _, part := range [][]controller{workloads, services, nodes, volumes, dra, housekeeping} {
@@ -50,7 +48,7 @@ func catalogue() []controller {
 	return all
 }
 
-// Resources that controllers have caches of.
+// Resources of informers.
 const (
 	pods                   = "v1/pods"
 	nodesResource          = "v1/nodes"

@@ -24,15 +24,15 @@ import (
 	"k8s.io/kubernetes/pkg/features"
 )
 
-// descriptor is what upstream says about a controller, in the words of its source.
+// descriptor is a controller descriptor in upstream's source.
 type descriptor struct {
 	name           string
 	aliases, gates []string
 	offByDefault   bool
 }
 
-// A new release of upstream that has another controller, name, alias, feature
-// gate or default fails this test.
+// TestCatalogueIsUpstreams fails for a release of upstream with another controller, name,
+// alias, feature gate or default.
 func TestCatalogueIsUpstreams(t *testing.T) {
 	found := upstreamDescriptors(t)
 	if len(found) < 45 {
@@ -44,7 +44,7 @@ func TestCatalogueIsUpstreams(t *testing.T) {
 	}
 	for _, d := range found {
 		if _, err := canonical(d.name); err != nil && strings.Contains(err.Error(), "no such controller") {
-			t.Errorf("upstream's %s is neither in the catalogue nor elsewhere", d.name)
+			t.Errorf("upstream's %s is neither in the catalogue nor built in", d.name)
 		}
 		for _, alias := range d.aliases {
 			if _, err := canonical(alias); err != nil && strings.Contains(err.Error(), "no such controller") {
@@ -59,7 +59,7 @@ func TestCatalogueIsUpstreams(t *testing.T) {
 		if !slices.Equal(c.aliases, d.aliases) || c.offByDefault != d.offByDefault {
 			t.Errorf("%s: the catalogue has %+v, upstream %+v", d.name, c, d)
 		}
-		// The source names the variables, whose names are those of the gates.
+		// The source has the variables, which are named like the gates.
 		var gates []string
 		for _, gate := range c.gates {
 			gates = append(gates, string(gate))
@@ -69,18 +69,16 @@ func TestCatalogueIsUpstreams(t *testing.T) {
 		}
 	}
 	for name := range ours {
-		t.Errorf("%s is not upstream's any more", name)
+		t.Errorf("upstream has no controller %s", name)
 	}
-	for _, e := range elsewhere {
-		for _, name := range e.names {
-			if !slices.ContainsFunc(found, func(d descriptor) bool { return d.name == name || slices.Contains(d.aliases, name) }) {
-				t.Errorf("%s is not upstream's any more", name)
-			}
+	for _, name := range builtIn {
+		if !slices.ContainsFunc(found, func(d descriptor) bool { return d.name == name || slices.Contains(d.aliases, name) }) {
+			t.Errorf("upstream has no controller or alias %s", name)
 		}
 	}
 }
 
-// upstreamDescriptors reads the source: the package cannot be imported.
+// upstreamDescriptors parses upstream's source: the package cannot be imported.
 func upstreamDescriptors(t *testing.T) (found []descriptor) {
 	t.Helper()
 	names := map[string]string{}
@@ -147,15 +145,15 @@ func parse(t *testing.T, path string, visit func(ast.Node)) {
 	}
 }
 
-// A resource that is missing from reads would keep all controllers from getting
-// ready where it is switched off; one too many leaves a controller out.
-func TestReadsAreTheCachesThatAreAskedFor(t *testing.T) {
+// TestReadsMatchCaches: with a resource missing in reads, no controller gets ready if it
+// is disabled. With one too many, the controller is skipped.
+func TestReadsMatchCaches(t *testing.T) {
 	settings, err := Config{PodCIDR: "10.244.0.0/16"}.clone().settings()
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Run("by default", func(t *testing.T) { testReads(t, settings) })
-	// Each on top of those before it, since a cache can hang on any of them.
+	// One more gate at a time, because an informer can depend on any of them.
 	for _, gate := range []featuregate.Feature{
 		features.GenericWorkload, features.WorkloadWithJob, features.DRAWorkloadResourceClaims, features.DRAResourcePoolStatus,
 	} {
@@ -182,7 +180,7 @@ func testReads(t *testing.T, settings *kubectrlmgrconfig.KubeControllerManagerCo
 			if err != nil {
 				t.Fatal(err)
 			}
-			// Ended before it begins: it is only to say which caches there are.
+			// An ended context: the factory only lists its informers.
 			cancel()
 			e.informers.StartWithContext(ctx)
 			var asked []string

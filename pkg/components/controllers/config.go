@@ -1,6 +1,7 @@
 package controllers
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"net"
@@ -16,56 +17,53 @@ import (
 	netutils "k8s.io/utils/net"
 )
 
-// Config says which controllers run, and how. Its zero value is what
-// kube-controller-manager runs by default.
+// Config configures the controllers. Its zero value is the default of
+// kube-controller-manager.
 type Config struct {
 	// Controllers are the controllers to run: the sets [Workloads], [Nodes] and
 	// [All], and single controllers by upstream's names and aliases, such as
-	// "deployment-controller" or "deployment". One with a minus in front is left
-	// out, wherever it stands: {All, "-node-lifecycle-controller"}. [Known] lists
-	// the names. Those that every control plane runs by itself are refused. If
-	// empty, or if all begin with a minus, All.
+	// "deployment-controller" or "deployment". A name with a leading minus is
+	// excluded, in any position: {All, "-node-lifecycle-controller"}. [Names] returns
+	// the names. Controllers that every control plane runs itself are invalid. If
+	// empty, or if all items have a minus, All.
 	Controllers []string
 
-	// PodCIDR is the IP range that nodes get their ranges for pods from
-	// (spec.podCIDR), a /24 for each, or a /64 with IPv6: like "10.244.0.0/16".
-	// For dual-stack, two ranges with a comma between them. It must not overlap
-	// with other networks of the workers. If empty, nodes get none, and
-	// node-ipam-controller does not run.
+	// PodCIDR is the IP range from which nodes get their pod ranges (spec.podCIDR), a
+	// /24 each, or a /64 with IPv6: like "10.244.0.0/16". For dual-stack, two ranges
+	// separated by a comma. It must not overlap with other networks of the workers. If
+	// empty, nodes get no range, and node-ipam-controller does not run.
 	PodCIDR string
 
-	// Customize changes what kube-controller-manager has flags for, starting from
-	// upstream's defaults and PodCIDR: a shorter
-	// NodeLifecycleController.NodeMonitorGracePeriod, for example, or
-	// DeploymentController.ConcurrentDeploymentSyncs. It may be called several
-	// times, and must do the same each time. What is about a process of its own
-	// has no effect: the fields of Generic, save MinResyncPeriod, and those of the
-	// controllers that are not of this package. If nil, upstream's defaults.
+	// Customize modifies the settings that are flags of kube-controller-manager, from
+	// upstream's defaults and PodCIDR: for example a shorter
+	// NodeLifecycleController.NodeMonitorGracePeriod, or
+	// DeploymentController.ConcurrentDeploymentSyncs. It may be called several times,
+	// and must do the same each time. Settings of a separate process have no effect:
+	// the fields of Generic, except MinResyncPeriod, and the fields of controllers that
+	// this package does not have. If nil, upstream's defaults.
 	Customize func(*kubectrlmgrconfig.KubeControllerManagerConfiguration)
 
-	// Logger takes what the controllers log, upstream's information at debug
-	// level, its errors, most of which it retries by itself, as warnings. More
-	// than upstream's verbosity 0 is logged when the host has raised klog's. If
-	// nil, the logger of the control plane that runs it, named after the component.
+	// Logger receives the log of the controllers: upstream's information at debug
+	// level, and its errors as warnings, because it retries most of them. Lines above
+	// klog's verbosity 0 are logged only if the host has raised klog's verbosity. If
+	// nil, the logger of the control plane, named after the component.
 	Logger *zap.Logger
 }
 
-// clone returns a copy that shares nothing that the caller can change, with
-// zeros filled in.
+// clone returns a deep copy of c.
 func (c Config) clone() Config {
 	c.Controllers = slices.Clone(c.Controllers)
 	return c
 }
 
-// Validate reports every problem at once, each with the field's name. That
-// upstream does not accept what Customize has set is known only when the controllers
-// run: Run returns it.
+// Validate reports all problems in one error that names the fields. Only Run finds
+// settings of Customize that upstream does not accept.
 func (c Config) Validate() error {
 	_, _, err := c.clone().resolve()
 	return err
 }
 
-// resolve is the configuration in upstream's terms, and the controllers to run.
+// resolve returns upstream's configuration and the controllers to run.
 func (c Config) resolve() (*kubectrlmgrconfig.KubeControllerManagerConfiguration, []controller, error) {
 	settings, err := c.settings()
 	if err != nil {
@@ -78,15 +76,15 @@ func (c Config) resolve() (*kubectrlmgrconfig.KubeControllerManagerConfiguration
 			errs = append(errs, field.Invalid(field.NewPath("PodCIDR"), settings.KubeCloudShared.ClusterCIDR, err.Error()))
 		}
 	}
-	chosen, chooseErrs := choose(c.Controllers, ipam)
-	errs = append(errs, chooseErrs...)
+	selected, selectionErrs := selectControllers(c.Controllers, ipam)
+	errs = append(errs, selectionErrs...)
 	if len(errs) > 0 {
 		return nil, nil, fmt.Errorf("controllers: invalid Config: %w", errs.ToAggregate())
 	}
-	return settings, chosen, nil
+	return settings, selected, nil
 }
 
-// settings is what kube-controller-manager would start from.
+// settings returns the configuration of kube-controller-manager.
 func (c Config) settings() (*kubectrlmgrconfig.KubeControllerManagerConfiguration, error) {
 	defaults := configv1alpha1.KubeControllerManagerConfiguration{}
 	scheme.Scheme.Default(&defaults)
@@ -95,7 +93,7 @@ func (c Config) settings() (*kubectrlmgrconfig.KubeControllerManagerConfiguratio
 		return nil, err
 	}
 	setFlagDefaults(settings)
-	// Upstream defaults to allocating, which it then refuses without a range.
+	// Upstream allocates by default, and then fails without a range.
 	settings.KubeCloudShared.AllocateNodeCIDRs = c.PodCIDR != ""
 	settings.KubeCloudShared.ClusterCIDR = c.PodCIDR
 	if c.Customize != nil {
@@ -104,7 +102,7 @@ func (c Config) settings() (*kubectrlmgrconfig.KubeControllerManagerConfiguratio
 	return settings, nil
 }
 
-// podCIDRs are the ranges of the configuration, one or two.
+// podCIDRs returns the configured ranges, one or two.
 func podCIDRs(settings *kubectrlmgrconfig.KubeControllerManagerConfiguration) ([]*net.IPNet, error) {
 	ranges, err := netutils.ParseCIDRs(strings.Split(strings.ReplaceAll(settings.KubeCloudShared.ClusterCIDR, " ", ""), ","))
 	if err != nil {
@@ -116,7 +114,7 @@ func podCIDRs(settings *kubectrlmgrconfig.KubeControllerManagerConfiguration) ([
 	return ranges, nil
 }
 
-// validatePodCIDR finds what upstream finds only when the controller is made.
+// validatePodCIDR finds problems that upstream finds only when it creates the controller.
 func validatePodCIDR(settings *kubectrlmgrconfig.KubeControllerManagerConfiguration) error {
 	ranges, err := podCIDRs(settings)
 	if err != nil {
@@ -130,24 +128,16 @@ func validatePodCIDR(settings *kubectrlmgrconfig.KubeControllerManagerConfigurat
 	return nil
 }
 
-// nodeMasks is how large the range of a node is, for each of ranges: upstream's
+// nodeMasks returns the mask size of a node's range for each of ranges, as upstream's
 // setNodeCIDRMaskSizes.
 func nodeMasks(settings *kubectrlmgrconfig.KubeControllerManagerConfiguration, ranges []*net.IPNet) []int {
-	first := func(values ...int32) int {
-		for _, value := range values {
-			if value != 0 {
-				return int(value)
-			}
-		}
-		return 0
-	}
 	ipam := settings.NodeIPAMController
 	masks := make([]int, len(ranges))
 	for i, r := range ranges {
 		if netutils.IsIPv6CIDR(r) {
-			masks[i] = first(ipam.NodeCIDRMaskSizeIPv6, ipam.NodeCIDRMaskSize, 64)
+			masks[i] = int(cmp.Or(ipam.NodeCIDRMaskSizeIPv6, ipam.NodeCIDRMaskSize, 64))
 		} else {
-			masks[i] = first(ipam.NodeCIDRMaskSizeIPv4, ipam.NodeCIDRMaskSize, 24)
+			masks[i] = int(cmp.Or(ipam.NodeCIDRMaskSizeIPv4, ipam.NodeCIDRMaskSize, 24))
 		}
 	}
 	return masks

@@ -1,6 +1,6 @@
-// Package controllers runs upstream's controllers, those of
-// kube-controller-manager, as a component of a control plane: Deployments get
-// pods, Services their endpoints, dead nodes are noticed.
+// Package controllers runs the controllers of kube-controller-manager as a component of a
+// control plane: Deployments get pods, Services get endpoints, and pods are evicted from
+// failed nodes.
 //
 //	package main
 //
@@ -28,54 +28,53 @@
 //		}
 //	}
 //
-// Each controller is made as kube-controller-manager makes it, with its defaults.
-// What upstream's command has around them is left out: flags, leader election,
-// the HTTP server, a service account for each; they work with the control
-// plane's own, and name themselves in the user agent.
+// The controllers are constructed as in kube-controller-manager, with its defaults. They
+// have no flags, leader election or HTTP server, which belong to upstream's command, and
+// no separate service accounts: they use the identity of the control plane, and their
+// names are in the user agent.
 //
-// # Which controllers
+// # Selection
 //
-// Config.Controllers names sets, [Workloads], [Nodes] and [All], and single
-// controllers as kube-controller-manager's --controllers does. By default all
-// run. Not among them are
+// Config.Controllers selects sets, [Workloads], [Nodes] and [All], and single
+// controllers, like kube-controller-manager's --controllers. By default all run. The
+// package does not have
 //
-//   - those that every control plane runs by itself, among them the garbage
-//     collector and those of namespaces, service accounts, certificates, quotas,
-//     and storage version migration.
-//   - those that need a cloud provider. kube-controller-manager does not have them either.
+//   - the controllers that every control plane runs itself, among them the garbage
+//     collector and the controllers of namespaces, service accounts, certificates,
+//     quotas, and storage version migration.
+//   - the controllers that need a cloud provider, which kube-controller-manager lacks
+//     too.
 //
-// A controller whose feature gate is off, or of resources that
-// Config.RuntimeConfig of the control plane has switched off, is left out; the
-// Logger says so.
+// A controller is skipped if its feature gate is off, or if Config.RuntimeConfig of the
+// control plane disables its resources. The Logger reports it.
 //
 // # Volumes
 //
-// Claims are bound to volumes, and volumes of CSI, iSCSI and Fibre Channel are
-// attached. Different from kube-controller-manager is what would reach into the
-// file system of the process that is the host here:
+// Claims are bound to volumes, and volumes of CSI, iSCSI and Fibre Channel are attached.
+// Unlike kube-controller-manager, the controllers do not access the file system of their
+// process, which is the host:
 //
-//   - A hostPath volume with reclaim policy Delete is not removed, and gets the
-//     phase Failed.
+//   - A hostPath volume with reclaim policy Delete is not removed, and gets the phase
+//     Failed.
 //   - hostPath volumes are not provisioned.
-//   - There is no FlexVolume.
+//   - FlexVolume is not supported.
 //
-// When Run returns, a goroutine may still wait for a CSI driver that has been asked
-// to attach or detach, for two minutes at most, or for the pod that empties a
-// volume with the deprecated reclaim policy Recycle.
+// After Run has returned, a goroutine may still wait for a CSI driver to attach or
+// detach, for at most two minutes, or for the pod that scrubs a volume with the
+// deprecated reclaim policy Recycle.
 //
 // # Panics
 //
-// A controller that panics ends Run with an error, in its own goroutines too,
-// where upstream ends the process. For that, importing the package adds a handler
-// to k8s.io/apimachinery/pkg/util/runtime.PanicHandlers, which does nothing for
-// the goroutines of others. Only a panic in a goroutine that upstream does not
-// guard ends the process.
+// If a controller panics, also in its own goroutines, Run returns an error. Upstream
+// exits the process. For that, importing the package adds a handler to
+// k8s.io/apimachinery/pkg/util/runtime.PanicHandlers, which ignores other goroutines.
+// Only a panic in a goroutine without upstream's crash handler still ends the process.
 //
-// # What is shared in a process
+// # Process-wide state
 //
-// Each Run has its own controllers, caches and watches. Metrics and feature gates
-// are the process's, as everywhere upstream; importing the package registers
-// metrics with k8s.io/component-base/metrics/legacyregistry. Those that upstream
-// counts from the caches of one process's only controllers, of volumes and claims,
-// stay empty.
+// Each Run has its own controllers, caches and watches. Metrics and feature gates are
+// shared by the process, as everywhere upstream. Importing the package registers metrics
+// with k8s.io/component-base/metrics/legacyregistry. Upstream computes some metrics of
+// volumes and claims from the caches of the only controllers of the process. They stay
+// empty.
 package controllers

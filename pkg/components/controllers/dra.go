@@ -48,7 +48,7 @@ func newResourceClaim(ctx context.Context, e *environment) (func(context.Context
 	if err != nil {
 		return nil, err
 	}
-	claimMetrics()
+	registerEmptyMetrics()
 	c, err := resourceclaim.NewController(klog.FromContext(ctx),
 		client, e.informers.Core().V1().Pods(), e.informers.Scheduling().V1beta1().PodGroups(),
 		e.informers.Resource().V1().ResourceClaims(), e.informers.Resource().V1().ResourceClaimTemplates())
@@ -69,7 +69,7 @@ func newDeviceTaintEviction(_ context.Context, e *environment) (func(context.Con
 		e.informers.Resource().V1().DeviceTaintRules(), e.informers.Resource().V1().DeviceClasses(), name)
 	return func(ctx context.Context) {
 		if err := c.Run(ctx, int(e.settings.DeviceTaintEvictionController.ConcurrentSyncs)); err != nil {
-			klog.FromContext(ctx).Error(err, "Pods are not evicted from tainted devices any more")
+			klog.FromContext(ctx).Error(err, "Eviction of pods from tainted devices has stopped")
 		}
 		<-ctx.Done()
 	}, nil

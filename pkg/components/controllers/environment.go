@@ -19,19 +19,18 @@ import (
 	"github.com/kubembed/kubembed/internal/served"
 )
 
-// environment is what the controllers of one run share: upstream's
-// ControllerContext.
+// environment is shared by the controllers of one run, like upstream's ControllerContext.
 type environment struct {
 	settings  *kubectrlmgrconfig.KubeControllerManagerConfiguration
 	config    *rest.Config
 	informers informers.SharedInformerFactory
 	mapper    *restmapper.DeferredDiscoveryRESTMapper
-	// present are the resources that the control plane serves.
-	present served.Resources
+	// served are the resources that the control plane serves.
+	served served.Resources
 }
 
-// mapperAge is how long the list of API resources is believed, as upstream has
-// it: custom resources come and go.
+// mapperAge is upstream's maximum age of the list of API resources: custom resources
+// change.
 const mapperAge = 30 * time.Second
 
 func newEnvironment(ctx context.Context, settings *kubectrlmgrconfig.KubeControllerManagerConfiguration, config *rest.Config) (*environment, error) {
@@ -43,9 +42,9 @@ func newEnvironment(ctx context.Context, settings *kubectrlmgrconfig.KubeControl
 	if err != nil {
 		return nil, err
 	}
-	// Not all caches are listed again at the same moment.
+	// A random factor, as upstream, keeps resyncs from coinciding.
 	resync := time.Duration(float64(settings.Generic.MinResyncPeriod.Duration) * (1 + rand.Float64()))
-	e.informers = informers.NewSharedInformerFactoryWithOptions(client, resync, informers.WithTransform(trim))
+	e.informers = informers.NewSharedInformerFactoryWithOptions(client, resync, informers.WithTransform(dropManagedFields))
 
 	discovery, err := e.client("controller-discovery")
 	if err != nil {
@@ -56,15 +55,15 @@ func newEnvironment(ctx context.Context, settings *kubectrlmgrconfig.KubeControl
 	return e, nil
 }
 
-// trim keeps out of the caches what no controller looks at.
-func trim(object any) (any, error) {
+// dropManagedFields removes managedFields, which no controller reads, from the caches.
+func dropManagedFields(object any) (any, error) {
 	if accessor, err := meta.Accessor(object); err == nil && accessor.GetManagedFields() != nil {
 		accessor.SetManagedFields(nil)
 	}
 	return object, nil
 }
 
-// configFor is for clients that name themselves, as they show in audit logs.
+// configFor returns a client configuration with name in the user agent, for audit logs.
 func (e *environment) configFor(name string) *rest.Config {
 	return rest.AddUserAgent(rest.CopyConfig(e.config), name)
 }

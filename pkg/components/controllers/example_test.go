@@ -23,7 +23,7 @@ func Example() {
 	}
 	defer func() { _ = cp.Close() }()
 
-	// What the control plane does for a Component.
+	// A control plane runs its components like this.
 	workloads := controllers.New(controllers.Config{Controllers: []string{controllers.Workloads}})
 	ready, ended := make(chan struct{}), make(chan error, 1)
 	go func() { ended <- workloads.Run(ctx, cp.ClientConfig(), func() { close(ready) }) }()

@@ -7,9 +7,9 @@ import (
 	"k8s.io/kubernetes/pkg/controller/nodeipam/ipam"
 )
 
-// setFlagDefaults sets what kube-controller-manager defaults by its flags alone: the defaults
-// of its configuration are zero, at which the pods of no more than one dead node would be
-// evicted while the controllers run (k8s.io/kubernetes/cmd/kube-controller-manager/app/options).
+// setFlagDefaults sets the defaults that only the flags of kube-controller-manager have
+// (k8s.io/kubernetes/cmd/kube-controller-manager/app/options). In its configuration they
+// are zero, and the pods of at most one failed node would be evicted.
 func setFlagDefaults(c *kubectrlmgrconfig.KubeControllerManagerConfiguration) {
 	n := &c.NodeLifecycleController
 	n.NodeEvictionRate, n.SecondaryNodeEvictionRate = 0.1, 0.01

@@ -8,25 +8,25 @@ import (
 	"k8s.io/kubernetes/pkg/controller/garbagecollector"
 )
 
-// TestDefaultsAreThoseOfTheFlags: kube-controller-manager has defaults that only its flags
-// know. Without the one of node-eviction-rate the pods of the second node that died were
-// never evicted, and often not those of the first.
-func TestDefaultsAreThoseOfTheFlags(t *testing.T) {
+// TestFlagDefaults: some defaults of kube-controller-manager are only in its flags.
+// Without the default of node-eviction-rate the pods of a second failed node were never
+// evicted, and often not the pods of the first.
+func TestFlagDefaults(t *testing.T) {
 	settings, err := Config{}.settings()
 	if err != nil {
 		t.Fatal(err)
 	}
 	if n := settings.NodeLifecycleController; n.NodeEvictionRate <= 0 {
-		t.Errorf("%v nodes are evicted in a second", n.NodeEvictionRate)
+		t.Errorf("got a node eviction rate of %v per second, want 0.1", n.NodeEvictionRate)
 	}
 	if n := len(settings.GarbageCollectorController.GCIgnoredResources); n != len(garbagecollector.DefaultIgnoredResources()) {
-		t.Errorf("%d resources are not collected", n)
+		t.Errorf("got %d ignored resources", n)
 	}
 	upstream, err := options.NewKubeControllerManagerOptions()
 	if err != nil {
 		t.Fatal(err)
 	}
-	upstream.Flags(nil, nil, nil) // which sets the defaults
+	upstream.Flags(nil, nil, nil) // sets the defaults
 	ours := reflect.ValueOf(*settings)
 	compared := 0
 	all := reflect.ValueOf(*upstream)
@@ -55,12 +55,12 @@ func TestDefaultsAreThoseOfTheFlags(t *testing.T) {
 					continue
 				}
 				if a, b := ours.Field(j).Field(k).Interface(), theirs.Elem().Field(k).Interface(); !reflect.DeepEqual(a, b) {
-					t.Errorf("%s.%s is %v, and upstream's is %v", name, field, a, b)
+					t.Errorf("%s.%s: got %v, want upstream's %v", name, field, a, b)
 				}
 			}
 		}
 	}
 	if compared < 15 {
-		t.Errorf("%d parts of the configuration are compared: upstream's options have another form", compared)
+		t.Errorf("compared only %d parts of the configuration: upstream's options have changed", compared)
 	}
 }

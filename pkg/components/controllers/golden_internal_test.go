@@ -13,14 +13,14 @@ import (
 	"github.com/kubembed/kubembed/pkg/apiserver"
 )
 
-// managerDiffers is every difference between the controllers and settings of kube-controller-manager
-// by default and those of this package.
+// managerDiffers lists all differences between the default controllers and settings of
+// kube-controller-manager and of this package.
 var managerDiffers = []golden.Difference{
 	{
 		File: golden.Checks,
 		Lines: `-(certificatesigningrequest-(approving|cleaner|signing)|clusterrole-aggregation|garbage-collector|legacy-serviceaccount-token-cleaner|` +
 			`namespace|pod-garbage-collector|resourcequota|root-ca-certificate-publisher|serviceaccount|serviceaccount-token|storage-version-migrator)-controller on`,
-		Reason: "every control plane runs it by itself, whatever its components",
+		Reason: "every control plane runs it itself",
 	},
 	{
 		File: golden.Checks, Lines: `-(bootstrap-signer|token-cleaner)-controller off`,
@@ -32,7 +32,7 @@ var managerDiffers = []golden.Difference{
 	},
 	{
 		File: golden.Settings, Lines: `[-+].*\.Generic\..*`,
-		Reason: "settings of upstream's command around the controllers, which is left out: its clients, leader election, profiles and flags",
+		Reason: "settings of upstream's command, which this package does not have: its clients, leader election, profiles and flags",
 	},
 	{
 		File: golden.Settings, Lines: `[-+].*\.(ClusterSigningCertFile|ClusterSigningKeyFile|RootCAFile|ServiceAccountKeyFile) .*`,
@@ -48,7 +48,8 @@ var managerDiffers = []golden.Difference{
 	},
 }
 
-// TestControllersAndSettingsOfKubeControllerManager compares with the real kube-controller-manager.
+// TestControllersAndSettingsOfKubeControllerManager compares with the real
+// kube-controller-manager.
 func TestControllersAndSettingsOfKubeControllerManager(t *testing.T) {
 	cfg := Config{}.clone()
 	settings, err := cfg.settings()
@@ -68,13 +69,13 @@ func TestControllersAndSettingsOfKubeControllerManager(t *testing.T) {
 		t.Fatal(err)
 	}
 	ours := golden.Lines{golden.Settings: golden.Leaves(tree)}
-	chosen, errs := choose(nil, false)
+	selected, errs := selectControllers(nil, false)
 	if len(errs) > 0 {
 		t.Fatal(errs)
 	}
 	for _, c := range catalogue() {
 		state := " off"
-		if _, off := c.gated(); !off && slices.ContainsFunc(chosen, func(d controller) bool { return d.name == c.name }) {
+		if _, off := c.gated(); !off && slices.ContainsFunc(selected, func(d controller) bool { return d.name == c.name }) {
 			state = " on"
 		}
 		ours[golden.Checks] = append(ours[golden.Checks], c.name+state)

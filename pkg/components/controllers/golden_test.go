@@ -7,13 +7,14 @@ import (
 
 	"github.com/kubembed/kubembed/internal/golden"
 	"github.com/kubembed/kubembed/internal/lifecycle"
+	"github.com/kubembed/kubembed/internal/testwait"
 	"github.com/kubembed/kubembed/pkg/apiserver"
 	"github.com/kubembed/kubembed/pkg/components/controllers"
 	"github.com/kubembed/kubembed/pkg/controlplane"
 )
 
-// createdDifferently is every difference between the objects of a new control plane with this package's
-// controllers and those that kube-apiserver and kube-controller-manager have created.
+// createdDifferently lists all differences between the objects of a new control plane
+// with this package's controllers and of kube-apiserver with kube-controller-manager.
 var createdDifferently = []golden.Difference{
 	{
 		File: golden.Objects, Lines: `[-+]configmaps kube-system/extension-apiserver-authentication .*`,
@@ -34,7 +35,7 @@ func TestObjectsOfKubeControllerManager(t *testing.T) {
 	p := start(t, controlplane.Config{AdvertiseAddress: "192.0.2.1", Components: []controlplane.Component{controllers.New(controllers.Config{})}})
 	dir := filepath.Join("..", "..", "apiserver", "testdata", "kube-controller-manager-"+apiserver.KubernetesVersion)
 	var last error
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	ctx, cancel := context.WithTimeout(t.Context(), testwait.Timeout)
 	defer cancel()
 	if err := lifecycle.Poll(ctx, func() bool {
 		ours, err := golden.DescribeObjects(ctx, p.config)

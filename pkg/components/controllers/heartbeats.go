@@ -11,10 +11,11 @@ import (
 	"k8s.io/client-go/tools/cache"
 )
 
-// heartbeats are the Leases of nodes with the time at which a renewal was seen in place
-// of the node's own. Upstream's controller takes for alive a node whose Lease was renewed
-// at a later time than before: when the clock of a machine is set back it would be dead
-// until that clock has caught up. It uses the time for this comparison only.
+// heartbeats are the Leases of nodes, with the observation time of each renewal in place
+// of the node's own time. Upstream's controller considers a node healthy if the renewal
+// time of its Lease increases. Without this, a node whose clock is set back would be
+// unhealthy until the clock has caught up. Upstream uses the time for this comparison
+// only.
 type heartbeats struct {
 	coordinationinformers.LeaseInformer
 	now func() time.Time
@@ -23,7 +24,7 @@ type heartbeats struct {
 	seen map[string]seenRenewal // by namespace and name
 }
 
-// seenRenewal is when this process first saw a renewal, by its own steady clock.
+// seenRenewal is when this process first observed a renewal, by its monotonic clock.
 type seenRenewal struct {
 	renewed, at metav1.MicroTime
 }
@@ -45,7 +46,7 @@ func (h *heartbeats) Lister() coordinationlisters.LeaseLister {
 	return heartbeatLister{h.LeaseInformer.Lister(), h}
 }
 
-// observed returns a copy of a Lease with the time at which its renewal was seen.
+// observed returns a copy of a Lease with the observation time of its renewal.
 func (h *heartbeats) observed(lease *coordinationv1.Lease) *coordinationv1.Lease {
 	if lease.Spec.RenewTime == nil {
 		return lease

@@ -12,9 +12,9 @@ import (
 	"k8s.io/utils/ptr"
 )
 
-// TestNodesStayAliveWhenTheirClockIsSetBack: upstream's controller sees each renewal as a
-// later one, and a Lease that is not renewed as the same.
-func TestNodesStayAliveWhenTheirClockIsSetBack(t *testing.T) {
+// TestNodeStaysHealthyAfterClockJump: upstream's controller sees an increasing time for
+// each renewal, and the same time for a Lease that is not renewed.
+func TestNodeStaysHealthyAfterClockJump(t *testing.T) {
 	const year = 365 * 24 * time.Hour
 	factory := informers.NewSharedInformerFactory(fake.NewClientset(), 0)
 	h, err := newHeartbeats(factory.Coordination().V1().Leases())
@@ -46,10 +46,10 @@ func TestNodesStayAliveWhenTheirClockIsSetBack(t *testing.T) {
 		renew(now.Add(jump))
 		seen := get()
 		if !last.Before(seen) { // as upstream compares them
-			t.Errorf("after a jump of %v a renewal counts for nothing: %v, and before %v", jump, seen, last)
+			t.Errorf("after a jump of %v: got renewal time %v, want one after %v", jump, seen, last)
 		}
 		if again := get(); !again.Equal(seen) {
-			t.Errorf("without a renewal: %v, and before %v", again, seen)
+			t.Errorf("without a renewal: got %v, want %v", again, seen)
 		}
 		last = seen
 	}

@@ -7,25 +7,17 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/fields"
-	"k8s.io/apimachinery/pkg/runtime"
-	"k8s.io/apimachinery/pkg/watch"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
-	"k8s.io/client-go/tools/cache"
-	watchtools "k8s.io/client-go/tools/watch"
 
-	"github.com/kubembed/kubembed/internal/lifecycle"
+	"github.com/kubembed/kubembed/internal/testwait"
 	"github.com/kubembed/kubembed/pkg/components/controllers"
 	"github.com/kubembed/kubembed/pkg/components/hollownode"
 	"github.com/kubembed/kubembed/pkg/components/scheduler"
 	"github.com/kubembed/kubembed/pkg/controlplane"
 )
 
-// patience is for what must happen; a test that waits for all of it fails.
-const patience = 2 * time.Minute
-
-// plane is a control plane with its administrator's client.
+// plane is a control plane with a client of its administrator.
 type plane struct {
 	*kubernetes.Clientset
 	config *rest.Config
@@ -52,8 +44,8 @@ type component interface {
 	Run(ctx context.Context, config *rest.Config, ready func()) error
 }
 
-// run runs a component and returns when it is ready. stop may be called before
-// the end of the test.
+// run runs a component and returns when it is ready. It stops the component at the end of
+// the test, or when stop is called.
 func (p plane) run(t testing.TB, c component) (stop func()) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
@@ -72,7 +64,7 @@ func (p plane) run(t testing.TB, c component) (stop func()) {
 			if err != nil {
 				t.Errorf("%s: %v", c.Name(), err)
 			}
-		case <-time.After(patience):
+		case <-time.After(testwait.Timeout):
 			t.Errorf("%s does not end", c.Name())
 		}
 	}
@@ -82,7 +74,7 @@ func (p plane) run(t testing.TB, c component) (stop func()) {
 	case err := <-done:
 		stopped = true
 		t.Fatalf("%s ended before it was ready: %v", c.Name(), err)
-	case <-time.After(patience):
+	case <-time.After(testwait.Timeout):
 		t.Fatalf("%s is not ready", c.Name())
 	}
 	return stop
@@ -99,35 +91,7 @@ func cluster(t testing.TB, nodes hollownode.Config, cfg controllers.Config) (pla
 	return p, workers
 }
 
-// until watches the object until done is true of it.
-func until[T runtime.Object](t testing.TB, client rest.Interface, resource, namespace, name string, kind T, done func(T) bool) T {
-	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
-	defer cancel()
-	lw := cache.NewListWatchFromClient(client, resource, namespace, fields.OneTermEqualSelector("metadata.name", name))
-	var last watch.Event
-	event, err := watchtools.UntilWithSync(ctx, lw, kind, nil, func(event watch.Event) (bool, error) {
-		last = event
-		object, ok := event.Object.(T)
-		return ok && event.Type != watch.Deleted && done(object), nil
-	})
-	if err != nil {
-		t.Fatalf("%s %s: %v; last: %+v", resource, name, err, last)
-	}
-	return event.Object.(T)
-}
-
-// eventually asks until it is so.
-func eventually(t testing.TB, what string, done func() bool) {
-	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
-	defer cancel()
-	if err := lifecycle.Poll(ctx, done); err != nil {
-		t.Fatalf("never: %s: %v", what, err)
-	}
-}
-
-// pods are those of an app in the namespace default that are not being deleted.
+// pods returns the pods of an app in the namespace default that are not being deleted.
 func (p plane) pods(t testing.TB, app string) (pods []corev1.Pod) {
 	t.Helper()
 	list, err := p.CoreV1().Pods("default").List(t.Context(), metav1.ListOptions{LabelSelector: "app=" + app})
@@ -142,7 +106,8 @@ func (p plane) pods(t testing.TB, app string) (pods []corev1.Pod) {
 	return pods
 }
 
-// labels, selector and template are those of an app.
+// labels, selector and template return the labels, the selector and the pod template of
+// an app.
 func labels(app string) map[string]string { return map[string]string{"app": app} }
 
 func selector(app string) *metav1.LabelSelector {

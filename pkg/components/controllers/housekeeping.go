@@ -47,7 +47,7 @@ var housekeeping = []controller{
 	{
 		name:  "kube-apiserver-serving-clustertrustbundle-publisher-controller",
 		gates: []featuregate.Feature{features.ClusterTrustBundle},
-		oneOf: trustBundleVersions(),
+		anyOf: trustBundleVersions(),
 		build: newServingTrustBundle,
 	},
 	{
@@ -109,7 +109,7 @@ func newPodCertificateRequestCleaner(_ context.Context, e *environment) (func(co
 	if err != nil {
 		return nil, err
 	}
-	// Upstream's periods, for which it has no settings.
+	// Upstream's periods, which are not configurable.
 	c := cleaner.NewPCRCleanerController(client, e.informers.Certificates().V1().PodCertificateRequests(),
 		clock.RealClock{}, 15*time.Minute, 5*time.Minute)
 	return func(ctx context.Context) { c.Run(ctx, 1) }, nil

@@ -11,13 +11,13 @@ import (
 	"github.com/kubembed/kubembed/internal/logging"
 )
 
-// sink is where controllers log. It also tells whose goroutine it is that
-// panics.
+// sink receives the log of controllers. It also identifies the controller of a goroutine
+// that panics.
 type sink struct {
 	logging.Sink
-	// name is the controller's, empty before it has one.
+	// name is the name of the controller, or empty.
 	name string
-	// fail ends the run.
+	// fail ends the run with an error.
 	fail context.CancelCauseFunc
 }
 
@@ -25,7 +25,7 @@ func newLogger(ctx context.Context, logger *zap.Logger, fail context.CancelCause
 	return logr.New(sink{Sink: logging.NewSink(ctx, logger), fail: fail})
 }
 
-// Panicked is part of containment.Sink.
+// Panicked implements containment.Sink.
 func (s sink) Panicked(value any) { s.fail(&containment.Error{Part: s.name, Value: value}) }
 
 func (s sink) WithValues(keysAndValues ...any) logr.LogSink {

@@ -14,11 +14,10 @@ import (
 	"k8s.io/kubernetes/pkg/volume/csimigration"
 )
 
-// claimMetrics keeps upstream from counting, for the life of the process, what is
-// in the caches of the first controllers that there were, which would keep their
-// control plane in memory. Upstream registers such metrics once: here, with empty
-// caches.
-var claimMetrics = sync.OnceFunc(func() {
+// registerEmptyMetrics registers upstream's metrics of cached objects with empty caches.
+// Upstream registers them once per process, with the caches of the first controllers,
+// which would keep their control plane in memory.
+var registerEmptyMetrics = sync.OnceFunc(func() {
 	empty := cache.NewIndexer(cache.MetaNamespaceKeyFunc, cache.Indexers{})
 	claims, volumes := corelisters.NewPersistentVolumeClaimLister(empty), corelisters.NewPersistentVolumeLister(empty)
 	plugins, translator := &volume.VolumePluginMgr{}, csitrans.New()

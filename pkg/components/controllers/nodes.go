@@ -45,7 +45,7 @@ var nodes = []controller{
 	},
 }
 
-// nodeTTLWorkers is upstream's number.
+// nodeTTLWorkers is upstream's number of workers.
 const nodeTTLWorkers = 5
 
 func newNodeTTL(ctx context.Context, e *environment) (func(context.Context), error) {
@@ -97,7 +97,7 @@ func newNodeIPAM(ctx context.Context, e *environment) (func(context.Context), er
 	if err != nil {
 		return nil, err
 	}
-	// Upstream's default is that of its flag.
+	// Upstream's default is the default of its flag.
 	if allocator := e.settings.KubeCloudShared.CIDRAllocatorType; allocator != "" && allocator != string(ipam.RangeAllocatorType) {
 		return nil, fmt.Errorf("Config.Customize: KubeCloudShared.CIDRAllocatorType %q needs a cloud provider: leave it empty", allocator)
 	}
@@ -117,15 +117,15 @@ func newNodeIPAM(ctx context.Context, e *environment) (func(context.Context), er
 	return c.Run, nil
 }
 
-// serviceRanges are the ranges of Service addresses, which nodes must not get a
-// part of: what Customize has set, or else what the control plane uses.
+// serviceRanges returns the ranges of Service addresses, which node ranges must not
+// overlap: the ranges of Customize, or of the control plane.
 func serviceRanges(ctx context.Context, e *environment, client kubernetes.Interface) (first, second *net.IPNet, err error) {
 	settings := e.settings.NodeIPAMController
 	texts := []string{settings.ServiceCIDR, settings.SecondaryServiceCIDR}
 	if settings.ServiceCIDR == "" {
 		object, err := client.NetworkingV1().ServiceCIDRs().Get(ctx, "kubernetes", metav1.GetOptions{})
 		switch {
-		case apierrors.IsNotFound(err): // Services are switched off
+		case apierrors.IsNotFound(err): // Services are disabled
 			return nil, nil, nil
 		case err != nil:
 			return nil, nil, fmt.Errorf("the range of Service addresses: %w", err)

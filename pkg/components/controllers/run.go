@@ -22,47 +22,47 @@ import (
 
 // run is one call of Run.
 type run struct {
-	settings *kubectrlmgrconfig.KubeControllerManagerConfiguration
-	logger   *zap.Logger
-	// stopTimeout is how long a stop may take.
+	settings    *kubectrlmgrconfig.KubeControllerManagerConfiguration
+	logger      *zap.Logger
 	stopTimeout time.Duration
 
 	mu      sync.Mutex
 	running map[string]bool // by name
 }
 
-// run runs chosen until ctx ends, and returns when all that it has started has
-// ended, or the time for that is over.
-func (r *run) run(ctx context.Context, config *rest.Config, chosen []controller, ready func()) (err error) {
+// run runs the selected controllers until ctx ends. It returns when all goroutines have
+// ended, or after stopTimeout.
+func (r *run) run(ctx context.Context, config *rest.Config, selected []controller, ready func()) (err error) {
 	ctx, cancel := context.WithCancelCause(ctx)
-	family := lifecycle.NewGoroutineSet()
+	goroutines := lifecycle.NewGoroutineSet()
 	forget := containment.Do(ctx, cancel, func(ctx context.Context) {
-		family.Do(ctx, func() { err = r.work(ctx, cancel, config, chosen, ready) })
+		goroutines.Do(ctx, func() { err = r.work(ctx, cancel, config, selected, ready) })
 	})
 	defer forget()
 	cancel(nil)
 	stopCtx, cancelStop := context.WithTimeout(context.Background(), r.stopTimeout)
 	defer cancelStop()
-	if stuck := r.wait(stopCtx, family); stuck != nil {
-		err = errors.Join(err, fmt.Errorf("not all of it has ended: %w", stuck))
+	if running := r.wait(stopCtx, goroutines); running != nil {
+		err = errors.Join(err, fmt.Errorf("stopped, but goroutines are still running: %w", running))
 	}
 	return err
 }
 
-// work has started goroutines and not waited for them when it returns.
-func (r *run) work(ctx context.Context, cancel context.CancelCauseFunc, config *rest.Config, chosen []controller, ready func()) error {
+// work creates and runs the controllers. It does not wait for the goroutines that it
+// starts.
+func (r *run) work(ctx context.Context, cancel context.CancelCauseFunc, config *rest.Config, selected []controller, ready func()) error {
 	ctx = klog.NewContext(ctx, newLogger(ctx, r.logger, cancel))
 	e, err := newEnvironment(ctx, r.settings, config)
 	if err != nil {
 		return err
 	}
-	loops, err := r.build(ctx, e, chosen)
+	loops, err := r.build(ctx, e, selected)
 	if err == nil {
-		err = fill(ctx, e)
+		err = syncCaches(ctx, e)
 	}
 	if err != nil {
-		// A controller has goroutines from when it is made, and ends them when it
-		// is run.
+		// A controller starts goroutines when it is created, and stops them when it is
+		// run with an ended context.
 		cancel(err)
 	}
 	for name, loop := range loops {
@@ -76,8 +76,8 @@ func (r *run) work(ctx context.Context, cancel context.CancelCauseFunc, config *
 	return containment.Cause(ctx)
 }
 
-// fill reads what the controllers have caches of.
-func fill(ctx context.Context, e *environment) error {
+// syncCaches starts the informers and waits until they have synced.
+func syncCaches(ctx context.Context, e *environment) error {
 	e.informers.StartWithContext(ctx)
 	synced := e.informers.WaitForCacheSyncWithContext(ctx)
 	if synced.Err == nil {
@@ -86,7 +86,7 @@ func fill(ctx context.Context, e *environment) error {
 	if err := containment.Cause(ctx); err != nil {
 		return err
 	}
-	return fmt.Errorf("not read yet: %s: %w", unread(synced.Synced), synced.Err)
+	return fmt.Errorf("caches not synced: %s: %w", unsynced(synced.Synced), synced.Err)
 }
 
 // start runs a controller in a goroutine.
@@ -103,7 +103,7 @@ func (r *run) start(ctx context.Context, fail context.CancelCauseFunc, name stri
 		case err != nil:
 			fail(err)
 		case ctx.Err() == nil:
-			r.logger.Warn("a controller has ended by itself", zap.String("controller", name))
+			r.logger.Warn("a controller has returned before the stop", zap.String("controller", name))
 		}
 		r.mu.Lock()
 		defer r.mu.Unlock()
@@ -111,13 +111,13 @@ func (r *run) start(ctx context.Context, fail context.CancelCauseFunc, name stri
 	}()
 }
 
-// named makes a controller's name part of what it logs.
+// named adds the name of a controller to its log.
 func named(ctx context.Context, name string) context.Context {
 	return klog.NewContext(ctx, klog.LoggerWithName(klog.FromContext(ctx), name))
 }
 
-// unread are the kinds whose caches are not filled.
-func unread(synced map[reflect.Type]bool) string {
+// unsynced returns the kinds whose caches have not synced.
+func unsynced(synced map[reflect.Type]bool) string {
 	var kinds []string
 	for kind, done := range synced {
 		if !done {
@@ -128,13 +128,14 @@ func unread(synced map[reflect.Type]bool) string {
 	return strings.Join(kinds, ", ")
 }
 
-// stopTimeout is how long a stop waits, as long as kube-controller-manager. The
-// controllers have been told to stop, and end within milliseconds.
+// stopTimeout bounds the wait for the controllers to stop, as in kube-controller-manager.
+// They stop within milliseconds.
 const stopTimeout = 10 * time.Second
 
-// wait returns when the goroutines of a run have ended.
-func (r *run) wait(ctx context.Context, family *lifecycle.GoroutineSet) error {
-	err := family.Wait(ctx)
+// wait waits for the goroutines of a run. Its error names the controllers that are still
+// running.
+func (r *run) wait(ctx context.Context, goroutines *lifecycle.GoroutineSet) error {
+	err := goroutines.Wait(ctx)
 	if err == nil {
 		return nil
 	}

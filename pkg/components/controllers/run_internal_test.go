@@ -16,9 +16,9 @@ import (
 	"github.com/kubembed/kubembed/pkg/controlplane"
 )
 
-// A controller that panics, wherever, ends the run with an error that names it.
-// The process goes on, which this test is in.
-func TestPanicEndsTheRun(t *testing.T) {
+// A controller that panics, in any of its goroutines, ends the run with an error that
+// names it, and not the process.
+func TestPanicEndsRun(t *testing.T) {
 	server, err := controlplane.Start(t.Context(), controlplane.Config{})
 	if err != nil {
 		t.Fatal(err)
@@ -58,22 +58,22 @@ func TestPanicEndsTheRun(t *testing.T) {
 			if err == nil || !strings.Contains(err.Error(), "panicked: boom") {
 				t.Errorf("the error is %v", err)
 			}
-			// Upstream's event handlers do not say whose they are.
+			// Upstream's event handlers do not name their controller.
 			if name != "in an event handler" && !strings.Contains(err.Error(), "bad-controller") {
 				t.Errorf("the error does not name the controller: %v", err)
 			}
-			if err != nil && strings.Contains(err.Error(), "not all of it has ended") {
+			if err != nil && strings.Contains(err.Error(), "goroutines are still running") {
 				t.Error(err)
 			}
 		})
 	}
 	client := kubernetes.NewForConfigOrDie(server.ClientConfig())
 	if _, err := client.CoreV1().Namespaces().Get(t.Context(), corev1.NamespaceDefault, metav1.GetOptions{}); err != nil {
-		t.Errorf("the control plane does not answer any more: %v", err)
+		t.Errorf("the control plane does not answer: %v", err)
 	}
 }
 
-func TestControllerThatDoesNotEndIsNamed(t *testing.T) {
+func TestErrorNamesControllerThatDoesNotStop(t *testing.T) {
 	server, err := controlplane.Start(t.Context(), controlplane.Config{})
 	if err != nil {
 		t.Fatal(err)

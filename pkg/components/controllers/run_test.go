@@ -18,13 +18,14 @@ import (
 	"k8s.io/client-go/rest"
 	kubectrlmgrconfig "k8s.io/kubernetes/pkg/controller/apis/config"
 
+	"github.com/kubembed/kubembed/internal/testwait"
 	"github.com/kubembed/kubembed/pkg/components/controllers"
 	"github.com/kubembed/kubembed/pkg/components/hollownode"
 	"github.com/kubembed/kubembed/pkg/components/scheduler"
 	"github.com/kubembed/kubembed/pkg/controlplane"
 )
 
-func TestConfigThatIsNotValid(t *testing.T) {
+func TestInvalidConfig(t *testing.T) {
 	for name, c := range map[string]struct {
 		config controllers.Config
 		want   []string
@@ -51,10 +52,10 @@ func TestConfigThatIsNotValid(t *testing.T) {
 			err := c.config.Validate()
 			for _, want := range c.want {
 				if err == nil || !strings.Contains(err.Error(), want) {
-					t.Fatalf("the error is %v, want %q in it", err, want)
+					t.Fatalf("got error %v, want %q in it", err, want)
 				}
 			}
-			// Nothing has been asked of the control plane, which is not there.
+			// Run makes no request: there is no control plane.
 			if got := controllers.New(c.config).Run(t.Context(), &rest.Config{}, func() { t.Error("ready") }); got == nil || got.Error() != err.Error() {
 				t.Errorf("Run: %v", got)
 			}
@@ -62,7 +63,7 @@ func TestConfigThatIsNotValid(t *testing.T) {
 	}
 }
 
-func TestConfigThatIsValid(t *testing.T) {
+func TestValidConfig(t *testing.T) {
 	for name, config := range map[string]controllers.Config{
 		"zero":     {},
 		"set":      {Controllers: []string{controllers.Workloads}},
@@ -81,9 +82,9 @@ func TestConfigThatIsValid(t *testing.T) {
 	}
 }
 
-// Controllers of API groups that are switched off are left out, and the others
+// TestDisabledGroups: controllers of disabled API groups are skipped, and the others
 // work.
-func TestGroupsSwitchedOff(t *testing.T) {
+func TestDisabledGroups(t *testing.T) {
 	core, logs := observer.New(zap.DebugLevel)
 	p := start(t, controlplane.Config{RuntimeConfig: map[string]string{
 		"policy/v1": "false", "autoscaling/v2": "false", "resource.k8s.io/v1": "false", "admissionregistration.k8s.io/v1": "false",
@@ -95,9 +96,9 @@ func TestGroupsSwitchedOff(t *testing.T) {
 	if _, err := p.AppsV1().Deployments("default").Create(t.Context(), d, metav1.CreateOptions{}); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "a Deployment gets its pods", func() bool { return len(p.pods(t, "web")) == 2 })
+	testwait.True(t, "a Deployment gets its pods", func() bool { return len(p.pods(t, "web")) == 2 })
 	var left []string
-	for _, entry := range logs.FilterMessageSnippet("left out").All() {
+	for _, entry := range logs.FilterMessageSnippet("skipping a controller").All() {
 		if entry.Level == zap.WarnLevel {
 			left = append(left, entry.ContextMap()["controller"].(string))
 		}
@@ -108,17 +109,17 @@ func TestGroupsSwitchedOff(t *testing.T) {
 		"resourceclaim-controller", "validatingadmissionpolicy-status-controller",
 	}
 	if !slices.Equal(left, want) {
-		t.Errorf("left out are %q, want %q", left, want)
+		t.Errorf("skipped %q, want %q", left, want)
 	}
 }
 
-// With nothing but pods and nodes served, there is nothing to do.
-func TestLittleServed(t *testing.T) {
+// TestCoreGroupOnly: with only the core group, few controllers run.
+func TestCoreGroupOnly(t *testing.T) {
 	p := start(t, controlplane.Config{RuntimeConfig: map[string]string{"api/all": "false", "v1": "true"}})
 	p.run(t, controllers.New(controllers.Config{}))
 }
 
-func TestEndsBeforeReady(t *testing.T) {
+func TestStopBeforeReady(t *testing.T) {
 	p := start(t, controlplane.Config{})
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
@@ -128,7 +129,7 @@ func TestEndsBeforeReady(t *testing.T) {
 	}
 }
 
-// A control plane that does not answer while the caches are filled.
+// TestNoControlPlane: Run fails without a control plane.
 func TestNoControlPlane(t *testing.T) {
 	config := &rest.Config{Host: "https://127.0.0.1:1"}
 	if err := controllers.New(controllers.Config{}).Run(t.Context(), config, func() { t.Error("ready") }); err == nil || !strings.Contains(err.Error(), "discovery of the served resources") {
@@ -136,8 +137,8 @@ func TestNoControlPlane(t *testing.T) {
 	}
 }
 
-// Several control planes share one value, at once, and each can run it again.
-func TestManyAtOnce(t *testing.T) {
+// TestConcurrentControlPlanes: several control planes run one value at once, and again.
+func TestConcurrentControlPlanes(t *testing.T) {
 	all := controllers.New(controllers.Config{PodCIDR: "10.244.0.0/16", Controllers: []string{controllers.All, "selinux-warning-controller"}})
 	var planes []plane
 	for range 3 {
@@ -147,7 +148,7 @@ func TestManyAtOnce(t *testing.T) {
 	for _, p := range planes {
 		group.Go(func() {
 			for range 4 {
-				ctx, cancel := context.WithTimeout(context.Background(), patience)
+				ctx, cancel := context.WithTimeout(context.Background(), testwait.Timeout)
 				ready := false
 				if err := all.Run(ctx, p.config, func() { ready = true; cancel() }); err != nil || !ready {
 					t.Errorf("Run: %v, ready: %v", err, ready)
@@ -159,8 +160,8 @@ func TestManyAtOnce(t *testing.T) {
 	group.Wait()
 }
 
-// A run that has had work to do leaves nothing either.
-func TestStopUnderWork(t *testing.T) {
+// TestStopDuringWork: a stop with pending work leaves no goroutine.
+func TestStopDuringWork(t *testing.T) {
 	p := start(t, controlplane.Config{})
 	nodes := hollownode.New(hollownode.Config{Count: 3})
 	p.run(t, scheduler.New(scheduler.Config{}))
@@ -172,22 +173,22 @@ func TestStopUnderWork(t *testing.T) {
 		}
 		deploy(t, p, app, 5)
 		begun := time.Now()
-		p.setReplicas(t, app, 50) // in the middle of which it stops
+		p.setReplicas(t, app, 50) // in progress at the stop
 		stop()
 		t.Log("stopped after", time.Since(begun))
 	}
 }
 
-// Nothing of the process keeps what a run had in memory: neither that of the
-// first run nor that of the last.
-func TestNothingIsKept(t *testing.T) {
+// TestRunReleasesMemory: no package variable refers to the objects of a run, neither of
+// the first run nor of the last.
+func TestRunReleasesMemory(t *testing.T) {
 	p := start(t, controlplane.Config{})
 	all := controllers.New(controllers.Config{Controllers: []string{controllers.All, "selinux-warning-controller"}})
 	var freed sync.WaitGroup
 	for range 3 {
 		config := rest.CopyConfig(p.config)
 		freed.Add(1)
-		// All transports of a run hold its token.
+		// All transports of a run refer to its token.
 		token := new(token)
 		runtime.AddCleanup(token, func(int) { freed.Done() }, 0)
 		config.Wrap(func(transport http.RoundTripper) http.RoundTripper { return &holder{transport, token} })
@@ -195,7 +196,7 @@ func TestNothingIsKept(t *testing.T) {
 	}
 	gone := make(chan struct{})
 	go func() { freed.Wait(); close(gone) }()
-	eventually(t, "the clients of three runs are freed", func() bool {
+	testwait.True(t, "the clients of three runs are freed", func() bool {
 		runtime.GC()
 		select {
 		case <-gone:
@@ -206,7 +207,7 @@ func TestNothingIsKept(t *testing.T) {
 	})
 }
 
-// token is what a run's clients lead to.
+// token is reachable from the clients of a run.
 type token struct{ _ [64]byte }
 
 type holder struct {

@@ -1,6 +1,7 @@
 package controllers
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -10,27 +11,26 @@ import (
 
 // Sets of controllers, for Config.Controllers.
 const (
-	// Workloads are the controllers of what users deploy: Deployments,
-	// ReplicaSets, ReplicationControllers, StatefulSets, DaemonSets, Jobs and
-	// their removal, CronJobs, PodDisruptionBudgets, Endpoints, EndpointSlices
-	// and their mirroring, HorizontalPodAutoscalers, ephemeral volumes, and the
-	// protection of volumes and claims that are in use.
+	// Workloads are the controllers of user workloads: Deployments, ReplicaSets,
+	// ReplicationControllers, StatefulSets, DaemonSets, Jobs and their cleanup,
+	// CronJobs, PodDisruptionBudgets, Endpoints, EndpointSlices and their mirroring,
+	// HorizontalPodAutoscalers, ephemeral volumes, and the protection of volumes and
+	// claims in use.
 	Workloads = "workloads"
 
-	// Nodes are the controllers that look after nodes: they taint those that do
-	// not answer, evict pods from tainted ones, annotate them for kubelets that
-	// cache, and give out ranges of pod addresses where Config.PodCIDR is set.
+	// Nodes are the controllers of nodes: they taint unresponsive nodes, evict pods
+	// from tainted nodes, set the TTL annotation for the caches of kubelets, and
+	// allocate pod ranges if Config.PodCIDR is set.
 	Nodes = "nodes"
 
-	// All is what kube-controller-manager runs by default without a cloud:
-	// Workloads, Nodes, and the controllers of volumes, attachment, resource
-	// claims, device taints, Service ranges, admission policies, the API server's
-	// ClusterTrustBundle and old certificate requests of pods. It is upstream's own
-	// name for it.
+	// All are the default controllers of kube-controller-manager without a cloud
+	// provider: Workloads, Nodes, and the controllers of volumes, attachment, resource
+	// claims, device taints, Service ranges, admission policies, the ClusterTrustBundle
+	// of the API server and old certificate requests of pods. The name is upstream's.
 	All = "*"
 )
 
-// Names lists the names of the controllers that this package has, sorted.
+// Names returns the names of all controllers of this package, sorted.
 func Names() []string {
 	names := make([]string, 0, len(catalogue()))
 	for _, c := range catalogue() {
@@ -40,9 +40,9 @@ func Names() []string {
 	return names
 }
 
-// choose finds the controllers that items name. ipam says whether nodes are to
-// get ranges of addresses.
-func choose(items []string, ipam bool) (chosen []controller, errs field.ErrorList) {
+// selectControllers returns the controllers that items select. ipam means that nodes get
+// address ranges.
+func selectControllers(items []string, ipam bool) (selected []controller, errs field.ErrorList) {
 	path := field.NewPath("Controllers")
 	sets, with, without := map[string]bool{}, map[string]bool{}, map[string]bool{}
 	for i, item := range items {
@@ -74,48 +74,42 @@ func choose(items []string, ipam bool) (chosen []controller, errs field.ErrorLis
 		}
 		if (inSet || with[c.name]) && !without[c.name] {
 			c.named = with[c.name]
-			chosen = append(chosen, c)
+			selected = append(selected, c)
 		}
 	}
-	return chosen, errs
+	return selected, errs
 }
 
-// canonical is upstream's name of the controller that item names, or the reason
-// why it cannot be had here.
+// canonical returns upstream's name for a name or an alias, or an error if this package
+// does not have the controller.
 func canonical(item string) (string, error) {
 	for _, c := range catalogue() {
 		if item == c.name || slices.Contains(c.aliases, item) {
 			return c.name, nil
 		}
 	}
-	for _, e := range elsewhere {
-		if slices.Contains(e.names, item) {
-			return "", fmt.Errorf("%s", e.why)
-		}
+	if slices.Contains(builtIn, item) {
+		return "", errors.New("every control plane runs it itself: omit it here")
 	}
 	return "", fmt.Errorf("no such controller; the known ones are %s, and the sets %q, %q and %q",
 		strings.Join(Names(), ", "), Workloads, Nodes, All)
 }
 
-// elsewhere are upstream's controllers that this package does not have.
-var elsewhere = []struct {
-	why   string
-	names []string
-}{
-	{"every control plane runs it by itself: leave it out here", []string{
-		"bootstrap-signer-controller", "bootstrapsigner",
-		"certificatesigningrequest-approving-controller", "csrapproving",
-		"certificatesigningrequest-cleaner-controller", "csrcleaner",
-		"certificatesigningrequest-signing-controller", "csrsigning",
-		"clusterrole-aggregation-controller", "clusterrole-aggregation",
-		"garbage-collector-controller", "garbagecollector",
-		"namespace-controller", "namespace",
-		"pod-garbage-collector-controller", "podgc",
-		"resourcequota-controller", "resourcequota",
-		"root-ca-certificate-publisher-controller", "root-ca-cert-publisher",
-		"serviceaccount-controller", "serviceaccount",
-		"serviceaccount-token-controller", "serviceaccount-token",
-		"storage-version-migrator-controller", "svm",
-		"token-cleaner-controller", "tokencleaner",
-	}},
+// builtIn are the names and aliases of upstream's controllers that every control plane
+// runs.
+var builtIn = []string{
+	"bootstrap-signer-controller", "bootstrapsigner",
+	"certificatesigningrequest-approving-controller", "csrapproving",
+	"certificatesigningrequest-cleaner-controller", "csrcleaner",
+	"certificatesigningrequest-signing-controller", "csrsigning",
+	"clusterrole-aggregation-controller", "clusterrole-aggregation",
+	"garbage-collector-controller", "garbagecollector",
+	"namespace-controller", "namespace",
+	"pod-garbage-collector-controller", "podgc",
+	"resourcequota-controller", "resourcequota",
+	"root-ca-certificate-publisher-controller", "root-ca-cert-publisher",
+	"serviceaccount-controller", "serviceaccount",
+	"serviceaccount-token-controller", "serviceaccount-token",
+	"storage-version-migrator-controller", "svm",
+	"token-cleaner-controller", "tokencleaner",
 }

@@ -5,7 +5,7 @@ import (
 	"testing"
 )
 
-func TestChoose(t *testing.T) {
+func TestSelectControllers(t *testing.T) {
 	workloadNames := []string{
 		"cronjob-controller", "daemonset-controller", "deployment-controller", "disruption-controller", "endpoints-controller",
 		"endpointslice-controller", "endpointslice-mirroring-controller", "ephemeral-volume-controller",
@@ -35,18 +35,18 @@ func TestChoose(t *testing.T) {
 		"off by default":   {[]string{"selinux-warning-controller"}, false, []string{"selinux-warning-controller"}},
 		"in and out":       {[]string{"job", "-job"}, false, nil},
 	} {
-		chosen, errs := choose(c.items, c.ipam)
+		selected, errs := selectControllers(c.items, c.ipam)
 		if len(errs) > 0 {
 			t.Errorf("%s: %v", name, errs)
 		}
 		var got []string
-		for _, one := range chosen {
+		for _, one := range selected {
 			got = append(got, one.name)
 		}
 		slices.Sort(got)
 		slices.Sort(c.want)
 		if !slices.Equal(got, c.want) {
-			t.Errorf("%s: chosen are\n%q, want\n%q", name, got, c.want)
+			t.Errorf("%s: got\n%q, want\n%q", name, got, c.want)
 		}
 	}
 }

@@ -17,7 +17,7 @@ import (
 	"k8s.io/metrics/pkg/client/external_metrics"
 )
 
-// services are the controllers of how workloads are reached, sized and spared.
+// services are the controllers of endpoints, disruption budgets and autoscaling.
 var services = []controller{
 	{
 		name: "endpoints-controller", aliases: []string{"endpoint"}, set: Workloads,
@@ -137,7 +137,7 @@ func newHorizontalPodAutoscaler(ctx context.Context, e *environment) (func(conte
 	}, nil
 }
 
-// scales reads and writes the scale of whatever has one.
+// scales returns a client for the scale subresource of any resource.
 func (e *environment) scales(name string) (scale.ScalesGetter, error) {
 	client, err := e.client(name)
 	if err != nil {

@@ -13,6 +13,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/intstr"
 
+	"github.com/kubembed/kubembed/internal/testwait"
 	"github.com/kubembed/kubembed/pkg/components/controllers"
 	"github.com/kubembed/kubembed/pkg/components/hollownode"
 	"github.com/kubembed/kubembed/pkg/controlplane"
@@ -21,7 +22,7 @@ import (
 func quantity(text string) resource.Quantity { return resource.MustParse(text) }
 
 // A Service has the addresses of its pods in Endpoints and EndpointSlices, and a
-// PodDisruptionBudget bounds what evictions may take from it.
+// PodDisruptionBudget limits evictions.
 func TestServiceAndDisruption(t *testing.T) {
 	p, _ := cluster(t, hollownode.Config{Count: 2}, controllers.Config{})
 	service := &corev1.Service{ObjectMeta: meta("web"), Spec: corev1.ServiceSpec{Selector: labels("web"), Ports: []corev1.ServicePort{{Port: 80}}}}
@@ -33,7 +34,7 @@ func TestServiceAndDisruption(t *testing.T) {
 	for _, pod := range p.pods(t, "web") {
 		want[pod.Status.PodIP] = true
 	}
-	eventually(t, "EndpointSlices have the addresses of the pods", func() bool {
+	testwait.True(t, "EndpointSlices have the addresses of the pods", func() bool {
 		list, err := p.DiscoveryV1().EndpointSlices("default").List(t.Context(), metav1.ListOptions{LabelSelector: discoveryv1.LabelServiceName + "=web"})
 		if err != nil {
 			t.Fatal(err)
@@ -48,7 +49,7 @@ func TestServiceAndDisruption(t *testing.T) {
 		}
 		return got == 3
 	})
-	until(t, p.CoreV1().RESTClient(), "endpoints", "default", "web", &corev1.Endpoints{}, func(e *corev1.Endpoints) bool { //nolint:staticcheck // it is what the controller writes
+	testwait.Object(t, testwait.Named(p.CoreV1().RESTClient(), "endpoints", "default", "web"), &corev1.Endpoints{}, func(e *corev1.Endpoints) bool { //nolint:staticcheck // written by the controller
 		return len(e.Subsets) == 1 && len(e.Subsets[0].Addresses) == 3
 	})
 
@@ -60,7 +61,7 @@ func TestServiceAndDisruption(t *testing.T) {
 	}
 	allowed := func(count int32) {
 		t.Helper()
-		until(t, p.PolicyV1().RESTClient(), "poddisruptionbudgets", "default", "web", &policyv1.PodDisruptionBudget{}, func(b *policyv1.PodDisruptionBudget) bool {
+		testwait.Object(t, testwait.Named(p.PolicyV1().RESTClient(), "poddisruptionbudgets", "default", "web"), &policyv1.PodDisruptionBudget{}, func(b *policyv1.PodDisruptionBudget) bool {
 			return b.Status.ObservedGeneration == b.Generation && b.Status.CurrentHealthy == 3 && b.Status.DisruptionsAllowed == count
 		})
 	}
@@ -70,19 +71,19 @@ func TestServiceAndDisruption(t *testing.T) {
 		return p.PolicyV1().Evictions("default").Evict(t.Context(), &policyv1.Eviction{ObjectMeta: metav1.ObjectMeta{Name: victim.Name, Namespace: "default"}})
 	}
 	if err := evict(); !apierrors.IsTooManyRequests(err) {
-		t.Errorf("an eviction past the budget: %v", err)
+		t.Errorf("an eviction beyond the budget: got %v", err)
 	}
 	if _, err := p.PolicyV1().PodDisruptionBudgets("default").Patch(t.Context(), "web", "application/merge-patch+json", []byte(`{"spec":{"minAvailable":2}}`), metav1.PatchOptions{}); err != nil {
 		t.Fatal(err)
 	}
 	allowed(1)
 	if err := evict(); err != nil {
-		t.Errorf("an eviction within the budget: %v", err)
+		t.Errorf("an eviction within the budget: got %v", err)
 	}
 	untilRolledOut(t, p, "web")
 }
 
-// Endpoints that a user writes are mirrored.
+// Endpoints of users are mirrored.
 func TestMirroring(t *testing.T) {
 	p := start(t, controlplane.Config{})
 	p.run(t, controllers.New(controllers.Config{Controllers: []string{"endpointslicemirroring"}}))
@@ -90,13 +91,13 @@ func TestMirroring(t *testing.T) {
 	if _, err := p.CoreV1().Services("default").Create(t.Context(), service, metav1.CreateOptions{}); err != nil {
 		t.Fatal(err)
 	}
-	endpoints := &corev1.Endpoints{ObjectMeta: meta("db"), Subsets: []corev1.EndpointSubset{{ //nolint:staticcheck // it is what is mirrored
+	endpoints := &corev1.Endpoints{ObjectMeta: meta("db"), Subsets: []corev1.EndpointSubset{{ //nolint:staticcheck // mirrored by the controller
 		Addresses: []corev1.EndpointAddress{{IP: "192.0.2.7"}}, Ports: []corev1.EndpointPort{{Port: 5432}},
 	}}}
 	if _, err := p.CoreV1().Endpoints("default").Create(t.Context(), endpoints, metav1.CreateOptions{}); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "there is an EndpointSlice", func() bool {
+	testwait.True(t, "there is an EndpointSlice", func() bool {
 		list, err := p.DiscoveryV1().EndpointSlices("default").List(t.Context(), metav1.ListOptions{LabelSelector: discoveryv1.LabelServiceName + "=db"})
 		if err != nil {
 			t.Fatal(err)
@@ -105,7 +106,7 @@ func TestMirroring(t *testing.T) {
 	})
 }
 
-// An admission policy is checked against the types that it is about.
+// An admission policy is type-checked against its resources.
 func TestAdmissionPolicyStatus(t *testing.T) {
 	p := start(t, controlplane.Config{})
 	p.run(t, controllers.New(controllers.Config{}))
@@ -125,7 +126,7 @@ func TestAdmissionPolicyStatus(t *testing.T) {
 	if _, err := policies.Create(t.Context(), policy, metav1.CreateOptions{}); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "the mistake is found", func() bool {
+	testwait.True(t, "the mistake is found", func() bool {
 		policy, err := policies.Get(t.Context(), "typo", metav1.GetOptions{})
 		if err != nil {
 			t.Fatal(err)

@@ -1,6 +1,7 @@
 package controllers_test
 
 import (
+	"context"
 	"fmt"
 	"slices"
 	"testing"
@@ -15,22 +16,23 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/client-go/dynamic"
 
+	"github.com/kubembed/kubembed/internal/testwait"
 	"github.com/kubembed/kubembed/pkg/components/controllers"
 	"github.com/kubembed/kubembed/pkg/controlplane"
 )
 
-// TestStorageVersionMigration migrates a built-in resource, and custom resources whose storage
-// version has changed: those that are used, after which the old version is no longer listed as
-// stored, and those of which there are none.
+// TestStorageVersionMigration migrates a built-in resource, and custom resources with
+// another storage version: with objects, after which the old version is no longer listed
+// as stored, and without objects.
 func TestStorageVersionMigration(t *testing.T) {
 	p := start(t, controlplane.Config{})
 	p.run(t, controllers.New(controllers.Config{}))
-	definitions, err := apiextensionsclient.NewForConfig(p.config)
+	crds, err := apiextensionsclient.NewForConfig(p.config)
 	if err != nil {
 		t.Fatal(err)
 	}
 	for _, plural := range []string{"widgets", "gadgets"} {
-		define(t, definitions, plural)
+		createCRD(t, crds, plural)
 	}
 	custom, err := dynamic.NewForConfig(p.config)
 	if err != nil {
@@ -54,7 +56,7 @@ func TestStorageVersionMigration(t *testing.T) {
 	createWidget("old")
 	createConfigMap("old")
 	for _, plural := range []string{"widgets", "gadgets"} {
-		storeAsV2(t, definitions, plural)
+		storeAsV2(t, crds, plural)
 	}
 
 	for _, resource := range []metav1.GroupResource{
@@ -67,10 +69,10 @@ func TestStorageVersionMigration(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	// The migration begins when the garbage collector knows of a later change of the resource, which
-	// in a quiet cluster takes until a bookmark, a minute later.
+	// The migration starts when the garbage collector has seen a later change of the
+	// resource. Without these changes that takes until the next bookmark, up to a minute.
 	for i, resource := range []string{"widgets", "configmaps", "gadgets"} {
-		until(t, p.StoragemigrationV1().RESTClient(), "storageversionmigrations", "", resource, &storagemigrationv1.StorageVersionMigration{},
+		testwait.Object(t, testwait.Named(p.StoragemigrationV1().RESTClient(), "storageversionmigrations", "", resource), &storagemigrationv1.StorageVersionMigration{},
 			func(m *storagemigrationv1.StorageVersionMigration) bool { return m.Status.ResourceVersion != "" })
 		switch resource {
 		case "widgets":
@@ -80,16 +82,22 @@ func TestStorageVersionMigration(t *testing.T) {
 		}
 	}
 	for _, resource := range []string{"widgets", "configmaps", "gadgets"} {
-		until(t, p.StoragemigrationV1().RESTClient(), "storageversionmigrations", "", resource, &storagemigrationv1.StorageVersionMigration{},
-			func(m *storagemigrationv1.StorageVersionMigration) bool {
-				if failed := apimeta.FindStatusCondition(m.Status.Conditions, string(storagemigrationv1.MigrationFailed)); failed != nil {
-					t.Fatalf("%s: %+v", resource, failed)
-				}
-				return apimeta.IsStatusConditionTrue(m.Status.Conditions, string(storagemigrationv1.MigrationSucceeded))
-			})
+		testwait.UntilWithin(t, 2*testwait.Timeout, resource+" are migrated", func(ctx context.Context) error {
+			m, err := p.StoragemigrationV1().StorageVersionMigrations().Get(ctx, resource, metav1.GetOptions{})
+			if err != nil {
+				return err
+			}
+			if failed := apimeta.FindStatusCondition(m.Status.Conditions, string(storagemigrationv1.MigrationFailed)); failed != nil {
+				t.Fatalf("%s: %+v", resource, failed)
+			}
+			if !apimeta.IsStatusConditionTrue(m.Status.Conditions, string(storagemigrationv1.MigrationSucceeded)) {
+				return fmt.Errorf("got conditions %v", m.Status.Conditions)
+			}
+			return nil
+		})
 	}
-	eventually(t, "only the new version is stored", func() bool {
-		crd, err := definitions.CustomResourceDefinitions().Get(t.Context(), "widgets.example.com", metav1.GetOptions{})
+	testwait.True(t, "only the new version is stored", func() bool {
+		crd, err := crds.CustomResourceDefinitions().Get(t.Context(), "widgets.example.com", metav1.GetOptions{})
 		return err == nil && slices.Equal(crd.Status.StoredVersions, []string{"v2"})
 	})
 	widget, err := widgets.Get(t.Context(), "old", metav1.GetOptions{})
@@ -101,15 +109,15 @@ func TestStorageVersionMigration(t *testing.T) {
 	}
 }
 
-// define creates a CRD with two versions, of which v1 is stored, and waits until it is served.
-func define(t *testing.T, definitions apiextensionsclient.CustomResourceDefinitionsGetter, plural string) {
+// createCRD creates a CRD with two versions, stores v1, and waits until it is served.
+func createCRD(t *testing.T, crds apiextensionsclient.CustomResourceDefinitionsGetter, plural string) {
 	t.Helper()
 	kind := map[string]string{"widgets": "Widget", "gadgets": "Gadget"}[plural]
 	version := func(name string, stored bool) apiextensionsv1.CustomResourceDefinitionVersion {
 		return apiextensionsv1.CustomResourceDefinitionVersion{Name: name, Served: true, Storage: stored,
 			Schema: &apiextensionsv1.CustomResourceValidation{OpenAPIV3Schema: &apiextensionsv1.JSONSchemaProps{Type: "object"}}}
 	}
-	if _, err := definitions.CustomResourceDefinitions().Create(t.Context(), &apiextensionsv1.CustomResourceDefinition{
+	if _, err := crds.CustomResourceDefinitions().Create(t.Context(), &apiextensionsv1.CustomResourceDefinition{
 		ObjectMeta: metav1.ObjectMeta{Name: plural + ".example.com"},
 		Spec: apiextensionsv1.CustomResourceDefinitionSpec{
 			Group: "example.com", Scope: apiextensionsv1.NamespaceScoped,
@@ -119,8 +127,8 @@ func define(t *testing.T, definitions apiextensionsclient.CustomResourceDefiniti
 	}, metav1.CreateOptions{}); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, plural+" are served", func() bool {
-		crd, err := definitions.CustomResourceDefinitions().Get(t.Context(), plural+".example.com", metav1.GetOptions{})
+	testwait.True(t, plural+" are served", func() bool {
+		crd, err := crds.CustomResourceDefinitions().Get(t.Context(), plural+".example.com", metav1.GetOptions{})
 		return err == nil && slices.ContainsFunc(crd.Status.Conditions, func(c apiextensionsv1.CustomResourceDefinitionCondition) bool {
 			return c.Type == apiextensionsv1.Established && c.Status == apiextensionsv1.ConditionTrue
 		})
@@ -128,21 +136,21 @@ func define(t *testing.T, definitions apiextensionsclient.CustomResourceDefiniti
 }
 
 // storeAsV2 makes v2 the stored version.
-func storeAsV2(t *testing.T, definitions apiextensionsclient.CustomResourceDefinitionsGetter, plural string) {
+func storeAsV2(t *testing.T, crds apiextensionsclient.CustomResourceDefinitionsGetter, plural string) {
 	t.Helper()
-	eventually(t, "v2 is stored", func() bool {
-		crd, err := definitions.CustomResourceDefinitions().Get(t.Context(), plural+".example.com", metav1.GetOptions{})
+	testwait.True(t, "v2 is stored", func() bool {
+		crd, err := crds.CustomResourceDefinitions().Get(t.Context(), plural+".example.com", metav1.GetOptions{})
 		if err != nil {
 			return false
 		}
 		for i := range crd.Spec.Versions {
 			crd.Spec.Versions[i].Storage = crd.Spec.Versions[i].Name == "v2"
 		}
-		_, err = definitions.CustomResourceDefinitions().Update(t.Context(), crd, metav1.UpdateOptions{})
+		_, err = crds.CustomResourceDefinitions().Update(t.Context(), crd, metav1.UpdateOptions{})
 		return err == nil
 	})
-	eventually(t, "v2 is listed as stored", func() bool {
-		crd, err := definitions.CustomResourceDefinitions().Get(t.Context(), plural+".example.com", metav1.GetOptions{})
+	testwait.True(t, "v2 is listed as stored", func() bool {
+		crd, err := crds.CustomResourceDefinitions().Get(t.Context(), plural+".example.com", metav1.GetOptions{})
 		return err == nil && slices.Contains(crd.Status.StoredVersions, "v2")
 	})
 }

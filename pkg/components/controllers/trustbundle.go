@@ -17,11 +17,12 @@ import (
 	"github.com/kubembed/kubembed/internal/served"
 )
 
-// servingSigner is the signer of the API server's serving certificate: upstream's name.
+// servingSigner is upstream's name for the signer of the API server's serving
+// certificate.
 const servingSigner = "kubernetes.io/kube-apiserver-serving"
 
-// trustBundlePublishers are upstream's publishers by the version of the API that they write,
-// in the order in which kube-controller-manager prefers them.
+// trustBundlePublishers are upstream's publishers by API version, in the order of
+// preference of kube-controller-manager.
 var trustBundlePublishers = []struct {
 	version schema.GroupVersion
 	build   func(signer string, ca dynamiccertificates.CAContentProvider, client kubernetes.Interface) (clustertrustbundlepublisher.PublisherRunner, error)
@@ -42,9 +43,10 @@ func trustBundleVersions() (names []string) {
 	return names
 }
 
-// newServingTrustBundle makes the controller that publishes the CA of the API server as a
-// ClusterTrustBundle: the CA that the component itself trusts, where kube-controller-manager has
-// --root-ca-file. Without one it publishes nothing, as upstream.
+// newServingTrustBundle creates the controller that publishes the CA of the API server as
+// a ClusterTrustBundle. It is the CA of the component's client configuration, in place of
+// --root-ca-file of kube-controller-manager. Without a CA it publishes nothing, as
+// upstream.
 func newServingTrustBundle(ctx context.Context, e *environment) (func(context.Context), error) {
 	config := rest.CopyConfig(e.config)
 	if err := rest.LoadTLSFiles(config); err != nil {
@@ -63,9 +65,9 @@ func newServingTrustBundle(ctx context.Context, e *environment) (func(context.Co
 		return nil, err
 	}
 	publisher := trustBundlePublishers[0]
-	for _, other := range trustBundlePublishers {
-		if len(e.present.Missing(trustBundles(other.version))) == 0 {
-			publisher = other
+	for _, candidate := range trustBundlePublishers {
+		if len(e.served.Missing(trustBundles(candidate.version))) == 0 {
+			publisher = candidate
 			break
 		}
 	}

@@ -17,12 +17,11 @@ import (
 	volumeutil "k8s.io/kubernetes/pkg/volume/util"
 )
 
-// noDynamicPlugins leaves FlexVolume out: its prober creates a directory under
-// /usr/libexec, watches it, and runs what is put there.
+// noDynamicPlugins disables FlexVolume: its prober creates a directory under
+// /usr/libexec, watches it, and runs the programs in it.
 var noDynamicPlugins volume.DynamicPluginProber
 
-// recyclers are the volume plugins that the binder has a use for: those that
-// empty volumes, by a pod.
+// recyclers returns the volume plugins for the binder, which scrub volumes with a pod.
 func recyclers(c persistentvolumeconfig.PersistentVolumeRecyclerConfiguration) ([]volume.VolumePlugin, error) {
 	hostPathConfig := volume.VolumeConfig{
 		RecyclerMinimumTimeout:   int(c.MinimumTimeoutHostPath),
@@ -51,12 +50,11 @@ func recyclers(c persistentvolumeconfig.PersistentVolumeRecyclerConfiguration) (
 	return plugins, nil
 }
 
-// recycleOnly hides that the plugin can create and delete volumes: for hostPath
-// that is done in the file system of the process that the controller runs in,
-// which here is the host's.
+// recycleOnly hides the methods of a plugin that create and delete volumes. For hostPath
+// they work in the file system of the process, which is the host.
 type recycleOnly struct{ volume.RecyclableVolumePlugin }
 
-// loadRecycler reads the pod that empties a volume from file, if there is one.
+// loadRecycler reads the template of the recycler pod from file, if it is not empty.
 func loadRecycler(file string, config *volume.VolumeConfig) error {
 	if file == "" {
 		return nil
@@ -72,35 +70,35 @@ func loadRecycler(file string, config *volume.VolumeConfig) error {
 	return nil
 }
 
-// attachers are the volume plugins that attach.
+// attachers returns the volume plugins that attach volumes.
 func attachers() []volume.VolumePlugin {
 	return slices.Concat(fc.ProbeVolumePlugins(), iscsi.ProbeVolumePlugins(), csi.ProbeVolumePlugins())
 }
 
-// allPlugins are those of persistent volumes.
+// allPlugins returns the plugins of persistent volumes.
 func allPlugins() []volume.VolumePlugin {
 	return slices.Concat(hostpath.ProbeVolumePlugins(volume.VolumeConfig{}), nfs.ProbeVolumePlugins(volume.VolumeConfig{}), attachers())
 }
 
-// csiPlugin is held by whoever makes the volume plugin of CSI, which writes
-// variables of its package.
+// csiPlugin guards the creation of the CSI volume plugin, which writes variables of its
+// package.
 var csiPlugin sync.Mutex
 
-// withCSI calls f, which makes volume plugins. Afterwards the variables of the CSI
-// plugin, which only kubelets read, do not lead to a control plane any more.
+// withCSI calls f, which creates volume plugins. It then resets the variables of the CSI
+// plugin, which only kubelets read, so that they do not refer to a control plane.
 func withCSI(f func() error) error {
 	csiPlugin.Lock()
 	defer csiPlugin.Unlock()
 	err := f()
 	for _, plugin := range csi.ProbeVolumePlugins() {
-		_ = plugin.Init(nobody{})
+		_ = plugin.Init(emptyVolumeHost{})
 	}
 	return err
 }
 
-// nobody is what the CSI plugin asks of those who make it.
-type nobody struct{ volume.VolumeHost }
+// emptyVolumeHost is a volume host for the CSI plugin without a control plane.
+type emptyVolumeHost struct{ volume.VolumeHost }
 
-func (nobody) GetKubeClient() kubernetes.Interface { return &kubernetes.Clientset{} }
+func (emptyVolumeHost) GetKubeClient() kubernetes.Interface { return &kubernetes.Clientset{} }
 
-func (nobody) GetNodeName() types.NodeName { return "" }
+func (emptyVolumeHost) GetNodeName() types.NodeName { return "" }

@@ -107,7 +107,7 @@ func newBinder(ctx context.Context, e *environment) (func(context.Context), erro
 	if err != nil {
 		return nil, err
 	}
-	claimMetrics()
+	registerEmptyMetrics()
 	settings := e.settings.PersistentVolumeBinderController
 	plugins, err := recyclers(settings.VolumeConfiguration.PersistentVolumeRecyclerConfiguration)
 	if err != nil {
@@ -136,7 +136,7 @@ func newAttachDetach(ctx context.Context, e *environment) (func(context.Context)
 		return nil, err
 	}
 	settings := e.settings.AttachDetachController
-	claimMetrics()
+	registerEmptyMetrics()
 	var c attachdetach.AttachDetachController
 	err = withCSI(func() (err error) {
 		c, err = attachdetach.NewAttachDetachController(ctx, client,
@@ -159,8 +159,8 @@ func newExpander(ctx context.Context, e *environment) (func(context.Context), er
 	if err != nil {
 		return nil, err
 	}
-	// None of upstream's plugins expands volumes any more. What is left to do is
-	// to hand claims of migrated plugins over to their CSI drivers.
+	// No in-tree plugin expands volumes any more. The controller only hands claims of
+	// migrated plugins over to their CSI drivers.
 	translator := csitrans.New()
 	c, err := expand.NewExpandController(ctx, client, e.informers.Core().V1().PersistentVolumeClaims(),
 		nil, translator, csimigration.NewPluginManager(translator))

@@ -10,17 +10,18 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	kubectrlmgrconfig "k8s.io/kubernetes/pkg/controller/apis/config"
 
+	"github.com/kubembed/kubembed/internal/testwait"
 	"github.com/kubembed/kubembed/pkg/components/controllers"
 	"github.com/kubembed/kubembed/pkg/controlplane"
 )
 
-// bindQuickly is All, where a claim that was created when the binder had not seen
-// its volume yet does not wait for 15 seconds.
+// bindQuickly is All with a short sync period. By default a claim waits for 15 seconds if
+// the binder has not seen its volume yet.
 var bindQuickly = controllers.Config{Customize: func(c *kubectrlmgrconfig.KubeControllerManagerConfiguration) {
 	c.PersistentVolumeBinderController.PVClaimBinderSyncPeriod.Duration = 200 * time.Millisecond
 }}
 
-// newVolume and newClaim fit each other.
+// newVolume and newClaim return a volume and a claim that match.
 func newVolume(name string, source corev1.PersistentVolumeSource) *corev1.PersistentVolume {
 	return &corev1.PersistentVolume{ObjectMeta: metav1.ObjectMeta{Name: name}, Spec: corev1.PersistentVolumeSpec{
 		Capacity:    corev1.ResourceList{corev1.ResourceStorage: quantity("1Gi")},
@@ -47,16 +48,17 @@ func (p plane) bind(t *testing.T, volume *corev1.PersistentVolume, claim *corev1
 	if _, err := p.CoreV1().PersistentVolumeClaims("default").Create(t.Context(), claim, metav1.CreateOptions{}); err != nil {
 		t.Fatal(err)
 	}
-	until(t, p.CoreV1().RESTClient(), "persistentvolumeclaims", "default", claim.Name, &corev1.PersistentVolumeClaim{}, func(c *corev1.PersistentVolumeClaim) bool {
+	testwait.Object(t, testwait.Named(p.CoreV1().RESTClient(), "persistentvolumeclaims", "default", claim.Name), &corev1.PersistentVolumeClaim{}, func(c *corev1.PersistentVolumeClaim) bool {
 		return c.Status.Phase == corev1.ClaimBound && c.Spec.VolumeName == volume.Name
 	})
 }
 
-// A hostPath volume that is to be deleted is not: its path is one of this process.
+// A hostPath volume with reclaim policy Delete is not removed: its path is on this
+// machine.
 func TestHostPathIsNotDeleted(t *testing.T) {
 	p := start(t, controlplane.Config{})
 	p.run(t, controllers.New(bindQuickly))
-	// Upstream removes what has /tmp/ in its path.
+	// Upstream only removes paths with /tmp/.
 	dir := t.TempDir() + "/tmp/data"
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		t.Fatal(err)
@@ -65,7 +67,7 @@ func TestHostPathIsNotDeleted(t *testing.T) {
 	if err := p.CoreV1().PersistentVolumeClaims("default").Delete(t.Context(), "data", metav1.DeleteOptions{}); err != nil {
 		t.Fatal(err)
 	}
-	until(t, p.CoreV1().RESTClient(), "persistentvolumes", "", "disk", &corev1.PersistentVolume{}, func(v *corev1.PersistentVolume) bool {
+	testwait.Object(t, testwait.Named(p.CoreV1().RESTClient(), "persistentvolumes", "", "disk"), &corev1.PersistentVolume{}, func(v *corev1.PersistentVolume) bool {
 		return v.Status.Phase == corev1.VolumeFailed
 	})
 	if _, err := os.Stat(dir); err != nil {
@@ -97,7 +99,7 @@ func TestAttach(t *testing.T) {
 		t.Fatal(err)
 	}
 	var attachment storagev1.VolumeAttachment
-	eventually(t, "there is a VolumeAttachment", func() bool {
+	testwait.True(t, "there is a VolumeAttachment", func() bool {
 		list, err := p.StorageV1().VolumeAttachments().List(t.Context(), metav1.ListOptions{})
 		if err != nil {
 			t.Fatal(err)
@@ -108,11 +110,11 @@ func TestAttach(t *testing.T) {
 		attachment = list.Items[0]
 		return attachment.Spec.NodeName == "worker" && *attachment.Spec.Source.PersistentVolumeName == "disk"
 	})
-	attachment.Status.Attached = true // as the driver does
+	attachment.Status.Attached = true // as the CSI driver does
 	if _, err := p.StorageV1().VolumeAttachments().UpdateStatus(t.Context(), &attachment, metav1.UpdateOptions{}); err != nil {
 		t.Fatal(err)
 	}
-	until(t, p.CoreV1().RESTClient(), "nodes", "", "worker", &corev1.Node{}, func(n *corev1.Node) bool {
+	testwait.Object(t, testwait.Named(p.CoreV1().RESTClient(), "nodes", "", "worker"), &corev1.Node{}, func(n *corev1.Node) bool {
 		return len(n.Status.VolumesAttached) == 1
 	})
 }

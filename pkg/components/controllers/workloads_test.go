@@ -18,6 +18,7 @@ import (
 	watchtools "k8s.io/client-go/tools/watch"
 	kubectrlmgrconfig "k8s.io/kubernetes/pkg/controller/apis/config"
 
+	"github.com/kubembed/kubembed/internal/testwait"
 	"github.com/kubembed/kubembed/pkg/components/controllers"
 	"github.com/kubembed/kubembed/pkg/components/hollownode"
 )
@@ -54,15 +55,15 @@ func deploy(t *testing.T, p plane, app string, replicas int32) {
 
 func untilRolledOut(t *testing.T, p plane, app string) {
 	t.Helper()
-	until(t, p.AppsV1().RESTClient(), "deployments", "default", app, &appsv1.Deployment{}, func(d *appsv1.Deployment) bool {
+	testwait.Object(t, testwait.Named(p.AppsV1().RESTClient(), "deployments", "default", app), &appsv1.Deployment{}, func(d *appsv1.Deployment) bool {
 		want := *d.Spec.Replicas
 		return d.Status.ObservedGeneration >= d.Generation && d.Status.Replicas == want &&
 			d.Status.UpdatedReplicas == want && d.Status.AvailableReplicas == want
 	})
 }
 
-// A Deployment gets its pods, rolls to a new image, and rolls back to the
-// ReplicaSet that it had.
+// A Deployment gets its pods, rolls out a new image, and rolls back to its first
+// ReplicaSet.
 func testDeployment(t *testing.T, p plane) {
 	deploy(t, p, "web", 3)
 	first := p.replicaSets(t, "web")
@@ -72,14 +73,14 @@ func testDeployment(t *testing.T, p plane) {
 	p.setImage(t, "web", "image:2")
 	p.wantImages(t, "web", "image:2", 3)
 	if sets := p.replicaSets(t, "web"); len(sets) != 2 {
-		t.Errorf("%d ReplicaSets after a rollout, want 2", len(sets))
+		t.Errorf("got %d ReplicaSets after the rollout, want 2", len(sets))
 	}
 	p.setImage(t, "web", "image:1")
 	p.wantImages(t, "web", "image:1", 3)
 	sets := p.replicaSets(t, "web")
 	back := slices.IndexFunc(sets, func(s appsv1.ReplicaSet) bool { return s.Name == first[0].Name })
 	if len(sets) != 2 || back < 0 || *sets[back].Spec.Replicas != 3 {
-		t.Errorf("after the rollback the ReplicaSets are %+v", sets)
+		t.Errorf("got ReplicaSets %+v after the rollback", sets)
 	}
 }
 
@@ -96,11 +97,11 @@ func (p plane) wantImages(t *testing.T, app, image string, count int) {
 	t.Helper()
 	pods := p.pods(t, app)
 	if len(pods) != count {
-		t.Errorf("%d pods, want %d", len(pods), count)
+		t.Errorf("got %d pods, want %d", len(pods), count)
 	}
 	for _, pod := range pods {
 		if got := pod.Spec.Containers[0].Image; got != image {
-			t.Errorf("%s has image %s, want %s", pod.Name, got, image)
+			t.Errorf("%s: got image %s, want %s", pod.Name, got, image)
 		}
 	}
 }
@@ -122,7 +123,7 @@ func testDaemonSet(t *testing.T, p plane) {
 	if _, err := p.AppsV1().DaemonSets("default").Create(t.Context(), ds, metav1.CreateOptions{}); err != nil {
 		t.Fatal(err)
 	}
-	until(t, p.AppsV1().RESTClient(), "daemonsets", "default", "agent", &appsv1.DaemonSet{}, func(ds *appsv1.DaemonSet) bool {
+	testwait.Object(t, testwait.Named(p.AppsV1().RESTClient(), "daemonsets", "default", "agent"), &appsv1.DaemonSet{}, func(ds *appsv1.DaemonSet) bool {
 		return ds.Status.NumberReady == 3
 	})
 	var on []string
@@ -135,7 +136,8 @@ func testDaemonSet(t *testing.T, p plane) {
 	}
 }
 
-// The pods of a StatefulSet come one after the other, and go in reverse.
+// The pods of a StatefulSet are created one after the other, and deleted in reverse
+// order.
 func testStatefulSet(t *testing.T, p plane) {
 	watcher, stop := p.watchPods(t, "db")
 	defer stop()
@@ -146,7 +148,7 @@ func testStatefulSet(t *testing.T, p plane) {
 	if _, err := sets.Create(t.Context(), set, metav1.CreateOptions{}); err != nil {
 		t.Fatal(err)
 	}
-	until(t, p.AppsV1().RESTClient(), "statefulsets", "default", "db", &appsv1.StatefulSet{}, func(s *appsv1.StatefulSet) bool {
+	testwait.Object(t, testwait.Named(p.AppsV1().RESTClient(), "statefulsets", "default", "db"), &appsv1.StatefulSet{}, func(s *appsv1.StatefulSet) bool {
 		return s.Status.ReadyReplicas == 3
 	})
 	if _, err := sets.Patch(t.Context(), "db", "application/merge-patch+json", []byte(`{"spec":{"replicas":0}}`), metav1.PatchOptions{}); err != nil {
@@ -179,7 +181,7 @@ func testStatefulSet(t *testing.T, p plane) {
 		"create db-0", "ready db-0", "create db-1", "ready db-1", "create db-2", "ready db-2", "gone db-2", "gone db-1", "gone db-0",
 	}
 	if !slices.Equal(got, want) {
-		t.Errorf("the order was\n%q, want\n%q", got, want)
+		t.Errorf("got the order\n%q, want\n%q", got, want)
 	}
 }
 
@@ -206,7 +208,7 @@ func isReady(pod *corev1.Pod) bool {
 	})
 }
 
-// A Job completes, and is removed when its time is over.
+// A Job completes, and is deleted after its TTL.
 func testJob(t *testing.T, p plane) {
 	pod := template("task", "image:1")
 	pod.Spec.RestartPolicy = corev1.RestartPolicyNever
@@ -215,7 +217,7 @@ func testJob(t *testing.T, p plane) {
 	if _, err := jobs.Create(t.Context(), job, metav1.CreateOptions{}); err != nil {
 		t.Fatal(err)
 	}
-	until(t, p.BatchV1().RESTClient(), "jobs", "default", "task", &batchv1.Job{}, func(job *batchv1.Job) bool {
+	testwait.Object(t, testwait.Named(p.BatchV1().RESTClient(), "jobs", "default", "task"), &batchv1.Job{}, func(job *batchv1.Job) bool {
 		return job.Status.Succeeded == 3 && slices.ContainsFunc(job.Status.Conditions, func(c batchv1.JobCondition) bool {
 			return c.Type == batchv1.JobComplete && c.Status == corev1.ConditionTrue
 		})
@@ -223,8 +225,8 @@ func testJob(t *testing.T, p plane) {
 	if _, err := jobs.Patch(t.Context(), "task", "application/merge-patch+json", []byte(`{"spec":{"ttlSecondsAfterFinished":0}}`), metav1.PatchOptions{}); err != nil {
 		t.Fatal(err)
 	}
-	// Its pods go first, which is the garbage collector's work.
-	eventually(t, "the Job is deleted", func() bool {
+	// The garbage collector deletes its pods first.
+	testwait.True(t, "the Job is deleted", func() bool {
 		job, err := jobs.Get(t.Context(), "task", metav1.GetOptions{})
 		return apierrors.IsNotFound(err) || err == nil && job.DeletionTimestamp != nil
 	})
@@ -241,7 +243,7 @@ func testCronJob(t *testing.T, p plane) {
 	if _, err := p.BatchV1().CronJobs("default").Create(t.Context(), cron, metav1.CreateOptions{}); err != nil {
 		t.Fatal(err)
 	}
-	until(t, p.BatchV1().RESTClient(), "cronjobs", "default", "nightly", &batchv1.CronJob{}, func(c *batchv1.CronJob) bool {
+	testwait.Object(t, testwait.Named(p.BatchV1().RESTClient(), "cronjobs", "default", "nightly"), &batchv1.CronJob{}, func(c *batchv1.CronJob) bool {
 		return c.Status.LastSuccessfulTime != nil
 	})
 	if err := p.BatchV1().CronJobs("default").Delete(t.Context(), "nightly", metav1.DeleteOptions{}); err != nil {
@@ -257,12 +259,12 @@ func testReplicationController(t *testing.T, p plane) {
 	if _, err := p.CoreV1().ReplicationControllers("default").Create(t.Context(), rc, metav1.CreateOptions{}); err != nil {
 		t.Fatal(err)
 	}
-	until(t, p.CoreV1().RESTClient(), "replicationcontrollers", "default", "old", &corev1.ReplicationController{}, func(rc *corev1.ReplicationController) bool {
+	testwait.Object(t, testwait.Named(p.CoreV1().RESTClient(), "replicationcontrollers", "default", "old"), &corev1.ReplicationController{}, func(rc *corev1.ReplicationController) bool {
 		return rc.Status.ReadyReplicas == 2
 	})
 }
 
-// Without a metrics server an autoscaler still keeps to its bounds.
+// Without a metrics server an autoscaler still enforces its limits.
 func testAutoscaler(t *testing.T, p plane) {
 	deploy(t, p, "scaled", 1)
 	hpa := &autoscalingv2.HorizontalPodAutoscaler{ObjectMeta: meta("scaled"), Spec: autoscalingv2.HorizontalPodAutoscalerSpec{
@@ -272,13 +274,13 @@ func testAutoscaler(t *testing.T, p plane) {
 	if _, err := p.AutoscalingV2().HorizontalPodAutoscalers("default").Create(t.Context(), hpa, metav1.CreateOptions{}); err != nil {
 		t.Fatal(err)
 	}
-	until(t, p.AppsV1().RESTClient(), "deployments", "default", "scaled", &appsv1.Deployment{}, func(d *appsv1.Deployment) bool {
+	testwait.Object(t, testwait.Named(p.AppsV1().RESTClient(), "deployments", "default", "scaled"), &appsv1.Deployment{}, func(d *appsv1.Deployment) bool {
 		return d.Status.AvailableReplicas == 2
 	})
 }
 
-// The claim of an ephemeral volume is made with its pod, and is protected while
-// the pod uses it.
+// The claim of an ephemeral volume is created with its pod, and is protected while the
+// pod uses it.
 func testEphemeralVolume(t *testing.T, p plane) {
 	spec := template("scratch", "image:1").Spec
 	spec.NodeName = "node-0" // a pod without a node does not count as a user
@@ -291,7 +293,7 @@ func testEphemeralVolume(t *testing.T, p plane) {
 	if _, err := p.CoreV1().Pods("default").Create(t.Context(), &corev1.Pod{ObjectMeta: meta("scratch"), Spec: spec}, metav1.CreateOptions{}); err != nil {
 		t.Fatal(err)
 	}
-	until(t, p.CoreV1().RESTClient(), "persistentvolumeclaims", "default", "scratch-data", &corev1.PersistentVolumeClaim{}, func(c *corev1.PersistentVolumeClaim) bool {
+	testwait.Object(t, testwait.Named(p.CoreV1().RESTClient(), "persistentvolumeclaims", "default", "scratch-data"), &corev1.PersistentVolumeClaim{}, func(c *corev1.PersistentVolumeClaim) bool {
 		return slices.Contains(c.Finalizers, "kubernetes.io/pvc-protection")
 	})
 	claims := p.CoreV1().PersistentVolumeClaims("default")
@@ -304,7 +306,7 @@ func testEphemeralVolume(t *testing.T, p plane) {
 	if err := p.CoreV1().Pods("default").Delete(t.Context(), "scratch", metav1.DeleteOptions{}); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "the claim goes after its pod", func() bool {
+	testwait.True(t, "the claim goes after its pod", func() bool {
 		_, err := claims.Get(t.Context(), "scratch-data", metav1.GetOptions{})
 		return apierrors.IsNotFound(err)
 	})

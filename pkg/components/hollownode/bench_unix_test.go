@@ -27,8 +27,8 @@ func heap() float64 {
 	return float64(stats.HeapAlloc) / (1 << 20)
 }
 
-// BenchmarkThousandNodes registers 1,000 nodes, runs 5,000 pods on them, and measures them
-// idle. Heap and CPU include the control plane.
+// BenchmarkThousandNodes registers 1,000 nodes, runs 5,000 pods on them, and measures
+// them idle. Heap and CPU include the control plane.
 func BenchmarkThousandNodes(b *testing.B) {
 	const idle = 40 * time.Second
 	for range b.N {

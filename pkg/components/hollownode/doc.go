@@ -33,9 +33,9 @@
 //
 // # Behavior
 //
-// A hollow node registers, is Ready, and renews its Lease. It runs the pods that are bound
-// to it: init containers complete at once, and the other containers start and are ready.
-// The pod has an IP address from the node's spec.podCIDRs or, without them, from
+// A hollow node registers, is Ready, and renews its Lease. It runs the pods that are
+// bound to it: init containers complete at once, and the other containers start and are
+// ready. The pod has an IP address from the node's spec.podCIDRs or, without them, from
 // [Config].PodCIDR, where nothing listens. The node writes pod statuses as a kubelet does
 // and respects readiness gates, with as few writes as possible: one from Pending to
 // Running.
@@ -47,8 +47,8 @@
 // Then the node confirms the deletion.
 //
 // Annotations change the behavior of a pod: [AnnotationRunFor], [AnnotationExitCode],
-// [AnnotationReady] and others. In the pod template of a Deployment or a Job they apply to
-// all of its pods.
+// [AnnotationReady] and others. In the pod template of a Deployment or a Job they apply
+// to all of its pods.
 //
 // kubectl logs works, with --follow too. It shows a line for each start and exit of a
 // container, and [AnnotationLog]. The kubelet API of all nodes is on one port of
@@ -79,9 +79,9 @@
 // # Why not kwok
 //
 // sigs.k8s.io/kwok has the same purpose, and its controllers can be imported. In v0.8.0
-// they cannot be stopped: each leaks five goroutines, three of its delaying queues and two
-// of its event broadcaster, and Start returns nothing to wait for. Logs are files on disk
-// that the configuration names, and the server reads its certificate from files. The
-// stages for pods open readiness gates themselves, confirm a deletion at once or at random
-// within the grace period, and restart no container.
+// they cannot be stopped: each leaks five goroutines, three of its delaying queues and
+// two of its event broadcaster, and Start returns nothing to wait for. Logs are files on
+// disk that the configuration names, and the server reads its certificate from files. The
+// stages for pods open readiness gates themselves, confirm a deletion at once or at
+// random within the grace period, and restart no container.
 package hollownode

@@ -42,8 +42,8 @@ func (a *ipAllocator) release(uid types.UID, ips ...netip.Addr) {
 	}
 }
 
-// allocate allocates a free address to the pod with that UID. It reports false if there is
-// none.
+// allocate allocates a free address to the pod with that UID. It reports false if there
+// is none.
 func (a *ipAllocator) allocate(uid types.UID, prefix netip.Prefix) (netip.Addr, bool) {
 	a.mu.Lock()
 	defer a.mu.Unlock()

@@ -35,8 +35,8 @@ func (c blockedCore) Write(zapcore.Entry, []zapcore.Field) error {
 	return nil
 }
 
-// TestLoggerThatBlocks: a Logger that blocks does not block pods, and delays the return of
-// Run only briefly.
+// TestLoggerThatBlocks: a Logger that blocks does not block pods, and delays the return
+// of Run only briefly.
 func TestLoggerThatBlocks(t *testing.T) {
 	p := start(t, controlplane.Config{})
 	called, release := make(chan struct{}), make(chan struct{})

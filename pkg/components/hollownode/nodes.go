@@ -45,14 +45,15 @@ func (n *Nodes) Names() []string { return slices.Clone(n.names) }
 func (n *Nodes) Validate() error { return n.config.Validate() }
 
 // Run registers the nodes with the API server of config, calls ready when all are Ready
-// and can run pods, and runs them until ctx ends. config must be that of an administrator.
-// The Node and Pod objects remain, as after a shutdown of machines, and the next Run takes
-// them over.
+// and can run pods, and runs them until ctx ends. config must be that of an
+// administrator. The Node and Pod objects remain, as after a shutdown of machines, and
+// the next Run takes them over.
 //
 // Run returns nil when ctx and all goroutines have ended. It returns an error earlier if
-// the Config is invalid, if it cannot listen on Config.Address, if the API server does not
-// serve nodes, pods or leases (RuntimeConfig), if it rejects a node, or if the Nodes are
-// already running. If the API server does not answer, Run retries.
+// the Config is invalid, if it cannot listen on Config.Address, or if the Nodes are
+// already running. It also returns an error if the API server rejects a node, or does not
+// serve nodes, pods or leases (RuntimeConfig). If the API server does not answer, Run
+// retries.
 func (n *Nodes) Run(ctx context.Context, config *rest.Config, ready func()) (err error) {
 	if err := n.config.Validate(); err != nil {
 		return err

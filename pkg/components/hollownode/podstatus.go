@@ -95,8 +95,8 @@ func (p *pod) fillStatus(status *corev1.PodStatus, hostIP string) {
 	p.setConditions(status)
 }
 
-// setConditions sets the conditions of the kubelet, with its reasons. It keeps all others,
-// including those of readiness gates.
+// setConditions sets the conditions of the kubelet, with its reasons. It keeps all
+// others, including readiness gates.
 func (p *pod) setConditions(status *corev1.PodStatus) {
 	set := func(kind corev1.PodConditionType, ok bool, reason, message string) {
 		condition := corev1.PodCondition{

@@ -16,7 +16,8 @@ import (
 	"github.com/kubembed/kubembed/pkg/controlplane"
 )
 
-// runUntil runs nodes until f has cancelled them. It fails the test if Run does not return.
+// runUntil runs nodes until f has cancelled them. It fails the test if Run does not
+// return.
 func runUntil(t *testing.T, nodes *hollownode.Nodes, config *rest.Config, f func(ready <-chan struct{}, cancel func())) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
@@ -126,8 +127,8 @@ func TestManyNodes(t *testing.T) {
 	p.fill(t, count, 2*count)
 }
 
-// fill creates pods on the nodes, and returns when all are Running and each has an address
-// of its own.
+// fill creates pods on the nodes, and returns when all are Running and each has an
+// address of its own.
 func (p plane) fill(t testing.TB, nodes, pods int) {
 	t.Helper()
 	var group sync.WaitGroup

@@ -21,7 +21,7 @@ type Config struct {
 	// Two fields are invalid: leaderElection.leaderElect true, because a component
 	// takes no part in an election, and clientConnection.kubeconfig, because the
 	// component connects to its own control plane. The other fields for a separate
-	// process have no effect: those of leaderElection and clientConnection,
+	// process have no effect: all others of leaderElection and clientConnection,
 	// enableProfiling, enableContentionProfiling, delayCacheUntilActive.
 	Configuration *configv1.KubeSchedulerConfiguration
 
@@ -32,7 +32,7 @@ type Config struct {
 	Plugins frameworkruntime.Registry
 
 	// Logger receives the log of the scheduler: upstream's information at debug
-	// level, and its errors, most of which it retries, as warnings. Lines above
+	// level, and its errors as warnings, because it retries most of them. Lines above
 	// klog's verbosity 0 are logged only if the host has raised klog's verbosity. If
 	// nil, the logger of the control plane, named after the component.
 	Logger *zap.Logger

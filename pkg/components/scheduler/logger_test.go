@@ -19,8 +19,8 @@ import (
 	"github.com/kubembed/kubembed/pkg/controlplane"
 )
 
-// TestLogsToTheControlPlane: without a Logger of its own the scheduler logs to the control
-// plane under its name.
+// TestLogsToTheControlPlane: without a Logger of its own the scheduler logs to the
+// control plane under its name.
 func TestLogsToTheControlPlane(t *testing.T) {
 	core, logs := observer.New(zap.DebugLevel)
 	start(t, controlplane.Config{Logger: zap.New(core).Named("host"), Components: []controlplane.Component{scheduler.New(scheduler.Config{

@@ -15,8 +15,8 @@ import (
 	"github.com/kubembed/kubembed/pkg/controlplane"
 )
 
-// TestGang: of a PodGroup whose pods need more room than there is none gets a node, although
-// there would be room for some; when there is room for all, all get one.
+// TestGang: of a PodGroup whose pods need more room than there is none gets a node,
+// although there would be room for some; when there is room for all, all get one.
 func TestGang(t *testing.T) {
 	featuregatetesting.SetFeatureGateDuringTest(t, utilfeature.DefaultFeatureGate, features.GenericWorkload, true)
 	config, client := start(t, controlplane.Config{RuntimeConfig: map[string]string{"scheduling.k8s.io/v1beta1": "true"}})
