@@ -1,6 +1,7 @@
 package klogbridge_test
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net/http"
@@ -20,6 +21,7 @@ import (
 	"k8s.io/klog/v2"
 
 	"github.com/kubembed/kubembed/internal/klogbridge"
+	"github.com/kubembed/kubembed/internal/lifecycle"
 )
 
 // TestFatalEndsTheProcess: the host's fatal errors still end the process.
@@ -82,7 +84,8 @@ func hook() error {
 	}
 	server.PrepareRun()
 	server.RunPostStartHooks(background)
-	deadline := time.Now().Add(30 * time.Second)
+	ctx, cancel := context.WithTimeout(background, 30*time.Second)
+	defer cancel()
 	failed := func() bool {
 		for _, m := range messages(logs) {
 			if strings.HasPrefix(m, "error ") && strings.Contains(m, `PostStartHook "bad" failed: the hook's own error`) {
@@ -91,11 +94,8 @@ func hook() error {
 		}
 		return false
 	}
-	for !failed() {
-		if time.Now().After(deadline) {
-			return fmt.Errorf("the hook's failure was not logged: %q", messages(logs))
-		}
-		time.Sleep(time.Millisecond) // between two tries
+	if err := lifecycle.Poll(ctx, failed); err != nil {
+		return fmt.Errorf("the hook's failure was not logged: %q", messages(logs))
 	}
 	// klog is not left locked, and the check of the hook fails for good.
 	klog.Info("after the fatal error")

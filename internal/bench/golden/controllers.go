@@ -7,6 +7,7 @@ import (
 	"crypto/rand"
 	"crypto/tls"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -19,6 +20,7 @@ import (
 	"strings"
 	"time"
 
+	"k8s.io/apimachinery/pkg/util/wait"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/util/cert"
 	"k8s.io/client-go/util/keyutil"
@@ -129,15 +131,14 @@ func (m manager) get(path string) (string, error) {
 
 func (m manager) describe(ctx context.Context, config *rest.Config) (golden.Lines, error) {
 	var health string
-	var err error
-	for range 120 {
-		if health, err = m.get("/healthz?verbose"); err == nil && strings.Contains(health, "deployment-controller") { // They are added after all controllers are made.
-			break
-		}
-		time.Sleep(time.Second)
-	}
+	var failure error
+	err := wait.PollUntilContextTimeout(ctx, time.Second, 2*time.Minute, true, func(context.Context) (bool, error) {
+		health, failure = m.get("/healthz?verbose")
+		// They are added after all controllers are made.
+		return failure == nil && strings.Contains(health, "deployment-controller"), nil
+	})
 	if err != nil {
-		return nil, err
+		return nil, errors.Join(err, failure)
 	}
 	time.Sleep(20 * time.Second) // for the objects that the controllers create
 	all, err := golden.Describe(ctx, config)

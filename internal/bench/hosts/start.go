@@ -12,6 +12,7 @@ import (
 	"syscall"
 	"time"
 
+	"k8s.io/apimachinery/pkg/util/wait"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
 
@@ -116,11 +117,10 @@ func (h *Host) Close() error {
 		}
 	}
 	// The host collects their exit codes.
-	for began := time.Now(); time.Since(began) < time.Second; time.Sleep(10 * time.Millisecond) {
-		if children, err := h.children(); err != nil || len(children) == 0 {
-			break
-		}
-	}
+	_ = wait.PollUntilContextTimeout(context.Background(), 10*time.Millisecond, time.Second, true, func(context.Context) (bool, error) {
+		children, err := h.children()
+		return err != nil || len(children) == 0, nil
+	})
 	_ = h.cmd.Process.Kill() // It may have ended.
 	_ = h.cmd.Wait()
 	return os.RemoveAll(h.temp)
