@@ -17,12 +17,12 @@ import (
 	"runtime/pprof"
 	"slices"
 	"strconv"
-	"strings"
 	"sync"
 
 	utilruntime "k8s.io/apimachinery/pkg/util/runtime"
 	"k8s.io/klog/v2"
 
+	"github.com/kubembed/kubembed/internal/callstack"
 	"github.com/kubembed/kubembed/internal/lifecycle"
 )
 
@@ -107,19 +107,7 @@ func contain(ctx context.Context, value any) {
 
 // inRequest reports whether this goroutine serves a request. In-process requests carry
 // the label of the client, but the API server handles their panics.
-func inRequest() bool {
-	pcs := make([]uintptr, 512)
-	frames := runtime.CallersFrames(pcs[:runtime.Callers(1, pcs)])
-	for {
-		frame, more := frames.Next()
-		if strings.HasPrefix(frame.Function, "k8s.io/apiserver/") {
-			return true
-		}
-		if !more {
-			return false
-		}
-	}
-}
+func inRequest() bool { return callstack.HasPrefix("k8s.io/apiserver/") }
 
 // label is the profiler label of a part's goroutines.
 const label = "kubembed-component"

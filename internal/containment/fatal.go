@@ -2,8 +2,8 @@ package containment
 
 import (
 	"runtime"
-	"strings"
 
+	"github.com/kubembed/kubembed/internal/callstack"
 	"github.com/kubembed/kubembed/internal/lifecycle"
 )
 
@@ -37,16 +37,4 @@ func Watch(set *lifecycle.GoroutineSet, fail func(error)) (forget func()) {
 // call begins the symbols of the instances of Call.
 const call = "github.com/kubembed/kubembed/internal/containment.Call["
 
-func withinCall() bool {
-	pcs := make([]uintptr, 512)
-	frames := runtime.CallersFrames(pcs[:runtime.Callers(1, pcs)])
-	for {
-		frame, more := frames.Next()
-		if strings.HasPrefix(frame.Function, call) {
-			return true
-		}
-		if !more {
-			return false
-		}
-	}
-}
+func withinCall() bool { return callstack.HasPrefix(call) }

@@ -33,6 +33,7 @@ import (
 	"go.uber.org/zap/zapcore"
 	"k8s.io/klog/v2"
 
+	"github.com/kubembed/kubembed/internal/callstack"
 	"github.com/kubembed/kubembed/internal/logging"
 	"github.com/kubembed/kubembed/internal/logqueue"
 )
@@ -189,7 +190,7 @@ func (b *bridge) Write(text []byte) (int, error) {
 	if targets == nil || len(*targets) == 0 {
 		return n, nil
 	}
-	if bytes.HasPrefix(text, []byte("F")) && calledBy("k8s.io/klog/v2.Fatal", "k8s.io/klog/v2.Exit") {
+	if bytes.HasPrefix(text, []byte("F")) && callstack.HasPrefix("k8s.io/klog/v2.Fatal", "k8s.io/klog/v2.Exit") {
 		_, message, _ := strings.Cut(string(bytes.TrimRight(text, "\n")), "] ")
 		defer func() {
 			giveUp(message)

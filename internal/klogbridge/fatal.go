@@ -2,11 +2,10 @@ package klogbridge
 
 import (
 	"runtime"
-	"slices"
-	"strings"
 
 	"k8s.io/klog/v2"
 
+	"github.com/kubembed/kubembed/internal/callstack"
 	"github.com/kubembed/kubembed/internal/containment"
 )
 
@@ -26,7 +25,7 @@ func init() {
 	exit := klog.OsExit
 	klog.OsExit = func(code int) {
 		giveUp("its text is in the log of klog")
-		if calledBy(hook) || calledBy(contained...) {
+		if callstack.HasPrefix(hook) || callstack.HasPrefix(contained...) {
 			runtime.Goexit()
 		}
 		process.flush() // klog holds no lock here
@@ -38,22 +37,7 @@ func init() {
 // bridge calls it, klog holds its lock, and releases it as the goroutine ends. The stack
 // that klog prints afterwards is not printed.
 func giveUp(message string) {
-	if !calledBy(contained...) {
+	if !callstack.HasPrefix(contained...) {
 		containment.GiveUp(&containment.Fatal{Message: message})
-	}
-}
-
-// calledBy reports whether one of the functions is on the stack.
-func calledBy(functions ...string) bool {
-	pcs := make([]uintptr, 64)
-	frames := runtime.CallersFrames(pcs[:runtime.Callers(2, pcs)])
-	for {
-		frame, more := frames.Next()
-		if slices.ContainsFunc(functions, func(function string) bool { return strings.HasPrefix(frame.Function, function) }) {
-			return true
-		}
-		if !more {
-			return false
-		}
 	}
 }

@@ -1,13 +1,13 @@
 package logqueue
 
 import (
-	"runtime"
-	"strings"
 	"sync/atomic"
 	"time"
 
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
+
+	"github.com/kubembed/kubembed/internal/callstack"
 )
 
 // reportInterval is the delay of log lines about dropped lines. It is a variable for
@@ -158,18 +158,11 @@ func Delivering() bool {
 	if delivering.Load() == 0 {
 		return false
 	}
-	pcs := make([]uintptr, 512)
-	frames := runtime.CallersFrames(pcs[:runtime.Callers(2, pcs)])
-	for {
-		frame, more := frames.Next()
-		if strings.HasSuffix(frame.Function, "logqueue.(*Queue).deliver") {
-			return true
-		}
-		if !more {
-			return false
-		}
-	}
+	return callstack.HasPrefix(deliver)
 }
+
+// deliver is the symbol of Queue.deliver.
+const deliver = "github.com/kubembed/kubembed/internal/logqueue.(*Queue).deliver"
 
 // epoch is the zero of Queue.began, by the monotonic clock.
 var epoch = time.Now()
