@@ -16,12 +16,11 @@ import (
 	"github.com/kubembed/kubembed/pkg/etcd"
 )
 
-// identityKey is below the prefix. No resource's keys begin like that. It holds what
-// identity says, in JSON.
+// identityKey is the key of an identity, below the prefix. No resource has such keys.
 const identityKey = "/kubembed/identity"
 
-// identity says whose objects an etcd keeps. All control planes that share them must have
-// the same keys, or clients of one are strangers to the others.
+// identity identifies the cluster whose objects an etcd stores. All its control planes
+// must have the same keys, or they do not accept each other's clients.
 type identity struct {
 	PKI map[string][]string `json:"pki"`
 }
@@ -29,13 +28,13 @@ type identity struct {
 // identityTimeout bounds claimIdentity.
 const identityTimeout = 10 * time.Second
 
-// claimIdentity refuses to work on the objects of a control plane with other keys, and
-// writes down those of this one. A control plane whose keys end with it, for want of
-// DataDir and Config.PKI, leaves no claim, which nobody could follow.
+// claimIdentity fails if the objects belong to a control plane with other keys, and
+// records the keys of this one. A control plane whose keys end with it, without DataDir
+// and Config.PKI, records nothing: no other could have its keys.
 func (s *Server) claimIdentity(ctx context.Context) error {
 	lasting := s.temporary == nil || len(s.config.PKI) > 0
 	if !lasting && !s.config.Etcd.external() {
-		return nil // an etcd that is new, and ends with it
+		return nil // a new etcd, which ends with this control plane
 	}
 	ctx, cancel := context.WithTimeout(ctx, identityTimeout)
 	defer cancel()
@@ -44,7 +43,7 @@ func (s *Server) claimIdentity(ctx context.Context) error {
 	for {
 		got, err := client.Get(ctx, key)
 		if err != nil {
-			return fmt.Errorf("reading whose objects are stored: %w", err)
+			return fmt.Errorf("reading the identity of the cluster: %w", err)
 		}
 		claim, unchanged := own, clientv3.Compare(clientv3.ModRevision(key), "=", 0)
 		if len(got.Kvs) > 0 {
@@ -65,37 +64,37 @@ func (s *Server) claimIdentity(ctx context.Context) error {
 		}
 		value, err := json.Marshal(claim)
 		if err != nil {
-			return fmt.Errorf("writing whose objects are stored: %w", err)
+			return fmt.Errorf("writing the identity of the cluster: %w", err)
 		}
 		put, err := client.Txn(ctx).If(unchanged).Then(clientv3.OpPut(key, string(value))).Commit()
 		if err != nil {
-			return fmt.Errorf("writing whose objects are stored: %w", err)
+			return fmt.Errorf("writing the identity of the cluster: %w", err)
 		}
 		if put.Succeeded {
 			return nil
 		}
-		// Another control plane was faster: see who it is.
+		// Another control plane was faster: compare with its keys.
 	}
 }
 
-// sameKeys refuses keys that have nothing in common with those of the claim, by name.
+// sameKeys fails if a key has nothing in common with the recorded one of the same name.
 func (s *Server) sameKeys(stored, own identity) error {
 	for _, name := range slices.Sorted(maps.Keys(stored.PKI)) {
 		if own.PKI[name] == nil || sets.New(stored.PKI[name]...).HasAny(own.PKI[name]...) {
 			continue
 		}
-		err := fmt.Errorf("%w: the objects below %s in etcd are of control planes whose %s has the SHA-256 %s, and that of this one is %s: "+
+		err := fmt.Errorf("%w: the objects below %s in etcd belong to control planes whose %s has the SHA-256 %s, and that of this one is %s: "+
 			"set Config.PKI to what Server.PKI of another one returns, or mount or restore the DataDir that has their keys, "+
-			"or set Config.NewCluster for one start to keep the objects under the keys of this one, which no client, node or token of before knows",
+			"or set Config.NewCluster for one start to keep the objects under the keys of this one, which earlier clients, nodes and tokens do not have",
 			etcd.ErrOtherCluster, s.config.Etcd.Prefix, keyNames(name), stored.PKI[name], own.PKI[name])
 		switch {
 		case s.config.NewCluster:
-			s.config.Logger.Warn("takes over the stored objects, as Config.NewCluster confirms: take it out of the configuration now", zap.Error(err))
+			s.config.Logger.Warn("taking over the stored objects, as Config.NewCluster confirms: remove it from the configuration now", zap.Error(err))
 			return nil
 		case s.record != nil && s.record.Restored:
 			return nil
 		}
-		// Keys that this start has made are in the way of the right ones.
+		// Remove the new keys, which would contradict the right ones.
 		if s.newKeys {
 			_ = os.RemoveAll(s.pkiDir())
 		}
@@ -111,7 +110,7 @@ func keyNames(name string) string {
 	return "CA " + name
 }
 
-// with returns the claim of own, and of what only i knows.
+// with returns own and the keys that only i has.
 func (i identity) with(own identity) identity {
 	both := identity{PKI: maps.Clone(i.PKI)}
 	if both.PKI == nil {

@@ -14,34 +14,34 @@ import (
 	"k8s.io/apiserver/pkg/server/healthz"
 )
 
-// Faults of the storage turn /readyz red. The log has them too, once when they begin and
-// once when they are over, for operators who do not poll /readyz.
+// Faults of the storage turn /readyz red. They are also logged, once when they start and
+// once when they end, for operators who do not poll /readyz.
 
-// healthInterval is how often the storage is looked at, and healthTimeout how long it may
-// take to answer. They are variables for tests.
+// healthInterval is the time between two checks of the storage, and healthTimeout bounds
+// each. They are variables for tests.
 var (
 	healthInterval = 5 * time.Second
 	healthTimeout  = 10 * time.Second
 )
 
-// health looks at the storage until it is stopped.
+// health checks the storage until it is stopped.
 type health struct {
 	logger *zap.Logger
 	checks []namedCheck
-	faults map[string]time.Time // since when, by the name of the check
+	faults map[string]time.Time // start of each fault, by the name of the check
 	cancel context.CancelFunc
 
 	interval, timeout time.Duration
 }
 
-// namedCheck is a healthz.HealthChecker. That type is of a package of upstream's server,
-// which the compiler would look through for each program that imports this one.
+// namedCheck is a healthz.HealthChecker. That type belongs to upstream's server, which
+// the compiler would then load for each importer of this package.
 type namedCheck struct {
 	name  string
 	check func(*http.Request) error
 }
 
-// startHealth begins to look.
+// startHealth starts the checks.
 func (s *Server) startHealth() {
 	ctx, cancel := context.WithCancel(context.Background())
 	h := &health{
@@ -55,8 +55,8 @@ func (s *Server) startHealth() {
 	go h.run(ctx)
 }
 
-// stop does not wait for its goroutine, which a disk that hangs may hold: the end of a
-// stop waits for it, with the rest of the family. It may be called on nil.
+// stop does not wait for the goroutine, which a disk that hangs may block. The stop of
+// the control plane waits for it at the end. It may be called on nil.
 func (h *health) stop() {
 	if h != nil {
 		h.cancel()
@@ -72,7 +72,7 @@ func (h *health) run(ctx context.Context) {
 	})
 }
 
-// look runs one check, and logs a change.
+// look runs a check and logs a change.
 func (h *health) look(ctx context.Context, c namedCheck) {
 	limited, cancel := context.WithTimeout(ctx, h.timeout)
 	defer cancel()
@@ -95,7 +95,7 @@ func (h *health) look(ctx context.Context, c namedCheck) {
 	}
 }
 
-// answerCheck asks etcd for a key that need not be there.
+// answerCheck returns a check that reads a key from etcd. The key need not exist.
 func (s *Server) answerCheck() healthz.HealthChecker {
 	key := path.Join(s.config.Etcd.Prefix, "health")
 	timeout := healthTimeout
@@ -105,11 +105,11 @@ func (s *Server) answerCheck() healthz.HealthChecker {
 		case err == nil:
 			return nil
 		case errors.Is(err, context.DeadlineExceeded) && s.member != nil && s.config.Etcd.Name == "":
-			return fmt.Errorf("etcd has not answered for %s: is the disk of Config.DataDir (%s) hung, or the machine overloaded? %w", timeout, s.dir, err)
+			return fmt.Errorf("etcd has not responded for %s: is the disk of Config.DataDir (%s) hung, or the machine overloaded? %w", timeout, s.dir, err)
 		case s.member != nil:
-			return fmt.Errorf("etcd does not answer: do more than half of the members run, and reach each other? %w", err)
+			return fmt.Errorf("etcd does not respond: do more than half of the members run, and reach each other? %w", err)
 		default:
-			return fmt.Errorf("etcd does not answer at Config.Etcd.Endpoints: %w", err)
+			return fmt.Errorf("etcd does not respond at Config.Etcd.Endpoints: %w", err)
 		}
 	})
 }

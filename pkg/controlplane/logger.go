@@ -19,7 +19,7 @@ var logLinesDropped = metrics.NewCounterVec(&metrics.CounterOpts{
 	StabilityLevel: metrics.ALPHA,
 }, []string{"reason"})
 
-// countDropped is called with klog's lock held: it takes counters that are there.
+// countDropped is called with klog's lock held, and uses counters that exist already.
 var countDropped = sync.OnceValue(func() func(reason string, lines int) {
 	legacyregistry.MustRegister(logLinesDropped)
 	counters := map[string]metrics.CounterMetric{}
@@ -29,14 +29,13 @@ var countDropped = sync.OnceValue(func() func(reason string, lines int) {
 	return func(reason string, lines int) { counters[reason].Add(float64(lines)) }
 })
 
-// queueLogger returns logger behind a queue, which klog writes to as well. A host's
-// Logger that blocks or panics then holds up nothing of this control plane, nor of
-// another. stopping is called when a stop begins, detach when klog may write to others,
-// and closeLog last.
+// queueLogger returns logger behind a queue, which klog writes to as well. So a Logger
+// that blocks or panics affects no control plane. stopping is called when a stop begins,
+// detach when klog may write to others, and closeLog last.
 func queueLogger(logger *zap.Logger) (queued *zap.Logger, stopping, detach func(), closeLog func() error) {
 	q := logqueue.New(logger, countDropped())
 	remove, stopping := klogbridge.AttachUntilStop(q.Logger())
-	detach = func() { _ = remove() } // it waits for nothing: the queue is ours
+	detach = func() { _ = remove() } // does not wait
 	return q.Logger(), stopping, detach, func() error {
 		detach()
 		if err := q.Close(); err != nil {

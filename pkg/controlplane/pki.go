@@ -11,9 +11,9 @@ import (
 	"github.com/kubembed/kubembed/pkg/pki"
 )
 
-// PKI returns the authorities and keys that all control planes of one cluster have
-// in common, for Config.PKI of another. With it anybody can be anyone in the
-// cluster: hand it on as you would hand on the keys, and store it with mode 0600.
+// PKI returns the CAs and keys that all control planes of a cluster share, for Config.PKI
+// of another one. Its holder can authenticate as any user: protect it like a private key,
+// and store it with mode 0600.
 func (s *Server) PKI() ([]byte, error) {
 	bundle, err := s.pki.Export()
 	if err != nil {

@@ -15,19 +15,19 @@ import (
 	"github.com/kubembed/kubembed/internal/files"
 )
 
-// portsFile is in DataDir. It is no part of the record: a start does without it, and
-// snapshots do not hold it, so that two control planes restored from one do not want the
-// same port.
+// portsFile is a file in DataDir. It is not part of the record: a start works without it,
+// and snapshots do not have it, so that two control planes restored from one do not use
+// the same port.
 const portsFile = "ports.json"
 
-// ports are the ports of a start where the configuration asks for any free one. The next
-// start takes the same, so that kubeconfigs stay valid. Zero is none.
+// ports are the ports of a start with port 0 in the configuration. The next start uses
+// the same, so that kubeconfigs remain valid. Zero is no port.
 type ports struct {
 	Bind     uint16 `json:"bindAddress,omitempty"`
 	Insecure uint16 `json:"insecureAddr,omitempty"`
 }
 
-// readPorts returns no ports where the file is missing or damaged.
+// readPorts returns no ports if the file is missing or damaged.
 func readPorts(dataDir string) (p ports) {
 	if dataDir == "" {
 		return p
@@ -39,10 +39,10 @@ func readPorts(dataDir string) (p ports) {
 	return p
 }
 
-// keepPorts records the ports of this start. It comes when all parts of DataDir are
-// there, and the ports are bound. A port that was taken is replaced for good: its new
-// owner would get it again at the next start, and this control plane another one each
-// time.
+// keepPorts records the ports of this start when all parts of DataDir exist and the ports
+// are bound. It replaces a port that another process uses permanently: otherwise the
+// other process could use it again at the next start, and this control plane would get
+// another port each time.
 func (s *Server) keepPorts() error {
 	if s.temporary != nil {
 		return nil
@@ -66,21 +66,21 @@ func (s *Server) keepPorts() error {
 	return nil
 }
 
-// keepPort sets kept to the port of listener if the configuration asks for any free one.
+// keepPort sets kept to the port of listener if the configuration has port 0.
 func (s *Server) keepPort(name, address string, listener net.Listener, kept *uint16) {
 	if wanted, errs := parseAddress(name, address); len(errs) > 0 || wanted.Port() != 0 {
 		return
 	}
 	got := netip.MustParseAddrPort(listener.Addr().String()).Port()
 	if *kept != 0 && *kept != got {
-		s.config.Logger.Warn("the port of the last start is taken, and another one is used from now on: "+
-			"kubeconfigs with the old port do not work any more; name a port in the configuration to keep it",
+		s.config.Logger.Warn("the port of the last start is in use, and another one is used from now on: "+
+			"kubeconfigs with the old port no longer work; name a port in the configuration to keep it",
 			zap.String("field", name), zap.Uint16("old", *kept), zap.Uint16("port", got))
 	}
 	*kept = got
 }
 
-// listenAgain binds address, at port kept if it has none of its own and that one is free.
+// listenAgain binds address. If its port is 0, it uses port kept if that is free.
 func listenAgain(name, address string, kept uint16) (net.Listener, error) {
 	addr, errs := parseAddress(name, address)
 	if len(errs) > 0 {
@@ -104,7 +104,7 @@ func listenAgain(name, address string, kept uint16) (net.Listener, error) {
 	}
 }
 
-// listenAt listens for the family of addr: for "tcp", 0.0.0.0 is every IPv6 address too.
+// listenAt listens on the family of addr: with "tcp", 0.0.0.0 is every IPv6 address too.
 func listenAt(addr netip.AddrPort) (net.Listener, error) {
 	network := "tcp"
 	if addr.Addr().Is4() {

@@ -21,7 +21,7 @@ import (
 func TestKubeconfigOutlivesARestart(t *testing.T) {
 	logger, logs := observed(zap.WarnLevel)
 	cfg := controlplane.Config{DataDir: t.TempDir(), InsecureAddr: "127.0.0.1:0", Logger: logger}
-	changed := func() int { return logs.FilterMessageSnippet("port of the last start is taken").Len() }
+	changed := func() int { return logs.FilterMessageSnippet("port of the last start is in use").Len() }
 	server := start(t, cfg)
 	kubeconfig, err := server.Kubeconfig("admin", "system:masters")
 	if err != nil {

@@ -22,47 +22,48 @@ import (
 	"github.com/kubembed/kubembed/pkg/pki"
 )
 
-// ErrUntrusted says that DataDir, or a directory or file in it, or one for snapshots or
-// the audit log, belongs to another user of this machine, or that others may write to it.
-// The error's text names it and the cure.
+// ErrUntrusted is returned if another user of the machine owns or can write to DataDir, a
+// directory or file in it, the directory for snapshots, or the audit log. The error names
+// the path and the remedy.
 var ErrUntrusted = ownership.ErrUntrusted
 
-// recordFile is in DataDir. It lists the parts that a start has found or made there, so
-// that the next start notices missing ones. It is written when a start has keys and
-// etcd: after a crash in the first start there is no record, and the parts are completed.
+// recordFile is a file in DataDir with the parts that a start has found or created there.
+// The next start detects missing ones with it. A start writes it when keys and etcd
+// exist: after a crash in the first start there is no record, and the next start
+// completes the parts.
 const recordFile = "cluster.json"
 
-// recordFormat changes when older versions of this package must not go on with what newer
-// ones have written.
+// recordFormat changes when older versions of this package must not use a DataDir of
+// newer ones.
 const recordFormat = 1
 
-// record is what stands in recordFile.
+// record is the content of recordFile.
 type record struct {
 	Format int `json:"format"`
-	// Etcd is where the state is kept.
+	// Etcd is the kind of etcd that has the state.
 	Etcd etcdPlace `json:"etcd,omitempty"`
-	// PKI has the fingerprints of the CAs and keys, see pki.PKI.Fingerprints. A name that
-	// is missing was not there at the time.
+	// PKI has the fingerprints of the CAs and keys, see pki.PKI.Fingerprints. Those that
+	// did not exist are missing.
 	PKI map[string][]string `json:"pki,omitempty"`
-	// Prefix is the path in etcd below which the objects are. It is empty where an older
-	// version has written the record.
+	// Prefix is the path in etcd below which the objects are. It is empty in records of
+	// older versions.
 	Prefix string `json:"prefix,omitempty"`
-	// Kubernetes is the newest release that has been started here, like v1.37.2. It is
-	// empty where no release has, where the state is in an external etcd, and where a
-	// release with Kubernetes 1.36 has written the record. See checkRelease.
+	// Kubernetes is the newest release that was started here, like v1.37.2. It is empty
+	// before the first start, with an external etcd, and in records of a release with
+	// Kubernetes 1.36. See checkRelease.
 	Kubernetes string `json:"kubernetes,omitempty"`
-	// Restored says that Restore has put a database there that came without keys: those
-	// of the next start replace what the database knows of earlier ones.
+	// Restored is set after Restore of a database without keys: the keys of the next
+	// start replace the earlier ones in the database.
 	Restored bool `json:"restored,omitempty"`
 }
 
-// etcdPlace is where a control plane keeps its state.
+// etcdPlace is the kind of etcd that has the state.
 type etcdPlace string
 
 const (
-	etcdAlone    etcdPlace = "standalone"
-	etcdMembers  etcdPlace = "member"
-	etcdExternal etcdPlace = "external"
+	etcdStandalone etcdPlace = "standalone"
+	etcdMembers    etcdPlace = "member"
+	etcdExternal   etcdPlace = "external"
 )
 
 func (e Etcd) place() etcdPlace {
@@ -72,11 +73,11 @@ func (e Etcd) place() etcdPlace {
 	case e.Name != "":
 		return etcdMembers
 	}
-	return etcdAlone
+	return etcdStandalone
 }
 
-// readRecord returns nil where there is none: a new DataDir, or one of a version that
-// wrote none.
+// readRecord returns nil if there is no record: in a new DataDir, or one of a version
+// without records.
 func readRecord(dir string) (*record, error) {
 	path := filepath.Join(dir, recordFile)
 	data, err := os.ReadFile(path)
@@ -105,7 +106,7 @@ func readRecord(dir string) (*record, error) {
 	return &r, nil
 }
 
-// write replaces the record, for good.
+// write replaces the record durably.
 func (r record) write(dir string) error {
 	data, err := json.MarshalIndent(r, "", "  ")
 	if err == nil {
@@ -122,8 +123,8 @@ func (r *record) equal(other record) bool {
 		maps.EqualFunc(r.PKI, other.PKI, slices.Equal)
 }
 
-// checkKept compares DataDir with its record before anything new is made. With NewCluster
-// it logs the loss.
+// checkKept compares DataDir with its record before anything new is created. With
+// NewCluster it logs the difference.
 func (s *Server) checkKept() (err error) {
 	if s.temporary != nil {
 		return nil
@@ -139,7 +140,7 @@ func (s *Server) checkKept() (err error) {
 	s.newKeys = errors.Is(err, fs.ErrNotExist)
 	err = s.missing()
 	if err != nil && s.config.NewCluster {
-		s.config.Logger.Warn("makes missing parts again, as Config.NewCluster confirms: take it out of the configuration now", zap.Error(err))
+		s.config.Logger.Warn("creating missing parts again, as Config.NewCluster confirms: remove it from the configuration now", zap.Error(err))
 		return nil
 	}
 	return err
@@ -147,7 +148,7 @@ func (s *Server) checkKept() (err error) {
 
 func (s *Server) pkiDir() string { return filepath.Join(s.dir, "pki") }
 
-// missing returns an error that names the lost part of DataDir, or nil.
+// missing returns an error that names the missing part of DataDir, or nil.
 func (s *Server) missing() error {
 	kept := memberdir.HasData(filepath.Join(s.dir, "etcd"))
 	if s.record != nil && s.record.Prefix != "" && s.record.Prefix != s.config.Etcd.Prefix {
@@ -160,7 +161,7 @@ func (s *Server) missing() error {
 		}
 		return nil
 	}
-	// Members that join ask the others, who know whether this one has been started.
+	// A joining member asks the others whether it was started before.
 	if !kept && !s.config.Etcd.external() && len(s.config.Etcd.Join) == 0 {
 		switch s.record.Etcd {
 		case "":
@@ -179,8 +180,8 @@ func (s *Server) missing() error {
 	return nil
 }
 
-// missingKeys is for a DataDir without a record that has a member's data. A first start
-// makes the keys, all of them, before etcd.
+// missingKeys checks a DataDir with etcd data but without a record. A first start creates
+// all keys before etcd.
 func (s *Server) missingKeys() error {
 	if len(s.config.PKI) > 0 {
 		return nil
@@ -196,14 +197,13 @@ func (s *Server) missingKeys() error {
 	return nil
 }
 
-// lost says how to proceed.
+// lost returns an error with the remedies for a missing part.
 func lost(format string, args ...any) error {
 	return fieldpath.New("", "Config.DataDir", ""+format+"; the usual cause is a disk that is not mounted: mount it, or restore a backup or a snapshot (Restore), "+
-		"or set Config.NewCluster for one start, which makes the missing part again, without its objects and for none of its clients", args...)
+		"or set Config.NewCluster for one start, which creates the missing part again, without its objects and clients", args...)
 }
 
-// keepRecord writes down what this start has found or made. It comes when keys and etcd
-// are there.
+// keepRecord records the parts of this start. It is called when keys and etcd exist.
 func (s *Server) keepRecord() error {
 	if s.temporary != nil {
 		return nil
@@ -213,11 +213,11 @@ func (s *Server) keepRecord() error {
 		return nil
 	}
 	if r.Etcd == etcdExternal && s.record != nil && s.record.Etcd != etcdExternal && memberdir.HasData(filepath.Join(s.dir, "etcd")) {
-		s.config.Logger.Warn("the objects in DataDir are no longer used, but those in Config.Etcd.Endpoints: make sure that you meant it",
+		s.config.Logger.Warn("using the objects in Config.Etcd.Endpoints, and no longer those in DataDir: check that this is intended",
 			zap.String("dir", filepath.Join(s.dir, "etcd")))
 	}
 	if changed := s.record.changed(r); len(changed) > 0 {
-		s.config.Logger.Warn("DataDir has other keys than at the last start, as in a rotation: make sure that you meant it",
+		s.config.Logger.Warn("DataDir has other keys than at the last start, as after a rotation: check that this is intended",
 			zap.Strings("keys", changed), zap.String("dir", s.pkiDir()))
 	}
 	if err := r.write(s.dir); err != nil {
@@ -227,7 +227,7 @@ func (s *Server) keepRecord() error {
 	return nil
 }
 
-// changed returns the names of keys that were there before and have changed.
+// changed returns the names of earlier keys that have changed.
 func (r *record) changed(now record) (names []string) {
 	if r == nil {
 		return nil

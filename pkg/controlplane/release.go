@@ -9,15 +9,14 @@ import (
 	"github.com/kubembed/kubembed/pkg/apiserver"
 )
 
-// A release that must not work on the data of another must not open the database either:
-// etcd upgrades it at once, and the release that the error names as the cure could not
-// open it any more. So the record has the release too, beside the API server's key in
-// etcd.
+// A release that must not use the data of another one must not open the database either:
+// etcd upgrades it at once, and the release that the error recommends could no longer
+// open it. So the record has the release, and not only the API server's key in etcd.
 
-// firstRelease is the release of a record that names none.
+// firstRelease is the release of records without one.
 const firstRelease = "v1.36.0"
 
-// checkRelease returns an error if this release must not work on what is in DataDir.
+// checkRelease returns an error if this release must not use the data in DataDir.
 func (s *Server) checkRelease() error {
 	if s.config.Etcd.external() || !s.hadData || s.record == nil {
 		return nil
@@ -25,7 +24,7 @@ func (s *Server) checkRelease() error {
 	stored := s.record.Kubernetes
 	if stored == "" {
 		if s.record.Etcd == "" || s.record.Restored {
-			return nil // The API server finds out.
+			return nil // the API server checks it
 		}
 		stored = firstRelease
 	}
@@ -35,8 +34,8 @@ func (s *Server) checkRelease() error {
 	return nil
 }
 
-// keptRelease returns the release for the record, until the API server has found that
-// this one may work on the objects.
+// keptRelease returns the release for the record, until the API server has checked that
+// this one may use the objects.
 func (s *Server) keptRelease() string {
 	switch {
 	case s.config.Etcd.external():
@@ -49,7 +48,7 @@ func (s *Server) keptRelease() string {
 	return s.record.Kubernetes
 }
 
-// keepRelease notes that this release has been started here, if it is the newest.
+// keepRelease records this release if it is the newest.
 func (s *Server) keepRelease() error {
 	if s.temporary != nil || s.config.Etcd.external() || s.record.Kubernetes == apiserver.KubernetesVersion {
 		return nil

@@ -8,18 +8,18 @@ import (
 	"k8s.io/utils/clock"
 )
 
-// renewInterval is how often certificates are looked at. They are renewed when
-// a third of their life is left, which is months.
+// renewInterval is the time between two checks of the certificates. They are renewed when
+// a third of their validity is left, which is months.
 const renewInterval = 12 * time.Hour
 
-// renewRetry is when that is tried again that has failed.
+// renewRetry is the time until the next try after a failure.
 const renewRetry = time.Hour
 
-// clockInterval is how often the wall clock is read. While a machine sleeps the
-// timers of Go stand still: it may wake with certificates that have expired.
+// clockInterval is the time between two readings of the wall clock. While a machine
+// sleeps, Go's timers stop: it may wake with expired certificates.
 const clockInterval = time.Minute
 
-// clock is the machine's, but for tests.
+// clock returns the machine's clock, or that of a test.
 func (s *Server) clock() clock.WithTicker {
 	if s.config.clock != nil {
 		return s.config.clock
@@ -27,33 +27,33 @@ func (s *Server) clock() clock.WithTicker {
 	return clock.RealClock{}
 }
 
-// renewal is what supervise knows of the certificates.
+// renewal is the state of the renewal of certificates.
 type renewal struct {
 	next   time.Time // by the wall clock
-	reload bool      // what has been renewed is not all in use
+	reload bool      // renewed certificates are not in use yet
 }
 
-// renewWhenDue looks at the certificates if it is time to.
+// renewWhenDue checks the certificates if that is due.
 func (s *Server) renewWhenDue(r *renewal) {
-	now := s.clock().Now().Round(0) // without the monotonic reading, by which Sub would go
+	now := s.clock().Now().Round(0) // without the monotonic reading, which Sub would use
 	switch {
-	case r.next.IsZero(): // the start has looked
+	case r.next.IsZero(): // the start has checked them
 		r.next = now.Add(renewInterval)
 		return
 	case now.Before(r.next) && r.next.Sub(now) <= renewInterval:
-		return // or else the clock was set back
+		return // otherwise the clock was set back
 	}
 	r.next = now.Add(renewInterval)
 	if err := s.renew(r); err != nil {
 		r.next = now.Add(renewRetry)
-		s.config.Logger.Error("certificates are not renewed; they will be tried again", zap.Duration("in", renewRetry), zap.Error(err))
+		s.config.Logger.Error("renewal of certificates failed; it will be tried again", zap.Duration("in", renewRetry), zap.Error(err))
 	}
 }
 
 func (s *Server) renew(r *renewal) error {
-	// A certificate of a CA that is not valid yet is of no use, and says nothing.
+	// Certificates of a CA that is not valid yet are useless.
 	if begin, now := s.pki.CA().Cert.NotBefore, s.clock().Now(); now.Before(begin) {
-		return fmt.Errorf("the CA begins at %s, but the clock says %s, so that clients refuse its certificates: set the clock; if it is right now, and was wrong when the CA was made, stop and replace the CA (package pki)",
+		return fmt.Errorf("the CA is valid from %s, but the clock says %s, so that clients refuse its certificates: set the clock; if it is right now, and was wrong when the CA was created, stop and replace the CA (package pki)",
 			begin.Format(time.RFC3339), now.UTC().Format(time.RFC3339))
 	}
 	renewed, err := s.pki.Renew()

@@ -201,7 +201,7 @@ func TestClockJumpsOfAYear(t *testing.T) {
 	a.clock.set(now.Add(-year))
 	var said []observer.LoggedEntry
 	testwait.True(t, "a year back: the log says so", func() bool {
-		said = logs.FilterMessageSnippet("certificates are not renewed").All()
+		said = logs.FilterMessageSnippet("renewal of certificates failed").All()
 		return len(said) > 0
 	})
 	if text, _ := said[0].ContextMap()["error"].(string); lacks(text, "set the clock", "replace the CA") != "" {

@@ -24,30 +24,30 @@ import (
 	"github.com/kubembed/kubembed/pkg/pki"
 )
 
-// RestoreConfig says how to restore. Its zero value is for a control plane whose etcd
-// is alone in its process.
+// RestoreConfig configures a restore. Its zero value is for a standalone member.
 type RestoreConfig struct {
-	// RevisionBump is added to the snapshot's resource version. It must be more than
+	// RevisionBump is added to the snapshot's resource version. It must be larger than
 	// the number of writes between the snapshot and the restore. If zero,
 	// etcd.DefaultRevisionBump, 1,000,000,000.
 	RevisionBump uint64
 
-	// Name and PeerAddr are those of Config.Etcd, for a member of a cluster. It is a
-	// new cluster, of this one member: start it first, with itself as InitialCluster,
-	// and let the others join it with empty directories. If empty, the member is alone.
+	// Name and PeerAddr are those of Config.Etcd for a member of a cluster. The cluster
+	// is a new one with this member only: start it first, with only itself in
+	// InitialCluster, then let the others join with empty directories. If empty, the
+	// member is standalone.
 	Name, PeerAddr string
 
-	// KeepJoinKubeconfigs leaves the files of Server.JoinKubeconfig valid that were so
-	// when the snapshot was taken and have not expired, also if they were revoked
-	// after it. By default Restore invalidates them all, and all other bootstrap tokens.
+	// KeepJoinKubeconfigs keeps the files of Server.JoinKubeconfig valid that were valid
+	// at the time of the snapshot and have not expired, even if they were revoked later.
+	// If false, Restore invalidates all of them, and all other bootstrap tokens.
 	KeepJoinKubeconfigs bool
 
 	// Key is the Config.SnapshotKey of the control plane that took the snapshot. With it
-	// Restore takes only a snapshot of a holder of the key, from the first byte to the
-	// last, and returns ErrNotAuthentic for any other, before it opens the database in
-	// it. An older snapshot is as authentic as the newest: which one it is, its name and
-	// the time in it say. If nil, anything is taken whose checksums are right, which stop
-	// accidents and nobody who means to change it. At least 32 bytes.
+	// Restore accepts only a complete snapshot that was made with the key. It returns
+	// ErrNotAuthentic for any other, before it opens the database. It does not detect
+	// that an authentic snapshot is not the newest: check its name, or the time in it. If
+	// nil, Restore verifies only the checksums, which detect accidental changes but no
+	// attack. At least 32 bytes.
 	Key []byte
 
 	// Logger receives etcd's log, and a warning with what Restore has invalidated. If
@@ -55,11 +55,11 @@ type RestoreConfig struct {
 	Logger *zap.Logger
 }
 
-// Validate reports every problem at once, each with the field's name.
+// Validate returns one error with all invalid fields and their names.
 func (c RestoreConfig) Validate() error {
 	var errs field.ErrorList
 	if (c.Name == "") != (c.PeerAddr == "") {
-		errs = append(errs, field.Required(field.NewPath("Name"), "Name and PeerAddr are set together, for a member of a cluster, or not at all"))
+		errs = append(errs, field.Required(field.NewPath("Name"), "Name and PeerAddr must be set together, for a member of a cluster"))
 	}
 	if c.PeerAddr != "" {
 		if address, err := netip.ParseAddrPort(c.PeerAddr); err != nil || address.Port() == 0 || address.Addr().Unmap().IsUnspecified() {
@@ -73,47 +73,46 @@ func (c RestoreConfig) Validate() error {
 	return nil
 }
 
-// Restore makes dir a DataDir with what is in a snapshot: one of Server.Snapshot or of
-// Config.Snapshots, or an etcd.db of "etcdctl snapshot save", which brings no authorities
-// and keys, so that Config.PKI or those in dir are used, or else new ones made. r is read
-// from where it is: open the Path of a SnapshotFile, and rewind a file that has been
-// written. Start with the Encryption, Etcd.Prefix and ServiceCIDR of that time.
+// Restore makes dir a DataDir with the content of a snapshot of Server.Snapshot or
+// Config.Snapshots. It also accepts an etcd.db of "etcdctl snapshot save", which has no
+// CAs and keys: the next start uses Config.PKI, those in dir, or new ones. Restore reads
+// r from its present position: open the Path of a SnapshotFile, and rewind a file that
+// was written. Start with the Encryption, Etcd.Prefix and ServiceCIDR of the snapshot.
 //
-// dir is missing, empty, or holds at most the directory pki of the same cluster. The
-// snapshot is checked from end to end before anything is put in place. If Restore fails
-// nothing of it is left. If the process is killed, Start refuses the directory, and
-// Restore can be called again. All is on the disk when it returns. It needs room for
-// the database twice while it works.
+// dir must be missing or empty, or contain only the directory pki of the same cluster.
+// Restore checks the whole snapshot before it writes the result. If it fails, nothing is
+// left. If the process is killed, Start refuses the directory, and Restore can be called
+// again. Everything is synchronized to the disk when it returns. It temporarily needs
+// space for two databases.
 //
-// No client sees time run backwards: resource versions go on above all that were ever
-// given (see RestoreConfig.RevisionBump), and whoever watches or lists at one of before
-// is told, by 410 Gone, to list anew. Clients that had seen objects which the snapshot
-// does not have see them deleted.
+// No client sees an older state as a newer one. Resource versions continue above all
+// earlier ones (see RestoreConfig.RevisionBump). Clients that resume from an older
+// resourceVersion get 410 Gone and must relist. They see objects that are not in the
+// snapshot as deleted.
 //
-// A restore takes back everything that was done after the snapshot, also to keep
-// somebody out:
+// A restore undoes all changes since the snapshot, including revocations:
 //
-//   - Join files that were revoked after the snapshot would be valid again. So Restore
-//     deletes all bootstrap tokens and the certificate requests of their holders that
-//     have not been signed (where those are encrypted, all requests). Workers that have
-//     joined keep their certificates; others need a new file of Server.JoinKubeconfig.
-//     See RestoreConfig.KeepJoinKubeconfigs.
-//   - The keys of nodes and the kubeconfigs that were revoked since are accepted again:
-//     revoke them again.
-//   - RBAC roles and bindings, ServiceAccounts and Secrets that were deleted or narrowed
-//     since are back, and with them the tokens that depend on them. Delete them again
-//     before anybody can connect, for example while BindAddress is a loopback address.
+//   - Join files that were revoked later would be valid again. Restore therefore deletes
+//     all bootstrap tokens, and the unsigned certificate requests of their holders (all
+//     requests, if they are encrypted). Joined workers keep their certificates. Others
+//     need a new file of Server.JoinKubeconfig. See RestoreConfig.KeepJoinKubeconfigs.
+//   - Node keys and kubeconfigs that were revoked later are valid again: revoke them
+//     again.
+//   - RBAC roles and bindings, ServiceAccounts and Secrets that were deleted or reduced
+//     later are back, and so are the tokens that depend on them. Delete them again before
+//     clients can connect, for example while BindAddress is a loopback address.
 //
-// For errors.Is: etcd.ErrCorrupt for a snapshot that was cut short or changed,
-// ErrNotAuthentic for one that RestoreConfig.Key does not vouch for, etcd.ErrHasData,
-// etcd.ErrInUse, etcd.ErrNoSpace, etcd.ErrNewerVersion, apiserver.ErrVersionSkew for one
-// of a release that this one cannot follow, and the cause of ctx when it ends.
+// Restore returns these errors for errors.Is: etcd.ErrCorrupt for a truncated or changed
+// snapshot, ErrNotAuthentic for one that RestoreConfig.Key does not authenticate,
+// etcd.ErrHasData, etcd.ErrInUse, etcd.ErrNoSpace, etcd.ErrNewerVersion,
+// apiserver.ErrVersionSkew for a snapshot of a release that this one cannot follow, and
+// the cause of ctx when it ends.
 func Restore(ctx context.Context, dir string, r io.Reader, cfg RestoreConfig) error {
 	if err := cfg.Validate(); err != nil {
 		return err
 	}
 	if dir == "" {
-		return errors.New("controlplane: restore: no directory is named")
+		return errors.New("controlplane: restore: dir is empty: name a directory")
 	}
 	dir, err := filepath.Abs(dir)
 	if err != nil {
@@ -122,12 +121,12 @@ func Restore(ctx context.Context, dir string, r io.Reader, cfg RestoreConfig) er
 	if cfg.Logger != nil {
 		logger, closeLog := logqueue.Ensure(cfg.Logger, nil)
 		cfg.Logger = logger
-		defer func() { _ = closeLog() }() // a Logger that blocks does not undo the restore
+		defer func() { _ = closeLog() }() // a Logger that blocks does not fail the restore
 	}
 	from := offset(r)
 	if err := restoreLocked(ctx, dir, bufio.NewReaderSize(r, 1<<16), cfg); err != nil {
 		if damaged := archive.Truncated(err) || errors.Is(err, etcd.ErrCorrupt); damaged && from > 0 {
-			// No fault of the snapshot.
+			// The snapshot may be intact.
 			err = fmt.Errorf("the reader was not at the beginning of a file but at offset %d: rewind it with Seek(0, io.SeekStart), or open the file again: %v", from, err) //nolint:errorlint // not ErrCorrupt
 		} else if archive.Truncated(err) && !errors.Is(err, etcd.ErrCorrupt) {
 			err = archive.Corrupt(err)
@@ -137,7 +136,7 @@ func Restore(ctx context.Context, dir string, r io.Reader, cfg RestoreConfig) er
 	return nil
 }
 
-// offset is where a file is read from, or zero for other readers.
+// offset returns the present position in a file, or zero for other readers.
 func offset(r io.Reader) int64 {
 	if seeker, ok := r.(io.Seeker); ok {
 		if at, err := seeker.Seek(0, io.SeekCurrent); err == nil {
@@ -147,8 +146,8 @@ func offset(r io.Reader) int64 {
 	return 0
 }
 
-// restoreLocked keeps every start away meanwhile, and takes away what it made if it
-// fails.
+// restoreLocked locks dir during the restore, and removes what it has created if the
+// restore fails.
 func restoreLocked(ctx context.Context, dir string, r *bufio.Reader, cfg RestoreConfig) (err error) {
 	_, missing := os.Lstat(dir)
 	if err := os.MkdirAll(dir, 0o700); err != nil {
@@ -168,7 +167,7 @@ func restoreLocked(ctx context.Context, dir string, r *bufio.Reader, cfg Restore
 		}
 		lock.Remove()
 		if errors.Is(missing, os.ErrNotExist) {
-			_ = os.Remove(dir) // fails, as it should, unless it is empty
+			_ = os.Remove(dir) // only if it is empty
 		}
 	}()
 	return restore(ctx, dir, r, cfg)
@@ -202,9 +201,9 @@ func restore(ctx context.Context, dir string, r *bufio.Reader, cfg RestoreConfig
 	case err != nil:
 		err = fmt.Errorf("it has %d bytes", len(head))
 	case bytes.HasPrefix(head, []byte{0x1f, 0x8b}):
-		err = errors.New("it is compressed: give it to gunzip first")
+		err = errors.New("it is compressed: decompress it with gunzip")
 	default:
-		err = errors.New("it is neither of Server.Snapshot nor of etcdctl")
+		err = errors.New("it was made neither by Server.Snapshot nor by etcdctl")
 	}
 	err = archive.Corrupt(err)
 	if len(cfg.Key) > 0 {
@@ -213,12 +212,12 @@ func restore(ctx context.Context, dir string, r *bufio.Reader, cfg RestoreConfig
 	return err
 }
 
-// isDatabase looks for the magic number of bbolt's first page.
+// isDatabase checks for the magic number of bbolt's first page.
 func isDatabase(head []byte) bool {
 	return len(head) >= 20 && binary.NativeEndian.Uint32(head[16:]) == 0xED0CDAED
 }
 
-// restoreDatabase notes that the database has come without keys.
+// restoreDatabase restores a database without keys, and records that.
 func restoreDatabase(ctx context.Context, dir string, c etcdrestore.Config, r io.Reader) error {
 	return recorded(dir, func(before *record) error {
 		restoring, err := etcdrestore.Begin(c)
@@ -244,7 +243,7 @@ func restoreDatabase(ctx context.Context, dir string, c etcdrestore.Config, r io
 	})
 }
 
-// recorded calls f with the record of dir, and puts that back if f fails.
+// recorded calls f with the record of dir, and restores the record if f fails.
 func recorded(dir string, f func(before *record) error) error {
 	before, err := readRecord(dir)
 	if err != nil {
@@ -261,8 +260,8 @@ func recorded(dir string, f func(before *record) error) error {
 	return err
 }
 
-// restoreArchive puts the keys in place when all has been read and found whole, and
-// the objects, by which a directory is known to have data, after them.
+// restoreArchive restores the keys after it has verified the whole snapshot, and the
+// objects after them. A directory with objects counts as one with data.
 func restoreArchive(ctx context.Context, dir string, c etcdrestore.Config, a *archive.Reader) (err error) {
 	defer func() { err = a.Vouched(err) }()
 	about, err := a.About()

@@ -16,24 +16,24 @@ import (
 	etcdrestore "github.com/kubembed/kubembed/internal/etcd/restore"
 )
 
-// A snapshot does not know later revocations. So Restore leaves out every
-// bootstrap token, and what holders of one have asked for and not got yet. Keys show
-// both, below any Config.Etcd.Prefix, also where values are encrypted. It also has the
-// leases of the API servers that ran at its time, which would look like a crash to the
-// first start.
+// A snapshot does not know later revocations. Restore therefore leaves out every
+// bootstrap token, and the unsigned certificate requests of token holders. Their keys
+// identify both, with any Config.Etcd.Prefix, and even if values are encrypted. Restore
+// also leaves out the leases of the API servers that ran at the time of the snapshot: to
+// the first start they would look like a crash.
 var (
 	tokenKey   = regexp.MustCompile(`/secrets/` + metav1.NamespaceSystem + `/` + bootstrapapi.BootstrapTokenSecretPrefix + `[a-z0-9]{6}$`)
 	requestKey = regexp.MustCompile(`/certificatesigningrequests/[^/]+$`)
 	serverKey  = regexp.MustCompile(`/masterleases/[^/]+$`)
 )
 
-// encrypted is how a value begins that Config.Encryption has encrypted.
+// encrypted is the prefix of values that Config.Encryption has encrypted.
 var encrypted = []byte("k8s:enc:")
 
-// invalidated collects what a restore has left out.
+// invalidated collects the tokens and requests that a restore has left out.
 type invalidated struct{ tokens, requests []string }
 
-// apply makes a restore leave it out, join files only if they are not kept.
+// apply configures a restore to leave them out, unless join files are kept.
 func (i *invalidated) apply(c *etcdrestore.Config, keepJoinKubeconfigs bool) {
 	c.Drop = func(key, value []byte) bool {
 		return isServerLease(key, value) || !keepJoinKubeconfigs && (isToken(key, value) || isTokenRequest(key, value))
@@ -49,16 +49,16 @@ func (i *invalidated) apply(c *etcdrestore.Config, keepJoinKubeconfigs bool) {
 	}
 }
 
-// log reports the keys that were left out. The name of a token is no secret.
+// log logs the keys that were left out. The name of a token is not a secret.
 func (i *invalidated) log(logger *zap.Logger) {
 	if logger != nil && len(i.tokens)+len(i.requests) > 0 {
-		logger.Warn("the join files of before the restore are invalid, because some may have been revoked after the snapshot: workers that have joined are not affected, others need a new JoinKubeconfig",
+		logger.Warn("the join files from before the restore are invalid, because some may have been revoked after the snapshot: workers that have joined are not affected, others need a new JoinKubeconfig",
 			zap.Strings("tokens", i.tokens), zap.Strings("certificate-requests", i.requests))
 	}
 }
 
-// isServerLease reports whether it says that an API server is alive. Custom resources may
-// have such keys too.
+// isServerLease reports whether an object is the lease of an API server. Custom resources
+// may have such keys too.
 func isServerLease(key, value []byte) bool {
 	return serverKey.Match(key) && decode(value, &corev1.Endpoints{}) //nolint:staticcheck // what upstream stores
 }
@@ -75,8 +75,8 @@ func isToken(key, value []byte) bool {
 	return decode(value, &secret) && secret.Type == bootstrapapi.SecretTypeBootstrapToken
 }
 
-// isTokenRequest reports whether an object is, or may be, a certificate request by the
-// holder of a bootstrap token that has not been signed. It would be, after the restore.
+// isTokenRequest reports whether an object is, or may be, an unsigned certificate request
+// of the holder of a bootstrap token. It would be signed after the restore.
 func isTokenRequest(key, value []byte) bool {
 	if !requestKey.Match(key) {
 		return false
@@ -88,8 +88,7 @@ func isTokenRequest(key, value []byte) bool {
 	return decode(value, &request) && strings.HasPrefix(request.Spec.Username, bootstrapapi.BootstrapUserPrefix) && len(request.Status.Certificate) == 0
 }
 
-// decode reads an object as the API server has stored it, and reports whether it is of
-// the type of into.
+// decode decodes a stored object, and reports whether it has the type of into.
 func decode(value []byte, into runtime.Object) bool {
 	object, _, err := scheme.Codecs.UniversalDeserializer().Decode(value, nil, into)
 	return err == nil && object == into

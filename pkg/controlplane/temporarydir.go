@@ -13,14 +13,14 @@ import (
 
 const (
 	// sweepTimeout bounds a sweep, which takes milliseconds. It is shorter than
-	// goroutinesTimeout, as a stop waits for the sweep.
+	// goroutinesTimeout, because a stop waits for the sweep.
 	sweepTimeout = 4 * time.Second
-	// sweepFirst is the free space below which a start sweeps before it begins, as it
-	// may need the space that killed processes have taken.
+	// sweepFirst is the free space below which a start sweeps first, because it may need
+	// the space of killed processes.
 	sweepFirst = 512 << 20
 )
 
-// makeTemporary makes the directory of an ephemeral control plane.
+// makeTemporary creates the directory of an ephemeral control plane.
 func (s *Server) makeTemporary(ctx context.Context) (err error) {
 	if free, ok := diskspace.Free(os.TempDir()); ok && free < sweepFirst {
 		s.sweep(ctx)
@@ -32,10 +32,9 @@ func (s *Server) makeTemporary(ctx context.Context) (err error) {
 	return nil
 }
 
-// startSweep removes the directories of killed processes in the background, whether the
-// control plane is ephemeral or not: a host may have got a DataDir since. The goroutine
-// is of the control plane's family, so that a stop waits for it: a process that lives for
-// a second sweeps, too.
+// startSweep removes the directories of killed processes in the background, also for a
+// durable control plane: the host may have switched to a DataDir. A stop waits for the
+// goroutine, so that a process that lives for only a second sweeps too.
 func (s *Server) startSweep() {
 	go s.sweep(context.Background())
 }
@@ -48,6 +47,6 @@ func (s *Server) sweep(ctx context.Context) {
 		s.config.Logger.Info("removed the temporary directory of a process that was killed", zap.String("path", path))
 	}
 	if err != nil {
-		s.config.Logger.Info("temporary directories of killed processes cannot be removed", zap.Error(err))
+		s.config.Logger.Info("cannot remove temporary directories of killed processes", zap.Error(err))
 	}
 }
