@@ -41,7 +41,7 @@ func (s *Server) Checkpoint(ctx context.Context) (*Checkpoint, error) {
 // versions go on.
 //
 // When Rollback returns, the control plane has applied the changes. Authorization,
-// admission and quotas are those of the checkpoint, removed custom resources are no
+// admission and quotas match the checkpoint, removed custom resources are no
 // longer served, and controllers have stopped to write. This takes milliseconds, some
 // tens of them with new custom resources, and up to a second with new admission policies.
 //

@@ -32,8 +32,8 @@ type Component interface {
 	// system:NAME, and in its user agent.
 	Name() string
 
-	// Run works with the control plane of config until ctx ends, then stops what it has
-	// started and returns. The control plane waits for that, at most ten seconds, and
+	// Run works with the control plane of config until ctx ends, then stops its
+	// goroutines and returns. The control plane waits for that, at most ten seconds, and
 	// ignores the result. If Run returns or panics before ctx ends, the component has
 	// failed, and the control plane stops. So does it after klog.Fatal and klog.Exit in
 	// the component, and after a panic in a goroutine of Run that client-go or

@@ -166,7 +166,7 @@ func (c *components) fail(err error) {
 	})
 }
 
-// wait returns when all components are ready. Its error names those that are not.
+// wait returns when all components are ready. Its error names the others.
 func (c *components) wait(ctx context.Context) error {
 	for _, o := range c.all {
 		if err := c.announce(ctx, o); err != nil {
@@ -181,8 +181,8 @@ func (c *components) running() bool {
 	return c.cancel != nil && slices.ContainsFunc(c.all, func(o *component) bool { return !closed(o.ended) })
 }
 
-// stop ends the components' context and waits for them. The error names those that have
-// not ended in time. It may be called again, and before start.
+// stop ends the components' context and waits for them. The error names components that
+// have not ended in time. It may be called again, and before start.
 func (c *components) stop() error {
 	if c.cancel == nil {
 		return nil

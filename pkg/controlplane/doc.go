@@ -158,7 +158,7 @@
 // # Encryption
 //
 // Config.Encryption encrypts Secrets, and other resources that it names, before they are
-// stored in etcd. The keys are the host's or those of a key-management service. A start
+// stored in etcd. The keys belong to the host or to a key-management service. A start
 // without a key that stored objects need fails with apiserver.ErrUndecryptable and names
 // the object. [Server.Reencrypt] completes a change of keys.
 //
@@ -253,13 +253,13 @@
 //   - a serving certificate, requested by the node, for its own name and the addresses
 //     that its Node has registered.
 //
-// Some names and addresses are reserved and get no serving certificate: those of the
-// control plane, of Services, of webhooks that are called by URL or have a certificate of
-// [Server.ServingCertificate], and of a cloud's metadata service. Those of the control
-// plane are the ones in its serving certificate, Config.Hosts among them, and those of
-// every server that shares its etcd. Loopback addresses are accepted only if BindAddress
-// is loopback too. A kubelet on the machine of the control plane, or of such a webhook,
-// gets its certificate once its Node has the label node-role.kubernetes.io/control-plane.
+// Names and addresses of the control plane, of Services and of a cloud's metadata service
+// are reserved and get no serving certificate. So are webhooks that are called by URL or
+// have a certificate of [Server.ServingCertificate]. The control plane's names and
+// addresses are in its serving certificate, Config.Hosts among them. They include every
+// server that shares its etcd. Loopback addresses are accepted only if BindAddress is
+// loopback too. A kubelet on the machine of the control plane, or of such a webhook, gets
+// its certificate once its Node has the label node-role.kubernetes.io/control-plane.
 // Kubelets cannot set that label themselves.
 //
 // Other requests of kubelets get the condition Denied with a reason, and a warning in the
@@ -334,7 +334,7 @@
 // kubembed_snapshot_last_success_timestamp_seconds. Upstream's metrics and etcd's cover
 // all control planes of the process.
 //
-// The API server serves the metrics at /metrics, with those of an embedded etcd, under
+// The API server serves the metrics at /metrics, with an embedded etcd's, under
 // kube-apiserver's names. It serves /statusz, and /flagz, which shows Config as
 // kube-apiserver's flags, without secrets. /readyz, /livez and /healthz have all of
 // kube-apiserver's checks. Config.Profiling adds /debug/pprof. Clients cannot change

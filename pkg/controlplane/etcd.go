@@ -32,8 +32,9 @@ const minQuotaBytes = 2 << 20
 // plane at a time, elected by Leases. When that control plane is closed, another takes
 // over within about a second. When it is killed, another takes over after 15 to 20
 // seconds. The endpoints of the kubernetes Service are the addresses of all running
-// control planes, with one port: those that do not listen on loopback must use the same
-// port. A CRD is established after five seconds, when all control planes know it.
+// control planes, with one port: control planes that do not listen on loopback must use
+// the same port. A CRD is established after five seconds, when all control planes know
+// it.
 //
 // A control plane continues to run while its etcd is unavailable. /readyz is red, and
 // requests that need etcd fail within seconds. Elected components are stopped after ten

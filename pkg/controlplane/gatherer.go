@@ -9,21 +9,21 @@ import (
 	"k8s.io/component-base/metrics/legacyregistry"
 )
 
-// Metrics returns the metrics that prometheus.DefaultGatherer lacks: those of this
-// control plane, with the label control_plane, the address of its listener, and those of
-// the Kubernetes code for the whole process. A host serves both:
+// Metrics returns the metrics that prometheus.DefaultGatherer lacks: this control
+// plane's, with the label control_plane, the address of its listener, and the Kubernetes
+// code's for the whole process. A host serves both:
 //
 //	all := prometheus.Gatherers{prometheus.DefaultGatherer, cp.Metrics()}
 //	http.Handle("/metrics", promhttp.HandlerFor(all, promhttp.HandlerOpts{}))
 //
 // Metrics of the process that are in both, such as go_* and process_*, are left to the
-// DefaultGatherer, which also has those of etcd. Gatherers of several control planes can
+// DefaultGatherer, which also has etcd's. Gatherers of several control planes can
 // be combined too. The metrics of the process are then in the Gatherer of the first
 // running control plane whose Metrics was called, so that they are counted once. The
 // Gatherer of a stopped control plane returns no metrics and no error.
 //
 // Clients get the metrics of one control plane and of the process at /metrics of the API
-// server, with those of an embedded etcd, and without the host's.
+// server, with an embedded etcd's, and without the host's.
 func (s *Server) Metrics() prometheus.Gatherer {
 	planes.Lock()
 	defer planes.Unlock()

@@ -133,7 +133,7 @@ func joinSecret(token join.Token, expiration time.Time) *corev1.Secret {
 // does not survive if an older copy of DataDir or of an external etcd is put back by
 // other means: revoke the file again.
 //
-// Workers that have joined stay, including those of a thief. Their certificates are their
+// Workers that have joined stay, including a thief's. Their certificates are their
 // own, are renewed while their kubelets run, and outlive the file and the Node.
 // [Server.RevokeNode] revokes one of them. The node names that were claimed with a file
 // are in the Secrets in kube-system with the ID of its token. The ID is in the name of

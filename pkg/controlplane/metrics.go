@@ -29,7 +29,7 @@ type measured struct {
 var planes struct {
 	sync.Mutex
 	running []*measured
-	// gathered are those whose Metrics was called, in this order.
+	// gathered are the control planes whose Metrics was called, in this order.
 	gathered []*measured
 }
 

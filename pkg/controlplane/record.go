@@ -42,7 +42,7 @@ type record struct {
 	Format int `json:"format"`
 	// Etcd is the kind of etcd that has the state.
 	Etcd etcdPlace `json:"etcd,omitempty"`
-	// PKI has the fingerprints of the CAs and keys, see pki.PKI.Fingerprints. Those that
+	// PKI has the fingerprints of the CAs and keys, see pki.PKI.Fingerprints. Keys that
 	// did not exist are missing.
 	PKI map[string][]string `json:"pki,omitempty"`
 	// Prefix is the path in etcd below which the objects are. It is empty in records of

@@ -31,7 +31,7 @@ type RestoreConfig struct {
 	// etcd.DefaultRevisionBump, 1,000,000,000.
 	RevisionBump uint64
 
-	// Name and PeerAddr are those of Config.Etcd for a member of a cluster. The cluster
+	// Name and PeerAddr are the ones in Config.Etcd of a member of a cluster. The cluster
 	// is a new one with this member only: start it first, with only itself in
 	// InitialCluster, then let the others join with empty directories. If empty, the
 	// member is standalone.
@@ -50,7 +50,7 @@ type RestoreConfig struct {
 	// attack. At least 32 bytes.
 	Key []byte
 
-	// Logger receives etcd's log, and a warning with what Restore has invalidated. If
+	// Logger receives etcd's log, and a warning with the invalidated join files. If
 	// nil, nothing is logged.
 	Logger *zap.Logger
 }

@@ -114,7 +114,7 @@ func (s *Server) Err() error {
 // return, and the Logger two seconds for each line. A temporary directory is removed.
 //
 // The error names the parts that could not be stopped. All others are stopped. Later
-// calls, and those of Close, wait for the first call and return its error.
+// calls, also of Close, wait for the first call and return its error.
 //
 // Shutdown returns at the latest a minute and a half after ctx has ended or
 // RequestTimeout has passed, even if a disk hangs. The error then names the part that is

@@ -108,8 +108,8 @@ func (s *Server) unwind(ctx context.Context) error {
 	return s.teardown.stack.Unwind(context.WithoutCancel(ctx))
 }
 
-// waitForAll waits for the goroutines of the control plane, except those that have
-// already missed their deadline.
+// waitForAll waits for the goroutines of the control plane, unless they have already
+// missed their deadline.
 func (s *Server) waitForAll() error {
 	if s.components != nil && !s.components.running() {
 		s.waitForGoroutines(s.components.family)
