@@ -316,7 +316,7 @@ func TestNodeClientRequests(t *testing.T) {
 	}
 }
 
-// TestApprovalByHand: what is nobody's business waits for an administrator.
+// TestApprovalByHand: requests that no controller handles wait for an administrator.
 func TestApprovalByHand(t *testing.T) {
 	server := start(t, controlplane.Config{})
 	client := admin(t, server)

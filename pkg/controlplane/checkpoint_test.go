@@ -34,8 +34,9 @@ func restore(t testing.TB, saved *controlplane.Checkpoint) {
 	}
 }
 
-// What was deleted comes back as it was, custom resources with their definition.
-func TestRestoreBringsBack(t *testing.T) {
+// TestRollbackRestoresObjects: deleted objects are put back unchanged, custom resources
+// with their CRD.
+func TestRollbackRestoresObjects(t *testing.T) {
 	t.Parallel()
 	server := start(t, controlplane.Config{})
 	client := admin(t, server)
@@ -84,8 +85,9 @@ func TestRestoreBringsBack(t *testing.T) {
 	}
 }
 
-// Watches go on, and tell of an object that was replaced that it went and came.
-func TestRestoreIsSeenByWatches(t *testing.T) {
+// TestRollbackIsSeenByWatches: watches continue, and report the deletion and the creation
+// of a replaced object.
+func TestRollbackIsSeenByWatches(t *testing.T) {
 	t.Parallel()
 	server := start(t, controlplane.Config{})
 	configMaps := admin(t, server).CoreV1().ConfigMaps("default")
@@ -139,8 +141,9 @@ func TestRestoreIsSeenByWatches(t *testing.T) {
 	}
 }
 
-// A writer that does not end is told of.
-func TestRestoreNamesWhatKeepsChanging(t *testing.T) {
+// TestRollbackNamesKeysThatKeepChanging: the error names the keys of a writer that does
+// not stop.
+func TestRollbackNamesKeysThatKeepChanging(t *testing.T) {
 	t.Parallel()
 	server := start(t, controlplane.Config{})
 	saved := checkpoint(t, server)
@@ -207,7 +210,7 @@ func TestCheckpointsAreIndependent(t *testing.T) {
 	want("a", false)
 }
 
-func TestRestoreAfterTheEnd(t *testing.T) {
+func TestRollbackAfterClose(t *testing.T) {
 	t.Parallel()
 	server, err := controlplane.Start(t.Context(), controlplane.Config{})
 	if err != nil {
@@ -223,10 +226,10 @@ func TestRestoreAfterTheEnd(t *testing.T) {
 	}
 }
 
-// TestRestoreWhileACRDIsDeleted: the custom resources were missing when upstream's
+// TestRollbackWhileCRDIsDeleted: the custom resources were missing when upstream's
 // finalizer took more than a second, as on a busy machine. One that a finalizer of its
 // own holds makes it take so long here.
-func TestRestoreWhileACRDIsDeleted(t *testing.T) { // not parallel: it counts goroutines
+func TestRollbackWhileCRDIsDeleted(t *testing.T) { // not parallel: it counts goroutines
 	server := start(t, controlplane.Config{})
 	createWidgets(t, server)
 	for i := range 20 {

@@ -13,8 +13,8 @@ import (
 	"github.com/kubembed/kubembed/pkg/controlplane"
 )
 
-// TestRestoreWaitsForWrites: what a request in flight writes is gone after the restore.
-func TestRestoreWaitsForWrites(t *testing.T) {
+// TestRollbackWaitsForWrites: what a request in flight writes is gone after the restore.
+func TestRollbackWaitsForWrites(t *testing.T) {
 	t.Parallel()
 	server := start(t, controlplane.Config{})
 	saved := checkpoint(t, server)

@@ -269,7 +269,7 @@ func (c Config) Validate() error {
 	errs = append(errs, c.validatePKI(field.NewPath("PKI"))...)
 	errs = append(errs, c.Etcd.validate(field.NewPath("Etcd"))...)
 	if c.Etcd.Name != "" && c.DataDir == "" {
-		errs = append(errs, field.Required(field.NewPath("DataDir"), "a member of a cluster (Etcd.Name) must keep what it has acknowledged"))
+		errs = append(errs, field.Required(field.NewPath("DataDir"), "a member of a cluster (Etcd.Name) must keep its acknowledged writes"))
 	}
 	errs = append(errs, c.Snapshots.validate(field.NewPath("Snapshots"), c.DataDir)...)
 	errs = append(errs, validateSnapshotKey(field.NewPath("SnapshotKey"), c.SnapshotKey)...)

@@ -41,7 +41,7 @@ func (s *Server) startElections() error {
 }
 
 // startControllers starts the core controllers without waiting for them: the API server
-// has already created what they would create first.
+// has already created their first objects.
 func (s *Server) startControllers() error {
 	if s.config.DisableCoreControllers {
 		s.controllers = newComponents(nil, s.family, s.config.Logger)

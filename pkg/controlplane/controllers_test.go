@@ -235,7 +235,7 @@ func TestResourceQuota(t *testing.T) {
 		t.Fatal(err)
 	}
 	used("pods", "0")
-	// Nothing but the controller can tell that the first of these is gone.
+	// Only the controller detects the deletion of the first one.
 	used("count/widgets.example.com", "0")
 	if _, err := widgets(t, server).Create(t.Context(), newWidget("one"), metav1.CreateOptions{}); err != nil {
 		t.Fatal(err)

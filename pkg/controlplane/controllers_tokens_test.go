@@ -83,8 +83,8 @@ func TestBootstrapTokens(t *testing.T) {
 	}
 }
 
-// TestCertificateControllersWithout: what is not served is not waited for, and
-// nobody complains about it.
+// TestCertificateControllersWithout: controllers do not wait for resources that are not
+// served, and log nothing.
 func TestCertificateControllersWithout(t *testing.T) {
 	for _, off := range []string{"certificates.k8s.io/v1", "authorization.k8s.io/v1", "rbac.authorization.k8s.io/v1"} {
 		t.Run(strings.ReplaceAll(off, "/", " "), func(t *testing.T) {
@@ -122,10 +122,10 @@ func TestCertificateControllersWithout(t *testing.T) {
 	}
 }
 
-// certificateControllers are on the stacks of those that have work.
+// certificateControllers is on the stacks of running controllers.
 const certificateControllers = "internal/certificates.(*Controllers).run"
 
-// runs tells whether something of that name is on a stack of this process.
+// runs reports whether name is on a stack of this process.
 func runs(name string) bool {
 	var stacks bytes.Buffer
 	_ = pprof.Lookup("goroutine").WriteTo(&stacks, 2)

@@ -66,7 +66,8 @@ func TestRestartKeepsObjects(t *testing.T) {
 	}
 }
 
-// TestRestartKeepsIdentities: workers and pods carry on with what they have.
+// TestRestartKeepsIdentities: workers and pods continue with their certificates and
+// tokens.
 func TestRestartKeepsIdentities(t *testing.T) {
 	dir := t.TempDir()
 	server := start(t, controlplane.Config{DataDir: dir})
@@ -134,9 +135,8 @@ func TestDataDirIsPrivate(t *testing.T) {
 	}
 }
 
-// TestRestartRepairsRBAC is what upstream does with its bootstrap policy:
-// missing roles come back, missing permissions too, what was added stays, and
-// who does not want that says so.
+// TestRestartRepairsRBAC: as in upstream, a restart adds missing roles and permissions of
+// the bootstrap policy. Additions stay, and an annotation switches this off.
 func TestRestartRepairsRBAC(t *testing.T) {
 	dir := t.TempDir()
 	server := start(t, controlplane.Config{DataDir: dir})

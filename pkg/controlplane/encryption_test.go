@@ -238,7 +238,8 @@ func TestReencryptBesideWriters(t *testing.T) {
 	}
 }
 
-// TestStartWithoutTheKey fails at once, and says what is missing.
+// TestStartWithoutTheKey: the start fails at once and names the object that needs the
+// key.
 func TestStartWithoutTheKey(t *testing.T) {
 	dir := t.TempDir()
 	right := apiserver.EncryptionKey{Secretbox: key(1, 32)}

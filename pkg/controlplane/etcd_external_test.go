@@ -24,7 +24,7 @@ func wantConfigMap(t *testing.T, server *controlplane.Server, name, value string
 	}
 }
 
-// TestMoveIn: what was in an etcd elsewhere goes on in this process.
+// TestMoveIn: a member in this process continues with the objects of an external etcd.
 func TestMoveIn(t *testing.T) {
 	t.Parallel()
 	e := etcdtest.Start(t)
@@ -49,8 +49,8 @@ func TestMoveIn(t *testing.T) {
 	}
 }
 
-// TestMoveOut: what was in this process goes on in an etcd elsewhere, which etcdutl has
-// made of the snapshot.
+// TestMoveOut: an external etcd, which etcdutl has restored from a snapshot, continues
+// with the objects of a member in this process.
 func TestMoveOut(t *testing.T) {
 	t.Parallel()
 	server := start(t, controlplane.Config{})
@@ -63,7 +63,7 @@ func TestMoveOut(t *testing.T) {
 		t.Fatal(err)
 	}
 	dir := filepath.Join(t.TempDir(), "elsewhere")
-	// As "etcdutl snapshot restore etcd.db --data-dir elsewhere".
+	// Like "etcdutl snapshot restore etcd.db --data-dir DIR".
 	err := etcdutl.NewV3(zap.NewNop()).Restore(etcdutl.RestoreConfig{
 		SnapshotPath: database, OutputDataDir: dir, Name: "default",
 		PeerURLs: []string{"http://localhost:2380"}, InitialCluster: "default=http://localhost:2380", InitialClusterToken: "etcd-cluster",

@@ -52,8 +52,7 @@ func TestEtcdConfig(t *testing.T) {
 	}
 }
 
-// TestEtcdTLSFiles: files that are mixed up or missing are named, with what is wrong,
-// before anything is started.
+// TestEtcdTLSFiles: errors name mixed up and missing files before anything is started.
 func TestEtcdTLSFiles(t *testing.T) {
 	dir := t.TempDir()
 	files := func(dir string) (ca, cert, key string) {
@@ -92,7 +91,7 @@ func TestEtcdTLSFiles(t *testing.T) {
 	}
 }
 
-// TestEndpointsDoNotAnswer: the start is bounded, and says what is in the way.
+// TestEndpointsDoNotAnswer: the start fails in bounded time and names the cause.
 func TestEndpointsDoNotAnswer(t *testing.T) {
 	silent, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {

@@ -14,7 +14,7 @@ import (
 	"github.com/kubembed/kubembed/pkg/controlplane"
 )
 
-// A host serves its own metrics and those of the control plane at one path.
+// A host serves its own metrics and the control plane's at one path.
 func ExampleServer_Metrics() {
 	cp, err := controlplane.Start(context.Background(), controlplane.Config{})
 	if err != nil {

@@ -80,7 +80,7 @@ func lacksField(packages map[string]structs, pkg, kind, path string) string {
 	for name := range strings.SplitSeq(path, ".") {
 		members := packages[pkg][kind]
 		if members == nil {
-			return "" // of a type elsewhere
+			return "" // of an upstream type
 		}
 		next, ok := members[name]
 		if !ok {

@@ -40,7 +40,7 @@ func ownTemp(t testing.TB) string {
 func setTemp(t testing.TB, dir string) {
 	t.Helper()
 	t.Setenv("TMPDIR", dir)
-	t.Setenv("TMP", dir) // what it is called on Windows
+	t.Setenv("TMP", dir) // the name on Windows
 }
 
 func closeServer(t testing.TB, server *controlplane.Server) {
@@ -133,7 +133,7 @@ func hostPort(t testing.TB, rawURL string) string {
 	return u.Host
 }
 
-// entries are the names of what is in a directory.
+// entries returns the names in a directory.
 func entries(t testing.TB, dir string) (names []string) {
 	t.Helper()
 	list, err := os.ReadDir(dir)

@@ -101,7 +101,7 @@ func TestSignalsAreTheHosts(t *testing.T) {
 	}
 }
 
-// quietMain is the host. It writes what it does not like into the file given.
+// quietMain is the host. It writes its findings to the given file.
 func quietMain(args []string) error {
 	klog.Info("before")
 	before := snapshot()

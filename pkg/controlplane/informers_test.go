@@ -34,8 +34,8 @@ import (
 // acknowledgedTries is how often each is tried: in this process most tries failed.
 const acknowledgedTries = 30
 
-// asker is a client of the administrator, and makes those of others, all over the same
-// path to the server.
+// asker is an administrator's client, and creates other users' clients with the same path
+// to the server.
 type asker struct {
 	ctx    context.Context
 	config *rest.Config
@@ -48,8 +48,7 @@ func (a asker) as(user string, groups ...string) kubernetes.Interface {
 	return kubernetes.NewForConfigOrDie(config)
 }
 
-// wait asks as fast as it can until done: what is asked for next is to come right after
-// it.
+// wait polls without a pause until done, so that the next request follows immediately.
 func (a asker) wait(what string, done func() (bool, error)) error {
 	for deadline := time.Now().Add(time.Minute); time.Now().Before(deadline); {
 		if ok, err := done(); ok || err != nil {

@@ -143,7 +143,7 @@ func TestJoinKubeconfig(t *testing.T) {
 	t.Run("and nothing else", func(t *testing.T) { wantNothingElse(t, client, name) })
 }
 
-// wantNothingElse tries what whoever has stolen a join file would try.
+// wantNothingElse tries the requests of a thief of a join file.
 func wantNothingElse(t *testing.T, client kubernetes.Interface, ownSecret string) {
 	ctx := t.Context()
 	errs := map[string]error{}
@@ -411,8 +411,8 @@ func TestJoinKubeconfigAfterTheEnd(t *testing.T) {
 	}
 }
 
-// A join file outlives a restart, and so does what it may do: bindings that are
-// gone are there again.
+// TestJoinKubeconfigAfterARestart: a join file and its permissions survive a restart,
+// which adds missing bindings.
 func TestJoinKubeconfigAfterARestart(t *testing.T) {
 	cfg := controlplane.Config{DataDir: t.TempDir()}
 	server := start(t, cfg)

@@ -115,8 +115,8 @@ func TestStartOnADiskThatIsFull(t *testing.T) {
 	startsAgain(t, cfg, names)
 }
 
-// TestSmallDiskIsWrittenTo for longer than etcd's log fits on it, and started on again:
-// what was overwritten is given back.
+// TestSmallDiskIsWrittenTo writes more than fits into etcd's log on the disk, and starts
+// again: the space of old revisions is freed.
 func TestSmallDiskIsWrittenTo(t *testing.T) {
 	disk := memoryDisk(t, 290)
 	cfg := controlplane.Config{DataDir: filepath.Join(disk, "data")}

@@ -32,7 +32,7 @@ import (
 	"github.com/kubembed/kubembed/pkg/etcd"
 )
 
-// oldConfig is that of a control plane on what was unpacked into dir.
+// oldConfig returns the Config for the data that was unpacked into dir.
 func oldConfig(dir string, record *olddata.Record) controlplane.Config {
 	cfg := controlplane.Config{DataDir: filepath.Join(dir, olddata.DataDir), SnapshotKey: record.SnapshotKey}
 	if record.Secretbox != nil {
@@ -97,8 +97,8 @@ func TestOldDataIsKept(t *testing.T) {
 	}
 }
 
-// TestOldDataDir starts on the DataDir of an earlier release: every object is there, what
-// that release has issued is valid, and what it has set up is obeyed.
+// TestOldDataDir starts on the DataDir of an earlier release: every object exists, and
+// the release's certificates, tokens and settings are valid.
 func TestOldDataDir(t *testing.T) {
 	t.Parallel()
 	oldDataDirs(t, []string{olddata.Stopped, olddata.Encrypted}, func(t *testing.T, dir string, record *olddata.Record) {
@@ -156,8 +156,7 @@ func TestOldSnapshot(t *testing.T) {
 	})
 }
 
-// oldPlaneMain is a control plane on what was unpacked into the directory given, until
-// stdin ends.
+// oldPlaneMain runs a control plane on the unpacked data in a directory until stdin ends.
 func oldPlaneMain(args []string) error {
 	record, err := olddata.ReadRecord(args[0])
 	if err != nil {
@@ -208,9 +207,8 @@ func TestOldDataDirKilled(t *testing.T) {
 	})
 }
 
-// wantOldObjects compares what is served with what the earlier release has served. After
-// a restore resource versions differ, and objects have been removed that are valid for
-// moments only.
+// wantOldObjects compares the served objects with those of the earlier release. After a
+// restore, resource versions differ, and short-lived objects are removed.
 func wantOldObjects(t *testing.T, server *controlplane.Server, record *olddata.Record, restored bool) {
 	t.Helper()
 	client, err := dynamic.NewForConfig(server.ClientConfig())

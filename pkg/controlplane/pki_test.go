@@ -27,8 +27,8 @@ func listPods(t *testing.T, client kubernetes.Interface) error {
 	return err
 }
 
-// TestSharedPKI: whoever is known to one control plane is known to another that has
-// its PKI and its objects, and to none that has its objects alone.
+// TestSharedPKI: a client of one control plane can use another one with its PKI and
+// objects, but not one with only its objects.
 func TestSharedPKI(t *testing.T) {
 	firstDir := t.TempDir()
 	first := start(t, controlplane.Config{DataDir: firstDir})

@@ -131,7 +131,7 @@ func TestMissingPartsAreNotMadeAgain(t *testing.T) {
 		refused(t, etcd.ErrDataMissing, "Config.Etcd.Endpoints")
 	})
 
-	// The record alone is written again.
+	// Only the record is written again.
 	if err := os.Remove(filepath.Join(dir, "cluster.json")); err != nil {
 		t.Fatal(err)
 	}

@@ -262,8 +262,8 @@ func approveByHand(t testing.TB, server *controlplane.Server, name string) {
 	}
 }
 
-// TestReservationsOutliveARestart: those of nodes that were deleted meanwhile do
-// not, as by a control plane without core controllers.
+// TestReservationsOutliveARestart: reservations survive a restart, except for nodes that
+// were deleted in the meantime, for example by a control plane without core controllers.
 func TestReservationsOutliveARestart(t *testing.T) {
 	cfg := controlplane.Config{DataDir: t.TempDir()}
 	server := start(t, cfg)

@@ -146,7 +146,7 @@ func offset(r io.Reader) int64 {
 	return 0
 }
 
-// restoreLocked locks dir during the restore, and removes what it has created if the
+// restoreLocked locks dir during the restore, and removes its files if the
 // restore fails.
 func restoreLocked(ctx context.Context, dir string, r *bufio.Reader, cfg RestoreConfig) (err error) {
 	_, missing := os.Lstat(dir)

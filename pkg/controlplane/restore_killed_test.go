@@ -29,7 +29,7 @@ func restoreMain(args []string) error {
 	return nil
 }
 
-// TestKilledRestore kills restores at any moment: what they leave has everything, or is
+// TestKilledRestore kills restores at any moment: the directory has all objects, or is
 // refused until it is restored again.
 func TestKilledRestore(t *testing.T) {
 	t.Parallel()

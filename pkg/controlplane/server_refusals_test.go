@@ -14,8 +14,7 @@ import (
 	"github.com/kubembed/kubembed/pkg/controlplane"
 )
 
-// TestRefusals: what is wrong with a request is said in upstream's words, the
-// same in-process and over TLS.
+// TestRefusals: errors of requests have upstream's texts, in-process and over TLS.
 func TestRefusals(t *testing.T) {
 	server := start(t, controlplane.Config{})
 	for name, client := range map[string]*kubernetes.Clientset{

@@ -39,9 +39,9 @@ func endedWatches(t *testing.T) (n float64) {
 }
 
 // TestSlowWatchEnds: a watch that is not read ends, in this process as over TLS, by
-// upstream's watch cache. Its client gets what was waiting and then the end of the
-// stream, without an error, from which reflectors go on where they were. A watch of the
-// bench ended so at event 438 of 5,000.
+// upstream's watch cache. Its client gets the pending events and then the end of the
+// stream, without an error, from where reflectors resume. A watch of the bench ended so
+// at event 438 of 5,000.
 func TestSlowWatchEnds(t *testing.T) {
 	t.Parallel()
 	server := start(t, controlplane.Config{})

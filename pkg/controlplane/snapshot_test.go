@@ -82,8 +82,8 @@ func (s *seen) value(name string) string {
 	return s.values[name]
 }
 
-// TestRestoreUnderALiveInformer: clients that lived through a restore, on another
-// machine, have to forget what was after the snapshot.
+// TestRestoreUnderALiveInformer: informers that run on another machine during a restore
+// drop the objects from after the snapshot.
 func TestRestoreUnderALiveInformer(t *testing.T) {
 	server := start(t, controlplane.Config{DataDir: t.TempDir()})
 	client := admin(t, server)
@@ -184,8 +184,8 @@ func unpack(t testing.TB, snapshot []byte) map[string][]byte {
 	}
 }
 
-// TestRestoreOfADatabase: what etcdctl saves has no keys, which are then those that
-// the directory has.
+// TestRestoreOfADatabase: a snapshot of etcdctl has no keys, and the directory's keys are
+// used.
 func TestRestoreOfADatabase(t *testing.T) {
 	server := start(t, controlplane.Config{})
 	putConfigMap(t, admin(t, server), "kept", "x")

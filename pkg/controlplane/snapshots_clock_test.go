@@ -17,7 +17,7 @@ import (
 )
 
 // TestSnapshotsAfterAClockCorrection: the newest snapshots are kept, whatever the clock
-// says, and those of a time when it was wrong make room for them.
+// says, and older ones with a wrong time are deleted.
 func TestSnapshotsAfterAClockCorrection(t *testing.T) {
 	const year = 365 * 24 * time.Hour
 	clock := newAlarmClock(time.Now())

@@ -23,8 +23,8 @@ import (
 	"github.com/kubembed/kubembed/pkg/controlplane"
 )
 
-// alarmClock tells what its timers are set to, which is when those who set them begin
-// to wait.
+// alarmClock reports the durations that its timers are set to. The caller then starts to
+// wait.
 type alarmClock struct {
 	*clocktesting.FakeClock
 	set chan time.Duration
@@ -174,7 +174,7 @@ func TestScheduleOfSnapshots(t *testing.T) {
 	if err := os.Remove(dir); err != nil {
 		t.Fatal(err)
 	}
-	// It is made anew where it is gone.
+	// It is created again if it is missing.
 	clock.Step(time.Minute)
 	clock.waits(t, time.Hour)
 	third := name(1)
@@ -188,8 +188,9 @@ func TestScheduleOfSnapshots(t *testing.T) {
 	}
 }
 
-// TestSnapshotsAreOfOne of those that share an etcd, and taken by another when that one
-// is closed. Where etcd is away nothing is left of them.
+// TestSnapshotsAreOfOne: one of the control planes that share an etcd takes the
+// snapshots, and another one when that is closed. A snapshot that fails because etcd is
+// unavailable leaves nothing.
 func TestSnapshotsAreOfOne(t *testing.T) {
 	t.Parallel()
 	const interval = 30 * time.Second

@@ -199,7 +199,7 @@ func TestDamagedDataDir(t *testing.T) {
 			if damage.is != nil && !errors.Is(err, damage.is) {
 				t.Errorf("%v is no %v", err, damage.is)
 			}
-			// etcd takes a snapshot every so many entries, whoever has written them.
+			// etcd takes a snapshot after a number of entries.
 			after := slices.DeleteFunc(list(t, dir), func(file string) bool {
 				return strings.HasSuffix(file, ".snap") && !slices.Contains(before, file)
 			})

@@ -31,7 +31,7 @@ func TestStartAndStopAgainAndAgain(t *testing.T) {
 		}
 		closeServer(t, server)
 	}
-	cycle(0) // what is made once in a process
+	cycle(0) // creates the parts that a process has once
 	cycle(1)
 	goroutines, files, heap := goleak.IgnoreCurrent(), openFiles(t), heapAlloc()
 	for i := range times {

@@ -240,8 +240,7 @@ func insecureAddress() (*zap.Logger, <-chan string) {
 	})), address
 }
 
-// unfinished is a request to create a configmap of which the server has seen
-// half.
+// unfinished is a half-sent request to create a ConfigMap.
 type unfinished struct {
 	conn   net.Conn
 	reader *bufio.Reader

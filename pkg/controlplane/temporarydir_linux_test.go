@@ -6,8 +6,8 @@ import (
 	"github.com/kubembed/kubembed/pkg/controlplane"
 )
 
-// TestRoomThatKilledProcessesHad: a start that would fail for want of what they have
-// left begins with removing it.
+// TestRoomThatKilledProcessesHad: a start without enough free space first removes the
+// directories of killed processes.
 func TestRoomThatKilledProcessesHad(t *testing.T) {
 	disk := smallDisk(t, 400)
 	setTemp(t, disk)

@@ -5,7 +5,7 @@ import (
 	"testing"
 )
 
-// onTmpfs tells whether what is in dir is in memory only.
+// onTmpfs reports whether dir is in memory only.
 func onTmpfs(t testing.TB, dir string) bool {
 	t.Helper()
 	var fs syscall.Statfs_t

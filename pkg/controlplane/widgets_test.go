@@ -39,7 +39,7 @@ var widgetDefinition = &apiextensionsv1.CustomResourceDefinition{
 
 var widgetResource = schema.GroupVersionResource{Group: "example.com", Version: "v1", Resource: "widgets"}
 
-// createWidgets creates the definition and waits until widgets are served.
+// createWidgets creates the CRD and waits until widgets are served.
 func createWidgets(t testing.TB, server *controlplane.Server) {
 	t.Helper()
 	if err := defineWidgets(t.Context(), server.ClientConfig()); err != nil {

@@ -14,12 +14,12 @@ import (
 )
 
 // macEntry is the last entry of a snapshot that was taken with a key: the HMAC-SHA-256 of
-// every byte of the archive before it, in hexadecimal. It covers the names, sizes and order
-// of the other entries too.
+// every byte of the archive before it, in hexadecimal. It covers the names, sizes and
+// order of the other entries too.
 const macEntry = "HMAC-SHA256"
 
-// MinKey is the shortest key, in bytes: the length of the hash. RFC 2104 discourages shorter
-// keys.
+// MinKey is the shortest key, in bytes: the length of the hash. RFC 2104 discourages
+// shorter keys.
 const MinKey = sha256.Size
 
 // tarBlock is the size of a block of a tar archive. Two empty blocks end the archive.

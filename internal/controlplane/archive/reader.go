@@ -40,7 +40,8 @@ type Reader struct {
 	sums   strings.Builder
 }
 
-// NewReader returns a Reader that authenticates the snapshot with key, unless key is empty.
+// NewReader returns a Reader that authenticates the snapshot with key, unless key is
+// empty.
 func NewReader(r io.Reader, key []byte) *Reader {
 	source := newAuthenticator(r, key)
 	return &Reader{source: source, tar: tar.NewReader(source)}
@@ -63,8 +64,8 @@ func (a *Reader) next(name string) (io.Reader, error) {
 	return io.TeeReader(a.tar, a.sum), nil
 }
 
-// Vouched adds ErrNotAuthentic to an error about a damaged snapshot, if there is a key and no
-// MAC has confirmed the bytes read so far.
+// Vouched adds ErrNotAuthentic to an error about a damaged snapshot, if there is a key
+// and no MAC has confirmed the bytes read so far.
 func (a *Reader) Vouched(err error) error { return a.source.vouched(err) }
 
 // finish records the checksum of the entry that was read.
@@ -106,8 +107,8 @@ func (a *Reader) About() (about About, err error) {
 // Database returns the snapshot of etcd. It is called after About.
 func (a *Reader) Database() (io.Reader, error) { return a.next(databaseEntry) }
 
-// Rest reads the entries after the database to the end of the archive. It returns the CAs and
-// keys if the snapshot is complete and unchanged.
+// Rest reads the entries after the database to the end of the archive. It returns the CAs
+// and keys if the snapshot is complete and unchanged.
 func (a *Reader) Rest() ([]byte, error) {
 	bundle, err := a.small(pkiEntry)
 	if err != nil {

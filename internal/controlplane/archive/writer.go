@@ -1,6 +1,6 @@
 // Package archive is the format of snapshots of a control plane: a tar archive with a
-// description, a snapshot of etcd, the CAs and service-account keys, checksums, and a MAC if
-// there is a key.
+// description, a snapshot of etcd, the CAs and service-account keys, checksums, and a MAC
+// if there is a key.
 package archive
 
 import (
@@ -15,8 +15,8 @@ import (
 	"time"
 )
 
-// The entries of a snapshot in their order. macEntry may follow. A snapshot without sumsEntry
-// was truncated.
+// The entries of a snapshot in their order. macEntry may follow. A snapshot without
+// sumsEntry was truncated.
 const (
 	aboutEntry    = "snapshot.json"
 	databaseEntry = "etcd.db"
@@ -33,7 +33,7 @@ type About struct {
 	Kubernetes string    `json:"kubernetes"`
 	Etcd       string    `json:"etcd"`
 	Time       time.Time `json:"time"`
-	// Prefix and ServiceCIDR are those of Config, for the next start.
+	// Prefix and ServiceCIDR are the ones in Config, for the next start.
 	Prefix      string `json:"prefix"`
 	ServiceCIDR string `json:"serviceCIDR"`
 	// Revision is that of etcd. The database may have a few more.

@@ -64,8 +64,8 @@ func (l *boundLock) bind(ctx context.Context) (context.Context, context.CancelFu
 	}
 }
 
-// Elections are the elections that one server takes part in. A nil *Elections is that of a
-// server that shares its etcd with no other.
+// Elections are the elections that one server takes part in. A nil *Elections is that of
+// a server that shares its etcd with no other.
 type Elections struct {
 	client    kubernetes.Interface
 	identity  string
@@ -141,7 +141,8 @@ func (e *Elections) Stop() {
 	e.leases.Shutdown()
 }
 
-// Hold takes part in the election for the Lease name until Stop. Holds reports the result.
+// Hold takes part in the election for the Lease name until Stop. Holds reports the
+// result.
 func (e *Elections) Hold(name string) {
 	set := func(held bool) {
 		e.mu.Lock()
@@ -185,9 +186,9 @@ func (e *Elections) freedOf(name string) chan struct{} {
 	return e.freed[name]
 }
 
-// Lead calls run each time this server acquires the Lease name, until ctx ends. One server
-// holds a Lease at a time. The context of run ends when ctx ends or the Lease is lost; run
-// must return then. Lead calls standby when another server holds the Lease.
+// Lead calls run each time this server acquires the Lease name, until ctx ends. One
+// server holds a Lease at a time. The context of run ends when ctx ends or the Lease is
+// lost; run must return then. Lead calls standby when another server holds the Lease.
 func (e *Elections) Lead(ctx context.Context, name string, standby func(), run func(context.Context)) {
 	freed := e.freedOf(name)
 	for ctx.Err() == nil {
@@ -198,9 +199,9 @@ func (e *Elections) Lead(ctx context.Context, name string, standby func(), run f
 	}
 }
 
-// campaign is one candidacy. It returns when the Lease is lost, or when another server has
-// released it: the next candidacy then acquires it at once, where upstream retries only
-// after seconds.
+// campaign is one candidacy. It returns when the Lease is lost, or when another server
+// has released it: the next candidacy then acquires it at once, where upstream retries
+// only after seconds.
 func (e *Elections) campaign(ctx context.Context, name string, freed <-chan struct{}, standby func(), run func(context.Context)) error {
 	logger := e.logger.With(zap.String("lease", name))
 	elected := make(chan context.Context, 1)
@@ -278,8 +279,8 @@ func (e *Elections) serve(ctx, leading context.Context, logger *zap.Logger, run 
 	<-returned
 }
 
-// Servers returns the addresses of all serving control planes, without loopback addresses.
-// They are the endpoints of the kubernetes Service.
+// Servers returns the addresses of all serving control planes, without loopback
+// addresses. They are the endpoints of the kubernetes Service.
 func (e *Elections) Servers(ctx context.Context) (addrs []netip.Addr, err error) {
 	slices, err := e.client.DiscoveryV1().EndpointSlices(metav1.NamespaceDefault).List(ctx,
 		metav1.ListOptions{LabelSelector: discoveryv1.LabelServiceName + "=kubernetes"})

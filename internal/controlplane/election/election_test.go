@@ -36,9 +36,9 @@ func (l *memoryLock) RecordEvent(string) {}
 func (l *memoryLock) Identity() string   { return "this" }
 func (l *memoryLock) Describe() string   { return "memory" }
 
-// TestElectionIgnoresTimeInLease: elections rely on client-go to judge a Lease by the time
-// at which it saw the Lease change. A Lease that a stopped server renewed a year ahead is
-// taken over as early as any other, and a Lease of a year ago no earlier.
+// TestElectionIgnoresTimeInLease: elections rely on client-go to judge a Lease by the
+// time at which it saw the Lease change. A Lease that a stopped server renewed a year
+// ahead is taken over as early as any other, and a Lease of a year ago no earlier.
 func TestElectionIgnoresTimeInLease(t *testing.T) {
 	t.Parallel()
 	const duration = time.Second

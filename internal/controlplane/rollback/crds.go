@@ -29,8 +29,8 @@ func newCRDDeadlines(now time.Time) crdDeadlines {
 
 // awaitTerminating reports whether to wait for a CRD that is being deleted and belongs to
 // the checkpoint. Upstream's finalizer would also delete the custom resources that the
-// rollback puts back. It ends soonest if there are none, so this deletes them too, even if
-// they have finalizers.
+// rollback puts back. It ends soonest if there are none, so this deletes them too, even
+// if they have finalizers.
 func (r *rollback) awaitTerminating(ctx context.Context, differences []checkpoint.Difference) (wait bool, err error) {
 	now := time.Now()
 	for _, d := range differences {

@@ -25,7 +25,8 @@ const (
 var serverLeases = []string{"masterleases/", "peerserverleases/"}
 
 // owners are resources in whose name controllers create and delete objects. Controllers
-// must see that an owner is deleted before its dependents are, or they create those again.
+// must see that an owner is deleted before its dependents are, or they create those
+// again.
 var owners = []string{
 	"namespaces/", "services/specs/", "minions/",
 	"deployments/", "replicasets/", "statefulsets/", "daemonsets/", "controllers/",
@@ -95,12 +96,12 @@ func (r *rollback) groupVersions(differences []checkpoint.Difference) (all []sch
 
 func objectName(key string) string { return key[strings.LastIndexByte(key, '/')+1:] }
 
-// unregisterTimeout bounds the wait for the API server to delete the APIServices of deleted
-// CRDs.
+// unregisterTimeout bounds the wait for the API server to delete the APIServices of
+// deleted CRDs.
 const unregisterTimeout = time.Second
 
-// deleteAPIs deletes CRDs, and then the APIServices that the API server does not delete by
-// itself. It does not create its own again once it has deleted them.
+// deleteAPIs deletes CRDs, and then the APIServices that the API server does not delete
+// by itself. It does not create its own again once it has deleted them.
 func (r *rollback) deleteAPIs(ctx context.Context, differences []checkpoint.Difference) error {
 	groups := map[string]bool{}
 	for _, resource := range r.customResources(differences) {

@@ -23,8 +23,8 @@ type Server interface {
 	WaitForWrites(ctx context.Context) error
 	// WaitForStored returns when the server has applied changes that were made in etcd.
 	WaitForStored(ctx context.Context, changes []access.StoredChange) error
-	// WaitForAPIs returns when the server serves exactly those of the custom resources and
-	// group versions that exist.
+	// WaitForAPIs returns when the server serves the existing ones of these custom
+	// resources and group versions, and no others.
 	WaitForAPIs(ctx context.Context, resources []schema.GroupResource, versions []schema.GroupVersion) error
 }
 
@@ -41,9 +41,9 @@ type Config struct {
 }
 
 const (
-	// settleTime is how long nothing may change before a rollback ends: controllers may be
-	// about to make a request when the objects that they write to are deleted. It is longer
-	// on a busy machine, where undoing takes longer too.
+	// settleTime is how long nothing may change before a rollback ends: controllers may
+	// be about to make a request when the objects that they write to are deleted. It is
+	// longer on a busy machine, where undoing takes longer too.
 	settleTime = 5 * time.Millisecond
 	// drainTimeout bounds the wait for requests in flight: one may hang in a webhook.
 	drainTimeout = time.Second
@@ -53,15 +53,15 @@ const (
 type state int
 
 const (
-	// draining waits for requests in flight, so that those of controllers do not write
-	// after the rollback. It is followed by comparing.
+	// draining waits for requests in flight, so that controllers do not write after the
+	// rollback. It is followed by comparing.
 	draining state = iota
 	// comparing finds the differences from the checkpoint. It is followed by awaitingCRDs
-	// or undoing if there are any. Otherwise by done if nothing was undone, or nothing has
-	// changed while settling; else by settling.
+	// or undoing if there are any. Otherwise by done if nothing was undone, or nothing
+	// has changed while settling; else by settling.
 	comparing
-	// awaitingCRDs waits for CRDs that upstream's finalizer is deleting. It is followed by
-	// comparing.
+	// awaitingCRDs waits for CRDs that upstream's finalizer is deleting. It is followed
+	// by comparing.
 	awaitingCRDs
 	// undoing writes the differences back. It is followed by comparing.
 	undoing
@@ -86,8 +86,8 @@ type rollback struct {
 	undone      map[string]bool         // keys
 }
 
-// Run brings the objects back to the checkpoint. It returns when nothing changes any more. If
-// ctx ends before, the error names the keys that keep changing.
+// Run brings the objects back to the checkpoint. It returns when nothing changes any
+// more. If ctx ends before, the error names the keys that keep changing.
 func Run(ctx context.Context, c Config) error {
 	r := &rollback{Config: c, undone: map[string]bool{}, crdDeadlines: newCRDDeadlines(time.Now())}
 	for current := draining; current != done; {

@@ -16,8 +16,8 @@ import (
 const (
 	// overhead is the size of a snapshot without the database.
 	overhead = 1 << 20
-	// A snapshot on etcd's disk starts if this much more is free than etcd needs: a segment
-	// of its log. It is cut short before etcd would refuse writes.
+	// A snapshot on etcd's disk starts if this much more is free than etcd needs: a
+	// segment of its log. It is cut short before etcd would refuse writes.
 	spaceToStart    = 64 << 20
 	spaceToContinue = 16 << 20
 	// checkInterval is the number of bytes between two checks of the free space.
@@ -42,8 +42,8 @@ func NewDisk(field, dir, data string, needed func() int64) *Disk {
 	return &Disk{field: field, dir: dir, data: data, needed: needed, free: diskspace.Free, same: diskspace.Same}
 }
 
-// shared returns the bytes that must stay free for etcd, and false if the snapshots are on
-// another disk.
+// shared returns the bytes that must stay free for etcd, and false if the snapshots are
+// on another disk.
 func (d *Disk) shared() (int64, bool) {
 	if d.needed == nil || !d.same(d.dir, d.data) {
 		return 0, false
@@ -60,9 +60,9 @@ func (d *Disk) noSpace(free, snapshot, etcdNeeds int64) error {
 	return fieldpath.New("", d.field, "%s: %w: %s: name a directory on another disk, set a lower Keep, or delete other files", d.dir, etcd.ErrNoSpace, text)
 }
 
-// makeRoom deletes the oldest snapshots until there is space for one of size bytes. It keeps
-// the newest one that is not empty. If deletions cannot free enough space, it deletes only
-// those that keep etcd from accepting writes.
+// makeRoom deletes the oldest snapshots until there is space for one of size bytes. It
+// keeps the newest one that is not empty. If deletions cannot free enough space, it
+// deletes only as many as etcd needs to accept writes.
 func (d *Disk) makeRoom(present files, size int64, logger *zap.Logger) error {
 	free, ok := d.free(d.dir)
 	if !ok {
@@ -92,8 +92,8 @@ func (d *Disk) makeRoom(present files, size int64, logger *zap.Logger) error {
 	return nil
 }
 
-// low reports whether etcd has too little space to accept writes. It is for a disk that etcd
-// shares: it reads only etcd's directory.
+// low reports whether etcd has too little space to accept writes. It is for a disk that
+// etcd shares: it reads only etcd's directory.
 func (d *Disk) low() bool {
 	free, ok := d.free(d.data)
 	return ok && free < d.needed()

@@ -14,22 +14,23 @@ import (
 	"github.com/kubembed/kubembed/internal/fieldpath"
 )
 
-// The names of snapshots are kubembed-CLUSTER-NUMBER-TIME.tar. NUMBER counts the snapshots of
-// a cluster in the directory, because times go back when a clock is corrected. Earlier
-// versions named them kubembed-TIME.tar. Those come before all others.
+// The names of snapshots are kubembed-CLUSTER-NUMBER-TIME.tar. NUMBER counts the
+// snapshots of a cluster in the directory, because times go back when a clock is
+// corrected. Earlier versions named them kubembed-TIME.tar. Those come before all others.
 const (
 	snapshotPrefix, snapshotSuffix = "kubembed-", ".tar"
 	snapshotTime                   = "20060102T150405.000Z"
 	unfinishedSuffix               = ".unfinished"
 )
 
-// futureTolerance is the difference between the clocks of two machines from which a snapshot
-// counts as one from the future.
+// futureTolerance is the difference between the clocks of two machines from which a
+// snapshot counts as one from the future.
 const futureTolerance = time.Minute
 
 var snapshotName = regexp.MustCompile(`\A` + snapshotPrefix + `(?:([0-9a-f]{8})-([0-9]{10,18})-)?([0-9TZ.]+)\` + snapshotSuffix + `\z`)
 
-// File is a snapshot in a directory. Earlier versions did not give it a Cluster and a Number.
+// File is a snapshot in a directory. Earlier versions did not give it a Cluster and a
+// Number.
 type File struct {
 	Path    string
 	Cluster string
@@ -42,8 +43,8 @@ func fileName(cluster string, number uint64, now time.Time) string {
 	return fmt.Sprintf("%s%s-%010d-%s%s", snapshotPrefix, cluster, number, now.UTC().Format(snapshotTime), snapshotSuffix)
 }
 
-// parseName returns false for names of other files, and of snapshots of other clusters unless
-// cluster is empty. Snapshots of earlier versions belong to every cluster.
+// parseName returns false for names of other files, and of snapshots of other clusters
+// unless cluster is empty. Snapshots of earlier versions belong to every cluster.
 func parseName(name, cluster string) (f File, ok bool) {
 	parts := snapshotName.FindStringSubmatch(name)
 	if parts == nil || parts[1] != "" && cluster != "" && parts[1] != cluster {
@@ -67,8 +68,8 @@ type files struct {
 	sharesDisk bool     // with etcd
 }
 
-// readDir returns the snapshots of a cluster, of all clusters if cluster is empty. A missing
-// directory has none.
+// readDir returns the snapshots of a cluster, of all clusters if cluster is empty. A
+// missing directory has none.
 func readDir(dir, cluster string) (files, error) {
 	entries, err := os.ReadDir(dir)
 	if err != nil && !os.IsNotExist(err) {
@@ -125,8 +126,8 @@ func (f files) bytes() (sum int64) {
 	return sum
 }
 
-// spare returns the snapshots that may be deleted to free space: those older than the newest
-// one that is not empty.
+// spare returns the snapshots that may be deleted to free space: those older than the
+// newest one that is not empty.
 func (f files) spare() files {
 	newest := len(f.finished) - 1
 	for newest > 0 && f.finished[newest].Size == 0 {

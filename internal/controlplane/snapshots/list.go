@@ -5,8 +5,9 @@ import (
 	"slices"
 )
 
-// List returns the finished snapshots in dir that are not empty, the newest first: by number
-// within a cluster, by time between clusters. Snapshots of earlier versions are last.
+// List returns the finished snapshots in dir that are not empty, the newest first: by
+// number within a cluster, by time between clusters. Snapshots of earlier versions are
+// last.
 func List(dir string) ([]File, error) {
 	entries, err := os.ReadDir(dir)
 	if err != nil {

@@ -1,6 +1,6 @@
 // Package snapshots keeps snapshots of a control plane in a directory: it takes them at
-// intervals and on request, deletes old ones, and leaves etcd the space that it needs on the
-// same disk.
+// intervals and on request, deletes old ones, and leaves etcd the space that it needs on
+// the same disk.
 package snapshots
 
 import (
@@ -51,7 +51,7 @@ const (
 
 // Config describes a schedule. All fields are required but Interval and Timeout.
 type Config struct {
-	// Dir, Interval, Keep and Timeout are those of controlplane.Snapshots, with defaults for
+	// Dir, Interval, Keep and Timeout are as in controlplane.Snapshots, with defaults for
 	// Dir and Keep.
 	Dir      string
 	Interval time.Duration
@@ -103,16 +103,16 @@ func Start(c Config) *Schedule {
 	return s
 }
 
-// Stop ends the schedule and its snapshots without waiting. It may be called again, and on
-// nil.
+// Stop ends the schedule and its snapshots without waiting. It may be called again, and
+// on nil.
 func (s *Schedule) Stop() {
 	if s != nil {
 		s.cancel(etcd.ErrClosed)
 	}
 }
 
-// Wait returns when the schedule has ended after Stop. If a disk hangs it returns an error,
-// and a goroutine stays. It may be called on nil.
+// Wait returns when the schedule has ended after Stop. If a disk hangs it returns an
+// error, and a goroutine stays. It may be called on nil.
 func (s *Schedule) Wait() error {
 	if s == nil {
 		return nil
@@ -181,7 +181,8 @@ func (s *Schedule) run(ctx context.Context) {
 	}
 }
 
-// startDelay returns a random part of maxStartDelay, or of the interval if that is shorter.
+// startDelay returns a random part of maxStartDelay, or of the interval if that is
+// shorter.
 func (s *Schedule) startDelay() time.Duration {
 	return rand.N(min(s.Interval, maxStartDelay)) + 1
 }
@@ -237,7 +238,8 @@ func (s *Schedule) survey(ctx context.Context, _ *task) error {
 	return nil
 }
 
-// relieve deletes the oldest snapshots if etcd refuses writes for lack of space on their disk.
+// relieve deletes the oldest snapshots if etcd refuses writes for lack of space on their
+// disk.
 func (s *Schedule) relieve(ctx context.Context) error {
 	present := s.present.Load()
 	if present == nil || !present.sharesDisk || len(present.finished) < 2 || !s.Disk.low() {
@@ -272,8 +274,8 @@ func (s *Schedule) read(cluster string) (files, error) {
 	return present, err
 }
 
-// take takes a snapshot, deletes the oldest ones, and returns the path. When ctx has ended it
-// only cleans up.
+// take takes a snapshot, deletes the oldest ones, and returns the path. When ctx has
+// ended it only cleans up.
 func (s *Schedule) take(ctx context.Context, t *task) (path string, err error) {
 	size, err := s.Size(ctx)
 	if err != nil {
@@ -329,8 +331,8 @@ func (s *Schedule) write(ctx context.Context, path string) error {
 	return err
 }
 
-// log logs the snapshot at path, which was started at begin, and the snapshots that are gone
-// since.
+// log logs the snapshot at path, which was started at begin, and the snapshots that are
+// gone since.
 func (s *Schedule) log(path string, begin time.Time, before files) {
 	fields := []zap.Field{zap.String("path", path), zap.Duration("took", s.Clock.Since(begin))}
 	if info, err := os.Stat(path); err == nil {
@@ -344,8 +346,8 @@ func (s *Schedule) log(path string, begin time.Time, before files) {
 	}
 }
 
-// Take takes a snapshot at once, and delays the next scheduled one by the interval. An error
-// with a file means that the snapshot was taken but an old one not deleted.
+// Take takes a snapshot at once, and delays the next scheduled one by the interval. An
+// error with a file means that the snapshot was taken but an old one not deleted.
 func (s *Schedule) Take(ctx context.Context) (File, error) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
@@ -385,8 +387,8 @@ func (s *Schedule) Take(ctx context.Context) (File, error) {
 	}
 }
 
-// Advice names the snapshots that can be deleted if etcd has too little space on their disk.
-// It is empty if there are none. It may be called on nil.
+// Advice names the snapshots that can be deleted if etcd has too little space on their
+// disk. It is empty if there are none. It may be called on nil.
 func (s *Schedule) Advice() string {
 	if s == nil {
 		return ""

@@ -9,8 +9,8 @@ import (
 	"github.com/kubembed/kubembed/internal/fieldpath"
 )
 
-// task is work on the disk of the snapshots. It has its own goroutine, because calls on a disk
-// that hangs cannot be interrupted.
+// task is work on the disk of the snapshots. It has its own goroutine, because calls on a
+// disk that hangs cannot be interrupted.
 type task struct {
 	timeout *time.Timer
 	done    chan struct{}
@@ -37,8 +37,8 @@ func (s *Schedule) current() *task {
 	return s.task
 }
 
-// begin makes t the current task when the previous one has ended. Wait waits for every task
-// that began before ctx ended.
+// begin makes t the current task when the previous one has ended. Wait waits for every
+// task that began before ctx ended.
 func (s *Schedule) begin(ctx context.Context, t *task) error {
 	for {
 		s.mu.Lock()
@@ -69,9 +69,9 @@ func (s *Schedule) begin(ctx context.Context, t *task) error {
 	}
 }
 
-// do runs work and returns when work has ended. It returns an error if work does not end soon
-// after ctx or the timeout; no other task starts until it has. do waits for the tasks of other
-// calls.
+// do runs work and returns when work has ended. It returns an error if work does not end
+// soon after ctx or the timeout; no other task starts until it has. do waits for the
+// tasks of other calls.
 func (s *Schedule) do(ctx context.Context, work func(context.Context, *task) error) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)

@@ -18,8 +18,8 @@ import (
 	"github.com/kubembed/kubembed/internal/ownership"
 )
 
-// WriteFile writes a snapshot of size bytes to path, and replaces a file that exists. disk is
-// that of path. A disk that hangs may block it forever.
+// WriteFile writes a snapshot of size bytes to path, and replaces a file that exists.
+// disk is that of path. A disk that hangs may block it forever.
 func WriteFile(ctx context.Context, path string, size int64, disk *Disk, logger *zap.Logger, write func(io.Writer) error) error {
 	path, err := replaceable(path)
 	if err != nil {
@@ -35,8 +35,8 @@ func WriteFile(ctx context.Context, path string, size int64, disk *Disk, logger 
 	})
 }
 
-// replaceable returns the path to rename a finished file to: path, or the target if path is a
-// symbolic link.
+// replaceable returns the path to rename a finished file to: path, or the target if path
+// is a symbolic link.
 func replaceable(path string) (string, error) {
 	info, err := os.Lstat(path)
 	if err == nil && info.Mode()&fs.ModeSymlink != 0 {
@@ -65,8 +65,8 @@ func temporaryName(path string) string {
 	return fmt.Sprintf("%s.%016x%s", path, rand.Uint64(), unfinishedSuffix)
 }
 
-// removeLeftovers removes the temporary files for name that killed processes have left. It
-// ignores errors.
+// removeLeftovers removes the temporary files for name that killed processes have left.
+// It ignores errors.
 func removeLeftovers(dir, name string) {
 	entries, _ := os.ReadDir(dir)
 	for _, entry := range entries {
@@ -78,8 +78,8 @@ func removeLeftovers(dir, name string) {
 	}
 }
 
-// writeWhole leaves a complete, synchronized file at path, or none. While it is written, the
-// file is at temporary, in the same directory, and locked.
+// writeWhole leaves a complete, synchronized file at path, or none. While it is written,
+// the file is at temporary, in the same directory, and locked.
 func writeWhole(ctx context.Context, path, temporary string, write func(io.Writer) error) (err error) {
 	file, err := createLocked(temporary)
 	if err != nil {
