@@ -98,7 +98,7 @@ func (s *Server) startupKeys() []string {
 
 // adoptStartup makes the first values of the startup keys part of the checkpoint.
 func (c *Checkpoint) adoptStartup() {
-	c.server.family.Do(context.Background(), func() {
+	c.server.goroutines.Do(context.Background(), func() {
 		go func() {
 			ctx, cancel := context.WithTimeout(context.Background(), startupTimeout)
 			defer cancel()

@@ -91,8 +91,8 @@ func validateComponent(path, name string, component Component) (errs field.Error
 	at := fmt.Sprintf("%s (%s)", path, name)
 	var several utilerrors.Aggregate
 	if errors.As(err, &several) {
-		for _, one := range several.Errors() {
-			if invalid := (*field.Error)(nil); errors.As(one, &invalid) {
+		for _, problem := range several.Errors() {
+			if invalid := (*field.Error)(nil); errors.As(problem, &invalid) {
 				errs = append(errs, &field.Error{Type: invalid.Type, Field: at + ": " + invalid.Field, BadValue: invalid.BadValue, Detail: invalid.Detail})
 			}
 		}

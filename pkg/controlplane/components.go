@@ -29,11 +29,11 @@ var errEnded = errors.New("it returned before the control plane stopped")
 
 // components run beside the API server.
 type components struct {
-	all    []*component
-	logger *zap.Logger
-	family *lifecycle.GoroutineSet // of their goroutines
-	cancel context.CancelFunc      // nil before start
-	began  time.Time
+	all        []*component
+	logger     *zap.Logger
+	goroutines *lifecycle.GoroutineSet // of their goroutines
+	cancel     context.CancelFunc      // nil before start
+	began      time.Time
 
 	failOnce sync.Once
 	failed   chan struct{} // closed when a component has failed
@@ -50,8 +50,8 @@ type component struct {
 	readyAt      time.Time // set before ready is closed
 }
 
-func newComponents(all []Component, family *lifecycle.GoroutineSet, logger *zap.Logger) *components {
-	c := &components{logger: logger, family: family, failed: make(chan struct{})}
+func newComponents(all []Component, goroutines *lifecycle.GoroutineSet, logger *zap.Logger) *components {
+	c := &components{logger: logger, goroutines: goroutines, failed: make(chan struct{})}
 	for _, implementation := range all {
 		own := &component{Component: implementation, name: implementation.Name(), ready: make(chan struct{}), ended: make(chan struct{})}
 		own.setReady = sync.OnceFunc(func() {
@@ -150,7 +150,7 @@ func (c *components) run(ctx context.Context, o *component) {
 	// The component may change its copy.
 	config := rest.CopyConfig(o.config)
 	forget := containment.Do(ctx, func(err error) { c.fail(fmt.Errorf("component %s: %w", o.name, err)) }, func(ctx context.Context) {
-		c.family.Do(ctx, func() {
+		c.goroutines.Do(ctx, func() {
 			if failure := o.Run(ctx, config, o.setReady); failure != nil {
 				err = failure
 			}

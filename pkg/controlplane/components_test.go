@@ -34,8 +34,8 @@ func (p *part) Run(ctx context.Context, config *rest.Config, ready func()) error
 
 func parts(all ...*part) controlplane.Config {
 	var cfg controlplane.Config
-	for _, one := range all {
-		cfg.Components = append(cfg.Components, one)
+	for _, p := range all {
+		cfg.Components = append(cfg.Components, p)
 	}
 	return cfg
 }
@@ -185,7 +185,7 @@ func TestComponentNeverReady(t *testing.T) {
 func TestComponentIgnoresItsEnd(t *testing.T) {
 	goroutines, temp, files := goleak.IgnoreCurrent(), ownTemp(t), openFiles(t)
 	release := make(chan struct{})
-	server, err := controlplane.Start(t.Context(), parts(&part{name: "good", run: idle}, &part{name: "deaf", run: func(_ context.Context, _ *rest.Config, ready func()) error {
+	server, err := controlplane.Start(t.Context(), parts(&part{name: "good", run: idle}, &part{name: "unresponsive", run: func(_ context.Context, _ *rest.Config, ready func()) error {
 		ready()
 		<-release
 		return nil
@@ -194,7 +194,7 @@ func TestComponentIgnoresItsEnd(t *testing.T) {
 		t.Fatal(err)
 	}
 	err = server.Close()
-	if err == nil || !strings.Contains(err.Error(), "still running") || !strings.Contains(err.Error(), "component deaf") {
+	if err == nil || !strings.Contains(err.Error(), "still running") || !strings.Contains(err.Error(), "component unresponsive") {
 		t.Errorf("Close: %v", err)
 	}
 	if left := entries(t, temp); len(left) != 0 {

@@ -44,7 +44,7 @@ func (s *Server) startElections() error {
 // has already created their first objects.
 func (s *Server) startControllers() error {
 	if s.config.DisableCoreControllers {
-		s.controllers = newComponents(nil, s.family, s.config.Logger)
+		s.controllers = newComponents(nil, s.goroutines, s.config.Logger)
 		return nil
 	}
 	services, err := netip.ParsePrefix(s.config.ServiceCIDR)
@@ -79,7 +79,7 @@ func (s *Server) startControllers() error {
 			ServiceRange:           services.Masked(),
 			Logger:                 s.config.Logger.Named("certificates"),
 		})},
-	}, s.family, s.config.Logger)
+	}, s.goroutines, s.config.Logger)
 	return s.controllers.start(func(string) (*rest.Config, error) {
 		// Upstream's controllers have their own roles, but not without RBAC.
 		return s.apiserver.ClientConfigAs(user.KubeControllerManager, user.SystemPrivilegedGroup)

@@ -108,17 +108,17 @@ func share(t *testing.T, e *etcdtest.Etcd, count int, modify func(int, *controlp
 func TestElection(t *testing.T) {
 	t.Parallel()
 	e := etcdtest.Start(t)
-	alone, everywhere := newShifts(), newShifts()
+	elected, unelected := newShifts(), newShifts()
 	servers := share(t, e, 3, func(i int, c *controlplane.Config) {
 		c.Components = []controlplane.Component{
-			worker{"alone", alone, i},
-			controlplane.WithoutLeaderElection(worker{"everywhere", everywhere, i}),
+			worker{"elected", elected, i},
+			controlplane.WithoutLeaderElection(worker{"unelected", unelected, i}),
 		}
 	})
 	closed := map[int]bool{}
 	var gone []int
 	for len(gone) < 2 {
-		leader := alone.leader(t, gone...)
+		leader := elected.leader(t, gone...)
 		for i, server := range servers {
 			if closed[i] {
 				continue
@@ -141,16 +141,16 @@ func TestElection(t *testing.T) {
 		closeServer(t, servers[leader])
 		closed[leader] = true
 		gone = append(gone, leader)
-		next := alone.leader(t, gone...)
+		next := elected.leader(t, gone...)
 		t.Logf("closed %d: %d took over %v after the beginning of Close", leader, next, time.Since(begin))
 	}
-	if alone.most != 1 {
-		t.Errorf("%d at once", alone.most)
+	if elected.most != 1 {
+		t.Errorf("%d at once", elected.most)
 	}
-	if everywhere.most != 3 {
-		t.Errorf("what is to run everywhere ran in %d of 3", everywhere.most)
+	if unelected.most != 3 {
+		t.Errorf("the component without leader election ran in %d, want 3", unelected.most)
 	}
-	for i, count := range alone.begun {
+	for i, count := range elected.begun {
 		if count != 1 {
 			t.Errorf("%d was elected %d times", i, count)
 		}
@@ -164,7 +164,7 @@ func TestElectionWithoutEtcd(t *testing.T) {
 	e := etcdtest.Start(t)
 	shifts := newShifts()
 	servers := share(t, e, 2, func(i int, c *controlplane.Config) {
-		c.Components = []controlplane.Component{worker{"alone", shifts, i}}
+		c.Components = []controlplane.Component{worker{"elected", shifts, i}}
 	})
 	shifts.leader(t)
 	e.Stop()
@@ -274,7 +274,7 @@ func TestKilledLeader(t *testing.T) {
 	shifts := newShifts()
 	server := start(t, controlplane.Config{
 		Etcd: controlplane.Etcd{Endpoints: []string{e.Endpoint()}}, PKI: bundle,
-		Components: []controlplane.Component{worker{"alone", shifts, 0}},
+		Components: []controlplane.Component{worker{"elected", shifts, 0}},
 	})
 	shifts.mu.Lock()
 	if len(shifts.running) > 0 {
@@ -298,7 +298,7 @@ func TestKilledLeader(t *testing.T) {
 
 // heldBy compares with the Lease of the component, which the server has.
 func heldBy(lease *coordinationv1.Lease, t *testing.T, server *controlplane.Server) error {
-	own, err := admin(t, server).CoordinationV1().Leases("kube-system").Get(t.Context(), "kubembed-component-alone", metav1.GetOptions{})
+	own, err := admin(t, server).CoordinationV1().Leases("kube-system").Get(t.Context(), "kubembed-component-elected", metav1.GetOptions{})
 	if err != nil {
 		return err
 	}
@@ -315,7 +315,7 @@ func shareMain(args []string) error {
 	shifts := newShifts()
 	server, err := controlplane.Start(ctx, controlplane.Config{
 		Etcd:       controlplane.Etcd{Endpoints: args[:1]},
-		Components: []controlplane.Component{worker{"alone", shifts, 0}},
+		Components: []controlplane.Component{worker{"elected", shifts, 0}},
 	})
 	if err != nil {
 		return err

@@ -31,14 +31,14 @@ func (h logHook) Check(e zapcore.Entry, c *zapcore.CheckedEntry) *zapcore.Checke
 // Close for no longer than it says.
 func TestLoggerThatBlocks(t *testing.T) {
 	goroutines := goleak.IgnoreCurrent()
-	stuck := make(chan struct{})
+	release := make(chan struct{})
 	var after atomic.Bool
 	var late atomic.Int64
 	blocked, err := controlplane.Start(t.Context(), controlplane.Config{Logger: zap.New(logHook(func(zapcore.Entry) {
 		if after.Load() {
 			late.Add(1)
 		}
-		<-stuck
+		<-release
 	}))})
 	if err != nil {
 		t.Fatal(err)
@@ -57,12 +57,12 @@ func TestLoggerThatBlocks(t *testing.T) {
 			t.Errorf("Close: %v", err)
 		}
 	case <-time.After(time.Minute):
-		close(stuck)
+		close(release)
 		t.Fatal("Close does not return")
 	}
 	<-blocked.Done()
 	after.Store(true)
-	close(stuck)
+	close(release)
 	if err := leaks(goroutines); err != nil {
 		t.Error(err)
 	}

@@ -100,7 +100,7 @@ func TestCertificatesAreRenewedWhileServing(t *testing.T) {
 		t.Fatal(err)
 	}
 	long, _ := a.client(t)
-	watch, err := long.CoreV1().ConfigMaps("default").Watch(t.Context(), metav1.ListOptions{FieldSelector: "metadata.name=late"})
+	watch, err := long.CoreV1().ConfigMaps("default").Watch(t.Context(), metav1.ListOptions{FieldSelector: "metadata.name=after"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -146,13 +146,13 @@ func TestCertificatesAreRenewedWhileServing(t *testing.T) {
 	if now.Equal(first) || !first.NotAfter.Before(a.clock.Now()) {
 		t.Error("the first certificate has not come to its end")
 	}
-	late := &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Name: "late"}}
-	if _, err := admin(t, a.Server).CoreV1().ConfigMaps("default").Create(t.Context(), late, metav1.CreateOptions{}); err != nil {
+	after := &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Name: "after"}}
+	if _, err := admin(t, a.Server).CoreV1().ConfigMaps("default").Create(t.Context(), after, metav1.CreateOptions{}); err != nil {
 		t.Fatal(err)
 	}
 	select {
 	case event, ok := <-watch.ResultChan():
-		if configMap, is := event.Object.(*corev1.ConfigMap); !ok || !is || configMap.Name != "late" {
+		if configMap, is := event.Object.(*corev1.ConfigMap); !ok || !is || configMap.Name != "after" {
 			t.Errorf("the watch from a year ago: %v, %v", ok, event)
 		}
 	case <-time.After(time.Minute):

@@ -33,9 +33,9 @@ type Server struct {
 	quietKlog          func()       // called when a stop begins
 	detachLogger       func()       // detaches Config.Logger from klog
 	closeLog           func() error // waits for Config.Logger
-	family             *lifecycle.GoroutineSet
+	goroutines         *lifecycle.GoroutineSet
 	fatal              *fatal
-	forget             func() // stops watching family for fatal errors
+	forget             func() // stops watching goroutines for fatal errors
 	listener, insecure net.Listener
 	advertise          netip.Addr
 	serviceIP          net.IP        // of the Service kubernetes

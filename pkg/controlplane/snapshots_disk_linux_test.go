@@ -204,11 +204,11 @@ func TestSnapshotsOnTheDiskOfEtcd(t *testing.T) {
 	}
 	dir := filepath.Join(data, "snapshots")
 	failed := snapshotFailures(t)
-	took := 0
+	highest := 0
 	for range 6 {
 		clock.Step(time.Hour)
 		clock.waits(t, time.Hour)
-		took = max(took, len(entries(t, dir)))
+		highest = max(highest, len(entries(t, dir)))
 		putConfigMap(t, client, "written", "x")
 		if text := spaceCheck(t, client); text != "" {
 			t.Fatalf("with %d MB free the readiness check says %s", freeMB(t, disk), text)
@@ -217,8 +217,8 @@ func TestSnapshotsOnTheDiskOfEtcd(t *testing.T) {
 	if n := snapshotFailures(t) - failed; n != 0 {
 		t.Errorf("%v failures are counted: %v", n, logs.All())
 	}
-	if list := entries(t, dir); took >= 5 || took < 1 || len(list) < 1 || !strings.Contains(list[len(list)-1], "-0000000006-") {
-		t.Errorf("%d snapshots found room, and there are %v: the disk has another size than the test thinks", took, list)
+	if list := entries(t, dir); highest >= 5 || highest < 1 || len(list) < 1 || !strings.Contains(list[len(list)-1], "-0000000006-") {
+		t.Errorf("%d snapshots found room, and there are %v: the disk has another size than the test expects", highest, list)
 	}
 	if logs.FilterMessageSnippet("deleted the oldest snapshots").Len() == 0 {
 		t.Errorf("the log does not say that snapshots were deleted: %v", logs.All())

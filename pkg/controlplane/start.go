@@ -70,8 +70,8 @@ func Start(ctx context.Context, cfg Config) (*Server, error) {
 	defer cancel()
 	ctx, abandon := context.WithCancelCause(ctx)
 	defer abandon(nil)
-	s := &Server{config: cfg.clone(), done: make(chan struct{}), supervised: make(chan struct{}), family: lifecycle.NewGoroutineSet(), fatal: newFatal()}
-	s.forget = containment.Watch(s.family, func(err error) { s.fatal.give(err, abandon) })
+	s := &Server{config: cfg.clone(), done: make(chan struct{}), supervised: make(chan struct{}), goroutines: lifecycle.NewGoroutineSet(), fatal: newFatal()}
+	s.forget = containment.Watch(s.goroutines, func(err error) { s.fatal.give(err, abandon) })
 	s.config.Logger, s.quietKlog, s.detachLogger, s.closeLog = queueLogger(s.config.Logger)
 	s.teardown.push("the Logger", func() error { s.detachLogger(); return nil })
 	s.teardown.push("goroutines", s.waitForAll)
@@ -99,7 +99,7 @@ func (s *Server) startWithin(ctx context.Context) error {
 	go func() {
 		err := errGoexit
 		defer func() { started <- err }()
-		s.family.Do(ctx, func() {
+		s.goroutines.Do(ctx, func() {
 			_, err = containment.Call("the start", func() (struct{}, error) { return struct{}{}, s.explainSpace(s.start(ctx)) })
 		})
 	}()
@@ -360,7 +360,7 @@ func (s *Server) startAPIServer(ctx context.Context) error {
 	c.Listener, c.InsecureListener = s.listener, s.insecure
 	c.Client, c.Dial = s.etcd.Client(), s.etcd.DialContext
 	c.PKI, c.Dir = s.pki, s.runDir
-	access.SetAdopt(&c, s.family.Adopt)
+	access.SetAdopt(&c, s.goroutines.Adopt)
 	c.Reserved, c.PrivateEndpoints = s.config.Hosts, s.config.Etcd.privateEndpoints()
 	if s.member != nil {
 		c.StorageUsed = s.member.Usage

@@ -112,10 +112,10 @@ func (s *Server) unwind(ctx context.Context) error {
 // missed their deadline.
 func (s *Server) waitForAll() error {
 	if s.components != nil && !s.components.running() {
-		s.waitForGoroutines(s.components.family)
+		s.waitForGoroutines(s.components.goroutines)
 	}
 	if !s.teardown.running.Load() {
-		s.waitForGoroutines(s.family)
+		s.waitForGoroutines(s.goroutines)
 		s.forget() // goroutines that are still running are still contained
 	}
 	s.forgetClients()
@@ -151,10 +151,10 @@ const goroutinesTimeout = 5 * time.Second
 
 // waitForGoroutines makes sure that a stopped control plane neither runs nor logs any
 // more. Upstream's controllers can be stopped but offer no way to wait for them.
-func (s *Server) waitForGoroutines(family *lifecycle.GoroutineSet) {
+func (s *Server) waitForGoroutines(goroutines *lifecycle.GoroutineSet) {
 	ctx, cancel := context.WithTimeout(context.Background(), goroutinesTimeout)
 	defer cancel()
-	if err := family.Wait(ctx); err != nil {
+	if err := goroutines.Wait(ctx); err != nil {
 		s.config.Logger.Warn("stopped, but goroutines are still running", zap.Error(err))
 	}
 }

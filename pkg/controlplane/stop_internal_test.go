@@ -14,7 +14,7 @@ import (
 func TestStopNamesWhatHangs(t *testing.T) {
 	held := make(chan struct{})
 	ended := make(chan struct{})
-	s := &Server{family: lifecycle.NewGoroutineSet(), fatal: newFatal()}
+	s := &Server{goroutines: lifecycle.NewGoroutineSet(), fatal: newFatal()}
 	s.teardown.push("the Logger", func() error { <-held; close(ended); return nil })
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
