@@ -18,6 +18,7 @@ const KubeletClientUser = "kube-apiserver-kubelet-client"
 // The only allowed request is one for the user of the certificate, a SelfSubjectReview.
 type RefuseKubeletClient struct{ authenticator.Request }
 
+// AuthenticateRequest implements authenticator.Request.
 func (a RefuseKubeletClient) AuthenticateRequest(r *http.Request) (*authenticator.Response, bool, error) {
 	response, ok, err := a.Request.AuthenticateRequest(r)
 	if err == nil && ok && response.User.GetName() == KubeletClientUser &&

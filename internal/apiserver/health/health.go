@@ -108,6 +108,7 @@ func NewLogCheck(logger *zap.Logger) *LogCheck {
 	return &LogCheck{logger: logger, now: time.Now, flush: klog.Flush}
 }
 
+// Name implements healthz.HealthChecker. It is the name of upstream's check.
 func (*LogCheck) Name() string { return healthz.LogHealthz.Name() }
 
 // Check implements healthz.HealthChecker.

@@ -35,6 +35,7 @@ func ConnOf(ctx context.Context) *connlimit.Conn {
 // are too many connections, the connections of authenticated clients are closed last.
 type NoteClients struct{ authenticator.Request }
 
+// AuthenticateRequest implements authenticator.Request.
 func (k NoteClients) AuthenticateRequest(r *http.Request) (*authenticator.Response, bool, error) {
 	response, ok, err := k.Request.AuthenticateRequest(r)
 	if ok && err == nil && response.User != nil {

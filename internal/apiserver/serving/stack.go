@@ -15,6 +15,7 @@ import (
 // of this module in the goroutine that upstream's timeout filter starts.
 type GrownStacks struct{ authenticator.Request }
 
+// AuthenticateRequest implements authenticator.Request.
 func (g GrownStacks) AuthenticateRequest(r *http.Request) (*authenticator.Response, bool, error) {
 	growStack32()
 	return g.Request.AuthenticateRequest(r)
