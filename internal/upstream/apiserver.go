@@ -98,7 +98,7 @@ var followedEntries = []Entry{
 	},
 	{
 		Ours: "internal/apiserver/openapi/lazy.go:InstallLazy", Package: genericServer, Decl: "(*GenericAPIServer).PrepareRun", Digest: "73be09bbc8e69e20",
-		Look: "PrepareRun installs OpenAPI, health checks and what else is served at a start: installLazyOpenAPI and Server.prepare do parts of it.",
+		Look: "PrepareRun installs OpenAPI, health checks and what else is served at a start: openapi.InstallLazy and Server.prepare do parts of it.",
 	},
 	{
 		Ours: "internal/apiserver/egress/storage.go:nodeProxy.Connect", Package: "k8s.io/kubernetes/pkg/registry/core/node/rest", Decl: "(*ProxyREST).Connect", Digest: "58ec04b0f6b716d7",
