@@ -202,8 +202,8 @@ func (c *Controllers) runTokens(ctx context.Context) {
 	sign.Run(ctx)
 }
 
-// informers returns a factory without resync: upstream's controllers queue what they have
-// to sync again.
+// informers returns a factory without resync: upstream's controllers queue retries
+// themselves.
 func (c *Controllers) informers(options ...informers.SharedInformerOption) informers.SharedInformerFactory {
 	return informers.NewSharedInformerFactoryWithOptions(c.client, 0, options...)
 }

@@ -6,7 +6,6 @@ import (
 	"testing"
 
 	"github.com/kubembed/kubembed/internal/golden"
-	"github.com/kubembed/kubembed/internal/lifecycle"
 	"github.com/kubembed/kubembed/internal/testwait"
 	"github.com/kubembed/kubembed/pkg/apiserver"
 	"github.com/kubembed/kubembed/pkg/components/controllers"
@@ -34,19 +33,11 @@ var createdDifferently = []golden.Difference{
 func TestObjectsOfKubeControllerManager(t *testing.T) {
 	p := start(t, controlplane.Config{AdvertiseAddress: "192.0.2.1", Components: []controlplane.Component{controllers.New(controllers.Config{})}})
 	dir := filepath.Join("..", "..", "apiserver", "testdata", "kube-controller-manager-"+apiserver.KubernetesVersion)
-	var last error
-	ctx, cancel := context.WithTimeout(t.Context(), testwait.Timeout)
-	defer cancel()
-	if err := lifecycle.Poll(ctx, func() bool {
+	testwait.UntilWithin(t, 2*testwait.Timeout, "the objects are those of the real programs", func(ctx context.Context) error {
 		ours, err := golden.DescribeObjects(ctx, p.config)
-		if err == nil {
-			err = golden.Compare(dir, ours, createdDifferently)
+		if err != nil {
+			return err
 		}
-		if ctx.Err() == nil {
-			last = err
-		}
-		return err == nil
-	}); err != nil {
-		t.Error(last)
-	}
+		return golden.Compare(dir, ours, createdDifferently)
+	})
 }

@@ -41,16 +41,16 @@ func TestNodeStaysHealthyAfterClockJump(t *testing.T) {
 	}
 	now := time.Now()
 	renew(now)
-	last := get()
+	previous := get()
 	for _, jump := range []time.Duration{time.Second, -year, -year + time.Second, year, 0} {
 		renew(now.Add(jump))
 		seen := get()
-		if !last.Before(seen) { // as upstream compares them
-			t.Errorf("after a jump of %v: got renewal time %v, want one after %v", jump, seen, last)
+		if !previous.Before(seen) { // as upstream compares them
+			t.Errorf("after a jump of %v: got renewal time %v, want one after %v", jump, seen, previous)
 		}
 		if again := get(); !again.Equal(seen) {
 			t.Errorf("without a renewal: got %v, want %v", again, seen)
 		}
-		last = seen
+		previous = seen
 	}
 }

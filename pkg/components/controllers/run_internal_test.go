@@ -56,7 +56,7 @@ func TestPanicEndsRun(t *testing.T) {
 			}}
 			err := newRun(t, time.Minute).run(t.Context(), server.ClientConfig(), []controller{good, bad}, func() {})
 			if err == nil || !strings.Contains(err.Error(), "panicked: boom") {
-				t.Errorf("the error is %v", err)
+				t.Errorf("got error %v, want a panic with boom", err)
 			}
 			// Upstream's event handlers do not name their controller.
 			if name != "in an event handler" && !strings.Contains(err.Error(), "bad-controller") {
@@ -80,14 +80,14 @@ func TestErrorNamesControllerThatDoesNotStop(t *testing.T) {
 	}
 	defer func() { _ = server.Close() }()
 	release := make(chan struct{})
-	deaf := controller{name: "deaf-controller", build: func(context.Context, *environment) (func(context.Context), error) {
+	blocked := controller{name: "blocked-controller", build: func(context.Context, *environment) (func(context.Context), error) {
 		return func(context.Context) { <-release }, nil
 	}}
 	defer close(release)
 	ctx, cancel := context.WithCancel(t.Context())
-	err = newRun(t, time.Millisecond).run(ctx, server.ClientConfig(), []controller{deaf}, cancel)
-	if err == nil || !strings.Contains(err.Error(), "deaf-controller") {
-		t.Errorf("the error is %v", err)
+	err = newRun(t, time.Millisecond).run(ctx, server.ClientConfig(), []controller{blocked}, cancel)
+	if err == nil || !strings.Contains(err.Error(), "blocked-controller") {
+		t.Errorf("got error %v, want the name of the controller in it", err)
 	}
 }
 

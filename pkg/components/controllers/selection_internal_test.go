@@ -40,8 +40,8 @@ func TestSelectControllers(t *testing.T) {
 			t.Errorf("%s: %v", name, errs)
 		}
 		var got []string
-		for _, one := range selected {
-			got = append(got, one.name)
+		for _, controller := range selected {
+			got = append(got, controller.name)
 		}
 		slices.Sort(got)
 		slices.Sort(c.want)
