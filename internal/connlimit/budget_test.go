@@ -259,8 +259,8 @@ func TestNewClientGetsIn(t *testing.T) {
 	want(t, "the administrator", admin, true)
 }
 
-// TestClientsWithoutAuthenticationAreGuests: on a listener without authentication every client is an
-// administrator.
+// TestClientsWithoutAuthenticationAreGuests: on a listener without authentication every
+// client is an administrator.
 func TestClientsWithoutAuthenticationAreGuests(t *testing.T) {
 	b, _ := budgetOf(16)
 	secure, insecure := serve(t, b, Options{}), serve(t, b, Options{NoAuthentication: true})

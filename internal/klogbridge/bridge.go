@@ -157,8 +157,8 @@ const (
 	aboveFatal = 4
 )
 
-// takeOver redirects klog's output. It uses only setters of klog that are safe while other
-// goroutines log.
+// takeOver redirects klog's output. It uses only setters of klog that are safe while
+// other goroutines log.
 func takeOver(w io.Writer) (restore func()) {
 	flags := flag.NewFlagSet("klog", flag.ContinueOnError)
 	klog.InitFlags(flags)

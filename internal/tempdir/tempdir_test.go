@@ -183,8 +183,8 @@ func TestSweepAfterKill(t *testing.T) {
 	}
 }
 
-// TestSweepKeepsOtherDirectories: a directory stays unless it certainly belongs to a killed
-// process.
+// TestSweepKeepsOtherDirectories: a directory stays unless it certainly belongs to a
+// killed process.
 func TestSweepKeepsOtherDirectories(t *testing.T) {
 	temp := ownTemp(t)
 	for name, change := range map[string]func(path string) error{
