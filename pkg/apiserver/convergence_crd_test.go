@@ -46,9 +46,9 @@ func TestCustomResourcesAreServedByTheNewCRD(t *testing.T) {
 		}
 	})
 	// change sets another maximum of sizes.
-	most := int64(10)
+	maximum := int64(10)
 	change := func(properties map[string]apiextensionsv1.JSONSchemaProps) {
-		size, limit := properties["size"], float64(most)
+		size, limit := properties["size"], float64(maximum)
 		size.Maximum = &limit
 		properties["size"] = size
 	}
@@ -91,7 +91,7 @@ func TestCustomResourcesAreServedByTheNewCRD(t *testing.T) {
 			}
 			for round := range test.rounds {
 				end := begin(t)
-				most++
+				maximum++
 				updated := update(t, test.group, change)
 				if test.wait {
 					if err := p.WaitForInformers(t.Context(), schema.GroupResource{Group: "apiextensions.k8s.io", Resource: "customresourcedefinitions"}, updated.ResourceVersion); err != nil {
@@ -99,13 +99,13 @@ func TestCustomResourcesAreServedByTheNewCRD(t *testing.T) {
 					}
 				}
 				begun := time.Now()
-				_, largest := test.client.Create(t.Context(), widget(test.group, "w", most), dryRun)
-				_, larger := test.client.Create(t.Context(), widget(test.group, "w", most+1), dryRun)
-				// Requests wait for a second at most, which may be too short on a busy
+				_, largest := test.client.Create(t.Context(), widget(test.group, "w", maximum), dryRun)
+				_, larger := test.client.Create(t.Context(), widget(test.group, "w", maximum+1), dryRun)
+				// Requests wait for at most a second, which may be too short on a busy
 				// machine.
 				waited := test.wait || time.Since(begun) < time.Second
 				if waited && (largest != nil || larger == nil) {
-					t.Errorf("round %d: size %d: got %v, want success; size %d: got %v, want an error", round, most, largest, most+1, larger)
+					t.Errorf("round %d: size %d: got %v, want success; size %d: got %v, want an error", round, maximum, largest, maximum+1, larger)
 				}
 				end()
 			}

@@ -27,8 +27,8 @@ func TestWaitForUnreadableParameters(t *testing.T) {
 		must(widgets.Namespace(namespace).Apply(t.Context(), paramName, widget(group, paramName, size), metav1.ApplyOptions{FieldManager: "test"}))(t)
 		return p.save(t, namespace+"/"+paramName, group+"/widgets/")
 	}
-	one := apply(1)
-	two := apply(2)
+	first := apply(1)
+	second := apply(2)
 	crds := apiextensionsclient.NewForConfigOrDie(p.ClientConfig()).ApiextensionsV1().CustomResourceDefinitions()
 	testwait.Until(t, "the CRD is changed", func(context.Context) error {
 		crd := must(crds.Get(t.Context(), "widgets."+group, metav1.GetOptions{}))(t)
@@ -46,7 +46,7 @@ func TestWaitForUnreadableParameters(t *testing.T) {
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), testwait.Timeout)
 	defer cancel()
-	if err := p.WaitForStored(ctx, append(p.write(t, one, nil), p.write(t, two, nil)...)); err != nil {
+	if err := p.WaitForStored(ctx, append(p.write(t, first, nil), p.write(t, second, nil)...)); err != nil {
 		t.Error(err)
 	}
 	changed := must(widgets.Namespace(namespace).Get(t.Context(), paramName, metav1.GetOptions{}))(t)

@@ -71,11 +71,11 @@ func (w Waiter) discover() (discovered, error) {
 // and APIServices, or an empty string.
 func (w Waiter) undiscovered(apis APIs, found discovered) string {
 	for _, resource := range apis.Resources {
-		definition, err := w.crds().Get(resource.String())
+		installed, err := w.crds().Get(resource.String())
 		if err != nil && !apierrors.IsNotFound(err) {
 			return err.Error()
 		}
-		expected := crd.ServedVersions(definition)
+		expected := crd.ServedVersions(installed)
 		for gvr := range found.resources {
 			if gvr.GroupResource() == resource && !expected[gvr.Version] {
 				return gvr.String() + " is still in discovery"

@@ -51,9 +51,9 @@ func (i *Tracked) Delivered(resourceVersion string, changes int) bool {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	for _, handler := range i.handlers {
-		last := handler.last.Load()
-		order, err := resourceversion.CompareResourceVersion(last.resourceVersion, resourceVersion)
-		if err != nil || order < 0 || order == 0 && last.changes < changes {
+		newest := handler.newest.Load()
+		order, err := resourceversion.CompareResourceVersion(newest.resourceVersion, resourceVersion)
+		if err != nil || order < 0 || order == 0 && newest.changes < changes {
 			return false
 		}
 	}
@@ -97,7 +97,7 @@ func (i *Tracked) AddEventHandlerWithResyncPeriod(handler cache.ResourceEventHan
 // AddEventHandlerWithOptions implements cache.SharedIndexInformer.
 func (i *Tracked) AddEventHandlerWithOptions(handler cache.ResourceEventHandler, options cache.HandlerOptions) (cache.ResourceEventHandlerRegistration, error) {
 	tracked := &trackedHandler{handler: handler}
-	tracked.last.Store(&delivered{resourceVersion: "1"})
+	tracked.newest.Store(&delivered{resourceVersion: "1"})
 	registration, err := i.SharedIndexInformer.AddEventHandlerWithOptions(tracked, options)
 	if err == nil {
 		i.mu.Lock()
@@ -119,7 +119,7 @@ func (i *Tracked) RemoveEventHandler(registration cache.ResourceEventHandlerRegi
 type trackedHandler struct {
 	mu      sync.Mutex // handlers expect one call at a time
 	handler cache.ResourceEventHandler
-	last    atomic.Pointer[delivered]
+	newest  atomic.Pointer[delivered]
 }
 
 // delivered is a resource version and the number of processed changes that have it.
@@ -148,13 +148,13 @@ func (h *trackedHandler) deliver(object any, handle func()) {
 	if err != nil {
 		return
 	}
-	last, next := h.last.Load(), &delivered{resourceVersion: accessor.GetResourceVersion(), changes: 1}
-	order, err := resourceversion.CompareResourceVersion(last.resourceVersion, next.resourceVersion)
+	newest, next := h.newest.Load(), &delivered{resourceVersion: accessor.GetResourceVersion(), changes: 1}
+	order, err := resourceversion.CompareResourceVersion(newest.resourceVersion, next.resourceVersion)
 	if err != nil || order > 0 {
 		return
 	}
 	if order == 0 {
-		next.changes += last.changes
+		next.changes += newest.changes
 	}
-	h.last.Store(next)
+	h.newest.Store(next)
 }
