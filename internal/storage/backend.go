@@ -121,11 +121,8 @@ func copyClient(ctx context.Context, client *clientv3.Client) *clientv3.Client {
 // Client returns the shared client.
 func (b *Backend) Client() *clientv3.Client { return b.client }
 
-// Prefix returns the path below which every object is stored.
-func (b *Backend) Prefix() string { return b.prefix }
-
-// Close stops the compactor and destroys the storages that the API server created and did
-// not destroy, which belong to disabled resources.
+// Close destroys the storages that the API server has made and not destroyed,
+// which are those of resources that are switched off, and ends the compactor.
 func (b *Backend) Close() {
 	b.mu.Lock()
 	var destroy []func()

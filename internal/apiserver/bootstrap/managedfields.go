@@ -16,7 +16,8 @@ import (
 // records in managedFields which client owns which fields. Here the objects are written
 // through storage, with the same managedFields. The rules below hold for their few kinds.
 // Upstream's field manager, which supports all kinds, takes longer than the rest of the
-// work on these objects at a start. TestSeededManagedFields compares the results, and TestSeededMetadata compares them with a kube-apiserver.
+// work on these objects at a start. TestSeededManagedFields compares the results, and
+// TestSeededMetadata compares them with a kube-apiserver.
 
 // The names of upstream's clients in managedFields.
 const (
