@@ -151,15 +151,15 @@ func addCreated(set *fieldpath.Set, path fieldpath.Path, content, empty map[stri
 		if ok && reflect.DeepEqual(value, emptyValue) {
 			continue
 		}
-		here := append(path[:len(path):len(path)], fieldpath.PathElement{FieldName: &key})
-		if below, ok := value.(map[string]any); ok && key != "roleRef" {
+		child := append(path[:len(path):len(path)], fieldpath.PathElement{FieldName: &key})
+		if content, ok := value.(map[string]any); ok && key != "roleRef" {
 			// A struct that an empty object has too has no owner of its own.
-			if emptyBelow, ok := emptyValue.(map[string]any); ok {
-				addCreated(set, here, below, emptyBelow)
+			if emptyContent, ok := emptyValue.(map[string]any); ok {
+				addCreated(set, child, content, emptyContent)
 				continue
 			}
-			addCreated(set, here, below, nil)
+			addCreated(set, child, content, nil)
 		}
-		set.Insert(here)
+		set.Insert(child)
 	}
 }

@@ -23,15 +23,15 @@ import (
 	"k8s.io/kube-aggregator/pkg/registry/apiservice"
 	"k8s.io/kubernetes/pkg/api/legacyscheme"
 	"k8s.io/kubernetes/pkg/apis/core"
-	_ "k8s.io/kubernetes/pkg/apis/core/install"
+	_ "k8s.io/kubernetes/pkg/apis/core/install" // registers its kinds
 	"k8s.io/kubernetes/pkg/apis/flowcontrol"
-	_ "k8s.io/kubernetes/pkg/apis/flowcontrol/install"
+	_ "k8s.io/kubernetes/pkg/apis/flowcontrol/install" // registers its kinds
 	"k8s.io/kubernetes/pkg/apis/networking"
-	_ "k8s.io/kubernetes/pkg/apis/networking/install"
+	_ "k8s.io/kubernetes/pkg/apis/networking/install" // registers its kinds
 	"k8s.io/kubernetes/pkg/apis/rbac"
-	_ "k8s.io/kubernetes/pkg/apis/rbac/install"
+	_ "k8s.io/kubernetes/pkg/apis/rbac/install" // registers its kinds
 	"k8s.io/kubernetes/pkg/apis/scheduling"
-	_ "k8s.io/kubernetes/pkg/apis/scheduling/install" // these install the kinds in their scheme
+	_ "k8s.io/kubernetes/pkg/apis/scheduling/install" // registers its kinds
 	schedulingv1 "k8s.io/kubernetes/pkg/apis/scheduling/v1"
 	"k8s.io/kubernetes/pkg/controller/certificates/rootcacertpublisher"
 	"k8s.io/kubernetes/pkg/registry/core/configmap"

@@ -13,8 +13,8 @@ import (
 	clienttesting "k8s.io/client-go/testing"
 )
 
-// TestCopiesComeFirst: an object that has to be a copy of another is not created from the
-// policy when it cannot be copied. Everything else is.
+// TestCopiesComeFirst: an object that must be a copy of another is not created from the
+// policy if it cannot be copied. All other objects are created.
 func TestCopiesComeFirst(t *testing.T) {
 	protected := map[string]string{rbacv1.AutoUpdateAnnotationKey: "false"}
 	role := &rbacv1.ClusterRole{ObjectMeta: metav1.ObjectMeta{Name: "view", Annotations: protected}}
@@ -32,14 +32,14 @@ func TestCopiesComeFirst(t *testing.T) {
 	client.PrependReactor("create", "clusterroles", refuse)
 	client.PrependReactor("create", "clusterrolebindings", refuse)
 	if err := Reconcile(t.Context(), client, New()); err == nil {
-		t.Fatal("complete without the copies")
+		t.Fatal("Reconcile without the copies: got no error")
 	}
 	roles, bindings := client.RbacV1().ClusterRoles(), client.RbacV1().ClusterRoleBindings()
 	if _, err := roles.Get(t.Context(), "system:aggregate-to-view", metav1.GetOptions{}); !apierrors.IsNotFound(err) {
-		t.Error("the role was created and not copied")
+		t.Errorf("role that cannot be copied: got %v, want NotFound", err)
 	}
 	if _, err := bindings.Get(t.Context(), "system:public-info-viewer", metav1.GetOptions{}); !apierrors.IsNotFound(err) {
-		t.Error("the binding was created and not copied")
+		t.Errorf("binding that cannot be copied: got %v, want NotFound", err)
 	}
 	for _, want := range []string{"system:aggregate-to-edit", "edit", "kubembed:node-bootstrapper"} {
 		if _, err := roles.Get(t.Context(), want, metav1.GetOptions{}); err != nil {
@@ -50,15 +50,15 @@ func TestCopiesComeFirst(t *testing.T) {
 		t.Fatal(err)
 	}
 	if copied, err := bindings.Get(t.Context(), "system:public-info-viewer", metav1.GetOptions{}); err != nil || len(copied.Subjects) > 0 {
-		t.Errorf("%v, %v", copied, err)
+		t.Errorf("copied binding: got %v, %v, want no subjects", copied, err)
 	}
 	if copied, err := roles.Get(t.Context(), "system:aggregate-to-view", metav1.GetOptions{}); err != nil || len(copied.Rules) > 0 {
-		t.Errorf("%v, %v", copied, err)
+		t.Errorf("copied role: got %v, %v, want no rules", copied, err)
 	}
 }
 
-// TestAggregatedRolesDoNotStopCopies: upstream copies the rules of a role only where it
-// comes to it, in the order of a map, before any that is aggregated already.
+// TestAggregatedRolesDoNotStopCopies: upstream stops copying, in the random order of a
+// map, at the first role that is aggregated already.
 func TestAggregatedRolesDoNotStopCopies(t *testing.T) {
 	aggregated := &rbacv1.ClusterRole{ObjectMeta: metav1.ObjectMeta{Name: "edit"}, AggregationRule: &rbacv1.AggregationRule{}}
 	other := aggregated.DeepCopy()
@@ -74,13 +74,13 @@ func TestAggregatedRolesDoNotStopCopies(t *testing.T) {
 		}
 		copied, err := client.RbacV1().ClusterRoles().Get(t.Context(), "system:aggregate-to-view", metav1.GetOptions{})
 		if err != nil || !slices.ContainsFunc(copied.Rules, func(r rbacv1.PolicyRule) bool { return slices.Contains(r.Resources, "widgets") }) {
-			t.Fatalf("%v, %v", copied, err)
+			t.Fatalf("copied role: got %v, %v, want the rules of its source", copied, err)
 		}
 	}
 }
 
-// TestReconcileTriesAgain: an API server is unavailable for writes while storage versions
-// are updated, and others write, too.
+// TestReconcileTriesAgain: an API server refuses writes while storage versions are
+// updated, and other clients write at the same time.
 func TestReconcileTriesAgain(t *testing.T) {
 	resource := rbacv1.Resource("clusterroles")
 	for _, refusal := range []error{
@@ -94,7 +94,7 @@ func TestReconcileTriesAgain(t *testing.T) {
 			return refused == 1, nil, refusal
 		})
 		if err := Reconcile(t.Context(), client, New()); err != nil || refused < 2 {
-			t.Errorf("%v: %v", refusal, err)
+			t.Errorf("after %v: got %v in %d attempts, want success in a second one", refusal, err, refused)
 		}
 	}
 }
