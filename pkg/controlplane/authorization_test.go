@@ -87,7 +87,7 @@ func TestWhoMayDoWhat(t *testing.T) {
 	})
 }
 
-// TestNodesKeepToThemselves is the Node authorizer and NodeRestriction.
+// TestNodesKeepToThemselves tests the Node authorizer and NodeRestriction.
 func TestNodesKeepToThemselves(t *testing.T) {
 	server := start(t, controlplane.Config{})
 	kubeconfig, err := server.NodeKubeconfig("n1")

@@ -57,7 +57,8 @@ const (
 	isOwn         = "is the control plane's own"
 )
 
-// A node that claims what others have keeps nobody from anything.
+// TestClaimsBlockNobody: a node that registers the addresses of others does not affect
+// them.
 func TestClaimsBlockNobody(t *testing.T) {
 	server := startForOthers(t)
 	good := asNode(t, server, "good")
@@ -72,7 +73,7 @@ func TestClaimsBlockNobody(t *testing.T) {
 		all = append(all, fmt.Sprintf("worker-%d", i))
 	}
 	claim(t, asNode(t, server, "evil"), "evil", append(all, "good", "good.example.com", "worker-7.example.com")...)
-	// And nodes that are called like the addresses of others.
+	// Nodes whose names are the addresses of others too.
 	for _, name := range []string{"198.51.100.10", "good.example.com", "worker-7.example.com"} {
 		claim(t, asNode(t, server, name), name)
 	}
@@ -147,7 +148,7 @@ func TestServingRequestsForTheControlPlane(t *testing.T) {
 	n1 := asNode(t, server, "n1")
 	claim(t, n1, "n1", append(hosts, "n1.svc.example.com", "svc.example.com", "198.51.100.1", "10.0.1.1")...)
 	for host, problem := range wrong {
-		// The informer of CRDs may be a moment late.
+		// The informer of CRDs may lag.
 		if host == "conversion.example.com" {
 			testwait.Until(t, "a denial", func(context.Context) error {
 				request := waitForRequest(t, client, asks("n1", host).create(t, n1), decided)
@@ -160,7 +161,7 @@ func TestServingRequestsForTheControlPlane(t *testing.T) {
 		wantDenied(t, client, asks("n1", host).create(t, n1), servingDenied, problem)
 	}
 	wantSigned(t, server, asks("n1", "n1.svc.example.com", "svc.example.com", "198.51.100.1", "10.0.1.1").create(t, n1), x509.ExtKeyUsageServerAuth)
-	// Nor by the name of the node itself.
+	// Not for the name of the node itself either.
 	for _, name := range []string{"hooks.example.com", "kubembed.example.com", "a.b.svc.example.com"} {
 		kubelet := asNode(t, server, name)
 		register(t, kubelet, name)
@@ -168,7 +169,7 @@ func TestServingRequestsForTheControlPlane(t *testing.T) {
 	}
 }
 
-// Behind a forwarder the control plane listens on loopback, and is known by its Hosts.
+// Behind a forwarder the control plane listens on loopback, and clients use its Hosts.
 func TestServingRequestsForHostsOnLoopback(t *testing.T) {
 	server := start(t, controlplane.Config{Hosts: []string{"API.example.com", "203.0.113.5"}})
 	node := "api.example.com"
@@ -192,7 +193,7 @@ func TestServingRequestsForHostsOnLoopback(t *testing.T) {
 	}
 }
 
-// The server that judges knows what the others are called.
+// The approving server knows the names of the others.
 func TestServingRequestsForAnotherServer(t *testing.T) {
 	t.Parallel()
 	servers := share(t, etcdtest.Start(t), 2, func(i int, c *controlplane.Config) {

@@ -17,7 +17,7 @@ import (
 	"github.com/kubembed/kubembed/pkg/controlplane"
 )
 
-// Addresses of networks that are for documentation only.
+// Addresses of documentation networks.
 const (
 	ownAddress   = "192.0.2.10"
 	nodeAddress1 = "192.0.2.11"
@@ -32,7 +32,7 @@ func startForOthers(t *testing.T) *controlplane.Server {
 }
 
 // startWithNodes adds the nodes n1 and n2 and returns the client of n1's kubelet.
-// n1 has registered much that is not its own.
+// n1 has registered addresses of others.
 func startWithNodes(t *testing.T) (*controlplane.Server, *kubernetes.Clientset) {
 	server := startForOthers(t)
 	n1 := asNode(t, server, "n1")
@@ -133,9 +133,9 @@ func TestRequestsForAnotherNode(t *testing.T) {
 	wantDenied(t, admin(t, server), servingCSR("n2").create(t, n1), "NodeServingRequestDenied", message)
 }
 
-// TestServingRequestOnControlPlaneMachine: a node that an operator says is on
-// the machine of the control plane may have its address and name, but never
-// those by which pods know the API server.
+// TestServingRequestOnControlPlaneMachine: a node that an operator says is on the machine
+// of the control plane may have its address and name, but never the names and addresses
+// that pods use for the API server.
 func TestServingRequestOnControlPlaneMachine(t *testing.T) {
 	server, n1 := startWithNodes(t)
 	label := []byte(`{"metadata":{"labels":{"node-role.kubernetes.io/control-plane":""}}}`)
@@ -171,8 +171,8 @@ func TestServingRequestOnControlPlaneMachine(t *testing.T) {
 	}
 }
 
-// TestServingRequestsOnOneMachine: where nobody else can reach the control
-// plane, nodes share the addresses of its machine.
+// TestServingRequestsOnOneMachine: if only its machine can reach the control plane, nodes
+// share the addresses of the machine.
 func TestServingRequestsOnOneMachine(t *testing.T) {
 	server := start(t, controlplane.Config{})
 	for _, name := range []string{"n1", "n2"} {
@@ -187,7 +187,7 @@ func TestServingRequestsOnOneMachine(t *testing.T) {
 	}
 }
 
-// TestServingCertificateServes makes a TLS connection with what a node got.
+// TestServingCertificateServes makes a TLS connection with a node's certificate.
 func TestServingCertificateServes(t *testing.T) {
 	server := start(t, controlplane.Config{})
 	kubelet := asNode(t, server, "n1")
@@ -216,8 +216,8 @@ func TestServingCertificateServes(t *testing.T) {
 	conn.Close()
 }
 
-// TestServingRequestBeforeNode: a kubelet asks while it registers. A request
-// that waits is there after a restart.
+// TestServingRequestBeforeNode: a kubelet requests its certificate while it registers. A
+// pending request survives a restart.
 func TestServingRequestBeforeNode(t *testing.T) {
 	cfg := controlplane.Config{DataDir: t.TempDir()}
 	server, err := controlplane.Start(t.Context(), cfg)
@@ -234,7 +234,7 @@ func TestServingRequestBeforeNode(t *testing.T) {
 	if !slices.Equal(cert.DNSNames, []string{"n1"}) {
 		t.Errorf("names: %v", cert.DNSNames)
 	}
-	// The CA that has signed is the one that is kept.
+	// The signing CA is the one on disk.
 	block, _ := pem.Decode(server.KubeletServingCABundle())
 	ca, err := x509.ParseCertificate(block.Bytes)
 	if err != nil {

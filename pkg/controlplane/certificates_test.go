@@ -32,7 +32,7 @@ import (
 	"github.com/kubembed/kubembed/pkg/controlplane"
 )
 
-// csr is a request as a kubelet of node n1 makes it, but for what a test changes.
+// csr is the request of a kubelet of node n1. Tests change parts of it.
 type csr struct {
 	x509.CertificateRequest
 	certificatesv1.CertificateSigningRequestSpec
@@ -112,7 +112,7 @@ func condition(request *certificatesv1.CertificateSigningRequest, kind certifica
 	return nil
 }
 
-// wantDenied waits for a verdict on the request, which is no for that reason.
+// wantDenied waits until the request is denied for that reason.
 func wantDenied(t testing.TB, client kubernetes.Interface, name, reason, message string) {
 	t.Helper()
 	request := waitForRequest(t, client, name, func(r *certificatesv1.CertificateSigningRequest) bool { return len(r.Status.Conditions) > 0 })
@@ -158,8 +158,8 @@ func wantSigned(t testing.TB, server *controlplane.Server, name string, usage x5
 	return cert
 }
 
-// wantVerdictLogged waits for the line about the request, which is written after
-// the request is.
+// wantVerdictLogged waits for the log line about the request, which follows the update of
+// the request.
 func wantVerdictLogged(t testing.TB, logs *observer.ObservedLogs, message string, level zapcore.Level, name string) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
@@ -301,7 +301,7 @@ func TestNodeClientRequests(t *testing.T) {
 			wantDenied(t, admin(t, server), request.create(t, node), "NodeClientRequestDenied", c.message)
 		})
 	}
-	// The audit log is written out by then.
+	// The audit log is complete by then.
 	closeServer(t, server)
 	lines, err := os.ReadFile(audit)
 	if err != nil {
@@ -355,7 +355,7 @@ func TestApprovalByHand(t *testing.T) {
 	if cert := wantSigned(t, server, good, x509.ExtKeyUsageClientAuth); cert.Subject.CommonName != "jane" {
 		t.Errorf("the certificate is for %s", cert.Subject)
 	}
-	// Had it been ours to sign, it would have been signed before.
+	// The signer would have signed it earlier.
 	request = waitForRequest(t, client, foreign, func(*certificatesv1.CertificateSigningRequest) bool { return true })
 	if len(request.Status.Certificate) > 0 || len(request.Status.Conditions) != 1 {
 		t.Errorf("a request for another signer: %+v", request.Status)

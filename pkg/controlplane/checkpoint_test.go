@@ -159,7 +159,7 @@ func TestRollbackNamesKeysThatKeepChanging(t *testing.T) {
 			}
 		})
 	}
-	// One may find a moment when nothing is written.
+	// A rollback may end between two writes.
 	var err error
 	for err == nil && t.Context().Err() == nil {
 		limit, cancel := context.WithTimeoutCause(t.Context(), 300*time.Millisecond, errors.New("enough"))
@@ -179,7 +179,7 @@ func TestRollbackNamesKeysThatKeepChanging(t *testing.T) {
 	}
 }
 
-// A second checkpoint and the first know nothing of each other.
+// TestCheckpointsAreIndependent: two checkpoints do not affect each other.
 func TestCheckpointsAreIndependent(t *testing.T) {
 	t.Parallel()
 	server := start(t, controlplane.Config{})
@@ -227,8 +227,8 @@ func TestRollbackAfterClose(t *testing.T) {
 }
 
 // TestRollbackWhileCRDIsDeleted: the custom resources were missing when upstream's
-// finalizer took more than a second, as on a busy machine. One that a finalizer of its
-// own holds makes it take so long here.
+// finalizer took more than a second, as on a busy machine. Here a custom resource with a
+// finalizer makes it take that long.
 func TestRollbackWhileCRDIsDeleted(t *testing.T) { // not parallel: it counts goroutines
 	server := start(t, controlplane.Config{})
 	createWidgets(t, server)
@@ -256,8 +256,7 @@ func TestRollbackWhileCRDIsDeleted(t *testing.T) { // not parallel: it counts go
 	if err != nil || crd.DeletionTimestamp != nil {
 		t.Fatalf("the CRD: %+v, %v", crd, err)
 	}
-	// What the finalizer has begun is over: a CRD that it had still to see to is not
-	// deleted after the restore.
+	// The finalizer has ended: it does not delete the CRD after the rollback.
 	list, err := widgets(t, server).List(t.Context(), metav1.ListOptions{})
 	if err != nil || len(list.Items) != 20 {
 		t.Errorf("%d widgets are there, want 20: %v", len(list.Items), err)

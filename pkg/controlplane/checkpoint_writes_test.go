@@ -13,7 +13,8 @@ import (
 	"github.com/kubembed/kubembed/pkg/controlplane"
 )
 
-// TestRollbackWaitsForWrites: what a request in flight writes is gone after the restore.
+// TestRollbackWaitsForWrites: the object of a request in flight is gone after the
+// rollback.
 func TestRollbackWaitsForWrites(t *testing.T) {
 	t.Parallel()
 	server := start(t, controlplane.Config{})
@@ -42,7 +43,7 @@ func TestRollbackWaitsForWrites(t *testing.T) {
 	if _, err := io.WriteString(write, `{"apiVersion": "v1", "kind": "ConfigMap", `); err != nil { // The server reads it.
 		t.Fatal(err)
 	}
-	// A restore that does not wait is over before that.
+	// A rollback that does not wait ends earlier.
 	time.AfterFunc(50*time.Millisecond, func() {
 		_, err := io.WriteString(write, `"metadata": {"name": "late"}}`)
 		_ = write.CloseWithError(err)

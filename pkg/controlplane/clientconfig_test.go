@@ -28,7 +28,7 @@ import (
 
 var errTest = errors.New("by the test")
 
-// whoami is how a server sees the user of a configuration, or the error.
+// whoami returns the user of a configuration as the server sees it, or the error.
 func whoami(t *testing.T, config *rest.Config) string {
 	t.Helper()
 	client, err := kubernetes.NewForConfig(config)
@@ -47,8 +47,8 @@ func userOf(t *testing.T, client kubernetes.Interface) string {
 	return review.Status.UserInfo.Username
 }
 
-// TestCopyOfClientConfigIsObeyed: what a copy says of where to, how and as whom is what
-// happens, as with any other configuration. It was all ignored.
+// TestCopyOfClientConfigIsObeyed: a copy's host, transport and credentials are used, as
+// with any other configuration. They were ignored once.
 func TestCopyOfClientConfigIsObeyed(t *testing.T) {
 	t.Parallel()
 	first, second := start(t, controlplane.Config{}), start(t, controlplane.Config{})
@@ -128,7 +128,7 @@ func TestCopyOfClientConfigIsObeyed(t *testing.T) {
 		if got := whoami(t, config); !strings.Contains(got, test.want) {
 			t.Errorf("%s: %q, want %q", test.name, got, test.want)
 		}
-		// By value, and not a client that was made before.
+		// By value, not an existing client.
 		byValue := *first.ClientConfig()
 		client := clientFor(t, &byValue)
 		test.change(&byValue)
@@ -178,8 +178,8 @@ func port(t *testing.T, rawURL string) string {
 	return port
 }
 
-// TestClientConfigIsLikeEnvtests: what other projects take from envtest's configuration
-// is there. It had a token of this process and nothing else.
+// TestClientConfigIsLikeEnvtests: it has the fields that other projects read from
+// envtest's configuration. It once had only a token of this process.
 func TestClientConfigIsLikeEnvtests(t *testing.T) {
 	t.Parallel()
 	server := start(t, controlplane.Config{})
@@ -187,7 +187,7 @@ func TestClientConfigIsLikeEnvtests(t *testing.T) {
 	if config.Host != server.URL()+"/" || config.BearerToken != "" || !slices.Equal(config.CAData, server.CABundle()) {
 		t.Errorf("%s with token %q", config.Host, config.BearerToken)
 	}
-	// Cluster API makes a kubeconfig so (util/kubeconfig.FromEnvTestConfig).
+	// Like Cluster API (util/kubeconfig.FromEnvTestConfig).
 	made := clientcmdapi.Config{
 		Clusters:       map[string]*clientcmdapi.Cluster{"c": {Server: config.Host, CertificateAuthorityData: config.CAData}},
 		Contexts:       map[string]*clientcmdapi.Context{"c": {Cluster: "c", AuthInfo: "u"}},
@@ -203,7 +203,7 @@ func TestClientConfigIsLikeEnvtests(t *testing.T) {
 		t.Errorf("the user of a kubeconfig: %q", got)
 	}
 	createPod(t, client, "by-kubeconfig")
-	// Nobody's slices are another's.
+	// Copies do not share slices.
 	config.CertData[0], config.KeyData[0], config.CAData[0] = 0, 0, 0
 	if got := whoami(t, server.ClientConfig()); got != "kubernetes-admin" {
 		t.Errorf("after a copy was changed: %q", got)
@@ -213,7 +213,7 @@ func TestClientConfigIsLikeEnvtests(t *testing.T) {
 			t.Errorf("it shows its key: %s", text)
 		}
 	}
-	// HTTP, as client-go makes it, with either idea of where the slash is.
+	// HTTP paths of client-go, with and without a leading slash.
 	raw, err := rest.HTTPClientFor(server.ClientConfig())
 	if err != nil {
 		t.Fatal(err)
@@ -236,8 +236,8 @@ func TestClientConfigIsLikeEnvtests(t *testing.T) {
 	}
 }
 
-// TestClientConfigAfterClose: a client of a control plane that was closed reaches no
-// other one at the same port.
+// TestClientConfigAfterClose: a client of a closed control plane does not reach another
+// one at the same port.
 func TestClientConfigAfterClose(t *testing.T) {
 	t.Parallel()
 	first := start(t, controlplane.Config{})
@@ -260,8 +260,8 @@ func TestClientConfigAfterClose(t *testing.T) {
 	}
 }
 
-// TestClientConfigIsRenewed: the certificate of a configuration that is asked for late
-// is good for long enough, and an early one works in this process for ever.
+// TestClientConfigIsRenewed: a configuration has a certificate with enough validity
+// whenever it is requested, and an old one works in this process forever.
 func TestClientConfigIsRenewed(t *testing.T) {
 	a := startAging(t, nil)
 	early := a.ClientConfig()

@@ -31,8 +31,7 @@ var panics = map[string]func(ctx context.Context, client kubernetes.Interface) e
 	},
 }
 
-// TestPanicInAGoroutineOfAComponent: the control plane ends by itself, and the
-// host lives.
+// TestPanicInAGoroutineOfAComponent: the control plane stops, and the host continues.
 func TestPanicInAGoroutineOfAComponent(t *testing.T) {
 	for name, begin := range panics {
 		t.Run(name, func(t *testing.T) {

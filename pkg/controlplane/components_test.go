@@ -55,7 +55,7 @@ func readyz(ctx context.Context, client kubernetes.Interface, check string) stri
 	return string(body)
 }
 
-// TestComponent follows one from its start to its end.
+// TestComponent follows a component from its start to its end.
 func TestComponent(t *testing.T) {
 	var before, who, last atomic.Value
 	one := &part{name: "one", run: func(ctx context.Context, config *rest.Config, ready func()) error {
@@ -72,7 +72,7 @@ func TestComponent(t *testing.T) {
 		ready()
 		ready()
 		<-ctx.Done()
-		// The API server goes on until components have ended.
+		// The API server runs until components have ended.
 		for range 20 {
 			if _, err = client.CoreV1().Pods("").List(context.WithoutCancel(ctx), metav1.ListOptions{}); err != nil {
 				break
@@ -103,7 +103,7 @@ func TestComponent(t *testing.T) {
 	}
 }
 
-// failures are the ways in which a component ends by itself.
+// failures are the ways in which a component can end too early.
 var failures = map[string]struct {
 	fail func() error
 	want string
@@ -138,7 +138,7 @@ func TestComponentFailsAtStart(t *testing.T) {
 	}
 }
 
-// TestComponentFailsLater: the control plane ends by itself, and the host lives.
+// TestComponentFailsLater: the control plane stops, and the host continues.
 func TestComponentFailsLater(t *testing.T) {
 	for name, failure := range failures {
 		t.Run(name, func(t *testing.T) {
@@ -160,7 +160,7 @@ func TestComponentFailsLater(t *testing.T) {
 	}
 }
 
-// TestComponentNeverReady is named when the host has waited long enough.
+// TestComponentNeverReady: the error of a canceled start names the component.
 func TestComponentNeverReady(t *testing.T) {
 	goroutines, temp := goleak.IgnoreCurrent(), ownTemp(t)
 	ctx, enough := context.WithCancelCause(t.Context())
@@ -181,7 +181,7 @@ func TestComponentNeverReady(t *testing.T) {
 	}
 }
 
-// TestComponentIgnoresItsEnd: the rest is stopped nevertheless.
+// TestComponentIgnoresItsEnd: all other parts are stopped.
 func TestComponentIgnoresItsEnd(t *testing.T) {
 	goroutines, temp, files := goleak.IgnoreCurrent(), ownTemp(t), openFiles(t)
 	release := make(chan struct{})

@@ -34,8 +34,8 @@ import (
 
 func init() { programs["crowded"] = crowdedMain }
 
-// crowdedMain runs a control plane in a process that may open so many files, in a
-// directory where it leaves kubeconfigs for others.
+// crowdedMain runs a control plane in a process with a limit of open files. It writes
+// kubeconfigs to its directory.
 func crowdedMain(args []string) error {
 	dir := args[0]
 	files, err := strconv.ParseUint(args[1], 10, 64)
@@ -94,7 +94,7 @@ func crowdedMain(args []string) error {
 	return nil
 }
 
-// TestFewOpenFiles: a start that cannot go well says so before it has touched anything.
+// TestFewOpenFiles: a start with too few open files fails before it changes anything.
 func TestFewOpenFiles(t *testing.T) {
 	dir := t.TempDir()
 	line := startProcess(t, "crowded", dir, "32").readLine(t)
@@ -106,9 +106,9 @@ func TestFewOpenFiles(t *testing.T) {
 	}
 }
 
-// TestMoreConnectionsThanFiles has others hold more connections than the process may
-// open files, in every way that there is to hold one. The control plane stays, and goes
-// on to open files; its clients do not notice, and new ones get in.
+// TestMoreConnectionsThanFiles: clients hold more connections than the process may open
+// files, in every possible way. The control plane keeps running and opens files. Its
+// clients do not notice, and new ones can connect.
 func TestMoreConnectionsThanFiles(t *testing.T) {
 	// The log of etcd is in segments of 64 MB; to fill one takes seconds.
 	for files, writes := range map[int]int{256: 150, 1024: 10} {
@@ -213,7 +213,7 @@ func bigConfigMap(i int) *corev1.ConfigMap {
 	return &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Name: fmt.Sprint("big-", i)}, BinaryData: map[string][]byte{"x": make([]byte, 500_000)}}
 }
 
-// unshared is for a client that makes a connection of its own.
+// unshared returns a configuration whose client opens its own connection.
 func unshared(config *rest.Config) *rest.Config {
 	c := rest.CopyConfig(config)
 	c.Dial = (&net.Dialer{}).DialContext
@@ -229,7 +229,7 @@ func within(t *testing.T, what string, done func() bool) {
 	}
 }
 
-// handshake is a connection that has begun to speak TLS, as a user or as nobody.
+// handshake is a connection after a TLS handshake, with or without a client certificate.
 func handshake(ctx context.Context, address string, user *rest.Config) (net.Conn, error) {
 	config := &tls.Config{InsecureSkipVerify: true, NextProtos: []string{"http/1.1"}}
 	if user != nil {
@@ -328,7 +328,7 @@ func (c *crowd) hold(number int, dial func(context.Context) (net.Conn, error)) {
 	})
 }
 
-// gather waits until everybody has come once.
+// gather waits until each has connected once.
 func (c *crowd) gather(t *testing.T) {
 	t.Helper()
 	for _, first := range c.first {
@@ -347,8 +347,7 @@ func (c *crowd) leave() {
 	c.running.Wait()
 }
 
-// isClosed reports whether the other side has closed a connection on which nothing
-// comes.
+// isClosed reports whether the server has closed an idle connection.
 func isClosed(conn net.Conn) bool {
 	_ = conn.SetReadDeadline(time.Now().Add(50 * time.Microsecond))
 	_, err := conn.Read(make([]byte, 1))

@@ -15,7 +15,7 @@ import (
 	"github.com/kubembed/kubembed/pkg/controlplane"
 )
 
-// owner is something that a ConfigMap can belong to.
+// owner is an owner of a ConfigMap.
 type owner struct {
 	reference metav1.OwnerReference
 	get       func() (finalizers []string, deleted bool, err error)

@@ -42,8 +42,8 @@ func createNamespace(t testing.TB, client kubernetes.Interface, name string) {
 	}
 }
 
-// TestNewNamespace: a pod can be created in it at once, and finds what a pod
-// wants to find.
+// TestNewNamespace: a pod can be created in it at once, with a service account and the
+// root CA.
 func TestNewNamespace(t *testing.T) {
 	server := start(t, controlplane.Config{})
 	client := admin(t, server)
@@ -86,8 +86,8 @@ func TestSystemNamespacesAreComplete(t *testing.T) {
 	}
 }
 
-// TestAggregatedClusterRole: one more rule for everybody who may view. The
-// controller writes what the start has written, and this.
+// TestAggregatedClusterRole: one more rule for the role view. The controller writes the
+// rules of the start and this one.
 func TestAggregatedClusterRole(t *testing.T) {
 	client := admin(t, start(t, controlplane.Config{}))
 	before := map[string][]rbacv1.PolicyRule{}
@@ -101,7 +101,7 @@ func TestAggregatedClusterRole(t *testing.T) {
 	}
 	rule := rbacv1.PolicyRule{APIGroups: []string{"example.com"}, Resources: []string{"widgets"}, Verbs: []string{"get"}}
 	_, err := client.RbacV1().ClusterRoles().Create(t.Context(), &rbacv1.ClusterRole{
-		// Last in the order, and so last of the rules of all.
+		// Last in the order, so that its rules are last.
 		ObjectMeta: metav1.ObjectMeta{Name: "zz-widgets", Labels: map[string]string{
 			"rbac.authorization.k8s.io/aggregate-to-view": "true", "rbac.authorization.k8s.io/aggregate-to-edit": "true", "rbac.authorization.k8s.io/aggregate-to-admin": "true"}},
 		Rules: []rbacv1.PolicyRule{rule},
@@ -132,8 +132,8 @@ func TestAggregatedClusterRole(t *testing.T) {
 	}
 }
 
-// TestNothingIsLeftToAggregate: the rules that a start has written are those, in
-// that order, that the controller would write.
+// TestNothingIsLeftToAggregate: a start writes the same rules in the same order as the
+// controller.
 func TestNothingIsLeftToAggregate(t *testing.T) {
 	client := admin(t, start(t, controlplane.Config{}))
 	read := func(name string) *rbacv1.ClusterRole {
@@ -143,7 +143,7 @@ func TestNothingIsLeftToAggregate(t *testing.T) {
 		}
 		return role
 	}
-	roles := []*rbacv1.ClusterRole{read("view"), read("edit")} // as they begin
+	roles := []*rbacv1.ClusterRole{read("view"), read("edit")} // at the beginning
 	// When the second of these has reached the role admin, the controller has
 	// looked at every role.
 	for _, name := range []string{"first", "second"} {
@@ -174,7 +174,7 @@ func hasRule(rules []rbacv1.PolicyRule, rule rbacv1.PolicyRule) bool {
 	return slices.ContainsFunc(rules, func(r rbacv1.PolicyRule) bool { return r.String() == rule.String() })
 }
 
-// TestTokenSecret is filled, and its token is good.
+// TestTokenSecret: a token Secret is filled, and its token is valid.
 func TestTokenSecret(t *testing.T) {
 	server := start(t, controlplane.Config{})
 	client := admin(t, server)
@@ -206,7 +206,7 @@ func TestTokenSecret(t *testing.T) {
 	})
 }
 
-// TestResourceQuota is computed, of custom resources too, and enforced.
+// TestResourceQuota: quotas are computed, for custom resources too, and enforced.
 func TestResourceQuota(t *testing.T) {
 	server := start(t, controlplane.Config{})
 	client := admin(t, server)
@@ -341,7 +341,7 @@ func TestNamespaceDeletion(t *testing.T) {
 	createPod(t, client, "elsewhere")
 	deleteNamespace(t, client, "full")
 	wantNamespaceGone(t, client, "full")
-	// What was in it is not found when there is one of that name again.
+	// A new namespace with the same name is empty.
 	createNamespace(t, client, "full")
 	list, err := client.CoreV1().Pods("full").List(t.Context(), metav1.ListOptions{})
 	if err != nil || len(list.Items) != 0 {
@@ -352,7 +352,8 @@ func TestNamespaceDeletion(t *testing.T) {
 	}
 }
 
-// TestNamespaceDeletionIsFinishedAfterRestart, where a stop came in between.
+// TestNamespaceDeletionIsFinishedAfterRestart: a restart finishes a deletion that a stop
+// has interrupted.
 func TestNamespaceDeletionIsFinishedAfterRestart(t *testing.T) {
 	cfg := controlplane.Config{DataDir: t.TempDir()}
 	server, err := controlplane.Start(t.Context(), cfg)
@@ -373,7 +374,7 @@ func TestNamespaceDeletionIsFinishedAfterRestart(t *testing.T) {
 	wantNamespaceGone(t, client, "full")
 }
 
-// TestWithoutCoreControllers nothing happens by itself.
+// TestWithoutCoreControllers: without the core controllers none of their work is done.
 func TestWithoutCoreControllers(t *testing.T) {
 	server := start(t, controlplane.Config{DisableCoreControllers: true})
 	client := admin(t, server)

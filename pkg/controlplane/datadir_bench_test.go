@@ -70,7 +70,7 @@ func durableCreate(b *testing.B, writers int) {
 	b.ReportMetric(0, "ns/op") // of both together
 }
 
-// inTurn does n writes from that many writers, and returns the nanoseconds it took.
+// inTurn does n writes with a number of writers, and returns the duration in nanoseconds.
 func inTurn(b *testing.B, writers, n int, count *atomic.Int64, write func(int64) error) int64 {
 	b.Helper()
 	var left atomic.Int64
@@ -91,7 +91,7 @@ func inTurn(b *testing.B, writers, n int, count *atomic.Int64, write func(int64)
 	return int64(time.Since(began))
 }
 
-// storedSize is how many bytes one of the ConfigMaps has in etcd.
+// storedSize returns the size of such a ConfigMap in etcd, in bytes.
 func storedSize(b *testing.B) int {
 	b.Helper()
 	server := start(b, controlplane.Config{})

@@ -18,9 +18,9 @@ import (
 	"github.com/kubembed/kubembed/pkg/controlplane"
 )
 
-// TestDiskFull ends etcd under a running control plane: the host goes on, is
-// told why, and gets errors instead of hanging. It is a process of its own,
-// because a member that failed may leave goroutines.
+// TestDiskFull ends etcd under a running control plane. The host continues, gets the
+// cause, and gets errors instead of hanging. It is a process of its own, because a member
+// that failed may leave goroutines.
 func TestDiskFull(t *testing.T) {
 	host := startProcess(t, "diskfull", t.TempDir())
 	for _, want := range []string{
@@ -76,7 +76,7 @@ func diskFullMain(args []string) error {
 		return fmt.Errorf("get: %w", err)
 	}
 	fmt.Println("get: fails:", err)
-	// What etcd holds on to may be told; the rest must have ended.
+	// Goroutines that etcd blocks may be named in the error. All others must have ended.
 	err = server.Close()
 	if err != nil && strings.Contains(err.Error(), "apiserver:") {
 		return fmt.Errorf("Close: %w", err)
@@ -86,8 +86,8 @@ func diskFullMain(args []string) error {
 	return nil
 }
 
-// fillDisk puts /dev/full in the place of the files that this process has open
-// below dir: every write to them finds no space left.
+// fillDisk replaces the open files of this process below dir by /dev/full: every write to
+// them fails for lack of space.
 func fillDisk(dir string) error {
 	full, err := os.OpenFile("/dev/full", os.O_RDWR, 0)
 	if err != nil {

@@ -209,8 +209,8 @@ func TestKilledProcessLosesNothing(t *testing.T) {
 	}
 }
 
-// TestCloseKeepsOnlyWhatLasts: of a data directory, the part that is for a
-// running control plane only is gone afterwards.
+// TestCloseKeepsOnlyWhatLasts: Close removes the parts of a data directory that only a
+// running control plane needs.
 func TestCloseKeepsOnlyWhatLasts(t *testing.T) {
 	dir := t.TempDir()
 	closeServer(t, start(t, controlplane.Config{DataDir: dir}))

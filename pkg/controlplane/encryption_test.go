@@ -27,7 +27,7 @@ const plaintext = "hush-this-is-the-plaintext"
 
 func key(n byte, size int) []byte { return bytes.Repeat([]byte{n}, size) }
 
-// encrypted is what a test writes, by resource.
+// encrypted are the values that a test writes, by resource.
 var encrypted = []string{"secrets", "configmaps", "widgets.example.com"}
 
 // writePlaintext writes it to a secret, a config map and a widget.
@@ -52,7 +52,7 @@ func writePlaintext(t *testing.T, server *controlplane.Server, name string) {
 	}
 }
 
-// readPlaintext says what of writePlaintext cannot be read.
+// readPlaintext returns errors for values of writePlaintext that cannot be read.
 func readPlaintext(t *testing.T, server *controlplane.Server, name string) {
 	t.Helper()
 	ctx, client := t.Context(), admin(t, server)
@@ -72,7 +72,7 @@ func readPlaintext(t *testing.T, server *controlplane.Server, name string) {
 	}
 }
 
-// grep returns in which files below dir text is: "db", "wal", and others.
+// grep returns the files below dir that contain text: "db", "wal", and others.
 func grep(t *testing.T, dir, text string) map[string]bool {
 	t.Helper()
 	found := map[string]bool{}
@@ -99,7 +99,7 @@ func grep(t *testing.T, dir, text string) map[string]bool {
 	return found
 }
 
-// TestEncryptionAtRest looks for the plaintext in all that is on the disk. Without
+// TestEncryptionAtRest searches all files on the disk for the plaintext. Without
 // encryption it is in the database and in the log.
 func TestEncryptionAtRest(t *testing.T) {
 	for name, encryption := range map[string]apiserver.Encryption{
@@ -134,8 +134,8 @@ func TestEncryptionAtRest(t *testing.T) {
 	}
 }
 
-// TestEncryptionKeyRotation goes the way that the documentation describes, from no
-// key to one, to another of another kind, and back to none.
+// TestEncryptionKeyRotation follows the documentation: from no key to one, to one of
+// another kind, and back to none.
 func TestEncryptionKeyRotation(t *testing.T) {
 	dir := t.TempDir()
 	one, two := apiserver.EncryptionKey{Secretbox: key(1, 32)}, apiserver.EncryptionKey{AESGCM: key(2, 32)}
@@ -289,7 +289,7 @@ func TestEncryptionIsValidated(t *testing.T) {
 	}
 }
 
-// TestKMS: the key is rotated by the service, and readiness tells when it is away.
+// TestKMS: the service rotates the key, and readiness reports when it is unavailable.
 func TestKMS(t *testing.T) {
 	dir := t.TempDir()
 	kms := startKMS(t)

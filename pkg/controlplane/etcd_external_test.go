@@ -77,7 +77,7 @@ func TestMoveOut(t *testing.T) {
 	putConfigMap(t, admin(t, server), "kept", "y")
 }
 
-// TestStatusOfEtcdElsewhere: its size, and that it has run out of room.
+// TestStatusOfEtcdElsewhere: the size, and the alarm when it has run out of space.
 func TestStatusOfEtcdElsewhere(t *testing.T) {
 	t.Parallel()
 	e := etcdtest.Start(t)

@@ -12,7 +12,7 @@ import (
 	"github.com/kubembed/kubembed/pkg/pki"
 )
 
-// TestEtcdConfig names the field for everything that cannot be meant.
+// TestEtcdConfig: errors name each field with an invalid value.
 func TestEtcdConfig(t *testing.T) {
 	const own = "127.0.0.1:2380"
 	cluster := map[string]string{"a": own, "b": "127.0.0.1:2480"}

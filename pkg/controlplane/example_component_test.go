@@ -28,7 +28,7 @@ func (census) Run(ctx context.Context, config *rest.Config, ready func()) error 
 	}
 	fmt.Println(len(list.Items), "namespaces")
 	ready()
-	<-ctx.Done() // to return before is a failure
+	<-ctx.Done() // returning earlier is a failure
 	return nil
 }
 

@@ -33,7 +33,7 @@ func Example() {
 		log.Fatal(err)
 	}
 	for _, pod := range list.Items {
-		// There is no scheduler, which would choose a node for it.
+		// Without a scheduler it gets no node.
 		fmt.Println(pod.Name, pod.Status.Phase)
 	}
 	// Output: nginx Pending

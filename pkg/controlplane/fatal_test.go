@@ -17,10 +17,9 @@ import (
 	"github.com/kubembed/kubembed/pkg/controlplane"
 )
 
-// TestValuesThatUpstreamEndsTheProcessFor: each is refused by Validate, with the field
-// and a way out. Upstream ends the process or panics for some of them, starts with others
-// and never gets ready, and gives Services addresses of the rest that nobody can connect
-// to.
+// TestValuesThatUpstreamEndsTheProcessFor: Validate refuses each with the field and a
+// remedy. With some of them upstream ends the process or panics, with others it never
+// becomes ready, and with the rest Services get unreachable addresses.
 func TestValuesThatUpstreamEndsTheProcessFor(t *testing.T) {
 	const usable = "10.0.0.0/24"
 	ranges := map[string]string{
@@ -48,7 +47,7 @@ func TestValuesThatUpstreamEndsTheProcessFor(t *testing.T) {
 	wantInvalid(t, controlplane.Config{BindAddress: "224.0.0.1:0"}, "BindAddress: ", "address of this machine")
 	wantInvalid(t, controlplane.Config{AdvertiseAddress: "::ffff:0.0.0.0"}, "AdvertiseAddress: ", "workers can connect to")
 	wantInvalid(t, controlplane.Config{AdvertiseAddress: "fe80::1%eth0"}, "AdvertiseAddress: ", "workers can connect to")
-	// Endpoints of the kubernetes Service may not have them.
+	// Not allowed in endpoints of the kubernetes Service.
 	wantInvalid(t, controlplane.Config{AdvertiseAddress: "169.254.1.1"}, "AdvertiseAddress: ", "link-local")
 	wantInvalid(t, controlplane.Config{BindAddress: "169.254.1.1:0"}, "AdvertiseAddress: ", "link-local")
 }
@@ -111,8 +110,8 @@ func (n *named) Run(ctx context.Context, config *rest.Config, ready func()) erro
 	return idle(ctx, config, ready)
 }
 
-// TestFatalDuringAStart: what ends upstream's process, or panics, is the error of the
-// start, and the start is undone.
+// TestFatalDuringAStart: an error that ends upstream's process, or a panic, is the error
+// of the start, and the start is undone.
 func TestFatalDuringAStart(t *testing.T) {
 	inGoroutine := make(chan struct{})
 	for name, begin := range map[string]func(){
@@ -141,8 +140,8 @@ func TestFatalDuringAStart(t *testing.T) {
 	})
 }
 
-// TestFatalOfARunningControlPlane ends it, and neither the process nor another control
-// plane.
+// TestFatalOfARunningControlPlane: a fatal error stops the control plane, but neither the
+// process nor another one.
 func TestFatalOfARunningControlPlane(t *testing.T) {
 	now := make(chan struct{})
 	server := start(t, controlplane.Config{Components: []controlplane.Component{&named{begin: func() {

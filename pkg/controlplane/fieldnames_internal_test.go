@@ -20,7 +20,8 @@ import (
 type structs map[string]map[string]string
 
 // TestTextsNameFieldsThatExist reads the errors and comments of the public packages. An
-// error of a standalone member named Config.Cluster, which no Config of this package has.
+// error of a standalone member once named Config.Cluster, which Config of this package
+// does not have.
 func TestTextsNameFieldsThatExist(t *testing.T) {
 	packages, texts := map[string]structs{}, map[string][]text{}
 	for _, dir := range []string{".", "../etcd", "../pki", "../apiserver", "../controlplanetest"} {

@@ -12,8 +12,8 @@ import (
 	"k8s.io/apiserver/pkg/server/healthz"
 )
 
-// TestHealthLogsChanges: a fault is a line when it begins and one when it is over,
-// whichever check finds it.
+// TestHealthLogsChanges: each check logs one line when a fault starts and one when it
+// ends.
 func TestHealthLogsChanges(t *testing.T) {
 	core, logs := observer.New(zapcore.DebugLevel)
 	var fault error

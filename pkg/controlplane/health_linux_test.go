@@ -10,7 +10,7 @@ import (
 	"github.com/kubembed/kubembed/pkg/controlplane"
 )
 
-// TestDisksFaultsAreLogged: a disk that fills up, and one that hangs.
+// TestDisksFaultsAreLogged: a full disk and a disk that hangs are logged.
 func TestDisksFaultsAreLogged(t *testing.T) {
 	disk := smallDisk(t, 450)
 	t.Cleanup(controlplane.SetHealth(50*time.Millisecond, time.Second))

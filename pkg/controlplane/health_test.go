@@ -12,8 +12,7 @@ import (
 	"github.com/kubembed/kubembed/pkg/controlplane"
 )
 
-// TestFullQuotaIsLogged: writes are refused, which nobody may tell the operator, and are
-// accepted again.
+// TestFullQuotaIsLogged: the log reports that writes are refused and accepted again.
 func TestFullQuotaIsLogged(t *testing.T) {
 	t.Cleanup(controlplane.SetHealth(50*time.Millisecond, 10*time.Second))
 	logger, logs := observed(zapcore.InfoLevel)

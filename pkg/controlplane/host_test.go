@@ -32,8 +32,8 @@ import (
 	"github.com/kubembed/kubembed/pkg/controlplane"
 )
 
-// TestHostIsLeftAlone has a process use a control plane. It prints nothing,
-// tells systemd nothing, and finds all that is its own as it was.
+// TestHostIsLeftAlone runs a control plane in a process. It prints nothing, sends systemd
+// nothing, and leaves the process's own state unchanged.
 func TestHostIsLeftAlone(t *testing.T) {
 	notify, err := net.ListenPacket("unixgram", filepath.Join(t.TempDir(), "notify"))
 	if err != nil {
@@ -56,14 +56,14 @@ func TestHostIsLeftAlone(t *testing.T) {
 	if len(stdout) > 0 {
 		t.Errorf("on stdout: %s", stdout)
 	}
-	// klog was the host's before and is again: of three lines, the one while
-	// the control plane ran went to its logger.
+	// klog belongs to the host before and after: of three lines, the one while the
+	// control plane ran went to its logger.
 	lines := strings.Split(strings.TrimSpace(host.stderr.String()), "\n")
 	if len(lines) != 2 || !strings.HasSuffix(lines[0], "] before") || !strings.HasSuffix(lines[1], "] after") {
 		t.Errorf("on stderr: %s", &host.stderr)
 	}
 
-	// Had anything been sent to systemd, it would come first.
+	// A message to systemd would come first.
 	sender, err := net.Dial("unixgram", path)
 	if err != nil {
 		t.Fatal(err)
@@ -78,7 +78,7 @@ func TestHostIsLeftAlone(t *testing.T) {
 	}
 }
 
-// TestSignalsAreTheHosts: a host that handles no signals dies of them.
+// TestSignalsAreTheHosts: a host without signal handlers is killed by signals.
 func TestSignalsAreTheHosts(t *testing.T) {
 	if runtime.GOOS == "windows" {
 		t.Skip("there are no signals to send")
@@ -123,8 +123,8 @@ func quietMain(args []string) error {
 	return os.WriteFile(args[0], []byte(problems.String()), 0o600)
 }
 
-// useControlPlane starts a control plane, does what hosts do, and what upstream
-// has reason to log about, and stops it.
+// useControlPlane starts a control plane, uses it as hosts do, makes upstream log errors,
+// and stops it.
 func useControlPlane(ctx context.Context, running func()) (err error) {
 	server, err := controlplane.Start(ctx, controlplane.Config{})
 	if err != nil {
@@ -169,7 +169,7 @@ func useControlPlane(ctx context.Context, running func()) (err error) {
 	return nil
 }
 
-// snapshot is what a process has one of.
+// snapshot is the state that a process has once.
 func snapshot() map[string]any {
 	klogFlags := flag.NewFlagSet("klog", flag.ContinueOnError)
 	klog.InitFlags(klogFlags)

@@ -31,7 +31,8 @@ import (
 	"github.com/kubembed/kubembed/pkg/controlplane"
 )
 
-// acknowledgedTries is how often each is tried: in this process most tries failed.
+// acknowledgedTries is the number of tries of each case. Most tries once failed in this
+// process.
 const acknowledgedTries = 30
 
 // asker is an administrator's client, and creates other users' clients with the same path
@@ -58,8 +59,8 @@ func (a asker) wait(what string, done func() (bool, error)) error {
 	return fmt.Errorf("not in a minute: %s", what)
 }
 
-// TestDecisionsKnowWhatWasAcknowledged: a request is authorized and admitted by what the
-// server has answered before to be written. Clients in this process were faster than its
+// TestDecisionsKnowWhatWasAcknowledged: authorization and admission of a request see all
+// earlier acknowledged writes. Clients in this process were once faster than the server's
 // informers.
 func TestDecisionsKnowWhatWasAcknowledged(t *testing.T) {
 	t.Parallel()
@@ -82,7 +83,7 @@ func TestDecisionsKnowWhatWasAcknowledged(t *testing.T) {
 				var failures []error
 				tries := acknowledgedTries
 				if name == "custom resource" {
-					tries = 5 // Each is a lot of work.
+					tries = 5 // Each takes long.
 				}
 				for i := range tries {
 					if err := try(a, namespace, fmt.Sprintf("%s-%d", namespace, i)); err != nil {
@@ -252,7 +253,7 @@ func tryQuota(a asker, namespace, name string) error {
 	if err != nil {
 		return err
 	}
-	// Until it has a status it does not count, upstream too.
+	// Without a status it does not count, as in upstream.
 	if err := a.wait("the quota has a status", func() (bool, error) {
 		quota, err = a.CoreV1().ResourceQuotas(namespace).Get(a.ctx, name, metav1.GetOptions{})
 		return err == nil && len(quota.Status.Hard) > 0, err

@@ -210,8 +210,8 @@ func TestJoinKubeconfigLifetime(t *testing.T) {
 	}
 }
 
-// wantLogged tries until the log says that the token was refused, by its ID and
-// not by its secret.
+// wantLogged tries until the log reports the refused token, with its ID and without its
+// secret.
 func wantLogged(t *testing.T, logs *observer.ObservedLogs, token string, try func() error) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
@@ -255,7 +255,7 @@ func TestRevokeJoinKubeconfig(t *testing.T) {
 		t.Errorf("the other file: %v", err)
 	}
 
-	// As the doc of JoinKubeconfig says: kubectl delete secret.
+	// Like kubectl delete secret in the doc of JoinKubeconfig.
 	name, _ := joinUser(t, kept)
 	if err := admin(t, server).CoreV1().Secrets("kube-system").Delete(ctx, name, metav1.DeleteOptions{}); err != nil {
 		t.Fatal(err)
@@ -304,7 +304,7 @@ func TestRevokeWhatIsNoJoinKubeconfig(t *testing.T) {
 		t.Errorf("tokens %q, want that of %s", names, user)
 	}
 
-	// Somebody has put another Secret in its place.
+	// Another Secret replaces it.
 	secrets := admin(t, server).CoreV1().Secrets("kube-system")
 	if err := secrets.Delete(ctx, user, metav1.DeleteOptions{}); err != nil {
 		t.Fatal(err)
@@ -359,8 +359,7 @@ func TestManyJoinKubeconfigs(t *testing.T) {
 	}
 }
 
-// TestJoinKubeconfigLeavesNothing: whenever its caller gives up, there is a
-// file for each token.
+// TestJoinKubeconfigLeavesNothing: whenever the context ends, each token has a file.
 func TestJoinKubeconfigLeavesNothing(t *testing.T) {
 	server := start(t, controlplane.Config{})
 	ctx, cancel := context.WithCancel(t.Context())

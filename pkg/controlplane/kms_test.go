@@ -18,11 +18,10 @@ import (
 	"github.com/kubembed/kubembed/pkg/apiserver"
 )
 
-// kmsPlugin is a plugin of version 2 on a socket of its own. Its encryption is an
-// exclusive or.
+// kmsPlugin is a KMS plugin of version 2 on its own socket. It encrypts with an exclusive
+// or.
 type kmsPlugin struct {
-	// generation is the number of keys that there were; those up to forgotten are
-	// destroyed.
+	// generation is the number of keys so far. The keys up to forgotten are destroyed.
 	generation, forgotten atomic.Int64
 
 	socket string

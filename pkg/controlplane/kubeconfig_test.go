@@ -17,7 +17,7 @@ import (
 	"github.com/kubembed/kubembed/pkg/controlplane"
 )
 
-// newKubeconfig is of an administrator.
+// newKubeconfig returns an administrator's kubeconfig.
 func newKubeconfig(t testing.TB, server *controlplane.Server, lifetime time.Duration) (file []byte, config *rest.Config, certificate *x509.Certificate) {
 	t.Helper()
 	file, err := server.NewKubeconfig(controlplane.KubeconfigOptions{User: "jane", Groups: []string{"system:masters"}, Lifetime: lifetime})
@@ -149,7 +149,8 @@ func TestKubeconfigLifetime(t *testing.T) {
 	}
 }
 
-// TestNoKubeconfigOfAStoppedControlPlane: they were returned, and good for nothing.
+// TestNoKubeconfigOfAStoppedControlPlane: a stopped control plane once returned useless
+// kubeconfigs.
 func TestNoKubeconfigOfAStoppedControlPlane(t *testing.T) {
 	server := start(t, controlplane.Config{})
 	file, _, _ := newKubeconfig(t, server, 0)
@@ -167,8 +168,8 @@ func TestNoKubeconfigOfAStoppedControlPlane(t *testing.T) {
 	}
 }
 
-// TestChangedServiceCIDR: Services kept addresses of the old range, and new ones got
-// theirs from it too.
+// TestChangedServiceCIDR: Services once kept addresses of the old range, and new Services
+// got addresses of it too.
 func TestChangedServiceCIDR(t *testing.T) {
 	dir := t.TempDir()
 	server := start(t, controlplane.Config{DataDir: dir, ServiceCIDR: "10.1.0.0/24"})
@@ -176,7 +177,7 @@ func TestChangedServiceCIDR(t *testing.T) {
 	for _, other := range []string{"", "10.1.0.0/16", "fd00::/112"} {
 		_ = wantStartFails(t, controlplane.Config{DataDir: dir, ServiceCIDR: other}, "Config.ServiceCIDR", "10.1.0.0/24", "set it to that")
 	}
-	// The same one, written otherwise.
+	// The same range in another notation.
 	server = start(t, controlplane.Config{DataDir: dir, ServiceCIDR: "10.1.0.9/24"})
 	// An administrator moves the Services, as upstream describes.
 	client := admin(t, server)
@@ -190,7 +191,7 @@ func TestChangedServiceCIDR(t *testing.T) {
 	}
 }
 
-// TestChangedPrefix: the objects seemed to be lost.
+// TestChangedPrefix: the objects once seemed to be lost.
 func TestChangedPrefix(t *testing.T) {
 	dir := t.TempDir()
 	server := start(t, controlplane.Config{DataDir: dir})

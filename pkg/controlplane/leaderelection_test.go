@@ -27,7 +27,7 @@ import (
 	"github.com/kubembed/kubembed/pkg/controlplane"
 )
 
-// shifts is who runs a component of several control planes.
+// shifts records which of several control planes runs a component.
 type shifts struct {
 	mu      sync.Mutex
 	running map[int]bool
@@ -37,7 +37,7 @@ type shifts struct {
 
 func newShifts() *shifts { return &shifts{running: map[int]bool{}, begun: map[int]int{}} }
 
-// worker is the component in one of them.
+// worker is the component in one control plane.
 type worker struct {
 	name   string
 	shifts *shifts
@@ -67,7 +67,7 @@ func (w worker) Run(ctx context.Context, config *rest.Config, ready func()) erro
 	return nil
 }
 
-// leader waits for the one that runs, which is not any of those given.
+// leader waits until a control plane other than the given ones runs the component.
 func (s *shifts) leader(t *testing.T, not ...int) int {
 	t.Helper()
 	leader := -1
@@ -104,7 +104,7 @@ func share(t *testing.T, e *etcdtest.Etcd, count int, modify func(int, *controlp
 	return servers
 }
 
-// TestElection: what only one may do moves to another when its control plane is closed.
+// TestElection: elected work moves to another control plane when one is closed.
 func TestElection(t *testing.T) {
 	t.Parallel()
 	e := etcdtest.Start(t)
@@ -123,7 +123,8 @@ func TestElection(t *testing.T) {
 			if closed[i] {
 				continue
 			}
-			// Written through one, done by the controllers of whichever.
+			// Written through one control plane, handled by the controllers of the
+			// elected one.
 			name := fmt.Sprintf("ns-%d-%d", len(gone), i)
 			if _, err := admin(t, server).CoreV1().Namespaces().Create(t.Context(), &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: name}}, metav1.CreateOptions{}); err != nil {
 				t.Fatal(err)
@@ -157,8 +158,8 @@ func TestElection(t *testing.T) {
 	}
 }
 
-// TestElectionWithoutEtcd: what cannot renew its Lease ends, the control plane does
-// not, and all is as before when etcd is back.
+// TestElectionWithoutEtcd: a component that cannot renew its Lease stops, the control
+// plane continues, and both resume when etcd is available again.
 func TestElectionWithoutEtcd(t *testing.T) {
 	t.Parallel()
 	e := etcdtest.Start(t)
@@ -235,8 +236,8 @@ func TestElectionWithoutEtcd(t *testing.T) {
 	}
 }
 
-// TestServingRequestForAnotherServer: no node may pass for an API server, whichever of
-// them signs.
+// TestServingRequestForAnotherServer: no control plane signs a serving certificate with
+// which a node could impersonate an API server.
 func TestServingRequestForAnotherServer(t *testing.T) {
 	t.Parallel()
 	servers := share(t, etcdtest.Start(t), 2, func(i int, c *controlplane.Config) {
@@ -258,7 +259,7 @@ func TestServingRequestForAnotherServer(t *testing.T) {
 	}
 }
 
-// TestKilledLeader is replaced by another process.
+// TestKilledLeader: another process replaces a killed leader.
 func TestKilledLeader(t *testing.T) {
 	t.Parallel()
 	e := etcdtest.Start(t)
@@ -296,7 +297,7 @@ func TestKilledLeader(t *testing.T) {
 	})
 }
 
-// heldBy compares with the Lease of the component, which the server has.
+// heldBy compares with the Lease of the component that the server runs.
 func heldBy(lease *coordinationv1.Lease, t *testing.T, server *controlplane.Server) error {
 	own, err := admin(t, server).CoordinationV1().Leases("kube-system").Get(t.Context(), "kubembed-component-elected", metav1.GetOptions{})
 	if err != nil {
@@ -308,8 +309,8 @@ func heldBy(lease *coordinationv1.Lease, t *testing.T, server *controlplane.Serv
 	return nil
 }
 
-// shareMain runs a control plane over the etcd given, writes its PKI to the file
-// given, and says when it is elected.
+// shareMain runs a control plane on the given etcd, writes its PKI to the given file, and
+// reports its election.
 func shareMain(args []string) error {
 	ctx := context.Background()
 	shifts := newShifts()
@@ -339,7 +340,8 @@ func shareMain(args []string) error {
 	return server.Close()
 }
 
-// TestPrefix: a control plane keeps to its own, with what reads etcd directly too.
+// TestPrefix: a control plane uses only its own prefix, also where it reads etcd
+// directly.
 func TestPrefix(t *testing.T) {
 	t.Parallel()
 	e := etcdtest.Start(t)
@@ -369,7 +371,7 @@ func TestPrefix(t *testing.T) {
 	}
 }
 
-// TestOlderThanWhatIsStored: DataDir too is not gone back on.
+// TestOlderThanWhatIsStored: an older release is refused, with DataDir too.
 func TestOlderThanWhatIsStored(t *testing.T) {
 	t.Parallel()
 	e := etcdtest.Start(t)
@@ -382,7 +384,7 @@ func TestOlderThanWhatIsStored(t *testing.T) {
 	}
 }
 
-// TestElectionWithoutLeases is refused: nobody could be elected.
+// TestElectionWithoutLeases: the start fails, because there could be no election.
 func TestElectionWithoutLeases(t *testing.T) {
 	t.Parallel()
 	e := etcdtest.Start(t)

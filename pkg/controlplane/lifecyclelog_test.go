@@ -32,7 +32,7 @@ func observed(level zapcore.Level) (*zap.Logger, *observer.ObservedLogs) {
 }
 
 // logLine waits for a line with that message and those fields, and returns its fields. An
-// empty value stands for any.
+// empty value matches any.
 func logLine(t *testing.T, logs *observer.ObservedLogs, level zapcore.Level, message string, fields ...string) (found map[string]any) {
 	t.Helper()
 	testwait.True(t, fmt.Sprintf("%s: %s %v", level, message, fields), func() bool {
@@ -52,7 +52,7 @@ func logLine(t *testing.T, logs *observer.ObservedLogs, level zapcore.Level, mes
 	return found
 }
 
-// warnings are the lines that an operator has to look at.
+// warnings returns the lines of level warn and above.
 func warnings(logs *observer.ObservedLogs) (lines []string) {
 	for _, entry := range logs.All() {
 		if entry.Level >= zapcore.WarnLevel {
@@ -62,8 +62,7 @@ func warnings(logs *observer.ObservedLogs) (lines []string) {
 	return lines
 }
 
-// TestLogOfALife: info level has what an operator wants to know, and nothing is a warning
-// unless something is wrong.
+// TestLogOfALife: info level has the lines for operators, and only problems are warnings.
 func TestLogOfALife(t *testing.T) {
 	dir := t.TempDir()
 	logger, logs := observed(zapcore.DebugLevel)
@@ -122,7 +121,7 @@ func TestLogOfALife(t *testing.T) {
 		}
 	}
 
-	// The next start finds nothing to complain about.
+	// The next start logs no warning.
 	logs.TakeAll()
 	cfg.Snapshots = controlplane.Snapshots{}
 	closeServer(t, start(t, cfg))
@@ -131,7 +130,7 @@ func TestLogOfALife(t *testing.T) {
 	}
 }
 
-// addressForOthers is an address of this machine that others reach.
+// addressForOthers returns an address of this machine that other machines reach.
 func addressForOthers(t *testing.T) string {
 	t.Helper()
 	addresses, err := net.InterfaceAddrs()
@@ -148,8 +147,8 @@ func addressForOthers(t *testing.T) string {
 }
 
 // TestStartForOthersLogsNoStaleData: the first start on an address that workers reach
-// once said that the API server had not exited successfully, and so did each after a
-// stop.
+// once logged that the API server had not exited successfully, and so did each start
+// after a stop.
 func TestStartForOthersLogsNoStaleData(t *testing.T) {
 	logger, logs := observed(zapcore.WarnLevel)
 	cfg := controlplane.Config{DataDir: t.TempDir(), BindAddress: net.JoinHostPort(addressForOthers(t), "0"), Logger: logger}
@@ -169,7 +168,7 @@ func TestStartForOthersLogsNoStaleData(t *testing.T) {
 	}
 }
 
-// TestCrashIsLogged by the next start, on every address.
+// TestCrashIsLogged: the next start logs a crash, on every address.
 func TestCrashIsLogged(t *testing.T) {
 	dir := t.TempDir()
 	host := startProcess(t, "hold", dir)
@@ -187,8 +186,8 @@ func TestCrashIsLogged(t *testing.T) {
 	}
 }
 
-// TestFailedStartIsLogged, as an error with the text that Start returns: whatever it is
-// that a start refuses, see DURABILITY.md.
+// TestFailedStartIsLogged: the log has an error with the text that Start returns, for
+// each fault in DURABILITY.md.
 func TestFailedStartIsLogged(t *testing.T) {
 	dir := t.TempDir()
 	closeServer(t, start(t, controlplane.Config{DataDir: dir}))
@@ -205,7 +204,7 @@ func TestFailedStartIsLogged(t *testing.T) {
 		t.Errorf("the log says %q, Start %q", text, err)
 	}
 
-	// One that the host calls off is no failure.
+	// A canceled start is not a failure.
 	logs.TakeAll()
 	ctx, cancel := context.WithCancel(t.Context())
 	cfg := parts(&part{name: "slow", run: func(ctx context.Context, _ *rest.Config, _ func()) error {
@@ -223,7 +222,7 @@ func TestFailedStartIsLogged(t *testing.T) {
 	}
 }
 
-// TestFailureIsLogged: a control plane that ends by itself says why.
+// TestFailureIsLogged: a control plane that fails logs the cause.
 func TestFailureIsLogged(t *testing.T) {
 	logger, logs := observed(zapcore.InfoLevel)
 	fail := make(chan struct{})
@@ -240,8 +239,7 @@ func TestFailureIsLogged(t *testing.T) {
 	logLine(t, logs, zapcore.InfoLevel, "stopped", "took", "")
 }
 
-// TestStartWaitsAloud: a component that does not get ready is named while the start waits
-// for it.
+// TestStartWaitsAloud: the log names the components that a start waits for.
 func TestStartWaitsAloud(t *testing.T) {
 	t.Cleanup(controlplane.SetWaiting(20 * time.Millisecond))
 	logger, logs := observed(zapcore.InfoLevel)
@@ -260,7 +258,7 @@ func TestStartWaitsAloud(t *testing.T) {
 	waiting.Wait()
 }
 
-// TestKlogPairsAreFields, of the control plane's own log.
+// TestKlogPairsAreFields: key-value pairs become fields of the log.
 func TestKlogPairsAreFields(t *testing.T) {
 	logger, logs := observed(zapcore.WarnLevel)
 	start(t, controlplane.Config{Logger: logger})

@@ -26,9 +26,9 @@ import (
 	"github.com/kubembed/kubembed/pkg/controlplane"
 )
 
-// TestStrangersDoNotFloodTheLog counts every line that the Logger gets, at every
-// level, while clients without credentials do all that makes somebody log: upstream,
-// net/http or us.
+// TestStrangersDoNotFloodTheLog counts all lines of the Logger, at every level, while
+// clients without credentials do everything that makes upstream, net/http or the control
+// plane log.
 func TestStrangersDoNotFloodTheLog(t *testing.T) {
 	core, logs := observer.New(zap.DebugLevel)
 	server := start(t, controlplane.Config{InsecureAddr: "127.0.0.1:0", Logger: zap.New(core)})
@@ -65,7 +65,7 @@ func TestStrangersDoNotFloodTheLog(t *testing.T) {
 	}
 	path := server.URL() + "/api/v1/namespaces"
 	certificate := selfSigned(t)
-	// A second's worth of lines for each place that logs, and there are few.
+	// One second of lines for each of the few places that log.
 	const tries, most = 400, 220
 	for name, attack := range map[string]func(t *testing.T, i int){
 		"bootstrap tokens": func(t *testing.T, i int) { get(t, path, "", fmt.Sprintf("Bearer %06d.0123456789abcdef", i)) },
@@ -147,7 +147,7 @@ func wantFewLines(t *testing.T, logs *observer.ObservedLogs, most int) {
 	t.Errorf("%d lines, want %d at most", len(all), most)
 }
 
-// rapidReset makes HTTP/2 requests and takes each back at once.
+// rapidReset sends HTTP/2 requests and resets each at once.
 func rapidReset(conn net.Conn, requests int) {
 	ended := make(chan struct{})
 	go func() { defer close(ended); _, _ = io.Copy(io.Discard, conn) }()
@@ -197,7 +197,7 @@ func selfSigned(t *testing.T) tls.Certificate {
 	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}
 }
 
-// droppedLines waits until the metric says something.
+// droppedLines waits until the metric has a value.
 func droppedLines(t *testing.T, server *controlplane.Server, reason string) (n float64) {
 	t.Helper()
 	prefix := `kubembed_log_lines_dropped_total{reason="` + reason + `"} `

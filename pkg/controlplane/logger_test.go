@@ -27,8 +27,7 @@ func (h logHook) Check(e zapcore.Entry, c *zapcore.CheckedEntry) *zapcore.Checke
 	return c.AddCore(e, h)
 }
 
-// TestLoggerThatBlocks: it holds up neither its own control plane nor another, and
-// Close for no longer than it says.
+// TestLoggerThatBlocks: it blocks no control plane, and delays Close only as documented.
 func TestLoggerThatBlocks(t *testing.T) {
 	goroutines := goleak.IgnoreCurrent()
 	release := make(chan struct{})
@@ -88,8 +87,8 @@ func (c klogCore) Check(e zapcore.Entry, checked *zapcore.CheckedEntry) *zapcore
 	return checked
 }
 
-// TestLoggerThatWritesToKlog: such lines once waited for themselves, with klog
-// locked for the process. They are printed by klog, as the host wants.
+// TestLoggerThatWritesToKlog: such lines once deadlocked with klog's lock held. klog
+// prints them, as configured by the host.
 func TestLoggerThatWritesToKlog(t *testing.T) {
 	stderr := os.Stderr
 	defer func() { os.Stderr = stderr }()

@@ -11,8 +11,8 @@ import (
 	kubeleaks "github.com/kubembed/kubembed/internal/lifecycle/leaks"
 )
 
-// programs are what this binary becomes when it is started under another name:
-// processes of their own, for what a test cannot do to its own.
+// programs are the programs that this binary runs under other names, for tests that need
+// another process.
 var programs = map[string]func(args []string) error{
 	"hold":    holdMain,
 	"old":     oldPlaneMain,
@@ -39,7 +39,7 @@ func TestMain(m *testing.M) {
 	os.Exit(code)
 }
 
-// leaks finds goroutines that a stopped control plane has left.
+// leaks finds goroutines of stopped control planes.
 func leaks(ignore ...goleak.Option) error {
 	return goleak.Find(append(ignore, kubeleaks.Ignored()...)...)
 }

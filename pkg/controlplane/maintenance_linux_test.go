@@ -49,8 +49,8 @@ func smallDisk(t *testing.T, megabytes int) string {
 	return mount
 }
 
-// TestFullDisk: while others fill the disk nothing that was acknowledged is lost and
-// the control plane stays; when they have made room it goes on.
+// TestFullDisk: when other files fill the disk, no acknowledged write is lost and the
+// control plane keeps running. It accepts writes again when space is free.
 func TestFullDisk(t *testing.T) {
 	disk := smallDisk(t, 450)
 	config := controlplane.Config{DataDir: filepath.Join(disk, "data")}
@@ -86,7 +86,7 @@ func TestFullDisk(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer func() { _ = filler.Close() }()
-	// All of the rest, to the last block.
+	// All remaining blocks.
 	for size := int64(0); ; size += 1 << 20 {
 		if err := unix.Fallocate(int(filler.Fd()), 0, size, 1<<20); err != nil {
 			if !errors.Is(err, unix.ENOSPC) {

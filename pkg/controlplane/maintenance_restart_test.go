@@ -13,7 +13,7 @@ import (
 	"github.com/kubembed/kubembed/pkg/controlplane"
 )
 
-// fillUp creates objects until one is refused for lack of room, and returns their names.
+// fillUp creates objects until one is refused for lack of space, and returns their names.
 func fillUp(t *testing.T, client kubernetes.Interface, prefix string, most int) (names []string) {
 	t.Helper()
 	value := strings.Repeat("x", 200_000)
@@ -31,7 +31,7 @@ func fillUp(t *testing.T, client kubernetes.Interface, prefix string, most int) 
 	return nil
 }
 
-// startsAgain starts on a DataDir that has no room for writes, and makes room.
+// startsAgain starts on a DataDir without space for writes, and frees space.
 func startsAgain(t *testing.T, cfg controlplane.Config, names []string) {
 	t.Helper()
 	begin := time.Now()
@@ -52,8 +52,8 @@ func startsAgain(t *testing.T, cfg controlplane.Config, names []string) {
 	putConfigMap(t, client, "after", "x")
 }
 
-// TestStartAtTheQuota: a control plane whose database is full starts, or nobody could
-// make room.
+// TestStartAtTheQuota: a control plane with a full database starts, so that clients can
+// free space.
 func TestStartAtTheQuota(t *testing.T) {
 	cfg := controlplane.Config{DataDir: t.TempDir(), Etcd: controlplane.Etcd{QuotaBytes: 24 << 20}}
 	server := start(t, cfg)
@@ -62,8 +62,8 @@ func TestStartAtTheQuota(t *testing.T) {
 	startsAgain(t, cfg, names)
 }
 
-// TestStartWithASmallQuota: one that is too small for a start is refused by name, and the
-// least that is not is enough for a start, and another.
+// TestStartWithASmallQuota: a quota that is too small is refused with its name. The
+// minimum is enough for two starts.
 func TestStartWithASmallQuota(t *testing.T) {
 	cfg := controlplane.Config{DataDir: t.TempDir(), Etcd: controlplane.Etcd{QuotaBytes: 2<<20 - 1}}
 	if err := cfg.Validate(); err == nil || lacks(err.Error(), "Etcd.QuotaBytes", "at least 2097152") != "" {

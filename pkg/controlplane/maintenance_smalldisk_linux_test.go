@@ -103,7 +103,7 @@ func TestSmallDisks(t *testing.T) {
 	}
 }
 
-// TestStartOnADiskThatIsFull of what the control plane itself has written.
+// TestStartOnADiskThatIsFull: the control plane itself has filled the disk.
 func TestStartOnADiskThatIsFull(t *testing.T) {
 	disk := memoryDisk(t, 300)
 	cfg := controlplane.Config{DataDir: filepath.Join(disk, "data")}

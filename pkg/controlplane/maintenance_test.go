@@ -13,7 +13,7 @@ import (
 	"github.com/kubembed/kubembed/pkg/controlplane"
 )
 
-// spaceCheck is what the readiness check says, or empty if it is green.
+// spaceCheck returns the text of the readiness check, or "" if it is green.
 func spaceCheck(t testing.TB, client kubernetes.Interface) string {
 	t.Helper()
 	body, err := client.Discovery().RESTClient().Get().AbsPath("/readyz/etcd-space").DoRaw(t.Context())
@@ -23,7 +23,7 @@ func spaceCheck(t testing.TB, client kubernetes.Interface) string {
 	return ""
 }
 
-// TestQuotaShowsAndClears without a restart.
+// TestQuotaShowsAndClears: no restart is needed.
 func TestQuotaShowsAndClears(t *testing.T) {
 	server := start(t, controlplane.Config{Etcd: controlplane.Etcd{QuotaBytes: 24 << 20}})
 	client := admin(t, server)

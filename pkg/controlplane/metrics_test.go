@@ -25,8 +25,8 @@ import (
 	"github.com/kubembed/kubembed/pkg/controlplane"
 )
 
-// scrape returns the series that a host serves from gatherers, with the number of
-// samples of each, as Prometheus gets them.
+// scrape returns the series that a host serves from gatherers as Prometheus gets them,
+// with the number of samples of each.
 func scrape(t *testing.T, gatherers ...prometheus.Gatherer) map[string]int {
 	t.Helper()
 	w := httptest.NewRecorder()
@@ -48,7 +48,7 @@ func series(text string) map[string]int {
 	return all
 }
 
-// wantSeries wants each of these, or of a family that is meant by its name, once.
+// wantSeries checks that each series, or a series of each named family, exists once.
 func wantSeries(t *testing.T, what string, all map[string]int, want ...string) {
 	t.Helper()
 	for name, n := range all {
@@ -76,7 +76,7 @@ func prefixed(all map[string]int, prefix string) (found []string) {
 func TestMetricsOfAHost(t *testing.T) {
 	snapshots := controlplane.Snapshots{Dir: t.TempDir(), Interval: time.Hour}
 	one, two := start(t, controlplane.Config{Snapshots: snapshots}), start(t, controlplane.Config{Snapshots: snapshots})
-	// The addresses of their listeners, which is where they are reached here.
+	// The addresses of their listeners.
 	label := func(s *controlplane.Server) string {
 		return fmt.Sprintf("{control_plane=%q}", strings.TrimPrefix(s.URL(), "https://"))
 	}
@@ -137,8 +137,8 @@ func TestMetricsInTheDefaultGatherer(t *testing.T) {
 	wantSeries(t, "the default", scrape(t, prometheus.DefaultGatherer), "kubembed_etcd_database_size_bytes{", "etcd_server_has_leader", "apiserver_request_total{")
 }
 
-// TestMetricsOfKubeAPIServer: what dashboards and alerts are written for is at /metrics,
-// with etcd's, and nothing of the host's.
+// TestMetricsOfKubeAPIServer: /metrics has the metrics of kube-apiserver for dashboards
+// and alerts, and etcd's, but not the host's.
 func TestMetricsOfKubeAPIServer(t *testing.T) {
 	mine := prometheus.NewCounter(prometheus.CounterOpts{Name: "etcetera_of_the_host_total", Help: "It is the host's."})
 	prometheus.MustRegister(mine)
@@ -159,7 +159,7 @@ func TestMetricsOfKubeAPIServer(t *testing.T) {
 	if _, err := client.AuthenticationV1().TokenReviews().Create(t.Context(), review, metav1.CreateOptions{}); err != nil {
 		t.Fatal(err)
 	}
-	// Of administrators there are no decisions, and they do not queue.
+	// Administrators need no decisions and do not queue.
 	if _, err := overTLS(t, server, "nobody").Discovery().ServerVersion(); err != nil {
 		t.Fatal(err)
 	}
@@ -169,7 +169,7 @@ func TestMetricsOfKubeAPIServer(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	// Events have no watch cache: their lists are of the storage.
+	// Events have no watch cache: their lists read the storage.
 	if _, err := client.CoreV1().Events("").List(t.Context(), metav1.ListOptions{}); err != nil {
 		t.Fatal(err)
 	}

@@ -66,8 +66,8 @@ func oldDataDirs(t *testing.T, names []string, f func(t *testing.T, dir string, 
 	}
 }
 
-// TestOldDataIsKept is red after a move to the next minor version of Kubernetes until
-// there are DataDirs of the release before the move. Those of earlier ones are refused.
+// TestOldDataIsKept fails after a move to the next minor version of Kubernetes until
+// there are DataDirs of the previous release. Older ones are refused.
 func TestOldDataIsKept(t *testing.T) {
 	t.Parallel()
 	releases, err := olddata.Releases()
@@ -275,7 +275,7 @@ func addressed(o olddata.Object) bool {
 	return object.GetName() == "kubernetes" && (o.Resource == "endpoints" || o.Resource == "endpointslices")
 }
 
-// lost returns where is lacks something that was has, or "". New fields are no loss, nor
+// lost returns a path that was has and is lacks, or "". New fields are allowed, and so
 // are new items of lists that may grow.
 func lost(was, is any, grown bool) string {
 	switch was := was.(type) {
@@ -325,7 +325,7 @@ func at(t *testing.T, config *rest.Config, server *controlplane.Server) *kuberne
 	return clientFor(t, config)
 }
 
-// wantOldIdentities uses what the earlier release has issued.
+// wantOldIdentities uses the certificates and tokens of the earlier release.
 func wantOldIdentities(t *testing.T, server *controlplane.Server, record *olddata.Record) {
 	t.Helper()
 	old := fromKubeconfig(t, record.Admin)
@@ -352,7 +352,7 @@ func wantOldIdentities(t *testing.T, server *controlplane.Server, record *olddat
 	}
 }
 
-// wantOldRules uses what the earlier release has set up.
+// wantOldRules uses the policies of the earlier release.
 func wantOldRules(t *testing.T, server *controlplane.Server) {
 	t.Helper()
 	client := admin(t, server)
@@ -393,7 +393,7 @@ func wantWorks(t *testing.T, server *controlplane.Server) {
 			}
 		}
 	}
-	// What was being deleted is, as soon as nothing holds it.
+	// An object that was being deleted is gone when its finalizer is removed.
 	configMaps := admin(t, server).CoreV1().ConfigMaps("olddata")
 	if _, err := configMaps.Patch(t.Context(), "held", types.MergePatchType, []byte(`{"metadata":{"finalizers":null}}`), metav1.PatchOptions{}); err != nil {
 		t.Error(err)

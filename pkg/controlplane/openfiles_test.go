@@ -7,8 +7,8 @@ import (
 	"testing"
 )
 
-// openFiles returns the files and sockets that this process has open, where
-// the system tells: a listener or a lock that is left behind is one.
+// openFiles returns the open files and sockets of this process, such as listeners and
+// locks, if the system lists them.
 func openFiles(t *testing.T) (files []string) {
 	t.Helper()
 	const self = "/proc/self/fd"
@@ -18,7 +18,7 @@ func openFiles(t *testing.T) (files []string) {
 	}
 	for _, entry := range entries {
 		target, err := os.Readlink(self + "/" + entry.Name())
-		// Go's poller is opened with the first file that needs it.
+		// Go opens its poller with the first file that needs it.
 		if err == nil && !strings.HasPrefix(target, "anon_inode:") && !strings.HasPrefix(target, "/proc/") {
 			files = append(files, target)
 		}
@@ -27,7 +27,7 @@ func openFiles(t *testing.T) (files []string) {
 	return files
 }
 
-// wantOpenFiles checks that nothing is open that was not before.
+// wantOpenFiles checks that no further file is open.
 func wantOpenFiles(t *testing.T, before []string) {
 	t.Helper()
 	for _, file := range openFiles(t) {

@@ -12,8 +12,8 @@ import (
 	"github.com/kubembed/kubembed/pkg/pki"
 )
 
-// TestDamagedKeysNameNewCluster: the advice of package pki to delete a file is not all
-// that a control plane needs, which refuses to start without the file.
+// TestDamagedKeysNameNewCluster: the error names NewCluster too, because a control plane
+// refuses to start without the file that package pki advises to delete.
 func TestDamagedKeysNameNewCluster(t *testing.T) {
 	for _, file := range []string{"ca.crt", "sa.key", "sa.pub"} {
 		dir := t.TempDir()
@@ -36,8 +36,7 @@ func TestDamagedKeysNameNewCluster(t *testing.T) {
 	}
 }
 
-// TestFutureCANamesNewCluster: to delete the files of a CA that begins in the future,
-// which is the remedy where the clock is right, is not enough either.
+// TestFutureCANamesNewCluster: the same for a CA that is valid from a future time.
 func TestFutureCANamesNewCluster(t *testing.T) {
 	dir := t.TempDir()
 	if _, err := pki.Open(pki.Config{Dir: dir}); err != nil {

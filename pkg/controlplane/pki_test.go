@@ -20,7 +20,7 @@ import (
 	"github.com/kubembed/kubembed/pkg/pki"
 )
 
-// listPods is a request that needs a known user with rights.
+// listPods sends a request that needs an authorized user.
 func listPods(t *testing.T, client kubernetes.Interface) error {
 	t.Helper()
 	_, err := client.CoreV1().Pods("").List(t.Context(), metav1.ListOptions{})
@@ -98,7 +98,7 @@ func TestPKIThatDoesNotFit(t *testing.T) {
 	start(t, controlplane.Config{DataDir: dir})
 }
 
-// TestCARotation goes the way that package pki describes.
+// TestCARotation follows the description in package pki.
 func TestCARotation(t *testing.T) {
 	dir := t.TempDir()
 	directory := filepath.Join(dir, "pki")
@@ -159,7 +159,7 @@ func TestCARotation(t *testing.T) {
 	})
 	before.CAData = server.CABundle()
 
-	// The key first: a start between the two writes says that they do not fit.
+	// The key first: a start between the two writes reports that they do not match.
 	write("ca.key", newKey)
 	write("ca.crt", append(bytes.Clone(newCert), oldCert...))
 	restart()

@@ -17,7 +17,7 @@ import (
 )
 
 // TestKubeconfigOutlivesARestart: port 0 is the same free port at each start on a
-// DataDir. Until then each start took a new one.
+// DataDir. Earlier versions used a new one at each start.
 func TestKubeconfigOutlivesARestart(t *testing.T) {
 	logger, logs := observed(zap.WarnLevel)
 	cfg := controlplane.Config{DataDir: t.TempDir(), InsecureAddr: "127.0.0.1:0", Logger: logger}
@@ -57,7 +57,8 @@ func TestKubeconfigOutlivesARestart(t *testing.T) {
 		}
 		closeServer(t, server)
 		_ = taken.Close()
-		// The other one has replaced it: two that want the same port do not take turns.
+		// The other port has replaced it: two control planes with the same port do not
+		// alternate.
 		server = start(t, cfg)
 		if server.URL() != other || changed() != 1 {
 			t.Errorf("at %s, and before at %s: %v", server.URL(), other, logs.All())
@@ -99,8 +100,7 @@ func TestKubeconfigOutlivesARestart(t *testing.T) {
 }
 
 // TestRestoredDoesNotWantThePort: two control planes that were restored from one snapshot
-// have a port each, and so has the one that it was taken of. Nor is any of them told that
-// it has not been stopped.
+// have different ports, also from the original. None logs an unclean stop.
 func TestRestoredDoesNotWantThePort(t *testing.T) {
 	logger, logs := observed(zap.WarnLevel)
 	server := start(t, controlplane.Config{DataDir: t.TempDir()})
@@ -124,7 +124,7 @@ func TestRestoredDoesNotWantThePort(t *testing.T) {
 	}
 }
 
-// freePort is one that nobody has at the moment.
+// freePort returns an unused port.
 func freePort(t testing.TB) string {
 	t.Helper()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
@@ -139,7 +139,7 @@ func freePort(t testing.TB) string {
 	return port
 }
 
-// TestEveryAddressOfAFamily: 0.0.0.0 is not served over IPv6. It was, without
+// TestEveryAddressOfAFamily: 0.0.0.0 is not served over IPv6. It once was, without
 // authentication too.
 func TestEveryAddressOfAFamily(t *testing.T) {
 	probe, err := net.Listen("tcp", "[::1]:0")

@@ -17,7 +17,7 @@ import (
 	"github.com/kubembed/kubembed/pkg/controlplane"
 )
 
-// process is this binary under the name of a program.
+// process is this binary running a program.
 type process struct {
 	*exec.Cmd
 	stdin  io.WriteCloser
@@ -25,8 +25,7 @@ type process struct {
 	stderr bytes.Buffer
 }
 
-// startProcess runs a program. It is killed at the end of the test at the
-// latest.
+// startProcess runs a program, and kills it at the end of the test.
 func startProcess(t *testing.T, name string, args ...string) *process {
 	t.Helper()
 	self, err := os.Executable()
@@ -41,7 +40,7 @@ func startProcess(t *testing.T, name string, args ...string) *process {
 		t.Fatal(err)
 	}
 	p.stdout = bufio.NewReader(stdout)
-	// When this process ends without a word, the end of stdin ends the other.
+	// If this process is killed, the end of stdin ends the other one.
 	if p.stdin, err = p.StdinPipe(); err != nil {
 		t.Fatal(err)
 	}
@@ -65,8 +64,8 @@ func (p *process) readLine(t *testing.T) string {
 	return strings.TrimSpace(line)
 }
 
-// holdMain runs a control plane on the directory given, creates a pod, prints its
-// UID, and holds on until stdin ends.
+// holdMain runs a control plane on the given directory, creates a pod, prints its UID,
+// and waits until stdin ends.
 func holdMain(args []string) error {
 	ctx := context.Background()
 	server, err := controlplane.Start(ctx, controlplane.Config{DataDir: args[0]})

@@ -33,8 +33,8 @@ const (
 	everyOperation = `"operations":["*"],"apiGroups":["*"],"apiVersions":["*"],"resources":["*/*"]`
 )
 
-// damages are what an administrator can do to the objects that a start works with. The
-// next start meets it; undo comes after that, for the damage that follows.
+// damages are changes of an administrator to objects that a start uses. undo is applied
+// after the next start, before the following damage.
 var damages = []struct {
 	name       string
 	do, undo   []change
@@ -165,12 +165,12 @@ var damages = []struct {
 	}, restricted: true},
 }
 
-// damagedStart is how long a start gets that takes well under a second. One that waits
-// for something that does not come takes a minute and more.
+// damagedStart bounds a start, which takes well under a second. A start that waits in
+// vain takes more than a minute.
 const damagedStart = 30 * time.Second
 
-// TestStartAfterDamage: whatever an administrator did to the objects that a start works
-// with, the next start succeeds, and what the control plane keeps is as it should be.
+// TestStartAfterDamage: whatever an administrator did to the objects that a start uses,
+// the next start succeeds, and repairs the control plane's own objects.
 func TestStartAfterDamage(t *testing.T) {
 	hung := hungListener(t)
 	dir := t.TempDir()
@@ -202,8 +202,8 @@ func TestStartAfterDamage(t *testing.T) {
 	closeServer(t, server)
 }
 
-// apply makes the requests. What is not there needs no deletion. Policies that the
-// damage before had defined are known a second longer.
+// apply makes the requests. Missing objects need no deletion. Policies of the previous
+// damage stay in effect for another second.
 func apply(t *testing.T, client kubernetes.Interface, hung string, changes []change) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), damagedStart)
@@ -219,7 +219,7 @@ func apply(t *testing.T, client kubernetes.Interface, hung string, changes []cha
 			if c.method == http.MethodDelete && apierrors.IsNotFound(last) {
 				last = nil
 			}
-			// What a hook makes may come a moment after the start.
+			// Objects of a hook may follow a moment after the start.
 			early := c.method == http.MethodPatch && apierrors.IsNotFound(last)
 			return last == nil || !early && !strings.Contains(last.Error(), "ValidatingAdmissionPolicy")
 		})
@@ -255,7 +255,7 @@ func wantRepaired(t *testing.T, client *kubernetes.Clientset) {
 	}
 }
 
-// wantManagers checks who owns the fields of an APIService that was repaired.
+// wantManagers checks the field managers of a repaired APIService.
 func wantManagers(t *testing.T, server *controlplane.Server, name string) {
 	t.Helper()
 	client, err := metadata.NewForConfig(server.ClientConfig())

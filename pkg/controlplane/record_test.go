@@ -20,7 +20,7 @@ import (
 	"github.com/kubembed/kubembed/pkg/pki"
 )
 
-// away takes what matches out of dir, and returns a function that puts it back.
+// away moves matching files out of dir, and returns a function that moves them back.
 func away(t *testing.T, dir string, patterns ...string) (back func()) {
 	t.Helper()
 	aside := t.TempDir()
@@ -50,8 +50,8 @@ func away(t *testing.T, dir string, patterns ...string) (back func()) {
 	}
 }
 
-// TestMissingPartsAreNotMadeAgain: a start on the rest of a DataDir names the missing
-// part, and makes nothing in its place.
+// TestMissingPartsAreNotMadeAgain: a start on an incomplete DataDir names the missing
+// part and does not replace it.
 func TestMissingPartsAreNotMadeAgain(t *testing.T) {
 	dir := t.TempDir()
 	server := start(t, controlplane.Config{DataDir: dir})
@@ -89,7 +89,7 @@ func TestMissingPartsAreNotMadeAgain(t *testing.T) {
 		{[]string{"pki/etcd"}, pki.ErrKeysMissing, "etcd/ca.crt"},
 		{[]string{"pki/sa.*"}, pki.ErrKeysMissing, "sa.key"},
 		{[]string{"etcd", "pki"}, etcd.ErrDataMissing, "etcd is missing"},
-		// A DataDir of a version that kept no record.
+		// A DataDir of a version without records.
 		{[]string{"cluster.json", "pki"}, pki.ErrKeysMissing, "ca.crt"},
 		{[]string{"cluster.json", "pki/sa.*"}, pki.ErrKeysMissing, "sa.key"},
 	} {
@@ -144,7 +144,7 @@ func TestMissingPartsAreNotMadeAgain(t *testing.T) {
 	if _, err := os.Lstat(filepath.Join(dir, "cluster.json")); err != nil {
 		t.Error(err)
 	}
-	// And etcd knows whose objects it keeps, without it.
+	// etcd has the identity of the cluster without it too.
 	back := away(t, dir, "pki", "cluster.json")
 	if _, err := pki.Open(pki.Config{Dir: filepath.Join(dir, "pki")}); err != nil {
 		t.Fatal(err)
@@ -161,7 +161,7 @@ func TestMissingPartsAreNotMadeAgain(t *testing.T) {
 		}
 		ca = server.CABundle()
 		closeServer(t, server)
-		// Afterwards all is as after any first start.
+		// The result is that of a first start.
 		server = start(t, controlplane.Config{DataDir: dir})
 		if !bytes.Equal(server.CABundle(), ca) {
 			t.Error("the CA is another one again")
@@ -181,8 +181,8 @@ func TestMissingPartsAreNotMadeAgain(t *testing.T) {
 	})
 }
 
-// TestAnotherClustersKeysAreRefused: a DataDir without its disk, on an etcd that has the
-// objects of the right one.
+// TestAnotherClustersKeysAreRefused: an empty mount point as DataDir, with an etcd that
+// has the objects of the right DataDir.
 func TestAnotherClustersKeysAreRefused(t *testing.T) {
 	t.Parallel()
 	e := etcdtest.Start(t)
@@ -213,8 +213,8 @@ func TestAnotherClustersKeysAreRefused(t *testing.T) {
 	wantConfigMap(t, second, "kept", "x")
 }
 
-// TestChangedKeysAreReported: without sa.key, a start makes a new one and goes on, as in
-// a rotation. The log says so, because it may have been lost.
+// TestChangedKeysAreReported: without sa.key, a start creates a new one and continues, as
+// in a rotation. It logs a warning, because the key may have been lost.
 func TestChangedKeysAreReported(t *testing.T) {
 	core, logs := observer.New(zap.WarnLevel)
 	cfg := controlplane.Config{DataDir: t.TempDir(), Logger: zap.New(core)}

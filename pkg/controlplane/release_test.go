@@ -28,7 +28,7 @@ func release(t testing.TB, minors int) string {
 }
 
 // recordedRelease reads the release in the record of a DataDir, and replaces it by
-// another unless that is empty; "none" takes it away.
+// another unless that is empty. "none" removes it.
 func recordedRelease(t testing.TB, dir, other string) string {
 	t.Helper()
 	path := filepath.Join(dir, "cluster.json")
@@ -58,7 +58,7 @@ func recordedRelease(t testing.TB, dir, other string) string {
 	return was
 }
 
-// sums are of all files below dir, but the lock.
+// sums returns the checksums of all files below dir except the lock.
 func sums(t testing.TB, dir string) map[string][sha256.Size]byte {
 	t.Helper()
 	all := map[string][sha256.Size]byte{}
@@ -76,8 +76,8 @@ func sums(t testing.TB, dir string) map[string][sha256.Size]byte {
 	return all
 }
 
-// TestReleaseOfDataDir: a DataDir that this release must not work on is refused before
-// etcd upgrades it, so that the release that may still can.
+// TestReleaseOfDataDir: a DataDir that this release must not use is refused before etcd
+// upgrades it, so that the right release can still open it.
 func TestReleaseOfDataDir(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
@@ -121,14 +121,14 @@ func TestReleaseOfDataDir(t *testing.T) {
 			t.Errorf("after %s the record has %q", followed, is)
 		}
 	}
-	// A patch release may go back, and is not forgotten.
+	// A patch release may go back, and the newer one stays in the record.
 	newer := minorOf(apiserver.KubernetesVersion) + ".99"
 	recordedRelease(t, dir, newer)
 	closeServer(t, start(t, controlplane.Config{DataDir: dir}))
 	if is := recordedRelease(t, dir, ""); is != newer {
 		t.Errorf("the record has %q, not %q", is, newer)
 	}
-	// What begins again has no release to go by.
+	// An empty directory has no recorded release.
 	recordedRelease(t, dir, release(t, 1))
 	if err := os.RemoveAll(filepath.Join(dir, "etcd")); err != nil {
 		t.Fatal(err)

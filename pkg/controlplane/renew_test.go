@@ -23,8 +23,8 @@ import (
 
 const month = 30 * 24 * time.Hour
 
-// wallClock is set by the test, and ticks when told to, as does the clock of a machine
-// that has slept.
+// wallClock is set by the test and ticks on request, like the clock of a machine after
+// sleep.
 type wallClock struct {
 	*clocktesting.FakeClock
 	ticks chan time.Time
@@ -34,14 +34,14 @@ func (c wallClock) NewTicker(time.Duration) clock.Ticker { return c }
 func (c wallClock) C() <-chan time.Time                  { return c.ticks }
 func (c wallClock) Stop()                                {}
 
-// set returns when the control plane has seen the new time: it takes a second tick.
+// set returns when the control plane has seen the new time, after a second tick.
 func (c wallClock) set(now time.Time) {
 	c.SetTime(now)
 	c.ticks <- now
 	c.ticks <- now
 }
 
-// aging is a control plane whose certificates go by a clock that the test sets.
+// aging is a control plane with a clock of the test for its certificates.
 type aging struct {
 	*controlplane.Server
 	clock wallClock
@@ -73,7 +73,7 @@ func (a *aging) tls() *tls.Config {
 	return &tls.Config{RootCAs: a.roots, Certificates: []tls.Certificate{a.cert}, Time: a.clock.Now, MinVersion: tls.VersionTLS12, NextProtos: []string{"h2", "http/1.1"}}
 }
 
-// client has connections of its own.
+// client opens its own connections.
 func (a *aging) client(t *testing.T) (*kubernetes.Clientset, *http.Transport) {
 	t.Helper()
 	transport := &http.Transport{TLSClientConfig: a.tls(), ForceAttemptHTTP2: true}
@@ -81,7 +81,7 @@ func (a *aging) client(t *testing.T) (*kubernetes.Clientset, *http.Transport) {
 	return clientFor(t, &rest.Config{Host: a.URL(), Transport: transport, QPS: -1}), transport
 }
 
-// serving is the certificate of a new handshake.
+// serving returns the certificate of a new handshake.
 func (a *aging) serving(t *testing.T) (*x509.Certificate, error) {
 	t.Helper()
 	conn, err := tls.Dial("tcp", hostPort(t, a.URL()), a.tls())
@@ -91,8 +91,8 @@ func (a *aging) serving(t *testing.T) (*x509.Certificate, error) {
 	return conn.ConnectionState().PeerCertificates[0], conn.Close()
 }
 
-// TestCertificatesAreRenewedWhileServing lets a year go by, a month at a time.
-// Nothing is cut off, and no handshake fails, by the clock of the client.
+// TestCertificatesAreRenewedWhileServing advances the clock by a year, month by month. No
+// connection is cut, and no handshake fails by the clock of the client.
 func TestCertificatesAreRenewedWhileServing(t *testing.T) {
 	a := startAging(t, nil)
 	first, err := a.serving(t)
@@ -106,7 +106,7 @@ func TestCertificatesAreRenewedWhileServing(t *testing.T) {
 	}
 	defer watch.Stop()
 
-	// Those who come and go all the time.
+	// Clients with short connections.
 	stop, stopped := make(chan struct{}), make(chan error, 1)
 	fresh, transport := a.client(t)
 	go func() {
@@ -160,7 +160,7 @@ func TestCertificatesAreRenewedWhileServing(t *testing.T) {
 	}
 }
 
-// TestMachineThatSlept wakes when everything has expired.
+// TestMachineThatSlept: a machine wakes after all certificates have expired.
 func TestMachineThatSlept(t *testing.T) {
 	a := startAging(t, nil)
 	now := a.clock.Now()
@@ -168,15 +168,15 @@ func TestMachineThatSlept(t *testing.T) {
 	if _, err := a.serving(t); err != nil {
 		t.Error(err)
 	}
-	// Set back again, what begins in a year is of no use.
+	// After the clock is set back, certificates of the future are useless.
 	a.clock.set(now)
 	if _, err := a.serving(t); err != nil {
 		t.Errorf("set back: %v", err)
 	}
 }
 
-// TestClockJumpsOfAYear: certificates are renewed at once after one ahead. After one
-// back, before the CA, the log says so, and all is well when the clock is.
+// TestClockJumpsOfAYear: certificates are renewed at once after a jump ahead. After a
+// jump back to before the CA, the log reports it until the clock is right.
 func TestClockJumpsOfAYear(t *testing.T) {
 	const year = 365 * 24 * time.Hour
 	core, logs := observer.New(zap.ErrorLevel)
@@ -190,7 +190,7 @@ func TestClockJumpsOfAYear(t *testing.T) {
 	if renewed, err := a.serving(t); err != nil || renewed.Equal(first) {
 		t.Errorf("a year ahead: %v, renewed %t", err, err == nil && !renewed.Equal(first))
 	}
-	// Set back by less than the interval of looks, but to before the renewed one.
+	// Set back by less than renewInterval, but to before the renewed certificate.
 	a.clock.set(now.Add(year - time.Hour))
 	if _, err := a.serving(t); err != nil {
 		t.Errorf("an hour back: %v", err)
@@ -207,7 +207,7 @@ func TestClockJumpsOfAYear(t *testing.T) {
 	if text, _ := said[0].ContextMap()["error"].(string); lacks(text, "set the clock", "replace the CA") != "" {
 		t.Errorf("a year back: the log says %s", text)
 	}
-	// Clients in this process do not go by certificates.
+	// Clients in this process do not use certificates.
 	putConfigMap(t, admin(t, a.Server), "meanwhile", "x")
 	a.clock.set(now)
 	if _, err := a.serving(t); err != nil {

@@ -25,7 +25,7 @@ import (
 	"github.com/kubembed/kubembed/pkg/controlplane"
 )
 
-// joined is what a kubelet has when it has joined.
+// joined are the credentials of a joined kubelet.
 type joined struct {
 	*kubernetes.Clientset
 	config *rest.Config
@@ -33,13 +33,14 @@ type joined struct {
 	cert   *x509.Certificate
 }
 
-// joinAs asks for the first client certificate of a node, and waits as a kubelet does.
+// joinAs requests the first client certificate of a node, and waits for it like a
+// kubelet.
 func joinAs(t testing.TB, kubeconfig []byte, node string) joined {
 	t.Helper()
 	return askedFor(t, fromKubeconfig(t, kubeconfig), clientCSR(node))
 }
 
-// askedFor asks for a client certificate and waits until it is there.
+// askedFor requests a client certificate and waits for it.
 func askedFor(t testing.TB, config *rest.Config, request *csr) joined {
 	t.Helper()
 	client := clientFor(t, config)
@@ -68,14 +69,14 @@ func askedFor(t testing.TB, config *rest.Config, request *csr) joined {
 	return j
 }
 
-// deniedJoin asks for the name of a node, which must not be given.
+// deniedJoin requests the name of a node, and must be denied.
 func deniedJoin(t testing.TB, server *controlplane.Server, kubeconfig []byte, node, message string) {
 	t.Helper()
 	name := clientCSR(node).create(t, clientFor(t, fromKubeconfig(t, kubeconfig)))
 	wantDenied(t, admin(t, server), name, "JoinRequestDenied", message)
 }
 
-// record waits until the record of a node is as it should be.
+// record waits for the expected record of a node.
 func waitRecord(t testing.TB, server *controlplane.Server, node string, done func(*nodeidentity.Record) bool) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
@@ -107,8 +108,7 @@ func deleteNode(t testing.TB, server *controlplane.Server, name string) {
 	}
 }
 
-// TestStolenJoinFile has a thief with the join file ask for the names of machines
-// that join: issue 14, fault 12.
+// TestStolenJoinFile: a thief with the join file requests the names of joining machines.
 func TestStolenJoinFile(t *testing.T) {
 	server := start(t, controlplane.Config{})
 	join := joinKubeconfig(t, server, time.Hour)
@@ -139,7 +139,7 @@ func TestStolenJoinFile(t *testing.T) {
 			_, err := clientFor(t, fromKubeconfig(t, join)).CertificatesV1().RESTClient().Get().RequestURI("/apis/certificates.k8s.io/v1/" + path).DoRaw(t.Context())
 			wantStatus(t, path, err, 403)
 		}
-		// The one that a kubelet waits for, and no other with it.
+		// Only the request that a kubelet waits for.
 		list, err := thief.List(t.Context(), metav1.ListOptions{FieldSelector: "metadata.name=of-another"})
 		if err != nil || len(list.Items) != 1 {
 			t.Errorf("by name: %v, %v", list, err)
@@ -183,7 +183,7 @@ func TestStolenJoinFile(t *testing.T) {
 		node := asNode(t, server, "w3")
 		deniedJoin(t, server, join, "w3", reserved)
 		register(t, node, "w3")
-		// Renewals are of the node itself.
+		// The node itself renews.
 		name := clientCSR("w3").create(t, node)
 		wantSigned(t, server, name, x509.ExtKeyUsageClientAuth)
 	})
@@ -210,7 +210,7 @@ func TestStolenJoinFile(t *testing.T) {
 		deleteNode(t, server, "w6")
 		replacement := joinAs(t, join, "w6") // at once, or when the record is gone
 		deniedJoin(t, server, join, "w6", reserved)
-		// The old machine has a certificate as long as that is valid, but no other.
+		// The old machine keeps its certificate until it expires, but gets no other.
 		name := clientCSR("w6").create(t, old)
 		request := waitForRequest(t, admin(t, server), name, func(r *certificatesv1.CertificateSigningRequest) bool {
 			return condition(r, certificatesv1.CertificateFailed) != nil || len(r.Status.Certificate) > 0
@@ -292,7 +292,7 @@ func TestReservationsOutliveARestart(t *testing.T) {
 	deniedJoin(t, server, at(server), "waiting", "is reserved for another key")
 }
 
-// roleOfOlderRelease binds join tokens to the role that they had at first.
+// roleOfOlderRelease binds join tokens to the role of older releases.
 func roleOfOlderRelease(t testing.TB, server *controlplane.Server) {
 	t.Helper()
 	bindings := admin(t, server).RbacV1().ClusterRoleBindings()

@@ -15,7 +15,7 @@ import (
 	"github.com/kubembed/kubembed/pkg/etcd"
 )
 
-// restoreMain restores into the directory given the snapshot given.
+// restoreMain restores a snapshot into a directory.
 func restoreMain(args []string) error {
 	data, err := os.ReadFile(args[1])
 	if err != nil {

@@ -14,7 +14,7 @@ import (
 )
 
 // TestStartAfterRestoreIsNoCrash: the snapshot has the endpoints of the server that ran
-// when it was taken, by which upstream concludes that it has crashed.
+// at its time, from which upstream would infer a crash.
 func TestStartAfterRestoreIsNoCrash(t *testing.T) {
 	server := start(t, controlplane.Config{DataDir: t.TempDir()})
 	endpoints := admin(t, server).CoreV1().Endpoints(metav1.NamespaceDefault) //nolint:staticcheck // what upstream removes

@@ -61,8 +61,8 @@ func putSecret(t *testing.T, server *controlplane.Server, secret *corev1.Secret)
 	}
 }
 
-// TestRestoreKeepsRevocations: a join file that was revoked after the snapshot stays so,
-// whatever the snapshot is and wherever it is restored.
+// TestRestoreKeepsRevocations: a join file that was revoked after the snapshot stays
+// revoked, whatever the kind of snapshot and restore.
 func TestRestoreKeepsRevocations(t *testing.T) {
 	origin := t.TempDir()
 	server := start(t, controlplane.Config{DataDir: origin})
@@ -76,7 +76,7 @@ func TestRestoreKeepsRevocations(t *testing.T) {
 	if err := canRequest(t.Context(), t, admin(t, server), "of-an-admin"); err != nil {
 		t.Fatal(err)
 	}
-	// They look alike, and are no tokens.
+	// They look like tokens but are none.
 	putSecret(t, server, &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: "kube-system", Name: "bootstrap-token-opaque"}})
 	putSecret(t, server, &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: "bootstrap-token-abcdef"}})
 	snapshot := snapshotOf(t, server)
@@ -146,8 +146,8 @@ func TestRestoreKeepsRevocations(t *testing.T) {
 	})
 }
 
-// TestRestoreKeepsRevocationsOfEncryptedTokens: Restore has no keys, and knows tokens by
-// their names.
+// TestRestoreKeepsRevocationsOfEncryptedTokens: Restore has no keys, and identifies
+// tokens by their names.
 func TestRestoreKeepsRevocationsOfEncryptedTokens(t *testing.T) {
 	key := make([]byte, 32)
 	_, _ = rand.Read(key)

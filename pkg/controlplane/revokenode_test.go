@@ -19,14 +19,14 @@ import (
 	"github.com/kubembed/kubembed/pkg/controlplane"
 )
 
-// wantRefused checks that a node is not who it says any more.
+// wantRefused checks that a node's certificate is refused.
 func wantRefused(t testing.TB, what string, node kubernetes.Interface, name string) {
 	t.Helper()
 	_, err := node.CoreV1().Nodes().Get(t.Context(), name, metav1.GetOptions{})
 	wantStatus(t, what, err, http.StatusUnauthorized)
 }
 
-// wantAccepted checks that it is. There may be no Node.
+// wantAccepted checks that it is accepted. The Node may be missing.
 func wantAccepted(t testing.TB, what string, node kubernetes.Interface, name string) {
 	t.Helper()
 	if _, err := node.CoreV1().Nodes().Get(t.Context(), name, metav1.GetOptions{}); err != nil && !apierrors.IsNotFound(err) {
@@ -60,7 +60,7 @@ func TestRevokeNode(t *testing.T) {
 		unread := openUnread(t, victim.config)
 
 		revoke(t, "n1")
-		// At once, although it was cached, and on a connection that is open or new.
+		// At once, despite caches, on open and new connections.
 		for what, node := range map[string]kubernetes.Interface{"joined": victim, "renewed": renewed, "NodeKubeconfig": outside} {
 			wantRefused(t, what, node, "n1")
 		}
@@ -78,7 +78,7 @@ func TestRevokeNode(t *testing.T) {
 	t.Run("who joins later", func(t *testing.T) {
 		victim := joinAs(t, join, "n2")
 		revoke(t, "n2")
-		// With the key that was revoked nobody does.
+		// The revoked key cannot join.
 		request := clientCSR("n2")
 		request.key = victim.key
 		name := request.create(t, clientFor(t, fromKubeconfig(t, join)))
@@ -109,7 +109,7 @@ func TestRevokeNode(t *testing.T) {
 		register(t, victim, "n3")
 		key := victimKey(t, victim)
 		revoke(t, "n3")
-		// As it was written before the revocation, and is judged later.
+		// A request from before the revocation that is handled later.
 		for _, signer := range []*csr{clientCSR("n3"), servingCSR("n3")} {
 			as := rest.CopyConfig(server.ClientConfig())
 			as.Impersonate = rest.ImpersonationConfig{UserName: "system:node:n3", Groups: []string{"system:nodes", "system:authenticated"},
@@ -186,7 +186,7 @@ func victimKey(t testing.TB, j joined) string {
 	return hash
 }
 
-// under is something that goes on over a connection.
+// under is an operation in progress on a connection.
 type under struct {
 	done chan struct{}
 	body io.Closer
@@ -212,7 +212,8 @@ func (u *under) open(t testing.TB) {
 
 func (u *under) close() { _ = u.body.Close() }
 
-// openWatch has a node watch its Node, with the bytes of the answer as they come.
+// openWatch watches the Node of a node, and returns the bytes of the response as they
+// arrive.
 func openWatch(t testing.TB, config *rest.Config, node string) *under {
 	t.Helper()
 	body, err := clientFor(t, config).CoreV1().RESTClient().Get().AbsPath("/api/v1/nodes").
@@ -233,8 +234,8 @@ func readToEnd(t testing.TB, body io.ReadCloser) *under {
 	return u
 }
 
-// openUnread has a node send a request without its end: it was authenticated, and
-// must not be obeyed later.
+// openUnread sends an incomplete request of a node: it was authenticated, and must not be
+// executed later.
 func openUnread(t testing.TB, config *rest.Config) *under {
 	t.Helper()
 	client, err := rest.HTTPClientFor(config)

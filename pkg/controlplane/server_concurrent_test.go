@@ -13,8 +13,8 @@ import (
 	"github.com/kubembed/kubembed/pkg/controlplane"
 )
 
-// TestManyAtOnce runs control planes side by side in this process. None sees
-// what another has.
+// TestManyAtOnce runs control planes side by side in this process. They do not see each
+// other's objects.
 func TestManyAtOnce(t *testing.T) {
 	const planes = 20
 	goroutines, temp := goleak.IgnoreCurrent(), ownTemp(t)
@@ -35,7 +35,7 @@ func TestManyAtOnce(t *testing.T) {
 				t.Error(err)
 				return
 			}
-			// The same name in each, and one that is in none but this.
+			// The same name in each, and one that only this has.
 			for _, name := range []string{"same", fmt.Sprint("only-in-", i)} {
 				if _, err := client.CoreV1().Pods("default").Create(t.Context(), newPod(name), metav1.CreateOptions{}); err != nil {
 					t.Error(err)
@@ -61,7 +61,7 @@ func TestManyAtOnce(t *testing.T) {
 	if len(urls) != planes {
 		t.Errorf("%d control planes have %d URLs", planes, len(urls))
 	}
-	// One that is stopped does not matter to the others.
+	// A stopped control plane does not affect the others.
 	for i, server := range servers {
 		if server != nil && i%2 == 0 {
 			all.Go(func() { closeServer(t, server) })

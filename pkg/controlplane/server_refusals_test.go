@@ -23,8 +23,7 @@ func TestRefusals(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			ctx := t.Context()
-			// First of all: a 503 would mean "not known yet", which after
-			// Start is not so.
+			// First: a 503 would mean "not known yet", which must not happen after Start.
 			for _, path := range []string{"/apis/example.com/v1/widgets", "/api/v1/widgets", "/apis/example.com", "/nonsense"} {
 				wantStatus(t, path, client.RESTClient().Get().AbsPath(path).Do(ctx).Error(), 404)
 			}
@@ -64,7 +63,7 @@ func TestRefusals(t *testing.T) {
 	}
 }
 
-// wantCauses checks which fields an answer names.
+// wantCauses checks the fields that a response names.
 func wantCauses(t *testing.T, err error, fields ...string) {
 	t.Helper()
 	var status apierrors.APIStatus

@@ -15,8 +15,8 @@ import (
 	"github.com/kubembed/kubembed/pkg/controlplane"
 )
 
-// endedWatches is how many watches of configmaps upstream's watch cache has ended
-// because nobody has read them.
+// endedWatches returns the number of watches of ConfigMaps that upstream's watch cache
+// has ended because their clients did not read.
 func endedWatches(t *testing.T) (n float64) {
 	t.Helper()
 	families, err := legacyregistry.DefaultGatherer.Gather()

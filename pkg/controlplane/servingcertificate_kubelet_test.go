@@ -83,7 +83,7 @@ func TestDataDirWithoutKubeletCA(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	// Nor did older releases record what a DataDir has.
+	// Older releases wrote no record either.
 	for _, file := range append(files, filepath.Join(cfg.DataDir, "cluster.json")) {
 		_ = os.Remove(file)
 	}
@@ -130,7 +130,7 @@ func TestDataDirWithoutKubeletCA(t *testing.T) {
 	if body, err := proxied(t, server, "n1"); err != nil || body != "n1/pods" {
 		t.Errorf("with the new certificate: %q %v", body, err)
 	}
-	// A host that stands in for a kubelet.
+	// A host in place of a kubelet.
 	pair, err := server.NodeServingCertificate("n4", "127.0.0.1")
 	if err != nil {
 		t.Fatal(err)

@@ -12,8 +12,8 @@ import (
 	"github.com/kubembed/kubembed/pkg/controlplane"
 )
 
-// TestServingCertificate: what trusts the control plane trusts the server, under
-// the names that were asked for and no others.
+// TestServingCertificate: clients that trust the control plane trust the server, with the
+// requested names only.
 func TestServingCertificate(t *testing.T) {
 	t.Parallel()
 	cp := start(t, controlplane.Config{})

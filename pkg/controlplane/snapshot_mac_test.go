@@ -18,7 +18,7 @@ import (
 	"github.com/kubembed/kubembed/pkg/controlplane"
 )
 
-// entry is one of an archive.
+// entry is an entry of an archive.
 type entry struct {
 	header tar.Header
 	data   []byte
@@ -42,7 +42,7 @@ func entriesOf(t *testing.T, archive []byte) (all []entry) {
 	}
 }
 
-// archived is what entriesOf has read.
+// archived is the reverse of entriesOf.
 func archived(t *testing.T, entries []entry) []byte {
 	t.Helper()
 	var b bytes.Buffer
@@ -62,7 +62,7 @@ func archived(t *testing.T, entries []entry) []byte {
 	return b.Bytes()
 }
 
-// summedUp makes the checksums right again, as somebody who changes a snapshot would.
+// summedUp recomputes the checksums, like an attacker who changes a snapshot.
 func summedUp(entries []entry) []entry {
 	var sums strings.Builder
 	for i, e := range entries {
@@ -75,8 +75,8 @@ func summedUp(entries []entry) []entry {
 	return entries
 }
 
-// TestRestoreWithKey takes what a holder of the key has made, from the first byte to the
-// last, and leaves nothing of anything else.
+// TestRestoreWithKey: Restore accepts only complete snapshots that were made with the
+// key, and leaves nothing of others.
 func TestRestoreWithKey(t *testing.T) {
 	key, otherKey := bytes.Repeat([]byte("k"), 32), bytes.Repeat([]byte("o"), 32)
 	dir := filepath.Join(t.TempDir(), "scheduled")
@@ -106,7 +106,7 @@ func TestRestoreWithKey(t *testing.T) {
 		t.Errorf("%d files, and a MAC of %d bytes", len(names), len(names["HMAC-SHA256"]))
 	}
 
-	// changed is the second one after a change that leaves its checksums right.
+	// changed is the second snapshot after a change with correct checksums.
 	changed := func(change func(all []entry) []entry) []byte {
 		return archived(t, summedUp(change(entriesOf(t, second))))
 	}

@@ -54,7 +54,7 @@ func putConfigMap(t testing.TB, client kubernetes.Interface, name, value string)
 	}
 }
 
-// seen is what an informer has been told of the ConfigMaps in default.
+// seen are the events of an informer of the ConfigMaps in default.
 type seen struct {
 	mu     sync.Mutex
 	values map[string]string
@@ -138,7 +138,7 @@ func TestRestoreUnderALiveInformer(t *testing.T) {
 	wantUser(t, clientFor(t, fromKubeconfig(t, kubeconfig)), "jane", "system:masters")
 	wantUser(t, clientFor(t, &rest.Config{Host: server.URL(), BearerToken: token, TLSClientConfig: rest.TLSClientConfig{CAData: ca}}),
 		"system:serviceaccount:default:robot", "system:serviceaccounts:default")
-	// A version of before is refused, by the server and not only by etcd.
+	// The server, and not only etcd, refuses an earlier version.
 	_, err = clientFor(t, fromKubeconfig(t, kubeconfig)).CoreV1().ConfigMaps("default").List(t.Context(),
 		metav1.ListOptions{ResourceVersion: strconv.FormatInt(before, 10), ResourceVersionMatch: metav1.ResourceVersionMatchExact})
 	wantStatus(t, "a list at a version of before", err, 410)

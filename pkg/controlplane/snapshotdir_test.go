@@ -10,8 +10,8 @@ import (
 	"github.com/kubembed/kubembed/pkg/controlplane"
 )
 
-// TestStartChecksTheDirectoryOfSnapshots, which would otherwise be found out by the first
-// snapshot, a day later.
+// TestStartChecksTheDirectoryOfSnapshots: otherwise the first snapshot would fail a day
+// later.
 func TestStartChecksTheDirectoryOfSnapshots(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
@@ -32,7 +32,7 @@ func TestStartChecksTheDirectoryOfSnapshots(t *testing.T) {
 			t.Errorf("%s: %v, want an error about Config.Snapshots.Dir", name, err)
 		}
 	}
-	// What a failed start has made goes with it.
+	// A failed start removes the directories that it has created.
 	_, err := controlplane.Start(t.Context(), controlplane.Config{
 		Snapshots: controlplane.Snapshots{Dir: filepath.Join(dir, "a", "b"), Interval: time.Hour},
 		PKI:       []byte("no keys"),

@@ -16,7 +16,7 @@ import (
 	"github.com/kubembed/kubembed/pkg/etcd"
 )
 
-// TestTakeSnapshot at any time, from several goroutines, without an interval.
+// TestTakeSnapshot: at any time, from several goroutines, without an interval.
 func TestTakeSnapshot(t *testing.T) {
 	t.Parallel()
 	dir := filepath.Join(t.TempDir(), "made", "snapshots")
@@ -95,7 +95,7 @@ func TestTakeSnapshotWithoutADirectory(t *testing.T) {
 	testWriteSnapshot(t, server)
 }
 
-// testWriteSnapshot writes snapshots to files, and nothing else.
+// testWriteSnapshot checks that WriteSnapshot leaves only the files.
 func testWriteSnapshot(t *testing.T, server *controlplane.Server) {
 	dir := t.TempDir()
 	path := filepath.Join(dir, "a.tar")

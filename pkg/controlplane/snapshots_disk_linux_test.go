@@ -24,7 +24,7 @@ import (
 	"github.com/kubembed/kubembed/pkg/etcd"
 )
 
-// freeze makes every write to the file system hang until thaw, or the end of the test.
+// freeze blocks every write to the file system until thaw, or the end of the test.
 func freeze(t *testing.T, mount string) (thaw func()) {
 	t.Helper()
 	if out, err := exec.Command("fsfreeze", "-f", mount).CombinedOutput(); err != nil {
@@ -135,7 +135,7 @@ func TestWriteSnapshotToADiskThatHangs(t *testing.T) {
 	}
 }
 
-// leave fills a disk and leaves so many megabytes free on a disk.
+// leave fills a disk except for a number of megabytes.
 func leave(t *testing.T, disk string, free int64) *os.File {
 	t.Helper()
 	file, err := os.Create(filepath.Join(disk, "filler"))
@@ -151,8 +151,8 @@ func leave(t *testing.T, disk string, free int64) *os.File {
 	return file
 }
 
-// exhaust extends a file of disk until there is no room for the smallest other file. ext4
-// reserves more for a write than it needs, and has free blocks again once that is on the
+// exhaust extends a file until the disk has no space for the smallest other file. ext4
+// reserves more for a write than it needs, and frees the rest when the write is on the
 // disk.
 func exhaust(t *testing.T, disk string, filler *os.File) {
 	t.Helper()
@@ -186,8 +186,9 @@ func freeMB(t *testing.T, disk string) int64 {
 	return int64(fs.Bavail) * fs.Bsize >> 20
 }
 
-// TestSnapshotsOnTheDiskOfEtcd never take the room that etcd needs. The oldest make room
-// for the next; where that is not enough the next fails, and nothing of it is left.
+// TestSnapshotsOnTheDiskOfEtcd: snapshots never use the space that etcd needs. The oldest
+// are deleted for the next one. If that is not enough, the next one fails and leaves
+// nothing.
 func TestSnapshotsOnTheDiskOfEtcd(t *testing.T) {
 	disk := smallDisk(t, 520)
 	core, logs := observer.New(zapcore.WarnLevel)
@@ -261,7 +262,7 @@ func TestSnapshotsOnTheDiskOfEtcd(t *testing.T) {
 	if _, err := client.CoreV1().ConfigMaps("default").Create(t.Context(), configMap("refused", "x"), metav1.CreateOptions{}); err == nil {
 		t.Error("a write is accepted")
 	}
-	// The next turn lets etcd go on, at the price of all but the newest.
+	// The next check frees space for etcd by deleting all but the newest.
 	clock.Step(time.Hour)
 	clock.waits(t, time.Minute)
 	testwait.True(t, "the readiness check is green", func() bool { return spaceCheck(t, client) == "" })
@@ -271,8 +272,8 @@ func TestSnapshotsOnTheDiskOfEtcd(t *testing.T) {
 	}
 }
 
-// TestStartChecksTheDiskOfSnapshots: one that is read-only is refused, and one that is
-// full is not, because old snapshots make room.
+// TestStartChecksTheDiskOfSnapshots: a read-only disk is refused. A full disk is not,
+// because deleting old snapshots frees space.
 func TestStartChecksTheDiskOfSnapshots(t *testing.T) {
 	disk := smallDisk(t, 16)
 	filler := leave(t, disk, 0)

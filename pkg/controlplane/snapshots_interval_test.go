@@ -10,8 +10,8 @@ import (
 	"github.com/kubembed/kubembed/pkg/controlplane"
 )
 
-// TestSnapshotIntervalAcrossRestarts: with an interval of a day and a restart a day there
-// were no snapshots at all.
+// TestSnapshotIntervalAcrossRestarts: with an interval of a day and daily restarts there
+// were once no snapshots.
 func TestSnapshotIntervalAcrossRestarts(t *testing.T) {
 	const day = 24 * time.Hour
 	clock := newAlarmClock(time.Now().Truncate(time.Second))
@@ -42,7 +42,7 @@ func TestSnapshotIntervalAcrossRestarts(t *testing.T) {
 	}
 	server = start(t, cfg)
 	clock.waits(t, 14*time.Hour)
-	// One by hand puts the next off.
+	// TakeSnapshot delays the next one.
 	if _, err := server.TakeSnapshot(t.Context()); err != nil {
 		t.Fatal(err)
 	}

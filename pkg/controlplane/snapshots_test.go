@@ -64,7 +64,7 @@ func (c alarmClock) waits(t *testing.T, want time.Duration) {
 	}
 }
 
-// snapshotFailures is the metric of that name, of all control planes of this process.
+// snapshotFailures returns that metric, for all control planes of this process.
 func snapshotFailures(t *testing.T) float64 {
 	t.Helper()
 	families, err := legacyregistry.DefaultGatherer.Gather()
@@ -101,8 +101,7 @@ func wantEntries(t *testing.T, dir string, want ...string) {
 	}
 }
 
-// TestScheduleOfSnapshots: their names, how many are kept, and what becomes of one that
-// cannot be taken.
+// TestScheduleOfSnapshots: their names, their number, and the handling of failures.
 func TestScheduleOfSnapshots(t *testing.T) {
 	clock := newAlarmClock(time.Now())
 	var cluster string
@@ -146,7 +145,7 @@ func TestScheduleOfSnapshots(t *testing.T) {
 	second := name(2)
 	wantEntries(t, dir, append([]string{first, second}, others...)...)
 
-	// Its directory is a file: what nobody can write to.
+	// Its directory is a file, which cannot be written to.
 	away := dir + "-away"
 	if err := os.Rename(dir, away); err != nil {
 		t.Fatal(err)
@@ -206,7 +205,7 @@ func TestSnapshotsAreOfOne(t *testing.T) {
 	for i := range servers {
 		clocks[i].waitsSoon(t)
 	}
-	// newest is what a server has when its next turn is over.
+	// newest returns the newest snapshot of a server after its next turn.
 	newest := func(i int) string {
 		clocks[i].Step(interval)
 		clocks[i].waits(t, interval)
@@ -241,7 +240,7 @@ func TestSnapshotsAreOfOne(t *testing.T) {
 	testwait.True(t, "the other takes them", func() bool { return newest(1-by) != "" })
 }
 
-// clusterOf is what names the cluster of server in the names of snapshots.
+// clusterOf returns the name of the server's cluster in the names of snapshots.
 func clusterOf(t testing.TB, server *controlplane.Server) string {
 	t.Helper()
 	namespace, err := admin(t, server).CoreV1().Namespaces().Get(t.Context(), "kube-system", metav1.GetOptions{})

@@ -50,7 +50,7 @@ func TestCancelledStart(t *testing.T) {
 }
 
 // TestStartThatIsTooSlow ends the context after a while, at moments that
-// nothing is logged at. A start that is faster than that is all right, too.
+// nothing is logged at. The start may also be faster.
 func TestStartThatIsTooSlow(t *testing.T) {
 	for _, after := range []time.Duration{1, 5, 10, 20, 30, 50, 70, 100, 150, 200, 300} {
 		after *= time.Millisecond
@@ -62,8 +62,7 @@ func TestStartThatIsTooSlow(t *testing.T) {
 	}
 }
 
-// TestCancelledStartOfDataDir may leave files, but none that keep the next
-// start from working.
+// TestCancelledStartOfDataDir: the start may leave files, but the next one succeeds.
 func TestCancelledStartOfDataDir(t *testing.T) {
 	dir := t.TempDir()
 	for _, after := range []time.Duration{5, 20, 50, 100, 200} {
@@ -74,8 +73,8 @@ func TestCancelledStartOfDataDir(t *testing.T) {
 	createPod(t, admin(t, start(t, controlplane.Config{DataDir: dir})), "first")
 }
 
-// startCancelled starts a control plane with a ctx that ends. Nothing may be
-// left of it.
+// startCancelled starts a control plane with a ctx that ends, and checks that nothing is
+// left.
 func startCancelled(ctx context.Context, t *testing.T, cfg controlplane.Config, want error) {
 	t.Helper()
 	temp := ownTemp(t)

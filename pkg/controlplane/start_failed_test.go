@@ -18,7 +18,7 @@ import (
 	"github.com/kubembed/kubembed/pkg/etcd"
 )
 
-// TestEveryBadFieldIsNamed: who has made three mistakes learns of all three.
+// TestEveryBadFieldIsNamed: the error names all invalid fields.
 func TestEveryBadFieldIsNamed(t *testing.T) {
 	bad := []struct {
 		name string
@@ -78,7 +78,8 @@ func TestEveryBadFieldIsNamed(t *testing.T) {
 	})
 }
 
-// TestAuditPolicyThatIsNone is found when the file is read, which is at start.
+// TestAuditPolicyThatIsNone: an invalid policy is found at the start, which reads the
+// file.
 func TestAuditPolicyThatIsNone(t *testing.T) {
 	dir := t.TempDir()
 	audit := apiserver.Audit{LogPath: filepath.Join(dir, "audit.log"), PolicyFile: filepath.Join(dir, "missing.yaml")}
@@ -101,7 +102,7 @@ func TestAddressOfAnotherMachine(t *testing.T) {
 	_ = wantError(t, controlplane.Config{InsecureAddr: "192.0.2.1:0"}, "Config.InsecureAddr", "192.0.2.1:0", "not an address of this machine")
 }
 
-// TestAddressIsAskedForFirst: a start that cannot serve does not touch the
+// TestAddressIsAskedForFirst: a start that cannot bind its address does not touch the
 // data directory.
 func TestAddressIsAskedForFirst(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "data")
@@ -126,7 +127,7 @@ func TestDataDirInUse(t *testing.T) {
 	if after := list(t, dir); !slices.Equal(before, after) {
 		t.Errorf("files before: %v\nafter: %v", before, after)
 	}
-	// The first one has not noticed.
+	// The first control plane is not affected.
 	createPod(t, overTLS(t, server, "admin", "system:masters"), "after")
 }
 
@@ -157,8 +158,8 @@ func TestTemporaryDirectoryCannotBeMade(t *testing.T) {
 	_ = wantStartFails(t, controlplane.Config{}, "TMPDIR")
 }
 
-// TestDamagedDataDir: the error names the file, nothing is changed, and with
-// the file put right the control plane starts.
+// TestDamagedDataDir: the error names the file, nothing is changed, and with the repaired
+// file the control plane starts.
 func TestDamagedDataDir(t *testing.T) {
 	dir := t.TempDir()
 	server := start(t, controlplane.Config{DataDir: dir})
@@ -244,8 +245,8 @@ func setClusterVersion(version string) func(*testing.T, string) {
 	}
 }
 
-// wantError starts what must not start. The error must have all of want, and
-// nothing may be left behind.
+// wantError checks that a start fails, that the error contains all of want, and that
+// nothing is left.
 func wantError(t *testing.T, cfg controlplane.Config, want ...string) error {
 	t.Helper()
 	temp := ownTemp(t)

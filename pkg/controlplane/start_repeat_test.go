@@ -13,7 +13,7 @@ import (
 )
 
 // TestStartAndStopAgainAndAgain stops control planes right after their start,
-// and with all controllers at work. Nothing adds up.
+// and with all controllers at work. Nothing accumulates.
 func TestStartAndStopAgainAndAgain(t *testing.T) {
 	const times = 30
 	cycle := func(i int) {
@@ -41,7 +41,7 @@ func TestStartAndStopAgainAndAgain(t *testing.T) {
 		t.Error(err)
 	}
 	wantOpenFiles(t, files)
-	// One control plane has some 50 MB: a tenth of each would be seen.
+	// A control plane takes about 50 MB: a leak of a tenth would show.
 	if after := heapAlloc(); after > heap+times*5<<20 {
 		t.Errorf("heap before: %d MB, after: %d MB", heap>>20, after>>20)
 	}
@@ -49,7 +49,7 @@ func TestStartAndStopAgainAndAgain(t *testing.T) {
 
 func heapAlloc() uint64 {
 	runtime.GC()
-	runtime.GC() // what finalizers have let go
+	runtime.GC() // memory that finalizers have released
 	var m runtime.MemStats
 	runtime.ReadMemStats(&m)
 	return m.HeapAlloc

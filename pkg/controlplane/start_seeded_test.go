@@ -18,8 +18,8 @@ import (
 	"github.com/kubembed/kubembed/pkg/controlplane"
 )
 
-// TestSeededObjectsHaveOwners: a conflict about an object that is there from the start
-// names the client of upstream's that creates it, and later updates are tracked.
+// TestSeededObjectsHaveOwners: a conflict on an object of the start names the upstream
+// client that creates it, and later updates are tracked.
 func TestSeededObjectsHaveOwners(t *testing.T) {
 	t.Parallel()
 	server := start(t, controlplane.Config{})
@@ -54,9 +54,9 @@ func TestSeededObjectsHaveOwners(t *testing.T) {
 	}
 }
 
-// TestEndpointsOnLoopback: the kubernetes Service has the endpoints that kube-apiserver
-// gives it, which has an address of the machine where it listens on loopback. A second
-// start does not warn of what the first stop has left.
+// TestEndpointsOnLoopback: the kubernetes Service has the same endpoints as with
+// kube-apiserver: an address of the machine, even if the server listens on loopback. A
+// second start does not warn about the first stop.
 func TestEndpointsOnLoopback(t *testing.T) {
 	t.Parallel()
 	machine, err := utilnet.ResolveBindAddress(net.IPv4(127, 0, 0, 1))

@@ -40,7 +40,7 @@ func TestAdvertiseAddress(t *testing.T) {
 	wantUser(t, clientFor(t, config), "system:node:n1", "system:nodes")
 }
 
-// waitAdvertised waits until the kubernetes Service leads to address.
+// waitAdvertised waits until the kubernetes Service has the endpoint address.
 func waitAdvertised(t *testing.T, client *kubernetes.Clientset, address string) {
 	t.Helper()
 	testwait.Object(t, testwait.Named(client.DiscoveryV1().RESTClient(), "endpointslices", "default", "kubernetes"), &discoveryv1.EndpointSlice{}, func(slice *discoveryv1.EndpointSlice) bool {

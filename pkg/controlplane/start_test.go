@@ -12,7 +12,7 @@ import (
 	"github.com/kubembed/kubembed/pkg/controlplane"
 )
 
-// TestReadyWhenStartReturns asks for everything right after Start, once.
+// TestReadyWhenStartReturns sends each request once, right after Start.
 func TestReadyWhenStartReturns(t *testing.T) {
 	server := start(t, controlplane.Config{})
 	client := admin(t, server)
@@ -99,8 +99,8 @@ func TestVersion(t *testing.T) {
 	}
 }
 
-// TestEveryGroupIsServed asks discovery, over which kubectl and controllers
-// find everything else, right after Start.
+// TestEveryGroupIsServed reads discovery, which kubectl and controllers depend on, right
+// after Start.
 func TestEveryGroupIsServed(t *testing.T) {
 	client := admin(t, start(t, controlplane.Config{}))
 	groups, resources, err := client.Discovery().ServerGroupsAndResources()

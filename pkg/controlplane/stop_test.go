@@ -58,8 +58,8 @@ func TestCloseLeavesNothing(t *testing.T) {
 	for _, address := range []string{secure, insecure} {
 		wantFree(t, address)
 	}
-	// No answer, and at once: client-go sends a GET again whose connection
-	// was cut, ten times, a second apart.
+	// An error at once: client-go repeats a GET ten times, a second apart, if its
+	// connection was cut.
 	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
 	defer cancel()
 	_, err := inProcess.CoreV1().Pods("default").Get(ctx, "first", metav1.GetOptions{})
@@ -98,8 +98,7 @@ func TestCloseEndsWatches(t *testing.T) {
 	}
 	closeServer(t, server)
 	for i, w := range all {
-		// Ends, or the test times out. Reflectors take an error event for a
-		// reason to list everything again.
+		// The watch ends, or the test times out. Reflectors relist after an error event.
 		for e := range w.ResultChan() {
 			t.Errorf("watch %d got %+v", i, e)
 		}
@@ -225,8 +224,7 @@ func TestRunSaysWhyItDidNotStart(t *testing.T) {
 	}
 }
 
-// insecureAddress returns a logger, and where the address of plain HTTP, which
-// a control plane logs, arrives.
+// insecureAddress returns a logger, and a channel for the logged address of plain HTTP.
 func insecureAddress() (*zap.Logger, <-chan string) {
 	core, logs := observer.New(zap.WarnLevel)
 	address := make(chan string, 1)
@@ -284,8 +282,8 @@ func (r *unfinished) finish() (*http.Response, error) {
 	return response, nil
 }
 
-// leaves is closed when the server has taken itself out of the kubernetes
-// Service, with which a stop begins.
+// leaves is closed when the server has removed itself from the kubernetes Service, the
+// first step of a stop.
 func leaves(t *testing.T, client *kubernetes.Clientset) <-chan struct{} {
 	t.Helper()
 	waitAdvertised(t, client, "192.0.2.10")
@@ -306,7 +304,7 @@ func leaves(t *testing.T, client *kubernetes.Clientset) <-chan struct{} {
 	return left
 }
 
-// wantFree listens where a control plane has listened.
+// wantFree checks that the address of a control plane is free again.
 func wantFree(t *testing.T, address string) {
 	t.Helper()
 	listener, err := net.Listen("tcp", address)

@@ -9,7 +9,7 @@ import (
 	"github.com/kubembed/kubembed/pkg/controlplane"
 )
 
-// killEphemeral leaves what ephemeral control planes have whose processes are killed.
+// killEphemeral leaves the directories of ephemeral control planes in killed processes.
 func killEphemeral(t *testing.T, n int) {
 	t.Helper()
 	var all []*process
@@ -25,8 +25,8 @@ func killEphemeral(t *testing.T, n int) {
 	}
 }
 
-// TestKilledProcessesLeaveNothing: the next start removes what killed
-// processes have left, and nothing of one that runs.
+// TestKilledProcessesLeaveNothing: the next start removes the directories of killed
+// processes, but not of running ones.
 func TestKilledProcessesLeaveNothing(t *testing.T) {
 	temp := ownTemp(t)
 	killEphemeral(t, 2)
@@ -60,13 +60,13 @@ func TestKilledProcessesLeaveNothing(t *testing.T) {
 	}
 }
 
-// TestKeptDirectoryIsNotSwept: who names the directory that a killed process has left
-// as DataDir keeps it.
+// TestKeptDirectoryIsNotSwept: the directory of a killed process that a later start has
+// as DataDir is kept.
 func TestKeptDirectoryIsNotSwept(t *testing.T) {
 	temp := ownTemp(t)
 	killEphemeral(t, 1)
 	dir := filepath.Join(temp, entries(t, temp)[0])
-	// What is left has no keys on disk; only its name matters here.
+	// The directory has no keys; only its name matters here.
 	for _, name := range []string{"etcd", "run"} {
 		if err := os.RemoveAll(filepath.Join(dir, name)); err != nil {
 			t.Fatal(err)

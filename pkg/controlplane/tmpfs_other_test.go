@@ -4,5 +4,5 @@ package controlplane_test
 
 import "testing"
 
-// onTmpfs cannot tell here.
+// onTmpfs is not supported here.
 func onTmpfs(testing.TB, string) bool { return false }

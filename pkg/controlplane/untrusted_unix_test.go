@@ -18,8 +18,8 @@ import (
 
 const stranger = 65534
 
-// TestWhatOthersControlIsRefused: somebody who can write to files that a control plane
-// trusts can be anyone in it, or have its process write over other files.
+// TestWhatOthersControlIsRefused: a user who can write to files that a control plane
+// trusts could authenticate as any user in it, or let its process overwrite other files.
 func TestWhatOthersControlIsRefused(t *testing.T) {
 	mkdir := func(t *testing.T, mode fs.FileMode, path ...string) {
 		t.Helper()
@@ -122,7 +122,7 @@ func TestWhatOthersControlIsRefused(t *testing.T) {
 	}
 }
 
-// TestLockIsNoLink: a start does not write to what somebody has put at lock.
+// TestLockIsNoLink: a start does not follow a link at lock.
 func TestLockIsNoLink(t *testing.T) {
 	for name, link := range map[string]func(string, string) error{
 		"symbolic": os.Symlink, "hard": os.Link,
@@ -158,8 +158,8 @@ func TestLockIsNoLink(t *testing.T) {
 	}
 }
 
-// TestAuditLogOfOthersIsRefused: the audit log is not written to where others have a say,
-// but may be in a directory like /tmp.
+// TestAuditLogOfOthersIsRefused: the audit log is not written to a place that other users
+// control, but may be in a directory like /tmp.
 func TestAuditLogOfOthersIsRefused(t *testing.T) {
 	base := t.TempDir()
 	audit := func(path string) controlplane.Config {
