@@ -150,7 +150,7 @@ func wantSigned(t testing.TB, server *controlplane.Server, name string, usage x5
 		t.Error(err)
 	}
 	if _, err := cert.Verify(x509.VerifyOptions{Roots: others, KeyUsages: []x509.ExtKeyUsage{usage}}); err == nil {
-		t.Errorf("%s is believed by who trusts the other CA", cert.Subject)
+		t.Errorf("%s is trusted by clients of the other CA", cert.Subject)
 	}
 	if cert.IsCA || !slices.Equal(cert.ExtKeyUsage, []x509.ExtKeyUsage{usage}) {
 		t.Errorf("IsCA: %v, usages: %v", cert.IsCA, cert.ExtKeyUsage)
@@ -332,7 +332,7 @@ func TestApprovalByHand(t *testing.T) {
 		t.Helper()
 		request := waitForRequest(t, client, name, func(*certificatesv1.CertificateSigningRequest) bool { return true })
 		if len(request.Status.Conditions) > 0 {
-			t.Errorf("not left alone: %+v", request.Status.Conditions)
+			t.Errorf("got a verdict, want none: %+v", request.Status.Conditions)
 		}
 		request.Status.Conditions = append(request.Status.Conditions, certificatesv1.CertificateSigningRequestCondition{
 			Type: certificatesv1.CertificateApproved, Status: corev1.ConditionTrue, Reason: "ByHand"})

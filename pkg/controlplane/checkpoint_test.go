@@ -136,7 +136,7 @@ func TestRollbackIsSeenByWatches(t *testing.T) {
 	}
 	for name, want := range map[string]string{"a-changed": "MODIFIED ", "b-replaced": "DELETED ADDED ", "c-gone": "ADDED ", "d-new": "DELETED "} {
 		if seen[name] != want {
-			t.Errorf("the watch told of %s: %q, and not %q", name, seen[name], want)
+			t.Errorf("events of %s: got %q, want %q", name, seen[name], want)
 		}
 	}
 }
@@ -219,10 +219,10 @@ func TestRollbackAfterClose(t *testing.T) {
 	saved := checkpoint(t, server)
 	closeServer(t, server)
 	if err := saved.Rollback(t.Context()); err == nil {
-		t.Error("a control plane that has ended was restored")
+		t.Error("Rollback after Close: got no error")
 	}
 	if _, err := server.Checkpoint(t.Context()); err == nil {
-		t.Error("a control plane that has ended has a checkpoint")
+		t.Error("Checkpoint after Close: got no error")
 	}
 }
 
@@ -262,6 +262,6 @@ func TestRollbackWhileCRDIsDeleted(t *testing.T) { // not parallel: it counts go
 		t.Errorf("%d widgets are there, want 20: %v", len(list.Items), err)
 	}
 	if n := stacks(t, "finalizer.(*CRDFinalizer).deleteInstances"); n != 0 {
-		t.Errorf("%d finalizers are still at work", n)
+		t.Errorf("%d finalizers are still running", n)
 	}
 }

@@ -53,6 +53,6 @@ func TestRollbackWaitsForWrites(t *testing.T) {
 		t.Fatal(err)
 	}
 	if _, err := admin(t, server).CoreV1().ConfigMaps("default").Get(t.Context(), "late", metav1.GetOptions{}); !apierrors.IsNotFound(err) {
-		t.Errorf("what was written during the restore is there: %v", err)
+		t.Errorf("the object that was written during the rollback: got %v, want not found", err)
 	}
 }

@@ -136,7 +136,7 @@ func TestCopyOfClientConfigIsObeyed(t *testing.T) {
 			t.Errorf("%s, by value: %q, want %q", test.name, got, test.want)
 		}
 		if got := userOf(t, client); got != "kubernetes-admin" {
-			t.Errorf("%s: the client of before is %q", test.name, got)
+			t.Errorf("%s: the user of the existing client: got %q", test.name, got)
 		}
 	}
 
@@ -277,9 +277,9 @@ func TestClientConfigIsRenewed(t *testing.T) {
 		t.Fatal(err)
 	}
 	if left := certificate.NotAfter.Sub(a.clock.Now()); left < 100*24*time.Hour {
-		t.Errorf("a new configuration is good for %s", left)
+		t.Errorf("a new configuration is valid for %s", left)
 	}
 	if got := whoami(t, early); got != "kubernetes-admin" {
-		t.Errorf("a configuration that is fourteen months old: %q", got)
+		t.Errorf("the user of a configuration of fourteen months ago: got %q", got)
 	}
 }

@@ -335,7 +335,7 @@ func (c *crowd) gather(t *testing.T) {
 		select {
 		case <-first:
 		case <-time.After(time.Minute):
-			t.Fatal("the crowd does not gather")
+			t.Fatal("not all clients have connected")
 		}
 	}
 }

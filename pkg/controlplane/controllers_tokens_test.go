@@ -98,7 +98,7 @@ func TestCertificateControllersWithout(t *testing.T) {
 					return errors.New("does not run")
 				})
 				if runs(certificateControllers) {
-					t.Error("controllers run without what they are for")
+					t.Error("controllers run without their resources")
 				}
 			} else {
 				kubelet := asNode(t, server, "n1")

@@ -94,7 +94,7 @@ func TestRestartKeepsIdentities(t *testing.T) {
 
 	server = start(t, controlplane.Config{DataDir: dir, BindAddress: address})
 	if !bytes.Equal(server.CABundle(), ca) {
-		t.Error("the CA is another one")
+		t.Error("got another CA")
 	}
 	wantUser(t, clientFor(t, fromKubeconfig(t, kubeconfig)), "jane", "system:masters")
 	wantUser(t, robot(server), "system:serviceaccount:default:robot", "system:serviceaccounts:default")
@@ -190,7 +190,7 @@ func TestRestartRepairsRBAC(t *testing.T) {
 		t.Fatal(err)
 	}
 	if len(scheduler.Rules) != 1 || scheduler.Rules[0].String() != own.String() {
-		t.Errorf("system:kube-scheduler, which is not to be updated, has %v", scheduler.Rules)
+		t.Errorf("system:kube-scheduler, with autoupdate off, has %v", scheduler.Rules)
 	}
 }
 

@@ -42,7 +42,7 @@ func TestMoveIn(t *testing.T) {
 	wantConfigMap(t, server, "kept", "x")
 	putConfigMap(t, admin(t, server), "kept", "y")
 	if !bytes.Equal(server.CABundle(), ca) {
-		t.Error("the CA is another one")
+		t.Error("got another CA")
 	}
 	if about := string(unpack(t, data)["snapshot.json"]); lacks(about, `"prefix": "/mine"`, `"serviceCIDR": "10.0.0.0/24"`) != "" {
 		t.Errorf("snapshot.json is %s", about)
@@ -89,7 +89,7 @@ func TestStatusOfEtcdElsewhere(t *testing.T) {
 		t.Errorf("status %+v, %v", status, err)
 	}
 	if text := spaceCheck(t, client); text != "" {
-		t.Errorf("the readiness check says %s", text)
+		t.Errorf("the readiness check: got %s", text)
 	}
 	direct := e.Client(t)
 	if _, err := direct.Get(t.Context(), "x"); err != nil { // connects
@@ -100,7 +100,7 @@ func TestStatusOfEtcdElsewhere(t *testing.T) {
 		t.Fatal(err)
 	}
 	if missing := lacks(spaceCheck(t, client), "NOSPACE", "writes are refused", "free space with etcdctl"); missing != "" {
-		t.Errorf("the readiness check says %q, without %q", spaceCheck(t, client), missing)
+		t.Errorf("the readiness check: got %q, want %q in it", spaceCheck(t, client), missing)
 	}
 	if err := client.Discovery().RESTClient().Get().AbsPath("/readyz").Do(t.Context()).Error(); err == nil {
 		t.Error("/readyz is green")
@@ -133,7 +133,7 @@ func TestStatusOfEtcdElsewhere(t *testing.T) {
 		t.Error(text)
 	}
 	if text := spaceCheck(t, client); text != "" {
-		t.Errorf("the readiness check says %s after the alarm", text)
+		t.Errorf("the readiness check after the alarm: got %s", text)
 	}
 	putConfigMap(t, client, "after", "x")
 }

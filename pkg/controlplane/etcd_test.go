@@ -40,7 +40,7 @@ func TestEtcdConfig(t *testing.T) {
 	} {
 		err := controlplane.Config{DataDir: "data", Etcd: test.etcd}.Validate()
 		if err == nil || !strings.Contains(err.Error(), test.want) {
-			t.Errorf("%s: %v does not name %s", name, err, test.want)
+			t.Errorf("%s: got %v, want %s in it", name, err, test.want)
 		}
 	}
 	member := controlplane.Etcd{Name: "a", PeerAddr: own, InitialCluster: cluster}
@@ -79,14 +79,14 @@ func TestEtcdTLSFiles(t *testing.T) {
 		"no such certificate":   {controlplane.Etcd{Endpoints: https, CA: ca, Cert: none, Key: key}, []string{"Etcd.Cert: ", none, "no such file"}},
 		"all of them for http":  {controlplane.Etcd{Endpoints: plain, CA: ca, Cert: cert, Key: key}, []string{"Etcd.CA: ", "Etcd.Cert: ", "Etcd.Key: ", "Endpoints are http"}},
 		"http and https":        {controlplane.Etcd{Endpoints: append(https, plain...), CA: ca}, []string{"Etcd.Endpoints[1]: ", "must be https like the first"}},
-		"for no etcd elsewhere": {controlplane.Etcd{CA: ca}, []string{"Etcd.CA: ", "it is for Endpoints", "from PKI"}},
+		"for no etcd elsewhere": {controlplane.Etcd{CA: ca}, []string{"Etcd.CA: ", "only for Endpoints", "from PKI"}},
 	} {
 		_, err := controlplane.Start(t.Context(), controlplane.Config{Etcd: test.etcd})
 		if err == nil {
-			t.Fatalf("%s: it has started", name)
+			t.Fatalf("%s: got no error", name)
 		}
 		if missing := lacks(err.Error(), test.want...); missing != "" {
-			t.Errorf("%s: %v does not say %q", name, err, missing)
+			t.Errorf("%s: got %v, want %q in it", name, err, missing)
 		}
 	}
 }
@@ -105,7 +105,7 @@ func TestEndpointsDoNotAnswer(t *testing.T) {
 		err := wantStartFails(t, controlplane.Config{Etcd: controlplane.Etcd{Endpoints: []string{endpoint}}},
 			"Config.Etcd.Endpoints", "etcd does not answer", endpoint, want)
 		if !errors.Is(err, etcd.ErrUnreachable) {
-			t.Errorf("%v is no etcd.ErrUnreachable", err)
+			t.Errorf("got %v, want etcd.ErrUnreachable", err)
 		}
 	}
 }

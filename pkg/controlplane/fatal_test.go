@@ -61,7 +61,7 @@ func wantInvalid(t *testing.T, cfg controlplane.Config, want ...string) {
 		t.Errorf("%q is not in the error: %v", missing, err)
 	}
 	if _, started := controlplane.Start(t.Context(), cfg); started == nil || started.Error() != err.Error() {
-		t.Errorf("Start says %v, and Validate %v", started, err)
+		t.Errorf("Start: got %v, want the error of Validate, %v", started, err)
 	}
 }
 

@@ -74,7 +74,7 @@ func TestHostIsLeftAlone(t *testing.T) {
 	}
 	buf := make([]byte, 100)
 	if n, _, err := notify.ReadFrom(buf); err != nil || string(buf[:n]) != "ours" {
-		t.Errorf("systemd was told %q, %v", buf[:n], err)
+		t.Errorf("messages to systemd: got %q, %v", buf[:n], err)
 	}
 }
 

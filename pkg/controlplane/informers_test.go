@@ -56,7 +56,7 @@ func (a asker) wait(what string, done func() (bool, error)) error {
 			return err
 		}
 	}
-	return fmt.Errorf("not in a minute: %s", what)
+	return fmt.Errorf("%s: not within a minute", what)
 }
 
 // TestDecisionsKnowWhatWasAcknowledged: authorization and admission of a request see all
@@ -127,7 +127,7 @@ func tryClusterRole(a asker, _, name string) error {
 
 func orAccepted(err error) error {
 	if err == nil {
-		return fmt.Errorf("it is accepted")
+		return fmt.Errorf("got no error")
 	}
 	return err
 }

@@ -111,7 +111,7 @@ func TestJoinKubeconfig(t *testing.T) {
 	}
 	name, token := joinUser(t, kubeconfig)
 	if !regexp.MustCompile(`^[a-z0-9]{6}\.[a-z0-9]{26,64}$`).MatchString(token) {
-		t.Error("the token has not the form of one with 128 bits")
+		t.Error("the token does not have the form of one with 128 bits")
 	}
 	if len(cfg.AuthInfos) != 1 || len(cfg.Clusters) != 1 || len(cfg.Contexts) != 1 ||
 		cfg.Contexts[cfg.CurrentContext].AuthInfo != name || name != "bootstrap-token-"+token[:6] {
@@ -221,7 +221,7 @@ func wantLogged(t *testing.T, logs *observer.ObservedLogs, token string, try fun
 	for len(logs.FilterField(zap.String("token-id", token[:6])).All()) == 0 {
 		select {
 		case <-ctx.Done():
-			t.Fatalf("the log does not say that the token was refused; the last answer was %v", try())
+			t.Fatalf("the log does not report the refused token; the last response was %v", try())
 		case <-again.C:
 			_ = try()
 		}
@@ -291,7 +291,7 @@ func TestRevokeWhatIsNoJoinKubeconfig(t *testing.T) {
 		"not YAML":         {[]byte("{"), "not a kubeconfig"},
 		"empty":            {nil, "no current context"},
 		"of somebody else": {admins, "no bootstrap token"},
-		"of another plane": {joinKubeconfig(t, other, time.Hour), "another control plane's"},
+		"of another plane": {joinKubeconfig(t, other, time.Hour), "belongs to another control plane"},
 		"without user":     {changed(func(c *clientcmdapi.Config) { c.AuthInfos = nil }), "no user"},
 		"short token":      {changed(func(c *clientcmdapi.Config) { c.AuthInfos[user].Token = token[:10] }), "no bootstrap token"},
 		"cut token":        {changed(func(c *clientcmdapi.Config) { c.AuthInfos[user].Token = token[:len(token)-1] }), "another token"},

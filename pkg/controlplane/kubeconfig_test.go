@@ -122,7 +122,7 @@ func TestRevokeKubeconfigOfOthers(t *testing.T) {
 	cancel()
 	file, config, _ := newKubeconfig(t, server, 0)
 	if err := server.RevokeKubeconfig(ctx, file); err == nil {
-		t.Error("revoked with a ctx that has ended")
+		t.Error("revoked with an ended ctx")
 	}
 	mayList(t, "what was not revoked", clientFor(t, config))
 }

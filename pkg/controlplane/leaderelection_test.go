@@ -304,7 +304,7 @@ func heldBy(lease *coordinationv1.Lease, t *testing.T, server *controlplane.Serv
 		return err
 	}
 	if *own.Spec.HolderIdentity != *lease.Spec.HolderIdentity {
-		return fmt.Errorf("it is of %s", *lease.Spec.HolderIdentity)
+		return fmt.Errorf("the holder is %s", *lease.Spec.HolderIdentity)
 	}
 	return nil
 }

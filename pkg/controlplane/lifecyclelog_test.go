@@ -197,11 +197,11 @@ func TestFailedStartIsLogged(t *testing.T) {
 	logger, logs := observed(zapcore.InfoLevel)
 	_, err := controlplane.Start(t.Context(), controlplane.Config{DataDir: dir, Logger: logger})
 	if err == nil {
-		t.Fatal("it starts")
+		t.Fatal("Start: got no error")
 	}
 	entry := logLine(t, logs, zapcore.ErrorLevel, "the start has failed", "dataDir", dir, "took", "")
 	if text := fmt.Sprint(entry["error"]); !strings.HasSuffix(err.Error(), text) || !strings.Contains(text, "etcd is missing") {
-		t.Errorf("the log says %q, Start %q", text, err)
+		t.Errorf("the log: got %q, want the error of Start, %q", text, err)
 	}
 
 	// A canceled start is not a failure.
@@ -270,6 +270,6 @@ func TestKlogPairsAreFields(t *testing.T) {
 	if !slices.ContainsFunc(logs.All(), func(e observer.LoggedEntry) bool {
 		return e.Message == "a message of upstream's" && e.LoggerName == "klog"
 	}) {
-		t.Error("the message is not alone in the line")
+		t.Error("the line has more than the message")
 	}
 }

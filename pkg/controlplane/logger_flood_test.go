@@ -127,7 +127,7 @@ func TestStrangersDoNotFloodTheLog(t *testing.T) {
 	}
 	closeServer(t, server)
 	if logs.FilterMessageSnippet("log lines were suppressed").Len() == 0 {
-		t.Error("the log does not say that lines are missing")
+		t.Error("the log does not report suppressed lines")
 	}
 }
 

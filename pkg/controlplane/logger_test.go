@@ -57,7 +57,7 @@ func TestLoggerThatBlocks(t *testing.T) {
 		}
 	case <-time.After(time.Minute):
 		close(release)
-		t.Fatal("Close does not return")
+		t.Fatal("Close has not returned")
 	}
 	<-blocked.Done()
 	after.Store(true)
@@ -113,7 +113,7 @@ func TestLoggerThatWritesToKlog(t *testing.T) {
 			t.Error(err)
 		}
 	case <-time.After(time.Minute):
-		t.Fatal("the control plane waits for its Logger, which waits for klog")
+		t.Fatal("deadlock: the control plane waits for its Logger, which waits for klog")
 	}
 	os.Stderr = stderr
 	printed, err := os.ReadFile(file.Name())

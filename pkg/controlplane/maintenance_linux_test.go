@@ -97,7 +97,7 @@ func TestFullDisk(t *testing.T) {
 	}
 	writers.Wait()
 	if text := spaceCheck(t, client); !strings.Contains(text, "bytes are free") {
-		t.Errorf("the readiness check says %q", text)
+		t.Errorf("the readiness check: got %q", text)
 	}
 	acknowledged.Range(func(name, _ any) bool {
 		if _, err := client.CoreV1().ConfigMaps("default").Get(t.Context(), name.(string), metav1.GetOptions{}); err != nil {

@@ -27,7 +27,7 @@ func fillUp(t *testing.T, client kubernetes.Interface, prefix string, most int) 
 		}
 		names = append(names, name)
 	}
-	t.Fatalf("%d objects found room", most)
+	t.Fatalf("only %d objects were created", most)
 	return nil
 }
 
@@ -73,7 +73,7 @@ func TestStartWithASmallQuota(t *testing.T) {
 	for try := range 2 {
 		server := start(t, cfg)
 		if text := spaceCheck(t, admin(t, server)); text != "" {
-			t.Errorf("the readiness check says %s", text)
+			t.Errorf("the readiness check: got %s", text)
 		}
 		putConfigMap(t, admin(t, server), fmt.Sprint("written-", try), "x")
 		closeServer(t, server)

@@ -37,7 +37,7 @@ func TestQuotaShowsAndClears(t *testing.T) {
 		t.Fatalf("the write was refused with %v", refused)
 	}
 	if text := spaceCheck(t, client); !strings.Contains(text, "QuotaBytes") {
-		t.Errorf("the readiness check says %q", text)
+		t.Errorf("the readiness check: got %q", text)
 	}
 	if err := client.Discovery().RESTClient().Get().AbsPath("/readyz").Do(t.Context()).Error(); err == nil {
 		t.Error("/readyz is green")
@@ -74,11 +74,11 @@ func TestStorageSizeIsMeasured(t *testing.T) {
 		return n
 	}
 	if n := sizes(); n != 2 {
-		t.Errorf("%d sizes are told of two control planes", n)
+		t.Errorf("got %d sizes for two control planes", n)
 	}
 	closeServer(t, one)
 	if n := sizes(); n != 1 {
-		t.Errorf("%d sizes are told of one control plane", n)
+		t.Errorf("got %d sizes for one control plane", n)
 	}
 	closeServer(t, two)
 }

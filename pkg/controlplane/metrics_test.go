@@ -53,12 +53,12 @@ func wantSeries(t *testing.T, what string, all map[string]int, want ...string) {
 	t.Helper()
 	for name, n := range all {
 		if n != 1 {
-			t.Errorf("%s: %s is there %d times", what, name, n)
+			t.Errorf("%s: got %s %d times, want once", what, name, n)
 		}
 	}
 	for _, prefix := range want {
 		if len(prefixed(all, prefix)) == 0 {
-			t.Errorf("%s: there is no %s", what, prefix)
+			t.Errorf("%s: %s is missing", what, prefix)
 		}
 	}
 }
@@ -92,7 +92,7 @@ func TestMetricsOfAHost(t *testing.T) {
 		all := scrape(t, gatherer)
 		wantSeries(t, name, all, slices.Concat(process, own(one))...)
 		if others := prefixed(all, size+label(two)); len(others) > 0 {
-			t.Errorf("%s: %q is of the other", name, others)
+			t.Errorf("%s: got %q of the other control plane", name, others)
 		}
 	}
 	everything := slices.Concat(process, own(one), own(two), []string{"etcd_server_has_leader", "go_goroutines", "apiserver_storage_size_bytes{"})
@@ -111,7 +111,7 @@ func TestMetricsOfAHost(t *testing.T) {
 	wantSeries(t, "after one has stopped", all, slices.Concat(process, own(two))...)
 	for _, gone := range own(one) {
 		if all[gone] != 0 {
-			t.Errorf("%s is there after its control plane has stopped", gone)
+			t.Errorf("got %s after its control plane has stopped", gone)
 		}
 	}
 	host := strings.TrimPrefix(one.URL(), "https://")
@@ -201,11 +201,11 @@ func TestMetricsOfKubeAPIServer(t *testing.T) {
 	}
 	for name, n := range series(text) {
 		if n != 1 || strings.Contains(name, fmt.Sprintf("control_plane=%q", strings.TrimPrefix(other.URL(), "https://"))) {
-			t.Errorf("%s is there %d times", name, n)
+			t.Errorf("got %s %d times, want once", name, n)
 		}
 	}
 	if !strings.Contains(text, `git_version="`+apiserver.KubernetesVersion+`"`) {
-		t.Error("kubernetes_build_info is not of the release that is embedded")
+		t.Error("kubernetes_build_info does not have the embedded release")
 	}
 	if !strings.Contains(text, `kubernetes_feature_enabled{name="ComponentFlagz",stage="BETA"} 1`) {
 		t.Error("kubernetes_feature_enabled has no ComponentFlagz")

@@ -237,7 +237,7 @@ func wantOldObjects(t *testing.T, server *controlplane.Server, record *olddata.R
 		}
 		if addressed(was) {
 			if is.GetUID() != o.GetUID() {
-				t.Errorf("%s: it is another one", at)
+				t.Errorf("%s: got another object", at)
 			}
 			continue
 		}

@@ -49,7 +49,7 @@ func TestFutureCANamesNewCluster(t *testing.T) {
 	text := pkiError(err).Error()
 	for _, part := range []string{"set the clock", "replace ca.crt and ca.key", "Config.NewCluster"} {
 		if !strings.Contains(text, part) {
-			t.Errorf("%q is not in: %s", part, text)
+			t.Errorf("%[1]q is missing in: %[2]s", part, text)
 		}
 	}
 }

@@ -72,7 +72,7 @@ func TestSharedPKI(t *testing.T) {
 				t.Errorf("certificate: %v", err)
 			}
 			if again, err := second.PKI(); err != nil || !bytes.Equal(again, bundle) {
-				t.Errorf("it has another PKI, %v", err)
+				t.Errorf("got another PKI, %v", err)
 			}
 		})
 	}

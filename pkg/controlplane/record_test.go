@@ -104,7 +104,7 @@ func TestMissingPartsAreNotMadeAgain(t *testing.T) {
 			// A mount point without its disk is a directory.
 			if path := c.lost[len(c.lost)-1]; !strings.Contains(path, "*") && filepath.Ext(path) == "" {
 				if _, err := os.Lstat(filepath.Join(dir, path)); !errors.Is(err, os.ErrNotExist) {
-					t.Errorf("the failed start made %s", path)
+					t.Errorf("the failed start has created %s", path)
 				}
 				empty(t, path)
 				refused(t, c.want, texts...)
@@ -138,7 +138,7 @@ func TestMissingPartsAreNotMadeAgain(t *testing.T) {
 	server = start(t, controlplane.Config{DataDir: dir})
 	wantConfigMap(t, server, "kept", "x")
 	if !bytes.Equal(server.CABundle(), ca) {
-		t.Error("the CA is another one")
+		t.Error("got another CA")
 	}
 	closeServer(t, server)
 	if _, err := os.Lstat(filepath.Join(dir, "cluster.json")); err != nil {
@@ -164,7 +164,7 @@ func TestMissingPartsAreNotMadeAgain(t *testing.T) {
 		// The result is that of a first start.
 		server = start(t, controlplane.Config{DataDir: dir})
 		if !bytes.Equal(server.CABundle(), ca) {
-			t.Error("the CA is another one again")
+			t.Error("got another CA again")
 		}
 		closeServer(t, server)
 		if err := os.RemoveAll(filepath.Join(dir, "etcd")); err != nil {
@@ -175,7 +175,7 @@ func TestMissingPartsAreNotMadeAgain(t *testing.T) {
 			t.Errorf("the new etcd has the old object: %v", err)
 		}
 		if !bytes.Equal(server.CABundle(), ca) {
-			t.Error("the CA, which was not lost, is another one")
+			t.Error("got another CA, although it was not missing")
 		}
 		closeServer(t, server)
 	})
@@ -224,7 +224,7 @@ func TestChangedKeysAreReported(t *testing.T) {
 	}
 	for range 2 {
 		if got := warnings(); len(got) > 0 {
-			t.Errorf("with the same keys the log says %v", got)
+			t.Errorf("the log with the same keys: got %v", got)
 		}
 	}
 	if err := os.Remove(filepath.Join(cfg.DataDir, "pki", "sa.key")); err != nil {
@@ -232,6 +232,6 @@ func TestChangedKeysAreReported(t *testing.T) {
 	}
 	got := warnings()
 	if len(got) != 1 || !slices.Equal(got[0].ContextMap()["keys"].([]any), []any{"sa"}) {
-		t.Errorf("with another service-account key the log says %v", got)
+		t.Errorf("the log with another service-account key: got %v", got)
 	}
 }

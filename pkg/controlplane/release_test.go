@@ -104,7 +104,7 @@ func TestReleaseOfDataDir(t *testing.T) {
 		}
 		for path, sum := range sums(t, dir) {
 			if before[path] != sum {
-				t.Errorf("a start that was refused has changed %s", path)
+				t.Errorf("the refused start has changed %s", path)
 			}
 		}
 	}
@@ -126,7 +126,7 @@ func TestReleaseOfDataDir(t *testing.T) {
 	recordedRelease(t, dir, newer)
 	closeServer(t, start(t, controlplane.Config{DataDir: dir}))
 	if is := recordedRelease(t, dir, ""); is != newer {
-		t.Errorf("the record has %q, not %q", is, newer)
+		t.Errorf("the record: got %q, want %q", is, newer)
 	}
 	// An empty directory has no recorded release.
 	recordedRelease(t, dir, release(t, 1))

@@ -52,7 +52,7 @@ func TestKilledRestore(t *testing.T) {
 			wantConfigMap(t, server, fmt.Sprintf("kept-%d", i), "x")
 		}
 		if !bytes.Equal(server.CABundle(), ca) {
-			t.Error("the CA is another one")
+			t.Error("got another CA")
 		}
 		if names := tokens(t, server); len(names) > 0 {
 			t.Errorf("join files of before are valid: %v", names)

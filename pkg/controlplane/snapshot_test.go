@@ -133,7 +133,7 @@ func TestRestoreUnderALiveInformer(t *testing.T) {
 
 	// The identities are the same.
 	if !bytes.Equal(server.CABundle(), ca) {
-		t.Error("the CA is another one")
+		t.Error("got another CA")
 	}
 	wantUser(t, clientFor(t, fromKubeconfig(t, kubeconfig)), "jane", "system:masters")
 	wantUser(t, clientFor(t, &rest.Config{Host: server.URL(), BearerToken: token, TLSClientConfig: rest.TLSClientConfig{CAData: ca}}),
@@ -223,7 +223,7 @@ func TestRestoreRefuses(t *testing.T) {
 		before := list(t, dir)
 		err := controlplane.Restore(t.Context(), dir, bytes.NewReader(data), controlplane.RestoreConfig{})
 		if !errors.Is(err, is) || lacks(err.Error(), append(want, dir)...) != "" {
-			t.Errorf("%s: %v does not say %q", what, err, want)
+			t.Errorf("%s: got %v, want %q in it", what, err, want)
 		}
 		if after := list(t, dir); !slices.Equal(before, after) {
 			t.Errorf("%s: files before: %v\nafter: %v", what, before, after)

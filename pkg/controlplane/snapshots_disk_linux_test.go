@@ -89,15 +89,15 @@ func TestDiskOfSnapshotsHangs(t *testing.T) {
 			found = found || strings.Contains(fmt.Sprint(entry.ContextMap()["error"]), want)
 		}
 		if !found {
-			t.Errorf("the log does not say %q: %v", want, logs.All())
+			t.Errorf("the log: got no %q in: %v", want, logs.All())
 		}
 	}
 	if n := stacks(t, "snapshots.(*Schedule).take("); n != 1 {
-		t.Errorf("%d goroutines take snapshots", n)
+		t.Errorf("goroutines that take snapshots: got %d, want 1", n)
 	}
 	putConfigMap(t, admin(t, server), "meanwhile", "x")
 	if err := closed(t, server, 30*time.Second); err == nil || lacks(err.Error(), dir, "is its disk hung?") != "" {
-		t.Errorf("Close: %v, want an error about %s", err, dir)
+		t.Errorf("Close: got %v, want an error about %s", err, dir)
 	}
 	thaw()
 	if err := leaks(goroutines); err != nil {
@@ -219,7 +219,7 @@ func TestSnapshotsOnTheDiskOfEtcd(t *testing.T) {
 		t.Errorf("%v failures are counted: %v", n, logs.All())
 	}
 	if list := entries(t, dir); highest >= 5 || highest < 1 || len(list) < 1 || !strings.Contains(list[len(list)-1], "-0000000006-") {
-		t.Errorf("%d snapshots found room, and there are %v: the disk has another size than the test expects", highest, list)
+		t.Errorf("%d snapshots had space, and %v exist: the disk has another size than the test expects", highest, list)
 	}
 	if logs.FilterMessageSnippet("deleted the oldest snapshots").Len() == 0 {
 		t.Errorf("the log does not say that snapshots were deleted: %v", logs.All())
@@ -257,7 +257,7 @@ func TestSnapshotsOnTheDiskOfEtcd(t *testing.T) {
 	var text string
 	testwait.True(t, "the readiness check is red", func() bool { text = spaceCheck(t, client); return text != "" })
 	if lacks(text, dir, "all but the newest") != "" {
-		t.Errorf("the readiness check says %s", text)
+		t.Errorf("the readiness check: got %s", text)
 	}
 	if _, err := client.CoreV1().ConfigMaps("default").Create(t.Context(), configMap("refused", "x"), metav1.CreateOptions{}); err == nil {
 		t.Error("a write is accepted")
