@@ -1,10 +1,10 @@
-// Package fieldpath lets errors carry the fields that they are about as data, so that a
-// caller whose configuration holds another one can report them under its own names.
+// Package fieldpath gives errors their fields as data, so that a caller with a nested
+// configuration can report them with its own names.
 //
 // Errors come from New and Errorf, and from the validation of Kubernetes: [field.Error],
-// [field.ErrorList] and their aggregates. Rename and Reroot change the fields in them, also
-// where they are wrapped by fmt.Errorf or errors.Join. The messages around the fields stay
-// as they are, and errors.Is and errors.As find what they found before.
+// [field.ErrorList] and their aggregates. Rename and Reroot change the fields in them,
+// also where they are wrapped by fmt.Errorf or errors.Join. The messages around the
+// fields do not change, and errors.Is and errors.As give the same results.
 package fieldpath
 
 import (
@@ -29,7 +29,7 @@ type Error struct {
 	Err error
 }
 
-// New returns an *Error with a message like that of Errorf.
+// New returns an *Error with a message of Errorf.
 func New(pkg, path, format string, args ...any) error {
 	return &Error{Package: pkg, Field: path, Err: Errorf(format, args...)}
 }
@@ -50,8 +50,8 @@ func (e *Error) Unwrap() error { return e.Err }
 // Name is a field that a message mentions, for Errorf.
 type Name string
 
-// Errorf is fmt.Errorf for messages that mention fields: Rename changes arguments of type
-// Name, and those that are errors.
+// Errorf is fmt.Errorf for messages that mention fields. Rename changes arguments of type
+// Name, and errors among the arguments.
 func Errorf(format string, args ...any) error {
 	return &message{error: fmt.Errorf(format, args...), format: format, args: args}
 }
@@ -64,8 +64,8 @@ type message struct {
 
 func (m *message) Unwrap() error { return m.error }
 
-// Names maps paths to other names. A path that is not in it, but below one that is, keeps
-// its end: with "Config.Cluster" for "Config.Etcd", "Config.Cluster.Join[0]" becomes
+// Names maps paths to other names. A path below an entry keeps its end: with
+// "Config.Etcd" for "Config.Cluster", "Config.Cluster.Join[0]" becomes
 // "Config.Etcd.Join[0]". The longest entry wins.
 type Names map[string]string
 
@@ -108,8 +108,8 @@ func RenameList(errs field.ErrorList, name func(path string) string) field.Error
 	return list
 }
 
-// rename returns nil if err has nothing to rename. It goes down the chain itself: what
-// wraps a renamed error has to be made again too.
+// rename returns nil if err has nothing to rename. It walks the chain itself, because
+// each error that wraps a renamed one must be replaced too.
 func rename(err error, name func(string) string) error {
 	//nolint:errorlint // see above
 	switch e := err.(type) {
@@ -168,8 +168,9 @@ func (m *message) rename(name func(string) string) error {
 	return Errorf(m.format, args...)
 }
 
-// rewrap puts renamed errors in the place of the inner ones of outer. The text of an error
-// that wraps others, by fmt.Errorf or errors.Join, has theirs in it, in their order.
+// rewrap puts renamed errors in the place of the inner ones of outer. The text of an
+// error that wraps others, by fmt.Errorf or errors.Join, has theirs in it, in their
+// order.
 func rewrap(text string, outer error, inner []error, name func(string) string) error {
 	list, changed := renameAll(inner, name)
 	if !changed {
@@ -188,8 +189,8 @@ func rewrap(text string, outer error, inner []error, name func(string) string) e
 	return &wrapper{text: renamed.String() + text, outer: outer, inner: list}
 }
 
-// wrapper is an error that wraps renamed ones. It stands for outer, whose own text and
-// inner errors have the old names.
+// wrapper wraps renamed errors in place of outer, whose text and inner errors have the
+// old names.
 type wrapper struct {
 	text  string
 	outer error
@@ -200,7 +201,7 @@ func (w *wrapper) Error() string { return w.text }
 
 func (w *wrapper) Unwrap() []error { return w.inner }
 
-// Is is that of outer. errors.Is sees to the inner errors.
+// Is matches outer itself. errors.Is goes on to the inner errors.
 func (w *wrapper) Is(target error) bool {
 	if reflect.TypeOf(w.outer).Comparable() && w.outer == target {
 		return true
@@ -209,7 +210,7 @@ func (w *wrapper) Is(target error) bool {
 	return ok && is.Is(target)
 }
 
-// As is that of outer. errors.As sees to the inner errors.
+// As matches outer itself. errors.As goes on to the inner errors.
 func (w *wrapper) As(target any) bool {
 	value := reflect.ValueOf(target).Elem()
 	if outer := reflect.ValueOf(w.outer); outer.Type().AssignableTo(value.Type()) {

@@ -13,7 +13,7 @@ import (
 
 var errTaken = errors.New("in use")
 
-// planeNames are like those of a control plane for its etcd member.
+// planeNames are like a control plane's names for its etcd member.
 var planeNames = fieldpath.Names{
 	"Config.Dir":     "Config.DataDir",
 	"Config.Cluster": "Config.Etcd",

@@ -361,7 +361,7 @@
 //   - Everything else is at debug level.
 //
 // Upstream's lines are one level lower than in upstream: information is debug, warnings
-// are information, and errors, most of which upstream retries by itself, are warnings.
+// are information, and errors are warnings, because upstream retries after most of them.
 // Lines that upstream writes in normal operation are at debug level, and so are all its
 // lines during a stop. The key-value pairs of klog's structured lines become fields, err
 // as "error". Keys that a line has by itself, such as msg, get the prefix "klog_". With

@@ -207,7 +207,7 @@ func TestOldDataDirKilled(t *testing.T) {
 	})
 }
 
-// wantOldObjects compares the served objects with those of the earlier release. After a
+// wantOldObjects compares the served objects with the earlier release's. After a
 // restore, resource versions differ, and short-lived objects are removed.
 func wantOldObjects(t *testing.T, server *controlplane.Server, record *olddata.Record, restored bool) {
 	t.Helper()

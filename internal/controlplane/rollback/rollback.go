@@ -143,7 +143,8 @@ func (r *rollback) compare(ctx context.Context) (next state, err error) {
 	return settling, nil
 }
 
-// awaitWrites lets requests in flight end. Those that do not are no controller's.
+// awaitWrites lets requests in flight end. Requests that do not end in time do not come
+// from controllers.
 func (r *rollback) awaitWrites(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, drainTimeout)
 	defer cancel()

@@ -146,7 +146,7 @@ func (f files) future(now time.Time) (later []File) {
 	return later
 }
 
-// tidy deletes unfinished snapshots of killed processes. Those that another process is
+// tidy deletes unfinished snapshots of killed processes. Files that another process is
 // writing are locked.
 func (f files) tidy() error {
 	for _, path := range f.unfinished {
