@@ -18,11 +18,11 @@ var apiserverEntries = slices.Concat(followedEntries, fieldEntries, hookEntries,
 var followedEntries = []Entry{
 	{
 		Ours: "pkg/apiserver/builtin.go:(*generic).builtin", Package: controlplane, Decl: "CompletedConfig.New", Digest: "3d0bea1a200a8636",
-		Look: "builtin does what New does, with other storage: take over what is new, as 1.37's ValidateIP was.",
+		Look: "builtin follows New with other storage: adopt additions, like 1.37's ValidateIP.",
 	},
 	{
 		Ours: "pkg/apiserver/generic.go:newGeneric", Package: controlplaneAPIServer, Decl: "BuildGenericConfig", Digest: "96264f7a3dab9a14",
-		Look: "newGeneric and the functions that it calls do what BuildGenericConfig does without flags: a step that is missing there is a default that we do not have.",
+		Look: "newGeneric and the functions that it calls follow BuildGenericConfig without flags: a missing step is a missing default.",
 	},
 	{
 		Ours: "pkg/apiserver/kube.go:(*generic).kubeConfig", Package: controlplaneAPIServer, Decl: "CreateConfig", Digest: "e60469cd7746c882",
@@ -30,11 +30,11 @@ var followedEntries = []Entry{
 	},
 	{
 		Ours: "pkg/apiserver/kube.go:(*generic).kubeConfig", Package: "k8s.io/kubernetes/cmd/kube-apiserver/app", Decl: "CreateKubeAPIServerConfig", Digest: "7e5f5ee64b325e03",
-		Look: "kubeConfig and chain make what CreateKubeAPIServerConfig makes, the resolver of Services among it.",
+		Look: "kubeConfig and chain make the same as CreateKubeAPIServerConfig, including the resolver of Services.",
 	},
 	{
 		Ours: "pkg/apiserver/chain.go:(*Server).chain", Package: "k8s.io/kubernetes/cmd/kube-apiserver/app", Decl: "CreateServerChain", Digest: "edf2c0d8dd097b55",
-		Look: "chain puts the servers together as CreateServerChain does: compare their order and what each is given.",
+		Look: "chain puts the servers together as CreateServerChain does: compare their order and arguments.",
 	},
 	{
 		Ours: "pkg/apiserver/chain.go:(*generic).extensionsConfig", Package: controlplaneAPIServer, Decl: "CreateAPIExtensionsConfig", Digest: "76d72e4c05cbf1eb",
@@ -50,7 +50,7 @@ var followedEntries = []Entry{
 	},
 	{
 		Ours: "internal/apiserver/convergence/authorization.go:(*Writes).Authorizer", Package: "k8s.io/apiserver/pkg/authorization/authorizer", Decl: "Authorizer", Digest: "5f3e27fd1887a855",
-		Look: "currentAuthorizer and joinAuthorizer add to Authorize alone, and AuthorizerFunc makes the other methods of it: see that a new one does not go around them.",
+		Look: "currentAuthorizer and joinAuthorizer add only to Authorize, from which AuthorizerFunc makes the other methods: check that a new method does not bypass them.",
 	},
 	{
 		Ours: "internal/apiserver/endpoints/leases.go:NewLeaseReconciler", Package: controlplane, Decl: "(*Config).createLeaseReconciler", Digest: "408ea4d17841ddd9",
@@ -74,7 +74,7 @@ var followedEntries = []Entry{
 	},
 	{
 		Ours: "internal/apiserver/encryption/transformers.go:encryptedPrefix", Package: genericOptions + "/encryptionconfig", Has: []string{`"k8s:enc:`},
-		Look: "what begins otherwise is taken for clear text, and read as garbage.",
+		Look: "values with another prefix are taken for plain text, and read as garbage.",
 	},
 	{
 		Ours: "internal/storage/decorator.go:(*Backend).decorator", Package: "k8s.io/apiserver/pkg/registry/generic/registry", Decl: "StorageWithCacher", Digest: "fe6426afaa2da1df",
@@ -82,7 +82,7 @@ var followedEntries = []Entry{
 	},
 	{
 		Ours: "internal/storage/decorator.go:(*Backend).newStore", Package: "k8s.io/apiserver/pkg/storage/storagebackend/factory", Decl: "newETCD3Storage", Digest: "ee6cc682d60d44bc",
-		Look: "newStore does the same without dialling: a wrapper that is missing changes what is stored.",
+		Look: "newStore does the same without dialling: a missing wrapper changes the stored data.",
 	},
 	{
 		Ours: "internal/apiserver/rbacpolicy/reconcile.go:Reconcile", Package: "k8s.io/kubernetes/pkg/registry/rbac/rest", Decl: "(*PolicyData).EnsureRBACPolicy", Digest: "93f0b37015036f9d",
@@ -90,11 +90,11 @@ var followedEntries = []Entry{
 	},
 	{
 		Ours: "internal/apiserver/serving/server.go:NewHTTPS", Package: genericServer, Decl: "(*SecureServingInfo).Serve", Digest: "6c4dd52cd603a095",
-		Look: "the limits of connections and headers are kube-apiserver's: take over what is new, as MaxHeaderValueCount with Go 1.27.",
+		Look: "the limits of connections and headers are kube-apiserver's: adopt additions, like MaxHeaderValueCount with Go 1.27.",
 	},
 	{
 		Ours: "pkg/apiserver/generic.go:newServerConfig", Package: genericServer, Decl: "DefaultBuildHandlerChain", Digest: "3ae159bdad54c77a",
-		Look: "the chain is upstream's, and ours are around it: see where a new filter belongs, and what it costs each request.",
+		Look: "the chain is upstream's, with our filters around it: check the place of a new filter, and its cost for each request.",
 	},
 	{
 		Ours: "internal/apiserver/openapi/lazy.go:InstallLazy", Package: genericServer, Decl: "(*GenericAPIServer).PrepareRun", Digest: "73be09bbc8e69e20",
@@ -146,7 +146,7 @@ var fieldEntries = []Entry{
 			"EquivalentResourceRegistry", "APIServerID", "StorageVersionManager", "AggregatedDiscoveryGroupManager",
 			"ShutdownWatchTerminationGracePeriod",
 		},
-		Look: "see what BuildGenericConfig and the options set it to; its zero value may switch something off.",
+		Look: "check the value that BuildGenericConfig and the options set; the zero value may disable a feature.",
 	},
 	{
 		Ours: "pkg/apiserver/chain.go:(*generic).extensionsConfig", Package: "k8s.io/apiextensions-apiserver/pkg/apiserver", Decl: "ExtraConfig",
@@ -187,7 +187,7 @@ var fieldEntries = []Entry{
 		Fields: []string{
 			"LoopbackClientConfig", "ExternalInformers", "APIResourceConfig",
 		},
-		Look: "set it as CreateConfig does: plugins get what is in it.",
+		Look: "set it as CreateConfig does: plugins use it.",
 	},
 }
 

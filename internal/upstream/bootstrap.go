@@ -25,7 +25,7 @@ var bootstrapEntries = []Entry{
 		Decl:    "ensureRBACPolicy",
 		Digest:  "d4dd9df0904ced9a",
 		Test:    "pkg/apiserver:TestBootstrapOverChangedData",
-		Look:    "Reconcile follows its steps and their order: add cases of what they do to TestBootstrapOverChangedData",
+		Look:    "Reconcile follows its steps and their order: add cases to TestBootstrapOverChangedData",
 	},
 	{
 		Ours:    "internal/apiserver/rbacpolicy/reconcile.go:retriable",
@@ -54,7 +54,7 @@ var bootstrapEntries = []Entry{
 		Package: "k8s.io/kubernetes/pkg/registry/scheduling/rest",
 		Decl:    "AddSystemPriorityClasses",
 		Digest:  "7e4a0f2ce5fc4644",
-		Look:    "the hook only creates what is missing, and so does seed, in its place: if it updates existing classes, seed must",
+		Look:    "the hook creates only missing classes, and seed does the same: if the hook updates existing classes, seed must",
 	},
 	{
 		Ours:    "internal/apiserver/bootstrap/objects.go:Config.objects",

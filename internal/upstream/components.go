@@ -25,7 +25,7 @@ var controllerEntries = []Entry{
 	{
 		Ours: "pkg/components/controllers/catalogue.go:controller",
 		Test: "pkg/components/controllers:TestReadsMatchCaches",
-		Look: "The caches of each controller are listed; a cache of what is not served would keep all controllers from getting ready.",
+		Look: "The caches of each controller are listed; a cache of an API that is not served would keep all controllers from getting ready.",
 	},
 	{
 		Ours: "pkg/components/controllers/flagdefaults.go:setFlagDefaults",
@@ -59,7 +59,7 @@ var controllerEntries = []Entry{
 			"observedLease, _ := nc.leaseLister.Leases(v1.NamespaceNodeLease).Get(node.Name)",
 			"if observedLease != nil && (savedLease == nil || savedLease.Spec.RenewTime.Before(observedLease.Spec.RenewTime)) {",
 		},
-		Look: "heartbeats replaces the renewal time in what Get returns, since it is only compared with itself; any other use would see our time.",
+		Look: "heartbeats replaces the renewal time in the result of Get, which is only compared with itself; any other use would see our time.",
 	},
 	{
 		Ours:    "pkg/components/controllers/config.go:nodeMasks",
@@ -83,7 +83,7 @@ var controllerEntries = []Entry{
 			"ClientBuilder", "InformerFactory", "ObjectOrMetadataInformerFactory", "ComponentConfig", "RESTMapper",
 			"InformersStarted", "ResyncPeriod", "ControllerManagerMetrics", "GraphBuilder",
 		},
-		Look: "environment has what the controllers share: a controller that needs the new field cannot be made.",
+		Look: "environment has the controllers' shared state: a controller that needs the new field cannot be made.",
 	},
 }
 
@@ -169,14 +169,14 @@ var coreControllerEntries = []Entry{
 		Package: garbageCollector,
 		Decl:    "(*monitor).Run",
 		Has:     []string{"m.controller.Run(m.stopCh)"},
-		Look:    "Run says for how long the garbage collector wants the informer; run in another way, it ends while it is used, or never.",
+		Look:    "Run determines how long the garbage collector uses the informer; otherwise it ends while it is in use, or never.",
 	},
 	{
 		Ours:    "internal/controllers/informers.go:informerUser.Run",
 		Package: "k8s.io/kubernetes/pkg/controller/resourcequota",
 		Decl:    "(*monitor).Run",
 		Has:     []string{"m.controller.Run(m.stopCh)"},
-		Look:    "Run says for how long the quota wants the informer; run in another way, it ends while it is used, or never.",
+		Look:    "Run determines how long the quota controller uses the informer; otherwise it ends while it is in use, or never.",
 	},
 	{
 		Ours:    "internal/controllers/informers.go:informerUser.HasSynced",
@@ -341,7 +341,7 @@ var schedulerEntries = []Entry{
 		Package: "k8s.io/kubernetes/cmd/kube-scheduler/app",
 		Decl:    "Run",
 		Digest:  "b41f7f48c49923dc",
-		Look:    "sync and run follow it: what is started, and what is waited for before pods are scheduled.",
+		Look:    "sync and run follow it: check the started parts, and the waits before pods are scheduled.",
 	},
 	{
 		Ours:    "pkg/components/scheduler/dependencies.go:newDependencies",

@@ -25,7 +25,7 @@ var convergenceEntries = []Entry{
 		Ours:    "internal/apiserver/convergence/policies.go:policySource",
 		Package: policies, Decl: "(*policySource).Hooks",
 		Has:  []string{"res := s.policies.Load()", "return *res"},
-		Look: "Requests are judged by what Hooks returns.",
+		Look: "Admission uses the policies that Hooks returns.",
 	},
 	{
 		Ours:    "internal/apiserver/convergence/policies.go:policySource",
@@ -66,7 +66,7 @@ var convergenceEntries = []Entry{
 	{
 		Ours: "internal/apiserver/crd/storages.go:(*Storages).Find", Package: crds, Decl: "crdHandler.customStorageLock",
 		Has:  []string{"sync.Mutex"},
-		Look: "Whoever holds it makes a storage, of a CRD that may have changed: without it waits for CRDs fail.",
+		Look: "Its holder makes a storage for a CRD that may have changed: without it waits for CRDs fail.",
 	},
 	{
 		Ours: "internal/apiserver/crd/storages.go:(*Storages).Find", Package: crds, Decl: "crdHandler.customStorage",

@@ -32,7 +32,7 @@ var copyEntries = []Entry{
 	{
 		Ours:    "internal/etcd/peers/await.go:Removed",
 		Package: "go.etcd.io/etcd/server/v3/etcdserver/api/membership", Decl: "(*RaftCluster).IsIDRemoved", Exists: true,
-		Look: "removed asserts this method of the server's cluster: without it a member that was removed waits for a leader for ever.",
+		Look: "removed asserts this method of the server's cluster: without it a removed member waits for a leader forever.",
 	},
 
 	// Rules that our code repeats.
@@ -76,6 +76,6 @@ var copyEntries = []Entry{
 		Ours:    "internal/logqueue/freeze.go:freezeError",
 		Package: "go.uber.org/zap/zapcore", Decl: "encodeError",
 		Has:  []string{"err.Error()", "case errorGroup:", "e.Errors()", "case fmt.Formatter:", `fmt.Sprintf("%+v", e)`},
-		Look: "freezeError keeps of an error what zap asks it for later: else a queued line has less than one that is written at once.",
+		Look: "freezeError keeps the parts of an error that zap uses later: else a queued line has less than one that is written at once.",
 	},
 }

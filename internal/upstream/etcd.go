@@ -36,7 +36,7 @@ var etcdEntries = []Entry{
 		Package: "go.etcd.io/etcd/server/v3/etcdserver",
 		Decl:    "openWALFromSnapshot",
 		Digest:  "0fa6669e48386db3",
-		Look:    "checkWAL and checkTail find what this would repair silently or end the process for.",
+		Look:    "checkWAL and checkTail find damage that this would repair silently or end the process for.",
 	},
 	{
 		Ours:    "internal/etcd/walcheck/walcheck.go:checkEntries",
@@ -50,7 +50,7 @@ var etcdEntries = []Entry{
 		Package: "go.etcd.io/etcd/server/v3/etcdserver/version",
 		Decl:    "MustDetectDowngrade",
 		Digest:  "ea9869f83a388bf1",
-		Look:    "checkVersion refuses what this ends the process for.",
+		Look:    "checkVersion refuses versions for which this ends the process.",
 	},
 	{
 		Ours:    "internal/etcd/dbcheck/dbcheck.go:checkRevisions",
@@ -71,7 +71,7 @@ var etcdEntries = []Entry{
 		Package: "go.etcd.io/etcd/server/v3/storage",
 		Decl:    "newBackend",
 		Has:     []string{"bcfg.MmapSize = uint64(cfg.QuotaBackendBytes + cfg.QuotaBackendBytes/10)"},
-		Look:    "mappedBytes is what is mapped here; if it is more, etcd ends the process where the address space is limited.",
+		Look:    "mappedBytes is the size mapped here; if it is larger, etcd ends the process if the address space is limited.",
 	},
 	{
 		Ours:    "pkg/etcd/config.go:Config.embedConfig",
@@ -92,7 +92,7 @@ var etcdEntries = []Entry{
 		Package: "go.etcd.io/etcd/server/v3/embed",
 		Decl:    "NewConfig",
 		Digest:  "4affe3db822e99b9",
-		Look:    "embedConfig repeats what is left at zero here, and relies on the other defaults.",
+		Look:    "embedConfig repeats the fields that are zero here, and relies on the other defaults.",
 	},
 
 	// The write-ahead log.
@@ -101,7 +101,7 @@ var etcdEntries = []Entry{
 		Package: "go.etcd.io/etcd/server/v3/storage/wal",
 		Decl:    "(*decoder).decodeRecord",
 		Digest:  "24e567360116cb6a",
-		Look:    "tail.go finds what this takes for the end of the log though entries follow; if it stops elsewhere, acknowledged writes may be cut off.",
+		Look:    "tail.go finds a place that this takes for the end of the log although entries follow; if it stops at another place, acknowledged writes may be cut off.",
 	},
 	{
 		Ours:    "internal/etcd/walcheck/logend.go:parseRecord",
@@ -129,7 +129,7 @@ var etcdEntries = []Entry{
 		Package: "go.etcd.io/etcd/server/v3/storage",
 		Decl:    "(*storage).Release",
 		Has:     []string{"st.w.ReleaseLockTo(snap.Metadata.GetIndex())"},
-		Look:    "purgeLog deletes the segments that etcd does not keep locked: those must be the ones that a start does not need.",
+		Look:    "purgeLog deletes the segments that etcd does not keep locked: a start must not need them.",
 	},
 	{
 		Ours:    "internal/etcd/upkeep/reclaim.go:(*Upkeep).purgeLog",
@@ -196,14 +196,14 @@ var etcdEntries = []Entry{
 		Package: "go.etcd.io/etcd/server/v3/etcdserver",
 		Decl:    "(*EtcdServer).rangeStream",
 		Digest:  "b5e0eab73d29702a",
-		Look:    "Send copies what the server still reads, and RangeStream what it changes; see that they copy enough, or readers race with it.",
+		Look:    "Send copies the data that the server still reads, and RangeStream the data that it changes; check that they copy enough, or readers race with it.",
 	},
 	{
 		Ours:    "internal/etcdstream/etcdstream.go:Relay",
 		Package: "go.etcd.io/etcd/client/v3",
 		Decl:    "(*kv).GetStream",
 		Digest:  "51b5fe8b8ddc8851",
-		Look:    "Relay ends this goroutine, which waits for readers for ever; if the client does so itself now, etcdstream can go.",
+		Look:    "Relay ends this goroutine, which waits for readers forever; if the client ends it itself, etcdstream can go.",
 	},
 	{
 		Ours:    "internal/storage/liststream.go:listing",
@@ -224,7 +224,7 @@ var etcdEntries = []Entry{
 		Package: "go.etcd.io/etcd/client/v3",
 		Decl:    "defaultWaitForReady",
 		Has:     []string{"grpc.WaitForReady(true)"},
-		Look:    "reach exists because calls wait for a connection for ever.",
+		Look:    "reach exists because calls wait for a connection forever.",
 	},
 	{
 		Ours:    "internal/storage/watchstream.go:ownStream",
@@ -238,21 +238,21 @@ var etcdEntries = []Entry{
 		Package: "k8s.io/apiserver/pkg/storage/etcd3",
 		Decl:    "OptimisticPut",
 		Users:   []string{"(*store).Create", "(*store).GuaranteedUpdate"},
-		Look:    "charged counts what is stored by OptimisticPut.",
+		Look:    "charged counts objects stored by OptimisticPut.",
 	},
 	{
 		Ours:    "internal/storage/charge.go:charged",
 		Package: "k8s.io/apiserver/pkg/storage/etcd3",
 		Decl:    "Txn",
 		Users:   []string{"Compact", "(*clientV3KVLatencyTracker).Txn", "(*clientV3TxnTracker).Commit"},
-		Look:    "charged counts what is stored by OptimisticPut: objects that are stored by a transaction are free of charge.",
+		Look:    "charged counts objects stored by OptimisticPut: objects stored by a transaction are not charged.",
 	},
 	{
 		Ours:    "internal/storage/charge.go:charged",
 		Package: "k8s.io/apiserver/pkg/storage/etcd3",
 		Decl:    "Put",
 		Users:   []string{"(*clientV3KVLatencyTracker).Put"},
-		Look:    "charged counts what is stored by OptimisticPut: objects that are stored by a Put are free of charge.",
+		Look:    "charged counts objects stored by OptimisticPut: objects stored by a Put are not charged.",
 	},
 
 	// Members with different data.
@@ -342,7 +342,7 @@ var etcdEntries = []Entry{
 		Package: "k8s.io/apiserver/pkg/storage/cacher",
 		Decl:    "calculateRetryAfterForUnreadyCache",
 		Digest:  "bd01d848aef792fc",
-		Look:    "warming waits for as long as this tells clients to.",
+		Look:    "warming waits for the time that this gives to clients.",
 	},
 	{
 		Ours:    "internal/storage/backend.go:NewBackend",

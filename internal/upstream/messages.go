@@ -31,7 +31,7 @@ var messageEntries = []Entry{
 			`fmt.Sprintf("failed to allocate IP: %v", err)`,
 			`apierrors.NewInternalError(fmt.Errorf("failed to allocate a serviceIP for Service %q: %w", service.Name, err))`,
 		},
-		Look: "A status error keeps only the text of the allocator's error, in which withoutAddress looks for those of ErrFull and ErrNotReady: else a start does not wait for the allocator, and the first Services fail.",
+		Look: "A status error keeps only the text of the allocator's error, in which withoutAddress finds the texts of ErrFull and ErrNotReady: else a start does not wait for the allocator, and the first Services fail.",
 	},
 	{
 		Ours:    "pkg/etcd/status.go:alarmIn",

@@ -71,7 +71,7 @@ var processEntries = append([]Entry{
 		Ours:    "internal/klogbridge/pairs.go:parsePairs",
 		Package: "k8s.io/klog/v2/internal/serialize", Decl: "keyvalues.go",
 		Digest: "091b4e3ca3a80231", Test: "internal/klogbridge:TestPairsBecomeFields",
-		Look: "parsePairs reads what it writes: pairs would stay text, and expected lines would be warnings.",
+		Look: "parsePairs reads this format: otherwise pairs would stay text, and expected lines would be warnings.",
 	},
 	{
 		Ours:    "internal/klogbridge/fatal.go:hook",
@@ -120,7 +120,7 @@ var processEntries = append([]Entry{
 		Ours:    "internal/lifecycle/goroutines.go:AllGoroutines",
 		Package: "runtime/pprof", Decl: "writeGoroutine",
 		Test: "internal/lifecycle:TestGoroutineSetFindsGrandchildren", Exists: true,
-		Look: "Labels in the goroutine profile are how a stop finds what it waits for, and a panic its component.",
+		Look: "By labels in the goroutine profile a stop finds its goroutines, and a panic its component.",
 	},
 	{
 		Ours:    "internal/containment/containment.go:callerLabels",
@@ -150,7 +150,7 @@ var processEntries = append([]Entry{
 		Ours:    "internal/storage/clock.go:sharedClock.after",
 		Package: "k8s.io/apiserver/pkg/storage/cacher", Decl: "NewTimer",
 		Users: []string{"NewCacherFromConfig", "(*Cacher).dispatchEvents", "(*compactor).Run"}, // the first is time.NewTimer
-		Look:  "The clock shortens timers below a second, which only the requests for progress have, and aligns longer ones: see what the new timer is for.",
+		Look:  "The clock shortens timers below a second, which only the requests for progress have, and aligns longer ones: check the purpose of the new timer.",
 	},
 	{
 		Ours:    "internal/storage/clock.go:sharedClock.after",
