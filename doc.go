@@ -79,8 +79,8 @@
 //     apiserver_storage_size_bytes comes. Each start replaces it by one that covers all
 //     control planes of the process.
 //   - The feature checker of k8s.io/apiserver (DefaultFeatureSupportChecker), which
-//     remembers the features that etcd supports. An etcd that refuses RangeStream disables
-//     it for all control planes of the process for ten minutes.
+//     remembers the features that etcd supports. An etcd that refuses RangeStream
+//     disables it for all control planes of the process for ten minutes.
 //   - client-go's metrics of clients. One more observer is added, and the host's
 //     observers stay.
 //   - The refresh interval of admission policies, only in tests with

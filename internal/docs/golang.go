@@ -63,7 +63,7 @@ var ellipsis = regexp.MustCompile(`(?m)^\s*\.\.\.(\s*//.*)?$`)
 
 const ellipsisCall = "docsEllipsis()"
 
-// GoTest makes a block of Go a file of a package of tests: declarations stay what they
+// GoTest makes a block of Go a file of a package of tests: declarations stay as they
 // are, and statements get a function and the check of errors that the block leaves out.
 func (b Block) GoTest(pkg string) (string, error) {
 	text := b.Text

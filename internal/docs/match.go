@@ -6,9 +6,9 @@ import (
 	"strings"
 )
 
-// Match returns an error with the first line of a page that is missing in an output, or not
-// in that order. Other lines may stand between them. Spaces, times,
-// addresses and generated parts of names may differ.
+// Match returns an error with the first line of a page that is missing in an output, or
+// not in that order. Other lines may stand between them. Spaces, times, addresses and
+// generated parts of names may differ.
 func Match(shown, output string) error {
 	lines := strings.Split(output, "\n")
 	for want := range strings.Lines(shown) {

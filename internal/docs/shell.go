@@ -15,7 +15,8 @@ var ShellPages = []string{"README.md", "examples/master/README.md"}
 //	DOCS  a program: "$DOCS match WANT GOT" compares two files (see Match), and
 //	      "$DOCS workers KUBECONFIG" is two simulated workers, which writes "ready"
 //
-// It prints the place of each block before it runs it, and ends with the first that fails.
+// It prints the place of each block before it runs it, and ends with the first that
+// fails.
 func Script(blocks []Block) string {
 	var s strings.Builder
 	s.WriteString(preamble)

@@ -78,8 +78,8 @@ func workers(kubeconfig string) error {
 	})
 }
 
-// TestCommandsOfPages types what the pages tell to type, each in a copy of the clone and in
-// a network of its own, and compares what they show.
+// TestCommandsOfPages types the commands of the pages, each in a copy of the clone and
+// in a network of its own, and compares their output.
 func TestCommandsOfPages(t *testing.T) {
 	if !*require {
 		t.Skip("-args -require runs them, as CI does")
@@ -104,8 +104,8 @@ func TestCommandsOfPages(t *testing.T) {
 	}
 }
 
-// The test can fail: where a command or the shown output is wrong, or a program that keeps
-// running does not say what the page waits for.
+// The test can fail: where a command or the shown output is wrong, or a program that
+// keeps running does not say what the page waits for.
 func TestWrongCommandIsFound(t *testing.T) {
 	clone, err := filepath.Abs(root)
 	if err != nil {

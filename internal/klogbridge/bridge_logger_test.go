@@ -46,7 +46,7 @@ func TestLoggerThatWritesToKlog(t *testing.T) {
 	}
 }
 
-// klogLogger attaches two loggers that write to klog, each of which would feed the other.
+// klogLogger attaches two loggers that write to klog; each would feed the other.
 func klogLogger() error {
 	detach := map[string]func() error{}
 	for _, name := range []string{"one", "two"} {

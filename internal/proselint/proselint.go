@@ -87,8 +87,8 @@ func Go(name string, source []byte) ([]Line, error) {
 	return lines, nil
 }
 
-// directive is a comment for a tool, or an example's output.
-var directive = regexp.MustCompile(`^//(go:|nolint|line |export |\s*https?://\S+$)`)
+// directive is a comment for a tool, like "+kubebuilder", or a URL.
+var directive = regexp.MustCompile(`^//(go:|nolint|line |export |\s*\+|\s*https?://\S+$)`)
 
 // codeSpan is text that quotes: Markdown code, or a string in quotes.
 var codeSpan = regexp.MustCompile("`[^`]*`|\"[^\"]*\"")
@@ -124,8 +124,8 @@ func Words(text string) int { return len(word.FindAllString(text, -1)) }
 
 var word = regexp.MustCompile(`[A-Za-z']+`)
 
-// Files returns the names of the Go files and Markdown pages of a tree, without test data,
-// hidden directories and dependencies of web pages.
+// Files returns the names of the Go files and Markdown pages of a tree, without test
+// data, hidden directories and dependencies of web pages.
 func Files(tree fs.FS) (names []string, err error) {
 	err = fs.WalkDir(tree, ".", func(name string, entry fs.DirEntry, err error) error {
 		if err != nil {

@@ -55,8 +55,8 @@ type verified struct {
 	notBefore, notAfter time.Time
 }
 
-// NewCache returns a Cache in front of next. userNames are the headers in which a front proxy
-// names the user: requests with one of them are not cached.
+// NewCache returns a Cache in front of next. userNames are the headers in which a front
+// proxy names the user: requests with one of them are not cached.
 func NewCache(next authenticator.Request, ca dynamiccertificates.CAContentProvider, userNames []string, clock cache.Clock) *Cache {
 	return &Cache{next: next, ca: ca, userNames: userNames, clock: clock}
 }

@@ -17,8 +17,8 @@ import (
 	"github.com/kubembed/kubembed/internal/testwait"
 )
 
-// TestAllows verifies that loopback addresses are for local nodes only, and that endpoints
-// of the control plane are refused in any case.
+// TestAllows verifies that loopback addresses are for local nodes only, and that
+// endpoints of the control plane are refused in any case.
 func TestAllows(t *testing.T) {
 	t.Parallel()
 	own := netip.MustParseAddrPort("192.0.2.1:6443")

@@ -14,8 +14,8 @@ import (
 // host is one at which nothing listens: a request over the network fails.
 const host = "127.0.0.1:1"
 
-// TestRequestsOfUnchangedConfigurations: a request reaches the handler in this process only
-// for this server, and with the credentials of the configuration.
+// TestRequestsOfUnchangedConfigurations: a request reaches the handler in this process
+// only for this server, and with the credentials of the configuration.
 func TestRequestsOfUnchangedConfigurations(t *testing.T) {
 	const own = "Bearer own"
 	for _, test := range []struct {

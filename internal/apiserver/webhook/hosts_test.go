@@ -16,8 +16,8 @@ import (
 	"github.com/kubembed/kubembed/internal/apiserver/webhook"
 )
 
-// TestHosts verifies that Hosts returns the DNS names in the URLs of all kinds of webhooks,
-// without IP addresses, and lists no resource that is not served.
+// TestHosts verifies that Hosts returns the DNS names in the URLs of all kinds of
+// webhooks, without IP addresses, and lists no resource that is not served.
 func TestHosts(t *testing.T) {
 	t.Parallel()
 	validating := &admissionregistrationv1.ValidatingWebhookConfiguration{ObjectMeta: metav1.ObjectMeta{Name: "v"}}

@@ -16,8 +16,8 @@ func (r resolvesTo) ResolveEndpoint(string, string, int32) (*url.URL, error) {
 	return &url.URL{Host: string(r)}, nil
 }
 
-// TestResolver verifies that Services resolve to their endpoints, except for those of type
-// ExternalName.
+// TestResolver verifies that Services resolve to their endpoints, except for those of
+// type ExternalName.
 func TestResolver(t *testing.T) {
 	t.Parallel()
 	indexer := cache.NewIndexer(cache.MetaNamespaceKeyFunc, cache.Indexers{cache.NamespaceIndex: cache.MetaNamespaceIndexFunc})

@@ -11,8 +11,8 @@ import (
 	"go.uber.org/zap"
 )
 
-// FuzzCheckEnd checks the end of logs with arbitrary bytes: it returns, with or without an
-// error, and finds no damage in a log that etcd has written.
+// FuzzCheckEnd checks the end of logs with arbitrary bytes: it returns, with or without
+// an error, and finds no damage in a log that etcd has written.
 func FuzzCheckEnd(f *testing.F) {
 	before := wal.SegmentSizeBytes
 	wal.SegmentSizeBytes = 64 << 10
