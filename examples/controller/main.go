@@ -1,5 +1,6 @@
-// Controller runs its own controller in a control plane: every namespace gets a
-// ResourceQuota.
+// Copyright The kubembed Authors
+// SPDX-License-Identifier: Apache-2.0
+
 package main
 
 import (

@@ -1,5 +1,6 @@
-// Everything starts a control plane with all components: a scheduler, upstream's
-// controllers and three simulated nodes. A Deployment gets its pods on these.
+// Copyright The kubembed Authors
+// SPDX-License-Identifier: Apache-2.0
+
 package main
 
 import (

@@ -1,3 +1,6 @@
+// Copyright The kubembed Authors
+// SPDX-License-Identifier: Apache-2.0
+
 package main
 
 import (
@@ -120,7 +123,7 @@ func TestWorkerText(t *testing.T) {
 	if !kubelet.RotateCertificates || !kubelet.ServerTLSBootstrap {
 		t.Errorf("got %s, want rotateCertificates and serverTLSBootstrap", data)
 	}
-	for _, flag := range strings.Fields(m.find(t, `\nsudo kubelet (.*)`)) {
+	for flag := range strings.FieldsSeq(m.find(t, `\nsudo kubelet (.*)`)) {
 		name, file, _ := strings.Cut(flag, "=")
 		_, err := os.Stat(filepath.Join(m.dir, file))
 		if (name == "--config" || name == "--bootstrap-kubeconfig") && err != nil {

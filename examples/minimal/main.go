@@ -1,5 +1,6 @@
-// Minimal starts a Kubernetes control plane in this process, creates a pod, and lists the
-// pods.
+// Copyright The kubembed Authors
+// SPDX-License-Identifier: Apache-2.0
+
 package main
 
 import (

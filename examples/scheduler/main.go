@@ -1,5 +1,6 @@
-// Scheduler starts a control plane with a scheduler and a simulated node. The scheduler
-// assigns the node to a pod.
+// Copyright The kubembed Authors
+// SPDX-License-Identifier: Apache-2.0
+
 package main
 
 import (

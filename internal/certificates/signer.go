@@ -1,3 +1,6 @@
+// Copyright The kubembed Authors
+// SPDX-License-Identifier: Apache-2.0
+
 package certificates
 
 import (
@@ -134,7 +137,7 @@ func validClient(_ *x509.CertificateRequest, usages []certificatesv1.KeyUsage) e
 }
 
 func usageSet(usages []certificatesv1.KeyUsage) sets.String { //nolint:staticcheck // upstream takes it
-	set := sets.NewString() //nolint:staticcheck // upstream takes it
+	set := sets.NewString()
 	for _, usage := range usages {
 		set.Insert(string(usage))
 	}

@@ -1,5 +1,6 @@
-// Package checkpoint records the keys of etcd below a prefix, and finds and undoes later
-// changes.
+// Copyright The kubembed Authors
+// SPDX-License-Identifier: Apache-2.0
+
 package checkpoint
 
 import (

@@ -19,10 +19,7 @@ func descriptorLimit() int {
 		return unknownLimit
 	}
 	// int64 on some systems, where infinity is the maximum.
-	soft := uint64(limit.Cur)
-	if soft > math.MaxInt32 {
-		soft = math.MaxInt32
-	}
+	soft := min(uint64(limit.Cur), math.MaxInt32)
 	return min(int(soft), systemLimit())
 }
 

@@ -1,6 +1,10 @@
+// Copyright The kubembed Authors
+// SPDX-License-Identifier: Apache-2.0
+
 package connlimit
 
 import (
+	"maps"
 	"time"
 
 	"go.uber.org/zap"
@@ -40,9 +44,7 @@ func (b *Budget) Stats() Stats {
 	defer b.mu.Unlock()
 	b.measureIfDue(nil)
 	s := Stats{Capacity: b.size.capacity, Open: b.total(), Closed: map[Closed]uint64{}}
-	for what, number := range b.closed {
-		s.Closed[what] = number
-	}
+	maps.Copy(s.Closed, b.closed)
 	return s
 }
 

@@ -1,4 +1,6 @@
-// Package dirlock lets a directory be used by one owner at a time.
+// Copyright The kubembed Authors
+// SPDX-License-Identifier: Apache-2.0
+
 package dirlock
 
 import (

@@ -1,4 +1,6 @@
-// Package diskspace reports the free space of disks, and which directories share it.
+// Copyright The kubembed Authors
+// SPDX-License-Identifier: Apache-2.0
+
 package diskspace
 
 // Free returns the bytes that this user may still write in dir. It reports false where

@@ -1,5 +1,6 @@
-// Package etcdtest runs an etcd for tests that reach it over the network, and that stop
-// and restart it.
+// Copyright The kubembed Authors
+// SPDX-License-Identifier: Apache-2.0
+
 package etcdtest
 
 import (

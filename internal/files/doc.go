@@ -1,3 +1,4 @@
-// Package files writes files and directories so that they survive a crash of the
-// process and a loss of power.
+// Copyright The kubembed Authors
+// SPDX-License-Identifier: Apache-2.0
+
 package files

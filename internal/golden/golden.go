@@ -1,6 +1,6 @@
-// Package golden describes the defaults of an API server in lines, for comparison.
-// internal/bench/golden writes the lines of the real kube-apiserver and
-// kube-controller-manager to testdata, and tests compare this project's lines with them.
+// Copyright The kubembed Authors
+// SPDX-License-Identifier: Apache-2.0
+
 package golden
 
 import (
@@ -265,7 +265,7 @@ var loaded = regexp.MustCompile(`Loaded \d+ (mutating|validating) admission cont
 func AdmissionIn(log string) []string {
 	var lines []string
 	for _, m := range loaded.FindAllStringSubmatch(log, -1) {
-		for _, plugin := range strings.Split(m[2], ",") {
+		for plugin := range strings.SplitSeq(m[2], ",") {
 			lines = append(lines, m[1]+" "+plugin)
 		}
 	}
@@ -278,7 +278,7 @@ func (l Lines) Write(dir string) error {
 		return err
 	}
 	for name, lines := range l {
-		fmt.Fprintln(os.Stderr, filepath.Join(dir, name), len(lines))                                                 //nolint:forbidigo // for the program golden
+		fmt.Fprintln(os.Stderr, filepath.Join(dir, name), len(lines))
 		if err := os.WriteFile(filepath.Join(dir, name), []byte(strings.Join(lines, "\n")+"\n"), 0o644); err != nil { //nolint:gosec // for all who read the source
 			return err
 		}

@@ -1,4 +1,6 @@
-// Package join defines join tokens: the group of their holders, and their format.
+// Copyright The kubembed Authors
+// SPDX-License-Identifier: Apache-2.0
+
 package join
 
 import (

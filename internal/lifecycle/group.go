@@ -1,5 +1,6 @@
-// Package lifecycle starts and stops the goroutines of this project. Each goroutine
-// belongs to a Group, which waits for it and refuses new work after Close.
+// Copyright The kubembed Authors
+// SPDX-License-Identifier: Apache-2.0
+
 package lifecycle
 
 import (

@@ -1,3 +1,6 @@
+// Copyright The kubembed Authors
+// SPDX-License-Identifier: Apache-2.0
+
 package logging
 
 // reserved are keys of every line, written by zap's encoders and this project. Upstream's

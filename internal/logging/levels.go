@@ -1,4 +1,6 @@
-// Package logging maps upstream's log levels to the levels of a host.
+// Copyright The kubembed Authors
+// SPDX-License-Identifier: Apache-2.0
+
 package logging
 
 import (

@@ -1,3 +1,6 @@
+// Copyright The kubembed Authors
+// SPDX-License-Identifier: Apache-2.0
+
 package logqueue
 
 import (
@@ -190,8 +193,8 @@ func constant(t reflect.Type) bool {
 	case reflect.Array:
 		return constant(t.Elem())
 	case reflect.Struct:
-		for i := range t.NumField() {
-			if !constant(t.Field(i).Type) {
+		for field := range t.Fields() {
+			if !constant(field.Type) {
 				return false
 			}
 		}
@@ -232,7 +235,7 @@ func (e *errorGroup) Errors() []error { return e.causes }
 func (e *errorGroup) size() int {
 	n := len(e.text)
 	for _, cause := range e.causes {
-		if s, ok := cause.(sized); ok { //nolint:errorlint // the causes are ours
+		if s, ok := cause.(sized); ok {
 			n += s.size()
 		}
 	}

@@ -1,5 +1,6 @@
-// Package outside_test uses the library from the outside: from a module that requires
-// it, and from a program that links it.
+// Copyright The kubembed Authors
+// SPDX-License-Identifier: Apache-2.0
+
 package outside_test
 
 import (

@@ -1,6 +1,6 @@
-// Package proselint finds wording in comments and pages that CONTRIBUTING.md rules out:
-// words that have a standard term in the field, phrases that hide the subject of a
-// sentence, and comment lines that are too wide.
+// Copyright The kubembed Authors
+// SPDX-License-Identifier: Apache-2.0
+
 package proselint
 
 import (

@@ -1,6 +1,6 @@
-// Package served checks which API resources a control plane serves. A component that
-// needs a missing resource can then fail at once: client-go's informers would wait for it
-// forever.
+// Copyright The kubembed Authors
+// SPDX-License-Identifier: Apache-2.0
+
 package served
 
 import (
@@ -80,7 +80,7 @@ func Require(client discovery.DiscoveryInterface, needs string, names ...string)
 // pointers to types of the scheme.
 func OfInformers(scheme *runtime.Scheme, informers map[reflect.Type]bool) (names []string) {
 	for kind := range informers {
-		object, ok := reflect.New(kind.Elem()).Interface().(runtime.Object)
+		object, ok := reflect.TypeAssert[runtime.Object](reflect.New(kind.Elem()))
 		if !ok {
 			continue
 		}

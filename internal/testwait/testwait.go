@@ -1,5 +1,6 @@
-// Package testwait waits in tests for conditions that become true by themselves. It never
-// sleeps for a fixed time: a wait ends as soon as its condition holds.
+// Copyright The kubembed Authors
+// SPDX-License-Identifier: Apache-2.0
+
 package testwait
 
 import (

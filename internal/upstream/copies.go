@@ -1,3 +1,6 @@
+// Copyright The kubembed Authors
+// SPDX-License-Identifier: Apache-2.0
+
 package upstream
 
 // copyEntries are for fields that upstream does not export, and for rules of upstream

@@ -1,4 +1,6 @@
-// Package versionskew has the rules for a release that opens the data of another one.
+// Copyright The kubembed Authors
+// SPDX-License-Identifier: Apache-2.0
+
 package versionskew
 
 import (

@@ -1,3 +1,6 @@
+// Copyright The kubembed Authors
+// SPDX-License-Identifier: Apache-2.0
+
 package wire
 
 // LongestList returns the largest number of objects in an array of a JSON document.

@@ -1,7 +1,11 @@
+// Copyright The kubembed Authors
+// SPDX-License-Identifier: Apache-2.0
+
 package wire
 
 import (
 	"bytes"
+	"slices"
 
 	"google.golang.org/protobuf/encoding/protowire"
 )
@@ -50,7 +54,7 @@ func once(b []byte, want map[protowire.Number]*[]byte) error {
 			if typ != protowire.BytesType || m < 0 || *at != nil {
 				return malformed("the body is not valid protobuf: field %d of its envelope", number)
 			}
-			*at = value[:len(value):len(value)]
+			*at = slices.Clip(value)
 			if *at == nil {
 				*at = []byte{}
 			}

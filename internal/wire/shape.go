@@ -1,3 +1,6 @@
+// Copyright The kubembed Authors
+// SPDX-License-Identifier: Apache-2.0
+
 package wire
 
 import (
@@ -69,8 +72,8 @@ func (t *Types) of(typ reflect.Type) *Shape {
 	if typ.Kind() != reflect.Struct {
 		return s
 	}
-	for i := range typ.NumField() {
-		f := typ.Field(i)
+	for f := range typ.Fields() {
+		f := f
 		number, ok := fieldNumber(f.Tag.Get("protobuf"))
 		if !ok {
 			continue

@@ -1,3 +1,6 @@
+// Copyright The kubembed Authors
+// SPDX-License-Identifier: Apache-2.0
+
 package apiserver_test
 
 import (
@@ -42,8 +45,8 @@ func pbNested(levels int, numbers ...protowire.Number) string {
 	// A length precedes its bytes, so the bytes are written from the inside, backwards.
 	var reversed []byte
 	for range levels {
-		for i := len(numbers) - 1; i >= 0; i-- {
-			head := protowire.AppendVarint(protowire.AppendTag(nil, numbers[i], protowire.BytesType), uint64(len(reversed)))
+		for _, number := range slices.Backward(numbers) {
+			head := protowire.AppendVarint(protowire.AppendTag(nil, number, protowire.BytesType), uint64(len(reversed)))
 			slices.Reverse(head)
 			reversed = append(reversed, head...)
 		}

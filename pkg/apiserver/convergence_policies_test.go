@@ -1,3 +1,6 @@
+// Copyright The kubembed Authors
+// SPDX-License-Identifier: Apache-2.0
+
 package apiserver_test
 
 import (
@@ -118,7 +121,7 @@ func (p *plane) enforced(t *testing.T, namespace string) error {
 	if contains(err, "it is enforced") || err == nil && created.Labels["enforced"] == "yes" {
 		return nil
 	}
-	return fmt.Errorf("labels %v, error %v", created.GetLabels(), err) //nolint:errorlint // may be nil
+	return fmt.Errorf("labels %v, error %v", created.GetLabels(), err)
 }
 
 // TestWaitForStoredPolicies verifies that policies that were written to etcd directly

@@ -1,3 +1,6 @@
+// Copyright The kubembed Authors
+// SPDX-License-Identifier: Apache-2.0
+
 package apiserver_test
 
 import (
@@ -66,7 +69,7 @@ func TestWaitForInformersOfWebhooks(t *testing.T) {
 			ObjectMeta: metav1.ObjectMeta{Name: "settle"},
 			Webhooks: []admissionregistrationv1.ValidatingWebhook{{
 				Name:         "settle.example.com",
-				ClientConfig: admissionregistrationv1.WebhookClientConfig{URL: ptr.To("https://127.0.0.1:1/")},
+				ClientConfig: admissionregistrationv1.WebhookClientConfig{URL: new("https://127.0.0.1:1/")},
 				Rules: []admissionregistrationv1.RuleWithOperations{{
 					Operations: []admissionregistrationv1.OperationType{admissionregistrationv1.Create},
 					Rule:       admissionregistrationv1.Rule{APIGroups: []string{""}, APIVersions: []string{"v1"}, Resources: []string{"configmaps"}},

@@ -1,3 +1,6 @@
+// Copyright The kubembed Authors
+// SPDX-License-Identifier: Apache-2.0
+
 package apiserver_test
 
 import (
@@ -9,7 +12,6 @@ import (
 	apiextensionsclient "k8s.io/apiextensions-apiserver/pkg/client/clientset/clientset"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
-	"k8s.io/utils/ptr"
 
 	"github.com/kubembed/kubembed/internal/testwait"
 )
@@ -33,7 +35,7 @@ func TestWaitForUnreadableParameters(t *testing.T) {
 	testwait.Until(t, "the CRD is changed", func(context.Context) error {
 		crd := must(crds.Get(t.Context(), "widgets."+group, metav1.GetOptions{}))(t)
 		crd.Spec.Conversion = &apiextensionsv1.CustomResourceConversion{Strategy: apiextensionsv1.WebhookConverter, Webhook: &apiextensionsv1.WebhookConversion{
-			ClientConfig:             &apiextensionsv1.WebhookClientConfig{URL: ptr.To("https://127.0.0.1:1/convert"), CABundle: p.pki.CABundle()},
+			ClientConfig:             &apiextensionsv1.WebhookClientConfig{URL: new("https://127.0.0.1:1/convert"), CABundle: p.pki.CABundle()},
 			ConversionReviewVersions: []string{"v1"},
 		}}
 		_, err := crds.Update(t.Context(), crd, metav1.UpdateOptions{})

@@ -1,3 +1,6 @@
+// Copyright The kubembed Authors
+// SPDX-License-Identifier: Apache-2.0
+
 package apiserver
 
 import (
@@ -90,7 +93,7 @@ func (e Encryption) withDefaults() Encryption {
 		e.Resources = []string{"secrets"}
 	}
 	for i, key := range e.Keys {
-		switch secret := append(key.Secretbox[:len(key.Secretbox):len(key.Secretbox)], key.AESGCM...); {
+		switch secret := append(slices.Clip(key.Secretbox), key.AESGCM...); {
 		case key.Name != "":
 		case key.KMS.Endpoint != "":
 			e.Keys[i].Name = "kms"

@@ -1,3 +1,6 @@
+// Copyright The kubembed Authors
+// SPDX-License-Identifier: Apache-2.0
+
 package apiserver_test
 
 import (
@@ -228,7 +231,7 @@ func TestReserved(t *testing.T) {
 	hook := admissionregistrationv1.ValidatingWebhook{
 		Name: "one.example.com", SideEffects: ptr.To(admissionregistrationv1.SideEffectClassNone), AdmissionReviewVersions: []string{"v1"},
 		FailurePolicy: ptr.To(admissionregistrationv1.Ignore),
-		ClientConfig:  admissionregistrationv1.WebhookClientConfig{URL: ptr.To("https://validating.example.com:8443/x")},
+		ClientConfig:  admissionregistrationv1.WebhookClientConfig{URL: new("https://validating.example.com:8443/x")},
 	}
 	must(planes[0].admin().AdmissionregistrationV1().ValidatingWebhookConfigurations().Create(t.Context(), &admissionregistrationv1.ValidatingWebhookConfiguration{
 		ObjectMeta: metav1.ObjectMeta{Name: "validating"}, Webhooks: []admissionregistrationv1.ValidatingWebhook{hook}}, metav1.CreateOptions{}))(t)

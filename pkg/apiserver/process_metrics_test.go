@@ -1,3 +1,6 @@
+// Copyright The kubembed Authors
+// SPDX-License-Identifier: Apache-2.0
+
 package apiserver_test
 
 import (
@@ -19,7 +22,6 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/utils/ptr"
 
 	"github.com/kubembed/kubembed/internal/testwait"
 	"github.com/kubembed/kubembed/pkg/apiserver"
@@ -32,7 +34,7 @@ func TestTimeZones(t *testing.T) {
 	for zone, want := range map[string]bool{"Europe/Berlin": true, "Pacific/Chatham": true, "Nowhere/Land": false} {
 		job := &batchv1.CronJob{
 			ObjectMeta: metav1.ObjectMeta{GenerateName: "nightly-"},
-			Spec: batchv1.CronJobSpec{Schedule: "0 3 * * *", TimeZone: ptr.To(zone), JobTemplate: batchv1.JobTemplateSpec{Spec: batchv1.JobSpec{
+			Spec: batchv1.CronJobSpec{Schedule: "0 3 * * *", TimeZone: new(zone), JobTemplate: batchv1.JobTemplateSpec{Spec: batchv1.JobSpec{
 				Template: corev1.PodTemplateSpec{Spec: pod("any").Spec},
 			}}},
 		}

@@ -1,3 +1,6 @@
+// Copyright The kubembed Authors
+// SPDX-License-Identifier: Apache-2.0
+
 package apiserver_test
 
 import (
@@ -37,7 +40,7 @@ func TestStopEndsWatches(t *testing.T) {
 				done := make(chan struct{})
 				go func() {
 					defer close(done)
-					for range w.ResultChan() { //nolint:revive // until it ends
+					for range w.ResultChan() {
 					}
 				}()
 				ends = append(ends, done)

@@ -1,3 +1,6 @@
+// Copyright The kubembed Authors
+// SPDX-License-Identifier: Apache-2.0
+
 package controlplane_test
 
 import (
@@ -17,7 +20,6 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/kubernetes"
-	"k8s.io/utils/ptr"
 
 	"github.com/kubembed/kubembed/internal/etcdtest"
 	"github.com/kubembed/kubembed/internal/testwait"
@@ -99,7 +101,7 @@ func TestServingRequestsForTheControlPlane(t *testing.T) {
 	}
 	client := admin(t, server)
 	hook := func(host string) admissionregistrationv1.WebhookClientConfig {
-		return admissionregistrationv1.WebhookClientConfig{URL: ptr.To("https://" + host + ":8443/x")}
+		return admissionregistrationv1.WebhookClientConfig{URL: new("https://" + host + ":8443/x")}
 	}
 	none, ignore := admissionregistrationv1.SideEffectClassNone, admissionregistrationv1.Ignore
 	if _, err := client.AdmissionregistrationV1().ValidatingWebhookConfigurations().Create(t.Context(), &admissionregistrationv1.ValidatingWebhookConfiguration{
@@ -124,7 +126,7 @@ func TestServingRequestsForTheControlPlane(t *testing.T) {
 		Spec: apiextensionsv1.CustomResourceDefinitionSpec{Group: "example.com", Scope: apiextensionsv1.NamespaceScoped, Names: names,
 			Versions: []apiextensionsv1.CustomResourceDefinitionVersion{version},
 			Conversion: &apiextensionsv1.CustomResourceConversion{Strategy: apiextensionsv1.WebhookConverter, Webhook: &apiextensionsv1.WebhookConversion{
-				ConversionReviewVersions: []string{"v1"}, ClientConfig: &apiextensionsv1.WebhookClientConfig{URL: ptr.To("https://conversion.example.com/x")}}}},
+				ConversionReviewVersions: []string{"v1"}, ClientConfig: &apiextensionsv1.WebhookClientConfig{URL: new("https://conversion.example.com/x")}}}},
 	}, metav1.CreateOptions{}); err != nil {
 		t.Fatal(err)
 	}

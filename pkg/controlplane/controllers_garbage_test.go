@@ -1,3 +1,6 @@
+// Copyright The kubembed Authors
+// SPDX-License-Identifier: Apache-2.0
+
 package controlplane_test
 
 import (
@@ -9,7 +12,6 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/kubernetes"
-	"k8s.io/utils/ptr"
 
 	"github.com/kubembed/kubembed/internal/testwait"
 	"github.com/kubembed/kubembed/pkg/controlplane"
@@ -142,7 +144,7 @@ func ownerWidget(t *testing.T, server *controlplane.Server, name string) owner {
 func dependent(t *testing.T, client kubernetes.Interface, name string, o owner, finalizers []string) {
 	t.Helper()
 	reference := o.reference
-	reference.BlockOwnerDeletion = ptr.To(true)
+	reference.BlockOwnerDeletion = new(true)
 	_, err := client.CoreV1().ConfigMaps("default").Create(t.Context(), &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{
 		Name: name, OwnerReferences: []metav1.OwnerReference{reference}, Finalizers: finalizers}}, metav1.CreateOptions{})
 	if err != nil {

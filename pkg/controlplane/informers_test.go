@@ -1,3 +1,6 @@
+// Copyright The kubembed Authors
+// SPDX-License-Identifier: Apache-2.0
+
 package controlplane_test
 
 import (
@@ -187,7 +190,7 @@ func tryNamespace(a asker, _, name string) error {
 func (a asker) pod(namespace string, change func(*corev1.Pod)) (*corev1.Pod, error) {
 	pod := newPod("")
 	pod.GenerateName = "p-"
-	pod.Spec.AutomountServiceAccountToken = ptr.To(false)
+	pod.Spec.AutomountServiceAccountToken = new(false)
 	change(pod)
 	return a.CoreV1().Pods(namespace).Create(a.ctx, pod, metav1.CreateOptions{})
 }
@@ -322,7 +325,7 @@ func tryServiceAccount(a asker, namespace, name string) error {
 
 func tryWebhook(a asker, namespace, name string) error {
 	config := &admissionregistrationv1.ValidatingWebhookConfiguration{ObjectMeta: metav1.ObjectMeta{Name: name}, Webhooks: []admissionregistrationv1.ValidatingWebhook{{
-		Name: "w.example.com", ClientConfig: admissionregistrationv1.WebhookClientConfig{URL: ptr.To("https://127.0.0.1:1/")},
+		Name: "w.example.com", ClientConfig: admissionregistrationv1.WebhookClientConfig{URL: new("https://127.0.0.1:1/")},
 		Rules: []admissionregistrationv1.RuleWithOperations{{Operations: []admissionregistrationv1.OperationType{"CREATE"},
 			Rule: admissionregistrationv1.Rule{APIGroups: []string{""}, APIVersions: []string{"v1"}, Resources: []string{"configmaps"}}}},
 		NamespaceSelector: &metav1.LabelSelector{MatchLabels: map[string]string{corev1.LabelMetadataName: namespace}},
@@ -367,7 +370,7 @@ func tryCustomResource(a asker, namespace, name string) error {
 			Group: "acknowledged.example.com", Scope: apiextensionsv1.NamespaceScoped,
 			Names: apiextensionsv1.CustomResourceDefinitionNames{Plural: plural, Kind: "K" + plural},
 			Versions: []apiextensionsv1.CustomResourceDefinitionVersion{{Name: "v1", Served: true, Storage: true, Schema: &apiextensionsv1.CustomResourceValidation{
-				OpenAPIV3Schema: &apiextensionsv1.JSONSchemaProps{Type: "object", XPreserveUnknownFields: ptr.To(true)}}}},
+				OpenAPIV3Schema: &apiextensionsv1.JSONSchemaProps{Type: "object", XPreserveUnknownFields: new(true)}}}},
 		},
 	}
 	if _, err := definitions.Create(a.ctx, crd, metav1.CreateOptions{}); err != nil {

@@ -1,3 +1,6 @@
+// Copyright The kubembed Authors
+// SPDX-License-Identifier: Apache-2.0
+
 package controlplane_test
 
 import (
@@ -8,6 +11,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -76,10 +80,8 @@ func (s *shifts) leader(t *testing.T, not ...int) int {
 		defer s.mu.Unlock()
 		for server := range s.running {
 			leader = server
-			for _, other := range not {
-				if server == other {
-					return fmt.Errorf("%d still runs", server)
-				}
+			if slices.Contains(not, server) {
+				return fmt.Errorf("%d still runs", server)
 			}
 			return nil
 		}

@@ -1,3 +1,6 @@
+// Copyright The kubembed Authors
+// SPDX-License-Identifier: Apache-2.0
+
 package controlplane_test
 
 import (
@@ -17,7 +20,7 @@ import (
 // at its time, from which upstream would infer a crash.
 func TestStartAfterRestoreIsNoCrash(t *testing.T) {
 	server := start(t, controlplane.Config{DataDir: t.TempDir()})
-	endpoints := admin(t, server).CoreV1().Endpoints(metav1.NamespaceDefault) //nolint:staticcheck // what upstream removes
+	endpoints := admin(t, server).CoreV1().Endpoints(metav1.NamespaceDefault)
 	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 	defer cancel()
 	err := lifecycle.Poll(ctx, func() bool {

@@ -1,8 +1,12 @@
+// Copyright The kubembed Authors
+// SPDX-License-Identifier: Apache-2.0
+
 package controlplanetest_test
 
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -104,16 +108,14 @@ func schemaOf(t reflect.Type) apiextensionsv1.JSONSchemaProps {
 	case reflect.Struct:
 		props := apiextensionsv1.JSONSchemaProps{Type: "object", Properties: map[string]apiextensionsv1.JSONSchemaProps{}}
 		docs := map[string]string{}
-		if documented, ok := reflect.Zero(t).Interface().(interface{ SwaggerDoc() map[string]string }); ok {
+		if documented, ok := reflect.TypeAssert[interface{ SwaggerDoc() map[string]string }](reflect.Zero(t)); ok {
 			docs = documented.SwaggerDoc()
 		}
-		for i := range t.NumField() {
-			name, options, _ := strings.Cut(t.Field(i).Tag.Get("json"), ",")
-			field := schemaOf(t.Field(i).Type)
+		for field := range t.Fields() {
+			name, options, _ := strings.Cut(field.Tag.Get("json"), ",")
+			field := schemaOf(field.Type)
 			if strings.Contains(options, "inline") {
-				for name, property := range field.Properties {
-					props.Properties[name] = property
-				}
+				maps.Copy(props.Properties, field.Properties)
 				continue
 			}
 			field.Description = docs[name]

@@ -1,3 +1,6 @@
+// Copyright The kubembed Authors
+// SPDX-License-Identifier: Apache-2.0
+
 package controlplanetest
 
 import (
@@ -36,7 +39,7 @@ func ginkgoIn(v reflect.Value) ginkgo {
 			continue
 		}
 		value := v.Field(i)
-		if g, ok := value.Interface().(ginkgo); ok {
+		if g, ok := reflect.TypeAssert[ginkgo](value); ok {
 			return g
 		}
 		if value.Kind() == reflect.Interface {

@@ -1,3 +1,6 @@
+// Copyright The kubembed Authors
+// SPDX-License-Identifier: Apache-2.0
+
 package controlplanetest
 
 import (
@@ -41,8 +44,7 @@ func (m manifest) String() string {
 // into decodes the manifest. An error names the manifest and the field.
 func (m manifest) into(object any) error {
 	if err := json.Unmarshal(m.json, object); err != nil {
-		var field *json.UnmarshalTypeError
-		if errors.As(err, &field) {
+		if field, ok := errors.AsType[*json.UnmarshalTypeError](err); ok {
 			return fmt.Errorf("%v: %s must be of type %s, not %s", m, field.Field, field.Type, field.Value)
 		}
 		return fmt.Errorf("%v: %w", m, err)

@@ -1,3 +1,6 @@
+// Copyright The kubembed Authors
+// SPDX-License-Identifier: Apache-2.0
+
 package controlplanetest_test
 
 import (
@@ -131,7 +134,7 @@ var dirtyChanges = []struct {
 		created := d.create(manifestOf(d.t, "CRD with integers"))
 		widget := created[len(created)-1]
 		_, err := d.client.CoreV1().ConfigMaps("default").Create(d.t.Context(), &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{
-			Name: "owned", OwnerReferences: []metav1.OwnerReference{{APIVersion: "example.com/v1", Kind: "Widget", Name: widget.GetName(), UID: widget.GetUID(), BlockOwnerDeletion: ptr.To(true)}},
+			Name: "owned", OwnerReferences: []metav1.OwnerReference{{APIVersion: "example.com/v1", Kind: "Widget", Name: widget.GetName(), UID: widget.GetUID(), BlockOwnerDeletion: new(true)}},
 		}}, metav1.CreateOptions{})
 		d.must(err)
 	}},

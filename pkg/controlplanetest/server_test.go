@@ -1,3 +1,6 @@
+// Copyright The kubembed Authors
+// SPDX-License-Identifier: Apache-2.0
+
 package controlplanetest_test
 
 import (
@@ -135,8 +138,8 @@ func TestServerMethods(t *testing.T) {
 		"RemoveMember":  "the fixture's etcd has one member",
 	}
 	server, fixture := reflect.TypeFor[*controlplane.Server](), reflect.TypeFor[*controlplanetest.ControlPlane]()
-	for i := range server.NumMethod() {
-		name := server.Method(i).Name
+	for method := range server.Methods() {
+		name := method.Name
 		_, offered := fixture.MethodByName(name)
 		if _, left := leftOut[name]; left == offered {
 			t.Errorf("controlplane.Server.%s: offered by ControlPlane = %t, left out on purpose = %t, want one of both", name, offered, left)

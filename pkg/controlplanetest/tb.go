@@ -1,3 +1,6 @@
+// Copyright The kubembed Authors
+// SPDX-License-Identifier: Apache-2.0
+
 package controlplanetest
 
 // TB is the part of testing.TB that the fixture uses. *testing.T, *testing.B, *testing.F

@@ -1,3 +1,6 @@
+// Copyright The kubembed Authors
+// SPDX-License-Identifier: Apache-2.0
+
 package controlplanetest_test
 
 import (
@@ -41,19 +44,19 @@ func TestTypesDoNotLeadToUpstreamsServers(t *testing.T) {
 		case reflect.Array, reflect.Chan, reflect.Pointer, reflect.Slice:
 			walk(way, typ.Elem())
 		case reflect.Struct:
-			for i := range typ.NumField() {
-				walk(way+"."+typ.Field(i).Name, typ.Field(i).Type)
+			for field := range typ.Fields() {
+				walk(way+"."+field.Name, field.Type)
 			}
 		case reflect.Func:
-			for i := range typ.NumIn() {
-				walk(way+"()", typ.In(i))
+			for in := range typ.Ins() {
+				walk(way+"()", in)
 			}
-			for i := range typ.NumOut() {
-				walk(way+"()", typ.Out(i))
+			for out := range typ.Outs() {
+				walk(way+"()", out)
 			}
 		}
-		for i := range typ.NumMethod() {
-			walk(way+"."+typ.Method(i).Name, typ.Method(i).Type)
+		for method := range typ.Methods() {
+			walk(way+"."+method.Name, method.Type)
 		}
 	}
 	walk("ControlPlane", reflect.TypeFor[*controlplanetest.ControlPlane]())

@@ -1,3 +1,6 @@
+// Copyright The kubembed Authors
+// SPDX-License-Identifier: Apache-2.0
+
 package pki
 
 import (
@@ -101,8 +104,7 @@ func TestClientCertificateIsNoServingCertificate(t *testing.T) {
 	_, _, err = handshake(t,
 		&tls.Config{Certificates: []tls.Certificate{mustTLS(t, kp)}},
 		&tls.Config{RootCAs: pool(t, p.CABundle()), ServerName: "localhost"})
-	var verification *tls.CertificateVerificationError
-	if !errors.As(err, &verification) {
+	if _, ok := errors.AsType[*tls.CertificateVerificationError](err); !ok {
 		t.Fatalf("got client error %v, want incompatible usages", err)
 	}
 }

@@ -1,4 +1,6 @@
-// Package admission decorates upstream's admission chain and its plugins.
+// Copyright The kubembed Authors
+// SPDX-License-Identifier: Apache-2.0
+
 package admission
 
 import (

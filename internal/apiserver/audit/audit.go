@@ -1,4 +1,6 @@
-// Package audit writes the audit log of the API server, by upstream's log backend.
+// Copyright The kubembed Authors
+// SPDX-License-Identifier: Apache-2.0
+
 package audit
 
 import (

@@ -1,9 +1,13 @@
+// Copyright The kubembed Authors
+// SPDX-License-Identifier: Apache-2.0
+
 package audit
 
 import (
 	"context"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -51,18 +55,18 @@ func (b Backups) correct(now time.Time) error {
 		}
 	}
 	at := now
-	for i := len(future) - 1; i >= 0; i-- {
+	for _, f := range slices.Backward(future) {
 		name := ""
 		for name == "" || taken[name] {
 			at = at.Add(-time.Millisecond)
 			name = prefix + at.UTC().Format(backupTime) + ext
 		}
 		dir := filepath.Dir(b.LogPath)
-		if err := os.Rename(filepath.Join(dir, future[i]), filepath.Join(dir, name)); err != nil {
+		if err := os.Rename(filepath.Join(dir, f), filepath.Join(dir, name)); err != nil {
 			return err
 		}
 		b.Logger.Warn("a rotated audit log had a name from the future, and was renamed: the clock was wrong when it was written",
-			zap.String("was", future[i]), zap.String("is", name))
+			zap.String("was", f), zap.String("is", name))
 	}
 	return nil
 }

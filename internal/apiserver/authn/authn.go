@@ -1,4 +1,6 @@
-// Package authn assembles the API server's authenticators.
+// Copyright The kubembed Authors
+// SPDX-License-Identifier: Apache-2.0
+
 package authn
 
 import (

@@ -1,4 +1,6 @@
-// Package authz assembles the API server's authorizers.
+// Copyright The kubembed Authors
+// SPDX-License-Identifier: Apache-2.0
+
 package authz
 
 import (

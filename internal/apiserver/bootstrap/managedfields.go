@@ -1,7 +1,11 @@
+// Copyright The kubembed Authors
+// SPDX-License-Identifier: Apache-2.0
+
 package bootstrap
 
 import (
 	"reflect"
+	"slices"
 	"sync"
 
 	flowcontrolv1 "k8s.io/api/flowcontrol/v1"
@@ -50,7 +54,7 @@ func managedFields(object runtime.Object, group, manager string) ([]metav1.Manag
 		ready := fieldpath.MakePathOrDie("status", "conditions", fieldpath.KeyByFields("type", networkingv1.ServiceCIDRConditionReady))
 		set := fieldpath.NewSet(ready)
 		for _, name := range []string{"lastTransitionTime", "message", "status", "type"} {
-			set.Insert(append(ready[:len(ready):len(ready)], fieldpath.PathElement{FieldName: &name}))
+			set.Insert(append(slices.Clip(ready), fieldpath.PathElement{FieldName: &name}))
 		}
 		m.add(serviceCIDRManager, metav1.ManagedFieldsOperationApply, "status", set)
 	}
@@ -151,7 +155,7 @@ func addCreated(set *fieldpath.Set, path fieldpath.Path, content, empty map[stri
 		if ok && reflect.DeepEqual(value, emptyValue) {
 			continue
 		}
-		child := append(path[:len(path):len(path)], fieldpath.PathElement{FieldName: &key})
+		child := append(slices.Clip(path), fieldpath.PathElement{FieldName: &key})
 		if content, ok := value.(map[string]any); ok && key != "roleRef" {
 			// A struct that an empty object has too has no owner of its own.
 			if emptyContent, ok := emptyValue.(map[string]any); ok {

@@ -1,5 +1,6 @@
-// Package crd has the API server's view of CustomResourceDefinitions (CRDs) and of the
-// storage of custom resources.
+// Copyright The kubembed Authors
+// SPDX-License-Identifier: Apache-2.0
+
 package crd
 
 import (

@@ -1,5 +1,6 @@
-// Package egress makes the connections of the API server to kubelets, pods, Services and
-// nodes, whose addresses nodes and users determine.
+// Copyright The kubembed Authors
+// SPDX-License-Identifier: Apache-2.0
+
 package egress
 
 import (

@@ -1,3 +1,6 @@
+// Copyright The kubembed Authors
+// SPDX-License-Identifier: Apache-2.0
+
 package egress
 
 import (
@@ -115,8 +118,7 @@ type explainingTransport struct {
 
 func (t *explainingTransport) RoundTrip(r *http.Request) (*http.Response, error) {
 	response, err := t.Transport.RoundTrip(r)
-	var invalid *tls.CertificateVerificationError
-	if errors.As(err, &invalid) {
+	if _, ok := errors.AsType[*tls.CertificateVerificationError](err); ok {
 		err = fmt.Errorf("the kubelet of node %s has no serving certificate of the cluster's CA for its name and address (it asks for one with serverTLSBootstrap; Config.KubeletInsecureTLS accepts any): %w", t.node, err)
 	}
 	return response, err

@@ -1,6 +1,6 @@
-// Package encryption encrypts objects on their way to etcd with upstream's transformers.
-// It loads the keys, reports stored objects that no key decrypts, and encrypts stored
-// objects again after the first key has changed.
+// Copyright The kubembed Authors
+// SPDX-License-Identifier: Apache-2.0
+
 package encryption
 
 import (
@@ -13,6 +13,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -100,7 +101,7 @@ func (c Config) upstream() *apiserverv1.EncryptionConfiguration {
 		TypeMeta: metav1.TypeMeta{APIVersion: apiserverv1.SchemeGroupVersion.String(), Kind: "EncryptionConfiguration"},
 		Resources: []apiserverv1.ResourceConfiguration{{
 			Resources: []string{"*.*"},
-			Providers: append(c.Providers[:len(c.Providers):len(c.Providers)], plaintext),
+			Providers: append(slices.Clip(c.Providers), plaintext),
 		}},
 	}
 }

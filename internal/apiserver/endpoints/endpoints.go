@@ -1,4 +1,6 @@
-// Package endpoints has the endpoints of the Service kubernetes in namespace default.
+// Copyright The kubembed Authors
+// SPDX-License-Identifier: Apache-2.0
+
 package endpoints
 
 import (

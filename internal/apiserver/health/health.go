@@ -1,5 +1,6 @@
-// Package health has the health checks that this API server implements differently from
-// kube-apiserver, under the names that monitors of kube-apiserver use.
+// Copyright The kubembed Authors
+// SPDX-License-Identifier: Apache-2.0
+
 package health
 
 import (

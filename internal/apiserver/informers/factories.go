@@ -1,5 +1,6 @@
-// Package informers has the API server's own informers, by which it authorizes and admits
-// requests, and decorators of client-go's informers.
+// Copyright The kubembed Authors
+// SPDX-License-Identifier: Apache-2.0
+
 package informers
 
 import (
@@ -79,7 +80,7 @@ func (f Factories) ByResource() map[schema.GroupResource][]cache.SharedIndexInfo
 	all := map[schema.GroupResource][]cache.SharedIndexInformer{}
 	add := func(types map[reflect.Type]bool, scheme *runtime.Scheme, informer func(schema.GroupVersionResource, runtime.Object) (cache.SharedIndexInformer, error)) {
 		for object := range types {
-			example, ok := reflect.New(object.Elem()).Interface().(runtime.Object)
+			example, ok := reflect.TypeAssert[runtime.Object](reflect.New(object.Elem()))
 			if !ok {
 				continue
 			}

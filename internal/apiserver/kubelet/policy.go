@@ -1,4 +1,6 @@
-// Package kubelet decides which kubelets the API server connects to.
+// Copyright The kubembed Authors
+// SPDX-License-Identifier: Apache-2.0
+
 package kubelet
 
 import (

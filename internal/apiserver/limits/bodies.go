@@ -1,5 +1,6 @@
-// Package limits bounds what requests may cost: the memory of their bodies, what clients
-// of few permissions may store, and how many watches they may have open.
+// Copyright The kubembed Authors
+// SPDX-License-Identifier: Apache-2.0
+
 package limits
 
 import (

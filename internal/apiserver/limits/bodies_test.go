@@ -1,3 +1,6 @@
+// Copyright The kubembed Authors
+// SPDX-License-Identifier: Apache-2.0
+
 package limits
 
 import (
@@ -34,8 +37,8 @@ func TestNoElementIsLarger(t *testing.T) {
 			}
 			walk(typ.Elem())
 		case reflect.Struct:
-			for i := range typ.NumField() {
-				walk(typ.Field(i).Type)
+			for field := range typ.Fields() {
+				walk(field.Type)
 			}
 		}
 	}

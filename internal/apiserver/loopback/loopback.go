@@ -1,5 +1,6 @@
-// Package loopback passes the requests of clients in this process to the API server
-// without a socket.
+// Copyright The kubembed Authors
+// SPDX-License-Identifier: Apache-2.0
+
 package loopback
 
 import (

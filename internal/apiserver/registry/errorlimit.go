@@ -1,4 +1,6 @@
-// Package registry decorates upstream's storage of the built-in APIs.
+// Copyright The kubembed Authors
+// SPDX-License-Identifier: Apache-2.0
+
 package registry
 
 import (

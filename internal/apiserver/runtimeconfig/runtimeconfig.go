@@ -1,5 +1,6 @@
-// Package runtimeconfig applies Config.RuntimeConfig, which enables and disables API
-// groups, versions and resources.
+// Copyright The kubembed Authors
+// SPDX-License-Identifier: Apache-2.0
+
 package runtimeconfig
 
 import (

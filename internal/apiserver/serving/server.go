@@ -1,5 +1,6 @@
-// Package serving has the listeners of the API server, and handles connections and
-// responses on them.
+// Copyright The kubembed Authors
+// SPDX-License-Identifier: Apache-2.0
+
 package serving
 
 import (

@@ -1,4 +1,6 @@
-// Package unexported reads struct fields that upstream packages do not export.
+// Copyright The kubembed Authors
+// SPDX-License-Identifier: Apache-2.0
+
 package unexported
 
 import (

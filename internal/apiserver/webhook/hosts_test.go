@@ -1,3 +1,6 @@
+// Copyright The kubembed Authors
+// SPDX-License-Identifier: Apache-2.0
+
 package webhook_test
 
 import (
@@ -11,7 +14,6 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/client-go/kubernetes/fake"
 	"k8s.io/client-go/tools/cache"
-	"k8s.io/utils/ptr"
 
 	"github.com/kubembed/kubembed/internal/apiserver/webhook"
 )
@@ -23,20 +25,20 @@ func TestHosts(t *testing.T) {
 	validating := &admissionregistrationv1.ValidatingWebhookConfiguration{ObjectMeta: metav1.ObjectMeta{Name: "v"}}
 	for _, url := range []string{"https://validating.example.com/x", "https://192.0.2.1:8443", "https://[2001:db8::1]/"} {
 		validating.Webhooks = append(validating.Webhooks, admissionregistrationv1.ValidatingWebhook{
-			ClientConfig: admissionregistrationv1.WebhookClientConfig{URL: ptr.To(url)},
+			ClientConfig: admissionregistrationv1.WebhookClientConfig{URL: new(url)},
 		})
 	}
 	mutating := &admissionregistrationv1.MutatingWebhookConfiguration{
 		ObjectMeta: metav1.ObjectMeta{Name: "m"},
 		Webhooks: []admissionregistrationv1.MutatingWebhook{
-			{ClientConfig: admissionregistrationv1.WebhookClientConfig{URL: ptr.To("https://mutating.example.com:8443")}},
+			{ClientConfig: admissionregistrationv1.WebhookClientConfig{URL: new("https://mutating.example.com:8443")}},
 			{ClientConfig: admissionregistrationv1.WebhookClientConfig{Service: &admissionregistrationv1.ServiceReference{Name: "s"}}},
 		},
 	}
 	crd := &apiextensionsv1.CustomResourceDefinition{ObjectMeta: metav1.ObjectMeta{Name: "widgets.example.com"}}
 	crd.Spec.Conversion = &apiextensionsv1.CustomResourceConversion{
 		Strategy: apiextensionsv1.WebhookConverter,
-		Webhook:  &apiextensionsv1.WebhookConversion{ClientConfig: &apiextensionsv1.WebhookClientConfig{URL: ptr.To("https://conversion.example.com")}},
+		Webhook:  &apiextensionsv1.WebhookConversion{ClientConfig: &apiextensionsv1.WebhookClientConfig{URL: new("https://conversion.example.com")}},
 	}
 	crds := cache.NewIndexer(cache.MetaNamespaceKeyFunc, cache.Indexers{})
 	if err := crds.Add(crd); err != nil {

@@ -1,4 +1,6 @@
-// Package webhook finds the servers of webhooks and aggregated APIs.
+// Copyright The kubembed Authors
+// SPDX-License-Identifier: Apache-2.0
+
 package webhook
 
 import (

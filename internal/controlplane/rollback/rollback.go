@@ -1,5 +1,6 @@
-// Package rollback brings what a control plane has stored back to a checkpoint, while the
-// control plane runs.
+// Copyright The kubembed Authors
+// SPDX-License-Identifier: Apache-2.0
+
 package rollback
 
 import (

@@ -1,6 +1,6 @@
-// Package snapshots keeps snapshots of a control plane in a directory: it takes them at
-// intervals and on request, deletes old ones, and leaves etcd the space that it needs on
-// the same disk.
+// Copyright The kubembed Authors
+// SPDX-License-Identifier: Apache-2.0
+
 package snapshots
 
 import (
@@ -324,8 +324,7 @@ func (s *Schedule) write(ctx context.Context, path string) error {
 	err := writeWhole(ctx, path, path+unfinishedSuffix, func(file io.Writer) error {
 		return s.Write(ctx, s.Disk.Writer(ctx, file))
 	})
-	var pathError *fs.PathError
-	if errors.As(err, &pathError) {
+	if _, ok := errors.AsType[*fs.PathError](err); ok {
 		return fieldpath.New("", dirField, "%w", err)
 	}
 	return err

@@ -1,3 +1,6 @@
+// Copyright The kubembed Authors
+// SPDX-License-Identifier: Apache-2.0
+
 package snapshots
 
 import (
@@ -113,8 +116,7 @@ func createLocked(path string) (*os.File, error) {
 	if err == nil {
 		return locked.File, locked.Truncate(0)
 	}
-	var open *fs.PathError
-	if errors.As(err, &open) {
+	if open, ok := errors.AsType[*fs.PathError](err); ok {
 		return nil, open // without etcd's text about locks
 	}
 	if errors.Is(err, fileutil.ErrLocked) {

@@ -1,5 +1,6 @@
-// Package calls counts the calls that a member serves, so that the member closes its
-// database only when no call uses it.
+// Copyright The kubembed Authors
+// SPDX-License-Identifier: Apache-2.0
+
 package calls
 
 import (

@@ -1,5 +1,6 @@
-// Package clusterconfig validates the configuration of members and of connections to an
-// external etcd, and derives TLS settings, tokens and listeners from it.
+// Copyright The kubembed Authors
+// SPDX-License-Identifier: Apache-2.0
+
 package clusterconfig
 
 import (

@@ -1,5 +1,6 @@
-// Package diskguard refuses writes before the disk of a data directory is full. On a full
-// disk etcd exits.
+// Copyright The kubembed Authors
+// SPDX-License-Identifier: Apache-2.0
+
 package diskguard
 
 import (

@@ -1,5 +1,6 @@
-// Package errdefs defines the errors that the packages below internal/etcd share.
-// Package etcd exports and documents them.
+// Copyright The kubembed Authors
+// SPDX-License-Identifier: Apache-2.0
+
 package errdefs
 
 import (

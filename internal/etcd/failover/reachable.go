@@ -1,9 +1,13 @@
+// Copyright The kubembed Authors
+// SPDX-License-Identifier: Apache-2.0
+
 package failover
 
 import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/coreos/go-semver/semver"
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
@@ -86,15 +90,16 @@ func checkExternal(endpoint string, status *pb.StatusResponse) error {
 type list struct{ errs []error }
 
 func (l *list) Error() string {
-	text := l.errs[0].Error()
+	var text strings.Builder
+	text.WriteString(l.errs[0].Error())
 	for i, err := range l.errs[1:] {
 		separator := "; "
 		if i == 0 {
 			separator = ": "
 		}
-		text += separator + err.Error()
+		text.WriteString(separator + err.Error())
 	}
-	return text
+	return text.String()
 }
 
 func (l *list) Unwrap() []error { return l.errs }

@@ -1,5 +1,6 @@
-// Package heldport keeps a bound port until it is served, so that no other process takes
-// it.
+// Copyright The kubembed Authors
+// SPDX-License-Identifier: Apache-2.0
+
 package heldport
 
 import (

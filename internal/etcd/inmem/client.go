@@ -1,5 +1,6 @@
-// Package inmem has the client that calls a member in the same process, without socket or
-// framing, and in-memory gRPC connections for callers that insist on dialling.
+// Copyright The kubembed Authors
+// SPDX-License-Identifier: Apache-2.0
+
 package inmem
 
 import (

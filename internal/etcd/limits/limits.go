@@ -1,5 +1,6 @@
-// Package limits checks the limits of the process before etcd starts. An etcd that runs
-// into one of them gives up halfway and leaves goroutines behind.
+// Copyright The kubembed Authors
+// SPDX-License-Identifier: Apache-2.0
+
 package limits
 
 import (

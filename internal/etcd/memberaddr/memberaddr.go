@@ -1,5 +1,6 @@
-// Package memberaddr converts between the addresses of members, host and port, and etcd's
-// URLs for them.
+// Copyright The kubembed Authors
+// SPDX-License-Identifier: Apache-2.0
+
 package memberaddr
 
 import (

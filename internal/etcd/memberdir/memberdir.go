@@ -1,5 +1,6 @@
-// Package memberdir locks the data directory of a member, and removes the files of a
-// failed start.
+// Copyright The kubembed Authors
+// SPDX-License-Identifier: Apache-2.0
+
 package memberdir
 
 import (
@@ -7,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"go.etcd.io/etcd/client/pkg/v3/fileutil"
 	"go.etcd.io/etcd/server/v3/storage/datadir"
@@ -91,8 +93,8 @@ func (f *Directory) Undo() {
 		f.lock.Remove()
 		f.lock = nil
 	}
-	for i := len(f.made) - 1; i >= 0; i-- {
-		_ = os.Remove(f.made[i]) // fails, as intended, unless it is empty
+	for _, v := range slices.Backward(f.made) {
+		_ = os.Remove(v) // fails, as intended, unless it is empty
 	}
 }
 

@@ -1,5 +1,6 @@
-// Package memberwatch logs members of a cluster that are added, removed, or do not
-// answer.
+// Copyright The kubembed Authors
+// SPDX-License-Identifier: Apache-2.0
+
 package memberwatch
 
 import (

@@ -1,4 +1,6 @@
-// Package preflight reads a data directory the way that etcd is about to.
+// Copyright The kubembed Authors
+// SPDX-License-Identifier: Apache-2.0
+
 package preflight
 
 import (

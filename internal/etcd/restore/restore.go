@@ -1,5 +1,6 @@
-// Package restore makes a data directory from a snapshot in phases, between which the
-// caller can do work of its own: Begin, Receive, Prepare, and then Commit or Abort.
+// Copyright The kubembed Authors
+// SPDX-License-Identifier: Apache-2.0
+
 package restore
 
 import (

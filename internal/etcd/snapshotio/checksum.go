@@ -1,5 +1,6 @@
-// Package snapshotio reads and writes the format of "etcdctl snapshot save": the file of
-// a database, then its SHA-256.
+// Copyright The kubembed Authors
+// SPDX-License-Identifier: Apache-2.0
+
 package snapshotio
 
 import (

@@ -1,5 +1,6 @@
-// Package upkeep keeps the database of a member small: it defragments the database,
-// clears the alarm of the quota, and frees space on a disk that is almost full.
+// Copyright The kubembed Authors
+// SPDX-License-Identifier: Apache-2.0
+
 package upkeep
 
 import (

@@ -1,4 +1,6 @@
-// Package leaks lists the goroutines that remain in tests after everything has stopped.
+// Copyright The kubembed Authors
+// SPDX-License-Identifier: Apache-2.0
+
 package leaks
 
 import (

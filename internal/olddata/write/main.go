@@ -1,5 +1,6 @@
-// Command write writes the DataDirs of package olddata with the release that it is
-// built from. See the documentation of that package.
+// Copyright The kubembed Authors
+// SPDX-License-Identifier: Apache-2.0
+
 package main
 
 import (

@@ -1,3 +1,6 @@
+// Copyright The kubembed Authors
+// SPDX-License-Identifier: Apache-2.0
+
 package controllers
 
 import (
@@ -30,8 +33,8 @@ func TestFlagDefaults(t *testing.T) {
 	ours := reflect.ValueOf(*settings)
 	compared := 0
 	all := reflect.ValueOf(*upstream)
-	for i := range all.NumField() {
-		option := all.Field(i)
+	for _, option := range all.Fields() {
+		option := option
 		if option.Kind() != reflect.Pointer || option.IsNil() || option.Elem().Kind() != reflect.Struct || option.Elem().NumField() == 0 {
 			continue
 		}

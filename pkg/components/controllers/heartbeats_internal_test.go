@@ -1,3 +1,6 @@
+// Copyright The kubembed Authors
+// SPDX-License-Identifier: Apache-2.0
+
 package controllers
 
 import (
@@ -9,7 +12,6 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/informers"
 	"k8s.io/client-go/kubernetes/fake"
-	"k8s.io/utils/ptr"
 )
 
 // TestNodeStaysHealthyAfterClockJump: upstream's controller sees an increasing time for
@@ -26,7 +28,7 @@ func TestNodeStaysHealthyAfterClockJump(t *testing.T) {
 		t.Helper()
 		if err := store.Add(&coordinationv1.Lease{
 			ObjectMeta: metav1.ObjectMeta{Namespace: corev1.NamespaceNodeLease, Name: "node"},
-			Spec:       coordinationv1.LeaseSpec{RenewTime: ptr.To(metav1.NewMicroTime(at))},
+			Spec:       coordinationv1.LeaseSpec{RenewTime: new(metav1.NewMicroTime(at))},
 		}); err != nil {
 			t.Fatal(err)
 		}

@@ -1,3 +1,6 @@
+// Copyright The kubembed Authors
+// SPDX-License-Identifier: Apache-2.0
+
 package hollownode
 
 import (
@@ -10,7 +13,6 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/wait"
-	"k8s.io/utils/ptr"
 )
 
 // renewals is the number of renewals in the duration of a lease. The kubelet has four,
@@ -38,9 +40,9 @@ func (s *session) createLease(ctx context.Context, n *node) error {
 			},
 		},
 		Spec: coordinationv1.LeaseSpec{
-			HolderIdentity:       ptr.To(n.name),
-			LeaseDurationSeconds: ptr.To(int32(s.config.LeaseDuration / time.Second)),
-			RenewTime:            ptr.To(metav1.NowMicro()),
+			HolderIdentity:       new(n.name),
+			LeaseDurationSeconds: new(int32(s.config.LeaseDuration / time.Second)),
+			RenewTime:            new(metav1.NowMicro()),
 		},
 	}
 	created, err := leases.Create(ctx, lease, metav1.CreateOptions{})
@@ -89,7 +91,7 @@ func (s *session) renewLease(ctx context.Context, n *node, now time.Time, interv
 	defer cancel()
 	leases := s.client.CoordinationV1().Leases(corev1.NamespaceNodeLease)
 	update := lease.DeepCopy()
-	update.Spec.RenewTime = ptr.To(metav1.NowMicro())
+	update.Spec.RenewTime = new(metav1.NowMicro())
 	renewed, err := leases.Update(ctx, update, metav1.UpdateOptions{})
 	if apierrors.IsConflict(err) {
 		// Another client has modified it, and the next tick renews it, or deleted it.

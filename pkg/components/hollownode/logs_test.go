@@ -1,3 +1,6 @@
+// Copyright The kubembed Authors
+// SPDX-License-Identifier: Apache-2.0
+
 package hollownode_test
 
 import (
@@ -57,7 +60,7 @@ func TestLogs(t *testing.T) {
 		started + "one\ntwo\nended with exit code 0\n": {},
 		"two\nended with exit code 0\n":                {TailLines: ptr.To[int64](2)},
 		"hollow":                                       {LimitBytes: ptr.To[int64](6)},
-		"":                                             {SinceTime: ptr.To(metav1.NewTime(time.Now().Add(time.Hour)))},
+		"":                                             {SinceTime: new(metav1.NewTime(time.Now().Add(time.Hour)))},
 	} {
 		if got := p.mustLog(t, "talker", options); got != want {
 			t.Errorf("%+v:\n%q, want\n%q", options, got, want)

@@ -1,3 +1,6 @@
+// Copyright The kubembed Authors
+// SPDX-License-Identifier: Apache-2.0
+
 package hollownode
 
 import (
@@ -57,7 +60,7 @@ func (p *pod) step(now time.Time, hostIP string, allocateIPs func() []corev1.Pod
 func (p *pod) stepPending(s *step, now time.Time, allocateIPs func() []corev1.PodIP) {
 	s.status.Phase = corev1.PodPending
 	if s.status.StartTime == nil {
-		s.status.StartTime = ptr.To(metav1.NewTime(now))
+		s.status.StartTime = new(metav1.NewTime(now))
 	} else if started := s.status.StartTime.Time; p.bound.Sub(started) >= time.Second {
 		p.bound = started // before this session
 	}
@@ -103,7 +106,7 @@ func (p *pod) setWaiting(status *corev1.PodStatus, reason string) {
 		for i, c := range containers {
 			cs := containerStatus(list, i, &c)
 			cs.State = corev1.ContainerState{Waiting: &corev1.ContainerStateWaiting{Reason: reason}}
-			cs.Started = ptr.To(false)
+			cs.Started = new(false)
 		}
 	}
 }

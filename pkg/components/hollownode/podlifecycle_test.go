@@ -1,3 +1,6 @@
+// Copyright The kubembed Authors
+// SPDX-License-Identifier: Apache-2.0
+
 package hollownode_test
 
 import (
@@ -209,7 +212,7 @@ func TestJobsEnd(t *testing.T) {
 	}
 	p.create(t, "replica", "node-0", restart(corev1.RestartPolicyNever), func(pod *corev1.Pod) {
 		// An existing owner of another kind than Job.
-		pod.OwnerReferences = []metav1.OwnerReference{{APIVersion: "v1", Kind: "Node", Name: node.Name, UID: node.UID, Controller: ptr.To(true)}}
+		pod.OwnerReferences = []metav1.OwnerReference{{APIVersion: "v1", Kind: "Node", Name: node.Name, UID: node.UID, Controller: new(true)}}
 	})
 	p.create(t, "task", "node-0", restart(corev1.RestartPolicyNever), annotate(hollownode.AnnotationRunFor, "10ms"))
 

@@ -1,3 +1,6 @@
+// Copyright The kubembed Authors
+// SPDX-License-Identifier: Apache-2.0
+
 package hollownode
 
 import (
@@ -9,7 +12,6 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	podutil "k8s.io/kubernetes/pkg/api/v1/pod"
-	"k8s.io/utils/ptr"
 )
 
 // containerStatus returns the status of container i in list. It adds missing ones.
@@ -41,7 +43,7 @@ func hash(parts ...any) string {
 func (p *pod) setRunning(cs *corev1.ContainerStatus, now time.Time) {
 	cs.ContainerID = "hollow://" + hash(p.object.UID, cs.Name, cs.RestartCount)
 	cs.State = corev1.ContainerState{Running: &corev1.ContainerStateRunning{StartedAt: metav1.NewTime(now)}}
-	cs.Started, cs.Ready = ptr.To(true), p.behavior.ready
+	cs.Started, cs.Ready = new(true), p.behavior.ready
 }
 
 // setTerminated sets the status of a container that has exited.
@@ -57,7 +59,7 @@ func setTerminated(cs *corev1.ContainerStatus, started, now time.Time, code int3
 		FinishedAt:  metav1.NewTime(now),
 		ContainerID: cs.ContainerID,
 	}}
-	cs.Started, cs.Ready = ptr.To(false), false
+	cs.Started, cs.Ready = new(false), false
 }
 
 // fillStatus sets the fields of status that follow from its phase and containers.

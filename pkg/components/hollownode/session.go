@@ -1,3 +1,6 @@
+// Copyright The kubembed Authors
+// SPDX-License-Identifier: Apache-2.0
+
 package hollownode
 
 import (
@@ -147,8 +150,7 @@ func (s *session) run(ctx context.Context, ready func()) error {
 
 // runError returns the failure that has ended ctx, or nil after a stop.
 func runError(ctx context.Context) error {
-	var failure failure
-	if errors.As(context.Cause(ctx), &failure) {
+	if failure, ok := errors.AsType[failure](context.Cause(ctx)); ok {
 		return fmt.Errorf("hollownode: %w", failure.error)
 	}
 	return nil

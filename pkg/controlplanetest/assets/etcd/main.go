@@ -1,4 +1,6 @@
-// Etcd is etcd's server with its flags. See package assets.
+// Copyright The kubembed Authors
+// SPDX-License-Identifier: Apache-2.0
+
 package main
 
 import (

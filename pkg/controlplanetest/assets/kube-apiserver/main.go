@@ -1,5 +1,6 @@
-// Kube-apiserver is the API server of package apiserver with the flags of kube-apiserver.
-// See package assets.
+// Copyright The kubembed Authors
+// SPDX-License-Identifier: Apache-2.0
+
 package main
 
 import (

@@ -1,4 +1,6 @@
-// Package etcd implements the program etcd of package assets.
+// Copyright The kubembed Authors
+// SPDX-License-Identifier: Apache-2.0
+
 package etcd
 
 import (

@@ -1,4 +1,6 @@
-// Package parent ends a program when the process that started it ends.
+// Copyright The kubembed Authors
+// SPDX-License-Identifier: Apache-2.0
+
 package parent
 
 import (
