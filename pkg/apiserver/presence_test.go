@@ -183,7 +183,7 @@ func TestOwnEndpointBehindAnAddressTranslation(t *testing.T) {
 		for j, other := range planes {
 			at := must(url.Parse(other.URL()))(t).Host
 			// The port is unknown, but the certificate is that of an API server.
-			refusesNode(t, p, fmt.Sprintf("forward-%d-%d", i, j), forward(t, at), internalIP("127.0.0.1"), "an API server has answered")
+			refusesNode(t, p, fmt.Sprintf("forward-%d-%d", i, j), forward(t, at), internalIP("127.0.0.1"), "is an API server, not a kubelet")
 			// The endpoints of other servers are known.
 			testwait.Until(t, "the record of the other server", func(context.Context) error {
 				_, addrs, err := p.Reserved(t.Context())
