@@ -114,7 +114,7 @@ func (e Etcd) validate(at *field.Path) (errs field.ErrorList) {
 	}
 	for name, value := range map[string]string{"CA": e.CA, "Cert": e.Cert, "Key": e.Key} {
 		if value != "" {
-			errs = append(errs, field.Forbidden(at.Child(name), "only for Endpoints: members in this process use certificates of PKI"))
+			errs = append(errs, field.Forbidden(at.Child(name), "only for Endpoints: members in this process use certificates from PKI"))
 		}
 	}
 	return append(errs, e.validateCluster(at)...)
