@@ -31,7 +31,7 @@ func checkDataDir(dir string) error {
 	}
 	entries, err := os.ReadDir(dir)
 	if err != nil {
-		return nil // missing, or a problem that the library reports better
+		return nil //nolint:nilerr // missing, or a problem that the library reports better
 	}
 	has := func(name string) bool {
 		return slices.ContainsFunc(entries, func(entry os.DirEntry) bool { return entry.Name() == name })

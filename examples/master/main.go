@@ -105,7 +105,7 @@ func (o options) serve(ctx context.Context, cp *controlplane.Server, stdout io.W
 	}
 	if err != nil {
 		if ctx.Err() != nil {
-			return nil
+			return nil //nolint:nilerr // the signal ended the command
 		}
 		return err
 	}

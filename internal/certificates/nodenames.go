@@ -52,7 +52,7 @@ func indexByToken(object any) ([]string, error) {
 	}
 	record, err := nodeidentity.Load(secret)
 	if err != nil {
-		return nil, nil // an error of an index function is a panic
+		return nil, nil //nolint:nilerr // an error of an index function is a panic
 	}
 	return record.Unregistered(), nil
 }

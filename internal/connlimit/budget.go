@@ -196,11 +196,10 @@ func (b *Budget) excess() (victims []*Conn) {
 	return victims
 }
 
-// remove removes a connection and reports whether the budget counted it. The caller holds
-// mu.
-func (b *Budget) remove(c *Conn) bool {
+// remove removes a connection if the budget counts it. The caller holds mu.
+func (b *Budget) remove(c *Conn) {
 	if c.gone {
-		return false
+		return
 	}
 	c.gone = true
 	switch client := c.client.Load(); {
@@ -211,7 +210,6 @@ func (b *Budget) remove(c *Conn) bool {
 	default:
 		b.removeKnown(c, client)
 	}
-	return true
 }
 
 func (b *Budget) removeUnauthenticated(c *Conn) {

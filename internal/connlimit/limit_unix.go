@@ -19,7 +19,7 @@ func descriptorLimit() int {
 		return unknownLimit
 	}
 	// int64 on some systems, where infinity is the maximum.
-	soft := min(uint64(limit.Cur), math.MaxInt32)
+	soft := min(uint64(limit.Cur), math.MaxInt32) //nolint:unconvert // int64 on some systems
 	return min(int(soft), systemLimit())
 }
 

@@ -136,7 +136,7 @@ func (e *exchange) lost() error {
 		err = e.failure
 	}
 	// Only these values: the error of a nested call may wrap another transport's.
-	//nolint:errorlint
+	//nolint:errorlint // see above
 	switch err {
 	case nil:
 		return nil

@@ -60,7 +60,7 @@ func encode(f zapcore.Field) (fields []zapcore.Field) {
 func encoded(key string, value any) zapcore.Field {
 	switch v := value.(type) {
 	case map[string]any:
-		return zap.Object(key, object(freezeMap(v)))
+		return zap.Object(key, freezeMap(v))
 	case []any:
 		return zap.Array(key, freezeArray(v))
 	case []byte:

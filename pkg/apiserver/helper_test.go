@@ -316,12 +316,6 @@ func tlsServer(t testing.TB, handler http.HandlerFunc) *httptest.Server {
 	return server
 }
 
-// eventually calls try until it returns nil. New tests use testwait.Until.
-func eventually(t testing.TB, what string, try func() error) {
-	t.Helper()
-	testwait.Until(t, what, func(context.Context) error { return try() })
-}
-
 // must returns the value of a call that may not fail.
 func must[T any](value T, err error) func(testing.TB) T {
 	return func(t testing.TB) T {

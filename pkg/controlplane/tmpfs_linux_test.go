@@ -16,5 +16,5 @@ func onTmpfs(t testing.TB, dir string) bool {
 		t.Fatal(err)
 	}
 	const tmpfs, ramfs = 0x01021994, 0x858458f6
-	return int64(fs.Type) == tmpfs || int64(fs.Type) == ramfs
+	return fs.Type == tmpfs || fs.Type == ramfs
 }

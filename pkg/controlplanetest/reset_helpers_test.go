@@ -263,9 +263,9 @@ func (d *dirt) whole() {
 }
 
 // patch applies a merge patch to an object.
-func (d *dirt) patch(gvr schema.GroupVersionResource, namespace, name, patch string, subresources ...string) {
+func (d *dirt) patch(gvr schema.GroupVersionResource, namespace, name, patch string) {
 	d.t.Helper()
-	_, err := d.dynamic.Resource(gvr).Namespace(namespace).Patch(d.t.Context(), name, types.MergePatchType, []byte(patch), metav1.PatchOptions{}, subresources...)
+	_, err := d.dynamic.Resource(gvr).Namespace(namespace).Patch(d.t.Context(), name, types.MergePatchType, []byte(patch), metav1.PatchOptions{})
 	d.must(err)
 }
 

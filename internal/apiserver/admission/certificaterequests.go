@@ -28,7 +28,7 @@ func CheckCertificateRequest(a admission.Attributes) error {
 	}
 	parsed, err := certificates.ParseCSR(request.Spec.Request)
 	if err != nil {
-		return nil // upstream returns the error
+		return nil //nolint:nilerr // upstream returns the error
 	}
 	if key, ok := parsed.PublicKey.(*rsa.PublicKey); ok && key.N.BitLen() > maxRSABits {
 		return apierrors.NewBadRequest(fmt.Sprintf("spec.request: the RSA key has %d bits: the maximum is %d", key.N.BitLen(), maxRSABits))

@@ -76,7 +76,7 @@ func (p *Policy) Check(ctx context.Context, node types.NodeName, host, port stri
 	if ip, err := netip.ParseAddr(host); err == nil {
 		ips = append(ips, ip)
 	} else if ips, err = net.DefaultResolver.LookupNetIP(ctx, "ip", host); err != nil {
-		return nil // the connection fails with this error
+		return nil //nolint:nilerr // the connection fails with this error
 	}
 	for _, ip := range ips {
 		if err := p.Allows(netip.AddrPortFrom(ip, uint16(number))); err != nil {

@@ -336,7 +336,7 @@ func shallowPointers(body []byte) error {
 	}
 	patch, err := jsonpatch.DecodePatch(body)
 	if err != nil {
-		return nil // upstream reports it
+		return nil //nolint:nilerr // upstream reports it
 	}
 	for i, operation := range patch {
 		path, _ := operation.Path()

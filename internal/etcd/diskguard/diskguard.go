@@ -218,7 +218,7 @@ func (s *Guard) startNeeds(fresh bool) int64 {
 		}
 		return need
 	}
-	need := int64(spareBytes + wal.SegmentSizeBytes)
+	need := spareBytes + wal.SegmentSizeBytes
 	if s.reserve != nil {
 		need += reserveMissing(s.dir)
 	}

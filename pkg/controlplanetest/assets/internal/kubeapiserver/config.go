@@ -41,7 +41,8 @@ func (f *flags) config() (apiserver.Config, error) {
 		c.AdvertiseAddress = nil
 	}
 	var errs []error
-	errs = append(errs, f.issuer(&c), f.serviceCIDR(&c), f.audit(&c))
+	errs = append(errs, f.issuer(&c), f.serviceCIDR(&c))
+	audit(&c)
 	for _, mode := range []string{modes.ModeWebhook, modes.ModeABAC} {
 		if slices.Contains(c.AuthorizationModes, mode) {
 			errs = append(errs, fmt.Errorf("--authorization-mode=%s is not supported by this program: use Node, RBAC, AlwaysAllow or AlwaysDeny", mode))
@@ -107,14 +108,13 @@ func (f *flags) serviceCIDR(c *apiserver.Config) error {
 
 // audit treats the audit flags like kube-apiserver: "-" is standard output, and a policy
 // without a log has no effect.
-func (f *flags) audit(c *apiserver.Config) error {
+func audit(c *apiserver.Config) {
 	if c.Audit.LogPath == "-" {
 		c.Audit.LogPath = "/dev/stdout"
 	}
 	if c.Audit.LogPath == "" {
 		c.Audit = apiserver.Audit{}
 	}
-	return nil
 }
 
 // inFlags renames the fields of an apiserver.Config in err to the flags that set them.

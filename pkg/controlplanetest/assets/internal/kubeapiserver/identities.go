@@ -22,7 +22,7 @@ func (f *flags) identities(dir string) (*pki.PKI, error) {
 		c.Hosts = append(c.Hosts, ip.String())
 	}
 	if ip := f.GenericServerRunOptions.AdvertiseAddress; len(ip) > 0 && !ip.IsUnspecified() {
-		c.Hosts = append(c.Hosts, net.IP(ip).String())
+		c.Hosts = append(c.Hosts, ip.String())
 	}
 	var err error
 	if c.Serving, err = f.serving(); err != nil {
