@@ -6,7 +6,6 @@ package kubeapiserver
 import (
 	"errors"
 	"fmt"
-	"net"
 	"os"
 	"path/filepath"
 	"slices"
