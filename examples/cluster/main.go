@@ -1,6 +1,10 @@
 // Copyright The kubembed Authors
 // SPDX-License-Identifier: Apache-2.0
 
+// Cluster starts three control planes that form one cluster: each has an etcd member,
+// serves the same objects, and may fail. The example runs them in one process. In
+// production each runs on its own machine, and three lines differ: DataDir, Name and the
+// addresses.
 package main
 
 import (

@@ -1,3 +1,6 @@
+// Copyright The kubembed Authors
+// SPDX-License-Identifier: Apache-2.0
+
 // Package controllertest is a controller of controller-runtime for a custom resource with
 // two versions and a validating webhook. Copy its tests: controller_test.go.
 package controllertest

@@ -1,6 +1,8 @@
 // Copyright The kubembed Authors
 // SPDX-License-Identifier: Apache-2.0
 
+// Controller runs its own controller in a control plane: every namespace gets a
+// ResourceQuota.
 package main
 
 import (

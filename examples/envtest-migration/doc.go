@@ -1,3 +1,6 @@
+// Copyright The kubembed Authors
+// SPDX-License-Identifier: Apache-2.0
+
 // Package migration has three versions of a Ginkgo suite for the controller of
 // examples/controller-test:
 //

@@ -1,6 +1,8 @@
 // Copyright The kubembed Authors
 // SPDX-License-Identifier: Apache-2.0
 
+// Everything starts a control plane with all components: a scheduler, upstream's
+// controllers and three simulated nodes. A Deployment gets its pods on these.
 package main
 
 import (

@@ -1,6 +1,12 @@
 // Copyright The kubembed Authors
 // SPDX-License-Identifier: Apache-2.0
 
+// Host is a web service that stores its data in its own control plane: durable, with
+// hourly snapshots, and integrated in the service's signals, logs and metrics.
+//
+//	go run ./examples/host -data data -backup backup
+//	curl -X PUT -d 'buy milk' http://127.0.0.1:8000/notes/monday
+//	curl http://127.0.0.1:8000/notes/monday
 package main
 
 import (

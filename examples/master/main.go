@@ -1,6 +1,13 @@
 // Copyright The kubembed Authors
 // SPDX-License-Identifier: Apache-2.0
 
+// Master is a Kubernetes master in one process: API server and etcd, and optionally the
+// scheduler, the controllers and simulated nodes. Kubelets join it with a file that it
+// writes, and kubectl and curl connect to it. README.md beside this file goes from here
+// to pods on two workers, step by step.
+//
+//	go run ./examples/master --demo
+//	go run ./examples/master --bind-address=192.0.2.1 --data-dir=data --scheduler
 package main
 
 import (

@@ -1,6 +1,8 @@
 // Copyright The kubembed Authors
 // SPDX-License-Identifier: Apache-2.0
 
+// Minimal starts a Kubernetes control plane in this process, creates a pod, and lists the
+// pods.
 package main
 
 import (

@@ -1,6 +1,8 @@
 // Copyright The kubembed Authors
 // SPDX-License-Identifier: Apache-2.0
 
+// Scheduler starts a control plane with a scheduler and a simulated node. The scheduler
+// assigns the node to a pod.
 package main
 
 import (

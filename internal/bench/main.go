@@ -1,3 +1,6 @@
+// Copyright The kubembed Authors
+// SPDX-License-Identifier: Apache-2.0
+
 // Command bench compares control planes of this library with its peers, in one run:
 //
 //	go run ./internal/bench        # at the top of the repository; -h lists the flags

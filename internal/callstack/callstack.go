@@ -1,6 +1,9 @@
 // Copyright The kubembed Authors
 // SPDX-License-Identifier: Apache-2.0
 
+// Package callstack searches the stack of the calling goroutine for functions. It is for
+// code that upstream calls without a context: there the stack is the only way to find out
+// on whose behalf it runs.
 package callstack
 
 import (

@@ -1,6 +1,8 @@
 // Copyright The kubembed Authors
 // SPDX-License-Identifier: Apache-2.0
 
+// Package checkpoint records the keys of etcd below a prefix, and finds and undoes later
+// changes.
 package checkpoint
 
 import (

@@ -1,6 +1,15 @@
 // Copyright The kubembed Authors
 // SPDX-License-Identifier: Apache-2.0
 
+// Package clientmetrics provides the metrics rest_client_* of kube-apiserver for the
+// Kubernetes clients of the process.
+//
+// Upstream's package, k8s.io/component-base/metrics/prometheus/restclient, is for main
+// packages. client-go has one observer per process, so a library that imports that
+// package silences controller-runtime's rest_client_requests_total in a program that uses
+// both. It also keeps the time series of every host forever, and each control plane is a
+// host. This package adds its observers to existing ones, yields to observers that are
+// registered later, and deletes the time series of hosts.
 package clientmetrics
 
 import (

@@ -1,6 +1,14 @@
 // Copyright The kubembed Authors
 // SPDX-License-Identifier: Apache-2.0
 
+// Package containment ends a component instead of the process when one of its goroutines
+// panics.
+//
+// Upstream's controllers, and all users of client-go's informers and work queues, start
+// their own goroutines. Upstream recovers panics there, calls a list of handlers, and
+// panics again. Our handler in that list ends the goroutine before the second panic. It
+// finds the component by the logger that we gave to upstream. Event handlers have no
+// logger. There it uses the profiler label, which a goroutine inherits from its parent.
 package containment
 
 import (

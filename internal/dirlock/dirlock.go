@@ -1,6 +1,7 @@
 // Copyright The kubembed Authors
 // SPDX-License-Identifier: Apache-2.0
 
+// Package dirlock lets a directory be used by one owner at a time.
 package dirlock
 
 import (

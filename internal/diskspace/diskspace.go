@@ -1,6 +1,7 @@
 // Copyright The kubembed Authors
 // SPDX-License-Identifier: Apache-2.0
 
+// Package diskspace reports the free space of disks, and which directories share it.
 package diskspace
 
 // Free returns the bytes that this user may still write in dir. It reports false where

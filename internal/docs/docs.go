@@ -1,6 +1,25 @@
 // Copyright The kubembed Authors
 // SPDX-License-Identifier: Apache-2.0
 
+// Package docs extracts the code blocks of the project's Markdown pages, so that tests
+// compile and run them as they are written.
+//
+// Every block is run, or a comment directly above it says why not:
+//
+//	<!-- docs: not run: takes hours -->
+//
+// Blocks of sh and console run in order, each page in a clean copy of the clone
+// ([Script]). Blocks of Go become tests in a new module that has fetched the library
+// ([Block.GoTest]). Comments change how:
+//
+//	<!-- docs: background until TEXT -->       sh: the last command keeps running, the next block waits for TEXT
+//	<!-- docs: workers join -->                sh: simulated workers called worker1 and worker2 join after it
+//	<!-- docs: in a new module -->             sh: commands of somebody who starts one, like go get
+//	<!-- docs: given STATEMENTS -->            go: what the block takes for granted
+//	<!-- docs: with OLD => NEW -->             go: a replacement, as for paths of another machine
+//	<!-- docs: compile only: REASON -->        go: not run
+//
+// A line of "..." in a block of Go stands for statements of the reader.
 package docs
 
 import (

@@ -1,3 +1,6 @@
+// Copyright The kubembed Authors
+// SPDX-License-Identifier: Apache-2.0
+
 // Package e2e has the end-to-end tests: a control plane of this library, real kubelet
 // code that joins it, and real kubectl code that connects to it.
 //

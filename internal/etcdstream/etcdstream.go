@@ -1,6 +1,13 @@
 // Copyright The kubembed Authors
 // SPDX-License-Identifier: Apache-2.0
 
+// Package etcdstream ends streams of etcd clients (KV.GetStream) that are not read to
+// their end.
+//
+// The etcd client has one goroutine for each stream, which waits forever for a reader.
+// The API server stops reading at an object that it cannot decode. The goroutine and the
+// chunks that it holds would stay until the process ends; so would the server's side of
+// the stream, with an etcd in the same process.
 package etcdstream
 
 import (

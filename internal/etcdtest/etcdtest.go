@@ -1,6 +1,8 @@
 // Copyright The kubembed Authors
 // SPDX-License-Identifier: Apache-2.0
 
+// Package etcdtest runs an etcd for tests that reach it over the network, and that stop
+// and restart it.
 package etcdtest
 
 import (

@@ -1,6 +1,13 @@
 // Copyright The kubembed Authors
 // SPDX-License-Identifier: Apache-2.0
 
+// Package fieldpath gives errors their fields as data, so that a caller with a nested
+// configuration can report them with its own names.
+//
+// Errors come from New and Errorf, and from the validation of Kubernetes: [field.Error],
+// [field.ErrorList] and their aggregates. Rename and Reroot change the fields in them,
+// also where they are wrapped by fmt.Errorf or errors.Join. The messages around the
+// fields do not change, and errors.Is and errors.As give the same results.
 package fieldpath
 
 import (

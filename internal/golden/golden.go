@@ -1,6 +1,9 @@
 // Copyright The kubembed Authors
 // SPDX-License-Identifier: Apache-2.0
 
+// Package golden describes the defaults of an API server in lines, for comparison.
+// internal/bench/golden writes the lines of the real kube-apiserver and
+// kube-controller-manager to testdata, and tests compare this project's lines with them.
 package golden
 
 import (

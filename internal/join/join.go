@@ -1,6 +1,7 @@
 // Copyright The kubembed Authors
 // SPDX-License-Identifier: Apache-2.0
 
+// Package join defines join tokens: the group of their holders, and their format.
 package join
 
 import (

@@ -1,6 +1,12 @@
 // Copyright The kubembed Authors
 // SPDX-License-Identifier: Apache-2.0
 
+// Package keyspace maps resources to their keys in etcd, and keys back to resources.
+//
+// Objects are stored as kube-apiserver stores them: a built-in resource below its plural
+// name or a name that Kubernetes has kept from its early releases, like "minions" for
+// nodes; a custom resource, a CustomResourceDefinition and an APIService below group and
+// plural name. Namespaced objects have the namespace before their own name.
 package keyspace
 
 import (

@@ -1,6 +1,21 @@
 // Copyright The kubembed Authors
 // SPDX-License-Identifier: Apache-2.0
 
+// Package klogbridge keeps the Kubernetes code in this process from printing.
+//
+// Upstream writes through klog, which is per process and by default prints to standard
+// error. While a control plane runs, klog's lines go to its logger instead, unless the
+// host has configured klog. Afterwards klog is as before. A host that has set a klog
+// logger, an output or -logtostderr=false keeps it.
+//
+// klog writes under a lock of the process, so the bridge never calls a logger while klog
+// writes: it queues lines, see package logqueue. Lines that a logger itself writes to
+// klog reach neither this logger nor the others. They go to klog's default output, as
+// without a bridge.
+//
+// klog's fatal errors end the process. On the goroutines of a control plane they fail
+// that control plane instead: see containment.GiveUp. If the host has configured klog,
+// klog prints the error and its stack first.
 package klogbridge
 
 import (

@@ -1,6 +1,8 @@
 // Copyright The kubembed Authors
 // SPDX-License-Identifier: Apache-2.0
 
+// Package lifecycle starts and stops the goroutines of this project. Each goroutine
+// belongs to a Group, which waits for it and refuses new work after Close.
 package lifecycle
 
 import (

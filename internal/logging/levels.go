@@ -1,6 +1,7 @@
 // Copyright The kubembed Authors
 // SPDX-License-Identifier: Apache-2.0
 
+// Package logging maps upstream's log levels to the levels of a host.
 package logging
 
 import (

@@ -1,6 +1,13 @@
 // Copyright The kubembed Authors
 // SPDX-License-Identifier: Apache-2.0
 
+// Package logqueue keeps a host's logger from blocking the code that logs.
+//
+// A [Queue] is between the two: callers append to a bounded list, and one goroutine
+// passes the lines to the logger, in order. A logger that blocks, panics, or logs again
+// affects only that goroutine. The queue drops and counts lines that do not fit. It does
+// the same with lines of one kind that come too often (see [Rate]): unauthenticated
+// clients can cause log lines, and must not fill a disk with them.
 package logqueue
 
 import (

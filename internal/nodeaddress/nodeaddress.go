@@ -1,6 +1,10 @@
 // Copyright The kubembed Authors
 // SPDX-License-Identifier: Apache-2.0
 
+// Package nodeaddress checks addresses in Nodes, Pods and Services before the API server
+// connects to them. It rejects addresses with another meaning on the machine of the
+// control plane, such as loopback, and the metadata services of clouds, which return the
+// credentials of the machine that connects.
 package nodeaddress
 
 import (

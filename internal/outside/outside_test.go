@@ -1,6 +1,8 @@
 // Copyright The kubembed Authors
 // SPDX-License-Identifier: Apache-2.0
 
+// Package outside_test uses the library from the outside: from a module that requires
+// it, and from a program that links it.
 package outside_test
 
 import (

@@ -1,6 +1,15 @@
 // Copyright The kubembed Authors
 // SPDX-License-Identifier: Apache-2.0
 
+// Package ownership refuses directories and files that another user of the machine could
+// have prepared, or could change while they are in use.
+//
+// The rule is that of PostgreSQL and OpenSSH: the owner must be the user of this process
+// or root, and neither group nor others may write. Symbolic links are followed if they
+// also belong to this user or root. A link of another user would redirect our files.
+//
+// Parents are not checked: if another user has replaced a directory, that user owns it.
+// Windows uses access lists instead of modes; nothing is checked there.
 package ownership
 
 import (

@@ -1,6 +1,9 @@
 // Copyright The kubembed Authors
 // SPDX-License-Identifier: Apache-2.0
 
+// Package proselint finds wording in comments and pages that CONTRIBUTING.md rules out:
+// words that have a standard term in the field, phrases that hide the subject of a
+// sentence, and comment lines that are too wide.
 package proselint
 
 import (

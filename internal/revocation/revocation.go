@@ -1,6 +1,9 @@
 // Copyright The kubembed Authors
 // SPDX-License-Identifier: Apache-2.0
 
+// Package revocation stores the revocations of client certificates. Each is a Secret in
+// kube-system with the hash of the certificate's key and nothing secret. Few users may
+// write Secrets there, and all control planes that share an etcd share them.
 package revocation
 
 import (

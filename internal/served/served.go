@@ -1,6 +1,9 @@
 // Copyright The kubembed Authors
 // SPDX-License-Identifier: Apache-2.0
 
+// Package served checks which API resources a control plane serves. A component that
+// needs a missing resource can then fail at once: client-go's informers would wait for it
+// forever.
 package served
 
 import (

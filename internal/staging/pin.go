@@ -1,3 +1,6 @@
+// Copyright The kubembed Authors
+// SPDX-License-Identifier: Apache-2.0
+
 //go:build staging
 
 // Package staging keeps the staging modules that k8s.io/kubernetes requires in go.mod: go

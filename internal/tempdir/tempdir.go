@@ -1,6 +1,14 @@
 // Copyright The kubembed Authors
 // SPDX-License-Identifier: Apache-2.0
 
+// Package tempdir makes temporary directories that do not outlive their process for long:
+// the next process that calls [Sweep] removes the directories of killed processes.
+//
+// Each directory holds a lock file, locked by its process, and a marker with the name of
+// the directory. Sweep removes a directory only if it belongs to this user, has its
+// marker, and its lock is free. So it removes no directory that a user has named, copied
+// or renamed, and none that is just being made: the marker is written after the lock is
+// taken.
 package tempdir
 
 import (

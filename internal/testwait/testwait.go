@@ -1,6 +1,8 @@
 // Copyright The kubembed Authors
 // SPDX-License-Identifier: Apache-2.0
 
+// Package testwait waits in tests for conditions that become true by themselves. It never
+// sleeps for a fixed time: a wait ends as soon as its condition holds.
 package testwait
 
 import (

@@ -1,6 +1,7 @@
 // Copyright The kubembed Authors
 // SPDX-License-Identifier: Apache-2.0
 
+// Package versionskew has the rules for a release that opens the data of another one.
 package versionskew
 
 import (

@@ -1,6 +1,17 @@
 // Copyright The kubembed Authors
 // SPDX-License-Identifier: Apache-2.0
 
+// Package wire measures the bodies of API requests before they are decoded.
+//
+// A decoder trusts its input. Two bytes of protobuf or three of JSON become a struct of a
+// kilobyte. A schema nested 100,000 levels deep overflows the stack, from which Go cannot
+// recover. A protobuf map entry whose value ends after the entry is decoded twice at
+// every level: 200 bytes then take forever. So this package reads the bytes once before,
+// without allocating, and refuses a body that would cost more than its [Limits].
+//
+// Protobuf cannot be read without its types: bytes of a ConfigMap may look like a
+// message. [Types] derives them from the Go types that the decoder will use. JSON, YAML
+// and CBOR are measured by their syntax only.
 package wire
 
 import "fmt"

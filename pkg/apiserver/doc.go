@@ -1,4 +1,239 @@
 // Copyright The kubembed Authors
 // SPDX-License-Identifier: Apache-2.0
 
+// Package apiserver assembles the Kubernetes API server over an etcd client.
+// Most programs use it through package controlplane, which adds the etcd member
+// and the identities. This package is for hosts that have their own etcd or
+// identities.
+//
+//	package main
+//
+//	import (
+//		"context"
+//		"log"
+//		"net"
+//		"os"
+//
+//		"github.com/kubembed/kubembed/pkg/apiserver"
+//		"github.com/kubembed/kubembed/pkg/etcd"
+//		"github.com/kubembed/kubembed/pkg/pki"
+//	)
+//
+//	func main() {
+//		ctx := context.Background()
+//		dir, err := os.MkdirTemp("", "apiserver-")
+//		if err != nil {
+//			log.Fatal(err)
+//		}
+//		defer os.RemoveAll(dir)
+//		member, err := etcd.Start(ctx, etcd.Config{Dir: dir + "/etcd", Ephemeral: true})
+//		if err != nil {
+//			log.Fatal(err)
+//		}
+//		defer member.Close()
+//		identities, err := pki.Open(pki.Config{})
+//		if err != nil {
+//			log.Fatal(err)
+//		}
+//		listener, err := net.Listen("tcp", "127.0.0.1:0")
+//		if err != nil {
+//			log.Fatal(err)
+//		}
+//		server, err := apiserver.New(apiserver.Config{
+//			Listener: listener,
+//			Client:   member.Client(),
+//			Dial:     member.DialContext,
+//			PKI:      identities,
+//			Dir:      dir,
+//		})
+//		if err != nil {
+//			log.Fatal(err)
+//		}
+//		if err := server.Start(ctx); err != nil {
+//			log.Fatal(err)
+//		}
+//		defer server.Stop(ctx)
+//		log.Print("serving on ", server.URL())
+//	}
+//
+// # The chain
+//
+// A request passes upstream's filters, and then the first server that has its
+// path: the aggregator (k8s.io/kube-aggregator), the built-in APIs
+// (k8s.io/kubernetes/pkg/controlplane), custom resources
+// (k8s.io/apiextensions-apiserver), not found. It is kube-apiserver's chain,
+// assembled from the same parts by configuration structs instead of flags.
+//
+// # Differences from kube-apiserver
+//
+// Bootstrap:
+//
+//   - The server writes the objects of a new cluster (system namespaces, RBAC
+//     policy, priority classes, flow control, the default ServiceCIDR, APIServices
+//     of the built-in groups) through storage before it serves, with
+//     kube-apiserver's metadata and managedFields. With Config.Controllers it also
+//     writes the default service accounts, the ConfigMaps kube-root-ca.crt and the
+//     rules of aggregated ClusterRoles.
+//   - Objects that an older release of this package has created stay without
+//     managedFields. As for all such objects, upstream does not track updates of
+//     them before the first apply, and conflicts name the manager
+//     "before-first-apply". An object that is deleted and created again by a start
+//     has managedFields.
+//   - Over existing data, requests update the RBAC policy in the order and with the
+//     results of upstream's hook rbac/bootstrap-roles. What operators have added or
+//     protected with rbac.authorization.kubernetes.io/autoupdate: "false" stays.
+//     Missing objects are created, as copies where upstream copies.
+//     kube-apiserver exits if this fails for 30 seconds. Here the check of the hook
+//     fails, and the server retries.
+//   - Three more ClusterRoleBindings and a ClusterRole exist for nodes: see "RBAC
+//     for nodes".
+//   - A start restores the APIServices of built-in group versions before it serves.
+//     An APIService that names another server and has lost the label
+//     kube-aggregator.kubernetes.io/automanaged is restored with a warning;
+//     kube-apiserver does not get ready with it.
+//
+// Admission and discovery:
+//
+//   - Webhooks and admission policies do not see the server's own writes before Start
+//     returns and after Stop begins, and never see those to the endpoints of the
+//     kubernetes Service. A webhook that rejects everything or hangs cannot prevent
+//     a start or a stop.
+//   - An informer that an admission policy starts for parameters of a built-in kind
+//     runs until the server stops. kube-apiserver stops it with the policy, and later
+//     policies with such parameters then do not see changes of them.
+//   - OpenAPI documents are built on first use, and listed without a hash of their
+//     content.
+//   - Services of webhooks and aggregated API servers are resolved to their
+//     endpoints, as with --enable-aggregator-routing.
+//
+// Connections of the server:
+//
+//   - The serving certificate of a kubelet must be signed by PKI's KubeletServingCA or
+//     CA, have the node's subject CN=system:node:NAME, O=system:nodes, and be valid
+//     for its address, unless Config.KubeletInsecureTLS is set. kube-apiserver
+//     verifies no certificate by default, and never the name. The server name of the
+//     handshake is the node's name.
+//   - The server does not call a kubelet at an endpoint of etcd or of an API server
+//     that shares the etcd. It does not proxy to etcd, or to the insecure listener of
+//     such a server. Servers reject the certificate with which they call kubelets,
+//     except in a SelfSubjectReview.
+//   - The server does not connect to kubelets, pods and Services at loopback addresses
+//     (unless Listener is on loopback and the node has registered one for its
+//     kubelet) or at metadata services of clouds. It checks the addresses that names
+//     resolve to. It does not connect to pods, Services and other ports of nodes at
+//     link-local addresses either.
+//   - HTTP(S)_PROXY has no effect on these connections.
+//
+// Other:
+//
+//   - The secret of a bootstrap token may have more than upstream's 16 characters.
+//   - Profiling and log-level handlers, which affect the process, are off.
+//   - Config.RuntimeConfig may switch off any group: the server's own informers find
+//     no objects of it.
+//
+// # RBAC for nodes
+//
+// Upstream's bootstrap policy has no rules for nodes that join: kubeadm and other
+// installers add them. Here they are part of the policy, and a start repairs them
+// too:
+//
+//   - ClusterRoleBinding kubembed:kubelet-bootstrap: clients with a join token (group
+//     system:bootstrappers:kubembed:join) may create and get CertificateSigningRequests,
+//     by the ClusterRole kubembed:node-bootstrapper.
+//   - ClusterRoleBinding kubembed:node-certificate-rotation: kubelets (group
+//     system:nodes) may renew their client certificates.
+//   - ClusterRoleBinding kubembed:kubelet-api-admin: the API server's own identity at
+//     kubelets (user kube-apiserver-kubelet-client) may use their APIs.
+//
+// To change one, set its annotation rbac.authorization.kubernetes.io/autoupdate to
+// "false", as for upstream's.
+//
+// # Limits of requests
+//
+// The server reads and measures bodies for built-in APIs and custom resources before
+// upstream decodes them, because the decoders trust their input (internal/wire). It
+// rejects clients without credentials or permissions before it reads the body.
+// Aggregated API servers have their own limits.
+//
+//   - Size: 3 MiB, as upstream. CertificateSigningRequests 32 KiB, their status and
+//     approval 128 KiB; reviews, leases, evictions, bindings, scale, token requests
+//     and the options of a deletion 64 KiB. Nodes may send 1 MiB, and clients that
+//     only have a join token 32 KiB. Larger bodies get HTTP 413.
+//   - Depth: 1,000 levels in any encoding, also of JSON inside protobuf. Paths of a
+//     JSON patch may have 512 elements. Deeper bodies get HTTP 400.
+//   - Estimated memory when decoded: 64 MiB, for CRDs and custom resources 128 MiB.
+//     All requests together may take 192 MiB at once, 64 MiB of it reserved for
+//     administrators. A request waits up to ten seconds for memory, and then gets
+//     HTTP 429. Bodies of up to 256 KiB decoded do not wait.
+//   - The "copy" operations of a JSON patch may copy 256 KiB. Upstream keeps this
+//     limit in a variable of the process.
+//   - RSA keys of CertificateSigningRequests: 8,192 bits.
+//   - A protobuf body must have an apiVersion and a kind.
+//   - At most 100 errors of an invalid object of a built-in type are reported.
+//
+// Clients may store limited amounts, and get HTTP 429 beyond them. A client with a
+// join token may create 32 MiB at once and 8 MiB an hour; a request of 1 kB takes
+// 7 kB of it. A node may write 48 MiB at once and 512 MiB an hour, updates included,
+// and has a separate budget for Leases. They may have 1,000 and 3,000 open watches.
+// Config.StorageUsed reserves the end of etcd's quota for administrators: other
+// clients get HTTP 507.
+//
+// # Several servers
+//
+// With Config.Shared several servers work on the same data, as several kube-apiservers
+// do:
+//
+//   - Each has its own ID, from its machine's name, address and port, and a Lease in
+//     kube-system with that name.
+//   - The endpoints of the kubernetes Service are the running servers. A server that
+//     stops is removed at once, and one that is killed within 25 seconds. As upstream,
+//     all endpoints have one port: servers that are not on loopback must listen on the
+//     same port.
+//   - A CRD is established five seconds after its names are accepted, and the first
+//     object waits for two more, so that all servers have the CRD.
+//   - A write through one server takes effect in the others within milliseconds: roles,
+//     webhooks, policies, APIServices. WaitForInformers and the other waits apply to
+//     the server that they are called on.
+//   - Each publishes its names, addresses and endpoints under PREFIX/kubembed/servers
+//     in etcd, for an hour after its last renewal: see Server.Reserved.
+//   - They may be one Kubernetes minor version apart. The key PREFIX/kubembed/version
+//     in etcd records it; see ErrVersionSkew. A standalone server does not go back to
+//     an older minor version, and does not skip one.
+//
+// The caller runs the controllers that must not run in several servers.
+//
+// # While etcd is unavailable
+//
+// The checks etcd and etcd-readiness fail. Reads from the watch cache succeed.
+// Requests that need etcd fail with HTTP 500 after three seconds, and then at once,
+// where kube-apiserver would let them wait for a minute. Watches stay open. The
+// server recovers when etcd is back. An etcd that keeps connections but does not
+// answer holds requests for up to Config.RequestTimeout. When a Service asks for a
+// node port meanwhile, upstream's client of etcd, which takes no logger, writes to
+// standard error.
+//
+// # Consistency of authorization and admission
+//
+// Authorization and admission read informers, which lag about a millisecond behind a
+// write. A request waits until the informers have the writes that it depends on and
+// that this server has acknowledged, or shown to a reader of the object: roles and
+// bindings; namespaces, quotas, limit ranges, service accounts; priority, runtime,
+// storage and ingress classes; webhook configurations; CustomResourceDefinitions; for
+// nodes that would be refused, pods and volumes. Each decision waits for a second at
+// most; later decisions do not wait for the same write again. Requests do not wait
+// for: the compilation of admission policies, which upstream does once a second; a
+// node's access to an object that a pod has just stopped using; the new schema of a
+// custom resource in use (WaitForInformers); writes that the client has only seen in a
+// list or a watch; and writes of other servers of the same etcd.
+//
+// # Fatal errors of upstream
+//
+// Upstream exits the process when one of its start hooks returns an error, and hooks
+// return errors when they are interrupted. Stop therefore waits for hooks, for up to
+// five seconds. Hooks that poll for seconds and then give up are replaced. The fatal
+// error of any other hook ends that hook and not the process (see the root package on
+// klog.OsExit). New and Start return upstream's fatal errors and panics on their
+// goroutines as errors. Goroutines of unfinished parts, which upstream cannot stop, may
+// remain afterwards. Package controlplane also returns the fatal errors of all other
+// goroutines of the server as errors.
 package apiserver

@@ -1,3 +1,6 @@
+// Copyright The kubembed Authors
+// SPDX-License-Identifier: Apache-2.0
+
 // Package v1 is the version of the API that is stored and that the controller
 // works with.
 //

@@ -1,3 +1,6 @@
+// Copyright The kubembed Authors
+// SPDX-License-Identifier: Apache-2.0
+
 // Package v1alpha1 is the old version of the API, in which a page has one text.
 //
 // +kubebuilder:object:generate=true

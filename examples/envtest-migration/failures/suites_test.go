@@ -1,3 +1,6 @@
+// Copyright The kubembed Authors
+// SPDX-License-Identifier: Apache-2.0
+
 // Package failures has Ginkgo suites that fail on purpose, each in a process of its own:
 // the tests check the dumps that they leave.
 package failures

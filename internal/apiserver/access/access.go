@@ -1,6 +1,10 @@
 // Copyright The kubembed Authors
 // SPDX-License-Identifier: Apache-2.0
 
+// Package access gives the packages of this module the parts of an API server that
+// pkg/apiserver does not export. Package apiserver sets the variables in its init
+// function. A package that has a server or a Config imports package apiserver and can
+// call them.
 package access
 
 import (

@@ -1,6 +1,7 @@
 // Copyright The kubembed Authors
 // SPDX-License-Identifier: Apache-2.0
 
+// Package admission decorates upstream's admission chain and its plugins.
 package admission
 
 import (

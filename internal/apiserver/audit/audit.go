@@ -1,6 +1,7 @@
 // Copyright The kubembed Authors
 // SPDX-License-Identifier: Apache-2.0
 
+// Package audit writes the audit log of the API server, by upstream's log backend.
 package audit
 
 import (

@@ -1,6 +1,7 @@
 // Copyright The kubembed Authors
 // SPDX-License-Identifier: Apache-2.0
 
+// Package authn assembles the API server's authenticators.
 package authn
 
 import (

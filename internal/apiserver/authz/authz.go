@@ -1,6 +1,7 @@
 // Copyright The kubembed Authors
 // SPDX-License-Identifier: Apache-2.0
 
+// Package authz assembles the API server's authorizers.
 package authz
 
 import (

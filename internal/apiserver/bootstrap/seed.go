@@ -1,6 +1,13 @@
 // Copyright The kubembed Authors
 // SPDX-License-Identifier: Apache-2.0
 
+// Package bootstrap writes the objects that a new cluster begins with through storage,
+// before the API server serves: system namespaces, RBAC policy, priority classes, flow
+// control, the default ServiceCIDR, and the APIServices of the built-in groups.
+//
+// Upstream's start hooks and controllers create them by requests in the first seconds of
+// a cluster: the hooks wait a second between tries, and readiness would wait for them.
+// Defaults, strategies and validation are upstream's.
 package bootstrap
 
 import (

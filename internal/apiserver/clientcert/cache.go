@@ -1,6 +1,9 @@
 // Copyright The kubembed Authors
 // SPDX-License-Identifier: Apache-2.0
 
+// Package clientcert handles client certificates after their verification: it caches
+// verified certificates, rejects the API server's own, and closes the connections of
+// revoked ones.
 package clientcert
 
 import (

@@ -1,6 +1,11 @@
 // Copyright The kubembed Authors
 // SPDX-License-Identifier: Apache-2.0
 
+// Package convergence waits until writes have taken effect. Upstream authorizes and
+// admits requests, and serves custom resources, by what informers have and by objects
+// that it builds from it. Both lag behind etcd. Here a request waits for the writes that
+// were acknowledged before it, and a Waiter for writes of other servers and other
+// sources.
 package convergence
 
 import (

@@ -1,6 +1,8 @@
 // Copyright The kubembed Authors
 // SPDX-License-Identifier: Apache-2.0
 
+// Package coordination lets several API servers work on the data of one etcd: it gives
+// each an ID, and refuses servers whose Kubernetes version does not fit the stored data.
 package coordination
 
 import (

@@ -1,6 +1,8 @@
 // Copyright The kubembed Authors
 // SPDX-License-Identifier: Apache-2.0
 
+// Package crd has the API server's view of CustomResourceDefinitions (CRDs) and of the
+// storage of custom resources.
 package crd
 
 import (

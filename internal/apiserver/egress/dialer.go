@@ -1,6 +1,8 @@
 // Copyright The kubembed Authors
 // SPDX-License-Identifier: Apache-2.0
 
+// Package egress makes the connections of the API server to kubelets, pods, Services and
+// nodes, whose addresses nodes and users determine.
 package egress
 
 import (

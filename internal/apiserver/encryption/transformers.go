@@ -1,6 +1,9 @@
 // Copyright The kubembed Authors
 // SPDX-License-Identifier: Apache-2.0
 
+// Package encryption encrypts objects on their way to etcd with upstream's transformers.
+// It loads the keys, reports stored objects that no key decrypts, and encrypts stored
+// objects again after the first key has changed.
 package encryption
 
 import (

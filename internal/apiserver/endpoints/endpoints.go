@@ -1,6 +1,7 @@
 // Copyright The kubembed Authors
 // SPDX-License-Identifier: Apache-2.0
 
+// Package endpoints has the endpoints of the Service kubernetes in namespace default.
 package endpoints
 
 import (

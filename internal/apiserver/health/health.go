@@ -1,6 +1,8 @@
 // Copyright The kubembed Authors
 // SPDX-License-Identifier: Apache-2.0
 
+// Package health has the health checks that this API server implements differently from
+// kube-apiserver, under the names that monitors of kube-apiserver use.
 package health
 
 import (

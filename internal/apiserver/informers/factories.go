@@ -1,6 +1,8 @@
 // Copyright The kubembed Authors
 // SPDX-License-Identifier: Apache-2.0
 
+// Package informers has the API server's own informers, by which it authorizes and admits
+// requests, and decorators of client-go's informers.
 package informers
 
 import (

@@ -1,6 +1,7 @@
 // Copyright The kubembed Authors
 // SPDX-License-Identifier: Apache-2.0
 
+// Package kubelet decides which kubelets the API server connects to.
 package kubelet
 
 import (

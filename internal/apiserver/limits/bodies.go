@@ -1,6 +1,8 @@
 // Copyright The kubembed Authors
 // SPDX-License-Identifier: Apache-2.0
 
+// Package limits bounds what requests may cost: the memory of their bodies, what clients
+// of few permissions may store, and how many watches they may have open.
 package limits
 
 import (

@@ -1,6 +1,8 @@
 // Copyright The kubembed Authors
 // SPDX-License-Identifier: Apache-2.0
 
+// Package loopback passes the requests of clients in this process to the API server
+// without a socket.
 package loopback
 
 import (

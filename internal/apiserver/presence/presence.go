@@ -1,6 +1,10 @@
 // Copyright The kubembed Authors
 // SPDX-License-Identifier: Apache-2.0
 
+// Package presence knows the names, addresses and endpoints of the API servers of a
+// control plane. Servers that share an etcd publish theirs there. The other parts of the
+// server use them to protect it: nodes get no serving certificates for its names and
+// addresses, and the server connects to no kubelet, pod or Service at its own endpoints.
 package presence
 
 import (

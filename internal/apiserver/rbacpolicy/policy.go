@@ -1,6 +1,8 @@
 // Copyright The kubembed Authors
 // SPDX-License-Identifier: Apache-2.0
 
+// Package rbacpolicy has the bootstrap RBAC policy, upstream's roles and bindings with
+// the additional ones for nodes, and updates the policy in existing data.
 package rbacpolicy
 
 import (

@@ -1,6 +1,7 @@
 // Copyright The kubembed Authors
 // SPDX-License-Identifier: Apache-2.0
 
+// Package registry decorates upstream's storage of the built-in APIs.
 package registry
 
 import (

@@ -1,6 +1,8 @@
 // Copyright The kubembed Authors
 // SPDX-License-Identifier: Apache-2.0
 
+// Package runtimeconfig applies Config.RuntimeConfig, which enables and disables API
+// groups, versions and resources.
 package runtimeconfig
 
 import (

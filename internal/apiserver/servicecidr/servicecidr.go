@@ -1,6 +1,9 @@
 // Copyright The kubembed Authors
 // SPDX-License-Identifier: Apache-2.0
 
+// Package servicecidr manages the range of Service cluster IPs: it validates the range,
+// makes the default ServiceCIDR, compares it with that of stored objects, and waits for
+// upstream's allocator.
 package servicecidr
 
 import (

@@ -1,6 +1,8 @@
 // Copyright The kubembed Authors
 // SPDX-License-Identifier: Apache-2.0
 
+// Package serving has the listeners of the API server, and handles connections and
+// responses on them.
 package serving
 
 import (

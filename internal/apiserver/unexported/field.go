@@ -1,6 +1,7 @@
 // Copyright The kubembed Authors
 // SPDX-License-Identifier: Apache-2.0
 
+// Package unexported reads struct fields that upstream packages do not export.
 package unexported
 
 import (

@@ -1,6 +1,7 @@
 // Copyright The kubembed Authors
 // SPDX-License-Identifier: Apache-2.0
 
+// Package webhook finds the servers of webhooks and aggregated APIs.
 package webhook
 
 import (

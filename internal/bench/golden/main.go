@@ -1,3 +1,6 @@
+// Copyright The kubembed Authors
+// SPDX-License-Identifier: Apache-2.0
+
 // The program golden records kube-apiserver and kube-controller-manager for tests of
 // pkg/apiserver, pkg/controlplane and internal/e2e: the names that monitors use (metrics,
 // health checks and paths), and the APIs, features, admission plugins, controllers and

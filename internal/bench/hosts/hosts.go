@@ -1,3 +1,6 @@
+// Copyright The kubembed Authors
+// SPDX-License-Identifier: Apache-2.0
+
 // Package hosts is the protocol between the bench and the programs that run control
 // planes. Ours and envtest's are in the directories own and envtest. testserver, in the
 // module peers, speaks the same protocol without this package.

@@ -1,3 +1,6 @@
+// Copyright The kubembed Authors
+// SPDX-License-Identifier: Apache-2.0
+
 // Package load is the work of all sides of the bench. It depends on a side only for the
 // address of the server.
 package load

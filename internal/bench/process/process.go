@@ -1,3 +1,6 @@
+// Copyright The kubembed Authors
+// SPDX-License-Identifier: Apache-2.0
+
 // Package process reports the resource usage of running processes. It needs Linux.
 package process
 

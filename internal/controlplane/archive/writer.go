@@ -1,6 +1,9 @@
 // Copyright The kubembed Authors
 // SPDX-License-Identifier: Apache-2.0
 
+// Package archive is the format of snapshots of a control plane: a tar archive with a
+// description, a snapshot of etcd, the CAs and service-account keys, checksums, and a MAC
+// if there is a key.
 package archive
 
 import (

@@ -1,6 +1,8 @@
 // Copyright The kubembed Authors
 // SPDX-License-Identifier: Apache-2.0
 
+// Package election elects, by Leases, the one of the control planes on an etcd that does
+// what only one may do at a time.
 package election
 
 import (

@@ -1,6 +1,8 @@
 // Copyright The kubembed Authors
 // SPDX-License-Identifier: Apache-2.0
 
+// Package rollback brings what a control plane has stored back to a checkpoint, while the
+// control plane runs.
 package rollback
 
 import (

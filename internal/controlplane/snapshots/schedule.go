@@ -1,6 +1,9 @@
 // Copyright The kubembed Authors
 // SPDX-License-Identifier: Apache-2.0
 
+// Package snapshots keeps snapshots of a control plane in a directory: it takes them at
+// intervals and on request, deletes old ones, and leaves etcd the space that it needs on
+// the same disk.
 package snapshots
 
 import (

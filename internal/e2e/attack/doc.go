@@ -1,3 +1,6 @@
+// Copyright The kubembed Authors
+// SPDX-License-Identifier: Apache-2.0
+
 // Package attack runs all attacks against a control plane at once, while an
 // administrator writes and nodes send heartbeats, and checks that it survives.
 //

@@ -1,3 +1,6 @@
+// Copyright The kubembed Authors
+// SPDX-License-Identifier: Apache-2.0
+
 // Package durable crashes control planes during writes, starts them again on the same
 // directory, and checks that no acknowledged write is lost.
 //

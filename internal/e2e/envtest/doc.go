@@ -1,3 +1,6 @@
+// Copyright The kubembed Authors
+// SPDX-License-Identifier: Apache-2.0
+
 // Package envtest tests the programs of pkg/controlplanetest/assets: that they take
 // envtest's flags (flags, programs), and that other projects' suites pass with them
 // (suites).

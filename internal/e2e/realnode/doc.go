@@ -1,3 +1,6 @@
+// Copyright The kubembed Authors
+// SPDX-License-Identifier: Apache-2.0
+
 // Package realnode has the end-to-end test with only real parts: the kubelet binary,
 // containerd, runc and CNI plugins from Debian, kubectl, and examples/master as a
 // process. Two workers join with one file, and the test follows the walk of

@@ -1,3 +1,6 @@
+// Copyright The kubembed Authors
+// SPDX-License-Identifier: Apache-2.0
+
 // Package soak starts and stops control planes many times in one process, and checks
 // that goroutines, open files and memory do not grow.
 //

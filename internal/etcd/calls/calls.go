@@ -1,6 +1,8 @@
 // Copyright The kubembed Authors
 // SPDX-License-Identifier: Apache-2.0
 
+// Package calls counts the calls that a member serves, so that the member closes its
+// database only when no call uses it.
 package calls
 
 import (

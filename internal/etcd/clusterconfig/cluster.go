@@ -1,6 +1,8 @@
 // Copyright The kubembed Authors
 // SPDX-License-Identifier: Apache-2.0
 
+// Package clusterconfig validates the configuration of members and of connections to an
+// external etcd, and derives TLS settings, tokens and listeners from it.
 package clusterconfig
 
 import (

@@ -1,6 +1,8 @@
 // Copyright The kubembed Authors
 // SPDX-License-Identifier: Apache-2.0
 
+// Package consistency compares the data of the members of a cluster, so that a member
+// whose data differs from the majority does not serve it.
 package consistency
 
 import (

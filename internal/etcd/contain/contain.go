@@ -1,6 +1,9 @@
 // Copyright The kubembed Authors
 // SPDX-License-Identifier: Apache-2.0
 
+// Package contain keeps etcd from ending the host's process. Where etcd cannot continue,
+// it logs a fatal or panic message, after which zap exits or panics. A Containment stops
+// only the goroutine that logged the message, and records the failure of the member.
 package contain
 
 import (

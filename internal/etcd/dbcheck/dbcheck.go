@@ -1,6 +1,9 @@
 // Copyright The kubembed Authors
 // SPDX-License-Identifier: Apache-2.0
 
+// Package dbcheck reads the database of a data directory from end to end before etcd
+// opens it, so that damage, a newer version or another member's data becomes an error of
+// the start instead of a panic.
 package dbcheck
 
 import (

@@ -1,6 +1,8 @@
 // Copyright The kubembed Authors
 // SPDX-License-Identifier: Apache-2.0
 
+// Package diskguard refuses writes before the disk of a data directory is full. On a full
+// disk etcd exits.
 package diskguard
 
 import (

@@ -1,6 +1,8 @@
 // Copyright The kubembed Authors
 // SPDX-License-Identifier: Apache-2.0
 
+// Package errdefs defines the errors that the packages below internal/etcd share.
+// Package etcd exports and documents them.
 package errdefs
 
 import (

@@ -1,6 +1,8 @@
 // Copyright The kubembed Authors
 // SPDX-License-Identifier: Apache-2.0
 
+// Package failover keeps an etcd client on the members that answer. gRPC does not report
+// why it cannot connect, and stays on a member that has stopped answering.
 package failover
 
 import (

@@ -1,6 +1,8 @@
 // Copyright The kubembed Authors
 // SPDX-License-Identifier: Apache-2.0
 
+// Package heldport keeps a bound port until it is served, so that no other process takes
+// it.
 package heldport
 
 import (

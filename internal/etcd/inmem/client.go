@@ -1,6 +1,8 @@
 // Copyright The kubembed Authors
 // SPDX-License-Identifier: Apache-2.0
 
+// Package inmem has the client that calls a member in the same process, without socket or
+// framing, and in-memory gRPC connections for callers that insist on dialling.
 package inmem
 
 import (

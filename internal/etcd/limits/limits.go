@@ -1,6 +1,8 @@
 // Copyright The kubembed Authors
 // SPDX-License-Identifier: Apache-2.0
 
+// Package limits checks the limits of the process before etcd starts. An etcd that runs
+// into one of them gives up halfway and leaves goroutines behind.
 package limits
 
 import (

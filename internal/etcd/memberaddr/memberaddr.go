@@ -1,6 +1,8 @@
 // Copyright The kubembed Authors
 // SPDX-License-Identifier: Apache-2.0
 
+// Package memberaddr converts between the addresses of members, host and port, and etcd's
+// URLs for them.
 package memberaddr
 
 import (

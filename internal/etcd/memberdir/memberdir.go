@@ -1,6 +1,8 @@
 // Copyright The kubembed Authors
 // SPDX-License-Identifier: Apache-2.0
 
+// Package memberdir locks the data directory of a member, and removes the files of a
+// failed start.
 package memberdir
 
 import (

@@ -1,6 +1,8 @@
 // Copyright The kubembed Authors
 // SPDX-License-Identifier: Apache-2.0
 
+// Package memberwatch logs members of a cluster that are added, removed, or do not
+// answer.
 package memberwatch
 
 import (

@@ -1,6 +1,8 @@
 // Copyright The kubembed Authors
 // SPDX-License-Identifier: Apache-2.0
 
+// Package peers talks to the other members of a cluster: it asks them who they are before
+// there is a leader, serves them, and waits until the cluster has a leader.
 package peers
 
 import (

@@ -1,6 +1,7 @@
 // Copyright The kubembed Authors
 // SPDX-License-Identifier: Apache-2.0
 
+// Package preflight reads a data directory the way that etcd is about to.
 package preflight
 
 import (

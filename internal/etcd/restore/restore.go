@@ -1,6 +1,8 @@
 // Copyright The kubembed Authors
 // SPDX-License-Identifier: Apache-2.0
 
+// Package restore makes a data directory from a snapshot in phases, between which the
+// caller can do work of its own: Begin, Receive, Prepare, and then Commit or Abort.
 package restore
 
 import (

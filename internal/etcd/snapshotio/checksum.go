@@ -1,6 +1,8 @@
 // Copyright The kubembed Authors
 // SPDX-License-Identifier: Apache-2.0
 
+// Package snapshotio reads and writes the format of "etcdctl snapshot save": the file of
+// a database, then its SHA-256.
 package snapshotio
 
 import (

@@ -1,6 +1,8 @@
 // Copyright The kubembed Authors
 // SPDX-License-Identifier: Apache-2.0
 
+// Package upkeep keeps the database of a member small: it defragments the database,
+// clears the alarm of the quota, and frees space on a disk that is almost full.
 package upkeep
 
 import (

@@ -1,6 +1,9 @@
 // Copyright The kubembed Authors
 // SPDX-License-Identifier: Apache-2.0
 
+// Package walcheck reads the write-ahead log of a data directory before etcd does. It
+// distinguishes the end that a crash leaves, which etcd repairs, from damage that loses
+// acknowledged entries.
 package walcheck
 
 import (

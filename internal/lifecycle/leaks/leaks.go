@@ -1,6 +1,7 @@
 // Copyright The kubembed Authors
 // SPDX-License-Identifier: Apache-2.0
 
+// Package leaks lists the goroutines that remain in tests after everything has stopped.
 package leaks
 
 import (

@@ -1,6 +1,9 @@
 // Copyright The kubembed Authors
 // SPDX-License-Identifier: Apache-2.0
 
+// Package selfending lists the goroutines that no stop waits for. They belong to upstream
+// or Go, and this project cannot stop them. They end by themselves, or serve the whole
+// process.
 package selfending
 
 import (

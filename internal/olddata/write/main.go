@@ -1,6 +1,8 @@
 // Copyright The kubembed Authors
 // SPDX-License-Identifier: Apache-2.0
 
+// Command write writes the DataDirs of package olddata with the release that it is
+// built from. See the documentation of that package.
 package main
 
 import (

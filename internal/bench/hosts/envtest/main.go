@@ -1,3 +1,6 @@
+// Copyright The kubembed Authors
+// SPDX-License-Identifier: Apache-2.0
+
 // Command envtest is the host of a control plane of envtest.
 package main
 

@@ -1,3 +1,6 @@
+// Copyright The kubembed Authors
+// SPDX-License-Identifier: Apache-2.0
+
 // Command testserver is the host of kube-apiserver's own in-process test server, with an
 // embedded etcd. It speaks the protocol of the bench's package hosts, which this module
 // does not import.

@@ -1,3 +1,6 @@
+// Copyright The kubembed Authors
+// SPDX-License-Identifier: Apache-2.0
+
 // Package history checks the answers of several API servers to their clients against
 // the possible answers of one sequential server. A history is correct if it is
 // linearizable for each object.

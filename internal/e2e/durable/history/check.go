@@ -1,3 +1,6 @@
+// Copyright The kubembed Authors
+// SPDX-License-Identifier: Apache-2.0
+
 package history
 
 // Check compares the objects after a restart, all of the Log's kinds at a resource

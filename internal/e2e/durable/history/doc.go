@@ -1,3 +1,6 @@
+// Copyright The kubembed Authors
+// SPDX-License-Identifier: Apache-2.0
+
 // Package history checks the objects of a control plane after a crash against the
 // writes that it acknowledged before.
 //

@@ -1,3 +1,6 @@
+// Copyright The kubembed Authors
+// SPDX-License-Identifier: Apache-2.0
+
 //go:build linux
 
 // Container is the only program in the image of the test: a web server, and a few Unix

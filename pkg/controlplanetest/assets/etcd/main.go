@@ -1,6 +1,7 @@
 // Copyright The kubembed Authors
 // SPDX-License-Identifier: Apache-2.0
 
+// Etcd is etcd's server with its flags. See package assets.
 package main
 
 import (

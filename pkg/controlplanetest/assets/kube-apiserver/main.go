@@ -1,6 +1,8 @@
 // Copyright The kubembed Authors
 // SPDX-License-Identifier: Apache-2.0
 
+// Kube-apiserver is the API server of package apiserver with the flags of kube-apiserver.
+// See package assets.
 package main
 
 import (

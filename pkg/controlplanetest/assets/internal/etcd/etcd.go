@@ -1,6 +1,7 @@
 // Copyright The kubembed Authors
 // SPDX-License-Identifier: Apache-2.0
 
+// Package etcd implements the program etcd of package assets.
 package etcd
 
 import (

@@ -1,6 +1,7 @@
 // Copyright The kubembed Authors
 // SPDX-License-Identifier: Apache-2.0
 
+// Package parent ends a program when the process that started it ends.
 package parent
 
 import (
