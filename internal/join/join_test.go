@@ -7,6 +7,8 @@ import (
 	"strings"
 	"testing"
 
+	"k8s.io/apimachinery/pkg/util/validation"
+
 	"go.uber.org/goleak"
 	bootstrapapi "k8s.io/cluster-bootstrap/token/api"
 	bootstraputil "k8s.io/cluster-bootstrap/token/util"
@@ -70,4 +72,24 @@ func TestParseToken(t *testing.T) {
 			t.Errorf("%q: %t", text, ok)
 		}
 	}
+}
+
+// FuzzParseToken checks that an accepted token is written as it was read, and that its
+// Secret can have its name.
+func FuzzParseToken(f *testing.F) {
+	for _, seed := range []string{"", "abcdef.0123456789abcdef", "abcdef.0123456789abcdef\n", "ABCDEF.0123456789abcdef", "abcdef..", NewToken().String()} {
+		f.Add(seed)
+	}
+	f.Fuzz(func(t *testing.T, text string) {
+		token, ok := ParseToken(text)
+		if !ok {
+			return
+		}
+		if token.String() != text {
+			t.Errorf("%q is written as %q", text, token)
+		}
+		if errs := validation.IsDNS1123Subdomain(token.SecretName()); len(errs) > 0 {
+			t.Errorf("%q: name of the Secret %q: %q", text, token.SecretName(), errs)
+		}
+	})
 }
