@@ -28,7 +28,7 @@ type Checkpoint struct {
 // for each object on top of the object itself, and it belongs to this Server only. It
 // takes about a millisecond for a new control plane.
 func (s *Server) Checkpoint(ctx context.Context) (*Checkpoint, error) {
-	stored, err := checkpoint.Take(ctx, s.etcd.Client(), s.config.Etcd.Prefix+"/")
+	stored, err := checkpoint.Take(ctx, s.etcd.Client(), s.keyspace().Prefix())
 	if err != nil {
 		return nil, fmt.Errorf("controlplane: checkpoint: %w", err)
 	}
@@ -61,7 +61,7 @@ func (c *Checkpoint) Rollback(ctx context.Context) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	err := rollback.Run(ctx, rollback.Config{
-		Checkpoint: c.stored, Client: c.server.etcd.Client(), Prefix: c.server.config.Etcd.Prefix,
+		Checkpoint: c.stored, Client: c.server.etcd.Client(), Keyspace: c.server.keyspace(),
 		Server: rollbackServer{c.server.apiserver}, StartupKeys: c.server.startupKeys(),
 	})
 	if err != nil {
@@ -94,7 +94,7 @@ func (s *Server) startupKeys() []string {
 		keys = append(keys, "services/endpoints/default/kubernetes", "endpointslices/default/kubernetes")
 	}
 	for i, key := range keys {
-		keys[i] = s.config.Etcd.Prefix + "/" + key
+		keys[i] = s.keyspace().Prefix() + key
 	}
 	return keys
 }

@@ -17,16 +17,18 @@ import (
 	"k8s.io/apimachinery/pkg/util/sets"
 
 	"github.com/kubembed/kubembed/pkg/etcd"
-)
 
-// identityKey is the key of an identity, below the prefix. No resource has such keys.
-const identityKey = "/kubembed/identity"
+	"github.com/kubembed/kubembed/internal/keyspace"
+)
 
 // identity identifies the cluster whose objects an etcd stores. All its control planes
 // must have the same keys, or they do not accept each other's clients.
 type identity struct {
 	PKI map[string][]string `json:"pki"`
 }
+
+// keyspace returns the keys of the control plane's objects.
+func (s *Server) keyspace() keyspace.Keyspace { return keyspace.New(s.config.Etcd.Prefix) }
 
 // identityTimeout bounds claimIdentity.
 const identityTimeout = 10 * time.Second
@@ -41,7 +43,7 @@ func (s *Server) claimIdentity(ctx context.Context) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, identityTimeout)
 	defer cancel()
-	client, key := s.etcd.Client(), s.config.Etcd.Prefix+identityKey
+	client, key := s.etcd.Client(), s.keyspace().Identity()
 	own := identity{PKI: s.pki.Fingerprints()}
 	for {
 		got, err := client.Get(ctx, key)

@@ -8,7 +8,6 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"path"
 	"time"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
@@ -100,7 +99,7 @@ func (h *health) look(ctx context.Context, c namedCheck) {
 
 // answerCheck returns a check that reads a key from etcd. The key need not exist.
 func (s *Server) answerCheck() healthz.HealthChecker {
-	key := path.Join(s.config.Etcd.Prefix, "health")
+	key := s.keyspace().Health()
 	timeout := healthTimeout
 	return healthz.NamedCheck("etcd", func(r *http.Request) error {
 		_, err := s.etcd.Client().Get(r.Context(), key, clientv3.WithCountOnly())

@@ -11,6 +11,7 @@ import (
 
 	clientv3 "go.etcd.io/etcd/client/v3"
 	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 
 	"github.com/kubembed/kubembed/internal/checkpoint"
 )
@@ -37,7 +38,7 @@ func newCRDDeadlines(now time.Time) crdDeadlines {
 func (r *rollback) awaitTerminating(ctx context.Context, differences []checkpoint.Difference) (wait bool, err error) {
 	now := time.Now()
 	for _, d := range differences {
-		if d.New || d.Gone || !r.below(d.Key, crds) {
+		if d.New || d.Gone || !r.Keyspace.Has(d.Key, crds) {
 			continue
 		}
 		got, err := r.Client.Get(ctx, d.Key)
@@ -49,7 +50,7 @@ func (r *rollback) awaitTerminating(ctx context.Context, differences []checkpoin
 		case len(got.Kvs) == 0 || json.Unmarshal(got.Kvs[0].Value, &crd) != nil || crd.DeletionTimestamp == nil:
 		case finalizerRuns(&crd) && now.Before(r.crdDeadlines.finalizer):
 			wait = true
-			objects := r.Prefix + "/" + crd.Spec.Group + "/" + crd.Spec.Names.Plural + "/"
+			objects := r.Keyspace.CustomResourcePrefix(schema.GroupResource{Group: crd.Spec.Group, Resource: crd.Spec.Names.Plural})
 			if err := r.deleteBelow(ctx, objects); err != nil {
 				return false, err
 			}

@@ -5,51 +5,51 @@ package rollback
 
 import (
 	"context"
-	"slices"
 	"strings"
 	"time"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
+	appsv1 "k8s.io/api/apps/v1"
+	autoscalingv2 "k8s.io/api/autoscaling/v2"
+	batchv1 "k8s.io/api/batch/v1"
+	coordinationv1 "k8s.io/api/coordination/v1"
+	policyv1 "k8s.io/api/policy/v1"
+	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
+	apiregistrationv1 "k8s.io/kube-aggregator/pkg/apis/apiregistration/v1"
 
 	"github.com/kubembed/kubembed/internal/checkpoint"
 	"github.com/kubembed/kubembed/internal/lifecycle"
 )
 
-// Paths of resources below Config.Prefix.
-const (
-	leases      = "leases/"
-	events      = "events/"
-	crds        = "apiextensions.k8s.io/customresourcedefinitions/"
-	apiServices = "apiregistration.k8s.io/apiservices/"
+var (
+	leases      = schema.GroupResource{Group: coordinationv1.GroupName, Resource: "leases"}
+	events      = schema.GroupResource{Resource: "events"}
+	crds        = schema.GroupResource{Group: apiextensionsv1.GroupName, Resource: "customresourcedefinitions"}
+	apiServices = schema.GroupResource{Group: apiregistrationv1.GroupName, Resource: "apiservices"}
 )
-
-// serverLeases expire in etcd, and API servers renew them.
-var serverLeases = []string{"masterleases/", "peerserverleases/"}
 
 // owners are resources in whose name controllers create and delete objects. Controllers
 // must see that an owner is deleted before its dependents are, or they create those
 // again.
-var owners = []string{
-	"namespaces/", "services/specs/", "minions/",
-	"deployments/", "replicasets/", "statefulsets/", "daemonsets/", "controllers/",
-	"jobs/", "cronjobs/", "horizontalpodautoscalers/", "poddisruptionbudgets/",
-}
-
-// below reports whether key is below one of the paths.
-func (r *rollback) below(key string, paths ...string) bool {
-	rest := strings.TrimPrefix(key, r.Prefix+"/")
-	return slices.ContainsFunc(paths, func(path string) bool { return strings.HasPrefix(rest, path) })
+var owners = []schema.GroupResource{
+	{Resource: "namespaces"}, {Resource: "services"}, {Resource: "nodes"}, {Resource: "replicationcontrollers"},
+	{Group: appsv1.GroupName, Resource: "deployments"}, {Group: appsv1.GroupName, Resource: "replicasets"},
+	{Group: appsv1.GroupName, Resource: "statefulsets"}, {Group: appsv1.GroupName, Resource: "daemonsets"},
+	{Group: batchv1.GroupName, Resource: "jobs"}, {Group: batchv1.GroupName, Resource: "cronjobs"},
+	{Group: autoscalingv2.GroupName, Resource: "horizontalpodautoscalers"},
+	{Group: policyv1.GroupName, Resource: "poddisruptionbudgets"},
 }
 
 // ignored reports whether a difference is part of normal operation and stays.
 func (r *rollback) ignored(d checkpoint.Difference) bool {
 	switch {
-	case r.below(d.Key, serverLeases...):
+	case strings.HasPrefix(d.Key, r.Keyspace.MasterLeases()), strings.HasPrefix(d.Key, r.Keyspace.PeerLeases()):
+		// They expire in etcd, and API servers renew them.
 		return true
-	case r.below(d.Key, leases):
+	case r.Keyspace.Has(d.Key, leases):
 		return !d.New && !d.Gone
-	case r.below(d.Key, events):
+	case r.Keyspace.Has(d.Key, events):
 		return !d.New // a missing event has expired
 	}
 	return false
@@ -64,10 +64,10 @@ func (r *rollback) sorted(differences []checkpoint.Difference) [][]checkpoint.Di
 		case !d.New:
 			// After the objects on whose behalf controllers would change it again.
 			changed = append(changed, d)
-		case r.below(d.Key, crds, apiServices):
+		case r.Keyspace.Has(d.Key, crds, apiServices):
 			// After their objects, so that watches still report the deletions of those.
 			newAPIs = append(newAPIs, d)
-		case r.below(d.Key, owners...):
+		case r.Keyspace.Has(d.Key, owners...):
 			newOwners = append(newOwners, d)
 		default:
 			newObjects = append(newObjects, d)
@@ -79,7 +79,7 @@ func (r *rollback) sorted(differences []checkpoint.Difference) [][]checkpoint.Di
 // customResources returns the resources whose CRDs are among differences.
 func (r *rollback) customResources(differences []checkpoint.Difference) (all []schema.GroupResource) {
 	for _, d := range differences {
-		if r.below(d.Key, crds) {
+		if r.Keyspace.Has(d.Key, crds) {
 			all = append(all, schema.ParseGroupResource(objectName(d.Key)))
 		}
 	}
@@ -89,7 +89,7 @@ func (r *rollback) customResources(differences []checkpoint.Difference) (all []s
 // groupVersions returns those whose APIServices are among differences.
 func (r *rollback) groupVersions(differences []checkpoint.Difference) (all []schema.GroupVersion) {
 	for _, d := range differences {
-		if r.below(d.Key, apiServices) {
+		if r.Keyspace.Has(d.Key, apiServices) {
 			version, group, _ := strings.Cut(objectName(d.Key), ".")
 			all = append(all, schema.GroupVersion{Group: group, Version: version})
 		}

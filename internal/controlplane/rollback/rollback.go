@@ -18,6 +18,8 @@ import (
 
 	"github.com/kubembed/kubembed/internal/apiserver/access"
 	"github.com/kubembed/kubembed/internal/checkpoint"
+
+	"github.com/kubembed/kubembed/internal/keyspace"
 )
 
 // Server is the API server whose objects a rollback writes to etcd.
@@ -35,11 +37,11 @@ type Server interface {
 type Config struct {
 	Checkpoint *checkpoint.Checkpoint
 	Client     *clientv3.Client
-	// Prefix is the path in etcd below which the objects are, without a slash at its end.
-	Prefix string
-	Server Server
+	// Keyspace is the set of the keys of the objects.
+	Keyspace keyspace.Keyspace
+	Server   Server
 	// StartupKeys are the keys that the control plane itself writes soon after its start,
-	// below Prefix. They belong to every checkpoint.
+	// below its prefix. They belong to every checkpoint.
 	StartupKeys []string
 }
 

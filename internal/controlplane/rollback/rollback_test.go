@@ -19,6 +19,8 @@ import (
 	"github.com/kubembed/kubembed/internal/checkpoint"
 	"github.com/kubembed/kubembed/internal/lifecycle/leaks"
 	"github.com/kubembed/kubembed/pkg/etcd"
+
+	"github.com/kubembed/kubembed/internal/keyspace"
 )
 
 func TestMain(m *testing.M) {
@@ -65,7 +67,7 @@ func newRollback(t *testing.T, keys ...string) (Config, *server) {
 		t.Fatal(err)
 	}
 	s := &server{}
-	return Config{Checkpoint: stored, Client: member.Client(), Prefix: "/registry", Server: s}, s
+	return Config{Checkpoint: stored, Client: member.Client(), Keyspace: keyspace.New("/registry"), Server: s}, s
 }
 
 func put(t *testing.T, client *clientv3.Client, keys ...string) {
