@@ -7,6 +7,9 @@
 // name or a name that Kubernetes has kept from its early releases, like "minions" for
 // nodes; a custom resource, a CustomResourceDefinition and an APIService below group and
 // plural name. Namespaced objects have the namespace before their own name.
+//
+// The built-in groups are those in legacyscheme. A program that links the API server has
+// all of them; a test imports the install packages of the groups that it uses.
 package keyspace
 
 import (

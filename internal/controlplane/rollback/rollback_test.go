@@ -14,13 +14,13 @@ import (
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"go.uber.org/goleak"
 	"k8s.io/apimachinery/pkg/runtime/schema"
+	_ "k8s.io/kubernetes/pkg/apis/apps/install" // for the keyspace
 
 	"github.com/kubembed/kubembed/internal/apiserver/access"
 	"github.com/kubembed/kubembed/internal/checkpoint"
+	"github.com/kubembed/kubembed/internal/keyspace"
 	"github.com/kubembed/kubembed/internal/lifecycle/leaks"
 	"github.com/kubembed/kubembed/pkg/etcd"
-
-	"github.com/kubembed/kubembed/internal/keyspace"
 )
 
 func TestMain(m *testing.M) {
