@@ -16,9 +16,8 @@ import (
 	"go.uber.org/zap"
 	"k8s.io/apimachinery/pkg/util/sets"
 
-	"github.com/kubembed/kubembed/pkg/etcd"
-
 	"github.com/kubembed/kubembed/internal/keyspace"
+	"github.com/kubembed/kubembed/pkg/etcd"
 )
 
 // identity identifies the cluster whose objects an etcd stores. All its control planes

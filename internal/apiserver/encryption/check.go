@@ -17,9 +17,8 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	storagevalue "k8s.io/apiserver/pkg/storage/value"
 
-	"github.com/kubembed/kubembed/internal/keyspace"
-
 	"github.com/kubembed/kubembed/internal/fieldpath"
+	"github.com/kubembed/kubembed/internal/keyspace"
 )
 
 // ErrUndecryptable is returned when no key decrypts a stored object.

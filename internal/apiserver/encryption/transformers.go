@@ -27,9 +27,8 @@ import (
 	"k8s.io/apiserver/pkg/server/options/encryptionconfig"
 	storagevalue "k8s.io/apiserver/pkg/storage/value"
 
-	"github.com/kubembed/kubembed/internal/lifecycle"
-
 	"github.com/kubembed/kubembed/internal/fieldpath"
+	"github.com/kubembed/kubembed/internal/lifecycle"
 )
 
 // Config selects the resources to encrypt, and the keys.

@@ -18,7 +18,6 @@ import (
 
 	"github.com/kubembed/kubembed/internal/apiserver/access"
 	"github.com/kubembed/kubembed/internal/checkpoint"
-
 	"github.com/kubembed/kubembed/internal/keyspace"
 )
 
