@@ -5,7 +5,7 @@
 // configuration can report them with its own names.
 //
 // Errors come from New and Errorf, and from the validation of Kubernetes: [field.Error],
-// [field.ErrorList] and their aggregates. Rename and Reroot change the fields in them,
+// [field.ErrorList] and their aggregates. Rename changes the fields in them,
 // also where they are wrapped by fmt.Errorf or errors.Join. The messages around the
 // fields do not change, and errors.Is and errors.As give the same results.
 package fieldpath
@@ -23,7 +23,7 @@ import (
 // Error is an error about a field.
 type Error struct {
 	// Package is the package that the configuration belongs to. It comes first in the
-	// message. Rename and Reroot clear it: the caller adds its own.
+	// message. Rename clears it: the caller adds its own.
 	Package string
 	// Field is the path of the field, like "Config.Dir". It is empty where the error is
 	// about no field, or where the message names it.
@@ -80,16 +80,6 @@ func (n Names) Rename(path string) string {
 		}
 	}
 	return path
-}
-
-// Reroot returns err with its fields below root.
-func Reroot(err error, root *field.Path) error {
-	return Rename(err, func(path string) string {
-		if strings.HasPrefix(path, "[") {
-			return root.String() + path
-		}
-		return root.Child(path).String()
-	})
 }
 
 // Rename returns err with another name for each of its fields.

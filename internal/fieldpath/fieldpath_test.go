@@ -109,19 +109,3 @@ func TestRenameAgain(t *testing.T) {
 		t.Errorf("errors.As: got %+v, want the new name", named)
 	}
 }
-
-func TestReroot(t *testing.T) {
-	at := field.NewPath("Spec", "Etcd")
-	for _, c := range []struct {
-		err  error
-		want string
-	}{
-		{fieldpath.New("etcd", "Dir", "%w", errTaken), "Spec.Etcd.Dir: in use"},
-		{field.ErrorList{field.Required(field.NewPath("Join").Index(2), "")}.ToAggregate(), "Spec.Etcd.Join[2]: Required value"},
-		{field.Required(field.NewPath("[0]"), ""), "Spec.Etcd[0]: Required value"},
-	} {
-		if got := fieldpath.Reroot(c.err, at).Error(); got != c.want {
-			t.Errorf("got %q, want %q", got, c.want)
-		}
-	}
-}

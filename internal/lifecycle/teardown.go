@@ -29,7 +29,7 @@ type teardownStep struct {
 }
 
 // Push adds a step, to run before the steps that are already there. name begins the
-// step's errors.
+// step's errors. A step that is pushed after Unwind waits for the next Unwind.
 func (t *Teardown) Push(name string, stop func(context.Context) error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()

@@ -49,7 +49,7 @@ func (g *generic) builtin(kube *controlplane.Config, delegate genericapiserver.D
 		return nil, fmt.Errorf("listener address: %w", err)
 	}
 	if err := c.Extra.EndpointReconcilerConfig.Reconciler.ValidateIP(g.publishedAddress()); err != nil {
-		return nil, fieldpath.New("apiserver", "Config.AdvertiseAddress", "the kubernetes Service cannot have %s as its endpoint: %w", g.publishedAddress(), err)
+		return nil, fieldpath.New("", "Config.AdvertiseAddress", "the kubernetes Service cannot have %s as its endpoint: %w", g.publishedAddress(), err)
 	}
 	service := kubernetesservice.New(kubernetesservice.Config{
 		PublicIP:                  g.publishedAddress(),

@@ -69,6 +69,8 @@ func (s *Server) chain(g *generic) (_ *aggregatorapiserver.APIAggregator, err er
 	s.extensions = extensions
 	destroy := extensions.GenericAPIServer.Destroy // of the servers so far
 	s.resources.Push("apiserver: storage", func(context.Context) error { destroy(); return nil })
+	// Before the storage, which their handlers use.
+	s.resources.Push("apiserver: informers", func(context.Context) error { s.generic.informers.Shutdown(); return nil })
 	builtin, err := g.builtin(kube, extensions.GenericAPIServer)
 	if err != nil {
 		return nil, fmt.Errorf("apiserver: built-in APIs: %w", err)

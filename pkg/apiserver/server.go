@@ -4,6 +4,8 @@
 package apiserver
 
 import (
+	auditlog "k8s.io/apiserver/pkg/audit"
+
 	"context"
 	"errors"
 	"fmt"
@@ -63,6 +65,7 @@ type Server struct {
 
 	builtinPaths []string
 	hooksStarted bool
+	auditLog     atomic.Pointer[auditlog.Backend] // nil if it does not run
 	discovered   atomic.Bool
 	stopping     atomic.Bool // clients in this process are refused
 	stopOnce     sync.Once
@@ -126,6 +129,13 @@ func (s *Server) assemble() (err error) {
 	}
 	s.backend = storage.NewBackend(cfg.Client, cfg.Dial, cfg.Prefix)
 	s.resources.Push("apiserver: connections to etcd", func(context.Context) error { s.backend.Close(); return nil })
+	// After the controllers, whose requests are in it.
+	s.resources.Push("apiserver: audit log", func(context.Context) error {
+		if backend := s.auditLog.Load(); backend != nil {
+			(*backend).Shutdown()
+		}
+		return nil
+	})
 	s.backend.Observe(state.acknowledged.Observer)
 	if err = coordination.ClaimVersion(s.ctx, cfg.Client, s.backend.Keyspace(), KubernetesVersion, cfg.Shared); err != nil {
 		return err
@@ -135,7 +145,6 @@ func (s *Server) assemble() (err error) {
 	if s.generic, err = newGeneric(s.ctx, s.drained, cfg, s.backend, s.loopbackConfig(), name, state); err != nil {
 		return err
 	}
-	s.resources.Push("apiserver: informers", func(context.Context) error { s.generic.informers.Shutdown(); return nil })
 	s.users.Add(s.tokens.Admin, AdminUser, user.SystemPrivilegedGroup)
 	s.users.Add(s.tokens.Insecure, authn.InsecureUser, user.SystemPrivilegedGroup)
 	authentication := &s.generic.server.Authentication
@@ -261,7 +270,7 @@ func (s *Server) prepare() error {
 		if err := server.AuditBackend.Run(s.drained); err != nil {
 			return fmt.Errorf("apiserver: audit: %w", err)
 		}
-		s.resources.Push("apiserver: audit log", func(context.Context) error { server.AuditBackend.Shutdown(); return nil })
+		s.auditLog.Store(&server.AuditBackend)
 		if a := s.config.Audit; a.MaxSizeMB > 0 && a.MaxBackups > 0 {
 			backups := audit.Backups{LogPath: a.LogPath, Logger: s.config.Logger}
 			s.background.Go(func() { backups.Run(s.ctx) })

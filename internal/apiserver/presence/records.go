@@ -149,7 +149,7 @@ func (r *Registry) Run(ctx context.Context) {
 	if r.config.Records == nil {
 		return
 	}
-	wait.UntilWithContext(ctx, func(ctx context.Context) {
+	wait.NonSlidingUntilWithContext(ctx, func(ctx context.Context) {
 		if err := errors.Join(r.Refresh(ctx), r.Publish(ctx)); err != nil && ctx.Err() == nil {
 			r.config.Logger.Debug("names of API servers are not published, or not read", zap.Error(err))
 		}
