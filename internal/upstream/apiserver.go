@@ -49,15 +49,15 @@ var followedEntries = []Entry{
 	},
 	{
 		Ours: "internal/apiserver/authn/authn.go:New", Package: "k8s.io/kubernetes/pkg/kubeapiserver/options", Decl: "(*BuiltInAuthenticationOptions).ApplyTo", Digest: "c41b456c959e359b",
-		Look: "authentication does the same with keys from memory: listers that the getter of service accounts lacks refuse tokens that are bound to their objects.",
+		Look: "authn.New does the same with keys from memory: listers that the getter of service accounts lacks refuse tokens that are bound to their objects.",
 	},
 	{
 		Ours: "internal/apiserver/convergence/authorization.go:(*Writes).Authorizer", Package: "k8s.io/apiserver/pkg/authorization/authorizer", Decl: "Authorizer", Digest: "5f3e27fd1887a855",
-		Look: "currentAuthorizer and joinAuthorizer add only to Authorize, from which AuthorizerFunc makes the other methods: check that a new method does not bypass them.",
+		Look: "currentAuthorizer and JoinAuthorizer add only to Authorize, from which AuthorizerFunc makes the other methods: check that a new method does not bypass them.",
 	},
 	{
 		Ours: "internal/apiserver/endpoints/leases.go:NewLeaseReconciler", Package: controlplane, Decl: "(*Config).createLeaseReconciler", Digest: "408ea4d17841ddd9",
-		Look: "leaseReconciler does the same over the shared client.",
+		Look: "NewLeaseReconciler does the same over the shared client.",
 	},
 	{
 		Ours: "internal/apiserver/endpoints/leases.go:(*masterLeases).UpdateLease", Package: "k8s.io/kubernetes/pkg/controlplane/reconcilers", Decl: "(*storageLeases).UpdateLease", Digest: "e6d55161fd43b60c",

@@ -10,27 +10,27 @@ var copyEntries = []Entry{
 	{
 		Ours:    "internal/etcd/peers/noproxy.go:Transports",
 		Package: "go.etcd.io/etcd/server/v3/etcdserver", Decl: "EtcdServer.r", Has: []string{"raftNode"},
-		Look: "peerTransports reads it: without it a member behind HTTPS_PROXY does not start.",
+		Look: "peers.Transports reads it: without it a member behind HTTPS_PROXY does not start.",
 	},
 	{
 		Ours:    "internal/etcd/peers/noproxy.go:Transports",
 		Package: "go.etcd.io/etcd/server/v3/etcdserver", Decl: "raftNodeConfig.transport", Has: []string{"rafthttp.Transporter"},
-		Look: "peerTransports reads it, through the raftNodeConfig that is embedded in raftNode: without it a member behind HTTPS_PROXY does not start.",
+		Look: "peers.Transports reads it, through the raftNodeConfig that is embedded in raftNode: without it a member behind HTTPS_PROXY does not start.",
 	},
 	{
 		Ours:    "internal/etcd/peers/noproxy.go:Transports",
 		Package: "go.etcd.io/etcd/server/v3/etcdserver", Decl: "EtcdServer.peerRt", Has: []string{"http.RoundTripper"},
-		Look: "peerTransports reads it: without it a member behind HTTPS_PROXY does not start.",
+		Look: "peers.Transports reads it: without it a member behind HTTPS_PROXY does not start.",
 	},
 	{
 		Ours:    "internal/etcd/peers/noproxy.go:Transports",
 		Package: "go.etcd.io/etcd/server/v3/etcdserver/api/rafthttp", Decl: "Transport.streamRt", Has: []string{"http.RoundTripper"},
-		Look: "peerTransports reads it: without it a member behind HTTPS_PROXY does not start.",
+		Look: "peers.Transports reads it: without it a member behind HTTPS_PROXY does not start.",
 	},
 	{
 		Ours:    "internal/etcd/peers/noproxy.go:Transports",
 		Package: "go.etcd.io/etcd/server/v3/etcdserver/api/rafthttp", Decl: "Transport.pipelineRt", Has: []string{"http.RoundTripper"},
-		Look: "peerTransports reads it: without it a member behind HTTPS_PROXY does not start.",
+		Look: "peers.Transports reads it: without it a member behind HTTPS_PROXY does not start.",
 	},
 	{
 		Ours:    "internal/etcd/peers/await.go:Removed",

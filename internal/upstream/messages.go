@@ -46,7 +46,7 @@ var messageEntries = []Entry{
 		Ours:    "internal/etcd/failover/dialer.go:IsTLSAlert",
 		Package: "crypto/tls", Decl: "(*Conn).readRecordOrCCS",
 		Has:  []string{`&net.OpError{Op: "remote error", Err: alert(data[1])}`},
-		Look: "alerted knows a received alert by it: else members wait for others that do not take their certificate.",
+		Look: "the server of peers knows a received alert by it: else members wait for others that do not take their certificate.",
 	},
 	{
 		Ours:    "internal/etcd/failover/dialer.go:(*refusal).Read",

@@ -136,7 +136,8 @@ type Config struct {
 	// fails with ErrUndecryptable if a stored object is encrypted with a key that is not
 	// in it.
 	Encryption Encryption
-	// Transformers are the caller's own transformers, in place of Encryption.
+	// Transformers are the caller's own transformers. They cannot be set
+	// together with Encryption.
 	Transformers storagevalue.ResourceTransformers
 
 	// Prefix is the prefix of all keys in etcd. Servers with different prefixes in one

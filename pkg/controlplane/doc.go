@@ -359,7 +359,7 @@
 //     controllers, and a stop log none. Each fault in DURABILITY.md logs one.
 //   - Information reports events: starting, started (with address, version, dataDir,
 //     took), component is ready, node joined, node is ready, certificate signed,
-//     certificates were renewed, snapshot written and removed, the database was
+//     certificates were renewed, snapshot written and removed, database
 //     defragmented, a member was added, stopping (with reason), stopped.
 //   - Everything else is at debug level.
 //

@@ -17,8 +17,8 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 )
 
-// CRDs are the CustomResourceDefinitions to install. All sources form one set: it may
-// have a CRD twice, but not in two versions.
+// CRDs are the CustomResourceDefinitions to install. All sources form one set: a
+// CRD may occur twice if both are equal. Different CRDs of one name are an error.
 type CRDs struct {
 	// Paths are files and directories, like config/crd/bases, to which controller-gen
 	// writes. In a directory the files .yaml, .yml and .json are read, without

@@ -29,8 +29,8 @@ var shared struct {
 //
 // The control plane starts at the first call of Shared and stops after the last test.
 // Errors of the stop go to standard error, because no test is left to report them, and
-// make the exit code 1. If tests failed that had not called Shared themselves, Main
-// writes the log to standard error and applies DumpOnFailure and KeepOnFailure.
+// make the exit code 1. If tests failed and none of them had called Shared, Main writes
+// the log to standard error and applies DumpOnFailure and KeepOnFailure.
 func Main(m interface{ Run() int }, cfg Config) int {
 	shared.Lock()
 	shared.config = &cfg

@@ -42,9 +42,9 @@
 // with mutual TLS. The cluster works as long as more than half of its members do. The
 // client of such a member is an ordinary etcd client over all voting members. It uses the
 // leader; if the leader fails, it uses the next one as soon as it is elected, within
-// about three seconds. It leaves a member that hangs or is partitioned as soon. Calls in
-// flight there fail with code Unavailable. The client repeats reads by itself; whether a
-// write was done is unknown then.
+// about three seconds. It leaves a member that hangs or is partitioned equally soon.
+// Calls in flight there fail with code Unavailable. The client repeats reads by itself;
+// whether a write was done is unknown then.
 //
 // [Member.AddMember] adds a member to the cluster, which then joins as a learner and
 // promotes itself. [Member.RemoveMember] removes one permanently. A member that has lost

@@ -69,8 +69,8 @@ func TestWriteAndRead(t *testing.T) {
 	}
 }
 
-// FuzzRead changes a snapshot. Bytes that a MAC does not vouch for are never accepted, and
-// without a key changed parts are not.
+// FuzzRead changes a snapshot. Bytes that a MAC does not vouch for are never accepted,
+// and without a key changed parts are not.
 func FuzzRead(f *testing.F) {
 	whole := snapshot(f, key)
 	f.Add(0, byte(0), len(whole))
