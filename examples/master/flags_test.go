@@ -60,7 +60,7 @@ func TestFlagErrors(t *testing.T) {
 		"no resource":     {[]string{"--encryption-key-file=" + key, "--encryption-resources=Secrets"}, []string{"--encryption-resources[0]"}},
 		"restore":         {[]string{"--restore=" + file}, []string{"--restore:", "--data-dir"}},
 		"nothing there":   {[]string{free, "--data-dir=" + filepath.Join(t.TempDir(), "data"), "--restore=" + file + "s"}, []string{"--restore:", file + "s"}},
-		"no snapshot":     {[]string{free, "--data-dir=" + filepath.Join(t.TempDir(), "data"), "--restore=" + file}, []string{"--restore:", "cut short"}},
+		"no snapshot":     {[]string{free, "--data-dir=" + filepath.Join(t.TempDir(), "data"), "--restore=" + file}, []string{"--restore:", "truncated"}},
 		"advertised":      {[]string{"--advertise-address=master"}, []string{"--advertise-address:", "IP address"}},
 		"new of what":     {[]string{"--new-cluster"}, []string{"--new-cluster", "--data-dir"}},
 		"config":          {[]string{"--config=" + file + "s"}, []string{"--config:", file + "s"}},

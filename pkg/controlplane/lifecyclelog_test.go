@@ -266,7 +266,7 @@ func TestKlogPairsAreFields(t *testing.T) {
 	logger, logs := observed(zapcore.WarnLevel)
 	start(t, controlplane.Config{Logger: logger})
 	klog.ErrorS(errors.New("the cause"), "a message of upstream's", "pod", klog.KRef("ns", "name"), "tries", 3)
-	fields := logLine(t, logs, zapcore.WarnLevel, "a message of upstream's", "pod", "ns/name", "tries", "3", "error", "the cause", "source", "events_test.go:")
+	fields := logLine(t, logs, zapcore.WarnLevel, "a message of upstream's", "pod", "ns/name", "tries", "3", "error", "the cause", "source", "lifecyclelog_test.go:")
 	if len(fields) != 4 {
 		t.Errorf("%v", fields)
 	}

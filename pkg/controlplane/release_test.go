@@ -91,7 +91,7 @@ func TestReleaseOfDataDir(t *testing.T) {
 		t.Errorf("after the first start the record has %q", is)
 	}
 	for _, refused := range []struct{ of, cure string }{
-		{release(t, 1), minorOf(release(t, 1)) + " or newer, or restore a snapshot that was taken before"},
+		{release(t, 1), minorOf(release(t, 1)) + " or newer, or restore a snapshot from before the upgrade"},
 		{release(t, 3), minorOf(release(t, 3)) + " or newer"},
 		{release(t, -2), "start a release with " + minorOf(release(t, -1)) + " on it before"},
 		{release(t, -5), "start a release with " + minorOf(release(t, -4)) + " on it before"},
