@@ -67,6 +67,6 @@ func (s *Server) writeFile(ctx context.Context, path string) error {
 	if err != nil {
 		return err
 	}
-	disk := s.snapshotDisk("path", filepath.Dir(path))
+	disk := func(dir string) *snapshots.Disk { return s.snapshotDisk("path", dir) }
 	return snapshots.WriteFile(ctx, path, size, disk, s.config.Logger, func(w io.Writer) error { return s.snapshot(ctx, w) })
 }

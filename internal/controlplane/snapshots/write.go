@@ -22,19 +22,22 @@ import (
 )
 
 // WriteFile writes a snapshot of size bytes to path, and replaces a file that exists.
-// disk is that of path. A disk that hangs may block it forever.
-func WriteFile(ctx context.Context, path string, size int64, disk *Disk, logger *zap.Logger, write func(io.Writer) error) error {
+// disk returns the disk of a directory. It is called with that of the file: if path is a
+// symbolic link, with the directory of its target. A disk that hangs may block WriteFile
+// forever.
+func WriteFile(ctx context.Context, path string, size int64, disk func(dir string) *Disk, logger *zap.Logger, write func(io.Writer) error) error {
 	path, err := replaceable(path)
 	if err != nil {
 		return err
 	}
 	dir, base := filepath.Split(path)
 	removeLeftovers(dir, base)
-	if err := disk.makeRoom(files{}, size, logger); err != nil {
+	room := disk(filepath.Clean(dir))
+	if err := room.makeRoom(files{}, size, logger); err != nil {
 		return err
 	}
 	return writeWhole(ctx, path, temporaryName(path), func(file io.Writer) error {
-		return write(disk.Writer(ctx, file))
+		return write(room.Writer(ctx, file))
 	})
 }
 
