@@ -213,6 +213,16 @@ func (cp *ControlPlane) EtcdStatus(ctx context.Context) (etcd.Status, error) {
 	return cp.server.EtcdStatus(ctx)
 }
 
+// Members is controlplane.Server.Members, until the end of the test.
+func (cp *ControlPlane) Members(ctx context.Context) ([]etcd.ClusterMember, error) {
+	ctx, cancel, err := cp.untilEnd(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer cancel()
+	return cp.server.Members(ctx)
+}
+
 // Checkpoint is controlplane.Server.Checkpoint, until the end of the test. Reset needs
 // none: it goes back to the state right after the start.
 func (cp *ControlPlane) Checkpoint(ctx context.Context) (*Checkpoint, error) {

@@ -132,7 +132,6 @@ func TestServerMethods(t *testing.T) {
 	leftOut := map[string]string{
 		"Close":         "the fixture stops the control plane",
 		"Shutdown":      "the fixture stops the control plane",
-		"Members":       "the fixture's etcd has one member",
 		"AddMember":     "the fixture's etcd has one member",
 		"PromoteMember": "the fixture's etcd has one member",
 		"RemoveMember":  "the fixture's etcd has one member",
