@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 )
@@ -48,7 +49,7 @@ func (t *Teardown) Unwind(ctx context.Context) error {
 			return errors.Join(errs...)
 		}
 		if err := step.run(ctx); err != nil {
-			errs = append(errs, fmt.Errorf("%s: %w", step.name, err))
+			errs = append(errs, step.named(err))
 		}
 	}
 }
@@ -63,6 +64,15 @@ func (t *Teardown) pop() (teardownStep, bool) {
 	step := t.steps[last]
 	t.steps = slices.Delete(t.steps, last, last+1)
 	return step, true
+}
+
+// named returns err with the name of the step, unless err begins with it.
+func (s teardownStep) named(err error) error {
+	prefix := s.name + ": "
+	if strings.HasPrefix(err.Error(), prefix) {
+		return err
+	}
+	return fmt.Errorf("%s%w", prefix, err)
 }
 
 func (s teardownStep) run(ctx context.Context) error {

@@ -42,6 +42,17 @@ func TestTeardownUnwindsInReverseAndCollectsErrors(t *testing.T) {
 	}
 }
 
+// TestTeardownNamesAStepOnce: the error of a step may begin with its name.
+func TestTeardownNamesAStepOnce(t *testing.T) {
+	var stack lifecycle.Teardown
+	stack.Push("etcd", func(context.Context) error { return errors.New("etcd: close: hung") })
+	stack.Push("etcd", func(context.Context) error { return errors.New("etcdctl: hung") })
+	err := stack.Unwind(context.Background())
+	if want := "etcd: etcdctl: hung\netcd: close: hung"; err == nil || err.Error() != want {
+		t.Errorf("got error %q, want %q", err, want)
+	}
+}
+
 func TestTeardownUnwindsAnEmptyStack(t *testing.T) {
 	var stack lifecycle.Teardown
 	if err := stack.Unwind(ended()); err != nil {

@@ -154,7 +154,6 @@ func (s *Server) start(ctx context.Context) error {
 		return err
 	}
 	registerMetrics()
-	s.teardown.push("listeners", s.stopListeners)
 	if err := s.listen(); err != nil {
 		return err
 	}
@@ -272,15 +271,17 @@ func (s *Server) listen() (err error) {
 
 // directories creates the directory of the control plane and locks it.
 func (s *Server) directories(ctx context.Context) (err error) {
-	s.teardown.pushPart("files", func() error {
-		return lifecycle.Within(filesTimeout, s.dir+": is its disk hung?", s.removeFiles)
-	})
 	if s.config.DataDir == "" {
-		return s.makeTemporary(ctx)
+		if err := s.makeTemporary(ctx); err != nil {
+			return err
+		}
+		s.pushFiles()
+		return nil
 	}
 	if s.dir, err = filepath.Abs(s.config.DataDir); err != nil {
 		return fieldpath.New("", "Config.DataDir", "%w", err)
 	}
+	s.pushFiles()
 	if err := os.MkdirAll(s.dir, 0o700); err != nil {
 		return fieldpath.New("", "Config.DataDir", "%w: choose a directory that this process can write to", err)
 	}
@@ -291,6 +292,13 @@ func (s *Server) directories(ctx context.Context) (err error) {
 		return fieldpath.New("", "Config.DataDir", "%w", err)
 	}
 	return nil
+}
+
+// pushFiles pushes the step that undoes directories. It needs s.dir for the step's name.
+func (s *Server) pushFiles() {
+	s.teardown.pushPart("files of "+s.dir, func() error {
+		return lifecycle.Within(filesTimeout, "is its disk hung?", s.removeFiles)
+	})
 }
 
 func (s *Server) openPKI() error {
@@ -384,7 +392,10 @@ func (s *Server) startAPIServer(ctx context.Context) error {
 		*apiserver.Server
 		access.Internals
 	}{server, access.Of(server)}
-	s.teardown.pushPart("the API server", func() error { return server.Stop(s.teardown.drain) })
+	s.teardown.pushPart("the API server", func() error {
+		defer s.closeListeners()
+		return server.Stop(s.teardown.drain)
+	})
 	s.measure()
 	return nil
 }

@@ -107,8 +107,14 @@ func (s *Server) unwind(ctx context.Context) error {
 	s.snapshots.Load().Stop()
 	s.health.stop()
 	s.unmeasure()
+	if s.apiserver == nil {
+		s.closeListeners()
+	}
 	s.teardown.drain = ctx
-	return s.teardown.stack.Unwind(context.WithoutCancel(ctx))
+	if err := s.teardown.stack.Unwind(context.WithoutCancel(ctx)); err != nil {
+		return fmt.Errorf("controlplane: stop: %w", err)
+	}
+	return nil
 }
 
 // waitForAll waits for the goroutines of the control plane, unless they have already
@@ -125,13 +131,13 @@ func (s *Server) waitForAll() error {
 	return nil
 }
 
-func (s *Server) stopListeners() error {
+// closeListeners frees the addresses. The API server may have closed the listeners.
+func (s *Server) closeListeners() {
 	for _, listener := range []net.Listener{s.listener, s.insecure} {
 		if listener != nil {
-			_ = listener.Close() // the API server may have closed it
+			_ = listener.Close()
 		}
 	}
-	return nil
 }
 
 // removeFiles removes temporary files, and unlocks DataDir.

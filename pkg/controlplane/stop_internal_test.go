@@ -5,6 +5,8 @@ package controlplane
 
 import (
 	"context"
+	"errors"
+	"net"
 	"strings"
 	"testing"
 	"time"
@@ -27,4 +29,39 @@ func TestStopNamesWhatHangs(t *testing.T) {
 	}
 	close(held)
 	<-ended
+}
+
+// TestStopSaysThatItIsAStop: the error of each part says that it is that of a stop, and
+// names the part once.
+func TestStopSaysThatItIsAStop(t *testing.T) {
+	s := &Server{goroutines: lifecycle.NewGoroutineSet(), fatal: newFatal()}
+	s.teardown.push("etcd", func() error { return errors.New("etcd: close: hung") })
+	err := s.unwind(t.Context())
+	if want := "controlplane: stop: etcd: close: hung"; err == nil || err.Error() != want {
+		t.Errorf("error %q, want %q", err, want)
+	}
+	if err := s.unwind(t.Context()); err != nil {
+		t.Errorf("error %q of a stop without one", err)
+	}
+}
+
+// TestFailedStartFreesItsAddressFirst: a start that fails before the API server has the
+// listeners closes them before parts that may take long.
+func TestFailedStartFreesItsAddressFirst(t *testing.T) {
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer listener.Close()
+	s := &Server{goroutines: lifecycle.NewGoroutineSet(), fatal: newFatal(), listener: listener}
+	s.teardown.push("etcd", func() error {
+		again, err := net.Listen("tcp", listener.Addr().String())
+		if err != nil {
+			return err
+		}
+		return again.Close()
+	})
+	if err := s.unwind(t.Context()); err != nil {
+		t.Error(err)
+	}
 }
