@@ -124,6 +124,11 @@ func TestRestoreRefusesDamagedSnapshots(t *testing.T) {
 			if !errors.Is(err, etcd.ErrCorrupt) || !strings.Contains(err.Error(), "the snapshot") {
 				t.Errorf("error %v, want that the snapshot is damaged", err)
 			}
+			for _, text := range []string{"Config.Dir", "restoring"} {
+				if err != nil && strings.Contains(err.Error(), text) {
+					t.Errorf("error %v, want no %q in it", err, text)
+				}
+			}
 			if _, err := os.Lstat(dir); !errors.Is(err, os.ErrNotExist) {
 				t.Errorf("something is left: %v", err)
 			}

@@ -34,8 +34,18 @@ func Corrupt(path string, err error) error {
 	if p := (*contain.PanicError)(nil); errors.As(err, &p) {
 		err = fmt.Errorf("%v", p.Value)
 	}
-	return fieldpath.New("etcd", "Config.Dir", "%w: %s: %w: restore the directory from a backup, or name an empty one", ErrCorrupt, path, err)
+	return fieldpath.New("etcd", "Config.Dir", "%w: %w: restore the directory from a backup, or name an empty one", ErrCorrupt, &FileError{path, err})
 }
+
+// FileError is the part of an error of Corrupt that is about the file. Callers for whom
+// the directory is not the user's report Err alone.
+type FileError struct {
+	Path string
+	Err  error
+}
+
+func (e *FileError) Error() string { return e.Path + ": " + e.Err.Error() }
+func (e *FileError) Unwrap() error { return e.Err }
 
 // Start returns err as an error of a start.
 func Start(err error) error { return fmt.Errorf("etcd: start: %w", err) }

@@ -17,10 +17,8 @@ func damaged(err error) error {
 	if err == nil || errors.Is(err, errdefs.ErrNewerVersion) || errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
 		return err
 	}
-	if several, ok := err.(interface{ Unwrap() []error }); ok {
-		if causes := several.Unwrap(); len(causes) == 2 && errors.Is(causes[0], errdefs.ErrCorrupt) {
-			err = causes[1]
-		}
+	if file := (*errdefs.FileError)(nil); errors.As(err, &file) {
+		err = file.Err
 	}
 	return fmt.Errorf("the snapshot: %w: %w", errDamaged, err)
 }
