@@ -6,9 +6,14 @@
 package heldport
 
 import (
+	"errors"
 	"net"
+	"os"
 	"time"
 )
+
+// acceptPause is the time after an error of Accept that may pass.
+const acceptPause = 5 * time.Millisecond
 
 // Listener keeps a port that is not served. It closes connections at once, so that
 // clients do not wait.
@@ -34,10 +39,14 @@ func Hold(listener *net.TCPListener) *Listener {
 		defer close(l.refusing)
 		for {
 			conn, err := listener.Accept()
-			if err != nil {
+			switch {
+			case err == nil:
+				_ = conn.Close()
+			case errors.Is(err, net.ErrClosed), errors.Is(err, os.ErrDeadlineExceeded):
 				return
+			default: // such as too many open files
+				time.Sleep(acceptPause)
 			}
-			_ = conn.Close()
 		}
 	}()
 	return l
