@@ -53,8 +53,13 @@ func (e *Error) Unwrap() error { return e.Err }
 // Name is a field that a message mentions, for Errorf.
 type Name string
 
-// Errorf is fmt.Errorf for messages that mention fields. Rename changes arguments of type
-// Name, and errors among the arguments.
+// Whole is a Name of a struct that a message says to leave out. A dot follows it when it
+// is renamed: an entry "Config.Cluster." of Names is for it alone. It is for callers that
+// have the fields of the struct among others.
+type Whole string
+
+// Errorf is fmt.Errorf for messages that mention fields. Rename changes arguments of the
+// types Name and Whole, and errors among the arguments.
 func Errorf(format string, args ...any) error {
 	return &message{error: fmt.Errorf(format, args...), format: format, args: args}
 }
@@ -149,6 +154,12 @@ func (m *message) rename(name func(string) string) error {
 		switch arg := arg.(type) {
 		case Name:
 			args[i], changed = Name(name(string(arg))), true
+		case Whole:
+			if whole, ok := strings.CutSuffix(name(string(arg)+"."), "."); ok {
+				args[i], changed = Whole(whole), true
+			} else {
+				args[i], changed = Name(whole), true
+			}
 		case error:
 			if renamed := rename(arg, name); renamed != nil {
 				args[i], changed = renamed, true

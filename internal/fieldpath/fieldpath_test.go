@@ -18,8 +18,9 @@ var errTaken = errors.New("in use")
 
 // planeNames are like a control plane's names for its etcd member.
 var planeNames = fieldpath.Names{
-	"Config.Dir":     "Config.DataDir",
-	"Config.Cluster": "Config.Etcd",
+	"Config.Dir":      "Config.DataDir",
+	"Config.Cluster":  "Config.Etcd",
+	"Config.Cluster.": "Config.Etcd.Name",
 }
 
 // coded is an error type with a text of its own.
@@ -44,6 +45,18 @@ func TestRename(t *testing.T) {
 		"a mention": {
 			fieldpath.New("etcd", "Config.Dir", "not of a cluster: set %s", fieldpath.Name("Config.Cluster.Name")),
 			"etcd: Config.Dir: not of a cluster: set Config.Cluster.Name", "Config.DataDir: not of a cluster: set Config.Etcd.Name",
+		},
+		"a mention of a struct": {
+			fieldpath.New("etcd", "Config.Dir", "see %s", fieldpath.Name("Config.Cluster")),
+			"etcd: Config.Dir: see Config.Cluster", "Config.DataDir: see Config.Etcd",
+		},
+		"a whole struct": {
+			fieldpath.New("etcd", "Config.Dir", "leave out %s, or join", fieldpath.Whole("Config.Cluster")),
+			"etcd: Config.Dir: leave out Config.Cluster, or join", "Config.DataDir: leave out Config.Etcd.Name, or join",
+		},
+		"another whole struct": {
+			fieldpath.New("etcd", "", "leave out %s", fieldpath.Whole("Config.Cluster.Inner")),
+			"etcd: leave out Config.Cluster.Inner", "leave out Config.Etcd.Inner",
 		},
 		"a mention alone": {
 			fieldpath.New("pki", "", "%s has another CA", fieldpath.Name("Config.Dir")),

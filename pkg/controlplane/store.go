@@ -94,6 +94,7 @@ var etcdFields = fieldpath.Names{
 	"Config.Ephemeral":      "Config.DataDir",
 	"Config.QuotaBytes":     "Config.Etcd.QuotaBytes",
 	"Config.Cluster":        "Config.Etcd",
+	"Config.Cluster.":       "Config.Etcd.Name", // to leave it out
 	"ExternalConfig":        "Config.Etcd",
 	"RestoreConfig.Dir":     "dir",
 	"RestoreConfig.PeerURL": "RestoreConfig.PeerAddr",

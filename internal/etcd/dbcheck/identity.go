@@ -52,7 +52,7 @@ func CheckIdentity(c *contain.Containment, dir string, own *Identity) error {
 	case own == nil:
 		return nil
 	case standalone:
-		return fieldpath.New("etcd", "Config.Dir", "%s: %w: it belongs to a standalone member, which cannot join a cluster: leave out %s, or name an empty directory", dir, errdefs.ErrOtherMember, fieldpath.Name("Config.Cluster.Name"))
+		return fieldpath.New("etcd", "Config.Dir", "%s: %w: it belongs to a standalone member, which cannot join a cluster: leave out %s, or name an empty directory", dir, errdefs.ErrOtherMember, fieldpath.Whole("Config.Cluster"))
 	}
 	stored := memberaddr.Find(members, own.PeerAddr)
 	if stored == nil {
