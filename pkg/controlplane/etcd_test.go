@@ -110,6 +110,9 @@ func TestEndpointsDoNotAnswer(t *testing.T) {
 		if !errors.Is(err, etcd.ErrUnreachable) {
 			t.Errorf("got %v, want etcd.ErrUnreachable", err)
 		}
+		if strings.Contains(err.Error(), "etcd: ") {
+			t.Errorf("got %v, want no other package in it", err)
+		}
 	}
 }
 

@@ -5,7 +5,6 @@ package etcd
 
 import (
 	"context"
-	"fmt"
 	"net"
 	"net/url"
 	"slices"
@@ -29,6 +28,7 @@ import (
 	"github.com/kubembed/kubembed/internal/etcd/memberaddr"
 	"github.com/kubembed/kubembed/internal/etcd/memberwatch"
 	"github.com/kubembed/kubembed/internal/etcd/peers"
+	"github.com/kubembed/kubembed/internal/fieldpath"
 )
 
 // Cluster makes a member part of a cluster.
@@ -179,7 +179,7 @@ func (e *entry) apply(ec *embed.Config) error {
 	ec.StrictReconfigCheck = true
 	// See package consistency.
 	if err := ec.ServerFeatureGate.(featuregate.MutableFeatureGate).SetFromMap(map[string]bool{string(features.CompactHashCheck): true}); err != nil {
-		return fmt.Errorf("etcd: %w", err)
+		return fieldpath.New("etcd", "", "%w", err)
 	}
 	ec.SnapshotCount, ec.SnapshotCatchUpEntries = clusterSnapshotCount, clusterCatchUpEntries
 	return nil

@@ -204,6 +204,9 @@ func TestClusterOfMembers(t *testing.T) {
 		if !errors.Is(d.Err(), etcd.ErrRemoved) {
 			t.Errorf("a removed member ended with %v", d.Err())
 		}
+		if err := d.Err(); err != nil && !strings.HasPrefix(err.Error(), "etcd: member failed: Config.Dir: ") {
+			t.Errorf("a removed member: got %v, want the package once", err)
+		}
 	case <-time.After(time.Minute):
 		t.Fatal("a removed member still runs")
 	}
@@ -227,6 +230,20 @@ func TestClusterOfMembers(t *testing.T) {
 	*other.Cluster = *configs["b"].Cluster
 	other.Cluster.Name, other.Cluster.InitialCluster = "x", map[string]string{"x": other.Cluster.PeerAddr}
 	refused(t, other, etcd.ErrOtherMember, "Config.Cluster.Name")
+}
+
+// TestStandaloneDirectoryRefusesCluster: without its Name, a Cluster is invalid.
+func TestStandaloneDirectoryRefusesCluster(t *testing.T) {
+	c := newTestCluster(t, "a")
+	cfg := c.config("a", c.first["a"], nil)
+	m, err := startMember(etcd.Config{Dir: cfg.Dir})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := m.Close(); err != nil {
+		t.Fatal(err)
+	}
+	refused(t, cfg, etcd.ErrOtherMember, "leave out Config.Cluster, or")
 }
 
 func dialAny(m *etcd.Member) func(context.Context, string) (net.Conn, error) {

@@ -5,7 +5,6 @@ package etcd
 
 import (
 	"context"
-	"fmt"
 	"net"
 	"slices"
 	"sync"
@@ -19,6 +18,7 @@ import (
 	"github.com/kubembed/kubembed/internal/etcd/errdefs"
 	"github.com/kubembed/kubembed/internal/etcd/failover"
 	"github.com/kubembed/kubembed/internal/etcd/inmem"
+	"github.com/kubembed/kubembed/internal/fieldpath"
 )
 
 // connectTimeout is how long Connect waits for the first answer.
@@ -46,7 +46,7 @@ type ExternalConfig struct {
 // the files.
 func (r ExternalConfig) Validate() error {
 	if errs := clusterconfig.External(r).Validate(nil); len(errs) > 0 {
-		return fmt.Errorf("etcd: invalid ExternalConfig: %w", errs.ToAggregate())
+		return fieldpath.New("etcd", "", "invalid ExternalConfig: %w", errs.ToAggregate())
 	}
 	return nil
 }
@@ -77,13 +77,13 @@ func Connect(ctx context.Context, r ExternalConfig) (_ *Connection, err error) {
 	endpoints := slices.Clone(r.Endpoints)
 	n, err := failover.New(failover.NewDialer(external.TLSInfo(), external.Encrypted()), func() []string { return endpoints }, r.Logger)
 	if err != nil {
-		return nil, fmt.Errorf("etcd: connect: %w", err)
+		return nil, fieldpath.New("etcd", "", "connect: %w", err)
 	}
 	ctx, cancel := context.WithTimeout(ctx, connectTimeout)
 	defer cancel()
 	if err := n.WaitReachable(ctx, endpoints); err != nil {
 		n.Close()
-		return nil, fmt.Errorf("etcd: connect: %w", err)
+		return nil, fieldpath.New("etcd", "", "connect: %w", err)
 	}
 	return &Connection{
 		network: n,

@@ -106,7 +106,7 @@ func TestConnectReturnsReasons(t *testing.T) {
 			if err == nil {
 				_ = connection.Close()
 			}
-			if !errors.Is(err, etcd.ErrUnreachable) || !strings.Contains(err.Error(), "Endpoints") {
+			if !errors.Is(err, etcd.ErrUnreachable) || !strings.HasPrefix(err.Error(), "etcd: connect: ExternalConfig.Endpoints: ") {
 				t.Fatalf("got %v", err)
 			}
 			for _, text := range test.want {

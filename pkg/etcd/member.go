@@ -6,7 +6,6 @@ package etcd
 import (
 	"context"
 	"errors"
-	"fmt"
 	"net"
 	"sync"
 
@@ -23,6 +22,7 @@ import (
 	"github.com/kubembed/kubembed/internal/etcd/memberdir"
 	"github.com/kubembed/kubembed/internal/etcd/peers"
 	"github.com/kubembed/kubembed/internal/etcd/upkeep"
+	"github.com/kubembed/kubembed/internal/fieldpath"
 )
 
 // Member is a running etcd member. Its methods may be called concurrently.
@@ -78,7 +78,7 @@ func (m *Member) supervise() {
 	}
 	m.calls.Close()
 	m.gateway.Refuse()
-	m.finish(fmt.Errorf("etcd: member failed: %w", err))
+	m.finish(fieldpath.New("etcd", "", "member failed: %w", err))
 }
 
 // finish closes done, once, with the reason.

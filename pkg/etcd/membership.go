@@ -6,7 +6,6 @@ package etcd
 import (
 	"context"
 	"errors"
-	"fmt"
 	"slices"
 	"time"
 
@@ -42,7 +41,7 @@ func (m *Member) Members(ctx context.Context) ([]ClusterMember, error) {
 	}
 	response, err := m.client.MemberList(ctx)
 	if err != nil {
-		return nil, fmt.Errorf("etcd: list members: %w", err)
+		return nil, fieldpath.New("etcd", "", "list members: %w", err)
 	}
 	var members []ClusterMember
 	leader := uint64(m.etcd.Server.Leader())
@@ -80,11 +79,11 @@ func (m *Member) AddMember(ctx context.Context, name, peerAddr string) (join []s
 	}
 	added := &Cluster{Name: name, PeerAddr: peerAddr, Join: []string{peerAddr}}
 	if errs := added.config().Validate(nil); len(errs) > 0 {
-		return nil, fmt.Errorf("etcd: add member: %w", errs.ToAggregate())
+		return nil, fieldpath.New("etcd", "", "add member: %w", errs.ToAggregate())
 	}
 	for _, member := range members {
 		if member.Name == name {
-			return nil, fmt.Errorf("etcd: add member: %q is the name of the member at %s: remove that member first, or choose another name", name, member.PeerAddr)
+			return nil, fieldpath.New("etcd", "", "add member: %q is the name of the member at %s: remove that member first, or choose another name", name, member.PeerAddr)
 		}
 		if member.Name != "" {
 			join = append(join, member.PeerAddr)
@@ -95,7 +94,7 @@ func (m *Member) AddMember(ctx context.Context, name, peerAddr string) (join []s
 		_, err := m.client.MemberAddAsLearner(ctx, []string{u.String()})
 		return err
 	}); err != nil {
-		return nil, fmt.Errorf("etcd: add member %q: %w", name, err)
+		return nil, fieldpath.New("etcd", "", "add member %q: %w", name, err)
 	}
 	return join, nil
 }
@@ -111,7 +110,7 @@ func (m *Member) PromoteMember(ctx context.Context, name string) error {
 		return nil
 	}
 	if _, err := m.client.MemberPromote(ctx, member.ID); err != nil {
-		return fmt.Errorf("etcd: promote member %q: %w", name, err)
+		return fieldpath.New("etcd", "", "promote member %q: %w", name, err)
 	}
 	return nil
 }
@@ -131,7 +130,7 @@ func (m *Member) RemoveMember(ctx context.Context, name string) error {
 		}
 		return err
 	}); err != nil {
-		return fmt.Errorf("etcd: remove member %q: %w", name, err)
+		return fieldpath.New("etcd", "", "remove member %q: %w", name, err)
 	}
 	return nil
 }
@@ -146,7 +145,7 @@ func (m *Member) find(ctx context.Context, name string) (ClusterMember, error) {
 			return member, nil
 		}
 	}
-	return ClusterMember{}, fmt.Errorf("etcd: %w: no member has the name or PeerAddr %q", rpctypes.ErrMemberNotFound, name)
+	return ClusterMember{}, fieldpath.New("etcd", "", "%w: no member has the name or PeerAddr %q", rpctypes.ErrMemberNotFound, name)
 }
 
 // membershipTimeout is how long a change of members waits until the cluster accepts one:

@@ -157,7 +157,7 @@ func (m *Checker) behind(v verdict) bool {
 }
 
 func (m *Checker) differs(format string, others []string) error {
-	return fieldpath.New("etcd", "Config.Dir", "%s: %w: its data differs from "+format, m.Dir, errdefs.ErrCorrupt, strings.Join(others, ", "))
+	return fieldpath.New("", "Config.Dir", "%s: %w: its data differs from "+format, m.Dir, errdefs.ErrCorrupt, strings.Join(others, ", "))
 }
 
 // compare asks all other voting members for the hash of their data at this member's

@@ -48,7 +48,7 @@ func (e *FileError) Error() string { return e.Path + ": " + e.Err.Error() }
 func (e *FileError) Unwrap() error { return e.Err }
 
 // Start returns err as an error of a start.
-func Start(err error) error { return fmt.Errorf("etcd: start: %w", err) }
+func Start(err error) error { return fieldpath.New("etcd", "", "start: %w", err) }
 
 // Dir returns an error that names the field, the data directory and the remedy.
 func Dir(dir string, err error) error {

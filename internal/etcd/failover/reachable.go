@@ -56,7 +56,7 @@ func (n *Client) WaitReachable(ctx context.Context, endpoints []string) error {
 	if errors.Is(first, errTooOld) {
 		return first
 	}
-	errs := []error{fieldpath.New("etcd", "ExternalConfig.Endpoints", "%w", errdefs.ErrUnreachable)}
+	errs := []error{fieldpath.New("", "ExternalConfig.Endpoints", "%w", errdefs.ErrUnreachable)}
 	for _, endpoint := range endpoints {
 		errs = append(errs, fmt.Errorf("%s: %w", endpoint, n.problemOf(endpoint)))
 	}
@@ -81,7 +81,7 @@ func checkExternal(endpoint string, status *pb.StatusResponse) error {
 		return fmt.Errorf("%s: its version: %w", endpoint, err)
 	}
 	if version.LessThan(oldestExternal) {
-		return fieldpath.New("etcd", "ExternalConfig.Endpoints", "%s: %w: it is %s, and must be 3.5 or newer", endpoint, errTooOld, version)
+		return fieldpath.New("", "ExternalConfig.Endpoints", "%s: %w: it is %s, and must be 3.5 or newer", endpoint, errTooOld, version)
 	}
 	return nil
 }

@@ -53,7 +53,7 @@ func CheckRestore(dir string) error {
 
 func checkProcess(dir string, quota, mapped int64) error {
 	if err := connlimit.Check(); err != nil {
-		return fmt.Errorf("etcd: %w", err)
+		return fieldpath.New("etcd", "", "%w", err)
 	}
 	if err := readLimits().check(quota, mapped); err != nil {
 		return err

@@ -52,7 +52,7 @@ func (p *Client) Await(ctx context.Context, c *clusterconfig.Cluster, s *etcdser
 			case a.Err != nil:
 				continue
 			case a.Cluster != s.Cluster().ID():
-				return fieldpath.New("etcd", "Config.Dir", "%w: the directory belongs to cluster %s, but the member at %s to %s: use the directory or the addresses of the other cluster",
+				return fieldpath.New("", "Config.Dir", "%w: the directory belongs to cluster %s, but the member at %s to %s: use the directory or the addresses of the other cluster",
 					errdefs.ErrOtherCluster, s.Cluster().ID(), a.Address, a.Cluster)
 			}
 			answered = true
@@ -70,7 +70,7 @@ func (p *Client) Await(ctx context.Context, c *clusterconfig.Cluster, s *etcdser
 		if unknown > 4 {
 			return RemovedError(s)
 		}
-		if err := CheckRefused(answers); err != nil {
+		if err := checkRefused(answers); err != nil {
 			return err
 		}
 		check.Reset(checkInterval)
@@ -105,6 +105,6 @@ func Removed(s *etcdserver.EtcdServer) bool {
 
 // RemovedError returns the error of a removed member.
 func RemovedError(s *etcdserver.EtcdServer) error {
-	return fieldpath.New("etcd", "Config.Dir", "%w: member %s of this directory was removed from cluster %s: empty the directory, add the member again, and set Join",
+	return fieldpath.New("", "Config.Dir", "%w: member %s of this directory was removed from cluster %s: empty the directory, add the member again, and set Join",
 		errdefs.ErrRemoved, s.MemberID(), s.Cluster().ID())
 }

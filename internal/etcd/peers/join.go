@@ -54,16 +54,24 @@ func (p *Client) CheckNew(ctx context.Context, c *clusterconfig.Cluster) error {
 				errdefs.ErrOtherCluster, a.Address, a.Cluster, expected.ID())
 		}
 	}
-	return CheckRefused(answers)
+	return named(checkRefused(answers))
+}
+
+// named adds the package to an error, for callers that do not.
+func named(err error) error {
+	if err == nil {
+		return nil
+	}
+	return fieldpath.New("etcd", "", "%w", err)
 }
 
 func lostAdvice(address, name string) string {
 	return fmt.Sprintf("%s has a member %q with this PeerAddr, which has run before, and its data is not in this directory: use its directory, or call RemoveMember and AddMember, and set Join", address, name)
 }
 
-// CheckRefused returns an error if so many members refuse this member's certificate, or
+// checkRefused returns an error if so many members refuse this member's certificate, or
 // present one of another CA, that the rest is no majority.
-func CheckRefused(answers []Answer) error {
+func checkRefused(answers []Answer) error {
 	refused := 0
 	for _, a := range answers {
 		if a.refused() {
@@ -73,7 +81,7 @@ func CheckRefused(answers []Answer) error {
 	if all := len(answers) + 1; refused == 0 || all-refused > all/2 {
 		return nil
 	}
-	return fieldpath.New("etcd", "Config.Cluster", "the other members have certificates of another CA: give all members the same PKI: %s", Unanswered(answers))
+	return fieldpath.New("", "Config.Cluster", "the other members have certificates of another CA: give all members the same PKI: %s", Unanswered(answers))
 }
 
 // joinTimeout is how long a member waits until the cluster that it joins knows it:
@@ -107,8 +115,8 @@ func (p *Client) Join(ctx context.Context, c *clusterconfig.Cluster) (types.URLs
 				return urls, a, err
 			}
 		}
-		if err := CheckRefused(answers); err != nil {
-			return nil, Answer{}, err
+		if err := checkRefused(answers); err != nil {
+			return nil, Answer{}, named(err)
 		}
 		select {
 		case <-poll.C:

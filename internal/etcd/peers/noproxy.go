@@ -97,7 +97,7 @@ func hidden(v reflect.Value, path ...string) any {
 func GoDirect(s *etcdserver.EtcdServer) error {
 	raft, all, err := Transports(s)
 	if err != nil {
-		return fmt.Errorf("etcd: HTTPS_PROXY leads to a proxy that members cannot use (%w): add the addresses of all members to NO_PROXY", err)
+		return fmt.Errorf("HTTPS_PROXY leads to a proxy that members cannot use (%w): add the addresses of all members to NO_PROXY", err)
 	}
 	raft.RemoveAllPeers()
 	for _, t := range all {

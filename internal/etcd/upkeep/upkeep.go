@@ -9,7 +9,6 @@ import (
 	"bytes"
 	"context"
 	"errors"
-	"fmt"
 	"runtime/debug"
 	"sync"
 	"time"
@@ -231,11 +230,11 @@ func (u *Upkeep) Defragment() error {
 // CheckSpace returns the reason why the member refuses writes for lack of space, or nil.
 func (u *Upkeep) CheckSpace() error {
 	if err := u.disk.Check(); err != nil {
-		return fmt.Errorf("etcd: %w", err)
+		return fieldpath.New("etcd", "", "%w", err)
 	}
 	s := u.server
 	if Alarmed(s, pb.AlarmType_CORRUPT, 0) {
-		return errors.New("etcd: the members of the cluster have different data, so that writes are refused: replace the members that are wrong, or restore a snapshot")
+		return fieldpath.New("etcd", "", "the members of the cluster have different data, so that writes are refused: replace the members that are wrong, or restore a snapshot")
 	}
 	if Alarmed(s, NoSpace, 0) {
 		quota := s.Cfg.QuotaBackendBytes
