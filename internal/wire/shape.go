@@ -73,7 +73,6 @@ func (t *Types) of(typ reflect.Type) *Shape {
 		return s
 	}
 	for f := range typ.Fields() {
-		f := f
 		number, ok := fieldNumber(f.Tag.Get("protobuf"))
 		if !ok {
 			continue

@@ -16,7 +16,7 @@ import (
 	"encoding/json"
 	"flag"
 	"fmt"
-	"log" //nolint:depguard // a program
+	"log"
 	"os"
 	"path/filepath"
 	"slices"

@@ -34,7 +34,6 @@ func TestFlagDefaults(t *testing.T) {
 	compared := 0
 	all := reflect.ValueOf(*upstream)
 	for _, option := range all.Fields() {
-		option := option
 		if option.Kind() != reflect.Pointer || option.IsNil() || option.Elem().Kind() != reflect.Struct || option.Elem().NumField() == 0 {
 			continue
 		}
