@@ -213,8 +213,7 @@ func runLoudly(cmd *exec.Cmd) error {
 func output(cmd *exec.Cmd) (string, error) {
 	out, err := cmd.Output()
 	if err != nil {
-		var exit *exec.ExitError
-		if errors.As(err, &exit) {
+		if exit, ok := errors.AsType[*exec.ExitError](err); ok {
 			return "", fmt.Errorf("%s: %w: %s", cmd, err, exit.Stderr)
 		}
 		return "", fmt.Errorf("%s: %w", cmd, err)

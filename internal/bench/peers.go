@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 )
 
 // peers are the programs that envtest starts, and a program for internal/bench/golden,
@@ -26,15 +27,15 @@ func (b *bench) buildPeers() error {
 		}
 		b.cache = filepath.Join(cache, "kubembed-bench")
 	}
-	name := "peers"
+	parts := []string{"peers"}
 	for _, peer := range peers[:2] { // One of each module.
 		version, err := b.version(peer.module)
 		if err != nil {
 			return err
 		}
-		name += "-" + version
+		parts = append(parts, version)
 	}
-	b.paths.Assets = filepath.Join(b.cache, name)
+	b.paths.Assets = filepath.Join(b.cache, strings.Join(parts, "-"))
 	for _, peer := range peers {
 		path := filepath.Join(b.paths.Assets, peer.program)
 		if _, err := os.Stat(path); err == nil {

@@ -60,8 +60,8 @@ func plotSection(directory string, s section, figures []figure) (done []plotted,
 		}
 		var chosen []figure
 		for _, f := range figures {
-			if strings.HasSuffix(f.name, d.ends) {
-				f.name = strings.TrimRight(strings.TrimSuffix(f.name, d.ends), ":, ")
+			if name, ok := strings.CutSuffix(f.name, d.ends); ok {
+				f.name = strings.TrimRight(name, ":, ")
 				chosen = append(chosen, f)
 			}
 		}

@@ -14,7 +14,6 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/kubernetes"
-	"k8s.io/utils/ptr"
 )
 
 // heartbeats renews the Lease of the node steady over the network like a kubelet, until
@@ -34,7 +33,7 @@ func heartbeats(ctx context.Context, t *testing.T, c kubernetes.Interface) {
 		} else {
 			_, err = leases.Create(ctx, &coordinationv1.Lease{
 				ObjectMeta: metav1.ObjectMeta{Name: steady},
-				Spec:       coordinationv1.LeaseSpec{HolderIdentity: ptr.To(steady), LeaseDurationSeconds: ptr.To[int32](40), RenewTime: &now},
+				Spec:       coordinationv1.LeaseSpec{HolderIdentity: new(steady), LeaseDurationSeconds: new(int32(40)), RenewTime: &now},
 			}, metav1.CreateOptions{})
 		}
 		if err == nil {

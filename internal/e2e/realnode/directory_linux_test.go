@@ -164,8 +164,8 @@ func makeCgroup(path string) error {
 		return err
 	}
 	parent := cgroupfs
-	for _, name := range strings.Split(path, "/") {
-		for _, controller := range strings.Fields(string(controllers)) {
+	for name := range strings.SplitSeq(path, "/") {
+		for controller := range strings.FieldsSeq(string(controllers)) {
 			// The kubelet does not need controllers that cannot be delegated, or it
 			// reports them.
 			_ = os.WriteFile(filepath.Join(parent, "cgroup.subtree_control"), []byte("+"+controller), 0)

@@ -45,7 +45,7 @@ func Hold(listener *net.TCPListener) *Listener {
 			case errors.Is(err, net.ErrClosed), errors.Is(err, os.ErrDeadlineExceeded):
 				return
 			default: // such as too many open files
-				time.Sleep(acceptPause)
+				time.Sleep(acceptPause) //nolint:forbidigo // nothing reports that files are free again
 			}
 		}
 	}()
