@@ -61,19 +61,28 @@ type Member struct {
 func (m *Member) supervise() {
 	defer close(m.supervised)
 	var err error
+	removed := false
 	select {
 	case <-m.closing:
 		return
 	case <-m.contain.Failed():
 		err = m.contain.Err()
 	case <-m.etcd.Server.StopNotify():
-		err = errors.New("the server stopped by itself")
+		select {
+		case <-m.contain.Failed():
+			err = m.contain.Err()
+		default:
+			err = errors.New("the server stopped by itself")
+			// etcd does this only when another member says that this one was removed,
+			// which its own data may not have yet.
+			removed = true
+		}
 	case err = <-m.etcd.Err():
 		if err == nil {
 			err = errors.New("the server stopped by itself")
 		}
 	}
-	if !m.standalone && peers.Removed(m.etcd.Server) {
+	if !m.standalone && (removed || peers.Removed(m.etcd.Server)) {
 		err = peers.RemovedError(m.etcd.Server)
 	}
 	m.calls.Close()
