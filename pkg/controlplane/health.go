@@ -12,6 +12,7 @@ import (
 
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"go.uber.org/zap"
+	"golang.org/x/sync/singleflight"
 	"k8s.io/apimachinery/pkg/util/wait"
 	"k8s.io/apiserver/pkg/server/healthz"
 )
@@ -97,12 +98,25 @@ func (h *health) look(ctx context.Context, c namedCheck) {
 	}
 }
 
-// answerCheck returns a check that reads a key from etcd. The key need not exist.
+// answerCheck returns a check that reads a key from etcd. The key need not exist. A read
+// in a process whose disk hangs may wait for a lock of the database, whatever its context:
+// the check does not wait for it any longer, and starts no second one beside it.
 func (s *Server) answerCheck() healthz.HealthChecker {
 	key := s.keyspace().Health()
 	timeout := healthTimeout
+	var reads singleflight.Group
 	return healthz.NamedCheck("etcd", func(r *http.Request) error {
-		_, err := s.etcd.Client().Get(r.Context(), key, clientv3.WithCountOnly())
+		ctx := r.Context()
+		read := reads.DoChan(key, func() (any, error) {
+			return s.etcd.Client().Get(ctx, key, clientv3.WithCountOnly())
+		})
+		var err error
+		select {
+		case result := <-read:
+			err = result.Err
+		case <-ctx.Done():
+			err = ctx.Err()
+		}
 		switch {
 		case err == nil:
 			return nil
