@@ -103,7 +103,7 @@ func TestSeedWalk(t *testing.T) {
 		k.fails(t, "", "pod updates may not change fields other than", "apply", "-f", nginxWorker1)
 	})
 
-	step(t, "the workers tell what they did", func(t *testing.T) {
+	step(t, "the workers report their pods", func(t *testing.T) {
 		if !postsEvents() {
 			t.Skip("kubelets post no events: /dev/kmsg cannot be read")
 		}

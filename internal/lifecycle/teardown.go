@@ -16,9 +16,9 @@ import (
 // teardownGrace is how long a step may still run after the context of Unwind has ended.
 const teardownGrace = time.Second
 
-// Teardown is a stack of steps that undo a start. Each step of the start pushes the
-// step that undoes it, so a start that fails unwinds exactly what it has done, and a
-// stop does the same. The zero value is an empty stack. It is safe for concurrent use.
+// Teardown is a stack of steps that undo a start. Each step of the start pushes the step
+// that undoes it. A failed start unwinds exactly the steps that it has taken, and a stop
+// unwinds all. The zero value is an empty stack. It is safe for concurrent use.
 type Teardown struct {
 	mu    sync.Mutex
 	steps []teardownStep

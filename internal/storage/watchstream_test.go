@@ -29,9 +29,9 @@ import (
 	"github.com/kubembed/kubembed/internal/storage"
 )
 
-// TestWatchCacheIsFilledByStream: upstream's default in kube-apiserver with etcd 3.7.
-func TestWatchCacheIsFilledByStream(t *testing.T) {
-	s := start(t)
+// createAndList creates a ConfigMap and lists it, by a watch cache.
+func createAndList(t *testing.T, s *setup) {
+	t.Helper()
 	configMaps, err := configmapstore.NewREST(s.getter(nil))
 	if err != nil {
 		t.Fatal(err)
@@ -42,6 +42,12 @@ func TestWatchCacheIsFilledByStream(t *testing.T) {
 	if err != nil || len(list.(*core.ConfigMapList).Items) != 1 {
 		t.Fatalf("listed %v, %v", list, err)
 	}
+}
+
+// TestWatchCacheIsFilledByStream: upstream's default in kube-apiserver with etcd 3.7.
+func TestWatchCacheIsFilledByStream(t *testing.T) {
+	s := start(t)
+	createAndList(t, s)
 	if s.kv.streams.Load() == 0 {
 		t.Error("etcd was not asked for a stream")
 	}
@@ -65,16 +71,7 @@ func TestEtcdWithoutStreams(t *testing.T) {
 	t.Cleanup(func() { feature.DefaultFeatureSupportChecker = before })
 	s := start(t)
 	s.kv.KV = unary{s.kv.KV}
-	configMaps, err := configmapstore.NewREST(s.getter(nil))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer configMaps.Destroy()
-	createAndGet(t, configMaps, "c", &core.ConfigMap{ObjectMeta: metav1.ObjectMeta{Name: "c", Namespace: "default"}})
-	list, err := configMaps.List(namespaced(t), nil)
-	if err != nil || len(list.(*core.ConfigMapList).Items) != 1 {
-		t.Fatalf("listed %v, %v", list, err)
-	}
+	createAndList(t, s)
 	if feature.DefaultFeatureSupportChecker.Supports(apistorage.RangeStream) {
 		t.Error("etcd was not asked for a stream")
 	}

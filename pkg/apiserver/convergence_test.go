@@ -23,8 +23,8 @@ import (
 
 var webhookConfigurations = admissionregistrationv1.Resource("validatingwebhookconfigurations")
 
-// TestWaitForInformersOfPermissions verifies that the request after WaitForInformers is
-// authorized by what was written before.
+// TestWaitForInformersOfPermissions verifies that permissions which were written before
+// WaitForInformers authorize the next request.
 func TestWaitForInformersOfPermissions(t *testing.T) {
 	t.Parallel()
 	p := sharedPlane(t)

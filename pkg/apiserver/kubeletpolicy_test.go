@@ -180,7 +180,7 @@ func TestProxyAddressRefused(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			testwait.Until(t, "what is wrong with the endpoint", func(context.Context) error {
+			testwait.Until(t, "the error about the endpoint", func(context.Context) error {
 				answer := p.get(t, "/api/v1/namespaces/"+ns+"/services/"+name+":80/proxy/").want(t, http.StatusServiceUnavailable)
 				if !strings.Contains(answer.body, test.problem) {
 					return errors.New(answer.body)

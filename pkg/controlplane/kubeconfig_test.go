@@ -127,7 +127,7 @@ func TestRevokeKubeconfigOfOthers(t *testing.T) {
 	if err := server.RevokeKubeconfig(ctx, file); err == nil {
 		t.Error("revoked with an ended ctx")
 	}
-	mayList(t, "what was not revoked", clientFor(t, config))
+	mayList(t, "a kubeconfig that is not revoked", clientFor(t, config))
 }
 
 func TestKubeconfigLifetime(t *testing.T) {

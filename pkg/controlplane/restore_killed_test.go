@@ -101,7 +101,7 @@ func TestKilledRestore(t *testing.T) {
 		}
 		complete(start(t, controlplane.Config{DataDir: dir}))
 	}
-	t.Logf("a restore of %d bytes took %v; what was killed: %v", len(data), length, outcomes)
+	t.Logf("a restore of %d bytes took %v; outcomes of the kills: %v", len(data), length, outcomes)
 	if outcomes["is refused"] == 0 {
 		t.Error("no restore was killed while it worked")
 	}

@@ -114,7 +114,7 @@ func TestRestoreUnderALiveInformer(t *testing.T) {
 	defer cancel()
 	putConfigMap(t, client, "kept", "after the snapshot")
 	putConfigMap(t, client, "lost", "x")
-	testwait.True(t, "the informer sees what was written", func() bool {
+	testwait.True(t, "the informer sees the write", func() bool {
 		return told.value("kept") == "after the snapshot" && told.value("lost") == "x"
 	})
 	before := version(t, informer.LastSyncResourceVersion())
@@ -125,7 +125,7 @@ func TestRestoreUnderALiveInformer(t *testing.T) {
 		t.Fatal(err)
 	}
 	server = start(t, controlplane.Config{DataDir: dir, BindAddress: address})
-	testwait.True(t, "the informer sees what was restored", func() bool {
+	testwait.True(t, "the informer sees the restored value", func() bool {
 		return told.value("kept") == "at the snapshot" && told.value("lost") == ""
 	})
 	if now := version(t, informer.LastSyncResourceVersion()); now <= before+int64(etcd.DefaultRevisionBump)/2 {

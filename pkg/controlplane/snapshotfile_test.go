@@ -116,7 +116,7 @@ func testWriteSnapshot(t *testing.T, server *controlplane.Server) {
 		t.Helper()
 		wantEntries(t, dir, append([]string{"a.tar"}, others...)...)
 		if data, err := os.ReadFile(path); err != nil || string(data) != "before" {
-			t.Errorf("%s: the file has %d bytes (%v), want what was in it", what, len(data), err)
+			t.Errorf("%s: the file has %d bytes (%v), want its old content", what, len(data), err)
 		}
 	}
 	cancelled, cancel := context.WithCancel(t.Context())

@@ -60,7 +60,7 @@ func Start(ctx context.Context, temp, program string, args ...string) (_ *Host, 
 	defer func() {
 		if err != nil {
 			stop()
-			_ = h.cmd.Wait() // It ends by itself, and stops what it has started.
+			_ = h.cmd.Wait() // It ends by itself, and stops its children.
 			err = errors.Join(err, h.Close())
 		}
 	}()
