@@ -99,8 +99,8 @@ func (h *health) look(ctx context.Context, c namedCheck) {
 }
 
 // answerCheck returns a check that reads a key from etcd. The key need not exist. A read
-// in a process whose disk hangs may wait for a lock of the database, whatever its context:
-// the check does not wait for it any longer, and starts no second one beside it.
+// in a process whose disk hangs may wait for a lock of the database, whatever its
+// context: the check does not wait for it any longer, and starts no second one beside it.
 func (s *Server) answerCheck() healthz.HealthChecker {
 	key := s.keyspace().Health()
 	timeout := healthTimeout
