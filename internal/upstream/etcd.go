@@ -304,6 +304,20 @@ var etcdEntries = []Entry{
 		Look:    "PrepareJoin leaves the directory as this does when it has asked the others; a member that joins behind a proxy may not start otherwise.",
 	},
 	{
+		Ours:    "pkg/etcd/member.go:(*Member).supervise",
+		Package: "go.etcd.io/etcd/server/v3/etcdserver",
+		Decl:    "errorc",
+		Users:   []string{"NewServer", "(*EtcdServer).run", "(*EtcdServer).stopWithDelay"},
+		Look:    "supervise takes a member of a cluster that stops by itself for a removed one: an error here for another reason needs its own case.",
+	},
+	{
+		Ours:    "pkg/etcd/member.go:(*Member).supervise",
+		Package: "go.etcd.io/etcd/server/v3/etcdserver/api/rafthttp",
+		Decl:    "reportCriticalError",
+		Users:   []string{"(*pipeline).post", "(*snapshotSender).send", "(*streamReader).dial"},
+		Look:    "supervise takes a member of a cluster that stops by itself for a removed one: an error here for another reason needs its own case.",
+	},
+	{
 		Ours:    "internal/etcd/peers/server.go:Serve",
 		Package: "go.etcd.io/etcd/server/v3/embed",
 		Decl:    "(*Etcd).servePeers",

@@ -61,33 +61,39 @@ type Member struct {
 func (m *Member) supervise() {
 	defer close(m.supervised)
 	var err error
-	removed := false
 	select {
 	case <-m.closing:
 		return
 	case <-m.contain.Failed():
-		err = m.contain.Err()
 	case <-m.etcd.Server.StopNotify():
-		select {
-		case <-m.contain.Failed():
-			err = m.contain.Err()
-		default:
-			err = errors.New("the server stopped by itself")
-			// etcd does this only when another member says that this one was removed,
-			// which its own data may not have yet.
-			removed = true
-		}
 	case err = <-m.etcd.Err():
-		if err == nil {
-			err = errors.New("the server stopped by itself")
-		}
 	}
-	if !m.standalone && (removed || peers.Removed(m.etcd.Server)) {
+	switch {
+	case !m.standalone && peers.Removed(m.etcd.Server):
 		err = peers.RemovedError(m.etcd.Server)
+	case !m.contain.OK():
+		err = m.contain.Err()
+	case err == nil && m.isClosing():
+		return
+	case err == nil && !m.standalone:
+		// etcd stops by itself only when it learns that it was removed: from its own
+		// data, or from another member before that.
+		err = peers.RemovedError(m.etcd.Server)
+	case err == nil:
+		err = errors.New("the server stopped by itself")
 	}
 	m.calls.Close()
 	m.gateway.Refuse()
 	m.finish(fieldpath.New("etcd", "", "member failed: %w", err))
+}
+
+func (m *Member) isClosing() bool {
+	select {
+	case <-m.closing:
+		return true
+	default:
+		return false
+	}
 }
 
 // finish closes done, once, with the reason.
