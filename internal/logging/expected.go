@@ -164,6 +164,13 @@ var Expectations = []Expectation{
 		Cause:    regexp.MustCompile(`unexpected items still remain in namespace: \S+ for gvr: `),
 		Why:      "objects with finalizers, and pods in their grace period, delay the deletion of a namespace; its conditions report them",
 	},
+	{
+		Package: "k8s.io/kubernetes/pkg/registry/core/service/ipallocator/controller", File: "repairip.go",
+		Text:     "the ClusterIP [%v]: %s for Service %s/%s is not allocated; repairing",
+		Anywhere: true,
+		Cause:    regexp.MustCompile(`the ClusterIP \[IPv[46]\]: \S+ for Service \S+ is not allocated; repairing\z`),
+		Why:      "the controller's cache has a new Service before its IPAddress; a Service that really has none gets one, and an Event",
+	},
 }
 
 // Faults are lines of etcd that keep their level. Most of etcd's warnings are about
