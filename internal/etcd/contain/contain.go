@@ -16,6 +16,8 @@ import (
 
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
+
+	"github.com/kubembed/kubembed/internal/callstack"
 )
 
 // Containment keeps etcd's fatal and panic messages from ending the process. It is the
@@ -105,17 +107,7 @@ func (c *Containment) Run(f func() error) (err error) {
 // underRun reports whether Run is on the stack of the calling goroutine. It is only
 // called after a failure, so its cost does not matter.
 func underRun() bool {
-	pcs := make([]uintptr, 256)
-	frames := runtime.CallersFrames(pcs[:runtime.Callers(1, pcs)])
-	for {
-		frame, more := frames.Next()
-		if strings.HasSuffix(frame.Function, "contain.(*Containment).Run") {
-			return true
-		}
-		if !more {
-			return false
-		}
-	}
+	return callstack.Any(func(function string) bool { return strings.HasSuffix(function, "contain.(*Containment).Run") })
 }
 
 // entryError converts a log entry to an error that wraps the entry's own.
