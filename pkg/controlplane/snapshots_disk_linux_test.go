@@ -211,7 +211,9 @@ func TestSnapshotsOnTheDiskOfEtcd(t *testing.T) {
 	highest := 0
 	for range 6 {
 		clock.Step(time.Hour)
-		clock.waits(t, time.Hour)
+		if next := clock.next(t); next != time.Hour {
+			t.Fatalf("the next snapshot is after %v, want %v; the log: %v", next, time.Hour, logs.All())
+		}
 		highest = max(highest, len(entries(t, dir)))
 		putConfigMap(t, client, "written", "x")
 		if text := spaceCheck(t, client); text != "" {

@@ -57,13 +57,21 @@ func (a alarm) Reset(d time.Duration) bool {
 // waits checks how long it is until the next snapshot.
 func (c alarmClock) waits(t *testing.T, want time.Duration) {
 	t.Helper()
+	if d := c.next(t); d != want {
+		t.Fatalf("the next snapshot is after %v, want %v", d, want)
+	}
+}
+
+// next waits until the time of the next snapshot is set, and returns how long it is until
+// then.
+func (c alarmClock) next(t *testing.T) time.Duration {
+	t.Helper()
 	select {
 	case d := <-c.set:
-		if d != want {
-			t.Fatalf("the next snapshot is after %v, want %v", d, want)
-		}
+		return d
 	case <-time.After(time.Minute):
 		t.Fatal("no snapshot is taken")
+		return 0
 	}
 }
 

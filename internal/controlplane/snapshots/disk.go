@@ -73,10 +73,11 @@ func (d *Disk) makeRoom(present files, size int64, logger *zap.Logger) error {
 	}
 	size += overhead
 	etcdNeeds, shared := d.shared()
-	want := size
+	want, enough := size, size
 	if shared {
+		want += etcdNeeds + spaceToStart
+		enough += etcdNeeds + spaceToContinue
 		etcdNeeds += spaceToStart
-		want += etcdNeeds
 	}
 	if free >= want {
 		return nil
@@ -86,6 +87,8 @@ func (d *Disk) makeRoom(present files, size int64, logger *zap.Logger) error {
 		if err := d.deleteUntil(want, free, spare, logger); err != nil {
 			return err
 		}
+		// etcd may have used some of it meanwhile.
+		want = enough
 	} else if err := d.relieve(present, logger); err != nil {
 		return err
 	}

@@ -25,12 +25,18 @@ const testCluster = "0a0b0c0d"
 // disk is what a test says of a disk that snapshots share with etcd.
 type disk struct {
 	size, others int64 // of the disk, and what others have written
+	meanwhile    int64 // what others write while snapshots are deleted
 	dir          string
+	seen         int // the number of files
 }
 
 func (d *disk) free(string) (int64, bool) {
-	free := d.size - d.others
 	entries, _ := os.ReadDir(d.dir)
+	if len(entries) < d.seen {
+		d.others += d.meanwhile
+	}
+	d.seen = len(entries)
+	free := d.size - d.others
 	for _, entry := range entries {
 		if info, err := entry.Info(); err == nil {
 			free -= info.Size()
@@ -114,6 +120,7 @@ func TestOldSnapshotsMakeRoom(t *testing.T) {
 		{name: "room for all", disk: disk{size: 300 << 20}, kept: "1 2 3 4"},
 		{name: "room for three", disk: disk{size: 200 << 20}, kept: "2 3 4", gone: "1"},
 		{name: "room for two", disk: disk{size: 190 << 20}, kept: "3 4", gone: "1 2"},
+		{name: "etcd writes while they are deleted", disk: disk{size: 195 << 20, meanwhile: 4 << 20}, kept: "2 3 4", gone: "1"},
 		{name: "no room, whatever is deleted", disk: disk{size: 160 << 20}, kept: "1 2 3", fails: true},
 		{name: "no room for etcd", disk: disk{size: 200 << 20, others: 72 << 20}, kept: "3", gone: "1 2", fails: true},
 		{name: "the newest is empty", disk: disk{size: 180 << 20}, empty: true, kept: "1 2 3", fails: true},
