@@ -75,17 +75,17 @@ func TestWhoMayDoWhat(t *testing.T) {
 		config := fromKubeconfig(t, kubeconfig)
 		config.Host = server.URL()
 		if err := listPods(clientFor(t, config)); err == nil || !strings.Contains(err.Error(), "x509") {
-			t.Errorf("the server was trusted: %v", err)
+			t.Errorf("with another CA: got %v, want an x509 error", err)
 		}
 		config.CAData = server.CABundle()
 		wantStatus(t, "list pods", listPods(clientFor(t, config)), 401)
 	})
 	t.Run("no user", func(t *testing.T) {
 		if kubeconfig, err := server.Kubeconfig(""); err == nil {
-			t.Errorf("%s", kubeconfig)
+			t.Errorf("Kubeconfig without a user: got %s, want an error", kubeconfig)
 		}
 		if kubeconfig, err := server.NodeKubeconfig("not a name!"); err == nil {
-			t.Errorf("%s", kubeconfig)
+			t.Errorf("NodeKubeconfig of no name: got %s, want an error", kubeconfig)
 		}
 	})
 }
@@ -131,12 +131,12 @@ func TestInsecureAddr(t *testing.T) {
 	}
 	var list metav1.TypeMeta
 	if err := json.Unmarshal(body, &list); err != nil || response.StatusCode != http.StatusOK || list.Kind != "NodeList" {
-		t.Errorf("%s: %s, %v", response.Status, body, err)
+		t.Errorf("got %s: %s, %v, want 200 and a NodeList", response.Status, body, err)
 	}
 	http.DefaultClient.CloseIdleConnections()
 
 	if got := start(t, controlplane.Config{}).InsecureURL(); got != "" {
-		t.Errorf("without InsecureAddr, InsecureURL is %q", got)
+		t.Errorf("InsecureURL without InsecureAddr: got %q, want none", got)
 	}
 }
 

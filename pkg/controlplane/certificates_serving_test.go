@@ -235,7 +235,7 @@ func TestServingRequestBeforeNode(t *testing.T) {
 	register(t, kubelet, "n1")
 	cert := wantSigned(t, server, name, x509.ExtKeyUsageServerAuth)
 	if !slices.Equal(cert.DNSNames, []string{"n1"}) {
-		t.Errorf("names: %v", cert.DNSNames)
+		t.Errorf("names: got %v, want [n1]", cert.DNSNames)
 	}
 	// The signing CA is the one on disk.
 	block, _ := pem.Decode(server.KubeletServingCABundle())

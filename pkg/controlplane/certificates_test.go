@@ -121,7 +121,7 @@ func wantDenied(t testing.TB, client kubernetes.Interface, name, reason, message
 	request := waitForRequest(t, client, name, func(r *certificatesv1.CertificateSigningRequest) bool { return len(r.Status.Conditions) > 0 })
 	got := condition(request, certificatesv1.CertificateDenied)
 	if got == nil {
-		t.Fatalf("not denied: %+v", request.Status.Conditions)
+		t.Fatalf("conditions: got %+v, want Denied", request.Status.Conditions)
 	}
 	if got.Reason != reason || !strings.Contains(got.Message, message) {
 		t.Errorf("denied because of %s: %s; want %s: %s", got.Reason, got.Message, reason, message)
@@ -136,7 +136,7 @@ func wantSigned(t testing.TB, server *controlplane.Server, name string, usage x5
 	})
 	block, _ := pem.Decode(request.Status.Certificate)
 	if block == nil {
-		t.Fatalf("not signed: %+v", request.Status.Conditions)
+		t.Fatalf("got no certificate and the conditions %+v, want a certificate", request.Status.Conditions)
 	}
 	cert, err := x509.ParseCertificate(block.Bytes)
 	if err != nil {
@@ -153,10 +153,10 @@ func wantSigned(t testing.TB, server *controlplane.Server, name string, usage x5
 		t.Error(err)
 	}
 	if _, err := cert.Verify(x509.VerifyOptions{Roots: others, KeyUsages: []x509.ExtKeyUsage{usage}}); err == nil {
-		t.Errorf("%s is trusted by clients of the other CA", cert.Subject)
+		t.Errorf("%s verified by the other CA: got no error, want one", cert.Subject)
 	}
 	if cert.IsCA || !slices.Equal(cert.ExtKeyUsage, []x509.ExtKeyUsage{usage}) {
-		t.Errorf("IsCA: %v, usages: %v", cert.IsCA, cert.ExtKeyUsage)
+		t.Errorf("got IsCA %v and usages %v, want false and [%v]", cert.IsCA, cert.ExtKeyUsage, usage)
 	}
 	return cert
 }
@@ -173,7 +173,7 @@ func wantVerdictLogged(t testing.TB, logs *observer.ObservedLogs, message string
 		})
 	})
 	if err != nil {
-		t.Errorf("not in the log: %s %s", message, name)
+		t.Errorf("log: got no %q of %s, want one", message, name)
 	}
 }
 
@@ -223,7 +223,7 @@ func TestJoinTokenRequests(t *testing.T) {
 		name := request.create(t, client)
 		cert := wantSigned(t, server, name, x509.ExtKeyUsageClientAuth)
 		if cert.Subject.CommonName != "system:node:n1" || !slices.Equal(cert.Subject.Organization, []string{"system:nodes"}) || !request.key.PublicKey.Equal(cert.PublicKey) {
-			t.Errorf("the certificate is for %s", cert.Subject)
+			t.Errorf("subject: got %s, want system:node:n1 of system:nodes, with the key of the request", cert.Subject)
 		}
 		if got := time.Until(cert.NotAfter).Round(time.Hour); got != 30*24*time.Hour {
 			t.Errorf("valid for %s, want 30 days", got)
@@ -314,7 +314,7 @@ func TestNodeClientRequests(t *testing.T) {
 		if !slices.ContainsFunc(strings.Split(string(lines), "\n"), func(line string) bool {
 			return strings.Contains(line, `"user":{"username":"system:kube-controller-manager"`) && strings.Contains(line, `"subresource":"`+subresource+`"`)
 		}) {
-			t.Errorf("the audit log does not say who wrote the %s", subresource)
+			t.Errorf("audit log: got no %s written by system:kube-controller-manager, want one", subresource)
 		}
 	}
 }
@@ -351,16 +351,16 @@ func TestApprovalByHand(t *testing.T) {
 		return condition(r, certificatesv1.CertificateFailed) != nil
 	})
 	if got := condition(request, certificatesv1.CertificateFailed).Message; !strings.Contains(got, "invalid usage") {
-		t.Errorf("failed because of %s", got)
+		t.Errorf("Failed: got %s, want invalid usage", got)
 	}
 	good := ours.create(t, client)
 	approve(good)
 	if cert := wantSigned(t, server, good, x509.ExtKeyUsageClientAuth); cert.Subject.CommonName != "jane" {
-		t.Errorf("the certificate is for %s", cert.Subject)
+		t.Errorf("subject: got %s, want jane", cert.Subject)
 	}
 	// The signer would have signed it earlier.
 	request = waitForRequest(t, client, foreign, func(*certificatesv1.CertificateSigningRequest) bool { return true })
 	if len(request.Status.Certificate) > 0 || len(request.Status.Conditions) != 1 {
-		t.Errorf("a request for another signer: %+v", request.Status)
+		t.Errorf("a request for another signer: got %+v, want one condition and no certificate", request.Status)
 	}
 }

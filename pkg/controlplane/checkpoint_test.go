@@ -74,17 +74,17 @@ func TestRollbackRestoresObjects(t *testing.T) {
 		t.Fatal(err)
 	}
 	if again.GetUID() != widget.GetUID() {
-		t.Errorf("the widget is another one")
+		t.Errorf("UID of the widget: got %s, want %s", again.GetUID(), widget.GetUID())
 	}
 	after, err := client.CoreV1().ConfigMaps("default").Get(t.Context(), "kept", metav1.GetOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}
 	if after.UID != before.UID || after.Data["k"] != "v" {
-		t.Errorf("the config map is another one: %v", after)
+		t.Errorf("config map: got UID %s and %v, want UID %s and k=v", after.UID, after.Data, before.UID)
 	}
 	if _, err := widgets(t, server).Create(t.Context(), newWidget("new"), metav1.CreateOptions{}); err != nil {
-		t.Errorf("a restored definition does not work: %v", err)
+		t.Errorf("a restored CRD does not work: %v", err)
 	}
 }
 
@@ -130,7 +130,7 @@ func TestRollbackIsSeenByWatches(t *testing.T) {
 	for event := range events.ResultChan() {
 		object, ok := event.Object.(*corev1.ConfigMap)
 		if !ok {
-			t.Fatalf("%s %v", event.Type, event.Object)
+			t.Fatalf("got %s %v, want an event of a ConfigMap", event.Type, event.Object)
 		}
 		if object.Name == "last" {
 			break
@@ -170,14 +170,14 @@ func TestRollbackNamesKeysThatKeepChanging(t *testing.T) {
 		cancel()
 	}
 	if err == nil || !strings.Contains(err.Error(), "/registry/configmaps/default/busy-") || !strings.Contains(err.Error(), "enough") {
-		t.Errorf("Restore: %v", err)
+		t.Errorf(`Restore: got %v, want an error that names a key and says "enough"`, err)
 	}
 	stop()
 	writer.Wait()
 	restore(t, saved)
 	for i := range 4 {
 		if _, err := client.CoreV1().ConfigMaps("default").Get(t.Context(), fmt.Sprint("busy-", i), metav1.GetOptions{}); !apierrors.IsNotFound(err) {
-			t.Errorf("after Restore: %v", err)
+			t.Errorf("after Restore: got %v, want not found", err)
 		}
 	}
 }
@@ -197,7 +197,7 @@ func TestCheckpointsAreIndependent(t *testing.T) {
 	want := func(name string, there bool) {
 		t.Helper()
 		if _, err := client.Get(t.Context(), name, metav1.GetOptions{}); apierrors.IsNotFound(err) == there {
-			t.Errorf("%s: %v", name, err)
+			t.Errorf("%s: got error %v, want found: %t", name, err, there)
 		}
 	}
 	create("a")
@@ -222,10 +222,10 @@ func TestRollbackAfterClose(t *testing.T) {
 	saved := checkpoint(t, server)
 	closeServer(t, server)
 	if err := saved.Rollback(t.Context()); err == nil {
-		t.Error("Rollback after Close: got no error")
+		t.Error("Rollback after Close: got no error, want one")
 	}
 	if _, err := server.Checkpoint(t.Context()); err == nil {
-		t.Error("Checkpoint after Close: got no error")
+		t.Error("Checkpoint after Close: got no error, want one")
 	}
 }
 
@@ -257,7 +257,7 @@ func TestRollbackWhileCRDIsDeleted(t *testing.T) { // not parallel: it counts go
 	restore(t, saved)
 	crd, err := definitions.Get(t.Context(), "widgets.example.com", metav1.GetOptions{})
 	if err != nil || crd.DeletionTimestamp != nil {
-		t.Fatalf("the CRD: %+v, %v", crd, err)
+		t.Fatalf("CRD: got %+v, %v, want one that nothing deletes", crd, err)
 	}
 	// The finalizer has ended: it does not delete the CRD after the rollback.
 	list, err := widgets(t, server).List(t.Context(), metav1.ListOptions{})
@@ -265,6 +265,6 @@ func TestRollbackWhileCRDIsDeleted(t *testing.T) { // not parallel: it counts go
 		t.Errorf("%d widgets are there, want 20: %v", len(list.Items), err)
 	}
 	if n := stacks(t, "finalizer.(*CRDFinalizer).deleteInstances"); n != 0 {
-		t.Errorf("%d finalizers are still running", n)
+		t.Errorf("running finalizers: got %d, want 0", n)
 	}
 }

@@ -38,7 +38,7 @@ func TestRollbackWaitsForWrites(t *testing.T) {
 		if err == nil {
 			err = response.Body.Close()
 			if response.StatusCode != http.StatusCreated {
-				t.Errorf("create: %s", response.Status)
+				t.Errorf("create: got %s, want 201", response.Status)
 			}
 		}
 		created <- err

@@ -139,7 +139,7 @@ func TestCopyOfClientConfigIsObeyed(t *testing.T) {
 			t.Errorf("%s, by value: %q, want %q", test.name, got, test.want)
 		}
 		if got := userOf(t, client); got != "kubernetes-admin" {
-			t.Errorf("%s: the user of the existing client: got %q", test.name, got)
+			t.Errorf("%s: the user of the existing client: got %q, want kubernetes-admin", test.name, got)
 		}
 	}
 
@@ -188,7 +188,7 @@ func TestClientConfigIsLikeEnvtests(t *testing.T) {
 	server := start(t, controlplane.Config{})
 	config := server.ClientConfig()
 	if config.Host != server.URL()+"/" || config.BearerToken != "" || !slices.Equal(config.CAData, server.CABundle()) {
-		t.Errorf("%s with token %q", config.Host, config.BearerToken)
+		t.Errorf("got host %s and token %q, want %s/, no token and the CA of the control plane", config.Host, config.BearerToken, server.URL())
 	}
 	// Like Cluster API (util/kubeconfig.FromEnvTestConfig).
 	made := clientcmdapi.Config{
@@ -203,17 +203,17 @@ func TestClientConfigIsLikeEnvtests(t *testing.T) {
 	}
 	client := clientFor(t, fromKubeconfig(t, data))
 	if got := userOf(t, client); got != "kubernetes-admin" {
-		t.Errorf("the user of a kubeconfig: %q", got)
+		t.Errorf("the user of a kubeconfig: got %q, want kubernetes-admin", got)
 	}
 	createPod(t, client, "by-kubeconfig")
 	// Copies do not share slices.
 	config.CertData[0], config.KeyData[0], config.CAData[0] = 0, 0, 0
 	if got := whoami(t, server.ClientConfig()); got != "kubernetes-admin" {
-		t.Errorf("after a copy was changed: %q", got)
+		t.Errorf("the user after a copy was changed: got %q, want kubernetes-admin", got)
 	}
 	for _, text := range []string{server.ClientConfig().String(), server.ClientConfig().GoString()} {
 		if strings.Contains(text, "PRIVATE KEY") {
-			t.Errorf("it shows its key: %s", text)
+			t.Errorf("got a text with the key, want none: %s", text)
 		}
 	}
 	// HTTP paths of client-go, with and without a leading slash.
@@ -231,7 +231,7 @@ func TestClientConfigIsLikeEnvtests(t *testing.T) {
 			t.Fatal(err)
 		}
 		if response.StatusCode != http.StatusOK || request.Header.Get("Authorization") != "" {
-			t.Errorf("%s: %s, and the request has %v", address, response.Status, request.Header)
+			t.Errorf("%s: got %s and a request with %v, want 200 and no Authorization", address, response.Status, request.Header)
 		}
 		if err := response.Body.Close(); err != nil {
 			t.Error(err)
@@ -249,17 +249,17 @@ func TestClientConfigAfterClose(t *testing.T) {
 	network := rest.CopyConfig(old)
 	network.NextProtos = []string{"http/1.1"}
 	if got := whoami(t, network); got != "kubernetes-admin" {
-		t.Fatal(got)
+		t.Fatalf("the user over the network: got %s, want kubernetes-admin", got)
 	}
 	closeServer(t, first)
 	start(t, controlplane.Config{BindAddress: hostPort(t, first.URL())})
 	for name, got := range map[string]string{"a client": userOf(t, client), "the configuration": whoami(t, old)} {
 		if !strings.Contains(got, "the control plane is stopped") {
-			t.Errorf("%s of the first control plane: %q", name, got)
+			t.Errorf("%s of the first control plane: got %q, want that it is stopped", name, got)
 		}
 	}
 	if got := whoami(t, network); !strings.Contains(got, "certificate signed by unknown authority") {
-		t.Errorf("a copy that goes over the network: %q", got)
+		t.Errorf("a copy that goes over the network: got %q, want an unknown authority", got)
 	}
 }
 
@@ -269,7 +269,7 @@ func TestClientConfigIsRenewed(t *testing.T) {
 	a := startAging(t, nil)
 	early := a.ClientConfig()
 	if again := a.ClientConfig(); !slices.Equal(again.CertData, early.CertData) {
-		t.Error("each configuration has a certificate of its own")
+		t.Error("got a certificate for each configuration, want one for all")
 	}
 	for range 14 {
 		a.clock.set(a.clock.Now().Add(month))
@@ -280,9 +280,9 @@ func TestClientConfigIsRenewed(t *testing.T) {
 		t.Fatal(err)
 	}
 	if left := certificate.NotAfter.Sub(a.clock.Now()); left < 100*24*time.Hour {
-		t.Errorf("a new configuration is valid for %s", left)
+		t.Errorf("validity of a new configuration: got %s, want at least 100 days", left)
 	}
 	if got := whoami(t, early); got != "kubernetes-admin" {
-		t.Errorf("the user of a configuration of fourteen months ago: got %q", got)
+		t.Errorf("the user of a configuration of fourteen months ago: got %q, want kubernetes-admin", got)
 	}
 }

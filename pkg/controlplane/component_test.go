@@ -58,10 +58,10 @@ func TestValidateAsksComponents(t *testing.T) {
 				return
 			}
 			if _, started := controlplane.Start(t.Context(), cfg); started == nil || started.Error() != err.Error() {
-				t.Errorf("Start: %v, Validate: %v", started, err)
+				t.Errorf("Start: got %v, want what Validate returns: %v", started, err)
 			}
 			if strings.Count(err.Error(), "one: invalid Config") > 0 {
-				t.Errorf("it names the component twice: %v", err)
+				t.Errorf("got %v, want the component named once", err)
 			}
 		})
 	}

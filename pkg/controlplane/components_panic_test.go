@@ -52,7 +52,7 @@ func TestPanicInAGoroutineOfAComponent(t *testing.T) {
 			close(now)
 			<-server.Done()
 			if err := server.Err(); err == nil || !strings.Contains(err.Error(), "component bad: panicked: boom") {
-				t.Errorf("Err: %v", err)
+				t.Errorf("Err: got %v, want component bad: panicked: boom", err)
 			}
 			if _, err := admin(t, other).CoreV1().Namespaces().Get(t.Context(), corev1.NamespaceDefault, metav1.GetOptions{}); err != nil {
 				t.Errorf("another control plane: %v", err)

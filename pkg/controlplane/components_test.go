@@ -89,17 +89,17 @@ func TestComponent(t *testing.T) {
 		t.Fatal(err)
 	}
 	if got, _ := before.Load().(string); !strings.Contains(got, "not ready") {
-		t.Errorf("/readyz/component/one before it is ready: %q", got)
+		t.Errorf("/readyz/component/one before it is ready: got %q, want not ready", got)
 	}
 	if got := who.Load(); got != "system:one[system:masters system:authenticated]one-1" && got != "system:one[system:authenticated system:masters]one-1" {
-		t.Errorf("the component is %v", got)
+		t.Errorf("user of the component: got %v, want system:one of system:masters", got)
 	}
 	if got := readyz(t.Context(), admin(t, server), ""); !strings.Contains(got, "[+]component/one ok") || !strings.Contains(got, "[+]component/two ok") {
-		t.Errorf("/readyz: %s", got)
+		t.Errorf("/readyz: got %s, want both components ok", got)
 	}
 	closeServer(t, server)
 	if last.Load() != "<nil>" {
-		t.Errorf("the last request of the component: %v", last.Load())
+		t.Errorf("the last request of the component: got %v, want no error", last.Load())
 	}
 	if server.Err() != nil {
 		t.Error(server.Err())
@@ -127,7 +127,7 @@ func TestComponentFailsAtStart(t *testing.T) {
 			cfg.Logger = zap.New(core)
 			_ = wantError(t, cfg, failure.want)
 			if left := entries(t, temp); len(left) != 0 {
-				t.Errorf("left behind: %v", left)
+				t.Errorf("left behind: got %v, want nothing", left)
 			}
 			wantOpenFiles(t, files)
 			if err := leaks(goroutines); err != nil {
@@ -135,7 +135,7 @@ func TestComponentFailsAtStart(t *testing.T) {
 			}
 			stacks := logs.FilterField(zap.String("component", "bad")).Len()
 			if (name == "panic") != (stacks == 1) {
-				t.Errorf("%d stacks in the log", stacks)
+				t.Errorf("stacks in the log: got %d, want 1 after a panic and 0 otherwise", stacks)
 			}
 		})
 	}
@@ -174,10 +174,10 @@ func TestComponentNeverReady(t *testing.T) {
 		return nil
 	}}))
 	if !errors.Is(err, why) || !strings.Contains(fmt.Sprint(err), "not ready: component ") || !strings.Contains(fmt.Sprint(err), "slow") {
-		t.Errorf("Start: %v", err)
+		t.Errorf("Start: got %v, want %v and that component slow is not ready", err, why)
 	}
 	if left := entries(t, temp); len(left) != 0 {
-		t.Errorf("left behind: %v", left)
+		t.Errorf("left behind: got %v, want nothing", left)
 	}
 	if err := leaks(goroutines); err != nil {
 		t.Error(err)
@@ -198,10 +198,10 @@ func TestComponentIgnoresItsEnd(t *testing.T) {
 	}
 	err = server.Close()
 	if err == nil || !strings.Contains(err.Error(), "still running") || !strings.Contains(err.Error(), "component unresponsive") {
-		t.Errorf("Close: %v", err)
+		t.Errorf("Close: got %v, want that component unresponsive is still running", err)
 	}
 	if left := entries(t, temp); len(left) != 0 {
-		t.Errorf("left behind: %v", left)
+		t.Errorf("left behind: got %v, want nothing", left)
 	}
 	wantOpenFiles(t, files)
 	close(release)

@@ -105,7 +105,7 @@ func TestFewOpenFiles(t *testing.T) {
 		t.Error(line)
 	}
 	if left := entries(t, dir); len(left) > 0 {
-		t.Errorf("left: %v", left)
+		t.Errorf("left behind: got %v, want nothing", left)
 	}
 }
 
@@ -169,7 +169,7 @@ func TestMoreConnectionsThanFiles(t *testing.T) {
 			}
 			logs, err := filepath.Glob(filepath.Join(dir, "data", "etcd", "member", "wal", "*.wal"))
 			if err != nil || writes > 100 && len(logs) < 2 {
-				t.Errorf("the log of etcd was not rotated: %v, %v", logs, err)
+				t.Errorf("etcd's log files: got %v, %v, want at least 2 after %d writes", logs, err, writes)
 			}
 			snapshots := entries(t, filepath.Join(dir, "snapshots"))
 			within(t, "another snapshot", func() bool {
@@ -194,7 +194,7 @@ func TestMoreConnectionsThanFiles(t *testing.T) {
 				"kubembed_connections_limit ", "kubembed_connections ",
 			} {
 				if !strings.Contains(string(metrics), "\n"+want) {
-					t.Errorf("no metric %s", want)
+					t.Errorf("metrics: got no %s, want it", want)
 				}
 			}
 			crowd.leave()
@@ -202,11 +202,11 @@ func TestMoreConnectionsThanFiles(t *testing.T) {
 				t.Fatal(err)
 			}
 			if line := p.readLine(t); line != "closed: <nil>" {
-				t.Errorf("%s\n%s", line, &p.stderr)
+				t.Errorf("got %q, want \"closed: <nil>\"\n%s", line, &p.stderr)
 			}
 			_ = p.Wait()
 			if lines := strings.Count(p.stderr.String(), "connections were closed"); lines < 1 || lines > 20 {
-				t.Errorf("%d lines of closed connections in the log", lines)
+				t.Errorf("lines about closed connections in the log: got %d, want 1 to 20", lines)
 			}
 		})
 	}

@@ -43,7 +43,7 @@ func TestOwnerReferences(t *testing.T) {
 					t.Fatal(err)
 				}
 				if _, _, err := o.get(); isGone(err) != nil {
-					t.Errorf("the owner is not deleted at once: %v", err)
+					t.Errorf("the owner: got error %v, want not found", err)
 				}
 				wantDependentGone(t, client, prefix+"-background-dependent")
 			})
@@ -64,7 +64,7 @@ func TestOwnerReferences(t *testing.T) {
 				})
 				finalizers, deleted, err := o.get()
 				if err != nil || !deleted || len(finalizers) != 1 || finalizers[0] != metav1.FinalizerDeleteDependents {
-					t.Errorf("the owner does not wait: %v, %v, %v", finalizers, deleted, err)
+					t.Errorf("the owner: got finalizers %v, deleted %v, error %v, want it to wait with %s", finalizers, deleted, err, metav1.FinalizerDeleteDependents)
 				}
 				if _, err := client.CoreV1().ConfigMaps("default").Patch(t.Context(), name, types.MergePatchType,
 					[]byte(`{"metadata":{"finalizers":null}}`), metav1.PatchOptions{}); err != nil {
@@ -89,7 +89,7 @@ func TestOwnerReferences(t *testing.T) {
 				})
 				d, err := client.CoreV1().ConfigMaps("default").Get(t.Context(), name, metav1.GetOptions{})
 				if err != nil || d.DeletionTimestamp != nil || len(d.OwnerReferences) != 0 {
-					t.Errorf("the orphan: %+v, %v", d, err)
+					t.Errorf("the orphan: got %+v, %v, want it without owners", d, err)
 				}
 			})
 		})

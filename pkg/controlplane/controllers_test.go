@@ -56,7 +56,7 @@ func TestNewNamespace(t *testing.T) {
 		t.Fatal(err)
 	}
 	if pod.Spec.ServiceAccountName != "default" || len(pod.Spec.Volumes) != 1 || pod.Spec.Volumes[0].Projected == nil {
-		t.Errorf("the pod has no token: %+v", pod.Spec)
+		t.Errorf("pod: got %+v, want the service account default and its token", pod.Spec)
 	}
 	testwait.Until(t, "the root CA", func(context.Context) error {
 		ca, err := client.CoreV1().ConfigMaps("new").Get(t.Context(), "kube-root-ca.crt", metav1.GetOptions{})
@@ -78,13 +78,13 @@ func TestSystemNamespacesAreComplete(t *testing.T) {
 		}
 		ca, err := client.CoreV1().ConfigMaps(namespace).Get(t.Context(), "kube-root-ca.crt", metav1.GetOptions{})
 		if err != nil || ca.Data["ca.crt"] != string(server.CABundle()) {
-			t.Errorf("%s: %+v, %v", namespace, ca, err)
+			t.Errorf("kube-root-ca.crt in %s: got %+v, %v, want the CA of the control plane", namespace, ca, err)
 		}
 	}
 	for _, name := range []string{"admin", "edit", "view"} {
 		role, err := client.RbacV1().ClusterRoles().Get(t.Context(), name, metav1.GetOptions{})
 		if err != nil || len(role.Rules) == 0 {
-			t.Errorf("clusterrole %s: %+v, %v", name, role.Rules, err)
+			t.Errorf("clusterrole %s: got rules %+v, error %v, want rules", name, role.Rules, err)
 		}
 	}
 }
@@ -122,7 +122,7 @@ func TestAggregatedClusterRole(t *testing.T) {
 		return nil
 	})
 	if got, want := fmt.Sprint(after), fmt.Sprint(append(before["view"], rule)); got != want {
-		t.Errorf("view before, and the rule: %s\nafter: %s", want, got)
+		t.Errorf("view: got %s, want the rules of before and the new one: %s", got, want)
 	}
 	for _, name := range roles[1:] {
 		testwait.Until(t, "the rule in "+name, func(context.Context) error {
@@ -168,7 +168,7 @@ func TestNothingIsLeftToAggregate(t *testing.T) {
 	}
 	for _, role := range roles {
 		if now := read(role.Name); now.ResourceVersion != role.ResourceVersion {
-			t.Errorf("clusterrole %s has been written: %v", role.Name, now)
+			t.Errorf("clusterrole %s: got %v, want it as it was at resource version %s", role.Name, now, role.ResourceVersion)
 		}
 	}
 }
@@ -232,7 +232,7 @@ func TestResourceQuota(t *testing.T) {
 	used("pods", "1")
 	_, err = client.CoreV1().Pods("default").Create(t.Context(), newPod("second"), metav1.CreateOptions{})
 	if !apierrors.IsForbidden(err) || !strings.Contains(err.Error(), "exceeded quota") {
-		t.Errorf("one pod too many: %v", err)
+		t.Errorf("one pod too many: got %v, want exceeded quota", err)
 	}
 	if err := client.CoreV1().Pods("default").Delete(t.Context(), "first", metav1.DeleteOptions{}); err != nil {
 		t.Fatal(err)
@@ -348,10 +348,10 @@ func TestNamespaceDeletion(t *testing.T) {
 	createNamespace(t, client, "full")
 	list, err := client.CoreV1().Pods("full").List(t.Context(), metav1.ListOptions{})
 	if err != nil || len(list.Items) != 0 {
-		t.Errorf("pods: %v, %v", list.Items, err)
+		t.Errorf("pods: got %v, %v, want none", list.Items, err)
 	}
 	if got := podNames(t, client); !slices.Equal(got, []string{"elsewhere"}) {
-		t.Errorf("pods: %v", got)
+		t.Errorf("pods: got %v, want [elsewhere]", got)
 	}
 }
 
@@ -372,7 +372,7 @@ func TestNamespaceDeletionIsFinishedAfterRestart(t *testing.T) {
 	client := admin(t, start(t, cfg))
 	namespace, err := client.CoreV1().Namespaces().Get(t.Context(), "full", metav1.GetOptions{})
 	if err != nil || namespace.Status.Phase != corev1.NamespaceTerminating {
-		t.Fatalf("%+v, %v: the deletion was not interrupted", namespace, err)
+		t.Fatalf("namespace: got %+v, %v, want Terminating: the deletion was not interrupted", namespace, err)
 	}
 	wantNamespaceGone(t, client, "full")
 }
@@ -383,15 +383,15 @@ func TestWithoutCoreControllers(t *testing.T) {
 	client := admin(t, server)
 	pod := createPod(t, client, "first")
 	if pod.Spec.ServiceAccountName != "" {
-		t.Errorf("the pod has the service account %q", pod.Spec.ServiceAccountName)
+		t.Errorf("service account of the pod: got %q, want none", pod.Spec.ServiceAccountName)
 	}
 	accounts, err := client.CoreV1().ServiceAccounts("").List(t.Context(), metav1.ListOptions{})
 	if err != nil || len(accounts.Items) != 0 {
-		t.Errorf("service accounts: %v, %v", accounts.Items, err)
+		t.Errorf("service accounts: got %v, %v, want none", accounts.Items, err)
 	}
 	for _, name := range []string{"internal/controllers.", "internal/certificates."} {
 		if runs(name) {
-			t.Errorf("goroutines of %s", name)
+			t.Errorf("got goroutines of %s, want none", name)
 		}
 	}
 }

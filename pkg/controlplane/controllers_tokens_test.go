@@ -64,7 +64,7 @@ func TestBootstrapTokens(t *testing.T) {
 		_, last = secrets.Get(t.Context(), "bootstrap-token-stale0", metav1.GetOptions{})
 		return last != nil
 	}); err != nil || !apierrors.IsNotFound(last) {
-		t.Errorf("the expired token is still there: %v, %v", err, last)
+		t.Errorf("the expired token: got %v, %v, want not found", err, last)
 	}
 	var data map[string]string
 	err := lifecycle.Poll(ctx, func() bool {
@@ -76,10 +76,10 @@ func TestBootstrapTokens(t *testing.T) {
 		return data[bootstrapapi.JWSSignatureKeyPrefix+"fresh0"] != ""
 	})
 	if err != nil {
-		t.Fatalf("cluster-info is not signed: %v: %v", err, data)
+		t.Fatalf("cluster-info: got %v, %v, want it signed", err, data)
 	}
 	if !jws.DetachedTokenIsValid(data[bootstrapapi.JWSSignatureKeyPrefix+"fresh0"], "the kubeconfig", "fresh0", "0123456789abcdef") {
-		t.Errorf("cluster-info: %v", data)
+		t.Errorf("cluster-info: got %v, want a signature by token fresh0", data)
 	}
 	if _, err := secrets.Get(t.Context(), "bootstrap-token-fresh0", metav1.GetOptions{}); err != nil {
 		t.Error(err)
@@ -118,7 +118,7 @@ func TestCertificateControllersWithout(t *testing.T) {
 			for _, entry := range logs.All() {
 				source := fmt.Sprint(entry.ContextMap()["source"])
 				if entry.LoggerName == "certificates" || strings.HasPrefix(source, "certificate_controller.go:") {
-					t.Errorf("in the log: %s %v", entry.Message, entry.ContextMap())
+					t.Errorf("log: got %s %v, want nothing of the certificate controllers", entry.Message, entry.ContextMap())
 				}
 			}
 		})

@@ -51,7 +51,7 @@ func TestRestartKeepsObjects(t *testing.T) {
 			return
 		}
 		if after.GetUID() != before.GetUID() || after.GetResourceVersion() != before.GetResourceVersion() {
-			t.Errorf("%s is %s at %s, was %s at %s", what, after.GetUID(), after.GetResourceVersion(), before.GetUID(), before.GetResourceVersion())
+			t.Errorf("%s: got %s at %s, want %s at %s", what, after.GetUID(), after.GetResourceVersion(), before.GetUID(), before.GetResourceVersion())
 		}
 	}
 	podAfter, err := client.CoreV1().Pods("default").Get(ctx, "kept", metav1.GetOptions{})
@@ -59,13 +59,13 @@ func TestRestartKeepsObjects(t *testing.T) {
 	secretAfter, err := client.CoreV1().Secrets("default").Get(ctx, "kept", metav1.GetOptions{})
 	same("secret", secret, secretAfter, err)
 	if string(secretAfter.Data["key"]) != "value" {
-		t.Errorf("the secret holds %q", secretAfter.Data)
+		t.Errorf("the secret: got %q, want key=value", secretAfter.Data)
 	}
 	// Served right after Start, like everything else.
 	widgetAfter, err := widgets(t, server).Get(ctx, "kept", metav1.GetOptions{})
 	same("custom resource", widget, widgetAfter, err)
 	if size, _, _ := unstructured.NestedString(widgetAfter.Object, "spec", "size"); size != "large" {
-		t.Errorf("the custom resource is %v", widgetAfter)
+		t.Errorf("the custom resource: got %v, want size large", widgetAfter)
 	}
 }
 
@@ -97,7 +97,7 @@ func TestRestartKeepsIdentities(t *testing.T) {
 
 	server = start(t, controlplane.Config{DataDir: dir, BindAddress: address})
 	if !bytes.Equal(server.CABundle(), ca) {
-		t.Error("got another CA")
+		t.Error("got another CA, want the one of before")
 	}
 	wantUser(t, clientFor(t, fromKubeconfig(t, kubeconfig)), "jane", "system:masters")
 	wantUser(t, robot(server), "system:serviceaccount:default:robot", "system:serviceaccounts:default")
@@ -119,7 +119,7 @@ func TestDataDirIsPrivate(t *testing.T) {
 			return err
 		}
 		if info.Mode().Perm()&0o077 != 0 {
-			t.Errorf("%s has mode %v", path, info.Mode())
+			t.Errorf("mode of %s: got %v, want nothing for others", path, info.Mode())
 		}
 		if strings.HasSuffix(path, ".key") {
 			keys++
@@ -127,7 +127,7 @@ func TestDataDirIsPrivate(t *testing.T) {
 		return nil
 	})
 	if err != nil || keys < 3 {
-		t.Errorf("%d keys, %v", keys, err)
+		t.Errorf("keys: got %d, %v, want at least 3", keys, err)
 	}
 	for path, want := range map[string]fs.FileMode{
 		dir: 0o700, filepath.Join(dir, "pki"): 0o700, filepath.Join(dir, "etcd"): 0o700, filepath.Join(dir, "pki", "ca.key"): 0o600,
@@ -186,14 +186,14 @@ func TestRestartRepairsRBAC(t *testing.T) {
 		t.Fatal(err)
 	}
 	if ok, missing := validation.Covers(node.Rules, append(granted, own)); !ok {
-		t.Errorf("system:node lacks %v", missing)
+		t.Errorf("rules that system:node lacks: got %v, want none", missing)
 	}
 	scheduler, err := roles.Get(ctx, "system:kube-scheduler", metav1.GetOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}
 	if len(scheduler.Rules) != 1 || scheduler.Rules[0].String() != own.String() {
-		t.Errorf("system:kube-scheduler, with autoupdate off, has %v", scheduler.Rules)
+		t.Errorf("system:kube-scheduler, with autoupdate off: got %v, want [%s]", scheduler.Rules, own.String())
 	}
 }
 
@@ -218,6 +218,6 @@ func TestCloseKeepsOnlyWhatLasts(t *testing.T) {
 	dir := t.TempDir()
 	closeServer(t, start(t, controlplane.Config{DataDir: dir}))
 	if got := entries(t, dir); !slices.Equal(got, []string{"cluster.json", "etcd", "lock", "pki", "ports.json"}) {
-		t.Errorf("the directory holds %v", got)
+		t.Errorf("the directory: got %v, want cluster.json, etcd, lock, pki and ports.json", got)
 	}
 }

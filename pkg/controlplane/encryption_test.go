@@ -61,17 +61,17 @@ func readPlaintext(t *testing.T, server *controlplane.Server, name string) {
 	ctx, client := t.Context(), admin(t, server)
 	secret, err := client.CoreV1().Secrets("default").Get(ctx, name, metav1.GetOptions{})
 	if err != nil || string(secret.Data["key"]) != plaintext+"-secrets" {
-		t.Errorf("secret: %v, %q", err, secret.Data)
+		t.Errorf("secret: got %v, %q, want %s", err, secret.Data, plaintext+"-secrets")
 	}
 	configMap, err := client.CoreV1().ConfigMaps("default").Get(ctx, name, metav1.GetOptions{})
 	if err != nil || configMap.Data["key"] != plaintext+"-configmaps" {
-		t.Errorf("config map: %v, %q", err, configMap.Data)
+		t.Errorf("config map: got %v, %q, want %s", err, configMap.Data, plaintext+"-configmaps")
 	}
 	widget, err := widgets(t, server).Get(ctx, name, metav1.GetOptions{})
 	if err != nil {
 		t.Errorf("widget: %v", err)
 	} else if size, _, _ := unstructured.NestedString(widget.Object, "spec", "size"); size != plaintext+"-widgets.example.com" {
-		t.Errorf("widget: %q", size)
+		t.Errorf("widget: got %q, want %s", size, plaintext+"-widgets.example.com")
 	}
 }
 
@@ -120,7 +120,7 @@ func TestEncryptionAtRest(t *testing.T) {
 			readPlaintext(t, server, "first")
 			for _, secret := range []string{string(key(1, 16)), base64.StdEncoding.EncodeToString(key(1, 15))} {
 				if found := grep(t, dir, secret); len(found) > 0 {
-					t.Errorf("the key is in %v", found)
+					t.Errorf("files with the key: got %v, want none", found)
 				}
 			}
 			closeServer(t, server)
@@ -145,7 +145,7 @@ func TestEncryptionKeyRotation(t *testing.T) {
 	clear := start(t, controlplane.Config{DataDir: dir})
 	writePlaintext(t, clear, "first")
 	if n, err := clear.Reencrypt(t.Context()); n != 0 || err != nil {
-		t.Errorf("without encryption %d objects were written, %v", n, err)
+		t.Errorf("objects written without encryption: got %d, %v, want 0", n, err)
 	}
 	closeServer(t, clear)
 	for _, step := range []struct {
@@ -166,12 +166,12 @@ func TestEncryptionKeyRotation(t *testing.T) {
 		readPlaintext(t, server, "first")
 		written, err := server.Reencrypt(t.Context())
 		if err != nil || (written > 0) != step.writes {
-			t.Errorf("%s: %d objects written, %v", step.name, written, err)
+			t.Errorf("%s: got %d objects written, %v, want some: %t", step.name, written, err, step.writes)
 		}
 		readPlaintext(t, server, "first")
 		if again, err := server.Reencrypt(t.Context()); again != 0 || err != nil {
 			// Leases are written all the time, by then with the right key.
-			t.Errorf("%s: %d objects written again, %v", step.name, again, err)
+			t.Errorf("%s: got %d objects written again, %v, want 0", step.name, again, err)
 		}
 		closeServer(t, server)
 		if t.Failed() {
@@ -237,7 +237,7 @@ func TestReencryptBesideWriters(t *testing.T) {
 		}
 	}
 	if n, err := server.Reencrypt(ctx); n != 0 || err != nil {
-		t.Errorf("%d objects were left out, %v", n, err)
+		t.Errorf("objects left out: got %d, %v, want 0", n, err)
 	}
 }
 
@@ -260,7 +260,7 @@ func TestStartWithoutTheKey(t *testing.T) {
 		_, err := controlplane.Start(t.Context(), controlplane.Config{DataDir: dir, Encryption: encryption})
 		if !errors.Is(err, apiserver.ErrUndecryptable) || !strings.Contains(err.Error(), "Config.Encryption: /registry/") ||
 			!strings.Contains(err.Error(), `a secretbox key named "72cd6e84"`) || strings.Contains(err.Error(), string(key(2, 8))) {
-			t.Errorf("%s: %v", name, err)
+			t.Errorf("%s: got %v, want ErrUndecryptable with the name of the key, without the key", name, err)
 		}
 	}
 	server = start(t, controlplane.Config{DataDir: dir, Encryption: apiserver.Encryption{Resources: encrypted, Keys: []apiserver.EncryptionKey{right}}})
@@ -287,7 +287,7 @@ func TestEncryptionIsValidated(t *testing.T) {
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%v, want %q", err, want)
 		} else if strings.Contains(err.Error(), "thirty") || strings.Contains(err.Error(), fmt.Sprint(secret[:4])) {
-			t.Errorf("the error shows the key: %v", err)
+			t.Errorf("got an error with the key, want one without: %v", err)
 		}
 	}
 }
@@ -300,7 +300,7 @@ func TestKMS(t *testing.T) {
 	server := start(t, controlplane.Config{DataDir: dir, Encryption: encryption})
 	writePlaintext(t, server, "first")
 	if n, err := server.Reencrypt(t.Context()); n != 0 || err != nil {
-		t.Fatalf("%d objects written, %v", n, err)
+		t.Fatalf("objects written: got %d, %v, want 0", n, err)
 	}
 	closeServer(t, server)
 
@@ -308,7 +308,7 @@ func TestKMS(t *testing.T) {
 	server = start(t, controlplane.Config{DataDir: dir, Encryption: encryption})
 	readPlaintext(t, server, "first")
 	if n, err := server.Reencrypt(t.Context()); n == 0 || err != nil {
-		t.Fatalf("%d objects written with the new key, %v", n, err)
+		t.Fatalf("objects written with the new key: got %d, %v, want some", n, err)
 	}
 	kms.forgotten.Store(1)
 	closeServer(t, server)
@@ -345,6 +345,6 @@ func TestKMS(t *testing.T) {
 	defer cancel()
 	_, err := controlplane.Start(ctx, controlplane.Config{DataDir: dir, Encryption: encryption})
 	if err == nil || !strings.Contains(err.Error(), "Config.Encryption: the KMS does not answer") {
-		t.Errorf("without the KMS: %v", err)
+		t.Errorf("Start without the KMS: got %v, want that it does not answer", err)
 	}
 }

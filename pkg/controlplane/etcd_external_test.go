@@ -45,10 +45,10 @@ func TestMoveIn(t *testing.T) {
 	wantConfigMap(t, server, "kept", "x")
 	putConfigMap(t, admin(t, server), "kept", "y")
 	if !bytes.Equal(server.CABundle(), ca) {
-		t.Error("got another CA")
+		t.Error("got another CA, want the same")
 	}
 	if about := string(unpack(t, data)["snapshot.json"]); lacks(about, `"prefix": "/mine"`, `"serviceCIDR": "10.0.0.0/24"`) != "" {
-		t.Errorf("snapshot.json is %s", about)
+		t.Errorf("snapshot.json: got %s, want the prefix and the CIDR of the Services", about)
 	}
 }
 
@@ -89,10 +89,10 @@ func TestStatusOfEtcdElsewhere(t *testing.T) {
 	status, err := server.EtcdStatus(t.Context())
 	if err != nil || status.Version == "" || status.MemberID == 0 || status.Leader == 0 || status.Revision == 0 ||
 		status.SizeBytes == 0 || status.InUseBytes == 0 || len(status.Alarms) > 0 {
-		t.Errorf("status %+v, %v", status, err)
+		t.Errorf("status: got %+v, %v, want every field set and no alarm", status, err)
 	}
 	if text := spaceCheck(t, client); text != "" {
-		t.Errorf("the readiness check: got %s", text)
+		t.Errorf("the readiness check: got %s, want it green", text)
 	}
 	direct := e.Client(t)
 	if _, err := direct.Get(t.Context(), "x"); err != nil { // connects
@@ -106,10 +106,10 @@ func TestStatusOfEtcdElsewhere(t *testing.T) {
 		t.Errorf("the readiness check: got %q, want %q in it", spaceCheck(t, client), missing)
 	}
 	if err := client.Discovery().RESTClient().Get().AbsPath("/readyz").Do(t.Context()).Error(); err == nil {
-		t.Error("/readyz is green")
+		t.Error("/readyz: got no error, want one")
 	}
 	if status, err := server.EtcdStatus(t.Context()); err != nil || len(status.Alarms) != 1 || status.Alarms[0] != "NOSPACE" {
-		t.Errorf("status %+v, %v", status, err)
+		t.Errorf("status: got %+v, %v, want the alarm NOSPACE", status, err)
 	}
 	if _, err := direct.AlarmDisarm(t.Context(), &clientv3.AlarmMember{}); err != nil {
 		t.Fatal(err)
@@ -126,7 +126,7 @@ func TestStatusOfEtcdElsewhere(t *testing.T) {
 		t.Fatal(err)
 	}
 	if dataCheck() == "" {
-		t.Error("the readiness check of the data is green under the alarm CORRUPT")
+		t.Error("the readiness check of the data: got it green, want it red under the alarm CORRUPT")
 	}
 	corrupt.Action = pb.AlarmRequest_DEACTIVATE
 	if _, err := pb.NewMaintenanceClient(direct.ActiveConnection()).Alarm(t.Context(), corrupt); err != nil {
@@ -136,7 +136,7 @@ func TestStatusOfEtcdElsewhere(t *testing.T) {
 		t.Error(text)
 	}
 	if text := spaceCheck(t, client); text != "" {
-		t.Errorf("the readiness check after the alarm: got %s", text)
+		t.Errorf("the readiness check after the alarm: got %s, want it green", text)
 	}
 	putConfigMap(t, client, "after", "x")
 }

@@ -51,7 +51,7 @@ func TestEtcdConfig(t *testing.T) {
 		t.Error(err)
 	}
 	if err := (controlplane.Config{Etcd: member}).Validate(); err == nil || !strings.Contains(err.Error(), "DataDir: ") {
-		t.Errorf("a member without DataDir: %v", err)
+		t.Errorf("a member without DataDir: got %v, want an error of DataDir", err)
 	}
 }
 
@@ -86,7 +86,7 @@ func TestEtcdTLSFiles(t *testing.T) {
 	} {
 		_, err := controlplane.Start(t.Context(), controlplane.Config{Etcd: test.etcd})
 		if err == nil {
-			t.Fatalf("%s: got no error", name)
+			t.Fatalf("%s: got no error, want one", name)
 		}
 		if missing := lacks(err.Error(), test.want...); missing != "" {
 			t.Errorf("%s: got %v, want %q in it", name, err, missing)
@@ -119,14 +119,14 @@ func TestEndpointsDoNotAnswer(t *testing.T) {
 func TestMembersOfOneThatIsAlone(t *testing.T) {
 	server := start(t, controlplane.Config{})
 	if _, err := server.Members(t.Context()); !errors.Is(err, etcd.ErrStandalone) {
-		t.Errorf("members: %v", err)
+		t.Errorf("Members: got %v, want ErrStandalone", err)
 	} else if want := "controlplane: this member is standalone, and no member of a cluster: see Config.Etcd"; err.Error() != want {
 		t.Errorf("members: %q, want %q", err, want)
 	}
 	if _, err := server.AddMember(t.Context(), "b", "127.0.0.1:2380"); !errors.Is(err, etcd.ErrStandalone) {
-		t.Errorf("add: %v", err)
+		t.Errorf("AddMember: got %v, want ErrStandalone", err)
 	}
 	if err := server.RemoveMember(t.Context(), "b"); !errors.Is(err, etcd.ErrStandalone) {
-		t.Errorf("remove: %v", err)
+		t.Errorf("RemoveMember: got %v, want ErrStandalone", err)
 	}
 }

@@ -61,7 +61,7 @@ func wantInvalid(t *testing.T, cfg controlplane.Config, want ...string) {
 	if err == nil {
 		t.Errorf("%+v is valid, want %q", cfg, want)
 	} else if missing := lacks(err.Error(), want...); missing != "" {
-		t.Errorf("%q is not in the error: %v", missing, err)
+		t.Errorf("got error %v, want %q in it", err, missing)
 	}
 	if _, started := controlplane.Start(t.Context(), cfg); started == nil || started.Error() != err.Error() {
 		t.Errorf("Start: got %v, want the error of Validate, %v", started, err)
@@ -89,7 +89,7 @@ func TestExtremeValues(t *testing.T) {
 				ObjectMeta: metav1.ObjectMeta{Name: "one"}, Spec: corev1.ServiceSpec{Ports: []corev1.ServicePort{{Port: 80}}},
 			}, metav1.CreateOptions{})
 			if err != nil || net.ParseIP(service.Spec.ClusterIP) == nil {
-				t.Errorf("%v, %v", service, err)
+				t.Errorf("service: got %v, %v, want a cluster IP", service, err)
 			}
 		})
 	}
@@ -157,7 +157,7 @@ func TestFatalOfARunningControlPlane(t *testing.T) {
 	close(now)
 	<-server.Done()
 	if err := server.Err(); err == nil || !strings.Contains(err.Error(), "fatal error of the Kubernetes code: no way on") {
-		t.Errorf("Err: %v", err)
+		t.Errorf("Err: got %v, want fatal error of the Kubernetes code: no way on", err)
 	}
 	createPod(t, admin(t, other), "first")
 }

@@ -67,7 +67,7 @@ func TestTextsNameFieldsThatExist(t *testing.T) {
 		}
 	}
 	if checked < 100 {
-		t.Errorf("only %d names were found", checked)
+		t.Errorf("names found: got %d, want at least 100", checked)
 	}
 }
 

@@ -35,11 +35,11 @@ func TestHealthLogsChanges(t *testing.T) {
 		{zapcore.WarnLevel, "the control plane is not ready"},
 	}
 	if logs.Len() != len(want) {
-		t.Fatalf("%v", logs.All())
+		t.Fatalf("log: got %v, want %d lines", logs.All(), len(want))
 	}
 	for i, entry := range logs.All() {
 		if entry.Level != want[i].level || entry.Message != want[i].message || entry.ContextMap()["check"] != "etcd-data" {
-			t.Errorf("line %d: %v %v", i, entry.Entry, entry.ContextMap())
+			t.Errorf("line %d: got %v %v, want %v %q of the check etcd-data", i, entry.Entry, entry.ContextMap(), want[i].level, want[i].message)
 		}
 	}
 }

@@ -36,6 +36,6 @@ func TestFullQuotaIsLogged(t *testing.T) {
 	logLine(t, logs, zapcore.InfoLevel, "the control plane is ready again", "check", "etcd-space", "after", "")
 	logLine(t, logs, zapcore.InfoLevel, "database is below the quota again", "size", "")
 	if n := logs.FilterMessage("the control plane is not ready").Len(); n != 1 {
-		t.Errorf("the fault is logged %d times", n)
+		t.Errorf("lines about the fault: got %d, want 1", n)
 	}
 }

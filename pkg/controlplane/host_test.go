@@ -54,16 +54,16 @@ func TestHostIsLeftAlone(t *testing.T) {
 	waitErr := host.Wait()
 	problems, err := os.ReadFile(report)
 	if waitErr != nil || err != nil || len(problems) > 0 {
-		t.Errorf("the host: %v, %v: %s", waitErr, err, problems)
+		t.Errorf("the host: got %v, %v and the problems %q, want none", waitErr, err, problems)
 	}
 	if len(stdout) > 0 {
-		t.Errorf("on stdout: %s", stdout)
+		t.Errorf("stdout: got %s, want nothing", stdout)
 	}
 	// klog belongs to the host before and after: of three lines, the one while the
 	// control plane ran went to its logger.
 	lines := strings.Split(strings.TrimSpace(host.stderr.String()), "\n")
 	if len(lines) != 2 || !strings.HasSuffix(lines[0], "] before") || !strings.HasSuffix(lines[1], "] after") {
-		t.Errorf("on stderr: %s", &host.stderr)
+		t.Errorf("stderr: got %s, want two lines: before and after", &host.stderr)
 	}
 
 	// A message to systemd would come first.
@@ -77,7 +77,7 @@ func TestHostIsLeftAlone(t *testing.T) {
 	}
 	buf := make([]byte, 100)
 	if n, _, err := notify.ReadFrom(buf); err != nil || string(buf[:n]) != "ours" {
-		t.Errorf("messages to systemd: got %q, %v", buf[:n], err)
+		t.Errorf("messages to systemd: got %q, %v, want ours", buf[:n], err)
 	}
 }
 
@@ -98,7 +98,7 @@ func TestSignalsAreTheHosts(t *testing.T) {
 			}
 			_ = host.Wait()
 			if status, ok := host.ProcessState.Sys().(syscall.WaitStatus); !ok || !status.Signaled() || status.Signal() != sig {
-				t.Errorf("the host ended with %v", host.ProcessState)
+				t.Errorf("the end of the host: got %v, want %v", host.ProcessState, sig)
 			}
 		})
 	}

@@ -94,7 +94,7 @@ func TestDecisionsKnowWhatWasAcknowledged(t *testing.T) {
 					}
 				}
 				if len(failures) > 0 {
-					t.Errorf("%s: %d of %d tries, the first: %v", name, len(failures), tries, failures[0])
+					t.Errorf("%s: got failures in %d of %d tries, the first %v, want none", name, len(failures), tries, failures[0])
 				}
 			}
 		})

@@ -118,11 +118,11 @@ func TestJoinKubeconfig(t *testing.T) {
 	}
 	if len(cfg.AuthInfos) != 1 || len(cfg.Clusters) != 1 || len(cfg.Contexts) != 1 ||
 		cfg.Contexts[cfg.CurrentContext].AuthInfo != name || name != "bootstrap-token-"+token[:6] {
-		t.Errorf("names in the file: %v, user %s", cfg.Contexts, name)
+		t.Errorf("names in the file: got %v and user %s, want one of each and the user of the token", cfg.Contexts, name)
 	}
 	cluster := cfg.Clusters[cfg.Contexts[cfg.CurrentContext].Cluster]
 	if cluster.Server != server.URL() || string(cluster.CertificateAuthorityData) != string(server.CABundle()) || len(cfg.AuthInfos[name].ClientKeyData) > 0 {
-		t.Errorf("cluster %+v", cluster)
+		t.Errorf("cluster: got %+v, want %s with the CA and no client key", cluster, server.URL())
 	}
 
 	secret, err := admin(t, server).CoreV1().Secrets("kube-system").Get(t.Context(), name, metav1.GetOptions{})
@@ -131,10 +131,10 @@ func TestJoinKubeconfig(t *testing.T) {
 	}
 	expiration, err := time.Parse(time.RFC3339, string(secret.Data["expiration"]))
 	if err != nil || expiration.Before(before.Add(24*time.Hour)) || expiration.After(after.Add(24*time.Hour+time.Second)) {
-		t.Errorf("expires at %s, %v", secret.Data["expiration"], err)
+		t.Errorf("expiration: got %s, %v, want 24 hours from now", secret.Data["expiration"], err)
 	}
 	if secret.Type != "bootstrap.kubernetes.io/token" || string(secret.Data["token-id"])+"."+string(secret.Data["token-secret"]) != token || len(secret.Data["description"]) == 0 {
-		t.Errorf("Secret of type %s with %d values", secret.Type, len(secret.Data))
+		t.Errorf("Secret: got type %s and %d values, want a described bootstrap token, that of the file", secret.Type, len(secret.Data))
 	}
 
 	client := clientFor(t, fromKubeconfig(t, kubeconfig))
@@ -179,7 +179,7 @@ func wantNothingElse(t *testing.T, client kubernetes.Interface, ownSecret string
 		Spec: authorizationv1.SelfSubjectAccessReviewSpec{ResourceAttributes: &authorizationv1.ResourceAttributes{Verb: "*", Group: "*", Resource: "*"}},
 	}, metav1.CreateOptions{})
 	if err != nil || review.Status.Allowed {
-		t.Errorf("may do everything: %v, %v", review, err)
+		t.Errorf("permission for everything: got %v, %v, want none", review, err)
 	}
 }
 
@@ -187,10 +187,10 @@ func TestJoinKubeconfigLifetime(t *testing.T) {
 	core, logs := observer.New(zap.DebugLevel)
 	server := start(t, controlplane.Config{Logger: zap.New(core)})
 	if _, err := server.JoinKubeconfig(t.Context(), -time.Second); err == nil || !strings.Contains(err.Error(), "must not be negative") {
-		t.Errorf("a negative lifetime: %v", err)
+		t.Errorf("a negative lifetime: got %v, want that it must not be negative", err)
 	}
 	if names := tokens(t, server); len(names) > 0 {
-		t.Errorf("tokens %q", names)
+		t.Errorf("tokens: got %q, want none", names)
 	}
 	const tenYears = 10 * 365 * 24 * time.Hour
 	client := clientFor(t, fromKubeconfig(t, joinKubeconfig(t, server, tenYears)))
@@ -231,7 +231,7 @@ func wantLogged(t *testing.T, logs *observer.ObservedLogs, token string, try fun
 	}
 	for _, entry := range logs.All() {
 		if line := entry.Message + fmt.Sprint(entry.ContextMap()); strings.Contains(line, token[7:]) {
-			t.Errorf("the secret is in the log: %s", line)
+			t.Errorf("log: got the secret in %s, want it nowhere", line)
 		}
 	}
 }
@@ -316,7 +316,7 @@ func TestRevokeWhatIsNoJoinKubeconfig(t *testing.T) {
 		t.Fatal(err)
 	}
 	if err := server.RevokeJoinKubeconfig(ctx, kubeconfig); err == nil || !strings.Contains(err.Error(), "not a bootstrap token") {
-		t.Errorf("an Opaque Secret: %v", err)
+		t.Errorf(`an Opaque Secret: got %v, want "not a bootstrap token"`, err)
 	}
 	if _, err := secrets.Get(ctx, user, metav1.GetOptions{}); err != nil {
 		t.Error(err)
@@ -358,7 +358,7 @@ func TestManyJoinKubeconfigs(t *testing.T) {
 	}
 	group.Wait()
 	if left := len(tokens(t, server)); len(secrets) != len(files) || left != len(files)/2 {
-		t.Errorf("%d secrets of %d files, %d tokens left", len(secrets), len(files), left)
+		t.Errorf("got %d secrets of %d files and %d tokens left, want one secret a file and half of the tokens", len(secrets), len(files), left)
 	}
 }
 
@@ -368,7 +368,7 @@ func TestJoinKubeconfigLeavesNothing(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	if _, err := server.JoinKubeconfig(ctx, 0); !errors.Is(err, context.Canceled) {
-		t.Errorf("cancelled: %v", err)
+		t.Errorf("cancelled: got %v, want context.Canceled", err)
 	}
 	files := 0
 	for i := range 100 {
@@ -379,7 +379,7 @@ func TestJoinKubeconfigLeavesNothing(t *testing.T) {
 		cancel()
 	}
 	if names := tokens(t, server); len(names) != files {
-		t.Errorf("%d tokens of %d files", len(names), files)
+		t.Errorf("tokens: got %d, want one for each of %d files", len(names), files)
 	}
 }
 
@@ -392,10 +392,10 @@ func TestJoinKubeconfigNeedsItsResources(t *testing.T) {
 			server := start(t, controlplane.Config{RuntimeConfig: map[string]string{off: "false"}})
 			_, err := server.JoinKubeconfig(t.Context(), 0)
 			if err == nil || !strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), "Config.RuntimeConfig") {
-				t.Errorf("%v", err)
+				t.Errorf("got %v, want %q and Config.RuntimeConfig", err, want)
 			}
 			if names := tokens(t, server); len(names) > 0 {
-				t.Errorf("tokens %q", names)
+				t.Errorf("tokens: got %q, want none", names)
 			}
 		})
 	}
@@ -406,10 +406,10 @@ func TestJoinKubeconfigAfterTheEnd(t *testing.T) {
 	kubeconfig := joinKubeconfig(t, server, 0)
 	closeServer(t, server)
 	if _, err := server.JoinKubeconfig(t.Context(), 0); err == nil || err.Error() != "controlplane: join kubeconfig: the control plane is stopped" {
-		t.Errorf("join: %v", err)
+		t.Errorf("join: got %v, want that the control plane is stopped", err)
 	}
 	if err := server.RevokeJoinKubeconfig(t.Context(), kubeconfig); err == nil || err.Error() != "controlplane: revoke join kubeconfig: the control plane is stopped" {
-		t.Errorf("revoke: %v", err)
+		t.Errorf("revoke: got %v, want that the control plane is stopped", err)
 	}
 }
 

@@ -77,7 +77,7 @@ func TestRevokeKubeconfig(t *testing.T) {
 	secrets, err := admin(t, server).CoreV1().Secrets("kube-system").List(ctx, metav1.ListOptions{FieldSelector: "type=kubembed.dev/revoked-certificate"})
 	if err != nil || len(secrets.Items) != 1 || string(secrets.Items[0].Data["user"]) != "jane" ||
 		string(secrets.Items[0].Data["notAfter"]) != certificate.NotAfter.UTC().Format(time.RFC3339) {
-		t.Fatalf("%v, %v", secrets, err)
+		t.Fatalf("secrets: got %v, %v, want one, of jane and with the end of the certificate", secrets, err)
 	}
 	closeServer(t, server)
 
@@ -125,7 +125,7 @@ func TestRevokeKubeconfigOfOthers(t *testing.T) {
 	cancel()
 	file, config, _ := newKubeconfig(t, server, 0)
 	if err := server.RevokeKubeconfig(ctx, file); err == nil {
-		t.Error("revoked with an ended ctx")
+		t.Error("RevokeKubeconfig with an ended ctx: got no error, want one")
 	}
 	mayList(t, "a kubeconfig that is not revoked", clientFor(t, config))
 }
@@ -134,12 +134,12 @@ func TestKubeconfigLifetime(t *testing.T) {
 	server := start(t, controlplane.Config{})
 	_, config, certificate := newKubeconfig(t, server, time.Hour)
 	if left := time.Until(certificate.NotAfter); left > time.Hour || left < 50*time.Minute {
-		t.Errorf("valid for %s", left)
+		t.Errorf("validity: got %s, want 50 minutes to an hour", left)
 	}
 	mayList(t, "an hour", clientFor(t, config))
 	_, _, certificate = newKubeconfig(t, server, 0)
 	if left := time.Until(certificate.NotAfter); left < 360*24*time.Hour {
-		t.Errorf("valid for %s by default", left)
+		t.Errorf("validity by default: got %s, want at least 360 days", left)
 	}
 	for want, options := range map[string]controlplane.KubeconfigOptions{
 		"Lifetime must not be negative": {User: "jane", Lifetime: -time.Second},
@@ -166,7 +166,7 @@ func TestNoKubeconfigOfAStoppedControlPlane(t *testing.T) {
 		"RevokeKubeconfig": func() error { return server.RevokeKubeconfig(t.Context(), file) },
 	} {
 		if err := call(); err == nil || !strings.Contains(err.Error(), "the control plane is stopped") {
-			t.Errorf("%s: %v", name, err)
+			t.Errorf("%s: got %v, want that the control plane is stopped", name, err)
 		}
 	}
 }
@@ -207,6 +207,6 @@ func TestChangedPrefix(t *testing.T) {
 	cfg.NewCluster = false
 	server = start(t, cfg)
 	if _, err := admin(t, server).CoreV1().ConfigMaps("default").Get(t.Context(), "kept", metav1.GetOptions{}); err == nil {
-		t.Error("an object below the other prefix is seen")
+		t.Error("an object below the other prefix: got it, want an error")
 	}
 }

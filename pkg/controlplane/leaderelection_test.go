@@ -148,14 +148,14 @@ func TestElection(t *testing.T) {
 		t.Logf("closed %d: %d took over %v after the beginning of Close", leader, next, time.Since(begin))
 	}
 	if elected.most != 1 {
-		t.Errorf("%d at once", elected.most)
+		t.Errorf("elected at once: got %d, want 1", elected.most)
 	}
 	if unelected.most != 3 {
 		t.Errorf("the component without leader election ran in %d, want 3", unelected.most)
 	}
 	for i, count := range elected.begun {
 		if count != 1 {
-			t.Errorf("%d was elected %d times", i, count)
+			t.Errorf("elections of %d: got %d, want 1", i, count)
 		}
 	}
 }
@@ -234,7 +234,7 @@ func TestElectionWithoutEtcd(t *testing.T) {
 		})
 	}
 	if shifts.most != 1 {
-		t.Errorf("%d at once", shifts.most)
+		t.Errorf("elected at once: got %d, want 1", shifts.most)
 	}
 }
 
@@ -281,7 +281,7 @@ func TestKilledLeader(t *testing.T) {
 	})
 	shifts.mu.Lock()
 	if len(shifts.running) > 0 {
-		t.Error("two at once")
+		t.Errorf("running shifts: got %d, want 0 while the other process leads", len(shifts.running))
 	}
 	shifts.mu.Unlock()
 	begin := time.Now()
@@ -364,11 +364,11 @@ func TestPrefix(t *testing.T) {
 		t.Fatal(err)
 	}
 	if names := podNames(t, admin(t, server)); len(names) > 0 {
-		t.Errorf("after the restore: %v", names)
+		t.Errorf("pods after the restore: got %v, want none", names)
 	}
 	for _, key := range foreign {
 		if got, err := client.Get(t.Context(), key, clientv3.WithCountOnly()); err != nil || got.Count != 1 {
-			t.Errorf("%s: %v, %v", key, got, err)
+			t.Errorf("keys at %s: got %v, %v, want 1", key, got, err)
 		}
 	}
 }
@@ -382,7 +382,7 @@ func TestOlderThanWhatIsStored(t *testing.T) {
 	}
 	_, err := controlplane.Start(t.Context(), controlplane.Config{Etcd: controlplane.Etcd{Endpoints: []string{e.Endpoint()}}})
 	if !errors.Is(err, apiserver.ErrVersionSkew) || lacks(err.Error(), "/registry", "v1.99.0", "v1.98 or newer") != "" {
-		t.Errorf("Start: %v", err)
+		t.Errorf("Start: got %v, want ErrVersionSkew that names the prefix and both releases", err)
 	}
 }
 
@@ -395,6 +395,6 @@ func TestElectionWithoutLeases(t *testing.T) {
 		RuntimeConfig: map[string]string{"coordination.k8s.io/v1": "false"},
 	})
 	if err == nil || !strings.Contains(err.Error(), "Config.RuntimeConfig") {
-		t.Errorf("Start: %v", err)
+		t.Errorf("Start: got %v, want an error of Config.RuntimeConfig", err)
 	}
 }

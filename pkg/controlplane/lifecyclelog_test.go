@@ -79,7 +79,7 @@ func TestLogOfALife(t *testing.T) {
 
 	first := logLine(t, logs, zapcore.InfoLevel, "snapshot written", "path", dir, "took", "", "size", "")
 	if size, _ := first["size"].(int64); size <= 0 {
-		t.Errorf("its size is %v", first["size"])
+		t.Errorf("size: got %v, want more than 0", first["size"])
 	}
 	logLine(t, logs, zapcore.InfoLevel, "snapshot removed", "path", first["path"].(string))
 
@@ -97,7 +97,7 @@ func TestLogOfALife(t *testing.T) {
 	}
 	logLine(t, logs, zapcore.InfoLevel, "node is ready", "node", "worker1")
 	if lines := warnings(logs); len(lines) > 0 {
-		t.Errorf("warnings: %q", lines)
+		t.Errorf("warnings: got %q, want none", lines)
 	}
 	node.Status.Conditions = []corev1.NodeCondition{{Type: corev1.NodeReady, Status: corev1.ConditionUnknown, Reason: "NodeStatusUnknown", Message: "Kubelet stopped posting node status."}}
 	if _, err := nodes.UpdateStatus(t.Context(), node, metav1.UpdateOptions{}); err != nil {
@@ -113,14 +113,14 @@ func TestLogOfALife(t *testing.T) {
 	logLine(t, logs, zapcore.InfoLevel, "stopping", "reason", "Shutdown or Close was called")
 	logLine(t, logs, zapcore.InfoLevel, "stopped", "took", "")
 	if lines := warnings(logs); len(lines) != 1 { // about the node
-		t.Errorf("warnings: %q", lines)
+		t.Errorf("warnings: got %q, want one about the node", lines)
 	}
 	for _, entry := range logs.All() {
 		if upstream := entry.LoggerName == "klog" || entry.LoggerName == "etcd"; upstream && entry.Level == zapcore.InfoLevel && !strings.Contains(entry.Message, "slow") {
-			t.Errorf("a line of upstream's at info: %v %v", entry.Entry, entry.ContextMap())
+			t.Errorf("log: got %v %v, want no line of upstream's at info", entry.Entry, entry.ContextMap())
 		}
 		if text := fmt.Sprint(entry.Message, entry.ContextMap()); strings.Contains(text, "PRIVATE KEY") {
-			t.Errorf("a key is in the log: %.200s", text)
+			t.Errorf("log: got a key in %.200s, want none", text)
 		}
 	}
 
@@ -129,7 +129,7 @@ func TestLogOfALife(t *testing.T) {
 	cfg.Snapshots = controlplane.Snapshots{}
 	closeServer(t, start(t, cfg))
 	if lines := warnings(logs); len(lines) > 0 {
-		t.Errorf("warnings of a second start: %q", lines)
+		t.Errorf("warnings of a second start: got %q, want none", lines)
 	}
 }
 
@@ -166,7 +166,7 @@ func TestStartForOthersLogsNoStaleData(t *testing.T) {
 		})
 		closeServer(t, server)
 		if lines := warnings(logs); len(lines) > 0 {
-			t.Errorf("warnings of the %s run: %q", run, lines)
+			t.Errorf("warnings of the %s run: got %q, want none", run, lines)
 		}
 	}
 }
@@ -185,7 +185,7 @@ func TestCrashIsLogged(t *testing.T) {
 	logs.TakeAll()
 	closeServer(t, start(t, controlplane.Config{DataDir: dir, Logger: logger}))
 	if n := logs.FilterMessageSnippet("was not stopped").Len(); n > 0 {
-		t.Errorf("it says so after a stop: %v", logs.All())
+		t.Errorf("log after a stop: got %v, want nothing about a missing stop", logs.All())
 	}
 }
 
@@ -200,7 +200,7 @@ func TestFailedStartIsLogged(t *testing.T) {
 	logger, logs := observed(zapcore.InfoLevel)
 	_, err := controlplane.Start(t.Context(), controlplane.Config{DataDir: dir, Logger: logger})
 	if err == nil {
-		t.Fatal("Start: got no error")
+		t.Fatal("Start: got no error, want one")
 	}
 	entry := logLine(t, logs, zapcore.ErrorLevel, "the start has failed", "dataDir", dir, "took", "")
 	if text := fmt.Sprint(entry["error"]); !strings.HasSuffix(err.Error(), text) || !strings.Contains(text, "etcd is missing") {
@@ -217,11 +217,11 @@ func TestFailedStartIsLogged(t *testing.T) {
 	}})
 	cfg.Logger = logger
 	if _, err := controlplane.Start(ctx, cfg); !errors.Is(err, context.Canceled) {
-		t.Errorf("Start: %v", err)
+		t.Errorf("Start: got %v, want context.Canceled", err)
 	}
 	logLine(t, logs, zapcore.InfoLevel, "the start was canceled")
 	if lines := warnings(logs); len(lines) > 0 {
-		t.Errorf("warnings: %q", lines)
+		t.Errorf("warnings: got %q, want none", lines)
 	}
 }
 
@@ -268,11 +268,11 @@ func TestKlogPairsAreFields(t *testing.T) {
 	klog.ErrorS(errors.New("the cause"), "a message of upstream's", "pod", klog.KRef("ns", "name"), "tries", 3)
 	fields := logLine(t, logs, zapcore.WarnLevel, "a message of upstream's", "pod", "ns/name", "tries", "3", "error", "the cause", "source", "lifecyclelog_test.go:")
 	if len(fields) != 4 {
-		t.Errorf("%v", fields)
+		t.Errorf("fields: got %v, want 4", fields)
 	}
 	if !slices.ContainsFunc(logs.All(), func(e observer.LoggedEntry) bool {
 		return e.Message == "a message of upstream's" && e.LoggerName == "klog"
 	}) {
-		t.Error("the line has more than the message")
+		t.Error("got a line with more than the message, want the message")
 	}
 }

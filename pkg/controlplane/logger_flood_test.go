@@ -94,7 +94,7 @@ func TestStrangersDoNotFloodTheLog(t *testing.T) {
 		"old TLS": func(t *testing.T, _ int) {
 			if conn, err := tls.Dial("tcp", address, &tls.Config{InsecureSkipVerify: true, MaxVersion: tls.VersionTLS11, MinVersion: tls.VersionTLS10}); err == nil { //nolint:gosec // an old one
 				_ = conn.Close()
-				t.Error("TLS 1.1 is served")
+				t.Error("TLS 1.1: got a connection, want none")
 			}
 		},
 		"malformed HTTP": func(t *testing.T, i int) {
@@ -126,11 +126,11 @@ func TestStrangersDoNotFloodTheLog(t *testing.T) {
 		wantFewLines(t, logs, most)
 	})
 	if n := droppedLines(t, server, "rate"); n < tries {
-		t.Errorf("%v suppressed lines are counted", n)
+		t.Errorf("suppressed lines: got %v, want at least %v", n, tries)
 	}
 	closeServer(t, server)
 	if logs.FilterMessageSnippet("log lines were suppressed").Len() == 0 {
-		t.Error("the log does not report suppressed lines")
+		t.Error("log: got no line about suppressed lines, want one")
 	}
 }
 

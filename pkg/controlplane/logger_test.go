@@ -56,7 +56,7 @@ func TestLoggerThatBlocks(t *testing.T) {
 	select {
 	case err := <-closed:
 		if err == nil || !strings.Contains(err.Error(), "Config.Logger: it blocks") {
-			t.Errorf("Close: %v", err)
+			t.Errorf("Close: got %v, want Config.Logger: it blocks", err)
 		}
 	case <-time.After(time.Minute):
 		close(release)
@@ -69,7 +69,7 @@ func TestLoggerThatBlocks(t *testing.T) {
 		t.Error(err)
 	}
 	if n := late.Load(); n > 0 {
-		t.Errorf("%d lines were written after Close", n)
+		t.Errorf("lines written after Close: got %d, want 0", n)
 	}
 }
 
@@ -125,7 +125,7 @@ func TestLoggerThatWritesToKlog(t *testing.T) {
 	}
 	for _, want := range []string{"by the Logger: INSECURE", "by the Logger: the host says something"} {
 		if n := strings.Count(string(printed), want); n != 1 {
-			t.Errorf("%q is printed %d times: %.2000s", want, n, printed)
+			t.Errorf("%q: got %d lines, want 1: %.2000s", want, n, printed)
 		}
 	}
 }

@@ -71,7 +71,7 @@ func TestFullDisk(t *testing.T) {
 				_, err := client.CoreV1().ConfigMaps("default").Create(t.Context(), configMap(name, value), metav1.CreateOptions{})
 				if err != nil {
 					if !strings.Contains(err.Error(), "database space exceeded") {
-						t.Errorf("a write is refused with %v", err)
+						t.Errorf("a write: got %v, want database space exceeded", err)
 					}
 					return
 				}
@@ -100,7 +100,7 @@ func TestFullDisk(t *testing.T) {
 	}
 	writers.Wait()
 	if text := spaceCheck(t, client); !strings.Contains(text, "bytes are free") {
-		t.Errorf("the readiness check: got %q", text)
+		t.Errorf("the readiness check: got %q, want that it says how many bytes are free", text)
 	}
 	acknowledged.Range(func(name, _ any) bool {
 		if _, err := client.CoreV1().ConfigMaps("default").Get(t.Context(), name.(string), metav1.GetOptions{}); err != nil {

@@ -24,13 +24,13 @@ func fillUp(t *testing.T, client kubernetes.Interface, prefix string, most int) 
 		name := fmt.Sprintf("%s-%d", prefix, i)
 		if _, err := client.CoreV1().ConfigMaps("default").Create(t.Context(), configMap(name, value), metav1.CreateOptions{}); err != nil {
 			if !strings.Contains(err.Error(), "database space exceeded") {
-				t.Fatalf("a write is refused with %v", err)
+				t.Fatalf("a write: got %v, want database space exceeded", err)
 			}
 			return names
 		}
 		names = append(names, name)
 	}
-	t.Fatalf("only %d objects were created", most)
+	t.Fatalf("got %d objects created, want one to be refused", most)
 	return nil
 }
 
@@ -76,7 +76,7 @@ func TestStartWithASmallQuota(t *testing.T) {
 	for try := range 2 {
 		server := start(t, cfg)
 		if text := spaceCheck(t, admin(t, server)); text != "" {
-			t.Errorf("the readiness check: got %s", text)
+			t.Errorf("the readiness check: got %s, want it green", text)
 		}
 		putConfigMap(t, admin(t, server), fmt.Sprint("written-", try), "x")
 		closeServer(t, server)

@@ -80,11 +80,11 @@ func TestSmallDisks(t *testing.T) {
 						server, err := controlplane.Start(t.Context(), config(t, disk))
 						if err != nil {
 							if !errors.Is(err, etcd.ErrNoSpace) || started > 0 {
-								t.Errorf("start %d with %d MB free: %v", try+1, free, err)
+								t.Errorf("start %d with %d MB free: got %v, want it to succeed or, if it is the first, ErrNoSpace", try+1, free, err)
 							}
 							t.Logf("start %d with %d MB free: %.200v", try+1, free, err)
 							if all := entries(t, disk); started == 0 && len(all) > 1 {
-								t.Errorf("left: %v", all)
+								t.Errorf("left behind: got %v, want one entry at most", all)
 							}
 							break
 						}

@@ -37,16 +37,16 @@ func TestQuotaShowsAndClears(t *testing.T) {
 		_, refused = client.CoreV1().ConfigMaps("default").Create(t.Context(), configMap(fmt.Sprintf("fill-%d", n), value), metav1.CreateOptions{})
 	}
 	if !strings.Contains(refused.Error(), "database space exceeded") {
-		t.Fatalf("the write was refused with %v", refused)
+		t.Fatalf("a write: got %v, want database space exceeded", refused)
 	}
 	if text := spaceCheck(t, client); !strings.Contains(text, "QuotaBytes") {
-		t.Errorf("the readiness check: got %q", text)
+		t.Errorf("the readiness check: got %q, want QuotaBytes", text)
 	}
 	if err := client.Discovery().RESTClient().Get().AbsPath("/readyz").Do(t.Context()).Error(); err == nil {
-		t.Error("/readyz is green")
+		t.Error("/readyz: got no error, want one")
 	}
 	if status, err := server.EtcdStatus(t.Context()); err != nil || len(status.Alarms) == 0 {
-		t.Errorf("status %+v, %v", status, err)
+		t.Errorf("status: got %+v, %v, want an alarm", status, err)
 	}
 	for i := range n - 1 {
 		if err := client.CoreV1().ConfigMaps("default").Delete(t.Context(), fmt.Sprintf("fill-%d", i), metav1.DeleteOptions{}); err != nil {
@@ -77,11 +77,11 @@ func TestStorageSizeIsMeasured(t *testing.T) {
 		return n
 	}
 	if n := sizes(); n != 2 {
-		t.Errorf("got %d sizes for two control planes", n)
+		t.Errorf("sizes of two control planes: got %d, want 2", n)
 	}
 	closeServer(t, one)
 	if n := sizes(); n != 1 {
-		t.Errorf("got %d sizes for one control plane", n)
+		t.Errorf("sizes of one control plane: got %d, want 1", n)
 	}
 	closeServer(t, two)
 }

@@ -36,7 +36,7 @@ func scrape(t *testing.T, gatherers ...prometheus.Gatherer) map[string]int {
 	r := httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/metrics", nil)
 	promhttp.HandlerFor(prometheus.Gatherers(gatherers), promhttp.HandlerOpts{}).ServeHTTP(w, r)
 	if w.Code != http.StatusOK {
-		t.Fatalf("HTTP %d: %.2000s", w.Code, w.Body)
+		t.Fatalf("got HTTP %d, want 200: %.2000s", w.Code, w.Body)
 	}
 	return series(w.Body.String())
 }
@@ -61,7 +61,7 @@ func wantSeries(t *testing.T, what string, all map[string]int, want ...string) {
 	}
 	for _, prefix := range want {
 		if len(prefixed(all, prefix)) == 0 {
-			t.Errorf("%s: %s is missing", what, prefix)
+			t.Errorf("%s: got no %s, want it", what, prefix)
 		}
 	}
 }
@@ -95,7 +95,7 @@ func TestMetricsOfAHost(t *testing.T) {
 		all := scrape(t, gatherer)
 		wantSeries(t, name, all, slices.Concat(process, own(one))...)
 		if others := prefixed(all, size+label(two)); len(others) > 0 {
-			t.Errorf("%s: got %q of the other control plane", name, others)
+			t.Errorf("%s: got %q of the other control plane, want none", name, others)
 		}
 	}
 	everything := slices.Concat(process, own(one), own(two), []string{"etcd_server_has_leader", "go_goroutines", "apiserver_storage_size_bytes{"})
@@ -114,19 +114,19 @@ func TestMetricsOfAHost(t *testing.T) {
 	wantSeries(t, "after one has stopped", all, slices.Concat(process, own(two))...)
 	for _, gone := range own(one) {
 		if all[gone] != 0 {
-			t.Errorf("got %s after its control plane has stopped", gone)
+			t.Errorf("got %s after its control plane has stopped, want none", gone)
 		}
 	}
 	host := strings.TrimPrefix(one.URL(), "https://")
 	for name := range all {
 		if strings.HasPrefix(name, "rest_client_") && strings.Contains(name, fmt.Sprintf("host=%q", host)) {
-			t.Errorf("%s stays after its control plane has stopped", name)
+			t.Errorf("got %s after its control plane has stopped, want none", name)
 		}
 	}
 	closeServer(t, two)
 	for _, gatherer := range []prometheus.Gatherer{first, second, one.Metrics()} {
 		if families, err := gatherer.Gather(); err != nil || len(families) > 0 {
-			t.Errorf("after the end: %v, %v", families, err)
+			t.Errorf("after the end: got %v, %v, want nothing", families, err)
 		}
 	}
 }
@@ -199,7 +199,7 @@ func TestMetricsOfKubeAPIServer(t *testing.T) {
 	})
 	for name := range there {
 		if strings.HasPrefix(name, "etcetera") {
-			t.Errorf("%s is the host's", name)
+			t.Errorf("got %s of the host, want the series of the control plane only", name)
 		}
 	}
 	for name, n := range series(text) {
@@ -208,10 +208,10 @@ func TestMetricsOfKubeAPIServer(t *testing.T) {
 		}
 	}
 	if !strings.Contains(text, `git_version="`+apiserver.KubernetesVersion+`"`) {
-		t.Error("kubernetes_build_info does not have the embedded release")
+		t.Error("kubernetes_build_info: got another release, want the embedded one")
 	}
 	if !strings.Contains(text, `kubernetes_feature_enabled{name="ComponentFlagz",stage="BETA"} 1`) {
-		t.Error("kubernetes_feature_enabled has no ComponentFlagz")
+		t.Error("kubernetes_feature_enabled: got no ComponentFlagz, want it")
 	}
 }
 

@@ -95,7 +95,7 @@ func TestOldDataIsKept(t *testing.T) {
 			closeServer(t, server)
 		}
 		if !errors.Is(err, apiserver.ErrVersionSkew) {
-			t.Errorf("a DataDir of %s: %v", r, err)
+			t.Errorf("a DataDir of %s: got %v, want ErrVersionSkew", r, err)
 		}
 	}
 }
@@ -122,7 +122,7 @@ func TestOldDataDir(t *testing.T) {
 		wantWorks(t, server)
 		closeServer(t, server)
 		if is := recordedRelease(t, cfg.DataDir, ""); is != apiserver.KubernetesVersion {
-			t.Errorf("the record of DataDir has %q", is)
+			t.Errorf("the record of DataDir: got %q, want %q", is, apiserver.KubernetesVersion)
 		}
 	})
 }
@@ -141,7 +141,7 @@ func TestOldSnapshot(t *testing.T) {
 			t.Fatal(err)
 		}
 		if is := recordedRelease(t, restored, ""); is != record.Kubernetes {
-			t.Errorf("the record of the restored DataDir has %q", is)
+			t.Errorf("the record of the restored DataDir: got %q, want %q", is, record.Kubernetes)
 		}
 		cfg := oldConfig(dir, record)
 		cfg.DataDir = restored
@@ -152,7 +152,7 @@ func TestOldSnapshot(t *testing.T) {
 			t.Fatal(err)
 		}
 		if at, err := strconv.ParseInt(now.ResourceVersion, 10, 64); err != nil || at < record.Revision+int64(etcd.DefaultRevisionBump)/2 {
-			t.Errorf("the resource version is %s, and was %d", now.ResourceVersion, record.Revision)
+			t.Errorf("resource version: got %s, want at least %d", now.ResourceVersion, record.Revision+int64(etcd.DefaultRevisionBump)/2)
 		}
 		wantOldIdentities(t, server, record)
 		wantWorks(t, server)
@@ -200,7 +200,7 @@ func TestOldDataDirKilled(t *testing.T) {
 				_ = process.Process.Kill()
 			}
 			if err := process.Wait(); err == nil || process.ProcessState.ExitCode() > 0 {
-				t.Fatalf("not killed: %v\n%s", err, &process.stderr)
+				t.Fatalf("the process: got %v, want it killed\n%s", err, &process.stderr)
 			}
 		}
 		t.Logf("a start takes %v; of %d that were killed %d had ended", length, rounds, started)
@@ -240,7 +240,7 @@ func wantOldObjects(t *testing.T, server *controlplane.Server, record *olddata.R
 		}
 		if addressed(was) {
 			if is.GetUID() != o.GetUID() {
-				t.Errorf("%s: got another object", at)
+				t.Errorf("%s: got another object, want the one of before", at)
 			}
 			continue
 		}
@@ -254,11 +254,11 @@ func wantOldObjects(t *testing.T, server *controlplane.Server, record *olddata.R
 			}
 		}
 		if missing := lost(expected.Object, shown.Object, maintained(was)); missing != "" {
-			t.Errorf("%s: %s", at, missing)
+			t.Errorf("%s: got it without %s, want all of it", at, missing)
 		}
 	}
 	if len(kinds) < 10 {
-		t.Errorf("%d kinds only", len(kinds))
+		t.Errorf("kinds: got %d, want at least 10", len(kinds))
 	}
 }
 
@@ -343,7 +343,7 @@ func wantOldIdentities(t *testing.T, server *controlplane.Server, record *olddat
 			if want == "system:bootstrap:" && apierrors.IsForbidden(err) && lacks(err.Error(), want) == "" {
 				continue // it may ask for certificates and nothing else
 			}
-			t.Errorf("%s: %v, %v", want, review, err)
+			t.Errorf("user of the credential: got %v, %v, want %s", review, err, want)
 		}
 	}
 	robot := at(t, token, server)
@@ -351,7 +351,7 @@ func wantOldIdentities(t *testing.T, server *controlplane.Server, record *olddat
 		t.Error(err)
 	}
 	if _, err := robot.CoreV1().Secrets("olddata").Get(t.Context(), "password", metav1.GetOptions{}); !apierrors.IsForbidden(err) {
-		t.Errorf("an old role gives more than it did: %v", err)
+		t.Errorf("a read that an old role does not allow: got %v, want forbidden", err)
 	}
 }
 
@@ -361,22 +361,22 @@ func wantOldRules(t *testing.T, server *controlplane.Server) {
 	client := admin(t, server)
 	_, err := client.CoreV1().ConfigMaps("olddata").Create(t.Context(), configMap("refused", ""), metav1.CreateOptions{})
 	if err == nil || lacks(err.Error(), "an old policy refuses this name") != "" {
-		t.Errorf("an old policy: %v", err)
+		t.Errorf("an old policy: got %v, want its refusal", err)
 	}
 	services := client.CoreV1().Services("olddata")
 	taken := &corev1.Service{ObjectMeta: metav1.ObjectMeta{Name: "taken"}, Spec: corev1.ServiceSpec{
 		Type: corev1.ServiceTypeNodePort, Ports: []corev1.ServicePort{{Port: 80, NodePort: 30077}},
 	}}
 	if _, err := services.Create(t.Context(), taken, metav1.CreateOptions{}); !apierrors.IsInvalid(err) {
-		t.Errorf("a node port that a Service has: %v", err)
+		t.Errorf("a node port that a Service has: got %v, want invalid", err)
 	}
 	taken.Spec.Ports[0].NodePort, taken.Spec.ClusterIP = 0, "10.0.0.77"
 	if _, err := services.Create(t.Context(), taken, metav1.CreateOptions{}); !apierrors.IsInvalid(err) {
-		t.Errorf("an address that a Service has: %v", err)
+		t.Errorf("an address that a Service has: got %v, want invalid", err)
 	}
 	quota, err := client.CoreV1().ResourceQuotas("olddata").Get(t.Context(), "quota", metav1.GetOptions{})
 	if err != nil || quota.Status.Used.Pods().Value() != 2 {
-		t.Errorf("the quota has %v, %v", quota.Status.Used, err)
+		t.Errorf("pods of the quota: got %v, %v, want 2", quota.Status.Used, err)
 	}
 }
 

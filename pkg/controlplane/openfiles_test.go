@@ -35,7 +35,7 @@ func wantOpenFiles(t *testing.T, before []string) {
 	t.Helper()
 	for _, file := range openFiles(t) {
 		if !slices.Contains(before, file) {
-			t.Errorf("left open: %s", file)
+			t.Errorf("left open: got %s, want nothing", file)
 		}
 	}
 }

@@ -28,12 +28,12 @@ func TestDamagedKeysNameNewCluster(t *testing.T) {
 		}
 		_, err := pki.Open(pki.Config{Dir: dir})
 		if err == nil {
-			t.Fatalf("%s: no error", file)
+			t.Fatalf("%s: got no error, want one", file)
 		}
 		text := pkiError(err).Error()
 		for _, part := range []string{file, "delete", "Config.NewCluster"} {
 			if !strings.Contains(text, part) {
-				t.Errorf("%s: %q is not in: %s", file, part, text)
+				t.Errorf("%s: got %s, want %q in it", file, text, part)
 			}
 		}
 	}
@@ -47,12 +47,12 @@ func TestFutureCANamesNewCluster(t *testing.T) {
 	}
 	_, err := pki.Open(pki.Config{Dir: dir, Clock: clocktesting.NewFakePassiveClock(time.Unix(0, 0))})
 	if err == nil {
-		t.Fatal("no error")
+		t.Fatal("got no error, want one")
 	}
 	text := pkiError(err).Error()
 	for _, part := range []string{"set the clock", "replace ca.crt and ca.key", "Config.NewCluster"} {
 		if !strings.Contains(text, part) {
-			t.Errorf("%[1]q is missing in: %[2]s", part, text)
+			t.Errorf("got %s, want %q in it", text, part)
 		}
 	}
 }

@@ -64,7 +64,7 @@ func TestSharedPKI(t *testing.T) {
 			if bundle == nil {
 				wantStatus(t, "token", err, 401)
 				if err := listPods(t, clientFor(t, byCert)); err == nil || !strings.Contains(err.Error(), "x509") {
-					t.Errorf("certificate: %v", err)
+					t.Errorf("certificate: got %v, want an x509 error", err)
 				}
 				return
 			}
@@ -75,7 +75,7 @@ func TestSharedPKI(t *testing.T) {
 				t.Errorf("certificate: %v", err)
 			}
 			if again, err := second.PKI(); err != nil || !bytes.Equal(again, bundle) {
-				t.Errorf("got another PKI, %v", err)
+				t.Errorf("got another PKI, %v, want the same", err)
 			}
 		})
 	}
@@ -92,11 +92,11 @@ func TestPKIThatDoesNotFit(t *testing.T) {
 	}
 	_, err = controlplane.Start(t.Context(), controlplane.Config{DataDir: dir, PKI: bundle})
 	if !errors.Is(err, pki.ErrOtherCA) || !strings.Contains(err.Error(), "leave Config.PKI empty") || !strings.Contains(err.Error(), "Config.DataDir has its own") {
-		t.Errorf("another's: %v", err)
+		t.Errorf("another's: got %v, want ErrOtherCA with both cures", err)
 	}
 	_, err = controlplane.Start(t.Context(), controlplane.Config{DataDir: dir, PKI: bundle[:len(bundle)/2]})
 	if err == nil || !strings.Contains(err.Error(), "PKI: Invalid value: must be what Server.PKI has returned") {
-		t.Errorf("half: %v", err)
+		t.Errorf("half: got %v, want that PKI is invalid", err)
 	}
 	start(t, controlplane.Config{DataDir: dir})
 }

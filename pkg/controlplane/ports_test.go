@@ -35,17 +35,17 @@ func TestKubeconfigOutlivesARestart(t *testing.T) {
 
 	server = start(t, cfg)
 	if server.URL() != url || server.InsecureURL() != insecure || changed() > 0 {
-		t.Errorf("at %s and %s, and before at %s and %s: %v", server.URL(), server.InsecureURL(), url, insecure, logs.All())
+		t.Errorf("got %s and %s, want %s and %s as before: %v", server.URL(), server.InsecureURL(), url, insecure, logs.All())
 	}
 	putConfigMap(t, clientFor(t, fromKubeconfig(t, kubeconfig)), "by-kubeconfig", "x")
 	// A second start on the DataDir changes nothing.
 	if _, err := controlplane.Start(t.Context(), cfg); err == nil {
-		t.Error("two control planes have one DataDir")
+		t.Error("two control planes on one DataDir: got no error, want one")
 	}
 	closeServer(t, server)
 	path := filepath.Join(cfg.DataDir, "ports.json")
 	if info, err := os.Stat(path); err != nil || runtime.GOOS != "windows" && info.Mode().Perm() != 0o600 {
-		t.Errorf("%v, %v", info, err)
+		t.Errorf("ports.json: got %v, %v, want mode 0600", info, err)
 	}
 
 	t.Run("taken", func(t *testing.T) {
@@ -56,7 +56,7 @@ func TestKubeconfigOutlivesARestart(t *testing.T) {
 		server := start(t, cfg)
 		other := server.URL()
 		if other == url || server.InsecureURL() != insecure || changed() != 1 {
-			t.Errorf("at %s and %s: %v", other, server.InsecureURL(), logs.All())
+			t.Errorf("got %s and %s, want another URL than %s, %s as before and one line in the log: %v", other, server.InsecureURL(), url, insecure, logs.All())
 		}
 		closeServer(t, server)
 		_ = taken.Close()
@@ -64,7 +64,7 @@ func TestKubeconfigOutlivesARestart(t *testing.T) {
 		// alternate.
 		server = start(t, cfg)
 		if server.URL() != other || changed() != 1 {
-			t.Errorf("at %s, and before at %s: %v", server.URL(), other, logs.All())
+			t.Errorf("got %s, want %s as before: %v", server.URL(), other, logs.All())
 		}
 		url = other
 		closeServer(t, server)
@@ -98,7 +98,7 @@ func TestKubeconfigOutlivesARestart(t *testing.T) {
 	}
 	server = start(t, cfg)
 	if server.URL() != url || changed() != 2 {
-		t.Errorf("after damage at %s, and before at %s: %v", server.URL(), url, logs.All())
+		t.Errorf("after damage: got %s, want %s as before: %v", server.URL(), url, logs.All())
 	}
 }
 
@@ -123,7 +123,7 @@ func TestRestoredDoesNotWantThePort(t *testing.T) {
 		urls[start(t, controlplane.Config{DataDir: dir, Logger: logger}).URL()] = true
 	}
 	if len(urls) != 3 || logs.Len() > 0 {
-		t.Errorf("at %v: %v", urls, logs.All())
+		t.Errorf("got URLs %v, want three and no line in the log: %v", urls, logs.All())
 	}
 }
 

@@ -227,7 +227,7 @@ func apply(t *testing.T, client kubernetes.Interface, hung string, changes []cha
 			return last == nil || !early && !strings.Contains(last.Error(), "ValidatingAdmissionPolicy")
 		})
 		if err != nil || last != nil {
-			t.Fatalf("%s %s: %v, %v", c.method, c.path, err, last)
+			t.Fatalf("%s %s: got %v, %v, want no error", c.method, c.path, err, last)
 		}
 	}
 }
@@ -250,7 +250,7 @@ func wantRepaired(t *testing.T, client *kubernetes.Clientset) {
 	for _, name := range []string{"system:basic-user", "system:node", "cluster-admin"} {
 		role, err := client.RbacV1().ClusterRoles().Get(t.Context(), name, metav1.GetOptions{})
 		if err != nil || len(role.Rules) == 0 {
-			t.Errorf("ClusterRole %s has the rules %v, %v", name, role.Rules, err)
+			t.Errorf("ClusterRole %s: got rules %v, error %v, want rules", name, role.Rules, err)
 		}
 	}
 	if _, err := client.RbacV1().ClusterRoleBindings().Get(t.Context(), "system:basic-user", metav1.GetOptions{}); err != nil {
@@ -274,11 +274,11 @@ func wantManagers(t *testing.T, server *controlplane.Server, name string) {
 	for _, entry := range service.ManagedFields {
 		owned = owned || entry.Subresource == ""
 		if entry.Manager != "kube-apiserver" {
-			t.Errorf("%s owns %s of the repaired APIService", entry.Manager, entry.FieldsV1)
+			t.Errorf("owner of %s of the repaired APIService: got %s, want kube-apiserver", entry.FieldsV1, entry.Manager)
 		}
 	}
 	if !owned {
-		t.Errorf("nobody owns the repaired APIService: %v", service.ManagedFields)
+		t.Errorf("owners of the repaired APIService: got %v, want kube-apiserver", service.ManagedFields)
 	}
 }
 

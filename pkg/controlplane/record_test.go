@@ -31,7 +31,7 @@ func away(t *testing.T, dir string, patterns ...string) (back func()) {
 	for _, pattern := range patterns {
 		paths, err := filepath.Glob(filepath.Join(dir, pattern))
 		if err != nil || len(paths) == 0 {
-			t.Fatalf("nothing matches %s: %v", pattern, err)
+			t.Fatalf("files that match %s: got none, %v, want some", pattern, err)
 		}
 		for _, path := range paths {
 			moved[path] = filepath.Join(aside, strings.ReplaceAll(strings.TrimPrefix(path, dir), string(filepath.Separator), "_"))
@@ -107,7 +107,7 @@ func TestMissingPartsAreNotMadeAgain(t *testing.T) {
 			// A mount point without its disk is a directory.
 			if path := c.lost[len(c.lost)-1]; !strings.Contains(path, "*") && filepath.Ext(path) == "" {
 				if _, err := os.Lstat(filepath.Join(dir, path)); !errors.Is(err, os.ErrNotExist) {
-					t.Errorf("the failed start has created %s", path)
+					t.Errorf("after the failed start: got %s, want it not created", path)
 				}
 				empty(t, path)
 				refused(t, c.want, texts...)
@@ -141,7 +141,7 @@ func TestMissingPartsAreNotMadeAgain(t *testing.T) {
 	server = start(t, controlplane.Config{DataDir: dir})
 	wantConfigMap(t, server, "kept", "x")
 	if !bytes.Equal(server.CABundle(), ca) {
-		t.Error("got another CA")
+		t.Error("got another CA, want the one of before")
 	}
 	closeServer(t, server)
 	if _, err := os.Lstat(filepath.Join(dir, "cluster.json")); err != nil {
@@ -160,14 +160,14 @@ func TestMissingPartsAreNotMadeAgain(t *testing.T) {
 		server := start(t, controlplane.Config{DataDir: dir, NewCluster: true})
 		wantConfigMap(t, server, "kept", "x")
 		if bytes.Equal(server.CABundle(), ca) {
-			t.Error("the CA is the old one")
+			t.Error("got the old CA, want another")
 		}
 		ca = server.CABundle()
 		closeServer(t, server)
 		// The result is that of a first start.
 		server = start(t, controlplane.Config{DataDir: dir})
 		if !bytes.Equal(server.CABundle(), ca) {
-			t.Error("got another CA again")
+			t.Error("got another CA again, want the same")
 		}
 		closeServer(t, server)
 		if err := os.RemoveAll(filepath.Join(dir, "etcd")); err != nil {
@@ -175,10 +175,10 @@ func TestMissingPartsAreNotMadeAgain(t *testing.T) {
 		}
 		server = start(t, controlplane.Config{DataDir: dir, NewCluster: true})
 		if _, err := admin(t, server).CoreV1().ConfigMaps("default").Get(t.Context(), "kept", metav1.GetOptions{}); !apierrors.IsNotFound(err) {
-			t.Errorf("the new etcd has the old object: %v", err)
+			t.Errorf("the old object in the new etcd: got error %v, want not found", err)
 		}
 		if !bytes.Equal(server.CABundle(), ca) {
-			t.Error("got another CA, although it was not missing")
+			t.Error("got another CA, although it was not missing, want the same")
 		}
 		closeServer(t, server)
 	})
@@ -204,11 +204,11 @@ func TestAnotherClustersKeysAreRefused(t *testing.T) {
 		"keys in memory":   {Etcd: external},
 	} {
 		if _, err := controlplane.Start(t.Context(), cfg); !errors.Is(err, etcd.ErrOtherCluster) || lacks(err.Error(), "Config.PKI", "Config.NewCluster") != "" {
-			t.Errorf("%s: %v", name, err)
+			t.Errorf("%s: got %v, want ErrOtherCluster with Config.PKI and Config.NewCluster", name, err)
 		}
 	}
 	if _, err := os.Lstat(filepath.Join(dir, "pki")); !errors.Is(err, os.ErrNotExist) {
-		t.Errorf("the wrong keys are left in the way of the right ones: %v", entries(t, dir))
+		t.Errorf("after the failed start: got %v, want no wrong keys in the way of the right ones", entries(t, dir))
 	}
 	other := start(t, controlplane.Config{Etcd: controlplane.Etcd{Endpoints: external.Endpoints, Prefix: "/other"}})
 	closeServer(t, other)
@@ -227,7 +227,7 @@ func TestChangedKeysAreReported(t *testing.T) {
 	}
 	for range 2 {
 		if got := warnings(); len(got) > 0 {
-			t.Errorf("the log with the same keys: got %v", got)
+			t.Errorf("the log with the same keys: got %v, want no warning", got)
 		}
 	}
 	if err := os.Remove(filepath.Join(cfg.DataDir, "pki", "sa.key")); err != nil {
@@ -235,6 +235,6 @@ func TestChangedKeysAreReported(t *testing.T) {
 	}
 	got := warnings()
 	if len(got) != 1 || !slices.Equal(got[0].ContextMap()["keys"].([]any), []any{"sa"}) {
-		t.Errorf("the log with another service-account key: got %v", got)
+		t.Errorf("the log with another service-account key: got %v, want one warning about sa", got)
 	}
 }

@@ -88,7 +88,7 @@ func TestReleaseOfDataDir(t *testing.T) {
 	putConfigMap(t, admin(t, server), "kept", "x")
 	closeServer(t, server)
 	if is := recordedRelease(t, dir, ""); is != apiserver.KubernetesVersion {
-		t.Errorf("after the first start the record has %q", is)
+		t.Errorf("the record after the first start: got %q, want %q", is, apiserver.KubernetesVersion)
 	}
 	for _, refused := range []struct{ of, cure string }{
 		{release(t, 1), minorOf(release(t, 1)) + " or newer, or restore a snapshot from before the upgrade"},
@@ -103,11 +103,11 @@ func TestReleaseOfDataDir(t *testing.T) {
 			closeServer(t, server)
 		}
 		if !errors.Is(err, apiserver.ErrVersionSkew) || lacks(err.Error(), "Config.DataDir", dir, refused.of, apiserver.KubernetesVersion, refused.cure) != "" {
-			t.Errorf("a DataDir of %s: %v", refused.of, err)
+			t.Errorf("a DataDir of %s: got %v, want ErrVersionSkew with both releases and %q", refused.of, err, refused.cure)
 		}
 		for path, sum := range sums(t, dir) {
 			if before[path] != sum {
-				t.Errorf("the refused start has changed %s", path)
+				t.Errorf("after the refused start: got another %s, want it as it was", path)
 			}
 		}
 	}
@@ -121,7 +121,7 @@ func TestReleaseOfDataDir(t *testing.T) {
 		wantConfigMap(t, server, "kept", "x")
 		closeServer(t, server)
 		if is := recordedRelease(t, dir, ""); is != apiserver.KubernetesVersion {
-			t.Errorf("after %s the record has %q", followed, is)
+			t.Errorf("the record after %s: got %q, want %q", followed, is, apiserver.KubernetesVersion)
 		}
 	}
 	// A patch release may go back, and the newer one stays in the record.
@@ -155,10 +155,10 @@ func TestReleaseOfSnapshot(t *testing.T) {
 		dir := filepath.Join(t.TempDir(), "restored")
 		err := controlplane.Restore(t.Context(), dir, bytes.NewReader(snapshotBy(t, data, of)), controlplane.RestoreConfig{})
 		if !errors.Is(err, apiserver.ErrVersionSkew) || lacks(err.Error(), "snapshot", of) != "" {
-			t.Errorf("a snapshot of %s: %v", of, err)
+			t.Errorf("a snapshot of %s: got %v, want ErrVersionSkew", of, err)
 		}
 		if _, err := os.Lstat(dir); err == nil {
-			t.Errorf("a snapshot of %s has left something", of)
+			t.Errorf("a snapshot of %s: got a directory, want nothing left", of)
 		}
 	}
 	dir := filepath.Join(t.TempDir(), "restored")
@@ -167,11 +167,11 @@ func TestReleaseOfSnapshot(t *testing.T) {
 		t.Fatal(err)
 	}
 	if is := recordedRelease(t, dir, ""); is != of {
-		t.Errorf("the record of a restored DataDir has %q", is)
+		t.Errorf("the record of a restored DataDir: got %q, want %q", is, of)
 	}
 	closeServer(t, start(t, controlplane.Config{DataDir: dir}))
 	if is := recordedRelease(t, dir, ""); is != apiserver.KubernetesVersion {
-		t.Errorf("after a start it has %q", is)
+		t.Errorf("the record after a start: got %q, want %q", is, apiserver.KubernetesVersion)
 	}
 }
 

@@ -136,7 +136,7 @@ func TestCertificatesAreRenewedWhileServing(t *testing.T) {
 			t.Fatal(err)
 		}
 		if due := before.NotAfter.Sub(a.clock.Now()) < before.NotAfter.Sub(before.NotBefore)/3; now.Equal(before) == due {
-			t.Errorf("at %s: renewed %t", a.clock.Now(), !due)
+			t.Errorf("at %s: got renewed %t, want %t", a.clock.Now(), !due, due)
 		}
 		if _, err := long.CoreV1().Nodes().List(t.Context(), metav1.ListOptions{}); err != nil {
 			t.Error(err)
@@ -147,7 +147,7 @@ func TestCertificatesAreRenewedWhileServing(t *testing.T) {
 		t.Error(err)
 	}
 	if now.Equal(first) || !first.NotAfter.Before(a.clock.Now()) {
-		t.Error("the first certificate has not come to its end")
+		t.Error("got the first certificate before its end, want it over")
 	}
 	after := &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Name: "after"}}
 	if _, err := admin(t, a.Server).CoreV1().ConfigMaps("default").Create(t.Context(), after, metav1.CreateOptions{}); err != nil {
@@ -156,7 +156,7 @@ func TestCertificatesAreRenewedWhileServing(t *testing.T) {
 	select {
 	case event, ok := <-watch.ResultChan():
 		if configMap, is := event.Object.(*corev1.ConfigMap); !ok || !is || configMap.Name != "after" {
-			t.Errorf("the watch from a year ago: %v, %v", ok, event)
+			t.Errorf(`the watch from a year ago: got %v, %v, want the config map "after"`, ok, event)
 		}
 	case <-time.After(time.Minute):
 		t.Error("the watch from a year ago is silent")
@@ -191,7 +191,7 @@ func TestClockJumpsOfAYear(t *testing.T) {
 	}
 	a.clock.set(now.Add(year))
 	if renewed, err := a.serving(t); err != nil || renewed.Equal(first) {
-		t.Errorf("a year ahead: %v, renewed %t", err, err == nil && !renewed.Equal(first))
+		t.Errorf("a year ahead: got error %v, renewed %t, want it renewed", err, err == nil && !renewed.Equal(first))
 	}
 	// Set back by less than renewInterval, but to before the renewed certificate.
 	a.clock.set(now.Add(year - time.Hour))
@@ -199,7 +199,7 @@ func TestClockJumpsOfAYear(t *testing.T) {
 		t.Errorf("an hour back: %v", err)
 	}
 	if logs.Len() != 0 {
-		t.Errorf("the log says %v", logs.All())
+		t.Errorf("log: got %v, want nothing", logs.All())
 	}
 	a.clock.set(now.Add(-year))
 	var said []observer.LoggedEntry
@@ -208,7 +208,7 @@ func TestClockJumpsOfAYear(t *testing.T) {
 		return len(said) > 0
 	})
 	if text, _ := said[0].ContextMap()["error"].(string); lacks(text, "set the clock", "replace the CA") != "" {
-		t.Errorf("a year back: the log says %s", text)
+		t.Errorf("a year back: got %s, want that the log names both cures", text)
 	}
 	// Clients in this process do not use certificates.
 	putConfigMap(t, admin(t, a.Server), "meanwhile", "x")

@@ -97,7 +97,7 @@ func waitRecord(t testing.TB, server *controlplane.Server, node string, done fun
 		}
 		return done(last)
 	}); err != nil {
-		t.Fatalf("record of %s: %+v", node, last)
+		t.Fatalf("record of %s: got %+v, want another state", node, last)
 	}
 }
 
@@ -145,7 +145,7 @@ func TestStolenJoinFile(t *testing.T) {
 		// Only the request that a kubelet waits for.
 		list, err := thief.List(t.Context(), metav1.ListOptions{FieldSelector: "metadata.name=of-another"})
 		if err != nil || len(list.Items) != 1 {
-			t.Errorf("by name: %v, %v", list, err)
+			t.Errorf("by name: got %v, %v, want one", list, err)
 		}
 	})
 	t.Run("between the certificate and the Node", func(t *testing.T) {
@@ -158,7 +158,7 @@ func TestStolenJoinFile(t *testing.T) {
 		_, token := joinUser(t, join)
 		list, err := admin(t, server).CoreV1().Secrets("kube-system").List(t.Context(), metav1.ListOptions{LabelSelector: nodeidentity.TokenLabelPrefix + token[:6]})
 		if err != nil || len(list.Items) != 1 || list.Items[0].Name != "node-identity.w1" {
-			t.Errorf("nodes that joined with the file: %v, %v", list.Items, err)
+			t.Errorf("nodes that joined with the file: got %v, %v, want node-identity.w1", list.Items, err)
 		}
 	})
 	t.Run("at the same moment", func(t *testing.T) {
@@ -179,7 +179,7 @@ func TestStolenJoinFile(t *testing.T) {
 			}
 		}
 		if issued != 1 {
-			t.Errorf("%d certificates for w2", issued)
+			t.Errorf("certificates for w2: got %d, want 1", issued)
 		}
 	})
 	t.Run("after NodeKubeconfig", func(t *testing.T) {
@@ -219,7 +219,7 @@ func TestStolenJoinFile(t *testing.T) {
 			return condition(r, certificatesv1.CertificateFailed) != nil || len(r.Status.Certificate) > 0
 		})
 		if c := condition(request, certificatesv1.CertificateFailed); c == nil || !strings.Contains(c.Message, "belongs to another key") {
-			t.Errorf("the renewal of the old machine: %+v", request.Status)
+			t.Errorf("the renewal by the old node: got %+v, want Failed because w1 belongs to another key", request.Status)
 		}
 		wantSigned(t, server, clientCSR("w6").create(t, replacement), x509.ExtKeyUsageClientAuth)
 		register(t, replacement, "w6")

@@ -55,10 +55,10 @@ func TestKilledRestore(t *testing.T) {
 			wantConfigMap(t, server, fmt.Sprintf("kept-%d", i), "x")
 		}
 		if !bytes.Equal(server.CABundle(), ca) {
-			t.Error("got another CA")
+			t.Error("got another CA, want the one of before")
 		}
 		if names := tokens(t, server); len(names) > 0 {
-			t.Errorf("join files of before are valid: %v", names)
+			t.Errorf("valid join files of before: got %v, want none", names)
 		}
 	}
 	process := startProcess(t, "restore", filepath.Join(t.TempDir(), "data"), file)
@@ -94,7 +94,7 @@ func TestKilledRestore(t *testing.T) {
 		}
 		outcomes["is refused"]++
 		if !errors.Is(err, etcd.ErrCorrupt) || lacks(err.Error(), "Config.DataDir", dir, "restore again") != "" {
-			t.Errorf("Start: %v", err)
+			t.Errorf("Start: got %v, want ErrCorrupt that says to restore %s again", err, dir)
 		}
 		if err := controlplane.Restore(t.Context(), dir, bytes.NewReader(data), controlplane.RestoreConfig{}); err != nil {
 			t.Fatal(err)

@@ -37,6 +37,6 @@ func TestStartAfterRestoreIsNoCrash(t *testing.T) {
 	server = start(t, controlplane.Config{DataDir: restored(t, snapshot, controlplane.RestoreConfig{}), Logger: zap.New(core)})
 	closeServer(t, server)
 	for _, entry := range logs.All() {
-		t.Errorf("%s: %s: %v", entry.Level, entry.Message, entry.ContextMap())
+		t.Errorf("log: got %s: %s: %v, want nothing", entry.Level, entry.Message, entry.ContextMap())
 	}
 }

@@ -27,14 +27,14 @@ func TestRestoreForgetsServers(t *testing.T) {
 		var c etcdrestore.Config
 		new(invalidated).apply(&c, keep)
 		if !c.Drop([]byte("/registry/masterleases/192.0.2.1"), value) {
-			t.Errorf("KeepJoinKubeconfigs %v: the lease stays", keep)
+			t.Errorf("KeepJoinKubeconfigs %v: got the lease kept, want it dropped", keep)
 		}
 		custom := `{"apiVersion":"example.com/v1","kind":"MasterLease","metadata":{"name":"x"}}`
 		if c.Drop([]byte("/registry/example.com/masterleases/x"), []byte(custom)) {
-			t.Errorf("KeepJoinKubeconfigs %v: a custom resource is lost", keep)
+			t.Errorf("KeepJoinKubeconfigs %v: got a custom resource dropped, want it kept", keep)
 		}
 		if c.Drop([]byte("/registry/services/endpoints/default/kubernetes"), value) {
-			t.Errorf("KeepJoinKubeconfigs %v: endpoints are lost", keep)
+			t.Errorf("KeepJoinKubeconfigs %v: got endpoints dropped, want them kept", keep)
 		}
 	}
 }

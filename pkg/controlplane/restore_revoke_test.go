@@ -95,12 +95,12 @@ func TestRestoreKeepsRevocations(t *testing.T) {
 		keys := storedKeys(t, dir)
 		for _, key := range stays {
 			if !slices.Contains(keys, key) {
-				t.Errorf("%s is lost", key)
+				t.Errorf("got no %s, want it restored", key)
 			}
 		}
 		for _, key := range goes {
 			if slices.Contains(keys, key) {
-				t.Errorf("%s is back", key)
+				t.Errorf("got %s restored, want it dropped", key)
 			}
 		}
 	}
@@ -119,12 +119,12 @@ func TestRestoreKeepsRevocations(t *testing.T) {
 		}
 		said := logs.FilterMessageSnippet("JoinKubeconfig").All()
 		if len(said) != 1 {
-			t.Fatalf("the log has %v", logs.All())
+			t.Fatalf("log: got %v, want one line about JoinKubeconfig", logs.All())
 		}
 		names := []any{revokedName, otherName}
 		slices.SortFunc(names, func(a, b any) int { return strings.Compare(a.(string), b.(string)) })
 		if got := said[0].ContextMap(); !slices.Equal(got["tokens"].([]any), names) || !slices.Equal(got["certificate-requests"].([]any), []any{"of-a-thief"}) {
-			t.Errorf("the log says %v", got)
+			t.Errorf("log: got %v, want the tokens %v and the request of-a-thief", got, names)
 		}
 	})
 	t.Run("a database of etcdctl", func(t *testing.T) {
@@ -143,7 +143,7 @@ func TestRestoreKeepsRevocations(t *testing.T) {
 		keys := storedKeys(t, restored(t, snapshot, controlplane.RestoreConfig{KeepJoinKubeconfigs: true}))
 		for _, key := range append(goes, stays...) {
 			if !slices.Contains(keys, key) {
-				t.Errorf("%s is lost", key)
+				t.Errorf("got no %s, want it restored", key)
 			}
 		}
 	})
@@ -164,9 +164,9 @@ func TestRestoreKeepsRevocationsOfEncryptedTokens(t *testing.T) {
 	closeServer(t, server)
 	keys := storedKeys(t, restored(t, snapshot, controlplane.RestoreConfig{}))
 	if slices.Contains(keys, "secrets/kube-system/"+name) {
-		t.Error("the token is back")
+		t.Error("got the token restored, want it dropped")
 	}
 	if !slices.Contains(keys, "secrets/kube-system/kept") {
-		t.Error("a Secret is lost")
+		t.Error("got a Secret dropped, want it restored")
 	}
 }

@@ -71,7 +71,7 @@ func TestRevokeNode(t *testing.T) {
 		watching.ended(t)
 		unread.ended(t)
 		if _, err := admin(t, server).CoreV1().Nodes().Get(ctx, "n1", metav1.GetOptions{}); !apierrors.IsNotFound(err) {
-			t.Errorf("the Node: %v", err)
+			t.Errorf("the Node: got error %v, want not found", err)
 		}
 		wantAccepted(t, "another node", bystander, "bystander")
 		other.open(t)
@@ -125,7 +125,7 @@ func TestRevokeNode(t *testing.T) {
 				return condition(r, certificatesv1.CertificateFailed) != nil || len(r.Status.Certificate) > 0
 			})
 			if c := condition(request, certificatesv1.CertificateFailed); c == nil || !strings.Contains(c.Message, "revoked") {
-				t.Errorf("%s: %+v", signer.SignerName, request.Status)
+				t.Errorf("%s: got %+v, want Failed because the node is revoked", signer.SignerName, request.Status)
 			}
 		}
 	})
@@ -141,7 +141,7 @@ func TestRevokeNode(t *testing.T) {
 	})
 	t.Run("no name", func(t *testing.T) {
 		if err := server.RevokeNode(ctx, "Not a name"); err == nil || !strings.Contains(err.Error(), `revoke node "Not a name": not the name of a node`) {
-			t.Errorf("%v", err)
+			t.Errorf(`got %v, want "not the name of a node"`, err)
 		}
 	})
 
@@ -151,7 +151,7 @@ func TestRevokeNode(t *testing.T) {
 	replacement := joinAs(t, join, "n5")
 	closeServer(t, server)
 	if err := server.RevokeNode(ctx, "n5"); err == nil || !strings.Contains(err.Error(), "the control plane is stopped") {
-		t.Errorf("after the end: %v", err)
+		t.Errorf("after the end: got %v, want that the control plane is stopped", err)
 	}
 	server = start(t, cfg)
 	last.config.Host, replacement.config.Host = server.URL(), server.URL()
@@ -200,7 +200,7 @@ func (u *under) ended(t testing.TB) {
 	select {
 	case <-u.done:
 	case <-time.After(time.Minute):
-		t.Error("it goes on")
+		t.Error("got a request that goes on, want it ended")
 	}
 }
 
@@ -208,7 +208,7 @@ func (u *under) open(t testing.TB) {
 	t.Helper()
 	select {
 	case <-u.done:
-		t.Error("it has ended")
+		t.Error("got a request that has ended, want it open")
 	default:
 	}
 }
@@ -255,7 +255,7 @@ func openUnread(t testing.TB, config *rest.Config) *under {
 	go func() {
 		defer close(u.done)
 		if response, err := client.Do(request); err == nil {
-			t.Errorf("the request without an end was answered: %s", response.Status)
+			t.Errorf("the request without an end: got %s, want an error", response.Status)
 			_ = response.Body.Close()
 		}
 	}()

@@ -62,7 +62,7 @@ func TestManyAtOnce(t *testing.T) {
 		urls[server.URL()] = true
 	}
 	if len(urls) != planes {
-		t.Errorf("%d control planes have %d URLs", planes, len(urls))
+		t.Errorf("%d control planes: got %d URLs, want one each", planes, len(urls))
 	}
 	// A stopped control plane does not affect the others.
 	for i, server := range servers {
@@ -79,7 +79,7 @@ func TestManyAtOnce(t *testing.T) {
 	}
 	all.Wait()
 	if left := entries(t, temp); len(left) != 0 {
-		t.Errorf("left behind: %v", left)
+		t.Errorf("left behind: got %v, want nothing", left)
 	}
 	if err := leaks(goroutines); err != nil {
 		t.Error(err)

@@ -57,10 +57,10 @@ func TestRefusals(t *testing.T) {
 			_, err = client.CoreV1().Pods("default").Create(ctx, big, metav1.CreateOptions{})
 			wantStatus(t, "object of 2 MiB", err, 500)
 			if err != nil && !strings.Contains(err.Error(), "request is too large") {
-				t.Errorf("object of 2 MiB: %v", err)
+				t.Errorf("object of 2 MiB: got %v, want request is too large", err)
 			}
 			if got := podNames(t, client); len(got) != 0 {
-				t.Errorf("pods: %v", got)
+				t.Errorf("pods: got %v, want none", got)
 			}
 		})
 	}
@@ -71,7 +71,7 @@ func wantCauses(t *testing.T, err error, fields ...string) {
 	t.Helper()
 	var status apierrors.APIStatus
 	if !errors.As(err, &status) || status.Status().Details == nil {
-		t.Errorf("%v has no details", err)
+		t.Errorf("got %v, want details", err)
 		return
 	}
 	var named []string
@@ -80,7 +80,7 @@ func wantCauses(t *testing.T, err error, fields ...string) {
 	}
 	for _, field := range fields {
 		if !slices.Contains(named, field) {
-			t.Errorf("%s is not named: %v", field, err)
+			t.Errorf("got %v, want %s named", err, field)
 		}
 	}
 }

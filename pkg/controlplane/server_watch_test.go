@@ -62,7 +62,7 @@ func TestSlowWatchEnds(t *testing.T) {
 		written := 0
 		for deadline := time.Now().Add(time.Minute); endedWatches(t) == before; written++ {
 			if time.Now().After(deadline) {
-				t.Fatalf("%s: the watch has not ended after %d events", path, written)
+				t.Fatalf("%s: got a watch that goes on after %d events, want it ended", path, written)
 			}
 			object := &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Name: fmt.Sprint(path, written), Labels: map[string]string{"path": path}},
 				Data: map[string]string{"x": strings.Repeat("x", 200<<10)}}
@@ -73,7 +73,7 @@ func TestSlowWatchEnds(t *testing.T) {
 		read := 0
 		for event := range watching.ResultChan() {
 			if event.Type != watch.Added {
-				t.Errorf("%s: event %d is %+v", path, read, event)
+				t.Errorf("%s: event %d: got %+v, want ADDED", path, read, event)
 			}
 			read++
 		}

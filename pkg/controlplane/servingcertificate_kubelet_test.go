@@ -76,7 +76,7 @@ func TestDataDirWithoutKubeletCA(t *testing.T) {
 			t.Fatal(err)
 		}
 		if info.Mode().Perm()&0o077 != 0 && runtime.GOOS != "windows" {
-			t.Errorf("%s has mode %v", file, info.Mode())
+			t.Errorf("mode of %s: got %v, want nothing for others", file, info.Mode())
 		}
 		if err := os.Remove(file); err != nil {
 			t.Fatal(err)
@@ -108,7 +108,7 @@ func TestDataDirWithoutKubeletCA(t *testing.T) {
 
 	server = start(t, cfg)
 	if string(server.CABundle()) != string(bundle) {
-		t.Error("the cluster's CA has changed")
+		t.Error("got another CA of the cluster, want the same")
 	}
 	for _, file := range files {
 		if _, err := os.Stat(file); err != nil {
@@ -118,7 +118,7 @@ func TestDataDirWithoutKubeletCA(t *testing.T) {
 	current := first
 	served := kubeletWith(t, server, "n1", func() tls.Certificate { return current })
 	if body, err := proxied(t, server, "n1"); err != nil || body != "n1/pods" {
-		t.Errorf("with the old certificate: %q %v", body, err)
+		t.Errorf("with the old certificate: got %q, %v, want n1/pods", body, err)
 	}
 	// It renews.
 	kubelet := asNode(t, server, "n1")
@@ -126,12 +126,12 @@ func TestDataDirWithoutKubeletCA(t *testing.T) {
 	cert := wantSigned(t, server, request.create(t, kubelet), x509.ExtKeyUsageServerAuth)
 	kubeletWith(t, server, "n3", func() tls.Certificate { return other })
 	if body, err := proxied(t, server, "n3"); err == nil {
-		t.Errorf("with the certificate of n2: %q", body)
+		t.Errorf("with the certificate of n2: got %q, want an error", body)
 	}
 	current = tls.Certificate{Certificate: [][]byte{cert.Raw}, PrivateKey: request.key}
 	served.CloseClientConnections()
 	if body, err := proxied(t, server, "n1"); err != nil || body != "n1/pods" {
-		t.Errorf("with the new certificate: %q %v", body, err)
+		t.Errorf("with the new certificate: got %q, %v, want n1/pods", body, err)
 	}
 	// A host in place of a kubelet.
 	pair, err := server.NodeServingCertificate("n4", "127.0.0.1")
@@ -144,9 +144,9 @@ func TestDataDirWithoutKubeletCA(t *testing.T) {
 	}
 	kubeletWith(t, server, "n4", func() tls.Certificate { return own })
 	if body, err := proxied(t, server, "n4"); err != nil || body != "n4/pods" {
-		t.Errorf("with a certificate of NodeServingCertificate: %q %v", body, err)
+		t.Errorf("with a certificate of NodeServingCertificate: got %q, %v, want n4/pods", body, err)
 	}
 	if _, err := server.NodeServingCertificate("Not a node", "127.0.0.1"); err == nil {
-		t.Error("a certificate for no node")
+		t.Error("a certificate for no node: got no error, want one")
 	}
 }

@@ -52,11 +52,11 @@ func TestServingCertificate(t *testing.T) {
 		}
 		for _, name := range test.bad {
 			if err := dial(name); err == nil {
-				t.Errorf("%v passes for %s", test.hosts, name)
+				t.Errorf("%v as %s: got no error, want one", test.hosts, name)
 			}
 		}
 	}
 	if _, err := cp.ServingCertificate("https://localhost"); err == nil || !strings.Contains(err.Error(), `"https://localhost"`) {
-		t.Errorf("error %v", err)
+		t.Errorf("got error %v, want one about https://localhost", err)
 	}
 }

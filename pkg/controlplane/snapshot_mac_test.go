@@ -106,7 +106,7 @@ func TestRestoreWithKey(t *testing.T) {
 	restored(t, newest, keyed)
 	restored(t, second, controlplane.RestoreConfig{})
 	if names := unpack(t, first); len(names) != 5 || len(names["HMAC-SHA256"]) != 65 {
-		t.Errorf("%d files, and a MAC of %d bytes", len(names), len(names["HMAC-SHA256"]))
+		t.Errorf("got %d files and a MAC of %d bytes, want 5 and 65", len(names), len(names["HMAC-SHA256"]))
 	}
 
 	// changed is the second snapshot after a change with correct checksums.
@@ -187,25 +187,25 @@ func TestRestoreWithKey(t *testing.T) {
 			t.Errorf("%s: %v, want ErrNotAuthentic", name, err)
 		}
 		if _, err := os.Lstat(dir); !errors.Is(err, os.ErrNotExist) {
-			t.Errorf("%s: something is left: %v", name, entries(t, dir))
+			t.Errorf("%s: left behind: got %v, want nothing", name, entries(t, dir))
 		}
 	}
 }
 
 func TestShortSnapshotKey(t *testing.T) {
 	if err := (controlplane.RestoreConfig{Key: []byte{}}).Validate(); err == nil || lacks(err.Error(), "Key", "0 bytes") != "" {
-		t.Errorf("an empty key: %v", err)
+		t.Errorf("an empty key: got %v, want that it has 0 bytes", err)
 	}
 	if err := (controlplane.Config{SnapshotKey: []byte{}}).Validate(); err == nil || lacks(err.Error(), "SnapshotKey", "0 bytes") != "" {
-		t.Errorf("an empty key: %v", err)
+		t.Errorf("an empty key: got %v, want that it has 0 bytes", err)
 	}
 	short := []byte("correct horse battery staple")
 	err := controlplane.Config{SnapshotKey: short}.Validate()
 	if err == nil || lacks(err.Error(), "SnapshotKey", "28 bytes", "at least 32") != "" || strings.Contains(err.Error(), string(short)) {
-		t.Errorf("Config: %v", err)
+		t.Errorf("Config: got %v, want both lengths and not the key", err)
 	}
 	err = controlplane.RestoreConfig{Key: short}.Validate()
 	if err == nil || lacks(err.Error(), "Key", "at least 32") != "" || strings.Contains(err.Error(), string(short)) {
-		t.Errorf("RestoreConfig: %v", err)
+		t.Errorf("RestoreConfig: got %v, want the length and not the key", err)
 	}
 }

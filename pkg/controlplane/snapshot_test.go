@@ -129,14 +129,14 @@ func TestRestoreUnderALiveInformer(t *testing.T) {
 		return told.value("kept") == "at the snapshot" && told.value("lost") == ""
 	})
 	if now := version(t, informer.LastSyncResourceVersion()); now <= before+int64(etcd.DefaultRevisionBump)/2 {
-		t.Errorf("the informer is at version %d, and was at %d before the restore", now, before)
+		t.Errorf("version of the informer: got %d, want more than that before the restore, which is %d, and half a bump", now, before)
 	}
 	putConfigMap(t, admin(t, server), "kept", "after the restore")
 	testwait.True(t, "the informer goes on", func() bool { return told.value("kept") == "after the restore" })
 
 	// The identities are the same.
 	if !bytes.Equal(server.CABundle(), ca) {
-		t.Error("got another CA")
+		t.Error("got another CA, want the one of before")
 	}
 	wantUser(t, clientFor(t, fromKubeconfig(t, kubeconfig)), "jane", "system:masters")
 	wantUser(t, clientFor(t, &rest.Config{Host: server.URL(), BearerToken: token, TLSClientConfig: rest.TLSClientConfig{CAData: ca}}),
@@ -210,7 +210,7 @@ func TestRestoreOfADatabase(t *testing.T) {
 	}
 	server = start(t, controlplane.Config{DataDir: dir})
 	if !bytes.Equal(server.CABundle(), ca) {
-		t.Error("the CA is not the one that the directory had")
+		t.Error("got another CA, want the one that the directory had")
 	}
 	if _, err := admin(t, server).CoreV1().ConfigMaps("default").Get(t.Context(), "kept", metav1.GetOptions{}); err != nil {
 		t.Error(err)
@@ -229,7 +229,7 @@ func TestRestoreRefuses(t *testing.T) {
 			t.Errorf("%s: got %v, want %q in it", what, err, want)
 		}
 		if after := list(t, dir); !slices.Equal(before, after) {
-			t.Errorf("%s: files before: %v\nafter: %v", what, before, after)
+			t.Errorf("%s: got files %v, want %v", what, after, before)
 		}
 	}
 	refused("into a directory in use", etcd.ErrInUse, "this process", "stop it, or name another directory")
@@ -266,7 +266,7 @@ func TestRestoreRefuses(t *testing.T) {
 				t.Errorf("got %v, want an error that says that it was truncated", err)
 			}
 			if _, err := os.Lstat(dir); !errors.Is(err, os.ErrNotExist) {
-				t.Errorf("something is left: %v", entries(t, dir))
+				t.Errorf("left behind: got %v, want nothing", entries(t, dir))
 			}
 		})
 	}
@@ -312,7 +312,7 @@ func TestScheduledSnapshots(t *testing.T) {
 	}
 	for _, name := range list {
 		if !strings.HasSuffix(name, ".tar") {
-			t.Errorf("%s is left", name)
+			t.Errorf("left behind: got %s, want archives only", name)
 		}
 	}
 	newest, err := os.ReadFile(filepath.Join(dir, list[len(list)-1]))

@@ -33,7 +33,7 @@ func TestTakeSnapshot(t *testing.T) {
 	}
 	info, err := os.Stat(first.Path)
 	if err != nil || info.Size() != first.Size || first.Number != 1 || first.Cluster != clusterOf(t, server) || time.Since(first.Time) > time.Minute {
-		t.Errorf("taken %+v: %v, %v", first, info, err)
+		t.Errorf("TakeSnapshot: got %+v and the file %v, %v, want number 1 of this cluster with the size of the file", first, info, err)
 	}
 	putConfigMap(t, admin(t, server), "kept", "x")
 	var calls sync.WaitGroup
@@ -50,19 +50,19 @@ func TestTakeSnapshot(t *testing.T) {
 		t.Fatalf("ListSnapshots: %+v, %v, want the numbers 5 and 4", list, err)
 	}
 	if all := entries(t, dir); len(all) != 2 {
-		t.Errorf("there are %v", all)
+		t.Errorf("files: got %v, want 2", all)
 	}
 	cancelled, cancel := context.WithCancel(t.Context())
 	cancel()
 	if file, err := server.TakeSnapshot(cancelled); !errors.Is(err, context.Canceled) || file.Path != "" {
-		t.Errorf("with a context that has ended: %+v, %v", file, err)
+		t.Errorf("with a context that has ended: got %+v, %v, want context.Canceled and no file", file, err)
 	}
 	closeServer(t, server)
 	if file, err := server.TakeSnapshot(t.Context()); !errors.Is(err, etcd.ErrClosed) || file.Path != "" {
 		t.Errorf("after Close: %+v, %v, want ErrClosed", file, err)
 	}
 	if all := entries(t, dir); len(all) != 2 {
-		t.Errorf("there are %v", all)
+		t.Errorf("files: got %v, want 2", all)
 	}
 
 	file, err := os.Open(list[0].Path)
@@ -79,13 +79,13 @@ func TestTakeSnapshot(t *testing.T) {
 	// The default directory.
 	taken, err := server.TakeSnapshot(t.Context())
 	if err != nil || filepath.Dir(taken.Path) != filepath.Join(data, "snapshots") || taken.Cluster != first.Cluster {
-		t.Errorf("without Dir: %+v, %v", taken, err)
+		t.Errorf("without Dir: got %+v, %v, want one of the same cluster in DataDir", taken, err)
 	}
 
 	// The file has been read to its end.
 	err = controlplane.Restore(t.Context(), filepath.Join(t.TempDir(), "data"), file, controlplane.RestoreConfig{})
 	if err == nil || errors.Is(err, etcd.ErrCorrupt) || lacks(err.Error(), "offset", "rewind it with Seek(0, io.SeekStart)") != "" {
-		t.Errorf("a file that was not rewound: %v", err)
+		t.Errorf("a file that was not rewound: got %v, want the offset and the cure", err)
 	}
 }
 
@@ -122,7 +122,7 @@ func testWriteSnapshot(t *testing.T, server *controlplane.Server) {
 	cancelled, cancel := context.WithCancel(t.Context())
 	cancel()
 	if err := server.WriteSnapshot(cancelled, path); !errors.Is(err, context.Canceled) {
-		t.Errorf("with a context that has ended: %v", err)
+		t.Errorf("with a context that has ended: got %v, want context.Canceled", err)
 	}
 	others = append(others, "a.tar.0123456789abcdef.unfinished") // not looked at yet
 	if _, err := os.Stat(filepath.Join(dir, "a.tar.0123456789abcdef.unfinished")); err != nil {
@@ -143,7 +143,7 @@ func testWriteSnapshot(t *testing.T, server *controlplane.Server) {
 		}
 	}
 	if info, err := os.Stat(os.DevNull); err != nil || info.Mode().IsRegular() {
-		t.Fatalf("%s has been replaced: %v, %v", os.DevNull, info, err)
+		t.Fatalf("%s: got %v, %v, want it not replaced", os.DevNull, info, err)
 	}
 	if err := os.Symlink("a.tar", filepath.Join(dir, "link")); err != nil {
 		t.Skip(err) // as on Windows
@@ -177,7 +177,7 @@ func TestListSnapshotsOfMissingDirectory(t *testing.T) {
 		t.Errorf("error %v, want ErrNotExist", err)
 	}
 	if _, err := controlplane.ListSnapshots(""); err == nil {
-		t.Error("no directory is listed")
+		t.Error("ListSnapshots of no directory: got no error, want one")
 	}
 }
 
@@ -212,7 +212,7 @@ func TestListSnapshots(t *testing.T) {
 		t.Errorf("there are\n%s, want\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
 	}
 	if f := list[0]; f.Cluster != "0a0b0c0d" || f.Number != 3 || f.Size != 2 || !f.Time.Equal(time.Date(2025, 1, 2, 3, 4, 5, 0, time.UTC)) || !filepath.IsAbs(f.Path) {
-		t.Errorf("the first is %+v", f)
+		t.Errorf("the first: got %+v, want number 3 of cluster 0a0b0c0d with 2 bytes", f)
 	}
 }
 

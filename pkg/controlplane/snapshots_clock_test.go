@@ -54,20 +54,20 @@ func TestSnapshotsAfterAClockCorrection(t *testing.T) {
 			return strings.HasPrefix(name, fmt.Sprintf("kubembed-%s-%010d-", cluster, i+1))
 		})
 		if newest < 0 {
-			t.Fatalf("snapshot %d, after a jump of %v, is not there: %v", i+1, jump, list)
+			t.Fatalf("after snapshot %d and a jump of %v: got %v, want the snapshot in it", i+1, jump, list)
 		}
 		taken = append(taken, list[newest])
 		for _, name := range taken[max(0, len(taken)-3):] {
 			if !slices.Contains(list, name) {
-				t.Errorf("after a jump of %v, %s is gone: %v", jump, name, list)
+				t.Errorf("after a jump of %v: got %v, want %s in it", jump, list, name)
 			}
 		}
 		if len(list) != 3 {
-			t.Errorf("after a jump of %v there are %v", jump, list)
+			t.Errorf("after a jump of %v: got %v, want 3", jump, list)
 		}
 	}
 	if n := snapshotFailures(t) - failed; n != 0 {
-		t.Errorf("%v failures are counted", n)
+		t.Errorf("failures: got %v, want 0", n)
 	}
 	if n := logs.FilterMessageSnippet("from the future").Len(); n != 1 {
 		t.Errorf("%d warnings of names from the future, want one: %v", n, logs.All())

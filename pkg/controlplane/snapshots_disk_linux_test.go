@@ -92,7 +92,7 @@ func TestDiskOfSnapshotsHangs(t *testing.T) {
 			found = found || strings.Contains(fmt.Sprint(entry.ContextMap()["error"]), want)
 		}
 		if !found {
-			t.Errorf("the log: got no %q in: %v", want, logs.All())
+			t.Errorf("log: got %v, want %q in an error", logs.All(), want)
 		}
 	}
 	if n := stacks(t, "snapshots.(*Schedule).take("); n != 1 {
@@ -108,7 +108,7 @@ func TestDiskOfSnapshotsHangs(t *testing.T) {
 	}
 	for _, name := range entries(t, dir) {
 		if !strings.HasSuffix(name, ".tar") {
-			t.Errorf("%s is left", name)
+			t.Errorf("left behind: got %s, want archives only", name)
 		}
 	}
 }
@@ -134,7 +134,7 @@ func TestWriteSnapshotToADiskThatHangs(t *testing.T) {
 	thaw()
 	testwait.True(t, "nothing is left", func() bool { return stacks(t, "controlplane.(*Server).writeFile(") == 0 })
 	if list, err := filepath.Glob(filepath.Join(disk, "s.tar*")); err != nil || len(list) > 0 {
-		t.Errorf("left: %v, %v", list, err)
+		t.Errorf("left behind: got %v, %v, want nothing", list, err)
 	}
 }
 
@@ -217,17 +217,17 @@ func TestSnapshotsOnTheDiskOfEtcd(t *testing.T) {
 		highest = max(highest, len(entries(t, dir)))
 		putConfigMap(t, client, "written", "x")
 		if text := spaceCheck(t, client); text != "" {
-			t.Fatalf("with %d MB free the readiness check says %s", freeMB(t, disk), text)
+			t.Fatalf("the readiness check with %d MB free: got %s, want it green", freeMB(t, disk), text)
 		}
 	}
 	if n := snapshotFailures(t) - failed; n != 0 {
-		t.Errorf("%v failures are counted: %v", n, logs.All())
+		t.Errorf("failures: got %v, want 0: %v", n, logs.All())
 	}
 	if list := entries(t, dir); highest >= 5 || highest < 1 || len(list) < 1 || !strings.Contains(list[len(list)-1], "-0000000006-") {
-		t.Errorf("%d snapshots had space, and %v exist: the disk has another size than the test expects", highest, list)
+		t.Errorf("got %d snapshots with space and %v, want 1 to 4 and number 6: the disk has another size than the test expects", highest, list)
 	}
 	if logs.FilterMessageSnippet("deleted the oldest snapshots").Len() == 0 {
-		t.Errorf("the log does not say that snapshots were deleted: %v", logs.All())
+		t.Errorf("log: got %v, want that snapshots were deleted", logs.All())
 	}
 
 	// Others fill the disk.
@@ -239,11 +239,11 @@ func TestSnapshotsOnTheDiskOfEtcd(t *testing.T) {
 		t.Errorf("%v failures are counted, want one", n)
 	}
 	if list := entries(t, dir); len(list) == 0 || list[len(list)-1] != before[len(before)-1] || strings.Contains(strings.Join(list, " "), "unfinished") {
-		t.Errorf("there are %v, and were %v", list, before)
+		t.Errorf("snapshots: got %v, want the newest of %v and none unfinished", list, before)
 	}
 	said := logs.FilterMessageSnippet("snapshot failed").All()
 	if len(said) != 1 || lacks(fmt.Sprint(said[0].ContextMap()["error"]), etcd.ErrNoSpace.Error(), dir, "bytes are free") != "" {
-		t.Errorf("the log says %v", said)
+		t.Errorf("log: got %v, want one failure that names ErrNoSpace and the directory", said)
 	}
 	putConfigMap(t, client, "written", "y")
 
@@ -256,16 +256,16 @@ func TestSnapshotsOnTheDiskOfEtcd(t *testing.T) {
 	clock.Step(time.Hour)
 	clock.waits(t, time.Hour)
 	if n := len(entries(t, dir)); n < 2 {
-		t.Fatalf("%d snapshots", n)
+		t.Fatalf("snapshots: got %d, want at least 2", n)
 	}
 	leave(t, disk, 100)
 	var text string
 	testwait.True(t, "the readiness check is red", func() bool { text = spaceCheck(t, client); return text != "" })
 	if lacks(text, dir, "all but the newest") != "" {
-		t.Errorf("the readiness check: got %s", text)
+		t.Errorf("the readiness check: got %s, want that all but the newest can be deleted", text)
 	}
 	if _, err := client.CoreV1().ConfigMaps("default").Create(t.Context(), configMap("refused", "x"), metav1.CreateOptions{}); err == nil {
-		t.Error("a write is accepted")
+		t.Error("a write: got no error, want one")
 	}
 	// The next check frees space for etcd by deleting all but the newest.
 	clock.Step(time.Hour)
@@ -273,7 +273,7 @@ func TestSnapshotsOnTheDiskOfEtcd(t *testing.T) {
 	testwait.True(t, "the readiness check is green", func() bool { return spaceCheck(t, client) == "" })
 	putConfigMap(t, client, "written", "z")
 	if list := entries(t, dir); len(list) == 0 {
-		t.Error("the newest snapshot is gone")
+		t.Error("got no snapshot, want the newest")
 	}
 }
 
@@ -287,7 +287,7 @@ func TestStartChecksTheDiskOfSnapshots(t *testing.T) {
 	cfg := controlplane.Config{Logger: logger, Snapshots: controlplane.Snapshots{Dir: disk, Interval: time.Hour}}
 	closeServer(t, start(t, cfg))
 	if logs.FilterMessageSnippet("the disk of the snapshots is full").Len() != 1 {
-		t.Errorf("the log does not say that the disk is full: %v", logs.All())
+		t.Errorf("log: got %v, want that the disk is full", logs.All())
 	}
 	if err := filler.Close(); err != nil {
 		t.Fatal(err)

@@ -179,7 +179,7 @@ func TestScheduleOfSnapshots(t *testing.T) {
 		return unexpected(logs.All())
 	})
 	if text, _ := said[0].ContextMap()["error"].(string); lacks(text, "Config.Snapshots.Dir", dir) != "" {
-		t.Errorf("the log says %v", said[0].ContextMap())
+		t.Errorf("log: got %v, want Config.Snapshots.Dir and the directory", said[0].ContextMap())
 	}
 	if err := os.Remove(dir); err != nil {
 		t.Fatal(err)
@@ -190,11 +190,11 @@ func TestScheduleOfSnapshots(t *testing.T) {
 	third := name(1)
 	wantEntries(t, dir, third)
 	if info, err := os.Stat(dir); err != nil || info.Mode().Perm() != 0o700 {
-		t.Errorf("the directory: %v, %v", info, err)
+		t.Errorf("the directory: got %v, %v, want mode 0700", info, err)
 	}
 	info, err := os.Stat(filepath.Join(dir, third))
 	if err != nil || info.Mode().Perm() != 0o600 || info.Size() == 0 {
-		t.Errorf("the snapshot: %v, %v", info, err)
+		t.Errorf("the snapshot: got %v, %v, want mode 0600 and some bytes", info, err)
 	}
 }
 
@@ -223,7 +223,7 @@ func TestSnapshotsAreOfOne(t *testing.T) {
 		list := entries(t, dirs[i])
 		for _, name := range list {
 			if filepath.Ext(name) != ".tar" {
-				t.Errorf("there is %s", name)
+				t.Errorf("the directory: got %s, want archives only", name)
 			}
 		}
 		return append([]string{""}, list...)[len(list)]
@@ -238,12 +238,12 @@ func TestSnapshotsAreOfOne(t *testing.T) {
 		return by >= 0
 	})
 	if newest(1-by) != "" {
-		t.Error("both take snapshots")
+		t.Error("got snapshots of both, want those of one")
 	}
 	last := newest(by)
 	e.Stop()
 	if now := newest(by); now != last {
-		t.Errorf("there is %s, and etcd is away", now)
+		t.Errorf("newest snapshot without etcd: got %s, want %s", now, last)
 	}
 	e.Restart(t)
 	testwait.True(t, "a snapshot when etcd is back", func() bool { return newest(by) != last })

@@ -35,7 +35,7 @@ func TestCancelledStart(t *testing.T) {
 	}()
 	const moments = 12
 	if lines < moments {
-		t.Fatalf("a start logs %d lines: too few to tell moments by", lines)
+		t.Fatalf("lines of a start: got %d, want more to tell moments by", lines)
 	}
 	for i := range moments {
 		at := 1 + i*lines/moments
@@ -86,10 +86,10 @@ func startCancelled(ctx context.Context, t *testing.T, cfg controlplane.Config, 
 	if err == nil {
 		closeServer(t, server) // It was ready in time.
 	} else if !errors.Is(err, want) {
-		t.Errorf("%v is no %v", err, want)
+		t.Errorf("got %v, want %v", err, want)
 	}
 	if left := entries(t, temp); len(left) != 0 {
-		t.Errorf("left in the temporary directory: %v", left)
+		t.Errorf("left in the temporary directory: got %v, want nothing", left)
 	}
 	if err := leaks(goroutines); err != nil {
 		t.Error(err)

@@ -111,7 +111,7 @@ func TestAddressIsAskedForFirst(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "data")
 	_ = wantError(t, controlplane.Config{BindAddress: "192.0.2.1:0", DataDir: dir}, "BindAddress")
 	if _, err := os.Stat(dir); !errors.Is(err, os.ErrNotExist) {
-		t.Errorf("the directory was made: %v", err)
+		t.Errorf("the directory: got error %v, want that it does not exist", err)
 	}
 }
 
@@ -122,13 +122,13 @@ func TestDataDirInUse(t *testing.T) {
 	before := list(t, dir)
 	_, err := controlplane.Start(t.Context(), controlplane.Config{DataDir: dir})
 	if err == nil || !strings.Contains(err.Error(), "Config.DataDir") || !strings.Contains(err.Error(), dir) {
-		t.Errorf("second start: %v", err)
+		t.Errorf("second start: got %v, want Config.DataDir and %s", err, dir)
 	}
 	if !errors.Is(err, etcd.ErrInUse) {
-		t.Errorf("%v is no etcd.ErrInUse", err)
+		t.Errorf("got %v, want etcd.ErrInUse", err)
 	}
 	if after := list(t, dir); !slices.Equal(before, after) {
-		t.Errorf("files before: %v\nafter: %v", before, after)
+		t.Errorf("got files %v, want %v", after, before)
 	}
 	// The first control plane is not affected.
 	createPod(t, overTLS(t, server, "admin", "system:masters"), "after")
@@ -140,7 +140,7 @@ func TestDataDirInUseByAnotherProcess(t *testing.T) {
 	other.readLine(t)
 	err := wantError(t, controlplane.Config{DataDir: dir}, "Config.DataDir", dir, "process ")
 	if !errors.Is(err, etcd.ErrInUse) {
-		t.Errorf("%v is no etcd.ErrInUse", err)
+		t.Errorf("got %v, want etcd.ErrInUse", err)
 	}
 }
 
@@ -152,7 +152,7 @@ func TestDataDirIsNoDirectory(t *testing.T) {
 	_ = wantError(t, controlplane.Config{DataDir: file}, "Config.DataDir", file)
 	_ = wantError(t, controlplane.Config{DataDir: filepath.Join(file, "below")}, "Config.DataDir", file)
 	if content, err := os.ReadFile(file); err != nil || string(content) != "precious" {
-		t.Errorf("the file is now %q, %v", content, err)
+		t.Errorf("the file: got %q, %v, want precious", content, err)
 	}
 }
 
@@ -201,24 +201,24 @@ func TestDamagedDataDir(t *testing.T) {
 			before := list(t, dir)
 			err = wantError(t, controlplane.Config{DataDir: dir}, append(damage.want, "DataDir", damage.file)...)
 			if damage.is != nil && !errors.Is(err, damage.is) {
-				t.Errorf("%v is no %v", err, damage.is)
+				t.Errorf("got %v, want %v", err, damage.is)
 			}
 			// etcd takes a snapshot after a number of entries.
 			after := slices.DeleteFunc(list(t, dir), func(file string) bool {
 				return strings.HasSuffix(file, ".snap") && !slices.Contains(before, file)
 			})
 			if !slices.Equal(before, after) {
-				t.Errorf("files before: %v\nafter: %v", before, after)
+				t.Errorf("got files %v, want %v", after, before)
 			}
 			if still, err := os.ReadFile(damage.file); err != nil || string(still) != string(bad) {
-				t.Errorf("the damaged file was changed (%v)", err)
+				t.Errorf("the damaged file: got another content, %v, want it as it was", err)
 			}
 			if err := os.WriteFile(damage.file, good, 0o600); err != nil {
 				t.Fatal(err)
 			}
 			again := start(t, controlplane.Config{DataDir: dir})
 			if got := podNames(t, admin(t, again)); !slices.Equal(got, []string{"precious"}) {
-				t.Errorf("pods: %v", got)
+				t.Errorf("pods: got %v, want [precious]", got)
 			}
 			closeServer(t, again)
 		})
@@ -255,7 +255,7 @@ func wantError(t *testing.T, cfg controlplane.Config, want ...string) error {
 	temp := ownTemp(t)
 	err := wantStartFails(t, cfg, want...)
 	if left := entries(t, temp); len(left) != 0 {
-		t.Errorf("left in the temporary directory: %v", left)
+		t.Errorf("left in the temporary directory: got %v, want nothing", left)
 	}
 	return err
 }
@@ -266,11 +266,11 @@ func wantStartFails(t *testing.T, cfg controlplane.Config, want ...string) error
 	server, err := controlplane.Start(t.Context(), cfg)
 	if err == nil {
 		closeServer(t, server)
-		t.Fatalf("started with %+v", cfg)
+		t.Fatalf("%+v: got no error, want one", cfg)
 	}
 	for _, want := range append(want, "controlplane: ") {
 		if !strings.Contains(err.Error(), want) {
-			t.Errorf("%q is not in the error: %v", want, err)
+			t.Errorf("got error %v, want %q in it", err, want)
 		}
 	}
 	if err := leaks(goroutines); err != nil {

@@ -53,7 +53,7 @@ func TestSeededObjectsHaveOwners(t *testing.T) {
 		t.Fatal(err)
 	}
 	if !slices.ContainsFunc(changed.ManagedFields, func(e metav1.ManagedFieldsEntry) bool { return e.Manager == "me" }) {
-		t.Errorf("the update is not tracked: %v", changed.ManagedFields)
+		t.Errorf("managers: got %v, want me", changed.ManagedFields)
 	}
 }
 
@@ -78,7 +78,7 @@ func TestEndpointsOnLoopback(t *testing.T) {
 	}
 	for _, entry := range logs.All() {
 		if strings.Contains(entry.Message, "endpoints") {
-			t.Errorf("a warning: %s", entry.Message)
+			t.Errorf("log: got %s, want nothing about endpoints", entry.Message)
 		}
 	}
 }

@@ -36,7 +36,7 @@ func TestAdvertiseAddress(t *testing.T) {
 	config := fromKubeconfig(t, kubeconfig)
 	host, port, err := net.SplitHostPort(hostPort(t, config.Host))
 	if err != nil || config.Host != server.URL() || host != address {
-		t.Errorf("the kubeconfig has %s, URL is %s (%v)", config.Host, server.URL(), err)
+		t.Errorf("got %s in the kubeconfig and URL %s (%v), want %s in both", config.Host, server.URL(), err, address)
 	}
 	// The certificate is valid for the address.
 	config.Host, config.ServerName = "https://127.0.0.1:"+port, address

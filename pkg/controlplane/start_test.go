@@ -23,13 +23,13 @@ func TestReadyWhenStartReturns(t *testing.T) {
 
 	for _, path := range []string{"/readyz", "/livez", "/healthz"} {
 		if body, err := client.RESTClient().Get().AbsPath(path).DoRaw(ctx); err != nil || string(body) != "ok" {
-			t.Errorf("%s: %q, %v", path, body, err)
+			t.Errorf("%s: got %q, %v, want ok", path, body, err)
 		}
 	}
 	for _, name := range []string{"default", "kube-system", "kube-public", "kube-node-lease"} {
 		namespace, err := client.CoreV1().Namespaces().Get(ctx, name, metav1.GetOptions{})
 		if err != nil || namespace.Status.Phase != corev1.NamespaceActive {
-			t.Errorf("namespace %s: %+v, %v", name, namespace, err)
+			t.Errorf("namespace %s: got %+v, %v, want it active", name, namespace, err)
 		}
 	}
 	for what, get := range map[string]func() error{
@@ -85,10 +85,10 @@ func TestReadyWhenStartReturns(t *testing.T) {
 
 	pod := createPod(t, client, "first")
 	if pod.UID == "" || pod.Status.Phase != corev1.PodPending {
-		t.Errorf("the first pod: %+v", pod)
+		t.Errorf("the first pod: got %+v, want a UID and the phase Pending", pod)
 	}
 	if got := podNames(t, client); !slices.Equal(got, []string{"first"}) {
-		t.Errorf("pods: %v", got)
+		t.Errorf("pods: got %v, want [first]", got)
 	}
 }
 
@@ -126,7 +126,7 @@ func TestEveryGroupIsServed(t *testing.T) {
 		"rbac.authorization.k8s.io", "resource.k8s.io", "scheduling.k8s.io", "storage.k8s.io",
 	} {
 		if !slices.Contains(names, want) {
-			t.Errorf("group %q is not served", want)
+			t.Errorf("groups: got no %q, want it served", want)
 		}
 	}
 	for _, want := range []string{
@@ -134,7 +134,7 @@ func TestEveryGroupIsServed(t *testing.T) {
 		"batch/v1 cronjobs", "apiextensions.k8s.io/v1 customresourcedefinitions", "apiregistration.k8s.io/v1 apiservices",
 	} {
 		if !slices.Contains(kinds, want) {
-			t.Errorf("%s is not served", want)
+			t.Errorf("resources: got no %s, want it served", want)
 		}
 	}
 }

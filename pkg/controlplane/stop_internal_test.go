@@ -41,7 +41,7 @@ func TestStopSaysThatItIsAStop(t *testing.T) {
 		t.Errorf("error %q, want %q", err, want)
 	}
 	if err := s.unwind(t.Context()); err != nil {
-		t.Errorf("error %q of a stop without one", err)
+		t.Errorf("a stop without an error: got %v, want none", err)
 	}
 }
 

@@ -38,7 +38,7 @@ func TestCloseLeavesNothing(t *testing.T) {
 	createPod(t, inProcess, "first")
 	createPod(t, network, "second")
 	if len(entries(t, temp)) != 1 {
-		t.Fatalf("temporary directories of a running control plane: %v", entries(t, temp))
+		t.Fatalf("temporary directories of a running control plane: got %v, want one", entries(t, temp))
 	}
 	select {
 	case <-server.Done():
@@ -56,7 +56,7 @@ func TestCloseLeavesNothing(t *testing.T) {
 		t.Errorf("Err after Close: %v", err)
 	}
 	if left := entries(t, temp); len(left) != 0 {
-		t.Errorf("left behind: %v", left)
+		t.Errorf("left behind: got %v, want nothing", left)
 	}
 	for _, address := range []string{secure, insecure} {
 		wantFree(t, address)
@@ -67,10 +67,10 @@ func TestCloseLeavesNothing(t *testing.T) {
 	defer cancel()
 	_, err := inProcess.CoreV1().Pods("default").Get(ctx, "first", metav1.GetOptions{})
 	if !errors.Is(err, http.ErrServerClosed) {
-		t.Errorf("get of the in-process client after Close: %v", err)
+		t.Errorf("get of the in-process client after Close: got %v, want http.ErrServerClosed", err)
 	}
 	if _, err := network.CoreV1().Pods("default").Create(ctx, newPod("late"), metav1.CreateOptions{}); err == nil || ctx.Err() != nil {
-		t.Errorf("create over TLS after Close: %v", err)
+		t.Errorf("create over TLS after Close: got %v, want an error before the deadline", err)
 	}
 	if err := leaks(goroutines); err != nil {
 		t.Error(err)
@@ -96,14 +96,14 @@ func TestCloseEndsWatches(t *testing.T) {
 	createPod(t, admin(t, server), "seen")
 	for i, w := range all {
 		if e, ok := <-w.ResultChan(); !ok || e.Type != watch.Added {
-			t.Errorf("watch %d before Close: %+v", i, e)
+			t.Errorf("watch %d before Close: got %+v, want ADDED", i, e)
 		}
 	}
 	closeServer(t, server)
 	for i, w := range all {
 		// The watch ends, or the test times out. Reflectors relist after an error event.
 		for e := range w.ResultChan() {
-			t.Errorf("watch %d got %+v", i, e)
+			t.Errorf("watch %d: got %+v, want its end", i, e)
 		}
 	}
 	if err := leaks(goroutines); err != nil {
@@ -152,11 +152,11 @@ func TestShutdownLetsRequestsFinish(t *testing.T) {
 	<-left // The stop has begun.
 	select {
 	case err := <-stopped:
-		t.Fatalf("Shutdown did not wait for the request: %v", err)
+		t.Fatalf("Shutdown: got its end with %v, want it to wait for the request", err)
 	default:
 	}
 	if response, err := request.finish(); err != nil || response.StatusCode != http.StatusCreated {
-		t.Errorf("the request in flight: %+v, %v", response, err)
+		t.Errorf("the request in flight: got %+v, %v, want 201", response, err)
 	}
 	if err := <-stopped; err != nil {
 		t.Errorf("Shutdown: %v", err)
@@ -176,7 +176,7 @@ func TestShutdownStopsWaitingWithItsContext(t *testing.T) {
 		t.Errorf("Shutdown: %v", err)
 	}
 	if response, err := request.finish(); err == nil && response.StatusCode == http.StatusCreated {
-		t.Errorf("the request in flight: %+v", response)
+		t.Errorf("the request in flight: got %+v, want it cut off", response)
 	}
 }
 
@@ -186,7 +186,7 @@ func TestCloseCutsRequests(t *testing.T) {
 	request := halfRequest(t, server)
 	closeServer(t, server)
 	if response, err := request.finish(); err == nil && response.StatusCode == http.StatusCreated {
-		t.Errorf("the request in flight: %+v", response)
+		t.Errorf("the request in flight: got %+v, want it cut off", response)
 	}
 	if err := leaks(goroutines); err != nil {
 		t.Error(err)
@@ -213,7 +213,7 @@ func TestRunUntilItsContextEnds(t *testing.T) {
 		t.Errorf("Run: %v", err)
 	}
 	if left := entries(t, temp); len(left) != 0 {
-		t.Errorf("left behind: %v", left)
+		t.Errorf("left behind: got %v, want nothing", left)
 	}
 	if err := leaks(goroutines); err != nil {
 		t.Error(err)
@@ -223,7 +223,7 @@ func TestRunUntilItsContextEnds(t *testing.T) {
 func TestRunSaysWhyItDidNotStart(t *testing.T) {
 	err := controlplane.Run(t.Context(), controlplane.Config{BindAddress: "192.0.2.1:0"})
 	if err == nil || !strings.Contains(err.Error(), "BindAddress") {
-		t.Errorf("Run: %v", err)
+		t.Errorf("Run: got %v, want an error of BindAddress", err)
 	}
 }
 

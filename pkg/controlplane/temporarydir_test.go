@@ -35,7 +35,7 @@ func TestKilledProcessesLeaveNothing(t *testing.T) {
 	killEphemeral(t, 2)
 	left := entries(t, temp)
 	if len(left) != 2 {
-		t.Fatalf("two killed processes have left %v", left)
+		t.Fatalf("left by two killed processes: got %v, want two directories", left)
 	}
 	// Several processes start at once.
 	first, second := startProcess(t, "hold", ""), startProcess(t, "hold", "")
@@ -45,7 +45,7 @@ func TestKilledProcessesLeaveNothing(t *testing.T) {
 	closeServer(t, server) // which waits for the sweep
 	now := entries(t, temp)
 	if len(now) != 2 || slices.ContainsFunc(now, func(name string) bool { return slices.Contains(left, name) }) {
-		t.Errorf("two processes run, and there are %v; killed ones had left %v", now, left)
+		t.Errorf("with two running processes: got %v, want two directories and none of %v", now, left)
 	}
 	for _, p := range []*process{first, second} {
 		_ = p.stdin.Close()
@@ -54,12 +54,12 @@ func TestKilledProcessesLeaveNothing(t *testing.T) {
 		}
 	}
 	if left := entries(t, temp); len(left) > 0 {
-		t.Errorf("left: %v", left)
+		t.Errorf("left behind: got %v, want nothing", left)
 	}
 	killEphemeral(t, 1)
 	closeServer(t, start(t, controlplane.Config{DataDir: t.TempDir()}))
 	if left := entries(t, temp); len(left) > 0 {
-		t.Errorf("left by a durable start: %v", left)
+		t.Errorf("left by a durable start: got %v, want nothing", left)
 	}
 }
 

@@ -119,7 +119,7 @@ func TestWhatOthersControlIsRefused(t *testing.T) {
 				closeServer(t, server)
 			}
 			if !errors.Is(err, controlplane.ErrUntrusted) || lacks(err.Error(), "Config.", "ch") != "" {
-				t.Errorf("the start says %v", err)
+				t.Errorf("Start: got %v, want ErrUntrusted that names a field and the cure", err)
 			}
 		})
 	}
@@ -148,13 +148,13 @@ func TestLockIsNoLink(t *testing.T) {
 					closeServer(t, server)
 				}
 				if !errors.Is(err, controlplane.ErrUntrusted) || lacks(err.Error(), at) != "" {
-					t.Errorf("the start says %v", err)
+					t.Errorf("Start: got %v, want ErrUntrusted about %s", err, at)
 				}
 				if err := controlplane.Restore(t.Context(), dir, bytes.NewReader(nil), controlplane.RestoreConfig{}); at == "lock" && !errors.Is(err, controlplane.ErrUntrusted) {
-					t.Errorf("Restore says %v", err)
+					t.Errorf("Restore: got %v, want ErrUntrusted", err)
 				}
 				if data, err := os.ReadFile(victim); err != nil || string(data) != content {
-					t.Fatalf("the file holds %q now, %v", data, err)
+					t.Fatalf("the file: got %q, %v, want %q", data, err, content)
 				}
 			}
 		})
@@ -179,7 +179,7 @@ func TestAuditLogOfOthersIsRefused(t *testing.T) {
 			closeServer(t, server)
 		}
 		if !errors.Is(err, controlplane.ErrUntrusted) || lacks(err.Error(), "Config.Audit.LogPath") != "" {
-			t.Errorf("%s: the start says %v", path, err)
+			t.Errorf("%s: got %v, want ErrUntrusted about Config.Audit.LogPath", path, err)
 		}
 	}
 	refused(filepath.Join(open, "audit.log"))
