@@ -4,7 +4,8 @@
 // Package kubembed runs a complete Kubernetes control plane inside the calling
 // process: an embedded etcd, a generic API server with the upstream storage of
 // every built-in resource, custom resources, API aggregation, and all identities.
-// kubectl, client-go, controller-runtime and real kubelets use it like any cluster.
+// Clients such as kubectl, client-go, controller-runtime and real kubelets use it like
+// any cluster.
 //
 // This package is a tour of the packages and holds no code. Start is in
 // [github.com/kubembed/kubembed/pkg/controlplane]:

@@ -88,7 +88,7 @@ func (r *results) writeSummary(w io.Writer, link string) {
 		}
 		titles[note] = append(titles[note], s.title)
 	}
-	fmt.Fprintf(w, "\nMedian of all runs, with minimum and maximum. %s. [All figures](%s/README.md), each with its range, and the conditions that all sides share.\n\n", strings.Join(head, "; "), link)
+	fmt.Fprintf(w, "\nMedian of all runs, with minimum and maximum. [All figures](%s/README.md) have their range, and the conditions that all sides share.\n\n- %s\n\n", link, strings.Join(head, "\n- "))
 	for _, note := range notes {
 		fmt.Fprintf(w, "%s: %s\n\n", strings.Join(titles[note], "; "), note)
 	}

@@ -47,8 +47,8 @@ func (s *Server) loopbackConfig() *rest.Config {
 // Timeout, QPS, UserAgent, ContentType and so on) may be changed in place.
 //
 // If a copy has both the certificate and credentials in a header (a bearer token, a
-// password), the server uses the header. kube-apiserver would use the certificate, and
-// the copy would still act as an administrator.
+// password), the server uses the header. Upstream's kube-apiserver would use the
+// certificate, and the copy would still act as an administrator.
 //
 // The certificate is valid for a year, or until the CA expires if that is earlier, and
 // cannot be revoked. Each call returns a new copy, whose certificate has at least a third

@@ -150,11 +150,15 @@ type Config struct {
 	Shared bool
 
 	// StorageUsed returns the number of bytes in use in etcd's database, and its quota.
-	// At 70 % the server rejects creations by clients that only have a join token, at
-	// 80 % those by nodes, and at 90 % writes by all clients except administrators and
-	// the parts of the control plane. Deletions are always allowed. It is called for
-	// every such write, and must be fast. If nil, nothing is reserved for
-	// administrators.
+	// The server rejects more as the database fills:
+	//
+	//   - At 70 %, creations by clients that only have a join token.
+	//   - At 80 %, creations by nodes.
+	//   - At 90 %, writes by all clients except administrators and the parts of the
+	//     control plane.
+	//
+	// Deletions are always allowed. StorageUsed is called for every such write, and must
+	// be fast. If nil, nothing is reserved for administrators.
 	StorageUsed func() (inUse, quota int64)
 
 	// adopt, if not nil, is called at the start of each goroutine that serves a client in

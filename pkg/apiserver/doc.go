@@ -99,8 +99,8 @@
 //     kubernetes Service. A webhook that rejects everything or hangs cannot prevent
 //     a start or a stop.
 //   - An informer that an admission policy starts for parameters of a built-in kind
-//     runs until the server stops. kube-apiserver stops it with the policy, and later
-//     policies with such parameters then do not see changes of them.
+//     runs until the server stops. Upstream stops it with the policy. Later policies
+//     with such parameters then do not see changes of them.
 //   - OpenAPI documents are built on first use, and listed without a hash of their
 //     content.
 //   - Services of webhooks and aggregated API servers are resolved to their
@@ -110,9 +110,9 @@
 //
 //   - The serving certificate of a kubelet must be signed by PKI's KubeletServingCA or
 //     CA, have the node's subject CN=system:node:NAME, O=system:nodes, and be valid
-//     for its address, unless Config.KubeletInsecureTLS is set. kube-apiserver
-//     verifies no certificate by default, and never the name. The server name of the
-//     handshake is the node's name.
+//     for its address. Config.KubeletInsecureTLS disables this check. By default
+//     kube-apiserver verifies no certificate, and never the name. The server name of
+//     the handshake is the node's name.
 //   - The server does not call a kubelet at an endpoint of etcd or of an API server
 //     that shares the etcd. It does not proxy to etcd, or to the insecure listener of
 //     such a server. Servers reject the certificate with which they call kubelets,
@@ -216,15 +216,23 @@
 //
 // Authorization and admission read informers, which lag about a millisecond behind a
 // write. A request waits until the informers have the writes that it depends on and
-// that this server has acknowledged, or shown to a reader of the object: roles and
-// bindings; namespaces, quotas, limit ranges, service accounts; priority, runtime,
-// storage and ingress classes; webhook configurations; CustomResourceDefinitions; for
-// nodes that would be refused, pods and volumes. Each decision waits for a second at
-// most; later decisions do not wait for the same write again. Requests do not wait
-// for: the compilation of admission policies, which upstream does once a second; a
-// node's access to an object that a pod has just stopped using; the new schema of a
-// custom resource in use (WaitForInformers); writes that the client has only seen in a
-// list or a watch; and writes of other servers of the same etcd.
+// that this server has acknowledged, or shown to a reader of the object. These are
+// writes of:
+//
+//   - roles and bindings;
+//   - namespaces, quotas, limit ranges, service accounts;
+//   - priority, runtime, storage and ingress classes;
+//   - webhook configurations and CustomResourceDefinitions;
+//   - pods and volumes, for nodes that would be refused.
+//
+// Each decision waits for a second at most; later decisions do not wait for the same
+// write again. Requests do not wait for:
+//
+//   - the compilation of admission policies, which upstream does once a second;
+//   - a node's access to an object that a pod has just stopped using;
+//   - the new schema of a custom resource in use (WaitForInformers);
+//   - writes that the client has only seen in a list or a watch;
+//   - writes of other servers of the same etcd.
 //
 // # Fatal errors of upstream
 //

@@ -176,9 +176,9 @@ func (s *Server) openForRequests(state *state) {
 }
 
 // Start writes the objects that every cluster has, serves, and returns when the server is
-// ready: /readyz succeeds, and a pod can be created. ctx bounds the start only; without a
-// deadline Start may wait forever. The error names the readiness checks that fail. If
-// Start fails, it stops the server, which cannot be started again.
+// ready: /readyz succeeds, and a pod can be created. The context bounds the start only;
+// without a deadline Start may wait forever. The error names the readiness checks that
+// fail. If Start fails, it stops the server, which cannot be started again.
 func (s *Server) Start(ctx context.Context) (err error) {
 	defer func() {
 		if err != nil {

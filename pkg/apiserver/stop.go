@@ -25,11 +25,16 @@ const (
 	hungHooksTimeout = time.Second
 )
 
-// Stop ends the server in this order: upstream's shutdown hooks remove its address from
-// the kubernetes Service; requests in flight finish as long as ctx allows, and are cut
-// when it ends; listeners, connections and watches are closed; the audit log is written
-// out; controllers end, storage is released, and informers end. The caller owns etcd and
-// the files in Dir. Later calls return the result of the first one.
+// Stop ends the server in this order:
+//
+//  1. Upstream's shutdown hooks remove its address from the kubernetes Service.
+//  2. In-flight requests finish as long as ctx allows, and are cut when it ends.
+//  3. Listeners, connections and watches are closed.
+//  4. The audit log is written out.
+//  5. Controllers end, storage is released, and informers end.
+//
+// The caller owns etcd and the files in Dir. Later calls return the result of the first
+// one.
 //
 // Each part is bounded: if the disk of etcd or of the audit log hangs, Stop returns
 // within 40 seconds after ctx has ended, with an error that names the part that is still

@@ -358,9 +358,10 @@
 //   - A warning asks an operator to act. A start, normal use by workers, kubectl and
 //     controllers, and a stop log none. Each fault in DURABILITY.md logs one.
 //   - Information reports events: starting, started (with address, version, dataDir,
-//     took), component is ready, node joined, node is ready, certificate signed,
+//     took), component is ready, stopping (with reason), stopped. While the control
+//     plane runs these are node joined, node is ready, certificate signed,
 //     certificates were renewed, snapshot written and removed, database
-//     defragmented, a member was added, stopping (with reason), stopped.
+//     defragmented, a member was added.
 //   - Everything else is at debug level.
 //
 // Upstream's lines are one level lower than in upstream: information is debug, warnings

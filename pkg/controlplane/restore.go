@@ -105,11 +105,13 @@ func (c RestoreConfig) Validate() error {
 //     later are back, and so are the tokens that depend on them. Delete them again before
 //     clients can connect, for example while BindAddress is a loopback address.
 //
-// Restore returns these errors for errors.Is: etcd.ErrCorrupt for a truncated or changed
-// snapshot, ErrNotAuthentic for one that RestoreConfig.Key does not authenticate,
-// etcd.ErrHasData, etcd.ErrInUse, etcd.ErrNoSpace, etcd.ErrNewerVersion,
-// apiserver.ErrVersionSkew for a snapshot of a release that this one cannot follow, and
-// the cause of ctx when it ends.
+// These errors are for errors.Is:
+//
+//   - etcd.ErrCorrupt, for a truncated or changed snapshot;
+//   - ErrNotAuthentic, for one that RestoreConfig.Key does not authenticate;
+//   - apiserver.ErrVersionSkew, for one of a release that this one cannot follow;
+//   - etcd.ErrHasData, etcd.ErrInUse, etcd.ErrNoSpace and etcd.ErrNewerVersion;
+//   - the cause of ctx when it ends.
 func Restore(ctx context.Context, dir string, r io.Reader, cfg RestoreConfig) error {
 	if err := cfg.Validate(); err != nil {
 		return err

@@ -12,8 +12,8 @@ import (
 
 // ServingCertificate returns a serving certificate of the control plane's CA, for a
 // server that the API server calls: a webhook or an aggregated API server. Use CABundle
-// as the caBundle of its registration. hosts are the DNS names and IP addresses, without
-// ports, at which the API server calls it: the host of a webhook's URL, or
+// as the caBundle of its registration. The API server calls it at hosts, which are DNS
+// names and IP addresses without ports: the host of a webhook's URL, or
 // NAME.NAMESPACE.svc of its Service. If empty, localhost, 127.0.0.1 and ::1.
 //
 // Each call returns a new certificate with a new key. It is valid for a year, or as long

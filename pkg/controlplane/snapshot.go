@@ -28,11 +28,15 @@ import (
 // authenticate as any user. A client that can change a snapshot controls the control
 // plane that is restored from it, unless Config.SnapshotKey is set.
 //
-// The format is a tar archive. etcd.db is a snapshot of etcd as "etcdctl snapshot save"
-// makes it, which etcdutl can restore too. pki.pem is the result of PKI. snapshot.json
-// has the versions, the time, the revision, and the parts of Config that must be the same
-// at the next start. SHA256SUMS is for sha256sum -c. With Config.SnapshotKey HMAC-SHA256
-// follows, the MAC of every earlier byte of the archive.
+// The format is a tar archive of these files:
+//
+//   - etcd.db: a snapshot of etcd as "etcdctl snapshot save" makes it, which etcdutl can
+//     restore too.
+//   - pki.pem: the result of PKI.
+//   - snapshot.json: the versions, the time, the revision, and the parts of Config that
+//     must be the same at the next start.
+//   - SHA256SUMS: for sha256sum -c.
+//   - HMAC-SHA256, with Config.SnapshotKey: the MAC of every earlier byte of the archive.
 //
 // The control plane serves meanwhile. It keeps pages of the database until the snapshot
 // is written: write to a fast destination. After an error the written bytes are useless.

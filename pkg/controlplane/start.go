@@ -37,9 +37,9 @@ var errStartTimeout = fmt.Errorf("not ready after %s", startTimeout)
 
 // Start starts a control plane and returns when it is ready. Every readiness check is
 // then green, the system namespaces and the RBAC bootstrap policy exist, pods can be
-// created, and every component of Config.Components has called ready. ctx bounds the
-// start only, which takes at most two minutes. The control plane runs until Shutdown or
-// Close.
+// created, and every component of Config.Components has called ready. The context bounds
+// the start only, which takes at most two minutes. The control plane runs until Shutdown
+// or Close.
 //
 // The error of a failed start names the cause and the remedy. A failed start leaves no
 // goroutine, no listener and no temporary directory, with two exceptions: a component

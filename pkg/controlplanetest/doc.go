@@ -72,10 +72,12 @@
 // # When a test fails
 //
 // The test logs the control plane's log. Three fields of [Config] give more:
-// DumpOnFailure writes all objects, events and logs to a directory, for a CI job to
-// keep; KeepOnFailure keeps the control plane running, for a look with kubectl; Audit
-// records all requests, and [ControlPlane.AuditTrail] returns requests of the code under
-// test.
+//
+//   - DumpOnFailure writes all objects, events and logs to a directory, for a CI job to
+//     keep.
+//   - KeepOnFailure keeps the control plane running, for a look with kubectl.
+//   - Audit records all requests, and [ControlPlane.AuditTrail] returns requests of the
+//     code under test.
 //
 // The test that owns the control plane does this at its end, also for failed subtests and
 // Ginkgo specs. [ControlPlane.OnFailure] does it at once for one of these. Namespace

@@ -102,11 +102,11 @@
 //
 // etcd maps its database into address space, a tenth more than its quota in whole
 // gigabytes: 9 GiB by default, which takes no memory. Start checks the limits of the
-// process and returns an error that names the limit and the need: for address space
-// (RLIMIT_AS), for the size of files (RLIMIT_FSIZE), for fewer than 40 open files
-// (RLIMIT_NOFILE), and for directories whose files cannot be mapped. A member of a
-// cluster serves the others as long as there are file descriptors: it closes connections
-// without a member's certificate first, and never closes connections of members.
+// process: address space (RLIMIT_AS), the size of files (RLIMIT_FSIZE), and at least 40
+// open files (RLIMIT_NOFILE). It also checks that files in the directory can be mapped.
+// The error names the limit and the need. A member of a cluster serves the others as long
+// as there are file descriptors: it closes connections without a member's certificate
+// first, and never closes connections of members.
 //
 // # Safety of the host process
 //

@@ -63,8 +63,8 @@
 //   - FlexVolume is not supported.
 //
 // After Run has returned, a goroutine may still wait for a CSI driver to attach or
-// detach, for at most two minutes, or for the pod that scrubs a volume with the
-// deprecated reclaim policy Recycle.
+// detach, for at most two minutes. Another may wait for the pod that scrubs a volume with
+// the deprecated reclaim policy Recycle.
 //
 // # Panics
 //

@@ -27,9 +27,10 @@ const (
 	Nodes = "nodes"
 
 	// All are the default controllers of kube-controller-manager without a cloud
-	// provider: Workloads, Nodes, and the controllers of volumes, attachment, resource
-	// claims, device taints, Service ranges, admission policies, the ClusterTrustBundle
-	// of the API server and old certificate requests of pods. The name is upstream's.
+	// provider. They are Workloads, Nodes, and the controllers of volumes, attachment,
+	// resource claims, device taints, Service ranges, admission policies, the
+	// ClusterTrustBundle of the API server and old certificate requests of pods. The
+	// name is upstream's.
 	All = "*"
 )
 

@@ -80,10 +80,14 @@
 //	--service-account-signing-endpoint, --service-node-port-range other than the
 //	default, --tls-sni-cert-key, --token-auth-file
 //
-// All other flags of kube-apiserver are accepted and ignored: flags for speed and
-// limits (--watch-cache, --goaway-chance, --etcd-compaction-interval, ...), for
-// kubelets (--kubelet-*), which the program trusts and calls with its own identities,
-// for several servers (--endpoint-reconciler-type, --peer-*), and for shutdown,
-// metrics, profiling and tracing. Privileged containers are always allowed
-// (--allow-privileged).
+// All other flags of kube-apiserver are accepted and ignored:
+//
+//   - flags for speed and limits (--watch-cache, --goaway-chance,
+//     --etcd-compaction-interval, ...);
+//   - flags for kubelets (--kubelet-*), which the program trusts and calls with its own
+//     identities;
+//   - flags for several servers (--endpoint-reconciler-type, --peer-*);
+//   - flags for shutdown, metrics, profiling and tracing.
+//
+// Privileged containers are always allowed (--allow-privileged).
 package assets
