@@ -20,31 +20,31 @@ var apiserverEntries = slices.Concat(followedEntries, fieldEntries, hookEntries,
 // followedEntries are functions of upstream whose bodies our functions follow.
 var followedEntries = []Entry{
 	{
-		Ours: "pkg/apiserver/builtin.go:(*generic).builtin", Package: controlplane, Decl: "CompletedConfig.New", Digest: "3d0bea1a200a8636",
-		Look: "builtin follows New with other storage: adopt additions, like 1.37's ValidateIP.",
+		Ours: "pkg/apiserver/builtin.go:newBuiltin", Package: controlplane, Decl: "CompletedConfig.New", Digest: "3d0bea1a200a8636",
+		Look: "newBuiltin follows New with other storage: adopt additions, like 1.37's ValidateIP.",
 	},
 	{
-		Ours: "pkg/apiserver/generic.go:newGeneric", Package: controlplaneAPIServer, Decl: "BuildGenericConfig", Digest: "96264f7a3dab9a14",
-		Look: "newGeneric and the functions that it calls follow BuildGenericConfig without flags: a missing step is a missing default.",
+		Ours: "pkg/apiserver/assembly.go:(*Server).assemble", Package: controlplaneAPIServer, Decl: "BuildGenericConfig", Digest: "96264f7a3dab9a14",
+		Look: "assemble and the functions that it calls follow BuildGenericConfig without flags: a missing step is a missing default.",
 	},
 	{
-		Ours: "pkg/apiserver/kube.go:(*generic).kubeConfig", Package: controlplaneAPIServer, Decl: "CreateConfig", Digest: "e60469cd7746c882",
-		Look: "kubeConfig fills Extra as CreateConfig does: a field that is missing is a part of the server that is off.",
+		Ours: "pkg/apiserver/builtin.go:builtinConfig", Package: controlplaneAPIServer, Decl: "CreateConfig", Digest: "e60469cd7746c882",
+		Look: "builtinConfig fills Extra as CreateConfig does: a field that is missing is a part of the server that is off.",
 	},
 	{
-		Ours: "pkg/apiserver/kube.go:(*generic).kubeConfig", Package: "k8s.io/kubernetes/cmd/kube-apiserver/app", Decl: "CreateKubeAPIServerConfig", Digest: "7e5f5ee64b325e03",
-		Look: "kubeConfig and chain make the same as CreateKubeAPIServerConfig, including the resolver of Services.",
+		Ours: "pkg/apiserver/builtin.go:builtinConfig", Package: "k8s.io/kubernetes/cmd/kube-apiserver/app", Decl: "CreateKubeAPIServerConfig", Digest: "7e5f5ee64b325e03",
+		Look: "builtinConfig and chain make the same as CreateKubeAPIServerConfig, including the resolver of Services.",
 	},
 	{
 		Ours: "pkg/apiserver/chain.go:(*Server).chain", Package: "k8s.io/kubernetes/cmd/kube-apiserver/app", Decl: "CreateServerChain", Digest: "edf2c0d8dd097b55",
 		Look: "chain puts the servers together as CreateServerChain does: compare their order and arguments.",
 	},
 	{
-		Ours: "pkg/apiserver/chain.go:(*generic).extensionsConfig", Package: controlplaneAPIServer, Decl: "CreateAPIExtensionsConfig", Digest: "76d72e4c05cbf1eb",
+		Ours: "pkg/apiserver/extensions.go:extensionsConfig", Package: controlplaneAPIServer, Decl: "CreateAPIExtensionsConfig", Digest: "76d72e4c05cbf1eb",
 		Look: "extensionsConfig and derive do the same over the shared client.",
 	},
 	{
-		Ours: "pkg/apiserver/chain.go:(*generic).aggregatorConfig", Package: controlplaneAPIServer, Decl: "CreateAggregatorConfig", Digest: "7b6e511f5b327328",
+		Ours: "pkg/apiserver/aggregator.go:aggregatorConfig", Package: controlplaneAPIServer, Decl: "CreateAggregatorConfig", Digest: "7b6e511f5b327328",
 		Look: "aggregatorConfig and derive do the same over the shared client.",
 	},
 	{
@@ -96,7 +96,7 @@ var followedEntries = []Entry{
 		Look: "the limits of connections and headers are kube-apiserver's: adopt additions, like MaxHeaderValueCount with Go 1.27.",
 	},
 	{
-		Ours: "pkg/apiserver/generic.go:newServerConfig", Package: genericServer, Decl: "DefaultBuildHandlerChain", Digest: "3ae159bdad54c77a",
+		Ours: "pkg/apiserver/serverconfig.go:newServerConfig", Package: genericServer, Decl: "DefaultBuildHandlerChain", Digest: "3ae159bdad54c77a",
 		Look: "the chain is upstream's, with our filters around it: check the place of a new filter, and its cost for each request.",
 	},
 	{
@@ -112,7 +112,7 @@ var followedEntries = []Entry{
 // fieldEntries are structs of upstream. A new field is one that our code does not set.
 var fieldEntries = []Entry{
 	{
-		Ours: "pkg/apiserver/kube.go:(*generic).kubeConfig", Package: controlplaneAPIServer, Decl: "Extra",
+		Ours: "pkg/apiserver/builtin.go:builtinConfig", Package: controlplaneAPIServer, Decl: "Extra",
 		Fields: []string{
 			"ClusterAuthenticationInfo", "APIResourceConfigSource", "StorageFactory", "EventTTL", "EnableLogsSupport",
 			"ProxyTransport", "EndpointSliceGetter", "PeerProxy", "PeerEndpointReconcileInterval", "PeerEndpointLeaseReconciler",
@@ -124,7 +124,7 @@ var fieldEntries = []Entry{
 		Look: "set it as CreateConfig does, or say why not: without EndpointSliceGetter, new in 1.37, services/proxy answered 503.",
 	},
 	{
-		Ours: "pkg/apiserver/kube.go:(*generic).kubeConfig", Package: controlplane, Decl: "Extra",
+		Ours: "pkg/apiserver/builtin.go:builtinConfig", Package: controlplane, Decl: "Extra",
 		Fields: []string{
 			"EndpointReconcilerConfig", "KubeletClientConfig", "ServiceIPRange", "APIServerServiceIP", "SecondaryServiceIPRange",
 			"SecondaryAPIServerServiceIP", "APIServerServicePort", "ServiceNodePortRange", "KubernetesServiceNodePort", "MasterCount",
@@ -133,7 +133,7 @@ var fieldEntries = []Entry{
 		Look: "set it as CreateKubeAPIServerConfig does, or say why not.",
 	},
 	{
-		Ours: "pkg/apiserver/generic.go:newGeneric", Package: genericServer, Decl: "Config",
+		Ours: "pkg/apiserver/assembly.go:(*Server).assemble", Package: genericServer, Decl: "Config",
 		Fields: []string{
 			"SecureServing", "Authentication", "Authorization", "LoopbackClientConfig", "EgressSelector", "RuleResolver",
 			"AdmissionControl", "CorsAllowedOriginList", "HSTSDirectives", "FlowControl", "EnableIndex", "EnableProfiling",
@@ -152,14 +152,14 @@ var fieldEntries = []Entry{
 		Look: "check the value that BuildGenericConfig and the options set; the zero value may disable a feature.",
 	},
 	{
-		Ours: "pkg/apiserver/chain.go:(*generic).extensionsConfig", Package: "k8s.io/apiextensions-apiserver/pkg/apiserver", Decl: "ExtraConfig",
+		Ours: "pkg/apiserver/extensions.go:extensionsConfig", Package: "k8s.io/apiextensions-apiserver/pkg/apiserver", Decl: "ExtraConfig",
 		Fields: []string{
 			"CRDRESTOptionsGetter", "MasterCount", "ServiceResolver", "AuthResolverWrapper",
 		},
 		Look: "set it as CreateAPIExtensionsConfig does.",
 	},
 	{
-		Ours: "pkg/apiserver/chain.go:(*generic).aggregatorConfig", Package: "k8s.io/kube-aggregator/pkg/apiserver", Decl: "ExtraConfig",
+		Ours: "pkg/apiserver/aggregator.go:aggregatorConfig", Package: "k8s.io/kube-aggregator/pkg/apiserver", Decl: "ExtraConfig",
 		Fields: []string{
 			"PeerAdvertiseAddress", "ProxyClientCertFile", "ProxyClientKeyFile", "ProxyTransport", "ServiceResolver",
 			"RejectForwardingRedirects", "DisableRemoteAvailableConditionController", "PeerProxy",
@@ -186,7 +186,7 @@ var fieldEntries = []Entry{
 		Look: "set it as StorageWithCacher does.",
 	},
 	{
-		Ours: "pkg/apiserver/kube.go:(*generic).admission", Package: controlplaneAPIServer + "/admission", Decl: "Config",
+		Ours: "pkg/apiserver/admission.go:configureAdmission", Package: controlplaneAPIServer + "/admission", Decl: "Config",
 		Fields: []string{
 			"LoopbackClientConfig", "ExternalInformers", "APIResourceConfig",
 		},
@@ -202,12 +202,12 @@ var hookEntries = []Entry{
 		Look: "replacedHooks does not switch it off any more, and servers are sent requests that none of them serves.",
 	},
 	{
-		Ours: "pkg/apiserver/builtin.go:(*generic).builtin", Package: controlplane, Decl: "CompletedConfig.New",
+		Ours: "pkg/apiserver/builtin.go:newBuiltin", Package: controlplane, Decl: "CompletedConfig.New",
 		Has:  []string{`"bootstrap-controller"`, `"stop-kubernetes-service-controller"`, `"start-kubernetes-service-cidr-controller"`},
-		Look: "builtin and the checks have these names, monitors ask for them, and hooksWithoutResources switches the first off.",
+		Look: "newBuiltin and the checks have these names, monitors ask for them, and hooksWithoutResources switches the first off.",
 	},
 	{
-		Ours: "pkg/apiserver/generic.go:hooksWithoutResources", Package: controlplaneAPIServer, Decl: "completedConfig.New",
+		Ours: "pkg/apiserver/resources.go:hooksWithoutResources", Package: controlplaneAPIServer, Decl: "completedConfig.New",
 		Has: []string{`"start-system-namespaces-controller"`, `"start-cluster-authentication-info-controller"`, `"start-kube-apiserver-identity-lease-controller"`,
 			`"start-kube-apiserver-identity-lease-garbage-collector"`, `"start-legacy-token-tracking-controller"`},
 		Look: "hooksWithoutResources has the old name: a server without these resources does not get ready.",

@@ -10,7 +10,7 @@ import "slices"
 type Entry struct {
 	// Ours is the place in this project: a file from the root of the repository, ":", and
 	// the declaration in it that depends on upstream, as in
-	// "pkg/apiserver/builtin.go:(*generic).builtin". Both must exist.
+	// "pkg/apiserver/builtin.go:newBuiltin". Both must exist.
 	Ours string
 	// Package is the import path of upstream's package. It may be one of Go's own.
 	Package string

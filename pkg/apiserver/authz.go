@@ -4,13 +4,9 @@
 package apiserver
 
 import (
-	"context"
-
 	genericapiserver "k8s.io/apiserver/pkg/server"
-	"k8s.io/client-go/informers"
 
 	"github.com/kubembed/kubembed/internal/apiserver/authz"
-	"github.com/kubembed/kubembed/internal/apiserver/convergence"
 )
 
 // modes returns Config.AuthorizationModes or the default.
@@ -22,17 +18,17 @@ func (c Config) modes() []string {
 }
 
 // configureAuthorization sets the authorizer.
-func configureAuthorization(ctx context.Context, c *genericapiserver.Config, modes []string, shared informers.SharedInformerFactory, acknowledged *convergence.Writes) error {
-	decides, resolver, err := authz.New(ctx, authz.Config{
-		Modes:     modes,
+func configureAuthorization(e *environment, c *genericapiserver.Config) error {
+	decides, resolver, err := authz.New(e.ctx, authz.Config{
+		Modes:     e.config.modes(),
 		Resources: c.MergedResourceConfig,
-		Informers: acknowledged.GraphInformers(shared),
+		Informers: e.acknowledged.GraphInformers(e.sharedInformers),
 		ServerID:  c.APIServerID,
 	})
 	if err != nil {
 		return err
 	}
-	c.Authorization.Authorizer = acknowledged.Authorizer(authz.JoinAuthorizer{Authorizer: decides})
-	c.RuleResolver = acknowledged.RuleResolver(resolver)
+	c.Authorization.Authorizer = e.acknowledged.Authorizer(authz.JoinAuthorizer{Authorizer: decides})
+	c.RuleResolver = e.acknowledged.RuleResolver(resolver)
 	return nil
 }

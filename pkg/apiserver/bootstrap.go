@@ -24,7 +24,7 @@ func (s *Server) seed(ctx context.Context) (fresh bool, err error) {
 		Controllers: s.config.Controllers,
 		CABundle:    s.config.PKI.CABundle(),
 		Serves:      s.serves,
-		OpenAPI:     s.generic.server.OpenAPIV3Config,
+		OpenAPI:     s.serverConfig.OpenAPIV3Config,
 		Logger:      s.config.Logger,
 	})
 }
@@ -40,10 +40,10 @@ func (s *Server) serves(gv schema.GroupVersion) bool {
 
 // waitServiceIPs returns when Services get cluster IPs.
 func (s *Server) waitServiceIPs(ctx context.Context) error {
-	if s.generic.services == nil {
+	if s.services == nil {
 		return nil
 	}
-	enabled := s.generic.server.MergedResourceConfig
+	enabled := s.serverConfig.MergedResourceConfig
 	for _, resource := range []schema.GroupVersionResource{
 		corev1.SchemeGroupVersion.WithResource("services"),
 		networkingv1.SchemeGroupVersion.WithResource("servicecidrs"),
@@ -53,13 +53,13 @@ func (s *Server) waitServiceIPs(ctx context.Context) error {
 			return nil
 		}
 	}
-	return servicecidr.WaitForAllocator(ctx, s.generic.services, s.generic.informers.Networking().V1().ServiceCIDRs().Lister())
+	return servicecidr.WaitForAllocator(ctx, s.services, s.sharedInformers.Networking().V1().ServiceCIDRs().Lister())
 }
 
 // runServiceCIDR keeps the default ServiceCIDR.
 func (s *Server) runServiceCIDR() {
-	if s.generic.server.MergedResourceConfig.ResourceEnabled(networkingv1.SchemeGroupVersion.WithResource("servicecidrs")) {
-		servicecidr.Run(s.ctx, s.config.ServiceCIDR, s.generic.client)
+	if s.serverConfig.MergedResourceConfig.ResourceEnabled(networkingv1.SchemeGroupVersion.WithResource("servicecidrs")) {
+		servicecidr.Run(s.ctx, s.config.ServiceCIDR, s.client)
 	}
 }
 

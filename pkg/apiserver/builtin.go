@@ -6,38 +6,112 @@ package apiserver
 import (
 	"errors"
 	"fmt"
+	"time"
 
 	genericregistry "k8s.io/apiserver/pkg/registry/generic"
 	genericapiserver "k8s.io/apiserver/pkg/server"
 	serverstorage "k8s.io/apiserver/pkg/server/storage"
+	"k8s.io/kubernetes/pkg/capabilities"
 	"k8s.io/kubernetes/pkg/controlplane"
 	controlplaneapiserver "k8s.io/kubernetes/pkg/controlplane/apiserver"
 	"k8s.io/kubernetes/pkg/controlplane/controller/kubernetesservice"
+	kubeoptions "k8s.io/kubernetes/pkg/kubeapiserver/options"
+	"k8s.io/kubernetes/pkg/serviceaccount"
 
+	"github.com/kubembed/kubembed/internal/apiserver/authn"
+	"github.com/kubembed/kubembed/internal/apiserver/bootstrap"
+	"github.com/kubembed/kubembed/internal/apiserver/coordination"
 	"github.com/kubembed/kubembed/internal/apiserver/egress"
 	"github.com/kubembed/kubembed/internal/apiserver/informers"
 	"github.com/kubembed/kubembed/internal/apiserver/kubelet"
+	"github.com/kubembed/kubembed/internal/apiserver/presence"
 	"github.com/kubembed/kubembed/internal/apiserver/registry"
 	"github.com/kubembed/kubembed/internal/apiserver/servicecidr"
 	"github.com/kubembed/kubembed/internal/fieldpath"
 )
 
-// builtin returns the server of the built-in APIs. It is CompletedConfig.New of
+// The name and the port of the API server's Service in namespace default.
+const (
+	kubernetesServiceName = "kubernetes"
+	kubernetesServicePort = 443
+)
+
+// builtinConfig returns the configuration of the built-in APIs, like CreateConfig of
+// k8s.io/kubernetes/pkg/controlplane/apiserver and CreateKubeAPIServerConfig of
+// cmd/kube-apiserver.
+func builtinConfig(e *environment, c *genericapiserver.Config, stored storageConfig, addresses *presence.Registry, w webhooks) (*controlplane.Config, error) {
+	// It is set once per process. Without it privileged pods are rejected.
+	capabilities.Setup(true, 0)
+	registerProcessMetrics()
+
+	issuer, err := serviceaccount.JWTTokenGenerator(e.config.ServiceAccountIssuer, e.config.PKI.ServiceAccountKey())
+	if err != nil {
+		return nil, fmt.Errorf("apiserver: service-account issuer: %w", err)
+	}
+	keys, err := authn.ServiceAccountKeys(e.config.PKI.ServiceAccountPublicKeys())
+	if err != nil {
+		return nil, err
+	}
+	trust, err := clusterAuthenticationInfo(e.config.PKI)
+	if err != nil {
+		return nil, err
+	}
+	endpoints, err := endpointReconciler(e, stored)
+	if err != nil {
+		return nil, err
+	}
+	accounts := kubeoptions.NewBuiltInAuthenticationOptions().WithServiceAccounts().ServiceAccounts
+	return &controlplane.Config{
+		ControlPlane: controlplaneapiserver.Config{
+			Generic: c,
+			Extra: controlplaneapiserver.Extra{
+				ClusterAuthenticationInfo:           trust,
+				APIResourceConfigSource:             c.MergedResourceConfig,
+				StorageFactory:                      stored.factory,
+				EventTTL:                            e.config.EventTTL,
+				ProxyTransport:                      e.dialer.ProxyTransport(addresses.CheckProxy),
+				ServiceAccountIssuer:                issuer,
+				ServiceAccountExtendedMaxExpiration: accounts.MaxExtendedExpiration,
+				ExtendExpiration:                    accounts.ExtendExpiration,
+				ServiceAccountIssuerURL:             e.config.ServiceAccountIssuer,
+				ServiceAccountPublicKeysGetter:      keys,
+				SystemNamespaces:                    bootstrap.SystemNamespaces,
+				VersionedInformers:                  e.sharedInformers,
+				EndpointSliceGetter:                 w.slices,
+				PeerEndpointLeaseReconciler:         noPeers{},
+
+				// For hosts that switch the feature gate on.
+				CoordinatedLeadershipLeaseDuration: 15 * time.Second,
+				CoordinatedLeadershipRenewDeadline: 10 * time.Second,
+				CoordinatedLeadershipRetryPeriod:   2 * time.Second,
+			},
+		},
+		Extra: controlplane.Extra{
+			KubeletClientConfig:      egress.ClientConfig(),
+			ServiceIPRange:           *e.config.ServiceCIDR,
+			APIServerServicePort:     kubernetesServicePort,
+			EndpointReconcilerConfig: controlplane.EndpointReconcilerConfig{Reconciler: endpoints},
+			MasterCount:              coordination.ServerCount(e.config.Shared),
+		},
+	}, nil
+}
+
+// newBuiltin returns the server of the built-in APIs. It is CompletedConfig.New of
 // k8s.io/kubernetes/pkg/controlplane, which gives no access to the storage that it
 // installs. Server.run starts the controller of the default ServiceCIDR: upstream's hook
 // would wait 100 ms for its own informer to find an object that already exists.
-func (g *generic) builtin(kube *controlplane.Config, delegate genericapiserver.DelegationTarget) (*controlplaneapiserver.Server, error) {
+func newBuiltin(e *environment, addresses *presence.Registry, kube *controlplane.Config, delegate genericapiserver.DelegationTarget) (*controlplaneapiserver.Server, error) {
 	c := kube.Complete()
 	server, err := c.ControlPlane.New(controlplaneapiserver.KubeAPIServer, delegate)
 	if err != nil {
 		return nil, err
 	}
-	c.ControlPlane.Extra.VersionedInformers = informers.Blocking(g.ctx, g.informers)
-	providers, err := c.StorageProviders(g.client)
+	c.ControlPlane.Extra.VersionedInformers = informers.Blocking(e.ctx, e.sharedInformers)
+	providers, err := c.StorageProviders(e.client)
 	if err != nil {
 		return nil, err
 	}
-	if err := g.connectKubelets(providers); err != nil {
+	if err := connectKubelets(e, addresses, providers); err != nil {
 		return nil, err
 	}
 	registry.LimitErrors(providers)
@@ -48,18 +122,18 @@ func (g *generic) builtin(kube *controlplane.Config, delegate genericapiserver.D
 	if err != nil {
 		return nil, fmt.Errorf("listener address: %w", err)
 	}
-	if err := c.Extra.EndpointReconcilerConfig.Reconciler.ValidateIP(g.publishedAddress()); err != nil {
-		return nil, fieldpath.New("", "Config.AdvertiseAddress", "the kubernetes Service cannot have %s as its endpoint: %w", g.publishedAddress(), err)
+	if err := c.Extra.EndpointReconcilerConfig.Reconciler.ValidateIP(e.config.publishedAddress()); err != nil {
+		return nil, fieldpath.New("", "Config.AdvertiseAddress", "the kubernetes Service cannot have %s as its endpoint: %w", e.config.publishedAddress(), err)
 	}
 	service := kubernetesservice.New(kubernetesservice.Config{
-		PublicIP:                  g.publishedAddress(),
+		PublicIP:                  e.config.publishedAddress(),
 		EndpointReconciler:        c.Extra.EndpointReconcilerConfig.Reconciler,
 		EndpointInterval:          c.Extra.EndpointReconcilerConfig.Interval,
 		ServiceIP:                 c.Extra.APIServerServiceIP,
 		ServicePort:               c.Extra.APIServerServicePort,
 		PublicServicePort:         port,
 		KubernetesServiceNodePort: c.Extra.KubernetesServiceNodePort,
-	}, g.client, g.informers.Core().V1().Services())
+	}, e.client, e.sharedInformers.Core().V1().Services())
 	// Both have upstream's names: hooksWithoutResources switches the first one off.
 	if err := server.GenericAPIServer.AddPostStartHook("bootstrap-controller", func(hook genericapiserver.PostStartHookContext) error {
 		service.Start(hook.Done())
@@ -75,7 +149,7 @@ func (g *generic) builtin(kube *controlplane.Config, delegate genericapiserver.D
 
 // connectKubelets replaces the provider of the core group in place: discovery has the
 // order of the providers.
-func (g *generic) connectKubelets(providers []controlplaneapiserver.RESTStorageProvider) error {
+func connectKubelets(e *environment, addresses *presence.Registry, providers []controlplaneapiserver.RESTStorageProvider) error {
 	for i, provider := range providers {
 		if provider.GroupName() != "" {
 			continue
@@ -84,8 +158,8 @@ func (g *generic) connectKubelets(providers []controlplaneapiserver.RESTStorageP
 		if !ok {
 			return fmt.Errorf("the storage provider of the core group is a %T, which has no start hook", provider)
 		}
-		kubelets := egress.NewKubelets(g.config.PKI, g.config.KubeletInsecureTLS, g.informers.Core().V1().Nodes().Lister(), g.dialer, kubelet.NewPolicy(g.ctx, g.config.local(), g.presence.CheckKubelet, g.client, g.config.Logger))
-		providers[i] = coreProvider{RESTStorageProvider: provider, PostStartHookProvider: hook, kubelets: kubelets, pods: g.pods, services: &g.services}
+		kubelets := egress.NewKubelets(e.config.PKI, e.config.KubeletInsecureTLS, e.sharedInformers.Core().V1().Nodes().Lister(), e.dialer, kubelet.NewPolicy(e.ctx, e.config.local(), addresses.CheckKubelet, e.client, e.config.Logger))
+		providers[i] = coreProvider{RESTStorageProvider: provider, PostStartHookProvider: hook, kubelets: kubelets, pods: e.pods, services: &e.services}
 		return nil
 	}
 	return errors.New("no storage provider of the core group")

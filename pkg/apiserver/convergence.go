@@ -15,11 +15,11 @@ import (
 func (s *Server) waiter() convergence.Waiter {
 	return convergence.Waiter{
 		Informers: s.informers(),
-		Writes:    s.generic.acknowledged,
-		Policies:  s.generic.policies,
-		Storages:  &s.generic.storages,
+		Writes:    s.acknowledged,
+		Policies:  s.policies,
+		Storages:  &s.storages,
 		Keys:      s.backend.Keyspace(),
-		Discovery: s.generic.client,
+		Discovery: s.client,
 		Serves:    s.serves,
 	}
 }

@@ -18,14 +18,14 @@ import (
 // Controllers of every kind need it: their informers would have the server prepare unused
 // resources and keep them in memory. ctx bounds the call.
 func (s *Server) firstUse(ctx context.Context, resource schema.GroupResource) <-chan struct{} {
-	used := s.generic.uses.Of(resource)
+	used := s.uses.Of(resource)
 	select {
 	case <-used:
 		return used
 	default:
 	}
 	if s.config.Shared || !s.custom(resource) || crd.Stored(ctx, s.backend.Client(), s.backend.Keyspace(), resource) {
-		s.generic.uses.Mark(resource)
+		s.uses.Mark(resource)
 	}
 	return used
 }

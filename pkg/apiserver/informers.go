@@ -12,7 +12,7 @@ import (
 // informers returns the server's own informers.
 func (s *Server) informers() informers.Factories {
 	return informers.Factories{
-		Builtin:     s.generic.informers,
+		Builtin:     s.sharedInformers,
 		CRDs:        s.extensions.Informers,
 		APIServices: s.aggregator.APIRegistrationInformers,
 	}
@@ -23,9 +23,9 @@ func (s *Server) startInformers(ctx context.Context) error {
 	if err := s.informers().Start(ctx, s.ctx.Done()); err != nil {
 		return err
 	}
-	if err := s.generic.revocations.WaitSynced(ctx); err != nil {
+	if err := s.revocations.WaitSynced(ctx); err != nil {
 		return err
 	}
-	s.generic.acknowledged.Begin(s.informers().ByResource)
+	s.acknowledged.Begin(s.informers().ByResource)
 	return nil
 }

@@ -30,14 +30,14 @@ type internals struct{ s *Server }
 
 var _ access.Internals = internals{}
 
-func (i internals) ID() string { return i.s.generic.server.APIServerID }
+func (i internals) ID() string { return i.s.serverConfig.APIServerID }
 
 func (i internals) LoopbackConfig() *rest.Config { return i.s.loopbackConfig() }
 
-func (i internals) Informers() informers.SharedInformerFactory { return i.s.generic.informers }
+func (i internals) Informers() informers.SharedInformerFactory { return i.s.sharedInformers }
 
 func (i internals) NewInformers() informers.SharedInformerFactory {
-	return newInformers(i.s.generic.client, i.s.generic.pods, i.s.generic.informerName)
+	return newInformers(i.s.client, i.s.pods, i.s.informerName)
 }
 
 func (i internals) Serves(resource schema.GroupVersionResource) bool {
@@ -52,7 +52,7 @@ func (i internals) WaitForStored(ctx context.Context, changes []access.StoredCha
 	return i.s.waiter().WaitForStored(ctx, changes)
 }
 
-func (i internals) WaitForWrites(ctx context.Context) error { return i.s.generic.writes.Wait(ctx) }
+func (i internals) WaitForWrites(ctx context.Context) error { return i.s.writes.Wait(ctx) }
 
 func (i internals) ReloadIdentities() error {
 	// Upstream follows the files.
@@ -96,5 +96,5 @@ func differ(before, after any) bool {
 
 // servesResource reports whether a built-in resource is served in that version.
 func (s *Server) servesResource(resource schema.GroupVersionResource) bool {
-	return s.generic.server.MergedResourceConfig.ResourceEnabled(resource)
+	return s.serverConfig.MergedResourceConfig.ResourceEnabled(resource)
 }

@@ -20,7 +20,7 @@ func (s *Server) reconcile(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("apiserver: loopback client: %w", err)
 	}
-	if err := rbacpolicy.Reconcile(ctx, client, rbacpolicy.Served(s.generic.served)); err != nil {
+	if err := rbacpolicy.Reconcile(ctx, client, rbacpolicy.Served(s.served)); err != nil {
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
 		}
@@ -29,7 +29,7 @@ func (s *Server) reconcile(ctx context.Context) error {
 		s.background.Go(func() { s.reconcileLater(client) })
 		return nil
 	}
-	s.generic.boot.Roles.Store(true)
+	s.boot.Roles.Store(true)
 	return nil
 }
 
@@ -50,10 +50,10 @@ func (s *Server) reconcileLater(client kubernetes.Interface) {
 			return
 		}
 		ctx, cancel := context.WithTimeout(s.ctx, maxReconcileRetry)
-		err := rbacpolicy.Reconcile(ctx, client, rbacpolicy.Served(s.generic.served))
+		err := rbacpolicy.Reconcile(ctx, client, rbacpolicy.Served(s.served))
 		cancel()
 		if err == nil {
-			s.generic.boot.Roles.Store(true)
+			s.boot.Roles.Store(true)
 			s.config.Logger.Info("bootstrap RBAC policy is complete")
 			return
 		}

@@ -40,14 +40,14 @@ func TestRolesAreCompletedLater(t *testing.T) {
 	})
 	enabled := serverstorage.NewResourceConfig()
 	enabled.EnableVersions(rbacv1.SchemeGroupVersion)
-	s := &Server{config: Config{Logger: zap.NewNop()}, generic: &generic{state: &state{}, server: &genericapiserver.Config{MergedResourceConfig: enabled}}}
+	s := &Server{environment: environment{state: &state{}, config: Config{Logger: zap.NewNop()}}, serverConfig: &genericapiserver.Config{MergedResourceConfig: enabled}}
 	s.ctx, s.cancel = context.WithCancel(t.Context())
 	defer s.cancel()
 	if err := rbacpolicy.Reconcile(s.ctx, client, rbacpolicy.New()); err == nil {
 		t.Fatal("the policy is complete although a role was refused")
 	}
 	go s.reconcileLater(client)
-	if err := lifecycle.Poll(t.Context(), s.generic.boot.Roles.Load); err != nil {
+	if err := lifecycle.Poll(t.Context(), s.boot.Roles.Load); err != nil {
 		t.Fatal(err)
 	}
 }

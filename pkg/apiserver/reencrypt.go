@@ -6,8 +6,9 @@ package apiserver
 import (
 	"context"
 
+	genericapiserver "k8s.io/apiserver/pkg/server"
+
 	"github.com/kubembed/kubembed/internal/apiserver/encryption"
-	"github.com/kubembed/kubembed/internal/storage"
 )
 
 // Reencrypt rewrites the stored objects that are not stored as Config.Encryption
@@ -19,32 +20,32 @@ import (
 // interrupted can be repeated, and continues. It returns the number of objects that it
 // has written. Without Encryption it does nothing.
 func (s *Server) Reencrypt(ctx context.Context) (int, error) {
-	if s.generic.encryption == nil {
+	if s.encryption == nil {
 		return 0, nil
 	}
-	return s.generic.encryption.Reencrypt(ctx, s.backend.Client(), s.backend.Keyspace(), s.generic.client.Discovery())
+	return s.encryption.Reencrypt(ctx, s.backend.Client(), s.backend.Keyspace(), s.client.Discovery())
 }
 
 // ErrUndecryptable is returned by New and Start when Config.Encryption lacks a key with
 // which a stored object was encrypted.
 var ErrUndecryptable = encryption.ErrUndecryptable
 
-// loadEncryption loads Config.Encryption, and returns an error if its keys cannot decrypt
-// all stored objects.
-func loadEncryption(ctx context.Context, drained <-chan struct{}, cfg Config, serverID string, backend *storage.Backend) (*encryption.Transformers, error) {
-	if cfg.Transformers != nil {
+// configureEncryption loads Config.Encryption, and returns an error if its keys cannot
+// decrypt all stored objects. configureStorage applies it.
+func configureEncryption(e *environment, c *genericapiserver.Config) (*encryption.Transformers, error) {
+	if e.config.Transformers != nil {
 		return nil, nil
 	}
-	config := cfg.Encryption.withDefaults()
-	transformers, err := encryption.Load(drained, encryption.Config{
+	config := e.config.Encryption.withDefaults()
+	transformers, err := encryption.Load(e.drained, encryption.Config{
 		Providers:      config.providers(),
 		Resources:      config.Resources,
 		WritePlaintext: config.WritePlaintext,
-		Dir:            cfg.Dir,
-		ServerID:       serverID,
+		Dir:            e.config.Dir,
+		ServerID:       c.APIServerID,
 	})
 	if err != nil {
 		return nil, err
 	}
-	return transformers, encryption.Check(ctx, backend.Client(), backend.Keyspace(), transformers)
+	return transformers, encryption.Check(e.ctx, e.backend.Client(), e.backend.Keyspace(), transformers)
 }

@@ -14,7 +14,6 @@ import (
 	"github.com/kubembed/kubembed/internal/apiserver/presence"
 	"github.com/kubembed/kubembed/internal/apiserver/webhook"
 	"github.com/kubembed/kubembed/internal/fieldpath"
-	"github.com/kubembed/kubembed/internal/storage"
 )
 
 // Reserve adds hosts to Config.Reserved until the server stops: names and addresses for
@@ -23,10 +22,10 @@ import (
 // when Reserve returns. If etcd is unavailable, Reserve logs a warning, and the other
 // servers learn of them soon after etcd is available again.
 func (s *Server) Reserve(ctx context.Context, hosts ...string) error {
-	if err := s.generic.presence.Reserve(hosts); err != nil {
+	if err := s.presence.Reserve(hosts); err != nil {
 		return fmt.Errorf("apiserver: reserve: %w", err)
 	}
-	if err := s.generic.presence.Publish(ctx); err != nil {
+	if err := s.presence.Publish(ctx); err != nil {
 		s.config.Logger.Warn("other servers do not know reserved names yet; they will be published again", zap.Error(err))
 	}
 	return nil
@@ -36,20 +35,21 @@ func (s *Server) Reserve(ctx context.Context, hosts ...string) error {
 // the hosts of Config.Reserved and Reserve of each server, and the DNS names of webhooks
 // with a URL.
 func (s *Server) Reserved(ctx context.Context) (names []string, addrs []netip.Addr, err error) {
-	if err := s.generic.presence.Refresh(ctx); err != nil {
+	if err := s.presence.Refresh(ctx); err != nil {
 		return nil, nil, fmt.Errorf("apiserver: names of other servers: %w", err)
 	}
-	hosts, err := webhook.Hosts(ctx, s.generic.client.AdmissionregistrationV1(), s.servesResource, s.crds())
+	hosts, err := webhook.Hosts(ctx, s.client.AdmissionregistrationV1(), s.servesResource, s.crds())
 	if err != nil {
 		return nil, nil, fmt.Errorf("apiserver: hosts of webhooks: %w", err)
 	}
-	names, addrs = s.generic.presence.Reserved(hosts)
+	names, addrs = s.presence.Reserved(hosts)
 	return names, addrs, nil
 }
 
 // newPresence returns the registry of the names, addresses and endpoints of this server
 // and, with Config.Shared, of the other servers.
-func newPresence(cfg Config, id string, backend *storage.Backend) (*presence.Registry, error) {
+func newPresence(e *environment, id string) (*presence.Registry, error) {
+	cfg := e.config
 	config := presence.Config{
 		Listener:         cfg.Listener,
 		InsecureListener: cfg.InsecureListener,
@@ -61,7 +61,7 @@ func newPresence(cfg Config, id string, backend *storage.Backend) (*presence.Reg
 		Logger:           cfg.Logger,
 	}
 	if cfg.Shared {
-		config.Records = presence.NewRecords(backend.Client(), backend.Keyspace(), id)
+		config.Records = presence.NewRecords(e.backend.Client(), e.backend.Keyspace(), id)
 	}
 	registry := presence.NewRegistry(config)
 	if err := registry.Reserve(cfg.Reserved); err != nil {

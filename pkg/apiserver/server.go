@@ -4,8 +4,6 @@
 package apiserver
 
 import (
-	auditlog "k8s.io/apiserver/pkg/audit"
-
 	"context"
 	"errors"
 	"fmt"
@@ -16,49 +14,50 @@ import (
 	"go.uber.org/zap"
 	"golang.org/x/sync/errgroup"
 	apiextensionsapiserver "k8s.io/apiextensions-apiserver/pkg/apiserver"
-	"k8s.io/apiserver/pkg/authentication/user"
+	auditlog "k8s.io/apiserver/pkg/audit"
+	genericapiserver "k8s.io/apiserver/pkg/server"
+	"k8s.io/client-go/tools/cache"
 	aggregatorapiserver "k8s.io/kube-aggregator/pkg/apiserver"
 
 	"github.com/kubembed/kubembed/internal/apiserver/audit"
 	"github.com/kubembed/kubembed/internal/apiserver/authn"
-	"github.com/kubembed/kubembed/internal/apiserver/coordination"
+	"github.com/kubembed/kubembed/internal/apiserver/clientcert"
+	"github.com/kubembed/kubembed/internal/apiserver/encryption"
 	"github.com/kubembed/kubembed/internal/apiserver/informers"
-	"github.com/kubembed/kubembed/internal/apiserver/servicecidr"
+	"github.com/kubembed/kubembed/internal/apiserver/presence"
 	"github.com/kubembed/kubembed/internal/apiserver/serving"
 	"github.com/kubembed/kubembed/internal/containment"
-	"github.com/kubembed/kubembed/internal/fieldpath"
 	"github.com/kubembed/kubembed/internal/inprocess"
 	_ "github.com/kubembed/kubembed/internal/klogbridge" // a hook that fails does not end the process
 	"github.com/kubembed/kubembed/internal/lifecycle"
-	"github.com/kubembed/kubembed/internal/storage"
 )
 
 // Server is an API server. New assembles it, Start serves it, once, and Stop ends it. Its
 // other methods are safe for concurrent use.
 type Server struct {
-	config     Config
-	backend    *storage.Backend
-	generic    *generic
-	aggregator *aggregatorapiserver.APIAggregator
-	extensions *apiextensionsapiserver.CustomResourceDefinitions
-	handler    http.Handler // set when prepared is closed
-	prepared   chan struct{}
-	transport  *inprocess.Transport
-	tokens     authn.Tokens
-	admin      authn.AdminCertificate
-	users      authn.Users
-	disabled   *informers.Disabled
-	servers    []*serving.Server // of the listeners
-	requests   lifecycle.Group   // requests, over the listeners and in this process
-	background lifecycle.Group   // our own goroutines
+	environment
+	// serverConfig is shared by the servers of the chain, and complete after New.
+	serverConfig *genericapiserver.Config
+	aggregator   *aggregatorapiserver.APIAggregator
+	extensions   *apiextensionsapiserver.CustomResourceDefinitions
+	handler      http.Handler // set when prepared is closed
+	prepared     chan struct{}
+	transport    *inprocess.Transport
+	tokens       authn.Tokens
+	admin        authn.AdminCertificate
+	users        authn.Users
+	disabled     *informers.Disabled
+	servers      []*serving.Server // of the listeners
+	requests     lifecycle.Group   // requests, over the listeners and in this process
+	background   lifecycle.Group   // our own goroutines
 
-	// ctx ends when the server stops: informers, controllers and all requests end with
-	// it.
-	ctx    context.Context
-	cancel context.CancelFunc
-	// drained is closed later, when no request is in flight: plugins that requests wait
-	// for must not end before the requests.
-	drained chan struct{}
+	informerName *cache.InformerName // in metrics
+	presence     *presence.Registry
+	revocations  clientcert.Revocations
+	// encryption is nil without Config.Encryption, and with Config.Transformers.
+	encryption *encryption.Transformers
+
+	cancel context.CancelFunc // of ctx
 
 	serving   lifecycle.Teardown // ends requests
 	resources lifecycle.Teardown // then releases the resources of requests
@@ -84,7 +83,8 @@ func New(cfg Config) (_ *Server, err error) {
 		return nil, err
 	}
 	cfg = cfg.withDefaults()
-	s := &Server{config: cfg, prepared: make(chan struct{}), drained: make(chan struct{}), failed: make(chan struct{})}
+	s := &Server{prepared: make(chan struct{}), failed: make(chan struct{})}
+	s.config, s.drained = cfg, make(chan struct{})
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	defer func() {
 		if err != nil {
@@ -116,51 +116,11 @@ func contained(f func() error) error {
 	return err
 }
 
-// assemble makes the parts of the server.
-func (s *Server) assemble() (err error) {
-	cfg := s.config
-	if s.tokens, err = authn.NewTokens(); err != nil {
-		return err
-	}
-	state := newState(s.ctx, cfg)
-	s.openForRequests(state)
-	if s.disabled, err = informers.NewDisabled(cfg.RuntimeConfig, servicecidr.Object(cfg.ServiceCIDR)); err != nil {
-		return fieldpath.New("apiserver", "Config.RuntimeConfig", "%w", err)
-	}
-	s.backend = storage.NewBackend(cfg.Client, cfg.Dial, cfg.Prefix)
-	s.resources.Push("apiserver: connections to etcd", func(context.Context) error { s.backend.Close(); return nil })
-	// After the controllers, whose requests are in it.
-	s.resources.Push("apiserver: audit log", func(context.Context) error {
-		if backend := s.auditLog.Load(); backend != nil {
-			(*backend).Shutdown()
-		}
-		return nil
-	})
-	s.backend.Observe(state.acknowledged.Observer)
-	if err = coordination.ClaimVersion(s.ctx, cfg.Client, s.backend.Keyspace(), KubernetesVersion, cfg.Shared); err != nil {
-		return err
-	}
-	name := informers.NewName()
-	s.resources.Push("apiserver: name of the informers", func(context.Context) error { name.Release(); return nil })
-	if s.generic, err = newGeneric(s.ctx, s.drained, cfg, s.backend, s.loopbackConfig(), name, state); err != nil {
-		return err
-	}
-	s.users.Add(s.tokens.Admin, AdminUser, user.SystemPrivilegedGroup)
-	s.users.Add(s.tokens.Insecure, authn.InsecureUser, user.SystemPrivilegedGroup)
-	authentication := &s.generic.server.Authentication
-	authentication.Authenticator = withTokens(authentication.Authenticator, authentication.APIAudiences, &s.users, &s.admin)
-	if s.aggregator, err = s.chain(s.generic); err != nil {
-		return err
-	}
-	s.resources.Push("apiserver: controllers", s.background.Wait)
-	return nil
-}
-
 // openForRequests makes the listeners, which are not started, and the transport for
 // clients in this process, whose requests wait until Start has prepared the handler.
-func (s *Server) openForRequests(state *state) {
+func (s *Server) openForRequests() {
 	s.serving.Push("apiserver: drained", func(context.Context) error { close(s.drained); return nil })
-	s.serving.Push("apiserver: admission", state.admissions.Wait)
+	s.serving.Push("apiserver: admission", s.admissions.Wait)
 	s.transport = s.newTransport()
 	s.serving.Push("apiserver: requests", func(ctx context.Context) error {
 		if err := s.transport.Shutdown(ctx); err != nil {
@@ -168,7 +128,7 @@ func (s *Server) openForRequests(state *state) {
 		}
 		return nil
 	})
-	s.serving.Push("apiserver: connections of proxies and to kubelets", func(context.Context) error { state.dialer.Close(); return nil })
+	s.serving.Push("apiserver: connections of proxies and to kubelets", func(context.Context) error { s.dialer.Close(); return nil })
 	s.servers = s.listeners()
 	for _, server := range s.servers {
 		s.serving.Push("apiserver: listener", func(context.Context) error { return server.Close() })
@@ -200,16 +160,16 @@ func (s *Server) start(ctx context.Context) error {
 	together(s.prepare)
 	together(func() (err error) {
 		if fresh, err = s.seed(ctx); err == nil {
-			s.generic.boot.Seeded.Store(true)
-			s.generic.boot.Roles.Store(fresh) // otherwise reconcile does it
+			s.boot.Seeded.Store(true)
+			s.boot.Roles.Store(fresh) // otherwise reconcile does it
 		}
 		return err
 	})
 	together(func() error {
-		if err := s.generic.presence.Publish(ctx); err != nil {
+		if err := s.presence.Publish(ctx); err != nil {
 			return fmt.Errorf("apiserver: publish the addresses of the server: %w", err)
 		}
-		s.generic.boot.Published.Store(true)
+		s.boot.Published.Store(true)
 		return nil
 	})
 	if err := group.Wait(); err != nil {
@@ -233,7 +193,7 @@ func (s *Server) start(ctx context.Context) error {
 			return err
 		}
 	}
-	s.generic.started.Store(true)
+	s.started.Store(true)
 	return nil
 }
 
@@ -251,7 +211,7 @@ func (s *Server) run(ctx context.Context) error {
 	// interrupted returns one. Hooks are never interrupted: their context is s.ctx, and
 	// Stop waits for them.
 	s.background.Go(s.runServiceCIDR)
-	s.background.Go(func() { s.generic.presence.Run(s.ctx) })
+	s.background.Go(func() { s.presence.Run(s.ctx) })
 	s.hooksStarted = true
 	s.aggregator.GenericAPIServer.RunPostStartHooks(s.ctx)
 	return nil

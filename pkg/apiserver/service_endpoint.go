@@ -28,29 +28,29 @@ func validateEndpoint(ip net.IP) field.ErrorList {
 }
 
 // publishedAddress is the address in the endpoints of the kubernetes Service.
-func (g *generic) publishedAddress() net.IP {
-	if g.config.endpoint != nil {
-		return g.config.endpoint
+func (c Config) publishedAddress() net.IP {
+	if c.endpoint != nil {
+		return c.endpoint
 	}
-	return g.server.PublicAddress
+	return c.AdvertiseAddress
 }
 
 // PublishesAddress reports whether the kubernetes Service has endpoints: they cannot have
 // a loopback address.
-func (s *Server) PublishesAddress() bool { return !s.generic.publishedAddress().IsLoopback() }
+func (s *Server) PublishesAddress() bool { return !s.config.publishedAddress().IsLoopback() }
 
 // endpointReconciler returns the reconciler of the endpoints of the kubernetes Service.
-func (g *generic) endpointReconciler() (reconcilers.EndpointReconciler, error) {
+func endpointReconciler(e *environment, stored storageConfig) (reconcilers.EndpointReconciler, error) {
 	switch {
-	case g.publishedAddress().IsLoopback():
+	case e.config.publishedAddress().IsLoopback():
 		return endpoints.NoReconciler(), nil
-	case g.config.Shared:
-		config, err := g.factory.NewConfig(core.Resource("apiServerIPInfo"), &core.Endpoints{})
+	case e.config.Shared:
+		config, err := stored.factory.NewConfig(core.Resource("apiServerIPInfo"), &core.Endpoints{})
 		if err != nil {
 			return nil, fmt.Errorf("apiserver: leases of API servers: %w", err)
 		}
-		return endpoints.NewLeaseReconciler(g.ctx, g.backend, config, g.loopback)
+		return endpoints.NewLeaseReconciler(e.ctx, e.backend, config, e.restConfig)
 	default:
-		return endpoints.NewReconciler(g.ctx, g.loopback), nil
+		return endpoints.NewReconciler(e.ctx, e.restConfig), nil
 	}
 }

@@ -45,8 +45,8 @@ func (s *Server) Stop(ctx context.Context) error {
 }
 
 func (s *Server) stop(ctx context.Context) error {
-	if s.generic != nil {
-		s.generic.started.Store(false)
+	if s.state != nil {
+		s.started.Store(false)
 	}
 	var errs []error
 	hung, err := s.runHooks(ctx)
@@ -135,7 +135,7 @@ func (s *Server) drain(ctx context.Context) {
 	drained := make(chan struct{})
 	go func() {
 		defer close(drained)
-		s.generic.server.NonLongRunningRequestWaitGroup.Wait()
+		s.serverConfig.NonLongRunningRequestWaitGroup.Wait()
 	}()
 	select {
 	case <-drained:

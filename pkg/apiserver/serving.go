@@ -6,11 +6,27 @@ package apiserver
 import (
 	"context"
 	"crypto/tls"
+	"fmt"
 	"net"
 	"net/http"
 
+	genericapiserver "k8s.io/apiserver/pkg/server"
+	"k8s.io/apiserver/pkg/server/dynamiccertificates"
+
 	"github.com/kubembed/kubembed/internal/apiserver/serving"
 )
+
+// configureServing sets the listener and its certificate, from which upstream takes the
+// port and the client CAs. The server serves by itself: see listeners.
+func configureServing(e *environment, c *genericapiserver.Config) error {
+	pair := e.config.PKI.Serving()
+	cert, err := dynamiccertificates.NewStaticCertKeyContent("serving-cert", pair.Cert, pair.Key)
+	if err != nil {
+		return fmt.Errorf("apiserver: serving certificate: %w", err)
+	}
+	c.SecureServing = &genericapiserver.SecureServingInfo{Listener: e.config.Listener, Cert: cert}
+	return nil
+}
 
 // listeners returns the servers of Config.Listener and Config.InsecureListener, not
 // started.
@@ -28,9 +44,9 @@ func (s *Server) listeners() []*serving.Server {
 	}
 	// The connections of revoked nodes and certificates are closed.
 	connContext := func(ctx context.Context, c net.Conn) context.Context {
-		return s.generic.revocations.ConnContext(ctx, c)
+		return s.revocations.ConnContext(ctx, c)
 	}
-	connState := func(c net.Conn, state http.ConnState) { s.generic.revocations.ConnState(c, state) }
+	connState := func(c net.Conn, state http.ConnState) { s.revocations.ConnState(c, state) }
 	servers := []*serving.Server{serving.NewHTTPS(options, connContext, connState)}
 	if s.config.InsecureListener != nil {
 		options.Listener = s.config.InsecureListener

@@ -1,0 +1,15 @@
+// Copyright The kubembed Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package apiserver
+
+import (
+	genericapiserver "k8s.io/apiserver/pkg/server"
+
+	"github.com/kubembed/kubembed/internal/apiserver/audit"
+)
+
+// configureAudit sets the policy and the backend of the audit log.
+func configureAudit(e *environment, c *genericapiserver.Config) error {
+	return audit.Apply(c, audit.Options(e.config.Audit), e.config.Dir)
+}
