@@ -96,7 +96,7 @@ var followedEntries = []Entry{
 		Look: "the limits of connections and headers are kube-apiserver's: adopt additions, like MaxHeaderValueCount with Go 1.27.",
 	},
 	{
-		Ours: "pkg/apiserver/serverconfig.go:newServerConfig", Package: genericServer, Decl: "DefaultBuildHandlerChain", Digest: "3ae159bdad54c77a",
+		Ours: "pkg/apiserver/aggregator.go:aggregatorConfig", Package: genericServer, Decl: "DefaultBuildHandlerChain", Digest: "3ae159bdad54c77a",
 		Look: "the chain is upstream's, with our filters around it: check the place of a new filter, and its cost for each request.",
 	},
 	{

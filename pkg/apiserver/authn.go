@@ -58,8 +58,7 @@ func configureAuthentication(e *environment, c *genericapiserver.Config) (r clie
 	}
 	audiences := authenticator.Audiences{e.config.ServiceAccountIssuer}
 	certificates := clientcert.NewCache(clientcert.NodeKeys{Next: upstream.Request}, clientCA, frontProxy.UsernameHeaders.Value(), clock.RealClock{})
-	accepted := clientcert.RefuseKubeletClient{Request: r.Wrap(certificates)}
-	c.Authentication.Authenticator = union.New(accepted, authn.NewBootstrapTokens(audiences, secrets.Lister(), e.client, e.config.Logger))
+	c.Authentication.Authenticator = union.New(r.Authenticator(certificates), authn.NewBootstrapTokens(audiences, secrets.Lister(), e.client, e.config.Logger))
 	c.Authentication.APIAudiences = audiences
 	c.Authentication.RequestHeaderConfig = frontProxy
 	c.OpenAPIConfig.SecurityDefinitions = upstream.SecurityDefinitions
@@ -72,7 +71,7 @@ func (s *Server) configureTokens(c *genericapiserver.Config) {
 	s.users.Add(s.tokens.Admin, AdminUser, user.SystemPrivilegedGroup)
 	s.users.Add(s.tokens.Insecure, authn.InsecureUser, user.SystemPrivilegedGroup)
 	all := authn.WithTokens(c.Authentication.Authenticator, c.Authentication.APIAudiences, &s.users, &s.admin)
-	c.Authentication.Authenticator = serving.GrownStacks{Request: serving.NoteClients{Request: all}}
+	c.Authentication.Authenticator = serving.Authenticator{Request: all}
 }
 
 // clusterAuthenticationInfo returns the CAs that the server publishes in kube-system, for

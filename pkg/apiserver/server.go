@@ -274,6 +274,7 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
 		if !s.discoveryComplete() {
 			r = r.WithContext(context.WithValue(r.Context(), discoveryIncomplete{}, true))
 		}
+		defer s.writes.Begin(r)()
 		s.handler.ServeHTTP(w, r)
 	case <-r.Context().Done():
 	case <-s.ctx.Done():

@@ -18,7 +18,7 @@ import (
 // log, and its client gets an error.
 func TestPanicInProcessIsLogged(t *testing.T) {
 	core, logs := observer.New(zap.ErrorLevel)
-	s := &Server{environment: environment{config: Config{Logger: zap.New(core)}, ctx: t.Context()}, prepared: make(chan struct{})}
+	s := &Server{environment: environment{state: &state{}, config: Config{Logger: zap.New(core)}, ctx: t.Context()}, prepared: make(chan struct{})}
 	s.handler = http.HandlerFunc(func(http.ResponseWriter, *http.Request) { panic("outside the recovery") })
 	s.discovered.Store(true)
 	close(s.prepared)

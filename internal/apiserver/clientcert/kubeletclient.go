@@ -14,21 +14,17 @@ import (
 // KubeletClientUser is the user of PKI.KubeletClient.
 const KubeletClientUser = "kube-apiserver-kubelet-client"
 
-// RefuseKubeletClient rejects requests with the certificate that API servers send to
+// refuseKubeletClient refuses requests with the certificate that API servers send to
 // kubelets. With such a request a server calls itself, at an address that it does not
 // know as its own, and a client of a node's proxy would get the permissions of
 // kube-apiserver-kubelet-client. Kubelets only name that user in SubjectAccessReviews.
 // The only allowed request is one for the user of the certificate, a SelfSubjectReview.
-type RefuseKubeletClient struct{ authenticator.Request }
-
-// AuthenticateRequest implements authenticator.Request.
-func (a RefuseKubeletClient) AuthenticateRequest(r *http.Request) (*authenticator.Response, bool, error) {
-	response, ok, err := a.Request.AuthenticateRequest(r)
-	if err == nil && ok && response.User.GetName() == KubeletClientUser &&
+func refuseKubeletClient(r *http.Request, response *authenticator.Response) error {
+	if response.User.GetName() == KubeletClientUser &&
 		r.TLS != nil && len(r.TLS.PeerCertificates) > 0 && Identifies(response, r.TLS.PeerCertificates[0]) && !asksWhoItIs(r) {
-		return nil, false, errors.New("this certificate is only for requests to kubelets, and this is an API server")
+		return errors.New("this certificate is only for requests to kubelets, and this is an API server")
 	}
-	return response, ok, err
+	return nil
 }
 
 func asksWhoItIs(r *http.Request) bool {

@@ -40,9 +40,23 @@ func (r Revocations) WaitSynced(ctx context.Context) error {
 	return r.Nodes.waitSynced(ctx)
 }
 
-// Wrap returns an authenticator that refuses revoked users that next accepts.
-func (r Revocations) Wrap(next authenticator.Request) authenticator.Request {
-	return r.Certificates.wrap(r.Nodes.wrap(next))
+// Authenticator returns an authenticator that refuses some requests that next accepts: of
+// revoked nodes, with revoked certificates, and with the certificate that API servers
+// send to kubelets.
+func (r Revocations) Authenticator(next authenticator.Request) authenticator.Request {
+	checks := []func(*http.Request, *authenticator.Response) error{r.Nodes.check, r.Certificates.check, refuseKubeletClient}
+	return authenticator.RequestFunc(func(req *http.Request) (*authenticator.Response, bool, error) {
+		response, ok, err := next.AuthenticateRequest(req)
+		if err != nil || !ok {
+			return response, ok, err
+		}
+		for _, check := range checks {
+			if err := check(req, response); err != nil {
+				return nil, false, err
+			}
+		}
+		return response, true, nil
+	})
 }
 
 // ConnContext is for http.Server.

@@ -71,27 +71,23 @@ func (r *RevokedCertificates) has(key string) bool {
 	return revoked
 }
 
-// wrap refuses users that next accepts by a revoked certificate. A user that presents
-// such a certificate but is accepted by a token is not refused.
-func (r *RevokedCertificates) wrap(next authenticator.Request) authenticator.Request {
-	return authenticator.RequestFunc(func(req *http.Request) (*authenticator.Response, bool, error) {
-		response, ok, err := next.AuthenticateRequest(req)
-		if err != nil || !ok || req.TLS == nil || len(req.TLS.PeerCertificates) == 0 {
-			return response, ok, err
-		}
-		certificate := req.TLS.PeerCertificates[0]
-		key, err := r.keyOf(req, certificate)
-		if err != nil {
-			return nil, false, err
-		}
-		// Add the connection before the check: one of the two sees a concurrent
-		// revocation.
-		r.conns.Add(req, key, key)
-		if r.has(key) && Identifies(response, certificate) {
-			return nil, false, errRevokedCertificate
-		}
-		return response, true, nil
-	})
+// check refuses users of a revoked certificate. A user that presents such a certificate
+// but is accepted by a token is not refused.
+func (r *RevokedCertificates) check(req *http.Request, response *authenticator.Response) error {
+	if req.TLS == nil || len(req.TLS.PeerCertificates) == 0 {
+		return nil
+	}
+	certificate := req.TLS.PeerCertificates[0]
+	key, err := r.keyOf(req, certificate)
+	if err != nil {
+		return err
+	}
+	// Add the connection before the check: one of the two sees a concurrent revocation.
+	r.conns.Add(req, key, key)
+	if r.has(key) && Identifies(response, certificate) {
+		return errRevokedCertificate
+	}
+	return nil
 }
 
 // keyOf returns the hash of the key of a client certificate. A connection presents one

@@ -125,26 +125,19 @@ func (r *RevokedNodes) replace(node string, enforced *revokedNode) {
 	r.conns.Close(node, enforced.accepts)
 }
 
-// wrap refuses revoked nodes that next accepts.
-func (r *RevokedNodes) wrap(next authenticator.Request) authenticator.Request {
-	return authenticator.RequestFunc(func(req *http.Request) (*authenticator.Response, bool, error) {
-		response, ok, err := next.AuthenticateRequest(req)
-		if err != nil || !ok {
-			return response, ok, err
-		}
-		node, isNode := nodeidentity.NodeOfUser(response.User.GetName())
-		if !isNode {
-			return response, ok, nil
-		}
-		key := nodeKey(response.User)
-		// Add the connection before the check: one of the two sees a concurrent
-		// revocation.
-		r.conns.Add(req, node, key)
-		if !(*r.records.Load())[node].accepts(key) {
-			return nil, false, errRevokedNode
-		}
-		return response, ok, nil
-	})
+// check refuses revoked nodes.
+func (r *RevokedNodes) check(req *http.Request, response *authenticator.Response) error {
+	node, isNode := nodeidentity.NodeOfUser(response.User.GetName())
+	if !isNode {
+		return nil
+	}
+	key := nodeKey(response.User)
+	// Add the connection before the check: one of the two sees a concurrent revocation.
+	r.conns.Add(req, node, key)
+	if !(*r.records.Load())[node].accepts(key) {
+		return errRevokedNode
+	}
+	return nil
 }
 
 var errRevokedNode = errors.New("apiserver: the identity of the node was revoked")

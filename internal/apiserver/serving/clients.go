@@ -34,13 +34,17 @@ func ConnOf(ctx context.Context) *connlimit.Conn {
 	return c
 }
 
-// NoteClients records the authenticated user on the connection of a request. When there
+// Authenticator records the authenticated user on the connection of a request. When there
 // are too many connections, the connections of authenticated clients are closed last.
-type NoteClients struct{ authenticator.Request }
+//
+// It authenticates with a stack of 32 KiB: it is the first code of this module in the
+// goroutine that upstream's timeout filter starts.
+type Authenticator struct{ authenticator.Request }
 
 // AuthenticateRequest implements authenticator.Request.
-func (k NoteClients) AuthenticateRequest(r *http.Request) (*authenticator.Response, bool, error) {
-	response, ok, err := k.Request.AuthenticateRequest(r)
+func (a Authenticator) AuthenticateRequest(r *http.Request) (*authenticator.Response, bool, error) {
+	growStack32()
+	response, ok, err := a.Request.AuthenticateRequest(r)
 	if ok && err == nil && response.User != nil {
 		if c := ConnOf(r.Context()); c != nil {
 			note(c, response.User)

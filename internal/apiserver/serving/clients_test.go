@@ -26,7 +26,7 @@ func TestConnectionsAreKnown(t *testing.T) {
 		"node":          {Name: "system:node:worker", Groups: []string{user.NodesGroup, user.AllAuthenticated}},
 		"administrator": {Name: "kubernetes-admin", Groups: []string{user.SystemPrivilegedGroup, user.AllAuthenticated}},
 	}
-	authenticate := NoteClients{authenticator.RequestFunc(func(r *http.Request) (*authenticator.Response, bool, error) {
+	authenticate := Authenticator{authenticator.RequestFunc(func(r *http.Request) (*authenticator.Response, bool, error) {
 		switch who := users[r.Header.Get("Who")]; {
 		case r.Header.Get("Who") == "failing":
 			return &authenticator.Response{User: users["administrator"]}, true, errors.New("etcd is unavailable")

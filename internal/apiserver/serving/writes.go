@@ -23,17 +23,15 @@ type Writes struct {
 	running map[uint64]struct{}
 }
 
-// Count returns a handler that counts the mutating requests to next.
-func (w *Writes) Count(next http.Handler) http.Handler {
-	return http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
-		switch r.Method {
-		case http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete:
-			if !isStream(r) {
-				defer w.begin()()
-			}
+// Begin counts a request, if it is a mutating one, until end is called.
+func (w *Writes) Begin(r *http.Request) (end func()) {
+	switch r.Method {
+	case http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete:
+		if !isStream(r) {
+			return w.begin()
 		}
-		next.ServeHTTP(rw, r)
-	})
+	}
+	return func() {}
 }
 
 // isStream reports whether a request streams to a kubelet or a pod, and changes nothing
