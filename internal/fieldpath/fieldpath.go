@@ -64,6 +64,38 @@ func Errorf(format string, args ...any) error {
 	return &message{error: fmt.Errorf(format, args...), format: format, args: args}
 }
 
+// NameOf returns the Name of a field.
+func NameOf(path *field.Path) Name { return Name(path.String()) }
+
+// mark is before and after each name in the Origin of a *field.Error.
+const mark = "\x00"
+
+// Detail sets the detail of a validation error to a message that mentions fields. Rename
+// changes arguments of type Name in it. They are kept in Origin, which is not printed.
+func Detail(err *field.Error, format string, args ...any) *field.Error {
+	args = slices.Clone(args)
+	for i, arg := range args {
+		if name, ok := arg.(Name); ok {
+			args[i] = mark + string(name) + mark
+		}
+	}
+	err.Origin = fmt.Sprintf(format, args...)
+	renameDetail(err, func(path string) string { return path })
+	return err
+}
+
+// renameDetail gives the names in a detail of Detail other names.
+func renameDetail(err *field.Error, name func(string) string) {
+	parts := strings.Split(err.Origin, mark)
+	if len(parts) == 1 {
+		return
+	}
+	for i := 1; i < len(parts); i += 2 {
+		parts[i] = name(parts[i])
+	}
+	err.Origin, err.Detail = strings.Join(parts, mark), strings.Join(parts, "")
+}
+
 type message struct {
 	error
 	format string
@@ -101,6 +133,7 @@ func RenameList(errs field.ErrorList, name func(path string) string) field.Error
 	for _, err := range errs {
 		renamed := *err
 		renamed.Field = name(err.Field)
+		renameDetail(&renamed, name)
 		list = append(list, &renamed)
 	}
 	return list

@@ -72,6 +72,10 @@ func TestRename(t *testing.T) {
 			field.Required(field.NewPath("Config", "Cluster", "Name"), "name it"),
 			"Config.Cluster.Name: Required value: name it", "Config.Etcd.Name: Required value: name it",
 		},
+		"a detail": {
+			fieldpath.Detail(field.Required(field.NewPath("Config", "Dir"), ""), "%s is set to %q", fieldpath.NameOf(field.NewPath("Config", "Cluster", "Name")), "Config.Dir"),
+			`Config.Dir: Required value: Config.Cluster.Name is set to "Config.Dir"`, `Config.DataDir: Required value: Config.Etcd.Name is set to "Config.Dir"`,
+		},
 		"an aggregate, wrapped": {
 			fmt.Errorf("invalid: %w", field.ErrorList{
 				field.Required(field.NewPath("Config", "Dir"), ""), field.Invalid(field.NewPath("Config", "Cluster", "Join").Index(0), "x", "must be an address"),
@@ -96,6 +100,22 @@ func TestRename(t *testing.T) {
 	}
 	if err := fieldpath.Rename(nil, planeNames.Rename); err != nil {
 		t.Errorf("nil: got %v", err)
+	}
+}
+
+// TestRenameDetailAgain renames a detail that has been renamed.
+func TestRenameDetailAgain(t *testing.T) {
+	errs := field.ErrorList{fieldpath.Detail(field.Forbidden(field.NewPath("Config", "Dir"), ""), "also in %s", fieldpath.Name("Config.Cluster.Join"))}
+	once := fieldpath.RenameList(errs, planeNames.Rename)
+	twice := fieldpath.RenameList(once, fieldpath.Names{"Config.DataDir": "--data-dir", "Config.Etcd.Join": "--join"}.Rename)
+	for _, c := range []struct{ got, want string }{
+		{errs.ToAggregate().Error(), "Config.Dir: Forbidden: also in Config.Cluster.Join"},
+		{once.ToAggregate().Error(), "Config.DataDir: Forbidden: also in Config.Etcd.Join"},
+		{twice.ToAggregate().Error(), "--data-dir: Forbidden: also in --join"},
+	} {
+		if c.got != c.want {
+			t.Errorf("got %q, want %q", c.got, c.want)
+		}
 	}
 }
 

@@ -30,6 +30,7 @@ import (
 	"github.com/kubembed/kubembed/internal/apiserver/endpoints"
 	"github.com/kubembed/kubembed/internal/apiserver/runtimeconfig"
 	"github.com/kubembed/kubembed/internal/apiserver/servicecidr"
+	"github.com/kubembed/kubembed/internal/fieldpath"
 	"github.com/kubembed/kubembed/internal/storage"
 	"github.com/kubembed/kubembed/pkg/pki"
 )
@@ -312,7 +313,7 @@ func (c Config) validateOptional() field.ErrorList {
 	}
 	errs = append(errs, c.Encryption.validate(field.NewPath("Encryption"))...)
 	if c.Transformers != nil && len(c.Encryption.Keys) > 0 {
-		errs = append(errs, field.Forbidden(field.NewPath("Transformers"), "Encryption is set too: take out one of them"))
+		errs = append(errs, fieldpath.Detail(field.Forbidden(field.NewPath("Transformers"), ""), "%s is set too: take out one of them", fieldpath.Name("Encryption")))
 	}
 	return append(errs, c.Audit.validate()...)
 }
@@ -337,7 +338,11 @@ func (c Config) validateRuntimeConfig() field.ErrorList {
 	}
 	o := &genericoptions.APIEnablementOptions{RuntimeConfig: runtimeconfig.Normalize(c.RuntimeConfig)}
 	for _, err := range o.Validate(legacyscheme.Scheme, apiextensionsapiserver.Scheme, aggregatorscheme.Scheme) {
-		errs = append(errs, field.Invalid(path, runtimeconfig.Format(c.RuntimeConfig), strings.ReplaceAll(err.Error(), "runtime-config", "RuntimeConfig")))
+		invalid := field.Invalid(path, runtimeconfig.Format(c.RuntimeConfig), err.Error())
+		if before, after, found := strings.Cut(err.Error(), "runtime-config"); found { // upstream names its flag
+			invalid = fieldpath.Detail(invalid, "%s%s%s", before, fieldpath.NameOf(path), after)
+		}
+		errs = append(errs, invalid)
 	}
 	if len(errs) == 0 {
 		if merged, err := runtimeconfig.Builtin(c.RuntimeConfig); err != nil {
@@ -367,7 +372,8 @@ func (c Config) validateAdmission() field.ErrorList {
 	check("EnableAdmissionPlugins", c.EnableAdmissionPlugins)
 	check("DisableAdmissionPlugins", c.DisableAdmissionPlugins)
 	if both := sets.New(c.EnableAdmissionPlugins...).Intersection(sets.New(c.DisableAdmissionPlugins...)); both.Len() > 0 {
-		errs = append(errs, field.Invalid(field.NewPath("DisableAdmissionPlugins"), sets.List(both), "also in EnableAdmissionPlugins: take them out of one"))
+		errs = append(errs, fieldpath.Detail(field.Invalid(field.NewPath("DisableAdmissionPlugins"), sets.List(both), ""),
+			"also in %s: take them out of one", fieldpath.Name("EnableAdmissionPlugins")))
 	}
 	return errs
 }
@@ -376,7 +382,7 @@ func (a Audit) validate() field.ErrorList {
 	path := field.NewPath("Audit")
 	var errs field.ErrorList
 	if a.PolicyFile != "" && a.LogPath == "" {
-		errs = append(errs, field.Required(path.Child("LogPath"), "PolicyFile is set but nothing would be written"))
+		errs = append(errs, fieldpath.Detail(field.Required(path.Child("LogPath"), ""), "%s is set but nothing would be written", fieldpath.NameOf(path.Child("PolicyFile"))))
 	}
 	if a.LogPath == "-" {
 		errs = append(errs, field.Invalid(path.Child("LogPath"), a.LogPath, "must be a file: standard output is the host's"))

@@ -17,6 +17,8 @@ import (
 	"k8s.io/apiserver/pkg/apis/apiserver"
 	apiserverv1 "k8s.io/apiserver/pkg/apis/apiserver/v1"
 	"k8s.io/apiserver/pkg/apis/apiserver/validation"
+
+	"github.com/kubembed/kubembed/internal/fieldpath"
 )
 
 // Encryption selects the resources that are encrypted on their way to etcd, and the keys.
@@ -111,7 +113,8 @@ func (e Encryption) withDefaults() Encryption {
 func (e Encryption) validate(at *field.Path) (errs field.ErrorList) {
 	if len(e.Keys) == 0 {
 		if len(e.Resources) > 0 || e.WritePlaintext {
-			errs = append(errs, field.Required(at.Child("Keys"), "Resources or WritePlaintext is set, but there is no key"))
+			errs = append(errs, fieldpath.Detail(field.Required(at.Child("Keys"), ""), "%s or %s is set, but there is no key",
+				fieldpath.NameOf(at.Child("Resources")), fieldpath.NameOf(at.Child("WritePlaintext"))))
 		}
 		return errs
 	}
@@ -144,7 +147,8 @@ func (k EncryptionKey) validate(at *field.Path) (errs field.ErrorList) {
 		}
 	}
 	if kinds != 1 {
-		errs = append(errs, field.Invalid(at, field.OmitValueType{}, "must have one of Secretbox, AESGCM and KMS.Endpoint"))
+		errs = append(errs, fieldpath.Detail(field.Invalid(at, field.OmitValueType{}, ""), "must have one of %s, %s and %s",
+			fieldpath.NameOf(at.Child("Secretbox")), fieldpath.NameOf(at.Child("AESGCM")), fieldpath.NameOf(at.Child("KMS", "Endpoint"))))
 	}
 	if strings.Contains(k.Name, ":") {
 		errs = append(errs, field.Invalid(at.Child("Name"), k.Name, "must not contain a colon"))

@@ -17,6 +17,7 @@ import (
 	"k8s.io/utils/clock"
 
 	"github.com/kubembed/kubembed/internal/apiserver/access"
+	"github.com/kubembed/kubembed/internal/fieldpath"
 	"github.com/kubembed/kubembed/pkg/apiserver"
 	"github.com/kubembed/kubembed/pkg/pki"
 )
@@ -234,7 +235,7 @@ func (c Config) Validate() error {
 		insecure, err := parseAddress("InsecureAddr", c.InsecureAddr)
 		errs = append(errs, err...)
 		if insecure.Port() != 0 && insecure == bind {
-			errs = append(errs, field.Invalid(field.NewPath("InsecureAddr"), c.InsecureAddr, "the same as BindAddress: choose another port"))
+			errs = append(errs, fieldpath.Detail(field.Invalid(field.NewPath("InsecureAddr"), c.InsecureAddr, ""), "the same as %s: choose another port", fieldpath.Name("BindAddress")))
 		}
 	}
 	if c.AdvertiseAddress != "" {
@@ -264,15 +265,15 @@ func (c Config) Validate() error {
 	switch path, value := field.NewPath("KubeletSigningDuration"), c.KubeletSigningDuration; {
 	case c.ClusterSigningDuration < 0:
 	case value < 0:
-		errs = append(errs, field.Invalid(path, value.String(), "must not be negative; zero is 30 days, or ClusterSigningDuration if that is shorter"))
+		errs = append(errs, fieldpath.Detail(field.Invalid(path, value.String(), ""), "must not be negative; zero is 30 days, or %s if that is shorter", fieldpath.Name("ClusterSigningDuration")))
 	case value > c.ClusterSigningDuration:
-		errs = append(errs, field.Invalid(path, value.String(), fmt.Sprintf("must not be longer than ClusterSigningDuration, which is %s", c.ClusterSigningDuration)))
+		errs = append(errs, fieldpath.Detail(field.Invalid(path, value.String(), ""), "must not be longer than %s, which is %s", fieldpath.Name("ClusterSigningDuration"), c.ClusterSigningDuration))
 	}
 	errs = append(errs, c.validateComponents()...)
 	errs = append(errs, c.validatePKI(field.NewPath("PKI"))...)
 	errs = append(errs, c.Etcd.validate(field.NewPath("Etcd"))...)
 	if c.Etcd.Name != "" && c.DataDir == "" {
-		errs = append(errs, field.Required(field.NewPath("DataDir"), "a member of a cluster (Etcd.Name) must keep its acknowledged writes"))
+		errs = append(errs, fieldpath.Detail(field.Required(field.NewPath("DataDir"), ""), "a member of a cluster (%s) must keep its acknowledged writes", fieldpath.Name("Etcd.Name")))
 	}
 	errs = append(errs, c.Snapshots.validate(field.NewPath("Snapshots"), c.DataDir)...)
 	errs = append(errs, validateSnapshotKey(field.NewPath("SnapshotKey"), c.SnapshotKey)...)

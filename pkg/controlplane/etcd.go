@@ -13,6 +13,7 @@ import (
 	"k8s.io/apimachinery/pkg/util/validation/field"
 
 	"github.com/kubembed/kubembed/internal/etcd/clusterconfig"
+	"github.com/kubembed/kubembed/internal/fieldpath"
 	"github.com/kubembed/kubembed/internal/storage"
 	"github.com/kubembed/kubembed/pkg/etcd"
 )
@@ -114,7 +115,7 @@ func (e Etcd) validate(at *field.Path) (errs field.ErrorList) {
 	}
 	for name, value := range map[string]string{"CA": e.CA, "Cert": e.Cert, "Key": e.Key} {
 		if value != "" {
-			errs = append(errs, field.Forbidden(at.Child(name), "only for Endpoints: members in this process use certificates from PKI"))
+			errs = append(errs, fieldpath.Detail(field.Forbidden(at.Child(name), ""), "only for %s: members in this process use certificates from PKI", fieldpath.NameOf(at.Child("Endpoints"))))
 		}
 	}
 	return append(errs, e.validateCluster(at)...)
@@ -126,7 +127,7 @@ func (e Etcd) validateExternal(at *field.Path) (errs field.ErrorList) {
 		"InitialCluster": len(e.InitialCluster) > 0, "Join": len(e.Join) > 0, "QuotaBytes": e.QuotaBytes != 0,
 	} {
 		if set {
-			errs = append(errs, field.Forbidden(at.Child(name), "for a member in this process, and Endpoints are for an external etcd: set one of them"))
+			errs = append(errs, fieldpath.Detail(field.Forbidden(at.Child(name), ""), "for a member in this process, and %s are for an external etcd: set one of them", fieldpath.NameOf(at.Child("Endpoints"))))
 		}
 	}
 	external := clusterconfig.External{Endpoints: e.Endpoints, CA: e.CA, Cert: e.Cert, Key: e.Key}
@@ -140,7 +141,7 @@ func (e Etcd) validateCluster(at *field.Path) (errs field.ErrorList) {
 			"InitialCluster": len(e.InitialCluster) > 0, "Join": len(e.Join) > 0,
 		} {
 			if set {
-				errs = append(errs, field.Required(at.Child("Name"), name+" is set: name this member of the cluster"))
+				errs = append(errs, fieldpath.Detail(field.Required(at.Child("Name"), ""), "%s is set: name this member of the cluster", fieldpath.NameOf(at.Child(name))))
 			}
 		}
 		return errs

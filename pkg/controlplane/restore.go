@@ -21,6 +21,7 @@ import (
 	"github.com/kubembed/kubembed/internal/controlplane/archive"
 	"github.com/kubembed/kubembed/internal/dirlock"
 	etcdrestore "github.com/kubembed/kubembed/internal/etcd/restore"
+	"github.com/kubembed/kubembed/internal/fieldpath"
 	"github.com/kubembed/kubembed/internal/logging"
 	"github.com/kubembed/kubembed/internal/logqueue"
 	"github.com/kubembed/kubembed/pkg/etcd"
@@ -62,7 +63,7 @@ type RestoreConfig struct {
 func (c RestoreConfig) Validate() error {
 	var errs field.ErrorList
 	if (c.Name == "") != (c.PeerAddr == "") {
-		errs = append(errs, field.Required(field.NewPath("Name"), "Name and PeerAddr must be set together, for a member of a cluster"))
+		errs = append(errs, fieldpath.Detail(field.Required(field.NewPath("Name"), ""), "%s and %s must be set together, for a member of a cluster", fieldpath.Name("Name"), fieldpath.Name("PeerAddr")))
 	}
 	if c.PeerAddr != "" {
 		if address, err := netip.ParseAddrPort(c.PeerAddr); err != nil || address.Port() == 0 || address.Addr().Unmap().IsUnspecified() {

@@ -13,6 +13,7 @@ import (
 	"k8s.io/apimachinery/pkg/util/validation/field"
 
 	"github.com/kubembed/kubembed/internal/controlplane/snapshots"
+	"github.com/kubembed/kubembed/internal/fieldpath"
 )
 
 // SnapshotFile is a snapshot in a directory of Config.Snapshots. Open Path for Restore.
@@ -82,7 +83,7 @@ func (s *Server) takeSnapshot(ctx context.Context) (SnapshotFile, error) {
 	schedule := s.snapshots.Load()
 	if schedule == nil {
 		if s.config.Snapshots.Dir == "" && s.config.DataDir == "" {
-			return SnapshotFile{}, field.Required(field.NewPath("Config", "Snapshots", "Dir"), "the directory for snapshots, because there is no DataDir to keep them in; WriteSnapshot writes to any file")
+			return SnapshotFile{}, fieldpath.Detail(field.Required(field.NewPath("Config", "Snapshots", "Dir"), ""), "the directory for snapshots, because there is no %s to keep them in; WriteSnapshot writes to any file", fieldpath.Name("Config.DataDir"))
 		}
 		return SnapshotFile{}, errors.New("the control plane is not ready yet")
 	}

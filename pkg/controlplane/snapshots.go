@@ -15,6 +15,7 @@ import (
 	"k8s.io/client-go/kubernetes"
 
 	"github.com/kubembed/kubembed/internal/controlplane/snapshots"
+	"github.com/kubembed/kubembed/internal/fieldpath"
 )
 
 // Snapshots configures the snapshots that a control plane takes of itself, in the format
@@ -61,10 +62,11 @@ func (s Snapshots) validate(at *field.Path, dataDir string) (errs field.ErrorLis
 		errs = append(errs, field.Invalid(at.Child("Timeout"), s.Timeout.String(), "must not be negative; zero depends on the size of the database"))
 	}
 	if s.Interval == 0 && s.Dir == "" && (s.Keep != 0 || s.Timeout != 0) {
-		errs = append(errs, field.Required(at.Child("Interval"), "Keep or Timeout is set but no snapshot would be taken: set it, or set Dir for snapshots of Server.TakeSnapshot"))
+		errs = append(errs, fieldpath.Detail(field.Required(at.Child("Interval"), ""), "%s or %s is set but no snapshot would be taken: set it, or set %s for snapshots of Server.TakeSnapshot",
+			fieldpath.NameOf(at.Child("Keep")), fieldpath.NameOf(at.Child("Timeout")), fieldpath.NameOf(at.Child("Dir"))))
 	}
 	if s.Interval > 0 && s.Dir == "" && dataDir == "" {
-		errs = append(errs, field.Required(at.Child("Dir"), "the directory for snapshots, because there is no DataDir to keep them in"))
+		errs = append(errs, fieldpath.Detail(field.Required(at.Child("Dir"), ""), "the directory for snapshots, because there is no %s to keep them in", fieldpath.Name("DataDir")))
 	}
 	return errs
 }

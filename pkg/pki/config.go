@@ -14,6 +14,8 @@ import (
 	"k8s.io/apimachinery/pkg/util/validation"
 	"k8s.io/apimachinery/pkg/util/validation/field"
 	"k8s.io/utils/clock"
+
+	"github.com/kubembed/kubembed/internal/fieldpath"
 )
 
 // Config configures Open. Its zero value keeps all identities in memory, and its serving
@@ -101,7 +103,7 @@ func (c Config) Validate() error {
 		}
 	}
 	if len(c.EtcdMember) > 0 && c.Dir == "" {
-		errs = append(errs, field.Required(field.NewPath("Dir"), "EtcdMember is set, and etcd reads its certificates from files"))
+		errs = append(errs, fieldpath.Detail(field.Required(field.NewPath("Dir"), ""), "%s is set, and etcd reads its certificates from files", fieldpath.Name("EtcdMember")))
 	}
 	if len(c.Import) > 0 {
 		if _, err := parseBundle(c.Import); err != nil {

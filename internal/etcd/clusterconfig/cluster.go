@@ -9,7 +9,6 @@ import (
 	"crypto/sha256"
 	"crypto/tls"
 	"encoding/hex"
-	"fmt"
 	"maps"
 	"net"
 	"net/netip"
@@ -64,7 +63,7 @@ func (c *Cluster) Validate(at *field.Path) (errs field.ErrorList) {
 	if c.ClientAddr != "" {
 		address(at.Child("ClientAddr"), c.ClientAddr, true)
 		if c.ClientAddr == c.PeerAddr {
-			errs = append(errs, field.Invalid(at.Child("ClientAddr"), c.ClientAddr, "the same as PeerAddr: choose another port"))
+			errs = append(errs, fieldpath.Detail(field.Invalid(at.Child("ClientAddr"), c.ClientAddr, ""), "the same as %s: choose another port", fieldpath.NameOf(at.Child("PeerAddr"))))
 		}
 	}
 	for _, name := range slices.Sorted(maps.Keys(c.InitialCluster)) {
@@ -81,14 +80,14 @@ func (c *Cluster) Validate(at *field.Path) (errs field.ErrorList) {
 	}
 	switch own, ok := c.InitialCluster[c.Name]; {
 	case len(c.Join) > 0 && len(c.InitialCluster) > 0:
-		errs = append(errs, field.Forbidden(at.Child("Join"), "InitialCluster is set too: a member either begins a cluster or joins one"))
+		errs = append(errs, fieldpath.Detail(field.Forbidden(at.Child("Join"), ""), "%s is set too: a member either begins a cluster or joins one", fieldpath.NameOf(at.Child("InitialCluster"))))
 	case len(c.Join) > 0:
 	case len(c.InitialCluster) == 0:
-		errs = append(errs, field.Required(at.Child("InitialCluster"), "the first members' names and addresses, or Join for a cluster that runs"))
+		errs = append(errs, fieldpath.Detail(field.Required(at.Child("InitialCluster"), ""), "the first members' names and addresses, or %s for a cluster that runs", fieldpath.NameOf(at.Child("Join"))))
 	case !ok && c.Name != "":
-		errs = append(errs, field.Invalid(at.Child("InitialCluster"), c.InitialCluster, fmt.Sprintf("must contain %q, the Name of this member", c.Name)))
+		errs = append(errs, fieldpath.Detail(field.Invalid(at.Child("InitialCluster"), c.InitialCluster, ""), "must contain %q, the %s of this member", c.Name, fieldpath.NameOf(at.Child("Name"))))
 	case ok && c.PeerAddr != "" && own != c.PeerAddr:
-		errs = append(errs, field.Invalid(at.Child("InitialCluster").Key(c.Name), own, fmt.Sprintf("must be PeerAddr, which is %s", c.PeerAddr)))
+		errs = append(errs, fieldpath.Detail(field.Invalid(at.Child("InitialCluster").Key(c.Name), own, ""), "must be %s, which is %s", fieldpath.NameOf(at.Child("PeerAddr")), c.PeerAddr))
 	}
 	return errs
 }

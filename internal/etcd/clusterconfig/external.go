@@ -15,6 +15,8 @@ import (
 	"go.etcd.io/etcd/client/pkg/v3/transport"
 	"go.uber.org/zap"
 	"k8s.io/apimachinery/pkg/util/validation/field"
+
+	"github.com/kubembed/kubembed/internal/fieldpath"
 )
 
 // External is etcd.ExternalConfig, which documents the fields.
@@ -51,19 +53,19 @@ func (r External) Validate(at *field.Path) (errs field.ErrorList) {
 func (r External) validateFiles(at *field.Path, plain bool) (errs field.ErrorList) {
 	for _, f := range []struct{ name, file string }{{"CA", r.CA}, {"Cert", r.Cert}, {"Key", r.Key}} {
 		if plain && f.file != "" {
-			errs = append(errs, field.Forbidden(at.Child(f.name), "only for https, and Endpoints are http"))
+			errs = append(errs, fieldpath.Detail(field.Forbidden(at.Child(f.name), ""), "only for https, and %s are http", fieldpath.NameOf(at.Child("Endpoints"))))
 		}
 	}
 	switch {
 	case len(errs) > 0:
 		return errs
 	case r.Cert != "" && r.Key == "":
-		errs = append(errs, field.Required(at.Child("Key"), "the key of Cert"))
+		errs = append(errs, fieldpath.Detail(field.Required(at.Child("Key"), ""), "the key of %s", fieldpath.NameOf(at.Child("Cert"))))
 	case r.Key != "" && r.Cert == "":
-		errs = append(errs, field.Required(at.Child("Cert"), "the certificate of Key"))
+		errs = append(errs, fieldpath.Detail(field.Required(at.Child("Cert"), ""), "the certificate of %s", fieldpath.NameOf(at.Child("Key"))))
 	case r.Cert != "":
 		if _, err := tls.LoadX509KeyPair(r.Cert, r.Key); err != nil {
-			errs = append(errs, field.Invalid(at.Child("Cert"), r.Cert, "must be PEM certificates that Key, "+r.Key+", is of: "+err.Error()))
+			errs = append(errs, fieldpath.Detail(field.Invalid(at.Child("Cert"), r.Cert, ""), "must be PEM certificates that %s, %s, is of: %v", fieldpath.NameOf(at.Child("Key")), r.Key, err))
 		}
 	}
 	if r.CA != "" {

@@ -112,8 +112,10 @@ func TestFlagsThatAreRefused(t *testing.T) {
 		{"--service-cluster-ip-range=10.0.0.0", "--service-cluster-ip-range"},
 		{"--api-audiences=somebody", "--api-audiences"},
 		{"--max-requests-inflight=-1", "--max-requests-inflight"},
+		{"--enable-admission-plugins=LimitRanger --disable-admission-plugins=LimitRanger", "also in --enable-admission-plugins"},
+		{"--runtime-config=api/all=false", "invalid --runtime-config with only api/all=false"},
 	} {
-		f, err := parse([]string{"--etcd-servers=http://127.0.0.1:1", test.flag})
+		f, err := parse(append(strings.Fields(test.flag), "--etcd-servers=http://127.0.0.1:1"))
 		if err == nil {
 			_, err = f.config()
 		}
