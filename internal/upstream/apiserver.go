@@ -186,7 +186,7 @@ var fieldEntries = []Entry{
 		Look: "set it as StorageWithCacher does.",
 	},
 	{
-		Ours: "pkg/apiserver/admission.go:configureAdmission", Package: controlplaneAPIServer + "/admission", Decl: "Config",
+		Ours: "pkg/apiserver/configure_admission.go:configureAdmission", Package: controlplaneAPIServer + "/admission", Decl: "Config",
 		Fields: []string{
 			"LoopbackClientConfig", "ExternalInformers", "APIResourceConfig",
 		},
