@@ -44,7 +44,7 @@ func builtinConfig(e *environment, c *genericapiserver.Config, stored storageCon
 	capabilities.Setup(true, 0)
 	registerProcessMetrics()
 
-	issuer, err := serviceaccount.JWTTokenGenerator(e.config.ServiceAccountIssuer, e.config.PKI.ServiceAccountKey())
+	issuer, err := serviceaccount.JWTTokenGenerator(e.config.ServiceAccounts.Issuers[0], e.config.PKI.ServiceAccountKey())
 	if err != nil {
 		return nil, fmt.Errorf("apiserver: service-account issuer: %w", err)
 	}
@@ -73,7 +73,7 @@ func builtinConfig(e *environment, c *genericapiserver.Config, stored storageCon
 				ServiceAccountIssuer:                issuer,
 				ServiceAccountExtendedMaxExpiration: accounts.MaxExtendedExpiration,
 				ExtendExpiration:                    accounts.ExtendExpiration,
-				ServiceAccountIssuerURL:             e.config.ServiceAccountIssuer,
+				ServiceAccountIssuerURL:             e.config.ServiceAccounts.Issuers[0],
 				ServiceAccountPublicKeysGetter:      keys,
 				SystemNamespaces:                    bootstrap.SystemNamespaces,
 				VersionedInformers:                  e.sharedInformers,

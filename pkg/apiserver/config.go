@@ -9,12 +9,12 @@ import (
 	"net"
 	"net/netip"
 	"path"
-	"slices"
 	"strings"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	clientv3 "go.etcd.io/etcd/client/v3"
+	oteltrace "go.opentelemetry.io/otel/trace"
 	"go.uber.org/zap"
 	apiextensionsapiserver "k8s.io/apiextensions-apiserver/pkg/apiserver"
 	"k8s.io/apimachinery/pkg/util/sets"
@@ -24,9 +24,7 @@ import (
 	storagevalue "k8s.io/apiserver/pkg/storage/value"
 	aggregatorscheme "k8s.io/kube-aggregator/pkg/apiserver/scheme"
 	"k8s.io/kubernetes/pkg/api/legacyscheme"
-	kubeoptions "k8s.io/kubernetes/pkg/kubeapiserver/options"
 
-	"github.com/kubembed/kubembed/internal/apiserver/authz"
 	"github.com/kubembed/kubembed/internal/apiserver/endpoints"
 	"github.com/kubembed/kubembed/internal/apiserver/runtimeconfig"
 	"github.com/kubembed/kubembed/internal/apiserver/servicecidr"
@@ -66,9 +64,8 @@ type Config struct {
 	// ServiceCIDR is the range of Service cluster IPs. If nil, 10.0.0.0/24,
 	// upstream's default.
 	ServiceCIDR *net.IPNet
-	// ServiceAccountIssuer is the issuer of service-account tokens. If empty,
-	// https://kubernetes.default.svc.cluster.local.
-	ServiceAccountIssuer string
+	// Network configures Services and the addresses of the server.
+	Network Network
 
 	// RuntimeConfig switches API groups, versions and resources on and off,
 	// like kube-apiserver's --runtime-config: {"apps/v1": "false"}, or
@@ -83,11 +80,23 @@ type Config struct {
 	// plugin in both lists is an error.
 	EnableAdmissionPlugins, DisableAdmissionPlugins []string
 
-	// AuthorizationModes are the authorizers, in this order, like kube-apiserver's
-	// --authorization-mode: Node, RBAC, AlwaysAllow, AlwaysDeny. The first one with an
-	// opinion decides. If empty, Node and RBAC. Group system:masters has all
-	// permissions in any case.
-	AuthorizationModes []string
+	// Admission configures plugins, and adds the host's own.
+	Admission Admission
+	// Authentication adds ways for clients to prove who they are.
+	Authentication Authentication
+	// ServiceAccounts configures the tokens of service accounts.
+	ServiceAccounts ServiceAccounts
+	// Authorization configures who may do what.
+	Authorization Authorization
+	// Serving configures HTTPS and HTTP.
+	Serving Serving
+	// Dialers open the connections of the server to others.
+	Dialers Dialers
+	// TracerProvider receives the spans of requests and of calls of etcd. If nil, there
+	// are none.
+	TracerProvider oteltrace.TracerProvider
+	// Limits bounds requests and caches.
+	Limits Limits
 
 	// MaxRequestsInFlight and MaxMutatingRequestsInFlight together are the
 	// concurrency that priority and fairness distributes. If zero, 400 and 200,
@@ -177,26 +186,6 @@ type Config struct {
 	Logger *zap.Logger
 }
 
-// Audit configures the audit log.
-type Audit struct {
-	// LogPath is the file to which audit events are appended, one JSON object per line.
-	// It is created with mode 0600. Its directory must belong to the user of the process
-	// or to root, and must not be writable by others, except with the sticky bit, like
-	// /tmp. If empty, there is no audit log.
-	LogPath string
-	// PolicyFile is the path of an audit.k8s.io/v1 Policy. If empty, all requests are
-	// logged at level Metadata.
-	PolicyFile string
-	// MaxSizeMB is the size in megabytes at which LogPath is rotated. If zero, it is
-	// never rotated. Rotation leaves a goroutine behind.
-	MaxSizeMB int
-	// MaxBackups is the number of rotated files to keep: the latest by the time in their
-	// names. Names with a time in the future, from when the clock was wrong, are
-	// corrected at the start and each minute. If zero, all files are kept. It has no
-	// effect without MaxSizeMB.
-	MaxBackups int
-}
-
 const defaultServiceAccountIssuer = "https://kubernetes.default.svc.cluster.local"
 
 // withDefaults returns a copy with the defaults of all zero fields.
@@ -213,8 +202,8 @@ func (c Config) withDefaults() Config {
 			c.endpoint = endpoints.MachineAddress(c.AdvertiseAddress, c.ServiceCIDR)
 		}
 	}
-	if c.ServiceAccountIssuer == "" {
-		c.ServiceAccountIssuer = defaultServiceAccountIssuer
+	if len(c.ServiceAccounts.Issuers) == 0 {
+		c.ServiceAccounts.Issuers = []string{defaultServiceAccountIssuer}
 	}
 	if c.MaxRequestsInFlight == 0 {
 		c.MaxRequestsInFlight = 400
@@ -302,15 +291,13 @@ func (c Config) validateOptional() field.ErrorList {
 	}
 	errs = append(errs, c.validateRuntimeConfig()...)
 	errs = append(errs, c.validateAdmission()...)
-	for i, mode := range c.AuthorizationModes {
-		path := field.NewPath("AuthorizationModes").Index(i)
-		switch {
-		case !slices.Contains(authz.Modes, mode):
-			errs = append(errs, field.NotSupported(path, mode, authz.Modes))
-		case slices.Contains(c.AuthorizationModes[:i], mode):
-			errs = append(errs, field.Duplicate(path, mode))
-		}
-	}
+	errs = append(errs, c.Admission.validate(field.NewPath("Admission"))...)
+	errs = append(errs, c.Authentication.validate(field.NewPath("Authentication"))...)
+	errs = append(errs, c.ServiceAccounts.validate(field.NewPath("ServiceAccounts"))...)
+	errs = append(errs, c.Authorization.validate(field.NewPath("Authorization"))...)
+	errs = append(errs, c.Serving.validate(field.NewPath("Serving"))...)
+	errs = append(errs, c.Network.validate(field.NewPath("Network"))...)
+	errs = append(errs, c.Limits.validate(field.NewPath("Limits"))...)
 	errs = append(errs, c.Encryption.validate(field.NewPath("Encryption"))...)
 	if c.Transformers != nil && len(c.Encryption.Keys) > 0 {
 		errs = append(errs, fieldpath.Detail(field.Forbidden(field.NewPath("Transformers"), ""), "%s is set too: take out one of them", fieldpath.Name("Encryption")))
@@ -350,48 +337,6 @@ func (c Config) validateRuntimeConfig() field.ErrorList {
 		} else {
 			errs = append(errs, runtimeconfig.Validate(path, merged, c.RuntimeConfig)...)
 		}
-	}
-	return errs
-}
-
-func (c Config) validateAdmission() field.ErrorList {
-	var errs field.ErrorList
-	known := sets.New(kubeoptions.AllOrderedPlugins...)
-	check := func(name string, plugins []string) {
-		for i, plugin := range plugins {
-			if !known.Has(plugin) {
-				errs = append(errs, field.NotSupported(field.NewPath(name).Index(i), plugin, sets.List(known)))
-			}
-		}
-	}
-	for i, plugin := range c.EnableAdmissionPlugins {
-		if slices.Contains(configuredPlugins, plugin) {
-			errs = append(errs, field.Invalid(field.NewPath("EnableAdmissionPlugins").Index(i), plugin, "does not work without a configuration file of its own, for which there is no field: leave it out"))
-		}
-	}
-	check("EnableAdmissionPlugins", c.EnableAdmissionPlugins)
-	check("DisableAdmissionPlugins", c.DisableAdmissionPlugins)
-	if both := sets.New(c.EnableAdmissionPlugins...).Intersection(sets.New(c.DisableAdmissionPlugins...)); both.Len() > 0 {
-		errs = append(errs, fieldpath.Detail(field.Invalid(field.NewPath("DisableAdmissionPlugins"), sets.List(both), ""),
-			"also in %s: take them out of one", fieldpath.Name("EnableAdmissionPlugins")))
-	}
-	return errs
-}
-
-func (a Audit) validate() field.ErrorList {
-	path := field.NewPath("Audit")
-	var errs field.ErrorList
-	if a.PolicyFile != "" && a.LogPath == "" {
-		errs = append(errs, fieldpath.Detail(field.Required(path.Child("LogPath"), ""), "%s is set but nothing would be written", fieldpath.NameOf(path.Child("PolicyFile"))))
-	}
-	if a.LogPath == "-" {
-		errs = append(errs, field.Invalid(path.Child("LogPath"), a.LogPath, "must be a file: standard output is the host's"))
-	}
-	if a.MaxSizeMB < 0 {
-		errs = append(errs, field.Invalid(path.Child("MaxSizeMB"), a.MaxSizeMB, "must not be negative"))
-	}
-	if a.MaxBackups < 0 {
-		errs = append(errs, field.Invalid(path.Child("MaxBackups"), a.MaxBackups, "must not be negative"))
 	}
 	return errs
 }

@@ -39,7 +39,7 @@ func TestValidateNamesEveryField(t *testing.T) {
 		MaxMutatingRequestsInFlight: -1,
 		RequestTimeout:              -time.Second,
 		EventTTL:                    -time.Second,
-		AuthorizationModes:          []string{"RBAC", "Webhook", "RBAC"},
+		Authorization:               apiserver.Authorization{Modes: []string{"RBAC", "Webhook", "RBAC"}},
 		Reserved:                    []string{"a.example.com.", "192.0.2.1:443", ""},
 		PrivateEndpoints:            []netip.AddrPort{netip.MustParseAddrPort("192.0.2.1:0"), {}},
 		Audit:                       apiserver.Audit{PolicyFile: "policy.yaml", MaxSizeMB: -1, MaxBackups: -1},
@@ -50,7 +50,7 @@ func TestValidateNamesEveryField(t *testing.T) {
 	for _, field := range []string{
 		"Listener:", "Client:", "PKI:", "Dir:", "ServiceCIDR:", "RuntimeConfig[apps/v1]:", "EnableAdmissionPlugins[0]:",
 		"DisableAdmissionPlugins[0]:", "DisableAdmissionPlugins:", "MaxRequestsInFlight:", "MaxMutatingRequestsInFlight:",
-		"RequestTimeout:", "EventTTL:", "AuthorizationModes[1]:", "AuthorizationModes[2]:", "Audit.LogPath:", "Audit.MaxSizeMB:", "Audit.MaxBackups:",
+		"RequestTimeout:", "EventTTL:", "Authorization.Modes[1]:", "Authorization.Modes[2]:", "Audit.LogPath:", "Audit.MaxSizeMB:", "Audit.MaxBackups:",
 		"Reserved[1]:", "Reserved[2]:", "PrivateEndpoints[0]:", "PrivateEndpoints[1]:",
 	} {
 		if !strings.Contains(err.Error(), field) {

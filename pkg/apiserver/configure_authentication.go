@@ -36,7 +36,7 @@ func configureAuthentication(e *environment, c *genericapiserver.Config) (r clie
 		return r, err
 	}
 	upstream, err := authn.New(e.ctx, authn.Config{
-		Issuer:             e.config.ServiceAccountIssuer,
+		Issuer:             e.config.ServiceAccounts.Issuers[0],
 		ServiceAccountKeys: keys,
 		ClientCA:           clientCA,
 		FrontProxy:         frontProxy,
@@ -56,7 +56,7 @@ func configureAuthentication(e *environment, c *genericapiserver.Config) (r clie
 	if r, err = clientcert.NewRevocations(secrets.Informer(), e.config.Logger); err != nil {
 		return r, err
 	}
-	audiences := authenticator.Audiences{e.config.ServiceAccountIssuer}
+	audiences := authenticator.Audiences{e.config.ServiceAccounts.Issuers[0]}
 	certificates := clientcert.NewCache(clientcert.NodeKeys{Next: upstream.Request}, clientCA, frontProxy.UsernameHeaders.Value(), clock.RealClock{})
 	c.Authentication.Authenticator = union.New(r.Authenticator(certificates), authn.NewBootstrapTokens(audiences, secrets.Lister(), e.client, e.config.Logger))
 	c.Authentication.APIAudiences = audiences

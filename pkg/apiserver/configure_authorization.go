@@ -9,18 +9,10 @@ import (
 	"github.com/kubembed/kubembed/internal/apiserver/authz"
 )
 
-// modes returns Config.AuthorizationModes or the default.
-func (c Config) modes() []string {
-	if len(c.AuthorizationModes) == 0 {
-		return authz.DefaultModes
-	}
-	return c.AuthorizationModes
-}
-
 // configureAuthorization sets the authorizer.
 func configureAuthorization(e *environment, c *genericapiserver.Config) error {
 	decides, resolver, err := authz.New(e.ctx, authz.Config{
-		Modes:     e.config.modes(),
+		Modes:     e.config.Authorization.modes(),
 		Resources: c.MergedResourceConfig,
 		Informers: e.acknowledged.GraphInformers(e.sharedInformers),
 		ServerID:  c.APIServerID,

@@ -47,11 +47,11 @@ func TestExternalCAs(t *testing.T) {
 
 func TestAuthorizationModes(t *testing.T) {
 	t.Parallel()
-	p := startPlane(t, func(c *apiserver.Config) { c.AuthorizationModes = []string{"RBAC"} })
+	p := startPlane(t, func(c *apiserver.Config) { c.Authorization.Modes = []string{"RBAC"} })
 	_, err := p.node(t, "one").CoreV1().Nodes().Get(t.Context(), "one", metav1.GetOptions{})
 	wantForbidden(t, "reading its node without the Node authorizer", err)
 
-	p = startPlane(t, func(c *apiserver.Config) { c.AuthorizationModes = []string{"AlwaysAllow"} })
+	p = startPlane(t, func(c *apiserver.Config) { c.Authorization.Modes = []string{"AlwaysAllow"} })
 	nobody := must(p.pki.IssueClient("nobody", nil, 0))(t)
 	must(clientset(t, p.with(nobody)).CoreV1().Secrets("kube-system").List(t.Context(), metav1.ListOptions{}))(t)
 }

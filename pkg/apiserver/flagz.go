@@ -29,7 +29,7 @@ func (f flagz) GetFlagz() map[string]string {
 		"audit-log-maxsize":              strconv.Itoa(c.Audit.MaxSizeMB),
 		"audit-log-path":                 c.Audit.LogPath,
 		"audit-policy-file":              c.Audit.PolicyFile,
-		"authorization-mode":             list(c.modes()),
+		"authorization-mode":             list(c.Authorization.modes()),
 		"disable-admission-plugins":      list(disable),
 		"enable-admission-plugins":       list(enable),
 		"enable-bootstrap-token-auth":    "true",
@@ -41,7 +41,7 @@ func (f flagz) GetFlagz() map[string]string {
 		"profiling":                      strconv.FormatBool(c.Profiling),
 		"request-timeout":                c.RequestTimeout.String(),
 		"runtime-config":                 runtimeconfig.Format(c.RuntimeConfig),
-		"service-account-issuer":         list([]string{c.ServiceAccountIssuer}),
+		"service-account-issuer":         list(c.ServiceAccounts.Issuers),
 		"service-cluster-ip-range":       c.ServiceCIDR.String(),
 	}
 	if host, port, err := net.SplitHostPort(c.Listener.Addr().String()); err == nil {

@@ -12,6 +12,7 @@ import (
 	"strconv"
 	"time"
 
+	oteltrace "go.opentelemetry.io/otel/trace"
 	"go.uber.org/zap"
 	"k8s.io/apimachinery/pkg/util/validation/field"
 	"k8s.io/utils/clock"
@@ -97,6 +98,37 @@ type Config struct {
 	// here, because it refuses pods in a namespace without a service account "default".
 	// EventRateLimit and ImagePolicyWebhook need a file and cannot be enabled.
 	EnableAdmissionPlugins, DisableAdmissionPlugins []string
+
+	// Admission configures admission plugins, and adds the host's own. If zero, they have
+	// their defaults.
+	Admission apiserver.Admission
+
+	// Authentication adds ways for clients to prove who they are. If zero, client
+	// certificates, service-account tokens and bootstrap tokens are accepted.
+	Authentication apiserver.Authentication
+
+	// ServiceAccounts configures the tokens of service accounts.
+	ServiceAccounts apiserver.ServiceAccounts
+
+	// Authorization configures who may do what. If zero, the Node authorizer and RBAC
+	// decide.
+	Authorization apiserver.Authorization
+
+	// Serving configures HTTPS and HTTP.
+	Serving apiserver.Serving
+
+	// Network configures Services, beside ServiceCIDR, and addresses.
+	Network apiserver.Network
+
+	// Dialers open the connections of the API server to nodes and webhooks.
+	Dialers apiserver.Dialers
+
+	// TracerProvider receives the spans of requests and of calls of etcd. If nil, there
+	// are none.
+	TracerProvider oteltrace.TracerProvider
+
+	// Limits bounds requests and caches.
+	Limits apiserver.Limits
 
 	// MaxRequestsInFlight and MaxMutatingRequestsInFlight together limit the number of
 	// concurrent requests, which priority and fairness distributes. If zero, 400 and 200,
@@ -207,6 +239,13 @@ func (c Config) clone() Config {
 	c.PKI = slices.Clone(c.PKI)
 	c.SnapshotKey = slices.Clone(c.SnapshotKey)
 	c.Encryption = c.Encryption.Clone()
+	c.Admission = c.Admission.Clone()
+	c.Authentication = c.Authentication.Clone()
+	c.ServiceAccounts = c.ServiceAccounts.Clone()
+	c.Authorization = c.Authorization.Clone()
+	c.Serving = c.Serving.Clone()
+	c.Network = c.Network.Clone()
+	c.Limits = c.Limits.Clone()
 	if c.BindAddress == "" {
 		c.BindAddress = defaultBindAddress
 	}
@@ -321,6 +360,15 @@ func (c Config) apiserver() apiserver.Config {
 		RuntimeConfig:               c.RuntimeConfig,
 		EnableAdmissionPlugins:      c.EnableAdmissionPlugins,
 		DisableAdmissionPlugins:     c.DisableAdmissionPlugins,
+		Admission:                   c.Admission,
+		Authentication:              c.Authentication,
+		ServiceAccounts:             c.ServiceAccounts,
+		Authorization:               c.Authorization,
+		Serving:                     c.Serving,
+		Network:                     c.Network,
+		Dialers:                     c.Dialers,
+		TracerProvider:              c.TracerProvider,
+		Limits:                      c.Limits,
 		MaxRequestsInFlight:         c.MaxRequestsInFlight,
 		MaxMutatingRequestsInFlight: c.MaxMutatingRequestsInFlight,
 		RequestTimeout:              c.RequestTimeout,

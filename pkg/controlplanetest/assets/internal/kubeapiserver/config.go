@@ -29,7 +29,7 @@ func (f *flags) config() (apiserver.Config, error) {
 		RequestTimeout:              f.GenericServerRunOptions.RequestTimeout,
 		EventTTL:                    f.EventTTL,
 		Controllers:                 f.coreControllers,
-		AuthorizationModes:          list(f.Authorization.Modes),
+		Authorization:               apiserver.Authorization{Modes: list(f.Authorization.Modes)},
 		Audit: apiserver.Audit{
 			LogPath:    f.Audit.LogOptions.Path,
 			PolicyFile: f.Audit.PolicyFile,
@@ -44,7 +44,7 @@ func (f *flags) config() (apiserver.Config, error) {
 	errs = append(errs, f.issuer(&c), f.serviceCIDR(&c))
 	audit(&c)
 	for _, mode := range []string{modes.ModeWebhook, modes.ModeABAC} {
-		if slices.Contains(c.AuthorizationModes, mode) {
+		if slices.Contains(c.Authorization.Modes, mode) {
 			errs = append(errs, fmt.Errorf("--authorization-mode=%s is not supported by this program: use Node, RBAC, AlwaysAllow or AlwaysDeny", mode))
 		}
 	}
@@ -81,7 +81,7 @@ func (f *flags) issuer(c *apiserver.Config) error {
 		return fmt.Errorf("--service-account-issuer: got %d issuers, this program supports one", len(issuers))
 	}
 	if len(issuers) == 1 {
-		c.ServiceAccountIssuer = issuers[0]
+		c.ServiceAccounts.Issuers = issuers
 	}
 	if len(audiences) > 0 && !slices.Equal(audiences, issuers) {
 		return fmt.Errorf("--api-audiences: got %q, this program supports only the issuer of --service-account-issuer", audiences)
@@ -132,7 +132,7 @@ var fieldFlags = fieldpath.Names{
 	"RuntimeConfig":               "--runtime-config",
 	"EnableAdmissionPlugins":      "--enable-admission-plugins",
 	"DisableAdmissionPlugins":     "--disable-admission-plugins",
-	"AuthorizationModes":          "--authorization-mode",
+	"Authorization.Modes":         "--authorization-mode",
 	"AdvertiseAddress":            "--advertise-address",
 	"ServiceCIDR":                 "--service-cluster-ip-range",
 	"Audit.LogPath":               "--audit-log-path",

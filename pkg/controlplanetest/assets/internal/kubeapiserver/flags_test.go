@@ -33,7 +33,7 @@ func TestFlagsOfEnvtest(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if !slices.Equal(c.AuthorizationModes, []string{"RBAC"}) || c.ServiceAccountIssuer != "https://127.0.0.1:1/" || c.ServiceCIDR.String() != "10.0.0.0/24" {
+	if !slices.Equal(c.Authorization.Modes, []string{"RBAC"}) || c.ServiceAccounts.Issuers[0] != "https://127.0.0.1:1/" || c.ServiceCIDR.String() != "10.0.0.0/24" {
 		t.Errorf("%+v", c)
 	}
 	// As in kube-apiserver, and unlike a control plane of this library.
