@@ -6,9 +6,11 @@ package apiserver
 import (
 	"context"
 	"fmt"
+	"math"
 	"time"
 
 	"go.uber.org/zap"
+	"k8s.io/apimachinery/pkg/util/wait"
 	"k8s.io/client-go/kubernetes"
 
 	"github.com/kubembed/kubembed/internal/apiserver/rbacpolicy"
@@ -33,29 +35,23 @@ func (s *Server) reconcile(ctx context.Context) error {
 	return nil
 }
 
-// The first and the longest time between attempts of reconcileLater. Variables for tests.
-var (
-	reconcileRetry    = time.Second
-	maxReconcileRetry = time.Minute
-)
+// reconcileRetry is the time between the attempts of reconcileLater. A variable for tests.
+var reconcileRetry = wait.Backoff{Duration: time.Second, Factor: 2, Cap: time.Minute, Steps: math.MaxInt}
+
+// reconcileTimeout bounds each attempt of reconcileLater.
+const reconcileTimeout = time.Minute
 
 // reconcileLater completes the bootstrap policy if the start could not.
 func (s *Server) reconcileLater(client kubernetes.Interface) {
-	for wait := reconcileRetry; ; wait = min(2*wait, maxReconcileRetry) {
-		timer := time.NewTimer(wait)
-		select {
-		case <-timer.C:
-		case <-s.ctx.Done():
-			timer.Stop()
-			return
+	// Its only error is that of s.ctx: the server stops.
+	_ = reconcileRetry.DelayFunc().Until(s.ctx, false, true, func(ctx context.Context) (bool, error) {
+		ctx, cancel := context.WithTimeout(ctx, reconcileTimeout)
+		defer cancel()
+		if err := rbacpolicy.Reconcile(ctx, client, rbacpolicy.Served(s.served)); err != nil {
+			return false, nil //nolint:nilerr // it is tried again
 		}
-		ctx, cancel := context.WithTimeout(s.ctx, maxReconcileRetry)
-		err := rbacpolicy.Reconcile(ctx, client, rbacpolicy.Served(s.served))
-		cancel()
-		if err == nil {
-			s.boot.Roles.Store(true)
-			s.config.Logger.Info("bootstrap RBAC policy is complete")
-			return
-		}
-	}
+		s.boot.Roles.Store(true)
+		s.config.Logger.Info("bootstrap RBAC policy is complete")
+		return true, nil
+	})
 }

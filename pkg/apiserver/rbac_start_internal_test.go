@@ -25,7 +25,7 @@ import (
 // complete.
 func TestRolesAreCompletedLater(t *testing.T) {
 	retry := reconcileRetry
-	reconcileRetry = time.Millisecond
+	reconcileRetry.Duration = time.Millisecond
 	defer func() { reconcileRetry = retry }()
 	client := fake.NewClientset()
 	refused := make(chan struct{})
