@@ -13,7 +13,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -23,6 +22,7 @@ import (
 	"strings"
 	"time"
 
+	"golang.org/x/sys/unix"
 	"k8s.io/apimachinery/pkg/util/wait"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/util/cert"
@@ -45,13 +45,14 @@ func controllers(ctx context.Context, env *envtest.Environment, config *rest.Con
 	if err != nil {
 		return err
 	}
-	port, err := freePort()
+	port, release, err := reserve()
 	if err != nil {
 		return err
 	}
+	defer release()
 	var output syncBuffer
 	cmd := exec.Command(filepath.Join(assets, "kube-controller-manager"), append(files,
-		"--bind-address=127.0.0.1", "--secure-port="+strconv.Itoa(port), "--cert-dir="+work, "--leader-elect=false",
+		"--bind-address=127.0.0.1", "--secure-port="+strconv.Itoa(port), "--permit-port-sharing", "--cert-dir="+work, "--leader-elect=false",
 		"--authorization-always-allow-paths=/healthz,/metrics,/configz")...)
 	cmd.Stderr = &output
 	if err := cmd.Start(); err != nil {
@@ -107,12 +108,34 @@ func managerFiles(work string, env *envtest.Environment, config *rest.Config) (f
 	}, nil
 }
 
-func freePort() (int, error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+// reserve binds a free port of 127.0.0.1 without listening on it. No other process gets
+// the port before release; kube-controller-manager can listen on it, because its flag
+// permit-port-sharing sets SO_REUSEPORT as this does.
+func reserve() (port int, release func(), err error) {
+	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM, 0)
 	if err != nil {
-		return 0, err
+		return 0, nil, fmt.Errorf("reserve a port: %w", err)
 	}
-	return l.Addr().(*net.TCPAddr).Port, l.Close()
+	unix.CloseOnExec(fd)
+	bind := func() (int, error) {
+		if err := unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_REUSEPORT, 1); err != nil {
+			return 0, err
+		}
+		if err := unix.Bind(fd, &unix.SockaddrInet4{Addr: [4]byte{127, 0, 0, 1}}); err != nil {
+			return 0, err
+		}
+		address, err := unix.Getsockname(fd)
+		if err != nil {
+			return 0, err
+		}
+		return address.(*unix.SockaddrInet4).Port, nil
+	}
+	release = func() { _ = unix.Close(fd) }
+	if port, err = bind(); err != nil {
+		release()
+		return 0, nil, fmt.Errorf("reserve a port: %w", err)
+	}
+	return port, release, nil
 }
 
 // manager is a running kube-controller-manager.
