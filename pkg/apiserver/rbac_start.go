@@ -48,7 +48,7 @@ func (s *Server) reconcileLater(client kubernetes.Interface) {
 		ctx, cancel := context.WithTimeout(ctx, reconcileTimeout)
 		defer cancel()
 		if err := rbacpolicy.Reconcile(ctx, client, rbacpolicy.Served(s.served)); err != nil {
-			return false, nil //nolint:nilerr // it is tried again
+			return false, nil // it is tried again
 		}
 		s.boot.Roles.Store(true)
 		s.config.Logger.Info("bootstrap RBAC policy is complete")
