@@ -35,7 +35,8 @@ func (s *Server) reconcile(ctx context.Context) error {
 	return nil
 }
 
-// reconcileRetry is the time between the attempts of reconcileLater. A variable for tests.
+// reconcileRetry is the time between the attempts of reconcileLater. It is a variable for
+// tests.
 var reconcileRetry = wait.Backoff{Duration: time.Second, Factor: 2, Cap: time.Minute, Steps: math.MaxInt}
 
 // reconcileTimeout bounds each attempt of reconcileLater.
