@@ -118,7 +118,8 @@ func TestConfigValidate(t *testing.T) {
 	}
 }
 
-// TestCommit: until Commit no start accepts the directory, and after it the data is there.
+// TestCommit: until Commit no start accepts the directory, and after it the data is
+// there.
 func TestCommit(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "new", "etcd")
 	var dropped []string
