@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	corev1 "k8s.io/api/core/v1"
+	discoveryv1 "k8s.io/api/discovery/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	apistorage "k8s.io/apiserver/pkg/storage"
@@ -80,7 +81,10 @@ func reconciler(t *testing.T, objects ...runtime.Object) (*quietReconciler, *fak
 
 //nolint:staticcheck // deprecated, but upstream's reconciler writes it
 func stored(addresses ...string) *corev1.Endpoints {
-	endpoints := &corev1.Endpoints{ObjectMeta: metav1.ObjectMeta{Namespace: metav1.NamespaceDefault, Name: service}}
+	endpoints := &corev1.Endpoints{ObjectMeta: metav1.ObjectMeta{
+		Namespace: metav1.NamespaceDefault, Name: service,
+		Labels: map[string]string{discoveryv1.LabelSkipMirror: "true"},
+	}}
 	for _, address := range addresses {
 		endpoints.Subsets = append(endpoints.Subsets, corev1.EndpointSubset{Addresses: []corev1.EndpointAddress{{IP: address}}, Ports: ports})
 	}
