@@ -24,8 +24,8 @@ func (s *source) Close() error {
 	return nil
 }
 
-// TestSnapshotStream: the stream has every byte, counts the remaining bytes, and closes the
-// snapshot at its end.
+// TestSnapshotStream: the stream has every byte, counts the remaining bytes, and closes
+// the snapshot at its end.
 func TestSnapshotStream(t *testing.T) {
 	data := bytes.Repeat([]byte("snapshot"), 10_000)
 	broken := errors.New("broken")
