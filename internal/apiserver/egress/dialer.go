@@ -18,8 +18,8 @@ import (
 	utilnet "k8s.io/apimachinery/pkg/util/net"
 	controlplaneapiserver "k8s.io/kubernetes/pkg/controlplane/apiserver"
 
-	"github.com/kubembed/kubembed/internal/apiserver/serving"
 	"github.com/kubembed/kubembed/internal/connlimit"
+	"github.com/kubembed/kubembed/internal/lifecycle"
 	"github.com/kubembed/kubembed/internal/nodeaddress"
 )
 
@@ -28,13 +28,13 @@ import (
 type Dialer struct {
 	ctx    context.Context
 	logger *zap.Logger
-	conns  *serving.Conns
+	conns  *lifecycle.Conns
 }
 
 // NewDialer returns a Dialer whose connections end with Close, and which makes none after
 // ctx has ended.
 func NewDialer(ctx context.Context, logger *zap.Logger) *Dialer {
-	return &Dialer{ctx: ctx, logger: logger, conns: serving.NewConns(nil)}
+	return &Dialer{ctx: ctx, logger: logger, conns: lifecycle.NewConns(nil)}
 }
 
 // Close closes all connections, also those in progress.

@@ -14,6 +14,7 @@ import (
 	"k8s.io/apiserver/pkg/authentication/user"
 
 	"github.com/kubembed/kubembed/internal/connlimit"
+	"github.com/kubembed/kubembed/internal/lifecycle"
 )
 
 // TestConnectionsAreKnown looks at what a connection counts as after the requests on
@@ -64,7 +65,7 @@ func TestConnectionsAreKnown(t *testing.T) {
 					_, _, _ = authenticate.AuthenticateRequest(r)
 				}))
 				server.Config.ConnContext = WithConn
-				server.Listener = NewConns(connlimit.Process.Listener(server.Listener, connlimit.Options{NoAuthentication: c.anybody}))
+				server.Listener = lifecycle.NewConns(connlimit.Process.Listener(server.Listener, connlimit.Options{NoAuthentication: c.anybody}))
 				server.EnableHTTP2 = protocol == "HTTP/2.0"
 				server.TLS = &tls.Config{MinVersion: tls.VersionTLS12}
 				server.StartTLS()

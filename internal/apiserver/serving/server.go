@@ -28,7 +28,7 @@ import (
 // SecureServingInfo.Serve, which prints to standard error, panics when the listener
 // fails, and delays a stop by HTTP/2's grace of a second.
 type Server struct {
-	conns  *Conns
+	conns  *lifecycle.Conns
 	server *http.Server
 	tls    bool
 	done   chan struct{} // closed when Serve has returned; nil before Start
@@ -103,9 +103,9 @@ func NewInsecure(o Options, token string) *Server {
 }
 
 // accept returns a listener that accepts connections while the process has room for them.
-func (o Options) accept(limit connlimit.Options) *Conns {
+func (o Options) accept(limit connlimit.Options) *lifecycle.Conns {
 	limit.Logger = o.Logger
-	return NewConns(connlimit.Process.Listener(o.Listener, limit))
+	return lifecycle.NewConns(connlimit.Process.Listener(o.Listener, limit))
 }
 
 // fromOtherOrigin distinguishes a web page that the user happens to visit from curl and

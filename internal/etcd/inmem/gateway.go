@@ -17,6 +17,7 @@ import (
 	"github.com/kubembed/kubembed/internal/etcd/contain"
 	"github.com/kubembed/kubembed/internal/etcd/errdefs"
 	"github.com/kubembed/kubembed/internal/etcd/upkeep"
+	"github.com/kubembed/kubembed/internal/lifecycle"
 )
 
 // pipeBytes is the buffer of one direction of one in-memory connection.
@@ -30,6 +31,7 @@ type Gateway struct {
 	mu       sync.Mutex
 	closed   bool
 	listener *bufconn.Listener
+	conns    *lifecycle.Conns // of listener
 	grpc     *grpc.Server
 	serving  sync.WaitGroup
 }
@@ -62,8 +64,9 @@ func (g *Gateway) listen() (*bufconn.Listener, error) {
 	}
 	if g.listener == nil {
 		g.listener = bufconn.Listen(pipeBytes)
+		g.conns = lifecycle.NewConns(g.listener)
 		g.grpc = g.server()
-		g.serving.Go(func() { _ = g.grpc.Serve(g.listener) })
+		g.serving.Go(func() { _ = g.grpc.Serve(g.conns) })
 	}
 	return g.listener, nil
 }
@@ -93,6 +96,9 @@ func (g *Gateway) Refuse() {
 func (g *Gateway) Close() {
 	g.Refuse()
 	if g.grpc != nil {
+		// Stop does not close connections that have not begun to use HTTP/2, and waits two
+		// minutes for them.
+		g.conns.CloseAll()
 		g.grpc.Stop()
 		g.serving.Wait()
 	}

@@ -9,6 +9,7 @@ import (
 	"io"
 	"net"
 	"testing"
+	"time"
 
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 	clientv3 "go.etcd.io/etcd/client/v3"
@@ -21,6 +22,7 @@ import (
 
 	"github.com/kubembed/kubembed/internal/etcd/errdefs"
 	"github.com/kubembed/kubembed/internal/etcd/inmem"
+	"github.com/kubembed/kubembed/internal/testwait"
 	"github.com/kubembed/kubembed/pkg/etcd"
 )
 
@@ -72,6 +74,36 @@ func TestGateway(t *testing.T) {
 	if _, err := unused.Dial(t.Context()); !errors.Is(err, errdefs.ErrClosed) || started != 1 {
 		t.Errorf("dial of a closed gateway: got %v and %d servers, want %v", err, started, errdefs.ErrClosed)
 	}
+}
+
+// TestGatewayClosesSilentConnections: a connection on which its client has sent nothing
+// does not delay Close.
+func TestGatewayClosesSilentConnections(t *testing.T) {
+	gateway := inmem.NewGateway(func() *grpc.Server { return grpc.NewServer() })
+	conn, err := gateway.Dial(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	closed := make(chan struct{})
+	go func() {
+		defer close(closed)
+		gateway.Close()
+	}()
+	// gRPC itself closes the connection after two minutes.
+	if err := conn.SetReadDeadline(time.Now().Add(time.Minute)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := io.Copy(io.Discard, conn); err != nil {
+		t.Fatalf("the client's end: got %v, want the end of the stream", err)
+	}
+	testwait.True(t, "Close returns", func() bool {
+		select {
+		case <-closed:
+			return true
+		default:
+			return false
+		}
+	})
 }
 
 // through returns a client whose connections come from dial.

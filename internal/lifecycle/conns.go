@@ -1,7 +1,7 @@
 // Copyright The kubembed Authors
 // SPDX-License-Identifier: Apache-2.0
 
-package serving
+package lifecycle
 
 import (
 	"net"
