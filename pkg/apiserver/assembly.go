@@ -14,6 +14,7 @@ import (
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/cache"
 
+	"github.com/kubembed/kubembed/internal/apiserver/admission"
 	"github.com/kubembed/kubembed/internal/apiserver/authn"
 	"github.com/kubembed/kubembed/internal/apiserver/convergence"
 	"github.com/kubembed/kubembed/internal/apiserver/coordination"
@@ -26,7 +27,6 @@ import (
 	"github.com/kubembed/kubembed/internal/apiserver/servicecidr"
 	"github.com/kubembed/kubembed/internal/apiserver/serving"
 	"github.com/kubembed/kubembed/internal/fieldpath"
-	"github.com/kubembed/kubembed/internal/lifecycle"
 	"github.com/kubembed/kubembed/internal/storage"
 )
 
@@ -52,7 +52,7 @@ type state struct {
 	boot       health.Boot
 	started    atomic.Bool     // Start has succeeded, and Stop has not begun
 	writes     serving.Writes  // mutating requests in flight
-	admissions lifecycle.Group // calls of the admission chain
+	admissions admission.Calls // calls of the admission chain
 	dialer     *egress.Dialer  // to kubelets, and to endpoints that users may proxy to
 	limits     *limits.Limits
 	pods       *informers.SharedPods

@@ -5,11 +5,15 @@ package apiserver
 
 import (
 	"fmt"
+	"io"
 	"slices"
+	"strings"
 
+	"go.uber.org/zap"
 	upstreamadmission "k8s.io/apiserver/pkg/admission"
 	"k8s.io/apiserver/pkg/admission/initializer"
 	genericapiserver "k8s.io/apiserver/pkg/server"
+	genericoptions "k8s.io/apiserver/pkg/server/options"
 	utilfeature "k8s.io/apiserver/pkg/util/feature"
 	"k8s.io/client-go/dynamic"
 	controlplaneadmission "k8s.io/kubernetes/pkg/controlplane/apiserver/admission"
@@ -19,6 +23,7 @@ import (
 	"github.com/kubembed/kubembed/internal/apiserver/admission"
 	"github.com/kubembed/kubembed/internal/apiserver/convergence"
 	"github.com/kubembed/kubembed/internal/apiserver/informers"
+	"github.com/kubembed/kubembed/internal/fieldpath"
 )
 
 // configureAdmission sets kube-apiserver's default admission plugins and NodeRestriction.
@@ -42,18 +47,101 @@ func configureAdmission(e *environment, c *genericapiserver.Config, w webhooks) 
 		return fmt.Errorf("apiserver: admission: %w", err)
 	}
 	o := kubeoptions.NewAdmissionOptions()
-	o.GenericAdmission.EnablePlugins, o.GenericAdmission.DisablePlugins = e.config.admissionPlugins()
-	// Ours come before upstream's decorators, which count the calls.
-	o.GenericAdmission.Decorators = slices.Insert(o.GenericAdmission.Decorators, 0, e.policies.Decorator(e.sharedInformers), e.acknowledged.WebhookDecorator(e.sharedInformers), admission.SkipWithoutWebhooks(e.sharedInformers), admission.ExemptServer(e.started.Load))
 	initializers := slices.Concat([]upstreamadmission.PluginInitializer{drained(e.drained)}, generic, kube)
-	if err := o.ApplyTo(c, informers.Blocking(e.ctx, e.sharedInformers), e.client, dynamicClient, utilfeature.DefaultFeatureGate,
-		c.EffectiveVersion, initializers...); err != nil {
-		return fmt.Errorf("apiserver: admission: %w", err)
+	err = configurePlugins(e, o.GenericAdmission, func() error {
+		return o.ApplyTo(c, informers.Blocking(e.ctx, e.sharedInformers), e.client, dynamicClient, utilfeature.DefaultFeatureGate,
+			c.EffectiveVersion, initializers...)
+	})
+	if err != nil {
+		return err
 	}
 	c.AdmissionControl = admission.Chain{
 		Interface: c.AdmissionControl, Calls: &e.admissions, Check: admission.CheckCertificateRequest, Wait: convergence.NewAdmission(e.acknowledged).Wait,
 	}
 	return nil
+}
+
+// configurePlugins gives upstream's options the host's configuration and plugins, and
+// calls apply, which makes and initializes all plugins. Errors have the names of fields.
+func configurePlugins(e *environment, o *genericoptions.AdmissionOptions, apply func() error) (err error) {
+	o.EnablePlugins, o.DisablePlugins = e.config.admissionPlugins()
+	o.RecommendedPluginOrder, _ = e.config.Admission.order()
+	enabled := e.config.enabledAdmissionPlugins()
+	configuration, errs := e.config.admissionConfiguration()
+	if len(errs) > 0 { // changed since Validate
+		return wrap(errs)
+	}
+	for _, name := range configuration.Disabled(enabled) {
+		e.config.Logger.Warn("the admission configuration has a plugin that is not enabled", zap.String("plugin", name))
+	}
+	if o.ConfigFile, err = configuration.Write(e.config.Dir, enabled); err != nil {
+		return fieldpath.New("apiserver", "Config.Dir", "%w", err)
+	}
+
+	host := map[string]bool{}
+	var initializing string // the plugin of the host that upstream is initializing
+	for i, plugin := range e.config.Admission.Plugins {
+		host[plugin.Name] = true
+		if !slices.Contains(enabled, plugin.Name) {
+			continue
+		}
+		made, err := newAdmissionPlugin(plugin, e.config.Logger)
+		if err != nil {
+			return fieldpath.New("apiserver", admissionPluginField(i)+".New", "%w", err)
+		}
+		o.Plugins.Register(plugin.Name, func(io.Reader) (upstreamadmission.Interface, error) {
+			initializing = plugin.Name
+			return made, nil
+		})
+	}
+	ours := upstreamadmission.Decorators{
+		upstreamadmission.DecoratorFunc(func(handler upstreamadmission.Interface, _ string) upstreamadmission.Interface {
+			initializing = ""
+			return handler
+		}),
+		&admission.Contain{Plugins: host, Ready: e.started.Load, Calls: &e.admissions, Timeout: e.config.RequestTimeout, Logger: e.config.Logger},
+		e.policies.Decorator(e.sharedInformers),
+		e.acknowledged.WebhookDecorator(e.sharedInformers),
+	}
+	if !configuration.StaticWebhooks() {
+		ours = append(ours, admission.SkipWithoutWebhooks(e.sharedInformers))
+	}
+	ours = append(ours, admission.ExemptServer(e.started.Load))
+	// Ours come before upstream's, which count the calls.
+	o.Decorators = slices.Concat(ours, o.Decorators)
+
+	defer func() {
+		if initializing == "" {
+			return
+		}
+		if value := recover(); value != nil {
+			err = fmt.Errorf("failed to initialize admission plugin %q: %w", initializing, panicked(e.config.Logger, value))
+			err = admissionError(e.config.Admission, configuration, err)
+		}
+	}()
+	return admissionError(e.config.Admission, configuration, apply())
+}
+
+// admissionError adds the field to an error of upstream about a plugin.
+func admissionError(a Admission, configuration *admission.Configuration, err error) error {
+	if err == nil {
+		return nil
+	}
+	about := func(name string) bool { return strings.Contains(err.Error(), fmt.Sprintf("admission plugin %q", name)) }
+	for i, plugin := range a.Plugins {
+		if about(plugin.Name) {
+			return fieldpath.New("apiserver", admissionPluginField(i), "%w", err)
+		}
+	}
+	for _, name := range kubeoptions.AllOrderedPlugins {
+		if path, inFile := configuration.Path(name); path != nil && about(name) {
+			if inFile != "" {
+				err = fmt.Errorf("%s: %w", inFile, err)
+			}
+			return fieldpath.New("apiserver", "Config."+path.String(), "%w", err)
+		}
+	}
+	return fmt.Errorf("apiserver: admission: %w", err)
 }
 
 // drained gives plugins the channel on which they stop. Upstream's initializer gives them
@@ -74,7 +162,7 @@ const (
 	taintPlugin = "TaintNodesByCondition"
 )
 
-// configuredPlugins are the plugins that do not start without a configuration file.
+// configuredPlugins are the plugins that do not start without a configuration.
 var configuredPlugins = []string{"EventRateLimit", "ImagePolicyWebhook"}
 
 // admissionPlugins merges our defaults with the host's lists.

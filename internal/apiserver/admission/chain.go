@@ -9,8 +9,6 @@ import (
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apiserver/pkg/admission"
-
-	"github.com/kubembed/kubembed/internal/lifecycle"
 )
 
 // Chain is the admission chain. It counts its calls. A request that is cut off leaves its
@@ -18,7 +16,7 @@ import (
 // the last call has returned.
 type Chain struct {
 	admission.Interface
-	Calls *lifecycle.Group // calls in progress
+	Calls *Calls // calls in progress
 	// Check returns an error for objects that are refused before the chain sees them.
 	Check func(admission.Attributes) error
 	// Wait returns when the plugins have the state that they need to decide.
@@ -58,8 +56,10 @@ func (c Chain) Validate(ctx context.Context, a admission.Attributes, o admission
 func (c Chain) count(call func() error) error {
 	end, ok := c.Calls.Begin()
 	if !ok {
-		return apierrors.NewServiceUnavailable("the API server is stopped")
+		return errStopped()
 	}
 	defer end()
 	return call()
 }
+
+func errStopped() error { return apierrors.NewServiceUnavailable("the API server is stopped") }

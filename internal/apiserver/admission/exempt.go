@@ -44,7 +44,7 @@ var (
 
 func (e exempt) Admit(ctx context.Context, a admission.Attributes, o admission.ObjectInterfaces) error {
 	plugin, ok := e.Interface.(admission.MutationInterface)
-	if !ok || e.own(a) {
+	if !ok || exemptWrite(a, e.ready) {
 		return nil
 	}
 	return plugin.Admit(ctx, a, o)
@@ -52,16 +52,16 @@ func (e exempt) Admit(ctx context.Context, a admission.Attributes, o admission.O
 
 func (e exempt) Validate(ctx context.Context, a admission.Attributes, o admission.ObjectInterfaces) error {
 	plugin, ok := e.Interface.(admission.ValidationInterface)
-	if !ok || e.own(a) {
+	if !ok || exemptWrite(a, e.ready) {
 		return nil
 	}
 	return plugin.Validate(ctx, a, o)
 }
 
-// own reports whether a is exempt. The check includes the server's group: neither a
-// client certificate with the server's name nor the right to impersonate users makes a
+// exemptWrite reports whether a is exempt. The check includes the server's group: neither
+// a client certificate with the server's name nor the right to impersonate users makes a
 // client exempt.
-func (e exempt) own(a admission.Attributes) bool {
+func exemptWrite(a admission.Attributes, ready func() bool) bool {
 	info := a.GetUserInfo()
 	if info == nil || info.GetName() != user.APIServerUser || !slices.Contains(info.GetGroups(), user.SystemPrivilegedGroup) {
 		return false
@@ -72,5 +72,5 @@ func (e exempt) own(a admission.Attributes) bool {
 			return true
 		}
 	}
-	return !e.ready()
+	return !ready()
 }

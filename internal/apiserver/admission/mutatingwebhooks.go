@@ -30,7 +30,7 @@ func (w withoutWebhooks) Admit(ctx context.Context, a admission.Attributes, o ad
 }
 
 // SkipWithoutWebhooks returns a decorator of the plugin of mutating webhooks. It would
-// also skip webhooks of manifests, which are not in informers, but Config has none.
+// also skip webhooks of static manifests, which are not in informers.
 func SkipWithoutWebhooks(factory informers.SharedInformerFactory) admission.Decorator {
 	return admission.DecoratorFunc(func(handler admission.Interface, _ string) admission.Interface {
 		plugin, ok := handler.(*mutatingwebhook.Plugin)

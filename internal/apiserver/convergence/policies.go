@@ -7,6 +7,7 @@ import (
 	"errors"
 	"reflect"
 	"strconv"
+	"strings"
 
 	admissionregistrationv1 "k8s.io/api/admissionregistration/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
@@ -14,6 +15,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apiserver/pkg/admission"
+	"k8s.io/apiserver/pkg/admission/plugin/manifest"
 	policy "k8s.io/apiserver/pkg/admission/plugin/policy/generic"
 	"k8s.io/apiserver/pkg/admission/plugin/policy/mutating"
 	"k8s.io/apiserver/pkg/admission/plugin/policy/validating"
@@ -31,7 +33,8 @@ type Policies []*policyPlugin
 // that, so the policies in force are compared with the stored ones.
 type policyPlugin struct {
 	policies, bindings policyInformer
-	// hooks returns the policies in force. It is nil if upstream's fields have changed.
+	// hooks returns the policies of the API that are in force. It is nil if upstream's
+	// fields have changed.
 	hooks func() []policyHook
 }
 
@@ -96,6 +99,9 @@ func newPolicyPlugin[P, B runtime.Object, E policy.Evaluator](
 		for _, hook := range source.Hooks() {
 			each := policyHook{err: hook.ConfigurationError}
 			each.policy, _ = meta.Accessor(hook.Policy)
+			if strings.HasSuffix(each.policy.GetName(), manifest.StaticConfigSuffix) {
+				continue // of a file, not of the API
+			}
 			for _, binding := range hook.Bindings {
 				accessor, _ := meta.Accessor(binding)
 				each.bindings = append(each.bindings, accessor)

@@ -1,0 +1,134 @@
+// Copyright The kubembed Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package admission
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+
+	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/util/sets"
+	"k8s.io/apiserver/pkg/admission"
+	policyconfig "k8s.io/apiserver/pkg/admission/plugin/policy/config/apis/policyconfig/install"
+	resourcequota "k8s.io/apiserver/pkg/admission/plugin/resourcequota/apis/resourcequota/install"
+	webhookconfig "k8s.io/apiserver/pkg/admission/plugin/webhook/config"
+	webhookadmission "k8s.io/apiserver/pkg/admission/plugin/webhook/config/apis/webhookadmission/install"
+	mutatingwebhook "k8s.io/apiserver/pkg/admission/plugin/webhook/mutating"
+	validatingwebhook "k8s.io/apiserver/pkg/admission/plugin/webhook/validating"
+	eventratelimit "k8s.io/kubernetes/plugin/pkg/admission/eventratelimit/apis/eventratelimit/install"
+	"k8s.io/kubernetes/plugin/pkg/admission/imagepolicy"
+	"k8s.io/kubernetes/plugin/pkg/admission/podnodeselector"
+	podtolerationrestriction "k8s.io/kubernetes/plugin/pkg/admission/podtolerationrestriction/apis/podtolerationrestriction/install"
+	podsecurity "k8s.io/pod-security-admission/admission/api/scheme"
+	"sigs.k8s.io/yaml"
+)
+
+// pluginScheme has the configurations of upstream's plugins.
+var pluginScheme = runtime.NewScheme()
+
+func init() {
+	for _, install := range []func(*runtime.Scheme){
+		eventratelimit.Install, podsecurity.AddToScheme, podtolerationrestriction.Install, policyconfig.Install, resourcequota.Install, webhookadmission.Install,
+	} {
+		install(pluginScheme)
+	}
+}
+
+// Encode returns the configuration of a plugin as JSON. An object that does not have its
+// kind gets it. Values that are no objects are encoded as they are.
+func Encode(configuration any) ([]byte, error) {
+	object, ok := configuration.(runtime.Object)
+	if !ok {
+		return json.Marshal(configuration)
+	}
+	if !object.GetObjectKind().GroupVersionKind().Empty() {
+		return json.Marshal(object)
+	}
+	kinds, _, err := pluginScheme.ObjectKinds(object)
+	if err != nil {
+		return nil, fmt.Errorf("%T is no configuration of an admission plugin that is known: set its APIVersion and Kind", object)
+	}
+	if kinds[0].Version == runtime.APIVersionInternal {
+		return nil, fmt.Errorf("%T is upstream's internal type: use the type of a version, such as v1", object)
+	}
+	object = object.DeepCopyObject()
+	object.GetObjectKind().SetGroupVersionKind(kinds[0])
+	return json.Marshal(object)
+}
+
+// constructed is the value of a panic that ends upstream's InitPlugin once the plugin is
+// made.
+type constructed struct{}
+
+// Initialize implements admission.PluginInitializer.
+func (constructed) Initialize(admission.Interface) { panic(constructed{}) }
+
+// check returns the error with which upstream would not make the plugin.
+func (c pluginConfiguration) check(plugins *admission.Plugins) (err error) {
+	if c.data == nil {
+		return nil
+	}
+	switch c.name {
+	case podnodeselector.PluginName:
+		return checkPodNodeSelector(c.data)
+	case imagepolicy.PluginName:
+		err = checkImagePolicy(c.data)
+	case mutatingwebhook.PluginName, validatingwebhook.PluginName:
+		config, loadErr := webhookconfig.LoadConfig(bytes.NewReader(c.data))
+		if loadErr != nil {
+			return loadErr
+		}
+		if config.KubeConfigFile != "" {
+			err = checkKubeconfig(config.KubeConfigFile)
+		}
+	}
+	if err != nil {
+		return err
+	}
+	defer func() {
+		if value := recover(); value != nil && value != any(constructed{}) {
+			err = fmt.Errorf("upstream panicked: %v", value)
+		}
+	}()
+	// Its initializer stops it after the plugin is made.
+	_, err = plugins.InitPlugin(c.name, bytes.NewReader(c.data), constructed{})
+	return err
+}
+
+// checkPodNodeSelector checks what upstream reads: it ignores errors, and with some of
+// them it tries forever.
+func checkPodNodeSelector(data []byte) error {
+	var config struct {
+		Selectors map[string]string `json:"podNodeSelectorPluginConfig"`
+	}
+	if err := yaml.UnmarshalStrict(data, &config); err != nil {
+		return err
+	}
+	if config.Selectors == nil {
+		return errors.New("podNodeSelectorPluginConfig is missing")
+	}
+	for _, namespace := range sets.List(sets.KeySet(config.Selectors)) {
+		if _, err := labels.ConvertSelectorToLabelsMap(config.Selectors[namespace]); err != nil {
+			return fmt.Errorf("podNodeSelectorPluginConfig.%s: %w", namespace, err)
+		}
+	}
+	return nil
+}
+
+// checkImagePolicy checks that there is a kubeconfig: without one, upstream would use the
+// kubeconfig of the user of this process.
+func checkImagePolicy(data []byte) error {
+	var config imagepolicy.AdmissionConfig
+	if err := yaml.UnmarshalStrict(data, &config); err != nil {
+		return err
+	}
+	file := config.ImagePolicyWebhook.KubeConfigFile
+	if file == "" {
+		return errors.New("imagePolicy.kubeConfigFile is missing: it must be the path of a kubeconfig that names the webhook")
+	}
+	return checkKubeconfig(file)
+}

@@ -1,0 +1,66 @@
+// Copyright The kubembed Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package apiserver
+
+import (
+	"errors"
+	"fmt"
+	"reflect"
+	"runtime/debug"
+
+	"go.uber.org/zap"
+	upstreamadmission "k8s.io/apiserver/pkg/admission"
+	"k8s.io/apiserver/pkg/admission/initializer"
+)
+
+func admissionPluginField(i int) string { return fmt.Sprintf("Config.Admission.Plugins[%d]", i) }
+
+// newAdmissionPlugin calls New of a plugin of the host.
+func newAdmissionPlugin(plugin AdmissionPlugin, log *zap.Logger) (made upstreamadmission.Interface, err error) {
+	defer func() {
+		if value := recover(); value != nil {
+			err = panicked(log, value)
+		}
+	}()
+	if made, err = plugin.New(); err != nil {
+		return nil, err
+	}
+	if value := reflect.ValueOf(made); !value.IsValid() || value.Kind() == reflect.Pointer && value.IsNil() {
+		return nil, errors.New("returned no plugin and no error")
+	}
+	_, mutates := made.(upstreamadmission.MutationInterface)
+	_, validates := made.(upstreamadmission.ValidationInterface)
+	if !mutates && !validates {
+		return nil, fmt.Errorf("returned a %T, which would never be called: it must have the methods of admission.MutationInterface, of admission.ValidationInterface, or of both", made)
+	}
+	return made, checkSetters(made)
+}
+
+// wanted are the interfaces of plugins that upstream initializes. All have
+// ValidateInitialization besides a setter.
+var wanted = []reflect.Type{
+	reflect.TypeFor[initializer.WantsAPIServerID](), reflect.TypeFor[initializer.WantsAuthorizer](), reflect.TypeFor[initializer.WantsDrainedNotification](),
+	reflect.TypeFor[initializer.WantsDynamicClient](), reflect.TypeFor[initializer.WantsEffectiveVersion](), reflect.TypeFor[initializer.WantsExcludedAdmissionResources](),
+	reflect.TypeFor[initializer.WantsExternalKubeClientSet](), reflect.TypeFor[initializer.WantsExternalKubeInformerFactory](), reflect.TypeFor[initializer.WantsFeatures](),
+	reflect.TypeFor[initializer.WantsQuotaConfiguration](), reflect.TypeFor[initializer.WantsRESTMapper](), reflect.TypeFor[initializer.WantsUnconditionalAuthorizer](),
+}
+
+// checkSetters returns an error if upstream would not call a setter of the plugin.
+func checkSetters(plugin upstreamadmission.Interface) error {
+	have := reflect.TypeOf(plugin)
+	for _, wants := range wanted {
+		for setter := range wants.Methods() {
+			if _, ok := have.MethodByName(setter.Name); ok && setter.Name != "ValidateInitialization" && !have.Implements(wants) {
+				return fmt.Errorf("returned a %s, whose %s would not be called: it must have all methods of %s, also ValidateInitialization", have, setter.Name, wants)
+			}
+		}
+	}
+	return nil
+}
+
+// panicked logs a panic of the host's code and returns it as an error.
+func panicked(log *zap.Logger, value any) error {
+	log.Error("an admission plugin of the host panicked", zap.Any("panic", value), zap.ByteString("stack", debug.Stack()))
+	return fmt.Errorf("panicked: %v", value)
+}
