@@ -95,8 +95,17 @@ func (s *Server) assemble() error {
 	if s.encryption, err = configureEncryption(e, c); err != nil {
 		return err
 	}
-	// Before all other steps that can fail: the goroutines that upstream starts from here
-	// on end only in a server that runs.
+	webhooks, err := s.connectWebhooks()
+	if err != nil {
+		return err
+	}
+	// The host's plugins can fail. All steps after this one, and after that of the audit
+	// log, start goroutines of upstream that end only in a server that runs.
+	authorizer := &lateAuthorizer{}
+	c.Authorization.Authorizer = authorizer
+	if err := configureAdmission(e, c, webhooks); err != nil {
+		return err
+	}
 	if err := configureAudit(e, c); err != nil {
 		return err
 	}
@@ -116,15 +125,9 @@ func (s *Server) assemble() error {
 	if err := configureAuthorization(e, c); err != nil {
 		return err
 	}
-	webhooks, err := s.connectWebhooks()
-	if err != nil {
-		return err
-	}
+	authorizer.Authorizer = c.Authorization.Authorizer
 	builtin, err := builtinConfig(e, c, stored, s.presence, webhooks)
 	if err != nil {
-		return err
-	}
-	if err := configureAdmission(e, c, webhooks); err != nil {
 		return err
 	}
 	if err := s.chain(builtin, stored, webhooks); err != nil {

@@ -12,6 +12,7 @@ import (
 	"go.uber.org/zap"
 	upstreamadmission "k8s.io/apiserver/pkg/admission"
 	"k8s.io/apiserver/pkg/admission/initializer"
+	"k8s.io/apiserver/pkg/authorization/authorizer"
 	genericapiserver "k8s.io/apiserver/pkg/server"
 	genericoptions "k8s.io/apiserver/pkg/server/options"
 	utilfeature "k8s.io/apiserver/pkg/util/feature"
@@ -60,6 +61,10 @@ func configureAdmission(e *environment, c *genericapiserver.Config, w webhooks) 
 	}
 	return nil
 }
+
+// lateAuthorizer is the authorizer of the plugins. It is set when they have been
+// initialized.
+type lateAuthorizer struct{ authorizer.Authorizer }
 
 // configurePlugins gives upstream's options the host's configuration and plugins, and
 // calls apply, which makes and initializes all plugins. Errors have the names of fields.
