@@ -27,63 +27,68 @@ type Admission struct {
 	// ImagePolicyWebhook, MutatingAdmissionPolicy, MutatingAdmissionWebhook,
 	// PodNodeSelector, PodSecurity, PodTolerationRestriction, ResourceQuota,
 	// ValidatingAdmissionPolicy and ValidatingAdmissionWebhook. PluginConfiguration makes
-	// one from a Go value. A Path is relative to the working directory. The files are read
-	// when the server is made. Later changes have no effect, except to the manifests in a
-	// staticManifestsDir, which upstream reads again when they change: if they are
-	// invalid, the old ones stay, and the log and the metric
-	// apiserver_manifest_admission_config_controller_automatic_reloads_total say so.
+	// one from a Go value. A Path is relative to the working directory. If nil, the
+	// plugins have their defaults. It cannot be set together with ConfigurationFile.
 	//
-	// A configuration does not enable its plugin: see EnableAdmissionPlugins. A
-	// configuration of a plugin that is not enabled is not used, and logged as a warning.
-	// Kubeconfigs with secrets, and the keys and tokens that they name, must not be
-	// readable by all users of the machine. It cannot be set together with
-	// ConfigurationFile.
+	// A configuration does not enable its plugin: see EnableAdmissionPlugins. The
+	// configuration of a plugin that is not enabled has no effect, and is logged as a
+	// warning. Kubeconfigs with secrets, and the files of keys and tokens that they name,
+	// must not be readable by all users of the machine.
+	//
+	// All files are read when the server is made, and later changes have no effect. The
+	// manifests in a staticManifestsDir are the exception: upstream reads them again when
+	// they change. If they are invalid, it logs an error, keeps the old ones, and counts
+	// the failure in the metric
+	// apiserver_manifest_admission_config_controller_automatic_reloads_total.
 	Configuration *apiserverv1.AdmissionConfiguration
 	// ConfigurationFile is the path of a file with an AdmissionConfiguration, of
-	// apiserver.config.k8s.io/v1 or v1alpha1, in YAML or JSON. Paths in it are relative to
-	// its directory. See kube-apiserver's --admission-control-config-file. If empty, there
-	// is none.
+	// apiserver.config.k8s.io/v1 or v1alpha1, in YAML or JSON. Paths in it are relative
+	// to its directory. See kube-apiserver's --admission-control-config-file. If empty,
+	// there is none.
 	ConfigurationFile string
 	// Plugins are the host's own. They are enabled unless DisableAdmissionPlugins has
 	// their names.
 	Plugins []AdmissionPlugin
 }
 
-// AdmissionPlugin is an admission plugin of the host's own. Its calls are those of
-// upstream's plugins: objects have their internal types, Attributes.IsDryRun reports dry
-// runs, a mutating plugin sees an object again if a webhook or a policy has changed it,
-// managedFields have no owner for what a plugin adds, and upstream's admission metrics
-// count the calls by Name.
+// AdmissionPlugin is an admission plugin of the host's own. Upstream calls it like its
+// own plugins: objects have their internal types, Attributes.IsDryRun reports dry runs,
+// and a mutating plugin sees an object again if a webhook or a policy has changed it.
+// Nobody owns the added fields in managedFields. Upstream's admission metrics count the
+// calls by Name.
 //
 // Plugins do not see the server's own writes before Start returns and after Stop begins,
-// and never see those to the endpoints of the kubernetes Service.
+// and never see its writes of the endpoints of the kubernetes Service.
 //
 // A call that panics fails its request with HTTP 500, and the panic is logged. A call
-// that has not returned a little before the timeout of its request, at most a second,
-// fails it with HTTP 504. Both answers name the plugin. Its context ends at that time, or
-// when the client is gone: a plugin that ignores it keeps a goroutine, and Stop waits for
-// it for ten seconds, and returns an error with the plugin's name. Goroutines that a
-// plugin starts itself are not protected.
+// that has not returned shortly before the timeout of its request, at most a second,
+// fails it with HTTP 504. Both answers name the plugin. The context of the call ends at
+// that time, or when the client is gone. A plugin that ignores its context keeps a
+// goroutine. Stop waits for it for ten seconds, and returns an error with the plugin's
+// name. Goroutines that a plugin starts itself are not protected.
 type AdmissionPlugin struct {
 	// Name is unique among all plugins. It is a name like CostCentre, or with a domain,
 	// example.com/CostCentre.
 	Name string
 	// New returns the plugin: an admission.MutationInterface, an
 	// admission.ValidationInterface, or both. It is called once for each server, by
-	// apiserver.New. Then the plugin is initialized as upstream's are: by the interfaces
-	// of k8s.io/apiserver/pkg/admission/initializer that it implements it gets the
-	// clients, informers, authorizer, feature gates, effective version, REST mapper and
-	// the channel that is closed when no request is in flight any more. At last
-	// ValidateInitialization is called. The first calls may come before the informers
-	// have synced: see WaitForReady of admission.Handler.
+	// apiserver.New.
 	//
-	// Calls are concurrent. Handles must return at once. A call that returns an error
-	// refuses the request: with its HTTP status if it has one, as those of
-	// admission.NewForbidden have, otherwise with 500.
+	// The plugin is then initialized as upstream's are. For each interface of
+	// k8s.io/apiserver/pkg/admission/initializer that it implements, it gets the clients,
+	// informers, authorizer, feature gates, effective version, REST mapper, or the
+	// channel that is closed when no request is in flight any more. At last
+	// ValidateInitialization is called. The authorizer works after apiserver.New. The
+	// first calls may come before the informers have synced: see WaitForReady of
+	// admission.Handler.
+	//
+	// Calls are concurrent. Handles must return at once. An error of a call refuses the
+	// request, with the error's HTTP status: admission.NewForbidden has 403, an error
+	// without a status has 500.
 	New func() (upstreamadmission.Interface, error)
-	// Before is the name of the plugin, upstream's or the host's, that it is called
-	// before. Plugins with the same Before are called in the order of Plugins. All
-	// plugins that mutate are called before those that validate. If empty, it is
+	// Before is the name of another plugin, upstream's or the host's, and this plugin is
+	// called before that one. Plugins with the same Before are called in the order of
+	// Plugins. All mutating calls come before all validating ones. If empty, it is
 	// MutatingAdmissionPolicy, the first one of the policies and webhooks.
 	Before string
 }

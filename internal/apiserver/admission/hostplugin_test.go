@@ -31,7 +31,7 @@ func (h hostile) Admit(ctx context.Context, _ admission.Attributes, _ admission.
 	return h(ctx)
 }
 
-// unhandled panics when it is asked what it handles.
+// unhandled panics in Handles.
 type unhandled struct{ hostile }
 
 func (unhandled) Handles(admission.Operation) bool { panic("no idea") }
@@ -74,7 +74,7 @@ func TestContainedCall(t *testing.T) {
 		{"success", hostile(func(context.Context) error { return nil }), 0, "", ""},
 		{"refusal", hostile(func(context.Context) error { return refusal }), http.StatusConflict, "refused", ""},
 		{"panic", hostile(func(context.Context) error { panic("secret") }), http.StatusInternalServerError, `admission plugin "example.com/Hostile" panicked`, "secret"},
-		{"panic with nil", hostile(func(context.Context) error { panic(nil) }), http.StatusInternalServerError, `admission plugin "example.com/Hostile" panicked`, "nil"}, //nolint:govet // of a careless host
+		{"panic with nil", hostile(func(context.Context) error { panic(nil) }), http.StatusInternalServerError, `admission plugin "example.com/Hostile" panicked`, "nil"},
 		{"Goexit", hostile(func(context.Context) error { runtime.Goexit(); return nil }), http.StatusInternalServerError, `admission plugin "example.com/Hostile" called runtime.Goexit`, "Goexit"},
 		{"panic in Handles", unhandled{hostile(func(context.Context) error { return nil })}, http.StatusInternalServerError, `admission plugin "example.com/Hostile" panicked`, "no idea"},
 		{"ends with its context", hostile(func(ctx context.Context) error { <-ctx.Done(); return ctx.Err() }), http.StatusGatewayTimeout, `admission plugin "example.com/Hostile"`, ""},
@@ -117,8 +117,8 @@ func TestContainedCall(t *testing.T) {
 }
 
 // TestOverdueCall: a plugin that ignores its context does not keep the request, which
-// fails before its own timeout. A stop names the plugin until it returns. What it does
-// after its request has no effect on the response.
+// fails before its own timeout. A stop names the plugin until it returns. Warnings after
+// the request do not reach the response.
 func TestOverdueCall(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		release := make(chan struct{})

@@ -13,17 +13,25 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/util/sets"
 	"k8s.io/apiserver/pkg/admission"
-	policyconfig "k8s.io/apiserver/pkg/admission/plugin/policy/config/apis/policyconfig/install"
-	resourcequota "k8s.io/apiserver/pkg/admission/plugin/resourcequota/apis/resourcequota/install"
+	policyconfig "k8s.io/apiserver/pkg/admission/plugin/policy/config"
+	policyapi "k8s.io/apiserver/pkg/admission/plugin/policy/config/apis/policyconfig/install"
+	mutatingpolicy "k8s.io/apiserver/pkg/admission/plugin/policy/mutating"
+	validatingpolicy "k8s.io/apiserver/pkg/admission/plugin/policy/validating"
+	resourcequotaapi "k8s.io/apiserver/pkg/admission/plugin/resourcequota/apis/resourcequota/install"
 	webhookconfig "k8s.io/apiserver/pkg/admission/plugin/webhook/config"
-	webhookadmission "k8s.io/apiserver/pkg/admission/plugin/webhook/config/apis/webhookadmission/install"
+	webhookapi "k8s.io/apiserver/pkg/admission/plugin/webhook/config/apis/webhookadmission/install"
 	mutatingwebhook "k8s.io/apiserver/pkg/admission/plugin/webhook/mutating"
 	validatingwebhook "k8s.io/apiserver/pkg/admission/plugin/webhook/validating"
-	eventratelimit "k8s.io/kubernetes/plugin/pkg/admission/eventratelimit/apis/eventratelimit/install"
+	policyloader "k8s.io/kubernetes/pkg/admission/plugin/policy/manifest/loader"
+	webhookloader "k8s.io/kubernetes/pkg/admission/plugin/webhook/manifest/loader"
+	eventratelimitapi "k8s.io/kubernetes/plugin/pkg/admission/eventratelimit/apis/eventratelimit/install"
 	"k8s.io/kubernetes/plugin/pkg/admission/imagepolicy"
 	"k8s.io/kubernetes/plugin/pkg/admission/podnodeselector"
-	podtolerationrestriction "k8s.io/kubernetes/plugin/pkg/admission/podtolerationrestriction/apis/podtolerationrestriction/install"
-	podsecurity "k8s.io/pod-security-admission/admission/api/scheme"
+	podtolerationrestrictionapi "k8s.io/kubernetes/plugin/pkg/admission/podtolerationrestriction/apis/podtolerationrestriction/install"
+	"k8s.io/kubernetes/plugin/pkg/admission/security/podsecurity"
+	podsecurityload "k8s.io/pod-security-admission/admission/api/load"
+	podsecurityapi "k8s.io/pod-security-admission/admission/api/scheme"
+	podsecurityvalidation "k8s.io/pod-security-admission/admission/api/validation"
 	"sigs.k8s.io/yaml"
 )
 
@@ -32,7 +40,7 @@ var pluginScheme = runtime.NewScheme()
 
 func init() {
 	for _, install := range []func(*runtime.Scheme){
-		eventratelimit.Install, podsecurity.AddToScheme, podtolerationrestriction.Install, policyconfig.Install, resourcequota.Install, webhookadmission.Install,
+		eventratelimitapi.Install, podsecurityapi.AddToScheme, podtolerationrestrictionapi.Install, policyapi.Install, resourcequotaapi.Install, webhookapi.Install,
 	} {
 		install(pluginScheme)
 	}
@@ -67,7 +75,7 @@ type constructed struct{}
 // Initialize implements admission.PluginInitializer.
 func (constructed) Initialize(admission.Interface) { panic(constructed{}) }
 
-// check returns the error with which upstream would not make the plugin.
+// check returns the error with which upstream would not make or initialize the plugin.
 func (c pluginConfiguration) check(plugins *admission.Plugins) (err error) {
 	if c.data == nil {
 		return nil
@@ -77,26 +85,85 @@ func (c pluginConfiguration) check(plugins *admission.Plugins) (err error) {
 		return checkPodNodeSelector(c.data)
 	case imagepolicy.PluginName:
 		err = checkImagePolicy(c.data)
-	case mutatingwebhook.PluginName, validatingwebhook.PluginName:
-		config, loadErr := webhookconfig.LoadConfig(bytes.NewReader(c.data))
-		if loadErr != nil {
-			return loadErr
-		}
-		if config.KubeConfigFile != "" {
-			err = checkKubeconfig(config.KubeConfigFile)
-		}
 	}
 	if err != nil {
 		return err
 	}
+	if err := makePlugin(plugins, c.name, c.data); err != nil {
+		return err
+	}
+	return c.checkInitialization()
+}
+
+// makePlugin returns the error with which upstream would not make the plugin.
+func makePlugin(plugins *admission.Plugins, name string, data []byte) (err error) {
 	defer func() {
 		if value := recover(); value != nil && value != any(constructed{}) {
 			err = fmt.Errorf("upstream panicked: %v", value)
 		}
 	}()
 	// Its initializer stops it after the plugin is made.
-	_, err = plugins.InitPlugin(c.name, bytes.NewReader(c.data), constructed{})
+	_, err = plugins.InitPlugin(name, bytes.NewReader(data), constructed{})
 	return err
+}
+
+// checkInitialization checks what upstream checks or reads when it initializes the
+// plugin. The data is known to be a configuration of it.
+func (c pluginConfiguration) checkInitialization() (err error) {
+	reader := bytes.NewReader(c.data)
+	switch c.name {
+	case podsecurity.PluginName:
+		config, err := podsecurityload.LoadFromData(c.data)
+		if err != nil {
+			return err
+		}
+		return podsecurityvalidation.ValidatePodSecurityConfiguration(config).ToAggregate()
+	case mutatingwebhook.PluginName, validatingwebhook.PluginName:
+		config, err := webhookconfig.LoadConfig(reader)
+		if err != nil {
+			return err
+		}
+		if config.KubeConfigFile != "" {
+			if err := checkKubeconfig(config.KubeConfigFile); err != nil {
+				return err
+			}
+		}
+		return c.checkManifests(config.StaticManifestsDir)
+	case validatingpolicy.PluginName:
+		config, err := policyconfig.LoadValidatingConfig(reader)
+		if err != nil {
+			return err
+		}
+		return c.checkManifests(config.StaticManifestsDir)
+	case mutatingpolicy.PluginName:
+		config, err := policyconfig.LoadMutatingConfig(reader)
+		if err != nil {
+			return err
+		}
+		return c.checkManifests(config.StaticManifestsDir)
+	}
+	return nil
+}
+
+// checkManifests loads static manifests as upstream does.
+func (c pluginConfiguration) checkManifests(dir string) (err error) {
+	if dir == "" {
+		return nil
+	}
+	switch c.name {
+	case mutatingwebhook.PluginName:
+		_, err = webhookloader.LoadMutatingManifests(dir)
+	case validatingwebhook.PluginName:
+		_, err = webhookloader.LoadValidatingManifests(dir)
+	case mutatingpolicy.PluginName:
+		_, err = policyloader.LoadMutatingManifestsFromDirectory(dir)
+	case validatingpolicy.PluginName:
+		_, err = policyloader.LoadValidatingManifestsFromDirectory(dir)
+	}
+	if err != nil {
+		return fmt.Errorf("staticManifestsDir: %w", err)
+	}
+	return nil
 }
 
 // checkPodNodeSelector checks what upstream reads: it ignores errors, and with some of
