@@ -6,11 +6,13 @@
 package serving
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"errors"
 	"fmt"
 	"log" //nolint:depguard // the type that http.Server takes
+	"math"
 	"net"
 	"net/http"
 	"net/url"
@@ -43,39 +45,45 @@ type Options struct {
 	// Requests counts the handlers at work, also of upgraded connections: closing an
 	// http.Server does not wait for them.
 	Requests *lifecycle.Group
-	// Certificate returns the serving certificate.
+	// Certificates are shown to the clients of an HTTPS server.
+	Certificates *Certificates
+	// Certificate returns the certificate of the control plane's CA. An insecure server
+	// is at the names in it.
 	Certificate func() (*tls.Certificate, error)
-	Logger      *zap.Logger
+	// MaxStreams bounds the concurrent requests of an HTTP/2 connection. If zero,
+	// kube-apiserver's default.
+	MaxStreams int
+	// DisableHTTP2 serves HTTP/1.1 only.
+	DisableHTTP2 bool
+	Logger       *zap.Logger
 }
 
 // kube-apiserver's settings of HTTP/2: buffers for the bodies of nearly all requests, and
 // enough streams for the watches of a client.
 const (
 	resourceBody99Percentile = 256 * 1024
-	maxStreams               = 100
+	defaultMaxStreams        = 100
 )
 
 // NewHTTPS returns a server with kube-apiserver's timeouts and HTTP/2 settings.
 // connContext and connState are for http.Server's fields of these names.
 func NewHTTPS(o Options, connContext func(context.Context, net.Conn) context.Context, connState func(net.Conn, http.ConnState)) *Server {
 	server := o.httpServer(o.Listener, o.track(o.Handler))
-	server.TLSConfig = &tls.Config{
-		MinVersion: tls.VersionTLS12,
-		// The authenticators decide who the client is: a client without a certificate
-		// may have a token.
-		ClientAuth: tls.RequestClientCert,
-		// It is called for each connection: a renewed certificate needs no restart.
-		GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return o.Certificate() },
-	}
+	o.Certificates.Configure(server)
 	server.ConnContext = func(ctx context.Context, c net.Conn) context.Context {
 		return connContext(WithConn(ctx, c), c)
 	}
 	server.ConnState = connState
+	streams := cmp.Or(o.MaxStreams, defaultMaxStreams)
 	server.HTTP2 = &http.HTTP2Config{
-		MaxConcurrentStreams:          maxStreams,
+		MaxConcurrentStreams:          streams,
 		MaxReadFrameSize:              resourceBody99Percentile,
 		MaxReceiveBufferPerStream:     resourceBody99Percentile,
-		MaxReceiveBufferPerConnection: resourceBody99Percentile * maxStreams,
+		MaxReceiveBufferPerConnection: int(min(resourceBody99Percentile*int64(streams), math.MaxInt32)),
+	}
+	if o.DisableHTTP2 {
+		server.Protocols = new(http.Protocols)
+		server.Protocols.SetHTTP1(true)
 	}
 	return &Server{conns: o.accept(connlimit.Options{Name: "https"}), server: server, tls: true}
 }

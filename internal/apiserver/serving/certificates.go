@@ -1,0 +1,267 @@
+// Copyright The kubembed Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package serving
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"go.uber.org/zap"
+	"k8s.io/apiserver/pkg/server/dynamiccertificates"
+	"k8s.io/client-go/util/cert"
+
+	"github.com/kubembed/kubembed/internal/containment"
+)
+
+// ServiceName is a name that every server shows a certificate of the control plane's CA
+// for. Clients that verify with that CA may ask for it at any address.
+const ServiceName = "kubernetes.default.svc"
+
+// isServiceName reports whether name is one of the kubernetes Service. Pods use such
+// names, and verify with the control plane's CA.
+func isServiceName(name string) bool {
+	name = strings.ToLower(name)
+	return name == "kubernetes" || name == "kubernetes.default" || name == ServiceName || strings.HasPrefix(name, ServiceName+".")
+}
+
+// CertificateOptions are for Certificates.
+type CertificateOptions struct {
+	// Own returns the certificate of the control plane's CA and its key, in PEM.
+	Own func() (cert, key []byte)
+	// Default is shown to clients that ask for no other one. If nil, Own.
+	Default *CertificateFile
+	// SNI are shown to clients that ask for their names.
+	SNI []CertificateFile
+	// Get comes before Default and SNI, for clients that ask for a name. It may be nil.
+	Get func(*tls.ClientHelloInfo) (*tls.Certificate, error)
+	// GetField is the name of the field of Get in errors.
+	GetField string
+
+	MinVersion       uint16
+	CipherSuites     []uint16
+	CurvePreferences []tls.CurveID
+	Logger           *zap.Logger
+}
+
+// Certificates are the certificates that a server shows to its clients. A client gets the
+// first of these that there is:
+//
+//   - the own one for the names of the kubernetes Service;
+//   - that of the host's function;
+//   - that of upstream's DynamicServingCertificateController: a file for the name, by
+//     SNI, or the default one.
+//
+// A client at an IP address asks for no name. It gets the own certificate if that has the
+// address and the default one does not.
+type Certificates struct {
+	options    CertificateOptions
+	base       *tls.Config
+	files      []*certificateFile
+	standard   *certificateFile // the default; nil if that is the own one
+	reloads    Reloads
+	controller *dynamiccertificates.DynamicServingCertificateController
+
+	mu     sync.Mutex // of reads of files, and of controller.RunOnce
+	closed bool
+}
+
+// NewCertificates reads the files. The error of a file is a *FileError. Close releases
+// the result.
+func NewCertificates(o CertificateOptions) (_ *Certificates, err error) {
+	c := &Certificates{options: o}
+	defer func() {
+		if err != nil {
+			c.Close()
+		}
+	}()
+	c.base = &tls.Config{
+		MinVersion:       o.MinVersion,
+		CipherSuites:     o.CipherSuites,
+		CurvePreferences: o.CurvePreferences,
+		// The authenticators decide who the client is: a client without a certificate
+		// may have a token.
+		ClientAuth: tls.RequestClientCert,
+	}
+	if c.base.MinVersion == 0 {
+		c.base.MinVersion = tls.VersionTLS12
+	}
+	if o.Get != nil {
+		c.base.GetCertificate = c.fromHost
+	}
+	own := &ownCertificate{c}
+	var standard dynamiccertificates.CertKeyContentProvider = own
+	var named []dynamiccertificates.SNICertKeyContentProvider
+	if o.Default != nil || len(o.SNI) > 0 {
+		named = append(named, own) // the first one wins
+	}
+	if o.Default != nil {
+		if c.standard, err = c.open(*o.Default); err != nil {
+			return nil, err
+		}
+		standard = c.standard
+	}
+	for _, file := range o.SNI {
+		opened, err := c.open(file)
+		if err != nil {
+			return nil, err
+		}
+		named = append(named, opened)
+	}
+	c.controller = dynamiccertificates.NewDynamicServingCertificateController(c.base, nil, standard, named, nil)
+	if err := c.controller.RunOnce(); err != nil {
+		return nil, fmt.Errorf("serving certificate: %w", err)
+	}
+	return c, nil
+}
+
+func (c *Certificates) open(from CertificateFile) (*certificateFile, error) {
+	file, err := openFile(from)
+	if err != nil {
+		return nil, &FileError{from.Field, err}
+	}
+	c.files = append(c.files, file)
+	return file, nil
+}
+
+// Configure makes server show the certificates. server must not have been started.
+func (c *Certificates) Configure(server *http.Server) {
+	config := c.base.Clone()
+	config.GetConfigForClient = func(hello *tls.ClientHelloInfo) (*tls.Config, error) {
+		current, err := c.controller.GetConfigForClient(hello)
+		if err != nil {
+			return nil, err
+		}
+		// When it starts, net/http adds the protocols that it serves to the server's
+		// configuration.
+		current.NextProtos = []string{"http/1.1"}
+		if slices.Contains(config.NextProtos, "h2") {
+			current.NextProtos = []string{"h2", "http/1.1"}
+		}
+		return current, nil
+	}
+	server.TLSConfig = config
+}
+
+// hostTimeout bounds a call of the host's function. A client waits for its handshake.
+const hostTimeout = 10 * time.Second
+
+// fromHost calls the host's function. A function that does not return is left running.
+func (c *Certificates) fromHost(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
+	if isServiceName(hello.ServerName) {
+		return nil, nil
+	}
+	type result struct {
+		certificate *tls.Certificate
+		err         error
+	}
+	results := make(chan result, 1)
+	go func() {
+		r := result{err: fmt.Errorf("%s: its goroutine has ended", c.options.GetField)} // runtime.Goexit
+		defer func() { results <- r }()
+		r.certificate, r.err = containment.Call(c.options.GetField, func() (*tls.Certificate, error) { return c.options.Get(hello) })
+	}()
+	timer := time.NewTimer(hostTimeout)
+	defer timer.Stop()
+	select {
+	case r := <-results:
+		if panicked := (*containment.Error)(nil); errors.As(r.err, &panicked) {
+			c.options.Logger.Error(c.options.GetField+" panicked: the client gets no connection", zap.String("name", hello.ServerName), zap.Error(r.err), zap.ByteString("stack", panicked.Stack))
+		}
+		return r.certificate, r.err
+	case <-timer.C:
+		err := fmt.Errorf("%s has not returned within %s", c.options.GetField, hostTimeout)
+		c.options.Logger.Error("a client gets no connection", zap.String("name", hello.ServerName), zap.Error(err))
+		return nil, err
+	case <-hello.Context().Done(): // the server stops, or the client has gone
+		return nil, context.Cause(hello.Context())
+	}
+}
+
+// ReloadOwn shows the own certificate to new clients after a renewal.
+func (c *Certificates) ReloadOwn() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if err := c.controller.RunOnce(); err != nil {
+		return fmt.Errorf("serving certificate: %w", err)
+	}
+	return nil
+}
+
+// Close releases upstream's queues. The certificates are shown until the server ends.
+func (c *Certificates) Close() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.closed {
+		return
+	}
+	c.closed = true
+	// Upstream ends the goroutines of its queues in Run only, which returns at once.
+	ended, cancel := context.WithCancel(context.Background())
+	cancel()
+	for _, file := range c.files {
+		file.Run(ended, 1)
+	}
+	if c.controller != nil {
+		c.controller.Run(1, ended.Done())
+	}
+}
+
+// ownCertificate is the certificate of the control plane's CA.
+type ownCertificate struct{ of *Certificates }
+
+func (*ownCertificate) Name() string                             { return "control plane's CA" }
+func (*ownCertificate) AddListener(dynamiccertificates.Listener) {} // see ReloadOwn
+func (o *ownCertificate) CurrentCertKeyContent() (cert, key []byte) {
+	return o.of.options.Own()
+}
+
+// SNINames returns the names of the kubernetes Service, and the IP addresses that neither
+// the default certificate nor a file claims.
+func (o *ownCertificate) SNINames() (names []string) {
+	own, _ := o.CurrentCertKeyContent()
+	leaf := firstCertificate(own)
+	if leaf == nil {
+		return nil
+	}
+	for _, name := range leaf.DNSNames {
+		if isServiceName(name) {
+			names = append(names, name)
+		}
+	}
+	for _, ip := range leaf.IPAddresses {
+		if !o.of.claimed(ip) {
+			names = append(names, ip.String())
+		}
+	}
+	return names
+}
+
+func (c *Certificates) claimed(ip net.IP) bool {
+	if c.standard == nil {
+		return true // the own one is the default
+	}
+	accepted, _ := c.standard.CurrentCertKeyContent()
+	if leaf := firstCertificate(accepted); leaf != nil && leaf.VerifyHostname(ip.String()) == nil {
+		return true
+	}
+	return slices.ContainsFunc(c.files, func(file *certificateFile) bool { return slices.Contains(file.SNINames(), ip.String()) })
+}
+
+// firstCertificate returns the first certificate, or nil.
+func firstCertificate(pem []byte) *x509.Certificate {
+	chain, err := cert.ParseCertsPEM(pem)
+	if err != nil {
+		return nil
+	}
+	return chain[0]
+}

@@ -1,0 +1,32 @@
+// Copyright The kubembed Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package serving
+
+import (
+	"net"
+	"net/netip"
+)
+
+// Address returns the IP address and port of a listener. It reports false for others,
+// such as those of Unix sockets and in memory.
+func Address(listener net.Listener) (netip.AddrPort, bool) {
+	if tcp, ok := listener.Addr().(*net.TCPAddr); ok {
+		return tcp.AddrPort(), tcp.Port != 0
+	}
+	// VPNs have types of their own.
+	addr, err := netip.ParseAddrPort(listener.Addr().String())
+	return addr, err == nil && addr.Port() != 0
+}
+
+// AtAddress returns listener with another address: that at which clients reach it.
+func AtAddress(listener net.Listener, addr netip.AddrPort) net.Listener {
+	return &addressed{listener, net.TCPAddrFromAddrPort(addr)}
+}
+
+type addressed struct {
+	net.Listener
+	addr *net.TCPAddr
+}
+
+func (a *addressed) Addr() net.Addr { return a.addr }
