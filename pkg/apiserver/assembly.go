@@ -145,7 +145,9 @@ func (s *Server) connect() (err error) {
 		return err
 	}
 	s.state = newState(s.ctx, cfg)
-	s.openForRequests()
+	if err = s.openForRequests(); err != nil {
+		return err
+	}
 	if s.disabled, err = informers.NewDisabled(cfg.RuntimeConfig, servicecidr.Object(cfg.ServiceCIDR)); err != nil {
 		return fieldpath.New("apiserver", "Config.RuntimeConfig", "%w", err)
 	}

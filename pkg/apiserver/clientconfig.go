@@ -13,6 +13,7 @@ import (
 
 	"github.com/kubembed/kubembed/internal/apiserver/authn"
 	"github.com/kubembed/kubembed/internal/apiserver/loopback"
+	"github.com/kubembed/kubembed/internal/apiserver/serving"
 )
 
 // AdminUser is the user of ClientConfig. It is in group system:masters.
@@ -62,7 +63,7 @@ func (s *Server) ClientConfig() *rest.Config {
 	c := s.clientConfig()
 	c.Host += "/" // envtest's has it
 	c.CertData, c.KeyData = slices.Clone(pair.Cert), slices.Clone(pair.Key)
-	c.WrapTransport = s.loopback().Wrap(rest.TLSClientConfig{CAData: s.config.PKI.CABundle(), CertData: pair.Cert, KeyData: pair.Key},
+	c.WrapTransport = s.loopback().Wrap(rest.TLSClientConfig{ServerName: c.ServerName, CAData: s.config.PKI.CABundle(), CertData: pair.Cert, KeyData: pair.Key},
 		loopback.Credentials{Authorization: "Bearer " + s.tokens.Admin, Implied: true})
 	return c
 }
@@ -82,16 +83,26 @@ func (s *Server) ClientConfigAs(user string, groups ...string) (*rest.Config, er
 func (s *Server) tokenConfig(token string) *rest.Config {
 	c := s.clientConfig()
 	c.BearerToken = token
-	c.WrapTransport = s.loopback().Wrap(rest.TLSClientConfig{CAData: s.config.PKI.CABundle()}, loopback.Credentials{Authorization: "Bearer " + token})
+	c.WrapTransport = s.loopback().Wrap(rest.TLSClientConfig{ServerName: c.ServerName, CAData: s.config.PKI.CABundle()}, loopback.Credentials{Authorization: "Bearer " + token})
 	return c
 }
 
 func (s *Server) clientConfig() *rest.Config {
 	return &rest.Config{
 		Host:            s.URL(),
-		TLSClientConfig: rest.TLSClientConfig{CAData: slices.Clone(s.config.PKI.CABundle())},
+		TLSClientConfig: rest.TLSClientConfig{ServerName: s.ServerName(), CAData: slices.Clone(s.config.PKI.CABundle())},
 		QPS:             -1, // priority and fairness limits it, like other clients
 	}
+}
+
+// ServerName returns the name that clients with PKI's CA ask for in the handshake
+// (tls-server-name of a kubeconfig). It is empty if they always get PKI's certificate, and
+// otherwise a name of the kubernetes Service, for which they get it at any address.
+func (s *Server) ServerName() string {
+	if s.config.Serving.ownCertificates() {
+		return serving.ServiceName
+	}
+	return ""
 }
 
 func (s *Server) loopback() *loopback.Loopback {

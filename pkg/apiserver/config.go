@@ -28,6 +28,7 @@ import (
 	"github.com/kubembed/kubembed/internal/apiserver/endpoints"
 	"github.com/kubembed/kubembed/internal/apiserver/runtimeconfig"
 	"github.com/kubembed/kubembed/internal/apiserver/servicecidr"
+	"github.com/kubembed/kubembed/internal/apiserver/serving"
 	"github.com/kubembed/kubembed/internal/fieldpath"
 	"github.com/kubembed/kubembed/internal/storage"
 	"github.com/kubembed/kubembed/pkg/pki"
@@ -36,7 +37,8 @@ import (
 // Config configures an API server. Listener, Client, PKI and Dir must be set; the zero
 // value of every other field works.
 type Config struct {
-	// Listener accepts HTTPS connections. The server closes it.
+	// Listener accepts the connections of HTTPS, before TLS. The server closes it. Its
+	// Addr must be an IP address and a port: upstream publishes the port.
 	Listener net.Listener
 	// Client is the etcd client. The caller owns it, and must close it after Stop.
 	Client *clientv3.Client
@@ -190,6 +192,10 @@ const defaultServiceAccountIssuer = "https://kubernetes.default.svc.cluster.loca
 
 // withDefaults returns a copy with the defaults of all zero fields.
 func (c Config) withDefaults() Config {
+	if _, tcp := c.Listener.Addr().(*net.TCPAddr); !tcp {
+		addr, _ := serving.Address(c.Listener) // validated
+		c.Listener = serving.AtAddress(c.Listener, addr)
+	}
 	if c.ServiceCIDR == nil {
 		c.ServiceCIDR = defaultServiceCIDR()
 	}
@@ -231,9 +237,9 @@ func (c Config) Validate() error {
 	var errs field.ErrorList
 	if c.Listener == nil {
 		errs = append(errs, field.Required(field.NewPath("Listener"), "the HTTPS listener"))
-	} else if tcp, ok := c.Listener.Addr().(*net.TCPAddr); !ok || tcp.Port == 0 {
+	} else if _, ok := serving.Address(c.Listener); !ok {
 		// Upstream asks for the port, and ends the process when there is none.
-		errs = append(errs, field.Invalid(field.NewPath("Listener"), c.Listener.Addr().String(), "must listen on an IP address and port"))
+		errs = append(errs, field.Invalid(field.NewPath("Listener"), c.Listener.Addr().String(), "must be at an IP address and a port: give others an Addr method that returns the one at which clients reach them"))
 	}
 	if c.Client == nil {
 		errs = append(errs, field.Required(field.NewPath("Client"), "the etcd client"))

@@ -6,6 +6,7 @@ package apiserver
 import (
 	"context"
 	"crypto/tls"
+	"errors"
 	"fmt"
 	"net"
 	"net/http"
@@ -14,6 +15,7 @@ import (
 	"k8s.io/apiserver/pkg/server/dynamiccertificates"
 
 	"github.com/kubembed/kubembed/internal/apiserver/serving"
+	"github.com/kubembed/kubembed/internal/fieldpath"
 )
 
 // configureServing sets the listener and its certificate, from which upstream takes the
@@ -24,7 +26,21 @@ func configureServing(e *environment, c *genericapiserver.Config) error {
 	if err != nil {
 		return fmt.Errorf("apiserver: serving certificate: %w", err)
 	}
-	c.SecureServing = &genericapiserver.SecureServingInfo{Listener: e.config.Listener, Cert: cert}
+	c.SecureServing = &genericapiserver.SecureServingInfo{Listener: e.config.Listener, Cert: cert, DisableHTTP2: e.config.Serving.DisableHTTP2}
+	e.config.Serving.applyTo(c)
+	return nil
+}
+
+// openCertificates reads the certificates of the host's.
+func (s *Server) openCertificates() (err error) {
+	s.certificates, err = s.config.certificates()
+	if about := (*serving.FileError)(nil); errors.As(err, &about) {
+		return fieldpath.New("apiserver", about.Field, "%w", about.Err)
+	}
+	if err != nil {
+		return fmt.Errorf("apiserver: %w", err)
+	}
+	s.resources.Push("apiserver: certificates", func(context.Context) error { s.certificates.Close(); return nil })
 	return nil
 }
 
@@ -36,6 +52,10 @@ func (s *Server) listeners() []*serving.Server {
 		Listener: s.config.Listener,
 		Handler:  http.HandlerFunc(s.serve),
 		Requests: &s.requests,
+
+		Certificates: s.certificates,
+		MaxStreams:   s.config.Serving.HTTP2MaxStreamsPerConnection,
+		DisableHTTP2: s.config.Serving.DisableHTTP2,
 		Certificate: func() (*tls.Certificate, error) {
 			cert, err := s.config.PKI.Serving().TLS()
 			return &cert, err
@@ -55,6 +75,33 @@ func (s *Server) listeners() []*serving.Server {
 	return servers
 }
 
+// Handler returns the control plane as a handler, for a server of the host's, with its own
+// port, certificate and further paths. It may be mounted below a path, with
+// http.StripPrefix. Requests are authenticated as on Listener, which serves too: by token,
+// or by a client certificate if that server asks for one (tls.Config.ClientAuth,
+// tls.RequestClientCert). Requests wait until Start has prepared the server. Stop waits
+// for them as for all others and then cuts them, and later ones get HTTP 503.
+//
+// The host's server must leave watches, logs, exec and port-forward alone: no
+// http.TimeoutHandler, no http.Server.WriteTimeout and ReadTimeout, and no middleware that
+// keeps or compresses responses. A middleware that wraps the http.ResponseWriter must have
+// Flush and Hijack, or Unwrap: otherwise watches and exec fail. It must leave Request.TLS,
+// Authorization and the body as they are. An http.ServeMux redirects paths with "//" and
+// "..", as clients of the proxies of pods and services may send them.
+//
+// The budget of connections and the closing of a revoked client's connections apply to
+// Listener only. Here each request of a revoked client is refused. Browsers send the
+// cookies and client certificates of the host's server with requests of its other pages.
+func (s *Server) Handler() http.Handler {
+	return s.mounted.Handler(serving.MountOptions{
+		Context:  s.ctx,
+		Handler:  http.HandlerFunc(s.serve),
+		Requests: &s.requests,
+		Adopt:    s.config.adopt,
+		Logger:   s.config.Logger,
+	})
+}
+
 // URL returns the URL at which this machine reaches the HTTPS listener.
 func (s *Server) URL() string { return "https://" + serving.LocalAddress(s.config.Listener.Addr()) }
 
@@ -65,4 +112,13 @@ func (s *Server) InsecureURL() string {
 		return ""
 	}
 	return "http://" + serving.LocalAddress(s.config.InsecureListener.Addr())
+}
+
+// closeListeners closes the listeners that no server has yet.
+func (s *Server) closeListeners() error {
+	err := s.config.Listener.Close()
+	if s.config.InsecureListener != nil {
+		err = errors.Join(err, s.config.InsecureListener.Close())
+	}
+	return err
 }

@@ -28,6 +28,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/kubernetes/scheme"
+	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/remotecommand"
 	"k8s.io/client-go/transport/spdy"
 	"k8s.io/client-go/util/connrotation"
@@ -169,7 +170,13 @@ func (p *plane) logs(t testing.TB, ns, pod string, options corev1.PodLogOptions)
 // executors are client-go's, for a subresource of a pod.
 func (p *plane) executors(t testing.TB, ns, pod, subresource string) map[string]remotecommand.Executor {
 	t.Helper()
-	request := p.admin().CoreV1().RESTClient().Post().Namespace(ns).Resource("pods").Name(pod).SubResource(subresource)
+	return executors(t, p.ClientConfig(), ns, pod, subresource)
+}
+
+// executors are those of a client configuration.
+func executors(t testing.TB, config *rest.Config, ns, pod, subresource string) map[string]remotecommand.Executor {
+	t.Helper()
+	request := clientset(t, config).CoreV1().RESTClient().Post().Namespace(ns).Resource("pods").Name(pod).SubResource(subresource)
 	var at *url.URL
 	switch subresource {
 	case "exec":
@@ -180,8 +187,8 @@ func (p *plane) executors(t testing.TB, ns, pod, subresource string) map[string]
 		t.Fatal(fmt.Errorf("no executor of %s", subresource))
 	}
 	return map[string]remotecommand.Executor{
-		"SPDY":      must(remotecommand.NewSPDYExecutor(p.ClientConfig(), http.MethodPost, at))(t),
-		"WebSocket": must(remotecommand.NewWebSocketExecutor(p.ClientConfig(), http.MethodGet, at.String()))(t),
+		"SPDY":      must(remotecommand.NewSPDYExecutor(config, http.MethodPost, at))(t),
+		"WebSocket": must(remotecommand.NewWebSocketExecutor(config, http.MethodGet, at.String()))(t),
 	}
 }
 

@@ -48,8 +48,11 @@ type Server struct {
 	users        authn.Users
 	disabled     *informers.Disabled
 	servers      []*serving.Server // of the listeners
-	requests     lifecycle.Group   // requests, over the listeners and in this process
-	background   lifecycle.Group   // our own goroutines
+	certificates *serving.Certificates
+	mounted      serving.Mounted // requests of Handler
+	hostHandlers *serving.HostHandlers
+	requests     lifecycle.Group // requests, over the listeners and in this process
+	background   lifecycle.Group // our own goroutines
 
 	informerName *cache.InformerName // in metrics
 	presence     *presence.Registry
@@ -118,7 +121,11 @@ func contained(f func() error) error {
 
 // openForRequests makes the listeners, which are not started, and the transport for
 // clients in this process, whose requests wait until Start has prepared the handler.
-func (s *Server) openForRequests() {
+func (s *Server) openForRequests() error {
+	if err := s.openCertificates(); err != nil {
+		return errors.Join(err, s.closeListeners())
+	}
+	s.hostHandlers = s.config.hostHandlers()
 	s.serving.Push("apiserver: drained", func(context.Context) error { close(s.drained); return nil })
 	s.serving.Push("apiserver: admission", s.admissions.Wait)
 	s.transport = s.newTransport()
@@ -129,10 +136,12 @@ func (s *Server) openForRequests() {
 		return nil
 	})
 	s.serving.Push("apiserver: connections of proxies and to kubelets", func(context.Context) error { s.dialer.Close(); return nil })
+	s.serving.Push("apiserver: requests of Handler", func(context.Context) error { s.mounted.Cut(); return nil })
 	s.servers = s.listeners()
 	for _, server := range s.servers {
 		s.serving.Push("apiserver: listener", func(context.Context) error { return server.Close() })
 	}
+	return nil
 }
 
 // Start writes the objects that every cluster has, serves, and returns when the server is
@@ -212,6 +221,7 @@ func (s *Server) run(ctx context.Context) error {
 	// Stop waits for them.
 	s.background.Go(s.runServiceCIDR)
 	s.background.Go(func() { s.presence.Run(s.ctx) })
+	s.background.Go(func() { s.certificates.Follow(s.ctx) })
 	s.hooksStarted = true
 	s.aggregator.GenericAPIServer.RunPostStartHooks(s.ctx)
 	return nil
@@ -220,7 +230,9 @@ func (s *Server) run(ctx context.Context) error {
 // prepare installs the health and OpenAPI handlers, and lets requests through to the
 // handler.
 func (s *Server) prepare() error {
-	installDebug(s.aggregator.GenericAPIServer.Handler.NonGoRestfulMux, s.config) // before upstream lists the paths
+	paths := s.aggregator.GenericAPIServer.Handler.NonGoRestfulMux
+	installDebug(paths, s.config) // before upstream lists the paths
+	s.hostHandlers.Install(paths)
 	prepared, err := s.aggregator.PrepareRun()
 	if err != nil {
 		return fmt.Errorf("apiserver: prepare: %w", err)
@@ -274,7 +286,11 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
 		if !s.discoveryComplete() {
 			r = r.WithContext(context.WithValue(r.Context(), discoveryIncomplete{}, true))
 		}
-		defer s.writes.Begin(r)()
+		if s.hostHandlers.Matches(r.URL.Path) {
+			w, r = s.hostHandlers.Observe(w, r) // no writes, except by requests of their own
+		} else {
+			defer s.writes.Begin(r)()
+		}
 		s.handler.ServeHTTP(w, r)
 	case <-r.Context().Done():
 	case <-s.ctx.Done():

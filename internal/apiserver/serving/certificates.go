@@ -4,6 +4,7 @@
 package serving
 
 import (
+	"bytes"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
@@ -14,6 +15,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"go.uber.org/zap"
@@ -70,6 +72,7 @@ type Certificates struct {
 	standard   *certificateFile // the default; nil if that is the own one
 	reloads    Reloads
 	controller *dynamiccertificates.DynamicServingCertificateController
+	shown      atomic.Pointer[[]byte] // the own certificate that controller has
 
 	mu     sync.Mutex // of reads of files, and of controller.RunOnce
 	closed bool
@@ -118,8 +121,8 @@ func NewCertificates(o CertificateOptions) (_ *Certificates, err error) {
 		named = append(named, opened)
 	}
 	c.controller = dynamiccertificates.NewDynamicServingCertificateController(c.base, nil, standard, named, nil)
-	if err := c.controller.RunOnce(); err != nil {
-		return nil, fmt.Errorf("serving certificate: %w", err)
+	if err := c.reloadOwn(); err != nil {
+		return nil, err
 	}
 	return c, nil
 }
@@ -137,6 +140,9 @@ func (c *Certificates) open(from CertificateFile) (*certificateFile, error) {
 func (c *Certificates) Configure(server *http.Server) {
 	config := c.base.Clone()
 	config.GetConfigForClient = func(hello *tls.ClientHelloInfo) (*tls.Config, error) {
+		if err := c.reloadOwn(); err != nil {
+			return nil, err
+		}
 		current, err := c.controller.GetConfigForClient(hello)
 		if err != nil {
 			return nil, err
@@ -187,13 +193,18 @@ func (c *Certificates) fromHost(hello *tls.ClientHelloInfo) (*tls.Certificate, e
 	}
 }
 
-// ReloadOwn shows the own certificate to new clients after a renewal.
-func (c *Certificates) ReloadOwn() error {
+// reloadOwn shows the own certificate to new clients after a renewal.
+func (c *Certificates) reloadOwn() error {
+	own, _ := c.options.Own()
+	if shown := c.shown.Load(); shown != nil && bytes.Equal(own, *shown) {
+		return nil
+	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if err := c.controller.RunOnce(); err != nil {
 		return fmt.Errorf("serving certificate: %w", err)
 	}
+	c.shown.Store(&own)
 	return nil
 }
 
@@ -220,7 +231,7 @@ func (c *Certificates) Close() {
 type ownCertificate struct{ of *Certificates }
 
 func (*ownCertificate) Name() string                             { return "control plane's CA" }
-func (*ownCertificate) AddListener(dynamiccertificates.Listener) {} // see ReloadOwn
+func (*ownCertificate) AddListener(dynamiccertificates.Listener) {} // see reloadOwn
 func (o *ownCertificate) CurrentCertKeyContent() (cert, key []byte) {
 	return o.of.options.Own()
 }

@@ -167,4 +167,3 @@ func TestCheckPattern(t *testing.T) {
 		}
 	}
 }
-
