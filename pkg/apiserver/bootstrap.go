@@ -22,7 +22,7 @@ func (s *Server) seed(ctx context.Context) (fresh bool, err error) {
 		Backend:     s.backend,
 		ServiceCIDR: s.config.ServiceCIDR,
 		Controllers: s.config.Controllers,
-		CABundle:    s.config.PKI.CABundle(),
+		CABundle:    s.config.caBundle(),
 		Serves:      s.serves,
 		OpenAPI:     s.serverConfig.OpenAPIV3Config,
 		Logger:      s.config.Logger,

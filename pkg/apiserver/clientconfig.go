@@ -63,7 +63,7 @@ func (s *Server) ClientConfig() *rest.Config {
 	c := s.clientConfig()
 	c.Host += "/" // envtest's has it
 	c.CertData, c.KeyData = slices.Clone(pair.Cert), slices.Clone(pair.Key)
-	c.WrapTransport = s.loopback().Wrap(rest.TLSClientConfig{ServerName: c.ServerName, CAData: s.config.PKI.CABundle(), CertData: pair.Cert, KeyData: pair.Key},
+	c.WrapTransport = s.loopback().Wrap(rest.TLSClientConfig{ServerName: c.ServerName, CAData: s.config.caBundle(), CertData: pair.Cert, KeyData: pair.Key},
 		loopback.Credentials{Authorization: "Bearer " + s.tokens.Admin, Implied: true})
 	return c
 }
@@ -83,17 +83,21 @@ func (s *Server) ClientConfigAs(user string, groups ...string) (*rest.Config, er
 func (s *Server) tokenConfig(token string) *rest.Config {
 	c := s.clientConfig()
 	c.BearerToken = token
-	c.WrapTransport = s.loopback().Wrap(rest.TLSClientConfig{ServerName: c.ServerName, CAData: s.config.PKI.CABundle()}, loopback.Credentials{Authorization: "Bearer " + token})
+	c.WrapTransport = s.loopback().Wrap(rest.TLSClientConfig{ServerName: c.ServerName, CAData: s.config.caBundle()}, loopback.Credentials{Authorization: "Bearer " + token})
 	return c
 }
 
 func (s *Server) clientConfig() *rest.Config {
 	return &rest.Config{
 		Host:            s.URL(),
-		TLSClientConfig: rest.TLSClientConfig{ServerName: s.ServerName(), CAData: slices.Clone(s.config.PKI.CABundle())},
+		TLSClientConfig: rest.TLSClientConfig{ServerName: s.ServerName(), CAData: s.config.caBundle()},
 		QPS:             -1, // priority and fairness limits it, like other clients
 	}
 }
+
+// CABundle returns the PEM certificates that clients verify the server with: those of PKI,
+// and Config.Serving.RootCAs.
+func (s *Server) CABundle() []byte { return s.config.caBundle() }
 
 // ServerName returns the name that clients with PKI's CA ask for in the handshake
 // (tls-server-name of a kubeconfig). It is empty if they always get PKI's certificate, and

@@ -60,6 +60,10 @@ func (i internals) ReloadIdentities() error {
 	return err
 }
 
+func (i internals) CertificateReloads() (succeeded, failed int64, files bool) {
+	return i.s.certificates.Reloads()
+}
+
 func (i internals) WatchAPIs(ctx context.Context, changed func()) error {
 	handler := cache.ResourceEventHandlerDetailedFuncs{
 		AddFunc: func(object any, initial bool) {

@@ -4,6 +4,7 @@
 package apiserver
 
 import (
+	"bytes"
 	"crypto/tls"
 	"fmt"
 	"maps"
@@ -18,6 +19,7 @@ import (
 	"k8s.io/apimachinery/pkg/util/validation/field"
 	genericapiserver "k8s.io/apiserver/pkg/server"
 	genericoptions "k8s.io/apiserver/pkg/server/options"
+	"k8s.io/client-go/util/cert"
 	cliflag "k8s.io/component-base/cli/flag"
 
 	"github.com/kubembed/kubembed/internal/apiserver/serving"
@@ -30,8 +32,8 @@ import (
 // kubernetes Service, such as kubernetes.default.svc, and to clients at an IP address
 // that PKI's certificate has and CertFile's does not. The client configurations and
 // kubeconfigs of this library ask for kubernetes.default.svc (tls-server-name) at any
-// address. Pods connect to an IP address: if CertFile's certificate has the advertised
-// address, its CA must be in the ConfigMap kube-root-ca.crt, as with kube-apiserver.
+// address. Pods, and kubelets that have joined, ask for no name: if CertFile's certificate
+// has the advertised address, set RootCAs.
 type Serving struct {
 	// CertFile and KeyFile are the paths of a serving certificate, followed by its
 	// intermediate CAs, and of its key, in PEM: kube-apiserver's --tls-cert-file and
@@ -54,6 +56,11 @@ type Serving struct {
 	// After an error, a panic or ten seconds the connection is closed. It must be safe
 	// for concurrent use. If nil, the other certificates apply.
 	GetCertificate func(*tls.ClientHelloInfo) (*tls.Certificate, error)
+	// RootCAs are the CAs of these certificates, in PEM, for clients that come to know the
+	// CAs from the control plane: the ConfigMap kube-root-ca.crt and the tokens of pods,
+	// like kube-controller-manager's --root-ca-file, client configurations, kubeconfigs
+	// and CABundle have them beside PKI's. If empty, they have PKI's only.
+	RootCAs []byte
 	// MinTLSVersion is kube-apiserver's --tls-min-version: "VersionTLS10" to
 	// "VersionTLS13". If empty, "VersionTLS12".
 	MinTLSVersion string
@@ -111,6 +118,7 @@ func (s Serving) Clone() Serving {
 	for i := range s.SNICertificates {
 		s.SNICertificates[i].Names = slices.Clone(s.SNICertificates[i].Names)
 	}
+	s.RootCAs = slices.Clone(s.RootCAs)
 	s.CipherSuites = slices.Clone(s.CipherSuites)
 	s.CurvePreferences = slices.Clone(s.CurvePreferences)
 	s.HSTSDirectives = slices.Clone(s.HSTSDirectives)
@@ -135,6 +143,11 @@ func (s Serving) validate(at *field.Path) (errs field.ErrorList) {
 			if problems := validation.IsDNS1123Subdomain(strings.TrimPrefix(name, "*.")); name != "*" && net.ParseIP(name) == nil && len(problems) > 0 {
 				errs = append(errs, field.Invalid(at.Child("Names").Index(j), name, `must be a DNS name in lower case, which may begin with "*.", or an IP address`))
 			}
+		}
+	}
+	if len(s.RootCAs) > 0 {
+		if _, err := cert.ParseCertsPEM(s.RootCAs); err != nil {
+			errs = append(errs, field.Invalid(at.Child("RootCAs"), field.OmitValueType{}, "must be certificates in PEM: "+err.Error()))
 		}
 	}
 	errs = append(errs, s.validateTLS(at)...)
@@ -169,8 +182,8 @@ func (s Serving) validate(at *field.Path) (errs field.ErrorList) {
 	return errs
 }
 
-func validateFiles(at *field.Path, cert, key string) (errs field.ErrorList) {
-	for _, file := range []struct{ name, value, other string }{{"CertFile", cert, "KeyFile"}, {"KeyFile", key, "CertFile"}} {
+func validateFiles(at *field.Path, certFile, keyFile string) (errs field.ErrorList) {
+	for _, file := range []struct{ name, value, other string }{{"CertFile", certFile, "KeyFile"}, {"KeyFile", keyFile, "CertFile"}} {
 		if file.value == "" {
 			errs = append(errs, field.Required(at.Child(file.name), "set it together with "+file.other))
 		}
@@ -178,8 +191,8 @@ func validateFiles(at *field.Path, cert, key string) (errs field.ErrorList) {
 	if len(errs) > 0 {
 		return errs
 	}
-	if err := (serving.CertificateFile{CertFile: cert, KeyFile: key}).Check(); err != nil {
-		errs = append(errs, field.Invalid(at.Child("CertFile"), cert, err.Error()))
+	if err := (serving.CertificateFile{CertFile: certFile, KeyFile: keyFile}).Check(); err != nil {
+		errs = append(errs, field.Invalid(at.Child("CertFile"), certFile, err.Error()))
 	}
 	return errs
 }
@@ -223,6 +236,15 @@ func (s Serving) applyTo(c *genericapiserver.Config) {
 	c.HSTSDirectives = s.HSTSDirectives
 	c.CorsAllowedOriginList = s.CORSAllowedOrigins
 	c.GoawayChance = s.GoawayChance
+}
+
+// caBundle returns the CAs that clients verify the server with.
+func (c Config) caBundle() []byte {
+	bundle := slices.Clone(c.PKI.CABundle())
+	if len(c.Serving.RootCAs) > 0 && !bytes.HasSuffix(bundle, []byte("\n")) {
+		bundle = append(bundle, '\n')
+	}
+	return append(bundle, c.Serving.RootCAs...)
 }
 
 // certificates reads the files. The caller closes the result.

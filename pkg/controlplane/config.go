@@ -18,6 +18,7 @@ import (
 	"k8s.io/utils/clock"
 
 	"github.com/kubembed/kubembed/internal/apiserver/access"
+	"github.com/kubembed/kubembed/internal/apiserver/serving"
 	"github.com/kubembed/kubembed/internal/fieldpath"
 	"github.com/kubembed/kubembed/pkg/apiserver"
 	"github.com/kubembed/kubembed/pkg/pki"
@@ -54,6 +55,16 @@ type Config struct {
 	// another free port from then on. A DataDir made by Restore starts with a new port.
 	// If empty, "127.0.0.1:0".
 	BindAddress string
+
+	// Listener accepts the connections of HTTPS, before TLS: a socket that the system has
+	// opened, the listener of a VPN, a Unix socket. The control plane closes it when it
+	// stops, and when it does not start for another reason than an invalid Config.
+	// BindAddress must be empty if the Listener's Addr is an IP address and a port.
+	// Otherwise it is the IP address and port, not 0, at which clients reach the Listener,
+	// for example through a proxy that passes TLS on: nothing is bound there, and it is
+	// in URLs, kubeconfigs and the endpoints of the kubernetes Service. DataDir remembers
+	// no port of a Listener. If nil, the control plane listens on BindAddress.
+	Listener net.Listener
 
 	// AdvertiseAddress is the IP address at which workers reach the control plane. It is
 	// in kubeconfigs, in the serving certificate and in the endpoints of the kubernetes
@@ -246,6 +257,11 @@ func (c Config) clone() Config {
 	c.Serving = c.Serving.Clone()
 	c.Network = c.Network.Clone()
 	c.Limits = c.Limits.Clone()
+	if c.Listener != nil && c.BindAddress == "" {
+		if addr, ok := serving.Address(c.Listener); ok {
+			c.BindAddress = addr.String()
+		}
+	}
 	if c.BindAddress == "" {
 		c.BindAddress = defaultBindAddress
 	}
@@ -266,8 +282,9 @@ func (c Config) clone() Config {
 
 // Validate returns one error with all invalid fields and their names.
 func (c Config) Validate() error {
-	c = c.clone()
 	var errs field.ErrorList
+	errs = append(errs, c.validateListener()...)
+	c = c.clone()
 	bind, err := parseAddress("BindAddress", c.BindAddress)
 	errs = append(errs, err...)
 	if c.InsecureAddr != "" {
@@ -323,6 +340,25 @@ func (c Config) Validate() error {
 	}
 	if len(errs) > 0 {
 		return fmt.Errorf("controlplane: invalid Config: %w", errs.ToAggregate())
+	}
+	return nil
+}
+
+// validateListener checks that the address of Listener is known.
+func (c Config) validateListener() field.ErrorList {
+	if c.Listener == nil {
+		return nil
+	}
+	path := field.NewPath("BindAddress")
+	if addr, ok := serving.Address(c.Listener); ok {
+		if c.BindAddress != "" && c.BindAddress != addr.String() {
+			return field.ErrorList{fieldpath.Detail(field.Invalid(path, c.BindAddress, ""), "must be empty: %s is at %s", fieldpath.Name("Listener"), addr)}
+		}
+		return nil
+	}
+	if addr, errs := parseAddress("BindAddress", c.BindAddress); c.BindAddress == "" || len(errs) == 0 && addr.Port() == 0 {
+		return field.ErrorList{fieldpath.Detail(field.Required(path, ""), "%s is at %q, which is no IP address and port: set those at which clients reach it",
+			fieldpath.Name("Listener"), c.Listener.Addr().String())}
 	}
 	return nil
 }

@@ -59,7 +59,7 @@ func (s *Server) startControllers() error {
 		Serves:            s.apiserver.Serves,
 		WatchAPIs:         s.apiserver.WatchAPIs,
 		FirstUse:          s.apiserver.FirstUse,
-		RootCA:            s.pki.CABundle(),
+		RootCA:            s.CABundle(),
 		ServiceAccountKey: s.pki.ServiceAccountKey(),
 		Logger:            s.config.Logger.Named("controllers"),
 	}

@@ -5,6 +5,7 @@ package controlplane
 
 import (
 	"context"
+	"net/http"
 	"net/netip"
 
 	corev1 "k8s.io/api/core/v1"
@@ -27,6 +28,9 @@ type apiServer interface {
 	ClientConfig() *rest.Config
 	ClientConfigAs(user string, groups ...string) (*rest.Config, error)
 	InsecureURL() string
+	Handler() http.Handler
+	ServerName() string
+	CABundle() []byte
 	Reserve(ctx context.Context, hosts ...string) error
 	Reserved(ctx context.Context) ([]string, []netip.Addr, error)
 	PublishesAddress() bool

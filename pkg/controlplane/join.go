@@ -87,7 +87,7 @@ func (s *Server) joinKubeconfig(ctx context.Context, lifetime time.Duration) ([]
 	defer cancel()
 	for range joinTokenTries {
 		token := join.NewToken()
-		cfg := pki.Kubeconfig(s.URL(), s.pki.CABundle(), token.SecretName(), pki.KeyPair{})
+		cfg := s.kubeconfigOf(token.SecretName(), pki.KeyPair{})
 		cfg.AuthInfos[token.SecretName()].Token = token.String()
 		data, err := clientcmd.Write(*cfg)
 		if err != nil {

@@ -15,6 +15,7 @@ import (
 	"k8s.io/apimachinery/pkg/fields"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/tools/clientcmd"
+	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
 	"k8s.io/client-go/util/cert"
 
 	"github.com/kubembed/kubembed/internal/nodeidentity"
@@ -95,7 +96,17 @@ func (s *Server) nodeKubeconfig(name string) ([]byte, error) {
 }
 
 func (s *Server) kubeconfig(user string, pair pki.KeyPair) ([]byte, error) {
-	return clientcmd.Write(*pki.Kubeconfig(s.URL(), s.pki.CABundle(), user, pair))
+	return clientcmd.Write(*s.kubeconfigOf(user, pair))
+}
+
+// kubeconfigOf returns a kubeconfig. Its clients get the certificate that CABundle
+// verifies, also if others get one of Config.Serving.
+func (s *Server) kubeconfigOf(user string, pair pki.KeyPair) *clientcmdapi.Config {
+	cfg := pki.Kubeconfig(s.URL(), s.CABundle(), user, pair)
+	for _, cluster := range cfg.Clusters {
+		cluster.TLSServerName = s.apiserver.ServerName()
+	}
+	return cfg
 }
 
 // running returns an error when the control plane has stopped.

@@ -52,7 +52,10 @@ var (
 	databaseQuotaDesc = prometheus.NewDesc("kubembed_etcd_database_quota_bytes",
 		"Size of the etcd database at which writes are refused.", []string{controlPlane}, nil)
 
-	planeDescs = []*prometheus.Desc{snapshotFailuresDesc, lastSnapshotDesc, databaseSizeDesc, databaseInUseDesc, databaseQuotaDesc}
+	certificateReloadsDesc = prometheus.NewDesc("kubembed_serving_certificate_reloads_total",
+		"Number of reloads of changed certificate files of Config.Serving, by result. After a failure the former certificate stays.", []string{controlPlane, "status"}, nil)
+
+	planeDescs = []*prometheus.Desc{snapshotFailuresDesc, lastSnapshotDesc, databaseSizeDesc, databaseInUseDesc, databaseQuotaDesc, certificateReloadsDesc}
 )
 
 // planeCollector collects the metrics of all running control planes.
@@ -74,12 +77,18 @@ func (planeCollector) Collect(all chan<- prometheus.Metric) {
 }
 
 func (m *measured) collect(all chan<- prometheus.Metric) {
-	put := func(desc *prometheus.Desc, kind prometheus.ValueType, value float64) {
-		all <- prometheus.MustNewConstMetric(desc, kind, value, m.name)
+	put := func(desc *prometheus.Desc, kind prometheus.ValueType, value float64, labels ...string) {
+		all <- prometheus.MustNewConstMetric(desc, kind, value, append([]string{m.name}, labels...)...)
 	}
 	if m.scheduled.Load() {
 		put(snapshotFailuresDesc, prometheus.CounterValue, float64(m.failures.Load()))
 		put(lastSnapshotDesc, prometheus.GaugeValue, float64(m.last.Load()))
+	}
+	if s := m.server.Load(); s != nil {
+		if succeeded, failed, files := s.apiserver.CertificateReloads(); files {
+			put(certificateReloadsDesc, prometheus.CounterValue, float64(succeeded), "success") // upstream's values
+			put(certificateReloadsDesc, prometheus.CounterValue, float64(failed), "failure")
+		}
 	}
 	if s := m.server.Load(); s != nil && s.member != nil {
 		status := s.member.Status()

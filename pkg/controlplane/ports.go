@@ -14,6 +14,7 @@ import (
 
 	"go.uber.org/zap"
 
+	"github.com/kubembed/kubembed/internal/apiserver/serving"
 	"github.com/kubembed/kubembed/internal/fieldpath"
 	"github.com/kubembed/kubembed/internal/files"
 )
@@ -105,6 +106,19 @@ func listenAgain(name, address string, kept uint16) (net.Listener, error) {
 	default:
 		return nil, fmt.Errorf("Config.%s: %w", name, err)
 	}
+}
+
+// hostListener returns Config.Listener at its address, or at Config.BindAddress if it has
+// no IP address and port.
+func (s *Server) hostListener() (net.Listener, error) {
+	addr, errs := parseAddress("BindAddress", s.config.BindAddress)
+	if len(errs) > 0 { // a zone, which parseAddress refuses
+		return nil, errs.ToAggregate()
+	}
+	if _, tcp := s.config.Listener.Addr().(*net.TCPAddr); tcp {
+		return s.config.Listener, nil
+	}
+	return serving.AtAddress(s.config.Listener, addr), nil
 }
 
 // listenAt listens on the family of addr: with "tcp", 0.0.0.0 is every IPv6 address too.

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/http"
 	"net/netip"
 	"sync"
 	"sync/atomic"
@@ -97,7 +98,11 @@ func (s *Server) URL() string {
 func (s *Server) InsecureURL() string { return s.apiserver.InsecureURL() }
 
 // CABundle returns the PEM certificates that clients verify the server with.
-func (s *Server) CABundle() []byte { return s.pki.CABundle() }
+func (s *Server) CABundle() []byte { return s.apiserver.CABundle() }
+
+// Handler returns the control plane as a handler, for a server of the host's. See
+// [apiserver.Server.Handler].
+func (s *Server) Handler() http.Handler { return s.apiserver.Handler() }
 
 // Done returns a channel that is closed when the control plane has stopped: after
 // Shutdown or Close, or after its etcd, a listener or a component has failed.

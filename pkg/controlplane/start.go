@@ -67,6 +67,9 @@ func Start(ctx context.Context, cfg Config) (*Server, error) {
 		return nil, err
 	}
 	if err := ctx.Err(); err != nil {
+		if cfg.Listener != nil {
+			_ = cfg.Listener.Close()
+		}
 		return nil, fmt.Errorf("controlplane: start: %w", err)
 	}
 	ctx, cancel := context.WithTimeoutCause(ctx, startTimeout, errStartTimeout)
@@ -255,7 +258,12 @@ func (s *Server) listen() (err error) {
 	if insecure, errs := parseAddress("InsecureAddr", s.config.InsecureAddr); len(errs) == 0 && insecure.Port() == kept.Bind {
 		kept.Bind = 0 // InsecureAddr names it
 	}
-	if s.listener, err = listenAgain("BindAddress", s.config.BindAddress, kept.Bind); err != nil {
+	if s.config.Listener != nil {
+		s.listener, err = s.hostListener()
+	} else {
+		s.listener, err = listenAgain("BindAddress", s.config.BindAddress, kept.Bind)
+	}
+	if err != nil {
 		return err
 	}
 	if s.config.InsecureAddr == "" {

@@ -55,6 +55,9 @@ type Internals interface {
 	// ReloadIdentities makes the server use the certificates that its PKI has renewed.
 	// New connections get a renewed serving certificate in any case.
 	ReloadIdentities() error
+	// CertificateReloads returns how often the server has used changed files of
+	// Config.Serving, and how often it could not, and whether there are files.
+	CertificateReloads() (succeeded, failed int64, files bool)
 }
 
 // StoredChange is a change that was written to etcd directly.
