@@ -92,6 +92,30 @@ var followedEntries = []Entry{
 		Look: "Reconcile takes the same steps over data that is there.",
 	},
 	{
+		Ours: "internal/apiserver/serving/certificates.go:NewCertificates", Package: genericServer, Decl: "(*SecureServingInfo).tlsConfig", Digest: "19b1cdfadcec4964",
+		Look: "NewCertificates and Configure make the same configuration, without the client CAs.",
+	},
+	{
+		Ours: "pkg/apiserver/serving.go:Config.certificates", Package: genericOptions, Decl: "(*SecureServingOptions).ApplyTo", Digest: "69be1e62f8a3e4ab",
+		Look: "certificates and configureServing take the same settings: a new one needs a field of Serving.",
+	},
+	{
+		Ours: "internal/apiserver/serving/certificates.go:(*Certificates).Close", Package: genericServer + "/dynamiccertificates", Decl: "(*DynamicServingCertificateController).Run", Digest: "5eb5a116cadb17ae",
+		Look: "Close calls Run with an ended context to end the goroutines of the queue.",
+	},
+	{
+		Ours: "internal/apiserver/serving/certificates.go:(*Certificates).Close", Package: genericServer + "/dynamiccertificates", Decl: "(*DynamicCertKeyPairContent).Run", Digest: "3bf020c26328d62d",
+		Look: "Close calls Run with an ended context to end the goroutines of the queue.",
+	},
+	{
+		Ours: "internal/apiserver/serving/hosthandlers.go:(*observedAnswer).WriteHeader", Package: genericServer + "/filters", Decl: "(*baseTimeoutWriter).timeout", Digest: "7767184c7a581bfc",
+		Look: "observedAnswer replaces the response that begins with status 504, while the handler runs.",
+	},
+	{
+		Ours: "internal/apiserver/serving/certificates.go:(*Certificates).Configure", Package: "net/http", Decl: "http2ConfigureServer", Has: []string{"s.TLSConfig.NextProtos = append(s.TLSConfig.NextProtos, http2NextProtoTLS)"},
+		Look: "net/http tells in the server's TLSConfig whether it serves HTTP/2.",
+	},
+	{
 		Ours: "internal/apiserver/serving/server.go:NewHTTPS", Package: genericServer, Decl: "(*SecureServingInfo).Serve", Digest: "6c4dd52cd603a095",
 		Look: "the limits of connections and headers are kube-apiserver's: adopt additions, like MaxHeaderValueCount with Go 1.27.",
 	},

@@ -4,6 +4,7 @@
 package apiserver
 
 import (
+	"maps"
 	"net"
 	"strconv"
 	"strings"
@@ -44,6 +45,7 @@ func (f flagz) GetFlagz() map[string]string {
 		"service-account-issuer":         list(c.ServiceAccounts.Issuers),
 		"service-cluster-ip-range":       c.ServiceCIDR.String(),
 	}
+	maps.Copy(all, c.Serving.flags())
 	if host, port, err := net.SplitHostPort(c.Listener.Addr().String()); err == nil {
 		all["bind-address"], all["secure-port"] = host, port
 	}

@@ -12,6 +12,7 @@ import (
 	"net/http"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 
 	"k8s.io/apimachinery/pkg/util/sets"
@@ -236,6 +237,21 @@ func (s Serving) applyTo(c *genericapiserver.Config) {
 	c.HSTSDirectives = s.HSTSDirectives
 	c.CorsAllowedOriginList = s.CORSAllowedOrigins
 	c.GoawayChance = s.GoawayChance
+}
+
+// flags are the values of kube-apiserver's flags.
+func (s Serving) flags() map[string]string {
+	return map[string]string{
+		"cors-allowed-origins":                 list(s.CORSAllowedOrigins),
+		"disable-http2-serving":                strconv.FormatBool(s.DisableHTTP2),
+		"goaway-chance":                        strconv.FormatFloat(s.GoawayChance, 'g', -1, 64),
+		"http2-max-streams-per-connection":     strconv.Itoa(s.HTTP2MaxStreamsPerConnection),
+		"strict-transport-security-directives": list(s.HSTSDirectives),
+		"tls-cert-file":                        s.CertFile,
+		"tls-cipher-suites":                    list(s.CipherSuites),
+		"tls-min-version":                      s.MinTLSVersion,
+		"tls-private-key-file":                 s.KeyFile,
+	}
 }
 
 // caBundle returns the CAs that clients verify the server with.

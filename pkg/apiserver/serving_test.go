@@ -17,13 +17,18 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
+	"go.uber.org/zap"
+	"go.uber.org/zap/zaptest/observer"
 	authenticationv1 "k8s.io/api/authentication/v1"
 	corev1 "k8s.io/api/core/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	utilnet "k8s.io/apimachinery/pkg/util/net"
 	"k8s.io/apiserver/pkg/endpoints/request"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
@@ -183,7 +188,9 @@ func TestGoaway(t *testing.T) {
 
 // TestOnlyNewTLSAndHTTP1 has the strictest settings.
 func TestOnlyNewTLSAndHTTP1(t *testing.T) {
+	host := newForeign(t, "api.example.com")
 	p := startPlane(t, func(c *apiserver.Config) {
+		c.Serving.CertFile, c.Serving.KeyFile = host.certFile, host.keyFile
 		c.Serving.MinTLSVersion, c.Serving.DisableHTTP2 = "VersionTLS13", true
 	})
 	listsOverTLS(t, p)
@@ -432,4 +439,80 @@ func TestHandlerAfterStop(t *testing.T) {
 		t.Errorf("%s, want 503", response.Status)
 	}
 	http.DefaultClient.CloseIdleConnections()
+}
+
+// TestCertificateReloadUnderLoad replaces the certificate 200 times while 16 clients work,
+// half of them on a new connection each time. No request fails, and a bad file changes
+// nothing but the log.
+func TestCertificateReloadUnderLoad(t *testing.T) {
+	host := newForeign(t, "api.example.com")
+	core, logs := observer.New(zap.InfoLevel)
+	p := startPlane(t, func(c *apiserver.Config) {
+		c.Serving.CertFile, c.Serving.KeyFile = host.certFile, host.keyFile
+		c.Logger = zap.New(core)
+	})
+	pair, err := p.pki.IssueClient("jane", []string{"system:masters"}, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var clients sync.WaitGroup
+	stop := make(chan struct{})
+	var served atomic.Int64
+	for i := range 16 {
+		config := host.client(p, "api.example.com")
+		config.CertData, config.KeyData = pair.Cert, pair.Key
+		config.Proxy = http.ProxyFromEnvironment // a transport of its own
+		httpClient, err := rest.HTTPClientFor(config)
+		if err != nil {
+			t.Fatal(err)
+		}
+		client, err := kubernetes.NewForConfigAndClient(config, httpClient)
+		if err != nil {
+			t.Fatal(err)
+		}
+		clients.Go(func() {
+			for {
+				select {
+				case <-stop:
+					return
+				default:
+				}
+				if _, err := client.CoreV1().Namespaces().Get(t.Context(), "default", metav1.GetOptions{}); err != nil {
+					t.Errorf("client %d: %v", i, err)
+					return
+				}
+				served.Add(1)
+				if i%2 == 0 {
+					utilnet.CloseIdleConnectionsFor(httpClient.Transport)
+				}
+			}
+		})
+	}
+	for i := range 200 {
+		if i%20 == 10 {
+			if err := os.WriteFile(host.certFile, []byte("no certificate"), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			continue
+		}
+		host.renew(t, "api.example.com", fmt.Sprintf("n%d.example.com", i))
+	}
+	testwait.Until(t, "the last certificate", func(context.Context) error { return version(host.client(p, "n199.example.com")) })
+	if err := os.WriteFile(host.keyFile, []byte("no key"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	bad := func() *observer.ObservedLogs {
+		return logs.FilterMessage("the changed serving certificate cannot be used: the former one stays").
+			FilterField(zap.String("field", "Config.Serving.CertFile")).FilterField(zap.String("key", host.keyFile))
+	}
+	testwait.True(t, "a line about the bad file", func() bool { return bad().Len() > 0 })
+	if err := version(host.client(p, "n199.example.com")); err != nil {
+		t.Errorf("after a bad file: %v", err)
+	}
+	close(stop)
+	clients.Wait()
+	if served.Load() < 16 {
+		t.Errorf("only %d requests", served.Load())
+	}
+	t.Logf("%d requests", served.Load())
 }

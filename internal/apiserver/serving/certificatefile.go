@@ -174,6 +174,9 @@ const (
 // Follow reloads the files when they change, until ctx ends. Clients with a connection
 // keep it.
 func (c *Certificates) Follow(ctx context.Context) {
+	if len(c.files) == 0 {
+		return
+	}
 	var watches lifecycle.Group
 	for _, file := range c.files {
 		changed := make(chan struct{}, 1)

@@ -66,16 +66,23 @@ type CertificateOptions struct {
 // A client at an IP address asks for no name. It gets the own certificate if that has the
 // address and the default one does not.
 type Certificates struct {
-	options    CertificateOptions
-	base       *tls.Config
-	files      []*certificateFile
-	standard   *certificateFile // the default; nil if that is the own one
-	reloads    Reloads
+	options  CertificateOptions
+	base     *tls.Config
+	files    []*certificateFile
+	standard *certificateFile // the default; nil if that is the own one
+	reloads  Reloads
+	own      atomic.Pointer[parsed]
+	// controller is nil without files.
 	controller *dynamiccertificates.DynamicServingCertificateController
-	shown      atomic.Pointer[[]byte] // the own certificate that controller has
 
 	mu     sync.Mutex // of reads of files, and of controller.RunOnce
 	closed bool
+}
+
+// parsed is the own certificate.
+type parsed struct {
+	pem []byte
+	tls *tls.Certificate
 }
 
 // NewCertificates reads the files. The error of a file is a *FileError. Close releases
@@ -101,12 +108,13 @@ func NewCertificates(o CertificateOptions) (_ *Certificates, err error) {
 	if o.Get != nil {
 		c.base.GetCertificate = c.fromHost
 	}
+	if o.Default == nil && len(o.SNI) == 0 {
+		_, err := c.current()
+		return c, err
+	}
 	own := &ownCertificate{c}
 	var standard dynamiccertificates.CertKeyContentProvider = own
-	var named []dynamiccertificates.SNICertKeyContentProvider
-	if o.Default != nil || len(o.SNI) > 0 {
-		named = append(named, own) // the first one wins
-	}
+	named := []dynamiccertificates.SNICertKeyContentProvider{own} // the first one wins
 	if o.Default != nil {
 		if c.standard, err = c.open(*o.Default); err != nil {
 			return nil, err
@@ -121,10 +129,8 @@ func NewCertificates(o CertificateOptions) (_ *Certificates, err error) {
 		named = append(named, opened)
 	}
 	c.controller = dynamiccertificates.NewDynamicServingCertificateController(c.base, nil, standard, named, nil)
-	if err := c.reloadOwn(); err != nil {
-		return nil, err
-	}
-	return c, nil
+	_, err = c.current()
+	return c, err
 }
 
 func (c *Certificates) open(from CertificateFile) (*certificateFile, error) {
@@ -139,8 +145,13 @@ func (c *Certificates) open(from CertificateFile) (*certificateFile, error) {
 // Configure makes server show the certificates. server must not have been started.
 func (c *Certificates) Configure(server *http.Server) {
 	config := c.base.Clone()
+	server.TLSConfig = config
+	if c.controller == nil {
+		config.GetCertificate = c.withoutFiles
+		return
+	}
 	config.GetConfigForClient = func(hello *tls.ClientHelloInfo) (*tls.Config, error) {
-		if err := c.reloadOwn(); err != nil {
+		if _, err := c.current(); err != nil {
 			return nil, err
 		}
 		current, err := c.controller.GetConfigForClient(hello)
@@ -155,7 +166,16 @@ func (c *Certificates) Configure(server *http.Server) {
 		}
 		return current, nil
 	}
-	server.TLSConfig = config
+}
+
+// withoutFiles returns the certificate of the host's function, or the own one.
+func (c *Certificates) withoutFiles(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
+	if c.options.Get != nil && hello.ServerName != "" {
+		if certificate, err := c.fromHost(hello); certificate != nil || err != nil {
+			return certificate, err
+		}
+	}
+	return c.current()
 }
 
 // hostTimeout bounds a call of the host's function. A client waits for its handshake.
@@ -193,19 +213,25 @@ func (c *Certificates) fromHost(hello *tls.ClientHelloInfo) (*tls.Certificate, e
 	}
 }
 
-// reloadOwn shows the own certificate to new clients after a renewal.
-func (c *Certificates) reloadOwn() error {
-	own, _ := c.options.Own()
-	if shown := c.shown.Load(); shown != nil && bytes.Equal(own, *shown) {
-		return nil
+// current returns the own certificate. After a renewal it also gives it to controller.
+func (c *Certificates) current() (*tls.Certificate, error) {
+	cert, key := c.options.Own()
+	if own := c.own.Load(); own != nil && bytes.Equal(cert, own.pem) {
+		return own.tls, nil
+	}
+	pair, err := tls.X509KeyPair(cert, key)
+	if err != nil {
+		return nil, fmt.Errorf("serving certificate: %w", err)
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if err := c.controller.RunOnce(); err != nil {
-		return fmt.Errorf("serving certificate: %w", err)
+	if c.controller != nil {
+		if err := c.controller.RunOnce(); err != nil {
+			return nil, fmt.Errorf("serving certificate: %w", err)
+		}
 	}
-	c.shown.Store(&own)
-	return nil
+	c.own.Store(&parsed{cert, &pair})
+	return &pair, nil
 }
 
 // Close releases upstream's queues. The certificates are shown until the server ends.
@@ -231,7 +257,7 @@ func (c *Certificates) Close() {
 type ownCertificate struct{ of *Certificates }
 
 func (*ownCertificate) Name() string                             { return "control plane's CA" }
-func (*ownCertificate) AddListener(dynamiccertificates.Listener) {} // see reloadOwn
+func (*ownCertificate) AddListener(dynamiccertificates.Listener) {} // see current
 func (o *ownCertificate) CurrentCertKeyContent() (cert, key []byte) {
 	return o.of.options.Own()
 }
