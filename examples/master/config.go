@@ -37,6 +37,7 @@ func (o options) config(stderr io.Writer) (controlplane.Config, error) {
 		AdvertiseAddress: o.advertiseAddress,
 		InsecureAddr:     o.insecureAddr,
 		Hosts:            o.hosts,
+		Serving:          apiserver.Serving{CertFile: o.tlsCertFile, KeyFile: o.tlsKeyFile},
 		Snapshots:        controlplane.Snapshots{Interval: o.snapshotInterval, Keep: o.snapshotKeep, Dir: o.snapshotDir},
 		Encryption:       apiserver.Encryption{Resources: o.encryptionResources},
 		Logger:           o.logger(stderr),

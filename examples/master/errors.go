@@ -25,6 +25,8 @@ var flagOf = []struct{ field, flag string }{
 	{"Encryption.Keys", "--encryption-key-file"},
 	{"Encryption", "--encryption-key-file"},
 	{"Hosts", "--hosts"},
+	{"Serving.CertFile", "--tls-cert-file"},
+	{"Serving.KeyFile", "--tls-private-key-file"},
 }
 
 // fieldNames matches the fields in a text, with the type before and an index after them.

@@ -29,6 +29,8 @@ type options struct {
 	advertiseAddress string
 	insecureAddr     string
 	hosts            []string
+	tlsCertFile      string
+	tlsKeyFile       string
 	kubeconfigDir    string
 	joinLifetime     time.Duration
 
@@ -68,6 +70,8 @@ func (o *options) flagSet() *pflag.FlagSet {
 	define(text(&o.advertiseAddress), "advertise-address", "the `IP` at which workers reach this machine, by default that of --bind-address")
 	define(text(&o.insecureAddr), "insecure-bind-address", "also serve plain HTTP on this `IP[:port]`, port 8080 by default; every client that can connect is an administrator")
 	define(list(&o.hosts), "hosts", "more `names` and IPs that clients use for this machine, separated by commas")
+	define(text(&o.tlsCertFile), "tls-cert-file", "serve with the certificate in this `file`, followed by its intermediate CAs; it is read again when it changes")
+	define(text(&o.tlsKeyFile), "tls-private-key-file", "the `file` with the key of --tls-cert-file, which other users must not be able to read")
 	define(text(&o.kubeconfigDir), "kubeconfig-dir", "write the kubeconfig files to this `directory`, by default the current one")
 	define(period(&o.joinLifetime, time.Nanosecond), "join-lifetime", "the time for which workers can join with the join file, a `duration` like 90m or 7d; 24h by default")
 

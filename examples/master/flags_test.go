@@ -58,6 +58,8 @@ func TestFlagErrors(t *testing.T) {
 		"long key":        {[]string{"--encryption-key-file=" + long}, []string{"--encryption-key-file[0]", "32"}},
 		"resources":       {[]string{"--encryption-resources=secrets"}, []string{"--encryption-key-file"}},
 		"no resource":     {[]string{"--encryption-key-file=" + key, "--encryption-resources=Secrets"}, []string{"--encryption-resources[0]"}},
+		"certificate":     {[]string{"--tls-cert-file=" + file}, []string{"--tls-private-key-file: ", "together with --tls-cert-file"}},
+		"no certificate":  {[]string{"--tls-cert-file=" + file, "--tls-private-key-file=" + file}, []string{"--tls-cert-file: ", file, "certificate in PEM"}},
 		"restore":         {[]string{"--restore=" + file}, []string{"--restore:", "--data-dir"}},
 		"nothing there":   {[]string{free, "--data-dir=" + filepath.Join(t.TempDir(), "data"), "--restore=" + file + "s"}, []string{"--restore:", file + "s"}},
 		"no snapshot":     {[]string{free, "--data-dir=" + filepath.Join(t.TempDir(), "data"), "--restore=" + file}, []string{"--restore:", "truncated"}},
@@ -103,7 +105,7 @@ func TestEveryFieldHasItsFlag(t *testing.T) {
 	opts, err := parse([]string{
 		"--demo", "--data-dir=d", "--new-cluster", "--bind-address=127.0.0.1", "--advertise-address=127.0.0.1", "--insecure-bind-address=127.0.0.1",
 		"--hosts=a", "--hosts=b,c", "--snapshot-interval=1d", "--snapshot-keep=2", "--snapshot-dir=s", "--snapshot-key-file=" + key,
-		"--encryption-key-file=" + key, "--encryption-resources=secrets",
+		"--encryption-key-file=" + key, "--encryption-resources=secrets", "--tls-cert-file=c", "--tls-private-key-file=k",
 	})
 	if err != nil {
 		t.Fatal(err)

@@ -24,6 +24,7 @@ import (
 	cliflag "k8s.io/component-base/cli/flag"
 
 	"github.com/kubembed/kubembed/internal/apiserver/serving"
+	"github.com/kubembed/kubembed/internal/fieldpath"
 )
 
 // Serving configures HTTPS. Its zero value shows PKI's certificate.
@@ -186,7 +187,7 @@ func (s Serving) validate(at *field.Path) (errs field.ErrorList) {
 func validateFiles(at *field.Path, certFile, keyFile string) (errs field.ErrorList) {
 	for _, file := range []struct{ name, value, other string }{{"CertFile", certFile, "KeyFile"}, {"KeyFile", keyFile, "CertFile"}} {
 		if file.value == "" {
-			errs = append(errs, field.Required(at.Child(file.name), "set it together with "+file.other))
+			errs = append(errs, fieldpath.Detail(field.Required(at.Child(file.name), ""), "set it together with %s", fieldpath.NameOf(at.Child(file.other))))
 		}
 	}
 	if len(errs) > 0 {
@@ -214,8 +215,9 @@ func (s Serving) validateTLS(at *field.Path) (errs field.ErrorList) {
 	}
 	// net/http refuses to serve.
 	if len(suites) > 0 && version < tls.VersionTLS13 && !s.DisableHTTP2 && !slices.ContainsFunc(suites, http2) {
-		errs = append(errs, field.Invalid(at.Child("CipherSuites"), s.CipherSuites,
-			"HTTP/2 needs TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256 or TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256: add one, or set DisableHTTP2 or MinTLSVersion VersionTLS13"))
+		errs = append(errs, fieldpath.Detail(field.Invalid(at.Child("CipherSuites"), s.CipherSuites, ""),
+			"HTTP/2 needs TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256 or TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256: add one, or set %s, or %s VersionTLS13",
+			fieldpath.NameOf(at.Child("DisableHTTP2")), fieldpath.NameOf(at.Child("MinTLSVersion"))))
 	}
 	for i, curve := range s.CurvePreferences {
 		if _, err := cliflag.TLSCurvePreferences([]int32{int32(curve)}); err != nil {

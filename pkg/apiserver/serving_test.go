@@ -213,7 +213,7 @@ func TestServingIsValidated(t *testing.T) {
 		serving apiserver.Serving
 		want    string
 	}{
-		"key missing":     {apiserver.Serving{CertFile: good.certFile}, "Serving.KeyFile: Required value: set it together with CertFile"},
+		"key missing":     {apiserver.Serving{CertFile: good.certFile}, "Serving.KeyFile: Required value: set it together with Serving.CertFile"},
 		"not a file":      {apiserver.Serving{CertFile: "/nonexistent", KeyFile: good.keyFile}, "Serving.CertFile: Invalid value"},
 		"other key":       {apiserver.Serving{CertFile: good.certFile, KeyFile: other.keyFile}, "does not match"},
 		"SNI":             {apiserver.Serving{SNICertificates: []apiserver.SNICertificate{{CertFile: good.certFile, KeyFile: good.keyFile, Names: []string{"Not A Name"}}}}, "Serving.SNICertificates[0].Names[0]"},
