@@ -95,13 +95,13 @@ func (s *Server) clientConfig() *rest.Config {
 	}
 }
 
-// CABundle returns the PEM certificates that clients verify the server with: those of PKI,
+// CABundle returns the PEM certificates that clients verify the server with: PKI's CAs
 // and Config.Serving.RootCAs.
 func (s *Server) CABundle() []byte { return s.config.caBundle() }
 
 // ServerName returns the name that clients with PKI's CA ask for in the handshake
-// (tls-server-name of a kubeconfig). It is empty if they always get PKI's certificate, and
-// otherwise a name of the kubernetes Service, for which they get it at any address.
+// (tls-server-name of a kubeconfig). It is empty if they always get PKI's certificate,
+// and otherwise a name of the kubernetes Service, for which they get it at any address.
 func (s *Server) ServerName() string {
 	if s.config.Serving.ownCertificates() {
 		return serving.ServiceName

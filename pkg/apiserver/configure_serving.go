@@ -75,19 +75,19 @@ func (s *Server) listeners() []*serving.Server {
 	return servers
 }
 
-// Handler returns the control plane as a handler, for a server of the host's, with its own
-// port, certificate and further paths. It may be mounted below a path, with
-// http.StripPrefix. Requests are authenticated as on Listener, which serves too: by token,
-// or by a client certificate if that server asks for one (tls.Config.ClientAuth,
+// Handler returns the control plane as a handler, for a server of the host's, with its
+// own port, certificate and further paths. It may be mounted below a path, with
+// http.StripPrefix. Requests are authenticated as on Listener, which serves too: by
+// token, or by a client certificate if that server asks for one (tls.Config.ClientAuth,
 // tls.RequestClientCert). Requests wait until Start has prepared the server. Stop waits
 // for them as for all others and then cuts them, and later ones get HTTP 503.
 //
 // The host's server must leave watches, logs, exec and port-forward alone: no
-// http.TimeoutHandler, no http.Server.WriteTimeout and ReadTimeout, and no middleware that
-// keeps or compresses responses. A middleware that wraps the http.ResponseWriter must have
-// Flush and Hijack, or Unwrap: otherwise watches and exec fail. It must leave Request.TLS,
-// Authorization and the body as they are. An http.ServeMux redirects paths with "//" and
-// "..", as clients of the proxies of pods and services may send them.
+// http.TimeoutHandler, no http.Server.WriteTimeout and ReadTimeout, and no middleware
+// that keeps or compresses responses. A middleware that wraps the http.ResponseWriter
+// must have Flush and Hijack, or Unwrap: otherwise watches and exec fail. It must leave
+// Request.TLS, Authorization and the body as they are. An http.ServeMux redirects paths
+// with "//" and "..", as clients of the proxies of pods and services may send them.
 //
 // The budget of connections and the closing of a revoked client's connections apply to
 // Listener only. Here each request of a revoked client is refused. Browsers send the

@@ -34,8 +34,8 @@ import (
 // kubernetes Service, such as kubernetes.default.svc, and to clients at an IP address
 // that PKI's certificate has and CertFile's does not. The client configurations and
 // kubeconfigs of this library ask for kubernetes.default.svc (tls-server-name) at any
-// address. Pods, and kubelets that have joined, ask for no name: if CertFile's certificate
-// has the advertised address, set RootCAs.
+// address. Pods, and kubelets that have joined, ask for no name: if CertFile's
+// certificate has the advertised address, set RootCAs.
 type Serving struct {
 	// CertFile and KeyFile are the paths of a serving certificate, followed by its
 	// intermediate CAs, and of its key, in PEM: kube-apiserver's --tls-cert-file and
@@ -53,15 +53,15 @@ type Serving struct {
 	// name comes before one with a wildcard. If empty, there are none.
 	SNICertificates []SNICertificate
 	// GetCertificate returns the certificate for a connection, like tls.Config's. It
-	// comes before the files, for clients that ask for a name other than those of the
-	// kubernetes Service. If it returns nil and no error, the other certificates apply.
+	// comes before the files, for clients that ask for a name other than the kubernetes
+	// Service's. If it returns nil and no error, the other certificates apply.
 	// After an error, a panic or ten seconds the connection is closed. It must be safe
 	// for concurrent use. If nil, the other certificates apply.
 	GetCertificate func(*tls.ClientHelloInfo) (*tls.Certificate, error)
-	// RootCAs are the CAs of these certificates, in PEM, for clients that come to know the
-	// CAs from the control plane: the ConfigMap kube-root-ca.crt and the tokens of pods,
-	// like kube-controller-manager's --root-ca-file, client configurations, kubeconfigs
-	// and CABundle have them beside PKI's. If empty, they have PKI's only.
+	// RootCAs are the CAs of these certificates, in PEM, for clients that come to know
+	// the CAs from the control plane: the ConfigMap kube-root-ca.crt and the tokens of
+	// pods, like kube-controller-manager's --root-ca-file, client configurations,
+	// kubeconfigs and CABundle have them beside PKI's. If empty, they have PKI's only.
 	RootCAs []byte
 	// MinTLSVersion is kube-apiserver's --tls-min-version: "VersionTLS10" to
 	// "VersionTLS13". If empty, "VersionTLS12".
@@ -107,7 +107,7 @@ type Serving struct {
 
 // SNICertificate is a certificate for clients that ask for its names.
 type SNICertificate struct {
-	// CertFile and KeyFile are like those of Serving.
+	// CertFile and KeyFile are like Serving's.
 	CertFile, KeyFile string
 	// Names are DNS names, with "*." for one label, or IP addresses of the server. If
 	// empty, the DNS names in the certificate.

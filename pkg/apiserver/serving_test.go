@@ -441,9 +441,9 @@ func TestHandlerAfterStop(t *testing.T) {
 	http.DefaultClient.CloseIdleConnections()
 }
 
-// TestCertificateReloadUnderLoad replaces the certificate 200 times while 16 clients work,
-// half of them on a new connection each time. No request fails, and a bad file changes
-// nothing but the log.
+// TestCertificateReloadUnderLoad replaces the certificate 200 times while 16 clients
+// work, half of them on a new connection each time. No request fails, and a bad file
+// changes nothing but the log.
 func TestCertificateReloadUnderLoad(t *testing.T) {
 	host := newForeign(t, "api.example.com")
 	core, logs := observer.New(zap.InfoLevel)

@@ -60,10 +60,10 @@ type Config struct {
 	// opened, the listener of a VPN, a Unix socket. The control plane closes it when it
 	// stops, and when it does not start for another reason than an invalid Config.
 	// BindAddress must be empty if the Listener's Addr is an IP address and a port.
-	// Otherwise it is the IP address and port, not 0, at which clients reach the Listener,
-	// for example through a proxy that passes TLS on: nothing is bound there, and it is
-	// in URLs, kubeconfigs and the endpoints of the kubernetes Service. DataDir remembers
-	// no port of a Listener. If nil, the control plane listens on BindAddress.
+	// Otherwise it is the IP address and port, not 0, at which clients reach the
+	// Listener, for example through a proxy that passes TLS on: nothing is bound there,
+	// and it is in URLs, kubeconfigs and the endpoints of the kubernetes Service. DataDir
+	// remembers no port of a Listener. If nil, the control plane listens on BindAddress.
 	Listener net.Listener
 
 	// AdvertiseAddress is the IP address at which workers reach the control plane. It is

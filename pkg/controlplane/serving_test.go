@@ -45,7 +45,7 @@ func wantClosed(t testing.TB, listener net.Listener) {
 	}
 }
 
-// opaque is a listener whose address has a type of its own, as those of VPNs have.
+// opaque is a listener whose address has a type of its own, as VPNs have.
 type opaque struct {
 	net.Listener
 	address string

@@ -155,8 +155,8 @@ func (h *HostHandlers) Observe(w http.ResponseWriter, r *http.Request) (http.Res
 	return responsewriter.WrapForHTTP1Or2(observed), r.WithContext(context.WithValue(r.Context(), hostCallKey{}, call))
 }
 
-// observedAnswer replaces the response of upstream's timeout filter, which comes while the
-// handler still runs.
+// observedAnswer replaces the response of upstream's timeout filter, which comes while
+// the handler still runs.
 type observedAnswer struct {
 	http.ResponseWriter
 	call     *hostCall

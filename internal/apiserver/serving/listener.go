@@ -9,7 +9,7 @@ import (
 )
 
 // Address returns the IP address and port of a listener. It reports false for others,
-// such as those of Unix sockets and in memory.
+// such as Unix sockets and listeners in memory.
 func Address(listener net.Listener) (netip.AddrPort, bool) {
 	if tcp, ok := listener.Addr().(*net.TCPAddr); ok {
 		return tcp.AddrPort(), tcp.Port != 0

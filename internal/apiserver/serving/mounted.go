@@ -130,8 +130,8 @@ func (w *mountedWriter) cut() {
 	_ = w.control.SetWriteDeadline(past)
 }
 
-// forUpstream returns the writer with the methods that upstream expects of an HTTP server:
-// those of wrappers that only have Unwrap are found too.
+// forUpstream returns the writer with the methods that upstream expects of an HTTP
+// server. It finds them below wrappers that only have Unwrap.
 func (w *mountedWriter) forUpstream() http.ResponseWriter {
 	if !find[http.Flusher](w.ResponseWriter) {
 		return w // upstream refuses watches

@@ -26,7 +26,8 @@ type unwraps struct{ http.ResponseWriter }
 
 func (u unwraps) Unwrap() http.ResponseWriter { return u.ResponseWriter }
 
-// TestMountedWriter: the handler finds the methods that upstream needs, if they are there.
+// TestMountedWriter: the handler finds the methods that upstream needs, if they are
+// there.
 func TestMountedWriter(t *testing.T) {
 	for name, test := range map[string]struct {
 		http2         bool
