@@ -5,6 +5,7 @@ package apiserver_test
 
 import (
 	"bufio"
+	"context"
 	"encoding/json"
 	"net"
 	"os"
@@ -12,11 +13,13 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	auditv1 "k8s.io/apiserver/pkg/apis/audit/v1"
 
+	"github.com/kubembed/kubembed/internal/apiserver/access"
 	"github.com/kubembed/kubembed/pkg/apiserver"
 	"github.com/kubembed/kubembed/pkg/etcd"
 	"github.com/kubembed/kubembed/pkg/pki"
@@ -137,5 +140,76 @@ func TestBadAuditPolicy(t *testing.T) {
 			continue
 		}
 		again.Close()
+	}
+}
+
+// TestAuditLogOptions: the log takes batches, truncates large events, and writes lines of
+// text. The stop writes what waits in the buffer.
+func TestAuditLogOptions(t *testing.T) {
+	for format, want := range map[string]string{"legacy": "AUDIT: id=", "json": `"audit.k8s.io/truncated":"true"`} {
+		dir := t.TempDir()
+		log := filepath.Join(dir, "audit.log")
+		p, err := newPlane(dir, func(c *apiserver.Config) {
+			c.Audit = apiserver.Audit{
+				LogPath: log, Format: format, Policy: createsOfConfigMaps(), MaxSizeMB: 1, MaxAgeDays: 1, Compress: true,
+				LogDelivery: apiserver.AuditDelivery{Mode: apiserver.AuditBatch, MaxBatchSize: 100, MaxBatchWait: time.Hour, Truncate: true, MaxEventBytes: 1500},
+			}
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, err = p.admin().CoreV1().ConfigMaps("default").Create(t.Context(), &corev1.ConfigMap{
+			ObjectMeta: metav1.ObjectMeta{Name: "large"}, Data: map[string]string{"key": strings.Repeat("x", 2000)},
+		}, metav1.CreateOptions{})
+		if err != nil {
+			t.Error(err)
+		}
+		if content := must(os.ReadFile(log))(t); len(content) > 0 {
+			t.Errorf("the log has %s, want nothing before the batch is full", content)
+		}
+		if err := p.close(); err != nil {
+			t.Error(err)
+		}
+		content := string(must(os.ReadFile(log))(t))
+		if !strings.Contains(content, want) || strings.Contains(content, "xxxx") || strings.Count(content, "\n") != 1 {
+			t.Errorf("%s: the log has %s, want one line with %s and without the object", format, content, want)
+		}
+	}
+}
+
+// TestBadAudit: each error names the Go field.
+func TestBadAudit(t *testing.T) {
+	events := func(context.Context, []auditv1.Event) error { return nil }
+	sink := apiserver.AuditSink{Name: "a", Events: events}
+	for _, test := range []struct {
+		audit apiserver.Audit
+		want  string
+	}{
+		{apiserver.Audit{Policy: createsOfConfigMaps()}, "Audit.LogPath: Required value: Audit.Policy is set but nothing"},
+		{apiserver.Audit{PolicyFile: "policy.yaml"}, "Audit.LogPath"},
+		{apiserver.Audit{LogPath: "log", Policy: &auditv1.Policy{}}, "Audit.Policy: Invalid value: loaded illegal policy with 0 rules"},
+		{apiserver.Audit{LogPath: "log", Policy: &auditv1.Policy{TypeMeta: metav1.TypeMeta{APIVersion: "audit.k8s.io/v1beta1"}, Rules: []auditv1.PolicyRule{{Level: auditv1.LevelNone}}}}, "Audit.Policy"},
+		{apiserver.Audit{LogPath: "log", Policy: &auditv1.Policy{Rules: []auditv1.PolicyRule{{Level: "Everything"}}}}, "Everything"},
+		{apiserver.Audit{LogPath: "log", Policy: createsOfConfigMaps(), PolicyFile: "policy.yaml"}, "Audit.Policy: Forbidden: Audit.PolicyFile is set too"},
+		{apiserver.Audit{LogPath: "log", Format: "xml"}, "Audit.Format"},
+		{apiserver.Audit{LogPath: "log", MaxAgeDays: -1}, "Audit.MaxAgeDays"},
+		{apiserver.Audit{LogPath: "log", LogDelivery: apiserver.AuditDelivery{Mode: "sometimes"}}, "Audit.LogDelivery.Mode"},
+		{apiserver.Audit{LogPath: "log", LogDelivery: apiserver.AuditDelivery{BufferSize: -1}}, "Audit.LogDelivery.BufferSize"},
+		{apiserver.Audit{LogPath: "log", LogDelivery: apiserver.AuditDelivery{Version: "audit.k8s.io/v2"}}, "Audit.LogDelivery.Version"},
+		{apiserver.Audit{LogPath: "log", LogDelivery: apiserver.AuditDelivery{Truncate: true, MaxBatchBytes: 1000}}, "Audit.LogDelivery.MaxBatchBytes"},
+		{apiserver.Audit{LogPath: "log", LogDelivery: apiserver.AuditDelivery{ThrottleQPS: -1}}, "Audit.LogDelivery.ThrottleQPS"},
+		{apiserver.Audit{LogDelivery: apiserver.AuditDelivery{Mode: apiserver.AuditBatch}}, "Audit.LogPath"},
+		{apiserver.Audit{Webhook: apiserver.AuditWebhook{InitialBackoff: time.Second}}, "Audit.Webhook.KubeconfigFile"},
+		{apiserver.Audit{Webhook: apiserver.AuditWebhook{KubeconfigFile: "file", InitialBackoff: -1}}, "Audit.Webhook.InitialBackoff"},
+		{apiserver.Audit{Webhook: apiserver.AuditWebhook{KubeconfigFile: "file", Delivery: apiserver.AuditDelivery{Unthrottled: true, ThrottleBurst: 1}}}, "Audit.Webhook.Delivery.Unthrottled"},
+		{apiserver.Audit{Sinks: []apiserver.AuditSink{{Events: events}}}, "Audit.Sinks[0].Name: Required"},
+		{apiserver.Audit{Sinks: []apiserver.AuditSink{{Name: "a"}}}, "Audit.Sinks[0].Events: Required"},
+		{apiserver.Audit{Sinks: []apiserver.AuditSink{sink, sink}}, `Audit.Sinks[1].Name: Duplicate value: "a"`},
+		{apiserver.Audit{Sinks: []apiserver.AuditSink{{Name: "a", Events: events, BufferSize: -1}}}, "Audit.Sinks[0].BufferSize"},
+	} {
+		errs := access.ValidateOptional(apiserver.Config{Audit: test.audit})
+		if len(errs) != 1 || !contains(errs.ToAggregate(), test.want) {
+			t.Errorf("%+v: got errors %v, want one with %q", test.audit, errs, test.want)
+		}
 	}
 }

@@ -142,7 +142,7 @@ type Config struct {
 	// upstream's packages register theirs.
 	Metrics prometheus.Gatherer
 
-	// Audit configures the audit log. Its zero value writes none.
+	// Audit records requests. Its zero value records none.
 	Audit Audit
 	// Encryption encrypts resources in etcd. If zero, they are stored in plaintext. New
 	// fails with ErrUndecryptable if a stored object is encrypted with a key that is not
@@ -307,7 +307,7 @@ func (c Config) validateOptional() field.ErrorList {
 	if c.Transformers != nil && len(c.Encryption.Keys) > 0 {
 		errs = append(errs, fieldpath.Detail(field.Forbidden(field.NewPath("Transformers"), ""), "%s is set too: take out one of them", fieldpath.Name("Encryption")))
 	}
-	return append(errs, c.Audit.validate()...)
+	return append(errs, c.Audit.validate(field.NewPath("Audit"))...)
 }
 
 // validateFamilies refuses endpoints of the kubernetes Service that its own IP

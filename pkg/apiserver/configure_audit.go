@@ -11,5 +11,5 @@ import (
 
 // configureAudit sets the policy and the backend of the audit log.
 func configureAudit(e *environment, c *genericapiserver.Config) error {
-	return audit.Apply(c, audit.Options(e.config.Audit), e.config.Dir)
+	return audit.Apply(c, e.config.auditOptions(), e.config.Dir)
 }

@@ -243,7 +243,7 @@ func (s *Server) prepare() error {
 			return fmt.Errorf("apiserver: audit: %w", err)
 		}
 		s.auditLog.Store(&server.AuditBackend)
-		if a := s.config.Audit; a.MaxSizeMB > 0 && a.MaxBackups > 0 {
+		if a := s.config.Audit; a.keepsBackups() {
 			backups := audit.Backups{LogPath: a.LogPath, Logger: s.config.Logger}
 			s.background.Go(func() { backups.Run(s.ctx) })
 		}

@@ -110,12 +110,16 @@ func (s *Server) runHooks(ctx context.Context) (hung func() error, err error) {
 	}, errors.Join(errs...)
 }
 
-// hangHint returns a likely reason why requests do not end: each writes to the audit log.
+// hangHint returns a likely reason why requests do not end: each may wait for the audit.
 func (s *Server) hangHint() string {
-	if s.config.Audit.LogPath == "" {
-		return ""
+	a := s.config.Audit
+	switch {
+	case a.Webhook.KubeconfigFile != "" && a.webhook().BatchOptions.Mode != AuditBatch:
+		return fmt.Sprintf(" (does the webhook of Config.Audit.Webhook.KubeconfigFile, %s, answer?)", a.Webhook.KubeconfigFile)
+	case a.LogPath != "" && a.log().BatchOptions.Mode != AuditBatch:
+		return fmt.Sprintf(" (is the disk of Config.Audit.LogPath, %s, hung?)", a.LogPath)
 	}
-	return fmt.Sprintf(" (is the disk of Config.Audit.LogPath, %s, hung?)", s.config.Audit.LogPath)
+	return ""
 }
 
 // etcdAnswers reports whether etcd answers: without it upstream's hooks cannot clean up.

@@ -193,7 +193,8 @@ type Config struct {
 	// the program cannot take one. If false, it is not served.
 	Profiling bool
 
-	// Audit writes an audit log to a file. If zero, off.
+	// Audit records requests in a file, through a webhook, and in functions of the host.
+	// If zero, off.
 	Audit apiserver.Audit
 
 	// Etcd configures where the state is kept. If zero, in a standalone etcd member in
@@ -262,6 +263,7 @@ func (c Config) clone() Config {
 			c.BindAddress = addr.String()
 		}
 	}
+	c.Audit = c.Audit.Clone()
 	if c.BindAddress == "" {
 		c.BindAddress = defaultBindAddress
 	}

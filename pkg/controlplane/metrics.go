@@ -15,6 +15,7 @@ import (
 	etcd3metrics "k8s.io/apiserver/pkg/storage/etcd3/metrics"
 	"k8s.io/component-base/metrics/legacyregistry"
 
+	"github.com/kubembed/kubembed/internal/apiserver/audit"
 	"github.com/kubembed/kubembed/internal/clientmetrics"
 )
 
@@ -107,7 +108,7 @@ var planeRegistry = prometheus.NewRegistry()
 
 // registerMetrics also registers the library's metrics with legacyregistry.
 var registerMetrics = sync.OnceFunc(func() {
-	planeRegistry.MustRegister(planeCollector{})
+	planeRegistry.MustRegister(planeCollector{}, audit.Metrics{})
 	legacyregistry.Registerer().MustRegister(planeCollector{}, connectionMetrics{})
 })
 

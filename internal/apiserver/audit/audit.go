@@ -1,59 +1,167 @@
 // Copyright The kubembed Authors
 // SPDX-License-Identifier: Apache-2.0
 
-// Package audit writes the audit log of the API server, by upstream's log backend.
+// Package audit sends the audit events of an API server to upstream's log and webhook
+// backends, and to functions of the host.
 package audit
 
 import (
-	"fmt"
-	"os"
-	"path/filepath"
+	"net"
+	"sync"
+	"time"
 
+	"go.uber.org/zap"
+	utilnet "k8s.io/apimachinery/pkg/util/net"
+	auditv1 "k8s.io/apiserver/pkg/apis/audit/v1"
+	upstream "k8s.io/apiserver/pkg/audit"
 	genericapiserver "k8s.io/apiserver/pkg/server"
+	"k8s.io/apiserver/pkg/server/egressselector"
 	genericoptions "k8s.io/apiserver/pkg/server/options"
 
 	"github.com/kubembed/kubembed/internal/fieldpath"
 	"github.com/kubembed/kubembed/internal/ownership"
 )
 
-// defaultPolicy applies without a policy file: upstream would log nothing.
-const defaultPolicy = `apiVersion: audit.k8s.io/v1
-kind: Policy
-omitStages: [RequestReceived]
-rules:
-- level: Metadata
-`
-
-// Options are the fields of apiserver.Audit.
+// Options are what apiserver.Audit sets.
 type Options struct {
-	LogPath    string
+	Log     genericoptions.AuditLogOptions     // off without Path
+	Webhook genericoptions.AuditWebhookOptions // off without ConfigFile
+	Sinks   []Sink
+
+	// At most one of Policy and PolicyFile is set.
+	Policy     *auditv1.Policy
 	PolicyFile string
-	MaxSizeMB  int
-	MaxBackups int
+
+	// Dial connects to the webhook. If nil, a net.Dialer.
+	Dial   utilnet.DialFunc
+	Logger *zap.Logger
+	// Server names the server in metrics.
+	Server string
 }
 
-// Apply adds upstream's audit log backend and policy to a server configuration. Without a
-// LogPath it does nothing. dir is for the default policy, which upstream takes as a file.
+// Apply adds a policy and backends to a server configuration, unless there is nothing to
+// write to. dir is for the policy, which upstream takes as a file. The backends have no
+// goroutines before they run.
 func Apply(c *genericapiserver.Config, options Options, dir string) error {
-	if options.LogPath == "" {
+	if options.Log.Path == "" && options.Webhook.ConfigFile == "" && len(options.Sinks) == 0 {
 		return nil
 	}
-	if err := ownership.Appended(options.LogPath); err != nil {
-		return fieldpath.New("apiserver", "Config.Audit.LogPath", "%w", err)
+	policy, err := options.policyFile(dir)
+	if err != nil {
+		return err
 	}
-	o := genericoptions.NewAuditOptions()
-	o.LogOptions.Path = options.LogPath
-	o.LogOptions.MaxSize = options.MaxSizeMB
-	o.LogOptions.MaxBackups = options.MaxBackups
-	o.PolicyFile = options.PolicyFile
-	if o.PolicyFile == "" {
-		o.PolicyFile = filepath.Join(dir, "audit-policy.yaml")
-		if err := os.WriteFile(o.PolicyFile, []byte(defaultPolicy), 0o600); err != nil {
-			return fmt.Errorf("apiserver: default audit policy: %w", err)
+	var parts []upstream.Backend
+	if options.Log.Path != "" {
+		if err := ownership.Appended(options.Log.Path); err != nil {
+			return fieldpath.New("apiserver", "Config.Audit.LogPath", "%w", err)
+		}
+		log, err := options.apply(c, &genericoptions.AuditOptions{PolicyFile: policy, LogOptions: options.Log, WebhookOptions: disabledWebhook()}, nil)
+		if err != nil {
+			return fieldpath.New("apiserver", "Config.Audit.LogPath", "%w", err)
+		}
+		parts = append(parts, log)
+	}
+	if file := options.Webhook.ConfigFile; file != "" {
+		if err := checkKubeconfig(file); err != nil {
+			return fieldpath.New("apiserver", "Config.Audit.Webhook.KubeconfigFile", "%w", err)
+		}
+		network := newNetwork(options.Dial)
+		webhook, err := options.apply(c, &genericoptions.AuditOptions{PolicyFile: policy, WebhookOptions: options.Webhook}, network.dial)
+		if err != nil {
+			return fieldpath.New("apiserver", "Config.Audit.Webhook", "%w", err)
+		}
+		parts = append(parts, &webhookBackend{Backend: webhook, network: network, logger: options.Logger, kubeconfig: file})
+	}
+	if len(parts) == 0 { // only the policy
+		if _, err := options.apply(c, &genericoptions.AuditOptions{PolicyFile: policy, WebhookOptions: disabledWebhook()}, nil); err != nil {
+			return fieldpath.New("apiserver", "Config.Audit", "%w", err)
 		}
 	}
-	if err := o.ApplyTo(c); err != nil {
-		return fieldpath.New("apiserver", "Config.Audit", "%w", err)
+	for _, sink := range options.Sinks {
+		parts = append(parts, newSinkBackend(sink, options.Server, options.Logger))
 	}
+	c.AuditBackend = group{upstream.Union(parts...), parts}
 	return nil
 }
+
+// disabledWebhook has the version that upstream parses even if there is no webhook.
+func disabledWebhook() genericoptions.AuditWebhookOptions {
+	return genericoptions.AuditWebhookOptions{GroupVersionString: genericoptions.NewAuditOptions().WebhookOptions.GroupVersionString}
+}
+
+// apply sets the policy of c, and returns the backend of o, which has one at most.
+func (Options) apply(c *genericapiserver.Config, o *genericoptions.AuditOptions, dial utilnet.DialFunc) (upstream.Backend, error) {
+	alone := *c
+	alone.AuditBackend, alone.EgressSelector = nil, nil
+	if dial != nil {
+		alone.EgressSelector = egressselector.NewEgressSelectorWithMap(map[egressselector.EgressType]utilnet.DialFunc{egressselector.ControlPlane: dial})
+	}
+	if err := o.ApplyTo(&alone); err != nil {
+		return nil, err
+	}
+	c.AuditPolicyRuleEvaluator = alone.AuditPolicyRuleEvaluator
+	return alone.AuditBackend, nil
+}
+
+// group is a union whose parts are shut down at the same time, since each may take as
+// long as it is allowed to.
+type group struct {
+	upstream.Backend
+	parts []upstream.Backend
+}
+
+func (g group) Shutdown() {
+	var wg sync.WaitGroup
+	for _, part := range g.parts {
+		wg.Go(part.Shutdown)
+	}
+	wg.Wait()
+}
+
+const (
+	// flushTimeout is how long the stop of a server waits until a webhook or a sink has
+	// taken the last events.
+	flushTimeout = 3 * time.Second
+	// flushGrace is how long it then waits for the end of the last call.
+	flushGrace = time.Second
+)
+
+// finished waits for done for the given time.
+func finished(done <-chan struct{}, timeout time.Duration) bool {
+	timer := time.NewTimer(timeout)
+	defer timer.Stop()
+	select {
+	case <-done:
+		return true
+	case <-timer.C:
+		return false
+	}
+}
+
+// webhookBackend bounds the stop of upstream's webhook backend, which may retry for
+// minutes.
+type webhookBackend struct {
+	upstream.Backend
+	network    *network
+	logger     *zap.Logger
+	kubeconfig string
+}
+
+func (w *webhookBackend) Shutdown() {
+	defer w.network.close()
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		w.Backend.Shutdown()
+	}()
+	if finished(done, flushTimeout) {
+		return
+	}
+	w.network.close()
+	if !finished(done, flushGrace) {
+		w.logger.Warn("the audit webhook has not taken the last events, which are lost", zap.String("kubeconfig", w.kubeconfig))
+	}
+}
+
+// defaultDialer is the dialer of client-go.
+var defaultDialer = net.Dialer{Timeout: 30 * time.Second, KeepAlive: 30 * time.Second}

@@ -18,6 +18,8 @@ const (
 	// backupTime is the format of the time in the names of rotated files,
 	// audit-TIME.log. It is lumberjack's.
 	backupTime = "2006-01-02T15-04-05.000"
+	// compressed is what lumberjack adds to the names of compressed files.
+	compressed = ".gz"
 	// clockInterval is the time between two checks of these names. A rotation in
 	// between, after the clock was set back, may still delete the newest file.
 	clockInterval = time.Minute
@@ -44,12 +46,12 @@ func (b Backups) correct(now time.Time) error {
 	taken := map[string]bool{}
 	for _, entry := range entries {
 		stamp, ours := strings.CutPrefix(entry.Name(), prefix)
-		stamp, ends := strings.CutSuffix(stamp, ext)
+		stamp, ends := strings.CutSuffix(strings.TrimSuffix(stamp, compressed), ext)
 		at, err := time.Parse(backupTime, stamp)
 		if !ours || !ends || err != nil || entry.IsDir() {
 			continue
 		}
-		taken[entry.Name()] = true
+		taken[strings.TrimSuffix(entry.Name(), compressed)] = true
 		if at.After(now) {
 			future = append(future, entry.Name())
 		}
@@ -60,6 +62,9 @@ func (b Backups) correct(now time.Time) error {
 		for name == "" || taken[name] {
 			at = at.Add(-time.Millisecond)
 			name = prefix + at.UTC().Format(backupTime) + ext
+		}
+		if strings.HasSuffix(f, compressed) {
+			name += compressed
 		}
 		dir := filepath.Dir(b.LogPath)
 		if err := os.Rename(filepath.Join(dir, f), filepath.Join(dir, name)); err != nil {

@@ -28,11 +28,12 @@ func TestAuditBackupsAfterAClockCorrection(t *testing.T) {
 	write("audit-2025-01-01T00-00-00.000.log", "oldest")
 	write("audit-2140-01-01T00-00-00.000.log", "future 1")
 	write("audit-2140-01-02T00-00-00.000.log", "future 2")
+	write("audit-2140-01-01T12-00-00.000.log.gz", "future and compressed")
 	write("audit-mine.log", "another's")
 	if err := (Backups{LogPath: log, Logger: zap.NewNop()}).correct(time.Now()); err != nil {
 		t.Fatal(err)
 	}
-	l := &lumberjack.Logger{Filename: log, MaxSize: 1, MaxBackups: 2}
+	l := &lumberjack.Logger{Filename: log, MaxSize: 1, MaxBackups: 3}
 	defer l.Close()
 	if _, err := l.Write([]byte("newest")); err != nil {
 		t.Fatal(err)
@@ -40,7 +41,7 @@ func TestAuditBackupsAfterAClockCorrection(t *testing.T) {
 	if err := l.Rotate(); err != nil {
 		t.Fatal(err)
 	}
-	want := []string{"another's", "future 2", "newest"}
+	want := []string{"another's", "future 2", "future and compressed", "newest"}
 	contents := func() (all []string) {
 		entries, _ := os.ReadDir(dir)
 		for _, entry := range entries {

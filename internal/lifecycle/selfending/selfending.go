@@ -86,6 +86,14 @@ var Functions = []Function{
 		Package: "gopkg.in/natefinch/lumberjack.v2", Name: "(*Logger).millRun", Usual: true,
 		Why: "the rotation of audit logs has one goroutine, forever",
 	},
+	{
+		Package: "k8s.io/apiserver/plugin/pkg/audit/buffered", Name: "(*bufferedBackend).processEvents", Literal: true,
+		Why: "it tries to send audit events to a webhook that does not answer, four times at growing intervals",
+	},
+	{
+		Package: "k8s.io/apiserver/plugin/pkg/audit/buffered", Name: "(*bufferedBackend).Shutdown",
+		Why: "it waits for that",
+	},
 }
 
 // Symbol returns the function's name on a stack, where dots in the last element of the

@@ -1,0 +1,66 @@
+// Copyright The kubembed Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package audit
+
+import (
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+
+	auditv1 "k8s.io/apiserver/pkg/apis/audit/v1"
+	"k8s.io/apiserver/pkg/audit/policy"
+
+	"github.com/kubembed/kubembed/internal/fieldpath"
+)
+
+// defaultPolicy applies without a policy: upstream would log nothing.
+var defaultPolicy = &auditv1.Policy{
+	OmitStages: []auditv1.Stage{auditv1.StageRequestReceived},
+	Rules:      []auditv1.PolicyRule{{Level: auditv1.LevelMetadata}},
+}
+
+// ValidatePolicy reports what upstream refuses in a policy.
+func ValidatePolicy(p *auditv1.Policy) error {
+	data, err := encodePolicy(p)
+	if err == nil {
+		_, err = policy.LoadPolicyFromBytes(data)
+	}
+	return err
+}
+
+// encodePolicy returns a policy as a file has it. TypeMeta may be empty.
+func encodePolicy(p *auditv1.Policy) ([]byte, error) {
+	encoded := *p
+	if encoded.APIVersion == "" {
+		encoded.APIVersion = auditv1.SchemeGroupVersion.String()
+	}
+	if encoded.Kind == "" {
+		encoded.Kind = "Policy"
+	}
+	return json.Marshal(encoded)
+}
+
+// policyFile returns a file with a policy that upstream accepts.
+func (o Options) policyFile(dir string) (string, error) {
+	if o.PolicyFile != "" {
+		if _, err := policy.LoadPolicyFromFile(o.PolicyFile); err != nil {
+			return "", fieldpath.New("apiserver", "Config.Audit.PolicyFile", "%w: write an audit.k8s.io/v1 Policy with at least one rule", err)
+		}
+		return o.PolicyFile, nil
+	}
+	p := o.Policy
+	if p == nil {
+		p = defaultPolicy
+	}
+	file := filepath.Join(dir, "audit-policy.json")
+	data, err := encodePolicy(p)
+	if err == nil {
+		err = os.WriteFile(file, data, 0o600)
+	}
+	if err != nil {
+		return "", fmt.Errorf("apiserver: audit policy: %w", err)
+	}
+	return file, nil
+}
