@@ -52,6 +52,18 @@ var followedEntries = []Entry{
 		Look: "authn.New does the same with keys from memory: listers that the getter of service accounts lacks refuse tokens that are bound to their objects.",
 	},
 	{
+		Ours: "internal/apiserver/authn/jwt.go:(*JWTs).issuers", Package: "k8s.io/kubernetes/pkg/kubeapiserver/authenticator", Decl: "newJWTAuthenticator", Digest: "cacafe8f2ea85d16",
+		Look: "issuers makes the same authenticators: adopt new options of issuers.",
+	},
+	{
+		Ours: "internal/apiserver/authn/jwt.go:(*JWTs).Set", Package: "k8s.io/kubernetes/pkg/kubeapiserver/authenticator", Decl: "(*authenticationConfigUpdater).updateAuthenticationConfig", Digest: "ec7167690108688e",
+		Look: "Set takes the same steps, without its waits: if upstream asks issuers at once, use its update.",
+	},
+	{
+		Ours: "internal/apiserver/authn/signer.go:NewSigner", Package: "k8s.io/kubernetes/pkg/controlplane/apiserver/options", Decl: "(*Options).completeServiceAccountOptions", Digest: "3e2b2659c04e29a8",
+		Look: "NewSigner and serviceAccounts of pkg/apiserver set up the external signer and the limits of tokens as this does.",
+	},
+	{
 		Ours: "internal/apiserver/convergence/authorization.go:(*Writes).Authorizer", Package: "k8s.io/apiserver/pkg/authorization/authorizer", Decl: "Authorizer", Digest: "5f3e27fd1887a855",
 		Look: "currentAuthorizer and JoinAuthorizer add only to Authorize, from which AuthorizerFunc makes the other methods: check that a new method does not bypass them.",
 	},

@@ -4,56 +4,104 @@
 package apiserver
 
 import (
+	"bytes"
+	"crypto/x509"
+	"fmt"
+	"maps"
 	"slices"
+	"strings"
 	"time"
 
+	"golang.org/x/net/http/httpguts"
 	"k8s.io/apimachinery/pkg/util/validation/field"
 	apiserverv1 "k8s.io/apiserver/pkg/apis/apiserver/v1"
 	"k8s.io/apiserver/pkg/authentication/authenticator"
 	"k8s.io/apiserver/pkg/authentication/user"
+	"k8s.io/apiserver/plugin/pkg/authenticator/token/oidc"
+	"k8s.io/client-go/util/cert"
+
+	"github.com/kubembed/kubembed/internal/apiserver/authn"
 )
 
 // Authentication adds ways for clients to prove who they are. Its zero value accepts the
-// client certificates of PKI, service-account tokens and bootstrap tokens.
+// client certificates of PKI, service-account tokens and bootstrap tokens. The server's
+// own clients (ClientConfig) and certificates of PKI for group system:masters are always
+// accepted, whatever is added here.
 type Authentication struct {
 	// Configuration has JWT issuers, like those of OIDC providers, with claim rules in
-	// CEL, and the paths that clients without credentials may request. It cannot be set
-	// together with ConfigurationFile. If nil, no JWTs are accepted, and clients without
-	// credentials may request /healthz, /livez, /readyz and /version.
+	// CEL, and the paths that clients without credentials may request. The server does
+	// not wait for issuers: until an issuer answers, its tokens are refused.
+	// Server.SetAuthentication replaces the issuers. It cannot be set together with
+	// ConfigurationFile. If nil, no JWTs are accepted.
 	Configuration *apiserverv1.AuthenticationConfiguration
-	// ConfigurationFile is the path of a file with an AuthenticationConfiguration. The
-	// server reads it again when it changes. See kube-apiserver's
-	// --authentication-config.
+	// ConfigurationFile is the path of a file with an AuthenticationConfiguration, as for
+	// kube-apiserver's --authentication-config. The server follows its changes. A file
+	// that is not valid, or with an issuer that does not answer within a minute, changes
+	// nothing: the log says so, and the metric
+	// apiserver_authentication_config_controller_automatic_reloads_total counts it. Other
+	// users must not be able to write to it.
 	ConfigurationFile string
-	// Webhook reviews bearer tokens that no other authenticator accepts.
+	// Anonymous has the paths that clients without credentials may request, unless
+	// Configuration or its file has them (--anonymous-auth). If nil, /healthz, /livez,
+	// /readyz and /version. It cannot change while the server runs. Without authorization
+	// (mode AlwaysAllow) only these four paths are possible.
+	Anonymous *apiserverv1.AnonymousAuthConfig
+	// SigningAlgorithms are the accepted algorithms of JWTs, like "RS256"
+	// (--oidc-signing-algs). If empty, all asymmetric ones: RS, ES and PS with 256, 384
+	// and 512 bits.
+	SigningAlgorithms []string
+
+	// Webhook reviews bearer tokens that no built-in authenticator accepts.
 	Webhook TokenWebhook
 	// Tokens are static bearer tokens and their users.
 	Tokens []StaticToken
-	// TokenFile is the path of a CSV file with static bearer tokens, as for
-	// kube-apiserver's --token-auth-file. It is read once.
+	// TokenFile is the path of a CSV file with static bearer tokens
+	// (--token-auth-file): token, user, UID and, optionally, groups in one column. It is
+	// read once. Other users must not be able to read it.
 	TokenFile string
+
 	// ClientCAs are further CAs of client certificates, in PEM. The common name of a
-	// certificate is the user, its organizations are the groups.
+	// certificate is the user, its organizations are the groups. Certificates with names
+	// that begin with "system:", or with names of the control plane's own users, are
+	// refused: such a CA cannot make nodes or administrators. pki.Config.ClientCAs has
+	// CAs without this limit (--client-ca-file). Aggregated API servers get these CAs too
+	// (ConfigMap extension-apiserver-authentication) and do not have this limit: they
+	// accept any user of such a CA that connects to them directly.
 	ClientCAs []byte
-	// RequestHeader trusts the identity headers of a proxy of the host.
+	// RequestHeader trusts the identity headers of a proxy of the host, in addition to
+	// those of the aggregator.
 	RequestHeader RequestHeader
-	// Audiences are the audiences that tokens must have one of. If empty, the issuers of
-	// ServiceAccounts.
+	// Audiences are the audiences that tokens must have one of (--api-audiences). If
+	// empty, the issuers of ServiceAccounts.
 	Audiences []string
+
 	// Before and After are authenticators of the host's own. Those in Before are asked
 	// before the built-in ones, those in After when no other one has accepted the
-	// credentials of a request. A panic in one fails the request with 500.
+	// credentials of a request, but before clients count as anonymous. The first that
+	// accepts decides. Users get the group system:authenticated. An error is no decision:
+	// the next one is asked, and without a user the request fails with 401. If one
+	// panics, the request fails with 500. If one blocks, it fails with 504 shortly before
+	// the end of RequestTimeout, when the context of its request ends. Both answers name
+	// the authenticator. They are called concurrently, each with its own copy of the
+	// request, and must not read its body.
+	//
+	// They are not asked about clients with a token of this process (ClientConfig) or a
+	// certificate of PKI for group system:masters.
 	Before, After []authenticator.Request
 }
 
 // TokenWebhook is a webhook that reviews bearer tokens (authentication.k8s.io
 // TokenReview). If zero, there is none.
 type TokenWebhook struct {
-	// KubeconfigFile is the path of a kubeconfig for the webhook.
+	// KubeconfigFile is the path of a kubeconfig for the webhook
+	// (--authentication-token-webhook-config-file). If it has a token, a password or a
+	// key, other users must not be able to read it.
 	KubeconfigFile string
-	// Version is the version of TokenReview: "v1" or "v1beta1". If empty, "v1".
+	// Version is the version of TokenReview: "v1" or "v1beta1"
+	// (--authentication-token-webhook-version). If empty, "v1".
 	Version string
-	// CacheTTL is how long results are kept. If zero, two minutes.
+	// CacheTTL is how long results are kept (--authentication-token-webhook-cache-ttl).
+	// If zero, two minutes.
 	CacheTTL time.Duration
 }
 
@@ -64,12 +112,15 @@ type StaticToken struct {
 }
 
 // RequestHeader configures authentication by the headers of a proxy with a client
-// certificate. If zero, only the aggregator's own certificate is accepted.
+// certificate. The proxy may name any user and group. Aggregated API servers trust it,
+// too. If zero, only the aggregator's own certificate is accepted.
 type RequestHeader struct {
-	// CAs are the CAs of the proxy's client certificate, in PEM.
+	// CAs are the CAs of the proxy's client certificate, in PEM
+	// (--requestheader-client-ca-file).
 	CAs []byte
-	// AllowedNames are the common names that the certificate may have. If empty, every
-	// certificate of CAs is accepted.
+	// AllowedNames are the common names that the certificate may have
+	// (--requestheader-allowed-names). If empty, every certificate of CAs is accepted.
+	// They must be set if CAs also certify clients.
 	AllowedNames []string
 	// UsernameHeaders, UIDHeaders, GroupHeaders and ExtraHeaderPrefixes are the names of
 	// headers. If empty, X-Remote-User, X-Remote-Uid, X-Remote-Group and X-Remote-Extra-.
@@ -79,13 +130,207 @@ type RequestHeader struct {
 // Clone returns a deep copy, except of the authenticators.
 func (a Authentication) Clone() Authentication {
 	a.Configuration = a.Configuration.DeepCopy()
+	a.Anonymous = a.Anonymous.DeepCopy()
+	a.SigningAlgorithms = slices.Clone(a.SigningAlgorithms)
 	a.Tokens = slices.Clone(a.Tokens)
+	for i := range a.Tokens {
+		a.Tokens[i].User = cloneUser(a.Tokens[i].User)
+	}
 	a.ClientCAs = slices.Clone(a.ClientCAs)
+	a.RequestHeader = a.RequestHeader.clone()
 	a.Audiences = slices.Clone(a.Audiences)
 	a.Before, a.After = slices.Clone(a.Before), slices.Clone(a.After)
 	return a
 }
 
-func (a Authentication) validate(at *field.Path) (errs field.ErrorList) {
+func (r RequestHeader) clone() RequestHeader {
+	r.CAs = slices.Clone(r.CAs)
+	for _, list := range []*[]string{&r.AllowedNames, &r.UsernameHeaders, &r.UIDHeaders, &r.GroupHeaders, &r.ExtraHeaderPrefixes} {
+		*list = slices.Clone(*list)
+	}
+	return r
+}
+
+func cloneUser(u user.DefaultInfo) user.DefaultInfo {
+	u.Groups, u.Extra = slices.Clone(u.Groups), maps.Clone(u.Extra)
+	for key, values := range u.Extra {
+		u.Extra[key] = slices.Clone(values)
+	}
+	return u
+}
+
+// validate returns the errors in all fields. It reads the files. issuers are those of
+// service-account tokens.
+func (a Authentication) validate(at *field.Path, issuers []string) (errs field.ErrorList) {
+	if len(issuers) == 0 {
+		issuers = []string{defaultServiceAccountIssuer}
+	}
+	errs = append(errs, a.validateConfiguration(at, issuers)...)
+	for i, algorithm := range a.SigningAlgorithms {
+		if known := oidc.AllValidSigningAlgorithms(); !slices.Contains(known, algorithm) {
+			errs = append(errs, field.NotSupported(at.Child("SigningAlgorithms").Index(i), algorithm, known))
+		}
+	}
+	errs = append(errs, a.Webhook.validate(at.Child("Webhook"))...)
+	errs = append(errs, a.validateTokens(at)...)
+	errs = append(errs, validateCAs(at.Child("ClientCAs"), a.ClientCAs)...)
+	errs = append(errs, a.RequestHeader.validate(at.Child("RequestHeader"))...)
+	if len(errs) == 0 && len(a.RequestHeader.AllowedNames) == 0 && sharedCA(a.ClientCAs, a.RequestHeader.CAs) {
+		errs = append(errs, field.Required(at.Child("RequestHeader", "AllowedNames"), "ClientCAs has the same CA: without names, each of its clients could name any user"))
+	}
+	for i, audience := range a.Audiences {
+		if audience == "" {
+			errs = append(errs, field.Required(at.Child("Audiences").Index(i), "an audience"))
+		}
+	}
+	for name, hosts := range map[string][]authenticator.Request{"Before": a.Before, "After": a.After} {
+		for i, host := range hosts {
+			if host == nil {
+				errs = append(errs, field.Required(at.Child(name).Index(i), "an authenticator"))
+			}
+		}
+	}
 	return errs
+}
+
+func (a Authentication) validateConfiguration(at *field.Path, issuers []string) (errs field.ErrorList) {
+	if a.Anonymous != nil && !a.Anonymous.Enabled && len(a.Anonymous.Conditions) > 0 {
+		errs = append(errs, field.Invalid(at.Child("Anonymous", "Conditions"), field.OmitValueType{}, "Enabled is false: set it, or take out the conditions"))
+	}
+	file := at.Child("ConfigurationFile")
+	if a.Configuration != nil {
+		if a.ConfigurationFile != "" {
+			errs = append(errs, field.Forbidden(file, "Configuration is set too: take out one of them"))
+		}
+		c, err := authn.FromGo(a.Configuration)
+		if err != nil {
+			return append(errs, field.Invalid(at.Child("Configuration"), field.OmitValueType{}, err.Error()))
+		}
+		return append(errs, authn.Validate(at.Child("Configuration"), c, issuers)...)
+	}
+	if a.ConfigurationFile == "" {
+		return errs
+	}
+	c, _, err := authn.ReadFile(a.ConfigurationFile)
+	if err != nil {
+		return append(errs, field.Invalid(file, a.ConfigurationFile, err.Error()))
+	}
+	return append(errs, authn.Validate(file, c, issuers)...)
+}
+
+func (w TokenWebhook) validate(at *field.Path) (errs field.ErrorList) {
+	if w.KubeconfigFile == "" {
+		if w != (TokenWebhook{}) {
+			errs = append(errs, field.Required(at.Child("KubeconfigFile"), "the other fields have no effect without it"))
+		}
+		return errs
+	}
+	if err := authn.CheckKubeconfig(w.KubeconfigFile); err != nil {
+		errs = append(errs, field.Invalid(at.Child("KubeconfigFile"), w.KubeconfigFile, err.Error()))
+	}
+	if versions := []string{"", "v1", "v1beta1"}; !slices.Contains(versions, w.Version) {
+		errs = append(errs, field.NotSupported(at.Child("Version"), w.Version, versions[1:]))
+	}
+	if w.CacheTTL < 0 {
+		errs = append(errs, field.Invalid(at.Child("CacheTTL"), w.CacheTTL.String(), "must not be negative; zero is two minutes"))
+	}
+	return errs
+}
+
+// validateTokens shows no token in an error.
+func (a Authentication) validateTokens(at *field.Path) (errs field.ErrorList) {
+	seen := map[string]bool{}
+	for i, token := range a.Tokens {
+		at := at.Child("Tokens").Index(i)
+		switch {
+		case token.Token == "":
+			errs = append(errs, field.Required(at.Child("Token"), "the token"))
+		case strings.ContainsAny(token.Token, " \t\r\n"):
+			errs = append(errs, field.Invalid(at.Child("Token"), field.OmitValueType{}, "has white space, which no client can send"))
+		case seen[token.Token]:
+			errs = append(errs, field.Invalid(at.Child("Token"), field.OmitValueType{}, "another element has the same token"))
+		}
+		seen[token.Token] = true
+		if token.User.Name == "" {
+			errs = append(errs, field.Required(at.Child("User", "Name"), "the name of the user"))
+		}
+	}
+	if a.TokenFile != "" {
+		if err := authn.CheckTokenFile(a.TokenFile); err != nil {
+			errs = append(errs, field.Invalid(at.Child("TokenFile"), a.TokenFile, err.Error()))
+		}
+	}
+	return errs
+}
+
+func (r RequestHeader) validate(at *field.Path) (errs field.ErrorList) {
+	if len(r.CAs) == 0 {
+		if len(r.AllowedNames)+len(r.UsernameHeaders)+len(r.UIDHeaders)+len(r.GroupHeaders)+len(r.ExtraHeaderPrefixes) > 0 {
+			errs = append(errs, field.Required(at.Child("CAs"), "the other fields have no effect without it"))
+		}
+		return errs
+	}
+	errs = append(errs, validateCAs(at.Child("CAs"), r.CAs)...)
+	for i, name := range r.AllowedNames {
+		if name == "" {
+			errs = append(errs, field.Required(at.Child("AllowedNames").Index(i), "a common name"))
+		}
+	}
+	for _, headers := range []struct {
+		field string
+		names []string
+	}{{"UsernameHeaders", r.UsernameHeaders}, {"UIDHeaders", r.UIDHeaders}, {"GroupHeaders", r.GroupHeaders}, {"ExtraHeaderPrefixes", r.ExtraHeaderPrefixes}} {
+		for i, name := range headers.names {
+			if !httpguts.ValidHeaderFieldName(name) {
+				errs = append(errs, field.Invalid(at.Child(headers.field).Index(i), name, "must be the name of a header"))
+			}
+		}
+	}
+	return errs
+}
+
+// withDefaults returns a copy with kube-apiserver's names of headers.
+func (r RequestHeader) withDefaults() RequestHeader {
+	for _, headers := range []struct {
+		names *[]string
+		name  string
+	}{{&r.UsernameHeaders, "X-Remote-User"}, {&r.UIDHeaders, "X-Remote-Uid"}, {&r.GroupHeaders, "X-Remote-Group"}, {&r.ExtraHeaderPrefixes, "X-Remote-Extra-"}} {
+		if len(*headers.names) == 0 {
+			*headers.names = []string{headers.name}
+		}
+	}
+	return r
+}
+
+// validateCAs accepts an empty bundle.
+func validateCAs(at *field.Path, bundle []byte) field.ErrorList {
+	if len(bundle) == 0 {
+		return nil
+	}
+	cas, err := cert.ParseCertsPEM(bundle)
+	if err != nil {
+		return field.ErrorList{field.Invalid(at, field.OmitValueType{}, err.Error())}
+	}
+	now := time.Now()
+	for i, ca := range cas {
+		name := fmt.Sprintf("certificate %d (%s)", i, ca.Subject)
+		switch {
+		case !ca.IsCA:
+			return field.ErrorList{field.Invalid(at, field.OmitValueType{}, name+" is not a CA")}
+		case now.After(ca.NotAfter):
+			return field.ErrorList{field.Invalid(at, field.OmitValueType{}, fmt.Sprintf("%s expired at %s: take it out", name, ca.NotAfter.UTC().Format(time.RFC3339)))}
+		}
+	}
+	return nil
+}
+
+// sharedCA reports whether two bundles have a CA with the same key.
+func sharedCA(a, b []byte) bool {
+	first, _ := cert.ParseCertsPEM(a)
+	second, _ := cert.ParseCertsPEM(b)
+	return slices.ContainsFunc(first, func(ca *x509.Certificate) bool {
+		return slices.ContainsFunc(second, func(other *x509.Certificate) bool {
+			return bytes.Equal(ca.RawSubjectPublicKeyInfo, other.RawSubjectPublicKeyInfo)
+		})
+	})
 }

@@ -4,25 +4,39 @@
 package apiserver
 
 import (
+	"fmt"
+	"net/url"
 	"slices"
+	"strings"
 	"time"
 
 	"k8s.io/apimachinery/pkg/util/validation/field"
 )
 
-// ServiceAccounts configures the tokens of service accounts.
+// ServiceAccounts configures the tokens of service accounts. Its zero value issues tokens
+// as kube-apiserver does.
 type ServiceAccounts struct {
-	// Issuers are the accepted issuers of tokens. The first one issues. If empty,
-	// https://kubernetes.default.svc.cluster.local.
+	// Issuers are the accepted issuers of tokens (--service-account-issuer). The first
+	// one issues. If empty, https://kubernetes.default.svc.cluster.local. The discovery
+	// document is served only if the first one is an https URL.
 	Issuers []string
-	// JWKSURI is the URI of the keys in the discovery document at
-	// /.well-known/openid-configuration. If empty, at the address of the server.
+	// JWKSURI is the https URI of the keys in the discovery document at
+	// /.well-known/openid-configuration (--service-account-jwks-uri). If empty, at the
+	// address of the server.
 	JWKSURI string
-	// MaxTokenExpiration bounds the validity of tokens of TokenRequests. At least one
-	// hour. If zero, unbounded.
+	// MaxTokenExpiration bounds the validity of tokens
+	// (--service-account-max-token-expiration): requests for more get this. It must be
+	// at least one hour. If zero, unbounded, or what the signer signs.
 	MaxTokenExpiration time.Duration
-	// SigningEndpoint is the socket of an external signer (k8s.io/externaljwt), like
-	// "/run/signer.sock". If empty, PKI's key signs.
+	// NoExtendedExpiration issues tokens for pods with the validity of an hour that they
+	// ask for. By default such tokens are valid for a year, so that programs that do not
+	// read a new token keep working (--service-account-extend-token-expiration).
+	NoExtendedExpiration bool
+	// SigningEndpoint is the Unix socket of an external signer (k8s.io/externaljwt), like
+	// "/run/signer.sock", or "@name" for an abstract socket
+	// (--service-account-signing-endpoint). The signer must run when the server starts.
+	// Its keys are the only ones: tokens that PKI's key has signed are refused. If empty,
+	// PKI's key signs.
 	SigningEndpoint string
 }
 
@@ -32,6 +46,35 @@ func (s ServiceAccounts) Clone() ServiceAccounts {
 	return s
 }
 
+const (
+	minTokenExpiration = time.Hour
+	maxTokenExpiration = (1 << 32) * time.Second
+)
+
 func (s ServiceAccounts) validate(at *field.Path) (errs field.ErrorList) {
+	for i, issuer := range s.Issuers {
+		at := at.Child("Issuers").Index(i)
+		switch {
+		case issuer == "":
+			errs = append(errs, field.Required(at, "an issuer, like https://kubernetes.default.svc.cluster.local"))
+		case slices.Contains(s.Issuers[:i], issuer):
+			errs = append(errs, field.Duplicate(at, issuer))
+		case strings.Contains(issuer, ":"):
+			if _, err := url.Parse(issuer); err != nil {
+				errs = append(errs, field.Invalid(at, issuer, "has a colon, so that it must be a URL: "+err.Error()))
+			}
+		}
+	}
+	if s.JWKSURI != "" {
+		if u, err := url.Parse(s.JWKSURI); err != nil || u.Scheme != "https" || u.Host == "" {
+			errs = append(errs, field.Invalid(at.Child("JWKSURI"), s.JWKSURI, "must be an https URL"))
+		}
+	}
+	if d := s.MaxTokenExpiration; d != 0 && (d < minTokenExpiration || d > maxTokenExpiration) {
+		errs = append(errs, field.Invalid(at.Child("MaxTokenExpiration"), d.String(), fmt.Sprintf("must be between %s and 2^32 seconds; zero is unbounded", minTokenExpiration)))
+	}
+	if name, abstract := strings.CutPrefix(s.SigningEndpoint, "@"); abstract && name == "" {
+		errs = append(errs, field.Invalid(at.Child("SigningEndpoint"), s.SigningEndpoint, "has no name after @"))
+	}
 	return errs
 }

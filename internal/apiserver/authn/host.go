@@ -1,0 +1,137 @@
+// Copyright The kubembed Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package authn
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"runtime/debug"
+	"time"
+
+	"go.uber.org/zap"
+	"k8s.io/apiserver/pkg/authentication/authenticator"
+	"k8s.io/apiserver/pkg/authentication/group"
+)
+
+// Host is an authenticator of the host program. A panic in it or an answer that does not
+// come ends the request with a *Failure.
+type Host struct {
+	authenticator.Request
+	// Name is the field with the authenticator, for messages.
+	Name string
+	// Timeout bounds a call. That of the request may end it earlier.
+	Timeout time.Duration
+	Logger  *zap.Logger
+}
+
+// Failure is a fault of an authenticator of the host: no other one decides about the
+// request.
+type Failure struct {
+	// Status is the HTTP status of the answer.
+	Status  int
+	Message string
+}
+
+func (f *Failure) Error() string { return f.Message }
+
+// answerTime is the part of a request's time that is left for the answer about an
+// authenticator that blocks: upstream's own answer does not name it.
+const answerTime = 20
+
+// AuthenticateRequest implements authenticator.Request.
+func (h Host) AuthenticateRequest(r *http.Request) (*authenticator.Response, bool, error) {
+	limit := h.Timeout
+	if deadline, ok := r.Context().Deadline(); ok {
+		limit = min(limit, time.Until(deadline))
+	}
+	limit -= limit / answerTime
+	ctx, cancel := context.WithTimeout(r.Context(), limit)
+	defer cancel()
+	// The authenticator may use the request after this call has given up on it.
+	own := r.Clone(ctx)
+	done := make(chan result, 1)
+	go func() {
+		var answer result
+		defer func() { done <- answer }()
+		defer func() {
+			if panicked := recover(); panicked != nil {
+				answer = result{err: h.panicked(panicked)}
+			}
+		}()
+		answer.response, answer.ok, answer.err = h.Request.AuthenticateRequest(own)
+	}()
+	select {
+	case answer := <-done:
+		r.Header = own.Header // without the credentials that the authenticator has removed
+		return answer.checked(h)
+	case <-ctx.Done():
+	}
+	if err := r.Context().Err(); errors.Is(err, context.Canceled) {
+		return nil, false, fmt.Errorf("%s: %w", h.Name, err) // the client has left
+	}
+	h.Logger.Error("an authenticator of the host has not answered", zap.String("authenticator", h.Name), zap.Duration("after", limit))
+	return nil, false, &Failure{Status: http.StatusGatewayTimeout, Message: fmt.Sprintf("the authenticator %s has not answered within %s", h.Name, limit.Round(time.Millisecond))}
+}
+
+func (h Host) panicked(value any) error {
+	h.Logger.Error("an authenticator of the host panicked", zap.String("authenticator", h.Name), zap.Any("panic", value), zap.ByteString("stack", debug.Stack()))
+	return &Failure{Status: http.StatusInternalServerError, Message: fmt.Sprintf("the authenticator %s panicked: %v", h.Name, value)}
+}
+
+type result struct {
+	response *authenticator.Response
+	ok       bool
+	err      error
+}
+
+// checked refuses answers that upstream's filters would panic on.
+func (a result) checked(h Host) (*authenticator.Response, bool, error) {
+	switch {
+	case a.err != nil:
+		var failure *Failure
+		if errors.As(a.err, &failure) {
+			return nil, false, failure
+		}
+		return nil, false, fmt.Errorf("%s: %w", h.Name, a.err)
+	case !a.ok:
+		return nil, false, nil
+	case a.response == nil || a.response.User == nil || a.response.User.GetName() == "":
+		return nil, false, &Failure{Status: http.StatusInternalServerError, Message: fmt.Sprintf("the authenticator %s accepted a request without the name of a user", h.Name)}
+	}
+	return a.response, true, nil
+}
+
+// Hosts asks the authenticators of the host in their order, and adds system:authenticated
+// to the groups of their users, as upstream does for its own.
+func Hosts(hosts []Host) authenticator.Request {
+	var all []authenticator.Request
+	for _, host := range hosts {
+		all = append(all, host)
+	}
+	return group.NewAuthenticatedGroupAdder(Union(all))
+}
+
+// Union asks authenticators until one accepts, like upstream's union. A *Failure ends it.
+type Union []authenticator.Request
+
+// AuthenticateRequest implements authenticator.Request.
+func (u Union) AuthenticateRequest(r *http.Request) (*authenticator.Response, bool, error) {
+	var errs []error
+	for _, next := range u {
+		response, ok, err := next.AuthenticateRequest(r)
+		var failure *Failure
+		switch {
+		case errors.As(err, &failure):
+			noteFailure(r, failure)
+			return nil, false, failure
+		case err != nil:
+			errs = append(errs, err)
+		case ok:
+			return response, true, nil
+		}
+	}
+	return nil, false, errors.Join(errs...)
+}

@@ -1,0 +1,259 @@
+// Copyright The kubembed Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package authn
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"reflect"
+	"sync/atomic"
+	"time"
+
+	"go.uber.org/zap"
+	utilerrors "k8s.io/apimachinery/pkg/util/errors"
+	"k8s.io/apimachinery/pkg/util/sets"
+	"k8s.io/apimachinery/pkg/util/validation/field"
+	"k8s.io/apiserver/pkg/apis/apiserver"
+	apiserverv1 "k8s.io/apiserver/pkg/apis/apiserver/v1"
+	"k8s.io/apiserver/pkg/authentication/authenticator"
+	tokenunion "k8s.io/apiserver/pkg/authentication/token/union"
+	"k8s.io/apiserver/pkg/server/dynamiccertificates"
+	"k8s.io/apiserver/pkg/server/egressselector"
+	"k8s.io/apiserver/pkg/server/options/authenticationconfig/metrics"
+	"k8s.io/apiserver/pkg/util/filesystem"
+	"k8s.io/apiserver/plugin/pkg/authenticator/token/oidc"
+
+	"github.com/kubembed/kubembed/internal/lifecycle"
+)
+
+// JWTOptions are for NewJWTs.
+type JWTOptions struct {
+	// ServiceAccountIssuers cannot be issuers of JWTs.
+	ServiceAccountIssuers []string
+	// Algorithms are the accepted signing algorithms. If empty, all that upstream knows.
+	Algorithms []string
+	// Egress returns the dialer of issuers with an egressSelectorType. It may be nil.
+	Egress   egressselector.Lookup
+	ServerID string
+	Logger   *zap.Logger
+}
+
+// JWTs authenticates the tokens of JWT issuers. Set replaces the issuers while it serves:
+// no request fails for it.
+//
+// Upstream's own update (kubeauthenticator.Config) asks new issuers every ten seconds
+// only, and has goroutines that sleep for half a minute after the server has stopped.
+type JWTs struct {
+	JWTOptions
+	ctx       context.Context
+	anonymous *apiserver.AnonymousAuthConfig // of the first configuration
+	setting   chan struct{}                  // has an element while Set works
+	current   atomic.Pointer[issuers]
+	retired   lifecycle.Group
+}
+
+// issuers are the authenticators of one configuration.
+type issuers struct {
+	authenticator.Token
+	urls     sets.Set[string]
+	checks   []func() error // nil when an issuer is ready
+	requests lifecycle.Group
+	cancel   context.CancelFunc
+}
+
+// NewJWTs returns an authenticator of the issuers in a valid configuration. It does not
+// wait for issuers: until one has answered, its tokens are refused. Its goroutines end
+// with ctx.
+func NewJWTs(ctx context.Context, o JWTOptions, c *apiserver.AuthenticationConfiguration) (*JWTs, error) {
+	metrics.RegisterMetrics()
+	if len(o.Algorithms) == 0 {
+		o.Algorithms = oidc.AllValidSigningAlgorithms()
+	}
+	j := &JWTs{JWTOptions: o, ctx: ctx, anonymous: c.Anonymous.DeepCopy(), setting: make(chan struct{}, 1)}
+	first, err := j.issuers(c)
+	if err != nil {
+		return nil, err
+	}
+	j.current.Store(first)
+	return j, nil
+}
+
+// issuers is upstream's newJWTAuthenticator.
+func (j *JWTs) issuers(c *apiserver.AuthenticationConfiguration) (*issuers, error) {
+	ctx, cancel := context.WithCancel(j.ctx)
+	made := &issuers{urls: sets.New[string](), cancel: cancel}
+	var tokens []authenticator.Token
+	for _, jwt := range c.JWT {
+		var ca oidc.CAContentProvider
+		if jwt.Issuer.CertificateAuthority != "" {
+			static, err := dynamiccertificates.NewStaticCAContent("oidc-authenticator", []byte(jwt.Issuer.CertificateAuthority))
+			if err != nil {
+				cancel()
+				return nil, err
+			}
+			ca = static
+		}
+		issuer, err := oidc.New(ctx, oidc.Options{
+			JWTAuthenticator:     jwt,
+			CAContentProvider:    ca,
+			EgressLookup:         j.Egress,
+			SupportedSigningAlgs: j.Algorithms,
+			DisallowedIssuers:    j.ServiceAccountIssuers,
+			APIServerID:          j.ServerID,
+		})
+		if err != nil {
+			cancel()
+			return nil, err
+		}
+		made.urls.Insert(jwt.Issuer.URL)
+		tokens, made.checks = append(tokens, issuer), append(made.checks, issuer.HealthCheck)
+	}
+	made.Token = tokenunion.NewFailOnError(tokens...)
+	return made, nil
+}
+
+func (i *issuers) ready() error {
+	var errs []error
+	for _, check := range i.checks {
+		if err := check(); err != nil {
+			errs = append(errs, err)
+		}
+	}
+	return utilerrors.NewAggregate(errs)
+}
+
+// AuthenticateToken implements authenticator.Token.
+func (j *JWTs) AuthenticateToken(ctx context.Context, token string) (*authenticator.Response, bool, error) {
+	for {
+		issuers := j.current.Load()
+		if end, ok := issuers.requests.Begin(); ok { // otherwise Set has just replaced them
+			defer end()
+			return issuers.AuthenticateToken(ctx, token)
+		}
+	}
+}
+
+// Set replaces the issuers. It waits until all new ones have answered. If it fails, the
+// earlier ones stay. ctx bounds the call.
+func (j *JWTs) Set(ctx context.Context, c *apiserver.AuthenticationConfiguration) error {
+	if errs := j.validate(c); len(errs) > 0 {
+		return errs.ToAggregate()
+	}
+	select {
+	case j.setting <- struct{}{}:
+		defer func() { <-j.setting }()
+	case <-ctx.Done():
+		return fmt.Errorf("another change of the configuration waits for its issuers: %w", context.Cause(ctx))
+	}
+	if err := j.ctx.Err(); err != nil {
+		return errors.New("the server has stopped")
+	}
+	next, err := j.issuers(c)
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer context.AfterFunc(j.ctx, cancel)()
+	defer cancel()
+	if err := lifecycle.Poll(ctx, func() bool { return next.ready() == nil }); err != nil {
+		next.cancel()
+		return errors.Join(next.ready(), fmt.Errorf("not all issuers have answered: %w", err))
+	}
+	last := j.current.Swap(next)
+	j.retired.Go(func() { j.retire(last, next.urls) })
+	return nil
+}
+
+func (j *JWTs) validate(c *apiserver.AuthenticationConfiguration) field.ErrorList {
+	at := field.NewPath("AuthenticationConfiguration")
+	errs := Validate(at, c, j.ServiceAccountIssuers)
+	if !reflect.DeepEqual(j.anonymous, c.Anonymous) {
+		errs = append(errs, field.Forbidden(at.Child("anonymous"), "cannot change while the server runs: restart it"))
+	}
+	return errs
+}
+
+// retire ends replaced issuers when no request uses them.
+func (j *JWTs) retire(last *issuers, remain sets.Set[string]) {
+	defer last.cancel()
+	if last.requests.Wait(j.ctx) != nil {
+		return // the server stops
+	}
+	last.cancel()
+	for _, url := range sets.List(last.urls.Difference(remain)) {
+		oidc.DeleteJWKSFetchMetrics(url, j.ServerID)
+	}
+}
+
+// SetFromGo is Set for the host.
+func (j *JWTs) SetFromGo(ctx context.Context, configuration *apiserverv1.AuthenticationConfiguration) error {
+	c, err := FromGo(configuration)
+	if err == nil {
+		err = j.Set(ctx, c)
+	}
+	if err != nil {
+		j.failed(err)
+		return err
+	}
+	j.Logger.Info("the authentication configuration was replaced", zap.Int("issuers", len(c.JWT)))
+	content, _ := json.Marshal(configuration) // for the hash in the metric
+	metrics.RecordAuthenticationConfigAutomaticReloadSuccess(j.ServerID, string(content))
+	return nil
+}
+
+func (j *JWTs) failed(err error, fields ...zap.Field) {
+	metrics.RecordAuthenticationConfigAutomaticReloadFailure(j.ServerID)
+	j.Logger.Error("the authentication configuration was not replaced: the earlier one stays in effect", append(fields, zap.Error(err))...)
+}
+
+const (
+	// filePoll is the time between reads of a file of which the system reports no
+	// changes, as upstream.
+	filePoll = time.Minute
+	// reloadTimeout bounds the wait for the issuers of a changed file, as upstream.
+	reloadTimeout = time.Minute
+)
+
+// Watch follows a configuration file, with the given content at first, until the server
+// stops. A file that is not valid, or whose issuers do not answer, changes nothing.
+func (j *JWTs) Watch(path string, content []byte) {
+	metrics.RecordAuthenticationConfigLastConfigInfo(j.ServerID, string(content))
+	known := string(content)
+	failed := func(err error) { j.failed(err, zap.String("path", path)) }
+	filesystem.WatchUntil(j.ctx, filePoll, path, func() {
+		content, err := os.ReadFile(path)
+		if err == nil && string(content) == known {
+			return
+		}
+		c, content, err := ReadFile(path)
+		if err != nil {
+			if content != nil {
+				known = string(content) // it will never be valid
+			}
+			failed(err)
+			return
+		}
+		if errs := j.validate(c); len(errs) > 0 {
+			known = string(content)
+			failed(errs.ToAggregate())
+			return
+		}
+		ctx, cancel := context.WithTimeout(j.ctx, reloadTimeout)
+		defer cancel()
+		if err := j.Set(ctx, c); err != nil {
+			if j.ctx.Err() == nil {
+				failed(err) // it is tried again: the issuer may answer later
+			}
+			return
+		}
+		known = string(content)
+		j.Logger.Info("the authentication configuration was reloaded", zap.String("path", path), zap.Int("issuers", len(c.JWT)))
+		metrics.RecordAuthenticationConfigAutomaticReloadSuccess(j.ServerID, known)
+	}, func(err error) {
+		j.Logger.Warn("the authentication configuration is read once a minute only: its file cannot be watched", zap.String("path", path), zap.Error(err))
+	})
+}

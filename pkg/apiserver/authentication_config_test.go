@@ -1,0 +1,127 @@
+// Copyright The kubembed Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package apiserver_test
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	apiserverv1 "k8s.io/apiserver/pkg/apis/apiserver/v1"
+	"k8s.io/apiserver/pkg/authentication/authenticator"
+	"k8s.io/apiserver/pkg/authentication/user"
+
+	"github.com/kubembed/kubembed/internal/apiserver/access"
+	"github.com/kubembed/kubembed/pkg/apiserver"
+	"github.com/kubembed/kubembed/pkg/pki"
+)
+
+// file writes a file with the given mode.
+func file(t testing.TB, content string, mode os.FileMode) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "file")
+	if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Chmod(path, mode); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+func TestBadAuthentication(t *testing.T) {
+	identities := must(pki.Open(pki.Config{}))(t)
+	client := must(identities.IssueClient("jane", nil, 0))(t)
+	jwt := func(url string) apiserverv1.JWTAuthenticator {
+		return apiserverv1.JWTAuthenticator{
+			Issuer:        apiserverv1.Issuer{URL: url, Audiences: []string{"kubembed"}},
+			ClaimMappings: apiserverv1.ClaimMappings{Username: apiserverv1.PrefixedClaimOrExpression{Expression: "claims.sub"}},
+		}
+	}
+	configuration := func(issuers ...string) *apiserverv1.AuthenticationConfiguration {
+		c := &apiserverv1.AuthenticationConfiguration{}
+		for _, issuer := range issuers {
+			c.JWT = append(c.JWT, jwt(issuer))
+		}
+		return c
+	}
+	const kubeconfig = `apiVersion: v1
+kind: Config
+current-context: webhook
+contexts: [{name: webhook, context: {cluster: webhook, user: webhook}}]
+clusters: [{name: webhook, cluster: {server: "https://127.0.0.1:1"}}]
+users: [{name: webhook, user: {token: secret}}]
+`
+	const bad = "apiVersion: apiserver.config.k8s.io/v9\nkind: AuthenticationConfiguration\n"
+	missing := filepath.Join(t.TempDir(), "missing")
+	for _, c := range []struct {
+		a    apiserver.Authentication
+		want string
+	}{
+		{apiserver.Authentication{Configuration: configuration("http://example.com")}, "Authentication.Configuration.jwt[0].issuer.url: Invalid value"},
+		{apiserver.Authentication{Configuration: configuration("https://a.example.com", "https://a.example.com")}, "Authentication.Configuration.jwt[1].issuer.url: Duplicate value"},
+		{apiserver.Authentication{Configuration: configuration("https://kubernetes.default.svc.cluster.local")}, "must not overlap with the issuers of service-account tokens"},
+		{apiserver.Authentication{Configuration: configuration(), ConfigurationFile: missing}, "Authentication.ConfigurationFile: Forbidden: Configuration is set too"},
+		{apiserver.Authentication{ConfigurationFile: missing}, "Authentication.ConfigurationFile: Invalid value"},
+		{apiserver.Authentication{ConfigurationFile: file(t, bad, 0o600)}, "no kind \"AuthenticationConfiguration\" is registered for version"},
+		{apiserver.Authentication{ConfigurationFile: file(t, strings.Replace(bad, "v9", "v1", 1), 0o666)}, "lets group or others write"},
+		{apiserver.Authentication{SigningAlgorithms: []string{"HS256"}}, "Authentication.SigningAlgorithms[0]: Unsupported value: \"HS256\""},
+		{apiserver.Authentication{Anonymous: &apiserverv1.AnonymousAuthConfig{Conditions: []apiserverv1.AnonymousAuthCondition{{Path: "/"}}}}, "Authentication.Anonymous.Conditions"},
+		{apiserver.Authentication{Webhook: apiserver.TokenWebhook{Version: "v1"}}, "Authentication.Webhook.KubeconfigFile: Required"},
+		{apiserver.Authentication{Webhook: apiserver.TokenWebhook{KubeconfigFile: missing}}, "no such file"},
+		{apiserver.Authentication{Webhook: apiserver.TokenWebhook{KubeconfigFile: file(t, kubeconfig, 0o644)}}, "mode 0644 lets all users of this machine read it: chmod o-r"},
+		{apiserver.Authentication{Webhook: apiserver.TokenWebhook{KubeconfigFile: file(t, strings.Replace(kubeconfig, "token: secret", "tokenFile: "+file(t, "secret", 0o644), 1), 0o644)}}, "mode 0644 lets all users"},
+		{apiserver.Authentication{Webhook: apiserver.TokenWebhook{KubeconfigFile: file(t, strings.Replace(kubeconfig, "current-context: webhook", "", 1), 0o600)}}, "set current-context"},
+		{apiserver.Authentication{Webhook: apiserver.TokenWebhook{KubeconfigFile: file(t, kubeconfig, 0o600), Version: "v2", CacheTTL: -1}}, "Authentication.Webhook.Version: Unsupported value"},
+		{apiserver.Authentication{Tokens: []apiserver.StaticToken{{Token: "secret", User: user.DefaultInfo{Name: "jane"}}, {Token: "secret"}}}, "Authentication.Tokens[1].User.Name: Required"},
+		{apiserver.Authentication{Tokens: []apiserver.StaticToken{{Token: "sec ret", User: user.DefaultInfo{Name: "jane"}}}}, "Authentication.Tokens[0].Token: Invalid value"},
+		{apiserver.Authentication{TokenFile: missing}, "no such file"},
+		{apiserver.Authentication{TokenFile: file(t, "secret,jane", 0o600)}, "must have at least 3 columns"},
+		{apiserver.Authentication{TokenFile: file(t, "secret,jane,1", 0o604)}, "mode 0604 lets all users"},
+		{apiserver.Authentication{ClientCAs: []byte("PEM")}, "Authentication.ClientCAs: Invalid value"},
+		{apiserver.Authentication{ClientCAs: client.Cert}, "certificate 0 (CN=jane) is not a CA"},
+		{apiserver.Authentication{RequestHeader: apiserver.RequestHeader{AllowedNames: []string{"proxy"}}}, "Authentication.RequestHeader.CAs: Required"},
+		{apiserver.Authentication{RequestHeader: apiserver.RequestHeader{CAs: identities.CABundle(), UsernameHeaders: []string{"User Name"}}}, "Authentication.RequestHeader.UsernameHeaders[0]: Invalid value"},
+		{apiserver.Authentication{ClientCAs: identities.CABundle(), RequestHeader: apiserver.RequestHeader{CAs: identities.CABundle()}}, "Authentication.RequestHeader.AllowedNames: Required"},
+		{apiserver.Authentication{Audiences: []string{""}}, "Authentication.Audiences[0]: Required"},
+		{apiserver.Authentication{Before: []authenticator.Request{nil}}, "Authentication.Before[0]: Required"},
+	} {
+		err := access.ValidateOptional(apiserver.Config{Authentication: c.a}).ToAggregate()
+		if !contains(err, c.want) {
+			t.Errorf("got %v, want %q", err, c.want)
+		}
+		if contains(err, "secret\"") || contains(err, "sec ret") {
+			t.Errorf("the error has a token: %v", err)
+		}
+	}
+}
+
+func TestBadServiceAccounts(t *testing.T) {
+	for _, c := range []struct {
+		s    apiserver.ServiceAccounts
+		want string
+	}{
+		{apiserver.ServiceAccounts{Issuers: []string{"https://a.example.com", ""}}, "ServiceAccounts.Issuers[1]: Required"},
+		{apiserver.ServiceAccounts{Issuers: []string{"https://a.example.com", "https://a.example.com"}}, "ServiceAccounts.Issuers[1]: Duplicate"},
+		{apiserver.ServiceAccounts{Issuers: []string{"https://a b:c"}}, "ServiceAccounts.Issuers[0]: Invalid value"},
+		{apiserver.ServiceAccounts{JWKSURI: "http://example.com/keys"}, "ServiceAccounts.JWKSURI: Invalid value"},
+		{apiserver.ServiceAccounts{MaxTokenExpiration: time.Minute}, "ServiceAccounts.MaxTokenExpiration: Invalid value"},
+		{apiserver.ServiceAccounts{SigningEndpoint: "@"}, "ServiceAccounts.SigningEndpoint: Invalid value"},
+	} {
+		if err := access.ValidateOptional(apiserver.Config{ServiceAccounts: c.s}).ToAggregate(); !contains(err, c.want) {
+			t.Errorf("got %v, want %q", err, c.want)
+		}
+	}
+	if errs := access.ValidateOptional(apiserver.Config{
+		ServiceAccounts: apiserver.ServiceAccounts{Issuers: []string{"https://a.example.com"}},
+		Authentication: apiserver.Authentication{Configuration: &apiserverv1.AuthenticationConfiguration{JWT: []apiserverv1.JWTAuthenticator{{
+			Issuer:        apiserverv1.Issuer{URL: "https://a.example.com", Audiences: []string{"kubembed"}},
+			ClaimMappings: apiserverv1.ClaimMappings{Username: apiserverv1.PrefixedClaimOrExpression{Expression: "claims.sub"}},
+		}}}},
+	}); len(errs) != 1 || errs[0].Field != "Authentication.Configuration.jwt[0].issuer.url" {
+		t.Errorf("an issuer of both: got %v", errs)
+	}
+}
