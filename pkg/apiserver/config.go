@@ -297,8 +297,6 @@ func (c Config) validateOptional() field.ErrorList {
 	}
 	errs = append(errs, c.validateRuntimeConfig()...)
 	errs = append(errs, c.validateAdmission()...)
-	errs = append(errs, c.Authentication.validate(field.NewPath("Authentication"))...)
-	errs = append(errs, c.Admission.validate(field.NewPath("Admission"))...)
 	errs = append(errs, c.Authentication.validate(field.NewPath("Authentication"), c.ServiceAccounts.Issuers)...)
 	errs = append(errs, c.ServiceAccounts.validate(field.NewPath("ServiceAccounts"))...)
 	errs = append(errs, c.Authorization.validate(field.NewPath("Authorization"))...)
