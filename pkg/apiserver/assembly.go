@@ -118,7 +118,15 @@ func (s *Server) assemble() error {
 	if err != nil {
 		return err
 	}
-	if s.revocations, err = configureAuthentication(e, c); err != nil {
+	accounts, err := newServiceAccounts(e)
+	if err != nil {
+		return err
+	}
+	trust, err := newTrust(e.config)
+	if err != nil {
+		return err
+	}
+	if s.authentication, err = configureAuthentication(e, c, trust, accounts); err != nil {
 		return err
 	}
 	s.configureTokens(c)
@@ -126,7 +134,7 @@ func (s *Server) assemble() error {
 		return err
 	}
 	authorizer.Authorizer = c.Authorization.Authorizer
-	builtin, err := builtinConfig(e, c, stored, s.presence, webhooks)
+	builtin, err := builtinConfig(e, c, stored, s.presence, webhooks, trust, accounts)
 	if err != nil {
 		return err
 	}

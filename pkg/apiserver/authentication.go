@@ -21,6 +21,7 @@ import (
 	"k8s.io/client-go/util/cert"
 
 	"github.com/kubembed/kubembed/internal/apiserver/authn"
+	"github.com/kubembed/kubembed/internal/fieldpath"
 )
 
 // Authentication adds ways for clients to prove who they are. Its zero value accepts the
@@ -176,7 +177,7 @@ func (a Authentication) validate(at *field.Path, issuers []string) (errs field.E
 	errs = append(errs, validateCAs(at.Child("ClientCAs"), a.ClientCAs)...)
 	errs = append(errs, a.RequestHeader.validate(at.Child("RequestHeader"))...)
 	if len(errs) == 0 && len(a.RequestHeader.AllowedNames) == 0 && sharedCA(a.ClientCAs, a.RequestHeader.CAs) {
-		errs = append(errs, field.Required(at.Child("RequestHeader", "AllowedNames"), "ClientCAs has the same CA: without names, each of its clients could name any user"))
+		errs = append(errs, fieldpath.Detail(field.Required(at.Child("RequestHeader", "AllowedNames"), ""), "%s has the same CA: without names, each of its clients could name any user", fieldpath.NameOf(at.Child("ClientCAs"))))
 	}
 	for i, audience := range a.Audiences {
 		if audience == "" {
@@ -200,7 +201,7 @@ func (a Authentication) validateConfiguration(at *field.Path, issuers []string) 
 	file := at.Child("ConfigurationFile")
 	if a.Configuration != nil {
 		if a.ConfigurationFile != "" {
-			errs = append(errs, field.Forbidden(file, "Configuration is set too: take out one of them"))
+			errs = append(errs, fieldpath.Detail(field.Forbidden(file, ""), "%s is set too: take out one of them", fieldpath.NameOf(at.Child("Configuration"))))
 		}
 		c, err := authn.FromGo(a.Configuration)
 		if err != nil {

@@ -64,7 +64,7 @@ users: [{name: webhook, user: {token: secret}}]
 		{apiserver.Authentication{Configuration: configuration("http://example.com")}, "Authentication.Configuration.jwt[0].issuer.url: Invalid value"},
 		{apiserver.Authentication{Configuration: configuration("https://a.example.com", "https://a.example.com")}, "Authentication.Configuration.jwt[1].issuer.url: Duplicate value"},
 		{apiserver.Authentication{Configuration: configuration("https://kubernetes.default.svc.cluster.local")}, "must not overlap with the issuers of service-account tokens"},
-		{apiserver.Authentication{Configuration: configuration(), ConfigurationFile: missing}, "Authentication.ConfigurationFile: Forbidden: Configuration is set too"},
+		{apiserver.Authentication{Configuration: configuration(), ConfigurationFile: missing}, "Authentication.ConfigurationFile: Forbidden: Authentication.Configuration is set too"},
 		{apiserver.Authentication{ConfigurationFile: missing}, "Authentication.ConfigurationFile: Invalid value"},
 		{apiserver.Authentication{ConfigurationFile: file(t, bad, 0o600)}, "no kind \"AuthenticationConfiguration\" is registered for version"},
 		{apiserver.Authentication{ConfigurationFile: file(t, strings.Replace(bad, "v9", "v1", 1), 0o666)}, "lets group or others write"},

@@ -15,10 +15,7 @@ import (
 	"k8s.io/kubernetes/pkg/controlplane"
 	controlplaneapiserver "k8s.io/kubernetes/pkg/controlplane/apiserver"
 	"k8s.io/kubernetes/pkg/controlplane/controller/kubernetesservice"
-	kubeoptions "k8s.io/kubernetes/pkg/kubeapiserver/options"
-	"k8s.io/kubernetes/pkg/serviceaccount"
 
-	"github.com/kubembed/kubembed/internal/apiserver/authn"
 	"github.com/kubembed/kubembed/internal/apiserver/bootstrap"
 	"github.com/kubembed/kubembed/internal/apiserver/coordination"
 	"github.com/kubembed/kubembed/internal/apiserver/egress"
@@ -39,42 +36,31 @@ const (
 // builtinConfig returns the configuration of the built-in APIs, like CreateConfig of
 // k8s.io/kubernetes/pkg/controlplane/apiserver and CreateKubeAPIServerConfig of
 // cmd/kube-apiserver.
-func builtinConfig(e *environment, c *genericapiserver.Config, stored storageConfig, addresses *presence.Registry, w webhooks) (*controlplane.Config, error) {
+func builtinConfig(e *environment, c *genericapiserver.Config, stored storageConfig, addresses *presence.Registry, w webhooks, trust trust, accounts serviceAccounts) (*controlplane.Config, error) {
 	// It is set once per process. Without it privileged pods are rejected.
 	capabilities.Setup(true, 0)
 	registerProcessMetrics()
 
-	issuer, err := serviceaccount.JWTTokenGenerator(e.config.ServiceAccounts.Issuers[0], e.config.PKI.ServiceAccountKey())
-	if err != nil {
-		return nil, fmt.Errorf("apiserver: service-account issuer: %w", err)
-	}
-	keys, err := authn.ServiceAccountKeys(e.config.PKI.ServiceAccountPublicKeys())
-	if err != nil {
-		return nil, err
-	}
-	trust, err := clusterAuthenticationInfo(e.config.PKI)
-	if err != nil {
-		return nil, err
-	}
 	endpoints, err := endpointReconciler(e, stored)
 	if err != nil {
 		return nil, err
 	}
-	accounts := kubeoptions.NewBuiltInAuthenticationOptions().WithServiceAccounts().ServiceAccounts
 	return &controlplane.Config{
 		ControlPlane: controlplaneapiserver.Config{
 			Generic: c,
 			Extra: controlplaneapiserver.Extra{
-				ClusterAuthenticationInfo:           trust,
+				ClusterAuthenticationInfo:           trust.published(),
 				APIResourceConfigSource:             c.MergedResourceConfig,
 				StorageFactory:                      stored.factory,
 				EventTTL:                            e.config.EventTTL,
 				ProxyTransport:                      e.dialer.ProxyTransport(addresses.CheckProxy),
-				ServiceAccountIssuer:                issuer,
-				ServiceAccountExtendedMaxExpiration: accounts.MaxExtendedExpiration,
-				ExtendExpiration:                    accounts.ExtendExpiration,
+				ServiceAccountIssuer:                accounts.generator,
+				ServiceAccountMaxExpiration:         accounts.maxExpiration,
+				ServiceAccountExtendedMaxExpiration: accounts.maxExtendedExpiration,
+				ExtendExpiration:                    !e.config.ServiceAccounts.NoExtendedExpiration,
 				ServiceAccountIssuerURL:             e.config.ServiceAccounts.Issuers[0],
-				ServiceAccountPublicKeysGetter:      keys,
+				ServiceAccountJWKSURI:               e.config.ServiceAccounts.JWKSURI,
+				ServiceAccountPublicKeysGetter:      accounts.keys,
 				SystemNamespaces:                    bootstrap.SystemNamespaces,
 				VersionedInformers:                  e.sharedInformers,
 				EndpointSliceGetter:                 w.slices,

@@ -4,66 +4,213 @@
 package apiserver
 
 import (
+	"context"
 	"fmt"
+	"net/http"
+	"slices"
 
+	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
+	utilnet "k8s.io/apimachinery/pkg/util/net"
+	"k8s.io/apiserver/pkg/apis/apiserver"
+	apiserverv1 "k8s.io/apiserver/pkg/apis/apiserver/v1"
 	"k8s.io/apiserver/pkg/authentication/authenticator"
-	"k8s.io/apiserver/pkg/authentication/request/union"
 	"k8s.io/apiserver/pkg/authentication/user"
 	genericapiserver "k8s.io/apiserver/pkg/server"
-	"k8s.io/apiserver/pkg/server/dynamiccertificates"
-	"k8s.io/kubernetes/pkg/controlplane/controller/clusterauthenticationtrust"
+	"k8s.io/apiserver/pkg/server/egressselector"
+	"k8s.io/kubernetes/pkg/kubeapiserver/authorizer/modes"
+	kubeoptions "k8s.io/kubernetes/pkg/kubeapiserver/options"
 	"k8s.io/utils/clock"
 
 	"github.com/kubembed/kubembed/internal/apiserver/authn"
 	"github.com/kubembed/kubembed/internal/apiserver/clientcert"
 	"github.com/kubembed/kubembed/internal/apiserver/serving"
-	"github.com/kubembed/kubembed/pkg/pki"
+	"github.com/kubembed/kubembed/internal/fieldpath"
 )
 
-// configureAuthentication sets the authenticators of client certificates, service-account
-// tokens, bootstrap tokens and the front proxy.
-func configureAuthentication(e *environment, c *genericapiserver.Config) (r clientcert.Revocations, err error) {
-	clientCA, err := authn.ClientCA(e.config.PKI.ClientCAs())
-	if err != nil {
-		return r, err
+// authentication is what the running server needs of the authenticators.
+type authentication struct {
+	revocations clientcert.Revocations
+	jwts        *authn.JWTs
+	// watchIssuers follows Authentication.ConfigurationFile until the server stops.
+	watchIssuers func()
+}
+
+// configureAuthentication sets all authenticators: of client certificates, proxies,
+// tokens, the host's own, and anonymous clients.
+func configureAuthentication(e *environment, c *genericapiserver.Config, trust trust, accounts serviceAccounts) (a authentication, err error) {
+	if err := trust.apply(c); err != nil {
+		return a, err
 	}
-	frontProxy, err := authn.RequestHeader(e.config.PKI.FrontProxyCABundle(), frontProxyClient)
+	configuration, err := a.configureIssuers(e, c)
 	if err != nil {
-		return r, err
-	}
-	keys, err := authn.ServiceAccountKeys(e.config.PKI.ServiceAccountPublicKeys())
-	if err != nil {
-		return r, err
-	}
-	upstream, err := authn.New(e.ctx, authn.Config{
-		Issuer:             e.config.ServiceAccounts.Issuers[0],
-		ServiceAccountKeys: keys,
-		ClientCA:           clientCA,
-		FrontProxy:         frontProxy,
-		Client:             e.client,
-		Informers:          e.sharedInformers,
-		ServerID:           c.APIServerID,
-	})
-	if err != nil {
-		return r, err
-	}
-	for _, ca := range []dynamiccertificates.CAContentProvider{clientCA, frontProxy.CAContentProvider} {
-		if err := c.Authentication.ApplyClientCert(ca, c.SecureServing); err != nil {
-			return r, fmt.Errorf("apiserver: client CA: %w", err)
-		}
+		return a, err
 	}
 	secrets := e.sharedInformers.Core().V1().Secrets()
-	if r, err = clientcert.NewRevocations(secrets.Informer(), e.config.Logger); err != nil {
-		return r, err
+	if a.revocations, err = clientcert.NewRevocations(secrets.Informer(), e.config.Logger); err != nil {
+		return a, err
 	}
-	audiences := authenticator.Audiences{e.config.ServiceAccounts.Issuers[0]}
-	certificates := clientcert.NewCache(clientcert.NodeKeys{Next: upstream.Request}, clientCA, frontProxy.UsernameHeaders.Value(), clock.RealClock{})
-	c.Authentication.Authenticator = union.New(r.Authenticator(certificates), authn.NewBootstrapTokens(audiences, secrets.Lister(), e.client, e.config.Logger))
+	audiences := e.config.audiences()
+	upstream, err := authn.New(e.ctx, authenticators(e, trust, accounts, a.jwts, c.APIServerID))
+	if err != nil {
+		return a, err
+	}
+	certificates := clientcert.NewCache(clientcert.NodeKeys{Next: upstream.Request}, trust.clients, trust.frontProxy.UsernameHeaders.Value(), clock.RealClock{})
+	builtin := a.revocations.Authenticator(certificates)
+	bootstrap := authn.NewBootstrapTokens(audiences, secrets.Lister(), e.client, e.config.Logger)
+	others, err := trust.others(e, audiences, a.revocations)
+	if err != nil {
+		return a, err
+	}
+	all := authn.Union(slices.Concat(others, []authenticator.Request{builtin, bootstrap}))
+	if hosts := e.config.Authentication; len(hosts.Before)+len(hosts.After) > 0 {
+		if all, err = a.withHosts(e, trust, builtin, all); err != nil {
+			return a, err
+		}
+		chain := c.BuildHandlerChainFunc
+		c.BuildHandlerChainFunc = func(api http.Handler, c *genericapiserver.Config) http.Handler {
+			return authn.AnswerFailures(chain(api, c), c.Serializer)
+		}
+	}
+	c.Authentication.Authenticator = all
+	if anonymous := e.config.anonymous(configuration); anonymous.Enabled {
+		c.Authentication.Authenticator = authn.WithAnonymous(all, anonymous.Conditions)
+	}
 	c.Authentication.APIAudiences = audiences
-	c.Authentication.RequestHeaderConfig = frontProxy
+	c.Authentication.RequestHeaderConfig = authn.UnionRequestHeader(trust.frontProxy, trust.proxy)
 	c.OpenAPIConfig.SecurityDefinitions = upstream.SecurityDefinitions
 	c.OpenAPIV3Config.SecuritySchemes = upstream.SecuritySchemes
-	return r, nil
+	return a, nil
+}
+
+// authenticators returns the configuration of upstream's authenticators.
+func authenticators(e *environment, trust trust, accounts serviceAccounts, jwts *authn.JWTs, serverID string) authn.Config {
+	c := e.config
+	a := c.Authentication
+	tokens := map[string]*user.DefaultInfo{}
+	for _, token := range a.Tokens {
+		info := cloneUser(token.User)
+		tokens[token.Token] = &info
+	}
+	webhook := authn.Webhook{File: a.Webhook.KubeconfigFile, Version: a.Webhook.Version, CacheTTL: a.Webhook.CacheTTL, Dial: utilnet.DialFunc(c.Dialers.ControlPlane)}
+	if webhook.Version == "" {
+		webhook.Version = "v1"
+	}
+	if webhook.CacheTTL == 0 {
+		webhook.CacheTTL = kubeoptions.NewBuiltInAuthenticationOptions().WithWebHook().WebHook.CacheTTL
+	}
+	return authn.Config{
+		Issuers:            c.ServiceAccounts.Issuers,
+		ServiceAccountKeys: accounts.keys,
+		Audiences:          c.audiences(),
+		ClientCA:           trust.clients,
+		FrontProxy:         trust.frontProxy,
+		Client:             e.client,
+		Informers:          e.sharedInformers,
+		TokenFile:          a.TokenFile,
+		Tokens:             tokens,
+		JWTs:               jwts,
+		Webhook:            webhook,
+		ServerID:           serverID,
+	}
+}
+
+func (c Config) audiences() authenticator.Audiences {
+	if len(c.Authentication.Audiences) > 0 {
+		return c.Authentication.Audiences
+	}
+	return c.ServiceAccounts.Issuers
+}
+
+// configureIssuers makes the authenticator of JWT issuers, and returns its configuration.
+func (a *authentication) configureIssuers(e *environment, c *genericapiserver.Config) (*apiserver.AuthenticationConfiguration, error) {
+	cfg := e.config.Authentication
+	configuration, err := authn.FromGo(cfg.Configuration)
+	if err != nil {
+		return nil, fieldpath.New("apiserver", "Config.Authentication.Configuration", "%w", err)
+	}
+	a.watchIssuers = func() {}
+	if path := cfg.ConfigurationFile; path != "" {
+		var content []byte
+		if configuration, content, err = authn.ReadFile(path); err != nil {
+			return nil, fieldpath.New("apiserver", "Config.Authentication.ConfigurationFile", "%w", err)
+		}
+		a.watchIssuers = func() { a.jwts.Watch(path, content) }
+	}
+	a.jwts, err = authn.NewJWTs(e.ctx, authn.JWTOptions{
+		ServiceAccountIssuers: e.config.ServiceAccounts.Issuers,
+		Algorithms:            cfg.SigningAlgorithms,
+		Egress:                e.config.Dialers.issuers,
+		ServerID:              c.APIServerID,
+		Logger:                e.config.Logger,
+	}, configuration)
+	if err != nil {
+		return nil, fieldpath.New("apiserver", "Config.Authentication.Configuration", "%w", err)
+	}
+	return configuration, nil
+}
+
+// issuers returns the dialer for JWT issuers with an egressSelectorType.
+func (d Dialers) issuers(network egressselector.NetworkContext) (utilnet.DialFunc, error) {
+	if network.EgressSelectionName == egressselector.Cluster {
+		return utilnet.DialFunc(d.Nodes), nil
+	}
+	return utilnet.DialFunc(d.ControlPlane), nil
+}
+
+// anonymous returns how clients without credentials are accepted.
+func (c Config) anonymous(configuration *apiserver.AuthenticationConfiguration) apiserver.AnonymousAuthConfig {
+	paths := apiserver.AnonymousAuthConfig{Enabled: true, Conditions: authn.AnonymousPaths}
+	configured := configuration.Anonymous
+	if configured == nil && c.Authentication.Anonymous != nil {
+		converted, err := authn.FromGo(&apiserverv1.AuthenticationConfiguration{Anonymous: c.Authentication.Anonymous})
+		if err != nil {
+			return paths // it has no defaults and no conversion that could fail
+		}
+		configured = converted.Anonymous
+	}
+	if configured == nil {
+		return paths
+	}
+	if configured.Enabled && slices.Contains(c.Authorization.modes(), modes.ModeAlwaysAllow) {
+		c.Logger.Warn("clients without credentials may only request /healthz, /livez, /readyz and /version: authorization mode AlwaysAllow would make them administrators")
+		return paths
+	}
+	return *configured
+}
+
+// withHosts adds the authenticators of the host to all. Those come after certificates of
+// the control plane itself, and never before tokens of this process (configureTokens).
+func (a *authentication) withHosts(e *environment, trust trust, builtin authenticator.Request, all authn.Union) (authn.Union, error) {
+	guard := func(name string, requests []authenticator.Request) authenticator.Request {
+		var hosts []authn.Host
+		for i, request := range requests {
+			hosts = append(hosts, authn.Host{
+				Request: request, Name: fmt.Sprintf("Config.Authentication.%s[%d] (%T)", name, i, request),
+				Timeout: e.config.RequestTimeout, Logger: e.config.Logger,
+			})
+		}
+		return a.revocations.Authenticator(authn.Hosts(hosts))
+	}
+	own, err := authn.NewCertificates(e.ctx, trust.clients)
+	if err != nil {
+		return nil, err
+	}
+	cached := clientcert.NewCache(own, trust.clients, nil, clock.RealClock{})
+	all = slices.Concat(authn.Union{guard("Before", e.config.Authentication.Before)}, all, authn.Union{guard("After", e.config.Authentication.After)})
+	return authn.Union{authn.OwnCertificates{
+		Certificates: cached,
+		BuiltIn:      builtin,
+		Reserved:     []string{clientcert.KubeletClientUser},
+		Next:         all,
+	}}, nil
+}
+
+// sampled bounds the lines that clients cause.
+func sampled(logger *zap.Logger) *zap.Logger {
+	return logger.WithOptions(zap.WrapCore(func(core zapcore.Core) zapcore.Core {
+		return zapcore.NewSamplerWithOptions(core, refusalPeriod, refusalsLogged, 0)
+	}))
 }
 
 // configureTokens adds bearer tokens that never leave the process to the authenticators.
@@ -74,24 +221,21 @@ func (s *Server) configureTokens(c *genericapiserver.Config) {
 	c.Authentication.Authenticator = serving.Authenticator{Request: all}
 }
 
-// clusterAuthenticationInfo returns the CAs that the server publishes in kube-system, for
-// the authentication of clients by aggregated API servers.
-func clusterAuthenticationInfo(identities *pki.PKI) (clusterauthenticationtrust.ClusterAuthenticationInfo, error) {
-	frontProxy, err := authn.RequestHeader(identities.FrontProxyCABundle(), frontProxyClient)
-	if err != nil {
-		return clusterauthenticationtrust.ClusterAuthenticationInfo{}, err
+// SetAuthentication replaces the JWT issuers of Config.Authentication.Configuration. It
+// returns when all new issuers have answered. Requests in progress are not affected, and
+// no token of an issuer that stays is refused. Tokens of a removed issuer that were used
+// before are accepted for ten more seconds. Nil removes all issuers.
+//
+// If c is not valid, or ctx ends before all issuers have answered, the earlier issuers
+// stay; the log and the metric
+// apiserver_authentication_config_controller_automatic_reloads_total say so, too. Anonymous
+// cannot change. With Config.Authentication.ConfigurationFile it fails: change the file.
+func (s *Server) SetAuthentication(ctx context.Context, c *apiserverv1.AuthenticationConfiguration) error {
+	if path := s.config.Authentication.ConfigurationFile; path != "" {
+		return fieldpath.New("apiserver", "Config.Authentication.ConfigurationFile", "it is set: change the file %s", path)
 	}
-	clientCA, err := authn.ClientCA(identities.ClientCAs())
-	if err != nil {
-		return clusterauthenticationtrust.ClusterAuthenticationInfo{}, err
+	if err := s.jwts.SetFromGo(ctx, c); err != nil {
+		return fmt.Errorf("apiserver: %w", err)
 	}
-	return clusterauthenticationtrust.ClusterAuthenticationInfo{
-		ClientCA:                         clientCA,
-		RequestHeaderCA:                  frontProxy.CAContentProvider,
-		RequestHeaderAllowedNames:        frontProxy.AllowedClientNames,
-		RequestHeaderExtraHeaderPrefixes: frontProxy.ExtraHeaderPrefixes,
-		RequestHeaderGroupHeaders:        frontProxy.GroupHeaders,
-		RequestHeaderUsernameHeaders:     frontProxy.UsernameHeaders,
-		RequestHeaderUIDHeaders:          frontProxy.UIDHeaders,
-	}, nil
+	return nil
 }

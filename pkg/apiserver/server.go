@@ -21,7 +21,6 @@ import (
 
 	"github.com/kubembed/kubembed/internal/apiserver/audit"
 	"github.com/kubembed/kubembed/internal/apiserver/authn"
-	"github.com/kubembed/kubembed/internal/apiserver/clientcert"
 	"github.com/kubembed/kubembed/internal/apiserver/encryption"
 	"github.com/kubembed/kubembed/internal/apiserver/informers"
 	"github.com/kubembed/kubembed/internal/apiserver/presence"
@@ -56,7 +55,7 @@ type Server struct {
 
 	informerName *cache.InformerName // in metrics
 	presence     *presence.Registry
-	revocations  clientcert.Revocations
+	authentication
 	// encryption is nil without Config.Encryption, and with Config.Transformers.
 	encryption *encryption.Transformers
 
@@ -222,6 +221,7 @@ func (s *Server) run(ctx context.Context) error {
 	s.background.Go(s.runServiceCIDR)
 	s.background.Go(func() { s.presence.Run(s.ctx) })
 	s.background.Go(func() { s.certificates.Follow(s.ctx) })
+	s.background.Go(s.watchIssuers)
 	s.hooksStarted = true
 	s.aggregator.GenericAPIServer.RunPostStartHooks(s.ctx)
 	return nil

@@ -10,7 +10,13 @@ import (
 	"strings"
 	"time"
 
+	"go.uber.org/zap"
 	"k8s.io/apimachinery/pkg/util/validation/field"
+	kubeoptions "k8s.io/kubernetes/pkg/kubeapiserver/options"
+	"k8s.io/kubernetes/pkg/serviceaccount"
+
+	"github.com/kubembed/kubembed/internal/apiserver/authn"
+	"github.com/kubembed/kubembed/internal/fieldpath"
 )
 
 // ServiceAccounts configures the tokens of service accounts. Its zero value issues tokens
@@ -77,4 +83,41 @@ func (s ServiceAccounts) validate(at *field.Path) (errs field.ErrorList) {
 		errs = append(errs, field.Invalid(at.Child("SigningEndpoint"), s.SigningEndpoint, "has no name after @"))
 	}
 	return errs
+}
+
+// serviceAccounts issues and verifies tokens.
+type serviceAccounts struct {
+	generator                            serviceaccount.TokenGenerator
+	keys                                 serviceaccount.PublicKeysGetter
+	maxExpiration, maxExtendedExpiration time.Duration
+}
+
+// newServiceAccounts sets up tokens by PKI's key or by the external signer.
+func newServiceAccounts(e *environment) (s serviceAccounts, err error) {
+	cfg := e.config.ServiceAccounts
+	s.maxExpiration = cfg.MaxTokenExpiration
+	s.maxExtendedExpiration = kubeoptions.NewBuiltInAuthenticationOptions().WithServiceAccounts().ServiceAccounts.MaxExtendedExpiration
+	if cfg.SigningEndpoint == "" {
+		if s.generator, err = serviceaccount.JWTTokenGenerator(cfg.Issuers[0], e.config.PKI.ServiceAccountKey()); err != nil {
+			return s, fmt.Errorf("apiserver: service-account issuer: %w", err)
+		}
+		s.keys, err = authn.ServiceAccountKeys(e.config.PKI.ServiceAccountPublicKeys())
+		return s, err
+	}
+	signer, err := authn.NewSigner(e.ctx, cfg.Issuers[0], cfg.SigningEndpoint)
+	if err != nil {
+		return s, fieldpath.New("apiserver", "Config.ServiceAccounts.SigningEndpoint", "%w", err)
+	}
+	switch {
+	case s.maxExpiration == 0:
+		s.maxExpiration = signer.MaxExpiration
+	case s.maxExpiration > signer.MaxExpiration:
+		return s, fieldpath.New("apiserver", "Config.ServiceAccounts.MaxTokenExpiration", "%s is more than the %s for which the external signer signs", s.maxExpiration, signer.MaxExpiration)
+	}
+	s.generator, s.keys = signer.Generator, signer.Keys
+	s.maxExtendedExpiration = min(s.maxExtendedExpiration, signer.MaxExpiration)
+	if !cfg.NoExtendedExpiration && s.maxExpiration < serviceaccount.WarnOnlyBoundTokenExpirationSeconds*time.Second {
+		e.config.Logger.Warn("the external signer signs for less than an hour: the server cannot count the uses of tokens of pods that should have been renewed", zap.Duration("expiration", s.maxExpiration))
+	}
+	return s, nil
 }

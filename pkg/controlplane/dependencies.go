@@ -10,6 +10,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
+	apiserverv1 "k8s.io/apiserver/pkg/apis/apiserver/v1"
 	"k8s.io/client-go/rest"
 
 	"github.com/kubembed/kubembed/internal/apiserver/access"
@@ -39,6 +40,7 @@ type apiServer interface {
 	WaitForRevokedCertificate(ctx context.Context, secret *corev1.Secret) error
 	WaitForRevokedNode(ctx context.Context, node, resourceVersion string) error
 	Reencrypt(ctx context.Context) (int, error)
+	SetAuthentication(ctx context.Context, c *apiserverv1.AuthenticationConfiguration) error
 	Failed() <-chan struct{}
 	Err() error
 	Stop(ctx context.Context) error

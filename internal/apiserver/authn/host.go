@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"go.uber.org/zap"
+	utilerrors "k8s.io/apimachinery/pkg/util/errors"
 	"k8s.io/apiserver/pkg/authentication/authenticator"
 	"k8s.io/apiserver/pkg/authentication/group"
 )
@@ -65,8 +66,10 @@ func (h Host) AuthenticateRequest(r *http.Request) (*authenticator.Response, boo
 	}()
 	select {
 	case answer := <-done:
-		r.Header = own.Header // without the credentials that the authenticator has removed
-		return answer.checked(h)
+		if answer.err == nil || ctx.Err() == nil { // otherwise the error is that of ctx
+			r.Header = own.Header // without the credentials that the authenticator has removed
+			return answer.checked(h)
+		}
 	case <-ctx.Done():
 	}
 	if err := r.Context().Err(); errors.Is(err, context.Canceled) {
@@ -133,5 +136,5 @@ func (u Union) AuthenticateRequest(r *http.Request) (*authenticator.Response, bo
 			return response, true, nil
 		}
 	}
-	return nil, false, errors.Join(errs...)
+	return nil, false, utilerrors.NewAggregate(errs)
 }

@@ -69,7 +69,6 @@ type issuers struct {
 // wait for issuers: until one has answered, its tokens are refused. Its goroutines end
 // with ctx.
 func NewJWTs(ctx context.Context, o JWTOptions, c *apiserver.AuthenticationConfiguration) (*JWTs, error) {
-	metrics.RegisterMetrics()
 	if len(o.Algorithms) == 0 {
 		o.Algorithms = oidc.AllValidSigningAlgorithms()
 	}
@@ -191,6 +190,7 @@ func (j *JWTs) retire(last *issuers, remain sets.Set[string]) {
 
 // SetFromGo is Set for the host.
 func (j *JWTs) SetFromGo(ctx context.Context, configuration *apiserverv1.AuthenticationConfiguration) error {
+	metrics.RegisterMetrics()
 	c, err := FromGo(configuration)
 	if err == nil {
 		err = j.Set(ctx, c)
@@ -221,6 +221,7 @@ const (
 // Watch follows a configuration file, with the given content at first, until the server
 // stops. A file that is not valid, or whose issuers do not answer, changes nothing.
 func (j *JWTs) Watch(path string, content []byte) {
+	metrics.RegisterMetrics()
 	metrics.RecordAuthenticationConfigLastConfigInfo(j.ServerID, string(content))
 	known := string(content)
 	failed := func(err error) { j.failed(err, zap.String("path", path)) }

@@ -1,0 +1,147 @@
+// Copyright The kubembed Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package apiserver_test
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"os"
+	"regexp"
+	"slices"
+	"testing"
+
+	apiserverv1 "k8s.io/apiserver/pkg/apis/apiserver/v1"
+	"k8s.io/client-go/rest"
+
+	"github.com/kubembed/kubembed/internal/oidctest"
+	"github.com/kubembed/kubembed/internal/testwait"
+	"github.com/kubembed/kubembed/pkg/apiserver"
+	"github.com/kubembed/kubembed/pkg/pki"
+)
+
+// jwtConfiguration accepts the tokens of issuers. It maps claims by CEL.
+func jwtConfiguration(issuers ...*oidctest.Issuer) *apiserverv1.AuthenticationConfiguration {
+	c := &apiserverv1.AuthenticationConfiguration{}
+	for i, issuer := range issuers {
+		c.JWT = append(c.JWT, apiserverv1.JWTAuthenticator{
+			Issuer: apiserverv1.Issuer{URL: issuer.URL(), CertificateAuthority: issuer.CA(), Audiences: []string{"kubembed"}},
+			ClaimValidationRules: []apiserverv1.ClaimValidationRule{
+				{Expression: "claims.exp - claims.iat <= 86400", Message: "valid for more than a day"},
+			},
+			ClaimMappings: apiserverv1.ClaimMappings{
+				Username: apiserverv1.PrefixedClaimOrExpression{Expression: fmt.Sprintf("'issuer%d:' + claims.sub", i)},
+				Groups:   apiserverv1.PrefixedClaimOrExpression{Expression: "claims.?roles.orValue([])"},
+				UID:      apiserverv1.ClaimOrExpression{Claim: "uid"},
+				Extra:    []apiserverv1.ExtraMapping{{Key: "example.com/team", ValueExpression: "claims.team"}},
+			},
+			UserValidationRules: []apiserverv1.UserValidationRule{
+				{Expression: "!user.groups.exists(g, g.startsWith('system:'))", Message: "system groups are not the issuer's"},
+			},
+		})
+	}
+	return c
+}
+
+func jwt(issuer *oidctest.Issuer, claims ...any) string {
+	all := map[string]any{"sub": "jane", "aud": "kubembed", "roles": []string{"dev", "ops"}, "uid": "42", "team": "blue"}
+	for i := 0; i < len(claims); i += 2 {
+		all[claims[i].(string)] = claims[i+1]
+	}
+	return issuer.Token(all)
+}
+
+// untilUser waits until a client is authenticated as a user.
+func untilUser(t testing.TB, c *rest.Config, name string) {
+	t.Helper()
+	testwait.Until(t, "authenticated as "+name, func(context.Context) error {
+		user, err := whoAmI(t, c)
+		if err != nil {
+			return err
+		}
+		if user.Username != name {
+			return fmt.Errorf("authenticated as %q", user.Username)
+		}
+		return nil
+	})
+}
+
+// TestJWTIssuers also verifies that a server starts while an issuer is not reachable, and
+// that the issuers can be replaced.
+func TestJWTIssuers(t *testing.T) {
+	first, late, third := oidctest.Start(t), oidctest.New(t), oidctest.Start(t)
+	configuration := jwtConfiguration(first, late)
+	configuration.Anonymous = &apiserverv1.AnonymousAuthConfig{Enabled: true, Conditions: []apiserverv1.AnonymousAuthCondition{{Path: "/livez"}}}
+	p := startPlane(t, func(c *apiserver.Config) { c.Authentication.Configuration = configuration })
+	untilUser(t, p.bearer(jwt(first)), "issuer0:jane")
+	wantUser(t, p.bearer(jwt(first)), "issuer0:jane", "dev", "ops", "system:authenticated")
+	user := must(whoAmI(t, p.bearer(jwt(first))))(t)
+	if user.UID != "42" || !slices.Equal(user.Extra["example.com/team"], []string{"blue"}) {
+		t.Errorf("got %+v, want UID 42 of team blue", user)
+	}
+	wantNobody(t, p.bearer(jwt(first, "aud", "other")))
+	wantNobody(t, p.bearer(jwt(first, "roles", []string{"system:masters"})))
+	wantNobody(t, p.bearer(jwt(first, "iat", 1)))
+	wantNobody(t, p.bearer(jwt(third)))
+	wantNobody(t, p.bearer(jwt(late)))
+	late.Start()
+	untilUser(t, p.bearer(jwt(late)), "issuer1:jane")
+	late.Rotate()
+	untilUser(t, p.bearer(jwt(late)), "issuer1:jane")
+
+	anonymous := p.httpClient(t, pki.KeyPair{})
+	p.call(t, anonymous, http.MethodGet, "/livez", "").want(t, http.StatusOK)
+	p.call(t, anonymous, http.MethodGet, "/readyz", "").want(t, http.StatusUnauthorized)
+
+	if err := p.SetAuthentication(t.Context(), jwtConfiguration(third)); !contains(err, "anonymous: Forbidden: cannot change while the server runs") {
+		t.Errorf("got %v, want a refusal", err)
+	}
+	replaced := jwtConfiguration(third)
+	replaced.Anonymous = configuration.Anonymous
+	if err := p.SetAuthentication(t.Context(), replaced); err != nil {
+		t.Fatal(err)
+	}
+	wantUser(t, p.bearer(jwt(third)), "issuer0:jane", "dev", "ops", "system:authenticated")
+	wantNobody(t, p.bearer(jwt(first, "uid", "43"))) // not the token that is cached
+	metrics := p.get(t, "/metrics").want(t, http.StatusOK).body
+	for _, status := range []string{"success", "failure"} {
+		counter := regexp.MustCompile(`apiserver_authentication_config_controller_automatic_reloads_total\{apiserver_id_hash="[^"]*",status="` + status + `"\} 1\n`)
+		if !counter.MatchString(metrics) {
+			t.Errorf("no reload with status %s in the metrics", status)
+		}
+	}
+}
+
+func TestAuthenticationConfigurationFile(t *testing.T) {
+	issuer := oidctest.Start(t)
+	const format = `apiVersion: apiserver.config.k8s.io/v1beta1
+kind: AuthenticationConfiguration
+jwt:
+- issuer: {url: %s, audiences: [kubembed], certificateAuthority: %q}
+  claimMappings: {username: {claim: sub, prefix: "%s:"}}
+`
+	content := func(prefix string) string { return fmt.Sprintf(format, issuer.URL(), issuer.CA(), prefix) }
+	path := file(t, content("before"), 0o600)
+	p := startPlane(t, func(c *apiserver.Config) {
+		c.Authentication.ConfigurationFile = path
+		c.Authentication.Anonymous = &apiserverv1.AnonymousAuthConfig{} // the file has none
+	})
+	p.call(t, p.httpClient(t, pki.KeyPair{}), http.MethodGet, "/livez", "").want(t, http.StatusUnauthorized)
+	untilUser(t, p.bearer(jwt(issuer)), "before:jane")
+	if err := p.SetAuthentication(t.Context(), nil); !contains(err, "Config.Authentication.ConfigurationFile: it is set: change the file "+path) {
+		t.Errorf("got %v, want a refusal", err)
+	}
+	if err := os.WriteFile(path, []byte(content("after")), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	serial := 0
+	testwait.Until(t, "the file is reloaded", func(context.Context) error {
+		serial++ // tokens are cached
+		user, err := whoAmI(t, p.bearer(jwt(issuer, "jti", fmt.Sprint(serial))))
+		if err == nil && user.Username != "after:jane" {
+			err = fmt.Errorf("authenticated as %q", user.Username)
+		}
+		return err
+	})
+}
