@@ -99,6 +99,9 @@ func (s *Server) assemble() error {
 	if err != nil {
 		return err
 	}
+	if s.authentication, err = newAuthentication(e, c.APIServerID); err != nil {
+		return err
+	}
 	// The host's plugins can fail. All steps after this one, and after that of the audit
 	// log, start goroutines of upstream that end only in a server that runs.
 	authorizer := &lateAuthorizer{}
@@ -118,15 +121,7 @@ func (s *Server) assemble() error {
 	if err != nil {
 		return err
 	}
-	accounts, err := newServiceAccounts(e)
-	if err != nil {
-		return err
-	}
-	trust, err := newTrust(e.config)
-	if err != nil {
-		return err
-	}
-	if s.authentication, err = configureAuthentication(e, c, trust, accounts); err != nil {
+	if err := configureAuthentication(e, c, &s.authentication); err != nil {
 		return err
 	}
 	s.configureTokens(c)
@@ -134,7 +129,7 @@ func (s *Server) assemble() error {
 		return err
 	}
 	authorizer.Authorizer = c.Authorization.Authorizer
-	builtin, err := builtinConfig(e, c, stored, s.presence, webhooks, trust, accounts)
+	builtin, err := builtinConfig(e, c, stored, s.presence, webhooks, &s.authentication)
 	if err != nil {
 		return err
 	}

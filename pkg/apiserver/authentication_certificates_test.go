@@ -7,6 +7,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"net/http"
 	"slices"
 	"strings"
@@ -15,6 +16,7 @@ import (
 	"go.uber.org/zap"
 	"go.uber.org/zap/zaptest/observer"
 	authenticationv1 "k8s.io/api/authentication/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/util/cert"
 
@@ -93,7 +95,12 @@ func TestClientCAsOfTheHost(t *testing.T) {
 	if err := p.WaitForRevokedCertificate(t.Context(), secret); err != nil {
 		t.Fatal(err)
 	}
-	wantNobody(t, p.with(revoked))
+	testwait.Until(t, "the certificate is refused", func(context.Context) error {
+		if user, err := whoAmI(t, p.with(revoked)); !apierrors.IsUnauthorized(err) { // its connection may be closing
+			return fmt.Errorf("authenticated as %q, %w", user.Username, err)
+		}
+		return nil
+	})
 }
 
 // TestProxyOfTheHost verifies that a proxy of the host names users beside the

@@ -36,7 +36,7 @@ const (
 // builtinConfig returns the configuration of the built-in APIs, like CreateConfig of
 // k8s.io/kubernetes/pkg/controlplane/apiserver and CreateKubeAPIServerConfig of
 // cmd/kube-apiserver.
-func builtinConfig(e *environment, c *genericapiserver.Config, stored storageConfig, addresses *presence.Registry, w webhooks, trust trust, accounts serviceAccounts) (*controlplane.Config, error) {
+func builtinConfig(e *environment, c *genericapiserver.Config, stored storageConfig, addresses *presence.Registry, w webhooks, a *authentication) (*controlplane.Config, error) {
 	// It is set once per process. Without it privileged pods are rejected.
 	capabilities.Setup(true, 0)
 	registerProcessMetrics()
@@ -49,18 +49,18 @@ func builtinConfig(e *environment, c *genericapiserver.Config, stored storageCon
 		ControlPlane: controlplaneapiserver.Config{
 			Generic: c,
 			Extra: controlplaneapiserver.Extra{
-				ClusterAuthenticationInfo:           trust.published(),
+				ClusterAuthenticationInfo:           a.trust.published(),
 				APIResourceConfigSource:             c.MergedResourceConfig,
 				StorageFactory:                      stored.factory,
 				EventTTL:                            e.config.EventTTL,
 				ProxyTransport:                      e.dialer.ProxyTransport(addresses.CheckProxy),
-				ServiceAccountIssuer:                accounts.generator,
-				ServiceAccountMaxExpiration:         accounts.maxExpiration,
-				ServiceAccountExtendedMaxExpiration: accounts.maxExtendedExpiration,
+				ServiceAccountIssuer:                a.accounts.generator,
+				ServiceAccountMaxExpiration:         a.accounts.maxExpiration,
+				ServiceAccountExtendedMaxExpiration: a.accounts.maxExtendedExpiration,
 				ExtendExpiration:                    !e.config.ServiceAccounts.NoExtendedExpiration,
 				ServiceAccountIssuerURL:             e.config.ServiceAccounts.Issuers[0],
 				ServiceAccountJWKSURI:               e.config.ServiceAccounts.JWKSURI,
-				ServiceAccountPublicKeysGetter:      accounts.keys,
+				ServiceAccountPublicKeysGetter:      a.accounts.keys,
 				SystemNamespaces:                    bootstrap.SystemNamespaces,
 				VersionedInformers:                  e.sharedInformers,
 				EndpointSliceGetter:                 w.slices,

@@ -28,44 +28,81 @@ import (
 	"github.com/kubembed/kubembed/internal/fieldpath"
 )
 
-// authentication is what the running server needs of the authenticators.
+// authentication is what the authenticators of the server are made of.
 type authentication struct {
-	revocations clientcert.Revocations
-	jwts        *authn.JWTs
+	trust    trust
+	accounts serviceAccounts
+	jwts     *authn.JWTs
 	// watchIssuers follows Authentication.ConfigurationFile until the server stops.
 	watchIssuers func()
+	anonymous    apiserver.AnonymousAuthConfig
+	revocations  clientcert.Revocations
+}
+
+// newAuthentication reads the files of the host, and connects to its signer.
+func newAuthentication(e *environment, serverID string) (a authentication, err error) {
+	if a.trust, err = newTrust(e.config); err != nil {
+		return authentication{}, err
+	}
+	if a.accounts, err = newServiceAccounts(e); err != nil {
+		return authentication{}, err
+	}
+	cfg := e.config.Authentication
+	configuration, err := authn.FromGo(cfg.Configuration)
+	if err != nil {
+		return authentication{}, fieldpath.New("apiserver", "Config.Authentication.Configuration", "%w", err)
+	}
+	path, content := cfg.ConfigurationFile, []byte(nil)
+	if path != "" {
+		if configuration, content, err = authn.ReadFile(path); err != nil {
+			return authentication{}, fieldpath.New("apiserver", "Config.Authentication.ConfigurationFile", "%w", err)
+		}
+	}
+	jwts, err := authn.NewJWTs(e.ctx, authn.JWTOptions{
+		ServiceAccountIssuers: e.config.ServiceAccounts.Issuers,
+		Algorithms:            cfg.SigningAlgorithms,
+		Egress:                e.config.Dialers.issuers,
+		ServerID:              serverID,
+		Logger:                e.config.Logger,
+	}, configuration)
+	if err != nil {
+		return authentication{}, fieldpath.New("apiserver", "Config.Authentication.Configuration", "%w", err)
+	}
+	a.jwts, a.watchIssuers = jwts, func() {}
+	if path != "" {
+		a.watchIssuers = func() { jwts.Watch(path, content) }
+	}
+	a.anonymous = e.config.anonymous(configuration)
+	return a, nil
 }
 
 // configureAuthentication sets all authenticators: of client certificates, proxies,
 // tokens, the host's own, and anonymous clients.
-func configureAuthentication(e *environment, c *genericapiserver.Config, trust trust, accounts serviceAccounts) (a authentication, err error) {
-	if err := trust.apply(c); err != nil {
-		return a, err
-	}
-	configuration, err := a.configureIssuers(e, c)
-	if err != nil {
-		return a, err
+func configureAuthentication(e *environment, c *genericapiserver.Config, a *authentication) (err error) {
+	if err := a.trust.apply(c); err != nil {
+		return err
 	}
 	secrets := e.sharedInformers.Core().V1().Secrets()
 	if a.revocations, err = clientcert.NewRevocations(secrets.Informer(), e.config.Logger); err != nil {
-		return a, err
+		return err
 	}
 	audiences := e.config.audiences()
-	upstream, err := authn.New(e.ctx, authenticators(e, trust, accounts, a.jwts, c.APIServerID))
+	upstream, err := authn.New(e.ctx, authenticators(e, a, c.APIServerID))
 	if err != nil {
-		return a, err
+		return err
 	}
-	certificates := clientcert.NewCache(clientcert.NodeKeys{Next: upstream.Request}, trust.clients, trust.frontProxy.UsernameHeaders.Value(), clock.RealClock{})
+	frontProxy := a.trust.frontProxy
+	certificates := clientcert.NewCache(clientcert.NodeKeys{Next: upstream.Request}, a.trust.clients, frontProxy.UsernameHeaders.Value(), clock.RealClock{})
 	builtin := a.revocations.Authenticator(certificates)
 	bootstrap := authn.NewBootstrapTokens(audiences, secrets.Lister(), e.client, e.config.Logger)
-	others, err := trust.others(e, audiences, a.revocations)
+	others, err := a.trust.others(e, audiences, a.revocations)
 	if err != nil {
-		return a, err
+		return err
 	}
 	all := authn.Union(slices.Concat(others, []authenticator.Request{builtin, bootstrap}))
 	if hosts := e.config.Authentication; len(hosts.Before)+len(hosts.After) > 0 {
-		if all, err = a.withHosts(e, trust, builtin, all); err != nil {
-			return a, err
+		if all, err = a.withHosts(e, builtin, all); err != nil {
+			return err
 		}
 		chain := c.BuildHandlerChainFunc
 		c.BuildHandlerChainFunc = func(api http.Handler, c *genericapiserver.Config) http.Handler {
@@ -73,18 +110,18 @@ func configureAuthentication(e *environment, c *genericapiserver.Config, trust t
 		}
 	}
 	c.Authentication.Authenticator = all
-	if anonymous := e.config.anonymous(configuration); anonymous.Enabled {
-		c.Authentication.Authenticator = authn.WithAnonymous(all, anonymous.Conditions)
+	if a.anonymous.Enabled {
+		c.Authentication.Authenticator = authn.WithAnonymous(all, a.anonymous.Conditions)
 	}
 	c.Authentication.APIAudiences = audiences
-	c.Authentication.RequestHeaderConfig = authn.UnionRequestHeader(trust.frontProxy, trust.proxy)
+	c.Authentication.RequestHeaderConfig = authn.UnionRequestHeader(frontProxy, a.trust.proxy)
 	c.OpenAPIConfig.SecurityDefinitions = upstream.SecurityDefinitions
 	c.OpenAPIV3Config.SecuritySchemes = upstream.SecuritySchemes
-	return a, nil
+	return nil
 }
 
 // authenticators returns the configuration of upstream's authenticators.
-func authenticators(e *environment, trust trust, accounts serviceAccounts, jwts *authn.JWTs, serverID string) authn.Config {
+func authenticators(e *environment, made *authentication, serverID string) authn.Config {
 	c := e.config
 	a := c.Authentication
 	tokens := map[string]*user.DefaultInfo{}
@@ -101,15 +138,15 @@ func authenticators(e *environment, trust trust, accounts serviceAccounts, jwts 
 	}
 	return authn.Config{
 		Issuers:            c.ServiceAccounts.Issuers,
-		ServiceAccountKeys: accounts.keys,
+		ServiceAccountKeys: made.accounts.keys,
 		Audiences:          c.audiences(),
-		ClientCA:           trust.clients,
-		FrontProxy:         trust.frontProxy,
+		ClientCA:           made.trust.clients,
+		FrontProxy:         made.trust.frontProxy,
 		Client:             e.client,
 		Informers:          e.sharedInformers,
 		TokenFile:          a.TokenFile,
 		Tokens:             tokens,
-		JWTs:               jwts,
+		JWTs:               made.jwts,
 		Webhook:            webhook,
 		ServerID:           serverID,
 	}
@@ -120,34 +157,6 @@ func (c Config) audiences() authenticator.Audiences {
 		return c.Authentication.Audiences
 	}
 	return c.ServiceAccounts.Issuers
-}
-
-// configureIssuers makes the authenticator of JWT issuers, and returns its configuration.
-func (a *authentication) configureIssuers(e *environment, c *genericapiserver.Config) (*apiserver.AuthenticationConfiguration, error) {
-	cfg := e.config.Authentication
-	configuration, err := authn.FromGo(cfg.Configuration)
-	if err != nil {
-		return nil, fieldpath.New("apiserver", "Config.Authentication.Configuration", "%w", err)
-	}
-	a.watchIssuers = func() {}
-	if path := cfg.ConfigurationFile; path != "" {
-		var content []byte
-		if configuration, content, err = authn.ReadFile(path); err != nil {
-			return nil, fieldpath.New("apiserver", "Config.Authentication.ConfigurationFile", "%w", err)
-		}
-		a.watchIssuers = func() { a.jwts.Watch(path, content) }
-	}
-	a.jwts, err = authn.NewJWTs(e.ctx, authn.JWTOptions{
-		ServiceAccountIssuers: e.config.ServiceAccounts.Issuers,
-		Algorithms:            cfg.SigningAlgorithms,
-		Egress:                e.config.Dialers.issuers,
-		ServerID:              c.APIServerID,
-		Logger:                e.config.Logger,
-	}, configuration)
-	if err != nil {
-		return nil, fieldpath.New("apiserver", "Config.Authentication.Configuration", "%w", err)
-	}
-	return configuration, nil
 }
 
 // issuers returns the dialer for JWT issuers with an egressSelectorType.
@@ -181,7 +190,7 @@ func (c Config) anonymous(configuration *apiserver.AuthenticationConfiguration) 
 
 // withHosts adds the authenticators of the host to all. Those come after certificates of
 // the control plane itself, and never before tokens of this process (configureTokens).
-func (a *authentication) withHosts(e *environment, trust trust, builtin authenticator.Request, all authn.Union) (authn.Union, error) {
+func (a *authentication) withHosts(e *environment, builtin authenticator.Request, all authn.Union) (authn.Union, error) {
 	guard := func(name string, requests []authenticator.Request) authenticator.Request {
 		var hosts []authn.Host
 		for i, request := range requests {
@@ -192,11 +201,11 @@ func (a *authentication) withHosts(e *environment, trust trust, builtin authenti
 		}
 		return a.revocations.Authenticator(authn.Hosts(hosts))
 	}
-	own, err := authn.NewCertificates(e.ctx, trust.clients)
+	own, err := authn.NewCertificates(e.ctx, a.trust.clients)
 	if err != nil {
 		return nil, err
 	}
-	cached := clientcert.NewCache(own, trust.clients, nil, clock.RealClock{})
+	cached := clientcert.NewCache(own, a.trust.clients, nil, clock.RealClock{})
 	all = slices.Concat(authn.Union{guard("Before", e.config.Authentication.Before)}, all, authn.Union{guard("After", e.config.Authentication.After)})
 	return authn.Union{authn.OwnCertificates{
 		Certificates: cached,
