@@ -21,9 +21,10 @@ import (
 // programs are run by this binary when it is started with their name. The name is
 // argv[0], so ps shows it and no environment variable is needed.
 var programs = map[string]func(args []string) error{
-	"kubectl":  kubectlMain,
-	"kubelet":  kubeletMain,
-	"kubembed": kubembedMain,
+	"kubectl":   kubectlMain,
+	"kubelet":   kubeletMain,
+	"kubembed":  kubembedMain,
+	loginPlugin: loginMain,
 }
 
 func TestMain(m *testing.M) {

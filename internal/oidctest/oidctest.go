@@ -35,6 +35,7 @@ type Issuer struct {
 	ca      []byte
 	keys    []key // the last one signs
 	fetches int
+	logins  map[string]map[string]any // claims by password
 }
 
 type key struct {
@@ -123,22 +124,46 @@ func (i *Issuer) Fetches() int {
 	return i.fetches
 }
 
+// Login lets clients get tokens with the claims at /token, with a password.
+func (i *Issuer) Login(password string, claims map[string]any) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	if i.logins == nil {
+		i.logins = map[string]map[string]any{}
+	}
+	i.logins[password] = claims
+}
+
+// token answers OAuth's password grant.
+func (i *Issuer) token(w http.ResponseWriter, r *http.Request) any {
+	i.mu.Lock()
+	claims, ok := i.logins[r.PostFormValue("password")]
+	i.mu.Unlock()
+	if !ok {
+		w.WriteHeader(http.StatusBadRequest)
+		return map[string]string{"error": "invalid_grant"}
+	}
+	return map[string]string{"token_type": "Bearer", "id_token": i.Token(claims)}
+}
+
 func (i *Issuer) serve(w http.ResponseWriter, r *http.Request) {
+	w.Header().Set("Content-Type", "application/json")
 	var document any
 	switch r.URL.Path {
 	case "/.well-known/openid-configuration":
 		document = map[string]any{
-			"issuer": i.URL(), "jwks_uri": i.URL() + "/keys",
+			"issuer": i.URL(), "jwks_uri": i.URL() + "/keys", "token_endpoint": i.URL() + "/token",
 			"response_types_supported": []string{"id_token"}, "subject_types_supported": []string{"public"},
 			"id_token_signing_alg_values_supported": []string{"RS256"},
 		}
 	case "/keys":
 		document = i.jwks()
+	case "/token":
+		document = i.token(w, r)
 	default:
 		http.NotFound(w, r)
 		return
 	}
-	w.Header().Set("Content-Type", "application/json")
 	if err := json.NewEncoder(w).Encode(document); err != nil {
 		i.t.Log(err)
 	}
