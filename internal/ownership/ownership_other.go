@@ -19,6 +19,8 @@ func privateGroup(fs.FileInfo) bool { return true }
 
 func writable(fs.FileMode) bool { return false }
 
+func readableByAll(fs.FileMode) bool { return false }
+
 // Plain reports whether an open file is a regular file.
 func Plain(info fs.FileInfo) bool { return info.Mode().IsRegular() }
 

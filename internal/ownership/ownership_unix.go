@@ -39,6 +39,8 @@ func privateGroup(info fs.FileInfo) bool {
 
 func writable(mode fs.FileMode) bool { return mode&0o022 != 0 }
 
+func readableByAll(mode fs.FileMode) bool { return mode&0o004 != 0 }
+
 // Plain reports whether an open file is a regular file with a single name. So it is not
 // another user's hard link to a file that we would overwrite.
 func Plain(info fs.FileInfo) bool {

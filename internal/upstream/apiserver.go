@@ -65,7 +65,7 @@ var followedEntries = []Entry{
 	},
 	{
 		Ours: "internal/apiserver/convergence/authorization.go:(*Writes).Authorizer", Package: "k8s.io/apiserver/pkg/authorization/authorizer", Decl: "Authorizer", Digest: "5f3e27fd1887a855",
-		Look: "currentAuthorizer and JoinAuthorizer add only to Authorize, from which AuthorizerFunc makes the other methods: check that a new method does not bypass them.",
+		Look: "currentAuthorizer, JoinAuthorizer and guarded (internal/apiserver/authz) wrap each method: a new one needs the same waits, and must not run the host's code unguarded.",
 	},
 	{
 		Ours: "internal/apiserver/endpoints/leases.go:NewLeaseReconciler", Package: controlplane, Decl: "(*Config).createLeaseReconciler", Digest: "408ea4d17841ddd9",

@@ -125,7 +125,7 @@ func (s *Server) assemble() error {
 		return err
 	}
 	s.configureTokens(c)
-	if err := configureAuthorization(e, c); err != nil {
+	if err := s.configureAuthorization(c); err != nil {
 		return err
 	}
 	authorizer.Authorizer = c.Authorization.Authorizer

@@ -14,33 +14,65 @@ import (
 )
 
 // Authorization configures who may do what. Its zero value asks the Node authorizer and
-// RBAC. Group system:masters has all permissions in any case.
+// RBAC. Authorizers are asked in their order, and the first one that allows or denies
+// decides. If none does, the request is denied. Group system:masters comes before all of
+// them and has all permissions.
+//
+// A start fails if an authorizer denies an identity of the control plane a request that
+// stands for its work: kubelets, system:kube-scheduler and others. It asks the webhooks
+// and the host's authorizers about them, each question as if the client were not in group
+// system:masters. A webhook that does not answer within five seconds is no reason to
+// fail. Changes of the configuration have the same condition.
 type Authorization struct {
 	// Modes are the authorizers, in this order, like kube-apiserver's
-	// --authorization-mode: Node, RBAC, ABAC, AlwaysAllow, AlwaysDeny. The first one with
-	// an opinion decides. They cannot be set together with Configuration or
-	// ConfigurationFile. If empty, Node and RBAC.
+	// --authorization-mode: Node, RBAC, ABAC, AlwaysAllow, AlwaysDeny. Their names are in
+	// lower case. Only one of Modes, Configuration and ConfigurationFile may be set. If
+	// none is, Node and RBAC. RBAC is left out if rbac.authorization.k8s.io is switched
+	// off.
 	Modes []string
-	// Configuration is the chain of authorizers, with webhooks.
+	// Configuration is the chain of authorizers, with webhooks. The server has a copy:
+	// see Server.SetAuthorization. TypeMeta may be empty. A kubeconfig of a webhook must
+	// not be writable for other users, nor readable for all if it has a token, a password
+	// or a key. The webhook version v1beta1 and the cache times of kube-apiserver's
+	// --authorization-webhook flags are fields in it.
 	Configuration *apiserverv1.AuthorizationConfiguration
-	// ConfigurationFile is the path of a file with an AuthorizationConfiguration. The
-	// server reads it again when it changes. See kube-apiserver's --authorization-config.
+	// ConfigurationFile is the path of a file with an AuthorizationConfiguration, like
+	// kube-apiserver's --authorization-config. Other users must not be able to write to
+	// it. The server applies it again when it changes, under the conditions of
+	// SetAuthorization. A file that is refused is logged and counted in upstream's metric
+	// apiserver_authorization_config_controller_automatic_reloads_total, and the server
+	// goes on with the configuration before.
 	ConfigurationFile string
-	// PolicyFile is the path of the policy of mode ABAC, one JSON object per line.
+	// PolicyFile is the path of the policy of an authorizer ABAC, one JSON object per
+	// line, like kube-apiserver's --authorization-policy-file. It must be set for an
+	// authorizer ABAC, and only for one. The server applies its changes like
+	// ConfigurationFile's; kube-apiserver does not.
 	PolicyFile string
-	// Authorizers are the host's own.
+	// Authorizers are the host's own, in addition to the others. They do not see requests
+	// of group system:masters.
 	Authorizers []Authorizer
 }
 
 // Authorizer is an authorizer of the host's own.
 type Authorizer struct {
-	// Name is unique in the chain. It is in metrics and audit events.
+	// Name is a DNS subdomain, unique in the chain. It is in messages, and with the type
+	// Go in upstream's metric apiserver_authorization_decisions_total.
 	Name string
-	// Authorizer decides. If it also implements authorizer.RuleResolver, its rules are in
-	// the output of kubectl auth can-i --list. A panic in it denies the request.
+	// Authorizer decides, concurrently. For requests that it has no say in, it returns
+	// DecisionNoOpinion: that should include users and groups that begin with "system:".
+	// An authorizer.AuthorizerFunc is enough.
+	//
+	// A panic in it denies the request (HTTP 403), and the stack is logged. If it has not
+	// returned shortly before the deadline of the request, or after
+	// Config.RequestTimeout for a watch, the request fails (HTTP 500). It should return
+	// when its context ends. Both messages have its name.
+	//
+	// The rules of an Authorizer that also implements authorizer.RuleResolver are in the
+	// output of kubectl auth can-i --list. Without it, the list is marked incomplete.
 	Authorizer authorizer.Authorizer
-	// Before is the name of the authorizer in the chain that it is asked before, like
-	// "node" or "rbac". If empty, it is asked last.
+	// Before is the name of the authorizer that it is asked before, like "node" or
+	// "rbac", or that of one of the Authorizers further up in the list. If empty, it is
+	// asked last.
 	Before string
 }
 
@@ -52,22 +84,24 @@ func (a Authorization) Clone() Authorization {
 	return a
 }
 
-func (a Authorization) validate(at *field.Path) (errs field.ErrorList) {
-	for i, mode := range a.Modes {
-		path := at.Child("Modes").Index(i)
-		switch {
-		case !slices.Contains(authz.Modes, mode):
-			errs = append(errs, field.NotSupported(path, mode, authz.Modes))
-		case slices.Contains(a.Modes[:i], mode):
-			errs = append(errs, field.Duplicate(path, mode))
-		}
-	}
-	return errs
+func (a Authorization) validate(at *field.Path) field.ErrorList {
+	return a.source().Validate(at, a.hosts())
 }
 
-// modes returns Modes or the default.
+func (a Authorization) source() authz.Source {
+	return authz.Source{Modes: a.Modes, Configuration: a.Configuration, File: a.ConfigurationFile, PolicyFile: a.PolicyFile}
+}
+
+func (a Authorization) hosts() (hosts []authz.Host) {
+	for _, own := range a.Authorizers {
+		hosts = append(hosts, authz.Host(own))
+	}
+	return hosts
+}
+
+// modes returns the value of kube-apiserver's --authorization-mode.
 func (a Authorization) modes() []string {
-	if len(a.Modes) == 0 {
+	if len(a.Modes) == 0 && a.Configuration == nil && a.ConfigurationFile == "" {
 		return authz.DefaultModes
 	}
 	return a.Modes

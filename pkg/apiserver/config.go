@@ -176,6 +176,8 @@ type Config struct {
 	// adopt, if not nil, is called at the start of each goroutine that serves a client in
 	// this process. See access.SetAdopt.
 	adopt func()
+	// components are the names of components. See access.SetComponents.
+	components []string
 	// endpoint is the endpoint of the kubernetes Service, if that is not
 	// AdvertiseAddress.
 	endpoint net.IP

@@ -4,23 +4,50 @@
 package apiserver
 
 import (
+	"context"
+
+	apiserverv1 "k8s.io/apiserver/pkg/apis/apiserver/v1"
 	genericapiserver "k8s.io/apiserver/pkg/server"
 
 	"github.com/kubembed/kubembed/internal/apiserver/authz"
 )
 
 // configureAuthorization sets the authorizer.
-func configureAuthorization(e *environment, c *genericapiserver.Config) error {
-	decides, resolver, err := authz.New(e.ctx, authz.Config{
-		Modes:     e.config.Authorization.modes(),
-		Resources: c.MergedResourceConfig,
-		Informers: e.acknowledged.GraphInformers(e.sharedInformers),
-		ServerID:  c.APIServerID,
+func (s *Server) configureAuthorization(c *genericapiserver.Config) (err error) {
+	s.authorization, err = authz.New(authz.Config{
+		Source:         s.config.Authorization.source(),
+		Hosts:          s.config.Authorization.hosts(),
+		Resources:      c.MergedResourceConfig,
+		Informers:      s.acknowledged.GraphInformers(s.sharedInformers),
+		ServerID:       c.APIServerID,
+		Dial:           s.config.Dialers.ControlPlane,
+		RequestTimeout: s.config.RequestTimeout,
+		Identities:     authz.Identities(s.config.components),
+		Logger:         s.config.Logger,
 	})
 	if err != nil {
 		return err
 	}
-	c.Authorization.Authorizer = e.acknowledged.Authorizer(authz.JoinAuthorizer{Authorizer: decides})
-	c.RuleResolver = e.acknowledged.RuleResolver(resolver)
+	s.resources.Push("apiserver: connections to authorization webhooks", func(context.Context) error { s.authorization.Close(); return nil })
+	c.Authorization.Authorizer = s.acknowledged.Authorizer(authz.JoinAuthorizer{Authorizer: s.authorization})
+	c.RuleResolver = s.acknowledged.RuleResolver(s.authorization)
 	return nil
+}
+
+// SetAuthorization replaces the chain of Config.Authorization.Modes or Configuration
+// while the server serves. It returns when requests that begin afterwards are decided by
+// configuration; the server makes a copy of it. Config.Authorization.Authorizers keep
+// their places. No request fails for the change.
+//
+// As in a file of kube-apiserver's --authorization-config, the authorizers of types other
+// than Webhook that the server has started with must stay, in any order, and Node, RBAC
+// and ABAC cannot be added. A webhook whose configuration and kubeconfig have not changed
+// keeps its cache. Otherwise the kubeconfig is read again.
+//
+// The server refuses a configuration that is invalid or that denies an identity of the
+// control plane, as New and Start do, and goes on with the one before. ctx bounds the
+// questions about these identities. The change is not stored: a server that starts has
+// that of its Config. It is an error if Config.Authorization.ConfigurationFile is set.
+func (s *Server) SetAuthorization(ctx context.Context, configuration *apiserverv1.AuthorizationConfiguration) error {
+	return s.authorization.Set(ctx, configuration)
 }

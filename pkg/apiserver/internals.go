@@ -22,6 +22,7 @@ func init() {
 	access.Of = func(server any) access.Internals { return internals{server.(*Server)} }
 	access.ValidateOptional = func(config any) field.ErrorList { return config.(Config).validateOptional() }
 	access.SetAdopt = func(config any, adopt func()) { config.(*Config).adopt = adopt }
+	access.SetComponents = func(config any, names []string) { config.(*Config).components = names }
 }
 
 // internals is a Server as the other packages of this module see it. The interface

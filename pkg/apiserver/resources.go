@@ -26,7 +26,7 @@ func configureResources(e *environment, c *genericapiserver.Config) (err error) 
 		return fieldpath.New("apiserver", "Config.RuntimeConfig", "%w", err)
 	}
 	c.DisabledPostStartHooks.Insert(hooksWithoutResources(c.MergedResourceConfig)...)
-	c.AddHealthChecks(e.boot.Checks(c.MergedResourceConfig, slices.Contains(e.config.Authorization.modes(), modes.ModeRBAC))...)
+	c.AddHealthChecks(e.boot.Checks(c.MergedResourceConfig, slices.Contains(e.config.Authorization.source().Types(), modes.ModeRBAC))...)
 	return nil
 }
 

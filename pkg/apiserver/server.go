@@ -21,6 +21,7 @@ import (
 
 	"github.com/kubembed/kubembed/internal/apiserver/audit"
 	"github.com/kubembed/kubembed/internal/apiserver/authn"
+	"github.com/kubembed/kubembed/internal/apiserver/authz"
 	"github.com/kubembed/kubembed/internal/apiserver/encryption"
 	"github.com/kubembed/kubembed/internal/apiserver/informers"
 	"github.com/kubembed/kubembed/internal/apiserver/presence"
@@ -53,8 +54,9 @@ type Server struct {
 	requests     lifecycle.Group // requests, over the listeners and in this process
 	background   lifecycle.Group // our own goroutines
 
-	informerName *cache.InformerName // in metrics
-	presence     *presence.Registry
+	authorization *authz.Chain
+	informerName  *cache.InformerName // in metrics
+	presence      *presence.Registry
 	authentication
 	// encryption is nil without Config.Encryption, and with Config.Transformers.
 	encryption *encryption.Transformers
@@ -201,6 +203,9 @@ func (s *Server) start(ctx context.Context) error {
 			return err
 		}
 	}
+	if err := s.authorization.Check(ctx); err != nil {
+		return err
+	}
 	s.started.Store(true)
 	return nil
 }
@@ -222,6 +227,7 @@ func (s *Server) run(ctx context.Context) error {
 	s.background.Go(func() { s.presence.Run(s.ctx) })
 	s.background.Go(func() { s.certificates.Follow(s.ctx) })
 	s.background.Go(s.watchIssuers)
+	s.background.Go(func() { s.authorization.Run(s.ctx) })
 	s.hooksStarted = true
 	s.aggregator.GenericAPIServer.RunPostStartHooks(s.ctx)
 	return nil

@@ -204,6 +204,13 @@ func (c *components) stop() error {
 	return nil
 }
 
+func (c *components) allNames() (names []string) {
+	for _, o := range c.all {
+		names = append(names, o.name)
+	}
+	return names
+}
+
 func (c *components) names(where func(*component) bool) string {
 	var names []string
 	for _, o := range c.all {

@@ -380,6 +380,7 @@ func (s *Server) startAPIServer(ctx context.Context) error {
 	c.Client, c.Dial = s.etcd.Client(), s.etcd.DialContext
 	c.PKI, c.Dir = s.pki, s.runDir
 	access.SetAdopt(&c, s.goroutines.Adopt)
+	access.SetComponents(&c, s.components.allNames())
 	c.Reserved, c.PrivateEndpoints = s.config.Hosts, s.config.Etcd.privateEndpoints()
 	if s.member != nil {
 		c.StorageUsed = s.member.Usage

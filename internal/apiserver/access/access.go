@@ -76,4 +76,7 @@ var (
 	// SetAdopt sets a function that is called at the start of each goroutine that serves
 	// a client in this process. config is an *apiserver.Config.
 	SetAdopt func(config any, adopt func())
+	// SetComponents sets the names of the components whose users a chain of authorizers
+	// must not deny. config is an *apiserver.Config.
+	SetComponents func(config any, names []string)
 )

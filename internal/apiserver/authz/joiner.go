@@ -19,17 +19,33 @@ import (
 // role of these clients does not grant list and watch, which would show the requests of
 // others.
 type JoinAuthorizer struct {
-	// Authorizer makes the decisions. It is not embedded: embedded, its method for
-	// conditional decisions would bypass Authorize.
-	Authorizer authorizer.UnconditionalAuthorizer
+	// Authorizer makes the decisions. It is not embedded: a method of a later version of
+	// the interface would not see the changed request.
+	Authorizer authorizer.Authorizer
 }
 
-// Authorize is authorizer.UnconditionalAuthorizer.
+// Authorize implements authorizer.Authorizer.
 func (j JoinAuthorizer) Authorize(ctx context.Context, a authorizer.Attributes) (authorizer.Decision, string, error) {
+	return j.Authorizer.Authorize(ctx, single(a))
+}
+
+// ConditionsAwareAuthorize implements authorizer.Authorizer.
+func (j JoinAuthorizer) ConditionsAwareAuthorize(ctx context.Context, a authorizer.Attributes) authorizer.ConditionsAwareDecision {
+	return j.Authorizer.ConditionsAwareAuthorize(ctx, single(a))
+}
+
+// EvaluateConditions implements authorizer.Authorizer.
+func (j JoinAuthorizer) EvaluateConditions(ctx context.Context, unevaluated authorizer.ConditionsAwareDecision, data authorizer.ConditionsData) (authorizer.Decision, string, error) {
+	return j.Authorizer.EvaluateConditions(ctx, unevaluated, data)
+}
+
+// single returns the request to get the object, where a client with a join token lists or
+// watches it alone.
+func single(a authorizer.Attributes) authorizer.Attributes {
 	if a.GetResource() == "certificatesigningrequests" && ofJoiner(a) {
-		return j.Authorizer.Authorize(ctx, getOf{a})
+		return getOf{a}
 	}
-	return j.Authorizer.Authorize(ctx, a)
+	return a
 }
 
 // ofJoiner reports whether a client with a join token lists or watches a single object.

@@ -4,17 +4,33 @@
 package authz
 
 import (
+	"context"
 	"testing"
 
+	"k8s.io/apiserver/pkg/authentication/user"
 	"k8s.io/apiserver/pkg/authorization/authorizer"
+
+	"github.com/kubembed/kubembed/internal/join"
 )
 
-// TestConditionalDecisionsAreMadeByAuthorize: an authorizer that embeds upstream's
-// interface also has its method for conditional decisions, which bypasses Authorize.
-func TestConditionalDecisionsAreMadeByAuthorize(t *testing.T) {
-	for _, ours := range []any{JoinAuthorizer{}, &JoinAuthorizer{}} {
-		if _, embedded := ours.(authorizer.Authorizer); embedded {
-			t.Errorf("%T implements authorizer.Authorizer, want Authorize only", ours)
-		}
+// TestConditionalDecisionsOfJoiners verifies that both kinds of decisions see the changed
+// request.
+func TestConditionalDecisionsOfJoiners(t *testing.T) {
+	t.Parallel()
+	var verb string
+	ours := JoinAuthorizer{authorizer.AuthorizerFunc(func(_ context.Context, a authorizer.Attributes) (authorizer.Decision, string, error) {
+		verb = a.GetVerb()
+		return authorizer.DecisionAllow, "", nil
+	})}
+	list := authorizer.AttributesRecord{
+		ResourceRequest: true, Verb: "list", APIGroup: "certificates.k8s.io", Resource: "certificatesigningrequests", Name: "one",
+		User: &user.DefaultInfo{Groups: []string{join.Group}},
+	}
+	if _, _, err := ours.Authorize(t.Context(), list); err != nil || verb != "get" {
+		t.Errorf("Authorize: got verb %q, %v, want get", verb, err)
+	}
+	verb = ""
+	if d := ours.ConditionsAwareAuthorize(t.Context(), list); !d.IsAllow() || verb != "get" {
+		t.Errorf("ConditionsAwareAuthorize: got verb %q, %v, want get", verb, d)
 	}
 }

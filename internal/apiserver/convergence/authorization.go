@@ -26,10 +26,9 @@ import (
 )
 
 // Authorizer returns an authorizer that waits for acknowledged roles and bindings, and
-// then decides as delegate. delegate gives no conditional decisions: a request for one
-// gets the decision of Authorize.
-func (a *Writes) Authorizer(delegate authorizer.UnconditionalAuthorizer) authorizer.Authorizer {
-	return authorizer.AuthorizerFunc(currentAuthorizer{delegate, a, a.of(rbacSources)}.Authorize)
+// then decides as delegate.
+func (a *Writes) Authorizer(delegate authorizer.Authorizer) authorizer.Authorizer {
+	return currentAuthorizer{delegate, a, a.of(rbacSources)}
 }
 
 // RuleResolver returns a resolver that waits as Authorizer does, and then answers as
@@ -43,23 +42,45 @@ func (a *Writes) RuleResolver(delegate authorizer.RuleResolver) authorizer.RuleR
 // the Node authorizer has seen the acknowledged pods. Waiting for each pod would delay
 // the requests of all nodes.
 type currentAuthorizer struct {
-	// Authorizer is not embedded: its methods other than Authorize would not wait.
-	Authorizer authorizer.UnconditionalAuthorizer
+	// Authorizer is not embedded: a method of a later version of the interface would not
+	// wait.
+	Authorizer authorizer.Authorizer
 	writes     *Writes
 	rbac       []*source
 }
 
-func (c currentAuthorizer) Authorize(ctx context.Context, a authorizer.Attributes) (authorizer.Decision, string, error) {
+func (c currentAuthorizer) Authorize(ctx context.Context, a authorizer.Attributes) (decision authorizer.Decision, reason string, err error) {
+	c.decide(ctx, a, func() (allowed bool) {
+		decision, reason, err = c.Authorizer.Authorize(ctx, a)
+		return decision == authorizer.DecisionAllow
+	})
+	return decision, reason, err
+}
+
+func (c currentAuthorizer) ConditionsAwareAuthorize(ctx context.Context, a authorizer.Attributes) (decision authorizer.ConditionsAwareDecision) {
+	c.decide(ctx, a, func() (allowed bool) {
+		decision = c.Authorizer.ConditionsAwareAuthorize(ctx, a)
+		return decision.IsAllow()
+	})
+	return decision
+}
+
+// EvaluateConditions does not wait: it completes a decision that has waited.
+func (c currentAuthorizer) EvaluateConditions(ctx context.Context, unevaluated authorizer.ConditionsAwareDecision, data authorizer.ConditionsData) (authorizer.Decision, string, error) {
+	return c.Authorizer.EvaluateConditions(ctx, unevaluated, data)
+}
+
+// decide waits, and calls once for a decision, or twice.
+func (c currentAuthorizer) decide(ctx context.Context, a authorizer.Attributes, once func() (allowed bool)) {
 	info := a.GetUser()
 	if info == nil || slices.Contains(info.GetGroups(), user.SystemPrivilegedGroup) {
-		return c.Authorizer.Authorize(ctx, a)
+		once()
+		return
 	}
 	c.writes.wait(ctx, c.rbac)
-	decision, reason, err := c.Authorizer.Authorize(ctx, a)
-	if decision != authorizer.DecisionAllow && slices.Contains(info.GetGroups(), user.NodesGroup) && c.writes.wait(ctx, c.writes.graph) {
-		return c.Authorizer.Authorize(ctx, a)
+	if !once() && slices.Contains(info.GetGroups(), user.NodesGroup) && c.writes.wait(ctx, c.writes.graph) {
+		once()
 	}
-	return decision, reason, err
 }
 
 // currentRules resolves the rules of SelfSubjectRulesReviews.

@@ -1,0 +1,218 @@
+// Copyright The kubembed Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package authz
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"runtime/debug"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"go.uber.org/zap"
+	utilvalidation "k8s.io/apimachinery/pkg/util/validation"
+	"k8s.io/apimachinery/pkg/util/validation/field"
+	"k8s.io/apiserver/pkg/authentication/user"
+	"k8s.io/apiserver/pkg/authorization/authorizer"
+)
+
+// Host is an authorizer of the host's own.
+type Host struct {
+	Name       string
+	Authorizer authorizer.Authorizer
+	Before     string // the authorizer that it is asked before; if empty, it is asked last
+}
+
+// hostType is the type of the host's authorizers in upstream's metrics.
+const hostType = "Go"
+
+// validateHosts checks the host's authorizers. names are the others'. Without
+// names it does not check the places.
+func validateHosts(at *field.Path, names []string, hosts []Host) (errs field.ErrorList) {
+	chain := slices.Clone(names)
+	for i, h := range hosts {
+		path := at.Index(i)
+		switch invalid := utilvalidation.IsDNS1123Subdomain(h.Name); {
+		case h.Name == "":
+			errs = append(errs, field.Required(path.Child("Name"), "it is in metrics and messages"))
+		case len(invalid) > 0:
+			errs = append(errs, field.Invalid(path.Child("Name"), h.Name, strings.Join(invalid, ", ")))
+		case slices.Contains(chain, h.Name):
+			errs = append(errs, field.Duplicate(path.Child("Name"), h.Name))
+		}
+		if h.Authorizer == nil {
+			errs = append(errs, field.Required(path.Child("Authorizer"), "the authorizer"))
+		}
+		if h.Before != "" && names != nil && !slices.Contains(chain, h.Before) {
+			errs = append(errs, field.Invalid(path.Child("Before"), h.Before,
+				fmt.Sprintf("no authorizer has this name: use one of %s, or leave it empty", strings.Join(chain, ", "))))
+			continue
+		}
+		chain = place(chain, h)
+	}
+	return errs
+}
+
+// place returns the names of the chain with a host's authorizer at its place. Of several
+// before the same authorizer, the first is asked first.
+func place(chain []string, h Host) []string {
+	at := slices.Index(chain, h.Before)
+	if h.Before == "" || at < 0 {
+		at = len(chain)
+	}
+	return slices.Insert(slices.Clone(chain), at, h.Name)
+}
+
+// guarded is an authorizer of the host's own in a server. A panic in it denies the
+// request, and the request does not wait for it longer than until shortly before its
+// deadline. It implements authorizer.Authorizer and authorizer.RuleResolver.
+type guarded struct {
+	name    string
+	host    authorizer.Authorizer
+	timeout time.Duration // of requests without a deadline
+	logger  *zap.Logger
+	running *atomic.Int64
+}
+
+func newGuarded(h Host, timeout time.Duration, logger *zap.Logger) guarded {
+	return guarded{name: h.Name, host: h.Authorizer, timeout: timeout, logger: logger, running: &atomic.Int64{}}
+}
+
+// hostError is a failure of an authorizer of the host's own.
+type hostError struct {
+	name, problem string
+}
+
+func (e *hostError) Error() string { return fmt.Sprintf("authorizer %q %s", e.name, e.problem) }
+
+// panicError denies a request with 403: the authorizer would panic again. All other
+// failures of a host's authorizer are internal errors, which clients retry.
+type panicError struct{ hostError }
+
+// decision is what Authorize returns.
+type decision struct {
+	authorizer.Decision
+	reason string
+	err    error
+}
+
+func denied(err error) decision {
+	if panicked := (*panicError)(nil); errors.As(err, &panicked) {
+		return decision{authorizer.DecisionDeny, err.Error(), nil}
+	}
+	return decision{authorizer.DecisionDeny, "", err}
+}
+
+// Authorize implements authorizer.Authorizer.
+func (g guarded) Authorize(ctx context.Context, a authorizer.Attributes) (authorizer.Decision, string, error) {
+	d := call(ctx, g, "decided", denied, func(ctx context.Context) (d decision) {
+		d.Decision, d.reason, d.err = g.host.Authorize(ctx, a)
+		return d
+	})
+	return d.Decision, d.reason, d.err
+}
+
+// ConditionsAwareAuthorize implements authorizer.Authorizer.
+func (g guarded) ConditionsAwareAuthorize(ctx context.Context, a authorizer.Attributes) authorizer.ConditionsAwareDecision {
+	return call(ctx, g, "decided", func(err error) authorizer.ConditionsAwareDecision {
+		d := denied(err)
+		return authorizer.ConditionsAwareDecisionFromParts(d.Decision, d.reason, d.err)
+	}, func(ctx context.Context) authorizer.ConditionsAwareDecision {
+		return g.host.ConditionsAwareAuthorize(ctx, a)
+	})
+}
+
+// EvaluateConditions implements authorizer.Authorizer.
+func (g guarded) EvaluateConditions(ctx context.Context, unevaluated authorizer.ConditionsAwareDecision, data authorizer.ConditionsData) (authorizer.Decision, string, error) {
+	d := call(ctx, g, "evaluated its conditions", denied, func(ctx context.Context) (d decision) {
+		d.Decision, d.reason, d.err = g.host.EvaluateConditions(ctx, unevaluated, data)
+		return d
+	})
+	return d.Decision, d.reason, d.err
+}
+
+// rules is what RulesFor returns.
+type rules struct {
+	resource    []authorizer.ResourceRuleInfo
+	nonResource []authorizer.NonResourceRuleInfo
+	incomplete  bool
+	err         error
+}
+
+// RulesFor implements authorizer.RuleResolver. The rules of an authorizer that does not
+// list them are incomplete, as a webhook's are.
+func (g guarded) RulesFor(ctx context.Context, info user.Info, namespace string) ([]authorizer.ResourceRuleInfo, []authorizer.NonResourceRuleInfo, bool, error) {
+	resolver, ok := g.host.(authorizer.RuleResolver)
+	if !ok {
+		return nil, nil, true, &hostError{g.name, "does not list its rules"}
+	}
+	r := call(ctx, g, "listed its rules", func(err error) rules { return rules{incomplete: true, err: err} }, func(ctx context.Context) (r rules) {
+		r.resource, r.nonResource, r.incomplete, r.err = resolver.RulesFor(ctx, info, namespace)
+		return r
+	})
+	return r.resource, r.nonResource, r.incomplete, r.err
+}
+
+// maxRunning bounds the goroutines of an authorizer that does not return.
+const maxRunning = 10_000
+
+// call calls f, which calls the host, in a goroutine of its own: nothing else can leave
+// code that blocks. failed returns the result of a call that panics or takes too long.
+func call[T any](ctx context.Context, g guarded, done string, failed func(error) T, f func(context.Context) T) T {
+	if g.running.Add(1) > maxRunning {
+		g.running.Add(-1)
+		return failed(&hostError{g.name, fmt.Sprintf("is blocked: %d calls have not returned", maxRunning)})
+	}
+	wait := g.patience(ctx)
+	ctx, cancel := context.WithTimeout(ctx, wait)
+	defer cancel()
+	results := make(chan T, 1)
+	go func() {
+		defer g.running.Add(-1)
+		err := error(&panicError{hostError{g.name, "ended its goroutine"}})
+		returned := false
+		defer func() {
+			if returned {
+				return
+			}
+			if value := recover(); value != nil {
+				err = &panicError{hostError{g.name, "panicked"}}
+				g.logger.Error("an authorizer of the host panicked", zap.String("authorizer", g.name), zap.Any("panic", value), zap.ByteString("stack", debug.Stack()))
+			}
+			results <- failed(err)
+		}()
+		result := f(ctx)
+		returned = true
+		results <- result
+	}()
+	select {
+	case result := <-results:
+		return result
+	case <-ctx.Done():
+	}
+	select {
+	case result := <-results:
+		return result
+	default:
+	}
+	if errors.Is(ctx.Err(), context.DeadlineExceeded) {
+		return failed(&hostError{g.name, fmt.Sprintf("has not %s within %s", done, wait.Round(time.Millisecond))})
+	}
+	return failed(&hostError{g.name, fmt.Sprintf("had not %s when the request ended: %v", done, context.Cause(ctx))})
+}
+
+// patience returns the time that a call may take. It ends before the request does:
+// at the deadline itself upstream answers that the request has timed out, without a
+// reason.
+func (g guarded) patience(ctx context.Context) time.Duration {
+	deadline, ok := ctx.Deadline()
+	if !ok {
+		return g.timeout
+	}
+	left := time.Until(deadline)
+	return left - min(left/10, time.Second)
+}
