@@ -61,9 +61,9 @@ type Config struct {
 	Reserved func(context.Context) ([]string, []netip.Addr, error)
 	// ServiceAddresses are the cluster IPs of the Service kubernetes.
 	ServiceAddresses []netip.Addr
-	// ServiceRange is the range of cluster IPs, in addition to the ranges of the
+	// ServiceRanges are the ranges of cluster IPs, in addition to those of the
 	// ServiceCIDRs in the API.
-	ServiceRange netip.Prefix
+	ServiceRanges []netip.Prefix
 
 	Logger *zap.Logger
 }

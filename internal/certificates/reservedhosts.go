@@ -33,7 +33,7 @@ type reservedHosts struct {
 
 // reservedHosts reads the reserved names and addresses.
 func (a *kubeletApprover) reservedHosts(ctx context.Context) (*reservedHosts, error) {
-	r := &reservedHosts{local: a.Local, kubernetes: a.ServiceAddresses, services: []netip.Prefix{a.ServiceRange}}
+	r := &reservedHosts{local: a.Local, kubernetes: a.ServiceAddresses, services: slices.Clone(a.ServiceRanges)}
 	var err error
 	if r.names, r.addresses, err = a.Reserved(ctx); err != nil {
 		return nil, err

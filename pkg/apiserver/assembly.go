@@ -151,7 +151,7 @@ func (s *Server) connect() (err error) {
 	if err = s.openForRequests(); err != nil {
 		return err
 	}
-	if s.disabled, err = informers.NewDisabled(cfg.RuntimeConfig, servicecidr.Object(cfg.ServiceCIDR)); err != nil {
+	if s.disabled, err = informers.NewDisabled(cfg.RuntimeConfig, servicecidr.Object(cfg.serviceRanges())); err != nil {
 		return fieldpath.New("apiserver", "Config.RuntimeConfig", "%w", err)
 	}
 	s.backend = storage.NewBackend(cfg.Client, cfg.Dial, cfg.Prefix)

@@ -20,7 +20,7 @@ import (
 func (s *Server) seed(ctx context.Context) (fresh bool, err error) {
 	return bootstrap.Seed(ctx, bootstrap.Config{
 		Backend:     s.backend,
-		ServiceCIDR: s.config.ServiceCIDR,
+		Services:    s.config.serviceRanges(),
 		Controllers: s.config.Controllers,
 		CABundle:    s.config.caBundle(),
 		Serves:      s.serves,
@@ -53,13 +53,13 @@ func (s *Server) waitServiceIPs(ctx context.Context) error {
 			return nil
 		}
 	}
-	return servicecidr.WaitForAllocator(ctx, s.services, s.sharedInformers.Networking().V1().ServiceCIDRs().Lister())
+	return servicecidr.WaitForAllocator(ctx, s.services, len(s.config.serviceRanges()), s.sharedInformers.Networking().V1().ServiceCIDRs().Lister())
 }
 
 // runServiceCIDR keeps the default ServiceCIDR.
 func (s *Server) runServiceCIDR() {
 	if s.serverConfig.MergedResourceConfig.ResourceEnabled(networkingv1.SchemeGroupVersion.WithResource("servicecidrs")) {
-		servicecidr.Run(s.ctx, s.config.ServiceCIDR, s.client)
+		servicecidr.Run(s.ctx, s.config.serviceRanges(), s.client)
 	}
 }
 

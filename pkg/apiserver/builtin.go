@@ -29,8 +29,9 @@ import (
 
 // The name and the port of the API server's Service in namespace default.
 const (
-	kubernetesServiceName = "kubernetes"
-	kubernetesServicePort = 443
+	kubernetesServiceName     = "kubernetes"
+	kubernetesServicePortName = "https"
+	kubernetesServicePort     = 443
 )
 
 // builtinConfig returns the configuration of the built-in APIs, like CreateConfig of
@@ -45,6 +46,11 @@ func builtinConfig(e *environment, c *genericapiserver.Config, stored storageCon
 	if err != nil {
 		return nil, err
 	}
+	nodePorts, err := e.config.Network.nodePorts()
+	if err != nil {
+		return nil, fieldpath.New("apiserver", "Config.Network.ServiceNodePortRange", "%w", err)
+	}
+	ranges := e.config.serviceRanges()
 	return &controlplane.Config{
 		ControlPlane: controlplaneapiserver.Config{
 			Generic: c,
@@ -74,7 +80,9 @@ func builtinConfig(e *environment, c *genericapiserver.Config, stored storageCon
 		},
 		Extra: controlplane.Extra{
 			KubeletClientConfig:      egress.ClientConfig(),
-			ServiceIPRange:           *e.config.ServiceCIDR,
+			ServiceIPRange:           *ranges[0],
+			SecondaryServiceIPRange:  ranges.Secondary(),
+			ServiceNodePortRange:     nodePorts,
 			APIServerServicePort:     kubernetesServicePort,
 			EndpointReconcilerConfig: controlplane.EndpointReconcilerConfig{Reconciler: endpoints},
 			MasterCount:              coordination.ServerCount(e.config.Shared),

@@ -303,6 +303,7 @@ func (c Config) validateOptional() field.ErrorList {
 	errs = append(errs, c.ServiceAccounts.validate(field.NewPath("ServiceAccounts"))...)
 	errs = append(errs, c.Authorization.validate(field.NewPath("Authorization"))...)
 	errs = append(errs, c.Serving.validate(field.NewPath("Serving"))...)
+	errs = append(errs, c.validateSecondary()...)
 	errs = append(errs, c.Network.validate(field.NewPath("Network"))...)
 	errs = append(errs, c.Limits.validate(field.NewPath("Limits"))...)
 	errs = append(errs, c.Encryption.validate(field.NewPath("Encryption"))...)
@@ -315,7 +316,7 @@ func (c Config) validateOptional() field.ErrorList {
 // validateFamilies refuses endpoints of the kubernetes Service that its own IP
 // address cannot be translated to.
 func (c Config) validateFamilies() field.ErrorList {
-	if c.AdvertiseAddress.IsLoopback() || (c.AdvertiseAddress.To4() == nil) == (c.ServiceCIDR.IP.To4() == nil) {
+	if c.Network.DisableEndpoints || c.AdvertiseAddress.IsLoopback() || (c.AdvertiseAddress.To4() == nil) == (c.ServiceCIDR.IP.To4() == nil) {
 		return nil
 	}
 	return field.ErrorList{field.Invalid(field.NewPath("ServiceCIDR"), c.ServiceCIDR.String(),

@@ -45,6 +45,7 @@ func newServerConfig(e *environment) (_ *genericapiserver.Config, err error) {
 	c.MaxRequestBodyBytes = limits.MaxBody
 	c.JSONPatchMaxCopyBytes = limits.JSONPatchCopyBytes
 	c.PublicAddress = cfg.AdvertiseAddress
+	c.ExternalAddress = cfg.Network.ExternalHost
 	c.EnableProfiling = false // see installDebug
 	c.Flagz = flagz{cfg}
 	c.HealthzChecks, c.LivezChecks, c.ReadyzChecks = nil, nil, nil

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net"
 
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/validation/field"
 	"k8s.io/kubernetes/pkg/apis/core"
 	"k8s.io/kubernetes/pkg/controlplane/reconcilers"
@@ -35,14 +36,25 @@ func (c Config) publishedAddress() net.IP {
 	return c.AdvertiseAddress
 }
 
-// PublishesAddress reports whether the kubernetes Service has endpoints: they cannot have
-// a loopback address.
-func (s *Server) PublishesAddress() bool { return !s.config.publishedAddress().IsLoopback() }
+// PublishesAddress reports whether the server writes the endpoints of the kubernetes
+// Service: they cannot have a loopback address.
+func (s *Server) PublishesAddress() bool {
+	return !s.config.Network.DisableEndpoints && !s.config.publishedAddress().IsLoopback()
+}
 
 // endpointReconciler returns the reconciler of the endpoints of the kubernetes Service.
 func endpointReconciler(e *environment, stored storageConfig) (reconcilers.EndpointReconciler, error) {
+	reconciler, err := addressReconciler(e, stored)
+	if err != nil {
+		return nil, err
+	}
+	return endpoints.WithPorts(e.ctx, reconciler, e.client.CoreV1().Services(metav1.NamespaceDefault), e.config.Network.KubernetesServicePorts), nil
+}
+
+// addressReconciler returns the reconciler of the endpoints without further ports.
+func addressReconciler(e *environment, stored storageConfig) (reconcilers.EndpointReconciler, error) {
 	switch {
-	case e.config.publishedAddress().IsLoopback():
+	case e.config.Network.DisableEndpoints, e.config.publishedAddress().IsLoopback():
 		return endpoints.NoReconciler(), nil
 	case e.config.Shared:
 		config, err := stored.factory.NewConfig(core.Resource("apiServerIPInfo"), &core.Endpoints{})

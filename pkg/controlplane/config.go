@@ -76,7 +76,7 @@ type Config struct {
 
 	// Hosts are further DNS names and IP addresses that clients use for the control
 	// plane. The serving certificate has them, and always loopback, the machine's name,
-	// BindAddress, AdvertiseAddress and the kubernetes Service.
+	// BindAddress, AdvertiseAddress, Network.ExternalHost and the kubernetes Service.
 	Hosts []string
 
 	// InsecureAddr is an IP address and port, like BindAddress, to serve plain HTTP on,

@@ -50,9 +50,11 @@ func (s *Server) startControllers() error {
 		s.controllers = newComponents(nil, s.goroutines, s.config.Logger)
 		return nil
 	}
-	services, err := netip.ParsePrefix(s.config.ServiceCIDR)
-	if err != nil {
-		return fieldpath.New("", "Config.ServiceCIDR", "%w", err)
+	var services []netip.Prefix
+	for _, cidr := range []string{s.config.ServiceCIDR, s.config.Network.SecondaryServiceCIDR} {
+		if prefix, err := netip.ParsePrefix(cidr); err == nil { // validated, or empty
+			services = append(services, prefix.Masked())
+		}
 	}
 	core := controllers.Config{
 		Informers:         s.apiserver.Informers(),
@@ -79,7 +81,7 @@ func (s *Server) startControllers() error {
 			Local:                  s.boundIP().IsLoopback(),
 			Reserved:               s.reserved,
 			ServiceAddresses:       addresses(s.serviceIP),
-			ServiceRange:           services.Masked(),
+			ServiceRanges:          services,
 			Logger:                 s.config.Logger.Named("certificates"),
 		})},
 	}, s.goroutines, s.config.Logger)

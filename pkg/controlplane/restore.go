@@ -81,7 +81,8 @@ func (c RestoreConfig) Validate() error {
 // Config.Snapshots. It also accepts an etcd.db of "etcdctl snapshot save", which has no
 // CAs and keys: the next start uses Config.PKI, those in dir, or new ones. Restore reads
 // r from its present position: open the Path of a SnapshotFile, and rewind a file that
-// was written. Start with the Encryption, Etcd.Prefix and ServiceCIDR of the snapshot.
+// was written. Start with the Encryption, Etcd.Prefix, ServiceCIDR and
+// Network.SecondaryServiceCIDR of the snapshot.
 //
 // dir must be missing or empty, or contain only the directory pki of the same cluster.
 // Restore checks the whole snapshot before it writes the result. If it fails, nothing is

@@ -68,12 +68,13 @@ func (s *Server) snapshot(ctx context.Context, w io.Writer) (err error) {
 	now := s.clock().Now()
 	return archive.Write(w, now, s.config.SnapshotKey, archive.Content{
 		About: archive.About{
-			Kubernetes:  apiserver.KubernetesVersion,
-			Etcd:        version.Version,
-			Time:        now.UTC().Truncate(time.Second),
-			Prefix:      s.config.Etcd.Prefix,
-			ServiceCIDR: s.config.ServiceCIDR,
-			Revision:    status.Revision,
+			Kubernetes:           apiserver.KubernetesVersion,
+			Etcd:                 version.Version,
+			Time:                 now.UTC().Truncate(time.Second),
+			Prefix:               s.config.Etcd.Prefix,
+			ServiceCIDR:          s.config.ServiceCIDR,
+			SecondaryServiceCIDR: s.config.Network.SecondaryServiceCIDR,
+			Revision:             status.Revision,
 		},
 		Database: database, Size: database.Size(), PKI: bundle,
 	})

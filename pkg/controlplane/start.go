@@ -324,6 +324,12 @@ func (s *Server) openPKI() error {
 		return fieldpath.New("", "Config.ServiceCIDR", "%w", err)
 	}
 	hosts := append([]string{advertise.String()}, s.config.Hosts...)
+	if external := s.config.Network.ExternalHost; external != "" {
+		if host, _, err := net.SplitHostPort(external); err == nil {
+			external = host
+		}
+		hosts = append(hosts, external)
+	}
 	if bound := s.boundIP(); !bound.IsUnspecified() {
 		hosts = append(hosts, bound.String())
 	}

@@ -36,7 +36,7 @@ func TestSeededManagedFields(t *testing.T) {
 	openAPI := genericapiserver.DefaultOpenAPIV3Config(openapi.DefinitionsV3, openapinamer.NewDefinitionNamer(legacyscheme.Scheme, aggregatorscheme.Scheme))
 	owners := map[*kind]*managedfields.FieldManager{}
 	c := Config{
-		ServiceCIDR: services,
+		Services:    servicecidr.Ranges{services},
 		Controllers: true,
 		CABundle:    []byte("a CA"),
 		Serves:      func(schema.GroupVersion) bool { return true },

@@ -144,7 +144,7 @@ func (c Config) objects() []object {
 		metav1.SetMetaDataAnnotation(&schema.ObjectMeta, flowcontrolv1.AutoUpdateAnnotationKey, "true")
 		addAs(flowControlManager, flowSchemaKind, schema)
 	}
-	add(serviceCIDRKind, servicecidr.Object(c.ServiceCIDR))
+	add(serviceCIDRKind, servicecidr.Object(c.Services))
 	for gv, priority := range GroupPriorities() {
 		if !c.Serves(gv) {
 			continue

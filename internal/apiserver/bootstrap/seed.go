@@ -13,7 +13,6 @@ package bootstrap
 import (
 	"context"
 	"fmt"
-	"net"
 	"sync/atomic"
 
 	"go.uber.org/zap"
@@ -40,8 +39,8 @@ const writers = 16
 type Config struct {
 	// Backend has the storage of all built-in resources.
 	Backend *storage.Backend
-	// ServiceCIDR is the range of Service cluster IPs.
-	ServiceCIDR *net.IPNet
+	// Services are the ranges of Service cluster IPs.
+	Services servicecidr.Ranges
 	// Controllers adds the objects that upstream's controllers create in each namespace,
 	// and the rules of aggregated ClusterRoles.
 	Controllers bool
@@ -64,7 +63,7 @@ func Seed(ctx context.Context, c Config) (fresh bool, err error) {
 	var existing existingObjects
 	reads, readCtx := errgroup.WithContext(ctx)
 	reads.Go(func() error {
-		return servicecidr.CheckStored(readCtx, c.Backend, c.ServiceCIDR, ServerManager, c.Logger)
+		return servicecidr.CheckStored(readCtx, c.Backend, c.Services, ServerManager, c.Logger)
 	})
 	reads.Go(func() (err error) {
 		existing, err = findExisting(readCtx, c.Backend, c.Controllers)
@@ -103,7 +102,7 @@ func Seed(ctx context.Context, c Config) (fresh bool, err error) {
 	err = writes.Wait()
 	fresh = !anyExists.Load()
 	if err == nil && !fresh {
-		err = servicecidr.ReleaseKubernetesAddress(ctx, c.Backend, c.ServiceCIDR, c.Logger)
+		err = servicecidr.ReleaseKubernetesAddress(ctx, c.Backend, c.Services, c.Logger)
 	}
 	return fresh, err
 }

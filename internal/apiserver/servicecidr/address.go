@@ -7,7 +7,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 
 	"go.uber.org/zap"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -29,7 +28,7 @@ const kubernetesService = "kubernetes"
 // process that ends between the two leaves the IPAddress. The next start would find the
 // address taken, and would have no kubernetes Service until upstream's repair loop
 // releases the address minutes later.
-func ReleaseKubernetesAddress(ctx context.Context, backend *storage.Backend, cidr *net.IPNet, logger *zap.Logger) error {
+func ReleaseKubernetesAddress(ctx context.Context, backend *storage.Backend, ranges Ranges, logger *zap.Logger) error {
 	services, err := backend.Store(core.Resource("services"))
 	if err != nil {
 		return nil //nolint:nilerr // switched off by Config.RuntimeConfig
@@ -42,7 +41,7 @@ func ReleaseKubernetesAddress(ctx context.Context, backend *storage.Backend, cid
 	if !apistorage.IsNotFound(err) {
 		return err
 	}
-	ip, err := netutils.GetIndexedIP(cidr, 1) // as upstream's ServiceIPRange
+	ip, err := netutils.GetIndexedIP(ranges[0], 1) // as upstream's ServiceIPRange
 	if err != nil {
 		return fieldpath.New("apiserver", "Config.ServiceCIDR", "%w", err)
 	}

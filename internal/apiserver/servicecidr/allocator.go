@@ -31,23 +31,27 @@ type Creator = rest.Creater //nolint:misspell // upstream's name
 // allocatorTimeout is when WaitForAllocator concludes that the range is full.
 const allocatorTimeout = time.Second
 
-// WaitForAllocator returns when a Service would get a cluster IP. Upstream has no
-// readiness check of its allocator. Until the allocator has its informers it has no
+// WaitForAllocator returns when a Service would get a cluster IP, with dual-stack ranges
+// one of each family. Upstream has no readiness check of its allocators. Until an allocator has its informers it has no
 // addresses, as when the range is full. WaitForAllocator makes a dry run through the
 // storage: a request would be written to the audit log and pass webhooks and policies of
 // clients.
-func WaitForAllocator(ctx context.Context, services Creator, ranges networkinglisters.ServiceCIDRLister) error {
+func WaitForAllocator(ctx context.Context, services Creator, families int, ranges networkinglisters.ServiceCIDRLister) error {
 	if !hasReadyRange(ranges) {
 		return nil
 	}
 	limit, cancel := context.WithTimeout(ctx, allocatorTimeout)
 	defer cancel()
 	limit = genericapirequest.WithNamespace(limit, metav1.NamespaceDefault)
+	policy := corev1.IPFamilyPolicySingleStack
+	if families > 1 {
+		policy = corev1.IPFamilyPolicyRequireDualStack
+	}
 	var createErr error
 	err := lifecycle.Poll(limit, func() bool {
 		service := &corev1.Service{
 			ObjectMeta: metav1.ObjectMeta{GenerateName: "kubembed-start-", Namespace: metav1.NamespaceDefault},
-			Spec:       corev1.ServiceSpec{Ports: []corev1.ServicePort{{Port: 80}}},
+			Spec:       corev1.ServiceSpec{IPFamilyPolicy: &policy, Ports: []corev1.ServicePort{{Port: 80}}},
 		}
 		legacyscheme.Scheme.Default(service)
 		internal := &core.Service{}

@@ -1,14 +1,13 @@
 // Copyright The kubembed Authors
 // SPDX-License-Identifier: Apache-2.0
 
-// Package servicecidr manages the range of Service cluster IPs: it validates the range,
-// makes the default ServiceCIDR, compares it with that of stored objects, and waits for
-// upstream's allocator.
+// Package servicecidr manages the ranges of Service cluster IPs: it validates them, makes
+// the default ServiceCIDR, compares it with that of stored objects, and waits for
+// upstream's allocators.
 package servicecidr
 
 import (
 	"context"
-	"net"
 
 	networkingv1 "k8s.io/api/networking/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
@@ -22,11 +21,11 @@ import (
 const Default = "10.0.0.0/24"
 
 // Object returns the default ServiceCIDR.
-func Object(cidr *net.IPNet) *networkingv1.ServiceCIDR {
+func Object(ranges Ranges) *networkingv1.ServiceCIDR {
 	return &networkingv1.ServiceCIDR{
 		TypeMeta:   metav1.TypeMeta{APIVersion: networkingv1.SchemeGroupVersion.String(), Kind: "ServiceCIDR"},
 		ObjectMeta: metav1.ObjectMeta{Name: defaultservicecidr.DefaultServiceCIDRName},
-		Spec:       networkingv1.ServiceCIDRSpec{CIDRs: []string{cidr.String()}},
+		Spec:       networkingv1.ServiceCIDRSpec{CIDRs: ranges.Texts()},
 	}
 }
 
@@ -40,7 +39,8 @@ func MarkReady(cidr *networking.ServiceCIDR) {
 	})
 }
 
-// Run keeps the default ServiceCIDR until ctx ends, as upstream's start hook does.
-func Run(ctx context.Context, cidr *net.IPNet, client kubernetes.Interface) {
-	defaultservicecidr.NewController(*cidr, net.IPNet{}, client).Start(ctx)
+// Run keeps the default ServiceCIDR until ctx ends, as upstream's start hook does. It adds
+// a second range to a stored one.
+func Run(ctx context.Context, ranges Ranges, client kubernetes.Interface) {
+	defaultservicecidr.NewController(*ranges[0], ranges.Secondary(), client).Start(ctx)
 }

@@ -9,6 +9,8 @@ import (
 	"net/netip"
 
 	"k8s.io/apimachinery/pkg/util/validation/field"
+
+	"github.com/kubembed/kubembed/internal/fieldpath"
 )
 
 // unusable are the ranges whose addresses no Service can have: nodes do not forward
@@ -58,4 +60,21 @@ func Validate(path *field.Path, cidr *net.IPNet) field.ErrorList {
 		}
 	}
 	return nil
+}
+
+// ParseSecondary parses the second range of a dual-stack cluster, and refuses one of the
+// family of primary, which may be nil if it is not known.
+func ParseSecondary(path, primaryPath *field.Path, text string, primary *net.IPNet) (*net.IPNet, field.ErrorList) {
+	_, cidr, err := net.ParseCIDR(text)
+	if err != nil {
+		return nil, field.ErrorList{field.Invalid(path, text, `must be an IP range like "fd00::/108"`)}
+	}
+	if errs := Validate(path, cidr); len(errs) > 0 {
+		return nil, errs
+	}
+	if primary != nil && (primary.IP.To4() == nil) == (cidr.IP.To4() == nil) {
+		return nil, field.ErrorList{fieldpath.Detail(field.Invalid(path, text, ""), "must be of the other IP family than %s, which is %s: a Service has at most one address of each",
+			fieldpath.NameOf(primaryPath), primary)}
+	}
+	return cidr, nil
 }

@@ -36,9 +36,11 @@ type About struct {
 	Kubernetes string    `json:"kubernetes"`
 	Etcd       string    `json:"etcd"`
 	Time       time.Time `json:"time"`
-	// Prefix and ServiceCIDR are the ones in Config, for the next start.
-	Prefix      string `json:"prefix"`
-	ServiceCIDR string `json:"serviceCIDR"`
+	// Prefix, ServiceCIDR and SecondaryServiceCIDR are the ones in Config, for the next
+	// start.
+	Prefix               string `json:"prefix"`
+	ServiceCIDR          string `json:"serviceCIDR"`
+	SecondaryServiceCIDR string `json:"secondaryServiceCIDR,omitempty"`
 	// Revision is that of etcd. The database may have a few more.
 	Revision int64 `json:"revision"`
 }
