@@ -62,6 +62,11 @@ type Transport struct {
 	// request.
 	Adopt func()
 
+	// Propagate, if not nil, is called with the context of each request and the header
+	// that the handler gets: values of the context do not reach the handler. It must be
+	// set before the first request.
+	Propagate func(context.Context, http.Header)
+
 	handler http.Handler
 	base    context.Context
 	stop    context.CancelCauseFunc
@@ -99,6 +104,9 @@ func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
 		return nil, err
 	}
 
+	if t.Propagate != nil {
+		t.Propagate(req.Context(), server.Header)
+	}
 	e := newExchange(t, req)
 	if e.request.src != nil {
 		server.Body = &e.request

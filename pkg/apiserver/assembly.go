@@ -163,6 +163,7 @@ func (s *Server) connect() (err error) {
 		}
 		return nil
 	})
+	s.backend.Trace(cfg.TracerProvider)
 	s.backend.Observe(s.acknowledged.Observer)
 	if err = coordination.ClaimVersion(s.ctx, cfg.Client, s.backend.Keyspace(), KubernetesVersion, cfg.Shared); err != nil {
 		return err

@@ -94,8 +94,13 @@ type Config struct {
 	Serving Serving
 	// Dialers open the connections of the server to others.
 	Dialers Dialers
-	// TracerProvider receives the spans of requests and of calls of etcd. If nil, there
-	// are none.
+	// TracerProvider gets the spans of requests and of calls of etcd, as
+	// kube-apiserver's with --tracing-config-file. Its sampler decides which are kept:
+	// the server also calls etcd without a request. A request that a client in this
+	// process makes with a span in its context belongs to the client's trace. As with
+	// kube-apiserver, the trace of a client that is not in system:masters or
+	// system:monitoring is not continued but linked. The host shuts it down, after Stop.
+	// If nil, there are no spans.
 	TracerProvider oteltrace.TracerProvider
 	// Limits bounds requests and caches.
 	Limits Limits

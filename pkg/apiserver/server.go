@@ -107,6 +107,7 @@ func (s *Server) newTransport() *inprocess.Transport {
 	t := inprocess.NewTransport(http.HandlerFunc(s.serve))
 	t.Requests = &s.requests
 	t.Adopt = s.config.adopt
+	t.Propagate = s.config.propagateTrace()
 	t.OnPanic = func(r *http.Request, panicked any, stack []byte) {
 		s.config.Logger.Error("a request in this process panicked",
 			zap.String("method", r.Method), zap.String("path", r.URL.Path), zap.Any("panic", panicked), zap.ByteString("stack", stack))

@@ -47,6 +47,7 @@ func newServerConfig(e *environment) (_ *genericapiserver.Config, err error) {
 	c.PublicAddress = cfg.AdvertiseAddress
 	c.ExternalAddress = cfg.Network.ExternalHost
 	c.EnableProfiling = false // see installDebug
+	configureTracing(e, c)
 	c.Flagz = flagz{cfg}
 	c.HealthzChecks, c.LivezChecks, c.ReadyzChecks = nil, nil, nil
 	c.AddHealthChecks(healthz.PingHealthz, health.NewLogCheck(cfg.Logger))

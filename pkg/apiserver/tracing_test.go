@@ -9,11 +9,19 @@ import (
 	"errors"
 	"net/http"
 	"strings"
+	"sync/atomic"
 	"testing"
 
+	sdktrace "go.opentelemetry.io/otel/sdk/trace"
+	"go.opentelemetry.io/otel/sdk/trace/tracetest"
+	oteltrace "go.opentelemetry.io/otel/trace"
 	admissionregistrationv1 "k8s.io/api/admissionregistration/v1"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/kubernetes"
 
 	"github.com/kubembed/kubembed/internal/testwait"
+	"github.com/kubembed/kubembed/pkg/apiserver"
 )
 
 // TestTraceOfAClient: the server forwards a client's trace to webhooks, and creates none.
@@ -54,4 +62,108 @@ func TestTraceOfAClient(t *testing.T) {
 	if got = create(); got.Get("Traceparent") != "" || got.Get("Baggage") != "" {
 		t.Errorf("request without a trace: got Traceparent %q, Baggage %q, want none", got.Get("Traceparent"), got.Get("Baggage"))
 	}
+}
+
+// TestTraceToTheStore: one trace goes from a client in the process through the request to
+// etcd. The provider stays the host's when the server has stopped.
+func TestTraceToTheStore(t *testing.T) {
+	exporter := tracetest.NewInMemoryExporter()
+	provider := sdktrace.NewTracerProvider(sdktrace.WithSyncer(exporter))
+	p := startPlane(t, func(c *apiserver.Config) { c.TracerProvider = provider })
+	ctx, root := provider.Tracer("host").Start(t.Context(), "host")
+	_, err := p.admin().CoreV1().ConfigMaps("default").Create(ctx, &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Name: "traced"}}, metav1.CreateOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	root.End()
+	const request, write = "POST /api/v1/namespaces/{:namespace}/configmaps", "etcdserverpb.KV/Txn"
+	// The server ends the span of the request after its answer.
+	testwait.Until(t, "the spans", func(context.Context) error {
+		of := map[oteltrace.SpanID]tracetest.SpanStub{}
+		for _, span := range exporter.GetSpans() {
+			if span.SpanContext.TraceID() == root.SpanContext().TraceID() {
+				of[span.SpanContext.SpanID()] = span
+			}
+		}
+		for _, span := range of {
+			if span.Name != write {
+				continue
+			}
+			for span.Name != request && span.Parent.IsValid() {
+				span = of[span.Parent.SpanID()]
+			}
+			if span.Name == request && span.Parent.SpanID() == root.SpanContext().SpanID() {
+				return nil
+			}
+		}
+		var names []string
+		for _, span := range of {
+			names = append(names, span.Name)
+		}
+		return errors.New("got " + strings.Join(names, ", "))
+	})
+
+	// Another user's trace is linked, as by kube-apiserver.
+	other := must(p.ClientConfigAs("alice"))(t)
+	exporter.Reset()
+	_, _ = kubernetes.NewForConfigOrDie(other).CoreV1().Pods("default").List(ctx, metav1.ListOptions{})
+	testwait.Until(t, "the link", func(context.Context) error {
+		for _, span := range exporter.GetSpans() {
+			if len(span.Links) == 1 && span.Links[0].SpanContext.SpanID() == root.SpanContext().SpanID() {
+				return nil
+			}
+		}
+		return errors.New("no span has it")
+	})
+
+	if err := p.Stop(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if _, span := provider.Tracer("host").Start(t.Context(), "later"); !span.IsRecording() {
+		t.Error("the stop has shut the host's provider down")
+	}
+}
+
+// TestTracerProviderPanics: requests and calls of etcd go on without a span that the
+// host's provider cannot make.
+func TestTracerProviderPanics(t *testing.T) {
+	provider := &panickingProvider{TracerProvider: sdktrace.NewTracerProvider()}
+	p := startPlane(t, func(c *apiserver.Config) { c.TracerProvider = provider })
+	provider.in.Store("otelgrpc")
+	if _, err := p.admin().CoreV1().ConfigMaps("default").Create(t.Context(), &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Name: "untraced"}}, metav1.CreateOptions{}); err != nil {
+		t.Errorf("panics in calls of etcd: %v", err)
+	}
+	if provider.panics.Swap(0) == 0 {
+		t.Error("the provider has not panicked")
+	}
+	provider.in.Store("otelhttp")
+	p.get(t, "/version").want(t, http.StatusOK)
+	if provider.panics.Load() == 0 {
+		t.Error("the provider has not panicked")
+	}
+}
+
+// panickingProvider panics in tracers whose name ends with in.
+type panickingProvider struct {
+	oteltrace.TracerProvider
+	in     atomic.Value
+	panics atomic.Int64
+}
+
+func (p *panickingProvider) Tracer(name string, opts ...oteltrace.TracerOption) oteltrace.Tracer {
+	return panickingTracer{p.TracerProvider.Tracer(name, opts...), p, name}
+}
+
+type panickingTracer struct {
+	oteltrace.Tracer
+	provider *panickingProvider
+	name     string
+}
+
+func (t panickingTracer) Start(ctx context.Context, name string, opts ...oteltrace.SpanStartOption) (context.Context, oteltrace.Span) {
+	if in, ok := t.provider.in.Load().(string); ok && strings.HasSuffix(t.name, in) {
+		t.provider.panics.Add(1)
+		panic("the host's tracer")
+	}
+	return t.Tracer.Start(ctx, name, opts...)
 }
