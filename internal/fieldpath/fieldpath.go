@@ -11,6 +11,7 @@
 package fieldpath
 
 import (
+	"cmp"
 	"fmt"
 	"reflect"
 	"slices"
@@ -59,7 +60,8 @@ type Name string
 type Whole string
 
 // Errorf is fmt.Errorf for messages that mention fields. Rename changes arguments of the
-// types Name and Whole, and errors among the arguments.
+// types Name and Whole, and errors among the arguments. The renamed error is the same one
+// for errors.Is, so that a variable can have it.
 func Errorf(format string, args ...any) error {
 	return &message{error: fmt.Errorf(format, args...), format: format, args: args}
 }
@@ -100,9 +102,12 @@ type message struct {
 	error
 	format string
 	args   []any
+	origin *message // of a renamed message, as Errorf returned it
 }
 
 func (m *message) Unwrap() error { return m.error }
+
+func (m *message) Is(target error) bool { return m.origin != nil && target == m.origin } //nolint:errorlint // identity
 
 // Names maps paths to other names. A path below an entry keeps its end: with
 // "Config.Etcd" for "Config.Cluster", "Config.Cluster.Join[0]" becomes
@@ -202,7 +207,8 @@ func (m *message) rename(name func(string) string) error {
 	if !changed {
 		return nil
 	}
-	return Errorf(m.format, args...)
+	origin := cmp.Or(m.origin, m)
+	return &message{error: fmt.Errorf(m.format, args...), format: m.format, args: args, origin: origin}
 }
 
 // rewrap puts renamed errors in the place of the inner ones of outer. The text of an

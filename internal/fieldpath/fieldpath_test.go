@@ -103,6 +103,24 @@ func TestRename(t *testing.T) {
 	}
 }
 
+// TestRenameVariable renames an error that callers compare with a variable.
+func TestRenameVariable(t *testing.T) {
+	errVariable := fieldpath.Errorf("not without %s", fieldpath.Name("Config.Dir"))
+	once := fieldpath.Rename(fmt.Errorf("start: %w", errVariable), planeNames.Rename)
+	twice := fieldpath.Rename(once, fieldpath.Names{"Config.DataDir": "--data-dir"}.Rename)
+	if got, want := twice.Error(), "start: not without --data-dir"; got != want {
+		t.Errorf("got %q, want %q", got, want)
+	}
+	if other := fieldpath.Errorf("not without %s", fieldpath.Name("Config.Dir")); errors.Is(twice, other) {
+		t.Errorf("errors.Is with another error: got true, want false")
+	}
+	for name, err := range map[string]error{"once": once, "twice": twice} {
+		if !errors.Is(err, errVariable) {
+			t.Errorf("errors.Is, renamed %s: got false, want true", name)
+		}
+	}
+}
+
 // TestRenameDetailAgain renames a detail that has been renamed.
 func TestRenameDetailAgain(t *testing.T) {
 	errs := field.ErrorList{fieldpath.Detail(field.Forbidden(field.NewPath("Config", "Dir"), ""), "also in %s", fieldpath.Name("Config.Cluster.Join"))}
