@@ -51,7 +51,7 @@ func (e *Error) Error() string {
 
 func (e *Error) Unwrap() error { return e.Err }
 
-// Name is a field that a message mentions, for Errorf.
+// Name is a field that a message mentions, for Errorf. It can be a function too.
 type Name string
 
 // Whole is a Name of a struct that a message says to leave out. A dot follows it when it

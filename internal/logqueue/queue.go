@@ -19,6 +19,8 @@ import (
 
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
+
+	"github.com/kubembed/kubembed/internal/fieldpath"
 )
 
 const (
@@ -120,7 +122,7 @@ func Ensured(logger *zap.Logger, err *error) (queued *zap.Logger, done func()) {
 	queued, closeQueue := Ensure(logger, nil)
 	return queued, func() {
 		if blocked := closeQueue(); blocked != nil {
-			*err = errors.Join(*err, fmt.Errorf("Config.Logger: %w", blocked))
+			*err = errors.Join(*err, fieldpath.New("", "Config.Logger", "%w", blocked))
 		}
 	}
 }

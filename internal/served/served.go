@@ -16,6 +16,8 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/client-go/discovery"
+
+	"github.com/kubembed/kubembed/internal/fieldpath"
 )
 
 // MissingError reports resources that a component needs and the control plane does not
@@ -27,9 +29,12 @@ type MissingError struct {
 	Resources []string
 }
 
-func (e *MissingError) Error() string {
-	return fmt.Sprintf("the control plane does not serve %s, which %s needs: switch it on in its Config.RuntimeConfig, or leave out %s",
-		strings.Join(e.Resources, ", "), e.Needs, e.Needs)
+func (e *MissingError) Error() string { return e.Unwrap().Error() }
+
+// Unwrap returns the message, in which fieldpath.Rename finds the field.
+func (e *MissingError) Unwrap() error {
+	return fieldpath.Errorf("the control plane does not serve %s, which %s needs: switch it on in its %s, or leave out %s",
+		strings.Join(e.Resources, ", "), e.Needs, fieldpath.Name("Config.RuntimeConfig"), e.Needs)
 }
 
 // Name returns the name of a resource in RuntimeConfig, like "apps/v1/replicasets".

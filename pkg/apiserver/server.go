@@ -133,7 +133,7 @@ func (s *Server) openForRequests() error {
 	s.transport = s.newTransport()
 	s.serving.Push("apiserver: requests", func(ctx context.Context) error {
 		if err := s.transport.Shutdown(ctx); err != nil {
-			return fmt.Errorf("%w%s", err, s.hangHint())
+			return s.explainHang(err)
 		}
 		return nil
 	})

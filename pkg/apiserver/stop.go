@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/kubembed/kubembed/internal/fieldpath"
 	"github.com/kubembed/kubembed/internal/lifecycle"
 )
 
@@ -110,16 +111,16 @@ func (s *Server) runHooks(ctx context.Context) (hung func() error, err error) {
 	}, errors.Join(errs...)
 }
 
-// hangHint returns a likely reason why requests do not end: each may wait for the audit.
-func (s *Server) hangHint() string {
+// explainHang adds a likely reason why requests do not end: each may wait for the audit.
+func (s *Server) explainHang(err error) error {
 	a := s.config.Audit
 	switch {
 	case a.Webhook.KubeconfigFile != "" && a.webhook().BatchOptions.Mode != AuditBatch:
-		return fmt.Sprintf(" (does the webhook of Config.Audit.Webhook.KubeconfigFile, %s, answer?)", a.Webhook.KubeconfigFile)
+		return fieldpath.Errorf("%w (does the webhook of %s, %s, answer?)", err, fieldpath.Name("Config.Audit.Webhook.KubeconfigFile"), a.Webhook.KubeconfigFile)
 	case a.LogPath != "" && a.log().BatchOptions.Mode != AuditBatch:
-		return fmt.Sprintf(" (is the disk of Config.Audit.LogPath, %s, hung?)", a.LogPath)
+		return fieldpath.Errorf("%w (is the disk of %s, %s, hung?)", err, fieldpath.Name("Config.Audit.LogPath"), a.LogPath)
 	}
-	return ""
+	return err
 }
 
 // etcdAnswers reports whether etcd answers: without it upstream's hooks cannot clean up.

@@ -16,6 +16,7 @@ import (
 	"go.uber.org/zap"
 	"k8s.io/apimachinery/pkg/util/sets"
 
+	"github.com/kubembed/kubembed/internal/fieldpath"
 	"github.com/kubembed/kubembed/internal/keyspace"
 	"github.com/kubembed/kubembed/pkg/etcd"
 )
@@ -87,13 +88,15 @@ func (s *Server) sameKeys(stored, own identity) error {
 		if own.PKI[name] == nil || sets.New(stored.PKI[name]...).HasAny(own.PKI[name]...) {
 			continue
 		}
-		err := fmt.Errorf("%w: the objects below %s in etcd belong to control planes whose %s has the SHA-256 %s, and that of this one is %s: "+
-			"set Config.PKI to what Server.PKI of another one returns, or mount or restore the DataDir that has their keys, "+
-			"or set Config.NewCluster for one start to keep the objects under the keys of this one, which earlier clients, nodes and tokens do not have",
-			etcd.ErrOtherCluster, s.config.Etcd.Prefix, keyNames(name), stored.PKI[name], own.PKI[name])
+		err := fieldpath.Errorf("%w: the objects below %s in etcd belong to control planes whose %s has the SHA-256 %s, and that of this one is %s: "+
+			"set %s to what Server.PKI of another one returns, or mount or restore the %s that has their keys, "+
+			"or set %s for one start to keep the objects under the keys of this one, which earlier clients, nodes and tokens do not have",
+			etcd.ErrOtherCluster, s.config.Etcd.Prefix, keyNames(name), stored.PKI[name], own.PKI[name],
+			fieldpath.Name("Config.PKI"), fieldpath.Name("DataDir"), newClusterField)
 		switch {
 		case s.config.NewCluster:
-			s.config.Logger.Warn("taking over the stored objects, as Config.NewCluster confirms: remove it from the configuration now", zap.Error(err))
+			s.config.Logger.Warn("taking over the stored objects, as the configuration confirms: remove this confirmation from it now",
+				zap.String("field", string(newClusterField)), zap.Error(err))
 			return nil
 		case s.record != nil && s.record.Restored:
 			return nil

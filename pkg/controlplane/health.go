@@ -15,6 +15,8 @@ import (
 	"golang.org/x/sync/singleflight"
 	"k8s.io/apimachinery/pkg/util/wait"
 	"k8s.io/apiserver/pkg/server/healthz"
+
+	"github.com/kubembed/kubembed/internal/fieldpath"
 )
 
 // Faults of the storage turn /readyz red. They are also logged, once when they start and
@@ -121,11 +123,11 @@ func (s *Server) answerCheck() healthz.HealthChecker {
 		case err == nil:
 			return nil
 		case errors.Is(err, context.DeadlineExceeded) && s.member != nil && s.config.Etcd.Name == "":
-			return fmt.Errorf("etcd has not responded for %s: is the disk of Config.DataDir (%s) hung, or the machine overloaded? %w", timeout, s.dir, err)
+			return fieldpath.Errorf("etcd has not responded for %s: is the disk of %s (%s) hung, or the machine overloaded? %w", timeout, fieldpath.Name("Config.DataDir"), s.dir, err)
 		case s.member != nil:
 			return fmt.Errorf("etcd does not respond: do more than half of the members run, and reach each other? %w", err)
 		default:
-			return fmt.Errorf("etcd does not respond at Config.Etcd.Endpoints: %w", err)
+			return fieldpath.Errorf("etcd does not respond at %s: %w", fieldpath.Name("Config.Etcd.Endpoints"), err)
 		}
 	})
 }

@@ -23,6 +23,7 @@ import (
 	"k8s.io/client-go/util/cert"
 	bootstrapapi "k8s.io/cluster-bootstrap/token/api"
 
+	"github.com/kubembed/kubembed/internal/fieldpath"
 	"github.com/kubembed/kubembed/internal/join"
 	"github.com/kubembed/kubembed/pkg/pki"
 )
@@ -238,7 +239,7 @@ func (s *Server) servesJoining() error {
 		rbacv1.SchemeGroupVersion.WithResource("clusterrolebindings"),
 	} {
 		if !s.apiserver.Serves(resource) {
-			return fmt.Errorf("%s of %s are not served, and workers cannot join without them: switch them on in Config.RuntimeConfig", resource.Resource, resource.GroupVersion())
+			return fieldpath.Errorf("%s of %s are not served, and workers cannot join without them: switch them on in %s", resource.Resource, resource.GroupVersion(), fieldpath.Name("Config.RuntimeConfig"))
 		}
 	}
 	return nil

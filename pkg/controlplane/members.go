@@ -5,14 +5,14 @@ package controlplane
 
 import (
 	"context"
-	"errors"
 	"fmt"
 
+	"github.com/kubembed/kubembed/internal/fieldpath"
 	"github.com/kubembed/kubembed/pkg/etcd"
 )
 
 // ErrExternalEtcd is returned by methods for members in this process if etcd is external.
-var ErrExternalEtcd = errors.New("controlplane: not supported with external etcd (Config.Etcd.Endpoints): use etcdctl")
+var ErrExternalEtcd = fieldpath.Errorf("controlplane: not supported with external etcd (%s): use etcdctl", fieldpath.Name("Config.Etcd.Endpoints"))
 
 // Members lists the members of this member's cluster by name. Like AddMember,
 // PromoteMember and RemoveMember it needs more than half of them. These methods return

@@ -56,7 +56,7 @@ func pkiError(err error) error {
 	err = fieldpath.Rename(err, pkiFields.Rename)
 	// A control plane does not replace missing keys by itself, as package pki does.
 	if errors.Is(err, pki.ErrUnusable) {
-		err = fmt.Errorf("%w; if the start after a deletion misses keys, Config.NewCluster confirms that new ones are wanted", err)
+		err = fieldpath.Errorf("%w; if the start after a deletion misses keys, %s confirms that new ones are wanted", err, newClusterField)
 	}
 	return err
 }

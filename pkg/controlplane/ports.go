@@ -6,7 +6,6 @@ package controlplane
 import (
 	"encoding/json"
 	"errors"
-	"fmt"
 	"net"
 	"net/netip"
 	"os"
@@ -100,11 +99,11 @@ func listenAgain(name, address string, kept uint16) (net.Listener, error) {
 	case err == nil:
 		return listener, nil
 	case errors.Is(err, errAddressInUse):
-		return nil, fmt.Errorf("Config.%s: %s is in use: choose another port, or port 0 for a free one: %w", name, address, err)
+		return nil, fieldpath.New("", "Config."+name, "%s is in use: choose another port, or port 0 for a free one: %w", address, err)
 	case errors.Is(err, errAddressNotLocal):
-		return nil, fmt.Errorf("Config.%s: %s is not an address of this machine: %w", name, address, err)
+		return nil, fieldpath.New("", "Config."+name, "%s is not an address of this machine: %w", address, err)
 	default:
-		return nil, fmt.Errorf("Config.%s: %w", name, err)
+		return nil, fieldpath.New("", "Config."+name, "%w", err)
 	}
 }
 

@@ -143,7 +143,8 @@ func (s *Server) checkKept() (err error) {
 	s.newKeys = errors.Is(err, fs.ErrNotExist)
 	err = s.missing()
 	if err != nil && s.config.NewCluster {
-		s.config.Logger.Warn("creating missing parts again, as Config.NewCluster confirms: remove it from the configuration now", zap.Error(err))
+		s.config.Logger.Warn("creating missing parts again, as the configuration confirms: remove this confirmation from it now",
+			zap.String("field", string(newClusterField)), zap.Error(err))
 		return nil
 	}
 	return err
@@ -155,8 +156,9 @@ func (s *Server) pkiDir() string { return filepath.Join(s.dir, "pki") }
 func (s *Server) missing() error {
 	kept := memberdir.HasData(filepath.Join(s.dir, "etcd"))
 	if s.record != nil && s.record.Prefix != "" && s.record.Prefix != s.config.Etcd.Prefix {
-		return fmt.Errorf("Config.Etcd.Prefix is %s, and the objects of %s are below %s: set it to that, or name another DataDir, "+
-			"or set Config.NewCluster for one start to begin a new cluster below %[1]s", s.config.Etcd.Prefix, s.dir, s.record.Prefix)
+		return fieldpath.Errorf("%s is %s, and the objects of %s are below %s: set it to that, or name another %s, "+
+			"or set %s for one start to begin a new cluster below %[2]s",
+			fieldpath.Name("Config.Etcd.Prefix"), s.config.Etcd.Prefix, s.dir, s.record.Prefix, fieldpath.Name("DataDir"), newClusterField)
 	}
 	if s.record == nil || s.record.Restored {
 		if kept && s.record == nil && !s.config.Etcd.external() {
@@ -169,7 +171,8 @@ func (s *Server) missing() error {
 		switch s.record.Etcd {
 		case "":
 		case etcdExternal:
-			return lost("%w: its state is in an external etcd, and Config.Etcd.Endpoints is empty: set it, or bring a snapshot of it here with Restore", etcd.ErrDataMissing)
+			return lost("%w: its state is in an external etcd, and %s is empty: set it, or bring a snapshot of it here with %s",
+				etcd.ErrDataMissing, fieldpath.Name("Config.Etcd.Endpoints"), fieldpath.Name("Restore"))
 		default:
 			return lost("%w: %s is missing or empty", etcd.ErrDataMissing, filepath.Join(s.dir, "etcd"))
 		}
@@ -200,10 +203,14 @@ func (s *Server) missingKeys() error {
 	return nil
 }
 
+// newClusterField is the confirmation that errors of missing parts and of other keys ask for.
+const newClusterField = fieldpath.Name("Config.NewCluster")
+
 // lost returns an error with the remedies for a missing part.
 func lost(format string, args ...any) error {
-	return fieldpath.New("", "Config.DataDir", ""+format+"; the usual cause is a disk that is not mounted: mount it, or restore a backup or a snapshot (Restore), "+
-		"or set Config.NewCluster for one start, which creates the missing part again, without its objects and clients", args...)
+	return fieldpath.New("", "Config.DataDir", "%w; the usual cause is a disk that is not mounted: mount it, or restore a backup or a snapshot (%s), "+
+		"or set %s for one start, which creates the missing part again, without its objects and clients",
+		fieldpath.Errorf(format, args...), fieldpath.Name("Restore"), newClusterField)
 }
 
 // keepRecord records the parts of this start. It is called when keys and etcd exist.
@@ -216,12 +223,12 @@ func (s *Server) keepRecord() error {
 		return nil
 	}
 	if r.Etcd == etcdExternal && s.record != nil && s.record.Etcd != etcdExternal && memberdir.HasData(filepath.Join(s.dir, "etcd")) {
-		s.config.Logger.Warn("using the objects in Config.Etcd.Endpoints, and no longer those in DataDir: check that this is intended",
-			zap.String("dir", filepath.Join(s.dir, "etcd")))
+		s.config.Logger.Warn("using the objects of the external etcd, and no longer those of the data directory: check that this is intended",
+			zap.String("field", "Config.Etcd.Endpoints"), zap.String("dir", filepath.Join(s.dir, "etcd")))
 	}
 	if changed := s.record.changed(r); len(changed) > 0 {
-		s.config.Logger.Warn("DataDir has other keys than at the last start, as after a rotation: check that this is intended",
-			zap.Strings("keys", changed), zap.String("dir", s.pkiDir()))
+		s.config.Logger.Warn("the data directory has other keys than at the last start, as after a rotation: check that this is intended",
+			zap.String("field", "Config.DataDir"), zap.Strings("keys", changed), zap.String("dir", s.pkiDir()))
 	}
 	if err := r.write(s.dir); err != nil {
 		return err

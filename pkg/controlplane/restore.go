@@ -132,6 +132,7 @@ func Restore(ctx context.Context, dir string, r io.Reader, cfg RestoreConfig) er
 	}
 	from := offset(r)
 	if err := restoreLocked(ctx, dir, bufio.NewReaderSize(r, 1<<16), cfg); err != nil {
+		err = fieldpath.Rename(err, restoreFields.Rename)
 		if damaged := archive.Truncated(err) || errors.Is(err, etcd.ErrCorrupt); damaged && from > 0 {
 			// The snapshot may be intact.
 			err = fmt.Errorf("the reader was not at the beginning of a file but at offset %d: rewind it with Seek(0, io.SeekStart), or open the file again: %v", from, err) //nolint:errorlint // not ErrCorrupt

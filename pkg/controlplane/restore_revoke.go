@@ -55,7 +55,7 @@ func (i *invalidated) apply(c *etcdrestore.Config, keepJoinKubeconfigs bool) {
 // log logs the keys that were left out. The name of a token is not a secret.
 func (i *invalidated) log(logger *zap.Logger) {
 	if logger != nil && len(i.tokens)+len(i.requests) > 0 {
-		logger.Warn("the join files from before the restore are invalid, because some may have been revoked after the snapshot: workers that have joined are not affected, others need a new JoinKubeconfig",
+		logger.Warn("the join files from before the restore are invalid, because some may have been revoked after the snapshot: workers that have joined are not affected, others need a new join file",
 			zap.Strings("tokens", i.tokens), zap.Strings("certificate-requests", i.requests))
 	}
 }

@@ -117,7 +117,7 @@ func TestRestoreKeepsRevocations(t *testing.T) {
 		if err := canRequest(t.Context(), t, clientFor(t, fromKubeconfig(t, joinKubeconfig(t, server, 0))), "new"); err != nil {
 			t.Errorf("a new join file: %v", err)
 		}
-		said := logs.FilterMessageSnippet("JoinKubeconfig").All()
+		said := logs.FilterMessageSnippet("join file").All()
 		if len(said) != 1 {
 			t.Fatalf("log: got %v, want one line about JoinKubeconfig", logs.All())
 		}

@@ -281,6 +281,16 @@ func TestRestoreRefuses(t *testing.T) {
 			t.Errorf("error %v, want that the directory has other keys", err)
 		}
 	})
+	t.Run("a damaged record", func(t *testing.T) {
+		dir := t.TempDir()
+		if err := os.WriteFile(filepath.Join(dir, "cluster.json"), []byte("damaged"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		err := controlplane.Restore(t.Context(), dir, bytes.NewReader(data), controlplane.RestoreConfig{})
+		if err == nil || !strings.Contains(err.Error(), "restore: dir: ") {
+			t.Errorf("error %v, want one about dir", err)
+		}
+	})
 	t.Run("Name without PeerAddr", func(t *testing.T) {
 		err := controlplane.Restore(t.Context(), t.TempDir(), bytes.NewReader(data), controlplane.RestoreConfig{Name: "a"})
 		if err == nil || !strings.Contains(err.Error(), "PeerAddr") {

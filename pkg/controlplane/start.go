@@ -121,7 +121,7 @@ func (s *Server) startWithin(ctx context.Context) error {
 		return s.undo(ctx, err)
 	case <-grace.C:
 	}
-	s.logFailedStart(ctx, fmt.Errorf("the start has not ended after another %s: is the disk of Config.DataDir hung? %w", startGrace, context.Cause(ctx)))
+	s.logFailedStart(ctx, fieldpath.Errorf("the start has not ended after another %s: is the disk of %s hung? %w", startGrace, fieldpath.Name("Config.DataDir"), context.Cause(ctx)))
 	go func() {
 		s.logPanic(<-started)
 		_ = s.unwindWithin(ctx, stopTimeout)
@@ -178,7 +178,7 @@ func (s *Server) start(ctx context.Context) error {
 	if err := s.openPKI(); err != nil {
 		return err
 	}
-	s.teardown.pushPart("the snapshot to Config.Snapshots.Dir", func() error { return s.snapshots.Load().Wait() })
+	s.teardown.pushPart("the scheduled snapshot", func() error { return s.snapshots.Load().Wait() })
 	if err := s.openStore(ctx); err != nil {
 		return err
 	}
@@ -360,11 +360,11 @@ func (s *Server) advertiseAddress() (netip.Addr, error) {
 	}
 	ip, err := utilnet.ChooseHostInterface()
 	if err != nil {
-		return netip.Addr{}, fieldpath.New("", "Config.AdvertiseAddress", "BindAddress is every address, and this machine has no default route to choose one by; set the address that workers use: %w", err)
+		return netip.Addr{}, fieldpath.New("", "Config.AdvertiseAddress", "%s is every address, and this machine has no default route to choose one by; set the address that workers use: %w", fieldpath.Name("BindAddress"), err)
 	}
 	addr, _ := netip.AddrFromSlice(ip)
 	if addr = addr.Unmap(); bound.Is4() && !addr.Is4() {
-		return netip.Addr{}, fieldpath.New("", "Config.AdvertiseAddress", "BindAddress is every IPv4 address, and the default route of this machine is of IPv6 (%s): set the address that workers use, or listen on [::]", addr)
+		return netip.Addr{}, fieldpath.New("", "Config.AdvertiseAddress", "%s is every IPv4 address, and the default route of this machine is of IPv6 (%s): set the address that workers use, or listen on [::]", fieldpath.Name("BindAddress"), addr)
 	}
 	return addr, nil
 }

@@ -6,7 +6,6 @@ package controlplane
 import (
 	"context"
 	"errors"
-	"fmt"
 	"maps"
 	"net"
 	"path/filepath"
@@ -90,14 +89,12 @@ func (s *Server) etcdCluster() *etcd.Cluster {
 
 // etcdFields are the names of a Config for the fields of package etcd.
 var etcdFields = fieldpath.Names{
-	"Config.Dir":            "Config.DataDir",
-	"Config.Ephemeral":      "Config.DataDir",
-	"Config.QuotaBytes":     "Config.Etcd.QuotaBytes",
-	"Config.Cluster":        "Config.Etcd",
-	"Config.Cluster.":       "Config.Etcd.Name", // to leave it out
-	"ExternalConfig":        "Config.Etcd",
-	"RestoreConfig.Dir":     "dir",
-	"RestoreConfig.PeerURL": "RestoreConfig.PeerAddr",
+	"Config.Dir":        "Config.DataDir",
+	"Config.Ephemeral":  "Config.DataDir",
+	"Config.QuotaBytes": "Config.Etcd.QuotaBytes",
+	"Config.Cluster":    "Config.Etcd",
+	"Config.Cluster.":   "Config.Etcd.Name", // to leave it out
+	"ExternalConfig":    "Config.Etcd",
 }
 
 func etcdError(err error) error { return fieldpath.Rename(err, etcdFields.Rename) }
@@ -108,9 +105,20 @@ func temporaryError(err error) error {
 	names["Config.Dir"] = "the temporary directory (TMPDIR)"
 	var about *fieldpath.Error
 	if errors.As(err, &about) && about.Field == "Config.Dir" {
-		err = fmt.Errorf("%w, or set Config.DataDir", err)
+		err = fieldpath.Errorf("%w, or set %s", err, fieldpath.Name("Config.DataDir"))
 	}
 	return fieldpath.Rename(err, names.Rename)
+}
+
+// restoreFields are the names of Restore and its RestoreConfig for the fields of other
+// packages and of a Config.
+var restoreFields = fieldpath.Names{
+	"Config.DataDir":        "dir",
+	"Config.Dir":            "dir",
+	"RestoreConfig.Dir":     "dir",
+	"RestoreConfig.PeerURL": "RestoreConfig.PeerAddr",
+	"Dir":                   "dir",
+	"Import":                "the snapshot",
 }
 
 // apiserverFields are the names of a Config for the fields of package apiserver.

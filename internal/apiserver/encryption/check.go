@@ -63,8 +63,8 @@ func checkDecryptable(ctx context.Context, kv *mvccpb.KeyValue, keys storagevalu
 		return nil
 	}
 	if _, _, err := keys.TransformFromStorage(ctx, kv.Value, storagevalue.DefaultContext(kv.Key)); err != nil {
-		return fieldpath.New("apiserver", "Config.Encryption", "%s %w: it was encrypted with a key that is not in Keys, or is damaged: "+
-			"add the key, after the first if that is to write (%s): %w", kv.Key, ErrUndecryptable, keyOf(kv.Value), err)
+		return fieldpath.New("apiserver", "Config.Encryption", "%s %w: it was encrypted with a key that is not in %s, or is damaged: "+
+			"add the key, after the first if that is to write (%s): %w", kv.Key, ErrUndecryptable, fieldpath.Name("Config.Encryption.Keys"), keyOf(kv.Value), err)
 	}
 	return nil
 }

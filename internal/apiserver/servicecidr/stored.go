@@ -42,8 +42,8 @@ func CheckStored(ctx context.Context, backend *storage.Backend, ranges Ranges, m
 		return nil
 	}
 	if !createdBy(manager, stored.ManagedFields) {
-		logger.Warn("the default ServiceCIDR was created by a client: Services get addresses of it, and not of Config.ServiceCIDR, until it is deleted",
-			zap.String("servicecidr", stored.Name), zap.Strings("cidrs", was), zap.Stringer("configured", ranges))
+		logger.Warn("the default ServiceCIDR was created by a client: Services get addresses of it, and not of the configured range, until it is deleted",
+			zap.String("field", "Config.ServiceCIDR"), zap.String("servicecidr", stored.Name), zap.Strings("cidrs", was), zap.Stringer("configured", ranges))
 		return nil
 	}
 	switch {

@@ -13,6 +13,7 @@ import (
 	"io"
 	"strings"
 
+	"github.com/kubembed/kubembed/internal/fieldpath"
 	"github.com/kubembed/kubembed/pkg/etcd"
 )
 
@@ -36,9 +37,10 @@ func NotAuthentic(cause error) error { return fmt.Errorf("%w: %w", ErrNotAuthent
 
 var (
 	// ErrNoMAC is the cause for a snapshot without a MAC.
-	ErrNoMAC = errors.New("it has no MAC: it was taken without Config.SnapshotKey, or the MAC was removed; " +
-		"if you trust its origin, restore it without RestoreConfig.Key")
-	errOtherMAC = errors.New("its MAC is not that of RestoreConfig.Key: it was changed, or taken with another Config.SnapshotKey")
+	ErrNoMAC = fieldpath.Errorf("it has no MAC: it was taken without %s, or the MAC was removed; "+
+		"if you trust its origin, restore it without %s", fieldpath.Name("Config.SnapshotKey"), fieldpath.Name("RestoreConfig.Key"))
+	errOtherMAC = fieldpath.Errorf("its MAC is not that of %s: it was changed, or taken with another %s",
+		fieldpath.Name("RestoreConfig.Key"), fieldpath.Name("Config.SnapshotKey"))
 )
 
 // sign adds the MAC of the bytes written so far.

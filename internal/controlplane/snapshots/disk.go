@@ -60,7 +60,7 @@ func (d *Disk) noSpace(free, snapshot, etcdNeeds int64) error {
 	if etcdNeeds > 0 {
 		text += fmt.Sprintf(" beside the %d of etcd on the same disk", etcdNeeds)
 	}
-	return fieldpath.New("", d.field, "%s: %w: %s: name a directory on another disk, set a lower Keep, or delete other files", d.dir, etcd.ErrNoSpace, text)
+	return fieldpath.New("", d.field, "%s: %w: %s: name a directory on another disk, set a lower %s, or delete other files", d.dir, etcd.ErrNoSpace, text, fieldpath.Name("Config.Snapshots.Keep"))
 }
 
 // makeRoom deletes the oldest snapshots until there is space for one of size bytes. It

@@ -127,7 +127,7 @@ func (c *certificates) signed(ctx context.Context, node string) (*tls.Certificat
 	defer c.mu.Unlock()
 	if apierrors.IsNotFound(err) {
 		if !c.apiMissing {
-			c.srv.logger.Info("certificates.k8s.io/v1 is not served: logs need Config.KubeletInsecureTLS of the control plane")
+			c.srv.logger.Info("certificates.k8s.io/v1 is not served: for logs the control plane must accept any serving certificate", zap.String("field", "Config.KubeletInsecureTLS"))
 		}
 		c.apiMissing = true
 		return nil, nil
