@@ -4,6 +4,8 @@
 package main
 
 import (
+	"errors"
+	"fmt"
 	"net"
 	"os"
 	"path/filepath"
@@ -14,6 +16,9 @@ import (
 	"testing"
 	"time"
 
+	"k8s.io/apimachinery/pkg/util/validation/field"
+
+	"github.com/kubembed/kubembed/internal/fieldpath"
 	"github.com/kubembed/kubembed/pkg/apiserver"
 )
 
@@ -129,7 +134,8 @@ func TestEveryFieldHasItsFlag(t *testing.T) {
 			case value.Kind() == reflect.Struct:
 				check(name+".", value)
 			default:
-				text := flagsFor("controlplane: invalid Config: " + name + ": Invalid value; see Config." + name)
+				err := fieldpath.Detail(field.Invalid(field.NewPath(name), "", ""), "see %s", fieldpath.Name("Config."+name))
+				text := inFlags(fmt.Errorf("controlplane: invalid Config: %w", field.ErrorList{err}.ToAggregate())).Error()
 				if goField.MatchString(strings.TrimPrefix(text, "controlplane: invalid Config: ")) || strings.Count(text, "--") != 2 {
 					t.Errorf("Config.%s is set by a flag, and errors about it do not name one: %s", name, text)
 				}
@@ -137,8 +143,9 @@ func TestEveryFieldHasItsFlag(t *testing.T) {
 		}
 	}
 	check("", reflect.ValueOf(cfg))
-	if text := "Hosts of a cluster. Encryption is off"; flagsFor(text) != text {
-		t.Errorf("a word became a flag: %s", flagsFor(text))
+	text := "Hosts of a cluster. Encryption is off"
+	if err := inFlags(errors.New(text)); err.Error() != text {
+		t.Errorf("a word became a flag: %v", err)
 	}
 }
 

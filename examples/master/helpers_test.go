@@ -42,6 +42,9 @@ func start(t *testing.T, args ...string) *master {
 				t.Error(err)
 			}
 		}
+		if name := loggedField(stderr.String()); name != "" {
+			t.Errorf("the log has %s, a field of the library, instead of a flag", name)
+		}
 		if t.Failed() {
 			t.Logf("stdout:\n%s\nstderr:\n%s", m.stdout, stderr)
 		}
@@ -55,6 +58,17 @@ func start(t *testing.T, args ...string) *master {
 		t.Fatal("not ready within a minute")
 	}
 	return m
+}
+
+// loggedField returns a name of a field that is in a log, where words like Hosts are no
+// names.
+func loggedField(log string) string {
+	for path := range fieldFlags {
+		if strings.ContainsAny(path[1:], "ABCDEFGHIJKLMNOPQRSTUVWXYZ") && regexp.MustCompile(`\b`+regexp.QuoteMeta(path)+`\b`).MatchString(log) {
+			return path
+		}
+	}
+	return regexp.MustCompile(`Config\.[A-Z]\w+|JoinKubeconfig`).FindString(log)
 }
 
 // end stops the master as Ctrl-C does, and waits.
@@ -124,10 +138,13 @@ func fails(t *testing.T, args ...string) error {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
-	stdout := newOutput("")
-	err := run(ctx, append([]string{"--kubeconfig-dir=" + t.TempDir()}, args...), stdout, newOutput(""))
+	stdout, stderr := newOutput(""), newOutput("")
+	err := run(ctx, append([]string{"--kubeconfig-dir=" + t.TempDir()}, args...), stdout, stderr)
 	if err == nil {
 		t.Fatalf("no error; stdout:\n%s", stdout)
+	}
+	if name := loggedField(stderr.String()); name != "" {
+		t.Errorf("the log has %s, a field of the library, instead of a flag:\n%s", name, stderr)
 	}
 	return err
 }

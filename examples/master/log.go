@@ -14,8 +14,8 @@ import (
 // error itself.
 const startFailed = "the start has failed"
 
-// logInFlags replaces names of fields by names of flags in the library's log lines, as
-// inFlags does in errors.
+// logInFlags replaces fields by flags in the library's log lines, as inFlags does in
+// errors: in the errors of a line, and under its key "field".
 type logInFlags struct{ zapcore.Core }
 
 func (l logInFlags) With(fields []zapcore.Field) zapcore.Core {
@@ -30,19 +30,20 @@ func (l logInFlags) Check(entry zapcore.Entry, checked *zapcore.CheckedEntry) *z
 }
 
 func (l logInFlags) Write(entry zapcore.Entry, fields []zapcore.Field) error {
-	entry.Message = flagsFor(entry.Message)
 	return l.Core.Write(entry, fieldsInFlags(fields))
 }
 
 func fieldsInFlags(fields []zapcore.Field) []zapcore.Field {
 	fields = slices.Clone(fields)
 	for i, field := range fields {
-		switch value := field.Interface.(type) {
-		case error:
-			fields[i] = zap.NamedError(field.Key, inFlags(value))
-		case nil:
-			if field.Type == zapcore.StringType {
-				fields[i].String = flagsFor(field.String)
+		switch field.Type {
+		case zapcore.ErrorType:
+			if err, ok := field.Interface.(error); ok {
+				fields[i] = zap.NamedError(field.Key, inFlags(err))
+			}
+		case zapcore.StringType:
+			if field.Key == "field" {
+				fields[i].String = flagOf(field.String)
 			}
 		}
 	}

@@ -71,6 +71,41 @@ func TestTextsNameFieldsThatExist(t *testing.T) {
 	}
 }
 
+// TestTextsHaveNoFields reads the errors and log lines that the user of a control plane
+// sees. Their fields are arguments and not words of the text, so that a program can name
+// them as its own users know them.
+func TestTextsHaveNoFields(t *testing.T) {
+	dirs := []string{".", "../etcd", "../pki", "../apiserver"}
+	for _, root := range []string{"../../internal/controlplane", "../../internal/etcd"} {
+		err := filepath.WalkDir(root, func(path string, entry fs.DirEntry, err error) error {
+			if err == nil && entry.IsDir() {
+				dirs = append(dirs, path)
+			}
+			return err
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	paths := 0
+	for _, dir := range dirs {
+		_, _, found := readTexts(t, dir)
+		for _, from := range found {
+			name := fieldName.FindString(from.value)
+			switch {
+			case from.comment, name == "", strings.HasPrefix(from.value, "Number of"): // a metric
+			case name == strings.TrimSuffix(from.value, "."): // a dot for a whole struct
+				paths++
+			default:
+				t.Errorf("%s: %q names %s: make it an argument, a fieldpath.Name", from.at, from.value, name)
+			}
+		}
+	}
+	if paths < 50 {
+		t.Errorf("fields as arguments: got %d, want at least 50", paths)
+	}
+}
+
 // renamed is a text as the user of a control plane sees it.
 func renamed(text string, names fieldpath.Names) string {
 	return fieldName.ReplaceAllStringFunc(text, names.Rename)

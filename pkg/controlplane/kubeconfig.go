@@ -18,6 +18,7 @@ import (
 	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
 	"k8s.io/client-go/util/cert"
 
+	"github.com/kubembed/kubembed/internal/fieldpath"
 	"github.com/kubembed/kubembed/internal/nodeidentity"
 	"github.com/kubembed/kubembed/internal/revocation"
 	"github.com/kubembed/kubembed/pkg/pki"
@@ -58,7 +59,7 @@ func (s *Server) newKubeconfig(options KubeconfigOptions) ([]byte, error) {
 		return nil, err
 	}
 	if options.Lifetime < 0 {
-		return nil, fmt.Errorf("KubeconfigOptions.Lifetime must not be negative, but is %s; zero is one year", options.Lifetime)
+		return nil, fieldpath.Errorf("%s must not be negative, but is %s; zero is one year", fieldpath.Name("KubeconfigOptions.Lifetime"), options.Lifetime)
 	}
 	pair, err := s.pki.IssueClient(options.User, options.Groups, options.Lifetime)
 	if err != nil {

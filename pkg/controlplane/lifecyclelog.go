@@ -50,7 +50,7 @@ func (s *Server) logStarted() {
 func (s *Server) logFailedStart(ctx context.Context, err error) {
 	took := zap.Duration("took", time.Since(s.began))
 	if errors.Is(context.Cause(ctx), context.Canceled) {
-		s.config.Logger.Info("the start was canceled", zap.String("reason", err.Error()), took)
+		s.config.Logger.Info("the start was canceled", zap.NamedError("reason", err), took)
 		return
 	}
 	s.config.Logger.Error("the start has failed", zap.Error(err), zap.String("dataDir", s.config.DataDir), took)
