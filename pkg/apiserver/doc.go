@@ -244,4 +244,242 @@
 // goroutines as errors. Goroutines of unfinished parts, which upstream cannot stop, may
 // remain afterwards. Package controlplane also returns the fatal errors of all other
 // goroutines of the server as errors.
+//
+// # Flags of kube-apiserver
+//
+// For every flag of kube-apiserver 1.37: the field of Config, the value that the server
+// always has, or the reason why the flag has no meaning in a library. Parentheses name
+// what package controlplane has instead. The order is that of kube-apiserver's help.
+//
+//	generic
+//	  --advertise-address                             AdvertiseAddress
+//	  --cors-allowed-origins                          Serving.CORSAllowedOrigins
+//	  --emulated-version
+//	      none: of the process, which has one version (k8s.io/component-base)
+//	  --emulation-forward-compatible                  always false
+//	  --external-hostname                             Network.ExternalHost
+//	  --feature-gates
+//	      none: of the process, which has one set of gates (k8s.io/apiserver)
+//	  --goaway-chance                                 Serving.GoawayChance
+//	  --livez-grace-period                            always 0s
+//	  --max-mutating-requests-inflight                MaxMutatingRequestsInFlight
+//	  --max-requests-inflight                         MaxRequestsInFlight
+//	  --min-compatibility-version
+//	      none: of the process, as --emulated-version
+//	  --min-request-timeout                           Limits.MinRequestTimeout
+//	  --request-timeout                               RequestTimeout
+//	  --runtime-config-emulation-forward-compatible   always false
+//	  --shutdown-delay-duration
+//	      none: the host decides when it calls Stop
+//	  --shutdown-send-retry-after                     always false
+//	  --shutdown-watch-termination-grace-period
+//	      none: watches end when Stop begins
+//	  --storage-initialization-timeout                none: the context of Start
+//	  --strict-transport-security-directives          Serving.HSTSDirectives
+//
+//	etcd
+//	  --default-watch-cache-size
+//	      none: without effect in kube-apiserver
+//	  --delete-collection-workers                     always 1
+//	  --enable-garbage-collector                      always true
+//	  --encryption-provider-config                    Encryption
+//	  --encryption-provider-config-automatic-reload   none: Encryption is no file
+//	  --etcd-cafile                                   Client (Etcd.CA)
+//	  --etcd-certfile                                 Client (Etcd.Cert)
+//	  --etcd-compaction-interval                      Limits.CompactionInterval
+//	  --etcd-count-metric-poll-period
+//	      always 0s: no metric of stored objects
+//	  --etcd-db-metric-poll-interval
+//	      always 0s: see Health of package etcd
+//	  --etcd-healthcheck-timeout                      always 2s
+//	  --etcd-keyfile                                  Client (Etcd.Key)
+//	  --etcd-prefix                                   Prefix (Etcd.Prefix)
+//	  --etcd-readycheck-timeout                       always 2s
+//	  --etcd-servers                                  Client (Etcd.Endpoints)
+//	  --etcd-servers-overrides                        always []
+//	  --lease-reuse-duration-seconds                  always 60
+//	  --storage-backend                               always etcd3
+//	  --storage-media-type
+//	      always application/vnd.kubernetes.protobuf
+//	  --watch-cache                                   always true
+//	  --watch-cache-sizes                             Limits.WatchCacheSizes
+//
+//	secure serving
+//	  --bind-address                                  Listener (BindAddress)
+//	  --cert-dir                                      PKI (DataDir)
+//	  --disable-http2-serving                         always false
+//	  --http2-max-streams-per-connection
+//	      Serving.HTTP2MaxStreamsPerConnection
+//	  --permit-address-sharing                        Listener
+//	  --permit-port-sharing                           Listener
+//	  --secure-port                                   Listener (BindAddress)
+//	  --tls-cert-file                                 Serving.CertFile
+//	  --tls-cipher-suites                             Serving.CipherSuites
+//	  --tls-curve-preferences                         always []: Go's
+//	  --tls-min-version                               Serving.MinTLSVersion
+//	  --tls-private-key-file                          Serving.KeyFile
+//	  --tls-sni-cert-key                              Serving.SNICertificates
+//
+//	auditing
+//	  --audit-log-batch-buffer-size                   always 10000
+//	  --audit-log-batch-max-size                      always 1
+//	  --audit-log-batch-max-wait                      always 0s
+//	  --audit-log-batch-throttle-burst                always 0
+//	  --audit-log-batch-throttle-enable               always false
+//	  --audit-log-batch-throttle-qps                  always 0
+//	  --audit-log-compress                            always false
+//	  --audit-log-format                              always json
+//	  --audit-log-maxage                              always 0
+//	  --audit-log-maxbackup                           Audit.MaxBackups
+//	  --audit-log-maxsize                             Audit.MaxSizeMB
+//	  --audit-log-mode                                always blocking
+//	  --audit-log-path                                Audit.LogPath
+//	  --audit-log-truncate-enabled                    always false
+//	  --audit-log-truncate-max-batch-size             always 10485760
+//	  --audit-log-truncate-max-event-size             always 102400
+//	  --audit-log-version                             always audit.k8s.io/v1
+//	  --audit-policy-file                             Audit.PolicyFile
+//	  --audit-webhook-batch-buffer-size               always 10000
+//	  --audit-webhook-batch-initial-backoff
+//	      none: another name of --audit-webhook-initial-backoff
+//	  --audit-webhook-batch-max-size                  always 400
+//	  --audit-webhook-batch-max-wait                  always 30s
+//	  --audit-webhook-batch-throttle-burst            always 15
+//	  --audit-webhook-batch-throttle-enable           always true
+//	  --audit-webhook-batch-throttle-qps              always 10
+//	  --audit-webhook-config-file                     always ""
+//	  --audit-webhook-initial-backoff                 always 10s
+//	  --audit-webhook-mode                            always batch
+//	  --audit-webhook-truncate-enabled                always false
+//	  --audit-webhook-truncate-max-batch-size         always 10485760
+//	  --audit-webhook-truncate-max-event-size         always 102400
+//	  --audit-webhook-version                         always audit.k8s.io/v1
+//
+//	features
+//	  --contention-profiling
+//	      none: of the process (runtime.SetBlockProfileRate)
+//	  --debug-socket-path
+//	      none: the host can serve net/http/pprof
+//	  --enable-priority-and-fairness
+//	      always true; RuntimeConfig can switch flowcontrol.apiserver.k8s.io off
+//	  --profiling                                     Profiling
+//
+//	authentication
+//	  --anonymous-auth                                Authentication.Configuration
+//	  --api-audiences                                 Authentication.Audiences
+//	  --authentication-config                         Authentication.ConfigurationFile
+//	  --authentication-token-webhook-cache-ttl        Authentication.Webhook.CacheTTL
+//	  --authentication-token-webhook-config-file
+//	      Authentication.Webhook.KubeconfigFile
+//	  --authentication-token-webhook-version          Authentication.Webhook.Version
+//	  --client-ca-file                                Authentication.ClientCAs
+//	  --enable-bootstrap-token-auth                   always true
+//	  --oidc-ca-file                                  Authentication.Configuration
+//	  --oidc-client-id                                Authentication.Configuration
+//	  --oidc-groups-claim                             Authentication.Configuration
+//	  --oidc-groups-prefix                            Authentication.Configuration
+//	  --oidc-issuer-url                               Authentication.Configuration
+//	  --oidc-required-claim                           Authentication.Configuration
+//	  --oidc-signing-algs                             always all of upstream's
+//	  --oidc-username-claim                           Authentication.Configuration
+//	  --oidc-username-prefix                          Authentication.Configuration
+//	  --requestheader-allowed-names
+//	      Authentication.RequestHeader.AllowedNames
+//	  --requestheader-client-ca-file                  Authentication.RequestHeader.CAs
+//	  --requestheader-extra-headers-prefix
+//	      Authentication.RequestHeader.ExtraHeaderPrefixes
+//	  --requestheader-group-headers
+//	      Authentication.RequestHeader.GroupHeaders
+//	  --requestheader-uid-headers
+//	      Authentication.RequestHeader.UIDHeaders
+//	  --requestheader-username-headers
+//	      Authentication.RequestHeader.UsernameHeaders
+//	  --service-account-extend-token-expiration       always true
+//	  --service-account-issuer                        ServiceAccounts.Issuers
+//	  --service-account-jwks-uri                      ServiceAccounts.JWKSURI
+//	  --service-account-key-file                      PKI: sa.pub in its directory
+//	  --service-account-lookup                        always true
+//	  --service-account-max-token-expiration
+//	      ServiceAccounts.MaxTokenExpiration
+//	  --token-auth-file                               Authentication.TokenFile
+//
+//	authorization
+//	  --authorization-config                          Authorization.ConfigurationFile
+//	  --authorization-mode                            Authorization.Modes
+//	  --authorization-policy-file                     Authorization.PolicyFile
+//	  --authorization-webhook-cache-authorized-ttl    Authorization.Configuration
+//	  --authorization-webhook-cache-unauthorized-ttl  Authorization.Configuration
+//	  --authorization-webhook-config-file             Authorization.Configuration
+//	  --authorization-webhook-version                 Authorization.Configuration
+//
+//	API enablement
+//	  --runtime-config                                RuntimeConfig
+//
+//	egress selector
+//	  --egress-selector-config-file                   Dialers
+//
+//	admission
+//	  --admission-control                             EnableAdmissionPlugins
+//	  --admission-control-config-file                 Admission.ConfigurationFile
+//	  --default-not-ready-toleration-seconds
+//	      none: of the process (a variable of plugin DefaultTolerationSeconds)
+//	  --default-unreachable-toleration-seconds        none: of the process, likewise
+//	  --disable-admission-plugins                     DisableAdmissionPlugins
+//	  --enable-admission-plugins                      EnableAdmissionPlugins
+//
+//	metrics
+//	  --allow-metric-labels
+//	      none: of the process, which has one set of metrics (k8s.io/component-base)
+//	  --allow-metric-labels-manifest                  none: of the process, likewise
+//	  --disabled-metrics                              none: of the process, likewise
+//	  --show-hidden-metrics-for-version               none: of the process, likewise
+//
+//	logs
+//	  --log-flush-frequency                           Logger
+//	  --log-text-info-buffer-size                     Logger
+//	  --log-text-split-stream                         Logger
+//	  --logging-format                                Logger
+//	  --v                                             Logger
+//	  --vmodule                                       Logger
+//
+//	traces
+//	  --tracing-config-file                           TracerProvider
+//
+//	misc
+//	  --aggregator-reject-forwarding-redirect         always true
+//	  --allow-privileged
+//	      always true, unless the host has called Setup of pkg/capabilities before
+//	  --apiserver-count                               Shared
+//	  --coordinated-leadership-lease-duration         always 15s
+//	  --coordinated-leadership-renew-deadline         always 10s
+//	  --coordinated-leadership-retry-period           always 2s
+//	  --enable-aggregator-routing                     always true
+//	  --enable-logs-handler
+//	      always false: Serving.Handlers can serve files
+//	  --endpoint-reconciler-type                      Network.DisableEndpoints
+//	  --event-ttl                                     EventTTL
+//	  --kubelet-certificate-authority                 PKI: kubelet-serving-ca.crt
+//	  --kubelet-client-certificate
+//	      PKI: apiserver-kubelet-client.crt
+//	  --kubelet-client-key
+//	      PKI: apiserver-kubelet-client.key
+//	  --kubelet-port
+//	      none: deprecated; Nodes have the port
+//	  --kubelet-preferred-address-types
+//	      always InternalIP, ExternalIP, Hostname
+//	  --kubelet-read-only-port                        none: deprecated, without effect
+//	  --kubelet-timeout                               always 5s
+//	  --kubernetes-service-node-port                  always 0
+//	  --max-connection-bytes-per-sec                  always 0, as --allow-privileged
+//	  --peer-advertise-ip
+//	      none: servers do not forward requests to each other
+//	  --peer-advertise-port                           none: likewise
+//	  --peer-ca-file                                  none: likewise
+//	  --proxy-client-cert-file                        PKI: front-proxy-client.crt
+//	  --proxy-client-key-file                         PKI: front-proxy-client.key
+//	  --service-account-signing-endpoint              ServiceAccounts.SigningEndpoint
+//	  --service-account-signing-key-file              PKI: sa.key in its directory
+//	  --service-cluster-ip-range
+//	      ServiceCIDR, Network.SecondaryServiceCIDR
+//	  --service-node-port-range                       Network.ServiceNodePortRange
 package apiserver
