@@ -5,65 +5,54 @@ package kubeapiserver
 
 import (
 	"errors"
-	"fmt"
-	"net"
+	"path"
 	"slices"
 	"strings"
 
-	"k8s.io/kubernetes/pkg/kubeapiserver/authorizer/modes"
-	kubeoptions "k8s.io/kubernetes/pkg/kubeapiserver/options"
+	"k8s.io/apimachinery/pkg/util/sets"
 
 	"github.com/kubembed/kubembed/internal/apiserver/access"
 	"github.com/kubembed/kubembed/internal/fieldpath"
 	"github.com/kubembed/kubembed/pkg/apiserver"
+	"github.com/kubembed/kubembed/pkg/etcd"
 )
 
 // config returns the configuration of the flags, without the fields that hold open files
 // and connections.
-func (f *flags) config() (apiserver.Config, error) {
+func (f *completed) config() (apiserver.Config, error) {
 	c := apiserver.Config{
-		AdvertiseAddress:            f.GenericServerRunOptions.AdvertiseAddress,
-		RuntimeConfig:               f.APIEnablement.RuntimeConfig,
+		AdvertiseAddress:            f.advertised,
+		ServiceCIDR:                 f.serviceRanges[0],
+		RuntimeConfig:               f.runtimeConfig,
 		MaxRequestsInFlight:         f.GenericServerRunOptions.MaxRequestsInFlight,
 		MaxMutatingRequestsInFlight: f.GenericServerRunOptions.MaxMutatingRequestsInFlight,
 		RequestTimeout:              f.GenericServerRunOptions.RequestTimeout,
 		EventTTL:                    f.EventTTL,
+		Prefix:                      path.Join("/", f.Etcd.StorageConfig.Prefix), // as upstream
+		Profiling:                   f.Features.EnableProfiling,
 		Controllers:                 f.coreControllers,
-		Authorization:               apiserver.Authorization{Modes: list(f.Authorization.Modes)},
-		Audit: apiserver.Audit{
-			LogPath:    f.Audit.LogOptions.Path,
-			PolicyFile: f.Audit.PolicyFile,
-			MaxSizeMB:  f.Audit.LogOptions.MaxSize,
-			MaxBackups: f.Audit.LogOptions.MaxBackups,
-		},
+		Authorization:               apiserver.Authorization{Modes: f.Authorization.Modes},
+		ServiceAccounts:             apiserver.ServiceAccounts{Issuers: f.Authentication.ServiceAccounts.Issuers},
+		Audit:                       f.audit(),
 	}
-	if len(c.AdvertiseAddress) == 0 || c.AdvertiseAddress.IsUnspecified() {
-		c.AdvertiseAddress = nil
-	}
-	var errs []error
-	errs = append(errs, f.issuer(&c), f.serviceCIDR(&c))
-	audit(&c)
-	for _, mode := range []string{modes.ModeWebhook, modes.ModeABAC} {
-		if slices.Contains(c.Authorization.Modes, mode) {
-			errs = append(errs, fmt.Errorf("--authorization-mode=%s is not supported by this program: use Node, RBAC, AlwaysAllow or AlwaysDeny", mode))
-		}
-	}
-	f.admission(&c)
-	if len(f.Etcd.StorageConfig.Transport.ServerList) == 0 {
-		errs = append(errs, errors.New("--etcd-servers must be set"))
-	}
-	if err := errors.Join(errs...); err != nil {
-		return c, err
-	}
-	return c, inFlags(access.ValidateOptional(c).ToAggregate())
+	c.EnableAdmissionPlugins, c.DisableAdmissionPlugins = f.admission()
+	return c, errors.Join(inFlags(access.ValidateOptional(c).ToAggregate()), inFlags(f.etcd().Validate()))
 }
 
-// admission configures kube-apiserver's default plugins: compared to package
-// apiserver's, without NodeRestriction and with ServiceAccount and
-// TaintNodesByCondition.
-func (f *flags) admission(c *apiserver.Config) {
-	enable := list(f.Admission.GenericAdmission.EnablePlugins)
-	disable := list(f.Admission.GenericAdmission.DisablePlugins)
+// etcd returns the connection of the flags.
+func (f *flags) etcd() etcd.ExternalConfig {
+	transport := f.Etcd.StorageConfig.Transport
+	return etcd.ExternalConfig{Endpoints: transport.ServerList, CA: transport.TrustedCAFile, Cert: transport.CertFile, Key: transport.KeyFile}
+}
+
+// admission returns kube-apiserver's default plugins as changes of package apiserver's:
+// without NodeRestriction, and with ServiceAccount and TaintNodesByCondition.
+func (f *completed) admission() (enable, disable []string) {
+	o := f.Admission
+	if o.PluginNames != nil { // --admission-control
+		return o.PluginNames, sets.List(sets.New(o.GenericAdmission.RecommendedPluginOrder...).Delete(o.PluginNames...))
+	}
+	enable, disable = slices.Clone(o.GenericAdmission.EnablePlugins), slices.Clone(o.GenericAdmission.DisablePlugins)
 	for _, plugin := range []string{"ServiceAccount", "TaintNodesByCondition"} {
 		if !slices.Contains(disable, plugin) && !slices.Contains(enable, plugin) {
 			enable = append(enable, plugin)
@@ -72,49 +61,26 @@ func (f *flags) admission(c *apiserver.Config) {
 	if plugin := "NodeRestriction"; !slices.Contains(disable, plugin) && !slices.Contains(enable, plugin) {
 		disable = append(disable, plugin)
 	}
-	c.EnableAdmissionPlugins, c.DisableAdmissionPlugins = enable, disable
+	return enable, disable
 }
 
-func (f *flags) issuer(c *apiserver.Config) error {
-	issuers, audiences := f.Authentication.ServiceAccounts.Issuers, f.Authentication.APIAudiences
-	if len(issuers) > 1 {
-		return fmt.Errorf("--service-account-issuer: got %d issuers, this program supports one", len(issuers))
+// audit treats the audit flags like kube-apiserver: "-" is standard output, a policy
+// without a log has no effect, and a log without a policy has no events.
+func (f *completed) audit() apiserver.Audit {
+	o := f.Audit
+	if o.LogOptions.Path == "" || o.PolicyFile == "" {
+		return apiserver.Audit{}
 	}
-	if len(issuers) == 1 {
-		c.ServiceAccounts.Issuers = issuers
+	a := apiserver.Audit{
+		LogPath:    o.LogOptions.Path,
+		PolicyFile: o.PolicyFile,
+		MaxSizeMB:  o.LogOptions.MaxSize,
+		MaxBackups: o.LogOptions.MaxBackups,
 	}
-	if len(audiences) > 0 && !slices.Equal(audiences, issuers) {
-		return fmt.Errorf("--api-audiences: got %q, this program supports only the issuer of --service-account-issuer", audiences)
+	if a.LogPath == "-" {
+		a.LogPath = "/dev/stdout"
 	}
-	return nil
-}
-
-func (f *flags) serviceCIDR(c *apiserver.Config) error {
-	if f.serviceClusterIPRange == "" {
-		cidr := kubeoptions.DefaultServiceIPCIDR
-		c.ServiceCIDR = &cidr
-		return nil
-	}
-	if strings.Contains(f.serviceClusterIPRange, ",") {
-		return fmt.Errorf("--service-cluster-ip-range=%s: this program supports one range", f.serviceClusterIPRange)
-	}
-	_, cidr, err := net.ParseCIDR(f.serviceClusterIPRange)
-	if err != nil {
-		return fmt.Errorf("--service-cluster-ip-range: %w", err)
-	}
-	c.ServiceCIDR = cidr
-	return nil
-}
-
-// audit treats the audit flags like kube-apiserver: "-" is standard output, and a policy
-// without a log has no effect.
-func audit(c *apiserver.Config) {
-	if c.Audit.LogPath == "-" {
-		c.Audit.LogPath = "/dev/stdout"
-	}
-	if c.Audit.LogPath == "" {
-		c.Audit = apiserver.Audit{}
-	}
+	return a
 }
 
 // inFlags renames the fields of an apiserver.Config in err to the flags that set them.
@@ -129,6 +95,11 @@ var fieldFlags = fieldpath.Names{
 	"MaxRequestsInFlight":         "--max-requests-inflight",
 	"RequestTimeout":              "--request-timeout",
 	"EventTTL":                    "--event-ttl",
+	"Prefix":                      "--etcd-prefix",
+	"Endpoints":                   "--etcd-servers",
+	"CA":                          "--etcd-cafile",
+	"Cert":                        "--etcd-certfile",
+	"Key":                         "--etcd-keyfile",
 	"RuntimeConfig":               "--runtime-config",
 	"EnableAdmissionPlugins":      "--enable-admission-plugins",
 	"DisableAdmissionPlugins":     "--disable-admission-plugins",

@@ -4,36 +4,39 @@
 package kubeapiserver
 
 import (
-	"errors"
 	"fmt"
 	"io"
-	"maps"
-	"slices"
 	"strings"
+	"time"
 
 	"github.com/spf13/pflag"
+	utilnet "k8s.io/apimachinery/pkg/util/net"
+	"k8s.io/apiserver/pkg/server/flagz"
 	utilfeature "k8s.io/apiserver/pkg/util/feature"
 	cliflag "k8s.io/component-base/cli/flag"
 	logsapi "k8s.io/component-base/logs/api/v1"
+	"k8s.io/kubernetes/pkg/cluster/ports"
 	"k8s.io/kubernetes/pkg/controlplane/apiserver/options"
+	"k8s.io/kubernetes/pkg/controlplane/reconcilers"
 	kubeoptions "k8s.io/kubernetes/pkg/kubeapiserver/options"
 )
 
 // flags are kube-apiserver's flags, parsed into its own structs.
 type flags struct {
 	*options.Options
+	kube kubeFlags
 	sets cliflag.NamedFlagSets
 	all  *pflag.FlagSet
 
-	serviceClusterIPRange string
-	coreControllers       bool
-	help, version         bool
+	coreControllers bool
+	help, version   bool
 }
 
 func newFlags() *flags {
 	f := &flags{Options: options.NewOptions(), all: pflag.NewFlagSet("kube-apiserver", pflag.ContinueOnError)}
 	f.AddFlags(&f.sets)
-	f.addKubeFlags(f.sets.FlagSet("misc"))
+	f.kube.add(f.sets.FlagSet("misc"))
+	f.Flagz = flagz.NamedFlagSetsReader{FlagSets: f.sets}
 	global := f.sets.FlagSet("global")
 	global.BoolVarP(&f.help, "help", "h", false, "Print all flags and exit.")
 	global.BoolVar(&f.version, "version", false, "Print the version and exit.")
@@ -48,21 +51,38 @@ func newFlags() *flags {
 	return f
 }
 
-// addKubeFlags adds the flags that k8s.io/kubernetes/cmd/kube-apiserver/app/options
-// adds to the generic ones.
-func (f *flags) addKubeFlags(fs *pflag.FlagSet) {
-	fs.StringVar(&f.serviceClusterIPRange, "service-cluster-ip-range", "", "A range of IP addresses, in CIDR notation, for Services. (default 10.0.0.0/24)")
-	fs.String("service-node-port-range", kubeoptions.DefaultServiceNodePortRange.String(), "Accepted with its default only.")
+// kubeFlags are the flags that k8s.io/kubernetes/cmd/kube-apiserver/app/options adds to
+// the generic ones.
+type kubeFlags struct {
+	allowPrivileged           bool
+	endpointReconcilerType    string
+	kubernetesServiceNodePort int
+	serviceClusterIPRange     string
+	serviceNodePortRange      utilnet.PortRange
+}
+
+// add defines the flags with kube-apiserver's defaults.
+func (k *kubeFlags) add(fs *pflag.FlagSet) {
+	fs.BoolVar(&k.allowPrivileged, "allow-privileged", false, "If true, allow privileged containers.")
+	fs.StringVar(&k.endpointReconcilerType, "endpoint-reconciler-type", string(reconcilers.LeaseEndpointReconcilerType),
+		"lease, or none for no endpoints of the Service kubernetes.")
+	fs.IntVar(&k.kubernetesServiceNodePort, "kubernetes-service-node-port", 0, "Accepted with its default only.")
+	fs.StringVar(&k.serviceClusterIPRange, "service-cluster-ip-range", "", "One range of IP addresses for Services, in CIDR notation, or two, of both families. If empty, 10.0.0.0/24.")
+	k.serviceNodePortRange = kubeoptions.DefaultServiceNodePortRange
+	fs.Var(&k.serviceNodePortRange, "service-node-port-range", "A range of ports for Services of type NodePort.")
 	const ignored = "Accepted, and ignored."
-	for _, name := range []string{"endpoint-reconciler-type", "kubelet-certificate-authority", "kubelet-client-certificate", "kubelet-client-key"} {
+	for _, name := range []string{"kubelet-certificate-authority", "kubelet-client-certificate", "kubelet-client-key"} {
 		fs.String(name, "", ignored)
 	}
-	for _, name := range []string{"apiserver-count", "kubelet-port", "kubelet-read-only-port", "kubernetes-service-node-port"} {
-		fs.Int(name, 0, ignored)
+	fs.StringSlice("kubelet-preferred-address-types", []string{"Hostname", "InternalDNS", "InternalIP", "ExternalDNS", "ExternalIP"}, ignored)
+	fs.Duration("kubelet-timeout", 5*time.Second, ignored)
+	fs.Uint("kubelet-port", ports.KubeletPort, ignored)
+	fs.Uint("kubelet-read-only-port", ports.KubeletReadOnlyPort, ignored)
+	fs.Int("apiserver-count", 1, ignored)
+	for _, name := range []string{"kubelet-port", "kubelet-read-only-port", "apiserver-count"} {
+		// It fails for an unknown flag only.
+		_ = fs.MarkDeprecated(name, name+" is deprecated and will be removed in a future version.")
 	}
-	fs.StringSlice("kubelet-preferred-address-types", nil, ignored)
-	fs.Duration("kubelet-timeout", 0, ignored)
-	fs.Bool("allow-privileged", true, "Accepted, and ignored: privileged containers are allowed.")
 }
 
 // parse parses the command line. Its only side effect is on the feature gates of the
@@ -87,49 +107,6 @@ func parse(args []string) (*flags, error) {
 func init() {
 	// Like kube-apiserver.
 	_ = logsapi.AddFeatureGates(utilfeature.DefaultMutableFeatureGate)
-}
-
-// refused are unsupported flags that would change results for clients. The value is the
-// only one that is accepted, because it describes what the program does anyway.
-var refused = map[string]string{
-	"admission-control":                           "[]",
-	"admission-control-config-file":               "",
-	"audit-webhook-config-file":                   "",
-	"authentication-config":                       "",
-	"authentication-token-webhook-config-file":    "",
-	"authorization-config":                        "",
-	"authorization-policy-file":                   "",
-	"authorization-webhook-config-file":           "",
-	"cors-allowed-origins":                        "[]",
-	"egress-selector-config-file":                 "",
-	"encryption-provider-config":                  "",
-	"etcd-cafile":                                 "",
-	"etcd-certfile":                               "",
-	"etcd-keyfile":                                "",
-	"etcd-prefix":                                 kubeoptions.DefaultEtcdPathPrefix,
-	"etcd-servers-overrides":                      "[]",
-	"oidc-issuer-url":                             "",
-	"proxy-client-cert-file":                      "",
-	"requestheader-client-ca-file":                "",
-	"service-account-jwks-uri":                    "",
-	"service-account-max-token-expiration":        "0s",
-	"service-account-signing-endpoint":            "",
-	"service-node-port-range":                     kubeoptions.DefaultServiceNodePortRange.String(),
-	"tls-sni-cert-key":                            "[]",
-	"token-auth-file":                             "",
-	"runtime-config-emulation-forward-compatible": "false",
-	"emulation-forward-compatible":                "false",
-}
-
-func (f *flags) refuse() error {
-	var errs []error
-	for _, name := range slices.Sorted(maps.Keys(refused)) {
-		flag := f.all.Lookup(name)
-		if flag.Changed && flag.Value.String() != refused[name] {
-			errs = append(errs, fmt.Errorf("--%s=%s has no effect in this program: leave it out, or run kube-apiserver itself", name, flag.Value))
-		}
-	}
-	return errors.Join(errs...)
 }
 
 // usage lists the flags like kube-apiserver. envtest looks for some of them.

@@ -4,7 +4,6 @@
 package kubeapiserver
 
 import (
-	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -14,17 +13,18 @@ import (
 )
 
 // identities loads the certificates and keys from the files of the flags, and creates the
-// missing ones in dir, which must be empty.
-func (f *flags) identities(dir string) (*pki.PKI, error) {
+// missing ones in dir, which must not exist.
+func (f *completed) identities(dir string) (*pki.PKI, error) {
+	err := os.Mkdir(dir, 0o700)
+	if err != nil {
+		return nil, err
+	}
 	c := pki.Config{Dir: dir}
-	if ip := f.SecureServing.BindAddress; ip != nil && !ip.IsUnspecified() {
-		c.Hosts = append(c.Hosts, ip.String())
+	cert := f.SecureServing.ServerCert.CertKey
+	if c.Serving.Cert, err = read("tls-cert-file", cert.CertFile); err != nil {
+		return nil, err
 	}
-	if ip := f.GenericServerRunOptions.AdvertiseAddress; len(ip) > 0 && !ip.IsUnspecified() {
-		c.Hosts = append(c.Hosts, ip.String())
-	}
-	var err error
-	if c.Serving, err = f.serving(); err != nil {
+	if c.Serving.Key, err = read("tls-private-key-file", cert.KeyFile); err != nil {
 		return nil, err
 	}
 	if c.ClientCAs, err = read("client-ca-file", f.Authentication.ClientCert.ClientCA); err != nil {
@@ -36,30 +36,8 @@ func (f *flags) identities(dir string) (*pki.PKI, error) {
 	return pki.Open(c)
 }
 
-// serving returns the serving certificate of the flags, or the one in --cert-dir if it
-// exists.
-func (f *flags) serving() (pair pki.KeyPair, err error) {
-	cert := f.SecureServing.ServerCert
-	certFile, keyFile := cert.CertKey.CertFile, cert.CertKey.KeyFile
-	switch {
-	case (certFile == "") != (keyFile == ""):
-		return pair, errors.New("--tls-cert-file and --tls-private-key-file must be set together")
-	case certFile == "" && f.given("cert-dir"):
-		certFile = filepath.Join(cert.CertDirectory, cert.PairName+".crt")
-		keyFile = filepath.Join(cert.CertDirectory, cert.PairName+".key")
-		if !exists(certFile) && !exists(keyFile) {
-			return pair, nil
-		}
-	}
-	if pair.Cert, err = read("tls-cert-file", certFile); err != nil {
-		return pair, err
-	}
-	pair.Key, err = read("tls-private-key-file", keyFile)
-	return pair, err
-}
-
 // serviceAccountKeys writes the keys to the files that package pki reads.
-func (f *flags) serviceAccountKeys(dir string) error {
+func (f *completed) serviceAccountKeys(dir string) error {
 	signing, err := read("service-account-signing-key-file", f.ServiceAccountSigningKeyFile)
 	if err != nil {
 		return err
@@ -93,9 +71,4 @@ func read(flag, file string) ([]byte, error) {
 		return nil, fmt.Errorf("--%s: %w", flag, err)
 	}
 	return data, nil
-}
-
-func exists(file string) bool {
-	_, err := os.Stat(file)
-	return err == nil
 }

@@ -10,27 +10,22 @@ import (
 	"io"
 	"net"
 	"os"
-	"strconv"
+	"path/filepath"
 	"strings"
 	"time"
 
-	clientv3 "go.etcd.io/etcd/client/v3"
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
 	"k8s.io/apimachinery/pkg/util/wait"
+	genericapiserver "k8s.io/apiserver/pkg/server"
 	utilfeature "k8s.io/apiserver/pkg/util/feature"
 	"k8s.io/client-go/rest"
 	logsapi "k8s.io/component-base/logs/api/v1"
+	"k8s.io/kubernetes/pkg/capabilities"
 
 	"github.com/kubembed/kubembed/internal/tempdir"
 	"github.com/kubembed/kubembed/pkg/apiserver"
-)
-
-// These are kube-apiserver's: k8s.io/apiserver/pkg/storage/storagebackend/factory.
-const (
-	dialTimeout      = 20 * time.Second
-	keepaliveTime    = 30 * time.Second
-	keepaliveTimeout = 10 * time.Second
+	"github.com/kubembed/kubembed/pkg/etcd"
 )
 
 // etcdTimeout bounds the wait for etcd's first answer. envtest waits for 20 seconds.
@@ -60,15 +55,10 @@ func Main(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 
 // run serves until ctx ends or a part of the server fails.
 func run(ctx context.Context, f *flags, stderr io.Writer) (err error) {
-	c, err := f.config()
-	if err != nil {
-		return err
-	}
 	if err := logsapi.ValidateAndApply(f.Logs, utilfeature.DefaultFeatureGate); err != nil {
 		return err
 	}
 	rest.SetDefaultWarningHandler(rest.NoWarnings{})
-	c.Logger = logger(stderr)
 	// The directory has private keys. It is removed at the end of the process, or by
 	// the next process if this one is killed.
 	temporary, err := tempdir.Make("kube-apiserver")
@@ -77,25 +67,46 @@ func run(ctx context.Context, f *flags, stderr io.Writer) (err error) {
 	}
 	defer func() { err = errors.Join(err, temporary.Remove()) }()
 	defer sweep(ctx)()
-	directory := temporary.Path
+	completed, err := f.complete(ctx, temporary.Path)
+	if err != nil {
+		return err
+	}
+	c, err := completed.config()
+	if err != nil {
+		return err
+	}
+	c.Logger = logger(stderr)
+	completed.configureProcess()
 	if c.Listener, err = f.listen(); err != nil {
 		return err
 	}
 	defer func() { _ = c.Listener.Close() }()
-	if c.PKI, err = f.identities(directory); err != nil {
+	if c.PKI, err = completed.identities(filepath.Join(temporary.Path, "pki")); err != nil {
 		return err
 	}
-	if c.Dir, err = os.MkdirTemp(directory, "run-"); err != nil {
+	if c.Dir, err = os.MkdirTemp(temporary.Path, "run-"); err != nil {
 		return err
 	}
-	if c.Client, err = f.etcd(ctx, c.Logger.Named("etcd-client")); err != nil {
+	if err := completed.encryption(ctx, &c); err != nil {
+		return err
+	}
+	connection, err := f.connect(ctx, c.Logger.Named("etcd-client"))
+	if err != nil {
 		if ctx.Err() != nil {
 			return nil // ended before it was ready
 		}
 		return err
 	}
-	defer func() { _ = c.Client.Close() }()
+	defer func() { _ = connection.Close() }()
+	c.Client, c.Dial = connection.Client(), connection.DialContext
 	return serve(ctx, c)
+}
+
+// configureProcess applies the flags about what belongs to the process.
+func (f *completed) configureProcess() {
+	// Only the first call counts: package apiserver's comes later.
+	capabilities.Setup(f.kube.allowPrivileged, f.MaxConnectionBytesPerSec)
+	f.Metrics.Apply()
 }
 
 // sweep removes the directories of killed processes, until ctx ends or stop is called.
@@ -143,41 +154,26 @@ func serve(ctx context.Context, c apiserver.Config) error {
 	return errors.Join(err, server.Stop(cut))
 }
 
-// etcd connects like kube-apiserver, and waits for an answer.
-func (f *flags) etcd(ctx context.Context, logger *zap.Logger) (*clientv3.Client, error) {
-	client, err := clientv3.New(clientv3.Config{
-		Endpoints:            f.Etcd.StorageConfig.Transport.ServerList,
-		DialTimeout:          dialTimeout,
-		DialKeepAliveTime:    keepaliveTime,
-		DialKeepAliveTimeout: keepaliveTimeout,
-		Logger:               logger,
-	})
-	if err != nil {
-		return nil, fmt.Errorf("--etcd-servers: %w", err)
+// connect waits for an answer of etcd.
+func (f *flags) connect(ctx context.Context, logger *zap.Logger) (connection *etcd.Connection, err error) {
+	config := f.etcd()
+	config.Logger = logger
+	if waitErr := wait.PollUntilContextTimeout(ctx, etcdTimeout/100, etcdTimeout, true, func(ctx context.Context) (bool, error) {
+		connection, err = etcd.Connect(ctx, config)
+		return err == nil, nil
+	}); waitErr != nil {
+		return nil, fmt.Errorf("--etcd-servers=%s: etcd did not answer for %s: %w", strings.Join(config.Endpoints, ","), etcdTimeout, err)
 	}
-	last := errors.New("no answer")
-	if err := wait.PollUntilContextTimeout(ctx, etcdTimeout/100, etcdTimeout, true, func(ctx context.Context) (bool, error) {
-		if _, err := client.Get(ctx, "health"); err != nil {
-			if ctx.Err() == nil {
-				last = err
-			}
-			return false, nil
-		}
-		return true, nil
-	}); err != nil {
-		_ = client.Close()
-		return nil, fmt.Errorf("--etcd-servers=%s: etcd did not answer for %s: %w", strings.Join(client.Endpoints(), ","), etcdTimeout, last)
-	}
-	return client, nil
+	return connection, nil
 }
 
+// listen listens with upstream's code, for the flags about sharing of addresses.
 func (f *flags) listen() (net.Listener, error) {
-	address := net.JoinHostPort(f.SecureServing.BindAddress.String(), strconv.Itoa(f.SecureServing.BindPort))
-	listener, err := net.Listen("tcp", address)
-	if err != nil {
+	var info *genericapiserver.SecureServingInfo
+	if err := f.SecureServing.SecureServingOptions.ApplyTo(&info); err != nil {
 		return nil, fmt.Errorf("--bind-address and --secure-port: %w", err)
 	}
-	return listener, nil
+	return info.Listener, nil
 }
 
 func logger(w io.Writer) *zap.Logger {
