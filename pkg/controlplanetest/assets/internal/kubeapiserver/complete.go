@@ -13,6 +13,7 @@ import (
 
 	utilerrors "k8s.io/apimachinery/pkg/util/errors"
 	utilnet "k8s.io/apimachinery/pkg/util/net"
+	"k8s.io/apiserver/pkg/server/egressselector"
 	"k8s.io/client-go/util/keyutil"
 	"k8s.io/kubernetes/pkg/controlplane/apiserver/options"
 	kubeoptions "k8s.io/kubernetes/pkg/kubeapiserver/options"
@@ -26,14 +27,14 @@ const defaultIssuer = "https://kubernetes.default.svc.cluster.local"
 // completed are flags with kube-apiserver's defaults.
 type completed struct {
 	*flags
-	// advertised is --advertise-address, and nil without it: the defaults are package
-	// apiserver's.
+	dir string // for files with keys
+	// advertised is the address of the server, and nil where kube-apiserver would find
+	// none.
 	advertised net.IP
 	// runtimeConfig is --runtime-config in the form of the command line.
-	runtimeConfig   map[string]string
-	serviceRanges   []*net.IPNet
-	generatedKeys   bool // for service-account tokens
-	servingFromFile bool
+	runtimeConfig map[string]string
+	serviceRanges []*net.IPNet
+	egress        *egressselector.EgressSelector // nil without a file
 }
 
 // complete makes what kube-apiserver makes of its flags before it starts, by its own
@@ -41,22 +42,21 @@ type completed struct {
 // on other flags, and validates all of them. dir is for keys that are not in files of
 // flags.
 func (f *flags) complete(ctx context.Context, dir string) (*completed, error) {
-	c := &completed{flags: f, runtimeConfig: maps.Clone(f.APIEnablement.RuntimeConfig)}
+	c := &completed{flags: f, dir: dir, runtimeConfig: maps.Clone(f.APIEnablement.RuntimeConfig)}
 	generic := f.GenericServerRunOptions
-	if ip := generic.AdvertiseAddress; len(ip) > 0 && !ip.IsUnspecified() {
-		c.advertised = ip
-	} else if _, err := utilnet.ResolveBindAddress(f.SecureServing.BindAddress); err != nil {
-		// kube-apiserver fails on a machine without a default route. Suites run offline.
-		generic.AdvertiseAddress = f.SecureServing.BindAddress
-		if generic.AdvertiseAddress.IsUnspecified() {
-			generic.AdvertiseAddress = net.IPv4(127, 0, 0, 1)
+	offline := false
+	if ip := generic.AdvertiseAddress; len(ip) == 0 || ip.IsUnspecified() {
+		if _, err := utilnet.ResolveBindAddress(f.SecureServing.BindAddress); err != nil {
+			// kube-apiserver fails on a machine without a default route. Suites run
+			// offline.
+			offline, generic.AdvertiseAddress = true, net.IPv4(127, 0, 0, 1)
 		}
 	}
 	var err error
 	if c.serviceRanges, err = f.kube.serviceRanges(); err != nil {
 		return nil, err
 	}
-	if err := c.generateServiceAccountKey(dir); err != nil {
+	if err := c.generateServiceAccountKey(); err != nil {
 		return nil, err
 	}
 	_, serviceIP, err := options.ServiceIPRange(*c.serviceRanges[0])
@@ -66,6 +66,9 @@ func (f *flags) complete(ctx context.Context, dir string) (*completed, error) {
 	done, err := f.Options.Complete(ctx, []string{"kubernetes.default.svc", "kubernetes.default", "kubernetes"}, []net.IP{serviceIP})
 	if err != nil {
 		return nil, err
+	}
+	if !offline {
+		c.advertised = generic.AdvertiseAddress
 	}
 	return c, utilerrors.NewAggregate(done.Validate())
 }
@@ -88,7 +91,7 @@ func (k *kubeFlags) serviceRanges() ([]*net.IPNet, error) {
 
 // generateServiceAccountKey sets the flags about the issuer and the keys of
 // service-account tokens, which kube-apiserver requires.
-func (c *completed) generateServiceAccountKey(dir string) error {
+func (c *completed) generateServiceAccountKey() error {
 	accounts := c.Authentication.ServiceAccounts
 	if len(accounts.Issuers) == 0 {
 		accounts.Issuers = []string{defaultIssuer}
@@ -100,7 +103,7 @@ func (c *completed) generateServiceAccountKey(dir string) error {
 		if err != nil {
 			return err
 		}
-		file := filepath.Join(dir, "service-account.key")
+		file := filepath.Join(c.dir, "service-account.key")
 		if err := os.WriteFile(file, key, 0o600); err != nil {
 			return err
 		}

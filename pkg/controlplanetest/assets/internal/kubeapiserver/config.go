@@ -4,38 +4,49 @@
 package kubeapiserver
 
 import (
+	"crypto/tls"
 	"errors"
+	"fmt"
 	"path"
 	"slices"
-	"strings"
+	"time"
 
 	"k8s.io/apimachinery/pkg/util/sets"
+	genericoptions "k8s.io/apiserver/pkg/server/options"
+	"k8s.io/kubernetes/pkg/controlplane/reconcilers"
 
 	"github.com/kubembed/kubembed/internal/apiserver/access"
-	"github.com/kubembed/kubembed/internal/fieldpath"
 	"github.com/kubembed/kubembed/pkg/apiserver"
 	"github.com/kubembed/kubembed/pkg/etcd"
 )
 
 // config returns the configuration of the flags, without the fields that hold open files
 // and connections.
-func (f *completed) config() (apiserver.Config, error) {
-	c := apiserver.Config{
+func (f *completed) config() (c apiserver.Config, err error) {
+	generic := f.GenericServerRunOptions
+	c = apiserver.Config{
 		AdvertiseAddress:            f.advertised,
 		ServiceCIDR:                 f.serviceRanges[0],
 		RuntimeConfig:               f.runtimeConfig,
-		MaxRequestsInFlight:         f.GenericServerRunOptions.MaxRequestsInFlight,
-		MaxMutatingRequestsInFlight: f.GenericServerRunOptions.MaxMutatingRequestsInFlight,
-		RequestTimeout:              f.GenericServerRunOptions.RequestTimeout,
+		MaxRequestsInFlight:         generic.MaxRequestsInFlight,
+		MaxMutatingRequestsInFlight: generic.MaxMutatingRequestsInFlight,
+		RequestTimeout:              generic.RequestTimeout,
 		EventTTL:                    f.EventTTL,
 		Prefix:                      path.Join("/", f.Etcd.StorageConfig.Prefix), // as upstream
 		Profiling:                   f.Features.EnableProfiling,
 		Controllers:                 f.coreControllers,
-		Authorization:               apiserver.Authorization{Modes: f.Authorization.Modes},
-		ServiceAccounts:             apiserver.ServiceAccounts{Issuers: f.Authentication.ServiceAccounts.Issuers},
+		Admission:                   apiserver.Admission{ConfigurationFile: f.Admission.GenericAdmission.ConfigFile},
+		ServiceAccounts:             f.serviceAccounts(),
+		Serving:                     f.serving(),
+		Network:                     f.network(),
 		Audit:                       f.audit(),
 	}
 	c.EnableAdmissionPlugins, c.DisableAdmissionPlugins = f.admission()
+	for _, set := range []func(*apiserver.Config) error{f.authenticate, f.authorize, f.limit, f.dial} {
+		if err := set(&c); err != nil {
+			return c, err
+		}
+	}
 	return c, errors.Join(inFlags(access.ValidateOptional(c).ToAggregate()), inFlags(f.etcd().Validate()))
 }
 
@@ -64,50 +75,63 @@ func (f *completed) admission() (enable, disable []string) {
 	return enable, disable
 }
 
-// audit treats the audit flags like kube-apiserver: "-" is standard output, a policy
-// without a log has no effect, and a log without a policy has no events.
-func (f *completed) audit() apiserver.Audit {
-	o := f.Audit
-	if o.LogOptions.Path == "" || o.PolicyFile == "" {
-		return apiserver.Audit{}
+func (f *completed) serving() apiserver.Serving {
+	o, generic := f.SecureServing, f.GenericServerRunOptions
+	s := apiserver.Serving{
+		CertFile:                     o.ServerCert.CertKey.CertFile,
+		KeyFile:                      o.ServerCert.CertKey.KeyFile,
+		MinTLSVersion:                o.MinTLSVersion,
+		CipherSuites:                 o.CipherSuites,
+		DisableHTTP2:                 o.DisableHTTP2Serving,
+		HTTP2MaxStreamsPerConnection: o.HTTP2MaxStreamsPerConnection,
+		GoawayChance:                 generic.GoawayChance,
+		HSTSDirectives:               generic.HSTSDirectives,
+		CORSAllowedOrigins:           generic.CorsAllowedOriginList,
 	}
-	a := apiserver.Audit{
-		LogPath:    o.LogOptions.Path,
-		PolicyFile: o.PolicyFile,
-		MaxSizeMB:  o.LogOptions.MaxSize,
-		MaxBackups: o.LogOptions.MaxBackups,
+	for _, id := range o.CurvePreferences {
+		s.CurvePreferences = append(s.CurvePreferences, tls.CurveID(id)) //nolint:gosec // upstream's type
 	}
-	if a.LogPath == "-" {
-		a.LogPath = "/dev/stdout"
+	for _, named := range o.SNICertKeys {
+		s.SNICertificates = append(s.SNICertificates, apiserver.SNICertificate{CertFile: named.CertFile, KeyFile: named.KeyFile, Names: named.Names})
 	}
-	return a
+	return s
 }
 
-// inFlags renames the fields of an apiserver.Config in err to the flags that set them.
-func inFlags(err error) error {
-	return fieldpath.Rename(err, func(path string) string {
-		return fieldFlags.Rename(strings.TrimPrefix(path, "Config."))
-	})
+func (f *completed) network() apiserver.Network {
+	n := apiserver.Network{
+		ServiceNodePortRange: f.kube.serviceNodePortRange.String(),
+		DisableEndpoints:     f.kube.endpointReconcilerType == string(reconcilers.NoneEndpointReconcilerType),
+	}
+	if f.given("external-hostname") {
+		n.ExternalHost = f.GenericServerRunOptions.ExternalHost
+	}
+	if len(f.serviceRanges) > 1 {
+		n.SecondaryServiceCIDR = f.serviceRanges[1].String()
+	}
+	return n
 }
 
-var fieldFlags = fieldpath.Names{
-	"MaxMutatingRequestsInFlight": "--max-mutating-requests-inflight",
-	"MaxRequestsInFlight":         "--max-requests-inflight",
-	"RequestTimeout":              "--request-timeout",
-	"EventTTL":                    "--event-ttl",
-	"Prefix":                      "--etcd-prefix",
-	"Endpoints":                   "--etcd-servers",
-	"CA":                          "--etcd-cafile",
-	"Cert":                        "--etcd-certfile",
-	"Key":                         "--etcd-keyfile",
-	"RuntimeConfig":               "--runtime-config",
-	"EnableAdmissionPlugins":      "--enable-admission-plugins",
-	"DisableAdmissionPlugins":     "--disable-admission-plugins",
-	"Authorization.Modes":         "--authorization-mode",
-	"AdvertiseAddress":            "--advertise-address",
-	"ServiceCIDR":                 "--service-cluster-ip-range",
-	"Audit.LogPath":               "--audit-log-path",
-	"Audit.PolicyFile":            "--audit-policy-file",
-	"Audit.MaxSizeMB":             "--audit-log-maxsize",
-	"Audit.MaxBackups":            "--audit-log-maxbackup",
+// limit sets the limits of requests and caches.
+func (f *completed) limit(c *apiserver.Config) error {
+	sizes, err := genericoptions.ParseWatchCacheSizes(f.Etcd.WatchCacheSizes)
+	if err != nil {
+		return fmt.Errorf("--watch-cache-sizes: %w", err)
+	}
+	c.Limits = apiserver.Limits{
+		MinRequestTimeout:  time.Duration(f.GenericServerRunOptions.MinRequestTimeout) * time.Second,
+		CompactionInterval: f.Etcd.StorageConfig.CompactionInterval,
+	}
+	if c.Limits.CompactionInterval == 0 {
+		c.Limits.CompactionInterval = never
+	}
+	for resource, size := range sizes {
+		if c.Limits.WatchCacheSizes == nil {
+			c.Limits.WatchCacheSizes = map[string]int{}
+		}
+		c.Limits.WatchCacheSizes[resource.String()] = size
+	}
+	return nil
 }
+
+// never is the interval of what a flag switches off by zero.
+const never = 10 * 365 * 24 * time.Hour

@@ -146,7 +146,7 @@ func TestFlagsDefaults(t *testing.T) {
 		t.Errorf("modes %q, anonymous %t", c.Authorization.Modes, completed.Authentication.Anonymous.Allow)
 	}
 	// A log without a policy has no events.
-	if c := config(t, "--audit-log-path=/nowhere/audit.log"); c.Audit != (apiserver.Audit{}) {
+	if c := config(t, "--audit-log-path=/nowhere/audit.log"); c.Audit.LogPath != "" {
 		t.Errorf("%+v", c.Audit)
 	}
 }

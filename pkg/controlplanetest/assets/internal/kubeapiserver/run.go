@@ -90,6 +90,11 @@ func run(ctx context.Context, f *flags, stderr io.Writer) (err error) {
 	if err := completed.encryption(ctx, &c); err != nil {
 		return err
 	}
+	endTraces, err := completed.trace(&c)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = endTraces(ctx) }() // what is not sent when the program ends is lost
 	connection, err := f.connect(ctx, c.Logger.Named("etcd-client"))
 	if err != nil {
 		if ctx.Err() != nil {
