@@ -19,6 +19,7 @@ import (
 	apiextensionsapiserver "k8s.io/apiextensions-apiserver/pkg/apiserver"
 	"k8s.io/apimachinery/pkg/util/sets"
 	"k8s.io/apimachinery/pkg/util/validation/field"
+	upstreamflagz "k8s.io/apiserver/pkg/server/flagz"
 	"k8s.io/apiserver/pkg/server/healthz"
 	genericoptions "k8s.io/apiserver/pkg/server/options"
 	storagevalue "k8s.io/apiserver/pkg/storage/value"
@@ -181,6 +182,8 @@ type Config struct {
 	// adopt, if not nil, is called at the start of each goroutine that serves a client in
 	// this process. See access.SetAdopt.
 	adopt func()
+	// flags are shown at /flagz. If nil, they are made from the other fields.
+	flags upstreamflagz.Reader
 	// components are the names of components. See access.SetComponents.
 	components []string
 	// endpoint is the endpoint of the kubernetes Service, if that is not

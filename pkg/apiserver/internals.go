@@ -11,6 +11,7 @@ import (
 	"k8s.io/apimachinery/pkg/api/meta"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/util/validation/field"
+	upstreamflagz "k8s.io/apiserver/pkg/server/flagz"
 	"k8s.io/client-go/informers"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/cache"
@@ -22,6 +23,7 @@ func init() {
 	access.Of = func(server any) access.Internals { return internals{server.(*Server)} }
 	access.ValidateOptional = func(config any) field.ErrorList { return config.(Config).validateOptional() }
 	access.SetAdopt = func(config any, adopt func()) { config.(*Config).adopt = adopt }
+	access.SetFlags = func(config any, flags upstreamflagz.Reader) { config.(*Config).flags = flags }
 	access.SetComponents = func(config any, names []string) { config.(*Config).components = names }
 }
 

@@ -12,6 +12,7 @@ import (
 
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/util/validation/field"
+	"k8s.io/apiserver/pkg/server/flagz"
 	"k8s.io/client-go/informers"
 	"k8s.io/client-go/rest"
 )
@@ -76,6 +77,9 @@ var (
 	// SetAdopt sets a function that is called at the start of each goroutine that serves
 	// a client in this process. config is an *apiserver.Config.
 	SetAdopt func(config any, adopt func())
+	// SetFlags sets the flags that the server shows at /flagz, for a program that has
+	// them. config is an *apiserver.Config.
+	SetFlags func(config any, flags flagz.Reader)
 	// SetComponents sets the names of the components whose users a chain of authorizers
 	// must not deny. config is an *apiserver.Config.
 	SetComponents func(config any, names []string)

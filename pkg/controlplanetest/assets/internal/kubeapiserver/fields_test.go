@@ -109,6 +109,7 @@ func TestFlagsSetFields(t *testing.T) {
 		{"--service-account-extend-token-expiration=false", "ServiceAccounts.NoExtendedExpiration", true},
 
 		{"--authorization-mode=Node,RBAC", "Authorization.Modes", "[Node RBAC]"},
+		{"--authorization-mode=ABAC --authorization-policy-file=" + f.abac, "Authorization.PolicyFile", f.abac},
 		{"--authorization-config=" + f.authz, "Authorization.ConfigurationFile", f.authz},
 		{access, "Authorization.Configuration.Authorizers.0.Type", "Node"},
 		{access, "Authorization.Configuration.Authorizers.1.Webhook.AuthorizedTTL.Duration", "5m0s"},

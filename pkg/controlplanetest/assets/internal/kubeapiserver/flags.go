@@ -6,6 +6,7 @@ package kubeapiserver
 import (
 	"fmt"
 	"io"
+	"maps"
 	"strings"
 	"time"
 
@@ -36,10 +37,10 @@ func newFlags() *flags {
 	f := &flags{Options: options.NewOptions(), all: pflag.NewFlagSet("kube-apiserver", pflag.ContinueOnError)}
 	f.AddFlags(&f.sets)
 	f.kube.add(f.sets.FlagSet("misc"))
-	f.Flagz = flagz.NamedFlagSetsReader{FlagSets: f.sets}
 	global := f.sets.FlagSet("global")
 	global.BoolVarP(&f.help, "help", "h", false, "Print all flags and exit.")
 	global.BoolVar(&f.version, "version", false, "Print the version and exit.")
+	f.Flagz = flagz.NamedFlagSetsReader{FlagSets: cliflag.NamedFlagSets{FlagSets: maps.Clone(f.sets.FlagSets)}} // those of kube-apiserver
 	f.sets.FlagSet("kubembed").BoolVar(&f.coreControllers, "core-controllers", false,
 		"Run the controllers of namespaces, garbage and service accounts in this process. kube-apiserver has no such flag.")
 	f.all.SetNormalizeFunc(cliflag.WordSepNormalizeFunc)

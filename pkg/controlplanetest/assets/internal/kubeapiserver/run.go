@@ -23,6 +23,7 @@ import (
 	logsapi "k8s.io/component-base/logs/api/v1"
 	"k8s.io/kubernetes/pkg/capabilities"
 
+	"github.com/kubembed/kubembed/internal/apiserver/access"
 	"github.com/kubembed/kubembed/internal/tempdir"
 	"github.com/kubembed/kubembed/pkg/apiserver"
 	"github.com/kubembed/kubembed/pkg/etcd"
@@ -76,6 +77,7 @@ func run(ctx context.Context, f *flags, stderr io.Writer) (err error) {
 		return err
 	}
 	c.Logger = logger(stderr)
+	access.SetFlags(&c, f.Flagz)
 	completed.configureProcess()
 	if c.Listener, err = f.listen(); err != nil {
 		return err
