@@ -16,6 +16,7 @@ import (
 	"encoding/pem"
 	"io"
 	"log" //nolint:depguard // the type that http.Server takes
+	"maps"
 	"math/big"
 	"net"
 	"net/http"
@@ -192,9 +193,7 @@ func (i *Issuer) Token(claims map[string]any) string {
 	signing := i.keys[len(i.keys)-1]
 	i.mu.Unlock()
 	all := map[string]any{"iss": i.URL(), "iat": time.Now().Unix(), "exp": time.Now().Add(time.Hour).Unix()}
-	for name, value := range claims {
-		all[name] = value
-	}
+	maps.Copy(all, claims)
 	unsigned := i.encodeJSON(map[string]string{"alg": "RS256", "typ": "JWT", "kid": signing.id}) + "." + i.encodeJSON(all)
 	digest := sha256.Sum256([]byte(unsigned))
 	signature, err := rsa.SignPKCS1v15(rand.Reader, signing.private, crypto.SHA256, digest[:])

@@ -6,6 +6,7 @@ package apiserver_test
 import (
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -13,6 +14,7 @@ import (
 	apiserverv1 "k8s.io/apiserver/pkg/apis/apiserver/v1"
 	"k8s.io/apiserver/pkg/authentication/authenticator"
 	"k8s.io/apiserver/pkg/authentication/user"
+	clocktesting "k8s.io/utils/clock/testing"
 
 	"github.com/kubembed/kubembed/internal/apiserver/access"
 	"github.com/kubembed/kubembed/pkg/apiserver"
@@ -22,7 +24,11 @@ import (
 // file writes a file with the given mode.
 func file(t testing.TB, content string, mode os.FileMode) string {
 	t.Helper()
-	path := filepath.Join(t.TempDir(), "file")
+	dir := t.TempDir()
+	if err := os.Chmod(filepath.Dir(dir), 0o755); err != nil { // testing makes it private
+		t.Fatal(err)
+	}
+	path := filepath.Join(dir, "file")
 	if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -34,6 +40,7 @@ func file(t testing.TB, content string, mode os.FileMode) string {
 
 func TestBadAuthentication(t *testing.T) {
 	identities := must(pki.Open(pki.Config{}))(t)
+	old := must(pki.Open(pki.Config{Clock: clocktesting.NewFakeClock(time.Date(2001, 1, 1, 0, 0, 0, 0, time.UTC))}))(t)
 	client := must(identities.IssueClient("jane", nil, 0))(t)
 	jwt := func(url string) apiserverv1.JWTAuthenticator {
 		return apiserverv1.JWTAuthenticator{
@@ -82,6 +89,7 @@ users: [{name: webhook, user: {token: secret}}]
 		{apiserver.Authentication{TokenFile: file(t, "secret,jane", 0o600)}, "must have at least 3 columns"},
 		{apiserver.Authentication{TokenFile: file(t, "secret,jane,1", 0o604)}, "mode 0604 lets all users"},
 		{apiserver.Authentication{ClientCAs: []byte("PEM")}, "Authentication.ClientCAs: Invalid value"},
+		{apiserver.Authentication{ClientCAs: old.CABundle()}, "expired at 2010-"},
 		{apiserver.Authentication{ClientCAs: client.Cert}, "certificate 0 (CN=jane) is not a CA"},
 		{apiserver.Authentication{RequestHeader: apiserver.RequestHeader{AllowedNames: []string{"proxy"}}}, "Authentication.RequestHeader.CAs: Required"},
 		{apiserver.Authentication{RequestHeader: apiserver.RequestHeader{CAs: identities.CABundle(), UsernameHeaders: []string{"User Name"}}}, "Authentication.RequestHeader.UsernameHeaders[0]: Invalid value"},
@@ -96,6 +104,42 @@ users: [{name: webhook, user: {token: secret}}]
 		if contains(err, "secret\"") || contains(err, "sec ret") {
 			t.Errorf("the error has a token: %v", err)
 		}
+	}
+}
+
+// TestPrivateDirectory: others cannot read a file in a directory that they cannot enter.
+func TestPrivateDirectory(t *testing.T) {
+	path := file(t, "secret,jane,1", 0o644)
+	a := apiserver.Config{Authentication: apiserver.Authentication{TokenFile: path}}
+	if err := access.ValidateOptional(a).ToAggregate(); !contains(err, "chmod o-r") {
+		t.Errorf("got %v, want a refusal", err)
+	}
+	if err := os.Chmod(filepath.Dir(path), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := access.ValidateOptional(a).ToAggregate(); err != nil {
+		t.Errorf("in a private directory: got %v", err)
+	}
+}
+
+// TestCloneOfAuthentication verifies that a clone has nothing in common with the
+// original.
+func TestCloneOfAuthentication(t *testing.T) {
+	original := apiserver.Authentication{
+		Configuration: &apiserverv1.AuthenticationConfiguration{JWT: []apiserverv1.JWTAuthenticator{{}}},
+		Tokens:        []apiserver.StaticToken{{User: user.DefaultInfo{Groups: []string{"a"}, Extra: map[string][]string{"k": {"a"}}}}},
+		RequestHeader: apiserver.RequestHeader{AllowedNames: []string{"a"}},
+		Audiences:     []string{"a"},
+	}
+	clone := original.Clone()
+	original.Configuration.JWT[0].Issuer.URL = "b"
+	original.Tokens[0].User.Groups[0] = "b"
+	original.Tokens[0].User.Extra["k"][0] = "b"
+	original.RequestHeader.AllowedNames[0] = "b"
+	original.Audiences[0] = "b"
+	info := clone.Tokens[0].User
+	if got := []string{clone.Configuration.JWT[0].Issuer.URL, info.Groups[0], info.Extra["k"][0], clone.RequestHeader.AllowedNames[0], clone.Audiences[0]}; slices.Contains(got, "b") {
+		t.Errorf("got %q, want a clone without the changes", got)
 	}
 }
 

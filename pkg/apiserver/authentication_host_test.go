@@ -138,7 +138,7 @@ func TestFaultyHostAuthenticator(t *testing.T) {
 		status int
 		text   string
 	}{
-		"panic":  {http.StatusInternalServerError, "the authenticator " + named + " panicked: no session"},
+		"panic":  {http.StatusInternalServerError, "the authenticator " + named + " panicked: the log of the server has the reason"},
 		"nobody": {http.StatusInternalServerError, "the authenticator " + named + " accepted a request without the name of a user"},
 		"block":  {http.StatusGatewayTimeout, "the authenticator " + named + " has not answered within"},
 		"polite": {http.StatusGatewayTimeout, "the authenticator " + named + " has not answered within"},

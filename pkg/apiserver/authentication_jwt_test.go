@@ -145,3 +145,18 @@ jwt:
 		return err
 	})
 }
+
+// TestAnonymousWithoutAuthorization verifies that a host cannot make everybody an
+// administrator by accident.
+func TestAnonymousWithoutAuthorization(t *testing.T) {
+	everything := &apiserverv1.AnonymousAuthConfig{Enabled: true}
+	for mode, want := range map[string]int{"AlwaysAllow": http.StatusUnauthorized, "RBAC": http.StatusForbidden} {
+		p := startPlane(t, func(c *apiserver.Config) {
+			c.Authorization.Modes = []string{mode}
+			c.Authentication.Anonymous = everything
+		})
+		anonymous := p.httpClient(t, pki.KeyPair{})
+		p.call(t, anonymous, http.MethodGet, "/api/v1/namespaces", "").want(t, want)
+		p.call(t, anonymous, http.MethodGet, "/livez", "").want(t, http.StatusOK)
+	}
+}

@@ -236,8 +236,8 @@ func (s *Server) configureTokens(c *genericapiserver.Config) {
 // before are accepted for ten more seconds. Nil removes all issuers.
 //
 // If c is not valid, or ctx ends before all issuers have answered, the earlier issuers
-// stay; the log and the metric
-// apiserver_authentication_config_controller_automatic_reloads_total say so, too. Anonymous
+// stay. The log has the error, too, and the metric
+// apiserver_authentication_config_controller_automatic_reloads_total counts it. Anonymous
 // cannot change. With Config.Authentication.ConfigurationFile it fails: change the file.
 func (s *Server) SetAuthentication(ctx context.Context, c *apiserverv1.AuthenticationConfiguration) error {
 	if path := s.config.Authentication.ConfigurationFile; path != "" {

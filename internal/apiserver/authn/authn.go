@@ -95,9 +95,9 @@ func New(ctx context.Context, c Config) (a Authenticator, err error) {
 			core.Secrets().Lister(), core.ServiceAccounts().Lister(), core.Pods().Lister(), core.Nodes().Lister(),
 			webhooks.ValidatingWebhookConfigurations().Lister(), webhooks.MutatingWebhookConfigurations().Lister()),
 		SecretsWriter: c.Client.CoreV1(),
-		// The place of bootstrap tokens, directly before JWT issuers. Bootstrap tokens are
-		// not here: these authenticators cache tokens for ten seconds, so that a revoked
-		// token would still be valid.
+		// The place of bootstrap tokens, directly before JWT issuers. Bootstrap tokens
+		// are not here: these authenticators cache tokens for ten seconds, so that a
+		// revoked token would still be valid.
 		BootstrapToken:              true,
 		BootstrapTokenAuthenticator: tokenunion.New(own...),
 		WebhookTokenAuthnConfigFile: c.Webhook.File,

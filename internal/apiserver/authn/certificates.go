@@ -19,7 +19,7 @@ import (
 type OwnCertificates struct {
 	// Certificates authenticates by certificates of PKI only.
 	Certificates authenticator.Request
-	// BuiltIn has all authenticators but those of the host.
+	// BuiltIn has no authenticators of the host.
 	BuiltIn authenticator.Request
 	// Reserved are the users of certificates that only the server itself presents.
 	Reserved []string

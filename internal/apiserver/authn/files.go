@@ -6,6 +6,7 @@ package authn
 import (
 	"fmt"
 	"os"
+	"path/filepath"
 
 	"k8s.io/apiserver/pkg/authentication/token/tokenfile"
 	webhookutil "k8s.io/apiserver/pkg/util/webhook"
@@ -27,10 +28,31 @@ func secretFile(path string) error {
 	if info.IsDir() {
 		return fmt.Errorf("%s: is a directory, want a file", path)
 	}
-	if mode := info.Mode().Perm(); readableByOthers(mode) {
+	if mode := info.Mode().Perm(); readableByOthers(mode) && reachableByOthers(path) {
 		return fmt.Errorf("%s: it has secrets, and its mode %04o lets all users of this machine read it: chmod o-r, and replace the secrets if others may have read them", path, mode)
 	}
 	return nil
+}
+
+// reachableByOthers reports whether others have access to all directories above a file.
+// If that is unknown, it reports true.
+func reachableByOthers(path string) bool {
+	path, err := filepath.Abs(path)
+	if err != nil {
+		return true
+	}
+	if path, err = filepath.EvalSymlinks(path); err != nil {
+		return true
+	}
+	for dir := filepath.Dir(path); ; dir = filepath.Dir(dir) {
+		info, err := os.Stat(dir)
+		if err == nil && info.Mode().Perm()&0o001 == 0 {
+			return false
+		}
+		if dir == filepath.Dir(dir) {
+			return true
+		}
+	}
 }
 
 // CheckTokenFile returns why upstream cannot use a file of tokens, or should not.

@@ -81,7 +81,8 @@ func (h Host) AuthenticateRequest(r *http.Request) (*authenticator.Response, boo
 
 func (h Host) panicked(value any) error {
 	h.Logger.Error("an authenticator of the host panicked", zap.String("authenticator", h.Name), zap.Any("panic", value), zap.ByteString("stack", debug.Stack()))
-	return &Failure{Status: http.StatusInternalServerError, Message: fmt.Sprintf("the authenticator %s panicked: %v", h.Name, value)}
+	// Clients without credentials get this: the value may have secrets of the host.
+	return &Failure{Status: http.StatusInternalServerError, Message: fmt.Sprintf("the authenticator %s panicked: the log of the server has the reason", h.Name)}
 }
 
 type result struct {
@@ -94,8 +95,7 @@ type result struct {
 func (a result) checked(h Host) (*authenticator.Response, bool, error) {
 	switch {
 	case a.err != nil:
-		var failure *Failure
-		if errors.As(a.err, &failure) {
+		if failure, ok := errors.AsType[*Failure](a.err); ok {
 			return nil, false, failure
 		}
 		return nil, false, fmt.Errorf("%s: %w", h.Name, a.err)
@@ -125,11 +125,11 @@ func (u Union) AuthenticateRequest(r *http.Request) (*authenticator.Response, bo
 	var errs []error
 	for _, next := range u {
 		response, ok, err := next.AuthenticateRequest(r)
-		var failure *Failure
-		switch {
-		case errors.As(err, &failure):
+		if failure, ok := errors.AsType[*Failure](err); ok {
 			noteFailure(r, failure)
 			return nil, false, failure
+		}
+		switch {
 		case err != nil:
 			errs = append(errs, err)
 		case ok:

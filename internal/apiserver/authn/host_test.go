@@ -77,7 +77,7 @@ func TestFaultsOfTheHostEndTheRequest(t *testing.T) {
 		status  int
 		want    string
 	}{
-		"panic":  {func(*http.Request) (*authenticator.Response, bool, error) { panic("no session") }, 500, "the authenticator Before[0] panicked: no session"},
+		"panic":  {func(*http.Request) (*authenticator.Response, bool, error) { panic("no session") }, 500, "the authenticator Before[0] panicked: the log of the server has the reason"},
 		"nobody": {func(*http.Request) (*authenticator.Response, bool, error) { return nil, true, nil }, 500, "without the name of a user"},
 		"no name": {func(*http.Request) (*authenticator.Response, bool, error) {
 			return &authenticator.Response{User: &user.DefaultInfo{}}, true, nil

@@ -211,8 +211,8 @@ func (j *JWTs) failed(err error, fields ...zap.Field) {
 }
 
 const (
-	// filePoll is the time between reads of a file of which the system reports no
-	// changes, as upstream.
+	// filePoll is the time between reads of a file if the system reports no changes, as
+	// upstream.
 	filePoll = time.Minute
 	// reloadTimeout bounds the wait for the issuers of a changed file, as upstream.
 	reloadTimeout = time.Minute

@@ -78,7 +78,7 @@ func probeSigner(ctx context.Context, socket string) (time.Duration, error) {
 	if err != nil {
 		return 0, err
 	}
-	defer conn.Close()
+	defer func() { _ = conn.Close() }()
 	ctx, cancel := context.WithTimeout(ctx, signerTimeout)
 	defer cancel()
 	client := externaljwtv1.NewExternalJWTSignerClient(conn)
