@@ -6,10 +6,12 @@ package apiserver_test
 import (
 	"context"
 	"fmt"
+	"net"
 	"net/http"
 	"os"
 	"regexp"
 	"slices"
+	"sync/atomic"
 	"testing"
 
 	apiserverv1 "k8s.io/apiserver/pkg/apis/apiserver/v1"
@@ -158,5 +160,31 @@ func TestAnonymousWithoutAuthorization(t *testing.T) {
 		anonymous := p.httpClient(t, pki.KeyPair{})
 		p.call(t, anonymous, http.MethodGet, "/api/v1/namespaces", "").want(t, want)
 		p.call(t, anonymous, http.MethodGet, "/livez", "").want(t, http.StatusOK)
+	}
+}
+
+// TestIssuerByDialer verifies that issuers with an egressSelectorType are asked through
+// the dialers of the host.
+func TestIssuerByDialer(t *testing.T) {
+	issuer := oidctest.Start(t)
+	configuration := jwtConfiguration(issuer)
+	configuration.JWT[0].Issuer.EgressSelectorType = apiserverv1.EgressSelectorControlPlane
+	if p, err := newPlane(t.TempDir(), func(c *apiserver.Config) { c.Authentication.Configuration = configuration }); !contains(err, "Config.Dialers.ControlPlane is not set") {
+		t.Errorf("without a dialer: got %v", err)
+		if err == nil {
+			t.Error(p.close())
+		}
+	}
+	var dialed atomic.Int64
+	p := startPlane(t, func(c *apiserver.Config) {
+		c.Authentication.Configuration = configuration
+		c.Dialers.ControlPlane = func(ctx context.Context, network, address string) (net.Conn, error) {
+			dialed.Add(1)
+			return (&net.Dialer{}).DialContext(ctx, network, address)
+		}
+	})
+	untilUser(t, p.bearer(jwt(issuer)), "issuer0:jane")
+	if dialed.Load() == 0 {
+		t.Error("the dialer was not used")
 	}
 }

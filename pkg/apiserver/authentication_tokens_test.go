@@ -15,17 +15,27 @@ import (
 	authenticationv1 "k8s.io/api/authentication/v1"
 	"k8s.io/apiserver/pkg/authentication/user"
 
+	"github.com/kubembed/kubembed/internal/nodeidentity"
 	"github.com/kubembed/kubembed/pkg/apiserver"
 )
 
 func TestStaticTokens(t *testing.T) {
+	key := map[string][]string{nodeidentity.KeyExtra: {"hash"}, "scope": {"some"}}
 	p := startPlane(t, func(c *apiserver.Config) {
-		c.Authentication.Tokens = []apiserver.StaticToken{{Token: "go-token", User: user.DefaultInfo{Name: "jane", Groups: []string{"dev"}}}}
+		c.Authentication.Tokens = []apiserver.StaticToken{
+			{Token: "go-token", User: user.DefaultInfo{Name: "jane", Groups: []string{"dev"}}},
+			{Token: "node-token", User: user.DefaultInfo{Name: "system:node:one", Groups: []string{user.NodesGroup}, Extra: key}},
+		}
 		c.Authentication.TokenFile = file(t, "file-token,john,42,\"dev,ops\"\n", 0o600)
 	})
 	wantUser(t, p.bearer("go-token"), "jane", "dev", "system:authenticated")
 	wantUser(t, p.bearer("file-token"), "john", "dev", "ops", "system:authenticated")
 	wantNobody(t, p.bearer("other-token"))
+	// Only a client certificate has the key of a node.
+	node := must(whoAmI(t, p.bearer("node-token")))(t)
+	if _, ok := node.Extra[nodeidentity.KeyExtra]; ok || node.Username != "system:node:one" || len(node.Extra["scope"]) != 1 {
+		t.Errorf("got %+v, want the node without a key", node)
+	}
 }
 
 // TestTokenWebhook verifies that the webhook is asked over TLS about tokens that nobody

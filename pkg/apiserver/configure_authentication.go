@@ -161,10 +161,14 @@ func (c Config) audiences() authenticator.Audiences {
 
 // issuers returns the dialer for JWT issuers with an egressSelectorType.
 func (d Dialers) issuers(network egressselector.NetworkContext) (utilnet.DialFunc, error) {
+	name, dial := "ControlPlane", d.ControlPlane
 	if network.EgressSelectionName == egressselector.Cluster {
-		return utilnet.DialFunc(d.Nodes), nil
+		name, dial = "Nodes", d.Nodes
 	}
-	return utilnet.DialFunc(d.ControlPlane), nil
+	if dial == nil {
+		return nil, fieldpath.Errorf("%s is not set: set it, or take out egressSelectorType", fieldpath.Name("Config.Dialers."+name))
+	}
+	return utilnet.DialFunc(dial), nil
 }
 
 // anonymous returns how clients without credentials are accepted.
@@ -199,7 +203,7 @@ func (a *authentication) withHosts(e *environment, builtin authenticator.Request
 				Timeout: e.config.RequestTimeout, Logger: e.config.Logger,
 			})
 		}
-		return a.revocations.Authenticator(authn.Hosts(hosts))
+		return a.revocations.Authenticator(clientcert.NodeKeys{Next: authn.Hosts(hosts)})
 	}
 	own, err := authn.NewCertificates(e.ctx, a.trust.clients)
 	if err != nil {

@@ -111,7 +111,7 @@ func (t trust) others(e *environment, audiences authenticator.Audiences, revocat
 		if err != nil {
 			return nil, err
 		}
-		all = append(all, revocations.Authenticator(proxy))
+		all = append(all, revocations.Authenticator(clientcert.NodeKeys{Next: proxy}))
 	}
 	if t.foreign != nil {
 		foreign, err := authn.NewCertificates(e.ctx, t.foreign)
