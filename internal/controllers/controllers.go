@@ -41,7 +41,7 @@ type Config struct {
 
 	// RootCA is published in every namespace, in PEM.
 	RootCA []byte
-	// ServiceAccountKey signs the tokens in Secrets.
+	// ServiceAccountKey signs the tokens in Secrets. If nil, Secrets get no tokens.
 	ServiceAccountKey crypto.Signer
 
 	Logger *zap.Logger

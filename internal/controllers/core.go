@@ -75,8 +75,12 @@ func (r *run) rootCA() error {
 	return nil
 }
 
-// tokens fills Secrets of type kubernetes.io/service-account-token.
+// tokens fills Secrets of type kubernetes.io/service-account-token. As in
+// kube-controller-manager, there are none without a key.
 func (r *run) tokens() error {
+	if r.ServiceAccountKey == nil {
+		return nil
+	}
 	generator, err := serviceaccounttoken.JWTTokenGenerator(serviceaccounttoken.LegacyIssuer, r.ServiceAccountKey)
 	if err != nil {
 		return fmt.Errorf("service-account tokens: %w", err)

@@ -5,6 +5,7 @@ package controlplane
 
 import (
 	"context"
+	"crypto"
 	"net"
 	"net/netip"
 	"time"
@@ -56,13 +57,17 @@ func (s *Server) startControllers() error {
 			services = append(services, prefix.Masked())
 		}
 	}
+	var serviceAccountKey crypto.Signer
+	if s.config.ServiceAccounts.SigningEndpoint == "" { // the API server refuses tokens of another signer
+		serviceAccountKey = s.pki.ServiceAccountKey()
+	}
 	core := controllers.Config{
 		Informers:         s.apiserver.Informers(),
 		Serves:            s.apiserver.Serves,
 		WatchAPIs:         s.apiserver.WatchAPIs,
 		FirstUse:          s.apiserver.FirstUse,
 		RootCA:            s.CABundle(),
-		ServiceAccountKey: s.pki.ServiceAccountKey(),
+		ServiceAccountKey: serviceAccountKey,
 		Logger:            s.config.Logger.Named("controllers"),
 	}
 	if s.elections != nil {
