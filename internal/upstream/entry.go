@@ -45,6 +45,7 @@ type Entry struct {
 // Entries returns all entries of this package.
 func Entries() []Entry {
 	return slices.Concat(
+		admissionEntries,
 		apiserverEntries,
 		bootstrapEntries,
 		componentsEntries,

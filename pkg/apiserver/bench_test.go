@@ -4,17 +4,43 @@
 package apiserver_test
 
 import (
+	"context"
 	"fmt"
 	"sync/atomic"
 	"testing"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apiserver/pkg/admission"
+
+	"github.com/kubembed/kubembed/pkg/apiserver"
 )
 
 // BenchmarkCreatePodOverTLS creates pods by 16 writers with one certificate, over
 // one connection, in the process of the server.
-func BenchmarkCreatePodOverTLS(b *testing.B) {
-	p := startPlane(b)
+func BenchmarkCreatePodOverTLS(b *testing.B) { createPods(b, startPlane(b)) }
+
+// nothing is a plugin that mutates and validates everything, and does nothing.
+type nothing struct{}
+
+func (nothing) Handles(admission.Operation) bool { return true }
+func (nothing) Admit(context.Context, admission.Attributes, admission.ObjectInterfaces) error {
+	return nil
+}
+
+func (nothing) Validate(context.Context, admission.Attributes, admission.ObjectInterfaces) error {
+	return nil
+}
+
+// BenchmarkCreatePodWithPlugin is BenchmarkCreatePodOverTLS with an admission plugin in
+// Go.
+func BenchmarkCreatePodWithPlugin(b *testing.B) {
+	createPods(b, startPlane(b, func(c *apiserver.Config) {
+		c.Admission.Plugins = []apiserver.AdmissionPlugin{{Name: "Nothing", New: func() (admission.Interface, error) { return nothing{}, nil }}}
+	}))
+}
+
+func createPods(b *testing.B, p *plane) {
+	b.Helper()
 	config := p.as(b, "admin", "system:masters")
 	var n atomic.Int64
 	b.SetParallelism(8)

@@ -79,8 +79,9 @@ type Config struct {
 	RuntimeConfig map[string]string
 	// EnableAdmissionPlugins and DisableAdmissionPlugins change the set of
 	// admission plugins: kube-apiserver's defaults and NodeRestriction, without
-	// TaintNodesByCondition, and without ServiceAccount if Controllers is false. A
-	// plugin in both lists is an error.
+	// TaintNodesByCondition, and without ServiceAccount if Controllers is false.
+	// EventRateLimit and ImagePolicyWebhook need a configuration in Admission. A plugin in
+	// both lists is an error.
 	EnableAdmissionPlugins, DisableAdmissionPlugins []string
 
 	// Admission configures plugins, and adds the host's own.

@@ -48,6 +48,9 @@ func (f flagz) GetFlagz() map[string]string {
 		"service-cluster-ip-range":       c.ServiceCIDR.String(),
 	}
 	maps.Copy(all, c.Serving.flags())
+	if file := c.Admission.ConfigurationFile; file != "" {
+		all["admission-control-config-file"] = file
+	}
 	if host, port, err := net.SplitHostPort(c.Listener.Addr().String()); err == nil {
 		all["bind-address"], all["secure-port"] = host, port
 	}

@@ -107,7 +107,7 @@ type Config struct {
 	// (pkg/components/controllers) removes the taint that this plugin gives new nodes.
 	// With DisableCoreControllers the ServiceAccount plugin is off unless it is enabled
 	// here, because it refuses pods in a namespace without a service account "default".
-	// EventRateLimit and ImagePolicyWebhook need a file and cannot be enabled.
+	// EventRateLimit and ImagePolicyWebhook need a configuration in Admission.
 	EnableAdmissionPlugins, DisableAdmissionPlugins []string
 
 	// Admission configures admission plugins, and adds the host's own. If zero, they have
