@@ -133,8 +133,12 @@ func describe(a authorizer.Attributes) string {
 	return text
 }
 
-// checkTimeout bounds a check. A webhook that has not answered then is left out.
-const checkTimeout = 5 * time.Second
+// hostTimeout bounds a question to an authorizer of the host.
+const hostTimeout = 5 * time.Second
+
+// webhooksTimeout bounds all questions to webhooks. One that has not answered then is left
+// out. A variable for tests.
+var webhooksTimeout = 5 * time.Second
 
 // Check fails if an authorizer denies an identity of the control plane. It is for when
 // RBAC is in force; changes of the configuration then have the same condition.
@@ -154,14 +158,14 @@ func (l *links) check(parent context.Context, identities []Identity, logger *zap
 	if !slices.ContainsFunc(l.chain, link.denies) {
 		return nil
 	}
-	ctx, cancel := context.WithTimeout(parent, checkTimeout)
+	group, ctx := errgroup.WithContext(parent)
+	webhooks, cancel := context.WithTimeout(ctx, webhooksTimeout)
 	defer cancel()
 	unreachable := &failures{}
-	group, ctx := errgroup.WithContext(ctx)
 	group.SetLimit(16)
 	for _, identity := range identities {
 		for _, request := range identity.Requests {
-			group.Go(func() error { return l.ask(ctx, identity, request, unreachable) })
+			group.Go(func() error { return l.ask(ctx, webhooks, identity, request, unreachable) })
 		}
 	}
 	err := group.Wait()
@@ -187,12 +191,12 @@ func (l link) isWebhook() bool { return l.configured.Type == apiserverconfig.Typ
 
 // ask asks the links in their order. Errors of webhooks count as no opinion, whatever
 // their failure policy: they may pass.
-func (l *links) ask(ctx context.Context, identity Identity, request authorizer.Attributes, unreachable *failures) error {
+func (l *links) ask(ctx, webhooks context.Context, identity Identity, request authorizer.Attributes, unreachable *failures) error {
 	for _, one := range l.chain {
 		if unreachable.has(one.name) {
 			continue
 		}
-		decision, reason, err := one.authorizer.Authorize(ctx, request)
+		decision, reason, err := one.decide(ctx, webhooks, request)
 		switch {
 		case err != nil && one.isWebhook():
 			unreachable.add(one.name, err)
@@ -212,6 +216,17 @@ func (l *links) ask(ctx context.Context, identity Identity, request authorizer.A
 			one.name, identity.User.GetName(), describe(request), reason, identity.Part)
 	}
 	return nil
+}
+
+// decide asks an authorizer of the host for hostTimeout, and a webhook while webhooks
+// lasts.
+func (l link) decide(ctx, webhooks context.Context, request authorizer.Attributes) (authorizer.Decision, string, error) {
+	if l.isWebhook() {
+		return l.authorizer.Authorize(webhooks, request)
+	}
+	ctx, cancel := context.WithTimeout(ctx, hostTimeout)
+	defer cancel()
+	return l.authorizer.Authorize(ctx, request)
 }
 
 // failures are the errors of authorizers by name.

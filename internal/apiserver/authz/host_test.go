@@ -1,0 +1,161 @@
+// Copyright The kubembed Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package authz
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+	"go.uber.org/zap"
+	"k8s.io/apiserver/pkg/authentication/user"
+	"k8s.io/apiserver/pkg/authorization/authorizer"
+	"k8s.io/apiserver/pkg/authorization/union"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// own is an authorizer of the host.
+type own struct {
+	authorize func(context.Context) (authorizer.Decision, string, error)
+	// conditional is the decision if a caller accepts conditions.
+	conditional func() authorizer.ConditionsAwareDecision
+}
+
+func (o own) Authorize(ctx context.Context, _ authorizer.Attributes) (authorizer.Decision, string, error) {
+	return o.authorize(ctx)
+}
+
+func (o own) ConditionsAwareAuthorize(context.Context, authorizer.Attributes) authorizer.ConditionsAwareDecision {
+	return o.conditional()
+}
+
+func (o own) EvaluateConditions(context.Context, authorizer.ConditionsAwareDecision, authorizer.ConditionsData) (authorizer.Decision, string, error) {
+	return authorizer.DecisionAllow, "the condition holds", nil
+}
+
+var jane = authorizer.AttributesRecord{User: &user.DefaultInfo{Name: "jane"}, Verb: "get", Resource: "pods", ResourceRequest: true}
+
+func guard(a authorizer.Authorizer) guarded {
+	return newGuarded(Host{Name: "own", Authorizer: a}, time.Minute, zap.NewNop())
+}
+
+// TestGuardedEnds verifies that a call ends with its request, also where the host does
+// not look at the context, and that its goroutine is counted until it returns.
+func TestGuardedEnds(t *testing.T) {
+	release := make(chan struct{})
+	g := guard(own{authorize: func(context.Context) (authorizer.Decision, string, error) {
+		<-release
+		return authorizer.DecisionAllow, "too late", nil
+	}})
+	ctx, cancel := context.WithCancelCause(t.Context())
+	cancel(errors.New("the client has gone"))
+	if d, _, err := g.Authorize(ctx, jane); d != authorizer.DecisionDeny || err == nil || err.Error() != `authorizer "own" had not decided when the request ended: the client has gone` {
+		t.Errorf("got %v, %v, want a denial with the cause", d, err)
+	}
+	g.timeout = time.Millisecond // as for a watch, which has no deadline
+	if d, _, err := g.Authorize(t.Context(), jane); d != authorizer.DecisionDeny || err == nil || err.Error() != `authorizer "own" has not decided within 1ms` {
+		t.Errorf("without a deadline: got %v, %v, want a denial", d, err)
+	}
+	if got := g.running.Load(); got != 2 {
+		t.Errorf("got %d running calls, want 2", got)
+	}
+	g.running.Add(maxRunning)
+	if d, _, err := g.Authorize(t.Context(), jane); d != authorizer.DecisionDeny || err == nil || !strings.Contains(err.Error(), `authorizer "own" is blocked`) {
+		t.Errorf("with too many calls: got %v, %v, want a denial at once", d, err)
+	}
+	close(release)
+}
+
+// TestGuardedConditions verifies that the conditions of a host's authorizer pass the
+// guard and upstream's union, and that a panic does not.
+func TestGuardedConditions(t *testing.T) {
+	var conditions authorizer.ConditionsAwareDecisionUnion
+	conditions.Add("inner", authorizer.ConditionsAwareDecisionAllow("by a condition", nil))
+	for name, c := range map[string]struct {
+		conditional func() authorizer.ConditionsAwareDecision
+		allowed     bool
+		reason      string
+	}{
+		"allowed": {func() authorizer.ConditionsAwareDecision { return conditions.ToDecision() }, true, "by a condition"},
+		"panics":  {func() authorizer.ConditionsAwareDecision { panic("a bug") }, false, `authorizer "own" panicked`},
+	} {
+		chain := must(union.New(union.NamedAuthorizer{AuthorizerName: "own", Authorizer: guard(own{conditional: c.conditional})}))(t)
+		got := chain.ConditionsAwareAuthorize(t.Context(), jane)
+		if got.IsAllow() != c.allowed || !strings.Contains(got.Reason(), c.reason) {
+			t.Errorf("%s: got %v (%s), want %q", name, got, got.Reason(), c.reason)
+		}
+	}
+	if d, reason, err := guard(own{}).EvaluateConditions(t.Context(), conditions.ToDecision(), nil); d != authorizer.DecisionAllow || reason != "the condition holds" || err != nil {
+		t.Errorf("got %v, %q, %v, want the evaluation of the host", d, reason, err)
+	}
+}
+
+func must[T any](value T, err error) func(*testing.T) T {
+	return func(t *testing.T) T {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return value
+	}
+}
+
+// TestPlaces has several authorizers before one, and one before another of the host's.
+func TestPlaces(t *testing.T) {
+	t.Parallel()
+	chain := []string{"node", "rbac"}
+	for _, h := range []Host{{Name: "last"}, {Name: "a", Before: "rbac"}, {Name: "b", Before: "rbac"}, {Name: "c", Before: "a"}, {Name: "first", Before: "node"}} {
+		chain = place(chain, h)
+	}
+	if got, want := strings.Join(chain, " "), "first node c a b rbac last"; got != want {
+		t.Errorf("got %s, want %s", got, want)
+	}
+}
+
+// TestHungWebhookIsNotTheHosts verifies that a webhook that does not answer leaves time
+// for the authorizers after it.
+func TestHungWebhookIsNotTheHosts(t *testing.T) {
+	before := webhooksTimeout
+	webhooksTimeout = time.Millisecond
+	t.Cleanup(func() { webhooksTimeout = before })
+	hung := own{authorize: func(ctx context.Context) (authorizer.Decision, string, error) {
+		<-ctx.Done()
+		return authorizer.DecisionDeny, "", ctx.Err()
+	}}
+	noOpinion := guard(own{authorize: func(context.Context) (authorizer.Decision, string, error) {
+		return authorizer.DecisionNoOpinion, "", nil
+	}})
+	webhook := link{name: "hung", authorizer: hung}
+	webhook.configured.Type = "Webhook"
+	l := &links{chain: []link{webhook, {name: "own", field: "Authorizers[0]", authorizer: noOpinion}}}
+	if err := l.check(t.Context(), Identities(nil), zap.NewNop()); err != nil {
+		t.Error(err)
+	}
+	ctx, cancel := context.WithCancelCause(t.Context())
+	cancel(errors.New("the start was given up"))
+	if err := l.check(ctx, Identities(nil), zap.NewNop()); err == nil || !strings.Contains(err.Error(), "the start was given up") {
+		t.Errorf("got %v, want the cause", err)
+	}
+}
+
+// TestIdentitiesOfComponents: each component has one identity.
+func TestIdentitiesOfComponents(t *testing.T) {
+	t.Parallel()
+	count := map[string]int{}
+	for _, i := range Identities([]string{"kube-scheduler", "cloud-controller"}) {
+		count[i.User.GetName()]++
+		for _, r := range i.Requests {
+			if r.User.GetName() != i.User.GetName() || r.Verb == "" {
+				t.Errorf("%s: got request %+v", i.Part, r)
+			}
+		}
+	}
+	if count["system:kube-scheduler"] != 1 || count["system:cloud-controller"] != 1 {
+		t.Errorf("got %v, want one of each", count)
+	}
+}
