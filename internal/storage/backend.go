@@ -9,6 +9,7 @@ import (
 	"net"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"k8s.io/apimachinery/pkg/runtime"
@@ -28,6 +29,31 @@ import (
 // expect them.
 const DefaultPrefix = "/registry"
 
+// Options change the defaults of a Backend.
+type Options struct {
+	// CompactionInterval is the time between two compactions. If zero, upstream's.
+	CompactionInterval time.Duration
+	// DisableCompaction leaves compactions to others.
+	DisableCompaction bool
+	// WatchCacheSizes are added to kube-apiserver's: zero is no watch cache.
+	WatchCacheSizes map[schema.GroupResource]int
+	// DisableWatchCache switches all watch caches off.
+	DisableWatchCache bool
+	// DeleteCollectionWorkers is the number of concurrent deletions of a request that
+	// deletes a collection. If zero, upstream's.
+	DeleteCollectionWorkers int
+}
+
+func (o Options) compactionInterval() time.Duration {
+	switch {
+	case o.DisableCompaction:
+		return 0
+	case o.CompactionInterval == 0:
+		return storagebackend.DefaultCompactInterval
+	}
+	return o.CompactionInterval
+}
+
 // DialFunc opens a connection to etcd for upstream code that insists on dialling.
 type DialFunc func(ctx context.Context, network, address string) (net.Conn, error)
 
@@ -38,6 +64,7 @@ type Backend struct {
 	endpoints    []string // for code that dials
 	dial         DialFunc
 	prefix       string
+	options      Options
 	availability *availability // nil in memory
 	compactor    interface {
 		etcd3.Compactor
@@ -63,7 +90,7 @@ type Store struct {
 // its compactor, which cooperates with the compactors of other servers on the same etcd,
 // whatever their prefix. The client stays the caller's: Close stops the compactor and
 // leaves the client open.
-func NewBackend(client *clientv3.Client, dial DialFunc, prefix string) *Backend {
+func NewBackend(client *clientv3.Client, dial DialFunc, prefix string, options Options) *Backend {
 	// Lists are served consistently from the watch cache once etcd is known to
 	// report progress. etcd3.New asks each endpoint of the client, and an
 	// in-process client has none.
@@ -81,10 +108,11 @@ func NewBackend(client *clientv3.Client, dial DialFunc, prefix string) *Backend 
 		endpoints:    endpoints,
 		dial:         dial,
 		prefix:       prefix,
+		options:      options,
 		// NewCompactor and not StartCompactorPerEndpoint, which keeps one compactor per
 		// endpoint and process: in-process clients have no endpoint that tells them
 		// apart.
-		compactor: etcd3.NewCompactor(client, storagebackend.DefaultCompactInterval, clock.RealClock{}, nil),
+		compactor: etcd3.NewCompactor(client, options.compactionInterval(), clock.RealClock{}, nil),
 		stores:    map[schema.GroupResource]Store{},
 		open:      map[*func()]struct{}{},
 	}
@@ -190,6 +218,9 @@ func (b *Backend) EtcdOptions(codec runtime.Codec) *options.EtcdOptions {
 	o := options.NewEtcdOptions(storagebackend.NewDefaultConfig(b.prefix, codec))
 	o.DefaultStorageMediaType = runtime.ContentTypeProtobuf
 	o.SkipHealthEndpoints = true
+	if b.options.DeleteCollectionWorkers > 0 {
+		o.DeleteCollectionWorkers = b.options.DeleteCollectionWorkers
+	}
 	// Upstream keeps a compactor and a monitor of the database's size for each
 	// endpoint and process, and takes all in-memory endpoints for the same.
 	// The compactor here is the Backend's.

@@ -4,6 +4,8 @@
 package storage
 
 import (
+	"maps"
+
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apiserver/pkg/registry/generic"
@@ -11,19 +13,21 @@ import (
 )
 
 // RESTOptionsGetter wraps upstream's getter so that storages are built from the shared
-// client. The same resources as upstream's go without a watch cache. Upstream also
-// creates storages of resources that it does not serve: resources for which served
-// reports false get no cache and no metrics. A nil served means that all resources are
-// served.
+// client. The same resources as upstream's go without a watch cache, unless Options has
+// others. Upstream also creates storages of resources that it does not serve: resources
+// for which served reports false get no cache and no metrics. A nil served means that all
+// resources are served.
 func (b *Backend) RESTOptionsGetter(upstream generic.RESTOptionsGetter, served func(schema.GroupResource) bool) generic.RESTOptionsGetter {
-	return &restOptionsGetter{backend: b, upstream: upstream, served: served, uncached: kubeapiserver.DefaultWatchCacheSizes()}
+	sizes := kubeapiserver.DefaultWatchCacheSizes()
+	maps.Copy(sizes, b.options.WatchCacheSizes)
+	return &restOptionsGetter{backend: b, upstream: upstream, served: served, sizes: sizes}
 }
 
 type restOptionsGetter struct {
 	backend  *Backend
 	upstream generic.RESTOptionsGetter
 	served   func(schema.GroupResource) bool
-	uncached map[schema.GroupResource]int
+	sizes    map[schema.GroupResource]int
 }
 
 func (g *restOptionsGetter) GetRESTOptions(resource schema.GroupResource, example runtime.Object) (generic.RESTOptions, error) {
@@ -31,7 +35,8 @@ func (g *restOptionsGetter) GetRESTOptions(resource schema.GroupResource, exampl
 	if err != nil {
 		return opts, err
 	}
-	_, uncached := g.uncached[resource]
+	size, sized := g.sizes[resource]
+	uncached := sized && size == 0 || g.backend.options.DisableWatchCache
 	if g.served != nil && !g.served(resource) {
 		uncached = true
 		opts.CountMetricPollPeriod = 0

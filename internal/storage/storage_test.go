@@ -105,7 +105,7 @@ func start(t testing.TB) *setup {
 	s.Backend = storage.NewBackend(client, func(context.Context, string, string) (net.Conn, error) {
 		t.Error("a resource dials etcd")
 		return nil, errors.New("dialled")
-	}, storage.DefaultPrefix)
+	}, storage.DefaultPrefix, storage.Options{})
 	t.Cleanup(func() {
 		s.Close()
 		if err := member.Close(); err != nil {
@@ -373,7 +373,7 @@ func TestEndpointsOfTheClient(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer client.Close()
-	external := storage.NewBackend(client, nil, storage.DefaultPrefix)
+	external := storage.NewBackend(client, nil, storage.DefaultPrefix, storage.Options{})
 	defer external.Close()
 	if got := external.EtcdOptions(nil).StorageConfig.Transport; !slices.Equal(got.ServerList, endpoints) || got.EgressLookup != nil {
 		t.Errorf("external: %q", got.ServerList)

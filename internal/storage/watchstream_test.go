@@ -121,7 +121,7 @@ func TestStreamFromAnUnreachableEtcd(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer client.Close()
-	external := storage.NewBackend(client, nil, storage.DefaultPrefix)
+	external := storage.NewBackend(client, nil, storage.DefaultPrefix, storage.Options{})
 	defer external.Close()
 	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 	defer cancel()

@@ -68,7 +68,7 @@ type state struct {
 func newState(ctx context.Context, cfg Config) *state {
 	return &state{
 		dialer:       egress.NewDialer(ctx, cfg.Logger),
-		limits:       limits.New(cfg.StorageUsed),
+		limits:       limits.New(cfg.Limits.options(cfg.StorageUsed)),
 		pods:         informers.NewSharedPods(ctx),
 		acknowledged: convergence.NewWrites(),
 	}
@@ -154,7 +154,7 @@ func (s *Server) connect() (err error) {
 	if s.disabled, err = informers.NewDisabled(cfg.RuntimeConfig, servicecidr.Object(cfg.serviceRanges())); err != nil {
 		return fieldpath.New("apiserver", "Config.RuntimeConfig", "%w", err)
 	}
-	s.backend = storage.NewBackend(cfg.Client, cfg.Dial, cfg.Prefix)
+	s.backend = storage.NewBackend(cfg.Client, cfg.Dial, cfg.Prefix, cfg.Limits.storage())
 	s.resources.Push("apiserver: connections to etcd", func(context.Context) error { s.backend.Close(); return nil })
 	// After the controllers, whose requests are in it.
 	s.resources.Push("apiserver: audit log", func(context.Context) error {
@@ -165,6 +165,9 @@ func (s *Server) connect() (err error) {
 	})
 	s.backend.Trace(cfg.TracerProvider)
 	s.backend.Observe(s.acknowledged.Observer)
+	if err = checkRequestSize(s.ctx, s.backend, cfg.Limits); err != nil {
+		return err
+	}
 	if err = coordination.ClaimVersion(s.ctx, cfg.Client, s.backend.Keyspace(), KubernetesVersion, cfg.Shared); err != nil {
 		return err
 	}

@@ -280,7 +280,11 @@ func notNegative[N int | int64 | float32 | time.Duration](at *field.Path, value 
 	if value >= 0 {
 		return nil
 	}
-	return field.ErrorList{field.Invalid(at, fmt.Sprint(value), "must not be negative; zero is the default")}
+	shown := any(value)
+	if duration, ok := shown.(time.Duration); ok {
+		shown = duration.String()
+	}
+	return field.ErrorList{field.Invalid(at, shown, "must not be negative; zero is the default")}
 }
 
 // log returns upstream's options of the audit log.

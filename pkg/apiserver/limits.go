@@ -4,27 +4,59 @@
 package apiserver
 
 import (
+	"context"
+	"fmt"
 	"maps"
+	"slices"
 	"time"
 
+	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/util/validation/field"
+
+	"github.com/kubembed/kubembed/internal/apiserver/limits"
+	"github.com/kubembed/kubembed/internal/fieldpath"
+	"github.com/kubembed/kubembed/internal/storage"
 )
 
-// Limits bounds requests and caches. Zero values are the defaults.
+// Limits bounds requests, and configures caches and compactions. Zero values are
+// kube-apiserver's defaults. The smaller limits for some resources and clients stay, see
+// "Bodies" in the package documentation. Upstream's limit for the bytes that "copy"
+// operations of a JSON patch add is one for the process, and cannot be changed.
 type Limits struct {
-	// MaxRequestBodyBytes bounds the body of a request that writes. If zero, 3 MiB,
-	// upstream's.
+	// MaxRequestBodyBytes bounds the body of a request that writes. Larger bodies are
+	// refused with status 413. It is from 128 KiB to 10 MiB, the largest request that
+	// etcd recommends. An object may take more room in etcd than in the request, or less.
+	// With more than 3 MiB, New fails if etcd does not take requests of this size; a
+	// member of package controlplane does. If zero, 3 MiB, upstream's.
 	MaxRequestBodyBytes int64
+	// MaxJSONPatchOperations bounds the operations of a JSON patch. Longer patches are
+	// refused with status 413. If zero, 10,000, which is also the maximum.
+	MaxJSONPatchOperations int
 	// MinRequestTimeout is the lower bound of the random duration after which a watch
-	// without a timeout ends. If zero, 30 minutes.
+	// without a timeout ends, like --min-request-timeout. The upper bound is twice as
+	// much. It is in whole seconds. If zero, 30 minutes.
 	MinRequestTimeout time.Duration
-	// WatchCacheSizes are the sizes of the watch caches in objects, by resource, like
-	// "pods" and "deployments.apps". Zero is no watch cache, other values have no effect:
-	// since Kubernetes 1.19 upstream sizes caches by itself.
+	// DeleteCollectionWorkers is the number of concurrent deletions of a request that
+	// deletes a collection, like --delete-collection-workers. If zero, 1.
+	DeleteCollectionWorkers int
+	// WatchCacheSizes switches watch caches of built-in resources off and on, like
+	// --watch-cache-sizes: zero is no watch cache, and all other values are a watch
+	// cache, which upstream sizes by itself. The keys are like "pods" and
+	// "deployments.apps". Without a watch cache each list and each watch reads etcd. If
+	// empty, all resources but Events have one.
 	WatchCacheSizes map[string]int
-	// CompactionInterval is the time between two compactions of etcd. If zero, five
-	// minutes.
+	// DisableWatchCache switches the watch caches of all resources off, also of custom
+	// resources, like --watch-cache=false. If false, they are on.
+	DisableWatchCache bool
+	// CompactionInterval is the time between two compactions of etcd, and how long etcd
+	// at least keeps old versions, like --etcd-compaction-interval. Lists and watches of
+	// older versions get 410 Gone. At least a second. Servers of one etcd should have the
+	// same. If zero, five minutes.
 	CompactionInterval time.Duration
+	// DisableCompaction leaves compactions to another process, such as an etcd with
+	// --auto-compaction-retention, like --etcd-compaction-interval=0. Without any, etcd
+	// fills up. If false, the server compacts.
+	DisableCompaction bool
 }
 
 // Clone returns a deep copy.
@@ -34,5 +66,76 @@ func (l Limits) Clone() Limits {
 }
 
 func (l Limits) validate(at *field.Path) (errs field.ErrorList) {
+	if n := l.MaxRequestBodyBytes; n != 0 && (n < limits.MinMaxBody || n > limits.MaxMaxBody) {
+		errs = append(errs, field.Invalid(at.Child("MaxRequestBodyBytes"), n,
+			fmt.Sprintf("must be from %d to %d, or zero, which is %d", limits.MinMaxBody, limits.MaxMaxBody, limits.DefaultMaxBody)))
+	}
+	if n := l.MaxJSONPatchOperations; n < 0 || n > limits.MaxPatchOperations {
+		errs = append(errs, field.Invalid(at.Child("MaxJSONPatchOperations"), n, fmt.Sprintf("must be from 1 to %d, or zero, which is the maximum", limits.MaxPatchOperations)))
+	}
+	if d := l.MinRequestTimeout; d < 0 || d%time.Second != 0 {
+		errs = append(errs, field.Invalid(at.Child("MinRequestTimeout"), d.String(), "must be in whole seconds, and not negative; zero is 30 minutes"))
+	}
+	if d := l.CompactionInterval; d != 0 && d < time.Second {
+		errs = append(errs, field.Invalid(at.Child("CompactionInterval"), d.String(), "must be at least a second, or zero, which is five minutes"))
+	}
+	if l.DisableCompaction && l.CompactionInterval != 0 {
+		errs = append(errs, fieldpath.Detail(field.Forbidden(at.Child("DisableCompaction"), ""), "%s is set too: take out one of them", fieldpath.NameOf(at.Child("CompactionInterval"))))
+	}
+	errs = append(errs, notNegative(at.Child("DeleteCollectionWorkers"), l.DeleteCollectionWorkers)...)
+	for _, resource := range slices.Sorted(maps.Keys(l.WatchCacheSizes)) {
+		at := at.Child("WatchCacheSizes").Key(resource)
+		errs = append(errs, notNegative(at, l.WatchCacheSizes[resource])...)
+		if !storage.Builtin(schema.ParseGroupResource(resource)) {
+			errs = append(errs, field.Invalid(at, resource, unknownResource))
+		}
+	}
 	return errs
+}
+
+// unknownResource is the detail of errors about names of resources.
+const unknownResource = `is no built-in resource: write its plural and its group, like "pods" or "deployments.apps"`
+
+// options returns the limits of requests.
+func (l Limits) options(used func() (inUse, quota int64)) limits.Options {
+	return limits.Options{MaxBody: l.MaxRequestBodyBytes, MaxPatchOperations: l.MaxJSONPatchOperations, Used: used}
+}
+
+// maxBody returns the size of the largest body.
+func (l Limits) maxBody() int64 {
+	if l.MaxRequestBodyBytes == 0 {
+		return limits.DefaultMaxBody
+	}
+	return l.MaxRequestBodyBytes
+}
+
+// storage returns the options of the storage.
+func (l Limits) storage() storage.Options {
+	o := storage.Options{
+		CompactionInterval: l.CompactionInterval, DisableCompaction: l.DisableCompaction,
+		DisableWatchCache: l.DisableWatchCache, DeleteCollectionWorkers: l.DeleteCollectionWorkers,
+		WatchCacheSizes: map[schema.GroupResource]int{},
+	}
+	for resource, size := range l.WatchCacheSizes {
+		o.WatchCacheSizes[schema.ParseGroupResource(resource)] = size
+	}
+	return o
+}
+
+// etcdAnswerTimeout bounds the checks of etcd in New.
+const etcdAnswerTimeout = 10 * time.Second
+
+// checkRequestSize refuses a limit for bodies, above the default, that etcd does not
+// take.
+func checkRequestSize(ctx context.Context, backend *storage.Backend, l Limits) error {
+	if l.maxBody() <= limits.DefaultMaxBody {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, etcdAnswerTimeout)
+	defer cancel()
+	if err := backend.CheckRequestSize(ctx, l.maxBody()); err != nil {
+		return fieldpath.New("apiserver", "Config.Limits.MaxRequestBodyBytes",
+			"etcd does not take requests of %d bytes: %w: lower it, or raise --max-request-bytes of etcd and MaxCallSendMsgSize of its client", l.maxBody(), err)
+	}
+	return nil
 }

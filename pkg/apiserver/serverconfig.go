@@ -5,6 +5,7 @@ package apiserver
 
 import (
 	"crypto/tls"
+	"time"
 
 	"k8s.io/apimachinery/pkg/runtime/serializer"
 	"k8s.io/apimachinery/pkg/runtime/serializer/cbor"
@@ -42,7 +43,10 @@ func newServerConfig(e *environment) (_ *genericapiserver.Config, err error) {
 	c.MaxRequestsInFlight = cfg.MaxRequestsInFlight
 	c.MaxMutatingRequestsInFlight = cfg.MaxMutatingRequestsInFlight
 	c.RequestTimeout = cfg.RequestTimeout
-	c.MaxRequestBodyBytes = limits.MaxBody
+	c.MaxRequestBodyBytes = cfg.Limits.maxBody()
+	if cfg.Limits.MinRequestTimeout > 0 {
+		c.MinRequestTimeout = int(cfg.Limits.MinRequestTimeout / time.Second)
+	}
 	c.JSONPatchMaxCopyBytes = limits.JSONPatchCopyBytes
 	c.PublicAddress = cfg.AdvertiseAddress
 	c.ExternalAddress = cfg.Network.ExternalHost

@@ -12,6 +12,7 @@ import (
 
 	clientv3 "go.etcd.io/etcd/client/v3"
 
+	"github.com/kubembed/kubembed/internal/apiserver/limits"
 	"github.com/kubembed/kubembed/internal/dirlock"
 	"github.com/kubembed/kubembed/internal/fieldpath"
 	"github.com/kubembed/kubembed/internal/logging"
@@ -62,11 +63,12 @@ func (s *Server) openStore(ctx context.Context) error {
 		return nil
 	}
 	member, err := etcd.Start(ctx, etcd.Config{
-		Dir:        filepath.Join(s.dir, "etcd"),
-		Ephemeral:  s.temporary != nil,
-		QuotaBytes: e.QuotaBytes,
-		Cluster:    s.etcdCluster(),
-		Logger:     logger,
+		Dir:             filepath.Join(s.dir, "etcd"),
+		Ephemeral:       s.temporary != nil,
+		QuotaBytes:      e.QuotaBytes,
+		MaxRequestBytes: s.config.maxRequestBytes(),
+		Cluster:         s.etcdCluster(),
+		Logger:          logger,
 	})
 	if err != nil {
 		if s.temporary != nil {
@@ -77,6 +79,18 @@ func (s *Server) openStore(ctx context.Context) error {
 	s.etcd, s.member = member, member
 	return nil
 }
+
+// maxRequestBytes returns the limit of a member's requests, which allows for the bodies
+// of the API server. Zero is etcd's default.
+func (c Config) maxRequestBytes() int64 {
+	if c.Limits.MaxRequestBodyBytes <= limits.DefaultMaxBody {
+		return 0
+	}
+	return c.Limits.MaxRequestBodyBytes + requestOverhead
+}
+
+// requestOverhead is the size of an etcd request beside the object.
+const requestOverhead = 64 << 10
 
 // etcdCluster returns the cluster of the member, or nil.
 func (s *Server) etcdCluster() *etcd.Cluster {
@@ -89,12 +103,13 @@ func (s *Server) etcdCluster() *etcd.Cluster {
 
 // etcdFields are the names of a Config for the fields of package etcd.
 var etcdFields = fieldpath.Names{
-	"Config.Dir":        "Config.DataDir",
-	"Config.Ephemeral":  "Config.DataDir",
-	"Config.QuotaBytes": "Config.Etcd.QuotaBytes",
-	"Config.Cluster":    "Config.Etcd",
-	"Config.Cluster.":   "Config.Etcd.Name", // to leave it out
-	"ExternalConfig":    "Config.Etcd",
+	"Config.Dir":             "Config.DataDir",
+	"Config.Ephemeral":       "Config.DataDir",
+	"Config.QuotaBytes":      "Config.Etcd.QuotaBytes",
+	"Config.MaxRequestBytes": "Config.Limits.MaxRequestBodyBytes",
+	"Config.Cluster":         "Config.Etcd",
+	"Config.Cluster.":        "Config.Etcd.Name", // to leave it out
+	"ExternalConfig":         "Config.Etcd",
 }
 
 func etcdError(err error) error { return fieldpath.Rename(err, etcdFields.Rename) }

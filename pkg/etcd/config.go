@@ -63,6 +63,12 @@ type Config struct {
 	// writes with rpctypes.ErrNoSpace. If zero, DefaultQuotaBytes.
 	QuotaBytes int64
 
+	// MaxRequestBytes is the size of the largest request, like etcd's
+	// --max-request-bytes. etcd recommends 10 MiB at most. All members of a cluster
+	// should have the same. If zero, 1.5 MiB, etcd's default, so that objects that are
+	// too large get upstream's error.
+	MaxRequestBytes int64
+
 	// Cluster makes the member part of a cluster. If nil, the member is standalone and
 	// listens nowhere.
 	Cluster *Cluster
@@ -84,6 +90,9 @@ func (c Config) Validate() error {
 	}
 	if c.QuotaBytes < 0 {
 		errs = append(errs, fieldpath.New("etcd", "Config.QuotaBytes", "%d is negative: zero means %d", c.QuotaBytes, DefaultQuotaBytes))
+	}
+	if c.MaxRequestBytes < 0 {
+		errs = append(errs, fieldpath.New("etcd", "Config.MaxRequestBytes", "%d is negative: zero means %d", c.MaxRequestBytes, int64(embed.DefaultMaxRequestBytes)))
 	}
 	if c.Cluster != nil {
 		at := field.NewPath("Config", "Cluster")
@@ -133,8 +142,11 @@ func (c Config) embedConfig(logger *zap.Logger, r walcheck.Replay) *embed.Config
 	// which would replace those of gRPC and zap, is never called.
 	ec.ZapLoggerBuilder = embed.NewZapLoggerBuilder(logger)
 
-	// Left at etcd's defaults on purpose: MaxRequestBytes (1.5 MiB, so that objects that
-	// are too large get upstream's error), AutoCompaction (off: the API server compacts),
+	if c.MaxRequestBytes > 0 {
+		ec.MaxRequestBytes = uint(c.MaxRequestBytes)
+	}
+
+	// Left at etcd's defaults on purpose: AutoCompaction (off: the API server compacts),
 	// InitialCorruptCheck (off: see package consistency).
 	return ec
 }

@@ -41,6 +41,7 @@ import (
 // watches they may have open. It comes after authentication, authorization, and priority
 // and fairness: clients that may not write are refused with the body unread.
 type Limits struct {
+	options Options
 	memory  *bodyMemory
 	storage *storageBudget
 	watches watchBudget
@@ -50,6 +51,8 @@ type Limits struct {
 }
 
 const (
+	// MaxPatchOperations is upstream's limit, which is not configurable.
+	MaxPatchOperations = 10_000
 	// pointerDepth bounds the depth of a path in a JSON patch. Otherwise each "copy"
 	// operation could make the object deeper by the depth of the patch.
 	pointerDepth = 512
@@ -65,10 +68,26 @@ const (
 // schemes have all types of protobuf bodies.
 var schemes = []*runtime.Scheme{legacyscheme.Scheme, apiextensionsapiserver.Scheme, aggregatorscheme.Scheme, metainternalversionscheme.Scheme}
 
-// New returns the limits of a server. used returns how many bytes of etcd are in use, and
-// its quota; it may be nil.
-func New(used func() (inUse, quota int64)) *Limits {
-	return &Limits{memory: newBodyMemory(), storage: newStorageBudget(used)}
+// Options are the limits that a host may change.
+type Options struct {
+	// MaxBody is the largest size of a body in bytes. If zero, DefaultMaxBody.
+	MaxBody int64
+	// MaxPatchOperations is the largest number of operations in a JSON patch. If zero,
+	// MaxPatchOperations.
+	MaxPatchOperations int
+	// Used returns how many bytes of etcd are in use, and its quota. If nil, unknown.
+	Used func() (inUse, quota int64)
+}
+
+// New returns the limits of a server.
+func New(options Options) *Limits {
+	if options.MaxBody == 0 {
+		options.MaxBody = DefaultMaxBody
+	}
+	if options.MaxPatchOperations == 0 {
+		options.MaxPatchOperations = MaxPatchOperations
+	}
+	return &Limits{options: options, memory: newBodyMemory(), storage: newStorageBudget(options.Used)}
 }
 
 // Filter returns a handler that applies the limits to requests to next, which decodes
@@ -139,7 +158,7 @@ func mayWrite(method string) bool {
 // be nil, when the request is done.
 func (b *Limits) admit(r *http.Request, info *request.RequestInfo) (release func(), err error) {
 	who := requesterOf(r.Context())
-	limit := who.bodyLimit(info, r.Method)
+	limit := who.bodyLimit(info, r.Method, b.options.MaxBody)
 	body, err := readBody(r, limit)
 	if err != nil {
 		return nil, err
@@ -150,7 +169,7 @@ func (b *Limits) admit(r *http.Request, info *request.RequestInfo) (release func
 			held.release()
 		}
 	}()
-	limits, parsing := who.costLimit(info), int64(0)
+	limits, parsing := who.costLimit(info, b.options.MaxBody), int64(0)
 	if isYAML(mediaType(r)) {
 		// Only a parser can measure it.
 		if parsing, err = wire.Parsing(body); err != nil {
@@ -251,7 +270,7 @@ func (b *Limits) measure(r *http.Request, info *request.RequestInfo, body []byte
 	case string(types.JSONPatchType):
 		cost, err := wire.JSON(body, sizes, limits)
 		if err == nil {
-			err = shallowPointers(body)
+			err = b.checkPatch(body)
 		}
 		return cost, err
 	case string(types.StrategicMergePatchType):
@@ -331,14 +350,17 @@ func goType(gvk schema.GroupVersionKind) (reflect.Type, bool) {
 	return nil, false
 }
 
-// shallowPointers rejects a JSON patch with a path that is too deep.
-func shallowPointers(body []byte) error {
-	if len(body) <= pointerDepth {
+// checkPatch rejects a JSON patch with too many operations, or a path that is too deep.
+func (b *Limits) checkPatch(body []byte) error {
+	if len(body) <= min(pointerDepth, b.options.MaxPatchOperations) {
 		return nil
 	}
 	patch, err := jsonpatch.DecodePatch(body)
 	if err != nil {
 		return nil //nolint:nilerr // upstream reports it
+	}
+	if n := len(patch); n > b.options.MaxPatchOperations {
+		return apierrors.NewRequestEntityTooLargeError(fmt.Sprintf("the JSON patch has %d operations, and %d is the limit", n, b.options.MaxPatchOperations))
 	}
 	for i, operation := range patch {
 		path, _ := operation.Path()

@@ -24,8 +24,13 @@ import (
 // The sizes of bodies, in bytes. Resources that clients of few permissions may write, or
 // whose objects are never large, have smaller limits.
 const (
-	// MaxBody is upstream's limit.
-	MaxBody = 3 << 20
+	// DefaultMaxBody is upstream's limit.
+	DefaultMaxBody = 3 << 20
+	// MinMaxBody is the smallest limit for bodies. The control plane itself writes
+	// objects of this size.
+	MinMaxBody = 128 << 10
+	// MaxMaxBody is the largest limit for bodies: etcd recommends no larger requests.
+	MaxMaxBody = 10 << 20
 	// A request for a certificate with an RSA key of 8,192 bits and a hundred names has
 	// 8 kB. Status and approval also have the certificate chain.
 	maxCertificateRequest = 32 << 10
@@ -71,18 +76,18 @@ func requesterOf(ctx context.Context) requester {
 // limited reports whether the requester has a storage budget.
 func (r requester) limited() bool { return !r.privileged && (r.bootstrap || r.node) }
 
-func (r requester) bodyLimit(info *request.RequestInfo, method string) int64 {
-	limit := int64(MaxBody)
+func (r requester) bodyLimit(info *request.RequestInfo, method string, maxBody int64) int64 {
+	limit := maxBody
 	if r.limited() {
 		limit = maxNodeBody
 		if r.bootstrap {
 			limit = maxCertificateRequest
 		}
 	}
-	return min(limit, resourceLimit(info, method))
+	return min(limit, maxBody, resourceLimit(info, method, maxBody))
 }
 
-func resourceLimit(info *request.RequestInfo, method string) int64 {
+func resourceLimit(info *request.RequestInfo, method string, maxBody int64) int64 {
 	switch {
 	case method == http.MethodDelete, slices.Contains(smallSubresources, info.Subresource):
 		return maxSmall
@@ -94,7 +99,7 @@ func resourceLimit(info *request.RequestInfo, method string) int64 {
 	case info.APIGroup == authenticationv1.GroupName, info.APIGroup == authorizationv1.GroupName, info.APIGroup == coordinationv1.GroupName:
 		return maxSmall
 	}
-	return MaxBody
+	return maxBody
 }
 
 // maxDepth is the maximum depth of a body. Upstream allows 10,000 levels in JSON. Each
@@ -105,9 +110,11 @@ const maxDepth = 1000
 // read again at each level: a schema of 1.4 MB with 30 levels on average has 42 MB.
 const maxNested = 128 << 20
 
-// costLimit returns the limits of a decoded body. The largest object that etcd stores has
-// 1.5 MB. As a CRD or a custom resource it takes well below 128 MiB.
-func (r requester) costLimit(info *request.RequestInfo) wire.Limits {
+// costLimit returns the limits of a decoded body. The largest object that etcd stores by
+// default has 1.5 MB. As a CRD or a custom resource it takes well below 128 MiB. With a
+// larger limit for bodies these limits grow.
+func (r requester) costLimit(info *request.RequestInfo, maxBody int64) wire.Limits {
+	factor := func(limit int64) int64 { return limit * max(maxBody, DefaultMaxBody) / DefaultMaxBody }
 	limits := wire.Limits{Depth: maxDepth, Nested: maxNested}
 	switch {
 	case !r.privileged && r.bootstrap:
@@ -115,9 +122,9 @@ func (r requester) costLimit(info *request.RequestInfo) wire.Limits {
 	case !r.privileged && r.node:
 		limits.Bytes = 16 << 20
 	case info.APIGroup == apiextensionsv1.GroupName || !builtinGroup(info.APIGroup):
-		limits.Bytes = 128 << 20
+		limits.Bytes = factor(128 << 20)
 	default:
-		limits.Bytes = 64 << 20
+		limits.Bytes = factor(64 << 20)
 	}
 	return limits
 }

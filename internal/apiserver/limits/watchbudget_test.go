@@ -17,7 +17,7 @@ import (
 // TestWatchesOfGuestsAreCounted: the watches of a join token are bounded.
 func TestWatchesOfGuestsAreCounted(t *testing.T) {
 	served, hold := make(chan struct{}), make(chan struct{})
-	handler := New(nil).Filter(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {
+	handler := New(Options{}).Filter(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {
 		served <- struct{}{}
 		<-hold
 	}))

@@ -32,6 +32,9 @@ const (
 	probeTimeout  = 2 * time.Second
 )
 
+// maxRequestBytes is more than etcd recommends as a server's limit.
+const maxRequestBytes = 32 << 20
+
 // reconnectDelay is the longest time between two attempts to connect to an endpoint.
 // gRPC's default is two minutes.
 const reconnectDelay = time.Second
@@ -53,7 +56,9 @@ func New(d *Dialer, endpoints func() []string, logger *zap.Logger) (*Client, err
 		logger = zap.NewNop()
 	}
 	client, err := clientv3.New(clientv3.Config{
-		Endpoints:            endpoints(),
+		Endpoints: endpoints(),
+		// The limit of the servers may be higher than the client's default.
+		MaxCallSendMsgSize:   maxRequestBytes,
 		DialKeepAliveTime:    KeepAliveTime,
 		DialKeepAliveTimeout: KeepAliveTimeout,
 		Logger:               logger,
