@@ -34,6 +34,7 @@ func aggregatorConfig(e *environment, base genericapiserver.Config, stored stora
 	codec := aggregatorscheme.Codecs.LegacyCodec(apiregistrationv1.SchemeGroupVersion, apiregistrationv1beta1.SchemeGroupVersion)
 	c, _ := stored.derive(e, base, codec, versioner)
 	openapi.UseAggregatorDefinitions(&c)
+	c.EgressSelector = e.config.Dialers.aggregatedServers()
 	// The aggregator serves the merged OpenAPI document itself.
 	c.SkipOpenAPIInstallation = true
 	// The aggregator only decodes APIServices. Upstream's filter of traces has had no

@@ -9,6 +9,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	utilnet "k8s.io/apimachinery/pkg/util/net"
 	clientgoinformers "k8s.io/client-go/informers"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
@@ -67,7 +68,7 @@ type state struct {
 
 func newState(ctx context.Context, cfg Config) *state {
 	return &state{
-		dialer:       egress.NewDialer(ctx, cfg.Logger),
+		dialer:       egress.NewDialer(ctx, cfg.Logger, utilnet.DialFunc(cfg.Dialers.Nodes)),
 		limits:       limits.New(cfg.Limits.options(cfg.StorageUsed)),
 		pods:         informers.NewSharedPods(ctx),
 		acknowledged: convergence.NewWrites(),
@@ -147,6 +148,10 @@ func (s *Server) connect() (err error) {
 	if s.tokens, err = authn.NewTokens(); err != nil {
 		return err
 	}
+	host := egress.NewHost(cfg.Logger)
+	s.resources.Push("apiserver: connections of the host's dialers", func(context.Context) error { host.Close(); return nil })
+	cfg.Dialers = cfg.Dialers.contained(host)
+	s.config.Dialers = cfg.Dialers
 	s.state = newState(s.ctx, cfg)
 	if err = s.openForRequests(); err != nil {
 		return err

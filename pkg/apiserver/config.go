@@ -94,7 +94,8 @@ type Config struct {
 	Authorization Authorization
 	// Serving configures HTTPS and HTTP.
 	Serving Serving
-	// Dialers open the connections of the server to others.
+	// Dialers open the connections of the server to nodes, webhooks and aggregated API
+	// servers. If zero, it connects by itself.
 	Dialers Dialers
 	// TracerProvider gets the spans of requests and of calls of etcd, as
 	// kube-apiserver's with --tracing-config-file. Its sampler decides which are kept:

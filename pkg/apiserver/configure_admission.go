@@ -12,6 +12,7 @@ import (
 	"go.uber.org/zap"
 	upstreamadmission "k8s.io/apiserver/pkg/admission"
 	"k8s.io/apiserver/pkg/admission/initializer"
+	webhookinitializer "k8s.io/apiserver/pkg/admission/plugin/webhook/initializer"
 	"k8s.io/apiserver/pkg/authorization/authorizer"
 	genericapiserver "k8s.io/apiserver/pkg/server"
 	genericoptions "k8s.io/apiserver/pkg/server/options"
@@ -23,6 +24,7 @@ import (
 
 	"github.com/kubembed/kubembed/internal/apiserver/admission"
 	"github.com/kubembed/kubembed/internal/apiserver/convergence"
+	"github.com/kubembed/kubembed/internal/apiserver/egress"
 	"github.com/kubembed/kubembed/internal/apiserver/informers"
 	"github.com/kubembed/kubembed/internal/fieldpath"
 )
@@ -35,7 +37,7 @@ func configureAdmission(e *environment, c *genericapiserver.Config, w webhooks) 
 		ExternalInformers:    e.sharedInformers,
 		LoopbackClientConfig: e.restConfig,
 		APIResourceConfig:    c.MergedResourceConfig,
-	}).New(w.transport, nil, w.resolver, c.TracerProvider)
+	}).New(w.transport, w.egress, w.resolver, c.TracerProvider)
 	if err != nil {
 		return fmt.Errorf("apiserver: admission: %w", err)
 	}
@@ -49,6 +51,9 @@ func configureAdmission(e *environment, c *genericapiserver.Config, w webhooks) 
 	}
 	o := kubeoptions.NewAdmissionOptions()
 	initializers := slices.Concat([]upstreamadmission.PluginInitializer{drained(e.drained)}, generic, kube)
+	if w.egress != nil { // around the wrapper in generic
+		initializers = append(initializers, webhookinitializer.NewPluginInitializer(egress.NameDialer, w.resolver))
+	}
 	err = configurePlugins(e, o.GenericAdmission, func() error {
 		return o.ApplyTo(c, informers.Blocking(e.ctx, e.sharedInformers), e.client, dynamicClient, utilfeature.DefaultFeatureGate,
 			c.EffectiveVersion, initializers...)

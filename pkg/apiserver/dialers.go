@@ -6,17 +6,73 @@ package apiserver
 import (
 	"context"
 	"net"
+
+	utilnet "k8s.io/apimachinery/pkg/util/net"
+	"k8s.io/apiserver/pkg/server/egressselector"
+
+	"github.com/kubembed/kubembed/internal/apiserver/egress"
 )
 
-// DialFunc opens connections, like net.Dialer.DialContext.
+// DialFunc opens connections, like net.Dialer.DialContext. address has a host name or an
+// IP address, and a port. It is called concurrently. The connection must not depend on
+// the context, which ends when the function returns. It may be one in memory.
+//
+// An error, a panic, or a function that does not return within 30 seconds or the time of
+// its request fails the request that needs the connection. The error names the field. The
+// server closes the connection when it stops.
 type DialFunc func(ctx context.Context, network, address string) (net.Conn, error)
 
-// Dialers open the connections of the server to others, like the egress selectors of
-// kube-apiserver. A nil one is a net.Dialer.
+// Dialers open connections of the server, like the egress selectors of kube-apiserver
+// (--egress-selector-config-file): through a tunnel into the network of the nodes, for
+// example. TLS goes through the connection, and certificates are verified as without a
+// dialer. If a field is nil, the server connects by itself.
 type Dialers struct {
-	// Nodes is for kubelets, pods and Services.
+	// Nodes is for kubelets, and for pods, Services and ports of nodes to which clients
+	// proxy: kube-apiserver's "cluster". The server calls it only for an address to which
+	// it would connect by itself: not for endpoints of the control plane, loopback
+	// addresses and cloud metadata. It resolves a host name for this check. If only the
+	// dialer can resolve the name, the dialer must not connect to those either.
 	Nodes DialFunc
-	// ControlPlane is for webhooks, and for OIDC providers with egressSelectorType
-	// "controlplane".
+	// ControlPlane is for webhooks: of admission and of CRD conversion, with a URL or with
+	// a Service, and of authentication, authorization and audit. It is kube-apiserver's
+	// "controlplane". The address of a Service is that of one of its endpoints.
 	ControlPlane DialFunc
+	// AggregatedServers is for the servers of APIServices. The address is that of an
+	// endpoint of their Service.
+	AggregatedServers DialFunc
+}
+
+// contained returns the dialers with their errors and their time bounded by host.
+func (d Dialers) contained(host *egress.Host) Dialers {
+	if d.Nodes != nil { // egress.Dialer has its connections
+		d.Nodes = DialFunc(host.Contain("Config.Dialers.Nodes", utilnet.DialFunc(d.Nodes)))
+	}
+	if d.ControlPlane != nil {
+		d.ControlPlane = DialFunc(host.Dial("Config.Dialers.ControlPlane", utilnet.DialFunc(d.ControlPlane)))
+	}
+	if d.AggregatedServers != nil {
+		d.AggregatedServers = DialFunc(host.Dial("Config.Dialers.AggregatedServers", utilnet.DialFunc(d.AggregatedServers)))
+	}
+	return d
+}
+
+// webhooks returns the selector of webhooks, or nil.
+func (d Dialers) webhooks() *egressselector.EgressSelector {
+	return selector(d.ControlPlane, egressselector.ControlPlane, egressselector.Cluster)
+}
+
+// aggregatedServers returns the selector of aggregated API servers, or nil.
+func (d Dialers) aggregatedServers() *egressselector.EgressSelector {
+	return selector(d.AggregatedServers, egressselector.Cluster)
+}
+
+func selector(dial DialFunc, networks ...egressselector.EgressType) *egressselector.EgressSelector {
+	if dial == nil {
+		return nil
+	}
+	dialers := map[egressselector.EgressType]utilnet.DialFunc{}
+	for _, network := range networks {
+		dialers[network] = utilnet.DialFunc(dial)
+	}
+	return egressselector.NewEgressSelectorWithMap(dialers)
 }

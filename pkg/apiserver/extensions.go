@@ -15,7 +15,6 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	genericapiserver "k8s.io/apiserver/pkg/server"
 	"k8s.io/apiserver/pkg/util/notfoundhandler"
-	"k8s.io/apiserver/pkg/util/webhook"
 
 	"github.com/kubembed/kubembed/internal/apiserver/coordination"
 	"github.com/kubembed/kubembed/internal/apiserver/crd"
@@ -60,10 +59,9 @@ func extensionsConfig(e *environment, base genericapiserver.Config, stored stora
 		ExtraConfig: apiextensionsapiserver.ExtraConfig{
 			CRDRESTOptionsGetter: crd.MarkUses(e.backend.RESTOptionsGetter(
 				apiextensionsoptions.NewCRDRESTOptionsGetter(*etcd, c.ResourceTransformers, c.StorageObjectCountTracker), nil), &e.uses),
-			MasterCount: coordination.ServerCount(e.config.Shared),
-			AuthResolverWrapper: webhook.NewDefaultAuthenticationInfoResolverWrapper(
-				w.transport, nil, e.restConfig, c.TracerProvider),
-			ServiceResolver: w.resolver,
+			MasterCount:         coordination.ServerCount(e.config.Shared),
+			AuthResolverWrapper: w.authentication(e, c.TracerProvider),
+			ServiceResolver:     w.resolver,
 		},
 	}, nil
 }

@@ -131,7 +131,8 @@ type Config struct {
 	// Network configures Services, beside ServiceCIDR, and addresses.
 	Network apiserver.Network
 
-	// Dialers open the connections of the API server to nodes and webhooks.
+	// Dialers open the connections of the API server to nodes, webhooks and aggregated
+	// API servers. If zero, it connects by itself.
 	Dialers apiserver.Dialers
 
 	// TracerProvider gets the spans of requests and of calls of etcd, as

@@ -29,12 +29,17 @@ type Dialer struct {
 	ctx    context.Context
 	logger *zap.Logger
 	conns  *lifecycle.Conns
+	host   utilnet.DialFunc // nil without a dialer of the host's
 }
 
+// dialTimeout bounds the time in which a connection is made, as in upstream's default
+// transport.
+const dialTimeout = 30 * time.Second
+
 // NewDialer returns a Dialer whose connections end with Close, and which makes none after
-// ctx has ended.
-func NewDialer(ctx context.Context, logger *zap.Logger) *Dialer {
-	return &Dialer{ctx: ctx, logger: logger, conns: lifecycle.NewConns(nil)}
+// ctx has ended. host, if not nil, connects to the endpoints that are accepted here.
+func NewDialer(ctx context.Context, logger *zap.Logger, host utilnet.DialFunc) *Dialer {
+	return &Dialer{ctx: ctx, logger: logger, conns: lifecycle.NewConns(nil), host: host}
 }
 
 // Close closes all connections, also those in progress.
@@ -60,8 +65,15 @@ func (d *Dialer) ProxyTransport(check func(netip.AddrPort) error) *http.Transpor
 // resolved names. purpose is for the log.
 func (d *Dialer) Dial(purpose string, check func(netip.AddrPort) error) utilnet.DialFunc {
 	logger := d.logger.With(zap.String("for", purpose))
+	refused := func(address string, err error) error {
+		if err == nil {
+			return nil
+		}
+		logger.Warn("a connection is refused", zap.String("address", address), zap.Error(err))
+		return fmt.Errorf("refused: %w", err)
+	}
 	dialer := net.Dialer{
-		Timeout: 30 * time.Second,
+		Timeout: dialTimeout,
 		// A machine that is gone is noticed after 45 seconds, as with upstream's
 		// pings of HTTP/2.
 		KeepAliveConfig: net.KeepAliveConfig{Enable: true, Idle: 30 * time.Second, Interval: 5 * time.Second, Count: 3},
@@ -70,12 +82,17 @@ func (d *Dialer) Dial(purpose string, check func(netip.AddrPort) error) utilnet.
 			if err == nil {
 				err = check(resolved)
 			}
-			if err != nil {
-				logger.Warn("a connection is refused", zap.String("address", address), zap.Error(err))
-				return fmt.Errorf("refused: %w", err)
-			}
-			return nil
+			return refused(address, err)
 		},
+	}
+	connect := dialer.DialContext
+	if d.host != nil {
+		connect = func(ctx context.Context, network, address string) (net.Conn, error) {
+			if err := refused(address, checkAsked(ctx, address, check)); err != nil {
+				return nil, err
+			}
+			return d.host(ctx, network, address)
+		}
 	}
 	return func(ctx context.Context, network, address string) (net.Conn, error) {
 		if d.ctx.Err() != nil {
@@ -87,7 +104,7 @@ func (d *Dialer) Dial(purpose string, check func(netip.AddrPort) error) utilnet.
 		defer context.AfterFunc(d.ctx, cancel)()
 		// A client whose every request opens a connection must not use up the file
 		// descriptors of the process.
-		conn, err := connlimit.Process.Dial(func() (net.Conn, error) { return dialer.DialContext(ctx, network, address) })
+		conn, err := connlimit.Process.Dial(func() (net.Conn, error) { return connect(ctx, network, address) })
 		if err != nil {
 			return nil, err
 		}

@@ -29,7 +29,7 @@ func newTestDialer(t *testing.T) (*Dialer, context.CancelFunc, *observer.Observe
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = listener.Close() })
-	return NewDialer(ctx, zap.New(core)), cancel, logs, listener.(*net.TCPListener)
+	return NewDialer(ctx, zap.New(core), nil), cancel, logs, listener.(*net.TCPListener)
 }
 
 // The dialer checks the address to which a name resolves when it connects.

@@ -1,0 +1,143 @@
+// Copyright The kubembed Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package egress
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"runtime/debug"
+	"strconv"
+
+	"go.uber.org/zap"
+	utilnet "k8s.io/apimachinery/pkg/util/net"
+
+	"github.com/kubembed/kubembed/internal/connlimit"
+)
+
+// Host makes connections with dialers of the host's. It is safe for concurrent use.
+type Host struct {
+	ended  context.Context
+	end    context.CancelCauseFunc
+	logger *zap.Logger
+	dialer *Dialer // has the connections
+}
+
+// NewHost returns a Host whose connections end with Close.
+func NewHost(logger *zap.Logger) *Host {
+	h := &Host{logger: logger}
+	h.ended, h.end = context.WithCancelCause(context.Background())
+	h.dialer = NewDialer(h.ended, logger, nil)
+	return h
+}
+
+// Close closes all connections, and ends the waits for those in progress.
+func (h *Host) Close() {
+	h.end(net.ErrClosed)
+	h.dialer.Close()
+}
+
+// Dial returns dial, a function of the host's, like Contain. The connections count for the
+// limit of open files, and end with Close.
+func (h *Host) Dial(field string, dial utilnet.DialFunc) utilnet.DialFunc {
+	dial = h.Contain(field, dial)
+	return func(ctx context.Context, network, address string) (net.Conn, error) {
+		conn, err := connlimit.Process.Dial(func() (net.Conn, error) { return dial(ctx, network, address) })
+		if err != nil {
+			return nil, err
+		}
+		return h.dialer.conns.Track(conn)
+	}
+}
+
+// Contain returns dial, a function of the host's, with errors that name its field. It
+// returns when the context of the call ends, after dialTimeout or Close, also if dial does
+// not. A connection that comes later is closed. A panic is an error.
+func (h *Host) Contain(field string, dial utilnet.DialFunc) utilnet.DialFunc {
+	return func(ctx context.Context, network, address string) (net.Conn, error) {
+		ctx, cancel := context.WithTimeoutCause(ctx, dialTimeout, errDialTimeout)
+		defer cancel()
+		defer context.AfterFunc(h.ended, cancel)()
+		defer waits(ctx, field, address)()
+		results := make(chan dialed)
+		go call(ctx, dial, network, address, results)
+		select {
+		case result := <-results:
+			if result.stack != nil {
+				h.logger.Error("a dialer of the host's panicked", zap.String("field", field), zap.String("address", address),
+					zap.Error(result.err), zap.ByteString("stack", result.stack))
+			}
+			if result.err != nil {
+				return nil, fmt.Errorf("%s: %w", field, result.err)
+			}
+			return result.conn, nil
+		case <-ctx.Done():
+			err := context.Cause(ctx)
+			if h.ended.Err() != nil {
+				err = context.Cause(h.ended)
+			} else if ctx.Err() == context.DeadlineExceeded { //nolint:errorlint // it is never wrapped
+				h.logger.Warn("a dialer of the host's has not connected in time", zap.String("field", field), zap.String("address", address), zap.Error(err))
+			}
+			return nil, fmt.Errorf("%s: no connection to %s: %w", field, address, err)
+		}
+	}
+}
+
+var errDialTimeout = fmt.Errorf("it took longer than %s: %w", dialTimeout, context.DeadlineExceeded)
+
+// dialed is the result of a function of the host's.
+type dialed struct {
+	conn  net.Conn
+	err   error
+	stack []byte // of a panic
+}
+
+// call calls dial, and gives its result to results or, when ctx has ended, to nobody.
+func call(ctx context.Context, dial utilnet.DialFunc, network, address string, results chan<- dialed) {
+	result := dialed{err: errors.New("the dialer ended its goroutine")}
+	defer func() {
+		if panicked := recover(); panicked != nil {
+			result = dialed{err: fmt.Errorf("the dialer panicked: %v", panicked), stack: debug.Stack()}
+		}
+		select {
+		case results <- result:
+		case <-ctx.Done():
+			if result.conn != nil {
+				_ = result.conn.Close()
+			}
+		}
+	}()
+	result.conn, result.err = dial(ctx, network, address)
+	if result.conn == nil && result.err == nil {
+		result.err = errors.New("the dialer returned neither a connection nor an error")
+	}
+}
+
+// checkAsked applies check to the address that a dialer of the host's is asked for. A name
+// is resolved here: its addresses are refused as if the server connected to them. One that
+// only the dialer can resolve is left to it.
+func checkAsked(ctx context.Context, address string, check func(netip.AddrPort) error) error {
+	host, service, err := net.SplitHostPort(address)
+	if err != nil {
+		return err
+	}
+	port, err := strconv.ParseUint(service, 10, 16)
+	if err != nil {
+		return fmt.Errorf("%q is not a port", service)
+	}
+	var ips []netip.Addr
+	if ip, err := netip.ParseAddr(host); err == nil {
+		ips = []netip.Addr{ip}
+	} else {
+		ips, _ = net.DefaultResolver.LookupNetIP(ctx, "ip", host)
+	}
+	for _, ip := range ips {
+		if err := check(netip.AddrPortFrom(ip.Unmap(), uint16(port))); err != nil {
+			return err
+		}
+	}
+	return nil
+}
