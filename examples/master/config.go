@@ -42,6 +42,12 @@ func (o options) config(stderr io.Writer) (controlplane.Config, error) {
 		Encryption:       apiserver.Encryption{Resources: o.encryptionResources},
 		Logger:           o.logger(stderr),
 	}
+	cfg.Authentication.ConfigurationFile = o.authenticationConfig
+	cfg.Admission.ConfigurationFile, cfg.EnableAdmissionPlugins = o.admissionConfig, o.admissionPlugins
+	cfg.Audit.PolicyFile = o.auditPolicy
+	if o.auditLog != "" {
+		cfg.Audit.LogPath, cfg.Audit.MaxSizeMB, cfg.Audit.MaxBackups = o.auditLog, 100, 10
+	}
 	if o.snapshotKeyFile != "" {
 		key, err := readKey("--snapshot-key-file", o.snapshotKeyFile)
 		if err != nil {

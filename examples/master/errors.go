@@ -28,6 +28,15 @@ var fieldFlags = fieldpath.Names{
 	"Serving.CertFile":     "--tls-cert-file",
 	"Serving.KeyFile":      "--tls-private-key-file",
 
+	"Authentication.ConfigurationFile": "--authentication-config",
+	"Admission.Configuration":          "--admission-control-config-file",
+	"Admission.ConfigurationFile":      "--admission-control-config-file",
+	"EnableAdmissionPlugins":           "--enable-admission-plugins",
+	"Audit.LogPath":                    "--audit-log-path",
+	"Audit.MaxSizeMB":                  "--audit-log-path",
+	"Audit.MaxBackups":                 "--audit-log-path",
+	"Audit.PolicyFile":                 "--audit-policy-file",
+
 	"Restore":           "--restore",
 	"dir":               "--data-dir",
 	"RestoreConfig.Key": "--snapshot-key-file",

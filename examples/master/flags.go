@@ -23,16 +23,21 @@ type options struct {
 	configFile    string
 	help, version bool
 
-	dataDir          string
-	newCluster       bool
-	bindAddress      string
-	advertiseAddress string
-	insecureAddr     string
-	hosts            []string
-	tlsCertFile      string
-	tlsKeyFile       string
-	kubeconfigDir    string
-	joinLifetime     time.Duration
+	dataDir              string
+	newCluster           bool
+	bindAddress          string
+	advertiseAddress     string
+	insecureAddr         string
+	hosts                []string
+	tlsCertFile          string
+	tlsKeyFile           string
+	authenticationConfig string
+	admissionConfig      string
+	admissionPlugins     []string
+	auditLog             string
+	auditPolicy          string
+	kubeconfigDir        string
+	joinLifetime         time.Duration
 
 	demo           bool
 	scheduler      bool
@@ -72,6 +77,11 @@ func (o *options) flagSet() *pflag.FlagSet {
 	define(list(&o.hosts), "hosts", "more `names` and IPs that clients use for this machine, separated by commas")
 	define(text(&o.tlsCertFile), "tls-cert-file", "serve with the certificate in this `file`, followed by its intermediate CAs; it is read again when it changes")
 	define(text(&o.tlsKeyFile), "tls-private-key-file", "the `file` with the key of --tls-cert-file, which other users must not be able to read")
+	define(text(&o.authenticationConfig), "authentication-config", "accept the tokens of the OIDC issuers in this `file`, an AuthenticationConfiguration as for kube-apiserver; it is read again when it changes")
+	define(text(&o.admissionConfig), "admission-control-config-file", "configure admission plugins with this `file`, an AdmissionConfiguration as for kube-apiserver")
+	define(list(&o.admissionPlugins), "enable-admission-plugins", "run these `plugins` too, like EventRateLimit, separated by commas")
+	define(text(&o.auditLog), "audit-log-path", "append an event for each request to this `file`; a file of 100 MB is set aside, and the last ten are kept")
+	define(text(&o.auditPolicy), "audit-policy-file", "the audit policy is in this `file`: which requests have events, and what is in them; by default all, without their objects")
 	define(text(&o.kubeconfigDir), "kubeconfig-dir", "write the kubeconfig files to this `directory`, by default the current one")
 	define(period(&o.joinLifetime, time.Nanosecond), "join-lifetime", "the time for which workers can join with the join file, a `duration` like 90m or 7d; 24h by default")
 

@@ -65,6 +65,12 @@ func TestFlagErrors(t *testing.T) {
 		"no resource":     {[]string{"--encryption-key-file=" + key, "--encryption-resources=Secrets"}, []string{"--encryption-resources[0]"}},
 		"certificate":     {[]string{"--tls-cert-file=" + file}, []string{"--tls-private-key-file: ", "together with --tls-cert-file"}},
 		"no certificate":  {[]string{"--tls-cert-file=" + file, "--tls-private-key-file=" + file}, []string{"--tls-cert-file: ", file, "certificate in PEM"}},
+		"authentication":  {[]string{"--authentication-config=" + file}, []string{"--authentication-config: ", file}},
+		"no admission":    {[]string{"--admission-control-config-file=" + file}, []string{"--admission-control-config-file: ", file}},
+		"no plugin":       {[]string{"--enable-admission-plugins=Nope"}, []string{"--enable-admission-plugins[0]", "Nope"}},
+		"plugin without":  {[]string{"--enable-admission-plugins=EventRateLimit"}, []string{"--enable-admission-plugins[0]", "--admission-control-config-file"}},
+		"audit policy":    {[]string{"--audit-log-path=" + file, "--audit-policy-file=" + file}, []string{"--audit-policy-file: ", file}},
+		"no audit log":    {[]string{"--audit-policy-file=" + file}, []string{"--audit-log-path"}},
 		"restore":         {[]string{"--restore=" + file}, []string{"--restore:", "--data-dir"}},
 		"nothing there":   {[]string{free, "--data-dir=" + filepath.Join(t.TempDir(), "data"), "--restore=" + file + "s"}, []string{"--restore:", file + "s"}},
 		"no snapshot":     {[]string{free, "--data-dir=" + filepath.Join(t.TempDir(), "data"), "--restore=" + file}, []string{"--restore:", "truncated"}},
@@ -99,8 +105,8 @@ func TestFlagErrors(t *testing.T) {
 // goField matches the fields of the library's configuration.
 var goField = regexp.MustCompile(`\w*Config\.\w+|\b[A-Z][a-z]+[A-Z]\w*\b|\b(?:Snapshots|Encryption|Keys|Hosts)[.\[:]`)
 
-// path matches the absolute paths of a test.
-var path = regexp.MustCompile(`/\S+`)
+// path matches the absolute paths of a test, values in quotes, and kinds of files.
+var path = regexp.MustCompile(`/\S+|"[^"]*"|\b[A-Z]\w+Configuration\b`)
 
 func TestEveryFieldHasItsFlag(t *testing.T) {
 	key := filepath.Join(t.TempDir(), "key")
@@ -111,6 +117,7 @@ func TestEveryFieldHasItsFlag(t *testing.T) {
 		"--demo", "--data-dir=d", "--new-cluster", "--bind-address=127.0.0.1", "--advertise-address=127.0.0.1", "--insecure-bind-address=127.0.0.1",
 		"--hosts=a", "--hosts=b,c", "--snapshot-interval=1d", "--snapshot-keep=2", "--snapshot-dir=s", "--snapshot-key-file=" + key,
 		"--encryption-key-file=" + key, "--encryption-resources=secrets", "--tls-cert-file=c", "--tls-private-key-file=k",
+		"--authentication-config=a", "--admission-control-config-file=b", "--enable-admission-plugins=EventRateLimit", "--audit-log-path=l", "--audit-policy-file=p",
 	})
 	if err != nil {
 		t.Fatal(err)

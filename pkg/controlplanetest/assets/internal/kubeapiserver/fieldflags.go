@@ -31,6 +31,7 @@ var fieldFlags = fieldpath.Names{
 	"RuntimeConfig":               "--runtime-config",
 	"EnableAdmissionPlugins":      "--enable-admission-plugins",
 	"DisableAdmissionPlugins":     "--disable-admission-plugins",
+	"Admission.Configuration":     "--admission-control-config-file",
 	"Admission.ConfigurationFile": "--admission-control-config-file",
 	"AdvertiseAddress":            "--advertise-address",
 	"ServiceCIDR":                 "--service-cluster-ip-range",
