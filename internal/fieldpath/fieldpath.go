@@ -107,7 +107,7 @@ type message struct {
 
 func (m *message) Unwrap() error { return m.error }
 
-func (m *message) Is(target error) bool { return m.origin != nil && target == m.origin } //nolint:errorlint // identity
+func (m *message) Is(target error) bool { return m.origin != nil && target == m.origin }
 
 // Names maps paths to other names. A path below an entry keeps its end: with
 // "Config.Etcd" for "Config.Cluster", "Config.Cluster.Join[0]" becomes

@@ -203,7 +203,7 @@ func (s *Server) missingKeys() error {
 	return nil
 }
 
-// newClusterField is the confirmation that errors of missing parts and of other keys ask for.
+// newClusterField confirms what errors of missing parts and of other keys ask for.
 const newClusterField = fieldpath.Name("Config.NewCluster")
 
 // lost returns an error with the remedies for a missing part.
