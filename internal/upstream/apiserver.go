@@ -52,8 +52,8 @@ var followedEntries = []Entry{
 		Look: "authn.New does the same with keys from memory: listers that the getter of service accounts lacks refuse tokens that are bound to their objects.",
 	},
 	{
-		Ours: "internal/apiserver/authn/jwt.go:(*JWTs).issuers", Package: "k8s.io/kubernetes/pkg/kubeapiserver/authenticator", Decl: "newJWTAuthenticator", Digest: "cacafe8f2ea85d16",
-		Look: "issuers makes the same authenticators: adopt new options of issuers.",
+		Ours: "internal/apiserver/authn/jwt.go:(*JWTs).issuer", Package: "k8s.io/kubernetes/pkg/kubeapiserver/authenticator", Decl: "newJWTAuthenticator", Digest: "cacafe8f2ea85d16",
+		Look: "issuer makes the same authenticator of each issuer: adopt new options.",
 	},
 	{
 		Ours: "internal/apiserver/authn/jwt.go:(*JWTs).Set", Package: "k8s.io/kubernetes/pkg/kubeapiserver/authenticator", Decl: "(*authenticationConfigUpdater).updateAuthenticationConfig", Digest: "ec7167690108688e",

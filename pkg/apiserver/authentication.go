@@ -37,8 +37,8 @@ type Authentication struct {
 	Configuration *apiserverv1.AuthenticationConfiguration
 	// ConfigurationFile is the path of a file with an AuthenticationConfiguration, as for
 	// kube-apiserver's --authentication-config. The server follows its changes. A file
-	// that is not valid, or with an issuer that does not answer within a minute, changes
-	// nothing: the log says so, and the metric
+	// that is not valid, or with a new issuer that does not answer within a minute,
+	// changes nothing: the log says so, and the metric
 	// apiserver_authentication_config_controller_automatic_reloads_total counts it. Other
 	// users must not be able to write to it.
 	ConfigurationFile string

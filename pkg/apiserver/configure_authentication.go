@@ -235,11 +235,12 @@ func (s *Server) configureTokens(c *genericapiserver.Config) {
 }
 
 // SetAuthentication replaces the JWT issuers of Config.Authentication.Configuration. It
-// returns when all new issuers have answered. Requests in progress are not affected, and
-// no token of an issuer that stays is refused. Tokens of a removed issuer that were used
-// before are accepted for ten more seconds. Nil removes all issuers.
+// returns when all issuers that are new or changed have answered. Requests in progress
+// are not affected, and no token of an issuer that stays is refused. Tokens of a removed
+// issuer that were used before are accepted for ten more seconds. Nil removes all
+// issuers.
 //
-// If c is not valid, or ctx ends before all issuers have answered, the earlier issuers
+// If c is not valid, or ctx ends before these issuers have answered, the earlier issuers
 // stay. The log has the error, too, and the metric
 // apiserver_authentication_config_controller_automatic_reloads_total counts it. Anonymous
 // cannot change. With Config.Authentication.ConfigurationFile it fails: change the file.

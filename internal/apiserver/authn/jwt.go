@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"os"
 	"reflect"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -59,10 +60,16 @@ type JWTs struct {
 // issuers are the authenticators of one configuration.
 type issuers struct {
 	authenticator.Token
-	urls     sets.Set[string]
-	checks   []func() error // nil when an issuer is ready
+	all      []*issuer
 	requests lifecycle.Group
-	cancel   context.CancelFunc
+}
+
+// issuer is an authenticator of one issuer. Configurations in which it is the same share
+// it.
+type issuer struct {
+	oidc.AuthenticatorTokenWithHealthCheck
+	configuration apiserver.JWTAuthenticator
+	cancel        context.CancelFunc
 }
 
 // NewJWTs returns an authenticator of the issuers in a valid configuration. It does not
@@ -73,52 +80,70 @@ func NewJWTs(ctx context.Context, o JWTOptions, c *apiserver.AuthenticationConfi
 		o.Algorithms = oidc.AllValidSigningAlgorithms()
 	}
 	j := &JWTs{JWTOptions: o, ctx: ctx, anonymous: c.Anonymous.DeepCopy(), setting: make(chan struct{}, 1)}
-	first, err := j.issuers(c)
+	first, made, err := j.issuers(c, nil)
 	if err != nil {
+		cancelAll(made)
 		return nil, err
 	}
 	j.current.Store(first)
 	return j, nil
 }
 
-// issuers is upstream's newJWTAuthenticator.
-func (j *JWTs) issuers(c *apiserver.AuthenticationConfiguration) (*issuers, error) {
-	ctx, cancel := context.WithCancel(j.ctx)
-	made := &issuers{urls: sets.New[string](), cancel: cancel}
+// issuers returns the authenticators of a configuration, and the ones among them that are
+// not in last. It is upstream's newJWTAuthenticator.
+func (j *JWTs) issuers(c *apiserver.AuthenticationConfiguration, last []*issuer) (_ *issuers, made []*issuer, err error) {
+	var all []*issuer
 	var tokens []authenticator.Token
-	for _, jwt := range c.JWT {
-		var ca oidc.CAContentProvider
-		if jwt.Issuer.CertificateAuthority != "" {
-			static, err := dynamiccertificates.NewStaticCAContent("oidc-authenticator", []byte(jwt.Issuer.CertificateAuthority))
-			if err != nil {
-				cancel()
-				return nil, err
-			}
-			ca = static
+	for _, configuration := range c.JWT {
+		same := func(i *issuer) bool { return reflect.DeepEqual(i.configuration, configuration) }
+		if i := slices.IndexFunc(last, same); i >= 0 {
+			all, tokens = append(all, last[i]), append(tokens, last[i])
+			continue
 		}
-		issuer, err := oidc.New(ctx, oidc.Options{
-			JWTAuthenticator:     jwt,
-			CAContentProvider:    ca,
-			EgressLookup:         j.Egress,
-			SupportedSigningAlgs: j.Algorithms,
-			DisallowedIssuers:    j.ServiceAccountIssuers,
-			APIServerID:          j.ServerID,
-		})
+		next, err := j.issuer(configuration)
 		if err != nil {
-			cancel()
-			return nil, err
+			return nil, made, err
 		}
-		made.urls.Insert(jwt.Issuer.URL)
-		tokens, made.checks = append(tokens, issuer), append(made.checks, issuer.HealthCheck)
+		all, tokens, made = append(all, next), append(tokens, next), append(made, next)
 	}
-	made.Token = tokenunion.NewFailOnError(tokens...)
-	return made, nil
+	return &issuers{Token: tokenunion.NewFailOnError(tokens...), all: all}, made, nil
 }
 
-func (i *issuers) ready() error {
+func (j *JWTs) issuer(c apiserver.JWTAuthenticator) (*issuer, error) {
+	var ca oidc.CAContentProvider
+	if c.Issuer.CertificateAuthority != "" {
+		static, err := dynamiccertificates.NewStaticCAContent("oidc-authenticator", []byte(c.Issuer.CertificateAuthority))
+		if err != nil {
+			return nil, err
+		}
+		ca = static
+	}
+	ctx, cancel := context.WithCancel(j.ctx)
+	upstream, err := oidc.New(ctx, oidc.Options{
+		JWTAuthenticator:     c,
+		CAContentProvider:    ca,
+		EgressLookup:         j.Egress,
+		SupportedSigningAlgs: j.Algorithms,
+		DisallowedIssuers:    j.ServiceAccountIssuers,
+		APIServerID:          j.ServerID,
+	})
+	if err != nil {
+		cancel()
+		return nil, err
+	}
+	return &issuer{upstream, c, cancel}, nil
+}
+
+func cancelAll(all []*issuer) {
+	for _, i := range all {
+		i.cancel()
+	}
+}
+
+func ready(all []*issuer) error {
 	var errs []error
-	for _, check := range i.checks {
-		if err := check(); err != nil {
+	for _, i := range all {
+		if err := i.HealthCheck(); err != nil {
 			errs = append(errs, err)
 		}
 	}
@@ -136,34 +161,41 @@ func (j *JWTs) AuthenticateToken(ctx context.Context, token string) (*authentica
 	}
 }
 
-// Set replaces the issuers. It waits until all new ones have answered. If it fails, the
-// earlier ones stay. ctx bounds the call.
+// Set replaces the issuers. It waits until all have answered that are new or changed. If
+// it fails, the earlier ones stay. ctx bounds the call.
 func (j *JWTs) Set(ctx context.Context, c *apiserver.AuthenticationConfiguration) error {
 	if errs := j.validate(c); len(errs) > 0 {
 		return errs.ToAggregate()
 	}
 	select {
 	case j.setting <- struct{}{}:
-		defer func() { <-j.setting }()
-	case <-ctx.Done():
-		return fmt.Errorf("another change of the configuration waits for its issuers: %w", context.Cause(ctx))
+	default:
+		select {
+		case j.setting <- struct{}{}:
+		case <-ctx.Done():
+			return fmt.Errorf("another change of the configuration waits for its issuers: %w", context.Cause(ctx))
+		}
 	}
+	defer func() { <-j.setting }()
 	if err := j.ctx.Err(); err != nil {
 		return errors.New("the server has stopped")
 	}
-	next, err := j.issuers(c)
+	last := j.current.Load()
+	next, made, err := j.issuers(c, last.all)
 	if err != nil {
+		cancelAll(made)
 		return err
 	}
 	ctx, cancel := context.WithCancel(ctx)
-	defer context.AfterFunc(j.ctx, cancel)()
 	defer cancel()
-	if err := lifecycle.Poll(ctx, func() bool { return next.ready() == nil }); err != nil {
-		next.cancel()
-		return errors.Join(next.ready(), fmt.Errorf("not all issuers have answered: %w", err))
+	defer context.AfterFunc(j.ctx, cancel)()
+	if err := lifecycle.Poll(ctx, func() bool { return ready(made) == nil }); err != nil {
+		err = errors.Join(ready(made), fmt.Errorf("not all issuers have answered: %w", err))
+		cancelAll(made)
+		return err
 	}
-	last := j.current.Swap(next)
-	j.retired.Go(func() { j.retire(last, next.urls) })
+	j.current.Store(next)
+	j.retired.Go(func() { j.retire(last, next.all) })
 	return nil
 }
 
@@ -176,15 +208,23 @@ func (j *JWTs) validate(c *apiserver.AuthenticationConfiguration) field.ErrorLis
 	return errs
 }
 
-// retire ends replaced issuers when no request uses them.
-func (j *JWTs) retire(last *issuers, remain sets.Set[string]) {
-	defer last.cancel()
+// retire ends issuers that do not remain, when no request uses them.
+func (j *JWTs) retire(last *issuers, remain []*issuer) {
 	if last.requests.Wait(j.ctx) != nil {
 		return // the server stops
 	}
-	last.cancel()
-	for _, url := range sets.List(last.urls.Difference(remain)) {
-		oidc.DeleteJWKSFetchMetrics(url, j.ServerID)
+	urls := sets.New[string]()
+	for _, i := range remain {
+		urls.Insert(i.configuration.Issuer.URL)
+	}
+	for _, i := range last.all {
+		if slices.Contains(remain, i) {
+			continue
+		}
+		i.cancel()
+		if url := i.configuration.Issuer.URL; !urls.Has(url) {
+			oidc.DeleteJWKSFetchMetrics(url, j.ServerID)
+		}
 	}
 }
 

@@ -95,11 +95,12 @@ func TestReplacementUnderLoad(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	var asked atomic.Int64
-	failures := make(chan error, 4)
+	failures := make(chan error, 2)
+	known := token(first)
 	for range cap(failures) {
 		go func() {
 			for ctx.Err() == nil {
-				if _, ok, err := jwts.AuthenticateToken(context.Background(), token(first)); !ok {
+				if _, ok, err := jwts.AuthenticateToken(context.Background(), known); !ok {
 					failures <- fmt.Errorf("refused: %w", err)
 					return
 				}
@@ -108,10 +109,14 @@ func TestReplacementUnderLoad(t *testing.T) {
 			failures <- nil
 		}()
 	}
-	for i := range 100 {
+	for i := range 30 {
 		c := configuration(first)
 		if i%2 == 0 {
 			c = configuration(first, second)
+		}
+		if i%3 > 0 { // a changed issuer is asked again
+			c.JWT[0].Issuer.Audiences = append(c.JWT[0].Issuer.Audiences, fmt.Sprint(i))
+			c.JWT[0].Issuer.AudienceMatchPolicy = apiserverv1.AudienceMatchPolicyMatchAny
 		}
 		if err := jwts.SetFromGo(t.Context(), c); err != nil {
 			t.Fatal(err)
@@ -124,6 +129,27 @@ func TestReplacementUnderLoad(t *testing.T) {
 		}
 	}
 	t.Logf("%d tokens", asked.Load())
+}
+
+// TestIssuerThatStaysMayBeUnreachable verifies that an issuer that does not change is not
+// asked again: others can be added while it is unreachable.
+func TestIssuerThatStaysMayBeUnreachable(t *testing.T) {
+	first, second := oidctest.Start(t), oidctest.Start(t)
+	jwts, _ := start(t, configuration(first))
+	wantAccepted(t, jwts, token(first))
+	fetched := first.Fetches()
+	first.Stop()
+	for _, c := range []*apiserverv1.AuthenticationConfiguration{configuration(first, second), configuration(second, first), configuration(first)} {
+		if err := jwts.SetFromGo(t.Context(), c); err != nil {
+			t.Fatal(err)
+		}
+		wantAccepted(t, jwts, token(first))
+	}
+	wantRefused(t, jwts, token(second))
+	first.Start()
+	if n := first.Fetches(); n != fetched {
+		t.Errorf("the keys were read %d times, want %d", n, fetched)
+	}
 }
 
 func TestBadReplacementsKeepTheIssuers(t *testing.T) {
