@@ -14,6 +14,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"strconv"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -311,7 +312,8 @@ plugins:
 	}, metav1.CreateOptions{}))(t)
 	limit, cancel := context.WithTimeout(ctx, waitTimeout)
 	defer cancel()
-	if err := p.WaitForInformers(limit, admissionregistrationv1.Resource("validatingadmissionpolicies"), policy.ResourceVersion); err != nil {
+	revision := must(strconv.ParseInt(policy.ResourceVersion, 10, 64))(t)
+	if err := p.WaitForStored(limit, []access.StoredChange{{Key: "/registry/validatingadmissionpolicies/of-the-api", Revision: revision}}); err != nil {
 		t.Error(err)
 	}
 
