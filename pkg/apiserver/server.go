@@ -285,7 +285,8 @@ func (s *Server) fail(err error) {
 // OpenAPI as soon as they exist, and would retry only seconds later.
 func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
 	serving.GrowStack16()
-	if serving.OthersAnswer(r.URL.Path) {
+	hosts := s.hostHandlers.Matches(r.URL.Path)
+	if !hosts && serving.OthersAnswer(r.URL.Path) {
 		w = serving.Sandboxed(w, r)
 	}
 	select {
@@ -293,7 +294,7 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
 		if !s.discoveryComplete() {
 			r = r.WithContext(context.WithValue(r.Context(), discoveryIncomplete{}, true))
 		}
-		if s.hostHandlers.Matches(r.URL.Path) {
+		if hosts {
 			w, r = s.hostHandlers.Observe(w, r) // no writes, except by requests of their own
 		} else {
 			defer s.writes.Begin(r)()

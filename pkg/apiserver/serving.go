@@ -93,7 +93,8 @@ type Serving struct {
 	CORSAllowedOrigins []string
 
 	// Handlers serve further paths, by pattern: "/app" is this path, and "/app/" all
-	// paths below it. The longest pattern wins. Requests pass authentication, audit,
+	// paths below it. The longest pattern wins. Paths are not cleaned: /app/../x is below
+	// /app/. Requests pass authentication, audit,
 	// priority and fairness, and authorization first: with RBAC, a ClusterRole must allow
 	// the path (nonResourceURLs) and the method in lower case. The handler finds the user
 	// with k8s.io/apiserver/pkg/endpoints/request.UserFrom. The server lists the patterns

@@ -279,6 +279,7 @@ func TestHandlersOfTheHost(t *testing.T) {
 				who, _ := request.UserFrom(r.Context())
 				_, _ = fmt.Fprintf(w, "%s %s", who.GetName(), r.URL.Path)
 			}),
+			"/app/login": http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.Header().Set("Set-Cookie", "session=1") }),
 			"/app/panic": http.HandlerFunc(func(http.ResponseWriter, *http.Request) { panic("told to") }),
 			"/app/part": http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 				_, _ = io.WriteString(w, "part")
@@ -312,6 +313,10 @@ func TestHandlersOfTheHost(t *testing.T) {
 	jane, stranger := p.httpClient(t, pair), p.httpClient(t, pki.KeyPair{})
 	if got := p.call(t, jane, http.MethodGet, "/app/a/b", "").want(t, http.StatusOK).body; got != "jane /app/a/b" {
 		t.Errorf("got %q", got)
+	}
+	// Unlike the logs of pods, its responses are the host's own.
+	if got := p.call(t, jane, http.MethodGet, "/app/login", "", "User-Agent: Mozilla/5.0").want(t, http.StatusOK).header; got.Get("Set-Cookie") == "" || got.Get("Content-Security-Policy") != "" {
+		t.Errorf("a browser gets %v", got)
 	}
 	p.call(t, jane, http.MethodPost, "/app/a", "{}").want(t, http.StatusForbidden)
 	p.call(t, stranger, http.MethodGet, "/app/a", "").want(t, http.StatusUnauthorized)
@@ -408,13 +413,14 @@ func TestHandlerAfterStop(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	ended := make(chan error, 2)
+	ended := make(chan struct{}, 2)
 	for name, executor := range executors(t, config, ns, "exec", "exec") {
 		stdin, input := io.Pipe()
 		stdout, output := io.Pipe()
 		defer func() { _, _ = stdin.Close(), stdout.Close() }()
 		go func() {
-			ended <- executor.StreamWithContext(t.Context(), remotecommand.StreamOptions{Stdin: stdin, Stdout: output})
+			_ = executor.StreamWithContext(t.Context(), remotecommand.StreamOptions{Stdin: stdin, Stdout: output})
+			ended <- struct{}{}
 		}()
 		go func() { _, _ = io.WriteString(input, "there and back") }()
 		got := make([]byte, len("there and back"))
@@ -425,7 +431,7 @@ func TestHandlerAfterStop(t *testing.T) {
 	if err := p.Stop(t.Context()); err != nil {
 		t.Error(err)
 	}
-	for range watch.ResultChan() { //nolint:revive // until it ends
+	for range watch.ResultChan() { // until it ends
 	}
 	for range 2 {
 		<-ended

@@ -161,6 +161,9 @@ func (s *Server) start(ctx context.Context) error {
 		return err
 	}
 	s.measured = &measured{name: s.listener.Addr().String()}
+	if s.config.Listener != nil {
+		s.measured.name = s.config.Listener.Addr().String() // of a Unix socket too
+	}
 	s.measured.server.Store(s)
 	if err := s.directories(ctx); err != nil {
 		return err

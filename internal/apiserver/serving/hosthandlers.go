@@ -99,6 +99,9 @@ func (h *HostHandlers) served(pattern string, handler http.Handler) http.Handler
 			writeError(w, apierrors.NewInternalError(fmt.Errorf("%s panicked: see the log of the server", name)))
 		}()
 		handler.ServeHTTP(responsewriter.WrapForHTTP1Or2(answer), r)
+		if !answer.begun {
+			answer.WriteHeader(http.StatusOK) // with the headers, which upstream's filter would drop
+		}
 	})
 }
 
