@@ -64,6 +64,23 @@ var followedEntries = []Entry{
 		Look: "NewSigner and serviceAccounts of pkg/apiserver set up the external signer and the limits of tokens as this does.",
 	},
 	{
+		Ours: "internal/apiserver/authz/reload.go:(*Chain).reloadFile", Package: "k8s.io/kubernetes/pkg/kubeapiserver/authorizer", Decl: "(*reloadableAuthorizerResolver).checkFile", Digest: "7b1cf82f2903152c",
+		Look: "a reload follows it, with the host's authorizers and the questions about identities: the same conditions and metrics.",
+	},
+	{
+		Ours: "internal/apiserver/authz/chain.go:(*links).join", Package: "k8s.io/kubernetes/pkg/kubeapiserver/authorizer", Decl: "(*reloadableAuthorizerResolver).newForConfig", Digest: "f5c6718169f8ab8a",
+		Look: "a chain is that of each authorizer alone behind upstream's first one, for system:masters: look for what it does with several.",
+	},
+	{
+		Ours: "internal/apiserver/authz/chain.go:(*Chain).link", Package: "k8s.io/kubernetes/pkg/kubeapiserver/authorizer", Decl: "Config.New", Digest: "0df62e52fd6a820a",
+		Look: "Node, RBAC and ABAC exist once: look for another type that upstream keeps across reloads, and for goroutines without ReloadFile.",
+	},
+	{
+		Ours: "internal/apiserver/authz/chain.go:lone.Authorize", Package: "k8s.io/apiserver/pkg/authorization/union", Decl: "unionAuthzHandler.Authorize",
+		Has:  []string{`fmt.Sprintf("%s: %s", currAuthzHandler.AuthorizerName, reason)`, "case authorizer.DecisionAllow, authorizer.DecisionDeny:", "return decision, reason, err"},
+		Look: "two unions put a name before a reason twice, and lone removes one of them.",
+	},
+	{
 		Ours: "internal/apiserver/convergence/authorization.go:(*Writes).Authorizer", Package: "k8s.io/apiserver/pkg/authorization/authorizer", Decl: "Authorizer", Digest: "5f3e27fd1887a855",
 		Look: "currentAuthorizer, JoinAuthorizer and guarded (internal/apiserver/authz) wrap each method: a new one needs the same waits, and must not run the host's code unguarded.",
 	},

@@ -8,6 +8,7 @@ import (
 	"runtime"
 	"strings"
 	"testing"
+	"time"
 
 	"go.uber.org/zap"
 	"go.uber.org/zap/zaptest/observer"
@@ -211,4 +212,53 @@ func TestControlPlaneCannotBeDenied(t *testing.T) {
 			config.Authorization.Authorizers = []apiserver.Authorizer{{Name: "own", Authorizer: named("system:kube-scheduler")}}
 		})
 	})
+}
+
+// TestAuthorizationWithoutRBAC: RBAC leaves the chain with its API, and its place stays.
+func TestAuthorizationWithoutRBAC(t *testing.T) {
+	p := startPlane(t, func(c *apiserver.Config) {
+		c.RuntimeConfig = map[string]string{"rbac.authorization.k8s.io/v1": "false"}
+		c.Authorization.Configuration = chainOf(rbacType, nodeType)
+		c.Authorization.Authorizers = []apiserver.Authorizer{
+			{Name: "late", Authorizer: decides(func(context.Context, authorizer.Attributes) (authorizer.Decision, string) {
+				return authorizer.DecisionAllow, ""
+			})},
+			{Name: "early", Before: "rbac", Authorizer: decides(func(_ context.Context, a authorizer.Attributes) (authorizer.Decision, string) {
+				if a.GetUser().GetName() == "jane" {
+					return authorizer.DecisionDeny, "early"
+				}
+				return authorizer.DecisionNoOpinion, ""
+			})},
+		}
+	})
+	if err := listSecrets(t.Context(), clientset(t, p.as(t, "john"))); err != nil {
+		t.Error(err)
+	}
+	wantForbidden(t, "jane", listSecrets(t.Context(), clientset(t, p.as(t, "jane"))))
+	if err := p.SetAuthorization(t.Context(), chainOf(nodeType, rbacType)); err != nil {
+		t.Error(err)
+	}
+	wantForbidden(t, "jane after a change", listSecrets(t.Context(), clientset(t, p.as(t, "jane"))))
+}
+
+// TestHostBlocksWatch: a watch has no deadline, and its authorizer has RequestTimeout.
+func TestHostBlocksWatch(t *testing.T) {
+	released := make(chan struct{})
+	p := startPlane(t, func(c *apiserver.Config) {
+		c.RequestTimeout = 2 * time.Second
+		c.Authorization.Authorizers = []apiserver.Authorizer{{Name: "slow", Authorizer: decides(func(_ context.Context, a authorizer.Attributes) (authorizer.Decision, string) {
+			if a.GetUser().GetName() == "blocks" {
+				<-released
+			}
+			return authorizer.DecisionNoOpinion, ""
+		})}}
+	})
+	t.Cleanup(func() { close(released) })
+	client := p.httpClient(t, must(p.pki.IssueClient("blocks", nil, 0))(t))
+	for _, path := range []string{"/api/v1/pods?watch=true", "/api/v1/pods"} {
+		got := p.call(t, client, "GET", path, "")
+		if got.status != 500 || !strings.Contains(got.body, `authorizer "slow" has not decided within `) {
+			t.Errorf("%s: got HTTP %d %s, want 500 with the name", path, got.status, got.body)
+		}
+	}
 }

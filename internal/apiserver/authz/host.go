@@ -168,8 +168,8 @@ func call[T any](ctx context.Context, g guarded, done string, failed func(error)
 		return failed(&hostError{g.name, fmt.Sprintf("is blocked: %d calls have not returned", maxRunning)})
 	}
 	wait := g.patience(ctx)
-	ctx, cancel := context.WithTimeout(ctx, wait)
-	defer cancel()
+	timer := time.NewTimer(wait)
+	defer timer.Stop()
 	results := make(chan T, 1)
 	go func() {
 		defer g.running.Add(-1)
@@ -192,17 +192,11 @@ func call[T any](ctx context.Context, g guarded, done string, failed func(error)
 	select {
 	case result := <-results:
 		return result
-	case <-ctx.Done():
-	}
-	select {
-	case result := <-results:
-		return result
-	default:
-	}
-	if errors.Is(ctx.Err(), context.DeadlineExceeded) {
+	case <-timer.C: // The host's context ends with the request, which ends now.
 		return failed(&hostError{g.name, fmt.Sprintf("has not %s within %s", done, wait.Round(time.Millisecond))})
+	case <-ctx.Done():
+		return failed(&hostError{g.name, fmt.Sprintf("had not %s when the request ended: %v", done, context.Cause(ctx))})
 	}
-	return failed(&hostError{g.name, fmt.Sprintf("had not %s when the request ended: %v", done, context.Cause(ctx))})
 }
 
 // patience returns the time that a call may take. It ends before the request does:
