@@ -57,7 +57,8 @@ func (o Options) compactionInterval() time.Duration {
 // DialFunc opens a connection to etcd for upstream code that insists on dialling.
 type DialFunc func(ctx context.Context, network, address string) (net.Conn, error)
 
-// Backend is one etcd, reached through one client, that all resources share.
+// Backend is one etcd, reached through one client, that all resources share. Override
+// moves resources to others.
 // It is safe for concurrent use.
 type Backend struct {
 	client       *clientv3.Client
@@ -70,6 +71,10 @@ type Backend struct {
 		etcd3.Compactor
 		Stop()
 	}
+
+	// overrides are other etcds, and homes the resources in them.
+	overrides []*Backend
+	homes     map[schema.GroupResource]*Backend
 
 	streams   atomic.Int64 // created so far: their names are numbered
 	observers func(schema.GroupResource) Observer
@@ -163,6 +168,9 @@ func (b *Backend) Close() {
 	b.mu.Unlock()
 	for _, f := range destroy {
 		f()
+	}
+	for _, override := range b.overrides {
+		override.Close()
 	}
 	b.compactor.Stop()
 	b.availability.close()

@@ -51,7 +51,7 @@ func (b *Backend) decorator(cached bool) generic.StorageDecorator {
 			IndexerFuncs:        trigger,
 			Indexers:            indexers,
 			Codec:               config.Codec,
-			Clock:               sharedClock{near: b.availability == nil},
+			Clock:               sharedClock{near: b.home(config.GroupResource).availability == nil},
 		})
 		if err != nil {
 			destroyStore()
@@ -86,7 +86,8 @@ func (b *Backend) newStore(config *storagebackend.ConfigForResource, newFunc, ne
 		transformer = etcd3.WithCorruptObjErrorHandlingTransformer(transformer)
 		decoder = etcd3.WithCorruptObjErrorHandlingDecoder(decoder)
 	}
-	store, err := etcd3.New(b.clientFor(config.GroupResource), b.compactor, config.Codec, newFunc, newListFunc, config.Prefix, resourcePrefix,
+	home := b.home(config.GroupResource)
+	store, err := etcd3.New(home.clientFor(config.GroupResource), home.compactor, config.Codec, newFunc, newListFunc, config.Prefix, resourcePrefix,
 		config.GroupResource, transformer, config.LeaseManagerConfig, decoder, versioner)
 	if err != nil {
 		return nil, nil, fmt.Errorf("storage: etcd store of %s: %w", config.GroupResource, err)

@@ -17,9 +17,9 @@ func (b *Backend) Keyspace() keyspace.Keyspace { return keyspace.New(b.prefix) }
 
 // CheckRequestSize returns an error if etcd does not take requests of so many bytes. It
 // sends a transaction whose condition is never true.
-func (b *Backend) CheckRequestSize(ctx context.Context, bytes int64) error {
+func (b *Backend) CheckRequestSize(ctx context.Context, client *clientv3.Client, bytes int64) error {
 	key := b.Keyspace().Health()
-	_, err := b.client.Txn(ctx).If(clientv3.Compare(clientv3.Version(key), "<", 0)).
+	_, err := client.Txn(ctx).If(clientv3.Compare(clientv3.Version(key), "<", 0)).
 		Then(clientv3.OpPut(key, strings.Repeat("x", int(bytes)))).Commit()
 	return err
 }

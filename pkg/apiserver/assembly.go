@@ -170,6 +170,9 @@ func (s *Server) connect() (err error) {
 	})
 	s.backend.Trace(cfg.TracerProvider)
 	s.backend.Observe(s.acknowledged.Observer)
+	if err = overrideEtcd(s.ctx, s.backend, cfg.EtcdOverrides); err != nil {
+		return err
+	}
 	if err = checkRequestSize(s.ctx, s.backend, cfg.Limits); err != nil {
 		return err
 	}

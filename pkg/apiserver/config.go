@@ -164,6 +164,9 @@ type Config struct {
 	// etcd do not see each other; no prefix may contain another. If empty, "/registry",
 	// kube-apiserver's default.
 	Prefix string
+	// EtcdOverrides store some resources in other etcds. If empty, all objects are in
+	// Client's.
+	EtcdOverrides []EtcdOverride
 	// Shared states that other API servers may work on the same data, with the same PKI,
 	// Encryption, ServiceCIDR and RuntimeConfig. See "Several servers" in the package
 	// documentation.
@@ -316,6 +319,7 @@ func (c Config) validateOptional() field.ErrorList {
 	errs = append(errs, c.validateSecondary()...)
 	errs = append(errs, c.Network.validate(field.NewPath("Network"))...)
 	errs = append(errs, c.Limits.validate(field.NewPath("Limits"))...)
+	errs = append(errs, validateOverrides(field.NewPath("EtcdOverrides"), c.EtcdOverrides)...)
 	errs = append(errs, c.Encryption.validate(field.NewPath("Encryption"))...)
 	if c.Transformers != nil && len(c.Encryption.Keys) > 0 {
 		errs = append(errs, fieldpath.Detail(field.Forbidden(field.NewPath("Transformers"), ""), "%s is set too: take out one of them", fieldpath.Name("Encryption")))

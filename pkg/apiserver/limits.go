@@ -133,9 +133,11 @@ func checkRequestSize(ctx context.Context, backend *storage.Backend, l Limits) e
 	}
 	ctx, cancel := context.WithTimeout(ctx, etcdAnswerTimeout)
 	defer cancel()
-	if err := backend.CheckRequestSize(ctx, l.maxBody()); err != nil {
-		return fieldpath.New("apiserver", "Config.Limits.MaxRequestBodyBytes",
-			"etcd does not take requests of %d bytes: %w: lower it, or raise --max-request-bytes of etcd and MaxCallSendMsgSize of its client", l.maxBody(), err)
+	for _, client := range backend.Clients() {
+		if err := backend.CheckRequestSize(ctx, client, l.maxBody()); err != nil {
+			return fieldpath.New("apiserver", "Config.Limits.MaxRequestBodyBytes",
+				"etcd does not take requests of %d bytes: %w: lower it, or raise --max-request-bytes of etcd and MaxCallSendMsgSize of its client", l.maxBody(), err)
+		}
 	}
 	return nil
 }

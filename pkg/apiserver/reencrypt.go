@@ -23,7 +23,15 @@ func (s *Server) Reencrypt(ctx context.Context) (int, error) {
 	if s.encryption == nil {
 		return 0, nil
 	}
-	return s.encryption.Reencrypt(ctx, s.backend.Client(), s.backend.Keyspace(), s.client.Discovery())
+	written := 0
+	for _, client := range s.backend.Clients() {
+		n, err := s.encryption.Reencrypt(ctx, client, s.backend.Keyspace(), s.client.Discovery())
+		written += n
+		if err != nil {
+			return written, err
+		}
+	}
+	return written, nil
 }
 
 // ErrUndecryptable is returned by New and Start when Config.Encryption lacks a key with
@@ -47,5 +55,10 @@ func configureEncryption(e *environment, c *genericapiserver.Config) (*encryptio
 	if err != nil {
 		return nil, err
 	}
-	return transformers, encryption.Check(e.ctx, e.backend.Client(), e.backend.Keyspace(), transformers)
+	for _, client := range e.backend.Clients() {
+		if err := encryption.Check(e.ctx, client, e.backend.Keyspace(), transformers); err != nil {
+			return transformers, err
+		}
+	}
+	return transformers, nil
 }

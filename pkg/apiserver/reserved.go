@@ -57,7 +57,7 @@ func newPresence(e *environment, id string) (*presence.Registry, error) {
 		AdvertiseAddress: cfg.AdvertiseAddress,
 		Certificate:      func() []byte { return cfg.PKI.Serving().Cert },
 		Local:            cfg.local(),
-		EtcdEndpoints:    cfg.Client.Endpoints,
+		EtcdEndpoints:    cfg.etcdEndpoints,
 		Logger:           cfg.Logger,
 	}
 	if cfg.Shared {

@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"time"
 
+	clientv3 "go.etcd.io/etcd/client/v3"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	genericapiserver "k8s.io/apiserver/pkg/server"
@@ -49,7 +50,10 @@ func configureStorage(e *environment, c *genericapiserver.Config, transformers *
 	}
 	served := func(resource schema.GroupResource) bool { return servedInAnyVersion(c.MergedResourceConfig, resource) }
 	c.RESTOptionsGetter = e.backend.RESTOptionsGetter(etcd.CreateRESTOptionsGetter(factory, c.ResourceTransformers), served)
-	addEtcdChecks(c, e.backend, etcd.StorageConfig.HealthcheckTimeout, etcd.StorageConfig.ReadycheckTimeout)
+	addEtcdChecks(c, e.backend, e.backend.Client(), "etcd", "etcd-readiness", etcd.StorageConfig.HealthcheckTimeout, etcd.StorageConfig.ReadycheckTimeout)
+	for i, client := range e.backend.Overrides() {
+		addEtcdChecks(c, e.backend, client, fmt.Sprintf("etcd-override-%d", i), fmt.Sprintf("etcd-override-readiness-%d", i), etcd.StorageConfig.HealthcheckTimeout, etcd.StorageConfig.ReadycheckTimeout)
+	}
 	c.AddReadyzChecks(e.config.ReadyzChecks...)
 	return storageConfig{etcd, factory}, nil
 }
@@ -69,17 +73,17 @@ func (stored storageConfig) derive(e *environment, base genericapiserver.Config,
 }
 
 // addEtcdChecks adds kube-apiserver's checks of etcd, over the shared client.
-func addEtcdChecks(c *genericapiserver.Config, backend *storage.Backend, healthTimeout, readyTimeout time.Duration) {
+func addEtcdChecks(c *genericapiserver.Config, backend *storage.Backend, client *clientv3.Client, health, ready string, healthTimeout, readyTimeout time.Duration) {
 	check := func(timeout time.Duration) func(*http.Request) error {
 		return func(r *http.Request) error {
 			ctx, cancel := context.WithTimeout(r.Context(), timeout)
 			defer cancel()
-			if _, err := backend.Client().Get(ctx, backend.Keyspace().Health()); err != nil {
+			if err := backend.Answers(ctx, client); err != nil {
 				return fmt.Errorf("error getting data from etcd: %w", err)
 			}
 			return nil
 		}
 	}
-	c.AddHealthChecks(healthz.NamedGroupedCheck("etcd", "etcd", check(healthTimeout)))
-	c.AddReadyzChecks(healthz.NamedGroupedCheck("etcd-readiness", "etcd-readiness", check(readyTimeout)))
+	c.AddHealthChecks(healthz.NamedGroupedCheck(health, "etcd", check(healthTimeout)))
+	c.AddReadyzChecks(healthz.NamedGroupedCheck(ready, "etcd-readiness", check(readyTimeout)))
 }

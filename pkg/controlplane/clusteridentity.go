@@ -38,12 +38,24 @@ const identityTimeout = 10 * time.Second
 // and Config.PKI, records nothing: no other could have its keys.
 func (s *Server) claimIdentity(ctx context.Context) error {
 	lasting := s.temporary == nil || len(s.config.PKI) > 0
-	if !lasting && !s.config.Etcd.external() {
-		return nil // a new etcd, which ends with this control plane
+	if lasting || s.config.Etcd.external() { // otherwise a new etcd, which ends with this control plane
+		if err := s.claim(ctx, s.etcd.Client(), lasting); err != nil {
+			return err
+		}
 	}
+	for i, override := range s.overrides {
+		if err := s.claim(ctx, override.Client(), lasting); err != nil {
+			return fmt.Errorf("the etcd of Config.Etcd.Overrides[%d]: %w", i, err)
+		}
+	}
+	return nil
+}
+
+// claim is claimIdentity for one etcd.
+func (s *Server) claim(ctx context.Context, client *clientv3.Client, lasting bool) error {
 	ctx, cancel := context.WithTimeout(ctx, identityTimeout)
 	defer cancel()
-	client, key := s.etcd.Client(), s.keyspace().Identity()
+	key := s.keyspace().Identity()
 	own := identity{PKI: s.pki.Fingerprints()}
 	for {
 		got, err := client.Get(ctx, key)

@@ -336,6 +336,9 @@ func (c Config) Validate() error {
 	errs = append(errs, c.validateComponents()...)
 	errs = append(errs, c.validatePKI(field.NewPath("PKI"))...)
 	errs = append(errs, c.Etcd.validate(field.NewPath("Etcd"))...)
+	if c.Limits.DisableCompaction && !c.Etcd.external() {
+		errs = append(errs, fieldpath.Detail(field.Forbidden(field.NewPath("Limits", "DisableCompaction"), ""), "nothing else compacts the etcd of this process: only with %s", fieldpath.NameOf(field.NewPath("Etcd", "Endpoints"))))
+	}
 	if c.Etcd.Name != "" && c.DataDir == "" {
 		errs = append(errs, fieldpath.Detail(field.Required(field.NewPath("DataDir"), ""), "a member of a cluster (%s) must keep its acknowledged writes", fieldpath.Name("Etcd.Name")))
 	}

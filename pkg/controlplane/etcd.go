@@ -12,6 +12,7 @@ import (
 
 	"k8s.io/apimachinery/pkg/util/validation/field"
 
+	"github.com/kubembed/kubembed/internal/apiserver/overrides"
 	"github.com/kubembed/kubembed/internal/etcd/clusterconfig"
 	"github.com/kubembed/kubembed/internal/fieldpath"
 	"github.com/kubembed/kubembed/internal/storage"
@@ -63,6 +64,10 @@ type Etcd struct {
 	// kube-apiserver's default.
 	Prefix string
 
+	// Overrides store some resources in other etcds, such as Events in an etcd of their
+	// own. If empty, all objects are in one etcd.
+	Overrides []EtcdOverride
+
 	// Name is the name of the member in its cluster. It must not change during the life
 	// of DataDir, which it requires. If empty, the member is standalone, which must not
 	// change either.
@@ -86,6 +91,38 @@ type Etcd struct {
 	Join []string
 }
 
+// EtcdOverride stores resources in another, external etcd, like kube-apiserver's
+// --etcd-servers-overrides. Start fails with etcd.ErrUnreachable if it does not answer.
+// Objects that are already stored elsewhere are not moved: the control plane does not see
+// them any more. Snapshots and checkpoints do not contain these resources: back up that
+// etcd with its own tools. Its size does not count for the limits of clients.
+type EtcdOverride struct {
+	// Resources are built-in resources, like "events" and "leases.coordination.k8s.io".
+	// Both groups of Events are one resource. Resources by which requests are authorized
+	// and admitted, such as namespaces and pods, and those that the control plane itself
+	// needs, cannot be moved. Required.
+	Resources []string
+	// Endpoints are the client URLs of the etcd, as in Etcd. Objects have the same Prefix
+	// there. Required.
+	Endpoints []string
+	// CA, Cert and Key are PEM files for https Endpoints, as in Etcd.
+	CA, Cert, Key string
+}
+
+// external returns the configuration of the connection.
+func (o EtcdOverride) external() clusterconfig.External {
+	return clusterconfig.External{Endpoints: o.Endpoints, CA: o.CA, Cert: o.Cert, Key: o.Key}
+}
+
+func validateOverrides(at *field.Path, all []EtcdOverride) (errs field.ErrorList) {
+	var validator overrides.Validator
+	for i, o := range all {
+		errs = append(errs, validator.Validate(at.Index(i).Child("Resources"), o.Resources)...)
+		errs = append(errs, o.external().Validate(at.Index(i))...)
+	}
+	return errs
+}
+
 // shared reports whether other control planes may use the same data.
 func (e Etcd) shared() bool { return len(e.Endpoints) > 0 || e.Name != "" }
 
@@ -96,6 +133,10 @@ func (e Etcd) clone() Etcd {
 	e.Endpoints = slices.Clone(e.Endpoints)
 	e.InitialCluster = maps.Clone(e.InitialCluster)
 	e.Join = slices.Clone(e.Join)
+	e.Overrides = slices.Clone(e.Overrides)
+	for i, o := range e.Overrides {
+		e.Overrides[i].Resources, e.Overrides[i].Endpoints = slices.Clone(o.Resources), slices.Clone(o.Endpoints)
+	}
 	if e.Prefix == "" {
 		e.Prefix = storage.DefaultPrefix
 	}
@@ -110,6 +151,7 @@ func (e Etcd) validate(at *field.Path) (errs field.ErrorList) {
 	if e.Prefix != "" && (!strings.HasPrefix(e.Prefix, "/") || path.Clean(e.Prefix) != e.Prefix || e.Prefix == "/") {
 		errs = append(errs, field.Invalid(at.Child("Prefix"), e.Prefix, `must be a path like "/registry", without a slash at its end`))
 	}
+	errs = append(errs, validateOverrides(at.Child("Overrides"), e.Overrides)...)
 	if e.external() {
 		return append(errs, e.validateExternal(at)...)
 	}

@@ -45,6 +45,7 @@ type Server struct {
 	serviceIP          net.IP        // of the Service kubernetes
 	lock               *dirlock.Lock // of DataDir
 	etcd               store
+	overrides          []store    // of Config.Etcd.Overrides
 	member             etcdMember // etcd, if that is in this process
 	pki                *pki.PKI
 	record             *record // of DataDir: the one before this start, or nil, then this start's

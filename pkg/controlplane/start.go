@@ -186,6 +186,9 @@ func (s *Server) start(ctx context.Context) error {
 		return err
 	}
 	s.teardown.pushPart("etcd", s.etcd.Close)
+	if err := s.openOverrides(ctx); err != nil {
+		return err
+	}
 	if err := s.claimIdentity(ctx); err != nil {
 		return err
 	}
@@ -393,6 +396,9 @@ func (s *Server) startAPIServer(ctx context.Context) error {
 	c.Reserved, c.PrivateEndpoints = s.config.Hosts, s.config.Etcd.privateEndpoints()
 	if s.member != nil {
 		c.StorageUsed = s.member.Usage
+	}
+	for i, o := range s.config.Etcd.Overrides {
+		c.EtcdOverrides = append(c.EtcdOverrides, apiserver.EtcdOverride{Resources: o.Resources, Client: s.overrides[i].Client()})
 	}
 	if s.config.AdvertiseAddress != "" || !s.advertise.IsLoopback() {
 		c.AdvertiseAddress = s.advertise.AsSlice()

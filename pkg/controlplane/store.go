@@ -11,6 +11,8 @@ import (
 	"path/filepath"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
+	"go.uber.org/zap"
+	"k8s.io/apimachinery/pkg/util/validation/field"
 
 	"github.com/kubembed/kubembed/internal/apiserver/limits"
 	"github.com/kubembed/kubembed/internal/dirlock"
@@ -80,6 +82,24 @@ func (s *Server) openStore(ctx context.Context) error {
 	return nil
 }
 
+// openOverrides connects to the etcds of Config.Etcd.Overrides.
+func (s *Server) openOverrides(ctx context.Context) error {
+	for i, o := range s.config.Etcd.Overrides {
+		at := field.NewPath("Config", "Etcd", "Overrides").Index(i).String()
+		connection, err := etcd.Connect(ctx, etcd.ExternalConfig{
+			Endpoints: o.Endpoints, CA: o.CA, Cert: o.Cert, Key: o.Key, Logger: logging.Lower(s.config.Logger.Named("etcd-override")),
+		})
+		if err != nil {
+			return fieldpath.New("", at, "the etcd of %q: %w", o.Resources, fieldpath.Rename(err, fieldpath.Names{"ExternalConfig": at}.Rename))
+		}
+		s.teardown.pushPart("the connection to "+at, connection.Close)
+		s.overrides = append(s.overrides, connection)
+		s.config.Logger.Warn("snapshots and checkpoints do not contain the resources of another etcd",
+			zap.String("field", at), zap.Strings("resources", o.Resources), zap.Strings("endpoints", o.Endpoints))
+	}
+	return nil
+}
+
 // maxRequestBytes returns the limit of a member's requests, which allows for the bodies
 // of the API server. Zero is etcd's default.
 func (c Config) maxRequestBytes() int64 {
@@ -138,10 +158,11 @@ var restoreFields = fieldpath.Names{
 
 // apiserverFields are the names of a Config for the fields of package apiserver.
 var apiserverFields = fieldpath.Names{
-	"Config.Dir":      "Config.DataDir",
-	"Config.Listener": "Config.BindAddress",
-	"Config.Prefix":   "Config.Etcd.Prefix",
-	"Config.Reserved": "Config.Hosts",
+	"Config.Dir":           "Config.DataDir",
+	"Config.Listener":      "Config.BindAddress",
+	"Config.Prefix":        "Config.Etcd.Prefix",
+	"Config.Reserved":      "Config.Hosts",
+	"Config.EtcdOverrides": "Config.Etcd.Overrides",
 }
 
 func apiserverError(err error) error { return fieldpath.Rename(err, apiserverFields.Rename) }
