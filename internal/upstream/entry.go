@@ -54,6 +54,7 @@ func Entries() []Entry {
 		convergenceEntries,
 		processEntries,
 		messageEntries,
+		settingEntries,
 	)
 }
 
