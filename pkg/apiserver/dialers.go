@@ -28,14 +28,15 @@ type DialFunc func(ctx context.Context, network, address string) (net.Conn, erro
 // dialer. If a field is nil, the server connects by itself.
 type Dialers struct {
 	// Nodes is for kubelets, and for pods, Services and ports of nodes to which clients
-	// proxy: kube-apiserver's "cluster". The server calls it only for an address to which
-	// it would connect by itself: not for endpoints of the control plane, loopback
+	// proxy: kube-apiserver's "cluster". The server does not call it for addresses to
+	// which it would not connect by itself: endpoints of the control plane, loopback
 	// addresses and cloud metadata. It resolves a host name for this check. If only the
-	// dialer can resolve the name, the dialer must not connect to those either.
+	// dialer can resolve the name, the dialer must refuse such addresses.
 	Nodes DialFunc
-	// ControlPlane is for webhooks: of admission and of CRD conversion, with a URL or with
-	// a Service, and of authentication, authorization and audit. It is kube-apiserver's
-	// "controlplane". The address of a Service is that of one of its endpoints.
+	// ControlPlane is for webhooks: of admission and of CRD conversion, with a URL or
+	// with a Service, and of authentication, authorization and audit. It is
+	// kube-apiserver's "controlplane". The address of a Service is that of one of its
+	// endpoints.
 	ControlPlane DialFunc
 	// AggregatedServers is for the servers of APIServices. The address is that of an
 	// endpoint of their Service.

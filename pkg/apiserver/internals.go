@@ -33,6 +33,10 @@ type internals struct{ s *Server }
 
 var _ access.Internals = internals{}
 
+func (i internals) Requests() (received, inFlight int64) {
+	return i.s.received.Load(), i.s.inFlight.Load()
+}
+
 func (i internals) ID() string { return i.s.serverConfig.APIServerID }
 
 func (i internals) LoopbackConfig() *rest.Config { return i.s.loopbackConfig() }

@@ -24,9 +24,9 @@ func configureTracing(e *environment, c *genericapiserver.Config) {
 	}
 }
 
-// hostTracerProvider belongs to the host: upstream shuts its provider down when the server
-// ends. A request whose span cannot be made because the host's code panics goes on without
-// it.
+// hostTracerProvider belongs to the host: upstream shuts its provider down when the
+// server ends. A request whose span cannot be made because the host's code panics goes on
+// without it.
 type hostTracerProvider struct{ oteltrace.TracerProvider }
 
 func (p hostTracerProvider) Tracer(name string, opts ...oteltrace.TracerOption) oteltrace.Tracer {
@@ -47,9 +47,9 @@ func (t hostTracer) Start(ctx context.Context, name string, opts ...oteltrace.Sp
 
 func (hostTracerProvider) Shutdown(context.Context) error { return nil }
 
-// propagateTrace returns a function that puts the trace in the context of a client in this
-// process into a request's header, as a tracing client does for a request over a network.
-// It is nil without a TracerProvider.
+// propagateTrace returns a function that puts the trace in the context of a client in
+// this process into a request's header, as a tracing client does for a request over a
+// network. It is nil without a TracerProvider.
 func (c Config) propagateTrace() func(context.Context, http.Header) {
 	if c.TracerProvider == nil {
 		return nil

@@ -332,10 +332,17 @@
 // [Server.Metrics] is a prometheus.Gatherer with the metrics of the control plane and of
 // the Kubernetes code. A host serves it together with prometheus.DefaultGatherer. The
 // metrics of one control plane have the label control_plane, the address of its listener:
+// kubembed_requests_total, kubembed_requests_in_flight,
 // kubembed_etcd_database_size_bytes, _in_use_bytes and _quota_bytes, and with
 // Config.Snapshots kubembed_snapshot_failures_total and
-// kubembed_snapshot_last_success_timestamp_seconds. Upstream's metrics and etcd's cover
-// all control planes of the process.
+// kubembed_snapshot_last_success_timestamp_seconds.
+//
+// Upstream registers its metrics once for a process, and most of them have no label for a
+// server: apiserver_request_total, apiserver_current_inflight_requests and those of
+// watches, admission, storage and etcd are sums over all control planes of the process.
+// The label host of rest_client_* tells the control planes apart. apiserver_id_hash does
+// only if they share an etcd, and storage_cluster_id numbers them in the order of their
+// starts. A control plane in a process of its own has metrics of its own.
 //
 // The API server serves the metrics at /metrics, with an embedded etcd's, under
 // kube-apiserver's names. It serves /statusz, and /flagz, which shows Config as

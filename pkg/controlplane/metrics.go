@@ -55,8 +55,12 @@ var (
 
 	certificateReloadsDesc = prometheus.NewDesc("kubembed_serving_certificate_reloads_total",
 		"Number of reloads of changed certificate files of Config.Serving, by result. After a failure the former certificate stays.", []string{controlPlane, "status"}, nil)
+	requestsDesc = prometheus.NewDesc("kubembed_requests_total",
+		"Number of requests that the API server has received, from clients and from the control plane itself.", []string{controlPlane}, nil)
+	inFlightDesc = prometheus.NewDesc("kubembed_requests_in_flight",
+		"Number of requests that the API server works on, with watches.", []string{controlPlane}, nil)
 
-	planeDescs = []*prometheus.Desc{snapshotFailuresDesc, lastSnapshotDesc, databaseSizeDesc, databaseInUseDesc, databaseQuotaDesc, certificateReloadsDesc}
+	planeDescs = []*prometheus.Desc{requestsDesc, inFlightDesc, snapshotFailuresDesc, lastSnapshotDesc, databaseSizeDesc, databaseInUseDesc, databaseQuotaDesc, certificateReloadsDesc}
 )
 
 // planeCollector collects the metrics of all running control planes.
@@ -85,13 +89,18 @@ func (m *measured) collect(all chan<- prometheus.Metric) {
 		put(snapshotFailuresDesc, prometheus.CounterValue, float64(m.failures.Load()))
 		put(lastSnapshotDesc, prometheus.GaugeValue, float64(m.last.Load()))
 	}
-	if s := m.server.Load(); s != nil {
-		if succeeded, failed, files := s.apiserver.CertificateReloads(); files {
-			put(certificateReloadsDesc, prometheus.CounterValue, float64(succeeded), "success") // upstream's values
-			put(certificateReloadsDesc, prometheus.CounterValue, float64(failed), "failure")
-		}
+	s := m.server.Load()
+	if s == nil {
+		return
 	}
-	if s := m.server.Load(); s != nil && s.member != nil {
+	received, inFlight := s.apiserver.Requests()
+	put(requestsDesc, prometheus.CounterValue, float64(received))
+	put(inFlightDesc, prometheus.GaugeValue, float64(inFlight))
+	if succeeded, failed, files := s.apiserver.CertificateReloads(); files {
+		put(certificateReloadsDesc, prometheus.CounterValue, float64(succeeded), "success") // upstream's values
+		put(certificateReloadsDesc, prometheus.CounterValue, float64(failed), "failure")
+	}
+	if s.member != nil {
 		status := s.member.Status()
 		put(databaseSizeDesc, prometheus.GaugeValue, float64(status.SizeBytes))
 		put(databaseInUseDesc, prometheus.GaugeValue, float64(status.InUseBytes))

@@ -85,7 +85,7 @@ func TestMetricsOfAHost(t *testing.T) {
 	}
 	const size, failures, last = "kubembed_etcd_database_size_bytes", "kubembed_snapshot_failures_total", "kubembed_snapshot_last_success_timestamp_seconds"
 	own := func(s *controlplane.Server) []string {
-		return []string{size + label(s), failures + label(s), last + label(s)}
+		return []string{size + label(s), failures + label(s), last + label(s), "kubembed_requests_total" + label(s), "kubembed_requests_in_flight" + label(s)}
 	}
 	process := []string{
 		"apiserver_request_total{", "apiserver_storage_objects{", "workqueue_depth{", "rest_client_requests_total{",

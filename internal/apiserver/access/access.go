@@ -23,6 +23,9 @@ type Internals interface {
 	// ID returns the name of the server among the servers that share an etcd. It is the
 	// same after a restart at the same address. The server's Lease in kube-system has it.
 	ID() string
+	// Requests returns the number of requests since the start, and of those in flight,
+	// over the listeners and in this process.
+	Requests() (received, inFlight int64)
 	// LoopbackConfig returns the server's own client configuration: privileged,
 	// in-process, with protobuf, like upstream's loopback client.
 	LoopbackConfig() *rest.Config

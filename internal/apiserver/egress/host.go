@@ -40,8 +40,8 @@ func (h *Host) Close() {
 	h.dialer.Close()
 }
 
-// Dial returns dial, a function of the host's, like Contain. The connections count for the
-// limit of open files, and end with Close.
+// Dial returns dial, a function of the host's, like Contain. The connections count for
+// the limit of open files, and end with Close.
 func (h *Host) Dial(field string, dial utilnet.DialFunc) utilnet.DialFunc {
 	dial = h.Contain(field, dial)
 	return func(ctx context.Context, network, address string) (net.Conn, error) {
@@ -54,8 +54,8 @@ func (h *Host) Dial(field string, dial utilnet.DialFunc) utilnet.DialFunc {
 }
 
 // Contain returns dial, a function of the host's, with errors that name its field. It
-// returns when the context of the call ends, after dialTimeout or Close, also if dial does
-// not. A connection that comes later is closed. A panic is an error.
+// returns when the context of the call ends, after dialTimeout or Close, also if dial
+// does not. A connection that comes later is closed. A panic is an error.
 func (h *Host) Contain(field string, dial utilnet.DialFunc) utilnet.DialFunc {
 	return func(ctx context.Context, network, address string) (net.Conn, error) {
 		ctx, cancel := context.WithTimeoutCause(ctx, dialTimeout, errDialTimeout)
@@ -116,9 +116,9 @@ func call(ctx context.Context, dial utilnet.DialFunc, network, address string, r
 	}
 }
 
-// checkAsked applies check to the address that a dialer of the host's is asked for. A name
-// is resolved here: its addresses are refused as if the server connected to them. One that
-// only the dialer can resolve is left to it.
+// checkAsked applies check to the address that a dialer of the host's is asked for. A
+// name is resolved here: its addresses are refused as if the server connected to them.
+// One that only the dialer can resolve is left to it.
 func checkAsked(ctx context.Context, address string, check func(netip.AddrPort) error) error {
 	host, service, err := net.SplitHostPort(address)
 	if err != nil {

@@ -30,9 +30,9 @@ func waits(ctx context.Context, field, address string) func() {
 	return func() { request.Store(nil) }
 }
 
-// NameDialer is an AuthenticationInfoResolverWrapper. It names the dialer of the host's in
-// the error of a call of a webhook that has timed out before there was a connection. Put
-// around upstream's wrapper, whose configurations it copies.
+// NameDialer is an AuthenticationInfoResolverWrapper, for use around upstream's. It names
+// the dialer of the host's in the error of a call of a webhook that has timed out before
+// there was a connection.
 func NameDialer(next webhook.AuthenticationInfoResolver) webhook.AuthenticationInfoResolver {
 	named := func(c *rest.Config, err error) (*rest.Config, error) {
 		if err != nil || c.Dial == nil {

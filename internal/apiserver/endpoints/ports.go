@@ -59,7 +59,7 @@ func (r *portsReconciler) RemoveEndpoints(service string, ip net.IP, ports []cor
 	return r.EndpointReconciler.RemoveEndpoints(service, ip, slices.Concat(ports, r.endpoints))
 }
 
-// updateService adds the ports that the Service lacks, and corrects those that differ.
+// updateService adds the ports that the Service lacks, and corrects different ones.
 func (r *portsReconciler) updateService(name string) error {
 	service, err := r.services.Get(r.ctx, name, metav1.GetOptions{})
 	if err != nil {

@@ -32,10 +32,10 @@ type Creator = rest.Creater //nolint:misspell // upstream's name
 const allocatorTimeout = time.Second
 
 // WaitForAllocator returns when a Service would get a cluster IP, with dual-stack ranges
-// one of each family. Upstream has no readiness check of its allocators. Until an allocator has its informers it has no
-// addresses, as when the range is full. WaitForAllocator makes a dry run through the
-// storage: a request would be written to the audit log and pass webhooks and policies of
-// clients.
+// one of each family. Upstream has no readiness check of its allocators. Until an
+// allocator has its informers it has no addresses, as when the range is full.
+// WaitForAllocator makes a dry run through the storage: a request would be written to the
+// audit log and pass webhooks and policies of clients.
 func WaitForAllocator(ctx context.Context, services Creator, families int, ranges networkinglisters.ServiceCIDRLister) error {
 	if !hasReadyRange(ranges) {
 		return nil

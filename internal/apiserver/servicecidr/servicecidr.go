@@ -39,8 +39,8 @@ func MarkReady(cidr *networking.ServiceCIDR) {
 	})
 }
 
-// Run keeps the default ServiceCIDR until ctx ends, as upstream's start hook does. It adds
-// a second range to a stored one.
+// Run keeps the default ServiceCIDR until ctx ends, as upstream's start hook does. It
+// adds a second range to a stored one.
 func Run(ctx context.Context, ranges Ranges, client kubernetes.Interface) {
 	defaultservicecidr.NewController(*ranges[0], ranges.Secondary(), client).Start(ctx)
 }
