@@ -55,6 +55,7 @@ func Entries() []Entry {
 		processEntries,
 		messageEntries,
 		settingEntries,
+		outgoingEntries,
 	)
 }
 
