@@ -98,6 +98,7 @@ func (p *program) wait(t *testing.T) int {
 type cluster struct {
 	etcd, apiserver  *program
 	serving, clients *pki.PKI // two CAs, as in envtest
+	trust            []byte   // the CA of serving
 	url              string
 }
 
@@ -111,6 +112,7 @@ func startCluster(t *testing.T, more ...string) *cluster {
 	if c.clients, err = pki.Open(pki.Config{}); err != nil {
 		t.Fatal(err)
 	}
+	c.trust = c.serving.CABundle()
 	etcd, peer := freeAddress(t), freeAddress(t)
 	c.etcd = start(t, "etcd", "--advertise-client-urls=http://"+etcd, "--data-dir="+t.TempDir(),
 		"--listen-client-urls=http://"+etcd, "--listen-peer-urls=http://"+peer, "--unsafe-no-fsync=true")
@@ -347,6 +349,7 @@ func TestProgramsRefuse(t *testing.T) {
 	t.Cleanup(func() { taken.Close() })
 	_, port, _ := net.SplitHostPort(taken.Addr().String())
 	_, free, _ := net.SplitHostPort(freeAddress(t))
+	dir := t.TempDir() // with the self-signed certificate of all
 	missing := filepath.Join(t.TempDir(), "missing.crt")
 	for _, test := range []struct {
 		name string
@@ -354,12 +357,12 @@ func TestProgramsRefuse(t *testing.T) {
 		want string
 	}{
 		{"kube-apiserver", []string{"--no-such-flag"}, "unknown flag: --no-such-flag"},
-		{"kube-apiserver", nil, "--etcd-servers must be set"},
-		{"kube-apiserver", []string{"--etcd-servers=http://127.0.0.1:1", "--feature-gates=NoSuchGate=true"}, "NoSuchGate"},
-		{"kube-apiserver", []string{"--etcd-servers=http://127.0.0.1:1", "--client-ca-file=" + missing}, "--client-ca-file: open " + missing},
-		{"kube-apiserver", []string{"--etcd-servers=http://127.0.0.1:1", "--tls-cert-file=" + missing}, "--tls-private-key-file"},
-		{"kube-apiserver", []string{"--etcd-servers=http://127.0.0.1:1", "--bind-address=127.0.0.1", "--secure-port=" + port}, "address already in use"},
-		{"kube-apiserver", []string{"--etcd-servers=http://127.0.0.1:1", "--bind-address=127.0.0.1", "--secure-port=" + free}, "--etcd-servers=http://127.0.0.1:1: etcd did not answer"},
+		{"kube-apiserver", []string{"--cert-dir=" + dir}, "--etcd-servers must be specified"},
+		{"kube-apiserver", []string{"--cert-dir=" + dir, "--etcd-servers=http://127.0.0.1:1", "--feature-gates=NoSuchGate=true"}, "NoSuchGate"},
+		{"kube-apiserver", []string{"--cert-dir=" + dir, "--etcd-servers=http://127.0.0.1:1", "--client-ca-file=" + missing}, "--client-ca-file: open " + missing},
+		{"kube-apiserver", []string{"--cert-dir=" + dir, "--etcd-servers=http://127.0.0.1:1", "--tls-cert-file=" + missing}, "--tls-private-key-file"},
+		{"kube-apiserver", []string{"--cert-dir=" + dir, "--etcd-servers=http://127.0.0.1:1", "--bind-address=127.0.0.1", "--secure-port=" + port}, "address already in use"},
+		{"kube-apiserver", []string{"--cert-dir=" + dir, "--etcd-servers=http://127.0.0.1:1", "--bind-address=127.0.0.1", "--secure-port=" + free}, "--etcd-servers=http://127.0.0.1:1: etcd did not answer"},
 		{"etcd", []string{"--no-such-flag"}, "no-such-flag"},
 		{"etcd", []string{"word"}, `"word" is not a flag`},
 		{"etcd", []string{"--host-whitelist=example.com"}, "--host-whitelist is not supported"},

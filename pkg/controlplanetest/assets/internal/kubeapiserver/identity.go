@@ -28,6 +28,11 @@ func init() { install.Install(scheme) }
 // AuthenticationConfiguration of the flags of OIDC.
 func (f *completed) authenticate(c *apiserver.Config) error {
 	o := f.Authentication
+	for flag, file := range map[string]string{"client-ca-file": o.ClientCert.ClientCA, "oidc-ca-file": o.OIDC.CAFile, "requestheader-client-ca-file": o.RequestHeader.ClientCAFile} {
+		if _, err := read(flag, file); err != nil {
+			return err // upstream's does not name the flag
+		}
+	}
 	upstream, err := o.ToAuthenticationConfig()
 	if err != nil {
 		return err
