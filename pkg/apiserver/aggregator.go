@@ -48,9 +48,11 @@ func aggregatorConfig(e *environment, base genericapiserver.Config, stored stora
 	if c.MergedResourceConfig, err = runtimeconfig.Aggregator(); err != nil {
 		return nil, fmt.Errorf("apiserver: aggregator: %w", err)
 	}
-	cert, key, err := writeKeyPair(e.config.Dir, frontProxyClient, e.config.PKI.FrontProxyClient())
-	if err != nil {
-		return nil, err
+	cert, key := e.config.proxyClient.cert, e.config.proxyClient.key
+	if cert == "" {
+		if cert, key, err = writeKeyPair(e.config.Dir, frontProxyClient, e.config.PKI.FrontProxyClient()); err != nil {
+			return nil, err
+		}
 	}
 	return &aggregatorapiserver.Config{
 		GenericConfig: &genericapiserver.RecommendedConfig{Config: c, SharedInformerFactory: e.sharedInformers},

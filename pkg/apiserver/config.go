@@ -189,6 +189,9 @@ type Config struct {
 	adopt func()
 	// flags are shown at /flagz. If nil, they are made from the other fields.
 	flags upstreamflagz.Reader
+	// proxyClient are the files with the identity for aggregated API servers. If empty,
+	// it is PKI's.
+	proxyClient struct{ cert, key string }
 	// components are the names of components. See access.SetComponents.
 	components []string
 	// endpoint is the endpoint of the kubernetes Service, if that is not

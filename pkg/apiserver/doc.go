@@ -255,42 +255,43 @@
 //	  --advertise-address                             AdvertiseAddress
 //	  --cors-allowed-origins                          Serving.CORSAllowedOrigins
 //	  --emulated-version
-//	      none: of the process, which has one version (k8s.io/component-base)
+//	       none: of the process, which has one version (k8s.io/component-base)
 //	  --emulation-forward-compatible                  always false
 //	  --external-hostname                             Network.ExternalHost
 //	  --feature-gates
-//	      none: of the process, which has one set of gates (k8s.io/apiserver)
+//	       none: of the process, which has one set of gates (k8s.io/apiserver)
 //	  --goaway-chance                                 Serving.GoawayChance
 //	  --livez-grace-period                            always 0s
 //	  --max-mutating-requests-inflight                MaxMutatingRequestsInFlight
 //	  --max-requests-inflight                         MaxRequestsInFlight
 //	  --min-compatibility-version
-//	      none: of the process, as --emulated-version
+//	       none: of the process, as --emulated-version
 //	  --min-request-timeout                           Limits.MinRequestTimeout
 //	  --request-timeout                               RequestTimeout
 //	  --runtime-config-emulation-forward-compatible   always false
 //	  --shutdown-delay-duration
-//	      none: the host decides when it calls Stop
+//	       none: the host decides when it calls Stop
 //	  --shutdown-send-retry-after                     always false
 //	  --shutdown-watch-termination-grace-period
-//	      none: watches end when Stop begins
+//	       none: watches end when Stop begins
 //	  --storage-initialization-timeout                none: the context of Start
 //	  --strict-transport-security-directives          Serving.HSTSDirectives
 //
 //	etcd
 //	  --default-watch-cache-size
-//	      none: without effect in kube-apiserver
-//	  --delete-collection-workers                     always 1
+//	       none: without effect in kube-apiserver
+//	  --delete-collection-workers                     Limits.DeleteCollectionWorkers
 //	  --enable-garbage-collector                      always true
 //	  --encryption-provider-config                    Encryption
 //	  --encryption-provider-config-automatic-reload   none: Encryption is no file
 //	  --etcd-cafile                                   Client (Etcd.CA)
 //	  --etcd-certfile                                 Client (Etcd.Cert)
-//	  --etcd-compaction-interval                      Limits.CompactionInterval
+//	  --etcd-compaction-interval
+//	      Limits.CompactionInterval, Limits.DisableCompaction
 //	  --etcd-count-metric-poll-period
-//	      always 0s: no metric of stored objects
+//	       always 0s: no metric of stored objects
 //	  --etcd-db-metric-poll-interval
-//	      always 0s: see Health of package etcd
+//	       always 0s: see Health of package etcd
 //	  --etcd-healthcheck-timeout                      always 2s
 //	  --etcd-keyfile                                  Client (Etcd.Key)
 //	  --etcd-prefix                                   Prefix (Etcd.Prefix)
@@ -300,79 +301,88 @@
 //	  --lease-reuse-duration-seconds                  always 60
 //	  --storage-backend                               always etcd3
 //	  --storage-media-type
-//	      always application/vnd.kubernetes.protobuf
-//	  --watch-cache                                   always true
+//	       always application/vnd.kubernetes.protobuf
+//	  --watch-cache                                   Limits.DisableWatchCache
 //	  --watch-cache-sizes                             Limits.WatchCacheSizes
 //
 //	secure serving
 //	  --bind-address                                  Listener (BindAddress)
 //	  --cert-dir                                      PKI (DataDir)
-//	  --disable-http2-serving                         always false
+//	  --disable-http2-serving                         Serving.DisableHTTP2
 //	  --http2-max-streams-per-connection
-//	      Serving.HTTP2MaxStreamsPerConnection
+//	       Serving.HTTP2MaxStreamsPerConnection
 //	  --permit-address-sharing                        Listener
 //	  --permit-port-sharing                           Listener
 //	  --secure-port                                   Listener (BindAddress)
 //	  --tls-cert-file                                 Serving.CertFile
 //	  --tls-cipher-suites                             Serving.CipherSuites
-//	  --tls-curve-preferences                         always []: Go's
+//	  --tls-curve-preferences                         Serving.CurvePreferences
 //	  --tls-min-version                               Serving.MinTLSVersion
 //	  --tls-private-key-file                          Serving.KeyFile
 //	  --tls-sni-cert-key                              Serving.SNICertificates
 //
 //	auditing
-//	  --audit-log-batch-buffer-size                   always 10000
-//	  --audit-log-batch-max-size                      always 1
-//	  --audit-log-batch-max-wait                      always 0s
-//	  --audit-log-batch-throttle-burst                always 0
-//	  --audit-log-batch-throttle-enable               always false
-//	  --audit-log-batch-throttle-qps                  always 0
-//	  --audit-log-compress                            always false
-//	  --audit-log-format                              always json
-//	  --audit-log-maxage                              always 0
+//	  --audit-log-batch-buffer-size                   Audit.LogDelivery.BufferSize
+//	  --audit-log-batch-max-size                      Audit.LogDelivery.MaxBatchSize
+//	  --audit-log-batch-max-wait                      Audit.LogDelivery.MaxBatchWait
+//	  --audit-log-batch-throttle-burst                Audit.LogDelivery.ThrottleBurst
+//	  --audit-log-batch-throttle-enable               Audit.LogDelivery.ThrottleQPS
+//	  --audit-log-batch-throttle-qps                  Audit.LogDelivery.ThrottleQPS
+//	  --audit-log-compress                            Audit.Compress
+//	  --audit-log-format                              Audit.Format
+//	  --audit-log-maxage                              Audit.MaxAgeDays
 //	  --audit-log-maxbackup                           Audit.MaxBackups
 //	  --audit-log-maxsize                             Audit.MaxSizeMB
-//	  --audit-log-mode                                always blocking
+//	  --audit-log-mode                                Audit.LogDelivery.Mode
 //	  --audit-log-path                                Audit.LogPath
-//	  --audit-log-truncate-enabled                    always false
-//	  --audit-log-truncate-max-batch-size             always 10485760
-//	  --audit-log-truncate-max-event-size             always 102400
-//	  --audit-log-version                             always audit.k8s.io/v1
+//	  --audit-log-truncate-enabled                    Audit.LogDelivery.Truncate
+//	  --audit-log-truncate-max-batch-size             Audit.LogDelivery.MaxBatchBytes
+//	  --audit-log-truncate-max-event-size             Audit.LogDelivery.MaxEventBytes
+//	  --audit-log-version                             Audit.LogDelivery.Version
 //	  --audit-policy-file                             Audit.PolicyFile
-//	  --audit-webhook-batch-buffer-size               always 10000
+//	  --audit-webhook-batch-buffer-size
+//	      Audit.Webhook.Delivery.BufferSize
 //	  --audit-webhook-batch-initial-backoff
-//	      none: another name of --audit-webhook-initial-backoff
-//	  --audit-webhook-batch-max-size                  always 400
-//	  --audit-webhook-batch-max-wait                  always 30s
-//	  --audit-webhook-batch-throttle-burst            always 15
-//	  --audit-webhook-batch-throttle-enable           always true
-//	  --audit-webhook-batch-throttle-qps              always 10
-//	  --audit-webhook-config-file                     always ""
-//	  --audit-webhook-initial-backoff                 always 10s
-//	  --audit-webhook-mode                            always batch
-//	  --audit-webhook-truncate-enabled                always false
-//	  --audit-webhook-truncate-max-batch-size         always 10485760
-//	  --audit-webhook-truncate-max-event-size         always 102400
-//	  --audit-webhook-version                         always audit.k8s.io/v1
+//	       none: another name of --audit-webhook-initial-backoff
+//	  --audit-webhook-batch-max-size
+//	      Audit.Webhook.Delivery.MaxBatchSize
+//	  --audit-webhook-batch-max-wait
+//	      Audit.Webhook.Delivery.MaxBatchWait
+//	  --audit-webhook-batch-throttle-burst
+//	      Audit.Webhook.Delivery.ThrottleBurst
+//	  --audit-webhook-batch-throttle-enable
+//	      Audit.Webhook.Delivery.Unthrottled
+//	  --audit-webhook-batch-throttle-qps
+//	      Audit.Webhook.Delivery.ThrottleQPS
+//	  --audit-webhook-config-file                     Audit.Webhook.KubeconfigFile
+//	  --audit-webhook-initial-backoff                 Audit.Webhook.InitialBackoff
+//	  --audit-webhook-mode                            Audit.Webhook.Delivery.Mode
+//	  --audit-webhook-truncate-enabled                Audit.Webhook.Delivery.Truncate
+//	  --audit-webhook-truncate-max-batch-size
+//	      Audit.Webhook.Delivery.MaxBatchBytes
+//	  --audit-webhook-truncate-max-event-size
+//	      Audit.Webhook.Delivery.MaxEventBytes
+//	  --audit-webhook-version                         Audit.Webhook.Delivery.Version
 //
 //	features
 //	  --contention-profiling
-//	      none: of the process (runtime.SetBlockProfileRate)
+//	       none: of the process (runtime.SetBlockProfileRate)
 //	  --debug-socket-path
-//	      none: the host can serve net/http/pprof
+//	       none: the host can serve net/http/pprof
 //	  --enable-priority-and-fairness
-//	      always true; RuntimeConfig can switch flowcontrol.apiserver.k8s.io off
+//	       always true; RuntimeConfig can switch flowcontrol.apiserver.k8s.io off
 //	  --profiling                                     Profiling
 //
 //	authentication
-//	  --anonymous-auth                                Authentication.Configuration
+//	  --anonymous-auth                                Authentication.Anonymous
 //	  --api-audiences                                 Authentication.Audiences
 //	  --authentication-config                         Authentication.ConfigurationFile
 //	  --authentication-token-webhook-cache-ttl        Authentication.Webhook.CacheTTL
 //	  --authentication-token-webhook-config-file
-//	      Authentication.Webhook.KubeconfigFile
+//	       Authentication.Webhook.KubeconfigFile
 //	  --authentication-token-webhook-version          Authentication.Webhook.Version
-//	  --client-ca-file                                Authentication.ClientCAs
+//	  --client-ca-file
+//	      PKI: ClientCAs of its Config, and Authentication.ClientCAs
 //	  --enable-bootstrap-token-auth                   always true
 //	  --oidc-ca-file                                  Authentication.Configuration
 //	  --oidc-client-id                                Authentication.Configuration
@@ -380,27 +390,28 @@
 //	  --oidc-groups-prefix                            Authentication.Configuration
 //	  --oidc-issuer-url                               Authentication.Configuration
 //	  --oidc-required-claim                           Authentication.Configuration
-//	  --oidc-signing-algs                             always all of upstream's
+//	  --oidc-signing-algs                             Authentication.SigningAlgorithms
 //	  --oidc-username-claim                           Authentication.Configuration
 //	  --oidc-username-prefix                          Authentication.Configuration
 //	  --requestheader-allowed-names
-//	      Authentication.RequestHeader.AllowedNames
+//	       Authentication.RequestHeader.AllowedNames
 //	  --requestheader-client-ca-file                  Authentication.RequestHeader.CAs
 //	  --requestheader-extra-headers-prefix
-//	      Authentication.RequestHeader.ExtraHeaderPrefixes
+//	       Authentication.RequestHeader.ExtraHeaderPrefixes
 //	  --requestheader-group-headers
-//	      Authentication.RequestHeader.GroupHeaders
+//	       Authentication.RequestHeader.GroupHeaders
 //	  --requestheader-uid-headers
-//	      Authentication.RequestHeader.UIDHeaders
+//	       Authentication.RequestHeader.UIDHeaders
 //	  --requestheader-username-headers
-//	      Authentication.RequestHeader.UsernameHeaders
-//	  --service-account-extend-token-expiration       always true
+//	       Authentication.RequestHeader.UsernameHeaders
+//	  --service-account-extend-token-expiration
+//	      ServiceAccounts.NoExtendedExpiration
 //	  --service-account-issuer                        ServiceAccounts.Issuers
 //	  --service-account-jwks-uri                      ServiceAccounts.JWKSURI
 //	  --service-account-key-file                      PKI: sa.pub in its directory
 //	  --service-account-lookup                        always true
 //	  --service-account-max-token-expiration
-//	      ServiceAccounts.MaxTokenExpiration
+//	       ServiceAccounts.MaxTokenExpiration
 //	  --token-auth-file                               Authentication.TokenFile
 //
 //	authorization
@@ -422,14 +433,14 @@
 //	  --admission-control                             EnableAdmissionPlugins
 //	  --admission-control-config-file                 Admission.ConfigurationFile
 //	  --default-not-ready-toleration-seconds
-//	      none: of the process (a variable of plugin DefaultTolerationSeconds)
+//	       none: of the process (a variable of plugin DefaultTolerationSeconds)
 //	  --default-unreachable-toleration-seconds        none: of the process, likewise
 //	  --disable-admission-plugins                     DisableAdmissionPlugins
 //	  --enable-admission-plugins                      EnableAdmissionPlugins
 //
 //	metrics
 //	  --allow-metric-labels
-//	      none: of the process, which has one set of metrics (k8s.io/component-base)
+//	       none: of the process, which has one set of metrics (k8s.io/component-base)
 //	  --allow-metric-labels-manifest                  none: of the process, likewise
 //	  --disabled-metrics                              none: of the process, likewise
 //	  --show-hidden-metrics-for-version               none: of the process, likewise
@@ -448,38 +459,40 @@
 //	misc
 //	  --aggregator-reject-forwarding-redirect         always true
 //	  --allow-privileged
-//	      always true, unless the host has called Setup of pkg/capabilities before
+//	       always true, unless the host has called Setup of pkg/capabilities before
 //	  --apiserver-count                               Shared
 //	  --coordinated-leadership-lease-duration         always 15s
 //	  --coordinated-leadership-renew-deadline         always 10s
 //	  --coordinated-leadership-retry-period           always 2s
 //	  --enable-aggregator-routing                     always true
 //	  --enable-logs-handler
-//	      always false: Serving.Handlers can serve files
+//	       always false: Serving.Handlers can serve files
 //	  --endpoint-reconciler-type                      Network.DisableEndpoints
 //	  --event-ttl                                     EventTTL
 //	  --kubelet-certificate-authority                 PKI: kubelet-serving-ca.crt
 //	  --kubelet-client-certificate
-//	      PKI: apiserver-kubelet-client.crt
+//	       PKI: apiserver-kubelet-client.crt
 //	  --kubelet-client-key
-//	      PKI: apiserver-kubelet-client.key
+//	       PKI: apiserver-kubelet-client.key
 //	  --kubelet-port
-//	      none: deprecated; Nodes have the port
+//	       none: deprecated; Nodes have the port
 //	  --kubelet-preferred-address-types
-//	      always InternalIP, ExternalIP, Hostname
+//	       always InternalIP, ExternalIP, Hostname
 //	  --kubelet-read-only-port                        none: deprecated, without effect
 //	  --kubelet-timeout                               always 5s
 //	  --kubernetes-service-node-port                  always 0
 //	  --max-connection-bytes-per-sec                  always 0, as --allow-privileged
 //	  --peer-advertise-ip
-//	      none: servers do not forward requests to each other
+//	       none: servers do not forward requests to each other
 //	  --peer-advertise-port                           none: likewise
 //	  --peer-ca-file                                  none: likewise
-//	  --proxy-client-cert-file                        PKI: front-proxy-client.crt
-//	  --proxy-client-key-file                         PKI: front-proxy-client.key
+//	  --proxy-client-cert-file
+//	      PKI: front-proxy-client.crt in its directory
+//	  --proxy-client-key-file
+//	      PKI: front-proxy-client.key in its directory
 //	  --service-account-signing-endpoint              ServiceAccounts.SigningEndpoint
 //	  --service-account-signing-key-file              PKI: sa.key in its directory
 //	  --service-cluster-ip-range
-//	      ServiceCIDR, Network.SecondaryServiceCIDR
+//	       ServiceCIDR, Network.SecondaryServiceCIDR
 //	  --service-node-port-range                       Network.ServiceNodePortRange
 package apiserver

@@ -23,6 +23,9 @@ func init() {
 	access.Of = func(server any) access.Internals { return internals{server.(*Server)} }
 	access.ValidateOptional = func(config any) field.ErrorList { return config.(Config).validateOptional() }
 	access.SetAdopt = func(config any, adopt func()) { config.(*Config).adopt = adopt }
+	access.SetProxyClient = func(config any, cert, key string) {
+		config.(*Config).proxyClient.cert, config.(*Config).proxyClient.key = cert, key
+	}
 	access.SetFlags = func(config any, flags upstreamflagz.Reader) { config.(*Config).flags = flags }
 	access.SetComponents = func(config any, names []string) { config.(*Config).components = names }
 }

@@ -80,6 +80,11 @@ var (
 	// SetAdopt sets a function that is called at the start of each goroutine that serves
 	// a client in this process. config is an *apiserver.Config.
 	SetAdopt func(config any, adopt func())
+	// SetProxyClient sets the files of the client certificate, and of its key, with which
+	// the server calls aggregated API servers, in place of its PKI's. It follows their
+	// changes. config is an *apiserver.Config, and its Authentication.RequestHeader must
+	// have their CA.
+	SetProxyClient func(config any, cert, key string)
 	// SetFlags sets the flags that the server shows at /flagz, for a program that has
 	// them. config is an *apiserver.Config.
 	SetFlags func(config any, flags flagz.Reader)

@@ -69,7 +69,7 @@ func TestAnswersWithRBAC(t *testing.T) {
 		t.Fatal(err)
 	}
 	c := startCluster(t, "--feature-gates=ComponentStatusz=true,ComponentFlagz=true", "--token-auth-file="+tokens,
-		"--strict-transport-security-directives=max-age=7,includeSubDomains")
+		"--strict-transport-security-directives=max-age=7,includeSubDomains", "--external-hostname=api.example.com")
 	admin := c.certificate(t, "admin", "system:masters")
 	for _, test := range []struct {
 		path, token  string
@@ -89,6 +89,7 @@ func TestAnswersWithRBAC(t *testing.T) {
 		{path: "/flagz", certificates: []tls.Certificate{admin}, status: http.StatusOK, body: "apiserver flagz"},
 		{path: "/flagz", certificates: []tls.Certificate{admin}, status: http.StatusOK, body: "audit-webhook-batch-buffer-size"},
 		{path: "/debug/pprof/", certificates: []tls.Certificate{admin}, status: http.StatusOK},
+		{path: "/.well-known/openid-configuration", certificates: []tls.Certificate{admin}, status: http.StatusOK, body: "https://api.example.com:"},
 		{path: "/logs/", certificates: []tls.Certificate{admin}, status: http.StatusNotFound},
 	} {
 		response, body := c.answer(t, test.path, test.token, test.certificates...)

@@ -37,57 +37,61 @@
 // SIGTERM and SIGINT stop it at once and cut requests in flight. Errors and the log go to
 // standard error.
 //
-// It takes the flags of kube-apiserver of the embedded release (--version). Unknown flags
-// are errors. These flags have an effect:
+// It takes the flags of kube-apiserver of the embedded release (--version), and completes
+// and validates them by kube-apiserver's own code. Unknown flags are errors. Answers,
+// defaults and the self-signed certificate in --cert-dir are kube-apiserver's: without
+// --authorization-mode, for example, all clients with credentials may do everything, and
+// clients without get 401.
 //
-//	--etcd-servers, over plain HTTP
-//	--bind-address, --secure-port, --advertise-address
-//	--cert-dir, --tls-cert-file, --tls-private-key-file
-//	--client-ca-file
-//	--service-account-issuer, --service-account-key-file,
-//	--service-account-signing-key-file
-//	--authorization-mode, of Node, RBAC, AlwaysAllow and AlwaysDeny
-//	--enable-admission-plugins, --disable-admission-plugins
-//	--runtime-config, --feature-gates and the flags of emulated versions
-//	--service-cluster-ip-range, one range
-//	--max-requests-inflight, --max-mutating-requests-inflight,
-//	--request-timeout, --event-ttl
-//	--audit-log-path, --audit-policy-file, --audit-log-maxsize,
-//	--audit-log-maxbackup
-//	-v, --vmodule, --log-flush-frequency, --logging-format
-//	--help, --version
+// Differences:
 //
-// Their defaults are kube-apiserver's, with these exceptions. Without
-// --service-account-issuer and its keys, the program generates them. Without
-// --authorization-mode, the modes are Node and RBAC, not AlwaysAllow. An audit log
-// without a policy has every request at level Metadata, where kube-apiserver's is
-// empty. Clients without credentials always reach only health and version: other
-// requests get 401, where kube-apiserver asks RBAC and answers 403.
+//   - Without --service-account-issuer and its keys, the program generates them.
+//   - A machine needs no default route: the server is advertised at its own address then.
+//   - Privileged containers need --allow-privileged, as in kube-apiserver, and
+//     --max-connection-bytes-per-sec has an effect: both are limits of the process.
+//   - Bootstrap tokens are always accepted (--enable-bootstrap-token-auth), and Services
+//     of webhooks and aggregated API servers are resolved to their endpoints
+//     (--enable-aggregator-routing).
+//   - --kubelet-*: the program trusts kubelets by certificates of its own CA only, and
+//     calls them with its own.
+//   - The serving key must not be readable for all users of the machine.
 //
-// Unsupported flags that would change results for clients are refused, with an error that
-// names them:
+// These flags are accepted and have no effect, because they are about speed, metrics of
+// etcd or the end of the program, which is immediate: --apiserver-count,
+// --default-watch-cache-size, --etcd-count-metric-poll-period,
+// --etcd-db-metric-poll-interval, --etcd-healthcheck-timeout, --etcd-readycheck-timeout,
+// --lease-reuse-duration-seconds, --livez-grace-period, --shutdown-*,
+// --storage-initialization-timeout.
 //
-//	--admission-control, --admission-control-config-file, --authentication-config,
-//	--authentication-token-webhook-config-file, --authorization-config,
-//	--authorization-policy-file, --authorization-webhook-config-file,
-//	--api-audiences other than the issuer, --cors-allowed-origins,
-//	--audit-webhook-config-file, --egress-selector-config-file,
-//	--encryption-provider-config, --etcd-cafile, --etcd-certfile, --etcd-keyfile,
-//	--etcd-prefix other than /registry, --etcd-servers-overrides, --oidc-*,
-//	--emulation-forward-compatible, --runtime-config-emulation-forward-compatible,
-//	--proxy-client-cert-file, --requestheader-client-ca-file,
-//	--service-account-jwks-uri, --service-account-max-token-expiration,
-//	--service-account-signing-endpoint, --service-node-port-range other than the
-//	default, --tls-sni-cert-key, --token-auth-file
+// These values are refused, with an error that has the reason, since results would differ
+// for clients:
 //
-// All other flags of kube-apiserver are accepted and ignored:
+//	--aggregator-reject-forwarding-redirect=false
+//	    an aggregated API server could send its clients' requests elsewhere
+//	--contention-profiling, --debug-socket-path
+//	    --profiling serves profiles to authorized clients
+//	--coordinated-leadership-* other than the defaults
+//	    upstream's defaults apply, with the feature gate CoordinatedLeaderElection
+//	--emulation-forward-compatible, --runtime-config-emulation-forward-compatible
+//	    with --emulated-version, newer APIs are not served
+//	--enable-garbage-collector=false
+//	    dependents and finalizers are always kept for a garbage collector
+//	--enable-logs-handler
+//	    the program writes no log files, and does not serve those of its machine
+//	--enable-priority-and-fairness=false
+//	    --runtime-config can switch flowcontrol.apiserver.k8s.io off
+//	--endpoint-reconciler-type=master-count
+//	    it is deprecated: use lease or none
+//	--etcd-servers-overrides, and a proxy to etcd in --egress-selector-config-file
+//	    all objects are in one etcd, which the program connects to directly
+//	--kubernetes-service-node-port
+//	    the Service kubernetes has no node port
+//	--peer-advertise-ip, --peer-advertise-port, --peer-ca-file
+//	    servers do not forward requests to each other
+//	--service-account-lookup=false
+//	    tokens of deleted service accounts would be valid
+//	--storage-media-type other than application/vnd.kubernetes.protobuf
+//	    built-in kinds are stored as other programs expect them
 //
-//   - flags for speed and limits (--watch-cache, --goaway-chance,
-//     --etcd-compaction-interval, ...);
-//   - flags for kubelets (--kubelet-*), which the program trusts and calls with its own
-//     identities;
-//   - flags for several servers (--endpoint-reconciler-type, --peer-*);
-//   - flags for shutdown, metrics, profiling and tracing.
-//
-// Privileged containers are always allowed (--allow-privileged).
+// The package documentation of pkg/apiserver has the field of Config that each flag sets.
 package assets

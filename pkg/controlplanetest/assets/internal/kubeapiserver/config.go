@@ -47,6 +47,11 @@ func (f *completed) config() (c apiserver.Config, err error) {
 			return c, err
 		}
 	}
+	if f.ProxyClientCertFile != "" || f.ProxyClientKeyFile != "" {
+		if _, err := tls.LoadX509KeyPair(f.ProxyClientCertFile, f.ProxyClientKeyFile); err != nil {
+			return c, fmt.Errorf("--proxy-client-cert-file and --proxy-client-key-file: %w", err)
+		}
+	}
 	return c, errors.Join(inFlags(access.ValidateOptional(c).ToAggregate()), inFlags(f.etcd().Validate()))
 }
 
@@ -118,11 +123,11 @@ func (f *completed) limit(c *apiserver.Config) error {
 		return fmt.Errorf("--watch-cache-sizes: %w", err)
 	}
 	c.Limits = apiserver.Limits{
-		MinRequestTimeout:  time.Duration(f.GenericServerRunOptions.MinRequestTimeout) * time.Second,
-		CompactionInterval: f.Etcd.StorageConfig.CompactionInterval,
-	}
-	if c.Limits.CompactionInterval == 0 {
-		c.Limits.CompactionInterval = never
+		MinRequestTimeout:       time.Duration(f.GenericServerRunOptions.MinRequestTimeout) * time.Second,
+		DeleteCollectionWorkers: f.Etcd.DeleteCollectionWorkers,
+		DisableWatchCache:       !f.Etcd.EnableWatchCache,
+		CompactionInterval:      f.Etcd.StorageConfig.CompactionInterval,
+		DisableCompaction:       f.Etcd.StorageConfig.CompactionInterval == 0,
 	}
 	for resource, size := range sizes {
 		if c.Limits.WatchCacheSizes == nil {
@@ -132,6 +137,3 @@ func (f *completed) limit(c *apiserver.Config) error {
 	}
 	return nil
 }
-
-// never is the interval of what a flag switches off by zero.
-const never = 10 * 365 * 24 * time.Hour

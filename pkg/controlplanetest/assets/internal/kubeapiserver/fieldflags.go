@@ -95,7 +95,10 @@ var fieldFlags = fieldpath.Names{
 	"Network.SecondaryServiceCIDR": "--service-cluster-ip-range",
 	"Network.ServiceNodePortRange": "--service-node-port-range",
 
-	"Limits.CompactionInterval": "--etcd-compaction-interval",
-	"Limits.MinRequestTimeout":  "--min-request-timeout",
-	"Limits.WatchCacheSizes":    "--watch-cache-sizes",
+	"Limits.CompactionInterval":      "--etcd-compaction-interval",
+	"Limits.DeleteCollectionWorkers": "--delete-collection-workers",
+	"Limits.DisableCompaction":       "--etcd-compaction-interval",
+	"Limits.DisableWatchCache":       "--watch-cache",
+	"Limits.MinRequestTimeout":       "--min-request-timeout",
+	"Limits.WatchCacheSizes":         "--watch-cache-sizes",
 }

@@ -4,6 +4,7 @@
 package kubeapiserver
 
 import (
+	"encoding/base64"
 	"encoding/pem"
 	"fmt"
 	"net"
@@ -13,6 +14,8 @@ import (
 	"strings"
 	"testing"
 
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apiserver/pkg/storage/value"
 	"k8s.io/client-go/util/cert"
 
 	"github.com/kubembed/kubembed/pkg/apiserver"
@@ -65,7 +68,9 @@ func TestFlagsSetFields(t *testing.T) {
 		{"--advertise-address=192.0.2.9", "AdvertiseAddress", "192.0.2.9"},
 		{"--etcd-prefix=elsewhere", "Prefix", "/elsewhere"},
 		{"--etcd-compaction-interval=7m", "Limits.CompactionInterval", "7m0s"},
-		{"--etcd-compaction-interval=0", "Limits.CompactionInterval", "87600h0m0s"},
+		{"--etcd-compaction-interval=0", "Limits.DisableCompaction", true},
+		{"--delete-collection-workers=3", "Limits.DeleteCollectionWorkers", 3},
+		{"--watch-cache=false", "Limits.DisableWatchCache", true},
 		{"--watch-cache-sizes=pods#0,deployments.apps#9", "Limits.WatchCacheSizes", "map[deployments.apps:9 pods:0]"},
 		{"--min-request-timeout=60", "Limits.MinRequestTimeout", "1m0s"},
 		{"--event-ttl=3m", "EventTTL", "3m0s"},
@@ -156,6 +161,51 @@ func fieldOf(v reflect.Value, path string) any {
 		}
 	}
 	return reflect.Indirect(v).Interface()
+}
+
+// A file of egress selectors makes dialers. The connections to etcd are the program's own.
+func TestFlagEgressSelectorConfigFile(t *testing.T) {
+	selection := func(name string) string {
+		return file(t, "egress.yaml", "apiVersion: apiserver.k8s.io/v1beta1\nkind: EgressSelectorConfiguration\negressSelections:\n"+
+			"- name: "+name+"\n  connection: {proxyProtocol: HTTPConnect, transport: {uds: {udsName: /nowhere/proxy.sock}}}\n")
+	}
+	c := config(t, "--egress-selector-config-file="+selection("cluster"))
+	if c.Dialers.Nodes == nil || c.Dialers.AggregatedServers == nil || c.Dialers.ControlPlane != nil {
+		t.Errorf("%+v", c.Dialers)
+	}
+	if _, err := c.Dialers.Nodes(t.Context(), "tcp", "192.0.2.1:1"); err == nil || !strings.Contains(err.Error(), "/nowhere/proxy.sock") {
+		t.Errorf("the dialer does not use the proxy: %v", err)
+	}
+	if _, _, err := configure(t, "--egress-selector-config-file="+selection("etcd")); err == nil || !strings.Contains(err.Error(), "a proxy to etcd is not supported") {
+		t.Errorf("got %v", err)
+	}
+}
+
+// A file of encryption providers makes transformers, with and without reload.
+func TestFlagEncryptionProviderConfig(t *testing.T) {
+	providers := file(t, "encryption.yaml", "apiVersion: apiserver.config.k8s.io/v1\nkind: EncryptionConfiguration\nresources:\n- resources: [secrets]\n  providers:\n"+
+		"  - aescbc: {keys: [{name: one, secret: "+base64.StdEncoding.EncodeToString(make([]byte, 32))+"}]}\n  - identity: {}\n")
+	for _, reload := range []string{"false", "true"} {
+		completed, c, err := configure(t, "--encryption-provider-config="+providers, "--encryption-provider-config-automatic-reload="+reload)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := completed.encryption(t.Context(), &c); err != nil {
+			t.Fatal(err)
+		}
+		secrets := c.Transformers.TransformerForResource(schema.GroupResource{Resource: "secrets"})
+		stored, err := secrets.TransformToStorage(t.Context(), []byte("text"), value.DefaultContext("a"))
+		if err != nil || !strings.HasPrefix(string(stored), "k8s:enc:aescbc:v1:one:") {
+			t.Errorf("reload %s: stored as %q, %v", reload, stored, err)
+		}
+	}
+	completed, c, err := configure(t, "--encryption-provider-config=/nowhere/encryption.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := completed.encryption(t.Context(), &c); err == nil || !strings.Contains(err.Error(), "--encryption-provider-config=/nowhere/encryption.yaml: ") {
+		t.Errorf("got %v", err)
+	}
 }
 
 // The flags of OIDC make the same issuer as in kube-apiserver.

@@ -217,6 +217,12 @@ func TestFlagsThatAreRefused(t *testing.T) {
 		{"--peer-ca-file=" + missing, "--peer-ca-file=" + missing + " is not supported: servers do not forward"},
 		{"--service-account-lookup=false", "--service-account-lookup=false is not supported"},
 		{"--encryption-provider-config-automatic-reload", "--encryption-provider-config"},
+		{"--proxy-client-cert-file=" + missing, "--proxy-client-cert-file"},
+		{"--client-ca-file=" + missing, "--client-ca-file: open " + missing},
+		{"--authentication-config=" + missing, missing},
+		{"--token-auth-file=" + missing, "--token-auth-file"},
+		{"--egress-selector-config-file=" + missing, "--egress-selector-config-file"},
+		{"--oidc-issuer-url=https://issuer.example.com", "oidc-client-id"},
 	} {
 		if _, _, err := configure(t, strings.Fields(test.flag)...); err == nil || !strings.Contains(err.Error(), test.want) {
 			t.Errorf("%s: got %v, want %q", test.flag, err, test.want)

@@ -38,7 +38,8 @@ func (f *completed) dial(c *apiserver.Config) error {
 	if dialers[egressselector.Etcd] != nil {
 		return fail(errors.New("a proxy to etcd is not supported: leave out the selection of etcd, or run kube-apiserver itself"))
 	}
-	c.Dialers = apiserver.Dialers{Nodes: dialers[egressselector.Cluster], ControlPlane: dialers[egressselector.ControlPlane]}
+	cluster := dialers[egressselector.Cluster]
+	c.Dialers = apiserver.Dialers{Nodes: cluster, AggregatedServers: cluster, ControlPlane: dialers[egressselector.ControlPlane]}
 	return nil
 }
 

@@ -21,15 +21,14 @@ type refusal struct {
 // refused are all such flags.
 var refused = map[string]refusal{
 	"etcd-servers-overrides":                      {"[]", "all objects are in one etcd"},
-	"proxy-client-cert-file":                      {"", "the program calls webhooks and aggregated API servers with a certificate of its own, whose CA is in the ConfigMap extension-apiserver-authentication"},
-	"aggregator-reject-forwarding-redirect":       {"true", "an aggregated API server could send the credentials of its proxy elsewhere"},
+	"aggregator-reject-forwarding-redirect":       {"true", "an aggregated API server could send its clients' requests elsewhere"},
 	"contention-profiling":                        {"false", profiling},
 	"coordinated-leadership-lease-duration":       {"15s", leadership},
 	"coordinated-leadership-renew-deadline":       {"10s", leadership},
 	"coordinated-leadership-retry-period":         {"2s", leadership},
 	"debug-socket-path":                           {"", profiling},
 	"emulation-forward-compatible":                {"false", emulation},
-	"enable-garbage-collector":                    {"true", "the storage of this program always keeps dependents and finalizers for a garbage collector"},
+	"enable-garbage-collector":                    {"true", "dependents and finalizers are always kept for a garbage collector"},
 	"enable-logs-handler":                         {"false", "the program writes no log files, and does not serve those of its machine"},
 	"enable-priority-and-fairness":                {"true", "switch flowcontrol.apiserver.k8s.io off with --runtime-config"},
 	"kubernetes-service-node-port":                {"0", "the Service kubernetes has no node port"},
@@ -38,12 +37,12 @@ var refused = map[string]refusal{
 	"peer-ca-file":                                {"", peers},
 	"runtime-config-emulation-forward-compatible": {"false", emulation},
 	"service-account-lookup":                      {"true", "tokens of deleted service accounts would be valid"},
-	"storage-media-type":                          {"application/vnd.kubernetes.protobuf", "it stores built-in kinds as protobuf, so that other programs can read them"},
+	"storage-media-type":                          {"application/vnd.kubernetes.protobuf", "built-in kinds are stored as other programs expect them"},
 }
 
 const (
 	profiling  = "--profiling serves profiles to authorized clients"
-	leadership = "with the feature gate CoordinatedLeaderElection, Leases have kube-apiserver's defaults"
+	leadership = "upstream's defaults apply, with the feature gate CoordinatedLeaderElection"
 	emulation  = "with --emulated-version, newer APIs are not served"
 	peers      = "servers do not forward requests to each other"
 )

@@ -78,6 +78,7 @@ func run(ctx context.Context, f *flags, stderr io.Writer) (err error) {
 	}
 	c.Logger = logger(stderr)
 	access.SetFlags(&c, f.Flagz)
+	access.SetProxyClient(&c, f.ProxyClientCertFile, f.ProxyClientKeyFile)
 	completed.configureProcess()
 	if c.Listener, err = f.listen(); err != nil {
 		return err
