@@ -178,6 +178,15 @@
 // Config.StorageUsed reserves the end of etcd's quota for administrators: other
 // clients get HTTP 507.
 //
+// # Certificates
+//
+// By default clients get PKI's certificate. Config.Serving adds certificates of the
+// host's. The server then still shows PKI's for the names of the kubernetes Service, and
+// at IP addresses that only PKI's has: clients that verify with PKI's CA ask for
+// kubernetes.default.svc at any address (Server.ServerName). Unlike kube-apiserver, the
+// server refuses expired certificates and keys that every user can read, at the start and
+// at a reload. A Secret that is mounted in a pod needs defaultMode 0440 or less.
+//
 // # Several servers
 //
 // With Config.Shared several servers work on the same data, as several kube-apiservers
