@@ -16,8 +16,9 @@ import (
 )
 
 // NodeKeys adds the hash of the public key of its client certificate to the user of a
-// node. It removes such a hash from all other users: no other authenticator may claim it. The API server copies it to the CertificateSigningRequests of the node, which
-// shows by which key the node has requested them.
+// node. The API server copies it to the CertificateSigningRequests of the node, which
+// shows by which key the node has requested them. NodeKeys removes such a hash from all
+// other users: no other authenticator may claim it.
 type NodeKeys struct{ Next authenticator.Request }
 
 // AuthenticateRequest is authenticator.Request.
