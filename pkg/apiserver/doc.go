@@ -178,6 +178,23 @@
 // Config.StorageUsed reserves the end of etcd's quota for administrators: other
 // clients get HTTP 507.
 //
+// # Authentication
+//
+// Config.Authentication adds users to those with certificates of PKI, service accounts
+// and bootstrap tokens. The order for a request is: tokens of this process and
+// certificates of PKI for group system:masters; Authentication.Before; the host's proxy
+// and client CAs; the front proxy, PKI's certificates and tokens (static, service
+// accounts, JWT issuers, webhook); bootstrap tokens; Authentication.After; anonymous. The
+// first that accepts decides. A token of this process comes after a client certificate
+// that is accepted.
+//
+// A failing authenticator of the host fails the request: 500 for a panic, 504 when it has
+// not answered shortly before the end of RequestTimeout. The answer names the field.
+//
+// CAs in Authentication.ClientCAs cannot certify names that begin with "system:" or the
+// control plane's own users. Replaced JWT issuers take effect when all new or changed
+// ones have answered; tokens that were used before are cached for ten seconds.
+//
 // # Certificates
 //
 // By default clients get PKI's certificate. Config.Serving adds certificates of the
