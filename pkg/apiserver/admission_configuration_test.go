@@ -19,6 +19,8 @@ import (
 	"sync/atomic"
 	"testing"
 
+	"go.uber.org/zap"
+	"go.uber.org/zap/zaptest/observer"
 	admissionv1 "k8s.io/api/admission/v1"
 	admissionregistrationv1 "k8s.io/api/admissionregistration/v1"
 	corev1 "k8s.io/api/core/v1"
@@ -60,9 +62,12 @@ func written(t testing.TB, dir, name, content string) string {
 	return path
 }
 
-// TestAdmissionConfigurationInGo configures plugins by Go types.
+// TestAdmissionConfigurationInGo configures plugins by Go types. One of them is not
+// enabled.
 func TestAdmissionConfigurationInGo(t *testing.T) {
+	core, logs := observer.New(zap.WarnLevel)
 	p := startPlane(t, func(c *apiserver.Config) {
+		c.Logger = zap.New(core)
 		c.EnableAdmissionPlugins = []string{"EventRateLimit", "PodNodeSelector"}
 		c.Admission.Configuration = &apiserverv1.AdmissionConfiguration{Plugins: []apiserverv1.AdmissionPluginConfiguration{
 			configuration(t, "PodSecurity", &podsecurityv1.PodSecurityConfiguration{
@@ -73,8 +78,12 @@ func TestAdmissionConfigurationInGo(t *testing.T) {
 				Limits: []eventratelimitv1alpha1.Limit{{Type: eventratelimitv1alpha1.NamespaceLimitType, QPS: 1, Burst: 2}},
 			}),
 			configuration(t, "PodNodeSelector", map[string]any{"podNodeSelectorPluginConfig": map[string]string{"clusterDefaultNodeSelector": "zone=a"}}),
+			configuration(t, "ImagePolicyWebhook", map[string]string{"kind": "Broken"}),
 		}}
 	})
+	if warnings := logs.FilterField(zap.String("plugin", "ImagePolicyWebhook")).All(); len(warnings) != 1 || !strings.Contains(warnings[0].Message, "not enabled") {
+		t.Errorf("got warnings %v, want one about the plugin that is not enabled", warnings)
+	}
 	ns := p.namespace(t)
 	privileged := pod("privileged")
 	yes := true
