@@ -94,10 +94,14 @@
 //
 // Admission and discovery:
 //
-//   - Webhooks and admission policies do not see the server's own writes before Start
-//     returns and after Stop begins, and never see those to the endpoints of the
-//     kubernetes Service. A webhook that rejects everything or hangs cannot prevent
+//   - Webhooks, admission policies and the host's plugins do not see the server's own
+//     writes before Start returns and after Stop begins, and never see those to the
+//     endpoints of the kubernetes Service. A webhook that rejects everything or hangs cannot prevent
 //     a start or a stop.
+//   - An admission configuration that names an unknown plugin, or one plugin twice, is an
+//     error. kube-apiserver ignores it. Kubeconfigs with secrets that all users of the
+//     machine can read are refused, and so are unknown fields in the configurations of
+//     ImagePolicyWebhook and PodNodeSelector.
 //   - An informer that an admission policy starts for parameters of a built-in kind
 //     runs until the server stops. Upstream stops it with the policy. Later policies
 //     with such parameters then do not see changes of them.
