@@ -7,6 +7,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -369,5 +370,24 @@ func (c Config) auditOptions() audit.Options {
 	return audit.Options{
 		Log: a.log(), Webhook: a.webhook(), Sinks: a.sinks(), Policy: a.Policy, PolicyFile: a.PolicyFile,
 		Dial: utilnet.DialFunc(c.Dialers.ControlPlane), Logger: c.Logger, Server: server,
+	}
+}
+
+// addFlags adds kube-apiserver's flags for a, unless flagz has them.
+func (a Audit) addFlags(flags map[string]string) {
+	if a.LogPath != "" {
+		log := a.log()
+		flags["audit-log-compress"] = strconv.FormatBool(log.Compress)
+		flags["audit-log-format"] = log.Format
+		flags["audit-log-maxage"] = strconv.Itoa(log.MaxAge)
+		flags["audit-log-mode"] = log.BatchOptions.Mode
+		flags["audit-log-truncate-enabled"] = strconv.FormatBool(log.TruncateOptions.Enabled)
+	}
+	if a.Webhook.KubeconfigFile != "" {
+		webhook := a.webhook()
+		flags["audit-webhook-config-file"] = webhook.ConfigFile
+		flags["audit-webhook-initial-backoff"] = webhook.InitialBackoff.String()
+		flags["audit-webhook-mode"] = webhook.BatchOptions.Mode
+		flags["audit-webhook-truncate-enabled"] = strconv.FormatBool(webhook.TruncateOptions.Enabled)
 	}
 }

@@ -54,6 +54,8 @@ func (f flagz) GetFlagz() map[string]string {
 	if host, port, err := net.SplitHostPort(c.Listener.Addr().String()); err == nil {
 		all["bind-address"], all["secure-port"] = host, port
 	}
+	c.Audit.addFlags(all)
+	c.Limits.addFlags(all)
 	return all
 }
 

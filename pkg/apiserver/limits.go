@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strconv"
 	"time"
 
 	"k8s.io/apimachinery/pkg/runtime/schema"
@@ -140,4 +141,27 @@ func checkRequestSize(ctx context.Context, backend *storage.Backend, l Limits) e
 		}
 	}
 	return nil
+}
+
+// addFlags adds kube-apiserver's flags for the limits that are set.
+func (l Limits) addFlags(flags map[string]string) {
+	if l.MinRequestTimeout > 0 {
+		flags["min-request-timeout"] = strconv.Itoa(int(l.MinRequestTimeout / time.Second))
+	}
+	if l.DeleteCollectionWorkers > 0 {
+		flags["delete-collection-workers"] = strconv.Itoa(l.DeleteCollectionWorkers)
+	}
+	if l.CompactionInterval > 0 || l.DisableCompaction {
+		flags["etcd-compaction-interval"] = l.CompactionInterval.String()
+	}
+	if l.DisableWatchCache {
+		flags["watch-cache"] = "false"
+	}
+	if len(l.WatchCacheSizes) > 0 {
+		var sizes []string
+		for _, resource := range slices.Sorted(maps.Keys(l.WatchCacheSizes)) {
+			sizes = append(sizes, fmt.Sprintf("%s#%d", resource, l.WatchCacheSizes[resource]))
+		}
+		flags["watch-cache-sizes"] = list(sizes)
+	}
 }

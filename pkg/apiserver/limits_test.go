@@ -8,7 +8,11 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"path/filepath"
+	"regexp"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -52,6 +56,24 @@ func TestRequestLimits(t *testing.T) {
 	// By default it ends after half an hour.
 	watch := must(p.admin().CoreV1().ConfigMaps("default").Watch(t.Context(), metav1.ListOptions{}))(t)
 	for range watch.ResultChan() {
+	}
+}
+
+// TestFlagzOfLimitsAndAudit: /flagz has what is set.
+func TestFlagzOfLimitsAndAudit(t *testing.T) {
+	p := startPlane(t, func(c *apiserver.Config) {
+		c.Limits = apiserver.Limits{MinRequestTimeout: time.Minute, DeleteCollectionWorkers: 3, CompactionInterval: time.Hour, WatchCacheSizes: map[string]int{"pods": 1, "leases.coordination.k8s.io": 0}}
+		c.Audit = apiserver.Audit{LogPath: filepath.Join(c.Dir, "audit.log"), Policy: createsOfConfigMaps(), Compress: true}
+	})
+	body := p.get(t, "/flagz", "Accept: text/plain").want(t, http.StatusOK).body
+	for name, value := range map[string]string{
+		"min-request-timeout": "60", "delete-collection-workers": "3", "etcd-compaction-interval": "1h0m0s",
+		"watch-cache-sizes": "[leases.coordination.k8s.io#0,pods#1]", "audit-log-compress": "true", "audit-log-mode": "blocking",
+	} {
+		// Upstream separates them by a random character.
+		if !regexp.MustCompile(`(?m)^` + name + `[=: ]+` + regexp.QuoteMeta(value) + `$`).MatchString(body) {
+			t.Errorf("%s is not %s in %s", name, value, body)
+		}
 	}
 }
 
@@ -132,7 +154,7 @@ func TestCompactionInterval(t *testing.T) {
 }
 
 // TestDeleteCollectionWorkers: a collection is deleted by as many workers as configured.
-// Each deletion waits in a webhook until there are two.
+// Deletions wait in a webhook until there were two at the same time.
 func TestDeleteCollectionWorkers(t *testing.T) {
 	p := startPlane(t, func(c *apiserver.Config) { c.Limits.DeleteCollectionWorkers = 2 })
 	ns := p.namespace(t)
@@ -141,7 +163,9 @@ func TestDeleteCollectionWorkers(t *testing.T) {
 	for i := range objects {
 		must(p.createPod(t, ns, pod(fmt.Sprintf("pod-%d", i)), metav1.CreateOptions{}))(t)
 	}
-	pairs := make(chan struct{})
+	var running atomic.Int64
+	two := make(chan struct{})
+	once := sync.OnceFunc(func() { close(two) })
 	none, fail, timeout := admissionregistrationv1.SideEffectClassNone, admissionregistrationv1.Fail, int32(20)
 	deletion := podCreation
 	deletion.Operations = []admissionregistrationv1.OperationType{admissionregistrationv1.Delete}
@@ -150,9 +174,12 @@ func TestDeleteCollectionWorkers(t *testing.T) {
 		Webhooks: []admissionregistrationv1.ValidatingWebhook{{
 			Name: "deletions.example.com", Rules: []admissionregistrationv1.RuleWithOperations{deletion}, TimeoutSeconds: &timeout,
 			ClientConfig: webhook(t, func(*admissionv1.AdmissionRequest) *admissionv1.AdmissionResponse {
+				defer running.Add(-1)
+				if running.Add(1) == 2 {
+					once()
+				}
 				select {
-				case pairs <- struct{}{}:
-				case <-pairs:
+				case <-two:
 				case <-t.Context().Done():
 				}
 				return &admissionv1.AdmissionResponse{Allowed: true}
