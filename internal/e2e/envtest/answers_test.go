@@ -61,11 +61,11 @@ func (c *cluster) certificate(t *testing.T, user string, groups ...string) tls.C
 	return certificate
 }
 
-// The answers are those of kube-apiserver 1.37.2 with the same flags.
+// kube-apiserver 1.37.2 gives the same answers with the same flags.
 func TestAnswersWithRBAC(t *testing.T) {
 	t.Parallel()
 	tokens := filepath.Join(t.TempDir(), "tokens.csv")
-	if err := os.WriteFile(tokens, []byte("a-token,jane,1,system:masters\n"), 0o644); err != nil { //nolint:gosec // as in repositories of suites
+	if err := os.WriteFile(tokens, []byte("a-token,jane,1,system:masters\n"), 0o644); err != nil {
 		t.Fatal(err)
 	}
 	c := startCluster(t, "--feature-gates=ComponentStatusz=true,ComponentFlagz=true", "--token-auth-file="+tokens,

@@ -91,25 +91,25 @@ func (k *kubeFlags) serviceRanges() ([]*net.IPNet, error) {
 
 // generateServiceAccountKey sets the flags about the issuer and the keys of
 // service-account tokens, which kube-apiserver requires.
-func (c *completed) generateServiceAccountKey() error {
-	accounts := c.Authentication.ServiceAccounts
+func (f *completed) generateServiceAccountKey() error {
+	accounts := f.Authentication.ServiceAccounts
 	if len(accounts.Issuers) == 0 {
 		accounts.Issuers = []string{defaultIssuer}
 	}
 	switch {
-	case c.ServiceAccountSigningEndpoint != "":
-	case c.ServiceAccountSigningKeyFile == "" && len(accounts.KeyFiles) == 0:
+	case f.ServiceAccountSigningEndpoint != "":
+	case f.ServiceAccountSigningKeyFile == "" && len(accounts.KeyFiles) == 0:
 		key, err := keyutil.MakeEllipticPrivateKeyPEM()
 		if err != nil {
 			return err
 		}
-		file := filepath.Join(c.dir, "service-account.key")
+		file := filepath.Join(f.dir, "service-account.key")
 		if err := os.WriteFile(file, key, 0o600); err != nil {
 			return err
 		}
-		c.ServiceAccountSigningKeyFile, accounts.KeyFiles = file, []string{file}
+		f.ServiceAccountSigningKeyFile, accounts.KeyFiles = file, []string{file}
 	case len(accounts.KeyFiles) == 0:
-		accounts.KeyFiles = []string{c.ServiceAccountSigningKeyFile}
+		accounts.KeyFiles = []string{f.ServiceAccountSigningKeyFile}
 	}
 	return nil
 }

@@ -94,7 +94,7 @@ func (f *completed) serving() apiserver.Serving {
 		CORSAllowedOrigins:           generic.CorsAllowedOriginList,
 	}
 	for _, id := range o.CurvePreferences {
-		s.CurvePreferences = append(s.CurvePreferences, tls.CurveID(id)) //nolint:gosec // upstream's type
+		s.CurvePreferences = append(s.CurvePreferences, tls.CurveID(id))
 	}
 	for _, named := range o.SNICertKeys {
 		s.SNICertificates = append(s.SNICertificates, apiserver.SNICertificate{CertFile: named.CertFile, KeyFile: named.KeyFile, Names: named.Names})

@@ -17,7 +17,7 @@ import (
 
 // encryption sets the transformers of --encryption-provider-config, which has more than
 // apiserver.Encryption: several groups of resources, older providers, and reload. It is
-// EtcdOptions.maybeApplyResourceTransformers of k8s.io/apiserver/pkg/server/options, whose
+// EtcdOptions.maybeApplyResourceTransformers of k8s.io/apiserver/pkg/server/options. Its
 // goroutines end with ctx.
 func (f *completed) encryption(ctx context.Context, c *apiserver.Config) error {
 	file, reload := f.Etcd.EncryptionProviderConfigFilepath, f.Etcd.EncryptionProviderConfigAutomaticReload

@@ -163,7 +163,7 @@ func fieldOf(v reflect.Value, path string) any {
 	return reflect.Indirect(v).Interface()
 }
 
-// A file of egress selectors makes dialers. The connections to etcd are the program's own.
+// A file of egress selectors makes dialers. The program itself connects to etcd.
 func TestFlagEgressSelectorConfigFile(t *testing.T) {
 	selection := func(name string) string {
 		return file(t, "egress.yaml", "apiVersion: apiserver.k8s.io/v1beta1\nkind: EgressSelectorConfiguration\negressSelections:\n"+
@@ -229,7 +229,7 @@ func TestFlagsOfOIDC(t *testing.T) {
 // Files that suites have in their repositories are readable for all.
 func TestFlagTokenAuthFile(t *testing.T) {
 	tokens := newFiles(t).tokens
-	if err := os.Chmod(tokens, 0o644); err != nil { //nolint:gosec // the case
+	if err := os.Chmod(tokens, 0o644); err != nil {
 		t.Fatal(err)
 	}
 	copied := config(t, "--token-auth-file="+tokens).Authentication.TokenFile

@@ -40,7 +40,7 @@ func newFlags() *flags {
 	global := f.sets.FlagSet("global")
 	global.BoolVarP(&f.help, "help", "h", false, "Print all flags and exit.")
 	global.BoolVar(&f.version, "version", false, "Print the version and exit.")
-	f.Flagz = flagz.NamedFlagSetsReader{FlagSets: cliflag.NamedFlagSets{FlagSets: maps.Clone(f.sets.FlagSets)}} // those of kube-apiserver
+	f.Flagz = flagz.NamedFlagSetsReader{FlagSets: cliflag.NamedFlagSets{FlagSets: maps.Clone(f.sets.FlagSets)}} // not with our own set
 	f.sets.FlagSet("kubembed").BoolVar(&f.coreControllers, "core-controllers", false,
 		"Run the controllers of namespaces, garbage and service accounts in this process. kube-apiserver has no such flag.")
 	f.all.SetNormalizeFunc(cliflag.WordSepNormalizeFunc)

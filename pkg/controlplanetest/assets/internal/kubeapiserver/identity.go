@@ -69,8 +69,8 @@ func (f *completed) authenticate(c *apiserver.Config) error {
 	return err
 }
 
-// tokenFile copies --token-auth-file: the server, which reads it once, refuses a file that
-// other users can read, and such files are in the repositories of suites.
+// tokenFile copies --token-auth-file. The server, which reads it once, refuses a file
+// that other users can read, and repositories of suites have such files.
 func (f *completed) tokenFile() (string, error) {
 	tokens, err := read("token-auth-file", f.Authentication.TokenFile.TokenFile)
 	if err != nil || tokens == nil {

@@ -97,7 +97,7 @@ func run(ctx context.Context, f *flags, stderr io.Writer) (err error) {
 	if err != nil {
 		return err
 	}
-	defer func() { _ = endTraces(ctx) }() // what is not sent when the program ends is lost
+	defer func() { _ = endTraces(ctx) }() // it ends with ctx
 	connection, err := f.connect(ctx, c.Logger.Named("etcd-client"))
 	if err != nil {
 		if ctx.Err() != nil {
