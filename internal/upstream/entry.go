@@ -47,6 +47,7 @@ func Entries() []Entry {
 	return slices.Concat(
 		admissionEntries,
 		apiserverEntries,
+		standinEntries,
 		bootstrapEntries,
 		componentsEntries,
 		copyEntries,
