@@ -39,9 +39,9 @@ func (s *Server) configureAuthorization(c *genericapiserver.Config) (err error) 
 // configuration; the server makes a copy of it. Config.Authorization.Authorizers keep
 // their places. No request fails for the change.
 //
-// As in a file of kube-apiserver's --authorization-config, the authorizers of types other
-// than Webhook that the server has started with must stay, in any order, and Node, RBAC
-// and ABAC cannot be added. A webhook whose configuration and kubeconfig have not changed
+// The order is free, but Node, RBAC and ABAC cannot be added, and of the authorizers of
+// the start only webhooks can be removed. That is also so in a file of kube-apiserver's
+// --authorization-config. A webhook whose configuration and kubeconfig have not changed
 // keeps its cache. Otherwise the kubeconfig is read again.
 //
 // The server refuses a configuration that is invalid or that denies an identity of the

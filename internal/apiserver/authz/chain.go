@@ -24,6 +24,7 @@ import (
 	"k8s.io/client-go/util/connrotation"
 	kubeauthorizer "k8s.io/kubernetes/pkg/kubeapiserver/authorizer"
 
+	"github.com/kubembed/kubembed/internal/containment"
 	"github.com/kubembed/kubembed/internal/fieldpath"
 )
 
@@ -149,19 +150,23 @@ func (c *Chain) link(configured apiserverconfig.AuthorizerConfiguration, l *load
 	return c.upstream(configured)
 }
 
-// upstream has upstream make a chain of the authorizer alone.
+// upstream has upstream make a chain of the authorizer alone. A panic is an error: a
+// reload must not end the host.
 func (c *Chain) upstream(configured apiserverconfig.AuthorizerConfiguration) (link, error) {
-	alone, rules, err := kubeauthorizer.Config{
-		PolicyFile:                 c.config.PolicyFile,
-		WebhookRetryBackoff:        genericoptions.DefaultAuthWebhookRetryBackoff(),
-		VersionedInformerFactory:   c.config.Informers,
-		CustomDial:                 c.dialer.DialContext,
-		AuthorizationConfiguration: &apiserverconfig.AuthorizationConfiguration{Authorizers: []apiserverconfig.AuthorizerConfiguration{configured}},
-	}.New(context.Background(), c.config.ServerID)
+	made, err := containment.Call(fmt.Sprintf("authorizer %q", configured.Name), func() (link, error) {
+		alone, rules, err := kubeauthorizer.Config{
+			PolicyFile:                 c.config.PolicyFile,
+			WebhookRetryBackoff:        genericoptions.DefaultAuthWebhookRetryBackoff(),
+			VersionedInformerFactory:   c.config.Informers,
+			CustomDial:                 c.dialer.DialContext,
+			AuthorizationConfiguration: &apiserverconfig.AuthorizationConfiguration{Authorizers: []apiserverconfig.AuthorizerConfiguration{configured}},
+		}.New(context.Background(), c.config.ServerID)
+		return link{name: configured.Name, field: c.config.field(), configured: configured, authorizer: lone{alone, configured.Name}, rules: rules}, err
+	})
 	if err != nil {
 		return link{}, fieldpath.New("apiserver", c.config.field(), "authorizer %q: %w", configured.Name, err)
 	}
-	return link{name: configured.Name, field: c.config.field(), configured: configured, authorizer: lone{alone, configured.Name}, rules: rules}, nil
+	return made, nil
 }
 
 // field returns the field that has the chain of upstream's authorizers.
