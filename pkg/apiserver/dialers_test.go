@@ -5,6 +5,7 @@ package apiserver_test
 
 import (
 	"context"
+	"encoding/json"
 	"encoding/pem"
 	"errors"
 	"fmt"
@@ -20,7 +21,10 @@ import (
 	admissionregistrationv1 "k8s.io/api/admissionregistration/v1"
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
+	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
+	apiextensionsclient "k8s.io/apiextensions-apiserver/pkg/client/clientset/clientset"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/tools/remotecommand"
 	"k8s.io/client-go/util/retry"
 	apiregistrationv1 "k8s.io/kube-aggregator/pkg/apis/apiregistration/v1"
@@ -201,6 +205,41 @@ func TestDialerOfWebhooks(t *testing.T) {
 	configuration.Webhooks[0].TimeoutSeconds = &second
 	must(configurations.Update(t.Context(), configuration, metav1.UpdateOptions{}))(t)
 	want(byURL, "Config.Dialers.ControlPlane: no connection to example.com:443")
+}
+
+// TestDialerOfConversionWebhooks: webhooks of CRDs are reached through the host's dialer.
+func TestDialerOfConversionWebhooks(t *testing.T) {
+	const group = "converted.example.com"
+	var webhooks tunnel
+	p := startPlane(t, func(c *apiserver.Config) { c.Dialers.ControlPlane = webhooks.dial })
+	ns := p.namespace(t)
+	server := tlsServer(t, func(w http.ResponseWriter, _ *http.Request) { http.Error(w, "seen", http.StatusTeapot) })
+	webhooks.add("example.com:443", server.Listener.Addr())
+	must(p.widgets(t, group).Namespace(ns).Create(t.Context(), widget(group, "one", 1), metav1.CreateOptions{}))(t)
+	crds := apiextensionsclient.NewForConfigOrDie(p.ClientConfig()).ApiextensionsV1().CustomResourceDefinitions()
+	conversion := must(json.Marshal(map[string]any{"spec": map[string]any{"conversion": apiextensionsv1.CustomResourceConversion{
+		Strategy: apiextensionsv1.WebhookConverter,
+		Webhook: &apiextensionsv1.WebhookConversion{ConversionReviewVersions: []string{"v1"}, ClientConfig: &apiextensionsv1.WebhookClientConfig{
+			URL:      new("https://example.com/convert"),
+			CABundle: pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: server.Certificate().Raw}),
+		}},
+	}}}))(t)
+	must(crds.Patch(t.Context(), "widgets."+group, types.MergePatchType, conversion, metav1.PatchOptions{}))(t)
+	want := func(text string) {
+		t.Helper()
+		testwait.Until(t, text, func(context.Context) error {
+			if a := p.get(t, "/apis/"+group+"/v1beta1/namespaces/"+ns+"/widgets/one"); !strings.Contains(a.body, text) {
+				return fmt.Errorf("HTTP %d %s", a.status, a.body)
+			}
+			return nil
+		})
+	}
+	want("status code 418")
+	for _, conn := range webhooks.open {
+		_ = conn.Close()
+	}
+	webhooks.fail(func(context.Context) error { return errors.New("no tunnel") })
+	want("Config.Dialers.ControlPlane: no tunnel")
 }
 
 // addressOf returns the address of a server by its URL.

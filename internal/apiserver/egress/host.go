@@ -78,7 +78,7 @@ func (h *Host) Contain(field string, dial utilnet.DialFunc) utilnet.DialFunc {
 			err := context.Cause(ctx)
 			if h.ended.Err() != nil {
 				err = context.Cause(h.ended)
-			} else if ctx.Err() == context.DeadlineExceeded { //nolint:errorlint // it is never wrapped
+			} else if ctx.Err() == context.DeadlineExceeded {
 				h.logger.Warn("a dialer of the host's has not connected in time", zap.String("field", field), zap.String("address", address), zap.Error(err))
 			}
 			return nil, fmt.Errorf("%s: no connection to %s: %w", field, address, err)
