@@ -31,6 +31,9 @@ func (b *Backend) Trace(provider oteltrace.TracerProvider) {
 	t := &tracer{otelgrpc.NewClientHandler(otelgrpc.WithPropagators(tracing.Propagators()), otelgrpc.WithTracerProvider(provider))}
 	b.client.KV = tracedKV{b.client.KV, t}
 	b.client.Lease = tracedLease{b.client.Lease, t}
+	for _, override := range b.overrides {
+		override.Trace(provider)
+	}
 }
 
 // Methods of etcd, as in the spans of upstream's client.

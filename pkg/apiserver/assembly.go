@@ -168,11 +168,11 @@ func (s *Server) connect() (err error) {
 		}
 		return nil
 	})
-	s.backend.Trace(cfg.TracerProvider)
 	s.backend.Observe(s.acknowledged.Observer)
 	if err = overrideEtcd(s.ctx, s.backend, cfg.EtcdOverrides); err != nil {
 		return err
 	}
+	s.backend.Trace(cfg.TracerProvider)
 	if err = checkRequestSize(s.ctx, s.backend, cfg.Limits); err != nil {
 		return err
 	}

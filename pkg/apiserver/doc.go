@@ -327,7 +327,7 @@
 //	  --etcd-prefix                                   Prefix (Etcd.Prefix)
 //	  --etcd-readycheck-timeout                       always 2s
 //	  --etcd-servers                                  Client (Etcd.Endpoints)
-//	  --etcd-servers-overrides                        always []
+//	  --etcd-servers-overrides                        EtcdOverrides
 //	  --lease-reuse-duration-seconds                  always 60
 //	  --storage-backend                               always etcd3
 //	  --storage-media-type

@@ -82,8 +82,8 @@
 //	    --runtime-config can switch flowcontrol.apiserver.k8s.io off
 //	--endpoint-reconciler-type=master-count
 //	    it is deprecated: use lease or none
-//	--etcd-servers-overrides, and a proxy to etcd in --egress-selector-config-file
-//	    all objects are in one etcd, which the program connects to directly
+//	a proxy to etcd in --egress-selector-config-file
+//	    the program connects to etcd directly
 //	--kubernetes-service-node-port
 //	    the Service kubernetes has no node port
 //	--peer-advertise-ip, --peer-advertise-port, --peer-ca-file

@@ -95,6 +95,7 @@ var fieldFlags = fieldpath.Names{
 	"Network.SecondaryServiceCIDR": "--service-cluster-ip-range",
 	"Network.ServiceNodePortRange": "--service-node-port-range",
 
+	"EtcdOverrides":                  "--etcd-servers-overrides",
 	"Limits.CompactionInterval":      "--etcd-compaction-interval",
 	"Limits.DeleteCollectionWorkers": "--delete-collection-workers",
 	"Limits.DisableCompaction":       "--etcd-compaction-interval",

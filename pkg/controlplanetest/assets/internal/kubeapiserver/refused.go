@@ -20,7 +20,6 @@ type refusal struct {
 
 // refused are all such flags.
 var refused = map[string]refusal{
-	"etcd-servers-overrides":                      {"[]", "all objects are in one etcd"},
 	"aggregator-reject-forwarding-redirect":       {"true", "an aggregated API server could send its clients' requests elsewhere"},
 	"contention-profiling":                        {"false", profiling},
 	"coordinated-leadership-lease-duration":       {"15s", leadership},

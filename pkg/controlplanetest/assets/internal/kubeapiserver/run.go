@@ -18,6 +18,7 @@ import (
 	"go.uber.org/zap/zapcore"
 	"k8s.io/apimachinery/pkg/util/wait"
 	genericapiserver "k8s.io/apiserver/pkg/server"
+	genericoptions "k8s.io/apiserver/pkg/server/options"
 	utilfeature "k8s.io/apiserver/pkg/util/feature"
 	"k8s.io/client-go/rest"
 	logsapi "k8s.io/component-base/logs/api/v1"
@@ -98,7 +99,7 @@ func run(ctx context.Context, f *flags, stderr io.Writer) (err error) {
 		return err
 	}
 	defer func() { _ = endTraces(ctx) }() // it ends with ctx
-	connection, err := f.connect(ctx, c.Logger.Named("etcd-client"))
+	connection, err := connect(ctx, "--etcd-servers", f.etcd(), c.Logger)
 	if err != nil {
 		if ctx.Err() != nil {
 			return nil // ended before it was ready
@@ -107,6 +108,14 @@ func run(ctx context.Context, f *flags, stderr io.Writer) (err error) {
 	}
 	defer func() { _ = connection.Close() }()
 	c.Client, c.Dial = connection.Client(), connection.DialContext
+	closeOverrides, err := f.connectOverrides(ctx, &c)
+	defer closeOverrides()
+	if err != nil {
+		if ctx.Err() != nil {
+			return nil
+		}
+		return err
+	}
 	return serve(ctx, c)
 }
 
@@ -162,17 +171,42 @@ func serve(ctx context.Context, c apiserver.Config) error {
 	return errors.Join(err, server.Stop(cut))
 }
 
-// connect waits for an answer of etcd.
-func (f *flags) connect(ctx context.Context, logger *zap.Logger) (connection *etcd.Connection, err error) {
-	config := f.etcd()
-	config.Logger = logger
+// connect waits for an answer of etcd. flag has its endpoints.
+func connect(ctx context.Context, flag string, config etcd.ExternalConfig, logger *zap.Logger) (connection *etcd.Connection, err error) {
+	config.Logger = logger.Named("etcd-client")
 	if waitErr := wait.PollUntilContextTimeout(ctx, etcdTimeout/100, etcdTimeout, true, func(ctx context.Context) (bool, error) {
 		connection, err = etcd.Connect(ctx, config)
 		return err == nil, nil
 	}); waitErr != nil {
-		return nil, fmt.Errorf("--etcd-servers=%s: etcd did not answer for %s: %w", strings.Join(config.Endpoints, ","), etcdTimeout, err)
+		return nil, fmt.Errorf("%s=%s: etcd did not answer for %s: %w", flag, strings.Join(config.Endpoints, ","), etcdTimeout, err)
 	}
 	return connection, nil
+}
+
+// connectOverrides connects to the etcds of --etcd-servers-overrides, as connect does.
+// The caller must call the function that it returns, also after an error.
+func (f *flags) connectOverrides(ctx context.Context, c *apiserver.Config) (closeAll func(), err error) {
+	var connections []*etcd.Connection
+	closeAll = func() {
+		for _, connection := range connections {
+			_ = connection.Close()
+		}
+	}
+	overrides, err := genericoptions.ParseEtcdServersOverrides(f.Etcd.EtcdServersOverrides)
+	if err != nil {
+		return closeAll, fmt.Errorf("--etcd-servers-overrides: %w", err)
+	}
+	for _, o := range overrides {
+		config := f.etcd()
+		config.Endpoints = o.Servers
+		connection, err := connect(ctx, "--etcd-servers-overrides", config, c.Logger)
+		if err != nil {
+			return closeAll, err
+		}
+		connections = append(connections, connection)
+		c.EtcdOverrides = append(c.EtcdOverrides, apiserver.EtcdOverride{Resources: []string{o.GroupResource.String()}, Client: connection.Client()})
+	}
+	return closeAll, nil
 }
 
 // listen listens with upstream's code, for the flags about sharing of addresses.
