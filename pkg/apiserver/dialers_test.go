@@ -13,6 +13,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -65,6 +66,13 @@ func (d *tunnel) was(address string) bool {
 	return d.asked[address]
 }
 
+// made returns the connections so far.
+func (d *tunnel) made() []net.Conn {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return slices.Clone(d.open)
+}
+
 func (d *tunnel) dial(ctx context.Context, _, address string) (net.Conn, error) {
 	d.mu.Lock()
 	to, fails := d.to[address], d.fails
@@ -79,7 +87,9 @@ func (d *tunnel) dial(ctx context.Context, _, address string) (net.Conn, error) 
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.asked[address] = true
-	d.open = append(d.open, conn)
+	if err == nil {
+		d.open = append(d.open, conn)
+	}
 	return conn, err
 }
 
@@ -143,7 +153,7 @@ func TestDialerOfNodes(t *testing.T) {
 	if err := p.Stop(ctx); err != nil {
 		t.Fatal(err)
 	}
-	for _, conn := range nodes.open {
+	for _, conn := range nodes.made() {
 		if _, err := conn.Write([]byte{0}); !errors.Is(err, net.ErrClosed) {
 			t.Errorf("a connection after the stop: got %v, want closed", err)
 		}
@@ -188,7 +198,7 @@ func TestDialerOfWebhooks(t *testing.T) {
 		t.Error("the webhook with a Service is not reached through the dialer")
 	}
 
-	for _, conn := range webhooks.open {
+	for _, conn := range webhooks.made() {
 		_ = conn.Close()
 	}
 	webhooks.fail(func(context.Context) error { return errors.New("no tunnel") })
@@ -235,7 +245,7 @@ func TestDialerOfConversionWebhooks(t *testing.T) {
 		})
 	}
 	want("status code 418")
-	for _, conn := range webhooks.open {
+	for _, conn := range webhooks.made() {
 		_ = conn.Close()
 	}
 	webhooks.fail(func(context.Context) error { return errors.New("no tunnel") })
