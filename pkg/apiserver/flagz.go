@@ -45,7 +45,7 @@ func (f flagz) GetFlagz() map[string]string {
 		"request-timeout":                c.RequestTimeout.String(),
 		"runtime-config":                 runtimeconfig.Format(c.RuntimeConfig),
 		"service-account-issuer":         list(c.ServiceAccounts.Issuers),
-		"service-cluster-ip-range":       c.ServiceCIDR.String(),
+		"service-cluster-ip-range":       c.serviceRanges().String(),
 	}
 	maps.Copy(all, c.Serving.flags())
 	if file := c.Admission.ConfigurationFile; file != "" {
