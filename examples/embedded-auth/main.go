@@ -41,19 +41,18 @@ var (
 
 // authenticate returns the user of the session cookie of a request.
 func authenticate(r *http.Request) (*authenticator.Response, bool, error) {
-	cookie, err := r.Cookie("session")
-	if err != nil {
+	cookies := r.CookiesNamed("session")
+	if len(cookies) == 0 {
 		return nil, false, nil // not ours: a client with a certificate or a token
 	}
-	who, ok := sessions[cookie.Value]
+	who, ok := sessions[cookies[0].Value]
 	if !ok {
 		return nil, false, errors.New("the session has expired: log in again")
 	}
 	return &authenticator.Response{User: &who}, true, nil
 }
 
-// authorize knows the rights of users of the program. It has no opinion about others,
-// whom RBAC decides about.
+// authorize knows the rights of users of the program. RBAC decides about all others.
 func authorize(_ context.Context, a authorizer.Attributes) (authorizer.Decision, string, error) {
 	verbs, ok := rights[a.GetUser().GetName()]
 	switch {
@@ -70,10 +69,11 @@ type stamp struct{ *admission.Handler }
 
 func (stamp) Admit(_ context.Context, a admission.Attributes, _ admission.ObjectInterfaces) error {
 	centre := a.GetUserInfo().GetExtra()["cost-centre"]
-	if object, err := meta.Accessor(a.GetObject()); err == nil && len(centre) == 1 {
+	object, err := meta.Accessor(a.GetObject())
+	if err == nil && len(centre) == 1 {
 		object.SetLabels(labels.Merge(object.GetLabels(), labels.Set{"cost-centre": centre[0]}))
 	}
-	return nil
+	return err
 }
 
 // withCookie is the transport of a client that has logged in.

@@ -90,7 +90,8 @@ func TestAuthorizationFiles(t *testing.T) {
 	allowed(t, first, true)
 	wantForbidden(t, "not in the policy", listSecrets(t.Context(), second))
 	wantForbidden(t, "readonly", first.CoreV1().Secrets("default").Delete(t.Context(), "any", metav1.DeleteOptions{}))
-	// refused waits for a file that is refused, and checks that the first one is in force.
+	// refused waits for a file that is refused, and checks that the first one is in
+	// force.
 	refused := func(t *testing.T, path, content, want string) {
 		t.Helper()
 		before, failures := logs.FilterMessageSnippet("is refused").Len(), p.reloads(t, "failure")

@@ -80,8 +80,8 @@ type Config struct {
 	// EnableAdmissionPlugins and DisableAdmissionPlugins change the set of
 	// admission plugins: kube-apiserver's defaults and NodeRestriction, without
 	// TaintNodesByCondition, and without ServiceAccount if Controllers is false.
-	// EventRateLimit and ImagePolicyWebhook need a configuration in Admission. A plugin in
-	// both lists is an error.
+	// EventRateLimit and ImagePolicyWebhook need a configuration in Admission. A plugin
+	// in both lists is an error.
 	EnableAdmissionPlugins, DisableAdmissionPlugins []string
 
 	// Admission configures plugins, and adds the host's own.

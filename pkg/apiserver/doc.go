@@ -96,8 +96,8 @@
 //
 //   - Webhooks, admission policies and the host's plugins do not see the server's own
 //     writes before Start returns and after Stop begins, and never see those to the
-//     endpoints of the kubernetes Service. A webhook that rejects everything or hangs cannot prevent
-//     a start or a stop.
+//     endpoints of the kubernetes Service. A webhook that rejects everything or hangs
+//     cannot prevent a start or a stop.
 //   - An admission configuration that names an unknown plugin, or one plugin twice, is an
 //     error. kube-apiserver ignores it. Kubeconfigs with secrets that all users of the
 //     machine can read are refused, and so are unknown fields in the configurations of
@@ -159,7 +159,8 @@
 // rejects clients without credentials or permissions before it reads the body.
 // Aggregated API servers have their own limits.
 //
-//   - Size: 3 MiB, as upstream. CertificateSigningRequests 32 KiB, their status and
+//   - Size: 3 MiB, as upstream, or Config.Limits.MaxRequestBodyBytes, for which New asks
+//     etcd whether it takes such requests. CertificateSigningRequests 32 KiB, their status and
 //     approval 128 KiB; reviews, leases, evictions, bindings, scale, token requests
 //     and the options of a deletion 64 KiB. Nodes may send 1 MiB, and clients that
 //     only have a join token 32 KiB. Larger bodies get HTTP 413.
@@ -198,6 +199,42 @@
 // CAs in Authentication.ClientCAs cannot certify names that begin with "system:" or the
 // control plane's own users. Replaced JWT issuers take effect when all new or changed
 // ones have answered; tokens that were used before are cached for ten seconds.
+//
+// # Authorization
+//
+// Config.Authorization is a chain of authorizers: upstream's, webhooks and the host's
+// own. The first one that allows or denies decides. Group system:masters comes before all
+// of them. An authorizer in Go should have no opinion about users and groups that begin
+// with "system:". A start, a reload and Server.SetAuthorization are refused if one denies
+// kubelets, the scheduler or another identity of the control plane. The server asks the
+// webhooks and the host's authorizers about these identities then. A change takes effect
+// between two requests, and a bad one keeps the chain before.
+//
+// # Audit
+//
+// Config.Audit sends the events of one policy to a file, to a webhook and to functions of
+// the host. Each sink has a buffer: requests never wait for it or fail for it. Events
+// that a sink misses are counted in kubembed_audit_events_dropped_total and logged once a
+// minute at most. When the server stops, webhook and sinks have three seconds for the
+// last events and one more to return.
+//
+// # Networks
+//
+// Config.Network adds a second range of Services, of the other IP family, to
+// Config.ServiceCIDR. It can be added to stored data, and must stay from then on.
+// Config.Dialers are functions of the host that connect to nodes, to webhooks and to
+// aggregated API servers, for example through a tunnel. Addresses that the server refuses
+// without a dialer are refused before the dialer is called, and certificates are verified
+// through it. Config.TracerProvider gets spans of requests and of etcd, without its
+// watches. A trace in the context of a client in this process continues in the server if
+// the client is in system:masters or system:monitoring. It is linked otherwise.
+//
+// # Several etcds
+//
+// Config.EtcdOverrides stores resources such as Events and Leases in other etcds.
+// Resources by which requests are authorized and admitted stay together, because a
+// decision waits for acknowledged writes of them. Resource versions of different etcds
+// cannot be compared.
 //
 // # Certificates
 //

@@ -12,13 +12,15 @@ import (
 
 	"go.uber.org/zap"
 	"go.uber.org/zap/zaptest/observer"
+
+	"github.com/kubembed/kubembed/internal/apiserver/serving"
 )
 
 // TestPanicInProcessIsLogged: a panic outside upstream's recovery of panics is in the
 // log, and its client gets an error.
 func TestPanicInProcessIsLogged(t *testing.T) {
 	core, logs := observer.New(zap.ErrorLevel)
-	s := &Server{environment: environment{state: &state{}, config: Config{Logger: zap.New(core)}, ctx: t.Context()}, prepared: make(chan struct{})}
+	s := &Server{environment: environment{state: &state{}, config: Config{Logger: zap.New(core)}, ctx: t.Context()}, prepared: make(chan struct{}), hostHandlers: &serving.HostHandlers{}}
 	s.handler = http.HandlerFunc(func(http.ResponseWriter, *http.Request) { panic("outside the recovery") })
 	s.discovered.Store(true)
 	close(s.prepared)

@@ -136,8 +136,8 @@ func describe(a authorizer.Attributes) string {
 // hostTimeout bounds a question to an authorizer of the host.
 const hostTimeout = 5 * time.Second
 
-// webhooksTimeout bounds all questions to webhooks. One that has not answered then is left
-// out. A variable for tests.
+// webhooksTimeout bounds all questions to webhooks. One that has not answered then is
+// left out. A variable for tests.
 var webhooksTimeout = 5 * time.Second
 
 // Check fails if an authorizer denies an identity of the control plane. It is for when

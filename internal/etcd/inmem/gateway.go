@@ -96,8 +96,8 @@ func (g *Gateway) Refuse() {
 func (g *Gateway) Close() {
 	g.Refuse()
 	if g.grpc != nil {
-		// Stop does not close connections that have not begun to use HTTP/2, and waits two
-		// minutes for them.
+		// Stop does not close connections that have not begun to use HTTP/2, and waits
+		// two minutes for them.
 		g.conns.CloseAll()
 		g.grpc.Stop()
 		g.serving.Wait()
