@@ -160,10 +160,10 @@
 // Aggregated API servers have their own limits.
 //
 //   - Size: 3 MiB, as upstream, or Config.Limits.MaxRequestBodyBytes, for which New asks
-//     etcd whether it takes such requests. CertificateSigningRequests 32 KiB, their status and
-//     approval 128 KiB; reviews, leases, evictions, bindings, scale, token requests
-//     and the options of a deletion 64 KiB. Nodes may send 1 MiB, and clients that
-//     only have a join token 32 KiB. Larger bodies get HTTP 413.
+//     etcd whether it takes such requests. CertificateSigningRequests 32 KiB, their
+//     status and approval 128 KiB; reviews, leases, evictions, bindings, scale, token
+//     requests and the options of a deletion 64 KiB. Nodes may send 1 MiB, and clients
+//     that only have a join token 32 KiB. Larger bodies get HTTP 413.
 //   - Depth: 1,000 levels in any encoding, also of JSON inside protobuf. Paths of a
 //     JSON patch may have 512 elements. Deeper bodies get HTTP 400.
 //   - Estimated memory when decoded: 64 MiB, for CRDs and custom resources 128 MiB.
