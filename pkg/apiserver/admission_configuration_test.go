@@ -365,7 +365,7 @@ func plugin(name, before string) apiserver.AdmissionPlugin {
 }
 
 func TestBadAdmission(t *testing.T) {
-	dir := t.TempDir()
+	dir := enterableDir(t)
 	inGo := func(plugins ...apiserverv1.AdmissionPluginConfiguration) apiserver.Admission {
 		return apiserver.Admission{Configuration: &apiserverv1.AdmissionConfiguration{Plugins: plugins}}
 	}

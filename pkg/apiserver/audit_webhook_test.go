@@ -29,7 +29,7 @@ import (
 // webhookKubeconfig writes the kubeconfig of a client with a token for a TLS server.
 func webhookKubeconfig(t testing.TB, server *httptest.Server) string {
 	t.Helper()
-	file := filepath.Join(t.TempDir(), "webhook.kubeconfig")
+	file := filepath.Join(enterableDir(t), "webhook.kubeconfig")
 	config := clientcmdapi.Config{
 		Clusters: map[string]*clientcmdapi.Cluster{"webhook": {
 			Server: server.URL + "/audit", CertificateAuthorityData: pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: server.Certificate().Raw}),
@@ -170,7 +170,7 @@ func TestBadAuditWebhooks(t *testing.T) {
 	}
 	for file, want := range map[string]string{
 		filepath.Join(t.TempDir(), "missing"): "no such file",
-		empty:                                 "no configuration",
+		empty:                                 "is no usable kubeconfig",
 		readable:                              "chmod o-r",
 	} {
 		_, err := newPlane(t.TempDir(), func(c *apiserver.Config) { c.Audit.Webhook.KubeconfigFile = file })

@@ -21,6 +21,7 @@ import (
 	"k8s.io/client-go/util/cert"
 
 	"github.com/kubembed/kubembed/internal/apiserver/authn"
+	"github.com/kubembed/kubembed/internal/apiserver/kubeconfig"
 	"github.com/kubembed/kubembed/internal/fieldpath"
 )
 
@@ -226,7 +227,7 @@ func (w TokenWebhook) validate(at *field.Path) (errs field.ErrorList) {
 		}
 		return errs
 	}
-	if err := authn.CheckKubeconfig(w.KubeconfigFile); err != nil {
+	if _, err := kubeconfig.Read(w.KubeconfigFile); err != nil {
 		errs = append(errs, field.Invalid(at.Child("KubeconfigFile"), w.KubeconfigFile, err.Error()))
 	}
 	if versions := []string{"", "v1", "v1beta1"}; !slices.Contains(versions, w.Version) {

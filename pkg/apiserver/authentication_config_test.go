@@ -24,11 +24,7 @@ import (
 // file writes a file with the given mode.
 func file(t testing.TB, content string, mode os.FileMode) string {
 	t.Helper()
-	dir := t.TempDir()
-	if err := os.Chmod(filepath.Dir(dir), 0o755); err != nil { // testing makes it private
-		t.Fatal(err)
-	}
-	path := filepath.Join(dir, "file")
+	path := filepath.Join(enterableDir(t), "file")
 	if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -79,15 +75,15 @@ users: [{name: webhook, user: {token: secret}}]
 		{apiserver.Authentication{Anonymous: &apiserverv1.AnonymousAuthConfig{Conditions: []apiserverv1.AnonymousAuthCondition{{Path: "/"}}}}, "Authentication.Anonymous.Conditions"},
 		{apiserver.Authentication{Webhook: apiserver.TokenWebhook{Version: "v1"}}, "Authentication.Webhook.KubeconfigFile: Required"},
 		{apiserver.Authentication{Webhook: apiserver.TokenWebhook{KubeconfigFile: missing}}, "no such file"},
-		{apiserver.Authentication{Webhook: apiserver.TokenWebhook{KubeconfigFile: file(t, kubeconfig, 0o644)}}, "mode 0644 lets all users of this machine read it: chmod o-r"},
-		{apiserver.Authentication{Webhook: apiserver.TokenWebhook{KubeconfigFile: file(t, strings.Replace(kubeconfig, "token: secret", "tokenFile: "+file(t, "secret", 0o644), 1), 0o644)}}, "mode 0644 lets all users"},
+		{apiserver.Authentication{Webhook: apiserver.TokenWebhook{KubeconfigFile: file(t, kubeconfig, 0o644)}}, "mode is 0644: chmod o-r"},
+		{apiserver.Authentication{Webhook: apiserver.TokenWebhook{KubeconfigFile: file(t, strings.Replace(kubeconfig, "token: secret", "tokenFile: "+file(t, "secret", 0o644), 1), 0o644)}}, "mode is 0644"},
 		{apiserver.Authentication{Webhook: apiserver.TokenWebhook{KubeconfigFile: file(t, strings.Replace(kubeconfig, "current-context: webhook", "", 1), 0o600)}}, "set current-context"},
 		{apiserver.Authentication{Webhook: apiserver.TokenWebhook{KubeconfigFile: file(t, kubeconfig, 0o600), Version: "v2", CacheTTL: -1}}, "Authentication.Webhook.Version: Unsupported value"},
 		{apiserver.Authentication{Tokens: []apiserver.StaticToken{{Token: "secret", User: user.DefaultInfo{Name: "jane"}}, {Token: "secret"}}}, "Authentication.Tokens[1].User.Name: Required"},
 		{apiserver.Authentication{Tokens: []apiserver.StaticToken{{Token: "sec ret", User: user.DefaultInfo{Name: "jane"}}}}, "Authentication.Tokens[0].Token: Invalid value"},
 		{apiserver.Authentication{TokenFile: missing}, "no such file"},
 		{apiserver.Authentication{TokenFile: file(t, "secret,jane", 0o600)}, "must have at least 3 columns"},
-		{apiserver.Authentication{TokenFile: file(t, "secret,jane,1", 0o604)}, "mode 0604 lets all users"},
+		{apiserver.Authentication{TokenFile: file(t, "secret,jane,1", 0o604)}, "mode is 0604"},
 		{apiserver.Authentication{ClientCAs: []byte("PEM")}, "Authentication.ClientCAs: Invalid value"},
 		{apiserver.Authentication{ClientCAs: old.CABundle()}, "expired at 2010-"},
 		{apiserver.Authentication{ClientCAs: client.Cert}, "certificate 0 (CN=jane) is not a CA"},

@@ -81,7 +81,7 @@ func writeKubeconfig(t testing.TB, mode os.FileMode, cluster clientcmdapi.Cluste
 // writeFile writes a file in a directory of its own.
 func writeFile(t testing.TB, name, content string, mode os.FileMode) string {
 	t.Helper()
-	path := filepath.Join(t.TempDir(), name)
+	path := filepath.Join(enterableDir(t), name)
 	replaceFile(t, path, content, mode)
 	return path
 }

@@ -329,3 +329,13 @@ func must[T any](value T, err error) func(testing.TB) T {
 
 // contains reports whether the text of err contains text.
 func contains(err error, text string) bool { return err != nil && strings.Contains(err.Error(), text) }
+
+// enterableDir returns a directory that every user may enter. That of testing is private.
+func enterableDir(t testing.TB) string {
+	t.Helper()
+	dir := t.TempDir()
+	if err := os.Chmod(filepath.Dir(dir), 0o755); err != nil { //nolint:gosec // see above
+		t.Fatal(err)
+	}
+	return dir
+}

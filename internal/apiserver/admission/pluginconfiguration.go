@@ -33,6 +33,8 @@ import (
 	podsecurityapi "k8s.io/pod-security-admission/admission/api/scheme"
 	podsecurityvalidation "k8s.io/pod-security-admission/admission/api/validation"
 	"sigs.k8s.io/yaml"
+
+	"github.com/kubembed/kubembed/internal/apiserver/kubeconfig"
 )
 
 // pluginScheme has the configurations of upstream's plugins.
@@ -124,7 +126,7 @@ func (c pluginConfiguration) checkInitialization() (err error) {
 			return err
 		}
 		if config.KubeConfigFile != "" {
-			if err := checkKubeconfig(config.KubeConfigFile); err != nil {
+			if err := kubeconfig.Check(config.KubeConfigFile); err != nil {
 				return err
 			}
 		}
@@ -197,5 +199,5 @@ func checkImagePolicy(data []byte) error {
 	if file == "" {
 		return errors.New("imagePolicy.kubeConfigFile is missing: it must be the path of a kubeconfig that names the webhook")
 	}
-	return checkKubeconfig(file)
+	return kubeconfig.Check(file)
 }

@@ -18,6 +18,7 @@ import (
 	"k8s.io/apiserver/pkg/server/egressselector"
 	genericoptions "k8s.io/apiserver/pkg/server/options"
 
+	"github.com/kubembed/kubembed/internal/apiserver/kubeconfig"
 	"github.com/kubembed/kubembed/internal/fieldpath"
 	"github.com/kubembed/kubembed/internal/ownership"
 )
@@ -62,7 +63,7 @@ func Apply(c *genericapiserver.Config, options Options, dir string) error {
 		parts = append(parts, log)
 	}
 	if file := options.Webhook.ConfigFile; file != "" {
-		if err := checkKubeconfig(file); err != nil {
+		if _, err := kubeconfig.Read(file); err != nil {
 			return fieldpath.New("apiserver", "Config.Audit.Webhook.KubeconfigFile", "%w", err)
 		}
 		network := newNetwork(options.Dial)

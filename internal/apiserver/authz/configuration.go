@@ -20,6 +20,7 @@ import (
 	kubeauthorizer "k8s.io/kubernetes/pkg/kubeapiserver/authorizer"
 	"k8s.io/kubernetes/pkg/kubeapiserver/authorizer/modes"
 
+	"github.com/kubembed/kubembed/internal/apiserver/kubeconfig"
 	"github.com/kubembed/kubembed/internal/fieldpath"
 	"github.com/kubembed/kubembed/internal/ownership"
 )
@@ -252,12 +253,12 @@ func (l *loaded) readWebhooks() (errs field.ErrorList) {
 			errs = append(errs, field.NotSupported(at.Child("type"), connection.Type, []string{apiserverconfig.AuthorizationWebhookConnectionInfoTypeKubeConfigFile}))
 			continue
 		}
-		content, err := readKubeconfig(*connection.KubeConfigFile)
+		content, err := kubeconfig.Read(*connection.KubeConfigFile)
 		if err != nil {
 			errs = append(errs, field.Invalid(at.Child("kubeConfigFile"), *connection.KubeConfigFile, err.Error()))
 			continue
 		}
-		l.webhooks[a.Name] = content
+		l.webhooks[a.Name] = string(content)
 	}
 	return errs
 }

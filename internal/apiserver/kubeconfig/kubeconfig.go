@@ -1,0 +1,86 @@
+// Copyright The kubembed Authors
+// SPDX-License-Identifier: Apache-2.0
+
+// Package kubeconfig reads the kubeconfigs with which the API server calls webhooks.
+package kubeconfig
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"k8s.io/apiserver/pkg/util/webhook"
+	"k8s.io/client-go/tools/clientcmd"
+	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
+
+	"github.com/kubembed/kubembed/internal/ownership"
+)
+
+// Check refuses a kubeconfig that cannot be read or that other users may change. It also
+// refuses credentials, in the kubeconfig or in the files that it names, that every user
+// of the machine can read.
+func Check(path string) error {
+	_, _, err := load(path)
+	return err
+}
+
+// Read returns the content of a kubeconfig that Check accepts, and with which upstream
+// calls a webhook.
+func Read(path string) ([]byte, error) {
+	config, data, err := load(path)
+	if err != nil {
+		return nil, err
+	}
+	// Without a context upstream takes the service account of a pod that it runs in.
+	if config.Contexts[config.CurrentContext] == nil {
+		return nil, fmt.Errorf("%s is no usable kubeconfig: it has no context %q: set current-context", path, config.CurrentContext)
+	}
+	if _, err := webhook.LoadKubeconfig(path, nil); err != nil {
+		return nil, fmt.Errorf("%s is no usable kubeconfig: %w", path, err)
+	}
+	return data, nil
+}
+
+func load(path string) (*clientcmdapi.Config, []byte, error) {
+	if err := ownership.File(path); err != nil {
+		return nil, nil, err
+	}
+	data, err := os.ReadFile(path)
+	if err != nil {
+		return nil, nil, err
+	}
+	config, err := clientcmd.Load(data)
+	if err != nil {
+		return nil, nil, fmt.Errorf("%s is no kubeconfig: %w", path, err)
+	}
+	for _, user := range config.AuthInfos {
+		if user.Token != "" || user.Password != "" || len(user.ClientKeyData) > 0 {
+			if err := ownership.Secret(path); err != nil {
+				return nil, nil, err
+			}
+		}
+		for _, file := range []string{user.TokenFile, user.ClientKey} {
+			if err := checkFile(path, file); err != nil {
+				return nil, nil, err
+			}
+		}
+	}
+	return config, data, nil
+}
+
+// checkFile checks a file with credentials. The kubeconfig names it, relative to itself.
+func checkFile(kubeconfig, file string) error {
+	if file == "" {
+		return nil
+	}
+	if !filepath.IsAbs(file) {
+		file = filepath.Join(filepath.Dir(kubeconfig), file)
+	}
+	if _, err := os.Stat(file); err != nil {
+		return fmt.Errorf("%s: %w", kubeconfig, err)
+	}
+	if err := ownership.Secret(file); err != nil {
+		return fmt.Errorf("%s: %w", kubeconfig, err)
+	}
+	return nil
+}
