@@ -11,12 +11,13 @@ import (
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apiserver/pkg/admission"
+	"k8s.io/apiserver/pkg/authorization/authorizer"
 
 	"github.com/kubembed/kubembed/pkg/apiserver"
 )
 
-// BenchmarkCreatePodOverTLS creates pods by 16 writers with one certificate, over
-// one connection, in the process of the server.
+// BenchmarkCreatePodOverTLS creates pods by 16 writers with one certificate, over one
+// connection, in the process of the server. RBAC authorizes them.
 func BenchmarkCreatePodOverTLS(b *testing.B) { createPods(b, startPlane(b)) }
 
 // nothing is a plugin that mutates and validates everything, and does nothing.
@@ -31,17 +32,22 @@ func (nothing) Validate(context.Context, admission.Attributes, admission.ObjectI
 	return nil
 }
 
-// BenchmarkCreatePodWithPlugin is BenchmarkCreatePodOverTLS with an admission plugin in
-// Go.
-func BenchmarkCreatePodWithPlugin(b *testing.B) {
+// BenchmarkCreatePodWithGo is BenchmarkCreatePodOverTLS with an authorizer and an
+// admission plugin in Go.
+func BenchmarkCreatePodWithGo(b *testing.B) {
+	noOpinion := authorizer.AuthorizerFunc(func(context.Context, authorizer.Attributes) (authorizer.Decision, string, error) {
+		return authorizer.DecisionNoOpinion, "", nil
+	})
 	createPods(b, startPlane(b, func(c *apiserver.Config) {
+		c.Authorization.Authorizers = []apiserver.Authorizer{{Name: "none", Authorizer: noOpinion, Before: "node"}}
 		c.Admission.Plugins = []apiserver.AdmissionPlugin{{Name: "Nothing", New: func() (admission.Interface, error) { return nothing{}, nil }}}
 	}))
 }
 
 func createPods(b *testing.B, p *plane) {
 	b.Helper()
-	config := p.as(b, "admin", "system:masters")
+	p.bind(b, "jane", "cluster-admin")
+	config := p.as(b, "jane")
 	var n atomic.Int64
 	b.SetParallelism(8)
 	b.ReportAllocs()
