@@ -45,8 +45,8 @@ type Audit struct {
 	// without objects of requests and responses, like --audit-log-format. If empty,
 	// "json".
 	Format string
-	// MaxSizeMB is the size in megabytes at which LogPath is rotated, like
-	// --audit-log-maxsize. If zero, it is never rotated. Rotation leaves a goroutine
+	// MaxSizeMB is the size in megabytes at which LogPath, a regular file, is rotated,
+	// like --audit-log-maxsize. If zero, it is never rotated. Rotation leaves a goroutine
 	// behind.
 	MaxSizeMB int
 	// MaxBackups is the number of rotated files to keep, like --audit-log-maxbackup: the
@@ -367,8 +367,12 @@ func (c Config) auditOptions() audit.Options {
 	if c.Listener != nil {
 		server = c.Listener.Addr().String()
 	}
+	log := a.log()
+	if c.auditStdout {
+		log.Path = audit.Stdout
+	}
 	return audit.Options{
-		Log: a.log(), Webhook: a.webhook(), Sinks: a.sinks(), Policy: a.Policy, PolicyFile: a.PolicyFile,
+		Log: log, Webhook: a.webhook(), Sinks: a.sinks(), Policy: a.Policy, PolicyFile: a.PolicyFile,
 		Dial: utilnet.DialFunc(c.Dialers.ControlPlane), Logger: c.Logger, Server: server,
 	}
 }

@@ -184,6 +184,8 @@ type Config struct {
 	// be fast. If nil, nothing is reserved for administrators.
 	StorageUsed func() (inUse, quota int64)
 
+	// auditStdout is set by access.SetAuditStdout.
+	auditStdout bool
 	// adopt, if not nil, is called at the start of each goroutine that serves a client in
 	// this process. See access.SetAdopt.
 	adopt func()

@@ -27,6 +27,7 @@ func init() {
 		config.(*Config).proxyClient.cert, config.(*Config).proxyClient.key = cert, key
 	}
 	access.SetFlags = func(config any, flags upstreamflagz.Reader) { config.(*Config).flags = flags }
+	access.SetAuditStdout = func(config any) { config.(*Config).auditStdout = true }
 	access.SetComponents = func(config any, names []string) { config.(*Config).components = names }
 }
 

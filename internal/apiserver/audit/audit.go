@@ -6,7 +6,9 @@
 package audit
 
 import (
+	"fmt"
 	"net"
+	"os"
 	"sync"
 	"time"
 
@@ -53,7 +55,7 @@ func Apply(c *genericapiserver.Config, options Options, dir string) error {
 	}
 	var parts []upstream.Backend
 	if options.Log.Path != "" {
-		if err := ownership.Appended(options.Log.Path); err != nil {
+		if err := checkLog(options.Log); err != nil {
 			return fieldpath.New("apiserver", "Config.Audit.LogPath", "%w", err)
 		}
 		log, err := options.apply(c, &genericoptions.AuditOptions{PolicyFile: policy, LogOptions: options.Log, WebhookOptions: disabledWebhook()}, nil)
@@ -82,6 +84,24 @@ func Apply(c *genericapiserver.Config, options Options, dir string) error {
 		parts = append(parts, newSinkBackend(sink, options.Server, options.Logger))
 	}
 	c.AuditBackend = group{upstream.Union(parts...), parts}
+	return nil
+}
+
+// Stdout is the path with which upstream's log backend writes to standard output.
+const Stdout = "-"
+
+// checkLog refuses files that others control, and to rotate what is no file: upstream
+// would rename a device or a pipe, and go on in a file of its name.
+func checkLog(log genericoptions.AuditLogOptions) error {
+	if log.Path == Stdout {
+		return nil
+	}
+	if err := ownership.Appended(log.Path); err != nil {
+		return err
+	}
+	if info, err := os.Stat(log.Path); err == nil && !info.Mode().IsRegular() && log.MaxSize > 0 {
+		return fmt.Errorf("%s is no regular file (%v), and cannot be rotated: leave out the maximum size", log.Path, info.Mode().Type())
+	}
 	return nil
 }
 

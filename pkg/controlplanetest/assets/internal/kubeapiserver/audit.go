@@ -11,6 +11,9 @@ import (
 	"github.com/kubembed/kubembed/pkg/apiserver"
 )
 
+// auditStdout is the --audit-log-path of standard output, which is not rotated.
+const auditStdout = "-"
+
 // audit treats the audit flags like kube-apiserver: "-" is standard output, a policy
 // without a log or a webhook has no effect, and without a policy nothing is recorded.
 func (f *completed) audit() apiserver.Audit {
@@ -23,8 +26,8 @@ func (f *completed) audit() apiserver.Audit {
 		a.LogPath, a.Format = log.Path, log.Format
 		a.MaxSizeMB, a.MaxBackups, a.MaxAgeDays, a.Compress = log.MaxSize, log.MaxBackups, log.MaxAge, log.Compress
 		a.LogDelivery = delivery(log.BatchOptions, log.TruncateOptions, log.GroupVersionString)
-		if a.LogPath == "-" {
-			a.LogPath = "/dev/stdout"
+		if a.LogPath == auditStdout {
+			a.LogPath, a.MaxSizeMB = "/dev/stdout", 0 // see run
 		}
 		if a.MaxSizeMB == 0 { // they have no effect, and are not accepted
 			a.MaxBackups, a.MaxAgeDays, a.Compress = 0, 0, false
