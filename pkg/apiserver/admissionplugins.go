@@ -10,11 +10,14 @@ import (
 	"runtime/debug"
 
 	"go.uber.org/zap"
+	"k8s.io/apimachinery/pkg/util/validation/field"
 	upstreamadmission "k8s.io/apiserver/pkg/admission"
 	"k8s.io/apiserver/pkg/admission/initializer"
 )
 
-func admissionPluginField(i int) string { return fmt.Sprintf("Config.Admission.Plugins[%d]", i) }
+func admissionPluginField(i int) string {
+	return field.NewPath("Config", "Admission", "Plugins").Index(i).String()
+}
 
 // newAdmissionPlugin calls New of a plugin of the host.
 func newAdmissionPlugin(plugin AdmissionPlugin, log *zap.Logger) (made upstreamadmission.Interface, err error) {

@@ -281,7 +281,7 @@ func (c Config) certificates() (*serving.Certificates, error) {
 	}
 	for i, named := range s.SNICertificates {
 		o.SNI = append(o.SNI, serving.CertificateFile{
-			Field:    fmt.Sprintf("Config.Serving.SNICertificates[%d].CertFile", i),
+			Field:    field.NewPath("Config", "Serving", "SNICertificates").Index(i).Child("CertFile").String(),
 			CertFile: named.CertFile, KeyFile: named.KeyFile, Names: named.Names,
 		})
 	}

@@ -38,7 +38,7 @@ type hostTracer struct{ oteltrace.Tracer }
 func (t hostTracer) Start(ctx context.Context, name string, opts ...oteltrace.SpanStartOption) (spanCtx context.Context, span oteltrace.Span) {
 	defer func() {
 		if panicked := recover(); panicked != nil {
-			utilruntime.HandleErrorWithContext(ctx, fmt.Errorf("panic: %v", panicked), "Config.TracerProvider panicked: a request has no span", "name", name)
+			utilruntime.HandleErrorWithContext(ctx, fmt.Errorf("panic: %v", panicked), "The host's provider of traces panicked: a request has no span", "field", "Config.TracerProvider", "name", name)
 			spanCtx, span = ctx, noop.Span{}
 		}
 	}()

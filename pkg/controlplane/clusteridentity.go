@@ -15,6 +15,7 @@ import (
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"go.uber.org/zap"
 	"k8s.io/apimachinery/pkg/util/sets"
+	"k8s.io/apimachinery/pkg/util/validation/field"
 
 	"github.com/kubembed/kubembed/internal/fieldpath"
 	"github.com/kubembed/kubembed/internal/keyspace"
@@ -45,7 +46,7 @@ func (s *Server) claimIdentity(ctx context.Context) error {
 	}
 	for i, override := range s.overrides {
 		if err := s.claim(ctx, override.Client(), lasting); err != nil {
-			return fmt.Errorf("the etcd of Config.Etcd.Overrides[%d]: %w", i, err)
+			return fieldpath.Errorf("the etcd of %s: %w", fieldpath.NameOf(field.NewPath("Config", "Etcd", "Overrides").Index(i)), err)
 		}
 	}
 	return nil

@@ -73,16 +73,16 @@ func TestEtcdTLSFiles(t *testing.T) {
 		etcd controlplane.Etcd
 		want []string
 	}{
-		"no key":                {controlplane.Etcd{Endpoints: https, CA: ca, Cert: cert}, []string{"Etcd.Key: Required", "the key of Cert"}},
-		"no certificate":        {controlplane.Etcd{Endpoints: https, CA: ca, Key: key}, []string{"Etcd.Cert: Required", "the certificate of Key"}},
+		"no key":                {controlplane.Etcd{Endpoints: https, CA: ca, Cert: cert}, []string{"Etcd.Key: Required", "the key of Etcd.Cert"}},
+		"no certificate":        {controlplane.Etcd{Endpoints: https, CA: ca, Key: key}, []string{"Etcd.Cert: Required", "the certificate of Etcd.Key"}},
 		"the key of another":    {controlplane.Etcd{Endpoints: https, CA: ca, Cert: cert, Key: otherKey}, []string{"Etcd.Cert: ", cert, otherKey, "does not match"}},
-		"certificate and key":   {controlplane.Etcd{Endpoints: https, CA: ca, Cert: key, Key: cert}, []string{"Etcd.Cert: ", key, "must be PEM certificates that Key"}},
+		"certificate and key":   {controlplane.Etcd{Endpoints: https, CA: ca, Cert: key, Key: cert}, []string{"Etcd.Cert: ", key, "must be PEM certificates that Etcd.Key"}},
 		"the key for the CA":    {controlplane.Etcd{Endpoints: https, CA: key, Cert: cert, Key: key}, []string{"Etcd.CA: ", key, "must be PEM certificates"}},
 		"no such CA":            {controlplane.Etcd{Endpoints: https, CA: none}, []string{"Etcd.CA: ", none, "no such file"}},
 		"no such certificate":   {controlplane.Etcd{Endpoints: https, CA: ca, Cert: none, Key: key}, []string{"Etcd.Cert: ", none, "no such file"}},
 		"all of them for http":  {controlplane.Etcd{Endpoints: plain, CA: ca, Cert: cert, Key: key}, []string{"Etcd.CA: ", "Etcd.Cert: ", "Etcd.Key: ", "Endpoints are http"}},
 		"http and https":        {controlplane.Etcd{Endpoints: append(https, plain...), CA: ca}, []string{"Etcd.Endpoints[1]: ", "must be https like the first"}},
-		"for no etcd elsewhere": {controlplane.Etcd{CA: ca}, []string{"Etcd.CA: ", "only for Endpoints", "from PKI"}},
+		"for no etcd elsewhere": {controlplane.Etcd{CA: ca}, []string{"Etcd.CA: ", "only for Etcd.Endpoints", "from PKI"}},
 	} {
 		_, err := controlplane.Start(t.Context(), controlplane.Config{Etcd: test.etcd})
 		if err == nil {

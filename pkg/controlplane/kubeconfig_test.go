@@ -180,15 +180,20 @@ func TestChangedServiceCIDR(t *testing.T) {
 	for _, other := range []string{"", "10.1.0.0/16", "fd00::/112"} {
 		_ = wantStartFails(t, controlplane.Config{DataDir: dir, ServiceCIDR: other}, "Config.ServiceCIDR", "10.1.0.0/24", "set it to that")
 	}
-	// The same range in another notation.
-	server = start(t, controlplane.Config{DataDir: dir, ServiceCIDR: "10.1.0.9/24"})
-	// An administrator moves the Services, as upstream describes.
-	client := admin(t, server)
-	if err := client.NetworkingV1().ServiceCIDRs().Delete(t.Context(), "kubernetes", metav1.DeleteOptions{}); err != nil {
-		t.Fatal(err)
-	}
-	closeServer(t, server)
-	server = start(t, controlplane.Config{DataDir: dir, ServiceCIDR: "10.2.0.0/24"})
+	testwait.Until(t, "a start after the Services have moved", func(ctx context.Context) (err error) {
+		// The same range in another notation.
+		server = start(t, controlplane.Config{DataDir: dir, ServiceCIDR: "10.1.0.9/24"})
+		// An administrator moves the Services, as upstream describes. Upstream's
+		// controller creates the object again if it has not yet looked twice after the
+		// start.
+		if err := admin(t, server).NetworkingV1().ServiceCIDRs().Delete(ctx, "kubernetes", metav1.DeleteOptions{}); err != nil {
+			return err
+		}
+		closeServer(t, server)
+		server, err = controlplane.Start(ctx, controlplane.Config{DataDir: dir, ServiceCIDR: "10.2.0.0/24"})
+		return err
+	})
+	t.Cleanup(func() { _ = server.Close() })
 	if _, err := admin(t, server).CoreV1().Services("default").List(t.Context(), metav1.ListOptions{}); err != nil {
 		t.Error(err)
 	}
