@@ -84,8 +84,15 @@ type Authentication struct {
 	// the next one is asked, and without a user the request fails with 401. If one
 	// panics, the request fails with 500. If one blocks, it fails with 504 shortly before
 	// the end of RequestTimeout, when the context of its request ends. Both answers name
-	// the authenticator. They are called concurrently, each with its own copy of the
-	// request, and must not read its body.
+	// the authenticator. So does one with 503 if 10,000 earlier calls have not returned.
+	// They are called concurrently, each with its own copy of the request, and must not
+	// read its body. If one accepts, the server goes on without the headers that it has
+	// removed from the copy.
+	//
+	// They are also asked about the tokens of TokenReviews. Such a request has only the
+	// header Authorization and an empty URL. In its context are the audiences that the
+	// client asks for (authenticator.AudiencesFrom). A Response without Audiences is for
+	// those of this server: Audiences above.
 	//
 	// They are not asked about clients with a token of this process (ClientConfig) or a
 	// certificate of PKI for group system:masters.

@@ -7,11 +7,13 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	authenticationv1 "k8s.io/api/authentication/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apiserver/pkg/authentication/authenticator"
 	"k8s.io/apiserver/pkg/authentication/user"
 	"k8s.io/client-go/rest"
@@ -77,6 +79,39 @@ func TestHostAuthenticators(t *testing.T) {
 	wantUser(t, jane(p.bearer(robot)), "jane", "sessions", "system:authenticated")
 	if who := must(whoAmI(t, p.bearer(robot)))(t); !strings.HasSuffix(who.Username, ":robot") {
 		t.Errorf("authenticated as %q, want the service account", who.Username)
+	}
+}
+
+// TestHostAuthenticatesTokenReviews verifies that clients can have tokens of the host
+// reviewed, for the audiences of the server and for no other.
+func TestHostAuthenticatesTokenReviews(t *testing.T) {
+	p := startPlane(t, func(c *apiserver.Config) {
+		c.Authentication.Before = []authenticator.Request{authenticator.RequestFunc(func(r *http.Request) (*authenticator.Response, bool, error) {
+			known := r.Header.Get("Authorization") == "Bearer of-jane" && r.URL.Path != "/elsewhere"
+			return &authenticator.Response{User: &user.DefaultInfo{Name: "jane"}}, known, nil
+		})}
+		c.Authentication.Audiences = []string{"api", "vault"}
+	})
+	wantUser(t, p.bearer("of-jane"), "jane", "system:authenticated")
+	for _, c := range []struct {
+		token           string
+		audiences, want []string
+	}{
+		{"of-jane", nil, []string{"api", "vault"}},
+		{"of-jane", []string{"vault", "other"}, []string{"vault"}},
+		{"of-jane", []string{"other"}, nil},
+		{"of-john", nil, nil},
+	} {
+		review, err := p.admin().AuthenticationV1().TokenReviews().Create(t.Context(), &authenticationv1.TokenReview{
+			Spec: authenticationv1.TokenReviewSpec{Token: c.token, Audiences: c.audiences},
+		}, metav1.CreateOptions{})
+		if err != nil {
+			t.Errorf("%+v: %v", c, err)
+			continue
+		}
+		if s := review.Status; s.Authenticated != (c.want != nil) || !slices.Equal(s.Audiences, c.want) || s.Authenticated && s.User.Username != "jane" {
+			t.Errorf("%+v: got %+v", c, s)
+		}
 	}
 }
 

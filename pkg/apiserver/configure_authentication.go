@@ -196,11 +196,11 @@ func (c Config) anonymous(configuration *apiserver.AuthenticationConfiguration) 
 // the control plane itself, and never before tokens of this process (configureTokens).
 func (a *authentication) withHosts(e *environment, builtin authenticator.Request, all authn.Union) (authn.Union, error) {
 	guard := func(name string, requests []authenticator.Request) authenticator.Request {
-		var hosts []authn.Host
+		var hosts []*authn.Host
 		for i, request := range requests {
-			hosts = append(hosts, authn.Host{
+			hosts = append(hosts, &authn.Host{
 				Request: request, Name: fmt.Sprintf("Config.Authentication.%s[%d] (%T)", name, i, request),
-				Timeout: e.config.RequestTimeout, Logger: e.config.Logger,
+				Timeout: e.config.RequestTimeout, Audiences: e.config.audiences(), Logger: e.config.Logger,
 			})
 		}
 		return a.revocations.Authenticator(clientcert.NodeKeys{Next: authn.Hosts(hosts)})

@@ -57,8 +57,11 @@ func (a *failureAnswer) WriteHeader(status int) {
 		a.Header().Del(name)
 	}
 	var err error = apierrors.NewInternalError(errors.New(failure.Message))
-	if failure.Status == http.StatusGatewayTimeout {
+	switch failure.Status {
+	case http.StatusGatewayTimeout:
 		err = apierrors.NewTimeoutError(failure.Message, 0)
+	case http.StatusServiceUnavailable:
+		err = apierrors.NewServiceUnavailable(failure.Message)
 	}
 	responsewriters.ErrorNegotiated(err, a.codecs, schema.GroupVersion{Version: "v1"}, a.ResponseWriter, a.request)
 }

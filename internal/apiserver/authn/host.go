@@ -8,7 +8,9 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"net/url"
 	"runtime/debug"
+	"sync/atomic"
 	"time"
 
 	"go.uber.org/zap"
@@ -25,8 +27,16 @@ type Host struct {
 	Name string
 	// Timeout bounds a call. That of the request may end it earlier.
 	Timeout time.Duration
-	Logger  *zap.Logger
+	// Audiences are those of credentials that the authenticator accepts without saying
+	// for whom they are.
+	Audiences authenticator.Audiences
+	Logger    *zap.Logger
+
+	running atomic.Int64 // calls
 }
+
+// maxRunning bounds the goroutines of an authenticator that does not return.
+const maxRunning = 10_000
 
 // Failure is a fault of an authenticator of the host: no other one decides about the
 // request.
@@ -43,7 +53,11 @@ func (f *Failure) Error() string { return f.Message }
 const answerTime = 20
 
 // AuthenticateRequest implements authenticator.Request.
-func (h Host) AuthenticateRequest(r *http.Request) (*authenticator.Response, bool, error) {
+func (h *Host) AuthenticateRequest(r *http.Request) (*authenticator.Response, bool, error) {
+	if h.running.Add(1) > maxRunning {
+		h.running.Add(-1)
+		return nil, false, &Failure{Status: http.StatusServiceUnavailable, Message: fmt.Sprintf("the authenticator %s is blocked: %d calls have not returned", h.Name, maxRunning)}
+	}
 	limit := h.Timeout
 	if deadline, ok := r.Context().Deadline(); ok {
 		limit = min(limit, time.Until(deadline))
@@ -53,22 +67,22 @@ func (h Host) AuthenticateRequest(r *http.Request) (*authenticator.Response, boo
 	defer cancel()
 	// The authenticator may use the request after this call has given up on it.
 	own := r.Clone(ctx)
+	if own.URL == nil { // that of a TokenReview has nothing but a header
+		own.URL = &url.URL{}
+	}
 	done := make(chan result, 1)
-	go func() {
-		var answer result
-		defer func() { done <- answer }()
-		defer func() {
-			if panicked := recover(); panicked != nil {
-				answer = result{err: h.panicked(panicked)}
-			}
-		}()
-		answer.response, answer.ok, answer.err = h.Request.AuthenticateRequest(own)
-	}()
+	go h.call(own, done)
 	select {
 	case answer := <-done:
 		if answer.err == nil || ctx.Err() == nil { // otherwise the error is that of ctx
-			r.Header = own.Header // without the credentials that the authenticator has removed
-			return answer.checked(h)
+			response, ok, err := answer.checked(h)
+			if err != nil || !ok {
+				return nil, false, err
+			}
+			if response, ok = h.forAudiences(ctx, response); ok {
+				takeHeaders(r.Header, own.Header)
+			}
+			return response, ok, nil
 		}
 	case <-ctx.Done():
 	}
@@ -79,7 +93,51 @@ func (h Host) AuthenticateRequest(r *http.Request) (*authenticator.Response, boo
 	return nil, false, &Failure{Status: http.StatusGatewayTimeout, Message: fmt.Sprintf("the authenticator %s has not answered within %s", h.Name, limit.Round(time.Millisecond))}
 }
 
-func (h Host) panicked(value any) error {
+// call sends exactly one result, also if the authenticator panics or ends its goroutine.
+func (h *Host) call(r *http.Request, done chan<- result) {
+	defer h.running.Add(-1)
+	answer := result{err: &Failure{Status: http.StatusInternalServerError, Message: fmt.Sprintf("the authenticator %s ended its goroutine", h.Name)}}
+	defer func() { done <- answer }()
+	defer func() {
+		if panicked := recover(); panicked != nil {
+			answer = result{err: h.panicked(panicked)}
+		}
+	}()
+	var returned result
+	returned.response, returned.ok, returned.err = h.Request.AuthenticateRequest(r)
+	answer = returned
+}
+
+// forAudiences returns the response with the audiences that the request asks for, and
+// false if it has none of them. A TokenReview asks for those of its client. The host may
+// use its response for several requests: it is not changed.
+func (h *Host) forAudiences(ctx context.Context, response *authenticator.Response) (*authenticator.Response, bool) {
+	wanted, ok := authenticator.AudiencesFrom(ctx)
+	if !ok {
+		return response, true
+	}
+	audiences := response.Audiences
+	if len(audiences) == 0 {
+		audiences = h.Audiences
+	}
+	common := audiences.Intersect(wanted)
+	return &authenticator.Response{User: response.User, Audiences: common}, len(common) > 0
+}
+
+// takeHeaders removes or changes the headers of a request that an authenticator has
+// removed from its copy, or changed. It changes the map itself, which other copies of the
+// request share.
+func takeHeaders(headers, own http.Header) {
+	for name := range headers {
+		if values, ok := own[name]; ok {
+			headers[name] = values
+		} else {
+			delete(headers, name)
+		}
+	}
+}
+
+func (h *Host) panicked(value any) error {
 	h.Logger.Error("an authenticator of the host panicked", zap.String("authenticator", h.Name), zap.Any("panic", value), zap.ByteString("stack", debug.Stack()))
 	// Clients without credentials get this: the value may have secrets of the host.
 	return &Failure{Status: http.StatusInternalServerError, Message: fmt.Sprintf("the authenticator %s panicked: the log of the server has the reason", h.Name)}
@@ -92,7 +150,7 @@ type result struct {
 }
 
 // checked refuses answers that upstream's filters would panic on.
-func (a result) checked(h Host) (*authenticator.Response, bool, error) {
+func (a result) checked(h *Host) (*authenticator.Response, bool, error) {
 	switch {
 	case a.err != nil:
 		if failure, ok := errors.AsType[*Failure](a.err); ok {
@@ -109,7 +167,7 @@ func (a result) checked(h Host) (*authenticator.Response, bool, error) {
 
 // Hosts asks the authenticators of the host in their order, and adds system:authenticated
 // to the groups of their users, as upstream does for its own.
-func Hosts(hosts []Host) authenticator.Request {
+func Hosts(hosts []*Host) authenticator.Request {
 	var all []authenticator.Request
 	for _, host := range hosts {
 		all = append(all, host)
