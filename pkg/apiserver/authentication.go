@@ -14,6 +14,7 @@ import (
 
 	"golang.org/x/net/http/httpguts"
 	"k8s.io/apimachinery/pkg/util/validation/field"
+	internalapiserver "k8s.io/apiserver/pkg/apis/apiserver"
 	apiserverv1 "k8s.io/apiserver/pkg/apis/apiserver/v1"
 	"k8s.io/apiserver/pkg/authentication/authenticator"
 	"k8s.io/apiserver/pkg/authentication/user"
@@ -43,10 +44,11 @@ type Authentication struct {
 	// apiserver_authentication_config_controller_automatic_reloads_total counts it. Other
 	// users must not be able to write to it.
 	ConfigurationFile string
-	// Anonymous has the paths that clients without credentials may request, unless
-	// Configuration or its file has them (--anonymous-auth). If nil, /healthz, /livez,
-	// /readyz and /version. It cannot change while the server runs. Without authorization
-	// (mode AlwaysAllow) only these four paths are possible.
+	// Anonymous has the paths that clients without credentials may request
+	// (--anonymous-auth). It cannot be set if Configuration or its file has them. If
+	// neither has, /healthz, /livez, /readyz and /version. It cannot change while the
+	// server runs. Without authorization (an authorizer of type AlwaysAllow) only these
+	// four paths are possible.
 	Anonymous *apiserverv1.AnonymousAuthConfig
 	// SigningAlgorithms are the accepted algorithms of JWTs, like "RS256"
 	// (--oidc-signing-algs). If empty, all asymmetric ones: RS, ES and PS with 256, 384
@@ -129,7 +131,7 @@ type RequestHeader struct {
 	CAs []byte
 	// AllowedNames are the common names that the certificate may have
 	// (--requestheader-allowed-names). If empty, every certificate of CAs is accepted.
-	// They must be set if CAs also certify clients.
+	// They must be set if CAs also certify clients, directly or by another CA.
 	AllowedNames []string
 	// UsernameHeaders, UIDHeaders, GroupHeaders and ExtraHeaderPrefixes are the names of
 	// headers. If empty, X-Remote-User, X-Remote-Uid, X-Remote-Group and X-Remote-Extra-.
@@ -184,8 +186,8 @@ func (a Authentication) validate(at *field.Path, issuers []string) (errs field.E
 	errs = append(errs, a.validateTokens(at)...)
 	errs = append(errs, validateCAs(at.Child("ClientCAs"), a.ClientCAs)...)
 	errs = append(errs, a.RequestHeader.validate(at.Child("RequestHeader"))...)
-	if len(errs) == 0 && len(a.RequestHeader.AllowedNames) == 0 && sharedCA(a.ClientCAs, a.RequestHeader.CAs) {
-		errs = append(errs, fieldpath.Detail(field.Required(at.Child("RequestHeader", "AllowedNames"), ""), "%s has the same CA: without names, each of its clients could name any user", fieldpath.NameOf(at.Child("ClientCAs"))))
+	if len(errs) == 0 && len(a.RequestHeader.AllowedNames) == 0 && certify(a.RequestHeader.CAs, a.ClientCAs) {
+		errs = append(errs, fieldpath.Detail(field.Required(at.Child("RequestHeader", "AllowedNames"), ""), "%s has one of these CAs, or a CA that one of them has signed: without names, each of its clients could name any user", fieldpath.NameOf(at.Child("ClientCAs"))))
 	}
 	for i, audience := range a.Audiences {
 		if audience == "" {
@@ -215,6 +217,7 @@ func (a Authentication) validateConfiguration(at *field.Path, issuers []string) 
 		if err != nil {
 			return append(errs, field.Invalid(at.Child("Configuration"), field.OmitValueType{}, err.Error()))
 		}
+		errs = append(errs, a.oneAnonymous(at, at.Child("Configuration"), c)...)
 		return append(errs, authn.Validate(at.Child("Configuration"), c, issuers)...)
 	}
 	if a.ConfigurationFile == "" {
@@ -224,7 +227,16 @@ func (a Authentication) validateConfiguration(at *field.Path, issuers []string) 
 	if err != nil {
 		return append(errs, field.Invalid(file, a.ConfigurationFile, err.Error()))
 	}
+	errs = append(errs, a.oneAnonymous(at, file, c)...)
 	return append(errs, authn.Validate(file, c, issuers)...)
+}
+
+// oneAnonymous refuses two values for clients without credentials, as kube-apiserver.
+func (a Authentication) oneAnonymous(at, configuration *field.Path, c *internalapiserver.AuthenticationConfiguration) field.ErrorList {
+	if a.Anonymous == nil || c.Anonymous == nil {
+		return nil
+	}
+	return field.ErrorList{fieldpath.Detail(field.Forbidden(at.Child("Anonymous"), ""), "%s has anonymous too: take out one of them", fieldpath.NameOf(configuration))}
 }
 
 func (w TokenWebhook) validate(at *field.Path) (errs field.ErrorList) {
@@ -340,6 +352,18 @@ func sharedCA(a, b []byte) bool {
 	return slices.ContainsFunc(first, func(ca *x509.Certificate) bool {
 		return slices.ContainsFunc(second, func(other *x509.Certificate) bool {
 			return bytes.Equal(ca.RawSubjectPublicKeyInfo, other.RawSubjectPublicKeyInfo)
+		})
+	})
+}
+
+// certify reports whether certificates of a CA in clients are also certificates of cas:
+// it is one of them, or one of them has signed it.
+func certify(cas, clients []byte) bool {
+	trusted, _ := cert.ParseCertsPEM(cas)
+	rest, _ := cert.ParseCertsPEM(clients)
+	return slices.ContainsFunc(rest, func(ca *x509.Certificate) bool {
+		return slices.ContainsFunc(trusted, func(root *x509.Certificate) bool {
+			return bytes.Equal(ca.RawSubjectPublicKeyInfo, root.RawSubjectPublicKeyInfo) || bytes.Equal(ca.RawIssuer, root.RawSubject) && ca.CheckSignatureFrom(root) == nil
 		})
 	})
 }

@@ -4,6 +4,13 @@
 package apiserver_test
 
 import (
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/pem"
+	"math/big"
 	"os"
 	"path/filepath"
 	"slices"
@@ -34,6 +41,28 @@ func file(t testing.TB, content string, mode os.FileMode) string {
 	return path
 }
 
+// authority is a CA with its certificate in PEM.
+type authority struct {
+	parsed *x509.Certificate
+	key    *ecdsa.PrivateKey
+	cert   []byte
+}
+
+// newAuthority returns a CA that another one has signed, or its own root.
+func newAuthority(t testing.TB, by *authority) *authority {
+	t.Helper()
+	key := must(ecdsa.GenerateKey(elliptic.P256(), rand.Reader))(t)
+	template := &x509.Certificate{
+		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "ca " + rand.Text()}, NotAfter: time.Now().Add(time.Hour),
+		IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign,
+	}
+	if by == nil {
+		by = &authority{parsed: template, key: key}
+	}
+	der := must(x509.CreateCertificate(rand.Reader, template, by.parsed, key.Public(), by.key))(t)
+	return &authority{must(x509.ParseCertificate(der))(t), key, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})}
+}
+
 func TestBadAuthentication(t *testing.T) {
 	identities := must(pki.Open(pki.Config{}))(t)
 	old := must(pki.Open(pki.Config{Clock: clocktesting.NewFakeClock(time.Date(2001, 1, 1, 0, 0, 0, 0, time.UTC))}))(t)
@@ -59,6 +88,18 @@ clusters: [{name: webhook, cluster: {server: "https://127.0.0.1:1"}}]
 users: [{name: webhook, user: {token: secret}}]
 `
 	const bad = "apiVersion: apiserver.config.k8s.io/v9\nkind: AuthenticationConfiguration\n"
+	const anonymous = "apiVersion: apiserver.config.k8s.io/v1\nkind: AuthenticationConfiguration\nanonymous: {enabled: true}\n"
+	root := newAuthority(t, nil)
+	signed := newAuthority(t, root)
+	for name, good := range map[string]apiserver.Authentication{
+		"the root has clients": {ClientCAs: root.cert, RequestHeader: apiserver.RequestHeader{CAs: signed.cert}},
+		"a name":               {ClientCAs: signed.cert, RequestHeader: apiserver.RequestHeader{CAs: root.cert, AllowedNames: []string{"proxy"}}},
+		"another root":         {ClientCAs: newAuthority(t, nil).cert, RequestHeader: apiserver.RequestHeader{CAs: root.cert}},
+	} {
+		if err := access.ValidateOptional(apiserver.Config{Authentication: good}).ToAggregate(); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
 	missing := filepath.Join(t.TempDir(), "missing")
 	for _, c := range []struct {
 		a    apiserver.Authentication
@@ -90,6 +131,9 @@ users: [{name: webhook, user: {token: secret}}]
 		{apiserver.Authentication{RequestHeader: apiserver.RequestHeader{AllowedNames: []string{"proxy"}}}, "Authentication.RequestHeader.CAs: Required"},
 		{apiserver.Authentication{RequestHeader: apiserver.RequestHeader{CAs: identities.CABundle(), UsernameHeaders: []string{"User Name"}}}, "Authentication.RequestHeader.UsernameHeaders[0]: Invalid value"},
 		{apiserver.Authentication{ClientCAs: identities.CABundle(), RequestHeader: apiserver.RequestHeader{CAs: identities.CABundle()}}, "Authentication.RequestHeader.AllowedNames: Required"},
+		{apiserver.Authentication{ClientCAs: signed.cert, RequestHeader: apiserver.RequestHeader{CAs: root.cert}}, "Authentication.RequestHeader.AllowedNames: Required value: Authentication.ClientCAs has one of these CAs, or a CA that one of them has signed"},
+		{apiserver.Authentication{Anonymous: &apiserverv1.AnonymousAuthConfig{}, Configuration: &apiserverv1.AuthenticationConfiguration{Anonymous: &apiserverv1.AnonymousAuthConfig{}}}, "Authentication.Anonymous: Forbidden: Authentication.Configuration has anonymous too"},
+		{apiserver.Authentication{Anonymous: &apiserverv1.AnonymousAuthConfig{}, ConfigurationFile: file(t, anonymous, 0o600)}, "Authentication.Anonymous: Forbidden: Authentication.ConfigurationFile has anonymous too"},
 		{apiserver.Authentication{Audiences: []string{""}}, "Authentication.Audiences[0]: Required"},
 		{apiserver.Authentication{Before: []authenticator.Request{nil}}, "Authentication.Before[0]: Required"},
 	} {

@@ -6,6 +6,7 @@ package apiserver_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/http"
 	"slices"
 	"strings"
@@ -13,11 +14,15 @@ import (
 	"time"
 
 	authenticationv1 "k8s.io/api/authentication/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apiserver/pkg/authentication/authenticator"
 	"k8s.io/apiserver/pkg/authentication/user"
 	"k8s.io/client-go/rest"
+	"k8s.io/client-go/util/cert"
 
+	"github.com/kubembed/kubembed/internal/revocation"
+	"github.com/kubembed/kubembed/internal/testwait"
 	"github.com/kubembed/kubembed/pkg/apiserver"
 	"github.com/kubembed/kubembed/pkg/pki"
 )
@@ -187,4 +192,36 @@ func TestFaultyHostAuthenticator(t *testing.T) {
 		}
 	}
 	wantUser(t, p.ClientConfig(), apiserver.AdminUser, "system:authenticated", "system:masters")
+}
+
+// TestRevokedCertificateAndTheHost verifies that authenticators of the host that map
+// client certificates themselves do not see revoked ones.
+func TestRevokedCertificateAndTheHost(t *testing.T) {
+	mapped := authenticator.RequestFunc(func(r *http.Request) (*authenticator.Response, bool, error) {
+		if r.Header.Get("Cookie") != "" {
+			return cookies(r)
+		}
+		if r.TLS == nil || len(r.TLS.PeerCertificates) == 0 {
+			return nil, false, nil
+		}
+		return &authenticator.Response{User: &user.DefaultInfo{Name: "host:" + r.TLS.PeerCertificates[0].Subject.CommonName}}, true, nil
+	})
+	p := startPlane(t, func(c *apiserver.Config) {
+		c.Authentication.Before = []authenticator.Request{mapped}
+		c.Authentication.After = []authenticator.Request{mapped}
+	})
+	pair := must(p.pki.IssueClient("jane", nil, 0))(t)
+	wantUser(t, p.with(pair), "host:jane", "system:authenticated")
+	secret := must(revocation.New(must(cert.ParseCertsPEM(pair.Cert))(t)[0]))(t)
+	secret = must(p.admin().CoreV1().Secrets(secret.Namespace).Create(t.Context(), secret, metav1.CreateOptions{}))(t)
+	if err := p.WaitForRevokedCertificate(t.Context(), secret); err != nil {
+		t.Fatal(err)
+	}
+	testwait.Until(t, "the certificate is refused", func(context.Context) error {
+		if user, err := whoAmI(t, p.with(pair)); !apierrors.IsUnauthorized(err) { // its connection may be closing
+			return fmt.Errorf("authenticated as %q, %w", user.Username, err)
+		}
+		return nil
+	})
+	wantUser(t, withHeader(p.with(pair), "Cookie", "session=jane"), "jane", "sessions", "system:authenticated")
 }

@@ -106,9 +106,14 @@ func TestJWTIssuers(t *testing.T) {
 	}
 	wantUser(t, p.bearer(jwt(third)), "issuer0:jane", "dev", "ops", "system:authenticated")
 	wantNobody(t, p.bearer(jwt(first, "uid", "43"))) // not the token that is cached
+	if err := p.SetAuthentication(t.Context(), nil); err != nil {
+		t.Fatal(err)
+	}
+	wantNobody(t, p.bearer(jwt(third, "uid", "43")))
+	p.call(t, anonymous, http.MethodGet, "/livez", "").want(t, http.StatusOK)
 	metrics := p.get(t, "/metrics").want(t, http.StatusOK).body
-	for _, status := range []string{"success", "failure"} {
-		counter := regexp.MustCompile(`apiserver_authentication_config_controller_automatic_reloads_total\{apiserver_id_hash="[^"]*",status="` + status + `"\} 1\n`)
+	for status, n := range map[string]string{"success": "2", "failure": "1"} {
+		counter := regexp.MustCompile(`apiserver_authentication_config_controller_automatic_reloads_total\{apiserver_id_hash="[^"]*",status="` + status + `"\} ` + n + `\n`)
 		if !counter.MatchString(metrics) {
 			t.Errorf("no reload with status %s in the metrics", status)
 		}
@@ -152,14 +157,32 @@ jwt:
 // administrator by accident.
 func TestAnonymousWithoutAuthorization(t *testing.T) {
 	everything := &apiserverv1.AnonymousAuthConfig{Enabled: true}
-	for mode, want := range map[string]int{"AlwaysAllow": http.StatusUnauthorized, "RBAC": http.StatusForbidden} {
-		p := startPlane(t, func(c *apiserver.Config) {
-			c.Authorization.Modes = []string{mode}
-			c.Authentication.Anonymous = everything
+	all := apiserverv1.AuthorizerConfiguration{Type: "AlwaysAllow", Name: "alwaysallow"}
+	for name, c := range map[string]struct {
+		authorization apiserver.Authorization
+		want          int
+	}{
+		"mode":          {apiserver.Authorization{Modes: []string{"AlwaysAllow"}}, http.StatusUnauthorized},
+		"configuration": {apiserver.Authorization{Configuration: chainOf(rbacType, all)}, http.StatusUnauthorized},
+		"file":          {apiserver.Authorization{ConfigurationFile: file(t, chainFile(nodeItem, "- {type: AlwaysAllow, name: alwaysallow}\n"), 0o600)}, http.StatusUnauthorized},
+		"RBAC":          {apiserver.Authorization{Modes: []string{"RBAC"}}, http.StatusForbidden},
+	} {
+		t.Run(name, func(t *testing.T) {
+			p := startPlane(t, func(cfg *apiserver.Config) {
+				cfg.Authorization = c.authorization
+				cfg.Authentication.Anonymous = everything
+			})
+			anonymous := p.httpClient(t, pki.KeyPair{})
+			p.call(t, anonymous, http.MethodGet, "/api/v1/namespaces", "").want(t, c.want)
+			p.call(t, anonymous, http.MethodGet, "/livez", "").want(t, http.StatusOK)
+			if name != "RBAC" {
+				return
+			}
+			if err := p.SetAuthorization(t.Context(), chainOf(rbacType, all)); !contains(err, "Config.Authentication.Anonymous: it accepts clients without credentials") {
+				t.Errorf("got %v, want a refusal", err)
+			}
+			p.call(t, anonymous, http.MethodGet, "/api/v1/namespaces", "").want(t, c.want)
 		})
-		anonymous := p.httpClient(t, pki.KeyPair{})
-		p.call(t, anonymous, http.MethodGet, "/api/v1/namespaces", "").want(t, want)
-		p.call(t, anonymous, http.MethodGet, "/livez", "").want(t, http.StatusOK)
 	}
 }
 

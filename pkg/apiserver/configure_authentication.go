@@ -72,8 +72,8 @@ func newAuthentication(e *environment, serverID string) (a authentication, err e
 	if path != "" {
 		a.watchIssuers = func() { jwts.Watch(path, content) }
 	}
-	a.anonymous = e.config.anonymous(configuration)
-	return a, nil
+	a.anonymous, err = e.config.anonymous(configuration)
+	return a, err
 }
 
 // configureAuthentication sets all authenticators: of client certificates, proxies,
@@ -172,24 +172,35 @@ func (d Dialers) issuers(network egressselector.NetworkContext) (utilnet.DialFun
 }
 
 // anonymous returns how clients without credentials are accepted.
-func (c Config) anonymous(configuration *apiserver.AuthenticationConfiguration) apiserver.AnonymousAuthConfig {
+func (c Config) anonymous(configuration *apiserver.AuthenticationConfiguration) (apiserver.AnonymousAuthConfig, error) {
 	paths := apiserver.AnonymousAuthConfig{Enabled: true, Conditions: authn.AnonymousPaths}
 	configured := configuration.Anonymous
-	if configured == nil && c.Authentication.Anonymous != nil {
+	if c.Authentication.Anonymous != nil {
+		if configured != nil { // the file has changed since the validation
+			return paths, fieldpath.New("apiserver", "Config.Authentication.Anonymous", "the configuration has anonymous too: take out one of them")
+		}
 		converted, err := authn.FromGo(&apiserverv1.AuthenticationConfiguration{Anonymous: c.Authentication.Anonymous})
 		if err != nil {
-			return paths // it has no defaults and no conversion that could fail
+			return paths, fieldpath.New("apiserver", "Config.Authentication.Anonymous", "%w", err)
 		}
 		configured = converted.Anonymous
 	}
-	if configured == nil {
-		return paths
+	switch {
+	case configured == nil:
+		return paths, nil
+	case acceptsAnonymous(*configured) && slices.Contains(c.Authorization.source().Types(), modes.ModeAlwaysAllow):
+		c.Logger.Warn("clients without credentials may only request /healthz, /livez, /readyz and /version: authorizer type AlwaysAllow would make them administrators")
+		return paths, nil
 	}
-	if configured.Enabled && slices.Contains(c.Authorization.modes(), modes.ModeAlwaysAllow) {
-		c.Logger.Warn("clients without credentials may only request /healthz, /livez, /readyz and /version: authorization mode AlwaysAllow would make them administrators")
-		return paths
-	}
-	return *configured
+	return *configured, nil
+}
+
+// acceptsAnonymous reports whether clients without credentials may request more than the
+// default paths, which are the same for all clients.
+func acceptsAnonymous(a apiserver.AnonymousAuthConfig) bool {
+	return a.Enabled && (len(a.Conditions) == 0 || slices.ContainsFunc(a.Conditions, func(c apiserver.AnonymousAuthCondition) bool {
+		return !slices.Contains(authn.AnonymousPaths, c)
+	}))
 }
 
 // withHosts adds the authenticators of the host to all. Those come after certificates of
@@ -203,7 +214,7 @@ func (a *authentication) withHosts(e *environment, builtin authenticator.Request
 				Timeout: e.config.RequestTimeout, Audiences: e.config.audiences(), Logger: e.config.Logger,
 			})
 		}
-		return a.revocations.Authenticator(clientcert.NodeKeys{Next: authn.Hosts(hosts)})
+		return a.revocations.Authenticator(clientcert.NodeKeys{Next: a.revocations.WithoutRevoked(authn.Hosts(hosts))})
 	}
 	own, err := authn.NewCertificates(e.ctx, a.trust.clients)
 	if err != nil {
@@ -237,8 +248,8 @@ func (s *Server) configureTokens(c *genericapiserver.Config) {
 // SetAuthentication replaces the JWT issuers of Config.Authentication.Configuration. It
 // returns when all issuers that are new or changed have answered. Requests in progress
 // are not affected, and no token of an issuer that stays is refused. Tokens of a removed
-// issuer that were used before are accepted for ten more seconds. Nil removes all
-// issuers.
+// issuer that were used before are accepted for ten more seconds. Nil removes all issuers
+// and nothing else.
 //
 // If c is not valid, or ctx ends before these issuers have answered, the earlier issuers
 // stay. The log has the error, too, and the metric

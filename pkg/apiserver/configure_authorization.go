@@ -22,6 +22,7 @@ func (s *Server) configureAuthorization(c *genericapiserver.Config) (err error) 
 		ServerID:       c.APIServerID,
 		Dial:           s.config.Dialers.ControlPlane,
 		RequestTimeout: s.config.RequestTimeout,
+		NoAlwaysAllow:  acceptsAnonymous(s.anonymous),
 		Identities:     authz.Identities(s.config.components),
 		Logger:         s.config.Logger,
 	})
@@ -40,7 +41,9 @@ func (s *Server) configureAuthorization(c *genericapiserver.Config) (err error) 
 // their places. No request fails for the change.
 //
 // The order is free, but Node, RBAC and ABAC cannot be added, and of the authorizers of
-// the start only webhooks can be removed. That is also so in a file of kube-apiserver's
+// the start only webhooks can be removed. AlwaysAllow cannot be added while
+// Config.Authentication.Anonymous accepts clients without credentials on other paths than
+// /healthz, /livez, /readyz and /version. That is also so in a file of kube-apiserver's
 // --authorization-config. A webhook whose configuration and kubeconfig have not changed
 // keeps its cache. Otherwise the kubeconfig is read again.
 //

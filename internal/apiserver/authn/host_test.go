@@ -84,7 +84,7 @@ func TestFaultsOfTheHostEndTheRequest(t *testing.T) {
 			return &authenticator.Response{User: &user.DefaultInfo{}}, true, nil
 		}, 500, "without the name of a user"},
 		"no goroutine": {func(*http.Request) (*authenticator.Response, bool, error) { runtime.Goexit(); return nil, false, nil }, 500, "the authenticator Before[0] ended its goroutine"},
-		"block": {func(*http.Request) (*authenticator.Response, bool, error) { <-blocked; return nil, false, nil }, 504, "the authenticator Before[0] has not answered within"},
+		"block":        {func(*http.Request) (*authenticator.Response, bool, error) { <-blocked; return nil, false, nil }, 504, "the authenticator Before[0] has not answered within"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			ctx, cancel := context.WithTimeout(t.Context(), time.Hour)

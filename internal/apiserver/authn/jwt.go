@@ -233,6 +233,9 @@ func (j *JWTs) SetFromGo(ctx context.Context, configuration *apiserverv1.Authent
 	metrics.RegisterMetrics()
 	c, err := FromGo(configuration)
 	if err == nil {
+		if configuration == nil {
+			c.Anonymous = j.anonymous.DeepCopy() // no issuers, and no other change
+		}
 		err = j.Set(ctx, c)
 	}
 	if err != nil {

@@ -34,6 +34,9 @@ type Config struct {
 	// RequestTimeout bounds the calls of the host's authorizers in requests that have no
 	// deadline.
 	RequestTimeout time.Duration
+	// NoAlwaysAllow refuses authorizers of type AlwaysAllow: clients without credentials
+	// would have the permissions of administrators.
+	NoAlwaysAllow bool
 	// Identities must not be denied.
 	Identities []Identity
 	Logger     *zap.Logger

@@ -94,6 +94,9 @@ func New(c Config) (*Chain, error) {
 // build returns the links of a configuration. It keeps the links of old that have
 // not changed.
 func (c *Chain) build(l *loaded, old *links) (*links, error) {
+	if c.config.NoAlwaysAllow && l.types().Has(typeAlwaysAllow) {
+		return nil, fieldpath.New("apiserver", "Config.Authentication.Anonymous", "it accepts clients without credentials, which authorizer type AlwaysAllow would make administrators: restart with Enabled false, or leave out that type")
+	}
 	names := l.names()
 	if err := firstError(validateHosts(authorizersField, names, c.config.Hosts)); err != nil {
 		return nil, err

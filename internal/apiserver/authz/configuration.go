@@ -36,6 +36,8 @@ const (
 	typeNode = apiserverconfig.AuthorizerType(modes.ModeNode)
 	typeRBAC = apiserverconfig.AuthorizerType(modes.ModeRBAC)
 	typeABAC = apiserverconfig.AuthorizerType(modes.ModeABAC)
+
+	typeAlwaysAllow = apiserverconfig.AuthorizerType(modes.ModeAlwaysAllow)
 )
 
 // Source is where the chain of authorizers is configured: in one of Configuration, File

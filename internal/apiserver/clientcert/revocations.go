@@ -5,12 +5,15 @@ package clientcert
 
 import (
 	"context"
+	"crypto/x509"
 	"net"
 	"net/http"
 
 	"go.uber.org/zap"
 	"k8s.io/apiserver/pkg/authentication/authenticator"
 	"k8s.io/client-go/tools/cache"
+
+	"github.com/kubembed/kubembed/internal/nodeidentity"
 )
 
 // Revocations refuses the client certificates of revoked nodes and revoked certificates,
@@ -57,6 +60,49 @@ func (r Revocations) Authenticator(next authenticator.Request) authenticator.Req
 		}
 		return response, true, nil
 	})
+}
+
+// WithoutRevoked returns an authenticator that does not see revoked certificates:
+// Authenticator cannot tell that a user comes from a certificate if next has a mapping of
+// its own. Other credentials of the request still count.
+func (r Revocations) WithoutRevoked(next authenticator.Request) authenticator.Request {
+	return authenticator.RequestFunc(func(req *http.Request) (*authenticator.Response, bool, error) {
+		if req.TLS == nil || len(req.TLS.PeerCertificates) == 0 {
+			return next.AuthenticateRequest(req)
+		}
+		revoked, err := r.revoked(req, req.TLS.PeerCertificates[0])
+		if err != nil {
+			return nil, false, err
+		}
+		if revoked {
+			// The copy shares the headers: authenticators delete the credentials that
+			// they accept.
+			hidden, state := *req, *req.TLS
+			state.PeerCertificates, state.VerifiedChains = nil, nil
+			hidden.TLS, req = &state, &hidden
+		}
+		return next.AuthenticateRequest(req)
+	})
+}
+
+// revoked reports whether a client certificate is one that Authenticator refuses, and
+// registers its connection for later revocations.
+func (r Revocations) revoked(req *http.Request, certificate *x509.Certificate) (bool, error) {
+	key, err := r.Certificates.keyOf(req, certificate)
+	if err != nil {
+		return false, err
+	}
+	// Add the connection before the check: one of the two sees a concurrent revocation.
+	r.Certificates.conns.Add(req, key, key)
+	if r.Certificates.has(key) {
+		return true, nil
+	}
+	node, ok := nodeidentity.NodeOfUser(certificate.Subject.CommonName)
+	if !ok {
+		return false, nil
+	}
+	r.Nodes.conns.Add(req, node, key)
+	return !(*r.Nodes.records.Load())[node].accepts(key), nil
 }
 
 // ConnContext is for http.Server.

@@ -39,10 +39,12 @@ func (f *completed) authenticate(c *apiserver.Config) error {
 	}
 	c.Authentication = apiserver.Authentication{
 		ConfigurationFile: o.AuthenticationConfigFile,
-		Anonymous:         &apiserverv1.AnonymousAuthConfig{Enabled: o.Anonymous.Allow},
 		Audiences:         o.APIAudiences,
 	}
 	a := &c.Authentication
+	if upstream.AuthenticationConfig == nil || upstream.AuthenticationConfig.Anonymous == nil { // otherwise the file has it
+		a.Anonymous = &apiserverv1.AnonymousAuthConfig{Enabled: o.Anonymous.Allow}
+	}
 	if o.AuthenticationConfigFile == "" && len(upstream.AuthenticationConfig.JWT) > 0 {
 		a.Configuration = &apiserverv1.AuthenticationConfiguration{}
 		if err := scheme.Convert(upstream.AuthenticationConfig, a.Configuration, nil); err != nil {
