@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"runtime/debug"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"go.uber.org/zap"
@@ -58,8 +59,12 @@ type hostPlugin struct {
 	mutating   admission.MutationInterface
 	validating admission.ValidationInterface
 	*Contain
-	name string
+	name    string
+	running atomic.Int64 // calls
 }
+
+// maxRunning bounds the goroutines of a plugin that does not return.
+const maxRunning = 10_000
 
 type (
 	hostMutator          struct{ *hostPlugin }
@@ -121,12 +126,18 @@ func (p *hostPlugin) call(ctx context.Context, a admission.Attributes, phase fun
 	if !ok {
 		return errStopped()
 	}
+	if p.running.Add(1) > maxRunning {
+		p.running.Add(-1)
+		end()
+		return apierrors.NewServiceUnavailable(fmt.Sprintf("admission plugin %q is blocked: %d calls have not returned", p.name, maxRunning))
+	}
 	deadline, margin := p.deadline(ctx, time.Now())
 	ctx, cancel := context.WithDeadline(ctx, deadline)
 	defer cancel()
 	c := &hostCall{outer: ctx, done: make(chan error, 1)}
 	go func() {
 		defer end()
+		defer p.running.Add(-1)
 		err := errExited
 		defer func() {
 			if value := recover(); value != nil {

@@ -231,3 +231,26 @@ func TestHostPluginsAndOwnWrites(t *testing.T) {
 		}
 	}
 }
+
+// TestBlockedPluginIsBounded verifies that clients cannot add goroutines without end to a
+// plugin that does not return.
+func TestBlockedPluginIsBounded(t *testing.T) {
+	blocked := make(chan struct{})
+	calls := &Calls{}
+	plugin := contain(hostile(func(context.Context) error { <-blocked; return nil }), calls, zap.NewNop())
+	gone, leave := context.WithCancel(t.Context())
+	leave()
+	for range maxRunning {
+		if err := plugin.Admit(gone, attributes("jane"), nil); err == nil || apierrors.IsServiceUnavailable(err) {
+			t.Fatal(err)
+		}
+	}
+	err := plugin.Admit(gone, attributes("jane"), nil)
+	if !apierrors.IsServiceUnavailable(err) || !strings.Contains(err.Error(), `admission plugin "example.com/Hostile" is blocked`) {
+		t.Errorf("got %v, want 503 with the name", err)
+	}
+	close(blocked)
+	if err := calls.Wait(t.Context()); err != nil {
+		t.Error(err)
+	}
+}
