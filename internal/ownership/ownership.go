@@ -60,6 +60,38 @@ func File(path string) error {
 	return check(path, info, "")
 }
 
+// Socket checks the owner of a Unix socket: who owns it answers. Its mode says who may
+// connect. A missing socket is no error.
+func Socket(path string) error {
+	info, err := stat(path)
+	if info == nil || trusted(info) {
+		return err
+	}
+	uid, _ := owner(info)
+	return fmt.Errorf("%s: %w: it belongs to user %d, and this process runs as user %d: run its server as this user or root, or chown it to user %d",
+		path, ErrUntrusted, uid, os.Geteuid(), os.Geteuid())
+}
+
+// Files checks a directory and the files in it, without those in its subdirectories.
+func Files(dir string) error {
+	if err := Dir(dir); err != nil {
+		return err
+	}
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return err
+	}
+	for _, entry := range entries {
+		if entry.IsDir() {
+			continue
+		}
+		if err := File(filepath.Join(dir, entry.Name())); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // stat follows a symbolic link at path unless it belongs to another user. For a missing
 // file it returns nil and no error.
 func stat(path string) (fs.FileInfo, error) {

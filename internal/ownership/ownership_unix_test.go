@@ -8,6 +8,7 @@ package ownership_test
 import (
 	"errors"
 	"io/fs"
+	"net"
 	"os"
 	"path/filepath"
 	"strings"
@@ -112,4 +113,25 @@ func TestLinksOfOthersAreRefused(t *testing.T) {
 			t.Errorf("%s: link of another user: got %v", name, err)
 		}
 	}
+}
+
+// TestSocketsOfOthersAreRefused: the mode of a socket only says who may connect.
+func TestSocketsOfOthersAreRefused(t *testing.T) {
+	socket := filepath.Join(t.TempDir(), "socket")
+	listener, err := net.Listen("unix", socket) //nolint:noctx // it does not wait
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer listener.Close()
+	if err := os.Chmod(socket, 0o777); err != nil {
+		t.Fatal(err)
+	}
+	expect(t, "Socket", ownership.Socket(socket), true, "")
+	if os.Geteuid() != 0 {
+		t.Skip("giving a socket away needs root")
+	}
+	if err := os.Chown(socket, 65534, 65534); err != nil {
+		t.Fatal(err)
+	}
+	expect(t, "Socket", ownership.Socket(socket), false, "belongs to user 65534")
 }

@@ -40,7 +40,8 @@ type ServiceAccounts struct {
 	NoExtendedExpiration bool
 	// SigningEndpoint is the Unix socket of an external signer (k8s.io/externaljwt), like
 	// "/run/signer.sock", or "@name" for an abstract socket
-	// (--service-account-signing-endpoint). The signer must run when the server starts.
+	// (--service-account-signing-endpoint). The signer must run when the server starts,
+	// and the socket must belong to the user of this process or root.
 	// Its keys are the only ones: tokens that PKI's key has signed are refused, and
 	// package controlplane puts no tokens into Secrets of type
 	// kubernetes.io/service-account-token. If empty, PKI's key signs.

@@ -24,6 +24,8 @@ import (
 	apiserverv1 "k8s.io/apiserver/pkg/apis/apiserver/v1"
 	apiserverv1alpha1 "k8s.io/apiserver/pkg/apis/apiserver/v1alpha1"
 	kubeoptions "k8s.io/kubernetes/pkg/kubeapiserver/options"
+
+	"github.com/kubembed/kubembed/internal/ownership"
 )
 
 const configurationKind = "AdmissionConfiguration"
@@ -92,6 +94,9 @@ func FromObject(at *field.Path, c *apiserverv1.AdmissionConfiguration) (*Configu
 // of two of them, in a format from before AdmissionConfiguration.
 func FromFile(at *field.Path, file string, enabled []string) (*Configuration, field.ErrorList) {
 	invalid := func(err error) field.ErrorList { return field.ErrorList{field.Invalid(at, file, err.Error())} }
+	if err := ownership.File(file); err != nil {
+		return nil, invalid(err)
+	}
 	data, err := os.ReadFile(file)
 	if err != nil {
 		return nil, invalid(fmt.Errorf("the file cannot be read: %w", err))
@@ -146,6 +151,9 @@ func read(embedded *runtime.Unknown, path, dir string) ([]byte, error) {
 		return nil, nil
 	case !filepath.IsAbs(path):
 		path = filepath.Join(dir, path)
+	}
+	if err := ownership.File(path); err != nil {
+		return nil, err
 	}
 	data, err := os.ReadFile(path)
 	if err != nil {
@@ -231,6 +239,9 @@ func (c *Configuration) Validate(enabled, host []string) (errs field.ErrorList) 
 func (c *Configuration) Write(dir string, enabled []string) (file string, err error) {
 	if c == nil {
 		return "", nil
+	}
+	if dir, err = filepath.Abs(dir); err != nil { // upstream would look for a relative path in dir
+		return "", err
 	}
 	written := apiserverv1.AdmissionConfiguration{}
 	written.APIVersion, written.Kind = apiserverv1.SchemeGroupVersion.String(), configurationKind

@@ -35,6 +35,7 @@ import (
 	"sigs.k8s.io/yaml"
 
 	"github.com/kubembed/kubembed/internal/apiserver/kubeconfig"
+	"github.com/kubembed/kubembed/internal/ownership"
 )
 
 // pluginScheme has the configurations of upstream's plugins.
@@ -151,6 +152,9 @@ func (c pluginConfiguration) checkInitialization() (err error) {
 func (c pluginConfiguration) checkManifests(dir string) (err error) {
 	if dir == "" {
 		return nil
+	}
+	if err := ownership.Files(dir); err != nil {
+		return fmt.Errorf("staticManifestsDir: %w", err)
 	}
 	switch c.name {
 	case mutatingwebhook.PluginName:

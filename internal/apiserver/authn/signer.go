@@ -18,6 +18,8 @@ import (
 	"k8s.io/kubernetes/pkg/apis/authentication/validation"
 	serviceaccounttoken "k8s.io/kubernetes/pkg/serviceaccount"
 	"k8s.io/kubernetes/pkg/serviceaccount/externaljwt/plugin"
+
+	"github.com/kubembed/kubembed/internal/ownership"
 )
 
 // Signer signs service-account tokens outside of this process.
@@ -51,7 +53,8 @@ func NewSigner(ctx context.Context, issuer, socket string) (s Signer, err error)
 	return Signer{Generator: signer, Keys: keys, MaxExpiration: lifetime}, nil
 }
 
-// checkSocket refuses a file that is not a socket: gRPC would wait for one.
+// checkSocket refuses a file that is not a socket: gRPC would wait for one. It also
+// refuses the socket of another user, who could sign tokens.
 func checkSocket(socket string) error {
 	if strings.HasPrefix(socket, "@") {
 		return nil // no file
@@ -63,7 +66,7 @@ func checkSocket(socket string) error {
 	if info.Mode().Type() != fs.ModeSocket {
 		return fmt.Errorf("%s: is not a socket", socket)
 	}
-	return nil
+	return ownership.Socket(socket)
 }
 
 // probeSigner returns the longest validity of tokens. Upstream's plugin leaves its

@@ -16,8 +16,8 @@ import (
 	"github.com/kubembed/kubembed/internal/ownership"
 )
 
-// Check refuses a kubeconfig that cannot be read or that other users may change. It also
-// refuses credentials, in the kubeconfig or in the files that it names, that every user
+// Check refuses a kubeconfig that cannot be read or that other users may change, by itself
+// or by its CAs. It also refuses credentials, in the kubeconfig or in the files that it names, that every user
 // of the machine can read.
 func Check(path string) error {
 	_, _, err := load(path)
@@ -53,6 +53,11 @@ func load(path string) (*clientcmdapi.Config, []byte, error) {
 	if err != nil {
 		return nil, nil, fmt.Errorf("%s is no kubeconfig: %w", path, err)
 	}
+	for _, cluster := range config.Clusters {
+		if err := checkFile(path, cluster.CertificateAuthority, ownership.File); err != nil {
+			return nil, nil, err
+		}
+	}
 	for _, user := range config.AuthInfos {
 		if user.Token != "" || user.Password != "" || len(user.ClientKeyData) > 0 {
 			if err := ownership.Secret(path); err != nil {
@@ -60,7 +65,7 @@ func load(path string) (*clientcmdapi.Config, []byte, error) {
 			}
 		}
 		for _, file := range []string{user.TokenFile, user.ClientKey} {
-			if err := checkFile(path, file); err != nil {
+			if err := checkFile(path, file, ownership.Secret); err != nil {
 				return nil, nil, err
 			}
 		}
@@ -68,8 +73,8 @@ func load(path string) (*clientcmdapi.Config, []byte, error) {
 	return config, data, nil
 }
 
-// checkFile checks a file with credentials. The kubeconfig names it, relative to itself.
-func checkFile(kubeconfig, file string) error {
+// checkFile checks a file that the kubeconfig names, relative to itself.
+func checkFile(kubeconfig, file string, check func(string) error) error {
 	if file == "" {
 		return nil
 	}
@@ -79,7 +84,7 @@ func checkFile(kubeconfig, file string) error {
 	if _, err := os.Stat(file); err != nil {
 		return fmt.Errorf("%s: %w", kubeconfig, err)
 	}
-	if err := ownership.Secret(file); err != nil {
+	if err := check(file); err != nil {
 		return fmt.Errorf("%s: %w", kubeconfig, err)
 	}
 	return nil

@@ -38,6 +38,7 @@ func TestRead(t *testing.T) {
 	}
 	write("secret", "secret", 0o600)
 	write("public", "secret", 0o644)
+	write("open", "CA", 0o666)
 	with := func(credentials string) string {
 		return strings.Replace(usable, "user: {}", "user: {"+credentials+"}", 1)
 	}
@@ -55,6 +56,7 @@ func TestRead(t *testing.T) {
 		"a public file of keys": {with("client-key: public"), "chmod o-r", 0o644},
 		"a missing file":        {with("tokenFile: missing"), "no such file", 0o644},
 		"writable for others":   {usable, "chmod go-w", 0o666},
+		"a CA of others":        {strings.Replace(usable, "cluster: {server", "cluster: {certificate-authority: open, server", 1), "open: other users", 0o644},
 		"no YAML":               {"text", "is no kubeconfig", 0o600},
 		"empty":                 {"", "is no usable kubeconfig", 0o600},
 		"no context":            {strings.Replace(usable, "current-context: webhook", "", 1), "set current-context", 0o600},
