@@ -291,6 +291,9 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
 	s.inFlight.Add(1)
 	defer s.inFlight.Add(-1)
 	hosts := s.hostHandlers.Matches(r.URL.Path)
+	if hosts && s.hostHandlers.Refuse(w, r) {
+		return
+	}
 	if !hosts && serving.OthersAnswer(r.URL.Path) {
 		w = serving.Sandboxed(w, r)
 	}

@@ -5,12 +5,14 @@ package apiserver
 
 import (
 	"crypto/tls"
+	"net/http"
 	"time"
 
 	"k8s.io/apimachinery/pkg/runtime/serializer"
 	"k8s.io/apimachinery/pkg/runtime/serializer/cbor"
 	"k8s.io/apimachinery/pkg/util/sets"
 	"k8s.io/apiserver/pkg/endpoints/discovery/aggregated"
+	"k8s.io/apiserver/pkg/endpoints/request"
 	genericfeatures "k8s.io/apiserver/pkg/features"
 	genericapiserver "k8s.io/apiserver/pkg/server"
 	"k8s.io/apiserver/pkg/server/filters"
@@ -62,12 +64,24 @@ func newServerConfig(e *environment) (_ *genericapiserver.Config, err error) {
 	c.AddHealthzChecks(certificate)
 	c.AddLivezChecks(certificate)
 	c.DisabledPostStartHooks.Insert(replacedHooks...)
-	c.LongRunningFunc = filters.BasicLongRunningRequestCheck(
-		sets.NewString("watch", "proxy"),
-		sets.NewString("attach", "exec", "proxy", "log", "portforward"),
-	)
+	c.LongRunningFunc = longRunning()
 	c.AggregatedDiscoveryGroupManager = aggregated.NewResourceManager("apis")
 	return c, nil
+}
+
+// longRunning returns upstream's check for requests that the timeout does not bound. The
+// verb of a request for no resource is its HTTP method, which the client chooses.
+func longRunning() request.LongRunningRequestCheck {
+	verbs := sets.NewString("watch", "proxy")
+	subresources := sets.NewString("attach", "exec", "proxy", "log", "portforward")
+	forResources := filters.BasicLongRunningRequestCheck(verbs, subresources)
+	forOthers := filters.BasicLongRunningRequestCheck(nil, nil)
+	return func(r *http.Request, info *request.RequestInfo) bool {
+		if info.IsResourceRequest {
+			return forResources(r, info)
+		}
+		return forOthers(r, info)
+	}
 }
 
 // replacedHooks are upstream's start hooks whose work the server does before it serves

@@ -93,12 +93,13 @@ type Serving struct {
 	CORSAllowedOrigins []string
 
 	// Handlers serve further paths, by pattern: "/app" is this path, and "/app/" all
-	// paths below it. The longest pattern wins. Paths are not cleaned: /app/../x is below
-	// /app/. Requests pass authentication, audit,
-	// priority and fairness, and authorization first: with RBAC, a ClusterRole must allow
-	// the path (nonResourceURLs) and the method in lower case. The handler finds the user
-	// with k8s.io/apiserver/pkg/endpoints/request.UserFrom. The server lists the patterns
-	// at /. A pattern that would hide a path of the API is an error.
+	// paths below it. The longest pattern wins. Paths are compared as they are, without
+	// escapes: requests whose path has "//", or a segment "." or "..", get HTTP 400.
+	// Requests pass authentication, audit, priority and fairness, and authorization
+	// first: with RBAC, a ClusterRole must allow the path (nonResourceURLs) and the
+	// method in lower case. The handler finds the user with
+	// k8s.io/apiserver/pkg/endpoints/request.UserFrom. The server lists the patterns at
+	// /. A pattern that would hide a path of the API is an error.
 	//
 	// RequestTimeout bounds a request. If the handler has not returned by then, the
 	// client gets HTTP 504, with the pattern. After a panic it gets HTTP 500. Handlers

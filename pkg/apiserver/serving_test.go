@@ -8,6 +8,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -271,6 +272,12 @@ func TestPathsOfTheAPIAreReserved(t *testing.T) {
 func TestHandlersOfTheHost(t *testing.T) {
 	release := make(chan struct{})
 	logFile := filepath.Join(t.TempDir(), "audit.log")
+	files := t.TempDir()
+	for _, dir := range []string{"public", "private"} {
+		if err := errors.Join(os.Mkdir(filepath.Join(files, dir), 0o700), os.WriteFile(filepath.Join(files, dir, "x"), []byte(dir), 0o600)); err != nil {
+			t.Fatal(err)
+		}
+	}
 	p := startPlane(t, func(c *apiserver.Config) {
 		c.Audit.LogPath = logFile
 		c.RequestTimeout = 2 * time.Second
@@ -279,6 +286,8 @@ func TestHandlersOfTheHost(t *testing.T) {
 				who, _ := request.UserFrom(r.Context())
 				_, _ = fmt.Fprintf(w, "%s %s", who.GetName(), r.URL.Path)
 			}),
+			// http.FileServer, with a file that jane may read and one that she may not.
+			"/files/":    http.StripPrefix("/files/", http.FileServer(http.Dir(files))),
 			"/app/login": http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.Header().Set("Set-Cookie", "session=1") }),
 			"/app/panic": http.HandlerFunc(func(http.ResponseWriter, *http.Request) { panic("told to") }),
 			"/app/part": http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
@@ -286,14 +295,17 @@ func TestHandlersOfTheHost(t *testing.T) {
 				w.(http.Flusher).Flush()
 				panic("told to")
 			}),
-			"/app/hang":  http.HandlerFunc(func(http.ResponseWriter, *http.Request) { <-release }),
+			"/app/hang": http.HandlerFunc(func(http.ResponseWriter, *http.Request) { <-release }),
+			"/app/gateway": http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+				http.Error(w, "the host's own answer", http.StatusGatewayTimeout)
+			}),
 			"/app/abort": http.HandlerFunc(func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }),
 		}
 	})
 	defer close(release)
 	_, err := p.admin().RbacV1().ClusterRoles().Create(t.Context(), &rbacv1.ClusterRole{
 		ObjectMeta: metav1.ObjectMeta{Name: "app"},
-		Rules:      []rbacv1.PolicyRule{{NonResourceURLs: []string{"/app/*"}, Verbs: []string{"get"}}},
+		Rules:      []rbacv1.PolicyRule{{NonResourceURLs: []string{"/app/*", "/files/public/*"}, Verbs: []string{"get"}}},
 	}, metav1.CreateOptions{})
 	if err != nil {
 		t.Fatal(err)
@@ -310,7 +322,11 @@ func TestHandlersOfTheHost(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	jane, stranger := p.httpClient(t, pair), p.httpClient(t, pki.KeyPair{})
+	masters, err := p.pki.IssueClient("root", []string{"system:masters"}, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	jane, root, stranger := p.httpClient(t, pair), p.httpClient(t, masters), p.httpClient(t, pki.KeyPair{})
 	if got := p.call(t, jane, http.MethodGet, "/app/a/b", "").want(t, http.StatusOK).body; got != "jane /app/a/b" {
 		t.Errorf("got %q", got)
 	}
@@ -322,6 +338,17 @@ func TestHandlersOfTheHost(t *testing.T) {
 	p.call(t, stranger, http.MethodGet, "/app/a", "").want(t, http.StatusUnauthorized)
 	if got := p.get(t, "/app/a").want(t, http.StatusOK).body; got != apiserver.AdminUser+" /app/a" {
 		t.Errorf("in this process: got %q", got)
+	}
+	p.call(t, jane, http.MethodGet, "/files/public/x", "").want(t, http.StatusOK)
+	p.call(t, jane, http.MethodGet, "/files/private/x", "").want(t, http.StatusForbidden)
+	for _, path := range []string{
+		"/files/public/../private/x", "/files/public/%2e%2e/private/x", "/files/public%2f..%2fprivate/x",
+		"/files/public/%2E./private/x", "/files/public//../../files/private/x", "/files/public/./x", "/files/public//x",
+		"/files/public/%2fx", "/files/public/..", "/files/public/.", "/files/public//",
+	} {
+		if got := p.call(t, jane, http.MethodGet, path, "").want(t, http.StatusBadRequest).body; !strings.Contains(got, "must not have //") {
+			t.Errorf("%s: %s", path, got)
+		}
 	}
 	if got := p.call(t, jane, http.MethodGet, "/app/panic", "").want(t, http.StatusInternalServerError).body; !strings.Contains(got, `Config.Serving.Handlers[\"/app/panic\"] panicked`) {
 		t.Errorf("after a panic: %s", got)
@@ -335,6 +362,13 @@ func TestHandlersOfTheHost(t *testing.T) {
 		if err == nil {
 			t.Errorf("%s: the client takes the part for the whole", path)
 		}
+	}
+	if got := p.call(t, jane, http.MethodGet, "/app/gateway", "").want(t, http.StatusGatewayTimeout).body; got != "the host's own answer\n" {
+		t.Errorf("the handler's own HTTP 504: got %q", got)
+	}
+	// Methods like the verbs of long requests for resources.
+	for _, method := range []string{"WATCH", "PROXY"} {
+		p.call(t, root, method, "/app/hang", "").want(t, http.StatusGatewayTimeout)
 	}
 	answer := p.call(t, jane, http.MethodGet, "/app/hang", "").want(t, http.StatusGatewayTimeout)
 	if !strings.Contains(answer.body, `Config.Serving.Handlers[\"/app/hang\"] has not returned`) || answer.header.Get("Content-Type") != "application/json" {

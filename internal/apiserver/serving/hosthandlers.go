@@ -78,11 +78,12 @@ func (h *HostHandlers) name(pattern string) string { return fmt.Sprintf("%s[%q]"
 func (h *HostHandlers) served(pattern string, handler http.Handler) http.Handler {
 	name := h.name(pattern)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if call, ok := r.Context().Value(hostCallKey{}).(*hostCall); ok {
+		call, ok := r.Context().Value(hostCallKey{}).(*hostCall)
+		if ok {
 			call.running.Store(&name)
 			defer call.running.Store(nil)
 		}
-		answer := &hostAnswer{ResponseWriter: w}
+		answer := &hostAnswer{ResponseWriter: w, call: call}
 		defer func() {
 			panicked := recover()
 			if panicked == nil {
@@ -108,24 +109,34 @@ func (h *HostHandlers) served(pattern string, handler http.Handler) http.Handler
 // hostAnswer notes whether a response has begun.
 type hostAnswer struct {
 	http.ResponseWriter
+	call  *hostCall // nil if it is not observed
 	begun bool
 }
 
 func (a *hostAnswer) Unwrap() http.ResponseWriter { return a.ResponseWriter }
 
+func (a *hostAnswer) begin() {
+	a.begun = true
+	if a.call != nil {
+		a.call.answered.Store(true)
+	}
+}
+
 func (a *hostAnswer) WriteHeader(code int) {
-	a.begun = a.begun || code >= http.StatusOK || code == http.StatusSwitchingProtocols
+	if code >= http.StatusOK || code == http.StatusSwitchingProtocols {
+		a.begin()
+	}
 	a.ResponseWriter.WriteHeader(code)
 }
 
 func (a *hostAnswer) Write(data []byte) (int, error) {
-	a.begun = true
+	a.begin()
 	return a.ResponseWriter.Write(data)
 }
 
 // Flush sends the header of the response.
 func (a *hostAnswer) Flush() {
-	a.begun = true
+	a.begin()
 	_ = http.NewResponseController(a.ResponseWriter).Flush()
 }
 
@@ -145,10 +156,25 @@ func (h *HostHandlers) Matches(path string) bool {
 	return false
 }
 
+// Refuse answers a request for a handler of the host whose path has empty segments, "." or
+// "..", and reports whether it has. The authorizers and the server compare paths as they
+// are, and http.FileServer, for example, would serve the file at the cleaned path.
+func (h *HostHandlers) Refuse(w http.ResponseWriter, r *http.Request) bool {
+	asked := r.URL.Path
+	if bare := strings.TrimSuffix(asked, "/"); path.Clean(bare) == bare {
+		return false
+	}
+	writeError(w, apierrors.NewBadRequest(fmt.Sprintf("%q: paths of %s must not have //, or the segments . and ..", asked, h.Field)))
+	return true
+}
+
 type hostCallKey struct{}
 
 // hostCall is a request for a handler of the host.
-type hostCall struct{ running atomic.Pointer[string] } // the name of the handler, while it runs
+type hostCall struct {
+	running  atomic.Pointer[string] // the name of the handler, while it runs
+	answered atomic.Bool            // by the handler
+}
 
 // Observe returns the request and the writer for the chain of filters. If the handler of
 // the host does not return within the timeout of the request, the response names it.
@@ -172,7 +198,7 @@ func (a *observedAnswer) Unwrap() http.ResponseWriter { return a.ResponseWriter 
 
 func (a *observedAnswer) WriteHeader(code int) {
 	name := a.call.running.Load()
-	if a.replaced || code != http.StatusGatewayTimeout || name == nil || a.r.Context().Err() != nil {
+	if a.replaced || code != http.StatusGatewayTimeout || name == nil || a.call.answered.Load() || a.r.Context().Err() != nil {
 		a.ResponseWriter.WriteHeader(code)
 		return
 	}
