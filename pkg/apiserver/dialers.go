@@ -30,8 +30,10 @@ type Dialers struct {
 	// Nodes is for kubelets, and for pods, Services and ports of nodes to which clients
 	// proxy: kube-apiserver's "cluster". The server does not call it for addresses to
 	// which it would not connect by itself: endpoints of the control plane, loopback
-	// addresses and cloud metadata. It resolves a host name for this check. If only the
-	// dialer can resolve the name, the dialer must refuse such addresses.
+	// addresses and cloud metadata. It resolves a host name for this check, and calls
+	// the dialer with the addresses, one after the other. Only if the name does not exist
+	// here, the dialer gets the name, and must refuse such addresses. If a lookup fails
+	// otherwise, the server does not connect.
 	Nodes DialFunc
 	// ControlPlane is for webhooks: of admission and of CRD conversion, with a URL or
 	// with a Service, and of authentication, authorization and audit. It is

@@ -30,6 +30,8 @@ type Dialer struct {
 	logger *zap.Logger
 	conns  *lifecycle.Conns
 	host   utilnet.DialFunc // nil without a dialer of the host's
+
+	resolve func(ctx context.Context, network, host string) ([]netip.Addr, error) // for host
 }
 
 // dialTimeout bounds the time in which a connection is made, as in upstream's default
@@ -39,7 +41,7 @@ const dialTimeout = 30 * time.Second
 // NewDialer returns a Dialer whose connections end with Close, and which makes none after
 // ctx has ended. host, if not nil, connects to the endpoints that are accepted here.
 func NewDialer(ctx context.Context, logger *zap.Logger, host utilnet.DialFunc) *Dialer {
-	return &Dialer{ctx: ctx, logger: logger, conns: lifecycle.NewConns(nil), host: host}
+	return &Dialer{ctx: ctx, logger: logger, conns: lifecycle.NewConns(nil), host: host, resolve: net.DefaultResolver.LookupNetIP}
 }
 
 // Close closes all connections, also those in progress.
@@ -88,10 +90,7 @@ func (d *Dialer) Dial(purpose string, check func(netip.AddrPort) error) utilnet.
 	connect := dialer.DialContext
 	if d.host != nil {
 		connect = func(ctx context.Context, network, address string) (net.Conn, error) {
-			if err := refused(address, checkAsked(ctx, address, check)); err != nil {
-				return nil, err
-			}
-			return d.host(ctx, network, address)
+			return d.dialHost(ctx, network, address, check, refused)
 		}
 	}
 	return func(ctx context.Context, network, address string) (net.Conn, error) {

@@ -11,6 +11,7 @@ import (
 	"net/netip"
 	"runtime/debug"
 	"strconv"
+	"strings"
 
 	"go.uber.org/zap"
 	utilnet "k8s.io/apimachinery/pkg/util/net"
@@ -116,28 +117,73 @@ func call(ctx context.Context, dial utilnet.DialFunc, network, address string, r
 	}
 }
 
-// checkAsked applies check to the address that a dialer of the host's is asked for. A
-// name is resolved here: its addresses are refused as if the server connected to them.
-// One that only the dialer can resolve is left to it.
-func checkAsked(ctx context.Context, address string, check func(netip.AddrPort) error) error {
+// dialHost connects with the dialer of the host's, to an endpoint that check accepts. A name
+// is resolved here, and the dialer gets the address: it might resolve the name to another
+// one. A name that does not exist here is left to the dialer.
+func (d *Dialer) dialHost(ctx context.Context, network, address string, check func(netip.AddrPort) error, refused func(string, error) error) (net.Conn, error) {
+	endpoints, err := d.endpoints(ctx, address)
+	if err != nil {
+		return nil, refused(address, err)
+	}
+	for _, endpoint := range endpoints {
+		if err := check(endpoint); err != nil {
+			return nil, refused(address, err)
+		}
+	}
+	if len(endpoints) == 0 {
+		return d.host(ctx, network, address)
+	}
+	var errs []error
+	for _, endpoint := range endpoints {
+		conn, err := d.host(ctx, network, endpoint.String())
+		if err == nil {
+			return conn, nil
+		}
+		errs = append(errs, err)
+		if ctx.Err() != nil {
+			break
+		}
+	}
+	return nil, errors.Join(errs...)
+}
+
+// endpoints resolves an address. There are none for a name that does not exist.
+func (d *Dialer) endpoints(ctx context.Context, address string) ([]netip.AddrPort, error) {
 	host, service, err := net.SplitHostPort(address)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	port, err := strconv.ParseUint(service, 10, 16)
 	if err != nil {
-		return fmt.Errorf("%q is not a port", service)
+		return nil, fmt.Errorf("%q is not a port", service)
 	}
-	var ips []netip.Addr
 	if ip, err := netip.ParseAddr(host); err == nil {
-		ips = []netip.Addr{ip}
-	} else {
-		ips, _ = net.DefaultResolver.LookupNetIP(ctx, "ip", host)
+		return []netip.AddrPort{netip.AddrPortFrom(ip.Unmap(), uint16(port))}, nil
 	}
+	if host == "" || numeric(host) {
+		return nil, fmt.Errorf("%q is neither an IP address nor a host name, and some resolvers would take it for an address", host)
+	}
+	ctx, cancel := context.WithTimeoutCause(ctx, dialTimeout, errDialTimeout)
+	defer cancel()
+	ips, err := d.resolve(ctx, "ip", host)
+	if about, ok := errors.AsType[*net.DNSError](err); ok && about.IsNotFound {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("the address of %s is not known: %w", host, err)
+	}
+	endpoints := make([]netip.AddrPort, 0, len(ips))
 	for _, ip := range ips {
-		if err := check(netip.AddrPortFrom(ip.Unmap(), uint16(port))); err != nil {
-			return err
-		}
+		endpoints = append(endpoints, netip.AddrPortFrom(ip.Unmap(), uint16(port)))
 	}
-	return nil
+	return endpoints, nil
+}
+
+// numeric reports whether the last label of a name is a number, as in 127.1 and 0x7f.1,
+// which getaddrinfo takes for addresses. No name of the Internet has one.
+func numeric(host string) bool {
+	host = strings.TrimSuffix(host, ".")
+	last := host[strings.LastIndexByte(host, '.')+1:]
+	_, err := strconv.ParseUint(last, 0, 64)
+	return err == nil || errors.Is(err, strconv.ErrRange) || last != "" && strings.Trim(last, "0123456789") == ""
 }

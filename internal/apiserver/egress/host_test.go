@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/netip"
 	"runtime"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -102,13 +103,32 @@ func TestHostEnds(t *testing.T) {
 // dialer is called.
 func TestHostIsAskedForCheckedAddresses(t *testing.T) {
 	var asked []string
+	var unreachable string
 	host := func(_ context.Context, _, address string) (net.Conn, error) {
 		asked = append(asked, address)
+		if address == unreachable {
+			return nil, errors.New("unreachable")
+		}
 		one, _ := net.Pipe()
 		return one, nil
 	}
 	d := NewDialer(t.Context(), zap.NewNop(), host)
 	t.Cleanup(d.Close)
+	lookups := 0
+	d.resolve = func(_ context.Context, _, name string) ([]netip.Addr, error) {
+		lookups++
+		switch name {
+		case "localhost":
+			return []netip.Addr{netip.MustParseAddr("::1")}, nil
+		case "node-2.example.com":
+			return []netip.Addr{netip.MustParseAddr("2001:db8::2"), netip.MustParseAddr("::ffff:192.0.2.2")}, nil
+		case "mixed.example.com":
+			return []netip.Addr{netip.MustParseAddr("192.0.2.2"), netip.MustParseAddr("127.0.0.1")}, nil
+		case "unsure.example.com":
+			return nil, &net.DNSError{Err: "server misbehaving", Name: name, IsTemporary: true}
+		}
+		return nil, &net.DNSError{Err: "no such host", Name: name, IsNotFound: true}
+	}
 	proxied := netip.MustParseAddrPort("192.0.2.7:6443")
 	dial := d.ProxyTransport(func(at netip.AddrPort) error {
 		if at == proxied {
@@ -116,7 +136,8 @@ func TestHostIsAskedForCheckedAddresses(t *testing.T) {
 		}
 		return nil
 	}).DialContext
-	for _, address := range []string{"127.0.0.1:80", "localhost:80", "169.254.169.254:80", "[::ffff:127.0.0.1]:80", proxied.String(), "192.0.2.7:port"} {
+	for _, address := range []string{"127.0.0.1:80", "localhost:80", "169.254.169.254:80", "[::ffff:127.0.0.1]:80", proxied.String(), "192.0.2.7:port",
+		"mixed.example.com:80", "unsure.example.com:80", "127.1:80", "127.0.0.1.:80", "2130706433:80", "0x7f.1:80", "0x7f000001:80", "0177.0.0.1:80", "09:80", ":80"} {
 		if _, err := dial(t.Context(), "tcp", address); err == nil || !strings.Contains(err.Error(), "refused: ") {
 			t.Errorf("%s: got %v, want a refusal", address, err)
 		}
@@ -124,13 +145,20 @@ func TestHostIsAskedForCheckedAddresses(t *testing.T) {
 	if len(asked) > 0 {
 		t.Errorf("the host is asked for %q", asked)
 	}
-	for _, address := range []string{"192.0.2.8:10250", "node-1.invalid:10250"} {
+	lookups = 0
+	for _, address := range []string{"192.0.2.8:10250", "node-1.example.com:10250", "node-2.example.com:10250"} {
 		if _, err := dial(t.Context(), "tcp", address); err != nil {
 			t.Errorf("%s: %v", address, err)
 		}
 	}
-	if len(asked) != 2 || asked[1] != "node-1.invalid:10250" {
-		t.Errorf("the host is asked for %q", asked)
+	// It gets an address that has been checked, and not the name, which it might resolve
+	// to another one.
+	if want := []string{"192.0.2.8:10250", "node-1.example.com:10250", "[2001:db8::2]:10250"}; !slices.Equal(asked, want) || lookups != 2 {
+		t.Errorf("the host is asked for %q after %d lookups, want %q", asked, lookups, want)
+	}
+	asked, unreachable = nil, "[2001:db8::2]:10250"
+	if _, err := dial(t.Context(), "tcp", "node-2.example.com:10250"); err != nil || !slices.Equal(asked, []string{unreachable, "192.0.2.2:10250"}) {
+		t.Errorf("an address does not answer: the host is asked for %q, %v", asked, err)
 	}
 	if _, err := d.Dial("kubelet", func(at netip.AddrPort) error { return nodeaddress.CheckKubelet(at.Addr(), false) })(t.Context(), "tcp", "127.0.0.1:10250"); err == nil {
 		t.Error("a kubelet on loopback is accepted")
