@@ -33,8 +33,11 @@ type MountOptions struct {
 	Requests *lifecycle.Group // counts them
 	// Adopt, if not nil, is called at the start of the goroutine of a request: others
 	// that it starts are the control plane's, not the host's.
-	Adopt  func()
-	Logger *zap.Logger
+	Adopt func()
+	// Propagate, if not nil, puts the trace in the context of the host's request into the
+	// header that the handler gets: values of the context do not reach the handler.
+	Propagate func(context.Context, http.Header)
+	Logger    *zap.Logger
 }
 
 // Handler returns the handler for a server of the host's.
@@ -46,15 +49,34 @@ func (m *Mounted) Handler(o MountOptions) http.Handler {
 			return
 		}
 		defer end()
-		ctx, cancel := context.WithCancel(r.Context())
-		defer cancel()
-		defer context.AfterFunc(o.Context, cancel)()
+		ctx, cancel := context.WithCancelCause(ownValues(r.Context()))
+		defer cancel(nil)
+		defer context.AfterFunc(r.Context(), func() { cancel(context.Cause(r.Context())) })()
+		defer context.AfterFunc(o.Context, func() { cancel(context.Cause(o.Context)) })()
 		tracked, writer := m.begin(ctx, w)
 		defer m.end(tracked)
-		if o.call(writer, r.WithContext(ctx)) {
+		own := r.WithContext(ctx)
+		if o.Propagate != nil {
+			own.Header = r.Header.Clone()
+			o.Propagate(r.Context(), own.Header)
+		}
+		if o.call(writer, own) {
 			panic(http.ErrAbortHandler) // closes the connection, and the host's server logs nothing
 		}
 	})
+}
+
+// ownValues returns a context that has net/http's values only. The API server keeps the
+// user, the audit event and more in contexts, and must not find those of another control
+// plane, in whose server the host has mounted this one.
+func ownValues(of context.Context) context.Context {
+	ctx := context.Background()
+	for _, key := range []any{http.ServerContextKey, http.LocalAddrContextKey} {
+		if value := of.Value(key); value != nil {
+			ctx = context.WithValue(ctx, key, value)
+		}
+	}
+	return ctx
 }
 
 // call calls the handler in a goroutine of its own, and reports whether it panicked.

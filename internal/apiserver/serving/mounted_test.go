@@ -121,6 +121,49 @@ func TestMountedIsCut(t *testing.T) {
 	}
 }
 
+// TestMountedContext: of the context of the host's request, the handler has the end, the
+// values of net/http and the trace.
+func TestMountedContext(t *testing.T) {
+	type key struct{}
+	var m Mounted
+	ended := make(chan struct{})
+	handler := m.Handler(MountOptions{
+		Context: t.Context(), Requests: &lifecycle.Group{}, Logger: zap.NewNop(),
+		Propagate: func(ctx context.Context, header http.Header) { header.Set("Trace", ctx.Value(key{}).(string)) },
+		Handler: http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+			ctx := r.Context()
+			if got := r.Header.Get("Trace"); got != "of the host" {
+				t.Errorf("trace %q", got)
+			}
+			if ctx.Value(key{}) != nil || ctx.Value(http.ServerContextKey) == nil || ctx.Value(http.LocalAddrContextKey) == nil {
+				t.Errorf("got the values of %v", ctx)
+			}
+			close(ended)
+			<-ctx.Done()
+		}),
+	})
+	returned := make(chan struct{})
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		defer close(returned)
+		ctx, cancel := context.WithCancel(context.WithValue(r.Context(), key{}, "of the host"))
+		go func() {
+			<-ended
+			cancel()
+		}()
+		handler.ServeHTTP(w, r.WithContext(ctx))
+		if r.Header.Get("Trace") != "" {
+			t.Error("the request of the host's has changed")
+		}
+	}))
+	defer server.Close()
+	response, err := server.Client().Get(server.URL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = response.Body.Close()
+	<-returned
+}
+
 // TestMountedPanic: a panic ends the connection, and is logged once.
 func TestMountedPanic(t *testing.T) {
 	core, logs := observer.New(zap.ErrorLevel)
