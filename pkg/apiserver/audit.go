@@ -363,8 +363,8 @@ func (a Audit) keepsBackups() bool {
 // auditOptions returns the options of the server's audit.
 func (c Config) auditOptions() audit.Options {
 	a := c.Audit
-	server := ""
-	if c.Listener != nil {
+	server := c.metricsName
+	if server == "" && c.Listener != nil {
 		server = c.Listener.Addr().String()
 	}
 	log := a.log()

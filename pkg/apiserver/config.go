@@ -196,6 +196,8 @@ type Config struct {
 	proxyClient struct{ cert, key string }
 	// components are the names of components. See access.SetComponents.
 	components []string
+	// metricsName names the control plane in metrics. If empty, the address of Listener.
+	metricsName string
 	// endpoint is the endpoint of the kubernetes Service, if that is not
 	// AdvertiseAddress.
 	endpoint net.IP

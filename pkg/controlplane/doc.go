@@ -331,7 +331,8 @@
 //
 // [Server.Metrics] is a prometheus.Gatherer with the metrics of the control plane and of
 // the Kubernetes code. A host serves it together with prometheus.DefaultGatherer. The
-// metrics of one control plane have the label control_plane, the address of its listener:
+// metrics of one control plane have the label control_plane, the address of its listener,
+// with a number after it if another one in the process has the same address:
 // kubembed_requests_total, kubembed_requests_in_flight,
 // kubembed_etcd_database_size_bytes, _in_use_bytes and _quota_bytes, and with
 // Config.Snapshots kubembed_snapshot_failures_total and

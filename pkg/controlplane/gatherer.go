@@ -13,7 +13,7 @@ import (
 )
 
 // Metrics returns the metrics that prometheus.DefaultGatherer lacks: this control
-// plane's, with the label control_plane, the address of its listener, and the Kubernetes
+// plane's, with the label control_plane, see the package documentation, and the Kubernetes
 // code's for the whole process. A host serves both:
 //
 //	all := prometheus.Gatherers{prometheus.DefaultGatherer, cp.Metrics()}

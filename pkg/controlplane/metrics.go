@@ -5,6 +5,7 @@ package controlplane
 
 import (
 	"context"
+	"fmt"
 	"net"
 	"slices"
 	"sync"
@@ -22,7 +23,7 @@ import (
 // measured holds the counters of a control plane. A host may keep its Gatherer forever,
 // so it does not hold the Server after the stop.
 type measured struct {
-	name      string // the address of its listener, which is unique in the process
+	name      string // see newMeasured
 	server    atomic.Pointer[Server]
 	scheduled atomic.Bool  // whether there are scheduled snapshots
 	failures  atomic.Int64 // of scheduled snapshots
@@ -35,6 +36,24 @@ var planes struct {
 	running []*measured
 	// gathered are the control planes whose Metrics was called, in this order.
 	gathered []*measured
+	names    map[string]bool // of those that run or start
+}
+
+// newMeasured returns the counters of a control plane until unmeasure. Its name is the
+// address of its listener. If another control plane has the same, as two listeners in
+// memory may, a number follows.
+func newMeasured(address string) *measured {
+	planes.Lock()
+	defer planes.Unlock()
+	name := address
+	for i := 2; planes.names[name]; i++ {
+		name = fmt.Sprintf("%s#%d", address, i)
+	}
+	if planes.names == nil {
+		planes.names = map[string]bool{}
+	}
+	planes.names[name] = true
+	return &measured{name: name}
 }
 
 // controlPlane is the label that names a control plane.
@@ -138,6 +157,7 @@ func (s *Server) unmeasure() {
 	own := func(m *measured) bool { return m == s.measured }
 	planes.running = slices.DeleteFunc(planes.running, own)
 	planes.gathered = slices.DeleteFunc(planes.gathered, own)
+	delete(planes.names, s.measured.name)
 	s.measured.server.Store(nil)
 }
 

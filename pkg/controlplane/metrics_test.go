@@ -21,6 +21,7 @@ import (
 	authenticationv1 "k8s.io/api/authentication/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	auditv1 "k8s.io/apiserver/pkg/apis/audit/v1"
 	"k8s.io/client-go/kubernetes"
 
 	"github.com/kubembed/kubembed/internal/testwait"
@@ -129,6 +130,32 @@ func TestMetricsOfAHost(t *testing.T) {
 			t.Errorf("after the end: got %v, %v, want nothing", families, err)
 		}
 	}
+}
+
+// TestMetricsOfListenersWithOneAddress: each control plane has a name of its own, which is
+// the same in all its metrics.
+func TestMetricsOfListenersWithOneAddress(t *testing.T) {
+	var servers []*controlplane.Server
+	for range 2 {
+		listener := listen(t)
+		servers = append(servers, start(t, controlplane.Config{
+			Listener: opaque{listener, "vpn"}, BindAddress: listener.Addr().String(),
+			Audit: apiserver.Audit{Sinks: []apiserver.AuditSink{{Name: "any", Events: func(context.Context, []auditv1.Event) error { return nil }}}},
+		}))
+	}
+	for i, name := range []string{"vpn", "vpn#2"} {
+		all := scrape(t, servers[i].Metrics())
+		dropped := fmt.Sprintf(`kubembed_audit_events_dropped_total{control_plane=%q,sink="any"}`, name)
+		requests := fmt.Sprintf("kubembed_requests_total{control_plane=%q}", name)
+		if all[dropped] != 1 || all[requests] != 1 || len(prefixed(all, "kubembed_requests_total")) != 1 {
+			t.Errorf("%s: got %q", name, prefixed(all, "kubembed_"))
+		}
+	}
+	if _, err := prometheus.DefaultGatherer.Gather(); err != nil {
+		t.Error(err)
+	}
+	wantSeries(t, "both", scrape(t, servers[0].Metrics(), servers[1].Metrics()),
+		`kubembed_requests_total{control_plane="vpn"}`, `kubembed_requests_total{control_plane="vpn#2"}`)
 }
 
 // TestMetricsInTheDefaultGatherer: a host may add them to it, rather than to a handler.

@@ -160,10 +160,11 @@ func (s *Server) start(ctx context.Context) error {
 	if err := s.listen(); err != nil {
 		return err
 	}
-	s.measured = &measured{name: s.listener.Addr().String()}
+	listener := s.listener
 	if s.config.Listener != nil {
-		s.measured.name = s.config.Listener.Addr().String() // of a Unix socket too
+		listener = s.config.Listener // with the address of a Unix socket
 	}
+	s.measured = newMeasured(listener.Addr().String())
 	s.measured.server.Store(s)
 	if err := s.directories(ctx); err != nil {
 		return err
@@ -393,6 +394,7 @@ func (s *Server) startAPIServer(ctx context.Context) error {
 	c.PKI, c.Dir = s.pki, s.runDir
 	access.SetAdopt(&c, s.goroutines.Adopt)
 	access.SetComponents(&c, s.components.allNames())
+	access.SetMetricsName(&c, s.measured.name)
 	c.Reserved, c.PrivateEndpoints = s.config.Hosts, s.config.Etcd.privateEndpoints()
 	if s.member != nil {
 		c.StorageUsed = s.member.Usage

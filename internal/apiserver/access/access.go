@@ -94,4 +94,7 @@ var (
 	// SetComponents sets the names of the components whose users a chain of authorizers
 	// must not deny. config is an *apiserver.Config.
 	SetComponents func(config any, names []string)
+	// SetMetricsName sets the name of the control plane in metrics. config is an
+	// *apiserver.Config.
+	SetMetricsName func(config any, name string)
 )
