@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	genericapiserver "k8s.io/apiserver/pkg/server"
 	"k8s.io/apiserver/pkg/server/egressselector"
@@ -41,6 +42,16 @@ func (f *completed) dial(c *apiserver.Config) error {
 	cluster := dialers[egressselector.Cluster]
 	c.Dialers = apiserver.Dialers{Nodes: cluster, AggregatedServers: cluster, ControlPlane: dialers[egressselector.ControlPlane]}
 	return nil
+}
+
+// tracesTimeout bounds the time in which the last spans are sent.
+const tracesTimeout = 5 * time.Second
+
+// lastly calls end, which sends the last spans, after ctx has ended.
+func lastly(ctx context.Context, end func(context.Context) error) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), tracesTimeout)
+	defer cancel()
+	return end(ctx)
 }
 
 // trace sets the receiver of spans of --tracing-config-file. The caller ends it.

@@ -101,7 +101,7 @@ func run(ctx context.Context, f *flags, stderr io.Writer) (err error) {
 	if err != nil {
 		return err
 	}
-	defer func() { _ = endTraces(ctx) }() // it ends with ctx
+	defer func() { _ = lastly(ctx, endTraces) }()
 	connection, err := connect(ctx, "--etcd-servers", f.etcd(), c.Logger)
 	if err != nil {
 		if ctx.Err() != nil {
