@@ -5,6 +5,7 @@ package endpoints
 
 import (
 	"bytes"
+	"errors"
 	"net"
 	"slices"
 	"testing"
@@ -15,6 +16,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 	apistorage "k8s.io/apiserver/pkg/storage"
 	"k8s.io/client-go/kubernetes/fake"
+	clientgotesting "k8s.io/client-go/testing"
 	"k8s.io/klog/v2"
 	"k8s.io/kubernetes/pkg/controlplane/reconcilers"
 )
@@ -133,6 +135,20 @@ func TestReconcile(t *testing.T) {
 		if name == "no address" && logged.Len() > 0 {
 			t.Errorf("%s: logged %s", name, &logged)
 		}
+	}
+}
+
+// TestPortsThatTheServiceCannotHave: its endpoints are right nevertheless.
+func TestPortsThatTheServiceCannotHave(t *testing.T) {
+	next, client := reconciler(t, &corev1.Service{ObjectMeta: metav1.ObjectMeta{Namespace: metav1.NamespaceDefault, Name: service}})
+	refused := errors.New("refused")
+	client.PrependReactor("update", "services", func(clientgotesting.Action) (bool, runtime.Object, error) { return true, nil, refused })
+	r := WithPorts(t.Context(), next, client.CoreV1().Services(metav1.NamespaceDefault), []corev1.ServicePort{{Name: "more", Port: 9345}})
+	if err := r.ReconcileEndpoints(service, ip, ports, true); !errors.Is(err, refused) {
+		t.Errorf("got %v, want %v", err, refused)
+	}
+	if got := addresses(t, client); !slices.Equal(got, []string{ip.String()}) {
+		t.Errorf("got %q, want the address of this server", got)
 	}
 }
 

@@ -5,6 +5,8 @@ package endpoints
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"net"
 	"slices"
 
@@ -49,10 +51,10 @@ type portsReconciler struct {
 }
 
 func (r *portsReconciler) ReconcileEndpoints(service string, ip net.IP, ports []corev1.EndpointPort, reconcilePorts bool) error {
-	if err := r.updateService(service); err != nil {
-		return err
-	}
-	return r.EndpointReconciler.ReconcileEndpoints(service, ip, slices.Concat(ports, r.endpoints), reconcilePorts)
+	// Clients need the address, even if the Service cannot have its further ports.
+	return errors.Join(
+		r.EndpointReconciler.ReconcileEndpoints(service, ip, slices.Concat(ports, r.endpoints), reconcilePorts),
+		r.updateService(service))
 }
 
 func (r *portsReconciler) RemoveEndpoints(service string, ip net.IP, ports []corev1.EndpointPort) error {
@@ -83,6 +85,8 @@ func (r *portsReconciler) updateService(name string) error {
 	if !changed {
 		return nil
 	}
-	_, err = r.services.Update(r.ctx, service, metav1.UpdateOptions{})
-	return err
+	if _, err = r.services.Update(r.ctx, service, metav1.UpdateOptions{}); err != nil {
+		return fmt.Errorf("the ports of Service %s: %w", name, err)
+	}
+	return nil
 }
