@@ -21,8 +21,8 @@ import (
 
 // Limits bounds requests, and configures caches and compactions. Zero values are
 // kube-apiserver's defaults. The smaller limits for some resources and clients stay, see
-// "Bodies" in the package documentation. Upstream's limit for the bytes that "copy"
-// operations of a JSON patch add is one for the process, and cannot be changed.
+// "Limits of requests" in the package documentation. Upstream's limit for the bytes that
+// "copy" operations of a JSON patch add is one for the process, and cannot be changed.
 type Limits struct {
 	// MaxRequestBodyBytes bounds the body of a request that writes. Larger bodies are
 	// refused with status 413. It is from 128 KiB to 10 MiB, the largest request that

@@ -101,9 +101,13 @@ type Serving struct {
 	// k8s.io/apiserver/pkg/endpoints/request.UserFrom. The server lists the patterns at
 	// /. A pattern that would hide a path of the API is an error.
 	//
-	// RequestTimeout bounds a request. If the handler has not returned by then, the
-	// client gets HTTP 504, with the pattern. After a panic it gets HTTP 500. Handlers
-	// bound bodies themselves, and must be safe for concurrent use.
+	// RequestTimeout bounds a request, or the query parameter timeout of the client if
+	// that is shorter: "timeout=10s". If it is no duration, the client gets HTTP 400. If
+	// the handler has not returned by then, the client gets HTTP 504, with the pattern.
+	// The context of the request has ended, and a handler that ignores that keeps its
+	// goroutine, also after Stop. After a panic the client gets HTTP 500. The handler
+	// does not see the header Authorization, which authentication removes. Handlers bound
+	// bodies themselves, and must be safe for concurrent use.
 	Handlers map[string]http.Handler
 }
 

@@ -9,10 +9,8 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
-	"runtime"
 	"sync/atomic"
 	"time"
 
@@ -52,28 +50,16 @@ func (f CertificateFile) Check() error {
 
 // read reads the files. Others must not be able to read the key.
 func (f CertificateFile) read() (cert, key []byte, err error) {
-	for _, file := range []string{f.CertFile, f.KeyFile} {
-		if err := ownership.File(file); err != nil {
-			return nil, nil, err
-		}
+	if err := ownership.File(f.CertFile); err != nil {
+		return nil, nil, err
+	}
+	if err := ownership.Secret(f.KeyFile); err != nil {
+		return nil, nil, err
 	}
 	if cert, err = os.ReadFile(f.CertFile); err != nil {
 		return nil, nil, err
 	}
-	opened, err := os.Open(f.KeyFile)
-	if err != nil {
-		return nil, nil, err
-	}
-	defer func() { _ = opened.Close() }()
-	info, err := opened.Stat()
-	if err != nil {
-		return nil, nil, err
-	}
-	// A group may read it: that of a program that renews certificates, for example.
-	if mode := info.Mode().Perm(); mode&0o004 != 0 && runtime.GOOS != "windows" {
-		return nil, nil, fmt.Errorf("%s: its mode %04o lets every user of this machine read the key: chmod o-rwx, and replace the key if others may have read it", f.KeyFile, mode)
-	}
-	if key, err = io.ReadAll(opened); err != nil {
+	if key, err = os.ReadFile(f.KeyFile); err != nil {
 		return nil, nil, err
 	}
 	return cert, key, nil

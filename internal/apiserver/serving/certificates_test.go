@@ -221,11 +221,22 @@ func TestHandshakeDoesNotWaitForTheHost(t *testing.T) {
 // TestFilesThatCannotBeUsed: errors say which file, and what to do.
 func TestFilesThatCannotBeUsed(t *testing.T) {
 	dir := t.TempDir()
+	if err := os.Chmod(filepath.Dir(dir), 0o755); err != nil { //nolint:gosec // every user may enter it
+		t.Fatal(err)
+	}
+	private := filepath.Join(dir, "private")
+	if err := os.Mkdir(private, 0o700); err != nil {
+		t.Fatal(err)
+	}
 	cert, key := issue(t, "good", time.Hour)
 	_, otherKey := issue(t, "other", time.Hour)
 	expired, expiredKey := issue(t, "expired", -time.Hour)
 	readable := put(t, dir, "readable", cert, key)
 	if err := os.Chmod(readable.KeyFile, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	hidden := put(t, private, "readable", cert, key)
+	if err := os.Chmod(hidden.KeyFile, 0o644); err != nil {
 		t.Fatal(err)
 	}
 	writable := put(t, dir, "writable", cert, key)
@@ -240,15 +251,16 @@ func TestFilesThatCannotBeUsed(t *testing.T) {
 		file CertificateFile
 		want string
 	}{
-		"good":               {put(t, dir, "good", cert, key), ""},
-		"readable for group": {group, ""},
-		"no certificate":     {put(t, dir, "none", []byte("text"), key), "none.crt and "},
-		"swapped":            {put(t, dir, "swapped", key, cert), "must be a certificate in PEM"},
-		"other key":          {put(t, dir, "other", cert, otherKey), "private key does not match public key"},
-		"expired":            {put(t, dir, "expired", expired, expiredKey), "expired at"},
-		"missing":            {CertificateFile{CertFile: filepath.Join(dir, "missing"), KeyFile: group.KeyFile}, "no such file"},
-		"readable for all":   {readable, "0644 lets every user of this machine read the key: chmod o-rwx"},
-		"writable for all":   {writable, "chmod go-w"},
+		"good":                      {put(t, dir, "good", cert, key), ""},
+		"readable for group":        {group, ""},
+		"no certificate":            {put(t, dir, "none", []byte("text"), key), "none.crt and "},
+		"swapped":                   {put(t, dir, "swapped", key, cert), "must be a certificate in PEM"},
+		"other key":                 {put(t, dir, "other", cert, otherKey), "private key does not match public key"},
+		"expired":                   {put(t, dir, "expired", expired, expiredKey), "expired at"},
+		"missing":                   {CertificateFile{CertFile: filepath.Join(dir, "missing"), KeyFile: group.KeyFile}, "no such file"},
+		"readable for all":          {readable, "every user of this machine can read it: it has secrets and its mode is 0644: chmod o-r"},
+		"below a private directory": {hidden, ""},
+		"writable for all":          {writable, "chmod go-w"},
 	} {
 		err := test.file.Check()
 		if (err == nil) != (test.want == "") || err != nil && !strings.Contains(err.Error(), test.want) {

@@ -28,7 +28,7 @@ var apiTrees = []string{
 }
 
 // apiPaths are further paths of the API server. Others may be below them.
-var apiPaths = []string{"/metrics", "/metrics/slis"}
+var apiPaths = []string{"/index.html", "/metrics", "/metrics/slis"}
 
 // CheckPattern returns why a handler of the host cannot have a pattern: a path, or with a
 // slash at its end all paths below it.

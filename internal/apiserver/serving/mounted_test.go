@@ -201,6 +201,7 @@ func TestCheckPattern(t *testing.T) {
 		"/apis/":            "all paths from /apis",
 		"/apis/example.com": "all paths from /apis",
 		"/healthz/mine":     "all paths from /healthz",
+		"/index.html":       "/index.html of the API server",
 		"/metrics":          "/metrics of the API server",
 		"/metrics/":         "/metrics of the API server",
 		"/metrics/slis":     "/metrics/slis of the API server",
