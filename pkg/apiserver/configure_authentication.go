@@ -12,6 +12,7 @@ import (
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
 	utilnet "k8s.io/apimachinery/pkg/util/net"
+	"k8s.io/apimachinery/pkg/util/validation/field"
 	"k8s.io/apiserver/pkg/apis/apiserver"
 	apiserverv1 "k8s.io/apiserver/pkg/apis/apiserver/v1"
 	"k8s.io/apiserver/pkg/authentication/authenticator"
@@ -210,7 +211,7 @@ func (a *authentication) withHosts(e *environment, builtin authenticator.Request
 		var hosts []*authn.Host
 		for i, request := range requests {
 			hosts = append(hosts, &authn.Host{
-				Request: request, Name: fmt.Sprintf("Config.Authentication.%s[%d] (%T)", name, i, request),
+				Request: request, Name: fmt.Sprintf("%s (%T)", field.NewPath("Config", "Authentication", name).Index(i), request),
 				Timeout: e.config.RequestTimeout, Audiences: e.config.audiences(), Logger: e.config.Logger,
 			})
 		}
