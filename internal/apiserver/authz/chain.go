@@ -43,8 +43,9 @@ type Chain struct {
 	live     atomic.Bool // the informers have what RBAC needs
 
 	mu     sync.Mutex // serializes changes
-	data   []byte     // the last that was read of Source.File
-	policy []byte     // the same of Source.PolicyFile
+	data   []byte     // of Source.File, in force
+	read   []byte     // the last that was read of it
+	policy []byte     // the last that was read of Source.PolicyFile
 }
 
 // links are the authorizers of a configuration.
@@ -75,7 +76,7 @@ func New(c Config) (*Chain, error) {
 	if dial == nil {
 		dial = (&net.Dialer{}).DialContext
 	}
-	chain := &Chain{config: c, dialer: connrotation.NewDialer(dial), hosts: map[string]link{}, required: l.types(), data: l.data, policy: l.policy}
+	chain := &Chain{config: c, dialer: connrotation.NewDialer(dial), hosts: map[string]link{}, required: l.types(), data: l.data, read: l.data, policy: l.policy}
 	for i, h := range c.Hosts {
 		g := newGuarded(h, c.RequestTimeout, c.Logger)
 		chain.hosts[h.Name] = link{

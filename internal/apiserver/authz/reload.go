@@ -60,13 +60,16 @@ func (c *Chain) reloadFile(ctx context.Context) {
 	case err != nil:
 		c.reloaded(c.config.File, err)
 		return
-	case bytes.Equal(data, c.data):
+	case bytes.Equal(data, c.read):
 		return
 	}
-	c.data = data
+	c.read = data
 	l, errs := fromFile(authorizationField.Child("ConfigurationFile"), c.config.File, c.required)
 	if err = firstError(errs); err == nil {
 		err = c.apply(ctx, l)
+	}
+	if err == nil {
+		c.data = data
 	}
 	c.reloaded(c.config.File, err)
 }
