@@ -13,6 +13,8 @@ import (
 	"k8s.io/apimachinery/pkg/util/validation/field"
 	upstreamadmission "k8s.io/apiserver/pkg/admission"
 	"k8s.io/apiserver/pkg/admission/initializer"
+
+	"github.com/kubembed/kubembed/internal/nils"
 )
 
 func admissionPluginField(i int) string {
@@ -29,7 +31,7 @@ func newAdmissionPlugin(plugin AdmissionPlugin, log *zap.Logger) (made upstreama
 	if made, err = plugin.New(); err != nil {
 		return nil, err
 	}
-	if value := reflect.ValueOf(made); !value.IsValid() || value.Kind() == reflect.Pointer && value.IsNil() {
+	if nils.Is(made) {
 		return nil, errors.New("returned no plugin and no error")
 	}
 	_, mutates := made.(upstreamadmission.MutationInterface)

@@ -24,6 +24,7 @@ import (
 	"github.com/kubembed/kubembed/internal/apiserver/authn"
 	"github.com/kubembed/kubembed/internal/apiserver/kubeconfig"
 	"github.com/kubembed/kubembed/internal/fieldpath"
+	"github.com/kubembed/kubembed/internal/nils"
 )
 
 // Authentication adds ways for clients to prove who they are. Its zero value accepts the
@@ -196,7 +197,7 @@ func (a Authentication) validate(at *field.Path, issuers []string) (errs field.E
 	}
 	for name, hosts := range map[string][]authenticator.Request{"Before": a.Before, "After": a.After} {
 		for i, host := range hosts {
-			if host == nil {
+			if nils.Is(host) {
 				errs = append(errs, field.Required(at.Child(name).Index(i), "an authenticator"))
 			}
 		}

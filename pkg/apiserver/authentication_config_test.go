@@ -136,6 +136,7 @@ users: [{name: webhook, user: {token: secret}}]
 		{apiserver.Authentication{Anonymous: &apiserverv1.AnonymousAuthConfig{}, ConfigurationFile: file(t, anonymous, 0o600)}, "Authentication.Anonymous: Forbidden: Authentication.ConfigurationFile has anonymous too"},
 		{apiserver.Authentication{Audiences: []string{""}}, "Authentication.Audiences[0]: Required"},
 		{apiserver.Authentication{Before: []authenticator.Request{nil}}, "Authentication.Before[0]: Required"},
+		{apiserver.Authentication{After: []authenticator.Request{authenticator.RequestFunc(nil)}}, "Authentication.After[0]: Required"},
 	} {
 		err := access.ValidateOptional(apiserver.Config{Authentication: c.a}).ToAggregate()
 		if !contains(err, c.want) {

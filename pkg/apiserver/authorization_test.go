@@ -72,6 +72,7 @@ func TestAuthorizationBadInput(t *testing.T) {
 		"a name of upstream":     {apiserver.Authorization{Authorizers: []apiserver.Authorizer{{Name: "rbac", Authorizer: own}}}, `Authorization.Authorizers[0].Name: Duplicate value: "rbac"`},
 		"two of one name":        {apiserver.Authorization{Authorizers: []apiserver.Authorizer{{Name: "a", Authorizer: own}, {Name: "a", Authorizer: own}}}, `Authorization.Authorizers[1].Name: Duplicate value: "a"`},
 		"no authorizer":          {apiserver.Authorization{Authorizers: []apiserver.Authorizer{{Name: "a"}}}, `Authorization.Authorizers[0].Authorizer: Required value`},
+		"a nil function":         {apiserver.Authorization{Authorizers: []apiserver.Authorizer{{Name: "a", Authorizer: authorizer.AuthorizerFunc(nil)}}}, `Authorization.Authorizers[0].Authorizer: Required value`},
 		"an unknown place":       {apiserver.Authorization{Authorizers: []apiserver.Authorizer{{Name: "a", Authorizer: own, Before: "RBAC"}}}, `Authorization.Authorizers[0].Before: Invalid value: "RBAC": no authorizer has this name: use one of node, rbac, or leave it empty`},
 		"a place in a file":      {apiserver.Authorization{ConfigurationFile: goodFile, Authorizers: []apiserver.Authorizer{{Name: "a", Authorizer: own, Before: "hook"}}}, `use one of node, rbac, or`},
 	} {

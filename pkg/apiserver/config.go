@@ -6,9 +6,11 @@ package apiserver
 import (
 	"context"
 	"fmt"
+	"maps"
 	"net"
 	"net/netip"
 	"path"
+	"slices"
 	"strings"
 	"time"
 
@@ -211,6 +213,27 @@ type Config struct {
 }
 
 const defaultServiceAccountIssuer = "https://kubernetes.default.svc.cluster.local"
+
+// clone returns a deep copy, except of functions and of what the host has made.
+func (c Config) clone() Config {
+	if c.ServiceCIDR != nil {
+		c.ServiceCIDR = &net.IPNet{IP: slices.Clone(c.ServiceCIDR.IP), Mask: slices.Clone(c.ServiceCIDR.Mask)}
+	}
+	c.AdvertiseAddress = slices.Clone(c.AdvertiseAddress)
+	c.RuntimeConfig = maps.Clone(c.RuntimeConfig)
+	for _, list := range []*[]string{&c.EnableAdmissionPlugins, &c.DisableAdmissionPlugins, &c.Reserved, &c.components} {
+		*list = slices.Clone(*list)
+	}
+	c.PrivateEndpoints = slices.Clone(c.PrivateEndpoints)
+	c.ReadyzChecks = slices.Clone(c.ReadyzChecks)
+	c.EtcdOverrides = slices.Clone(c.EtcdOverrides)
+	for i := range c.EtcdOverrides {
+		c.EtcdOverrides[i].Resources = slices.Clone(c.EtcdOverrides[i].Resources)
+	}
+	c.Network, c.Limits, c.Serving, c.Audit, c.Encryption = c.Network.Clone(), c.Limits.Clone(), c.Serving.Clone(), c.Audit.Clone(), c.Encryption.Clone()
+	c.Admission, c.Authentication, c.ServiceAccounts, c.Authorization = c.Admission.Clone(), c.Authentication.Clone(), c.ServiceAccounts.Clone(), c.Authorization.Clone()
+	return c
+}
 
 // withDefaults returns a copy with the defaults of all zero fields.
 func (c Config) withDefaults() Config {

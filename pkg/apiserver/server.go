@@ -85,6 +85,7 @@ type Server struct {
 // closes the listeners; if cfg is invalid, New has no effect. The error is ErrVersionSkew
 // if a Kubernetes version that this one cannot follow has written the data in etcd.
 func New(cfg Config) (_ *Server, err error) {
+	cfg = cfg.clone() // the caller may change its own
 	if err := cfg.Validate(); err != nil {
 		return nil, err
 	}

@@ -25,6 +25,7 @@ import (
 
 	"github.com/kubembed/kubembed/internal/apiserver/serving"
 	"github.com/kubembed/kubembed/internal/fieldpath"
+	"github.com/kubembed/kubembed/internal/nils"
 )
 
 // Serving configures HTTPS. Its zero value shows PKI's certificate.
@@ -183,7 +184,7 @@ func (s Serving) validate(at *field.Path) (errs field.ErrorList) {
 		if err := serving.CheckPattern(pattern); err != nil {
 			errs = append(errs, field.Invalid(at, pattern, err.Error()))
 		}
-		if s.Handlers[pattern] == nil {
+		if nils.Is(s.Handlers[pattern]) {
 			errs = append(errs, field.Required(at, "the handler is nil"))
 		}
 	}

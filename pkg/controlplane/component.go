@@ -7,13 +7,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"reflect"
 	"strings"
 
 	utilerrors "k8s.io/apimachinery/pkg/util/errors"
 	"k8s.io/apimachinery/pkg/util/validation"
 	"k8s.io/apimachinery/pkg/util/validation/field"
 	"k8s.io/client-go/rest"
+
+	"github.com/kubembed/kubembed/internal/nils"
 )
 
 // Component is a part of the control plane that runs beside the API server, for example a
@@ -125,12 +126,7 @@ func unwrapped(component Component) Component {
 	return component
 }
 
-// isNil reports whether component is nil or a nil pointer, so that Name would panic.
+// isNil reports whether component is nil, or a nil pointer or function, so that Name would panic.
 func isNil(component Component) bool {
-	component = unwrapped(component)
-	if component == nil {
-		return true
-	}
-	value := reflect.ValueOf(component)
-	return value.Kind() == reflect.Pointer && value.IsNil()
+	return nils.Is(unwrapped(component))
 }

@@ -18,6 +18,8 @@ import (
 	"k8s.io/apimachinery/pkg/util/validation/field"
 	"k8s.io/apiserver/pkg/authentication/user"
 	"k8s.io/apiserver/pkg/authorization/authorizer"
+
+	"github.com/kubembed/kubembed/internal/nils"
 )
 
 // Host is an authorizer of the host's own.
@@ -44,7 +46,7 @@ func validateHosts(at *field.Path, names []string, hosts []Host) (errs field.Err
 		case slices.Contains(chain, h.Name):
 			errs = append(errs, field.Duplicate(path.Child("Name"), h.Name))
 		}
-		if h.Authorizer == nil {
+		if nils.Is(h.Authorizer) {
 			errs = append(errs, field.Required(path.Child("Authorizer"), "the authorizer"))
 		}
 		if h.Before != "" && names != nil && !slices.Contains(chain, h.Before) {
