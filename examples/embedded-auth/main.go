@@ -30,14 +30,13 @@ import (
 	"github.com/kubembed/kubembed/pkg/controlplane"
 )
 
-// The sessions and the table of rights would be in the program's database.
-var (
-	sessions = map[string]user.DefaultInfo{
-		"s-4711": {Name: "alice", Extra: map[string][]string{"cost-centre": {"shop"}}},
-		"s-4712": {Name: "bob", Extra: map[string][]string{"cost-centre": {"press"}}},
-	}
-	rights = map[string]map[string]bool{"alice": {"get": true, "list": true, "create": true}, "bob": {"get": true}}
-)
+// The sessions and the table of rights would be in the program's database. By the prefix,
+// a certificate for alice has no rights of her session.
+var sessions = map[string]user.DefaultInfo{
+	"s-4711": {Name: "session:alice", Extra: map[string][]string{"cost-centre": {"shop"}}},
+	"s-4712": {Name: "session:bob", Extra: map[string][]string{"cost-centre": {"press"}}},
+}
+var rights = map[string]map[string]bool{"session:alice": {"get": true, "list": true, "create": true}, "session:bob": {"get": true}}
 
 // authenticate returns the user of the session cookie of a request.
 func authenticate(r *http.Request) (*authenticator.Response, bool, error) {
@@ -45,10 +44,11 @@ func authenticate(r *http.Request) (*authenticator.Response, bool, error) {
 	if len(cookies) == 0 {
 		return nil, false, nil // not ours: a client with a certificate or a token
 	}
-	who, ok := sessions[cookies[0].Value]
-	if !ok {
-		return nil, false, errors.New("the session has expired: log in again")
+	who, ok := sessions[cookies[0].Value] // browsers also send cookies for the pages of other sites (CSRF)
+	if site := r.Header.Get("Sec-Fetch-Site"); !ok || site != "" && site != "same-origin" {
+		return nil, false, errors.New("the session has expired, or a page of another site made the request")
 	}
+	r.Header.Del("Cookie") // nothing behind the API server gets it
 	return &authenticator.Response{User: &who}, true, nil
 }
 
