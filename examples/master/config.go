@@ -48,6 +48,13 @@ func (o options) config(stderr io.Writer) (controlplane.Config, error) {
 	if o.auditLog != "" {
 		cfg.Audit.LogPath, cfg.Audit.MaxSizeMB, cfg.Audit.MaxBackups = o.auditLog, 100, 10
 	}
+	if o.rootCAFile != "" {
+		roots, err := os.ReadFile(o.rootCAFile)
+		if err != nil {
+			return cfg, usagef("--root-ca-file: %w", err)
+		}
+		cfg.Serving.RootCAs = roots
+	}
 	if o.snapshotKeyFile != "" {
 		key, err := readKey("--snapshot-key-file", o.snapshotKeyFile)
 		if err != nil {

@@ -27,6 +27,7 @@ var fieldFlags = fieldpath.Names{
 	"Hosts":                "--hosts",
 	"Serving.CertFile":     "--tls-cert-file",
 	"Serving.KeyFile":      "--tls-private-key-file",
+	"Serving.RootCAs":      "--root-ca-file",
 
 	"Authentication.ConfigurationFile": "--authentication-config",
 	"Admission.Configuration":          "--admission-control-config-file",

@@ -31,6 +31,7 @@ type options struct {
 	hosts                []string
 	tlsCertFile          string
 	tlsKeyFile           string
+	rootCAFile           string
 	authenticationConfig string
 	admissionConfig      string
 	admissionPlugins     []string
@@ -77,6 +78,7 @@ func (o *options) flagSet() *pflag.FlagSet {
 	define(list(&o.hosts), "hosts", "more `names` and IPs that clients use for this machine, separated by commas")
 	define(text(&o.tlsCertFile), "tls-cert-file", "serve with the certificate in this `file`, followed by its intermediate CAs; it is read again when it changes")
 	define(text(&o.tlsKeyFile), "tls-private-key-file", "the `file` with the key of --tls-cert-file, which other users must not be able to read")
+	define(text(&o.rootCAFile), "root-ca-file", "workers and pods also trust the CAs in this `file`: those of --tls-cert-file")
 	define(text(&o.authenticationConfig), "authentication-config", "accept the tokens of the OIDC issuers in this `file`, an AuthenticationConfiguration as for kube-apiserver; it is read again when it changes")
 	define(text(&o.admissionConfig), "admission-control-config-file", "configure admission plugins with this `file`, an AdmissionConfiguration as for kube-apiserver")
 	define(list(&o.admissionPlugins), "enable-admission-plugins", "run these `plugins` too, like EventRateLimit, separated by commas")

@@ -65,6 +65,8 @@ func TestFlagErrors(t *testing.T) {
 		"no resource":     {[]string{"--encryption-key-file=" + key, "--encryption-resources=Secrets"}, []string{"--encryption-resources[0]"}},
 		"certificate":     {[]string{"--tls-cert-file=" + file}, []string{"--tls-private-key-file: ", "together with --tls-cert-file"}},
 		"no certificate":  {[]string{"--tls-cert-file=" + file, "--tls-private-key-file=" + file}, []string{"--tls-cert-file: ", file, "certificate in PEM"}},
+		"no root CA":      {[]string{"--root-ca-file=" + file}, []string{"--root-ca-file: ", "certificates in PEM"}},
+		"no such root CA": {[]string{"--root-ca-file=" + file + "s"}, []string{"--root-ca-file: ", file + "s"}},
 		"authentication":  {[]string{"--authentication-config=" + file}, []string{"--authentication-config: ", file}},
 		"no admission":    {[]string{"--admission-control-config-file=" + file}, []string{"--admission-control-config-file: ", file}},
 		"no plugin":       {[]string{"--enable-admission-plugins=Nope"}, []string{"--enable-admission-plugins[0]", "Nope"}},
@@ -116,7 +118,7 @@ func TestEveryFieldHasItsFlag(t *testing.T) {
 	opts, err := parse([]string{
 		"--demo", "--data-dir=d", "--new-cluster", "--bind-address=127.0.0.1", "--advertise-address=127.0.0.1", "--insecure-bind-address=127.0.0.1",
 		"--hosts=a", "--hosts=b,c", "--snapshot-interval=1d", "--snapshot-keep=2", "--snapshot-dir=s", "--snapshot-key-file=" + key,
-		"--encryption-key-file=" + key, "--encryption-resources=secrets", "--tls-cert-file=c", "--tls-private-key-file=k",
+		"--encryption-key-file=" + key, "--encryption-resources=secrets", "--tls-cert-file=c", "--tls-private-key-file=k", "--root-ca-file=" + key,
 		"--authentication-config=a", "--admission-control-config-file=b", "--enable-admission-plugins=EventRateLimit", "--audit-log-path=l", "--audit-policy-file=p",
 	})
 	if err != nil {

@@ -4,6 +4,7 @@
 package main
 
 import (
+	"bytes"
 	"crypto/tls"
 	"crypto/x509"
 	"net/url"
@@ -32,10 +33,17 @@ func TestCertificateOfTheOperator(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	m := start(t, "--tls-cert-file="+cert, "--tls-private-key-file="+key)
+	rootFile := filepath.Join(dir, "ca.crt")
+	if err := os.WriteFile(rootFile, ca.CABundle(), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	m := start(t, "--tls-cert-file="+cert, "--tls-private-key-file="+key, "--root-ca-file="+rootFile)
 	client, config := m.client(t, adminFile)
 	if _, err := client.Discovery().ServerVersion(); err != nil {
 		t.Error(err)
+	}
+	if !bytes.Contains(config.CAData, bytes.TrimSpace(ca.CABundle())) {
+		t.Error("the kubeconfig does not have the CA of --root-ca-file")
 	}
 	server, err := url.Parse(config.Host)
 	if err != nil {

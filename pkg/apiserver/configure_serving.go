@@ -11,6 +11,7 @@ import (
 	"net"
 	"net/http"
 
+	"go.uber.org/zap"
 	genericapiserver "k8s.io/apiserver/pkg/server"
 	"k8s.io/apiserver/pkg/server/dynamiccertificates"
 
@@ -39,6 +40,10 @@ func (s *Server) openCertificates() (err error) {
 	}
 	if err != nil {
 		return fmt.Errorf("apiserver: %w", err)
+	}
+	if at := s.config.AdvertiseAddress; len(s.config.Serving.RootCAs) == 0 && !at.IsLoopback() && s.certificates.HostsAt(at) {
+		s.config.Logger.Warn("kubelets that join, and pods, will not trust the server: they know PKI's CA only, and get the host's certificate at the advertised address; set the CAs of that certificate",
+			zap.String("field", "Config.Serving.RootCAs"), zap.Stringer("address", at))
 	}
 	s.resources.Push("apiserver: certificates", func(context.Context) error { s.certificates.Close(); return nil })
 	return nil

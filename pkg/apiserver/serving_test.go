@@ -119,6 +119,34 @@ func TestCertificateOfTheHost(t *testing.T) {
 	testwait.Until(t, "the renewed certificate", func(context.Context) error { return version(host.client(p, "renewed.example.com")) })
 }
 
+// TestCertificateThatKubeletsDoNotTrust: the log warns of it before they join.
+func TestCertificateThatKubeletsDoNotTrust(t *testing.T) {
+	const advertised = "192.0.2.1"
+	for name, test := range map[string]struct {
+		address string // in the certificate
+		roots   bool
+		want    int
+	}{
+		"advertised address":            {advertised, false, 1},
+		"advertised address, with CAs":  {advertised, true, 0},
+		"another address, without CAs":  {"192.0.2.2", false, 0},
+		"loopback address, without CAs": {"127.0.0.1", false, 0},
+	} {
+		host := newForeign(t, "api.example.com", test.address)
+		core, logs := observer.New(zap.WarnLevel)
+		startPlane(t, func(c *apiserver.Config) {
+			c.AdvertiseAddress, c.Logger = net.ParseIP(advertised), zap.New(core)
+			c.Serving.CertFile, c.Serving.KeyFile = host.certFile, host.keyFile
+			if test.roots {
+				c.Serving.RootCAs = host.bundle
+			}
+		})
+		if got := logs.FilterField(zap.String("field", "Config.Serving.RootCAs")).Len(); got != test.want {
+			t.Errorf("%s: %d warnings, want %d", name, got, test.want)
+		}
+	}
+}
+
 // TestTLSSettings: versions, cipher suites and protocols.
 func TestTLSSettings(t *testing.T) {
 	p := startPlane(t, func(c *apiserver.Config) {

@@ -284,12 +284,17 @@ func (o *ownCertificate) SNINames() (names []string) {
 }
 
 func (c *Certificates) claimed(ip net.IP) bool {
-	if c.standard == nil {
-		return true // the own one is the default
-	}
-	accepted, _ := c.standard.CurrentCertKeyContent()
-	if leaf := firstCertificate(accepted); leaf != nil && leaf.VerifyHostname(ip.String()) == nil {
-		return true
+	return c.standard == nil || c.HostsAt(ip) // the own one is the default
+}
+
+// HostsAt reports whether clients at an IP address, which ask for no name, get a
+// certificate of the host's.
+func (c *Certificates) HostsAt(ip net.IP) bool {
+	if c.standard != nil {
+		accepted, _ := c.standard.CurrentCertKeyContent()
+		if leaf := firstCertificate(accepted); leaf != nil && leaf.VerifyHostname(ip.String()) == nil {
+			return true
+		}
 	}
 	return slices.ContainsFunc(c.files, func(file *certificateFile) bool { return slices.Contains(file.SNINames(), ip.String()) })
 }
