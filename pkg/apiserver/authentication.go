@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -367,4 +368,15 @@ func certify(cas, clients []byte) bool {
 			return bytes.Equal(ca.RawSubjectPublicKeyInfo, root.RawSubjectPublicKeyInfo) || bytes.Equal(ca.RawIssuer, root.RawSubject) && ca.CheckSignatureFrom(root) == nil
 		})
 	})
+}
+
+// addFlags adds kube-apiserver's flags for a.
+func (a Authentication) addFlags(flags map[string]string) {
+	anonymous := a.Anonymous
+	if a.Configuration != nil && a.Configuration.Anonymous != nil {
+		anonymous = a.Configuration.Anonymous
+	}
+	flags["anonymous-auth"] = strconv.FormatBool(anonymous == nil || anonymous.Enabled)
+	flags["authentication-config"] = a.ConfigurationFile
+	flags["token-auth-file"] = a.TokenFile
 }

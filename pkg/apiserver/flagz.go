@@ -24,7 +24,7 @@ func (f flagz) GetFlagz() map[string]string {
 	all := map[string]string{
 		"advertise-address":              c.AdvertiseAddress.String(),
 		"allow-privileged":               "true",
-		"anonymous-auth":                 "true",
+		"api-audiences":                  list(c.audiences()),
 		"apiserver-count":                strconv.Itoa(coordination.ServerCount(c.Shared)),
 		"audit-log-maxbackup":            strconv.Itoa(c.Audit.MaxBackups),
 		"audit-log-maxsize":              strconv.Itoa(c.Audit.MaxSizeMB),
@@ -54,8 +54,13 @@ func (f flagz) GetFlagz() map[string]string {
 	if host, port, err := net.SplitHostPort(c.Listener.Addr().String()); err == nil {
 		all["bind-address"], all["secure-port"] = host, port
 	}
+	c.Authentication.addFlags(all)
+	c.Network.addFlags(all)
 	c.Audit.addFlags(all)
 	c.Limits.addFlags(all)
+	if len(c.EtcdOverrides) > 0 {
+		all["etcd-servers-overrides"] = list(overrideFlags(c.EtcdOverrides))
+	}
 	return all
 }
 

@@ -4,6 +4,7 @@
 package apiserver
 
 import (
+	"cmp"
 	"fmt"
 	"net"
 	"slices"
@@ -163,4 +164,10 @@ func (c Config) validateSecondary() field.ErrorList {
 	}
 	_, errs := servicecidr.ParseSecondary(field.NewPath("Network", "SecondaryServiceCIDR"), field.NewPath("ServiceCIDR"), c.Network.SecondaryServiceCIDR, primary)
 	return errs
+}
+
+// addFlags adds kube-apiserver's flags for n.
+func (n Network) addFlags(flags map[string]string) {
+	flags["external-hostname"] = n.ExternalHost
+	flags["service-node-port-range"] = cmp.Or(n.ServiceNodePortRange, kubeoptions.DefaultServiceNodePortRange.String())
 }

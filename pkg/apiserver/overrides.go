@@ -5,8 +5,10 @@ package apiserver
 
 import (
 	"context"
+	"strings"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/util/validation/field"
 
 	"github.com/kubembed/kubembed/internal/apiserver/overrides"
@@ -16,8 +18,9 @@ import (
 
 // EtcdOverride stores resources in an etcd of their own, like kube-apiserver's
 // --etcd-servers-overrides. Objects that are already stored elsewhere are not moved: the
-// server does not see them any more. StorageUsed says nothing about this etcd. Its checks
-// in /readyz are etcd-override-N and etcd-override-readiness-N.
+// server does not see them any more. StorageUsed says nothing about this etcd, and
+// reserves nothing of it: its checks in /readyz are etcd-override-N and
+// etcd-override-readiness-N.
 type EtcdOverride struct {
 	// Resources are built-in resources, like "events" and "leases.coordination.k8s.io".
 	// Both groups of Events are one resource. Resources by which requests are authorized
@@ -62,4 +65,15 @@ func (c Config) etcdEndpoints() []string {
 		endpoints = append(endpoints, o.Client.Endpoints()...)
 	}
 	return endpoints
+}
+
+// overrideFlags returns the values of kube-apiserver's --etcd-servers-overrides.
+func overrideFlags(all []EtcdOverride) (values []string) {
+	for _, o := range all {
+		for _, name := range o.Resources {
+			resource := schema.ParseGroupResource(name)
+			values = append(values, resource.Group+"/"+resource.Resource+"#"+strings.Join(o.Client.Endpoints(), ";"))
+		}
+	}
+	return values
 }

@@ -22,7 +22,9 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	apiserverv1 "k8s.io/apiserver/pkg/apis/apiserver/v1"
 
+	"github.com/kubembed/kubembed/internal/etcdtest"
 	"github.com/kubembed/kubembed/internal/testwait"
 	"github.com/kubembed/kubembed/pkg/apiserver"
 )
@@ -127,6 +129,46 @@ func TestDebugPaths(t *testing.T) {
 	}
 }
 
+// TestFlagzOfSettings: /flagz has the fields of the structs of Config.
+func TestFlagzOfSettings(t *testing.T) {
+	other := etcdtest.Start(t).Client(t)
+	tokens := filepath.Join(t.TempDir(), "tokens.csv")
+	if err := os.WriteFile(tokens, []byte("secret-token,jane,1\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	issuers := filepath.Join(t.TempDir(), "authentication.yaml")
+	if err := os.WriteFile(issuers, []byte("apiVersion: apiserver.config.k8s.io/v1\nkind: AuthenticationConfiguration\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	p := startPlane(t, func(c *apiserver.Config) {
+		c.Authentication = apiserver.Authentication{
+			Anonymous: &apiserverv1.AnonymousAuthConfig{}, Audiences: []string{"one", "two"}, TokenFile: tokens, ConfigurationFile: issuers,
+		}
+		c.Network.ExternalHost, c.Network.ServiceNodePortRange = "api.example.com", "31000-31999"
+		c.EtcdOverrides = []apiserver.EtcdOverride{{Resources: []string{"events", "leases.coordination.k8s.io"}, Client: other}}
+	})
+	at := strings.Join(other.Endpoints(), ";")
+	wantFlags(t, p.get(t, "/flagz", "Accept: text/plain").want(t, http.StatusOK).body, map[string]string{
+		"anonymous-auth": "false", "api-audiences": "[one,two]", "authentication-config": issuers, "token-auth-file": tokens,
+		"external-hostname": "api.example.com", "service-node-port-range": "31000-31999",
+		"etcd-servers-overrides": "[/events#" + at + ",coordination.k8s.io/leases#" + at + "]",
+	})
+	wantFlags(t, sharedPlane(t).get(t, "/flagz", "Accept: text/plain").want(t, http.StatusOK).body, map[string]string{
+		"anonymous-auth": "true", "service-node-port-range": "30000-32767", "api-audiences": "[https://kubernetes.default.svc.cluster.local]",
+	})
+}
+
+// wantFlags checks values at /flagz.
+func wantFlags(t testing.TB, body string, want map[string]string) {
+	t.Helper()
+	for name, value := range want {
+		// Upstream separates them by a random character.
+		if !regexp.MustCompile(`(?m)^` + name + `[=: ]+` + regexp.QuoteMeta(value) + `$`).MatchString(body) {
+			t.Errorf("%s is not %s in %s", name, value, body)
+		}
+	}
+}
+
 // TestFlagz: /flagz has the host's configuration, and no secret.
 func TestFlagz(t *testing.T) {
 	secret := strings.Repeat("s", 32)
@@ -136,15 +178,10 @@ func TestFlagz(t *testing.T) {
 		c.Encryption = apiserver.Encryption{Keys: []apiserver.EncryptionKey{{Name: "one", Secretbox: []byte(secret)}}, Resources: []string{"secrets"}}
 	})
 	body := p.get(t, "/flagz", "Accept: text/plain").want(t, http.StatusOK).body
-	for name, value := range map[string]string{
+	wantFlags(t, body, map[string]string{
 		"request-timeout": "1m17s", "runtime-config": "apps/v1=false", "service-cluster-ip-range": "10.0.0.0/24",
 		"authorization-mode": "[Node,RBAC]", "profiling": "false", "max-requests-inflight": "400",
-	} {
-		// Upstream separates them by a random character.
-		if !regexp.MustCompile(`(?m)^` + name + `[=: ]+` + regexp.QuoteMeta(value) + `$`).MatchString(body) {
-			t.Errorf("%s is not %s in %s", name, value, body)
-		}
-	}
+	})
 	if strings.Contains(body, secret) || strings.Contains(body, "PRIVATE") {
 		t.Errorf("a secret is told: %s", body)
 	}
