@@ -69,7 +69,7 @@ type state struct {
 func newState(ctx context.Context, cfg Config) *state {
 	return &state{
 		dialer:       egress.NewDialer(ctx, cfg.Logger, utilnet.DialFunc(cfg.Dialers.Nodes)),
-		limits:       limits.New(cfg.Limits.options(cfg.StorageUsed)),
+		limits:       limits.New(cfg.requestLimits()),
 		pods:         informers.NewSharedPods(ctx),
 		acknowledged: convergence.NewWrites(),
 	}

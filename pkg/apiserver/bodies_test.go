@@ -26,6 +26,7 @@ import (
 	rbacv1 "k8s.io/api/rbac/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	"github.com/kubembed/kubembed/internal/etcdtest"
 	"github.com/kubembed/kubembed/internal/join"
 	"github.com/kubembed/kubembed/internal/testwait"
 	"github.com/kubembed/kubembed/pkg/apiserver"
@@ -257,6 +258,7 @@ func TestStorageIsKeptForAdministrators(t *testing.T) {
 	var inUse atomic.Int64
 	p := startPlane(t, func(c *apiserver.Config) {
 		c.StorageUsed = func() (int64, int64) { return inUse.Load(), 100 }
+		c.EtcdOverrides = []apiserver.EtcdOverride{{Resources: []string{"events"}, Client: etcdtest.Start(t).Client(t)}}
 	})
 	bind := &rbacv1.ClusterRoleBinding{
 		ObjectMeta: metav1.ObjectMeta{Name: "writers"}, RoleRef: rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: "cluster-admin"},
@@ -287,6 +289,13 @@ func TestStorageIsKeptForAdministrators(t *testing.T) {
 	want(89, "a user", writer, http.StatusCreated)
 	want(90, "a user", writer, http.StatusInsufficientStorage)
 	want(99, "an administrator", admin, http.StatusCreated)
+	// Events are in another etcd.
+	for who, client := range map[string]*http.Client{"user": writer, "node": node} {
+		event := fmt.Sprintf(`{"apiVersion":"v1","kind":"Event","metadata":{"name":%q},"involvedObject":{"namespace":"default"}}`, who)
+		if a := p.call(t, client, "POST", "/api/v1/namespaces/default/events", event); a.status != http.StatusCreated {
+			t.Errorf("an Event of a %s: got HTTP %d, want 201: %.300s", who, a.status, a.body)
+		}
+	}
 	if a := p.call(t, writer, "DELETE", configMapsPath+fmt.Sprintf("/cm-%d", n), ""); a.status != http.StatusOK {
 		t.Errorf("deletion by a user: got HTTP %d, want 200: %.300s", a.status, a.body)
 	}

@@ -15,6 +15,7 @@ import (
 	"k8s.io/apimachinery/pkg/util/validation/field"
 
 	"github.com/kubembed/kubembed/internal/apiserver/limits"
+	"github.com/kubembed/kubembed/internal/apiserver/overrides"
 	"github.com/kubembed/kubembed/internal/fieldpath"
 	"github.com/kubembed/kubembed/internal/storage"
 )
@@ -97,9 +98,13 @@ func (l Limits) validate(at *field.Path) (errs field.ErrorList) {
 // unknownResource is the detail of errors about names of resources.
 const unknownResource = `is no built-in resource: write its plural and its group, like "pods" or "deployments.apps"`
 
-// options returns the limits of requests.
-func (l Limits) options(used func() (inUse, quota int64)) limits.Options {
-	return limits.Options{MaxBody: l.MaxRequestBodyBytes, MaxPatchOperations: l.MaxJSONPatchOperations, Used: used}
+// requestLimits returns the limits of requests.
+func (c Config) requestLimits() limits.Options {
+	o := limits.Options{MaxBody: c.Limits.MaxRequestBodyBytes, MaxPatchOperations: c.Limits.MaxJSONPatchOperations, Used: c.StorageUsed}
+	for _, override := range c.EtcdOverrides {
+		o.Elsewhere = append(o.Elsewhere, overrides.Parse(override.Resources)...)
+	}
+	return o
 }
 
 // maxBody returns the size of the largest body.

@@ -95,7 +95,8 @@ type Etcd struct {
 // --etcd-servers-overrides. Start fails with etcd.ErrUnreachable if it does not answer.
 // Objects that are already stored elsewhere are not moved: the control plane does not see
 // them any more. Snapshots and checkpoints do not contain these resources: back up that
-// etcd with its own tools. Its size does not count for the limits of clients.
+// etcd with its own tools. Its size does not count for the limits of clients, and nothing
+// of it is reserved for administrators.
 type EtcdOverride struct {
 	// Resources are built-in resources, like "events" and "leases.coordination.k8s.io".
 	// Both groups of Events are one resource. Resources by which requests are authorized

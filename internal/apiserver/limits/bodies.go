@@ -77,6 +77,8 @@ type Options struct {
 	MaxPatchOperations int
 	// Used returns how many bytes of etcd are in use, and its quota. If nil, unknown.
 	Used func() (inUse, quota int64)
+	// Elsewhere are the resources in other etcds, about which Used says nothing.
+	Elsewhere []schema.GroupResource
 }
 
 // New returns the limits of a server.
@@ -87,7 +89,7 @@ func New(options Options) *Limits {
 	if options.MaxPatchOperations == 0 {
 		options.MaxPatchOperations = MaxPatchOperations
 	}
-	return &Limits{options: options, memory: newBodyMemory(), storage: newStorageBudget(options.Used)}
+	return &Limits{options: options, memory: newBodyMemory(), storage: newStorageBudget(options)}
 }
 
 // Filter returns a handler that applies the limits to requests to next, which decodes

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"math"
 	"net/http"
+	"slices"
 	"sync"
 	"time"
 
@@ -49,14 +50,15 @@ const (
 // storageBudget prevents clients from filling etcd: at its quota etcd also rejects writes
 // of administrators.
 type storageBudget struct {
-	used func() (inUse, quota int64) // nil if unknown
+	used      func() (inUse, quota int64) // nil if unknown
+	elsewhere []schema.GroupResource
 
 	mu      sync.Mutex
 	buckets map[share]*rate.Limiter
 }
 
-func newStorageBudget(used func() (inUse, quota int64)) *storageBudget {
-	return &storageBudget{used: used, buckets: map[share]*rate.Limiter{}}
+func newStorageBudget(o Options) *storageBudget {
+	return &storageBudget{used: o.Used, elsewhere: o.Elsewhere, buckets: map[share]*rate.Limiter{}}
 }
 
 // admit rejects a write that exceeds the requester's budget, or for which the requester's
@@ -124,7 +126,8 @@ func stored(info *request.RequestInfo) bool {
 
 // reserved reserves the end of etcd's quota for administrators.
 func (s *storageBudget) reserved(who requester, info *request.RequestInfo, method string) error {
-	if s.used == nil {
+	resource := schema.GroupResource{Group: info.APIGroup, Resource: info.Resource}
+	if s.used == nil || slices.Contains(s.elsewhere, resource) {
 		return nil
 	}
 	full := fullForOthers
@@ -142,7 +145,7 @@ func (s *storageBudget) reserved(who requester, info *request.RequestInfo, metho
 	if quota <= 0 || float64(inUse) < full*float64(quota) {
 		return nil
 	}
-	return apierrors.NewGenericServerResponse(http.StatusInsufficientStorage, info.Verb, schema.GroupResource{Group: info.APIGroup, Resource: info.Resource}, info.Name,
+	return apierrors.NewGenericServerResponse(http.StatusInsufficientStorage, info.Verb, resource, info.Name,
 		fmt.Sprintf("etcd uses %d of %d bytes, and the rest is kept for administrators: delete objects, or raise controlplane.Config.Etcd.QuotaBytes", inUse, quota), 0, true)
 }
 
