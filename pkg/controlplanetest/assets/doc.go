@@ -54,7 +54,12 @@
 //     (--enable-aggregator-routing).
 //   - --kubelet-*: the program trusts kubelets by certificates of its own CA only, and
 //     calls them with its own.
-//   - The serving key must not be readable for all users of the machine.
+//   - The serving key must not be readable for all users of the machine, and the program
+//     does not start with a serving certificate that has expired.
+//   - Clients that ask for a name of the Service kubernetes (SNI), such as
+//     kubernetes.default.svc, get a certificate of the program's own CA, also with
+//     --tls-cert-file.
+//   - --client-ca-file and --requestheader-client-ca-file are read once.
 //
 // These flags are accepted and have no effect, because they are about speed, metrics of
 // etcd or the end of the program, which is immediate: --apiserver-count,
@@ -82,10 +87,16 @@
 //	    --runtime-config can switch flowcontrol.apiserver.k8s.io off
 //	--endpoint-reconciler-type=master-count
 //	    it is deprecated: use lease or none
+//	--etcd-servers-overrides of resources such as pods, secrets and clusterroles
+//	    the control plane itself depends on them
+//	--event-ttl=0, --min-request-timeout=0, --request-timeout=0
+//	    Events always expire, and watches and requests always end
 //	a proxy to etcd in --egress-selector-config-file
 //	    the program connects to etcd directly
 //	--kubernetes-service-node-port
 //	    the Service kubernetes has no node port
+//	--max-requests-inflight=0, --max-mutating-requests-inflight=0
+//	    there is always a limit
 //	--peer-advertise-ip, --peer-advertise-port, --peer-ca-file
 //	    servers do not forward requests to each other
 //	--service-account-lookup=false

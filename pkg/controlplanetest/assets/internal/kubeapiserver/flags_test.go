@@ -216,6 +216,11 @@ func TestFlagsThatAreRefused(t *testing.T) {
 		{"--endpoint-reconciler-type=master-count", "--endpoint-reconciler-type=master-count is not supported"},
 		{"--peer-ca-file=" + missing, "--peer-ca-file=" + missing + " is not supported: servers do not forward"},
 		{"--service-account-lookup=false", "--service-account-lookup=false is not supported"},
+		{"--max-requests-inflight=0", "--max-requests-inflight=0 is not supported: there is always a limit"},
+		{"--max-mutating-requests-inflight=0", "--max-mutating-requests-inflight=0 is not supported: there is always a limit"},
+		{"--event-ttl=0", "--event-ttl=0s is not supported: Events always expire"},
+		{"--min-request-timeout=0", "--min-request-timeout=0 is not supported: watches always end"},
+		{"--request-timeout=0", "--request-timeout=0s is not supported"},
 		{"--encryption-provider-config-automatic-reload", "--encryption-provider-config"},
 		{"--proxy-client-cert-file=" + missing, "--proxy-client-cert-file"},
 		{"--client-ca-file=" + missing, "--client-ca-file: open " + missing},
@@ -241,6 +246,11 @@ func TestRefusedFlagsExist(t *testing.T) {
 			t.Errorf("--%s is not a flag", name)
 		} else if flag.DefValue != refusal.accepted || refusal.reason == "" {
 			t.Errorf("--%s: its default is %q, and %q is accepted", name, flag.DefValue, refusal.accepted)
+		}
+	}
+	for name := range notZero {
+		if flag := f.all.Lookup(name); flag == nil || flag.DefValue == "0" || flag.DefValue == "0s" {
+			t.Errorf("--%s: got %v, want a flag whose default is not zero", name, flag)
 		}
 	}
 }

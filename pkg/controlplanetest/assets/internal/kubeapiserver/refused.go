@@ -39,7 +39,17 @@ var refused = map[string]refusal{
 	"storage-media-type":                          {"application/vnd.kubernetes.protobuf", "built-in kinds are stored as other programs expect them"},
 }
 
+// notZero are flags whose zero the program would take for the default.
+var notZero = map[string]string{
+	"event-ttl":                      "Events always expire",
+	"max-mutating-requests-inflight": inflight,
+	"max-requests-inflight":          inflight,
+	"min-request-timeout":            "watches always end at some time",
+	"request-timeout":                "it would fail all requests",
+}
+
 const (
+	inflight   = "there is always a limit for reads, and one for writes"
 	profiling  = "--profiling serves profiles to authorized clients"
 	leadership = "upstream's defaults apply, with the feature gate CoordinatedLeaderElection"
 	emulation  = "with --emulated-version, newer APIs are not served"
@@ -51,6 +61,11 @@ func (f *flags) refuse() error {
 	for _, name := range slices.Sorted(maps.Keys(refused)) {
 		if flag := f.all.Lookup(name); flag.Value.String() != refused[name].accepted {
 			errs = append(errs, fmt.Errorf("--%s=%s is not supported: %s; leave it out, or run kube-apiserver itself", name, flag.Value, refused[name].reason))
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(notZero)) {
+		if value := f.all.Lookup(name).Value.String(); value == "0" || value == "0s" {
+			errs = append(errs, fmt.Errorf("--%s=%s is not supported: %s; set another value, or leave it out for the default", name, value, notZero[name]))
 		}
 	}
 	if f.kube.endpointReconcilerType == "master-count" {
