@@ -7,7 +7,7 @@ package nils
 import "reflect"
 
 // Is reports whether an interface is nil, or has a nil pointer or function: most methods
-// of such a value panic. Those of a nil map or slice do not.
+// of such a value panic. A nil map or slice can have methods that work.
 func Is(value any) bool {
 	v := reflect.ValueOf(value)
 	switch v.Kind() {

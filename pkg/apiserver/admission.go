@@ -64,8 +64,9 @@ type Admission struct {
 // that has not returned shortly before the timeout of its request, at most a second,
 // fails it with HTTP 504. Both answers name the plugin. The context of the call ends at
 // that time, or when the client is gone. A plugin that ignores its context keeps a
-// goroutine; when 10,000 calls have not returned, the next fail with HTTP 503. Stop waits for it for ten seconds, and returns an error with the plugin's
-// name. Goroutines that a plugin starts itself are not protected.
+// goroutine; when 10,000 calls have not returned, the next fail with HTTP 503. Stop waits
+// for it for ten seconds, and returns an error with the plugin's name. Goroutines that a
+// plugin starts itself are not protected.
 type AdmissionPlugin struct {
 	// Name is unique among all plugins. It is a name like CostCentre, or with a domain,
 	// example.com/CostCentre.

@@ -95,8 +95,8 @@ type Authentication struct {
 	//
 	// They are also asked about the tokens of TokenReviews. Such a request has only the
 	// header Authorization and an empty URL. In its context are the audiences that the
-	// client asks for (authenticator.AudiencesFrom). A Response without Audiences is for
-	// those of this server: Audiences above.
+	// client asks for (authenticator.AudiencesFrom). A Response without Audiences has
+	// the field Audiences.
 	//
 	// They are not asked about clients with a token of this process (ClientConfig) or a
 	// certificate of PKI for group system:masters.

@@ -126,7 +126,8 @@ func unwrapped(component Component) Component {
 	return component
 }
 
-// isNil reports whether component is nil, or a nil pointer or function, so that Name would panic.
+// isNil reports whether component is nil, or a nil pointer or function, so that Name
+// would panic.
 func isNil(component Component) bool {
 	return nils.Is(unwrapped(component))
 }

@@ -27,8 +27,7 @@ type Host struct {
 	Name string
 	// Timeout bounds a call. That of the request may end it earlier.
 	Timeout time.Duration
-	// Audiences are those of credentials that the authenticator accepts without saying
-	// for whom they are.
+	// Audiences are the audiences of a response that has none.
 	Audiences authenticator.Audiences
 	Logger    *zap.Logger
 
@@ -109,7 +108,7 @@ func (h *Host) call(r *http.Request, done chan<- result) {
 }
 
 // forAudiences returns the response with the audiences that the request asks for, and
-// false if it has none of them. A TokenReview asks for those of its client. The host may
+// false if it has none of them. The client of a TokenReview chooses them. The host may
 // use its response for several requests: it is not changed.
 func (h *Host) forAudiences(ctx context.Context, response *authenticator.Response) (*authenticator.Response, bool) {
 	wanted, ok := authenticator.AudiencesFrom(ctx)

@@ -16,9 +16,9 @@ import (
 	"github.com/kubembed/kubembed/internal/ownership"
 )
 
-// Check refuses a kubeconfig that cannot be read or that other users may change, by itself
-// or by its CAs. It also refuses credentials, in the kubeconfig or in the files that it names, that every user
-// of the machine can read.
+// Check refuses a kubeconfig that cannot be read, or one that other users may change,
+// also by the files of its CAs. It also refuses credentials, in the kubeconfig or in the
+// files that it names, that every user of the machine can read.
 func Check(path string) error {
 	_, _, err := load(path)
 	return err

@@ -54,6 +54,7 @@ func newFiles(t *testing.T) files {
 // Each flag sets its field.
 func TestFlagsSetFields(t *testing.T) {
 	f := newFiles(t)
+	anonymous := file(t, "anonymous.yaml", "apiVersion: apiserver.config.k8s.io/v1\nkind: AuthenticationConfiguration\nanonymous: {enabled: false}\n")
 	certificates := t.TempDir() // so that there is one
 	audited := " --audit-policy-file=" + f.policy + " --audit-log-path=/nowhere/audit.log "
 	webhook := audited + "--audit-webhook-config-file=" + f.kubeconfig + " "
@@ -97,6 +98,8 @@ func TestFlagsSetFields(t *testing.T) {
 		{"--authorization-mode=AlwaysAllow", "Authentication.Anonymous.Enabled", false},
 		{"--api-audiences=one,two", "Authentication.Audiences", "[one two]"},
 		{"--authentication-config=" + f.authn, "Authentication.ConfigurationFile", f.authn},
+		{"--authorization-mode=RBAC --authentication-config=" + f.authn, "Authentication.Anonymous.Enabled", true},
+		{"--authentication-config=" + anonymous, "Authentication.Anonymous", "<nil>"}, // the file has it
 		{review + "--authentication-token-webhook-cache-ttl=3s", "Authentication.Webhook.CacheTTL", "3s"},
 		{review, "Authentication.Webhook.KubeconfigFile", f.kubeconfig},
 		{review, "Authentication.Webhook.Version", "v1beta1"},
@@ -160,7 +163,10 @@ func fieldOf(v reflect.Value, path string) any {
 			v = v.FieldByName(name)
 		}
 	}
-	return reflect.Indirect(v).Interface()
+	if v = reflect.Indirect(v); !v.IsValid() {
+		return nil
+	}
+	return v.Interface()
 }
 
 // A file of egress selectors makes dialers. The program itself connects to etcd.
