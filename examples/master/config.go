@@ -53,6 +53,9 @@ func (o options) config(stderr io.Writer) (controlplane.Config, error) {
 		if err != nil {
 			return cfg, usagef("--root-ca-file: %w", err)
 		}
+		if len(roots) == 0 { // the library would take it for none
+			return cfg, usagef("--root-ca-file: %s is empty: it must have certificates in PEM", o.rootCAFile)
+		}
 		cfg.Serving.RootCAs = roots
 	}
 	if o.snapshotKeyFile != "" {
