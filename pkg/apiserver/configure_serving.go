@@ -95,10 +95,10 @@ func (s *Server) listeners() []*serving.Server {
 // with "//" and "..", as clients of the proxies of pods and services may send them.
 //
 // Of the values in a request's context the control plane gets net/http's only, and the
-// trace if Config.TracerProvider is set. The handler can be in Serving.Handlers of another
-// control plane, with http.StripPrefix. That one authenticates and authorizes first, and
-// removes Authorization, so that this one knows client certificates only, and ends
-// watches after its RequestTimeout.
+// trace if Config.TracerProvider is set. The handler can be in Serving.Handlers of
+// another control plane, with http.StripPrefix. That one authenticates and authorizes
+// first, and removes Authorization, so that this one knows client certificates only, and
+// ends watches after its RequestTimeout.
 //
 // The budget of connections and the closing of a revoked client's connections apply to
 // Listener only. Here each request of a revoked client is refused. Browsers send the

@@ -62,8 +62,8 @@ type Serving struct {
 	// RootCAs are the CAs of these certificates, in PEM, for clients that come to know
 	// the CAs from the control plane: the ConfigMap kube-root-ca.crt and the tokens of
 	// pods, like kube-controller-manager's --root-ca-file, client configurations,
-	// kubeconfigs and CABundle have them beside PKI's. If empty, they have PKI's only, and
-	// the Logger warns of a certificate for the advertised address.
+	// kubeconfigs and CABundle have them beside PKI's. If empty, they have PKI's only,
+	// and the Logger warns of a certificate for the advertised address.
 	RootCAs []byte
 	// MinTLSVersion is kube-apiserver's --tls-min-version: "VersionTLS10" to
 	// "VersionTLS13". If empty, "VersionTLS12".

@@ -13,8 +13,8 @@ import (
 )
 
 // Metrics returns the metrics that prometheus.DefaultGatherer lacks: this control
-// plane's, with the label control_plane, see the package documentation, and the Kubernetes
-// code's for the whole process. A host serves both:
+// plane's, with the label control_plane, see the package documentation, and the
+// Kubernetes code's for the whole process. A host serves both:
 //
 //	all := prometheus.Gatherers{prometheus.DefaultGatherer, cp.Metrics()}
 //	http.Handle("/metrics", promhttp.HandlerFor(all, promhttp.HandlerOpts{}))

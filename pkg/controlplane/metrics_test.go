@@ -132,8 +132,8 @@ func TestMetricsOfAHost(t *testing.T) {
 	}
 }
 
-// TestMetricsOfListenersWithOneAddress: each control plane has a name of its own, which is
-// the same in all its metrics.
+// TestMetricsOfListenersWithOneAddress: each control plane has a name of its own, which
+// is the same in all its metrics.
 func TestMetricsOfListenersWithOneAddress(t *testing.T) {
 	var servers []*controlplane.Server
 	for range 2 {

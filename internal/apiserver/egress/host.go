@@ -117,9 +117,9 @@ func call(ctx context.Context, dial utilnet.DialFunc, network, address string, r
 	}
 }
 
-// dialHost connects with the dialer of the host's, to an endpoint that check accepts. A name
-// is resolved here, and the dialer gets the address: it might resolve the name to another
-// one. A name that does not exist here is left to the dialer.
+// dialHost connects with the dialer of the host's, to an endpoint that check accepts. A
+// name is resolved here, and the dialer gets the address: it might resolve the name to
+// another one. A name that does not exist here is left to the dialer.
 func (d *Dialer) dialHost(ctx context.Context, network, address string, check func(netip.AddrPort) error, refused func(string, error) error) (net.Conn, error) {
 	endpoints, err := d.endpoints(ctx, address)
 	if err != nil {

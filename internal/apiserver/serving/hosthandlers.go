@@ -156,9 +156,9 @@ func (h *HostHandlers) Matches(path string) bool {
 	return false
 }
 
-// Refuse answers a request for a handler of the host whose path has empty segments, "." or
-// "..", and reports whether it has. The authorizers and the server compare paths as they
-// are, and http.FileServer, for example, would serve the file at the cleaned path.
+// Refuse answers a request for a handler of the host whose path has empty segments, "."
+// or "..", and reports whether it has. The authorizers and the server compare paths as
+// they are, and http.FileServer, for example, would serve the file at the cleaned path.
 func (h *HostHandlers) Refuse(w http.ResponseWriter, r *http.Request) bool {
 	asked := r.URL.Path
 	if bare := strings.TrimSuffix(asked, "/"); path.Clean(bare) == bare {
