@@ -227,7 +227,9 @@
 // without a dialer are refused before the dialer is called, and certificates are verified
 // through it. Config.TracerProvider gets spans of requests and of etcd, without its
 // watches. A trace in the context of a client in this process continues in the server if
-// the client is in system:masters or system:monitoring. It is linked otherwise.
+// the client is in system:masters or system:monitoring. It is linked otherwise. If the
+// DNS of this machine does not answer, Dialers.Nodes cannot reach nodes that have only
+// host names.
 //
 // # Several etcds
 //
