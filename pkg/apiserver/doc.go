@@ -195,6 +195,8 @@
 //
 // A failing authenticator of the host fails the request: 500 for a panic, 504 when it has
 // not answered shortly before the end of RequestTimeout. The answer names the field.
+// Authenticators of the host are also asked about TokenReviews, with the Authorization
+// header and an empty URL.
 //
 // CAs in Authentication.ClientCAs cannot certify names that begin with "system:" or the
 // control plane's own users. Replaced JWT issuers take effect when all new or changed
