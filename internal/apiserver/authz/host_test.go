@@ -12,7 +12,6 @@ import (
 
 	"go.uber.org/goleak"
 	"go.uber.org/zap"
-	"go.uber.org/zap/zaptest/observer"
 	"k8s.io/apiserver/pkg/authentication/user"
 	"k8s.io/apiserver/pkg/authorization/authorizer"
 	"k8s.io/apiserver/pkg/authorization/union"
@@ -134,12 +133,12 @@ func TestHungWebhookIsNotTheHosts(t *testing.T) {
 	webhook := link{name: "hung", authorizer: hung}
 	webhook.configured.Type = "Webhook"
 	l := &links{chain: []link{webhook, {name: "own", field: "Authorizers[0]", authorizer: noOpinion}}}
-	if err := l.check(t.Context(), Identities(nil), zap.NewNop(), false); err != nil {
+	if err := l.check(t.Context(), Identities(nil), zap.NewNop()); err != nil {
 		t.Error(err)
 	}
 	ctx, cancel := context.WithCancelCause(t.Context())
 	cancel(errors.New("the start was given up"))
-	if err := l.check(ctx, Identities(nil), zap.NewNop(), false); err == nil || !strings.Contains(err.Error(), "the start was given up") {
+	if err := l.check(ctx, Identities(nil), zap.NewNop()); err == nil || !strings.Contains(err.Error(), "the start was given up") {
 		t.Errorf("got %v, want the cause", err)
 	}
 }
@@ -158,25 +157,5 @@ func TestIdentitiesOfComponents(t *testing.T) {
 	}
 	if count["system:kube-scheduler"] != 1 || count["system:cloud-controller"] != 1 {
 		t.Errorf("got %v, want one of each", count)
-	}
-}
-
-// TestIdentitiesThatNobodyAllows verifies that a start that would leave kubelets without
-// their permissions says so.
-func TestIdentitiesThatNobodyAllows(t *testing.T) {
-	t.Parallel()
-	for mode, want := range map[string]int{"AlwaysDeny": 1, "AlwaysAllow": 0} {
-		core, logs := observer.New(zap.WarnLevel)
-		chain, err := New(Config{Source: Source{Modes: []string{mode}}, ServerID: t.Name(), Identities: Identities(nil), Logger: zap.New(core)})
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer chain.Close()
-		if err := chain.Check(t.Context()); err != nil {
-			t.Fatal(err)
-		}
-		if got := logs.FilterMessageSnippet("no authorizer allows").FilterField(zap.String("part", "kubelets")).Len(); got != want {
-			t.Errorf("%s: got %v, want %d warnings about kubelets", mode, logs.All(), want)
-		}
 	}
 }

@@ -36,9 +36,6 @@ type Identity struct {
 	Part     string // what would not work without it
 	User     user.Info
 	Requests []authorizer.AttributesRecord
-	// bound reports that a control plane always allows the requests, unless it is
-	// configured otherwise.
-	bound bool
 }
 
 // nodeName is the node of the questions. It need not exist.
@@ -58,11 +55,11 @@ func Identities(components []string) []Identity {
 			resource("", "namespaces", "", "").to("list"),
 			resource("", "serviceaccounts", metav1.NamespaceDefault, "").to("create"),
 			resource("", "nodes/status", "", nodeName).to("update"),
-			lease("kube-controller-manager")).always(),
-		scheduler.always(),
+			lease("kube-controller-manager")),
+		scheduler,
 		as("logs, exec and port-forward: kubelets ask the API server about its own requests", clientcert.KubeletClientUser,
 			resource("", "nodes/proxy", "", nodeName).to("get"),
-			resource("", "nodes/proxy", "", nodeName).to("create")).always(),
+			resource("", "nodes/proxy", "", nodeName).to("create")),
 		as("kubelets", "system:node:"+nodeName,
 			resource("", "nodes", "", nodeName).to("get"),
 			resource("", "nodes/status", "", nodeName).to("patch"),
@@ -71,7 +68,7 @@ func Identities(components []string) []Identity {
 			resource(certificatesv1.GroupName, "certificatesigningrequests", "", "").to("create"),
 			resource(authenticationv1.GroupName, "tokenreviews", "", "").to("create"),
 			resource(authorizationv1.GroupName, "subjectaccessreviews", "", "").to("create"),
-		).in(user.NodesGroup).always(),
+		).in(user.NodesGroup),
 		as("kubelets that join", bootstrapapi.BootstrapUserPrefix+"000000",
 			resource(certificatesv1.GroupName, "certificatesigningrequests", "", "").to("create"),
 			resource(certificatesv1.GroupName, "certificatesigningrequests", "", "any").to("get"),
@@ -101,11 +98,6 @@ func (i Identity) in(groups ...string) Identity {
 	for n := range i.Requests {
 		i.Requests[n].User = i.User
 	}
-	return i
-}
-
-func (i Identity) always() Identity {
-	i.bound = true
 	return i
 }
 
@@ -153,12 +145,11 @@ const hostTimeout = 5 * time.Second
 var webhooksTimeout = 5 * time.Second
 
 // Check fails if an authorizer denies an identity of the control plane. It is for when
-// RBAC is in force; changes of the configuration then have the same condition. It warns
-// if none allows an identity what it needs.
+// RBAC is in force; changes of the configuration then have the same condition.
 func (c *Chain) Check(ctx context.Context) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if err := c.current.Load().check(ctx, c.config.Identities, c.config.Logger, true); err != nil {
+	if err := c.current.Load().check(ctx, c.config.Identities, c.config.Logger); err != nil {
 		return err
 	}
 	c.live.Store(true)
@@ -166,25 +157,19 @@ func (c *Chain) Check(ctx context.Context) error {
 }
 
 // check asks the links about the identities. Only webhooks and authorizers of the host
-// can deny. At the start, it also warns about identities that none allows what they need.
-func (l *links) check(parent context.Context, identities []Identity, logger *zap.Logger, start bool) error {
-	if !start && !slices.ContainsFunc(l.chain, link.denies) {
+// can deny.
+func (l *links) check(parent context.Context, identities []Identity, logger *zap.Logger) error {
+	if !slices.ContainsFunc(l.chain, link.denies) {
 		return nil
 	}
 	group, ctx := errgroup.WithContext(parent)
 	webhooks, cancel := context.WithTimeout(ctx, webhooksTimeout)
 	defer cancel()
-	unreachable, unallowed := &failures{}, &failures{}
+	unreachable := &failures{}
 	group.SetLimit(16)
 	for _, identity := range identities {
 		for _, request := range identity.Requests {
-			group.Go(func() error {
-				allowed, err := l.ask(ctx, webhooks, identity, request, unreachable)
-				if err == nil && !allowed && identity.bound {
-					unallowed.add(identity.Part, fmt.Errorf("user %s: %s", identity.User.GetName(), describe(request)))
-				}
-				return err
-			})
+			group.Go(func() error { return l.ask(ctx, webhooks, identity, request, unreachable) })
 		}
 	}
 	err := group.Wait()
@@ -196,11 +181,6 @@ func (l *links) check(parent context.Context, identities []Identity, logger *zap
 	}
 	for name, err := range unreachable.errs {
 		logger.Warn("an authorizer gave no answer, so it is unknown whether it denies the control plane anything", zap.String("authorizer", name), zap.Error(err))
-	}
-	if start && len(unreachable.errs) == 0 {
-		for part, err := range unallowed.errs {
-			logger.Warn("no authorizer allows a part of the control plane what it needs: it does not work outside of this process", zap.String("part", part), zap.NamedError("request", err))
-		}
 	}
 	return nil
 }
@@ -215,7 +195,7 @@ func (l link) isWebhook() bool { return l.configured.Type == apiserverconfig.Typ
 
 // ask asks the links in their order. Errors of webhooks count as no opinion, whatever
 // their failure policy: they may pass.
-func (l *links) ask(ctx, webhooks context.Context, identity Identity, request authorizer.Attributes, unreachable *failures) (allowed bool, err error) {
+func (l *links) ask(ctx, webhooks context.Context, identity Identity, request authorizer.Attributes, unreachable *failures) error {
 	for _, one := range l.chain {
 		if unreachable.has(one.name) {
 			continue
@@ -226,7 +206,7 @@ func (l *links) ask(ctx, webhooks context.Context, identity Identity, request au
 			unreachable.add(one.name, err)
 			continue
 		case decision == authorizer.DecisionAllow:
-			return true, nil
+			return nil
 		case decision != authorizer.DecisionDeny:
 			continue
 		}
@@ -236,10 +216,10 @@ func (l *links) ask(ctx, webhooks context.Context, identity Identity, request au
 		if reason != "" {
 			reason = " (" + reason + ")"
 		}
-		return false, fieldpath.New("apiserver", one.field, "authorizer %q denies user %s to %s%s, so this would not work: %s: allow it, or have no opinion about users and groups that begin with \"system:\"",
+		return fieldpath.New("apiserver", one.field, "authorizer %q denies user %s to %s%s, so this would not work: %s: allow it, or have no opinion about users and groups that begin with \"system:\"",
 			one.name, identity.User.GetName(), describe(request), reason, identity.Part)
 	}
-	return false, nil
+	return nil
 }
 
 // decide asks an authorizer of the host for hostTimeout, and a webhook while webhooks

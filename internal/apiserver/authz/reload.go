@@ -168,7 +168,7 @@ func (c *Chain) applyPolicy(ctx context.Context) error {
 // plane. Before Check it cannot know.
 func (c *Chain) replace(ctx context.Context, next *links) error {
 	if c.live.Load() {
-		if err := next.check(ctx, c.config.Identities, c.config.Logger, false); err != nil {
+		if err := next.check(ctx, c.config.Identities, c.config.Logger); err != nil {
 			return err
 		}
 	}
