@@ -18,6 +18,7 @@ import (
 type Group struct {
 	mu     sync.Mutex
 	count  int
+	begun  int64
 	closed bool
 	idle   chan struct{} // made by Close, closed when closed and count is 0
 }
@@ -31,6 +32,7 @@ func (g *Group) Begin() (end func(), ok bool) {
 		return nil, false
 	}
 	g.count++
+	g.begun++
 	return sync.OnceFunc(g.end), true
 }
 
@@ -39,6 +41,13 @@ func (g *Group) end() {
 	defer g.mu.Unlock()
 	g.count--
 	g.release()
+}
+
+// Counts returns how many pieces of work have begun, and how many of them have not ended.
+func (g *Group) Counts() (begun, running int64) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.begun, int64(g.count)
 }
 
 // Go runs f in a goroutine of the group. It reports false, without running f,

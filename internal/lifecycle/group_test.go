@@ -32,9 +32,15 @@ func TestGroupWaitsForItsWork(t *testing.T) {
 	if err := g.Wait(ended()); !errors.Is(err, context.Canceled) || !strings.Contains(err.Error(), "1 still running") {
 		t.Fatalf("Wait with running work: got %v", err)
 	}
+	if begun, running := g.Counts(); begun != 1 || running != 1 {
+		t.Errorf("Counts with running work: got %d and %d, want 1 and 1", begun, running)
+	}
 	close(release)
 	if err := g.Wait(context.Background()); err != nil {
 		t.Fatal(err)
+	}
+	if begun, running := g.Counts(); begun != 1 || running != 0 {
+		t.Errorf("Counts after the work: got %d and %d, want 1 and 0", begun, running)
 	}
 }
 

@@ -39,7 +39,7 @@ type internals struct{ s *Server }
 var _ access.Internals = internals{}
 
 func (i internals) Requests() (received, inFlight int64) {
-	return i.s.received.Load(), i.s.inFlight.Load()
+	return i.s.requests.Counts()
 }
 
 func (i internals) ID() string { return i.s.serverConfig.APIServerID }

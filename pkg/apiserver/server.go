@@ -52,8 +52,6 @@ type Server struct {
 	mounted      serving.Mounted // requests of Handler
 	hostHandlers *serving.HostHandlers
 	requests     lifecycle.Group // requests, over the listeners and in this process
-	received     atomic.Int64    // requests since New
-	inFlight     atomic.Int64    // requests
 	background   lifecycle.Group // our own goroutines
 
 	authorization *authz.Chain
@@ -288,9 +286,6 @@ func (s *Server) fail(err error) {
 // OpenAPI as soon as they exist, and would retry only seconds later.
 func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
 	serving.GrowStack16()
-	s.received.Add(1)
-	s.inFlight.Add(1)
-	defer s.inFlight.Add(-1)
 	hosts := s.hostHandlers.Matches(r.URL.Path)
 	if hosts && s.hostHandlers.Refuse(w, r) {
 		return
