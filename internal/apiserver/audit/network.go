@@ -8,23 +8,32 @@ import (
 	"net"
 
 	utilnet "k8s.io/apimachinery/pkg/util/net"
+
+	"github.com/kubembed/kubembed/internal/lifecycle"
 )
 
 // network has the connections to a webhook, which upstream leaves open, and on which it
 // waits for answers without a context.
 type network struct {
 	dialer utilnet.DialFunc
-	ctx    context.Context // ends when the server stops
-	close  context.CancelFunc
+	ctx    context.Context // ends with close
+	cancel context.CancelFunc
+	conns  *lifecycle.Conns
 }
 
 func newNetwork(dialer utilnet.DialFunc) *network {
 	if dialer == nil {
 		dialer = defaultDialer.DialContext
 	}
-	n := &network{dialer: dialer}
-	n.ctx, n.close = context.WithCancel(context.Background())
+	n := &network{dialer: dialer, conns: lifecycle.NewConns(nil)}
+	n.ctx, n.cancel = context.WithCancel(context.Background())
 	return n
+}
+
+// close ends the connections, also later ones.
+func (n *network) close() {
+	n.cancel()
+	n.conns.CloseAll()
 }
 
 func (n *network) dial(ctx context.Context, network, address string) (net.Conn, error) {
@@ -38,16 +47,5 @@ func (n *network) dial(ctx context.Context, network, address string) (net.Conn, 
 	if err != nil {
 		return nil, err
 	}
-	return &tracked{conn, context.AfterFunc(n.ctx, func() { _ = conn.Close() })}, nil
-}
-
-// tracked is a connection that is closed with its network.
-type tracked struct {
-	net.Conn
-	forget func() bool
-}
-
-func (t *tracked) Close() error {
-	t.forget()
-	return t.Conn.Close()
+	return n.conns.Track(conn)
 }
