@@ -1,9 +1,9 @@
 // Copyright The kubembed Authors
 // SPDX-License-Identifier: Apache-2.0
 
-// Embedded-auth gives the users of a web program a Kubernetes API: they are who the
-// session cookies of the program say, may do what its table says, and what they create
-// has a label with their cost centre. No other program takes part.
+// Embedded-auth gives the users of a web program a Kubernetes API. The program's session
+// cookies authenticate them, its table authorizes them, and an admission plugin labels
+// their objects with their cost centre. No other program takes part.
 package main
 
 import (

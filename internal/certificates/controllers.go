@@ -61,8 +61,7 @@ type Config struct {
 	Reserved func(context.Context) ([]string, []netip.Addr, error)
 	// ServiceAddresses are the cluster IPs of the Service kubernetes.
 	ServiceAddresses []netip.Addr
-	// ServiceRanges are the ranges of cluster IPs, in addition to those of the
-	// ServiceCIDRs in the API.
+	// ServiceRanges are ranges of cluster IPs, in addition to the ServiceCIDRs in the API.
 	ServiceRanges []netip.Prefix
 
 	Logger *zap.Logger

@@ -31,7 +31,7 @@ func (b *Backend) Overrides() (clients []*clientv3.Client) {
 	return clients
 }
 
-// Clients returns the shared client and those of Override.
+// Clients returns the shared client and the clients of Override.
 func (b *Backend) Clients() []*clientv3.Client {
 	return append([]*clientv3.Client{b.client}, b.Overrides()...)
 }

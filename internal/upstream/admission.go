@@ -66,7 +66,7 @@ var admissionEntries = []Entry{
 		Ours:    "internal/apiserver/convergence/policies.go:newPolicyPlugin",
 		Package: "k8s.io/apiserver/pkg/admission/plugin/manifest", Decl: "ValidateManifestName",
 		Has:  []string{"strings.HasSuffix(name, StaticConfigSuffix)"},
-		Look: "Policies of manifests are told from those of the API by their names: else waits for policies do not end.",
+		Look: "The names distinguish policies of manifests from policies of the API: otherwise waits for policies do not end.",
 	},
 	{
 		Ours:    "internal/apiserver/admission/configuration.go:(*Configuration).StaticWebhooks",

@@ -69,7 +69,7 @@ var followedEntries = []Entry{
 	},
 	{
 		Ours: "internal/apiserver/authz/chain.go:(*links).join", Package: "k8s.io/kubernetes/pkg/kubeapiserver/authorizer", Decl: "(*reloadableAuthorizerResolver).newForConfig", Digest: "f5c6718169f8ab8a",
-		Look: "a chain is that of each authorizer alone behind upstream's first one, for system:masters: look for what it does with several.",
+		Look: "link makes one chain of upstream's for each authorizer, and join unites them behind the authorizer of system:masters: look for code that depends on several authorizers.",
 	},
 	{
 		Ours: "internal/apiserver/authz/chain.go:(*Chain).link", Package: "k8s.io/kubernetes/pkg/kubeapiserver/authorizer", Decl: "Config.New", Digest: "0df62e52fd6a820a",

@@ -33,9 +33,9 @@ import (
 // own clients (ClientConfig) and certificates of PKI for group system:masters are always
 // accepted, whatever is added here.
 type Authentication struct {
-	// Configuration has JWT issuers, like those of OIDC providers, with claim rules in
-	// CEL, and the paths that clients without credentials may request. The server does
-	// not wait for issuers: until an issuer answers, its tokens are refused.
+	// Configuration has JWT issuers, like OIDC providers, with claim rules in CEL, and
+	// the paths that clients without credentials may request. The server does not wait
+	// for issuers: until an issuer answers, its tokens are refused.
 	// Server.SetAuthentication replaces the issuers. It cannot be set together with
 	// ConfigurationFile. If nil, no JWTs are accepted.
 	Configuration *apiserverv1.AuthenticationConfiguration
@@ -75,7 +75,7 @@ type Authentication struct {
 	// accept any user of such a CA that connects to them directly.
 	ClientCAs []byte
 	// RequestHeader trusts the identity headers of a proxy of the host, in addition to
-	// those of the aggregator.
+	// the aggregator's.
 	RequestHeader RequestHeader
 	// Audiences are the audiences that tokens must have one of (--api-audiences). If
 	// empty, the issuers of ServiceAccounts.
@@ -172,7 +172,7 @@ func cloneUser(u user.DefaultInfo) user.DefaultInfo {
 	return u
 }
 
-// validate returns the errors in all fields. It reads the files. issuers are those of
+// validate returns the errors in all fields. It reads the files. issuers issue
 // service-account tokens.
 func (a Authentication) validate(at *field.Path, issuers []string) (errs field.ErrorList) {
 	if len(issuers) == 0 {

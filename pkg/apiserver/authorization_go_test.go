@@ -85,10 +85,10 @@ func TestGoAuthorizers(t *testing.T) {
 		p.bind(t, "jane", "cluster-admin")
 		jane := clientset(t, p.as(t, "jane"))
 		if err := listSecrets(ctx, jane); err != nil {
-			t.Errorf("what RBAC allows: %v", err)
+			t.Errorf("allowed by RBAC: got %v", err)
 		}
 		err := jane.CoreV1().Secrets(corev1.NamespaceDefault).Delete(ctx, "any", metav1.DeleteOptions{})
-		wantForbidden(t, "what it denies", err)
+		wantForbidden(t, "denied by the authorizer", err)
 		if !contains(err, "nothing is deleted today") {
 			t.Errorf("got %v, want the reason", err)
 		}
@@ -98,7 +98,7 @@ func TestGoAuthorizers(t *testing.T) {
 		must(p.admin().CoreV1().ConfigMaps(corev1.NamespaceDefault).Create(ctx, &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Name: "any"}}, metav1.CreateOptions{}))(t)
 		must(guest.ConfigMaps(corev1.NamespaceDefault).Get(ctx, "any", metav1.GetOptions{}))(t)
 		_, err := guest.Secrets(corev1.NamespaceDefault).Get(ctx, "any", metav1.GetOptions{})
-		wantForbidden(t, "what no authorizer allows", err)
+		wantForbidden(t, "allowed by no authorizer", err)
 		if !contains(err, "not in the table") {
 			t.Errorf("got %v, want the reason", err)
 		}

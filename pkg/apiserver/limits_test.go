@@ -58,7 +58,7 @@ func TestRequestLimits(t *testing.T) {
 	}
 }
 
-// TestFlagzOfLimitsAndAudit: /flagz has what is set.
+// TestFlagzOfLimitsAndAudit: /flagz has the settings of Limits and Audit.
 func TestFlagzOfLimitsAndAudit(t *testing.T) {
 	p := startPlane(t, func(c *apiserver.Config) {
 		c.Limits = apiserver.Limits{MinRequestTimeout: time.Minute, DeleteCollectionWorkers: 3, CompactionInterval: time.Hour, WatchCacheSizes: map[string]int{"pods": 1, "leases.coordination.k8s.io": 0}}

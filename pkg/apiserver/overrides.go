@@ -23,9 +23,9 @@ import (
 // etcd-override-readiness-N.
 type EtcdOverride struct {
 	// Resources are built-in resources, like "events" and "leases.coordination.k8s.io".
-	// Both groups of Events are one resource. Resources by which requests are authorized
-	// and admitted, such as namespaces and pods, and those that the server itself needs,
-	// must stay in the etcd of Config.Client. Required.
+	// Both groups of Events are one resource. Authorization, admission and the server
+	// itself need some resources, such as namespaces and pods. They must stay in the etcd
+	// of Config.Client. Required.
 	Resources []string
 	// Client is the client of the other etcd. Objects have Config.Prefix there, too. New
 	// fails if the etcd does not answer within ten seconds. The caller owns the client,

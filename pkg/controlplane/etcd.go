@@ -99,9 +99,9 @@ type Etcd struct {
 // of it is reserved for administrators.
 type EtcdOverride struct {
 	// Resources are built-in resources, like "events" and "leases.coordination.k8s.io".
-	// Both groups of Events are one resource. Resources by which requests are authorized
-	// and admitted, such as namespaces and pods, and those that the control plane itself
-	// needs, cannot be moved. Required.
+	// Both groups of Events are one resource. Authorization, admission and the control
+	// plane itself need some resources, such as namespaces and pods. They cannot be
+	// moved. Required.
 	Resources []string
 	// Endpoints are the client URLs of the etcd, as in Etcd. Objects have the same Prefix
 	// there. Required.

@@ -36,7 +36,7 @@ var planes struct {
 	running []*measured
 	// gathered are the control planes whose Metrics was called, in this order.
 	gathered []*measured
-	names    map[string]bool // of those that run or start
+	names    map[string]bool // of the control planes that run or start
 }
 
 // newMeasured returns the counters of a control plane until unmeasure. Its name is the

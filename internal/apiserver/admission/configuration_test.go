@@ -33,7 +33,8 @@ func admissionFile(plugin, path string) string {
 	return "apiVersion: apiserver.config.k8s.io/v1\nkind: AdmissionConfiguration\nplugins: [{name: " + plugin + ", path: " + path + "}]\n"
 }
 
-// TestFilesOfOthers verifies that nobody else decides what is admitted.
+// TestFilesOfOthers verifies that files which other users may write do not configure
+// admission.
 func TestFilesOfOthers(t *testing.T) {
 	if runtime.GOOS == "windows" {
 		t.Skip("no modes")

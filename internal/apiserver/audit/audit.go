@@ -90,8 +90,8 @@ func Apply(c *genericapiserver.Config, options Options, dir string) error {
 // Stdout is the path with which upstream's log backend writes to standard output.
 const Stdout = "-"
 
-// checkLog refuses files that others control, and to rotate what is no file: upstream
-// would rename a device or a pipe, and go on in a file of its name.
+// checkLog refuses files that other users control. It also refuses to rotate a device or
+// a pipe: upstream would rename it, and continue in a new file with its name.
 func checkLog(log genericoptions.AuditLogOptions) error {
 	if log.Path == Stdout {
 		return nil

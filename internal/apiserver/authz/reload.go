@@ -97,7 +97,7 @@ func (c *Chain) reloadPolicy(ctx context.Context) {
 func (c *Chain) reloaded(file string, err error) {
 	if err != nil {
 		metrics.RecordAuthorizationConfigAutomaticReloadFailure(c.config.ServerID)
-		c.config.Logger.Error("a file for authorization is refused, and the server goes on with what it had before", zap.String("file", file), zap.Error(err))
+		c.config.Logger.Error("an authorization file is refused: the former configuration stays in force", zap.String("file", file), zap.Error(err))
 		return
 	}
 	metrics.RecordAuthorizationConfigAutomaticReloadSuccess(c.config.ServerID, string(c.data))

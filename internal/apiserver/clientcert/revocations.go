@@ -62,9 +62,9 @@ func (r Revocations) Authenticator(next authenticator.Request) authenticator.Req
 	})
 }
 
-// WithoutRevoked returns an authenticator that does not see revoked certificates:
-// Authenticator cannot tell that a user comes from a certificate if next has a mapping of
-// its own. Other credentials of the request still count.
+// WithoutRevoked returns an authenticator that does not see revoked certificates. If next
+// maps certificates to users by itself, Authenticator does not recognize their users as
+// holders of certificates. Other credentials of the request still count.
 func (r Revocations) WithoutRevoked(next authenticator.Request) authenticator.Request {
 	return authenticator.RequestFunc(func(req *http.Request) (*authenticator.Response, bool, error) {
 		if req.TLS == nil || len(req.TLS.PeerCertificates) == 0 {

@@ -67,8 +67,8 @@ func (m *Mounted) Handler(o MountOptions) http.Handler {
 }
 
 // ownValues returns a context that has net/http's values only. The API server keeps the
-// user, the audit event and more in contexts, and must not find those of another control
-// plane, in whose server the host has mounted this one.
+// user, the audit event and more in contexts. It must not find another control plane's,
+// in whose server the host has mounted this one.
 func ownValues(of context.Context) context.Context {
 	ctx := context.Background()
 	for _, key := range []any{http.ServerContextKey, http.LocalAddrContextKey} {

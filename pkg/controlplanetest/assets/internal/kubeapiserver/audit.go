@@ -44,7 +44,7 @@ func (f *completed) audit() apiserver.Audit {
 	return a
 }
 
-// delivery leaves out what has no effect in the mode.
+// delivery leaves out settings that have no effect in the mode.
 func delivery(batch genericoptions.AuditBatchOptions, truncate genericoptions.AuditTruncateOptions, version string) apiserver.AuditDelivery {
 	d := apiserver.AuditDelivery{Mode: batch.Mode, Version: version}
 	if c := batch.BatchConfig; batch.Mode == genericoptions.ModeBatch {
