@@ -61,7 +61,8 @@ type Config struct {
 	Reserved func(context.Context) ([]string, []netip.Addr, error)
 	// ServiceAddresses are the cluster IPs of the Service kubernetes.
 	ServiceAddresses []netip.Addr
-	// ServiceRanges are ranges of cluster IPs, in addition to the ServiceCIDRs in the API.
+	// ServiceRanges are ranges of cluster IPs, in addition to the ServiceCIDRs in the
+	// API.
 	ServiceRanges []netip.Prefix
 
 	Logger *zap.Logger
