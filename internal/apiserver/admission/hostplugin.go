@@ -7,15 +7,15 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"runtime/debug"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"go.uber.org/zap"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apiserver/pkg/admission"
 	"k8s.io/apiserver/pkg/warning"
+
+	"github.com/kubembed/kubembed/internal/hostcall"
 )
 
 // Contain decorates the plugins of the host. They do not apply to the server's own writes
@@ -59,12 +59,9 @@ type hostPlugin struct {
 	mutating   admission.MutationInterface
 	validating admission.ValidationInterface
 	*Contain
-	name    string
-	running atomic.Int64 // calls
+	name  string
+	calls hostcall.Calls
 }
-
-// maxRunning bounds the goroutines of a plugin that does not return.
-const maxRunning = 10_000
 
 type (
 	hostMutator          struct{ *hostPlugin }
@@ -114,10 +111,7 @@ func (p *hostPlugin) Handles(operation admission.Operation) (handles bool) {
 	return p.Interface.Handles(operation)
 }
 
-// errExited is the result of a call until the plugin returns.
-var errExited = errors.New("exited")
-
-// call calls the plugin in a goroutine of its own, because a plugin may ignore ctx.
+// call calls the plugin, which may ignore ctx.
 func (p *hostPlugin) call(ctx context.Context, a admission.Attributes, phase func(context.Context) error) error {
 	if exemptWrite(a, p.Ready) {
 		return nil
@@ -126,36 +120,28 @@ func (p *hostPlugin) call(ctx context.Context, a admission.Attributes, phase fun
 	if !ok {
 		return errStopped()
 	}
-	if p.running.Add(1) > maxRunning {
-		p.running.Add(-1)
-		end()
-		return apierrors.NewServiceUnavailable(fmt.Sprintf("admission plugin %q is blocked: %d calls have not returned", p.name, maxRunning))
-	}
 	deadline, margin := p.deadline(ctx, time.Now())
 	ctx, cancel := context.WithDeadline(ctx, deadline)
 	defer cancel()
 	c := &hostCall{outer: ctx, done: make(chan error, 1)}
-	go func() {
-		defer end()
-		defer p.running.Add(-1)
-		err := errExited
-		defer func() {
-			if value := recover(); value != nil {
-				err = p.failure("panicked", value)
-			} else if err == errExited { //nolint:errorlint // phase has not returned
-				err = p.failure("called runtime.Goexit", nil)
-			}
-			c.done <- err
-			if c.close() {
-				p.Calls.abandon(p.name, -1)
-			}
-		}()
+	if !hostcall.Go(&p.calls, func() error {
 		if !p.Interface.Handles(a.GetOperation()) { // unless it panics there
-			err = nil
-			return
+			return nil
 		}
-		err = phase(warning.WithWarningRecorder(ctx, c))
-	}()
+		return phase(warning.WithWarningRecorder(ctx, c))
+	}, func(r hostcall.Result[error]) {
+		if r.Exit != nil {
+			r.Value = p.exited(r.Exit)
+		}
+		c.done <- r.Value
+		if c.close() {
+			p.Calls.abandon(p.name, -1)
+		}
+		end()
+	}) {
+		end()
+		return apierrors.NewServiceUnavailable(fmt.Sprintf("admission plugin %q is blocked: %d calls have not returned", p.name, hostcall.Max))
+	}
 	select {
 	case err := <-c.done:
 		return p.named(ctx, err)
@@ -191,9 +177,13 @@ func (p *hostPlugin) deadline(ctx context.Context, now time.Time) (deadline time
 	return end.Add(-margin), margin
 }
 
-// failure logs how the plugin has failed, and returns the error for the client.
-func (p *hostPlugin) failure(how string, value any) error {
-	p.Logger.Error("an admission plugin of the host "+how, zap.String("plugin", p.name), zap.Any("panic", value), zap.ByteString("stack", debug.Stack()))
+// exited logs how the plugin has failed, and returns the error for the client.
+func (p *hostPlugin) exited(exit *hostcall.Exit) error {
+	how := "panicked"
+	if exit.Panic == nil {
+		how = "called runtime.Goexit"
+	}
+	p.Logger.Error("an admission plugin of the host "+how, zap.String("plugin", p.name), zap.Any("panic", exit.Panic), zap.ByteString("stack", exit.Stack))
 	return apierrors.NewInternalError(fmt.Errorf("admission plugin %q %s", p.name, how))
 }
 

@@ -21,6 +21,8 @@ import (
 	"k8s.io/apiserver/pkg/admission"
 	"k8s.io/apiserver/pkg/authentication/user"
 	"k8s.io/apiserver/pkg/warning"
+
+	"github.com/kubembed/kubembed/internal/hostcall"
 )
 
 // hostile is a plugin that mutates, in the way of a function.
@@ -240,7 +242,7 @@ func TestBlockedPluginIsBounded(t *testing.T) {
 	plugin := contain(hostile(func(context.Context) error { <-blocked; return nil }), calls, zap.NewNop())
 	gone, leave := context.WithCancel(t.Context())
 	leave()
-	for range maxRunning {
+	for range hostcall.Max {
 		if err := plugin.Admit(gone, attributes("jane"), nil); err == nil || apierrors.IsServiceUnavailable(err) {
 			t.Fatal(err)
 		}

@@ -9,14 +9,14 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
-	"runtime/debug"
-	"sync/atomic"
 	"time"
 
 	"go.uber.org/zap"
 	utilerrors "k8s.io/apimachinery/pkg/util/errors"
 	"k8s.io/apiserver/pkg/authentication/authenticator"
 	"k8s.io/apiserver/pkg/authentication/group"
+
+	"github.com/kubembed/kubembed/internal/hostcall"
 )
 
 // Host is an authenticator of the host program. A panic in it or an answer that does not
@@ -31,11 +31,8 @@ type Host struct {
 	Audiences authenticator.Audiences
 	Logger    *zap.Logger
 
-	running atomic.Int64 // calls
+	calls hostcall.Calls
 }
-
-// maxRunning bounds the goroutines of an authenticator that does not return.
-const maxRunning = 10_000
 
 // Failure is a fault of an authenticator of the host: no other one decides about the
 // request.
@@ -53,10 +50,6 @@ const answerTime = 20
 
 // AuthenticateRequest implements authenticator.Request.
 func (h *Host) AuthenticateRequest(r *http.Request) (*authenticator.Response, bool, error) {
-	if h.running.Add(1) > maxRunning {
-		h.running.Add(-1)
-		return nil, false, &Failure{Status: http.StatusServiceUnavailable, Message: fmt.Sprintf("the authenticator %s is blocked: %d calls have not returned", h.Name, maxRunning)}
-	}
 	limit := h.Timeout
 	if deadline, ok := r.Context().Deadline(); ok {
 		limit = min(limit, time.Until(deadline))
@@ -70,7 +63,17 @@ func (h *Host) AuthenticateRequest(r *http.Request) (*authenticator.Response, bo
 		own.URL = &url.URL{}
 	}
 	done := make(chan result, 1)
-	go h.call(own, done)
+	if !hostcall.Go(&h.calls, func() (answer result) {
+		answer.response, answer.ok, answer.err = h.Request.AuthenticateRequest(own)
+		return answer
+	}, func(r hostcall.Result[result]) {
+		if r.Exit != nil {
+			r.Value.err = h.exited(r.Exit)
+		}
+		done <- r.Value
+	}) {
+		return nil, false, &Failure{Status: http.StatusServiceUnavailable, Message: fmt.Sprintf("the authenticator %s is blocked: %d calls have not returned", h.Name, hostcall.Max)}
+	}
 	select {
 	case answer := <-done:
 		if answer.err == nil || ctx.Err() == nil { // otherwise the error is that of ctx
@@ -90,21 +93,6 @@ func (h *Host) AuthenticateRequest(r *http.Request) (*authenticator.Response, bo
 	}
 	h.Logger.Error("an authenticator of the host has not answered", zap.String("authenticator", h.Name), zap.Duration("after", limit))
 	return nil, false, &Failure{Status: http.StatusGatewayTimeout, Message: fmt.Sprintf("the authenticator %s has not answered within %s", h.Name, limit.Round(time.Millisecond))}
-}
-
-// call sends exactly one result, also if the authenticator panics or ends its goroutine.
-func (h *Host) call(r *http.Request, done chan<- result) {
-	defer h.running.Add(-1)
-	answer := result{err: &Failure{Status: http.StatusInternalServerError, Message: fmt.Sprintf("the authenticator %s ended its goroutine", h.Name)}}
-	defer func() { done <- answer }()
-	defer func() {
-		if panicked := recover(); panicked != nil {
-			answer = result{err: h.panicked(panicked)}
-		}
-	}()
-	var returned result
-	returned.response, returned.ok, returned.err = h.Request.AuthenticateRequest(r)
-	answer = returned
 }
 
 // forAudiences returns the response with the audiences that the request asks for, and
@@ -136,8 +124,11 @@ func takeHeaders(headers, own http.Header) {
 	}
 }
 
-func (h *Host) panicked(value any) error {
-	h.Logger.Error("an authenticator of the host panicked", zap.String("authenticator", h.Name), zap.Any("panic", value), zap.ByteString("stack", debug.Stack()))
+func (h *Host) exited(exit *hostcall.Exit) error {
+	if exit.Panic == nil {
+		return &Failure{Status: http.StatusInternalServerError, Message: fmt.Sprintf("the authenticator %s ended its goroutine", h.Name)}
+	}
+	h.Logger.Error("an authenticator of the host panicked", zap.String("authenticator", h.Name), zap.Any("panic", exit.Panic), zap.ByteString("stack", exit.Stack))
 	// Clients without credentials get this: the value may have secrets of the host.
 	return &Failure{Status: http.StatusInternalServerError, Message: fmt.Sprintf("the authenticator %s panicked: the log of the server has the reason", h.Name)}
 }

@@ -18,6 +18,7 @@ import (
 	"k8s.io/apiserver/pkg/authentication/user"
 
 	"github.com/kubembed/kubembed/internal/apiserver/authn"
+	"github.com/kubembed/kubembed/internal/hostcall"
 )
 
 func host(f authenticator.RequestFunc) *authn.Host {
@@ -168,7 +169,7 @@ func TestBlockedHostIsBounded(t *testing.T) {
 	gone, leave := context.WithCancel(t.Context())
 	leave()
 	r := request(t).WithContext(gone)
-	for range authn.MaxRunning {
+	for range hostcall.Max {
 		if _, _, err := one.AuthenticateRequest(r); !errors.Is(err, context.Canceled) {
 			t.Fatal(err)
 		}

@@ -7,10 +7,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"runtime/debug"
 	"slices"
 	"strings"
-	"sync/atomic"
 	"time"
 
 	"go.uber.org/zap"
@@ -19,6 +17,7 @@ import (
 	"k8s.io/apiserver/pkg/authentication/user"
 	"k8s.io/apiserver/pkg/authorization/authorizer"
 
+	"github.com/kubembed/kubembed/internal/hostcall"
 	"github.com/kubembed/kubembed/internal/nils"
 )
 
@@ -77,11 +76,11 @@ type guarded struct {
 	host    authorizer.Authorizer
 	timeout time.Duration // of requests without a deadline
 	logger  *zap.Logger
-	running *atomic.Int64
+	calls   *hostcall.Calls
 }
 
 func newGuarded(h Host, timeout time.Duration, logger *zap.Logger) guarded {
-	return guarded{name: h.Name, host: h.Authorizer, timeout: timeout, logger: logger, running: &atomic.Int64{}}
+	return guarded{name: h.Name, host: h.Authorizer, timeout: timeout, logger: logger, calls: &hostcall.Calls{}}
 }
 
 // hostError is a failure of an authorizer of the host's own.
@@ -159,38 +158,21 @@ func (g guarded) RulesFor(ctx context.Context, info user.Info, namespace string)
 	return r.resource, r.nonResource, r.incomplete, r.err
 }
 
-// maxRunning bounds the goroutines of an authorizer that does not return.
-const maxRunning = 10_000
-
-// call calls f, which calls the host, in a goroutine of its own: nothing else can leave
-// code that blocks. failed returns the result of a call that panics or takes too long.
+// call calls f, which calls the host. failed returns the result of a call that panics or
+// takes too long.
 func call[T any](ctx context.Context, g guarded, done string, failed func(error) T, f func(context.Context) T) T {
-	if g.running.Add(1) > maxRunning {
-		g.running.Add(-1)
-		return failed(&hostError{g.name, fmt.Sprintf("is blocked: %d calls have not returned", maxRunning)})
+	results := make(chan T, 1)
+	if !hostcall.Go(g.calls, func() T { return f(ctx) }, func(r hostcall.Result[T]) {
+		if r.Exit != nil {
+			r.Value = failed(g.exited(r.Exit))
+		}
+		results <- r.Value
+	}) {
+		return failed(&hostError{g.name, fmt.Sprintf("is blocked: %d calls have not returned", hostcall.Max)})
 	}
 	wait := g.patience(ctx)
 	timer := time.NewTimer(wait)
 	defer timer.Stop()
-	results := make(chan T, 1)
-	go func() {
-		defer g.running.Add(-1)
-		err := error(&panicError{hostError{g.name, "ended its goroutine"}})
-		returned := false
-		defer func() {
-			if returned {
-				return
-			}
-			if value := recover(); value != nil {
-				err = &panicError{hostError{g.name, "panicked"}}
-				g.logger.Error("an authorizer of the host panicked", zap.String("authorizer", g.name), zap.Any("panic", value), zap.ByteString("stack", debug.Stack()))
-			}
-			results <- failed(err)
-		}()
-		result := f(ctx)
-		returned = true
-		results <- result
-	}()
 	select {
 	case result := <-results:
 		return result
@@ -199,6 +181,14 @@ func call[T any](ctx context.Context, g guarded, done string, failed func(error)
 	case <-ctx.Done():
 		return failed(&hostError{g.name, fmt.Sprintf("had not %s when the request ended: %v", done, context.Cause(ctx))})
 	}
+}
+
+func (g guarded) exited(exit *hostcall.Exit) error {
+	if exit.Panic == nil {
+		return &panicError{hostError{g.name, "ended its goroutine"}}
+	}
+	g.logger.Error("an authorizer of the host panicked", zap.String("authorizer", g.name), zap.Any("panic", exit.Panic), zap.ByteString("stack", exit.Stack))
+	return &panicError{hostError{g.name, "panicked"}}
 }
 
 // patience returns the time that a call may take. It ends before the request does:

@@ -15,6 +15,8 @@ import (
 	"k8s.io/apiserver/pkg/authentication/user"
 	"k8s.io/apiserver/pkg/authorization/authorizer"
 	"k8s.io/apiserver/pkg/authorization/union"
+
+	"github.com/kubembed/kubembed/internal/hostcall"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -61,10 +63,11 @@ func TestGuardedEnds(t *testing.T) {
 	if d, _, err := g.Authorize(t.Context(), jane); d != authorizer.DecisionDeny || err == nil || err.Error() != `authorizer "own" has not decided within 1ms` {
 		t.Errorf("without a deadline: got %v, %v, want a denial", d, err)
 	}
-	if got := g.running.Load(); got != 2 {
+	if got := g.calls.Running(); got != 2 {
 		t.Errorf("got %d running calls, want 2", got)
 	}
-	g.running.Add(maxRunning)
+	for hostcall.Go(g.calls, func() int { <-release; return 0 }, func(hostcall.Result[int]) {}) {
+	}
 	if d, _, err := g.Authorize(t.Context(), jane); d != authorizer.DecisionDeny || err == nil || !strings.Contains(err.Error(), `authorizer "own" is blocked`) {
 		t.Errorf("with too many calls: got %v, %v, want a denial at once", d, err)
 	}

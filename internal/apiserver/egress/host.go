@@ -9,7 +9,6 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
-	"runtime/debug"
 	"strconv"
 	"strings"
 
@@ -17,6 +16,7 @@ import (
 	utilnet "k8s.io/apimachinery/pkg/util/net"
 
 	"github.com/kubembed/kubembed/internal/connlimit"
+	"github.com/kubembed/kubembed/internal/hostcall"
 )
 
 // Host makes connections with dialers of the host's. It is safe for concurrent use.
@@ -64,7 +64,10 @@ func (h *Host) Contain(field string, dial utilnet.DialFunc) utilnet.DialFunc {
 		defer context.AfterFunc(h.ended, cancel)()
 		defer waits(ctx, field, address)()
 		results := make(chan dialed)
-		go call(ctx, dial, network, address, results)
+		hostcall.Go(nil, func() (result dialed) {
+			result.conn, result.err = dial(ctx, network, address)
+			return result
+		}, func(r hostcall.Result[dialed]) { r.Value.give(ctx, r.Exit, results) })
 		select {
 		case result := <-results:
 			if result.stack != nil {
@@ -96,24 +99,22 @@ type dialed struct {
 	stack []byte // of a panic
 }
 
-// call calls dial, and gives its result to results or, when ctx has ended, to nobody.
-func call(ctx context.Context, dial utilnet.DialFunc, network, address string, results chan<- dialed) {
-	result := dialed{err: errors.New("the dialer ended its goroutine")}
-	defer func() {
-		if panicked := recover(); panicked != nil {
-			result = dialed{err: fmt.Errorf("the dialer panicked: %v", panicked), stack: debug.Stack()}
-		}
-		select {
-		case results <- result:
-		case <-ctx.Done():
-			if result.conn != nil {
-				_ = result.conn.Close()
-			}
-		}
-	}()
-	result.conn, result.err = dial(ctx, network, address)
-	if result.conn == nil && result.err == nil {
+// give gives a result to results or, when ctx has ended, to nobody.
+func (result dialed) give(ctx context.Context, exit *hostcall.Exit, results chan<- dialed) {
+	switch {
+	case exit != nil && exit.Panic == nil:
+		result.err = errors.New("the dialer ended its goroutine")
+	case exit != nil:
+		result = dialed{err: fmt.Errorf("the dialer panicked: %v", exit.Panic), stack: exit.Stack}
+	case result.conn == nil && result.err == nil:
 		result.err = errors.New("the dialer returned neither a connection nor an error")
+	}
+	select {
+	case results <- result:
+	case <-ctx.Done():
+		if result.conn != nil {
+			_ = result.conn.Close()
+		}
 	}
 }
 
