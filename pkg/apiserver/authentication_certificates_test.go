@@ -89,18 +89,7 @@ func TestClientCAsOfTheHost(t *testing.T) {
 
 	revoked := issue("jane")
 	wantUser(t, p.with(revoked), "jane", "system:authenticated")
-	certificates := must(cert.ParseCertsPEM(revoked.Cert))(t)
-	secret := must(revocation.New(certificates[0]))(t)
-	secret = must(p.admin().CoreV1().Secrets(secret.Namespace).Create(t.Context(), secret, metav1.CreateOptions{}))(t)
-	if err := p.WaitForRevokedCertificate(t.Context(), secret); err != nil {
-		t.Fatal(err)
-	}
-	testwait.Until(t, "the certificate is refused", func(context.Context) error {
-		if user, err := whoAmI(t, p.with(revoked)); !apierrors.IsUnauthorized(err) { // its connection may be closing
-			return fmt.Errorf("authenticated as %q, %w", user.Username, err)
-		}
-		return nil
-	})
+	p.revoke(t, revoked)
 }
 
 // TestProxyOfTheHost verifies that a proxy of the host names users beside the
@@ -177,4 +166,20 @@ func TestCAsOfPKIAsTheHosts(t *testing.T) {
 			t.Error(p.close())
 		}
 	}
+}
+
+// revoke revokes a client certificate, and waits until the server refuses it.
+func (p *plane) revoke(t *testing.T, pair pki.KeyPair) {
+	t.Helper()
+	secret := must(revocation.New(must(cert.ParseCertsPEM(pair.Cert))(t)[0]))(t)
+	secret = must(p.admin().CoreV1().Secrets(secret.Namespace).Create(t.Context(), secret, metav1.CreateOptions{}))(t)
+	if err := p.WaitForRevokedCertificate(t.Context(), secret); err != nil {
+		t.Fatal(err)
+	}
+	testwait.Until(t, "the certificate is refused", func(context.Context) error {
+		if user, err := whoAmI(t, p.with(pair)); !apierrors.IsUnauthorized(err) { // its connection may be closing
+			return fmt.Errorf("authenticated as %q, %w", user.Username, err)
+		}
+		return nil
+	})
 }

@@ -28,19 +28,6 @@ import (
 	"github.com/kubembed/kubembed/pkg/pki"
 )
 
-// file writes a file with the given mode.
-func file(t testing.TB, content string, mode os.FileMode) string {
-	t.Helper()
-	path := filepath.Join(enterableDir(t), "file")
-	if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.Chmod(path, mode); err != nil {
-		t.Fatal(err)
-	}
-	return path
-}
-
 // authority is a CA with its certificate in PEM.
 type authority struct {
 	parsed *x509.Certificate
@@ -110,21 +97,21 @@ users: [{name: webhook, user: {token: secret}}]
 		{apiserver.Authentication{Configuration: configuration("https://kubernetes.default.svc.cluster.local")}, "must not overlap with the issuers of service-account tokens"},
 		{apiserver.Authentication{Configuration: configuration(), ConfigurationFile: missing}, "Authentication.ConfigurationFile: Forbidden: Authentication.Configuration is set too"},
 		{apiserver.Authentication{ConfigurationFile: missing}, "Authentication.ConfigurationFile: Invalid value"},
-		{apiserver.Authentication{ConfigurationFile: file(t, bad, 0o600)}, "no kind \"AuthenticationConfiguration\" is registered for version"},
-		{apiserver.Authentication{ConfigurationFile: file(t, strings.Replace(bad, "v9", "v1", 1), 0o666)}, "lets group or others write"},
+		{apiserver.Authentication{ConfigurationFile: writeFile(t, "file", bad, 0o600)}, "no kind \"AuthenticationConfiguration\" is registered for version"},
+		{apiserver.Authentication{ConfigurationFile: writeFile(t, "file", strings.Replace(bad, "v9", "v1", 1), 0o666)}, "lets group or others write"},
 		{apiserver.Authentication{SigningAlgorithms: []string{"HS256"}}, "Authentication.SigningAlgorithms[0]: Unsupported value: \"HS256\""},
 		{apiserver.Authentication{Anonymous: &apiserverv1.AnonymousAuthConfig{Conditions: []apiserverv1.AnonymousAuthCondition{{Path: "/"}}}}, "Authentication.Anonymous.Conditions"},
 		{apiserver.Authentication{Webhook: apiserver.TokenWebhook{Version: "v1"}}, "Authentication.Webhook.KubeconfigFile: Required"},
 		{apiserver.Authentication{Webhook: apiserver.TokenWebhook{KubeconfigFile: missing}}, "no such file"},
-		{apiserver.Authentication{Webhook: apiserver.TokenWebhook{KubeconfigFile: file(t, kubeconfig, 0o644)}}, "mode is 0644: chmod o-r"},
-		{apiserver.Authentication{Webhook: apiserver.TokenWebhook{KubeconfigFile: file(t, strings.Replace(kubeconfig, "token: secret", "tokenFile: "+file(t, "secret", 0o644), 1), 0o644)}}, "mode is 0644"},
-		{apiserver.Authentication{Webhook: apiserver.TokenWebhook{KubeconfigFile: file(t, strings.Replace(kubeconfig, "current-context: webhook", "", 1), 0o600)}}, "set current-context"},
-		{apiserver.Authentication{Webhook: apiserver.TokenWebhook{KubeconfigFile: file(t, kubeconfig, 0o600), Version: "v2", CacheTTL: -1}}, "Authentication.Webhook.Version: Unsupported value"},
+		{apiserver.Authentication{Webhook: apiserver.TokenWebhook{KubeconfigFile: writeFile(t, "file", kubeconfig, 0o644)}}, "mode is 0644: chmod o-r"},
+		{apiserver.Authentication{Webhook: apiserver.TokenWebhook{KubeconfigFile: writeFile(t, "file", strings.Replace(kubeconfig, "token: secret", "tokenFile: "+writeFile(t, "file", "secret", 0o644), 1), 0o644)}}, "mode is 0644"},
+		{apiserver.Authentication{Webhook: apiserver.TokenWebhook{KubeconfigFile: writeFile(t, "file", strings.Replace(kubeconfig, "current-context: webhook", "", 1), 0o600)}}, "set current-context"},
+		{apiserver.Authentication{Webhook: apiserver.TokenWebhook{KubeconfigFile: writeFile(t, "file", kubeconfig, 0o600), Version: "v2", CacheTTL: -1}}, "Authentication.Webhook.Version: Unsupported value"},
 		{apiserver.Authentication{Tokens: []apiserver.StaticToken{{Token: "secret", User: user.DefaultInfo{Name: "jane"}}, {Token: "secret"}}}, "Authentication.Tokens[1].User.Name: Required"},
 		{apiserver.Authentication{Tokens: []apiserver.StaticToken{{Token: "sec ret", User: user.DefaultInfo{Name: "jane"}}}}, "Authentication.Tokens[0].Token: Invalid value"},
 		{apiserver.Authentication{TokenFile: missing}, "no such file"},
-		{apiserver.Authentication{TokenFile: file(t, "secret,jane", 0o600)}, "must have at least 3 columns"},
-		{apiserver.Authentication{TokenFile: file(t, "secret,jane,1", 0o604)}, "mode is 0604"},
+		{apiserver.Authentication{TokenFile: writeFile(t, "file", "secret,jane", 0o600)}, "must have at least 3 columns"},
+		{apiserver.Authentication{TokenFile: writeFile(t, "file", "secret,jane,1", 0o604)}, "mode is 0604"},
 		{apiserver.Authentication{ClientCAs: []byte("PEM")}, "Authentication.ClientCAs: Invalid value"},
 		{apiserver.Authentication{ClientCAs: old.CABundle()}, "expired at 2010-"},
 		{apiserver.Authentication{ClientCAs: client.Cert}, "certificate 0 (CN=jane) is not a CA"},
@@ -133,7 +120,7 @@ users: [{name: webhook, user: {token: secret}}]
 		{apiserver.Authentication{ClientCAs: identities.CABundle(), RequestHeader: apiserver.RequestHeader{CAs: identities.CABundle()}}, "Authentication.RequestHeader.AllowedNames: Required"},
 		{apiserver.Authentication{ClientCAs: signed.cert, RequestHeader: apiserver.RequestHeader{CAs: root.cert}}, "Authentication.RequestHeader.AllowedNames: Required value: Authentication.ClientCAs has one of these CAs, or a CA that one of them has signed"},
 		{apiserver.Authentication{Anonymous: &apiserverv1.AnonymousAuthConfig{}, Configuration: &apiserverv1.AuthenticationConfiguration{Anonymous: &apiserverv1.AnonymousAuthConfig{}}}, "Authentication.Anonymous: Forbidden: Authentication.Configuration has anonymous too"},
-		{apiserver.Authentication{Anonymous: &apiserverv1.AnonymousAuthConfig{}, ConfigurationFile: file(t, anonymous, 0o600)}, "Authentication.Anonymous: Forbidden: Authentication.ConfigurationFile has anonymous too"},
+		{apiserver.Authentication{Anonymous: &apiserverv1.AnonymousAuthConfig{}, ConfigurationFile: writeFile(t, "file", anonymous, 0o600)}, "Authentication.Anonymous: Forbidden: Authentication.ConfigurationFile has anonymous too"},
 		{apiserver.Authentication{Audiences: []string{""}}, "Authentication.Audiences[0]: Required"},
 		{apiserver.Authentication{Before: []authenticator.Request{nil}}, "Authentication.Before[0]: Required"},
 		{apiserver.Authentication{After: []authenticator.Request{authenticator.RequestFunc(nil)}}, "Authentication.After[0]: Required"},
@@ -150,7 +137,7 @@ users: [{name: webhook, user: {token: secret}}]
 
 // TestPrivateDirectory: others cannot read a file in a directory that they cannot enter.
 func TestPrivateDirectory(t *testing.T) {
-	path := file(t, "secret,jane,1", 0o644)
+	path := writeFile(t, "file", "secret,jane,1", 0o644)
 	a := apiserver.Config{Authentication: apiserver.Authentication{TokenFile: path}}
 	if err := access.ValidateOptional(a).ToAggregate(); !contains(err, "chmod o-r") {
 		t.Errorf("got %v, want a refusal", err)

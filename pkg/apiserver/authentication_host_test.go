@@ -6,7 +6,6 @@ package apiserver_test
 import (
 	"context"
 	"errors"
-	"fmt"
 	"net/http"
 	"slices"
 	"strings"
@@ -14,15 +13,11 @@ import (
 	"time"
 
 	authenticationv1 "k8s.io/api/authentication/v1"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apiserver/pkg/authentication/authenticator"
 	"k8s.io/apiserver/pkg/authentication/user"
 	"k8s.io/client-go/rest"
-	"k8s.io/client-go/util/cert"
 
-	"github.com/kubembed/kubembed/internal/revocation"
-	"github.com/kubembed/kubembed/internal/testwait"
 	"github.com/kubembed/kubembed/pkg/apiserver"
 	"github.com/kubembed/kubembed/pkg/pki"
 )
@@ -212,16 +207,6 @@ func TestRevokedCertificateAndTheHost(t *testing.T) {
 	})
 	pair := must(p.pki.IssueClient("jane", nil, 0))(t)
 	wantUser(t, p.with(pair), "host:jane", "system:authenticated")
-	secret := must(revocation.New(must(cert.ParseCertsPEM(pair.Cert))(t)[0]))(t)
-	secret = must(p.admin().CoreV1().Secrets(secret.Namespace).Create(t.Context(), secret, metav1.CreateOptions{}))(t)
-	if err := p.WaitForRevokedCertificate(t.Context(), secret); err != nil {
-		t.Fatal(err)
-	}
-	testwait.Until(t, "the certificate is refused", func(context.Context) error {
-		if user, err := whoAmI(t, p.with(pair)); !apierrors.IsUnauthorized(err) { // its connection may be closing
-			return fmt.Errorf("authenticated as %q, %w", user.Username, err)
-		}
-		return nil
-	})
+	p.revoke(t, pair)
 	wantUser(t, withHeader(p.with(pair), "Cookie", "session=jane"), "jane", "sessions", "system:authenticated")
 }

@@ -129,7 +129,7 @@ jwt:
   claimMappings: {username: {claim: sub, prefix: "%s:"}}
 `
 	content := func(prefix string) string { return fmt.Sprintf(format, issuer.URL(), issuer.CA(), prefix) }
-	path := file(t, content("before"), 0o600)
+	path := writeFile(t, "file", content("before"), 0o600)
 	p := startPlane(t, func(c *apiserver.Config) {
 		c.Authentication.ConfigurationFile = path
 		c.Authentication.Anonymous = &apiserverv1.AnonymousAuthConfig{} // the file has none
@@ -164,7 +164,7 @@ func TestAnonymousWithoutAuthorization(t *testing.T) {
 	}{
 		"mode":          {apiserver.Authorization{Modes: []string{"AlwaysAllow"}}, http.StatusUnauthorized},
 		"configuration": {apiserver.Authorization{Configuration: chainOf(rbacType, all)}, http.StatusUnauthorized},
-		"file":          {apiserver.Authorization{ConfigurationFile: file(t, chainFile(nodeItem, "- {type: AlwaysAllow, name: alwaysallow}\n"), 0o600)}, http.StatusUnauthorized},
+		"file":          {apiserver.Authorization{ConfigurationFile: writeFile(t, "file", chainFile(nodeItem, "- {type: AlwaysAllow, name: alwaysallow}\n"), 0o600)}, http.StatusUnauthorized},
 		"RBAC":          {apiserver.Authorization{Modes: []string{"RBAC"}}, http.StatusForbidden},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -5,9 +5,7 @@ package apiserver_test
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"sync"
 	"sync/atomic"
 	"testing"
 
@@ -16,7 +14,6 @@ import (
 	apiserverv1 "k8s.io/apiserver/pkg/apis/apiserver/v1"
 
 	"github.com/kubembed/kubembed/internal/oidctest"
-	"github.com/kubembed/kubembed/internal/testwait"
 	"github.com/kubembed/kubembed/pkg/apiserver"
 )
 
@@ -42,41 +39,14 @@ func TestAuthenticationReloadUnderLoad(t *testing.T) {
 		c.Authentication.Anonymous = &apiserverv1.AnonymousAuthConfig{}
 	})
 	untilUser(t, p.bearer(jwt(first)), "jane")
-	ctx, cancel := context.WithCancel(t.Context())
-	var clients sync.WaitGroup
-	var requests atomic.Int64
-	for range 16 {
-		clients.Go(func() {
-			for ctx.Err() == nil {
-				user, err := whoAmI(t, p.bearer(jwt(first, "jti", fmt.Sprint(requests.Add(1)))))
-				if err != nil || user.Username != "jane" {
-					t.Errorf("got %q and %v, want jane", user.Username, err)
-					return
-				}
+	var serial atomic.Int64
+	replaceUnderLoad(t, path, files, logs, "the authentication configuration was reloaded", "the authentication configuration was not replaced", func(int) func(context.Context) error {
+		return func(context.Context) error {
+			user, err := whoAmI(t, p.bearer(jwt(first, "jti", fmt.Sprint(serial.Add(1)))))
+			if err == nil && user.Username != "jane" {
+				err = fmt.Errorf("authenticated as %q, want jane", user.Username)
 			}
-		})
-	}
-	const replaced, refused = "the authentication configuration was reloaded", "the authentication configuration was not replaced"
-	results := func() int {
-		return logs.FilterMessage(replaced).Len() + logs.FilterMessageSnippet(refused).Len()
-	}
-	for i := 1; i <= 200; i++ {
-		before := results()
-		replaceFile(t, path, files[i%len(files)]+fmt.Sprintf("# %d\n", i), 0o600)
-		testwait.Until(t, "the file is read", func(context.Context) error {
-			if results() == before {
-				return errors.New("not yet")
-			}
-			return nil
-		})
-	}
-	cancel()
-	clients.Wait()
-	t.Logf("%d requests, %d reloads", requests.Load(), results())
-	if requests.Load() == 0 {
-		t.Error("the clients have sent nothing")
-	}
-	if got := logs.FilterMessageSnippet(refused).Len(); got != 50 {
-		t.Errorf("got %d refusals, want 50: %v", got, logs.All())
-	}
+			return err
+		}
+	})
 }

@@ -26,7 +26,7 @@ func TestStaticTokens(t *testing.T) {
 			{Token: "go-token", User: user.DefaultInfo{Name: "jane", Groups: []string{"dev"}}},
 			{Token: "node-token", User: user.DefaultInfo{Name: "system:node:one", Groups: []string{user.NodesGroup}, Extra: key}},
 		}
-		c.Authentication.TokenFile = file(t, "file-token,john,42,\"dev,ops\"\n", 0o600)
+		c.Authentication.TokenFile = writeFile(t, "file", "file-token,john,42,\"dev,ops\"\n", 0o600)
 	})
 	wantUser(t, p.bearer("go-token"), "jane", "dev", "system:authenticated")
 	wantUser(t, p.bearer("file-token"), "john", "dev", "ops", "system:authenticated")
@@ -59,7 +59,7 @@ func TestTokenWebhook(t *testing.T) {
 		_ = json.NewEncoder(w).Encode(review)
 	})
 	ca := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: webhook.Certificate().Raw})
-	kubeconfig := file(t, fmt.Sprintf(`apiVersion: v1
+	kubeconfig := writeFile(t, "file", fmt.Sprintf(`apiVersion: v1
 kind: Config
 current-context: webhook
 contexts: [{name: webhook, context: {cluster: webhook, user: ""}}]

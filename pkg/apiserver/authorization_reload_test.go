@@ -9,8 +9,6 @@ import (
 	"fmt"
 	"regexp"
 	"strconv"
-	"sync"
-	"sync/atomic"
 	"testing"
 
 	"go.uber.org/zap"
@@ -170,45 +168,12 @@ func TestAuthorizationReloadUnderLoad(t *testing.T) {
 		c.Authorization.Authorizers = []apiserver.Authorizer{{Name: "table", Before: "rbac", Authorizer: table{}}}
 	})
 	p.bind(t, "jane", "cluster-admin")
-	ctx, cancel := context.WithCancel(t.Context())
-	var clients sync.WaitGroup
-	var requests atomic.Int64
-	for i := range 16 {
+	replaceUnderLoad(t, chain, files, logs, "authorization has changed", "is refused", func(i int) func(context.Context) error {
 		name := "jane" // by RBAC
 		if i%2 == 0 {
 			name = "hook-allowed" // by the webhook
 		}
 		client := clientset(t, p.as(t, name))
-		clients.Go(func() {
-			for ctx.Err() == nil {
-				if err := listSecrets(ctx, client); err != nil && ctx.Err() == nil {
-					t.Errorf("%s: %v", name, err)
-					return
-				}
-				requests.Add(1)
-			}
-		})
-	}
-	results := func() int {
-		return logs.FilterMessage("authorization has changed").Len() + logs.FilterMessageSnippet("is refused").Len()
-	}
-	for i := 1; i <= 200; i++ {
-		before := results()
-		replaceFile(t, chain, files[i%len(files)]+fmt.Sprintf("# %d\n", i), 0o600)
-		testwait.Until(t, "the file is read", func(context.Context) error {
-			if results() == before {
-				return errors.New("not yet")
-			}
-			return nil
-		})
-	}
-	cancel()
-	clients.Wait()
-	t.Logf("%d requests, %d reloads", requests.Load(), results())
-	if requests.Load() == 0 {
-		t.Error("the clients have sent nothing")
-	}
-	if got := logs.FilterMessageSnippet("is refused").Len(); got != 50 {
-		t.Errorf("got %d refusals, want 50", got)
-	}
+		return func(ctx context.Context) error { return listSecrets(ctx, client) }
+	})
 }

@@ -43,9 +43,8 @@ type MountOptions struct {
 // Handler returns the handler for a server of the host's.
 func (m *Mounted) Handler(o MountOptions) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		end, ok := o.Requests.Begin()
+		end, ok := begin(w, o.Requests)
 		if !ok {
-			http.Error(w, "the API server is stopped", http.StatusServiceUnavailable)
 			return
 		}
 		defer end()

@@ -176,12 +176,19 @@ func (w writer) Write(line []byte) (int, error) {
 	return len(line), nil
 }
 
+// begin counts a request, and answers it if the server has stopped.
+func begin(w http.ResponseWriter, requests *lifecycle.Group) (end func(), ok bool) {
+	if end, ok = requests.Begin(); !ok {
+		http.Error(w, "the API server is stopped", http.StatusServiceUnavailable)
+	}
+	return end, ok
+}
+
 // track counts the requests in progress, of the server and of their connection.
 func (o Options) track(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		end, ok := o.Requests.Begin()
+		end, ok := begin(w, o.Requests)
 		if !ok {
-			http.Error(w, "the API server is stopped", http.StatusServiceUnavailable)
 			return
 		}
 		defer end()
