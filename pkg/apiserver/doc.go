@@ -441,7 +441,7 @@
 //	  --debug-socket-path
 //	       none: the host can serve net/http/pprof
 //	  --enable-priority-and-fairness
-//	       always true; RuntimeConfig can switch flowcontrol.apiserver.k8s.io off
+//	       Limits.DisablePriorityAndFairness
 //	  --profiling                                     Profiling
 //
 //	authentication

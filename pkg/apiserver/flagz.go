@@ -36,7 +36,7 @@ func (f flagz) GetFlagz() map[string]string {
 		"disable-admission-plugins":      list(disable),
 		"enable-admission-plugins":       list(enable),
 		"enable-bootstrap-token-auth":    "true",
-		"enable-priority-and-fairness":   "true",
+		"enable-priority-and-fairness":   strconv.FormatBool(!c.Limits.DisablePriorityAndFairness),
 		"etcd-prefix":                    c.Prefix,
 		"event-ttl":                      c.EventTTL.String(),
 		"max-mutating-requests-inflight": strconv.Itoa(c.MaxMutatingRequestsInFlight),

@@ -34,6 +34,12 @@ type Limits struct {
 	// MaxJSONPatchOperations bounds the operations of a JSON patch. Longer patches are
 	// refused with status 413. If zero, 10,000, which is also the maximum.
 	MaxJSONPatchOperations int
+	// DisablePriorityAndFairness switches API Priority and Fairness off, like
+	// --enable-priority-and-fairness=false: the server then only counts the requests in
+	// flight, and requests above MaxRequestsInFlight or MaxMutatingRequestsInFlight get
+	// status 429 without a queue. FlowSchemas and PriorityLevelConfigurations are still
+	// served, and have no effect. If false, they have.
+	DisablePriorityAndFairness bool
 	// MinRequestTimeout is the lower bound of the random duration after which a watch
 	// without a timeout ends, like --min-request-timeout. The upper bound is twice as
 	// much. It is in whole seconds. If zero, 30 minutes.

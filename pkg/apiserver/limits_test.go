@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"net/http"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -19,6 +20,7 @@ import (
 	clientv3 "go.etcd.io/etcd/client/v3"
 	admissionv1 "k8s.io/api/admission/v1"
 	admissionregistrationv1 "k8s.io/api/admissionregistration/v1"
+	flowcontrolv1 "k8s.io/api/flowcontrol/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	storagemetrics "k8s.io/apiserver/pkg/storage/metrics"
@@ -55,6 +57,20 @@ func TestRequestLimits(t *testing.T) {
 	// By default it ends after half an hour.
 	watch := must(p.admin().CoreV1().ConfigMaps("default").Watch(t.Context(), metav1.ListOptions{}))(t)
 	for range watch.ResultChan() {
+	}
+}
+
+// TestDisablePriorityAndFairness: requests pass it unless it is switched off, and its API is
+// served in both cases.
+func TestDisablePriorityAndFairness(t *testing.T) {
+	for _, off := range []bool{false, true} {
+		p := startPlane(t, func(c *apiserver.Config) { c.Limits.DisablePriorityAndFairness = off })
+		answer := p.get(t, "/apis/flowcontrol.apiserver.k8s.io/v1/flowschemas/catch-all").want(t, http.StatusOK)
+		if uid := answer.header.Get(flowcontrolv1.ResponseHeaderMatchedFlowSchemaUID); (uid == "") != off {
+			t.Errorf("off: %v: got the FlowSchema %q of the request", off, uid)
+		}
+		wantFlags(t, p.get(t, "/flagz", "Accept: text/plain").want(t, http.StatusOK).body,
+			map[string]string{"enable-priority-and-fairness": strconv.FormatBool(!off)})
 	}
 }
 

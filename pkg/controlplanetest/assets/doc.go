@@ -83,8 +83,6 @@
 //	    dependents and finalizers are always kept for a garbage collector
 //	--enable-logs-handler
 //	    the program writes no log files, and does not serve those of its machine
-//	--enable-priority-and-fairness=false
-//	    --runtime-config can switch flowcontrol.apiserver.k8s.io off
 //	--endpoint-reconciler-type=master-count
 //	    it is deprecated: use lease or none
 //	--etcd-servers-overrides of resources such as pods, secrets and clusterroles

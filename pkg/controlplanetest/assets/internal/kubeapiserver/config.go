@@ -123,11 +123,12 @@ func (f *completed) limit(c *apiserver.Config) error {
 		return fmt.Errorf("--watch-cache-sizes: %w", err)
 	}
 	c.Limits = apiserver.Limits{
-		MinRequestTimeout:       time.Duration(f.GenericServerRunOptions.MinRequestTimeout) * time.Second,
-		DeleteCollectionWorkers: f.Etcd.DeleteCollectionWorkers,
-		DisableWatchCache:       !f.Etcd.EnableWatchCache,
-		CompactionInterval:      f.Etcd.StorageConfig.CompactionInterval,
-		DisableCompaction:       f.Etcd.StorageConfig.CompactionInterval == 0,
+		DisablePriorityAndFairness: !f.Features.EnablePriorityAndFairness,
+		MinRequestTimeout:          time.Duration(f.GenericServerRunOptions.MinRequestTimeout) * time.Second,
+		DeleteCollectionWorkers:    f.Etcd.DeleteCollectionWorkers,
+		DisableWatchCache:          !f.Etcd.EnableWatchCache,
+		CompactionInterval:         f.Etcd.StorageConfig.CompactionInterval,
+		DisableCompaction:          f.Etcd.StorageConfig.CompactionInterval == 0,
 	}
 	for resource, size := range sizes {
 		if c.Limits.WatchCacheSizes == nil {

@@ -72,6 +72,7 @@ func TestFlagsSetFields(t *testing.T) {
 		{"--etcd-compaction-interval=0", "Limits.DisableCompaction", true},
 		{"--delete-collection-workers=3", "Limits.DeleteCollectionWorkers", 3},
 		{"--watch-cache=false", "Limits.DisableWatchCache", true},
+		{"--enable-priority-and-fairness=false", "Limits.DisablePriorityAndFairness", true},
 		{"--watch-cache-sizes=pods#0,deployments.apps#9", "Limits.WatchCacheSizes", "map[deployments.apps:9 pods:0]"},
 		{"--min-request-timeout=60", "Limits.MinRequestTimeout", "1m0s"},
 		{"--event-ttl=3m", "EventTTL", "3m0s"},

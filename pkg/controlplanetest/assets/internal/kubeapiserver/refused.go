@@ -29,7 +29,6 @@ var refused = map[string]refusal{
 	"emulation-forward-compatible":                {"false", emulation},
 	"enable-garbage-collector":                    {"true", "dependents and finalizers are always kept for a garbage collector"},
 	"enable-logs-handler":                         {"false", "the program writes no log files, and does not serve those of its machine"},
-	"enable-priority-and-fairness":                {"true", "switch flowcontrol.apiserver.k8s.io off with --runtime-config"},
 	"kubernetes-service-node-port":                {"0", "the Service kubernetes has no node port"},
 	"peer-advertise-ip":                           {"", peers},
 	"peer-advertise-port":                         {"", peers},
