@@ -12,10 +12,6 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-
-	auditv1 "k8s.io/apiserver/pkg/apis/audit/v1"
-
-	"github.com/kubembed/kubembed/pkg/apiserver"
 )
 
 // AuditFilter selects requests of an audit trail. An empty field selects all.
@@ -44,7 +40,7 @@ var ownUsers = []string{"system:apiserver", "system:kube-controller-manager"}
 // out. On a shared control plane the trail includes requests of parallel tests: filter
 // by your own user agent or namespace. AuditTrail fails the test if Config.Audit is not
 // set.
-func (cp *ControlPlane) AuditTrail(t TB, filter AuditFilter) []auditv1.Event {
+func (cp *ControlPlane) AuditTrail(t TB, filter AuditFilter) []AuditEvent {
 	t.Helper()
 	cp.requireLive(t)
 	if cp.auditPath == "" {
@@ -54,10 +50,10 @@ func (cp *ControlPlane) AuditTrail(t TB, filter AuditFilter) []auditv1.Event {
 	if err != nil {
 		t.Fatalf("controlplanetest: AuditTrail: %v", err)
 	}
-	return slices.DeleteFunc(events, func(event auditv1.Event) bool { return !filter.chooses(&event) })
+	return slices.DeleteFunc(events, func(event AuditEvent) bool { return !filter.chooses(&event) })
 }
 
-func (f AuditFilter) chooses(event *auditv1.Event) bool {
+func (f AuditFilter) chooses(event *AuditEvent) bool {
 	if event.ObjectRef == nil || event.UserAgent == userAgent || slices.Contains(ownUsers, event.User.Username) {
 		return false
 	}
@@ -73,18 +69,18 @@ func (f AuditFilter) chooses(event *auditv1.Event) bool {
 }
 
 // auditEvents returns each request once, at its latest stage.
-func (cp *ControlPlane) auditEvents() ([]auditv1.Event, error) {
+func (cp *ControlPlane) auditEvents() ([]AuditEvent, error) {
 	data, err := cp.auditData()
 	if err != nil {
 		return nil, err
 	}
-	var events []auditv1.Event
+	var events []AuditEvent
 	index := map[string]int{}
 	for line := range bytes.Lines(data) {
 		if !bytes.HasSuffix(line, []byte("\n")) {
 			break // still being written
 		}
-		var event auditv1.Event
+		var event AuditEvent
 		if err := json.Unmarshal(line, &event); err != nil {
 			return nil, fmt.Errorf("%s: %w", cp.auditPath, err)
 		}
@@ -113,18 +109,18 @@ func (cp *ControlPlane) auditData() ([]byte, error) {
 
 // audit makes the API server write an audit log if Config.Audit is set, to the configured
 // file or to a temporary one.
-func (p *plane) audit(cfg *apiserver.Audit) error {
+func (p *plane) audit(logPath *string) error {
 	if !p.config.Audit {
 		return nil
 	}
-	if cfg.LogPath == "" {
+	if *logPath == "" {
 		dir, err := p.tempDir("audit")
 		if err != nil {
 			return fmt.Errorf("audit log: %w", err)
 		}
-		cfg.LogPath = filepath.Join(dir, "audit.log")
+		*logPath = filepath.Join(dir, "audit.log")
 	}
-	p.auditPath = cfg.LogPath
+	p.auditPath = *logPath
 	return nil
 }
 

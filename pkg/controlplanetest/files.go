@@ -6,10 +6,6 @@ package controlplanetest
 import (
 	"errors"
 	"fmt"
-	"os"
-	"sync"
-
-	"github.com/kubembed/kubembed/internal/tempdir"
 )
 
 // files are the CRDs and webhooks in the files that Config names.
@@ -35,33 +31,5 @@ func (p *plane) readFiles() (err error) {
 	if len(errs) == 0 {
 		return nil // Start validates the rest
 	}
-	return errors.Join(append(errs, p.config.ControlPlane.Validate())...)
-}
-
-// temporary is a directory for files of the fixture. It is created with the first file.
-type temporary struct {
-	mu  sync.Mutex
-	dir *tempdir.Dir
-}
-
-// tempDir creates a directory that is removed with the control plane.
-func (p *plane) tempDir(kind string) (string, error) {
-	p.temporary.mu.Lock()
-	defer p.temporary.mu.Unlock()
-	if p.temporary.dir == nil {
-		dir, err := tempdir.Make("test")
-		if err != nil {
-			return "", err
-		}
-		p.temporary.dir = dir
-	}
-	return os.MkdirTemp(p.temporary.dir.Path, kind+"-*")
-}
-
-func (t *temporary) remove() error {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	err := t.dir.Remove()
-	t.dir = nil
-	return err
+	return errors.Join(append(errs, p.config.validate())...)
 }

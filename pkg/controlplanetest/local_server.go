@@ -9,6 +9,8 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"io"
+	"log"
 	"net"
 	"net/http"
 	"os"
@@ -17,8 +19,6 @@ import (
 	"strconv"
 	"strings"
 	"time"
-
-	"go.uber.org/zap"
 
 	"github.com/kubembed/kubembed/internal/lifecycle"
 )
@@ -161,7 +161,7 @@ func (s *LocalServer) serve(owner owner, listener net.Listener, certificate tls.
 		ReadHeaderTimeout: time.Minute,
 		// Drop errors of clients that hang up: the API server probes servers with
 		// several connections at once.
-		ErrorLog: zap.NewStdLog(zap.NewNop()),
+		ErrorLog: log.New(io.Discard, "", 0),
 	}
 	s.serving = make(chan struct{})
 	go func() {

@@ -8,11 +8,6 @@ import (
 	"strings"
 	"sync"
 	"time"
-
-	"go.uber.org/zap"
-	"go.uber.org/zap/zapcore"
-
-	"github.com/kubembed/kubembed/internal/klogbridge"
 )
 
 // maxLog is the number of bytes of log that the fixture keeps.
@@ -20,6 +15,9 @@ const maxLog = 1 << 20
 
 // logBuffer keeps the last log lines of a control plane. A nil logBuffer is empty.
 type logBuffer struct {
+	// flush returns when the buffer has the lines so far.
+	flush func()
+
 	mu    sync.Mutex
 	lines []logLine
 	first int // the number of lines[0] since the start
@@ -29,49 +27,6 @@ type logBuffer struct {
 type logLine struct {
 	time time.Time
 	text string
-}
-
-// logCore writes to a logBuffer.
-type logCore struct {
-	zapcore.LevelEnabler
-	encoder zapcore.Encoder
-	buffer  *logBuffer
-}
-
-func (c logCore) With(fields []zapcore.Field) zapcore.Core {
-	c.encoder = c.encoder.Clone()
-	for i := range fields {
-		fields[i].AddTo(c.encoder)
-	}
-	return c
-}
-
-func (c logCore) Check(entry zapcore.Entry, checked *zapcore.CheckedEntry) *zapcore.CheckedEntry {
-	if c.Enabled(entry.Level) {
-		return checked.AddCore(entry, c)
-	}
-	return checked
-}
-
-func (c logCore) Write(entry zapcore.Entry, fields []zapcore.Field) error {
-	text, err := c.encoder.EncodeEntry(entry, fields)
-	if err != nil {
-		return err
-	}
-	c.buffer.add(entry.Time, text.String())
-	text.Free()
-	return nil
-}
-
-func (c logCore) Sync() error { return nil }
-
-func newLogBuffer() (*logBuffer, *zap.Logger) {
-	b := &logBuffer{}
-	encoder := zap.NewDevelopmentEncoderConfig()
-	encoder.EncodeTime = zapcore.TimeEncoderOfLayout("15:04:05.000")
-	encoder.CallerKey = ""
-	encoder.ConsoleSeparator = "  "
-	return b, zap.New(logCore{zapcore.InfoLevel, zapcore.NewConsoleEncoder(encoder), b})
 }
 
 // add appends one entry, which may have several lines.
@@ -95,7 +50,7 @@ func (b *logBuffer) next() int {
 	if b == nil {
 		return 0
 	}
-	klogbridge.Flush()
+	b.flush()
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return b.first + len(b.lines)
@@ -107,7 +62,7 @@ func (b *logBuffer) report(from int, end time.Time) string {
 	if b == nil {
 		return ""
 	}
-	klogbridge.Flush()
+	b.flush()
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	var lines strings.Builder

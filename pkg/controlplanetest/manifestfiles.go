@@ -4,6 +4,7 @@
 package controlplanetest
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -14,8 +15,8 @@ import (
 	"slices"
 	"strings"
 
-	"golang.org/x/sync/errgroup"
 	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/client-go/util/workqueue"
 )
 
 // manifestExtensions are the extensions of the files that are read from directories, as
@@ -80,23 +81,21 @@ type file struct {
 // parseAll reads and parses the files in parallel. On one processor, parsing YAML would
 // take most of the time of an install.
 func parseAll(sources []source) {
-	var group errgroup.Group
-	group.SetLimit(runtime.GOMAXPROCS(0))
+	var all []*file
 	for _, source := range sources {
 		for i := range source.files {
-			file := &source.files[i]
-			group.Go(func() error {
-				data, err := file.read()
-				if err != nil {
-					file.err = fmt.Errorf("%s: %w", file.name, err)
-					return nil
-				}
-				file.found, file.err = parse(file.name, data)
-				return nil
-			})
+			all = append(all, &source.files[i])
 		}
 	}
-	_ = group.Wait()
+	workqueue.ParallelizeUntil(context.Background(), runtime.GOMAXPROCS(0), len(all), func(i int) {
+		file := all[i]
+		data, err := file.read()
+		if err != nil {
+			file.err = fmt.Errorf("%s: %w", file.name, err)
+			return
+		}
+		file.found, file.err = parse(file.name, data)
+	})
 }
 
 func (s source) only(kinds []schema.GroupVersionKind) ([]manifest, error) {

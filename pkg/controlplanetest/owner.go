@@ -39,14 +39,9 @@ func ownerOf(t TB) owner {
 
 // configOwner is the owner of the webhooks of Config.
 func (p *plane) configOwner() owner {
-	logger := p.config.ControlPlane.Logger
 	return owner{
-		name: "Config",
-		logf: func(format string, args ...any) {
-			if logger != nil {
-				logger.Sugar().Infof(format, args...)
-			}
-		},
+		name:    "Config",
+		logf:    p.logf,
 		silence: func() {},
 		tempDir: func() (string, error) { return p.tempDir("webhooks") },
 	}

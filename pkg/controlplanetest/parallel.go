@@ -4,9 +4,10 @@
 package controlplanetest
 
 import (
+	"context"
 	"fmt"
 
-	"golang.org/x/sync/errgroup"
+	"k8s.io/client-go/util/workqueue"
 )
 
 // inFlight is the number of concurrent requests. An installation mostly waits for
@@ -14,15 +15,7 @@ import (
 const inFlight = 32
 
 func inParallel(n int, f func(i int)) {
-	var group errgroup.Group
-	group.SetLimit(inFlight)
-	for i := range n {
-		group.Go(func() error {
-			f(i)
-			return nil
-		})
-	}
-	_ = group.Wait()
+	workqueue.ParallelizeUntil(context.Background(), inFlight, n, f)
 }
 
 // each calls do for all CRDs in parallel. An error names its CRD.

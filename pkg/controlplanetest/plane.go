@@ -14,8 +14,6 @@ import (
 
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
-
-	"github.com/kubembed/kubembed/pkg/controlplane"
 )
 
 // startTimeout bounds a start. The error then names the readiness checks that failed.
@@ -27,31 +25,26 @@ const userAgent = "kubembed-controlplanetest"
 
 // plane is a running control plane of one test, or one that several tests share.
 type plane struct {
-	server *controlplane.Server
-	// config is the user's, with a Logger set.
-	config Config
-	log    *logBuffer // nil if the logger is the user's
+	server *server
+	config Config     // the user's
+	log    *logBuffer // nil if the log is the user's
 	read   files      // of config
 	// auditPath is the path of the audit log, or empty.
 	auditPath string
 	temporary temporary
+	backend   backend                              // what the methods open and close need
 	client    func() (kubernetes.Interface, error) // of the fixture
 	stopped   func() error
-	// releasePolicies ends this plane's use of the short policy interval; nil before.
-	releasePolicies func()
 	// examined is set once a failure was dumped and logged.
 	examined atomic.Bool
 
 	webhooks    planeWebhooks
 	conversions conversions
-	baseline    *controlplane.Checkpoint // the state that Reset restores
+	baseline    *checkpoint // the state that Reset restores
 }
 
 // start returns a plane also with an error: its log may explain the failure.
 func start(cfg Config) (*plane, error) {
-	if cfg.BehaveLikeEnvtest {
-		cfg.ControlPlane = likeEnvtest(cfg.ControlPlane)
-	}
 	p := &plane{config: cfg}
 	p.stopped = sync.OnceValue(p.end)
 	p.client = sync.OnceValues(func() (kubernetes.Interface, error) { return kubernetes.NewForConfig(p.admin()) })
@@ -74,20 +67,9 @@ func (p *plane) run(ctx context.Context) error {
 	if err := p.readFiles(); err != nil {
 		return err
 	}
-	cfg := p.config.ControlPlane
-	if cfg.Logger == nil {
-		p.log, cfg.Logger = newLogBuffer()
-		p.config.ControlPlane.Logger = cfg.Logger
-	}
-	if err := p.audit(&cfg.Audit); err != nil {
+	if err := p.open(ctx); err != nil {
 		return err
 	}
-	p.releasePolicies = processPolicies.shorten()
-	server, err := controlplane.Start(ctx, cfg)
-	if err != nil {
-		return err
-	}
-	p.server = server
 	if err := p.prepare(ctx); err != nil {
 		return err
 	}
@@ -122,9 +104,7 @@ func (p *plane) end() error {
 			errs = append(errs, fmt.Errorf("controlplanetest: %w", err))
 		}
 	}
-	if p.releasePolicies != nil {
-		p.releasePolicies()
-	}
+	p.close()
 	if err := p.closeConfiguredWebhooks(); err != nil {
 		errs = append(errs, fmt.Errorf("controlplanetest: webhooks: %w", err))
 	}

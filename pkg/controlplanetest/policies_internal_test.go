@@ -34,7 +34,7 @@ func TestPolicyIntervalIsRestored(t *testing.T) {
 // TestStopReleasesThePolicyInterval: a plane that has stopped no longer counts.
 func TestStopReleasesThePolicyInterval(t *testing.T) {
 	released := 0
-	p := &plane{releasePolicies: func() { released++ }}
+	p := &plane{backend: backend{releasePolicies: func() { released++ }}}
 	if err := p.end(); err != nil {
 		t.Fatal(err)
 	}

@@ -8,14 +8,8 @@ import (
 	"io"
 	"time"
 
-	"github.com/prometheus/client_golang/prometheus"
-	dto "github.com/prometheus/client_model/go"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/client-go/rest"
-
-	"github.com/kubembed/kubembed/pkg/controlplane"
-	"github.com/kubembed/kubembed/pkg/etcd"
-	"github.com/kubembed/kubembed/pkg/pki"
 )
 
 // These methods work like controlplane.Server's for the duration of the test. Server
@@ -33,15 +27,8 @@ func (cp *ControlPlane) ClientConfig() *rest.Config {
 // URL returns the HTTPS address of the API server.
 func (cp *ControlPlane) URL() string { return cp.server.URL() }
 
-// InsecureURL returns the address of the plain HTTP listener, or "" without one.
-func (cp *ControlPlane) InsecureURL() string { return cp.server.InsecureURL() }
-
 // CABundle returns the PEM certificates that clients verify the API server with.
 func (cp *ControlPlane) CABundle() []byte { return cp.server.CABundle() }
-
-// KubeletServingCABundle returns the PEM certificates that the API server verifies
-// kubelets with.
-func (cp *ControlPlane) KubeletServingCABundle() []byte { return cp.server.KubeletServingCABundle() }
 
 // Done is closed when the control plane has stopped: at the end of its test, after the
 // last test of the package if it is shared, or when a part of it failed.
@@ -57,14 +44,6 @@ func (cp *ControlPlane) Kubeconfig(user string, groups ...string) ([]byte, error
 		return nil, err
 	}
 	return cp.server.Kubeconfig(user, groups...)
-}
-
-// NewKubeconfig is controlplane.Server.NewKubeconfig, until the end of the test.
-func (cp *ControlPlane) NewKubeconfig(options controlplane.KubeconfigOptions) ([]byte, error) {
-	if err := cp.endedErr(); err != nil {
-		return nil, err
-	}
-	return cp.server.NewKubeconfig(options)
 }
 
 // NodeKubeconfig is controlplane.Server.NodeKubeconfig, until the end of the test.
@@ -116,43 +95,6 @@ func (cp *ControlPlane) RevokeNode(ctx context.Context, name string) error {
 	return cp.server.RevokeNode(ctx, name)
 }
 
-// ServingCertificate is controlplane.Server.ServingCertificate, until the end of the
-// test.
-func (cp *ControlPlane) ServingCertificate(hosts ...string) (pki.KeyPair, error) {
-	if err := cp.endedErr(); err != nil {
-		return pki.KeyPair{}, err
-	}
-	return cp.server.ServingCertificate(hosts...)
-}
-
-// NodeServingCertificate is controlplane.Server.NodeServingCertificate, until the end of
-// the test.
-func (cp *ControlPlane) NodeServingCertificate(node string, hosts ...string) (pki.KeyPair, error) {
-	if err := cp.endedErr(); err != nil {
-		return pki.KeyPair{}, err
-	}
-	return cp.server.NodeServingCertificate(node, hosts...)
-}
-
-// PKI is controlplane.Server.PKI, until the end of the test.
-func (cp *ControlPlane) PKI() ([]byte, error) {
-	if err := cp.endedErr(); err != nil {
-		return nil, err
-	}
-	return cp.server.PKI()
-}
-
-// Metrics is controlplane.Server.Metrics. Gather fails after the end of the test.
-func (cp *ControlPlane) Metrics() prometheus.Gatherer {
-	gatherer := cp.server.Metrics()
-	return prometheus.GathererFunc(func() ([]*dto.MetricFamily, error) {
-		if err := cp.endedErr(); err != nil {
-			return nil, err
-		}
-		return gatherer.Gather()
-	})
-}
-
 // WaitForInformers is controlplane.Server.WaitForInformers, until the end of the test.
 func (cp *ControlPlane) WaitForInformers(ctx context.Context, resource schema.GroupResource, resourceVersion string) error {
 	ctx, cancel, err := cp.untilEnd(ctx)
@@ -173,56 +115,6 @@ func (cp *ControlPlane) Snapshot(ctx context.Context, w io.Writer) error {
 	return cp.server.Snapshot(ctx, w)
 }
 
-// WriteSnapshot is controlplane.Server.WriteSnapshot, until the end of the test.
-func (cp *ControlPlane) WriteSnapshot(ctx context.Context, path string) error {
-	ctx, cancel, err := cp.untilEnd(ctx)
-	if err != nil {
-		return err
-	}
-	defer cancel()
-	return cp.server.WriteSnapshot(ctx, path)
-}
-
-// TakeSnapshot is controlplane.Server.TakeSnapshot, until the end of the test.
-func (cp *ControlPlane) TakeSnapshot(ctx context.Context) (controlplane.SnapshotFile, error) {
-	ctx, cancel, err := cp.untilEnd(ctx)
-	if err != nil {
-		return controlplane.SnapshotFile{}, err
-	}
-	defer cancel()
-	return cp.server.TakeSnapshot(ctx)
-}
-
-// Reencrypt is controlplane.Server.Reencrypt, until the end of the test.
-func (cp *ControlPlane) Reencrypt(ctx context.Context) (int, error) {
-	ctx, cancel, err := cp.untilEnd(ctx)
-	if err != nil {
-		return 0, err
-	}
-	defer cancel()
-	return cp.server.Reencrypt(ctx)
-}
-
-// EtcdStatus is controlplane.Server.EtcdStatus, until the end of the test.
-func (cp *ControlPlane) EtcdStatus(ctx context.Context) (etcd.Status, error) {
-	ctx, cancel, err := cp.untilEnd(ctx)
-	if err != nil {
-		return etcd.Status{}, err
-	}
-	defer cancel()
-	return cp.server.EtcdStatus(ctx)
-}
-
-// Members is controlplane.Server.Members, until the end of the test.
-func (cp *ControlPlane) Members(ctx context.Context) ([]etcd.ClusterMember, error) {
-	ctx, cancel, err := cp.untilEnd(ctx)
-	if err != nil {
-		return nil, err
-	}
-	defer cancel()
-	return cp.server.Members(ctx)
-}
-
 // Checkpoint is controlplane.Server.Checkpoint, until the end of the test. Reset needs
 // none: it goes back to the state right after the start.
 func (cp *ControlPlane) Checkpoint(ctx context.Context) (*Checkpoint, error) {
@@ -241,7 +133,7 @@ func (cp *ControlPlane) Checkpoint(ctx context.Context) (*Checkpoint, error) {
 // Checkpoint is a controlplane.Checkpoint for the duration of the test that took it.
 type Checkpoint struct {
 	cp         *ControlPlane
-	checkpoint *controlplane.Checkpoint
+	checkpoint *checkpoint
 }
 
 // Rollback is controlplane.Checkpoint.Rollback, until the end of the test. As for Reset,

@@ -1,0 +1,68 @@
+// Copyright The kubembed Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package controlplanetest
+
+import (
+	"context"
+
+	auditv1 "k8s.io/apiserver/pkg/apis/audit/v1"
+
+	"github.com/kubembed/kubembed/pkg/controlplane"
+)
+
+// These types and methods are all that the fixture knows of where its control plane runs:
+// here, in the process of the test. The files that do not name a control plane's package
+// are also those of the fixture in pkg/pool, where it runs in another process.
+type (
+	server     = controlplane.Server
+	checkpoint = controlplane.Checkpoint
+)
+
+// AuditEvent is a request in an audit trail.
+type AuditEvent = auditv1.Event
+
+// backend is a plane's own part of what the process has once.
+type backend struct {
+	// releasePolicies ends this plane's use of the short policy interval; nil before.
+	releasePolicies func()
+}
+
+// open starts the server.
+func (p *plane) open(ctx context.Context) (err error) {
+	if p.config.BehaveLikeEnvtest {
+		p.config.ControlPlane = likeEnvtest(p.config.ControlPlane)
+	}
+	cfg := &p.config.ControlPlane
+	if cfg.Logger == nil {
+		p.log, cfg.Logger = newLogBuffer()
+	}
+	if err := p.audit(&cfg.Audit.LogPath); err != nil {
+		return err
+	}
+	p.backend.releasePolicies = processPolicies.shorten()
+	p.server, err = controlplane.Start(ctx, *cfg)
+	return err
+}
+
+// close releases what open took beside the server. It may be called without an open.
+func (p *plane) close() {
+	if p.backend.releasePolicies != nil {
+		p.backend.releasePolicies()
+	}
+}
+
+// validate checks the part of a Config that the start of a server validates.
+func (c Config) validate() error {
+	if c.BehaveLikeEnvtest {
+		c.ControlPlane = likeEnvtest(c.ControlPlane)
+	}
+	return c.ControlPlane.Validate()
+}
+
+// logf writes to the log of the control plane.
+func (p *plane) logf(format string, args ...any) {
+	if logger := p.config.ControlPlane.Logger; logger != nil {
+		logger.Sugar().Infof(format, args...)
+	}
+}
