@@ -11,6 +11,16 @@ var outgoingEntries = []Entry{
 		Look: "Trace makes the spans of upstream's etcd client: make them as it does.",
 	},
 	{
+		Ours: "internal/apiserver/kubeconfig/certificates.go:WithoutFiles", Package: "k8s.io/client-go/transport", Decl: "(*tlsTransportCache).get",
+		Has:  []string{"config.TLS.ReloadTLSFiles && tlsConfig != nil", "go dynamicCertDialer.run(ctx.Done())", "runtime.AddCleanup(transportWithGC,"},
+		Look: "only the garbage collector ends the goroutines that reload client certificates: with another end, WithoutFiles, Resolver and transport may go.",
+	},
+	{
+		Ours: "internal/apiserver/kubeconfig/certificates.go:WithoutFiles", Package: "k8s.io/client-go/rest", Decl: "(*Config).TransportConfig",
+		Has:  []string{"GetAuthProvider(c.Host, c.AuthProvider, c.AuthConfigPersister)", "conf.Wrap(provider.WrapTransport)"},
+		Look: "the auth provider of WithoutFiles replaces the transport that it gets.",
+	},
+	{
 		Ours: "internal/apiserver/egress/pending.go:waits", Package: "net/http", Decl: "(*Transport).getConn",
 		Has:  []string{"context.WithCancel(context.WithoutCancel(ctx))"},
 		Look: "a dial must have the values of the context of its request: otherwise the error of a webhook that times out does not name the dialer.",

@@ -26,6 +26,7 @@ import (
 	"github.com/kubembed/kubembed/internal/apiserver/convergence"
 	"github.com/kubembed/kubembed/internal/apiserver/egress"
 	"github.com/kubembed/kubembed/internal/apiserver/informers"
+	"github.com/kubembed/kubembed/internal/apiserver/kubeconfig"
 	"github.com/kubembed/kubembed/internal/fieldpath"
 )
 
@@ -50,7 +51,10 @@ func configureAdmission(e *environment, c *genericapiserver.Config, w webhooks) 
 		return fmt.Errorf("apiserver: admission: %w", err)
 	}
 	o := kubeoptions.NewAdmissionOptions()
-	initializers := slices.Concat([]upstreamadmission.PluginInitializer{drained(e.drained)}, generic, kube)
+	initializers := slices.Concat([]upstreamadmission.PluginInitializer{
+		drained(e.drained),
+		webhookinitializer.NewPluginInitializer(kubeconfig.Resolver, w.resolver), // within the wrapper in generic
+	}, generic, kube)
 	if w.egress != nil { // around the wrapper in generic
 		initializers = append(initializers, webhookinitializer.NewPluginInitializer(egress.NameDialer, w.resolver))
 	}

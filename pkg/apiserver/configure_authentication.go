@@ -130,7 +130,7 @@ func authenticators(e *environment, made *authentication, serverID string) authn
 		info := cloneUser(token.User)
 		tokens[token.Token] = &info
 	}
-	webhook := authn.Webhook{File: a.Webhook.KubeconfigFile, Version: a.Webhook.Version, CacheTTL: a.Webhook.CacheTTL, Dial: utilnet.DialFunc(c.Dialers.ControlPlane)}
+	webhook := authn.Webhook{File: a.Webhook.KubeconfigFile, Version: a.Webhook.Version, CacheTTL: a.Webhook.CacheTTL, Dial: utilnet.DialFunc(c.Dialers.ControlPlane), Dir: c.Dir}
 	if webhook.Version == "" {
 		webhook.Version = "v1"
 	}

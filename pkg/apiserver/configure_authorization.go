@@ -21,6 +21,7 @@ func (s *Server) configureAuthorization(c *genericapiserver.Config) (err error) 
 		Informers:      s.acknowledged.GraphInformers(s.sharedInformers),
 		ServerID:       c.APIServerID,
 		Dial:           s.config.Dialers.ControlPlane,
+		Dir:            s.config.Dir,
 		RequestTimeout: s.config.RequestTimeout,
 		NoAlwaysAllow:  acceptsAnonymous(s.anonymous),
 		Identities:     authz.Identities(s.config.components),

@@ -24,6 +24,7 @@ import (
 	apiserverv1 "k8s.io/apiserver/pkg/apis/apiserver/v1"
 	apiserverv1alpha1 "k8s.io/apiserver/pkg/apis/apiserver/v1alpha1"
 	kubeoptions "k8s.io/kubernetes/pkg/kubeapiserver/options"
+	"k8s.io/kubernetes/plugin/pkg/admission/imagepolicy"
 
 	"github.com/kubembed/kubembed/internal/ownership"
 )
@@ -250,7 +251,13 @@ func (c *Configuration) Write(dir string, enabled []string) (file string, err er
 			continue
 		}
 		path := filepath.Join(dir, "admission-"+plugin.name+".yaml")
-		if err := os.WriteFile(path, plugin.data, 0o600); err != nil {
+		data := plugin.data
+		if plugin.name == imagepolicy.PluginName {
+			if data, err = imagePolicy(data, dir); err != nil {
+				return "", err
+			}
+		}
+		if err := os.WriteFile(path, data, 0o600); err != nil {
 			return "", err
 		}
 		written.Plugins = append(written.Plugins, apiserverv1.AdmissionPluginConfiguration{Name: plugin.name, Path: path})

@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"os"
 
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/runtime"
@@ -83,16 +84,24 @@ func (c pluginConfiguration) check(plugins *admission.Plugins) (err error) {
 	if c.data == nil {
 		return nil
 	}
+	data := c.data
 	switch c.name {
 	case podnodeselector.PluginName:
-		return checkPodNodeSelector(c.data)
+		return checkPodNodeSelector(data)
 	case imagepolicy.PluginName:
-		err = checkImagePolicy(c.data)
+		if err := checkImagePolicy(data); err != nil {
+			return err
+		}
+		dir, err := os.MkdirTemp("", "kubembed-")
+		if err != nil {
+			return err
+		}
+		defer func() { _ = os.RemoveAll(dir) }()
+		if data, err = imagePolicy(data, dir); err != nil {
+			return err
+		}
 	}
-	if err != nil {
-		return err
-	}
-	if err := makePlugin(plugins, c.name, c.data); err != nil {
+	if err := makePlugin(plugins, c.name, data); err != nil {
 		return err
 	}
 	return c.checkInitialization()
@@ -204,4 +213,19 @@ func checkImagePolicy(data []byte) error {
 		return errors.New("imagePolicy.kubeConfigFile is missing: it must be the path of a kubeconfig that names the webhook")
 	}
 	return kubeconfig.Check(file)
+}
+
+// imagePolicy returns a valid configuration with the kubeconfig that upstream loads, which
+// may be a copy in dir.
+func imagePolicy(data []byte, dir string) ([]byte, error) {
+	var config imagepolicy.AdmissionConfig
+	if err := yaml.UnmarshalStrict(data, &config); err != nil {
+		return nil, err
+	}
+	file, err := kubeconfig.WithoutFiles(config.ImagePolicyWebhook.KubeConfigFile, dir)
+	if err != nil || file == config.ImagePolicyWebhook.KubeConfigFile {
+		return data, err
+	}
+	config.ImagePolicyWebhook.KubeConfigFile = file
+	return yaml.Marshal(config)
 }

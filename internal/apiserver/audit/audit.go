@@ -68,6 +68,9 @@ func Apply(c *genericapiserver.Config, options Options, dir string) error {
 		if _, err := kubeconfig.Read(file); err != nil {
 			return fieldpath.New("apiserver", "Config.Audit.Webhook.KubeconfigFile", "%w", err)
 		}
+		if options.Webhook.ConfigFile, err = kubeconfig.WithoutFiles(file, dir); err != nil {
+			return fieldpath.New("apiserver", "Config.Audit.Webhook.KubeconfigFile", "%w", err)
+		}
 		network := newNetwork(options.Dial)
 		webhook, err := options.apply(c, &genericoptions.AuditOptions{PolicyFile: policy, WebhookOptions: options.Webhook}, network.dial)
 		if err != nil {

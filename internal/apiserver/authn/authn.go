@@ -30,6 +30,9 @@ import (
 	kubeauthenticator "k8s.io/kubernetes/pkg/kubeapiserver/authenticator"
 	kubeoptions "k8s.io/kubernetes/pkg/kubeapiserver/options"
 	serviceaccounttoken "k8s.io/kubernetes/pkg/serviceaccount"
+
+	"github.com/kubembed/kubembed/internal/apiserver/kubeconfig"
+	"github.com/kubembed/kubembed/internal/fieldpath"
 )
 
 // AnonymousPaths are the paths of requests without credentials unless the host
@@ -61,6 +64,7 @@ type Webhook struct {
 	File, Version string
 	CacheTTL      time.Duration
 	Dial          utilnet.DialFunc
+	Dir           string // private, for a copy of File
 }
 
 // Authenticator is an authenticator of requests with its description in OpenAPI
@@ -78,6 +82,11 @@ func New(ctx context.Context, c Config) (a Authenticator, err error) {
 	defaults := kubeoptions.NewBuiltInAuthenticationOptions().WithWebHook()
 	core := c.Informers.Core().V1()
 	webhooks := c.Informers.Admissionregistration().V1()
+	if c.Webhook.File != "" {
+		if c.Webhook.File, err = kubeconfig.WithoutFiles(c.Webhook.File, c.Webhook.Dir); err != nil {
+			return Authenticator{}, fieldpath.New("apiserver", "Config.Authentication.Webhook.KubeconfigFile", "%w", err)
+		}
+	}
 	own := []authenticator.Token{tokenfile.New(c.Tokens)}
 	if c.JWTs != nil {
 		own = append(own, c.JWTs)

@@ -31,6 +31,8 @@ type Config struct {
 	ServerID  string
 	// Dial opens the connections to webhooks. If nil, a net.Dialer does.
 	Dial func(ctx context.Context, network, address string) (net.Conn, error)
+	// Dir is a private directory for copies of kubeconfigs.
+	Dir string
 	// RequestTimeout bounds the calls of the host's authorizers in requests that have no
 	// deadline.
 	RequestTimeout time.Duration

@@ -24,6 +24,7 @@ import (
 	"k8s.io/client-go/util/connrotation"
 	kubeauthorizer "k8s.io/kubernetes/pkg/kubeapiserver/authorizer"
 
+	"github.com/kubembed/kubembed/internal/apiserver/kubeconfig"
 	"github.com/kubembed/kubembed/internal/containment"
 	"github.com/kubembed/kubembed/internal/fieldpath"
 )
@@ -158,12 +159,20 @@ func (c *Chain) link(configured apiserverconfig.AuthorizerConfiguration, l *load
 // reload must not end the host.
 func (c *Chain) upstream(configured apiserverconfig.AuthorizerConfiguration) (link, error) {
 	made, err := containment.Call(fmt.Sprintf("authorizer %q", configured.Name), func() (link, error) {
+		loads := *configured.DeepCopy()
+		if loads.Webhook != nil && loads.Webhook.ConnectionInfo.KubeConfigFile != nil {
+			file, err := kubeconfig.WithoutFiles(*loads.Webhook.ConnectionInfo.KubeConfigFile, c.config.Dir)
+			if err != nil {
+				return link{}, err
+			}
+			loads.Webhook.ConnectionInfo.KubeConfigFile = &file
+		}
 		alone, rules, err := kubeauthorizer.Config{
 			PolicyFile:                 c.config.PolicyFile,
 			WebhookRetryBackoff:        genericoptions.DefaultAuthWebhookRetryBackoff(),
 			VersionedInformerFactory:   c.config.Informers,
 			CustomDial:                 c.dialer.DialContext,
-			AuthorizationConfiguration: &apiserverconfig.AuthorizationConfiguration{Authorizers: []apiserverconfig.AuthorizerConfiguration{configured}},
+			AuthorizationConfiguration: &apiserverconfig.AuthorizationConfiguration{Authorizers: []apiserverconfig.AuthorizerConfiguration{loads}},
 		}.New(context.Background(), c.config.ServerID)
 		return link{name: configured.Name, field: c.config.field(), configured: configured, authorizer: lone{alone, configured.Name}, rules: rules}, err
 	})

@@ -5,6 +5,7 @@
 package kubeconfig
 
 import (
+	"crypto/tls"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -69,18 +70,29 @@ func load(path string) (*clientcmdapi.Config, []byte, error) {
 				return nil, nil, err
 			}
 		}
+		if f, ok := filesOf(user); ok {
+			if _, err := tls.LoadX509KeyPair(beside(path, f.cert), beside(path, f.key)); err != nil {
+				return nil, nil, fmt.Errorf("%s: client-certificate %s and client-key %s: %w", path, f.cert, f.key, err)
+			}
+		}
 	}
 	return config, data, nil
 }
 
-// checkFile checks a file that the kubeconfig names, relative to itself.
+// beside returns the path of a file that the kubeconfig names, relative to itself.
+func beside(kubeconfig, file string) string {
+	if filepath.IsAbs(file) {
+		return file
+	}
+	return filepath.Join(filepath.Dir(kubeconfig), file)
+}
+
+// checkFile checks a file that the kubeconfig names.
 func checkFile(kubeconfig, file string, check func(string) error) error {
 	if file == "" {
 		return nil
 	}
-	if !filepath.IsAbs(file) {
-		file = filepath.Join(filepath.Dir(kubeconfig), file)
-	}
+	file = beside(kubeconfig, file)
 	if _, err := os.Stat(file); err != nil {
 		return fmt.Errorf("%s: %w", kubeconfig, err)
 	}

@@ -55,6 +55,7 @@ func TestRead(t *testing.T) {
 		"a public file":         {with("tokenFile: public"), "chmod o-r", 0o644},
 		"a public file of keys": {with("client-key: public"), "chmod o-r", 0o644},
 		"a missing file":        {with("tokenFile: missing"), "no such file", 0o644},
+		"no certificate":        {with("client-certificate: secret, client-key: secret"), "client-certificate secret and client-key secret: tls: ", 0o644},
 		"writable for others":   {usable, "chmod go-w", 0o666},
 		"a CA of others":        {strings.Replace(usable, "cluster: {server", "cluster: {certificate-authority: open, server", 1), "open: other users", 0o644},
 		"no YAML":               {"text", "is no kubeconfig", 0o600},
