@@ -100,7 +100,7 @@ func (s *Server) assemble() error {
 	if err != nil {
 		return err
 	}
-	if s.authentication, err = newAuthentication(e, c.APIServerID); err != nil {
+	if s.authentication, err = newAuthentication(e, c.APIServerID, &s.background); err != nil {
 		return err
 	}
 	// The host's plugins can fail. All steps after this one, and after that of the audit

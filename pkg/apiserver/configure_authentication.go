@@ -27,6 +27,7 @@ import (
 	"github.com/kubembed/kubembed/internal/apiserver/clientcert"
 	"github.com/kubembed/kubembed/internal/apiserver/serving"
 	"github.com/kubembed/kubembed/internal/fieldpath"
+	"github.com/kubembed/kubembed/internal/lifecycle"
 )
 
 // authentication is what the authenticators of the server are made of.
@@ -41,7 +42,7 @@ type authentication struct {
 }
 
 // newAuthentication reads the files of the host, and connects to its signer.
-func newAuthentication(e *environment, serverID string) (a authentication, err error) {
+func newAuthentication(e *environment, serverID string, background *lifecycle.Group) (a authentication, err error) {
 	if a.trust, err = newTrust(e.config); err != nil {
 		return authentication{}, err
 	}
@@ -65,6 +66,7 @@ func newAuthentication(e *environment, serverID string) (a authentication, err e
 		Egress:                e.config.Dialers.issuers,
 		ServerID:              serverID,
 		Logger:                e.config.Logger,
+		Background:            background,
 	}, configuration)
 	if err != nil {
 		return authentication{}, fieldpath.New("apiserver", "Config.Authentication.Configuration", "%w", err)
@@ -253,7 +255,8 @@ func (s *Server) configureTokens(c *genericapiserver.Config) {
 // and nothing else.
 //
 // If c is not valid, or ctx ends before these issuers have answered, the earlier issuers
-// stay. The log has the error, too, and the metric
+// stay. Without a deadline in ctx they have a minute. A later call ends one that still
+// waits, which then returns an error that says so. The log has the error, too, and the metric
 // apiserver_authentication_config_controller_automatic_reloads_total counts it. Anonymous
 // cannot change. With Config.Authentication.ConfigurationFile it fails: change the file.
 func (s *Server) SetAuthentication(ctx context.Context, c *apiserverv1.AuthenticationConfiguration) error {

@@ -11,6 +11,7 @@ import (
 	"os"
 	"reflect"
 	"slices"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -41,6 +42,12 @@ type JWTOptions struct {
 	Egress   egressselector.Lookup
 	ServerID string
 	Logger   *zap.Logger
+	// Background has the goroutines that end with the context of NewJWTs. If nil, nothing
+	// waits for them.
+	Background *lifecycle.Group
+	// SetTimeout bounds a Set whose context has no deadline. If zero, a minute, as for
+	// a file.
+	SetTimeout time.Duration
 }
 
 // JWTs authenticates the tokens of JWT issuers. Set replaces the issuers while it serves:
@@ -54,7 +61,9 @@ type JWTs struct {
 	anonymous *apiserver.AnonymousAuthConfig // of the first configuration
 	setting   chan struct{}                  // has an element while Set works
 	current   atomic.Pointer[issuers]
-	retired   lifecycle.Group
+
+	mu  sync.Mutex
+	end context.CancelCauseFunc // of the last Set
 }
 
 // issuers are the authenticators of one configuration.
@@ -78,6 +87,12 @@ type issuer struct {
 func NewJWTs(ctx context.Context, o JWTOptions, c *apiserver.AuthenticationConfiguration) (*JWTs, error) {
 	if len(o.Algorithms) == 0 {
 		o.Algorithms = oidc.AllValidSigningAlgorithms()
+	}
+	if o.Background == nil {
+		o.Background = &lifecycle.Group{}
+	}
+	if o.SetTimeout == 0 {
+		o.SetTimeout = reloadTimeout
 	}
 	j := &JWTs{JWTOptions: o, ctx: ctx, anonymous: c.Anonymous.DeepCopy(), setting: make(chan struct{}, 1)}
 	first, made, err := j.issuers(c, nil)
@@ -162,23 +177,30 @@ func (j *JWTs) AuthenticateToken(ctx context.Context, token string) (*authentica
 }
 
 // Set replaces the issuers. It waits until all have answered that are new or changed. If
-// it fails, the earlier ones stay. ctx bounds the call.
+// it fails, the earlier ones stay. ctx bounds the call, and so does a later call of Set,
+// which would otherwise wait for an issuer that never answers.
 func (j *JWTs) Set(ctx context.Context, c *apiserver.AuthenticationConfiguration) error {
 	if errs := j.validate(c); len(errs) > 0 {
 		return errs.ToAggregate()
 	}
-	select {
-	case j.setting <- struct{}{}:
-	default:
-		select {
-		case j.setting <- struct{}{}:
-		case <-ctx.Done():
-			return fmt.Errorf("another change of the configuration waits for its issuers: %w", context.Cause(ctx))
-		}
+	if _, ok := ctx.Deadline(); !ok {
+		limited, cancel := context.WithTimeout(ctx, j.SetTimeout)
+		defer cancel()
+		ctx = limited
 	}
+	ctx, end := context.WithCancelCause(ctx)
+	defer end(nil)
+	defer context.AfterFunc(j.ctx, func() { end(errStopped) })()
+	j.mu.Lock()
+	if j.end != nil {
+		j.end(errReplaced)
+	}
+	j.end = end
+	j.mu.Unlock()
+	j.setting <- struct{}{} // the call before ends
 	defer func() { <-j.setting }()
-	if err := j.ctx.Err(); err != nil {
-		return errors.New("the server has stopped")
+	if err := context.Cause(ctx); err != nil {
+		return err
 	}
 	last := j.current.Load()
 	next, made, err := j.issuers(c, last.all)
@@ -186,18 +208,20 @@ func (j *JWTs) Set(ctx context.Context, c *apiserver.AuthenticationConfiguration
 		cancelAll(made)
 		return err
 	}
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	defer context.AfterFunc(j.ctx, cancel)()
 	if err := lifecycle.Poll(ctx, func() bool { return ready(made) == nil }); err != nil {
 		err = errors.Join(ready(made), fmt.Errorf("not all issuers have answered: %w", err))
 		cancelAll(made)
 		return err
 	}
 	j.current.Store(next)
-	j.retired.Go(func() { j.retire(last, next.all) })
+	j.Background.Go(func() { j.retire(last, next.all) })
 	return nil
 }
+
+var (
+	errStopped  = errors.New("the server has stopped")
+	errReplaced = errors.New("a later change of the configuration has taken the place of this one")
+)
 
 func (j *JWTs) validate(c *apiserver.AuthenticationConfiguration) field.ErrorList {
 	at := field.NewPath("AuthenticationConfiguration")

@@ -5,18 +5,21 @@ package authn_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"go.uber.org/zap"
 	"go.uber.org/zap/zaptest/observer"
 	apiserverv1 "k8s.io/apiserver/pkg/apis/apiserver/v1"
 
 	"github.com/kubembed/kubembed/internal/apiserver/authn"
+	"github.com/kubembed/kubembed/internal/lifecycle"
 	"github.com/kubembed/kubembed/internal/oidctest"
 	"github.com/kubembed/kubembed/internal/testwait"
 )
@@ -186,6 +189,55 @@ func TestBadReplacementsKeepTheIssuers(t *testing.T) {
 	wantAccepted(t, jwts, token(first))
 	if n := logs.FilterMessageSnippet("the earlier one stays in effect").Len(); n != 5 {
 		t.Errorf("got %d messages, want 5: %v", n, logs.All())
+	}
+}
+
+// TestReplacementDoesNotWaitForADeadIssuer: calls without a deadline end, and do not hold
+// up later ones.
+func TestReplacementDoesNotWaitForADeadIssuer(t *testing.T) {
+	first, second, unreachable := oidctest.Start(t), oidctest.Start(t), oidctest.New(t)
+	jwts, _ := start(t, configuration(first))
+	failed := make(chan error, 1)
+	go func() { failed <- jwts.SetFromGo(context.Background(), configuration(unreachable)) }()
+	testwait.True(t, "the dead issuer is asked", func() bool { return jwts.Setting() })
+	if err := jwts.SetFromGo(context.Background(), configuration(second)); err != nil {
+		t.Errorf("after a change to a dead issuer: %v", err)
+	}
+	if err := <-failed; err == nil || !strings.Contains(err.Error(), "a later change of the configuration has taken the place of this one") {
+		t.Errorf("the change to a dead issuer: got %v", err)
+	}
+	wantAccepted(t, jwts, token(second))
+	jwts.SetTimeout = time.Millisecond
+	if err := jwts.SetFromGo(context.Background(), configuration(unreachable)); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("a change to a dead issuer alone: got %v", err)
+	}
+	wantAccepted(t, jwts, token(second))
+}
+
+// TestBackgroundHasTheEndOfIssuers: a stop can wait for the goroutines of replaced
+// issuers.
+func TestBackgroundHasTheEndOfIssuers(t *testing.T) {
+	first, second := oidctest.Start(t), oidctest.Start(t)
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	c, err := authn.FromGo(configuration(first))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var background lifecycle.Group
+	jwts, err := authn.NewJWTs(ctx, authn.JWTOptions{Logger: zap.NewNop(), Background: &background}, c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := jwts.SetFromGo(ctx, configuration(second)); err != nil {
+		t.Fatal(err)
+	}
+	if begun, _ := background.Counts(); begun != 1 {
+		t.Errorf("the group has %d goroutines of a replaced issuer, want 1", begun)
+	}
+	cancel()
+	if err := background.Wait(t.Context()); err != nil {
+		t.Error(err)
 	}
 }
 
