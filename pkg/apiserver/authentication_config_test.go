@@ -180,6 +180,7 @@ func TestBadServiceAccounts(t *testing.T) {
 		{apiserver.ServiceAccounts{Issuers: []string{"https://a.example.com", "https://a.example.com"}}, "ServiceAccounts.Issuers[1]: Duplicate"},
 		{apiserver.ServiceAccounts{Issuers: []string{"https://a b:c"}}, "ServiceAccounts.Issuers[0]: Invalid value"},
 		{apiserver.ServiceAccounts{JWKSURI: "http://example.com/keys"}, "ServiceAccounts.JWKSURI: Invalid value"},
+		{apiserver.ServiceAccounts{Issuers: []string{"api", "https://a.example.com"}, JWKSURI: "https://example.com/keys"}, "ServiceAccounts.JWKSURI: Forbidden: it has no effect: there is no discovery document, because "},
 		{apiserver.ServiceAccounts{MaxTokenExpiration: time.Minute}, "ServiceAccounts.MaxTokenExpiration: Invalid value"},
 		{apiserver.ServiceAccounts{SigningEndpoint: "@"}, "ServiceAccounts.SigningEndpoint: Invalid value"},
 	} {

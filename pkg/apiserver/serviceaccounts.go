@@ -28,7 +28,7 @@ type ServiceAccounts struct {
 	Issuers []string
 	// JWKSURI is the https URI of the keys in the discovery document at
 	// /.well-known/openid-configuration (--service-account-jwks-uri). If empty, at the
-	// address of the server.
+	// address of the server. It is an error if the discovery document is not served.
 	JWKSURI string
 	// MaxTokenExpiration bounds the validity of tokens
 	// (--service-account-max-token-expiration): requests for more get this. It must be
@@ -59,6 +59,12 @@ const (
 	maxTokenExpiration = (1 << 32) * time.Second
 )
 
+// discoverable reports whether upstream serves the discovery document of an issuer.
+func discoverable(issuer string) bool {
+	u, err := url.Parse(issuer)
+	return err == nil && u.Scheme == "https" && u.RawQuery == "" && u.Fragment == ""
+}
+
 func (s ServiceAccounts) validate(at *field.Path) (errs field.ErrorList) {
 	for i, issuer := range s.Issuers {
 		at := at.Child("Issuers").Index(i)
@@ -76,6 +82,9 @@ func (s ServiceAccounts) validate(at *field.Path) (errs field.ErrorList) {
 	if s.JWKSURI != "" {
 		if u, err := url.Parse(s.JWKSURI); err != nil || u.Scheme != "https" || u.Host == "" {
 			errs = append(errs, field.Invalid(at.Child("JWKSURI"), s.JWKSURI, "must be an https URL"))
+		}
+		if len(s.Issuers) > 0 && !discoverable(s.Issuers[0]) {
+			errs = append(errs, fieldpath.Detail(field.Forbidden(at.Child("JWKSURI"), ""), "it has no effect: there is no discovery document, because %s, %q, is no https URL without query and fragment: use such a URL as the first issuer, or leave out the URI", fieldpath.NameOf(at.Child("Issuers").Index(0)), s.Issuers[0]))
 		}
 	}
 	if d := s.MaxTokenExpiration; d != 0 && (d < minTokenExpiration || d > maxTokenExpiration) {
