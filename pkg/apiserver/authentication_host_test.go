@@ -9,15 +9,18 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
 	authenticationv1 "k8s.io/api/authentication/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	auditv1 "k8s.io/apiserver/pkg/apis/audit/v1"
 	"k8s.io/apiserver/pkg/authentication/authenticator"
 	"k8s.io/apiserver/pkg/authentication/user"
 	"k8s.io/client-go/rest"
 
+	"github.com/kubembed/kubembed/internal/testwait"
 	"github.com/kubembed/kubembed/pkg/apiserver"
 	"github.com/kubembed/kubembed/pkg/pki"
 )
@@ -149,8 +152,11 @@ func TestOwnClientsComeBeforeTheHost(t *testing.T) {
 // TestFaultyHostAuthenticator verifies that the answer names the authenticator.
 func TestFaultyHostAuthenticator(t *testing.T) {
 	release := make(chan struct{})
+	var audited answered
 	p := startPlane(t, func(c *apiserver.Config) {
 		c.RequestTimeout = 2 * time.Second
+		c.Audit.Policy = &auditv1.Policy{Rules: []auditv1.PolicyRule{{Level: auditv1.LevelRequestResponse}}}
+		c.Audit.Sinks = []apiserver.AuditSink{{Name: "answers", Events: audited.Events, MaxBatchWait: time.Millisecond}}
 		c.Authentication.Before = []authenticator.Request{authenticator.RequestFunc(func(r *http.Request) (*authenticator.Response, bool, error) {
 			switch r.Header.Get("Cookie") {
 			case "panic":
@@ -184,6 +190,13 @@ func TestFaultyHostAuthenticator(t *testing.T) {
 			if a.status != want.status || !strings.Contains(a.body, want.text) || !strings.Contains(a.body, `"kind":"Status"`) {
 				t.Errorf("%q, %s: got %d %s; want %d %q", cookie, path, a.status, a.body, want.status, want.text)
 			}
+			id := a.header.Get("Audit-Id")
+			testwait.True(t, "the request is audited", func() bool { return audited.of(id) != nil })
+			event := audited.of(id)
+			status, object := event.ResponseStatus, string(event.ResponseObject.Raw)
+			if int(status.Code) != want.status || !strings.Contains(status.Message, want.text) || !strings.Contains(object, want.text) || !strings.Contains(object, `"kind":"Status"`) {
+				t.Errorf("%q, %s: audited as %+v with %s, want %d %q", cookie, path, status, object, want.status, want.text)
+			}
 		}
 	}
 	wantUser(t, p.ClientConfig(), apiserver.AdminUser, "system:authenticated", "system:masters")
@@ -209,4 +222,22 @@ func TestRevokedCertificateAndTheHost(t *testing.T) {
 	wantUser(t, p.with(pair), "host:jane", "system:authenticated")
 	p.revoke(t, pair)
 	wantUser(t, withHeader(p.with(pair), "Cookie", "session=jane"), "jane", "sessions", "system:authenticated")
+}
+
+// answered is an audit sink that keeps events with answers by their audit IDs.
+type answered struct{ byID sync.Map }
+
+func (a *answered) Events(_ context.Context, events []auditv1.Event) error {
+	for _, e := range events {
+		if e.ResponseStatus != nil && e.ResponseObject != nil {
+			a.byID.Store(string(e.AuditID), &e)
+		}
+	}
+	return nil
+}
+
+func (a *answered) of(id string) *auditv1.Event {
+	event, _ := a.byID.Load(id)
+	found, _ := event.(*auditv1.Event)
+	return found
 }

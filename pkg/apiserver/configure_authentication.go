@@ -109,7 +109,9 @@ func configureAuthentication(e *environment, c *genericapiserver.Config, a *auth
 		}
 		chain := c.BuildHandlerChainFunc
 		c.BuildHandlerChainFunc = func(api http.Handler, c *genericapiserver.Config) http.Handler {
-			return authn.AnswerFailures(chain(api, c), c.Serializer)
+			audited := *c
+			audited.AuditBackend = authn.AuditFailures(c.AuditBackend)
+			return authn.AnswerFailures(chain(api, &audited), c.Serializer)
 		}
 	}
 	c.Authentication.Authenticator = all
