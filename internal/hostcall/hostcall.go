@@ -2,7 +2,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 // Package hostcall calls functions of the host program that may panic, end their
-// goroutine, or never return.
+// goroutine, or never return, and answers the requests for which they do.
 package hostcall
 
 import (

@@ -57,10 +57,28 @@ var admissionEntries = []Entry{
 		Look: "Without a path, it takes the kubeconfig of the user of the process: the check keeps that from the host.",
 	},
 	{
-		Ours:    "internal/apiserver/admission/hostplugin.go:(*hostPlugin).deadline",
+		Ours:    "internal/hostcall/failure.go:Limit",
 		Package: "k8s.io/apiserver/pkg/endpoints/handlers/finisher", Decl: "finishRequest",
 		Has:  []string{"case result := <-resultCh:", "case <-ctx.Done():", "errors.NewTimeoutError("},
 		Look: "The calls of the host's plugins end before the request does: else this answers, without the name of the plugin.",
+	},
+	{
+		Ours:    "internal/hostcall/answer.go:(*failureAnswer).replaces",
+		Package: "k8s.io/apiserver/pkg/endpoints/filters", Decl: "withAuthorization",
+		Has:  []string{"authorized, reason, err := a.Authorize(ctx, attributes)", "responsewriters.InternalError(w, req, err)"},
+		Look: "The answer about an authorizer of the host that fails is 500, which AnswerFailures replaces.",
+	},
+	{
+		Ours:    "internal/hostcall/answer.go:(*failureAnswer).replaces",
+		Package: "k8s.io/apiserver/pkg/endpoints/filters/impersonation", Decl: "checkAuthorization",
+		Has:  []string{"return responsewriters.ForbiddenStatusError(attributes, msg)"},
+		Look: "The answer about an authorizer of the host that fails is 403, which AnswerFailures replaces.",
+	},
+	{
+		Ours:    "internal/hostcall/answer.go:(*failureAnswer).replaces",
+		Package: "k8s.io/apiserver/pkg/endpoints/handlers", Decl: "withAuthorization",
+		Has:  []string{"return errors.NewInternalError(authorizerErr)"},
+		Look: "The answer about an authorizer of the host that fails is 500, which AnswerFailures replaces.",
 	},
 	{
 		Ours:    "internal/apiserver/convergence/policies.go:newPolicyPlugin",

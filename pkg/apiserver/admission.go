@@ -60,13 +60,11 @@ type Admission struct {
 // Plugins do not see the server's own writes before Start returns and after Stop begins,
 // and never see its writes of the endpoints of the kubernetes Service.
 //
-// A call that panics fails its request with HTTP 500, and the panic is logged. A call
-// that has not returned shortly before the timeout of its request, at most a second,
-// fails it with HTTP 504. Both answers name the plugin. The context of the call ends at
-// that time, or when the client is gone. A plugin that ignores its context keeps a
-// goroutine; when 10,000 calls have not returned, the next fail with HTTP 503. Stop waits
-// for it for ten seconds, and returns an error with the plugin's name. Goroutines that a
-// plugin starts itself are not protected.
+// If a call panics or does not return in time, its request fails: see the package
+// documentation. The context of the call ends at that time, or when the client is gone. A
+// plugin that ignores its context keeps a goroutine. Stop waits for it for ten seconds,
+// and returns an error with the plugin's name. Goroutines that a plugin starts itself are
+// not protected.
 type AdmissionPlugin struct {
 	// Name is unique among all plugins. It is a name like CostCentre, or with a domain,
 	// example.com/CostCentre.
@@ -83,7 +81,8 @@ type AdmissionPlugin struct {
 	// first calls may come before the informers have synced: see WaitForReady of
 	// admission.Handler.
 	//
-	// Calls are concurrent. Handles must return at once. An error of a call refuses the
+	// Calls are concurrent. Handles must return at once: if it blocks or panics, so does
+	// the call. An error of a call refuses the
 	// request, with the error's HTTP status: admission.NewForbidden has 403, an error
 	// without a status has 500.
 	New func() (upstreamadmission.Interface, error)

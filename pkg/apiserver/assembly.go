@@ -130,6 +130,7 @@ func (s *Server) assemble() error {
 		return err
 	}
 	authorizer.Authorizer = c.Authorization.Authorizer
+	e.config.answerFailures(c)
 	builtin, err := builtinConfig(e, c, stored, s.presence, webhooks, &s.authentication)
 	if err != nil {
 		return err

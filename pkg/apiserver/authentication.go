@@ -85,13 +85,11 @@ type Authentication struct {
 	// before the built-in ones, those in After when no other one has accepted the
 	// credentials of a request, but before clients count as anonymous. The first that
 	// accepts decides. Users get the group system:authenticated. An error is no decision:
-	// the next one is asked, and without a user the request fails with 401. If one
-	// panics, the request fails with 500. If one blocks, it fails with 504 shortly before
-	// the end of RequestTimeout, when the context of its request ends. Both answers name
-	// the authenticator. So does one with 503 if 10,000 earlier calls have not returned.
-	// They are called concurrently, each with its own copy of the request, and must not
-	// read its body. If one accepts, the server goes on without the headers that it has
-	// removed from the copy.
+	// the next one is asked, and without a user the request fails with 401. If one panics
+	// or does not return in time, the request fails: see the package documentation. The
+	// context of its request ends at that time. They are called concurrently, each with
+	// its own copy of the request, and must not read its body. If one accepts, the server
+	// goes on without the headers that it has removed from the copy.
 	//
 	// They are also asked about the tokens of TokenReviews. Such a request has only the
 	// header Authorization and an empty URL. In its context are the audiences that the

@@ -181,8 +181,8 @@ func TestFaultyHostAuthenticator(t *testing.T) {
 	}{
 		"panic":  {http.StatusInternalServerError, "the authenticator " + named + " panicked: the log of the server has the reason"},
 		"nobody": {http.StatusInternalServerError, "the authenticator " + named + " accepted a request without the name of a user"},
-		"block":  {http.StatusGatewayTimeout, "the authenticator " + named + " has not answered within"},
-		"polite": {http.StatusGatewayTimeout, "the authenticator " + named + " has not answered within"},
+		"block":  {http.StatusGatewayTimeout, "the authenticator " + named + " has not returned within"},
+		"polite": {http.StatusGatewayTimeout, "the authenticator " + named + " has not returned within"},
 		"":       {http.StatusUnauthorized, "Unauthorized"},
 	} {
 		for _, path := range []string{"/api/v1/namespaces", "/api/v1/namespaces?watch=true"} {

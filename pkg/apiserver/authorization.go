@@ -62,10 +62,8 @@ type Authorizer struct {
 	// DecisionNoOpinion: that should include users and groups that begin with "system:".
 	// An authorizer.AuthorizerFunc is enough.
 	//
-	// A panic in it denies the request (HTTP 403), and the stack is logged. If it has not
-	// returned shortly before the deadline of the request, or after
-	// Config.RequestTimeout for a watch, the request fails (HTTP 500). It should return
-	// when its context ends. Both messages have its name.
+	// If it panics or does not return in time, the request fails: see the package
+	// documentation. It should return when its context ends.
 	//
 	// The rules of an Authorizer that also implements authorizer.RuleResolver are in the
 	// output of kubectl auth can-i --list. Without it, the list is marked incomplete.

@@ -6,7 +6,6 @@ package apiserver
 import (
 	"context"
 	"fmt"
-	"net/http"
 	"slices"
 
 	"go.uber.org/zap"
@@ -106,12 +105,6 @@ func configureAuthentication(e *environment, c *genericapiserver.Config, a *auth
 	if hosts := e.config.Authentication; len(hosts.Before)+len(hosts.After) > 0 {
 		if all, err = a.withHosts(e, builtin, all); err != nil {
 			return err
-		}
-		chain := c.BuildHandlerChainFunc
-		c.BuildHandlerChainFunc = func(api http.Handler, c *genericapiserver.Config) http.Handler {
-			audited := *c
-			audited.AuditBackend = authn.AuditFailures(c.AuditBackend)
-			return authn.AnswerFailures(chain(api, &audited), c.Serializer)
 		}
 	}
 	c.Authentication.Authenticator = all

@@ -193,8 +193,6 @@
 // first that accepts decides. A token of this process comes after a client certificate
 // that is accepted.
 //
-// A failing authenticator of the host fails the request: 500 for a panic, 504 when it has
-// not answered shortly before the end of RequestTimeout. The answer names the field.
 // Authenticators of the host are also asked about TokenReviews, with the Authorization
 // header and an empty URL.
 //
@@ -211,6 +209,25 @@
 // kubelets, the scheduler or another identity of the control plane. The server asks the
 // webhooks and the host's authorizers about these identities then. A change takes effect
 // between two requests, and a bad one keeps the chain before.
+//
+// # Failing code of the host
+//
+// One rule holds for authenticators, authorizers, admission plugins and handlers of the
+// host:
+//
+//   - If it panics, or ends its goroutine, the request fails with HTTP 500.
+//   - If it has not returned in time, the request fails with HTTP 504. Authenticators,
+//     authorizers and plugins have until shortly before the timeout of the request: a
+//     tenth of it, one second at most. For requests without a timeout, such as watches,
+//     it is RequestTimeout.
+//   - If 10,000 earlier calls have not returned, the request fails with HTTP 503.
+//
+// The answer has the name of the code: the field, or the Name of an authorizer or a
+// plugin. The value and the stack of a panic are in the log only. No other authenticator
+// or authorizer decides about the request. SubjectAccessReviews and rules reviews have a
+// failure of an authorizer as their evaluationError, without a denial, and TokenReviews
+// that of an authenticator as their error. The audit log has upstream's code of the
+// failure: 401 for authenticators, 500 for authorizers.
 //
 // # Audit
 //

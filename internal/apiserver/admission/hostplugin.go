@@ -100,15 +100,35 @@ func (p *hostPlugin) validate(ctx context.Context, a admission.Attributes, o adm
 	return p.call(ctx, a, func(ctx context.Context) error { return p.validating.Validate(ctx, a, o) })
 }
 
-// Handles returns true if the plugin panics, so that the call that follows panics too and
-// fails the request.
-func (p *hostPlugin) Handles(operation admission.Operation) (handles bool) {
-	defer func() {
-		if recover() != nil {
-			handles = true
-		}
-	}()
-	return p.Interface.Handles(operation)
+// handlesTime is the time that Handles waits for the plugin, which should answer at once.
+const handlesTime = 50 * time.Millisecond
+
+// Handles returns true also if the plugin panics or does not return. Upstream then calls
+// it, call asks it again, and the request fails with its name. Here the request and its
+// deadline are unknown.
+func (p *hostPlugin) Handles(operation admission.Operation) bool {
+	handles := false
+	c := &hostCall{done: make(chan error, 1)}
+	if p.begin(c, func() error {
+		defer func() {
+			if recover() != nil {
+				handles = true
+			}
+		}()
+		handles = p.Interface.Handles(operation)
+		return nil
+	}) != nil {
+		return true
+	}
+	timer := time.NewTimer(handlesTime)
+	defer timer.Stop()
+	select {
+	case err := <-c.done:
+		return handles || err != nil
+	case <-timer.C:
+	}
+	p.leave(c)
+	return true
 }
 
 // call calls the plugin, which may ignore ctx.
@@ -116,22 +136,47 @@ func (p *hostPlugin) call(ctx context.Context, a admission.Attributes, phase fun
 	if exemptWrite(a, p.Ready) {
 		return nil
 	}
-	end, ok := p.Calls.plugins.Begin()
-	if !ok {
-		return errStopped()
-	}
-	deadline, margin := p.deadline(ctx, time.Now())
-	ctx, cancel := context.WithDeadline(ctx, deadline)
+	limit, margin := hostcall.Limit(ctx, p.Timeout)
+	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
 	c := &hostCall{outer: ctx, done: make(chan error, 1)}
-	if !hostcall.Go(&p.calls, func() error {
+	if err := p.begin(c, func() error {
 		if !p.Interface.Handles(a.GetOperation()) { // unless it panics there
 			return nil
 		}
 		return phase(warning.WithWarningRecorder(ctx, c))
-	}, func(r hostcall.Result[error]) {
+	}); err != nil {
+		return err
+	}
+	select {
+	case err := <-c.done:
+		return p.named(ctx, limit, err)
+	case <-ctx.Done():
+	}
+	if errors.Is(ctx.Err(), context.DeadlineExceeded) {
+		timer := time.NewTimer(margin / 2)
+		defer timer.Stop()
+		select {
+		case err := <-c.done:
+			return p.named(ctx, limit, err)
+		case <-timer.C:
+		}
+	}
+	if p.leave(c) {
+		return hostcall.Overdue(p.Logger, p.code(), limit)
+	}
+	return p.named(ctx, limit, <-c.done)
+}
+
+// begin calls f, which calls the plugin.
+func (p *hostPlugin) begin(c *hostCall, f func() error) error {
+	end, ok := p.Calls.plugins.Begin()
+	if !ok {
+		return errStopped()
+	}
+	if !hostcall.Go(&p.calls, f, func(r hostcall.Result[error]) {
 		if r.Exit != nil {
-			r.Value = p.exited(r.Exit)
+			r.Value = hostcall.Exited(p.Logger, p.code(), r.Exit)
 		}
 		c.done <- r.Value
 		if c.close() {
@@ -140,66 +185,34 @@ func (p *hostPlugin) call(ctx context.Context, a admission.Attributes, phase fun
 		end()
 	}) {
 		end()
-		return apierrors.NewServiceUnavailable(fmt.Sprintf("admission plugin %q is blocked: %d calls have not returned", p.name, hostcall.Max))
+		return hostcall.Blocked(p.code())
 	}
-	select {
-	case err := <-c.done:
-		return p.named(ctx, err)
-	case <-ctx.Done():
-	}
-	if errors.Is(ctx.Err(), context.DeadlineExceeded) {
-		timer := time.NewTimer(margin / 2)
-		defer timer.Stop()
-		select {
-		case err := <-c.done:
-			return p.named(ctx, err)
-		case <-timer.C:
-			p.Logger.Warn("an admission plugin of the host has not returned within the timeout of its request",
-				zap.String("plugin", p.name), zap.String("operation", string(a.GetOperation())), zap.Stringer("resource", a.GetResource()))
-		}
-	}
+	return nil
+}
+
+// leave lets the request go on without the call. It reports false if the call has
+// returned meanwhile.
+func (p *hostPlugin) leave(c *hostCall) bool {
 	p.Calls.abandon(p.name, 1)
-	if c.close() { // it has returned meanwhile
+	if c.close() {
 		p.Calls.abandon(p.name, -1)
-		return p.named(ctx, <-c.done)
+		return false
 	}
-	return p.timeout("has not returned")
+	return true
 }
 
-// deadline is margin earlier than the request's. Upstream answers at the request's, and
-// does not know what the request has waited for.
-func (p *hostPlugin) deadline(ctx context.Context, now time.Time) (deadline time.Time, margin time.Duration) {
-	end, ok := ctx.Deadline()
-	if !ok {
-		end = now.Add(p.Timeout)
-	}
-	margin = max(0, min(end.Sub(now)/10, time.Second))
-	return end.Add(-margin), margin
-}
-
-// exited logs how the plugin has failed, and returns the error for the client.
-func (p *hostPlugin) exited(exit *hostcall.Exit) error {
-	how := "panicked"
-	if exit.Panic == nil {
-		how = "called runtime.Goexit"
-	}
-	p.Logger.Error("an admission plugin of the host "+how, zap.String("plugin", p.name), zap.Any("panic", exit.Panic), zap.ByteString("stack", exit.Stack))
-	return apierrors.NewInternalError(fmt.Errorf("admission plugin %q %s", p.name, how))
-}
-
-func (p *hostPlugin) timeout(what string) error {
-	return apierrors.NewTimeoutError(fmt.Sprintf("admission plugin %q %s within the timeout of the request", p.name, what), 0)
-}
+// code names the plugin in failures.
+func (p *hostPlugin) code() string { return fmt.Sprintf("admission plugin %q", p.name) }
 
 // named names the plugin in an error of its own that says only that time is up.
-func (p *hostPlugin) named(ctx context.Context, err error) error {
+func (p *hostPlugin) named(ctx context.Context, limit time.Duration, err error) error {
 	if err == nil || ctx.Err() == nil {
 		return err
 	}
 	if status := apierrors.APIStatus(nil); errors.As(err, &status) {
 		return err
 	}
-	return p.timeout("did not finish")
+	return hostcall.Overdue(p.Logger, p.code(), limit)
 }
 
 // hostCall is a call of a plugin. It passes warnings on to the request until the request

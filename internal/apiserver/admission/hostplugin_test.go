@@ -38,6 +38,19 @@ type unhandled struct{ hostile }
 
 func (unhandled) Handles(admission.Operation) bool { panic("no idea") }
 
+// hesitant blocks in Handles.
+type hesitant struct {
+	hostile
+	release chan struct{}
+}
+
+func (h hesitant) Handles(admission.Operation) bool { <-h.release; return true }
+
+// leaving ends its goroutine in Handles.
+type leaving struct{ hostile }
+
+func (leaving) Handles(admission.Operation) bool { runtime.Goexit(); return false }
+
 // validator also validates.
 type validator struct{ hostile }
 
@@ -77,8 +90,9 @@ func TestContainedCall(t *testing.T) {
 		{"refusal", hostile(func(context.Context) error { return refusal }), http.StatusConflict, "refused", ""},
 		{"panic", hostile(func(context.Context) error { panic("secret") }), http.StatusInternalServerError, `admission plugin "example.com/Hostile" panicked`, "secret"},
 		{"panic with nil", hostile(func(context.Context) error { panic(nil) }), http.StatusInternalServerError, `admission plugin "example.com/Hostile" panicked`, "nil"},
-		{"Goexit", hostile(func(context.Context) error { runtime.Goexit(); return nil }), http.StatusInternalServerError, `admission plugin "example.com/Hostile" called runtime.Goexit`, "Goexit"},
+		{"Goexit", hostile(func(context.Context) error { runtime.Goexit(); return nil }), http.StatusInternalServerError, `admission plugin "example.com/Hostile" ended its goroutine`, "ended its goroutine"},
 		{"panic in Handles", unhandled{hostile(func(context.Context) error { return nil })}, http.StatusInternalServerError, `admission plugin "example.com/Hostile" panicked`, "no idea"},
+		{"Goexit in Handles", leaving{hostile(func(context.Context) error { return nil })}, http.StatusInternalServerError, `admission plugin "example.com/Hostile" ended its goroutine`, "ended its goroutine"},
 		{"ends with its context", hostile(func(ctx context.Context) error { <-ctx.Done(); return ctx.Err() }), http.StatusGatewayTimeout, `admission plugin "example.com/Hostile"`, ""},
 		{"refusal after its context", hostile(func(ctx context.Context) error { <-ctx.Done(); return refusal }), http.StatusConflict, "refused", ""},
 	} {
@@ -152,6 +166,39 @@ func TestOverdueCall(t *testing.T) {
 		}
 		if len(seen.texts) != 1 || seen.texts[0] != "in time" {
 			t.Errorf("got warnings %q, want only the one in time", seen.texts)
+		}
+		if len(calls.overdue) != 0 {
+			t.Errorf("got overdue calls %v, want none", calls.overdue)
+		}
+	})
+}
+
+// TestOverdueHandles: a request does not wait longer for a plugin that blocks in Handles,
+// and its failure names the plugin. Writes of the server itself do not fail.
+func TestOverdueHandles(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ready := true
+		plugin := hesitant{hostile(func(context.Context) error { return nil }), make(chan struct{})}
+		var calls Calls
+		c := &Contain{Plugins: map[string]bool{hostName: true}, Ready: func() bool { return ready }, Calls: &calls, Timeout: time.Minute, Logger: zap.NewNop()}
+		chain := admission.NewChainHandler(c.Decorate(plugin, hostName))
+		ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+		defer cancel()
+		if err := chain.Admit(ctx, attributes("jane"), nil); ctx.Err() != nil || !apierrors.IsTimeout(err) || !strings.Contains(err.Error(), `admission plugin "example.com/Hostile" has not returned within`) {
+			t.Errorf("got %v (the request: %v), want a timeout with the name before the request ends", err, ctx.Err())
+		}
+		ready = false
+		if err := chain.Admit(t.Context(), attributes(user.APIServerUser), nil); err != nil {
+			t.Errorf("a write of the server: %v", err)
+		}
+		stop, cancelStop := context.WithTimeout(t.Context(), time.Second)
+		defer cancelStop()
+		if err := calls.Wait(stop); err == nil || !strings.Contains(err.Error(), hostName) {
+			t.Errorf("stop: got %v, want the name of the plugin", err)
+		}
+		close(plugin.release)
+		if err := calls.Wait(t.Context()); err != nil {
+			t.Error(err)
 		}
 		if len(calls.overdue) != 0 {
 			t.Errorf("got overdue calls %v, want none", calls.overdue)

@@ -20,7 +20,7 @@ import (
 )
 
 // Host is an authenticator of the host program. A panic in it or an answer that does not
-// come ends the request with a *Failure.
+// come ends the request with a *hostcall.Failure.
 type Host struct {
 	authenticator.Request
 	// Name is the field with the authenticator, for messages.
@@ -34,27 +34,9 @@ type Host struct {
 	calls hostcall.Calls
 }
 
-// Failure is a fault of an authenticator of the host: no other one decides about the
-// request.
-type Failure struct {
-	// Status is the HTTP status of the answer.
-	Status  int
-	Message string
-}
-
-func (f *Failure) Error() string { return f.Message }
-
-// answerTime is the part of a request's time that is left for the answer about an
-// authenticator that blocks: upstream's own answer does not name it.
-const answerTime = 20
-
 // AuthenticateRequest implements authenticator.Request.
 func (h *Host) AuthenticateRequest(r *http.Request) (*authenticator.Response, bool, error) {
-	limit := h.Timeout
-	if deadline, ok := r.Context().Deadline(); ok {
-		limit = min(limit, time.Until(deadline))
-	}
-	limit -= limit / answerTime
+	limit, _ := hostcall.Limit(r.Context(), h.Timeout)
 	ctx, cancel := context.WithTimeout(r.Context(), limit)
 	defer cancel()
 	// The authenticator may use the request after this call has given up on it.
@@ -68,11 +50,11 @@ func (h *Host) AuthenticateRequest(r *http.Request) (*authenticator.Response, bo
 		return answer
 	}, func(r hostcall.Result[result]) {
 		if r.Exit != nil {
-			r.Value.err = h.exited(r.Exit)
+			r.Value.err = hostcall.Exited(h.Logger, h.code(), r.Exit)
 		}
 		done <- r.Value
 	}) {
-		return nil, false, &Failure{Status: http.StatusServiceUnavailable, Message: fmt.Sprintf("the authenticator %s is blocked: %d calls have not returned", h.Name, hostcall.Max)}
+		return nil, false, hostcall.Blocked(h.code())
 	}
 	select {
 	case answer := <-done:
@@ -91,9 +73,11 @@ func (h *Host) AuthenticateRequest(r *http.Request) (*authenticator.Response, bo
 	if err := r.Context().Err(); errors.Is(err, context.Canceled) {
 		return nil, false, fmt.Errorf("%s: %w", h.Name, err) // the client has left
 	}
-	h.Logger.Error("an authenticator of the host has not answered", zap.String("authenticator", h.Name), zap.Duration("after", limit))
-	return nil, false, &Failure{Status: http.StatusGatewayTimeout, Message: fmt.Sprintf("the authenticator %s has not answered within %s", h.Name, limit.Round(time.Millisecond))}
+	return nil, false, hostcall.Overdue(h.Logger, h.code(), limit)
 }
+
+// code names the authenticator in failures.
+func (h *Host) code() string { return "the authenticator " + h.Name }
 
 // forAudiences returns the response with the audiences that the request asks for, and
 // false if it has none of them. The client of a TokenReview chooses them. The host may
@@ -124,15 +108,6 @@ func takeHeaders(headers, own http.Header) {
 	}
 }
 
-func (h *Host) exited(exit *hostcall.Exit) error {
-	if exit.Panic == nil {
-		return &Failure{Status: http.StatusInternalServerError, Message: fmt.Sprintf("the authenticator %s ended its goroutine", h.Name)}
-	}
-	h.Logger.Error("an authenticator of the host panicked", zap.String("authenticator", h.Name), zap.Any("panic", exit.Panic), zap.ByteString("stack", exit.Stack))
-	// Clients without credentials get this: the value may have secrets of the host.
-	return &Failure{Status: http.StatusInternalServerError, Message: fmt.Sprintf("the authenticator %s panicked: the log of the server has the reason", h.Name)}
-}
-
 type result struct {
 	response *authenticator.Response
 	ok       bool
@@ -143,14 +118,14 @@ type result struct {
 func (a result) checked(h *Host) (*authenticator.Response, bool, error) {
 	switch {
 	case a.err != nil:
-		if failure, ok := errors.AsType[*Failure](a.err); ok {
+		if failure, ok := errors.AsType[*hostcall.Failure](a.err); ok {
 			return nil, false, failure
 		}
 		return nil, false, fmt.Errorf("%s: %w", h.Name, a.err)
 	case !a.ok:
 		return nil, false, nil
 	case a.response == nil || a.response.User == nil || a.response.User.GetName() == "":
-		return nil, false, &Failure{Status: http.StatusInternalServerError, Message: fmt.Sprintf("the authenticator %s accepted a request without the name of a user", h.Name)}
+		return nil, false, &hostcall.Failure{Code: http.StatusInternalServerError, Message: h.code() + " accepted a request without the name of a user"}
 	}
 	return a.response, true, nil
 }
@@ -165,7 +140,8 @@ func Hosts(hosts []*Host) authenticator.Request {
 	return group.NewAuthenticatedGroupAdder(Union(all))
 }
 
-// Union asks authenticators until one accepts, like upstream's union. A *Failure ends it.
+// Union asks authenticators until one accepts, like upstream's union. A *hostcall.Failure
+// ends it.
 type Union []authenticator.Request
 
 // AuthenticateRequest implements authenticator.Request.
@@ -173,8 +149,8 @@ func (u Union) AuthenticateRequest(r *http.Request) (*authenticator.Response, bo
 	var errs []error
 	for _, next := range u {
 		response, ok, err := next.AuthenticateRequest(r)
-		if failure, ok := errors.AsType[*Failure](err); ok {
-			noteFailure(r, failure)
+		if failure, ok := errors.AsType[*hostcall.Failure](err); ok {
+			hostcall.NoteFailure(r.Context(), failure)
 			return nil, false, failure
 		}
 		switch {

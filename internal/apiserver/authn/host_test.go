@@ -85,7 +85,7 @@ func TestFaultsOfTheHostEndTheRequest(t *testing.T) {
 			return &authenticator.Response{User: &user.DefaultInfo{}}, true, nil
 		}, 500, "without the name of a user"},
 		"no goroutine": {func(*http.Request) (*authenticator.Response, bool, error) { runtime.Goexit(); return nil, false, nil }, 500, "the authenticator Before[0] ended its goroutine"},
-		"block":        {func(*http.Request) (*authenticator.Response, bool, error) { <-blocked; return nil, false, nil }, 504, "the authenticator Before[0] has not answered within"},
+		"block":        {func(*http.Request) (*authenticator.Response, bool, error) { <-blocked; return nil, false, nil }, 504, "the authenticator Before[0] has not returned within"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
@@ -95,8 +95,8 @@ func TestFaultsOfTheHostEndTheRequest(t *testing.T) {
 				faulty.Timeout = 20 * time.Millisecond
 			}
 			_, ok, err := authn.Union{faulty, host(accept("jane"))}.AuthenticateRequest(request(t).WithContext(ctx))
-			var failure *authn.Failure
-			if ok || !errors.As(err, &failure) || failure.Status != c.status || !strings.Contains(failure.Message, c.want) {
+			var failure *hostcall.Failure
+			if ok || !errors.As(err, &failure) || failure.Code != c.status || !strings.Contains(failure.Message, c.want) {
 				t.Errorf("got %t, %v; want a failure with %d and %q", ok, err, c.status, c.want)
 			}
 		})
@@ -174,9 +174,9 @@ func TestBlockedHostIsBounded(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	var failure *authn.Failure
+	var failure *hostcall.Failure
 	_, _, err := one.AuthenticateRequest(r)
-	if !errors.As(err, &failure) || failure.Status != http.StatusServiceUnavailable || !strings.Contains(failure.Message, "the authenticator Before[0] is blocked") {
+	if !errors.As(err, &failure) || failure.Code != http.StatusServiceUnavailable || !strings.Contains(failure.Message, "the authenticator Before[0] is blocked") {
 		t.Errorf("got %v, want a failure with 503 and the name", err)
 	}
 }

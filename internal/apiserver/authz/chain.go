@@ -5,6 +5,7 @@ package authz
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"reflect"
@@ -27,6 +28,7 @@ import (
 	"github.com/kubembed/kubembed/internal/apiserver/kubeconfig"
 	"github.com/kubembed/kubembed/internal/containment"
 	"github.com/kubembed/kubembed/internal/fieldpath"
+	"github.com/kubembed/kubembed/internal/hostcall"
 )
 
 // privilegedName is upstream's name of the authorizer that always comes first.
@@ -211,17 +213,37 @@ func (s lone) Authorize(ctx context.Context, a authorizer.Attributes) (authorize
 
 // Authorize implements authorizer.Authorizer.
 func (c *Chain) Authorize(ctx context.Context, a authorizer.Attributes) (authorizer.Decision, string, error) {
-	return c.current.Load().Authorize(ctx, a)
+	if failure := hostcall.Failed(ctx); failure != nil { // upstream tries several kinds of impersonation
+		return authorizer.DecisionNoOpinion, "", failure
+	}
+	return c.failed(ctx)(c.current.Load().Authorize(ctx, a))
 }
 
 // ConditionsAwareAuthorize implements authorizer.Authorizer.
 func (c *Chain) ConditionsAwareAuthorize(ctx context.Context, a authorizer.Attributes) authorizer.ConditionsAwareDecision {
-	return c.current.Load().ConditionsAwareAuthorize(ctx, a)
+	decision := c.current.Load().ConditionsAwareAuthorize(ctx, a)
+	if decision.IsDeny() {
+		return authorizer.ConditionsAwareDecisionFromParts(c.failed(ctx)(authorizer.DecisionDeny, decision.Reason(), decision.Error()))
+	}
+	return decision
 }
 
 // EvaluateConditions implements authorizer.Authorizer.
 func (c *Chain) EvaluateConditions(ctx context.Context, unevaluated authorizer.ConditionsAwareDecision, data authorizer.ConditionsData) (authorizer.Decision, string, error) {
-	return c.current.Load().EvaluateConditions(ctx, unevaluated, data)
+	return c.failed(ctx)(c.current.Load().EvaluateConditions(ctx, unevaluated, data))
+}
+
+// failed returns a function for decisions of the chain. A failure of an authorizer of the
+// host is no denial: the request fails with it, and a SubjectAccessReview has it as its
+// evaluationError.
+func (*Chain) failed(ctx context.Context) func(authorizer.Decision, string, error) (authorizer.Decision, string, error) {
+	return func(decision authorizer.Decision, reason string, err error) (authorizer.Decision, string, error) {
+		if failure, ok := errors.AsType[*hostcall.Failure](err); ok && decision == authorizer.DecisionDeny {
+			hostcall.NoteFailure(ctx, failure)
+			return authorizer.DecisionNoOpinion, "", failure
+		}
+		return decision, reason, err
+	}
 }
 
 // RulesFor implements authorizer.RuleResolver.

@@ -5,8 +5,8 @@ package authz
 
 import (
 	"context"
-	"errors"
 	"fmt"
+	"net/http"
 	"slices"
 	"strings"
 	"time"
@@ -68,7 +68,7 @@ func place(chain []string, h Host) []string {
 	return slices.Insert(slices.Clone(chain), at, h.Name)
 }
 
-// guarded is an authorizer of the host's own in a server. A panic in it denies the
+// guarded is an authorizer of the host's own in a server. A panic in it fails the
 // request, and the request does not wait for it longer than until shortly before its
 // deadline. It implements authorizer.Authorizer and authorizer.RuleResolver.
 type guarded struct {
@@ -83,17 +83,6 @@ func newGuarded(h Host, timeout time.Duration, logger *zap.Logger) guarded {
 	return guarded{name: h.Name, host: h.Authorizer, timeout: timeout, logger: logger, calls: &hostcall.Calls{}}
 }
 
-// hostError is a failure of an authorizer of the host's own.
-type hostError struct {
-	name, problem string
-}
-
-func (e *hostError) Error() string { return fmt.Sprintf("authorizer %q %s", e.name, e.problem) }
-
-// panicError denies a request with 403: the authorizer would panic again. All other
-// failures of a host's authorizer are internal errors, which clients retry.
-type panicError struct{ hostError }
-
 // decision is what Authorize returns.
 type decision struct {
 	authorizer.Decision
@@ -101,16 +90,15 @@ type decision struct {
 	err    error
 }
 
-func denied(err error) decision {
-	if panicked := (*panicError)(nil); errors.As(err, &panicked) {
-		return decision{authorizer.DecisionDeny, err.Error(), nil}
-	}
-	return decision{authorizer.DecisionDeny, "", err}
+// denied is the decision of an authorizer that fails: the next one must not be asked. See
+// Chain.failed.
+func denied(failure *hostcall.Failure) decision {
+	return decision{authorizer.DecisionDeny, "", failure}
 }
 
 // Authorize implements authorizer.Authorizer.
 func (g guarded) Authorize(ctx context.Context, a authorizer.Attributes) (authorizer.Decision, string, error) {
-	d := call(ctx, g, "decided", denied, func(ctx context.Context) (d decision) {
+	d := call(ctx, g, denied, func(ctx context.Context) (d decision) {
 		d.Decision, d.reason, d.err = g.host.Authorize(ctx, a)
 		return d
 	})
@@ -119,9 +107,8 @@ func (g guarded) Authorize(ctx context.Context, a authorizer.Attributes) (author
 
 // ConditionsAwareAuthorize implements authorizer.Authorizer.
 func (g guarded) ConditionsAwareAuthorize(ctx context.Context, a authorizer.Attributes) authorizer.ConditionsAwareDecision {
-	return call(ctx, g, "decided", func(err error) authorizer.ConditionsAwareDecision {
-		d := denied(err)
-		return authorizer.ConditionsAwareDecisionFromParts(d.Decision, d.reason, d.err)
+	return call(ctx, g, func(failure *hostcall.Failure) authorizer.ConditionsAwareDecision {
+		return authorizer.ConditionsAwareDecisionDeny("", failure)
 	}, func(ctx context.Context) authorizer.ConditionsAwareDecision {
 		return g.host.ConditionsAwareAuthorize(ctx, a)
 	})
@@ -129,7 +116,7 @@ func (g guarded) ConditionsAwareAuthorize(ctx context.Context, a authorizer.Attr
 
 // EvaluateConditions implements authorizer.Authorizer.
 func (g guarded) EvaluateConditions(ctx context.Context, unevaluated authorizer.ConditionsAwareDecision, data authorizer.ConditionsData) (authorizer.Decision, string, error) {
-	d := call(ctx, g, "evaluated its conditions", denied, func(ctx context.Context) (d decision) {
+	d := call(ctx, g, denied, func(ctx context.Context) (d decision) {
 		d.Decision, d.reason, d.err = g.host.EvaluateConditions(ctx, unevaluated, data)
 		return d
 	})
@@ -149,56 +136,41 @@ type rules struct {
 func (g guarded) RulesFor(ctx context.Context, info user.Info, namespace string) ([]authorizer.ResourceRuleInfo, []authorizer.NonResourceRuleInfo, bool, error) {
 	resolver, ok := g.host.(authorizer.RuleResolver)
 	if !ok {
-		return nil, nil, true, &hostError{g.name, "does not list its rules"}
+		return nil, nil, true, fmt.Errorf("%s does not list its rules", g.code())
 	}
-	r := call(ctx, g, "listed its rules", func(err error) rules { return rules{incomplete: true, err: err} }, func(ctx context.Context) (r rules) {
+	r := call(ctx, g, func(failure *hostcall.Failure) rules { return rules{incomplete: true, err: failure} }, func(ctx context.Context) (r rules) {
 		r.resource, r.nonResource, r.incomplete, r.err = resolver.RulesFor(ctx, info, namespace)
 		return r
 	})
 	return r.resource, r.nonResource, r.incomplete, r.err
 }
 
-// call calls f, which calls the host. failed returns the result of a call that panics or
-// takes too long.
-func call[T any](ctx context.Context, g guarded, done string, failed func(error) T, f func(context.Context) T) T {
+// call calls f, which calls the host. failed returns the result of a call that fails.
+func call[T any](ctx context.Context, g guarded, failed func(*hostcall.Failure) T, f func(context.Context) T) T {
 	results := make(chan T, 1)
 	if !hostcall.Go(g.calls, func() T { return f(ctx) }, func(r hostcall.Result[T]) {
 		if r.Exit != nil {
-			r.Value = failed(g.exited(r.Exit))
+			r.Value = failed(hostcall.Exited(g.logger, g.code(), r.Exit))
 		}
 		results <- r.Value
 	}) {
-		return failed(&hostError{g.name, fmt.Sprintf("is blocked: %d calls have not returned", hostcall.Max)})
+		return failed(hostcall.Blocked(g.code()))
 	}
-	wait := g.patience(ctx)
-	timer := time.NewTimer(wait)
+	limit, _ := hostcall.Limit(ctx, g.timeout)
+	timer := time.NewTimer(limit)
 	defer timer.Stop()
 	select {
 	case result := <-results:
 		return result
 	case <-timer.C: // The host's context ends with the request, which ends now.
-		return failed(&hostError{g.name, fmt.Sprintf("has not %s within %s", done, wait.Round(time.Millisecond))})
+		return failed(hostcall.Overdue(g.logger, g.code(), limit))
 	case <-ctx.Done():
-		return failed(&hostError{g.name, fmt.Sprintf("had not %s when the request ended: %v", done, context.Cause(ctx))})
+		return failed(&hostcall.Failure{
+			Code:    http.StatusGatewayTimeout,
+			Message: fmt.Sprintf("%s had not returned when the request ended: %v", g.code(), context.Cause(ctx)),
+		})
 	}
 }
 
-func (g guarded) exited(exit *hostcall.Exit) error {
-	if exit.Panic == nil {
-		return &panicError{hostError{g.name, "ended its goroutine"}}
-	}
-	g.logger.Error("an authorizer of the host panicked", zap.String("authorizer", g.name), zap.Any("panic", exit.Panic), zap.ByteString("stack", exit.Stack))
-	return &panicError{hostError{g.name, "panicked"}}
-}
-
-// patience returns the time that a call may take. It ends before the request does:
-// at the deadline itself upstream answers that the request has timed out, without a
-// reason.
-func (g guarded) patience(ctx context.Context) time.Duration {
-	deadline, ok := ctx.Deadline()
-	if !ok {
-		return g.timeout
-	}
-	left := time.Until(deadline)
-	return left - min(left/10, time.Second)
-}
+// code names the authorizer in failures.
+func (g guarded) code() string { return fmt.Sprintf("authorizer %q", g.name) }

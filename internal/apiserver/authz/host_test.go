@@ -6,6 +6,7 @@ package authz
 import (
 	"context"
 	"errors"
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -56,11 +57,11 @@ func TestGuardedEnds(t *testing.T) {
 	}})
 	ctx, cancel := context.WithCancelCause(t.Context())
 	cancel(errors.New("the client has gone"))
-	if d, _, err := g.Authorize(ctx, jane); d != authorizer.DecisionDeny || err == nil || err.Error() != `authorizer "own" had not decided when the request ended: the client has gone` {
+	if d, _, err := g.Authorize(ctx, jane); d != authorizer.DecisionDeny || err == nil || err.Error() != `authorizer "own" had not returned when the request ended: the client has gone` {
 		t.Errorf("got %v, %v, want a denial with the cause", d, err)
 	}
 	g.timeout = time.Millisecond // as for a watch, which has no deadline
-	if d, _, err := g.Authorize(t.Context(), jane); d != authorizer.DecisionDeny || err == nil || err.Error() != `authorizer "own" has not decided within 1ms` {
+	if d, _, err := g.Authorize(t.Context(), jane); d != authorizer.DecisionDeny || err == nil || err.Error() != `authorizer "own" has not returned within 1ms` {
 		t.Errorf("without a deadline: got %v, %v, want a denial", d, err)
 	}
 	if got := g.calls.Running(); got != 2 {
@@ -82,15 +83,15 @@ func TestGuardedConditions(t *testing.T) {
 	for name, c := range map[string]struct {
 		conditional func() authorizer.ConditionsAwareDecision
 		allowed     bool
-		reason      string
+		text        string // the reason or the error
 	}{
 		"allowed": {func() authorizer.ConditionsAwareDecision { return conditions.ToDecision() }, true, "by a condition"},
 		"panics":  {func() authorizer.ConditionsAwareDecision { panic("a bug") }, false, `authorizer "own" panicked`},
 	} {
 		chain := must(union.New(union.NamedAuthorizer{AuthorizerName: "own", Authorizer: guard(own{conditional: c.conditional})}))(t)
 		got := chain.ConditionsAwareAuthorize(t.Context(), jane)
-		if got.IsAllow() != c.allowed || !strings.Contains(got.Reason(), c.reason) {
-			t.Errorf("%s: got %v (%s), want %q", name, got, got.Reason(), c.reason)
+		if text := fmt.Sprint(got.Reason(), got.Error()); got.IsAllow() != c.allowed || !strings.Contains(text, c.text) {
+			t.Errorf("%s: got %v (%s), want %q", name, got, text, c.text)
 		}
 	}
 	if d, reason, err := guard(own{}).EvaluateConditions(t.Context(), conditions.ToDecision(), nil); d != authorizer.DecisionAllow || reason != "the condition holds" || err != nil {
