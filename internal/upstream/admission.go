@@ -63,6 +63,15 @@ var admissionEntries = []Entry{
 		Look: "The calls of the host's plugins end before the request does: else this answers, without the name of the plugin.",
 	},
 	{
+		Ours:    "pkg/apiserver/configure_admission.go:configureAdmission",
+		Package: "k8s.io/apiserver/pkg/server/options", Decl: "(*AdmissionOptions).ApplyTo",
+		Has: []string{
+			"genericInitializer := initializer.New(kubeClient, dynamicClient, informers, c.Authorization.Authorizer, features,",
+			"initializersChain := admission.PluginInitializers{initializer.NewAPIServerIDInitializer(c.APIServerID), genericInitializer}",
+		},
+		Look: "InitializeHosts gives the host's plugins what these initializers give upstream's.",
+	},
+	{
 		Ours:    "internal/hostcall/answer.go:(*failureAnswer).replaces",
 		Package: "k8s.io/apiserver/pkg/endpoints/filters", Decl: "withAuthorization",
 		Has:  []string{"authorized, reason, err := a.Authorize(ctx, attributes)", "responsewriters.InternalError(w, req, err)"},

@@ -65,6 +65,13 @@ type Admission struct {
 // plugin that ignores its context keeps a goroutine. Stop waits for it for ten seconds,
 // and returns an error with the plugin's name. Goroutines that a plugin starts itself are
 // not protected.
+//
+// A plugin must not change objects from the informers and listers that it gets, as always
+// with client-go: the server authorizes and admits by the same objects, and pods share
+// the memory of the watch cache, so that clients would get the change. Copy them first.
+// If an event handler or an index function of the plugin panics, the log has its name,
+// and the informer goes on. The server starts the informers in Start and ends them in
+// Stop, whatever the plugin does with the factory. Before Start, HasSynced returns false.
 type AdmissionPlugin struct {
 	// Name is unique among all plugins. It is a name like CostCentre, or with a domain,
 	// example.com/CostCentre.

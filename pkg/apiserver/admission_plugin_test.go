@@ -18,8 +18,11 @@ import (
 	"testing"
 	"time"
 
+	"go.uber.org/zap"
+	"go.uber.org/zap/zaptest/observer"
 	admissionv1 "k8s.io/api/admission/v1"
 	admissionregistrationv1 "k8s.io/api/admissionregistration/v1"
+	corev1 "k8s.io/api/core/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
@@ -32,6 +35,7 @@ import (
 	"k8s.io/client-go/informers"
 	"k8s.io/client-go/kubernetes"
 	corev1listers "k8s.io/client-go/listers/core/v1"
+	"k8s.io/client-go/tools/cache"
 	"k8s.io/component-base/compatibility"
 	"k8s.io/component-base/featuregate"
 	"k8s.io/kubernetes/pkg/apis/core"
@@ -517,5 +521,59 @@ func TestBadGoAdmissionPlugin(t *testing.T) {
 				t.Errorf("got %v, want %v in it", err, c.is)
 			}
 		})
+	}
+}
+
+// watchingPlugin has an event handler that panics, and notes whether an informer has
+// synced before the start.
+type watchingPlugin struct {
+	*admission.Handler
+	seen  chan string // the names of ConfigMaps
+	early []bool
+}
+
+func (w *watchingPlugin) SetExternalKubeInformerFactory(factory informers.SharedInformerFactory) {
+	policies := factory.Admissionregistration().V1().ValidatingAdmissionPolicies().Informer()
+	w.early = append(w.early, policies.HasSynced())
+	configMaps := factory.Core().V1().ConfigMaps().Informer()
+	if _, err := configMaps.AddEventHandler(cache.ResourceEventHandlerFuncs{AddFunc: func(object any) {
+		if object, err := meta.Accessor(object); err == nil && object.GetNamespace() == "default" {
+			w.seen <- object.GetName()
+			panic("a bug of the host")
+		}
+	}}); err != nil {
+		panic(err)
+	}
+}
+
+func (*watchingPlugin) ValidateInitialization() error { return nil }
+
+func (*watchingPlugin) Validate(context.Context, admission.Attributes, admission.ObjectInterfaces) error {
+	return nil
+}
+
+// TestEventHandlersOfAPluginPanic: the process lives, and the handler gets the next
+// event.
+func TestEventHandlersOfAPluginPanic(t *testing.T) {
+	core, logs := observer.New(zap.ErrorLevel)
+	plugin := &watchingPlugin{Handler: admission.NewHandler(admission.Create), seen: make(chan string, 10)}
+	p := startPlane(t, func(c *apiserver.Config) {
+		c.Logger = zap.New(core)
+		c.Admission.Plugins = []apiserver.AdmissionPlugin{{Name: "Watching", New: func() (admission.Interface, error) { return plugin, nil }}}
+	})
+	for _, name := range []string{"first", "second"} {
+		must(p.admin().CoreV1().ConfigMaps("default").Create(t.Context(), &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Name: name}}, metav1.CreateOptions{}))(t)
+		if got := <-plugin.seen; got != name {
+			t.Errorf("the handler got %s, want %s", got, name)
+		}
+	}
+	testwait.Until(t, "the log has both panics", func(context.Context) error {
+		if got := logs.FilterMessage("code of the host panicked").FilterField(zap.String("code", `admission plugin "Watching": an event handler`)).Len(); got != 2 {
+			return fmt.Errorf("it has %d", got)
+		}
+		return nil
+	})
+	if !slices.Equal(plugin.early, []bool{false}) {
+		t.Errorf("HasSynced returned %v before the start, want false once", plugin.early)
 	}
 }

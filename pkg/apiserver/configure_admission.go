@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"go.uber.org/zap"
+	"k8s.io/apimachinery/pkg/api/meta"
 	upstreamadmission "k8s.io/apiserver/pkg/admission"
 	"k8s.io/apiserver/pkg/admission/initializer"
 	webhookinitializer "k8s.io/apiserver/pkg/admission/plugin/webhook/initializer"
@@ -58,6 +59,15 @@ func configureAdmission(e *environment, c *genericapiserver.Config, w webhooks) 
 	if w.egress != nil { // around the wrapper in generic
 		initializers = append(initializers, webhookinitializer.NewPluginInitializer(egress.NameDialer, w.resolver))
 	}
+	upstreams := initializers
+	initializers = append(slices.Clone(upstreams), admission.InitializeHosts(func(name string, mapper meta.RESTMapper) upstreamadmission.PluginInitializer {
+		contained := informers.Container{Code: fmt.Sprintf("admission plugin %q", name), Logger: e.config.Logger}
+		return append(upstreamadmission.PluginInitializers{
+			initializer.NewAPIServerIDInitializer(c.APIServerID),
+			initializer.New(e.client, dynamicClient, contained.Factory(e.ctx, e.sharedInformers), c.Authorization.Authorizer, utilfeature.DefaultFeatureGate,
+				c.EffectiveVersion, e.drained, mapper),
+		}, upstreams...)
+	}))
 	err = configurePlugins(e, o.GenericAdmission, func() error {
 		return o.ApplyTo(c, informers.Blocking(e.ctx, e.sharedInformers), e.client, dynamicClient, utilfeature.DefaultFeatureGate,
 			c.EffectiveVersion, initializers...)
@@ -105,7 +115,7 @@ func configurePlugins(e *environment, o *genericoptions.AdmissionOptions, apply 
 		}
 		o.Plugins.Register(plugin.Name, func(io.Reader) (upstreamadmission.Interface, error) {
 			initializing = plugin.Name
-			return made, nil
+			return admission.Uninitialized(made, plugin.Name), nil
 		})
 	}
 	ours := upstreamadmission.Decorators{

@@ -38,6 +38,9 @@ func (c *Contain) Decorate(handler admission.Interface, name string) admission.I
 	if !c.Plugins[name] {
 		return handler
 	}
+	if u := uninitializedOf(handler); u != nil {
+		handler = u.Interface
+	}
 	p := &hostPlugin{Interface: handler, Contain: c, name: name}
 	mutating, mutates := handler.(admission.MutationInterface)
 	validating, validates := handler.(admission.ValidationInterface)
