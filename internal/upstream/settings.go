@@ -32,4 +32,29 @@ var settingEntries = []Entry{
 		Has:  []string{`".gz"`},
 		Look: "Names of compressed audit logs end with it: else those from the future push out new ones.",
 	},
+	{
+		Ours: "internal/apiserver/audit/logfile.go:writerOf", Package: "k8s.io/apiserver/plugin/pkg/audit/log", Decl: "backend",
+		Has: []string{"out io.Writer"}, Test: "pkg/apiserver:TestAuditLogIsClosed",
+		Look: "A stop finds the file of the audit log by this field: else the file stays open.",
+	},
+	{
+		Ours: "internal/apiserver/audit/logfile.go:writerOf", Package: auditBuffered, Decl: "bufferedBackend",
+		Has: []string{"delegateBackend audit.Backend"}, Test: "pkg/apiserver:TestAuditLogIsClosed",
+		Look: "A stop finds the file of the audit log by this field: else the file stays open.",
+	},
+	{
+		Ours: "internal/apiserver/audit/logfile.go:writerOf", Package: "k8s.io/apiserver/plugin/pkg/audit/truncate", Decl: "backend",
+		Has: []string{"delegateBackend audit.Backend"}, Test: "pkg/apiserver:TestAuditLogIsClosed",
+		Look: "A stop finds the file of the audit log by this field: else the file stays open.",
+	},
+	{
+		Ours: "internal/apiserver/audit/logfile.go:writerOf", Package: "k8s.io/apiserver/pkg/server/options", Decl: "ignoreErrorsBackend",
+		Has: []string{"audit.Backend"}, Test: "pkg/apiserver:TestAuditLogIsClosed",
+		Look: "A stop finds the file of the audit log by this field: else the file stays open.",
+	},
+	{
+		Ours: "internal/apiserver/audit/logfile.go:(*LogFile).Close", Package: "gopkg.in/natefinch/lumberjack.v2", Decl: "millCh",
+		Users: []string{"(*Logger).millRun", "(*Logger).mill"}, Test: "pkg/apiserver:TestAuditLogIsClosed",
+		Look: "A stop closes this channel after the last write, so that lumberjack's goroutine ends: else it stays, or a later send panics.",
+	},
 }

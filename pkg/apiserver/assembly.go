@@ -110,7 +110,7 @@ func (s *Server) assemble() error {
 	if err := configureAdmission(e, c, webhooks); err != nil {
 		return err
 	}
-	if err := configureAudit(e, c); err != nil {
+	if err := configureAudit(e, c, &s.auditFile); err != nil {
 		return err
 	}
 	configureFlowControl(e, c)
@@ -167,7 +167,7 @@ func (s *Server) connect() (err error) {
 		if backend := s.auditLog.Load(); backend != nil {
 			(*backend).Shutdown()
 		}
-		return nil
+		return s.auditFile.Close()
 	})
 	s.backend.Observe(s.acknowledged.Observer)
 	if err = overrideEtcd(s.ctx, s.backend, cfg.EtcdOverrides); err != nil {

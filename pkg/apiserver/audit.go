@@ -46,8 +46,7 @@ type Audit struct {
 	// "json".
 	Format string
 	// MaxSizeMB is the size in megabytes at which LogPath, a regular file, is rotated,
-	// like --audit-log-maxsize. If zero, it is never rotated. Rotation leaves a goroutine
-	// behind.
+	// like --audit-log-maxsize. If zero, it is never rotated.
 	MaxSizeMB int
 	// MaxBackups is the number of rotated files to keep, like --audit-log-maxbackup: the
 	// latest by the time in their names. Names with a time in the future, from when the

@@ -69,6 +69,7 @@ type Server struct {
 	builtinPaths []string
 	hooksStarted bool
 	auditLog     atomic.Pointer[auditlog.Backend] // nil if it does not run
+	auditFile    audit.LogFile
 	discovered   atomic.Bool
 	stopping     atomic.Bool // clients in this process are refused
 	stopOnce     sync.Once

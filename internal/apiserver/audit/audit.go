@@ -44,8 +44,8 @@ type Options struct {
 
 // Apply adds a policy and backends to a server configuration, unless there is nothing to
 // write to. dir is for the policy, which upstream takes as a file. The backends have no
-// goroutines before they run.
-func Apply(c *genericapiserver.Config, options Options, dir string) error {
+// goroutines before they run. The caller closes file after the last event.
+func Apply(c *genericapiserver.Config, options Options, dir string, file *LogFile) error {
 	if options.Log.Path == "" && options.Webhook.ConfigFile == "" && len(options.Sinks) == 0 {
 		return nil
 	}
@@ -61,6 +61,9 @@ func Apply(c *genericapiserver.Config, options Options, dir string) error {
 		log, err := options.apply(c, &genericoptions.AuditOptions{PolicyFile: policy, LogOptions: options.Log, WebhookOptions: disabledWebhook()}, nil)
 		if err != nil {
 			return fieldpath.New("apiserver", "Config.Audit.LogPath", "%w", err)
+		}
+		if options.Log.Path != Stdout {
+			file.take(log)
 		}
 		parts = append(parts, log)
 	}

@@ -4,6 +4,7 @@
 package audit
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
 	"slices"
@@ -34,12 +35,19 @@ func TestAuditBackupsAfterAClockCorrection(t *testing.T) {
 		t.Fatal(err)
 	}
 	l := &lumberjack.Logger{Filename: log, MaxSize: 1, MaxBackups: 3}
-	defer l.Close()
-	if _, err := l.Write([]byte("newest")); err != nil {
+	file := LogFile{writer: l}
+	if _, err := file.Write([]byte("newest")); err != nil {
 		t.Fatal(err)
 	}
 	if err := l.Rotate(); err != nil {
 		t.Fatal(err)
+	}
+	// What is left to do is done after it, by a goroutine that then ends.
+	if err := file.Close(); err != nil {
+		t.Error(err)
+	}
+	if _, err := file.Write([]byte("late")); !errors.Is(err, os.ErrClosed) {
+		t.Errorf("got error %v of a write after Close, want os.ErrClosed", err)
 	}
 	want := []string{"another's", "future 2", "future and compressed", "newest"}
 	contents := func() (all []string) {
@@ -52,7 +60,6 @@ func TestAuditBackupsAfterAClockCorrection(t *testing.T) {
 		slices.Sort(all)
 		return all
 	}
-	// Old ones are deleted by a goroutine.
 	deadline := time.Now().Add(time.Minute)
 	for !slices.Equal(contents(), want) {
 		if time.Now().After(deadline) {

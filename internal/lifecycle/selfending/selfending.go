@@ -83,8 +83,8 @@ var Functions = []Function{
 		Why: "the same",
 	},
 	{
-		Package: "gopkg.in/natefinch/lumberjack.v2", Name: "(*Logger).millRun", Usual: true,
-		Why: "the rotation of audit logs has one goroutine, forever",
+		Package: "gopkg.in/natefinch/lumberjack.v2", Name: "(*Logger).millRun",
+		Why: "it compresses and deletes the audit logs of a rotation just before the stop",
 	},
 	{
 		Package: "k8s.io/apiserver/plugin/pkg/audit/buffered", Name: "(*bufferedBackend).processEvents", Literal: true,
