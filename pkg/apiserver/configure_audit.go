@@ -9,7 +9,8 @@ import (
 	"github.com/kubembed/kubembed/internal/apiserver/audit"
 )
 
-// configureAudit sets the policy and the backend of the audit log. The caller closes file.
+// configureAudit sets the policy and the backend of the audit log. The caller closes
+// file.
 func configureAudit(e *environment, c *genericapiserver.Config, file *audit.LogFile) error {
 	return audit.Apply(c, e.config.auditOptions(), e.config.Dir, file)
 }

@@ -81,11 +81,17 @@ func (s *Server) listeners() []*serving.Server {
 }
 
 // Handler returns the control plane as a handler, for a server of the host's, with its
-// own port, certificate and further paths. It may be mounted below a path, with
-// http.StripPrefix. Requests are authenticated as on Listener, which serves too: by
-// token, or by a client certificate if that server asks for one (tls.Config.ClientAuth,
-// tls.RequestClientCert). Requests wait until Start has prepared the server. Stop waits
-// for them as for all others and then cuts them, and later ones get HTTP 503.
+// own port, certificate and further paths. Requests are authenticated as on Listener,
+// which serves too: by token, or by a client certificate if that server asks for one
+// (tls.Config.ClientAuth, tls.RequestClientCert). Requests wait until Start has prepared
+// the server. Stop waits for them as for all others and then cuts them, and later ones
+// get HTTP 503.
+//
+// It may be mounted below a path, with http.StripPrefix, and redirects then keep that
+// path. Pages that pods and Services serve through the proxies do not: upstream completes
+// their links from the root by the path of the proxy, without that of the mount. For
+// browsers mount it at a host name of its own, as in
+// http.ServeMux.Handle("k8s.example.com/", handler).
 //
 // The host's server must leave watches, logs, exec and port-forward alone: no
 // http.TimeoutHandler, no http.Server.WriteTimeout and ReadTimeout, and no middleware

@@ -416,7 +416,7 @@ func TestHandlersOfTheHost(t *testing.T) {
 
 // TestHandler mounts the control plane in a server of the host's.
 func TestHandler(t *testing.T) {
-	p := startPlane(t)
+	p := startPlane(t, func(c *apiserver.Config) { c.Profiling = true })
 	mux := http.NewServeMux()
 	mux.HandleFunc("/", func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "the host's own page") })
 	mux.Handle("/k8s/", http.StripPrefix("/k8s", p.Handler()))
@@ -448,6 +448,19 @@ func TestHandler(t *testing.T) {
 				}
 			}
 			watch.Stop()
+			pages, err := rest.HTTPClientFor(config)
+			if err != nil {
+				t.Fatal(err)
+			}
+			pages.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
+			redirect, err := pages.Get(config.Host + "/debug/pprof?debug=1")
+			if err != nil {
+				t.Fatal(err)
+			}
+			_ = redirect.Body.Close()
+			if location := redirect.Header.Get("Location"); location != "/k8s/debug/pprof/" {
+				t.Errorf("a redirect: %s to %q", redirect.Status, location)
+			}
 			config.CertData, config.KeyData, config.BearerToken = nil, nil, "wrong"
 			if err := version(config); !contains(err, "the server has asked for the client to provide credentials") {
 				t.Errorf("with a wrong token: %v", err)

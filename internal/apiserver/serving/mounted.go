@@ -52,7 +52,7 @@ func (m *Mounted) Handler(o MountOptions) http.Handler {
 		defer cancel(nil)
 		defer context.AfterFunc(r.Context(), func() { cancel(context.Cause(r.Context())) })()
 		defer context.AfterFunc(o.Context, func() { cancel(context.Cause(o.Context)) })()
-		tracked, writer := m.begin(ctx, w)
+		tracked, writer := m.begin(ctx, w, strippedPrefix(r))
 		defer m.end(tracked)
 		own := r.WithContext(ctx)
 		if o.Propagate != nil {
@@ -109,8 +109,8 @@ func (m *Mounted) Cut() {
 	}
 }
 
-func (m *Mounted) begin(ctx context.Context, w http.ResponseWriter) (*mountedWriter, http.ResponseWriter) {
-	tracked := &mountedWriter{ResponseWriter: w, control: http.NewResponseController(w), ctx: ctx, of: m}
+func (m *Mounted) begin(ctx context.Context, w http.ResponseWriter, prefix string) (*mountedWriter, http.ResponseWriter) {
+	tracked := &mountedWriter{ResponseWriter: w, control: http.NewResponseController(w), ctx: ctx, prefix: prefix, of: m}
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if m.open == nil {
@@ -134,6 +134,7 @@ type mountedWriter struct {
 	http.ResponseWriter
 	control  *http.ResponseController
 	ctx      context.Context
+	prefix   string // of the handler's path
 	of       *Mounted
 	hijacked net.Conn // under the lock of Mounted
 }
