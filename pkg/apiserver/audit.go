@@ -362,17 +362,13 @@ func (a Audit) keepsBackups() bool {
 // auditOptions returns the options of the server's audit.
 func (c Config) auditOptions() audit.Options {
 	a := c.Audit
-	server := c.metricsName
-	if server == "" && c.Listener != nil {
-		server = c.Listener.Addr().String()
-	}
 	log := a.log()
 	if c.auditStdout {
 		log.Path = audit.Stdout
 	}
 	return audit.Options{
 		Log: log, Webhook: a.webhook(), Sinks: a.sinks(), Policy: a.Policy, PolicyFile: a.PolicyFile,
-		Dial: utilnet.DialFunc(c.Dialers.ControlPlane), Logger: c.Logger, Server: server,
+		Dial: utilnet.DialFunc(c.Dialers.ControlPlane), Logger: c.Logger, Server: c.nameInMetrics(),
 	}
 }
 

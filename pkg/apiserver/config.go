@@ -149,7 +149,10 @@ type Config struct {
 	// cannot take a CPU profile at the same time. If false, it is not served.
 	Profiling bool
 	// Metrics are served at /metrics. If nil, the metrics of legacyregistry, in which
-	// upstream's packages register theirs.
+	// upstream's packages register theirs. Servers register there with the label
+	// control_plane, the address of Listener: kubembed_requests_total,
+	// kubembed_requests_in_flight, kubembed_audit_events_dropped_total, and
+	// kubembed_serving_certificate_reloads_total if Serving has files.
 	Metrics prometheus.Gatherer
 
 	// Audit records requests. Its zero value records none.

@@ -38,10 +38,6 @@ type internals struct{ s *Server }
 
 var _ access.Internals = internals{}
 
-func (i internals) Requests() (received, inFlight int64) {
-	return i.s.requests.Counts()
-}
-
 func (i internals) ID() string { return i.s.serverConfig.APIServerID }
 
 func (i internals) LoopbackConfig() *rest.Config { return i.s.loopbackConfig() }
@@ -70,10 +66,6 @@ func (i internals) ReloadIdentities() error {
 	// Upstream follows the files.
 	_, _, err := writeKeyPair(i.s.config.Dir, frontProxyClient, i.s.config.PKI.FrontProxyClient())
 	return err
-}
-
-func (i internals) CertificateReloads() (succeeded, failed int64, files bool) {
-	return i.s.certificates.Reloads()
 }
 
 func (i internals) WatchAPIs(ctx context.Context, changed func()) error {

@@ -54,3 +54,11 @@ var registerBuildInfo = sync.OnceFunc(func() {
 	buildInfo.WithLabelValues(info.Major, info.Minor, info.GitVersion, info.GitCommit, info.GitTreeState, info.BuildDate,
 		info.GoVersion, info.Compiler, info.Platform).Set(1)
 })
+
+// nameInMetrics returns the value of the label control_plane.
+func (c Config) nameInMetrics() string {
+	if c.metricsName == "" && c.Listener != nil {
+		return c.Listener.Addr().String()
+	}
+	return c.metricsName
+}

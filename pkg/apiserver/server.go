@@ -129,6 +129,9 @@ func (s *Server) openForRequests() error {
 	if err := s.openCertificates(); err != nil {
 		return errors.Join(err, s.closeListeners())
 	}
+	measured := &serving.Measured{Server: s.config.nameInMetrics(), Requests: &s.requests, Certificates: s.certificates}
+	withdraw := measured.Publish()
+	s.resources.Push("apiserver: metrics", func(context.Context) error { withdraw(); return nil })
 	s.hostHandlers = s.config.hostHandlers()
 	s.serving.Push("apiserver: drained", func(context.Context) error { close(s.drained); return nil })
 	s.serving.Push("apiserver: admission", s.admissions.Wait)

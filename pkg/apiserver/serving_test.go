@@ -119,6 +119,37 @@ func TestCertificateOfTheHost(t *testing.T) {
 	testwait.Until(t, "the renewed certificate", func(context.Context) error { return version(host.client(p, "renewed.example.com")) })
 }
 
+// TestMetricsOfAServer: /metrics has requests and reloads of certificates by server. A
+// stopped server has none.
+func TestMetricsOfAServer(t *testing.T) {
+	host := newForeign(t, "api.example.com")
+	p, err := newPlane(t.TempDir(), func(c *apiserver.Config) { c.Serving.CertFile, c.Serving.KeyFile = host.certFile, host.keyFile })
+	if err != nil {
+		t.Fatal(err)
+	}
+	other := startPlane(t)
+	host.renew(t, "renewed.example.com")
+	label := fmt.Sprintf("control_plane=%q", strings.TrimPrefix(p.URL(), "https://"))
+	testwait.Until(t, "the metrics of the server", func(context.Context) error {
+		metrics := p.get(t, "/metrics").body
+		for _, metric := range []string{
+			"kubembed_requests_total{" + label + "}", "kubembed_requests_in_flight{" + label + "}",
+			"kubembed_serving_certificate_reloads_total{" + label + `,status="success"} 1`,
+		} {
+			if strings.Count(metrics, metric) != 1 {
+				return fmt.Errorf("%s is there %d times", metric, strings.Count(metrics, metric))
+			}
+		}
+		return nil
+	})
+	if err := p.close(); err != nil {
+		t.Error(err)
+	}
+	if metrics := other.get(t, "/metrics").body; strings.Contains(metrics, label) || !strings.Contains(metrics, "kubembed_requests_total{") {
+		t.Errorf("after the stop the metrics of another server have %s, or not its own", label)
+	}
+}
+
 // TestCertificateThatKubeletsDoNotTrust: the log warns of it before they join.
 func TestCertificateThatKubeletsDoNotTrust(t *testing.T) {
 	const advertised = "192.0.2.1"

@@ -17,6 +17,7 @@ import (
 	"k8s.io/component-base/metrics/legacyregistry"
 
 	"github.com/kubembed/kubembed/internal/apiserver/audit"
+	"github.com/kubembed/kubembed/internal/apiserver/serving"
 	"github.com/kubembed/kubembed/internal/clientmetrics"
 )
 
@@ -72,14 +73,7 @@ var (
 	databaseQuotaDesc = prometheus.NewDesc("kubembed_etcd_database_quota_bytes",
 		"Size of the etcd database at which writes are refused.", []string{controlPlane}, nil)
 
-	certificateReloadsDesc = prometheus.NewDesc("kubembed_serving_certificate_reloads_total",
-		"Number of reloads of changed certificate files of Config.Serving, by result. After a failure the former certificate stays.", []string{controlPlane, "status"}, nil)
-	requestsDesc = prometheus.NewDesc("kubembed_requests_total",
-		"Number of requests that the API server has received, from clients and from the control plane itself.", []string{controlPlane}, nil)
-	inFlightDesc = prometheus.NewDesc("kubembed_requests_in_flight",
-		"Number of requests that the API server works on, with watches.", []string{controlPlane}, nil)
-
-	planeDescs = []*prometheus.Desc{requestsDesc, inFlightDesc, snapshotFailuresDesc, lastSnapshotDesc, databaseSizeDesc, databaseInUseDesc, databaseQuotaDesc, certificateReloadsDesc}
+	planeDescs = []*prometheus.Desc{snapshotFailuresDesc, lastSnapshotDesc, databaseSizeDesc, databaseInUseDesc, databaseQuotaDesc}
 )
 
 // planeCollector collects the metrics of all running control planes.
@@ -101,8 +95,8 @@ func (planeCollector) Collect(all chan<- prometheus.Metric) {
 }
 
 func (m *measured) collect(all chan<- prometheus.Metric) {
-	put := func(desc *prometheus.Desc, kind prometheus.ValueType, value float64, labels ...string) {
-		all <- prometheus.MustNewConstMetric(desc, kind, value, append([]string{m.name}, labels...)...)
+	put := func(desc *prometheus.Desc, kind prometheus.ValueType, value float64) {
+		all <- prometheus.MustNewConstMetric(desc, kind, value, m.name)
 	}
 	if m.scheduled.Load() {
 		put(snapshotFailuresDesc, prometheus.CounterValue, float64(m.failures.Load()))
@@ -111,13 +105,6 @@ func (m *measured) collect(all chan<- prometheus.Metric) {
 	s := m.server.Load()
 	if s == nil {
 		return
-	}
-	received, inFlight := s.apiserver.Requests()
-	put(requestsDesc, prometheus.CounterValue, float64(received))
-	put(inFlightDesc, prometheus.GaugeValue, float64(inFlight))
-	if succeeded, failed, files := s.apiserver.CertificateReloads(); files {
-		put(certificateReloadsDesc, prometheus.CounterValue, float64(succeeded), "success") // upstream's values
-		put(certificateReloadsDesc, prometheus.CounterValue, float64(failed), "failure")
 	}
 	if s.member != nil {
 		status := s.member.Status()
@@ -134,9 +121,10 @@ func (m *measured) snapshotTaken(at time.Time) { m.last.Store(at.Unix()) }
 // planeRegistry has the metrics of control planes only.
 var planeRegistry = prometheus.NewRegistry()
 
-// registerMetrics also registers the library's metrics with legacyregistry.
+// registerMetrics also registers metrics with legacyregistry. API servers register theirs
+// there.
 var registerMetrics = sync.OnceFunc(func() {
-	planeRegistry.MustRegister(planeCollector{}, audit.Metrics{})
+	planeRegistry.MustRegister(planeCollector{}, audit.Metrics{}, serving.Metrics{})
 	legacyregistry.Registerer().MustRegister(planeCollector{}, connectionMetrics{})
 })
 

@@ -23,9 +23,6 @@ type Internals interface {
 	// ID returns the name of the server among the servers that share an etcd. It is the
 	// same after a restart at the same address. The server's Lease in kube-system has it.
 	ID() string
-	// Requests returns the number of requests since the start, and of those in flight,
-	// over the listeners and in this process.
-	Requests() (received, inFlight int64)
 	// LoopbackConfig returns the server's own client configuration: privileged,
 	// in-process, with protobuf, like upstream's loopback client.
 	LoopbackConfig() *rest.Config
@@ -59,9 +56,6 @@ type Internals interface {
 	// ReloadIdentities makes the server use the certificates that its PKI has renewed.
 	// New connections get a renewed serving certificate in any case.
 	ReloadIdentities() error
-	// CertificateReloads returns how often the server has used changed files of
-	// Config.Serving, and how often it could not, and whether there are files.
-	CertificateReloads() (succeeded, failed int64, files bool)
 }
 
 // StoredChange is a change that was written to etcd directly.
