@@ -20,7 +20,8 @@ import (
 // --etcd-servers-overrides. Objects that are already stored elsewhere are not moved: the
 // server does not see them any more. StorageUsed says nothing about this etcd, and
 // reserves nothing of it: its checks in /readyz are etcd-override-N and
-// etcd-override-readiness-N.
+// etcd-override-readiness-N. Nodes may write as much to all other etcds together as to
+// that of Config.Client, and neither counts for the other.
 type EtcdOverride struct {
 	// Resources are built-in resources, like "events" and "leases.coordination.k8s.io".
 	// Both groups of Events are one resource. Authorization, admission and the server

@@ -77,7 +77,8 @@ type Options struct {
 	MaxPatchOperations int
 	// Used returns how many bytes of etcd are in use, and its quota. If nil, unknown.
 	Used func() (inUse, quota int64)
-	// Elsewhere are the resources in other etcds, about which Used says nothing.
+	// Elsewhere are the resources in other etcds, about which Used says nothing. Writes
+	// of them have budgets of their own.
 	Elsewhere []schema.GroupResource
 }
 

@@ -73,7 +73,7 @@ func (s *storageBudget) admit(who requester, info *request.RequestInfo, method s
 	if method != http.MethodPost || !who.limited() || info.Subresource != "" {
 		return nil
 	}
-	return s.take(who.share(info), storedCopies*bytes+storedOverhead)
+	return s.take(s.share(who, info), storedCopies*bytes+storedOverhead)
 }
 
 // charge returns a function to call with the size of each object that an update by a node
@@ -82,7 +82,7 @@ func (s *storageBudget) charge(who requester, info *request.RequestInfo, method 
 	if !who.limited() || method == http.MethodPost && info.Subresource == "" {
 		return nil
 	}
-	return func(bytes int) error { return s.take(who.share(info), bytes+updateOverhead) }
+	return func(bytes int) error { return s.take(s.share(who, info), bytes+updateOverhead) }
 }
 
 func (s *storageBudget) take(from share, bytes int) error {
@@ -101,18 +101,25 @@ func (s *storageBudget) take(from share, bytes int) error {
 type share struct {
 	name        string
 	leases      bool
+	elsewhere   bool // in other etcds, which have a budget of the same size
 	burst, hour int
 }
 
-func (r requester) share(info *request.RequestInfo) share {
+func (s *storageBudget) share(r requester, info *request.RequestInfo) share {
+	of := share{name: r.name, elsewhere: s.isElsewhere(info)}
 	switch {
 	case r.bootstrap:
-		return share{name: r.name, burst: bootstrapBurst, hour: bootstrapHour}
+		of.burst, of.hour = bootstrapBurst, bootstrapHour
 	case info.APIGroup == coordinationv1.GroupName:
-		return share{name: r.name, leases: true, burst: leaseBurst, hour: leaseHour}
+		of.leases, of.burst, of.hour = true, leaseBurst, leaseHour
 	default:
-		return share{name: r.name, burst: nodeBurst, hour: nodeHour}
+		of.burst, of.hour = nodeBurst, nodeHour
 	}
+	return of
+}
+
+func (s *storageBudget) isElsewhere(info *request.RequestInfo) bool {
+	return slices.Contains(s.elsewhere, schema.GroupResource{Group: info.APIGroup, Resource: info.Resource})
 }
 
 // stored reports whether a write stores an object.
@@ -126,8 +133,7 @@ func stored(info *request.RequestInfo) bool {
 
 // reserved reserves the end of etcd's quota for administrators.
 func (s *storageBudget) reserved(who requester, info *request.RequestInfo, method string) error {
-	resource := schema.GroupResource{Group: info.APIGroup, Resource: info.Resource}
-	if s.used == nil || slices.Contains(s.elsewhere, resource) {
+	if s.used == nil || s.isElsewhere(info) {
 		return nil
 	}
 	full := fullForOthers
@@ -145,7 +151,7 @@ func (s *storageBudget) reserved(who requester, info *request.RequestInfo, metho
 	if quota <= 0 || float64(inUse) < full*float64(quota) {
 		return nil
 	}
-	return apierrors.NewGenericServerResponse(http.StatusInsufficientStorage, info.Verb, resource, info.Name,
+	return apierrors.NewGenericServerResponse(http.StatusInsufficientStorage, info.Verb, schema.GroupResource{Group: info.APIGroup, Resource: info.Resource}, info.Name,
 		fmt.Sprintf("etcd uses %d of %d bytes, and the rest is kept for administrators: delete objects, or raise controlplane.Config.Etcd.QuotaBytes", inUse, quota), 0, true)
 }
 
