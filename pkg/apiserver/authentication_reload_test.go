@@ -40,7 +40,7 @@ func TestAuthenticationReloadUnderLoad(t *testing.T) {
 	})
 	untilUser(t, p.bearer(jwt(first)), "jane")
 	var serial atomic.Int64
-	replaceUnderLoad(t, path, files, logs, "the authentication configuration was reloaded", "the authentication configuration was not replaced", func(int) func(context.Context) error {
+	replaceUnderLoad(t, path, files, logs, "the authentication configuration was replaced", "the authentication configuration was not replaced", func(int) func(context.Context) error {
 		return func(context.Context) error {
 			user, err := whoAmI(t, p.bearer(jwt(first, "jti", fmt.Sprint(serial.Add(1)))))
 			if err == nil && user.Username != "jane" {

@@ -92,10 +92,10 @@ func TestAuthorizationFiles(t *testing.T) {
 	// force.
 	refused := func(t *testing.T, path, content, want string) {
 		t.Helper()
-		before, failures := logs.FilterMessageSnippet("is refused").Len(), p.reloads(t, "failure")
+		before, failures := logs.FilterMessageSnippet("was not replaced").Len(), p.reloads(t, "failure")
 		replaceFile(t, path, content, 0o644)
 		testwait.Until(t, "a line in the log", func(context.Context) error {
-			if lines := logs.FilterMessageSnippet("is refused").All(); len(lines) > before && contains(lines[len(lines)-1].Context[1].Interface.(error), want) {
+			if lines := logs.FilterMessageSnippet("was not replaced").All(); len(lines) > before && contains(lines[len(lines)-1].Context[1].Interface.(error), want) {
 				return nil
 			}
 			return fmt.Errorf("got %v, want %q", logs.All(), want)
@@ -168,7 +168,7 @@ func TestAuthorizationReloadUnderLoad(t *testing.T) {
 		c.Authorization.Authorizers = []apiserver.Authorizer{{Name: "table", Before: "rbac", Authorizer: table{}}}
 	})
 	p.bind(t, "jane", "cluster-admin")
-	replaceUnderLoad(t, chain, files, logs, "authorization has changed", "is refused", func(i int) func(context.Context) error {
+	replaceUnderLoad(t, chain, files, logs, "the authorization configuration was replaced", "the authorization configuration was not replaced", func(i int) func(context.Context) error {
 		name := "jane" // by RBAC
 		if i%2 == 0 {
 			name = "hook-allowed" // by the webhook

@@ -62,6 +62,8 @@ func TestRequestLimits(t *testing.T) {
 
 // TestDisablePriorityAndFairness: requests pass it unless it is switched off, and its
 // API is served in both cases.
+// TestDisablePriorityAndFairness: requests pass it unless it is switched off, and its API
+// is served in both cases.
 func TestDisablePriorityAndFairness(t *testing.T) {
 	for _, off := range []bool{false, true} {
 		p := startPlane(t, func(c *apiserver.Config) { c.Limits.DisablePriorityAndFairness = off })

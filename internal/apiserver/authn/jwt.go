@@ -291,7 +291,7 @@ func (j *JWTs) Watch(path string, content []byte) {
 	metrics.RegisterMetrics()
 	metrics.RecordAuthenticationConfigLastConfigInfo(j.ServerID, string(content))
 	known := string(content)
-	failed := func(err error) { j.failed(err, zap.String("path", path)) }
+	failed := func(err error) { j.failed(err, zap.String("file", path)) }
 	filesystem.WatchUntil(j.ctx, filePoll, path, func() {
 		content, err := os.ReadFile(path)
 		if err == nil && string(content) == known {
@@ -319,9 +319,9 @@ func (j *JWTs) Watch(path string, content []byte) {
 			return
 		}
 		known = string(content)
-		j.Logger.Info("the authentication configuration was reloaded", zap.String("path", path), zap.Int("issuers", len(c.JWT)))
+		j.Logger.Info("the authentication configuration was replaced", zap.String("file", path), zap.Int("issuers", len(c.JWT)))
 		metrics.RecordAuthenticationConfigAutomaticReloadSuccess(j.ServerID, known)
 	}, func(err error) {
-		j.Logger.Warn("the authentication configuration is read once a minute only: its file cannot be watched", zap.String("path", path), zap.Error(err))
+		j.Logger.Warn("the authentication configuration is read once a minute only: its file cannot be watched", zap.String("file", path), zap.Error(err))
 	})
 }

@@ -6,6 +6,7 @@ package authz
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"os"
 	"slices"
 	"sync"
@@ -93,15 +94,19 @@ func (c *Chain) reloadPolicy(ctx context.Context) {
 	c.reloaded(c.config.PolicyFile, err)
 }
 
-// reloaded reports the result of a reload in the log and in upstream's metric.
-func (c *Chain) reloaded(file string, err error) {
+// reloaded reports the result of a reload of a file.
+func (c *Chain) reloaded(file string, err error) { c.report(err, zap.String("file", file)) }
+
+// report reports in the log and in upstream's metric whether the configuration was
+// replaced.
+func (c *Chain) report(err error, fields ...zap.Field) {
 	if err != nil {
 		metrics.RecordAuthorizationConfigAutomaticReloadFailure(c.config.ServerID)
-		c.config.Logger.Error("an authorization file is refused: the former configuration stays in force", zap.String("file", file), zap.Error(err))
+		c.config.Logger.Error("the authorization configuration was not replaced: the earlier one stays in effect", append(fields, zap.Error(err))...)
 		return
 	}
 	metrics.RecordAuthorizationConfigAutomaticReloadSuccess(c.config.ServerID, string(c.data))
-	c.config.Logger.Info("authorization has changed", zap.String("file", file), zap.Strings("authorizers", c.current.Load().names()))
+	c.config.Logger.Info("the authorization configuration was replaced", append(fields, zap.Strings("authorizers", c.current.Load().names()))...)
 }
 
 // names returns the names of the authorizers in their order.
@@ -115,24 +120,29 @@ func (l *links) names() (names []string) {
 // Set replaces the configuration. After an error the one before is in force. ctx bounds
 // the questions to the new authorizers.
 func (c *Chain) Set(ctx context.Context, configuration *apiserverv1.AuthorizationConfiguration) error {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	at := field.NewPath("AuthorizationConfiguration")
-	switch {
-	case configuration == nil:
-		return fieldpath.New("apiserver", "AuthorizationConfiguration", "must not be nil")
-	case c.config.File != "":
+	if c.config.File != "" {
 		return fieldpath.New("apiserver", "Config.Authorization.ConfigurationFile", "the server follows this file: change the file instead")
 	}
-	l, errs := fromGo(at, configuration, c.required)
+	metrics.RegisterMetrics()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	err := c.set(ctx, configuration)
+	if err == nil {
+		c.data, _ = json.Marshal(configuration) // for the hash in the metric
+	}
+	c.report(err)
+	return err
+}
+
+func (c *Chain) set(ctx context.Context, configuration *apiserverv1.AuthorizationConfiguration) error {
+	if configuration == nil {
+		return fieldpath.New("apiserver", "AuthorizationConfiguration", "must not be nil")
+	}
+	l, errs := fromGo(field.NewPath("AuthorizationConfiguration"), configuration, c.required)
 	if err := firstError(errs); err != nil {
 		return err
 	}
-	if err := c.apply(ctx, l); err != nil {
-		return err
-	}
-	c.config.Logger.Info("authorization has changed", zap.Strings("authorizers", c.current.Load().names()))
-	return nil
+	return c.apply(ctx, l)
 }
 
 // apply makes a configuration the current one.
