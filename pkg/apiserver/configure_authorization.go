@@ -51,8 +51,9 @@ func (s *Server) configureAuthorization(c *genericapiserver.Config) (err error) 
 // The server refuses a configuration that is invalid or that denies an identity of the
 // control plane, as New and Start do, and goes on with the one before. The log and the
 // metric apiserver_authorization_config_controller_automatic_reloads_total have each
-// result. ctx bounds the questions about these identities. The change is not stored: a server that starts has
-// that of its Config. It is an error if Config.Authorization.ConfigurationFile is set.
+// result. ctx bounds the questions about these identities. The change is not stored: a
+// server that starts has that of its Config. It is an error if
+// Config.Authorization.ConfigurationFile is set.
 func (s *Server) SetAuthorization(ctx context.Context, configuration *apiserverv1.AuthorizationConfiguration) error {
 	return s.authorization.Set(ctx, configuration)
 }

@@ -42,7 +42,7 @@ func TestAuditBackupsAfterAClockCorrection(t *testing.T) {
 	if err := l.Rotate(); err != nil {
 		t.Fatal(err)
 	}
-	// What is left to do is done after it, by a goroutine that then ends.
+	// A goroutine, which then ends, deletes the old files afterwards.
 	if err := file.Close(); err != nil {
 		t.Error(err)
 	}
