@@ -21,9 +21,6 @@ type Calls struct{ running atomic.Int64 }
 func (c *Calls) Running() int64 { return c.running.Load() }
 
 func (c *Calls) begin() bool {
-	if c == nil {
-		return true
-	}
 	if c.running.Add(1) > Max {
 		c.running.Add(-1)
 		return false
@@ -31,11 +28,7 @@ func (c *Calls) begin() bool {
 	return true
 }
 
-func (c *Calls) end() {
-	if c != nil {
-		c.running.Add(-1)
-	}
-}
+func (c *Calls) end() { c.running.Add(-1) }
 
 // Result is the end of a call.
 type Result[T any] struct {
@@ -51,8 +44,7 @@ type Exit struct {
 }
 
 // Go calls f, and then ended, in a goroutine of its own: nothing else can leave code that
-// blocks. It reports false, without a call, if Max calls are running. A nil calls has no
-// bound.
+// blocks. It reports false, without a call, if Max calls are running.
 func Go[T any](calls *Calls, f func() T, ended func(Result[T])) bool {
 	if !calls.begin() {
 		return false

@@ -56,18 +56,22 @@ func (h *Host) Dial(field string, dial utilnet.DialFunc) utilnet.DialFunc {
 
 // Contain returns dial, a function of the host's, with errors that name its field. It
 // returns when the context of the call ends, after dialTimeout or Close, also if dial
-// does not. A connection that comes later is closed. A panic is an error.
+// does not; at most hostcall.Max such calls are left running. A connection that comes
+// later is closed. A panic is an error.
 func (h *Host) Contain(field string, dial utilnet.DialFunc) utilnet.DialFunc {
+	var calls hostcall.Calls
 	return func(ctx context.Context, network, address string) (net.Conn, error) {
 		ctx, cancel := context.WithTimeoutCause(ctx, dialTimeout, errDialTimeout)
 		defer cancel()
 		defer context.AfterFunc(h.ended, cancel)()
 		defer waits(ctx, field, address)()
 		results := make(chan dialed)
-		hostcall.Go(nil, func() (result dialed) {
+		if !hostcall.Go(&calls, func() (result dialed) {
 			result.conn, result.err = dial(ctx, network, address)
 			return result
-		}, func(r hostcall.Result[dialed]) { r.Value.give(ctx, r.Exit, results) })
+		}, func(r hostcall.Result[dialed]) { r.Value.give(ctx, r.Exit, results) }) {
+			return nil, fmt.Errorf("%s: the dialer is blocked: %d calls have not returned", field, hostcall.Max)
+		}
 		select {
 		case result := <-results:
 			if result.stack != nil {

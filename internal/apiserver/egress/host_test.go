@@ -17,6 +17,7 @@ import (
 	"go.uber.org/zap"
 	"go.uber.org/zap/zaptest/observer"
 
+	"github.com/kubembed/kubembed/internal/hostcall"
 	"github.com/kubembed/kubembed/internal/nodeaddress"
 )
 
@@ -54,6 +55,25 @@ func TestHostFails(t *testing.T) {
 		if logs.FilterMessage(message).FilterField(zap.String("field", "Config.Dialers.Nodes")).Len() != 1 {
 			t.Errorf("no log %q in %v", message, logs.All())
 		}
+	}
+}
+
+// TestBlockedHostIsBounded verifies that users cannot add goroutines without end to a
+// dialer that does not return.
+func TestBlockedHostIsBounded(t *testing.T) {
+	h, _ := newTestHost(t)
+	forever := make(chan struct{})
+	t.Cleanup(func() { close(forever) })
+	dial := h.Contain("Config.Dialers.Nodes", func(context.Context, string, string) (net.Conn, error) { <-forever; return nil, nil })
+	gone, leave := context.WithCancel(t.Context())
+	leave()
+	for range hostcall.Max {
+		if _, err := dial(gone, "tcp", "node:10250"); !errors.Is(err, context.Canceled) {
+			t.Fatal(err)
+		}
+	}
+	if _, err := dial(gone, "tcp", "node:10250"); err == nil || !strings.Contains(err.Error(), "Config.Dialers.Nodes: the dialer is blocked") {
+		t.Errorf("got %v, want the name of the field", err)
 	}
 }
 

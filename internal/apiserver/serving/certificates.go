@@ -8,7 +8,6 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
-	"errors"
 	"fmt"
 	"net"
 	"net/http"
@@ -22,7 +21,7 @@ import (
 	"k8s.io/apiserver/pkg/server/dynamiccertificates"
 	"k8s.io/client-go/util/cert"
 
-	"github.com/kubembed/kubembed/internal/containment"
+	"github.com/kubembed/kubembed/internal/hostcall"
 )
 
 // ServiceName is a name that every server shows a certificate of the control plane's CA
@@ -74,6 +73,7 @@ type Certificates struct {
 	own      atomic.Pointer[parsed]
 	// controller is nil without files.
 	controller *dynamiccertificates.DynamicServingCertificateController
+	calls      hostcall.Calls // of the host's function
 
 	mu     sync.Mutex // of reads of files, and of controller.RunOnce
 	closed bool
@@ -191,18 +191,21 @@ func (c *Certificates) fromHost(hello *tls.ClientHelloInfo) (*tls.Certificate, e
 		err         error
 	}
 	results := make(chan result, 1)
-	go func() {
-		r := result{err: fmt.Errorf("%s: its goroutine has ended", c.options.GetField)} // runtime.Goexit
-		defer func() { results <- r }()
-		r.certificate, r.err = containment.Call(c.options.GetField, func() (*tls.Certificate, error) { return c.options.Get(hello) })
-	}()
+	if !hostcall.Go(&c.calls, func() (r result) {
+		r.certificate, r.err = c.options.Get(hello)
+		return r
+	}, func(r hostcall.Result[result]) {
+		if r.Exit != nil {
+			r.Value.err = c.exited(hello, r.Exit)
+		}
+		results <- r.Value
+	}) {
+		return nil, fmt.Errorf("%s is blocked: %d calls have not returned", c.options.GetField, hostcall.Max)
+	}
 	timer := time.NewTimer(hostTimeout)
 	defer timer.Stop()
 	select {
 	case r := <-results:
-		if panicked := (*containment.Error)(nil); errors.As(r.err, &panicked) {
-			c.options.Logger.Error(c.options.GetField+" panicked: the client gets no connection", zap.String("name", hello.ServerName), zap.Error(r.err), zap.ByteString("stack", panicked.Stack))
-		}
 		return r.certificate, r.err
 	case <-timer.C:
 		err := fmt.Errorf("%s has not returned within %s", c.options.GetField, hostTimeout)
@@ -211,6 +214,14 @@ func (c *Certificates) fromHost(hello *tls.ClientHelloInfo) (*tls.Certificate, e
 	case <-hello.Context().Done(): // the server stops, or the client has gone
 		return nil, context.Cause(hello.Context())
 	}
+}
+
+func (c *Certificates) exited(hello *tls.ClientHelloInfo, exit *hostcall.Exit) error {
+	if exit.Panic == nil {
+		return fmt.Errorf("%s: its goroutine has ended", c.options.GetField)
+	}
+	c.options.Logger.Error(c.options.GetField+" panicked: the client gets no connection", zap.String("name", hello.ServerName), zap.Any("panic", exit.Panic), zap.ByteString("stack", exit.Stack))
+	return fmt.Errorf("%s panicked: %v", c.options.GetField, exit.Panic)
 }
 
 // current returns the own certificate. After a renewal it also gives it to controller.

@@ -31,6 +31,7 @@ import (
 	"go.uber.org/zap"
 	"go.uber.org/zap/zaptest/observer"
 
+	"github.com/kubembed/kubembed/internal/hostcall"
 	"github.com/kubembed/kubembed/internal/testwait"
 )
 
@@ -215,6 +216,36 @@ func TestHandshakeDoesNotWaitForTheHost(t *testing.T) {
 	cancel()
 	if err := <-failed; !errors.Is(err, context.Canceled) {
 		t.Errorf("got %v, want %v", err, context.Canceled)
+	}
+}
+
+// TestHandshakesOfABlockedHostAreBounded verifies that clients cannot add goroutines
+// without end to a function that does not return.
+func TestHandshakesOfABlockedHostAreBounded(t *testing.T) {
+	release := make(chan struct{})
+	t.Cleanup(func() { close(release) })
+	c := &Certificates{options: CertificateOptions{GetField: "Config.Get", Logger: zap.NewNop(), Get: func(*tls.ClientHelloInfo) (*tls.Certificate, error) {
+		<-release
+		return nil, nil
+	}}}
+	client, server := net.Pipe()
+	defer func() { _ = client.Close() }()
+	go func() {
+		_ = tls.Client(client, &tls.Config{ServerName: "a.example.com", MinVersion: tls.VersionTLS12}).HandshakeContext(t.Context())
+	}()
+	var hello *tls.ClientHelloInfo
+	_ = tls.Server(server, &tls.Config{MinVersion: tls.VersionTLS12, GetCertificate: func(h *tls.ClientHelloInfo) (*tls.Certificate, error) {
+		hello = h
+		return nil, errors.New("the client leaves")
+	}}).HandshakeContext(t.Context())
+	_ = server.Close()
+	for range hostcall.Max {
+		if _, err := c.fromHost(hello); !errors.Is(err, context.Canceled) {
+			t.Fatal(err)
+		}
+	}
+	if _, err := c.fromHost(hello); err == nil || !strings.Contains(err.Error(), "Config.Get is blocked") {
+		t.Errorf("got %v, want the name of the field", err)
 	}
 }
 
