@@ -10,6 +10,7 @@ import (
 	"time"
 
 	utilnet "k8s.io/apimachinery/pkg/util/net"
+	"k8s.io/apiserver/pkg/server/egressselector"
 	clientgoinformers "k8s.io/client-go/informers"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
@@ -46,6 +47,7 @@ type environment struct {
 	client          *kubernetes.Clientset
 	restConfig      *rest.Config
 	sharedInformers clientgoinformers.SharedInformerFactory
+	issuerDialer    egressselector.Lookup // of JWT issuers
 }
 
 // state is what requests, the start and the stop change.
@@ -153,6 +155,7 @@ func (s *Server) connect() (err error) {
 	s.resources.Push("apiserver: connections of the host's dialers", func(context.Context) error { host.Close(); return nil })
 	cfg.Dialers = cfg.Dialers.contained(host)
 	s.config.Dialers = cfg.Dialers
+	s.issuerDialer = cfg.Dialers.issuers(host)
 	s.state = newState(s.ctx, cfg)
 	if err = s.openForRequests(); err != nil {
 		return err

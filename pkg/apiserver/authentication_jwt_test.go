@@ -5,14 +5,15 @@ package apiserver_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"net/http"
 	"os"
 	"regexp"
 	"slices"
-	"sync/atomic"
 	"testing"
+	"time"
 
 	apiserverv1 "k8s.io/apiserver/pkg/apis/apiserver/v1"
 	"k8s.io/client-go/rest"
@@ -187,27 +188,48 @@ func TestAnonymousWithoutAuthorization(t *testing.T) {
 }
 
 // TestIssuerByDialer verifies that issuers with an egressSelectorType are asked through
-// the dialers of the host.
+// the dialers of the host, at the address that they have, and that Stop closes the
+// connections.
 func TestIssuerByDialer(t *testing.T) {
-	issuer := oidctest.Start(t)
-	configuration := jwtConfiguration(issuer)
-	configuration.JWT[0].Issuer.EgressSelectorType = apiserverv1.EgressSelectorControlPlane
-	if p, err := newPlane(t.TempDir(), func(c *apiserver.Config) { c.Authentication.Configuration = configuration }); !contains(err, "Config.Dialers.ControlPlane is not set") {
-		t.Errorf("without a dialer: got %v", err)
-		if err == nil {
-			t.Error(p.close())
-		}
-	}
-	var dialed atomic.Int64
-	p := startPlane(t, func(c *apiserver.Config) {
-		c.Authentication.Configuration = configuration
-		c.Dialers.ControlPlane = func(ctx context.Context, network, address string) (net.Conn, error) {
-			dialed.Add(1)
-			return (&net.Dialer{}).DialContext(ctx, network, address)
-		}
-	})
-	untilUser(t, p.bearer(jwt(issuer)), "issuer0:jane")
-	if dialed.Load() == 0 {
-		t.Error("the dialer was not used")
+	for name, c := range map[string]struct {
+		egress apiserverv1.EgressSelectorType
+		set    func(*apiserver.Dialers, apiserver.DialFunc)
+	}{
+		"ControlPlane": {apiserverv1.EgressSelectorControlPlane, func(d *apiserver.Dialers, dial apiserver.DialFunc) { d.ControlPlane = dial }},
+		"Nodes":        {apiserverv1.EgressSelectorCluster, func(d *apiserver.Dialers, dial apiserver.DialFunc) { d.Nodes = dial }},
+	} {
+		t.Run(name, func(t *testing.T) {
+			issuer := oidctest.Start(t)
+			configuration := jwtConfiguration(issuer)
+			configuration.JWT[0].Issuer.EgressSelectorType = c.egress
+			if p, err := newPlane(t.TempDir(), func(c *apiserver.Config) { c.Authentication.Configuration = configuration }); !contains(err, "Config.Dialers."+name+" is not set") {
+				t.Errorf("without a dialer: got %v", err)
+				if err == nil {
+					t.Error(p.close())
+				}
+			}
+			dialer := tunnel{}
+			address := addressOf(t, issuer.URL())
+			dialer.add(address.String(), address)
+			p, err := newPlane(t.TempDir(), func(cfg *apiserver.Config) {
+				cfg.Authentication.Configuration = configuration
+				c.set(&cfg.Dialers, dialer.dial)
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			untilUser(t, p.bearer(jwt(issuer)), "issuer0:jane")
+			if err := p.close(); err != nil {
+				t.Error(err)
+			}
+			if len(dialer.made()) == 0 {
+				t.Error("the dialer was not used")
+			}
+			for _, conn := range dialer.made() {
+				if err := conn.SetDeadline(time.Now()); !errors.Is(err, net.ErrClosed) {
+					t.Errorf("after Stop a connection is open: %v", err)
+				}
+			}
+		})
 	}
 }

@@ -17,7 +17,6 @@ import (
 	"k8s.io/apiserver/pkg/authentication/authenticator"
 	"k8s.io/apiserver/pkg/authentication/user"
 	genericapiserver "k8s.io/apiserver/pkg/server"
-	"k8s.io/apiserver/pkg/server/egressselector"
 	"k8s.io/kubernetes/pkg/kubeapiserver/authorizer/modes"
 	kubeoptions "k8s.io/kubernetes/pkg/kubeapiserver/options"
 	"k8s.io/utils/clock"
@@ -62,7 +61,7 @@ func newAuthentication(e *environment, serverID string, background *lifecycle.Gr
 	jwts, err := authn.NewJWTs(e.ctx, authn.JWTOptions{
 		ServiceAccountIssuers: e.config.ServiceAccounts.Issuers,
 		Algorithms:            cfg.SigningAlgorithms,
-		Egress:                e.config.Dialers.issuers,
+		Egress:                e.issuerDialer,
 		ServerID:              serverID,
 		Logger:                e.config.Logger,
 		Background:            background,
@@ -155,18 +154,6 @@ func (c Config) audiences() authenticator.Audiences {
 		return c.Authentication.Audiences
 	}
 	return c.ServiceAccounts.Issuers
-}
-
-// issuers returns the dialer for JWT issuers with an egressSelectorType.
-func (d Dialers) issuers(network egressselector.NetworkContext) (utilnet.DialFunc, error) {
-	name, dial := "ControlPlane", d.ControlPlane
-	if network.EgressSelectionName == egressselector.Cluster {
-		name, dial = "Nodes", d.Nodes
-	}
-	if dial == nil {
-		return nil, fieldpath.Errorf("%s is not set: set it, or take out egressSelectorType", fieldpath.Name("Config.Dialers."+name))
-	}
-	return utilnet.DialFunc(dial), nil
 }
 
 // anonymous returns how clients without credentials are accepted.

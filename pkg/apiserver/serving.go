@@ -56,8 +56,9 @@ type Serving struct {
 	// GetCertificate returns the certificate for a connection, like tls.Config's. It
 	// comes before the files, for clients that ask for a name other than the kubernetes
 	// Service's. If it returns nil and no error, the other certificates apply.
-	// After an error, a panic or ten seconds the connection is closed. It must be safe
-	// for concurrent use. If nil, the other certificates apply.
+	// After an error, a panic or ten seconds the connection is closed, and also at once
+	// while 10,000 calls have not returned. It must be safe for concurrent use. If nil,
+	// the other certificates apply.
 	GetCertificate func(*tls.ClientHelloInfo) (*tls.Certificate, error)
 	// RootCAs are the CAs of these certificates, in PEM, for clients that come to know
 	// the CAs from the control plane: the ConfigMap kube-root-ca.crt and the tokens of

@@ -41,10 +41,14 @@ func (h *Host) Close() {
 	h.dialer.Close()
 }
 
-// Dial returns dial, a function of the host's, like Contain. The connections count for
-// the limit of open files, and end with Close.
+// Dial returns dial, a function of the host's, like Contain and Keep.
 func (h *Host) Dial(field string, dial utilnet.DialFunc) utilnet.DialFunc {
-	dial = h.Contain(field, dial)
+	return h.Keep(h.Contain(field, dial))
+}
+
+// Keep returns dial, a result of Contain. The connections count for the limit of open
+// files, and end with Close.
+func (h *Host) Keep(dial utilnet.DialFunc) utilnet.DialFunc {
 	return func(ctx context.Context, network, address string) (net.Conn, error) {
 		conn, err := connlimit.Process.Dial(func() (net.Conn, error) { return dial(ctx, network, address) })
 		if err != nil {
