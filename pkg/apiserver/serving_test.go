@@ -500,6 +500,39 @@ func TestHandler(t *testing.T) {
 	}
 }
 
+// TestHandlerKeepsTheRequest: a middleware of the host's, for a log of its own, finds the
+// request as it was, also after a watch.
+func TestHandlerKeepsTheRequest(t *testing.T) {
+	p := sharedPlane(t)
+	served := make(chan [2]http.Header, 1)
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		before := r.Header.Clone()
+		p.Handler().ServeHTTP(w, r)
+		served <- [2]http.Header{before, r.Header}
+	}))
+	defer server.Close()
+	token, err := p.ClientConfigAs("jane", "system:masters")
+	if err != nil {
+		t.Fatal(err)
+	}
+	client := clientset(t, &rest.Config{Host: server.URL, BearerToken: token.BearerToken, Impersonate: rest.ImpersonationConfig{UserName: "joe", Groups: []string{"system:masters"}}})
+	watch, err := client.CoreV1().Namespaces().Watch(t.Context(), metav1.ListOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	<-watch.ResultChan()
+	watch.Stop()
+	headers := <-served
+	if got := headers[0]; got.Get("Authorization") == "" || got.Get("Impersonate-User") == "" {
+		t.Errorf("the client has sent %v", got)
+	}
+	for name, values := range headers[0] {
+		if !slices.Equal(headers[1][name], values) {
+			t.Errorf("after the request %s is %q", name, headers[1][name])
+		}
+	}
+}
+
 // TestHandlerAfterStop: exec works through a server of the host's. A stop ends it and
 // watches, and later requests get 503.
 func TestHandlerAfterStop(t *testing.T) {

@@ -55,8 +55,8 @@ func (m *Mounted) Handler(o MountOptions) http.Handler {
 		tracked, writer := m.begin(ctx, w, strippedPrefix(r))
 		defer m.end(tracked)
 		own := r.WithContext(ctx)
+		own.Header = r.Header.Clone() // upstream removes credentials from it
 		if o.Propagate != nil {
-			own.Header = r.Header.Clone()
 			o.Propagate(r.Context(), own.Header)
 		}
 		if o.call(writer, own) {
