@@ -26,3 +26,10 @@ func SetWaiting(interval time.Duration) (restore func()) {
 	waitingInterval = interval
 	return func() { waitingInterval = before }
 }
+
+// SetOpenFiles sets the check of the limit of open files at a start.
+func SetOpenFiles(check func() error) (restore func()) {
+	before := checkOpenFiles
+	checkOpenFiles = check
+	return func() { checkOpenFiles = before }
+}

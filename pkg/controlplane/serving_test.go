@@ -181,6 +181,15 @@ func TestListenerAndBindAddress(t *testing.T) {
 	}
 	wantClosed(t, listener)
 	listener = listen(t)
+	tooLow := errors.New("the limit of open files is too low")
+	restore := controlplane.SetOpenFiles(func() error { return tooLow })
+	_, err = controlplane.Start(t.Context(), controlplane.Config{Listener: listener})
+	restore()
+	if !errors.Is(err, tooLow) {
+		t.Errorf("got %v, want %v", err, tooLow)
+	}
+	wantClosed(t, listener)
+	listener = listen(t)
 	ended, cancel := context.WithCancel(t.Context())
 	cancel()
 	if _, err := controlplane.Start(ended, controlplane.Config{Listener: listener}); !errors.Is(err, context.Canceled) {

@@ -77,6 +77,7 @@ func Start(ctx context.Context, cfg Config) (*Server, error) {
 	ctx, abandon := context.WithCancelCause(ctx)
 	defer abandon(nil)
 	s := &Server{config: cfg.clone(), done: make(chan struct{}), supervised: make(chan struct{}), goroutines: lifecycle.NewGoroutineSet(), fatal: newFatal()}
+	s.listener = s.config.Listener // a start that fails before listen closes it, too
 	s.forget = containment.Watch(s.goroutines, func(err error) { s.fatal.give(err, abandon) })
 	s.config.Logger, s.quietKlog, s.detachLogger, s.closeLog = queueLogger(s.config.Logger)
 	s.teardown.push("the Logger", func() error { s.detachLogger(); return nil })
@@ -150,10 +151,13 @@ func (s *Server) undo(ctx context.Context, err error) error {
 	return err
 }
 
+// checkOpenFiles is a variable for tests.
+var checkOpenFiles = connlimit.Check
+
 // start starts the parts, each on top of the previous one. Each pushes the step that
 // stops it.
 func (s *Server) start(ctx context.Context) error {
-	if err := connlimit.Check(); err != nil {
+	if err := checkOpenFiles(); err != nil {
 		return err
 	}
 	registerMetrics()
