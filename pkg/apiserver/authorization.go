@@ -41,7 +41,8 @@ type Authorization struct {
 	// it. The server applies it again when it changes, under the conditions of
 	// SetAuthorization. A file that is refused is logged and counted in upstream's metric
 	// apiserver_authorization_config_controller_automatic_reloads_total, and the server
-	// goes on with the configuration before.
+	// goes on with the configuration before. If the cause is outside the file (its mode,
+	// a kubeconfig, the answer of a webhook), it tries again within a minute.
 	ConfigurationFile string
 	// PolicyFile is the path of the policy of an authorizer ABAC, one JSON object per
 	// line, like kube-apiserver's --authorization-policy-file. It must be set for an

@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"regexp"
 	"strconv"
 	"testing"
@@ -90,10 +91,10 @@ func TestAuthorizationFiles(t *testing.T) {
 	wantForbidden(t, "readonly", first.CoreV1().Secrets("default").Delete(t.Context(), "any", metav1.DeleteOptions{}))
 	// refused waits for a file that is refused, and checks that the first one is in
 	// force.
-	refused := func(t *testing.T, path, content, want string) {
+	refused := func(t *testing.T, path, content string, mode os.FileMode, want string) {
 		t.Helper()
 		before, failures := logs.FilterMessageSnippet("was not replaced").Len(), p.reloads(t, "failure")
-		replaceFile(t, path, content, 0o644)
+		replaceFile(t, path, content, mode)
 		testwait.Until(t, "a line in the log", func(context.Context) error {
 			if lines := logs.FilterMessageSnippet("was not replaced").All(); len(lines) > before && contains(lines[len(lines)-1].Context[1].Interface.(error), want) {
 				return nil
@@ -119,8 +120,8 @@ func TestAuthorizationFiles(t *testing.T) {
 		})
 		replaceFile(t, policy, policyFor("hook-denied"), 0o644)
 		allowed(t, first, true)
-		refused(t, policy, "no JSON", "line 1")
-		refused(t, policy, `{"apiVersion":"abac.authorization.kubernetes.io/v9","kind":"Policy"}`, "line 1")
+		refused(t, policy, "no JSON", 0o644, "line 1")
+		refused(t, policy, `{"apiVersion":"abac.authorization.kubernetes.io/v9","kind":"Policy"}`, 0o644, "line 1")
 	})
 	t.Run("chain", func(t *testing.T) {
 		for content, want := range map[string]string{
@@ -133,9 +134,12 @@ func TestAuthorizationFiles(t *testing.T) {
 			chainFile(nodeItem, rbacItem, abacItem) + "unknown: true\n":                     "unknown field",
 			chainFile(nodeItem, rbacItem, abacItem, webhookItem("rbac", hook.kubeconfig)):   "authorizers[3].name: Duplicate value",
 		} {
-			refused(t, chain, content, want)
+			refused(t, chain, content, 0o644, want)
 		}
-		replaceFile(t, chain, chainFile(webhookItem("hook", hook.kubeconfig), nodeItem, rbacItem, abacItem), 0o644)
+		refused(t, chain, chainFile(webhookItem("hook", hook.kubeconfig), nodeItem, rbacItem, abacItem), 0o666, "mode 0666")
+		if err := os.Chmod(chain, 0o644); err != nil {
+			t.Fatal(err)
+		}
 		allowed(t, first, false)
 		if hook.about("hook-denied") == 0 {
 			t.Error("the webhook was not asked")

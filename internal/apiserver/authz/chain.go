@@ -47,8 +47,8 @@ type Chain struct {
 
 	mu     sync.Mutex // serializes changes
 	data   []byte     // of Source.File, in force
-	read   []byte     // the last that was read of it
-	policy []byte     // the last that was read of Source.PolicyFile
+	read   []byte     // of Source.File: in force, or never valid
+	policy []byte     // of Source.PolicyFile: in force, or never valid
 }
 
 // links are the authorizers of a configuration.

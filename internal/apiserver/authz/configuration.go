@@ -115,7 +115,7 @@ func (s Source) load(at *field.Path) (l *loaded, errs field.ErrorList) {
 	case s.Configuration != nil:
 		l, err = fromGo(at.Child("Configuration"), s.Configuration, nil)
 	case s.File != "":
-		l, err = fromFile(at.Child("ConfigurationFile"), s.File, nil)
+		l, _, err = fromFile(at.Child("ConfigurationFile"), s.File, nil)
 	default:
 		l, err = fromModes(at, s.Modes)
 	}
@@ -212,25 +212,35 @@ func fromGo(at *field.Path, c *apiserverv1.AuthorizationConfiguration, keep sets
 	return l, errs
 }
 
-// fromFile returns the configuration of a file.
-func fromFile(at *field.Path, path string, keep sets.Set[apiserverconfig.AuthorizerType]) (*loaded, field.ErrorList) {
+// fromFile returns the configuration of a file. If that can never be valid, bad is the
+// content of the file. Other errors have causes outside it.
+func fromFile(at *field.Path, path string, keep sets.Set[apiserverconfig.AuthorizerType]) (l *loaded, bad []byte, errs field.ErrorList) {
 	invalid := func(err error) *field.Error { return field.Invalid(at, path, err.Error()) }
 	if err := ownership.File(path); err != nil {
-		return nil, field.ErrorList{invalid(err)}
+		return nil, nil, field.ErrorList{invalid(err)}
 	}
 	data, err := os.ReadFile(path)
 	if err != nil {
-		return nil, field.ErrorList{invalid(err)}
+		return nil, nil, field.ErrorList{invalid(err)}
 	}
-	l, err := fromData(data, keep)
+	l, err = fromData(data, keep)
 	if err != nil {
-		return nil, fieldErrors(err, func(e *field.Error) *field.Error { return invalid(e) }, invalid)
+		never := func(err error) *field.Error {
+			bad = data
+			return invalid(err)
+		}
+		errs = fieldErrors(err, func(e *field.Error) *field.Error {
+			if strings.HasSuffix(e.Field, ".kubeConfigFile") {
+				return invalid(e) // upstream looks whether the file exists
+			}
+			return never(e)
+		}, never)
+		return nil, bad, errs
 	}
-	var errs field.ErrorList
 	for _, e := range l.readWebhooks() {
 		errs = append(errs, invalid(e))
 	}
-	return l, errs
+	return l, nil, errs
 }
 
 // fromData returns the configuration in data, with upstream's defaults and validation.
@@ -265,7 +275,8 @@ func (l *loaded) readWebhooks() (errs field.ErrorList) {
 	return errs
 }
 
-// readPolicy returns the content of a policy of ABAC, which is valid.
+// readPolicy returns the content of a policy of ABAC. It is nil if the file cannot be
+// read, and is returned with the error if it is not valid.
 func readPolicy(path string) ([]byte, error) {
 	if err := ownership.File(path); err != nil {
 		return nil, err

@@ -51,8 +51,9 @@ func (c *Chain) Run(ctx context.Context) {
 	files.Wait()
 }
 
-// reloadFile applies the configuration file if it has changed. As upstream, it reads a
-// file that is refused again only when it has changed again.
+// reloadFile applies the configuration file if it has changed. A file whose content is
+// not valid is refused once. After other refusals the file is tried again: its mode, a
+// kubeconfig or the answer of a webhook may change.
 func (c *Chain) reloadFile(ctx context.Context) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -64,18 +65,20 @@ func (c *Chain) reloadFile(ctx context.Context) {
 	case bytes.Equal(data, c.read):
 		return
 	}
-	c.read = data
-	l, errs := fromFile(authorizationField.Child("ConfigurationFile"), c.config.File, c.required)
+	l, bad, errs := fromFile(authorizationField.Child("ConfigurationFile"), c.config.File, c.required)
+	if bad != nil {
+		c.read = bad
+	}
 	if err = firstError(errs); err == nil {
 		err = c.apply(ctx, l)
 	}
 	if err == nil {
-		c.data = data
+		c.data, c.read = l.data, l.data
 	}
 	c.reloaded(c.config.File, err)
 }
 
-// reloadPolicy applies the policy of ABAC if it has changed.
+// reloadPolicy applies the policy of ABAC if it has changed, as reloadFile does.
 func (c *Chain) reloadPolicy(ctx context.Context) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -87,9 +90,14 @@ func (c *Chain) reloadPolicy(ctx context.Context) {
 	case bytes.Equal(data, c.policy):
 		return
 	}
-	c.policy = data
-	if _, err = readPolicy(c.config.PolicyFile); err == nil {
-		err = c.applyPolicy(ctx)
+	data, err = readPolicy(c.config.PolicyFile)
+	switch {
+	case err == nil:
+		if err = c.applyPolicy(ctx); err == nil {
+			c.policy = data
+		}
+	case data != nil:
+		c.policy = data
 	}
 	c.reloaded(c.config.PolicyFile, err)
 }
