@@ -14,6 +14,10 @@ import (
 
 // configureAuthorization sets the authorizer.
 func (s *Server) configureAuthorization(c *genericapiserver.Config) (err error) {
+	identities := authz.Identities(s.config.components)
+	if s.config.anyAuthorizer {
+		identities = nil
+	}
 	s.authorization, err = authz.New(authz.Config{
 		Source:         s.config.Authorization.source(),
 		Hosts:          s.config.Authorization.hosts(),
@@ -24,7 +28,7 @@ func (s *Server) configureAuthorization(c *genericapiserver.Config) (err error) 
 		Dir:            s.config.Dir,
 		RequestTimeout: s.config.RequestTimeout,
 		NoAlwaysAllow:  acceptsAnonymous(s.anonymous),
-		Identities:     authz.Identities(s.config.components),
+		Identities:     identities,
 		Logger:         s.config.Logger,
 	})
 	if err != nil {

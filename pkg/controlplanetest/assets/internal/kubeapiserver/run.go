@@ -79,6 +79,7 @@ func run(ctx context.Context, f *flags, stderr io.Writer) (err error) {
 	}
 	c.Logger = logger(stderr)
 	access.SetFlags(&c, f.Flagz)
+	access.SetAnyAuthorizer(&c)
 	access.SetProxyClient(&c, f.ProxyClientCertFile, f.ProxyClientKeyFile)
 	if f.Audit.LogOptions.Path == auditStdout {
 		access.SetAuditStdout(&c)
@@ -152,7 +153,7 @@ func serve(ctx context.Context, c apiserver.Config) error {
 		if ctx.Err() != nil {
 			return nil // ended before it was ready
 		}
-		return err
+		return inFlags(err)
 	}
 	parts, cancelParts := context.WithCancel(ctx)
 	defer cancelParts()
