@@ -5,8 +5,9 @@
 // have prepared, or could change while they are in use.
 //
 // The rule is that of PostgreSQL and OpenSSH: the owner must be the user of this process
-// or root, and neither group nor others may write. Symbolic links are followed if they
-// also belong to this user or root. A link of another user would redirect our files.
+// or root, and neither group nor others may write. The owner's private group may write to
+// files. Symbolic links are followed if they also belong to this user or root. A link of
+// another user would redirect our files.
 //
 // Parents are not checked: if another user has replaced a directory, that user owns it.
 // Windows uses access lists instead of modes; nothing is checked there.
@@ -43,21 +44,32 @@ func Shared(path string) error {
 	switch {
 	case info == nil, !info.IsDir():
 		return err
-	case info.Mode()&fs.ModeSticky != 0 && trusted(info):
-		return nil
-	case info.Mode().Perm()&0o002 == 0 && trusted(info) && privateGroup(info):
+	case info.Mode()&fs.ModeSticky != 0 && trusted(info), privatelyWritable(info):
 		return nil
 	}
 	return check(path, info, otherDir)
 }
 
-// File checks an existing file. A missing file is no error.
+// File checks an existing file. A missing file is no error. Like Shared, it accepts a
+// file that the owner's private group may write to.
 func File(path string) error {
 	info, err := stat(path)
 	if info == nil {
 		return err
 	}
+	return checkFile(path, info)
+}
+
+func checkFile(path string, info fs.FileInfo) error {
+	if privatelyWritable(info) {
+		return nil
+	}
 	return check(path, info, "")
+}
+
+// privatelyWritable reports whether only the owner, and the owner's private group, may write.
+func privatelyWritable(info fs.FileInfo) bool {
+	return info.Mode().Perm()&0o002 == 0 && trusted(info) && privateGroup(info)
 }
 
 // Socket checks the owner of a Unix socket: who owns it answers. Its mode says who may
@@ -72,10 +84,19 @@ func Socket(path string) error {
 		path, ErrUntrusted, uid, os.Geteuid(), os.Geteuid())
 }
 
-// Files checks a directory and the files in it, without those in its subdirectories.
+// Files checks a directory that is only read, and the files in it, without those in its
+// subdirectories. Like Shared, it accepts a directory that the owner's private group may
+// write to. On Linux it also accepts any mode in a file system that is mounted read-only,
+// such as a ConfigMap in a container: the kubelet makes its directory with mode 0777.
 func Files(dir string) error {
-	if err := Dir(dir); err != nil {
+	info, err := stat(dir)
+	if err != nil {
 		return err
+	}
+	if info != nil && info.IsDir() && !privatelyWritable(info) && (!trusted(info) || !readOnly(dir)) {
+		if err := check(dir, info, otherDir); err != nil {
+			return err
+		}
 	}
 	entries, err := os.ReadDir(dir)
 	if err != nil {

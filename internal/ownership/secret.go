@@ -22,7 +22,7 @@ func Secret(path string) error {
 	if info == nil {
 		return err
 	}
-	if err := check(path, info, ""); err != nil {
+	if err := checkFile(path, info); err != nil {
 		return err
 	}
 	if mode := info.Mode().Perm(); readableByAll(mode) && reachableByAll(path) {

@@ -39,7 +39,9 @@ type Admission struct {
 	// manifests in a staticManifestsDir are the exception: upstream reads them again when
 	// they change. If they are invalid, it logs an error, keeps the old ones, and counts
 	// the failure in the metric
-	// apiserver_manifest_admission_config_controller_automatic_reloads_total.
+	// apiserver_manifest_admission_config_controller_automatic_reloads_total. Other users
+	// of the machine must not be able to write there: the directory may be that of a
+	// ConfigMap in a container, since it is mounted read-only.
 	Configuration *apiserverv1.AdmissionConfiguration
 	// ConfigurationFile is the path of a file with an AdmissionConfiguration, of
 	// apiserver.config.k8s.io/v1 or v1alpha1, in YAML or JSON. Paths in it are relative
