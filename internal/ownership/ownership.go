@@ -67,7 +67,8 @@ func checkFile(path string, info fs.FileInfo) error {
 	return check(path, info, "")
 }
 
-// privatelyWritable reports whether only the owner, and the owner's private group, may write.
+// privatelyWritable reports whether only the owner, and the owner's private group, may
+// write.
 func privatelyWritable(info fs.FileInfo) bool {
 	return info.Mode().Perm()&0o002 == 0 && trusted(info) && privateGroup(info)
 }
