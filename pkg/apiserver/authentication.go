@@ -131,7 +131,8 @@ type RequestHeader struct {
 	CAs []byte
 	// AllowedNames are the common names that the certificate may have
 	// (--requestheader-allowed-names). If empty, every certificate of CAs is accepted.
-	// They must be set if CAs also certify clients, directly or by another CA.
+	// They must be set if a certificate of a client may also be one of CAs: if ClientCAs
+	// or the CAs of PKI have one of CAs, or a CA that is not self-signed.
 	AllowedNames []string
 	// UsernameHeaders, UIDHeaders, GroupHeaders and ExtraHeaderPrefixes are the names of
 	// headers. If empty, X-Remote-User, X-Remote-Uid, X-Remote-Group and X-Remote-Extra-.
@@ -186,8 +187,8 @@ func (a Authentication) validate(at *field.Path, issuers []string) (errs field.E
 	errs = append(errs, a.validateTokens(at)...)
 	errs = append(errs, validateCAs(at.Child("ClientCAs"), a.ClientCAs)...)
 	errs = append(errs, a.RequestHeader.validate(at.Child("RequestHeader"))...)
-	if len(errs) == 0 && len(a.RequestHeader.AllowedNames) == 0 && certify(a.RequestHeader.CAs, a.ClientCAs) {
-		errs = append(errs, fieldpath.Detail(field.Required(at.Child("RequestHeader", "AllowedNames"), ""), "%s has one of these CAs, or a CA that one of them has signed: without names, each of its clients could name any user", fieldpath.NameOf(at.Child("ClientCAs"))))
+	if len(errs) == 0 && len(a.RequestHeader.AllowedNames) == 0 && mayCertify(a.RequestHeader.CAs, a.ClientCAs) {
+		errs = append(errs, fieldpath.Detail(field.Required(at.Child("RequestHeader", "AllowedNames"), ""), "%s has one of these CAs, or a CA that is not self-signed and that one of them may have signed: without names, each of its clients could name any user", fieldpath.NameOf(at.Child("ClientCAs"))))
 	}
 	for i, audience := range a.Audiences {
 		if audience == "" {
@@ -356,16 +357,14 @@ func sharedCA(a, b []byte) bool {
 	})
 }
 
-// certify reports whether certificates of a CA in clients are also certificates of cas:
-// it is one of them, or one of them has signed it.
-func certify(cas, clients []byte) bool {
-	trusted, _ := cert.ParseCertsPEM(cas)
-	rest, _ := cert.ParseCertsPEM(clients)
-	return slices.ContainsFunc(rest, func(ca *x509.Certificate) bool {
-		return slices.ContainsFunc(trusted, func(root *x509.Certificate) bool {
-			return bytes.Equal(ca.RawSubjectPublicKeyInfo, root.RawSubjectPublicKeyInfo) || bytes.Equal(ca.RawIssuer, root.RawSubject) && ca.CheckSignatureFrom(root) == nil
-		})
-	})
+// mayCertify reports whether certificates of a CA in clients may also be certificates of
+// cas: it has the key of one of them, or is not self-signed. The CAs between it and one of
+// cas are then unknown, since clients may send them.
+func mayCertify(cas, clients []byte) bool {
+	all, _ := cert.ParseCertsPEM(clients)
+	return len(cas) > 0 && (sharedCA(cas, clients) || slices.ContainsFunc(all, func(ca *x509.Certificate) bool {
+		return !bytes.Equal(ca.RawIssuer, ca.RawSubject) || ca.CheckSignatureFrom(ca) != nil
+	}))
 }
 
 // addFlags adds kube-apiserver's flags for a.

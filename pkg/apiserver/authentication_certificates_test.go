@@ -20,6 +20,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/util/cert"
 
+	"github.com/kubembed/kubembed/internal/apiserver/access"
 	"github.com/kubembed/kubembed/internal/revocation"
 	"github.com/kubembed/kubembed/internal/testwait"
 	"github.com/kubembed/kubembed/pkg/apiserver"
@@ -154,17 +155,38 @@ func TestProxyOfTheHost(t *testing.T) {
 // TestCAsOfPKIAsTheHosts verifies that the host cannot name a CA of the control plane
 // again, with other rules.
 func TestCAsOfPKIAsTheHosts(t *testing.T) {
-	for want, set := range map[string]func(*apiserver.Authentication, []byte){
-		"Config.Authentication.ClientCAs: it has a CA of PKI":                func(a *apiserver.Authentication, ca []byte) { a.ClientCAs = ca },
-		"Config.Authentication.RequestHeader.AllowedNames: must be set: CAs": func(a *apiserver.Authentication, ca []byte) { a.RequestHeader.CAs = ca },
+	root := newAuthority(t, nil)
+	below := newAuthority(t, newAuthority(t, root))
+	for _, test := range []struct {
+		want string
+		set  func(*apiserver.Config)
+	}{
+		{"Config.Authentication.ClientCAs: it has a CA of PKI", func(c *apiserver.Config) { c.Authentication.ClientCAs = c.PKI.CABundle() }},
+		{"Config.Authentication.RequestHeader.AllowedNames: must be set: CAs", func(c *apiserver.Config) { c.Authentication.RequestHeader.CAs = c.PKI.CABundle() }},
+		{"Config.Authentication.RequestHeader.AllowedNames: must be set: CAs", func(c *apiserver.Config) {
+			c.PKI = must(pki.Open(pki.Config{ClientCAs: below.cert}))(t)
+			c.Authentication.RequestHeader.CAs = root.cert
+		}},
 	} {
-		p, err := newPlane(t.TempDir(), func(c *apiserver.Config) { set(&c.Authentication, c.PKI.CABundle()) })
+		want := test.want
+		p, err := newPlane(t.TempDir(), test.set)
 		if !contains(err, want) {
 			t.Errorf("got %v, want %q", err, want)
 		}
 		if err == nil {
 			t.Error(p.close())
 		}
+	}
+	// kube-apiserver's stand-in follows kube-apiserver.
+	p, err := newPlane(t.TempDir(), func(c *apiserver.Config) {
+		c.Authentication.RequestHeader.CAs = c.PKI.CABundle()
+		access.SetLenient(c)
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := p.close(); err != nil {
+		t.Error(err)
 	}
 }
 

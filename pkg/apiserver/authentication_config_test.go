@@ -78,6 +78,7 @@ users: [{name: webhook, user: {token: secret}}]
 	const anonymous = "apiVersion: apiserver.config.k8s.io/v1\nkind: AuthenticationConfiguration\nanonymous: {enabled: true}\n"
 	root := newAuthority(t, nil)
 	signed := newAuthority(t, root)
+	below := newAuthority(t, signed) // clients may send the CA between it and root
 	for name, good := range map[string]apiserver.Authentication{
 		"the root has clients": {ClientCAs: root.cert, RequestHeader: apiserver.RequestHeader{CAs: signed.cert}},
 		"a name":               {ClientCAs: signed.cert, RequestHeader: apiserver.RequestHeader{CAs: root.cert, AllowedNames: []string{"proxy"}}},
@@ -118,7 +119,8 @@ users: [{name: webhook, user: {token: secret}}]
 		{apiserver.Authentication{RequestHeader: apiserver.RequestHeader{AllowedNames: []string{"proxy"}}}, "Authentication.RequestHeader.CAs: Required"},
 		{apiserver.Authentication{RequestHeader: apiserver.RequestHeader{CAs: identities.CABundle(), UsernameHeaders: []string{"User Name"}}}, "Authentication.RequestHeader.UsernameHeaders[0]: Invalid value"},
 		{apiserver.Authentication{ClientCAs: identities.CABundle(), RequestHeader: apiserver.RequestHeader{CAs: identities.CABundle()}}, "Authentication.RequestHeader.AllowedNames: Required"},
-		{apiserver.Authentication{ClientCAs: signed.cert, RequestHeader: apiserver.RequestHeader{CAs: root.cert}}, "Authentication.RequestHeader.AllowedNames: Required value: Authentication.ClientCAs has one of these CAs, or a CA that one of them has signed"},
+		{apiserver.Authentication{ClientCAs: signed.cert, RequestHeader: apiserver.RequestHeader{CAs: root.cert}}, "Authentication.RequestHeader.AllowedNames: Required value: Authentication.ClientCAs has one of these CAs, or a CA that is not self-signed"},
+		{apiserver.Authentication{ClientCAs: below.cert, RequestHeader: apiserver.RequestHeader{CAs: root.cert}}, "Authentication.RequestHeader.AllowedNames: Required value"},
 		{apiserver.Authentication{Anonymous: &apiserverv1.AnonymousAuthConfig{}, Configuration: &apiserverv1.AuthenticationConfiguration{Anonymous: &apiserverv1.AnonymousAuthConfig{}}}, "Authentication.Anonymous: Forbidden: Authentication.Configuration has anonymous too"},
 		{apiserver.Authentication{Anonymous: &apiserverv1.AnonymousAuthConfig{}, ConfigurationFile: writeFile(t, "file", anonymous, 0o600)}, "Authentication.Anonymous: Forbidden: Authentication.ConfigurationFile has anonymous too"},
 		{apiserver.Authentication{Audiences: []string{""}}, "Authentication.Audiences[0]: Required"},

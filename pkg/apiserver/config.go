@@ -201,8 +201,8 @@ type Config struct {
 	proxyClient struct{ cert, key string }
 	// components are the names of components. See access.SetComponents.
 	components []string
-	// anyAuthorizer is set by access.SetAnyAuthorizer.
-	anyAuthorizer bool
+	// lenient is set by access.SetLenient.
+	lenient bool
 	// metricsName names the control plane in metrics. If empty, the address of Listener.
 	metricsName string
 	// endpoint is the endpoint of the kubernetes Service, if that is not

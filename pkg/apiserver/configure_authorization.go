@@ -15,7 +15,7 @@ import (
 // configureAuthorization sets the authorizer.
 func (s *Server) configureAuthorization(c *genericapiserver.Config) (err error) {
 	identities := authz.Identities(s.config.components)
-	if s.config.anyAuthorizer {
+	if s.config.lenient {
 		identities = nil
 	}
 	s.authorization, err = authz.New(authz.Config{

@@ -29,7 +29,7 @@ func init() {
 	access.SetFlags = func(config any, flags upstreamflagz.Reader) { config.(*Config).flags = flags }
 	access.SetAuditStdout = func(config any) { config.(*Config).auditStdout = true }
 	access.SetComponents = func(config any, names []string) { config.(*Config).components = names }
-	access.SetAnyAuthorizer = func(config any) { config.(*Config).anyAuthorizer = true }
+	access.SetLenient = func(config any) { config.(*Config).lenient = true }
 	access.SetMetricsName = func(config any, name string) { config.(*Config).metricsName = name }
 }
 

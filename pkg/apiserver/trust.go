@@ -45,8 +45,8 @@ func newTrust(cfg Config) (t trust, err error) {
 		}
 	}
 	if header := cfg.Authentication.RequestHeader.withDefaults(); len(header.CAs) > 0 {
-		if len(header.AllowedNames) == 0 && certify(header.CAs, cfg.PKI.ClientCAs()) {
-			return trust{}, fieldpath.New("apiserver", "Config.Authentication.RequestHeader.AllowedNames", "must be set: CAs has a CA of PKI, or one that has signed a CA of PKI, and each of its clients could name any user")
+		if len(header.AllowedNames) == 0 && !cfg.lenient && mayCertify(header.CAs, cfg.PKI.ClientCAs()) {
+			return trust{}, fieldpath.New("apiserver", "Config.Authentication.RequestHeader.AllowedNames", "must be set: CAs has a CA of PKI, or may have signed one that is not self-signed, and each of its clients could name any user")
 		}
 		ca, err := dynamiccertificates.NewStaticCAContent("host-proxy-ca", header.CAs)
 		if err != nil {

@@ -88,10 +88,11 @@ var (
 	// SetComponents sets the names of the components whose users a chain of authorizers
 	// must not deny. config is an *apiserver.Config.
 	SetComponents func(config any, names []string)
-	// SetAnyAuthorizer accepts authorizers that deny the identities of a control plane,
-	// and does not ask them about these, for a program that has no such identities.
-	// config is an *apiserver.Config.
-	SetAnyAuthorizer func(config any)
+	// SetLenient accepts what kube-apiserver accepts, for its stand-in: authorizers that
+	// deny the identities of a control plane, which are not asked about them, and CAs of
+	// a proxy, without names, that may also have certified clients. config is an
+	// *apiserver.Config.
+	SetLenient func(config any)
 	// SetMetricsName sets the name of the control plane in metrics. config is an
 	// *apiserver.Config.
 	SetMetricsName func(config any, name string)
