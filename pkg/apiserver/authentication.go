@@ -49,8 +49,8 @@ type Authentication struct {
 	// Anonymous has the paths that clients without credentials may request
 	// (--anonymous-auth). It cannot be set if Configuration or its file has them. If
 	// neither has, /healthz, /livez, /readyz and /version. It cannot change while the
-	// server runs. Without authorization (an authorizer of type AlwaysAllow) only these
-	// four paths are possible.
+	// server runs. With an authorizer of type AlwaysAllow only these four paths are
+	// accepted: such clients would be administrators.
 	Anonymous *apiserverv1.AnonymousAuthConfig
 	// SigningAlgorithms are the accepted algorithms of JWTs, like "RS256"
 	// (--oidc-signing-algs). If empty, all asymmetric ones: RS, ES and PS with 256, 384
@@ -238,6 +238,26 @@ func (a Authentication) oneAnonymous(at, configuration *field.Path, c *internala
 		return nil
 	}
 	return field.ErrorList{fieldpath.Detail(field.Forbidden(at.Child("Anonymous"), ""), "%s has anonymous too: take out one of them", fieldpath.NameOf(configuration))}
+}
+
+// anonymous returns the configuration of clients without credentials, and its field. It is
+// nil if there is none, or none that is valid.
+func (a Authentication) anonymous(at *field.Path) (_ *internalapiserver.AnonymousAuthConfig, in *field.Path) {
+	c, err := authn.FromGo(a.Configuration)
+	switch {
+	case a.Anonymous != nil:
+		in = at.Child("Anonymous")
+		c, err = authn.FromGo(&apiserverv1.AuthenticationConfiguration{Anonymous: a.Anonymous})
+	case a.Configuration != nil:
+		in = at.Child("Configuration")
+	case a.ConfigurationFile != "":
+		in = at.Child("ConfigurationFile")
+		c, _, err = authn.ReadFile(a.ConfigurationFile)
+	}
+	if err != nil {
+		return nil, in
+	}
+	return c.Anonymous, in
 }
 
 func (w TokenWebhook) validate(at *field.Path) (errs field.ErrorList) {

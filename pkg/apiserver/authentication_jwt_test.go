@@ -18,6 +18,7 @@ import (
 	apiserverv1 "k8s.io/apiserver/pkg/apis/apiserver/v1"
 	"k8s.io/client-go/rest"
 
+	"github.com/kubembed/kubembed/internal/apiserver/access"
 	"github.com/kubembed/kubembed/internal/oidctest"
 	"github.com/kubembed/kubembed/internal/testwait"
 	"github.com/kubembed/kubembed/pkg/apiserver"
@@ -155,36 +156,48 @@ jwt:
 }
 
 // TestAnonymousWithoutAuthorization verifies that a host cannot make everybody an
-// administrator by accident.
+// administrator by accident. kube-apiserver's stand-in can, by a file.
 func TestAnonymousWithoutAuthorization(t *testing.T) {
 	everything := &apiserverv1.AnonymousAuthConfig{Enabled: true}
 	all := apiserverv1.AuthorizerConfiguration{Type: "AlwaysAllow", Name: "alwaysallow"}
+	file := writeFile(t, "file", "apiVersion: apiserver.config.k8s.io/v1\nkind: AuthenticationConfiguration\nanonymous: {enabled: true}\n", 0o600)
+	mode := apiserver.Authorization{Modes: []string{"AlwaysAllow"}}
 	for name, c := range map[string]struct {
-		authorization apiserver.Authorization
-		want          int
+		authentication apiserver.Authentication
+		authorization  apiserver.Authorization
+		want           string
 	}{
-		"mode":          {apiserver.Authorization{Modes: []string{"AlwaysAllow"}}, http.StatusUnauthorized},
-		"configuration": {apiserver.Authorization{Configuration: chainOf(rbacType, all)}, http.StatusUnauthorized},
-		"file":          {apiserver.Authorization{ConfigurationFile: writeFile(t, "file", chainFile(nodeItem, "- {type: AlwaysAllow, name: alwaysallow}\n"), 0o600)}, http.StatusUnauthorized},
-		"RBAC":          {apiserver.Authorization{Modes: []string{"RBAC"}}, http.StatusForbidden},
+		"mode":             {apiserver.Authentication{Anonymous: everything}, mode, "Authentication.Anonymous"},
+		"chain":            {apiserver.Authentication{Anonymous: everything}, apiserver.Authorization{Configuration: chainOf(rbacType, all)}, "Authentication.Anonymous"},
+		"file of chain":    {apiserver.Authentication{Anonymous: everything}, apiserver.Authorization{ConfigurationFile: writeFile(t, "file", chainFile(nodeItem, "- {type: AlwaysAllow, name: alwaysallow}\n"), 0o600)}, "Authentication.Anonymous"},
+		"configuration":    {apiserver.Authentication{Configuration: &apiserverv1.AuthenticationConfiguration{Anonymous: everything}}, mode, "Authentication.Configuration"},
+		"file":             {apiserver.Authentication{ConfigurationFile: file}, mode, "Authentication.ConfigurationFile"},
+		"the default":      {apiserver.Authentication{}, mode, ""},
+		"nobody":           {apiserver.Authentication{Anonymous: &apiserverv1.AnonymousAuthConfig{}}, mode, ""},
+		"not all requests": {apiserver.Authentication{Anonymous: &apiserverv1.AnonymousAuthConfig{Enabled: true, Conditions: []apiserverv1.AnonymousAuthCondition{{Path: "/livez"}}}}, mode, ""},
 	} {
-		t.Run(name, func(t *testing.T) {
-			p := startPlane(t, func(cfg *apiserver.Config) {
-				cfg.Authorization = c.authorization
-				cfg.Authentication.Anonymous = everything
-			})
-			anonymous := p.httpClient(t, pki.KeyPair{})
-			p.call(t, anonymous, http.MethodGet, "/api/v1/namespaces", "").want(t, c.want)
-			p.call(t, anonymous, http.MethodGet, "/livez", "").want(t, http.StatusOK)
-			if name != "RBAC" {
-				return
-			}
-			if err := p.SetAuthorization(t.Context(), chainOf(rbacType, all)); !contains(err, "Config.Authentication.Anonymous: it accepts clients without credentials") {
-				t.Errorf("got %v, want a refusal", err)
-			}
-			p.call(t, anonymous, http.MethodGet, "/api/v1/namespaces", "").want(t, c.want)
-		})
+		err := access.ValidateOptional(apiserver.Config{Authentication: c.authentication, Authorization: c.authorization}).ToAggregate()
+		want := c.want + ": Forbidden: it accepts clients without credentials, which authorizer type AlwaysAllow of Authorization would make administrators"
+		if c.want == "" && err != nil || c.want != "" && !contains(err, want) {
+			t.Errorf("%s: got %v, want %q", name, err, c.want)
+		}
 	}
+	p := startPlane(t, func(c *apiserver.Config) {
+		c.Authentication.Anonymous = everything
+		c.Authorization.Modes = []string{"RBAC"}
+	})
+	anonymous := p.httpClient(t, pki.KeyPair{})
+	p.call(t, anonymous, http.MethodGet, "/api/v1/namespaces", "").want(t, http.StatusForbidden)
+	if err := p.SetAuthorization(t.Context(), chainOf(rbacType, all)); !contains(err, "Config.Authentication.Anonymous: it accepts clients without credentials") {
+		t.Errorf("got %v, want a refusal", err)
+	}
+	p.call(t, anonymous, http.MethodGet, "/api/v1/namespaces", "").want(t, http.StatusForbidden)
+
+	p = startPlane(t, func(c *apiserver.Config) {
+		c.Authentication.ConfigurationFile, c.Authorization = file, mode
+		access.SetLenient(c)
+	})
+	p.call(t, p.httpClient(t, pki.KeyPair{}), http.MethodGet, "/api/v1/namespaces", "").want(t, http.StatusOK)
 }
 
 // TestIssuerByDialer verifies that issuers with an egressSelectorType are asked through

@@ -350,6 +350,7 @@ func (c Config) validateOptional() field.ErrorList {
 	errs = append(errs, c.Authentication.validate(field.NewPath("Authentication"), c.ServiceAccounts.Issuers)...)
 	errs = append(errs, c.ServiceAccounts.validate(field.NewPath("ServiceAccounts"))...)
 	errs = append(errs, c.Authorization.validate(field.NewPath("Authorization"))...)
+	errs = append(errs, c.validateAnonymous()...)
 	errs = append(errs, c.Serving.validate(field.NewPath("Serving"))...)
 	errs = append(errs, c.validateSecondary()...)
 	errs = append(errs, c.Network.validate(field.NewPath("Network"))...)

@@ -170,14 +170,25 @@ func (c Config) anonymous(configuration *apiserver.AuthenticationConfiguration) 
 		}
 		configured = converted.Anonymous
 	}
-	switch {
-	case configured == nil:
-		return paths, nil
-	case acceptsAnonymous(*configured) && slices.Contains(c.Authorization.source().Types(), modes.ModeAlwaysAllow):
-		c.Logger.Warn("clients without credentials may only request /healthz, /livez, /readyz and /version: authorizer type AlwaysAllow would make them administrators")
+	if configured == nil {
 		return paths, nil
 	}
 	return *configured, nil
+}
+
+// validateAnonymous refuses to make clients without credentials administrators, which
+// kube-apiserver refuses for --authorization-mode only.
+func (c Config) validateAnonymous() field.ErrorList {
+	if c.lenient || !slices.Contains(c.Authorization.source().Types(), modes.ModeAlwaysAllow) {
+		return nil
+	}
+	configured, at := c.Authentication.anonymous(field.NewPath("Authentication"))
+	if configured == nil || !acceptsAnonymous(*configured) {
+		return nil
+	}
+	return field.ErrorList{fieldpath.Detail(field.Forbidden(at, ""),
+		"it accepts clients without credentials, which authorizer type AlwaysAllow of %s would make administrators: leave out that type, or accept such clients on /healthz, /livez, /readyz and /version only",
+		fieldpath.NameOf(field.NewPath("Authorization")))}
 }
 
 // acceptsAnonymous reports whether clients without credentials may request more than the

@@ -27,7 +27,7 @@ func (s *Server) configureAuthorization(c *genericapiserver.Config) (err error) 
 		Dial:           s.config.Dialers.ControlPlane,
 		Dir:            s.config.Dir,
 		RequestTimeout: s.config.RequestTimeout,
-		NoAlwaysAllow:  acceptsAnonymous(s.anonymous),
+		NoAlwaysAllow:  !s.config.lenient && acceptsAnonymous(s.anonymous),
 		Identities:     identities,
 		Logger:         s.config.Logger,
 	})
@@ -48,9 +48,9 @@ func (s *Server) configureAuthorization(c *genericapiserver.Config) (err error) 
 // The order is free, but Node, RBAC and ABAC cannot be added, and of the authorizers of
 // the start only webhooks can be removed. AlwaysAllow cannot be added while
 // Config.Authentication.Anonymous accepts clients without credentials on other paths than
-// /healthz, /livez, /readyz and /version. That is also so in a file of kube-apiserver's
-// --authorization-config. A webhook whose configuration and kubeconfig have not changed
-// keeps its cache. Otherwise the kubeconfig is read again.
+// /healthz, /livez, /readyz and /version. The same holds for a changed
+// Config.Authorization.ConfigurationFile. A webhook whose configuration and kubeconfig
+// have not changed keeps its cache. Otherwise the kubeconfig is read again.
 //
 // The server refuses a configuration that is invalid or that denies an identity of the
 // control plane, as New and Start do, and goes on with the one before. The log and the

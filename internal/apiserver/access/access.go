@@ -89,9 +89,9 @@ var (
 	// must not deny. config is an *apiserver.Config.
 	SetComponents func(config any, names []string)
 	// SetLenient accepts what kube-apiserver accepts, for its stand-in: authorizers that
-	// deny the identities of a control plane, which are not asked about them, and CAs of
-	// a proxy, without names, that may also have certified clients. config is an
-	// *apiserver.Config.
+	// deny the identities of a control plane, which are not asked about them, CAs of a
+	// proxy, without names, that may also have certified clients, and AlwaysAllow for
+	// clients without credentials. config is an *apiserver.Config.
 	SetLenient func(config any)
 	// SetMetricsName sets the name of the control plane in metrics. config is an
 	// *apiserver.Config.

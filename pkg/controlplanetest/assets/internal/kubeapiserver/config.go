@@ -41,6 +41,7 @@ func (f *completed) config() (c apiserver.Config, err error) {
 		Network:                     f.network(),
 		Audit:                       f.audit(),
 	}
+	access.SetLenient(&c)
 	c.EnableAdmissionPlugins, c.DisableAdmissionPlugins = f.admission()
 	for _, set := range []func(*apiserver.Config) error{f.authenticate, f.authorize, f.limit, f.dial} {
 		if err := set(&c); err != nil {

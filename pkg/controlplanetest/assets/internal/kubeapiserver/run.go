@@ -79,7 +79,6 @@ func run(ctx context.Context, f *flags, stderr io.Writer) (err error) {
 	}
 	c.Logger = logger(stderr)
 	access.SetFlags(&c, f.Flagz)
-	access.SetLenient(&c)
 	access.SetProxyClient(&c, f.ProxyClientCertFile, f.ProxyClientKeyFile)
 	if f.Audit.LogOptions.Path == auditStdout {
 		access.SetAuditStdout(&c)
