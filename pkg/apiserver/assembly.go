@@ -105,6 +105,7 @@ func (s *Server) assemble() error {
 	if s.authentication, err = newAuthentication(e, c.APIServerID, &s.background); err != nil {
 		return err
 	}
+	configureFlagz(e, c, &s.authentication)
 	// The host's plugins can fail. All steps after this one, and after that of the audit
 	// log, start goroutines of upstream that end only in a server that runs.
 	authorizer := &lateAuthorizer{}

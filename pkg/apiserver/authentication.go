@@ -9,7 +9,6 @@ import (
 	"fmt"
 	"maps"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 
@@ -387,13 +386,8 @@ func mayCertify(cas, clients []byte) bool {
 	}))
 }
 
-// addFlags adds kube-apiserver's flags for a.
+// addFlags adds kube-apiserver's flags for a, unless flagz has them.
 func (a Authentication) addFlags(flags map[string]string) {
-	anonymous := a.Anonymous
-	if a.Configuration != nil && a.Configuration.Anonymous != nil {
-		anonymous = a.Configuration.Anonymous
-	}
-	flags["anonymous-auth"] = strconv.FormatBool(anonymous == nil || anonymous.Enabled)
 	flags["authentication-config"] = a.ConfigurationFile
 	flags["token-auth-file"] = a.TokenFile
 }

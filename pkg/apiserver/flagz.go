@@ -9,6 +9,8 @@ import (
 	"strconv"
 	"strings"
 
+	genericapiserver "k8s.io/apiserver/pkg/server"
+
 	"github.com/kubembed/kubembed/internal/apiserver/coordination"
 	"github.com/kubembed/kubembed/internal/apiserver/runtimeconfig"
 )
@@ -16,7 +18,18 @@ import (
 // flagz serves at /flagz the flags with which kube-apiserver would work like the server,
 // as far as such flags exist. It has no secrets: Config.Encryption and Config.PKI are
 // left out.
-type flagz struct{ config Config }
+type flagz struct {
+	config    Config
+	anonymous bool // clients without credentials are accepted
+}
+
+// configureFlagz sets the flags of /flagz.
+func configureFlagz(e *environment, c *genericapiserver.Config, a *authentication) {
+	c.Flagz = flagz{e.config, a.anonymous.Enabled}
+	if e.config.flags != nil {
+		c.Flagz = e.config.flags
+	}
+}
 
 func (f flagz) GetFlagz() map[string]string {
 	c := f.config
@@ -24,6 +37,7 @@ func (f flagz) GetFlagz() map[string]string {
 	all := map[string]string{
 		"advertise-address":              c.AdvertiseAddress.String(),
 		"allow-privileged":               "true",
+		"anonymous-auth":                 strconv.FormatBool(f.anonymous),
 		"api-audiences":                  list(c.audiences()),
 		"apiserver-count":                strconv.Itoa(coordination.ServerCount(c.Shared)),
 		"audit-log-maxbackup":            strconv.Itoa(c.Audit.MaxBackups),

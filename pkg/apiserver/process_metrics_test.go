@@ -5,6 +5,7 @@ package apiserver_test
 
 import (
 	"context"
+	"crypto/tls"
 	"encoding/json"
 	"errors"
 	"net/http"
@@ -22,7 +23,6 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	apiserverv1 "k8s.io/apiserver/pkg/apis/apiserver/v1"
 
 	"github.com/kubembed/kubembed/internal/etcdtest"
 	"github.com/kubembed/kubembed/internal/testwait"
@@ -137,19 +137,23 @@ func TestFlagzOfSettings(t *testing.T) {
 		t.Fatal(err)
 	}
 	issuers := filepath.Join(t.TempDir(), "authentication.yaml")
-	if err := os.WriteFile(issuers, []byte("apiVersion: apiserver.config.k8s.io/v1\nkind: AuthenticationConfiguration\n"), 0o600); err != nil {
+	if err := os.WriteFile(issuers, []byte("apiVersion: apiserver.config.k8s.io/v1\nkind: AuthenticationConfiguration\nanonymous: {enabled: false}\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
+	certificate := newForeign(t, "one.example.com")
 	p := startPlane(t, func(c *apiserver.Config) {
 		c.Authentication = apiserver.Authentication{
-			Anonymous: &apiserverv1.AnonymousAuthConfig{}, Audiences: []string{"one", "two"}, TokenFile: tokens, ConfigurationFile: issuers,
+			Audiences: []string{"one", "two"}, TokenFile: tokens, ConfigurationFile: issuers,
 		}
+		c.Serving.SNICertificates = []apiserver.SNICertificate{{CertFile: certificate.certFile, KeyFile: certificate.keyFile, Names: []string{"one.example.com", "*.example.net"}}}
+		c.Serving.CurvePreferences = []tls.CurveID{tls.X25519, tls.CurveP256}
 		c.Network.ExternalHost, c.Network.ServiceNodePortRange = "api.example.com", "31000-31999"
 		c.EtcdOverrides = []apiserver.EtcdOverride{{Resources: []string{"events", "leases.coordination.k8s.io"}, Client: other}}
 	})
 	at := strings.Join(other.Endpoints(), ";")
 	wantFlags(t, p.get(t, "/flagz", "Accept: text/plain").want(t, http.StatusOK).body, map[string]string{
 		"anonymous-auth": "false", "api-audiences": "[one,two]", "authentication-config": issuers, "token-auth-file": tokens,
+		"tls-sni-cert-key": "[" + certificate.certFile + "," + certificate.keyFile + ":one.example.com,*.example.net]", "tls-curve-preferences": "[29,23]",
 		"external-hostname": "api.example.com", "service-node-port-range": "31000-31999",
 		"etcd-servers-overrides": "[/events#" + at + ",coordination.k8s.io/leases#" + at + "]",
 	})

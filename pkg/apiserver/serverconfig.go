@@ -54,10 +54,6 @@ func newServerConfig(e *environment) (_ *genericapiserver.Config, err error) {
 	c.ExternalAddress = cfg.Network.ExternalHost
 	c.EnableProfiling = false // see installDebug
 	configureTracing(e, c)
-	c.Flagz = flagz{cfg}
-	if cfg.flags != nil {
-		c.Flagz = cfg.flags
-	}
 	c.HealthzChecks, c.LivezChecks, c.ReadyzChecks = nil, nil, nil
 	c.AddHealthChecks(healthz.PingHealthz, health.NewLogCheck(cfg.Logger))
 	certificate := health.ServingCertificate(func() (tls.Certificate, error) { return cfg.PKI.Serving().TLS() })

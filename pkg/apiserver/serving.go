@@ -252,6 +252,14 @@ func (s Serving) applyTo(c *genericapiserver.Config) {
 
 // flags are the values of kube-apiserver's flags.
 func (s Serving) flags() map[string]string {
+	var curves []string
+	for _, curve := range s.CurvePreferences {
+		curves = append(curves, strconv.Itoa(int(curve)))
+	}
+	var named []cliflag.NamedCertKey
+	for _, c := range s.SNICertificates {
+		named = append(named, cliflag.NamedCertKey{Names: c.Names, CertFile: c.CertFile, KeyFile: c.KeyFile})
+	}
 	return map[string]string{
 		"cors-allowed-origins":                 list(s.CORSAllowedOrigins),
 		"disable-http2-serving":                strconv.FormatBool(s.DisableHTTP2),
@@ -260,8 +268,10 @@ func (s Serving) flags() map[string]string {
 		"strict-transport-security-directives": list(s.HSTSDirectives),
 		"tls-cert-file":                        s.CertFile,
 		"tls-cipher-suites":                    list(s.CipherSuites),
+		"tls-curve-preferences":                list(curves),
 		"tls-min-version":                      s.MinTLSVersion,
 		"tls-private-key-file":                 s.KeyFile,
+		"tls-sni-cert-key":                     cliflag.NewNamedCertKeyArray(&named).String(),
 	}
 }
 
