@@ -36,6 +36,7 @@ type Issuer struct {
 	ca      []byte
 	keys    []key // the last one signs
 	fetches int
+	held    chan struct{}             // not nil: readers of the keys wait
 	logins  map[string]map[string]any // claims by password
 }
 
@@ -125,6 +126,23 @@ func (i *Issuer) Fetches() int {
 	return i.fetches
 }
 
+// Hold lets readers of the keys wait for the returned function, or for the end of the
+// test.
+func (i *Issuer) Hold() (release func()) {
+	held := make(chan struct{})
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	i.held = held
+	release = sync.OnceFunc(func() {
+		i.mu.Lock()
+		defer i.mu.Unlock()
+		i.held = nil
+		close(held)
+	})
+	i.t.Cleanup(release) // before Stop, which waits for the readers
+	return release
+}
+
 // Login lets clients get tokens with the claims at /token, with a password.
 func (i *Issuer) Login(password string, claims map[string]any) {
 	i.mu.Lock()
@@ -159,6 +177,12 @@ func (i *Issuer) serve(w http.ResponseWriter, r *http.Request) {
 		}
 	case "/keys":
 		document = i.jwks()
+		i.mu.Lock()
+		held := i.held
+		i.mu.Unlock()
+		if held != nil {
+			<-held
+		}
 	case "/token":
 		document = i.token(w, r)
 	default:

@@ -19,17 +19,19 @@ import (
 
 // TestAuthenticationReloadUnderLoad replaces the configuration file 200 times while 16
 // clients log in, each time with a token that is not cached. No request may fail for it.
+// Each good file changes the issuer of the tokens, so that its authenticator is replaced
+// while it is in use.
 func TestAuthenticationReloadUnderLoad(t *testing.T) {
 	first, second := oidctest.Start(t), oidctest.Start(t)
-	item := func(issuer *oidctest.Issuer) string {
-		return fmt.Sprintf("- issuer: {url: %s, audiences: [kubembed], certificateAuthority: %q}\n  claimMappings: {username: {claim: sub, prefix: \"\"}}\n", issuer.URL(), issuer.CA())
+	item := func(issuer *oidctest.Issuer, rule string) string {
+		return fmt.Sprintf("- issuer: {url: %s, audiences: [kubembed], certificateAuthority: %q}\n  claimMappings: {username: {claim: sub, prefix: \"\"}}\n  claimValidationRules: [{expression: %q}]\n", issuer.URL(), issuer.CA(), rule)
 	}
 	const head = "apiVersion: apiserver.config.k8s.io/v1\nkind: AuthenticationConfiguration\njwt:\n"
 	files := []string{
-		head + item(first),
-		head + item(second) + item(first),
+		head + item(first, "true"),
+		head + item(second, "true") + item(first, "claims.sub == 'jane'"),
 		"a bad file",
-		head + item(first) + item(second),
+		head + item(first, "claims.sub != 'john'") + item(second, "true"),
 	}
 	path := writeFile(t, "authentication.yaml", files[0], 0o600)
 	core, logs := observer.New(zap.InfoLevel)

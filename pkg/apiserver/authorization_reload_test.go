@@ -10,6 +10,7 @@ import (
 	"os"
 	"regexp"
 	"strconv"
+	"strings"
 	"testing"
 
 	"go.uber.org/zap"
@@ -155,15 +156,25 @@ func TestAuthorizationFiles(t *testing.T) {
 }
 
 // TestAuthorizationReloadUnderLoad replaces the configuration file 200 times while 16
-// clients work. No request may fail for it.
+// clients work: half of them by a webhook without a cache, four by one with a cache, and
+// four by RBAC. No request may fail for it. Each good file changes both webhooks, so that
+// their authorizers are replaced while they are in use.
 func TestAuthorizationReloadUnderLoad(t *testing.T) {
 	hook := newAuthorizationWebhook(t, answers)
 	core, logs := observer.New(zap.InfoLevel)
+	// item asks the webhook about the user of its name only.
+	item := func(name string, ttl int, fields string) string {
+		return strings.Replace(webhookItem(name, hook.kubeconfig), `"hook-"`, `"hook-allowed-`+name+`"`, 1) + fmt.Sprintf("    unauthorizedTTL: %ds\n", ttl) + fields
+	}
+	cached := func(ttl int) string { return item("cached", ttl, "") }
+	uncached := func(ttl int) string {
+		return item("uncached", ttl, "    cacheAuthorizedRequests: false\n    cacheUnauthorizedRequests: false\n")
+	}
 	files := []string{
-		chainFile(nodeItem, rbacItem, webhookItem("hook", hook.kubeconfig)),
-		chainFile(webhookItem("hook", hook.kubeconfig), rbacItem, nodeItem),
+		chainFile(nodeItem, rbacItem, uncached(1), cached(1)),
+		chainFile(cached(2), uncached(2), rbacItem, nodeItem),
 		"a bad file",
-		chainFile(webhookItem("hook", hook.kubeconfig), rbacItem, nodeItem, webhookItem("other", hook.kubeconfig)),
+		chainFile(uncached(3), rbacItem, nodeItem, cached(3)),
 	}
 	chain := writeFile(t, "authorization.yaml", files[0], 0o600)
 	p := startPlane(t, func(c *apiserver.Config) {
@@ -173,10 +184,7 @@ func TestAuthorizationReloadUnderLoad(t *testing.T) {
 	})
 	p.bind(t, "jane", "cluster-admin")
 	replaceUnderLoad(t, chain, files, logs, "the authorization configuration was replaced", "the authorization configuration was not replaced", func(i int) func(context.Context) error {
-		name := "jane" // by RBAC
-		if i%2 == 0 {
-			name = "hook-allowed" // by the webhook
-		}
+		name := []string{"hook-allowed-uncached", "hook-allowed-cached", "hook-allowed-uncached", "jane"}[i%4]
 		client := clientset(t, p.as(t, name))
 		return func(ctx context.Context) error { return listSecrets(ctx, client) }
 	})

@@ -134,6 +134,40 @@ func TestReplacementUnderLoad(t *testing.T) {
 	t.Logf("%d tokens", asked.Load())
 }
 
+// TestReplacedIssuersFinishTheirRequests verifies that a request that waits for the keys
+// of an issuer goes on when the issuer is replaced.
+func TestReplacedIssuersFinishTheirRequests(t *testing.T) {
+	first := oidctest.Start(t)
+	jwts, _ := start(t, configuration(first))
+	wantAccepted(t, jwts, token(first))
+	first.Rotate()
+	release, fetched := first.Hold(), first.Fetches()
+	waiting := make(chan error, 1)
+	go func() {
+		_, ok, err := jwts.AuthenticateToken(context.Background(), token(first))
+		if err == nil && !ok {
+			err = errors.New("refused")
+		}
+		waiting <- err
+	}()
+	testwait.True(t, "the request waits for the keys", func() bool { return first.Fetches() > fetched })
+	changed := configuration(first)
+	changed.JWT[0].ClaimValidationRules = []apiserverv1.ClaimValidationRule{{Expression: "claims.sub == 'jane'"}}
+	if err := jwts.SetFromGo(t.Context(), changed); err != nil {
+		t.Fatal(err)
+	}
+	select {
+	case err := <-waiting:
+		t.Fatalf("the request has ended with the replacement: %v", err)
+	default:
+	}
+	release()
+	if err := <-waiting; err != nil {
+		t.Error(err)
+	}
+	wantAccepted(t, jwts, token(first))
+}
+
 // TestIssuerThatStaysMayBeUnreachable verifies that an issuer that does not change is not
 // asked again: others can be added while it is unreachable.
 func TestIssuerThatStaysMayBeUnreachable(t *testing.T) {
