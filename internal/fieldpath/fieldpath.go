@@ -161,6 +161,9 @@ func rename(err error, name func(string) string) error {
 		return RenameList(field.ErrorList{e}, name)[0]
 	case utilerrors.Aggregate:
 		if list, changed := renameAll(e.Errors(), name); changed {
+			if a, ok := e.(aggregate); ok {
+				return aggregate{utilerrors.NewAggregate(list), a.causes}
+			}
 			return utilerrors.NewAggregate(list)
 		}
 	case *wrapper:

@@ -6,6 +6,7 @@ package fieldpath_test
 import (
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"testing"
 
@@ -158,5 +159,29 @@ func TestRenameAgain(t *testing.T) {
 	var named *fieldpath.Error
 	if !errors.As(twice, &named) || named.Field != "--data-dir" {
 		t.Errorf("errors.As: got %+v, want the new name", named)
+	}
+}
+
+// TestCauses: errors.Is finds the error of a bad value, also after a renaming.
+func TestCauses(t *testing.T) {
+	cause := errors.New("the cause")
+	errs := field.ErrorList{
+		fieldpath.Invalid(field.NewPath("Dir"), "/tmp", fmt.Errorf("/tmp: %w", cause)),
+		field.Required(field.NewPath("Name"), "a name"),
+	}
+	err := fmt.Errorf("invalid: %w", fieldpath.Aggregate(errs))
+	for _, err := range []error{err, fieldpath.Rename(err, func(path string) string { return "--" + path })} {
+		if !errors.Is(err, cause) {
+			t.Errorf("%v: errors.Is does not find the cause", err)
+		}
+		if errors.Is(err, io.EOF) {
+			t.Errorf("%v: errors.Is finds another error", err)
+		}
+	}
+	if got, want := err.Error(), `invalid: [Dir: Invalid value: "/tmp": /tmp: the cause, Name: Required value: a name]`; got != want {
+		t.Errorf("got %s, want %s", got, want)
+	}
+	if err := fieldpath.Aggregate(nil); err != nil {
+		t.Errorf("got %v, want no error", err)
 	}
 }

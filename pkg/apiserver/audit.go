@@ -18,6 +18,7 @@ import (
 	auditlog "k8s.io/apiserver/plugin/pkg/audit/log"
 
 	"github.com/kubembed/kubembed/internal/apiserver/audit"
+	"github.com/kubembed/kubembed/internal/apiserver/kubeconfig"
 	"github.com/kubembed/kubembed/internal/fieldpath"
 )
 
@@ -32,8 +33,9 @@ type Audit struct {
 	// empty. It cannot be set together with PolicyFile. If nil, PolicyFile.
 	Policy *auditv1.Policy
 	// PolicyFile is the path of an audit.k8s.io/v1 Policy, like kube-apiserver's
-	// --audit-policy-file. If empty, all requests are recorded at level Metadata, when
-	// they are complete, where kube-apiserver records none.
+	// --audit-policy-file. Other users must not be able to write to it. If empty, all
+	// requests are recorded at level Metadata, when they are complete, where
+	// kube-apiserver records none.
 	PolicyFile string
 
 	// LogPath is the file to which audit events are appended, like kube-apiserver's
@@ -196,7 +198,23 @@ func (a Audit) validatePolicy(at *field.Path) (errs field.ErrorList) {
 			errs = append(errs, field.Invalid(at.Child("Policy"), field.OmitValueType{}, err.Error()))
 		}
 	}
+	if a.PolicyFile != "" && len(errs) == 0 {
+		if err := audit.CheckPolicyFile(a.PolicyFile); err != nil {
+			errs = append(errs, fieldpath.Invalid(at.Child("PolicyFile"), a.PolicyFile, err))
+		}
+	}
 	return errs
+}
+
+// validateLogFile checks the file itself.
+func (a Audit) validateLogFile(at *field.Path) field.ErrorList {
+	if a.LogPath == "" || a.LogPath == audit.Stdout {
+		return nil
+	}
+	if err := audit.CheckLog(a.log()); err != nil {
+		return field.ErrorList{fieldpath.Invalid(at.Child("LogPath"), a.LogPath, err)}
+	}
+	return nil
 }
 
 func (a Audit) validateLog(at *field.Path) (errs field.ErrorList) {
@@ -224,6 +242,9 @@ func (a Audit) validateWebhook(at *field.Path) (errs field.ErrorList) {
 			errs = append(errs, field.Required(at.Child("KubeconfigFile"), "InitialBackoff or Delivery is set but there is no webhook"))
 		}
 		return errs
+	}
+	if _, err := kubeconfig.Read(a.Webhook.KubeconfigFile); err != nil {
+		errs = append(errs, fieldpath.Invalid(at.Child("KubeconfigFile"), a.Webhook.KubeconfigFile, err))
 	}
 	if a.Webhook.InitialBackoff < 0 {
 		errs = append(errs, field.Invalid(at.Child("InitialBackoff"), a.Webhook.InitialBackoff.String(), "must not be negative; zero is ten seconds"))

@@ -6,7 +6,6 @@ package apiserver_test
 import (
 	"context"
 	"fmt"
-	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -173,18 +172,5 @@ func TestSinksOfTwoServers(t *testing.T) {
 	}
 	for i := range sinks {
 		testwait.True(t, "the sink has its event", func() bool { return slices.Equal(sinks[i].names(), []string{fmt.Sprintf("of-%d", i)}) })
-	}
-}
-
-// TestSinkOfAServerThatDoesNotStart: New fails after the audit is configured, and leaves
-// nothing, which TestMain would find.
-func TestSinkOfAServerThatDoesNotStart(t *testing.T) {
-	_, err := newPlane(t.TempDir(), func(c *apiserver.Config) {
-		c.Audit.LogPath = filepath.Join(c.Dir, "missing.yaml", "audit.log")
-		c.Audit.PolicyFile = filepath.Join(c.Dir, "missing.yaml")
-		c.Audit.Sinks = []apiserver.AuditSink{{Name: "never", Events: func(context.Context, []auditv1.Event) error { return nil }}}
-	})
-	if !contains(err, "Config.Audit.PolicyFile: ") {
-		t.Errorf("got error %v, want one about Config.Audit.PolicyFile", err)
 	}
 }

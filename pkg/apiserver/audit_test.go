@@ -8,6 +8,7 @@ import (
 	"context"
 	"encoding/json"
 	"net"
+	"net/http"
 	"os"
 	"path/filepath"
 	"slices"
@@ -111,36 +112,28 @@ rules:
 	}
 }
 
-// TestBadAuditPolicy: the error of New names the problem, the listener is closed, and no
-// goroutine remains, which TestMain would find.
-func TestBadAuditPolicy(t *testing.T) {
+// TestAuditLogThatIsADirectory: the error of New names the problem, the listener is
+// closed, and no goroutine remains, which TestMain would find.
+func TestAuditLogThatIsADirectory(t *testing.T) {
 	dir := t.TempDir()
-	bad := filepath.Join(dir, "bad.yaml")
-	if err := os.WriteFile(bad, []byte("apiVersion: audit.k8s.io/v1\nkind: Policy\nrules:\n- level: Everything\n"), 0o600); err != nil {
-		t.Fatal(err)
-	}
 	member := must(etcd.Start(t.Context(), etcd.Config{Dir: filepath.Join(dir, "etcd"), Ephemeral: true}))(t)
 	defer member.Close()
-	identities := must(pki.Open(pki.Config{}))(t)
-	for policy, want := range map[string]string{bad: "Everything", filepath.Join(dir, "missing.yaml"): "missing.yaml"} {
-		listener := must(net.Listen("tcp", "127.0.0.1:0"))(t)
-		_, err := apiserver.New(apiserver.Config{
-			Listener: listener, Client: member.Client(), Dial: member.DialContext, PKI: identities, Dir: dir,
-			Audit: apiserver.Audit{LogPath: filepath.Join(dir, "audit.log"), PolicyFile: policy},
-		})
-		if !contains(err, "Config.Audit") || !contains(err, want) {
-			t.Errorf("%s: got error %v, want one that names Config.Audit and the problem", policy, err)
-		}
-		if strings.Contains(err.Error(), "--") {
-			t.Errorf("got error %v, want none about a flag", err)
-		}
-		again, err := net.Listen("tcp", listener.Addr().String())
-		if err != nil {
-			t.Errorf("got error %v, want a closed listener", err)
-			continue
-		}
-		again.Close()
+	listener := must(net.Listen("tcp", "127.0.0.1:0"))(t)
+	_, err := apiserver.New(apiserver.Config{
+		Listener: listener, Client: member.Client(), Dial: member.DialContext, PKI: must(pki.Open(pki.Config{}))(t), Dir: dir,
+		Audit: apiserver.Audit{LogPath: dir, Sinks: []apiserver.AuditSink{{Name: "never", Events: func(context.Context, []auditv1.Event) error { return nil }}}},
+	})
+	if !contains(err, "Config.Audit.LogPath: ") || !contains(err, "is a directory") {
+		t.Fatalf("got error %v, want one that names Config.Audit.LogPath and the problem", err)
 	}
+	if strings.Contains(err.Error(), "--") {
+		t.Errorf("got error %v, want none about a flag", err)
+	}
+	again, err := net.Listen("tcp", listener.Addr().String())
+	if err != nil {
+		t.Fatalf("got error %v, want a closed listener", err)
+	}
+	again.Close()
 }
 
 // TestAuditLogOptions: the log takes batches, truncates large events, and writes lines of
@@ -181,6 +174,13 @@ func TestAuditLogOptions(t *testing.T) {
 func TestBadAudit(t *testing.T) {
 	events := func(context.Context, []auditv1.Event) error { return nil }
 	sink := apiserver.AuditSink{Name: "a", Events: events}
+	kubeconfig := webhookKubeconfig(t, tlsServer(t, func(http.ResponseWriter, *http.Request) {}))
+	writable := writeFile(t, "policy.yaml", "apiVersion: audit.k8s.io/v1\nkind: Policy\nrules: [{level: Metadata}]\n", 0o666)
+	illegal := writeFile(t, "policy.yaml", "apiVersion: audit.k8s.io/v1\nkind: Policy\nrules: [{level: Everything}]\n", 0o600)
+	open := filepath.Dir(writeFile(t, "any", "", 0o600))
+	if err := os.Chmod(open, 0o777); err != nil { //nolint:gosec // the test is about it
+		t.Fatal(err)
+	}
 	for _, test := range []struct {
 		audit apiserver.Audit
 		want  string
@@ -191,6 +191,10 @@ func TestBadAudit(t *testing.T) {
 		{apiserver.Audit{LogPath: "log", Policy: &auditv1.Policy{TypeMeta: metav1.TypeMeta{APIVersion: "audit.k8s.io/v1beta1"}, Rules: []auditv1.PolicyRule{{Level: auditv1.LevelNone}}}}, "Audit.Policy"},
 		{apiserver.Audit{LogPath: "log", Policy: &auditv1.Policy{Rules: []auditv1.PolicyRule{{Level: "Everything"}}}}, "Everything"},
 		{apiserver.Audit{LogPath: "log", Policy: createsOfConfigMaps(), PolicyFile: "policy.yaml"}, "Audit.Policy: Forbidden: Audit.PolicyFile is set too"},
+		{apiserver.Audit{LogPath: "log", PolicyFile: "/nowhere/policy.yaml"}, `Audit.PolicyFile: Invalid value: "/nowhere/policy.yaml"`},
+		{apiserver.Audit{LogPath: "log", PolicyFile: writable}, "Audit.PolicyFile: Invalid value: \"" + writable + "\": " + writable + ": other users of this machine control it"},
+		{apiserver.Audit{LogPath: "log", PolicyFile: illegal}, "Audit.PolicyFile: Invalid value: \"" + illegal + "\": rules[0].level: Unsupported value: \"Everything\""},
+		{apiserver.Audit{LogPath: filepath.Join(open, "log")}, "Audit.LogPath: Invalid value: "},
 		{apiserver.Audit{LogPath: "log", Format: "xml"}, "Audit.Format"},
 		{apiserver.Audit{LogPath: "log", MaxAgeDays: -1}, "Audit.MaxAgeDays"},
 		{apiserver.Audit{LogPath: "log", LogDelivery: apiserver.AuditDelivery{Mode: "sometimes"}}, "Audit.LogDelivery.Mode"},
@@ -199,9 +203,10 @@ func TestBadAudit(t *testing.T) {
 		{apiserver.Audit{LogPath: "log", LogDelivery: apiserver.AuditDelivery{Truncate: true, MaxBatchBytes: 1000}}, "Audit.LogDelivery.MaxBatchBytes"},
 		{apiserver.Audit{LogPath: "log", LogDelivery: apiserver.AuditDelivery{ThrottleQPS: -1}}, "Audit.LogDelivery.ThrottleQPS"},
 		{apiserver.Audit{LogDelivery: apiserver.AuditDelivery{Mode: apiserver.AuditBatch}}, "Audit.LogPath"},
+		{apiserver.Audit{Webhook: apiserver.AuditWebhook{KubeconfigFile: "/nowhere/kubeconfig"}}, "Audit.Webhook.KubeconfigFile: Invalid value: \"/nowhere/kubeconfig\""},
 		{apiserver.Audit{Webhook: apiserver.AuditWebhook{InitialBackoff: time.Second}}, "Audit.Webhook.KubeconfigFile"},
-		{apiserver.Audit{Webhook: apiserver.AuditWebhook{KubeconfigFile: "file", InitialBackoff: -1}}, "Audit.Webhook.InitialBackoff"},
-		{apiserver.Audit{Webhook: apiserver.AuditWebhook{KubeconfigFile: "file", Delivery: apiserver.AuditDelivery{Unthrottled: true, ThrottleBurst: 1}}}, "Audit.Webhook.Delivery.Unthrottled"},
+		{apiserver.Audit{Webhook: apiserver.AuditWebhook{KubeconfigFile: kubeconfig, InitialBackoff: -1}}, "Audit.Webhook.InitialBackoff"},
+		{apiserver.Audit{Webhook: apiserver.AuditWebhook{KubeconfigFile: kubeconfig, Delivery: apiserver.AuditDelivery{Unthrottled: true, ThrottleBurst: 1}}}, "Audit.Webhook.Delivery.Unthrottled"},
 		{apiserver.Audit{Sinks: []apiserver.AuditSink{{Events: events}}}, "Audit.Sinks[0].Name: Required"},
 		{apiserver.Audit{Sinks: []apiserver.AuditSink{{Name: "a"}}}, "Audit.Sinks[0].Events: Required"},
 		{apiserver.Audit{Sinks: []apiserver.AuditSink{sink, sink}}, `Audit.Sinks[1].Name: Duplicate value: "a"`},

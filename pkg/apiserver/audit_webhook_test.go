@@ -174,8 +174,8 @@ func TestBadAuditWebhooks(t *testing.T) {
 		readable:                              "chmod o-r",
 	} {
 		_, err := newPlane(t.TempDir(), func(c *apiserver.Config) { c.Audit.Webhook.KubeconfigFile = file })
-		if !contains(err, "Config.Audit.Webhook.KubeconfigFile: ") || !contains(err, want) {
-			t.Errorf("got error %v, want one about Config.Audit.Webhook.KubeconfigFile with %q", err, want)
+		if !contains(err, "Audit.Webhook.KubeconfigFile: ") || !contains(err, want) {
+			t.Errorf("got error %v, want one about Audit.Webhook.KubeconfigFile with %q", err, want)
 		}
 	}
 }

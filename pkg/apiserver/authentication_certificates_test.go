@@ -161,9 +161,9 @@ func TestCAsOfPKIAsTheHosts(t *testing.T) {
 		want string
 		set  func(*apiserver.Config)
 	}{
-		{"Config.Authentication.ClientCAs: it has a CA of PKI", func(c *apiserver.Config) { c.Authentication.ClientCAs = c.PKI.CABundle() }},
-		{"Config.Authentication.RequestHeader.AllowedNames: must be set: CAs", func(c *apiserver.Config) { c.Authentication.RequestHeader.CAs = c.PKI.CABundle() }},
-		{"Config.Authentication.RequestHeader.AllowedNames: must be set: CAs", func(c *apiserver.Config) {
+		{"Authentication.ClientCAs: Invalid value: has a CA of PKI", func(c *apiserver.Config) { c.Authentication.ClientCAs = c.PKI.CABundle() }},
+		{"Authentication.RequestHeader.AllowedNames: Required value: CAs has", func(c *apiserver.Config) { c.Authentication.RequestHeader.CAs = c.PKI.CABundle() }},
+		{"Authentication.RequestHeader.AllowedNames: Required value: CAs has", func(c *apiserver.Config) {
 			c.PKI = must(pki.Open(pki.Config{ClientCAs: below.cert}))(t)
 			c.Authentication.RequestHeader.CAs = root.cert
 		}},

@@ -304,6 +304,9 @@ func (c Config) Validate() error {
 		errs = append(errs, field.Invalid(field.NewPath("Prefix"), c.Prefix, `must be a path like "/registry", without a slash at its end`))
 	}
 	errs = append(errs, c.validateOptional()...)
+	if c.PKI != nil {
+		errs = append(errs, c.Authentication.validatePKI(field.NewPath("Authentication"), c.PKI, c.lenient)...)
+	}
 	if len(errs) == 0 {
 		defaulted := c.withDefaults()
 		if c.AdvertiseAddress == nil {
@@ -360,6 +363,9 @@ func (c Config) validateOptional() field.ErrorList {
 	if c.Transformers != nil && len(c.Encryption.Keys) > 0 {
 		errs = append(errs, fieldpath.Detail(field.Forbidden(field.NewPath("Transformers"), ""), "%s is set too: take out one of them", fieldpath.Name("Encryption")))
 	}
+	if !c.auditStdout {
+		errs = append(errs, c.Audit.validateLogFile(field.NewPath("Audit"))...)
+	}
 	return append(errs, c.Audit.validate(field.NewPath("Audit"))...)
 }
 
@@ -404,5 +410,5 @@ func wrap(errs field.ErrorList) error {
 	if len(errs) == 0 {
 		return nil
 	}
-	return fmt.Errorf("apiserver: invalid Config: %w", errs.ToAggregate())
+	return fmt.Errorf("apiserver: invalid Config: %w", fieldpath.Aggregate(errs))
 }

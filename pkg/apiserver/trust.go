@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"time"
 
+	"k8s.io/apimachinery/pkg/util/validation/field"
 	"k8s.io/apiserver/pkg/authentication/authenticator"
 	"k8s.io/apiserver/pkg/authentication/authenticatorfactory"
 	"k8s.io/apiserver/pkg/authentication/request/headerrequest"
@@ -18,6 +19,7 @@ import (
 	"github.com/kubembed/kubembed/internal/apiserver/authn"
 	"github.com/kubembed/kubembed/internal/apiserver/clientcert"
 	"github.com/kubembed/kubembed/internal/fieldpath"
+	"github.com/kubembed/kubembed/pkg/pki"
 )
 
 // trust has the CAs of clients and proxies.
@@ -37,17 +39,11 @@ func newTrust(cfg Config) (t trust, err error) {
 		return trust{}, err
 	}
 	if cas := cfg.Authentication.ClientCAs; len(cas) > 0 {
-		if sharedCA(cas, cfg.PKI.ClientCAs()) {
-			return trust{}, fieldpath.New("apiserver", "Config.Authentication.ClientCAs", "it has a CA of PKI, which is trusted for all users: take that CA out")
-		}
 		if t.foreign, err = dynamiccertificates.NewStaticCAContent("host-client-ca", cas); err != nil {
 			return trust{}, fieldpath.New("apiserver", "Config.Authentication.ClientCAs", "%w", err)
 		}
 	}
 	if header := cfg.Authentication.RequestHeader.withDefaults(); len(header.CAs) > 0 {
-		if len(header.AllowedNames) == 0 && !cfg.lenient && mayCertify(header.CAs, cfg.PKI.ClientCAs()) {
-			return trust{}, fieldpath.New("apiserver", "Config.Authentication.RequestHeader.AllowedNames", "must be set: CAs has a CA of PKI, or may have signed one that is not self-signed, and each of its clients could name any user")
-		}
 		ca, err := dynamiccertificates.NewStaticCAContent("host-proxy-ca", header.CAs)
 		if err != nil {
 			return trust{}, fieldpath.New("apiserver", "Config.Authentication.RequestHeader.CAs", "%w", err)
@@ -62,6 +58,17 @@ func newTrust(cfg Config) (t trust, err error) {
 		}
 	}
 	return t, nil
+}
+
+// validatePKI refuses CAs of the host that are those of identities.
+func (a Authentication) validatePKI(at *field.Path, identities *pki.PKI, lenient bool) (errs field.ErrorList) {
+	if sharedCA(a.ClientCAs, identities.ClientCAs()) {
+		errs = append(errs, fieldpath.Detail(field.Invalid(at.Child("ClientCAs"), field.OmitValueType{}, ""), "has a CA of %s, which is trusted for all users: take that CA out", fieldpath.Name("PKI")))
+	}
+	if header := a.RequestHeader; len(header.AllowedNames) == 0 && !lenient && mayCertify(header.CAs, identities.ClientCAs()) {
+		errs = append(errs, fieldpath.Detail(field.Required(at.Child("RequestHeader", "AllowedNames"), ""), "CAs has a CA of %s, or may have signed one that is not self-signed, and each of its clients could name any user", fieldpath.Name("PKI")))
+	}
+	return errs
 }
 
 // allClients returns the CAs of all clients.

@@ -350,7 +350,7 @@ func (c Config) Validate() error {
 		}
 	}
 	if len(errs) > 0 {
-		return fmt.Errorf("controlplane: invalid Config: %w", errs.ToAggregate())
+		return fmt.Errorf("controlplane: invalid Config: %w", fieldpath.Aggregate(errs))
 	}
 	return nil
 }

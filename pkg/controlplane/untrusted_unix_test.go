@@ -178,8 +178,8 @@ func TestAuditLogOfOthersIsRefused(t *testing.T) {
 		if err == nil {
 			closeServer(t, server)
 		}
-		if !errors.Is(err, controlplane.ErrUntrusted) || lacks(err.Error(), "Config.Audit.LogPath") != "" {
-			t.Errorf("%s: got %v, want ErrUntrusted about Config.Audit.LogPath", path, err)
+		if !errors.Is(err, controlplane.ErrUntrusted) || lacks(err.Error(), "Audit.LogPath") != "" {
+			t.Errorf("%s: got %v, want ErrUntrusted about Audit.LogPath", path, err)
 		}
 	}
 	refused(filepath.Join(open, "audit.log"))

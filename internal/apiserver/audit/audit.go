@@ -55,7 +55,7 @@ func Apply(c *genericapiserver.Config, options Options, dir string, file *LogFil
 	}
 	var parts []upstream.Backend
 	if options.Log.Path != "" {
-		if err := checkLog(options.Log); err != nil {
+		if err := CheckLog(options.Log); err != nil {
 			return fieldpath.New("apiserver", "Config.Audit.LogPath", "%w", err)
 		}
 		log, err := options.apply(c, &genericoptions.AuditOptions{PolicyFile: policy, LogOptions: options.Log, WebhookOptions: disabledWebhook()}, nil)
@@ -96,9 +96,9 @@ func Apply(c *genericapiserver.Config, options Options, dir string, file *LogFil
 // Stdout is the path with which upstream's log backend writes to standard output.
 const Stdout = "-"
 
-// checkLog refuses files that other users control. It also refuses to rotate a device or
+// CheckLog refuses files that other users control. It also refuses to rotate a device or
 // a pipe: upstream would rename it, and continue in a new file with its name.
-func checkLog(log genericoptions.AuditLogOptions) error {
+func CheckLog(log genericoptions.AuditLogOptions) error {
 	if log.Path == Stdout {
 		return nil
 	}

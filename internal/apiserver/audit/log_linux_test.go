@@ -33,7 +33,7 @@ func TestOnlyFilesAreRotated(t *testing.T) {
 		{genericoptions.AuditLogOptions{Path: filepath.Join(dir, "missing"), MaxSize: 1}, ""},
 		{genericoptions.AuditLogOptions{Path: Stdout, MaxSize: 1}, ""},
 	} {
-		err := checkLog(test.log)
+		err := CheckLog(test.log)
 		if (err == nil) != (test.want == "") || err != nil && !strings.Contains(err.Error(), test.want) {
 			t.Errorf("%+v: got %v, want %q", test.log, err, test.want)
 		}

@@ -13,6 +13,7 @@ import (
 	"k8s.io/apiserver/pkg/audit/policy"
 
 	"github.com/kubembed/kubembed/internal/fieldpath"
+	"github.com/kubembed/kubembed/internal/ownership"
 )
 
 // defaultPolicy applies without a policy: upstream would log nothing.
@@ -30,6 +31,17 @@ func ValidatePolicy(p *auditv1.Policy) error {
 	return err
 }
 
+// CheckPolicyFile refuses a file that other users control, or that has no policy.
+func CheckPolicyFile(path string) error {
+	if err := ownership.File(path); err != nil {
+		return err
+	}
+	if _, err := policy.LoadPolicyFromFile(path); err != nil {
+		return fmt.Errorf("%w: write an audit.k8s.io/v1 Policy with at least one rule", err)
+	}
+	return nil
+}
+
 // encodePolicy returns a policy as a file has it. TypeMeta may be empty.
 func encodePolicy(p *auditv1.Policy) ([]byte, error) {
 	encoded := *p
@@ -45,8 +57,8 @@ func encodePolicy(p *auditv1.Policy) ([]byte, error) {
 // policyFile returns a file with a policy that upstream accepts.
 func (o Options) policyFile(dir string) (string, error) {
 	if o.PolicyFile != "" {
-		if _, err := policy.LoadPolicyFromFile(o.PolicyFile); err != nil {
-			return "", fieldpath.New("apiserver", "Config.Audit.PolicyFile", "%w: write an audit.k8s.io/v1 Policy with at least one rule", err)
+		if err := CheckPolicyFile(o.PolicyFile); err != nil {
+			return "", fieldpath.New("apiserver", "Config.Audit.PolicyFile", "%w", err)
 		}
 		return o.PolicyFile, nil
 	}

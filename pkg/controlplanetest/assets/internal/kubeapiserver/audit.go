@@ -27,7 +27,7 @@ func (f *completed) audit() apiserver.Audit {
 		a.MaxSizeMB, a.MaxBackups, a.MaxAgeDays, a.Compress = log.MaxSize, log.MaxBackups, log.MaxAge, log.Compress
 		a.LogDelivery = delivery(log.BatchOptions, log.TruncateOptions, log.GroupVersionString)
 		if a.LogPath == auditStdout {
-			a.LogPath, a.MaxSizeMB = "/dev/stdout", 0 // see run
+			a.LogPath, a.MaxSizeMB = "/dev/stdout", 0 // see config
 		}
 		if a.MaxSizeMB == 0 { // they have no effect, and are not accepted
 			a.MaxBackups, a.MaxAgeDays, a.Compress = 0, 0, false

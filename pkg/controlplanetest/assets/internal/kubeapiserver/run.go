@@ -80,9 +80,6 @@ func run(ctx context.Context, f *flags, stderr io.Writer) (err error) {
 	c.Logger = logger(stderr)
 	access.SetFlags(&c, f.Flagz)
 	access.SetProxyClient(&c, f.ProxyClientCertFile, f.ProxyClientKeyFile)
-	if f.Audit.LogOptions.Path == auditStdout {
-		access.SetAuditStdout(&c)
-	}
 	completed.configureProcess()
 	if c.Listener, err = f.listen(); err != nil {
 		return err
