@@ -46,7 +46,7 @@ func (o options) config(stderr io.Writer) (controlplane.Config, error) {
 	cfg.Admission.ConfigurationFile, cfg.EnableAdmissionPlugins = o.admissionConfig, o.admissionPlugins
 	cfg.Audit.PolicyFile = o.auditPolicy
 	if o.auditLog != "" {
-		cfg.Audit.LogPath, cfg.Audit.MaxSizeMB, cfg.Audit.MaxBackups = o.auditLog, 100, 10
+		cfg.Audit.Log.Path, cfg.Audit.Log.MaxSizeMB, cfg.Audit.Log.MaxBackups = o.auditLog, 100, 10
 	}
 	if o.rootCAFile != "" {
 		roots, err := os.ReadFile(o.rootCAFile)

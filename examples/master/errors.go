@@ -33,9 +33,9 @@ var fieldFlags = fieldpath.Names{
 	"Admission.Configuration":          "--admission-control-config-file",
 	"Admission.ConfigurationFile":      "--admission-control-config-file",
 	"EnableAdmissionPlugins":           "--enable-admission-plugins",
-	"Audit.LogPath":                    "--audit-log-path",
-	"Audit.MaxSizeMB":                  "--audit-log-path",
-	"Audit.MaxBackups":                 "--audit-log-path",
+	"Audit.Log.Path":                   "--audit-log-path",
+	"Audit.Log.MaxSizeMB":              "--audit-log-path",
+	"Audit.Log.MaxBackups":             "--audit-log-path",
 	"Audit.PolicyFile":                 "--audit-policy-file",
 
 	"Restore":           "--restore",

@@ -177,7 +177,7 @@ func TestGoAdmissionPlugin(t *testing.T) {
 	plugin := &costCentre{Handler: admission.NewHandler(admission.Create, admission.Update)}
 	dir := t.TempDir()
 	auditLog := filepath.Join(dir, "audit.log")
-	p, err := newPlane(dir, withCostCentre(plugin, ""), func(c *apiserver.Config) { c.Audit.LogPath = auditLog })
+	p, err := newPlane(dir, withCostCentre(plugin, ""), func(c *apiserver.Config) { c.Audit.Log.Path = auditLog })
 	if err != nil {
 		t.Fatal(err)
 	}

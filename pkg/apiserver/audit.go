@@ -38,39 +38,43 @@ type Audit struct {
 	// kube-apiserver records none.
 	PolicyFile string
 
-	// LogPath is the file to which audit events are appended, like kube-apiserver's
-	// --audit-log-path. It is created with mode 0600. Its directory must belong to the
-	// user of the process or to root, and must not be writable by others, except with the
-	// sticky bit, like /tmp. If empty, there is no audit log.
-	LogPath string
-	// Format is "json" for one JSON object per line, or "legacy" for one line of text
-	// without objects of requests and responses, like --audit-log-format. If empty,
-	// "json".
-	Format string
-	// MaxSizeMB is the size in megabytes at which LogPath, a regular file, is rotated,
-	// like --audit-log-maxsize. If zero, it is never rotated.
-	MaxSizeMB int
-	// MaxBackups is the number of rotated files to keep, like --audit-log-maxbackup: the
-	// latest by the time in their names. Names with a time in the future, from when the
-	// clock was wrong, are corrected at the start and each minute. If zero, all files are
-	// kept. It has no effect without MaxSizeMB.
-	MaxBackups int
-	// MaxAgeDays is the age in days at which rotated files are deleted, by the time in
-	// their names, like --audit-log-maxage. If zero, they are kept. It has no effect
-	// without MaxSizeMB.
-	MaxAgeDays int
-	// Compress compresses rotated files with gzip, like --audit-log-compress. It has no
-	// effect without MaxSizeMB.
-	Compress bool
-	// LogDelivery is how events come to LogPath. If zero, each request waits until its
-	// events are written, and does not fail if that fails.
-	LogDelivery AuditDelivery
-
+	// Log appends events to a file. If zero, off.
+	Log AuditLog
 	// Webhook sends events to a server. If zero, off.
 	Webhook AuditWebhook
 
 	// Sinks are functions of the host that receive events. If empty, there are none.
 	Sinks []AuditSink
+}
+
+// AuditLog appends audit events to a file. Its other fields need Path.
+type AuditLog struct {
+	// Path is the file to which audit events are appended, like kube-apiserver's
+	// --audit-log-path. It is created with mode 0600. Its directory must belong to the
+	// user of the process or to root, and must not be writable by others, except with the
+	// sticky bit, like /tmp. If empty, there is no audit log.
+	Path string
+	// Format is "json" for one JSON object per line, or "legacy" for one line of text
+	// without objects of requests and responses, like --audit-log-format. If empty,
+	// "json".
+	Format string
+	// MaxSizeMB is the size in megabytes at which Path, a regular file, is rotated, like
+	// --audit-log-maxsize. If zero, it is never rotated.
+	MaxSizeMB int
+	// MaxBackups is the number of rotated files to keep, like --audit-log-maxbackup: the
+	// latest by the time in their names. Names with a time in the future, from when the
+	// clock was wrong, are corrected at the start and each minute. If zero, all files are
+	// kept. It needs MaxSizeMB.
+	MaxBackups int
+	// MaxAgeDays is the age in days at which rotated files are deleted, by the time in
+	// their names, like --audit-log-maxage. If zero, they are kept. It needs MaxSizeMB.
+	MaxAgeDays int
+	// Compress compresses rotated files with gzip, like --audit-log-compress. It needs
+	// MaxSizeMB.
+	Compress bool
+	// Delivery is how events come to the file. If zero, each request waits until its
+	// events are written, and does not fail if that fails.
+	Delivery AuditDelivery
 }
 
 // AuditWebhook sends audit events to a server, as POST requests with an EventList.
@@ -88,6 +92,9 @@ type AuditWebhook struct {
 	// Delivery is how events come to the webhook. If zero, they are sent in batches, and
 	// requests do not wait. A stop waits for the last batches for up to four seconds.
 	Delivery AuditDelivery
+	// Unthrottled removes the limit of batches per second in mode AuditBatch, like
+	// --audit-webhook-batch-throttle-enable=false.
+	Unthrottled bool
 }
 
 // The modes of AuditDelivery.
@@ -111,8 +118,9 @@ type AuditDelivery struct {
 	// empty, AuditBlocking for the log, and AuditBatch for the webhook.
 	Mode string
 
-	// BufferSize is the number of events that may wait in mode AuditBatch, like
-	// --audit-log-batch-buffer-size. If zero, 10,000.
+	// BufferSize is the number of events that may wait, like
+	// --audit-log-batch-buffer-size. If zero, 10,000. It and the fields up to
+	// ThrottleBurst are for mode AuditBatch only.
 	BufferSize int
 	// MaxBatchSize is the largest number of events in a batch, like
 	// --audit-log-batch-max-size. If zero, 1 for the log, and 400 for the webhook.
@@ -125,14 +133,11 @@ type AuditDelivery struct {
 	// is no limit for the log, and 10 and 15 for the webhook.
 	ThrottleQPS   float32
 	ThrottleBurst int
-	// Unthrottled removes the limit of the webhook, like
-	// --audit-webhook-batch-throttle-enable=false.
-	Unthrottled bool
 
 	// Truncate removes the objects of requests and responses from events that are larger
 	// than MaxEventBytes, and drops events that are still too large, like
 	// --audit-log-truncate-enabled. Batches of more than MaxBatchBytes are divided. If
-	// zero, 100 KiB and 10 MiB, which have an effect with Truncate only.
+	// zero, 100 KiB and 10 MiB. Both need Truncate.
 	Truncate                     bool
 	MaxEventBytes, MaxBatchBytes int64
 
@@ -176,7 +181,7 @@ func (a Audit) Clone() Audit {
 
 func (a Audit) validate(at *field.Path) (errs field.ErrorList) {
 	errs = append(errs, a.validatePolicy(at)...)
-	errs = append(errs, a.validateLog(at)...)
+	errs = append(errs, a.validateLog(at.Child("Log"))...)
 	errs = append(errs, a.validateWebhook(at.Child("Webhook"))...)
 	return append(errs, a.validateSinks(at.Child("Sinks"))...)
 }
@@ -185,12 +190,12 @@ func (a Audit) validatePolicy(at *field.Path) (errs field.ErrorList) {
 	switch {
 	case a.Policy != nil && a.PolicyFile != "":
 		errs = append(errs, fieldpath.Detail(field.Forbidden(at.Child("Policy"), ""), "%s is set too: take out one of them", fieldpath.NameOf(at.Child("PolicyFile"))))
-	case (a.Policy != nil || a.PolicyFile != "") && a.LogPath == "" && a.Webhook.KubeconfigFile == "" && len(a.Sinks) == 0:
+	case (a.Policy != nil || a.PolicyFile != "") && a.Log.Path == "" && a.Webhook.KubeconfigFile == "" && len(a.Sinks) == 0:
 		set := at.Child("Policy")
 		if a.Policy == nil {
 			set = at.Child("PolicyFile")
 		}
-		errs = append(errs, fieldpath.Detail(field.Required(at.Child("LogPath"), ""), "%s is set but nothing would be written: set it, %s or %s",
+		errs = append(errs, fieldpath.Detail(field.Required(at.Child("Log", "Path"), ""), "%s is set but nothing would be written: set it, %s or %s",
 			fieldpath.NameOf(set), fieldpath.NameOf(at.Child("Webhook")), fieldpath.NameOf(at.Child("Sinks"))))
 	}
 	if a.Policy != nil {
@@ -208,65 +213,98 @@ func (a Audit) validatePolicy(at *field.Path) (errs field.ErrorList) {
 
 // validateLogFile checks the file itself.
 func (a Audit) validateLogFile(at *field.Path) field.ErrorList {
-	if a.LogPath == "" || a.LogPath == audit.Stdout {
+	if a.Log.Path == "" || a.Log.Path == audit.Stdout {
 		return nil
 	}
 	if err := audit.CheckLog(a.log()); err != nil {
-		return field.ErrorList{fieldpath.Invalid(at.Child("LogPath"), a.LogPath, err)}
+		return field.ErrorList{fieldpath.Invalid(at.Child("Path"), a.Log.Path, err)}
 	}
 	return nil
 }
 
 func (a Audit) validateLog(at *field.Path) (errs field.ErrorList) {
-	if a.LogPath == "-" {
-		errs = append(errs, field.Invalid(at.Child("LogPath"), a.LogPath, "must be a file: standard output is the host's"))
+	l := a.Log
+	if l.Path == "-" {
+		errs = append(errs, field.Invalid(at.Child("Path"), l.Path, "must be a file: standard output is the host's"))
 	}
-	if a.Format != "" && !slices.Contains(auditlog.AllowedFormats, a.Format) {
-		errs = append(errs, field.NotSupported(at.Child("Format"), a.Format, auditlog.AllowedFormats))
+	if l.Format != "" && !slices.Contains(auditlog.AllowedFormats, l.Format) {
+		errs = append(errs, field.NotSupported(at.Child("Format"), l.Format, auditlog.AllowedFormats))
 	}
-	errs = append(errs, notNegative(at.Child("MaxSizeMB"), a.MaxSizeMB)...)
-	errs = append(errs, notNegative(at.Child("MaxBackups"), a.MaxBackups)...)
-	errs = append(errs, notNegative(at.Child("MaxAgeDays"), a.MaxAgeDays)...)
-	if a.LogPath == "" {
-		if a.LogDelivery != (AuditDelivery{}) || a.Format != "" {
-			errs = append(errs, field.Required(at.Child("LogPath"), "Format or LogDelivery is set but there is no audit log"))
+	errs = append(errs, notNegative(at.Child("MaxSizeMB"), l.MaxSizeMB)...)
+	errs = append(errs, notNegative(at.Child("MaxBackups"), l.MaxBackups)...)
+	errs = append(errs, notNegative(at.Child("MaxAgeDays"), l.MaxAgeDays)...)
+	if l.Path == "" {
+		if l != (AuditLog{}) {
+			errs = append(errs, field.Required(at.Child("Path"), "the other fields have no effect without it"))
 		}
 		return errs
 	}
-	return append(errs, a.LogDelivery.validate(at.Child("LogDelivery"), a.log().TruncateOptions)...)
+	if l.MaxSizeMB == 0 && (l.MaxBackups > 0 || l.MaxAgeDays > 0 || l.Compress) {
+		errs = append(errs, field.Required(at.Child("MaxSizeMB"), "MaxBackups, MaxAgeDays and Compress have no effect without it"))
+	}
+	o := a.log()
+	return append(errs, l.Delivery.validate(at.Child("Delivery"), o.BatchOptions.Mode, o.TruncateOptions)...)
 }
 
 func (a Audit) validateWebhook(at *field.Path) (errs field.ErrorList) {
-	if a.Webhook.KubeconfigFile == "" {
-		if a.Webhook != (AuditWebhook{}) {
-			errs = append(errs, field.Required(at.Child("KubeconfigFile"), "InitialBackoff or Delivery is set but there is no webhook"))
+	w := a.Webhook
+	if w.KubeconfigFile == "" {
+		if w != (AuditWebhook{}) {
+			errs = append(errs, field.Required(at.Child("KubeconfigFile"), "the other fields have no effect without it"))
 		}
 		return errs
 	}
-	if _, err := kubeconfig.Read(a.Webhook.KubeconfigFile); err != nil {
-		errs = append(errs, fieldpath.Invalid(at.Child("KubeconfigFile"), a.Webhook.KubeconfigFile, err))
+	if _, err := kubeconfig.Read(w.KubeconfigFile); err != nil {
+		errs = append(errs, fieldpath.Invalid(at.Child("KubeconfigFile"), w.KubeconfigFile, err))
 	}
-	if a.Webhook.InitialBackoff < 0 {
-		errs = append(errs, field.Invalid(at.Child("InitialBackoff"), a.Webhook.InitialBackoff.String(), "must not be negative; zero is ten seconds"))
+	if w.InitialBackoff < 0 {
+		errs = append(errs, field.Invalid(at.Child("InitialBackoff"), w.InitialBackoff.String(), "must not be negative; zero is ten seconds"))
 	}
-	return append(errs, a.Webhook.Delivery.validate(at.Child("Delivery"), a.webhook().TruncateOptions)...)
-}
-
-func (d AuditDelivery) validate(at *field.Path, truncate genericoptions.AuditTruncateOptions) (errs field.ErrorList) {
-	if d.Mode != "" && !slices.Contains(genericoptions.AllowedModes, d.Mode) {
-		errs = append(errs, field.NotSupported(at.Child("Mode"), d.Mode, genericoptions.AllowedModes))
-	}
-	errs = append(errs, notNegative(at.Child("BufferSize"), d.BufferSize)...)
-	errs = append(errs, notNegative(at.Child("MaxBatchSize"), d.MaxBatchSize)...)
-	errs = append(errs, notNegative(at.Child("MaxBatchWait"), d.MaxBatchWait)...)
-	errs = append(errs, notNegative(at.Child("ThrottleQPS"), d.ThrottleQPS)...)
-	errs = append(errs, notNegative(at.Child("ThrottleBurst"), d.ThrottleBurst)...)
-	errs = append(errs, notNegative(at.Child("MaxEventBytes"), d.MaxEventBytes)...)
-	errs = append(errs, notNegative(at.Child("MaxBatchBytes"), d.MaxBatchBytes)...)
-	if d.Unthrottled && (d.ThrottleQPS != 0 || d.ThrottleBurst != 0) {
+	o := a.webhook()
+	switch {
+	case !w.Unthrottled:
+	case o.BatchOptions.Mode != AuditBatch:
+		errs = append(errs, field.Forbidden(at.Child("Unthrottled"), noEffect(o.BatchOptions.Mode)))
+	case w.Delivery.ThrottleQPS != 0 || w.Delivery.ThrottleBurst != 0:
 		errs = append(errs, field.Forbidden(at.Child("Unthrottled"), "ThrottleQPS or ThrottleBurst is set too: take out one of them"))
 	}
-	if config := truncate.TruncateConfig; d.MaxEventBytes >= 0 && d.MaxBatchBytes >= 0 && config.MaxBatchSize < config.MaxEventSize {
+	return append(errs, w.Delivery.validate(at.Child("Delivery"), o.BatchOptions.Mode, o.TruncateOptions)...)
+}
+
+// noEffect is the message about a field that only AuditBatch has.
+func noEffect(mode string) string {
+	return fmt.Sprintf("has no effect in mode %s: take it out, or set Mode to %s", mode, AuditBatch)
+}
+
+// validate checks d, whose mode is the given one by default.
+func (d AuditDelivery) validate(at *field.Path, mode string, truncate genericoptions.AuditTruncateOptions) (errs field.ErrorList) {
+	known := slices.Contains(genericoptions.AllowedModes, mode)
+	if !known {
+		errs = append(errs, field.NotSupported(at.Child("Mode"), d.Mode, genericoptions.AllowedModes))
+	}
+	for _, n := range []struct {
+		name     string
+		set      bool
+		negative field.ErrorList
+	}{
+		{"BufferSize", d.BufferSize != 0, notNegative(at.Child("BufferSize"), d.BufferSize)},
+		{"MaxBatchSize", d.MaxBatchSize != 0, notNegative(at.Child("MaxBatchSize"), d.MaxBatchSize)},
+		{"MaxBatchWait", d.MaxBatchWait != 0, notNegative(at.Child("MaxBatchWait"), d.MaxBatchWait)},
+		{"ThrottleQPS", d.ThrottleQPS != 0, notNegative(at.Child("ThrottleQPS"), d.ThrottleQPS)},
+		{"ThrottleBurst", d.ThrottleBurst != 0, notNegative(at.Child("ThrottleBurst"), d.ThrottleBurst)},
+	} {
+		if errs = append(errs, n.negative...); n.set && len(n.negative) == 0 && known && mode != AuditBatch {
+			errs = append(errs, field.Forbidden(at.Child(n.name), noEffect(mode)))
+		}
+	}
+	errs = append(errs, notNegative(at.Child("MaxEventBytes"), d.MaxEventBytes)...)
+	errs = append(errs, notNegative(at.Child("MaxBatchBytes"), d.MaxBatchBytes)...)
+	config := truncate.TruncateConfig
+	switch {
+	case d.MaxEventBytes < 0 || d.MaxBatchBytes < 0:
+	case !d.Truncate && (d.MaxEventBytes > 0 || d.MaxBatchBytes > 0):
+		errs = append(errs, field.Required(at.Child("Truncate"), "MaxEventBytes and MaxBatchBytes have no effect without it"))
+	case config.MaxBatchSize < config.MaxEventSize:
 		errs = append(errs, field.Invalid(at.Child("MaxBatchBytes"), config.MaxBatchSize, fmt.Sprintf("must be at least MaxEventBytes, which is %d", config.MaxEventSize)))
 	}
 	if version := auditv1.SchemeGroupVersion.String(); d.Version != "" && d.Version != version {
@@ -310,10 +348,10 @@ func notNegative[N int | int64 | float32 | time.Duration](at *field.Path, value 
 
 // log returns upstream's options of the audit log.
 func (a Audit) log() genericoptions.AuditLogOptions {
-	o := genericoptions.NewAuditOptions().LogOptions
-	o.Path, o.MaxSize, o.MaxBackups, o.MaxAge, o.Compress = a.LogPath, a.MaxSizeMB, a.MaxBackups, a.MaxAgeDays, a.Compress
-	setUnlessZero(&o.Format, a.Format)
-	o.GroupVersionString = a.LogDelivery.apply(o.GroupVersionString, &o.BatchOptions, &o.TruncateOptions)
+	o, l := genericoptions.NewAuditOptions().LogOptions, a.Log
+	o.Path, o.MaxSize, o.MaxBackups, o.MaxAge, o.Compress = l.Path, l.MaxSizeMB, l.MaxBackups, l.MaxAgeDays, l.Compress
+	setUnlessZero(&o.Format, l.Format)
+	o.GroupVersionString = l.Delivery.apply(o.GroupVersionString, &o.BatchOptions, &o.TruncateOptions)
 	return o
 }
 
@@ -323,6 +361,9 @@ func (a Audit) webhook() genericoptions.AuditWebhookOptions {
 	o.ConfigFile = a.Webhook.KubeconfigFile
 	setUnlessZero(&o.InitialBackoff, a.Webhook.InitialBackoff)
 	o.GroupVersionString = a.Webhook.Delivery.apply(o.GroupVersionString, &o.BatchOptions, &o.TruncateOptions)
+	if a.Webhook.Unthrottled {
+		o.BatchOptions.BatchConfig.ThrottleEnable = false
+	}
 	return o
 }
 
@@ -341,9 +382,6 @@ func (d AuditDelivery) apply(version string, batch *genericoptions.AuditBatchOpt
 		c.ThrottleQPS, c.ThrottleBurst = webhook.ThrottleQPS, webhook.ThrottleBurst
 		setUnlessZero(&c.ThrottleQPS, d.ThrottleQPS)
 		setUnlessZero(&c.ThrottleBurst, d.ThrottleBurst)
-	}
-	if d.Unthrottled {
-		c.ThrottleEnable = false
 	}
 	truncate.Enabled = d.Truncate
 	setUnlessZero(&truncate.TruncateConfig.MaxEventSize, d.MaxEventBytes)
@@ -377,7 +415,7 @@ func (a Audit) sinks() (sinks []audit.Sink) {
 
 // keepsBackups reports whether rotated files are deleted by the time in their names.
 func (a Audit) keepsBackups() bool {
-	return a.LogPath != "" && a.MaxSizeMB > 0 && (a.MaxBackups > 0 || a.MaxAgeDays > 0)
+	return a.Log.Path != "" && a.Log.MaxSizeMB > 0 && (a.Log.MaxBackups > 0 || a.Log.MaxAgeDays > 0)
 }
 
 // auditOptions returns the options of the server's audit.
@@ -395,7 +433,7 @@ func (c Config) auditOptions() audit.Options {
 
 // addFlags adds kube-apiserver's flags for a, unless flagz has them.
 func (a Audit) addFlags(flags map[string]string) {
-	if a.LogPath != "" {
+	if a.Log.Path != "" {
 		log := a.log()
 		flags["audit-log-compress"] = strconv.FormatBool(log.Compress)
 		flags["audit-log-format"] = log.Format

@@ -29,17 +29,16 @@ func openFiles(t *testing.T, dir string) (open []string) {
 // closed after the stop, with all of upstream's backends around it. TestMain finds the
 // goroutine of the rotation if it remains.
 func TestAuditLogIsClosed(t *testing.T) {
-	for name, audit := range map[string]apiserver.Audit{
+	for name, log := range map[string]apiserver.AuditLog{
 		"plain":    {},
-		"strict":   {LogDelivery: apiserver.AuditDelivery{Mode: apiserver.AuditBlockingStrict}},
+		"strict":   {Delivery: apiserver.AuditDelivery{Mode: apiserver.AuditBlockingStrict}},
 		"rotation": {MaxSizeMB: 1, MaxBackups: 1, Compress: true},
-		"wrapped":  {MaxSizeMB: 1, LogDelivery: apiserver.AuditDelivery{Mode: apiserver.AuditBatch, Truncate: true}},
+		"wrapped":  {MaxSizeMB: 1, Delivery: apiserver.AuditDelivery{Mode: apiserver.AuditBatch, Truncate: true}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			logs := t.TempDir()
-			audit.LogPath = filepath.Join(logs, "audit.log")
-			audit.Policy = createsOfConfigMaps()
-			p, err := newPlane(t.TempDir(), func(c *apiserver.Config) { c.Audit = audit })
+			log.Path = filepath.Join(logs, "audit.log")
+			p, err := newPlane(t.TempDir(), func(c *apiserver.Config) { c.Audit = apiserver.Audit{Log: log, Policy: createsOfConfigMaps()} })
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -53,7 +52,7 @@ func TestAuditLogIsClosed(t *testing.T) {
 			if open := openFiles(t, logs); len(open) > 0 {
 				t.Errorf("a stopped server has %q open, want nothing", open)
 			}
-			if log := must(os.ReadFile(audit.LogPath))(t); !strings.Contains(string(log), "audited") {
+			if content := must(os.ReadFile(log.Path))(t); !strings.Contains(string(content), "audited") {
 				t.Error("the audit log has no event, want the last one")
 			}
 		})

@@ -33,7 +33,7 @@ func audited(t *testing.T, policy string) []auditv1.Event {
 	dir := t.TempDir()
 	log := filepath.Join(dir, "audit.log")
 	p, err := newPlane(dir, func(c *apiserver.Config) {
-		c.Audit.LogPath = log
+		c.Audit.Log.Path = log
 		if policy != "" {
 			c.Audit.PolicyFile = filepath.Join(dir, "policy.yaml")
 			if err := os.WriteFile(c.Audit.PolicyFile, []byte(policy), 0o600); err != nil {
@@ -121,10 +121,10 @@ func TestAuditLogThatIsADirectory(t *testing.T) {
 	listener := must(net.Listen("tcp", "127.0.0.1:0"))(t)
 	_, err := apiserver.New(apiserver.Config{
 		Listener: listener, Client: member.Client(), Dial: member.DialContext, PKI: must(pki.Open(pki.Config{}))(t), Dir: dir,
-		Audit: apiserver.Audit{LogPath: dir, Sinks: []apiserver.AuditSink{{Name: "never", Events: func(context.Context, []auditv1.Event) error { return nil }}}},
+		Audit: apiserver.Audit{Log: apiserver.AuditLog{Path: dir}, Sinks: []apiserver.AuditSink{{Name: "never", Events: func(context.Context, []auditv1.Event) error { return nil }}}},
 	})
-	if !contains(err, "Config.Audit.LogPath: ") || !contains(err, "is a directory") {
-		t.Fatalf("got error %v, want one that names Config.Audit.LogPath and the problem", err)
+	if !contains(err, "Config.Audit.Log.Path: ") || !contains(err, "is a directory") {
+		t.Fatalf("got error %v, want one that names Config.Audit.Log.Path and the problem", err)
 	}
 	if strings.Contains(err.Error(), "--") {
 		t.Errorf("got error %v, want none about a flag", err)
@@ -144,8 +144,11 @@ func TestAuditLogOptions(t *testing.T) {
 		log := filepath.Join(dir, "audit.log")
 		p, err := newPlane(dir, func(c *apiserver.Config) {
 			c.Audit = apiserver.Audit{
-				LogPath: log, Format: format, Policy: createsOfConfigMaps(), MaxSizeMB: 1, MaxAgeDays: 1, Compress: true,
-				LogDelivery: apiserver.AuditDelivery{Mode: apiserver.AuditBatch, MaxBatchSize: 100, MaxBatchWait: time.Hour, Truncate: true, MaxEventBytes: 1500},
+				Policy: createsOfConfigMaps(),
+				Log: apiserver.AuditLog{
+					Path: log, Format: format, MaxSizeMB: 1, MaxAgeDays: 1, Compress: true,
+					Delivery: apiserver.AuditDelivery{Mode: apiserver.AuditBatch, MaxBatchSize: 100, MaxBatchWait: time.Hour, Truncate: true, MaxEventBytes: 1500},
+				},
 			}
 		})
 		if err != nil {
@@ -185,28 +188,35 @@ func TestBadAudit(t *testing.T) {
 		audit apiserver.Audit
 		want  string
 	}{
-		{apiserver.Audit{Policy: createsOfConfigMaps()}, "Audit.LogPath: Required value: Audit.Policy is set but nothing"},
-		{apiserver.Audit{PolicyFile: "policy.yaml"}, "Audit.LogPath"},
-		{apiserver.Audit{LogPath: "log", Policy: &auditv1.Policy{}}, "Audit.Policy: Invalid value: loaded illegal policy with 0 rules"},
-		{apiserver.Audit{LogPath: "log", Policy: &auditv1.Policy{TypeMeta: metav1.TypeMeta{APIVersion: "audit.k8s.io/v1beta1"}, Rules: []auditv1.PolicyRule{{Level: auditv1.LevelNone}}}}, "Audit.Policy"},
-		{apiserver.Audit{LogPath: "log", Policy: &auditv1.Policy{Rules: []auditv1.PolicyRule{{Level: "Everything"}}}}, "Everything"},
-		{apiserver.Audit{LogPath: "log", Policy: createsOfConfigMaps(), PolicyFile: "policy.yaml"}, "Audit.Policy: Forbidden: Audit.PolicyFile is set too"},
-		{apiserver.Audit{LogPath: "log", PolicyFile: "/nowhere/policy.yaml"}, `Audit.PolicyFile: Invalid value: "/nowhere/policy.yaml"`},
-		{apiserver.Audit{LogPath: "log", PolicyFile: writable}, "Audit.PolicyFile: Invalid value: \"" + writable + "\": " + writable + ": other users of this machine control it"},
-		{apiserver.Audit{LogPath: "log", PolicyFile: illegal}, "Audit.PolicyFile: Invalid value: \"" + illegal + "\": rules[0].level: Unsupported value: \"Everything\""},
-		{apiserver.Audit{LogPath: filepath.Join(open, "log")}, "Audit.LogPath: Invalid value: "},
-		{apiserver.Audit{LogPath: "log", Format: "xml"}, "Audit.Format"},
-		{apiserver.Audit{LogPath: "log", MaxAgeDays: -1}, "Audit.MaxAgeDays"},
-		{apiserver.Audit{LogPath: "log", LogDelivery: apiserver.AuditDelivery{Mode: "sometimes"}}, "Audit.LogDelivery.Mode"},
-		{apiserver.Audit{LogPath: "log", LogDelivery: apiserver.AuditDelivery{BufferSize: -1}}, "Audit.LogDelivery.BufferSize"},
-		{apiserver.Audit{LogPath: "log", LogDelivery: apiserver.AuditDelivery{Version: "audit.k8s.io/v2"}}, "Audit.LogDelivery.Version"},
-		{apiserver.Audit{LogPath: "log", LogDelivery: apiserver.AuditDelivery{Truncate: true, MaxBatchBytes: 1000}}, "Audit.LogDelivery.MaxBatchBytes"},
-		{apiserver.Audit{LogPath: "log", LogDelivery: apiserver.AuditDelivery{ThrottleQPS: -1}}, "Audit.LogDelivery.ThrottleQPS"},
-		{apiserver.Audit{LogDelivery: apiserver.AuditDelivery{Mode: apiserver.AuditBatch}}, "Audit.LogPath"},
+		{apiserver.Audit{Policy: createsOfConfigMaps()}, "Audit.Log.Path: Required value: Audit.Policy is set but nothing"},
+		{apiserver.Audit{PolicyFile: "policy.yaml"}, "Audit.Log.Path"},
+		{apiserver.Audit{Log: apiserver.AuditLog{Path: "log"}, Policy: &auditv1.Policy{}}, "Audit.Policy: Invalid value: loaded illegal policy with 0 rules"},
+		{apiserver.Audit{Log: apiserver.AuditLog{Path: "log"}, Policy: &auditv1.Policy{TypeMeta: metav1.TypeMeta{APIVersion: "audit.k8s.io/v1beta1"}, Rules: []auditv1.PolicyRule{{Level: auditv1.LevelNone}}}}, "Audit.Policy"},
+		{apiserver.Audit{Log: apiserver.AuditLog{Path: "log"}, Policy: &auditv1.Policy{Rules: []auditv1.PolicyRule{{Level: "Everything"}}}}, "Everything"},
+		{apiserver.Audit{Log: apiserver.AuditLog{Path: "log"}, Policy: createsOfConfigMaps(), PolicyFile: "policy.yaml"}, "Audit.Policy: Forbidden: Audit.PolicyFile is set too"},
+		{apiserver.Audit{Log: apiserver.AuditLog{Path: "log"}, PolicyFile: "/nowhere/policy.yaml"}, `Audit.PolicyFile: Invalid value: "/nowhere/policy.yaml"`},
+		{apiserver.Audit{Log: apiserver.AuditLog{Path: "log"}, PolicyFile: writable}, "Audit.PolicyFile: Invalid value: \"" + writable + "\": " + writable + ": other users of this machine control it"},
+		{apiserver.Audit{Log: apiserver.AuditLog{Path: "log"}, PolicyFile: illegal}, "Audit.PolicyFile: Invalid value: \"" + illegal + "\": rules[0].level: Unsupported value: \"Everything\""},
+		{apiserver.Audit{Log: apiserver.AuditLog{Path: filepath.Join(open, "log")}}, "Audit.Log.Path: Invalid value: "},
+		{apiserver.Audit{Log: apiserver.AuditLog{Path: "log", Format: "xml"}}, "Audit.Log.Format"},
+		{apiserver.Audit{Log: apiserver.AuditLog{Path: "log", MaxAgeDays: -1}}, "Audit.Log.MaxAgeDays"},
+		{apiserver.Audit{Log: apiserver.AuditLog{Path: "log", Delivery: apiserver.AuditDelivery{Mode: "sometimes"}}}, "Audit.Log.Delivery.Mode"},
+		{apiserver.Audit{Log: apiserver.AuditLog{Path: "log", Delivery: apiserver.AuditDelivery{BufferSize: -1}}}, "Audit.Log.Delivery.BufferSize"},
+		{apiserver.Audit{Log: apiserver.AuditLog{Path: "log", Delivery: apiserver.AuditDelivery{Version: "audit.k8s.io/v2"}}}, "Audit.Log.Delivery.Version"},
+		{apiserver.Audit{Log: apiserver.AuditLog{Path: "log", Delivery: apiserver.AuditDelivery{Truncate: true, MaxBatchBytes: 1000}}}, "Audit.Log.Delivery.MaxBatchBytes"},
+		{apiserver.Audit{Log: apiserver.AuditLog{Path: "log", Delivery: apiserver.AuditDelivery{ThrottleQPS: -1}}}, "Audit.Log.Delivery.ThrottleQPS"},
+		{apiserver.Audit{Log: apiserver.AuditLog{Delivery: apiserver.AuditDelivery{Mode: apiserver.AuditBatch}}}, "Audit.Log.Path"},
 		{apiserver.Audit{Webhook: apiserver.AuditWebhook{KubeconfigFile: "/nowhere/kubeconfig"}}, "Audit.Webhook.KubeconfigFile: Invalid value: \"/nowhere/kubeconfig\""},
+		{apiserver.Audit{Log: apiserver.AuditLog{MaxBackups: 1}}, "Audit.Log.Path: Required"},
+		{apiserver.Audit{Log: apiserver.AuditLog{Path: "log", MaxBackups: 1}}, "Audit.Log.MaxSizeMB: Required"},
+		{apiserver.Audit{Log: apiserver.AuditLog{Path: "log", Compress: true}}, "Audit.Log.MaxSizeMB: Required"},
+		{apiserver.Audit{Log: apiserver.AuditLog{Path: "log", Delivery: apiserver.AuditDelivery{MaxBatchSize: 1}}}, "Audit.Log.Delivery.MaxBatchSize: Forbidden: has no effect in mode blocking"},
+		{apiserver.Audit{Log: apiserver.AuditLog{Path: "log", Delivery: apiserver.AuditDelivery{MaxEventBytes: 1}}}, "Audit.Log.Delivery.Truncate: Required"},
+		{apiserver.Audit{Webhook: apiserver.AuditWebhook{KubeconfigFile: kubeconfig, Delivery: apiserver.AuditDelivery{Mode: apiserver.AuditBlocking, ThrottleQPS: 1}}}, "Audit.Webhook.Delivery.ThrottleQPS: Forbidden"},
+		{apiserver.Audit{Webhook: apiserver.AuditWebhook{KubeconfigFile: kubeconfig, Unthrottled: true, Delivery: apiserver.AuditDelivery{Mode: apiserver.AuditBlocking}}}, "Audit.Webhook.Unthrottled: Forbidden"},
 		{apiserver.Audit{Webhook: apiserver.AuditWebhook{InitialBackoff: time.Second}}, "Audit.Webhook.KubeconfigFile"},
 		{apiserver.Audit{Webhook: apiserver.AuditWebhook{KubeconfigFile: kubeconfig, InitialBackoff: -1}}, "Audit.Webhook.InitialBackoff"},
-		{apiserver.Audit{Webhook: apiserver.AuditWebhook{KubeconfigFile: kubeconfig, Delivery: apiserver.AuditDelivery{Unthrottled: true, ThrottleBurst: 1}}}, "Audit.Webhook.Delivery.Unthrottled"},
+		{apiserver.Audit{Webhook: apiserver.AuditWebhook{KubeconfigFile: kubeconfig, Unthrottled: true, Delivery: apiserver.AuditDelivery{ThrottleBurst: 1}}}, "Audit.Webhook.Unthrottled"},
 		{apiserver.Audit{Sinks: []apiserver.AuditSink{{Events: events}}}, "Audit.Sinks[0].Name: Required"},
 		{apiserver.Audit{Sinks: []apiserver.AuditSink{{Name: "a"}}}, "Audit.Sinks[0].Events: Required"},
 		{apiserver.Audit{Sinks: []apiserver.AuditSink{sink, sink}}, `Audit.Sinks[1].Name: Duplicate value: "a"`},

@@ -364,7 +364,7 @@ func (c Config) validateOptional() field.ErrorList {
 		errs = append(errs, fieldpath.Detail(field.Forbidden(field.NewPath("Transformers"), ""), "%s is set too: take out one of them", fieldpath.Name("Encryption")))
 	}
 	if !c.auditStdout {
-		errs = append(errs, c.Audit.validateLogFile(field.NewPath("Audit"))...)
+		errs = append(errs, c.Audit.validateLogFile(field.NewPath("Audit", "Log"))...)
 	}
 	return append(errs, c.Audit.validate(field.NewPath("Audit"))...)
 }

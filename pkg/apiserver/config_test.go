@@ -42,7 +42,7 @@ func TestValidateNamesEveryField(t *testing.T) {
 		Authorization:               apiserver.Authorization{Modes: []string{"RBAC", "Webhook", "RBAC"}},
 		Reserved:                    []string{"a.example.com.", "192.0.2.1:443", ""},
 		PrivateEndpoints:            []netip.AddrPort{netip.MustParseAddrPort("192.0.2.1:0"), {}},
-		Audit:                       apiserver.Audit{PolicyFile: "policy.yaml", MaxSizeMB: -1, MaxBackups: -1},
+		Audit:                       apiserver.Audit{PolicyFile: "policy.yaml", Log: apiserver.AuditLog{MaxSizeMB: -1, MaxBackups: -1}},
 	}.Validate()
 	if err == nil {
 		t.Fatal("got no error for a Config with errors in every field")
@@ -50,7 +50,7 @@ func TestValidateNamesEveryField(t *testing.T) {
 	for _, field := range []string{
 		"Listener:", "Client:", "PKI:", "Dir:", "ServiceCIDR:", "RuntimeConfig[apps/v1]:", "EnableAdmissionPlugins[0]:",
 		"DisableAdmissionPlugins[0]:", "DisableAdmissionPlugins:", "MaxRequestsInFlight:", "MaxMutatingRequestsInFlight:",
-		"RequestTimeout:", "EventTTL:", "Authorization.Modes[1]:", "Authorization.Modes[2]:", "Audit.LogPath:", "Audit.MaxSizeMB:", "Audit.MaxBackups:",
+		"RequestTimeout:", "EventTTL:", "Authorization.Modes[1]:", "Authorization.Modes[2]:", "Audit.Log.Path:", "Audit.Log.MaxSizeMB:", "Audit.Log.MaxBackups:",
 		"Reserved[1]:", "Reserved[2]:", "PrivateEndpoints[0]:", "PrivateEndpoints[1]:",
 	} {
 		if !strings.Contains(err.Error(), field) {

@@ -410,23 +410,23 @@
 //	  --tls-sni-cert-key                              Serving.SNICertificates
 //
 //	auditing
-//	  --audit-log-batch-buffer-size                   Audit.LogDelivery.BufferSize
-//	  --audit-log-batch-max-size                      Audit.LogDelivery.MaxBatchSize
-//	  --audit-log-batch-max-wait                      Audit.LogDelivery.MaxBatchWait
-//	  --audit-log-batch-throttle-burst                Audit.LogDelivery.ThrottleBurst
-//	  --audit-log-batch-throttle-enable               Audit.LogDelivery.ThrottleQPS
-//	  --audit-log-batch-throttle-qps                  Audit.LogDelivery.ThrottleQPS
-//	  --audit-log-compress                            Audit.Compress
-//	  --audit-log-format                              Audit.Format
-//	  --audit-log-maxage                              Audit.MaxAgeDays
-//	  --audit-log-maxbackup                           Audit.MaxBackups
-//	  --audit-log-maxsize                             Audit.MaxSizeMB
-//	  --audit-log-mode                                Audit.LogDelivery.Mode
-//	  --audit-log-path                                Audit.LogPath
-//	  --audit-log-truncate-enabled                    Audit.LogDelivery.Truncate
-//	  --audit-log-truncate-max-batch-size             Audit.LogDelivery.MaxBatchBytes
-//	  --audit-log-truncate-max-event-size             Audit.LogDelivery.MaxEventBytes
-//	  --audit-log-version                             Audit.LogDelivery.Version
+//	  --audit-log-batch-buffer-size                   Audit.Log.Delivery.BufferSize
+//	  --audit-log-batch-max-size                      Audit.Log.Delivery.MaxBatchSize
+//	  --audit-log-batch-max-wait                      Audit.Log.Delivery.MaxBatchWait
+//	  --audit-log-batch-throttle-burst                Audit.Log.Delivery.ThrottleBurst
+//	  --audit-log-batch-throttle-enable               Audit.Log.Delivery.ThrottleQPS
+//	  --audit-log-batch-throttle-qps                  Audit.Log.Delivery.ThrottleQPS
+//	  --audit-log-compress                            Audit.Log.Compress
+//	  --audit-log-format                              Audit.Log.Format
+//	  --audit-log-maxage                              Audit.Log.MaxAgeDays
+//	  --audit-log-maxbackup                           Audit.Log.MaxBackups
+//	  --audit-log-maxsize                             Audit.Log.MaxSizeMB
+//	  --audit-log-mode                                Audit.Log.Delivery.Mode
+//	  --audit-log-path                                Audit.Log.Path
+//	  --audit-log-truncate-enabled                    Audit.Log.Delivery.Truncate
+//	  --audit-log-truncate-max-batch-size             Audit.Log.Delivery.MaxBatchBytes
+//	  --audit-log-truncate-max-event-size             Audit.Log.Delivery.MaxEventBytes
+//	  --audit-log-version                             Audit.Log.Delivery.Version
 //	  --audit-policy-file                             Audit.PolicyFile
 //	  --audit-webhook-batch-buffer-size
 //	      Audit.Webhook.Delivery.BufferSize
@@ -439,7 +439,7 @@
 //	  --audit-webhook-batch-throttle-burst
 //	      Audit.Webhook.Delivery.ThrottleBurst
 //	  --audit-webhook-batch-throttle-enable
-//	      Audit.Webhook.Delivery.Unthrottled
+//	      Audit.Webhook.Unthrottled
 //	  --audit-webhook-batch-throttle-qps
 //	      Audit.Webhook.Delivery.ThrottleQPS
 //	  --audit-webhook-config-file                     Audit.Webhook.KubeconfigFile

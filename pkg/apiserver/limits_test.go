@@ -80,7 +80,7 @@ func TestDisablePriorityAndFairness(t *testing.T) {
 func TestFlagzOfLimitsAndAudit(t *testing.T) {
 	p := startPlane(t, func(c *apiserver.Config) {
 		c.Limits = apiserver.Limits{MinRequestTimeout: time.Minute, DeleteCollectionWorkers: 3, CompactionInterval: time.Hour, WatchCacheSizes: map[string]int{"pods": 1, "leases.coordination.k8s.io": 0}}
-		c.Audit = apiserver.Audit{LogPath: filepath.Join(c.Dir, "audit.log"), Policy: createsOfConfigMaps(), Compress: true}
+		c.Audit = apiserver.Audit{Log: apiserver.AuditLog{Path: filepath.Join(c.Dir, "audit.log"), MaxSizeMB: 1, Compress: true}, Policy: createsOfConfigMaps()}
 	})
 	body := p.get(t, "/flagz", "Accept: text/plain").want(t, http.StatusOK).body
 	wantFlags(t, body, map[string]string{

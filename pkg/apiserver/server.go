@@ -256,7 +256,7 @@ func (s *Server) prepare() error {
 		}
 		s.auditLog.Store(&server.AuditBackend)
 		if a := s.config.Audit; a.keepsBackups() {
-			backups := audit.Backups{LogPath: a.LogPath, Logger: s.config.Logger}
+			backups := audit.Backups{LogPath: a.Log.Path, Logger: s.config.Logger}
 			s.background.Go(func() { backups.Run(s.ctx) })
 		}
 	}

@@ -338,7 +338,7 @@ func TestHandlersOfTheHost(t *testing.T) {
 		}
 	}
 	p := startPlane(t, func(c *apiserver.Config) {
-		c.Audit.LogPath = logFile
+		c.Audit.Log.Path = logFile
 		c.RequestTimeout = 2 * time.Second
 		c.Serving.Handlers = map[string]http.Handler{
 			"/app/": http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

@@ -26,7 +26,7 @@ func TestStartAudit(t *testing.T) {
 	}
 	dir := t.TempDir()
 	log := filepath.Join(dir, "audit.log")
-	p, err := newPlane(dir, func(c *apiserver.Config) { c.Audit.LogPath = log })
+	p, err := newPlane(dir, func(c *apiserver.Config) { c.Audit.Log.Path = log })
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -117,8 +117,8 @@ func (s *Server) explainHang(err error) error {
 	switch {
 	case a.Webhook.KubeconfigFile != "" && a.webhook().BatchOptions.Mode != AuditBatch:
 		return fieldpath.Errorf("%w (does the webhook of %s, %s, answer?)", err, fieldpath.Name("Config.Audit.Webhook.KubeconfigFile"), a.Webhook.KubeconfigFile)
-	case a.LogPath != "" && a.log().BatchOptions.Mode != AuditBatch:
-		return fieldpath.Errorf("%w (is the disk of %s, %s, hung?)", err, fieldpath.Name("Config.Audit.LogPath"), a.LogPath)
+	case a.Log.Path != "" && a.log().BatchOptions.Mode != AuditBatch:
+		return fieldpath.Errorf("%w (is the disk of %s, %s, hung?)", err, fieldpath.Name("Config.Audit.Log.Path"), a.Log.Path)
 	}
 	return err
 }

@@ -272,7 +272,7 @@ func TestJoinTokenRequests(t *testing.T) {
 // TestNodeClientRequests renews the client certificate of a node.
 func TestNodeClientRequests(t *testing.T) {
 	audit := filepath.Join(t.TempDir(), "audit.log")
-	server := start(t, controlplane.Config{ClusterSigningDuration: time.Hour, Audit: apiserver.Audit{LogPath: audit}})
+	server := start(t, controlplane.Config{ClusterSigningDuration: time.Hour, Audit: apiserver.Audit{Log: apiserver.AuditLog{Path: audit}}})
 	node := asNode(t, server, "n1")
 	t.Run("renewal", func(t *testing.T) {
 		name := clientCSR("n1").create(t, node)

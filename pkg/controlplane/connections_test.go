@@ -57,7 +57,7 @@ func crowdedMain(args []string) error {
 		DataDir:      filepath.Join(dir, "data"),
 		InsecureAddr: "127.0.0.1:0",
 		Snapshots:    controlplane.Snapshots{Dir: filepath.Join(dir, "snapshots"), Interval: 300 * time.Millisecond, Keep: 1},
-		Audit:        apiserver.Audit{LogPath: filepath.Join(dir, "audit", "log"), MaxSizeMB: 1, MaxBackups: 1},
+		Audit:        apiserver.Audit{Log: apiserver.AuditLog{Path: filepath.Join(dir, "audit", "log"), MaxSizeMB: 1, MaxBackups: 1}},
 		Logger:       zap.New(zapcore.NewCore(zapcore.NewJSONEncoder(zap.NewProductionEncoderConfig()), zapcore.Lock(os.Stderr), zap.WarnLevel)),
 	})
 	if err != nil {

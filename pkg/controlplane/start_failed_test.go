@@ -55,9 +55,9 @@ func TestEveryBadFieldIsNamed(t *testing.T) {
 		{"request timeout", func(c *controlplane.Config) { c.RequestTimeout = -time.Second }, []string{"RequestTimeout: Invalid value"}},
 		{"event TTL", func(c *controlplane.Config) { c.EventTTL = -time.Second }, []string{"EventTTL: Invalid value"}},
 		{"quota", func(c *controlplane.Config) { c.Etcd.QuotaBytes = -1 }, []string{"Etcd.QuotaBytes: Invalid value: -1"}},
-		{"policy for no log", func(c *controlplane.Config) { c.Audit = apiserver.Audit{PolicyFile: "policy.yaml"} }, []string{"Audit.LogPath: Required value"}},
-		{"audit size", func(c *controlplane.Config) { c.Audit.MaxSizeMB = -1 }, []string{"Audit.MaxSizeMB: Invalid value: -1"}},
-		{"audit backups", func(c *controlplane.Config) { c.Audit.MaxBackups = -1 }, []string{"Audit.MaxBackups: Invalid value: -1"}},
+		{"policy for no log", func(c *controlplane.Config) { c.Audit = apiserver.Audit{PolicyFile: "policy.yaml"} }, []string{"Audit.Log.Path: Required value"}},
+		{"audit size", func(c *controlplane.Config) { c.Audit.Log.MaxSizeMB = -1 }, []string{"Audit.Log.MaxSizeMB: Invalid value: -1"}},
+		{"audit backups", func(c *controlplane.Config) { c.Audit.Log.MaxBackups = -1 }, []string{"Audit.Log.MaxBackups: Invalid value: -1"}},
 	}
 	for _, b := range bad {
 		t.Run(b.name, func(t *testing.T) {
@@ -72,12 +72,12 @@ func TestEveryBadFieldIsNamed(t *testing.T) {
 			ServiceCIDR: "y", RuntimeConfig: map[string]string{"apps/v1": "perhaps", "nonsense.example.com/v1": "true"},
 			EnableAdmissionPlugins: []string{"Nonsense"}, DisableAdmissionPlugins: []string{"Rubbish"},
 			MaxRequestsInFlight: -1, MaxMutatingRequestsInFlight: -1, RequestTimeout: -1, EventTTL: -1,
-			Audit: apiserver.Audit{PolicyFile: "p", MaxSizeMB: -1, MaxBackups: -1}, Etcd: controlplane.Etcd{QuotaBytes: -1},
+			Audit: apiserver.Audit{PolicyFile: "p", Log: apiserver.AuditLog{MaxSizeMB: -1, MaxBackups: -1}}, Etcd: controlplane.Etcd{QuotaBytes: -1},
 		}
 		_ = wantError(t, cfg, "BindAddress: ", "InsecureAddr: ", "AdvertiseAddress: ", "Hosts[0]: ", "ServiceCIDR: ",
 			"RuntimeConfig[apps/v1]: ", "nonsense.example.com", "EnableAdmissionPlugins[0]: ", "DisableAdmissionPlugins[0]: ",
 			"MaxRequestsInFlight: ", "MaxMutatingRequestsInFlight: ", "RequestTimeout: ", "EventTTL: ",
-			"Audit.LogPath: ", "Audit.MaxSizeMB: ", "Audit.MaxBackups: ", "Etcd.QuotaBytes: ")
+			"Audit.Log.Path: ", "Audit.Log.MaxSizeMB: ", "Audit.Log.MaxBackups: ", "Etcd.QuotaBytes: ")
 	})
 }
 
@@ -85,7 +85,7 @@ func TestEveryBadFieldIsNamed(t *testing.T) {
 // file.
 func TestAuditPolicyThatIsNone(t *testing.T) {
 	dir := t.TempDir()
-	audit := apiserver.Audit{LogPath: filepath.Join(dir, "audit.log"), PolicyFile: filepath.Join(dir, "missing.yaml")}
+	audit := apiserver.Audit{Log: apiserver.AuditLog{Path: filepath.Join(dir, "audit.log")}, PolicyFile: filepath.Join(dir, "missing.yaml")}
 	_ = wantError(t, controlplane.Config{Audit: audit}, "Audit", "missing.yaml")
 }
 

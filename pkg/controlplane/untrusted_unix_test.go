@@ -166,7 +166,7 @@ func TestLockIsNoLink(t *testing.T) {
 func TestAuditLogOfOthersIsRefused(t *testing.T) {
 	base := t.TempDir()
 	audit := func(path string) controlplane.Config {
-		return controlplane.Config{Audit: apiserver.Audit{LogPath: path}}
+		return controlplane.Config{Audit: apiserver.Audit{Log: apiserver.AuditLog{Path: path}}}
 	}
 	open := filepath.Join(base, "open")
 	if err := errors.Join(os.Mkdir(open, 0o700), os.Chmod(open, 0o777)); err != nil {
@@ -178,8 +178,8 @@ func TestAuditLogOfOthersIsRefused(t *testing.T) {
 		if err == nil {
 			closeServer(t, server)
 		}
-		if !errors.Is(err, controlplane.ErrUntrusted) || lacks(err.Error(), "Audit.LogPath") != "" {
-			t.Errorf("%s: got %v, want ErrUntrusted about Audit.LogPath", path, err)
+		if !errors.Is(err, controlplane.ErrUntrusted) || lacks(err.Error(), "Audit.Log.Path") != "" {
+			t.Errorf("%s: got %v, want ErrUntrusted about Audit.Log.Path", path, err)
 		}
 	}
 	refused(filepath.Join(open, "audit.log"))

@@ -60,7 +60,7 @@ type Config struct {
 	DumpOnFailure string
 
 	// Audit keeps a log of every request for AuditTrail and DumpOnFailure, in a
-	// temporary directory, or in ControlPlane.Audit.LogPath if that is set.
+	// temporary directory, or in ControlPlane.Audit.Log.Path if that is set.
 	Audit bool
 
 	// CRDs are installed at the start and belong to the state that Reset restores. If

@@ -37,7 +37,7 @@ func (p *plane) open(ctx context.Context) (err error) {
 	if cfg.Logger == nil {
 		p.log, cfg.Logger = newLogBuffer()
 	}
-	if err := p.audit(&cfg.Audit.LogPath); err != nil {
+	if err := p.audit(&cfg.Audit.Log.Path); err != nil {
 		return err
 	}
 	p.backend.releasePolicies = processPolicies.shorten()

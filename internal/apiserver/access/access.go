@@ -82,7 +82,7 @@ var (
 	// SetFlags sets the flags that the server shows at /flagz, for a program that has
 	// them. config is an *apiserver.Config.
 	SetFlags func(config any, flags flagz.Reader)
-	// SetAuditStdout makes the audit log standard output, in place of Audit.LogPath, for
+	// SetAuditStdout makes the audit log standard output, in place of Audit.Log.Path, for
 	// a program of its own. config is an *apiserver.Config.
 	SetAuditStdout func(config any)
 	// SetComponents sets the names of the components whose users a chain of authorizers

@@ -56,11 +56,11 @@ func Apply(c *genericapiserver.Config, options Options, dir string, file *LogFil
 	var parts []upstream.Backend
 	if options.Log.Path != "" {
 		if err := CheckLog(options.Log); err != nil {
-			return fieldpath.New("apiserver", "Config.Audit.LogPath", "%w", err)
+			return fieldpath.New("apiserver", "Config.Audit.Log.Path", "%w", err)
 		}
 		log, err := options.apply(c, &genericoptions.AuditOptions{PolicyFile: policy, LogOptions: options.Log, WebhookOptions: disabledWebhook()}, nil)
 		if err != nil {
-			return fieldpath.New("apiserver", "Config.Audit.LogPath", "%w", err)
+			return fieldpath.New("apiserver", "Config.Audit.Log.Path", "%w", err)
 		}
 		if options.Log.Path != Stdout {
 			file.take(log)

@@ -82,7 +82,7 @@ func planeMain(args []string) error {
 		InsecureAddr: "127.0.0.1:0",
 		Hosts:        []string{apiHost},
 		Etcd:         controlplane.Etcd{QuotaBytes: quota},
-		Audit:        apiserver.Audit{LogPath: filepath.Join(*dir, "audit.log"), MaxSizeMB: 50, MaxBackups: 1},
+		Audit:        apiserver.Audit{Log: apiserver.AuditLog{Path: filepath.Join(*dir, "audit.log"), MaxSizeMB: 50, MaxBackups: 1}},
 		Snapshots:    controlplane.Snapshots{Dir: snapshots, Interval: 3 * time.Second, Keep: 3},
 		SnapshotKey:  snapshotKey,
 		Logger:       logger,

@@ -23,14 +23,16 @@ func (f *completed) audit() apiserver.Audit {
 	}
 	a := apiserver.Audit{PolicyFile: f.Audit.PolicyFile}
 	if log.Path != "" {
-		a.LogPath, a.Format = log.Path, log.Format
-		a.MaxSizeMB, a.MaxBackups, a.MaxAgeDays, a.Compress = log.MaxSize, log.MaxBackups, log.MaxAge, log.Compress
-		a.LogDelivery = delivery(log.BatchOptions, log.TruncateOptions, log.GroupVersionString)
-		if a.LogPath == auditStdout {
-			a.LogPath, a.MaxSizeMB = "/dev/stdout", 0 // see config
+		a.Log = apiserver.AuditLog{
+			Path: log.Path, Format: log.Format,
+			MaxSizeMB: log.MaxSize, MaxBackups: log.MaxBackups, MaxAgeDays: log.MaxAge, Compress: log.Compress,
+			Delivery: delivery(log.BatchOptions, log.TruncateOptions, log.GroupVersionString),
 		}
-		if a.MaxSizeMB == 0 { // they have no effect, and are not accepted
-			a.MaxBackups, a.MaxAgeDays, a.Compress = 0, 0, false
+		if a.Log.Path == auditStdout {
+			a.Log.Path, a.Log.MaxSizeMB = "/dev/stdout", 0 // see config
+		}
+		if a.Log.MaxSizeMB == 0 { // they have no effect, and are not accepted
+			a.Log.MaxBackups, a.Log.MaxAgeDays, a.Log.Compress = 0, 0, false
 		}
 	}
 	if webhook.ConfigFile != "" {
@@ -39,7 +41,7 @@ func (f *completed) audit() apiserver.Audit {
 			InitialBackoff: webhook.InitialBackoff,
 			Delivery:       delivery(webhook.BatchOptions, webhook.TruncateOptions, webhook.GroupVersionString),
 		}
-		a.Webhook.Delivery.Unthrottled = webhook.BatchOptions.Mode == genericoptions.ModeBatch && !webhook.BatchOptions.BatchConfig.ThrottleEnable
+		a.Webhook.Unthrottled = webhook.BatchOptions.Mode == genericoptions.ModeBatch && !webhook.BatchOptions.BatchConfig.ThrottleEnable
 	}
 	return a
 }

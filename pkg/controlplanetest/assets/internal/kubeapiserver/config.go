@@ -53,7 +53,7 @@ func (f *completed) config() (c apiserver.Config, err error) {
 			return c, fmt.Errorf("--proxy-client-cert-file and --proxy-client-key-file: %w", err)
 		}
 	}
-	if c.Audit.LogPath != "" && f.Audit.LogOptions.Path == auditStdout {
+	if c.Audit.Log.Path != "" && f.Audit.LogOptions.Path == auditStdout {
 		access.SetAuditStdout(&c)
 	}
 	return c, errors.Join(inFlags(access.ValidateOptional(c).ToAggregate()), inFlags(f.etcd().Validate()))

@@ -126,18 +126,18 @@ func TestFlagsSetFields(t *testing.T) {
 		{access + "--authorization-webhook-version=v1", "Authorization.Configuration.Authorizers.1.Webhook.SubjectAccessReviewVersion", "v1"},
 		{access + "--authorization-webhook-cache-unauthorized-ttl=0", "Authorization.Configuration.Authorizers.1.Webhook.CacheUnauthorizedRequests", false},
 
-		{audited, "Audit.LogPath", "/nowhere/audit.log"},
-		{audited, "Audit.LogDelivery.Mode", "blocking"},
-		{audited + "--audit-log-format=legacy", "Audit.Format", "legacy"},
-		{audited + "--audit-log-maxsize=3 --audit-log-compress", "Audit.Compress", true},
-		{audited + "--audit-log-maxage=4", "Audit.MaxAgeDays", 4},
-		{audited + "--audit-log-mode=batch --audit-log-batch-buffer-size=5", "Audit.LogDelivery.BufferSize", 5},
-		{audited + "--audit-log-mode=batch --audit-log-batch-throttle-enable --audit-log-batch-throttle-qps=6 --audit-log-batch-throttle-burst=1", "Audit.LogDelivery.ThrottleQPS", float32(6)},
-		{audited + "--audit-log-truncate-enabled --audit-log-truncate-max-event-size=2000", "Audit.LogDelivery.MaxEventBytes", int64(2000)},
+		{audited, "Audit.Log.Path", "/nowhere/audit.log"},
+		{audited, "Audit.Log.Delivery.Mode", "blocking"},
+		{audited + "--audit-log-format=legacy", "Audit.Log.Format", "legacy"},
+		{audited + "--audit-log-maxsize=3 --audit-log-compress", "Audit.Log.Compress", true},
+		{audited + "--audit-log-maxage=4", "Audit.Log.MaxAgeDays", 4},
+		{audited + "--audit-log-mode=batch --audit-log-batch-buffer-size=5", "Audit.Log.Delivery.BufferSize", 5},
+		{audited + "--audit-log-mode=batch --audit-log-batch-throttle-enable --audit-log-batch-throttle-qps=6 --audit-log-batch-throttle-burst=1", "Audit.Log.Delivery.ThrottleQPS", float32(6)},
+		{audited + "--audit-log-truncate-enabled --audit-log-truncate-max-event-size=2000", "Audit.Log.Delivery.MaxEventBytes", int64(2000)},
 		{webhook, "Audit.Webhook.KubeconfigFile", f.kubeconfig},
 		{webhook + "--audit-webhook-initial-backoff=9s", "Audit.Webhook.InitialBackoff", "9s"},
 		{webhook + "--audit-webhook-batch-max-size=8", "Audit.Webhook.Delivery.MaxBatchSize", 8},
-		{webhook + "--audit-webhook-batch-throttle-enable=false", "Audit.Webhook.Delivery.Unthrottled", true},
+		{webhook + "--audit-webhook-batch-throttle-enable=false", "Audit.Webhook.Unthrottled", true},
 	} {
 		_, c, err := configure(t, append(strings.Fields(test.flags), "--cert-dir="+certificates)...)
 		if err != nil {

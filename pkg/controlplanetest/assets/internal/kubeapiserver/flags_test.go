@@ -123,7 +123,7 @@ func TestFlagsThatProjectsAdd(t *testing.T) {
 	if c.AdvertiseAddress.String() != "192.0.2.1" || c.Prefix != "/elsewhere" || c.Profiling {
 		t.Errorf("%+v", c)
 	}
-	if c.Audit.LogPath != "/dev/stdout" || c.Audit.PolicyFile != policy || c.Audit.MaxBackups != 0 || c.Audit.MaxSizeMB != 0 { // it cannot be rotated
+	if c.Audit.Log.Path != "/dev/stdout" || c.Audit.PolicyFile != policy || c.Audit.Log.MaxBackups != 0 || c.Audit.Log.MaxSizeMB != 0 { // it cannot be rotated
 		t.Errorf("%+v", c.Audit)
 	}
 }
@@ -146,7 +146,7 @@ func TestFlagsDefaults(t *testing.T) {
 		t.Errorf("modes %q, anonymous %t", c.Authorization.Modes, completed.Authentication.Anonymous.Allow)
 	}
 	// A log without a policy has no events.
-	if c := config(t, "--audit-log-path=/nowhere/audit.log"); c.Audit.LogPath != "" {
+	if c := config(t, "--audit-log-path=/nowhere/audit.log"); c.Audit.Log.Path != "" {
 		t.Errorf("%+v", c.Audit)
 	}
 }
