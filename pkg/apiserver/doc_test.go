@@ -16,6 +16,7 @@ import (
 	"k8s.io/kubernetes/cmd/kube-apiserver/app/options"
 
 	"github.com/kubembed/kubembed/pkg/apiserver"
+	"github.com/kubembed/kubembed/pkg/controlplane"
 )
 
 // TestEveryFlagIsDocumented: the package documentation has a row for every flag that
@@ -23,10 +24,14 @@ import (
 func TestEveryFlagIsDocumented(t *testing.T) {
 	t.Parallel()
 	var want []string
+	flags := map[string]*pflag.Flag{}
 	sets := options.NewServerRunOptions().Flags()
 	for _, name := range sets.Order {
 		want = append(want, name)
-		sets.FlagSets[name].VisitAll(func(f *pflag.Flag) { want = append(want, "--"+f.Name) })
+		sets.FlagSets[name].VisitAll(func(f *pflag.Flag) {
+			want = append(want, "--"+f.Name)
+			flags["--"+f.Name] = f
+		})
 	}
 	rows := documentedFlags(t)
 	var got []string
@@ -47,8 +52,8 @@ func TestEveryFlagIsDocumented(t *testing.T) {
 		t.Errorf("the table is not in the order of kube-apiserver's help:\n%q\nwant\n%q", got, want)
 	}
 	for _, r := range rows {
-		if r.text != "" {
-			checkPlace(t, r)
+		if flag := flags[r.name]; r.text != "" && flag != nil {
+			checkPlace(t, r, flag)
 		}
 	}
 }
@@ -85,36 +90,92 @@ func documentedFlags(t *testing.T) (rows []row) {
 	return rows
 }
 
-var places = regexp.MustCompile(`^[A-Z]\w*(\.[A-Z]\w*)*(, [A-Z]\w*(\.[A-Z]\w*)*)*`)
+var (
+	// places are fields of apiserver.Config, and in parentheses of controlplane.Config.
+	places = regexp.MustCompile(`^([A-Z]\w*(?:\.[A-Z]\w*)*(?:, [A-Z]\w*(?:\.[A-Z]\w*)*)*)(?: \(([\w.]+)\))?(?:: .+)?$`)
+	// nested are fields that a reason mentions.
+	nested = regexp.MustCompile(`\b[A-Z]\w*(?:\.[A-Z]\w*)+`)
+	always = regexp.MustCompile(`^always (.+?)(?:(?:: |, unless |, as ).+)?$`)
+)
 
-// checkPlace checks that the text of a row is a field, a value or a reason.
-func checkPlace(t *testing.T, r row) {
+// checkPlace checks that the text of a row is a field, a value or a reason, and that the
+// fields in it exist.
+func checkPlace(t *testing.T, r row, flag *pflag.Flag) {
 	t.Helper()
+	server, plane := reflect.TypeFor[apiserver.Config](), reflect.TypeFor[controlplane.Config]()
+	for _, path := range nested.FindAllString(r.text, -1) {
+		if !hasField(server, path) && !hasField(plane, path) {
+			t.Errorf("%s: no Config has a field %s", r.name, path)
+		}
+	}
 	if reason, ok := strings.CutPrefix(r.text, "none: "); ok {
 		if len(reason) < len("likewise") {
 			t.Errorf("%s has no reason: %q", r.name, r.text)
 		}
 		return
 	}
-	if strings.HasPrefix(r.text, "always ") {
+	if value := always.FindStringSubmatch(r.text); value != nil {
+		checkAlways(t, flag, strings.ReplaceAll(value[1], ", ", ","))
 		return
 	}
-	paths := places.FindString(r.text)
-	if paths == "" {
+	parts := places.FindStringSubmatch(r.text)
+	if parts == nil {
 		t.Errorf("%s: got %q, want a field, \"always\" or \"none: \"", r.name, r.text)
+		return
 	}
-	for path := range strings.SplitSeq(paths, ", ") {
-		of := reflect.TypeFor[apiserver.Config]()
-		for name := range strings.SplitSeq(path, ".") {
-			field, ok := reflect.StructField{}, of.Kind() == reflect.Struct
-			if ok {
-				field, ok = of.FieldByName(name)
-			}
-			if !ok {
-				t.Errorf("%s: Config has no field %s", r.name, path)
-				break
-			}
-			of = field.Type
+	for path := range strings.SplitSeq(parts[1], ", ") {
+		if !hasField(server, path) {
+			t.Errorf("%s: apiserver.Config has no field %s", r.name, path)
 		}
 	}
+	if parts[2] != "" && !hasField(plane, parts[2]) {
+		t.Errorf("%s: controlplane.Config has no field %s", r.name, parts[2])
+	}
+}
+
+// notDefaults are the flags whose fixed value is not kube-apiserver's default, with that
+// default.
+var notDefaults = map[string]string{
+	"allow-privileged":                "false",
+	"enable-aggregator-routing":       "false",
+	"enable-bootstrap-token-auth":     "false",
+	"etcd-count-metric-poll-period":   "1m0s",
+	"etcd-db-metric-poll-interval":    "30s",
+	"kubelet-preferred-address-types": "[Hostname,InternalDNS,InternalIP,ExternalDNS,ExternalIP]",
+	"storage-backend":                 "", // completed to etcd3
+}
+
+// checkAlways checks that the flag takes a value, which is its default unless notDefaults
+// says otherwise.
+func checkAlways(t *testing.T, flag *pflag.Flag, value string) {
+	t.Helper()
+	if err := flag.Value.Set(value); err != nil {
+		t.Errorf("--%s: kube-apiserver does not take %q: %v", flag.Name, value, err)
+		return
+	}
+	differs, known := notDefaults[flag.Name]
+	switch got := flag.Value.String(); {
+	case known && flag.DefValue != differs:
+		t.Errorf("--%s: the default is %q, want %q, as in notDefaults", flag.Name, flag.DefValue, differs)
+	case known == (got == flag.DefValue):
+		t.Errorf("--%s is always %q, and kube-apiserver's default is %q: is it in notDefaults? %t", flag.Name, got, flag.DefValue, known)
+	}
+}
+
+// hasField reports whether a struct has a field at a path of names.
+func hasField(of reflect.Type, path string) bool {
+	for name := range strings.SplitSeq(path, ".") {
+		if of.Kind() == reflect.Pointer {
+			of = of.Elem()
+		}
+		if of.Kind() != reflect.Struct {
+			return false
+		}
+		field, ok := of.FieldByName(name)
+		if !ok || !field.IsExported() {
+			return false
+		}
+		of = field.Type
+	}
+	return true
 }
