@@ -5,13 +5,11 @@ package storage
 
 import (
 	"context"
-	"fmt"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"go.opentelemetry.io/contrib/instrumentation/google.golang.org/grpc/otelgrpc"
 	oteltrace "go.opentelemetry.io/otel/trace"
 	"google.golang.org/grpc/stats"
-	utilruntime "k8s.io/apimachinery/pkg/util/runtime"
 	"k8s.io/component-base/tracing"
 
 	"github.com/kubembed/kubembed/internal/etcdstream"
@@ -19,7 +17,7 @@ import (
 
 // Trace gives provider a span for each call of etcd, except watches, like the spans of
 // upstream's etcd client. Call it before the backend is used. A nil provider has no
-// effect.
+// effect. The provider must not panic: some calls are in goroutines of the watch cache.
 //
 // Upstream's spans come from a gRPC handler, and a member in this process is called
 // without gRPC. The handler is called here, around the methods of the client. It also
@@ -48,24 +46,10 @@ const (
 
 type tracer struct{ handler stats.Handler }
 
-// begin begins a span, and returns the function that ends it with an error or nil. The
-// provider is the host's: its panics must not end goroutines of the watch cache, and with
-// them the process.
+// begin begins a span, and returns the function that ends it with an error or nil.
 func (t *tracer) begin(ctx context.Context, method string) (context.Context, func(error)) {
-	traced := ctx
-	contain(func() { traced = t.handler.TagRPC(ctx, &stats.RPCTagInfo{FullMethodName: method}) })
-	return traced, func(err error) {
-		contain(func() { t.handler.HandleRPC(traced, &stats.End{Client: true, Error: err}) })
-	}
-}
-
-func contain(f func()) {
-	defer func() {
-		if panicked := recover(); panicked != nil {
-			utilruntime.HandleError(fmt.Errorf("the TracerProvider panicked in a call of etcd, which goes on without a span: %v", panicked))
-		}
-	}()
-	f()
+	traced := t.handler.TagRPC(ctx, &stats.RPCTagInfo{FullMethodName: method})
+	return traced, func(err error) { t.handler.HandleRPC(traced, &stats.End{Client: true, Error: err}) }
 }
 
 func traced[T any](ctx context.Context, t *tracer, method string, call func(context.Context) (T, error)) (T, error) {

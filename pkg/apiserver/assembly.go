@@ -28,6 +28,7 @@ import (
 	"github.com/kubembed/kubembed/internal/apiserver/openapi"
 	"github.com/kubembed/kubembed/internal/apiserver/servicecidr"
 	"github.com/kubembed/kubembed/internal/apiserver/serving"
+	"github.com/kubembed/kubembed/internal/apiserver/tracing"
 	"github.com/kubembed/kubembed/internal/fieldpath"
 	"github.com/kubembed/kubembed/internal/storage"
 )
@@ -155,7 +156,8 @@ func (s *Server) connect() (err error) {
 	host := egress.NewHost(cfg.Logger)
 	s.resources.Push("apiserver: connections of the host's dialers", func(context.Context) error { host.Close(); return nil })
 	cfg.Dialers = cfg.Dialers.contained(host)
-	s.config.Dialers = cfg.Dialers
+	cfg.TracerProvider = tracing.Contain(cfg.TracerProvider)
+	s.config.Dialers, s.config.TracerProvider = cfg.Dialers, cfg.TracerProvider
 	s.issuerDialer = cfg.Dialers.issuers(host)
 	s.state = newState(s.ctx, cfg)
 	if err = s.openForRequests(); err != nil {

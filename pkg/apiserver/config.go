@@ -105,7 +105,7 @@ type Config struct {
 	// process makes with a span in its context belongs to the client's trace. As with
 	// kube-apiserver, the trace of a client that is not in system:masters or
 	// system:monitoring is not continued but linked. The host shuts it down, after Stop.
-	// If nil, there are no spans.
+	// If it panics, a request goes on without the span. If nil, there are no spans.
 	TracerProvider oteltrace.TracerProvider
 	// Limits bounds requests and caches.
 	Limits Limits

@@ -5,13 +5,10 @@ package apiserver
 
 import (
 	"context"
-	"fmt"
 	"net/http"
 
 	"go.opentelemetry.io/otel/propagation"
 	oteltrace "go.opentelemetry.io/otel/trace"
-	"go.opentelemetry.io/otel/trace/noop"
-	utilruntime "k8s.io/apimachinery/pkg/util/runtime"
 	genericapiserver "k8s.io/apiserver/pkg/server"
 	"k8s.io/component-base/tracing"
 )
@@ -25,25 +22,8 @@ func configureTracing(e *environment, c *genericapiserver.Config) {
 }
 
 // hostTracerProvider belongs to the host: upstream shuts its provider down when the
-// server ends. A request whose span cannot be made because the host's code panics goes on
-// without it.
+// server ends.
 type hostTracerProvider struct{ oteltrace.TracerProvider }
-
-func (p hostTracerProvider) Tracer(name string, opts ...oteltrace.TracerOption) oteltrace.Tracer {
-	return hostTracer{p.TracerProvider.Tracer(name, opts...)}
-}
-
-type hostTracer struct{ oteltrace.Tracer }
-
-func (t hostTracer) Start(ctx context.Context, name string, opts ...oteltrace.SpanStartOption) (spanCtx context.Context, span oteltrace.Span) {
-	defer func() {
-		if panicked := recover(); panicked != nil {
-			utilruntime.HandleErrorWithContext(ctx, fmt.Errorf("panic: %v", panicked), "The host's provider of traces panicked: a request has no span", "field", "Config.TracerProvider", "name", name)
-			spanCtx, span = ctx, noop.Span{}
-		}
-	}()
-	return t.Tracer.Start(ctx, name, opts...)
-}
 
 func (hostTracerProvider) Shutdown(context.Context) error { return nil }
 

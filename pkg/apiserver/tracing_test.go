@@ -12,6 +12,8 @@ import (
 	"sync/atomic"
 	"testing"
 
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/codes"
 	sdktrace "go.opentelemetry.io/otel/sdk/trace"
 	"go.opentelemetry.io/otel/sdk/trace/tracetest"
 	oteltrace "go.opentelemetry.io/otel/trace"
@@ -125,29 +127,29 @@ func TestTraceToTheStore(t *testing.T) {
 }
 
 // TestTracerProviderPanics: requests and calls of etcd go on without a span that the
-// host's provider cannot make.
+// host's provider cannot make, and with spans that panic.
 func TestTracerProviderPanics(t *testing.T) {
 	provider := &panickingProvider{TracerProvider: sdktrace.NewTracerProvider()}
 	p := startPlane(t, func(c *apiserver.Config) { c.TracerProvider = provider })
-	provider.in.Store("otelgrpc")
-	if _, err := p.admin().CoreV1().ConfigMaps("default").Create(t.Context(), &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Name: "untraced"}}, metav1.CreateOptions{}); err != nil {
-		t.Errorf("panics in calls of etcd: %v", err)
+	for _, in := range []string{"otelgrpc", "otelhttp", "spans"} {
+		provider.in.Store(in)
+		must(p.admin().CoreV1().ConfigMaps("default").Create(t.Context(), &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Name: in}}, metav1.CreateOptions{}))(t)
+		must(p.admin().CoreV1().ConfigMaps("default").List(t.Context(), metav1.ListOptions{}))(t)
+		p.get(t, "/version").want(t, http.StatusOK)
+		if provider.panics.Swap(0) == 0 {
+			t.Errorf("%s: the provider has not panicked", in)
+		}
 	}
-	if provider.panics.Swap(0) == 0 {
-		t.Error("the provider has not panicked")
-	}
-	provider.in.Store("otelhttp")
-	p.get(t, "/version").want(t, http.StatusOK)
-	if provider.panics.Load() == 0 {
-		t.Error("the provider has not panicked")
+	if provider.children.Load() == 0 {
+		t.Error("no child span has panicked")
 	}
 }
 
-// panickingProvider panics in tracers whose name ends with in.
+// panickingProvider panics in tracers whose name ends with in, or in spans.
 type panickingProvider struct {
 	oteltrace.TracerProvider
-	in     atomic.Value
-	panics atomic.Int64
+	in               atomic.Value
+	panics, children atomic.Int64
 }
 
 func (p *panickingProvider) Tracer(name string, opts ...oteltrace.TracerOption) oteltrace.Tracer {
@@ -161,9 +163,38 @@ type panickingTracer struct {
 }
 
 func (t panickingTracer) Start(ctx context.Context, name string, opts ...oteltrace.SpanStartOption) (context.Context, oteltrace.Span) {
-	if in, ok := t.provider.in.Load().(string); ok && strings.HasSuffix(t.name, in) {
+	in, ok := t.provider.in.Load().(string)
+	if ok && strings.HasSuffix(t.name, in) {
 		t.provider.panics.Add(1)
 		panic("the host's tracer")
 	}
-	return t.Tracer.Start(ctx, name, opts...)
+	_, child := oteltrace.SpanFromContext(ctx).(panickingSpan)
+	ctx, span := t.Tracer.Start(ctx, name, opts...)
+	if in == "spans" {
+		span = panickingSpan{span, t.provider, child}
+		ctx = oteltrace.ContextWithSpan(ctx, span)
+	}
+	return ctx, span
 }
+
+// panickingSpan panics where upstream calls it.
+type panickingSpan struct {
+	oteltrace.Span
+	provider *panickingProvider
+	child    bool
+}
+
+func (s panickingSpan) panic() {
+	s.provider.panics.Add(1)
+	if s.child {
+		s.provider.children.Add(1)
+	}
+	panic("the host's span")
+}
+
+func (s panickingSpan) End(...oteltrace.SpanEndOption)              { s.panic() }
+func (s panickingSpan) AddEvent(string, ...oteltrace.EventOption)   { s.panic() }
+func (s panickingSpan) SetAttributes(...attribute.KeyValue)         { s.panic() }
+func (s panickingSpan) SetStatus(codes.Code, string)                { s.panic() }
+func (s panickingSpan) RecordError(error, ...oteltrace.EventOption) { s.panic() }
+func (s panickingSpan) TracerProvider() oteltrace.TracerProvider    { return s.provider }
