@@ -59,7 +59,7 @@ func (c Container) Factory(ctx context.Context, factory clientgoinformers.Shared
 func (c Container) call(part string, f func()) {
 	defer func() {
 		if value := recover(); value != nil {
-			hostcall.Exited(c.Logger, fmt.Sprintf("%s: %s", c.Code, part), &hostcall.Exit{Panic: value, Stack: debug.Stack()})
+			_ = hostcall.Exited(c.Logger, fmt.Sprintf("%s: %s", c.Code, part), &hostcall.Exit{Panic: value, Stack: debug.Stack()})
 		}
 	}()
 	f()

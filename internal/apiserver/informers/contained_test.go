@@ -118,7 +118,7 @@ func TestContainedFactoryIsComplete(t *testing.T) {
 		if informer := of.MethodByName("Informer"); informer.IsValid() {
 			resources++
 			typed := reflect.ValueOf(informer.Call(nil)[0].Interface())
-			if _, ok := typed.Elem().FieldByName("SharedIndexInformer").Interface().(containedInformer); !ok {
+			if _, ok := reflect.TypeAssert[containedInformer](typed.Elem().FieldByName("SharedIndexInformer")); !ok {
 				t.Errorf("%s: the informer is not contained", path)
 			}
 			return
