@@ -355,6 +355,7 @@ func (c Config) validateOptional() field.ErrorList {
 	errs = append(errs, c.Authorization.validate(field.NewPath("Authorization"))...)
 	errs = append(errs, c.validateAnonymous()...)
 	errs = append(errs, c.Serving.validate(field.NewPath("Serving"))...)
+	errs = append(errs, c.validateCORS(field.NewPath("Serving", "CORSAllowedOrigins"))...)
 	errs = append(errs, c.validateSecondary()...)
 	errs = append(errs, c.Network.validate(field.NewPath("Network"))...)
 	errs = append(errs, c.Limits.validate(field.NewPath("Limits"))...)

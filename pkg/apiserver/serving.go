@@ -6,6 +6,7 @@ package apiserver
 import (
 	"bytes"
 	"crypto/tls"
+	"errors"
 	"fmt"
 	"maps"
 	"net"
@@ -90,9 +91,11 @@ type Serving struct {
 	// --strict-transport-security-directives. If empty, there is no header.
 	HSTSDirectives []string
 	// CORSAllowedOrigins are regular expressions for the origins of web pages that may
-	// call the server, like --cors-allowed-origins. Each must be anchored to the host:
-	// "^https://console[.]example[.]com$". The insecure listener refuses web pages of
-	// other origins nevertheless. If empty, no origin may.
+	// call the server, like --cors-allowed-origins, with their users' credentials. Each
+	// must be anchored to the host: "^https://console[.]example[.]com$". An expression
+	// that also matches hosts of others, as one with "." in place of "[.]" does, is an
+	// error. The insecure listener refuses web pages of other origins nevertheless. If
+	// empty, no origin may.
 	CORSAllowedOrigins []string
 
 	// Handlers serve further paths, by pattern: "/app" is this path, and "/app/" all
@@ -173,14 +176,6 @@ func (s Serving) validate(at *field.Path) (errs field.ErrorList) {
 			errs = append(errs, field.Invalid(at.Child("HSTSDirectives").Index(i), directive, `must be "max-age=SECONDS", "includeSubDomains" or "preload"`))
 		}
 	}
-	for i, origin := range s.CORSAllowedOrigins {
-		at := at.Child("CORSAllowedOrigins").Index(i)
-		if _, err := regexp.Compile(origin); err != nil {
-			errs = append(errs, field.Invalid(at, origin, err.Error()))
-		} else if !upstreamAccepts(func(o *genericoptions.ServerRunOptions) { o.CorsAllowedOriginList = []string{origin} }) {
-			errs = append(errs, field.Invalid(at, origin, `must be anchored to the host, by "^" or "//" before it and "$" or ":" after it: otherwise it matches hosts of others that contain it`))
-		}
-	}
 	for _, pattern := range sets.List(sets.KeySet(s.Handlers)) {
 		at := at.Child("Handlers").Key(pattern)
 		if err := serving.CheckPattern(pattern); err != nil {
@@ -188,6 +183,25 @@ func (s Serving) validate(at *field.Path) (errs field.ErrorList) {
 		}
 		if nils.Is(s.Handlers[pattern]) {
 			errs = append(errs, field.Required(at, "the handler is nil"))
+		}
+	}
+	return errs
+}
+
+func (c Config) validateCORS(at *field.Path) (errs field.ErrorList) {
+	for i, origin := range c.Serving.CORSAllowedOrigins {
+		_, err := regexp.Compile(origin)
+		switch {
+		case err != nil:
+		case c.lenient:
+			if !upstreamAccepts(func(o *genericoptions.ServerRunOptions) { o.CorsAllowedOriginList = []string{origin} }) {
+				err = errors.New(`must be anchored to the host, by "^" or "//" before it and "$" or ":" after it: otherwise it matches hosts of others that contain it`)
+			}
+		default:
+			err = serving.CheckOrigin(origin)
+		}
+		if err != nil {
+			errs = append(errs, field.Invalid(at.Index(i), origin, err.Error()))
 		}
 	}
 	return errs

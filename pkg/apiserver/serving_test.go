@@ -286,7 +286,8 @@ func TestServingIsValidated(t *testing.T) {
 		"goaway":          {apiserver.Serving{GoawayChance: 0.5}, "Serving.GoawayChance: Invalid value: 0.5: must be from 0 to 0.02"},
 		"HSTS":            {apiserver.Serving{HSTSDirectives: []string{"maxage=1"}}, "Serving.HSTSDirectives[0]"},
 		"CORS":            {apiserver.Serving{CORSAllowedOrigins: []string{"("}}, "Serving.CORSAllowedOrigins[0]: Invalid value: \"(\": error parsing regexp"},
-		"CORS not pinned": {apiserver.Serving{CORSAllowedOrigins: []string{"example.com"}}, "must be anchored"},
+		"CORS not pinned": {apiserver.Serving{CORSAllowedOrigins: []string{"https://console[.]example[.]com"}}, "must be anchored"},
+		"CORS, a dot":     {apiserver.Serving{CORSAllowedOrigins: []string{"https://console.example.com"}}, `Serving.CORSAllowedOrigins[0]: Invalid value: "https://console.example.com": "." matches any character`},
 		"handler":         {apiserver.Serving{Handlers: map[string]http.Handler{"/api/v1": handler}}, "Serving.Handlers[/api/v1]: Invalid value: \"/api/v1\": would hide paths"},
 		"nil handler":     {apiserver.Serving{Handlers: map[string]http.Handler{"/app": nil}}, "Serving.Handlers[/app]: Required value"},
 	} {

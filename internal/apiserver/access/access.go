@@ -78,8 +78,7 @@ var (
 	// the server calls aggregated API servers, in place of its PKI's. It follows their
 	// changes. config is an *apiserver.Config, and its Authentication.RequestHeader must
 	// have their CA.
-	SetProxyClient func(config any, cert, key string)
-	// SetFlags sets the flags that the server shows at /flagz, for a program that has
+	SetProxyClient func(config any, cert, key string)	// SetFlags sets the flags that the server shows at /flagz, for a program that has
 	// them. config is an *apiserver.Config.
 	SetFlags func(config any, flags flagz.Reader)
 	// SetAuditStdout makes the audit log standard output, in place of Audit.Log.Path, for
@@ -88,7 +87,8 @@ var (
 	// SetComponents sets the names of the components whose users a chain of authorizers
 	// must not deny. config is an *apiserver.Config.
 	SetComponents func(config any, names []string)
-	// SetLenient accepts what kube-apiserver accepts, for its stand-in: authorizers that
+	// SetLenient accepts what kube-apiserver accepts, for its stand-in: expressions of
+	// Serving.CORSAllowedOrigins that match more hosts than meant, authorizers that
 	// deny the identities of a control plane, which are not asked about them, CAs of a
 	// proxy, without names, that may also have certified clients, and AlwaysAllow for
 	// clients without credentials. config is an *apiserver.Config.

@@ -92,7 +92,7 @@ func TestFlagsSetFields(t *testing.T) {
 		{"--http2-max-streams-per-connection=7", "Serving.HTTP2MaxStreamsPerConnection", 7},
 		{"--goaway-chance=0.01", "Serving.GoawayChance", 0.01},
 		{"--strict-transport-security-directives=max-age=7,preload", "Serving.HSTSDirectives", "[max-age=7 preload]"},
-		{"--cors-allowed-origins=^https://a[.]example[.]com$", "Serving.CORSAllowedOrigins", "[^https://a[.]example[.]com$]"},
+		{"--cors-allowed-origins=https://a.example.com", "Serving.CORSAllowedOrigins", "[https://a.example.com]"},
 
 		{"--authorization-mode=RBAC", "Authentication.Anonymous.Enabled", true},
 		{"--authorization-mode=RBAC --anonymous-auth=false", "Authentication.Anonymous.Enabled", false},
