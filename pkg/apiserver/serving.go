@@ -121,8 +121,9 @@ type Serving struct {
 type SNICertificate struct {
 	// CertFile and KeyFile are like Serving's.
 	CertFile, KeyFile string
-	// Names are DNS names, with "*." for one label, or IP addresses of the server. If
-	// empty, the DNS names in the certificate.
+	// Names are DNS names, with "*." for one label, or IP addresses of the server. A name
+	// of the kubernetes Service, or "*", is an error. If empty, the DNS names in the
+	// certificate.
 	Names []string
 }
 
@@ -150,12 +151,19 @@ func (s Serving) validate(at *field.Path) (errs field.ErrorList) {
 	if s.CertFile != "" || s.KeyFile != "" {
 		errs = append(errs, validateFiles(at, s.CertFile, s.KeyFile)...)
 	}
+	everyName := fieldpath.NameOf(at.Child("CertFile"))
 	for i, named := range s.SNICertificates {
 		at := at.Child("SNICertificates").Index(i)
 		errs = append(errs, validateFiles(at, named.CertFile, named.KeyFile)...)
 		for j, name := range named.Names {
-			if problems := validation.IsDNS1123Subdomain(strings.TrimPrefix(name, "*.")); name != "*" && net.ParseIP(name) == nil && len(problems) > 0 {
-				errs = append(errs, field.Invalid(at.Child("Names").Index(j), name, `must be a DNS name in lower case, which may begin with "*.", or an IP address`))
+			at := at.Child("Names").Index(j)
+			switch {
+			case name == "*":
+				errs = append(errs, fieldpath.Detail(field.Invalid(at, name, ""), `matches names of one label only, like localhost: write "*.example.com" for the names in example.com, or set %s for every name`, everyName))
+			case serving.IsServiceName(name):
+				errs = append(errs, field.Invalid(at, name, "has no effect: clients that ask for a name of the kubernetes Service get PKI's certificate, which they verify with PKI's CA: leave it out"))
+			case net.ParseIP(name) == nil && len(validation.IsDNS1123Subdomain(strings.TrimPrefix(name, "*."))) > 0:
+				errs = append(errs, field.Invalid(at, name, `must be a DNS name in lower case, which may begin with "*.", or an IP address`))
 			}
 		}
 	}
@@ -216,7 +224,10 @@ func validateFiles(at *field.Path, certFile, keyFile string) (errs field.ErrorLi
 	if len(errs) > 0 {
 		return errs
 	}
-	if err := (serving.CertificateFile{CertFile: certFile, KeyFile: keyFile}).Check(); err != nil {
+	err := serving.CertificateFile{CertFile: certFile, KeyFile: keyFile}.Check()
+	if ofKey := (*serving.KeyError)(nil); errors.As(err, &ofKey) {
+		errs = append(errs, field.Invalid(at.Child("KeyFile"), keyFile, err.Error()))
+	} else if err != nil {
 		errs = append(errs, field.Invalid(at.Child("CertFile"), certFile, err.Error()))
 	}
 	return errs
@@ -309,11 +320,12 @@ func (c Config) certificates() (*serving.Certificates, error) {
 		Logger:           c.Logger,
 	}
 	if s.CertFile != "" {
-		o.Default = &serving.CertificateFile{Field: "Config.Serving.CertFile", CertFile: s.CertFile, KeyFile: s.KeyFile}
+		o.Default = &serving.CertificateFile{Field: "Config.Serving.CertFile", KeyField: "Config.Serving.KeyFile", CertFile: s.CertFile, KeyFile: s.KeyFile}
 	}
 	for i, named := range s.SNICertificates {
+		at := field.NewPath("Config", "Serving", "SNICertificates").Index(i)
 		o.SNI = append(o.SNI, serving.CertificateFile{
-			Field:    field.NewPath("Config", "Serving", "SNICertificates").Index(i).Child("CertFile").String(),
+			Field: at.Child("CertFile").String(), KeyField: at.Child("KeyFile").String(),
 			CertFile: named.CertFile, KeyFile: named.KeyFile, Names: named.Names,
 		})
 	}

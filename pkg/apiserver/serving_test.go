@@ -268,6 +268,13 @@ func TestOnlyNewTLSAndHTTP1(t *testing.T) {
 func TestServingIsValidated(t *testing.T) {
 	good := newForeign(t, "api.example.com")
 	other := newForeign(t, "api.example.com")
+	readable := newForeign(t, "api.example.com")
+	if err := errors.Join(os.Chmod(filepath.Dir(filepath.Dir(readable.keyFile)), 0o755), os.Chmod(readable.keyFile, 0o644)); err != nil {
+		t.Fatal(err)
+	}
+	sni := func(names ...string) apiserver.Serving {
+		return apiserver.Serving{SNICertificates: []apiserver.SNICertificate{{CertFile: good.certFile, KeyFile: good.keyFile, Names: names}}}
+	}
 	handler := http.NotFoundHandler()
 	for name, test := range map[string]struct {
 		serving apiserver.Serving
@@ -277,6 +284,12 @@ func TestServingIsValidated(t *testing.T) {
 		"not a file":      {apiserver.Serving{CertFile: "/nonexistent", KeyFile: good.keyFile}, "Serving.CertFile: Invalid value"},
 		"other key":       {apiserver.Serving{CertFile: good.certFile, KeyFile: other.keyFile}, "does not match"},
 		"SNI":             {apiserver.Serving{SNICertificates: []apiserver.SNICertificate{{CertFile: good.certFile, KeyFile: good.keyFile, Names: []string{"Not A Name"}}}}, "Serving.SNICertificates[0].Names[0]"},
+		"a key for all":   {apiserver.Serving{CertFile: good.certFile, KeyFile: readable.keyFile}, fmt.Sprintf("Serving.KeyFile: Invalid value: %q: %s: every user", readable.keyFile, readable.keyFile)},
+		"no key file":     {apiserver.Serving{CertFile: good.certFile, KeyFile: "/nonexistent"}, "Serving.KeyFile: Invalid value: \"/nonexistent\": open /nonexistent: no such file"},
+		"swapped":         {apiserver.Serving{CertFile: readable.keyFile, KeyFile: readable.certFile}, "they are swapped"},
+		"SNI, the key":    {apiserver.Serving{SNICertificates: []apiserver.SNICertificate{{CertFile: good.certFile, KeyFile: "/nonexistent"}}}, "Serving.SNICertificates[0].KeyFile: Invalid value"},
+		"SNI, a Service":  {sni("api.example.com", "kubernetes.default.svc"), "Serving.SNICertificates[0].Names[1]: Invalid value: \"kubernetes.default.svc\": has no effect"},
+		"SNI, every name": {sni("*"), "Serving.SNICertificates[0].Names[0]: Invalid value: \"*\": matches names of one label only"},
 		"SNI without key": {apiserver.Serving{SNICertificates: []apiserver.SNICertificate{{CertFile: good.certFile}}}, "Serving.SNICertificates[0].KeyFile: Required"},
 		"version":         {apiserver.Serving{MinTLSVersion: "1.3"}, `Serving.MinTLSVersion: Unsupported value: "1.3": supported values: "VersionTLS10"`},
 		"cipher":          {apiserver.Serving{CipherSuites: []string{"TLS_NONE"}}, "Serving.CipherSuites[0]: Unsupported value"},

@@ -7,10 +7,12 @@ import (
 	"context"
 	"crypto/sha256"
 	"crypto/tls"
+	"encoding/pem"
 	"errors"
 	"fmt"
 	"io/fs"
 	"os"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -24,7 +26,8 @@ import (
 
 // CertificateFile is a certificate with its chain, and its key, in PEM.
 type CertificateFile struct {
-	Field             string // of the configuration, for errors
+	Field             string // of CertFile in the configuration, for errors
+	KeyField          string // of KeyFile
 	CertFile, KeyFile string
 	Names             []string // for which it is shown. If empty, those in the certificate.
 }
@@ -38,6 +41,21 @@ type FileError struct {
 func (e *FileError) Error() string { return e.Field + ": " + e.Err.Error() }
 
 func (e *FileError) Unwrap() error { return e.Err }
+
+// KeyError is an error of KeyFile alone.
+type KeyError struct{ Err error }
+
+func (e *KeyError) Error() string { return e.Err.Error() }
+
+func (e *KeyError) Unwrap() error { return e.Err }
+
+// fieldOf returns the field that an error of Check is about.
+func (f CertificateFile) fieldOf(err error) string {
+	if about := (*KeyError)(nil); errors.As(err, &about) {
+		return f.KeyField
+	}
+	return f.Field
+}
 
 // Check returns why the files cannot be used.
 func (f CertificateFile) Check() error {
@@ -53,16 +71,45 @@ func (f CertificateFile) read() (cert, key []byte, err error) {
 	if err := ownership.File(f.CertFile); err != nil {
 		return nil, nil, err
 	}
-	if err := ownership.Secret(f.KeyFile); err != nil {
-		return nil, nil, err
-	}
 	if cert, err = os.ReadFile(f.CertFile); err != nil {
 		return nil, nil, err
 	}
 	if key, err = os.ReadFile(f.KeyFile); err != nil {
-		return nil, nil, err
+		return nil, nil, &KeyError{err}
+	}
+	// The mode of a certificate must not be the error.
+	switch certHas, keyHas := kindOf(cert), kindOf(key); {
+	case keyHas == aCertificate && certHas == aKey:
+		return nil, nil, fmt.Errorf("%s has a key, and %s a certificate: they are swapped", f.CertFile, f.KeyFile)
+	case keyHas == aCertificate:
+		return nil, nil, &KeyError{fmt.Errorf("%s has a certificate and no key: name the file with the key in PEM", f.KeyFile)}
+	}
+	if err := ownership.Secret(f.KeyFile); err != nil {
+		return nil, nil, &KeyError{err}
 	}
 	return cert, key, nil
+}
+
+// kind is what a file in PEM has.
+type kind int
+
+const (
+	neither kind = iota
+	aCertificate
+	aKey
+	both
+)
+
+func kindOf(content []byte) (k kind) {
+	for block, rest := pem.Decode(content); block != nil; block, rest = pem.Decode(rest) {
+		switch {
+		case block.Type == "CERTIFICATE":
+			k |= aCertificate
+		case strings.HasSuffix(block.Type, "PRIVATE KEY"):
+			k |= aKey
+		}
+	}
+	return k
 }
 
 // check returns why a certificate and a key cannot be used.

@@ -28,9 +28,9 @@ import (
 // for. Clients that verify with that CA may ask for it at any address.
 const ServiceName = "kubernetes.default.svc"
 
-// isServiceName reports whether name is one of the kubernetes Service. Pods use such
+// IsServiceName reports whether name is one of the kubernetes Service. Pods use such
 // names, and verify with the control plane's CA.
-func isServiceName(name string) bool {
+func IsServiceName(name string) bool {
 	name = strings.ToLower(name)
 	return name == "kubernetes" || name == "kubernetes.default" || name == ServiceName || strings.HasPrefix(name, ServiceName+".")
 }
@@ -136,7 +136,7 @@ func NewCertificates(o CertificateOptions) (_ *Certificates, err error) {
 func (c *Certificates) open(from CertificateFile) (*certificateFile, error) {
 	file, err := openFile(from)
 	if err != nil {
-		return nil, &FileError{from.Field, err}
+		return nil, &FileError{from.fieldOf(err), err}
 	}
 	c.files = append(c.files, file)
 	return file, nil
@@ -183,7 +183,7 @@ const hostTimeout = 10 * time.Second
 
 // fromHost calls the host's function. A function that does not return is left running.
 func (c *Certificates) fromHost(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
-	if isServiceName(hello.ServerName) {
+	if IsServiceName(hello.ServerName) {
 		return nil, nil
 	}
 	type result struct {
@@ -282,7 +282,7 @@ func (o *ownCertificate) SNINames() (names []string) {
 		return nil
 	}
 	for _, name := range leaf.DNSNames {
-		if isServiceName(name) {
+		if IsServiceName(name) {
 			names = append(names, name)
 		}
 	}
