@@ -70,7 +70,7 @@ func TestFlagErrors(t *testing.T) {
 		"authentication":  {[]string{"--authentication-config=" + file}, []string{"--authentication-config: ", file}},
 		"no admission":    {[]string{"--admission-control-config-file=" + file}, []string{"--admission-control-config-file: ", file}},
 		"no plugin":       {[]string{"--enable-admission-plugins=Nope"}, []string{"--enable-admission-plugins[0]", "Nope"}},
-		"plugin without":  {[]string{"--enable-admission-plugins=EventRateLimit"}, []string{"--enable-admission-plugins[0]", "--admission-control-config-file"}},
+		"plugin without":  {[]string{"--enable-admission-plugins=EventRateLimit"}, []string{"--enable-admission-plugins[0]", "add one to --admission-control-config-file, or leave it out"}},
 		"audit policy":    {[]string{"--audit-log-path=" + file, "--audit-policy-file=" + file}, []string{"--audit-policy-file: ", file}},
 		"no audit log":    {[]string{"--audit-policy-file=" + file}, []string{"--audit-log-path"}},
 		"restore":         {[]string{"--restore=" + file}, []string{"--restore:", "--data-dir"}},

@@ -59,8 +59,41 @@ type Name string
 // have the fields of the struct among others.
 type Whole string
 
+// OneOf are fields of which a message says to set one: "A, B or C". Fields that get the
+// same name are mentioned once. Where some get the name of a flag, those without one are
+// left out: the user of a program cannot set them.
+type OneOf []Name
+
+func (o OneOf) String() string {
+	if last := len(o) - 1; last > 0 {
+		return o[:last].join(", ") + " or " + string(o[last])
+	}
+	return o.join("")
+}
+
+func (o OneOf) join(separator string) string {
+	names := make([]string, len(o))
+	for i, name := range o {
+		names[i] = string(name)
+	}
+	return strings.Join(names, separator)
+}
+
+func (o OneOf) rename(name func(string) string) (renamed OneOf) {
+	for _, field := range o {
+		if field := Name(name(string(field))); !slices.Contains(renamed, field) {
+			renamed = append(renamed, field)
+		}
+	}
+	noFlag := func(field Name) bool { return !strings.HasPrefix(string(field), "--") }
+	if flags := slices.DeleteFunc(slices.Clone(renamed), noFlag); len(flags) > 0 {
+		return flags
+	}
+	return renamed
+}
+
 // Errorf is fmt.Errorf for messages that mention fields. Rename changes arguments of the
-// types Name and Whole, and errors among the arguments. The renamed error is the same one
+// types Name, OneOf and Whole, and errors among the arguments. The renamed error is the same one
 // for errors.Is, so that a variable can have it.
 func Errorf(format string, args ...any) error {
 	return &message{error: fmt.Errorf(format, args...), format: format, args: args}
@@ -69,16 +102,23 @@ func Errorf(format string, args ...any) error {
 // NameOf returns the Name of a field.
 func NameOf(path *field.Path) Name { return Name(path.String()) }
 
-// mark is before and after each name in the Origin of a *field.Error.
-const mark = "\x00"
+const (
+	// mark is before and after each name in the Origin of a *field.Error.
+	mark = "\x00"
+	// or is between the names of OneOf.
+	or = "\x01"
+)
 
 // Detail sets the detail of a validation error to a message that mentions fields. Rename
-// changes arguments of type Name in it. They are kept in Origin, which is not printed.
+// changes arguments of the types Name and OneOf in it. They are kept in Origin, which is not printed.
 func Detail(err *field.Error, format string, args ...any) *field.Error {
 	args = slices.Clone(args)
 	for i, arg := range args {
-		if name, ok := arg.(Name); ok {
-			args[i] = mark + string(name) + mark
+		switch arg := arg.(type) {
+		case Name:
+			args[i] = mark + string(arg) + mark
+		case OneOf:
+			args[i] = mark + arg.join(or) + mark
 		}
 	}
 	err.Origin = fmt.Sprintf(format, args...)
@@ -92,10 +132,16 @@ func renameDetail(err *field.Error, name func(string) string) {
 	if len(parts) == 1 {
 		return
 	}
+	printed := slices.Clone(parts)
 	for i := 1; i < len(parts); i += 2 {
-		parts[i] = name(parts[i])
+		var fields OneOf
+		for field := range strings.SplitSeq(parts[i], or) {
+			fields = append(fields, Name(field))
+		}
+		fields = fields.rename(name)
+		parts[i], printed[i] = fields.join(or), fields.String()
 	}
-	err.Origin, err.Detail = strings.Join(parts, mark), strings.Join(parts, "")
+	err.Origin, err.Detail = strings.Join(parts, mark), strings.Join(printed, "")
 }
 
 type message struct {
@@ -195,6 +241,8 @@ func (m *message) rename(name func(string) string) error {
 		switch arg := arg.(type) {
 		case Name:
 			args[i], changed = Name(name(string(arg))), true
+		case OneOf:
+			args[i], changed = arg.rename(name), true
 		case Whole:
 			if whole, ok := strings.CutSuffix(name(string(arg)+"."), "."); ok {
 				args[i], changed = Whole(whole), true

@@ -77,6 +77,14 @@ func TestRename(t *testing.T) {
 			fieldpath.Detail(field.Required(field.NewPath("Config", "Dir"), ""), "%s is set to %q", fieldpath.NameOf(field.NewPath("Config", "Cluster", "Name")), "Config.Dir"),
 			`Config.Dir: Required value: Config.Cluster.Name is set to "Config.Dir"`, `Config.DataDir: Required value: Config.Etcd.Name is set to "Config.Dir"`,
 		},
+		"alternatives": {
+			fieldpath.New("etcd", "Config.Dir", "set %s", fieldpath.OneOf{"Config.Cluster.Name", "Config.A", "Config.B"}),
+			"etcd: Config.Dir: set Config.Cluster.Name, Config.A or Config.B", "Config.DataDir: set Config.Etcd.Name, Config.A or Config.B",
+		},
+		"alternatives of one name": {
+			fieldpath.Detail(field.Required(field.NewPath("Config", "Dir"), ""), "set %s", fieldpath.OneOf{"Config.Cluster", "Config.Etcd"}),
+			"Config.Dir: Required value: set Config.Cluster or Config.Etcd", "Config.DataDir: Required value: set Config.Etcd",
+		},
 		"an aggregate, wrapped": {
 			fmt.Errorf("invalid: %w", field.ErrorList{
 				field.Required(field.NewPath("Config", "Dir"), ""), field.Invalid(field.NewPath("Config", "Cluster", "Join").Index(0), "x", "must be an address"),
@@ -134,6 +142,26 @@ func TestRenameDetailAgain(t *testing.T) {
 	} {
 		if c.got != c.want {
 			t.Errorf("got %q, want %q", c.got, c.want)
+		}
+	}
+}
+
+// TestAlternativesWithoutFlag: a command's user cannot set all fields.
+func TestAlternativesWithoutFlag(t *testing.T) {
+	flags := fieldpath.Names{"Config.Log": "--log", "Config.Webhook": "--webhook"}.Rename
+	for want, fields := range map[string]fieldpath.OneOf{
+		"set --log or --webhook":   {"Config.Log", "Config.Sinks", "Config.Webhook", "Config.Log"},
+		"set Config.A or Config.B": {"Config.A", "Config.B"},
+		"set --webhook":            {"Config.Sinks", "Config.Webhook"},
+		"set Config.Sinks":         {"Config.Sinks"},
+	} {
+		if got := fieldpath.Rename(fieldpath.Errorf("set %s", fields), flags).Error(); got != want {
+			t.Errorf("got %q, want %q", got, want)
+		}
+		list := field.ErrorList{fieldpath.Detail(field.Required(field.NewPath("Config"), ""), "set %s", fields)}
+		once := fieldpath.RenameList(list, func(path string) string { return path })
+		if got := fieldpath.RenameList(once, flags)[0].Detail; got != want {
+			t.Errorf("a detail: got %q, want %q", got, want)
 		}
 	}
 }

@@ -228,8 +228,8 @@ func (c Config) admissionConfiguration() (*admission.Configuration, field.ErrorL
 	for i, plugin := range c.EnableAdmissionPlugins {
 		if slices.Contains(configuredPlugins, plugin) && !configuration.Has(plugin) {
 			errs = append(errs, fieldpath.Detail(field.Invalid(field.NewPath("EnableAdmissionPlugins").Index(i), plugin, ""),
-				"does not work without a configuration: add one to %s or %s, or leave it out",
-				fieldpath.Name("Admission.Configuration"), fieldpath.Name("Admission.ConfigurationFile")))
+				"does not work without a configuration: add one to %s, or leave it out",
+				fieldpath.OneOf{"Admission.Configuration", "Admission.ConfigurationFile"}))
 		}
 	}
 	return configuration, append(errs, configuration.Validate(enabled, c.Admission.names())...)

@@ -228,7 +228,11 @@ func (a Authentication) validateConfiguration(at *field.Path, issuers []string) 
 		return append(errs, field.Invalid(file, a.ConfigurationFile, err.Error()))
 	}
 	errs = append(errs, a.oneAnonymous(at, file, c)...)
-	return append(errs, authn.Validate(file, c, issuers)...)
+	for _, err := range authn.Validate(file, c, issuers) {
+		err.Field = strings.TrimPrefix(err.Field, file.String()+".")
+		errs = append(errs, field.Invalid(file, a.ConfigurationFile, err.Error()))
+	}
+	return errs
 }
 
 // oneAnonymous refuses two values for clients without credentials, as kube-apiserver.

@@ -10,6 +10,7 @@ import (
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/pem"
+	"fmt"
 	"math/big"
 	"os"
 	"path/filepath"
@@ -89,6 +90,8 @@ users: [{name: webhook, user: {token: secret}}]
 		}
 	}
 	missing := filepath.Join(t.TempDir(), "missing")
+	insecure := writeFile(t, "insecure", strings.Replace(anonymous, "anonymous: {enabled: true}",
+		"jwt: [{issuer: {url: 'http://login.example.com', audiences: [a]}, claimMappings: {username: {claim: sub, prefix: ''}}}]", 1), 0o600)
 	for _, c := range []struct {
 		a    apiserver.Authentication
 		want string
@@ -97,6 +100,7 @@ users: [{name: webhook, user: {token: secret}}]
 		{apiserver.Authentication{Configuration: configuration("https://a.example.com", "https://a.example.com")}, "Authentication.Configuration.jwt[1].issuer.url: Duplicate value"},
 		{apiserver.Authentication{Configuration: configuration("https://kubernetes.default.svc.cluster.local")}, "must not overlap with the issuers of service-account tokens"},
 		{apiserver.Authentication{Configuration: configuration(), ConfigurationFile: missing}, "Authentication.ConfigurationFile: Forbidden: Authentication.Configuration is set too"},
+		{apiserver.Authentication{ConfigurationFile: insecure}, fmt.Sprintf("Authentication.ConfigurationFile: Invalid value: %q: jwt[0].issuer.url: Invalid value: \"http://login.example.com\": URL scheme must be https", insecure)},
 		{apiserver.Authentication{ConfigurationFile: missing}, "Authentication.ConfigurationFile: Invalid value"},
 		{apiserver.Authentication{ConfigurationFile: writeFile(t, "file", bad, 0o600)}, "no kind \"AuthenticationConfiguration\" is registered for version"},
 		{apiserver.Authentication{ConfigurationFile: writeFile(t, "file", strings.Replace(bad, "v9", "v1", 1), 0o666)}, "lets group or others write"},

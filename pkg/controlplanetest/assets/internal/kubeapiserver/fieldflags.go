@@ -12,7 +12,11 @@ import (
 // inFlags renames the fields of a Config in err to the flags that set them.
 func inFlags(err error) error {
 	return fieldpath.Rename(err, func(path string) string {
-		return fieldFlags.Rename(strings.TrimPrefix(path, "Config."))
+		flag := fieldFlags.Rename(strings.TrimPrefix(path, "Config."))
+		if strings.HasPrefix(flag, "--") {
+			flag, _, _ = strings.Cut(flag, ".") // a part of the value
+		}
+		return flag
 	})
 }
 

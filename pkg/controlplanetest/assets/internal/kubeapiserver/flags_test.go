@@ -196,6 +196,7 @@ func TestFlagCertDir(t *testing.T) {
 
 func TestFlagsThatAreRefused(t *testing.T) {
 	missing := filepath.Join(t.TempDir(), "missing")
+	f := newFiles(t)
 	for _, test := range []struct{ flag, want string }{
 		{"--no-such-flag", "unknown flag: --no-such-flag"},
 		{"word", `"word"`},
@@ -228,6 +229,10 @@ func TestFlagsThatAreRefused(t *testing.T) {
 		{"--token-auth-file=" + missing, "--token-auth-file"},
 		{"--egress-selector-config-file=" + missing, "--egress-selector-config-file"},
 		{"--oidc-issuer-url=https://issuer.example.com", "oidc-client-id"},
+		{"--enable-admission-plugins=EventRateLimit", "does not work without a configuration: add one to --admission-control-config-file, or leave it out"},
+		{"--tls-sni-cert-key=" + f.cert + "," + f.key + ":*", `--tls-sni-cert-key[0]: Invalid value: "*": matches names of one label only, like localhost: write "*.example.com" for the names in example.com, or set --tls-cert-file`},
+		{"--tls-cert-file=" + f.key + " --tls-private-key-file=" + f.cert, "--tls-cert-file: Invalid value: "},
+		{"--tls-cert-file=" + f.cert + " --tls-private-key-file=" + f.authn, "--tls-"},
 	} {
 		if _, _, err := configure(t, strings.Fields(test.flag)...); err == nil || !strings.Contains(err.Error(), test.want) {
 			t.Errorf("%s: got %v, want %q", test.flag, err, test.want)
