@@ -195,6 +195,11 @@ func TestKubernetesServicePorts(t *testing.T) {
 		t.Fatal(err)
 	}
 	wantPorts(t, p, "https:443 tunnel:8132 dns:53", "dns:53", "tunnel:18132")
+	cfg.Network.KubernetesServicePorts[0].Name = "konnectivity"
+	if err := p.restart(t, cfg); err != nil {
+		t.Fatal(err)
+	}
+	wantPorts(t, p, "https:443 konnectivity:8132 dns:53", "dns:53", "konnectivity:18132")
 }
 
 // wantPorts waits for the ports of the kubernetes Service and of its endpoints.

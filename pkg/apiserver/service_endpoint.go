@@ -48,7 +48,7 @@ func endpointReconciler(e *environment, stored storageConfig) (reconcilers.Endpo
 	if err != nil {
 		return nil, err
 	}
-	return endpoints.WithPorts(e.ctx, reconciler, e.client.CoreV1().Services(metav1.NamespaceDefault), e.config.Network.KubernetesServicePorts), nil
+	return endpoints.WithPorts(e.ctx, reconciler, e.client.CoreV1().Services(metav1.NamespaceDefault), e.config.Network.KubernetesServicePorts, e.config.Logger), nil
 }
 
 // addressReconciler returns the reconciler of the endpoints without further ports.

@@ -10,6 +10,8 @@ import (
 	"slices"
 	"testing"
 
+	"go.uber.org/zap"
+	"go.uber.org/zap/zaptest/observer"
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -138,18 +140,36 @@ func TestReconcile(t *testing.T) {
 	}
 }
 
-// TestPortsThatTheServiceCannotHave: its endpoints are right nevertheless.
+// TestPortsThatTheServiceCannotHave: its endpoints are right nevertheless, and the log
+// names the field once.
 func TestPortsThatTheServiceCannotHave(t *testing.T) {
 	next, client := reconciler(t, &corev1.Service{ObjectMeta: metav1.ObjectMeta{Namespace: metav1.NamespaceDefault, Name: service}})
 	refused := errors.New("refused")
-	client.PrependReactor("update", "services", func(clientgotesting.Action) (bool, runtime.Object, error) { return true, nil, refused })
-	r := WithPorts(t.Context(), next, client.CoreV1().Services(metav1.NamespaceDefault), []corev1.ServicePort{{Name: "more", Port: 9345}})
-	if err := r.ReconcileEndpoints(service, ip, ports, true); !errors.Is(err, refused) {
-		t.Errorf("got %v, want %v", err, refused)
+	client.PrependReactor("update", "services", func(clientgotesting.Action) (bool, runtime.Object, error) { return refused != nil, nil, refused })
+	core, logs := observer.New(zap.InfoLevel)
+	r := WithPorts(t.Context(), next, client.CoreV1().Services(metav1.NamespaceDefault), []corev1.ServicePort{{Name: "more", Port: 9345}}, zap.New(core))
+	reconcile := func(want ...string) {
+		t.Helper()
+		for range 2 {
+			if err := r.ReconcileEndpoints(service, ip, ports, true); err != nil {
+				t.Error(err)
+			}
+		}
+		var got []string
+		for _, entry := range logs.FilterField(zap.String("field", "Config.Network.KubernetesServicePorts")).All() {
+			got = append(got, entry.Message)
+		}
+		if !slices.Equal(got, want) {
+			t.Errorf("logged %q, want %q", got, want)
+		}
 	}
+	reconcile("the kubernetes Service cannot have its further ports")
 	if got := addresses(t, client); !slices.Equal(got, []string{ip.String()}) {
 		t.Errorf("got %q, want the address of this server", got)
 	}
+	refused = nil
+	logs.TakeAll()
+	reconcile("the kubernetes Service has its further ports again")
 }
 
 // TestRemove: before a stop, RemoveEndpoints always reports that there were none, and
