@@ -29,7 +29,9 @@ type Limits struct {
 	// refused with status 413. It is from 128 KiB to 10 MiB, the largest request that
 	// etcd recommends. An object may take more room in etcd than in the request, or less.
 	// With more than 3 MiB, New fails if etcd does not take requests of this size; a
-	// member of package controlplane does. If zero, 3 MiB, upstream's.
+	// member of package controlplane does. Above 3 MiB, the limits of the memory of
+	// decoded bodies grow in proportion: at 10 MiB all requests together may take
+	// 640 MiB instead of 192 MiB. If zero, 3 MiB, upstream's.
 	MaxRequestBodyBytes int64
 	// MaxJSONPatchOperations bounds the operations of a JSON patch. Longer patches are
 	// refused with status 413. If zero, 10,000, which is also the maximum.

@@ -90,7 +90,7 @@ func New(options Options) *Limits {
 	if options.MaxPatchOperations == 0 {
 		options.MaxPatchOperations = MaxPatchOperations
 	}
-	return &Limits{options: options, memory: newBodyMemory(), storage: newStorageBudget(options)}
+	return &Limits{options: options, memory: newBodyMemory(options.MaxBody), storage: newStorageBudget(options)}
 }
 
 // Filter returns a handler that applies the limits to requests to next, which decodes

@@ -11,8 +11,10 @@ import (
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apiserver/pkg/endpoints/request"
 	_ "k8s.io/kubernetes/pkg/controlplane" // registers the built-in types
 
+	"github.com/kubembed/kubembed/internal/testwait"
 	"github.com/kubembed/kubembed/internal/wire"
 )
 
@@ -63,7 +65,7 @@ func isList(typ reflect.Type) bool {
 // Requests with large bodies wait for each other. A part is reserved for administrators,
 // and small bodies never wait.
 func TestBodyMemory(t *testing.T) {
-	m := newBodyMemory()
+	m := newBodyMemory(DefaultMaxBody)
 	admin, user := requester{privileged: true}, requester{}
 	soon := func() context.Context {
 		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
@@ -95,5 +97,42 @@ func TestBodyMemory(t *testing.T) {
 	all.release()
 	if err := m.acquire(soon(), user, decodedForOthers, &all); err != nil {
 		t.Errorf("when all is given back: %v", err)
+	}
+}
+
+// TestBodyMemoryOfLargerBodies: with a larger limit for bodies, the largest decoded body
+// that is accepted counts as what it takes, and others wait as with the default.
+func TestBodyMemoryOfLargerBodies(t *testing.T) {
+	for _, maxBody := range []int64{MinMaxBody, DefaultMaxBody, MaxMaxBody} {
+		m := newBodyMemory(maxBody)
+		full := func(who requester) bool {
+			ctx, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
+			defer cancel()
+			var probe releases
+			defer func() { probe.release() }()
+			return apierrors.IsTooManyRequests(m.acquire(ctx, who, 1<<20, &probe))
+		}
+		var held releases
+		largest := requester{}.costLimit(&request.RequestInfo{APIGroup: "example.com"}, maxBody).Bytes
+		for _, taken := range []struct {
+			who   requester
+			bytes int64
+			full  bool
+		}{
+			{requester{}, largest - 4<<20, false},
+			{requester{}, 4 << 20, true},
+			{requester{privileged: true}, largest/2 - 4<<20, false},
+			{requester{privileged: true}, 4 << 20, true},
+		} {
+			ctx, cancel := context.WithTimeout(t.Context(), testwait.Timeout)
+			err := m.acquire(ctx, taken.who, taken.bytes, &held)
+			cancel()
+			if err != nil {
+				t.Fatalf("%d: %d bytes: %v", maxBody, taken.bytes, err)
+			}
+			if got := full(taken.who); got != taken.full {
+				t.Errorf("%d: after %d bytes: full: %t", maxBody, taken.bytes, got)
+			}
+		}
 	}
 }

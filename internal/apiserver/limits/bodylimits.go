@@ -110,11 +110,13 @@ const maxDepth = 1000
 // read again at each level: a schema of 1.4 MB with 30 levels on average has 42 MB.
 const maxNested = 128 << 20
 
-// costLimit returns the limits of a decoded body. The largest object that etcd stores by
-// default has 1.5 MB. As a CRD or a custom resource it takes well below 128 MiB. With a
-// larger limit for bodies these limits grow.
+// maxDecoded bounds a decoded body. The largest object that etcd stores by default has
+// 1.5 MB. As a CRD or a custom resource it takes well below 128 MiB.
+const maxDecoded = 128 << 20
+
+// costLimit returns the limits of a decoded body. With a larger limit for bodies these
+// limits grow, and bodyMemory with them.
 func (r requester) costLimit(info *request.RequestInfo, maxBody int64) wire.Limits {
-	factor := func(limit int64) int64 { return limit * max(maxBody, DefaultMaxBody) / DefaultMaxBody }
 	limits := wire.Limits{Depth: maxDepth, Nested: maxNested}
 	switch {
 	case !r.privileged && r.bootstrap:
@@ -122,9 +124,9 @@ func (r requester) costLimit(info *request.RequestInfo, maxBody int64) wire.Limi
 	case !r.privileged && r.node:
 		limits.Bytes = 16 << 20
 	case info.APIGroup == apiextensionsv1.GroupName || !builtinGroup(info.APIGroup):
-		limits.Bytes = factor(128 << 20)
+		limits.Bytes = scaled(maxDecoded, maxBody)
 	default:
-		limits.Bytes = factor(64 << 20)
+		limits.Bytes = scaled(maxDecoded/2, maxBody)
 	}
 	return limits
 }

@@ -14,10 +14,11 @@ import (
 const (
 	// decodedAtOnce is the estimated memory that the decoded bodies of all requests in
 	// flight may take. A request takes up to five times its share until it is done: it is
-	// converted, copied for admission, and encoded.
+	// converted, copied for admission, and encoded. It grows with the limit for bodies.
 	decodedAtOnce = 192 << 20
 	// decodedForOthers is the part for requests of clients that are not administrators.
-	decodedForOthers = 128 << 20
+	// It is the largest cost of a body (costLimit), and grows as that does.
+	decodedForOthers = maxDecoded
 	// decodedFree is the size up to which a body does not count, so that Leases and
 	// status never wait for large bodies.
 	decodedFree = 256 << 10
@@ -26,12 +27,23 @@ const (
 )
 
 // bodyMemory limits the memory of large bodies that are decoded at the same time.
-type bodyMemory struct {
-	all, others *semaphore.Weighted
+type bodyMemory struct{ all, others pool }
+
+func newBodyMemory(maxBody int64) *bodyMemory {
+	return &bodyMemory{newPool(scaled(decodedAtOnce, maxBody)), newPool(scaled(decodedForOthers, maxBody))}
 }
 
-func newBodyMemory() *bodyMemory {
-	return &bodyMemory{semaphore.NewWeighted(decodedAtOnce), semaphore.NewWeighted(decodedForOthers)}
+type pool struct {
+	*semaphore.Weighted
+	size int64
+}
+
+func newPool(size int64) pool { return pool{semaphore.NewWeighted(size), size} }
+
+// scaled returns a limit of the memory of decoded bodies for a limit of their size above
+// the default.
+func scaled(limit, maxBody int64) int64 {
+	return limit * max(maxBody, DefaultMaxBody) / DefaultMaxBody
 }
 
 // releases are functions that release acquired memory.
@@ -50,18 +62,18 @@ func (m *bodyMemory) acquire(ctx context.Context, who requester, bytes int64, he
 	}
 	ctx, cancel := context.WithTimeout(ctx, decodedWait)
 	defer cancel()
-	take := func(s *semaphore.Weighted) error {
-		if s.Acquire(ctx, bytes) != nil {
+	take := func(p pool) error {
+		if p.Acquire(ctx, bytes) != nil {
 			return errBusy()
 		}
-		*held = append(*held, func() { s.Release(bytes) })
+		*held = append(*held, func() { p.Release(bytes) })
 		return nil
 	}
 	if who.privileged {
-		bytes = min(bytes, decodedAtOnce)
+		bytes = min(bytes, m.all.size)
 		return take(m.all)
 	}
-	bytes = min(bytes, decodedForOthers)
+	bytes = min(bytes, m.others.size)
 	if err := take(m.others); err != nil {
 		return err
 	}
