@@ -168,8 +168,9 @@
 //     JSON patch may have 512 elements. Deeper bodies get HTTP 400.
 //   - Estimated memory when decoded: 64 MiB, for CRDs and custom resources 128 MiB.
 //     All requests together may take 192 MiB at once, 64 MiB of it reserved for
-//     administrators. A request waits up to ten seconds for memory, and then gets
-//     HTTP 429. Bodies of up to 256 KiB decoded do not wait.
+//     administrators. Above 3 MiB, Config.Limits.MaxRequestBodyBytes raises these
+//     limits in proportion. A request waits up to ten seconds for memory, and then
+//     gets HTTP 429. Bodies of up to 256 KiB decoded do not wait.
 //   - The "copy" operations of a JSON patch may copy 256 KiB. Upstream keeps this
 //     limit in a variable of the process.
 //   - RSA keys of CertificateSigningRequests: 8,192 bits.
