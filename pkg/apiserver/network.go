@@ -47,9 +47,9 @@ type Network struct {
 	// KubernetesServicePorts are further ports of the kubernetes Service, beside https at
 	// 443, and of its endpoints. TargetPort is a port of the advertised address, by
 	// number; if zero, it is Port. NodePort must be zero. Servers that share an etcd must
-	// have the same. The server adds these ports to an existing Service. A port there with
-	// the same protocol and number gets the new name, others stay. The log has errors: a
-	// policy of the cluster can refuse the change. If empty, there are none.
+	// have the same. The server adds these ports to an existing Service. A port there
+	// with the same protocol and number gets the new name; others stay. The log has
+	// errors: a policy of the cluster can refuse the change. If empty, there are none.
 	KubernetesServicePorts []corev1.ServicePort
 }
 

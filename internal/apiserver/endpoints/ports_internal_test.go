@@ -19,7 +19,7 @@ import (
 // and port. The Service has no two ports of the same name, or protocol and port.
 func TestMergedPorts(t *testing.T) {
 	ports := func(text string) (all []corev1.ServicePort) {
-		for _, field := range strings.Fields(text) {
+		for field := range strings.FieldsSeq(text) {
 			port := corev1.ServicePort{Protocol: corev1.ProtocolTCP}
 			name, rest, _ := strings.Cut(field, ":")
 			number, udp := strings.CutSuffix(rest, "/udp")

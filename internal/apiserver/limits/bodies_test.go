@@ -100,8 +100,8 @@ func TestBodyMemory(t *testing.T) {
 	}
 }
 
-// TestBodyMemoryOfLargerBodies: with a larger limit for bodies, the largest decoded body
-// that is accepted counts as what it takes, and others wait as with the default.
+// TestBodyMemoryOfLargerBodies: with a larger limit for bodies, the largest accepted body
+// counts in full, and administrators have the same share.
 func TestBodyMemoryOfLargerBodies(t *testing.T) {
 	for _, maxBody := range []int64{MinMaxBody, DefaultMaxBody, MaxMaxBody} {
 		m := newBodyMemory(maxBody)
