@@ -108,13 +108,16 @@ func TestJWTIssuers(t *testing.T) {
 	}
 	wantUser(t, p.bearer(jwt(third)), "issuer0:jane", "dev", "ops", "system:authenticated")
 	wantNobody(t, p.bearer(jwt(first, "uid", "43"))) // not the token that is cached
-	if err := p.SetAuthentication(t.Context(), nil); err != nil {
+	if err := p.SetAuthentication(t.Context(), nil); !contains(err, "AuthenticationConfiguration: must not be nil") {
+		t.Errorf("got %v, want a refusal", err)
+	}
+	if err := p.SetAuthentication(t.Context(), &apiserverv1.AuthenticationConfiguration{Anonymous: configuration.Anonymous}); err != nil {
 		t.Fatal(err)
 	}
 	wantNobody(t, p.bearer(jwt(third, "uid", "43")))
 	p.call(t, anonymous, http.MethodGet, "/livez", "").want(t, http.StatusOK)
 	metrics := p.get(t, "/metrics").want(t, http.StatusOK).body
-	for status, n := range map[string]string{"success": "2", "failure": "1"} {
+	for status, n := range map[string]string{"success": "2", "failure": "2"} {
 		counter := regexp.MustCompile(`apiserver_authentication_config_controller_automatic_reloads_total\{apiserver_id_hash="[^"]*",status="` + status + `"\} ` + n + `\n`)
 		if !counter.MatchString(metrics) {
 			t.Errorf("no reload with status %s in the metrics", status)

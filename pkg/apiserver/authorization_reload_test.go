@@ -149,7 +149,7 @@ func TestAuthorizationFiles(t *testing.T) {
 		allowed(t, first, true)
 	})
 	t.Run("Go type", func(t *testing.T) {
-		if err := p.SetAuthorization(t.Context(), chainOf(nodeType, rbacType, abacType)); !contains(err, "Config.Authorization.ConfigurationFile: the server follows this file") {
+		if err := p.SetAuthorization(t.Context(), chainOf(nodeType, rbacType, abacType)); !contains(err, "Config.Authorization.ConfigurationFile: it is set: change the file "+chain) {
 			t.Errorf("got %v, want an error: the server follows the file", err)
 		}
 	})

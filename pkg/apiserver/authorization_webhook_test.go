@@ -104,6 +104,10 @@ func TestAuthorizationWebhook(t *testing.T) {
 		}
 	})
 	t.Run("refused", func(t *testing.T) {
+		successes, failures := p.reloads(t, "success"), p.reloads(t, "failure")
+		if successes == 0 {
+			t.Error("the metric does not count changes")
+		}
 		denier := newAuthorizationWebhook(t, func(spec authorizationv1.SubjectAccessReviewSpec) authorizationv1.SubjectAccessReviewStatus {
 			return authorizationv1.SubjectAccessReviewStatus{Denied: true, Reason: "no"}
 		})
@@ -126,11 +130,21 @@ func TestAuthorizationWebhook(t *testing.T) {
 			if err := p.SetAuthorization(ctx, c.configuration); !contains(err, c.want) {
 				t.Errorf("%s: got %v, want %q", name, err, c.want)
 			}
+			failures++
+			if got := p.reloads(t, "failure"); got < failures {
+				t.Errorf("%s: got %d failures in the metric, want %d at least", name, got, failures)
+			}
 		}
 		if err := listSecrets(ctx, clientset(t, p.as(t, "hook-denied"))); err != nil {
 			t.Errorf("after configurations that were refused: %v", err)
 		}
 	})
+	if err := p.Stop(ctx); err != nil {
+		t.Fatal(err)
+	}
+	if err := p.SetAuthorization(ctx, chainOf(nodeType, rbacType)); !contains(err, "the server has stopped") {
+		t.Errorf("after Stop: got %v, want an error", err)
+	}
 }
 
 // TestAuthorizationWebhookIsAway: only a decision of a webhook refuses a start.

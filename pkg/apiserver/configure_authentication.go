@@ -244,8 +244,8 @@ func (s *Server) configureTokens(c *genericapiserver.Config) {
 // SetAuthentication replaces the JWT issuers of Config.Authentication.Configuration. It
 // returns when all issuers that are new or changed have answered. Requests in progress
 // are not affected, and no token of an issuer that stays is refused. Tokens of a removed
-// issuer that were used before are accepted for ten more seconds. Nil removes all issuers
-// and nothing else.
+// issuer that were used before are accepted for ten more seconds. As with
+// SetAuthorization, c is copied and not stored, and must not be nil.
 //
 // If c is not valid, or ctx ends before these issuers have answered, the earlier issuers
 // stay. Without a deadline in ctx they have a minute. A later call ends one that still

@@ -10,6 +10,7 @@ import (
 	genericapiserver "k8s.io/apiserver/pkg/server"
 
 	"github.com/kubembed/kubembed/internal/apiserver/authz"
+	"github.com/kubembed/kubembed/internal/fieldpath"
 )
 
 // configureAuthorization sets the authorizer.
@@ -42,8 +43,9 @@ func (s *Server) configureAuthorization(c *genericapiserver.Config) (err error) 
 
 // SetAuthorization replaces the chain of Config.Authorization.Modes or Configuration
 // while the server serves. It returns when requests that begin afterwards are decided by
-// configuration; the server makes a copy of it. Config.Authorization.Authorizers keep
-// their places. No request fails for the change.
+// c. Config.Authorization.Authorizers keep their places. No request fails for the change.
+// As with SetAuthentication, c is copied and not stored, and must not be nil: a server
+// that starts has the chain of its Config.
 //
 // The order is free, but Node, RBAC and ABAC cannot be added, and of the authorizers of
 // the start only webhooks can be removed. AlwaysAllow cannot be added while
@@ -55,9 +57,11 @@ func (s *Server) configureAuthorization(c *genericapiserver.Config) (err error) 
 // The server refuses a configuration that is invalid or that denies an identity of the
 // control plane, as New and Start do, and goes on with the one before. The log and the
 // metric apiserver_authorization_config_controller_automatic_reloads_total have each
-// result. ctx bounds the questions about these identities. The change is not stored: a
-// server that starts has that of its Config. It is an error if
+// result. ctx bounds the questions about these identities. It is an error if
 // Config.Authorization.ConfigurationFile is set.
-func (s *Server) SetAuthorization(ctx context.Context, configuration *apiserverv1.AuthorizationConfiguration) error {
-	return s.authorization.Set(ctx, configuration)
+func (s *Server) SetAuthorization(ctx context.Context, c *apiserverv1.AuthorizationConfiguration) error {
+	if s.ctx.Err() != nil {
+		return fieldpath.New("apiserver", "", "the server has stopped")
+	}
+	return s.authorization.Set(ctx, c)
 }

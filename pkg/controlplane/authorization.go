@@ -12,8 +12,8 @@ import (
 
 // SetAuthorization replaces the chain of Config.Authorization.Modes or Configuration
 // while the control plane runs: see apiserver.Server.SetAuthorization.
-func (s *Server) SetAuthorization(ctx context.Context, configuration *apiserverv1.AuthorizationConfiguration) error {
-	if err := s.apiserver.SetAuthorization(ctx, configuration); err != nil {
+func (s *Server) SetAuthorization(ctx context.Context, c *apiserverv1.AuthorizationConfiguration) error {
+	if err := s.apiserver.SetAuthorization(ctx, c); err != nil {
 		return fmt.Errorf("controlplane: %w", apiserverError(err))
 	}
 	return nil

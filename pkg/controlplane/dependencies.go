@@ -35,7 +35,7 @@ type apiServer interface {
 	Reserve(ctx context.Context, hosts ...string) error
 	Reserved(ctx context.Context) ([]string, []netip.Addr, error)
 	PublishesAddress() bool
-	SetAuthorization(ctx context.Context, configuration *apiserverv1.AuthorizationConfiguration) error
+	SetAuthorization(ctx context.Context, c *apiserverv1.AuthorizationConfiguration) error
 	WaitForAPIs(ctx context.Context, apis apiserver.APIs) error
 	WaitForInformers(ctx context.Context, resource schema.GroupResource, resourceVersion string) error
 	WaitForRevokedCertificate(ctx context.Context, secret *corev1.Secret) error

@@ -256,10 +256,10 @@ func (j *JWTs) retire(last *issuers, remain []*issuer) {
 func (j *JWTs) SetFromGo(ctx context.Context, configuration *apiserverv1.AuthenticationConfiguration) error {
 	metrics.RegisterMetrics()
 	c, err := FromGo(configuration)
-	if err == nil {
-		if configuration == nil {
-			c.Anonymous = j.anonymous.DeepCopy() // no issuers, and no other change
-		}
+	switch {
+	case configuration == nil:
+		err = errors.New("AuthenticationConfiguration: must not be nil: one without issuers removes them all")
+	case err == nil:
 		err = j.Set(ctx, c)
 	}
 	if err != nil {

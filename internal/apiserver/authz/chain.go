@@ -46,7 +46,7 @@ type Chain struct {
 	live     atomic.Bool // the informers have what RBAC needs
 
 	mu     sync.Mutex // serializes changes
-	data   []byte     // of Source.File, in force
+	data   []byte     // of Source.File or of a Go value, in force
 	read   []byte     // of Source.File: in force, or never valid
 	policy []byte     // of Source.PolicyFile: in force, or never valid
 }

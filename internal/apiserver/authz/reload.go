@@ -129,7 +129,7 @@ func (l *links) names() (names []string) {
 // the questions to the new authorizers.
 func (c *Chain) Set(ctx context.Context, configuration *apiserverv1.AuthorizationConfiguration) error {
 	if c.config.File != "" {
-		return fieldpath.New("apiserver", "Config.Authorization.ConfigurationFile", "the server follows this file: change the file instead")
+		return fieldpath.New("apiserver", "Config.Authorization.ConfigurationFile", "it is set: change the file %s", c.config.File)
 	}
 	metrics.RegisterMetrics()
 	c.mu.Lock()
