@@ -243,8 +243,8 @@ func (a Authentication) oneAnonymous(at, configuration *field.Path, c *internala
 	return field.ErrorList{fieldpath.Detail(field.Forbidden(at.Child("Anonymous"), ""), "%s has anonymous too: take out one of them", fieldpath.NameOf(configuration))}
 }
 
-// anonymous returns the configuration of clients without credentials, and its field. It is
-// nil if there is none, or none that is valid.
+// anonymous returns the configuration of clients without credentials, and its field. It
+// is nil if there is none, or none that is valid.
 func (a Authentication) anonymous(at *field.Path) (_ *internalapiserver.AnonymousAuthConfig, in *field.Path) {
 	c, err := authn.FromGo(a.Configuration)
 	switch {
@@ -381,8 +381,8 @@ func sharedCA(a, b []byte) bool {
 }
 
 // mayCertify reports whether certificates of a CA in clients may also be certificates of
-// cas: it has the key of one of them, or is not self-signed. The CAs between it and one of
-// cas are then unknown, since clients may send them.
+// cas: it has the key of one of them, or is not self-signed. The CAs between it and one
+// of cas are then unknown, since clients may send them.
 func mayCertify(cas, clients []byte) bool {
 	all, _ := cert.ParseCertsPEM(clients)
 	return len(cas) > 0 && (sharedCA(cas, clients) || slices.ContainsFunc(all, func(ca *x509.Certificate) bool {

@@ -86,8 +86,9 @@ func TestMetricHasTheFileInForce(t *testing.T) {
 	}
 }
 
-// TestRefusedFilesAreReadAgain: a file that was refused for a reason outside it is applied
-// when this reason is gone, and a file whose content is not valid is refused once.
+// TestRefusedFilesAreReadAgain: a file that was refused for a reason outside it is
+// applied when this reason is gone, and a file whose content is not valid is refused
+// once.
 func TestRefusedFilesAreReadAgain(t *testing.T) {
 	metrics.RegisterMetrics()
 	dir := t.TempDir()

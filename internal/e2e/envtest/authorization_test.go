@@ -61,9 +61,9 @@ func (d *denier) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	_ = json.NewEncoder(w).Encode(review)
 }
 
-// TestWebhookThatDeniesAll verifies that the program starts with a webhook that denies the
-// users of a control plane, and does not ask it about them, like kube-apiserver. The errors
-// of a start name flags.
+// TestWebhookThatDeniesAll verifies that the program starts with a webhook that denies
+// the users of a control plane, and does not ask it about them, like kube-apiserver. The
+// errors of a start name flags.
 func TestWebhookThatDeniesAll(t *testing.T) {
 	t.Parallel()
 	d := newDenier(t)
