@@ -59,7 +59,7 @@ type Name string
 // have the fields of the struct among others.
 type Whole string
 
-// OneOf are fields of which a message says to set one: "A, B or C". Fields that get the
+// OneOf lists fields for a message that says to set one: "A, B or C". Fields that get the
 // same name are mentioned once. Where some get the name of a flag, those without one are
 // left out: the user of a program cannot set them.
 type OneOf []Name
@@ -93,8 +93,8 @@ func (o OneOf) rename(name func(string) string) (renamed OneOf) {
 }
 
 // Errorf is fmt.Errorf for messages that mention fields. Rename changes arguments of the
-// types Name, OneOf and Whole, and errors among the arguments. The renamed error is the same one
-// for errors.Is, so that a variable can have it.
+// types Name, OneOf and Whole, and errors among the arguments. The renamed error is the
+// same one for errors.Is, so that a variable can have it.
 func Errorf(format string, args ...any) error {
 	return &message{error: fmt.Errorf(format, args...), format: format, args: args}
 }
@@ -110,7 +110,8 @@ const (
 )
 
 // Detail sets the detail of a validation error to a message that mentions fields. Rename
-// changes arguments of the types Name and OneOf in it. They are kept in Origin, which is not printed.
+// changes arguments of the types Name and OneOf in it. They are kept in Origin, which is
+// not printed.
 func Detail(err *field.Error, format string, args ...any) *field.Error {
 	args = slices.Clone(args)
 	for i, arg := range args {

@@ -59,7 +59,7 @@ func anyCharacter(e *syntax.Regexp, repeated bool) bool {
 	return false
 }
 
-// originState is a place in an expression, with what has been matched before it.
+// originState is a place in an expression, and its past.
 type originState struct {
 	at                      uint32
 	matched, started, ended bool // a character, "^", "$"
