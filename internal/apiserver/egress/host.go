@@ -17,6 +17,7 @@ import (
 
 	"github.com/kubembed/kubembed/internal/connlimit"
 	"github.com/kubembed/kubembed/internal/hostcall"
+	"github.com/kubembed/kubembed/internal/nils"
 )
 
 // Host makes connections with dialers of the host's. It is safe for concurrent use.
@@ -73,7 +74,7 @@ func (h *Host) Contain(field string, dial utilnet.DialFunc) utilnet.DialFunc {
 		if !hostcall.Go(&calls, func() (result dialed) {
 			result.conn, result.err = dial(ctx, network, address)
 			return result
-		}, func(r hostcall.Result[dialed]) { r.Value.give(ctx, r.Exit, results) }) {
+		}, func(r hostcall.Result[dialed]) { r.Value.give(ctx, r.Exit, results, hostcall.Net{Field: field, Logger: h.logger}) }) {
 			return nil, fmt.Errorf("%s: the dialer is blocked: %d calls have not returned", field, hostcall.Max)
 		}
 		select {
@@ -83,6 +84,9 @@ func (h *Host) Contain(field string, dial utilnet.DialFunc) utilnet.DialFunc {
 					zap.Error(result.err), zap.ByteString("stack", result.stack))
 			}
 			if result.err != nil {
+				if result.conn != nil {
+					_ = result.conn.Close()
+				}
 				return nil, fmt.Errorf("%s: %w", field, result.err)
 			}
 			return result.conn, nil
@@ -108,14 +112,19 @@ type dialed struct {
 }
 
 // give gives a result to results or, when ctx has ended, to nobody.
-func (result dialed) give(ctx context.Context, exit *hostcall.Exit, results chan<- dialed) {
+func (result dialed) give(ctx context.Context, exit *hostcall.Exit, results chan<- dialed, contained hostcall.Net) {
 	switch {
 	case exit != nil && exit.Panic == nil:
 		result.err = errors.New("the dialer ended its goroutine")
 	case exit != nil:
 		result = dialed{err: fmt.Errorf("the dialer panicked: %v", exit.Panic), stack: exit.Stack}
-	case result.conn == nil && result.err == nil:
+	case nils.Is(result.conn) && result.err == nil:
 		result.err = errors.New("the dialer returned neither a connection nor an error")
+	}
+	if nils.Is(result.conn) {
+		result.conn = nil // also a nil pointer, which panics in net/http
+	} else {
+		result.conn = contained.Conn(result.conn)
 	}
 	select {
 	case results <- result:

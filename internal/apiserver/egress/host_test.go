@@ -38,6 +38,7 @@ func TestHostFails(t *testing.T) {
 		"no tunnel":                             func(context.Context, string, string) (net.Conn, error) { return nil, errors.New("no tunnel") },
 		"the dialer panicked: my":               func(context.Context, string, string) (net.Conn, error) { panic("my") },
 		"the dialer returned neither":           func(context.Context, string, string) (net.Conn, error) { return nil, nil },
+		"the dialer returned neither a":         func(context.Context, string, string) (net.Conn, error) { return (*net.TCPConn)(nil), nil },
 		"the dialer ended its goroutine":        func(context.Context, string, string) (net.Conn, error) { runtime.Goexit(); return nil, nil },
 		"no connection to node:10250: too late": func(context.Context, string, string) (net.Conn, error) { <-forever; return nil, nil },
 	} {
@@ -74,6 +75,46 @@ func TestBlockedHostIsBounded(t *testing.T) {
 	}
 	if _, err := dial(gone, "tcp", "node:10250"); err == nil || !strings.Contains(err.Error(), "Config.Dialers.Nodes: the dialer is blocked") {
 		t.Errorf("got %v, want the name of the field", err)
+	}
+}
+
+// faultyConn is a connection whose methods panic.
+type faultyConn struct{ net.Conn }
+
+// TestHostConnPanics: net/http calls connections in goroutines of its own.
+func TestHostConnPanics(t *testing.T) {
+	h, logs := newTestHost(t)
+	dial := h.Dial("Config.Dialers.ControlPlane", func(context.Context, string, string) (net.Conn, error) { return faultyConn{}, nil })
+	conn, err := dial(t.Context(), "tcp", "webhook:443")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, readErr := conn.Read(nil)
+	_, writeErr := conn.Write(nil)
+	for method, err := range map[string]error{"Read": readErr, "Write": writeErr, "SetDeadline": conn.SetDeadline(time.Time{}),
+		"SetReadDeadline": conn.SetReadDeadline(time.Time{}), "SetWriteDeadline": conn.SetWriteDeadline(time.Time{}), "Close": conn.Close()} {
+		if err == nil || !strings.HasPrefix(err.Error(), "Config.Dialers.ControlPlane: "+method+" panicked: ") {
+			t.Errorf("%s: got %v", method, err)
+		}
+	}
+	if conn.LocalAddr() == nil || conn.RemoteAddr() == nil {
+		t.Error("there is no address")
+	}
+	if logs.FilterMessage("Read of the host's panicked").FilterField(zap.String("field", "Config.Dialers.ControlPlane")).Len() != 1 {
+		t.Errorf("got logs %v", logs.All())
+	}
+}
+
+// TestHostConnAndError: a connection beside an error is closed.
+func TestHostConnAndError(t *testing.T) {
+	h, _ := newTestHost(t)
+	one, other := net.Pipe()
+	dial := h.Dial("Config.Dialers.Nodes", func(context.Context, string, string) (net.Conn, error) { return one, errors.New("no tunnel") })
+	if conn, err := dial(t.Context(), "tcp", "node:10250"); conn != nil || err == nil {
+		t.Errorf("got %v, %v", conn, err)
+	}
+	if _, err := other.Read(make([]byte, 1)); err == nil {
+		t.Error("the connection is open")
 	}
 }
 
