@@ -79,12 +79,12 @@ func (c *conn) SetWriteDeadline(t time.Time) (err error) {
 	return c.Conn.SetWriteDeadline(t)
 }
 
-func (c *conn) LocalAddr() net.Addr  { return address(c.Conn.LocalAddr) }
-func (c *conn) RemoteAddr() net.Addr { return address(c.Conn.RemoteAddr) }
+func (c *conn) LocalAddr() net.Addr  { return Address(c.Conn.LocalAddr) }
+func (c *conn) RemoteAddr() net.Addr { return Address(c.Conn.RemoteAddr) }
 
-// address returns the address that f returns, or an unspecified one: net/http calls
-// methods of addresses.
-func address(f func() net.Addr) (addr net.Addr) {
+// Address returns the address that f, a method of the host's, returns, or one without a
+// port: net/http calls the methods of addresses.
+func Address(f func() net.Addr) (addr net.Addr) {
 	defer func() {
 		if recover() != nil || nils.Is(addr) {
 			addr = &net.TCPAddr{}

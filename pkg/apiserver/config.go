@@ -32,7 +32,10 @@ import (
 	"github.com/kubembed/kubembed/internal/apiserver/runtimeconfig"
 	"github.com/kubembed/kubembed/internal/apiserver/servicecidr"
 	"github.com/kubembed/kubembed/internal/apiserver/serving"
+	"github.com/kubembed/kubembed/internal/containment"
 	"github.com/kubembed/kubembed/internal/fieldpath"
+	"github.com/kubembed/kubembed/internal/hostcall"
+	"github.com/kubembed/kubembed/internal/nils"
 	"github.com/kubembed/kubembed/internal/storage"
 	"github.com/kubembed/kubembed/pkg/pki"
 )
@@ -285,11 +288,11 @@ func (c Config) withDefaults() Config {
 // Validate returns all errors at once, each with the name of its field.
 func (c Config) Validate() error {
 	var errs field.ErrorList
-	if c.Listener == nil {
+	if nils.Is(c.Listener) {
 		errs = append(errs, field.Required(field.NewPath("Listener"), "the HTTPS listener"))
 	} else if _, ok := serving.Address(c.Listener); !ok {
 		// Upstream asks for the port, and ends the process when there is none.
-		errs = append(errs, field.Invalid(field.NewPath("Listener"), c.Listener.Addr().String(), "must be at an IP address and a port: give others an Addr method that returns the one at which clients reach them"))
+		errs = append(errs, field.Invalid(field.NewPath("Listener"), hostcall.Address(c.Listener.Addr).String(), "must be at an IP address and a port: give others an Addr method that returns the one at which clients reach them"))
 	}
 	if c.Client == nil {
 		errs = append(errs, field.Required(field.NewPath("Client"), "the etcd client"))
@@ -348,6 +351,7 @@ func (c Config) validateOptional() field.ErrorList {
 			errs = append(errs, field.Invalid(field.NewPath("PrivateEndpoints").Index(i), endpoint.String(), "must be an IP address and a port that is not 0"))
 		}
 	}
+	errs = append(errs, c.validateInterfaces()...)
 	errs = append(errs, c.validateRuntimeConfig()...)
 	errs = append(errs, c.validateAdmission()...)
 	errs = append(errs, c.Authentication.validate(field.NewPath("Authentication"), c.ServiceAccounts.Issuers)...)
@@ -368,6 +372,35 @@ func (c Config) validateOptional() field.ErrorList {
 		errs = append(errs, c.Audit.validateLogFile(field.NewPath("Audit", "Log"))...)
 	}
 	return append(errs, c.Audit.validate(field.NewPath("Audit"))...)
+}
+
+// validateInterfaces refuses values of the host's that would panic when they are called.
+func (c Config) validateInterfaces() field.ErrorList {
+	var errs field.ErrorList
+	for _, optional := range []struct {
+		name  string
+		value any
+	}{
+		{"InsecureListener", c.InsecureListener},
+		{"TracerProvider", c.TracerProvider},
+		{"Metrics", c.Metrics},
+		{"Transformers", c.Transformers},
+	} {
+		if optional.value != nil && nils.Is(optional.value) {
+			errs = append(errs, field.Invalid(field.NewPath(optional.name), field.OmitValueType{}, fmt.Sprintf("is a nil %T: set it, or leave it out", optional.value)))
+		}
+	}
+	for i, check := range c.ReadyzChecks {
+		at := field.NewPath("ReadyzChecks").Index(i)
+		if nils.Is(check) {
+			errs = append(errs, field.Required(at, "the check is nil"))
+		} else if name, err := containment.Call("Name", func() (string, error) { return check.Name(), nil }); err != nil {
+			errs = append(errs, field.Invalid(at, field.OmitValueType{}, err.Error()))
+		} else if name == "" {
+			errs = append(errs, field.Required(at, "the check has no name: /readyz/NAME is its path"))
+		}
+	}
+	return errs
 }
 
 // validateFamilies refuses endpoints of the kubernetes Service that its own IP

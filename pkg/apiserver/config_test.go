@@ -10,7 +10,10 @@ import (
 	"testing"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+	"go.opentelemetry.io/otel/trace/noop"
 	genericfeatures "k8s.io/apiserver/pkg/features"
+	"k8s.io/apiserver/pkg/server/healthz"
 	utilfeature "k8s.io/apiserver/pkg/util/feature"
 	featuregatetesting "k8s.io/component-base/featuregate/testing"
 
@@ -90,6 +93,37 @@ func TestValidateOptional(t *testing.T) {
 		}
 	}
 }
+
+type check struct{ healthz.HealthChecker }
+
+// TestValidateInterfaces: values that would panic when they are called.
+func TestValidateInterfaces(t *testing.T) {
+	err := apiserver.Config{
+		Listener:         (*net.TCPListener)(nil),
+		InsecureListener: (*net.TCPListener)(nil),
+		TracerProvider:   (*noopProvider)(nil),
+		Metrics:          prometheus.GathererFunc(nil),
+		Transformers:     transformers(nil),
+		ReadyzChecks:     []healthz.HealthChecker{nil, (*check)(nil), check{}, healthz.NamedCheck("", nil), healthz.PingHealthz},
+	}.Validate()
+	for _, want := range []string{
+		"Listener: Required", "InsecureListener: Invalid value: is a nil *net.TCPListener", "TracerProvider: Invalid value: is a nil *apiserver_test.noopProvider",
+		"Metrics: Invalid value: is a nil prometheus.GathererFunc", "Transformers: Invalid value: is a nil apiserver_test.transformers",
+		"ReadyzChecks[0]: Required", "ReadyzChecks[1]: Required", "ReadyzChecks[2]: Invalid value: Name panicked", "ReadyzChecks[3]: Required",
+	} {
+		if !contains(err, want) {
+			t.Errorf("%q is missing in %v", want, err)
+		}
+	}
+	if contains(err, "ReadyzChecks[4]") {
+		t.Errorf("got %v", err)
+	}
+	if err := (apiserver.Config{Listener: struct{ net.Listener }{}}).Validate(); !contains(err, `Listener: Invalid value: ":0": must be at an IP address`) {
+		t.Errorf("a listener whose Addr panics: got %v", err)
+	}
+}
+
+type noopProvider struct{ noop.TracerProvider }
 
 // TestGateWithoutItsAPI: with the gate on, upstream waits forever for objects of an API
 // that is off by default.

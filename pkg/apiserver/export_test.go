@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	rbacv1 "k8s.io/api/rbac/v1"
+	genericapiserver "k8s.io/apiserver/pkg/server"
 	rbacrest "k8s.io/kubernetes/pkg/registry/rbac/rest"
 
 	"github.com/kubembed/kubembed/internal/apiserver/rbacpolicy"
@@ -29,3 +30,9 @@ func OwnRBACPolicy() *rbacrest.PolicyData {
 // KnowsParams reports whether admission has found the parameters of all policies whose
 // kinds are served.
 func (s *Server) KnowsParams() bool { return s.waiter().KnowsParams() }
+
+// AddPostStartHook adds a hook. If its name is one of the hooks that Start adds, the
+// preparation fails.
+func (s *Server) AddPostStartHook(name string) error {
+	return s.aggregator.GenericAPIServer.AddPostStartHook(name, func(genericapiserver.PostStartHookContext) error { return nil })
+}

@@ -32,15 +32,37 @@ func (f transformers) TransformerForResource(resource schema.GroupResource) stor
 // TestFatalWhileItIsAssembled: New returns a fatal error of upstream. The test runs in a
 // separate process, because upstream's goroutines of an incomplete server remain.
 func TestFatalWhileItIsAssembled(t *testing.T) {
+	fatalInChild(t, newWithFatal)
+}
+
+// TestFatalWhileItIsPrepared: so does Start, whose stop does not prepare the chain again.
+func TestFatalWhileItIsPrepared(t *testing.T) {
+	fatalInChild(t, func(t *testing.T) error {
+		_, cfg := parts(t)
+		server := must(apiserver.New(cfg))(t)
+		if err := server.AddPostStartHook("apiservice-openapi-controller"); err != nil {
+			return err
+		}
+		err := server.Start(t.Context())
+		if _, accepts := cfg.Listener.Accept(); !errors.Is(accepts, net.ErrClosed) {
+			return fmt.Errorf("the listener is open: %w", accepts)
+		}
+		return err
+	})
+}
+
+// fatalInChild calls f in a process of its own, and expects one fatal error.
+func fatalInChild(t *testing.T, f func(*testing.T) error) {
+	t.Helper()
 	const child = "KUBEMBED_APISERVER_TEST_FATAL"
 	if os.Getenv(child) != "" {
-		fmt.Println(newWithFatal(t))
+		fmt.Println(f(t))
 		os.Exit(0)
 	}
 	cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^"+t.Name()+"$")
 	cmd.Env = append(os.Environ(), child+"=1")
 	output, err := cmd.CombinedOutput()
-	if err != nil || !strings.Contains(string(output), "apiserver: fatal error of the Kubernetes code") {
+	if err != nil || strings.Count(string(output), "apiserver: fatal error of the Kubernetes code") != 1 {
 		t.Errorf("%v: %s", err, output)
 	}
 }

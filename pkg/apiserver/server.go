@@ -67,6 +67,7 @@ type Server struct {
 	resources lifecycle.Teardown // then releases the resources of requests
 
 	builtinPaths []string
+	prepareBegan bool // upstream's chain can be prepared once
 	hooksStarted bool
 	auditLog     atomic.Pointer[auditlog.Backend] // nil if it does not run
 	auditFile    audit.LogFile
@@ -218,7 +219,7 @@ func (s *Server) start(ctx context.Context) error {
 
 // run starts informers, controllers and upstream's start hooks.
 func (s *Server) run(ctx context.Context) error {
-	if s.handler == nil { // stopped before Start
+	if !s.prepareBegan { // stopped before Start
 		if err := s.prepare(); err != nil {
 			return err
 		}
@@ -242,6 +243,7 @@ func (s *Server) run(ctx context.Context) error {
 // prepare installs the health and OpenAPI handlers, and lets requests through to the
 // handler.
 func (s *Server) prepare() error {
+	s.prepareBegan = true
 	paths := s.aggregator.GenericAPIServer.Handler.NonGoRestfulMux
 	installDebug(paths, s.config) // before upstream lists the paths
 	s.hostHandlers.Install(paths)

@@ -67,24 +67,24 @@ func (s *Server) stop(ctx context.Context) error {
 // allows. hung, if it is not nil, returns the error of shutdown hooks that have not
 // returned in time, and is called after s.ctx has ended.
 func (s *Server) runHooks(ctx context.Context) (hung func() error, err error) {
-	if s.aggregator == nil {
-		return nil, nil
+	if s.aggregator == nil || s.prepareBegan && s.handler == nil {
+		return nil, nil // the chain is incomplete, and hooks cannot send requests to it
 	}
 	var errs []error
 	if !s.hooksStarted && s.etcdAnswers() {
 		// Stop without a start. The queues and authorizers that upstream has started in
 		// New end only with the hooks that run them.
 		runCtx, cancel := context.WithTimeout(context.Background(), stopTimeout)
-		errs = append(errs, lifecycle.Within(stopTimeout, "apiserver: start hooks", func() error { return s.run(runCtx) }))
+		errs = append(errs, within(stopTimeout, "apiserver: start hooks", func() error { return s.run(runCtx) }))
 		cancel()
 	}
 	if !s.hooksStarted || !s.etcdAnswers() {
 		return nil, errors.Join(errs...)
 	}
 	// It sends requests, which hang if the disk of the audit log does.
-	errs = append(errs, lifecycle.Within(hooksTimeout+time.Second, "apiserver: start hooks", s.waitHooks))
+	errs = append(errs, within(hooksTimeout+time.Second, "apiserver: start hooks", s.waitHooks))
 	hooks := make(chan error, 1)
-	timedOut := lifecycle.Within(stopTimeout, "apiserver: shutdown hooks", func() error {
+	timedOut := within(stopTimeout, "apiserver: shutdown hooks", func() error {
 		err := s.aggregator.GenericAPIServer.RunPreShutdownHooks()
 		if err != nil {
 			err = fmt.Errorf("apiserver: shutdown hooks: %w", err)
@@ -109,6 +109,11 @@ func (s *Server) runHooks(ctx context.Context) (hung func() error, err error) {
 			return timedOut
 		}
 	}, errors.Join(errs...)
+}
+
+// within is lifecycle.Within, with upstream's panics and fatal errors as errors.
+func within(timeout time.Duration, what string, f func() error) error {
+	return lifecycle.Within(timeout, what, func() error { return contained(f) })
 }
 
 // explainHang adds a likely reason why requests do not end: each may wait for the audit.

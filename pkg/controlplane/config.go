@@ -20,6 +20,8 @@ import (
 	"github.com/kubembed/kubembed/internal/apiserver/access"
 	"github.com/kubembed/kubembed/internal/apiserver/serving"
 	"github.com/kubembed/kubembed/internal/fieldpath"
+	"github.com/kubembed/kubembed/internal/hostcall"
+	"github.com/kubembed/kubembed/internal/nils"
 	"github.com/kubembed/kubembed/pkg/apiserver"
 	"github.com/kubembed/kubembed/pkg/pki"
 )
@@ -360,6 +362,9 @@ func (c Config) validateListener() field.ErrorList {
 	if c.Listener == nil {
 		return nil
 	}
+	if nils.Is(c.Listener) {
+		return field.ErrorList{field.Invalid(field.NewPath("Listener"), field.OmitValueType{}, fmt.Sprintf("is a nil %T: set it, or leave it out", c.Listener))}
+	}
 	path := field.NewPath("BindAddress")
 	if addr, ok := serving.Address(c.Listener); ok {
 		if c.BindAddress != "" && c.BindAddress != addr.String() {
@@ -369,7 +374,7 @@ func (c Config) validateListener() field.ErrorList {
 	}
 	if addr, errs := parseAddress("BindAddress", c.BindAddress); c.BindAddress == "" || len(errs) == 0 && addr.Port() == 0 {
 		return field.ErrorList{fieldpath.Detail(field.Required(path, ""), "%s is at %q, which is no IP address and port: set those at which clients reach it",
-			fieldpath.Name("Listener"), c.Listener.Addr().String())}
+			fieldpath.Name("Listener"), hostcall.Address(c.Listener.Addr).String())}
 	}
 	return nil
 }

@@ -158,6 +158,8 @@ func TestListenerAndBindAddress(t *testing.T) {
 	}{
 		"two addresses": {controlplane.Config{Listener: listener, BindAddress: "127.0.0.1:1"}, `BindAddress: Invalid value: "127.0.0.1:1": must be empty: Listener is at ` + listener.Addr().String()},
 		"no address":    {controlplane.Config{Listener: opaque{listener, "/run/api.sock"}}, `BindAddress: Required value: Listener is at "/run/api.sock"`},
+		"nil pointer":   {controlplane.Config{Listener: (*net.TCPListener)(nil)}, "Listener: Invalid value: is a nil *net.TCPListener"},
+		"nil embedded":  {controlplane.Config{Listener: struct{ net.Listener }{}}, `BindAddress: Required value: Listener is at ":0"`},
 		"no port":       {controlplane.Config{Listener: opaque{listener, "@"}, BindAddress: "127.0.0.1:0"}, `BindAddress: Required value`},
 		"no IP address": {controlplane.Config{Listener: opaque{listener, "@"}, BindAddress: "api:6443"}, `BindAddress: Invalid value`},
 	} {

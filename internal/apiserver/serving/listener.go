@@ -6,16 +6,19 @@ package serving
 import (
 	"net"
 	"net/netip"
+
+	"github.com/kubembed/kubembed/internal/hostcall"
 )
 
 // Address returns the IP address and port of a listener. It reports false for others,
 // such as Unix sockets and listeners in memory.
 func Address(listener net.Listener) (netip.AddrPort, bool) {
-	if tcp, ok := listener.Addr().(*net.TCPAddr); ok {
+	at := hostcall.Address(listener.Addr)
+	if tcp, ok := at.(*net.TCPAddr); ok {
 		return tcp.AddrPort(), tcp.Port != 0
 	}
 	// VPNs have types of their own.
-	addr, err := netip.ParseAddrPort(listener.Addr().String())
+	addr, err := netip.ParseAddrPort(at.String())
 	return addr, err == nil && addr.Port() != 0
 }
 
