@@ -39,7 +39,7 @@ func (t *Teardown) Push(name string, stop func(context.Context) error) {
 
 // Unwind runs the steps, the latest first, and removes them: a second call returns nil.
 // It runs every step, also after errors and after ctx has ended, and returns all errors
-// joined. A step that has not returned one second after ctx has ended is left running in
+// joined. A panic of a step is its error. A step that has not returned one second after ctx has ended is left running in
 // its goroutine, and Unwind continues with the next one.
 func (t *Teardown) Unwind(ctx context.Context) error {
 	var errs []error
@@ -76,8 +76,7 @@ func (s teardownStep) named(err error) error {
 }
 
 func (s teardownStep) run(ctx context.Context) error {
-	done := make(chan error, 1)
-	go func() { done <- s.stop(ctx) }()
+	done := contained(func() error { return s.stop(ctx) })
 	select {
 	case err := <-done:
 		return err

@@ -6,10 +6,12 @@ package lifecycle_test
 import (
 	"context"
 	"errors"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"github.com/kubembed/kubembed/internal/lifecycle"
 )
@@ -50,6 +52,26 @@ func TestTeardownNamesAStepOnce(t *testing.T) {
 	err := stack.Unwind(context.Background())
 	if want := "etcd: etcdctl: hung\netcd: close: hung"; err == nil || err.Error() != want {
 		t.Errorf("got error %q, want %q", err, want)
+	}
+}
+
+// TestTeardownContainsSteps: steps call code of the host's.
+func TestTeardownContainsSteps(t *testing.T) {
+	var stack lifecycle.Teardown
+	ran := false
+	stack.Push("last", func(context.Context) error { ran = true; return nil })
+	stack.Push("panics", func(context.Context) error { panic("mine") })
+	stack.Push("exits", func(context.Context) error { runtime.Goexit(); return nil })
+	err := stack.Unwind(context.Background())
+	if err == nil || !strings.HasPrefix(err.Error(), "exits: its goroutine was ended\npanics: panicked: mine\n") || !strings.Contains(err.Error(), "teardown_test.go") {
+		t.Errorf("got error %v", err)
+	}
+	if !ran {
+		t.Error("the last step has not run")
+	}
+	err = lifecycle.Within(time.Hour, "part", func() error { panic("mine") })
+	if err == nil || !strings.HasPrefix(err.Error(), "panicked: mine\n") {
+		t.Errorf("Within: got error %v", err)
 	}
 }
 

@@ -17,6 +17,7 @@ import (
 
 	"github.com/kubembed/kubembed/internal/apiserver/serving"
 	"github.com/kubembed/kubembed/internal/fieldpath"
+	"github.com/kubembed/kubembed/internal/hostcall"
 )
 
 // configureServing sets the listener and its certificate, from which upstream takes the
@@ -47,6 +48,15 @@ func (s *Server) openCertificates() (err error) {
 	}
 	s.resources.Push("apiserver: certificates", func(context.Context) error { s.certificates.Close(); return nil })
 	return nil
+}
+
+// containListeners makes panics of the host's listeners errors, and bounds their Close.
+func (c Config) containListeners() Config {
+	c.Listener = hostcall.Net{Field: "Config.Listener", Logger: c.Logger}.Listener(c.Listener)
+	if c.InsecureListener != nil {
+		c.InsecureListener = hostcall.Net{Field: "Config.InsecureListener", Logger: c.Logger}.Listener(c.InsecureListener)
+	}
+	return c
 }
 
 // listeners returns the servers of Config.Listener and Config.InsecureListener, not

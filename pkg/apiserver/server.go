@@ -89,7 +89,7 @@ func New(cfg Config) (_ *Server, err error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, err
 	}
-	cfg = cfg.withDefaults()
+	cfg = cfg.withDefaults().containListeners()
 	s := &Server{prepared: make(chan struct{}), failed: make(chan struct{})}
 	s.config, s.drained = cfg, make(chan struct{})
 	s.ctx, s.cancel = context.WithCancel(context.Background())

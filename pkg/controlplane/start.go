@@ -23,6 +23,7 @@ import (
 	"github.com/kubembed/kubembed/internal/controlplane/snapshots"
 	etcdrestore "github.com/kubembed/kubembed/internal/etcd/restore"
 	"github.com/kubembed/kubembed/internal/fieldpath"
+	"github.com/kubembed/kubembed/internal/hostcall"
 	"github.com/kubembed/kubembed/internal/lifecycle"
 	"github.com/kubembed/kubembed/internal/tempdir"
 	"github.com/kubembed/kubembed/pkg/apiserver"
@@ -65,6 +66,9 @@ var errStartTimeout = fmt.Errorf("not ready after %s", startTimeout)
 func Start(ctx context.Context, cfg Config) (*Server, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, err
+	}
+	if cfg.Listener != nil {
+		cfg.Listener = hostcall.Net{Field: "Config.Listener", Logger: cfg.Logger}.Listener(cfg.Listener)
 	}
 	if err := ctx.Err(); err != nil {
 		if cfg.Listener != nil {
