@@ -16,6 +16,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -363,10 +364,15 @@ func TestHandlersOfTheHost(t *testing.T) {
 			"/files/":    http.StripPrefix("/files/", http.FileServer(http.Dir(files))),
 			"/app/login": http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.Header().Set("Set-Cookie", "session=1") }),
 			"/app/panic": http.HandlerFunc(func(http.ResponseWriter, *http.Request) { panic("told to") }),
+			"/app/exit":  http.HandlerFunc(func(http.ResponseWriter, *http.Request) { runtime.Goexit() }),
 			"/app/part": http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 				_, _ = io.WriteString(w, "part")
 				w.(http.Flusher).Flush()
 				panic("told to")
+			}),
+			"/app/exitpart": http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+				_, _ = io.WriteString(w, "part")
+				runtime.Goexit()
 			}),
 			"/app/hang": http.HandlerFunc(func(http.ResponseWriter, *http.Request) { <-release }),
 			"/app/gateway": http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
@@ -423,10 +429,13 @@ func TestHandlersOfTheHost(t *testing.T) {
 			t.Errorf("%s: %s", path, got)
 		}
 	}
-	if got := p.call(t, jane, http.MethodGet, "/app/panic", "").want(t, http.StatusInternalServerError).body; !strings.Contains(got, `Config.Serving.Handlers[\"/app/panic\"] panicked`) {
-		t.Errorf("after a panic: %s", got)
+	for path, want := range map[string]string{"/app/panic": "panicked", "/app/exit": "ended its goroutine"} {
+		got := p.call(t, jane, http.MethodGet, path, "").want(t, http.StatusInternalServerError).body
+		if want = fmt.Sprintf(`Config.Serving.Handlers[\"%s\"] %s`, path, want); !strings.Contains(got, want) {
+			t.Errorf("got %s, want %s", got, want)
+		}
 	}
-	for _, path := range []string{"/app/part", "/app/abort"} {
+	for _, path := range []string{"/app/part", "/app/exitpart", "/app/abort"} {
 		response, err := jane.Get(p.URL() + path)
 		if err == nil {
 			_, err = io.ReadAll(response.Body)

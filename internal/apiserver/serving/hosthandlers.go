@@ -19,6 +19,8 @@ import (
 	"k8s.io/apiserver/pkg/endpoints/handlers/responsewriters"
 	"k8s.io/apiserver/pkg/endpoints/responsewriter"
 	"k8s.io/apiserver/pkg/server/mux"
+
+	"github.com/kubembed/kubembed/internal/hostcall"
 )
 
 // apiTrees are the paths of the API server with everything below them.
@@ -74,7 +76,8 @@ func (h *HostHandlers) Install(paths *mux.PathRecorderMux) {
 
 func (h *HostHandlers) name(pattern string) string { return fmt.Sprintf("%s[%q]", h.Field, pattern) }
 
-// served contains panics of a handler. Upstream would answer without its name.
+// served contains a handler that panics, for which upstream would answer without its
+// name, or that ends its goroutine, for which upstream would answer 200.
 func (h *HostHandlers) served(pattern string, handler http.Handler) http.Handler {
 	name := h.name(pattern)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -84,22 +87,24 @@ func (h *HostHandlers) served(pattern string, handler http.Handler) http.Handler
 			defer call.running.Store(nil)
 		}
 		answer := &hostAnswer{ResponseWriter: w, call: call}
+		returned := false
 		defer func() {
-			panicked := recover()
-			if panicked == nil {
+			if returned {
 				return
 			}
+			panicked := recover()
 			if err, ok := panicked.(error); ok && errors.Is(err, http.ErrAbortHandler) {
 				panic(panicked)
 			}
-			h.Logger.Error(name+" panicked", zap.String("method", r.Method), zap.String("path", r.URL.Path),
-				zap.Any("panic", panicked), zap.ByteString("stack", debug.Stack()))
+			logger := h.Logger.With(zap.String("method", r.Method), zap.String("path", r.URL.Path))
+			failure := hostcall.Exited(logger, name, &hostcall.Exit{Panic: panicked, Stack: debug.Stack()})
 			if answer.begun {
 				panic(http.ErrAbortHandler) // a client must not take the part for the whole
 			}
-			writeError(w, apierrors.NewInternalError(fmt.Errorf("%s panicked: see the log of the server", name)))
+			writeError(w, failure)
 		}()
 		handler.ServeHTTP(responsewriter.WrapForHTTP1Or2(answer), r)
+		returned = true
 		if !answer.begun {
 			answer.WriteHeader(http.StatusOK) // with the headers, which upstream's filter would drop
 		}
