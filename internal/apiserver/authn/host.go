@@ -7,16 +7,20 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net/http"
 	"net/url"
+	"slices"
 	"time"
 
 	"go.uber.org/zap"
 	utilerrors "k8s.io/apimachinery/pkg/util/errors"
 	"k8s.io/apiserver/pkg/authentication/authenticator"
 	"k8s.io/apiserver/pkg/authentication/group"
+	"k8s.io/apiserver/pkg/authentication/user"
 
 	"github.com/kubembed/kubembed/internal/hostcall"
+	"github.com/kubembed/kubembed/internal/nils"
 )
 
 // Host is an authenticator of the host program. A panic in it or an answer that does not
@@ -47,6 +51,9 @@ func (h *Host) AuthenticateRequest(r *http.Request) (*authenticator.Response, bo
 	done := make(chan result, 1)
 	if !hostcall.Go(&h.calls, func() (answer result) {
 		answer.response, answer.ok, answer.err = h.Request.AuthenticateRequest(own)
+		if answer.ok && answer.err == nil {
+			answer.response = copied(answer.response)
+		}
 		return answer
 	}, func(r hostcall.Result[result]) {
 		if r.Exit != nil {
@@ -114,6 +121,20 @@ type result struct {
 	err      error
 }
 
+// copied returns a response whose user has no code of the host, which would panic in
+// upstream's filters. It is nil without a user.
+func copied(response *authenticator.Response) *authenticator.Response {
+	if response == nil || nils.Is(response.User) {
+		return nil
+	}
+	return &authenticator.Response{Audiences: response.Audiences, User: &user.DefaultInfo{
+		Name:   response.User.GetName(),
+		UID:    response.User.GetUID(),
+		Groups: slices.Clone(response.User.GetGroups()),
+		Extra:  maps.Clone(response.User.GetExtra()),
+	}}
+}
+
 // checked refuses answers that upstream's filters would panic on.
 func (a result) checked(h *Host) (*authenticator.Response, bool, error) {
 	switch {
@@ -124,7 +145,7 @@ func (a result) checked(h *Host) (*authenticator.Response, bool, error) {
 		return nil, false, fmt.Errorf("%s: %w", h.Name, a.err)
 	case !a.ok:
 		return nil, false, nil
-	case a.response == nil || a.response.User == nil || a.response.User.GetName() == "":
+	case a.response == nil || a.response.User.GetName() == "":
 		return nil, false, &hostcall.Failure{Code: http.StatusInternalServerError, Message: h.code() + " accepted a request without the name of a user"}
 	}
 	return a.response, true, nil

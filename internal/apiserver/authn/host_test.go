@@ -69,6 +69,10 @@ func TestHostErrorIsNoDecision(t *testing.T) {
 	}
 }
 
+type faultyUser struct{ user.Info }
+
+func (faultyUser) GetExtra() map[string][]string { panic("no table") }
+
 // TestFaultsOfTheHostEndTheRequest verifies that nobody decides about a request on which
 // an authenticator has failed.
 func TestFaultsOfTheHostEndTheRequest(t *testing.T) {
@@ -84,6 +88,12 @@ func TestFaultsOfTheHostEndTheRequest(t *testing.T) {
 		"no name": {func(*http.Request) (*authenticator.Response, bool, error) {
 			return &authenticator.Response{User: &user.DefaultInfo{}}, true, nil
 		}, 500, "without the name of a user"},
+		"nil user": {func(*http.Request) (*authenticator.Response, bool, error) {
+			return &authenticator.Response{User: (*user.DefaultInfo)(nil)}, true, nil
+		}, 500, "without the name of a user"},
+		"panicking user": {func(*http.Request) (*authenticator.Response, bool, error) {
+			return &authenticator.Response{User: faultyUser{&user.DefaultInfo{Name: "jane"}}}, true, nil
+		}, 500, "the authenticator Before[0] panicked"},
 		"no goroutine": {func(*http.Request) (*authenticator.Response, bool, error) { runtime.Goexit(); return nil, false, nil }, 500, "the authenticator Before[0] ended its goroutine"},
 		"block":        {func(*http.Request) (*authenticator.Response, bool, error) { <-blocked; return nil, false, nil }, 504, "the authenticator Before[0] has not returned within"},
 	} {
