@@ -5,6 +5,7 @@ package authz
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"slices"
@@ -139,10 +140,40 @@ func (g guarded) RulesFor(ctx context.Context, info user.Info, namespace string)
 		return nil, nil, true, fmt.Errorf("%s does not list its rules", g.code())
 	}
 	r := call(ctx, g, func(failure *hostcall.Failure) rules { return rules{incomplete: true, err: failure} }, func(ctx context.Context) (r rules) {
-		r.resource, r.nonResource, r.incomplete, r.err = resolver.RulesFor(ctx, info, namespace)
-		return r
+		resource, nonResource, incomplete, err := resolver.RulesFor(ctx, info, namespace)
+		r = rules{incomplete: incomplete, err: err}
+		return r.copy(g, resource, nonResource)
 	})
 	return r.resource, r.nonResource, r.incomplete, r.err
+}
+
+// copy adds rules without code of the host, which would panic in upstream's handler. A
+// list with nil instead of a rule is incomplete.
+func (r rules) copy(g guarded, resource []authorizer.ResourceRuleInfo, nonResource []authorizer.NonResourceRuleInfo) rules {
+	missing := false
+	for _, rule := range resource {
+		if nils.Is(rule) {
+			missing = true
+			continue
+		}
+		r.resource = append(r.resource, &authorizer.DefaultResourceRuleInfo{
+			Verbs: rule.GetVerbs(), APIGroups: rule.GetAPIGroups(), Resources: rule.GetResources(), ResourceNames: rule.GetResourceNames(),
+		})
+	}
+	for _, rule := range nonResource {
+		if nils.Is(rule) {
+			missing = true
+			continue
+		}
+		r.nonResource = append(r.nonResource, &authorizer.DefaultNonResourceRuleInfo{
+			Verbs: rule.GetVerbs(), NonResourceURLs: rule.GetNonResourceURLs(),
+		})
+	}
+	if missing {
+		r.incomplete = true
+		r.err = errors.Join(r.err, fmt.Errorf("%s returned nil instead of a rule", g.code()))
+	}
+	return r
 }
 
 // call calls f, which calls the host. failed returns the result of a call that fails.

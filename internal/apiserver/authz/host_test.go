@@ -99,6 +99,46 @@ func TestGuardedConditions(t *testing.T) {
 	}
 }
 
+// lister is an authorizer of the host with rules.
+type lister struct {
+	own
+	resource    []authorizer.ResourceRuleInfo
+	nonResource []authorizer.NonResourceRuleInfo
+}
+
+func (l lister) RulesFor(context.Context, user.Info, string) ([]authorizer.ResourceRuleInfo, []authorizer.NonResourceRuleInfo, bool, error) {
+	return l.resource, l.nonResource, false, nil
+}
+
+type faultyRule struct{ authorizer.ResourceRuleInfo }
+
+func (faultyRule) GetVerbs() []string { panic("no table") }
+
+// TestFaultyRules: upstream's handler calls the methods of all rules.
+func TestFaultyRules(t *testing.T) {
+	good := &authorizer.DefaultResourceRuleInfo{Verbs: []string{"get"}, Resources: []string{"pods"}}
+	for name, c := range map[string]struct {
+		lister lister
+		rules  int
+		err    string // incomplete with this error
+	}{
+		"good":        {lister{resource: []authorizer.ResourceRuleInfo{good}}, 1, ""},
+		"nil":         {lister{resource: []authorizer.ResourceRuleInfo{nil, good}}, 1, `authorizer "own" returned nil instead of a rule`},
+		"nil pointer": {lister{nonResource: []authorizer.NonResourceRuleInfo{(*authorizer.DefaultNonResourceRuleInfo)(nil)}}, 0, `authorizer "own" returned nil instead of a rule`},
+		"panics":      {lister{resource: []authorizer.ResourceRuleInfo{faultyRule{}}}, 0, `authorizer "own" panicked`},
+	} {
+		resource, nonResource, incomplete, err := guard(c.lister).RulesFor(t.Context(), jane.User, "default")
+		if len(resource)+len(nonResource) != c.rules || incomplete != (c.err != "") || !strings.Contains(fmt.Sprint(err), c.err) {
+			t.Errorf("%s: got %v, %v, %t, %v", name, resource, nonResource, incomplete, err)
+		}
+		for _, rule := range resource {
+			if rule.GetVerbs()[0] != "get" || rule.GetResources()[0] != "pods" {
+				t.Errorf("%s: got %+v", name, rule)
+			}
+		}
+	}
+}
+
 func must[T any](value T, err error) func(*testing.T) T {
 	return func(t *testing.T) T {
 		t.Helper()
