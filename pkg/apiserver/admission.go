@@ -82,6 +82,10 @@ type AdmissionPlugin struct {
 	// admission.ValidationInterface, or both. It is called once for each server, by
 	// apiserver.New.
 	//
+	// New and the initialization must return within a minute each, and before the context
+	// of controlplane.Start ends. Otherwise the server is not made, and the error names
+	// the plugin, as for one that panics or ends its goroutine.
+	//
 	// The plugin is then initialized as upstream's are. For each interface of
 	// k8s.io/apiserver/pkg/admission/initializer that it implements, it gets the clients,
 	// informers, authorizer, feature gates, effective version, REST mapper, or the

@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -40,6 +41,7 @@ import (
 	"k8s.io/component-base/featuregate"
 	"k8s.io/kubernetes/pkg/apis/core"
 
+	"github.com/kubembed/kubembed/internal/apiserver/access"
 	"github.com/kubembed/kubembed/internal/testwait"
 	"github.com/kubembed/kubembed/pkg/apiserver"
 )
@@ -483,6 +485,14 @@ func (b *badInitialization) ValidateInitialization() error {
 var errNoPlugin = errors.New("there is no plugin today")
 
 func TestBadGoAdmissionPlugin(t *testing.T) {
+	released := make(chan struct{})
+	t.Cleanup(func() { close(released) })
+	var giveUp context.CancelCauseFunc // the start
+	block := func() error {
+		giveUp(errNoPlugin)
+		<-released
+		return nil
+	}
 	for name, c := range map[string]struct {
 		make func() (admission.Interface, error)
 		want []string
@@ -500,9 +510,26 @@ func TestBadGoAdmissionPlugin(t *testing.T) {
 		"a panic in a setter": {func() (admission.Interface, error) {
 			return &badInitialization{set: func() error { panic("made of glass") }}, nil
 		}, []string{"Config.Admission.Plugins[1]: ", `"Second"`, "made of glass"}, nil},
+		"New exits": {func() (admission.Interface, error) { runtime.Goexit(); return nil, nil }, []string{"Config.Admission.Plugins[1].New: ended its goroutine"}, nil},
+		"a setter exits": {func() (admission.Interface, error) {
+			return &badInitialization{set: func() error { runtime.Goexit(); return nil }}, nil
+		}, []string{"Config.Admission.Plugins[1]: ", `"Second"`, "ended its goroutine"}, nil},
+		"ValidateInitialization exits": {func() (admission.Interface, error) {
+			return &badInitialization{validate: func() error { runtime.Goexit(); return nil }}, nil
+		}, []string{"Config.Admission.Plugins[1]: ", `"Second"`, "ended its goroutine"}, nil},
+		"New blocks": {func() (admission.Interface, error) { return nil, block() },
+			[]string{"Config.Admission.Plugins[1].New: had not returned when the start was given up"}, errNoPlugin},
+		"a setter blocks": {func() (admission.Interface, error) { return &badInitialization{set: block}, nil },
+			[]string{"Config.Admission.Plugins[1]: ", `"Second"`, "had not returned when the start was given up"}, nil},
+		"ValidateInitialization blocks": {func() (admission.Interface, error) { return &badInitialization{validate: block}, nil },
+			[]string{"Config.Admission.Plugins[1]: ", `"Second"`, "had not returned when the start was given up"}, nil},
 	} {
 		t.Run(name, func(t *testing.T) {
+			var starting context.Context
+			starting, giveUp = context.WithCancelCause(t.Context())
+			defer giveUp(nil)
 			p, err := newPlane(t.TempDir(), func(cfg *apiserver.Config) {
+				access.SetStarting(cfg, starting)
 				first := &reinvoked{Handler: admission.NewHandler()}
 				cfg.Admission.Plugins = []apiserver.AdmissionPlugin{
 					{Name: "First", New: func() (admission.Interface, error) { return first, nil }},

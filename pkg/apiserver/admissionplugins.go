@@ -7,13 +7,13 @@ import (
 	"errors"
 	"fmt"
 	"reflect"
-	"runtime/debug"
+	"time"
 
-	"go.uber.org/zap"
 	"k8s.io/apimachinery/pkg/util/validation/field"
 	upstreamadmission "k8s.io/apiserver/pkg/admission"
 	"k8s.io/apiserver/pkg/admission/initializer"
 
+	"github.com/kubembed/kubembed/internal/apiserver/admission"
 	"github.com/kubembed/kubembed/internal/nils"
 )
 
@@ -21,14 +21,22 @@ func admissionPluginField(i int) string {
 	return field.NewPath("Config", "Admission", "Plugins").Index(i).String()
 }
 
+// pluginTimeout bounds New and the initialization of a plugin of the host.
+const pluginTimeout = time.Minute
+
+// makingPlugins returns the bounds of the host's plugins in New.
+func (e *environment) makingPlugins() admission.Making {
+	making := admission.Making{Context: e.ctx, Timeout: pluginTimeout, Logger: e.config.Logger}
+	if e.config.starting != nil {
+		making.Context = e.config.starting
+	}
+	return making
+}
+
 // newAdmissionPlugin calls New of a plugin of the host.
-func newAdmissionPlugin(plugin AdmissionPlugin, log *zap.Logger) (made upstreamadmission.Interface, err error) {
-	defer func() {
-		if value := recover(); value != nil {
-			err = panicked(log, value)
-		}
-	}()
-	if made, err = plugin.New(); err != nil {
+func newAdmissionPlugin(plugin AdmissionPlugin, making admission.Making) (upstreamadmission.Interface, error) {
+	made, err := admission.Make(making, plugin.New)
+	if err != nil {
 		return nil, err
 	}
 	if nils.Is(made) {
@@ -62,10 +70,4 @@ func checkSetters(plugin upstreamadmission.Interface) error {
 		}
 	}
 	return nil
-}
-
-// panicked logs a panic of the host's code and returns it as an error.
-func panicked(log *zap.Logger, value any) error {
-	log.Error("an admission plugin of the host panicked", zap.Any("panic", value), zap.ByteString("stack", debug.Stack()))
-	return fmt.Errorf("panicked: %v", value)
 }

@@ -208,6 +208,8 @@ type Config struct {
 	lenient bool
 	// metricsName names the control plane in metrics. If empty, the address of Listener.
 	metricsName string
+	// starting is the context of the start, or nil. See access.SetStarting.
+	starting context.Context
 	// endpoint is the endpoint of the kubernetes Service, if that is not
 	// AdvertiseAddress.
 	endpoint net.IP

@@ -103,26 +103,21 @@ func configurePlugins(e *environment, o *genericoptions.AdmissionOptions, apply 
 	}
 
 	host := map[string]bool{}
-	var initializing string // the plugin of the host that upstream is initializing
+	making := e.makingPlugins()
 	for i, plugin := range e.config.Admission.Plugins {
 		host[plugin.Name] = true
 		if !slices.Contains(enabled, plugin.Name) {
 			continue
 		}
-		made, err := newAdmissionPlugin(plugin, e.config.Logger)
+		made, err := newAdmissionPlugin(plugin, making)
 		if err != nil {
 			return fieldpath.New("apiserver", admissionPluginField(i)+".New", "%w", err)
 		}
 		o.Plugins.Register(plugin.Name, func(io.Reader) (upstreamadmission.Interface, error) {
-			initializing = plugin.Name
-			return admission.Uninitialized(made, plugin.Name), nil
+			return admission.Uninitialized(made, plugin.Name, making), nil
 		})
 	}
 	ours := upstreamadmission.Decorators{
-		upstreamadmission.DecoratorFunc(func(handler upstreamadmission.Interface, _ string) upstreamadmission.Interface {
-			initializing = ""
-			return handler
-		}),
 		&admission.Contain{Plugins: host, Ready: e.started.Load, Calls: &e.admissions, Timeout: e.config.RequestTimeout, Logger: e.config.Logger},
 		e.policies.Decorator(e.sharedInformers),
 		e.acknowledged.WebhookDecorator(e.sharedInformers),
@@ -134,15 +129,6 @@ func configurePlugins(e *environment, o *genericoptions.AdmissionOptions, apply 
 	// Ours come before upstream's, which count the calls.
 	o.Decorators = slices.Concat(ours, o.Decorators)
 
-	defer func() {
-		if initializing == "" {
-			return
-		}
-		if value := recover(); value != nil {
-			err = fmt.Errorf("failed to initialize admission plugin %q: %w", initializing, panicked(e.config.Logger, value))
-			err = admissionError(e.config.Admission, configuration, err)
-		}
-	}()
 	return admissionError(e.config.Admission, configuration, apply())
 }
 

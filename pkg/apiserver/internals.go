@@ -31,6 +31,7 @@ func init() {
 	access.SetComponents = func(config any, names []string) { config.(*Config).components = names }
 	access.SetLenient = func(config any) { config.(*Config).lenient = true }
 	access.SetMetricsName = func(config any, name string) { config.(*Config).metricsName = name }
+	access.SetStarting = func(config any, starting context.Context) { config.(*Config).starting = starting }
 }
 
 // internals is a Server as the other packages of this module see it. The interface

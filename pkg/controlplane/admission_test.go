@@ -70,3 +70,24 @@ func TestAdmissionPluginInGo(t *testing.T) {
 		t.Errorf("got %v, want the field", err)
 	}
 }
+
+// TestStartNamesABlockedAdmissionPlugin: the context of the start ends while the plugin
+// blocks. The directory is free for the next start.
+func TestStartNamesABlockedAdmissionPlugin(t *testing.T) {
+	released := make(chan struct{})
+	t.Cleanup(func() { close(released) })
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	cfg := controlplane.Config{DataDir: t.TempDir(), Admission: apiserver.Admission{
+		Plugins: []apiserver.AdmissionPlugin{{Name: "Blocks", New: func() (admission.Interface, error) {
+			cancel()
+			<-released
+			return nil, errors.New("too late")
+		}}},
+	}}
+	_, err := controlplane.Start(ctx, cfg)
+	if !errors.Is(err, context.Canceled) || !strings.Contains(err.Error(), "Config.Admission.Plugins[0].New: had not returned") {
+		t.Errorf("got %v, want the cause and the field", err)
+	}
+	start(t, controlplane.Config{DataDir: cfg.DataDir})
+}

@@ -402,6 +402,7 @@ func (s *Server) startAPIServer(ctx context.Context) error {
 	c.PKI, c.Dir = s.pki, s.runDir
 	access.SetAdopt(&c, s.goroutines.Adopt)
 	access.SetComponents(&c, s.components.allNames())
+	access.SetStarting(&c, ctx)
 	access.SetMetricsName(&c, s.measured.name)
 	c.Reserved, c.PrivateEndpoints = s.config.Hosts, s.config.Etcd.privateEndpoints()
 	if s.member != nil {

@@ -96,4 +96,7 @@ var (
 	// SetMetricsName sets the name of the control plane in metrics. config is an
 	// *apiserver.Config.
 	SetMetricsName func(config any, name string)
+	// SetStarting sets the context of the start, which New does not have: code of the
+	// host that blocks New is left when it ends. config is an *apiserver.Config.
+	SetStarting func(config any, starting context.Context)
 )
