@@ -3,7 +3,7 @@
 
 // Embedded-auth gives the users of a web program a Kubernetes API. The program's session
 // cookies authenticate them, its table authorizes them, and an admission plugin labels
-// their objects with their cost centre. No other program takes part.
+// their ConfigMaps with their cost centre. No other program takes part.
 package main
 
 import (
@@ -14,6 +14,7 @@ import (
 	"log"
 	"net/http"
 	"os"
+	"slices"
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
@@ -36,7 +37,7 @@ var sessions = map[string]user.DefaultInfo{
 	"s-4711": {Name: "session:alice", Extra: map[string][]string{"cost-centre": {"shop"}}},
 	"s-4712": {Name: "session:bob", Extra: map[string][]string{"cost-centre": {"press"}}},
 }
-var rights = map[string]map[string]bool{"session:alice": {"get": true, "list": true, "create": true}, "session:bob": {"get": true}}
+var rights = map[string][]string{"session:alice": {"get", "list", "create"}, "session:bob": {"get"}}
 
 // authenticate returns the user of the session cookie of a request.
 func authenticate(r *http.Request) (*authenticator.Response, bool, error) {
@@ -44,9 +45,13 @@ func authenticate(r *http.Request) (*authenticator.Response, bool, error) {
 	if len(cookies) == 0 {
 		return nil, false, nil // not ours: a client with a certificate or a token
 	}
-	who, ok := sessions[cookies[0].Value] // browsers also send cookies for the pages of other sites (CSRF)
-	if site := r.Header.Get("Sec-Fetch-Site"); !ok || site != "" && site != "same-origin" {
-		return nil, false, errors.New("the session has expired, or a page of another site made the request")
+	// Browsers also send cookies with the requests of other sites' pages (CSRF).
+	if site := r.Header.Get("Sec-Fetch-Site"); site != "" && site != "same-origin" {
+		return nil, false, errors.New("a page of another site made the request")
+	}
+	who, ok := sessions[cookies[0].Value]
+	if !ok {
+		return nil, false, errors.New("the session has expired")
 	}
 	r.Header.Del("Cookie") // nothing behind the API server gets it
 	return &authenticator.Response{User: &who}, true, nil
@@ -58,34 +63,28 @@ func authorize(_ context.Context, a authorizer.Attributes) (authorizer.Decision,
 	switch {
 	case !ok || !a.IsResourceRequest():
 		return authorizer.DecisionNoOpinion, "", nil
-	case a.GetAPIGroup() == "" && a.GetResource() == "configmaps" && verbs[a.GetVerb()]:
+	case a.GetAPIGroup() == "" && a.GetResource() == "configmaps" && slices.Contains(verbs, a.GetVerb()):
 		return authorizer.DecisionAllow, "", nil
 	}
 	return authorizer.DecisionDeny, "not in the table of rights", nil
 }
 
-// stamp is an admission plugin that labels objects with the cost centre of the user.
-type stamp struct{ *admission.Handler }
+// stamp is an admission plugin that labels ConfigMaps with the cost centre of the user.
+type stamp struct{}
+
+func newStamp() (admission.Interface, error)     { return stamp{}, nil }
+func (stamp) Handles(o admission.Operation) bool { return o == admission.Create }
 
 func (stamp) Admit(_ context.Context, a admission.Attributes, _ admission.ObjectInterfaces) error {
 	centre := a.GetUserInfo().GetExtra()["cost-centre"]
+	if len(centre) == 0 || a.GetResource().GroupResource() != corev1.Resource("configmaps") {
+		return nil
+	}
 	object, err := meta.Accessor(a.GetObject())
-	if err == nil && len(centre) == 1 {
+	if err == nil {
 		object.SetLabels(labels.Merge(object.GetLabels(), labels.Set{"cost-centre": centre[0]}))
 	}
 	return err
-}
-
-// withCookie is the transport of a client that has logged in.
-type withCookie struct {
-	session string
-	next    http.RoundTripper
-}
-
-func (t withCookie) RoundTrip(r *http.Request) (*http.Response, error) {
-	r = r.Clone(r.Context())
-	r.AddCookie(&http.Cookie{Name: "session", Value: t.session})
-	return t.next.RoundTrip(r)
 }
 
 func main() {
@@ -95,24 +94,25 @@ func main() {
 }
 
 func run(ctx context.Context, out io.Writer) (err error) {
-	cp, err := controlplane.Start(ctx, controlplane.Config{
-		Authentication: apiserver.Authentication{Before: []authenticator.Request{authenticator.RequestFunc(authenticate)}},
-		Authorization:  apiserver.Authorization{Authorizers: []apiserver.Authorizer{{Name: "rights", Authorizer: authorizer.AuthorizerFunc(authorize), Before: "rbac"}}},
-		Admission: apiserver.Admission{Plugins: []apiserver.AdmissionPlugin{{Name: "CostCentre", New: func() (admission.Interface, error) {
-			return stamp{admission.NewHandler(admission.Create)}, nil
-		}}}}})
+	var config controlplane.Config
+	config.Authentication.Before = []authenticator.Request{authenticator.RequestFunc(authenticate)}
+	config.Authorization.Authorizers = []apiserver.Authorizer{
+		{Name: "rights", Authorizer: authorizer.AuthorizerFunc(authorize), Before: "rbac"},
+	}
+	config.Admission.Plugins = []apiserver.AdmissionPlugin{{Name: "CostCentre", New: newStamp}}
+	cp, err := controlplane.Start(ctx, config)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, cp.Close()) }()
+	client, err := kubernetes.NewForConfig(rest.AnonymousClientConfig(cp.ClientConfig()))
+	if err != nil {
+		return err
+	}
 	for _, session := range []string{"s-4711", "s-4712"} {
-		config := rest.AnonymousClientConfig(cp.ClientConfig())
-		config.Wrap(func(next http.RoundTripper) http.RoundTripper { return withCookie{session, next} })
-		client, err := kubernetes.NewForConfig(config)
-		if err != nil {
-			return err
-		}
-		made, err := client.CoreV1().ConfigMaps("default").Create(ctx, &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Name: "of-" + session}}, metav1.CreateOptions{})
+		made := corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Name: "of-" + session}}
+		err := client.CoreV1().RESTClient().Post().Namespace("default").Resource("configmaps").
+			SetHeader("Cookie", "session="+session).Body(&made).Do(ctx).Into(&made)
 		fmt.Fprintf(out, "%s: labels %v, error %v\n", sessions[session].Name, made.Labels, err)
 	}
 	return nil

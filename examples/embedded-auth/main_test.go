@@ -8,6 +8,14 @@ import (
 	"net/http/httptest"
 	"strings"
 	"testing"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apiserver/pkg/admission"
+	"k8s.io/apiserver/pkg/authentication/user"
 )
 
 // TestRun: the session says who creates the object, the table says who may, and the label
@@ -41,6 +49,33 @@ func TestAuthenticate(t *testing.T) {
 		}
 		if has := r.Header.Get("Cookie") != ""; has == want {
 			t.Errorf("%q: the cookie is in the request: %t", site, has)
+		}
+	}
+}
+
+// TestAdmit: the plugin labels the ConfigMaps of the program's users, and leaves the
+// objects of others and of other resources alone, which may have no labels at all.
+func TestAdmit(t *testing.T) {
+	alice, other := sessions["s-4711"], user.DefaultInfo{Name: "jane"}
+	for _, test := range []struct {
+		who      user.DefaultInfo
+		resource string
+		object   runtime.Object
+		want     string
+	}{
+		{alice, "configmaps", &corev1.ConfigMap{}, "shop"},
+		{alice, "serviceaccounts", &corev1.ServiceAccount{}, ""},
+		{alice, "bindings", &metav1.Status{}, ""},
+		{other, "configmaps", &corev1.ConfigMap{}, ""},
+		{other, "bindings", &metav1.Status{}, ""},
+	} {
+		attributes := admission.NewAttributesRecord(test.object, nil, schema.GroupVersionKind{}, "default", "any",
+			corev1.SchemeGroupVersion.WithResource(test.resource), "", admission.Create, nil, false, &test.who)
+		if err := (stamp{}).Admit(t.Context(), attributes, nil); err != nil {
+			t.Errorf("%s creates %s: %v", test.who.Name, test.resource, err)
+		}
+		if object, err := meta.Accessor(test.object); err == nil && object.GetLabels()["cost-centre"] != test.want {
+			t.Errorf("%s creates %s: got labels %v, want %q", test.who.Name, test.resource, object.GetLabels(), test.want)
 		}
 	}
 }
