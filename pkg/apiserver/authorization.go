@@ -61,13 +61,19 @@ type Authorizer struct {
 	Name string
 	// Authorizer decides, concurrently. For requests that it has no say in, it returns
 	// DecisionNoOpinion: that should include users and groups that begin with "system:".
-	// An authorizer.AuthorizerFunc is enough.
+	// An authorizer.AuthorizerFunc is enough. An error fails the request (HTTP 500),
+	// unless an authorizer allows it. The client gets the error, with the authorizer's
+	// name.
 	//
 	// If it panics or does not return in time, the request fails: see the package
 	// documentation. It should return when its context ends.
 	//
 	// The rules of an Authorizer that also implements authorizer.RuleResolver are in the
-	// output of kubectl auth can-i --list. Without it, the list is marked incomplete.
+	// output of kubectl auth can-i --list. Without it, the list is marked incomplete. Such
+	// a type embeds the function, which has all methods of authorizer.Authorizer, and adds
+	// RulesFor:
+	//
+	//	type table struct{ authorizer.AuthorizerFunc }
 	Authorizer authorizer.Authorizer
 	// Before is the name of the authorizer that it is asked before, like "node" or
 	// "rbac", or that of one of the Authorizers further up in the list. If empty, it is

@@ -78,7 +78,8 @@ var (
 	// the server calls aggregated API servers, in place of its PKI's. It follows their
 	// changes. config is an *apiserver.Config, and its Authentication.RequestHeader must
 	// have their CA.
-	SetProxyClient func(config any, cert, key string)	// SetFlags sets the flags that the server shows at /flagz, for a program that has
+	SetProxyClient func(config any, cert, key string)
+	// SetFlags sets the flags that the server shows at /flagz, for a program that has
 	// them. config is an *apiserver.Config.
 	SetFlags func(config any, flags flagz.Reader)
 	// SetAuditStdout makes the audit log standard output, in place of Audit.Log.Path, for

@@ -101,6 +101,7 @@ func denied(failure *hostcall.Failure) decision {
 func (g guarded) Authorize(ctx context.Context, a authorizer.Attributes) (authorizer.Decision, string, error) {
 	d := call(ctx, g, denied, func(ctx context.Context) (d decision) {
 		d.Decision, d.reason, d.err = g.host.Authorize(ctx, a)
+		d.err = g.named(d.err)
 		return d
 	})
 	return d.Decision, d.reason, d.err
@@ -111,7 +112,11 @@ func (g guarded) ConditionsAwareAuthorize(ctx context.Context, a authorizer.Attr
 	return call(ctx, g, func(failure *hostcall.Failure) authorizer.ConditionsAwareDecision {
 		return authorizer.ConditionsAwareDecisionDeny("", failure)
 	}, func(ctx context.Context) authorizer.ConditionsAwareDecision {
-		return g.host.ConditionsAwareAuthorize(ctx, a)
+		d := g.host.ConditionsAwareAuthorize(ctx, a)
+		if err := d.Error(); err != nil && d.IsUnconditional() {
+			return authorizer.ConditionsAwareDecisionFromParts(unconditional(d), d.Reason(), g.named(err))
+		}
+		return d
 	})
 }
 
@@ -119,6 +124,7 @@ func (g guarded) ConditionsAwareAuthorize(ctx context.Context, a authorizer.Attr
 func (g guarded) EvaluateConditions(ctx context.Context, unevaluated authorizer.ConditionsAwareDecision, data authorizer.ConditionsData) (authorizer.Decision, string, error) {
 	d := call(ctx, g, denied, func(ctx context.Context) (d decision) {
 		d.Decision, d.reason, d.err = g.host.EvaluateConditions(ctx, unevaluated, data)
+		d.err = g.named(d.err)
 		return d
 	})
 	return d.Decision, d.reason, d.err
@@ -141,7 +147,7 @@ func (g guarded) RulesFor(ctx context.Context, info user.Info, namespace string)
 	}
 	r := call(ctx, g, func(failure *hostcall.Failure) rules { return rules{incomplete: true, err: failure} }, func(ctx context.Context) (r rules) {
 		resource, nonResource, incomplete, err := resolver.RulesFor(ctx, info, namespace)
-		r = rules{incomplete: incomplete, err: err}
+		r = rules{incomplete: incomplete, err: g.named(err)}
 		return r.copy(g, resource, nonResource)
 	})
 	return r.resource, r.nonResource, r.incomplete, r.err
@@ -205,3 +211,21 @@ func call[T any](ctx context.Context, g guarded, failed func(*hostcall.Failure) 
 
 // code names the authorizer in failures.
 func (g guarded) code() string { return fmt.Sprintf("authorizer %q", g.name) }
+
+// named adds the authorizer to an error of the host's, which clients get.
+func (g guarded) named(err error) error {
+	if err == nil {
+		return nil
+	}
+	return fmt.Errorf("%s: %w", g.code(), err)
+}
+
+func unconditional(d authorizer.ConditionsAwareDecision) authorizer.Decision {
+	switch {
+	case d.IsAllow():
+		return authorizer.DecisionAllow
+	case d.IsDeny():
+		return authorizer.DecisionDeny
+	}
+	return authorizer.DecisionNoOpinion
+}

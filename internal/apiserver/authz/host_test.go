@@ -75,6 +75,30 @@ func TestGuardedEnds(t *testing.T) {
 	close(release)
 }
 
+// TestGuardedErrors verifies that an error of the host's has its authorizer's name.
+func TestGuardedErrors(t *testing.T) {
+	unavailable := errors.New("the table is unavailable")
+	for _, decision := range []authorizer.Decision{authorizer.DecisionNoOpinion, authorizer.DecisionDeny, authorizer.DecisionAllow} {
+		g := guard(authorizer.AuthorizerFunc(func(context.Context, authorizer.Attributes) (authorizer.Decision, string, error) {
+			return decision, "so", unavailable
+		}))
+		want := `authorizer "own": the table is unavailable`
+		if d, reason, err := g.Authorize(t.Context(), jane); d != decision || reason != "so" || !errors.Is(err, unavailable) || err.Error() != want {
+			t.Errorf("%v: got %v, %q, %v", decision, d, reason, err)
+		}
+		d := g.ConditionsAwareAuthorize(t.Context(), jane)
+		if unconditional(d) != decision || d.Reason() != "so" || !errors.Is(d.Error(), unavailable) || d.Error().Error() != want {
+			t.Errorf("%v, with conditions: got %v", decision, d)
+		}
+	}
+	g := guard(authorizer.AuthorizerFunc(func(context.Context, authorizer.Attributes) (authorizer.Decision, string, error) {
+		return authorizer.DecisionAllow, "", nil
+	}))
+	if _, _, err := g.Authorize(t.Context(), jane); err != nil {
+		t.Errorf("without an error: %v", err)
+	}
+}
+
 // TestGuardedConditions verifies that the conditions of a host's authorizer pass the
 // guard and upstream's union, and that a panic does not.
 func TestGuardedConditions(t *testing.T) {

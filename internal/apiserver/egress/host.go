@@ -74,7 +74,9 @@ func (h *Host) Contain(field string, dial utilnet.DialFunc) utilnet.DialFunc {
 		if !hostcall.Go(&calls, func() (result dialed) {
 			result.conn, result.err = dial(ctx, network, address)
 			return result
-		}, func(r hostcall.Result[dialed]) { r.Value.give(ctx, r.Exit, results, hostcall.Net{Field: field, Logger: h.logger}) }) {
+		}, func(r hostcall.Result[dialed]) {
+			r.Value.give(ctx, r.Exit, results, hostcall.Net{Field: field, Logger: h.logger})
+		}) {
 			return nil, fmt.Errorf("%s: the dialer is blocked: %d calls have not returned", field, hostcall.Max)
 		}
 		select {
