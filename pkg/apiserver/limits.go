@@ -95,7 +95,9 @@ func (l Limits) validate(at *field.Path) (errs field.ErrorList) {
 	errs = append(errs, notNegative(at.Child("DeleteCollectionWorkers"), l.DeleteCollectionWorkers)...)
 	for _, resource := range slices.Sorted(maps.Keys(l.WatchCacheSizes)) {
 		at := at.Child("WatchCacheSizes").Key(resource)
-		errs = append(errs, notNegative(at, l.WatchCacheSizes[resource])...)
+		if size := l.WatchCacheSizes[resource]; size < 0 {
+			errs = append(errs, field.Invalid(at, size, "must not be negative; zero is no watch cache, and without an entry there is one"))
+		}
 		if !storage.Builtin(schema.ParseGroupResource(resource)) {
 			errs = append(errs, field.Invalid(at, resource, unknownResource))
 		}

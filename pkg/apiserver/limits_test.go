@@ -225,7 +225,7 @@ func TestBadLimits(t *testing.T) {
 		{apiserver.Limits{CompactionInterval: -time.Second}, "Limits.CompactionInterval"},
 		{apiserver.Limits{CompactionInterval: time.Millisecond}, "Limits.CompactionInterval"},
 		{apiserver.Limits{CompactionInterval: time.Minute, DisableCompaction: true}, "Limits.DisableCompaction: Forbidden: Limits.CompactionInterval is set too"},
-		{apiserver.Limits{WatchCacheSizes: map[string]int{"pods": -1}}, "Limits.WatchCacheSizes[pods]"},
+		{apiserver.Limits{WatchCacheSizes: map[string]int{"pods": -1}}, "Limits.WatchCacheSizes[pods]: Invalid value: -1: must not be negative; zero is no watch cache"},
 		{apiserver.Limits{WatchCacheSizes: map[string]int{"deployments": 0}}, "Limits.WatchCacheSizes[deployments]"},
 		{apiserver.Limits{WatchCacheSizes: map[string]int{"pod": 0}}, "is no built-in resource"},
 		{apiserver.Limits{WatchCacheSizes: map[string]int{"tokenreviews.authentication.k8s.io": 0}}, "is no built-in resource"},
