@@ -5,6 +5,7 @@ package main
 
 import (
 	"context"
+	"crypto/tls"
 	"fmt"
 	"io"
 	"net/netip"
@@ -15,6 +16,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/duration"
 	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/tools/clientcmd"
 
 	"github.com/kubembed/kubembed/pkg/controlplane"
 )
@@ -38,6 +40,7 @@ func (o options) welcome(ctx context.Context, out io.Writer, cp *controlplane.Se
 		"Kubectl":  "kubectl --kubeconfig " + quote(o.path(adminFile)),
 		"Join":     o.path(joinFile),
 		"JoinFile": joinFile,
+		"Distrust": o.distrusted(),
 		"Lifetime": duration.HumanDuration(o.joinLifetime),
 		"Manifest": manifest,
 
@@ -56,6 +59,28 @@ func (o options) welcome(ctx context.Context, out io.Writer, cp *controlplane.Se
 		}
 	}
 	return nextText.Execute(out, data)
+}
+
+// distrusted returns the address at which workers get the certificate of --tls-cert-file
+// without its CA, or an empty string. A kubelet that has joined asks for no name.
+func (o options) distrusted() string {
+	if o.tlsCertFile == "" || o.rootCAFile != "" {
+		return ""
+	}
+	join, err := clientcmd.LoadFromFile(o.path(joinFile))
+	if err != nil {
+		return ""
+	}
+	pair, err := tls.LoadX509KeyPair(o.tlsCertFile, o.tlsKeyFile)
+	if err != nil {
+		return ""
+	}
+	for _, cluster := range join.Clusters {
+		if u, err := url.Parse(cluster.Server); err == nil && pair.Leaf.VerifyHostname(u.Hostname()) == nil {
+			return u.Hostname()
+		}
+	}
+	return ""
 }
 
 // farewell prints the state of the data.
@@ -133,6 +158,11 @@ See the nodes, by REST and with kubectl:
 To join a worker, copy {{.Join}} to it, and run these commands there, in the
 directory of the file. All workers use the same file, each with its own name at the end.
 The file is a secret: anyone who has it can add workers, for {{.Lifetime}} from now.
+{{- if .Distrust}}
+
+Workers will not trust this master: the certificate of --tls-cert-file is for
+{{.Distrust}}, and they do not know its CA. Start again with --root-ca-file=<file of that CA>.
+{{- end}}
 
 sed -n 's/.*certificate-authority-data: //p' {{.JoinFile}} | base64 -d > ca.crt
 cat > kubelet.yaml <<EOF

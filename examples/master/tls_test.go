@@ -10,6 +10,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/kubembed/kubembed/pkg/pki"
@@ -57,4 +58,12 @@ func TestCertificateOfTheOperator(t *testing.T) {
 		t.Fatal(err)
 	}
 	_ = conn.Close()
+	const warning = "Workers will not trust this master: the certificate of --tls-cert-file is for\n127.0.0.1"
+	if strings.Contains(m.stdout.String(), warning) {
+		t.Errorf("with --root-ca-file: %s", m.stdout)
+	}
+	m = start(t, "--tls-cert-file="+cert, "--tls-private-key-file="+key)
+	if !strings.Contains(m.stdout.String(), warning) {
+		t.Errorf("without --root-ca-file: %s", m.stdout)
+	}
 }

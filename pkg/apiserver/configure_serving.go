@@ -42,7 +42,7 @@ func (s *Server) openCertificates() (err error) {
 	if err != nil {
 		return fmt.Errorf("apiserver: %w", err)
 	}
-	if at := s.config.AdvertiseAddress; len(s.config.Serving.RootCAs) == 0 && !at.IsLoopback() && s.certificates.HostsAt(at) {
+	if at := s.config.AdvertiseAddress; len(s.config.Serving.RootCAs) == 0 && s.certificates.HostsAt(at) {
 		s.config.Logger.Warn("kubelets that join, and pods, will not trust the server: they know PKI's CA only, and get the host's certificate at the advertised address; set the CAs of that certificate",
 			zap.String("field", "Config.Serving.RootCAs"), zap.Stringer("address", at))
 	}

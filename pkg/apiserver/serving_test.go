@@ -155,19 +155,20 @@ func TestMetricsOfAServer(t *testing.T) {
 func TestCertificateThatKubeletsDoNotTrust(t *testing.T) {
 	const advertised = "192.0.2.1"
 	for name, test := range map[string]struct {
-		address string // in the certificate
-		roots   bool
-		want    int
+		advertised, address string // address is in the certificate
+		roots               bool
+		want                int
 	}{
-		"advertised address":            {advertised, false, 1},
-		"advertised address, with CAs":  {advertised, true, 0},
-		"another address, without CAs":  {"192.0.2.2", false, 0},
-		"loopback address, without CAs": {"127.0.0.1", false, 0},
+		"advertised address":            {advertised, advertised, false, 1},
+		"advertised address, with CAs":  {advertised, advertised, true, 0},
+		"another address, without CAs":  {advertised, "192.0.2.2", false, 0},
+		"loopback address, without CAs": {advertised, "127.0.0.1", false, 0},
+		"loopback advertised":           {"127.0.0.1", "127.0.0.1", false, 1}, // for a kubelet of this machine
 	} {
 		host := newForeign(t, "api.example.com", test.address)
 		core, logs := observer.New(zap.WarnLevel)
 		startPlane(t, func(c *apiserver.Config) {
-			c.AdvertiseAddress, c.Logger = net.ParseIP(advertised), zap.New(core)
+			c.AdvertiseAddress, c.Logger = net.ParseIP(test.advertised), zap.New(core)
 			c.Serving.CertFile, c.Serving.KeyFile = host.certFile, host.keyFile
 			if test.roots {
 				c.Serving.RootCAs = host.bundle
