@@ -114,6 +114,10 @@ type Serving struct {
 	// goroutine, also after Stop. After a panic the client gets HTTP 500. The handler
 	// does not see the header Authorization, which authentication removes. Handlers bound
 	// bodies themselves, and must be safe for concurrent use.
+	//
+	// A response that has begun is cut at RequestTimeout. A hijacked connection of HTTP/1.1
+	// is not bounded. For long streams, mount Server.Handler in a server of the host's,
+	// beside its own handlers.
 	Handlers map[string]http.Handler
 }
 

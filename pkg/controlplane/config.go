@@ -313,7 +313,7 @@ func (c Config) Validate() error {
 	}
 	server := c.apiserver()
 	if _, cidr, err := net.ParseCIDR(c.ServiceCIDR); err != nil {
-		errs = append(errs, field.Invalid(field.NewPath("ServiceCIDR"), c.ServiceCIDR, `must be an IP range like "10.0.0.0/24"`))
+		errs = append(errs, fieldpath.Detail(field.Invalid(field.NewPath("ServiceCIDR"), c.ServiceCIDR, ""), `must be an IP range like "10.0.0.0/24"; the second range of dual stack is %s`, fieldpath.Name("Network.SecondaryServiceCIDR")))
 	} else {
 		server.ServiceCIDR = cidr
 	}

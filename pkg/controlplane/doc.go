@@ -158,6 +158,21 @@
 // controller removes the taint. A control plane has that controller only if its host adds
 // it.
 //
+// # Extension points
+//
+// The host's own code can take part in each step of a request, beside the files and
+// webhooks that kube-apiserver has:
+//
+//   - Config.Authentication ([apiserver.Authentication]): OIDC issuers, token files,
+//     webhooks, and authenticators in Go;
+//   - Config.Authorization ([apiserver.Authorization]): a chain of modes, webhooks and
+//     authorizers in Go;
+//   - Config.Admission ([apiserver.Admission]): the configuration of upstream's plugins,
+//     and plugins in Go;
+//   - Config.Audit ([apiserver.Audit]): a policy, a log, a webhook, and Sinks in Go;
+//   - Config.Serving ([apiserver.Serving]): own certificates, TLS settings, and Handlers
+//     for further paths. [Server.Handler] is for a server of the host's.
+//
 // # Encryption
 //
 // Config.Encryption encrypts Secrets, and other resources that it names, before they are

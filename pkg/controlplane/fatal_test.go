@@ -31,7 +31,7 @@ func TestValuesThatUpstreamEndsTheProcessFor(t *testing.T) {
 		"224.0.0.0/8": "multicast", "255.255.255.0/24": "broadcast", "10.0.0.0/30": "8 addresses", "10.0.0.0/33": usable,
 		"::/0": "/64 or smaller", "8000::/1": "/64 or smaller", "fd00::/63": "/64 or smaller",
 		"::/64": "loopback", "::/112": "loopback", "fe80::/112": "link-local", "ff00::/112": "multicast",
-		"::ffff:10.0.0.0/120": "IPv4-mapped", "::ffff:0:0/96": "IPv4-mapped", "fd00::/126": "8 addresses",
+		"10.0.0.0/24,fd00::/112": "Network.SecondaryServiceCIDR", "::ffff:10.0.0.0/120": "IPv4-mapped", "::ffff:0:0/96": "IPv4-mapped", "fd00::/126": "8 addresses",
 	}
 	for value, want := range ranges {
 		wantInvalid(t, controlplane.Config{ServiceCIDR: value}, "ServiceCIDR: ", want)
