@@ -93,10 +93,10 @@ func (s *Server) listeners() []*serving.Server {
 // Handler returns the control plane as a handler, for a server of the host's, with its
 // own port, certificate and further paths. Requests are authenticated as on Listener,
 // which serves too: by token, or by a client certificate if that server asks for one
-// (tls.Config.ClientAuth, tls.RequestClientCert). That server must have HTTPS for kubectl,
-// which sends no credentials over HTTP and then gets HTTP 401. Requests wait until Start
-// has prepared the server. Stop waits for them as for all others and then cuts them, and
-// later ones get HTTP 503.
+// (tls.Config.ClientAuth, tls.RequestClientCert). That server must have HTTPS for
+// kubectl, which sends no credentials over HTTP and then gets HTTP 401. Requests wait
+// until Start has prepared the server. Stop waits for them as for all others and then
+// cuts them, and later ones get HTTP 503.
 //
 // It may be mounted below a path, with http.StripPrefix, and redirects then keep that
 // path. Pages that pods and Services serve through the proxies do not: upstream completes

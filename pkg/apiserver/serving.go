@@ -115,9 +115,9 @@ type Serving struct {
 	// does not see the header Authorization, which authentication removes. Handlers bound
 	// bodies themselves, and must be safe for concurrent use.
 	//
-	// A response that has begun is cut at RequestTimeout. A hijacked connection of HTTP/1.1
-	// is not bounded. For long streams, mount Server.Handler in a server of the host's,
-	// beside its own handlers.
+	// A response that has begun is cut at RequestTimeout. A hijacked connection of
+	// HTTP/1.1 is not bounded. For long streams, mount Server.Handler in a server of the
+	// host's, beside its own handlers.
 	Handlers map[string]http.Handler
 }
 
