@@ -72,7 +72,7 @@ func TestFlagErrors(t *testing.T) {
 		"no plugin":       {[]string{"--enable-admission-plugins=Nope"}, []string{"--enable-admission-plugins[0]", "Nope"}},
 		"plugin without":  {[]string{"--enable-admission-plugins=EventRateLimit"}, []string{"--enable-admission-plugins[0]", "add one to --admission-control-config-file, or leave it out"}},
 		"audit policy":    {[]string{"--audit-log-path=" + file, "--audit-policy-file=" + file}, []string{"--audit-policy-file: ", file}},
-		"no audit log":    {[]string{"--audit-policy-file=" + file}, []string{"--audit-log-path"}},
+		"no audit log":    {[]string{"--audit-policy-file=" + file}, []string{"--audit-log-path: Required value: --audit-policy-file is set but nothing would be written: set --audit-log-path"}},
 		"restore":         {[]string{"--restore=" + file}, []string{"--restore:", "--data-dir"}},
 		"nothing there":   {[]string{free, "--data-dir=" + filepath.Join(t.TempDir(), "data"), "--restore=" + file + "s"}, []string{"--restore:", file + "s"}},
 		"no snapshot":     {[]string{free, "--data-dir=" + filepath.Join(t.TempDir(), "data"), "--restore=" + file}, []string{"--restore:", "truncated"}},

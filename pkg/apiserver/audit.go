@@ -30,7 +30,9 @@ import (
 // the events of all servers of the process.
 type Audit struct {
 	// Policy says which requests are recorded, and at which level. Its TypeMeta may be
-	// empty. It cannot be set together with PolicyFile. If nil, PolicyFile.
+	// empty. It cannot be set together with PolicyFile. Requests of the control plane
+	// itself are recorded too: a first rule with level None and the user system:apiserver
+	// leaves out those of the API server. If nil, PolicyFile.
 	Policy *auditv1.Policy
 	// PolicyFile is the path of an audit.k8s.io/v1 Policy, like kube-apiserver's
 	// --audit-policy-file. Other users must not be able to write to it. If empty, all
@@ -50,9 +52,10 @@ type Audit struct {
 // AuditLog appends audit events to a file. Its other fields need Path.
 type AuditLog struct {
 	// Path is the file to which audit events are appended, like kube-apiserver's
-	// --audit-log-path. It is created with mode 0600. Its directory must belong to the
-	// user of the process or to root, and must not be writable by others, except with the
-	// sticky bit, like /tmp. If empty, there is no audit log.
+	// --audit-log-path. It is created with mode 0600, and missing directories above it
+	// with mode 0700. Its directory must belong to the user of the process or to root,
+	// and must not be writable by others, except with the sticky bit, like /tmp. If
+	// empty, there is no audit log.
 	Path string
 	// Format is "json" for one JSON object per line, or "legacy" for one line of text
 	// without objects of requests and responses, like --audit-log-format. If empty,
@@ -195,8 +198,10 @@ func (a Audit) validatePolicy(at *field.Path) (errs field.ErrorList) {
 		if a.Policy == nil {
 			set = at.Child("PolicyFile")
 		}
-		errs = append(errs, fieldpath.Detail(field.Required(at.Child("Log", "Path"), ""), "%s is set but nothing would be written: set it, %s or %s",
-			fieldpath.NameOf(set), fieldpath.NameOf(at.Child("Webhook")), fieldpath.NameOf(at.Child("Sinks"))))
+		errs = append(errs, fieldpath.Detail(field.Required(at.Child("Log", "Path"), ""), "%s is set but nothing would be written: set %s",
+			fieldpath.NameOf(set), fieldpath.OneOf{
+				fieldpath.NameOf(at.Child("Log", "Path")), fieldpath.NameOf(at.Child("Webhook", "KubeconfigFile")), fieldpath.NameOf(at.Child("Sinks")),
+			}))
 	}
 	if a.Policy != nil {
 		if err := audit.ValidatePolicy(a.Policy); err != nil {

@@ -105,7 +105,12 @@ func CheckLog(log genericoptions.AuditLogOptions) error {
 	if err := ownership.Appended(log.Path); err != nil {
 		return err
 	}
-	if info, err := os.Stat(log.Path); err == nil && !info.Mode().IsRegular() && log.MaxSize > 0 {
+	info, err := os.Stat(log.Path)
+	switch {
+	case err != nil:
+	case info.IsDir():
+		return fmt.Errorf("%s is a directory: name a file in it", log.Path)
+	case !info.Mode().IsRegular() && log.MaxSize > 0:
 		return fmt.Errorf("%s is no regular file (%v), and cannot be rotated: leave out the maximum size", log.Path, info.Mode().Type())
 	}
 	return nil

@@ -29,6 +29,8 @@ func TestOnlyFilesAreRotated(t *testing.T) {
 	}{
 		{genericoptions.AuditLogOptions{Path: pipe, MaxSize: 1}, "cannot be rotated"},
 		{genericoptions.AuditLogOptions{Path: pipe}, ""},
+		{genericoptions.AuditLogOptions{Path: dir}, dir + " is a directory: name a file in it"},
+		{genericoptions.AuditLogOptions{Path: dir, MaxSize: 1}, dir + " is a directory: name a file in it"},
 		{genericoptions.AuditLogOptions{Path: file, MaxSize: 1}, ""},
 		{genericoptions.AuditLogOptions{Path: filepath.Join(dir, "missing"), MaxSize: 1}, ""},
 		{genericoptions.AuditLogOptions{Path: Stdout, MaxSize: 1}, ""},
