@@ -50,9 +50,16 @@ func Shared(path string) error {
 	return check(path, info, otherDir)
 }
 
-// File checks an existing file. A missing file is no error. Like Shared, it accepts a
-// file that the owner's private group may write to.
+// File checks an existing file that is to be read. A missing file is no error. Like
+// Shared, it accepts a file that the owner's private group may write to.
 func File(path string) error {
+	if err := Regular(path); err != nil {
+		return err
+	}
+	return file(path)
+}
+
+func file(path string) error {
 	info, err := stat(path)
 	if info == nil {
 		return err
@@ -71,6 +78,23 @@ func checkFile(path string, info fs.FileInfo) error {
 // write.
 func privatelyWritable(info fs.FileInfo) bool {
 	return info.Mode().Perm()&0o002 == 0 && trusted(info) && privateGroup(info)
+}
+
+// Regular refuses pipes, sockets and devices, which could be read forever. A missing file
+// is no error, and neither is a directory: its reader reports it better.
+func Regular(path string) error {
+	info, err := os.Stat(path)
+	if err != nil || info.Mode().IsRegular() || info.IsDir() {
+		return nil // the reader reports the error
+	}
+	kind := "a device"
+	switch {
+	case info.Mode()&fs.ModeNamedPipe != 0:
+		kind = "a pipe"
+	case info.Mode()&fs.ModeSocket != 0:
+		kind = "a socket"
+	}
+	return fmt.Errorf("%s is %s: copy the content to a regular file", path, kind)
 }
 
 // Socket checks the owner of a Unix socket: who owns it answers. Its mode says who may
@@ -165,7 +189,7 @@ func Tree(dir string) error {
 		case entry.IsDir():
 			return Dir(path)
 		}
-		return File(path)
+		return file(path)
 	})
 }
 
@@ -184,5 +208,5 @@ func Appended(path string) error {
 	case !trusted(info):
 		return check(path, info, "")
 	}
-	return File(path)
+	return file(path)
 }

@@ -22,6 +22,9 @@ func Secret(path string) error {
 	if info == nil {
 		return err
 	}
+	if err := Regular(path); err != nil {
+		return err
+	}
 	if err := checkFile(path, info); err != nil {
 		return err
 	}

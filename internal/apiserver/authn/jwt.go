@@ -30,6 +30,7 @@ import (
 	"k8s.io/apiserver/plugin/pkg/authenticator/token/oidc"
 
 	"github.com/kubembed/kubembed/internal/lifecycle"
+	"github.com/kubembed/kubembed/internal/ownership"
 )
 
 // JWTOptions are for NewJWTs.
@@ -293,9 +294,10 @@ func (j *JWTs) Watch(path string, content []byte) {
 	known := string(content)
 	failed := func(err error) { j.failed(err, zap.String("file", path)) }
 	filesystem.WatchUntil(j.ctx, filePoll, path, func() {
-		content, err := os.ReadFile(path)
-		if err == nil && string(content) == known {
-			return
+		if ownership.Regular(path) == nil {
+			if content, err := os.ReadFile(path); err == nil && string(content) == known {
+				return
+			}
 		}
 		c, content, err := ReadFile(path)
 		if err != nil {

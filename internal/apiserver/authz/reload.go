@@ -19,6 +19,7 @@ import (
 	"k8s.io/apiserver/pkg/util/filesystem"
 
 	"github.com/kubembed/kubembed/internal/fieldpath"
+	"github.com/kubembed/kubembed/internal/ownership"
 )
 
 var (
@@ -57,7 +58,7 @@ func (c *Chain) Run(ctx context.Context) {
 func (c *Chain) reloadFile(ctx context.Context) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	data, err := os.ReadFile(c.config.File)
+	data, err := reread(c.config.File)
 	switch {
 	case err != nil:
 		c.reloaded(c.config.File, err)
@@ -78,11 +79,19 @@ func (c *Chain) reloadFile(ctx context.Context) {
 	c.reloaded(c.config.File, err)
 }
 
+// reread reads a file again. It may have been replaced by a pipe, which nobody may write.
+func reread(path string) ([]byte, error) {
+	if err := ownership.Regular(path); err != nil {
+		return nil, err
+	}
+	return os.ReadFile(path)
+}
+
 // reloadPolicy applies the policy of ABAC if it has changed, as reloadFile does.
 func (c *Chain) reloadPolicy(ctx context.Context) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	data, err := os.ReadFile(c.config.PolicyFile)
+	data, err := reread(c.config.PolicyFile)
 	switch {
 	case err != nil:
 		c.reloaded(c.config.PolicyFile, err)

@@ -70,6 +70,9 @@ func load(path string) (*clientcmdapi.Config, []byte, error) {
 				return nil, nil, err
 			}
 		}
+		if err := checkFile(path, user.ClientCertificate, ownership.Regular); err != nil {
+			return nil, nil, err
+		}
 		if f, ok := filesOf(user); ok {
 			if _, err := tls.LoadX509KeyPair(beside(path, f.cert), beside(path, f.key)); err != nil {
 				return nil, nil, fmt.Errorf("%s: client-certificate %s and client-key %s: %w", path, f.cert, f.key, err)
