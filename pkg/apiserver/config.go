@@ -9,6 +9,7 @@ import (
 	"maps"
 	"net"
 	"net/netip"
+	"os"
 	"path"
 	"slices"
 	"strings"
@@ -304,6 +305,10 @@ func (c Config) Validate() error {
 	}
 	if c.Dir == "" {
 		errs = append(errs, field.Required(field.NewPath("Dir"), "a private directory"))
+	} else if info, err := os.Stat(c.Dir); err != nil {
+		errs = append(errs, field.Invalid(field.NewPath("Dir"), c.Dir, fmt.Sprintf("must be an existing directory: %v", err)))
+	} else if !info.IsDir() {
+		errs = append(errs, field.Invalid(field.NewPath("Dir"), c.Dir, "must be a directory"))
 	}
 	if c.Prefix != "" && (!strings.HasPrefix(c.Prefix, "/") || path.Clean(c.Prefix) != c.Prefix || c.Prefix == "/") {
 		errs = append(errs, field.Invalid(field.NewPath("Prefix"), c.Prefix, `must be a path like "/registry", without a slash at its end`))

@@ -6,6 +6,8 @@ package apiserver_test
 import (
 	"net"
 	"net/netip"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -90,6 +92,20 @@ func TestValidateOptional(t *testing.T) {
 		err := access.ValidateOptional(test.config).ToAggregate()
 		if test.want == "" && err != nil || test.want != "" && !contains(err, test.want) {
 			t.Errorf("%+v: %v, want %q", test.config, err, test.want)
+		}
+	}
+}
+
+// TestValidateDir: a directory that files cannot be written to.
+func TestValidateDir(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "file")
+	if err := os.WriteFile(file, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for dir, want := range map[string]string{file: "must be a directory", filepath.Join(file, "dir"): "must be an existing directory: ", filepath.Dir(file): ""} {
+		err := apiserver.Config{Dir: dir}.Validate()
+		if named := strings.Contains(err.Error(), " Dir: Invalid value"); named != (want != "") || !contains(err, want) {
+			t.Errorf("%s: got %v, want %q", dir, err, want)
 		}
 	}
 }

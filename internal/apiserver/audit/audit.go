@@ -53,6 +53,9 @@ func Apply(c *genericapiserver.Config, options Options, dir string, file *LogFil
 	if err != nil {
 		return err
 	}
+	if policy != options.PolicyFile {
+		defer func() { _ = os.Remove(policy) }() // upstream has read it
+	}
 	var parts []upstream.Backend
 	if options.Log.Path != "" {
 		if err := CheckLog(options.Log); err != nil {

@@ -79,6 +79,11 @@ type Authenticator struct {
 // bootstrap tokens. It is BuiltInAuthenticationOptions.ApplyTo of kube-apiserver with
 // keys from memory, and without anonymous clients. Its goroutines end with ctx.
 func New(ctx context.Context, c Config) (a Authenticator, err error) {
+	if c.TokenFile != "" { // upstream's error would not name the field
+		if err := CheckTokenFile(c.TokenFile); err != nil {
+			return Authenticator{}, fieldpath.New("apiserver", "Config.Authentication.TokenFile", "%w", err)
+		}
+	}
 	defaults := kubeoptions.NewBuiltInAuthenticationOptions().WithWebHook()
 	core := c.Informers.Core().V1()
 	webhooks := c.Informers.Admissionregistration().V1()
