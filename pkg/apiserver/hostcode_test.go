@@ -9,13 +9,16 @@ import (
 	"net/http"
 	"runtime"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
+	dto "github.com/prometheus/client_model/go"
 	authorizationv1 "k8s.io/api/authorization/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apiserver/pkg/authentication/user"
 	"k8s.io/apiserver/pkg/authorization/authorizer"
+	"k8s.io/apiserver/pkg/server/healthz"
 
 	"github.com/kubembed/kubembed/pkg/apiserver"
 )
@@ -132,5 +135,61 @@ func TestFailingAuthorizer(t *testing.T) {
 				t.Errorf("SelfSubjectRulesReview: got %+v, want it incomplete with evaluationError %q", rules, c.text)
 			}
 		})
+	}
+}
+
+// check is a health check that fails as the query says.
+func (f fragile) check(r *http.Request) error {
+	f.fail(r.URL.Query().Get("fails"))
+	return nil
+}
+
+// fragileMetrics fail in the way of the value.
+type fragileMetrics struct {
+	fragile
+	how *atomic.Value
+}
+
+// Gather implements prometheus.Gatherer.
+func (f fragileMetrics) Gather() ([]*dto.MetricFamily, error) {
+	f.fail(f.how.Load().(string))
+	return []*dto.MetricFamily{nil}, nil
+}
+
+// TestFailingChecksAndMetrics: the answers to requests for them have their names.
+func TestFailingChecksAndMetrics(t *testing.T) {
+	released := make(chan struct{})
+	var how atomic.Value
+	how.Store("not")
+	p := startPlane(t, func(c *apiserver.Config) {
+		c.RequestTimeout = 2 * time.Second
+		c.ReadyzChecks = []healthz.HealthChecker{
+			healthz.NamedCheck("one", newFragile(released).check),
+			healthz.NamedGroupedCheck("two", "both", newFragile(released).check),
+		}
+		c.Metrics = fragileMetrics{newFragile(released), &how}
+	})
+	t.Cleanup(func() { close(released) }) // before the stop
+	p.get(t, "/readyz").want(t, http.StatusOK)
+	p.get(t, "/metrics").want(t, http.StatusOK)
+	p.get(t, "/readyz?fails=panics&exclude=one&exclude=both").want(t, http.StatusOK)
+	for fails, want := range map[string]struct {
+		text string
+		code int
+	}{
+		"panics": {" panicked: the log of the server has the reason", http.StatusInternalServerError},
+		"exits":  {" ended its goroutine", http.StatusInternalServerError},
+		"blocks": {" has not returned within ", http.StatusGatewayTimeout},
+	} {
+		how.Store(fails)
+		if got := p.get(t, "/metrics").want(t, want.code).body; !strings.Contains(got, "Config.Metrics"+want.text) {
+			t.Errorf("metrics: got %s, want %q", got, want.text)
+		}
+		if got := p.get(t, "/readyz?exclude=one&fails="+fails).want(t, http.StatusInternalServerError).body; !strings.Contains(got, "[+]one excluded: ok") || !strings.Contains(got, "[-]two failed") {
+			t.Errorf("/readyz: got %s, want a failed check", got)
+		}
+		if got := p.get(t, "/readyz/one?fails="+fails).want(t, http.StatusInternalServerError).body; !strings.Contains(got, "the check one of Config.ReadyzChecks"+want.text) {
+			t.Errorf("/readyz/one: got %s, want %q", got, want.text)
+		}
 	}
 }

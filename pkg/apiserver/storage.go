@@ -19,6 +19,7 @@ import (
 	"k8s.io/kubernetes/pkg/kubeapiserver"
 
 	"github.com/kubembed/kubembed/internal/apiserver/encryption"
+	"github.com/kubembed/kubembed/internal/apiserver/health"
 	"github.com/kubembed/kubembed/internal/storage"
 )
 
@@ -54,7 +55,9 @@ func configureStorage(e *environment, c *genericapiserver.Config, transformers *
 	for i, client := range e.backend.Overrides() {
 		addEtcdChecks(c, e.backend, client, fmt.Sprintf("etcd-override-%d", i), fmt.Sprintf("etcd-override-readiness-%d", i), etcd.StorageConfig.HealthcheckTimeout, etcd.StorageConfig.ReadycheckTimeout)
 	}
-	c.AddReadyzChecks(e.config.ReadyzChecks...)
+	for _, check := range e.config.ReadyzChecks {
+		c.AddReadyzChecks(health.Contain(check, e.config.hostCode("the check "+check.Name()+" of Config.ReadyzChecks")))
+	}
 	return storageConfig{etcd, factory}, nil
 }
 

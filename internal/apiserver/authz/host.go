@@ -7,7 +7,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net/http"
 	"slices"
 	"strings"
 	"time"
@@ -184,29 +183,11 @@ func (r rules) copy(g guarded, resource []authorizer.ResourceRuleInfo, nonResour
 
 // call calls f, which calls the host. failed returns the result of a call that fails.
 func call[T any](ctx context.Context, g guarded, failed func(*hostcall.Failure) T, f func(context.Context) T) T {
-	results := make(chan T, 1)
-	if !hostcall.Go(g.calls, func() T { return f(ctx) }, func(r hostcall.Result[T]) {
-		if r.Exit != nil {
-			r.Value = failed(hostcall.Exited(g.logger, g.code(), r.Exit))
-		}
-		results <- r.Value
-	}) {
-		return failed(hostcall.Blocked(g.code()))
+	result, failure := hostcall.Within(ctx, hostcall.Code{Name: g.code(), Timeout: g.timeout, Logger: g.logger, Calls: g.calls}, f)
+	if failure != nil {
+		return failed(failure)
 	}
-	limit, _ := hostcall.Limit(ctx, g.timeout)
-	timer := time.NewTimer(limit)
-	defer timer.Stop()
-	select {
-	case result := <-results:
-		return result
-	case <-timer.C: // The host's context ends with the request, which ends now.
-		return failed(hostcall.Overdue(g.logger, g.code(), limit))
-	case <-ctx.Done():
-		return failed(&hostcall.Failure{
-			Code:    http.StatusGatewayTimeout,
-			Message: fmt.Sprintf("%s had not returned when the request ended: %v", g.code(), context.Cause(ctx)),
-		})
-	}
+	return result
 }
 
 // code names the authorizer in failures.
