@@ -24,7 +24,7 @@ func TestApplyLeavesNoFiles(t *testing.T) {
 		options := Options{Log: genericoptions.NewAuditOptions().LogOptions}
 		options.Log.Path = path
 		c := &genericapiserver.Config{}
-		if err := Apply(c, options, dir); (err != nil) != fails {
+		if err := Apply(c, options, dir, &LogFile{}); (err != nil) != fails {
 			t.Errorf("%s: got error %v", path, err)
 		}
 		if !fails && c.AuditPolicyRuleEvaluator == nil {
