@@ -4,6 +4,7 @@
 package hostcall
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net"
@@ -33,6 +34,20 @@ func (n Net) Conn(c net.Conn) net.Conn {
 		return c
 	}
 	return &conn{c, n}
+}
+
+// Dial returns a dialer whose panics, and nil connections, are errors.
+func (n Net) Dial(dial func(ctx context.Context, network, address string) (net.Conn, error)) func(context.Context, string, string) (net.Conn, error) {
+	if dial == nil {
+		return nil
+	}
+	return func(ctx context.Context, network, address string) (c net.Conn, err error) {
+		defer n.contain("the dialer", &err)
+		if c, err = dial(ctx, network, address); err == nil && nils.Is(c) {
+			return nil, fmt.Errorf("%s: the dialer returned neither a connection nor an error", n.Field)
+		}
+		return c, err
+	}
 }
 
 // contain sets err if the caller panics.

@@ -4,6 +4,7 @@
 package hostcall_test
 
 import (
+	"context"
 	"errors"
 	"net"
 	"runtime"
@@ -99,6 +100,22 @@ func TestListenerBlocks(t *testing.T) {
 				t.Error("a connection that came after the end is open")
 			}
 		})
+	}
+}
+
+// TestDial: panics and nil connections are errors.
+func TestDial(t *testing.T) {
+	for want, dial := range map[string]func(context.Context, string, string) (net.Conn, error){
+		"Config.Dial: the dialer panicked: mine":                    func(context.Context, string, string) (net.Conn, error) { panic("mine") },
+		"Config.Dial: the dialer returned neither a connection nor": func(context.Context, string, string) (net.Conn, error) { return (*net.TCPConn)(nil), nil },
+	} {
+		c, err := hostcall.Net{Field: "Config.Dial"}.Dial(dial)(t.Context(), "tcp", "etcd:2379")
+		if c != nil || err == nil || !strings.HasPrefix(err.Error(), want) {
+			t.Errorf("got %v, %v, want %s", c, err, want)
+		}
+	}
+	if (hostcall.Net{}).Dial(nil) != nil {
+		t.Error("no dialer became one")
 	}
 }
 

@@ -30,6 +30,7 @@ import (
 	"github.com/kubembed/kubembed/internal/apiserver/serving"
 	"github.com/kubembed/kubembed/internal/apiserver/tracing"
 	"github.com/kubembed/kubembed/internal/fieldpath"
+	"github.com/kubembed/kubembed/internal/hostcall"
 	"github.com/kubembed/kubembed/internal/storage"
 )
 
@@ -166,7 +167,8 @@ func (s *Server) connect() (err error) {
 	if s.disabled, err = informers.NewDisabled(cfg.RuntimeConfig, servicecidr.Object(cfg.serviceRanges())); err != nil {
 		return fieldpath.New("apiserver", "Config.RuntimeConfig", "%w", err)
 	}
-	s.backend = storage.NewBackend(cfg.Client, cfg.Dial, cfg.Prefix, cfg.Limits.storage())
+	dial := hostcall.Net{Field: "Config.Dial", Logger: cfg.Logger}.Dial(cfg.Dial)
+	s.backend = storage.NewBackend(cfg.Client, dial, cfg.Prefix, cfg.Limits.storage())
 	s.resources.Push("apiserver: connections to etcd", func(context.Context) error { s.backend.Close(); return nil })
 	// After the controllers, whose requests are in it.
 	s.resources.Push("apiserver: audit log", func(context.Context) error {

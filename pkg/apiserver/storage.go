@@ -42,7 +42,9 @@ func configureStorage(e *environment, c *genericapiserver.Config, transformers *
 		return storageConfig{}, fmt.Errorf("apiserver: storage factory: %w", err)
 	}
 	factory.StorageConfig.StorageObjectCountTracker = c.StorageObjectCountTracker
-	c.ResourceTransformers = e.config.Transformers
+	if own := e.config.Transformers; own != nil {
+		c.ResourceTransformers = encryption.Host{Field: "Config.Transformers", Transformers: own, Logger: e.config.Logger}
+	}
 	if transformers != nil {
 		c.ResourceTransformers = transformers.ByResource
 		// As upstream: an unavailable KMS is no reason to restart.
