@@ -83,9 +83,9 @@ func privatelyWritable(info fs.FileInfo) bool {
 // Regular refuses pipes, sockets and devices, which could be read forever. A missing file
 // is no error, and neither is a directory: its reader reports it better.
 func Regular(path string) error {
-	info, err := os.Stat(path)
-	if err != nil || info.Mode().IsRegular() || info.IsDir() {
-		return nil // the reader reports the error
+	info, _ := os.Stat(path) // the reader reports the error
+	if info == nil || info.Mode().IsRegular() || info.IsDir() {
+		return nil
 	}
 	kind := "a device"
 	switch {
