@@ -39,8 +39,9 @@ func (t *Teardown) Push(name string, stop func(context.Context) error) {
 
 // Unwind runs the steps, the latest first, and removes them: a second call returns nil.
 // It runs every step, also after errors and after ctx has ended, and returns all errors
-// joined. A panic of a step is its error. A step that has not returned one second after ctx has ended is left running in
-// its goroutine, and Unwind continues with the next one.
+// joined. A panic of a step is its error. A step that has not returned one second after
+// ctx has ended is left running in its goroutine, and Unwind continues with the next
+// one.
 func (t *Teardown) Unwind(ctx context.Context) error {
 	var errs []error
 	for {
