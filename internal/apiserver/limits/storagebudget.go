@@ -4,9 +4,11 @@
 package limits
 
 import (
+	"errors"
 	"fmt"
 	"math"
 	"net/http"
+	"runtime/debug"
 	"slices"
 	"sync"
 	"time"
@@ -17,6 +19,7 @@ import (
 	coordinationv1 "k8s.io/api/coordination/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/runtime/schema"
+	utilruntime "k8s.io/apimachinery/pkg/util/runtime"
 	"k8s.io/apiserver/pkg/endpoints/request"
 )
 
@@ -147,12 +150,27 @@ func (s *storageBudget) reserved(who requester, info *request.RequestInfo, metho
 		}
 		full = fullForNodes
 	}
-	inUse, quota := s.used()
+	inUse, quota, err := s.usage()
+	if err != nil {
+		return err
+	}
 	if quota <= 0 || float64(inUse) < full*float64(quota) {
 		return nil
 	}
 	return apierrors.NewGenericServerResponse(http.StatusInsufficientStorage, info.Verb, schema.GroupResource{Group: info.APIGroup, Resource: info.Resource}, info.Name,
 		fmt.Sprintf("etcd uses %d of %d bytes, and the rest is kept for administrators: delete objects, or raise controlplane.Config.Etcd.QuotaBytes", inUse, quota), 0, true)
+}
+
+// usage calls code of the host.
+func (s *storageBudget) usage() (inUse, quota int64, err error) {
+	defer func() {
+		if panicked := recover(); panicked != nil {
+			utilruntime.HandleError(fmt.Errorf("Config.StorageUsed panicked: %v\n%s", panicked, debug.Stack()))
+			err = apierrors.NewInternalError(errors.New("Config.StorageUsed panicked: the log of the server has the reason"))
+		}
+	}()
+	inUse, quota = s.used()
+	return inUse, quota, nil
 }
 
 // maxBuckets is the number of buckets at which full ones are removed.

@@ -5,8 +5,10 @@ package limits
 
 import (
 	"net/http"
+	"strings"
 	"testing"
 
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apiserver/pkg/endpoints/request"
 )
@@ -31,5 +33,14 @@ func TestBudgetsOfOtherEtcds(t *testing.T) {
 		if err := update(test.other, nodeBurst/2); err != nil {
 			t.Errorf("%s after %s: %v", test.other.Resource, test.first.Resource, err)
 		}
+	}
+}
+
+// TestPanicOfStorageUsed: the request fails with the name of the field.
+func TestPanicOfStorageUsed(t *testing.T) {
+	s := newStorageBudget(Options{Used: func() (int64, int64) { panic("secret") }})
+	err := s.admit(requester{name: "jane"}, &request.RequestInfo{IsResourceRequest: true, Verb: "create", APIVersion: "v1", Resource: "configmaps"}, http.MethodPost, 1)
+	if !apierrors.IsInternalError(err) || !strings.Contains(err.Error(), "Config.StorageUsed panicked") || strings.Contains(err.Error(), "secret") {
+		t.Errorf("got %v, want an internal error with the field and without the value", err)
 	}
 }
