@@ -69,9 +69,9 @@ type Authorizer struct {
 	// documentation. It should return when its context ends.
 	//
 	// The rules of an Authorizer that also implements authorizer.RuleResolver are in the
-	// output of kubectl auth can-i --list. Without it, the list is marked incomplete. Such
-	// a type embeds the function, which has all methods of authorizer.Authorizer, and adds
-	// RulesFor:
+	// output of kubectl auth can-i --list. Without it, the list is marked incomplete.
+	// Such a type embeds the function, which has all methods of authorizer.Authorizer,
+	// and adds RulesFor:
 	//
 	//	type table struct{ authorizer.AuthorizerFunc }
 	Authorizer authorizer.Authorizer

@@ -249,9 +249,10 @@ func (s *Server) configureTokens(c *genericapiserver.Config) {
 //
 // If c is not valid, or ctx ends before these issuers have answered, the earlier issuers
 // stay. Without a deadline in ctx they have a minute. A later call ends one that still
-// waits, which then returns an error that says so. The log has the error, too, and the metric
-// apiserver_authentication_config_controller_automatic_reloads_total counts it. Anonymous
-// cannot change. With Config.Authentication.ConfigurationFile it fails: change the file.
+// waits, which then returns an error that says so. The log has the error, too, and the
+// metric apiserver_authentication_config_controller_automatic_reloads_total counts it.
+// Anonymous cannot change. With Config.Authentication.ConfigurationFile it fails: change
+// the file.
 func (s *Server) SetAuthentication(ctx context.Context, c *apiserverv1.AuthenticationConfiguration) error {
 	if path := s.config.Authentication.ConfigurationFile; path != "" {
 		return fieldpath.New("apiserver", "Config.Authentication.ConfigurationFile", "it is set: change the file %s", path)

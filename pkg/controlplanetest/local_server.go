@@ -10,7 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"log"
+	"log" //nolint:depguard // net/http has no other type for it, and this one discards
 	"net"
 	"net/http"
 	"os"

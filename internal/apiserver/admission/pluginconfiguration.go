@@ -215,8 +215,8 @@ func checkImagePolicy(data []byte) error {
 	return kubeconfig.Check(file)
 }
 
-// imagePolicy returns a valid configuration with the kubeconfig that upstream loads, which
-// may be a copy in dir.
+// imagePolicy returns a valid configuration with the kubeconfig that upstream loads,
+// which may be a copy in dir.
 func imagePolicy(data []byte, dir string) ([]byte, error) {
 	var config imagepolicy.AdmissionConfig
 	if err := yaml.UnmarshalStrict(data, &config); err != nil {

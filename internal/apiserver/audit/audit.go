@@ -111,6 +111,7 @@ func CheckLog(log genericoptions.AuditLogOptions) error {
 	info, err := os.Stat(log.Path)
 	switch {
 	case err != nil:
+		return nil //nolint:nilerr // upstream creates it
 	case info.IsDir():
 		return fmt.Errorf("%s is a directory: name a file in it", log.Path)
 	case !info.Mode().IsRegular() && log.MaxSize > 0:
