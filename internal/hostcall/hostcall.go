@@ -44,7 +44,8 @@ type Exit struct {
 }
 
 // Go calls f, and then ended, in a goroutine of its own: nothing else can leave code that
-// blocks. It reports false, without a call, if Max calls are running.
+// blocks. It reports false, without a call, if Max calls are running. Calls that cannot
+// come often have Calls of their own.
 func Go[T any](calls *Calls, f func() T, ended func(Result[T])) bool {
 	if !calls.begin() {
 		return false

@@ -147,7 +147,7 @@ func (l *listener) Accept() (net.Conn, error) {
 	l.accepts.Add(1)
 	l.mu.Unlock()
 	results := make(chan accepted)
-	Go(nil, func() (result accepted) {
+	Go(new(Calls), func() (result accepted) {
 		result.conn, result.err = l.Listener.Accept()
 		return result
 	}, func(r Result[accepted]) {
@@ -195,7 +195,7 @@ func (l *listener) close() (err error) {
 	timer := time.NewTimer(closeTimeout)
 	defer timer.Stop()
 	ended := make(chan Result[error], 1)
-	Go(nil, l.Listener.Close, func(r Result[error]) { ended <- r })
+	Go(new(Calls), l.Listener.Close, func(r Result[error]) { ended <- r })
 	select {
 	case r := <-ended:
 		if err = r.Value; r.Exit != nil {

@@ -29,7 +29,7 @@ func Within(timeout time.Duration, what string, f func() error) error {
 // ends the goroutine: f may call code of the host's.
 func contained(f func() error) <-chan error {
 	done := make(chan error, 1)
-	hostcall.Go(nil, f, func(r hostcall.Result[error]) {
+	hostcall.Go(new(hostcall.Calls), f, func(r hostcall.Result[error]) {
 		switch {
 		case r.Exit == nil:
 			done <- r.Value

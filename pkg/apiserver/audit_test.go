@@ -179,6 +179,7 @@ func TestBadAudit(t *testing.T) {
 	sink := apiserver.AuditSink{Name: "a", Events: events}
 	kubeconfig := webhookKubeconfig(t, tlsServer(t, func(http.ResponseWriter, *http.Request) {}))
 	writable := writeFile(t, "policy.yaml", "apiVersion: audit.k8s.io/v1\nkind: Policy\nrules: [{level: Metadata}]\n", 0o666)
+	misspelt := writeFile(t, "policy.yaml", "apiVersion: audit.k8s.io/v1\nkind: Policy\nrules: [{level: Metadata, resource: []}]\n", 0o600)
 	illegal := writeFile(t, "policy.yaml", "apiVersion: audit.k8s.io/v1\nkind: Policy\nrules: [{level: Everything}]\n", 0o600)
 	open := filepath.Dir(writeFile(t, "any", "", 0o600))
 	if err := os.Chmod(open, 0o777); err != nil { //nolint:gosec // the test is about it
@@ -196,6 +197,7 @@ func TestBadAudit(t *testing.T) {
 		{apiserver.Audit{Log: apiserver.AuditLog{Path: "log"}, Policy: createsOfConfigMaps(), PolicyFile: "policy.yaml"}, "Audit.Policy: Forbidden: Audit.PolicyFile is set too"},
 		{apiserver.Audit{Log: apiserver.AuditLog{Path: "log"}, PolicyFile: "/nowhere/policy.yaml"}, `Audit.PolicyFile: Invalid value: "/nowhere/policy.yaml"`},
 		{apiserver.Audit{Log: apiserver.AuditLog{Path: "log"}, PolicyFile: writable}, "Audit.PolicyFile: Invalid value: \"" + writable + "\": " + writable + ": other users of this machine control it"},
+		{apiserver.Audit{Log: apiserver.AuditLog{Path: "log"}, PolicyFile: misspelt}, `unknown field "rules[0].resource"`},
 		{apiserver.Audit{Log: apiserver.AuditLog{Path: "log"}, PolicyFile: illegal}, "Audit.PolicyFile: Invalid value: \"" + illegal + "\": rules[0].level: Unsupported value: \"Everything\""},
 		{apiserver.Audit{Log: apiserver.AuditLog{Path: filepath.Join(open, "log")}}, "Audit.Log.Path: Invalid value: "},
 		{apiserver.Audit{Log: apiserver.AuditLog{Path: "log", Format: "xml"}}, "Audit.Log.Format"},

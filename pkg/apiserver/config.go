@@ -29,6 +29,7 @@ import (
 	aggregatorscheme "k8s.io/kube-aggregator/pkg/apiserver/scheme"
 	"k8s.io/kubernetes/pkg/api/legacyscheme"
 
+	"github.com/kubembed/kubembed/internal/apiserver/audit"
 	"github.com/kubembed/kubembed/internal/apiserver/endpoints"
 	"github.com/kubembed/kubembed/internal/apiserver/runtimeconfig"
 	"github.com/kubembed/kubembed/internal/apiserver/servicecidr"
@@ -378,7 +379,13 @@ func (c Config) validateOptional() field.ErrorList {
 	if !c.auditStdout {
 		errs = append(errs, c.Audit.validateLogFile(field.NewPath("Audit", "Log"))...)
 	}
-	return append(errs, c.Audit.validate(field.NewPath("Audit"))...)
+	audited := c.Audit.validate(field.NewPath("Audit"))
+	if path := c.Audit.PolicyFile; path != "" && !c.lenient && len(audited) == 0 {
+		if err := audit.CheckStrictly(path); err != nil {
+			audited = append(audited, fieldpath.Invalid(field.NewPath("Audit", "PolicyFile"), path, err))
+		}
+	}
+	return append(errs, audited...)
 }
 
 // validateInterfaces refuses values of the host's that would panic when they are called.

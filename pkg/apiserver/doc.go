@@ -180,7 +180,8 @@
 // Clients may store limited amounts, and get HTTP 429 beyond them. A client with a
 // join token may create 32 MiB at once and 8 MiB an hour; a request of 1 kB takes
 // 7 kB of it. A node may write 48 MiB at once and 512 MiB an hour, updates included,
-// and has a separate budget for Leases. They may have 1,000 and 3,000 open watches.
+// and has a separate budget for Leases. Resources of Config.EtcdOverrides have budgets of
+// the same size, for all other etcds together. They may have 1,000 and 3,000 open watches.
 // Config.StorageUsed reserves the end of etcd's quota for administrators: other
 // clients get HTTP 507.
 //
@@ -213,8 +214,8 @@
 //
 // # Failing code of the host
 //
-// One rule holds for authenticators, authorizers, admission plugins and handlers of the
-// host:
+// One rule holds for authenticators, authorizers, admission plugins, handlers and
+// Config.Metrics of the host:
 //
 //   - If it panics, or ends its goroutine, the request fails with HTTP 500.
 //   - If it has not returned in time, the request fails with HTTP 504. Authenticators,
@@ -227,8 +228,14 @@
 // plugin. The value and the stack of a panic are in the log only. No other authenticator
 // or authorizer decides about the request. SubjectAccessReviews and rules reviews have a
 // failure of an authorizer as their evaluationError, without a denial, and TokenReviews
-// that of an authenticator as their error. The audit log has upstream's code of the
-// failure: 401 for authenticators, 500 for authorizers.
+// that of an authenticator as their error. Audit events have the answer that the client
+// got.
+//
+// A check of Config.ReadyzChecks that fails in this way has the reason at /readyz/NAME.
+// An admission plugin that does so while it is made or initialized, within a minute,
+// fails New with its name. Listeners, connections, dialers and transformers of the host
+// may panic: the error names the field of Config. A Listener whose Accept fails closes
+// Failed. Stop waits three seconds for its Close and Accept, names it, and goes on.
 //
 // # Audit
 //

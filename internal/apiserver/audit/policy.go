@@ -9,7 +9,11 @@ import (
 	"os"
 	"path/filepath"
 
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/serializer"
+	auditinternal "k8s.io/apiserver/pkg/apis/audit"
 	auditv1 "k8s.io/apiserver/pkg/apis/audit/v1"
+	"k8s.io/apiserver/pkg/audit"
 	"k8s.io/apiserver/pkg/audit/policy"
 
 	"github.com/kubembed/kubembed/internal/fieldpath"
@@ -41,6 +45,22 @@ func CheckPolicyFile(path string) error {
 	}
 	return nil
 }
+
+// CheckStrictly refuses a policy with fields that upstream only warns of. A misspelt
+// "resources" would make a rule one for all requests.
+func CheckStrictly(path string) error {
+	data, err := os.ReadFile(path)
+	if err != nil {
+		return err
+	}
+	_, _, err = strict.Decode(data, nil, &auditinternal.Policy{})
+	if runtime.IsStrictDecodingError(err) {
+		return err
+	}
+	return nil // upstream reports the rest
+}
+
+var strict = serializer.NewCodecFactory(audit.Scheme, serializer.EnableStrict).UniversalDecoder()
 
 // encodePolicy returns a policy as a file has it. TypeMeta may be empty.
 func encodePolicy(p *auditv1.Policy) ([]byte, error) {
