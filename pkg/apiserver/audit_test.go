@@ -123,7 +123,7 @@ func TestAuditLogThatIsADirectory(t *testing.T) {
 		Listener: listener, Client: member.Client(), Dial: member.DialContext, PKI: must(pki.Open(pki.Config{}))(t), Dir: dir,
 		Audit: apiserver.Audit{Log: apiserver.AuditLog{Path: dir}, Sinks: []apiserver.AuditSink{{Name: "never", Events: func(context.Context, []auditv1.Event) error { return nil }}}},
 	})
-	if !contains(err, "Config.Audit.Log.Path: ") || !contains(err, "is a directory") {
+	if !contains(err, "Audit.Log.Path: ") || !contains(err, "is a directory") {
 		t.Fatalf("got error %v, want one that names Config.Audit.Log.Path and the problem", err)
 	}
 	if strings.Contains(err.Error(), "--") {
