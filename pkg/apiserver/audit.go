@@ -35,10 +35,10 @@ type Audit struct {
 	// leaves out those of the API server. If nil, PolicyFile.
 	Policy *auditv1.Policy
 	// PolicyFile is the path of an audit.k8s.io/v1 Policy, like kube-apiserver's
-	// --audit-policy-file. Other users must not be able to write to it, and unknown fields are
-	// errors, where kube-apiserver warns of them. If empty, all
-	// requests are recorded at level Metadata, when they are complete, where
-	// kube-apiserver records none.
+	// --audit-policy-file. Other users must not be able to write to it, and unknown
+	// fields are errors, where kube-apiserver warns of them. If empty, all requests are
+	// recorded at level Metadata, when they are complete, where kube-apiserver records
+	// none.
 	PolicyFile string
 
 	// Log appends events to a file. If zero, off.

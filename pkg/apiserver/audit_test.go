@@ -7,6 +7,7 @@ import (
 	"bufio"
 	"context"
 	"encoding/json"
+	"errors"
 	"net"
 	"net/http"
 	"os"
@@ -18,6 +19,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apiserver/pkg/admission"
 	auditv1 "k8s.io/apiserver/pkg/apis/audit/v1"
 
 	"github.com/kubembed/kubembed/internal/apiserver/access"
@@ -112,22 +114,23 @@ rules:
 	}
 }
 
-// TestAuditLogThatIsADirectory: the error of New names the problem, the listener is
-// closed, and no goroutine remains, which TestMain would find.
-func TestAuditLogThatIsADirectory(t *testing.T) {
+// TestFailedNewWithAudit: a New that fails with an audit in its Config closes the
+// listener, and leaves no goroutine, which TestMain would find.
+func TestFailedNewWithAudit(t *testing.T) {
 	dir := t.TempDir()
 	member := must(etcd.Start(t.Context(), etcd.Config{Dir: filepath.Join(dir, "etcd"), Ephemeral: true}))(t)
 	defer member.Close()
 	listener := must(net.Listen("tcp", "127.0.0.1:0"))(t)
 	_, err := apiserver.New(apiserver.Config{
 		Listener: listener, Client: member.Client(), Dial: member.DialContext, PKI: must(pki.Open(pki.Config{}))(t), Dir: dir,
-		Audit: apiserver.Audit{Log: apiserver.AuditLog{Path: dir}, Sinks: []apiserver.AuditSink{{Name: "never", Events: func(context.Context, []auditv1.Event) error { return nil }}}},
+		Audit: apiserver.Audit{
+			Log:   apiserver.AuditLog{Path: filepath.Join(dir, "audit.log"), MaxSizeMB: 1},
+			Sinks: []apiserver.AuditSink{{Name: "never", Events: func(context.Context, []auditv1.Event) error { return nil }}},
+		},
+		Admission: apiserver.Admission{Plugins: []apiserver.AdmissionPlugin{{Name: "fails", New: func() (admission.Interface, error) { return nil, errors.New("not now") }}}},
 	})
-	if !contains(err, "Audit.Log.Path: ") || !contains(err, "is a directory") {
-		t.Fatalf("got error %v, want one that names Config.Audit.Log.Path and the problem", err)
-	}
-	if strings.Contains(err.Error(), "--") {
-		t.Errorf("got error %v, want none about a flag", err)
+	if !contains(err, "not now") {
+		t.Fatalf("got error %v, want that of the plugin", err)
 	}
 	again, err := net.Listen("tcp", listener.Addr().String())
 	if err != nil {
@@ -200,6 +203,7 @@ func TestBadAudit(t *testing.T) {
 		{apiserver.Audit{Log: apiserver.AuditLog{Path: "log"}, PolicyFile: misspelt}, `unknown field "rules[0].resource"`},
 		{apiserver.Audit{Log: apiserver.AuditLog{Path: "log"}, PolicyFile: illegal}, "Audit.PolicyFile: Invalid value: \"" + illegal + "\": rules[0].level: Unsupported value: \"Everything\""},
 		{apiserver.Audit{Log: apiserver.AuditLog{Path: filepath.Join(open, "log")}}, "Audit.Log.Path: Invalid value: "},
+		{apiserver.Audit{Log: apiserver.AuditLog{Path: t.TempDir()}}, "is a directory"},
 		{apiserver.Audit{Log: apiserver.AuditLog{Path: "log", Format: "xml"}}, "Audit.Log.Format"},
 		{apiserver.Audit{Log: apiserver.AuditLog{Path: "log", MaxAgeDays: -1}}, "Audit.Log.MaxAgeDays"},
 		{apiserver.Audit{Log: apiserver.AuditLog{Path: "log", Delivery: apiserver.AuditDelivery{Mode: "sometimes"}}}, "Audit.Log.Delivery.Mode"},

@@ -181,8 +181,8 @@
 // join token may create 32 MiB at once and 8 MiB an hour; a request of 1 kB takes
 // 7 kB of it. A node may write 48 MiB at once and 512 MiB an hour, updates included,
 // and has a separate budget for Leases. Resources of Config.EtcdOverrides have budgets of
-// the same size, for all other etcds together. They may have 1,000 and 3,000 open watches.
-// Config.StorageUsed reserves the end of etcd's quota for administrators: other
+// the same size, for all other etcds together. They may have 1,000 and 3,000 open
+// watches. Config.StorageUsed reserves the end of etcd's quota for administrators: other
 // clients get HTTP 507.
 //
 // # Authentication
