@@ -188,7 +188,7 @@ func TestFailingChecksAndMetrics(t *testing.T) {
 		if got := p.get(t, "/readyz?exclude=one&fails="+fails).want(t, http.StatusInternalServerError).body; !strings.Contains(got, "[+]one excluded: ok") || !strings.Contains(got, "[-]two failed") {
 			t.Errorf("/readyz: got %s, want a failed check", got)
 		}
-		if got := p.get(t, "/readyz/one?fails="+fails).want(t, http.StatusInternalServerError).body; !strings.Contains(got, "the check one of Config.ReadyzChecks"+want.text) {
+		if got := p.get(t, "/readyz/one?fails="+fails).want(t, http.StatusInternalServerError).body; !strings.Contains(got, "Config.ReadyzChecks: the check one"+want.text) {
 			t.Errorf("/readyz/one: got %s, want %q", got, want.text)
 		}
 	}

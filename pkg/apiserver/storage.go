@@ -58,7 +58,7 @@ func configureStorage(e *environment, c *genericapiserver.Config, transformers *
 		addEtcdChecks(c, e.backend, client, fmt.Sprintf("etcd-override-%d", i), fmt.Sprintf("etcd-override-readiness-%d", i), etcd.StorageConfig.HealthcheckTimeout, etcd.StorageConfig.ReadycheckTimeout)
 	}
 	for _, check := range e.config.ReadyzChecks {
-		c.AddReadyzChecks(health.Contain(check, e.config.hostCode("the check "+check.Name()+" of Config.ReadyzChecks")))
+		c.AddReadyzChecks(health.Contain(check, e.config.hostCode("Config.ReadyzChecks"+": the check "+check.Name())))
 	}
 	return storageConfig{etcd, factory}, nil
 }

@@ -22,6 +22,12 @@ import (
 // field's type where that is of a package here.
 type structs map[string]map[string]string
 
+// ownValues are fields of apiserver.Config whose values are this package's own: its user
+// cannot cause errors about them.
+var ownValues = map[string]bool{
+	"Config.Dial": true, "Config.InsecureListener": true, "Config.Metrics": true, "Config.ReadyzChecks": true, "Config.Transformers": true,
+}
+
 // TestTextsNameFieldsThatExist reads the errors and comments of the public packages. An
 // error of a standalone member once named Config.Cluster, which Config of this package
 // does not have.
@@ -43,7 +49,7 @@ func TestTextsNameFieldsThatExist(t *testing.T) {
 				continue // of upstream
 			}
 			checked++
-			if missing := lacksField(packages, pkg, match[2], match[3]); missing != "" {
+			if missing := lacksField(packages, pkg, match[2], match[3]); missing != "" && !(in == "controlplane" && pkg == in && ownValues[match[0]]) {
 				t.Errorf("%s: %q names %s, and %s has no field %s", from.at, value, match[0], match[2], missing)
 			}
 		}

@@ -90,6 +90,21 @@ func (i *installedAPIServices) waitGone(ctx context.Context) error {
 	return i.waitForDiscovery(ctx, false)
 }
 
+// waitUnrouted waits until the aggregator has no handler below the paths of the APIs. It
+// removes that a moment after the handler of the path itself, and answers 503 until then
+// if the server is closed.
+func (i *installedAPIServices) waitUnrouted(ctx context.Context) error {
+	return poll(ctx, func() (bool, error) {
+		for _, r := range i.services {
+			gv := groupVersion(r)
+			if err := i.client.aggregator.Get().AbsPath("/apis", gv.Group, gv.Version, "gone").Do(ctx).Error(); !apierrors.IsNotFound(err) {
+				return false, fmt.Errorf("%s is still served after it was removed: %w", r.from, err)
+			}
+		}
+		return true, nil
+	})
+}
+
 func (i *installedAPIServices) waitForDiscovery(ctx context.Context, present bool) error {
 	return poll(ctx, func() (bool, error) {
 		for _, accept := range []string{aggregatedDiscovery, plainDiscovery} {

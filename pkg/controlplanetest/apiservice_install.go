@@ -138,6 +138,9 @@ func (i *installedAPIServices) remove(ctx context.Context, stopping bool) error 
 		errs = append(errs, i.removeService(ctx), i.waitGone(ctx))
 	}
 	errs = append(errs, i.server.close())
+	if !stopping {
+		errs = append(errs, i.waitUnrouted(ctx))
+	}
 	i.owner.silence()
 	return errors.Join(errs...)
 }

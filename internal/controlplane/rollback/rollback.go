@@ -171,8 +171,14 @@ const maxKeys = 10
 
 // explain adds to the error of a rollback that was cut short what kept it from ending.
 func (r *rollback) explain(ctx context.Context, current state, err error) error {
-	if ctx.Err() == nil || len(r.differences) == 0 {
+	if ctx.Err() == nil {
 		return err
+	}
+	if cause := context.Cause(ctx); !errors.Is(err, cause) {
+		err = fmt.Errorf("%w: %w", cause, err)
+	}
+	if len(r.differences) == 0 {
+		return fmt.Errorf("%w (while %s)", err, current)
 	}
 	var keys []string
 	for _, d := range r.differences[:min(maxKeys, len(r.differences))] {
@@ -180,9 +186,6 @@ func (r *rollback) explain(ctx context.Context, current state, err error) error 
 	}
 	if more := len(r.differences) - maxKeys; more > 0 {
 		keys = append(keys, fmt.Sprintf("and %d more", more))
-	}
-	if cause := context.Cause(ctx); !errors.Is(err, cause) {
-		err = fmt.Errorf("%w: %w", cause, err)
 	}
 	return fmt.Errorf("%w (while %s): stop what writes before the rollback; the last differences were: %s", err, current, strings.Join(keys, ", "))
 }
