@@ -7,6 +7,7 @@ import (
 	"context"
 	"encoding/json"
 	"encoding/pem"
+	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"path/filepath"
@@ -80,9 +81,13 @@ func TestWebhookThatDeniesAll(t *testing.T) {
 		_, err := admin.CoreV1().ServiceAccounts("default").Get(ctx, "default", metav1.GetOptions{})
 		return err
 	})
-	if response, body := c.answer(t, "/readyz", "", c.certificate(t, "admin", "system:masters")); response.StatusCode != http.StatusOK {
-		t.Errorf("/readyz: got %s, %s", response.Status, body)
-	}
+	certificate := c.certificate(t, "admin", "system:masters")
+	testwait.UntilWithin(t, waitTimeout, "/readyz", func(context.Context) error {
+		if response, body := c.answer(t, "/readyz", "", certificate); response.StatusCode != http.StatusOK {
+			return fmt.Errorf("got %s, %s", response.Status, body)
+		}
+		return nil
+	})
 	if _, err := c.client(t, "jane").CoreV1().Pods("default").List(t.Context(), metav1.ListOptions{}); err == nil || !strings.Contains(err.Error(), "not by me") {
 		t.Errorf("jane: got %v, want the answer of the webhook", err)
 	}
