@@ -3,11 +3,7 @@
 
 package controlplanetest
 
-import (
-	"slices"
-
-	"github.com/kubembed/kubembed/pkg/controlplane"
-)
+import "slices"
 
 // envtestPlugins are the admission plugins that differ between envtest's API server and
 // ours. The value reports whether envtest enables the plugin.
@@ -19,7 +15,7 @@ var envtestPlugins = map[string]bool{
 
 // likeEnvtest enables and disables controllers and plugins as envtest does. Plugins that
 // the user names stay as configured, like envtest's flags.
-func likeEnvtest(c controlplane.Config) controlplane.Config {
+func likeEnvtest(c controlPlaneConfig) controlPlaneConfig {
 	c.DisableCoreControllers = true
 	c.EnableAdmissionPlugins = slices.Clone(c.EnableAdmissionPlugins)
 	c.DisableAdmissionPlugins = slices.Clone(c.DisableAdmissionPlugins)

@@ -5,9 +5,12 @@ package controlplanetest
 
 import (
 	"context"
+	"time"
 
 	auditv1 "k8s.io/apiserver/pkg/apis/audit/v1"
 
+	"github.com/kubembed/kubembed/internal/klogbridge"
+	"github.com/kubembed/kubembed/internal/logging"
 	"github.com/kubembed/kubembed/pkg/controlplane"
 )
 
@@ -17,10 +20,16 @@ import (
 type (
 	server     = controlplane.Server
 	checkpoint = controlplane.Checkpoint
+
+	controlPlaneConfig = controlplane.Config
 )
 
 // AuditEvent is a request in an audit trail.
 type AuditEvent = auditv1.Event
+
+// startTimeout bounds a start. The error then names the readiness checks that failed.
+// Twenty starts at once on two cores need a few seconds.
+const startTimeout = 3 * time.Minute
 
 // backend is a plane's own part of what the process has once.
 type backend struct {
@@ -35,7 +44,8 @@ func (p *plane) open(ctx context.Context) (err error) {
 	}
 	cfg := &p.config.ControlPlane
 	if cfg.Logger == nil {
-		p.log, cfg.Logger = newLogBuffer()
+		p.log = &logBuffer{flush: klogbridge.Flush}
+		cfg.Logger = logging.NewText(p.log.add)
 	}
 	if err := p.audit(&cfg.Audit.Log.Path); err != nil {
 		return err
@@ -66,3 +76,6 @@ func (p *plane) logf(format string, args ...any) {
 		logger.Sugar().Infof(format, args...)
 	}
 }
+
+// durable reports whether the objects outlive the control plane.
+func (c Config) durable() bool { return c.ControlPlane.DataDir != "" }

@@ -66,7 +66,7 @@ func (cp *ControlPlane) Namespace(t TB) string {
 
 // outlives reports whether later tests or runs see the objects that the test leaves.
 func (cp *ControlPlane) outlives() bool {
-	return !cp.dead() && (cp.shared || cp.config.ControlPlane.DataDir != "")
+	return !cp.dead() && (cp.shared || cp.config.durable())
 }
 
 // maxNamespacePrefix leaves room for the random end that the API server adds.

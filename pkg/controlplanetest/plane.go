@@ -10,15 +10,10 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
-	"time"
 
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
 )
-
-// startTimeout bounds a start. The error then names the readiness checks that failed.
-// Twenty starts at once on two cores need a few seconds.
-const startTimeout = 3 * time.Minute
 
 // userAgent is the user agent of the fixture's own requests.
 const userAgent = "kubembed-controlplanetest"

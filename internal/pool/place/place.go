@@ -1,0 +1,74 @@
+// Copyright The kubembed Authors
+// SPDX-License-Identifier: Apache-2.0
+
+// Package place is where tests and programs of a user meet: a directory that only this
+// user can read, with a directory for each version of the program.
+package place
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+)
+
+// Files in the directory of a program.
+const (
+	Socket = "socket"
+	Log    = "log"
+)
+
+// Dir returns the directory of this user, which is created if missing.
+func Dir() (string, error) {
+	dir, err := path()
+	if err != nil {
+		return "", err
+	}
+	if err := os.Mkdir(dir, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
+		return "", fmt.Errorf("the directory for control planes of this user: %w", err)
+	}
+	info, err := os.Lstat(dir)
+	if err != nil {
+		return "", err
+	}
+	if !info.IsDir() || !private(info) {
+		return "", fmt.Errorf("%s is not a directory of this user with mode 0700: delete it, or set another TMPDIR", dir)
+	}
+	return dir, nil
+}
+
+// Of returns the directory of a program, which is created if missing. A program at the
+// same path with another size or time has another one.
+func Of(program string) (string, error) {
+	dir, err := Dir()
+	if err != nil {
+		return "", err
+	}
+	if program, err = filepath.Abs(program); err != nil {
+		return "", err
+	}
+	info, err := os.Stat(program)
+	if err != nil {
+		return "", err
+	}
+	sum := sha256.Sum256(fmt.Appendf(nil, "%s\n%d\n%d", program, info.Size(), info.ModTime().UnixNano()))
+	// The path of a socket may have some hundred bytes.
+	dir = filepath.Join(dir, hex.EncodeToString(sum[:6]))
+	if err := os.Mkdir(dir, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
+		return "", err
+	}
+	return dir, nil
+}
+
+// Sockets returns the sockets of all programs of this user, also of those that have
+// ended.
+func Sockets() ([]string, error) {
+	dir, err := Dir()
+	if err != nil {
+		return nil, err
+	}
+	return filepath.Glob(filepath.Join(dir, "*", Socket))
+}

@@ -1,0 +1,44 @@
+// Copyright The kubembed Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package plane
+
+import (
+	"fmt"
+
+	"github.com/kubembed/kubembed/internal/pool/protocol"
+	"github.com/kubembed/kubembed/pkg/components/controllers"
+	"github.com/kubembed/kubembed/pkg/components/hollownode"
+	"github.com/kubembed/kubembed/pkg/components/scheduler"
+	"github.com/kubembed/kubembed/pkg/controlplane"
+)
+
+// config returns the configuration that options stand for.
+func config(o protocol.Options) (controlplane.Config, error) {
+	cfg := controlplane.Config{
+		ServiceCIDR:                 o.ServiceCIDR,
+		RuntimeConfig:               o.RuntimeConfig,
+		EnableAdmissionPlugins:      o.EnableAdmissionPlugins,
+		DisableAdmissionPlugins:     o.DisableAdmissionPlugins,
+		DisableCoreControllers:      o.DisableCoreControllers,
+		MaxRequestsInFlight:         o.MaxRequestsInFlight,
+		MaxMutatingRequestsInFlight: o.MaxMutatingRequestsInFlight,
+		RequestTimeout:              o.RequestTimeout,
+		EventTTL:                    o.EventTTL,
+		ClusterSigningDuration:      o.ClusterSigningDuration,
+	}
+	for i, name := range o.Components {
+		switch name {
+		case protocol.Scheduler:
+			cfg.Components = append(cfg.Components, scheduler.New(scheduler.Config{}))
+		case protocol.Controllers:
+			cfg.Components = append(cfg.Components, controllers.New(controllers.Config{}))
+		case protocol.HollowNodes:
+			cfg.Components = append(cfg.Components, hollownode.New(hollownode.Config{Count: max(o.Nodes, 1)}))
+		default:
+			return cfg, fmt.Errorf("Config.ControlPlane.Components[%d]: there is no component %q: use %s, %s or %s",
+				i, name, protocol.Scheduler, protocol.Controllers, protocol.HollowNodes)
+		}
+	}
+	return cfg, nil
+}

@@ -1,0 +1,67 @@
+// Copyright The kubembed Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package plane
+
+import (
+	"context"
+	"sync/atomic"
+
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apiserver/pkg/admission"
+	"k8s.io/apiserver/pkg/authentication/user"
+	"k8s.io/kubernetes/pkg/apis/core"
+)
+
+// marks is an admission plugin. It notes writes after which a control plane is not given
+// to another test: credentials that stay valid when their objects are gone, and objects
+// that change how requests are served.
+type marks struct{ reason atomic.Pointer[string] }
+
+const pluginName = "kubembed.dev/Marks"
+
+// lasting are groups and resources of such writes, with subresources where only they
+// matter.
+var lasting = map[schema.GroupResource]map[string]bool{
+	{Group: "admissionregistration.k8s.io"}:                   nil,
+	{Group: "apiregistration.k8s.io"}:                         nil,
+	{Group: "certificates.k8s.io"}:                            nil,
+	{Group: "flowcontrol.apiserver.k8s.io"}:                   nil,
+	{Group: "internal.apiserver.k8s.io"}:                      nil,
+	{Group: "storagemigration.k8s.io"}:                        nil,
+	{Resource: "serviceaccounts"}:                             {"token": true},
+	{Group: "scheduling.k8s.io", Resource: "priorityclasses"}: nil,
+}
+
+// servers are groups to which the API server itself writes: it registers the groups of
+// CRDs, and reports in the status of FlowSchemas.
+var servers = map[string]bool{"apiregistration.k8s.io": true, "flowcontrol.apiserver.k8s.io": true}
+
+func (m *marks) Handles(admission.Operation) bool { return true }
+
+func (m *marks) Validate(_ context.Context, a admission.Attributes, _ admission.ObjectInterfaces) error {
+	resource := a.GetResource().GroupResource()
+	if a.IsDryRun() || a.GetUserInfo().GetName() == user.APIServerUser && servers[resource.Group] {
+		return nil
+	}
+	for _, key := range []schema.GroupResource{resource, {Group: resource.Group}} {
+		if subresources, ok := lasting[key]; ok && key != (schema.GroupResource{}) && (subresources == nil || subresources[a.GetSubresource()]) {
+			m.set(resource.String() + " were written")
+		}
+	}
+	if secret, ok := a.GetObject().(*core.Secret); ok && (secret.Type == core.SecretTypeBootstrapToken || secret.Type == core.SecretTypeServiceAccountToken) {
+		m.set("a token was made")
+	}
+	return nil
+}
+
+// set notes a reason. The first one stays.
+func (m *marks) set(reason string) { m.reason.CompareAndSwap(nil, &reason) }
+
+// why returns the reason why the control plane must not be used again, or "".
+func (m *marks) why() string {
+	if reason := m.reason.Load(); reason != nil {
+		return *reason
+	}
+	return ""
+}

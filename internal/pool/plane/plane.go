@@ -1,0 +1,164 @@
+// Copyright The kubembed Authors
+// SPDX-License-Identifier: Apache-2.0
+
+// Package plane is a control plane that tests lease one after another.
+package plane
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"k8s.io/apiserver/pkg/admission"
+	"k8s.io/apiserver/pkg/authentication/authenticator"
+
+	"github.com/kubembed/kubembed/internal/logging"
+	"github.com/kubembed/kubembed/internal/pool/protocol"
+	"github.com/kubembed/kubembed/internal/tempdir"
+	"github.com/kubembed/kubembed/pkg/apiserver"
+	"github.com/kubembed/kubembed/pkg/controlplane"
+)
+
+// maxLeases bounds the leases of a control plane: etcd keeps the history of all of them
+// for five minutes.
+const maxLeases = 100
+
+// Plane is a running control plane.
+type Plane struct {
+	server        *controlplane.Server
+	gate          *gate
+	administrator administrator
+	marks         *marks
+	logs          logs
+	dir           *tempdir.Dir // of the audit log
+	auditPath     string
+	baseline      *controlplane.Checkpoint
+	identity      identity
+	leases        int
+	since         time.Time
+	closed        func() error
+
+	mu          sync.Mutex
+	checkpoints []*controlplane.Checkpoint // of the lease
+}
+
+// Start starts a control plane with options.
+func Start(ctx context.Context, options protocol.Options) (p *Plane, err error) {
+	p = &Plane{marks: &marks{}, since: time.Now()}
+	p.closed = sync.OnceValue(p.close)
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, p.Close())
+		}
+	}()
+	cfg, err := config(options)
+	if err != nil {
+		return nil, err
+	}
+	if options.Audit {
+		if p.dir, err = tempdir.Make("audit"); err != nil {
+			return nil, err
+		}
+		p.auditPath = filepath.Join(p.dir.Path, "audit.log")
+		cfg.Audit.Log.Path = p.auditPath
+	}
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return nil, err
+	}
+	p.gate = &gate{Listener: listener}
+	cfg.Listener = p.gate
+	cfg.Logger = logging.NewText(p.logs.add)
+	cfg.Authentication.Before = []authenticator.Request{p.administrator.request()}
+	cfg.Admission.Plugins = []apiserver.AdmissionPlugin{{Name: pluginName, New: func() (admission.Interface, error) { return p.marks, nil }}}
+	if p.server, err = controlplane.Start(ctx, cfg); err != nil {
+		return nil, err
+	}
+	if err = waitForStartup(ctx, p.server.ClientConfig()); err != nil {
+		return nil, err
+	}
+	if p.identity, err = identify(ctx, p.server.ClientConfig()); err != nil {
+		return nil, err
+	}
+	p.baseline, err = p.server.Checkpoint(ctx)
+	return p, err
+}
+
+// Begin begins a lease.
+func (p *Plane) Begin(id string) protocol.Lease {
+	p.leases++
+	p.logs.clear()
+	p.gate.open()
+	return protocol.Lease{ID: id, URL: p.server.URL(), CABundle: p.server.CABundle(), Token: p.administrator.renew(), AuditPath: p.auditPath}
+}
+
+// End disconnects the clients of the lease. No other call of the lease may run.
+func (p *Plane) End() {
+	p.administrator.revoke()
+	p.gate.shut()
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.checkpoints = nil
+}
+
+// Reset brings the control plane to the state of its start. An error is the reason why
+// that cannot be relied on: the control plane must not be used again.
+func (p *Plane) Reset(ctx context.Context) error {
+	if why := p.marks.why(); why != "" {
+		return errors.New(why)
+	}
+	if p.leases >= maxLeases {
+		return fmt.Errorf("it had %d leases", p.leases)
+	}
+	if err := p.baseline.Rollback(ctx); err != nil {
+		return err
+	}
+	now, err := identify(ctx, p.server.ClientConfig())
+	if err != nil {
+		return err
+	}
+	if err := p.identity.compare(now); err != nil {
+		return err
+	}
+	if p.auditPath != "" {
+		// The next lease reads from the end: a log that grows is no longer new.
+		return errors.New("its audit log has requests")
+	}
+	return nil
+}
+
+// Done is closed when the control plane has stopped.
+func (p *Plane) Done() <-chan struct{} { return p.server.Done() }
+
+// Err returns the reason why it stopped by itself.
+func (p *Plane) Err() error { return p.server.Err() }
+
+// URL returns the address of the API server.
+func (p *Plane) URL() string { return p.server.URL() }
+
+// Leases returns the number of leases so far.
+func (p *Plane) Leases() int { return p.leases }
+
+// Since returns when it started.
+func (p *Plane) Since() time.Time { return p.since }
+
+// Close stops the control plane.
+func (p *Plane) Close() error { return p.closed() }
+
+func (p *Plane) close() error {
+	var errs []error
+	switch {
+	case p.server != nil:
+		errs = append(errs, p.server.Close())
+	case p.gate != nil:
+		_ = p.gate.Close() // the failed start may have closed it
+	}
+	return errors.Join(append(errs, p.dir.Remove())...)
+}
+
+// ResetTimeout bounds Reset for callers.
+const ResetTimeout = 10 * time.Second

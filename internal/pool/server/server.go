@@ -1,0 +1,188 @@
+// Copyright The kubembed Authors
+// SPDX-License-Identifier: Apache-2.0
+
+// Package server gives tests control planes over a Unix socket. See package protocol.
+package server
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"sync"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/kubembed/kubembed/internal/lifecycle"
+	"github.com/kubembed/kubembed/internal/pool/plane"
+	"github.com/kubembed/kubembed/internal/pool/protocol"
+)
+
+// Config configures Serve.
+type Config struct {
+	// Listener accepts connections of one user.
+	Listener net.Listener
+	// Idle is the time without leases after which Serve returns.
+	Idle time.Duration
+	// Version and Kubernetes are for Status.
+	Version, Kubernetes string
+	Logger              *zap.Logger
+}
+
+// stopTimeout bounds the stop of all control planes.
+const stopTimeout = 30 * time.Second
+
+type server struct {
+	config Config
+	began  time.Time
+	pool   *pool
+	ctx    context.Context
+	stop   context.CancelFunc
+
+	mu     sync.Mutex
+	leases map[string]*lease
+	idle   *time.Timer // runs while there is no lease
+}
+
+// lease is a control plane that belongs to a connection.
+type lease struct {
+	plane *plane.Plane
+	owner protocol.Owner
+	since time.Time
+	// ctx ends with the lease. Calls are the calls under way.
+	ctx   context.Context
+	calls lifecycle.Group
+}
+
+// Serve serves until ctx ends, a client asks for the stop, or no lease is left for
+// Config.Idle. All control planes have stopped when it returns.
+func Serve(ctx context.Context, cfg Config) error {
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
+	s := &server{config: cfg, began: time.Now(), ctx: ctx, stop: stop, leases: map[string]*lease{}}
+	s.idle = time.AfterFunc(cfg.Idle, stop)
+	s.pool = newPool(ctx, cfg.Logger)
+	s.pool.warm(protocol.Options{})
+	mux := http.NewServeMux()
+	mux.HandleFunc("POST "+protocol.PathLeases, s.lease)
+	mux.HandleFunc("POST "+protocol.PathLeases+"/{id}/{call}", s.call)
+	mux.HandleFunc("GET "+protocol.PathStatus, s.status)
+	mux.HandleFunc("POST "+protocol.PathStop, func(http.ResponseWriter, *http.Request) { stop() })
+	h := &http.Server{Handler: checkVersion(mux), ReadHeaderTimeout: time.Minute, ErrorLog: zap.NewStdLog(cfg.Logger)}
+	served := make(chan error, 1)
+	go func() { served <- h.Serve(cfg.Listener) }()
+	var err error
+	select {
+	case err = <-served:
+	case <-ctx.Done():
+	}
+	stop() // leases end, and say why
+	closing, cancel := context.WithTimeout(context.Background(), stopTimeout)
+	defer cancel()
+	return errors.Join(err, h.Shutdown(closing), s.pool.stop(closing))
+}
+
+// checkVersion refuses clients with another version of the protocol.
+func checkVersion(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if version := r.Header.Get(protocol.HeaderVersion); version != protocol.Version {
+			fail(w, http.StatusBadRequest, fmt.Errorf("the test has version %q of the protocol, and the program %q: use the same version of both modules", version, protocol.Version))
+			return
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
+func fail(w http.ResponseWriter, status int, err error) {
+	w.WriteHeader(status)
+	_ = json.NewEncoder(w).Encode(protocol.Error{Message: err.Error()}) // the client is gone
+}
+
+// lease gives a control plane to a connection until it ends.
+func (s *server) lease(w http.ResponseWriter, r *http.Request) {
+	var request protocol.LeaseRequest
+	if err := json.NewDecoder(r.Body).Decode(&request); err != nil {
+		fail(w, http.StatusBadRequest, err)
+		return
+	}
+	id, l := rand.Text(), &lease{owner: request.Owner, since: time.Now()}
+	s.add(id, l)
+	defer s.remove(id)
+	events := json.NewEncoder(w)
+	send := func(event protocol.Event) {
+		_ = events.Encode(event) // the connection's end ends the lease
+		_ = http.NewResponseController(w).Flush()
+	}
+	pl, group, err := s.pool.lease(r.Context(), request.Options)
+	if err != nil {
+		send(protocol.Event{Refused: err.Error()})
+		return
+	}
+	var end context.CancelFunc
+	l.ctx, end = context.WithCancel(r.Context())
+	defer end()
+	granted := pl.Begin(id)
+	s.mu.Lock()
+	l.plane = pl
+	s.mu.Unlock()
+	defer func() {
+		end()
+		pl.End()
+		waiting, cancel := context.WithTimeout(context.Background(), plane.ResetTimeout)
+		defer cancel()
+		if err := l.calls.Wait(waiting); err != nil {
+			s.pool.discard(pl, fmt.Errorf("a call does not end: %w", err))
+			return
+		}
+		s.pool.release(group, pl)
+	}()
+	send(protocol.Event{Lease: &granted})
+	select {
+	case <-r.Context().Done():
+	case <-pl.Done():
+		reason := "it was stopped"
+		if err := pl.Err(); err != nil {
+			reason = err.Error()
+		}
+		send(protocol.Event{Ended: reason})
+	case <-s.ctx.Done():
+		send(protocol.Event{Ended: errStopping.Error()})
+	}
+}
+
+func (s *server) add(id string, l *lease) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.leases[id] = l
+	s.idle.Stop()
+}
+
+func (s *server) remove(id string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.leases, id)
+	if len(s.leases) == 0 {
+		s.idle.Reset(s.config.Idle)
+	}
+}
+
+func (s *server) status(w http.ResponseWriter, _ *http.Request) {
+	status := protocol.Status{PID: os.Getpid(), Version: s.config.Version, Kubernetes: s.config.Kubernetes, Since: s.began}
+	s.mu.Lock()
+	for _, l := range s.leases {
+		if l.plane != nil {
+			owner := l.owner
+			status.ControlPlanes = append(status.ControlPlanes, protocol.ControlPlane{State: protocol.StateLeased, Since: l.since, Leases: l.plane.Leases(), URL: l.plane.URL(), Owner: &owner})
+		}
+	}
+	s.mu.Unlock()
+	s.pool.status(&status)
+	_ = json.NewEncoder(w).Encode(status) // the client is gone
+}
+
+var errNoLease = errors.New("the lease has ended")
