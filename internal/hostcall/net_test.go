@@ -67,7 +67,7 @@ func TestListenerFails(t *testing.T) {
 	}
 }
 
-// TestListenerBlocks: Close names what has not returned, and Accept returns.
+// TestListenerBlocks: Close names the method that has not returned, and Accept returns.
 func TestListenerBlocks(t *testing.T) {
 	for _, want := range []string{"Config.Listener: Close has not returned within 3s", "Config.Listener: Accept has not returned within 3s after Close"} {
 		synctest.Test(t, func(t *testing.T) {

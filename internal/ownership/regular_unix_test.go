@@ -16,7 +16,7 @@ import (
 	"github.com/kubembed/kubembed/internal/ownership"
 )
 
-// TestRegular: what could be read forever is refused without being opened.
+// TestRegular: a pipe is refused without being opened: reading it could last forever.
 func TestRegular(t *testing.T) {
 	dir := t.TempDir()
 	pipe, link, file := filepath.Join(dir, "pipe"), filepath.Join(dir, "link"), filepath.Join(dir, "file")

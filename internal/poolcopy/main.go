@@ -10,8 +10,7 @@
 // module's version of Kubernetes. Two modules of one repository cannot share a package: a
 // commit that changes it could not be fetched before the one module is published and the
 // other requires that version. OpenTelemetry's modules copy internal/shared for the same
-// reason. A file is written once, in the place that Files names, and the test of this
-// package compares the copies.
+// reason. The test of this package compares the copies with their originals.
 package main
 
 import (

@@ -14,9 +14,9 @@ import (
 	"github.com/kubembed/kubembed/pkg/controlplane"
 )
 
-// These types and methods are all that the fixture knows of where its control plane runs:
-// here, in the process of the test. The files that do not name a control plane's package
-// are also those of the fixture in pkg/pool, where it runs in another process.
+// The control plane runs in the process of the test: only these types and methods depend
+// on that. The fixture in pkg/pool, whose control plane runs in another process, has its
+// own, and copies of the files that do not import package controlplane.
 type (
 	server     = controlplane.Server
 	checkpoint = controlplane.Checkpoint
@@ -31,7 +31,7 @@ type AuditEvent = auditv1.Event
 // Twenty starts at once on two cores need a few seconds.
 const startTimeout = 3 * time.Minute
 
-// backend is a plane's own part of what the process has once.
+// backend has a plane's share of process-wide settings.
 type backend struct {
 	// releasePolicies ends this plane's use of the short policy interval; nil before.
 	releasePolicies func()

@@ -15,8 +15,8 @@ import (
 	"gopkg.in/natefinch/lumberjack.v2"
 )
 
-// TestAuditBackupsAfterAClockCorrection: what lumberjack rotates is kept, and files of a
-// time when the clock was ahead make room for it.
+// TestAuditBackupsAfterAClockCorrection: lumberjack's new backups stay, and files of a
+// time when the clock was ahead make room for them.
 func TestAuditBackupsAfterAClockCorrection(t *testing.T) {
 	dir := t.TempDir()
 	log := filepath.Join(dir, "audit.log")

@@ -152,8 +152,8 @@ func (t *transport) RoundTrip(r *http.Request) (*http.Response, error) {
 	return current.RoundTrip(r)
 }
 
-// get returns a transport with what is in the files. If they cannot be used, it is the
-// one before.
+// get returns a transport with the present content of the files, or the former transport
+// if they cannot be used.
 func (t *transport) get() (*http.Transport, error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -182,7 +182,7 @@ func (t *transport) get() (*http.Transport, error) {
 	return t.current, nil
 }
 
-// content is what the files have.
+// content has the bytes of the files.
 type content struct{ cert, key, ca []byte }
 
 func (f files) content() (c content, err error) {
@@ -198,8 +198,8 @@ func (f files) content() (c content, err error) {
 	return c, err
 }
 
-// load returns a transport with what is in the files, which is the current one if nothing
-// has changed.
+// load returns a transport with the present content of the files: the current one if
+// nothing has changed.
 func (t *transport) load() (*http.Transport, error) {
 	c, err := t.files.content()
 	if err != nil {

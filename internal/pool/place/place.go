@@ -1,8 +1,8 @@
 // Copyright The kubembed Authors
 // SPDX-License-Identifier: Apache-2.0
 
-// Package place is where tests and programs of a user meet: a directory that only this
-// user can read, with a directory for each version of the program.
+// Package place names the directory in which tests and programs of a user meet. Only this
+// user can read it. It has a directory for each version of the program.
 package place
 
 import (
@@ -63,7 +63,7 @@ func Of(program string) (string, error) {
 	return dir, nil
 }
 
-// Sockets returns the sockets of all programs of this user, also of those that have
+// Sockets returns the sockets of all programs of this user. Some of the programs may have
 // ended.
 func Sockets() ([]string, error) {
 	dir, err := Dir()

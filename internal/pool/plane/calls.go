@@ -14,7 +14,7 @@ import (
 	"github.com/kubembed/kubembed/internal/pool/protocol"
 )
 
-// The methods below are the calls of a lease. Those that make credentials mark the
+// The methods below are the calls of a lease. A call that makes credentials marks the
 // control plane.
 
 // Kubeconfig returns the kubeconfig of a user.

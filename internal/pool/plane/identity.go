@@ -17,7 +17,7 @@ import (
 	"k8s.io/client-go/rest"
 )
 
-// identity is what a control plane serves: its resources, and the UIDs of their objects.
+// identity has the resources that a control plane serves, and the UIDs of their objects.
 // It is compared after a Rollback, by other means than those of Rollback.
 type identity map[schema.GroupVersionResource]map[string]bool
 

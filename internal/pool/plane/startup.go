@@ -22,8 +22,8 @@ var startup = []string{
 	"/apis/discovery.k8s.io/v1/namespaces/default/endpointslices/kubernetes",
 }
 
-// waitForStartup returns when all objects of a start are there: those that came later
-// would look like objects of a test.
+// waitForStartup returns when all objects of a start exist. Later ones would look like
+// objects of a test.
 func waitForStartup(ctx context.Context, config *rest.Config) error {
 	client, err := kubernetes.NewForConfig(config)
 	if err != nil {

@@ -1,12 +1,12 @@
 // Copyright The kubembed Authors
 // SPDX-License-Identifier: Apache-2.0
 
-// Package protocol is what the program that keeps control planes ready and the tests that
-// use them say to each other: JSON over HTTP over a Unix socket.
+// Package protocol has the requests and answers between tests and the program that keeps
+// control planes ready: JSON over HTTP over a Unix socket.
 //
-// A test leases a control plane with a POST to PathLeases, whose answer does not end: it
-// is a sequence of Events, one on a line, and the first one is the Lease. The lease ends
-// when the connection does. All other calls are a POST to PathLeases/ID/NAME, with a
+// A test leases a control plane with a POST to PathLeases. The answer is a stream of
+// Events, one on a line, and the first one is the Lease. The lease ends when the
+// connection does. All other calls are a POST to PathLeases/ID/NAME, with a
 // request and an answer of this package.
 package protocol
 

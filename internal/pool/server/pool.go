@@ -52,8 +52,8 @@ type group struct {
 	used    int // the clock at the last lease
 	ready   []*plane.Plane
 	waiters []chan started
-	// starts and resets are those that run. A waiter does not rely on a reset, which may
-	// take long and fail.
+	// starts and resets count the running ones. A waiter does not rely on a reset: it may
+	// take long, and fail.
 	starts, resets int
 }
 

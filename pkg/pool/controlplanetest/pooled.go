@@ -12,9 +12,10 @@ import (
 	"github.com/kubembed/kubembed/pkg/pool/internal/protocol"
 )
 
-// These types and methods are all that the fixture knows of where its control plane runs:
-// in the program controlplanes. The files with the line "Code generated" are those of
-// github.com/kubembed/kubembed/pkg/controlplanetest, where it runs in the test's process.
+// The control plane runs in the program controlplanes: only these types and methods
+// depend on that. Files with the line "Code generated" are copies from
+// github.com/kubembed/kubembed/pkg/controlplanetest, whose control plane runs in the
+// process of the test.
 type (
 	controlPlaneConfig = ControlPlaneConfig
 	backend            struct{}

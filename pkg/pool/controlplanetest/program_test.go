@@ -123,7 +123,7 @@ func TestKilledTests(t *testing.T) {
 
 const childVariable = "KUBEMBED_TEST_CHILD"
 
-// TestErrorsOfTheProgram: what is wrong with the program, and the cure.
+// TestErrorsOfTheProgram: the error names the fault of the program.
 func TestErrorsOfTheProgram(t *testing.T) {
 	for _, c := range []struct{ program, want string }{
 		{"/nowhere/controlplanes", "Config.Program: \"/nowhere/controlplanes\" is no program"},
