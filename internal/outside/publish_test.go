@@ -10,41 +10,64 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"io/fs"
+	"maps"
 	"os"
 	"path"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 )
 
-// publish publishes the files of the checkout as a version of the library in a module
-// proxy, which is a directory. It returns the version and the environment for the go
-// command. Only that version comes from the proxy, and the end of the test removes it
-// from the module cache.
+// clientModule has the fixture whose control planes are in another process. It is in a
+// directory of the library, and not part of it.
+const clientModule = library + "/pkg/pool"
+
+// made is the time of published versions.
+var made = time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC)
+
+// publish publishes the files of the checkout as a version of the library and of
+// clientModule in a module proxy, which is a directory. It returns the version and the
+// environment for the go command. Only that version comes from the proxy, and the end of
+// the test removes it from the module cache.
 func publish(t *testing.T) (version string, env []string) {
 	t.Helper()
 	root, proxy := checkout(t), t.TempDir()
-	names := moduleFiles(t, root)
-	contents := make(map[string][]byte, len(names))
-	hash := sha256.New()
-	for _, name := range names {
-		data, err := os.ReadFile(filepath.Join(root, filepath.FromSlash(name)))
-		if err != nil {
-			t.Fatal(err)
-		}
-		contents[name] = data
-		hash.Write([]byte(name))
-		hash.Write(data)
+	modules := map[string]map[string][]byte{
+		library:      moduleFiles(t, root),
+		clientModule: moduleFiles(t, filepath.Join(root, "pkg", "pool")),
 	}
 	// The same files get the same version, so that they are built once.
-	made := time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC)
+	hash := sha256.New()
+	for _, module := range slices.Sorted(maps.Keys(modules)) {
+		for _, name := range slices.Sorted(maps.Keys(modules[module])) {
+			hash.Write([]byte(module + "/" + name))
+			hash.Write(modules[module][name])
+		}
+	}
 	version = "v0.0.0-" + made.Format("20060102150405") + "-" + hex.EncodeToString(hash.Sum(nil))[:12]
+	for module, contents := range modules {
+		publishModule(t, proxy, module, version, contents)
+	}
+	cache := strings.TrimSpace(goCommand(t, root, nil, "env", "GOMODCACHE"))
+	t.Cleanup(func() { forget(t, cache, version) })
+	upstream := strings.TrimSpace(goCommand(t, root, nil, "env", "GOPROXY"))
+	return version, []string{
+		"GOPROXY=file://" + slashes(proxy) + "," + upstream,
+		"GONOSUMDB=" + library, // not in the checksum database
+		// So that the version can be removed.
+		"GOFLAGS=" + strings.TrimSpace(os.Getenv("GOFLAGS")+" -modcacherw"),
+	}
+}
 
+// publishModule writes a version of a module to a proxy.
+func publishModule(t *testing.T, proxy, module, version string, contents map[string][]byte) {
+	t.Helper()
 	var archive bytes.Buffer
 	writer := zip.NewWriter(&archive)
-	for _, name := range names {
-		file, err := writer.Create(library + "@" + version + "/" + name)
+	for _, name := range slices.Sorted(maps.Keys(contents)) {
+		file, err := writer.Create(module + "@" + version + "/" + name)
 		if err == nil {
 			_, err = file.Write(contents[name])
 		}
@@ -59,30 +82,15 @@ func publish(t *testing.T) (version string, env []string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	directory := filepath.Join(proxy, filepath.FromSlash(library), "@v")
-	if err := os.MkdirAll(directory, 0o700); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.WriteFile(filepath.Join(directory, "list"), nil, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	for ending, data := range map[string][]byte{".info": info, ".mod": contents["go.mod"], ".zip": archive.Bytes()} {
-		if err := os.WriteFile(filepath.Join(directory, version+ending), data, 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
-	// The answer to go get without a version.
-	if err := os.WriteFile(filepath.Join(filepath.Dir(directory), "@latest"), info, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	cache := strings.TrimSpace(goCommand(t, root, nil, "env", "GOMODCACHE"))
-	t.Cleanup(func() { forget(t, cache, version) })
-	upstream := strings.TrimSpace(goCommand(t, root, nil, "env", "GOPROXY"))
-	return version, []string{
-		"GOPROXY=file://" + slashes(proxy) + "," + upstream,
-		"GONOSUMDB=" + library, // not in the checksum database
-		// So that the version can be removed.
-		"GOFLAGS=" + strings.TrimSpace(os.Getenv("GOFLAGS")+" -modcacherw"),
+	directory := filepath.Join(proxy, filepath.FromSlash(module))
+	for name, data := range map[string][]byte{
+		"@v/list":                 nil,
+		"@v/" + version + ".info": info,
+		"@v/" + version + ".mod":  contents["go.mod"],
+		"@v/" + version + ".zip":  archive.Bytes(),
+		"@latest":                 info, // the answer to go get without a version
+	} {
+		write(t, filepath.Join(directory, filepath.FromSlash(name)), string(data))
 	}
 }
 
@@ -95,11 +103,11 @@ func slashes(directory string) string {
 	return directory
 }
 
-// moduleFiles returns the files of the module, without other modules in its
-// directories.
-func moduleFiles(t *testing.T, root string) []string {
+// moduleFiles returns the files of the module in a directory, without other modules in
+// its subdirectories.
+func moduleFiles(t *testing.T, root string) map[string][]byte {
 	t.Helper()
-	var names []string
+	contents := map[string][]byte{}
 	err := fs.WalkDir(os.DirFS(root), ".", func(name string, entry fs.DirEntry, err error) error {
 		switch {
 		case err != nil:
@@ -109,29 +117,52 @@ func moduleFiles(t *testing.T, root string) []string {
 				return fs.SkipDir
 			}
 		case entry.Type().IsRegular():
-			names = append(names, name)
+			contents[name], err = os.ReadFile(filepath.Join(root, filepath.FromSlash(name)))
 		}
-		return nil
+		return err
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
-	return names
+	return contents
 }
 
-// forget removes a version of the library from the module cache.
+// TestModulesHaveTheirOwnFiles: the go command finds a package in the module with the
+// longest path, so that the files of clientModule must not be in the library, too.
+func TestModulesHaveTheirOwnFiles(t *testing.T) {
+	root := checkout(t)
+	files := moduleFiles(t, root)
+	for name := range files {
+		if strings.HasPrefix(name, "pkg/pool/") {
+			t.Errorf("the library has %s", name)
+		}
+	}
+	if files["pkg/controlplanetest/controlplanes/main.go"] == nil {
+		t.Error("the library does not have the program controlplanes")
+	}
+	files = moduleFiles(t, filepath.Join(root, "pkg", "pool"))
+	for _, name := range []string{"go.mod", "controlplanetest/config.go"} {
+		if files[name] == nil {
+			t.Errorf("%s does not have %s", clientModule, name)
+		}
+	}
+}
+
+// forget removes a version of the modules from the module cache.
 func forget(t *testing.T, cache, version string) {
 	t.Helper()
-	if err := os.RemoveAll(filepath.Join(cache, filepath.FromSlash(library)+"@"+version)); err != nil {
-		t.Error(err)
-	}
-	files, err := filepath.Glob(filepath.Join(cache, "cache", "download", filepath.FromSlash(library), "@v", version+".*"))
-	if err != nil {
-		t.Error(err)
-	}
-	for _, file := range files {
-		if err := os.Remove(file); err != nil {
+	for _, module := range []string{library, clientModule} {
+		if err := os.RemoveAll(filepath.Join(cache, filepath.FromSlash(module)+"@"+version)); err != nil {
 			t.Error(err)
+		}
+		files, err := filepath.Glob(filepath.Join(cache, "cache", "download", filepath.FromSlash(module), "@v", version+".*"))
+		if err != nil {
+			t.Error(err)
+		}
+		for _, file := range files {
+			if err := os.Remove(file); err != nil {
+				t.Error(err)
+			}
 		}
 	}
 }
