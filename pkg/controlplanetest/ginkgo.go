@@ -39,7 +39,7 @@ func ginkgoIn(v reflect.Value) ginkgo {
 			continue
 		}
 		value := v.Field(i)
-		if g, ok := reflect.TypeAssert[ginkgo](value); ok {
+		if g, ok := value.Interface().(ginkgo); ok {
 			return g
 		}
 		if value.Kind() == reflect.Interface {

@@ -44,7 +44,7 @@ func (m manifest) String() string {
 // into decodes the manifest. An error names the manifest and the field.
 func (m manifest) into(object any) error {
 	if err := json.Unmarshal(m.json, object); err != nil {
-		if field, ok := errors.AsType[*json.UnmarshalTypeError](err); ok {
+		if field := (*json.UnmarshalTypeError)(nil); errors.As(err, &field) {
 			return fmt.Errorf("%v: %s must be of type %s, not %s", m, field.Field, field.Type, field.Value)
 		}
 		return fmt.Errorf("%v: %w", m, err)

@@ -9,6 +9,8 @@ import (
 	"runtime"
 	"strings"
 	"sync"
+
+	"github.com/kubembed/kubembed/internal/lifecycle"
 )
 
 // running are the control planes that start or run. When a test panics, package testing
@@ -46,18 +48,18 @@ func (p *plane) unregister() {
 // stopAll stops all control planes, so that a process that is about to exit leaves no
 // directories behind.
 func stopAll() {
-	var group sync.WaitGroup
+	var stops lifecycle.Group
 	running.Lock()
 	running.dying = true
 	for p, start := range running.planes {
-		group.Go(func() {
+		stops.Go(func() {
 			start.cancel()
 			<-start.over
 			_ = p.stop()
 		})
 	}
 	running.Unlock()
-	group.Wait()
+	_ = stops.Wait(context.Background()) // which has no end
 }
 
 // panicking reports whether package testing has called the current cleanup because the
