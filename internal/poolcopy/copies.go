@@ -5,7 +5,9 @@ package main
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path"
 	"path/filepath"
@@ -22,9 +24,10 @@ const (
 type directory struct {
 	from, to string
 	// own are files of from that are not copied: globs. Tests are copied only if they
-	// are in tests.
+	// are in tests, and other files only if they are below a directory of data.
 	own   []string
 	tests []string
+	data  []string
 }
 
 var copies = []directory{
@@ -32,7 +35,22 @@ var copies = []directory{
 		from: "pkg/controlplanetest", to: pool + "controlplanetest",
 		// They know where the control plane runs.
 		own: []string{"config.go", "doc.go", "inprocess*.go", "policies.go", "temporary.go"},
+		tests: []string{"crd_uninstall_test.go", "manifest_test.go"},
 	},
+	{
+		// The tests of the fixture, run with that of the pool. Those that end in
+		// inprocess_test.go cannot be.
+		from: "pkg/controlplanetest", to: pool + "internal/fixturetest",
+		own: []string{"*.go"}, data: []string{"testdata"},
+		tests: []string{
+			"apiservice_test.go", "audit_test.go", "child_test.go", "controlplane_test.go", "crd_invalid_test.go", "crd_test.go",
+			"dump_test.go", "envtest_test.go", "example_test.go", "files_test.go", "ginkgo_test.go", "local_server_test.go",
+			"namespace_test.go", "recorder_test.go", "reset_changes_test.go", "reset_effects_test.go",
+			"reset_helpers_test.go", "reset_objects_test.go", "reset_test.go", "server_test.go", "shared_test.go", "users_test.go",
+			"webhook_conversion_test.go", "webhook_test.go",
+		},
+	},
+	{from: "internal/testwait", to: pool + "internal/testwait"},
 	{from: "internal/pool/protocol", to: pool + "internal/protocol"},
 	{from: "internal/pool/place", to: pool + "internal/place"},
 	{from: "internal/lifecycle", to: pool + "internal/lifecycle", own: []string{"conns.go", "gorou*.go", "poll.go", "teardown.go", "within.go"}},
@@ -49,9 +67,29 @@ func (d directory) files(root string) ([]string, error) {
 		name := entry.Name()
 		switch {
 		case entry.IsDir() || path.Ext(name) != ".go":
-		case strings.HasSuffix(name, "_test.go") && !matches(d.tests, name), matches(d.own, name):
-		default:
+		case strings.HasSuffix(name, "_test.go"):
+			if matches(d.tests, name) {
+				names = append(names, name)
+			}
+		case !matches(d.own, name):
 			names = append(names, name)
+		}
+	}
+	data, err := d.dataFiles(filepath.Join(root, d.from))
+	return append(names, data...), err
+}
+
+// dataFiles returns the files below data in a directory.
+func (d directory) dataFiles(dir string) (names []string, err error) {
+	for _, data := range d.data {
+		err := fs.WalkDir(os.DirFS(dir), data, func(name string, entry fs.DirEntry, err error) error {
+			if err == nil && !entry.IsDir() {
+				names = append(names, name)
+			}
+			return err
+		})
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return nil, err
 		}
 	}
 	return names, nil
@@ -74,6 +112,9 @@ func (d directory) content(root, name string) ([]byte, error) {
 	data, err := os.ReadFile(filepath.Join(root, filepath.FromSlash(from)))
 	if err != nil {
 		return nil, err
+	}
+	if path.Ext(name) != ".go" {
+		return data, nil
 	}
 	for _, other := range copies {
 		data = bytes.ReplaceAll(data, []byte(`"`+module+other.from+`"`), []byte(`"`+module+other.to+`"`))
@@ -115,7 +156,11 @@ func (d directory) write(root string) error {
 		if err != nil {
 			return err
 		}
-		if err := os.WriteFile(filepath.Join(to, name), data, 0o644); err != nil {
+		file := filepath.Join(to, name)
+		if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
+			return err
+		}
+		if err := os.WriteFile(file, data, 0o644); err != nil {
 			return err
 		}
 	}
@@ -141,5 +186,11 @@ func (d directory) stale(root string, names []string) (stale []string, err error
 			stale = append(stale, entry.Name())
 		}
 	}
-	return stale, nil
+	data, err := d.dataFiles(to)
+	for _, name := range data {
+		if !slices.Contains(names, name) {
+			stale = append(stale, name)
+		}
+	}
+	return stale, err
 }

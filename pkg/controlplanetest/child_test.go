@@ -6,7 +6,6 @@ package controlplanetest_test
 import (
 	"bufio"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -57,12 +56,7 @@ func TestInChild(t *testing.T) {
 			controlplanetest.Shared(t)
 		})
 	}
-	t.Run("closes", func(t *testing.T) {
-		if err := controlplanetest.CloseServer(controlplanetest.Shared(t)); err != nil {
-			t.Error(err)
-		}
-	})
-	t.Run("next", func(t *testing.T) { list(t, controlplanetest.Shared(t)) })
+	inChild(t)
 	t.Run("like-envtest", func(t *testing.T) {
 		cp := controlplanetest.Shared(t)
 		client := kubernetes.NewForConfigOrDie(cp.ClientConfig())
@@ -78,34 +72,6 @@ func TestInChild(t *testing.T) {
 		list(t, controlplanetest.Shared(t))
 		t.Error("on purpose")
 	})
-}
-
-// child returns a command that runs some subtests of TestInChild. Its temporary
-// directories are in tmp.
-func child(t *testing.T, name, tests string) (cmd *exec.Cmd, tmp string) {
-	t.Helper()
-	executable, err := os.Executable()
-	if err != nil {
-		t.Fatal(err)
-	}
-	tmp = t.TempDir()
-	cmd = exec.CommandContext(t.Context(), executable, "-test.v", "-test.parallel=4", "-test.run=^TestInChild$/^("+tests+")$")
-	cmd.Args[0] = name
-	cmd.Env = append(os.Environ(), "TMPDIR="+tmp, "TMP="+tmp, "TEMP="+tmp)
-	return cmd, tmp
-}
-
-func leftovers(t *testing.T, directory string) []string {
-	t.Helper()
-	entries, err := os.ReadDir(directory)
-	if err != nil {
-		t.Fatal(err)
-	}
-	var names []string
-	for _, entry := range entries {
-		names = append(names, entry.Name())
-	}
-	return names
 }
 
 func TestMainWithoutShared(t *testing.T) {
@@ -142,21 +108,8 @@ func TestSharedThatDoesNotStart(t *testing.T) {
 	if err == nil {
 		t.Error("the process succeeded, want a failure")
 	}
-	if got := strings.Count(string(out), "BindAddress"); got != 2 {
-		t.Errorf("got BindAddress %d times, want once for each of two tests:\n%s", got, out)
-	}
-	if names := leftovers(t, tmp); len(names) > 0 {
-		t.Errorf("the process left %v in its temporary directory", names)
-	}
-}
-
-// A control plane that one test has stopped does not fail the next test.
-func TestSharedThatHasStopped(t *testing.T) {
-	t.Parallel()
-	cmd, tmp := child(t, "child", "closes|next")
-	out, err := cmd.CombinedOutput()
-	if err != nil || !strings.Contains(string(out), "--- PASS: TestInChild/next") {
-		t.Errorf("%v\n%s", err, out)
+	if got := strings.Count(string(out), "ServiceCIDR"); got != 2 {
+		t.Errorf("got ServiceCIDR %d times, want once for each of two tests:\n%s", got, out)
 	}
 	if names := leftovers(t, tmp); len(names) > 0 {
 		t.Errorf("the process left %v in its temporary directory", names)

@@ -5,9 +5,6 @@ package controlplanetest_test
 
 import (
 	"context"
-	"errors"
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 
@@ -18,7 +15,6 @@ import (
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/cache"
 
-	"github.com/kubembed/kubembed/pkg/controlplane"
 	"github.com/kubembed/kubembed/pkg/controlplanetest"
 )
 
@@ -38,10 +34,10 @@ func TestNew(t *testing.T) {
 func TestNewFails(t *testing.T) {
 	t.Parallel()
 	var cfg controlplanetest.Config
-	cfg.ControlPlane.BindAddress = "nonsense"
+	cfg.ControlPlane.ServiceCIDR = "nonsense"
 	var r recorder
 	r.run(func(t controlplanetest.TB) { controlplanetest.New(t, cfg) })
-	if !r.failed || !strings.Contains(r.text(), "BindAddress") {
+	if !r.failed || !strings.Contains(r.text(), "ServiceCIDR") {
 		t.Errorf("failed %v: %s", r.failed, r.text())
 	}
 }
@@ -165,96 +161,4 @@ func errorText(event watch.Event) string {
 		return status.Message
 	}
 	return ""
-}
-
-// dies is a component that ends on request, and with it its control plane.
-type dies struct{ when chan struct{} }
-
-func (dies) Name() string { return "dies" }
-
-func (d dies) Run(ctx context.Context, _ *rest.Config, ready func()) error {
-	ready()
-	select {
-	case <-ctx.Done():
-		return nil
-	case <-d.when:
-		return errors.New("on purpose")
-	}
-}
-
-// A control plane that stops by itself fails its test with the reason.
-func TestStoppedByItself(t *testing.T) {
-	t.Parallel()
-	component := dies{make(chan struct{})}
-	var cfg controlplanetest.Config
-	cfg.ControlPlane.Components = []controlplane.Component{component}
-	var r recorder
-	r.run(func(t controlplanetest.TB) {
-		cp := controlplanetest.New(t, cfg)
-		close(component.when)
-		<-cp.Done()
-	})
-	if !r.failed || !strings.Contains(r.text(), "on purpose") {
-		t.Errorf("failed %v: %s", r.failed, r.text())
-	}
-}
-
-// ginkgo behaves like GinkgoT: Errorf and Fatalf panic, and a cleanup cannot register a
-// cleanup.
-type ginkgo struct {
-	*recorder
-	cleaning *bool
-}
-
-func (g ginkgo) Errorf(format string, args ...any) {
-	g.say(true, format, args...)
-	panic("failed")
-}
-
-func (g ginkgo) Fatalf(format string, args ...any) { g.Errorf(format, args...) }
-
-func (g ginkgo) TempDir() string {
-	if *g.cleaning {
-		g.Errorf("a cleanup in a cleanup")
-	}
-	return g.recorder.TempDir()
-}
-
-func (g ginkgo) Cleanup(f func()) {
-	if *g.cleaning {
-		g.Errorf("a cleanup in a cleanup")
-	}
-	g.recorder.Cleanup(func() {
-		*g.cleaning = true
-		f()
-	})
-}
-
-// After a failure at or before the end of the test, nothing keeps running.
-func TestEndOfGinkgo(t *testing.T) {
-	t.Parallel()
-	file := filepath.Join(t.TempDir(), "file")
-	if err := os.WriteFile(file, nil, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	for name, test := range map[string]func(cp *controlplanetest.ControlPlane, t controlplanetest.TB, stop func()){
-		"fails":           func(_ *controlplanetest.ControlPlane, t controlplanetest.TB, _ func()) { t.Fatalf("on purpose") },
-		"stops by itself": func(cp *controlplanetest.ControlPlane, _ controlplanetest.TB, stop func()) { stop(); <-cp.Done() },
-	} {
-		component := dies{make(chan struct{})}
-		var r recorder
-		var cp *controlplanetest.ControlPlane
-		r.run(func(t controlplanetest.TB) {
-			g := ginkgo{&r, new(bool)}
-			cfg := controlplanetest.Config{Audit: true, DumpOnFailure: file}
-			cfg.ControlPlane.Components = []controlplane.Component{component}
-			cp = controlplanetest.New(g, cfg)
-			cp.Namespace(g)
-			test(cp, g, func() { close(component.when) })
-		})
-		if !r.failed || !strings.Contains(r.text(), "on purpose") || !strings.Contains(r.text(), "Config.DumpOnFailure") || strings.Contains(r.text(), "in a cleanup") {
-			t.Errorf("%s: failed %v: %s", name, r.failed, r.text())
-		}
-		<-cp.Done()
-	}
 }

@@ -64,7 +64,7 @@ func (c crdClient) waitFor(ctx context.Context, crd *apiextensionsv1.CustomResou
 				watcher.Stop()
 				err := apierrors.FromObject(event.Object)
 				if !apierrors.IsResourceExpired(err) {
-					return nil, stayed(err)
+					return nil, stayed(cmp.Or(context.Cause(ctx), err))
 				}
 				// Its resourceVersion is too old.
 				if next, err = c.Get(ctx, crd.Name, metav1.GetOptions{}); err != nil {

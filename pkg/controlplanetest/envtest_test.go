@@ -15,10 +15,9 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/wait"
 	"k8s.io/client-go/kubernetes"
 
-	"github.com/kubembed/kubembed/internal/lifecycle"
-	"github.com/kubembed/kubembed/pkg/controlplane"
 	"github.com/kubembed/kubembed/pkg/controlplanetest"
 )
 
@@ -62,7 +61,7 @@ func createObjects(ctx context.Context, client kubernetes.Interface, name string
 	}
 	b.taint = len(node.Spec.Taints) > 0
 	var pod *corev1.Pod
-	err = lifecycle.Poll(ctx, func() bool { // until the service account or the quota exists
+	err = poll(ctx, func() bool { // until the service account or the quota exists
 		pod, err = client.CoreV1().Pods(name).Create(ctx, &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Name: "pod"},
 			Spec: corev1.PodSpec{NodeName: name, Containers: []corev1.Container{{Name: "c", Image: "i"}}}}, metav1.CreateOptions{})
 		return !apierrors.IsForbidden(err)
@@ -80,7 +79,7 @@ func observe(t controlplanetest.TB, client kubernetes.Interface, name string, b 
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
-	_ = lifecycle.Poll(ctx, func() bool {
+	_ = poll(ctx, func() bool {
 		_, err := client.CoreV1().ServiceAccounts(name).Get(ctx, "default", metav1.GetOptions{})
 		b.account = err == nil
 		_, err = client.CoreV1().ConfigMaps(name).Get(ctx, "kube-root-ca.crt", metav1.GetOptions{})
@@ -146,9 +145,10 @@ func TestBehaveLikeEnvtest(t *testing.T) {
 // Plugins that the user names take precedence.
 func TestBehaveLikeEnvtestAndPlugins(t *testing.T) {
 	t.Parallel()
-	cp := controlplanetest.New(t, controlplanetest.Config{BehaveLikeEnvtest: true, ControlPlane: controlplane.Config{
-		DisableAdmissionPlugins: []string{"TaintNodesByCondition"}, EnableAdmissionPlugins: []string{"ServiceAccount"},
-	}})
+	cfg := controlplanetest.Config{BehaveLikeEnvtest: true}
+	cfg.ControlPlane.DisableAdmissionPlugins = []string{"TaintNodesByCondition"}
+	cfg.ControlPlane.EnableAdmissionPlugins = []string{"ServiceAccount"}
+	cp := controlplanetest.New(t, cfg)
 	client := kubernetes.NewForConfigOrDie(cp.ClientConfig())
 	node, err := client.CoreV1().Nodes().Create(t.Context(), &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: "n"}}, metav1.CreateOptions{})
 	if err != nil || len(node.Spec.Taints) > 0 {
@@ -188,4 +188,9 @@ func namesIn(ctx context.Context, client kubernetes.Interface, namespace string)
 		names = append(names, "configmaps/"+configMap.Name)
 	}
 	return slices.Sorted(slices.Values(names)), nil
+}
+
+// poll calls condition until it returns true or ctx ends.
+func poll(ctx context.Context, condition func() bool) error {
+	return wait.PollUntilContextCancel(ctx, 5*time.Millisecond, true, func(context.Context) (bool, error) { return condition(), nil })
 }

@@ -40,7 +40,9 @@ func TestNamespace(t *testing.T) {
 			var names sync.Map
 			var group sync.WaitGroup
 			for range 20 {
-				group.Go(func() {
+				group.Add(1)
+				go func() {
+					defer group.Done()
 					var r recorder
 					r.run(func(t controlplanetest.TB) {
 						namespace := cp.Namespace(t)
@@ -55,7 +57,7 @@ func TestNamespace(t *testing.T) {
 					if r.failed {
 						t.Error(r.text())
 					}
-				})
+				}()
 			}
 			group.Wait()
 		})

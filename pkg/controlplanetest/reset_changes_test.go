@@ -11,7 +11,6 @@ import (
 	rbacv1 "k8s.io/api/rbac/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
-	"k8s.io/utils/ptr"
 
 	"github.com/kubembed/kubembed/internal/testwait"
 )
@@ -134,7 +133,7 @@ var dirtyChanges = []struct {
 		created := d.create(manifestOf(d.t, "CRD with integers"))
 		widget := created[len(created)-1]
 		_, err := d.client.CoreV1().ConfigMaps("default").Create(d.t.Context(), &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{
-			Name: "owned", OwnerReferences: []metav1.OwnerReference{{APIVersion: "example.com/v1", Kind: "Widget", Name: widget.GetName(), UID: widget.GetUID(), BlockOwnerDeletion: new(true)}},
+			Name: "owned", OwnerReferences: []metav1.OwnerReference{{APIVersion: "example.com/v1", Kind: "Widget", Name: widget.GetName(), UID: widget.GetUID(), BlockOwnerDeletion: to(true)}},
 		}}, metav1.CreateOptions{})
 		d.must(err)
 	}},
@@ -147,7 +146,7 @@ var dirtyChanges = []struct {
 			}}, metav1.CreateOptions{})
 			d.must(err)
 		}
-		d.must(d.client.CoreV1().ConfigMaps("default").Delete(d.t.Context(), "owner", metav1.DeleteOptions{PropagationPolicy: ptr.To(metav1.DeletePropagationForeground)}))
+		d.must(d.client.CoreV1().ConfigMaps("default").Delete(d.t.Context(), "owner", metav1.DeleteOptions{PropagationPolicy: to(metav1.DeletePropagationForeground)}))
 	}},
 	{"many namespaces on their way", func(d *dirt) {
 		for i := range 20 {
@@ -189,3 +188,5 @@ func manifestOf(t testing.TB, name string) string {
 	t.Fatalf("no manifest is called %q", name)
 	return ""
 }
+
+func to[T any](value T) *T { return &value }

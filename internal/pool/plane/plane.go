@@ -50,11 +50,11 @@ type Plane struct {
 func Start(ctx context.Context, options protocol.Options) (p *Plane, err error) {
 	p = &Plane{marks: &marks{}, since: time.Now()}
 	p.closed = sync.OnceValue(p.close)
-	defer func() {
+	defer func(begun *Plane) { // a return of nil has set p
 		if err != nil {
-			err = errors.Join(err, p.Close())
+			err = errors.Join(err, begun.Close())
 		}
-	}()
+	}(p)
 	cfg, err := config(options)
 	if err != nil {
 		return nil, err

@@ -22,7 +22,7 @@ var children = map[string]func(m *testing.M) int{
 	"child-without-main": func(m *testing.M) int { return m.Run() },
 	"child-bad-config": func(m *testing.M) int {
 		var cfg controlplanetest.Config
-		cfg.ControlPlane.BindAddress = "nonsense"
+		cfg.ControlPlane.ServiceCIDR = "nonsense"
 		return controlplanetest.Main(m, cfg)
 	},
 	"child-envtest": func(m *testing.M) int {
