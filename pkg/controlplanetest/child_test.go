@@ -108,7 +108,7 @@ func TestSharedThatDoesNotStart(t *testing.T) {
 	if err == nil {
 		t.Error("the process succeeded, want a failure")
 	}
-	if got := strings.Count(string(out), "ServiceCIDR"); got != 2 {
+	if got := strings.Count(string(out), "ServiceCIDR: Invalid value"); got != 2 {
 		t.Errorf("got ServiceCIDR %d times, want once for each of two tests:\n%s", got, out)
 	}
 	if names := leftovers(t, tmp); len(names) > 0 {
