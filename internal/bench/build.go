@@ -21,6 +21,8 @@ const (
 	ownTests    = "own.test"
 	envTests    = "envtest.test"
 	ownPrograms = "assets" // a directory
+	poolProgram = "controlplanes"
+	poolTests   = "pooled.test"
 )
 
 // program is a program to build.
@@ -35,6 +37,10 @@ var (
 	ownBuilds = []program{
 		{ownHost, ".", []string{"build", "./hosts/own"}},
 		{ownTests, ".", []string{"test", "-c", "./own"}},
+	}
+	poolBuilds = []program{
+		{poolProgram, ".", []string{"build", "github.com/kubembed/kubembed/pkg/controlplanetest/controlplanes"}},
+		{poolTests, ".", []string{"test", "-c", "./pooled"}},
 	}
 	peerBuilds = []program{
 		{envtestHost, ".", []string{"build", "./hosts/envtest"}},
@@ -58,7 +64,7 @@ func (b *bench) build(sections []section) error {
 		if err := os.Mkdir(b.paths.program(ownPrograms), 0o700); err != nil {
 			return err
 		}
-		builds = slices.Concat(builds, peerBuilds)
+		builds = slices.Concat(builds, poolBuilds, peerBuilds)
 	}
 	if err := b.buildAll(b.paths, builds); err != nil {
 		return err
@@ -81,8 +87,8 @@ func (b *bench) build(sections []section) error {
 func (b *bench) buildAll(p paths, programs []program) error {
 	for _, program := range programs {
 		fmt.Fprintln(os.Stderr, "building", program.name+p.Suffix)
-		// Like the peers: without data for debuggers.
-		args := append([]string{program.args[0], "-ldflags=-s -w", "-o", p.program(program.name)}, program.args[1:]...)
+		// Like the peers and go tool: without data for debuggers.
+		args := append([]string{program.args[0], stripped, "-o", p.program(program.name)}, program.args[1:]...)
 		build := exec.Command("go", args...)
 		build.Dir = filepath.Join(p.Module, program.dir)
 		if program.dir == "peers" {
@@ -97,13 +103,15 @@ func (b *bench) buildAll(p paths, programs []program) error {
 
 func (p paths) program(name string) string { return filepath.Join(p.Work, name+p.Suffix) }
 
-// buildOf returns a digest of our programs and of the other checkout's. It differs for
-// another state of the source.
-func (p paths) buildOf(name string) (string, error) {
-	files := []string{p.program(name)}
+// build returns a digest of our programs, or of our host and the other checkout's. It
+// differs for another state of the source.
+func (p paths) build() (string, error) {
+	files := []string{p.program(ownHost)}
 	if p.Against != "" {
 		earlier, _ := p.earlier(earlierSide)
-		files = append(files, earlier.program(name))
+		files = append(files, earlier.program(ownHost))
+	} else {
+		files = append(files, p.program(poolProgram), p.program(poolTests))
 	}
 	hash := sha256.New()
 	for _, path := range files {

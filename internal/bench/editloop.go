@@ -15,55 +15,79 @@ import (
 	"time"
 )
 
-const editName = "go test, from the change to the result"
+const (
+	editName     = "go test, from the change to the result"
+	beyondClient = "test binary, beyond that of a test with client-go alone"
+	// stripped leaves out the data for debuggers, as go test does. go test -c does not.
+	stripped = "-ldflags=-s -w"
+)
 
 var editSection = section{
 	name: "edit", title: "The edit loop",
 	about: "A test starts a control plane and creates a pod (directory edit). One of its lines is changed, and go test runs with everything else in the build cache. The line is changed in a copy, by go's -overlay. " +
-		"The build alone is measured for another change, with go test -c. With kubembed's programs, which are installed before, test and build are envtest's.",
-	sides:   []string{own, envtest, programs},
-	ratios:  [][2]string{{own, envtest}, {programs, envtest}},
+		"The build alone is measured for another change, with go test -c and without data for debuggers, as go test links. With kubembed's programs, which are installed before, test and build are envtest's. " +
+		"The program that gives control planes from the pool is built before, but does not run at the first change; CPU time includes its. Its path is in an environment variable.",
+	sides:   []string{own, envtest, programs, pooled},
+	ratios:  [][2]string{{own, envtest}, {programs, envtest}, {pooled, envtest}},
 	measure: editLoop,
 }
 
-func editLoop(m *measurement) error {
+// edited are the directories of the tests in the directory edit.
+var edited = map[string]string{own: "own", envtest: "envtest", programs: "envtest", pooled: "pooled"}
+
+func editLoop(m *measurement) error { return m.withPrograms(m.edit) }
+
+func (m *measurement) edit(stop func() (time.Duration, error)) error {
 	dir, remove, err := m.directory("edit-")
 	if err != nil {
 		return err
 	}
 	defer remove()
-	pkg := "./edit/" + map[string]string{own: "own", envtest: "envtest", programs: "envtest"}[m.side]
-	if m.side == programs {
-		if err := os.Setenv("KUBEBUILDER_ASSETS", m.paths.program(ownPrograms)); err != nil {
-			return err
-		}
-	}
+	pkg := "./edit/" + edited[m.side]
 	overlay := func() (string, error) { return m.overlay(dir, filepath.Join(m.paths.Module, pkg, "edit_test.go")) }
-	// The first run fills the cache, the second is measured.
-	for _, measured := range []bool{false, true} {
+	test := func() (elapsed, cpu time.Duration, err error) {
 		changed, err := overlay()
 		if err != nil {
-			return err
+			return 0, 0, err
 		}
-		elapsed, cpu, err := m.goRun("test", "-overlay="+changed, pkg)
-		if err != nil {
-			return err
-		}
-		if measured {
-			m.add(editName, "s", elapsed.Seconds())
-			m.add("the same, CPU time", "s", cpu.Seconds())
-		}
+		return m.goRun(m.paths.Module, "test", "-overlay="+changed, pkg)
 	}
-	if m.side == programs {
+	// The first run fills the cache, the second is measured.
+	if _, _, err := test(); err != nil {
+		return err
+	}
+	if _, err := stop(); err != nil {
+		return err
+	}
+	elapsed, cpu, err := test()
+	if err != nil {
+		return err
+	}
+	more, err := stop()
+	if err != nil {
+		return err
+	}
+	m.add(editName, "s", elapsed.Seconds())
+	m.add("the same, CPU time", "s", (cpu + more).Seconds())
+	switch m.side {
+	case programs:
 		return nil
+	case pooled:
+		if _, _, err := test(); err != nil { // starts the program
+			return err
+		}
+		if elapsed, _, err = test(); err != nil {
+			return err
+		}
+		m.add("the same while the program still runs", "s", elapsed.Seconds())
 	}
 	changed, err := overlay()
 	if err != nil {
 		return err
 	}
 	binary := filepath.Join(dir, "test")
-	// go test links without data for debuggers, go test -c does not.
-	elapsed, cpu, err := m.goRun("test", "-overlay="+changed, "-c", "-ldflags=-s -w", "-o", binary, pkg)
+	compile := []string{"test", "-overlay=" + changed, "-c", stripped, "-o", binary}
+	elapsed, cpu, err = m.goRun(m.paths.Module, append(compile, pkg)...)
 	if err != nil {
 		return err
 	}
@@ -74,6 +98,16 @@ func editLoop(m *measurement) error {
 		return err
 	}
 	m.addBytes("test binary", info.Size())
+	if m.side == pooled {
+		if _, _, err := m.goRun(m.paths.Module, append(compile, "./edit/client")...); err != nil {
+			return err
+		}
+		alone, err := os.Stat(binary)
+		if err != nil {
+			return err
+		}
+		m.add(beyondClient, "MB", float64(info.Size()-alone.Size())/1e6)
+	}
 	list := exec.CommandContext(m.ctx, "go", "list", "-deps", "-test", pkg)
 	list.Dir = m.paths.Module
 	packages, err := output(list)
@@ -84,17 +118,19 @@ func editLoop(m *measurement) error {
 	return nil
 }
 
+// editedLine is in each test of the directory edit.
+const editedLine = `const name = "edited" // The bench changes this line.`
+
 // overlay writes a file for go's -overlay, with a changed copy of the file.
 func (m *measurement) overlay(dir, file string) (string, error) {
-	const before = `const name = "edited`
 	source, err := os.ReadFile(file)
 	if err != nil {
 		return "", err
 	}
-	after := fmt.Sprint(before, "-", time.Now().UnixNano())
-	changed := bytes.Replace(source, []byte(before), []byte(after), 1)
+	after := fmt.Sprintf("const name = \"edited-%d\"", time.Now().UnixNano())
+	changed := bytes.Replace(source, []byte(editedLine), []byte(after), 1)
 	if bytes.Equal(changed, source) {
-		return "", fmt.Errorf("%s has no line with %s", file, before)
+		return "", fmt.Errorf("%s has no line with %s", file, editedLine)
 	}
 	replacement, overlay := filepath.Join(dir, "edit_test.go"), filepath.Join(dir, "overlay.json")
 	told, err := json.Marshal(map[string]map[string]string{"Replace": {file: replacement}})
@@ -104,10 +140,10 @@ func (m *measurement) overlay(dir, file string) (string, error) {
 	return overlay, errors.Join(os.WriteFile(replacement, changed, 0o600), os.WriteFile(overlay, told, 0o600))
 }
 
-// goRun runs the go command in this module.
-func (m *measurement) goRun(args ...string) (elapsed, cpu time.Duration, err error) {
+// goRun runs the go command in a directory.
+func (m *measurement) goRun(dir string, args ...string) (elapsed, cpu time.Duration, err error) {
 	cmd := exec.Command("go", args...) // It ends by itself. Killing it would leave its children running.
-	cmd.Dir = m.paths.Module
+	cmd.Dir = dir
 	began := time.Now()
 	out, err := cmd.CombinedOutput()
 	if err != nil {
@@ -126,11 +162,11 @@ var coldSection = section{
 			return err
 		}
 		defer remove()
-		pkg := "./edit/" + map[string]string{own: "own", envtest: "envtest"}[m.side]
+		pkg := "./edit/" + edited[m.side]
 		if err := os.Setenv("GOCACHE", filepath.Join(dir, "cache")); err != nil {
 			return err
 		}
-		elapsed, cpu, err := m.goRun("test", "-c", "-o", filepath.Join(dir, "test"), pkg)
+		elapsed, cpu, err := m.goRun(m.paths.Module, "test", "-c", "-o", filepath.Join(dir, "test"), pkg)
 		if err != nil {
 			return err
 		}

@@ -58,7 +58,7 @@ func (b *bench) header(ctx context.Context) (header, error) {
 		}
 		h = append(h, [2]string{module, version})
 	}
-	build, err := b.paths.buildOf(ownHost)
+	build, err := b.paths.build()
 	if err != nil {
 		return nil, err
 	}

@@ -32,6 +32,9 @@
 //   - kubembed in-process: the same, with Server.ClientConfig in the same process
 //   - envtest: controller-runtime's, with kube-apiserver and etcd
 //   - envtest with kubembed's programs: the programs of pkg/controlplanetest/assets
+//   - kubembed from the pool: pkg/pool/controlplanetest, whose tests link no API server.
+//     The program controlplanes gives them control planes. It is not a child of the
+//     tests, but its memory and CPU time are measured with theirs.
 //   - testserver: kube-apiserver's own test server and an embedded etcd, in one process
 //   - separate: envtest with fsync and a directory, against DataDir
 //
@@ -52,7 +55,7 @@
 // # Modules
 //
 // This module is separate from the library because of controller-runtime and the plots.
-// Update its go.mod like that of internal/e2e. The module in the directory peers has
+// Update its go.mod like that of internal/e2e, with pkg/pool beside the library. The module in the directory peers has
 // kube-apiserver and etcd as tools, and the testserver, but none of our packages. It is
 // not in the workspace, because the etcd program needs old modules that no other build
 // should see. Its versions of Kubernetes and etcd follow the library's. Run go mod tidy

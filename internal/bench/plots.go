@@ -48,6 +48,7 @@ var drawings = []drawing{
 	{section: "crds", file: "crds", title: "CRDs until served", ends: " CRDs: time for each"},
 	{section: "tests", file: "tests", title: "A package of 20 tests", ends: "wall time"},
 	{section: "edit", file: "edit", title: "The edit loop", ends: editName, summary: true},
+	{section: "packages", file: "packages", title: packagesSection.title, ends: packagesName, summary: true},
 }
 
 // plotted is a plot in a file.
@@ -198,7 +199,7 @@ func (d drawing) drawLines(p *plot.Plot, sides []string, figures []figure) error
 
 // colorOf returns the color of a side, the same in all plots.
 func colorOf(side string) color.Color {
-	sides := []string{own, inProcess, envtest, inOne, bare, separate, rawEtcd}
+	sides := []string{own, inProcess, envtest, inOne, bare, separate, rawEtcd, pooled}
 	if side == durableOwn {
 		side = own
 	}

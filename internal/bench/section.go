@@ -21,6 +21,7 @@ const (
 	rawEtcd    = "raw etcd"
 	durableOwn = "kubembed with DataDir"
 	programs   = "envtest with kubembed's programs"
+	pooled     = "kubembed from the pool"
 )
 
 // section is one part of the bench.
@@ -39,7 +40,8 @@ type section struct {
 
 var sections = []section{
 	startSection, restartSection, requestsSection, listSection, watchSection, heartbeatsSection,
-	growthSection, durableSection, planesSection, crdsSection, testsSection, editSection, coldSection,
+	growthSection, durableSection, planesSection, crdsSection, testsSection,
+	poolSection, editSection, packagesSection, coldSection,
 }
 
 func sectionNames() (names []string) {

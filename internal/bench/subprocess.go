@@ -27,7 +27,7 @@ type task struct {
 
 // measure runs the missing measurements of each side, in turns.
 func (b *bench) measure(ctx context.Context, s section, r *results) error {
-	build, err := b.paths.buildOf(ownHost)
+	build, err := b.paths.build()
 	if err != nil {
 		return err
 	}

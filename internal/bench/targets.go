@@ -39,7 +39,16 @@ var bars = []bar{
 	{"growth", "memory of each", own, envtest, false, 1, 1},
 	{"durable", "16 writers: rate", durableOwn, separate, true, 1.5, 2.5},
 	{"durable", "1 writers in-process: p50", durableOwn, rawEtcd, false, 2, 1.3},
+	{"tests", testsWall, pooled, own, false, 1, 1},
+	{"tests", testsPeak, pooled, own, false, 2. / 3, 2. / 3},
+	{"pool", newFirst, pooled, "", false, 500, 500},
+	{"pool", newP50, pooled, "", false, 20, 20},
+	{"pool", newP99, pooled, "", false, 100, 100},
 	{"edit", editName, own, envtest, false, 1, 1. / 2},
+	{"edit", editName, pooled, envtest, false, 0.5, 0.45},
+	{"edit", beyondClient, pooled, "", false, 3, 3},
+	{"packages", packagesName, pooled, envtest, false, 0.35, 0.35},
+	{"packages", packagesCPU, pooled, envtest, false, 0.5, 0.5},
 }
 
 // barsOf returns the bars of a figure.

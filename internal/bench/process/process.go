@@ -74,7 +74,23 @@ func Resident(pid int) (int64, error) {
 	if err != nil {
 		return 0, err
 	}
-	var sum int64
+	sum, err := resident(pids)
+	if err == nil && sum == 0 {
+		err = fmt.Errorf("/proc has no process %d", pid)
+	}
+	return sum, err
+}
+
+// ResidentBelow returns the resident bytes of all descendants of a process.
+func ResidentBelow(pid int) (int64, error) {
+	pids, err := Tree(pid)
+	if err != nil {
+		return 0, err
+	}
+	return resident(pids[1:])
+}
+
+func resident(pids []int) (sum int64, err error) {
 	for _, pid := range pids {
 		s, err := readStat(pid)
 		if errors.Is(err, os.ErrNotExist) {
@@ -84,9 +100,6 @@ func Resident(pid int) (int64, error) {
 			return 0, err
 		}
 		sum += s.pages * int64(os.Getpagesize())
-	}
-	if sum == 0 {
-		return 0, fmt.Errorf("/proc has no process %d", pid)
 	}
 	return sum, nil
 }

@@ -4,6 +4,7 @@
 package process
 
 import (
+	"errors"
 	"os"
 	"os/exec"
 	"runtime"
@@ -80,5 +81,43 @@ func TestTreeHasChildren(t *testing.T) {
 	}
 	if _, err := CPU([]int{1 << 30}); err == nil {
 		t.Error("got CPU of a process that does not exist")
+	}
+}
+
+// TestAdopt: a process whose parent has ended is a child of this one, which is told its
+// CPU time.
+func TestAdopt(t *testing.T) {
+	if runtime.GOOS != "linux" {
+		t.Skip("needs Linux")
+	}
+	if err := Adopt(); err != nil {
+		t.Fatal(err)
+	}
+	// The shell does not wait for the loop.
+	parent := exec.Command("sh", "-c", "(read line; i=0; while [ $i -lt 300000 ]; do i=$((i+1)); done) <&3 &")
+	read, write, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	parent.ExtraFiles = []*os.File{read}
+	if err := errors.Join(parent.Run(), read.Close()); err != nil {
+		t.Fatal(err)
+	}
+	memory, err := ResidentBelow(os.Getpid())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := write.Close(); err != nil {
+		t.Fatal(err)
+	}
+	cpu, err := Wait()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if memory <= 0 || cpu <= 0 {
+		t.Errorf("got %d bytes and %s CPU time of the adopted process", memory, cpu)
+	}
+	if left, err := Tree(os.Getpid()); err != nil || len(left) != 1 {
+		t.Errorf("processes are left: %d, %v", left, err)
 	}
 }
