@@ -55,11 +55,12 @@
 // # Modules
 //
 // This module is separate from the library because of controller-runtime and the plots.
-// Update its go.mod like that of internal/e2e, with pkg/pool beside the library. The module in the directory peers has
-// kube-apiserver and etcd as tools, and the testserver, but none of our packages. It is
-// not in the workspace, because the etcd program needs old modules that no other build
-// should see. Its versions of Kubernetes and etcd follow the library's. Run go mod tidy
-// in it with GOWORK=off.
+// Update its go.mod like that of internal/e2e, with pkg/pool beside the library.
+//
+// The module in the directory peers has kube-apiserver and etcd as tools, and the
+// testserver, but none of our packages. It is not in the workspace, because the etcd
+// program needs old modules that no other build should see. Its versions of Kubernetes
+// and etcd follow the library's. Run go mod tidy in it with GOWORK=off.
 package main
 
 import (

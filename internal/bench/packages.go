@@ -4,11 +4,13 @@
 package main
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 )
@@ -141,32 +143,29 @@ func (m *measurement) writePackages(dir string) error {
 	return errors.Join(errs...)
 }
 
-// pin changes the versions in go.mod to those of this repository's workspace, so that
-// all sides have the same, and the build cache has them.
+// pin gives go.mod the versions of this repository's workspace, so that all sides have
+// the same ones, and the build cache has their packages.
 func (m *measurement) pin(dir string) error {
-	list := func(dir, work string) (map[string]string, error) {
-		cmd := exec.Command("go", "list", "-m", "-f", "{{if not (or .Main .Replace)}}{{.Path}} {{.Version}}{{end}}", "all")
-		cmd.Dir, cmd.Env = dir, append(os.Environ(), "GOWORK="+work)
-		lines, err := output(cmd)
-		versions := map[string]string{}
-		for line := range strings.Lines(lines) {
-			if path, version, ok := strings.Cut(strings.TrimSpace(line), " "); ok {
-				versions[path] = version
-			}
-		}
-		return versions, err
-	}
-	workspace, err := list(m.paths.Module, "")
+	list := exec.Command("go", "list", "-m", "-f", "{{.Path}}@{{.Version}}", "all")
+	list.Dir, list.Env = m.paths.Module, append(os.Environ(), "GOWORK=")
+	workspace, err := output(list)
 	if err != nil {
 		return err
 	}
-	required, err := list(dir, "off")
+	show := exec.Command("go", "mod", "edit", "-json")
+	show.Dir = dir
+	shown, err := output(show)
 	if err != nil {
+		return err
+	}
+	var goMod struct{ Require []struct{ Path string } }
+	if err := json.Unmarshal([]byte(shown), &goMod); err != nil {
 		return err
 	}
 	args := []string{"mod", "edit"}
-	for path := range required {
-		if version, ok := workspace[path]; ok {
+	for module := range strings.Lines(workspace) {
+		path, version, _ := strings.Cut(strings.TrimSpace(module), "@")
+		if version != "" && slices.ContainsFunc(goMod.Require, func(r struct{ Path string }) bool { return r.Path == path }) {
 			args = append(args, "-require="+path+"@"+version)
 		}
 	}

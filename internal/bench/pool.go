@@ -16,15 +16,22 @@ import (
 	"github.com/kubembed/kubembed/internal/bench/process"
 )
 
+// maxSocketDir bounds the paths in which the pool has its sockets. With a longer TMPDIR it
+// uses /tmp, for all measurements.
+const maxSocketDir = 60
+
 // withPool calls measure with an environment in which tests find the program
 // controlplanes. It does not run yet, and is stopped at the end in any case. Its
 // directory belongs to the measurement, so that no program of another one is met.
 func (m *measurement) withPool(measure func() error) (err error) {
-	dir, remove, err := m.directory("p-") // The path of a socket is short.
+	dir, remove, err := m.directory("p-")
 	if err != nil {
 		return err
 	}
 	defer remove()
+	if len(dir) > maxSocketDir {
+		return fmt.Errorf("the path of %s is too long for sockets: set TMPDIR to a shorter one", dir)
+	}
 	if err := errors.Join(
 		process.Adopt(), // The program outlives the tests that start it.
 		os.Setenv("TMPDIR", dir),

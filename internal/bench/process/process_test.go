@@ -84,8 +84,8 @@ func TestTreeHasChildren(t *testing.T) {
 	}
 }
 
-// TestAdopt: a process whose parent has ended is a child of this one, which is told its
-// CPU time.
+// TestAdopt: a process whose parent has ended is a child of this one, which gets its CPU
+// time.
 func TestAdopt(t *testing.T) {
 	if runtime.GOOS != "linux" {
 		t.Skip("needs Linux")
