@@ -31,7 +31,10 @@ type program struct {
 	args      []string
 }
 
-const assets = "github.com/kubembed/kubembed/pkg/controlplanetest/assets/"
+const (
+	assets        = "github.com/kubembed/kubembed/pkg/controlplanetest/assets/"
+	controlplanes = "github.com/kubembed/kubembed/pkg/controlplanetest/controlplanes"
+)
 
 var (
 	ownBuilds = []program{
@@ -39,18 +42,19 @@ var (
 		{ownTests, ".", []string{"test", "-c", "./own"}},
 	}
 	poolBuilds = []program{
-		{poolProgram, ".", []string{"build", "github.com/kubembed/kubembed/pkg/controlplanetest/controlplanes"}},
+		{poolProgram, ".", []string{"build", controlplanes}},
 		{poolTests, ".", []string{"test", "-c", "./pooled"}},
 	}
 	peerBuilds = []program{
 		{envtestHost, ".", []string{"build", "./hosts/envtest"}},
-		{testserver, "peers", []string{"build", "./testserver"}},
 		{envTests, ".", []string{"test", "-c", "./envtest"}},
 		{ownPrograms, ".", []string{"build", assets + "kube-apiserver", assets + "etcd"}},
 	}
+	testserverBuild = program{testserver, "peers", []string{"build", "./testserver"}}
 )
 
-// build builds all programs, whatever the sections: there are few.
+// build builds the programs. Only the testserver depends on the sections: all of its
+// packages are compiled again, as its module is not in the workspace.
 func (b *bench) build(sections []section) error {
 	if err := b.sizes.check(); err != nil {
 		return err
@@ -65,6 +69,9 @@ func (b *bench) build(sections []section) error {
 			return err
 		}
 		builds = slices.Concat(builds, poolBuilds, peerBuilds)
+		if slices.ContainsFunc(sections, func(s section) bool { return slices.Contains(s.sides, inOne) }) {
+			builds = append(builds, testserverBuild)
+		}
 	}
 	if err := b.buildAll(b.paths, builds); err != nil {
 		return err

@@ -16,8 +16,8 @@ import (
 	"github.com/kubembed/kubembed/internal/bench/process"
 )
 
-// maxSocketDir bounds the paths in which the pool has its sockets. With a longer TMPDIR it
-// uses /tmp, for all measurements.
+// maxSocketDir bounds the paths in which the pool has its sockets. With a longer TMPDIR
+// it uses /tmp, for all measurements.
 const maxSocketDir = 60
 
 // withPool calls measure with an environment in which tests find the program
@@ -32,10 +32,14 @@ func (m *measurement) withPool(measure func() error) (err error) {
 	if len(dir) > maxSocketDir {
 		return fmt.Errorf("the path of %s is too long for sockets: set TMPDIR to a shorter one", dir)
 	}
+	program := m.paths.program(poolProgram)
+	if m.side == pooledTool {
+		program = "" // The tests ask the go command.
+	}
 	if err := errors.Join(
 		process.Adopt(), // The program outlives the tests that start it.
 		os.Setenv("TMPDIR", dir),
-		os.Setenv("KUBEMBED_CONTROLPLANES", m.paths.program(poolProgram)),
+		os.Setenv("KUBEMBED_CONTROLPLANES", program),
 		os.Setenv("BENCH_POOL", "1"),
 	); err != nil {
 		return err
@@ -59,7 +63,7 @@ func (m *measurement) stopPool() (time.Duration, error) {
 // stop ends it, and returns the CPU that it has used, if that is in none of the tests'.
 func (m *measurement) withPrograms(measure func(stop func() (time.Duration, error)) error) error {
 	switch m.side {
-	case pooled:
+	case pooled, pooledTool:
 		return m.withPool(func() error { return measure(m.stopPool) })
 	case programs:
 		if err := os.Setenv("KUBEBUILDER_ASSETS", m.paths.program(ownPrograms)); err != nil {
