@@ -43,7 +43,7 @@ type Plane struct {
 	closed        func() error
 
 	mu          sync.Mutex
-	checkpoints []*controlplane.Checkpoint // of the lease
+	checkpoints []*controlplane.Checkpoint // of the current or last lease
 }
 
 // Start starts a control plane with options.
@@ -91,22 +91,23 @@ func Start(ctx context.Context, options protocol.Options) (p *Plane, err error) 
 // Begin begins a lease.
 func (p *Plane) Begin(id string) protocol.Lease {
 	p.leases++
+	p.mu.Lock()
+	p.checkpoints = nil
+	p.mu.Unlock()
 	p.logs.clear()
 	p.gate.open()
 	return protocol.Lease{ID: id, URL: p.server.URL(), CABundle: p.server.CABundle(), Token: p.administrator.renew(), AuditPath: p.auditPath}
 }
 
-// End disconnects the clients of the lease. No other call of the lease may run.
+// End disconnects the clients of the lease.
 func (p *Plane) End() {
 	p.administrator.revoke()
 	p.gate.shut()
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.checkpoints = nil
 }
 
 // Reset brings the control plane to the state of its start. An error is the reason why
-// that cannot be relied on: the control plane must not be used again.
+// that cannot be relied on: the control plane must not be used again. No call of the lease
+// may run.
 func (p *Plane) Reset(ctx context.Context) error {
 	if why := p.marks.why(); why != "" {
 		return errors.New(why)
@@ -159,6 +160,3 @@ func (p *Plane) close() error {
 	}
 	return errors.Join(append(errs, p.dir.Remove())...)
 }
-
-// ResetTimeout bounds Reset for callers.
-const ResetTimeout = 10 * time.Second

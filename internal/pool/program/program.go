@@ -21,7 +21,10 @@ import (
 	utilcompatibility "k8s.io/apiserver/pkg/util/compatibility"
 
 	"github.com/kubembed/kubembed/internal/dirlock"
+	"github.com/kubembed/kubembed/internal/lifecycle"
 	"github.com/kubembed/kubembed/internal/pool/place"
+	"github.com/kubembed/kubembed/internal/pool/plane"
+	"github.com/kubembed/kubembed/internal/pool/protocol"
 	"github.com/kubembed/kubembed/internal/pool/server"
 )
 
@@ -44,9 +47,13 @@ func Main(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	case "serve":
 		err = serve(ctx, args, stderr)
 	case "status":
-		err = status(ctx, stdout)
+		if err = none(command, args); err == nil {
+			err = status(ctx, stdout)
+		}
 	case "stop":
-		err = stop(ctx, stdout)
+		if err = none(command, args); err == nil {
+			err = stop(ctx, stdout)
+		}
 	case "help", "-h", "--help":
 		_, err = io.WriteString(stdout, usage)
 	default:
@@ -63,6 +70,14 @@ func Main(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	return 0
 }
 
+// none returns an error if there are arguments.
+func none(command string, args []string) error {
+	if len(args) > 0 {
+		return fmt.Errorf("%s has no arguments: got %q", command, args)
+	}
+	return nil
+}
+
 // serve serves at the place of this executable, unless another process does.
 func serve(ctx context.Context, args []string, stderr io.Writer) error {
 	flags := flag.NewFlagSet("serve", flag.ContinueOnError)
@@ -70,6 +85,12 @@ func serve(ctx context.Context, args []string, stderr io.Writer) error {
 	idle := flags.Duration("idle", 30*time.Second, "end after this time without tests")
 	if err := flags.Parse(args); err != nil {
 		return flag.ErrHelp
+	}
+	if err := none("serve", flags.Args()); err != nil {
+		return err
+	}
+	if *idle <= 0 {
+		return fmt.Errorf("--idle: must be longer than 0: got %s", *idle)
 	}
 	executable, err := os.Executable()
 	if err != nil {
@@ -79,15 +100,12 @@ func serve(ctx context.Context, args []string, stderr io.Writer) error {
 	if err != nil {
 		return err
 	}
-	lock, err := dirlock.Take(dir)
-	if errors.Is(err, dirlock.ErrLocked) {
-		return nil // another process serves
-	}
-	if err != nil {
+	socket := filepath.Join(dir, place.Socket)
+	lock, err := take(ctx, dir, socket)
+	if lock == nil || err != nil {
 		return err
 	}
 	defer lock.Unlock()
-	socket := filepath.Join(dir, place.Socket)
 	_ = os.Remove(socket) // of a process that was killed
 	listener, err := net.Listen("unix", socket)
 	if err != nil {
@@ -95,11 +113,53 @@ func serve(ctx context.Context, args []string, stderr io.Writer) error {
 	}
 	// Two thirds of the heap of a control plane is garbage with Go's default.
 	debug.SetGCPercent(50)
-	logger, err := zap.NewDevelopment()
+	logger, err := newLogger()
 	if err != nil {
 		return err
 	}
-	return server.Serve(ctx, server.Config{Listener: listener, Idle: *idle, Version: moduleVersion(), Kubernetes: kubernetes(), Logger: logger})
+	return server.Serve(ctx, server.Config{Listener: listener, Idle: *idle, Version: moduleVersion(), Kubernetes: kubernetes(), Logger: logger, Start: start})
+}
+
+func start(ctx context.Context, options protocol.Options) (server.Plane, error) {
+	p, err := plane.Start(ctx, options)
+	if err != nil {
+		return nil, err // and no *plane.Plane that is nil
+	}
+	return p, nil
+}
+
+// take locks the directory of the program. It waits for a process that stops, and returns
+// nil if another one serves.
+func take(ctx context.Context, dir, socket string) (*dirlock.Lock, error) {
+	var lock *dirlock.Lock
+	var err error
+	if ended := lifecycle.Poll(ctx, func() bool {
+		lock, err = dirlock.Take(dir)
+		return !errors.Is(err, dirlock.ErrLocked) || listens(ctx, socket)
+	}); ended != nil {
+		return nil, ended
+	}
+	if errors.Is(err, dirlock.ErrLocked) {
+		return nil, nil
+	}
+	return lock, err
+}
+
+func listens(ctx context.Context, socket string) bool {
+	conn, err := (&net.Dialer{}).DialContext(ctx, "unix", socket)
+	if err != nil {
+		return false
+	}
+	_ = conn.Close()
+	return true
+}
+
+// newLogger returns the logger of the program, which writes a line for each event.
+func newLogger() (*zap.Logger, error) {
+	config := zap.NewDevelopmentConfig()
+	config.Level = zap.NewAtomicLevelAt(zap.InfoLevel)
+	config.DisableCaller, config.DisableStacktrace = true, true
+	return config.Build()
 }
 
 // moduleVersion returns the version of this module in the program.

@@ -10,42 +10,41 @@ import (
 	"fmt"
 	"net/http"
 
-	"github.com/kubembed/kubembed/internal/pool/plane"
 	"github.com/kubembed/kubembed/internal/pool/protocol"
 )
 
 // calls are the calls of a lease by name.
-var calls = map[string]func(ctx context.Context, p *plane.Plane, w http.ResponseWriter, r *json.Decoder) error{
-	protocol.CallKubeconfig: answer(func(_ context.Context, p *plane.Plane, q protocol.KubeconfigRequest) (protocol.Data, error) {
+var calls = map[string]func(ctx context.Context, p Plane, w http.ResponseWriter, r *json.Decoder) error{
+	protocol.CallKubeconfig: answer(func(_ context.Context, p Plane, q protocol.KubeconfigRequest) (protocol.Data, error) {
 		return p.Kubeconfig(q)
 	}),
-	protocol.CallNodeKubeconfig: answer(func(_ context.Context, p *plane.Plane, q protocol.NodeRequest) (protocol.Data, error) {
+	protocol.CallNodeKubeconfig: answer(func(_ context.Context, p Plane, q protocol.NodeRequest) (protocol.Data, error) {
 		return p.NodeKubeconfig(q)
 	}),
-	protocol.CallJoinKubeconfig: answer(func(ctx context.Context, p *plane.Plane, q protocol.JoinRequest) (protocol.Data, error) {
+	protocol.CallJoinKubeconfig: answer(func(ctx context.Context, p Plane, q protocol.JoinRequest) (protocol.Data, error) {
 		return p.JoinKubeconfig(ctx, q)
 	}),
-	protocol.CallRevokeKubeconfig:     do((*plane.Plane).RevokeKubeconfig),
-	protocol.CallRevokeJoinKubeconfig: do((*plane.Plane).RevokeJoinKubeconfig),
-	protocol.CallRevokeNode:           do((*plane.Plane).RevokeNode),
-	protocol.CallServingCertificate: answer(func(_ context.Context, p *plane.Plane, q protocol.CertificateRequest) (protocol.KeyPair, error) {
+	protocol.CallRevokeKubeconfig:     do(Plane.RevokeKubeconfig),
+	protocol.CallRevokeJoinKubeconfig: do(Plane.RevokeJoinKubeconfig),
+	protocol.CallRevokeNode:           do(Plane.RevokeNode),
+	protocol.CallServingCertificate: answer(func(_ context.Context, p Plane, q protocol.CertificateRequest) (protocol.KeyPair, error) {
 		return p.ServingCertificate(q)
 	}),
-	protocol.CallNodeServingCertificate: answer(func(_ context.Context, p *plane.Plane, q protocol.CertificateRequest) (protocol.KeyPair, error) {
+	protocol.CallNodeServingCertificate: answer(func(_ context.Context, p Plane, q protocol.CertificateRequest) (protocol.KeyPair, error) {
 		return p.NodeServingCertificate(q)
 	}),
-	protocol.CallKubeletServingCABundle: answer(func(_ context.Context, p *plane.Plane, _ protocol.Nothing) (protocol.Data, error) {
+	protocol.CallKubeletServingCABundle: answer(func(_ context.Context, p Plane, _ protocol.Nothing) (protocol.Data, error) {
 		return p.KubeletServingCABundle(), nil
 	}),
-	protocol.CallWaitForInformers: do((*plane.Plane).WaitForInformers),
-	protocol.CallCheckpoint: answer(func(ctx context.Context, p *plane.Plane, _ protocol.Nothing) (protocol.Checkpoint, error) {
+	protocol.CallWaitForInformers: do(Plane.WaitForInformers),
+	protocol.CallCheckpoint: answer(func(ctx context.Context, p Plane, _ protocol.Nothing) (protocol.Checkpoint, error) {
 		return p.Checkpoint(ctx)
 	}),
-	protocol.CallRollback: do((*plane.Plane).Rollback),
-	protocol.CallLog: answer(func(_ context.Context, p *plane.Plane, q protocol.LogRequest) (protocol.Log, error) {
+	protocol.CallRollback: do(Plane.Rollback),
+	protocol.CallLog: answer(func(_ context.Context, p Plane, q protocol.LogRequest) (protocol.Log, error) {
 		return p.Log(q), nil
 	}),
-	protocol.CallSnapshot: func(ctx context.Context, p *plane.Plane, w http.ResponseWriter, _ *json.Decoder) error {
+	protocol.CallSnapshot: func(ctx context.Context, p Plane, w http.ResponseWriter, _ *json.Decoder) error {
 		var snapshot bytes.Buffer // an error must come before the first byte
 		if err := p.Snapshot(ctx, &snapshot); err != nil {
 			return err
@@ -56,8 +55,8 @@ var calls = map[string]func(ctx context.Context, p *plane.Plane, w http.Response
 }
 
 // answer returns a call with a request and an answer.
-func answer[Q, A any](call func(context.Context, *plane.Plane, Q) (A, error)) func(context.Context, *plane.Plane, http.ResponseWriter, *json.Decoder) error {
-	return func(ctx context.Context, p *plane.Plane, w http.ResponseWriter, r *json.Decoder) error {
+func answer[Q, A any](call func(context.Context, Plane, Q) (A, error)) func(context.Context, Plane, http.ResponseWriter, *json.Decoder) error {
+	return func(ctx context.Context, p Plane, w http.ResponseWriter, r *json.Decoder) error {
 		var request Q
 		if err := r.Decode(&request); err != nil {
 			return err
@@ -71,8 +70,8 @@ func answer[Q, A any](call func(context.Context, *plane.Plane, Q) (A, error)) fu
 }
 
 // do returns a call with a request and no answer.
-func do[Q any](call func(*plane.Plane, context.Context, Q) error) func(context.Context, *plane.Plane, http.ResponseWriter, *json.Decoder) error {
-	return answer(func(ctx context.Context, p *plane.Plane, q Q) (protocol.Nothing, error) {
+func do[Q any](call func(Plane, context.Context, Q) error) func(context.Context, Plane, http.ResponseWriter, *json.Decoder) error {
+	return answer(func(ctx context.Context, p Plane, q Q) (protocol.Nothing, error) {
 		return protocol.Nothing{}, call(p, ctx, q)
 	})
 }

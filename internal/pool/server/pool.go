@@ -8,6 +8,8 @@ import (
 	"encoding/json"
 	"errors"
 	"maps"
+	"runtime"
+	"runtime/debug"
 	"slices"
 	"sync"
 	"time"
@@ -15,69 +17,90 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/kubembed/kubembed/internal/lifecycle"
-	"github.com/kubembed/kubembed/internal/pool/plane"
 	"github.com/kubembed/kubembed/internal/pool/protocol"
 )
 
 const (
-	// warm is the number of control planes that are kept ready for each set of options.
-	// go test runs as many packages at once as there are processors.
-	ready = 2
 	// maxGroups bounds the sets of options with ready control planes. The one that was
 	// used least recently loses them.
 	maxGroups = 4
-	// startTimeout bounds a start. Twenty at once on two processors take seconds.
+	// startTimeout bounds a start.
 	startTimeout = 3 * time.Minute
+	// resetTimeout bounds a reset, and the wait for the calls of a lease before it.
+	resetTimeout = 10 * time.Second
+	// resetPatience is the least time for which a waiter relies on a running reset: on a
+	// busy machine, resets and starts take longer.
+	resetPatience = 250 * time.Millisecond
+	// quiet is the time without a new lease after which a spare control plane starts.
+	// Tests that run have the processors until then.
+	quiet = 300 * time.Millisecond
 )
 
-var errStopping = errors.New("the program stops")
+var errStopping = errors.New("the program controlplanes stops")
 
 // pool keeps control planes ready.
 type pool struct {
 	logger *zap.Logger
 	ctx    context.Context // of all starts
+	begin  Start
 	work   lifecycle.Group // starts, resets and stops
-	// lacking wakes refill.
-	lacking chan struct{}
+	// wanted is the number of control planes of a group that are kept: go test runs as
+	// many packages and parallel tests as there are processors, and one more is reset
+	// meanwhile.
+	wanted int
+	// maxStarts bounds the simultaneous starts. More would take as long in all, and hold
+	// the garbage of all of them.
+	maxStarts int
+	// spares starts spare control planes when it fires.
+	spares *time.Timer
 
 	mu      sync.Mutex
 	stopped bool
 	groups  map[string]*group
 	clock   int
+	starts  int           // of all groups
+	stops   int           // since memory was given back
+	took    time.Duration // the last start
 }
 
 // group are the control planes with the same options.
 type group struct {
 	options protocol.Options
 	used    int // the clock at the last lease
-	ready   []*plane.Plane
+	ready   []Plane
 	waiters []chan started
-	// starts and resets count the running ones. A waiter does not rely on a reset: it may
-	// take long, and fail.
+	leased  int
+	// starts and resets count the running ones. A reset that takes long is not counted.
 	starts, resets int
+	resetting      int // with those that take long
+	// failing is set while starts fail: only waiters start others.
+	failing bool
 }
 
 // started is a control plane, or the reason why there is none.
 type started struct {
-	plane *plane.Plane
+	plane Plane
 	err   error
 }
 
-func newPool(ctx context.Context, logger *zap.Logger) *pool {
-	p := &pool{logger: logger, ctx: ctx, lacking: make(chan struct{}, 1), groups: map[string]*group{}}
-	p.work.Go(p.refill)
+func newPool(ctx context.Context, logger *zap.Logger, begin Start) *pool {
+	p := &pool{
+		logger: logger, ctx: ctx, begin: begin, groups: map[string]*group{},
+		wanted: runtime.GOMAXPROCS(0) + 1, maxStarts: runtime.GOMAXPROCS(0),
+	}
+	p.spares = time.AfterFunc(quiet, p.startSpare)
 	return p
 }
 
-// lease returns a control plane with options, for the caller until release.
-func (p *pool) lease(ctx context.Context, options protocol.Options) (*plane.Plane, *group, error) {
+// lease returns a control plane with options, for the caller until release or forsake.
+func (p *pool) lease(ctx context.Context, options protocol.Options) (Plane, *group, error) {
 	p.mu.Lock()
 	if p.stopped {
 		p.mu.Unlock()
 		return nil, nil, errStopping
 	}
 	g := p.group(options)
-	defer p.wake()
+	p.spares.Reset(quiet)
 	for len(g.ready) > 0 {
 		last := len(g.ready) - 1
 		ready := g.ready[last]
@@ -86,12 +109,13 @@ func (p *pool) lease(ctx context.Context, options protocol.Options) (*plane.Plan
 			p.discard(ready, ready.Err())
 			continue
 		}
+		g.leased++
 		p.mu.Unlock()
 		return ready, g, nil
 	}
 	result := make(chan started, 1)
 	g.waiters = append(g.waiters, result)
-	p.hurry(g)
+	p.serveWaiters()
 	p.mu.Unlock()
 	select {
 	case s := <-result:
@@ -110,37 +134,67 @@ func (p *pool) leave(g *group, result chan started) {
 	select {
 	case s := <-result:
 		if s.plane != nil {
+			p.mu.Lock()
+			g.leased--
 			p.offer(g, s.plane)
+			p.mu.Unlock()
 		}
 	default:
 	}
 }
 
 // release takes a control plane back whose lease has ended.
-func (p *pool) release(g *group, pl *plane.Plane) {
+func (p *pool) release(g *group, pl Plane) {
 	p.mu.Lock()
-	g.resets++
-	p.mu.Unlock()
-	ok := p.work.Go(func() {
-		ctx, cancel := context.WithTimeout(p.ctx, plane.ResetTimeout)
-		defer cancel()
-		err := pl.Reset(ctx)
-		p.mu.Lock()
-		g.resets--
-		p.mu.Unlock()
-		if err != nil {
-			p.discard(pl, err)
-			p.wake()
-			return
-		}
-		p.offer(g, pl)
-	})
-	if !ok {
+	defer p.mu.Unlock()
+	g.leased--
+	if !p.work.Go(func() { p.reset(g, pl) }) {
 		p.discard(pl, errStopping)
+		return
 	}
+	g.resets++ // before another lease looks
+	g.resetting++
 }
 
-// group returns the group of options. It is called with mu held, as are hurry and lacks.
+// forsake stops a leased control plane that cannot be reset.
+func (p *pool) forsake(g *group, pl Plane, why error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	g.leased--
+	p.discard(pl, why)
+	p.serveWaiters()
+}
+
+func (p *pool) reset(g *group, pl Plane) {
+	counted := sync.OnceFunc(func() {
+		g.resets--
+		p.serveWaiters()
+	})
+	p.mu.Lock()
+	patience := max(resetPatience, p.took)
+	p.mu.Unlock()
+	late := time.AfterFunc(patience, func() {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		counted()
+	})
+	defer late.Stop()
+	ctx, cancel := context.WithTimeout(p.ctx, resetTimeout)
+	defer cancel()
+	err := pl.Reset(ctx)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if err == nil {
+		p.offer(g, pl)
+	} else {
+		p.discard(pl, err)
+	}
+	g.resetting--
+	counted()
+}
+
+// group returns the group of options. It is called with mu held, as are the functions
+// below that do not lock it.
 func (p *pool) group(options protocol.Options) *group {
 	p.clock++
 	key, _ := json.Marshal(options) // has no values that JSON does not have
@@ -153,12 +207,14 @@ func (p *pool) group(options protocol.Options) *group {
 	return g
 }
 
-// hurry starts control planes for waiters that none comes for.
-func (p *pool) hurry(g *group) {
-	for g.starts < len(g.waiters) {
-		g.starts++
-		if !p.work.Go(func() { p.start(g) }) {
-			g.starts--
+// serveWaiters starts control planes for waiters that none comes for, as many at once as
+// there are processors.
+func (p *pool) serveWaiters() {
+	for _, g := range p.recent() {
+		for p.starts < p.maxStarts && g.starts+g.resets < len(g.waiters) {
+			if p.start(g) {
+				continue
+			}
 			for _, waiter := range g.waiters {
 				waiter <- started{err: errStopping}
 			}
@@ -167,46 +223,61 @@ func (p *pool) hurry(g *group) {
 	}
 }
 
-func (p *pool) start(g *group) {
-	ctx, cancel := context.WithTimeout(p.ctx, startTimeout)
-	defer cancel()
-	pl, err := plane.Start(ctx, g.options)
-	p.deliver(g, started{pl, err})
+// start begins a start. It reports false if the program stops.
+func (p *pool) start(g *group) bool {
+	if !p.work.Go(func() {
+		ctx, cancel := context.WithTimeout(p.ctx, startTimeout)
+		defer cancel()
+		began := time.Now()
+		pl, err := p.begin(ctx, g.options)
+		p.deliver(g, started{pl, err}, time.Since(began))
+	}) {
+		return false
+	}
+	g.starts++
+	p.starts++
+	return true
 }
 
 // deliver ends a start.
-func (p *pool) deliver(g *group, s started) {
+func (p *pool) deliver(g *group, s started, took time.Duration) {
 	p.mu.Lock()
+	defer p.mu.Unlock()
 	g.starts--
-	if s.err != nil && len(g.waiters) > 0 {
-		g.waiters[0] <- s
-		g.waiters = g.waiters[1:]
-		p.hurry(g)
-	}
-	p.mu.Unlock()
-	if s.plane != nil {
+	p.starts--
+	if g.failing = s.err != nil; g.failing {
+		p.logger.Warn("a control plane does not start", zap.Error(s.err))
+		if p.ctx.Err() != nil {
+			s.err = errStopping
+		}
+		if len(g.waiters) > 0 {
+			g.waiters[0] <- s
+			g.waiters = g.waiters[1:]
+		}
+	} else {
+		p.took = took
 		p.offer(g, s.plane)
 	}
+	p.serveWaiters()
+	p.spares.Reset(quiet)
 }
 
 // offer gives a control plane to a waiter, or keeps it ready.
-func (p *pool) offer(g *group, pl *plane.Plane) {
-	p.mu.Lock()
+func (p *pool) offer(g *group, pl Plane) {
 	switch {
 	case len(g.waiters) > 0:
+		g.leased++
 		g.waiters[0] <- started{plane: pl}
 		g.waiters = g.waiters[1:]
-	case !p.stopped && len(g.ready) < ready:
+	case !p.stopped && len(g.ready) < p.wanted:
 		g.ready = append(g.ready, pl)
 	default:
 		p.discard(pl, errors.New("enough are ready"))
 	}
-	p.mu.Unlock()
-	p.wake()
 }
 
 // discard stops a control plane.
-func (p *pool) discard(pl *plane.Plane, why error) {
+func (p *pool) discard(pl Plane, why error) {
 	p.logger.Info("a control plane is not used again", zap.String("url", pl.URL()), zap.NamedError("reason", why))
 	stop := func() {
 		if err := pl.Close(); err != nil {
@@ -216,44 +287,21 @@ func (p *pool) discard(pl *plane.Plane, why error) {
 	if !p.work.Go(stop) {
 		stop()
 	}
-}
-
-func (p *pool) wake() {
-	select {
-	case p.lacking <- struct{}{}:
-	default:
+	if !p.stopped {
+		p.stops++
+		p.spares.Reset(quiet)
 	}
 }
 
-// refill starts control planes ahead of the leases, one after another, so that tests that
-// run have most of the processors.
-func (p *pool) refill() {
-	for {
-		select {
-		case <-p.ctx.Done():
-			return
-		case <-p.lacking:
-		}
-		for {
-			g := p.next()
-			if g == nil {
-				break
-			}
-			p.start(g)
-		}
-	}
-}
-
-// next returns a group that lacks a ready control plane, with a start counted, or nil. It
-// discards the ready ones of groups that have not been used for long.
-func (p *pool) next() *group {
+// startSpare starts a control plane ahead of the leases if one is lacking. They start one
+// after another, when no lease has begun for a while, so that tests have the processors.
+func (p *pool) startSpare() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.stopped {
-		return nil
+	if p.stopped || p.starts > 0 {
+		return
 	}
-	recent := slices.SortedFunc(maps.Values(p.groups), func(a, b *group) int { return b.used - a.used })
-	for i, g := range recent {
+	for i, g := range p.recent() {
 		if i >= maxGroups {
 			for _, ready := range g.ready {
 				p.discard(ready, errors.New("its options are not in use"))
@@ -261,18 +309,38 @@ func (p *pool) next() *group {
 			g.ready = nil
 			continue
 		}
-		if len(g.ready)+g.starts+g.resets < ready+len(g.waiters) {
-			g.starts++
-			return g
+		if p.lacks(g) {
+			p.start(g)
+			return
 		}
 	}
-	return nil
+	if p.stops > p.wanted { // after a burst
+		p.stops = 0
+		p.work.Go(debug.FreeOSMemory)
+	}
+}
+
+// lacks reports whether a group should have a spare control plane more.
+func (p *pool) lacks(g *group) bool {
+	spare := len(g.ready) + g.resets
+	// Many leases at once are of parallel tests, which all have theirs.
+	return !g.failing && (spare+g.leased < p.wanted || spare == 0 && g.leased < 2*p.wanted)
+}
+
+// recent returns the groups, and the one that was used last first. It forgets those that
+// have nothing.
+func (p *pool) recent() []*group {
+	maps.DeleteFunc(p.groups, func(_ string, g *group) bool {
+		return p.clock-g.used > 100 && len(g.ready)+len(g.waiters)+g.leased+g.starts+g.resetting == 0
+	})
+	return slices.SortedFunc(maps.Values(p.groups), func(a, b *group) int { return b.used - a.used })
 }
 
 // stop stops all control planes that are not leased.
 func (p *pool) stop(ctx context.Context) error {
 	p.mu.Lock()
 	p.stopped = true
+	p.spares.Stop()
 	for _, g := range p.groups {
 		for _, ready := range g.ready {
 			p.discard(ready, errStopping)
@@ -283,7 +351,7 @@ func (p *pool) stop(ctx context.Context) error {
 	return p.work.Wait(ctx)
 }
 
-func dead(pl *plane.Plane) bool {
+func dead(pl Plane) bool {
 	select {
 	case <-pl.Done():
 		return true
@@ -300,16 +368,15 @@ func (p *pool) status(s *protocol.Status) {
 		for _, ready := range g.ready {
 			s.ControlPlanes = append(s.ControlPlanes, protocol.ControlPlane{State: protocol.StateReady, Leases: ready.Leases(), URL: ready.URL(), Since: ready.Since()})
 		}
-		for range g.starts + g.resets {
+		for range g.starts + g.resetting {
 			s.ControlPlanes = append(s.ControlPlanes, protocol.ControlPlane{State: protocol.StateComing})
 		}
 	}
 }
 
-// warm keeps control planes with options ready before the first lease.
+// warm starts a control plane with options before the first lease.
 func (p *pool) warm(options protocol.Options) {
 	p.mu.Lock()
-	p.group(options)
-	p.mu.Unlock()
-	p.wake()
+	defer p.mu.Unlock()
+	p.start(p.group(options))
 }

@@ -13,13 +13,13 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"runtime"
 	"sync"
 	"time"
 
 	"go.uber.org/zap"
 
 	"github.com/kubembed/kubembed/internal/lifecycle"
-	"github.com/kubembed/kubembed/internal/pool/plane"
 	"github.com/kubembed/kubembed/internal/pool/protocol"
 )
 
@@ -32,7 +32,12 @@ type Config struct {
 	// Version and Kubernetes are for Status.
 	Version, Kubernetes string
 	Logger              *zap.Logger
+	// Start starts the control planes.
+	Start Start
 }
+
+// Start starts a control plane with options.
+type Start func(ctx context.Context, options protocol.Options) (Plane, error)
 
 // stopTimeout bounds the stop of all control planes.
 const stopTimeout = 30 * time.Second
@@ -41,8 +46,8 @@ type server struct {
 	config Config
 	began  time.Time
 	pool   *pool
-	ctx    context.Context
-	stop   context.CancelFunc
+	ctx    context.Context // its cause is the reason of the stop
+	stop   context.CancelCauseFunc
 
 	mu     sync.Mutex
 	leases map[string]*lease
@@ -51,7 +56,7 @@ type server struct {
 
 // lease is a control plane that belongs to a connection.
 type lease struct {
-	plane *plane.Plane
+	plane Plane
 	owner protocol.Owner
 	since time.Time
 	// ctx ends with the lease. Calls are the calls under way.
@@ -62,17 +67,18 @@ type lease struct {
 // Serve serves until ctx ends, a client asks for the stop, or no lease is left for
 // Config.Idle. All control planes have stopped when it returns.
 func Serve(ctx context.Context, cfg Config) error {
-	ctx, stop := context.WithCancel(ctx)
-	defer stop()
+	ctx, stop := context.WithCancelCause(ctx)
+	defer stop(nil)
 	s := &server{config: cfg, began: time.Now(), ctx: ctx, stop: stop, leases: map[string]*lease{}}
-	s.idle = time.AfterFunc(cfg.Idle, stop)
-	s.pool = newPool(ctx, cfg.Logger)
+	s.idle = time.AfterFunc(cfg.Idle, func() { stop(errIdle) })
+	defer s.idle.Stop()
+	s.pool = newPool(ctx, cfg.Logger, cfg.Start)
 	s.pool.warm(protocol.Options{})
 	mux := http.NewServeMux()
 	mux.HandleFunc("POST "+protocol.PathLeases, s.lease)
 	mux.HandleFunc("POST "+protocol.PathLeases+"/{id}/{call}", s.call)
 	mux.HandleFunc("GET "+protocol.PathStatus, s.status)
-	mux.HandleFunc("POST "+protocol.PathStop, func(http.ResponseWriter, *http.Request) { stop() })
+	mux.HandleFunc("POST "+protocol.PathStop, func(http.ResponseWriter, *http.Request) { stop(errStopAsked) })
 	h := &http.Server{Handler: checkVersion(mux), ReadHeaderTimeout: time.Minute, ErrorLog: zap.NewStdLog(cfg.Logger)}
 	served := make(chan error, 1)
 	go func() { served <- h.Serve(cfg.Listener) }()
@@ -81,7 +87,8 @@ func Serve(ctx context.Context, cfg Config) error {
 	case err = <-served:
 	case <-ctx.Done():
 	}
-	stop() // leases end, and say why
+	stop(err) // leases end, and say why
+	cfg.Logger.Info("the program stops", zap.NamedError("reason", context.Cause(ctx)))
 	closing, cancel := context.WithTimeout(context.Background(), stopTimeout)
 	defer cancel()
 	return errors.Join(err, h.Shutdown(closing), s.pool.stop(closing))
@@ -118,7 +125,14 @@ func (s *server) lease(w http.ResponseWriter, r *http.Request) {
 		_ = events.Encode(event) // the connection's end ends the lease
 		_ = http.NewResponseController(w).Flush()
 	}
-	pl, group, err := s.pool.lease(r.Context(), request.Options)
+	waiting, cancel := context.WithCancelCause(r.Context())
+	defer cancel(nil)
+	defer context.AfterFunc(s.ctx, func() { cancel(errStopping) })()
+	pl, group, err := s.pool.lease(waiting, request.Options)
+	if errors.Is(err, errStopping) {
+		// The client sees the end of the connection, and starts another program.
+		panic(http.ErrAbortHandler)
+	}
 	if err != nil {
 		send(protocol.Event{Refused: err.Error()})
 		return
@@ -133,10 +147,10 @@ func (s *server) lease(w http.ResponseWriter, r *http.Request) {
 	defer func() {
 		end()
 		pl.End()
-		waiting, cancel := context.WithTimeout(context.Background(), plane.ResetTimeout)
+		waiting, cancel := context.WithTimeout(context.Background(), resetTimeout)
 		defer cancel()
 		if err := l.calls.Wait(waiting); err != nil {
-			s.pool.discard(pl, fmt.Errorf("a call does not end: %w", err))
+			s.pool.forsake(group, pl, fmt.Errorf("a call does not end: %w", err))
 			return
 		}
 		s.pool.release(group, pl)
@@ -151,7 +165,7 @@ func (s *server) lease(w http.ResponseWriter, r *http.Request) {
 		}
 		send(protocol.Event{Ended: reason})
 	case <-s.ctx.Done():
-		send(protocol.Event{Ended: errStopping.Error()})
+		send(protocol.Event{Ended: fmt.Sprintf("%v: %v", errStopping, context.Cause(s.ctx))})
 	}
 }
 
@@ -172,7 +186,12 @@ func (s *server) remove(id string) {
 }
 
 func (s *server) status(w http.ResponseWriter, _ *http.Request) {
-	status := protocol.Status{PID: os.Getpid(), Version: s.config.Version, Kubernetes: s.config.Kubernetes, Since: s.began}
+	var memory runtime.MemStats
+	runtime.ReadMemStats(&memory)
+	status := protocol.Status{
+		PID: os.Getpid(), Version: s.config.Version, Kubernetes: s.config.Kubernetes, Since: s.began,
+		Memory: memory.Sys - memory.HeapReleased, Goroutines: runtime.NumGoroutine(),
+	}
 	s.mu.Lock()
 	for _, l := range s.leases {
 		if l.plane != nil {
@@ -185,4 +204,8 @@ func (s *server) status(w http.ResponseWriter, _ *http.Request) {
 	_ = json.NewEncoder(w).Encode(status) // the client is gone
 }
 
-var errNoLease = errors.New("the lease has ended")
+var (
+	errNoLease   = errors.New("the lease has ended")
+	errIdle      = errors.New("no test has needed it")
+	errStopAsked = errors.New("controlplanes stop was run")
+)

@@ -12,6 +12,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/url"
 	"os"
 	"sync"
 	"time"
@@ -55,6 +56,9 @@ func begin(ctx context.Context, socket, log string, request protocol.LeaseReques
 	response, err := s.post(held, protocol.PathLeases, request)
 	if err != nil {
 		s.end()
+		if broken := (*url.Error)(nil); errors.As(err, &broken) { // no answer
+			err = programGone(log)
+		}
 		return nil, errors.Join(err, context.Cause(ctx))
 	}
 	events := json.NewDecoder(response.Body)

@@ -169,6 +169,8 @@ type Status struct {
 	Version       string // of the program's module
 	Kubernetes    string
 	Since         time.Time
+	Memory        uint64 // of Go, in bytes
+	Goroutines    int
 	ControlPlanes []ControlPlane
 }
 

@@ -1,0 +1,302 @@
+// Copyright The kubembed Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package server
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"io"
+	"net"
+	"net/http"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/kubembed/kubembed/internal/pool/protocol"
+	"github.com/kubembed/kubembed/internal/testwait"
+)
+
+// Checkpoint is a call that waits for the end of the lease.
+func (p *fake) Checkpoint(ctx context.Context) (protocol.Checkpoint, error) {
+	<-ctx.Done()
+	return protocol.Checkpoint{}, ctx.Err()
+}
+
+func (p *fake) Log(protocol.LogRequest) protocol.Log { return protocol.Log{First: 42} }
+
+// program serves fakes at a socket.
+type program struct {
+	t      *testing.T
+	fakes  *fakes
+	client *http.Client
+	stop   context.CancelCauseFunc
+	served chan error
+}
+
+func serve(t *testing.T, idle time.Duration, f *fakes) *program {
+	t.Helper()
+	socket := filepath.Join(t.TempDir(), "s")
+	listener, err := net.Listen("unix", socket)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, stop := context.WithCancelCause(context.Background())
+	p := &program{t: t, fakes: f, stop: stop, served: make(chan error, 1)}
+	transport := &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+		return (&net.Dialer{}).DialContext(ctx, "unix", socket)
+	}}
+	p.client = &http.Client{Transport: transport}
+	go func() {
+		p.served <- Serve(ctx, Config{Listener: listener, Idle: idle, Logger: newLogger(t), Start: f.start})
+	}()
+	t.Cleanup(func() {
+		transport.CloseIdleConnections()
+		stop(nil)
+		p.ended()
+	})
+	return p
+}
+
+// ended waits for the end of Serve, when no control plane is left.
+func (p *program) ended() {
+	p.t.Helper()
+	err := <-p.served
+	p.served <- err
+	if err != nil {
+		p.t.Error(err)
+	}
+	if started, closed := p.fakes.counts(); started != closed {
+		p.t.Errorf("%d were started, and %d closed", started, closed)
+	}
+}
+
+func (p *program) post(ctx context.Context, path, version string, body any) (*http.Response, error) {
+	p.t.Helper()
+	data, err := json.Marshal(body)
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	request, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://program"+path, bytes.NewReader(data))
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	request.Header.Set(protocol.HeaderVersion, version)
+	return p.client.Do(request)
+}
+
+// lease leases a control plane until ctx ends.
+func (p *program) lease(ctx context.Context) (protocol.Lease, *json.Decoder) {
+	p.t.Helper()
+	response, err := p.post(ctx, protocol.PathLeases, protocol.Version, protocol.LeaseRequest{Owner: protocol.Owner{Test: "TestMine"}})
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	p.t.Cleanup(func() { _ = response.Body.Close() })
+	events := json.NewDecoder(response.Body)
+	var first protocol.Event
+	if err := events.Decode(&first); err != nil || first.Lease == nil {
+		p.t.Fatalf("%v: %+v", err, first)
+	}
+	return *first.Lease, events
+}
+
+func (p *program) status() protocol.Status {
+	p.t.Helper()
+	request, err := http.NewRequestWithContext(p.t.Context(), http.MethodGet, "http://program"+protocol.PathStatus, nil)
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	request.Header.Set(protocol.HeaderVersion, protocol.Version)
+	response, err := p.client.Do(request)
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	defer func() { _ = response.Body.Close() }()
+	var s protocol.Status
+	if err := json.NewDecoder(response.Body).Decode(&s); err != nil {
+		p.t.Fatal(err)
+	}
+	return s
+}
+
+// states counts the control planes by state.
+func (p *program) states() map[string]int {
+	p.t.Helper()
+	found := map[string]int{}
+	for _, c := range p.status().ControlPlanes {
+		found[c.State]++
+	}
+	return found
+}
+
+func (p *program) call(id, name string) (string, error) {
+	p.t.Helper()
+	response, err := p.post(p.t.Context(), protocol.PathLeases+"/"+id+"/"+name, protocol.Version, protocol.Nothing{})
+	if err != nil {
+		return "", err
+	}
+	defer func() { _ = response.Body.Close() }()
+	all, err := io.ReadAll(response.Body)
+	if response.StatusCode != http.StatusOK {
+		err = errors.New(string(all))
+	}
+	return string(all), err
+}
+
+// TestClientVanishes: its lease ends while it waits, and while calls run, and the ID is
+// of no use.
+func TestClientVanishes(t *testing.T) {
+	p := serve(t, time.Hour, &fakes{takes: time.Millisecond})
+	ctx, vanish := context.WithCancel(t.Context())
+	lease, _ := p.lease(ctx)
+	if all, err := p.call(lease.ID, protocol.CallLog); err != nil || !strings.Contains(all, "42") {
+		t.Errorf("%v: %s", err, all)
+	}
+	called := make(chan error, 1)
+	go func() {
+		_, err := p.call(lease.ID, protocol.CallCheckpoint)
+		called <- err
+	}()
+	vanish()
+	if err := <-called; err == nil {
+		t.Error("a call went on after the lease")
+	}
+	testwait.True(t, "no lease", func() bool { return p.states()[protocol.StateLeased] == 0 })
+	if _, err := p.call(lease.ID, protocol.CallLog); err == nil || !strings.Contains(err.Error(), errNoLease.Error()) {
+		t.Errorf("a call of a former lease: %v", err)
+	}
+	again, _ := p.lease(t.Context())
+	if again.ID == lease.ID || again.URL != lease.URL {
+		t.Errorf("got %v after %v", again, lease)
+	}
+	if _, err := p.call(lease.ID, protocol.CallLog); err == nil {
+		t.Error("a former ID is accepted in the next lease")
+	}
+}
+
+// TestClientVanishesBeforeItsLease: the control plane goes to another one.
+func TestClientVanishesBeforeItsLease(t *testing.T) {
+	f := &fakes{takes: time.Hour}
+	p := serve(t, time.Hour, f)
+	ctx, vanish := context.WithCancel(t.Context())
+	asked := make(chan error, 1)
+	go func() {
+		response, err := p.post(ctx, protocol.PathLeases, protocol.Version, protocol.LeaseRequest{})
+		if err == nil {
+			_ = response.Body.Close()
+		}
+		asked <- err
+	}()
+	testwait.True(t, "a start", func() bool { return p.states()[protocol.StateComing] > 0 })
+	vanish()
+	if err := <-asked; !errors.Is(err, context.Canceled) {
+		t.Error(err)
+	}
+	if got := p.states()[protocol.StateLeased]; got != 0 {
+		t.Errorf("%d leased", got)
+	}
+}
+
+// TestPartFails: the client gets the reason, and the control plane is not used again.
+func TestPartFails(t *testing.T) {
+	f := &fakes{unfit: errors.New("it has stopped")}
+	p := serve(t, time.Hour, f)
+	lease, events := p.lease(t.Context())
+	f.mu.Lock()
+	for _, one := range f.started {
+		if one.name == lease.URL {
+			close(one.done)
+		}
+	}
+	f.mu.Unlock()
+	var last protocol.Event
+	if err := events.Decode(&last); err != nil || last.Ended != "etcd has failed" {
+		t.Errorf("%v: %+v", err, last)
+	}
+	testwait.True(t, "the stop", func() bool {
+		_, closed := f.counts()
+		return closed == 1
+	})
+}
+
+// TestStop: leases end with the reason.
+func TestStop(t *testing.T) {
+	p := serve(t, time.Hour, &fakes{})
+	_, events := p.lease(t.Context())
+	response, err := p.post(t.Context(), protocol.PathStop, protocol.Version, protocol.Nothing{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = response.Body.Close()
+	var last protocol.Event
+	if err := events.Decode(&last); err != nil || last.Ended != "the program controlplanes stops: controlplanes stop was run" {
+		t.Errorf("%v: %+v", err, last)
+	}
+	p.ended()
+}
+
+// TestSignal: leases end with the signal as the reason.
+func TestSignal(t *testing.T) {
+	p := serve(t, time.Hour, &fakes{})
+	_, events := p.lease(t.Context())
+	p.stop(errors.New("terminated signal received"))
+	var last protocol.Event
+	if err := events.Decode(&last); err != nil || !strings.Contains(last.Ended, "terminated signal") {
+		t.Errorf("%v: %+v", err, last)
+	}
+	p.ended()
+}
+
+// TestStopBeforeTheLease: the client sees the end of the connection, and can ask another
+// program.
+func TestStopBeforeTheLease(t *testing.T) {
+	p := serve(t, time.Hour, &fakes{takes: time.Hour})
+	asked := make(chan error, 1)
+	go func() {
+		response, err := p.post(t.Context(), protocol.PathLeases, protocol.Version, protocol.LeaseRequest{})
+		if err == nil {
+			_ = response.Body.Close()
+		}
+		asked <- err
+	}()
+	testwait.True(t, "a start", func() bool { return p.states()[protocol.StateComing] > 0 })
+	p.stop(errIdle)
+	if err := <-asked; err == nil {
+		t.Error("the client got an answer")
+	}
+}
+
+// TestIdle: the program ends after the last lease, not during it.
+func TestIdle(t *testing.T) {
+	p := serve(t, 50*time.Millisecond, &fakes{})
+	ctx, vanish := context.WithCancel(t.Context())
+	_, events := p.lease(ctx)
+	select {
+	case err := <-p.served:
+		t.Fatalf("it has ended with a lease: %v", err)
+	case <-time.After(500 * time.Millisecond): // ten times the idle time
+	}
+	vanish()
+	if err := events.Decode(&protocol.Event{}); err == nil {
+		t.Error("another event")
+	}
+	p.ended()
+}
+
+// TestVersion: the error names both versions.
+func TestVersion(t *testing.T) {
+	p := serve(t, time.Hour, &fakes{})
+	response, err := p.post(t.Context(), protocol.PathLeases, "0", protocol.LeaseRequest{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = response.Body.Close() }()
+	all, err := io.ReadAll(response.Body)
+	if err != nil || response.StatusCode != http.StatusBadRequest || !strings.Contains(string(all), `version \"0\" of the protocol, and the program \"1\"`) {
+		t.Errorf("%v: %s: %s", err, response.Status, all)
+	}
+}
