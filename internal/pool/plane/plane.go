@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"net"
 	"path/filepath"
+	"slices"
 	"sync"
 	"time"
 
@@ -27,6 +28,11 @@ import (
 // for five minutes.
 const maxLeases = 100
 
+// maxDatabase is the size of etcd's database, in bytes, above which a control plane is not
+// used again: the file does not shrink, and its pages stay in memory. It is far below the
+// quota, so that no lease begins near it.
+const maxDatabase = 64 << 20
+
 // Plane is a running control plane.
 type Plane struct {
 	server        *controlplane.Server
@@ -39,6 +45,7 @@ type Plane struct {
 	baseline      *controlplane.Checkpoint
 	identity      identity
 	leases        int
+	nodes         bool // has simulated ones
 	since         time.Time
 	closed        func() error
 
@@ -48,7 +55,7 @@ type Plane struct {
 
 // Start starts a control plane with options.
 func Start(ctx context.Context, options protocol.Options) (p *Plane, err error) {
-	p = &Plane{marks: &marks{}, since: time.Now()}
+	p = &Plane{marks: &marks{}, since: time.Now(), nodes: slices.Contains(options.Components, protocol.HollowNodes)}
 	p.closed = sync.OnceValue(p.close)
 	defer func(begun *Plane) { // a return of nil has set p
 		if err != nil {
@@ -114,6 +121,16 @@ func (p *Plane) Reset(ctx context.Context) error {
 	}
 	if p.leases >= maxLeases {
 		return fmt.Errorf("it had %d leases", p.leases)
+	}
+	if p.nodes {
+		return errors.New("simulated nodes have a state of their own")
+	}
+	status, err := p.server.EtcdStatus(ctx)
+	if err != nil {
+		return err
+	}
+	if status.SizeBytes > maxDatabase || len(status.Alarms) > 0 {
+		return fmt.Errorf("its database has %d bytes, and alarms %q", status.SizeBytes, status.Alarms)
 	}
 	if err := p.baseline.Rollback(ctx); err != nil {
 		return err

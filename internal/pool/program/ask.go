@@ -88,7 +88,8 @@ func status(ctx context.Context, w io.Writer) error {
 		if err := json.NewDecoder(r.Body).Decode(&s); err != nil {
 			return err
 		}
-		fmt.Fprintf(w, "process %d, version %s, Kubernetes %s, for %s, %d MB\n", s.PID, s.Version, s.Kubernetes, age(s.Since), s.Memory/1e6)
+		fmt.Fprintf(w, "process %d, version %s, Kubernetes %s, for %s, %d MB (%d MB live), %d goroutines\n",
+			s.PID, s.Version, s.Kubernetes, age(s.Since), s.Memory/1e6, s.Live/1e6, s.Goroutines)
 		table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 		fmt.Fprintln(table, "STATE\tAGE\tLEASES\tURL\tTEST")
 		for _, c := range s.ControlPlanes {

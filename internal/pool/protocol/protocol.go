@@ -167,7 +167,7 @@ type Status struct {
 	Version       string // of the program's module
 	Kubernetes    string
 	Since         time.Time
-	Memory        uint64 // of Go, in bytes
+	Memory, Live  uint64 // of Go and of its live objects, in bytes
 	Goroutines    int
 	ControlPlanes []ControlPlane
 }

@@ -14,6 +14,7 @@ import (
 	"net/http"
 	"os"
 	"runtime"
+	"runtime/metrics"
 	"sync"
 	"time"
 
@@ -188,9 +189,11 @@ func (s *server) remove(id string) {
 func (s *server) status(w http.ResponseWriter, _ *http.Request) {
 	var memory runtime.MemStats
 	runtime.ReadMemStats(&memory)
+	live := []metrics.Sample{{Name: "/gc/heap/live:bytes"}}
+	metrics.Read(live)
 	status := protocol.Status{
 		PID: os.Getpid(), Version: s.config.Version, Kubernetes: s.config.Kubernetes, Since: s.began,
-		Memory: memory.Sys - memory.HeapReleased, Goroutines: runtime.NumGoroutine(),
+		Memory: memory.Sys - memory.HeapReleased, Live: live[0].Value.Uint64(), Goroutines: runtime.NumGoroutine(),
 	}
 	s.mu.Lock()
 	for _, l := range s.leases {

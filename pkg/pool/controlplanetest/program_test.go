@@ -4,20 +4,13 @@
 package controlplanetest_test
 
 import (
-	"bytes"
-	"context"
 	"fmt"
 	"os"
 	"os/exec"
 	"regexp"
 	"strconv"
 	"strings"
-	"syscall"
 	"testing"
-	"time"
-
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/client-go/kubernetes"
 
 	"github.com/kubembed/kubembed/pkg/pool/controlplanetest"
 )
@@ -63,65 +56,6 @@ func process(t *testing.T) int {
 	check(t, err)
 	return pid
 }
-
-// TestProgramIsKilled: the test that has a control plane of it fails and says why, and
-// the next one gets a new program.
-func TestProgramIsKilled(t *testing.T) {
-	r := &recorder{T: t}
-	cp := controlplanetest.New(r, controlplanetest.Config{})
-	check(t, syscall.Kill(process(t), syscall.SIGKILL))
-	select {
-	case <-cp.Done():
-	case <-t.Context().Done():
-		t.Fatal("the control plane is not done")
-	}
-	r.end()
-	if all := strings.Join(r.errors, "\n"); !strings.Contains(all, "the program controlplanes has ended (killed, or out of memory?): its log is ") {
-		t.Errorf("got %q, want the end of the program", all)
-	}
-	next := controlplanetest.New(t, controlplanetest.Config{})
-	must(kubernetes.NewForConfigOrDie(next.ClientConfig()).CoreV1().Namespaces().List(t.Context(), metav1.ListOptions{}))(t)
-}
-
-// TestKilledTests: nothing is left of test processes that are killed with a control
-// plane.
-func TestKilledTests(t *testing.T) {
-	if os.Getenv(childVariable) != "" {
-		cp := controlplanetest.New(t, controlplanetest.Config{})
-		fmt.Println("leased", cp.URL())
-		<-context.Background().Done() // until it is killed
-	}
-	kills := 10
-	for range kills {
-		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
-		cmd := exec.CommandContext(ctx, os.Args[0], "-test.run=^TestKilledTests$")
-		cmd.Env = append(os.Environ(), childVariable+"=1")
-		stdout, err := cmd.StdoutPipe()
-		check(t, err)
-		check(t, cmd.Start())
-		var line bytes.Buffer
-		for one := make([]byte, 1); !bytes.HasSuffix(line.Bytes(), []byte("\n")); {
-			if _, err := stdout.Read(one); err != nil {
-				t.Fatalf("%v: %s", err, line.String())
-			}
-			line.Write(one)
-		}
-		check(t, cmd.Process.Kill())
-		_ = cmd.Wait() // it was killed
-		cancel()
-	}
-	for deadline := time.Now().Add(10 * time.Second); ; {
-		now := status(t)
-		if !strings.Contains(now, "leased") {
-			break
-		}
-		if time.Now().After(deadline) {
-			t.Fatalf("control planes are still leased:\n%s", now)
-		}
-	}
-}
-
-const childVariable = "KUBEMBED_TEST_CHILD"
 
 // TestErrorsOfTheProgram: the error names the fault of the program.
 func TestErrorsOfTheProgram(t *testing.T) {

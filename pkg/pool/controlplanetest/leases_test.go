@@ -1,0 +1,83 @@
+// Copyright The kubembed Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package controlplanetest_test
+
+import (
+	"fmt"
+	"os"
+	"regexp"
+	"slices"
+	"testing"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/kubernetes"
+
+	"github.com/kubembed/kubembed/pkg/pool/controlplanetest"
+)
+
+// TestThousandLeases: the program has no more live memory, goroutines and descriptors
+// after a thousand leases than after some hundred.
+func TestThousandLeases(t *testing.T) {
+	if testing.Short() {
+		t.Skip("it takes a minute")
+	}
+	const leases, window = 1000, 300
+	controlplanetest.New(t, controlplanetest.Config{}) // starts the program
+	program := process(t)
+	var all []use
+	took := make([]time.Duration, 0, leases)
+	for i := range leases {
+		t.Run(fmt.Sprint(i), func(t *testing.T) {
+			began := time.Now()
+			cp := controlplanetest.New(t, controlplanetest.Config{})
+			took = append(took, time.Since(began))
+			object := &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Name: "object"}, BinaryData: map[string][]byte{"x": make([]byte, 100<<10)}}
+			must(kubernetes.NewForConfigOrDie(cp.ClientConfig()).CoreV1().ConfigMaps("default").Create(t.Context(), object, metav1.CreateOptions{}))(t)
+		})
+		if i%10 == 9 {
+			all = append(all, useOf(t, program))
+		}
+	}
+	// Control planes are replaced after a number of leases, so that all of it goes up and
+	// down. A leak of 100 kB a lease is 70 MB here.
+	early, late := most(all[10:10+window/10]), most(all[len(all)-window/10:])
+	slices.Sort(took)
+	t.Logf("most in leases 100 to 400: %+v, in the last %d: %+v; New: p50 %s, p99 %s", early, window, late, took[leases/2], took[leases*99/100])
+	if late.live > early.live+40 {
+		t.Errorf("%d MB live, and %d after some hundred leases", late.live, early.live)
+	}
+	if late.goroutines > early.goroutines*5/4 {
+		t.Errorf("%d goroutines, and %d after some hundred leases", late.goroutines, early.goroutines)
+	}
+	if late.files > early.files*5/4 {
+		t.Errorf("%d descriptors, and %d after some hundred leases", late.files, early.files)
+	}
+}
+
+// use is what the program uses.
+type use struct{ live, goroutines, files int }
+
+func useOf(t *testing.T, program int) use {
+	t.Helper()
+	found := regexp.MustCompile(`process (\d+),.* \((\d+) MB live\), (\d+) goroutines`).FindStringSubmatch(status(t))
+	if found == nil || found[1] != fmt.Sprint(program) {
+		t.Fatalf("the program is not process %d: %q", program, found)
+	}
+	var u use
+	must(fmt.Sscan(found[2], &u.live))(t)
+	must(fmt.Sscan(found[3], &u.goroutines))(t)
+	files, _ := os.ReadDir(fmt.Sprintf("/proc/%d/fd", program)) // on Linux
+	u.files = len(files)
+	return u
+}
+
+func most(all []use) use {
+	var m use
+	for _, u := range all {
+		m = use{max(m.live, u.live), max(m.goroutines, u.goroutines), max(m.files, u.files)}
+	}
+	return m
+}
