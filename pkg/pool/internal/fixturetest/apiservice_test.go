@@ -135,9 +135,9 @@ func TestAPIServicesOfNoUse(t *testing.T) {
 		"never available": {
 			controlplanetest.APIServices{
 				Objects: []*apiregistrationv1.APIService{registered("broken.example.com")},
-				Handler: http.NotFoundHandler(), ReadyTimeout: time.Second,
+				Handler: http.NotFoundHandler(), ReadyTimeout: 5 * time.Second,
 			},
-			[]string{`APIServices.Objects[0] "v1.broken.example.com"`, "is not available within 1s", "FailedDiscoveryCheck", "127.0.0.1:"},
+			[]string{`APIServices.Objects[0] "v1.broken.example.com"`, "is not available within 5s", "FailedDiscoveryCheck", "127.0.0.1:"},
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
