@@ -13,8 +13,18 @@ import (
 	"syscall"
 )
 
+const variable = "TMPDIR"
+
+// maxTemp is the length of a directory for temporary files below which sockets can be:
+// their paths have at most 103 bytes on macOS, and 107 on Linux.
+const maxTemp = 60
+
 func path() (string, error) {
-	return filepath.Join(os.TempDir(), "kubembed-pool-"+strconv.Itoa(os.Getuid())), nil
+	temp := os.TempDir()
+	if len(temp) > maxTemp {
+		temp = "/tmp"
+	}
+	return filepath.Join(temp, "kubembed-pool-"+strconv.Itoa(os.Getuid())), nil
 }
 
 func private(info fs.FileInfo) bool {

@@ -63,6 +63,8 @@ func Main(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	switch {
 	case errors.Is(err, flag.ErrHelp):
 		return 2
+	case errors.Is(err, dirlock.ErrLocked):
+		return place.Served
 	case err != nil:
 		fmt.Fprintln(stderr, "controlplanes:", err)
 		return 1
@@ -78,7 +80,8 @@ func none(command string, args []string) error {
 	return nil
 }
 
-// serve serves at the place of this executable, unless another process does.
+// serve serves at the place of this executable. The error is dirlock.ErrLocked if another
+// process does.
 func serve(ctx context.Context, args []string, stderr io.Writer) error {
 	flags := flag.NewFlagSet("serve", flag.ContinueOnError)
 	flags.SetOutput(stderr)
@@ -102,7 +105,7 @@ func serve(ctx context.Context, args []string, stderr io.Writer) error {
 	}
 	socket := filepath.Join(dir, place.Socket)
 	lock, err := take(ctx, dir, socket)
-	if lock == nil || err != nil {
+	if err != nil {
 		return err
 	}
 	defer lock.Unlock()
@@ -128,8 +131,8 @@ func start(ctx context.Context, options protocol.Options) (server.Plane, error) 
 	return p, nil
 }
 
-// take locks the directory of the program. It waits for a process that stops, and returns
-// nil if another one serves.
+// take locks the directory of the program. It waits for a process that stops. The error is
+// dirlock.ErrLocked if another one serves.
 func take(ctx context.Context, dir, socket string) (*dirlock.Lock, error) {
 	var lock *dirlock.Lock
 	var err error
@@ -138,9 +141,6 @@ func take(ctx context.Context, dir, socket string) (*dirlock.Lock, error) {
 		return !errors.Is(err, dirlock.ErrLocked) || listens(ctx, socket)
 	}); ended != nil {
 		return nil, ended
-	}
-	if errors.Is(err, dirlock.ErrLocked) {
-		return nil, nil
 	}
 	return lock, err
 }

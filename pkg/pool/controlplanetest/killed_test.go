@@ -26,7 +26,7 @@ import (
 func TestProgramIsKilled(t *testing.T) {
 	r := &recorder{T: t}
 	cp := controlplanetest.New(r, controlplanetest.Config{})
-	check(t, syscall.Kill(process(t), syscall.SIGKILL))
+	kill(t)
 	select {
 	case <-cp.Done():
 	case <-t.Context().Done():

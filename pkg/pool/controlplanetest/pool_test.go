@@ -4,7 +4,6 @@
 package controlplanetest_test
 
 import (
-	"os"
 	"testing"
 
 	corev1 "k8s.io/api/core/v1"
@@ -13,10 +12,6 @@ import (
 
 	"github.com/kubembed/kubembed/pkg/pool/controlplanetest"
 )
-
-func TestMain(m *testing.M) {
-	os.Exit(controlplanetest.Main(m, controlplanetest.Config{}))
-}
 
 func TestNew(t *testing.T) {
 	for range 3 {

@@ -52,9 +52,9 @@ func (c Config) lease(ctx context.Context) (*server, error) {
 		if err != nil {
 			return nil, errors.Join(append(errs, err)...)
 		}
-		ctx, cancel := context.WithTimeoutCause(ctx, leaseTimeout, fmt.Errorf("the program controlplanes has given no control plane for %s: its log is %s", leaseTimeout, log))
+		leased, cancel := context.WithTimeoutCause(ctx, leaseTimeout, fmt.Errorf("the program controlplanes has given no control plane for %s: its log is %s", leaseTimeout, log))
 		defer cancel()
-		s, err := begin(ctx, socket, log, request)
+		s, err := begin(leased, socket, log, request)
 		if err == nil {
 			return s, nil
 		}
@@ -62,7 +62,7 @@ func (c Config) lease(ctx context.Context) (*server, error) {
 			break
 		}
 	}
-	return nil, errors.Join(errs...)
+	return nil, fmt.Errorf("the program %s: %w", program, errors.Join(errs...))
 }
 
 func (c Config) options() protocol.Options {

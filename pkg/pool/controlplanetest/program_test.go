@@ -9,10 +9,7 @@ import (
 	"os/exec"
 	"regexp"
 	"strconv"
-	"strings"
 	"testing"
-
-	"github.com/kubembed/kubembed/pkg/pool/controlplanetest"
 )
 
 // recorder is a test whose failures are expected.
@@ -57,21 +54,12 @@ func process(t *testing.T) int {
 	return pid
 }
 
-// TestErrorsOfTheProgram: the error names the fault of the program.
-func TestErrorsOfTheProgram(t *testing.T) {
-	for _, c := range []struct{ program, want string }{
-		{"/nowhere/controlplanes", "Config.Program: \"/nowhere/controlplanes\" is no program"},
-		{"/bin/false", "has ended at its start"},
-	} {
-		r := &fataler{recorder: recorder{T: t}}
-		func() {
-			defer func() { _ = recover() }()
-			controlplanetest.New(r, controlplanetest.Config{Program: c.program})
-		}()
-		if all := strings.Join(r.errors, "\n"); !strings.Contains(all, c.want) {
-			t.Errorf("%s: got %q, want %q", c.program, all, c.want)
-		}
-	}
+// kill kills the program.
+func kill(t *testing.T) {
+	t.Helper()
+	running, err := os.FindProcess(process(t))
+	check(t, err)
+	check(t, running.Kill())
 }
 
 // fataler ends New with a panic.

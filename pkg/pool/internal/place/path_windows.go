@@ -11,7 +11,11 @@ import (
 	"path/filepath"
 )
 
-// path is below the profile of the user, which others cannot read.
+const variable = "LOCALAPPDATA"
+
+// path is below the profile of the user, which others cannot read: Windows gives files
+// there the access list of the profile, whatever mode they are created with. Windows has
+// Unix sockets since version 10, and access to them is access to their file.
 func path() (string, error) {
 	cache, err := os.UserCacheDir()
 	return filepath.Join(cache, "kubembed-pool"), err

@@ -23,6 +23,9 @@ const (
 	Log    = "log"
 )
 
+// Served is the exit code of a program if another process of it serves, or still stops.
+const Served = 75
+
 // Dir returns the directory of this user, which is created if missing.
 func Dir() (string, error) {
 	dir, err := path()
@@ -30,14 +33,14 @@ func Dir() (string, error) {
 		return "", err
 	}
 	if err := os.Mkdir(dir, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
-		return "", fmt.Errorf("the directory for control planes of this user: %w", err)
+		return "", fmt.Errorf("the directory for control planes of this user: %w: set %s to a directory that this user can write to", err, variable)
 	}
 	info, err := os.Lstat(dir)
 	if err != nil {
 		return "", err
 	}
 	if !info.IsDir() || !private(info) {
-		return "", fmt.Errorf("%s is not a directory of this user with mode 0700: delete it, or set another TMPDIR", dir)
+		return "", fmt.Errorf("%s is not a directory of this user with mode 0700: delete it, or set another %s", dir, variable)
 	}
 	return dir, nil
 }
@@ -57,7 +60,7 @@ func Of(program string) (string, error) {
 		return "", err
 	}
 	sum := sha256.Sum256(fmt.Appendf(nil, "%s\n%d\n%d", program, info.Size(), info.ModTime().UnixNano()))
-	// The path of a socket may have some hundred bytes.
+	// path leaves room for it in the path of a socket.
 	dir = filepath.Join(dir, hex.EncodeToString(sum[:6]))
 	if err := os.Mkdir(dir, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
 		return "", err
