@@ -37,7 +37,7 @@ func build(variable string) (remove func(), err error) {
 	if err != nil {
 		return nil, err
 	}
-	remove = func() {
+	clean := func() {
 		if err := os.RemoveAll(dir); err != nil {
 			fmt.Fprintln(os.Stderr, err)
 		}
@@ -50,12 +50,12 @@ func build(variable string) (remove func(), err error) {
 		return strings.HasPrefix(v, "GOWORK=") || strings.HasPrefix(v, "GOFLAGS=") || strings.HasPrefix(v, "GOCOVERDIR=")
 	})
 	if err := cmd.Run(); err != nil {
-		remove()
+		clean()
 		return nil, fmt.Errorf("go build: %w", err)
 	}
 	for name, value := range map[string]string{variable: program, "TMPDIR": dir} { // of the program, too
 		if err := os.Setenv(name, value); err != nil {
-			remove()
+			clean()
 			return nil, err
 		}
 	}
@@ -63,6 +63,6 @@ func build(variable string) (remove func(), err error) {
 		if out, err := exec.Command(program, "stop").CombinedOutput(); err != nil {
 			fmt.Fprintf(os.Stderr, "stop: %v: %s\n", err, out)
 		}
-		remove()
+		clean()
 	}, nil
 }
