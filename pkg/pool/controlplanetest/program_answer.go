@@ -19,8 +19,8 @@ import (
 	"time"
 )
 
-// answer is a file with the answer of go tool -n, for all tests of the user. go needs a
-// second or more to compare the packages of Kubernetes with its cache. The name of the
+// answer is a file with the answer of go tool -n, for all tests of the user. go needs
+// seconds to compare the packages of Kubernetes with its cache. The name of the
 // file has a hash of all that decides the answer.
 type answer struct{ path string }
 
@@ -43,8 +43,8 @@ func executableAt(path string) (executable, bool) {
 	return executable{path, info.Size(), info.ModTime().UTC()}, true
 }
 
-// answer returns the file in dir. It has no path if other files decide: those of a
-// vendor directory, and of flags in GOFLAGS.
+// answer returns the file in dir. It has no path if other files decide: a vendor
+// directory, and files of flags in GOFLAGS.
 func (t *tool) answer(dir string) answer {
 	flags := goSetting("GOFLAGS")
 	if t.modfile == "" && (t.vendored() || strings.Contains(flags, "-modfile")) || strings.Contains(flags, "-overlay") {
@@ -94,7 +94,7 @@ func add(sum hash.Hash, file string, depth int) {
 	sum.Write(more)
 	for line := range strings.Lines(string(data)) {
 		line, _, _ = strings.Cut(line, "//")
-		for _, word := range strings.Fields(line) {
+		for word := range strings.FieldsSeq(line) {
 			word = strings.Trim(word, "\"`")
 			if word != "." && !strings.HasPrefix(word, "./") && !strings.HasPrefix(word, "../") && word != ".." && !filepath.IsAbs(word) {
 				continue

@@ -21,7 +21,7 @@ func (t *tool) build(ctx context.Context, dir string, held *fileLock) (string, e
 	if err != nil {
 		return "", err
 	}
-	defer progress("building the program controlplanes, which takes minutes the first time")()
+	defer progress("go builds the program controlplanes, for minutes the first time, or finds it in its cache")()
 	for range 2 {
 		stdout, stderr, err := t.run(ctx, args, dir, held)
 		if err != nil {

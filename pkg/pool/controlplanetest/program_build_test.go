@@ -50,14 +50,24 @@ const finderVariable = "KUBEMBED_TEST_FINDER"
 
 func (s *suite) finder(args ...string) *finder {
 	s.Helper()
+	f := s.newFinder(args...)
+	s.start(f)
+	return f
+}
+
+func (s *suite) newFinder(args ...string) *finder {
 	f := &finder{Cmd: exec.CommandContext(s.Context(), os.Args[0], append(args, "-test.run=^TestFinder$", "-test.v")...)}
 	f.Env = append(os.Environ(), finderVariable+"=1", "KUBEMBED_TEST_CHILD=1")
+	return f
+}
+
+func (s *suite) start(f *finder) {
+	s.Helper()
 	out, err := f.StdoutPipe()
 	s.must(err)
 	f.Stderr = f.Stdout
 	f.lines = bufio.NewScanner(out)
 	s.must(f.Start())
-	return f
 }
 
 // until reads lines until one has a text.
@@ -89,7 +99,7 @@ func TestBuildOutlivesItsTest(t *testing.T) {
 	s := newSuite(t)
 	log, release := s.slowGo()
 	first := s.finder()
-	first.until(t, "building the program controlplanes, which takes minutes the first time (1s so far)")
+	first.until(t, "controlplanetest: go builds the program controlplanes, for minutes the first time, or finds it in its cache (1s so far)")
 	s.must(first.Process.Kill())
 	_ = first.Wait() // it was killed
 	second := s.finder()
@@ -109,7 +119,7 @@ func TestBuildOnce(t *testing.T) {
 	s := newSuite(t)
 	log, release := s.slowGo()
 	first := s.finder()
-	first.until(t, "building the program")
+	first.until(t, "go builds the program")
 	second := s.finder()
 	second.until(t, "waiting for another test")
 	release()

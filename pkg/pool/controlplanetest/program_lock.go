@@ -10,8 +10,8 @@ import (
 	"time"
 )
 
-// fileLock is held by one process of the user, and those that it passes it on to, until
-// unlock or their end.
+// fileLock is held by one process of the user, and by the children that it passes the
+// lock on to, until unlock or their end.
 type fileLock struct{ file *os.File }
 
 // lock waits for a lock, and says so.

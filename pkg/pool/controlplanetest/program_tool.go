@@ -170,9 +170,9 @@ func (t *tool) explain(failure, stderr string) error {
 	}
 	switch {
 	case has("no such tool"):
-		return fmt.Errorf("%s has no tool %s: run\n\n\t%s\n", file, toolName, get)
+		return fmt.Errorf("%s has no tool %s: run\n\n\t%s", file, toolName, get)
 	case t.modfile != "" && has("no such file", "cannot find the file") && missing(file):
-		return fmt.Errorf("Config.Modfile: there is no %s: run in %s\n\n\tcp go.mod %s\n\t%s\n", file, t.root, t.modfile, get)
+		return fmt.Errorf("Config.Modfile: there is no %s: run in %s\n\n\tcp go.mod %s\n\t%s", file, t.root, t.modfile, get)
 	case has("inconsistent vendoring", "-mod=vendor", "import lookup disabled"):
 		cure = "run\n\n\t" + vendor + "\n\n"
 	case has("missing go.sum entry", "updates to go.mod needed", "go: updates to go.sum needed"):

@@ -246,7 +246,7 @@ func tools(s *suite) {
 
 // TestErrorsOfGo: they have the command that helps.
 func TestErrorsOfGo(t *testing.T) {
-	const get = "\tgo get -tool " + toolPackage + "\n"
+	const get = "\tgo get -tool " + toolPackage
 	for _, c := range []struct {
 		name string
 		set  func(s *suite) (modfile string)
