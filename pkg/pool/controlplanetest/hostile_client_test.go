@@ -25,17 +25,23 @@ import (
 	"github.com/kubembed/kubembed/pkg/pool/controlplanetest"
 )
 
-// writers go on until stopWriters.
-var writers struct {
+// lasting are clients that go on until endLasting.
+var lasting struct {
 	sync.WaitGroup
-	stop []context.CancelFunc
+	stop   []context.CancelFunc
+	mu     sync.Mutex
+	faults []string
 }
 
-func stopWriters() {
-	for _, stop := range writers.stop {
+func endLasting(t *testing.T) {
+	t.Helper()
+	for _, stop := range lasting.stop {
 		stop()
 	}
-	writers.Wait()
+	lasting.Wait()
+	for _, fault := range lasting.faults {
+		t.Error(fault)
+	}
 }
 
 // administrator returns the client configuration of a test without the fixture's guard.
@@ -49,13 +55,13 @@ func administrator(cp *controlplanetest.ControlPlane) *rest.Config {
 var hostileClients = map[string]func(t *testing.T, cp *controlplanetest.ControlPlane, client kubernetes.Interface) []*rest.Config{
 	"clients that write for ever": func(t *testing.T, cp *controlplanetest.ControlPlane, _ kubernetes.Interface) []*rest.Config {
 		ctx, cancel := context.WithCancel(context.Background())
-		writers.stop = append(writers.stop, cancel)
+		lasting.stop = append(lasting.stop, cancel)
 		client := kubernetes.NewForConfigOrDie(administrator(cp))
 		written := make(chan struct{}, 1000)
 		for w := range 8 {
-			writers.Add(1)
+			lasting.Add(1)
 			go func() {
-				defer writers.Done()
+				defer lasting.Done()
 				for i := 0; ctx.Err() == nil; i++ {
 					object := &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Name: fmt.Sprint("intruder-", w, "-", i)}}
 					_, err := client.CoreV1().ConfigMaps("default").Create(ctx, object, metav1.CreateOptions{})
@@ -78,12 +84,14 @@ var hostileClients = map[string]func(t *testing.T, cp *controlplanetest.ControlP
 		return nil
 	},
 	"open watches": func(t *testing.T, cp *controlplanetest.ControlPlane, client kubernetes.Interface) []*rest.Config {
+		ctx, cancel := context.WithCancel(context.Background())
+		lasting.stop = append(lasting.stop, cancel)
 		unguarded := kubernetes.NewForConfigOrDie(administrator(cp))
 		for range 50 {
-			opened := must(unguarded.CoreV1().ConfigMaps("").Watch(context.Background(), metav1.ListOptions{}))(t)
-			writers.Add(1)
+			opened := must(unguarded.CoreV1().ConfigMaps("").Watch(ctx, metav1.ListOptions{}))(t)
+			lasting.Add(1)
 			go func() {
-				defer writers.Done()
+				defer lasting.Done()
 				seen := 0
 				for event := range opened.ResultChan() {
 					if object, ok := event.Object.(*corev1.ConfigMap); ok && object.Name == "works" {
@@ -91,7 +99,9 @@ var hostileClients = map[string]func(t *testing.T, cp *controlplanetest.ControlP
 					}
 				}
 				if seen > 1 { // the second one is of the next test, or of the reset
-					t.Errorf("a watch of a former test has seen %d events", seen)
+					lasting.mu.Lock()
+					defer lasting.mu.Unlock()
+					lasting.faults = append(lasting.faults, fmt.Sprintf("a watch of a former test has seen %d events", seen))
 				}
 			}()
 		}

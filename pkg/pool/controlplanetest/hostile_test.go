@@ -237,7 +237,7 @@ func TestHostileTests(t *testing.T) {
 	slices.Sort(names)
 	rand.Shuffle(len(names), func(i, j int) { names[i], names[j] = names[j], names[i] })
 	var former []*rest.Config
-	defer stopWriters()
+	defer endLasting(t)
 	next := func(t *testing.T, cp *controlplanetest.ControlPlane) kubernetes.Interface {
 		client := kubernetes.NewForConfigOrDie(cp.ClientConfig())
 		now := state(t, client)
