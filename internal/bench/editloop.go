@@ -25,7 +25,7 @@ const (
 var editSection = section{
 	name: "edit", title: "The edit loop",
 	about: "A test starts a control plane and creates a pod (directory edit). One of its lines is changed, and go test runs with everything else in the build cache. The line is changed in a copy, by go's -overlay. " +
-		"The build alone is measured for another change, with go test -c and without data for debuggers, as go test links. With kubembed's programs, which are installed before, test and build are envtest's. " +
+		"The build alone is measured for another change, with go test -c and without data for debuggers, as go test links. With kubembed's programs, which are installed before, test and build are envtest's. The test with client-go alone reads a kubeconfig file instead of starting a control plane. " +
 		"The program that gives control planes from the pool is built before, but does not run at the first change; CPU time includes its. Its path is in an environment variable.",
 	sides:   []string{own, envtest, programs, pooled},
 	ratios:  [][2]string{{own, envtest}, {programs, envtest}, {pooled, envtest}},

@@ -1,8 +1,8 @@
 // Copyright The kubembed Authors
 // SPDX-License-Identifier: Apache-2.0
 
-// Package client has the test of package pooled without a fixture. The bench compares
-// their sizes.
+// Package client has the test of package pooled without a fixture: its cluster is in a
+// kubeconfig file. The bench compares their sizes.
 package client
 
 import (
@@ -12,15 +12,19 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/kubernetes"
-	"k8s.io/client-go/rest"
+	"k8s.io/client-go/tools/clientcmd"
 )
 
 func TestPod(t *testing.T) {
-	url := os.Getenv("CLUSTER_URL")
-	if url == "" {
-		t.Skip("CLUSTER_URL is not set")
+	kubeconfig := os.Getenv("BENCH_KUBECONFIG")
+	if kubeconfig == "" {
+		t.Skip("BENCH_KUBECONFIG is not set")
 	}
-	client, err := kubernetes.NewForConfig(&rest.Config{Host: url})
+	config, err := clientcmd.BuildConfigFromFlags("", kubeconfig)
+	if err != nil {
+		t.Fatal(err)
+	}
+	client, err := kubernetes.NewForConfig(config)
 	if err != nil {
 		t.Fatal(err)
 	}
