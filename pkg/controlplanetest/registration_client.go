@@ -13,7 +13,7 @@ import (
 	"k8s.io/apimachinery/pkg/watch"
 	admissionregistrationclient "k8s.io/client-go/kubernetes/typed/admissionregistration/v1"
 	"k8s.io/client-go/rest"
-	apiregistrationclient "k8s.io/kube-aggregator/pkg/client/clientset_generated/clientset/typed/apiregistration/v1"
+	apiregistrationv1 "k8s.io/kube-aggregator/pkg/apis/apiregistration/v1"
 )
 
 // registrationClient creates and deletes registrations of all kinds.
@@ -24,11 +24,11 @@ func (p *plane) registrationClient() (registrationClient, error) {
 	if err != nil {
 		return registrationClient{}, err
 	}
-	aggregator, err := apiregistrationclient.NewForConfig(p.admin())
+	aggregator, _, err := restClient(p.admin(), apiregistrationv1.SchemeGroupVersion, apiregistrationv1.AddToScheme)
 	if err != nil {
 		return registrationClient{}, err
 	}
-	return registrationClient{admission.RESTClient(), aggregator.RESTClient()}, nil
+	return registrationClient{admission.RESTClient(), aggregator}, nil
 }
 
 func (c registrationClient) client(r registration) rest.Interface {

@@ -13,17 +13,16 @@ import (
 	"strings"
 
 	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
-	"k8s.io/apiextensions-apiserver/pkg/client/clientset/clientset"
-	clientv1 "k8s.io/apiextensions-apiserver/pkg/client/clientset/clientset/typed/apiextensions/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/client-go/gentype"
 	"k8s.io/client-go/rest"
 )
 
 // crdClient is a client for CRDs and their custom resources.
 type crdClient struct {
-	clientv1.CustomResourceDefinitionInterface
+	*gentype.ClientWithList[*apiextensionsv1.CustomResourceDefinition, *apiextensionsv1.CustomResourceDefinitionList]
 	rest  rest.Interface
 	plane *plane
 }
@@ -33,11 +32,16 @@ func (p *plane) crdClient() (crdClient, error) {
 	// Schemas are large, and JSON takes three times as long.
 	config.ContentType = runtime.ContentTypeProtobuf
 	config.AcceptContentTypes = runtime.ContentTypeProtobuf + "," + runtime.ContentTypeJSON
-	client, err := clientset.NewForConfig(config)
+	client, parameters, err := restClient(config, apiextensionsv1.SchemeGroupVersion, apiextensionsv1.AddToScheme)
 	if err != nil {
 		return crdClient{}, err
 	}
-	return crdClient{client.ApiextensionsV1().CustomResourceDefinitions(), client.ApiextensionsV1().RESTClient(), p}, nil
+	crds := gentype.NewClientWithList("customresourcedefinitions", client, parameters, "",
+		func() *apiextensionsv1.CustomResourceDefinition { return &apiextensionsv1.CustomResourceDefinition{} },
+		func() *apiextensionsv1.CustomResourceDefinitionList {
+			return &apiextensionsv1.CustomResourceDefinitionList{}
+		})
+	return crdClient{crds, client, p}, nil
 }
 
 // installConfiguredCRDs installs the CRDs of Config.
