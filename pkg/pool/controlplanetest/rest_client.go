@@ -13,8 +13,8 @@ import (
 	"k8s.io/client-go/rest"
 )
 
-// restClient returns a client for one version of an API group. A generated clientset would
-// add all versions of the group to the test binary.
+// restClient returns a client for one version of an API group. A generated clientset
+// would add all versions of the group to the test binary.
 func restClient(config *rest.Config, version schema.GroupVersion, addToScheme func(*runtime.Scheme) error) (rest.Interface, runtime.ParameterCodec, error) {
 	scheme := runtime.NewScheme()
 	metav1.AddToGroupVersion(scheme, schema.GroupVersion{Version: "v1"}) // Status
