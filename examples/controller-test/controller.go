@@ -2,7 +2,9 @@
 // SPDX-License-Identifier: Apache-2.0
 
 // Package controllertest is a controller of controller-runtime for a custom resource with
-// two versions and a validating webhook. Copy its tests: controller_test.go.
+// two versions and a validating webhook. Copy its tests: controller_test.go. With the
+// import of github.com/kubembed/kubembed/pkg/pool/controlplanetest in place of
+// pkg/controlplanetest, they pass as they are and link no API server.
 package controllertest
 
 import (

@@ -53,7 +53,7 @@ var directives = []struct {
 	langs []string
 	value bool
 }{
-	{"not run:", []string{"sh", "console", "go"}, true},
+	{"not run:", []string{"sh", "console", "go", "dockerfile"}, true},
 	{"background until", []string{"sh"}, true},
 	{"workers join", []string{"sh"}, false},
 	{"in a new module", []string{"sh"}, false},
@@ -154,7 +154,7 @@ func directive(text string) (Directive, error) {
 
 // check refuses what no test looks at.
 func (b Block) check() error {
-	if !slices.Contains([]string{"go", "sh", "console", "yaml", "mermaid"}, b.Lang) {
+	if !slices.Contains([]string{"go", "sh", "console", "yaml", "mermaid", "dockerfile"}, b.Lang) {
 		return fmt.Errorf("%s: a block of %q is run by no test: name its language, or add it to package docs", b, b.Lang)
 	}
 	for _, d := range b.Directives {

@@ -46,6 +46,8 @@ func TestEveryBlockIsRunOrSaysWhyNot(t *testing.T) {
 				if err := yaml.UnmarshalStrict([]byte(b.Text), &any); err != nil {
 					t.Errorf("%s: %v", b, err)
 				}
+			case "dockerfile":
+				t.Errorf("%s: no test runs it: say why not", b)
 			case "sh", "console":
 				if !slices.Contains(ShellPages, page) && !b.Has("in a new module") {
 					t.Errorf("%s: no test runs the commands of this page: add it to ShellPages, or say why not", b)

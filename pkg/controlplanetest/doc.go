@@ -3,7 +3,9 @@
 
 // Package controlplanetest gives tests a Kubernetes control plane: etcd, API server and
 // core controllers in the test's own process. It downloads nothing, reads no environment
-// variable, and leaves nothing behind.
+// variable, and leaves nothing behind. Package
+// github.com/kubembed/kubembed/pkg/pool/controlplanetest has the same API without an API
+// server in the test binary, for many packages or another version of Kubernetes.
 //
 // A complete test:
 //

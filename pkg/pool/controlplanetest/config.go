@@ -13,17 +13,20 @@ type Config struct {
 	ControlPlane ControlPlaneConfig
 
 	// Program is the path of a program controlplanes that is already built, as in images
-	// of CI or with Bazel. If empty, the environment variable KUBEMBED_CONTROLPLANES,
-	// and without it the tool of the module: go tool controlplanes.
+	// of CI or with Bazel. A relative path is relative to the package directory, where
+	// tests run. If empty, the environment variable KUBEMBED_CONTROLPLANES, and without
+	// it the tool of the module: go tool controlplanes. A file that is missing or not
+	// executable fails the start.
 	Program string
 
-	// Modfile is a file for go's flag -modfile, relative to the directory of go.mod. It
-	// has the tool controlplanes if the module itself cannot have its versions of
-	// Kubernetes. If empty, go.mod.
+	// Modfile is a file for go's flag -modfile, like "tools.mod", relative to the
+	// directory of go.mod. It has the tool controlplanes if the module itself cannot
+	// have its versions of Kubernetes. If empty, go.mod. It has no effect with Program
+	// or KUBEMBED_CONTROLPLANES.
 	Modfile string
 
 	// Idle is the time without tests after which the program ends, if this test starts
-	// it. If zero, 30 seconds.
+	// it. If zero, 30 seconds. It has no effect on a program that runs.
 	Idle time.Duration
 
 	// BehaveLikeEnvtest is for suites written for controller-runtime's envtest, which
@@ -61,7 +64,8 @@ type Config struct {
 	// empty, nothing is written.
 	DumpOnFailure string
 
-	// Audit keeps a log of every request for AuditTrail and DumpOnFailure.
+	// Audit keeps a log of every request for AuditTrail and DumpOnFailure, in a
+	// temporary directory of the program. If false, none.
 	Audit bool
 
 	// CRDs are installed at the start and belong to the state that Reset restores. If
@@ -81,7 +85,7 @@ type ControlPlaneConfig struct {
 	// ServiceCIDR, RuntimeConfig, EnableAdmissionPlugins, DisableAdmissionPlugins,
 	// DisableCoreControllers, MaxRequestsInFlight, MaxMutatingRequestsInFlight,
 	// RequestTimeout, EventTTL and ClusterSigningDuration are those of
-	// controlplane.Config, with its defaults.
+	// controlplane.Config, with its defaults and errors.
 	ServiceCIDR                                      string
 	RuntimeConfig                                    map[string]string
 	EnableAdmissionPlugins, DisableAdmissionPlugins  []string
@@ -89,10 +93,11 @@ type ControlPlaneConfig struct {
 	MaxRequestsInFlight, MaxMutatingRequestsInFlight int
 	RequestTimeout, EventTTL, ClusterSigningDuration time.Duration
 
-	// Scheduler runs kube-scheduler.
+	// Scheduler runs kube-scheduler, with its default configuration.
 	Scheduler bool
-	// Controllers runs kube-controller-manager's controllers beside the core ones.
+	// Controllers runs all controllers of kube-controller-manager beside the core ones,
+	// with their default configuration.
 	Controllers bool
-	// HollowNodes is the number of simulated nodes. If zero, none.
+	// HollowNodes is the number of simulated nodes, whose pods run. If zero, none.
 	HollowNodes int
 }
