@@ -7,6 +7,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"go/format"
 	"io/fs"
 	"os"
 	"path"
@@ -34,7 +35,7 @@ var copies = []directory{
 	{
 		from: "pkg/controlplanetest", to: pool + "controlplanetest",
 		// They know where the control plane runs.
-		own: []string{"config.go", "doc.go", "inprocess*.go", "policies.go", "temporary.go"},
+		own:   []string{"config.go", "doc.go", "inprocess*.go", "policies.go", "temporary.go"},
 		tests: []string{"crd_uninstall_test.go", "manifest_test.go"},
 	},
 	{
@@ -123,7 +124,8 @@ func (d directory) content(root, name string) ([]byte, error) {
 	if !ok {
 		return nil, fmt.Errorf("%s: no empty line after the licence", from)
 	}
-	return slices.Concat(licence, []byte("\n\n"), fmt.Appendf(nil, header, from), []byte("\n"), rest), nil
+	text := slices.Concat(licence, []byte("\n\n"), fmt.Appendf(nil, header, from), []byte("\n"), rest)
+	return format.Source(text) // other paths sort otherwise
 }
 
 // copied reports whether a file is the copy of one.

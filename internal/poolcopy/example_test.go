@@ -44,8 +44,8 @@ func TestExampleWithTheOtherImport(t *testing.T) {
 
 	const example = "./examples/controller-test"
 	overlay := "-overlay=" + otherImport(t, filepath.Join(root, example), temp)
-	packages := strings.Fields(command(t, root, nil, "go", "list", overlay, "-deps", "-test", example))
-	for _, name := range packages {
+	packages := command(t, root, nil, "go", "list", overlay, "-deps", "-test", example)
+	for name := range strings.FieldsSeq(packages) {
 		if strings.HasPrefix(name, "k8s.io/kubernetes/") || strings.HasPrefix(name, "go.etcd.io/etcd/server/") {
 			t.Fatalf("the tests of the example link %s", name)
 		}

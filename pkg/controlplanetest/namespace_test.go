@@ -12,6 +12,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/validation"
+	"k8s.io/apimachinery/pkg/util/wait"
 	"k8s.io/client-go/kubernetes"
 
 	"github.com/kubembed/kubembed/pkg/controlplanetest"
@@ -38,11 +39,9 @@ func TestNamespace(t *testing.T) {
 			cp := get(t)
 			client := kubernetes.NewForConfigOrDie(cp.ClientConfig())
 			var names sync.Map
-			var group sync.WaitGroup
+			var group wait.Group
 			for range 20 {
-				group.Add(1)
-				go func() {
-					defer group.Done()
+				group.Start(func() {
 					var r recorder
 					r.run(func(t controlplanetest.TB) {
 						namespace := cp.Namespace(t)
@@ -57,7 +56,7 @@ func TestNamespace(t *testing.T) {
 					if r.failed {
 						t.Error(r.text())
 					}
-				}()
+				})
 			}
 			group.Wait()
 		})

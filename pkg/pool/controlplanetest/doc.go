@@ -75,8 +75,8 @@
 //
 // # Another version of Kubernetes
 //
-// A tool in go.mod raises the versions of the module to those of the tool. To keep them,
-// the tool has a file of its own, which Config.Modfile names:
+// A tool in go.mod raises the versions of the module to its own. To keep them, the tool
+// has a file of its own, which Config.Modfile names:
 //
 //	go mod init -modfile=tools.mod tools
 //	go get -tool -modfile=tools.mod github.com/kubembed/kubembed/pkg/controlplanetest/controlplanes
@@ -87,8 +87,8 @@
 //
 //   - Components, plugins and other Go values cannot be in another process:
 //     Config.ControlPlane is a [ControlPlaneConfig], with the scheduler, the controllers
-//     and simulated nodes by name. Its other fields are those of controlplane.Config.
-//     There is no DataDir, no listener and no logger.
+//     and simulated nodes by name. Its other fields have the names they have in
+//     controlplane.Config. There is no DataDir, no listener and no logger.
 //   - [Config] also has Program, Modfile and Idle.
 //   - [AuditEvent] and [KeyPair] are types of this package, with the same fields and
 //     methods as auditv1.Event and pki.KeyPair.

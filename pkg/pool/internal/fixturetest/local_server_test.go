@@ -23,8 +23,8 @@ import (
 
 	"k8s.io/apimachinery/pkg/util/wait"
 
-	"github.com/kubembed/kubembed/pkg/pool/internal/testwait"
 	"github.com/kubembed/kubembed/pkg/pool/controlplanetest"
+	"github.com/kubembed/kubembed/pkg/pool/internal/testwait"
 )
 
 // oneWebhook returns a webhook for ConfigMaps in a namespace, under /validate.

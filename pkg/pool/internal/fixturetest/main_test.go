@@ -1,7 +1,7 @@
 // Copyright The kubembed Authors
 // SPDX-License-Identifier: Apache-2.0
 
-// The tests of this package are those of pkg/controlplanetest, with the import of this
+// Package controlplanetest has the tests of pkg/controlplanetest, with the import of this
 // module's fixture. Files without the line "Code generated" have the helpers that depend
 // on the place of the control plane.
 package controlplanetest_test

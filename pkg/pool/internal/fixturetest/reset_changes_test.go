@@ -135,7 +135,7 @@ var dirtyChanges = []struct {
 		created := d.create(manifestOf(d.t, "CRD with integers"))
 		widget := created[len(created)-1]
 		_, err := d.client.CoreV1().ConfigMaps("default").Create(d.t.Context(), &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{
-			Name: "owned", OwnerReferences: []metav1.OwnerReference{{APIVersion: "example.com/v1", Kind: "Widget", Name: widget.GetName(), UID: widget.GetUID(), BlockOwnerDeletion: to(true)}},
+			Name: "owned", OwnerReferences: []metav1.OwnerReference{{APIVersion: "example.com/v1", Kind: "Widget", Name: widget.GetName(), UID: widget.GetUID(), BlockOwnerDeletion: &yes}},
 		}}, metav1.CreateOptions{})
 		d.must(err)
 	}},
@@ -148,7 +148,7 @@ var dirtyChanges = []struct {
 			}}, metav1.CreateOptions{})
 			d.must(err)
 		}
-		d.must(d.client.CoreV1().ConfigMaps("default").Delete(d.t.Context(), "owner", metav1.DeleteOptions{PropagationPolicy: to(metav1.DeletePropagationForeground)}))
+		d.must(d.client.CoreV1().ConfigMaps("default").Delete(d.t.Context(), "owner", metav1.DeleteOptions{PropagationPolicy: &foreground}))
 	}},
 	{"many namespaces on their way", func(d *dirt) {
 		for i := range 20 {
@@ -191,4 +191,8 @@ func manifestOf(t testing.TB, name string) string {
 	return ""
 }
 
-func to[T any](value T) *T { return &value }
+// These have addresses.
+var (
+	yes        = true
+	foreground = metav1.DeletePropagationForeground
+)

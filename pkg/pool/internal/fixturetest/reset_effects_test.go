@@ -21,8 +21,8 @@ import (
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/cache"
 
-	"github.com/kubembed/kubembed/pkg/pool/internal/testwait"
 	"github.com/kubembed/kubembed/pkg/pool/controlplanetest"
+	"github.com/kubembed/kubembed/pkg/pool/internal/testwait"
 )
 
 // tryPod creates a pod.

@@ -30,8 +30,8 @@ import (
 	"k8s.io/client-go/restmapper"
 	"sigs.k8s.io/yaml"
 
-	"github.com/kubembed/kubembed/pkg/pool/internal/testwait"
 	"github.com/kubembed/kubembed/pkg/pool/controlplanetest"
+	"github.com/kubembed/kubembed/pkg/pool/internal/testwait"
 )
 
 // dirt is a control plane with clients that change it.

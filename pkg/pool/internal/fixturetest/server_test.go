@@ -97,8 +97,7 @@ func failure(ctx context.Context, results []reflect.Value) error {
 			return err
 		default: // Metrics returns a prometheus.Gatherer
 			if gather := result.MethodByName("Gather"); gather.IsValid() {
-				err, _ := gather.Call(nil)[1].Interface().(error)
-				return err
+				return failure(ctx, gather.Call(nil))
 			}
 		}
 	}
