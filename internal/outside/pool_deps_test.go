@@ -28,8 +28,8 @@ var servers = []string{
 	"testing", // registers flags
 }
 
-// TestPoolLinksNoServer looks at the packages of clientModule with its own versions, as
-// in other projects, and with those of the workspace.
+// TestPoolLinksNoServer looks at the packages of clientModule with its own versions, and
+// with the versions of the workspace.
 func TestPoolLinksNoServer(t *testing.T) {
 	for name, env := range map[string][]string{"module": nil, "workspace": {"GOWORK="}} {
 		t.Run(name, func(t *testing.T) {

@@ -64,8 +64,8 @@ func (p *poolProject) run(t *testing.T, args ...string) string {
 	return goCommand(t, p.dir, p.env, args...)
 }
 
-// copy copies a file of testdata to a directory of the project. The import of the fixture and the name of the modfile
-// are all that tests change.
+// copy copies a file of testdata to a directory of the project. It changes only the
+// import of the fixture, and adds the modfile to its Config.
 func (p *poolProject) copy(t *testing.T, name, directory string) {
 	t.Helper()
 	data, err := os.ReadFile(filepath.Join("testdata", filepath.FromSlash(name)))
@@ -79,8 +79,8 @@ func (p *poolProject) copy(t *testing.T, name, directory string) {
 	write(t, filepath.Join(p.dir, filepath.FromSlash(directory), path.Base(name)), text)
 }
 
-// adopt adds the fixture and, if the project has a modfile, the tool. It fails the test if
-// a version of the project changes.
+// adopt adds the fixture and, if the project has a modfile, the tool. The versions of the
+// project must not change.
 func (p *poolProject) adopt(t *testing.T) {
 	t.Helper()
 	before := p.versions(t)
@@ -163,9 +163,8 @@ func (p *poolProject) stop(t *testing.T) {
 }
 
 // TestPoolFromOutsideWithOlderKubernetes adopts the fixture in a project with kueue's
-// versions. They cannot be those of the program: controller-runtime v0.23 does not compile
-// with client-go v0.37. The test is that of the fixture in the test's process, with
-// another import and the field Modfile.
+// versions: controller-runtime v0.23 does not compile with the program's client-go. The
+// test for the fixture in the test's process needs another import and the field Modfile.
 func TestPoolFromOutsideWithOlderKubernetes(t *testing.T) {
 	p := newPoolProject(t, "1.25.0", []string{
 		"k8s.io/api@v0.35.3", "k8s.io/apimachinery@v0.35.3", "k8s.io/client-go@v0.35.3", "sigs.k8s.io/controller-runtime@v0.23.3",
