@@ -17,6 +17,7 @@ import (
 
 	"github.com/kubembed/kubembed/pkg/pool/controlplanetest"
 	"github.com/kubembed/kubembed/pkg/pool/internal/place"
+	"github.com/kubembed/kubembed/pkg/pool/internal/protocol"
 )
 
 // failure returns the error of New.
@@ -113,17 +114,32 @@ func TestStaleSocket(t *testing.T) {
 
 // TestProgramStops: a test that begins while the program stops gets the next one.
 func TestProgramStops(t *testing.T) {
-	for range 5 {
+	for range 3 {
 		first := &recorder{T: t}
-		controlplanetest.New(first, controlplanetest.Config{})
-		stop := exec.CommandContext(context.Background(), os.Getenv("KUBEMBED_CONTROLPLANES"), "stop")
-		check(t, stop.Start())
-		second := &recorder{T: t}
-		controlplanetest.New(second, controlplanetest.Config{})
-		check(t, stop.Wait())
+		cp := controlplanetest.New(first, controlplanetest.Config{})
+		stop(t)
+		next := &recorder{T: t}
+		controlplanetest.New(next, controlplanetest.Config{})
+		next.end()
+		if next.Failed() {
+			t.Error(next.errors)
+		}
+		<-cp.Done()
 		first.end()
-		second.end()
 	}
+}
+
+// stop asks the program to stop, and returns when it has begun to.
+func stop(t *testing.T) {
+	t.Helper()
+	socket := filepath.Join(must(place.Of(os.Getenv("KUBEMBED_CONTROLPLANES")))(t), place.Socket)
+	transport := &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+		return (&net.Dialer{}).DialContext(ctx, "unix", socket)
+	}}
+	defer transport.CloseIdleConnections()
+	request := must(http.NewRequestWithContext(t.Context(), http.MethodPost, "http://controlplanes"+protocol.PathStop, nil))(t)
+	request.Header.Set(protocol.HeaderVersion, protocol.Version)
+	check(t, must((&http.Client{Transport: transport}).Do(request))(t).Body.Close())
 }
 
 // TestPlaceOfTheProgram: a missing, a foreign and a long directory for temporary files.
