@@ -18,7 +18,7 @@ import (
 )
 
 // identity has the resources that a control plane serves, and the UIDs of their objects.
-// It is compared after a Rollback, by other means than those of Rollback.
+// Reset compares it after a Rollback, through the API: Rollback works in etcd.
 type identity map[schema.GroupVersionResource]map[string]bool
 
 // passing are resources whose objects come and go by themselves, or are none.

@@ -28,9 +28,9 @@ import (
 // for five minutes.
 const maxLeases = 100
 
-// maxDatabase is the size of etcd's database, in bytes, above which a control plane is not
-// used again: the file does not shrink, and its pages stay in memory. It is far below the
-// quota, so that no lease begins near it.
+// maxDatabase is the size of etcd's database, in bytes, above which a control plane is
+// not used again: the file does not shrink, and its pages stay in memory. It is far below
+// the quota, so that no lease begins near it.
 const maxDatabase = 64 << 20
 
 // Plane is a running control plane.
@@ -113,8 +113,8 @@ func (p *Plane) End() {
 }
 
 // Reset brings the control plane to the state of its start. An error is the reason why
-// that cannot be relied on: the control plane must not be used again. No call of the lease
-// may run.
+// that cannot be relied on: the control plane must not be used again. No call of the
+// lease may run.
 func (p *Plane) Reset(ctx context.Context) error {
 	if why := p.marks.why(); why != "" {
 		return errors.New(why)

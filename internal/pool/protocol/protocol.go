@@ -39,7 +39,7 @@ type LeaseRequest struct {
 	Options Options
 }
 
-// Options are those of controlplane.Config that a process can pass on.
+// Options are the fields of controlplane.Config that a process can pass on.
 type Options struct {
 	Audit bool
 

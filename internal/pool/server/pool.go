@@ -72,7 +72,7 @@ type group struct {
 	leased  int
 	// starts and resets count the running ones. A reset that takes long is not counted.
 	starts, resets int
-	resetting      int // with those that take long
+	resetting      int // with the long ones
 	// failing is set while starts fail: only waiters start others.
 	failing bool
 }
@@ -327,8 +327,8 @@ func (p *pool) lacks(g *group) bool {
 	return !g.failing && (spare+g.leased < p.wanted || spare == 0 && g.leased < 2*p.wanted)
 }
 
-// recent returns the groups, and the one that was used last first. It forgets those that
-// have nothing.
+// recent returns the groups, and the one that was used last first. It forgets
+// groups without control planes.
 func (p *pool) recent() []*group {
 	maps.DeleteFunc(p.groups, func(_ string, g *group) bool {
 		return p.clock-g.used > 100 && len(g.ready)+len(g.waiters)+g.leased+g.starts+g.resetting == 0

@@ -54,7 +54,7 @@ func TestSparesWait(t *testing.T) {
 	})
 }
 
-// TestTwentyAtOnce: two start at a time, and waiters share those that others return.
+// TestTwentyAtOnce: two start at a time, and waiters get returned control planes.
 func TestTwentyAtOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p, f := newFakes(t)

@@ -40,8 +40,8 @@ func TestProgramIsKilled(t *testing.T) {
 	must(kubernetes.NewForConfigOrDie(next.ClientConfig()).CoreV1().Namespaces().List(t.Context(), metav1.ListOptions{}))(t)
 }
 
-// TestProgramIsTerminated: tests that have a control plane fail and say why. One that asks
-// while the program stops gets a new program.
+// TestProgramIsTerminated: tests that have a control plane fail and say why. One that
+// asks while the program stops gets a new program.
 func TestProgramIsTerminated(t *testing.T) {
 	r := &recorder{T: t}
 	cp := controlplanetest.New(r, controlplanetest.Config{})
