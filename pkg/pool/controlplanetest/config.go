@@ -84,8 +84,8 @@ type Config struct {
 type ControlPlaneConfig struct {
 	// ServiceCIDR, RuntimeConfig, EnableAdmissionPlugins, DisableAdmissionPlugins,
 	// DisableCoreControllers, MaxRequestsInFlight, MaxMutatingRequestsInFlight,
-	// RequestTimeout, EventTTL and ClusterSigningDuration are those of
-	// controlplane.Config, with its defaults and errors.
+	// RequestTimeout, EventTTL and ClusterSigningDuration have the meanings, defaults
+	// and errors of the fields of controlplane.Config with these names.
 	ServiceCIDR                                      string
 	RuntimeConfig                                    map[string]string
 	EnableAdmissionPlugins, DisableAdmissionPlugins  []string
