@@ -110,7 +110,7 @@ func newFakes(t *testing.T) (*pool, *fakes) {
 	f := &fakes{takes: time.Second, resets: 10 * time.Millisecond}
 	ctx, cancel := context.WithCancel(context.Background())
 	p := newPool(ctx, newLogger(t), f.start)
-	p.wanted, p.maxStarts = 3, 2
+	p.wanted, p.maxStarts, p.crowd = 3, 2, 6
 	t.Cleanup(func() {
 		cancel()
 		if err := p.stop(context.Background()); err != nil {

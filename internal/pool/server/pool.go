@@ -31,6 +31,8 @@ const (
 	// resetPatience is the least time for which a waiter relies on a running reset: on a
 	// busy machine, resets and starts take longer.
 	resetPatience = 250 * time.Millisecond
+	// crowdPatience is the least time for which a waiter relies on the leases of a crowd.
+	crowdPatience = 2 * time.Second
 	// quiet is the time without a new lease after which a spare control plane starts.
 	// Tests that run have the processors until then.
 	quiet = 300 * time.Millisecond
@@ -51,6 +53,12 @@ type pool struct {
 	// maxStarts bounds the simultaneous starts. More would take as long in all, and hold
 	// the garbage of all of them.
 	maxStarts int
+	// crowd is the number of control planes from which waiters rely on leases that end,
+	// for a while: more tests than that do not end sooner if all run at once, and each
+	// control plane takes memory.
+	crowd int
+	// late serves waiters that have relied on leases in vain.
+	late *time.Timer
 	// spares starts spare control planes when it fires.
 	spares *time.Timer
 
@@ -61,6 +69,7 @@ type pool struct {
 	starts  int           // of all groups
 	stops   int           // since memory was given back
 	took    time.Duration // the last start
+	moved   time.Time     // the last lease that ended, or began without a crowd
 }
 
 // group are the control planes with the same options.
@@ -86,8 +95,13 @@ type started struct {
 func newPool(ctx context.Context, logger *zap.Logger, begin Start) *pool {
 	p := &pool{
 		logger: logger, ctx: ctx, begin: begin, groups: map[string]*group{},
-		wanted: runtime.GOMAXPROCS(0) + 1, maxStarts: runtime.GOMAXPROCS(0),
+		wanted: runtime.GOMAXPROCS(0) + 1, maxStarts: runtime.GOMAXPROCS(0), crowd: 2*runtime.GOMAXPROCS(0) + 2,
 	}
+	p.late = time.AfterFunc(crowdPatience, func() {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		p.serveWaiters()
+	})
 	p.spares = time.AfterFunc(quiet, p.startSpare)
 	return p
 }
@@ -109,7 +123,7 @@ func (p *pool) lease(ctx context.Context, options protocol.Options) (Plane, *gro
 			p.discard(ready, ready.Err())
 			continue
 		}
-		g.leased++
+		p.leases(g)
 		p.mu.Unlock()
 		return ready, g, nil
 	}
@@ -148,6 +162,7 @@ func (p *pool) release(g *group, pl Plane) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	g.leased--
+	p.moved = time.Now()
 	if !p.work.Go(func() { p.reset(g, pl) }) {
 		p.discard(pl, errStopping)
 		return
@@ -161,6 +176,7 @@ func (p *pool) forsake(g *group, pl Plane, why error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	g.leased--
+	p.moved = time.Now()
 	p.discard(pl, why)
 	p.serveWaiters()
 }
@@ -212,6 +228,10 @@ func (p *pool) group(options protocol.Options) *group {
 func (p *pool) serveWaiters() {
 	for _, g := range p.recent() {
 		for p.starts < p.maxStarts && g.starts+g.resets < len(g.waiters) {
+			if patience := p.patience(); patience > 0 {
+				p.late.Reset(patience)
+				return
+			}
 			if p.start(g) {
 				continue
 			}
@@ -221,6 +241,30 @@ func (p *pool) serveWaiters() {
 			g.waiters = nil
 		}
 	}
+}
+
+// leases counts a lease that begins.
+func (p *pool) leases(g *group) {
+	g.leased++
+	if p.count() <= p.crowd {
+		p.moved = time.Now()
+	}
+}
+
+// patience returns the time for which waiters rely on the leases.
+func (p *pool) patience() time.Duration {
+	if p.count() < p.crowd {
+		return 0
+	}
+	return max(crowdPatience, 4*p.took) - time.Since(p.moved)
+}
+
+// count returns the number of control planes.
+func (p *pool) count() (n int) {
+	for _, g := range p.groups {
+		n += len(g.ready) + g.leased + g.starts + g.resetting
+	}
+	return n
 }
 
 // start begins a start. It reports false if the program stops.
@@ -266,7 +310,7 @@ func (p *pool) deliver(g *group, s started, took time.Duration) {
 func (p *pool) offer(g *group, pl Plane) {
 	switch {
 	case len(g.waiters) > 0:
-		g.leased++
+		p.leases(g)
 		g.waiters[0] <- started{plane: pl}
 		g.waiters = g.waiters[1:]
 	case !p.stopped && len(g.ready) < p.wanted:
@@ -341,6 +385,7 @@ func (p *pool) stop(ctx context.Context) error {
 	p.mu.Lock()
 	p.stopped = true
 	p.spares.Stop()
+	p.late.Stop()
 	for _, g := range p.groups {
 		for _, ready := range g.ready {
 			p.discard(ready, errStopping)

@@ -74,7 +74,27 @@ func TestTwentyAtOnce(t *testing.T) {
 	})
 }
 
-// TestTwentyKept: each of twenty has its own, and few stay afterwards.
+// TestCrowd: tests that run for a while wait for each other, instead of twenty control
+// planes.
+func TestCrowd(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p, f := newFakes(t)
+		var tests sync.WaitGroup
+		for range 20 {
+			tests.Go(func() {
+				pl, g := take(t, p, none)
+				time.Sleep(3 * time.Second)
+				p.release(g, pl)
+			})
+		}
+		tests.Wait()
+		if started, _ := f.counts(); started != 6 {
+			t.Errorf("%d started, want 6", started)
+		}
+	})
+}
+
+// TestTwentyKept: each of twenty has its own if none ends, and few stay afterwards.
 func TestTwentyKept(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p, f := newFakes(t)
@@ -91,7 +111,7 @@ func TestTwentyKept(t *testing.T) {
 				p.release(g, pl)
 			})
 		}
-		time.Sleep(10 * time.Second)
+		time.Sleep(20 * time.Second)
 		want(t, f, 20, 0)
 		close(all)
 		tests.Wait()
