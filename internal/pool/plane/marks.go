@@ -5,6 +5,7 @@ package plane
 
 import (
 	"context"
+	"sync"
 	"sync/atomic"
 
 	"k8s.io/apimachinery/pkg/runtime/schema"
@@ -16,7 +17,12 @@ import (
 // marks is an admission plugin. It notes writes after which a control plane is not given
 // to another test: credentials that stay valid when their objects are gone, and objects
 // that change how requests are served.
-type marks struct{ reason atomic.Pointer[string] }
+type marks struct {
+	reason atomic.Pointer[string]
+
+	mu        sync.Mutex
+	resources map[schema.GroupResource]bool // written since the last call of written
+}
 
 const pluginName = "kubembed.dev/Marks"
 
@@ -41,6 +47,7 @@ func (m *marks) Handles(admission.Operation) bool { return true }
 
 func (m *marks) Validate(_ context.Context, a admission.Attributes, _ admission.ObjectInterfaces) error {
 	resource := a.GetResource().GroupResource()
+	m.note(resource)
 	if a.IsDryRun() || a.GetUserInfo().GetName() == user.APIServerUser && servers[resource.Group] {
 		return nil
 	}
@@ -64,4 +71,23 @@ func (m *marks) why() string {
 		return *reason
 	}
 	return ""
+}
+
+func (m *marks) note(resource schema.GroupResource) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.resources == nil {
+		m.resources = map[schema.GroupResource]bool{}
+	}
+	m.resources[resource] = true
+}
+
+// written returns the resources that requests have written since the last call. They are
+// those of all clients, with the controllers.
+func (m *marks) written() map[schema.GroupResource]bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	resources := m.resources
+	m.resources = map[schema.GroupResource]bool{}
+	return resources
 }
