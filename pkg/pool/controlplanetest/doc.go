@@ -10,7 +10,7 @@
 //
 // The module and the program, which is a tool of the test's module:
 //
-//	go get github.com/kubembed/kubembed/pkg/pool
+//	go get github.com/kubembed/kubembed/pkg/pool/controlplanetest
 //	go get -tool github.com/kubembed/kubembed/pkg/controlplanetest/controlplanes
 //
 // A complete test:
@@ -64,6 +64,9 @@
 // it. All tests of the user with the same program share it, and it ends half a minute
 // after the last one. "go tool controlplanes status" lists its control planes with their
 // tests, and "go tool controlplanes stop" ends it.
+//
+// More tests than 2*GOMAXPROCS+2 at once first wait some seconds for the control plane of
+// a test that ends. Then they get their own.
 //
 // A control plane belongs to one test process. When that process ends, for whatever
 // reason, the clients of the control plane are disconnected. The control plane then goes
