@@ -89,6 +89,60 @@ func TestPagesInANewModule(t *testing.T) {
 	t.Log(goCommand(t, dir, env, "test", "-count=1", "-v", "./..."))
 }
 
+// TestGetCommandsOfPages: go get brings all that its package imports, without go mod
+// tidy. Each block has a module of its own, because other commands can bring it, too.
+func TestGetCommandsOfPages(t *testing.T) {
+	if testing.Short() {
+		t.Skip("may need the module proxy")
+	}
+	_, env := publish(t)
+	root := checkout(t)
+	pages, err := docs.Pages(root)
+	if err != nil {
+		t.Fatal(err)
+	}
+	gets := 0
+	for _, page := range pages {
+		blocks, err := docs.Read(root, page)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, block := range blocks {
+			if block.Has("in a new module") {
+				gets += getCommands(t, block, env)
+			}
+		}
+	}
+	if gets < 3 {
+		t.Errorf("only %d packages", gets)
+	}
+}
+
+// getCommands runs the commands of a block, and returns how many packages they get.
+func getCommands(t *testing.T, block docs.Block, env []string) (gets int) {
+	t.Helper()
+	dir := t.TempDir()
+	goCommand(t, dir, env, "mod", "init", "example.com/reader")
+	for line := range strings.Lines(block.Text) {
+		c := exec.CommandContext(t.Context(), "sh", "-euc", line)
+		c.Dir, c.Env = dir, append(append(os.Environ(), "GOWORK=off"), env...)
+		if out, err := c.CombinedOutput(); err != nil {
+			t.Fatalf("%s: %s: %v\n%s", block, line, err, out)
+		}
+		fields := strings.Fields(line)
+		if len(fields) < 3 || fields[0] != "go" || fields[1] != "get" || strings.HasPrefix(fields[2], "-") {
+			continue
+		}
+		name, _, _ := strings.Cut(fields[2], "@")
+		if name == library || name == clientModule {
+			name += "/..." // a module: a reader imports some package of it
+		}
+		gets++
+		goCommand(t, dir, env, "list", "-deps", name)
+	}
+	return gets
+}
+
 func write(t *testing.T, file, content string) {
 	t.Helper()
 	err := os.MkdirAll(filepath.Dir(file), 0o700)

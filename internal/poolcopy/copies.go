@@ -39,7 +39,7 @@ var copies = []directory{
 		tests: []string{"crd_uninstall_test.go", "manifest_test.go"},
 	},
 	{
-		// The tests of the fixture, run with that of the pool. Those that end in
+		// The tests of the fixture, run with that of the pool. Files that end in
 		// inprocess_test.go cannot be.
 		from: "pkg/controlplanetest", to: pool + "internal/fixturetest",
 		own: []string{"*.go"}, data: []string{"testdata"},

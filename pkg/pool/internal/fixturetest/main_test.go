@@ -7,6 +7,7 @@
 package controlplanetest_test
 
 import (
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -14,6 +15,7 @@ import (
 	"testing"
 
 	"github.com/kubembed/kubembed/pkg/pool/controlplanetest"
+	"github.com/kubembed/kubembed/pkg/pool/internal/testprogram"
 )
 
 // children are run by this binary when it is started with their name: test binaries
@@ -38,7 +40,17 @@ func TestMain(m *testing.M) {
 	if main, ok := children[filepath.Base(os.Args[0])]; ok {
 		os.Exit(main(m))
 	}
-	os.Exit(controlplanetest.Main(m, controlplanetest.Config{Audit: true}))
+	os.Exit(run(m))
+}
+
+func run(m *testing.M) int {
+	end, err := testprogram.Use("../../../..")
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	defer end()
+	return controlplanetest.Main(m, controlplanetest.Config{Audit: true})
 }
 
 // inChild has no further subtests of TestInChild: ../../controlplanetest kills the
