@@ -43,14 +43,19 @@ func Dir() (string, error) {
 	return dir, nil
 }
 
-// Of returns the directory of a program, which is created if missing. A program at the
-// same path with another size or time has another one.
+// Of returns the directory of a program, which is created if missing. It is the same for a
+// link to the program. A program at the same path with another size or time has another
+// one.
 func Of(program string) (string, error) {
 	dir, err := Dir()
 	if err != nil {
 		return "", err
 	}
 	if program, err = filepath.Abs(program); err != nil {
+		return "", err
+	}
+	// os.Executable of the program has no links on Linux.
+	if program, err = filepath.EvalSymlinks(program); err != nil {
 		return "", err
 	}
 	info, err := os.Stat(program)

@@ -10,7 +10,6 @@ import (
 	"fmt"
 	"io"
 	"net"
-	"net/http"
 	"path/filepath"
 	"text/tabwriter"
 	"time"
@@ -27,13 +26,17 @@ type running struct {
 	owner string // of the lock of dir
 }
 
+func owner(dir string) string { return dirlock.Owner(dir, "the program") }
+
 // ended returns when the process has ended.
 func (p running) ended(ctx context.Context) error {
+	ctx, cancel := context.WithTimeoutCause(ctx, stopTimeout, fmt.Errorf("%s does not end for %s: kill it", p.owner, stopTimeout))
+	defer cancel()
 	var lock *dirlock.Lock
 	var err error
 	if ended := lifecycle.Poll(ctx, func() bool {
 		lock, err = dirlock.Take(p.dir)
-		return !errors.Is(err, dirlock.ErrLocked) || dirlock.Owner(p.dir, "") != p.owner
+		return !errors.Is(err, dirlock.ErrLocked) || owner(p.dir) != p.owner
 	}); ended != nil {
 		return ended
 	}
@@ -46,48 +49,56 @@ func (p running) ended(ctx context.Context) error {
 	return err
 }
 
-// each calls do for each program that serves.
-func each(ctx context.Context, method, path string, do func(p running, r *http.Response) error) error {
+// each calls do for each program that serves, which may have ended since.
+func each(do func(p running, c *protocol.Client) error) error {
 	sockets, err := place.Sockets()
 	if err != nil {
 		return err
 	}
 	var errs []error
 	for _, socket := range sockets {
-		client := &http.Client{Transport: &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
-			return (&net.Dialer{}).DialContext(ctx, "unix", socket)
-		}}}
 		dir := filepath.Dir(socket)
-		p := running{dir: dir, owner: dirlock.Owner(dir, "")}
-		request, err := http.NewRequestWithContext(ctx, method, "http://controlplanes"+path, nil)
-		if err != nil {
-			return err
-		}
-		request.Header.Set(protocol.HeaderVersion, protocol.Version)
-		response, err := client.Do(request)
+		p := running{dir: dir, owner: owner(dir)}
+		client := protocol.NewClient(socket)
+		err := do(p, client)
+		client.Close()
 		if op := (*net.OpError)(nil); errors.As(err, &op) && op.Op == "dial" {
 			continue // it has ended
 		}
-		if err == nil {
-			err = errors.Join(do(p, response), response.Body.Close())
-		}
 		errs = append(errs, err)
-		client.CloseIdleConnections()
 	}
 	return errors.Join(errs...)
 }
 
+// requestTimeout bounds a request: the answer takes milliseconds.
+const requestTimeout = 10 * time.Second
+
+// ask calls do with a context for a request to the program.
+func (p running) ask(ctx context.Context, do func(ctx context.Context) error) error {
+	ctx, cancel := context.WithTimeoutCause(ctx, requestTimeout, fmt.Errorf("%s in %s does not answer for %s: kill it", p.owner, p.dir, requestTimeout))
+	defer cancel()
+	err := do(ctx)
+	if err != nil && ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	return err
+}
+
 func status(ctx context.Context, w io.Writer) error {
 	found := false
-	err := each(ctx, http.MethodGet, protocol.PathStatus, func(_ running, r *http.Response) error {
-		found = true
-		if r.StatusCode != http.StatusOK {
-			return answered(r)
-		}
+	err := each(func(p running, c *protocol.Client) error {
 		var s protocol.Status
-		if err := json.NewDecoder(r.Body).Decode(&s); err != nil {
+		if err := p.ask(ctx, func(ctx context.Context) error {
+			r, err := c.Get(ctx, protocol.PathStatus)
+			if err != nil {
+				return err
+			}
+			defer func() { _ = r.Body.Close() }() // read below
+			return json.NewDecoder(r.Body).Decode(&s)
+		}); err != nil {
 			return err
 		}
+		found = true
 		fmt.Fprintf(w, "process %d, version %s, Kubernetes %s, for %s, %d MB (%d MB live), %d goroutines\n",
 			s.PID, s.Version, s.Kubernetes, age(s.Since), s.Memory/1e6, s.Live/1e6, s.Goroutines)
 		table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
@@ -117,11 +128,17 @@ func age(since time.Time) string {
 // stop returns when the processes have stopped their control planes.
 func stop(ctx context.Context, w io.Writer) error {
 	found := false
-	err := each(ctx, http.MethodPost, protocol.PathStop, func(p running, r *http.Response) error {
-		found = true
-		if r.StatusCode != http.StatusOK {
-			return answered(r)
+	err := each(func(p running, c *protocol.Client) error {
+		if err := p.ask(ctx, func(ctx context.Context) error {
+			r, err := c.Post(ctx, protocol.PathStop, protocol.Nothing{})
+			if err != nil {
+				return err
+			}
+			return r.Body.Close()
+		}); err != nil {
+			return err
 		}
+		found = true
 		if err := p.ended(ctx); err != nil {
 			return err
 		}
@@ -135,12 +152,3 @@ func stop(ctx context.Context, w io.Writer) error {
 }
 
 const noProgram = "no program runs: tests start it when they need it"
-
-// answered returns the error of a program that refuses.
-func answered(r *http.Response) error {
-	var failure protocol.Error
-	if err := json.NewDecoder(r.Body).Decode(&failure); err != nil {
-		return errors.New(r.Status)
-	}
-	return errors.New(failure.Message)
-}

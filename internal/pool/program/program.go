@@ -28,11 +28,11 @@ import (
 	"github.com/kubembed/kubembed/internal/pool/server"
 )
 
-const usage = `controlplanes gives control planes to tests of this user.
+const usage = `controlplanes serves control planes to tests of this user.
 
   controlplanes status   lists the control planes, with their tests
   controlplanes stop     ends the program
-  controlplanes serve    is what tests start
+  controlplanes serve    serves control planes: tests run this
       --idle duration    end after this time without tests (default 30s)
 `
 
@@ -131,27 +131,23 @@ func start(ctx context.Context, options protocol.Options) (server.Plane, error) 
 	return p, nil
 }
 
+// stopTimeout bounds the wait for a process that stops: server.Serve takes half of it.
+const stopTimeout = time.Minute
+
 // take locks the directory of the program. It waits for a process that stops. The error is
 // dirlock.ErrLocked if another one serves.
 func take(ctx context.Context, dir, socket string) (*dirlock.Lock, error) {
+	ctx, cancel := context.WithTimeoutCause(ctx, stopTimeout, fmt.Errorf("%s of %s neither serves nor ends for %s: end it", owner(dir), dir, stopTimeout))
+	defer cancel()
 	var lock *dirlock.Lock
 	var err error
 	if ended := lifecycle.Poll(ctx, func() bool {
 		lock, err = dirlock.Take(dir)
-		return !errors.Is(err, dirlock.ErrLocked) || listens(ctx, socket)
+		return !errors.Is(err, dirlock.ErrLocked) || place.Answers(ctx, socket)
 	}); ended != nil {
 		return nil, ended
 	}
 	return lock, err
-}
-
-func listens(ctx context.Context, socket string) bool {
-	conn, err := (&net.Dialer{}).DialContext(ctx, "unix", socket)
-	if err != nil {
-		return false
-	}
-	_ = conn.Close()
-	return true
 }
 
 // newLogger returns the logger of the program, which writes a line for each event.
