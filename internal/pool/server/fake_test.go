@@ -29,6 +29,7 @@ type fake struct {
 
 // fakes starts fakes.
 type fakes struct {
+	held            chan struct{} // unless it is nil, starts wait until it is closed
 	mu              sync.Mutex
 	takes, resets   time.Duration // of a start, and of a reset
 	failing, unfit  error         // of starts, and of resets
@@ -47,6 +48,13 @@ func (f *fakes) start(ctx context.Context, options protocol.Options) (Plane, err
 	case <-time.After(takes):
 	case <-ctx.Done():
 		failing = context.Cause(ctx)
+	}
+	if f.held != nil {
+		select {
+		case <-f.held:
+		case <-ctx.Done():
+			failing = context.Cause(ctx)
+		}
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -120,10 +128,12 @@ func newFakes(t *testing.T) (*pool, *fakes) {
 	return p, f
 }
 
-// take leases a control plane.
+// take leases a control plane, at the latest within an hour.
 func take(t *testing.T, p *pool, options protocol.Options) (Plane, *group) {
 	t.Helper()
-	pl, g, err := p.lease(t.Context(), options)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
+	defer cancel()
+	pl, g, err := p.lease(ctx, options)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -4,7 +4,6 @@
 package server
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -14,6 +13,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/kubembed/kubembed/internal/pool/protocol"
@@ -32,12 +32,13 @@ func (p *fake) Log(protocol.LogRequest) protocol.Log { return protocol.Log{First
 type program struct {
 	t      *testing.T
 	fakes  *fakes
-	client *http.Client
+	socket string
+	client *protocol.Client
 	stop   context.CancelCauseFunc
 	served chan error
 }
 
-func serve(t *testing.T, idle time.Duration, f *fakes) *program {
+func serve(t *testing.T, f *fakes) *program {
 	t.Helper()
 	socket := filepath.Join(t.TempDir(), "s")
 	listener, err := net.Listen("unix", socket)
@@ -45,16 +46,12 @@ func serve(t *testing.T, idle time.Duration, f *fakes) *program {
 		t.Fatal(err)
 	}
 	ctx, stop := context.WithCancelCause(context.Background())
-	p := &program{t: t, fakes: f, stop: stop, served: make(chan error, 1)}
-	transport := &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
-		return (&net.Dialer{}).DialContext(ctx, "unix", socket)
-	}}
-	p.client = &http.Client{Transport: transport}
+	p := &program{t: t, fakes: f, socket: socket, client: protocol.NewClient(socket), stop: stop, served: make(chan error, 1)}
 	go func() {
-		p.served <- Serve(ctx, Config{Listener: listener, Idle: idle, Logger: newLogger(t), Start: f.start})
+		p.served <- Serve(ctx, Config{Listener: listener, Idle: time.Hour, Logger: newLogger(t), Start: f.start})
 	}()
 	t.Cleanup(func() {
-		transport.CloseIdleConnections()
+		p.client.Close()
 		stop(nil)
 		p.ended()
 	})
@@ -74,24 +71,10 @@ func (p *program) ended() {
 	}
 }
 
-func (p *program) post(ctx context.Context, path, version string, body any) (*http.Response, error) {
-	p.t.Helper()
-	data, err := json.Marshal(body)
-	if err != nil {
-		p.t.Fatal(err)
-	}
-	request, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://program"+path, bytes.NewReader(data))
-	if err != nil {
-		p.t.Fatal(err)
-	}
-	request.Header.Set(protocol.HeaderVersion, version)
-	return p.client.Do(request)
-}
-
 // lease leases a control plane until ctx ends.
 func (p *program) lease(ctx context.Context) (protocol.Lease, *json.Decoder) {
 	p.t.Helper()
-	response, err := p.post(ctx, protocol.PathLeases, protocol.Version, protocol.LeaseRequest{Owner: protocol.Owner{Test: "TestMine"}})
+	response, err := p.client.Post(ctx, protocol.PathLeases, protocol.LeaseRequest{Owner: protocol.Owner{Test: "TestMine"}})
 	if err != nil {
 		p.t.Fatal(err)
 	}
@@ -106,12 +89,7 @@ func (p *program) lease(ctx context.Context) (protocol.Lease, *json.Decoder) {
 
 func (p *program) status() protocol.Status {
 	p.t.Helper()
-	request, err := http.NewRequestWithContext(p.t.Context(), http.MethodGet, "http://program"+protocol.PathStatus, nil)
-	if err != nil {
-		p.t.Fatal(err)
-	}
-	request.Header.Set(protocol.HeaderVersion, protocol.Version)
-	response, err := p.client.Do(request)
+	response, err := p.client.Get(p.t.Context(), protocol.PathStatus)
 	if err != nil {
 		p.t.Fatal(err)
 	}
@@ -135,22 +113,19 @@ func (p *program) states() map[string]int {
 
 func (p *program) call(id, name string) (string, error) {
 	p.t.Helper()
-	response, err := p.post(p.t.Context(), protocol.PathLeases+"/"+id+"/"+name, protocol.Version, protocol.Nothing{})
+	response, err := p.client.Post(p.t.Context(), protocol.PathLeases+"/"+id+"/"+name, protocol.Nothing{})
 	if err != nil {
 		return "", err
 	}
 	defer func() { _ = response.Body.Close() }()
 	all, err := io.ReadAll(response.Body)
-	if response.StatusCode != http.StatusOK {
-		err = errors.New(string(all))
-	}
 	return string(all), err
 }
 
 // TestClientVanishes: its lease ends while it waits, and while calls run, and the ID is
 // of no use.
 func TestClientVanishes(t *testing.T) {
-	p := serve(t, time.Hour, &fakes{takes: time.Millisecond})
+	p := serve(t, &fakes{takes: time.Millisecond})
 	ctx, vanish := context.WithCancel(t.Context())
 	lease, _ := p.lease(ctx)
 	if all, err := p.call(lease.ID, protocol.CallLog); err != nil || !strings.Contains(all, "42") {
@@ -180,12 +155,12 @@ func TestClientVanishes(t *testing.T) {
 
 // TestClientVanishesBeforeItsLease: the control plane goes to another one.
 func TestClientVanishesBeforeItsLease(t *testing.T) {
-	f := &fakes{takes: time.Hour}
-	p := serve(t, time.Hour, f)
+	f := &fakes{held: make(chan struct{})}
+	p := serve(t, f)
 	ctx, vanish := context.WithCancel(t.Context())
 	asked := make(chan error, 1)
 	go func() {
-		response, err := p.post(ctx, protocol.PathLeases, protocol.Version, protocol.LeaseRequest{})
+		response, err := p.client.Post(ctx, protocol.PathLeases, protocol.LeaseRequest{})
 		if err == nil {
 			_ = response.Body.Close()
 		}
@@ -196,15 +171,19 @@ func TestClientVanishesBeforeItsLease(t *testing.T) {
 	if err := <-asked; !errors.Is(err, context.Canceled) {
 		t.Error(err)
 	}
-	if got := p.states()[protocol.StateLeased]; got != 0 {
-		t.Errorf("%d leased", got)
+	close(f.held)
+	next, _ := p.lease(t.Context())
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if first := f.started[0].name; next.URL != first {
+		t.Errorf("got %s, want the control plane that the first client has left, %s", next.URL, first)
 	}
 }
 
 // TestPartFails: the client gets the reason, and the control plane is not used again.
 func TestPartFails(t *testing.T) {
 	f := &fakes{unfit: errors.New("it has stopped")}
-	p := serve(t, time.Hour, f)
+	p := serve(t, f)
 	lease, events := p.lease(t.Context())
 	f.mu.Lock()
 	for _, one := range f.started {
@@ -225,9 +204,9 @@ func TestPartFails(t *testing.T) {
 
 // TestStop: leases end with the reason.
 func TestStop(t *testing.T) {
-	p := serve(t, time.Hour, &fakes{})
+	p := serve(t, &fakes{})
 	_, events := p.lease(t.Context())
-	response, err := p.post(t.Context(), protocol.PathStop, protocol.Version, protocol.Nothing{})
+	response, err := p.client.Post(t.Context(), protocol.PathStop, protocol.Nothing{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -241,7 +220,7 @@ func TestStop(t *testing.T) {
 
 // TestSignal: leases end with the signal as the reason.
 func TestSignal(t *testing.T) {
-	p := serve(t, time.Hour, &fakes{})
+	p := serve(t, &fakes{})
 	_, events := p.lease(t.Context())
 	p.stop(errors.New("terminated signal received"))
 	var last protocol.Event
@@ -254,10 +233,10 @@ func TestSignal(t *testing.T) {
 // TestStopBeforeTheLease: the client sees the end of the connection, and can ask another
 // program.
 func TestStopBeforeTheLease(t *testing.T) {
-	p := serve(t, time.Hour, &fakes{takes: time.Hour})
+	p := serve(t, &fakes{takes: time.Hour})
 	asked := make(chan error, 1)
 	go func() {
-		response, err := p.post(t.Context(), protocol.PathLeases, protocol.Version, protocol.LeaseRequest{})
+		response, err := p.client.Post(t.Context(), protocol.PathLeases, protocol.LeaseRequest{})
 		if err == nil {
 			_ = response.Body.Close()
 		}
@@ -272,25 +251,60 @@ func TestStopBeforeTheLease(t *testing.T) {
 
 // TestIdle: the program ends after the last lease, not during it.
 func TestIdle(t *testing.T) {
-	p := serve(t, 50*time.Millisecond, &fakes{})
-	ctx, vanish := context.WithCancel(t.Context())
-	_, events := p.lease(ctx)
-	select {
-	case err := <-p.served:
-		t.Fatalf("it has ended with a lease: %v", err)
-	case <-time.After(500 * time.Millisecond): // ten times the idle time
+	synctest.Test(t, func(t *testing.T) {
+		ctx, stop := context.WithCancelCause(t.Context())
+		s := &server{config: Config{Idle: time.Hour}, ctx: ctx, stop: stop, leases: map[string]*lease{}}
+		s.idle = time.AfterFunc(s.config.Idle, func() { stop(errIdle) })
+		s.add("first", &lease{})
+		s.add("second", &lease{})
+		s.remove("first")
+		time.Sleep(24 * time.Hour)
+		synctest.Wait()
+		if err := context.Cause(ctx); err != nil {
+			t.Fatalf("it has ended with a lease: %v", err)
+		}
+		s.remove("second")
+		time.Sleep(s.config.Idle - 1)
+		synctest.Wait()
+		if err := context.Cause(ctx); err != nil {
+			t.Errorf("it has ended early: %v", err)
+		}
+		time.Sleep(1)
+		synctest.Wait()
+		if err := context.Cause(ctx); !errors.Is(err, errIdle) {
+			t.Errorf("it goes on without leases: %v", err)
+		}
+	})
+}
+
+// TestNoTests: a program that no test needs ends.
+func TestNoTests(t *testing.T) {
+	listener, err := net.Listen("unix", filepath.Join(t.TempDir(), "s"))
+	if err != nil {
+		t.Fatal(err)
 	}
-	vanish()
-	if err := events.Decode(&protocol.Event{}); err == nil {
-		t.Error("another event")
+	f := &fakes{}
+	if err := Serve(t.Context(), Config{Listener: listener, Idle: time.Millisecond, Logger: newLogger(t), Start: f.start}); err != nil {
+		t.Error(err)
 	}
-	p.ended()
+	if started, closed := f.counts(); started != closed {
+		t.Errorf("%d were started, and %d closed", started, closed)
+	}
 }
 
 // TestVersion: the error names both versions.
 func TestVersion(t *testing.T) {
-	p := serve(t, time.Hour, &fakes{})
-	response, err := p.post(t.Context(), protocol.PathLeases, "0", protocol.LeaseRequest{})
+	p := serve(t, &fakes{})
+	transport := &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+		return (&net.Dialer{}).DialContext(ctx, "unix", p.socket)
+	}}
+	defer transport.CloseIdleConnections()
+	request, err := http.NewRequestWithContext(t.Context(), http.MethodPost, "http://program"+protocol.PathLeases, strings.NewReader("{}"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	request.Header.Set(protocol.HeaderVersion, "0")
+	response, err := transport.RoundTrip(request)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -298,5 +312,17 @@ func TestVersion(t *testing.T) {
 	all, err := io.ReadAll(response.Body)
 	if err != nil || response.StatusCode != http.StatusBadRequest || !strings.Contains(string(all), `version \"0\" of the protocol, and the program \"1\"`) {
 		t.Errorf("%v: %s: %s", err, response.Status, all)
+	}
+}
+
+// TestUnknownOption: the program refuses what another version of the test asks for.
+func TestUnknownOption(t *testing.T) {
+	p := serve(t, &fakes{})
+	response, err := p.client.Post(t.Context(), protocol.PathLeases, map[string]any{"Options": map[string]any{"Colour": "red"}})
+	if err == nil {
+		_ = response.Body.Close()
+	}
+	if err == nil || !strings.Contains(err.Error(), `"Colour"`) || !strings.Contains(err.Error(), "use the same version of both modules") {
+		t.Errorf("got %v, want the option and the cure", err)
 	}
 }

@@ -31,8 +31,6 @@ const (
 	// resetPatience is the least time for which a waiter relies on a running reset: on a
 	// busy machine, resets and starts take longer.
 	resetPatience = 250 * time.Millisecond
-	// crowdPatience is the least time for which a waiter relies on the leases of a crowd.
-	crowdPatience = 2 * time.Second
 	// quiet is the time without a new lease after which a spare control plane starts.
 	// Tests that run have the processors until then.
 	quiet = 300 * time.Millisecond
@@ -55,7 +53,7 @@ type pool struct {
 	maxStarts int
 	// crowd is the number of control planes from which waiters rely on leases that end,
 	// for a while: more tests than that do not end sooner if all run at once, and each
-	// control plane takes memory.
+	// control plane takes memory. See patience.
 	crowd int
 	// late serves waiters that have relied on leases in vain.
 	late *time.Timer
@@ -69,7 +67,6 @@ type pool struct {
 	starts  int           // of all groups
 	stops   int           // since memory was given back
 	took    time.Duration // the last start
-	moved   time.Time     // the last lease that ended, or began without a crowd
 }
 
 // group are the control planes with the same options.
@@ -79,11 +76,14 @@ type group struct {
 	ready   []Plane
 	waiters []chan started
 	leased  int
+	moved   time.Time // the last lease that ended, or began without a crowd
 	// starts and resets count the running ones. A reset that takes long is not counted.
 	starts, resets int
 	resetting      int // with the long ones
 	// failing is set while starts fail: only waiters start others.
 	failing bool
+	// unfit is set while resets fail: leases that end serve no waiter.
+	unfit bool
 }
 
 // started is a control plane, or the reason why there is none.
@@ -123,7 +123,7 @@ func (p *pool) lease(ctx context.Context, options protocol.Options) (Plane, *gro
 			p.discard(ready, ready.Err())
 			continue
 		}
-		p.leases(g)
+		p.countLease(g)
 		p.mu.Unlock()
 		return ready, g, nil
 	}
@@ -162,7 +162,7 @@ func (p *pool) release(g *group, pl Plane) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	g.leased--
-	p.moved = time.Now()
+	g.moved = time.Now()
 	if !p.work.Go(func() { p.reset(g, pl) }) {
 		p.discard(pl, errStopping)
 		return
@@ -176,7 +176,7 @@ func (p *pool) forsake(g *group, pl Plane, why error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	g.leased--
-	p.moved = time.Now()
+	g.moved = time.Now()
 	p.discard(pl, why)
 	p.serveWaiters()
 }
@@ -200,10 +200,10 @@ func (p *pool) reset(g *group, pl Plane) {
 	err := pl.Reset(ctx)
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if err == nil {
-		p.offer(g, pl)
-	} else {
+	if g.unfit = err != nil; g.unfit {
 		p.discard(pl, err)
+	} else {
+		p.offer(g, pl)
 	}
 	g.resetting--
 	counted()
@@ -223,14 +223,15 @@ func (p *pool) group(options protocol.Options) *group {
 	return g
 }
 
-// serveWaiters starts control planes for waiters that none comes for, as many at once as
-// there are processors.
+// serveWaiters starts control planes for waiters without a pending start or reset, as many
+// at once as there are processors.
 func (p *pool) serveWaiters() {
+	var again []time.Duration
 	for _, g := range p.recent() {
 		for p.starts < p.maxStarts && g.starts+g.resets < len(g.waiters) {
-			if patience := p.patience(); patience > 0 {
-				p.late.Reset(patience)
-				return
+			if patience := p.patience(g); patience > 0 {
+				again = append(again, patience)
+				break
 			}
 			if p.start(g) {
 				continue
@@ -241,30 +242,9 @@ func (p *pool) serveWaiters() {
 			g.waiters = nil
 		}
 	}
-}
-
-// leases counts a lease that begins.
-func (p *pool) leases(g *group) {
-	g.leased++
-	if p.count() <= p.crowd {
-		p.moved = time.Now()
+	if len(again) > 0 {
+		p.late.Reset(slices.Min(again))
 	}
-}
-
-// patience returns the time for which waiters rely on the leases.
-func (p *pool) patience() time.Duration {
-	if p.count() < p.crowd {
-		return 0
-	}
-	return max(crowdPatience, 4*p.took) - time.Since(p.moved)
-}
-
-// count returns the number of control planes.
-func (p *pool) count() (n int) {
-	for _, g := range p.groups {
-		n += len(g.ready) + g.leased + g.starts + g.resetting
-	}
-	return n
 }
 
 // start begins a start. It reports false if the program stops.
@@ -310,7 +290,7 @@ func (p *pool) deliver(g *group, s started, took time.Duration) {
 func (p *pool) offer(g *group, pl Plane) {
 	switch {
 	case len(g.waiters) > 0:
-		p.leases(g)
+		p.countLease(g)
 		g.waiters[0] <- started{plane: pl}
 		g.waiters = g.waiters[1:]
 	case !p.stopped && len(g.ready) < p.wanted:

@@ -94,6 +94,121 @@ func TestCrowd(t *testing.T) {
 	})
 }
 
+// TestCrowdOfOthers: tests with other options that come and go keep no test waiting.
+func TestCrowdOfOthers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p, f := newFakes(t)
+		var tests sync.WaitGroup
+		enough := make(chan struct{})
+		for range 2 * p.crowd {
+			tests.Go(func() {
+				for {
+					pl, g := take(t, p, none)
+					select {
+					case <-time.After(3 * time.Second):
+						p.release(g, pl)
+					case <-enough:
+						p.release(g, pl)
+						return
+					}
+				}
+			})
+		}
+		time.Sleep(time.Minute)
+		for range 3 {
+			began := time.Now()
+			pl, g := take(t, p, protocol.Options{Audit: true})
+			if took := time.Since(began); took > f.takes {
+				t.Errorf("after %s", took)
+			}
+			p.forsake(g, pl, errors.New("a call does not end"))
+		}
+		close(enough)
+		tests.Wait()
+	})
+}
+
+// TestReadyOfOthers: control planes that are ready for other options make no crowd.
+func TestReadyOfOthers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p, f := newFakes(t)
+		for i := range maxGroups - 1 {
+			pl, g := take(t, p, protocol.Options{ServiceCIDR: fmt.Sprint(i)})
+			p.release(g, pl)
+			time.Sleep(time.Minute)
+		}
+		take(t, p, none) // stays
+		for range 2 {
+			began := time.Now()
+			pl, g := take(t, p, none)
+			if took := time.Since(began); took > f.takes {
+				t.Errorf("after %s", took)
+			}
+			p.forsake(g, pl, errors.New("a call does not end"))
+		}
+	})
+}
+
+// TestCrowdAndOthers: waiters that rely on the leases of a crowd do not keep others from
+// their starts.
+func TestCrowdAndOthers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p, f := newFakes(t)
+		for range p.crowd {
+			take(t, p, none)
+		}
+		began := time.Now()
+		var tests sync.WaitGroup
+		for range 3 { // one more than start at once
+			tests.Go(func() {
+				take(t, p, protocol.Options{Audit: true})
+				if took := time.Since(began); took > 2*f.takes {
+					t.Errorf("after %s", took)
+				}
+			})
+		}
+		synctest.Wait()
+		take(t, p, none) // relies on the crowd
+		if took := time.Since(began); took < crowdPatience {
+			t.Errorf("no crowd: after %s", took)
+		}
+		tests.Wait()
+	})
+}
+
+// TestCrowdOfUnfit: nobody relies on leases whose control planes are not used again.
+func TestCrowdOfUnfit(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p, f := newFakes(t)
+		f.unfit = errors.New("a token was made")
+		pl, g := take(t, p, none)
+		p.release(g, pl)
+		for range 2 * p.crowd {
+			began := time.Now()
+			take(t, p, none)
+			if took := time.Since(began); took > 2*f.takes {
+				t.Errorf("after %s", took)
+			}
+		}
+	})
+}
+
+// TestCrowdOfSlowStarts: the time for which waiters rely on leases has a limit.
+func TestCrowdOfSlowStarts(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p, f := newFakes(t)
+		f.takes = time.Minute
+		for range p.crowd {
+			take(t, p, none)
+		}
+		began := time.Now()
+		take(t, p, none)
+		if took := time.Since(began); took > f.takes+maxPatience {
+			t.Errorf("after %s", took)
+		}
+	})
+}
+
 // TestTwentyKept: each of twenty has its own if none ends, and few stay afterwards.
 func TestTwentyKept(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

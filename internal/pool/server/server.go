@@ -114,8 +114,10 @@ func fail(w http.ResponseWriter, status int, err error) {
 // lease gives a control plane to a connection until it ends.
 func (s *server) lease(w http.ResponseWriter, r *http.Request) {
 	var request protocol.LeaseRequest
-	if err := json.NewDecoder(r.Body).Decode(&request); err != nil {
-		fail(w, http.StatusBadRequest, err)
+	body := json.NewDecoder(r.Body)
+	body.DisallowUnknownFields() // nothing that the test asks for is left out
+	if err := body.Decode(&request); err != nil {
+		fail(w, http.StatusBadRequest, fmt.Errorf("the program controlplanes does not know the request: %w: use the same version of both modules", err))
 		return
 	}
 	id, l := rand.Text(), &lease{owner: request.Owner, since: time.Now()}

@@ -1,0 +1,40 @@
+// Copyright The kubembed Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package server
+
+import "time"
+
+const (
+	// crowdPatience is the least time for which a waiter relies on the leases of a crowd,
+	// and maxPatience the most: starts take long when there is too little memory.
+	crowdPatience = 2 * time.Second
+	maxPatience   = 10 * time.Second
+)
+
+// countLease counts a lease that begins.
+func (p *pool) countLease(g *group) {
+	g.leased++
+	if p.count() <= p.crowd {
+		g.moved = time.Now()
+	}
+}
+
+// patience returns the time for which the waiters of a group rely on its leases. They
+// start more control planes at once unless there is a crowd, and unless a lease that ends
+// would serve them.
+func (p *pool) patience(g *group) time.Duration {
+	if p.count() < p.crowd || g.unfit || g.leased+g.resetting == 0 {
+		return 0
+	}
+	return min(max(crowdPatience, 4*p.took), maxPatience) - time.Since(g.moved)
+}
+
+// count returns the number of control planes that tests have or wait for. Those that are
+// ready for other options are no reason to wait.
+func (p *pool) count() (n int) {
+	for _, g := range p.groups {
+		n += g.leased + g.starts + g.resetting
+	}
+	return n
+}
