@@ -20,6 +20,9 @@ var shared struct {
 	views  map[string]*ControlPlane // by the name of a running test
 }
 
+// mainTest is the name of the test that owns the shared control plane.
+const mainTest = "TestMain"
+
 // Main runs the tests of a package that shares one control plane, and returns the exit
 // code:
 //
@@ -55,7 +58,7 @@ func examineShared(code int) error {
 		return nil
 	}
 	end := time.Now()
-	cp := &ControlPlane{plane: p, test: "TestMain", shared: true}
+	cp := &ControlPlane{plane: p, test: mainTest, shared: true}
 	cp.ctx, cp.expire = context.WithCancelCause(context.Background())
 	defer cp.expire(nil)
 	dumped := cp.dump(cp.test, end, func(text string) {
@@ -124,7 +127,7 @@ func sharedView(t TB) (cp *ControlPlane, isNew bool, err error) {
 		shared.plane = nil
 	}
 	if shared.plane == nil && shared.err == nil {
-		p, err := start(*shared.config)
+		p, err := start(mainTest, *shared.config)
 		if err != nil {
 			shared.err = fmt.Errorf("%w%s", err, p.log.report(0, time.Time{}))
 		} else {

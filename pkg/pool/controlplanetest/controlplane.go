@@ -37,10 +37,10 @@ type ControlPlane struct {
 
 // New starts a control plane and returns when it is ready. The control plane stops when
 // the test ends, after the cleanup functions that the test registers later. A start that
-// fails, or takes longer than three minutes, fails the test.
+// fails or times out fails the test.
 func New(t TB, cfg Config) *ControlPlane {
 	t.Helper()
-	p, err := start(cfg)
+	p, err := start(nameOf(t), cfg)
 	if err != nil {
 		t.Fatalf("%v%s", err, p.log.report(0, time.Time{}))
 	}

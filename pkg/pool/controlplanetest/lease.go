@@ -32,7 +32,8 @@ type server struct {
 	log   *logBuffer
 
 	fetching sync.Mutex
-	fetched  int // the number of entries of the log that are in log
+	fetched  int  // the number of entries of the log that are in log
+	complete bool // no more entries are fetched
 
 	mu     sync.Mutex
 	closed bool
@@ -51,30 +52,34 @@ func begin(ctx context.Context, socket, log string, request protocol.LeaseReques
 	}}
 	held, end := context.WithCancel(context.Background())
 	s := &server{http: &http.Client{Transport: transport}, end: func() { end(); transport.CloseIdleConnections() }, done: make(chan struct{})}
-	s.log = &logBuffer{flush: s.fetchLog}
+	s.log = &logBuffer{flush: func() { s.fetchLog(callTimeout) }}
 	stop := context.AfterFunc(ctx, end)
 	response, err := s.post(held, protocol.PathLeases, request)
 	if err != nil {
 		s.end()
+		if ctx.Err() != nil { // the program may run
+			return nil, context.Cause(ctx)
+		}
 		if broken := (*url.Error)(nil); errors.As(err, &broken) { // no answer
 			err = programGone(log)
 		}
-		return nil, errors.Join(err, context.Cause(ctx))
+		return nil, err
 	}
 	events := json.NewDecoder(response.Body)
 	var first protocol.Event
-	if err := events.Decode(&first); err != nil || first.Lease == nil {
+	err = events.Decode(&first)
+	if !stop() { // ctx has ended
+		_ = response.Body.Close() // the cause says more
+		s.end()
+		return nil, context.Cause(ctx)
+	}
+	if err != nil || first.Lease == nil {
 		_ = response.Body.Close() // the error says more
 		s.end()
 		if first.Refused != "" {
 			return nil, errors.New(first.Refused)
 		}
-		return nil, errors.Join(programGone(log), context.Cause(ctx))
-	}
-	if !stop() { // ctx has ended
-		_ = response.Body.Close()
-		s.end()
-		return nil, context.Cause(ctx)
+		return nil, programGone(log)
 	}
 	s.lease = *first.Lease
 	go s.watch(events, response.Body, log)
@@ -145,7 +150,10 @@ func (s *server) call(ctx context.Context, name string, request, answer any) err
 
 // Close ends the lease.
 func (s *server) Close() error {
-	s.fetchLog()
+	s.fetchLog(closeTimeout)
+	s.fetching.Lock()
+	s.complete = true
+	s.fetching.Unlock()
 	s.mu.Lock()
 	s.closed = true
 	s.mu.Unlock()
@@ -176,8 +184,12 @@ func (s *server) ClientConfig() *rest.Config {
 	}
 }
 
-// callTimeout bounds calls without a context.
-const callTimeout = time.Minute
+// callTimeout bounds calls without a context, and closeTimeout the call at the end, which
+// a program that hangs must not delay for long.
+const (
+	callTimeout  = time.Minute
+	closeTimeout = 5 * time.Second
+)
 
 func (s *server) data(name string, request any) ([]byte, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), callTimeout)
@@ -254,13 +266,16 @@ func (c *checkpoint) Rollback(ctx context.Context) error {
 	return c.server.call(ctx, protocol.CallRollback, c.id, nil)
 }
 
-// fetchLog adds the entries since the last call to the log.
-func (s *server) fetchLog() {
-	ctx, cancel := context.WithTimeout(context.Background(), callTimeout)
-	defer cancel()
-	var answer protocol.Log
+// fetchLog adds the entries since the last call to the log, until Close.
+func (s *server) fetchLog(timeout time.Duration) {
 	s.fetching.Lock()
 	defer s.fetching.Unlock()
+	if s.complete {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), timeout)
+	defer cancel()
+	var answer protocol.Log
 	if s.call(ctx, protocol.CallLog, protocol.LogRequest{From: s.fetched}, &answer) != nil {
 		return // there is no more log without the program
 	}
@@ -270,8 +285,8 @@ func (s *server) fetchLog() {
 	s.fetched = answer.First + len(answer.Entries)
 }
 
-// thisProcess describes the process to people.
-func thisProcess() protocol.Owner {
+// thisProcess describes a test of the process to people.
+func thisProcess(test string) protocol.Owner {
 	directory, _ := os.Getwd() // it is for people
-	return protocol.Owner{PID: os.Getpid(), Program: os.Args[0], Directory: directory}
+	return protocol.Owner{PID: os.Getpid(), Program: os.Args[0], Test: test, Directory: directory}
 }

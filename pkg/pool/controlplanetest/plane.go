@@ -23,6 +23,7 @@ const userAgent = "kubembed-controlplanetest"
 // plane is a running control plane of one test, or one that several tests share.
 type plane struct {
 	server *server
+	test   string     // that owns it
 	config Config     // the user's
 	log    *logBuffer // nil if the log is the user's
 	read   files      // of config
@@ -41,8 +42,8 @@ type plane struct {
 }
 
 // start returns a plane also with an error: its log may explain the failure.
-func start(cfg Config) (*plane, error) {
-	p := &plane{config: cfg}
+func start(test string, cfg Config) (*plane, error) {
+	p := &plane{test: test, config: cfg}
 	p.stopped = sync.OnceValue(p.end)
 	p.client = sync.OnceValues(func() (kubernetes.Interface, error) { return kubernetes.NewForConfig(p.admin()) })
 	ctx, cancel := context.WithTimeout(context.Background(), startTimeout)

@@ -29,40 +29,59 @@ const leaseTimeout = 3 * time.Minute
 
 // open leases a control plane.
 func (p *plane) open(ctx context.Context) (err error) {
+	if err := p.config.validate(); err != nil {
+		return err
+	}
 	if p.config.BehaveLikeEnvtest {
 		p.config.ControlPlane = likeEnvtest(p.config.ControlPlane)
 	}
-	if p.server, err = p.config.lease(ctx); err != nil {
+	if p.server, err = p.config.lease(ctx, p.test); err != nil {
 		return err
 	}
 	p.log, p.auditPath = p.server.log, p.server.lease.AuditPath
 	return nil
 }
 
-func (c Config) lease(ctx context.Context) (*server, error) {
+func (c Config) lease(ctx context.Context, test string) (*server, error) {
 	program, err := c.program(ctx)
 	if err != nil {
 		return nil, err
 	}
-	request := protocol.LeaseRequest{Owner: thisProcess(), Options: c.options()}
-	// The program may end between the connection and the lease.
+	return program.lease(ctx, c.Idle, protocol.LeaseRequest{Owner: thisProcess(test), Options: c.options()})
+}
+
+func (p program) lease(ctx context.Context, idle time.Duration, request protocol.LeaseRequest) (*server, error) {
 	var errs []error
-	for range 3 {
-		socket, log, err := program.connect(ctx, c.Idle)
+	for {
+		socket, log, err := p.connect(ctx, idle)
 		if err != nil {
 			return nil, errors.Join(append(errs, err)...)
 		}
-		leased, cancel := context.WithTimeoutCause(ctx, leaseTimeout, fmt.Errorf("the program controlplanes has given no control plane for %s: its log is %s", leaseTimeout, log))
-		defer cancel()
-		s, err := begin(leased, socket, log, request)
+		s, err := beginBefore(ctx, leaseTimeout, socket, log, request)
 		if err == nil {
 			return s, nil
 		}
-		if errs = append(errs, err); !errors.Is(err, errGone) {
-			break
+		// The program may end between the connection and the lease. One that stops needs
+		// a moment to close its socket.
+		if errs = append(errs, err); !errors.Is(err, errGone) || len(errs) == leaseTries {
+			return nil, fmt.Errorf("the program %s: %w", p, errors.Join(errs...))
+		}
+		select {
+		case <-time.After(50 * time.Millisecond):
+		case <-ctx.Done():
+			return nil, context.Cause(ctx)
 		}
 	}
-	return nil, fmt.Errorf("the program %s: %w", program, errors.Join(errs...))
+}
+
+// leaseTries is the number of programs that may end before they have given the test a
+// control plane.
+const leaseTries = 3
+
+func beginBefore(ctx context.Context, timeout time.Duration, socket, log string, request protocol.LeaseRequest) (*server, error) {
+	ctx, cancel := context.WithTimeoutCause(ctx, timeout, fmt.Errorf("the program controlplanes has given no control plane for %s: its log is %s", timeout, log))
+	defer cancel()
+	return begin(ctx, socket, log, request)
 }
 
 func (c Config) options() protocol.Options {
@@ -96,7 +115,12 @@ func (c Config) options() protocol.Options {
 func (p *plane) close() {}
 
 // validate leaves the rest to the program.
-func (Config) validate() error { return nil }
+func (c Config) validate() error {
+	if nodes := c.ControlPlane.HollowNodes; nodes < 0 {
+		return fmt.Errorf("Config.ControlPlane.HollowNodes: must not be negative: got %d", nodes)
+	}
+	return nil
+}
 
 // logf writes nothing: the log is the program's.
 func (*plane) logf(string, ...any) {}
