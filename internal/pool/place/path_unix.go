@@ -13,7 +13,8 @@ import (
 	"syscall"
 )
 
-const variable = "TMPDIR"
+// Variable names the variable that moves Dir.
+const Variable = "TMPDIR"
 
 // maxTemp is the length of a directory for temporary files below which sockets can be:
 // their paths have at most 103 bytes on macOS, and 107 on Linux.

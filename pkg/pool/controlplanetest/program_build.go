@@ -56,6 +56,7 @@ func (t *tool) run(ctx context.Context, args []string, dir string, held *fileLoc
 	defer func() { _ = cmd.Process.Release() }() // it has ended, or goes on
 	failure, err := waitFor(ctx, cmd.Process)
 	if err != nil {
+		held.leave()
 		return "", "", fmt.Errorf("the build of the program controlplanes goes on (process %d): %w", cmd.Process.Pid, err)
 	}
 	texts := make([]string, 2)

@@ -14,9 +14,10 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 )
 
-// slowGo puts a go command before the real one. It logs its begin and its end. The first
+// slowGo puts a go command before the real one. It logs begin and end of go tool. The first
 // one goes on when the test calls release, and later ones do not wait.
 func (s *suite) slowGo() (log string, release func()) {
 	s.Helper()
@@ -26,7 +27,7 @@ func (s *suite) slowGo() (log string, release func()) {
 	log = filepath.Join(dir, "log")
 	gate := filepath.Join(dir, "gate")
 	s.must(syscall.Mkfifo(gate, 0o600))
-	script := "#!/bin/sh\necho begin >> '" + log + "'\nif [ -p '" + gate + "' ]; then read line < '" + gate + "'; fi\n'" + real + "' \"$@\"\ncode=$?\necho end >> '" + log + "'\nexit $code\n"
+	script := "#!/bin/sh\nif [ \"$1\" != tool ]; then exec '" + real + "' \"$@\"; fi\necho begin >> '" + log + "'\nif [ -p '" + gate + "' ]; then read line < '" + gate + "'; fi\n'" + real + "' \"$@\"\ncode=$?\necho end >> '" + log + "'\nexit $code\n"
 	s.must(os.WriteFile(filepath.Join(dir, "go"), []byte(script), 0o700)) //nolint:gosec // it is a program
 	s.Setenv("PATH", dir+string(filepath.ListSeparator)+os.Getenv("PATH"))
 	return log, func() {
@@ -46,7 +47,10 @@ type finder struct {
 	lines *bufio.Scanner
 }
 
-const finderVariable = "KUBEMBED_TEST_FINDER"
+const (
+	finderVariable = "KUBEMBED_TEST_FINDER"
+	earlyVariable  = "KUBEMBED_TEST_EARLY" // the finder fails long before its timeout
+)
 
 func (s *suite) finder(args ...string) *finder {
 	s.Helper()
@@ -87,6 +91,9 @@ func TestFinder(t *testing.T) {
 	if os.Getenv(finderVariable) == "" {
 		t.Skip("a part of the tests below")
 	}
+	if early := os.Getenv(earlyVariable); early != "" {
+		reserve = func(timeout time.Duration) time.Duration { return timeout - 2*time.Second }
+	}
 	p, err := Config{}.program(context.Background())
 	if err != nil {
 		t.Fatal(err)
@@ -99,7 +106,7 @@ func TestBuildOutlivesItsTest(t *testing.T) {
 	s := newSuite(t)
 	log, release := s.slowGo()
 	first := s.finder()
-	first.until(t, "controlplanetest: go builds the program controlplanes, for minutes the first time, or finds it in its cache (1s so far)")
+	first.until(t, "controlplanetest: go builds the program controlplanes, for minutes the first time, or finds it in its cache (")
 	s.must(first.Process.Kill())
 	_ = first.Wait() // it was killed
 	second := s.finder()
@@ -138,16 +145,18 @@ func TestBuildOnce(t *testing.T) {
 func TestBuildBeforeTheTimeout(t *testing.T) {
 	s := newSuite(t)
 	_, release := s.slowGo()
-	first := s.finder("-test.timeout=3s")
+	s.Setenv(earlyVariable, "true")
+	first := s.finder("-test.timeout=1m")
 	first.until(t, "the build of the program controlplanes goes on (process ")
-	second := s.finder("-test.timeout=3s")
-	second.until(t, "the test is about to reach its -timeout of 3s: run it again in a while, or with a longer -timeout")
+	second := s.finder("-test.timeout=1m")
+	second.until(t, "build.lock): the test is about to reach its -timeout of 1m0s: run it again in a while, or with a longer -timeout")
 	for _, f := range []*finder{first, second} {
 		if err := f.Wait(); err == nil || f.ProcessState.ExitCode() != 1 {
 			t.Errorf("got %v, want a failed test, not the timeout", err)
 		}
 	}
 	release()
+	s.Setenv(earlyVariable, "")
 	third := s.finder()
 	third.until(t, "found ")
 	s.must(third.Wait())

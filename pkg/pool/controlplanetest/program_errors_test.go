@@ -8,7 +8,6 @@ import (
 	"net"
 	"net/http"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"runtime"
 	"strconv"
@@ -39,24 +38,13 @@ func TestErrorsOfTheProgram(t *testing.T) {
 	check(t, os.WriteFile(plain, nil, 0o600))
 	garbage := filepath.Join(dir, "garbage")
 	check(t, os.WriteFile(garbage, []byte("\x7fELF"), 0o700))
-	foreign := filepath.Join(dir, "foreign")
-	module := filepath.Join(dir, "module")
-	check(t, os.Mkdir(module, 0o700))
-	check(t, os.WriteFile(filepath.Join(module, "go.mod"), []byte("module example.com/foreign\n"), 0o600))
-	check(t, os.WriteFile(filepath.Join(module, "main.go"), []byte("package main\nfunc main() {}\n"), 0o600))
-	compile := exec.CommandContext(t.Context(), "go", "build", "-o", foreign, ".")
-	compile.Dir, compile.Env = module, append(os.Environ(), "GOWORK=off")
-	if out, err := compile.CombinedOutput(); err != nil {
-		t.Fatalf("%v: %s", err, out)
-	}
 	for _, c := range []struct{ program, want string }{
 		{"/nowhere/controlplanes", `"/nowhere/controlplanes" is no program`},
 		{dir, "is a directory"},
 		{plain, "is not executable"},
 		{garbage, "exec format error: is it built for this system?"},
-		{foreign, "is another program, example.com/foreign"},
 		{"/bin/false", "has ended at its start (exit status 1)"},
-		{"/bin/true", "has ended at its start (without an error)"},
+		{"/bin/true", "has ended at its start (without an error: is it another program?)"},
 	} {
 		if got := failure(t, controlplanetest.Config{Program: c.program}); !strings.Contains(got, c.want) || !strings.Contains(got, "Config.Program") {
 			t.Errorf("%s: got %q, want %q of Config.Program", c.program, got, c.want)
@@ -65,6 +53,14 @@ func TestErrorsOfTheProgram(t *testing.T) {
 		if got := failure(t, controlplanetest.Config{}); !strings.Contains(got, c.want) || !strings.Contains(got, "KUBEMBED_CONTROLPLANES") {
 			t.Errorf("%s: got %q, want %q of KUBEMBED_CONTROLPLANES", c.program, got, c.want)
 		}
+	}
+}
+
+// TestErrorOfTheConfiguration: the program is not asked, which takes it for zero.
+func TestErrorOfTheConfiguration(t *testing.T) {
+	cfg := controlplanetest.Config{ControlPlane: controlplanetest.ControlPlaneConfig{HollowNodes: -1}}
+	if got, want := failure(t, cfg), "Config.ControlPlane.HollowNodes: must not be negative: got -1"; !strings.Contains(got, want) {
+		t.Errorf("got %q, want %q", got, want)
 	}
 }
 

@@ -43,7 +43,7 @@ func (p program) connect(ctx context.Context, idle time.Duration) (socket, log s
 		if !again {
 			break
 		}
-		select { // the one that stops takes a while
+		select {
 		case <-time.After(50 * time.Millisecond):
 		case <-ctx.Done():
 			return "", "", context.Cause(ctx)
@@ -65,7 +65,8 @@ func answers(ctx context.Context, socket string) bool {
 }
 
 // start starts the program and waits for its socket. The program outlives the test. It
-// ends at once if another process of it has not yet stopped: then start it again.
+// ends with place.Served if another process of it serves. That one may be about to stop:
+// start it again unless the socket answers.
 func (p program) start(ctx context.Context, idle time.Duration, socket, log string) (again bool, err error) {
 	file, err := openLog(log)
 	if err != nil {
@@ -103,7 +104,7 @@ func (p program) start(ctx context.Context, idle time.Duration, socket, log stri
 			return false, nil
 		case ended:
 			if failure == "" {
-				failure = "without an error"
+				failure = "without an error: is it another program?"
 			}
 			return false, fmt.Errorf("the program %s has ended at its start (%s):\n%s", p, failure, since(log, begin))
 		}

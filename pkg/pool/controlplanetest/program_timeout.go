@@ -13,6 +13,9 @@ import (
 // processStart is a little before the time from which package testing counts.
 var processStart = time.Now()
 
+// reserve is the time before the timeout at which a test fails by itself.
+var reserve = func(timeout time.Duration) time.Duration { return min(10*time.Second, timeout/10) }
+
 // beforeTimeout ends a little before the timeout of go test, which shows goroutines
 // instead of an error. TB has no Deadline, because Ginkgo's has none.
 func beforeTimeout(ctx context.Context) (context.Context, context.CancelFunc) {
@@ -25,6 +28,6 @@ func beforeTimeout(ctx context.Context) (context.Context, context.CancelFunc) {
 	if timeout <= 0 {
 		return context.WithCancel(ctx)
 	}
-	end := processStart.Add(timeout - min(10*time.Second, timeout/10))
+	end := processStart.Add(timeout - reserve(timeout))
 	return context.WithDeadlineCause(ctx, end, fmt.Errorf("the test is about to reach its -timeout of %s: run it again in a while, or with a longer -timeout", timeout))
 }

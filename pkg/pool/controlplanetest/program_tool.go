@@ -58,7 +58,7 @@ func findTool(ctx context.Context, modfile string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	answer.store(path)
+	t.store(ctx, answer, path)
 	return path, nil
 }
 
@@ -152,14 +152,18 @@ func (t *tool) args(dir string) ([]string, error) {
 
 // explain returns the error of go with the command that helps.
 func (t *tool) explain(failure, stderr string) error {
-	get := "go get -tool " + toolPackage
+	get, sums, download := "go get -tool "+toolPackage, "go mod tidy", "go mod download"
 	vendor, file := "go mod vendor", filepath.Join(t.root, "go.mod")
 	if t.modfile != "" {
-		get = "GOWORK=off go get -tool -modfile=" + t.modfile + " " + toolPackage
 		file = t.modfile
 		if !filepath.IsAbs(file) {
 			file = filepath.Join(t.root, file)
 		}
+		get = "GOWORK=off go get -tool -modfile=" + t.modfile + " " + toolPackage
+		// go mod tidy would add all that the module needs, and go get without a version
+		// is an upgrade.
+		sums = get + versionIn(file)
+		download = "GOWORK=off go mod download -modfile=" + t.modfile
 	}
 	if t.work != "" {
 		vendor = "go work vendor"
@@ -172,19 +176,31 @@ func (t *tool) explain(failure, stderr string) error {
 	case has("no such tool"):
 		return fmt.Errorf("%s has no tool %s: run\n\n\t%s", file, toolName, get)
 	case t.modfile != "" && has("no such file", "cannot find the file") && missing(file):
-		return fmt.Errorf("Config.Modfile: there is no %s: run in %s\n\n\tcp go.mod %s\n\t%s", file, t.root, t.modfile, get)
+		return fmt.Errorf("Config.Modfile: there is no %s: run in %s\n\n\tgo mod init -modfile=%s tools\n\t%s", file, t.root, t.modfile, get)
 	case has("inconsistent vendoring", "-mod=vendor", "import lookup disabled"):
 		cure = "run\n\n\t" + vendor + "\n\n"
 	case has("missing go.sum entry", "updates to go.mod needed", "go: updates to go.sum needed"):
-		cure = "run\n\n\t" + get + "\n\n"
+		cure = "run\n\n\t" + sums + "\n\n"
 	case has("GOPROXY=off", "GOPROXY list is not the empty string"):
-		cure = "download the modules first, with the network:\n\n\t" + get + "\n\n"
+		cure = "download the modules first, with the network:\n\n\t" + download + "\n\n"
 	case has("is ambiguous"):
 		cure = "name the program in " + programVariable + "\n\n"
 	case has("GOTOOLCHAIN=local", "requires go >="):
 		cure = "use this version of Go or a later one, or name a program in " + programVariable + "\n\n"
 	}
 	return fmt.Errorf("go tool -n %s in %s: %s: %s%s", toolName, t.root, failure, cure, strings.TrimSpace(stderr))
+}
+
+// versionIn returns "@" and the version of the tool that a go.mod requires, or "".
+func versionIn(file string) string {
+	data, _ := os.ReadFile(file) // go has said more about it
+	for line := range strings.Lines(string(data)) {
+		words := strings.Fields(strings.TrimPrefix(strings.TrimSpace(line), "require "))
+		if len(words) > 1 && strings.HasPrefix(words[1], "v") && strings.HasPrefix(toolPackage, words[0]+"/") {
+			return "@" + words[1]
+		}
+	}
+	return ""
 }
 
 func missing(file string) bool {

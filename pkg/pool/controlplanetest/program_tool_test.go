@@ -257,7 +257,7 @@ func TestErrorsOfGo(t *testing.T) {
 			s.write("tools.mod", suiteMod)
 			return "tools.mod"
 		}, []string{"tools.mod has no tool controlplanes: run", "\tGOWORK=off go get -tool -modfile=tools.mod " + toolPackage}},
-		{"no modfile", func(*suite) string { return "tools.mod" }, []string{"Config.Modfile: there is no ", "\tcp go.mod tools.mod\n", "-modfile=tools.mod " + toolPackage}},
+		{"no modfile", func(*suite) string { return "tools.mod" }, []string{"Config.Modfile: there is no ", "\tgo mod init -modfile=tools.mod tools\n", "-modfile=tools.mod " + toolPackage}},
 		{"no tool in the workspace", func(s *suite) string {
 			s.write("go.mod", suiteMod)
 			s.write("go.work", "go 1.24\n\nuse .\n")
@@ -271,8 +271,20 @@ func TestErrorsOfGo(t *testing.T) {
 			return ""
 		}, []string{"use this version of Go or a later one", "requires go >= 1.999"}},
 		{"not vendored", func(s *suite) string { s.write("vendor/modules.txt", ""); return "" }, []string{"\tgo mod vendor\n"}},
-		{"no sums", func(s *suite) string { s.write("go.sum", ""); return "" }, []string{get}},
-		{"no network", func(s *suite) string { s.breakGo(); s.Setenv("GOPROXY", "off"); return "" }, []string{"download the modules first", get}},
+		{"no sums", func(s *suite) string { s.write("go.sum", ""); return "" }, []string{"\tgo mod tidy\n"}},
+		{"no sums of the modfile", func(s *suite) string {
+			tools(s)
+			s.write("tools.sum", "")
+			s.write("tools.mod", suiteMod+stubTool+"require github.com/kubembed/kubembed v1.2.3\n")
+			return "tools.mod"
+		}, []string{"\tGOWORK=off go get -tool -modfile=tools.mod " + toolPackage + "@v1.2.3\n"}},
+		{"no network", func(s *suite) string { s.breakGo(); s.Setenv("GOPROXY", "off"); return "" }, []string{"download the modules first", "\tgo mod download\n"}},
+		{"no network for the modfile", func(s *suite) string {
+			tools(s)
+			s.breakGo()
+			s.Setenv("GOPROXY", "off")
+			return "tools.mod"
+		}, []string{"download the modules first", "\tGOWORK=off go mod download -modfile=tools.mod\n"}},
 		{"broken", func(s *suite) string {
 			s.write("go.mod", suiteMod+"tool example.com/suite/controlplanes\n")
 			s.write("controlplanes/main.go", "package main\n")

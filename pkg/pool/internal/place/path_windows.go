@@ -11,7 +11,8 @@ import (
 	"path/filepath"
 )
 
-const variable = "LOCALAPPDATA"
+// Variable names the variable that moves Dir.
+const Variable = "LOCALAPPDATA"
 
 // path is below the profile of the user, which others cannot read: Windows gives files
 // there the access list of the profile, whatever mode they are created with. Windows has

@@ -33,14 +33,14 @@ func Dir() (string, error) {
 		return "", err
 	}
 	if err := os.Mkdir(dir, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
-		return "", fmt.Errorf("the directory for control planes of this user: %w: set %s to a directory that this user can write to", err, variable)
+		return "", fmt.Errorf("the directory for control planes of this user: %w: set %s to a directory that this user can write to", err, Variable)
 	}
 	info, err := os.Lstat(dir)
 	if err != nil {
 		return "", err
 	}
 	if !info.IsDir() || !private(info) {
-		return "", fmt.Errorf("%s is not a directory of this user with mode 0700: delete it, or set another %s", dir, variable)
+		return "", fmt.Errorf("%s is not a directory of this user with mode 0700: delete it, or set another %s", dir, Variable)
 	}
 	return dir, nil
 }
