@@ -36,7 +36,8 @@
 // # One control plane for each test, or one for all
 //
 // [New] starts a control plane for one test and stops it when the test ends. Such tests
-// may change anything in it and run in parallel.
+// may change anything in it and run in parallel. A start that takes longer than three
+// minutes fails the test.
 //
 // [Shared] returns one control plane to all tests of a package. [Main] stops it:
 //
