@@ -14,7 +14,7 @@ import (
 // its path has another one.
 func TestOf(t *testing.T) {
 	dir := t.TempDir()
-	t.Setenv(variable, dir)
+	t.Setenv(Variable, dir)
 	program := filepath.Join(dir, "bin", "program")
 	check(t, os.Mkdir(filepath.Dir(program), 0o700))
 	check(t, os.WriteFile(program, []byte("first"), 0o700))
