@@ -33,7 +33,7 @@ var editSection = section{
 }
 
 // edited are the directories of the tests in the directory edit.
-var edited = map[string]string{own: "own", envtest: "envtest", programs: "envtest", pooled: "pooled", pooledTool: "pooled"}
+var edited = map[string]string{own: "own", envtest: "envtest", programs: "envtest", pooled: "pooled"}
 
 func editLoop(m *measurement) error { return m.withPrograms(m.edit) }
 

@@ -25,9 +25,9 @@ var packagesSection = section{
 	name: "packages", title: fmt.Sprintf("A module of %d packages", packages),
 	about: "Each package has the test of the edit loop, and all import a package in which a line is changed. Then go test ./... runs with everything else in the build cache. " +
 		"The module is outside of this repository's workspace, and requires what its tests import. CPU time includes kube-apiserver, etcd, and the program that gives control planes from the pool. " +
-		"That program is built before; it does not run at the change, and is stopped after go test. Its path is in an environment variable or, where it is a tool of the module, the go command finds it.",
-	sides:   []string{pooled, pooledTool, own, envtest, programs},
-	ratios:  [][2]string{{pooled, envtest}, {pooledTool, envtest}, {own, envtest}, {programs, envtest}},
+		"That program is built before; it does not run at the change, and is stopped after go test. Its path is in an environment variable. A tool of the module is looked up once a day, which takes 2 seconds.",
+	sides:   []string{pooled, own, envtest, programs},
+	ratios:  [][2]string{{pooled, envtest}, {own, envtest}, {programs, envtest}},
 	measure: measurePackages,
 }
 
@@ -39,15 +39,6 @@ func measurePackages(m *measurement) error {
 		dir, err := m.packages()
 		if err != nil {
 			return err
-		}
-		if m.side == pooledTool {
-			// The go command builds it once.
-			if _, _, err := m.goRun(dir, "test", "./package0"); err != nil {
-				return err
-			}
-			if _, err := stop(); err != nil {
-				return err
-			}
 		}
 		if err := changeShared(dir); err != nil {
 			return err
@@ -67,9 +58,6 @@ func measurePackages(m *measurement) error {
 // build cache.
 func (m *measurement) packages() (string, error) {
 	dir := filepath.Join(m.paths.Work, "packages-"+edited[m.side])
-	if m.side == pooledTool {
-		dir += "-tool"
-	}
 	if _, err := os.Stat(dir); err == nil {
 		return dir, nil
 	}
@@ -84,11 +72,7 @@ func (m *measurement) packages() (string, error) {
 	}
 	// The go command completes go.mod, and then the build cache.
 	complete := func() error {
-		imported := []string{"list", "-mod=mod", "-deps", "-test", "./..."}
-		if m.side == pooledTool {
-			imported = append(imported, "tool")
-		}
-		_, _, err := m.goRun(making, imported...)
+		_, _, err := m.goRun(making, "list", "-mod=mod", "-deps", "-test", "./...")
 		return err
 	}
 	if err := complete(); err != nil {
@@ -109,9 +93,8 @@ func (m *measurement) packages() (string, error) {
 // modules are the modules of this repository that the tests of a side import, and their
 // directories.
 var modules = map[string][][2]string{
-	own:        {library},
-	pooled:     {client},
-	pooledTool: {client, library},
+	own:    {library},
+	pooled: {client},
 }
 
 var (
@@ -126,9 +109,6 @@ func (m *measurement) writePackages(dir string) error {
 	required := []string{"k8s.io/api", "k8s.io/apimachinery", "k8s.io/client-go"}
 	for _, module := range modules[m.side] {
 		fmt.Fprintf(&goMod, "require %s v0.0.0\n\nreplace %[1]s => %s\n\n", module[0], filepath.Join(root, module[1]))
-	}
-	if m.side == pooledTool {
-		fmt.Fprintf(&goMod, "tool %s\n\n", controlplanes)
 	}
 	if modules[m.side] == nil {
 		required = append(required, "sigs.k8s.io/controller-runtime")

@@ -32,14 +32,10 @@ func (m *measurement) withPool(measure func() error) (err error) {
 	if len(dir) > maxSocketDir {
 		return fmt.Errorf("the path of %s is too long for sockets: set TMPDIR to a shorter one", dir)
 	}
-	program := m.paths.program(poolProgram)
-	if m.side == pooledTool {
-		program = "" // The tests ask the go command.
-	}
 	if err := errors.Join(
 		process.Adopt(), // The program outlives the tests that start it.
 		os.Setenv("TMPDIR", dir),
-		os.Setenv("KUBEMBED_CONTROLPLANES", program),
+		os.Setenv("KUBEMBED_CONTROLPLANES", m.paths.program(poolProgram)),
 		os.Setenv("BENCH_POOL", "1"),
 	); err != nil {
 		return err
@@ -63,7 +59,7 @@ func (m *measurement) stopPool() (time.Duration, error) {
 // stop ends it, and returns the CPU that it has used, if that is in none of the tests'.
 func (m *measurement) withPrograms(measure func(stop func() (time.Duration, error)) error) error {
 	switch m.side {
-	case pooled, pooledTool:
+	case pooled:
 		return m.withPool(func() error { return measure(m.stopPool) })
 	case programs:
 		if err := os.Setenv("KUBEBUILDER_ASSETS", m.paths.program(ownPrograms)); err != nil {

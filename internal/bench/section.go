@@ -22,7 +22,6 @@ const (
 	durableOwn = "kubembed with DataDir"
 	programs   = "envtest with kubembed's programs"
 	pooled     = "kubembed from the pool"
-	pooledTool = "kubembed from the pool, a tool"
 )
 
 // section is one part of the bench.
