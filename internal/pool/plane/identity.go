@@ -24,11 +24,13 @@ type identity map[schema.GroupVersionResource]map[string]bool
 
 // passing are resources whose objects come and go by themselves, or are none.
 var passing = map[schema.GroupResource]bool{
-	{Resource: "componentstatuses"}:                    true,
-	{Resource: "events"}:                               true,
-	{Group: "events.k8s.io", Resource: "events"}:       true,
-	{Group: "coordination.k8s.io", Resource: "leases"}: true,
+	{Resource: "componentstatuses"}:              true,
+	{Resource: "events"}:                         true,
+	{Group: "events.k8s.io", Resource: "events"}: true,
+	leases: true, // marks notes writes to those of the control plane
 }
+
+var leases = schema.GroupResource{Group: "coordination.k8s.io", Resource: "leases"}
 
 // identify returns the identity of the resources in only; nil stands for all. Without the
 // watch caches, which every list would start, the objects are read from etcd.

@@ -8,6 +8,7 @@ import (
 	"sync"
 	"sync/atomic"
 
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apiserver/pkg/admission"
 	"k8s.io/apiserver/pkg/authentication/user"
@@ -15,8 +16,9 @@ import (
 )
 
 // marks is an admission plugin. It notes writes after which a control plane is not given
-// to another test: credentials that stay valid when their objects are gone, and objects
-// that change how requests are served.
+// to another test: credentials that stay valid when their objects are gone, objects that
+// change how requests are served, and Leases that a Rollback leaves. It also notes the
+// written resources.
 type marks struct {
 	reason atomic.Pointer[string]
 
@@ -56,10 +58,23 @@ func (m *marks) Validate(_ context.Context, a admission.Attributes, _ admission.
 			m.set(resource.String() + " were written")
 		}
 	}
+	if holds(a) {
+		m.set("leases of the control plane were written")
+	}
 	if secret, ok := a.GetObject().(*core.Secret); ok && (secret.Type == core.SecretTypeBootstrapToken || secret.Type == core.SecretTypeServiceAccountToken) {
 		m.set("a token was made")
 	}
 	return nil
+}
+
+// owners are the users of the control plane itself that renew its Leases. A Rollback
+// leaves what others write to those.
+var owners = map[string]bool{user.APIServerUser: true, user.KubeScheduler: true, user.KubeControllerManager: true}
+
+// holds reports whether a write may change who holds a Lease of the control plane.
+func holds(a admission.Attributes) bool {
+	return a.GetResource().GroupResource() == leases && a.GetNamespace() == metav1.NamespaceSystem &&
+		a.GetOperation() != admission.Create && !owners[a.GetUserInfo().GetName()]
 }
 
 // set notes a reason. The first one stays.
