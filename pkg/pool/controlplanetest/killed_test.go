@@ -1,6 +1,8 @@
 // Copyright The kubembed Authors
 // SPDX-License-Identifier: Apache-2.0
 
+//go:build unix
+
 package controlplanetest_test
 
 import (
@@ -19,6 +21,7 @@ import (
 	"k8s.io/client-go/kubernetes"
 
 	"github.com/kubembed/kubembed/pkg/pool/controlplanetest"
+	"github.com/kubembed/kubembed/pkg/pool/internal/testwait"
 )
 
 // TestProgramIsKilled: the test that has a control plane of it fails and says why, and
@@ -58,8 +61,6 @@ func TestProgramIsTerminated(t *testing.T) {
 	}
 }
 
-const childVariable = "KUBEMBED_TEST_CHILD"
-
 // TestKilledTests: nothing is left of test processes that are killed with a control
 // plane.
 func TestKilledTests(t *testing.T) {
@@ -83,17 +84,13 @@ func TestKilledTests(t *testing.T) {
 		}()
 	}
 	killers.Wait()
-	for deadline := time.Now().Add(time.Minute); ; {
-		now := status(t)
-		if !strings.Contains(now, "leased") && !strings.Contains(now, "coming") {
-			if left := strings.Count(now, "https://"); left > atOnce+1 {
-				t.Errorf("%d control planes are left:\n%s", left, now)
-			}
-			break
-		}
-		if time.Now().After(deadline) {
-			t.Fatalf("control planes are still leased:\n%s", now)
-		}
+	var now string
+	testwait.True(t, "the end of all leases", func() bool {
+		now = status(t)
+		return !strings.Contains(now, "leased") && !strings.Contains(now, "coming")
+	})
+	if left := strings.Count(now, "https://"); left > atOnce+1 {
+		t.Errorf("%d control planes are left:\n%s", left, now)
 	}
 }
 

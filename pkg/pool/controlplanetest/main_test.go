@@ -12,6 +12,9 @@ import (
 	"github.com/kubembed/kubembed/pkg/pool/internal/testprogram"
 )
 
+// childVariable is set in test processes that a test starts.
+const childVariable = "KUBEMBED_TEST_CHILD"
+
 func TestMain(m *testing.M) { os.Exit(run(m)) }
 
 func run(m *testing.M) int {
