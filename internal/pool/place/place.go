@@ -21,7 +21,7 @@ const (
 	Log    = "log"
 )
 
-// Served is the exit code of a program if another process of it serves, or still stops.
+// Served is the exit code of a program if another process of it serves.
 const Served = 75
 
 // Dir returns the directory of this user, which is created if missing.

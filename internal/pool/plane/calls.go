@@ -67,11 +67,6 @@ func (p *Plane) NodeServingCertificate(r protocol.CertificateRequest) (protocol.
 	return protocol.KeyPair{Cert: pair.Cert, Key: pair.Key}, err
 }
 
-// KubeletServingCABundle returns the CAs of kubelets.
-func (p *Plane) KubeletServingCABundle() protocol.Data {
-	return protocol.Data{Data: p.server.KubeletServingCABundle()}
-}
-
 // WaitForInformers waits until informers have seen a version.
 func (p *Plane) WaitForInformers(ctx context.Context, r protocol.InformersRequest) error {
 	return p.server.WaitForInformers(ctx, schema.GroupResource{Group: r.Group, Resource: r.Resource}, r.ResourceVersion)

@@ -27,7 +27,10 @@ func config(o protocol.Options) (controlplane.Config, error) {
 		EventTTL:                    o.EventTTL,
 		ClusterSigningDuration:      o.ClusterSigningDuration,
 	}
-	for i, name := range o.Components {
+	if o.Nodes < 0 {
+		return cfg, fmt.Errorf("HollowNodes: must not be negative: got %d", o.Nodes)
+	}
+	for _, name := range o.Components {
 		switch name {
 		case protocol.Scheduler:
 			cfg.Components = append(cfg.Components, scheduler.New(scheduler.Config{}))
@@ -36,8 +39,7 @@ func config(o protocol.Options) (controlplane.Config, error) {
 		case protocol.HollowNodes:
 			cfg.Components = append(cfg.Components, hollownode.New(hollownode.Config{Count: max(o.Nodes, 1)}))
 		default:
-			return cfg, fmt.Errorf("Config.ControlPlane.Components[%d]: there is no component %q: use %s, %s or %s",
-				i, name, protocol.Scheduler, protocol.Controllers, protocol.HollowNodes)
+			return cfg, fmt.Errorf("the program has no component %q: use the same version of both modules", name)
 		}
 	}
 	return cfg, nil

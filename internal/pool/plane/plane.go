@@ -117,9 +117,8 @@ func (p *Plane) End() {
 	p.gate.shut()
 }
 
-// Reset brings the control plane to the state of its start. An error is the reason why
-// that cannot be relied on: the control plane must not be used again. No call of the
-// lease may run.
+// Reset brings the control plane to the state of its start. An error means: discard the
+// control plane. No call of the lease may run.
 func (p *Plane) Reset(ctx context.Context) error {
 	if why := p.marks.why(); why != "" {
 		return errors.New(why)

@@ -107,7 +107,6 @@ const (
 	CallRevokeNode             = "revoke-node"              // NodeRequest, Nothing
 	CallServingCertificate     = "serving-certificate"      // CertificateRequest, KeyPair
 	CallNodeServingCertificate = "node-serving-certificate" // CertificateRequest, KeyPair
-	CallKubeletServingCABundle = "kubelet-serving-ca"       // Nothing, Data
 	CallWaitForInformers       = "wait-for-informers"       // InformersRequest, Nothing
 	CallCheckpoint             = "checkpoint"               // Nothing, Checkpoint
 	CallRollback               = "rollback"                 // Checkpoint, Nothing

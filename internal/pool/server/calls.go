@@ -33,9 +33,6 @@ var calls = map[string]func(ctx context.Context, p Plane, w http.ResponseWriter,
 	protocol.CallNodeServingCertificate: answer(func(_ context.Context, p Plane, q protocol.CertificateRequest) (protocol.KeyPair, error) {
 		return p.NodeServingCertificate(q)
 	}),
-	protocol.CallKubeletServingCABundle: answer(func(_ context.Context, p Plane, _ protocol.Nothing) (protocol.Data, error) {
-		return p.KubeletServingCABundle(), nil
-	}),
 	protocol.CallWaitForInformers: do(Plane.WaitForInformers),
 	protocol.CallCheckpoint: answer(func(ctx context.Context, p Plane, _ protocol.Nothing) (protocol.Checkpoint, error) {
 		return p.Checkpoint(ctx)

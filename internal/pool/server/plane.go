@@ -31,7 +31,6 @@ type Plane interface {
 	RevokeNode(ctx context.Context, r protocol.NodeRequest) error
 	ServingCertificate(r protocol.CertificateRequest) (protocol.KeyPair, error)
 	NodeServingCertificate(r protocol.CertificateRequest) (protocol.KeyPair, error)
-	KubeletServingCABundle() protocol.Data
 	WaitForInformers(ctx context.Context, r protocol.InformersRequest) error
 	Checkpoint(ctx context.Context) (protocol.Checkpoint, error)
 	Rollback(ctx context.Context, r protocol.Checkpoint) error

@@ -1,9 +1,9 @@
 // Copyright The kubembed Authors
 // SPDX-License-Identifier: Apache-2.0
 
-// Controlplanes gives control planes to tests that do not link an API server: those of
-// package github.com/kubembed/kubembed/pkg/pool/controlplanetest start it when they need
-// it. It ends when no test has needed it for half a minute.
+// Controlplanes serves control planes to tests with
+// github.com/kubembed/kubembed/pkg/pool/controlplanetest. They start it when they need it.
+// It ends when no test has needed it for half a minute.
 //
 //	go get -tool github.com/kubembed/kubembed/pkg/controlplanetest/controlplanes
 //	go tool controlplanes status
