@@ -264,12 +264,12 @@ func TestIdle(t *testing.T) {
 			t.Fatalf("it has ended with a lease: %v", err)
 		}
 		s.remove("second")
-		time.Sleep(s.config.Idle - 1)
+		time.Sleep(s.config.Idle - time.Nanosecond)
 		synctest.Wait()
 		if err := context.Cause(ctx); err != nil {
 			t.Errorf("it has ended early: %v", err)
 		}
-		time.Sleep(1)
+		time.Sleep(time.Nanosecond)
 		synctest.Wait()
 		if err := context.Cause(ctx); !errors.Is(err, errIdle) {
 			t.Errorf("it goes on without leases: %v", err)

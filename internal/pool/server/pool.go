@@ -5,11 +5,8 @@ package server
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
-	"maps"
 	"runtime"
-	"runtime/debug"
 	"slices"
 	"sync"
 	"time"
@@ -21,9 +18,6 @@ import (
 )
 
 const (
-	// maxGroups bounds the sets of options with ready control planes. The one that was
-	// used least recently loses them.
-	maxGroups = 4
 	// startTimeout bounds a start.
 	startTimeout = 3 * time.Minute
 	// resetTimeout bounds a reset, and the wait for the calls of a lease before it.
@@ -31,9 +25,6 @@ const (
 	// resetPatience is the least time for which a waiter relies on a running reset: on a
 	// busy machine, resets and starts take longer.
 	resetPatience = 250 * time.Millisecond
-	// quiet is the time without a new lease after which a spare control plane starts.
-	// Tests that run have the processors until then.
-	quiet = 300 * time.Millisecond
 )
 
 var errStopping = errors.New("the program controlplanes stops")
@@ -67,23 +58,6 @@ type pool struct {
 	starts  int           // of all groups
 	stops   int           // since memory was given back
 	took    time.Duration // the last start
-}
-
-// group are the control planes with the same options.
-type group struct {
-	options protocol.Options
-	used    int // the clock at the last lease
-	ready   []Plane
-	waiters []chan started
-	leased  int
-	moved   time.Time // the last lease that ended, or began without a crowd
-	// starts and resets count the running ones. A reset that takes long is not counted.
-	starts, resets int
-	resetting      int // with the long ones
-	// failing is set while starts fail: only waiters start others.
-	failing bool
-	// unfit is set while resets fail: leases that end serve no waiter.
-	unfit bool
 }
 
 // started is a control plane, or the reason why there is none.
@@ -168,7 +142,6 @@ func (p *pool) release(g *group, pl Plane) {
 		return
 	}
 	g.resets++ // before another lease looks
-	g.resetting++
 }
 
 // forsake stops a leased control plane that cannot be reset.
@@ -182,17 +155,19 @@ func (p *pool) forsake(g *group, pl Plane, why error) {
 }
 
 func (p *pool) reset(g *group, pl Plane) {
-	counted := sync.OnceFunc(func() {
-		g.resets--
-		p.serveWaiters()
-	})
+	counter := &g.resets
 	p.mu.Lock()
 	patience := max(resetPatience, p.took)
 	p.mu.Unlock()
 	late := time.AfterFunc(patience, func() {
 		p.mu.Lock()
 		defer p.mu.Unlock()
-		counted()
+		if counter != nil {
+			g.resets--
+			g.slowResets++
+			counter = &g.slowResets
+			p.serveWaiters()
+		}
 	})
 	defer late.Stop()
 	ctx, cancel := context.WithTimeout(p.ctx, resetTimeout)
@@ -205,46 +180,9 @@ func (p *pool) reset(g *group, pl Plane) {
 	} else {
 		p.offer(g, pl)
 	}
-	g.resetting--
-	counted()
-}
-
-// group returns the group of options. It is called with mu held, as are the functions
-// below that do not lock it.
-func (p *pool) group(options protocol.Options) *group {
-	p.clock++
-	key, _ := json.Marshal(options) // has no values that JSON does not have
-	g := p.groups[string(key)]
-	if g == nil {
-		g = &group{options: options}
-		p.groups[string(key)] = g
-	}
-	g.used = p.clock
-	return g
-}
-
-// serveWaiters starts control planes for waiters without a pending start or reset, as many
-// at once as there are processors.
-func (p *pool) serveWaiters() {
-	var again []time.Duration
-	for _, g := range p.recent() {
-		for p.starts < p.maxStarts && g.starts+g.resets < len(g.waiters) {
-			if patience := p.patience(g); patience > 0 {
-				again = append(again, patience)
-				break
-			}
-			if p.start(g) {
-				continue
-			}
-			for _, waiter := range g.waiters {
-				waiter <- started{err: errStopping}
-			}
-			g.waiters = nil
-		}
-	}
-	if len(again) > 0 {
-		p.late.Reset(slices.Min(again))
-	}
+	*counter--
+	counter = nil
+	p.serveWaiters()
 }
 
 // start begins a start. It reports false if the program stops.
@@ -317,49 +255,6 @@ func (p *pool) discard(pl Plane, why error) {
 	}
 }
 
-// startSpare starts a control plane ahead of the leases if one is lacking. They start one
-// after another, when no lease has begun for a while, so that tests have the processors.
-func (p *pool) startSpare() {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.stopped || p.starts > 0 {
-		return
-	}
-	for i, g := range p.recent() {
-		if i >= maxGroups {
-			for _, ready := range g.ready {
-				p.discard(ready, errors.New("its options are not in use"))
-			}
-			g.ready = nil
-			continue
-		}
-		if p.lacks(g) {
-			p.start(g)
-			return
-		}
-	}
-	if p.stops > p.wanted { // after a burst
-		p.stops = 0
-		p.work.Go(debug.FreeOSMemory)
-	}
-}
-
-// lacks reports whether a group should have a spare control plane more.
-func (p *pool) lacks(g *group) bool {
-	spare := len(g.ready) + g.resets
-	// Many leases at once are of parallel tests, which all have theirs.
-	return !g.failing && (spare+g.leased < p.wanted || spare == 0 && g.leased < 2*p.wanted)
-}
-
-// recent returns the groups, and the one that was used last first. It forgets
-// groups without control planes.
-func (p *pool) recent() []*group {
-	maps.DeleteFunc(p.groups, func(_ string, g *group) bool {
-		return p.clock-g.used > 100 && len(g.ready)+len(g.waiters)+g.leased+g.starts+g.resetting == 0
-	})
-	return slices.SortedFunc(maps.Values(p.groups), func(a, b *group) int { return b.used - a.used })
-}
-
 // stop stops all control planes that are not leased.
 func (p *pool) stop(ctx context.Context) error {
 	p.mu.Lock()
@@ -393,7 +288,7 @@ func (p *pool) status(s *protocol.Status) {
 		for _, ready := range g.ready {
 			s.ControlPlanes = append(s.ControlPlanes, protocol.ControlPlane{State: protocol.StateReady, Leases: ready.Leases(), URL: ready.URL(), Since: ready.Since()})
 		}
-		for range g.starts + g.resetting {
+		for range g.starts + g.resets + g.slowResets {
 			s.ControlPlanes = append(s.ControlPlanes, protocol.ControlPlane{State: protocol.StateComing})
 		}
 	}
