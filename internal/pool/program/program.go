@@ -109,6 +109,7 @@ func serve(ctx context.Context, args []string, stderr io.Writer) error {
 		return err
 	}
 	defer lock.Unlock()
+	sweep(dir)
 	_ = os.Remove(socket) // of a process that was killed
 	listener, err := net.Listen("unix", socket)
 	if err != nil {

@@ -15,6 +15,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"time"
 )
 
 // Files in the directory of a program.
@@ -67,10 +68,11 @@ func Of(program string) (string, error) {
 	sum := sha256.Sum256(fmt.Appendf(nil, "%s\n%d\n%d", program, info.Size(), info.ModTime().UnixNano()))
 	// path leaves room for it in the path of a socket.
 	dir = filepath.Join(dir, hex.EncodeToString(sum[:6]))
-	if err := os.Mkdir(dir, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
-		return "", err
+	if err := os.Mkdir(dir, 0o700); err == nil || !errors.Is(err, fs.ErrExist) {
+		return dir, err
 	}
-	return dir, nil
+	now := time.Now()
+	return dir, os.Chtimes(dir, now, now) // programs remove those that nobody uses
 }
 
 // Sockets returns the sockets of all programs of this user. Some of the programs may have
