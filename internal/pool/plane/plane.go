@@ -59,7 +59,12 @@ type Plane struct {
 }
 
 // Start starts a control plane with options.
-func Start(ctx context.Context, options protocol.Options) (p *Plane, err error) {
+func Start(ctx context.Context, options protocol.Options) (*Plane, error) {
+	return start(ctx, options, 0)
+}
+
+// start starts a control plane whose database has a quota, in bytes, unless it is 0.
+func start(ctx context.Context, options protocol.Options, quota int64) (p *Plane, err error) {
 	p = &Plane{marks: &marks{}, since: time.Now(), nodes: slices.Contains(options.Components, protocol.HollowNodes)}
 	p.closed = sync.OnceValue(p.close)
 	defer func(begun *Plane) { // a return of nil has set p
@@ -71,6 +76,7 @@ func Start(ctx context.Context, options protocol.Options) (p *Plane, err error) 
 	if err != nil {
 		return nil, err
 	}
+	cfg.Etcd.QuotaBytes = quota
 	if options.Audit {
 		if p.dir, err = tempdir.Make("audit"); err != nil {
 			return nil, err
