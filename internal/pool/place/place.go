@@ -44,9 +44,9 @@ func Dir() (string, error) {
 	return dir, nil
 }
 
-// Of returns the directory of a program, which is created if missing. It is the same for a
-// link to the program. A program at the same path with another size or time has another
-// one.
+// Of returns the directory of a program, which is created if missing. A link to the
+// program has the same directory. A program at the same path with another size or time
+// has another one.
 func Of(program string) (string, error) {
 	dir, err := Dir()
 	if err != nil {
@@ -70,7 +70,7 @@ func Of(program string) (string, error) {
 		return dir, err
 	}
 	now := time.Now()
-	return dir, os.Chtimes(dir, now, now) // programs remove those that nobody uses
+	return dir, os.Chtimes(dir, now, now) // programs remove unused ones
 }
 
 // Sockets returns the sockets of all programs of this user. Some of the programs may have

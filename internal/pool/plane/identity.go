@@ -27,7 +27,7 @@ var passing = map[schema.GroupResource]bool{
 	{Resource: "componentstatuses"}:              true,
 	{Resource: "events"}:                         true,
 	{Group: "events.k8s.io", Resource: "events"}: true,
-	leases: true, // marks notes writes to those of the control plane
+	leases: true, // see marks
 }
 
 var leases = schema.GroupResource{Group: "coordination.k8s.io", Resource: "leases"}

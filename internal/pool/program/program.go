@@ -135,8 +135,8 @@ func start(ctx context.Context, options protocol.Options) (server.Plane, error) 
 // stopTimeout bounds the wait for a process that stops: server.Serve takes half of it.
 const stopTimeout = time.Minute
 
-// take locks the directory of the program. It waits for a process that stops. The error is
-// dirlock.ErrLocked if another one serves.
+// take locks the directory of the program. It waits for a process that stops. The error
+// is dirlock.ErrLocked if another one serves.
 func take(ctx context.Context, dir, socket string) (*dirlock.Lock, error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, stopTimeout, fmt.Errorf("%s of %s neither serves nor ends for %s: end it", owner(dir), dir, stopTimeout))
 	defer cancel()

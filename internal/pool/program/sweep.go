@@ -17,8 +17,8 @@ import (
 // the one of theirs.
 const unusedFor = 24 * time.Hour
 
-// sweep removes the directories of programs beside dir that nobody has used for long: each
-// build of the program has one. It leaves what it cannot remove.
+// sweep removes the directories beside dir that no program or test has used for long:
+// each build of the program has one. Errors leave a directory to the next sweep.
 func sweep(dir string) {
 	parent := filepath.Dir(dir)
 	entries, err := os.ReadDir(parent)

@@ -15,8 +15,8 @@ const (
 	maxPatience   = 10 * time.Second
 )
 
-// serveWaiters starts control planes for waiters without a pending start or reset, as many
-// at once as there are processors.
+// serveWaiters starts control planes for waiters without a pending start or reset, as
+// many at once as there are processors.
 func (p *pool) serveWaiters() {
 	var again []time.Duration
 	for _, g := range p.recent() {
@@ -57,8 +57,8 @@ func (p *pool) patience(g *group) time.Duration {
 	return min(max(crowdPatience, 4*p.took), maxPatience) - time.Since(g.moved)
 }
 
-// count returns the number of control planes of all groups, without those that are ready:
-// they are no reason to wait.
+// count returns the number of control planes of all groups, without the ready ones: they
+// are no reason to wait.
 func (p *pool) count() (n int) {
 	for _, g := range p.groups {
 		n += g.count()

@@ -24,8 +24,7 @@ type group struct {
 	waiters []chan started
 	leased  int
 	moved   time.Time // the last lease that ended, or began without a crowd
-	// starts and resets count the running ones, but slowResets those that no waiter relies
-	// on any more.
+	// starts and resets count the running ones. No waiter relies on slowResets any more.
 	starts, resets, slowResets int
 	// failing is set while starts fail: only waiters start others.
 	failing bool

@@ -2,8 +2,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
 // Controlplanes serves control planes to tests with
-// github.com/kubembed/kubembed/pkg/pool/controlplanetest. They start it when they need it.
-// It ends when no test has needed it for half a minute.
+// github.com/kubembed/kubembed/pkg/pool/controlplanetest. They start it when they need
+// it. It ends when no test has needed it for half a minute.
 //
 //	go get -tool github.com/kubembed/kubembed/pkg/controlplanetest/controlplanes
 //	go tool controlplanes status
