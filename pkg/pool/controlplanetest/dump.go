@@ -192,16 +192,16 @@ func redact(secret *unstructured.Unstructured) {
 
 // events writes a table of all events, oldest first.
 func (d *dumper) events(objects []unstructured.Unstructured) {
-	var events []corev1.Event
+	var events []*corev1.Event
 	for _, object := range objects {
-		var event corev1.Event
-		if err := runtime.DefaultUnstructuredConverter.FromUnstructured(object.Object, &event); err != nil {
+		event := &corev1.Event{}
+		if err := runtime.DefaultUnstructuredConverter.FromUnstructured(object.Object, event); err != nil {
 			d.errs = append(d.errs, err)
 			continue
 		}
 		events = append(events, event)
 	}
-	slices.SortStableFunc(events, func(a, b corev1.Event) int { return lastSeen(a).Compare(lastSeen(b)) })
+	slices.SortStableFunc(events, func(a, b *corev1.Event) int { return lastSeen(a).Compare(lastSeen(b)) })
 	var text strings.Builder
 	table := tabwriter.NewWriter(&text, 0, 8, 2, ' ', 0)
 	for _, event := range events {
@@ -213,7 +213,7 @@ func (d *dumper) events(objects []unstructured.Unstructured) {
 }
 
 // lastSeen returns the time that kubectl shows for an event.
-func lastSeen(event corev1.Event) time.Time {
+func lastSeen(event *corev1.Event) time.Time {
 	switch {
 	case event.Series != nil:
 		return event.Series.LastObservedTime.Time

@@ -9,7 +9,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime/debug"
 	"strings"
 	"time"
 )
@@ -107,22 +106,18 @@ func (t *tool) constant(ctx context.Context, path string) bool {
 	if err != nil {
 		return false
 	}
-	_, built, _ := strings.Cut(strings.ReplaceAll(string(out), "\n\t", "\n"), "\n") // after the path
-	info, err := debug.ParseBuildInfo(built)
-	if err != nil {
-		return false
-	}
-	for _, module := range append(info.Deps, &info.Main) {
-		if !fixed(module) {
+	// A line is "dep", path, version and checksum. The line of a replacement follows, and
+	// then only that one has a checksum.
+	checked := true
+	for line := range strings.Lines(string(out)) {
+		kind, module, _ := strings.Cut(strings.TrimSpace(line), "\t")
+		if kind != "mod" && kind != "dep" && kind != "=>" {
+			continue
+		}
+		if !checked && kind != "=>" {
 			return false
 		}
+		checked = strings.Contains(module, "\th1:")
 	}
-	return true
-}
-
-func fixed(module *debug.Module) bool {
-	if module.Replace != nil {
-		module = module.Replace
-	}
-	return module.Sum != ""
+	return checked
 }

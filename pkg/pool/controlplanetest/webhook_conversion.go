@@ -95,9 +95,11 @@ func (i *installedWebhooks) readConversions(ctx context.Context, field string, n
 		}
 		found[name] = crd
 	}
-	return slices.SortedFunc(maps.Values(found), func(a, b apiextensionsv1.CustomResourceDefinition) int {
-		return strings.Compare(a.Name, b.Name)
-	}), errors.Join(errs...)
+	crds := make([]apiextensionsv1.CustomResourceDefinition, 0, len(found))
+	for _, name := range slices.Sorted(maps.Keys(found)) {
+		crds = append(crds, found[name])
+	}
+	return crds, errors.Join(errs...)
 }
 
 // installedNames lists the installed CRDs for a message.
