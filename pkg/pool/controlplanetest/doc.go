@@ -65,11 +65,11 @@
 // after the last one. "go tool controlplanes status" lists its control planes with their
 // tests, and "go tool controlplanes stop" ends it.
 //
-// Not all tests that run at once get a control plane at once. Beyond twice as many control
-// planes as processors (GOMAXPROCS) and two more, a test first waits some seconds for the
-// control plane of a test that ends. Then one starts for it: there is no limit. A start
-// that takes longer than thirty minutes, with the build of the program, fails the test,
-// and so does a wait of three minutes for a control plane.
+// Not all tests that run at once get a control plane at once. Beyond twice as many
+// control planes as processors (GOMAXPROCS) and two more, a test first waits some seconds
+// for the control plane of a test that ends. Then one starts for it: there is no limit. A
+// start that takes longer than thirty minutes, with the build of the program, fails the
+// test, and so does a wait of three minutes for a control plane.
 //
 // A control plane belongs to one test process. When that process ends, for whatever
 // reason, the clients of the control plane are disconnected. The control plane then goes

@@ -10,8 +10,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
-	"net/http"
 	"net/url"
 	"os"
 	"sync"
@@ -25,11 +23,11 @@ import (
 
 // server is a control plane of the program, leased until Close.
 type server struct {
-	lease protocol.Lease
-	http  *http.Client
-	end   context.CancelFunc // of the connection that the lease belongs to
-	done  chan struct{}
-	log   *logBuffer
+	lease  protocol.Lease
+	client *protocol.Client
+	end    context.CancelFunc // of the connection that the lease belongs to
+	done   chan struct{}
+	log    *logBuffer
 
 	fetching sync.Mutex
 	fetched  int  // the number of entries of the log that are in log
@@ -47,14 +45,12 @@ func programGone(log string) error {
 
 // begin leases a control plane from the program that listens on socket.
 func begin(ctx context.Context, socket, log string, request protocol.LeaseRequest) (*server, error) {
-	transport := &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
-		return (&net.Dialer{}).DialContext(ctx, "unix", socket)
-	}}
+	client := protocol.NewClient(socket)
 	held, end := context.WithCancel(context.Background())
-	s := &server{http: &http.Client{Transport: transport}, end: func() { end(); transport.CloseIdleConnections() }, done: make(chan struct{})}
+	s := &server{client: client, end: func() { end(); client.Close() }, done: make(chan struct{})}
 	s.log = &logBuffer{flush: func() { s.fetchLog(callTimeout) }}
 	stop := context.AfterFunc(ctx, end)
-	response, err := s.post(held, protocol.PathLeases, request)
+	response, err := client.Post(held, protocol.PathLeases, request)
 	if err != nil {
 		s.end()
 		if ctx.Err() != nil { // the program may run
@@ -103,34 +99,9 @@ func (s *server) watch(events *json.Decoder, body io.Closer, log string) {
 	}
 }
 
-func (s *server) post(ctx context.Context, path string, body any) (*http.Response, error) {
-	data, err := json.Marshal(body)
-	if err != nil {
-		return nil, err
-	}
-	request, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://controlplanes"+path, bytes.NewReader(data))
-	if err != nil {
-		return nil, err
-	}
-	request.Header.Set(protocol.HeaderVersion, protocol.Version)
-	response, err := s.http.Do(request)
-	if err != nil {
-		return nil, err
-	}
-	if response.StatusCode == http.StatusOK {
-		return response, nil
-	}
-	defer func() { _ = response.Body.Close() }() // read below
-	var failure protocol.Error
-	if err := json.NewDecoder(response.Body).Decode(&failure); err != nil {
-		return nil, fmt.Errorf("the program controlplanes: %s", response.Status)
-	}
-	return nil, errors.New(failure.Message)
-}
-
 // call makes a call of the lease, and decodes the answer into answer unless it is nil.
 func (s *server) call(ctx context.Context, name string, request, answer any) error {
-	response, err := s.post(ctx, protocol.PathLeases+"/"+s.lease.ID+"/"+name, request)
+	response, err := s.client.Post(ctx, protocol.PathLeases+"/"+s.lease.ID+"/"+name, request)
 	if err != nil {
 		if own := s.Err(); own != nil {
 			return own

@@ -17,8 +17,8 @@ import (
 	"time"
 )
 
-// slowGo puts a go command before the real one. It logs begin and end of go tool. The first
-// one goes on when the test calls release, and later ones do not wait.
+// slowGo puts a go command before the real one. It logs begin and end of go tool. The
+// first one goes on when the test calls release, and later ones do not wait.
 func (s *suite) slowGo() (log string, release func()) {
 	s.Helper()
 	real, err := exec.LookPath("go")

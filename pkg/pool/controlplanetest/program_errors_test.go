@@ -4,7 +4,6 @@
 package controlplanetest_test
 
 import (
-	"context"
 	"net"
 	"net/http"
 	"os"
@@ -129,13 +128,9 @@ func TestProgramStops(t *testing.T) {
 func stop(t *testing.T) {
 	t.Helper()
 	socket := filepath.Join(must(place.Of(os.Getenv("KUBEMBED_CONTROLPLANES")))(t), place.Socket)
-	transport := &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
-		return (&net.Dialer{}).DialContext(ctx, "unix", socket)
-	}}
-	defer transport.CloseIdleConnections()
-	request := must(http.NewRequestWithContext(t.Context(), http.MethodPost, "http://controlplanes"+protocol.PathStop, nil))(t)
-	request.Header.Set(protocol.HeaderVersion, protocol.Version)
-	check(t, must((&http.Client{Transport: transport}).Do(request))(t).Body.Close())
+	client := protocol.NewClient(socket)
+	defer client.Close()
+	check(t, must(client.Post(t.Context(), protocol.PathStop, protocol.Nothing{}))(t).Body.Close())
 }
 
 // TestPlaceOfTheProgram: a missing, a foreign and a long directory for temporary files.

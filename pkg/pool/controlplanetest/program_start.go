@@ -7,7 +7,6 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -25,7 +24,7 @@ func (p program) connect(ctx context.Context, idle time.Duration) (socket, log s
 		return "", "", err
 	}
 	socket, log = filepath.Join(dir, place.Socket), filepath.Join(dir, place.Log)
-	if answers(ctx, socket) {
+	if place.Answers(ctx, socket) {
 		return socket, log, nil
 	}
 	ctx, cancel := context.WithTimeoutCause(ctx, answerTimeout, fmt.Errorf("the program %s does not answer for %s: its log is %s", p, answerTimeout, log))
@@ -35,7 +34,7 @@ func (p program) connect(ctx context.Context, idle time.Duration) (socket, log s
 		return "", "", err
 	}
 	defer held.unlock()
-	for !answers(ctx, socket) { // unless another test has started it
+	for !place.Answers(ctx, socket) { // unless another test has started it
 		again, err := p.start(ctx, idle, socket, log)
 		if err != nil {
 			return "", "", err
@@ -54,15 +53,6 @@ func (p program) connect(ctx context.Context, idle time.Duration) (socket, log s
 
 // answerTimeout bounds a start, and the stop of another process of the program before it.
 const answerTimeout = time.Minute
-
-func answers(ctx context.Context, socket string) bool {
-	conn, err := (&net.Dialer{}).DialContext(ctx, "unix", socket)
-	if err != nil {
-		return false
-	}
-	_ = conn.Close() // nothing was written
-	return true
-}
 
 // start starts the program and waits for its socket. The program outlives the test. It
 // ends with place.Served if another process of it serves. That one may be about to stop:
@@ -100,7 +90,7 @@ func (p program) start(ctx context.Context, idle time.Duration, socket, log stri
 			return false, err
 		case ended && code == place.Served:
 			return true, nil
-		case answers(ctx, socket):
+		case place.Answers(ctx, socket):
 			return false, nil
 		case ended:
 			if failure == "" {
