@@ -6,10 +6,13 @@ package plane
 import (
 	"context"
 	"fmt"
+	"net"
 
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
 
+	"github.com/kubembed/kubembed/internal/apiserver/endpoints"
 	"github.com/kubembed/kubembed/internal/lifecycle"
 )
 
@@ -18,6 +21,10 @@ var startup = []string{
 	"/api/v1/namespaces/kube-system/configmaps/extension-apiserver-authentication",
 	"/api/v1/namespaces/kube-system/configmaps/kube-apiserver-legacy-service-account-token-tracking",
 	"/api/v1/namespaces/default/services/kubernetes",
+}
+
+// published are the paths of the endpoints of the kubernetes Service.
+var published = []string{
 	"/api/v1/namespaces/default/endpoints/kubernetes",
 	"/apis/discovery.k8s.io/v1/namespaces/default/endpointslices/kubernetes",
 }
@@ -29,7 +36,23 @@ func waitForStartup(ctx context.Context, config *rest.Config) error {
 	if err != nil {
 		return err
 	}
-	for _, path := range startup {
+	if err := waitForAll(ctx, client, startup); err != nil {
+		return err
+	}
+	service, err := client.CoreV1().Services(metav1.NamespaceDefault).Get(ctx, "kubernetes", metav1.GetOptions{})
+	if err != nil {
+		return err
+	}
+	// A machine with loopback alone, or of the other family, has no address for them.
+	family := &net.IPNet{IP: net.ParseIP(service.Spec.ClusterIP)}
+	if endpoints.MachineAddress(net.IPv4(127, 0, 0, 1), family) == nil {
+		return nil
+	}
+	return waitForAll(ctx, client, published)
+}
+
+func waitForAll(ctx context.Context, client kubernetes.Interface, paths []string) error {
+	for _, path := range paths {
 		var last error
 		if err := lifecycle.Poll(ctx, func() bool {
 			last = client.CoreV1().RESTClient().Get().AbsPath(path).Do(ctx).Error()

@@ -41,7 +41,7 @@ func ginkgoIn(v reflect.Value) ginkgo {
 			continue
 		}
 		value := v.Field(i)
-		if g, ok := value.Interface().(ginkgo); ok {
+		if g, ok := value.Interface().(ginkgo); ok { //nolint:modernize // the copy compiles with Go 1.24
 			return g
 		}
 		if value.Kind() == reflect.Interface {
