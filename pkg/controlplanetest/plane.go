@@ -85,6 +85,7 @@ func (p *plane) prepare(ctx context.Context) error {
 func (p *plane) admin() *rest.Config {
 	config := p.server.ClientConfig()
 	config.UserAgent = userAgent
+	config.WarningHandler = rest.NoWarnings{} // deprecated resources are dumped, too
 	return config
 }
 

@@ -5,6 +5,7 @@ package plane
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/kubembed/kubembed/internal/pool/protocol"
 	"github.com/kubembed/kubembed/pkg/components/controllers"
@@ -26,6 +27,9 @@ func config(o protocol.Options) (controlplane.Config, error) {
 		RequestTimeout:              o.RequestTimeout,
 		EventTTL:                    o.EventTTL,
 		ClusterSigningDuration:      o.ClusterSigningDuration,
+	}
+	if slices.Contains(slices.Concat(o.EnableAdmissionPlugins, o.DisableAdmissionPlugins), pluginName) {
+		return cfg, fmt.Errorf("EnableAdmissionPlugins and DisableAdmissionPlugins: must not have %s: the program needs it", pluginName)
 	}
 	if o.Nodes < 0 {
 		return cfg, fmt.Errorf("HollowNodes: must not be negative: got %d", o.Nodes)

@@ -31,12 +31,14 @@ const pluginName = "kubembed.dev/Marks"
 // lasting are groups and resources of such writes, with subresources where only they
 // matter.
 var lasting = map[schema.GroupResource]map[string]bool{
-	{Group: "admissionregistration.k8s.io"}:                   nil,
-	{Group: "apiregistration.k8s.io"}:                         nil,
-	{Group: "certificates.k8s.io"}:                            nil,
-	{Group: "flowcontrol.apiserver.k8s.io"}:                   nil,
-	{Group: "internal.apiserver.k8s.io"}:                      nil,
-	{Group: "storagemigration.k8s.io"}:                        nil,
+	{Group: "admissionregistration.k8s.io"}: nil,
+	{Group: "apiregistration.k8s.io"}:       nil,
+	{Group: "certificates.k8s.io"}:          nil,
+	{Group: "flowcontrol.apiserver.k8s.io"}: nil,
+	{Group: "internal.apiserver.k8s.io"}:    nil,
+	{Group: "storagemigration.k8s.io"}:      nil,
+	// The admission plugin LimitRanger remembers them for 30 seconds.
+	{Resource: "limitranges"}:                                 nil,
 	{Resource: "serviceaccounts"}:                             {"token": true},
 	{Group: "scheduling.k8s.io", Resource: "priorityclasses"}: nil,
 }

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"net"
 
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
@@ -47,6 +48,9 @@ func waitForStartup(ctx context.Context, config *rest.Config) error {
 	family := &net.IPNet{IP: net.ParseIP(service.Spec.ClusterIP)}
 	if endpoints.MachineAddress(net.IPv4(127, 0, 0, 1), family) == nil {
 		return nil
+	}
+	if _, err := client.Discovery().ServerResourcesForGroupVersion("discovery.k8s.io/v1"); apierrors.IsNotFound(err) {
+		return waitForAll(ctx, client, published[:1]) // RuntimeConfig has switched it off
 	}
 	return waitForAll(ctx, client, published)
 }

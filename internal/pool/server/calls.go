@@ -96,7 +96,7 @@ func (s *server) call(w http.ResponseWriter, r *http.Request) {
 	ctx, cancel := context.WithCancel(r.Context())
 	defer cancel()
 	defer context.AfterFunc(l.ctx, cancel)()
-	if err := call(ctx, l.plane, w, json.NewDecoder(r.Body)); err != nil {
+	if err := call(ctx, l.plane, w, json.NewDecoder(http.MaxBytesReader(w, r.Body, maxRequest))); err != nil {
 		fail(w, http.StatusInternalServerError, err)
 	}
 }

@@ -40,6 +40,12 @@ type Config struct {
 // Start starts a control plane with options.
 type Start func(ctx context.Context, options protocol.Options) (Plane, error)
 
+// maxRequest bounds the body of a request, in bytes.
+const maxRequest = 1 << 20
+
+// shutdownTimeout bounds the wait for requests under way. Leases have ended before.
+const shutdownTimeout = 2 * time.Second
+
 // stopTimeout bounds the stop of all control planes.
 const stopTimeout = 30 * time.Second
 
@@ -90,9 +96,14 @@ func Serve(ctx context.Context, cfg Config) error {
 	}
 	stop(err) // leases end, and say why
 	cfg.Logger.Info("the program stops", zap.NamedError("reason", context.Cause(ctx)))
-	closing, cancel := context.WithTimeout(context.Background(), stopTimeout)
+	closing, cancel := context.WithTimeout(context.Background(), shutdownTimeout)
 	defer cancel()
-	return errors.Join(err, h.Shutdown(closing), s.pool.stop(closing))
+	if h.Shutdown(closing) != nil { // a client does not send or read
+		err = errors.Join(err, h.Close())
+	}
+	stopping, cancel := context.WithTimeout(context.Background(), stopTimeout)
+	defer cancel()
+	return errors.Join(err, s.pool.stop(stopping))
 }
 
 // checkVersion refuses clients with another version of the protocol.
@@ -114,7 +125,7 @@ func fail(w http.ResponseWriter, status int, err error) {
 // lease gives a control plane to a connection until it ends.
 func (s *server) lease(w http.ResponseWriter, r *http.Request) {
 	var request protocol.LeaseRequest
-	body := json.NewDecoder(r.Body)
+	body := json.NewDecoder(http.MaxBytesReader(w, r.Body, maxRequest))
 	body.DisallowUnknownFields() // nothing that the test asks for is left out
 	if err := body.Decode(&request); err != nil {
 		fail(w, http.StatusBadRequest, fmt.Errorf("the program controlplanes does not know the request: %w: use the same version of both modules", err))

@@ -21,8 +21,12 @@ func (p *pool) startSpare() {
 	if p.stopped || p.starts > 0 {
 		return
 	}
-	for i, g := range p.recent() {
-		if i >= maxGroups {
+	kept := 0
+	for _, g := range p.recent() {
+		if g.failing && len(g.ready) == 0 {
+			continue // options that do not start take the place of none that do
+		}
+		if kept++; kept > maxGroups {
 			for _, ready := range g.ready {
 				p.discard(ready, errors.New("its options are not in use"))
 			}

@@ -81,6 +81,7 @@ func (cp *ControlPlane) finish(ctx context.Context, t TB) {
 	failed := len(errs) > 0 || v.failed && !cp.failures.all(tests)
 	if failed || v.unknown {
 		errs = append(errs, cp.dump(cp.test, end, func(text string) {
+			t.Helper()
 			if v.unknown {
 				text += " (this version of Ginkgo does not report failed specs to the fixture: call OnFailure in JustAfterEach)"
 			}

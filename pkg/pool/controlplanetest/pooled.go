@@ -119,8 +119,15 @@ func (c Config) validate() error {
 	if nodes := c.ControlPlane.HollowNodes; nodes < 0 {
 		return fmt.Errorf("Config.ControlPlane.HollowNodes: must not be negative: got %d", nodes)
 	}
+	if c.Idle < 0 || c.Idle > 0 && c.Idle < minIdle {
+		return fmt.Errorf("Config.Idle: must be at least %s: got %s: a time.Duration without a unit is in nanoseconds", minIdle, c.Idle)
+	}
 	return nil
 }
+
+// minIdle is the least Config.Idle: a program must not end between its start and the
+// first lease.
+const minIdle = 100 * time.Millisecond
 
 // logf writes nothing: the log is the program's.
 func (*plane) logf(string, ...any) {}
