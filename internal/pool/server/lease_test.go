@@ -7,6 +7,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -247,6 +248,23 @@ func TestStopBeforeTheLease(t *testing.T) {
 	if err := <-asked; err == nil {
 		t.Error("the client got an answer")
 	}
+}
+
+// TestHalfARequest: a client that does not send its request does not keep the program from
+// stopping its control planes.
+func TestHalfARequest(t *testing.T) {
+	p := serve(t, &fakes{})
+	conn, err := net.Dial("unix", p.socket)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = conn.Close() }()
+	if _, err := fmt.Fprintf(conn, "POST %s HTTP/1.1\r\nHost: controlplanes\r\n%s: %s\r\nContent-Length: 1000\r\n\r\n{", protocol.PathLeases, protocol.HeaderVersion, protocol.Version); err != nil {
+		t.Fatal(err)
+	}
+	testwait.True(t, "a control plane", func() bool { return p.states()[protocol.StateReady] > 0 })
+	p.stop(errIdle)
+	p.ended()
 }
 
 // TestIdle: the program ends after the last lease, not during it.

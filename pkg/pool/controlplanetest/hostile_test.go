@@ -133,6 +133,15 @@ var hostile = map[string]func(t *testing.T, cp *controlplanetest.ControlPlane, c
 		}, metav1.CreateOptions{}))(t)
 		return nil
 	},
+	"limits": func(t *testing.T, _ *controlplanetest.ControlPlane, client kubernetes.Interface) []*rest.Config {
+		must(client.CoreV1().LimitRanges("default").Create(t.Context(), &corev1.LimitRange{
+			ObjectMeta: metav1.ObjectMeta{Name: "all"},
+			Spec: corev1.LimitRangeSpec{Limits: []corev1.LimitRangeItem{{
+				Type: corev1.LimitTypeContainer, Default: corev1.ResourceList{corev1.ResourceCPU: resource.MustParse("2")},
+			}}},
+		}, metav1.CreateOptions{}))(t)
+		return nil
+	},
 	"RBAC and priority classes": func(t *testing.T, _ *controlplanetest.ControlPlane, client kubernetes.Interface) []*rest.Config {
 		must(client.RbacV1().ClusterRoleBindings().Create(t.Context(), &rbacv1.ClusterRoleBinding{
 			ObjectMeta: metav1.ObjectMeta{Name: "all"}, RoleRef: rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: "cluster-admin"},
