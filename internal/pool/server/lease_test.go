@@ -250,8 +250,8 @@ func TestStopBeforeTheLease(t *testing.T) {
 	}
 }
 
-// TestHalfARequest: a client that does not send its request does not keep the program from
-// stopping its control planes.
+// TestHalfARequest: a client that does not send its request does not keep the program
+// from stopping its control planes.
 func TestHalfARequest(t *testing.T) {
 	p := serve(t, &fakes{})
 	conn, err := net.Dial("unix", p.socket)
