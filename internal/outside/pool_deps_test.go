@@ -46,11 +46,11 @@ func TestPoolLinksNoServer(t *testing.T) {
 	}
 }
 
-// poolImports returns the packages that clientModule links, with their imports.
+// poolImports returns the packages that the fixture links, with their imports.
 func poolImports(t *testing.T, env []string) map[string][]string {
 	t.Helper()
 	imports := map[string][]string{}
-	list := goCommand(t, filepath.Join(checkout(t), "pkg", "pool"), env, "list", "-deps", "-f", "{{.ImportPath}} {{join .Imports \" \"}}", "./...")
+	list := goCommand(t, filepath.Join(checkout(t), "pkg", "pool"), env, "list", "-deps", "-f", "{{.ImportPath}} {{join .Imports \" \"}}", "./controlplanetest")
 	for line := range strings.Lines(list) {
 		fields := strings.Fields(line)
 		imports[fields[0]] = fields[1:]
