@@ -11,6 +11,7 @@ import (
 
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/connectivity"
 
 	"github.com/kubembed/kubembed/internal/etcd/memberaddr"
 )
@@ -45,6 +46,7 @@ func (n *Client) run(ctx context.Context) {
 	defer tick.Stop()
 	var leaderless time.Time // since when there is no leader
 	var leaving []departure
+	built := false
 	for {
 		select {
 		case <-ctx.Done():
@@ -75,11 +77,21 @@ func (n *Client) run(ctx context.Context) {
 		if !led && time.Since(leaderless) < electionTime {
 			continue
 		}
+		if built = built || n.built(); !built {
+			continue
+		}
 		if before := n.client.Endpoints(); len(use) > 0 && !slices.Equal(before, use) {
 			n.client.SetEndpoints(use...)
 			leaving = append(leaving, n.depart(before, use))
 		}
 	}
+}
+
+// built reports whether the connection has found its first endpoints. etcd's resolver does
+// that at the first use of the client, without a lock against SetEndpoints.
+func (n *Client) built() bool {
+	state := n.client.ActiveConnection().GetState()
+	return state == connectivity.Ready || state == connectivity.TransientFailure
 }
 
 // departTime is how long calls may continue on a member that the client has left although
