@@ -87,8 +87,8 @@ func (n *Client) run(ctx context.Context) {
 	}
 }
 
-// built reports whether the connection has found its first endpoints. etcd's resolver does
-// that at the first use of the client, without a lock against SetEndpoints.
+// built reports whether the connection has found its first endpoints. etcd's resolver
+// does that at the first use of the client, without a lock against SetEndpoints.
 func (n *Client) built() bool {
 	state := n.client.ActiveConnection().GetState()
 	return state == connectivity.Ready || state == connectivity.TransientFailure
