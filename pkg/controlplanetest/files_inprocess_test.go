@@ -58,7 +58,7 @@ func TestFailedNewLeavesNothing(t *testing.T) {
 		"webhooks that are refused": webhooks(controlplanetest.Webhooks{Validating: []*admissionregistrationv1.ValidatingWebhookConfiguration{refused}}),
 		"webhooks that are refused, with a handler": webhooks(controlplanetest.Webhooks{
 			Validating: []*admissionregistrationv1.ValidatingWebhookConfiguration{refused}, Handler: configMapWebhooks()}),
-		"conversion of what is not there": webhooks(controlplanetest.Webhooks{Conversion: []string{"nothings.example.com"}}),
+		"conversion of a missing CRD": webhooks(controlplanetest.Webhooks{Conversion: []string{"nothings.example.com"}}),
 		"a CRD that is refused": {Audit: true, Webhooks: controlplanetest.Webhooks{Handler: configMapWebhooks(),
 			Validating: []*admissionregistrationv1.ValidatingWebhookConfiguration{validating("any", "/")}},
 			CRDs: controlplanetest.CRDs{Objects: []*apiextensionsv1.CustomResourceDefinition{crd}}},
