@@ -59,20 +59,7 @@ var crdsSection = section{
 }
 
 func (m *measurement) install(crds int) (installed work.Installed, err error) {
-	dir, remove, err := m.directory("installed-")
-	if err != nil {
-		return installed, err
-	}
-	defer remove()
-	result := filepath.Join(dir, "result.json")
-	if _, err := m.test("TestInstall", "-crds="+m.paths.crds(crds), "-result="+result); err != nil {
-		return installed, err
-	}
-	data, err := os.ReadFile(result)
-	if err != nil {
-		return installed, err
-	}
-	if err := json.Unmarshal(data, &installed); err != nil {
+	if err := m.testInto(&installed, "TestInstall", "-crds="+m.paths.crds(crds)); err != nil {
 		return installed, err
 	}
 	if installed.CRDs != crds {

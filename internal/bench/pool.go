@@ -4,12 +4,10 @@
 package main
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"slices"
 	"time"
 
@@ -105,24 +103,11 @@ var poolSection = section{
 
 // news returns the durations of calls of New in one process.
 func (m *measurement) news(n int) (took []time.Duration, err error) {
-	dir, remove, err := m.directory("news-")
-	if err != nil {
-		return nil, err
-	}
-	defer remove()
-	result := filepath.Join(dir, "result.json")
-	if _, err := m.test("TestNew", fmt.Sprint("-news=", n), "-result="+result); err != nil {
-		return nil, err
-	}
-	data, err := os.ReadFile(result)
-	if err != nil {
-		return nil, err
-	}
-	if err := json.Unmarshal(data, &took); err != nil {
+	if err := m.testInto(&took, "TestNew", fmt.Sprint("-news=", n)); err != nil {
 		return nil, err
 	}
 	if len(took) != n {
-		return nil, fmt.Errorf("%s has %d durations, want %d", result, len(took), n)
+		return nil, fmt.Errorf("TestNew has measured %d durations, want %d", len(took), n)
 	}
 	return took, nil
 }
@@ -143,16 +128,6 @@ func (m *measurement) idlePool() error {
 	if err != nil {
 		return err
 	}
-	before, err := process.CPU(pids)
-	if err != nil {
-		return err
-	}
-	began := time.Now()
-	if err := m.sleep(idle); err != nil {
-		return err
-	}
-	after, err := process.CPU(pids)
 	m.addBytes("memory of the program without tests, resident", memory.Resident)
-	m.add("CPU of the program without tests", "ms/s", float64((after-before).Milliseconds())/time.Since(began).Seconds())
-	return err
+	return m.idleCPU("CPU of the program without tests", pids, idle)
 }

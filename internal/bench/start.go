@@ -76,16 +76,21 @@ func (s *server) idle() error {
 	if err != nil {
 		return err
 	}
+	return s.idleCPU("idle CPU", pids, s.sizes.Idle)
+}
+
+// idleCPU measures the CPU that processes use for a while.
+func (m *measurement) idleCPU(name string, pids []int, idle time.Duration) error {
 	before, err := process.CPU(pids)
 	if err != nil {
 		return err
 	}
 	began := time.Now()
-	if err := s.sleep(s.sizes.Idle); err != nil {
+	if err := m.sleep(idle); err != nil {
 		return err
 	}
 	after, err := process.CPU(pids)
-	s.add("idle CPU", "ms/s", float64((after-before).Milliseconds())/time.Since(began).Seconds())
+	m.add(name, "ms/s", float64((after-before).Milliseconds())/time.Since(began).Seconds())
 	return err
 }
 

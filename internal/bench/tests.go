@@ -5,9 +5,11 @@ package main
 
 import (
 	"bytes"
+	"encoding/json"
 	"fmt"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"time"
 
 	"github.com/kubembed/kubembed/internal/bench/process"
@@ -61,6 +63,24 @@ func (m *measurement) testPackage(what string, stop func() (time.Duration, error
 type testRun struct {
 	wall, cpu time.Duration
 	peak      int64 // resident bytes, of all processes together
+}
+
+// testInto is test for a test that writes a result, which it decodes.
+func (m *measurement) testInto(result any, name string, args ...string) error {
+	dir, remove, err := m.directory("result-")
+	if err != nil {
+		return err
+	}
+	defer remove()
+	file := filepath.Join(dir, "result.json")
+	if _, err := m.test(name, append(args, "-result="+file)...); err != nil {
+		return err
+	}
+	data, err := os.ReadFile(file)
+	if err != nil {
+		return err
+	}
+	return json.Unmarshal(data, result)
 }
 
 // test runs a test of the side's test binary, and fails if the test fails.

@@ -16,15 +16,7 @@ import (
 
 // BenchmarkReset resets a control plane after a test that has created one object.
 func BenchmarkReset(b *testing.B) {
-	p, err := Start(b.Context(), protocol.Options{})
-	if err != nil {
-		b.Fatal(err)
-	}
-	b.Cleanup(func() {
-		if err := p.Close(); err != nil {
-			b.Error(err)
-		}
-	})
+	p := startFor(b, protocol.Options{}, 0)
 	for b.Loop() {
 		b.StopTimer()
 		lease := p.Begin("one")

@@ -17,17 +17,10 @@ import (
 
 // TestFullStorage: a control plane whose storage a test has filled is not used again.
 func TestFullStorage(t *testing.T) {
-	p, err := start(t.Context(), protocol.Options{}, 4<<20)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := p.Close(); err != nil {
-			t.Error(err)
-		}
-	})
+	p := startFor(t, protocol.Options{}, 4<<20)
 	p.Begin("lease")
 	client := kubernetes.NewForConfigOrDie(p.server.ClientConfig())
+	var err error
 	for i := 0; err == nil; i++ {
 		object := &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Name: fmt.Sprint("large-", i)}, BinaryData: map[string][]byte{"x": make([]byte, 1<<19)}}
 		_, err = client.CoreV1().ConfigMaps("default").Create(t.Context(), object, metav1.CreateOptions{})

@@ -17,15 +17,7 @@ import (
 // TestIdentity: the written resources are known, and their objects are compared before a
 // rollback and after it.
 func TestIdentity(t *testing.T) {
-	p, err := Start(t.Context(), protocol.Options{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := p.Close(); err != nil {
-			t.Error(err)
-		}
-	})
+	p := startFor(t, protocol.Options{}, 0)
 	client := kubernetes.NewForConfigOrDie(p.server.ClientConfig())
 	p.marks.written()
 	if _, err := client.CoreV1().ConfigMaps("default").Create(t.Context(), &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Name: "settings"}}, metav1.CreateOptions{}); err != nil {

@@ -18,13 +18,7 @@ func TestStartWithoutEndpoints(t *testing.T) {
 		"no API":       {RuntimeConfig: map[string]string{"discovery.k8s.io/v1": "false"}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			p, err := Start(t.Context(), options)
-			if err != nil {
-				t.Fatal(err)
-			}
-			if err := p.Close(); err != nil {
-				t.Error(err)
-			}
+			startFor(t, options, 0)
 		})
 	}
 }

@@ -54,19 +54,25 @@ func TestSparesWait(t *testing.T) {
 	})
 }
 
+// twenty runs tests at once that have a control plane for a while.
+func twenty(t *testing.T, p *pool, takes time.Duration) {
+	t.Helper()
+	var tests sync.WaitGroup
+	for range 20 {
+		tests.Go(func() {
+			pl, g := take(t, p, none)
+			time.Sleep(takes)
+			p.release(g, pl)
+		})
+	}
+	tests.Wait()
+}
+
 // TestTwentyAtOnce: two start at a time, and waiters get returned control planes.
 func TestTwentyAtOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p, f := newFakes(t)
-		var tests sync.WaitGroup
-		for range 20 {
-			tests.Go(func() {
-				pl, g := take(t, p, none)
-				time.Sleep(10 * time.Millisecond)
-				p.release(g, pl)
-			})
-		}
-		tests.Wait()
+		twenty(t, p, 10*time.Millisecond)
 		started, _ := f.counts()
 		if f.most != 2 || started > 4 {
 			t.Errorf("%d at once and %d in all, want 2 and at most 4", f.most, started)
@@ -79,15 +85,7 @@ func TestTwentyAtOnce(t *testing.T) {
 func TestCrowd(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p, f := newFakes(t)
-		var tests sync.WaitGroup
-		for range 20 {
-			tests.Go(func() {
-				pl, g := take(t, p, none)
-				time.Sleep(3 * time.Second)
-				p.release(g, pl)
-			})
-		}
-		tests.Wait()
+		twenty(t, p, 3*time.Second)
 		if started, _ := f.counts(); started != 6 {
 			t.Errorf("%d started, want 6", started)
 		}

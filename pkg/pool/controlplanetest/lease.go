@@ -259,5 +259,5 @@ func (s *server) fetchLog(timeout time.Duration) {
 // thisProcess describes a test of the process to people.
 func thisProcess(test string) protocol.Owner {
 	directory, _ := os.Getwd() // it is for people
-	return protocol.Owner{PID: os.Getpid(), Program: os.Args[0], Test: test, Directory: directory}
+	return protocol.Owner{PID: os.Getpid(), Test: test, Directory: directory}
 }

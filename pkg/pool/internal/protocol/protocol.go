@@ -30,9 +30,8 @@ const (
 // Owner is the process that leases a control plane, for Status.
 type Owner struct {
 	PID int
-	// Program is the name of the test binary, Test that of the test, and Directory that
-	// of the package under test.
-	Program, Test, Directory string
+	// Test is the name of the test, and Directory that of the package under test.
+	Test, Directory string
 }
 
 // LeaseRequest asks for a control plane.
