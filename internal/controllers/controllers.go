@@ -20,8 +20,8 @@ import (
 	"k8s.io/client-go/rest"
 )
 
-// Config configures the controllers. All fields except NewInformers and FirstUse are
-// required.
+// Config configures the controllers. All fields except NewInformers, FirstUse and
+// WaitForWrites are required.
 type Config struct {
 	// Informers are the running informers of the API server.
 	Informers informers.SharedInformerFactory
@@ -38,6 +38,14 @@ type Config struct {
 	// FirstUse returns a channel that is closed when a resource may have objects:
 	// unused custom resources need no informer. If nil, all resources may have objects.
 	FirstUse func(context.Context, schema.GroupResource) <-chan struct{}
+
+	// WaitForWrites returns when the mutating requests have ended that the API server
+	// received before the call, or with an error when ctx ends. Deleted namespaces wait for
+	// that. If nil, other API servers share the etcd, and they wait for upstream's grace
+	// period.
+	WaitForWrites func(ctx context.Context) error
+	// AggregatedAPIs returns the group versions that other API servers serve.
+	AggregatedAPIs func() []schema.GroupVersion
 
 	// RootCA is published in every namespace, in PEM.
 	RootCA []byte

@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"go.uber.org/zap"
-	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/fields"
 	"k8s.io/client-go/informers"
@@ -17,7 +16,6 @@ import (
 	"k8s.io/klog/v2"
 	"k8s.io/kubernetes/pkg/controller/certificates/rootcacertpublisher"
 	"k8s.io/kubernetes/pkg/controller/clusterroleaggregation"
-	"k8s.io/kubernetes/pkg/controller/namespace"
 	"k8s.io/kubernetes/pkg/controller/serviceaccount"
 	serviceaccounttoken "k8s.io/kubernetes/pkg/serviceaccount"
 )
@@ -92,25 +90,6 @@ func (r *run) tokens() error {
 		return fmt.Errorf("service-account tokens: %w", err)
 	}
 	r.loop(func(ctx context.Context) { controller.Run(ctx, workers) })
-	return nil
-}
-
-// namespaces deletes the content of deleted namespaces.
-func (r *run) namespaces() error {
-	initial, err := r.discover()
-	if err != nil {
-		return err
-	}
-	controller := namespace.NewNamespaceController(r.ctx, r.client, r.metadata,
-		func() ([]*metav1.APIResourceList, error) {
-			if known := initial; known != nil {
-				initial = nil // for the constructor: upstream exits the process if this call fails
-				return namespaced(known), nil
-			}
-			return r.client.Discovery().ServerPreferredNamespacedResources()
-		},
-		r.Informers.Core().V1().Namespaces(), resync, corev1.FinalizerKubernetes)
-	r.loop(func(ctx context.Context) { controller.Run(ctx, deletionWorkers) })
 	return nil
 }
 

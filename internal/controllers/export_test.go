@@ -7,6 +7,7 @@ import (
 	"context"
 	"time"
 
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/client-go/informers"
 	"k8s.io/client-go/kubernetes"
@@ -32,4 +33,16 @@ func (o *objectInformers) Users(resource schema.GroupVersionResource) int {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	return o.objects[resource].users
+}
+
+// SetNamespaceGracePeriod must not be called while controllers run.
+func SetNamespaceGracePeriod(d time.Duration) (restore func()) {
+	before := namespaceGracePeriod
+	namespaceGracePeriod = d
+	return func() { namespaceGracePeriod = before }
+}
+
+// Used returns the resources that may have objects.
+func Used(ctx context.Context, firstUse func(context.Context, schema.GroupResource) <-chan struct{}, all []*metav1.APIResourceList) []*metav1.APIResourceList {
+	return (&run{ctx: ctx, Config: Config{FirstUse: firstUse}}).used(all)
 }

@@ -143,7 +143,7 @@ var constructors = []struct{ ours, decl, digest string }{
 	{"(*run).migrateStorageVersions internal/controllers/storageversionmigration.go", "newSVMController", "cd98fd283f9b7970"},
 	{"(*run).collectGarbage internal/controllers/garbagecollector.go", "newGarbageCollectorController", "3da667237ebee7f1"},
 	{"(*run).computeQuota internal/controllers/resourcequota.go", "newResourceQuotaController", "44916deeee18f870"},
-	{"(*run).namespaces internal/controllers/core.go", "newModifiedNamespaceController", "091f48ea281fc300"},
+	{"(*run).namespaces internal/controllers/namespace.go", "newModifiedNamespaceController", "091f48ea281fc300"},
 	{"(*run).serviceAccounts internal/controllers/core.go", "newServiceAccountController", "05f073d721bf682f"},
 	{"(*run).tokens internal/controllers/core.go", "newServiceAccountTokenController", "72c16ae61e6b22f8"},
 	{"(*run).rootCA internal/controllers/core.go", "newRootCACertificatePublisherController", "2d45326970553b50"},
@@ -153,6 +153,35 @@ var constructors = []struct{ ours, decl, digest string }{
 
 // coreControllerEntries are for internal/controllers.
 var coreControllerEntries = []Entry{
+	{
+		Ours:    "internal/controllers/namespace.go:namespaceGracePeriod",
+		Package: "k8s.io/kubernetes/pkg/controller/namespace", Decl: "namespaceDeletionGracePeriod",
+		Has:  []string{"5 * time.Second"},
+		Look: "namespaceGracePeriod is the same.",
+	},
+	{
+		Ours:    "internal/controllers/namespace.go:namespaceDeleter",
+		Package: "k8s.io/kubernetes/pkg/controller/namespace", Decl: "namespace_controller.go",
+		Digest: "9d2276885fd2fb93",
+		Look:   "namespaceDeleter has the same events, limits, retries and number of workers, except for the grace period.",
+	},
+	{
+		Ours:    "internal/controllers/namespace.go:(*namespaceDeleter).skipGracePeriod",
+		Package: "k8s.io/kubernetes/pkg/registry/core/namespace/storage", Decl: "(*REST).Delete",
+		Has:  []string{"existingNamespace.DeletionTimestamp = &now", "existingNamespace.Status.Phase = api.NamespaceTerminating", "return existingNamespace, nil"},
+		Look: "The phase is stored with the deletion, so that no later request is admitted; otherwise a namespace needs the grace period.",
+	},
+	{
+		Ours:    "internal/controllers/namespace.go:(*namespaceDeleter).skipGracePeriod",
+		Package: "k8s.io/apiserver/pkg/admission/plugin/namespace/lifecycle", Decl: "(*Lifecycle).Admit",
+		Has: []string{
+			"l.forceLiveLookupCache.Add(a.GetName(), true, forceLiveLookupTTL)",
+			"forceLiveLookup = exists && namespace.Status.Phase == v1.NamespaceActive",
+			"if !exists || forceLiveLookup",
+			"if namespace.Status.Phase != v1.NamespaceTerminating",
+		},
+		Look: "The server that deletes a namespace looks it up for later requests; if its informer decided, a namespace would need the grace period.",
+	},
 	{
 		Ours:    "internal/controllers/informers.go:objectInformers",
 		Package: "k8s.io/controller-manager/pkg/informerfactory",
@@ -235,7 +264,7 @@ var coreControllerEntries = []Entry{
 		Look:    "syncTrackingInformer sees the registrations through this method; with another the first pod of a namespace waits 100 ms more.",
 	},
 	{
-		Ours:    "internal/controllers/core.go:(*run).namespaces",
+		Ours:    "internal/controllers/namespace.go:(*run).namespaces",
 		Package: "k8s.io/kubernetes/pkg/controller/namespace/deletion",
 		Decl:    "(*namespacedResourcesDeleter).initOpCache",
 		Has:     []string{"resources, err := d.discoverResourcesFn()", "if len(resources) == 0 {", "klog.FlushAndExit(klog.ExitFlushTimeout, 1)"},

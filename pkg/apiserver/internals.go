@@ -9,6 +9,7 @@ import (
 
 	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
+	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/util/validation/field"
 	upstreamflagz "k8s.io/apiserver/pkg/server/flagz"
@@ -63,6 +64,17 @@ func (i internals) WaitForStored(ctx context.Context, changes []access.StoredCha
 }
 
 func (i internals) WaitForWrites(ctx context.Context) error { return i.s.writes.Wait(ctx) }
+
+func (i internals) AggregatedAPIs() (aggregated []schema.GroupVersion) {
+	lister := i.s.aggregator.APIRegistrationInformers.Apiregistration().V1().APIServices().Lister()
+	all, _ := lister.List(labels.Everything()) // no error is possible
+	for _, service := range all {
+		if service.Spec.Service != nil {
+			aggregated = append(aggregated, schema.GroupVersion{Group: service.Spec.Group, Version: service.Spec.Version})
+		}
+	}
+	return aggregated
+}
 
 func (i internals) ReloadIdentities() error {
 	// Upstream follows the files.

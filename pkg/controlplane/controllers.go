@@ -66,12 +66,15 @@ func (s *Server) startControllers() error {
 		Serves:            s.apiserver.Serves,
 		WatchAPIs:         s.apiserver.WatchAPIs,
 		FirstUse:          s.apiserver.FirstUse,
+		AggregatedAPIs:    s.apiserver.AggregatedAPIs,
 		RootCA:            s.CABundle(),
 		ServiceAccountKey: serviceAccountKey,
 		Logger:            s.config.Logger.Named("controllers"),
 	}
 	if s.elections != nil {
 		core.NewInformers = s.apiserver.NewInformers
+	} else {
+		core.WaitForWrites = s.apiserver.WaitForWrites
 	}
 	s.controllers = newComponents([]Component{
 		controllers.ServiceAccounts(core),

@@ -366,6 +366,10 @@ func TestNamespaceDeletionIsFinishedAfterRestart(t *testing.T) {
 	createWidgets(t, server)
 	createNamespace(t, admin(t, server), "full")
 	fill(t, server, "full")
+	kept := &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Name: "kept", Finalizers: []string{"example.com/kept"}}}
+	if _, err := admin(t, server).CoreV1().ConfigMaps("full").Create(t.Context(), kept, metav1.CreateOptions{}); err != nil {
+		t.Fatal(err)
+	}
 	deleteNamespace(t, admin(t, server), "full")
 	closeServer(t, server)
 
@@ -373,6 +377,10 @@ func TestNamespaceDeletionIsFinishedAfterRestart(t *testing.T) {
 	namespace, err := client.CoreV1().Namespaces().Get(t.Context(), "full", metav1.GetOptions{})
 	if err != nil || namespace.Status.Phase != corev1.NamespaceTerminating {
 		t.Fatalf("namespace: got %+v, %v, want Terminating: the deletion was not interrupted", namespace, err)
+	}
+	kept.Finalizers = nil
+	if _, err := client.CoreV1().ConfigMaps("full").Update(t.Context(), kept, metav1.UpdateOptions{}); err != nil {
+		t.Fatal(err)
 	}
 	wantNamespaceGone(t, client, "full")
 }

@@ -53,6 +53,9 @@ type Internals interface {
 	// WaitForWrites returns when the mutating requests that the server received before
 	// the call have ended. The error is the cause of ctx if that ends first.
 	WaitForWrites(ctx context.Context) error
+	// AggregatedAPIs returns the group versions that aggregated API servers serve, in no
+	// particular order.
+	AggregatedAPIs() []schema.GroupVersion
 	// ReloadIdentities makes the server use the certificates that its PKI has renewed.
 	// New connections get a renewed serving certificate in any case.
 	ReloadIdentities() error

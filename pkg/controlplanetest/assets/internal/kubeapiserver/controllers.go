@@ -24,6 +24,7 @@ func runControllers(ctx context.Context, server *apiserver.Server, c apiserver.C
 		Informers:         internals.Informers(),
 		Serves:            internals.Serves,
 		WatchAPIs:         internals.WatchAPIs,
+		AggregatedAPIs:    internals.AggregatedAPIs,
 		RootCA:            c.PKI.CABundle(),
 		ServiceAccountKey: c.PKI.ServiceAccountKey(),
 		Logger:            c.Logger.Named("controllers"),
