@@ -40,9 +40,9 @@ type Config struct {
 	FirstUse func(context.Context, schema.GroupResource) <-chan struct{}
 
 	// WaitForWrites returns when the mutating requests have ended that the API server
-	// received before the call, or with an error when ctx ends. Deleted namespaces wait for
-	// that. If nil, other API servers share the etcd, and they wait for upstream's grace
-	// period.
+	// received before the call, or with an error when ctx ends. Deleted namespaces wait
+	// for that. If nil, other API servers share the etcd, and deleted namespaces wait for
+	// upstream's grace period.
 	WaitForWrites func(ctx context.Context) error
 	// AggregatedAPIs returns the group versions that other API servers serve.
 	AggregatedAPIs func() []schema.GroupVersion

@@ -22,24 +22,24 @@ import (
 	"k8s.io/kubernetes/pkg/controller/namespace/deletion"
 )
 
-// namespaceGracePeriod is upstream's pause between the deletion of a namespace and that of
-// its content. Until then other API servers have seen the deletion and admit no more
+// namespaceGracePeriod is upstream's pause between the deletion of a namespace and that
+// of its content. Until then other API servers have seen the deletion and admit no more
 // objects, and requests that were admitted before it have ended. Tests change it.
 var namespaceGracePeriod = 5 * time.Second
 
 const (
-	// contentPause is the first of the growing pauses while content remains, for example
-	// pods that a kubelet stops.
+	// contentPause is the first of the growing pauses while content remains, for
+	// example pods that a kubelet stops.
 	contentPause = 50 * time.Millisecond
 	// maxNamespacePause is upstream's longest pause after an error.
 	maxNamespacePause = time.Minute
 )
 
-// namespaceDeleter deletes the content of deleted namespaces and then the namespaces, like
-// k8s.io/kubernetes/pkg/controller/namespace, which always waits for the grace period.
-// This one begins when the mutating requests have ended that were in flight at the
-// deletion, unless another API server can create objects. Requests that hang delay it no
-// longer than upstream's.
+// namespaceDeleter deletes the content of deleted namespaces and then the namespaces.
+// Upstream's controller, k8s.io/kubernetes/pkg/controller/namespace, always waits for the
+// grace period. This one begins when the mutating requests have ended that were in flight
+// at the deletion, unless another API server can create objects. Requests that hang delay
+// it no longer than upstream's.
 type namespaceDeleter struct {
 	*run
 	content deletion.NamespacedResourcesDeleterInterface

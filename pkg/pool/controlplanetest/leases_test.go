@@ -43,7 +43,8 @@ func TestThousandLeases(t *testing.T) {
 	}
 	// Control planes are replaced after a number of leases, so that all of it goes up and
 	// down, and the first ones are young. A busy machine keeps more of them at a time:
-	// hence the division. A leak of 100 kB a lease is 60 MB here, 20 MB for each of three.
+	// hence the division. A leak of 100 kB a lease is 60 MB here, 20 MB for each of
+	// three control planes.
 	early, late := median(all[40:40+window/10]), median(all[len(all)-window/10:])
 	slices.Sort(took)
 	t.Logf("medians per control plane, of leases 400 to 700: %+v, in the last %d: %+v; New: p50 %s, p99 %s", early, window, late, took[leases/2], took[leases*99/100])
