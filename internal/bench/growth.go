@@ -183,7 +183,7 @@ func (m *measurement) fdatasync(dir string) (err error) {
 
 var planesSection = section{
 	name: "planes", title: "Many control planes in one process",
-	about: "Control planes are started one after the other in one process, and left idle. A further one is the average of all after the first.",
+	about: "Control planes are started one after the other in one process, and left idle. A further one is the average of all after the first. Private memory is heap and stacks (RssAnon).",
 	sides: []string{own, bare},
 	measure: func(m *measurement) error {
 		return m.with("", func(s *server) error {
@@ -193,6 +193,8 @@ var planesSection = section{
 			}
 			s.addTime("1: "+startName, s.Started)
 			s.addBytes("1: memory, resident", first.Resident)
+			s.addBytes("1: memory, private", first.Private)
+			s.addBytes("1: memory, file pages", first.File)
 			firstHeap, err := s.Do(hosts.Command{Do: hosts.Heap})
 			if err != nil {
 				return err
@@ -215,16 +217,24 @@ var planesSection = section{
 					return err
 				}
 				s.addBytes(name+"memory, resident", servers.Resident)
-				s.addBytes(name+furtherName, (servers.Resident-first.Resident)/int64(planes-1))
+				s.addBytes(name+"memory, private", servers.Private)
+				s.addBytes(name+"memory, file pages", servers.File)
+				further := func(now, one int64) int64 { return (now - one) / int64(planes-1) }
+				s.addBytes(name+furtherResident, further(servers.Resident, first.Resident))
+				s.addBytes(name+furtherPrivate, further(servers.Private, first.Private))
+				s.addBytes(name+"file pages of a further one", further(servers.File, first.File))
 				heap, err := s.Do(hosts.Command{Do: hosts.Heap})
 				if err != nil {
 					return err
 				}
-				s.addBytes(name+"heap of a further one after a garbage collection", (heap.Bytes-firstHeap.Bytes)/int64(planes-1))
+				s.addBytes(name+"heap of a further one after a garbage collection", further(heap.Bytes, firstHeap.Bytes))
 			}
 			return s.stop(fmt.Sprintf("%d: stop of all", there))
 		})
 	},
 }
 
-const furtherName = "memory of a further one, resident"
+const (
+	furtherResident = "memory of a further one, resident"
+	furtherPrivate  = "memory of a further one, private"
+)

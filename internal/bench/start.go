@@ -16,15 +16,17 @@ import (
 )
 
 const (
-	startName  = "start to first stored pod"
-	stopName   = "stop, idle"
-	memoryName = "idle memory of the control plane, resident"
+	startName   = "start to first stored pod"
+	stopName    = "stop, idle"
+	memoryName  = "idle memory of the control plane, resident"
+	privateName = "idle memory of the control plane, private"
 )
 
 var startSection = section{
 	name: "start", title: "Start, stop, idle",
 	about: "An empty, ephemeral control plane. A start lasts from the call of the library until a pod is stored, in the calling process. " +
-		"Measured processes: for kubembed and the testserver the whole process, with the client in it; for envtest kube-apiserver and etcd, without the process that has started them. " +
+		"Measured processes: for kubembed and the testserver the whole process, with the client in it; for envtest kube-apiserver and etcd, without the process that has started them, except where the row says so. " +
+		"Private memory is heap and stacks (RssAnon); file pages are mostly those of the programs, which the kernel may drop, and other processes of the same program share. " +
 		"A client in another process holds the watches. envtest stops waiting for kube-apiserver after 20 seconds, and kills it; the testserver, which takes a minute, is left out there. kubembed runs its controllers (namespaces, garbage collection, service accounts, certificates), except in the side without controllers. The other sides have none.",
 	sides:  []string{own, envtest, inOne, bare},
 	ratios: [][2]string{{own, envtest}, {own, inOne}},
@@ -71,7 +73,10 @@ func (s *server) idle() error {
 	}
 	s.addBytes(memoryName, servers.Resident)
 	s.addBytes("the same, proportional set size", servers.Proportional)
+	s.addBytes(privateName, servers.Private)
+	s.addBytes("the same, file pages", servers.File)
 	s.addBytes("idle memory with the process that started it, resident", all.Resident)
+	s.addBytes("idle memory with the process that started it, private", all.Private)
 	_, pids, err := s.Processes()
 	if err != nil {
 		return err

@@ -16,8 +16,8 @@ func TestSummary(t *testing.T) {
 	page := filepath.Join(directory, "README.md")
 	r := &results{Header: header{{"kubembed", "commit 123, build abc"}}, Measurements: []result{
 		{Section: "start", Side: own, Metrics: []metric{{startName, "ms", 100}}},
-		{Section: "start", Side: envtest, Metrics: []metric{{startName, "ms", 1000}}},
-		{Section: "planes", Side: own, Build: "xyz", Metrics: []metric{{"10" + furtherName, "MiB", 40}}},
+		{Section: "start", Side: envtest, Metrics: []metric{{startName, "ms", 1600}}},
+		{Section: "planes", Side: own, Build: "xyz", Metrics: []metric{{"10" + furtherPrivate, "MiB", 40}}},
 	}}
 	write := func(text string) {
 		t.Helper()
@@ -44,8 +44,8 @@ func TestSummary(t *testing.T) {
 		t.Errorf("the text around the summary was changed, or the old summary was kept:\n%s", text)
 	}
 	for _, want := range []string{
-		"| 100 ms | 1000 ms envtest | 0.1 | ≤ 0.1 (0.05) | bar |",
-		"| 40 MiB |  |  | ≤ 30 MiB (15) | **missed** |",
+		"| 100 ms | 1600 ms envtest | 0.062 | ≤ 0.062 (0.05) | bar |",
+		"| 40 MiB |  |  | ≤ 30 MiB (20) | **missed** |",
 		"(some/results/start.svg)",
 		"commit 123, build abc",
 		"(some/results/README.md)",

@@ -21,11 +21,13 @@ type bar struct {
 // bars are the targets of the project, for the figures that end with the text. {rate}
 // stands for any number.
 var bars = []bar{
-	{"start", startName, own, envtest, false, 1. / 10, 1. / 20},
+	{"start", startName, own, envtest, false, 1. / 16, 1. / 20},
 	{"start", stopName, own, envtest, false, 1. / 20, 1. / 50},
 	{"start", "watches open", own, envtest, false, 1. / 20, 1. / 50},
 	{"start", memoryName, own, envtest, false, 1 / 2.5, 1. / 4},
-	{"planes", furtherName, own, "", false, 30, 15},
+	{"start", privateName, own, envtest, false, 1 / 2.5, 1 / 2.5},
+	{"planes", furtherResident, own, "", false, 30, 15},
+	{"planes", furtherPrivate, own, "", false, 30, 20},
 	{"requests", rateOf("create", 16), own, envtest, true, 1.5, 2.5},
 	{"requests", rateOf("create", 16), inProcess, envtest, true, 3, 5},
 	{"requests", "create at {rate}/s, 16 clients: p99", own, envtest, false, 1, 1},

@@ -19,29 +19,49 @@ type Memory struct {
 	// Proportional counts a shared page once. Processes outside of the group may share it
 	// too.
 	Proportional int64
+	// Private is the part of Resident that no file backs: heap and stacks. The kernel
+	// cannot drop it (RssAnon).
+	Private int64
+	// File is the part of Resident that files back, mostly pages of the programs (RssFile
+	// and RssShmem).
+	File int64
 }
 
-// MemoryOf sums up proc_pid_smaps_rollup(5).
+// MemoryOf sums up proc_pid_smaps_rollup(5) and proc_pid_status(5).
 func MemoryOf(pids []int) (Memory, error) {
 	var sum Memory
 	for _, pid := range pids {
-		file := fmt.Sprintf("/proc/%d/smaps_rollup", pid)
-		data, err := os.ReadFile(file)
+		rollup, err := readSizes(fmt.Sprintf("/proc/%d/smaps_rollup", pid), "Rss", "Pss")
 		if err != nil {
 			return Memory{}, err
 		}
-		m, err := parseRollup(data)
+		status, err := readSizes(fmt.Sprintf("/proc/%d/status", pid), "RssAnon", "RssFile", "RssShmem")
 		if err != nil {
-			return Memory{}, fmt.Errorf("%s: %w", file, err)
+			return Memory{}, err
 		}
-		sum.Resident += m.Resident
-		sum.Proportional += m.Proportional
+		sum.Resident += rollup["Rss"]
+		sum.Proportional += rollup["Pss"]
+		sum.Private += status["RssAnon"]
+		sum.File += status["RssFile"] + status["RssShmem"]
 	}
 	return sum, nil
 }
 
-// parseRollup reads lines like "Rss:    1234 kB".
-func parseRollup(data []byte) (Memory, error) {
+// readSizes reads the named sizes of a file.
+func readSizes(file string, names ...string) (map[string]int64, error) {
+	data, err := os.ReadFile(file)
+	if err != nil {
+		return nil, err
+	}
+	sizes, err := parseSizes(data, names...)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", file, err)
+	}
+	return sizes, nil
+}
+
+// parseSizes reads lines like "Rss:    1234 kB". All names must be there.
+func parseSizes(data []byte, names ...string) (map[string]int64, error) {
 	found := map[string]int64{}
 	lines := bufio.NewScanner(bytes.NewReader(data))
 	for lines.Scan() {
@@ -52,14 +72,14 @@ func parseRollup(data []byte) (Memory, error) {
 		}
 		kB, err := strconv.ParseInt(value, 10, 64)
 		if err != nil {
-			return Memory{}, fmt.Errorf("%q is not a number", lines.Text())
+			return nil, fmt.Errorf("%q is not a number", lines.Text())
 		}
 		found[name] = kB << 10
 	}
-	for _, name := range []string{"Rss", "Pss"} {
+	for _, name := range names {
 		if _, ok := found[name]; !ok {
-			return Memory{}, fmt.Errorf("has no %s", name)
+			return nil, fmt.Errorf("has no %s", name)
 		}
 	}
-	return Memory{found["Rss"], found["Pss"]}, lines.Err()
+	return found, lines.Err()
 }

@@ -30,18 +30,18 @@ func TestParseStat(t *testing.T) {
 	}
 }
 
-func TestParseRollup(t *testing.T) {
-	const text = "55d0-7ffc ---p 00000000 00:00 0    [rollup]\nRss:                1792 kB\nPss:                 263 kB\nPss_Dirty:           100 kB\n"
-	m, err := parseRollup([]byte(text))
+func TestParseSizes(t *testing.T) {
+	const text = "Name:\tbench\n55d0-7ffc ---p 00000000 00:00 0    [rollup]\nRss:                1792 kB\nPss:                 263 kB\nPss_Dirty:           100 kB\n"
+	sizes, err := parseSizes([]byte(text), "Rss", "Pss")
 	if err != nil {
 		t.Fatal(err)
 	}
-	if want := (Memory{1792 << 10, 263 << 10}); m != want {
-		t.Errorf("got %+v, want %+v", m, want)
+	if sizes["Rss"] != 1792<<10 || sizes["Pss"] != 263<<10 {
+		t.Errorf("got %v, want Rss and Pss of %q", sizes, text)
 	}
 	for _, bad := range []string{"", "Rss: 12 kB\n", "Rss: x kB\nPss: 1 kB\n"} {
-		if m, err := parseRollup([]byte(bad)); err == nil {
-			t.Errorf("%q: got %+v, want an error", bad, m)
+		if sizes, err := parseSizes([]byte(bad), "Rss", "Pss"); err == nil {
+			t.Errorf("%q: got %v, want an error", bad, sizes)
 		}
 	}
 }
@@ -74,6 +74,9 @@ func TestTreeHasChildren(t *testing.T) {
 		t.Fatal(err)
 	}
 	if own.Resident <= 0 || own.Resident >= all.Resident || own.Proportional > own.Resident {
+		t.Errorf("got %+v of the process, %+v of all", own, all)
+	}
+	if own.Private <= 0 || own.File <= 0 || own.Private >= all.Private {
 		t.Errorf("got %+v of the process, %+v of all", own, all)
 	}
 	if _, err := CPU(pids); err != nil {
