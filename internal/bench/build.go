@@ -15,14 +15,16 @@ import (
 
 // Programs in the temporary directory.
 const (
-	ownHost     = "own"
-	envtestHost = "envtest"
-	testserver  = "testserver"
-	ownTests    = "own.test"
-	envTests    = "envtest.test"
-	ownPrograms = "assets" // a directory
-	poolProgram = "controlplanes"
-	poolTests   = "pooled.test"
+	ownHost      = "own"
+	ownCluster   = "owncluster"
+	envtestHost  = "envtest"
+	upstreamHost = "upstream"
+	testserver   = "testserver"
+	ownTests     = "own.test"
+	envTests     = "envtest.test"
+	ownPrograms  = "assets" // a directory
+	poolProgram  = "controlplanes"
+	poolTests    = "pooled.test"
 )
 
 // program is a program to build.
@@ -41,12 +43,14 @@ var (
 		{ownHost, ".", []string{"build", "./hosts/own"}},
 		{ownTests, ".", []string{"test", "-c", "./own"}},
 	}
-	poolBuilds = []program{
+	ownClusterBuild = program{ownCluster, ".", []string{"build", "./hosts/owncluster"}}
+	poolBuilds      = []program{
 		{poolProgram, ".", []string{"build", controlplanes}},
 		{poolTests, ".", []string{"test", "-c", "./pooled"}},
 	}
 	peerBuilds = []program{
 		{envtestHost, ".", []string{"build", "./hosts/envtest"}},
+		{upstreamHost, ".", []string{"build", "./hosts/upstream"}},
 		{envTests, ".", []string{"test", "-c", "./envtest"}},
 		{ownPrograms, ".", []string{"build", assets + "kube-apiserver", assets + "etcd"}},
 	}
@@ -59,7 +63,11 @@ func (b *bench) build(sections []section) error {
 	if err := b.sizes.check(); err != nil {
 		return err
 	}
-	builds := ownBuilds
+	builds, earlierBuilds := ownBuilds, ownBuilds
+	if slices.ContainsFunc(sections, func(s section) bool { return s.name == effectsSection.name }) {
+		builds = append(slices.Clone(builds), ownClusterBuild)
+		earlierBuilds = builds
+	}
 	if b.paths.Against == "" {
 		if err := b.buildPeers(); err != nil {
 			return err
@@ -78,7 +86,7 @@ func (b *bench) build(sections []section) error {
 	}
 	if b.paths.Against != "" {
 		earlier, _ := b.paths.earlier(earlierSide)
-		if err := b.buildAll(earlier, ownBuilds); err != nil {
+		if err := b.buildAll(earlier, earlierBuilds); err != nil {
 			return err
 		}
 	}

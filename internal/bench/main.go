@@ -31,6 +31,8 @@
 //   - kubembed: package controlplane, with a client in another process, over TLS
 //   - kubembed in-process: the same, with Server.ClientConfig in the same process
 //   - envtest: controller-runtime's, with kube-apiserver and etcd
+//   - upstream's cluster: the same with kube-controller-manager, kube-scheduler, and a
+//     simulated node of kubemark, against kubembed with its components (package cluster)
 //   - envtest with kubembed's programs: the programs of pkg/controlplanetest/assets
 //   - kubembed from the pool: pkg/pool/controlplanetest, whose tests link no API server.
 //     The program controlplanes gives them control planes. It is not a child of the
@@ -48,8 +50,13 @@
 // kwok and other light peers are not among the sides: for these measurements kwok runs
 // the same kube-apiserver and etcd.
 //
-// The bench builds kube-apiserver and etcd from the modules of this library, at the same
-// versions, and keeps them in a directory of the user's cache. Reading memory and CPU of
+// Section effects measures what a test waits for after its requests (package effects).
+// -effects selects some of them, and -trials sets their number:
+//
+//	go run ./internal/bench -only effects -effects 'namespace|policy' -trials 5 -out /tmp/results
+//
+// The bench builds kube-apiserver, etcd and the rest of upstream's cluster from the modules
+// of this library, at the same versions, and keeps them in a directory of the user's cache. Reading memory and CPU of
 // processes needs Linux.
 //
 // # Modules
@@ -57,8 +64,8 @@
 // This module is separate from the library because of controller-runtime and the plots.
 // Update its go.mod like that of internal/e2e, with pkg/pool beside the library.
 //
-// The module in the directory peers has kube-apiserver and etcd as tools, and the
-// testserver, but none of our packages. It is not in the workspace, because the etcd
+// The module in the directory peers has upstream's programs as tools, and the testserver,
+// but none of our packages. It is not in the workspace, because the etcd
 // program needs old modules that no other build should see. Its versions of Kubernetes
 // and etcd follow the library's. Run go mod tidy in it with GOWORK=off.
 package main

@@ -75,6 +75,11 @@ func (m *measurement) start(dir string) (*server, error) {
 	if dir != "" {
 		args = append(args, "-dir", dir)
 	}
+	return m.run(program, args...)
+}
+
+// run starts the control plane of a host program.
+func (m *measurement) run(program string, args ...string) (*server, error) {
 	host, err := hosts.Start(m.ctx, m.paths.Work, m.paths.program(program), args...)
 	if err != nil {
 		return nil, err

@@ -10,12 +10,14 @@ import (
 	"strings"
 )
 
-// peers are the programs that envtest starts, and a program for internal/bench/golden,
+// peers are the programs that envtest starts, and those that make a cluster with them,
 // with their packages.
 var peers = []struct{ program, module, pkg string }{
 	{"kube-apiserver", "k8s.io/kubernetes", "k8s.io/kubernetes/cmd/kube-apiserver"},
 	{"etcd", "go.etcd.io/etcd/server/v3", "go.etcd.io/etcd/server/v3"},
 	{"kube-controller-manager", "k8s.io/kubernetes", "k8s.io/kubernetes/cmd/kube-controller-manager"},
+	{"kube-scheduler", "k8s.io/kubernetes", "k8s.io/kubernetes/cmd/kube-scheduler"},
+	{"kubemark", "k8s.io/kubernetes", "k8s.io/kubernetes/cmd/kubemark"},
 }
 
 // buildPeers builds the programs that are missing in the cache, in the module peers.

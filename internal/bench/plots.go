@@ -16,6 +16,7 @@ import (
 	"gonum.org/v1/plot/plotter"
 	"gonum.org/v1/plot/plotutil"
 	"gonum.org/v1/plot/vg"
+	"gonum.org/v1/plot/vg/draw"
 )
 
 // drawing is a plot of the figures of a section that end with a text. The rest of their
@@ -25,6 +26,7 @@ type drawing struct {
 	ends                 string
 	lines                bool
 	logarithmic          bool
+	rows                 bool // a row for each figure, with a dot per side, on a logarithmic axis
 	summary              bool // one of the plots for the summary
 }
 
@@ -48,6 +50,7 @@ var drawings = []drawing{
 	{section: "crds", file: "crds", title: "CRDs until served", ends: " CRDs: time for each"},
 	{section: "tests", file: "tests", title: "A package of 20 tests", ends: "wall time"},
 	{section: "edit", file: "edit", title: "The edit loop", ends: editName, summary: true},
+	{section: "effects", file: "effects", title: effectsSection.title + ", p50", ends: medianEnd, rows: true, summary: true},
 	{section: "packages", file: "packages", title: packagesSection.title, ends: packagesName, summary: true},
 }
 
@@ -67,6 +70,13 @@ func plotSection(directory string, s section, figures []figure) (done []plotted,
 			}
 		}
 		if len(chosen) == 0 {
+			continue
+		}
+		if d.rows {
+			if err := d.saveRows(filepath.Join(directory, d.file+".svg"), s.sides, chosen); err != nil {
+				return nil, fmt.Errorf("plot %s: %w", d.file, err)
+			}
+			done = append(done, plotted{d.title, d.file + ".svg"})
 			continue
 		}
 		p := plot.New()
@@ -149,6 +159,37 @@ func (d drawing) drawBars(p *plot.Plot, sides []string, figures []figure) error 
 	return nil
 }
 
+// saveRows draws a row for each figure, the first one on top.
+func (d drawing) saveRows(file string, sides []string, figures []figure) error {
+	p := plot.New()
+	p.Title.Text, p.X.Label.Text = d.title, figures[0].unit
+	p.X.Scale, p.X.Tick.Marker = plot.LogScale{}, plot.LogTicks{Prec: -1}
+	var names []string
+	for _, f := range slices.Backward(figures) {
+		names = append(names, f.name)
+	}
+	p.NominalY(names...)
+	p.Y.Min, p.Y.Max = -0.5, float64(len(figures))+0.5
+	p.Add(plotter.NewGrid())
+	for _, side := range measured(sides, figures) {
+		var points plotter.XYs
+		for i, f := range figures {
+			if len(f.sides[side]) > 0 {
+				points = append(points, plotter.XY{X: spread(f.sides[side]).median, Y: float64(len(figures) - 1 - i)})
+			}
+		}
+		dots, err := plotter.NewScatter(points)
+		if err != nil {
+			return err
+		}
+		dots.Color, dots.Shape, dots.Radius = colorOf(side), draw.CircleGlyph{}, vg.Points(4)
+		p.Add(dots)
+		p.Legend.Add(side, dots)
+	}
+	p.Legend.Top = true
+	return p.Save(28*vg.Centimeter, vg.Length(4+0.6*float64(len(figures)))*vg.Centimeter, file)
+}
+
 // drawLines draws a line for each side. The names of the figures are numbers.
 func (d drawing) drawLines(p *plot.Plot, sides []string, figures []figure) error {
 	var ticks []plot.Tick
@@ -199,7 +240,7 @@ func (d drawing) drawLines(p *plot.Plot, sides []string, figures []figure) error
 
 // colorOf returns the color of a side, the same in all plots.
 func colorOf(side string) color.Color {
-	sides := []string{own, inProcess, envtest, inOne, bare, separate, rawEtcd, pooled}
+	sides := []string{own, inProcess, envtest, inOne, bare, separate, rawEtcd, pooled, upstream}
 	if side == durableOwn {
 		side = own
 	}

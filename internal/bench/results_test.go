@@ -30,7 +30,7 @@ func TestStoredResults(t *testing.T) {
 		if !sides[m.Section][m.Side] {
 			t.Errorf("section %q has no side %q", m.Section, m.Side)
 		}
-		if want := fullSizes(); !reflect.DeepEqual(m.Sizes, want) {
+		if want := fullSizes().of(m.Section); !reflect.DeepEqual(m.Sizes, want) {
 			t.Fatalf("%s of %s: got sizes %+v, want %+v", m.Section, m.Side, m.Sizes, want)
 		}
 	}

@@ -15,6 +15,7 @@ const (
 	bare       = "kubembed without controllers"
 	inProcess  = "kubembed in-process"
 	envtest    = "envtest"
+	upstream   = "upstream's cluster"
 	installed  = "envtest, CRDs installed before"
 	inOne      = "testserver"
 	separate   = "separate"
@@ -34,14 +35,16 @@ type section struct {
 	// ratios are the pairs of sides that are compared.
 	ratios [][2]string
 	// byHand sections run only if -only names them.
-	byHand  bool
+	byHand bool
+	// summary are the figures of the project's page, or all with a bar if empty.
+	summary []string
 	measure func(*measurement) error
 }
 
 var sections = []section{
 	startSection, restartSection, requestsSection, listSection, watchSection, heartbeatsSection,
 	growthSection, durableSection, planesSection, crdsSection, testsSection,
-	poolSection, editSection, packagesSection, coldSection,
+	poolSection, editSection, packagesSection, effectsSection, coldSection,
 }
 
 func sectionNames() (names []string) {

@@ -6,6 +6,7 @@ package main
 import (
 	"flag"
 	"fmt"
+	"regexp"
 	"strconv"
 	"strings"
 	"time"
@@ -31,6 +32,17 @@ type sizes struct {
 	Growth    numbers // pods
 	Probes    int     // creates measured at each of Growth
 	Writes    numbers // durable writes, for each of Clients
+	Trials    int     // of each effect
+	Effects   string  // regular expression of the measured effects, or all if empty
+}
+
+// of returns the sizes that a section depends on: those of the effects are no other
+// section's, whose measurements stay valid when they change.
+func (s sizes) of(section string) sizes {
+	if section != "effects" {
+		s.Trials, s.Effects = 0, ""
+	}
+	return s
 }
 
 // repeats returns how often to list so many pods, bounded to less than minutes.
@@ -49,6 +61,7 @@ func fullSizes() sizes {
 		CRDs: numbers{100, 500}, Planes: numbers{1, 10, 50},
 		Growth: numbers{1000, 10000, 100000, 150000}, Probes: 1000,
 		Writes: numbers{1000, 4000, 8000},
+		Trials: 30,
 	}
 }
 
@@ -62,6 +75,7 @@ func quickSizes() sizes {
 		CRDs: numbers{10}, Planes: numbers{1, 3},
 		Growth: numbers{200, 1000}, Probes: 100,
 		Writes: numbers{200, 800, 1600},
+		Trials: 3,
 	}
 }
 
@@ -79,6 +93,8 @@ func (s *sizes) flags() {
 	flag.IntVar(&s.Directory, "directory", s.Directory, "pods in the directory of a start")
 	flag.IntVar(&s.Watches, "watches", s.Watches, "watches open when stopping (envtest's stop then takes 20 seconds)")
 	flag.IntVar(&s.Rate, "rate", s.Rate, "creates per second at equal load, which all sides must reach")
+	flag.IntVar(&s.Trials, "trials", s.Trials, "trials of each effect")
+	flag.StringVar(&s.Effects, "effects", s.Effects, "regular expression of the effects to measure (if empty, all)")
 	flag.DurationVar(&s.Idle, "idle", s.Idle, "duration of the idle CPU measurement")
 	flag.DurationVar(&s.Beats, "beats", s.Beats, "duration of the heartbeats")
 }
@@ -88,6 +104,12 @@ func (s sizes) check() error {
 		if len(n) == 0 {
 			return fmt.Errorf("a size is empty")
 		}
+	}
+	if s.Trials < 1 {
+		return fmt.Errorf("-trials must be positive")
+	}
+	if _, err := regexp.Compile(s.Effects); err != nil {
+		return fmt.Errorf("-effects: %w", err)
 	}
 	if len(s.Requests) != len(s.Clients) || len(s.Writes) != len(s.Clients) {
 		return fmt.Errorf("-requests and -writes must have as many numbers as -clients, %d", len(s.Clients))

@@ -4,6 +4,7 @@
 package main
 
 import (
+	"reflect"
 	"testing"
 )
 
@@ -29,5 +30,25 @@ func TestSizesAreComplete(t *testing.T) {
 	s.Requests = numbers{1}
 	if err := s.check(); err == nil {
 		t.Error("got no error for missing numbers of requests")
+	}
+}
+
+// TestSizesOfEffectsAreTheirs: other sections keep their measurements.
+func TestSizesOfEffectsAreTheirs(t *testing.T) {
+	s := fullSizes()
+	s.Trials, s.Effects = 7, "policy"
+	if got := s.of("effects"); got.Trials != 7 || got.Effects != "policy" {
+		t.Errorf("effects: got %d trials of %q", got.Trials, got.Effects)
+	}
+	if got := s.of("start"); !reflect.DeepEqual(got, fullSizes().of("start")) {
+		t.Errorf("start: got %+v", got)
+	}
+	s.Effects = "("
+	if err := s.check(); err == nil {
+		t.Error("got no error for an invalid expression")
+	}
+	s.Effects, s.Trials = "", 0
+	if err := s.check(); err == nil {
+		t.Error("got no error without trials")
 	}
 }

@@ -31,7 +31,8 @@ func (b *bench) measure(ctx context.Context, s section, r *results) error {
 	if err != nil {
 		return err
 	}
-	if n := r.keep(s.name, build, b.sizes); n > 0 {
+	sizes := b.sizes.of(s.name)
+	if n := r.keep(s.name, build, sizes); n > 0 {
 		fmt.Fprintf(os.Stderr, "%s: dropped %d measurements of another build or other sizes\n", s.name, n)
 	}
 	for i := range b.runs {
@@ -41,7 +42,7 @@ func (b *bench) measure(ctx context.Context, s section, r *results) error {
 			}
 			fmt.Fprintf(os.Stderr, "%s: %s, run %d of %d", s.name, side, i+1, b.runs)
 			began := time.Now()
-			metrics, err := b.runChild(ctx, task{Section: s.name, Side: side, Sizes: b.sizes, Paths: b.paths})
+			metrics, err := b.runChild(ctx, task{Section: s.name, Side: side, Sizes: sizes, Paths: b.paths})
 			if err != nil {
 				fmt.Fprintln(os.Stderr)
 				return fmt.Errorf("%s of %s: %w", s.name, side, err)
@@ -49,7 +50,7 @@ func (b *bench) measure(ctx context.Context, s section, r *results) error {
 			elapsed := time.Since(began)
 			fmt.Fprintf(os.Stderr, ": %s\n", elapsed.Round(100*time.Millisecond))
 			r.Measurements = append(r.Measurements, result{
-				Section: s.name, Side: side, Run: i, Build: build, Sizes: b.sizes,
+				Section: s.name, Side: side, Run: i, Build: build, Sizes: sizes,
 				Began: began.UTC().Truncate(time.Second), Took: elapsed.Seconds(), Metrics: metrics,
 			})
 			if err := r.save(b.out); err != nil {

@@ -9,6 +9,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 )
 
@@ -48,6 +49,9 @@ func (r *results) writeSummary(w io.Writer, link string) {
 	fmt.Fprint(w, "\n| | ours | peer | ratio | bar (aim) | |\n|---|---:|---:|---:|---|---|\n")
 	for _, s := range sections {
 		for _, f := range r.figures(s.name) {
+			if len(s.summary) > 0 && !slices.Contains(s.summary, f.name) {
+				continue
+			}
 			for _, b := range barsOf(s.name, f.name) {
 				verdict := b.verdict(f)
 				if verdict == "" {

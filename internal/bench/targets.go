@@ -6,6 +6,7 @@ package main
 import (
 	"cmp"
 	"fmt"
+	"slices"
 	"strings"
 )
 
@@ -20,7 +21,7 @@ type bar struct {
 
 // bars are the targets of the project, for the figures that end with the text. {rate}
 // stands for any number.
-var bars = []bar{
+var bars = slices.Concat([]bar{
 	{"start", startName, own, envtest, false, 1. / 16, 1. / 20},
 	{"start", stopName, own, envtest, false, 1. / 20, 1. / 50},
 	{"start", "watches open", own, envtest, false, 1. / 20, 1. / 50},
@@ -51,7 +52,7 @@ var bars = []bar{
 	{"edit", beyondClient, pooled, "", false, 3, 3},
 	{"packages", packagesName, pooled, envtest, false, 0.35, 0.35},
 	{"packages", packagesCPU, pooled, envtest, false, 0.5, 0.5},
-}
+}, effectBars())
 
 // barsOf returns the bars of a figure.
 func barsOf(section, figure string) (found []bar) {

@@ -5,9 +5,6 @@ package main
 
 import (
 	"context"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/tls"
 	"encoding/json"
 	"errors"
@@ -25,10 +22,9 @@ import (
 	"golang.org/x/sys/unix"
 	"k8s.io/apimachinery/pkg/util/wait"
 	"k8s.io/client-go/rest"
-	"k8s.io/client-go/util/cert"
-	"k8s.io/client-go/util/keyutil"
 	"sigs.k8s.io/controller-runtime/pkg/envtest"
 
+	"github.com/kubembed/kubembed/internal/bench/cluster"
 	"github.com/kubembed/kubembed/internal/golden"
 )
 
@@ -41,7 +37,7 @@ func controllers(ctx context.Context, env *envtest.Environment, config *rest.Con
 		return err
 	}
 	defer func() { _ = os.RemoveAll(work) }()
-	files, err := managerFiles(work, env, config)
+	files, err := cluster.ManagerFlags(work, env, config)
 	if err != nil {
 		return err
 	}
@@ -76,36 +72,6 @@ func controllers(ctx context.Context, env *envtest.Environment, config *rest.Con
 	}
 	slices.Sort(described[golden.Checks])
 	return described.Write(dir)
-}
-
-func managerFiles(work string, env *envtest.Environment, config *rest.Config) (flags []string, err error) {
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		return nil, err
-	}
-	signer, err := cert.NewSelfSignedCACert(cert.Config{CommonName: "golden"}, key)
-	if err != nil {
-		return nil, err
-	}
-	keyPEM, err := keyutil.MarshalPrivateKeyToPEM(key)
-	if err != nil {
-		return nil, err
-	}
-	signerPEM, err := cert.EncodeCertificates(signer)
-	if err != nil {
-		return nil, err
-	}
-	for name, data := range map[string][]byte{"kubeconfig": env.KubeConfig, "ca.crt": config.CAData, "signer.crt": signerPEM, "signer.key": keyPEM} {
-		if err := os.WriteFile(filepath.Join(work, name), data, 0o600); err != nil {
-			return nil, err
-		}
-	}
-	path := func(name string) string { return filepath.Join(work, name) }
-	return []string{
-		"--kubeconfig=" + path("kubeconfig"), "--authentication-kubeconfig=" + path("kubeconfig"), "--authorization-kubeconfig=" + path("kubeconfig"),
-		"--root-ca-file=" + path("ca.crt"), "--cluster-signing-cert-file=" + path("signer.crt"), "--cluster-signing-key-file=" + path("signer.key"),
-		"--service-account-private-key-file=" + filepath.Join(env.ControlPlane.GetAPIServer().CertDir, "sa-signer.key"),
-	}, nil
 }
 
 // reserve binds a free port of 127.0.0.1 without listening on it. No other process gets

@@ -2,8 +2,9 @@
 // SPDX-License-Identifier: Apache-2.0
 
 // Package hosts is the protocol between the bench and the programs that run control
-// planes. Ours and envtest's are in the directories own and envtest. testserver, in the
-// module peers, speaks the same protocol without this package.
+// planes. Ours and envtest's are in the directories own and envtest. owncluster and
+// upstream add controllers, a scheduler and a node. testserver, in the module peers,
+// speaks the same protocol without this package.
 //
 // A host starts its control plane, creates a pod, and writes Ready. Then it answers
 // commands. Each is one line of JSON on standard input and output. At the end of its
@@ -14,6 +15,7 @@ package hosts
 import (
 	"time"
 
+	"github.com/kubembed/kubembed/internal/bench/effects"
 	"github.com/kubembed/kubembed/internal/bench/load"
 )
 
@@ -30,20 +32,24 @@ const (
 	Load = "load" // do Command.Load itself, with its in-process client; ours only
 	More = "more" // start that many further control planes; ours only
 	Heap = "heap" // report the heap in use after a garbage collection; ours only
+	// Effects measures Command.Effects with the in-process client; owncluster only.
+	Effects = "effects"
 )
 
 // Command is a line to a host.
 type Command struct {
-	Do    string
-	Load  load.Spec `json:",omitzero"`
-	Count int       `json:",omitempty"`
+	Do      string
+	Load    load.Spec    `json:",omitzero"`
+	Count   int          `json:",omitempty"`
+	Effects effects.Spec `json:",omitzero"`
 }
 
 // Answer is a line from a host.
 type Answer struct {
-	Took  time.Duration   // for the whole command
-	Each  []time.Duration `json:",omitempty"` // for each further control plane
-	Load  load.Result     `json:",omitzero"`
-	Bytes int64           `json:",omitempty"`
-	Error string          `json:",omitempty"`
+	Took    time.Duration    // for the whole command
+	Each    []time.Duration  `json:",omitempty"` // for each further control plane
+	Load    load.Result      `json:",omitzero"`
+	Bytes   int64            `json:",omitempty"`
+	Effects []effects.Result `json:",omitempty"`
+	Error   string           `json:",omitempty"`
 }

@@ -1,0 +1,114 @@
+// Copyright The kubembed Authors
+// SPDX-License-Identifier: Apache-2.0
+
+// Package cluster runs upstream's programs beside envtest's API server, as a cluster has
+// them: kube-controller-manager, kube-scheduler, and kubemark as a simulated node.
+package cluster
+
+import (
+	"bytes"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+
+	"k8s.io/client-go/rest"
+	"k8s.io/client-go/util/cert"
+	"k8s.io/client-go/util/keyutil"
+	"sigs.k8s.io/controller-runtime/pkg/envtest"
+)
+
+// Cluster is a set of running programs.
+type Cluster struct {
+	work     string
+	programs []*running
+}
+
+type running struct {
+	*exec.Cmd
+	log bytes.Buffer
+}
+
+// Start starts the programs, whose binaries are in the directory assets. Their settings
+// are the defaults, except for files and addresses. Elections, and the HTTPS servers of
+// the controllers and the scheduler, are off. The node's client has the rate limit of a
+// real kubelet, not the lower one of kubemark.
+func Start(assets string, env *envtest.Environment, config *rest.Config) (_ *Cluster, err error) {
+	c := &Cluster{}
+	if c.work, err = os.MkdirTemp("", "cluster-"); err != nil {
+		return nil, err
+	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, c.Stop())
+		}
+	}()
+	flags, err := ManagerFlags(c.work, env, config)
+	if err != nil {
+		return nil, err
+	}
+	kubeconfig := "--kubeconfig=" + filepath.Join(c.work, "kubeconfig")
+	for name, args := range map[string][]string{
+		"kube-controller-manager": append(flags, "--leader-elect=false", "--secure-port=0"),
+		"kube-scheduler":          {kubeconfig, "--leader-elect=false", "--secure-port=0"},
+		"kubemark": {
+			kubeconfig, "--morph=kubelet", "--name=node-0", "--use-host-image-service=false",
+			"--kubelet-port=0", "--kubelet-read-only-port=0", "--kube-api-qps=50", "--kube-api-burst=100",
+		},
+	} {
+		program := &running{Cmd: exec.Command(filepath.Join(assets, name), args...)}
+		program.Stderr = &program.log
+		if err := program.Start(); err != nil {
+			return nil, fmt.Errorf("cluster: %w", err)
+		}
+		c.programs = append(c.programs, program)
+	}
+	return c, nil
+}
+
+// Stop ends the programs and removes their files.
+func (c *Cluster) Stop() error {
+	for _, program := range c.programs {
+		_ = program.Process.Kill()
+		_ = program.Wait() // it was killed
+	}
+	c.programs = nil
+	return os.RemoveAll(c.work)
+}
+
+// ManagerFlags writes the files of kube-controller-manager to the directory work, and
+// returns the flags that name them: kubeconfig, keys and certificates, which every
+// installation sets.
+func ManagerFlags(work string, env *envtest.Environment, config *rest.Config) (flags []string, err error) {
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		return nil, err
+	}
+	signer, err := cert.NewSelfSignedCACert(cert.Config{CommonName: "cluster"}, key)
+	if err != nil {
+		return nil, err
+	}
+	keyPEM, err := keyutil.MarshalPrivateKeyToPEM(key)
+	if err != nil {
+		return nil, err
+	}
+	signerPEM, err := cert.EncodeCertificates(signer)
+	if err != nil {
+		return nil, err
+	}
+	for name, data := range map[string][]byte{"kubeconfig": env.KubeConfig, "ca.crt": config.CAData, "signer.crt": signerPEM, "signer.key": keyPEM} {
+		if err := os.WriteFile(filepath.Join(work, name), data, 0o600); err != nil {
+			return nil, err
+		}
+	}
+	path := func(name string) string { return filepath.Join(work, name) }
+	return []string{
+		"--kubeconfig=" + path("kubeconfig"), "--authentication-kubeconfig=" + path("kubeconfig"), "--authorization-kubeconfig=" + path("kubeconfig"),
+		"--root-ca-file=" + path("ca.crt"), "--cluster-signing-cert-file=" + path("signer.crt"), "--cluster-signing-key-file=" + path("signer.key"),
+		"--service-account-private-key-file=" + filepath.Join(env.ControlPlane.GetAPIServer().CertDir, "sa-signer.key"),
+	}, nil
+}
