@@ -23,9 +23,9 @@ type header [][2]string
 var settings = header{
 	{"client", "client-go, one clientset, protobuf, no rate limit, member of system:masters (exempt from priority and fairness) on all sides"},
 	{"authorization", "Node, RBAC on all sides (envtest has only RBAC by default; the bench adds Node)"},
-	{"admission", "kube-apiserver's defaults and NodeRestriction, without ServiceAccount and TaintNodesByCondition, on all sides"},
+	{"admission", "kube-apiserver's defaults and NodeRestriction, without ServiceAccount and TaintNodesByCondition, on all sides; with them for the time to effect"},
 	{"persistence", "one etcd member without fsync on all sides, ours in the process, envtest's over TCP, the testserver's over a Unix socket; with fsync in the sections that say so"},
-	{"controllers", "kubembed runs its core controllers; the peers have none"},
+	{"controllers", "kubembed runs its core controllers; the peers have none, except for the time to effect"},
 	{"limits", "defaults of kube-apiserver on all sides: watch caches, in-flight requests, priority and fairness; no audit, no encryption; no GOGC or GOMEMLIMIT"},
 	{"cores", "the client has no separate cores: it competes with the server on all sides; each rate has the server CPU per request next to it"},
 }

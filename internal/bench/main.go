@@ -53,11 +53,11 @@
 // Section effects measures what a test waits for after its requests (package effects).
 // -effects selects some of them, and -trials sets their number:
 //
-//	go run ./internal/bench -only effects -effects 'namespace|policy' -trials 5 -out /tmp/results
+//	go run ./internal/bench -only effects -effects 'namespace|Policy' -trials 5 -out /tmp/results
 //
-// The bench builds kube-apiserver, etcd and the rest of upstream's cluster from the modules
-// of this library, at the same versions, and keeps them in a directory of the user's cache. Reading memory and CPU of
-// processes needs Linux.
+// The bench builds kube-apiserver, etcd and the rest of upstream's cluster from the
+// modules of this library, at the same versions, and keeps them in a directory of the
+// user's cache. Reading memory and CPU of processes needs Linux.
 //
 // # Modules
 //

@@ -10,8 +10,8 @@ import (
 	"strings"
 )
 
-// peers are the programs that envtest starts, and those that make a cluster with them,
-// with their packages.
+// peers are the programs that envtest starts, and the rest of upstream's cluster, with
+// their packages.
 var peers = []struct{ program, module, pkg string }{
 	{"kube-apiserver", "k8s.io/kubernetes", "k8s.io/kubernetes/cmd/kube-apiserver"},
 	{"etcd", "go.etcd.io/etcd/server/v3", "go.etcd.io/etcd/server/v3"},
