@@ -29,6 +29,7 @@ var editSection = section{
 		"The program that gives control planes from the pool is built before, but does not run at the first change; CPU time includes its. Its path is in an environment variable.",
 	sides:   []string{own, envtest, programs, pooled},
 	ratios:  [][2]string{{own, envtest}, {programs, envtest}, {pooled, envtest}},
+	summary: []string{editName},
 	measure: editLoop,
 }
 

@@ -77,6 +77,7 @@ var durableSection = section{
 		"one fdatasync after another, of 2 KiB each, in a file of fixed size.",
 	sides:   []string{durableOwn, separate, rawEtcd},
 	ratios:  [][2]string{{durableOwn, separate}, {durableOwn, rawEtcd}},
+	summary: []string{"16 writers: rate"},
 	measure: durable,
 }
 
@@ -183,8 +184,9 @@ func (m *measurement) fdatasync(dir string) (err error) {
 
 var planesSection = section{
 	name: "planes", title: "Many control planes in one process",
-	about: "Control planes are started one after the other in one process, and left idle. A further one is the average of all after the first. Private memory is heap and stacks (RssAnon).",
-	sides: []string{own, bare},
+	summary: []string{"10: " + furtherPrivate},
+	about:   "Control planes are started one after the other in one process, and left idle. A further one is the average of all after the first. Private memory is heap and stacks (RssAnon).",
+	sides:   []string{own, bare},
 	measure: func(m *measurement) error {
 		return m.with("", func(s *server) error {
 			first, _, err := s.settled()

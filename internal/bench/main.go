@@ -15,7 +15,7 @@
 //   - Plots show the figures.
 //
 // Progress is on standard error. Nothing else should run on the machine. With -readme,
-// the command also writes the figures that have a bar to a page, between two comments
+// the command also writes the main figures to a page, one screen, between two comments
 // that the page must have. This command wrote the figures of the project's README:
 //
 //	go run ./internal/bench -out internal/bench/results -readme README.md

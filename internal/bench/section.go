@@ -36,7 +36,7 @@ type section struct {
 	ratios [][2]string
 	// byHand sections run only if -only names them.
 	byHand bool
-	// summary are the figures of the project's page, or all with a bar if empty.
+	// summary are the ends of the names of the figures on the project's page.
 	summary []string
 	measure func(*measurement) error
 }

@@ -28,8 +28,9 @@ var startSection = section{
 		"Measured processes: for kubembed and the testserver the whole process, with the client in it; for envtest kube-apiserver and etcd, without the process that has started them, except where the row says so. " +
 		"Private memory is heap and stacks (RssAnon); file pages are mostly those of the programs, which the kernel may drop, and other processes of the same program share. " +
 		"A client in another process holds the watches. envtest stops waiting for kube-apiserver after 20 seconds, and kills it; the testserver, which takes a minute, is left out there. kubembed runs its controllers (namespaces, garbage collection, service accounts, certificates), except in the side without controllers. The other sides have none.",
-	sides:  []string{own, envtest, inOne, bare},
-	ratios: [][2]string{{own, envtest}, {own, inOne}},
+	sides:   []string{own, envtest, inOne, bare},
+	ratios:  [][2]string{{own, envtest}, {own, inOne}},
+	summary: []string{startName, privateName, stopName},
 	measure: func(m *measurement) error {
 		err := m.with("", func(s *server) error {
 			m.addTime(startName, s.Started)

@@ -19,6 +19,9 @@ const (
 	summaryEnd   = "<!-- bench: end -->"
 )
 
+// summaryHeader are the lines of the header that the summary has.
+var summaryHeader = []string{"date", "cores", "Go", "k8s.io/kubernetes", "sigs.k8s.io/controller-runtime", "kubembed"}
+
 // summarize replaces the summary in a page by a summary of the results in a directory.
 func (r *results) summarize(page, directory string) error {
 	text, err := os.ReadFile(page)
@@ -43,31 +46,26 @@ func (r *results) summarize(page, directory string) error {
 	return os.WriteFile(page, out.Bytes(), 0o644)
 }
 
-// writeSummary writes a line for each figure that has a bar, and the plots of the
-// summary.
+// writeSummary writes a line for each figure of the summary, with its first bar, and the
+// plots of the summary.
 func (r *results) writeSummary(w io.Writer, link string) {
 	fmt.Fprint(w, "\n| | ours | peer | ratio | bar (aim) | |\n|---|---:|---:|---:|---|---|\n")
 	for _, s := range sections {
 		for _, f := range r.figures(s.name) {
-			if len(s.summary) > 0 && !slices.Contains(s.summary, f.name) {
+			if !slices.ContainsFunc(s.summary, func(end string) bool { return strings.HasSuffix(f.name, end) }) {
 				continue
 			}
-			for _, b := range barsOf(s.name, f.name) {
-				verdict := b.verdict(f)
-				if verdict == "" {
-					continue
-				}
-				name := s.title + ": " + f.name
-				if b.side == inProcess {
-					name += ", in-process"
-				}
-				peer, compared := "", ""
-				if b.peer != "" {
-					peer = cell(f.sides[b.peer], f.unit) + " " + b.peer
-					compared = ratio(f.sides[b.side], f.sides[b.peer])
-				}
-				fmt.Fprintf(w, "| %s | %s | %s | %s | %s | %s |\n", name, cell(f.sides[b.side], f.unit), peer, compared, b.limits(f.unit), verdict)
+			bars := barsOf(s.name, f.name)
+			if len(bars) == 0 || bars[0].verdict(f) == "" {
+				continue
 			}
+			b := bars[0]
+			peer, compared := "", ""
+			if b.peer != "" {
+				peer = cell(f.sides[b.peer], f.unit) + " " + b.peer
+				compared = ratio(f.sides[b.side], f.sides[b.peer])
+			}
+			fmt.Fprintf(w, "| %s: %s | %s | %s | %s | %s | %s |\n", s.title, f.name, cell(f.sides[b.side], f.unit), peer, compared, b.limits(f.unit), b.verdict(f))
 		}
 	}
 	fmt.Fprintln(w)
@@ -78,7 +76,9 @@ func (r *results) writeSummary(w io.Writer, link string) {
 	}
 	var head []string
 	for _, line := range r.Header {
-		head = append(head, line[0]+" "+line[1])
+		if slices.Contains(summaryHeader, line[0]) {
+			head = append(head, line[0]+" "+line[1])
+		}
 	}
 	var notes []string
 	titles := map[string][]string{}
@@ -92,7 +92,7 @@ func (r *results) writeSummary(w io.Writer, link string) {
 		}
 		titles[note] = append(titles[note], s.title)
 	}
-	fmt.Fprintf(w, "\nMedian of all runs, with minimum and maximum. [All figures](%s/README.md) have their range, and the conditions that all sides share.\n\n- %s\n\n", link, strings.Join(head, "\n- "))
+	fmt.Fprintf(w, "\nMedian of all runs, with minimum and maximum. [All figures](%s/README.md), with the other bars, met and missed, and the conditions that all sides share. %s.\n\n", link, strings.Join(head, "; "))
 	for _, note := range notes {
 		fmt.Fprintf(w, "%s: %s\n\n", strings.Join(titles[note], "; "), note)
 	}

@@ -17,7 +17,7 @@ func TestSummary(t *testing.T) {
 	r := &results{Header: header{{"kubembed", "commit 123, build abc"}}, Measurements: []result{
 		{Section: "start", Side: own, Metrics: []metric{{startName, "ms", 100}}},
 		{Section: "start", Side: envtest, Metrics: []metric{{startName, "ms", 1600}}},
-		{Section: "planes", Side: own, Build: "xyz", Metrics: []metric{{"10" + furtherPrivate, "MiB", 40}}},
+		{Section: "planes", Side: own, Build: "xyz", Metrics: []metric{{"10: " + furtherPrivate, "MiB", 40}}},
 	}}
 	write := func(text string) {
 		t.Helper()
