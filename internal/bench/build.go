@@ -25,6 +25,8 @@ const (
 	ownPrograms  = "assets" // a directory
 	poolProgram  = "controlplanes"
 	poolTests    = "pooled.test"
+	nodesHost    = "nodes"
+	kwokHost     = "kwok-host"
 )
 
 // program is a program to build.
@@ -57,8 +59,8 @@ var (
 	testserverBuild = program{testserver, "peers", []string{"build", "./testserver"}}
 )
 
-// build builds the programs. Only the testserver depends on the sections: all of its
-// packages are compiled again, as its module is not in the workspace.
+// build builds the programs. The testserver and the programs of scale depend on the
+// sections: their packages are compiled again, as their modules are not in the workspace.
 func (b *bench) build(sections []section) error {
 	if err := b.sizes.check(); err != nil {
 		return err
@@ -79,6 +81,9 @@ func (b *bench) build(sections []section) error {
 		builds = slices.Concat(builds, poolBuilds, peerBuilds)
 		if slices.ContainsFunc(sections, func(s section) bool { return slices.Contains(s.sides, inOne) }) {
 			builds = append(builds, testserverBuild)
+		}
+		if slices.ContainsFunc(sections, func(s section) bool { return s.name == scaleSection.name }) {
+			builds = append(builds, scalePrograms...)
 		}
 	}
 	if err := b.buildAll(b.paths, builds); err != nil {
@@ -106,7 +111,7 @@ func (b *bench) buildAll(p paths, programs []program) error {
 		args := append([]string{program.args[0], stripped, "-o", p.program(program.name)}, program.args[1:]...)
 		build := exec.Command("go", args...)
 		build.Dir = filepath.Join(p.Module, program.dir)
-		if program.dir == "peers" {
+		if program.dir != "." { // not in the workspace
 			build.Env = append(os.Environ(), "GOWORK=off", "CGO_ENABLED=0")
 		}
 		if err := runLoudly(build); err != nil {

@@ -39,6 +39,9 @@
 //     tests, but its memory and CPU time are measured with theirs.
 //   - testserver: kube-apiserver's own test server and an embedded etcd, in one process
 //   - separate: envtest with fsync and a directory, against DataDir
+//   - kubembed's nodes: scheduler, controllers and simulated nodes beside the control plane
+//   - kwok: kwok's nodes on etcd, kube-apiserver, kube-controller-manager and
+//     kube-scheduler
 //
 // With -against, the sides are this library's, here and in another checkout, which may
 // have another Kubernetes:
@@ -47,8 +50,10 @@
 //	go run ./internal/bench -against ../before -out /tmp/results \
 //		-only start,requests,list,growth,edit
 //
-// kwok and other light peers are not among the sides: for these measurements kwok runs
-// the same kube-apiserver and etcd.
+// kwok and other light peers are sides of the section scale only: for all other
+// measurements kwok runs the same kube-apiserver and etcd. At other sizes:
+//
+//	go run ./internal/bench -only scale -runs 1 -scale-nodes 300 -scale-pods 3000
 //
 // Section effects measures what a test waits for after its requests (package effects).
 // -effects selects some of them, and -trials sets their number:
@@ -67,7 +72,8 @@
 // The module in the directory peers has upstream's programs as tools, and the testserver,
 // but none of our packages. It is not in the workspace, because the etcd
 // program needs old modules that no other build should see. Its versions of Kubernetes
-// and etcd follow the library's. Run go mod tidy in it with GOWORK=off.
+// and etcd follow the library's. Run go mod tidy in it with GOWORK=off. The module in the
+// directory kwok has only kwok, whose dependencies are older.
 package main
 
 import (
@@ -96,7 +102,7 @@ func main() {
 	var only, skip string
 	var quick bool
 	flag.IntVar(&b.runs, "runs", 5, "runs of each side")
-	flag.StringVar(&only, "only", "", "comma-separated sections to measure: "+strings.Join(sectionNames(), ", ")+" (if empty, all but cold)")
+	flag.StringVar(&only, "only", "", "comma-separated sections to measure: "+strings.Join(sectionNames(), ", ")+" (if empty, all but cold and scale)")
 	flag.StringVar(&skip, "skip", "", "sections to skip")
 	flag.StringVar(&b.out, "out", "bench-results", "directory of the results")
 	flag.StringVar(&b.readme, "readme", "", "page in which to replace the summary (if empty, none)")

@@ -52,6 +52,7 @@ var drawings = []drawing{
 	{section: "edit", file: "edit", title: "The edit loop", ends: editName},
 	{section: "effects", file: "effects", title: effectsSection.title + ", p50", ends: medianEnd, rows: true, summary: true},
 	{section: "packages", file: "packages", title: packagesSection.title, ends: packagesName},
+	{section: "scale", file: "scale", title: "Deployments on simulated nodes, until all pods are Running", ends: podsRunning, summary: true},
 }
 
 // plotted is a plot in a file.
@@ -240,7 +241,7 @@ func (d drawing) drawLines(p *plot.Plot, sides []string, figures []figure) error
 
 // colorOf returns the color of a side, the same in all plots.
 func colorOf(side string) color.Color {
-	sides := []string{own, inProcess, envtest, inOne, bare, separate, rawEtcd, pooled, upstream}
+	sides := []string{own, inProcess, envtest, inOne, bare, separate, rawEtcd, pooled, upstream, simulated, kwok}
 	if side == durableOwn {
 		side = own
 	}

@@ -23,6 +23,8 @@ const (
 	durableOwn = "kubembed with DataDir"
 	programs   = "envtest with kubembed's programs"
 	pooled     = "kubembed from the pool"
+	simulated  = "kubembed's nodes"
+	kwok       = "kwok"
 )
 
 // section is one part of the bench.
@@ -44,7 +46,7 @@ type section struct {
 var sections = []section{
 	startSection, restartSection, requestsSection, listSection, watchSection, heartbeatsSection,
 	growthSection, durableSection, planesSection, crdsSection, testsSection,
-	poolSection, editSection, packagesSection, effectsSection, coldSection,
+	poolSection, editSection, packagesSection, effectsSection, scaleSection, coldSection,
 }
 
 func sectionNames() (names []string) {

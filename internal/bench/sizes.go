@@ -34,11 +34,16 @@ type sizes struct {
 	Writes    numbers // durable writes, for each of Clients
 	Trials    int     // of each effect
 	Effects   string  // regular expression of the measured effects, or all if empty
+
+	ScaleNodes, ScaleDeployments, ScalePods int // pods of all Deployments together
 }
 
-// of returns the sizes that a section depends on: those of the effects are no other
-// section's, whose measurements stay valid when they change.
+// of returns the sizes that a section depends on: those of the effects and of the
+// simulated nodes are no other section's, whose measurements stay valid when they change.
 func (s sizes) of(section string) sizes {
+	if section != "scale" {
+		s.ScaleNodes, s.ScaleDeployments, s.ScalePods = 0, 0, 0
+	}
 	if section != "effects" {
 		s.Trials, s.Effects = 0, ""
 	}
@@ -60,8 +65,9 @@ func fullSizes() sizes {
 		Nodes: numbers{1000, 5000}, Beats: 15 * time.Second,
 		CRDs: numbers{100, 500}, Planes: numbers{1, 10, 50},
 		Growth: numbers{1000, 10000, 100000, 150000}, Probes: 1000,
-		Writes: numbers{1000, 4000, 8000},
-		Trials: 30,
+		Writes:     numbers{1000, 4000, 8000},
+		Trials:     30,
+		ScaleNodes: 1000, ScaleDeployments: 100, ScalePods: 10000,
 	}
 }
 
@@ -74,8 +80,9 @@ func quickSizes() sizes {
 		Nodes: numbers{200}, Beats: 3 * time.Second,
 		CRDs: numbers{10}, Planes: numbers{1, 3},
 		Growth: numbers{200, 1000}, Probes: 100,
-		Writes: numbers{200, 800, 1600},
-		Trials: 3,
+		Writes:     numbers{200, 800, 1600},
+		Trials:     3,
+		ScaleNodes: 20, ScaleDeployments: 4, ScalePods: 100,
 	}
 }
 
@@ -95,6 +102,9 @@ func (s *sizes) flags() {
 	flag.IntVar(&s.Rate, "rate", s.Rate, "creates per second at equal load, which all sides must reach")
 	flag.IntVar(&s.Trials, "trials", s.Trials, "trials of each effect")
 	flag.StringVar(&s.Effects, "effects", s.Effects, "regular expression of the effects to measure (if empty, all)")
+	flag.IntVar(&s.ScaleNodes, "scale-nodes", s.ScaleNodes, "simulated nodes")
+	flag.IntVar(&s.ScaleDeployments, "scale-deployments", s.ScaleDeployments, "Deployments on simulated nodes")
+	flag.IntVar(&s.ScalePods, "scale-pods", s.ScalePods, "pods of these Deployments together, at most 110 for each node")
 	flag.DurationVar(&s.Idle, "idle", s.Idle, "duration of the idle CPU measurement")
 	flag.DurationVar(&s.Beats, "beats", s.Beats, "duration of the heartbeats")
 }
@@ -110,6 +120,9 @@ func (s sizes) check() error {
 	}
 	if _, err := regexp.Compile(s.Effects); err != nil {
 		return fmt.Errorf("-effects: %w", err)
+	}
+	if s.ScaleNodes < 1 || s.ScaleDeployments < 1 || s.ScalePods < s.ScaleDeployments || s.ScalePods > 110*s.ScaleNodes-1 {
+		return fmt.Errorf("-scale-pods must be from -scale-deployments to 110 for each of -scale-nodes, less one")
 	}
 	if len(s.Requests) != len(s.Clients) || len(s.Writes) != len(s.Clients) {
 		return fmt.Errorf("-requests and -writes must have as many numbers as -clients, %d", len(s.Clients))

@@ -52,6 +52,10 @@ var bars = slices.Concat([]bar{
 	{"edit", beyondClient, pooled, "", false, 3, 3},
 	{"packages", packagesName, pooled, envtest, false, 0.35, 0.35},
 	{"packages", packagesCPU, pooled, envtest, false, 0.5, 0.5},
+	{"scale", podsRunning, simulated, kwok, false, 0.5, 0.5},
+	{"scale", podsCPU, simulated, kwok, false, 0.5, 0.5},
+	{"scale", scaleMemory, simulated, kwok, false, 0.7, 0.7},
+	{"scale", endedWatches, simulated, "", false, 0, 0},
 }, effectBars())
 
 // barsOf returns the bars of a figure.

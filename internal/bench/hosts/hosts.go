@@ -34,6 +34,7 @@ const (
 	Heap = "heap" // report the heap in use after a garbage collection; ours only
 	// Effects measures Command.Effects with the in-process client; owncluster only.
 	Effects = "effects"
+	Nodes   = "nodes" // run that many simulated nodes; the host nodes only
 )
 
 // Command is a line to a host.

@@ -20,15 +20,16 @@ import (
 
 // Spec is one piece of work.
 type Spec struct {
-	Work      string        // a key of works
-	Namespace string        `json:",omitempty"` // namespace of its objects
-	Clients   int           `json:",omitempty"` // goroutines that send one request after the other
-	Objects   int           `json:",omitempty"` // how many requests, or objects
-	First     int           `json:",omitempty"` // number of the first object
-	Rate      float64       `json:",omitempty"` // requests per second, or unlimited if 0
-	Window    time.Duration `json:",omitempty"` // duration, if Objects does not limit the work
-	Watchers  int           `json:",omitempty"`
-	List      List          `json:",omitzero"`
+	Work        string        // a key of works
+	Namespace   string        `json:",omitempty"` // namespace of its objects
+	Clients     int           `json:",omitempty"` // goroutines that send one request after the other
+	Objects     int           `json:",omitempty"` // how many requests, or objects
+	First       int           `json:",omitempty"` // number of the first object
+	Rate        float64       `json:",omitempty"` // requests per second, or unlimited if 0
+	Window      time.Duration `json:",omitempty"` // duration, if Objects does not limit the work
+	Watchers    int           `json:",omitempty"`
+	List        List          `json:",omitzero"`
+	Deployments int           `json:",omitempty"` // that share Objects pods
 }
 
 // Result is the outcome of a piece of work. Latencies are of single requests, delays of
@@ -70,16 +71,20 @@ func New(config *rest.Config) (*Client, error) {
 
 // works are the keys of Spec.Work.
 var works = map[string]func(*Client, context.Context, Spec) (Result, error){
-	"create":     (*Client).create,
-	"get":        (*Client).get,
-	"update":     (*Client).update,
-	"patch":      (*Client).patch,
-	"apply":      (*Client).apply,
-	"delete":     (*Client).delete,
-	"list":       (*Client).list,
-	"watch":      (*Client).watch,
-	"nodes":      (*Client).registerNodes,
-	"heartbeats": (*Client).heartbeats,
+	"create":              (*Client).create,
+	"get":                 (*Client).get,
+	"update":              (*Client).update,
+	"patch":               (*Client).patch,
+	"apply":               (*Client).apply,
+	"delete":              (*Client).delete,
+	"list":                (*Client).list,
+	"watch":               (*Client).watch,
+	"nodes":               (*Client).registerNodes,
+	"heartbeats":          (*Client).heartbeats,
+	"wait for components": (*Client).waitComponents,
+	"create nodes":        (*Client).createNodes,
+	"wait for nodes":      (*Client).waitNodes,
+	"deploy":              (*Client).deploy,
 }
 
 // Do does one piece of work. An error of any request is an error.

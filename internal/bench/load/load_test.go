@@ -99,3 +99,30 @@ func TestSentAt(t *testing.T) {
 		}
 	}
 }
+
+// TestCounterCountsOnce: an object counts once while it meets the condition.
+func TestCounterCountsOnce(t *testing.T) {
+	c := &counter{want: 2, met: map[string]bool{}, done: make(chan struct{}), meets: func(object any) bool {
+		return object.(*corev1.Pod).Status.Phase == corev1.PodRunning
+	}}
+	pod := func(name string, phase corev1.PodPhase) *corev1.Pod {
+		return &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Name: name}, Status: corev1.PodStatus{Phase: phase}}
+	}
+	for _, p := range []*corev1.Pod{pod("a", corev1.PodPending), pod("a", corev1.PodRunning), pod("a", corev1.PodRunning)} {
+		_ = c.Update(p)
+	}
+	_ = c.Delete(pod("a", corev1.PodRunning))
+	_ = c.Replace([]any{pod("b", corev1.PodRunning)}, "")
+	select {
+	case <-c.done:
+		t.Errorf("done with %d of 2", c.count())
+	default:
+	}
+	_ = c.Add(pod("c", corev1.PodRunning))
+	select {
+	case <-c.done:
+	default:
+		t.Errorf("not done with %d of 2", c.count())
+	}
+	_ = c.Update(pod("d", corev1.PodRunning)) // it is closed once
+}
