@@ -87,8 +87,10 @@
 //     disables it for all control planes of the process for ten minutes.
 //   - client-go's metrics of clients. One more observer is added, and the host's
 //     observers stay.
-//   - The refresh interval of admission policies, only in tests with
-//     pkg/controlplanetest: 20 milliseconds while a fixture exists, instead of a second.
+//   - The refresh interval of admission policies
+//     (k8s.io/apiserver/pkg/admission/plugin/policy/generic): 20 milliseconds while an
+//     API server exists, instead of a second. Afterwards it is upstream's, and not the
+//     host's.
 //   - time/tzdata is linked, 450 kB, for CronJobs with a time zone.
 //   - etcd's metrics in the default Prometheus registry, and an expvar. Importing etcd
 //     registers them.

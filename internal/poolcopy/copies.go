@@ -35,7 +35,7 @@ var copies = []directory{
 	{
 		from: "pkg/controlplanetest", to: pool + "controlplanetest",
 		// They know where the control plane runs.
-		own:   []string{"config.go", "doc.go", "inprocess*.go", "policies.go", "temporary.go"},
+		own:   []string{"config.go", "doc.go", "inprocess*.go", "temporary.go"},
 		tests: []string{"crd_uninstall_test.go", "manifest_test.go"},
 	},
 	{

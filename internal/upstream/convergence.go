@@ -22,7 +22,31 @@ var convergenceEntries = []Entry{
 		Ours:    "internal/apiserver/convergence/policies.go:policySource",
 		Package: policies, Decl: "(*policySource).Run",
 		Has:  []string{"s.UpstreamHasSynced", "s.notify()", "s.refreshPolicies()", "s.policyInformer.AddEventHandler(notifyFuncs)", "s.bindingInformer.AddEventHandler(notifyFuncs)", "wait.Until(s.refreshPolicies, interval, ctx.Done())"},
-		Look: "Policies are compiled at the start and then once a second if they have changed: waits for policies count on it.",
+		Look: "Policies are compiled at the start and then in a loop if they have changed: waits for policies count on it.",
+	},
+	{
+		Ours:    "internal/apiserver/convergence/policyinterval.go:processPolicies",
+		Package: policies, Decl: "SetPolicyRefreshIntervalForTests",
+		Has:  []string{"policyRefreshInterval = interval", "policyRefreshInterval = policyRefreshIntervalDefault"},
+		Look: "The interval is set by each first server of a process and upstream's again after the last: else policies come into force within a second.",
+	},
+	{
+		Ours:    "internal/apiserver/informers/passes.go:policyInformer.HasSynced",
+		Package: policies, Decl: "(*policySource).refreshPolicies",
+		Has:  []string{"if !s.UpstreamHasSynced()", "s.policiesDirty.Swap(false)", "s.calculatePolicyData()"},
+		Look: "The question before a pass blocks until policies have changed; without it an idle server asks 50 times a second.",
+	},
+	{
+		Ours:    "internal/apiserver/informers/passes.go:bindingIndexer.List",
+		Package: policies, Decl: "(*policySource).calculatePolicyData",
+		Has:  []string{"if !s.UpstreamHasSynced()", "s.bindingInformer.List(labels.Everything())", "inf.Get(policyKey.Name)"},
+		Look: "A pass begins with the list of bindings; if it reads policies before, a change of them may wait for a second.",
+	},
+	{
+		Ours:    "internal/apiserver/informers/passes.go:policyInformer.HasSynced",
+		Package: policies, Decl: "UpstreamHasSynced",
+		Users: []string{"(*policySource).Run", "(*policySource).calculatePolicyData", "(*policySource).refreshPolicies"},
+		Look:  "HasSynced of policies blocks for up to a second: another that asks would be held up.",
 	},
 	{
 		Ours:    "internal/apiserver/convergence/policies.go:policySource",

@@ -188,6 +188,8 @@ func (s *Server) connect() (err error) {
 	if err = coordination.ClaimVersion(s.ctx, cfg.Client, s.backend.Keyspace(), KubernetesVersion, cfg.Shared); err != nil {
 		return err
 	}
+	release := convergence.ShortenPolicyInterval()
+	s.resources.Push("apiserver: interval of policies", func(context.Context) error { release(); return nil })
 	s.informerName = informers.NewName()
 	s.resources.Push("apiserver: name of the informers", func(context.Context) error { s.informerName.Release(); return nil })
 	s.restConfig = s.loopbackConfig()

@@ -43,8 +43,8 @@ func (s *Server) waiter() convergence.Waiter {
 //
 // The API of a new CustomResourceDefinition or APIService may not be served yet: see
 // WaitForAPIs. An existing custom resource is served by the new
-// CustomResourceDefinition. Admission compiles changed policies once a second, and
-// WaitForInformers does not wait for that. It waits at most ten seconds for custom
+// CustomResourceDefinition. Admission compiles changed policies in the background,
+// and WaitForInformers does not wait for that. It waits at most ten seconds for custom
 // resources that are parameters of policies: they may be unreadable, for example when
 // the conversion webhook of their CustomResourceDefinition does not answer.
 //

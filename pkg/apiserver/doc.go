@@ -324,7 +324,7 @@
 // Each decision waits for a second at most; later decisions do not wait for the same
 // write again. Requests do not wait for:
 //
-//   - the compilation of admission policies, which upstream does once a second;
+//   - the compilation of admission policies, in force some 20 ms after their change;
 //   - a node's access to an object that a pod has just stopped using;
 //   - the new schema of a custom resource in use (WaitForInformers);
 //   - writes that the client has only seen in a list or a watch;

@@ -31,12 +31,6 @@ type AuditEvent = auditv1.Event
 // Twenty starts at once on two cores need a few seconds.
 const startTimeout = 3 * time.Minute
 
-// backend has a plane's share of process-wide settings.
-type backend struct {
-	// releasePolicies ends this plane's use of the short policy interval; nil before.
-	releasePolicies func()
-}
-
 // open starts the server.
 func (p *plane) open(ctx context.Context) (err error) {
 	if p.config.BehaveLikeEnvtest {
@@ -50,16 +44,8 @@ func (p *plane) open(ctx context.Context) (err error) {
 	if err := p.audit(&cfg.Audit.Log.Path); err != nil {
 		return err
 	}
-	p.backend.releasePolicies = processPolicies.shorten()
 	p.server, err = controlplane.Start(ctx, *cfg)
 	return err
-}
-
-// close releases what open took beside the server. It may be called without an open.
-func (p *plane) close() {
-	if p.backend.releasePolicies != nil {
-		p.backend.releasePolicies()
-	}
 }
 
 // validate checks the part of a Config that the start of a server validates.

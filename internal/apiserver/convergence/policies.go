@@ -28,8 +28,8 @@ import (
 // Policies are the admission plugins that enforce policies.
 type Policies []*policyPlugin
 
-// policyPlugin is the plugin of a kind of policies. Upstream compiles changed policies
-// once a second, and they are in force when all of them are compiled. It does not signal
+// policyPlugin is the plugin of a kind of policies. Upstream compiles changed policies in
+// the background, and they are in force when all of them are compiled. It does not signal
 // that, so the policies in force are compared with the stored ones.
 type policyPlugin struct {
 	policies, bindings policyInformer

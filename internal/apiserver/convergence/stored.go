@@ -22,8 +22,7 @@ import (
 
 // WaitForStored returns when the server has applied changes that were written to etcd
 // directly. All of its informers have each change, as with WaitForInformers, and requests
-// are admitted by the policies that have changed. Upstream looks for changed policies
-// once a second, and then compiles them: the wait may take as long. Keys of resources
+// are admitted by the policies that have changed. Keys of resources
 // without an informer are ignored. The error is the cause of ctx if that ends first, and
 // names the first key that informers have not seen.
 func (w Waiter) WaitForStored(ctx context.Context, changes []access.StoredChange) error {

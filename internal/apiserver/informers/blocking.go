@@ -20,7 +20,8 @@ import (
 // blockingFactory is the factory that Blocking returns.
 type blockingFactory struct {
 	clientgoinformers.SharedInformerFactory
-	ctx context.Context
+	ctx                  context.Context
+	validating, mutating *passes
 }
 
 // Blocking returns the informers of factory with a HasSynced that blocks until the
@@ -28,9 +29,10 @@ type blockingFactory struct {
 //
 // It is for admission policies and the allocator of Service IPs. They call HasSynced in
 // goroutines of their own and, if it returns false, call it again after 100 ms. The first
-// writes would wait for that.
+// writes would wait for that. For policies HasSynced also blocks until they have changed:
+// see passes.
 func Blocking(ctx context.Context, factory clientgoinformers.SharedInformerFactory) clientgoinformers.SharedInformerFactory {
-	return blockingFactory{factory, ctx}
+	return blockingFactory{factory, ctx, newPasses(), newPasses()}
 }
 
 func (f blockingFactory) Admissionregistration() admissionregistration.Interface {
@@ -43,11 +45,22 @@ func (f blockingFactory) Networking() networking.Interface {
 
 func (f blockingFactory) InformerFor(object runtime.Object, newFunc internalinterfaces.NewInformerFunc) cache.SharedIndexInformer {
 	informer := f.SharedInformerFactory.InformerFor(object, newFunc)
+	blocking := blockingInformer{informer, f.ctx}
 	switch object.(type) {
-	case *admissionregistrationv1.ValidatingAdmissionPolicy, *admissionregistrationv1.ValidatingAdmissionPolicyBinding,
-		*admissionregistrationv1.MutatingAdmissionPolicy, *admissionregistrationv1.MutatingAdmissionPolicyBinding,
-		*networkingv1.ServiceCIDR, *networkingv1.IPAddress:
-		return blockingInformer{informer, f.ctx}
+	case *admissionregistrationv1.ValidatingAdmissionPolicy:
+		f.validating.follow(informer)
+		return policyInformer{blocking, f.validating}
+	case *admissionregistrationv1.ValidatingAdmissionPolicyBinding:
+		f.validating.follow(informer)
+		return bindingInformer{blocking, f.validating}
+	case *admissionregistrationv1.MutatingAdmissionPolicy:
+		f.mutating.follow(informer)
+		return policyInformer{blocking, f.mutating}
+	case *admissionregistrationv1.MutatingAdmissionPolicyBinding:
+		f.mutating.follow(informer)
+		return bindingInformer{blocking, f.mutating}
+	case *networkingv1.ServiceCIDR, *networkingv1.IPAddress:
+		return blocking
 	}
 	return informer
 }

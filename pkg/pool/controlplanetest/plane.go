@@ -30,7 +30,6 @@ type plane struct {
 	// auditPath is the path of the audit log, or empty.
 	auditPath string
 	temporary temporary
-	backend   backend                              // what the methods open and close need
 	client    func() (kubernetes.Interface, error) // of the fixture
 	stopped   func() error
 	// examined is set once a failure was dumped and logged.
@@ -103,7 +102,6 @@ func (p *plane) end() error {
 			errs = append(errs, fmt.Errorf("controlplanetest: %w", err))
 		}
 	}
-	p.close()
 	if err := p.closeConfiguredWebhooks(); err != nil {
 		errs = append(errs, fmt.Errorf("controlplanetest: webhooks: %w", err))
 	}

@@ -12,14 +12,11 @@ import (
 	"github.com/kubembed/kubembed/pkg/pool/internal/protocol"
 )
 
-// The control plane runs in the program controlplanes: only these types and methods
+// The control plane runs in the program controlplanes: only this type and these methods
 // depend on that. Files with the line "Code generated" are copies from
 // github.com/kubembed/kubembed/pkg/controlplanetest, whose control plane runs in the
 // process of the test.
-type (
-	controlPlaneConfig = ControlPlaneConfig
-	backend            struct{}
-)
+type controlPlaneConfig = ControlPlaneConfig
 
 // startTimeout bounds a start. The first one on a machine builds the program.
 const startTimeout = 30 * time.Minute
@@ -110,9 +107,6 @@ func (c Config) options() protocol.Options {
 	}
 	return o
 }
-
-// close has nothing to release beside the server.
-func (p *plane) close() {}
 
 // validate leaves the rest to the program.
 func (c Config) validate() error {
