@@ -127,13 +127,22 @@ func (t *trial) watch(r resource, name string) *watched {
 }
 
 func (t *trial) watchIn(namespace string, r resource, name string) *watched {
-	w := &watched{t: t, what: r.kind + " " + name}
-	if t.err != nil {
-		return w
-	}
 	options := metav1.ListOptions{}
 	if name != "" {
 		options.FieldSelector = fields.OneTermEqualSelector("metadata.name", name).String()
+	}
+	return t.watchSome(namespace, r, options, name)
+}
+
+// watchPods watches the pods of an app.
+func (t *trial) watchPods(app string) *watched {
+	return t.watchSome(t.namespace, podResource, metav1.ListOptions{LabelSelector: "app=" + app}, "of "+app)
+}
+
+func (t *trial) watchSome(namespace string, r resource, options metav1.ListOptions, name string) *watched {
+	w := &watched{t: t, what: r.kind + " " + name}
+	if t.err != nil {
+		return w
 	}
 	events, err := t.of(r, namespace).Watch(t.ctx, options)
 	if err != nil {
