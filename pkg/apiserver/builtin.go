@@ -23,6 +23,7 @@ import (
 	"github.com/kubembed/kubembed/internal/apiserver/kubelet"
 	"github.com/kubembed/kubembed/internal/apiserver/presence"
 	"github.com/kubembed/kubembed/internal/apiserver/registry"
+	"github.com/kubembed/kubembed/internal/apiserver/routes"
 	"github.com/kubembed/kubembed/internal/apiserver/servicecidr"
 	"github.com/kubembed/kubembed/internal/fieldpath"
 )
@@ -108,10 +109,11 @@ func newBuiltin(e *environment, addresses *presence.Registry, kube *controlplane
 	if err := connectKubelets(e, addresses, providers); err != nil {
 		return nil, err
 	}
-	registry.LimitErrors(providers)
+	registry.Decorate(providers)
 	if err := server.InstallAPIs(providers...); err != nil {
 		return nil, err
 	}
+	routes.Share(server.GenericAPIServer.Handler.GoRestfulContainer)
 	_, port, err := c.ControlPlane.Generic.SecureServing.HostPort()
 	if err != nil {
 		return nil, fmt.Errorf("listener address: %w", err)

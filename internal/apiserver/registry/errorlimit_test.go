@@ -40,7 +40,7 @@ func TestLimitErrors(t *testing.T) {
 	for errors, want := range map[int]int{0: 0, 100: 100, 5000: 101} {
 		store := &registry.Store{CreateStrategy: invalid{errors: errors}}
 		for range 2 { // storage may be shared by versions
-			limitErrors(subresource{store})
+			decorate(subresource{store})
 		}
 		errs := store.CreateStrategy.Validate(t.Context(), nil)
 		if len(errs) != want {
