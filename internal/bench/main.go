@@ -39,7 +39,7 @@
 //     tests, but its memory and CPU time are measured with theirs.
 //   - testserver: kube-apiserver's own test server and an embedded etcd, in one process
 //   - separate: envtest with fsync and a directory, against DataDir
-//   - kubembed's nodes: scheduler, controllers and simulated nodes beside the control plane
+//   - kubembed's nodes: the control plane with scheduler, controllers and simulated nodes
 //   - kwok: kwok's nodes on etcd, kube-apiserver, kube-controller-manager and
 //     kube-scheduler
 //

@@ -38,10 +38,11 @@
 // catches up or closes the body. Flush, 32 KiB of buffered data and the end of the
 // response wake the reader.
 //
-// The API server's watch cache ends a watch that falls behind, as it does over a
-// socket: the reader gets the buffered events and then io.EOF, and
+// The API server's watch cache ends a watch that falls behind, as it does over a socket:
+// the reader gets the buffered events and then io.EOF, and
 // apiserver_terminated_watchers_total increases by one. On an overloaded machine this
-// also happens to readers that are not slow themselves.
+// also happens to readers that are not slow themselves, except for watches of pods and
+// nodes (internal/storage/relay.go).
 //
 // An incomplete response ends with an error: io.ErrUnexpectedEOF if the handler
 // panics, [ErrStopped] if the transport is shut down, and the error of the client's

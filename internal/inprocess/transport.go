@@ -77,9 +77,15 @@ var _ http.RoundTripper = (*Transport)(nil)
 // NewTransport returns a Transport that calls h.
 func NewTransport(h http.Handler) *Transport {
 	t := &Transport{handler: h, Requests: &lifecycle.Group{}}
-	t.base, t.stop = context.WithCancelCause(context.Background())
+	t.base, t.stop = context.WithCancelCause(context.WithValue(context.Background(), marker{}, true))
 	return t
 }
+
+// marker is the key of a value that the contexts of a Transport's requests have.
+type marker struct{}
+
+// Is reports whether ctx is the context of a request that came through a Transport.
+func Is(ctx context.Context) bool { return ctx.Value(marker{}) != nil }
 
 // RoundTrip calls the handler in its own goroutine and returns when the response has a
 // header. It returns the error of the request's context as soon as that context ends,

@@ -58,7 +58,10 @@ func (b *Backend) decorator(cached bool) generic.StorageDecorator {
 			return nil, func() {}, fmt.Errorf("storage: watch cache of %s: %w", config.GroupResource, err)
 		}
 		delegator := cacher.NewCacheDelegator(c, store)
-		return warming{delegator, c}, b.own(func() {
+		if relayed(config.GroupResource) {
+			bePatient(c)
+		}
+		return warming{delegator, c, config.GroupResource}, b.own(func() {
 			delegator.Stop()
 			c.Stop()
 			destroyStore()

@@ -10,3 +10,9 @@ func Cached(s storage.Interface) bool {
 	_, cached := s.(warming)
 	return cached
 }
+
+// BePatient reports whether the settings of the watch cache of s were found and changed.
+func BePatient(s storage.Interface) bool {
+	cached, ok := s.(warming)
+	return ok && bePatient(cached.cacher)
+}

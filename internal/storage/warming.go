@@ -9,6 +9,7 @@ import (
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/watch"
 	"k8s.io/apiserver/pkg/storage"
 	"k8s.io/apiserver/pkg/storage/cacher"
@@ -23,7 +24,8 @@ import (
 // It then forgets the CRD until the next resync, after five minutes.
 type warming struct {
 	*cacher.CacheDelegator
-	cacher *cacher.Cacher
+	cacher   *cacher.Cacher
+	resource schema.GroupResource
 }
 
 func (w warming) GetList(ctx context.Context, key string, opts storage.ListOptions, list runtime.Object) error {
@@ -38,6 +40,9 @@ func (w warming) Watch(ctx context.Context, key string, opts storage.ListOptions
 	watcher, err := w.CacheDelegator.Watch(ctx, key, opts)
 	if w.warmed(ctx, err) {
 		watcher, err = w.CacheDelegator.Watch(ctx, key, opts)
+	}
+	if err == nil && relayed(w.resource) {
+		watcher = newRelay(ctx, watcher, w.resource)
 	}
 	return watcher, err
 }

@@ -355,6 +355,21 @@ var etcdEntries = []Entry{
 		Look:    "sharedClient wraps the client of etcd as upstream does.",
 	},
 	{
+		Ours:    "internal/storage/patience.go:bePatient",
+		Test:    "internal/storage:TestPatienceFindsSettings",
+		Package: "k8s.io/apiserver/pkg/storage/cacher",
+		Decl:    "timeBudgetImpl",
+		Fields:  []string{"Mutex", "clock", "budget", "maxBudget", "refresh", "last"},
+		Look:    "bePatient sets three of the fields; without them, watches in the process end on a busy machine.",
+	},
+	{
+		Ours:    "internal/storage/relay.go:relay",
+		Package: "k8s.io/apiserver/pkg/storage/cacher",
+		Decl:    "(*Cacher).dispatchEvent",
+		Has:     []string{"timeout := c.dispatchTimeoutBudget.takeAvailable()", "if !watcher.add(event, timer) {", "c.dispatchTimeoutBudget.returnUnused(timeout - time.Since(startTime))"},
+		Look:    "Slow watches delay all others and then end; a relay is for that.",
+	},
+	{
 		Ours:    "internal/storage/warming.go:warming",
 		Package: "k8s.io/apiserver/pkg/storage/cacher",
 		Decl:    "calculateRetryAfterForUnreadyCache",
