@@ -219,6 +219,6 @@ func where(selector fields.Selector) informers.SharedInformerOption {
 // Controllers are created after that: their own wait polls every 100 ms, and logs a stop
 // of the control plane during the wait as an error.
 func synced(ctx context.Context, factory informers.SharedInformerFactory, informer cache.SharedIndexInformer) bool {
-	factory.Start(ctx.Done())
+	factory.StartWithContext(ctx)
 	return cache.WaitFor(ctx, "", informer.HasSyncedChecker())
 }

@@ -57,7 +57,7 @@ func (r *run) rootCA() error {
 		informers.WithTweakListOptions(func(o *metav1.ListOptions) { o.FieldSelector = named }))
 	configMaps := factory.Core().V1().ConfigMaps()
 	synced := configMaps.Informer().HasSyncedChecker()
-	factory.Start(r.ctx.Done())
+	factory.StartWithContext(r.ctx)
 	r.loop(func(ctx context.Context) {
 		defer factory.Shutdown()
 		if !cache.WaitFor(ctx, "", synced) {

@@ -83,9 +83,9 @@ func (o *objectInformers) ForResource(resource schema.GroupVersionResource) (inf
 }
 
 // Start starts the informers that are not running. All stop when the context of
-// newObjectInformers ends, which also closes stop.
-func (o *objectInformers) Start(stop <-chan struct{}) {
-	o.typed.Start(stop)
+// newObjectInformers ends, and not with the channel, which costs each watch a goroutine.
+func (o *objectInformers) Start(<-chan struct{}) {
+	o.typed.StartWithContext(o.ctx)
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	for _, informer := range o.objects {

@@ -20,7 +20,7 @@ func (s *Server) informers() informers.Factories {
 
 // startInformers starts the server's own informers and waits until they have synced.
 func (s *Server) startInformers(ctx context.Context) error {
-	if err := s.informers().Start(ctx, s.ctx.Done()); err != nil {
+	if err := s.informers().Start(ctx, s.ctx); err != nil {
 		return err
 	}
 	if err := s.revocations.WaitSynced(ctx); err != nil {

@@ -69,7 +69,7 @@ func (f blockingFactory) InformerFor(object runtime.Object, newFunc internalinte
 // stop the informer of a built-in kind when the last policy with such parameters is
 // deleted. The factory shares the informer and never starts it again, so that later
 // policies would see no changes.
-func (f blockingFactory) Start(<-chan struct{}) { f.SharedInformerFactory.Start(f.ctx.Done()) }
+func (f blockingFactory) Start(<-chan struct{}) { f.SharedInformerFactory.StartWithContext(f.ctx) }
 
 type blockingInformer struct {
 	cache.SharedIndexInformer

@@ -72,7 +72,7 @@ type containedFactory struct {
 }
 
 // Start starts the informers. They are the server's, which needs them to the end.
-func (f containedFactory) Start(<-chan struct{}) { f.SharedInformerFactory.Start(f.ctx.Done()) }
+func (f containedFactory) Start(<-chan struct{}) { f.SharedInformerFactory.StartWithContext(f.ctx) }
 
 // StartWithContext is like Start.
 func (f containedFactory) StartWithContext(context.Context) {

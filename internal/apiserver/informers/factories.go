@@ -35,12 +35,13 @@ type Factories struct {
 }
 
 // Start starts the informers and waits until they have synced, or ctx ends. They run
-// until stop is closed. Upstream starts them in its hooks, beside controllers that poll
-// them every 100 ms, one after the other.
-func (f Factories) Start(ctx context.Context, stop <-chan struct{}) error {
-	f.Builtin.Start(stop)
-	f.CRDs.Start(stop)
-	f.APIServices.Start(stop)
+// until running ends. Upstream starts them in its hooks, beside controllers that poll
+// them every 100 ms, one after the other, and with a channel in place of a context: each
+// of their watches then has one goroutine more.
+func (f Factories) Start(ctx, running context.Context) error {
+	f.Builtin.StartWithContext(running)
+	f.CRDs.StartWithContext(running)
+	f.APIServices.StartWithContext(running)
 
 	var waiting []string
 	err := lifecycle.Poll(ctx, func() bool {
