@@ -73,8 +73,7 @@ func discovery(group, version, plural, kind string, rest func(*http.Request) any
 const metricsGroup = "metrics.k8s.io"
 
 var autoscaling = []effect{{
-	// Upstream looks at an autoscaler 15 seconds after its creation.
-	name: "HorizontalPodAutoscaler created → scaled", every: 5,
+	name: "HorizontalPodAutoscaler created → scaled",
 	before: func(t *trial) {
 		s := t.serve(discovery(metricsGroup, "v1beta1", "pods", "PodMetrics", func(r *http.Request) any { return t.usage(r) }))
 		t.serviceOf(s)

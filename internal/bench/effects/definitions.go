@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"strings"
 
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 )
@@ -82,13 +81,4 @@ func (t *trial) define(kind string) {
 		_, err := t.of(custom(kind), t.namespace).Create(t.ctx, object, metav1.CreateOptions{})
 		return err == nil, ignoreNotFound(err)
 	})
-}
-
-// notAllowed returns whether an error means that the request is forbidden or invalid, and
-// any other error.
-func notAllowed(err error) (bool, error) {
-	if apierrors.IsForbidden(err) || apierrors.IsInvalid(err) {
-		return true, nil
-	}
-	return false, err
 }

@@ -27,6 +27,7 @@ func builtInOwner(policy metav1.DeletionPropagation) func(*trial) {
 // newOwner makes the owner a custom resource of a CRD that the trial has just created.
 func newOwner(policy metav1.DeletionPropagation) func(*trial) {
 	return func(t *trial) {
+		t.rest() // and not while the collector finds the CRD
 		kind := "owner" + t.letters(string(policy))
 		t.define(kind)
 		t.ownerDeleted(custom(kind), "owner", "spec: {a: x}", policy)

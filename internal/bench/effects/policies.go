@@ -4,6 +4,7 @@
 package effects
 
 import (
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 )
 
@@ -44,17 +45,18 @@ func not(request func() (bool, error)) func() (bool, error) {
 // policy is the name of the trial's policy and binding.
 func (t *trial) policy() string { return t.namespace + "-" + t.name }
 
-// inNamespace selects the ConfigMaps of the trial's namespace.
-const inNamespace = `
-    namespaceSelector: {matchLabels: {kubernetes.io/metadata.name: %s}}
+// probes selects the ConfigMaps of the trial: the policy of an earlier trial may still be
+// enforced.
+const probes = `
+    objectSelector: {matchLabels: {probe-of: %s}}
     resourceRules:
     - {apiGroups: [""], apiVersions: [v1], operations: [CREATE], resources: [configmaps]}`
 
 func (t *trial) validate() {
 	t.create(validatingPolicies, t.policy(), `
 spec:
-  matchConstraints: `+inNamespace+`
-  validations: [{expression: "object.metadata.name != 'probe'"}]`, t.namespace)
+  matchConstraints: `+probes+`
+  validations: [{expression: "false"}]`, t.policy())
 	t.create(validatingBindings, t.policy(), "spec: {policyName: %s, validationActions: [Deny]}", t.policy())
 }
 
@@ -62,26 +64,32 @@ func (t *trial) mutate() {
 	t.create(mutatingPolicies, t.policy(), `
 spec:
   reinvocationPolicy: Never
-  matchConstraints: `+inNamespace+`
+  matchConstraints: `+probes+`
   mutations:
   - patchType: ApplyConfiguration
-    applyConfiguration: {expression: 'Object{metadata: Object.metadata{labels: {"mutated": "yes"}}}'}`, t.namespace)
+    applyConfiguration: {expression: 'Object{metadata: Object.metadata{labels: {"mutated": "yes"}}}'}`, t.policy())
 	t.create(mutatingBindings, t.policy(), "spec: {policyName: %s}", t.policy())
 }
 
 // denied reports whether a ConfigMap is refused.
 func (t *trial) denied() (bool, error) {
-	_, err := t.dryRun(configMaps, "probe", "data: {a: b}")
-	return notAllowed(err)
+	_, err := t.probe()
+	if apierrors.IsForbidden(err) || apierrors.IsInvalid(err) {
+		return true, nil
+	}
+	return false, err
 }
 
 // mutated reports whether a ConfigMap gets a label.
 func (t *trial) mutated() (bool, error) {
-	object, err := t.dryRun(configMaps, "probe", "data: {a: b}")
+	object, err := t.probe()
 	if err != nil {
 		return false, err
 	}
-	return labeled(object), nil
+	return object.GetLabels()["mutated"] == "yes", nil
 }
 
-func labeled(o *unstructured.Unstructured) bool { return o.GetLabels()["mutated"] == "yes" }
+// probe asks for a ConfigMap of the trial.
+func (t *trial) probe() (*unstructured.Unstructured, error) {
+	return t.dryRun(configMaps, "probe", "metadata: {labels: {probe-of: "+t.policy()+"}}")
+}

@@ -7,7 +7,6 @@ import (
 	"strings"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 )
 
@@ -35,6 +34,10 @@ var quotas = []effect{
 		t.begin()
 		t.create(resourceQuotas, t.name, oneSecret, "0")
 		t.repeat(t.secretFits(false))
+		t.unmeasured(func() {
+			t.delete(resourceQuotas, t.name, background)
+			t.repeat(t.secretFits(true))
+		})
 	}},
 	{name: "ResourceQuota created → status", try: func(t *trial) {
 		t.create(secrets, t.name, "stringData: {a: b}")
@@ -50,7 +53,7 @@ var quotas = []effect{
 		w.until(quotaUsed("1"))
 		t.repeat(t.secretFits(false))
 		t.begin()
-		t.delete(secrets, t.name, metav1.DeletePropagationBackground)
+		t.delete(secrets, t.name, background)
 		t.repeat(t.secretFits(true))
 	}},
 }

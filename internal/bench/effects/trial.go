@@ -61,16 +61,22 @@ func (t *trial) undo() error {
 // cleanup calls f at the end.
 func (t *trial) cleanup(f func(context.Context) error) { t.cleanups = append(t.cleanups, f) }
 
-// begin starts the delay: the request comes next.
-func (t *trial) begin() {
+// rest makes the pause of the trial, unless it was made.
+func (t *trial) rest() {
 	if t.err != nil {
 		return
 	}
 	select {
 	case <-time.After(t.pause):
+		t.pause = 0
 	case <-t.ctx.Done():
 		t.fail(t.ctx.Err())
 	}
+}
+
+// begin starts the delay, after a pause: the request comes next.
+func (t *trial) begin() {
+	t.rest()
 	t.began = time.Now()
 }
 
@@ -152,10 +158,17 @@ func (t *trial) repeat(request func() (effective bool, err error)) {
 // removed deletes an object with its dependents and waits until it is gone, so that the
 // next trial finds a quiet control plane.
 func (t *trial) removed(r resource, name string) {
-	gone := t.watch(r, name)
-	t.delete(r, name, metav1.DeletePropagationForeground)
+	t.unmeasured(func() {
+		gone := t.watch(r, name)
+		t.delete(r, name, metav1.DeletePropagationForeground)
+		gone.deleted()
+	})
+}
+
+// unmeasured calls f, which waits for other effects.
+func (t *trial) unmeasured(f func()) {
 	delay := t.delay
-	gone.deleted()
+	f()
 	t.delay = delay
 }
 

@@ -83,9 +83,9 @@ webhooks:
   clientConfig: {url: "https://127.0.0.1:%d/", caBundle: %s}
   admissionReviewVersions: [v1]
   sideEffects: None
-  namespaceSelector: {matchLabels: {kubernetes.io/metadata.name: %s}}
+  objectSelector: {matchLabels: {probe-of: %s}}
   rules:
-  - {apiGroups: [""], apiVersions: [v1], operations: [CREATE], resources: [configmaps]}`, s.port, s.bundle, t.namespace)
+  - {apiGroups: [""], apiVersions: [v1], operations: [CREATE], resources: [configmaps]}`, s.port, s.bundle, t.policy())
 }
 
 // refuse is a webhook that refuses everything.
