@@ -18,9 +18,6 @@ const (
 	// relayLimit is the number of changes by which a client may be behind. Upstream gives
 	// room for 20 to 2,000, depending on the changes before the watch began.
 	relayLimit = 1000
-	// inProcessLimit is that for a client in the process. The start of 10,000 pods has
-	// fewer changes.
-	inProcessLimit = 50_000
 	// relayBuffer is the capacity of the channel of a relay. The handler of a watch
 	// flushes when the channel is empty.
 	relayBuffer = 100
@@ -35,12 +32,12 @@ func relayed(resource schema.GroupResource) bool {
 // relay is a watch whose reader never delays the watch cache. The cache gives a watch
 // room for a few events, waits for all full watches together for 50 ms a second, and then
 // ends them. On a busy machine that ends watches whose goroutines only wait for a core,
-// and starting them over makes the machine busier. A relay keeps the events instead, up
-// to a number of changes, and then ends the watch.
+// and starting them over makes the machine busier. A relay keeps the events instead:
+// without a limit for a client in the process, and up to relayLimit changes for others.
 type relay struct {
 	source   watch.Interface
 	resource schema.GroupResource
-	limit    int // of changes
+	limit    int // unlimited if 0
 	result   chan watch.Event
 	stop     func()
 	stopped  chan struct{}
@@ -49,7 +46,7 @@ type relay struct {
 func newRelay(ctx context.Context, source watch.Interface, resource schema.GroupResource) *relay {
 	r := &relay{source: source, resource: resource, limit: relayLimit, result: make(chan watch.Event, relayBuffer), stopped: make(chan struct{})}
 	if inprocess.Is(ctx) {
-		r.limit = inProcessLimit
+		r.limit = 0
 	}
 	r.stop = sync.OnceFunc(func() {
 		close(r.stopped)
@@ -86,7 +83,7 @@ func (r *relay) run() {
 			if isChange(event) {
 				changes++
 			}
-			if changes > r.limit {
+			if r.limit > 0 && changes > r.limit {
 				metrics.TerminatedWatchersCounter.WithLabelValues(r.resource.Group, r.resource.Resource).Inc()
 				r.source.Stop()
 				drain(source)
