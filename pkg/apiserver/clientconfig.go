@@ -110,5 +110,5 @@ func (s *Server) ServerName() string {
 }
 
 func (s *Server) loopback() *loopback.Loopback {
-	return &loopback.Loopback{Host: strings.TrimPrefix(s.URL(), "https://"), InProcess: s.transport, Stopping: &s.stopping}
+	return &loopback.Loopback{Host: strings.TrimPrefix(s.URL(), "https://"), InProcess: s.transport, Stopping: &s.stopping, Share: s.pods.Transform}
 }

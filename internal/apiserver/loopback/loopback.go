@@ -13,6 +13,7 @@ import (
 
 	utilnet "k8s.io/apimachinery/pkg/util/net"
 	"k8s.io/client-go/rest"
+	"k8s.io/client-go/tools/cache"
 	"k8s.io/client-go/transport"
 	"k8s.io/streaming/pkg/httpstream"
 
@@ -33,6 +34,8 @@ type Loopback struct {
 	InProcess http.RoundTripper
 	// Stopping is set when the server refuses further requests.
 	Stopping *atomic.Bool
+	// Share is the result of the function Share. If nil, nothing is shared.
+	Share cache.TransformFunc
 }
 
 // Wrap returns a rest.Config.WrapTransport that passes requests to the handler in this

@@ -17,8 +17,10 @@ import (
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/restmapper"
+	"k8s.io/client-go/tools/cache"
 	kubectrlmgrconfig "k8s.io/kubernetes/pkg/controller/apis/config"
 
+	"github.com/kubembed/kubembed/internal/apiserver/loopback"
 	"github.com/kubembed/kubembed/internal/served"
 )
 
@@ -47,7 +49,11 @@ func newEnvironment(ctx context.Context, settings *kubectrlmgrconfig.KubeControl
 	}
 	// A random factor, as upstream, keeps resyncs from coinciding.
 	resync := time.Duration(float64(settings.Generic.MinResyncPeriod.Duration) * (1 + rand.Float64()))
-	e.informers = informers.NewSharedInformerFactoryWithOptions(client, resync, informers.WithTransform(dropManagedFields))
+	transform := cache.TransformFunc(dropManagedFields)
+	if share := loopback.Share(config); share != nil {
+		transform = share // drops them too
+	}
+	e.informers = informers.NewSharedInformerFactoryWithOptions(client, resync, informers.WithTransform(transform))
 
 	discovery, err := e.client("controller-discovery")
 	if err != nil {

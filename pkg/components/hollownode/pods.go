@@ -10,6 +10,7 @@ import (
 	"go.uber.org/zap"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/tools/cache"
 )
 
 // pods has all pods that are bound to a simulated node. It is the store of a reflector.
@@ -18,6 +19,7 @@ type pods struct {
 	ips     *ipAllocator
 	ours    func(node string) bool
 	enqueue func(types.NamespacedName)
+	share   cache.TransformFunc // may be nil
 
 	mu     sync.Mutex
 	byName map[types.NamespacedName]*pod
@@ -95,7 +97,7 @@ func (p *pods) put(object *corev1.Pod) {
 		known = &pod{bound: time.Now(), changed: make(chan struct{})}
 		p.byName[name] = known
 	}
-	known.object = object
+	known.object = p.shared(object)
 	var err error
 	if known.behavior, err = p.config.behavior(object); err != nil {
 		p.config.Logger.Warn("ignoring an invalid annotation of a pod", zap.Stringer("pod", name), zap.Error(err))
@@ -103,6 +105,16 @@ func (p *pods) put(object *corev1.Pod) {
 	close(known.changed)
 	known.changed = make(chan struct{})
 	p.enqueue(name)
+}
+
+// shared returns the pod in the memory of the API server, if that is in this process.
+func (p *pods) shared(object *corev1.Pod) *corev1.Pod {
+	if p.share != nil {
+		if shared, err := p.share(object); err == nil {
+			return shared.(*corev1.Pod)
+		}
+	}
+	return object
 }
 
 // drop removes a pod. The caller holds mu.

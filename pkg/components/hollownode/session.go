@@ -27,6 +27,7 @@ import (
 	"k8s.io/client-go/tools/cache"
 	"k8s.io/client-go/util/workqueue"
 
+	"github.com/kubembed/kubembed/internal/apiserver/loopback"
 	"github.com/kubembed/kubembed/internal/served"
 )
 
@@ -92,6 +93,7 @@ func newSession(n *Nodes, config *rest.Config, logger *zap.Logger) (*session, er
 		ips:     s.ips,
 		ours:    func(name string) bool { return s.nodes[name] != nil },
 		enqueue: func(name types.NamespacedName) { s.queue.Add(name) },
+		share:   loopback.Share(c),
 		byName:  map[types.NamespacedName]*pod{},
 		synced:  make(chan struct{}),
 	}

@@ -19,6 +19,7 @@ import (
 	upstream "k8s.io/kubernetes/pkg/scheduler"
 	"k8s.io/kubernetes/pkg/scheduler/profile"
 
+	"github.com/kubembed/kubembed/internal/apiserver/loopback"
 	"github.com/kubembed/kubembed/internal/lifecycle"
 	"github.com/kubembed/kubembed/internal/served"
 )
@@ -57,12 +58,19 @@ func newDependencies(ctx context.Context, config *rest.Config) (*dependencies, e
 	if err != nil {
 		return nil, fmt.Errorf("client: %w", err)
 	}
+	// No name for the informers: it labels metrics, and only one scheduler of a process
+	// could have it.
+	factory := upstream.NewInformerFactory(client, 0, nil)
+	if share := loopback.Share(config); share != nil {
+		// It drops managed fields, as upstream's transform does.
+		if err := factory.Core().V1().Pods().Informer().SetTransform(share); err != nil {
+			return nil, err
+		}
+	}
 	return &dependencies{
-		config: config,
-		client: client,
-		// No name for the informers: it labels metrics, and only one scheduler of a
-		// process could have it.
-		informers: upstream.NewInformerFactory(client, 0, nil),
+		config:    config,
+		client:    client,
+		informers: factory,
 		dynamic:   dynamicinformer.NewFilteredDynamicSharedInformerFactory(dynamicClient, 0, corev1.NamespaceAll, nil),
 		events:    events.NewEventBroadcasterAdapterWithContext(ctx, client),
 	}, nil
