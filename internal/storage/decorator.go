@@ -47,7 +47,7 @@ func (b *Backend) decorator(cached bool) generic.StorageDecorator {
 			KeyFunc:             keyFunc,
 			NewFunc:             newFunc,
 			NewListFunc:         newListFunc,
-			GetAttrsFunc:        getAttrs,
+			GetAttrsFunc:        shareWithSiblings(config.GroupResource, getAttrs),
 			IndexerFuncs:        trigger,
 			Indexers:            indexers,
 			Codec:               config.Codec,

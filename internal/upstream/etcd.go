@@ -370,6 +370,13 @@ var etcdEntries = []Entry{
 		Look:    "Slow watches delay all others and then end; a relay is for that.",
 	},
 	{
+		Ours:    "internal/storage/siblings.go:shareWithSiblings",
+		Package: "k8s.io/apiserver/pkg/storage/cacher",
+		Decl:    "getAttrsFunc",
+		Users:   []string{"(*watchCache).Replace", "(*watchCache).processEvent", "newWatchCache"},
+		Look:    "the function changes the object, which nobody else may have seen before.",
+	},
+	{
 		Ours:    "internal/storage/warming.go:warming",
 		Package: "k8s.io/apiserver/pkg/storage/cacher",
 		Decl:    "calculateRetryAfterForUnreadyCache",
