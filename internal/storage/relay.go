@@ -15,9 +15,12 @@ import (
 )
 
 const (
-	// relayLimit is the number of changes by which a client may be behind. Upstream gives
-	// room for 20 to 2,000, depending on the changes before the watch began.
-	relayLimit = 1000
+	// relayLimit is the number of changes by which a client may be behind, and
+	// inProcessLimit the number for clients in the process. Upstream gives room for 20 to
+	// 2,000, depending on the changes before the watch began. The limits bound the memory
+	// for a client that has stopped to read.
+	relayLimit     = 1000
+	inProcessLimit = 20 * relayLimit
 	// relayBuffer is the capacity of the channel of a relay. The handler of a watch
 	// flushes when the channel is empty.
 	relayBuffer = 100
@@ -32,12 +35,12 @@ func relayed(resource schema.GroupResource) bool {
 // relay is a watch whose reader never delays the watch cache. The cache gives a watch
 // room for a few events, waits for all full watches together for 50 ms a second, and then
 // ends them. On a busy machine that ends watches whose goroutines only wait for a core,
-// and starting them over makes the machine busier. A relay keeps the events instead:
-// without a limit for a client in the process, and up to relayLimit changes for others.
+// and starting them over makes the machine busier. A relay keeps the events instead, and
+// ends a watch whose client is too far behind.
 type relay struct {
 	source   watch.Interface
 	resource schema.GroupResource
-	limit    int // unlimited if 0
+	limit    int // changes that wait
 	result   chan watch.Event
 	stop     func()
 	stopped  chan struct{}
@@ -46,7 +49,7 @@ type relay struct {
 func newRelay(ctx context.Context, source watch.Interface, resource schema.GroupResource) *relay {
 	r := &relay{source: source, resource: resource, limit: relayLimit, result: make(chan watch.Event, relayBuffer), stopped: make(chan struct{})}
 	if inprocess.Is(ctx) {
-		r.limit = 0
+		r.limit = inProcessLimit
 	}
 	r.stop = sync.OnceFunc(func() {
 		close(r.stopped)
@@ -83,7 +86,7 @@ func (r *relay) run() {
 			if isChange(event) {
 				changes++
 			}
-			if r.limit > 0 && changes > r.limit {
+			if changes > r.limit {
 				metrics.TerminatedWatchersCounter.WithLabelValues(r.resource.Group, r.resource.Resource).Inc()
 				r.source.Stop()
 				drain(source)

@@ -84,25 +84,34 @@ func TestRelayWaitsForNoReader(t *testing.T) {
 	}
 }
 
-// TestRelayEndsASlowClient: a client outside of the process that does not read is ended,
-// and counted as upstream counts it. Changes that it has read do not count.
+// TestRelayEndsASlowClient: a client that does not read is ended, and counted as upstream
+// counts it. Changes that it has read do not count.
 func TestRelayEndsASlowClient(t *testing.T) {
 	metrics.Register()
 	resource := schema.GroupResource{Resource: "of TestRelayEndsASlowClient"}
-	slow := newSource()
-	r := newRelay(t.Context(), slow, resource)
-	slow.send(watch.Modified, 10*relayLimit)
-	<-slow.stopped // otherwise the relay has accepted all
-	read := 0
-	for range r.ResultChan() {
-		read++
-	}
-	if read > relayBuffer {
-		t.Errorf("read %d events of an ended watch", read)
+	for _, c := range []struct {
+		ctx   context.Context
+		limit int
+	}{{t.Context(), relayLimit}, {inProcess(t), inProcessLimit}} {
+		slow := newSource()
+		r := newRelay(c.ctx, slow, resource)
+		slow.send(watch.Modified, c.limit+2*relayBuffer)
+		select {
+		case <-slow.stopped:
+		default:
+			t.Fatalf("a client that does not read was not ended after %d changes", c.limit)
+		}
+		read := 0
+		for range r.ResultChan() {
+			read++
+		}
+		if read > relayBuffer {
+			t.Errorf("read %d events of an ended watch", read)
+		}
 	}
 
 	fast := newSource()
-	r = newRelay(t.Context(), fast, resource)
+	r := newRelay(t.Context(), fast, resource)
 	for i := range 10 * relayLimit {
 		fast.events <- watch.Event{Type: watch.Modified, Object: &metav1.Status{}}
 		if _, open := <-r.ResultChan(); !open {
@@ -110,8 +119,8 @@ func TestRelayEndsASlowClient(t *testing.T) {
 		}
 	}
 	close(fast.events)
-	if got := ended(t, resource); got != 1 {
-		t.Errorf("%v watches are counted as ended, want 1", got)
+	if got := ended(t, resource); got != 2 {
+		t.Errorf("%v watches are counted as ended, want 2", got)
 	}
 }
 

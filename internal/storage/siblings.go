@@ -16,14 +16,15 @@ import (
 	"k8s.io/utils/lru"
 )
 
-// owners is the number of controllers with an object in siblings.
-const owners = 256
+// families is the number of objects in siblings.
+const families = 256
 
-// siblings makes the objects of a watch cache share memory with a sibling: another object
-// of the same controller, or an earlier version of itself. Siblings differ in little more
-// than names, addresses and times. The cache keeps all versions of the last 75 seconds,
-// each decoded by itself. Nobody may change objects of a watch cache in any case.
-type siblings struct{ last *lru.Cache } // by UID of the controller
+// siblings makes the objects of a watch cache share memory with a sibling: the last
+// object of the same controller or, without one, of the same namespace. That may be an
+// earlier version of itself. Siblings differ in little more than names, addresses and
+// times. The cache keeps all versions of the last 75 seconds, each decoded by itself.
+// Nobody may change objects of a watch cache in any case.
+type siblings struct{ last *lru.Cache } // by UID of the controller, or namespace
 
 // shareWithSiblings returns getAttrs for a watch cache whose objects share memory. The
 // cache calls it for each object before it stores the object and shows it to others.
@@ -31,7 +32,7 @@ func shareWithSiblings(resource schema.GroupResource, getAttrs storage.AttrFunc)
 	if (resource != schema.GroupResource{Resource: "pods"}) || getAttrs == nil {
 		return getAttrs
 	}
-	s := siblings{lru.New(owners)}
+	s := siblings{lru.New(families)}
 	return func(object runtime.Object) (labels.Set, fields.Set, error) {
 		s.add(object)
 		return getAttrs(object)
@@ -44,14 +45,14 @@ func (s siblings) add(object runtime.Object) {
 	if err != nil {
 		return
 	}
-	owner := accessor.GetUID()
+	var family any = accessor.GetNamespace()
 	if controller := metav1.GetControllerOfNoCopy(accessor); controller != nil {
-		owner = controller.UID
+		family = controller.UID
 	}
-	if sibling, ok := s.last.Get(owner); ok && reflect.TypeOf(sibling) == reflect.TypeOf(object) {
+	if sibling, ok := s.last.Get(family); ok && reflect.TypeOf(sibling) == reflect.TypeOf(object) {
 		share(reflect.ValueOf(object).Elem(), reflect.ValueOf(sibling).Elem())
 	}
-	s.last.Add(owner, object)
+	s.last.Add(family, object)
 }
 
 // share replaces the parts of a value that are equal in another one, which it does not

@@ -37,7 +37,7 @@ func decoded(name, owner string) *core.Pod {
 	return pod.DeepCopy()
 }
 
-// TestSiblingsShareMemory: pods of one controller, and versions of one pod, share what is
+// TestSiblingsShareMemory: pods of one controller, and pods without one, share what is
 // equal, and nothing else changes.
 func TestSiblingsShareMemory(t *testing.T) {
 	attrs := shareWithSiblings(schema.GroupResource{Resource: "pods"}, func(runtime.Object) (labels.Set, fields.Set, error) { return nil, nil, nil })
@@ -48,6 +48,7 @@ func TestSiblingsShareMemory(t *testing.T) {
 	}{
 		{"one controller", decoded("a", "set"), decoded("b", "set"), true},
 		{"versions", decoded("c", ""), decoded("c", ""), true},
+		{"no controllers", decoded("e", ""), decoded("f", ""), true},
 		{"two controllers", decoded("d", "one"), decoded("d", "another"), false},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -76,19 +77,16 @@ func TestSiblingsShareMemory(t *testing.T) {
 	}
 }
 
-// TestManyOwners: the memory of siblings is bounded.
-func TestManyOwners(t *testing.T) {
+// TestManyFamilies: the memory of siblings is bounded.
+func TestManyFamilies(t *testing.T) {
 	attrs := shareWithSiblings(schema.GroupResource{Resource: "pods"}, func(runtime.Object) (labels.Set, fields.Set, error) { return nil, nil, nil })
-	first, again := decoded("first", ""), decoded("first", "")
-	for i := range owners + 2 {
-		pod := decoded(fmt.Sprint(i), "")
-		if i == 0 {
-			pod = first
-		}
-		_, _, _ = attrs(pod)
+	first, again := decoded("first", "0"), decoded("again", "0")
+	_, _, _ = attrs(first)
+	for i := range families {
+		_, _, _ = attrs(decoded("pod", fmt.Sprint(i+1)))
 	}
 	_, _, _ = attrs(again)
 	if reflect.ValueOf(first.Labels).Pointer() == reflect.ValueOf(again.Labels).Pointer() {
-		t.Errorf("the pod of the first of %d owners is kept", owners+2)
+		t.Errorf("a pod is kept after pods of %d other controllers", families)
 	}
 }
