@@ -25,6 +25,7 @@ import (
 	"github.com/kubembed/kubembed/internal/apiserver/encryption"
 	"github.com/kubembed/kubembed/internal/apiserver/informers"
 	"github.com/kubembed/kubembed/internal/apiserver/presence"
+	"github.com/kubembed/kubembed/internal/apiserver/routes"
 	"github.com/kubembed/kubembed/internal/apiserver/serving"
 	"github.com/kubembed/kubembed/internal/containment"
 	"github.com/kubembed/kubembed/internal/inprocess"
@@ -252,6 +253,7 @@ func (s *Server) prepare() error {
 		return fmt.Errorf("apiserver: prepare: %w", err)
 	}
 	server := prepared.GenericAPIServer
+	routes.ForgetCallers(server)
 	if server.AuditBackend != nil {
 		if err := server.AuditBackend.Run(s.drained); err != nil {
 			return fmt.Errorf("apiserver: audit: %w", err)

@@ -30,13 +30,17 @@ import (
 // Configs returns the configurations of the OpenAPI documents, versions 2 and 3, of the
 // built-in APIs.
 func Configs() (*openapicommon.Config, *openapicommon.OpenAPIV3Config) {
-	namer := openapinamer.NewDefinitionNamer(legacyscheme.Scheme, apiextensionsapiserver.Scheme, aggregatorscheme.Scheme)
-	v2 := genericapiserver.DefaultOpenAPIConfig(DefinitionsV2, namer)
+	v2 := genericapiserver.DefaultOpenAPIConfig(DefinitionsV2, namer())
 	v2.Info.Title = "Kubernetes"
-	v3 := genericapiserver.DefaultOpenAPIV3Config(DefinitionsV3, namer)
+	v3 := genericapiserver.DefaultOpenAPIV3Config(DefinitionsV3, namer())
 	v3.Info.Title = "Kubernetes"
 	return v2, v3
 }
+
+// namer names the definitions of all kinds. Nothing changes it.
+var namer = sync.OnceValue(func() *openapinamer.DefinitionNamer {
+	return openapinamer.NewDefinitionNamer(legacyscheme.Scheme, apiextensionsapiserver.Scheme, aggregatorscheme.Scheme)
+})
 
 // DefinitionsV2 returns the definitions of the built-in APIs, for the version 2 document.
 var DefinitionsV2 = openapi.GetOpenAPIDefinitionsWithoutDisabledFeatures(generatedopenapi.GetOpenAPIDefinitions)
