@@ -13,8 +13,8 @@ import (
 	printerstorage "k8s.io/kubernetes/pkg/printers/storage"
 )
 
-// allPrinters returns the printers of all kinds, as kubectl get shows them. Upstream makes
-// them once for each resource of each server, and changes none of them.
+// allPrinters returns the printers of all kinds, as kubectl get shows them. Upstream
+// makes them once for each resource of each server, and changes none of them.
 var allPrinters = sync.OnceValue(func() *printers.HumanReadableGenerator {
 	return printers.NewTableGenerator().With(printersinternal.AddHandlers)
 })
@@ -31,7 +31,8 @@ func sharePrinters(store *registry.Store) {
 	}
 }
 
-// number returns the number of kinds that g prints, or 0 if upstream keeps them elsewhere.
+// number returns the number of kinds that g prints, or 0 if upstream keeps them
+// elsewhere.
 func number(g *printers.HumanReadableGenerator) int {
 	handlers := reflect.ValueOf(g).Elem().FieldByName("handlerMap")
 	if handlers.Kind() != reflect.Map {
