@@ -35,7 +35,7 @@ var effectsSection = section{
 const (
 	medianEnd     = ": p50"
 	namespaceOf50 = "namespace with 50 objects deleted → gone"
-	newOwner      = "owner of a new CRD deleted in the background → dependent gone"
+	newOwner      = "owner of a new CRD deleted (background) → dependent gone"
 	jobActive     = "Job of 5 created → 5 pods active"
 )
 
@@ -46,11 +46,11 @@ var constantDelays = map[string]float64{
 	namespaceOf50:                                     300,
 	"namespace with a custom resource deleted → gone": 0,
 	newOwner: 200,
-	"owner of a new CRD deleted in the foreground → dependent gone": 200,
-	"ValidatingAdmissionPolicy created → enforced":                  200,
-	"ValidatingAdmissionPolicy deleted → no longer enforced":        200,
-	"MutatingAdmissionPolicy created → enforced":                    200,
-	"MutatingAdmissionPolicy deleted → no longer enforced":          200,
+	"owner of a new CRD deleted (foreground) → dependent gone": 200,
+	"ValidatingAdmissionPolicy created → enforced":             200,
+	"ValidatingAdmissionPolicy deleted → no longer enforced":   200,
+	"MutatingAdmissionPolicy created → enforced":               200,
+	"MutatingAdmissionPolicy deleted → no longer enforced":     200,
 	jobActive:                             0,
 	"Job of 5, pods succeeded → complete": 0,
 	"Service created → EndpointSlice with the pod":        0,

@@ -188,6 +188,7 @@ func (d drawing) saveRows(file string, sides []string, figures []figure) error {
 		p.Legend.Add(side, dots)
 	}
 	p.Legend.Top = true
+	p.X.Min, p.X.Max = p.X.Min/1.2, p.X.Max*1.2
 	return p.Save(28*vg.Centimeter, vg.Length(4+0.6*float64(len(figures)))*vg.Centimeter, file)
 }
 

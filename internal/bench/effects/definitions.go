@@ -41,8 +41,8 @@ var definitions = []effect{
 		t.delete(crds, crdName(kind), background)
 		gone.deleted()
 	}},
-	{name: "owner of a new CRD deleted in the background → dependent gone", try: newOwner(background)},
-	{name: "owner of a new CRD deleted in the foreground → dependent gone", try: newOwner(foreground)},
+	{name: "owner of a new CRD deleted (background) → dependent gone", try: newOwner(background)},
+	{name: "owner of a new CRD deleted (foreground) → dependent gone", try: newOwner(foreground)},
 }
 
 // letters returns the name of the trial, and another text, as part of the name of a kind.

@@ -14,8 +14,8 @@ const (
 )
 
 var owners = []effect{
-	{name: "owner deleted in the background → dependent gone", try: builtInOwner(background)},
-	{name: "owner deleted in the foreground → dependent gone", try: builtInOwner(foreground)},
+	{name: "owner deleted (background) → dependent gone", try: builtInOwner(background)},
+	{name: "owner deleted (foreground) → dependent gone", try: builtInOwner(foreground)},
 }
 
 func builtInOwner(policy metav1.DeletionPropagation) func(*trial) {
