@@ -42,11 +42,13 @@ func (t *trial) createJob(pods int64) {
 	t.create(jobResource, t.name, "spec: {completions: %d, parallelism: %[1]d, template: %s}", pods, jobTemplate(t.name))
 }
 
-// runJob creates a Job and waits until its pods are ready.
+// runJob creates a Job and waits until its pods run: a node that has yet to report so
+// would overwrite that they have succeeded.
 func (t *trial) runJob(pods int64) *watched {
-	w := t.watch(jobResource, t.name)
+	w, running := t.watch(jobResource, t.name), t.watchPods(t.name)
 	t.createJob(pods)
 	w.until(func(o *unstructured.Unstructured) bool { return number(o, "status", "ready") == pods })
+	running.running(pods, image)
 	return w
 }
 
