@@ -34,6 +34,9 @@ type Config struct {
 	// WatchAPIs calls changed after each creation, registration or removal of an API,
 	// until ctx ends.
 	WatchAPIs func(ctx context.Context, changed func()) error
+	// APIsDiscovered reports whether the result of a discovery has all APIs that have
+	// been created or registered, and none that has been removed.
+	APIsDiscovered func(preferred []*metav1.APIResourceList) bool
 
 	// FirstUse returns a channel that is closed when a resource may have objects:
 	// unused custom resources need no informer. If nil, all resources may have objects.

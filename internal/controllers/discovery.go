@@ -6,6 +6,7 @@ package controllers
 import (
 	"context"
 	"fmt"
+	"reflect"
 	"sync"
 	"time"
 
@@ -17,81 +18,174 @@ import (
 const (
 	// discoveryInterval is upstream's interval of discovery without a known change.
 	discoveryInterval = 30 * time.Second
-	// discoverySettleTime is the time after a change with a discovery every
-	// discoveryPause: a new API appears in discovery after a delay.
+	// discoverySettleTime is the time after a change in which discovery is repeated until
+	// it has the new API, and results are repeated.
 	discoverySettleTime = 10 * time.Second
 	discoveryPause      = time.Second
+
+	// minDiscoveryPause is the pause before a discovery. A new API comes with several
+	// changes, and discovery has it after the last one.
+	minDiscoveryPause = 20 * time.Millisecond
+	// discoveryShare is the least pause between two, in multiples of the time that one
+	// takes: discovery must not slow down the installation of many APIs.
+	discoveryShare = 5
 )
 
-// apiChanges notifies waiters of changes of the APIs.
-type apiChanges struct {
+// apiDiscovery discovers the APIs soon after they have changed, for all controllers.
+type apiDiscovery struct {
+	// discover returns the preferred resources, as of a discovery client.
+	discover func() ([]*metav1.APIResourceList, error)
+	// complete reports whether resources have all APIs that the API server has.
+	complete func(resources []*metav1.APIResourceList) bool
+	// prepare is called with resources before the controllers get them.
+	prepare func(ctx context.Context, resources []*metav1.APIResourceList)
+
 	mu         sync.Mutex
+	changes    int
 	lastChange time.Time
-	next       chan struct{} // closed by the next change
+	changed    chan struct{} // closed by the next change
+	latest     *apis
 }
 
-func (c *apiChanges) notify() {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.lastChange = time.Now()
-	if c.next != nil {
-		close(c.next)
-		c.next = nil
+// apis are the result of a discovery.
+type apis struct {
+	resources []*metav1.APIResourceList
+	err       error
+	since     time.Time     // when the result before was another
+	replaced  chan struct{} // closed by the next result
+}
+
+func newAPIDiscovery(initial []*metav1.APIResourceList) *apiDiscovery {
+	return &apiDiscovery{
+		changed: make(chan struct{}),
+		latest:  &apis{resources: initial, since: time.Now(), replaced: make(chan struct{})},
 	}
 }
 
-// wait returns when the next discovery is due, or ctx ends.
-func (c *apiChanges) wait(ctx context.Context) {
-	c.mu.Lock()
-	if time.Since(c.lastChange) < discoverySettleTime {
-		c.mu.Unlock()
-		return
+// notify records a change of the APIs.
+func (d *apiDiscovery) notify() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.changes++
+	d.lastChange = time.Now()
+	close(d.changed)
+	d.changed = make(chan struct{})
+}
+
+// state returns the number of changes, the time of the last one, and a channel that the
+// next one closes.
+func (d *apiDiscovery) state() (changes int, last time.Time, next <-chan struct{}) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.changes, d.lastChange, d.changed
+}
+
+// run discovers the APIs after each change, and every discoveryInterval, until ctx ends.
+func (d *apiDiscovery) run(ctx context.Context) {
+	var notBefore time.Time
+	discovered, pause := 0, minDiscoveryPause
+	for {
+		changes, last, next := d.state()
+		if changes == discovered {
+			sleep(ctx, discoveryInterval, next)
+		}
+		if changes, last, _ = d.state(); changes != discovered {
+			sleep(ctx, max(pause, time.Until(notBefore)), nil)
+			changes, last, _ = d.state()
+		}
+		if ctx.Err() != nil {
+			return
+		}
+		start := time.Now()
+		resources, err := d.discover()
+		notBefore = time.Now().Add(discoveryShare * time.Since(start))
+		if len(resources) > 0 {
+			d.prepare(ctx, resources)
+		}
+		progress := d.publish(resources, err)
+		complete := d.complete(resources)
+		if complete || time.Since(last) > discoverySettleTime {
+			discovered = changes
+		}
+		if complete || progress {
+			pause = minDiscoveryPause
+		} else {
+			pause = min(2*pause, discoveryPause)
+		}
 	}
-	if c.next == nil {
-		c.next = make(chan struct{})
-	}
-	next := c.next
-	c.mu.Unlock()
-	timer := time.NewTimer(discoveryInterval)
+}
+
+// sleep returns after the pause, when early is closed, or when ctx ends.
+func sleep(ctx context.Context, pause time.Duration, early <-chan struct{}) {
+	timer := time.NewTimer(pause)
 	defer timer.Stop()
 	select {
-	case <-next:
 	case <-timer.C:
+	case <-early:
 	case <-ctx.Done():
 	}
 }
 
-// blockingDiscovery answers the first request with the known resources, and blocks later
-// ones until they may have changed. The loops of upstream that poll it can then have a
-// short period. It is for one caller at a time.
-type blockingDiscovery struct {
-	discovery.DiscoveryInterface
-	ctx       context.Context
-	changes   *apiChanges
-	answered  bool // the first request
-	resources []*metav1.APIResourceList
-	err       error
+// publish makes resources the latest result. It reports whether they differ from those
+// before.
+func (d *apiDiscovery) publish(resources []*metav1.APIResourceList, err error) (differ bool) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	next := &apis{resources: resources, err: err, since: d.latest.since, replaced: make(chan struct{})}
+	if differ = !reflect.DeepEqual(resources, d.latest.resources); differ {
+		next.since = time.Now()
+	}
+	close(d.latest.replaced)
+	d.latest = next
+	return differ
 }
 
-func (r *run) newBlockingDiscovery(ctx context.Context, changes *apiChanges, initial []*metav1.APIResourceList) *blockingDiscovery {
-	return &blockingDiscovery{DiscoveryInterface: r.client.Discovery(), ctx: ctx, changes: changes, resources: initial}
+// next returns the latest result when it is not known any more. It repeats a known result
+// for some time, because callers try again by asking again: the garbage collector fails
+// if its own discovery, some milliseconds later, has another result.
+func (d *apiDiscovery) next(ctx context.Context, known *apis) *apis {
+	for {
+		d.mu.Lock()
+		latest := d.latest
+		d.mu.Unlock()
+		if latest != known || ctx.Err() != nil {
+			return latest
+		}
+		if time.Since(latest.since) > discoverySettleTime {
+			select {
+			case <-latest.replaced:
+			case <-ctx.Done():
+			}
+			continue
+		}
+		sleep(ctx, discoveryPause, latest.replaced)
+		select {
+		case <-latest.replaced:
+		default:
+			return latest
+		}
+	}
+}
+
+// blockingDiscovery answers requests with the results of an apiDiscovery, and blocks
+// until there is a new one. The loops of upstream that poll it can then have a short
+// period. It is for one caller at a time.
+type blockingDiscovery struct {
+	discovery.DiscoveryInterface
+	ctx   context.Context
+	apis  *apiDiscovery
+	known *apis // the last answer
 }
 
 // ServerPreferredResources is called by the garbage collector.
-func (p *blockingDiscovery) ServerPreferredResources() ([]*metav1.APIResourceList, error) {
-	if p.answered {
-		p.changes.wait(p.ctx)
-		if p.ctx.Err() == nil {
-			p.resources, p.err = p.DiscoveryInterface.ServerPreferredResources()
-		}
-	}
-	p.answered = true
-	return p.resources, p.err
+func (b *blockingDiscovery) ServerPreferredResources() ([]*metav1.APIResourceList, error) {
+	b.known = b.apis.next(b.ctx, b.known)
+	return b.known.resources, b.known.err
 }
 
 // ServerPreferredNamespacedResources is called by the quota controller.
-func (p *blockingDiscovery) ServerPreferredNamespacedResources() ([]*metav1.APIResourceList, error) {
-	all, err := p.ServerPreferredResources()
+func (b *blockingDiscovery) ServerPreferredNamespacedResources() ([]*metav1.APIResourceList, error) {
+	all, err := b.ServerPreferredResources()
 	return namespaced(all), err
 }
 

@@ -29,6 +29,17 @@ func NewObjectInformers(ctx context.Context, typed informers.SharedInformerFacto
 
 func (o *objectInformers) Wait() { o.wait() }
 
+func (o *objectInformers) Sync(ctx context.Context, resources []*metav1.APIResourceList, limit time.Duration) bool {
+	return o.sync(ctx, resources, limit)
+}
+
+// Knows reports whether there is an informer of the resource.
+func (o *objectInformers) Knows(resource schema.GroupVersionResource) bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.objects[resource] != nil
+}
+
 func (o *objectInformers) Users(resource schema.GroupVersionResource) int {
 	o.mu.Lock()
 	defer o.mu.Unlock()

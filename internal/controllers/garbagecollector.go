@@ -6,14 +6,17 @@ package controllers
 import (
 	"context"
 	"fmt"
+	"maps"
+	"slices"
 	"sync"
 	"time"
 
 	"go.uber.org/zap"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/client-go/discovery"
 	"k8s.io/client-go/discovery/cached/memory"
 	"k8s.io/client-go/restmapper"
-	"k8s.io/client-go/tools/cache"
 	"k8s.io/klog/v2"
 	"k8s.io/kubernetes/pkg/controller/garbagecollector"
 
@@ -24,6 +27,14 @@ import (
 // resources with a broken conversion must not block all others.
 const syncTimeout = 30 * time.Second
 
+const (
+	// newKindTimeout is the same for a kind that is new.
+	newKindTimeout = time.Second
+	// syncPause is the time between two syncs of the kinds that a controller watches. A
+	// sync waits as long for informers, which have synced before.
+	syncPause = 10 * time.Millisecond
+)
+
 // allKinds starts the controllers of objects of all kinds, the garbage collector and the
 // quota controller, with the same informers.
 func (r *run) allKinds() error {
@@ -31,48 +42,72 @@ func (r *run) allKinds() error {
 	if err != nil {
 		return err
 	}
-	changes := &apiChanges{}
-	if err := r.WatchAPIs(r.ctx, changes.notify); err != nil {
+	apis := newAPIDiscovery(initial)
+	apis.discover, apis.complete = r.client.Discovery().ServerPreferredResources, r.APIsDiscovered
+	if err := r.WatchAPIs(r.ctx, apis.notify); err != nil {
 		return fmt.Errorf("watching the APIs: %w", err)
 	}
 	r.loop(func(ctx context.Context) {
 		all := newObjectInformers(ctx, r.Informers, r.metadata, r.FirstUse)
 		defer all.wait()
-		if !all.sync(ctx, r.newBlockingDiscovery(ctx, changes, initial)) {
+		if !all.sync(ctx, initial, syncTimeout) {
 			return
 		}
 		var running sync.WaitGroup
 		defer running.Wait()
-		if r.serves(resources("resourcequotas")) {
-			running.Go(func() { r.computeQuota(ctx, all, initial, r.newBlockingDiscovery(ctx, changes, initial)) })
+		apis.prepare = func(ctx context.Context, resources []*metav1.APIResourceList) {
+			all.sync(ctx, resources, newKindTimeout)
 		}
-		r.collectGarbage(ctx, all, r.newBlockingDiscovery(ctx, changes, initial))
+		running.Go(func() { apis.run(ctx) })
+		answers := func() *blockingDiscovery {
+			return &blockingDiscovery{DiscoveryInterface: r.client.Discovery(), ctx: ctx, apis: apis}
+		}
+		if r.serves(resources("resourcequotas")) {
+			running.Go(func() { r.computeQuota(ctx, all, initial, answers()) })
+		}
+		r.collectGarbage(ctx, all, answers())
 	})
 	return nil
 }
 
-// sync starts the informers of all kinds and waits for them. The controllers themselves
-// would poll every 100 ms, and log a stop during the wait as an error.
-func (o *objectInformers) sync(ctx context.Context, resources *blockingDiscovery) bool {
-	kinds, err := garbagecollector.GetDeletableResources(ctx, discovery.ToServerResourcesInterfaceWithContext(resources))
+// sync starts the informers of all kinds and waits for those of new kinds. It stops
+// informers of other kinds that no controller uses. The controllers themselves would poll
+// every 100 ms, and log a stop during the wait as an error.
+func (o *objectInformers) sync(ctx context.Context, resources []*metav1.APIResourceList, limit time.Duration) bool {
+	kinds, err := garbagecollector.GetDeletableResources(ctx, discovery.ToServerResourcesInterfaceWithContext(known{resources: resources}))
 	if err != nil {
 		return false
 	}
-	var checkers []cache.DoneChecker
+	for kind := range garbagecollector.DefaultIgnoredResources() {
+		maps.DeleteFunc(kinds, func(k schema.GroupVersionResource, _ struct{}) bool { return k.GroupResource() == kind })
+	}
+	o.stopUnused(kinds)
+	var added []*objectInformer
 	for kind := range kinds {
-		if _, ignored := garbagecollector.DefaultIgnoredResources()[kind.GroupResource()]; ignored {
+		if slices.Contains(shared[kind.GroupVersion()], kind.Resource) {
 			continue
 		}
-		// An informer without objects has synced.
-		if informer, err := o.ForResource(kind); err == nil && !informer.Informer().HasSynced() {
-			checkers = append(checkers, informer.Informer().HasSyncedChecker())
+		if informer, isNew, err := o.ofObjects(kind); err == nil && isNew {
+			added = append(added, informer)
 		}
 	}
 	o.Start(ctx.Done())
-	timeout, cancel := context.WithTimeout(ctx, syncTimeout)
+	timeout, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
-	cache.WaitFor(timeout, "", checkers...)
+	for _, informer := range added {
+		informer.waitSynced(timeout)
+	}
 	return ctx.Err() == nil
+}
+
+// known is the result of a discovery.
+type known struct {
+	discovery.DiscoveryInterface
+	resources []*metav1.APIResourceList
+}
+
+func (k known) ServerPreferredResources() ([]*metav1.APIResourceList, error) {
+	return k.resources, nil
 }
 
 // collectGarbage runs the garbage collector, which deletes or orphans dependents of
@@ -89,7 +124,7 @@ func (r *run) collectGarbage(ctx context.Context, all *objectInformers, resource
 	}
 	var running sync.WaitGroup
 	defer running.Wait()
-	running.Go(func() { collector.Sync(ctx, resources, discoveryPause) })
+	running.Go(func() { collector.Sync(ctx, resources, syncPause) })
 	running.Go(func() { r.migrateStorageVersions(ctx, all, graph, mapper) })
 	timeout, cancel := context.WithTimeout(ctx, syncTimeout)
 	defer cancel()

@@ -66,6 +66,13 @@ func (o *objectInformers) ForResource(resource schema.GroupVersionResource) (inf
 	if slices.Contains(shared[resource.GroupVersion()], resource.Resource) {
 		return o.typed.ForResource(resource)
 	}
+	informer, _, err := o.ofObjects(resource)
+	return informer, err
+}
+
+// ofObjects returns the informer of a kind without one in the API server, and whether it
+// has not been asked for before.
+func (o *objectInformers) ofObjects(resource schema.GroupVersionResource) (_ *objectInformer, isNew bool, _ error) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	informer, ok := o.objects[resource]
@@ -73,13 +80,28 @@ func (o *objectInformers) ForResource(resource schema.GroupVersionResource) (inf
 		generic := metadatainformer.NewFilteredMetadataInformer(o.client, resource, metav1.NamespaceAll, 0,
 			cache.Indexers{cache.NamespaceIndex: cache.MetaNamespaceIndexFunc}, nil)
 		if err := generic.Informer().SetTransform(stripMetadata); err != nil {
-			return nil, err
+			return nil, false, err
 		}
 		informer = &objectInformer{SharedIndexInformer: generic.Informer(), generic: generic, all: o, resource: resource,
-			used: o.firstUse(o.ctx, resource.GroupResource())}
+			used: o.firstUse(o.ctx, resource.GroupResource()), failed: make(chan struct{})}
+		if err := informer.SetWatchErrorHandlerWithContext(informer.watchFails); err != nil {
+			return nil, false, err
+		}
 		o.objects[resource] = informer
 	}
-	return informer, nil
+	return informer, !ok, nil
+}
+
+// stopUnused stops the informers of other kinds that no controller uses.
+func (o *objectInformers) stopUnused(kinds map[schema.GroupVersionResource]struct{}) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	for resource, informer := range o.objects {
+		if _, known := kinds[resource]; !known && informer.users == 0 && informer.cancel != nil {
+			informer.cancel()
+			delete(o.objects, resource)
+		}
+	}
 }
 
 // Start starts the informers that are not running. All stop when the context of
@@ -113,6 +135,8 @@ type objectInformer struct {
 	all      *objectInformers
 	resource schema.GroupVersionResource
 	used     <-chan struct{} // closed when there may be objects
+	failed   chan struct{}   // closed when a list or watch has failed
+	failOnce sync.Once
 	// all.mu guards the fields below.
 	cancel context.CancelFunc
 	users  int
@@ -129,6 +153,24 @@ func (i *objectInformer) inUse() bool {
 	}
 }
 
+func (i *objectInformer) watchFails(ctx context.Context, r *cache.Reflector, err error) {
+	i.failOnce.Do(func() { close(i.failed) })
+	cache.DefaultWatchErrorHandler(ctx, r, err)
+}
+
+// waitSynced returns when the informer has synced or failed, or ctx ends. An informer
+// fails for long if its objects cannot be converted, and for good without its CRD.
+func (i *objectInformer) waitSynced(ctx context.Context) {
+	if i.HasSynced() {
+		return // perhaps without objects
+	}
+	select {
+	case <-i.HasSyncedChecker().Done():
+	case <-i.failed:
+	case <-ctx.Done():
+	}
+}
+
 func (i *objectInformer) HasSynced() bool { return !i.inUse() || i.SharedIndexInformer.HasSynced() }
 
 func (i *objectInformer) Informer() cache.SharedIndexInformer { return i }
@@ -137,16 +179,19 @@ func (i *objectInformer) Lister() cache.GenericLister         { return i.generic
 // GetController returns a controller that the garbage collector and the quota controller
 // run while the kind exists.
 func (i *objectInformer) GetController() cache.Controller {
-	return informerUser{Controller: i.SharedIndexInformer.GetController(), informer: i}
+	return informerUser{Controller: i.SharedIndexInformer.GetController(), informer: i, synced: !i.inUse()}
 }
 
 // informerUser is one use of an objectInformer. The informer stops after its last use.
 type informerUser struct {
 	cache.Controller
 	informer *objectInformer
+	// synced is true if there were no objects when the use began. All later ones are
+	// changes.
+	synced bool
 }
 
-func (i informerUser) HasSynced() bool { return i.informer.HasSynced() }
+func (i informerUser) HasSynced() bool { return i.synced || i.informer.HasSynced() }
 
 const (
 	// maxResourceVersion is the largest resource version of etcd.

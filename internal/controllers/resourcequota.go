@@ -9,16 +9,19 @@ import (
 	"time"
 
 	"go.uber.org/zap"
+	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apiserver/pkg/quota/v1/generic"
+	coreinformers "k8s.io/client-go/informers/core/v1"
+	"k8s.io/client-go/tools/cache"
 	"k8s.io/kubernetes/pkg/controller"
 	"k8s.io/kubernetes/pkg/controller/resourcequota"
 	quotainstall "k8s.io/kubernetes/pkg/quota/v1/install"
 )
 
 // quotaResync is the period in which all quotas are recomputed. Upstream has 5 minutes,
-// in which a quota remains wrong if it counts a resource that the controller has not
-// discovered yet, or one whose last object was deleted before that.
+// in which a quota remains wrong if it counts a resource whose last object was deleted
+// before the controller has discovered the resource.
 const quotaResync = 30 * time.Second
 
 // computeQuota runs the controller that computes the usage of each ResourceQuota. An
@@ -29,9 +32,11 @@ func (r *run) computeQuota(ctx context.Context, all *objectInformers, initial []
 		r.Logger.Error("the status of resource quotas is not updated", zap.Error(err))
 		return
 	}
+	informer := quotaInformer{ResourceQuotaInformer: r.Informers.Core().V1().ResourceQuotas()}
+	informer.handling.SharedIndexInformer = informer.ResourceQuotaInformer.Informer()
 	controller, err := resourcequota.NewController(ctx, &resourcequota.ControllerOptions{
 		QuotaClient:               r.client.CoreV1(),
-		ResourceQuotaInformer:     r.Informers.Core().V1().ResourceQuotas(),
+		ResourceQuotaInformer:     &informer,
 		ResyncPeriod:              controller.StaticResyncPeriodFunc(quotaResync),
 		InformerFactory:           all,
 		ReplenishmentResyncPeriod: controller.NoResyncPeriodFunc,
@@ -47,6 +52,48 @@ func (r *run) computeQuota(ctx context.Context, all *objectInformers, initial []
 	}
 	var running sync.WaitGroup
 	defer running.Wait()
-	running.Go(func() { controller.Sync(ctx, discovery.ServerPreferredNamespacedResources, discoveryPause) })
+	running.Go(func() {
+		controller.Sync(ctx, func() ([]*metav1.APIResourceList, error) {
+			informer.handling.addIncomplete() // the controller has applied the last answer
+			return discovery.ServerPreferredNamespacedResources()
+		}, syncPause)
+	})
 	controller.Run(ctx, workers)
+}
+
+// quotaInformer is the informer of the quota controller.
+type quotaInformer struct {
+	coreinformers.ResourceQuotaInformer
+	handling quotaHandling
+}
+
+func (i *quotaInformer) Informer() cache.SharedIndexInformer { return &i.handling }
+
+// quotaHandling remembers the handler of the quota controller, which computes a quota
+// when it is created. If it counts objects of a kind that the controller does not know
+// yet, upstream computes that only at the next resync. Until then all creations fail.
+type quotaHandling struct {
+	cache.SharedIndexInformer
+	handler cache.ResourceEventHandler
+}
+
+func (h *quotaHandling) AddEventHandlerWithResyncPeriod(handler cache.ResourceEventHandler, resync time.Duration) (cache.ResourceEventHandlerRegistration, error) {
+	h.handler = handler
+	return h.SharedIndexInformer.AddEventHandlerWithResyncPeriod(handler, resync)
+}
+
+// addIncomplete has the controller compute all quotas without a usage of each resource.
+func (h *quotaHandling) addIncomplete() {
+	for _, object := range h.GetStore().List() {
+		quota, ok := object.(*corev1.ResourceQuota)
+		if !ok || h.handler == nil {
+			continue
+		}
+		for resource := range quota.Spec.Hard {
+			if _, known := quota.Status.Used[resource]; !known {
+				h.handler.OnAdd(quota, false)
+				break
+			}
+		}
+	}
 }

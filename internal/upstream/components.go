@@ -233,7 +233,7 @@ var coreControllerEntries = []Entry{
 		Package: garbageCollector,
 		Decl:    "(*GarbageCollector).Sync",
 		Has:     []string{"GetDeletableResources(ctx, discovery.ToServerResourcesInterfaceWithContext(discoveryClient))", "}, period)"},
-		Look:    "blockingDiscovery answers when the APIs have changed, since this loop asks every second; asked in another way, it asks the API server every second.",
+		Look:    "blockingDiscovery answers when the APIs have changed, since this loop asks every 10 ms; asked in another way, it asks the API server every 10 ms.",
 	},
 	{
 		Ours:    "internal/controllers/discovery.go:(*blockingDiscovery).ServerPreferredResources",
@@ -254,7 +254,28 @@ var coreControllerEntries = []Entry{
 		Package: "k8s.io/kubernetes/pkg/controller/resourcequota",
 		Decl:    "(*Controller).Sync",
 		Has:     []string{"GetQuotableResources(discoveryFunc)", "}, period)"},
-		Look:    "blockingDiscovery answers when the APIs have changed, since this loop asks every second.",
+		Look:    "blockingDiscovery answers when the APIs have changed, since this loop asks every 10 ms.",
+	},
+	{
+		Ours:    "internal/controllers/resourcequota.go:(*quotaHandling).addIncomplete",
+		Package: "k8s.io/kubernetes/pkg/controller/resourcequota",
+		Decl:    "NewController",
+		Has:     []string{"options.ResourceQuotaInformer.Informer().AddEventHandlerWithResyncPeriod(", "rq.addQuota(logger, obj)"},
+		Look:    "quotaHandling has the handler from this call; with another a quota of a new kind is computed up to 30 s later.",
+	},
+	{
+		Ours:    "internal/controllers/resourcequota.go:(*run).computeQuota",
+		Package: "k8s.io/kubernetes/pkg/controller/resourcequota",
+		Decl:    "(*QuotaMonitor).SyncMonitors",
+		Has:     []string{"qm.registry.Add(evaluator)"},
+		Look:    "Quotas are computed again when the controller asks for the next discovery: by then it counts the new kind.",
+	},
+	{
+		Ours:    "internal/controllers/garbagecollector.go:(*objectInformers).sync",
+		Package: garbageCollector,
+		Decl:    "(*GarbageCollector).Sync",
+		Has:     []string{"gc.restMapper.Reset()", "gc.resyncMonitors(logger, newResources)", "context.WithTimeout(ctx, period)", "cache.WaitForNamedCacheSyncWithContext(syncCtx,"},
+		Look:    "The period of 10 ms is also the wait for informers, which have synced before; if the first look comes later, the log has an error for each new kind.",
 	},
 	{
 		Ours:    "internal/controllers/handlersync.go:(*syncTrackingInformer).AddEventHandlerWithResyncPeriod",

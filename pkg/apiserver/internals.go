@@ -9,6 +9,7 @@ import (
 
 	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/util/validation/field"
@@ -108,6 +109,10 @@ func (i internals) WatchAPIs(ctx context.Context, changed func()) error {
 		context.AfterFunc(ctx, func() { _ = informer.RemoveEventHandler(registration) })
 	}
 	return nil
+}
+
+func (i internals) APIsDiscovered(preferred []*metav1.APIResourceList) bool {
+	return i.s.waiter().Discovered(preferred)
 }
 
 func differ(before, after any) bool {

@@ -65,6 +65,7 @@ func (s *Server) startControllers() error {
 		Informers:         s.apiserver.Informers(),
 		Serves:            s.apiserver.Serves,
 		WatchAPIs:         s.apiserver.WatchAPIs,
+		APIsDiscovered:    s.apiserver.APIsDiscovered,
 		FirstUse:          s.apiserver.FirstUse,
 		AggregatedAPIs:    s.apiserver.AggregatedAPIs,
 		RootCA:            s.CABundle(),

@@ -10,6 +10,7 @@ package access
 import (
 	"context"
 
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/util/validation/field"
 	"k8s.io/apiserver/pkg/server/flagz"
@@ -41,6 +42,10 @@ type Internals interface {
 	// or removed, until ctx ends or the server stops, and for each custom resource that
 	// already exists. Discovery may lag behind the call.
 	WatchAPIs(ctx context.Context, changed func()) error
+	// APIsDiscovered reports whether preferred resources, from discovery, agree with the
+	// server's CustomResourceDefinitions and APIServices: they have all established
+	// custom resources, the groups of available APIServices, and no others.
+	APIsDiscovered(preferred []*metav1.APIResourceList) bool
 	// FirstUse returns a channel that is closed when there may be objects of a custom
 	// resource: when a client has asked for it since the start, when objects are stored
 	// from before, or when other servers work on the same etcd. For other resources it is

@@ -25,6 +25,7 @@ func runControllers(ctx context.Context, server *apiserver.Server, c apiserver.C
 		Serves:            internals.Serves,
 		WatchAPIs:         internals.WatchAPIs,
 		AggregatedAPIs:    internals.AggregatedAPIs,
+		APIsDiscovered:    internals.APIsDiscovered,
 		RootCA:            c.PKI.CABundle(),
 		ServiceAccountKey: c.PKI.ServiceAccountKey(),
 		Logger:            c.Logger.Named("controllers"),
