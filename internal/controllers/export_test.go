@@ -29,6 +29,8 @@ func NewObjectInformers(ctx context.Context, typed informers.SharedInformerFacto
 
 func (o *objectInformers) Wait() { o.wait() }
 
+func (o *objectInformers) OnUsedLater(f func(schema.GroupResource)) { o.onUsedLater(f) }
+
 func (o *objectInformers) Sync(ctx context.Context, resources []*metav1.APIResourceList, limit time.Duration) bool {
 	return o.sync(ctx, resources, limit)
 }

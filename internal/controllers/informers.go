@@ -48,6 +48,16 @@ type objectInformers struct {
 	mu      sync.Mutex
 	objects map[schema.GroupVersionResource]*objectInformer
 	running sync.WaitGroup
+	// usedLater is called when the informer of a resource has synced that had no objects
+	// at first. It may be nil.
+	usedLater func(schema.GroupResource)
+}
+
+// onUsedLater sets usedLater.
+func (o *objectInformers) onUsedLater(f func(schema.GroupResource)) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.usedLater = f
 }
 
 func newObjectInformers(ctx context.Context, typed informers.SharedInformerFactory, client metadata.Interface,
@@ -114,13 +124,8 @@ func (o *objectInformers) Start(<-chan struct{}) {
 		if informer.cancel == nil {
 			ctx, cancel := context.WithCancel(o.ctx)
 			informer.cancel = cancel
-			o.running.Go(func() {
-				select {
-				case <-ctx.Done():
-				case <-informer.used:
-					informer.RunWithContext(ctx)
-				}
-			})
+			unused := !informer.inUse()
+			o.running.Go(func() { informer.runWhenUsed(ctx, unused) })
 		}
 	}
 }
@@ -150,6 +155,33 @@ func (i *objectInformer) inUse() bool {
 		return true
 	default:
 		return false
+	}
+}
+
+// runWhenUsed runs the informer from its first use on. unused means that the use is yet
+// to come.
+func (i *objectInformer) runWhenUsed(ctx context.Context, unused bool) {
+	select {
+	case <-ctx.Done():
+		return
+	case <-i.used:
+	}
+	if unused {
+		i.all.running.Go(func() { i.reportUse(ctx) })
+	}
+	i.RunWithContext(ctx)
+}
+
+// reportUse calls usedLater when the informer has synced.
+func (i *objectInformer) reportUse(ctx context.Context) {
+	if !cache.WaitFor(ctx, "", i.HasSyncedChecker()) {
+		return
+	}
+	i.all.mu.Lock()
+	usedLater := i.all.usedLater
+	i.all.mu.Unlock()
+	if usedLater != nil {
+		usedLater(i.resource.GroupResource())
 	}
 }
 

@@ -125,7 +125,12 @@ func TestInformerStartsWithFirstUse(t *testing.T) {
 	if keys := informer.Informer().GetStore().ListKeys(); len(keys) > 0 {
 		t.Errorf("got objects %v before the first use", keys)
 	}
+	later := make(chan schema.GroupResource, 1)
+	all.OnUsedLater(func(resource schema.GroupResource) { later <- resource })
 	close(used)
+	if got, want := <-later, (schema.GroupResource{Resource: "configmaps"}); got != want || !informer.Informer().HasSynced() {
+		t.Errorf("the first use of %s was reported, want %s, after its sync", got, want)
+	}
 	testwait.True(t, "sync", func() bool {
 		version := informer.Informer().GetController().LastSyncResourceVersion()
 		if _, err := resourceversion.CompareResourceVersion(version, "1"); err != nil || len(version) > 9 {

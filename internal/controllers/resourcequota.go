@@ -11,6 +11,7 @@ import (
 	"go.uber.org/zap"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apiserver/pkg/quota/v1/generic"
 	coreinformers "k8s.io/client-go/informers/core/v1"
 	"k8s.io/client-go/tools/cache"
@@ -20,8 +21,8 @@ import (
 )
 
 // quotaResync is the period in which all quotas are recomputed. Upstream has 5 minutes,
-// in which a quota remains wrong if it counts a resource whose last object was deleted
-// before the controller has discovered the resource.
+// in which a quota remains wrong if the controller computed it before its informer had
+// the last change by admission.
 const quotaResync = 30 * time.Second
 
 // computeQuota runs the controller that computes the usage of each ResourceQuota. An
@@ -50,6 +51,7 @@ func (r *run) computeQuota(ctx context.Context, all *objectInformers, initial []
 		r.Logger.Error("the status of resource quotas is not updated", zap.Error(err))
 		return
 	}
+	all.onUsedLater(informer.handling.addCounting)
 	var running sync.WaitGroup
 	defer running.Wait()
 	running.Go(func() {
@@ -84,16 +86,31 @@ func (h *quotaHandling) AddEventHandlerWithResyncPeriod(handler cache.ResourceEv
 
 // addIncomplete has the controller compute all quotas without a usage of each resource.
 func (h *quotaHandling) addIncomplete() {
-	for _, object := range h.GetStore().List() {
-		quota, ok := object.(*corev1.ResourceQuota)
-		if !ok || h.handler == nil {
-			continue
-		}
+	h.add(func(quota *corev1.ResourceQuota) bool {
 		for resource := range quota.Spec.Hard {
 			if _, known := quota.Status.Used[resource]; !known {
-				h.handler.OnAdd(quota, false)
-				break
+				return true
 			}
+		}
+		return false
+	})
+}
+
+// addCounting has the controller compute all quotas that count objects of a resource. It
+// is called after the first use of the resource: the controller does not see an object
+// that was deleted before its informer had synced.
+func (h *quotaHandling) addCounting(resource schema.GroupResource) {
+	name := generic.ObjectCountQuotaResourceNameFor(resource)
+	h.add(func(quota *corev1.ResourceQuota) bool {
+		_, counts := quota.Spec.Hard[name]
+		return counts
+	})
+}
+
+func (h *quotaHandling) add(wanted func(*corev1.ResourceQuota) bool) {
+	for _, object := range h.GetStore().List() {
+		if quota, ok := object.(*corev1.ResourceQuota); ok && h.handler != nil && wanted(quota) {
+			h.handler.OnAdd(quota, false)
 		}
 	}
 }

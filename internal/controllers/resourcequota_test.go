@@ -10,6 +10,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/client-go/informers"
 	"k8s.io/client-go/kubernetes/fake"
 	"k8s.io/client-go/tools/cache"
@@ -45,5 +46,16 @@ func TestQuotaOfNewKind(t *testing.T) {
 	slices.Sort(computed)
 	if want := []string{"new", "partial"}; !slices.Equal(computed, want) {
 		t.Errorf("computed %v, want %v", computed, want)
+	}
+	for kind, want := range map[schema.GroupResource][]string{
+		{Group: "example.com", Resource: "widgets"}: {"complete", "new", "partial"},
+		{Group: "example.com", Resource: "gadgets"}: nil,
+	} {
+		computed = nil
+		informer.handling.addCounting(kind)
+		slices.Sort(computed)
+		if !slices.Equal(computed, want) {
+			t.Errorf("after the first use of %s: computed %v, want %v", kind, computed, want)
+		}
 	}
 }
