@@ -17,7 +17,7 @@ var effectsSection = section{
 		"Trials follow each other on a quiet control plane. Requests come at even phases of the longest delay so far, so that none profits or suffers from a controller's timer. p99 of 30 trials is the longest. " +
 		"kubembed runs its controllers, scheduler and simulated node in its process. Upstream's cluster is etcd, kube-apiserver, kube-controller-manager, kube-scheduler and a hollow node of kubemark, a process each, with their default settings and without elections; kubemark's client has the rate limit of a kubelet. " +
 		"Admission is complete on both sides. Bars are for the medians. " +
-		"A CronJob's delay counts from the minute, with a fifteenth of the trials. The metrics API of the autoscaler is the client's. The pods of a Job are ended by the client: those of kubemark run forever. They are also ready before they run, so that a workload counts as available when its status says so and its pods are Running. " +
+		"A CronJob's delay counts from the minute, with a fifteenth of the trials. The metrics API of the autoscaler is the client's. The pods of a Job that completes are on a node that only the client plays: those of kubemark run forever. They are also ready before they run, so that a workload counts as available when its status says so and its pods are Running. " +
 		"A node's death is reported by its status or a taint: the grace period of a silent node is a setting.",
 	sides:   []string{own, inProcess, upstream},
 	ratios:  [][2]string{{own, upstream}, {inProcess, upstream}},

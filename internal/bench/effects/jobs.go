@@ -17,7 +17,7 @@ var jobs = []effect{
 	{name: "Job of 5 created → 5 pods active", try: func(t *trial) {
 		w := t.watch(jobResource, t.name)
 		t.begin()
-		t.createJob(completions)
+		t.createJob(completions, jobTemplate(t.name, ""))
 		w.until(func(o *unstructured.Unstructured) bool { return number(o, "status", "active") == completions })
 		t.removed(jobResource, t.name)
 	}},
@@ -38,21 +38,21 @@ var jobs = []effect{
 	}},
 }
 
-func (t *trial) createJob(pods int64) {
-	t.create(jobResource, t.name, "spec: {completions: %d, parallelism: %[1]d, template: %s}", pods, jobTemplate(t.name))
+func (t *trial) createJob(pods int64, template string) {
+	t.create(jobResource, t.name, "spec: {completions: %d, parallelism: %[1]d, template: %s}", pods, template)
 }
 
-// runJob creates a Job and waits until its pods run: a node that has yet to report so
+// runJob creates a Job whose pods are on a node that only the trial plays: kubemark's
 // would overwrite that they have succeeded.
 func (t *trial) runJob(pods int64) *watched {
-	w, running := t.watch(jobResource, t.name), t.watchPods(t.name)
-	t.createJob(pods)
-	w.until(func(o *unstructured.Unstructured) bool { return number(o, "status", "ready") == pods })
-	running.running(pods, image)
+	t.create(nodes, t.user(), "")
+	w := t.watch(jobResource, t.name)
+	t.createJob(pods, jobTemplate(t.name, "nodeName: "+t.user()+", "))
+	w.until(func(o *unstructured.Unstructured) bool { return number(o, "status", "active") == pods })
 	return w
 }
 
-// succeed ends the pods of the Job as their node does: pods of kubemark run forever.
+// succeed ends the pods of the Job as their node does.
 func (t *trial) succeed() {
 	if t.err != nil {
 		return
@@ -72,7 +72,7 @@ var cronJobEffects = []effect{{
 	name: "minute of a CronJob → its Job", every: 15,
 	try: func(t *trial) {
 		w := t.watch(jobResource, "")
-		t.create(cronJobs, t.name, `spec: {schedule: "* * * * *", jobTemplate: {spec: {template: %s}}}`, jobTemplate(t.name))
+		t.create(cronJobs, t.name, `spec: {schedule: "* * * * *", jobTemplate: {spec: {template: %s}}}`, jobTemplate(t.name, ""))
 		var name string
 		w.until(func(o *unstructured.Unstructured) bool {
 			scheduled, err := time.Parse(time.RFC3339, o.GetAnnotations()["batch.kubernetes.io/cronjob-scheduled-timestamp"])

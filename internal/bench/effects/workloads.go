@@ -24,11 +24,11 @@ const (
 
 func template(app, image string) string { return fmt.Sprintf(podTemplate, app, image) }
 
-// jobTemplate is the same pod of a Job.
-func jobTemplate(app string) string {
+// jobTemplate is the same pod of a Job, with more of its spec.
+func jobTemplate(app, more string) string {
 	return fmt.Sprintf(`{
   metadata: {labels: {app: %s}, annotations: {hollownode.kubembed.dev/run-for: forever}},
-  spec: {restartPolicy: Never, containers: [{name: main, image: %q}]}}`, app, image)
+  spec: {%srestartPolicy: Never, containers: [{name: main, image: %q}]}}`, app, more, image)
 }
 
 const podBody = `
