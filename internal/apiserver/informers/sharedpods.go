@@ -17,6 +17,7 @@ import (
 	"k8s.io/kubernetes/pkg/api/legacyscheme"
 	"k8s.io/kubernetes/pkg/apis/core"
 	podstorage "k8s.io/kubernetes/pkg/registry/core/pod/storage"
+	"k8s.io/utils/lru"
 )
 
 // SharedPods makes the server's own informers share the memory of pods with its watch
@@ -27,11 +28,19 @@ import (
 type SharedPods struct {
 	ctx   context.Context
 	store atomic.Pointer[genericregistry.Store]
+	// recent has the last pods for informers, by UID: all informers get an event at
+	// about the same time, and the same pod for it.
+	recent *lru.Cache
 }
+
+// recentPods is the number of pods in SharedPods.recent.
+const recentPods = 1024
 
 // NewSharedPods returns a SharedPods that shares nothing before UseStorage is called.
 // Reads of the watch cache end with ctx.
-func NewSharedPods(ctx context.Context) *SharedPods { return &SharedPods{ctx: ctx} }
+func NewSharedPods(ctx context.Context) *SharedPods {
+	return &SharedPods{ctx: ctx, recent: lru.New(recentPods)}
+}
 
 // UseStorage sets the storage of pods. It returns an error if storage is of an unknown
 // type.
@@ -48,12 +57,22 @@ func (p *SharedPods) UseStorage(storage rest.Storage) error {
 // a pod by one that shares the memory of the watch cache if the cache has it in the same
 // version.
 func (p *SharedPods) Transform(object any) (any, error) {
-	if pod, ok := object.(*corev1.Pod); ok {
-		object = p.shared(pod)
+	pod, ok := object.(*corev1.Pod)
+	if !ok {
+		return trimManagedFields(object)
 	}
-	return trimManagedFields(object)
+	if recent, ok := p.recent.Get(pod.UID); ok && recent.(*corev1.Pod).ResourceVersion == pod.ResourceVersion {
+		return recent, nil
+	}
+	shared := p.shared(pod)
+	object, err := trimManagedFields(shared)
+	if err == nil && shared != pod {
+		p.recent.Add(pod.UID, shared)
+	}
+	return object, err
 }
 
+// shared returns a new pod that shares the memory of the watch cache, or pod itself.
 func (p *SharedPods) shared(pod *corev1.Pod) *corev1.Pod {
 	store := p.store.Load()
 	if store == nil || store.ReadinessCheck() != nil {
