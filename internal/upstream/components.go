@@ -154,6 +154,12 @@ var constructors = []struct{ ours, decl, digest string }{
 // coreControllerEntries are for internal/controllers.
 var coreControllerEntries = []Entry{
 	{
+		Ours:    "pkg/components/controllers/workloads.go:shortenJobBatches",
+		Package: "k8s.io/kubernetes/pkg/controller/job", Decl: "SyncJobBatchPeriod",
+		Has:  []string{"SyncJobBatchPeriod = time.Second"},
+		Look: "shortenJobBatches sets it if it has upstream's value, before a controller can read it.",
+	},
+	{
 		Ours:    "internal/controllers/namespace.go:namespaceGracePeriod",
 		Package: "k8s.io/kubernetes/pkg/controller/namespace", Decl: "namespaceDeletionGracePeriod",
 		Has:  []string{"5 * time.Second"},

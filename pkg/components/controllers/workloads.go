@@ -5,6 +5,7 @@ package controllers
 
 import (
 	"context"
+	"sync"
 	"time"
 
 	utilfeature "k8s.io/apiserver/pkg/util/feature"
@@ -135,7 +136,20 @@ func newDaemonSet(ctx context.Context, e *environment) (func(context.Context), e
 	}, nil
 }
 
+// jobBatchPeriod is the time in which the changes of a Job's pods are collected before
+// the controller counts them. Upstream's second spares an API server far away.
+const jobBatchPeriod = 50 * time.Millisecond
+
+// shortenJobBatches sets jobBatchPeriod for the process, once, because controllers that
+// run read it. It keeps a period that the host has set.
+var shortenJobBatches = sync.OnceFunc(func() {
+	if job.SyncJobBatchPeriod == time.Second {
+		job.SyncJobBatchPeriod = jobBatchPeriod
+	}
+})
+
 func newJob(ctx context.Context, e *environment) (func(context.Context), error) {
+	shortenJobBatches()
 	client, err := e.client("job-controller")
 	if err != nil {
 		return nil, err

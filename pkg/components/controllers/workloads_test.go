@@ -20,6 +20,7 @@ import (
 	"k8s.io/client-go/tools/cache"
 	watchtools "k8s.io/client-go/tools/watch"
 	kubectrlmgrconfig "k8s.io/kubernetes/pkg/controller/apis/config"
+	upstreamjob "k8s.io/kubernetes/pkg/controller/job"
 
 	"github.com/kubembed/kubembed/internal/testwait"
 	"github.com/kubembed/kubembed/pkg/components/controllers"
@@ -213,6 +214,9 @@ func isReady(pod *corev1.Pod) bool {
 
 // A Job completes, and is deleted after its TTL.
 func testJob(t *testing.T, p plane) {
+	if upstreamjob.SyncJobBatchPeriod >= time.Second {
+		t.Errorf("changes of pods are collected for %s, as upstream", upstreamjob.SyncJobBatchPeriod)
+	}
 	pod := template("task", "image:1")
 	pod.Spec.RestartPolicy = corev1.RestartPolicyNever
 	job := &batchv1.Job{ObjectMeta: meta("task"), Spec: batchv1.JobSpec{Completions: new(int32(3)), Parallelism: new(int32(2)), Template: pod}}
