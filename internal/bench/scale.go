@@ -42,7 +42,6 @@ var scaleSection = section{
 var scalePrograms = []program{
 	{nodesHost, ".", []string{"build", "./hosts/nodes"}},
 	{kwokHost, ".", []string{"build", "./hosts/kwok"}},
-	{"kube-scheduler", "peers", []string{"build", "k8s.io/kubernetes/cmd/kube-scheduler"}},
 	{"kwok", "kwok", []string{"build", "sigs.k8s.io/kwok/cmd/kwok"}},
 }
 
@@ -54,7 +53,7 @@ func (m *measurement) withScale(measure func(*server) error) (err error) {
 		if err != nil {
 			return err
 		}
-		program, args = kwokHost, []string{"-programs", m.paths.Work, "-stages", stages}
+		program, args = kwokHost, []string{"-kwok", m.paths.program("kwok"), "-stages", stages}
 	}
 	host, err := hosts.Start(m.ctx, m.paths.Work, m.paths.program(program), args...)
 	if err != nil {

@@ -2,11 +2,10 @@
 // SPDX-License-Identifier: Apache-2.0
 
 // Package cluster runs upstream's programs beside envtest's API server, as a cluster has
-// them: kube-controller-manager, kube-scheduler, and kubemark as a simulated node.
+// them: kube-controller-manager, kube-scheduler, and a simulator of nodes.
 package cluster
 
 import (
-	"bytes"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
@@ -25,49 +24,59 @@ import (
 // Cluster is a set of running programs.
 type Cluster struct {
 	work     string
-	programs []*running
+	programs []*exec.Cmd
 }
 
-type running struct {
-	*exec.Cmd
-	log bytes.Buffer
+// Config configures a Cluster.
+type Config struct {
+	Assets string // the directory of the programs
+	// ClientFlags are flags for the clients of the controllers and the scheduler.
+	ClientFlags []string
+	// Nodes simulates nodes. Start adds its kubeconfig. If nil, kubemark simulates one,
+	// whose client has the rate limit of a real kubelet, not the lower one of kubemark.
+	Nodes *exec.Cmd
 }
 
-// Start starts the programs, whose binaries are in the directory assets. Their settings
-// are the defaults, except for files and addresses. Elections, and the HTTPS servers of
-// the controllers and the scheduler, are off. The node's client has the rate limit of a
-// real kubelet, not the lower one of kubemark.
-func Start(assets string, env *envtest.Environment, config *rest.Config) (_ *Cluster, err error) {
-	c := &Cluster{}
-	if c.work, err = os.MkdirTemp("", "cluster-"); err != nil {
+// Start starts the programs. Their settings are the defaults, except for files, addresses
+// and those of c. Elections, and the HTTPS servers of the controllers and the scheduler,
+// are off.
+func Start(c Config, env *envtest.Environment, config *rest.Config) (_ *Cluster, err error) {
+	cluster := &Cluster{}
+	if cluster.work, err = os.MkdirTemp("", "cluster-"); err != nil {
 		return nil, err
 	}
 	defer func() {
 		if err != nil {
-			err = errors.Join(err, c.Stop())
+			err = errors.Join(err, cluster.Stop())
 		}
 	}()
-	flags, err := ManagerFlags(c.work, env, config)
+	flags, err := ManagerFlags(cluster.work, env, config)
 	if err != nil {
 		return nil, err
 	}
-	kubeconfig := "--kubeconfig=" + filepath.Join(c.work, "kubeconfig")
-	for name, args := range map[string][]string{
-		"kube-controller-manager": append(flags, "--leader-elect=false", "--secure-port=0"),
-		"kube-scheduler":          {kubeconfig, "--leader-elect=false", "--secure-port=0"},
-		"kubemark": {
-			kubeconfig, "--morph=kubelet", "--name=node-0", "--use-host-image-service=false",
-			"--kubelet-port=0", "--kubelet-read-only-port=0", "--kube-api-qps=50", "--kube-api-burst=100",
-		},
+	kubeconfig := "--kubeconfig=" + filepath.Join(cluster.work, "kubeconfig")
+	component := append([]string{"--leader-elect=false", "--secure-port=0"}, c.ClientFlags...)
+	program := func(name string, args ...string) *exec.Cmd {
+		return exec.Command(filepath.Join(c.Assets, name), args...)
+	}
+	if c.Nodes == nil {
+		c.Nodes = program("kubemark", "--morph=kubelet", "--name=node-0", "--use-host-image-service=false",
+			"--kubelet-port=0", "--kubelet-read-only-port=0", "--kube-api-qps=50", "--kube-api-burst=100")
+	}
+	c.Nodes.Args = append(c.Nodes.Args, kubeconfig)
+	for _, cmd := range []*exec.Cmd{
+		program("kube-controller-manager", append(flags, component...)...),
+		program("kube-scheduler", append(component, kubeconfig)...),
+		c.Nodes,
 	} {
-		program := &running{Cmd: exec.Command(filepath.Join(assets, name), args...)}
-		program.Stderr = &program.log
-		if err := program.Start(); err != nil {
+		// kwok looks for a configuration in the home directory.
+		cmd.Env = append(os.Environ(), "HOME="+cluster.work)
+		if err := cmd.Start(); err != nil {
 			return nil, fmt.Errorf("cluster: %w", err)
 		}
-		c.programs = append(c.programs, program)
+		cluster.programs = append(cluster.programs, cmd)
 	}
-	return c, nil
+	return cluster, nil
 }
 
 // Stop ends the programs and removes their files.

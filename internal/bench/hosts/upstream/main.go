@@ -44,7 +44,7 @@ func (p *plane) Start() (*rest.Config, []byte, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	if p.cluster, err = cluster.Start(assets, &p.env, config); err != nil {
+	if p.cluster, err = cluster.Start(cluster.Config{Assets: assets}, &p.env, config); err != nil {
 		return nil, nil, err
 	}
 	return config, p.env.KubeConfig, nil
