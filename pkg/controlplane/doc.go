@@ -199,7 +199,7 @@
 //     delay it no longer than that.
 //   - Dependents of deleted owners are collected, custom resources too. Orphaning and
 //     foreground deletion work as Kubernetes documents. An object of a new custom
-//     resource is known as an owner about two seconds after its CRD is established.
+//     resource is known as an owner some tens of milliseconds after its CRD is served.
 //   - Every namespace gets the service account "default", which pods use by default, and
 //     the ConfigMap kube-root-ca.crt. Secrets of type kubernetes.io/service-account-token
 //     get their token.
