@@ -85,11 +85,12 @@ func (d *apiDiscovery) run(ctx context.Context) {
 	var notBefore time.Time
 	discovered, pause := 0, minDiscoveryPause
 	for {
-		changes, last, next := d.state()
+		changes, _, next := d.state()
 		if changes == discovered {
 			sleep(ctx, discoveryInterval, next)
 		}
-		if changes, last, _ = d.state(); changes != discovered {
+		changes, last, _ := d.state()
+		if changes != discovered {
 			sleep(ctx, max(pause, time.Until(notBefore)), nil)
 			changes, last, _ = d.state()
 		}

@@ -119,6 +119,6 @@ func isChange(event watch.Event) bool {
 // drain reads a stopped watch to its end, so that its goroutine does not wait for a
 // reader.
 func drain(events <-chan watch.Event) {
-	for range events { //nolint:revive // only its end matters
+	for range events {
 	}
 }

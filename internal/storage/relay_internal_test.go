@@ -131,8 +131,8 @@ func TestRelayStops(t *testing.T) {
 	go source.send(watch.Added, 1<<40)
 	<-r.ResultChan()
 	r.Stop()
-	r.Stop()                   // as often as a caller likes
-	for range r.ResultChan() { //nolint:revive // it ends
+	r.Stop() // as often as a caller likes
+	for range r.ResultChan() {
 	}
 }
 

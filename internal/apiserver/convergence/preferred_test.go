@@ -4,6 +4,7 @@
 package convergence_test
 
 import (
+	"slices"
 	"testing"
 
 	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
@@ -76,7 +77,7 @@ func TestDiscovered(t *testing.T) {
 			}
 			found := builtin
 			if test.more != nil {
-				found = append(found[:len(found):len(found)], test.more)
+				found = append(slices.Clip(found), test.more)
 			}
 			if got := w.Discovered(found); got != test.want {
 				t.Errorf("got %t, want %t", got, test.want)

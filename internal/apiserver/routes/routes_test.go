@@ -143,8 +143,8 @@ func TestEqualParameters(t *testing.T) {
 // TestUpstream fails when go-restful adds a field that a route could differ in.
 func TestUpstream(t *testing.T) {
 	fields := func(typ reflect.Type) (names []string) {
-		for i := range typ.NumField() {
-			names = append(names, typ.Field(i).Name)
+		for field := range typ.Fields() {
+			names = append(names, field.Name)
 		}
 		return names
 	}

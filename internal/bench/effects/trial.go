@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -52,8 +53,8 @@ func (t *trial) undo() error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(t.ctx), trialTimeout)
 	defer cancel()
 	var errs []error
-	for i := len(t.cleanups) - 1; i >= 0; i-- {
-		errs = append(errs, t.cleanups[i](ctx))
+	for _, cleanup := range slices.Backward(t.cleanups) {
+		errs = append(errs, cleanup(ctx))
 	}
 	return errors.Join(errs...)
 }

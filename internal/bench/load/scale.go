@@ -19,7 +19,6 @@ import (
 	"k8s.io/apimachinery/pkg/fields"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/client-go/tools/cache"
-	"k8s.io/utils/ptr"
 )
 
 // scaleTimeout bounds the wait for nodes or pods.
@@ -94,7 +93,7 @@ func (c *Client) deploy(ctx context.Context, s Spec) (Result, error) {
 		_, err := c.client.AppsV1().Deployments(s.Namespace).Create(ctx, &appsv1.Deployment{
 			ObjectMeta: metav1.ObjectMeta{Name: name},
 			Spec: appsv1.DeploymentSpec{
-				Replicas: ptr.To(int32(replicas)),
+				Replicas: new(int32(replicas)),
 				Selector: &metav1.LabelSelector{MatchLabels: map[string]string{"app": name}},
 				Template: corev1.PodTemplateSpec{ObjectMeta: metav1.ObjectMeta{Labels: template.Labels}, Spec: template.Spec},
 			},
