@@ -71,8 +71,8 @@ func (r *run) allKinds() error {
 }
 
 // sync starts the informers of all kinds and waits for those of new kinds. It stops
-// informers of other kinds that no controller uses. The controllers themselves would poll
-// every 100 ms, and log a stop during the wait as an error.
+// informers of other kinds that no controller has asked for. The controllers themselves
+// would poll every 100 ms, and log a stop during the wait as an error.
 func (o *objectInformers) sync(ctx context.Context, resources []*metav1.APIResourceList, limit time.Duration) bool {
 	kinds, err := garbagecollector.GetDeletableResources(ctx, discovery.ToServerResourcesInterfaceWithContext(known{resources: resources}))
 	if err != nil {

@@ -77,7 +77,13 @@ func (o *objectInformers) ForResource(resource schema.GroupVersionResource) (inf
 		return o.typed.ForResource(resource)
 	}
 	informer, _, err := o.ofObjects(resource)
-	return informer, err
+	if err != nil {
+		return nil, err
+	}
+	o.mu.Lock()
+	informer.given = true
+	o.mu.Unlock()
+	return informer, nil
 }
 
 // ofObjects returns the informer of a kind without one in the API server, and whether it
@@ -102,12 +108,13 @@ func (o *objectInformers) ofObjects(resource schema.GroupVersionResource) (_ *ob
 	return informer, !ok, nil
 }
 
-// stopUnused stops the informers of other kinds that no controller uses.
+// stopUnused stops the informers of other kinds that no controller has asked for. The
+// others stop after their last use.
 func (o *objectInformers) stopUnused(kinds map[schema.GroupVersionResource]struct{}) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	for resource, informer := range o.objects {
-		if _, known := kinds[resource]; !known && informer.users == 0 && informer.cancel != nil {
+		if _, known := kinds[resource]; !known && !informer.given && informer.cancel != nil {
 			informer.cancel()
 			delete(o.objects, resource)
 		}
@@ -145,6 +152,7 @@ type objectInformer struct {
 	// all.mu guards the fields below.
 	cancel context.CancelFunc
 	users  int
+	given  bool // to a controller
 }
 
 // inUse reports whether there may be objects. If not, the informer does not run and

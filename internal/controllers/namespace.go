@@ -47,8 +47,9 @@ type namespaceDeleter struct {
 	pauses  workqueue.TypedRateLimiter[string] // while content remains
 
 	mu      sync.Mutex
-	deleted []string      // namespaces that may need no grace period
-	wake    chan struct{} // has room for one; deleted has grown
+	waits   map[string]time.Time // the ends of the grace periods that have not been skipped
+	deleted []string             // namespaces that may need no grace period
+	wake    chan struct{}        // has room for one; deleted has grown
 }
 
 // namespaces starts the namespaceDeleter.
@@ -73,6 +74,7 @@ func (r *run) namespaces() error {
 			&workqueue.TypedBucketRateLimiter[string]{Limiter: rate.NewLimiter(10, 100)},
 		), workqueue.TypedRateLimitingQueueConfig[string]{Name: "namespace"}),
 		pauses: workqueue.NewTypedItemExponentialFailureRateLimiter[string](contentPause, maxNamespacePause),
+		waits:  map[string]time.Time{},
 		wake:   make(chan struct{}, 1),
 	}
 	informer := r.Informers.Core().V1().Namespaces().Informer()
@@ -96,11 +98,14 @@ func (d *namespaceDeleter) observe(before, after *corev1.Namespace) {
 		return
 	}
 	d.queue.AddAfter(after.Name, namespaceGracePeriod)
-	if d.WaitForWrites == nil || !before.DeletionTimestamp.IsZero() {
+	if !before.DeletionTimestamp.IsZero() {
 		return
 	}
 	d.mu.Lock()
-	d.deleted = append(d.deleted, after.Name)
+	d.waits[after.Name] = time.Now().Add(namespaceGracePeriod)
+	if d.WaitForWrites != nil {
+		d.deleted = append(d.deleted, after.Name)
+	}
 	d.mu.Unlock()
 	select {
 	case d.wake <- struct{}{}:
@@ -137,12 +142,27 @@ func (d *namespaceDeleter) skipGracePeriod(ctx context.Context) {
 	d.mu.Unlock()
 	timeout, cancel := context.WithTimeout(ctx, namespaceGracePeriod)
 	defer cancel()
-	if d.WaitForWrites(timeout) != nil || d.othersCreate() {
+	if len(deleted) == 0 || d.WaitForWrites(timeout) != nil || d.othersCreate(timeout) {
 		return // the grace period remains
 	}
 	for _, name := range deleted {
+		d.mu.Lock()
+		delete(d.waits, name)
+		d.mu.Unlock()
 		d.queue.Add(name)
 	}
+}
+
+// mustWait returns the rest of the grace period of a namespace. An earlier namespace of
+// the same name may have queued it.
+func (d *namespaceDeleter) mustWait(name string) time.Duration {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	rest := time.Until(d.waits[name])
+	if rest <= 0 {
+		delete(d.waits, name)
+	}
+	return rest
 }
 
 // used omits the resources that have never had objects: the server prepares a custom
@@ -167,13 +187,9 @@ func (r *run) used(all []*metav1.APIResourceList) []*metav1.APIResourceList {
 
 // othersCreate reports whether an aggregated API server may create namespaced objects. It
 // learns of the deletion of a namespace by a watch, at a time that is not known here.
-func (d *namespaceDeleter) othersCreate() bool {
-	aggregated := d.AggregatedAPIs()
-	if len(aggregated) == 0 {
-		return false
-	}
-	for _, gv := range aggregated {
-		list, err := d.client.Discovery().ServerResourcesForGroupVersion(gv.String())
+func (d *namespaceDeleter) othersCreate(ctx context.Context) bool {
+	for _, gv := range d.AggregatedAPIs() {
+		list, err := discovery.ToServerResourcesInterfaceWithContext(d.client.Discovery()).ServerResourcesForGroupVersionWithContext(ctx, gv.String())
 		if err != nil {
 			return true
 		}
@@ -193,6 +209,10 @@ func (d *namespaceDeleter) next(ctx context.Context) bool {
 		return false
 	}
 	defer d.queue.Done(name)
+	if rest := d.mustWait(name); rest > 0 {
+		d.queue.AddAfter(name, rest)
+		return true
+	}
 	err := d.content.Delete(ctx, name)
 	if remaining, ok := errors.AsType[*deletion.ResourcesRemainingError](err); ok {
 		pause := time.Duration(remaining.Estimate/2+1) * time.Second // upstream's

@@ -5,6 +5,7 @@ package controllers_test
 
 import (
 	"context"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -33,6 +34,7 @@ func run(t *testing.T, grace time.Duration, config controllers.Config) *kubernet
 		return r.Resource != "roles" // not used here
 	}
 	config.WatchAPIs = func(context.Context, func()) error { return nil }
+	config.APIsDiscovered = func([]*metav1.APIResourceList) bool { return true }
 	config.Logger = zaptest.NewLogger(t)
 	ctx, stop := context.WithCancel(t.Context())
 	ready, ended := make(chan struct{}), make(chan error, 1)
@@ -95,6 +97,12 @@ func TestNamespaceDeletionAwaitsWrites(t *testing.T) {
 	createNamespace(t, client)
 	deleteNamespace(t, client)
 	<-waits
+	// A deletion that does not wait would finish beside these requests.
+	for range 100 {
+		if _, err := client.CoreV1().Namespaces().List(t.Context(), metav1.ListOptions{}); err != nil {
+			t.Fatal(err)
+		}
+	}
 	if _, err := client.CoreV1().ConfigMaps("tested").Get(t.Context(), "object", metav1.GetOptions{}); err != nil {
 		t.Errorf("object: %v while a request is in flight, want it to remain", err)
 	}
@@ -151,6 +159,34 @@ func TestNamespaceDeletionBesideClusterScopedAPIs(t *testing.T) {
 	createNamespace(t, client)
 	deleteNamespace(t, client)
 	wantNamespaceGone(t, client)
+}
+
+// TestNamespaceDeletionOfTheSameName: the grace period of an earlier namespace does not
+// shorten that of a later one.
+func TestNamespaceDeletionOfTheSameName(t *testing.T) {
+	const grace = 2 * time.Second
+	var first atomic.Bool
+	first.Store(true)
+	client := run(t, grace, controllers.Config{
+		WaitForWrites: func(ctx context.Context) error {
+			if first.Swap(false) {
+				return nil
+			}
+			<-ctx.Done()
+			return context.Cause(ctx)
+		},
+		AggregatedAPIs: none,
+	})
+	createNamespace(t, client)
+	deleteNamespace(t, client)
+	wantNamespaceGone(t, client)
+	createNamespace(t, client)
+	began := time.Now()
+	deleteNamespace(t, client)
+	wantNamespaceGone(t, client)
+	if took := time.Since(began); took < grace {
+		t.Errorf("gone after %s, want at least %s", took, grace)
+	}
 }
 
 // TestNamespaceDeletionOfRemainingContent: the deletion goes on soon after a finalizer

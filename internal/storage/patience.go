@@ -17,8 +17,8 @@ import (
 const patience = 10 * time.Second
 
 // bePatient makes a watch cache wait for full watches. All of its watches must have a
-// relay: then a watch is full only while its goroutines wait for a core. It reports
-// whether it has found the settings.
+// relay, which reads to the end: then a watch is full only while its goroutines wait for
+// a core. It reports whether it has found the settings.
 func bePatient(c *cacher.Cacher) bool {
 	// The type is not exported.
 	budget := reflect.ValueOf(c).Elem().FieldByName("dispatchTimeoutBudget")

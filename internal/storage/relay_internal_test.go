@@ -5,10 +5,13 @@ package storage
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
@@ -68,7 +71,7 @@ func TestRelayWaitsForNoReader(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			const events = 10 * relayLimit
 			source := newSource()
-			r := newRelay(c.ctx, source, schema.GroupResource{})
+			r := newRelay(c.ctx, source, schema.GroupResource{}, func() {})
 			source.send(c.kind, events)
 			read := 0
 			for e := range r.ResultChan() {
@@ -94,7 +97,7 @@ func TestRelayEndsASlowClient(t *testing.T) {
 		limit int
 	}{{t.Context(), relayLimit}, {inProcess(t), inProcessLimit}} {
 		slow := newSource()
-		r := newRelay(c.ctx, slow, resource)
+		r := newRelay(c.ctx, slow, resource, func() {})
 		slow.send(watch.Modified, c.limit+2*relayBuffer)
 		select {
 		case <-slow.stopped:
@@ -111,7 +114,7 @@ func TestRelayEndsASlowClient(t *testing.T) {
 	}
 
 	fast := newSource()
-	r := newRelay(t.Context(), fast, resource)
+	r := newRelay(t.Context(), fast, resource, func() {})
 	for i := range 10 * relayLimit {
 		fast.events <- watch.Event{Type: watch.Modified, Object: &metav1.Status{}}
 		if _, open := <-r.ResultChan(); !open {
@@ -127,12 +130,78 @@ func TestRelayEndsASlowClient(t *testing.T) {
 // TestRelayStops: Stop ends a relay with unread events.
 func TestRelayStops(t *testing.T) {
 	source := newSource()
-	r := newRelay(inProcess(t), source, schema.GroupResource{})
+	r := newRelay(inProcess(t), source, schema.GroupResource{}, func() {})
 	go source.send(watch.Added, 1<<40)
 	<-r.ResultChan()
 	r.Stop()
 	r.Stop() // as often as a caller likes
 	for range r.ResultChan() {
+	}
+}
+
+// TestRelayEndsAStalledClient: a client that reads nothing does not keep the objects with
+// which its watch began.
+func TestRelayEndsAStalledClient(t *testing.T) {
+	metrics.Register()
+	synctest.Test(t, func(t *testing.T) {
+		source := newSource()
+		r := newRelay(t.Context(), source, schema.GroupResource{Resource: "of TestRelayEndsAStalledClient"}, func() {})
+		go source.send(watch.Added, 5*relayLimit)
+		// It reads, slowly, and then not.
+		for range 3 {
+			time.Sleep(stallTimeout / 2)
+			<-r.ResultChan()
+		}
+		began := time.Now()
+		synctest.Wait()
+		read := 0
+		time.Sleep(2*stallTimeout + time.Second)
+		for range r.ResultChan() {
+			read++
+		}
+		if read > relayBuffer {
+			t.Errorf("read %d events %s after the last one, want the watch to have ended", read, time.Since(began))
+		}
+	})
+}
+
+// TestRelayEndsWithItsClient: the end of the client's context ends a watch that nobody
+// stops, and the context of the watch only after that.
+func TestRelayEndsWithItsClient(t *testing.T) {
+	ctx, cancel := context.WithDeadline(t.Context(), time.Now().Add(time.Hour))
+	source := newSource()
+	var of context.Context
+	r, err := relayWatch(ctx, schema.GroupResource{}, func(ctx context.Context) (watch.Interface, error) {
+		of = ctx
+		go func() {
+			source.send(watch.Added, 10*relayBuffer)
+			<-ctx.Done()
+		}()
+		return source, nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	want, _ := ctx.Deadline()
+	if got, ok := of.Deadline(); !ok || !got.Equal(want) {
+		t.Errorf("the deadline of the watch is %v, want %v", got, want)
+	}
+	<-r.ResultChan()
+	if err := of.Err(); err != nil {
+		t.Errorf("the context of the watch: %v", err)
+	}
+	cancel()
+	<-of.Done()
+	for range r.ResultChan() {
+	}
+
+	ctx, cancel = context.WithCancel(t.Context())
+	if _, err = relayWatch(ctx, schema.GroupResource{}, func(ctx context.Context) (watch.Interface, error) {
+		cancel()
+		<-ctx.Done() // also while the watch starts
+		return nil, ctx.Err()
+	}); !errors.Is(err, context.Canceled) {
+		t.Errorf("got %v, want %v", err, context.Canceled)
 	}
 }
 

@@ -37,14 +37,17 @@ func (w warming) GetList(ctx context.Context, key string, opts storage.ListOptio
 }
 
 func (w warming) Watch(ctx context.Context, key string, opts storage.ListOptions) (watch.Interface, error) {
-	watcher, err := w.CacheDelegator.Watch(ctx, key, opts)
-	if w.warmed(ctx, err) {
-		watcher, err = w.CacheDelegator.Watch(ctx, key, opts)
+	start := func(ctx context.Context) (watch.Interface, error) {
+		watcher, err := w.CacheDelegator.Watch(ctx, key, opts)
+		if w.warmed(ctx, err) {
+			watcher, err = w.CacheDelegator.Watch(ctx, key, opts)
+		}
+		return watcher, err
 	}
-	if err == nil && relayed(w.resource) {
-		watcher = newRelay(ctx, watcher, w.resource)
+	if relayed(w.resource) {
+		return relayWatch(ctx, w.resource, start)
 	}
-	return watcher, err
+	return start(ctx)
 }
 
 // warmed waits if err says that the cache is not filled yet, and reports whether it is

@@ -46,7 +46,7 @@ var convergenceEntries = []Entry{
 		Ours:    "internal/apiserver/informers/passes.go:policyInformer.HasSynced",
 		Package: policies, Decl: "UpstreamHasSynced",
 		Users: []string{"(*policySource).Run", "(*policySource).calculatePolicyData", "(*policySource).refreshPolicies"},
-		Look:  "HasSynced of policies blocks for up to a second: another that asks would be held up.",
+		Look:  "HasSynced of policies blocks for up to a second, once for a pass: another that asks would be held up.",
 	},
 	{
 		Ours:    "internal/apiserver/convergence/policies.go:policySource",

@@ -45,8 +45,8 @@ func (s *Server) Checkpoint(ctx context.Context) (*Checkpoint, error) {
 //
 // When Rollback returns, the control plane has applied the changes. Authorization,
 // admission and quotas match the checkpoint, removed custom resources are no
-// longer served, and controllers have stopped to write. This takes milliseconds, some
-// tens of them with new custom resources, and up to a second with new admission policies.
+// longer served, and controllers have stopped to write. This takes milliseconds, and some
+// tens of them with new custom resources or admission policies.
 //
 // Writes during a rollback are lost, or keep Rollback from returning if they do not stop.
 // Stop your own controllers, managers and other clients before. Requests in flight get

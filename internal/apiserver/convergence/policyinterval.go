@@ -23,7 +23,7 @@ var processPolicies = policyRefresh{set: policy.SetPolicyRefreshIntervalForTests
 func ShortenPolicyInterval() (release func()) { return processPolicies.shorten() }
 
 // PolicyIntervalUsers returns the number of callers of ShortenPolicyInterval that have
-// not called release.
+// not called release, for tests.
 func PolicyIntervalUsers() int {
 	processPolicies.mu.Lock()
 	defer processPolicies.mu.Unlock()

@@ -28,7 +28,7 @@ type passes struct {
 	mu       sync.Mutex
 	due      chan struct{} // closed from a change until the pass that compiles it
 	isDue    bool
-	asked    int // since the change
+	asked    int // since the change or the beginning of a pass
 	followed map[cache.SharedIndexInformer]bool
 }
 
@@ -59,6 +59,10 @@ func (p *passes) change() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.asked = 0
+	p.set()
+}
+
+func (p *passes) set() {
 	if !p.isDue {
 		p.isDue = true
 		close(p.due)
@@ -69,6 +73,7 @@ func (p *passes) change() {
 func (p *passes) begin() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	p.asked = 0
 	p.reset()
 }
 
@@ -92,6 +97,10 @@ func (p *passes) wait(ctx context.Context) {
 	select {
 	case <-due:
 	case <-timer.C:
+		// The loop asks once more before it begins.
+		p.mu.Lock()
+		p.set()
+		p.mu.Unlock()
 	case <-ctx.Done():
 	}
 }

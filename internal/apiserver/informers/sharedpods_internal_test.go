@@ -10,9 +10,9 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
-// TestInformersShareOnePod: all informers get the same pod for one event, and their own
-// pod if the shared one has another version.
-func TestInformersShareOnePod(t *testing.T) {
+// TestRecentPod: an informer gets a recent pod of the same version, and its own pod if the
+// recent one has another version.
+func TestRecentPod(t *testing.T) {
 	pod := func(version string) *corev1.Pod {
 		return &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Name: "a", UID: "1", ResourceVersion: version}}
 	}

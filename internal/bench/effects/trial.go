@@ -33,8 +33,9 @@ type trial struct {
 
 func (c *client) newTrial(ctx context.Context, namespace, name string) *trial {
 	t := &trial{client: c, namespace: namespace, name: name}
-	t.ctx, t.cancel = context.WithCancel(ctx)
-	if name != "shared" {
+	if name == "shared" {
+		t.ctx, t.cancel = context.WithCancel(ctx)
+	} else {
 		t.ctx, t.cancel = context.WithTimeout(ctx, trialTimeout)
 	}
 	return t

@@ -137,7 +137,8 @@ type counter struct {
 
 	mutex sync.Mutex
 	met   map[string]bool
-	done  chan struct{} // closed when as many as wanted meet it
+	done  chan struct{} // closed when as many as wanted meet it for the first time
+	end   sync.Once     // closes done
 }
 
 func (c *counter) count() int {
@@ -159,7 +160,7 @@ func (c *counter) Update(object any) error {
 	known := c.met[name]
 	c.met[name] = true
 	if !known && len(c.met) == c.want {
-		close(c.done)
+		c.end.Do(func() { close(c.done) })
 	}
 	return nil
 }
