@@ -172,8 +172,8 @@ func isChange(event watch.Event) bool {
 	return event.Type == watch.Modified || event.Type == watch.Deleted
 }
 
-// drain reads a stopped watch to its end, unless it is nil, so that its goroutine does not
-// wait for a reader.
+// drain reads a stopped watch to its end, unless it is nil, so that its goroutine does
+// not wait for a reader.
 func drain(events <-chan watch.Event) {
 	if events == nil {
 		return

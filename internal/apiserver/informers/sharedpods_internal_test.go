@@ -10,8 +10,8 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
-// TestRecentPod: an informer gets a recent pod of the same version, and its own pod if the
-// recent one has another version.
+// TestRecentPod: an informer gets a recent pod of the same version, and its own pod if
+// the recent one has another version.
 func TestRecentPod(t *testing.T) {
 	pod := func(version string) *corev1.Pod {
 		return &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Name: "a", UID: "1", ResourceVersion: version}}
