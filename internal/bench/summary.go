@@ -84,7 +84,7 @@ func (r *results) writeSummary(w io.Writer, link string) {
 	titles := map[string][]string{}
 	for _, s := range sections {
 		note := r.mixed(s.name)
-		if note == "" {
+		if note == "" || len(s.summary) == 0 {
 			continue
 		}
 		if titles[note] == nil {
