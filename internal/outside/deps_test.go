@@ -45,7 +45,6 @@ var core = []string{
 	"k8s.io/kubernetes/pkg/controller/garbagecollector",
 	"k8s.io/kubernetes/pkg/controller/garbagecollector/metaonly",
 	"k8s.io/kubernetes/pkg/controller/garbagecollector/metrics",
-	"k8s.io/kubernetes/pkg/controller/namespace",
 	"k8s.io/kubernetes/pkg/controller/namespace/deletion",
 	"k8s.io/kubernetes/pkg/controller/resourcequota",
 	"k8s.io/kubernetes/pkg/controller/serviceaccount",
