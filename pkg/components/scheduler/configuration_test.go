@@ -42,6 +42,11 @@ profiles:
 	createPod(t, client, newPod("first", "2"))
 	nodeOf(t, client, "first")
 	createNode(t, client, newNode("empty", "4"))
+	// Its placement shows that the scheduler knows the node.
+	probe := newPod("probe", "0")
+	probe.Spec.NodeSelector = map[string]string{corev1.LabelHostname: "empty"}
+	createPod(t, client, probe)
+	nodeOf(t, client, "probe")
 
 	other, packed := newPod("other", "1"), newPod("packed", "1")
 	other.Spec.SchedulerName = "somebody-else"
