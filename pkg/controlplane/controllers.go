@@ -72,7 +72,8 @@ func (s *Server) startControllers() error {
 		ServiceAccountKey: serviceAccountKey,
 		Logger:            s.config.Logger.Named("controllers"),
 	}
-	// WaitForWrites is not set: a rollback would have to wait for a deletion that has begun.
+	// WaitForWrites is not set: a rollback would have to wait for a deletion that has
+	// begun.
 	if s.elections != nil {
 		core.NewInformers = s.apiserver.NewInformers
 	}
