@@ -26,7 +26,7 @@ const (
 	poolProgram  = "controlplanes"
 	poolTests    = "pooled.test"
 	nodesHost    = "nodes"
-	kwokHost     = "kwok-host"
+	kwokProgram  = "kwok"
 )
 
 // program is a program to build.

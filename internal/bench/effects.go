@@ -4,7 +4,6 @@
 package main
 
 import (
-	"errors"
 	"time"
 
 	"github.com/kubembed/kubembed/internal/bench/effects"
@@ -76,25 +75,22 @@ func effectBars() (all []bar) {
 	return all
 }
 
-func (m *measurement) effects() (err error) {
+func (m *measurement) effects() error {
 	program := ownCluster
 	if m.side == upstream {
 		program = upstreamHost
 	}
-	s, err := m.run(program)
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, s.Close()) }()
-	results, err := s.effects(effects.Spec{Trials: m.sizes.Trials, Only: m.sizes.Effects})
-	if err != nil {
-		return err
-	}
-	for _, r := range results {
-		m.addTime(r.Name+medianEnd, at(r.Delays, 50))
-		m.addTime(r.Name+": p99", at(r.Delays, 99))
-	}
-	return nil
+	return m.withHost(func(s *server) error {
+		results, err := s.effects(effects.Spec{Trials: m.sizes.Trials, Only: m.sizes.Effects})
+		if err != nil {
+			return err
+		}
+		for _, r := range results {
+			m.addTime(r.Name+medianEnd, at(r.Delays, 50))
+			m.addTime(r.Name+": p99", at(r.Delays, 99))
+		}
+		return nil
+	}, program)
 }
 
 func (s *server) effects(spec effects.Spec) ([]effects.Result, error) {

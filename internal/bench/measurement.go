@@ -54,9 +54,9 @@ type server struct {
 	client *load.Client // in this process, over TLS
 }
 
-// start starts the control plane of the side. It has a directory or, if dir is empty, no
-// fsync.
-func (m *measurement) start(dir string) (*server, error) {
+// with starts the control plane of the side for measure, and stops it in any case. It has
+// a directory or, if dir is empty, no fsync.
+func (m *measurement) with(dir string, measure func(*server) error) error {
 	var program string
 	var args []string
 	switch m.side {
@@ -70,38 +70,29 @@ func (m *measurement) start(dir string) (*server, error) {
 	case inOne:
 		program = testserver
 	default:
-		return nil, fmt.Errorf("unknown side %q", m.side)
+		return fmt.Errorf("unknown side %q", m.side)
 	}
 	if dir != "" {
 		args = append(args, "-dir", dir)
 	}
-	return m.run(program, args...)
+	return m.withHost(measure, program, args...)
 }
 
-// run starts the control plane of a host program.
-func (m *measurement) run(program string, args ...string) (*server, error) {
+// withHost is with, for a host program.
+func (m *measurement) withHost(measure func(*server) error, program string, args ...string) (err error) {
 	host, err := hosts.Start(m.ctx, m.paths.Work, m.paths.program(program), args...)
-	if err != nil {
-		return nil, err
-	}
-	s := &server{Host: host, measurement: m}
-	config, err := host.Config()
-	if err == nil {
-		s.client, err = load.New(config)
-	}
-	if err != nil {
-		return nil, errors.Join(err, host.Close())
-	}
-	return s, nil
-}
-
-// with starts a control plane for measure, and stops it in any case.
-func (m *measurement) with(dir string, measure func(*server) error) (err error) {
-	s, err := m.start(dir)
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, s.Close()) }()
+	defer func() { err = errors.Join(err, host.Close()) }()
+	s := &server{Host: host, measurement: m}
+	config, err := host.Config()
+	if err != nil {
+		return err
+	}
+	if s.client, err = load.New(config); err != nil {
+		return err
+	}
 	return measure(s)
 }
 

@@ -5,7 +5,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -35,40 +34,24 @@ var scaleSection = section{
 	ratios:  [][2]string{{simulated, kwok}},
 	byHand:  true,
 	summary: []string{podsRunning},
-	measure: func(m *measurement) error { return m.withScale((*server).scale) },
+	measure: (*measurement).scale,
 }
 
 // scalePrograms are the programs of the section.
 var scalePrograms = []program{
 	{nodesHost, ".", []string{"build", "./hosts/nodes"}},
-	{kwokHost, ".", []string{"build", "./hosts/kwok"}},
-	{"kwok", "kwok", []string{"build", "sigs.k8s.io/kwok/cmd/kwok"}},
+	{kwokProgram, "kwok", []string{"build", "sigs.k8s.io/kwok/cmd/kwok"}},
 }
 
-// withScale starts the control plane of a side of the section.
-func (m *measurement) withScale(measure func(*server) error) (err error) {
-	program, args := nodesHost, []string(nil)
-	if m.side == kwok {
-		stages, err := m.kwokStages()
-		if err != nil {
-			return err
-		}
-		program, args = kwokHost, []string{"-kwok", m.paths.program("kwok"), "-stages", stages}
+func (m *measurement) scale() error {
+	if m.side != kwok {
+		return m.withHost((*server).scale, nodesHost)
 	}
-	host, err := hosts.Start(m.ctx, m.paths.Work, m.paths.program(program), args...)
+	stages, err := m.kwokStages()
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, host.Close()) }()
-	s := &server{Host: host, measurement: m}
-	config, err := host.Config()
-	if err != nil {
-		return err
-	}
-	if s.client, err = load.New(config); err != nil {
-		return err
-	}
-	return measure(s)
+	return m.withHost((*server).scale, upstreamHost, "-kwok", m.paths.program(kwokProgram), "-stages", stages)
 }
 
 // kwokStages returns the directory of the stages in kwok's module.

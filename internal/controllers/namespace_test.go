@@ -55,7 +55,9 @@ func run(t *testing.T, grace time.Duration, config controllers.Config) *kubernet
 	return client
 }
 
-func none() []schema.GroupVersion { return nil }
+// No other API server, and no requests in flight.
+func none() []schema.GroupVersion   { return nil }
+func written(context.Context) error { return nil }
 
 func createNamespace(t *testing.T, client kubernetes.Interface, finalizers ...string) {
 	t.Helper()
@@ -83,13 +85,23 @@ func wantNamespaceGone(t *testing.T, client kubernetes.Interface) {
 	})
 }
 
+// createAndDelete returns the time from the deletion of a namespace until it is gone.
+func createAndDelete(t *testing.T, client kubernetes.Interface) time.Duration {
+	t.Helper()
+	createNamespace(t, client)
+	began := time.Now()
+	deleteNamespace(t, client)
+	wantNamespaceGone(t, client)
+	return time.Since(began)
+}
+
 // TestNamespaceDeletionAwaitsWrites, and nothing else.
 func TestNamespaceDeletionAwaitsWrites(t *testing.T) {
-	waits, written := make(chan struct{}), make(chan struct{})
+	waits, ended := make(chan struct{}), make(chan struct{})
 	client := run(t, time.Hour, controllers.Config{
 		WaitForWrites: func(context.Context) error {
 			close(waits)
-			<-written
+			<-ended
 			return nil
 		},
 		AggregatedAPIs: none,
@@ -106,7 +118,7 @@ func TestNamespaceDeletionAwaitsWrites(t *testing.T) {
 	if _, err := client.CoreV1().ConfigMaps("tested").Get(t.Context(), "object", metav1.GetOptions{}); err != nil {
 		t.Errorf("object: %v while a request is in flight, want it to remain", err)
 	}
-	close(written)
+	close(ended)
 	wantNamespaceGone(t, client)
 }
 
@@ -120,15 +132,12 @@ func TestNamespaceDeletionDespiteHangingWrite(t *testing.T) {
 		},
 		AggregatedAPIs: none,
 	})
-	createNamespace(t, client)
-	deleteNamespace(t, client)
-	wantNamespaceGone(t, client)
+	createAndDelete(t, client)
 }
 
 // TestNamespaceDeletionGracePeriod: other API servers get the grace period.
 func TestNamespaceDeletionGracePeriod(t *testing.T) {
 	const grace = time.Second
-	written := func(context.Context) error { return nil }
 	for name, config := range map[string]controllers.Config{
 		"shared etcd":         {AggregatedAPIs: none},
 		"aggregated":          {WaitForWrites: written, AggregatedAPIs: func() []schema.GroupVersion { return []schema.GroupVersion{appsv1.SchemeGroupVersion} }},
@@ -136,11 +145,7 @@ func TestNamespaceDeletionGracePeriod(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			client := run(t, grace, config)
-			createNamespace(t, client)
-			began := time.Now()
-			deleteNamespace(t, client)
-			wantNamespaceGone(t, client)
-			if took := time.Since(began); took < grace {
+			if took := createAndDelete(t, client); took < grace {
 				t.Errorf("gone after %s, want at least %s", took, grace)
 			}
 		})
@@ -151,14 +156,12 @@ func TestNamespaceDeletionGracePeriod(t *testing.T) {
 // namespaced objects gets no grace period.
 func TestNamespaceDeletionBesideClusterScopedAPIs(t *testing.T) {
 	client := run(t, time.Hour, controllers.Config{
-		WaitForWrites: func(context.Context) error { return nil },
+		WaitForWrites: written,
 		AggregatedAPIs: func() []schema.GroupVersion {
 			return []schema.GroupVersion{{Group: "scheduling.k8s.io", Version: "v1"}}
 		},
 	})
-	createNamespace(t, client)
-	deleteNamespace(t, client)
-	wantNamespaceGone(t, client)
+	createAndDelete(t, client)
 }
 
 // TestNamespaceDeletionOfTheSameName: the grace period of an earlier namespace does not
@@ -177,14 +180,8 @@ func TestNamespaceDeletionOfTheSameName(t *testing.T) {
 		},
 		AggregatedAPIs: none,
 	})
-	createNamespace(t, client)
-	deleteNamespace(t, client)
-	wantNamespaceGone(t, client)
-	createNamespace(t, client)
-	began := time.Now()
-	deleteNamespace(t, client)
-	wantNamespaceGone(t, client)
-	if took := time.Since(began); took < grace {
+	createAndDelete(t, client)
+	if took := createAndDelete(t, client); took < grace {
 		t.Errorf("gone after %s, want at least %s", took, grace)
 	}
 }
@@ -192,7 +189,7 @@ func TestNamespaceDeletionOfTheSameName(t *testing.T) {
 // TestNamespaceDeletionOfRemainingContent: the deletion goes on soon after a finalizer
 // has been removed. Upstream looks again after eight seconds.
 func TestNamespaceDeletionOfRemainingContent(t *testing.T) {
-	client := run(t, time.Hour, controllers.Config{WaitForWrites: func(context.Context) error { return nil }, AggregatedAPIs: none})
+	client := run(t, time.Hour, controllers.Config{WaitForWrites: written, AggregatedAPIs: none})
 	createNamespace(t, client, "example.com/kept")
 	deleteNamespace(t, client)
 	testwait.True(t, "the deletion of the object", func() bool {

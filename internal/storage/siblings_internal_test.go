@@ -37,8 +37,8 @@ func decoded(name, owner string) *core.Pod {
 	return pod.DeepCopy()
 }
 
-// TestSiblingsShareMemory: pods of one controller, and pods without one, share what is
-// equal, and nothing else changes.
+// TestSiblingsShareMemory: equal parts of pods share memory, if the pods have the same
+// controller or none. Nothing else changes.
 func TestSiblingsShareMemory(t *testing.T) {
 	attrs := shareWithSiblings(schema.GroupResource{Resource: "pods"}, func(runtime.Object) (labels.Set, fields.Set, error) { return nil, nil, nil })
 	for _, c := range []struct {

@@ -48,17 +48,13 @@ func (f blockingFactory) InformerFor(object runtime.Object, newFunc internalinte
 	blocking := blockingInformer{informer, f.ctx}
 	switch object.(type) {
 	case *admissionregistrationv1.ValidatingAdmissionPolicy:
-		f.validating.follow(informer)
-		return policyInformer{blocking, f.validating}
+		return f.validating.policies(blocking)
 	case *admissionregistrationv1.ValidatingAdmissionPolicyBinding:
-		f.validating.follow(informer)
-		return bindingInformer{blocking, f.validating}
+		return f.validating.bindings(blocking)
 	case *admissionregistrationv1.MutatingAdmissionPolicy:
-		f.mutating.follow(informer)
-		return policyInformer{blocking, f.mutating}
+		return f.mutating.policies(blocking)
 	case *admissionregistrationv1.MutatingAdmissionPolicyBinding:
-		f.mutating.follow(informer)
-		return bindingInformer{blocking, f.mutating}
+		return f.mutating.bindings(blocking)
 	case *networkingv1.ServiceCIDR, *networkingv1.IPAddress:
 		return blocking
 	}

@@ -39,6 +39,18 @@ func newPasses() *passes {
 	return p
 }
 
+// policies returns the informer of the plugin's policies.
+func (p *passes) policies(informer blockingInformer) cache.SharedIndexInformer {
+	p.follow(informer.SharedIndexInformer)
+	return policyInformer{informer, p}
+}
+
+// bindings returns the informer of the bindings of these policies.
+func (p *passes) bindings(informer blockingInformer) cache.SharedIndexInformer {
+	p.follow(informer.SharedIndexInformer)
+	return bindingInformer{informer, p}
+}
+
 // follow makes passes due when objects of the informer change.
 func (p *passes) follow(informer cache.SharedIndexInformer) {
 	p.mu.Lock()

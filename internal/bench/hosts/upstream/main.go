@@ -2,11 +2,13 @@
 // SPDX-License-Identifier: Apache-2.0
 
 // Command upstream is the host of a cluster of upstream's programs: envtest's etcd and
-// kube-apiserver, kube-controller-manager, kube-scheduler, and a simulated node.
+// kube-apiserver, kube-controller-manager, kube-scheduler, and a simulated node of
+// kubemark or, with -kwok, kwok's nodes.
 package main
 
 import (
 	"errors"
+	"flag"
 	"fmt"
 	"os"
 
@@ -20,31 +22,41 @@ import (
 )
 
 func main() {
+	kwok := flag.String("kwok", "", "path of kwok")
+	stages := flag.String("stages", "", "directory of kwok's stages")
+	flag.Parse()
 	log.SetLogger(logr.Discard())
 	p := &plane{}
 	apiserver := p.env.ControlPlane.GetAPIServer().Configure()
-	// envtest's settings that a cluster lacks, and those of our control plane.
-	apiserver.Disable("disable-admission-plugins")
 	apiserver.Set("authorization-mode", "Node", "RBAC")
 	apiserver.Set("enable-admission-plugins", "NodeRestriction")
+	// As on our side: the effects have all admission plugins, the simulated nodes have
+	// envtest's.
+	if *kwok == "" {
+		apiserver.Disable("disable-admission-plugins")
+	} else {
+		apiserver.Set("disable-admission-plugins", "ServiceAccount", "TaintNodesByCondition")
+		useKwok(&p.config, *kwok, *stages)
+	}
 	os.Exit(hosts.Serve(p))
 }
 
 type plane struct {
+	config  cluster.Config
 	env     envtest.Environment
 	cluster *cluster.Cluster
 }
 
 func (p *plane) Start() (*rest.Config, []byte, error) {
-	assets := os.Getenv("KUBEBUILDER_ASSETS")
-	if assets == "" {
+	p.config.Assets = os.Getenv("KUBEBUILDER_ASSETS")
+	if p.config.Assets == "" {
 		return nil, nil, errors.New("KUBEBUILDER_ASSETS is not set: go run ./internal/bench sets it")
 	}
 	config, err := p.env.Start()
 	if err != nil {
 		return nil, nil, err
 	}
-	if p.cluster, err = cluster.Start(cluster.Config{Assets: assets}, &p.env, config); err != nil {
+	if p.cluster, err = cluster.Start(p.config, &p.env, config); err != nil {
 		return nil, nil, err
 	}
 	return config, p.env.KubeConfig, nil
