@@ -38,6 +38,10 @@ type Config struct {
 	// been created or registered, and none that has been removed.
 	APIsDiscovered func(preferred []*metav1.APIResourceList) bool
 
+	// Acknowledged returns the revision of the newest write of a resource that the API
+	// server has acknowledged, or 0.
+	Acknowledged func(schema.GroupResource) uint64
+
 	// FirstUse returns a channel that is closed when a resource may have objects:
 	// unused custom resources need no informer. If nil, all resources may have objects.
 	FirstUse func(context.Context, schema.GroupResource) <-chan struct{}

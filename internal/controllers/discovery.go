@@ -42,6 +42,7 @@ type apiDiscovery struct {
 
 	mu         sync.Mutex
 	changes    int
+	discovered int // the number of changes that latest has
 	lastChange time.Time
 	changed    chan struct{} // closed by the next change
 	latest     *apis
@@ -107,6 +108,7 @@ func (d *apiDiscovery) run(ctx context.Context) {
 		complete := d.complete(resources)
 		if complete || time.Since(last) > discoverySettleTime {
 			discovered = changes
+			d.settle(changes)
 		}
 		if complete || progress {
 			pause = minDiscoveryPause
@@ -114,6 +116,20 @@ func (d *apiDiscovery) run(ctx context.Context) {
 			pause = min(2*pause, discoveryPause)
 		}
 	}
+}
+
+// settle records that the latest result has a number of changes.
+func (d *apiDiscovery) settle(changes int) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.discovered = changes
+}
+
+// current returns the latest result, and whether it has all changes.
+func (d *apiDiscovery) current() (latest *apis, current bool) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.latest, d.discovered == d.changes
 }
 
 // sleep returns after the pause, when early is closed, or when ctx ends.

@@ -65,7 +65,7 @@ func (r *run) allKinds() error {
 		if r.serves(resources("resourcequotas")) {
 			running.Go(func() { r.computeQuota(ctx, all, initial, answers()) })
 		}
-		r.collectGarbage(ctx, all, answers())
+		r.collectGarbage(ctx, all, apis, answers())
 	})
 	return nil
 }
@@ -74,13 +74,7 @@ func (r *run) allKinds() error {
 // informers of other kinds that no controller has asked for. The controllers themselves
 // would poll every 100 ms, and log a stop during the wait as an error.
 func (o *objectInformers) sync(ctx context.Context, resources []*metav1.APIResourceList, limit time.Duration) bool {
-	kinds, err := garbagecollector.GetDeletableResources(ctx, discovery.ToServerResourcesInterfaceWithContext(known{resources: resources}))
-	if err != nil {
-		return false
-	}
-	for kind := range garbagecollector.DefaultIgnoredResources() {
-		maps.DeleteFunc(kinds, func(k schema.GroupVersionResource, _ struct{}) bool { return k.GroupResource() == kind })
-	}
+	kinds := graphKinds(ctx, resources)
 	o.stopUnused(kinds)
 	var added []*objectInformer
 	for kind := range kinds {
@@ -100,6 +94,18 @@ func (o *objectInformers) sync(ctx context.Context, resources []*metav1.APIResou
 	return ctx.Err() == nil
 }
 
+// graphKinds returns the kinds that the garbage collector watches.
+func graphKinds(ctx context.Context, resources []*metav1.APIResourceList) map[schema.GroupVersionResource]struct{} {
+	// The error is that of a discovery, and known has none.
+	kinds, _ := garbagecollector.GetDeletableResources(ctx, discovery.ToServerResourcesInterfaceWithContext(known{resources: resources}))
+	ignored := garbagecollector.DefaultIgnoredResources()
+	maps.DeleteFunc(kinds, func(kind schema.GroupVersionResource, _ struct{}) bool {
+		_, ok := ignored[kind.GroupResource()]
+		return ok
+	})
+	return kinds
+}
+
 // known is the result of a discovery.
 type known struct {
 	discovery.DiscoveryInterface
@@ -112,11 +118,11 @@ func (k known) ServerPreferredResources() ([]*metav1.APIResourceList, error) {
 
 // collectGarbage runs the garbage collector, which deletes or orphans dependents of
 // deleted objects, and the storage version migrator.
-func (r *run) collectGarbage(ctx context.Context, all *objectInformers, resources *blockingDiscovery) {
+func (r *run) collectGarbage(ctx context.Context, all *objectInformers, apis *apiDiscovery, resources *blockingDiscovery) {
 	mapper := restmapper.NewDeferredDiscoveryRESTMapper(memory.NewMemCacheClient(r.client.Discovery()))
 	// collector.Run stops its parts when ctx ends. They must not stop before.
 	graph := garbagecollector.NewDependencyGraphBuilder(context.WithoutCancel(ctx), r.metadata, mapper,
-		garbagecollector.DefaultIgnoredResources(), all, started)
+		garbagecollector.DefaultIgnoredResources(), newOwnerGraph(ctx, all, apis, r.Acknowledged), started)
 	collector, err := garbagecollector.NewComposedGarbageCollector(context.WithoutCancel(ctx), r.client, r.metadata, mapper, graph)
 	if err != nil {
 		r.Logger.Error("the garbage collector does not run", zap.Error(err))

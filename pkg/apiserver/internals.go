@@ -66,6 +66,10 @@ func (i internals) WaitForStored(ctx context.Context, changes []access.StoredCha
 
 func (i internals) WaitForWrites(ctx context.Context) error { return i.s.writes.Wait(ctx) }
 
+func (i internals) Acknowledged(resource schema.GroupResource) uint64 {
+	return i.s.acknowledged.Acknowledged(resource)
+}
+
 func (i internals) AggregatedAPIs() (aggregated []schema.GroupVersion) {
 	lister := i.s.aggregator.APIRegistrationInformers.Apiregistration().V1().APIServices().Lister()
 	all, _ := lister.List(labels.Everything()) // no error is possible

@@ -66,6 +66,7 @@ func (s *Server) startControllers() error {
 		Serves:            s.apiserver.Serves,
 		WatchAPIs:         s.apiserver.WatchAPIs,
 		APIsDiscovered:    s.apiserver.APIsDiscovered,
+		Acknowledged:      s.apiserver.Acknowledged,
 		FirstUse:          s.apiserver.FirstUse,
 		AggregatedAPIs:    s.apiserver.AggregatedAPIs,
 		RootCA:            s.CABundle(),

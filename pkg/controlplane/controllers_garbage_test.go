@@ -5,12 +5,15 @@ package controlplane_test
 
 import (
 	"context"
+	"fmt"
 	"strings"
 	"testing"
 
 	corev1 "k8s.io/api/core/v1"
+	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/kubernetes"
 
 	"github.com/kubembed/kubembed/internal/testwait"
@@ -93,6 +96,61 @@ func TestOwnerReferences(t *testing.T) {
 				}
 			})
 		})
+	}
+}
+
+// TestOrphansOfAMomentAgo verifies that dependents survive whose owner is deleted at once.
+// The garbage collector watches owners and dependents apart.
+func TestOrphansOfAMomentAgo(t *testing.T) {
+	server := start(t, controlplane.Config{})
+	client := admin(t, server)
+	createWidgets(t, server)
+	orphan := func(o owner, check func() (metav1.Object, error)) error {
+		if err := o.delete(metav1.DeletePropagationOrphan); err != nil {
+			return err
+		}
+		testwait.Until(t, "the owner", func(context.Context) error {
+			_, _, err := o.get()
+			return isGone(err)
+		})
+		d, err := check()
+		if err == nil && (d.GetDeletionTimestamp() != nil || len(d.GetOwnerReferences()) != 0) {
+			err = fmt.Errorf("got %v, want no owners", d)
+		}
+		return err
+	}
+	for i := range 300 {
+		o := ownerWidget(t, server, fmt.Sprint("owner-", i))
+		name := fmt.Sprint("dependent-", i)
+		dependent(t, client, name, o, nil)
+		if err := orphan(o, func() (metav1.Object, error) {
+			return client.CoreV1().ConfigMaps("default").Get(t.Context(), name, metav1.GetOptions{})
+		}); err != nil {
+			t.Fatalf("round %d: %v", i, err)
+		}
+	}
+	dynamicClient, err := dynamic.NewForConfig(server.ClientConfig())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range 10 {
+		definition := widgetDefinition.DeepCopy()
+		definition.Spec.Names = apiextensionsv1.CustomResourceDefinitionNames{Plural: fmt.Sprint("gadget", i, "s"), Kind: fmt.Sprint("Gadget", i)}
+		definition.Name = definition.Spec.Names.Plural + "." + definition.Spec.Group
+		if err := define(t.Context(), server.ClientConfig(), definition); err != nil {
+			t.Fatal(err)
+		}
+		gadgets := dynamicClient.Resource(widgetResource.GroupVersion().WithResource(definition.Spec.Names.Plural)).Namespace("default")
+		o := ownerConfigMap(t, client, fmt.Sprint("owner-", i))
+		gadget := newWidget("dependent")
+		gadget.SetKind(definition.Spec.Names.Kind)
+		gadget.SetOwnerReferences([]metav1.OwnerReference{o.reference})
+		if _, err := gadgets.Create(t.Context(), gadget, metav1.CreateOptions{}); err != nil {
+			t.Fatal(err)
+		}
+		if err := orphan(o, func() (metav1.Object, error) { return gadgets.Get(t.Context(), gadget.GetName(), metav1.GetOptions{}) }); err != nil {
+			t.Fatalf("a dependent of a new kind, round %d: %v", i, err)
+		}
 	}
 }
 

@@ -68,16 +68,21 @@ func newWidget(name string) *unstructured.Unstructured {
 }
 
 func defineWidgets(ctx context.Context, config *rest.Config) error {
+	return define(ctx, config, widgetDefinition)
+}
+
+// define returns when the API server serves the definition.
+func define(ctx context.Context, config *rest.Config, definition *apiextensionsv1.CustomResourceDefinition) error {
 	client, err := apiextensionsclient.NewForConfig(config)
 	if err != nil {
 		return err
 	}
-	w, err := client.CustomResourceDefinitions().Watch(ctx, metav1.ListOptions{FieldSelector: "metadata.name=widgets.example.com"})
+	w, err := client.CustomResourceDefinitions().Watch(ctx, metav1.ListOptions{FieldSelector: "metadata.name=" + definition.Name})
 	if err != nil {
 		return err
 	}
 	defer w.Stop()
-	if _, err := client.CustomResourceDefinitions().Create(ctx, widgetDefinition, metav1.CreateOptions{}); err != nil {
+	if _, err := client.CustomResourceDefinitions().Create(ctx, definition, metav1.CreateOptions{}); err != nil {
 		return err
 	}
 	for e := range w.ResultChan() {

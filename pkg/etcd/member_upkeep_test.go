@@ -62,7 +62,8 @@ func TestQuotaIsReachedAndLeft(t *testing.T) {
 			t.Fatalf("a delete: %v", err)
 		}
 		testwait.True(t, "space below the quota", func() bool { return m.CheckSpace() == nil })
-		if s := m.Status(); s.SizeBytes > s.QuotaBytes/2 {
+		// Not smaller: the compaction may still run when the file is defragmented.
+		if s := m.Status(); s.SizeBytes > s.QuotaBytes*9/10 {
 			t.Errorf("the file has %d bytes still", s.SizeBytes)
 		}
 	}

@@ -58,6 +58,9 @@ type Internals interface {
 	// WaitForWrites returns when the mutating requests that the server received before
 	// the call have ended. The error is the cause of ctx if that ends first.
 	WaitForWrites(ctx context.Context) error
+	// Acknowledged returns the revision of the newest write of a resource that the server
+	// has acknowledged since its start, or 0. It may miss a write of a quota's usage.
+	Acknowledged(resource schema.GroupResource) uint64
 	// AggregatedAPIs returns the group versions that aggregated API servers serve, in no
 	// particular order.
 	AggregatedAPIs() []schema.GroupVersion

@@ -29,8 +29,8 @@ import (
 	"github.com/kubembed/kubembed/internal/storage"
 )
 
-// Writes records the newest acknowledged write of each resource by which requests are
-// authorized and admitted. Authorizers and admission plugins read informers, which see a
+// Writes records the newest acknowledged write of each resource. By some of them requests
+// are authorized and admitted. Authorizers and admission plugins read informers, which see a
 // write later than its client: by a millisecond on an idle machine. A client in this
 // process may send its next request earlier. So a decision waits until its informers have
 // seen all writes that were acknowledged before.
@@ -40,6 +40,7 @@ import (
 type Writes struct {
 	sources map[schema.GroupResource]*source
 	graph   []*source // of the Node authorizer
+	others  sync.Map  // the newest acknowledged revisions of other resources
 	// informers is nil until the informers have synced. Nothing waits before.
 	informers atomic.Pointer[func() map[schema.GroupResource][]cache.SharedIndexInformer]
 }
@@ -109,13 +110,28 @@ func (a *Writes) Begin(informers func() map[schema.GroupResource][]cache.SharedI
 	a.informers.Store(&once)
 }
 
+// DependOn reports whether decisions depend on a resource.
+func (a *Writes) DependOn(resource schema.GroupResource) bool { return a.sources[resource] != nil }
+
+// Acknowledged implements access.Internals.Acknowledged, which documents it.
+func (a *Writes) Acknowledged(resource schema.GroupResource) uint64 {
+	if s := a.sources[resource]; s != nil {
+		return s.written.Load()
+	}
+	if written, ok := a.others.Load(resource); ok {
+		return written.(*atomic.Uint64).Load()
+	}
+	return 0
+}
+
 // Observer returns the function that storage.Backend calls with the revisions of a
-// resource, or nil for resources that no decision depends on.
+// resource.
 func (a *Writes) Observer(resource schema.GroupResource) storage.Observer {
 	s := a.sources[resource]
 	switch {
 	case s == nil:
-		return nil
+		written, _ := a.others.LoadOrStore(resource, &atomic.Uint64{})
+		return func(_ context.Context, revision uint64) { raise(written.(*atomic.Uint64), revision) }
 	case resource.Group == "" && resource.Resource == "resourcequotas":
 		return func(ctx context.Context, revision uint64) {
 			if !countsUsage(ctx) {

@@ -73,8 +73,13 @@ func TestWaitForLaggingInformers(t *testing.T) {
 	if a.wait(t.Context(), sources) {
 		t.Error("waited again for a write that informers have seen")
 	}
-	if a.Observer(schema.GroupResource{Resource: "configmaps"}) != nil {
-		t.Error("configmaps: got an observer, want none")
+	configMaps := schema.GroupResource{Resource: "configmaps"}
+	a.Observer(configMaps)(t.Context(), 8)
+	if a.wait(t.Context(), sources) || a.DependOn(configMaps) {
+		t.Error("decisions depend on configmaps")
+	}
+	if at := a.Acknowledged(configMaps); at != 8 {
+		t.Errorf("configmaps: acknowledged up to %d, want 8", at)
 	}
 }
 

@@ -70,5 +70,5 @@ func movable(resource schema.GroupResource) bool {
 			return false
 		}
 	}
-	return convergence.NewWrites().Observer(resource) == nil
+	return !convergence.NewWrites().DependOn(resource)
 }

@@ -26,6 +26,7 @@ func runControllers(ctx context.Context, server *apiserver.Server, c apiserver.C
 		WatchAPIs:         internals.WatchAPIs,
 		AggregatedAPIs:    internals.AggregatedAPIs,
 		APIsDiscovered:    internals.APIsDiscovered,
+		Acknowledged:      internals.Acknowledged,
 		RootCA:            c.PKI.CABundle(),
 		ServiceAccountKey: c.PKI.ServiceAccountKey(),
 		Logger:            c.Logger.Named("controllers"),

@@ -1,0 +1,190 @@
+// Copyright The kubembed Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package controllers
+
+import (
+	"context"
+	"slices"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/client-go/informers"
+	"k8s.io/client-go/tools/cache"
+	"k8s.io/controller-manager/pkg/informerfactory"
+
+	"github.com/kubembed/kubembed/internal/lifecycle"
+)
+
+// ownerGraphTimeout bounds the wait for other kinds. It passes if an informer has lost its
+// watch, or has missed the last change of its kind by a list.
+const ownerGraphTimeout = time.Second
+
+// ownerGraph are the informers from which the garbage collector builds its graph of
+// owners and dependents.
+//
+// Each kind has a watch of its own. Upstream's graph may get the deletion of an owner
+// before a dependent that was created earlier, and then deletes a dependent that the
+// client wanted to orphan. Here an owner that begins to wait for its dependents enters
+// the graph after all objects that the API server had acknowledged by then. Writes of
+// other servers of the same etcd are not known.
+type ownerGraph struct {
+	informerfactory.InformerFactory
+	ctx  context.Context
+	apis *apiDiscovery
+	// acknowledged is Config.Acknowledged.
+	acknowledged func(schema.GroupResource) uint64
+
+	mu      sync.Mutex
+	kinds   map[schema.GroupResource]*graphKind
+	checked *apis // no owner waits for its kinds any more
+}
+
+// newOwnerGraph returns an ownerGraph whose owners wait for nothing when ctx has ended.
+func newOwnerGraph(ctx context.Context, all informerfactory.InformerFactory, apis *apiDiscovery, acknowledged func(schema.GroupResource) uint64) *ownerGraph {
+	return &ownerGraph{InformerFactory: all, ctx: ctx, apis: apis, acknowledged: acknowledged, kinds: map[schema.GroupResource]*graphKind{}}
+}
+
+// graphKind is a kind in the graph.
+type graphKind struct {
+	informer cache.SharedIndexInformer
+	// reached is the revision up to which the graph has the kind's changes, and those
+	// that it need not have.
+	reached atomic.Uint64
+}
+
+// ForResource returns the informer of a kind.
+func (g *ownerGraph) ForResource(resource schema.GroupVersionResource) (informers.GenericInformer, error) {
+	informer, err := g.InformerFactory.ForResource(resource)
+	if err != nil {
+		return nil, err
+	}
+	return graphInformer{informer, g, resource.GroupResource()}, nil
+}
+
+type graphInformer struct {
+	informers.GenericInformer
+	graph    *ownerGraph
+	resource schema.GroupResource
+}
+
+func (i graphInformer) Informer() cache.SharedIndexInformer {
+	return graphSource{i.GenericInformer.Informer(), i.graph, i.resource}
+}
+
+type graphSource struct {
+	cache.SharedIndexInformer
+	graph    *ownerGraph
+	resource schema.GroupResource
+}
+
+// AddEventHandlerWithResyncPeriod adds the handler of the graph.
+func (s graphSource) AddEventHandlerWithResyncPeriod(handler cache.ResourceEventHandler, resync time.Duration) (cache.ResourceEventHandlerRegistration, error) {
+	kind := &graphKind{informer: s.SharedIndexInformer}
+	s.graph.mu.Lock()
+	s.graph.kinds[s.resource] = kind
+	s.graph.mu.Unlock()
+	return s.SharedIndexInformer.AddEventHandlerWithResyncPeriod(graphHandler{handler, s.graph, kind}, resync)
+}
+
+// graphHandler is called with the changes of one kind, one after the other.
+type graphHandler struct {
+	next  cache.ResourceEventHandler
+	graph *ownerGraph
+	kind  *graphKind
+}
+
+func (h graphHandler) OnAdd(object any, initial bool) {
+	h.deliver(nil, object, func() { h.next.OnAdd(object, initial) })
+}
+
+func (h graphHandler) OnUpdate(before, object any) {
+	h.deliver(before, object, func() { h.next.OnUpdate(before, object) })
+}
+
+func (h graphHandler) OnDelete(object any) {
+	h.deliver(object, object, func() { h.next.OnDelete(object) })
+}
+
+func (h graphHandler) deliver(before, object any, next func()) {
+	revision := revisionOf(object)
+	if waitsForDependents(object) && !waitsForDependents(before) {
+		// Two owners of different kinds must not wait for each other.
+		raise(&h.kind.reached, max(revision, 1)-1)
+		h.graph.catchUp(h.kind)
+	}
+	next()
+	raise(&h.kind.reached, revision)
+}
+
+// catchUp returns when the graph has the acknowledged writes of all kinds but one.
+func (g *ownerGraph) catchUp(but *graphKind) {
+	ctx, cancel := context.WithTimeout(g.ctx, ownerGraphTimeout)
+	defer cancel()
+	_ = lifecycle.Poll(ctx, g.hasAllKinds)
+	g.mu.Lock()
+	g.checked, _ = g.apis.current()
+	targets := make(map[*graphKind]uint64, len(g.kinds))
+	for resource, kind := range g.kinds {
+		if kind != but && !kind.informer.IsStopped() {
+			targets[kind] = g.acknowledged(resource)
+		}
+	}
+	g.mu.Unlock()
+	for kind, target := range targets {
+		_ = lifecycle.Poll(ctx, func() bool { return kind.reached.Load() >= target || kind.informer.IsStopped() })
+		raise(&kind.reached, target) // No other owner waits for the same writes.
+	}
+}
+
+// hasAllKinds reports whether the graph has the kinds of all APIs.
+func (g *ownerGraph) hasAllKinds() bool {
+	latest, current := g.apis.current()
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if !current || latest == g.checked {
+		return current
+	}
+	for kind := range graphKinds(g.ctx, latest.resources) {
+		if watched := g.kinds[kind.GroupResource()]; watched == nil || watched.informer.IsStopped() {
+			return false
+		}
+	}
+	return true
+}
+
+// waitsForDependents reports whether an object is deleted when its dependents have been
+// deleted or orphaned.
+func waitsForDependents(object any) bool {
+	o, err := meta.Accessor(object)
+	return err == nil && o.GetDeletionTimestamp() != nil && slices.ContainsFunc(o.GetFinalizers(), func(finalizer string) bool {
+		return finalizer == metav1.FinalizerOrphanDependents || finalizer == metav1.FinalizerDeleteDependents
+	})
+}
+
+// revisionOf returns the revision of an object, or 0 if it is not known.
+func revisionOf(object any) uint64 {
+	o, err := meta.Accessor(object)
+	if err != nil {
+		return 0
+	}
+	revision, err := strconv.ParseUint(o.GetResourceVersion(), 10, 64)
+	if err != nil {
+		return 0
+	}
+	return revision
+}
+
+func raise(to *atomic.Uint64, revision uint64) {
+	for {
+		before := to.Load()
+		if before >= revision || to.CompareAndSwap(before, revision) {
+			return
+		}
+	}
+}
