@@ -20,8 +20,8 @@ import (
 	"k8s.io/client-go/rest"
 )
 
-// Config configures the controllers. All fields except NewInformers, FirstUse and
-// WaitForWrites are required.
+// Config configures the controllers. All fields except NewInformers, FirstUse,
+// WaitForWrites and Passes are required.
 type Config struct {
 	// Informers are the running informers of the API server.
 	Informers informers.SharedInformerFactory
@@ -51,6 +51,8 @@ type Config struct {
 	// for that. If nil, other API servers share the etcd, and deleted namespaces wait for
 	// upstream's grace period.
 	WaitForWrites func(ctx context.Context) error
+	// Passes has the passes in flight that a rollback must interrupt. It may be nil.
+	Passes *Passes
 	// AggregatedAPIs returns the group versions that other API servers serve.
 	AggregatedAPIs func() []schema.GroupVersion
 

@@ -213,6 +213,11 @@ func (d *namespaceDeleter) next(ctx context.Context) bool {
 		d.queue.AddAfter(name, rest)
 		return true
 	}
+	if d.Passes != nil {
+		var end func()
+		ctx, end = d.Passes.begin(ctx)
+		defer end()
+	}
 	err := d.content.Delete(ctx, name)
 	if remaining, ok := errors.AsType[*deletion.ResourcesRemainingError](err); ok {
 		pause := time.Duration(remaining.Estimate/2+1) * time.Second // upstream's

@@ -21,8 +21,8 @@ import (
 	"github.com/kubembed/kubembed/internal/lifecycle"
 )
 
-// ownerGraphTimeout bounds the wait for other kinds. It passes if an informer has lost its
-// watch, or has missed the last change of its kind by a list.
+// ownerGraphTimeout bounds the wait for other kinds. It passes if an informer has lost
+// its watch, or has missed the last change of its kind by a list.
 const ownerGraphTimeout = time.Second
 
 // ownerGraph are the informers from which the garbage collector builds its graph of

@@ -6,12 +6,15 @@ package controlplane
 import (
 	"context"
 	"fmt"
+	"strings"
 	"sync"
 	"time"
 
 	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/kubernetes/pkg/controller/certificates/rootcacertpublisher"
 
 	"github.com/kubembed/kubembed/internal/checkpoint"
+	"github.com/kubembed/kubembed/internal/controllers"
 	"github.com/kubembed/kubembed/internal/controlplane/rollback"
 	"github.com/kubembed/kubembed/pkg/apiserver"
 )
@@ -48,6 +51,10 @@ func (s *Server) Checkpoint(ctx context.Context) (*Checkpoint, error) {
 // longer served, and controllers have stopped to write. This takes milliseconds, and some
 // tens of them with new custom resources or admission policies.
 //
+// Objects that a controller has yet to create at the moment of the checkpoint are new to
+// a rollback. The service account and the root CA of a namespace are exceptions: they
+// come back and stay. So let Deployments and the like become ready first.
+//
 // Writes during a rollback are lost, or keep Rollback from returning if they do not stop.
 // Stop your own controllers, managers and other clients before. Requests in flight get
 // one second to end. When ctx ends, the error names the keys that keep changing.
@@ -62,7 +69,7 @@ func (c *Checkpoint) Rollback(ctx context.Context) error {
 	defer c.mu.Unlock()
 	err := rollback.Run(ctx, rollback.Config{
 		Checkpoint: c.stored, Client: c.server.etcd.Client(), Keyspace: c.server.keyspace(),
-		Server: rollbackServer{c.server.apiserver}, StartupKeys: c.server.startupKeys(),
+		Server: rollbackServer{c.server.apiserver, &c.server.passes}, StartupKeys: c.server.startupKeys(), Recreated: c.recreated,
 	})
 	if err != nil {
 		return fmt.Errorf("controlplane: rollback: %w", err)
@@ -71,10 +78,33 @@ func (c *Checkpoint) Rollback(ctx context.Context) error {
 }
 
 // rollbackServer is the API server as package rollback uses it.
-type rollbackServer struct{ apiServer }
+type rollbackServer struct {
+	apiServer
+	passes *controllers.Passes
+}
+
+// WaitForWrites ends what controllers are about to write, too.
+func (s rollbackServer) WaitForWrites(ctx context.Context) error {
+	if err := s.passes.Interrupt(ctx); err != nil {
+		return err
+	}
+	return s.apiServer.WaitForWrites(ctx)
+}
 
 func (s rollbackServer) WaitForAPIs(ctx context.Context, resources []schema.GroupResource, versions []schema.GroupVersion) error {
 	return s.apiServer.WaitForAPIs(ctx, apiserver.APIs{Resources: resources, GroupVersions: versions})
+}
+
+// recreated reports whether a key is one of the objects that controllers keep in every
+// namespace, in a namespace of the checkpoint.
+func (c *Checkpoint) recreated(key string) bool {
+	prefix := c.server.keyspace().Prefix()
+	parts := strings.Split(strings.TrimPrefix(key, prefix), "/")
+	if len(parts) != 3 || !c.stored.Had(prefix+"namespaces/"+parts[1]) {
+		return false
+	}
+	return parts[0] == "serviceaccounts" && parts[2] == "default" ||
+		parts[0] == "configmaps" && parts[2] == rootcacertpublisher.RootCACertConfigMapName
 }
 
 // startupTimeout bounds the wait of a checkpoint for the startup keys.

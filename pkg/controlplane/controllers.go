@@ -69,14 +69,15 @@ func (s *Server) startControllers() error {
 		Acknowledged:      s.apiserver.Acknowledged,
 		FirstUse:          s.apiserver.FirstUse,
 		AggregatedAPIs:    s.apiserver.AggregatedAPIs,
+		Passes:            &s.passes,
 		RootCA:            s.CABundle(),
 		ServiceAccountKey: serviceAccountKey,
 		Logger:            s.config.Logger.Named("controllers"),
 	}
-	// WaitForWrites is not set: a rollback would have to wait for a deletion that has
-	// begun.
 	if s.elections != nil {
 		core.NewInformers = s.apiserver.NewInformers
+	} else {
+		core.WaitForWrites = s.apiserver.WaitForWrites
 	}
 	s.controllers = newComponents([]Component{
 		controllers.ServiceAccounts(core),

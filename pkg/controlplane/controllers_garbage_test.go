@@ -99,8 +99,8 @@ func TestOwnerReferences(t *testing.T) {
 	}
 }
 
-// TestOrphansOfAMomentAgo verifies that dependents survive whose owner is deleted at once.
-// The garbage collector watches owners and dependents apart.
+// TestOrphansOfAMomentAgo verifies that dependents survive whose owner is deleted at
+// once. The garbage collector watches owners and dependents apart.
 func TestOrphansOfAMomentAgo(t *testing.T) {
 	server := start(t, controlplane.Config{})
 	client := admin(t, server)

@@ -192,8 +192,11 @@
 //
 // A control plane runs some of the controllers of kube-controller-manager:
 //
-//   - Deleted namespaces are emptied and removed, after five seconds at the earliest:
-//     upstream waits for requests in flight.
+//   - Deleted namespaces are emptied and removed as soon as the requests have ended that
+//     were in flight at the deletion. Like upstream's, the controller waits for five
+//     seconds if other API servers may create objects: those of the same etcd, if it may
+//     be shared, and aggregated ones that create namespaced objects. Requests that hang
+//     delay it no longer than that.
 //   - Dependents of deleted owners are collected, custom resources too. Orphaning and
 //     foreground deletion work as Kubernetes documents. An object of a new custom
 //     resource is known as an owner some tens of milliseconds after its CRD is served.

@@ -16,6 +16,7 @@ import (
 
 	"k8s.io/client-go/rest"
 
+	"github.com/kubembed/kubembed/internal/controllers"
 	"github.com/kubembed/kubembed/internal/controlplane/election"
 	"github.com/kubembed/kubembed/internal/controlplane/snapshots"
 	"github.com/kubembed/kubembed/internal/dirlock"
@@ -54,6 +55,7 @@ type Server struct {
 	apiserver          apiServer
 	elections          *election.Elections // nil unless etcd is shared
 	controllers        *components         // our own
+	passes             controllers.Passes  // of our own
 	components         *components         // the host's
 	snapshots          atomic.Pointer[snapshots.Schedule]
 	madeDirs           []string // by checkSnapshotDir

@@ -29,9 +29,9 @@ import (
 	"github.com/kubembed/kubembed/internal/storage"
 )
 
-// Writes records the newest acknowledged write of each resource. By some of them requests
-// are authorized and admitted. Authorizers and admission plugins read informers, which see a
-// write later than its client: by a millisecond on an idle machine. A client in this
+// Writes records the newest acknowledged write of each resource. Some resources are those
+// by which requests are authorized and admitted: authorizers and admission plugins read
+// informers, which see a write later than its client: by a millisecond on an idle machine. A client in this
 // process may send its next request earlier. So a decision waits until its informers have
 // seen all writes that were acknowledged before.
 //

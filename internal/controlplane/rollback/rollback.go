@@ -42,6 +42,10 @@ type Config struct {
 	// StartupKeys are the keys that the control plane itself writes soon after its start,
 	// below its prefix. They belong to every checkpoint.
 	StartupKeys []string
+	// Recreated reports whether controllers create a key of the checkpoint's namespaces
+	// whenever it is missing. If it was missing in the checkpoint, the new one stays: a
+	// rollback that deleted it again and again would not end.
+	Recreated func(key string) bool
 }
 
 const (

@@ -67,7 +67,8 @@ func newRollback(t *testing.T, keys ...string) (Config, *server) {
 		t.Fatal(err)
 	}
 	s := &server{}
-	return Config{Checkpoint: stored, Client: member.Client(), Keyspace: keyspace.New("/registry"), Server: s}, s
+	return Config{Checkpoint: stored, Client: member.Client(), Keyspace: keyspace.New("/registry"), Server: s,
+		Recreated: func(string) bool { return false }}, s
 }
 
 func put(t *testing.T, client *clientv3.Client, keys ...string) {
@@ -97,6 +98,21 @@ func TestRunOrder(t *testing.T) {
 	}
 	if s.drained != 2 {
 		t.Errorf("waits for writes: got %d, want 2: before the first comparison and before the last", s.drained)
+	}
+}
+
+// TestRunKeepsWhatIsRecreated verifies that a key which comes back belongs to the
+// checkpoint from then on.
+func TestRunKeepsWhatIsRecreated(t *testing.T) {
+	c, s := newRollback(t)
+	c.Recreated = func(key string) bool { return key == "/registry/serviceaccounts/new/default" }
+	put(t, c.Client, "serviceaccounts/new/default", "pods/new/a")
+	s.onWrite = func() { put(t, c.Client, "serviceaccounts/new/default") }
+	if err := Run(t.Context(), c); err != nil {
+		t.Fatal(err)
+	}
+	if !c.Checkpoint.Had("/registry/serviceaccounts/new/default") || c.Checkpoint.Had("/registry/pods/new/a") {
+		t.Error("the checkpoint has not just the key that came back")
 	}
 }
 

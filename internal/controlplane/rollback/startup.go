@@ -28,6 +28,11 @@ func (r *rollback) adoptExpected(ctx context.Context, differences []checkpoint.D
 				return nil, err
 			}
 			continue
+		case d.New && r.undone[d.Key] && r.Recreated(d.Key):
+			if err := r.Checkpoint.Adopt(ctx, d.Key); err != nil {
+				return nil, err
+			}
+			continue
 		case !d.New && !d.Gone:
 			// An object without a status gets one soon after its creation. An object that
 			// got another status since it was put back gets that again and again.
