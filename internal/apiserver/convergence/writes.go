@@ -31,9 +31,9 @@ import (
 
 // Writes records the newest acknowledged write of each resource. Some resources are those
 // by which requests are authorized and admitted: authorizers and admission plugins read
-// informers, which see a write later than its client: by a millisecond on an idle machine. A client in this
-// process may send its next request earlier. So a decision waits until its informers have
-// seen all writes that were acknowledged before.
+// informers, which see a write later than its client, by a millisecond on an idle
+// machine. A client in this process may send its next request earlier. So a decision
+// waits until its informers have seen all writes that were acknowledged before.
 //
 // If they have, as in nearly all cases, that costs two atomic loads for each resource.
 // Writes of other servers of the same etcd are not recorded.
