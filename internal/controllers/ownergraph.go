@@ -22,8 +22,8 @@ import (
 )
 
 // ownerGraphTimeout bounds the wait for other kinds. It passes if an informer has lost
-// its watch, or has missed the last change of its kind by a list.
-const ownerGraphTimeout = time.Second
+// its watch, or has missed the last change of its kind by a list. Tests change it.
+var ownerGraphTimeout = time.Second
 
 // ownerGraph are the informers from which the garbage collector builds its graph of
 // owners and dependents.
@@ -114,16 +114,19 @@ func (h graphHandler) OnDelete(object any) {
 func (h graphHandler) deliver(before, object any, next func()) {
 	revision := revisionOf(object)
 	if waitsForDependents(object) && !waitsForDependents(before) {
-		// Two owners of different kinds must not wait for each other.
+		// Other owners wait for this kind up to their own revisions. The owner with the
+		// lowest one does not wait for them.
 		raise(&h.kind.reached, max(revision, 1)-1)
-		h.graph.catchUp(h.kind)
+		h.graph.catchUp(h.kind, revision)
 	}
 	next()
 	raise(&h.kind.reached, revision)
 }
 
-// catchUp returns when the graph has the acknowledged writes of all kinds but one.
-func (g *ownerGraph) catchUp(but *graphKind) {
+// catchUp returns when the graph has the acknowledged writes, up to a revision, of all
+// kinds but one. Kinds in an etcd of their own have other revisions. Owners may enter the
+// graph before dependents of such a kind.
+func (g *ownerGraph) catchUp(but *graphKind, revision uint64) {
 	ctx, cancel := context.WithTimeout(g.ctx, ownerGraphTimeout)
 	defer cancel()
 	_ = lifecycle.Poll(ctx, g.hasAllKinds)
@@ -132,7 +135,7 @@ func (g *ownerGraph) catchUp(but *graphKind) {
 	targets := make(map[*graphKind]uint64, len(g.kinds))
 	for resource, kind := range g.kinds {
 		if kind != but && !kind.informer.IsStopped() {
-			targets[kind] = g.acknowledged(resource)
+			targets[kind] = min(g.acknowledged(resource), revision)
 		}
 	}
 	g.mu.Unlock()
