@@ -21,7 +21,7 @@ import (
 )
 
 // Config configures the controllers. All fields except NewInformers, FirstUse,
-// WaitForWrites and Passes are required.
+// WaitForWrites and Syncs are required.
 type Config struct {
 	// Informers are the running informers of the API server.
 	Informers informers.SharedInformerFactory
@@ -51,8 +51,8 @@ type Config struct {
 	// for that. If nil, other API servers share the etcd, and deleted namespaces wait for
 	// upstream's grace period.
 	WaitForWrites func(ctx context.Context) error
-	// Passes has the passes in flight that a rollback must interrupt. It may be nil.
-	Passes *Passes
+	// Syncs has the syncs in flight that a rollback must cancel. It may be nil.
+	Syncs *Syncs
 	// AggregatedAPIs returns the group versions that other API servers serve.
 	AggregatedAPIs func() []schema.GroupVersion
 

@@ -11,5 +11,6 @@
 // Both discover custom resources when their CRD is created, not up to 30 seconds later.
 //
 // The pod garbage collector is our own, because upstream's imports the kubelet for a
-// single constant.
+// single constant. So is the queue of deleted namespaces, because upstream's waits for
+// five seconds.
 package controllers

@@ -122,7 +122,7 @@ func (r *run) collectGarbage(ctx context.Context, all *objectInformers, apis *ap
 	mapper := restmapper.NewDeferredDiscoveryRESTMapper(memory.NewMemCacheClient(r.client.Discovery()))
 	// collector.Run stops its parts when ctx ends. They must not stop before.
 	graph := garbagecollector.NewDependencyGraphBuilder(context.WithoutCancel(ctx), r.metadata, mapper,
-		garbagecollector.DefaultIgnoredResources(), newOwnerGraph(ctx, all, apis, r.Acknowledged), started)
+		garbagecollector.DefaultIgnoredResources(), newOwnerGraph(ctx, all, apis, r.Acknowledged, r.Syncs), started)
 	collector, err := garbagecollector.NewComposedGarbageCollector(context.WithoutCancel(ctx), r.client, r.metadata, mapper, graph)
 	if err != nil {
 		r.Logger.Error("the garbage collector does not run", zap.Error(err))

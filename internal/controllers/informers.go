@@ -213,6 +213,13 @@ func (i *objectInformer) waitSynced(ctx context.Context) {
 
 func (i *objectInformer) HasSynced() bool { return !i.inUse() || i.SharedIndexInformer.HasSynced() }
 
+// IsStopped reports whether the informer has stopped, or will never run.
+func (i *objectInformer) IsStopped() bool {
+	i.all.mu.Lock()
+	defer i.all.mu.Unlock()
+	return i.all.objects[i.resource] != i || i.SharedIndexInformer.IsStopped()
+}
+
 func (i *objectInformer) Informer() cache.SharedIndexInformer { return i }
 func (i *objectInformer) Lister() cache.GenericLister         { return i.generic.Lister() }
 

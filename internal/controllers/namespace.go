@@ -213,19 +213,16 @@ func (d *namespaceDeleter) next(ctx context.Context) bool {
 		d.queue.AddAfter(name, rest)
 		return true
 	}
-	if d.Passes != nil {
-		var end func()
-		ctx, end = d.Passes.begin(ctx)
-		defer end()
-	}
-	err := d.content.Delete(ctx, name)
+	sync, end := d.Syncs.begin(ctx)
+	defer end()
+	err := d.content.Delete(sync, name)
 	if remaining, ok := errors.AsType[*deletion.ResourcesRemainingError](err); ok {
 		pause := time.Duration(remaining.Estimate/2+1) * time.Second // upstream's
 		d.queue.AddAfter(name, min(pause, d.pauses.When(name)))
 		return true
 	}
 	if err != nil {
-		if ctx.Err() == nil {
+		if sync.Err() == nil {
 			utilruntime.HandleErrorWithContext(ctx, err, "Deletion of namespace failed", "namespace", name)
 		}
 		d.queue.AddRateLimited(name)

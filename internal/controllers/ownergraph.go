@@ -5,6 +5,8 @@ package controllers
 
 import (
 	"context"
+	"errors"
+	"maps"
 	"slices"
 	"strconv"
 	"sync"
@@ -21,8 +23,8 @@ import (
 	"github.com/kubembed/kubembed/internal/lifecycle"
 )
 
-// ownerGraphTimeout bounds the wait for other kinds. It passes if an informer has lost
-// its watch, or has missed the last change of its kind by a list. Tests change it.
+// ownerGraphTimeout bounds each of the two waits of an owner. They take as long if
+// discovery lags behind the APIs, or an informer has lost its watch. Tests change it.
 var ownerGraphTimeout = time.Second
 
 // ownerGraph are the informers from which the garbage collector builds its graph of
@@ -31,28 +33,32 @@ var ownerGraphTimeout = time.Second
 // Each kind has a watch of its own. Upstream's graph may get the deletion of an owner
 // before a dependent that was created earlier, and then deletes a dependent that the
 // client wanted to orphan. Here an owner that begins to wait for its dependents enters
-// the graph after all objects that the API server had acknowledged by then. Writes of
-// other servers of the same etcd are not known.
+// the graph after all objects that the API server had acknowledged before, of all kinds
+// that it serves. Writes of other servers are not known. Revisions of different etcds
+// cannot be compared: an owner may still come before a dependent in another etcd.
 type ownerGraph struct {
 	informerfactory.InformerFactory
 	ctx  context.Context
 	apis *apiDiscovery
 	// acknowledged is Config.Acknowledged.
 	acknowledged func(schema.GroupResource) uint64
+	syncs        *Syncs
 
 	mu      sync.Mutex
 	kinds   map[schema.GroupResource]*graphKind
 	checked *apis // no owner waits for its kinds any more
+	overdue bool  // no owner waits for discovery, until it has the APIs again
 }
 
 // newOwnerGraph returns an ownerGraph whose owners wait for nothing when ctx has ended.
-func newOwnerGraph(ctx context.Context, all informerfactory.InformerFactory, apis *apiDiscovery, acknowledged func(schema.GroupResource) uint64) *ownerGraph {
-	return &ownerGraph{InformerFactory: all, ctx: ctx, apis: apis, acknowledged: acknowledged, kinds: map[schema.GroupResource]*graphKind{}}
+func newOwnerGraph(ctx context.Context, all informerfactory.InformerFactory, apis *apiDiscovery, acknowledged func(schema.GroupResource) uint64, syncs *Syncs) *ownerGraph {
+	return &ownerGraph{InformerFactory: all, ctx: ctx, apis: apis, acknowledged: acknowledged, syncs: syncs, kinds: map[schema.GroupResource]*graphKind{}}
 }
 
 // graphKind is a kind in the graph.
 type graphKind struct {
-	informer cache.SharedIndexInformer
+	informer     cache.SharedIndexInformer
+	registration cache.DoneChecker // of the graph's handler
 	// reached is the revision up to which the graph has the kind's changes, and those
 	// that it need not have.
 	reached atomic.Uint64
@@ -86,10 +92,16 @@ type graphSource struct {
 // AddEventHandlerWithResyncPeriod adds the handler of the graph.
 func (s graphSource) AddEventHandlerWithResyncPeriod(handler cache.ResourceEventHandler, resync time.Duration) (cache.ResourceEventHandlerRegistration, error) {
 	kind := &graphKind{informer: s.SharedIndexInformer}
+	registration, err := s.SharedIndexInformer.AddEventHandlerWithResyncPeriod(graphHandler{handler, s.graph, kind}, resync)
+	if err != nil {
+		return nil, err
+	}
+	kind.registration = registration.HasSyncedChecker()
 	s.graph.mu.Lock()
+	defer s.graph.mu.Unlock()
+	maps.DeleteFunc(s.graph.kinds, func(_ schema.GroupResource, k *graphKind) bool { return k.informer.IsStopped() })
 	s.graph.kinds[s.resource] = kind
-	s.graph.mu.Unlock()
-	return s.SharedIndexInformer.AddEventHandlerWithResyncPeriod(graphHandler{handler, s.graph, kind}, resync)
+	return registration, nil
 }
 
 // graphHandler is called with the changes of one kind, one after the other.
@@ -114,47 +126,86 @@ func (h graphHandler) OnDelete(object any) {
 func (h graphHandler) deliver(before, object any, next func()) {
 	revision := revisionOf(object)
 	if waitsForDependents(object) && !waitsForDependents(before) {
+		// A rollback that puts the owner back must not end before the graph has it.
+		ctx, end := h.graph.syncs.begin(h.graph.ctx)
+		defer end()
 		// Other owners wait for this kind up to their own revisions. The owner with the
 		// lowest one does not wait for them.
 		raise(&h.kind.reached, max(revision, 1)-1)
-		h.graph.catchUp(h.kind, revision)
+		h.graph.awaitKinds(ctx)
+		h.graph.awaitWrites(ctx, h.kind, revision)
 	}
 	next()
 	raise(&h.kind.reached, revision)
 }
 
-// catchUp returns when the graph has the acknowledged writes, up to a revision, of all
-// kinds but one. Kinds in an etcd of their own have other revisions. Owners may enter the
-// graph before dependents of such a kind.
-func (g *ownerGraph) catchUp(but *graphKind, revision uint64) {
-	ctx, cancel := context.WithTimeout(g.ctx, ownerGraphTimeout)
+// awaitKinds returns when the graph has the kinds of all APIs.
+func (g *ownerGraph) awaitKinds(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, ownerGraphTimeout)
 	defer cancel()
-	_ = lifecycle.Poll(ctx, g.hasAllKinds)
+	if lifecycle.Poll(ctx, g.hasAllKinds) == nil || !errors.Is(ctx.Err(), context.DeadlineExceeded) {
+		return
+	}
 	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.overdue = true
 	g.checked, _ = g.apis.current()
+}
+
+func (g *ownerGraph) hasAllKinds() bool {
+	latest, current := g.apis.current()
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if !current {
+		return g.overdue
+	}
+	g.overdue = false
+	if latest == g.checked {
+		return true
+	}
+	for kind := range graphKinds(g.ctx, latest.resources) {
+		if watched := g.kinds[kind.GroupResource()]; watched == nil || watched.informer.IsStopped() {
+			return false
+		}
+	}
+	g.checked = latest
+	return true
+}
+
+// awaitWrites returns when the graph has the acknowledged writes before a revision, of
+// all kinds except one.
+func (g *ownerGraph) awaitWrites(ctx context.Context, except *graphKind, revision uint64) {
+	ctx, cancel := context.WithTimeout(ctx, ownerGraphTimeout)
+	defer cancel()
+	g.mu.Lock()
 	targets := make(map[*graphKind]uint64, len(g.kinds))
 	for resource, kind := range g.kinds {
-		if kind != but && !kind.informer.IsStopped() {
+		if kind != except {
 			targets[kind] = min(g.acknowledged(resource), revision)
 		}
 	}
 	g.mu.Unlock()
 	for kind, target := range targets {
-		_ = lifecycle.Poll(ctx, func() bool { return kind.reached.Load() >= target || kind.informer.IsStopped() })
-		raise(&kind.reached, target) // No other owner waits for the same writes.
+		if lifecycle.Poll(ctx, func() bool { return kind.has(target) }) == nil || errors.Is(ctx.Err(), context.DeadlineExceeded) {
+			raise(&kind.reached, target) // No other owner waits for the same writes.
+		}
 	}
 }
 
-// hasAllKinds reports whether the graph has the kinds of all APIs.
-func (g *ownerGraph) hasAllKinds() bool {
-	latest, current := g.apis.current()
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	if !current || latest == g.checked {
-		return current
+// has reports whether the graph has the kind's objects as of a revision.
+func (k *graphKind) has(revision uint64) bool {
+	reached := k.reached.Load()
+	if reached >= revision || k.informer.IsStopped() {
+		return true
 	}
-	for kind := range graphKinds(g.ctx, latest.resources) {
-		if watched := g.kinds[kind.GroupResource()]; watched == nil || watched.informer.IsStopped() {
+	// The last change may be a deletion that the handler need not get: it was before the
+	// handler, or before a list.
+	stored, err := strconv.ParseUint(k.informer.GetStore().LastStoreSyncResourceVersion(), 10, 64)
+	if err != nil || stored < revision || !cache.IsDone(k.registration) {
+		return false
+	}
+	for _, object := range k.informer.GetStore().List() {
+		if revisionOf(object) > reached {
 			return false
 		}
 	}

@@ -16,18 +16,14 @@ import (
 type Observer func(ctx context.Context, revision uint64)
 
 // Observe sets the observers of writes, and of reads from etcd, for storages that are
-// created later. observers returns nil for resources without an observer, which then cost
-// nothing.
+// created later.
 func (b *Backend) Observe(observers func(schema.GroupResource) Observer) { b.observers = observers }
 
 func (b *Backend) observed(resource schema.GroupResource, store storage.Interface) storage.Interface {
 	if b.observers == nil {
 		return store
 	}
-	if observer := b.observers(resource); observer != nil {
-		return observedStore{store, observer}
-	}
-	return store
+	return observedStore{store, b.observers(resource)}
 }
 
 // observedStore observes writes and reads.

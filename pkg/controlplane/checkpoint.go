@@ -5,6 +5,7 @@ package controlplane
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"sync"
@@ -52,8 +53,9 @@ func (s *Server) Checkpoint(ctx context.Context) (*Checkpoint, error) {
 // tens of them with new custom resources or admission policies.
 //
 // Objects that a controller has yet to create at the moment of the checkpoint are new to
-// a rollback. The service account and the root CA of a namespace are exceptions: they
-// come back and stay. So let Deployments and the like become ready first.
+// a rollback, and created again after it. So let Deployments and the like become ready
+// before the checkpoint. The default service account and the root CA of a namespace are
+// no such objects: a rollback lets them stay.
 //
 // Writes during a rollback are lost, or keep Rollback from returning if they do not stop.
 // Stop your own controllers, managers and other clients before. Requests in flight get
@@ -63,13 +65,17 @@ func (s *Server) Checkpoint(ctx context.Context) (*Checkpoint, error) {
 // heartbeats. A service account's tokens are accepted for up to ten seconds after the
 // account is deleted, as always in Kubernetes.
 //
+// The garbage collector goes on to treat an object as deleted that waited for a finalizer
+// or a kubelet when a rollback put it back: it is not collected with its owner. Where
+// several control planes share an etcd, the controllers of the others must not run.
+//
 // Rollback may be called any number of times. Concurrent calls run one after the other.
 func (c *Checkpoint) Rollback(ctx context.Context) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	err := rollback.Run(ctx, rollback.Config{
 		Checkpoint: c.stored, Client: c.server.etcd.Client(), Keyspace: c.server.keyspace(),
-		Server: rollbackServer{c.server.apiserver, &c.server.passes}, StartupKeys: c.server.startupKeys(), Recreated: c.recreated,
+		Server: rollbackServer{apiServer: c.server.apiserver, syncs: &c.server.syncs}, StartupKeys: c.server.startupKeys(), Recreated: c.recreated,
 	})
 	if err != nil {
 		return fmt.Errorf("controlplane: rollback: %w", err)
@@ -80,15 +86,13 @@ func (c *Checkpoint) Rollback(ctx context.Context) error {
 // rollbackServer is the API server as package rollback uses it.
 type rollbackServer struct {
 	apiServer
-	passes *controllers.Passes
+	syncs *controllers.Syncs
 }
 
-// WaitForWrites ends what controllers are about to write, too.
-func (s rollbackServer) WaitForWrites(ctx context.Context) error {
-	if err := s.passes.Interrupt(ctx); err != nil {
-		return err
-	}
-	return s.apiServer.WaitForWrites(ctx)
+func (s rollbackServer) Drain(ctx context.Context) error {
+	s.syncs.Cancel()
+	// One may have sent its last request just before.
+	return errors.Join(s.apiServer.WaitForWrites(ctx), s.syncs.Wait(ctx), s.apiServer.WaitForWrites(ctx))
 }
 
 func (s rollbackServer) WaitForAPIs(ctx context.Context, resources []schema.GroupResource, versions []schema.GroupVersion) error {
@@ -98,6 +102,9 @@ func (s rollbackServer) WaitForAPIs(ctx context.Context, resources []schema.Grou
 // recreated reports whether a key is one of the objects that controllers keep in every
 // namespace, in a namespace of the checkpoint.
 func (c *Checkpoint) recreated(key string) bool {
+	if c.server.config.DisableCoreControllers {
+		return false // The host keeps them.
+	}
 	prefix := c.server.keyspace().Prefix()
 	parts := strings.Split(strings.TrimPrefix(key, prefix), "/")
 	if len(parts) != 3 || !c.stored.Had(prefix+"namespaces/"+parts[1]) {

@@ -69,7 +69,7 @@ func (s *Server) startControllers() error {
 		Acknowledged:      s.apiserver.Acknowledged,
 		FirstUse:          s.apiserver.FirstUse,
 		AggregatedAPIs:    s.apiserver.AggregatedAPIs,
-		Passes:            &s.passes,
+		Syncs:             &s.syncs,
 		RootCA:            s.CABundle(),
 		ServiceAccountKey: serviceAccountKey,
 		Logger:            s.config.Logger.Named("controllers"),

@@ -55,7 +55,7 @@ type Server struct {
 	apiserver          apiServer
 	elections          *election.Elections // nil unless etcd is shared
 	controllers        *components         // our own
-	passes             controllers.Passes  // of our own
+	syncs              controllers.Syncs   // of our own
 	components         *components         // the host's
 	snapshots          atomic.Pointer[snapshots.Schedule]
 	madeDirs           []string // by checkSnapshotDir

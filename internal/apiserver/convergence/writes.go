@@ -29,11 +29,11 @@ import (
 	"github.com/kubembed/kubembed/internal/storage"
 )
 
-// Writes records the newest acknowledged write of each resource. Some resources are those
-// by which requests are authorized and admitted: authorizers and admission plugins read
-// informers, which see a write later than its client, by a millisecond on an idle
-// machine. A client in this process may send its next request earlier. So a decision
-// waits until its informers have seen all writes that were acknowledged before.
+// Writes records the newest acknowledged write of each resource. Requests are authorized
+// and admitted by some resources. Authorizers and admission plugins read informers, which
+// see a write later than its client, by a millisecond on an idle machine. A client in
+// this process may send its next request earlier. So a decision waits until its informers
+// have seen all writes that were acknowledged before.
 //
 // If they have, as in nearly all cases, that costs two atomic loads for each resource.
 // Writes of other servers of the same etcd are not recorded.
@@ -110,8 +110,10 @@ func (a *Writes) Begin(informers func() map[schema.GroupResource][]cache.SharedI
 	a.informers.Store(&once)
 }
 
-// DependOn reports whether decisions depend on a resource.
-func (a *Writes) DependOn(resource schema.GroupResource) bool { return a.sources[resource] != nil }
+// AffectsDecisions reports whether decisions depend on a resource.
+func (a *Writes) AffectsDecisions(resource schema.GroupResource) bool {
+	return a.sources[resource] != nil
+}
 
 // Acknowledged implements access.Internals.Acknowledged, which documents it.
 func (a *Writes) Acknowledged(resource schema.GroupResource) uint64 {

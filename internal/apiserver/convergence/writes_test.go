@@ -75,7 +75,7 @@ func TestWaitForLaggingInformers(t *testing.T) {
 	}
 	configMaps := schema.GroupResource{Resource: "configmaps"}
 	a.Observer(configMaps)(t.Context(), 8)
-	if a.wait(t.Context(), sources) || a.DependOn(configMaps) {
+	if a.wait(t.Context(), sources) || a.AffectsDecisions(configMaps) {
 		t.Error("decisions depend on configmaps")
 	}
 	if at := a.Acknowledged(configMaps); at != 8 {

@@ -70,5 +70,5 @@ func movable(resource schema.GroupResource) bool {
 			return false
 		}
 	}
-	return !convergence.NewWrites().DependOn(resource)
+	return !convergence.NewWrites().AffectsDecisions(resource)
 }

@@ -23,8 +23,9 @@ import (
 
 // Server is the API server whose objects a rollback writes to etcd.
 type Server interface {
-	// WaitForWrites returns when the mutating requests in flight have ended.
-	WaitForWrites(ctx context.Context) error
+	// Drain cancels the syncs of controllers that write for long, and returns when they
+	// and the mutating requests in flight have ended.
+	Drain(ctx context.Context) error
 	// WaitForStored returns when the server has applied changes that were made in etcd.
 	WaitForStored(ctx context.Context, changes []access.StoredChange) error
 	// WaitForAPIs returns when the server serves the existing ones of these custom
@@ -43,8 +44,8 @@ type Config struct {
 	// below its prefix. They belong to every checkpoint.
 	StartupKeys []string
 	// Recreated reports whether controllers create a key of the checkpoint's namespaces
-	// whenever it is missing. If it was missing in the checkpoint, the new one stays: a
-	// rollback that deleted it again and again would not end.
+	// whenever it is missing. If it was missing in the checkpoint, it belongs to it from
+	// then on: a rollback that deleted it again and again would not end.
 	Recreated func(key string) bool
 }
 
@@ -156,7 +157,7 @@ func (r *rollback) compare(ctx context.Context) (next state, err error) {
 func (r *rollback) awaitWrites(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, drainTimeout)
 	defer cancel()
-	_ = r.Server.WaitForWrites(ctx)
+	_ = r.Server.Drain(ctx)
 }
 
 func pause(ctx context.Context, d time.Duration) error {

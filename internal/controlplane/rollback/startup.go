@@ -22,13 +22,8 @@ func (r *rollback) adoptExpected(ctx context.Context, differences []checkpoint.D
 	kept := differences[:0]
 	for _, d := range differences {
 		switch {
-		case d.New && slices.Contains(r.StartupKeys, d.Key):
-			// Written after the checkpoint has stopped to wait for it.
-			if err := r.Checkpoint.Adopt(ctx, d.Key); err != nil {
-				return nil, err
-			}
-			continue
-		case d.New && r.undone[d.Key] && r.Recreated(d.Key):
+		case d.New && (slices.Contains(r.StartupKeys, d.Key) || r.Recreated(d.Key)):
+			// A startup key was written after the checkpoint has stopped to wait for it.
 			if err := r.Checkpoint.Adopt(ctx, d.Key); err != nil {
 				return nil, err
 			}
