@@ -4,6 +4,7 @@
 package controllers
 
 import (
+	"context"
 	"slices"
 	"strconv"
 	"sync"
@@ -86,8 +87,8 @@ func newGraph(t *testing.T, list func() (runtime.Object, error), acknowledged ma
 	graph := newOwnerGraph(t.Context(), all, newAPIDiscovery(nil), func(r schema.GroupResource) uint64 { return acknowledged[r.Resource] }, &Syncs{})
 	for name := range acknowledged {
 		informer := cache.NewSharedIndexInformer(listed{&cache.ListWatch{
-			ListFunc:  func(metav1.ListOptions) (runtime.Object, error) { return list() },
-			WatchFunc: func(metav1.ListOptions) (watch.Interface, error) { return watch.NewFake(), nil },
+			ListWithContextFunc:  func(context.Context, metav1.ListOptions) (runtime.Object, error) { return list() },
+			WatchFuncWithContext: func(context.Context, metav1.ListOptions) (watch.Interface, error) { return watch.NewFake(), nil },
 		}}, &corev1.ConfigMap{}, 0, nil)
 		all[name] = configMaps{informer}
 		of, err := graph.ForResource(schema.GroupVersionResource{Resource: name})
