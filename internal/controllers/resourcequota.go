@@ -10,6 +10,7 @@ import (
 
 	"go.uber.org/zap"
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/equality"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apiserver/pkg/quota/v1/generic"
@@ -34,12 +35,14 @@ func (r *run) computeQuota(ctx context.Context, all *objectInformers, initial []
 		return
 	}
 	informer := quotaInformer{ResourceQuotaInformer: r.Informers.Core().V1().ResourceQuotas()}
+	usage := newUsageInformers(all, r.Acknowledged)
+	informer.handling.wait = func(quota *corev1.ResourceQuota) { usage.wait(ctx, revisionOf(quota)) }
 	informer.handling.SharedIndexInformer = informer.ResourceQuotaInformer.Informer()
 	controller, err := resourcequota.NewController(ctx, &resourcequota.ControllerOptions{
 		QuotaClient:               r.client.CoreV1(),
 		ResourceQuotaInformer:     &informer,
 		ResyncPeriod:              controller.StaticResyncPeriodFunc(quotaResync),
-		InformerFactory:           all,
+		InformerFactory:           usage,
 		ReplenishmentResyncPeriod: controller.NoResyncPeriodFunc,
 		DiscoveryFunc:             func() ([]*metav1.APIResourceList, error) { return namespaced(initial), nil },
 		IgnoredResourcesFunc:      quotas.IgnoredResources,
@@ -77,11 +80,26 @@ func (i *quotaInformer) Informer() cache.SharedIndexInformer { return &i.handlin
 type quotaHandling struct {
 	cache.SharedIndexInformer
 	handler cache.ResourceEventHandler
+	// wait returns when the usage of a quota can be computed.
+	wait func(*corev1.ResourceQuota)
 }
 
 func (h *quotaHandling) AddEventHandlerWithResyncPeriod(handler cache.ResourceEventHandler, resync time.Duration) (cache.ResourceEventHandlerRegistration, error) {
 	h.handler = handler
-	return h.SharedIndexInformer.AddEventHandlerWithResyncPeriod(handler, resync)
+	return h.SharedIndexInformer.AddEventHandlerWithResyncPeriod(cache.ResourceEventHandlerDetailedFuncs{
+		AddFunc: func(object any, initial bool) {
+			h.wait(object.(*corev1.ResourceQuota))
+			handler.OnAdd(object, initial)
+		},
+		UpdateFunc: func(before, after any) {
+			// The controller computes no other updates.
+			if quota := after.(*corev1.ResourceQuota); !equality.Semantic.DeepEqual(before.(*corev1.ResourceQuota).Spec.Hard, quota.Spec.Hard) {
+				h.wait(quota)
+			}
+			handler.OnUpdate(before, after)
+		},
+		DeleteFunc: handler.OnDelete,
+	}, resync)
 }
 
 // addIncomplete has the controller compute all quotas without a usage of each resource.
