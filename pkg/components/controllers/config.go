@@ -38,12 +38,13 @@ type Config struct {
 	PodCIDR string
 
 	// Customize modifies the settings that are flags of kube-controller-manager, from
-	// upstream's defaults and PodCIDR: for example a shorter
+	// upstream's defaults, PodCIDR, and a NodeLifecycleController.NodeMonitorPeriod of
+	// half a second, where upstream has five: for example a shorter
 	// NodeLifecycleController.NodeMonitorGracePeriod, or
 	// DeploymentController.ConcurrentDeploymentSyncs. It may be called several times,
 	// and must do the same each time. Settings of a separate process have no effect:
 	// the fields of Generic, except MinResyncPeriod, and the fields of controllers that
-	// this package does not have. If nil, upstream's defaults.
+	// this package does not have. If nil, these defaults.
 	Customize func(*kubectrlmgrconfig.KubeControllerManagerConfiguration)
 
 	// Logger receives the log of the controllers: upstream's information at debug
@@ -96,6 +97,7 @@ func (c Config) settings() (*kubectrlmgrconfig.KubeControllerManagerConfiguratio
 		return nil, err
 	}
 	setFlagDefaults(settings)
+	settings.NodeLifecycleController.NodeMonitorPeriod.Duration = nodeMonitorPeriod
 	// Upstream allocates by default, and then fails without a range.
 	settings.KubeCloudShared.AllocateNodeCIDRs = c.PodCIDR != ""
 	settings.KubeCloudShared.ClusterCIDR = c.PodCIDR

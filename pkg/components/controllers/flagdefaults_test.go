@@ -52,6 +52,7 @@ func TestFlagDefaults(t *testing.T) {
 				field := ours.Field(j).Type().Field(k).Name
 				switch name + "." + field {
 				case "KubeCloudShared.AllocateNodeCIDRs", // Config.PodCIDR
+					"NodeLifecycleController.NodeMonitorPeriod",     // nodeMonitorPeriod
 					"Generic.LeaderElection",                        // the control plane elects
 					"GarbageCollectorController.GCIgnoredResources": // in any order
 					continue

@@ -11,7 +11,9 @@ import (
 	"os"
 
 	"k8s.io/client-go/rest"
+	kubectrlmgrconfig "k8s.io/kubernetes/pkg/controller/apis/config"
 
+	"github.com/kubembed/kubembed/internal/bench/cluster"
 	"github.com/kubembed/kubembed/internal/bench/effects"
 	"github.com/kubembed/kubembed/internal/bench/hosts"
 	"github.com/kubembed/kubembed/pkg/components/controllers"
@@ -26,7 +28,9 @@ type plane struct{ server *controlplane.Server }
 
 func (p *plane) Start() (_ *rest.Config, kubeconfig []byte, err error) {
 	p.server, err = controlplane.Start(context.Background(), controlplane.Config{Components: []controlplane.Component{
-		controllers.New(controllers.Config{}), scheduler.New(scheduler.Config{}), hollownode.New(hollownode.Config{}),
+		controllers.New(controllers.Config{Customize: func(c *kubectrlmgrconfig.KubeControllerManagerConfiguration) {
+			c.NodeLifecycleController.NodeEvictionRate = cluster.EvictionRate
+		}}), scheduler.New(scheduler.Config{}), hollownode.New(hollownode.Config{}),
 	}})
 	if err != nil {
 		return nil, nil, err
