@@ -42,8 +42,8 @@ type Config struct {
 const EvictionRate = 100
 
 // Start starts the programs. Their settings are the defaults, except for files,
-// addresses, EvictionRate and those of c. Elections, and the HTTPS servers of the controllers and the scheduler,
-// are off.
+// addresses, EvictionRate and those of c. Elections, and the HTTPS servers of the
+// controllers and the scheduler, are off.
 func Start(c Config, env *envtest.Environment, config *rest.Config) (_ *Cluster, err error) {
 	cluster := &Cluster{}
 	if cluster.work, err = os.MkdirTemp("", "cluster-"); err != nil {
