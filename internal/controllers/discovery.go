@@ -42,7 +42,7 @@ type apiDiscovery struct {
 
 	mu         sync.Mutex
 	changes    int
-	discovered int // the number of changes that latest has
+	discovered int // the number of changes that latest has; only run changes it
 	lastChange time.Time
 	changed    chan struct{} // closed by the next change
 	latest     *apis
@@ -84,14 +84,14 @@ func (d *apiDiscovery) state() (changes int, last time.Time, next <-chan struct{
 // run discovers the APIs after each change, and every discoveryInterval, until ctx ends.
 func (d *apiDiscovery) run(ctx context.Context) {
 	var notBefore time.Time
-	discovered, pause := 0, minDiscoveryPause
+	pause := minDiscoveryPause
 	for {
 		changes, _, next := d.state()
-		if changes == discovered {
+		if changes == d.discovered {
 			sleep(ctx, discoveryInterval, next)
 		}
 		changes, last, _ := d.state()
-		if changes != discovered {
+		if changes != d.discovered {
 			sleep(ctx, max(pause, time.Until(notBefore)), nil)
 			changes, last, _ = d.state()
 		}
@@ -107,7 +107,6 @@ func (d *apiDiscovery) run(ctx context.Context) {
 		progress := d.publish(resources, err)
 		complete := d.complete(resources)
 		if complete || time.Since(last) > discoverySettleTime {
-			discovered = changes
 			d.settle(changes)
 		}
 		if complete || progress {

@@ -200,8 +200,7 @@ func (k *graphKind) has(revision uint64) bool {
 	}
 	// The last change may be a deletion that the handler need not get: it was before the
 	// handler, or before a list.
-	stored, err := strconv.ParseUint(k.informer.GetStore().LastStoreSyncResourceVersion(), 10, 64)
-	if err != nil || stored < revision || !cache.IsDone(k.registration) {
+	if !hasStored(k.informer, revision) || !cache.IsDone(k.registration) {
 		return false
 	}
 	for _, object := range k.informer.GetStore().List() {
@@ -210,6 +209,12 @@ func (k *graphKind) has(revision uint64) bool {
 		}
 	}
 	return true
+}
+
+// hasStored reports whether the store of an informer has reached a revision.
+func hasStored(informer cache.SharedIndexInformer, revision uint64) bool {
+	stored, err := strconv.ParseUint(informer.GetStore().LastStoreSyncResourceVersion(), 10, 64)
+	return err == nil && stored >= revision
 }
 
 // waitsForDependents reports whether an object is deleted when its dependents have been

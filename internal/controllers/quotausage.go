@@ -6,7 +6,6 @@ package controllers
 import (
 	"context"
 	"maps"
-	"strconv"
 	"sync"
 	"time"
 
@@ -73,6 +72,5 @@ func (u *usageInformers) wait(ctx context.Context, revision uint64) {
 
 // has reports whether the informer has the kind's objects as of a revision.
 func (k *usageKind) has(revision uint64) bool {
-	stored, err := strconv.ParseUint(k.informer.GetStore().LastStoreSyncResourceVersion(), 10, 64)
-	return err == nil && stored >= revision || k.informer.IsStopped()
+	return hasStored(k.informer, revision) || k.informer.IsStopped()
 }

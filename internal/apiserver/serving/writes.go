@@ -8,7 +8,6 @@ import (
 	"net/http"
 	"slices"
 	"strings"
-	"sync"
 
 	"k8s.io/streaming/pkg/httpstream"
 
@@ -17,18 +16,14 @@ import (
 
 // Writes are the mutating requests in flight. The zero value is ready. It is safe for
 // concurrent use.
-type Writes struct {
-	mu      sync.Mutex
-	begun   uint64 // number of requests so far
-	running map[uint64]struct{}
-}
+type Writes struct{ inFlight lifecycle.InFlight }
 
 // Begin counts a request, if it is a mutating one, until end is called.
 func (w *Writes) Begin(r *http.Request) (end func()) {
 	switch r.Method {
 	case http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete:
 		if !isStream(r) {
-			return w.begin()
+			return w.inFlight.Begin(nil)
 		}
 	}
 	return func() {}
@@ -51,38 +46,6 @@ func Streams(subresource string) bool {
 	return false
 }
 
-func (w *Writes) begin() (end func()) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if w.running == nil {
-		w.running = map[uint64]struct{}{}
-	}
-	number := w.begun
-	w.begun++
-	w.running[number] = struct{}{}
-	return func() {
-		w.mu.Lock()
-		defer w.mu.Unlock()
-		delete(w.running, number)
-	}
-}
-
 // Wait returns when the requests that began before the call have ended. The error is the
 // cause of ctx if that ends first.
-func (w *Writes) Wait(ctx context.Context) error {
-	w.mu.Lock()
-	before := w.begun
-	w.mu.Unlock()
-	return lifecycle.Poll(ctx, func() bool { return w.ended(before) })
-}
-
-func (w *Writes) ended(before uint64) bool {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	for number := range w.running {
-		if number < before {
-			return false
-		}
-	}
-	return true
-}
+func (w *Writes) Wait(ctx context.Context) error { return w.inFlight.Wait(ctx) }
