@@ -9,25 +9,30 @@ import (
 	"sync"
 	"time"
 
+	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
+	quota "k8s.io/apiserver/pkg/quota/v1"
 	"k8s.io/client-go/informers"
+	corelisters "k8s.io/client-go/listers/core/v1"
 	"k8s.io/client-go/tools/cache"
 	"k8s.io/controller-manager/pkg/informerfactory"
 
 	"github.com/kubembed/kubembed/internal/lifecycle"
 )
 
-// usageTimeout bounds the wait of a quota for informers. It passes if one has lost its
-// watch.
-const usageTimeout = time.Second
+// usageTimeout bounds the wait of a quota for informers. It passes if one cannot list its
+// kind. An informer that has lost its watch may take 3 s.
+const usageTimeout = 5 * time.Second
 
 // usageInformers are the informers from which the quota controller computes the usage of
 // a quota. Admission counts the objects that are created after the quota. An object that
 // was created before, and that its informer has yet to see, would be missing until the
-// next resync. So the controller gets a quota when the informers have all writes that the
-// API server acknowledged before.
+// next resync. So the controller gets a quota when the informers of the kinds that it
+// counts have all writes that the API server acknowledged before.
 type usageInformers struct {
 	informerfactory.InformerFactory
+	ctx      context.Context
+	registry quota.Registry
 	// acknowledged is Config.Acknowledged.
 	acknowledged func(schema.GroupResource) uint64
 
@@ -40,8 +45,11 @@ type usageKind struct {
 	seen     uint64 // no quota waits for revisions up to this one
 }
 
-func newUsageInformers(all informerfactory.InformerFactory, acknowledged func(schema.GroupResource) uint64) *usageInformers {
-	return &usageInformers{InformerFactory: all, acknowledged: acknowledged, kinds: map[schema.GroupResource]*usageKind{}}
+// newUsageInformers returns usageInformers for which no quota waits when ctx has ended.
+func newUsageInformers(ctx context.Context, all informerfactory.InformerFactory, registry quota.Registry,
+	acknowledged func(schema.GroupResource) uint64,
+) *usageInformers {
+	return &usageInformers{InformerFactory: all, ctx: ctx, registry: registry, acknowledged: acknowledged, kinds: map[schema.GroupResource]*usageKind{}}
 }
 
 // ForResource returns the informer of a kind that the controller counts.
@@ -57,14 +65,20 @@ func (u *usageInformers) ForResource(resource schema.GroupVersionResource) (info
 	return informer, nil
 }
 
-// wait returns when the informers have the acknowledged writes before a revision.
-func (u *usageInformers) wait(ctx context.Context, revision uint64) {
-	ctx, cancel := context.WithTimeout(ctx, usageTimeout)
+// wait returns when the informers have the acknowledged writes before the quota's
+// revision, of the kinds that it counts.
+func (u *usageInformers) wait(of *corev1.ResourceQuota) {
+	ctx, cancel := context.WithTimeout(u.ctx, usageTimeout)
 	defer cancel()
+	counted := quota.ResourceNames(of.Spec.Hard)
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	for resource, kind := range u.kinds {
-		target := min(u.acknowledged(resource), revision)
+		evaluator := u.registry.Get(resource)
+		if evaluator == nil || len(evaluator.MatchingResources(counted)) == 0 {
+			continue
+		}
+		target := min(u.acknowledged(resource), revisionOf(of))
 		_ = lifecycle.Poll(ctx, func() bool { return kind.seen >= target || kind.has(target) })
 		kind.seen = max(kind.seen, target)
 	}
@@ -73,4 +87,30 @@ func (u *usageInformers) wait(ctx context.Context, revision uint64) {
 // has reports whether the informer has the kind's objects as of a revision.
 func (k *usageKind) has(revision uint64) bool {
 	return hasStored(k.informer, revision) || k.informer.IsStopped()
+}
+
+// usageLister returns a quota when its usage can be computed.
+type usageLister struct {
+	corelisters.ResourceQuotaLister
+	usage *usageInformers
+}
+
+// ResourceQuotas returns the lister of a namespace.
+func (l usageLister) ResourceQuotas(namespace string) corelisters.ResourceQuotaNamespaceLister {
+	return usageNamespaceLister{l.ResourceQuotaLister.ResourceQuotas(namespace), l.usage}
+}
+
+type usageNamespaceLister struct {
+	corelisters.ResourceQuotaNamespaceLister
+	usage *usageInformers
+}
+
+// Get returns the quota that it found before the wait: an update with a later revision
+// would be computed without the objects that it counts. Here it is a conflict.
+func (l usageNamespaceLister) Get(name string) (*corev1.ResourceQuota, error) {
+	found, err := l.ResourceQuotaNamespaceLister.Get(name)
+	if err == nil {
+		l.usage.wait(found)
+	}
+	return found, err
 }

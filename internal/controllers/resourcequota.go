@@ -10,11 +10,11 @@ import (
 
 	"go.uber.org/zap"
 	corev1 "k8s.io/api/core/v1"
-	"k8s.io/apimachinery/pkg/api/equality"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apiserver/pkg/quota/v1/generic"
 	coreinformers "k8s.io/client-go/informers/core/v1"
+	corelisters "k8s.io/client-go/listers/core/v1"
 	"k8s.io/client-go/tools/cache"
 	"k8s.io/kubernetes/pkg/controller"
 	"k8s.io/kubernetes/pkg/controller/resourcequota"
@@ -34,9 +34,9 @@ func (r *run) computeQuota(ctx context.Context, all *objectInformers, initial []
 		r.Logger.Error("the status of resource quotas is not updated", zap.Error(err))
 		return
 	}
-	informer := quotaInformer{ResourceQuotaInformer: r.Informers.Core().V1().ResourceQuotas()}
-	usage := newUsageInformers(all, r.Acknowledged)
-	informer.handling.wait = func(quota *corev1.ResourceQuota) { usage.wait(ctx, revisionOf(quota)) }
+	registry := generic.NewRegistry(quotas.Evaluators())
+	usage := newUsageInformers(ctx, all, registry, r.Acknowledged)
+	informer := quotaInformer{ResourceQuotaInformer: r.Informers.Core().V1().ResourceQuotas(), usage: usage}
 	informer.handling.SharedIndexInformer = informer.ResourceQuotaInformer.Informer()
 	controller, err := resourcequota.NewController(ctx, &resourcequota.ControllerOptions{
 		QuotaClient:               r.client.CoreV1(),
@@ -47,7 +47,7 @@ func (r *run) computeQuota(ctx context.Context, all *objectInformers, initial []
 		DiscoveryFunc:             func() ([]*metav1.APIResourceList, error) { return namespaced(initial), nil },
 		IgnoredResourcesFunc:      quotas.IgnoredResources,
 		InformersStarted:          started,
-		Registry:                  generic.NewRegistry(quotas.Evaluators()),
+		Registry:                  registry,
 		UpdateFilter:              quotainstall.DefaultUpdateFilter(),
 	})
 	if err != nil {
@@ -70,9 +70,16 @@ func (r *run) computeQuota(ctx context.Context, all *objectInformers, initial []
 type quotaInformer struct {
 	coreinformers.ResourceQuotaInformer
 	handling quotaHandling
+	usage    *usageInformers
 }
 
 func (i *quotaInformer) Informer() cache.SharedIndexInformer { return &i.handling }
+
+// Lister returns the lister from which the controller gets a quota before it computes the
+// usage.
+func (i *quotaInformer) Lister() corelisters.ResourceQuotaLister {
+	return usageLister{i.ResourceQuotaInformer.Lister(), i.usage}
+}
 
 // quotaHandling remembers the handler of the quota controller, which computes a quota
 // when it is created. If it counts objects of a kind that the controller does not know
@@ -80,26 +87,11 @@ func (i *quotaInformer) Informer() cache.SharedIndexInformer { return &i.handlin
 type quotaHandling struct {
 	cache.SharedIndexInformer
 	handler cache.ResourceEventHandler
-	// wait returns when the usage of a quota can be computed.
-	wait func(*corev1.ResourceQuota)
 }
 
 func (h *quotaHandling) AddEventHandlerWithResyncPeriod(handler cache.ResourceEventHandler, resync time.Duration) (cache.ResourceEventHandlerRegistration, error) {
 	h.handler = handler
-	return h.SharedIndexInformer.AddEventHandlerWithResyncPeriod(cache.ResourceEventHandlerDetailedFuncs{
-		AddFunc: func(object any, initial bool) {
-			h.wait(object.(*corev1.ResourceQuota))
-			handler.OnAdd(object, initial)
-		},
-		UpdateFunc: func(before, after any) {
-			// The controller computes no other updates.
-			if quota := after.(*corev1.ResourceQuota); !equality.Semantic.DeepEqual(before.(*corev1.ResourceQuota).Spec.Hard, quota.Spec.Hard) {
-				h.wait(quota)
-			}
-			handler.OnUpdate(before, after)
-		},
-		DeleteFunc: handler.OnDelete,
-	}, resync)
+	return h.SharedIndexInformer.AddEventHandlerWithResyncPeriod(handler, resync)
 }
 
 // addIncomplete has the controller compute all quotas without a usage of each resource.
