@@ -54,7 +54,7 @@ var copies = []directory{
 	{from: "internal/testwait", to: pool + "internal/testwait"},
 	{from: "internal/pool/protocol", to: pool + "internal/protocol"},
 	{from: "internal/pool/place", to: pool + "internal/place"},
-	{from: "internal/lifecycle", to: pool + "internal/lifecycle", own: []string{"conns.go", "gorou*.go", "poll.go", "teardown.go", "within.go"}},
+	{from: "internal/lifecycle", to: pool + "internal/lifecycle", own: []string{"conns.go", "gorou*.go", "inflight.go", "poll.go", "teardown.go", "within.go"}},
 }
 
 // files returns the names of the files to copy.

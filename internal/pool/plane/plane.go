@@ -114,7 +114,14 @@ func (p *Plane) Begin(id string) protocol.Lease {
 	p.mu.Unlock()
 	p.logs.clear()
 	p.gate.open()
-	return protocol.Lease{ID: id, URL: p.server.URL(), CABundle: p.server.CABundle(), Token: p.administrator.renew(), AuditPath: p.auditPath}
+	return protocol.Lease{ID: id, URL: p.server.URL(), CABundle: caBundle(id, p.server.CABundle()), Token: p.administrator.renew(), AuditPath: p.auditPath}
+}
+
+// caBundle returns CA certificates after a line with the lease. Clients of client-go with
+// the same CA bundle, and no client certificates, share connections. A client of a later
+// lease in the same process must not get one that End closes.
+func caBundle(id string, certificates []byte) []byte {
+	return append([]byte("# lease "+id+"\n"), certificates...)
 }
 
 // End disconnects the clients of the lease.
