@@ -10,7 +10,6 @@ import (
 	"strings"
 
 	"go.uber.org/zap"
-	"k8s.io/apimachinery/pkg/api/meta"
 	upstreamadmission "k8s.io/apiserver/pkg/admission"
 	"k8s.io/apiserver/pkg/admission/initializer"
 	webhookinitializer "k8s.io/apiserver/pkg/admission/plugin/webhook/initializer"
@@ -19,12 +18,14 @@ import (
 	genericoptions "k8s.io/apiserver/pkg/server/options"
 	utilfeature "k8s.io/apiserver/pkg/util/feature"
 	"k8s.io/client-go/dynamic"
+	apiregistrationv1 "k8s.io/kube-aggregator/pkg/apis/apiregistration/v1"
 	controlplaneadmission "k8s.io/kubernetes/pkg/controlplane/apiserver/admission"
 	kubeadmission "k8s.io/kubernetes/pkg/kubeapiserver/admission"
 	kubeoptions "k8s.io/kubernetes/pkg/kubeapiserver/options"
 
 	"github.com/kubembed/kubembed/internal/apiserver/admission"
 	"github.com/kubembed/kubembed/internal/apiserver/convergence"
+	"github.com/kubembed/kubembed/internal/apiserver/crd"
 	"github.com/kubembed/kubembed/internal/apiserver/egress"
 	"github.com/kubembed/kubembed/internal/apiserver/informers"
 	"github.com/kubembed/kubembed/internal/apiserver/kubeconfig"
@@ -52,7 +53,11 @@ func configureAdmission(e *environment, c *genericapiserver.Config, w webhooks) 
 		return fmt.Errorf("apiserver: admission: %w", err)
 	}
 	o := kubeoptions.NewAdmissionOptions()
+	mapper := admission.NewRESTMapper(e.client.Discovery(), func() uint64 {
+		return max(e.acknowledged.Acknowledged(crd.Resource), e.acknowledged.Acknowledged(apiregistrationv1.Resource("apiservices")))
+	})
 	initializers := slices.Concat([]upstreamadmission.PluginInitializer{
+		mapper,
 		drained(e.drained),
 		webhookinitializer.NewPluginInitializer(kubeconfig.Resolver, w.resolver), // within the wrapper in generic
 	}, generic, kube)
@@ -60,7 +65,7 @@ func configureAdmission(e *environment, c *genericapiserver.Config, w webhooks) 
 		initializers = append(initializers, webhookinitializer.NewPluginInitializer(egress.NameDialer, w.resolver))
 	}
 	upstreams := initializers
-	initializers = append(slices.Clone(upstreams), admission.InitializeHosts(func(name string, mapper meta.RESTMapper) upstreamadmission.PluginInitializer {
+	initializers = append(slices.Clone(upstreams), admission.InitializeHosts(func(name string) upstreamadmission.PluginInitializer {
 		contained := informers.Container{Code: fmt.Sprintf("admission plugin %q", name), Logger: e.config.Logger}
 		return append(upstreamadmission.PluginInitializers{
 			initializer.NewAPIServerIDInitializer(c.APIServerID),

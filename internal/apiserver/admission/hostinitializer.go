@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"go.uber.org/zap"
-	"k8s.io/apimachinery/pkg/api/meta"
 	"k8s.io/apiserver/pkg/admission"
 
 	"github.com/kubembed/kubembed/internal/hostcall"
@@ -62,8 +61,8 @@ func (m Making) exited(exit *hostcall.Exit) error {
 }
 
 // Uninitialized returns a plugin of the host for upstream, which initializes all plugins
-// with the same informers. From upstream it gets only the REST mapper, which upstream
-// makes itself. InitializeHosts initializes the plugin, and Contain replaces the result.
+// with the same informers. InitializeHosts initializes the plugin, and Contain replaces
+// the result.
 func Uninitialized(plugin admission.Interface, name string, m Making) admission.Interface {
 	u := &uninitialized{Interface: plugin, name: name, making: m}
 	_, mutates := plugin.(admission.MutationInterface)
@@ -79,13 +78,13 @@ func Uninitialized(plugin admission.Interface, name string, m Making) admission.
 }
 
 // InitializeHosts returns the initializers of a plugin of the host with this name.
-type InitializeHosts func(name string, mapper meta.RESTMapper) admission.PluginInitializer
+type InitializeHosts func(name string) admission.PluginInitializer
 
 // Initialize implements admission.PluginInitializer. ValidateInitialization returns the
 // error.
 func (i InitializeHosts) Initialize(plugin admission.Interface) {
 	if u := uninitializedOf(plugin); u != nil {
-		initializer := i(u.name, u.mapper)
+		initializer := i(u.name)
 		u.err = u.call(func() error { initializer.Initialize(u.Interface); return nil })
 	}
 }
@@ -94,7 +93,6 @@ type uninitialized struct {
 	admission.Interface
 	name   string
 	making Making
-	mapper meta.RESTMapper
 	err    error // of the initialization
 }
 
@@ -118,9 +116,6 @@ func uninitializedOf(plugin admission.Interface) *uninitialized {
 	}
 	return nil
 }
-
-// SetRESTMapper implements initializer.WantsRESTMapper.
-func (u *uninitialized) SetRESTMapper(mapper meta.RESTMapper) { u.mapper = mapper }
 
 // ValidateInitialization implements admission.InitializationValidator.
 func (u *uninitialized) ValidateInitialization() error {
