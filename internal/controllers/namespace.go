@@ -48,8 +48,14 @@ type namespaceDeleter struct {
 
 	mu      sync.Mutex
 	waits   map[string]time.Time // the ends of the grace periods that have not been skipped
-	deleted []string             // namespaces that may need no grace period
+	deleted []deletedNamespace   // that may need no grace period
 	wake    chan struct{}        // has room for one; deleted has grown
+}
+
+// deletedNamespace is one deletion of a namespace.
+type deletedNamespace struct {
+	name  string
+	grace time.Time // the end of its grace period
 }
 
 // namespaces starts the namespaceDeleter.
@@ -102,9 +108,10 @@ func (d *namespaceDeleter) observe(before, after *corev1.Namespace) {
 		return
 	}
 	d.mu.Lock()
-	d.waits[after.Name] = time.Now().Add(namespaceGracePeriod)
+	grace := time.Now().Add(namespaceGracePeriod)
+	d.waits[after.Name] = grace
 	if d.WaitForWrites != nil {
-		d.deleted = append(d.deleted, after.Name)
+		d.deleted = append(d.deleted, deletedNamespace{after.Name, grace})
 	}
 	d.mu.Unlock()
 	select {
@@ -145,11 +152,16 @@ func (d *namespaceDeleter) skipGracePeriod(ctx context.Context) {
 	if len(deleted) == 0 || d.WaitForWrites(timeout) != nil || d.othersCreate(timeout) {
 		return // the grace period remains
 	}
-	for _, name := range deleted {
+	for _, namespace := range deleted {
 		d.mu.Lock()
-		delete(d.waits, name)
+		latest := d.waits[namespace.name].Equal(namespace.grace)
+		if latest { // not deleted again since
+			delete(d.waits, namespace.name)
+		}
 		d.mu.Unlock()
-		d.queue.Add(name)
+		if latest {
+			d.queue.Add(namespace.name)
+		}
 	}
 }
 

@@ -23,8 +23,8 @@ import (
 	"github.com/kubembed/kubembed/internal/lifecycle"
 )
 
-// ownerGraphTimeout bounds each of the two waits of an owner. They take as long if
-// discovery lags behind the APIs, or an informer has lost its watch. Tests change it.
+// ownerGraphTimeout bounds the wait of an owner for discovery, and that for each kind.
+// Tests change it.
 var ownerGraphTimeout = time.Second
 
 // ownerGraph are the informers from which the garbage collector builds its graph of
@@ -35,7 +35,9 @@ var ownerGraphTimeout = time.Second
 // client wanted to orphan. Here an owner that begins to wait for its dependents enters
 // the graph after all objects that the API server had acknowledged before, of all kinds
 // that it serves. Writes of other servers are not known. Revisions of different etcds
-// cannot be compared: an owner may still come before a dependent in another etcd.
+// cannot be compared: an owner may still come before a dependent in another etcd. An
+// informer that has lost its watch delivers a list by names: an owner may come before a
+// dependent that was created meanwhile.
 type ownerGraph struct {
 	informerfactory.InformerFactory
 	ctx  context.Context
@@ -62,6 +64,7 @@ type graphKind struct {
 	// reached is the revision up to which the graph has the kind's changes, and those
 	// that it need not have.
 	reached atomic.Uint64
+	lagging lagging
 }
 
 // ForResource returns the informer of a kind.
@@ -175,8 +178,6 @@ func (g *ownerGraph) hasAllKinds() bool {
 // awaitWrites returns when the graph has the acknowledged writes before a revision, of
 // all kinds except one.
 func (g *ownerGraph) awaitWrites(ctx context.Context, except *graphKind, revision uint64) {
-	ctx, cancel := context.WithTimeout(ctx, ownerGraphTimeout)
-	defer cancel()
 	g.mu.Lock()
 	targets := make(map[*graphKind]uint64, len(g.kinds))
 	for resource, kind := range g.kinds {
@@ -186,9 +187,13 @@ func (g *ownerGraph) awaitWrites(ctx context.Context, except *graphKind, revisio
 	}
 	g.mu.Unlock()
 	for kind, target := range targets {
-		if lifecycle.Poll(ctx, func() bool { return kind.has(target) }) == nil || errors.Is(ctx.Err(), context.DeadlineExceeded) {
-			raise(&kind.reached, target) // No other owner waits for the same writes.
-		}
+		kind.lagging.await(ctx, ownerGraphTimeout, func() bool {
+			has := kind.has(target)
+			if has {
+				raise(&kind.reached, target) // no other owner compares the objects again
+			}
+			return has
+		})
 	}
 }
 

@@ -45,6 +45,14 @@ func (e *entries) wait(t *testing.T, want ...string) {
 		defer e.mu.Unlock()
 		return len(e.names) >= len(want)
 	})
+	e.check(t, want...)
+}
+
+// check compares the entries so far.
+func (e *entries) check(t *testing.T, want ...string) {
+	t.Helper()
+	e.mu.Lock()
+	defer e.mu.Unlock()
 	if !slices.Equal(e.names, want) {
 		t.Errorf("got the order %v, want %v", e.names, want)
 	}
@@ -166,5 +174,26 @@ func TestCanceledOwnersEnterTheGraph(t *testing.T) {
 	if err := graph.syncs.Wait(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	entered.wait(t, "owner")
+	entered.check(t, "owner")
+}
+
+// TestOwnersWaitOnceForALaggingKind verifies that only the first owner waits for a kind
+// that does not catch up, until it has.
+func TestOwnersWaitOnceForALaggingKind(t *testing.T) {
+	acknowledged := map[string]uint64{"owners": 0, "dependents": 1}
+	graph, entered, handlers := newGraph(t, nil, acknowledged)
+	ownerGraphTimeout = time.Millisecond
+	handlers["owners"].OnAdd(waitingOwner("first", 2), false)
+	ownerGraphTimeout = time.Hour
+	acknowledged["dependents"] = 3
+	handlers["owners"].OnAdd(waitingOwner("second", 4), false)
+	handlers["dependents"].OnAdd(configMap("dependent", 3), false)
+	handlers["owners"].OnAdd(waitingOwner("third", 4), false)
+	acknowledged["dependents"] = 5
+	go handlers["owners"].OnAdd(waitingOwner("fourth", 6), false)
+	testwait.True(t, "the event", func() bool {
+		return graph.kinds[schema.GroupResource{Resource: "owners"}].reached.Load() == 5
+	})
+	handlers["dependents"].OnAdd(configMap("last", 5), false)
+	entered.wait(t, "first", "second", "dependent", "third", "last", "fourth")
 }

@@ -16,8 +16,6 @@ import (
 	corelisters "k8s.io/client-go/listers/core/v1"
 	"k8s.io/client-go/tools/cache"
 	"k8s.io/controller-manager/pkg/informerfactory"
-
-	"github.com/kubembed/kubembed/internal/lifecycle"
 )
 
 // usageTimeout bounds the wait of a quota for informers. It passes if one cannot list its
@@ -42,7 +40,7 @@ type usageInformers struct {
 
 type usageKind struct {
 	informer cache.SharedIndexInformer
-	seen     uint64 // no quota waits for revisions up to this one
+	lagging  lagging
 }
 
 // newUsageInformers returns usageInformers for which no quota waits when ctx has ended.
@@ -61,32 +59,39 @@ func (u *usageInformers) ForResource(resource schema.GroupVersionResource) (info
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	maps.DeleteFunc(u.kinds, func(_ schema.GroupResource, kind *usageKind) bool { return kind.informer.IsStopped() })
-	u.kinds[resource.GroupResource()] = &usageKind{informer: informer.Informer()}
+	of := informer.Informer()
+	if known := u.kinds[resource.GroupResource()]; known == nil || known.informer != of {
+		u.kinds[resource.GroupResource()] = &usageKind{informer: of}
+	}
 	return informer, nil
 }
 
 // wait returns when the informers have the acknowledged writes before the quota's
 // revision, of the kinds that it counts.
 func (u *usageInformers) wait(of *corev1.ResourceQuota) {
-	ctx, cancel := context.WithTimeout(u.ctx, usageTimeout)
-	defer cancel()
-	counted := quota.ResourceNames(of.Spec.Hard)
+	for kind, revision := range u.counted(of) {
+		kind.lagging.await(u.ctx, usageTimeout, func() bool { return kind.has(revision) })
+	}
+}
+
+// counted returns the kinds that a quota counts, with the last acknowledged write before
+// its revision.
+func (u *usageInformers) counted(of *corev1.ResourceQuota) map[*usageKind]uint64 {
+	names := quota.ResourceNames(of.Spec.Hard)
+	counted := map[*usageKind]uint64{}
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	for resource, kind := range u.kinds {
-		evaluator := u.registry.Get(resource)
-		if evaluator == nil || len(evaluator.MatchingResources(counted)) == 0 {
-			continue
+		if evaluator := u.registry.Get(resource); evaluator != nil && len(evaluator.MatchingResources(names)) > 0 {
+			counted[kind] = min(u.acknowledged(resource), revisionOf(of))
 		}
-		target := min(u.acknowledged(resource), revisionOf(of))
-		_ = lifecycle.Poll(ctx, func() bool { return kind.seen >= target || kind.has(target) })
-		kind.seen = max(kind.seen, target)
 	}
+	return counted
 }
 
 // has reports whether the informer has the kind's objects as of a revision.
 func (k *usageKind) has(revision uint64) bool {
-	return hasStored(k.informer, revision) || k.informer.IsStopped()
+	return revision == 0 || hasStored(k.informer, revision) || k.informer.IsStopped()
 }
 
 // usageLister returns a quota when its usage can be computed.

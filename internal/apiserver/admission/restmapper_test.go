@@ -10,13 +10,15 @@ import (
 
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/client-go/discovery/fake"
 	clienttesting "k8s.io/client-go/testing"
 )
 
-// TestRESTMapperDiscovers: changes of APIs and unknown kinds are discovered, and requests
-// about unknown kinds cannot make the server discover its APIs all the time.
+// TestRESTMapperDiscovers: changes of APIs and unknown kinds are discovered. Requests
+// about unknown kinds, or a slow discovery, do not make the server discover its APIs all
+// the time.
 func TestRESTMapperDiscovers(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -29,6 +31,11 @@ func TestRESTMapperDiscovers(t *testing.T) {
 		}
 		var defined uint64
 		mapper := NewRESTMapper(client, func() uint64 { return defined })
+		slow := time.Duration(0)
+		client.PrependReactor("get", "group", func(clienttesting.Action) (bool, runtime.Object, error) {
+			time.Sleep(slow)
+			return false, nil, nil
+		})
 		discoveries := func() (count int) {
 			for _, action := range client.Actions() {
 				if action.GetResource().Resource == "group" {
@@ -57,15 +64,25 @@ func TestRESTMapperDiscovers(t *testing.T) {
 		time.Sleep(2 * time.Second)
 		ask("Widget", true, 0)
 		ask("Gadget", false, 1)
+		time.Sleep(time.Second)
+		ask("Gadget", false, 0) // the age grows
 		serve("Widget", "Gadget")
 		defined++
 		ask("Gadget", true, 1)
 		serve("Gadget")
 		ask("Widget", true, 0)
-		defined++
+		mapper.Reset()
 		ask("Widget", false, 1)
 		serve()
 		time.Sleep(time.Minute)
+		ask("Gadget", false, 1)
+		// A slow discovery does not make the next one due.
+		defined++
+		slow = time.Minute
+		ask("Gadget", false, 1)
+		defined++
+		ask("Gadget", false, 0)
+		time.Sleep(discoveryShare * slow)
 		ask("Gadget", false, 1)
 	})
 }

@@ -24,9 +24,8 @@ import (
 )
 
 // nodeMonitorPeriod is the period in which the lifecycle controller looks at the
-// conditions of nodes and taints them. Upstream's five seconds spare an API server far
-// away from reads, which here come from memory: half a second costs 4 % of a processor
-// more with a thousand nodes.
+// conditions of nodes and taints them. Upstream's period is five seconds. Half a second
+// costs 4 % of a processor more with a thousand nodes.
 const nodeMonitorPeriod = 500 * time.Millisecond
 
 const nodeIPAM = "node-ipam-controller"
