@@ -17,7 +17,7 @@ func TestAgainst(t *testing.T) {
 	if want := [][2]string{{own, own + earlierSide}, {inProcess, inProcess + earlierSide}}; !slices.Equal(s.ratios, want) {
 		t.Errorf("got ratios %v", s.ratios)
 	}
-	if len(listSection.sides) != 4 || slices.Contains(listSection.sides, own+earlierSide) {
+	if len(listSection.sides) != 5 || slices.Contains(listSection.sides, own+earlierSide) {
 		t.Errorf("the section itself has changed: %v", listSection.sides)
 	}
 	here := paths{Module: "/here", Against: "/there", Work: "/work"}

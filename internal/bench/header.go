@@ -26,7 +26,7 @@ var settings = header{
 	{"admission", "kube-apiserver's defaults and NodeRestriction, without ServiceAccount and TaintNodesByCondition, on all sides; with them for the time to effect"},
 	{"persistence", "one etcd member without fsync on all sides, ours in the process, envtest's over TCP, the testserver's over a Unix socket; with fsync in the sections that say so"},
 	{"controllers", "kubembed runs its core controllers; the peers have none, except for the time to effect"},
-	{"limits", "defaults of kube-apiserver on all sides: watch caches, in-flight requests, priority and fairness; no audit, no encryption; no GOGC or GOMEMLIMIT"},
+	{"limits", "defaults of kube-apiserver on all sides: watch caches, in-flight requests, priority and fairness; no audit, no encryption; no GOMEMLIMIT, and no GOGC but for the sides that have it in their name"},
 	{"cores", "the client has no separate cores: it competes with the server on all sides; each rate has the server CPU per request next to it"},
 }
 

@@ -25,8 +25,8 @@ var listSection = section{
 	name: "list", title: "LIST",
 	about: "All pods of a namespace, read to the end and not decoded, by one client, with client-go's compression where the transport has it (TLS). " +
 		"Lists from cache have resourceVersion=0; consistent and paged lists have none. A figure is the median of several lists in a row. In-process, and with the testserver, only the smallest number of pods is listed.",
-	sides:  []string{own, inProcess, envtest, inOne},
-	ratios: [][2]string{{own, envtest}, {inProcess, envtest}},
+	sides:  []string{own, tuned, inProcess, envtest, inOne},
+	ratios: [][2]string{{own, envtest}, {tuned, envtest}, {inProcess, envtest}},
 	measure: func(m *measurement) error {
 		return m.with("", func(s *server) error {
 			there := 0

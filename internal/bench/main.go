@@ -30,6 +30,7 @@
 //
 //   - kubembed: package controlplane, with a client in another process, over TLS
 //   - kubembed in-process: the same, with Server.ClientConfig in the same process
+//   - with GOGC=400: both, with the setting of examples/master
 //   - envtest: controller-runtime's, with kube-apiserver and etcd
 //   - upstream's cluster: the same with kube-controller-manager, kube-scheduler, and a
 //     simulated node of kubemark, against kubembed with its components (package cluster)

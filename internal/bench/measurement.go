@@ -65,6 +65,9 @@ func (m *measurement) with(dir string, measure func(*server) error) error {
 		if m.side == bare {
 			args = append(args, "-no-controllers")
 		}
+	case tuned, tunedInProcess:
+		program = ownHost
+		args = append(args, "-gc-percent=400")
 	case envtest, separate:
 		program = envtestHost
 	case inOne:
@@ -116,7 +119,7 @@ func (s *server) do(spec load.Spec) (d done, err error) {
 	if err != nil {
 		return d, err
 	}
-	if s.side == inProcess {
+	if s.side == inProcess || s.side == tunedInProcess {
 		var a hosts.Answer
 		a, err = s.Do(hosts.Command{Do: hosts.Load, Load: spec})
 		d.Result = a.Load

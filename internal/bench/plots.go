@@ -242,7 +242,7 @@ func (d drawing) drawLines(p *plot.Plot, sides []string, figures []figure) error
 
 // colorOf returns the color of a side, the same in all plots.
 func colorOf(side string) color.Color {
-	sides := []string{own, inProcess, envtest, inOne, bare, separate, rawEtcd, pooled, upstream, simulated, kwok}
+	sides := []string{own, inProcess, envtest, inOne, bare, separate, rawEtcd, pooled, upstream, simulated, kwok, tuned, tunedInProcess}
 	if side == durableOwn {
 		side = own
 	}

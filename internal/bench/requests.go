@@ -22,8 +22,8 @@ var requestsSection = section{
 	about: "Pods of 1.5 KB, an ephemeral control plane without fsync; each kind of request once for each pod. The client is one clientset of client-go in protobuf, on one connection; apply is server-side, patch a strategic merge. " +
 		"The client has a separate process, or shares the control plane's (in-process). On all sides it competes with the server for the cores. " +
 		"CPU is the servers' for one request; in-process, it includes the client's. At equal load, latencies count from the time when a request was due.",
-	sides:   []string{own, inProcess, envtest, inOne},
-	ratios:  [][2]string{{own, envtest}, {inProcess, envtest}, {own, inOne}},
+	sides:   []string{own, tuned, inProcess, tunedInProcess, envtest, inOne},
+	ratios:  [][2]string{{own, envtest}, {tuned, envtest}, {inProcess, envtest}, {tunedInProcess, envtest}, {own, inOne}},
 	summary: []string{rateOf("create", 16)},
 	measure: func(m *measurement) error {
 		return m.with("", func(s *server) error {

@@ -11,20 +11,22 @@ import (
 
 // Sides. The documentation of this command describes them.
 const (
-	own        = "kubembed"
-	bare       = "kubembed without controllers"
-	inProcess  = "kubembed in-process"
-	envtest    = "envtest"
-	upstream   = "upstream's cluster"
-	installed  = "envtest, CRDs installed before"
-	inOne      = "testserver"
-	separate   = "separate"
-	rawEtcd    = "raw etcd"
-	durableOwn = "kubembed with DataDir"
-	programs   = "envtest with kubembed's programs"
-	pooled     = "kubembed from the pool"
-	simulated  = "kubembed's nodes"
-	kwok       = "kwok"
+	own            = "kubembed"
+	bare           = "kubembed without controllers"
+	inProcess      = "kubembed in-process"
+	tuned          = "kubembed, GOGC=400" // the setting of examples/master
+	tunedInProcess = "kubembed in-process, GOGC=400"
+	envtest        = "envtest"
+	upstream       = "upstream's cluster"
+	installed      = "envtest, CRDs installed before"
+	inOne          = "testserver"
+	separate       = "separate"
+	rawEtcd        = "raw etcd"
+	durableOwn     = "kubembed with DataDir"
+	programs       = "envtest with kubembed's programs"
+	pooled         = "kubembed from the pool"
+	simulated      = "kubembed's nodes"
+	kwok           = "kwok"
 )
 
 // section is one part of the bench.

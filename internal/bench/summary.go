@@ -46,8 +46,8 @@ func (r *results) summarize(page, directory string) error {
 	return os.WriteFile(page, out.Bytes(), 0o644)
 }
 
-// writeSummary writes a line for each figure of the summary, with its first bar, and the
-// plots of the summary.
+// writeSummary writes a line for each figure of the summary, with the first bar of a
+// measured side, and the plots of the summary.
 func (r *results) writeSummary(w io.Writer, link string) {
 	fmt.Fprint(w, "\n| | ours | peer | ratio | bar (aim) | |\n|---|---:|---:|---:|---|---|\n")
 	for _, s := range sections {
@@ -56,10 +56,11 @@ func (r *results) writeSummary(w io.Writer, link string) {
 				continue
 			}
 			bars := barsOf(s.name, f.name)
-			if len(bars) == 0 || bars[0].verdict(f) == "" {
+			first := slices.IndexFunc(bars, func(b bar) bool { return b.verdict(f) != "" })
+			if first < 0 { // not measured
 				continue
 			}
-			b := bars[0]
+			b := bars[first]
 			peer, compared := "", ""
 			if b.peer != "" {
 				peer = cell(f.sides[b.peer], f.unit) + " " + b.peer

@@ -29,10 +29,13 @@ var bars = slices.Concat([]bar{
 	{"start", privateName, own, envtest, false, 1 / 2.5, 1 / 2.5},
 	{"planes", furtherResident, own, "", false, 30, 15},
 	{"planes", furtherPrivate, own, "", false, 30, 20},
+	{"requests", rateOf("create", 16), tuned, envtest, true, 1.5, 2.5},
 	{"requests", rateOf("create", 16), own, envtest, true, 1.5, 2.5},
 	{"requests", rateOf("create", 16), inProcess, envtest, true, 3, 5},
 	{"requests", "create at {rate}/s, 16 clients: p99", own, envtest, false, 1, 1},
 	{"requests", "create at {rate}/s, 16 clients: p99", inProcess, envtest, false, 1, 1},
+	{"requests", "create at {rate}/s, 16 clients: p99", tunedInProcess, envtest, false, 1, 1},
+	{"list", ": time", tuned, envtest, false, 1, 1},
 	{"list", ": time", own, envtest, false, 1, 1},
 	{"list", ": time", inProcess, envtest, false, 1 / 1.5, 1 / 1.5},
 	{"watch", "watchers: events", own, envtest, true, 1, 1},
@@ -133,6 +136,10 @@ func short(side string) string {
 	switch side {
 	case inProcess:
 		return "in-process"
+	case tuned:
+		return "GOGC=400"
+	case tunedInProcess:
+		return "in-process, GOGC=400"
 	case durableOwn:
 		return own
 	}

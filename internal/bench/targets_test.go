@@ -67,9 +67,9 @@ func TestBarsAndDrawingsAreOfSections(t *testing.T) {
 
 func TestBarsOf(t *testing.T) {
 	for figure, want := range map[string]int{
-		"create, 16 clients: rate":          2,
+		"create, 16 clients: rate":          3,
 		"create, 128 clients: rate":         0,
-		"create at 500/s, 16 clients: p99":  2,
+		"create at 500/s, 16 clients: p99":  3,
 		"create at 500/s, 16 clients: p50":  0,
 		"create at 500/s, 128 clients: p99": 0,
 	} {

@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"os"
 	"runtime"
+	"runtime/debug"
 	"time"
 
 	"k8s.io/client-go/rest"
@@ -24,7 +25,11 @@ func main() {
 	var p plane
 	flag.StringVar(&p.config.DataDir, "dir", "", "DataDir")
 	flag.BoolVar(&p.config.DisableCoreControllers, "no-controllers", false, "DisableCoreControllers")
+	gcPercent := flag.Int("gc-percent", 0, "GOGC, unless it is 0")
 	flag.Parse()
+	if *gcPercent != 0 {
+		debug.SetGCPercent(*gcPercent)
+	}
 	// As in envtest, so that pods are equal on all sides.
 	p.config.DisableAdmissionPlugins = []string{"ServiceAccount"}
 	os.Exit(hosts.Serve(&p))
