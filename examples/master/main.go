@@ -17,16 +17,25 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"runtime/debug"
 	"syscall"
 	"time"
 
 	"github.com/kubembed/kubembed/pkg/controlplane"
 )
 
-// shutdownTimeout bounds the wait for requests in flight.
-const shutdownTimeout = 10 * time.Second
+const (
+	// shutdownTimeout bounds the wait for requests in flight.
+	shutdownTimeout = 10 * time.Second
+	// gcPercent is how much the heap grows between garbage collections, in percent of
+	// the live objects. With Go's 100 they take a fifth of the CPU of a request.
+	gcPercent = 400
+)
 
 func main() {
+	if os.Getenv("GOGC") == "" {
+		debug.SetGCPercent(gcPercent)
+	}
 	signals := []os.Signal{os.Interrupt, syscall.SIGTERM}
 	if !signal.Ignored(syscall.SIGHUP) { // nohup
 		signals = append(signals, syscall.SIGHUP)
