@@ -28,6 +28,7 @@ type result struct {
 	Section, Side string
 	Run           int
 	Build         string // of our host, so that builds are not mixed
+	Kubernetes    string // its version
 	Sizes         sizes
 	Began         time.Time
 	Took          float64 // seconds, with the start and stop of the control plane

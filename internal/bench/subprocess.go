@@ -50,7 +50,7 @@ func (b *bench) measure(ctx context.Context, s section, r *results) error {
 			elapsed := time.Since(began)
 			fmt.Fprintf(os.Stderr, ": %s\n", elapsed.Round(100*time.Millisecond))
 			r.Measurements = append(r.Measurements, result{
-				Section: s.name, Side: side, Run: i, Build: build, Sizes: sizes,
+				Section: s.name, Side: side, Run: i, Build: build, Kubernetes: r.head("k8s.io/kubernetes"), Sizes: sizes,
 				Began: began.UTC().Truncate(time.Second), Took: elapsed.Seconds(), Metrics: metrics,
 			})
 			if err := r.save(b.out); err != nil {

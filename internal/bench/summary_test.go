@@ -17,7 +17,7 @@ func TestSummary(t *testing.T) {
 	r := &results{Header: header{{"kubembed", "commit 123, build abc"}}, Measurements: []result{
 		{Section: "start", Side: own, Metrics: []metric{{startName, "ms", 100}}},
 		{Section: "start", Side: envtest, Metrics: []metric{{startName, "ms", 1600}}},
-		{Section: "planes", Side: own, Build: "xyz", Metrics: []metric{{"10: " + furtherPrivate, "MiB", 40}}},
+		{Section: "planes", Side: own, Build: "xyz", Kubernetes: "v1.0.0", Metrics: []metric{{"10: " + furtherPrivate, "MiB", 40}}},
 	}}
 	write := func(text string) {
 		t.Helper()
@@ -49,7 +49,7 @@ func TestSummary(t *testing.T) {
 		"(some/results/start.svg)",
 		"commit 123, build abc",
 		"(some/results/README.md)",
-		"\n" + planesSection.title + ": Measured with build xyz, on ",
+		"\n" + planesSection.title + ": Measured with build xyz and Kubernetes v1.0.0, on ",
 	} {
 		if strings.Count(text, want) != 1 {
 			t.Errorf("the summary does not have %q exactly once:\n%s", want, text)

@@ -66,7 +66,17 @@ func (r *results) writeHeader(w io.Writer) {
 func (r *results) mixed(section string) string {
 	for _, m := range r.Measurements {
 		if m.Section == section && !slices.ContainsFunc(r.Header, func(line [2]string) bool { return strings.HasSuffix(line[1], m.Build) }) {
-			return fmt.Sprintf("Measured with build %s, on %s.", m.Build, m.Began.Format("2006-01-02"))
+			return fmt.Sprintf("Measured with build %s and Kubernetes %s, on %s.", m.Build, m.Kubernetes, m.Began.Format("2006-01-02"))
+		}
+	}
+	return ""
+}
+
+// head returns the value of a line of the header.
+func (r *results) head(name string) string {
+	for _, line := range r.Header {
+		if line[0] == name {
+			return line[1]
 		}
 	}
 	return ""
