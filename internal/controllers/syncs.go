@@ -11,7 +11,8 @@ import (
 
 // Syncs are the syncs in flight of controllers that read once and then write for long:
 // the namespace deleter empties a namespace that it found deleted, even if a rollback has
-// put it back meanwhile. A sync that begins after Cancel reads what is stored then.
+// put it back meanwhile. Cancel does not affect later syncs: they read the restored
+// state.
 type Syncs struct{ lifecycle.InFlight }
 
 // begin begins a sync, which lasts until end is called. Its context ends when Cancel is
